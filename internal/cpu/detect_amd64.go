@@ -1,0 +1,28 @@
+//go:build amd64 && !noasm
+
+package cpu
+
+import "golang.org/x/sys/cpu"
+
+// detect asks CPUID, through x/sys, which also checks that the system saves
+// the wide registers. Every CPU with AVX2 and FMA has F16C, which x/sys lacks.
+func detect() machine {
+	x := &cpu.X86
+	m := machine{features: Features{
+		VNNI:       x.HasAVX512VNNI,
+		AVXVNNI:    x.HasAVXVNNI,
+		AVX512BF16: x.HasAVX512BF16,
+	}}
+	if !x.HasAVX2 || !x.HasFMA {
+		return m
+	}
+	m.level = AVX2
+	if !x.HasAVX512F || !x.HasAVX512CD || !x.HasAVX512BW || !x.HasAVX512DQ || !x.HasAVX512VL {
+		return m
+	}
+	m.level = AVX512
+	if x.HasAMXTile && x.HasAMXInt8 && x.HasAMXBF16 && requestAMX() {
+		m.level = AMX
+	}
+	return m
+}
