@@ -1,0 +1,102 @@
+package op
+
+import (
+	"context"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Call is one run of an operator. Reference implementations and kernels read
+// In and write Out.
+type Call struct {
+	Context context.Context
+	Node    *ir.Node
+	In      []*tensor.Tensor // nil where an optional input is absent
+	Out     []*tensor.Tensor // those whose shape the plan knows are set beforehand
+	Pool    *pool.Pool       // nil runs serially
+	Scratch []byte           // as many bytes as the kernel asked for, aligned, not cleared
+	// Subgraph runs the body of If, Loop or Scan; values of outer graphs are bound.
+	Subgraph func(g *ir.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error)
+}
+
+// Input gives input i, or nil if it is absent.
+func (c *Call) Input(i int) *tensor.Tensor {
+	if i < len(c.In) {
+		return c.In[i]
+	}
+	return nil
+}
+
+// Output gives the tensor to write output i into: the planned one if type and
+// shape agree, else a new one. Its contents are arbitrary. Outputs that the
+// graph does not want are given too, and dropped.
+func (c *Call) Output(i int, dt dtype.Type, shape ...int) *tensor.Tensor {
+	for len(c.Out) <= i {
+		c.Out = append(c.Out, nil)
+	}
+	if t := c.Out[i]; t != nil && t.DType == dt && slices.Equal(t.Shape, shape) {
+		return t
+	}
+	c.Out[i] = tensor.New(dt, shape...)
+	return c.Out[i]
+}
+
+// Wants reports whether the graph uses output i.
+func (c *Call) Wants(i int) bool { return c.Node.Output(i) != nil }
+
+// Set makes t output i.
+func (c *Call) Set(i int, t *tensor.Tensor) {
+	for len(c.Out) <= i {
+		c.Out = append(c.Out, nil)
+	}
+	c.Out[i] = t
+}
+
+// Kernel is a compiled operator, ready to run with inputs of the types that it
+// was compiled for. Run may be called by one goroutine at a time.
+type Kernel interface {
+	Run(c *Call) error
+}
+
+// Scratcher is a Kernel that needs working memory.
+type Scratcher interface{ ScratchBytes() int }
+
+// KernelFunc makes a Kernel from a function.
+type KernelFunc func(*Call) error
+
+// Run calls f.
+func (f KernelFunc) Run(c *Call) error { return f(c) }
+
+// Prep is what a fast kernel is compiled from: all shapes are known.
+type Prep struct {
+	Node    *ir.Node
+	In, Out []Fact
+	Threads int
+	// Pack gives memory that depends on constants only, such as packed weights.
+	// It calls fill once for each key and node and keeps the buffer for the
+	// life of the session, whatever the shapes.
+	Pack func(key string, bytes int, fill func([]byte)) []byte
+}
+
+// InShape gives the sizes of input i, which are known.
+func (p *Prep) InShape(i int) []int { s, _ := p.In[i].Shape.Ints(); return s }
+
+// OutShape gives the sizes of output i, which are known.
+func (p *Prep) OutShape(i int) []int { s, _ := p.Out[i].Shape.Ints(); return s }
+
+// Has reports whether optional input i is present.
+func (p *Prep) Has(i int) bool { return i < len(p.In) && p.In[i].Present }
+
+// Case is one test case of an operator.
+type Case struct {
+	Name  string
+	Opset int // 0 is the first of the operator's Versions
+	Attrs map[string]ir.Attr
+	In    []*tensor.Tensor
+	Out   []*tensor.Tensor // nil: compare kernels with the reference only
+	Tol   float64          // relative to the largest expected magnitude; 0 is exact for integers, 1e-5 for floats
+}
