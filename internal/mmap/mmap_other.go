@@ -1,0 +1,13 @@
+//go:build !unix || aix || solaris || illumos
+
+package mmap
+
+import "os"
+
+// mapFile: files are read into memory here.
+func mapFile(*os.File, int) ([]byte, bool) { return nil, false }
+
+// mapAnonymous: buffers are Go memory here.
+func mapAnonymous(int) (data, region []byte, ok bool) { return nil, nil, false }
+
+func unmap([]byte) error { return nil }
