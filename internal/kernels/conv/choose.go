@@ -1,0 +1,76 @@
+package conv
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+// Algorithm is a way to compute a convolution; it decides the layouts.
+type Algorithm uint8
+
+const (
+	Direct     Algorithm = iota // blocked to blocked
+	Pointwise                   // 1×1 of stride 1 without padding, blocked to blocked, over flattened pixels
+	PlainInput                  // plain input of few channels to blocked
+	Depthwise                   // one channel per group, blocked to blocked
+	Plain                       // plain to plain: any number of dimensions, any groups
+)
+
+var algorithmNames = [...]string{"direct", "pointwise", "plain-input", "depthwise", "plain"}
+
+// String is the name that reports use.
+func (a Algorithm) String() string { return algorithmNames[a] }
+
+// InBlocked says whether the input is in blocked layout.
+func (a Algorithm) InBlocked() bool { return a != PlainInput && a != Plain }
+
+// OutBlocked says whether output and residual are in blocked layout.
+func (a Algorithm) OutBlocked() bool { return a != Plain }
+
+// Block is the number of channels in a block: a vector register of floats.
+func Block(level cpu.Target) int {
+	if level >= cpu.AVX512 {
+		return 16
+	}
+	return 8
+}
+
+// fewChannels is the most input channels that are read in plain layout: the
+// input of a network is plain, and padding 3 channels to 16 costs five times
+// the work.
+const fewChannels = 4
+
+// Choose picks the algorithm from the layer alone, so that the arithmetic and
+// the packed weights don't depend on the input's size.
+func Choose(p Params, level cpu.Target) Algorithm {
+	b, g := Block(level), max(p.Groups, 1)
+	switch {
+	case len(p.Kernel) != 2:
+		return Plain
+	case g == 1 && p.In <= fewChannels && atOr1(p.Dilation, 1) == 1:
+		return PlainInput
+	case g > 1 && g == p.In && g == p.Out:
+		return Depthwise
+	case g > 1 && (p.In/g%b != 0 || p.Out/g%b != 0):
+		return Plain
+	case isPointwise(p):
+		return Pointwise
+	}
+	return Direct
+}
+
+func isPointwise(p Params) bool {
+	return product(p.Kernel) == 1 && (p.Stride == nil || product(p.Stride) == 1) && sum(p.Pads) == 0
+}
+
+func atOr1(v []int, i int) int {
+	if v == nil {
+		return 1
+	}
+	return v[i]
+}
+
+func sum(v []int) int {
+	n := 0
+	for _, x := range v {
+		n += x
+	}
+	return n
+}

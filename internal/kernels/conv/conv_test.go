@@ -1,0 +1,257 @@
+package conv
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// layer is a convolution with plain operands and the reference's answer.
+type layer struct {
+	p                               Params
+	spatial                         []int
+	n                               int
+	x, w, bias, residual, want, mag []float32
+}
+
+func newLayer(t testing.TB, rng *rand.Rand, p Params, spatial []int, n int) *layer {
+	t.Helper()
+	out, err := p.OutSpatial(spatial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &layer{p: p, spatial: spatial, n: n}
+	l.x = random(rng, n*p.In*product(spatial))
+	l.w = random(rng, p.WeightCount())
+	l.bias = random(rng, p.Out)
+	if p.Residual {
+		l.residual = random(rng, n*p.Out*product(out))
+	}
+	l.want = make([]float32, n*p.Out*product(out))
+	if err := Reference(p, spatial, n, l.x, l.w, l.bias, l.residual, l.want); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func random(rng *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = rng.Float32()*2 - 1
+	}
+	return x
+}
+
+// run computes the layer with the kernels of a level on buffers that end at an
+// unreadable page, and gives the plain output.
+func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool) []float32 {
+	t.Helper()
+	plan, err := New(l.p, l.spatial, level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGuarded(t)
+	defer g.free()
+	op := Operands{N: l.n, Weights: g.floats(plan.PackedSize()), Out: g.floats(plan.OutSize(l.n)), Scratch: g.floats(plan.ScratchSize(p.Threads()))}
+	if err := plan.Pack(op.Weights, l.w, l.bias); err != nil {
+		t.Fatal(err)
+	}
+	for i := range op.Out {
+		op.Out[i] = float32(math.NaN())
+	}
+	out := product(plan.OutSpatial())
+	op.In = g.floats(plan.InSize(l.n))
+	if plan.Algorithm().InBlocked() {
+		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), plan.Block())
+	} else {
+		copy(op.In, l.x)
+	}
+	if l.p.Residual {
+		op.Residual = g.floats(plan.OutSize(l.n))
+		if plan.Algorithm().OutBlocked() {
+			ToBlocked(op.Residual, l.residual, l.n, l.p.Out, out, plan.Block())
+		} else {
+			copy(op.Residual, l.residual)
+		}
+	}
+	if err := plan.NewRunner().Run(p, op); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]float32, len(l.want))
+	if plan.Algorithm().OutBlocked() {
+		FromBlocked(got, op.Out, l.n, l.p.Out, out, plan.Block())
+	} else {
+		copy(got, op.Out)
+	}
+	return got
+}
+
+// differ says where got is further from the reference than rounding explains:
+// the sum of k products of numbers in [-1,1].
+func (l *layer) differ(got []float32) error {
+	k := l.p.WeightCount()/l.p.Out + 2
+	tolerance := 1e-6 * math.Sqrt(float64(k)) * 4
+	for i, w := range l.want {
+		if d := math.Abs(float64(got[i]) - float64(w)); !(d <= tolerance*max(1, math.Abs(float64(w)))) {
+			return fmt.Errorf("output %d is %g, want %g", i, got[i], w)
+		}
+	}
+	return nil
+}
+
+func (l *layer) String() string {
+	return fmt.Sprintf("%+v input %v batch %d", l.p, l.spatial, l.n)
+}
+
+func pools(t testing.TB) []*pool.Pool {
+	three := pool.New(3)
+	t.Cleanup(three.Close)
+	return []*pool.Pool{nil, three}
+}
+
+func TestKernelsAgainstReference(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	ps := pools(t)
+	for i := range 400 {
+		p, spatial := randomLayer(rng)
+		if _, err := p.OutSpatial(spatial); err != nil {
+			continue
+		}
+		l := newLayer(t, rng, p, spatial, 1+rng.IntN(2))
+		for _, level := range cpu.Levels() {
+			var first []float32
+			for _, pl := range ps {
+				got := l.run(t, level, pl)
+				if err := l.differ(got); err != nil {
+					t.Fatalf("case %d %v, %v with %v: %v", i, level, Choose(p, level), l, err)
+				}
+				if first == nil {
+					first = got
+				} else if at := firstDifference(first, got); at >= 0 {
+					t.Fatalf("case %d %v, %v: output %d has other bits on %d threads", i, level, l, at, pl.Threads())
+				}
+			}
+		}
+	}
+}
+
+// randomLayer draws from all the algorithms.
+func randomLayer(rng *rand.Rand) (Params, []int) {
+	r := 2
+	if rng.IntN(6) == 0 {
+		r = 1 + 2*rng.IntN(2)
+	}
+	p := Params{Groups: 1, In: 1 + rng.IntN(40), Out: 1 + rng.IntN(70)}
+	switch rng.IntN(5) {
+	case 0:
+		p.In = 1 + rng.IntN(4)
+	case 1:
+		p.In = 1 + rng.IntN(50)
+		p.Out, p.Groups = p.In, p.In
+	case 2:
+		p.Groups = 1 + rng.IntN(3)
+		p.In, p.Out = p.Groups*16*(1+rng.IntN(2)), p.Groups*16*(1+rng.IntN(3))
+	case 3:
+		p.Groups = 1 + rng.IntN(4)
+		p.In, p.Out = p.Groups*(1+rng.IntN(9)), p.Groups*(1+rng.IntN(20))
+	}
+	var spatial []int
+	for range r {
+		spatial = append(spatial, 1+rng.IntN(24/r+6))
+		p.Kernel = append(p.Kernel, 1+rng.IntN(5))
+		p.Stride = append(p.Stride, 1+rng.IntN(3))
+		p.Dilation = append(p.Dilation, 1+rng.IntN(8)/6)
+	}
+	for range 2 * r {
+		p.Pads = append(p.Pads, rng.IntN(4))
+	}
+	if rng.IntN(4) == 0 { // pointwise
+		p.Kernel, p.Stride, p.Pads = orOnes(nil, r), orOnes(nil, r), nil
+	}
+	p.Residual = rng.IntN(2) == 0
+	p.Act = Activation{Kind: Kind(rng.IntN(int(Silu) + 1)), Lo: -0.5, Hi: 1.5, Alpha: 0.1}
+	return p, spatial
+}
+
+func firstDifference(a, b []float32) int {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestBatchDoesNotChangeBits(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, p := range []Params{
+		{In: 40, Out: 50, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+		{In: 70, Out: 33, Kernel: []int{1, 1}},
+		{In: 3, Out: 20, Kernel: []int{7, 7}, Stride: []int{2, 2}, Pads: []int{3, 3, 3, 3}},
+		{In: 24, Out: 24, Groups: 24, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+		{In: 12, Out: 20, Groups: 2, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+	} {
+		spatial := []int{13, 17}
+		const n = 5
+		all := newLayer(t, rng, p, spatial, n)
+		for _, level := range cpu.Levels() {
+			for _, pl := range pools(t) {
+				batch := all.run(t, level, pl)
+				for i := range n {
+					one := *all
+					one.n = 1
+					one.x = all.x[i*len(all.x)/n:][:len(all.x)/n]
+					one.want = all.want[i*len(all.want)/n:][:len(all.want)/n]
+					if at := firstDifference(one.run(t, level, nil), batch[i*len(one.want):][:len(one.want)]); at >= 0 {
+						t.Fatalf("%v %v: output %d of image %d differs in a batch", level, all, at, i)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestRunAllocatesNothing(t *testing.T) {
+	for _, p := range []Params{
+		{In: 32, Out: 32, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Act: Activation{Kind: Silu}},
+		{In: 32, Out: 32, Groups: 32, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+		{In: 12, Out: 20, Groups: 2, Kernel: []int{3, 3}},
+	} {
+		plan, err := New(p, []int{14, 14}, cpu.Level())
+		if err != nil {
+			t.Fatal(err)
+		}
+		op := Operands{N: 1, In: make([]float32, plan.InSize(1)), Weights: make([]float32, plan.PackedSize()),
+			Out: make([]float32, plan.OutSize(1)), Scratch: make([]float32, plan.ScratchSize(1))}
+		r := plan.NewRunner()
+		if a := testing.AllocsPerRun(5, func() {
+			if err := r.Run(nil, op); err != nil {
+				t.Fatal(err)
+			}
+		}); a != 0 {
+			t.Errorf("%v: %v allocations a run", plan.Algorithm(), a)
+		}
+	}
+}
+
+func TestErrorsSayWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		p       Params
+		spatial []int
+	}{
+		{Params{In: 3, Out: 4, Groups: 2, Kernel: []int{1}}, []int{5}},
+		{Params{In: 3, Out: 4}, []int{5}},
+		{Params{In: 3, Out: 4, Kernel: []int{3, 3}, Stride: []int{1}}, []int{5, 5}},
+		{Params{In: 3, Out: 4, Kernel: []int{3, 3}, Stride: []int{0, 1}}, []int{5, 5}},
+		{Params{In: 3, Out: 4, Kernel: []int{7}}, []int{5}},
+		{Params{In: 3, Out: 4, Kernel: []int{1, 1}}, []int{5}},
+	} {
+		if _, err := New(c.p, c.spatial, cpu.Generic); err == nil {
+			t.Errorf("%+v on %v: no error", c.p, c.spatial)
+		}
+	}
+}

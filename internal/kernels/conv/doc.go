@@ -1,0 +1,36 @@
+// Package conv computes fp32 convolutions.
+//
+// # Layout
+//
+// The fast kernels work on blocked activations: a tensor of C channels is the
+// 5-D tensor [N, ⌈C/b⌉, H, W, b], where b is Block(level), one vector register
+// of channels: 16 with AVX-512, 8 otherwise. [ToBlocked] fills the channels
+// beyond C with zeros. Kernels may leave other finite numbers there (the sigmoid
+// of 0 is 1/2): every reader ignores them, as packed weights are zero there and
+// [FromBlocked] drops them. A one-dimensional convolution can use the layout as
+// two-dimensional with H = 1.
+//
+// # Use
+//
+// A [Plan] is made once from [Params], the input's spatial size and the level;
+// it says which layout it reads and writes, and how large its buffers are. The
+// caller packs weights once (the packed form depends on Params and level only,
+// so plans for several sizes share it) and makes a [Runner] per session:
+//
+//	plan, err := conv.New(params, []int{56, 56}, cpu.Level())
+//	packed := make([]float32, plan.PackedSize()) // 64-byte aligned is fastest
+//	plan.Pack(packed, weights, bias)
+//	run := plan.NewRunner()
+//	err = run.Run(pool, conv.Operands{N: 1, In: x, Weights: packed, Out: y, Scratch: s})
+//
+// Nothing is allocated per run. A Plan is safe for concurrent use, a Runner is
+// for one run at a time.
+//
+// # Arithmetic
+//
+// Each output is one chain of fused multiply-adds that starts at the bias and
+// visits input blocks, kernel rows, kernel columns and channels in order,
+// leaving out taps in the padding; then the residual is added and the
+// activation applied. The order depends on the layer alone, so the bits are the
+// same for any batch, split and number of threads.
+package conv

@@ -1,0 +1,99 @@
+package conv
+
+import "fmt"
+
+// packing describes packed weights: the bias of all output blocks, then for
+// each output block [depth][input block][kernel row][kernel column][input
+// channel][output channel]. With a plain input the block is one channel. The
+// channels beyond the layer's are zeros.
+type packing struct {
+	p          Params
+	block      int
+	inBlock    int // input channels per block
+	inBlocks   int // per group
+	outBlocks  int // per group
+	depth      int // kernel size along the first of three dimensions
+	plane      int // taps per kernel plane
+	perOut     int // floats per output block
+	biasFloats int
+	depthwise  bool
+}
+
+func newPacking(p Params, a Algorithm, block int) packing {
+	k := packing{p: p, block: block, inBlock: block, depth: 1, plane: product(p.Kernel)}
+	if len(p.Kernel) == 3 {
+		k.depth = p.Kernel[0]
+		k.plane /= k.depth
+	}
+	if !a.InBlocked() {
+		k.inBlock = 1
+	}
+	k.inBlocks = blocks(p.In/p.Groups, k.inBlock)
+	k.outBlocks = blocks(p.Out/p.Groups, block)
+	all := p.Groups * k.outBlocks
+	if a == Depthwise {
+		k.depthwise, k.inBlock, k.inBlocks = true, 1, 1
+		k.outBlocks, all = blocks(p.Out, block), blocks(p.Out, block)
+	}
+	k.perOut = k.depth * k.inBlocks * k.plane * k.inBlock * block
+	k.biasFloats = (all*block + 15) &^ 15 // the weights begin on a cache line
+	return k
+}
+
+func (k packing) size() int {
+	return k.biasFloats + k.allOut()*k.perOut
+}
+
+// allOut is the number of output blocks over all groups.
+func (k packing) allOut() int {
+	if k.depthwise {
+		return k.outBlocks
+	}
+	return k.p.Groups * k.outBlocks
+}
+
+func (k packing) pack(dst, w, bias []float32) error {
+	if len(dst) != k.size() {
+		return fmt.Errorf("conv: packed weights need %d floats, the buffer has %d", k.size(), len(dst))
+	}
+	if len(w) != k.p.WeightCount() {
+		return fmt.Errorf("conv: expected %d weights for %d→%d channels, groups %d, kernel %v, found %d",
+			k.p.WeightCount(), k.p.In, k.p.Out, k.p.Groups, k.p.Kernel, len(w))
+	}
+	if bias != nil && len(bias) != k.p.Out {
+		return fmt.Errorf("conv: expected a bias of %d numbers, found %d", k.p.Out, len(bias))
+	}
+	clear(dst)
+	for o := range k.p.Out {
+		ob, lane := k.place(o)
+		if bias != nil {
+			dst[ob*k.block+lane] = bias[o]
+		}
+		k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o, lane)
+	}
+	return nil
+}
+
+// place gives the output block and the lane of an output channel.
+func (k packing) place(o int) (block, lane int) {
+	if k.depthwise {
+		return o / k.block, o % k.block
+	}
+	og := k.p.Out / k.p.Groups
+	return o/og*k.outBlocks + o%og/k.block, o % og % k.block
+}
+
+// packChannel writes one output channel's weights into its lane.
+func (k packing) packChannel(dst, w []float32, o, lane int) {
+	cg := k.p.In / k.p.Groups
+	for c := range cg {
+		src := w[(o*cg+c)*k.depth*k.plane:]
+		ib, ic := c/k.inBlock, c%k.inBlock
+		for d := range k.depth {
+			for t := range k.plane {
+				at := (((d*k.inBlocks+ib)*k.plane+t)*k.inBlock + ic) * k.block
+				dst[at+lane] = src[d*k.plane+t]
+			}
+		}
+	}
+}

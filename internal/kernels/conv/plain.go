@@ -1,0 +1,128 @@
+package conv
+
+// scratchBytes is the size of the blocked piece that a thread computes before
+// it writes plain output: it stays in a first-level cache.
+const scratchBytes = 32 << 10
+
+// ScratchSize is the number of floats of scratch for runs on up to the given
+// number of threads; 0 for blocked output.
+func (pl *Plan) ScratchSize(threads int) int {
+	if pl.algorithm != Plain {
+		return 0
+	}
+	return threads * pl.scratchPerThread()
+}
+
+// scratchPerThread holds pieceRows rows of the largest run of output blocks.
+func (pl *Plan) scratchPerThread() int {
+	most := 0
+	for _, g := range pl.groupsOf {
+		most = max(most, g.n)
+	}
+	rows, cols := pl.piece(most)
+	return most * rows * cols * pl.block
+}
+
+// piece is the number of rows and columns of a scratch piece of nb blocks.
+func (pl *Plan) piece(nb int) (rows, cols int) {
+	g := &pl.grid
+	px := max(scratchBytes/(nb*pl.block*4), pl.longestTile())
+	if px < g.w.Out {
+		return 1, px
+	}
+	return min(px/g.w.Out, g.h.Out), g.w.Out
+}
+
+// setSlots prepares one piece of scratch per thread.
+func (r *Runner) setSlots(threads int) {
+	if r.plan.algorithm != Plain || len(r.slots) == threads {
+		return
+	}
+	r.slots = make(chan int, threads)
+	for i := range threads {
+		r.slots <- i
+	}
+}
+
+// plain computes a chunk piece by piece: blocked into scratch, then plain into
+// the output.
+func (r *Runner) plain(t *tile, c chunk) {
+	pl := r.plan
+	slot := <-r.slots
+	defer func() { r.slots <- slot }()
+	per := pl.scratchPerThread()
+	scratch := r.op.Scratch[slot*per : (slot+1)*per]
+	rows, cols := pl.piece(pl.groupsOf[c.group].n)
+	for r0 := c.area.r0; r0 < c.area.r1; r0 += rows {
+		for c0 := c.area.c0; c0 < c.area.c1; c0 += cols {
+			a := area{r0, min(r0+rows, c.area.r1), c0, min(c0+cols, c.area.c1)}
+			r.plainPiece(t, c, a, scratch)
+		}
+	}
+}
+
+// plainPiece sums the kernel's depths in order, each on top of the last.
+func (r *Runner) plainPiece(t *tile, c chunk, a area, scratch []float32) {
+	pl := r.plan
+	g := pl.groupsOf[c.group]
+	grid := pl.grid
+	grid.outRow = (a.c1 - a.c0) * grid.outPx
+	piece := (a.r1 - a.r0) * grid.outRow
+	clamp := t.clamp
+	pl.setBlocks(t, g, r.op.Weights)
+	t.outBlk = piece
+	k0, k1 := pl.depth.Taps(c.depth)
+	plane := grid.h.In * grid.inRow
+	image := (c.image*pl.p.Groups + g.group) * pl.inBlocks * t.inBlock
+	p := planes{out: ptr(scratch, 0)}
+	for k := k0; k < max(k1, k0+1); k++ {
+		p.in = ptr(r.op.In, image)
+		if k1 > k0 {
+			p.in = ptr(r.op.In, image+(pl.depth.First(c.depth)+k*pl.depth.Dilation)*plane)
+		} else {
+			t.blocks = 0
+		}
+		p.weights = ptr(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut+k*pl.inBlocks*grid.h.Kernel*grid.tapRow)
+		t.clamp = 0
+		if k >= k1-1 && !pl.p.Residual {
+			t.clamp = clamp
+		}
+		grid.sweep(t, kernels{tiles: pl.set.tiles[g.n]}, a, p)
+		t.bias = ptr(zeroBias[:], 0)
+		p.residual = p.out
+	}
+	t.clamp = clamp
+	for j := range g.n {
+		r.writePlain(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
+	}
+}
+
+var zeroBias [64]float32
+
+// writePlain writes a piece of one output block into the plain output, with
+// the residual and what is left of the activation.
+func (r *Runner) writePlain(c chunk, g blockGroup, block int, a area, piece []float32) {
+	pl := r.plan
+	perGroup := pl.p.Out / pl.p.Groups
+	first := (block - g.group*pl.outBlocks) * pl.block // channel in the group
+	pixels := len(piece) / pl.block
+	plane := pl.grid.h.Out * pl.grid.w.Out
+	for l := range min(pl.block, perGroup-first) {
+		channel := (c.image*pl.p.Out + g.group*perGroup + first + l) * pl.depth.Out
+		at := (channel+c.depth)*plane + a.r0*pl.grid.w.Out + a.c0
+		out := r.op.Out[at : at+pixels]
+		for j := range out {
+			out[j] = piece[j*pl.block+l]
+		}
+		if pl.p.Residual {
+			for j, v := range r.op.Residual[at : at+pixels] {
+				out[j] += v
+			}
+		}
+		if pl.p.Residual || pl.p.Act.after() {
+			for j, v := range out {
+				out[j] = pl.p.Act.Apply(v)
+			}
+		}
+	}
+}

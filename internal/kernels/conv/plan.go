@@ -1,0 +1,190 @@
+package conv
+
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/window"
+)
+
+// Plan is a convolution prepared for one input size and instruction-set level.
+type Plan struct {
+	p         Params
+	algorithm Algorithm
+	set       *tileSet
+	block     int
+	dims      []window.Dim
+	in, out   []int // spatial sizes
+	depth     window.Dim
+	grid      grid
+
+	inBlocks   int // per group (plain input: channels)
+	outBlocks  int // per group
+	groupsOf   []blockGroup
+	weightsOut int // bytes of an output block's weights
+	packed     packing
+}
+
+// blockGroup is a run of output blocks that one kernel call computes.
+type blockGroup struct {
+	group    int // of the convolution
+	first, n int // output blocks over all groups
+}
+
+// New prepares a convolution of an input with the given spatial sizes.
+func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
+	p, err := p.normalize()
+	if err != nil {
+		return nil, err
+	}
+	dims, err := p.dims(spatial)
+	if err != nil {
+		return nil, err
+	}
+	pl := &Plan{
+		p: p, algorithm: Choose(p, level), set: tileSetFor(level), block: Block(level),
+		dims: dims, in: spatial, out: outSizes(dims),
+	}
+	if err := pl.setGrid(); err != nil {
+		return nil, err
+	}
+	pl.packed = newPacking(p, pl.algorithm, pl.block)
+	pl.weightsOut = pl.packed.perOut * 4
+	if pl.algorithm != Depthwise {
+		pl.groupsOf = pl.groupBlocks()
+	}
+	return pl, nil
+}
+
+// setGrid lays the planes out. Missing dimensions are in front, of size 1.
+func (pl *Plan) setGrid() error {
+	d := pl.dims
+	if len(d) > 3 {
+		return fmt.Errorf("conv: %d spatial dimensions, at most 3 are supported", len(d))
+	}
+	one := window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
+	for len(d) < 3 {
+		d = append([]window.Dim{one}, d...)
+	}
+	h, w := d[1], d[2]
+	if pl.algorithm == Pointwise { // one long row
+		w.In *= h.In
+		w.Out = w.In
+		h = one
+	}
+	pl.depth = d[0]
+	g := newGrid(h, w)
+	g.inPx, g.outPx = pl.block*4, pl.block*4
+	g.ci = pl.block
+	pl.inBlocks = blocks(pl.p.In/pl.p.Groups, pl.block)
+	if !pl.algorithm.InBlocked() {
+		g.inPx = 4
+		g.ci = min(w.Dilation-1, 1) // 1 where the taps of a row are apart
+		pl.inBlocks = pl.p.In / pl.p.Groups
+	}
+	if pl.algorithm == Depthwise {
+		g.ci = 1
+	}
+	pl.outBlocks = blocks(pl.p.Out/pl.p.Groups, pl.block)
+	g.inRow, g.outRow = w.In*g.inPx, w.Out*g.outPx
+	g.tap = max(g.ci, 1) * pl.block * 4
+	g.tapRow = w.Kernel * g.tap
+	pl.grid = g
+	return nil
+}
+
+// groupBlocks cuts the output blocks into runs for the kernels that the cost
+// model likes best.
+func (pl *Plan) groupBlocks() []blockGroup {
+	var best []blockGroup
+	bestCost := 0.0
+	for most := 1; most < len(pl.set.tiles); most++ {
+		if pl.set.tiles[most] == nil {
+			continue
+		}
+		groups, cost := pl.groupsOfAtMost(most)
+		if best == nil || cost < bestCost {
+			best, bestCost = groups, cost
+		}
+	}
+	return best
+}
+
+func (pl *Plan) groupsOfAtMost(most int) ([]blockGroup, float64) {
+	var groups []blockGroup
+	cost := 0.0
+	for g := range pl.p.Groups {
+		for at := 0; at < pl.outBlocks; {
+			n := min(most, pl.outBlocks-at)
+			for pl.set.tiles[n] == nil {
+				n--
+			}
+			groups = append(groups, blockGroup{g, g*pl.outBlocks + at, n})
+			cost += pl.grid.cost(n, len(pl.set.tiles[n])-1)
+			at += n
+		}
+	}
+	return groups, cost
+}
+
+// cost estimates the cycles per input channel of an output plane: two
+// multiply-adds of four cycles' latency and two loads begin per cycle.
+func (g *grid) cost(nb, most int) float64 {
+	total := 0.0
+	for _, r := range g.rows {
+		for _, c := range g.cols {
+			l := g.lines(r.Len(), c.Len(), most)
+			n := (l.pixels + most - 1) / most
+			for k := range n {
+				mr := float64(l.pixels / n)
+				if k < l.pixels%n {
+					mr++
+				}
+				step := max(mr*float64(nb)/2, 4, (mr+float64(nb))/2) + 0.25
+				total += step * float64(l.count*r.Taps()*c.Taps())
+			}
+		}
+	}
+	return total
+}
+
+// Algorithm says how the plan computes.
+func (pl *Plan) Algorithm() Algorithm { return pl.algorithm }
+
+// Block is the number of channels per block where a side is blocked.
+func (pl *Plan) Block() int { return pl.block }
+
+// OutSpatial is the spatial size of the output.
+func (pl *Plan) OutSpatial() []int { return pl.out }
+
+// PackedSize is the number of floats that Pack writes.
+func (pl *Plan) PackedSize() int { return pl.packed.size() }
+
+// Pack writes weights [Out, In/Groups, kernel…] and bias [Out] (or nil) into
+// dst in the order in which the kernels read them.
+func (pl *Plan) Pack(dst, weights, bias []float32) error {
+	return pl.packed.pack(dst, weights, bias)
+}
+
+// InSize is the number of floats of an input of n images, in the algorithm's
+// layout.
+func (pl *Plan) InSize(n int) int {
+	if pl.algorithm.InBlocked() {
+		return BlockedLen(n, pl.p.In, product(pl.in), pl.block)
+	}
+	return n * pl.p.In * product(pl.in)
+}
+
+// OutSize is the number of floats of the output and the residual.
+func (pl *Plan) OutSize(n int) int {
+	if pl.algorithm.OutBlocked() {
+		return BlockedLen(n, pl.p.Out, product(pl.out), pl.block)
+	}
+	return n * pl.p.Out * product(pl.out)
+}
+
+// FLOPs counts a multiplication and an addition for every tap, those in the
+// padding included, as benchmarks do.
+func (pl *Plan) FLOPs(n int) int {
+	return 2 * n * pl.p.Out * product(pl.out) * (pl.p.In / pl.p.Groups) * product(pl.p.Kernel)
+}
