@@ -1,0 +1,88 @@
+package exec
+
+import (
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// dynamicKernel compiles a step whose shapes depend on data when it runs, and
+// keeps the kernel while the shapes stay.
+type dynamicKernel struct {
+	key     []inputKey
+	kernel  op.Kernel
+	scratch []byte
+	out     [][]int // shapes of the outputs, nil where data decides
+	types   []dtype.Type
+	tried   bool
+}
+
+func (d *dynamicKernel) run(s *Session, st *step, c *op.Call) error {
+	if !d.fits(c.In) {
+		if err := d.compile(s, st, c); err != nil {
+			return err
+		}
+	}
+	if d.kernel == nil {
+		return st.op.Ref(c)
+	}
+	for i, shape := range d.out {
+		if c.Out[i] == nil {
+			c.Out[i] = tensor.New(d.types[i], shape...)
+		}
+	}
+	c.Scratch = d.scratch
+	return d.kernel.Run(c)
+}
+
+func (d *dynamicKernel) fits(in []*tensor.Tensor) bool {
+	if !d.tried || len(d.key) != len(in) {
+		return false
+	}
+	for i, t := range in {
+		if t == nil {
+			continue
+		}
+		if t.DType != d.key[i].dtype || !slices.Equal(t.Shape, d.key[i].shape) {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
+	*d = dynamicKernel{tried: true, key: make([]inputKey, len(c.In))}
+	inf := &op.Infer{Node: st.node, In: make([]op.Fact, len(c.In)), Out: make([]op.Fact, len(st.out))}
+	for i, t := range c.In {
+		if t == nil {
+			continue
+		}
+		d.key[i] = inputKey{t.DType, slices.Clone(t.Shape)}
+		inf.In[i] = op.Fact{Type: ir.TypeOf(t), Present: true}
+		if v := st.node.In[i]; v.Const != nil {
+			inf.In[i] = op.FactOf(v)
+		}
+	}
+	if err := st.op.Infer(inf); err != nil {
+		return err
+	}
+	for i, f := range inf.Out {
+		shape, ok := f.Shape.Ints()
+		if !ok || f.Elem != nil || f.DType == dtype.String || f.DType == dtype.Invalid || st.out[i] < 0 {
+			return nil // data decides: the reference runs
+		}
+		d.out, d.types = append(d.out, shape), append(d.types, f.DType)
+	}
+	k, err := s.provider.Compile(&op.Prep{Node: st.node, In: inf.In, Out: inf.Out, Threads: s.pool.Threads(), Pack: s.packer(st.node)})
+	if err != nil || k == nil {
+		return err
+	}
+	d.kernel = k
+	if sc, ok := k.(op.Scratcher); ok {
+		d.scratch = tensor.Bytes(sc.ScratchBytes())
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package exec
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// frame is the state of one run of a plan: an arena, a tensor for each slot,
+// and a prepared call for each step.
+type frame struct {
+	plan    *Plan
+	ctx     context.Context // of the run in progress
+	arena   *mmap.Buffer
+	tensors []*tensor.Tensor // by slot; nil while a dynamic value is not computed
+	own     []*tensor.Tensor // the frame's tensor of each planned slot
+	calls   []op.Call
+	dynamic []dynamicKernel
+}
+
+func (p *Plan) newFrame() *frame {
+	f := &frame{plan: p, arena: mmap.Alloc(p.layout.Total), tensors: make([]*tensor.Tensor, len(p.slots)),
+		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps))}
+	for i := range p.slots {
+		f.makeTensor(i)
+	}
+	for i, st := range p.steps {
+		c := &f.calls[i]
+		c.Node, c.Pool = st.node, p.session.pool
+		c.In = make([]*tensor.Tensor, len(st.in))
+		c.Out = make([]*tensor.Tensor, len(st.out))
+		if st.scratch >= 0 {
+			c.Scratch = f.buffer(st.scratch)
+		}
+		if len(st.subs) > 0 {
+			c.Subgraph = f.subgraphRunner(st)
+		}
+	}
+	return f
+}
+
+// makeTensor prepares the tensor of a slot whose memory is fixed or is pointed
+// at the caller's for each run.
+func (f *frame) makeTensor(i int) {
+	s := &f.plan.slots[i]
+	switch s.kind {
+	case slotConst:
+		f.tensors[i] = s.tensor
+		return
+	case slotDynamic, slotInput:
+		return
+	}
+	t := &tensor.Tensor{DType: s.typ.DType, Shape: s.shape}
+	if root := &f.plan.slots[s.root]; root.kind == slotArena {
+		t.Data = f.buffer(root.index)[:s.size]
+	}
+	f.tensors[i], f.own[i] = t, t
+}
+
+func (f *frame) buffer(i int) []byte {
+	off, n := f.plan.layout.Offsets[i], f.plan.buffers[i].Size
+	return f.arena.Bytes()[off : off+n : off+n]
+}
+
+func (f *frame) close() { f.arena.Free() }
+
+// reset drops what belongs to the caller.
+func (f *frame) reset() {
+	f.ctx = nil
+	for i := range f.plan.slots {
+		switch s := &f.plan.slots[i]; s.kind {
+		case slotInput, slotDynamic:
+			f.tensors[i] = nil
+		case slotOutput:
+			f.own[i].Data = nil
+		case slotView:
+			if f.plan.slots[s.root].kind != slotArena {
+				f.own[i].Data = nil
+			}
+		}
+	}
+	for i := range f.calls {
+		c := &f.calls[i]
+		c.Context = nil
+		clear(c.In)
+		clear(c.Out)
+	}
+}
+
+// run executes the plan. If times is not nil it receives each step's duration.
+func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times []time.Duration) error {
+	f.ctx = ctx
+	if err := f.bind(inputs, outputs); err != nil {
+		return err
+	}
+	done := ctx.Done()
+	for i := range f.plan.steps {
+		select {
+		case <-done:
+			return context.Cause(ctx)
+		default:
+		}
+		var start time.Time
+		if times != nil {
+			start = time.Now()
+		}
+		if err := f.step(ctx, i); err != nil {
+			return fmt.Errorf("%s: %w", f.plan.steps[i].node, err)
+		}
+		if times != nil {
+			times[i] += time.Since(start)
+		}
+	}
+	return f.deliver(outputs)
+}
+
+// bind points the slots of inputs, outputs and their views at the caller's memory.
+func (f *frame) bind(inputs, outputs []*tensor.Tensor) error {
+	p := f.plan
+	for i := range p.slots {
+		s := &p.slots[i]
+		switch s.kind {
+		case slotInput:
+			f.tensors[i] = inputs[s.index]
+		case slotOutput:
+			out := outputs[s.index]
+			want := &p.slots[p.outputs[s.index].slot]
+			if out == nil {
+				out = tensor.New(want.typ.DType, want.shape...)
+				outputs[s.index] = out
+			} else if out.DType != want.typ.DType || !slices.Equal(out.Shape, want.shape) || len(out.Data) != want.size {
+				return fmt.Errorf("output %q is %s%v, the tensor given for it is %s", p.session.graph.Outputs[s.index].Name, want.typ.DType, want.shape, out)
+			}
+			f.own[i].Data = out.Data
+		case slotView:
+			switch root := &p.slots[s.root]; root.kind {
+			case slotInput:
+				f.own[i].Data = inputs[root.index].Data[:s.size]
+			case slotOutput:
+				f.own[i].Data = f.own[s.root].Data[:s.size]
+			}
+		}
+	}
+	return nil
+}
+
+func (f *frame) step(ctx context.Context, i int) error {
+	st, c := f.plan.steps[i], &f.calls[i]
+	c.Context = ctx
+	for j, id := range st.in {
+		if id >= 0 {
+			c.In[j] = f.tensors[id]
+		}
+	}
+	c.Out = c.Out[:len(st.out)]
+	for j, id := range st.out {
+		c.Out[j] = nil
+		if id >= 0 {
+			c.Out[j] = f.own[id]
+		}
+	}
+	if err := f.compute(st, c, &f.dynamic[i]); err != nil {
+		return err
+	}
+	for j, id := range st.out {
+		if id < 0 {
+			continue
+		}
+		if err := f.store(id, c.Out[j]); err != nil {
+			return fmt.Errorf("output %d: %w", j, err)
+		}
+	}
+	return nil
+}
+
+func (f *frame) compute(st *step, c *op.Call, d *dynamicKernel) error {
+	switch {
+	case st.kernel != nil:
+		return st.kernel.Run(c)
+	case st.dynamic && len(st.subs) == 0:
+		return d.run(f.plan.session, st, c)
+	}
+	return st.op.Ref(c)
+}
+
+// store takes what a step has computed for a slot.
+func (f *frame) store(id int, got *tensor.Tensor) error {
+	s := &f.plan.slots[id]
+	planned := f.own[id]
+	switch {
+	case got == planned && got != nil:
+		return nil
+	case got == nil:
+		return fmt.Errorf("was not computed")
+	case planned == nil:
+		if s.typ.DType != dtype.Invalid && s.typ.DType != got.DType && s.typ.Elem == nil {
+			return fmt.Errorf("expected %s, computed %s", s.typ.Type, got)
+		}
+		f.tensors[id] = got
+		return nil
+	case got.DType == planned.DType && slices.Equal(got.Shape, planned.Shape):
+		copy(planned.Data, got.Data)
+		return nil
+	}
+	return fmt.Errorf("inferred %s, computed %s", planned, got)
+}
+
+// deliver fills the outputs that do not own their memory.
+func (f *frame) deliver(outputs []*tensor.Tensor) error {
+	for i, o := range f.plan.outputs {
+		if f.plan.slots[f.plan.slots[o.slot].root].kind == slotOutput && !o.copied {
+			continue
+		}
+		t := f.tensors[o.slot]
+		if t == nil {
+			return fmt.Errorf("output %q was not computed", f.plan.session.graph.Outputs[i].Name)
+		}
+		switch out := outputs[i]; {
+		case out != nil:
+			if out.DType != t.DType || !slices.Equal(out.Shape, t.Shape) || len(out.Data) != len(t.Data) {
+				return fmt.Errorf("output %q is %s, the tensor given for it is %s", f.plan.session.graph.Outputs[i].Name, t, out)
+			}
+			copy(out.Data, t.Data)
+			copy(out.Strings, t.Strings)
+		case o.copied:
+			outputs[i] = t.Clone()
+		default:
+			outputs[i] = t
+		}
+	}
+	return nil
+}
+
+// facts gives the facts of slots for reports.
+func (p *Plan) facts(ids []int) []op.Fact {
+	out := make([]op.Fact, len(ids))
+	for i, id := range ids {
+		if id >= 0 {
+			out[i] = p.slots[id].typ
+			out[i].Present = true
+		}
+	}
+	return out
+}

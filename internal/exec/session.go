@@ -1,0 +1,177 @@
+// Package exec runs graphs. A Session holds a graph and its packed weights; for
+// each combination of input shapes it makes a Plan (types, kernels, places of
+// all buffers in one arena) once and keeps it; each concurrent run of a plan
+// has a frame of its own with an arena. Running allocates nothing but outputs.
+package exec
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/provider"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Options configures a session.
+type Options struct {
+	Pool     *pool.Pool        // nil runs on the caller's thread
+	Provider provider.Provider // nil is provider.CPU
+	MaxPlans int               // plans kept for different input shapes; 0 is 16
+}
+
+// Session runs one graph, for any number of goroutines at once.
+type Session struct {
+	graph    *ir.Graph
+	pool     *pool.Pool
+	provider provider.Provider
+	maxPlans int
+	packs    *packs
+
+	mu    sync.Mutex
+	plans []*Plan // most recently used first
+}
+
+// New makes a session. The graph must be verified, its types inferred, and must
+// not change any more.
+func New(g *ir.Graph, o Options) *Session {
+	s := &Session{graph: g, pool: o.Pool, provider: o.Provider, maxPlans: o.MaxPlans, packs: &packs{}}
+	if s.provider == nil {
+		s.provider = provider.CPU
+	}
+	if s.maxPlans == 0 {
+		s.maxPlans = 16
+	}
+	return s
+}
+
+// Graph is the graph that the session runs.
+func (s *Session) Graph() *ir.Graph { return s.graph }
+
+// Close frees packed weights and arenas. No run may be in progress.
+func (s *Session) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.plans {
+		p.close()
+	}
+	s.plans = nil
+	s.packs.free()
+}
+
+// Run computes the outputs for inputs in the graph's order. The outputs are new
+// tensors that belong to the caller.
+func (s *Session) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	outputs := make([]*tensor.Tensor, len(s.graph.Outputs))
+	if err := s.RunInto(ctx, inputs, outputs); err != nil {
+		return nil, err
+	}
+	return outputs, nil
+}
+
+// RunInto is Run with outputs that the caller may own: where outputs[i] is not
+// nil it must have the type and shape of the result and is written; where it is
+// nil it is set to a new tensor.
+func (s *Session) RunInto(ctx context.Context, inputs, outputs []*tensor.Tensor) error {
+	p, err := s.PlanFor(inputs)
+	if err != nil {
+		return err
+	}
+	if len(outputs) != len(s.graph.Outputs) {
+		return fmt.Errorf("the model has %d outputs, found room for %d", len(s.graph.Outputs), len(outputs))
+	}
+	f := p.acquire()
+	defer p.release(f)
+	s.pool.Begin()
+	defer s.pool.End()
+	return f.run(ctx, inputs, outputs, nil)
+}
+
+// PlanFor gives the plan for the inputs' types and shapes, making it if needed.
+func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.plans {
+		if p.fits(inputs) {
+			if i > 0 {
+				copy(s.plans[1:i+1], s.plans[:i])
+				s.plans[0] = p
+			}
+			return p, nil
+		}
+	}
+	if err := checkInputs(s.graph, inputs); err != nil {
+		return nil, err
+	}
+	facts := make([]op.Fact, len(inputs))
+	for i, t := range inputs {
+		facts[i] = op.Fact{Type: ir.TypeOf(t), Present: true}
+		if declared := s.graph.Inputs[i].Type; declared.Elem != nil {
+			facts[i].Elem = declared.Elem
+		}
+	}
+	p, err := s.compile(facts)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range inputs {
+		p.key = append(p.key, inputKey{t.DType, slices.Clone(t.Shape)})
+	}
+	s.plans = slices.Insert(s.plans, 0, p)
+	if len(s.plans) > s.maxPlans {
+		s.plans[len(s.plans)-1].retire()
+		s.plans = s.plans[:len(s.plans)-1]
+	}
+	return p, nil
+}
+
+// packs keeps packed weights for the life of a session and its subgraphs'.
+type packs struct {
+	mu   sync.Mutex
+	bufs map[packKey]*mmap.Buffer
+}
+
+type packKey struct {
+	node *ir.Node
+	key  string
+}
+
+// get gives the buffer for a node and key, filling it the first time.
+func (p *packs) get(n *ir.Node, key string, size int, fill func([]byte)) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := packKey{n, key}
+	if b, ok := p.bufs[k]; ok {
+		return b.Bytes()
+	}
+	if p.bufs == nil {
+		p.bufs = map[packKey]*mmap.Buffer{}
+	}
+	b := mmap.Alloc(size)
+	fill(b.Bytes())
+	p.bufs[k] = b
+	return b.Bytes()
+}
+
+func (p *packs) free() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.bufs {
+		b.Free()
+	}
+	p.bufs = nil
+}
+
+func (p *packs) bytes() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.bufs {
+		n += len(b.Bytes())
+	}
+	return n
+}

@@ -1,0 +1,135 @@
+// Package onnx reads ONNX models into the intermediate representation and
+// writes optimized graphs back. Weights are views of the file's bytes.
+//
+// Reading is safe on hostile input: sizes are compared before anything is
+// allocated, nesting is bounded, and external data is read from the model's
+// own folder only. Specification: onnx/onnx docs/IR.md, IR versions 3 to 13.
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/op"
+)
+
+// Model is a parsed model. Its constants alias the file's bytes until Close.
+type Model struct {
+	Graph     *ir.Graph
+	IRVersion int
+	Producer  string // name and version of the exporter
+	Version   int64  // model_version
+	files     []*mmap.File
+}
+
+// Close unmaps the model's files; constants must not be used afterwards.
+func (m *Model) Close() error {
+	var errs []error
+	for _, f := range m.files {
+		errs = append(errs, f.Close())
+	}
+	m.files = nil
+	return errors.Join(errs...)
+}
+
+// Load maps and parses a model file, with external data from its folder.
+func Load(file string) (*Model, error) {
+	m := &Model{}
+	f, err := mmap.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	m.files = append(m.files, f)
+	root, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	defer root.Close()
+	err = m.parse(f.Bytes(), func(name string) ([]byte, error) {
+		h, err := root.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer h.Close()
+		f, err := mmap.From(h)
+		if err != nil {
+			return nil, err
+		}
+		m.files = append(m.files, f)
+		return f.Bytes(), nil
+	})
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return m, nil
+}
+
+// LoadFS reads a model from a file system, with external data from its folder.
+func LoadFS(fsys fs.FS, file string) (*Model, error) {
+	b, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{}
+	err = m.parse(b, func(name string) ([]byte, error) { return fs.ReadFile(fsys, path.Join(path.Dir(file), name)) })
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return m, nil
+}
+
+// Parse reads a model from memory; external data is not allowed.
+func Parse(b []byte) (*Model, error) {
+	m := &Model{}
+	if err := m.parse(b, nil); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// The IR versions that are understood.
+const minIR, maxIR = 3, 13
+
+func (m *Model) parse(b []byte, open func(string) ([]byte, error)) error {
+	if err := recognise(b); err != nil {
+		return err
+	}
+	p, err := parseModel(b)
+	if err != nil {
+		return fmt.Errorf("not a readable ONNX model: %w", err)
+	}
+	if err := p.check(); err != nil {
+		return err
+	}
+	im := &importer{model: p, ext: &external{open: open}}
+	if m.Graph, err = im.run(); err != nil {
+		return err
+	}
+	m.IRVersion, m.Version = int(p.irVersion), p.version
+	m.Producer = p.producer
+	if p.producerVer != "" {
+		m.Producer += " " + p.producerVer
+	}
+	return nil
+}
+
+func (p *modelProto) check() error {
+	switch {
+	case !p.sawGraph:
+		return fmt.Errorf("not an ONNX model: it has no graph")
+	case p.irVersion < minIR || p.irVersion > maxIR:
+		return fmt.Errorf("IR version %d: expected %d to %d; convert the model with onnx.version_converter or export it again", p.irVersion, minIR, maxIR)
+	}
+	if v := p.opsets[""]; v > op.MaxOpset {
+		return fmt.Errorf("opset %d of ai.onnx is newer than %d; export the model with opset_version=%d", v, op.MaxOpset, op.MaxOpset)
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package onnx
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// foreign lists formats of other frameworks by their first bytes, with the
+// command that exports such a model to ONNX.
+var foreign = []struct {
+	name   string
+	offset int
+	magic  string
+	export string
+}{
+	{"a ZIP archive: a PyTorch checkpoint (.pt, .pth), an exported program (.pt2) or a TorchServe archive (.mar)", 0, "PK\x03\x04",
+		"in Python, torch.onnx.export(model.eval(), args, \"model.onnx\", dynamo=True); unpack a .mar first"},
+	{"a TensorFlow Lite model", 4, "TFL3", "python -m tf2onnx.convert --tflite model.tflite --output model.onnx"},
+	{"an HDF5 file, probably a Keras model", 0, "\x89HDF\r\n\x1a\n", "in Python, model.export(\"saved\") and then python -m tf2onnx.convert --saved-model saved --output model.onnx"},
+	{"a TensorRT engine", 0, "ptrt", "keep the ONNX file that trtexec --onnx read: an engine cannot be converted back"},
+	{"a TensorRT engine", 0, "ftrt", "keep the ONNX file that trtexec --onnx read: an engine cannot be converted back"},
+	{"an OpenVINO model (XML)", 0, "<?xml", "export the source model to ONNX; OpenVINO IR cannot be converted back"},
+	{"a GGUF language model", 0, "GGUF", "language models in GGUF are not served by this version; export the model to ONNX with optimum-cli export onnx"},
+	{"a gzip archive", 0, "\x1f\x8b", "unpack it first"},
+	{"a JSON file", 0, "{", "give the .onnx file itself"},
+}
+
+// recognise refuses files of other formats, saying how to get an ONNX model.
+func recognise(b []byte) error {
+	if len(b) == 0 {
+		return fmt.Errorf("not an ONNX model: the file is empty")
+	}
+	for _, f := range foreign {
+		if len(b) >= f.offset+len(f.magic) && string(b[f.offset:f.offset+len(f.magic)]) == f.magic {
+			return fmt.Errorf("this is %s, not ONNX; export it: %s", f.name, f.export)
+		}
+	}
+	switch {
+	case b[0] == 0x80 && len(b) > 1 && b[1] >= 2 && b[1] <= 5:
+		return fmt.Errorf("this is a Python pickle (a PyTorch checkpoint?), not ONNX, and pickles run code when read; export it: torch.onnx.export(model.eval(), args, \"model.onnx\", dynamo=True)")
+	case isSavedModel(b):
+		return fmt.Errorf("this is a TensorFlow SavedModel, not ONNX; export it: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx")
+	case len(b) > 9 && b[8] == '{' && b[6] == 0 && b[7] == 0:
+		return fmt.Errorf("this is a safetensors file: weights without a graph; export the model to ONNX: optimum-cli export onnx --model FOLDER OUTPUT")
+	}
+	return nil
+}
+
+// isSavedModel: saved_model.pb begins with saved_model_schema_version = 1 and
+// then a MetaGraphDef; an ONNX file's second field is never number 2 with a
+// nested message whose first field is a MetaInfoDef.
+func isSavedModel(b []byte) bool {
+	return len(b) > 4 && b[0] == 0x08 && b[1] == 0x01 && b[2] == 0x12 && bytes.Contains(b[:min(len(b), 1<<16)], []byte("saved_model"))
+}
