@@ -1,0 +1,7 @@
+// Package ops links all operators into the program.
+package ops
+
+import (
+	_ "github.com/salver-ml/salver/internal/ops/activation"
+	_ "github.com/salver-ml/salver/internal/ops/math"
+)

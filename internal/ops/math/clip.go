@@ -1,0 +1,168 @@
+package math
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func init() {
+	clip := op.Op{
+		Name: "Clip", Doc: "The upper limit wins where the limits cross; NaN stays.",
+		In: op.Ports("input:T", "min:T?", "max:T?"), Out: op.Ports("output:T"),
+		Types: op.Types{"T": op.Numeric},
+		Infer: inferClip, Ref: clipRef, Compile: compileClip, InPlace: []int{0}, Rows: rowsClip,
+	}
+	old := clip
+	old.Versions = []int{6}
+	old.In = op.Ports("input:T")
+	old.Attrs = op.Attrs{"min": op.Default(ir.Float(-math.MaxFloat32)), "max": op.Default(ir.Float(math.MaxFloat32))}
+	old.Cases = func() []op.Case {
+		return []op.Case{{Name: "attributes", Attrs: map[string]ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)},
+			In: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}}}
+	}
+	op.Register(old)
+	clip.Versions = []int{11, 12, 13}
+	clip.Cases = func() []op.Case {
+		x := tensor.FromSlice([]float32{-3, 0, 3})
+		return []op.Case{
+			{Name: "both", In: []*tensor.Tensor{x, tensor.Scalar[float32](-1), tensor.Scalar[float32](2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}},
+			{Name: "only max", In: []*tensor.Tensor{x, nil, tensor.Scalar[float32](2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 2})}},
+			{Name: "only min", In: []*tensor.Tensor{x, tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 3})}},
+			{Name: "crossed", In: []*tensor.Tensor{x, tensor.Scalar[float32](2), tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 1})}},
+			{Name: "none", In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{x}},
+			{Name: "int8", In: []*tensor.Tensor{tensor.FromSlice([]int8{-100, 5, 100}), tensor.Scalar[int8](-2), tensor.Scalar[int8](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{-2, 5, 50})}},
+		}
+	}
+	op.Register(clip)
+}
+
+func inferClip(c *op.Infer) error {
+	if err := op.SameAsInput(c); err != nil {
+		return err
+	}
+	x, ok := c.In[0].Dims()
+	if !ok || !c.In[0].DType.IsInt() {
+		return nil
+	}
+	lo, loOK := c.Input(1).Ints()
+	hi, hiOK := c.Input(2).Ints()
+	out := make([]shape.Dim, len(x))
+	for i, d := range x {
+		v, ok := d.Int()
+		if !ok || c.Input(1).Present && !loOK || c.Input(2).Present && !hiOK {
+			out[i] = shape.Unknown()
+			continue
+		}
+		if len(lo) == 1 {
+			v = max(v, lo[0])
+		}
+		if len(hi) == 1 {
+			v = min(v, hi[0])
+		}
+		out[i] = shape.Const(v)
+	}
+	c.SetContent(0, out)
+	return nil
+}
+
+func rowsClip(n *ir.Node, in []int) ([]int, bool) {
+	for _, a := range in[1:] {
+		if a != op.NoRows {
+			return nil, false
+		}
+	}
+	return []int{in[0]}, true
+}
+
+func clipRef(c *op.Call) error {
+	x := c.In[0]
+	y := c.Output(0, x.DType, x.Shape...)
+	lo, hi := c.Input(1), c.Input(2)
+	for i, t := range []*tensor.Tensor{lo, hi} {
+		if t != nil && t.Len() != 1 {
+			return fmtLimit(i, t)
+		}
+	}
+	if n := c.Node; n.Has("min") {
+		lo, hi = floatScalar(x.DType, n.Float("min")), floatScalar(x.DType, n.Float("max"))
+	}
+	switch {
+	case x.DType.IsSigned():
+		num.SetInt64s(y, clampTo(num.Int64s, x, lo, hi))
+	case x.DType.IsUnsigned():
+		num.SetUint64s(y, clampTo(num.Uint64s, x, lo, hi))
+	default:
+		num.SetFloats(y, clampTo(num.Floats, x, lo, hi))
+	}
+	return nil
+}
+
+func fmtLimit(i int, t *tensor.Tensor) error {
+	_, err := num.Scalar(t)
+	return fmt.Errorf("%s: %w", [2]string{"min", "max"}[i], err)
+}
+
+func floatScalar(dt dtype.Type, v float32) *tensor.Tensor {
+	t := tensor.New(dt)
+	num.SetFloats(t, []float64{float64(v)})
+	return t
+}
+
+func clampTo[T number](read func(*tensor.Tensor) []T, x, lo, hi *tensor.Tensor) []T {
+	v := read(x)
+	if lo != nil {
+		least := read(lo)[0]
+		for i := range v {
+			if v[i] < least {
+				v[i] = least
+			}
+		}
+	}
+	if hi != nil {
+		most := read(hi)[0]
+		for i := range v {
+			if v[i] > most {
+				v[i] = most
+			}
+		}
+	}
+	return v
+}
+
+// compileClip takes limits that are constant, which nearly all are.
+func compileClip(p *op.Prep) (op.Kernel, error) {
+	lo, hi := float32(math.Inf(-1)), float32(math.Inf(1))
+	if p.In[0].DType != dtype.Float32 {
+		return nil, nil
+	}
+	if p.Node.Has("min") {
+		lo, hi = p.Node.Float("min"), p.Node.Float("max")
+	}
+	for i, limit := range []*float32{&lo, &hi} {
+		if !p.Has(i + 1) {
+			continue
+		}
+		t := p.In[i+1].Const
+		if t == nil || t.Len() != 1 {
+			return nil, nil
+		}
+		*limit = tensor.Of[float32](t)[0]
+	}
+	k, err := elemwise.NewUnary(elemwise.Clip, dtype.Float32, params{A: lo, B: hi})
+	if err != nil {
+		return nil, err
+	}
+	return op.KernelFunc(func(c *op.Call) error {
+		x := c.In[0]
+		k.Run(c.Pool, c.Output(0, x.DType, x.Shape...).Data, x.Data)
+		return nil
+	}), nil
+}
