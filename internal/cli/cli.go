@@ -1,0 +1,83 @@
+// Package cli is the command line. One file per command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitOK      = 0
+	exitFailure = 1 // the command could not do what was asked
+	exitMisuse  = 2 // the command line is wrong
+)
+
+// env is what commands read and write.
+type env struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// misuse marks an error of the command line.
+type misuse struct{ error }
+
+func misusef(format string, args ...any) error { return misuse{fmt.Errorf(format, args...)} }
+
+// errReported is an error that has been reported already.
+var errReported = errors.New("reported")
+
+// Main runs the command line and gives the exit status.
+func Main(args []string, in io.Reader, out, errw io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(&env{in, out, errw})
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailure
+	case errors.As(err, &misuse{}) || isUsage(err):
+		fmt.Fprintf(errw, "salver: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
+		return exitMisuse
+	}
+	fmt.Fprintf(errw, "salver: %v\n", err)
+	return exitFailure
+}
+
+// isUsage recognises the errors that the command-line library itself makes.
+func isUsage(err error) bool {
+	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument", "invalid argument", "accepts ", "requires at least", "required flag"} {
+		if strings.HasPrefix(err.Error(), s) {
+			return true
+		}
+	}
+	return false
+}
+
+func newRoot(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "salver",
+		Short:         "Optimize neural networks and serve them",
+		Long:          "salver takes trained networks as they come, makes them small and fast, and serves\nthem to the clients people already have.",
+		Example:       "  salver serve --demo\n  salver run model.onnx --input x=x.npy --output out\n  salver bench model.onnx --threads 2",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(e.in)
+	root.SetOut(e.out)
+	root.SetErr(e.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
+	root.AddCommand(newCheck(e), newVersion(e))
+	return root
+}

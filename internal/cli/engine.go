@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/provider"
+	"github.com/spf13/cobra"
+)
+
+// engineFlags are the flags of every command that prepares a model.
+type engineFlags struct {
+	level     int
+	passes    []string
+	provider  string
+	threads   int
+	precision string
+}
+
+func (f *engineFlags) add(c *cobra.Command) {
+	c.Flags().IntVar(&f.level, "level", pass.MaxLevel, "optimization level, 0 (none) to 3")
+	c.Flags().StringArrayVar(&f.passes, "passes", nil, "switch a pass off: --passes -NAME (may be repeated)")
+	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels) or ref (reference implementations)")
+	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of float32 models: fp32")
+}
+
+// options checks the flags and makes a thread pool, which close stops.
+func (f *engineFlags) options() (o engine.Options, closePool func(), err error) {
+	if f.level < 0 || f.level > pass.MaxLevel {
+		return o, nil, misusef("--level %d: expected 0 to %d", f.level, pass.MaxLevel)
+	}
+	if f.precision != "fp32" {
+		return o, nil, misusef("--precision %s is not available: expected fp32", f.precision)
+	}
+	if f.threads < 0 {
+		return o, nil, misusef("--threads %d: expected 0 or more", f.threads)
+	}
+	off, err := switchedOff(f.passes)
+	if err != nil {
+		return o, nil, err
+	}
+	p, err := provider.Find(f.provider)
+	if err != nil {
+		return o, nil, misuse{fmt.Errorf("--provider: %w", err)}
+	}
+	pl := pool.New(f.threadCount())
+	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl}, pl.Close, nil
+}
+
+func (f *engineFlags) threadCount() int {
+	if f.threads > 0 {
+		return f.threads
+	}
+	return cpu.Threads()
+}
+
+// switchedOff reads --passes values: names with a minus in front, separated by commas.
+func switchedOff(values []string) (off []string, err error) {
+	for _, v := range values {
+		for name := range strings.SplitSeq(v, ",") {
+			n, ok := strings.CutPrefix(name, "-")
+			if !ok || n == "" {
+				return nil, misusef("--passes %s: expected -NAME, which switches the pass off", name)
+			}
+			off = append(off, n)
+		}
+	}
+	return off, nil
+}

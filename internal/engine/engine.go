@@ -1,0 +1,77 @@
+// Package engine goes the whole way from a model file to a session: it reads,
+// optimizes, and prepares to run.
+package engine
+
+import (
+	"io/fs"
+
+	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/format/onnx"
+	"github.com/salver-ml/salver/internal/ir"
+	_ "github.com/salver-ml/salver/internal/ops" // registers the operators
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/provider"
+)
+
+// Options says how a model is prepared.
+type Options struct {
+	Level    int               // optimization level, 0 to pass.MaxLevel
+	Off      []string          // passes to leave out
+	Provider provider.Provider // nil is provider.CPU
+	Pool     *pool.Pool        // nil runs on the caller's thread
+}
+
+// Engine is a model that is ready to run.
+type Engine struct {
+	*exec.Session
+	Model  *onnx.Model
+	Report *pass.Report // what the passes did
+}
+
+// Load reads the model file at path and prepares it.
+func Load(path string, o Options) (*Engine, error) {
+	m, err := onnx.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return prepare(m, o)
+}
+
+// LoadFS is Load from a file system.
+func LoadFS(fsys fs.FS, path string, o Options) (*Engine, error) {
+	m, err := onnx.LoadFS(fsys, path)
+	if err != nil {
+		return nil, err
+	}
+	return prepare(m, o)
+}
+
+// Parse is Load from memory.
+func Parse(b []byte, o Options) (*Engine, error) {
+	m, err := onnx.Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	return prepare(m, o)
+}
+
+func prepare(m *onnx.Model, o Options) (*Engine, error) {
+	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off})
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider})
+	return &Engine{Session: s, Model: m, Report: report}, nil
+}
+
+// Inputs are the model's inputs in order.
+func (e *Engine) Inputs() []*ir.Value { return e.Graph().Inputs }
+
+// Close frees everything that the model holds. No run may be in progress.
+func (e *Engine) Close() error {
+	e.Session.Close()
+	return e.Model.Close()
+}

@@ -1,0 +1,254 @@
+// Package pass drives graph rewrites. A pass looks at one node at a time and
+// returns a patch or nothing; the driver infers and checks the types of what
+// the patch adds, applies it, and records it. Passes run in a fixed order, over
+// and over until none changes anything. A patch that would change a type is an
+// error of the pass and stops the optimization.
+package pass
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+)
+
+// Pass is one rewrite.
+type Pass struct {
+	Name     string // as --passes -NAME switches it off
+	Level    int    // least optimization level at which it runs, 1 to 3
+	Portable bool   // makes standard ONNX operators only
+	Doc      string // one sentence: what it rewrites into what
+	// Rewrite gives a patch that changes n, or nil. It reports through c.Near
+	// what almost matched.
+	Rewrite func(c *Context, n *ir.Node) (*ir.Patch, error)
+}
+
+// Options chooses the passes.
+type Options struct {
+	Level    int      // 0 to MaxLevel
+	Off      []string // names of passes to leave out
+	Portable bool     // only passes whose result any ONNX runtime can run
+}
+
+// MaxLevel is the highest optimization level.
+const MaxLevel = 3
+
+// Report says what the passes did.
+type Report struct {
+	NodesBefore int           `json:"nodes_before"`
+	NodesAfter  int           `json:"nodes_after"`
+	Passes      []*PassReport `json:"passes"`
+	Duration    time.Duration `json:"duration_ns"`
+}
+
+// PassReport says what one pass did.
+type PassReport struct {
+	Name    string        `json:"name"`
+	Patches []Applied     `json:"patches,omitempty"`
+	Near    []Near        `json:"near_misses,omitempty"`
+	Time    time.Duration `json:"time_ns"`
+}
+
+// Applied is one patch that was applied.
+type Applied struct {
+	Reason  string `json:"reason"`
+	Added   int    `json:"added"`
+	Removed int    `json:"removed"`
+}
+
+// Near is a place where a pass almost matched.
+type Near struct {
+	Node   string `json:"node"`
+	Reason string `json:"reason"` // the condition that failed, expected and found
+}
+
+// Context is what a pass may ask the driver.
+type Context struct {
+	Graph *ir.Graph   // the graph or subgraph that is rewritten
+	Memo  map[any]any // the pass's own notes, empty at the beginning of each sweep
+	run   *runner
+	near  *PassReport
+}
+
+// Near records that a pattern almost matched at n, and what forbade it.
+func (c *Context) Near(n *ir.Node, format string, args ...any) {
+	m := Near{Node: n.String(), Reason: fmt.Sprintf(format, args...)}
+	if !slices.Contains(c.near.Near, m) {
+		c.near.Near = append(c.near.Near, m)
+	}
+}
+
+// Name makes a value name that is not in use.
+func (c *Context) Name(base string) string { return c.run.fresh(base) }
+
+// Value makes a value with a name that is not in use and no type yet.
+func (c *Context) Value(base string) *ir.Value { return ir.NewValue(c.run.fresh(base), ir.Type{}) }
+
+// runner is the state of one optimization.
+type runner struct {
+	names map[string]bool
+	count map[string]int
+}
+
+func (r *runner) fresh(base string) string {
+	for {
+		name := base
+		if k := r.count[base]; k > 0 {
+			name = fmt.Sprintf("%s.%d", base, k)
+		}
+		r.count[base]++
+		if !r.names[name] {
+			r.names[name] = true
+			return name
+		}
+	}
+}
+
+// maxRounds bounds the repetitions of the whole sequence; graphs settle in two
+// or three.
+const maxRounds = 20
+
+// Run optimizes g with the given passes in their order.
+func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
+	chosen, err := choose(passes, o)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	rep := &Report{NodesBefore: CountNodes(g)}
+	r := &runner{names: map[string]bool{}, count: map[string]int{}}
+	r.collect(g)
+	reports := make([]*PassReport, len(chosen))
+	for i, p := range chosen {
+		reports[i] = &PassReport{Name: p.Name}
+	}
+	for range maxRounds {
+		changed := false
+		for i := range chosen {
+			did, err := r.sweep(&chosen[i], reports[i], g)
+			if err != nil {
+				return nil, fmt.Errorf("pass %s: %w", chosen[i].Name, err)
+			}
+			changed = changed || did
+		}
+		if !changed {
+			break
+		}
+	}
+	if err := g.Verify(); err != nil {
+		return nil, fmt.Errorf("after optimization: %w", err)
+	}
+	rep.Passes, rep.NodesAfter, rep.Duration = reports, CountNodes(g), time.Since(start)
+	return rep, nil
+}
+
+func choose(passes []Pass, o Options) ([]Pass, error) {
+	if o.Level < 0 || o.Level > MaxLevel {
+		return nil, fmt.Errorf("optimization level %d: expected 0 to %d", o.Level, MaxLevel)
+	}
+	for _, name := range o.Off {
+		if !slices.ContainsFunc(passes, func(p Pass) bool { return p.Name == name }) {
+			return nil, fmt.Errorf("pass %q is unknown; the passes are %v", name, Names(passes))
+		}
+	}
+	var chosen []Pass
+	for _, p := range passes {
+		if p.Level <= o.Level && !slices.Contains(o.Off, p.Name) && (p.Portable || !o.Portable) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen, nil
+}
+
+// Names lists the passes' names in order.
+func Names(passes []Pass) []string {
+	names := make([]string, len(passes))
+	for i, p := range passes {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// CountNodes counts the nodes of g and its subgraphs.
+func CountNodes(g *ir.Graph) int {
+	n := len(g.Nodes)
+	for _, m := range g.Nodes {
+		for _, sub := range m.Subgraphs() {
+			n += CountNodes(sub)
+		}
+	}
+	return n
+}
+
+// collect notes every value name, so that new ones differ.
+func (r *runner) collect(g *ir.Graph) {
+	for _, v := range g.Inputs {
+		r.names[v.Name] = true
+	}
+	for _, o := range g.Outputs {
+		r.names[o.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, vs := range [][]*ir.Value{n.In, n.Out} {
+			for _, v := range vs {
+				if v != nil {
+					r.names[v.Name] = true
+				}
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			r.collect(sub)
+		}
+	}
+}
+
+// sweep runs a pass once over g and its subgraphs.
+func (r *runner) sweep(p *Pass, rep *PassReport, g *ir.Graph) (changed bool, err error) {
+	start := time.Now()
+	defer func() { rep.Time += time.Since(start) }()
+	c := &Context{Graph: g, Memo: map[any]any{}, run: r, near: rep}
+	for _, n := range slices.Clone(g.Nodes) {
+		if n.Removed() {
+			continue
+		}
+		for _, sub := range n.Subgraphs() {
+			did, err := r.sweep(p, rep, sub)
+			if err != nil {
+				return false, err
+			}
+			changed = changed || did
+		}
+		patch, err := p.Rewrite(c, n)
+		if err != nil {
+			return false, fmt.Errorf("at %s: %w", n, err)
+		}
+		if patch == nil {
+			continue
+		}
+		removed, err := apply(g, patch)
+		if err != nil {
+			return false, fmt.Errorf("at %s: %w", n, err)
+		}
+		rep.Patches = append(rep.Patches, Applied{patch.Reason, len(patch.Add), len(removed)})
+		changed = true
+	}
+	if changed {
+		err = g.Sort()
+	}
+	return changed, err
+}
+
+// apply completes and infers the patch's nodes, in order, and applies it.
+func apply(g *ir.Graph, patch *ir.Patch) ([]*ir.Node, error) {
+	for _, n := range patch.Add {
+		if err := op.Complete(n); err != nil {
+			return nil, fmt.Errorf("patch %q: %w", patch.Reason, err)
+		}
+		if err := op.InferNode(n); err != nil {
+			return nil, fmt.Errorf("patch %q: %w", patch.Reason, err)
+		}
+	}
+	return g.Apply(patch)
+}
