@@ -1,0 +1,43 @@
+package elemwise
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+// table is one instruction-set level's kernels.
+type table struct {
+	unary     [numOps]Func
+	binary    [numBinary]func(dst, a, b []float32, sa, sb int)
+	f16, bf16 codec
+
+	quantU8   func(dst []uint8, src []float32, scale, zero float32)
+	quantS8   func(dst []int8, src []float32, scale, zero float32)
+	dequantU8 func(dst []float32, src []uint8, scale float32, zero int32)
+	dequantS8 func(dst []float32, src []int8, scale float32, zero int32)
+	minMax    func(x []float32) (lo, hi float32)
+
+	scaleShift func(dst, src, scale, shift []float32)
+}
+
+// tables has the kernels of each level that this build has; a level without
+// its own has those below it.
+var tables = []*table{portable()}
+
+func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
+
+func portable() *table {
+	t := &table{
+		unary: portableUnary(), f16: portableF16, bf16: portableBF16,
+		quantU8: quantizeRow[uint8], quantS8: quantizeRow[int8],
+		dequantU8: dequantizeRow[uint8], dequantS8: dequantizeRow[int8],
+		minMax: minMaxRow, scaleShift: scaleShiftRow,
+	}
+	for op := range numBinary {
+		t.binary[op] = floatLoop[float32](op)
+	}
+	return t
+}
+
+// above copies t, for the next level to replace what it has.
+func (t *table) above() *table {
+	c := *t
+	return &c
+}

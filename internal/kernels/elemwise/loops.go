@@ -1,0 +1,298 @@
+package elemwise
+
+import (
+	"math"
+	"unsafe"
+)
+
+type integer interface {
+	~int8 | ~int16 | ~int32 | ~int64 | ~uint8 | ~uint16 | ~uint32 | ~uint64
+}
+
+type number interface{ integer | ~float32 | ~float64 }
+
+type loop[R, T any] func(dst []R, a, b []T, sa, sb int)
+
+// The loops below run over a row; sa and sb are 0 or 1, so that one loop is
+// row∘row, row∘value and value∘row.
+
+func addLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = a[i*sa] + b[i*sb]
+	}
+}
+
+func subLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = a[i*sa] - b[i*sb]
+	}
+}
+
+func mulLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = a[i*sa] * b[i*sb]
+	}
+}
+
+func divLoop[T ~float32 | ~float64](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = a[i*sa] / b[i*sb]
+	}
+}
+
+// minLoop gives b where the two are equal, so that +0 and -0 come out as the
+// vector instruction has them.
+func minLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		x, y := a[i*sa], b[i*sb]
+		if x < y || x != x {
+			y = x
+		}
+		dst[i] = y
+	}
+}
+
+func maxLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		x, y := a[i*sa], b[i*sb]
+		if x > y || x != x {
+			y = x
+		}
+		dst[i] = y
+	}
+}
+
+func preluLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		x := a[i*sa]
+		if x < 0 {
+			x *= b[i*sb]
+		}
+		dst[i] = x
+	}
+}
+
+func addReluLoop[T number](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		s := a[i*sa] + b[i*sb]
+		if s < 0 {
+			s = 0
+		}
+		dst[i] = s
+	}
+}
+
+func mapLoop[R, T any](f func(x, y T) R) loop[R, T] {
+	return func(dst []R, a, b []T, sa, sb int) {
+		for i := range dst {
+			dst[i] = f(a[i*sa], b[i*sb])
+		}
+	}
+}
+
+func through64[T ~float32 | ~float64](f func(x, y float64) float64) loop[T, T] {
+	return func(dst []T, a, b []T, sa, sb int) {
+		for i := range dst {
+			dst[i] = T(f(float64(a[i*sa]), float64(b[i*sb])))
+		}
+	}
+}
+
+func floatLoop[T ~float32 | ~float64](op Binary) func(dst, a, b []T, sa, sb int) {
+	switch op {
+	case Add:
+		return addLoop[T]
+	case Sub:
+		return subLoop[T]
+	case Mul:
+		return mulLoop[T]
+	case Div:
+		return divLoop[T]
+	case Min:
+		return minLoop[T]
+	case Max:
+		return maxLoop[T]
+	case PRelu:
+		return preluLoop[T]
+	case AddRelu:
+		return addReluLoop[T]
+	case Pow:
+		return mapLoop(pow[T])
+	case Mod:
+		return through64[T](floorMod)
+	case Fmod:
+		return through64[T](math.Mod)
+	case Atan2:
+		return through64[T](math.Atan2)
+	}
+	return nil
+}
+
+// pow has short forms for the common exponents, chosen by each element's own
+// exponent: one value and a row of that value give the same bits.
+func pow[T ~float32 | ~float64](x, y T) T {
+	switch y {
+	case 2:
+		return x * x
+	case 3:
+		return T(x*x) * x
+	}
+	return T(math.Pow(float64(x), float64(y)))
+}
+
+func floorMod(x, y float64) float64 {
+	m := math.Mod(x, y)
+	if m != 0 && (m < 0) != (y < 0) {
+		m += y
+	}
+	return m
+}
+
+func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
+	switch op {
+	case Add:
+		return addLoop[T]
+	case Sub:
+		return subLoop[T]
+	case Mul:
+		return mulLoop[T]
+	case Div:
+		return mapLoop(intDiv[T])
+	case Min:
+		return minLoop[T]
+	case Max:
+		return maxLoop[T]
+	case PRelu:
+		return preluLoop[T]
+	case AddRelu:
+		return addReluLoop[T]
+	case Pow:
+		return mapLoop(intPow[T])
+	case Mod:
+		return mapLoop(intMod[T])
+	case Fmod:
+		return mapLoop(intRem[T])
+	case BitAnd:
+		return mapLoop(func(x, y T) T { return x & y })
+	case BitOr:
+		return mapLoop(func(x, y T) T { return x | y })
+	case BitXor:
+		return mapLoop(func(x, y T) T { return x ^ y })
+	case ShiftLeft:
+		return mapLoop(func(x, y T) T { return x << shiftCount(y) })
+	case ShiftRight:
+		return mapLoop(func(x, y T) T { return x >> shiftCount(y) })
+	}
+	return nil
+}
+
+// shiftCount reads a negative count as its unsigned value, too large to keep a bit.
+func shiftCount[T integer](y T) uint64 { return uint64(y) }
+
+func intDiv[T integer](x, y T) T {
+	if y == 0 {
+		return 0
+	}
+	return x / y
+}
+
+func intRem[T integer](x, y T) T {
+	if y == 0 {
+		return 0
+	}
+	return x % y
+}
+
+func intMod[T integer](x, y T) T {
+	m := intRem(x, y)
+	if m != 0 && (m < 0) != (y < 0) {
+		m += y
+	}
+	return m
+}
+
+// intPow is by repeated squaring, wrapping. A negative exponent gives the
+// truncated reciprocal: ±1 for ±1, else 0.
+func intPow[T integer](x, y T) T {
+	if y < 0 {
+		switch {
+		case x == 1:
+			return 1
+		case x+1 == 0:
+			if y&1 == 0 {
+				return 1
+			}
+			return x
+		}
+		return 0
+	}
+	r := T(1)
+	for ; y > 0; y >>= 1 {
+		if y&1 == 1 {
+			r *= x
+		}
+		x *= x
+	}
+	return r
+}
+
+func compareLoop[T number](op Binary) func(dst []bool, a, b []T, sa, sb int) {
+	switch op {
+	case Equal:
+		return func(dst []bool, a, b []T, sa, sb int) {
+			for i := range dst {
+				dst[i] = a[i*sa] == b[i*sb]
+			}
+		}
+	case Less:
+		return func(dst []bool, a, b []T, sa, sb int) {
+			for i := range dst {
+				dst[i] = a[i*sa] < b[i*sb]
+			}
+		}
+	case LessEqual:
+		return func(dst []bool, a, b []T, sa, sb int) {
+			for i := range dst {
+				dst[i] = a[i*sa] <= b[i*sb]
+			}
+		}
+	case Greater:
+		return func(dst []bool, a, b []T, sa, sb int) {
+			for i := range dst {
+				dst[i] = a[i*sa] > b[i*sb]
+			}
+		}
+	case GreaterEqual:
+		return func(dst []bool, a, b []T, sa, sb int) {
+			for i := range dst {
+				dst[i] = a[i*sa] >= b[i*sb]
+			}
+		}
+	}
+	return nil
+}
+
+// boolRow reads a bool as a byte: any value but 0 is true, since the bytes may
+// come from a client.
+func boolRow(op Binary) rowFunc2 {
+	var f func(x, y bool) bool
+	switch op {
+	case And:
+		f = func(x, y bool) bool { return x && y }
+	case Or:
+		f = func(x, y bool) bool { return x || y }
+	case Xor, BitXor:
+		f = func(x, y bool) bool { return x != y }
+	case Equal:
+		f = func(x, y bool) bool { return x == y }
+	default:
+		return nil
+	}
+	return func(dst, a, b unsafe.Pointer, n, sa, sb int, _ []float32) {
+		d := unsafe.Slice((*bool)(dst), n)
+		as, bs := unsafe.Slice((*uint8)(a), 1+(n-1)*sa), unsafe.Slice((*uint8)(b), 1+(n-1)*sb)
+		for i := range d {
+			d[i] = f(as[i*sa] != 0, bs[i*sb] != 0)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package reduce
+
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// Arg is a prepared ArgMax or ArgMin over one axis.
+type Arg struct {
+	outer, k, inner, parts int
+	min, last              bool
+	row                    argFunc
+	size                   int
+	dst                    []int64
+	src                    []byte
+}
+
+// argFunc finds the index of the extremum of k elements, stride apart.
+type argFunc func(src []byte, stride, k int, least, last bool) int64
+
+// NewArg prepares the search for the greatest element, or the least. Of equal ones
+// the first counts, or the last. A NaN counts as the extremum, as in NumPy.
+func NewArg(least, last bool, dt dtype.Type, shape []int, axis int) (*Arg, error) {
+	if axis < -len(shape) || axis >= len(shape) {
+		return nil, fmt.Errorf("arg: axis %d of a tensor of rank %d", axis, len(shape))
+	}
+	if axis < 0 {
+		axis += len(shape)
+	}
+	a := &Arg{outer: 1, k: shape[axis], inner: 1, min: least, last: last, size: dt.Bits() / 8}
+	for i, d := range shape {
+		if i < axis {
+			a.outer *= d
+		} else if i > axis {
+			a.inner *= d
+		}
+	}
+	if a.k == 0 && a.outer*a.inner > 0 {
+		return nil, fmt.Errorf("arg: axis %d has no elements", axis)
+	}
+	if a.row = argOf(dt); a.row == nil {
+		return nil, fmt.Errorf("arg: not defined for %v", dt)
+	}
+	a.parts = min(split.Parts(a.outer*a.k*a.inner, grain/4), max(a.outer*a.inner, 1))
+	return a, nil
+}
+
+// Run writes outer × inner indices.
+func (a *Arg) Run(p *pool.Pool, dst []int64, src []byte) {
+	a.dst, a.src = dst, src
+	p.Run(a.parts, a)
+	a.dst, a.src = nil, nil
+}
+
+// Do computes one chunk; it is called by the pool.
+func (a *Arg) Do(i int) {
+	lo, hi := split.Range(a.outer*a.inner, a.parts, i)
+	for u := lo; u < hi; u++ {
+		o, c := u/a.inner, u%a.inner
+		a.dst[u] = a.row(a.src[(o*a.k*a.inner+c)*a.size:], a.inner, a.k, a.min, a.last)
+	}
+}
+
+func argOf(dt dtype.Type) argFunc {
+	switch dt {
+	case dtype.Float32:
+		return argRow[float32]
+	case dtype.Float64:
+		return argRow[float64]
+	case dtype.Float16:
+		return argNarrow(dtype.F16ToF32)
+	case dtype.BFloat16:
+		return argNarrow(dtype.BF16ToF32)
+	case dtype.Int8:
+		return argRow[int8]
+	case dtype.Int16:
+		return argRow[int16]
+	case dtype.Int32:
+		return argRow[int32]
+	case dtype.Int64:
+		return argRow[int64]
+	case dtype.Uint8:
+		return argRow[uint8]
+	case dtype.Uint16:
+		return argRow[uint16]
+	case dtype.Uint32:
+		return argRow[uint32]
+	case dtype.Uint64:
+		return argRow[uint64]
+	}
+	return nil
+}
+
+func argRow[T number](src []byte, stride, k int, least, last bool) int64 {
+	x := view[T](src)
+	best, at := x[0], 0
+	for i := 1; i < k; i++ {
+		if v := x[i*stride]; better(v, best, least, last) {
+			best, at = v, i
+		}
+	}
+	return int64(at)
+}
+
+func argNarrow(widen func(uint16) float32) argFunc {
+	return func(src []byte, stride, k int, least, last bool) int64 {
+		x := view[uint16](src)
+		best, at := widen(x[0]), 0
+		for i := 1; i < k; i++ {
+			if v := widen(x[i*stride]); better(v, best, least, last) {
+				best, at = v, i
+			}
+		}
+		return int64(at)
+	}
+}
+
+// better reports whether v, which comes later, replaces best.
+func better[T number](v, best T, least, last bool) bool {
+	switch {
+	case best != best:
+		return last && v != v
+	case v != v:
+		return true
+	case v == best:
+		return last
+	case least:
+		return v < best
+	}
+	return v > best
+}

@@ -1,0 +1,87 @@
+package softmax
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+)
+
+// blockLen is package reduce's.
+const blockLen = 4096
+
+// table is one instruction-set level's kernels.
+type table struct {
+	// expSum computes dst = e^(src-m) and its sum, of at most blockLen elements.
+	expSum func(dst, src []float32, m float32) float32
+	// masked computes dst = src·scale + mask, each operation rounded.
+	masked func(dst, src, mask []float32, scale float32)
+}
+
+// tables has each level's kernels; a level without its own has those below it.
+var tables = []*table{{expSum: expSumBlock, masked: maskedRow}}
+
+func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
+
+func expSumBlock(dst, src []float32, m float32) float32 {
+	for i, x := range src[:len(dst)] {
+		dst[i] = x - m
+	}
+	elemwise.Float32(elemwise.Exp)(dst, dst, elemwise.Params{})
+	return reduce.SumRow(dst)
+}
+
+func maskedRow(dst, src, mask []float32, scale float32) {
+	src, mask = src[:len(dst)], mask[:len(dst)]
+	for i, x := range src {
+		dst[i] = float32(x*scale) + mask[i]
+	}
+}
+
+// ExpSum computes dst = e^(src-m) and the sum of dst, on this goroutine. dst may be src.
+func ExpSum(dst, src []float32, m float32) float32 {
+	k := kernels()
+	if len(dst) <= blockLen {
+		return k.expSum(dst, src, m)
+	}
+	var sums reduce.Blocks
+	for len(dst) > 0 {
+		n := min(blockLen, len(dst))
+		sums.Add(k.expSum(dst[:n], src, m))
+		dst, src = dst[n:], src[n:]
+	}
+	return sums.Sum()
+}
+
+// Row computes the softmax of one row on this goroutine. dst may be src.
+func Row(dst, src []float32) { row(dst, src, false) }
+
+func row(dst, src []float32, zeroMasked bool) {
+	m := reduce.MaxRow(src)
+	if zeroMasked && math.IsInf(float64(m), -1) {
+		clear(dst)
+		return
+	}
+	p := elemwise.Params{A: 1 / ExpSum(dst, src, m)}
+	elemwise.Float32(elemwise.Affine)(dst, dst, p)
+}
+
+// logRow needs blockLen elements of scratch memory.
+func logRow(dst, src []float32, zeroMasked bool, scratch []float32) {
+	m := reduce.MaxRow(src)
+	if zeroMasked && math.IsInf(float64(m), -1) {
+		copy(dst, src)
+		return
+	}
+	k := kernels()
+	var sums reduce.Blocks
+	for lo := 0; lo < len(src); lo += blockLen {
+		n := min(blockLen, len(src)-lo)
+		sums.Add(k.expSum(scratch[:n], src[lo:], m))
+	}
+	log := float32(math.Log(float64(sums.Sum())))
+	affine := elemwise.Float32(elemwise.Affine)
+	affine(dst, src, elemwise.Params{A: 1, B: -m})
+	affine(dst, dst, elemwise.Params{A: 1, B: -log})
+}

@@ -1,0 +1,133 @@
+package softmax
+
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// Kind is Plain or Log.
+type Kind uint8
+
+// The kinds.
+const (
+	Plain Kind = iota // e^x / Σe^x
+	Log               // its logarithm
+)
+
+const (
+	grain   = 8192 // elements in a chunk, at least: about 5 µs
+	columns = 16   // turned into rows together, where the axis is not the last
+)
+
+// Softmax is a prepared softmax.
+type Softmax struct {
+	// ZeroMasked makes rows of nothing but -Inf zeros, not NaN.
+	ZeroMasked bool
+
+	kind               Kind
+	outer, n, inner    int
+	units, parts, need int
+	mask               *maskPlan
+
+	dst, src, maskData, scratch []float32
+}
+
+// New prepares the softmax of a shape along an axis, which may be negative.
+func New(kind Kind, shape []int, axis int) (*Softmax, error) {
+	if axis < -len(shape) || axis >= len(shape) {
+		return nil, fmt.Errorf("softmax: axis %d of a tensor of rank %d", axis, len(shape))
+	}
+	if axis < 0 {
+		axis += len(shape)
+	}
+	s := &Softmax{kind: kind, outer: 1, n: shape[axis], inner: 1}
+	for i, d := range shape {
+		if i < axis {
+			s.outer *= d
+		} else if i > axis {
+			s.inner *= d
+		}
+	}
+	s.units = s.outer * ((s.inner + columns - 1) / columns)
+	s.parts = min(split.Parts(s.outer*s.n*s.inner, grain), max(s.units, 1))
+	if kind == Log {
+		s.need += blockLen
+	}
+	if s.inner > 1 {
+		s.need += columns * s.n
+	}
+	return s, nil
+}
+
+// NewMasked prepares the softmax of src·scale + mask along the last axis; the
+// mask's shape broadcasts to the tensor's. A nil shape is no mask.
+func NewMasked(shape, mask []int, scale float32) (*Softmax, error) {
+	s, err := New(Plain, shape, -1)
+	if err != nil {
+		return nil, err
+	}
+	s.mask, err = newMaskPlan(shape, mask, scale)
+	return s, err
+}
+
+// Scratch is the number of float32 of scratch memory that Run needs.
+func (s *Softmax) Scratch() int { return s.need * s.parts }
+
+// Run computes dst from src.
+func (s *Softmax) Run(p *pool.Pool, dst, src, scratch []float32) {
+	s.RunMasked(p, dst, src, nil, scratch)
+}
+
+// RunMasked is Run with the mask's elements.
+func (s *Softmax) RunMasked(p *pool.Pool, dst, src, mask, scratch []float32) {
+	if s.outer*s.n*s.inner == 0 {
+		return
+	}
+	s.dst, s.src, s.maskData, s.scratch = dst, src, mask, scratch
+	p.Run(s.parts, s)
+	s.dst, s.src, s.maskData, s.scratch = nil, nil, nil, nil
+}
+
+// Do computes one chunk; it is called by the pool.
+func (s *Softmax) Do(part int) {
+	scratch := s.scratch[part*s.need : (part+1)*s.need]
+	lo, hi := split.Range(s.units, s.parts, part)
+	for u := lo; u < hi; u++ {
+		if s.inner > 1 {
+			s.tile(u, scratch)
+			continue
+		}
+		dst, src := s.dst[u*s.n:(u+1)*s.n], s.src[u*s.n:(u+1)*s.n]
+		if s.mask != nil {
+			s.mask.apply(dst, src, s.maskData, u)
+			src = dst
+		}
+		s.row(dst, src, scratch)
+	}
+}
+
+func (s *Softmax) row(dst, src, scratch []float32) {
+	if s.kind == Log {
+		logRow(dst, src, s.ZeroMasked, scratch)
+		return
+	}
+	row(dst, src, s.ZeroMasked)
+}
+
+// tile turns up to 16 columns into rows, and back.
+func (s *Softmax) tile(u int, scratch []float32) {
+	tiles := (s.inner + columns - 1) / columns
+	o, c := u/tiles, u%tiles*columns
+	w := min(columns, s.inner-c)
+	at := o*s.n*s.inner + c
+	rows := scratch[s.need-columns*s.n:]
+	transpose.Tile32(rows, s.src[at:], s.n, s.inner, s.n, w)
+	for j := range w {
+		r := rows[j*s.n : (j+1)*s.n]
+		s.row(r, r, scratch)
+	}
+	transpose.Tile32(s.dst[at:], rows, s.inner, s.n, w, s.n)
+}

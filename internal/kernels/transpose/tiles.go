@@ -1,0 +1,81 @@
+package transpose
+
+import "unsafe"
+
+// tileOf is the tile transposition for elements of a size, at the current level.
+func tileOf(elem int) tileFunc {
+	t := kernels()
+	switch elem {
+	case 1:
+		return t.tile1
+	case 2:
+		return t.tile2
+	case 4:
+		return t.tile4
+	case 8:
+		return t.tile8
+	}
+	return tile[[2]uint64]
+}
+
+// tile walks 8 × 8 squares, so that each cache line read or written is used
+// whole while it is near.
+func tile[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
+	var z T
+	size := int(unsafe.Sizeof(z))
+	for i0 := 0; i0 < h; i0 += 8 {
+		i1 := min(i0+8, h)
+		for j := range w {
+			d := unsafe.Add(dst, (j*ds+i0)*size)
+			s := unsafe.Add(src, (i0*ss+j)*size)
+			for range i1 - i0 {
+				*(*T)(d) = *(*T)(s)
+				d, s = unsafe.Add(d, size), unsafe.Add(s, ss*size)
+			}
+		}
+	}
+}
+
+// moveOf copies rows of elements of a size.
+func moveOf(elem int) func(dst, src unsafe.Pointer, n, ds, ss int) {
+	switch elem {
+	case 1:
+		return move[uint8]
+	case 2:
+		return move[uint16]
+	case 4:
+		return move[uint32]
+	case 8:
+		return move[uint64]
+	}
+	return move[[2]uint64]
+}
+
+func move[T any](dst, src unsafe.Pointer, n, ds, ss int) {
+	var z T
+	size := int(unsafe.Sizeof(z))
+	switch {
+	case ds == 1 && ss == 1:
+		copy(unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n))
+		return
+	case ds == 1 && ss == 0:
+		v := *(*T)(src)
+		for i, d := 0, unsafe.Slice((*T)(dst), n); i < n; i++ {
+			d[i] = v
+		}
+		return
+	}
+	for i := range n {
+		*(*T)(unsafe.Add(dst, i*ds*size)) = *(*T)(unsafe.Add(src, i*ss*size))
+	}
+}
+
+// Tile32 transposes h rows of w float32 on this goroutine:
+// dst[j·ds+i] = src[i·ss+j].
+func Tile32(dst, src []float32, ds, ss, h, w int) {
+	if h == 0 || w == 0 {
+		return
+	}
+	_, _ = dst[(w-1)*ds+h-1], src[(h-1)*ss+w-1]
+	kernels().tile4(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), ds, ss, h, w)
+}

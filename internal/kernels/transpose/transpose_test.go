@@ -1,0 +1,223 @@
+package transpose
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+var permCases = []struct{ shape, perm []int }{
+	{[]int{}, []int{}},
+	{[]int{7}, []int{0}},
+	{[]int{3, 5}, []int{1, 0}},
+	{[]int{33, 65}, []int{1, 0}},
+	{[]int{130, 127}, []int{1, 0}},
+	{[]int{2, 3, 4}, []int{0, 1, 2}},
+	{[]int{2, 3, 4}, []int{2, 1, 0}},
+	{[]int{2, 3, 50, 60}, []int{0, 2, 3, 1}},
+	{[]int{2, 50, 60, 3}, []int{0, 3, 1, 2}},
+	{[]int{2, 40, 12, 64}, []int{0, 2, 1, 3}},
+	{[]int{2, 40, 12, 64}, []int{0, 2, 3, 1}},
+	{[]int{5, 1, 6, 2}, []int{2, 1, 0, 3}},
+	{[]int{3, 4, 5, 2, 2}, []int{1, 0, 3, 2, 4}},
+	{[]int{2, 3, 2, 3, 2, 3}, []int{5, 0, 4, 1, 3, 2}},
+	{[]int{1, 16, 17, 9}, []int{0, 2, 3, 1}},
+	{[]int{4, 0, 3}, []int{2, 0, 1}},
+	{[]int{100, 257}, []int{1, 0}},
+}
+
+// naive permutes element by element.
+func naive(elem int, src []byte, shape, perm []int) []byte {
+	strides := contiguous(shape)
+	dst := make([]byte, len(src))
+	idx := make([]int, len(shape))
+	for o := range len(src) / elem {
+		at := 0
+		for i, a := range perm {
+			at += idx[i] * strides[a]
+		}
+		copy(dst[o*elem:(o+1)*elem], src[at*elem:])
+		for i := len(idx) - 1; i >= 0; i-- {
+			if idx[i]++; idx[i] < shape[perm[i]] {
+				break
+			}
+			idx[i] = 0
+		}
+	}
+	return dst
+}
+
+func noise(t testing.TB, n int) []byte {
+	b := kerneltest.Guarded(t, n)
+	for i := range b {
+		b[i] = byte(rand.Uint32())
+	}
+	return b
+}
+
+func TestEveryPermutation(t *testing.T) {
+	p := pool.New(3)
+	defer p.Close()
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, c := range permCases {
+			for _, elem := range []int{1, 2, 4, 8, 16} {
+				n := elem
+				for _, d := range c.shape {
+					n *= d
+				}
+				src, dst := noise(t, n), kerneltest.Guarded(t, n)
+				tr, err := New(elem, c.shape, c.perm)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := naive(elem, src, c.shape, c.perm)
+				for _, pl := range []*pool.Pool{nil, p} {
+					clear(dst)
+					tr.Run(pl, dst, src)
+					if string(dst) != string(want) {
+						t.Errorf("%d bytes, %v by %v", elem, c.shape, c.perm)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestRandomPermutations(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 300 {
+			rank := r.IntN(5) + 1
+			shape, n := make([]int, rank), 4
+			for i := range shape {
+				shape[i] = r.IntN(20) + 1
+				n *= shape[i]
+			}
+			if n > 1<<20 {
+				continue
+			}
+			perm := r.Perm(rank)
+			tr, err := New(4, shape, perm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			src, dst := noise(t, n), kerneltest.Guarded(t, n)
+			tr.Run(nil, dst, src)
+			if string(dst) != string(naive(4, src, shape, perm)) {
+				t.Fatalf("%v by %v", shape, perm)
+			}
+		}
+	})
+}
+
+func TestCopySlicesBackwards(t *testing.T) {
+	src := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}
+	c, err := NewCopy(1, []int{3}, []int{1}, []int{-2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst := make([]byte, 3)
+	c.Run(nil, dst, src, 0, 8)
+	if fmt.Sprint(dst) != "[8 6 4]" {
+		t.Error(dst)
+	}
+}
+
+func TestCopyExpandsAndConcatenates(t *testing.T) {
+	c, err := NewCopy(2, []int{2, 3, 2}, []int{10, 2, 1}, []int{1, 0, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := []byte{1, 0, 2, 0}
+	dst := make([]byte, 2*20)
+	c.Run(nil, dst, src, 4, 0)
+	for i := range 20 {
+		var want byte
+		switch {
+		case i >= 4 && i < 10:
+			want = 1
+		case i >= 14:
+			want = 2
+		}
+		if dst[2*i] != want {
+			t.Fatalf("element %d of %v", i, dst)
+		}
+	}
+}
+
+func TestCopyOutOfBounds(t *testing.T) {
+	c, err := NewCopy(4, []int{4}, []int{1}, []int{2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a copy beyond the source was let through")
+		}
+	}()
+	c.Run(nil, make([]byte, 16), make([]byte, 24), 0, 0)
+}
+
+func TestGather(t *testing.T) {
+	g, err := NewGather(1, []int{2, 3, 2}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}
+	dst := make([]byte, 8)
+	if err := g.Run(nil, dst, src, []int64{-1, 0}); err != nil {
+		t.Fatal(err)
+	}
+	if fmt.Sprint(dst) != "[4 5 0 1 10 11 6 7]" {
+		t.Error(dst)
+	}
+	if err := g.Run(nil, dst, src, []int64{3}); err == nil {
+		t.Error("index 3 of an axis of 3 was let through")
+	}
+}
+
+func TestRunDoesNotAllocate(t *testing.T) {
+	tr, _ := New(4, []int{64, 64}, []int{1, 0})
+	src, dst := make([]byte, 4*4096), make([]byte, 4*4096)
+	if n := testing.AllocsPerRun(10, func() { tr.Run(nil, dst, src) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkTranspose(b *testing.B) {
+	for _, c := range []struct {
+		elem        int
+		shape, perm []int
+	}{
+		{4, []int{512, 512}, []int{1, 0}},
+		{4, []int{1, 64, 56, 56}, []int{0, 2, 3, 1}},
+		{4, []int{1, 128, 12, 64}, []int{0, 2, 1, 3}},
+		{4, []int{1, 224, 224, 3}, []int{0, 3, 1, 2}},
+		{1, []int{512, 512}, []int{1, 0}},
+		{2, []int{512, 512}, []int{1, 0}},
+		{8, []int{512, 512}, []int{1, 0}},
+	} {
+		for _, l := range cpu.Levels() {
+			b.Run(fmt.Sprintf("%d/%v/%v/%v", c.elem, c.shape, c.perm, l), func(b *testing.B) {
+				defer cpu.Force(l)()
+				tr, err := New(c.elem, c.shape, c.perm)
+				if err != nil {
+					b.Fatal(err)
+				}
+				n := c.elem
+				for _, d := range c.shape {
+					n *= d
+				}
+				src, dst := make([]byte, n), make([]byte, n)
+				b.SetBytes(int64(2 * n))
+				for b.Loop() {
+					tr.Run(nil, dst, src)
+				}
+			})
+		}
+	}
+}
