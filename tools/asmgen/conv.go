@@ -19,102 +19,10 @@ func convFamily() {
 				l.convTile(nb, mr)
 			}
 		}
+		for mr := 1; mr <= l.tileWidths[1]; mr++ {
+			l.depthwise(mr)
+		}
 	}
-}
-
-// vectorLevel is an instruction-set level seen as a vector length. Field
-// offsets below are those of conv's tile struct, which a test there checks.
-type vectorLevel struct {
-	suffix     string
-	bytes      int // per vector; a channel block is one vector
-	vec        func() reg.VecVirtual
-	bcast      bool  // arithmetic takes a broadcast memory operand
-	tileWidths []int // by number of output blocks: the most output pixels that fit the registers
-}
-
-var vectorLevels = []vectorLevel{
-	{"512", 64, ZMM, true, []int{0, 14, 14, 0, 6}},
-	{"256", 32, YMM, false, []int{0, 12, 6, 4}},
-}
-
-// Offsets in bytes of conv's tile struct.
-const (
-	tileIn      = 0
-	tileWeights = 8
-	tileOut     = 16
-	tileRes     = 24
-	tileBias    = 32
-	tileBlocks  = 40
-	tileKH      = 48
-	tileKW      = 56
-	tileCI      = 64
-	tileInBlock = 72
-	tileInKH    = 80
-	tileInKW    = 88
-	tileInPx    = 96
-	tileWSkipKH = 104
-	tileWSkipIC = 112
-	tileWOut    = 120
-	tileOutPx   = 128
-	tileOutBlk  = 136
-	tileLo      = 144
-	tileHi      = 148
-	tileClamp   = 152
-)
-
-// pixels addresses a run of equally spaced places from one or two base
-// registers, without a multiplication per place.
-type pixels struct {
-	base, far          reg.GPVirtual // far is 7 steps on, only for runs above 7
-	step, step3, step5 reg.GPVirtual
-}
-
-func newPixels(base, step reg.GPVirtual, n int) pixels {
-	p := pixels{base: base, step: step}
-	if n > 3 {
-		p.step3 = GP64()
-		LEAQ(Mem{Base: step, Index: step, Scale: 2}, p.step3)
-	}
-	if n > 5 {
-		p.step5 = GP64()
-		LEAQ(Mem{Base: step, Index: step, Scale: 4}, p.step5)
-	}
-	if n > 7 {
-		p.far = GP64()
-	}
-	return p
-}
-
-// setFar recomputes the second base after the first has moved.
-func (p pixels) setFar() {
-	if p.far != nil {
-		LEAQ(Mem{Base: p.base, Index: p.step, Scale: 8}, p.far)
-		SUBQ(p.step, p.far)
-	}
-}
-
-func (p pixels) advance(bytes int) {
-	ADDQ(U32(uint64(bytes)), p.base)
-	if p.far != nil {
-		ADDQ(U32(uint64(bytes)), p.far)
-	}
-}
-
-func (p pixels) at(i, disp int) Mem {
-	m := Mem{Base: p.base, Disp: disp}
-	if i >= 7 {
-		m.Base = p.far
-		i -= 7
-	}
-	switch i {
-	case 1, 2, 4:
-		m.Index, m.Scale = p.step, uint8(i)
-	case 3, 6:
-		m.Index, m.Scale = p.step3, uint8(i/3)
-	case 5:
-		m.Index, m.Scale = p.step5, 1
-	}
-	return m
 }
 
 // convTile computes mr output pixels of nb output blocks over all input blocks
@@ -124,15 +32,13 @@ func (l vectorLevel) convTile(nb, mr int) {
 	TEXT(fmt.Sprintf("tile%s_%dx%d", l.suffix, nb, mr), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("adds up %d output pixels of %d blocks; t is a *tile.", mr, nb))
 	Pragma("noescape")
-	args := Load(Param("t"), GP64())
-	field := func(offset int) Mem { return Mem{Base: args, Disp: offset} }
-	get := func(offset int) reg.GPVirtual {
-		r := GP64()
-		MOVQ(field(offset), r)
-		return r
-	}
+	args := loadTileArgs()
+	field, get := args.field, args.get
+	blocks := AllocLocal(8)
+	args.firstLine()
 	acc := l.biased(get(tileBias), nb, mr)
-	in, w := get(tileIn), get(tileWeights)
+	in, w := GP64(), get(tileWeights)
+	MOVQ(args.in, in)
 	var wOut, wOut3 reg.GPVirtual
 	if nb > 1 {
 		wOut = get(tileWOut)
@@ -173,7 +79,6 @@ func (l vectorLevel) convTile(nb, mr int) {
 			}
 		}
 	}
-	blocks := AllocLocal(8)
 	n := get(tileBlocks)
 	TESTQ(n, n)
 	JE(LabelRef("sum"))
@@ -222,63 +127,81 @@ func (l vectorLevel) convTile(nb, mr int) {
 	JNE(LabelRef("block"))
 	Label("sum")
 	l.finish(args, acc, ws[0], bc[0])
+	args.nextLine()
 	VZEROUPPER()
 	RET()
 }
 
-// biased starts every accumulator at its block's bias.
-func (l vectorLevel) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
-	acc := make([][]reg.VecVirtual, nb)
-	for j := range acc {
-		acc[j] = make([]reg.VecVirtual, mr)
-		for i := range acc[j] {
-			acc[j][i] = l.vec()
-			if i == 0 {
-				VMOVUPS(Mem{Base: bias, Disp: j * l.bytes}, acc[j][0])
-			} else {
-				VMOVAPS(acc[j][0], acc[j][i])
-			}
-		}
+// depthwise computes mr output pixels of one channel block after the other;
+// weights and inputs are vectors.
+func (l vectorLevel) depthwise(mr int) {
+	TEXT(fmt.Sprintf("depthwise%s_%d", l.suffix, mr), NOSPLIT, "func(t *byte)")
+	Doc(fmt.Sprintf("computes %d output pixels of each channel block; t is a *window.Tile.", mr))
+	Pragma("noescape")
+	args := loadTileArgs()
+	channels, bias, weights := AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	args.keep(tileChannels, channels)
+	args.keep(tileBias, bias)
+	args.keep(tileWeights, weights)
+	blockIn, blockOut, blockRes := AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	args.keep(tileIn, blockIn)
+	args.keep(tileOut, blockOut)
+	args.keep(tileRes, blockRes)
+	move := func(from, to Mem) {
+		r := GP64()
+		MOVQ(from, r)
+		MOVQ(r, to)
 	}
-	return acc
-}
-
-// finish adds the residual, clamps and stores. t0 and t1 are free registers.
-func (l vectorLevel) finish(args reg.Register, acc [][]reg.VecVirtual, t0, t1 reg.VecVirtual) {
-	field := func(offset int) Mem { return Mem{Base: args, Disp: offset} }
-	stepPx, stepBlock, p, q := GP64(), GP64(), GP64(), GP64()
-	MOVQ(field(tileOutPx), stepPx)
-	MOVQ(field(tileOutBlk), stepBlock)
-	each := func(f func(m Mem, v reg.VecVirtual)) {
-		for j := range acc {
-			MOVQ(p, q)
-			for i, v := range acc[j] {
-				f(Mem{Base: q}, v)
-				if i < len(acc[j])-1 {
-					ADDQ(stepPx, q)
-				}
-			}
-			if j < len(acc)-1 {
-				ADDQ(stepBlock, p)
-			}
-		}
+	Label("channel")
+	move(blockIn, args.in)
+	move(blockOut, args.out)
+	move(blockRes, args.res)
+	args.keep(tileLines, args.lines)
+	Label("line")
+	b := GP64()
+	MOVQ(bias, b)
+	acc := l.biased(b, 1, mr)[0]
+	CMPQ(args.field(tileBlocks), Imm(0))
+	JE(LabelRef("sum"))
+	row, w, kw, kh := GP64(), GP64(), GP64(), args.get(tileKH)
+	stepKW := args.get(tileInKW)
+	px := newPixels(GP64(), args.get(tileInPx), mr)
+	MOVQ(args.in, row)
+	MOVQ(weights, w)
+	v := l.vec()
+	Label("row")
+	MOVQ(row, px.base)
+	px.setFar()
+	MOVQ(args.field(tileKW), kw)
+	Label("col")
+	VMOVUPS(Mem{Base: w}, v)
+	for i := range mr {
+		VFMADD231PS(px.at(i, 0), v, acc[i])
 	}
-	MOVQ(field(tileRes), p)
-	TESTQ(p, p)
-	JE(LabelRef("clamp"))
-	each(func(m Mem, v reg.VecVirtual) { VADDPS(m, v, v) })
-	Label("clamp")
-	CMPQ(field(tileClamp), Imm(0))
-	JE(LabelRef("store"))
-	VBROADCASTSS(field(tileLo), t0)
-	VBROADCASTSS(field(tileHi), t1)
-	for _, row := range acc {
-		for _, v := range row { // the accumulator second: NaN passes through
-			VMAXPS(v, t0, v)
-			VMINPS(v, t1, v)
-		}
+	ADDQ(stepKW, px.base)
+	if px.far != nil {
+		ADDQ(stepKW, px.far)
 	}
-	Label("store")
-	MOVQ(field(tileOut), p)
-	each(func(m Mem, v reg.VecVirtual) { VMOVUPS(v, m) })
+	ADDQ(U32(uint64(l.bytes)), w)
+	DECQ(kw)
+	JNE(LabelRef("col"))
+	ADDQ(args.field(tileInKH), row)
+	ADDQ(args.field(tileWSkipKH), w)
+	DECQ(kh)
+	JNE(LabelRef("row"))
+	Label("sum")
+	l.finish(args, [][]reg.VecVirtual{acc}, v, l.vec())
+	args.nextLine()
+	d := args.get(tileInBlock)
+	ADDQ(d, blockIn)
+	MOVQ(args.field(tileOutBlk), d)
+	ADDQ(d, blockOut)
+	ADDQ(d, blockRes)
+	MOVQ(args.field(tileWOut), d)
+	ADDQ(d, weights)
+	ADDQ(U32(uint64(l.bytes)), bias)
+	DECQ(channels)
+	JNE(LabelRef("channel"))
+	VZEROUPPER()
+	RET()
 }

@@ -81,7 +81,7 @@ func timeLayer(b *testing.B, p Params, spatial []int, level cpu.Target) (float64
 	if err != nil {
 		b.Fatal(err)
 	}
-	floats := func(n int) []float32 { return tensor.Of[float32](tensor.FromSlice(tensor.Bytes(n*4))) }
+	floats := func(n int) []float32 { return tensor.Of[float32](tensor.FromSlice(tensor.Bytes(n * 4))) }
 	op := Operands{N: 1, In: floats(plan.InSize(1)), Weights: floats(plan.PackedSize()), Out: floats(plan.OutSize(1)), Scratch: floats(plan.ScratchSize(1))}
 	if p.Residual {
 		op.Residual = floats(plan.OutSize(1))

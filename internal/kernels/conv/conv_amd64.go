@@ -174,6 +174,76 @@ func tile512_4x5(t *byte)
 //go:noescape
 func tile512_4x6(t *byte)
 
+// computes 1 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_1(t *byte)
+
+// computes 2 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_2(t *byte)
+
+// computes 3 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_3(t *byte)
+
+// computes 4 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_4(t *byte)
+
+// computes 5 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_5(t *byte)
+
+// computes 6 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_6(t *byte)
+
+// computes 7 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_7(t *byte)
+
+// computes 8 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_8(t *byte)
+
+// computes 9 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_9(t *byte)
+
+// computes 10 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_10(t *byte)
+
+// computes 11 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_11(t *byte)
+
+// computes 12 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_12(t *byte)
+
+// computes 13 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_13(t *byte)
+
+// computes 14 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise512_14(t *byte)
+
 // adds up 1 output pixels of 1 blocks; t is a *tile.
 //
 //go:noescape
@@ -283,3 +353,63 @@ func tile256_3x3(t *byte)
 //
 //go:noescape
 func tile256_3x4(t *byte)
+
+// computes 1 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_1(t *byte)
+
+// computes 2 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_2(t *byte)
+
+// computes 3 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_3(t *byte)
+
+// computes 4 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_4(t *byte)
+
+// computes 5 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_5(t *byte)
+
+// computes 6 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_6(t *byte)
+
+// computes 7 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_7(t *byte)
+
+// computes 8 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_8(t *byte)
+
+// computes 9 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_9(t *byte)
+
+// computes 10 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_10(t *byte)
+
+// computes 11 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_11(t *byte)
+
+// computes 12 output pixels of each channel block; t is a *window.Tile.
+//
+//go:noescape
+func depthwise256_12(t *byte)

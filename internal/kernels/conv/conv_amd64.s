@@ -6,17 +6,27 @@
 
 // func tile512_1x1(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x1(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x1(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), BX
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, SI
@@ -73,15 +83,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), CX
-	MOVQ   24(AX), CX
-	TESTQ  CX, CX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), CX
 	VADDPS (CX), Z0, Z0
 
 clamp:
@@ -93,25 +103,42 @@ clamp:
 	VMINPS       Z0, Z2, Z0
 
 store:
-	MOVQ    16(AX), CX
+	MOVQ    8(SP), CX
 	VMOVUPS Z0, (CX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x2(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x2(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x2(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -173,15 +200,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -197,28 +224,45 @@ clamp:
 	VMINPS       Z1, Z3, Z1
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x3(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x3(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x3(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -285,15 +329,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -313,32 +357,49 @@ clamp:
 	VMINPS       Z2, Z4, Z2
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z2, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x4(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x4(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x4(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -410,15 +471,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -442,7 +503,7 @@ clamp:
 	VMINPS       Z3, Z5, Z3
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -450,27 +511,44 @@ store:
 	VMOVUPS Z2, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z3, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x5(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x5(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x5(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
 	VMOVAPS Z0, Z2
 	VMOVAPS Z0, Z3
 	VMOVAPS Z0, Z4
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -547,15 +625,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -583,7 +661,7 @@ clamp:
 	VMINPS       Z4, Z6, Z4
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -593,13 +671,30 @@ store:
 	VMOVUPS Z3, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z4, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x6(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x6(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x6(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -607,15 +702,15 @@ TEXT ·tile512_1x6(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z3
 	VMOVAPS Z0, Z4
 	VMOVAPS Z0, Z5
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -697,15 +792,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -737,7 +832,7 @@ clamp:
 	VMINPS       Z5, Z7, Z5
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -749,13 +844,30 @@ store:
 	VMOVUPS Z4, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z5, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x7(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x7(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x7(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -764,15 +876,15 @@ TEXT ·tile512_1x7(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z4
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -859,15 +971,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -903,7 +1015,7 @@ clamp:
 	VMINPS       Z6, Z8, Z6
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -917,13 +1029,30 @@ store:
 	VMOVUPS Z5, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z6, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x8(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x8(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x8(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -933,15 +1062,15 @@ TEXT ·tile512_1x8(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z5
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -1037,15 +1166,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -1085,7 +1214,7 @@ clamp:
 	VMINPS       Z7, Z9, Z7
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -1101,13 +1230,30 @@ store:
 	VMOVUPS Z6, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z7, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x9(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x9(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x9(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -1118,15 +1264,15 @@ TEXT ·tile512_1x9(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z6
 	VMOVAPS Z0, Z7
 	VMOVAPS Z0, Z8
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -1227,15 +1373,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -1279,7 +1425,7 @@ clamp:
 	VMINPS       Z8, Z10, Z8
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -1297,13 +1443,30 @@ store:
 	VMOVUPS Z7, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z8, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x10(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x10(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x10(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -1315,15 +1478,15 @@ TEXT ·tile512_1x10(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z7
 	VMOVAPS Z0, Z8
 	VMOVAPS Z0, Z9
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -1429,15 +1592,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -1485,7 +1648,7 @@ clamp:
 	VMINPS       Z9, Z11, Z9
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -1505,13 +1668,30 @@ store:
 	VMOVUPS Z8, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z9, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x11(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x11(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x11(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -1524,15 +1704,15 @@ TEXT ·tile512_1x11(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z8
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -1643,15 +1823,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -1703,7 +1883,7 @@ clamp:
 	VMINPS       Z10, Z12, Z10
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -1725,13 +1905,30 @@ store:
 	VMOVUPS Z9, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z10, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x12(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x12(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x12(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -1745,15 +1942,15 @@ TEXT ·tile512_1x12(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z9
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -1869,15 +2066,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -1933,7 +2130,7 @@ clamp:
 	VMINPS       Z11, Z13, Z11
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -1957,13 +2154,30 @@ store:
 	VMOVUPS Z10, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z11, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x13(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x13(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x13(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -1978,15 +2192,15 @@ TEXT ·tile512_1x13(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z10
 	VMOVAPS Z0, Z11
 	VMOVAPS Z0, Z12
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -2107,15 +2321,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -2175,7 +2389,7 @@ clamp:
 	VMINPS       Z12, Z14, Z12
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -2201,13 +2415,30 @@ store:
 	VMOVUPS Z11, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z12, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_1x14(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x14(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_1x14(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -2223,15 +2454,15 @@ TEXT ·tile512_1x14(SB), NOSPLIT, $8-8
 	VMOVAPS Z0, Z11
 	VMOVAPS Z0, Z12
 	VMOVAPS Z0, Z13
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -2357,15 +2588,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Z0, Z0
 	ADDQ   CX, DX
 	VADDPS (DX), Z1, Z1
@@ -2429,7 +2660,7 @@ clamp:
 	VMINPS       Z13, Z15, Z13
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z1, (DX)
@@ -2457,24 +2688,41 @@ store:
 	VMOVUPS Z12, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Z13, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x1(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x1(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x1(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -2551,15 +2799,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), CX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	MOVQ   DX, BX
 	VADDPS (BX), Z0, Z0
 	ADDQ   CX, DX
@@ -2577,32 +2825,49 @@ clamp:
 	VMINPS       Z1, Z4, Z1
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	MOVQ    DX, BX
 	VMOVUPS Z0, (BX)
 	ADDQ    CX, DX
 	MOVQ    DX, BX
 	VMOVUPS Z1, (BX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x2(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x2(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x2(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
 	VMOVUPS 64(CX), Z2
 	VMOVAPS Z2, Z3
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -2694,15 +2959,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -2728,7 +2993,7 @@ clamp:
 	VMINPS       Z3, Z6, Z3
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -2738,13 +3003,30 @@ store:
 	VMOVUPS Z2, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z3, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x3(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x3(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x3(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -2752,14 +3034,14 @@ TEXT ·tile512_2x3(SB), NOSPLIT, $8-8
 	VMOVUPS 64(CX), Z3
 	VMOVAPS Z3, Z4
 	VMOVAPS Z3, Z5
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -2866,15 +3148,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -2908,7 +3190,7 @@ clamp:
 	VMINPS       Z5, Z8, Z5
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -2922,13 +3204,30 @@ store:
 	VMOVUPS Z4, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z5, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x4(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x4(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x4(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -2938,15 +3237,15 @@ TEXT ·tile512_2x4(SB), NOSPLIT, $8-8
 	VMOVAPS Z4, Z5
 	VMOVAPS Z4, Z6
 	VMOVAPS Z4, Z7
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -3068,15 +3367,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -3118,7 +3417,7 @@ clamp:
 	VMINPS       Z7, Z10, Z7
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -3136,13 +3435,30 @@ store:
 	VMOVUPS Z6, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z7, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x5(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x5(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x5(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -3154,15 +3470,15 @@ TEXT ·tile512_2x5(SB), NOSPLIT, $8-8
 	VMOVAPS Z5, Z7
 	VMOVAPS Z5, Z8
 	VMOVAPS Z5, Z9
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -3299,15 +3615,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -3357,7 +3673,7 @@ clamp:
 	VMINPS       Z9, Z12, Z9
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -3379,13 +3695,30 @@ store:
 	VMOVUPS Z8, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z9, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x6(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x6(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x6(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -3399,8 +3732,8 @@ TEXT ·tile512_2x6(SB), NOSPLIT, $8-8
 	VMOVAPS Z6, Z9
 	VMOVAPS Z6, Z10
 	VMOVAPS Z6, Z11
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -3408,7 +3741,7 @@ TEXT ·tile512_2x6(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -3560,15 +3893,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -3626,7 +3959,7 @@ clamp:
 	VMINPS       Z11, Z14, Z11
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -3652,13 +3985,30 @@ store:
 	VMOVUPS Z10, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z11, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x7(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x7(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x7(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -3674,8 +4024,8 @@ TEXT ·tile512_2x7(SB), NOSPLIT, $8-8
 	VMOVAPS Z7, Z11
 	VMOVAPS Z7, Z12
 	VMOVAPS Z7, Z13
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -3683,7 +4033,7 @@ TEXT ·tile512_2x7(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -3850,15 +4200,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -3924,7 +4274,7 @@ clamp:
 	VMINPS       Z13, Z16, Z13
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -3954,13 +4304,30 @@ store:
 	VMOVUPS Z12, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z13, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x8(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x8(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x8(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -3978,8 +4345,8 @@ TEXT ·tile512_2x8(SB), NOSPLIT, $8-8
 	VMOVAPS Z8, Z13
 	VMOVAPS Z8, Z14
 	VMOVAPS Z8, Z15
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -3987,7 +4354,7 @@ TEXT ·tile512_2x8(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -4173,15 +4540,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -4255,7 +4622,7 @@ clamp:
 	VMINPS       Z15, Z18, Z15
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -4289,13 +4656,30 @@ store:
 	VMOVUPS Z14, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z15, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x9(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x9(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x9(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -4315,8 +4699,8 @@ TEXT ·tile512_2x9(SB), NOSPLIT, $8-8
 	VMOVAPS Z9, Z15
 	VMOVAPS Z9, Z16
 	VMOVAPS Z9, Z17
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -4324,7 +4708,7 @@ TEXT ·tile512_2x9(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -4525,15 +4909,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -4615,7 +4999,7 @@ clamp:
 	VMINPS       Z17, Z20, Z17
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -4653,13 +5037,30 @@ store:
 	VMOVUPS Z16, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z17, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x10(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x10(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x10(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -4681,8 +5082,8 @@ TEXT ·tile512_2x10(SB), NOSPLIT, $8-8
 	VMOVAPS Z10, Z17
 	VMOVAPS Z10, Z18
 	VMOVAPS Z10, Z19
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -4690,7 +5091,7 @@ TEXT ·tile512_2x10(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -4906,15 +5307,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -5004,7 +5405,7 @@ clamp:
 	VMINPS       Z19, Z22, Z19
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -5046,13 +5447,30 @@ store:
 	VMOVUPS Z18, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z19, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x11(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x11(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x11(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -5076,8 +5494,8 @@ TEXT ·tile512_2x11(SB), NOSPLIT, $8-8
 	VMOVAPS Z11, Z19
 	VMOVAPS Z11, Z20
 	VMOVAPS Z11, Z21
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -5085,7 +5503,7 @@ TEXT ·tile512_2x11(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -5316,15 +5734,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -5422,7 +5840,7 @@ clamp:
 	VMINPS       Z21, Z24, Z21
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -5468,13 +5886,30 @@ store:
 	VMOVUPS Z20, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z21, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x12(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x12(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x12(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -5500,8 +5935,8 @@ TEXT ·tile512_2x12(SB), NOSPLIT, $8-8
 	VMOVAPS Z12, Z21
 	VMOVAPS Z12, Z22
 	VMOVAPS Z12, Z23
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -5509,7 +5944,7 @@ TEXT ·tile512_2x12(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -5755,15 +6190,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -5869,7 +6304,7 @@ clamp:
 	VMINPS       Z23, Z26, Z23
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -5919,13 +6354,30 @@ store:
 	VMOVUPS Z22, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z23, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x13(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x13(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x13(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -5953,8 +6405,8 @@ TEXT ·tile512_2x13(SB), NOSPLIT, $8-8
 	VMOVAPS Z13, Z23
 	VMOVAPS Z13, Z24
 	VMOVAPS Z13, Z25
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -5962,7 +6414,7 @@ TEXT ·tile512_2x13(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -6223,15 +6675,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -6345,7 +6797,7 @@ clamp:
 	VMINPS       Z25, Z28, Z25
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -6399,13 +6851,30 @@ store:
 	VMOVUPS Z24, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z25, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_2x14(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x14(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_2x14(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -6435,8 +6904,8 @@ TEXT ·tile512_2x14(SB), NOSPLIT, $8-8
 	VMOVAPS Z14, Z25
 	VMOVAPS Z14, Z26
 	VMOVAPS Z14, Z27
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -6444,7 +6913,7 @@ TEXT ·tile512_2x14(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -6720,15 +7189,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -6850,7 +7319,7 @@ clamp:
 	VMINPS       Z27, Z30, Z27
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -6908,27 +7377,44 @@ store:
 	VMOVUPS Z26, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z27, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_4x1(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x1(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_4x1(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
 	VMOVUPS 192(CX), Z3
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	LEAQ    (BX)(BX*2), SI
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), DI
 	TESTQ   DI, DI
 	JE      sum
-	MOVQ    DI, (SP)
+	MOVQ    DI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -7035,15 +7521,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), CX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	MOVQ   DX, BX
 	VADDPS (BX), Z0, Z0
 	ADDQ   CX, DX
@@ -7071,7 +7557,7 @@ clamp:
 	VMINPS       Z3, Z8, Z3
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	MOVQ    DX, BX
 	VMOVUPS Z0, (BX)
 	ADDQ    CX, DX
@@ -7083,13 +7569,30 @@ store:
 	ADDQ    CX, DX
 	MOVQ    DX, BX
 	VMOVUPS Z3, (BX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_4x2(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x2(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_4x2(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -7099,15 +7602,15 @@ TEXT ·tile512_4x2(SB), NOSPLIT, $8-8
 	VMOVAPS Z4, Z5
 	VMOVUPS 192(CX), Z6
 	VMOVAPS Z6, Z7
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	LEAQ    (BX)(BX*2), SI
 	MOVQ    96(AX), R8
 	MOVQ    40(AX), DI
 	TESTQ   DI, DI
 	JE      sum
-	MOVQ    DI, (SP)
+	MOVQ    DI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -7239,15 +7742,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -7291,7 +7794,7 @@ clamp:
 	VMINPS       Z7, Z12, Z7
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -7311,13 +7814,30 @@ store:
 	VMOVUPS Z6, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z7, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_4x3(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x3(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_4x3(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -7331,15 +7851,15 @@ TEXT ·tile512_4x3(SB), NOSPLIT, $8-8
 	VMOVUPS 192(CX), Z9
 	VMOVAPS Z9, Z10
 	VMOVAPS Z9, Z11
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	LEAQ    (BX)(BX*2), SI
 	MOVQ    96(AX), R8
 	MOVQ    40(AX), DI
 	TESTQ   DI, DI
 	JE      sum
-	MOVQ    DI, (SP)
+	MOVQ    DI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -7496,15 +8016,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -7564,7 +8084,7 @@ clamp:
 	VMINPS       Z11, Z16, Z11
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -7592,13 +8112,30 @@ store:
 	VMOVUPS Z10, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z11, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_4x4(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x4(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_4x4(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -7616,8 +8153,8 @@ TEXT ·tile512_4x4(SB), NOSPLIT, $8-8
 	VMOVAPS Z12, Z13
 	VMOVAPS Z12, Z14
 	VMOVAPS Z12, Z15
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	LEAQ    (BX)(BX*2), SI
 	MOVQ    96(AX), R8
@@ -7625,7 +8162,7 @@ TEXT ·tile512_4x4(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), DI
 	TESTQ   DI, DI
 	JE      sum
-	MOVQ    DI, (SP)
+	MOVQ    DI, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -7807,15 +8344,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -7891,7 +8428,7 @@ clamp:
 	VMINPS       Z15, Z20, Z15
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -7927,13 +8464,30 @@ store:
 	VMOVUPS Z14, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z15, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_4x5(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x5(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_4x5(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -7955,8 +8509,8 @@ TEXT ·tile512_4x5(SB), NOSPLIT, $8-8
 	VMOVAPS Z15, Z17
 	VMOVAPS Z15, Z18
 	VMOVAPS Z15, Z19
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	LEAQ    (BX)(BX*2), SI
 	MOVQ    96(AX), R8
@@ -7964,7 +8518,7 @@ TEXT ·tile512_4x5(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), DI
 	TESTQ   DI, DI
 	JE      sum
-	MOVQ    DI, (SP)
+	MOVQ    DI, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -8171,15 +8725,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -8271,7 +8825,7 @@ clamp:
 	VMINPS       Z19, Z24, Z19
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -8315,13 +8869,30 @@ store:
 	VMOVUPS Z18, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z19, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile512_4x6(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x6(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile512_4x6(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Z0
 	VMOVAPS Z0, Z1
@@ -8347,8 +8918,8 @@ TEXT ·tile512_4x6(SB), NOSPLIT, $8-8
 	VMOVAPS Z18, Z21
 	VMOVAPS Z18, Z22
 	VMOVAPS Z18, Z23
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	LEAQ    (BX)(BX*2), SI
 	MOVQ    96(AX), R8
@@ -8357,7 +8928,7 @@ TEXT ·tile512_4x6(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), DI
 	TESTQ   DI, DI
 	JE      sum
-	MOVQ    DI, (SP)
+	MOVQ    DI, 32(SP)
 
 block:
 	MOVQ CX, R11
@@ -8589,15 +9160,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Z0, Z0
 	ADDQ   CX, SI
@@ -8705,7 +9276,7 @@ clamp:
 	VMINPS       Z23, Z28, Z23
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Z0, (SI)
 	ADDQ    CX, SI
@@ -8757,22 +9328,2110 @@ store:
 	VMOVUPS Z22, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Z23, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	VZEROUPPER
+	RET
+
+// func depthwise512_1(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_1(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), CX
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z1
+	VFMADD231PS (R8), Z1, Z0
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), CX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), CX
+	VADDPS (CX), Z0, Z0
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z1
+	VBROADCASTSS 148(AX), Z2
+	VMAXPS       Z0, Z1, Z0
+	VMINPS       Z0, Z2, Z0
+
+store:
+	MOVQ    8(SP), CX
+	VMOVUPS Z0, (CX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_2(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_2(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z2
+	VFMADD231PS (R8), Z2, Z0
+	VFMADD231PS (R8)(R9*1), Z2, Z1
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z2
+	VBROADCASTSS 148(AX), Z3
+	VMAXPS       Z0, Z2, Z0
+	VMINPS       Z0, Z3, Z0
+	VMAXPS       Z1, Z2, Z1
+	VMINPS       Z1, Z3, Z1
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_3(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_3(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z3
+	VFMADD231PS (R8), Z3, Z0
+	VFMADD231PS (R8)(R9*1), Z3, Z1
+	VFMADD231PS (R8)(R9*2), Z3, Z2
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z3
+	VBROADCASTSS 148(AX), Z4
+	VMAXPS       Z0, Z3, Z0
+	VMINPS       Z0, Z4, Z0
+	VMAXPS       Z1, Z3, Z1
+	VMINPS       Z1, Z4, Z1
+	VMAXPS       Z2, Z3, Z2
+	VMINPS       Z2, Z4, Z2
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_4(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_4(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z4
+	VFMADD231PS (R8), Z4, Z0
+	VFMADD231PS (R8)(R9*1), Z4, Z1
+	VFMADD231PS (R8)(R9*2), Z4, Z2
+	VFMADD231PS (R8)(R10*1), Z4, Z3
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z4
+	VBROADCASTSS 148(AX), Z5
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+	VMAXPS       Z2, Z4, Z2
+	VMINPS       Z2, Z5, Z2
+	VMAXPS       Z3, Z4, Z3
+	VMINPS       Z3, Z5, Z3
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_5(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_5(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z5
+	VFMADD231PS (R8), Z5, Z0
+	VFMADD231PS (R8)(R9*1), Z5, Z1
+	VFMADD231PS (R8)(R9*2), Z5, Z2
+	VFMADD231PS (R8)(R10*1), Z5, Z3
+	VFMADD231PS (R8)(R9*4), Z5, Z4
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z5
+	VBROADCASTSS 148(AX), Z6
+	VMAXPS       Z0, Z5, Z0
+	VMINPS       Z0, Z6, Z0
+	VMAXPS       Z1, Z5, Z1
+	VMINPS       Z1, Z6, Z1
+	VMAXPS       Z2, Z5, Z2
+	VMINPS       Z2, Z6, Z2
+	VMAXPS       Z3, Z5, Z3
+	VMINPS       Z3, Z6, Z3
+	VMAXPS       Z4, Z5, Z4
+	VMINPS       Z4, Z6, Z4
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_6(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_6(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z6
+	VFMADD231PS (R8), Z6, Z0
+	VFMADD231PS (R8)(R9*1), Z6, Z1
+	VFMADD231PS (R8)(R9*2), Z6, Z2
+	VFMADD231PS (R8)(R10*1), Z6, Z3
+	VFMADD231PS (R8)(R9*4), Z6, Z4
+	VFMADD231PS (R8)(R11*1), Z6, Z5
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z6
+	VBROADCASTSS 148(AX), Z7
+	VMAXPS       Z0, Z6, Z0
+	VMINPS       Z0, Z7, Z0
+	VMAXPS       Z1, Z6, Z1
+	VMINPS       Z1, Z7, Z1
+	VMAXPS       Z2, Z6, Z2
+	VMINPS       Z2, Z7, Z2
+	VMAXPS       Z3, Z6, Z3
+	VMINPS       Z3, Z7, Z3
+	VMAXPS       Z4, Z6, Z4
+	VMINPS       Z4, Z7, Z4
+	VMAXPS       Z5, Z6, Z5
+	VMINPS       Z5, Z7, Z5
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_7(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_7(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z7
+	VFMADD231PS (R8), Z7, Z0
+	VFMADD231PS (R8)(R9*1), Z7, Z1
+	VFMADD231PS (R8)(R9*2), Z7, Z2
+	VFMADD231PS (R8)(R10*1), Z7, Z3
+	VFMADD231PS (R8)(R9*4), Z7, Z4
+	VFMADD231PS (R8)(R11*1), Z7, Z5
+	VFMADD231PS (R8)(R10*2), Z7, Z6
+	ADDQ        DI, R8
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z7
+	VBROADCASTSS 148(AX), Z8
+	VMAXPS       Z0, Z7, Z0
+	VMINPS       Z0, Z8, Z0
+	VMAXPS       Z1, Z7, Z1
+	VMINPS       Z1, Z8, Z1
+	VMAXPS       Z2, Z7, Z2
+	VMINPS       Z2, Z8, Z2
+	VMAXPS       Z3, Z7, Z3
+	VMINPS       Z3, Z8, Z3
+	VMAXPS       Z4, Z7, Z4
+	VMINPS       Z4, Z8, Z4
+	VMAXPS       Z5, Z7, Z5
+	VMINPS       Z5, Z8, Z5
+	VMAXPS       Z6, Z7, Z6
+	VMINPS       Z6, Z8, Z6
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_8(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_8(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z8
+	VFMADD231PS (R8), Z8, Z0
+	VFMADD231PS (R8)(R9*1), Z8, Z1
+	VFMADD231PS (R8)(R9*2), Z8, Z2
+	VFMADD231PS (R8)(R10*1), Z8, Z3
+	VFMADD231PS (R8)(R9*4), Z8, Z4
+	VFMADD231PS (R8)(R11*1), Z8, Z5
+	VFMADD231PS (R8)(R10*2), Z8, Z6
+	VFMADD231PS (R12), Z8, Z7
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z8
+	VBROADCASTSS 148(AX), Z9
+	VMAXPS       Z0, Z8, Z0
+	VMINPS       Z0, Z9, Z0
+	VMAXPS       Z1, Z8, Z1
+	VMINPS       Z1, Z9, Z1
+	VMAXPS       Z2, Z8, Z2
+	VMINPS       Z2, Z9, Z2
+	VMAXPS       Z3, Z8, Z3
+	VMINPS       Z3, Z9, Z3
+	VMAXPS       Z4, Z8, Z4
+	VMINPS       Z4, Z9, Z4
+	VMAXPS       Z5, Z8, Z5
+	VMINPS       Z5, Z9, Z5
+	VMAXPS       Z6, Z8, Z6
+	VMINPS       Z6, Z9, Z6
+	VMAXPS       Z7, Z8, Z7
+	VMINPS       Z7, Z9, Z7
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_9(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_9(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z9
+	VFMADD231PS (R8), Z9, Z0
+	VFMADD231PS (R8)(R9*1), Z9, Z1
+	VFMADD231PS (R8)(R9*2), Z9, Z2
+	VFMADD231PS (R8)(R10*1), Z9, Z3
+	VFMADD231PS (R8)(R9*4), Z9, Z4
+	VFMADD231PS (R8)(R11*1), Z9, Z5
+	VFMADD231PS (R8)(R10*2), Z9, Z6
+	VFMADD231PS (R12), Z9, Z7
+	VFMADD231PS (R12)(R9*1), Z9, Z8
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   CX, DX
+	VADDPS (DX), Z8, Z8
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z9
+	VBROADCASTSS 148(AX), Z10
+	VMAXPS       Z0, Z9, Z0
+	VMINPS       Z0, Z10, Z0
+	VMAXPS       Z1, Z9, Z1
+	VMINPS       Z1, Z10, Z1
+	VMAXPS       Z2, Z9, Z2
+	VMINPS       Z2, Z10, Z2
+	VMAXPS       Z3, Z9, Z3
+	VMINPS       Z3, Z10, Z3
+	VMAXPS       Z4, Z9, Z4
+	VMINPS       Z4, Z10, Z4
+	VMAXPS       Z5, Z9, Z5
+	VMINPS       Z5, Z10, Z5
+	VMAXPS       Z6, Z9, Z6
+	VMINPS       Z6, Z10, Z6
+	VMAXPS       Z7, Z9, Z7
+	VMINPS       Z7, Z10, Z7
+	VMAXPS       Z8, Z9, Z8
+	VMINPS       Z8, Z10, Z8
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z8, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_10(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_10(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z10
+	VFMADD231PS (R8), Z10, Z0
+	VFMADD231PS (R8)(R9*1), Z10, Z1
+	VFMADD231PS (R8)(R9*2), Z10, Z2
+	VFMADD231PS (R8)(R10*1), Z10, Z3
+	VFMADD231PS (R8)(R9*4), Z10, Z4
+	VFMADD231PS (R8)(R11*1), Z10, Z5
+	VFMADD231PS (R8)(R10*2), Z10, Z6
+	VFMADD231PS (R12), Z10, Z7
+	VFMADD231PS (R12)(R9*1), Z10, Z8
+	VFMADD231PS (R12)(R9*2), Z10, Z9
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   CX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   CX, DX
+	VADDPS (DX), Z9, Z9
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z10
+	VBROADCASTSS 148(AX), Z11
+	VMAXPS       Z0, Z10, Z0
+	VMINPS       Z0, Z11, Z0
+	VMAXPS       Z1, Z10, Z1
+	VMINPS       Z1, Z11, Z1
+	VMAXPS       Z2, Z10, Z2
+	VMINPS       Z2, Z11, Z2
+	VMAXPS       Z3, Z10, Z3
+	VMINPS       Z3, Z11, Z3
+	VMAXPS       Z4, Z10, Z4
+	VMINPS       Z4, Z11, Z4
+	VMAXPS       Z5, Z10, Z5
+	VMINPS       Z5, Z11, Z5
+	VMAXPS       Z6, Z10, Z6
+	VMINPS       Z6, Z11, Z6
+	VMAXPS       Z7, Z10, Z7
+	VMINPS       Z7, Z11, Z7
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z11, Z8
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z11, Z9
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z9, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_11(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_11(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z11
+	VFMADD231PS (R8), Z11, Z0
+	VFMADD231PS (R8)(R9*1), Z11, Z1
+	VFMADD231PS (R8)(R9*2), Z11, Z2
+	VFMADD231PS (R8)(R10*1), Z11, Z3
+	VFMADD231PS (R8)(R9*4), Z11, Z4
+	VFMADD231PS (R8)(R11*1), Z11, Z5
+	VFMADD231PS (R8)(R10*2), Z11, Z6
+	VFMADD231PS (R12), Z11, Z7
+	VFMADD231PS (R12)(R9*1), Z11, Z8
+	VFMADD231PS (R12)(R9*2), Z11, Z9
+	VFMADD231PS (R12)(R10*1), Z11, Z10
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   CX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   CX, DX
+	VADDPS (DX), Z9, Z9
+	ADDQ   CX, DX
+	VADDPS (DX), Z10, Z10
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z11
+	VBROADCASTSS 148(AX), Z12
+	VMAXPS       Z0, Z11, Z0
+	VMINPS       Z0, Z12, Z0
+	VMAXPS       Z1, Z11, Z1
+	VMINPS       Z1, Z12, Z1
+	VMAXPS       Z2, Z11, Z2
+	VMINPS       Z2, Z12, Z2
+	VMAXPS       Z3, Z11, Z3
+	VMINPS       Z3, Z12, Z3
+	VMAXPS       Z4, Z11, Z4
+	VMINPS       Z4, Z12, Z4
+	VMAXPS       Z5, Z11, Z5
+	VMINPS       Z5, Z12, Z5
+	VMAXPS       Z6, Z11, Z6
+	VMINPS       Z6, Z12, Z6
+	VMAXPS       Z7, Z11, Z7
+	VMINPS       Z7, Z12, Z7
+	VMAXPS       Z8, Z11, Z8
+	VMINPS       Z8, Z12, Z8
+	VMAXPS       Z9, Z11, Z9
+	VMINPS       Z9, Z12, Z9
+	VMAXPS       Z10, Z11, Z10
+	VMINPS       Z10, Z12, Z10
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z9, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z10, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_12(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_12(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z12
+	VFMADD231PS (R8), Z12, Z0
+	VFMADD231PS (R8)(R9*1), Z12, Z1
+	VFMADD231PS (R8)(R9*2), Z12, Z2
+	VFMADD231PS (R8)(R10*1), Z12, Z3
+	VFMADD231PS (R8)(R9*4), Z12, Z4
+	VFMADD231PS (R8)(R11*1), Z12, Z5
+	VFMADD231PS (R8)(R10*2), Z12, Z6
+	VFMADD231PS (R12), Z12, Z7
+	VFMADD231PS (R12)(R9*1), Z12, Z8
+	VFMADD231PS (R12)(R9*2), Z12, Z9
+	VFMADD231PS (R12)(R10*1), Z12, Z10
+	VFMADD231PS (R12)(R9*4), Z12, Z11
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   CX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   CX, DX
+	VADDPS (DX), Z9, Z9
+	ADDQ   CX, DX
+	VADDPS (DX), Z10, Z10
+	ADDQ   CX, DX
+	VADDPS (DX), Z11, Z11
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z12
+	VBROADCASTSS 148(AX), Z13
+	VMAXPS       Z0, Z12, Z0
+	VMINPS       Z0, Z13, Z0
+	VMAXPS       Z1, Z12, Z1
+	VMINPS       Z1, Z13, Z1
+	VMAXPS       Z2, Z12, Z2
+	VMINPS       Z2, Z13, Z2
+	VMAXPS       Z3, Z12, Z3
+	VMINPS       Z3, Z13, Z3
+	VMAXPS       Z4, Z12, Z4
+	VMINPS       Z4, Z13, Z4
+	VMAXPS       Z5, Z12, Z5
+	VMINPS       Z5, Z13, Z5
+	VMAXPS       Z6, Z12, Z6
+	VMINPS       Z6, Z13, Z6
+	VMAXPS       Z7, Z12, Z7
+	VMINPS       Z7, Z13, Z7
+	VMAXPS       Z8, Z12, Z8
+	VMINPS       Z8, Z13, Z8
+	VMAXPS       Z9, Z12, Z9
+	VMINPS       Z9, Z13, Z9
+	VMAXPS       Z10, Z12, Z10
+	VMINPS       Z10, Z13, Z10
+	VMAXPS       Z11, Z12, Z11
+	VMINPS       Z11, Z13, Z11
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z9, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z10, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z11, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_13(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_13(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z13
+	VFMADD231PS (R8), Z13, Z0
+	VFMADD231PS (R8)(R9*1), Z13, Z1
+	VFMADD231PS (R8)(R9*2), Z13, Z2
+	VFMADD231PS (R8)(R10*1), Z13, Z3
+	VFMADD231PS (R8)(R9*4), Z13, Z4
+	VFMADD231PS (R8)(R11*1), Z13, Z5
+	VFMADD231PS (R8)(R10*2), Z13, Z6
+	VFMADD231PS (R12), Z13, Z7
+	VFMADD231PS (R12)(R9*1), Z13, Z8
+	VFMADD231PS (R12)(R9*2), Z13, Z9
+	VFMADD231PS (R12)(R10*1), Z13, Z10
+	VFMADD231PS (R12)(R9*4), Z13, Z11
+	VFMADD231PS (R12)(R11*1), Z13, Z12
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   CX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   CX, DX
+	VADDPS (DX), Z9, Z9
+	ADDQ   CX, DX
+	VADDPS (DX), Z10, Z10
+	ADDQ   CX, DX
+	VADDPS (DX), Z11, Z11
+	ADDQ   CX, DX
+	VADDPS (DX), Z12, Z12
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z13
+	VBROADCASTSS 148(AX), Z14
+	VMAXPS       Z0, Z13, Z0
+	VMINPS       Z0, Z14, Z0
+	VMAXPS       Z1, Z13, Z1
+	VMINPS       Z1, Z14, Z1
+	VMAXPS       Z2, Z13, Z2
+	VMINPS       Z2, Z14, Z2
+	VMAXPS       Z3, Z13, Z3
+	VMINPS       Z3, Z14, Z3
+	VMAXPS       Z4, Z13, Z4
+	VMINPS       Z4, Z14, Z4
+	VMAXPS       Z5, Z13, Z5
+	VMINPS       Z5, Z14, Z5
+	VMAXPS       Z6, Z13, Z6
+	VMINPS       Z6, Z14, Z6
+	VMAXPS       Z7, Z13, Z7
+	VMINPS       Z7, Z14, Z7
+	VMAXPS       Z8, Z13, Z8
+	VMINPS       Z8, Z14, Z8
+	VMAXPS       Z9, Z13, Z9
+	VMINPS       Z9, Z14, Z9
+	VMAXPS       Z10, Z13, Z10
+	VMINPS       Z10, Z14, Z10
+	VMAXPS       Z11, Z13, Z11
+	VMINPS       Z11, Z14, Z11
+	VMAXPS       Z12, Z13, Z12
+	VMINPS       Z12, Z14, Z12
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z9, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z10, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z11, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z12, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise512_14(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512_14(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Z14
+	VFMADD231PS (R8), Z14, Z0
+	VFMADD231PS (R8)(R9*1), Z14, Z1
+	VFMADD231PS (R8)(R9*2), Z14, Z2
+	VFMADD231PS (R8)(R10*1), Z14, Z3
+	VFMADD231PS (R8)(R9*4), Z14, Z4
+	VFMADD231PS (R8)(R11*1), Z14, Z5
+	VFMADD231PS (R8)(R10*2), Z14, Z6
+	VFMADD231PS (R12), Z14, Z7
+	VFMADD231PS (R12)(R9*1), Z14, Z8
+	VFMADD231PS (R12)(R9*2), Z14, Z9
+	VFMADD231PS (R12)(R10*1), Z14, Z10
+	VFMADD231PS (R12)(R9*4), Z14, Z11
+	VFMADD231PS (R12)(R11*1), Z14, Z12
+	VFMADD231PS (R12)(R10*2), Z14, Z13
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000040, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Z0, Z0
+	ADDQ   CX, DX
+	VADDPS (DX), Z1, Z1
+	ADDQ   CX, DX
+	VADDPS (DX), Z2, Z2
+	ADDQ   CX, DX
+	VADDPS (DX), Z3, Z3
+	ADDQ   CX, DX
+	VADDPS (DX), Z4, Z4
+	ADDQ   CX, DX
+	VADDPS (DX), Z5, Z5
+	ADDQ   CX, DX
+	VADDPS (DX), Z6, Z6
+	ADDQ   CX, DX
+	VADDPS (DX), Z7, Z7
+	ADDQ   CX, DX
+	VADDPS (DX), Z8, Z8
+	ADDQ   CX, DX
+	VADDPS (DX), Z9, Z9
+	ADDQ   CX, DX
+	VADDPS (DX), Z10, Z10
+	ADDQ   CX, DX
+	VADDPS (DX), Z11, Z11
+	ADDQ   CX, DX
+	VADDPS (DX), Z12, Z12
+	ADDQ   CX, DX
+	VADDPS (DX), Z13, Z13
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Z14
+	VBROADCASTSS 148(AX), Z15
+	VMAXPS       Z0, Z14, Z0
+	VMINPS       Z0, Z15, Z0
+	VMAXPS       Z1, Z14, Z1
+	VMINPS       Z1, Z15, Z1
+	VMAXPS       Z2, Z14, Z2
+	VMINPS       Z2, Z15, Z2
+	VMAXPS       Z3, Z14, Z3
+	VMINPS       Z3, Z15, Z3
+	VMAXPS       Z4, Z14, Z4
+	VMINPS       Z4, Z15, Z4
+	VMAXPS       Z5, Z14, Z5
+	VMINPS       Z5, Z15, Z5
+	VMAXPS       Z6, Z14, Z6
+	VMINPS       Z6, Z15, Z6
+	VMAXPS       Z7, Z14, Z7
+	VMINPS       Z7, Z15, Z7
+	VMAXPS       Z8, Z14, Z8
+	VMINPS       Z8, Z15, Z8
+	VMAXPS       Z9, Z14, Z9
+	VMINPS       Z9, Z15, Z9
+	VMAXPS       Z10, Z14, Z10
+	VMINPS       Z10, Z15, Z10
+	VMAXPS       Z11, Z14, Z11
+	VMINPS       Z11, Z15, Z11
+	VMAXPS       Z12, Z14, Z12
+	VMINPS       Z12, Z15, Z12
+	VMAXPS       Z13, Z14, Z13
+	VMINPS       Z13, Z15, Z13
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Z0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z9, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z10, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z11, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z12, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Z13, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000040, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
 	VZEROUPPER
 	RET
 
 // func tile256_1x1(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x1(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x1(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), BX
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, SI
@@ -8834,15 +11493,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), CX
-	MOVQ   24(AX), CX
-	TESTQ  CX, CX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), CX
 	VADDPS (CX), Y0, Y0
 
 clamp:
@@ -8854,25 +11513,42 @@ clamp:
 	VMINPS       Y0, Y2, Y0
 
 store:
-	MOVQ    16(AX), CX
+	MOVQ    8(SP), CX
 	VMOVUPS Y0, (CX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x2(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x2(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x2(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -8944,15 +11620,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -8968,28 +11644,45 @@ clamp:
 	VMINPS       Y1, Y3, Y1
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x3(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x3(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x3(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -9071,15 +11764,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -9099,32 +11792,49 @@ clamp:
 	VMINPS       Y2, Y4, Y2
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y2, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x4(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x4(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x4(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -9216,15 +11926,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -9248,7 +11958,7 @@ clamp:
 	VMINPS       Y3, Y5, Y3
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -9256,27 +11966,44 @@ store:
 	VMOVUPS Y2, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y3, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x5(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x5(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x5(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
 	VMOVAPS Y0, Y2
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -9378,15 +12105,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -9414,7 +12141,7 @@ clamp:
 	VMINPS       Y4, Y6, Y4
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -9424,13 +12151,30 @@ store:
 	VMOVUPS Y3, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y4, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x6(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x6(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x6(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -9438,15 +12182,15 @@ TEXT ·tile256_1x6(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
 	VMOVAPS Y0, Y5
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -9558,15 +12302,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -9598,7 +12342,7 @@ clamp:
 	VMINPS       Y5, Y7, Y5
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -9610,13 +12354,30 @@ store:
 	VMOVUPS Y4, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y5, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x7(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x7(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x7(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -9625,15 +12386,15 @@ TEXT ·tile256_1x7(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y4
 	VMOVAPS Y0, Y5
 	VMOVAPS Y0, Y6
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -9755,15 +12516,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -9799,7 +12560,7 @@ clamp:
 	VMINPS       Y6, Y8, Y6
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -9813,13 +12574,30 @@ store:
 	VMOVUPS Y5, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y6, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x8(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x8(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x8(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -9829,15 +12607,15 @@ TEXT ·tile256_1x8(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y5
 	VMOVAPS Y0, Y6
 	VMOVAPS Y0, Y7
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -9973,15 +12751,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -10021,7 +12799,7 @@ clamp:
 	VMINPS       Y7, Y9, Y7
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -10037,13 +12815,30 @@ store:
 	VMOVUPS Y6, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y7, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x9(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x9(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x9(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -10054,15 +12849,15 @@ TEXT ·tile256_1x9(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y6
 	VMOVAPS Y0, Y7
 	VMOVAPS Y0, Y8
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -10208,15 +13003,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -10260,7 +13055,7 @@ clamp:
 	VMINPS       Y8, Y10, Y8
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -10278,13 +13073,30 @@ store:
 	VMOVUPS Y7, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y8, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x10(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x10(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x10(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -10296,15 +13108,15 @@ TEXT ·tile256_1x10(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y7
 	VMOVAPS Y0, Y8
 	VMOVAPS Y0, Y9
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -10460,15 +13272,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -10516,7 +13328,7 @@ clamp:
 	VMINPS       Y9, Y11, Y9
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -10536,13 +13348,30 @@ store:
 	VMOVUPS Y8, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y9, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x11(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x11(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x11(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -10555,15 +13384,15 @@ TEXT ·tile256_1x11(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y8
 	VMOVAPS Y0, Y9
 	VMOVAPS Y0, Y10
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -10729,15 +13558,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -10789,7 +13618,7 @@ clamp:
 	VMINPS       Y10, Y12, Y10
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -10811,13 +13640,30 @@ store:
 	VMOVUPS Y9, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y10, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_1x12(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x12(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_1x12(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -10831,15 +13677,15 @@ TEXT ·tile256_1x12(SB), NOSPLIT, $8-8
 	VMOVAPS Y0, Y9
 	VMOVAPS Y0, Y10
 	VMOVAPS Y0, Y11
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    96(AX), SI
 	LEAQ    (SI)(SI*2), DI
 	LEAQ    (SI)(SI*4), R8
 	MOVQ    40(AX), BX
 	TESTQ   BX, BX
 	JE      sum
-	MOVQ    BX, (SP)
+	MOVQ    BX, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -11015,15 +13861,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	VADDPS (DX), Y0, Y0
 	ADDQ   CX, DX
 	VADDPS (DX), Y1, Y1
@@ -11079,7 +13925,7 @@ clamp:
 	VMINPS       Y11, Y13, Y11
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	VMOVUPS Y0, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y1, (DX)
@@ -11103,24 +13949,41 @@ store:
 	VMOVUPS Y10, (DX)
 	ADDQ    CX, DX
 	VMOVUPS Y11, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_2x1(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x1(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_2x1(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVUPS 32(CX), Y1
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -11197,15 +14060,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), CX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	MOVQ   DX, BX
 	VADDPS (BX), Y0, Y0
 	ADDQ   CX, DX
@@ -11223,32 +14086,49 @@ clamp:
 	VMINPS       Y1, Y4, Y1
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	MOVQ    DX, BX
 	VMOVUPS Y0, (BX)
 	ADDQ    CX, DX
 	MOVQ    DX, BX
 	VMOVUPS Y1, (BX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_2x2(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x2(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_2x2(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
 	VMOVUPS 32(CX), Y2
 	VMOVAPS Y2, Y3
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -11340,15 +14220,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -11374,7 +14254,7 @@ clamp:
 	VMINPS       Y3, Y6, Y3
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -11384,13 +14264,30 @@ store:
 	VMOVUPS Y2, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y3, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_2x3(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x3(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_2x3(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -11398,14 +14295,14 @@ TEXT ·tile256_2x3(SB), NOSPLIT, $8-8
 	VMOVUPS 32(CX), Y3
 	VMOVAPS Y3, Y4
 	VMOVAPS Y3, Y5
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -11512,15 +14409,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -11554,7 +14451,7 @@ clamp:
 	VMINPS       Y5, Y8, Y5
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -11568,13 +14465,30 @@ store:
 	VMOVUPS Y4, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y5, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_2x4(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x4(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_2x4(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -11584,15 +14498,15 @@ TEXT ·tile256_2x4(SB), NOSPLIT, $8-8
 	VMOVAPS Y4, Y5
 	VMOVAPS Y4, Y6
 	VMOVAPS Y4, Y7
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -11714,15 +14628,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -11764,7 +14678,7 @@ clamp:
 	VMINPS       Y7, Y10, Y7
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -11782,13 +14696,30 @@ store:
 	VMOVUPS Y6, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y7, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_2x5(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x5(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_2x5(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -11800,15 +14731,15 @@ TEXT ·tile256_2x5(SB), NOSPLIT, $8-8
 	VMOVAPS Y5, Y7
 	VMOVAPS Y5, Y8
 	VMOVAPS Y5, Y9
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -11945,15 +14876,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -12003,7 +14934,7 @@ clamp:
 	VMINPS       Y9, Y12, Y9
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -12025,13 +14956,30 @@ store:
 	VMOVUPS Y8, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y9, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_2x6(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x6(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_2x6(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -12045,8 +14993,8 @@ TEXT ·tile256_2x6(SB), NOSPLIT, $8-8
 	VMOVAPS Y6, Y9
 	VMOVAPS Y6, Y10
 	VMOVAPS Y6, Y11
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
@@ -12054,7 +15002,7 @@ TEXT ·tile256_2x6(SB), NOSPLIT, $8-8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R10
@@ -12206,15 +15154,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -12272,7 +15220,7 @@ clamp:
 	VMINPS       Y11, Y14, Y11
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -12298,25 +15246,42 @@ store:
 	VMOVUPS Y10, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y11, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_3x1(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x1(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_3x1(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVUPS 32(CX), Y1
 	VMOVUPS 64(CX), Y2
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), SI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, DI
@@ -12408,15 +15373,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), CX
-	MOVQ   24(AX), DX
-	TESTQ  DX, DX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), DX
 	MOVQ   DX, BX
 	VADDPS (BX), Y0, Y0
 	ADDQ   CX, DX
@@ -12439,7 +15404,7 @@ clamp:
 	VMINPS       Y2, Y6, Y2
 
 store:
-	MOVQ    16(AX), DX
+	MOVQ    8(SP), DX
 	MOVQ    DX, BX
 	VMOVUPS Y0, (BX)
 	ADDQ    CX, DX
@@ -12448,13 +15413,30 @@ store:
 	ADDQ    CX, DX
 	MOVQ    DX, BX
 	VMOVUPS Y2, (BX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_3x2(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x2(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_3x2(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -12462,14 +15444,14 @@ TEXT ·tile256_3x2(SB), NOSPLIT, $8-8
 	VMOVAPS Y2, Y3
 	VMOVUPS 64(CX), Y4
 	VMOVAPS Y4, Y5
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -12581,15 +15563,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -12624,7 +15606,7 @@ clamp:
 	VMINPS       Y5, Y9, Y5
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -12639,13 +15621,30 @@ store:
 	VMOVUPS Y4, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y5, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_3x3(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x3(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_3x3(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -12656,14 +15655,14 @@ TEXT ·tile256_3x3(SB), NOSPLIT, $8-8
 	VMOVUPS 64(CX), Y6
 	VMOVAPS Y6, Y7
 	VMOVAPS Y6, Y8
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R8
@@ -12795,15 +15794,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -12850,7 +15849,7 @@ clamp:
 	VMINPS       Y8, Y12, Y8
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -12871,13 +15870,30 @@ store:
 	VMOVUPS Y7, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y8, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
 	VZEROUPPER
 	RET
 
 // func tile256_3x4(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x4(SB), NOSPLIT, $8-8
-	MOVQ    t+0(FP), AX
+TEXT ·tile256_3x4(SB), NOSPLIT, $40-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, (SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
 	MOVQ    32(AX), CX
 	VMOVUPS (CX), Y0
 	VMOVAPS Y0, Y1
@@ -12891,15 +15907,15 @@ TEXT ·tile256_3x4(SB), NOSPLIT, $8-8
 	VMOVAPS Y8, Y9
 	VMOVAPS Y8, Y10
 	VMOVAPS Y8, Y11
-	MOVQ    (AX), CX
 	MOVQ    8(AX), DX
+	MOVQ    (SP), CX
 	MOVQ    120(AX), BX
 	MOVQ    96(AX), DI
 	LEAQ    (DI)(DI*2), R8
 	MOVQ    40(AX), SI
 	TESTQ   SI, SI
 	JE      sum
-	MOVQ    SI, (SP)
+	MOVQ    SI, 32(SP)
 
 block:
 	MOVQ CX, R9
@@ -13051,15 +16067,15 @@ nextcol:
 	JNE  row
 	ADDQ 72(AX), CX
 	ADDQ 112(AX), DX
-	DECQ (SP)
+	DECQ 32(SP)
 	JNE  block
 
 sum:
 	MOVQ   128(AX), CX
 	MOVQ   136(AX), DX
-	MOVQ   24(AX), BX
-	TESTQ  BX, BX
+	CMPQ   24(AX), $0x00
 	JE     clamp
+	MOVQ   16(SP), BX
 	MOVQ   BX, SI
 	VADDPS (SI), Y0, Y0
 	ADDQ   CX, SI
@@ -13118,7 +16134,7 @@ clamp:
 	VMINPS       Y11, Y15, Y11
 
 store:
-	MOVQ    16(AX), BX
+	MOVQ    8(SP), BX
 	MOVQ    BX, SI
 	VMOVUPS Y0, (SI)
 	ADDQ    CX, SI
@@ -13145,5 +16161,1687 @@ store:
 	VMOVUPS Y10, (SI)
 	ADDQ    CX, SI
 	VMOVUPS Y11, (SI)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	VZEROUPPER
+	RET
+
+// func depthwise256_1(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_1(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), CX
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y1
+	VFMADD231PS (R8), Y1, Y0
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), CX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), CX
+	VADDPS (CX), Y0, Y0
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y1
+	VBROADCASTSS 148(AX), Y2
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+
+store:
+	MOVQ    8(SP), CX
+	VMOVUPS Y0, (CX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_2(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_2(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y2
+	VFMADD231PS (R8), Y2, Y0
+	VFMADD231PS (R8)(R9*1), Y2, Y1
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y2
+	VBROADCASTSS 148(AX), Y3
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_3(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_3(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y3
+	VFMADD231PS (R8), Y3, Y0
+	VFMADD231PS (R8)(R9*1), Y3, Y1
+	VFMADD231PS (R8)(R9*2), Y3, Y2
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y3
+	VBROADCASTSS 148(AX), Y4
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_4(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_4(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y4
+	VFMADD231PS (R8), Y4, Y0
+	VFMADD231PS (R8)(R9*1), Y4, Y1
+	VFMADD231PS (R8)(R9*2), Y4, Y2
+	VFMADD231PS (R8)(R10*1), Y4, Y3
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y4
+	VBROADCASTSS 148(AX), Y5
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_5(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_5(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y5
+	VFMADD231PS (R8), Y5, Y0
+	VFMADD231PS (R8)(R9*1), Y5, Y1
+	VFMADD231PS (R8)(R9*2), Y5, Y2
+	VFMADD231PS (R8)(R10*1), Y5, Y3
+	VFMADD231PS (R8)(R9*4), Y5, Y4
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y5
+	VBROADCASTSS 148(AX), Y6
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_6(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_6(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y6
+	VFMADD231PS (R8), Y6, Y0
+	VFMADD231PS (R8)(R9*1), Y6, Y1
+	VFMADD231PS (R8)(R9*2), Y6, Y2
+	VFMADD231PS (R8)(R10*1), Y6, Y3
+	VFMADD231PS (R8)(R9*4), Y6, Y4
+	VFMADD231PS (R8)(R11*1), Y6, Y5
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y6
+	VBROADCASTSS 148(AX), Y7
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_7(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_7(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y7
+	VFMADD231PS (R8), Y7, Y0
+	VFMADD231PS (R8)(R9*1), Y7, Y1
+	VFMADD231PS (R8)(R9*2), Y7, Y2
+	VFMADD231PS (R8)(R10*1), Y7, Y3
+	VFMADD231PS (R8)(R9*4), Y7, Y4
+	VFMADD231PS (R8)(R11*1), Y7, Y5
+	VFMADD231PS (R8)(R10*2), Y7, Y6
+	ADDQ        DI, R8
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+	ADDQ   CX, DX
+	VADDPS (DX), Y6, Y6
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y7
+	VBROADCASTSS 148(AX), Y8
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y6, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_8(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_8(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y8
+	VFMADD231PS (R8), Y8, Y0
+	VFMADD231PS (R8)(R9*1), Y8, Y1
+	VFMADD231PS (R8)(R9*2), Y8, Y2
+	VFMADD231PS (R8)(R10*1), Y8, Y3
+	VFMADD231PS (R8)(R9*4), Y8, Y4
+	VFMADD231PS (R8)(R11*1), Y8, Y5
+	VFMADD231PS (R8)(R10*2), Y8, Y6
+	VFMADD231PS (R12), Y8, Y7
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+	ADDQ   CX, DX
+	VADDPS (DX), Y6, Y6
+	ADDQ   CX, DX
+	VADDPS (DX), Y7, Y7
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y8
+	VBROADCASTSS 148(AX), Y9
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y7, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_9(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_9(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y9
+	VFMADD231PS (R8), Y9, Y0
+	VFMADD231PS (R8)(R9*1), Y9, Y1
+	VFMADD231PS (R8)(R9*2), Y9, Y2
+	VFMADD231PS (R8)(R10*1), Y9, Y3
+	VFMADD231PS (R8)(R9*4), Y9, Y4
+	VFMADD231PS (R8)(R11*1), Y9, Y5
+	VFMADD231PS (R8)(R10*2), Y9, Y6
+	VFMADD231PS (R12), Y9, Y7
+	VFMADD231PS (R12)(R9*1), Y9, Y8
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+	ADDQ   CX, DX
+	VADDPS (DX), Y6, Y6
+	ADDQ   CX, DX
+	VADDPS (DX), Y7, Y7
+	ADDQ   CX, DX
+	VADDPS (DX), Y8, Y8
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y9
+	VBROADCASTSS 148(AX), Y10
+	VMAXPS       Y0, Y9, Y0
+	VMINPS       Y0, Y10, Y0
+	VMAXPS       Y1, Y9, Y1
+	VMINPS       Y1, Y10, Y1
+	VMAXPS       Y2, Y9, Y2
+	VMINPS       Y2, Y10, Y2
+	VMAXPS       Y3, Y9, Y3
+	VMINPS       Y3, Y10, Y3
+	VMAXPS       Y4, Y9, Y4
+	VMINPS       Y4, Y10, Y4
+	VMAXPS       Y5, Y9, Y5
+	VMINPS       Y5, Y10, Y5
+	VMAXPS       Y6, Y9, Y6
+	VMINPS       Y6, Y10, Y6
+	VMAXPS       Y7, Y9, Y7
+	VMINPS       Y7, Y10, Y7
+	VMAXPS       Y8, Y9, Y8
+	VMINPS       Y8, Y10, Y8
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y8, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_10(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_10(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y10
+	VFMADD231PS (R8), Y10, Y0
+	VFMADD231PS (R8)(R9*1), Y10, Y1
+	VFMADD231PS (R8)(R9*2), Y10, Y2
+	VFMADD231PS (R8)(R10*1), Y10, Y3
+	VFMADD231PS (R8)(R9*4), Y10, Y4
+	VFMADD231PS (R8)(R11*1), Y10, Y5
+	VFMADD231PS (R8)(R10*2), Y10, Y6
+	VFMADD231PS (R12), Y10, Y7
+	VFMADD231PS (R12)(R9*1), Y10, Y8
+	VFMADD231PS (R12)(R9*2), Y10, Y9
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+	ADDQ   CX, DX
+	VADDPS (DX), Y6, Y6
+	ADDQ   CX, DX
+	VADDPS (DX), Y7, Y7
+	ADDQ   CX, DX
+	VADDPS (DX), Y8, Y8
+	ADDQ   CX, DX
+	VADDPS (DX), Y9, Y9
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y10
+	VBROADCASTSS 148(AX), Y11
+	VMAXPS       Y0, Y10, Y0
+	VMINPS       Y0, Y11, Y0
+	VMAXPS       Y1, Y10, Y1
+	VMINPS       Y1, Y11, Y1
+	VMAXPS       Y2, Y10, Y2
+	VMINPS       Y2, Y11, Y2
+	VMAXPS       Y3, Y10, Y3
+	VMINPS       Y3, Y11, Y3
+	VMAXPS       Y4, Y10, Y4
+	VMINPS       Y4, Y11, Y4
+	VMAXPS       Y5, Y10, Y5
+	VMINPS       Y5, Y11, Y5
+	VMAXPS       Y6, Y10, Y6
+	VMINPS       Y6, Y11, Y6
+	VMAXPS       Y7, Y10, Y7
+	VMINPS       Y7, Y11, Y7
+	VMAXPS       Y8, Y10, Y8
+	VMINPS       Y8, Y11, Y8
+	VMAXPS       Y9, Y10, Y9
+	VMINPS       Y9, Y11, Y9
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y9, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_11(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_11(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y11
+	VFMADD231PS (R8), Y11, Y0
+	VFMADD231PS (R8)(R9*1), Y11, Y1
+	VFMADD231PS (R8)(R9*2), Y11, Y2
+	VFMADD231PS (R8)(R10*1), Y11, Y3
+	VFMADD231PS (R8)(R9*4), Y11, Y4
+	VFMADD231PS (R8)(R11*1), Y11, Y5
+	VFMADD231PS (R8)(R10*2), Y11, Y6
+	VFMADD231PS (R12), Y11, Y7
+	VFMADD231PS (R12)(R9*1), Y11, Y8
+	VFMADD231PS (R12)(R9*2), Y11, Y9
+	VFMADD231PS (R12)(R10*1), Y11, Y10
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+	ADDQ   CX, DX
+	VADDPS (DX), Y6, Y6
+	ADDQ   CX, DX
+	VADDPS (DX), Y7, Y7
+	ADDQ   CX, DX
+	VADDPS (DX), Y8, Y8
+	ADDQ   CX, DX
+	VADDPS (DX), Y9, Y9
+	ADDQ   CX, DX
+	VADDPS (DX), Y10, Y10
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y11
+	VBROADCASTSS 148(AX), Y12
+	VMAXPS       Y0, Y11, Y0
+	VMINPS       Y0, Y12, Y0
+	VMAXPS       Y1, Y11, Y1
+	VMINPS       Y1, Y12, Y1
+	VMAXPS       Y2, Y11, Y2
+	VMINPS       Y2, Y12, Y2
+	VMAXPS       Y3, Y11, Y3
+	VMINPS       Y3, Y12, Y3
+	VMAXPS       Y4, Y11, Y4
+	VMINPS       Y4, Y12, Y4
+	VMAXPS       Y5, Y11, Y5
+	VMINPS       Y5, Y12, Y5
+	VMAXPS       Y6, Y11, Y6
+	VMINPS       Y6, Y12, Y6
+	VMAXPS       Y7, Y11, Y7
+	VMINPS       Y7, Y12, Y7
+	VMAXPS       Y8, Y11, Y8
+	VMINPS       Y8, Y12, Y8
+	VMAXPS       Y9, Y11, Y9
+	VMINPS       Y9, Y12, Y9
+	VMAXPS       Y10, Y11, Y10
+	VMINPS       Y10, Y12, Y10
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y9, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y10, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
+	VZEROUPPER
+	RET
+
+// func depthwise256_12(t *byte)
+// Requires: AVX, FMA3
+TEXT ·depthwise256_12(SB), NOSPLIT, $80-8
+	MOVQ t+0(FP), AX
+	MOVQ 168(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 16(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 72(SP)
+
+channel:
+	MOVQ 56(SP), CX
+	MOVQ CX, (SP)
+	MOVQ 64(SP), CX
+	MOVQ CX, 8(SP)
+	MOVQ 72(SP), CX
+	MOVQ CX, 16(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 24(SP)
+
+line:
+	MOVQ    40(SP), CX
+	VMOVUPS (CX), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	CMPQ    40(AX), $0x00
+	JE      sum
+	MOVQ    48(AX), SI
+	MOVQ    88(AX), DI
+	MOVQ    96(AX), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	MOVQ    (SP), CX
+	MOVQ    48(SP), DX
+
+row:
+	MOVQ CX, R8
+	LEAQ (R8)(R9*8), R12
+	SUBQ R9, R12
+	MOVQ 56(AX), BX
+
+col:
+	VMOVUPS     (DX), Y12
+	VFMADD231PS (R8), Y12, Y0
+	VFMADD231PS (R8)(R9*1), Y12, Y1
+	VFMADD231PS (R8)(R9*2), Y12, Y2
+	VFMADD231PS (R8)(R10*1), Y12, Y3
+	VFMADD231PS (R8)(R9*4), Y12, Y4
+	VFMADD231PS (R8)(R11*1), Y12, Y5
+	VFMADD231PS (R8)(R10*2), Y12, Y6
+	VFMADD231PS (R12), Y12, Y7
+	VFMADD231PS (R12)(R9*1), Y12, Y8
+	VFMADD231PS (R12)(R9*2), Y12, Y9
+	VFMADD231PS (R12)(R10*1), Y12, Y10
+	VFMADD231PS (R12)(R9*4), Y12, Y11
+	ADDQ        DI, R8
+	ADDQ        DI, R12
+	ADDQ        $0x00000020, DX
+	DECQ        BX
+	JNE         col
+	ADDQ        80(AX), CX
+	ADDQ        104(AX), DX
+	DECQ        SI
+	JNE         row
+
+sum:
+	MOVQ   128(AX), CX
+	MOVQ   136(AX), DX
+	CMPQ   24(AX), $0x00
+	JE     clamp
+	MOVQ   16(SP), DX
+	VADDPS (DX), Y0, Y0
+	ADDQ   CX, DX
+	VADDPS (DX), Y1, Y1
+	ADDQ   CX, DX
+	VADDPS (DX), Y2, Y2
+	ADDQ   CX, DX
+	VADDPS (DX), Y3, Y3
+	ADDQ   CX, DX
+	VADDPS (DX), Y4, Y4
+	ADDQ   CX, DX
+	VADDPS (DX), Y5, Y5
+	ADDQ   CX, DX
+	VADDPS (DX), Y6, Y6
+	ADDQ   CX, DX
+	VADDPS (DX), Y7, Y7
+	ADDQ   CX, DX
+	VADDPS (DX), Y8, Y8
+	ADDQ   CX, DX
+	VADDPS (DX), Y9, Y9
+	ADDQ   CX, DX
+	VADDPS (DX), Y10, Y10
+	ADDQ   CX, DX
+	VADDPS (DX), Y11, Y11
+
+clamp:
+	CMPQ         152(AX), $0x00
+	JE           store
+	VBROADCASTSS 144(AX), Y12
+	VBROADCASTSS 148(AX), Y13
+	VMAXPS       Y0, Y12, Y0
+	VMINPS       Y0, Y13, Y0
+	VMAXPS       Y1, Y12, Y1
+	VMINPS       Y1, Y13, Y1
+	VMAXPS       Y2, Y12, Y2
+	VMINPS       Y2, Y13, Y2
+	VMAXPS       Y3, Y12, Y3
+	VMINPS       Y3, Y13, Y3
+	VMAXPS       Y4, Y12, Y4
+	VMINPS       Y4, Y13, Y4
+	VMAXPS       Y5, Y12, Y5
+	VMINPS       Y5, Y13, Y5
+	VMAXPS       Y6, Y12, Y6
+	VMINPS       Y6, Y13, Y6
+	VMAXPS       Y7, Y12, Y7
+	VMINPS       Y7, Y13, Y7
+	VMAXPS       Y8, Y12, Y8
+	VMINPS       Y8, Y13, Y8
+	VMAXPS       Y9, Y12, Y9
+	VMINPS       Y9, Y13, Y9
+	VMAXPS       Y10, Y12, Y10
+	VMINPS       Y10, Y13, Y10
+	VMAXPS       Y11, Y12, Y11
+	VMINPS       Y11, Y13, Y11
+
+store:
+	MOVQ    8(SP), DX
+	VMOVUPS Y0, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y1, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y2, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y3, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y4, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y5, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y6, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y7, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y8, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y9, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y10, (DX)
+	ADDQ    CX, DX
+	VMOVUPS Y11, (DX)
+	MOVQ    176(AX), CX
+	ADDQ    CX, (SP)
+	MOVQ    184(AX), CX
+	ADDQ    CX, 8(SP)
+	ADDQ    CX, 16(SP)
+	DECQ    24(SP)
+	JNE     line
+	MOVQ    72(AX), CX
+	ADDQ    CX, 56(SP)
+	MOVQ    136(AX), CX
+	ADDQ    CX, 64(SP)
+	ADDQ    CX, 72(SP)
+	MOVQ    120(AX), CX
+	ADDQ    CX, 48(SP)
+	ADDQ    $0x00000020, 40(SP)
+	DECQ    32(SP)
+	JNE     channel
 	VZEROUPPER
 	RET

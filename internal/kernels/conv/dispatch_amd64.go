@@ -2,7 +2,10 @@
 
 package conv
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/window"
+)
 
 //go:generate go -C ../../../tools/asmgen run . conv -out ../../internal/kernels/conv/conv_amd64.s
 
@@ -17,17 +20,27 @@ func assemblyTiles(level cpu.Target) *tileSet {
 	return nil
 }
 
-var tiles512 = &tileSet{block: 16, depthwise: portableDepthwise(16), activate: portableActivate, tiles: [][]tileFunc{
-	nil,
-	{nil, tile512_1x1, tile512_1x2, tile512_1x3, tile512_1x4, tile512_1x5, tile512_1x6, tile512_1x7, tile512_1x8, tile512_1x9, tile512_1x10, tile512_1x11, tile512_1x12, tile512_1x13, tile512_1x14},
-	{nil, tile512_2x1, tile512_2x2, tile512_2x3, tile512_2x4, tile512_2x5, tile512_2x6, tile512_2x7, tile512_2x8, tile512_2x9, tile512_2x10, tile512_2x11, tile512_2x12, tile512_2x13, tile512_2x14},
-	nil,
-	{nil, tile512_4x1, tile512_4x2, tile512_4x3, tile512_4x4, tile512_4x5, tile512_4x6},
-}}
+var tiles512 = &tileSet{
+	block: 16,
+	tiles: [][]window.TileFunc{
+		nil,
+		{nil, tile512_1x1, tile512_1x2, tile512_1x3, tile512_1x4, tile512_1x5, tile512_1x6, tile512_1x7, tile512_1x8, tile512_1x9, tile512_1x10, tile512_1x11, tile512_1x12, tile512_1x13, tile512_1x14},
+		{nil, tile512_2x1, tile512_2x2, tile512_2x3, tile512_2x4, tile512_2x5, tile512_2x6, tile512_2x7, tile512_2x8, tile512_2x9, tile512_2x10, tile512_2x11, tile512_2x12, tile512_2x13, tile512_2x14},
+		nil,
+		{nil, tile512_4x1, tile512_4x2, tile512_4x3, tile512_4x4, tile512_4x5, tile512_4x6},
+	},
+	depthwise: []window.TileFunc{nil, depthwise512_1, depthwise512_2, depthwise512_3, depthwise512_4, depthwise512_5, depthwise512_6, depthwise512_7, depthwise512_8, depthwise512_9, depthwise512_10, depthwise512_11, depthwise512_12, depthwise512_13, depthwise512_14},
+	activate:  portableActivate,
+}
 
-var tiles256 = &tileSet{block: 8, depthwise: portableDepthwise(8), activate: portableActivate, tiles: [][]tileFunc{
-	nil,
-	{nil, tile256_1x1, tile256_1x2, tile256_1x3, tile256_1x4, tile256_1x5, tile256_1x6, tile256_1x7, tile256_1x8, tile256_1x9, tile256_1x10, tile256_1x11, tile256_1x12},
-	{nil, tile256_2x1, tile256_2x2, tile256_2x3, tile256_2x4, tile256_2x5, tile256_2x6},
-	{nil, tile256_3x1, tile256_3x2, tile256_3x3, tile256_3x4},
-}}
+var tiles256 = &tileSet{
+	block: 8,
+	tiles: [][]window.TileFunc{
+		nil,
+		{nil, tile256_1x1, tile256_1x2, tile256_1x3, tile256_1x4, tile256_1x5, tile256_1x6, tile256_1x7, tile256_1x8, tile256_1x9, tile256_1x10, tile256_1x11, tile256_1x12},
+		{nil, tile256_2x1, tile256_2x2, tile256_2x3, tile256_2x4, tile256_2x5, tile256_2x6},
+		{nil, tile256_3x1, tile256_3x2, tile256_3x3, tile256_3x4},
+	},
+	depthwise: []window.TileFunc{nil, depthwise256_1, depthwise256_2, depthwise256_3, depthwise256_4, depthwise256_5, depthwise256_6, depthwise256_7, depthwise256_8, depthwise256_9, depthwise256_10, depthwise256_11, depthwise256_12},
+	activate:  portableActivate,
+}

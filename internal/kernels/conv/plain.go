@@ -1,5 +1,7 @@
 package conv
 
+import "github.com/salver-ml/salver/internal/kernels/window"
+
 // scratchBytes is the size of the blocked piece that a thread computes before
 // it writes plain output: it stays in a first-level cache.
 const scratchBytes = 32 << 10
@@ -27,10 +29,10 @@ func (pl *Plan) scratchPerThread() int {
 func (pl *Plan) piece(nb int) (rows, cols int) {
 	g := &pl.grid
 	px := max(scratchBytes/(nb*pl.block*4), pl.longestTile())
-	if px < g.w.Out {
+	if px < g.W.Out {
 		return 1, px
 	}
-	return min(px/g.w.Out, g.h.Out), g.w.Out
+	return min(px/g.W.Out, g.H.Out), g.W.Out
 }
 
 // setSlots prepares one piece of scratch per thread.
@@ -46,52 +48,52 @@ func (r *Runner) setSlots(threads int) {
 
 // plain computes a chunk piece by piece: blocked into scratch, then plain into
 // the output.
-func (r *Runner) plain(t *tile, c chunk) {
+func (r *Runner) plain(t *window.Tile, c window.Chunk) {
 	pl := r.plan
 	slot := <-r.slots
 	defer func() { r.slots <- slot }()
 	per := pl.scratchPerThread()
 	scratch := r.op.Scratch[slot*per : (slot+1)*per]
-	rows, cols := pl.piece(pl.groupsOf[c.group].n)
-	for r0 := c.area.r0; r0 < c.area.r1; r0 += rows {
-		for c0 := c.area.c0; c0 < c.area.c1; c0 += cols {
-			a := area{r0, min(r0+rows, c.area.r1), c0, min(c0+cols, c.area.c1)}
+	rows, cols := pl.piece(pl.groupsOf[c.Group].n)
+	for r0 := c.Area.R0; r0 < c.Area.R1; r0 += rows {
+		for c0 := c.Area.C0; c0 < c.Area.C1; c0 += cols {
+			a := window.Area{R0: r0, R1: min(r0+rows, c.Area.R1), C0: c0, C1: min(c0+cols, c.Area.C1)}
 			r.plainPiece(t, c, a, scratch)
 		}
 	}
 }
 
 // plainPiece sums the kernel's depths in order, each on top of the last.
-func (r *Runner) plainPiece(t *tile, c chunk, a area, scratch []float32) {
+func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scratch []float32) {
 	pl := r.plan
-	g := pl.groupsOf[c.group]
+	g := pl.groupsOf[c.Group]
 	grid := pl.grid
-	grid.outRow = (a.c1 - a.c0) * grid.outPx
-	piece := (a.r1 - a.r0) * grid.outRow
-	clamp := t.clamp
+	grid.OutRow = (a.C1 - a.C0) * grid.OutPx
+	piece := (a.R1 - a.R0) * grid.OutRow
+	clamp := t.Clamp
 	pl.setBlocks(t, g, r.op.Weights)
-	t.outBlk = piece
-	k0, k1 := pl.depth.Taps(c.depth)
-	plane := grid.h.In * grid.inRow
-	image := (c.image*pl.p.Groups + g.group) * pl.inBlocks * t.inBlock
-	p := planes{out: ptr(scratch, 0)}
+	t.OutBlock = piece
+	k0, k1 := pl.depth.Taps(c.Depth)
+	plane := grid.H.In * grid.InRow
+	image := (c.Image*pl.p.Groups + g.group) * pl.inBlocks * t.InBlock
+	p := window.Planes{Out: window.At(scratch, 0)}
 	for k := k0; k < max(k1, k0+1); k++ {
-		p.in = ptr(r.op.In, image)
+		p.In = window.At(r.op.In, image)
 		if k1 > k0 {
-			p.in = ptr(r.op.In, image+(pl.depth.First(c.depth)+k*pl.depth.Dilation)*plane)
+			p.In = window.At(r.op.In, image+(pl.depth.First(c.Depth)+k*pl.depth.Dilation)*plane)
 		} else {
-			t.blocks = 0
+			t.Blocks = 0
 		}
-		p.weights = ptr(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut+k*pl.inBlocks*grid.h.Kernel*grid.tapRow)
-		t.clamp = 0
+		p.Weights = window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut+k*pl.inBlocks*grid.H.Kernel*grid.TapRow)
+		t.Clamp = 0
 		if k >= k1-1 && !pl.p.Residual {
-			t.clamp = clamp
+			t.Clamp = clamp
 		}
-		grid.sweep(t, kernels{tiles: pl.set.tiles[g.n]}, a, p)
-		t.bias = ptr(zeroBias[:], 0)
-		p.residual = p.out
+		grid.Sweep(t, pl.set.tiles[g.n], a, p)
+		t.Bias = window.At(zeroBias[:], 0)
+		p.Residual = p.Out
 	}
-	t.clamp = clamp
+	t.Clamp = clamp
 	for j := range g.n {
 		r.writePlain(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
 	}
@@ -101,15 +103,15 @@ var zeroBias [64]float32
 
 // writePlain writes a piece of one output block into the plain output, with
 // the residual and what is left of the activation.
-func (r *Runner) writePlain(c chunk, g blockGroup, block int, a area, piece []float32) {
+func (r *Runner) writePlain(c window.Chunk, g blockGroup, block int, a window.Area, piece []float32) {
 	pl := r.plan
 	perGroup := pl.p.Out / pl.p.Groups
 	first := (block - g.group*pl.outBlocks) * pl.block // channel in the group
 	pixels := len(piece) / pl.block
-	plane := pl.grid.h.Out * pl.grid.w.Out
+	plane := pl.grid.H.Out * pl.grid.W.Out
 	for l := range min(pl.block, perGroup-first) {
-		channel := (c.image*pl.p.Out + g.group*perGroup + first + l) * pl.depth.Out
-		at := (channel+c.depth)*plane + a.r0*pl.grid.w.Out + a.c0
+		channel := (c.Image*pl.p.Out + g.group*perGroup + first + l) * pl.depth.Out
+		at := (channel+c.Depth)*plane + a.R0*pl.grid.W.Out + a.C0
 		out := r.op.Out[at : at+pixels]
 		for j := range out {
 			out[j] = piece[j*pl.block+l]

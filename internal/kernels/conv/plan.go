@@ -16,12 +16,13 @@ type Plan struct {
 	dims      []window.Dim
 	in, out   []int // spatial sizes
 	depth     window.Dim
-	grid      grid
+	grid      window.Grid
 
 	inBlocks   int // per group (plain input: channels)
 	outBlocks  int // per group
 	groupsOf   []blockGroup
 	weightsOut int // bytes of an output block's weights
+	channelRun int // depthwise: channel blocks per chunk
 	packed     packing
 }
 
@@ -53,6 +54,7 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	if pl.algorithm != Depthwise {
 		pl.groupsOf = pl.groupBlocks()
 	}
+	pl.setCalls()
 	return pl, nil
 }
 
@@ -73,22 +75,22 @@ func (pl *Plan) setGrid() error {
 		h = one
 	}
 	pl.depth = d[0]
-	g := newGrid(h, w)
-	g.inPx, g.outPx = pl.block*4, pl.block*4
-	g.ci = pl.block
+	g := window.NewGrid(h, w)
+	g.InPx, g.OutPx = pl.block*4, pl.block*4
+	g.CI = pl.block
 	pl.inBlocks = blocks(pl.p.In/pl.p.Groups, pl.block)
 	if !pl.algorithm.InBlocked() {
-		g.inPx = 4
-		g.ci = min(w.Dilation-1, 1) // 1 where the taps of a row are apart
+		g.InPx = 4
+		g.CI = min(w.Dilation-1, 1) // 1 where the taps of a row are apart
 		pl.inBlocks = pl.p.In / pl.p.Groups
 	}
 	if pl.algorithm == Depthwise {
-		g.ci = 1
+		g.CI = 1
 	}
 	pl.outBlocks = blocks(pl.p.Out/pl.p.Groups, pl.block)
-	g.inRow, g.outRow = w.In*g.inPx, w.Out*g.outPx
-	g.tap = max(g.ci, 1) * pl.block * 4
-	g.tapRow = w.Kernel * g.tap
+	g.InRow, g.OutRow = w.In*g.InPx, w.Out*g.OutPx
+	g.Tap = max(g.CI, 1) * pl.block * 4
+	g.TapRow = w.Kernel * g.Tap
 	pl.grid = g
 	return nil
 }
@@ -120,32 +122,76 @@ func (pl *Plan) groupsOfAtMost(most int) ([]blockGroup, float64) {
 				n--
 			}
 			groups = append(groups, blockGroup{g, g*pl.outBlocks + at, n})
-			cost += pl.grid.cost(n, len(pl.set.tiles[n])-1)
+			cost += planeCost(&pl.grid, n, len(pl.set.tiles[n])-1)
 			at += n
 		}
 	}
 	return groups, cost
 }
 
-// cost estimates the cycles per input channel of an output plane: two
-// multiply-adds of four cycles' latency and two loads begin per cycle.
-func (g *grid) cost(nb, most int) float64 {
+// planeCost estimates the cycles per input channel of an output plane.
+func planeCost(g *window.Grid, nb, most int) float64 {
 	total := 0.0
-	for _, r := range g.rows {
-		for _, c := range g.cols {
-			l := g.lines(r.Len(), c.Len(), most)
-			n := (l.pixels + most - 1) / most
-			for k := range n {
-				mr := float64(l.pixels / n)
-				if k < l.pixels%n {
-					mr++
-				}
-				step := max(mr*float64(nb)/2, 4, (mr+float64(nb))/2) + 0.25
-				total += step * float64(l.count*r.Taps()*c.Taps())
-			}
-		}
-	}
+	g.Tiles(most, func(count, pixels, taps int) {
+		total += tileCycles(nb, pixels) * float64(count*taps)
+	})
 	return total
+}
+
+// tileCycles is a model of one step of a tile: two multiply-adds of four
+// cycles' latency and two loads begin per cycle.
+func tileCycles(nb, pixels int) float64 {
+	m, n := float64(pixels), float64(nb)
+	return max(m*n/2, 4, (m+n)/2) + 0.25
+}
+
+// callCycles bounds one call of a kernel, which can't be preempted: 50 µs.
+const callCycles = 150_000
+
+// setCalls bounds the lines of a call and the channel blocks of a chunk.
+func (pl *Plan) setCalls() {
+	taps := float64(product(pl.p.Kernel))
+	tile := tileCycles(1, pl.longestTile()) * taps
+	if pl.algorithm != Depthwise {
+		g := pl.groupsOf[0]
+		tile = tileCycles(g.n, pl.longestTile()) * taps * float64(pl.inBlocks*max(pl.grid.CI, 1))
+		pl.grid.LinesPerCall = max(1, int(callCycles/tile))
+		return
+	}
+	plane := pl.grid.H.In * pl.grid.InRow
+	pl.channelRun = min(max(1, depthwiseBytes/plane), pl.packed.outBlocks)
+	pl.grid.LinesPerCall = max(1, int(callCycles/tile)/pl.channelRun)
+}
+
+// depthwiseBytes is the input of the channel blocks that a chunk computes
+// together: they stay in a second-level cache.
+const depthwiseBytes = 128 << 10
+
+// longestTile is the most pixels of the kernels in use.
+func (pl *Plan) longestTile() int {
+	if pl.algorithm == Depthwise {
+		return len(pl.set.depthwise) - 1
+	}
+	return len(pl.set.tiles[pl.groupsOf[0].n]) - 1
+}
+
+// work describes a run of n images.
+func (pl *Plan) work(n, threads int) window.Work {
+	g := &pl.grid
+	w := window.Work{
+		Images: n, Depths: pl.depth.Out, Groups: len(pl.groupsOf), Rows: g.H.Out, Cols: g.W.Out,
+		Least: 4 * pl.longestTile(), Threads: threads,
+	}
+	planes := pl.inBlocks
+	if pl.algorithm == Depthwise {
+		w.Groups = blocks(pl.packed.outBlocks, pl.channelRun)
+		planes = pl.channelRun
+	}
+	w.LineBytes = planes * g.InRow * g.H.Stride
+	if w.Rows == 1 {
+		w.LineBytes = planes * g.InPx * g.W.Stride
+	}
+	return w
 }
 
 // Algorithm says how the plan computes.

@@ -2,8 +2,8 @@ package conv
 
 import (
 	"fmt"
-	"unsafe"
 
+	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -23,8 +23,8 @@ type Operands struct {
 type Runner struct {
 	plan  *Plan
 	op    Operands
-	cut   cut
-	tiles []tile // one per chunk
+	cut   window.Cut
+	tiles []window.Tile // one per chunk
 	slots chan int
 }
 
@@ -40,10 +40,10 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 		return nil
 	}
 	r.op = op
-	r.cut = r.plan.cutFor(op.N, p.Threads())
-	n := r.cut.chunks()
+	r.cut = window.NewCut(r.plan.work(op.N, p.Threads()))
+	n := r.cut.Chunks()
 	if len(r.tiles) < n {
-		r.tiles = make([]tile, n)
+		r.tiles = make([]window.Tile, n)
 	}
 	r.setSlots(p.Threads())
 	p.Run(n, r)
@@ -79,81 +79,82 @@ func (pl *Plan) check(op Operands, threads int) error {
 func (r *Runner) Do(i int) {
 	t := &r.tiles[i]
 	lo, hi, clamp := r.plan.p.Act.clamp()
-	t.lo, t.hi = lo, hi
+	t.Lo, t.Hi = lo, hi
 	if clamp {
-		t.clamp = 1
+		t.Clamp = 1
 	}
 	switch r.plan.algorithm {
 	case Depthwise:
-		r.depthwise(t, r.cut.at(i))
+		r.depthwise(t, r.cut.At(i))
 	case Plain:
-		r.plain(t, r.cut.at(i))
+		r.plain(t, r.cut.At(i))
 	default:
-		r.direct(t, r.cut.at(i))
+		r.direct(t, r.cut.At(i))
 	}
 }
 
 // direct computes a chunk of blocked output from blocked or plain input.
-func (r *Runner) direct(t *tile, c chunk) {
+func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	pl := r.plan
-	g := pl.groupsOf[c.group]
-	outPlane := pl.grid.h.Out * pl.grid.outRow
-	out := (c.image*pl.packed.allOut()+g.first)*outPlane + pl.grid.offset(c.area)
+	g := pl.groupsOf[c.Group]
+	outPlane := pl.grid.H.Out * pl.grid.OutRow
+	out := (c.Image*pl.packed.allOut()+g.first)*outPlane + pl.grid.Offset(c.Area)
 	pl.setBlocks(t, g, r.op.Weights)
-	t.outBlk = outPlane
-	p := planes{
-		in:      ptr(r.op.In, (c.image*pl.p.Groups+g.group)*pl.inBlocks*t.inBlock),
-		weights: ptr(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut),
-		out:     ptr(r.op.Out, out),
+	t.OutBlock = outPlane
+	p := window.Planes{
+		In:      window.At(r.op.In, (c.Image*pl.p.Groups+g.group)*pl.inBlocks*t.InBlock),
+		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut),
+		Out:     window.At(r.op.Out, out),
 	}
 	if pl.p.Residual {
-		p.residual = ptr(r.op.Residual, out)
+		p.Residual = window.At(r.op.Residual, out)
 	}
-	pl.grid.sweep(t, kernels{tiles: pl.set.tiles[g.n]}, c.area, p)
+	pl.grid.Sweep(t, pl.set.tiles[g.n], c.Area, p)
 	for j := range g.n {
-		r.activate(out+j*outPlane, c.area)
+		r.activate(out+j*outPlane, c.Area)
 	}
 }
 
 // setBlocks sets the loops over blocks.
-func (pl *Plan) setBlocks(t *tile, g blockGroup, weights []float32) {
-	t.blocks = pl.inBlocks
-	t.inBlock = pl.grid.h.In * pl.grid.inRow * pl.depth.In
-	t.weightsOut = pl.weightsOut
-	t.bias = ptr(weights, g.first*pl.block*4)
+func (pl *Plan) setBlocks(t *window.Tile, g blockGroup, weights []float32) {
+	t.Blocks = pl.inBlocks
+	t.InBlock = pl.grid.H.In * pl.grid.InRow * pl.depth.In
+	t.WeightsOut = pl.weightsOut
+	t.Bias = window.At(weights, g.first*pl.block*4)
 }
 
-// depthwise computes a chunk of one channel block.
-func (r *Runner) depthwise(t *tile, c chunk) {
+// depthwise computes a chunk of some channel blocks.
+func (r *Runner) depthwise(t *window.Tile, c window.Chunk) {
 	pl := r.plan
-	outPlane := pl.grid.h.Out * pl.grid.outRow
-	plane := c.image*pl.packed.outBlocks + c.group
-	t.blocks = 1
-	t.bias = ptr(r.op.Weights, c.group*pl.block*4)
-	out := plane*outPlane + pl.grid.offset(c.area)
-	p := planes{
-		in:      ptr(r.op.In, plane*pl.grid.h.In*pl.grid.inRow),
-		weights: ptr(r.op.Weights, pl.packed.biasFloats*4+c.group*pl.weightsOut),
-		out:     ptr(r.op.Out, out),
+	inPlane, outPlane := pl.grid.H.In*pl.grid.InRow, pl.grid.H.Out*pl.grid.OutRow
+	first := c.Group * pl.channelRun
+	t.Blocks = 1
+	t.Channels = min(pl.channelRun, pl.packed.outBlocks-first)
+	t.InBlock, t.OutBlock, t.WeightsOut = inPlane, outPlane, pl.weightsOut
+	t.Bias = window.At(r.op.Weights, first*pl.block*4)
+	plane := c.Image*pl.packed.outBlocks + first
+	out := plane*outPlane + pl.grid.Offset(c.Area)
+	p := window.Planes{
+		In:      window.At(r.op.In, plane*inPlane),
+		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+first*pl.weightsOut),
+		Out:     window.At(r.op.Out, out),
 	}
 	if pl.p.Residual {
-		p.residual = ptr(r.op.Residual, out)
+		p.Residual = window.At(r.op.Residual, out)
 	}
-	pl.grid.sweep(t, kernels{whole: pl.set.depthwise}, c.area, p)
-	r.activate(out, c.area)
+	pl.grid.Sweep(t, pl.set.depthwise, c.Area, p)
+	for j := range t.Channels {
+		r.activate(out+j*outPlane, c.Area)
+	}
 }
 
 // activate finishes the chunk's area of one output block, which is out bytes
 // into the output, while it is in the cache.
-func (r *Runner) activate(out int, a area) {
+func (r *Runner) activate(out int, a window.Area) {
 	act, g := r.plan.p.Act, &r.plan.grid
 	if !act.after() {
 		return
 	}
-	n := ((a.r1-a.r0-1)*g.outRow + (a.c1-a.c0)*g.outPx) / 4
+	n := ((a.R1-a.R0-1)*g.OutRow + (a.C1-a.C0)*g.OutPx) / 4
 	r.plan.set.activate(act.Kind, act.Alpha, r.op.Out[out/4:][:n])
-}
-
-func ptr(s []float32, bytes int) unsafe.Pointer {
-	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), bytes)
 }

@@ -1,39 +1,36 @@
 package conv
 
-import "unsafe"
+import "github.com/salver-ml/salver/internal/kernels/window"
 
-// portableDepthwise is the kernel in Go for a whole rectangle of one channel
-// block: each channel has its own taps.
-func portableDepthwise(block int) tileFunc {
-	return func(arg *byte) {
-		t := (*tile)(unsafe.Pointer(arg))
-		for y := range t.lines {
-			for x := range t.pixels {
+// portableDepthwise is the kernel for mr pixels: each channel has its own taps.
+func portableDepthwise(t *window.Tile, block, mr int) {
+	for c := range t.Channels {
+		for line := range t.Lines {
+			for i := range mr {
 				var acc [maxBlock]float32
-				copy(acc[:block], floats(t.bias, 0, block))
-				if t.blocks > 0 {
-					t.sumDepthwise(acc[:block], y*t.inLine+x*t.inPx)
+				copy(acc[:block], window.Floats(t.Bias, c*block*4, block))
+				if t.Blocks > 0 {
+					sumDepthwise(t, acc[:block], c*t.InBlock+line*t.InLine+i*t.InPx, c*t.WeightsOut)
 				}
-				t.finish(acc[:block], y*t.outLine+x*t.outPx)
+				finish(t, acc[:block], c*t.OutBlock+line*t.OutLine+i*t.OutPx)
 			}
 		}
 	}
 }
 
-func (t *tile) sumDepthwise(acc []float32, in int) {
-	w := 0
-	for range t.kh {
+func sumDepthwise(t *window.Tile, acc []float32, in, w int) {
+	for range t.KH {
 		at := in
-		for range t.kw {
-			xs, ws := floats(t.in, at, len(acc)), floats(t.weights, w, len(acc))
+		for range t.KW {
+			xs, ws := window.Floats(t.In, at, len(acc)), window.Floats(t.Weights, w, len(acc))
 			for l := range acc {
 				acc[l] += float32(xs[l] * ws[l])
 			}
-			at += t.inKW
+			at += t.InKW
 			w += len(acc) * 4
 		}
-		in += t.inKH
-		w += t.skipKH
+		in += t.InKH
+		w += t.SkipKH
 	}
 }
 

@@ -1,15 +1,20 @@
 package conv
 
-import "unsafe"
+import "github.com/salver-ml/salver/internal/kernels/window"
 
 // portableTiles are the kernels in Go, with the same sums in the same order.
 func portableTiles(block int) *tileSet {
-	s := &tileSet{block: block, tiles: make([][]tileFunc, 3), depthwise: portableDepthwise(block), activate: portableActivate}
-	for nb := 1; nb < len(s.tiles); nb++ {
-		s.tiles[nb] = make([]tileFunc, 9)
-		for mr := 1; mr < len(s.tiles[nb]); mr++ {
-			s.tiles[nb][mr] = func(t *byte) { (*tile)(unsafe.Pointer(t)).compute(block, nb, mr) }
+	const mostPixels, mostBlocks = 8, 2
+	s := &tileSet{block: block, activate: portableActivate}
+	for nb := range mostBlocks + 1 {
+		s.tiles = append(s.tiles, make([]window.TileFunc, mostPixels+1))
+		for mr := range mostPixels + 1 {
+			s.tiles[nb][mr] = func(t *byte) { portableTile(window.TileOf(t), block, nb, mr) }
 		}
+	}
+	s.tiles[0] = nil
+	for mr := range mostPixels + 1 {
+		s.depthwise = append(s.depthwise, func(t *byte) { portableDepthwise(window.TileOf(t), block, mr) })
 	}
 	return s
 }
@@ -17,38 +22,40 @@ func portableTiles(block int) *tileSet {
 // maxBlock bounds Block for buffers on the stack.
 const maxBlock = 16
 
-// compute is the portable kernel for mr pixels of nb blocks.
-func (t *tile) compute(block, nb, mr int) {
-	for j := range nb {
-		for i := range mr {
-			var acc [maxBlock]float32
-			copy(acc[:block], floats(t.bias, j*block*4, block))
-			t.sum(acc[:block], i*t.inPx, j*t.weightsOut)
-			t.finish(acc[:block], i*t.outPx+j*t.outBlk)
+// portableTile is the kernel for mr pixels of nb blocks.
+func portableTile(t *window.Tile, block, nb, mr int) {
+	for line := range t.Lines {
+		for j := range nb {
+			for i := range mr {
+				var acc [maxBlock]float32
+				copy(acc[:block], window.Floats(t.Bias, j*block*4, block))
+				sumTile(t, acc[:block], line*t.InLine+i*t.InPx, j*t.WeightsOut)
+				finish(t, acc[:block], line*t.OutLine+i*t.OutPx+j*t.OutBlock)
+			}
 		}
 	}
 }
 
-// sum adds the products of one output pixel, whose input and weights begin at
+// sumTile adds the products of one output pixel, whose input and weights begin at
 // the given offsets in bytes.
-func (t *tile) sum(acc []float32, in, w int) {
-	for range t.blocks {
+func sumTile(t *window.Tile, acc []float32, in, w int) {
+	for range t.Blocks {
 		row := in
-		for range t.kh {
+		for range t.KH {
 			col := row
-			for range t.kw {
-				xs := floats(t.in, col, t.ci)
-				for c, ws := 0, floats(t.weights, w, t.ci*len(acc)); c < t.ci; c++ {
+			for range t.KW {
+				xs := window.Floats(t.In, col, t.CI)
+				for c, ws := 0, window.Floats(t.Weights, w, t.CI*len(acc)); c < t.CI; c++ {
 					madd(acc, xs[c], ws[c*len(acc):][:len(acc)])
 				}
-				w += t.ci * len(acc) * 4
-				col += t.inKW
+				w += t.CI * len(acc) * 4
+				col += t.InKW
 			}
-			row += t.inKH
-			w += t.skipKH
+			row += t.InKH
+			w += t.SkipKH
 		}
-		in += t.inBlock
-		w += t.skipIC
+		in += t.InBlock
+		w += t.SkipIC
 	}
 }
 
@@ -59,21 +66,16 @@ func madd(acc []float32, x float32, w []float32) {
 	}
 }
 
-func (t *tile) finish(acc []float32, at int) {
-	if t.residual != nil {
-		for l, v := range floats(t.residual, at, len(acc)) {
+func finish(t *window.Tile, acc []float32, at int) {
+	if t.Residual != nil {
+		for l, v := range window.Floats(t.Residual, at, len(acc)) {
 			acc[l] += v
 		}
 	}
-	if t.clamp != 0 {
+	if t.Clamp != 0 {
 		for l, v := range acc {
-			acc[l] = atMost(atLeast(v, t.lo), t.hi)
+			acc[l] = atMost(atLeast(v, t.Lo), t.Hi)
 		}
 	}
-	copy(floats(t.out, at, len(acc)), acc)
-}
-
-// floats views n floats that begin offset bytes after p.
-func floats(p unsafe.Pointer, offset, n int) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Add(p, offset)), n)
+	copy(window.Floats(t.Out, at, len(acc)), acc)
 }

@@ -1,0 +1,69 @@
+package window
+
+// Chunk is a part of the work: an area of the output planes of one image and
+// one group of channels, at one depth of a volume.
+type Chunk struct {
+	Image, Depth, Group int
+	Area                Area
+}
+
+// Work describes what is to be divided.
+type Work struct {
+	Images, Depths, Groups int
+	Rows, Cols             int // of an output plane
+	LineBytes              int // input read for one row; for one column where the plane is one row
+	Least                  int // columns of a part of a single row
+	Threads                int
+}
+
+// Cut says how work is divided: parts of an output plane, each for all groups
+// in turn, so that the part's input stays in the cache.
+type Cut struct {
+	work  Work
+	parts int
+	step  int // rows of a part, or columns
+}
+
+// partBytes is the input of a part: with the weights of some output channels
+// it stays in a second-level cache of 512 KiB or more.
+const partBytes = 256 << 10
+
+// chunksPerThread lets threads that are slower, or late, do less.
+const chunksPerThread = 4
+
+// NewCut divides work for its threads.
+func NewCut(w Work) Cut {
+	c := Cut{work: w}
+	least, all := 1, w.Rows
+	if w.Rows == 1 {
+		least, all = w.Least, w.Cols
+	}
+	c.step = min(max(partBytes/w.LineBytes, least), all)
+	c.parts = (all + c.step - 1) / c.step
+	for w.Threads > 1 && c.Chunks() < w.Threads*chunksPerThread && c.step > least {
+		c.step = max((c.step+1)/2, least)
+		c.parts = (all + c.step - 1) / c.step
+	}
+	c.step = (all + c.parts - 1) / c.parts // of equal size
+	c.parts = (all + c.step - 1) / c.step
+	return c
+}
+
+// Chunks is the number of chunks.
+func (c *Cut) Chunks() int { return c.work.Images * c.work.Depths * c.parts * c.work.Groups }
+
+// At gives chunk i.
+func (c *Cut) At(i int) Chunk {
+	var k Chunk
+	k.Group, i = i%c.work.Groups, i/c.work.Groups
+	part := i % c.parts
+	i /= c.parts
+	k.Depth, k.Image = i%c.work.Depths, i/c.work.Depths
+	lo, hi := part*c.step, (part+1)*c.step
+	if c.work.Rows == 1 {
+		k.Area = Area{0, 1, lo, min(hi, c.work.Cols)}
+	} else {
+		k.Area = Area{lo, min(hi, c.work.Rows), 0, c.work.Cols}
+	}
+	return k
+}

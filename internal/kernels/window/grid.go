@@ -1,0 +1,165 @@
+package window
+
+import "unsafe"
+
+// Grid is the geometry of one output plane: where the input of each output
+// pixel and its taps are. Distances are in bytes.
+type Grid struct {
+	H, W       Dim
+	Rows, Cols []Span
+
+	InRow, InPx   int // between neighbours in the input
+	OutRow, OutPx int
+	TapRow, Tap   int // weights of a row of taps, of one tap
+	CI            int // contiguous inputs per tap; 0: a row of taps is contiguous
+
+	LinesPerCall int // tiles that one call may compute, so that it stays short
+}
+
+// NewGrid starts a grid; the caller sets the distances.
+func NewGrid(h, w Dim) Grid {
+	return Grid{H: h, W: w, Rows: h.Spans(), Cols: w.Spans()}
+}
+
+// Area is a part of the output plane: rows [R0,R1), columns [C0,C1).
+type Area struct{ R0, R1, C0, C1 int }
+
+// Offset is where an area begins in its plane.
+func (g *Grid) Offset(a Area) int { return a.R0*g.OutRow + a.C0*g.OutPx }
+
+// Planes are what a sweep reads and writes: the input of an image and group,
+// the weights of the first output block, and where the area's first pixel is in
+// its output and residual.
+type Planes struct {
+	In, Weights, Out, Residual unsafe.Pointer
+}
+
+// Sweep computes an area. The fields of t that don't depend on the place are
+// set.
+func (g *Grid) Sweep(t *Tile, kernels []TileFunc, a Area, p Planes) {
+	for _, r := range g.Rows {
+		r.Lo, r.Hi = max(r.Lo, a.R0), min(r.Hi, a.R1)
+		if r.Len() <= 0 {
+			continue
+		}
+		for _, c := range g.Cols {
+			c.Lo, c.Hi = max(c.Lo, a.C0), min(c.Hi, a.C1)
+			if c.Len() > 0 {
+				g.rect(t, kernels, r, c, p, (r.Lo-a.R0)*g.OutRow+(c.Lo-a.C0)*g.OutPx)
+			}
+		}
+	}
+}
+
+// rect computes outputs that all use the same taps. The first is out bytes into
+// the area.
+func (g *Grid) rect(t *Tile, kernels []TileFunc, r, c Span, p Planes, out int) {
+	blocks := t.Blocks
+	g.setTaps(t, r, c)
+	t.Weights = unsafe.Add(p.Weights, r.K0*g.TapRow+c.K0*g.Tap)
+	t.Out, t.Residual = unsafe.Add(p.Out, out), p.Residual
+	if p.Residual != nil {
+		t.Residual = unsafe.Add(p.Residual, out)
+	}
+	if t.In = p.In; r.Taps() == 0 || c.Taps() == 0 {
+		t.Blocks = 0 // wholly in the padding
+	} else {
+		t.In = unsafe.Add(p.In, (g.H.First(r.Lo)+r.K0*g.H.Dilation)*g.InRow+(g.W.First(c.Lo)+c.K0*g.W.Dilation)*g.InPx)
+	}
+	l := g.lines(r.Len(), c.Len(), len(kernels)-1)
+	l.compute(t, kernels, max(g.LinesPerCall, 1))
+	t.Blocks = blocks
+}
+
+// lines is a rectangle as lines of pixels, in bytes from the first pixel.
+type lines struct {
+	count, pixels     int
+	inLine, outLine   int
+	inPixel, outPixel int
+}
+
+// lines runs along rows or, where this makes fewer tiles, columns.
+func (g *Grid) lines(rows, cols, most int) lines {
+	l := lines{rows, cols, g.H.Stride * g.InRow, g.OutRow, g.W.Stride * g.InPx, g.OutPx}
+	if upright(rows, cols, most) {
+		return lines{cols, rows, l.inPixel, l.outPixel, l.inLine, l.outLine}
+	}
+	return l
+}
+
+// compute splits each line into tiles of about equal length. One call computes
+// up to most tiles: those of neighbouring lines at the same place, or for a
+// single line those of equal length.
+func (l *lines) compute(t *Tile, kernels []TileFunc, most int) {
+	t.InPx, t.OutPx = l.inPixel, l.outPixel
+	n := (l.pixels + len(kernels) - 2) / (len(kernels) - 1)
+	short, long := l.pixels/n, l.pixels%n // the first `long` tiles have one pixel more
+	if l.count == 1 {
+		l.run(t, kernels, short+1, 0, long, most)
+		l.run(t, kernels, short, long*(short+1), n-long, most)
+		return
+	}
+	t.InLine, t.OutLine = l.inLine, l.outLine
+	for k := range n {
+		mr, at := short, k*short+min(k, long)
+		if k < long {
+			mr++
+		}
+		call(t, kernels[mr], at*l.inPixel, at*l.outPixel, l.count, most)
+	}
+}
+
+// run computes n tiles of mr pixels that follow each other from pixel at.
+func (l *lines) run(t *Tile, kernels []TileFunc, mr, at, n, most int) {
+	if n > 0 {
+		t.InLine, t.OutLine = mr*l.inPixel, mr*l.outPixel
+		call(t, kernels[mr], at*l.inPixel, at*l.outPixel, n, most)
+	}
+}
+
+// call runs a kernel over n lines, the first of which is some bytes beyond t's
+// places.
+func call(t *Tile, kernel TileFunc, in, out, n, most int) {
+	in0, out0, residual0 := t.In, t.Out, t.Residual
+	for done := 0; done < n; done += t.Lines {
+		t.Lines = min(most, n-done)
+		t.In = unsafe.Add(in0, in+done*t.InLine)
+		o := out + done*t.OutLine
+		t.Out = unsafe.Add(out0, o)
+		if residual0 != nil {
+			t.Residual = unsafe.Add(residual0, o)
+		}
+		kernel(t.Arg())
+	}
+	t.In, t.Out, t.Residual = in0, out0, residual0
+}
+
+// Tiles visits the tiles that a sweep of the whole plane makes with kernels of
+// up to most pixels: count of them, of pixels each, over taps taps.
+func (g *Grid) Tiles(most int, visit func(count, pixels, taps int)) {
+	for _, r := range g.Rows {
+		for _, c := range g.Cols {
+			l, taps := g.lines(r.Len(), c.Len(), most), r.Taps()*c.Taps()
+			n := (l.pixels + most - 1) / most
+			visit(l.count*(l.pixels%n), l.pixels/n+1, taps)
+			visit(l.count*(n-l.pixels%n), l.pixels/n, taps)
+		}
+	}
+}
+
+// setTaps sets the loops over the taps that are inside the input.
+func (g *Grid) setTaps(t *Tile, r, c Span) {
+	t.KH = r.Taps()
+	t.KW, t.CI = c.Taps(), g.CI
+	if g.CI == 0 {
+		t.KW, t.CI = 1, c.Taps()
+	}
+	t.InKH, t.InKW = g.H.Dilation*g.InRow, g.W.Dilation*g.InPx
+	t.SkipKH = (g.W.Kernel - c.Taps()) * g.Tap
+	t.SkipIC = (g.H.Kernel - r.Taps()) * g.TapRow
+}
+
+// upright is true where tiles run down the columns of an area: fewer tiles.
+func upright(rows, cols, most int) bool {
+	return cols*((rows+most-1)/most) < rows*((cols+most-1)/most)
+}

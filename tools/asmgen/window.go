@@ -1,0 +1,207 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// vectorLevel is an instruction-set level seen as a vector length. Field
+// offsets below are those of window.Tile, which a test there checks.
+type vectorLevel struct {
+	suffix     string
+	bytes      int // per vector; a channel block is one vector
+	vec        func() reg.VecVirtual
+	bcast      bool  // arithmetic takes a broadcast memory operand
+	tileWidths []int // by number of output blocks: the most output pixels that fit the registers
+}
+
+var vectorLevels = []vectorLevel{
+	{"512", 64, ZMM, true, []int{0, 14, 14, 0, 6}},
+	{"256", 32, YMM, false, []int{0, 12, 6, 4}},
+}
+
+// Offsets in bytes of window.Tile.
+const (
+	tileIn       = 0
+	tileWeights  = 8
+	tileOut      = 16
+	tileRes      = 24
+	tileBias     = 32
+	tileBlocks   = 40
+	tileKH       = 48
+	tileKW       = 56
+	tileCI       = 64
+	tileInBlock  = 72
+	tileInKH     = 80
+	tileInKW     = 88
+	tileInPx     = 96
+	tileWSkipKH  = 104
+	tileWSkipIC  = 112
+	tileWOut     = 120
+	tileOutPx    = 128
+	tileOutBlk   = 136
+	tileLo       = 144
+	tileHi       = 148
+	tileClamp    = 152
+	tileLines    = 160
+	tileChannels = 168
+	tileInLine   = 176
+	tileOutLine  = 184
+)
+
+// pixels addresses a run of equally spaced places from one or two base
+// registers, without a multiplication per place.
+type pixels struct {
+	base, far          reg.GPVirtual // far is 7 steps on, only for runs above 7
+	step, step3, step5 reg.GPVirtual
+}
+
+func newPixels(base, step reg.GPVirtual, n int) pixels {
+	p := pixels{base: base, step: step}
+	if n > 3 {
+		p.step3 = GP64()
+		LEAQ(Mem{Base: step, Index: step, Scale: 2}, p.step3)
+	}
+	if n > 5 {
+		p.step5 = GP64()
+		LEAQ(Mem{Base: step, Index: step, Scale: 4}, p.step5)
+	}
+	if n > 7 {
+		p.far = GP64()
+	}
+	return p
+}
+
+// setFar recomputes the second base after the first has moved.
+func (p pixels) setFar() {
+	if p.far != nil {
+		LEAQ(Mem{Base: p.base, Index: p.step, Scale: 8}, p.far)
+		SUBQ(p.step, p.far)
+	}
+}
+
+func (p pixels) advance(bytes int) {
+	ADDQ(U32(uint64(bytes)), p.base)
+	if p.far != nil {
+		ADDQ(U32(uint64(bytes)), p.far)
+	}
+}
+
+func (p pixels) at(i, disp int) Mem {
+	m := Mem{Base: p.base, Disp: disp}
+	if i >= 7 {
+		m.Base = p.far
+		i -= 7
+	}
+	switch i {
+	case 1, 2, 4:
+		m.Index, m.Scale = p.step, uint8(i)
+	case 3, 6:
+		m.Index, m.Scale = p.step3, uint8(i/3)
+	case 5:
+		m.Index, m.Scale = p.step5, 1
+	}
+	return m
+}
+
+// tileArgs is the argument of a kernel with the places that move from line to
+// line, which live in the frame.
+type tileArgs struct {
+	reg                 reg.GPVirtual
+	in, out, res, lines Mem
+}
+
+func loadTileArgs() tileArgs {
+	a := tileArgs{reg: Load(Param("t"), GP64()).(reg.GPVirtual)}
+	a.in, a.out, a.res, a.lines = AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	return a
+}
+
+func (a tileArgs) field(offset int) Mem { return Mem{Base: a.reg, Disp: offset} }
+
+func (a tileArgs) get(offset int) reg.GPVirtual {
+	r := GP64()
+	MOVQ(a.field(offset), r)
+	return r
+}
+
+// keep copies a field into the frame.
+func (a tileArgs) keep(offset int, local Mem) { MOVQ(a.get(offset), local) }
+
+// firstLine starts the loop over lines.
+func (a tileArgs) firstLine() {
+	a.keep(tileIn, a.in)
+	a.keep(tileOut, a.out)
+	a.keep(tileRes, a.res)
+	a.keep(tileLines, a.lines)
+	Label("line")
+}
+
+// nextLine ends the loop over lines.
+func (a tileArgs) nextLine() {
+	d := a.get(tileInLine)
+	ADDQ(d, a.in)
+	MOVQ(a.field(tileOutLine), d)
+	ADDQ(d, a.out)
+	ADDQ(d, a.res) // means nothing where there is no residual
+	DECQ(a.lines)
+	JNE(LabelRef("line"))
+}
+
+// biased starts every accumulator at its block's bias.
+func (l vectorLevel) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
+	acc := make([][]reg.VecVirtual, nb)
+	for j := range acc {
+		acc[j] = make([]reg.VecVirtual, mr)
+		for i := range acc[j] {
+			acc[j][i] = l.vec()
+			if i == 0 {
+				VMOVUPS(Mem{Base: bias, Disp: j * l.bytes}, acc[j][0])
+			} else {
+				VMOVAPS(acc[j][0], acc[j][i])
+			}
+		}
+	}
+	return acc
+}
+
+// finish adds the residual, clamps and stores. t0 and t1 are free registers.
+func (l vectorLevel) finish(args tileArgs, acc [][]reg.VecVirtual, t0, t1 reg.VecVirtual) {
+	field := args.field
+	stepPx, stepBlock, p, q := GP64(), GP64(), GP64(), GP64()
+	MOVQ(field(tileOutPx), stepPx)
+	MOVQ(field(tileOutBlk), stepBlock)
+	each := func(f func(m Mem, v reg.VecVirtual)) {
+		for j := range acc {
+			MOVQ(p, q)
+			for i, v := range acc[j] {
+				f(Mem{Base: q}, v)
+				if i < len(acc[j])-1 {
+					ADDQ(stepPx, q)
+				}
+			}
+			if j < len(acc)-1 {
+				ADDQ(stepBlock, p)
+			}
+		}
+	}
+	CMPQ(field(tileRes), Imm(0))
+	JE(LabelRef("clamp"))
+	MOVQ(args.res, p)
+	each(func(m Mem, v reg.VecVirtual) { VADDPS(m, v, v) })
+	Label("clamp")
+	CMPQ(field(tileClamp), Imm(0))
+	JE(LabelRef("store"))
+	VBROADCASTSS(field(tileLo), t0)
+	VBROADCASTSS(field(tileHi), t1)
+	for _, row := range acc {
+		for _, v := range row { // the accumulator second: NaN passes through
+			VMAXPS(v, t0, v)
+			VMINPS(v, t1, v)
+		}
+	}
+	Label("store")
+	MOVQ(args.out, p)
+	each(func(m Mem, v reg.VecVirtual) { VMOVUPS(v, m) })
+}
