@@ -81,10 +81,7 @@ type QueuePolicy struct {
 	TimeoutAction              TimeoutAction `json:"timeout_action"`
 	DefaultTimeoutMicroseconds uint64        `json:"default_timeout_microseconds"`
 	AllowTimeoutOverride       bool          `json:"allow_timeout_override"`
-	MaxQueueSize               int           `json:"max_queue_size"` // requests; 0 without MaxQueueSizeSet: the server's default
-
-	// MaxQueueSizeSet tells an explicit max_queue_size: 0 (no bound) from an absent one.
-	MaxQueueSizeSet bool `json:"-"`
+	MaxQueueSize               *int          `json:"max_queue_size,omitempty"` // requests; nil: the server's default; 0: no bound
 }
 
 // TimeoutAction is what happens to a request that waited too long.
@@ -142,6 +139,12 @@ func (d DataType) String() string {
 
 // MarshalText writes ModelConfig's name of the type.
 func (d DataType) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (d *DataType) UnmarshalText(b []byte) error {
+	*d, _ = ParseDataType(string(b)) // TYPE_INVALID is the zero value
+	return nil
+}
 
 // ParseDataType is the inverse of DataType.String.
 func ParseDataType(s string) (DataType, bool) {
