@@ -4,4 +4,6 @@ package ops
 import (
 	_ "github.com/salver-ml/salver/internal/ops/activation"
 	_ "github.com/salver-ml/salver/internal/ops/math"
+	_ "github.com/salver-ml/salver/internal/ops/nn"
+	_ "github.com/salver-ml/salver/internal/ops/reduce"
 )

@@ -1,0 +1,176 @@
+package activation
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// normalizer is an operator of the softmax family: it works on the elements
+// along one axis, or, before opset 13, on those from an axis on.
+type normalizer struct {
+	name string
+	line func(v []float64)
+	want []float32 // of [1 2 3]
+}
+
+func init() {
+	for _, s := range []normalizer{
+		{"Softmax", softmaxLine, []float32{.09003057, .24472848, .66524094}},
+		{"LogSoftmax", logSoftmaxLine, []float32{-2.4076059, -1.4076059, -.40760595}},
+		{"Hardmax", hardmaxLine, []float32{0, 0, 1}},
+	} {
+		s.register()
+	}
+}
+
+func (s normalizer) register() {
+	o := op.Op{
+		Name: s.name, In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
+		Infer: op.SameAsInput, InPlace: []int{0},
+		Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return 12 * float64(n) },
+	}
+	old := o
+	old.Versions = []int{1, 11}
+	old.Doc = "The axes from axis on are treated as one."
+	old.Attrs = op.Attrs{"axis": op.Default(ir.Int(1))}
+	old.Ref = func(c *op.Call) error { return s.ref(c, fromAxis) }
+	old.Compile = func(p *op.Prep) (op.Kernel, error) { return s.compile(p, fromAxis) }
+	old.Rows = rowsBeforeAxis
+	old.Cases = func() []op.Case {
+		x := tensor.FromSlice([]float32{1, 2, 3, 3, 2, 1}, 1, 2, 3)
+		return []op.Case{{Name: "from axis 1", In: []*tensor.Tensor{x}}, s.values(), {Name: "rows", In: []*tensor.Tensor{wave(3, 4, 5)}}}
+	}
+	op.Register(old)
+	o.Versions = []int{13}
+	o.Attrs = op.Attrs{"axis": op.Default(ir.Int(-1))}
+	o.Ref = func(c *op.Call) error { return s.ref(c, alongAxis) }
+	o.Compile = func(p *op.Prep) (op.Kernel, error) { return s.compile(p, alongAxis) }
+	o.Rows = op.RowsExceptAxis("axis")
+	o.Cases = func() []op.Case {
+		return []op.Case{s.values(), {Name: "last axis", In: []*tensor.Tensor{wave(3, 4, 37)}},
+			{Name: "middle axis", In: []*tensor.Tensor{wave(2, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
+			{Name: "large numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{1000, 1001, -1000}, 1, 3)}}}
+	}
+	op.Register(o)
+}
+
+func (s normalizer) values() op.Case {
+	return op.Case{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3)}, Out: []*tensor.Tensor{tensor.FromSlice(s.want, 1, 3)}, Tol: 1e-6}
+}
+
+func wave(shape ...int) *tensor.Tensor {
+	v := make([]float32, tensor.Count(shape))
+	for i := range v {
+		v[i] = float32(3 * math.Sin(float64(i)))
+	}
+	return tensor.FromSlice(v, shape...)
+}
+
+// A layout says how many lines there are before and after the elements of one
+// line, given the axis.
+type layout func(shape []int, axis int) (outer, n, inner int)
+
+func alongAxis(shape []int, axis int) (outer, n, inner int) {
+	return tensor.Count(shape[:axis]), shape[axis], tensor.Count(shape[axis+1:])
+}
+
+func fromAxis(shape []int, axis int) (outer, n, inner int) {
+	return tensor.Count(shape[:axis]), tensor.Count(shape[axis:]), 1
+}
+
+// rowsBeforeAxis lets a batch pass that stands before the coerced axes.
+func rowsBeforeAxis(n *ir.Node, in []int) ([]int, bool) {
+	s := n.In[0].Type.Shape
+	if in[0] == op.NoRows {
+		return []int{op.NoRows}, true
+	}
+	if s == nil {
+		return nil, false
+	}
+	axis, err := op.Axis(n.Int("axis"), len(s))
+	return []int{in[0]}, err == nil && in[0] < axis
+}
+
+func resolve(n *ir.Node, shape []int) (int, error) {
+	if len(shape) == 0 { // a scalar is a line of one
+		return 0, nil
+	}
+	return op.Axis(n.Int("axis"), len(shape))
+}
+
+func (s normalizer) ref(c *op.Call, split layout) error {
+	x := c.In[0]
+	axis, err := resolve(c.Node, x.Shape)
+	if err != nil {
+		return err
+	}
+	dims := x.Shape
+	if len(dims) == 0 {
+		dims = []int{1}
+	}
+	outer, n, inner := split(dims, axis)
+	v := num.Floats(x)
+	line := make([]float64, n)
+	for o := range outer {
+		for i := range inner {
+			at := v[o*n*inner+i:]
+			for k := range line {
+				line[k] = at[k*inner]
+			}
+			s.line(line)
+			for k := range line {
+				at[k*inner] = line[k]
+			}
+		}
+	}
+	num.SetFloats(c.Output(0, x.DType, x.Shape...), v)
+	return nil
+}
+
+func softmaxLine(v []float64) {
+	top, sum := math.Inf(-1), 0.
+	for _, x := range v {
+		top = max(top, x)
+	}
+	for i, x := range v {
+		v[i] = math.Exp(x - top)
+		sum += v[i]
+	}
+	for i := range v {
+		v[i] /= sum
+	}
+}
+
+func logSoftmaxLine(v []float64) {
+	top, sum := math.Inf(-1), 0.
+	for _, x := range v {
+		top = max(top, x)
+	}
+	for _, x := range v {
+		sum += math.Exp(x - top)
+	}
+	log := math.Log(sum) + top
+	for i := range v {
+		v[i] -= log
+	}
+}
+
+// hardmaxLine marks the first of the largest.
+func hardmaxLine(v []float64) {
+	best := 0
+	for i, x := range v {
+		if x > v[best] {
+			best = i
+		}
+	}
+	clear(v)
+	if len(v) > 0 {
+		v[best] = 1
+	}
+}
+
+func (s normalizer) compile(*op.Prep, layout) (op.Kernel, error) { return nil, nil }

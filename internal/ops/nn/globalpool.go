@@ -1,0 +1,71 @@
+package nn
+
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func init() {
+	for _, p := range []struct {
+		name     string
+		versions []int
+		attrs    op.Attrs
+		pooling
+	}{
+		{"GlobalMaxPool", []int{1, 22}, nil, maxPool},
+		{"GlobalAveragePool", []int{1, 22}, nil, averagePool},
+		{"GlobalLpPool", []int{2, 22}, op.Attrs{"p": op.Default(ir.Int(2))}, lpPool},
+	} {
+		op.Register(op.Op{
+			Name: p.name, Versions: p.versions, In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: p.attrs,
+			Infer: inferGlobal, Ref: p.globalRef, Compile: p.compileGlobal, Rows: op.RowsFirst,
+			Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return float64(n) },
+			Cases: func() []op.Case {
+				return []op.Case{{Name: "2d", In: []*tensor.Tensor{ramp(2, 19, 7, 7)}}, {Name: "1d", In: []*tensor.Tensor{ramp(1, 3, 50)}}}
+			},
+		})
+	}
+}
+
+func inferGlobal(c *op.Infer) error {
+	s := c.In[0].Shape
+	if s != nil {
+		if len(s) < 2 {
+			return fmt.Errorf("input X has shape %v, expected at least 2 dimensions", s)
+		}
+		s = append(shape.Shape{s[0], s[1]}, shape.Of(onesLike(s[2:])...)...)
+	}
+	c.Set(0, c.In[0].DType, s)
+	return nil
+}
+
+func onesLike[T any](s []T) []int {
+	out := make([]int, len(s))
+	for i := range out {
+		out[i] = 1
+	}
+	return out
+}
+
+func (p pooling) globalRef(c *op.Call) error {
+	x := c.In[0]
+	if len(x.Shape) < 2 {
+		return fmt.Errorf("input X has shape %v, expected at least 2 dimensions", x.Shape)
+	}
+	f := p.reduce(c.Node)
+	v := num.Floats(x)
+	area := tensor.Count(x.Shape[2:])
+	out := make([]float64, x.Shape[0]*x.Shape[1])
+	for i := range out {
+		out[i] = f(v[i*area:(i+1)*area], 0)
+	}
+	num.SetFloats(c.Output(0, x.DType, append([]int{x.Shape[0], x.Shape[1]}, onesLike(x.Shape[2:])...)...), out)
+	return nil
+}
+
+func (p pooling) compileGlobal(*op.Prep) (op.Kernel, error) { return nil, nil }

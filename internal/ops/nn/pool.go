@@ -1,0 +1,246 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/window"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// pooling is an operator that reduces each window of each channel.
+type pooling struct {
+	name   string
+	reduce func(n *ir.Node) func(v []float64, padded int) float64 // padded counts the taps in the padding
+}
+
+var (
+	maxPool     = pooling{"MaxPool", func(*ir.Node) func([]float64, int) float64 { return largest }}
+	averagePool = pooling{"AveragePool", func(n *ir.Node) func([]float64, int) float64 {
+		include := n.Bool("count_include_pad")
+		return func(v []float64, padded int) float64 { return average(v, padded, include) }
+	}}
+	lpPool = pooling{"LpPool", func(n *ir.Node) func([]float64, int) float64 {
+		p := float64(n.Int("p"))
+		return func(v []float64, _ int) float64 { return norm(v, p) }
+	}}
+)
+
+func largest(v []float64, _ int) float64 {
+	m := math.Inf(-1)
+	for _, x := range v {
+		m = math.Max(m, x)
+	}
+	return m
+}
+
+func average(v []float64, padded int, include bool) float64 {
+	s := 0.
+	for _, x := range v {
+		s += x
+	}
+	n := len(v)
+	if include {
+		n += padded
+	}
+	return s / float64(n)
+}
+
+func norm(v []float64, p float64) float64 {
+	s := 0.
+	for _, x := range v {
+		s += math.Pow(math.Abs(x), p)
+	}
+	return math.Pow(s, 1/p)
+}
+
+func poolAttrs(names ...string) op.Attrs {
+	a := op.Attrs{"auto_pad": op.Default(ir.Str("NOTSET")), "kernel_shape": op.Required(ir.KindInts), "pads": op.Opt(ir.KindInts), "strides": op.Opt(ir.KindInts)}
+	for _, n := range names {
+		switch n {
+		case "dilations":
+			a[n] = op.Opt(ir.KindInts)
+		case "p":
+			a[n] = op.Default(ir.Int(2))
+		default:
+			a[n] = op.Default(ir.Int(0))
+		}
+	}
+	return a
+}
+
+func init() {
+	types := op.Types{"T": append([]dtype.Type{dtype.Int8, dtype.Uint8}, op.Floats...), "I": {dtype.Int64}}
+	for _, v := range []struct {
+		p        pooling
+		versions []int
+		attrs    op.Attrs
+	}{
+		{maxPool, []int{1}, poolAttrs()},
+		{maxPool, []int{8}, poolAttrs("storage_order")},
+		{maxPool, []int{10, 11, 12, 22}, poolAttrs("storage_order", "ceil_mode", "dilations")},
+		{averagePool, []int{7}, poolAttrs("count_include_pad")},
+		{averagePool, []int{10, 11}, poolAttrs("count_include_pad", "ceil_mode")},
+		{averagePool, []int{19, 22}, poolAttrs("count_include_pad", "ceil_mode", "dilations")},
+		{lpPool, []int{2, 11}, poolAttrs("p")},
+		{lpPool, []int{18, 22}, poolAttrs("p", "ceil_mode", "dilations")},
+	} {
+		out := op.Ports("Y:T")
+		if v.p.name == "MaxPool" && v.versions[0] >= 8 {
+			out = op.Ports("Y:T", "Indices:I?")
+		}
+		o := op.Op{
+			Name: v.p.name, Versions: v.versions, In: op.Ports("X:T"), Out: out, Types: types, Attrs: v.attrs,
+			Infer: inferPool, Ref: v.p.ref, Compile: v.p.compile, Flops: poolFlops, Rows: rowsPool,
+		}
+		hasCeil := v.attrs["ceil_mode"].Kind == ir.KindInt
+		_, hasDilations := v.attrs["dilations"]
+		o.Cases = func() []op.Case { return poolCases(hasCeil, hasDilations) }
+		op.Register(o)
+	}
+}
+
+// rowsPool: indices count from the start of the whole tensor.
+func rowsPool(n *ir.Node, in []int) ([]int, bool) {
+	if n.Output(1) != nil {
+		return nil, false
+	}
+	return op.RowsFirst(n, in)
+}
+
+func poolFlops(_, out []op.Fact) float64 {
+	n, _ := out[0].Shape.Count().Int()
+	return 9 * float64(n)
+}
+
+func poolCases(hasCeil, hasDilations bool) []op.Case {
+	attrs := func(kernel []int, more map[string]ir.Attr) map[string]ir.Attr {
+		m := map[string]ir.Attr{"kernel_shape": ir.Ints(kernel...)}
+		for k, v := range more {
+			m[k] = v
+		}
+		return m
+	}
+	cases := []op.Case{
+		{Name: "2x2", In: []*tensor.Tensor{ramp(2, 19, 8, 8)}, Attrs: attrs([]int{2, 2}, map[string]ir.Attr{"strides": ir.Ints(2, 2)})},
+		{Name: "3x3 padded", In: []*tensor.Tensor{ramp(2, 3, 9, 7)}, Attrs: attrs([]int{3, 3}, map[string]ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)})},
+		{Name: "same", In: []*tensor.Tensor{ramp(1, 3, 9, 7)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"auto_pad": ir.Str("SAME_LOWER")})},
+		{Name: "1d", In: []*tensor.Tensor{ramp(2, 3, 20)}, Attrs: attrs([]int{5}, map[string]ir.Attr{"strides": ir.Ints(3)})},
+		{Name: "3d", In: []*tensor.Tensor{ramp(1, 2, 4, 5, 6)}, Attrs: attrs([]int{2, 2, 3}, nil)},
+	}
+	if hasCeil {
+		cases = append(cases, op.Case{Name: "ceil", In: []*tensor.Tensor{ramp(1, 2, 6, 8)},
+			Attrs: attrs([]int{3, 3}, map[string]ir.Attr{"strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1), "pads": ir.Ints(1, 0, 0, 1)})})
+	}
+	if hasDilations {
+		cases = append(cases, op.Case{Name: "dilated", In: []*tensor.Tensor{ramp(1, 2, 9, 8)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"dilations": ir.Ints(2, 3)})})
+	}
+	return cases
+}
+
+func inferPool(c *op.Infer) error {
+	s := c.In[0].Shape
+	w, err := spatial.Read(c.Node, nil)
+	if err != nil {
+		return err
+	}
+	if s != nil {
+		if len(s) < 3 {
+			return fmt.Errorf("input X has shape %v, expected at least 3 dimensions", s)
+		}
+		out, err := w.OutShape(s[2:])
+		if err != nil {
+			return err
+		}
+		s = append(shape.Shape{s[0], s[1]}, out...)
+	}
+	c.Set(0, c.In[0].DType, s)
+	c.Set(1, dtype.Int64, s)
+	return nil
+}
+
+func (p pooling) ref(c *op.Call) error {
+	x := c.In[0]
+	w, err := spatial.Read(c.Node, nil)
+	if err != nil {
+		return err
+	}
+	if len(x.Shape) < 3 {
+		return fmt.Errorf("input X has shape %v, expected at least 3 dimensions", x.Shape)
+	}
+	dims, ends, err := w.Resolve(x.Shape[2:])
+	if err != nil {
+		return err
+	}
+	dimsOut := append([]int{x.Shape[0], x.Shape[1]}, spatial.Sizes(dims)...)
+	taps, padded := spatial.Taps(dims), paddedTaps(dims, ends)
+	area := tensor.Count(x.Shape[2:])
+	f := p.reduce(c.Node)
+	in := num.Floats(x)
+	var out []float64
+	var line []float64
+	var argmax []int64
+	order := storageOrder(x.Shape[2:], c.Node.Bool("storage_order"))
+	for ch := range x.Shape[0] * x.Shape[1] {
+		for i, list := range taps {
+			line = line[:0]
+			best := -1
+			for _, at := range list {
+				if at < 0 {
+					continue
+				}
+				v := in[ch*area+at]
+				line = append(line, v)
+				if best < 0 || v > in[ch*area+best] {
+					best = at
+				}
+			}
+			out = append(out, f(line, padded[i]-len(line)))
+			argmax = append(argmax, int64(ch*area+order(best)))
+		}
+	}
+	num.SetFloats(c.Output(0, x.DType, dimsOut...), out)
+	if c.Wants(1) {
+		num.SetInt64s(c.Output(1, dtype.Int64, dimsOut...), argmax)
+	}
+	return nil
+}
+
+// paddedTaps counts, for each output, the taps inside the input or its padding.
+func paddedTaps(dims []window.Dim, ends []int) []int {
+	counts := []int{1}
+	for i, d := range dims {
+		var next []int
+		for _, c := range counts {
+			for o := range d.Out {
+				next = append(next, c*d.TapsPadded(o, ends[i]))
+			}
+		}
+		counts = next
+	}
+	return counts
+}
+
+// storageOrder turns a row-major offset into a column-major one.
+func storageOrder(dims []int, column bool) func(int) int {
+	return func(at int) int {
+		if !column || at < 0 {
+			return at
+		}
+		out, stride := 0, tensor.Count(dims)
+		for i := len(dims) - 1; i >= 0; i-- {
+			stride /= dims[i]
+			out += at % dims[i] * stride
+			at /= dims[i]
+		}
+		return out
+	}
+}
+
+func (p pooling) compile(*op.Prep) (op.Kernel, error) { return nil, nil }
