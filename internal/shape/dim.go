@@ -214,3 +214,17 @@ func (d Dim) String() string {
 	}
 	return b.String()
 }
+
+// NonNegative reports whether d is at least 0 whatever the sizes are. Nothing
+// is known of an Unknown.
+func (d Dim) NonNegative() bool {
+	if d.c < 0 || d.IsUnknown() {
+		return false
+	}
+	for _, t := range d.terms {
+		if t.coef < 0 || strings.Contains(t.key(), "-") {
+			return false
+		}
+	}
+	return true
+}
