@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -127,4 +128,24 @@ func element(t *tensor.Tensor, i int) string {
 		return fmt.Sprint(tensor.Of[uint64](t)[i])
 	}
 	return strconv.FormatFloat(float64(widen(t.DType, tensor.Of[uint16](t)[i])), 'g', -1, 32)
+}
+
+// ClassifyOutput replaces output i of an answer by its k classes, with the
+// labels of the model's configuration.
+func ClassifyOutput(core *serve.Core, r *serve.Response, i, k int) error {
+	cfg, err := core.Config(r.Model, r.Version)
+	if err != nil {
+		return err
+	}
+	o := &r.Outputs[i]
+	labels, err := core.Labels(r.Model, r.Version, o.Name)
+	if err != nil {
+		return err
+	}
+	t, err := Classify(o.Tensor, k, cfg.MaxBatchSize > 0, labels)
+	if err != nil {
+		return serve.Errorf(serve.InvalidArgument, "output %q: %w", o.Name, err)
+	}
+	o.Tensor = t
+	return nil
 }

@@ -93,3 +93,9 @@ func TensorParameter(name string) error {
 	}
 	return nil
 }
+
+// ErrLoadParameter refuses a parameter of a model's load: "config" and
+// "file:…" would let a client write what the server runs.
+func ErrLoadParameter(name string) error {
+	return fmt.Errorf("parameter %q: expected none; models and their configurations are loaded from the server's repository only", name)
+}

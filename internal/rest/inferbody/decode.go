@@ -79,7 +79,7 @@ func (c *Call) Decode(json, binary []byte) error {
 	err := s.object("an inference request, '{'", func(key []byte) error {
 		switch string(key) {
 		case "id":
-			return c.text(&c.Req.ID, "id", seen.once(s, 0))
+			return c.text(&c.Req.ID, "an id, a string", seen.once(s, 0))
 		case "parameters":
 			if err := seen.once(s, 1); err != nil {
 				return err
@@ -130,7 +130,7 @@ func (c *Call) text(dst *string, what string, err error) error {
 	if err != nil {
 		return err
 	}
-	t, err := c.scan.text(what + ", a string")
+	t, err := c.scan.text(what)
 	if err == nil {
 		*dst = c.intern(t)
 	}
@@ -155,7 +155,7 @@ func (c *Call) intern(t []byte) string {
 // sameModel reads a name or version that may be in the body beside the path, as in Triton's examples.
 func (c *Call) sameModel(field, path string, err error) error {
 	var body string
-	if err := c.text(&body, field, err); err != nil {
+	if err := c.text(&body, "a string", err); err != nil {
 		return err
 	}
 	if body != path {

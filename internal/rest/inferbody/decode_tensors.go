@@ -16,7 +16,7 @@ func (c *Call) output() error {
 	err := s.object("an output, '{'", func(key []byte) error {
 		switch string(key) {
 		case "name":
-			return c.text(&o.name, "an output's name", seen.once(s, 0))
+			return c.text(&o.name, "an output's name, a string", seen.once(s, 0))
 		case "parameters":
 			if err := seen.once(s, 1); err != nil {
 				return err
@@ -77,7 +77,7 @@ func (c *Call) input() error {
 	err := s.object("an input, '{'", func(key []byte) error {
 		switch string(key) {
 		case "name":
-			return c.text(&in.name, "an input's name", seen.once(s, 0))
+			return c.text(&in.name, "an input's name, a string", seen.once(s, 0))
 		case "datatype":
 			if err := seen.once(s, 1); err != nil {
 				return err

@@ -137,9 +137,63 @@ func digits(b []byte, i int, mant uint64) (uint64, int) {
 var pow10 = [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22}
 
+// inv10 holds the float64 nearest to each negative power of ten.
+var inv10 = [...]float64{1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11,
+	1e-12, 1e-13, 1e-14, 1e-15, 1e-16, 1e-17, 1e-18, 1e-19}
+
 // Float32 reads the number at b[i:] as the nearest float32, ties to even. A
 // number beyond the finite range is ErrRange.
+//
+// The common form, up to 19 digits without an exponent, is read here; the rest
+// goes to float32Slow.
 func Float32(b []byte, i int) (v float32, next int, err error) {
+	p := i
+	if p < len(b) && b[p] == '-' {
+		p++
+	}
+	first := p
+	var mant uint64
+	for p < len(b) && isDigit(b[p]) {
+		mant = mant*10 + uint64(b[p]-'0')
+		p++
+	}
+	whole := p - first
+	if whole == 0 || whole > 1 && b[first] == '0' {
+		return 0, i, ErrSyntax
+	}
+	fraction := 0
+	if p < len(b) && b[p] == '.' {
+		dot := p + 1
+		mant, p = digits(b, dot, mant)
+		if fraction = p - dot; fraction == 0 {
+			return 0, i, ErrSyntax
+		}
+	}
+	if whole+fraction > 19 || p < len(b) && b[p]|0x20 == 'e' {
+		return float32Slow(b, i)
+	}
+	if mant == 0 {
+		if first > i {
+			v = float32(math.Copysign(0, -1))
+		}
+		return v, p, nil
+	}
+	// The conversion, the power and the product each err by half an ulp of
+	// float64 at most, so f is within 2 ulps of the number. Rounding f again to
+	// float32 is right unless a tie between two float32 values lies that near:
+	// bit 28 set and the 28 bits below it clear, in the normal range.
+	f := float64(mant) * inv10[fraction]
+	if below := math.Float64bits(f) & (1<<29 - 1); below-(1<<28-8) <= 16 || f < 0x1p-125 {
+		return float32Slow(b, i)
+	}
+	v = float32(f)
+	if first > i {
+		v = -v
+	}
+	return v, p, nil
+}
+
+func float32Slow(b []byte, i int) (v float32, next int, err error) {
 	d, next := scan(b, i)
 	if next < 0 {
 		return 0, i, ErrSyntax
@@ -149,26 +203,6 @@ func Float32(b []byte, i int) (v float32, next int, err error) {
 			return float32(math.Copysign(0, -1)), next, nil
 		}
 		return 0, next, nil
-	}
-	if !d.long && d.exp >= -22 && d.exp <= 22 {
-		// The conversion and the one operation each err by half an ulp of
-		// float64 at most, so f is within 2 ulps of the number. Rounding f
-		// again to float32 is right unless a tie between two float32 values
-		// lies that near: bit 28 set and the 28 bits below it clear, in the
-		// normal range.
-		f := float64(d.mant)
-		if d.exp < 0 {
-			f /= pow10[-d.exp]
-		} else {
-			f *= pow10[d.exp]
-		}
-		below := math.Float64bits(f) & (1<<29 - 1)
-		if below-(1<<28-8) > 16 && f > 0x1p-125 && f < 0x1p127 {
-			if d.neg {
-				f = -f
-			}
-			return float32(f), next, nil
-		}
 	}
 	f, err := strconv.ParseFloat(string(b[i:next]), 32)
 	if err != nil {

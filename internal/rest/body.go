@@ -1,0 +1,182 @@
+package rest
+
+import (
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+const (
+	// keepBuffer is the largest buffer that is kept for the next request.
+	keepBuffer = 4 << 20
+	// trustedBody is how much memory a request gets for what it only announces.
+	trustedBody = 1 << 20
+	// bodyPiece is what has to come within Options.BodyTimeout.
+	bodyPiece = 256 << 10
+)
+
+// readError is an error of a body, with the status that answers it.
+type readError struct {
+	status  int
+	message string
+}
+
+func (e *readError) Error() string { return e.message }
+
+// failRead answers an error of call.read.
+func (h *Handler) failRead(w http.ResponseWriter, r *http.Request, err error) {
+	var e *readError
+	if !errors.As(err, &e) {
+		h.fail(w, r, err)
+		return
+	}
+	// The rest of the body is not read, so the connection is of no more use.
+	w.Header().Set("Connection", "close")
+	h.replyError(w, e.status, e.message)
+}
+
+func errTooLarge(limit int64, found string) error {
+	return &readError{http.StatusRequestEntityTooLarge, fmt.Sprintf("expected a body of at most %d bytes, found %s", limit, found)}
+}
+
+// read reads a request's body, decompressed, of at most limit bytes. The result
+// is valid until the call is used again; its byte at index header, where binary
+// tensors begin, is aligned as tensors are.
+func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header int, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, errTooLarge(limit, fmt.Sprint(r.ContentLength))
+	}
+	c.timed = timedReader{r: r.Body, control: http.NewResponseController(w), timeout: h.opts.BodyTimeout}
+	src, announced, err := c.decompress(r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.readAll(src, announced, -header&(tensor.Align-1), limit)
+	c.timed.stop()
+	if err == nil {
+		return b, nil
+	}
+	if _, ok := err.(*readError); ok {
+		return nil, err
+	}
+	switch ctx := r.Context().Err(); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &readError{http.StatusRequestTimeout, fmt.Sprintf("the body came too slowly: expected at least %d bytes in %s", bodyPiece, h.opts.BodyTimeout)}
+	case ctx != nil:
+		return nil, context.Cause(r.Context())
+	case errors.Is(err, io.ErrUnexpectedEOF) && c.timed.failed:
+		return nil, &readError{http.StatusBadRequest, "the body ended before its Content-Length"}
+	case c.timed.failed:
+		return nil, &readError{http.StatusBadRequest, "reading the body: " + err.Error()}
+	}
+	return nil, &readError{http.StatusBadRequest, fmt.Sprintf("the body is not valid %s data: %v", r.Header.Get("Content-Encoding"), err)}
+}
+
+// decompress gives the body's reader and its size, -1 if unknown.
+func (c *call) decompress(r *http.Request) (src io.Reader, size int64, err error) {
+	encoding := r.Header.Get("Content-Encoding")
+	if encoding == "" {
+		return &c.timed, r.ContentLength, nil
+	}
+	switch strings.ToLower(encoding) {
+	case "identity":
+		return &c.timed, r.ContentLength, nil
+	case "gzip", "x-gzip":
+		if c.gzip == nil {
+			c.gzip = new(gzip.Reader)
+		}
+		src, err = c.gzip, c.gzip.Reset(&c.timed)
+	case "deflate":
+		src, err = zlib.NewReader(&c.timed)
+	default:
+		return nil, 0, &readError{http.StatusUnsupportedMediaType, fmt.Sprintf("expected Content-Encoding gzip, deflate or identity, found %q", encoding)}
+	}
+	if err != nil {
+		return nil, 0, &readError{http.StatusBadRequest, fmt.Sprintf("the body is not valid %s data: %v", encoding, err)}
+	}
+	return src, -1, nil
+}
+
+// readAll reads src into the call's buffer, lead bytes behind its start.
+func (c *call) readAll(src io.Reader, size int64, lead int, limit int64) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	want := max(4096, len(c.buffer)-lead)
+	if size > 0 {
+		want = int(min(size, max(trustedBody, int64(len(c.buffer)-lead))))
+	}
+	b, n := c.grow(lead, 0, want), 0
+	for {
+		if n == len(b) {
+			want = int(size)
+			if size < 0 {
+				want = int(min(2*int64(n), limit+1))
+			}
+			b = c.grow(lead, n, want)
+		}
+		m, err := src.Read(b[n:])
+		n += m
+		switch {
+		case int64(n) > limit:
+			return nil, errTooLarge(limit, "more")
+		case err == io.EOF && int64(n) < size:
+			return nil, io.ErrUnexpectedEOF
+		case err == io.EOF || int64(n) == size:
+			return b[:n], nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// grow gives the n bytes in the buffer a capacity of want.
+func (c *call) grow(lead, n, want int) []byte {
+	if len(c.buffer)-lead < want {
+		next := tensor.Bytes(lead + want)
+		if n > 0 {
+			copy(next[lead:], c.buffer[lead:lead+n])
+		}
+		c.buffer = next
+	}
+	return c.buffer[lead : lead+want]
+}
+
+// timedReader gives each piece of a body its time.
+type timedReader struct {
+	r       io.Reader
+	control *http.ResponseController
+	timeout time.Duration
+	left    int  // of the current piece
+	failed  bool // an error came from the connection, not from its contents
+}
+
+func (t *timedReader) Read(p []byte) (int, error) {
+	if t.left <= 0 {
+		t.control.SetReadDeadline(time.Now().Add(t.timeout)) // unsupported only by recorders in tests
+		t.left = bodyPiece
+	}
+	n, err := t.r.Read(p)
+	t.left -= n
+	if err != nil && err != io.EOF {
+		t.failed = true
+	}
+	return n, err
+}
+
+// stop ends the timing, so that it doesn't end the request's execution.
+func (t *timedReader) stop() {
+	if t.left != 0 {
+		t.control.SetReadDeadline(time.Time{})
+	}
+	t.r = nil
+}

@@ -1,0 +1,126 @@
+// Package rest is the HTTP transport: the Open Inference Protocol with Triton's
+// extensions over a serve.Core. docs/HTTP_API.md describes it to clients.
+package rest
+
+import (
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/salver-ml/salver/internal/oip"
+	"github.com/salver-ml/salver/internal/serve"
+)
+
+// Options configure the handler; the zero value serves the protocol alone.
+type Options struct {
+	Name    string // the server's, in its metadata; "" is "salver"
+	Version string
+
+	// MaxBody bounds a request's body in bytes, as sent and decompressed; 0 is 64 MiB.
+	MaxBody int64
+	// BodyTimeout bounds the time in which the next 256 KiB of a body have to
+	// come; 0 is 30 s. A model's execution is not bounded by it.
+	BodyTimeout time.Duration
+	// WriteTimeout bounds the time a client may take to accept each part of an answer; 0 is 60 s.
+	WriteTimeout time.Duration
+
+	Authorize oip.Authorizer
+	// Hosts are the values of the Host header that are served, without port;
+	// none means any. A server on the loopback interface should name its own, so that
+	// no web page can reach it through a name of its own (DNS rebinding).
+	Hosts []string
+
+	Metrics http.Handler // answers /metrics; nil: 404
+	Pages   http.Handler // answers / and all that is not the API's; nil: 404
+
+	Log *slog.Logger // nil discards
+}
+
+// Handler answers HTTP requests. It is safe for concurrent use.
+type Handler struct {
+	core   *serve.Core
+	opts   Options
+	log    *slog.Logger
+	origin *http.CrossOriginProtection
+	calls  sync.Pool // of *call
+}
+
+// New makes the handler.
+func New(core *serve.Core, o Options) *Handler {
+	if o.Name == "" {
+		o.Name = "salver"
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 64 << 20
+	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = 30 * time.Second
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 60 * time.Second
+	}
+	h := &Handler{core: core, opts: o, log: o.Log, origin: http.NewCrossOriginProtection()}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	h.calls.New = func() any { return new(call) }
+	return h
+}
+
+// NewServer makes a server whose timeouts end connections that send their
+// headers slowly or stay idle. It sets no limit to a whole request, whose
+// execution may take its time: the handler bounds the reading of bodies and the
+// writing of answers.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
+	if log != nil {
+		s.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	}
+	return s
+}
+
+// ServeHTTP answers a request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer h.recover(w, r)
+	path := split(r.URL.Path)
+	rt, p, allow := match(r.Method, &path)
+	access := oip.Use
+	if rt != nil {
+		access = rt.access
+	}
+	if !h.admit(w, r, access) {
+		return
+	}
+	switch {
+	case rt != nil:
+		rt.serve(h, w, r, p)
+	case allow != "":
+		w.Header().Set("Allow", allow)
+		h.replyError(w, http.StatusMethodNotAllowed, "expected "+allow+" for "+r.URL.Path+", found "+r.Method)
+	case h.opts.Pages != nil && !isAPI(&path):
+		h.limitWrite(w)
+		h.opts.Pages.ServeHTTP(w, r)
+	default:
+		h.replyError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; the API begins at /v2")
+	}
+}
+
+// recover answers a request whose handling panicked; the server goes on.
+func (h *Handler) recover(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	h.log.Error("a request's handling panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	h.replyError(w, http.StatusInternalServerError, "the server failed to handle this request; its log says more")
+}
