@@ -3,7 +3,10 @@ package ops
 
 import (
 	_ "github.com/salver-ml/salver/internal/ops/activation"
+	_ "github.com/salver-ml/salver/internal/ops/logic"
 	_ "github.com/salver-ml/salver/internal/ops/math"
 	_ "github.com/salver-ml/salver/internal/ops/nn"
+	_ "github.com/salver-ml/salver/internal/ops/quant"
 	_ "github.com/salver-ml/salver/internal/ops/reduce"
+	_ "github.com/salver-ml/salver/internal/ops/tensorops"
 )

@@ -1,0 +1,79 @@
+package logic
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/pointwise"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func nan() float64 { return math.NaN() }
+
+func init() {
+	for _, b := range []struct {
+		name   string
+		kernel elemwise.Binary
+		f      func(a, b bool) bool
+	}{
+		{"And", elemwise.And, func(a, b bool) bool { return a && b }},
+		{"Or", elemwise.Or, func(a, b bool) bool { return a || b }},
+		{"Xor", elemwise.Xor, func(a, b bool) bool { return a != b }},
+	} {
+		pointwise.Binary{
+			Name: b.name, Versions: []int{7}, Types: op.Bools,
+			Kernel: func(*ir.Node) elemwise.Binary { return b.kernel },
+			Float: func(*ir.Node) func(x, y float64) float64 {
+				return func(x, y float64) float64 { return number(b.f(x != 0, y != 0)) }
+			},
+			Cases: func() []op.Case {
+				x, y := tensor.FromSlice([]bool{false, false, true, true}), tensor.FromSlice([]bool{false, true, false, true})
+				want := tensor.FromSlice([]bool{b.f(false, false), b.f(false, true), b.f(true, false), b.f(true, true)})
+				return []op.Case{{Name: "table", In: []*tensor.Tensor{x, y}, Out: []*tensor.Tensor{want}}}
+			},
+		}.Register()
+	}
+	op.Register(op.Op{
+		Name: "Not", Versions: []int{1}, Doc: "false where true, and the reverse",
+		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Bools},
+		Infer: notInfer, Ref: notRef, InPlace: []int{0}, Rows: op.RowsBroadcast,
+		Compile: func(*op.Prep) (op.Kernel, error) { return op.KernelFunc(notRef), nil },
+		Cases: func() []op.Case {
+			return []op.Case{{Name: "table", In: []*tensor.Tensor{tensor.FromSlice([]bool{true, false})}, Out: []*tensor.Tensor{tensor.FromSlice([]bool{false, true})}}}
+		},
+	})
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func notInfer(c *op.Infer) error {
+	if err := op.SameAsInput(c); err != nil {
+		return err
+	}
+	if d, ok := c.In[0].Dims(); ok && len(c.In[0].Shape) <= 1 {
+		out := make([]shape.Dim, len(d))
+		for i, x := range d {
+			out[i] = shape.Const(1).Sub(x)
+		}
+		c.SetContent(0, out)
+	}
+	return nil
+}
+
+func notRef(c *op.Call) error {
+	x := c.In[0]
+	out := tensor.Of[bool](c.Output(0, dtype.Bool, x.Shape...))
+	for i, v := range tensor.Of[bool](x) {
+		out[i] = !v
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package tensorops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func init() {
+	op.Register(op.Op{
+		Name: "Gather", Versions: []int{1, 11, 13}, Doc: "slices along an axis, chosen by indices",
+		In: op.Ports("data:T", "indices:Tind"), Out: op.Ports("output:T"),
+		Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: op.Attrs{"axis": op.Default(ir.Int(0))},
+		Infer: gatherInfer, Ref: gatherRef, Compile: compileGather, Rows: gatherRows, Cases: gatherCases,
+	})
+}
+
+func gatherInfer(c *op.Infer) error {
+	x, idx := c.In[0], c.In[1]
+	if x.Shape == nil || idx.Shape == nil {
+		c.Set(0, x.DType, nil)
+		return nil
+	}
+	axis, err := op.Axis(c.Node.Int("axis"), len(x.Shape))
+	if err != nil {
+		return err
+	}
+	c.Set(0, x.DType, slices.Concat(x.Shape[:axis], idx.Shape, x.Shape[axis+1:]))
+	elems, ok := content(x)
+	at, ok2 := idx.Ints()
+	if !ok || !ok2 || len(x.Shape) != 1 || len(idx.Shape) > 1 || len(at) > maxContent {
+		return nil
+	}
+	out := make([]shape.Dim, len(at))
+	for i, k := range at {
+		if k, err = element(k, len(elems)); err != nil {
+			return err
+		}
+		out[i] = elems[k]
+	}
+	c.SetContent(0, out)
+	return nil
+}
+
+// element resolves an index, which may count from the end, in n elements.
+func element(i, n int) (int, error) {
+	if i < -n || i >= n {
+		return 0, fmt.Errorf("index %d is outside [%d, %d)", i, -n, n)
+	}
+	if i < 0 {
+		i += n
+	}
+	return i, nil
+}
+
+func gatherRows(n *ir.Node, in []int) ([]int, bool) {
+	x, idx := n.In[0].Type.Shape, n.In[1].Type.Shape
+	if x == nil || idx == nil {
+		return nil, false
+	}
+	axis, err := op.Axis(n.Int("axis"), len(x))
+	switch {
+	case err != nil, in[0] != op.NoRows && in[1] != op.NoRows, in[0] == axis:
+		return nil, false
+	case in[1] != op.NoRows:
+		return every(n, axis+in[1]), true
+	case in[0] > axis:
+		return every(n, in[0]-1+len(idx)), true
+	}
+	return every(n, in[0]), true
+}
+
+func gatherRef(c *op.Call) error {
+	x, idx := c.In[0], c.In[1]
+	axis, err := op.Axis(c.Node.Int("axis"), x.Rank())
+	if err != nil {
+		return err
+	}
+	at, err := idx.Ints()
+	if err != nil {
+		return err
+	}
+	out := c.Output(0, x.DType, slices.Concat(x.Shape[:axis], idx.Shape, x.Shape[axis+1:])...)
+	n, row := x.Shape[axis], tensor.Count(x.Shape[axis+1:])
+	for o := range tensor.Count(x.Shape[:axis]) {
+		for i, k := range at {
+			if k, err = element(k, n); err != nil {
+				return err
+			}
+			out.CopyElements((o*len(at)+i)*row, x, (o*n+k)*row, row)
+		}
+	}
+	return nil
+}
+
+// gatherKernel copies rows of bytes. Indices are read when it runs.
+type gatherKernel struct {
+	dt              dtype.Type
+	dims            []int
+	outer, n, bytes int
+}
+
+func (k *gatherKernel) Run(c *op.Call) error {
+	out, x := c.Output(0, k.dt, k.dims...), c.In[0]
+	if c.In[1].DType == dtype.Int32 {
+		return gatherBytes(k, out.Data, x.Data, tensor.Of[int32](c.In[1]))
+	}
+	return gatherBytes(k, out.Data, x.Data, tensor.Of[int64](c.In[1]))
+}
+
+func gatherBytes[T int32 | int64](k *gatherKernel, dst, src []byte, at []T) error {
+	to := 0
+	for o := range k.outer {
+		for _, i := range at {
+			j := int(i)
+			if j < 0 {
+				j += k.n
+			}
+			if j < 0 || j >= k.n {
+				return fmt.Errorf("index %d is outside [%d, %d)", i, -k.n, k.n)
+			}
+			from := (o*k.n + j) * k.bytes
+			copy(dst[to:to+k.bytes], src[from:from+k.bytes])
+			to += k.bytes
+		}
+	}
+	return nil
+}
+
+func compileGather(p *op.Prep) (op.Kernel, error) {
+	size, ok := byteSize(p.In[0].DType)
+	if !ok {
+		return nil, nil
+	}
+	in, idx := p.InShape(0), p.InShape(1)
+	axis, err := op.Axis(p.Node.Int("axis"), len(in))
+	if err != nil {
+		return nil, err
+	}
+	return &gatherKernel{
+		dt: p.In[0].DType, dims: slices.Concat(in[:axis], idx, in[axis+1:]),
+		outer: tensor.Count(in[:axis]), n: in[axis], bytes: tensor.Count(in[axis+1:]) * size,
+	}, nil
+}
+
+func gatherCases() []op.Case {
+	x := tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5}, 3, 2)
+	return []op.Case{
+		{Name: "rows", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{2, 0, -1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{4, 5, 0, 1, 4, 5}, 3, 2)}},
+		{Name: "scalar index", Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}, In: []*tensor.Tensor{x, tensor.Scalar(int32(1))}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5})}},
+		{Name: "no indices", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{}, 0, 2)}},
+	}
+}
