@@ -20,7 +20,7 @@ func convFamily() {
 			}
 		}
 		for mr := 1; mr <= l.tileWidths[1]; mr++ {
-			l.depthwise(mr)
+			l.reduce(depthwise, mr)
 		}
 	}
 }
@@ -128,80 +128,6 @@ func (l vectorLevel) convTile(nb, mr int) {
 	Label("sum")
 	l.finish(args, acc, ws[0], bc[0])
 	args.nextLine()
-	VZEROUPPER()
-	RET()
-}
-
-// depthwise computes mr output pixels of one channel block after the other;
-// weights and inputs are vectors.
-func (l vectorLevel) depthwise(mr int) {
-	TEXT(fmt.Sprintf("depthwise%s_%d", l.suffix, mr), NOSPLIT, "func(t *byte)")
-	Doc(fmt.Sprintf("computes %d output pixels of each channel block; t is a *window.Tile.", mr))
-	Pragma("noescape")
-	args := loadTileArgs()
-	channels, bias, weights := AllocLocal(8), AllocLocal(8), AllocLocal(8)
-	args.keep(tileChannels, channels)
-	args.keep(tileBias, bias)
-	args.keep(tileWeights, weights)
-	blockIn, blockOut, blockRes := AllocLocal(8), AllocLocal(8), AllocLocal(8)
-	args.keep(tileIn, blockIn)
-	args.keep(tileOut, blockOut)
-	args.keep(tileRes, blockRes)
-	move := func(from, to Mem) {
-		r := GP64()
-		MOVQ(from, r)
-		MOVQ(r, to)
-	}
-	Label("channel")
-	move(blockIn, args.in)
-	move(blockOut, args.out)
-	move(blockRes, args.res)
-	args.keep(tileLines, args.lines)
-	Label("line")
-	b := GP64()
-	MOVQ(bias, b)
-	acc := l.biased(b, 1, mr)[0]
-	CMPQ(args.field(tileBlocks), Imm(0))
-	JE(LabelRef("sum"))
-	row, w, kw, kh := GP64(), GP64(), GP64(), args.get(tileKH)
-	stepKW := args.get(tileInKW)
-	px := newPixels(GP64(), args.get(tileInPx), mr)
-	MOVQ(args.in, row)
-	MOVQ(weights, w)
-	v := l.vec()
-	Label("row")
-	MOVQ(row, px.base)
-	px.setFar()
-	MOVQ(args.field(tileKW), kw)
-	Label("col")
-	VMOVUPS(Mem{Base: w}, v)
-	for i := range mr {
-		VFMADD231PS(px.at(i, 0), v, acc[i])
-	}
-	ADDQ(stepKW, px.base)
-	if px.far != nil {
-		ADDQ(stepKW, px.far)
-	}
-	ADDQ(U32(uint64(l.bytes)), w)
-	DECQ(kw)
-	JNE(LabelRef("col"))
-	ADDQ(args.field(tileInKH), row)
-	ADDQ(args.field(tileWSkipKH), w)
-	DECQ(kh)
-	JNE(LabelRef("row"))
-	Label("sum")
-	l.finish(args, [][]reg.VecVirtual{acc}, v, l.vec())
-	args.nextLine()
-	d := args.get(tileInBlock)
-	ADDQ(d, blockIn)
-	MOVQ(args.field(tileOutBlk), d)
-	ADDQ(d, blockOut)
-	ADDQ(d, blockRes)
-	MOVQ(args.field(tileWOut), d)
-	ADDQ(d, weights)
-	ADDQ(U32(uint64(l.bytes)), bias)
-	DECQ(channels)
-	JNE(LabelRef("channel"))
 	VZEROUPPER()
 	RET()
 }

@@ -48,6 +48,7 @@ const (
 	tileChannels = 168
 	tileInLine   = 176
 	tileOutLine  = 184
+	tileDivisor  = 192
 )
 
 // pixels addresses a run of equally spaced places from one or two base

@@ -68,7 +68,7 @@ func (p Params) dims(spatial []int) ([]window.Dim, error) {
 	}
 	out := make([]window.Dim, r)
 	for i, in := range spatial {
-		d := window.Dim{In: in, Kernel: p.Kernel[i], Stride: p.Stride[i], Dilation: p.Dilation[i], Begin: p.Pads[i]}
+		d := window.Dim{In: in, Kernel: p.Kernel[i], Stride: p.Stride[i], Dilation: p.Dilation[i], Begin: p.Pads[i], End: p.Pads[r+i]}
 		d.Out = window.OutSize(in, d.Kernel, d.Stride, d.Dilation, p.Pads[i], p.Pads[r+i], false)
 		if in < 1 || d.Out < 1 {
 			return nil, fmt.Errorf("conv: spatial dimension %d of the input is %d with pads %d+%d, the kernel needs %d",

@@ -13,7 +13,8 @@ type Grid struct {
 	TapRow, Tap   int // weights of a row of taps, of one tap
 	CI            int // contiguous inputs per tap; 0: a row of taps is contiguous
 
-	LinesPerCall int // tiles that one call may compute, so that it stays short
+	CountPadding bool // the divisor of an average counts taps in the padding
+	LinesPerCall int  // tiles that one call may compute, so that it stays short
 }
 
 // NewGrid starts a grid; the caller sets the distances.
@@ -157,6 +158,10 @@ func (g *Grid) setTaps(t *Tile, r, c Span) {
 	t.InKH, t.InKW = g.H.Dilation*g.InRow, g.W.Dilation*g.InPx
 	t.SkipKH = (g.W.Kernel - c.Taps()) * g.Tap
 	t.SkipIC = (g.H.Kernel - r.Taps()) * g.TapRow
+	t.Divisor = float32(r.Taps() * c.Taps())
+	if g.CountPadding {
+		t.Divisor = float32(r.Padded * c.Padded)
+	}
 }
 
 // upright is true where tiles run down the columns of an area: fewer tiles.

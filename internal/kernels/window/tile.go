@@ -24,7 +24,9 @@ type Tile struct {
 	Lines, Channels int // lines; for kernels without a sum over channels, channel blocks
 	InLine, OutLine int // from one line to the next
 
-	_ [64]byte // threads write neighbouring tiles
+	Divisor float32 // of an average
+
+	_ [56]byte // threads write neighbouring tiles
 }
 
 // TileFunc is a kernel for a fixed number of pixels. The argument is a *Tile.

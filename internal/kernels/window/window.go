@@ -4,11 +4,11 @@
 package window
 
 // Dim is one spatial dimension of a sliding window: sizes and steps in
-// elements. Begin is the padding before the first element.
+// elements.
 type Dim struct {
 	In, Out                  int
 	Kernel, Stride, Dilation int
-	Begin                    int
+	Begin, End               int // padding
 }
 
 // Span is a run of outputs [Lo,Hi) that all use exactly the taps [K0,K1).
@@ -16,6 +16,7 @@ type Dim struct {
 type Span struct {
 	Lo, Hi int
 	K0, K1 int
+	Padded int // taps inside the input or its padding: in ceil mode a last window may go beyond
 }
 
 // Len is the number of outputs.
@@ -47,10 +48,9 @@ func (d Dim) Taps(o int) (k0, k1 int) {
 	return d.tapsWithin(d.First(o), 0, d.In)
 }
 
-// TapsPadded counts the taps of output o that lie inside the input or its
-// padding of end elements: a last window in ceil mode may go beyond both.
-func (d Dim) TapsPadded(o, end int) int {
-	k0, k1 := d.tapsWithin(d.First(o), -d.Begin, d.In+end)
+// Padded counts the taps of output o that lie inside the input or its padding.
+func (d Dim) Padded(o int) int {
+	k0, k1 := d.tapsWithin(d.First(o), -d.Begin, d.In+d.End)
 	return k1 - k0
 }
 
@@ -73,11 +73,16 @@ func (d Dim) Spans() []Span {
 		if k0 == k1 {
 			k0, k1 = 0, 0
 		}
-		if n := len(out); n > 0 && out[n-1].K0 == k0 && out[n-1].K1 == k1 {
+		s := Span{o, o + 1, k0, k1, d.Padded(o)}
+		if n := len(out); n > 0 && out[n-1].sameTaps(s) {
 			out[n-1].Hi = o + 1
 			continue
 		}
-		out = append(out, Span{o, o + 1, k0, k1})
+		out = append(out, s)
 	}
 	return out
+}
+
+func (s Span) sameTaps(t Span) bool {
+	return s.K0 == t.K0 && s.K1 == t.K1 && s.Padded == t.Padded
 }

@@ -21,6 +21,7 @@ func TestSpansCoverEveryOutputWithItsTaps(t *testing.T) {
 
 func checkSpans(t *testing.T, d Dim) {
 	t.Helper()
+	d.End = 2
 	d.Out = OutSize(d.In, d.Kernel, d.Stride, d.Dilation, d.Begin, 2, true)
 	at := 0
 	for _, s := range d.Spans() {
@@ -29,18 +30,23 @@ func checkSpans(t *testing.T, d Dim) {
 		}
 		at = s.Hi
 		for o := s.Lo; o < s.Hi; o++ {
+			padded := 0
 			var want []int
 			for k := range d.Kernel {
-				if i := o*d.Stride - d.Begin + k*d.Dilation; i >= 0 && i < d.In {
+				i := o*d.Stride - d.Begin + k*d.Dilation
+				if i >= 0 && i < d.In {
 					want = append(want, k)
+				}
+				if i < d.In+d.End {
+					padded++
 				}
 			}
 			var got []int
 			for k := s.K0; k < s.K1; k++ {
 				got = append(got, k)
 			}
-			if !slices.Equal(got, want) {
-				t.Fatalf("%+v output %d: taps %v, want %v", d, o, got, want)
+			if !slices.Equal(got, want) || s.Padded != padded {
+				t.Fatalf("%+v output %d: taps %v of %d, want %v of %d", d, o, got, s.Padded, want, padded)
 			}
 		}
 	}
