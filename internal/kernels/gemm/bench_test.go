@@ -1,0 +1,102 @@
+package gemm
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+func floatsOf(n int) []float32 {
+	s := mmap.Alloc(4 * n).Float32s()
+	for i := range s {
+		s[i] = float32(i%7) - 3
+	}
+	return s
+}
+
+func benchmark(b *testing.B, x *Task, threads int) {
+	var p *pool.Pool
+	if threads > 1 {
+		p = pool.New(threads)
+		defer p.Close()
+		p.Begin()
+		defer p.End()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := x.Run(p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	work := 2 * float64(x.items()) * float64(x.M) * float64(x.N) * float64(x.K)
+	b.ReportMetric(work*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "us/op")
+}
+
+func newBench(m, n, k int) *Task {
+	return &Task{Product: Product{M: m, N: n, K: k,
+		A: Matrix{Data: floatsOf(m * k), Stride: k},
+		C: Matrix{Data: floatsOf(m * n), Stride: n}}}
+}
+
+// BenchmarkGemm multiplies by packed weights.
+func BenchmarkGemm(b *testing.B) {
+	for _, s := range [][3]int{
+		{1024, 1024, 1024}, {128, 3072, 768}, {128, 768, 3072},
+		{128, 384, 384}, {128, 1536, 384}, {128, 384, 1536}, // MiniLM
+		{8, 3072, 768}, {1, 3072, 768}, {1, 1000, 2048}, {64, 10, 64}, {1024, 1, 1024},
+	} {
+		for _, threads := range []int{1, 2} {
+			for _, l := range cpu.Levels() {
+				b.Run(fmt.Sprintf("%dx%dx%d/%v/threads=%d", s[0], s[1], s[2], l, threads), func(b *testing.B) {
+					defer cpu.Force(l)()
+					x := newBench(s[0], s[1], s[2])
+					w := Matrix{Data: floatsOf(s[1] * s[2]), Stride: s[1]}
+					var err error
+					if x.Packed, err = PackB(floatsOf(PackedSize(x.K, x.N, 1)), w, x.K, x.N, 1, 0); err != nil {
+						b.Fatal(err)
+					}
+					benchmark(b, x, threads)
+				})
+			}
+		}
+	}
+}
+
+// BenchmarkDynamic multiplies by matrices that change from run to run.
+func BenchmarkDynamic(b *testing.B) {
+	for _, s := range []struct {
+		name           string
+		heads, m, n, k int
+		trans          bool
+	}{
+		{"scores", 12, 128, 128, 32, true},
+		{"context", 12, 128, 32, 128, false},
+		{"conv1x1", 1, 64, 3136, 64, false},
+		{"conv1x1", 1, 512, 784, 128, false},
+		{"conv1x1", 1, 512, 49, 2048, false},
+		{"square", 1, 1024, 1024, 1024, false},
+		{"square", 1, 1024, 1024, 1024, true},
+		{"square", 1, 192, 1024, 1024, false},
+		{"row", 1, 1, 1024, 1024, false},
+		{"row", 1, 1, 1024, 1024, true},
+	} {
+		for _, l := range cpu.Levels()[1:] {
+			b.Run(fmt.Sprintf("%s/%dx%dx%dx%d,trans=%v/%v", s.name, s.heads, s.m, s.n, s.k, s.trans, l), func(b *testing.B) {
+				defer cpu.Force(l)()
+				x := newBench(s.heads*s.m, s.n, s.k)
+				x.M, x.Batch = s.m, []int{s.heads}
+				x.A.Steps, x.B.Steps, x.C.Steps = []int{s.m * s.k}, []int{s.n * s.k}, []int{s.m * s.n}
+				x.B.Data, x.B.Stride, x.B.Trans = floatsOf(s.heads*s.n*s.k), s.n, s.trans
+				if s.trans {
+					x.B.Stride = s.k
+				}
+				benchmark(b, x, 1)
+			})
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package gemm
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
+
+// kernels is what an instruction-set level provides.
+type kernels struct {
+	level  cpu.Target
+	mr, nr int // largest tile: rows and columns
+
+	// tile[r] computes a tile of r rows and nr columns: it sets, or with
+	// flagLoad continues, the sums of one block of K, does what else flags say
+	// and stores. It reads nothing and writes nothing of C, the residual and the
+	// column bias where mask has no bit.
+	tile [maxRows + 1]kernel
+	// partial is the same for tiles of fewer than nr columns.
+	partial [maxRows + 1]kernel
+	// masksB says that partial doesn't read B's columns beyond the mask either;
+	// elsewhere such a panel of B is copied first.
+	masksB bool
+
+	// dot is the sum of products over n elements in the arithmetic of dot.go.
+	dot func(x, y *float32, n int) float32
+
+	// transpose8 copies the transpose of 8 rows of src, 8·blocks elements long,
+	// to dst. Strides are in elements. It may be nil.
+	transpose8 func(dst, src *float32, dstStride, srcStride, blocks int)
+}
+
+const maxRows = 14
+
+// A kernel takes a *tile as bytes: the generator knows no Go types of this
+// package.
+type kernel func(t *byte)
+
+// Bits of tile.flags.
+const (
+	flagLoad  = 1 << iota // continue the sums in C
+	flagAlpha             // the others are only set with the last block of K
+	flagColBias
+	flagRowBias
+	flagResidual
+	flagClip
+	flagLeaky
+)
+
+// A tile is the arguments of a kernel call. The assembly knows the offsets of
+// its fields.
+type tile struct {
+	a, b, c       unsafe.Pointer // first elements
+	lda, ldb, ldc int            // bytes from row to row
+	k             int            // rows of b, at least 1
+	colBias       unsafe.Pointer
+	rowBias       unsafe.Pointer
+	residual      unsafe.Pointer
+	ldr           int
+	mask          uint64 // bit j: column j exists
+	flags         uint64
+	alpha, beta   float32
+	lo, hi        float32
+	slope         float32
+	rows          int // for the portable kernel, which is one for all
+}
+
+func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
+
+// current is the table of the level in force.
+func current() *kernels { return forLevel(cpu.Level()) }

@@ -1,0 +1,270 @@
+package gemm
+
+import "unsafe"
+
+// chunkTask is a Task as the pool sees it.
+type chunkTask Task
+
+// Do computes chunk number i.
+func (c *chunkTask) Do(i int) {
+	t := (*Task)(c)
+	slot := t.slots.take()
+	w := &t.slots.spaces[slot]
+	w.scratch = t.scratchOf(slot)
+	p := &t.plan
+	if p.groups > 0 {
+		for item := i * p.items / p.groups; item < (i+1)*p.items/p.groups; item++ {
+			t.product(w, item, 0, p.tiles, 0, p.panels)
+		}
+	} else {
+		r, col := i/p.cols%p.rows, i%p.cols
+		t.product(w, i/(p.rows*p.cols),
+			r*p.tiles/p.rows, (r+1)*p.tiles/p.rows,
+			col*p.panels/p.cols, (col+1)*p.panels/p.cols)
+	}
+	// Pointers to memory that may be unmapped must not stay where the collector
+	// looks.
+	w.tile, w.scratch = tile{}, nil
+	t.slots.give(slot)
+}
+
+// at is the address of element i of s, nil if s is empty.
+func at(s []float32, i int) unsafe.Pointer {
+	if len(s) == 0 {
+		return nil
+	}
+	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i)
+}
+
+// product computes row tiles t0 to t1 of panels p0 to p1 of a batch item.
+func (t *Task) product(w *workspace, item, t0, t1, p0, p1 int) {
+	w.item(t, item)
+	if t.N == 1 {
+		t.column(w, t0, t1)
+		return
+	}
+	p := &t.plan
+	for j := p0; j < p1; j += p.ncPanel {
+		for k := 0; ; k += p.kc {
+			kn := min(p.kc, t.K-k)
+			b := block{k0: k, k: kn, p0: j, p1: min(j+p.ncPanel, p1)}
+			t.packBlock(w, &b)
+			t.block(w, &b, t0, t1)
+			if k+kn == t.K {
+				break
+			}
+		}
+	}
+}
+
+// item sets what is the same for all tiles of a batch item.
+func (w *workspace) item(t *Task, item int) {
+	w.aOff = t.offset(item, t.A.Steps)
+	w.bOff = t.offset(item, t.B.Steps)
+	w.cOff = t.offset(item, t.C.Steps)
+	w.resOff = t.offset(item, t.Residual.Steps)
+	w.colOff = t.offset(item, t.ColBias.Steps)
+	w.rowOff = t.offset(item, t.RowBias.Steps)
+	x := &w.tile
+	x.lda = 4 * t.A.Stride
+	x.ldc = 4 * t.C.Stride
+	x.ldr = 4 * t.Residual.Stride
+	x.alpha, x.beta = one(t.Alpha), one(t.Beta)
+	x.lo, x.hi, x.slope = t.Lo, t.Hi, t.Slope
+	if t.Act == ReLU {
+		x.lo, x.hi = 0, inf
+	}
+	w.final = t.finalFlags(x)
+}
+
+func one(x float32) float32 {
+	if x == 0 {
+		return 1
+	}
+	return x
+}
+
+// finalFlags says what the last block of K has to do.
+func (t *Task) finalFlags(x *tile) (f uint64) {
+	if x.alpha != 1 {
+		f |= flagAlpha
+	}
+	if t.ColBias.Data != nil {
+		f |= flagColBias
+	}
+	if t.RowBias.Data != nil {
+		f |= flagRowBias
+	}
+	if t.Residual.Data != nil {
+		f |= flagResidual
+	}
+	switch t.Act {
+	case ReLU, Clip:
+		f |= flagClip
+	case LeakyReLU:
+		f |= flagLeaky
+	}
+	return f
+}
+
+// A block is rows of B by panels.
+type block struct {
+	k0, k  int // first row and number of rows
+	p0, p1 int // panels
+}
+
+// block multiplies row tiles of A with a block of B. A tile of A meets all of
+// the block's panels while it is in the first cache; the block stays in the
+// second.
+func (t *Task) block(w *workspace, b *block, t0, t1 int) {
+	x := &w.tile
+	x.k = b.k
+	x.flags = 0
+	if b.k0 > 0 {
+		x.flags = flagLoad
+	}
+	last := b.k0+b.k == t.K
+	if last {
+		x.flags |= w.final
+	}
+	for i := t0; i < t1; i++ {
+		row, end := t.rowsOf(i)
+		x.rows = end - row
+		t.placeA(w, b, row)
+		x.rowBias = at(t.RowBias.Data, w.rowOff+row)
+		t.panels(w, b, row)
+		if last && t.Post != nil {
+			t.post(w, b, row, end)
+		}
+	}
+}
+
+// rowsOf is the first row of a tile and of the next. Tiles are of even height:
+// 128 rows are 8 tiles of 13 and 2 of 12.
+func (t *Task) rowsOf(i int) (row, end int) {
+	return i * t.M / t.plan.tiles, (i + 1) * t.M / t.plan.tiles
+}
+
+// placeA points the tile at its rows of A, transposed if need be.
+func (t *Task) placeA(w *workspace, b *block, row int) {
+	x := &w.tile
+	if !t.A.Trans {
+		x.a = at(t.A.Data, w.aOff+row*t.A.Stride+b.k0)
+		return
+	}
+	x.a, x.lda = at(w.scratch, 0), 4*b.k
+	transpose(t.plan.kern, w.scratch, b.k, at(t.A.Data, w.aOff+b.k0*t.A.Stride+row), t.A.Stride, b.k, x.rows)
+}
+
+// panels calls the kernel for a row tile and each panel of the block.
+func (t *Task) panels(w *workspace, b *block, row int) {
+	p, x := &t.plan, &w.tile
+	nr := p.kern.nr
+	c, res := w.cOff+row*t.C.Stride, w.resOff+row*t.Residual.Stride
+	x.mask = 1<<nr - 1
+	f := p.kern.tile[x.rows]
+	for j := b.p0; j < b.p1; j++ {
+		if (j+1)*nr > t.N {
+			f = p.kern.partial[x.rows]
+			x.mask = 1<<(t.N-j*nr) - 1
+		}
+		x.b, x.ldb = t.panelOf(w, b, j)
+		x.c = at(t.C.Data, c+j*nr)
+		x.colBias = at(t.ColBias.Data, w.colOff+j*nr)
+		x.residual = at(t.Residual.Data, res+j*nr)
+		f(x.arg())
+	}
+}
+
+// panelOf is where panel j of a block of B begins, and the bytes from row to row.
+func (t *Task) panelOf(w *workspace, b *block, j int) (unsafe.Pointer, int) {
+	p := &t.plan
+	nr := p.kern.nr
+	switch {
+	case t.Packed != nil:
+		return at(t.Packed.data, w.bOff*t.Packed.itemSize()+(j*t.K+b.k0)*nr), 4 * nr
+	case p.packB:
+		return at(w.scratch, p.bOff+(j-b.p0)*b.k*nr), 4 * nr
+	case p.packTail && (j+1)*nr > t.N:
+		return at(w.scratch, p.bOff), 4 * nr
+	}
+	return at(t.B.Data, w.bOff+b.k0*t.B.Stride+j*nr), 4 * t.B.Stride
+}
+
+// packBlock copies a block of B into panels, or only its partial panel, or
+// nothing.
+func (t *Task) packBlock(w *workspace, b *block) {
+	p := &t.plan
+	nr := p.kern.nr
+	for j := b.p0; j < b.p1; j++ {
+		partial := (j+1)*nr > t.N
+		if !p.packB && !(p.packTail && partial) {
+			continue
+		}
+		at, _ := t.panelOf(w, b, j)
+		packPanel(p.kern, floats(at, b.k*nr), &t.B, w.bOff, b.k0, b.k, j*nr, min(nr, t.N-j*nr))
+	}
+}
+
+// post applies the function to what is finished of a row tile.
+func (t *Task) post(w *workspace, b *block, row, end int) {
+	nr := t.plan.kern.nr
+	from, to := b.p0*nr, min(b.p1*nr, t.N)
+	for i := row; i < end; i++ {
+		at := w.cOff + i*t.C.Stride
+		t.Post(t.C.Data[at+from : at+to])
+	}
+}
+
+// column computes a product with a single column, in the arithmetic of dot.go.
+func (t *Task) column(w *workspace, t0, t1 int) {
+	p, x := &t.plan, &w.tile
+	x.colBias = at(t.ColBias.Data, w.colOff)
+	x.rowBias = at(t.RowBias.Data, w.rowOff)
+	x.flags = w.final
+	b := t.columnOfB(w)
+	for i := t0; i < t1; i++ {
+		row, end := t.rowsOf(i)
+		for ; row < end; row++ {
+			var s, res float32
+			if t.K > 0 {
+				s = p.kern.dot((*float32)(t.rowOfA(w, row)), b, t.K)
+			}
+			if t.Residual.Data != nil {
+				res = t.Residual.Data[w.resOff+row*t.Residual.Stride]
+			}
+			c := t.C.Data[w.cOff+row*t.C.Stride:][:1]
+			c[0] = x.finish(s, row, res)
+			if t.Post != nil {
+				t.Post(c)
+			}
+		}
+	}
+}
+
+// columnOfB is the contiguous column, copied to scratch if need be.
+func (t *Task) columnOfB(w *workspace) *float32 {
+	p := &t.plan
+	if t.Packed != nil {
+		return (*float32)(at(t.Packed.data, w.bOff*t.Packed.itemSize()))
+	}
+	if p.bContiguous {
+		return (*float32)(at(t.B.Data, w.bOff))
+	}
+	dst := w.scratch[p.bOff:]
+	for k := range t.K {
+		dst[k] = t.B.Data[w.bOff+k*t.B.Stride]
+	}
+	return unsafe.SliceData(dst)
+}
+
+// rowOfA is a contiguous row, copied to scratch if need be.
+func (t *Task) rowOfA(w *workspace, row int) unsafe.Pointer {
+	if !t.A.Trans {
+		return at(t.A.Data, w.aOff+row*t.A.Stride)
+	}
+	for k := range t.K {
+		w.scratch[k] = t.A.Data[w.aOff+k*t.A.Stride+row]
+	}
+	return at(w.scratch, 0)
+}

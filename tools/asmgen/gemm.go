@@ -1,0 +1,426 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["gemm"] = gemm }
+
+// gemm writes the kernels of internal/kernels/gemm, where dispatch.go says what
+// each must do.
+func gemm() {
+	for mr := 1; mr <= 14; mr++ {
+		gemmTile(gemmZMM, mr)
+	}
+	for mr := 1; mr <= 6; mr++ {
+		gemmTile(gemmYMM, mr)
+		gemmTile(gemmYMMMasked, mr)
+	}
+	gemmDot(gemmZMM)
+	gemmDot(gemmYMM)
+	transpose8x8()
+}
+
+// Offsets in bytes into the Go struct tile; a test there holds them together.
+const (
+	gemmA        = 0
+	gemmB        = 8
+	gemmC        = 16
+	gemmLDA      = 24
+	gemmLDB      = 32
+	gemmLDC      = 40
+	gemmK        = 48
+	gemmColBias  = 56
+	gemmRowBias  = 64
+	gemmResidual = 72
+	gemmLDR      = 80
+	gemmMask     = 88
+	gemmFlags    = 96
+	gemmAlpha    = 104
+	gemmBeta     = 108
+	gemmLo       = 112
+	gemmHi       = 116
+	gemmSlope    = 120
+)
+
+// Bits of tile.flags.
+const (
+	gemmDoLoad = 1 << iota
+	gemmDoAlpha
+	gemmDoColBias
+	gemmDoRowBias
+	gemmDoResidual
+	gemmDoClip
+	gemmDoLeaky
+)
+
+// gemmFlavour is a vector width and how columns beyond the matrix are kept
+// untouched.
+type gemmFlavour int
+
+const (
+	gemmZMM       gemmFlavour = iota // opmask registers, always
+	gemmYMM                          // only full panels
+	gemmYMMMasked                    // VMASKMOVPS, on everything but B
+)
+
+func (f gemmFlavour) lanes() int {
+	if f == gemmZMM {
+		return 16
+	}
+	return 8
+}
+
+func (f gemmFlavour) vec() reg.VecVirtual {
+	if f == gemmZMM {
+		return ZMM()
+	}
+	return YMM()
+}
+
+func (f gemmFlavour) name(mr int) string {
+	switch f {
+	case gemmZMM:
+		return fmt.Sprintf("tile512x%d", mr)
+	case gemmYMMMasked:
+		return fmt.Sprintf("tile256x%dmasked", mr)
+	}
+	return fmt.Sprintf("tile256x%d", mr)
+}
+
+// gemmKernel is the state of one kernel while it is being written.
+type gemmKernel struct {
+	gemmFlavour
+	mr    int
+	t     reg.GPVirtual // a *tile
+	flags reg.GPVirtual
+	lda   reg.GPVirtual
+	a     []reg.GPVirtual // rows 0, 3, 6, …; the two after each are reached through lda
+	acc   [][2]reg.VecVirtual
+	b     [2]reg.VecVirtual
+	tmp   [2]reg.VecVirtual
+	k     [2]reg.OpmaskVirtual
+	mask  [2]reg.VecVirtual
+}
+
+// gemmTile writes the kernel for mr rows by two vectors of columns: a chain of
+// fused multiply-adds over k in order for each element, then the epilogue.
+func gemmTile(f gemmFlavour, mr int) {
+	TEXT(f.name(mr), NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	g := &gemmKernel{gemmFlavour: f, mr: mr}
+	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	g.flags = g.load(gemmFlags)
+	g.acc = make([][2]reg.VecVirtual, mr)
+	for i := range g.acc {
+		g.acc[i] = [2]reg.VecVirtual{f.vec(), f.vec()}
+	}
+	if f == gemmZMM {
+		g.loadOpmasks()
+	}
+	if f == gemmYMMMasked {
+		// The registers of b and tmp are only needed in the loop.
+		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
+	}
+	g.start()
+	g.product()
+	g.epilogue()
+	VZEROUPPER()
+	RET()
+}
+
+func (g *gemmKernel) field(off int) Mem { return Mem{Base: g.t, Disp: off} }
+
+func (g *gemmKernel) load(off int) reg.GPVirtual {
+	r := GP64()
+	MOVQ(g.field(off), r)
+	return r
+}
+
+// loadOpmasks puts the low and high 16 bits of tile.mask into opmasks.
+func (g *gemmKernel) loadOpmasks() {
+	m := GP32()
+	MOVL(g.field(gemmMask), m)
+	for j := range g.k {
+		g.k[j] = K()
+		KMOVW(m, g.k[j])
+		if j == 0 {
+			SHRL(Imm(16), m)
+		}
+	}
+}
+
+// loadVectorMasks expands tile.mask, a bit per column, for VMASKMOVPS.
+func (g *gemmKernel) loadVectorMasks() {
+	bits := g.constant("columnBits", []uint32{1, 2, 4, 8, 16, 32, 64, 128})
+	one := YMM()
+	VMOVDQU(bits, one)
+	for j := range g.mask {
+		VPBROADCASTB(Mem{Base: g.t, Disp: gemmMask + j}, g.mask[j])
+		VPAND(one, g.mask[j], g.mask[j])
+		VPCMPEQD(one, g.mask[j], g.mask[j])
+	}
+}
+
+var gemmConstants = map[string]Mem{}
+
+func (g *gemmKernel) constant(name string, words []uint32) Mem {
+	if m, ok := gemmConstants[name]; ok {
+		return m
+	}
+	m := GLOBL(name, RODATA|NOPTR)
+	for i, w := range words {
+		DATA(i*4, U32(w))
+	}
+	gemmConstants[name] = m
+	return m
+}
+
+// unless jumps over what emit writes where a flag is not set.
+func (g *gemmKernel) unless(flag int, label string, emit func()) {
+	TESTL(U32(uint32(flag)), g.flags.As32())
+	JEQ(LabelRef(label))
+	emit()
+	Label(label)
+}
+
+// start clears the accumulators, or loads the sum of the K blocks before.
+func (g *gemmKernel) start() {
+	TESTL(U32(gemmDoLoad), g.flags.As32())
+	JNE(LabelRef("load"))
+	for i := range g.acc {
+		for j := range g.acc[i] {
+			g.zero(g.acc[i][j])
+		}
+	}
+	JMP(LabelRef("begin"))
+	Label("load")
+	if g.gemmFlavour == gemmYMMMasked {
+		g.loadVectorMasks()
+	}
+	c, ldc := g.load(gemmC), g.load(gemmLDC)
+	for i := range g.acc {
+		for j := range g.acc[i] {
+			g.loadColumns(Mem{Base: c}, j, g.acc[i][j])
+		}
+		if i < g.mr-1 {
+			ADDQ(ldc, c)
+		}
+	}
+	Label("begin")
+}
+
+func (g *gemmKernel) zero(v reg.VecVirtual) {
+	if g.gemmFlavour == gemmZMM {
+		VPXORD(v, v, v)
+		return
+	}
+	VXORPS(v, v, v)
+}
+
+func (g *gemmKernel) at(m Mem, j int) Mem {
+	m.Disp += j * g.lanes() * 4
+	return m
+}
+
+// loadColumns reads half j of a row of columns; those masked off become zero.
+func (g *gemmKernel) loadColumns(m Mem, j int, v reg.VecVirtual) {
+	switch g.gemmFlavour {
+	case gemmZMM:
+		VMOVUPS_Z(g.at(m, j), g.k[j], v)
+	case gemmYMM:
+		VMOVUPS(g.at(m, j), v)
+	case gemmYMMMasked:
+		VMASKMOVPS(g.at(m, j), g.mask[j], v)
+	}
+}
+
+func (g *gemmKernel) storeColumns(v reg.VecVirtual, m Mem, j int) {
+	switch g.gemmFlavour {
+	case gemmZMM:
+		VMOVUPS(v, g.k[j], g.at(m, j))
+	case gemmYMM:
+		VMOVUPS(v, g.at(m, j))
+	case gemmYMMMasked:
+		VMASKMOVPS(v, g.mask[j], g.at(m, j))
+	}
+}
+
+// product is the loop over k.
+func (g *gemmKernel) product() {
+	const unroll = 4
+	g.lda = g.load(gemmLDA)
+	g.a = []reg.GPVirtual{g.load(gemmA)}
+	for i := 3; i < g.mr; i += 3 {
+		r := GP64()
+		LEAQ(Mem{Base: g.a[len(g.a)-1], Index: g.lda, Scale: 2}, r)
+		ADDQ(g.lda, r)
+		g.a = append(g.a, r)
+	}
+	b, ldb, k := g.load(gemmB), g.load(gemmLDB), g.load(gemmK)
+	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
+	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	SUBQ(Imm(unroll), k)
+	JLT(LabelRef("rest"))
+	Label("loop")
+	for u := range unroll {
+		g.step(b, ldb, u)
+	}
+	for _, a := range g.a {
+		ADDQ(Imm(4*unroll), a)
+	}
+	SUBQ(Imm(unroll), k)
+	JGE(LabelRef("loop"))
+	Label("rest")
+	ADDQ(Imm(unroll), k)
+	JEQ(LabelRef("finish"))
+	Label("restloop")
+	g.step(b, ldb, 0)
+	for _, a := range g.a {
+		ADDQ(Imm(4), a)
+	}
+	DECQ(k)
+	JNE(LabelRef("restloop"))
+	Label("finish")
+}
+
+// step adds the products of one k, u elements after the row pointers.
+func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int) {
+	for j := range g.b {
+		m := g.at(Mem{Base: b}, j)
+		if g.gemmFlavour == gemmZMM {
+			VMOVUPS_Z(m, g.k[j], g.b[j])
+			PREFETCHT0(Mem{Base: b, Index: ldb, Scale: 8, Disp: 64 * j})
+		} else {
+			VMOVUPS(m, g.b[j])
+		}
+	}
+	if g.gemmFlavour != gemmZMM {
+		PREFETCHT0(Mem{Base: b, Index: ldb, Scale: 8})
+	}
+	ADDQ(ldb, b)
+	for i := range g.acc {
+		t := g.tmp[i&1]
+		VBROADCASTSS(g.row(i, 4*u), t)
+		VFMADD231PS(g.b[0], t, g.acc[i][0])
+		VFMADD231PS(g.b[1], t, g.acc[i][1])
+	}
+}
+
+// row is the address of row i of A, disp bytes after its pointer.
+func (g *gemmKernel) row(i, disp int) Mem {
+	m := Mem{Base: g.a[i/3], Disp: disp}
+	if i%3 > 0 {
+		m.Index, m.Scale = g.lda, uint8(i%3)
+	}
+	return m
+}
+
+// each emits for every accumulator.
+func (g *gemmKernel) each(emit func(i, j int, acc reg.VecVirtual)) {
+	for i := range g.acc {
+		for j, acc := range g.acc[i] {
+			emit(i, j, acc)
+		}
+	}
+}
+
+// epilogue finishes the elements in registers and stores them. The order is
+// that of Epilogue in Go: alpha, column bias, row bias, residual, activation.
+func (g *gemmKernel) epilogue() {
+	if g.gemmFlavour == gemmYMMMasked {
+		g.loadVectorMasks()
+	}
+	g.unless(^gemmDoLoad&(gemmDoLeaky<<1-1), "store", func() {
+		g.unless(gemmDoAlpha, "noalpha", func() {
+			x := g.broadcast(gemmAlpha)
+			g.each(func(_, _ int, acc reg.VecVirtual) { VMULPS(x, acc, acc) })
+		})
+		g.unless(gemmDoColBias, "nocolbias", g.columnBias)
+		g.unless(gemmDoRowBias, "norowbias", g.rowBias)
+		g.unless(gemmDoResidual, "noresidual", g.residual)
+		g.unless(gemmDoLeaky, "noleaky", g.leaky)
+		g.unless(gemmDoClip, "noclip", func() {
+			lo, hi := g.broadcast(gemmLo), g.vec()
+			// With a NaN, MAXPS and MINPS give what is here the first operand.
+			g.each(func(_, _ int, acc reg.VecVirtual) { VMAXPS(acc, lo, acc) })
+			VBROADCASTSS(g.field(gemmHi), hi)
+			g.each(func(_, _ int, acc reg.VecVirtual) { VMINPS(acc, hi, acc) })
+		})
+	})
+	c, ldc := g.load(gemmC), g.load(gemmLDC)
+	for i := range g.acc {
+		for j := range g.acc[i] {
+			g.storeColumns(g.acc[i][j], Mem{Base: c}, j)
+		}
+		if i < g.mr-1 {
+			ADDQ(ldc, c)
+		}
+	}
+}
+
+func (g *gemmKernel) broadcast(off int) reg.VecVirtual {
+	v := g.vec()
+	VBROADCASTSS(g.field(off), v)
+	return v
+}
+
+func (g *gemmKernel) columnBias() {
+	p := g.load(gemmColBias)
+	for j := range 2 {
+		v := g.vec()
+		g.loadColumns(Mem{Base: p}, j, v)
+		for i := range g.acc {
+			VADDPS(v, g.acc[i][j], g.acc[i][j])
+		}
+	}
+}
+
+func (g *gemmKernel) rowBias() {
+	p := g.load(gemmRowBias)
+	for i := range g.acc {
+		v := g.vec()
+		VBROADCASTSS(Mem{Base: p, Disp: 4 * i}, v)
+		VADDPS(v, g.acc[i][0], g.acc[i][0])
+		VADDPS(v, g.acc[i][1], g.acc[i][1])
+	}
+}
+
+// residual adds beta times it, rounding the product: the same as a separate
+// addition where beta is one.
+func (g *gemmKernel) residual() {
+	p, ldr := g.load(gemmResidual), g.load(gemmLDR)
+	beta := g.broadcast(gemmBeta)
+	for i := range g.acc {
+		for j := range g.acc[i] {
+			v := g.vec()
+			g.loadColumns(Mem{Base: p}, j, v)
+			VMULPS(beta, v, v)
+			VADDPS(v, g.acc[i][j], g.acc[i][j])
+		}
+		if i < g.mr-1 {
+			ADDQ(ldr, p)
+		}
+	}
+}
+
+// leaky multiplies negative elements by the slope. The sign bit selects, so
+// that -0 gives -0·slope, as arithmetic does.
+func (g *gemmKernel) leaky() {
+	slope := g.broadcast(gemmSlope)
+	g.each(func(_, _ int, acc reg.VecVirtual) {
+		if g.gemmFlavour == gemmZMM {
+			neg := K()
+			VPMOVD2M(acc, neg)
+			VMULPS(slope, acc, neg, acc)
+			return
+		}
+		v := g.vec()
+		VMULPS(slope, acc, v)
+		VBLENDVPS(acc, v, acc, acc)
+	})
+}
