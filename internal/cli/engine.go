@@ -48,6 +48,7 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	if err != nil {
 		return o, nil, misuse{fmt.Errorf("--provider: %w", err)}
 	}
+	reserveProcessors(f.threadCount())
 	pl := pool.New(f.threadCount())
 	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl}, pl.Close, nil
 }

@@ -28,6 +28,7 @@ type Engine struct {
 	*exec.Session
 	Model  *onnx.Model
 	Report *pass.Report // what the passes did
+	Rows   error        // why requests cannot be joined along the first dimension; nil if they can
 }
 
 // Load reads the model file at path and prepares it.
@@ -58,13 +59,14 @@ func Parse(b []byte, o Options) (*Engine, error) {
 }
 
 func prepare(m *onnx.Model, o Options) (*Engine, error) {
+	rows := exec.ProveRows(m.Graph) // before passes make operators whose rows are harder to follow
 	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off})
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
 	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider})
-	return &Engine{Session: s, Model: m, Report: report}, nil
+	return &Engine{Session: s, Model: m, Report: report, Rows: rows}, nil
 }
 
 // Inputs are the model's inputs in order.

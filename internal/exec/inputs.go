@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -8,9 +9,19 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// checkInputs compares inputs with what the graph declares: types, ranks,
+// inputError is a mistake of the caller, not of the model.
+type inputError struct{ error }
+
+// IsInputError reports whether a run failed because of its inputs' names,
+// types or shapes.
+func IsInputError(err error) bool {
+	var e inputError
+	return errors.As(err, &e)
+}
+
+// compareInputs compares inputs with what the graph declares: types, ranks,
 // constant dimensions, and symbols that stand for one size everywhere.
-func checkInputs(g *ir.Graph, inputs []*tensor.Tensor) error {
+func compareInputs(g *ir.Graph, inputs []*tensor.Tensor) error {
 	if len(inputs) != len(g.Inputs) {
 		return fmt.Errorf("the model has %d inputs, found %d", len(g.Inputs), len(inputs))
 	}
@@ -37,6 +48,13 @@ func checkInputs(g *ir.Graph, inputs []*tensor.Tensor) error {
 			}
 			bound[sym] = binding{t.Shape[j], v.Name}
 		}
+	}
+	return nil
+}
+
+func checkInputs(g *ir.Graph, inputs []*tensor.Tensor) error {
+	if err := compareInputs(g, inputs); err != nil {
+		return inputError{err}
 	}
 	return nil
 }

@@ -117,7 +117,7 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	}
 	p, err := s.compile(facts)
 	if err != nil {
-		return nil, err
+		return nil, inputError{fmt.Errorf("with inputs %v: %w", inputs, err)}
 	}
 	for _, t := range inputs {
 		p.key = append(p.key, inputKey{t.DType, slices.Clone(t.Shape)})
@@ -174,4 +174,21 @@ func (p *packs) bytes() (n int) {
 		n += len(b.Bytes())
 	}
 	return n
+}
+
+// MemoryBytes is what the session holds: constants, packed weights, and the
+// arenas of its plans' idle frames.
+func (s *Session) MemoryBytes() int64 {
+	n := s.packs.bytes()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	weights := 0
+	for _, p := range s.plans {
+		m := p.Memory()
+		weights = max(weights, m.Weights)
+		p.mu.Lock()
+		n += m.Arena * len(p.idle)
+		p.mu.Unlock()
+	}
+	return int64(n + weights)
 }

@@ -87,7 +87,7 @@ type Graph struct {
 	Doc     string
 	Inputs  []*Value
 	Outputs []Output // change with AddOutput and SetOutput
-	Nodes   []*Node // in topological order
+	Nodes   []*Node  // in topological order
 	Opsets  map[string]int
 	Meta    map[string]string // metadata_props of the model
 	Parent  *Graph            // the graph around a subgraph

@@ -1,0 +1,91 @@
+// Package backend lets the server run models on the engine.
+package backend
+
+import (
+	"context"
+
+	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/serve"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Backend is a model that is ready to serve.
+type Backend struct {
+	engine          *engine.Engine
+	inputs, outputs []serve.TensorInfo
+	mixes           error // why requests cannot be joined, or nil
+}
+
+// New takes over a prepared model.
+func New(e *engine.Engine) *Backend {
+	b := &Backend{engine: e, mixes: e.Rows}
+	for _, v := range e.Graph().Inputs {
+		b.inputs = append(b.inputs, info(v.Name, v.Type))
+	}
+	for _, o := range e.Graph().Outputs {
+		b.outputs = append(b.outputs, info(o.Name, o.Value.Type))
+	}
+	return b
+}
+
+// Open makes an opener that prepares every model with the same options.
+func Open(o engine.Options) serve.Opener {
+	return func(_ context.Context, r serve.OpenRequest) (serve.Backend, error) {
+		e, err := engine.Load(r.Path, o)
+		if err != nil {
+			return nil, err
+		}
+		return New(e), nil
+	}
+}
+
+func info(name string, t ir.Type) serve.TensorInfo {
+	i := serve.TensorInfo{Name: name, DType: t.DType, Shape: []int{}}
+	for _, d := range t.Shape {
+		n, ok := d.Int()
+		if !ok {
+			n = -1
+		}
+		i.Shape = append(i.Shape, n)
+	}
+	return i
+}
+
+// Inputs describes the model's inputs.
+func (b *Backend) Inputs() []serve.TensorInfo { return b.inputs }
+
+// Outputs describes the model's outputs.
+func (b *Backend) Outputs() []serve.TensorInfo { return b.outputs }
+
+// Batchable says whether requests may be joined, and if not, which node forbids it.
+func (b *Backend) Batchable() (bool, string) {
+	if b.mixes != nil {
+		return false, b.mixes.Error()
+	}
+	return true, ""
+}
+
+// Run computes the outputs. They are new tensors, so that nothing is to be released.
+func (b *Backend) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
+	out, err := b.engine.Run(ctx, inputs)
+	if err != nil {
+		return nil, nil, classify(err)
+	}
+	return out, func() {}, nil
+}
+
+// classify makes what the caller sent wrongly an InvalidArgument.
+func classify(err error) error {
+	if exec.IsInputError(err) {
+		return serve.Errorf(serve.InvalidArgument, "%w", err)
+	}
+	return err
+}
+
+// MemoryBytes is what the model holds in memory.
+func (b *Backend) MemoryBytes() int64 { return b.engine.MemoryBytes() }
+
+// Close frees the model.
+func (b *Backend) Close() error { return b.engine.Close() }

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/image"
+	"github.com/salver-ml/salver/internal/npy"
+	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/spf13/cobra"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	engineFlags
+	inputs, shapes []string
+	output, labels string
+	random, json   bool
+	seed           uint64
+	recipe         image.Spec
+	scale, mean    string
+	std            string
+}
+
+func newRun(e *env) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run MODEL",
+		Short: "Run a model once on given inputs",
+		Long: `Runs MODEL once. Inputs are .npy, .npz and .pb (TensorProto) files or pictures (JPEG,
+PNG and others, turned upright by their EXIF data). A picture needs a recipe: flags, or a
+file beside the model (MODEL.yaml, preprocess.yaml or Hugging Face's
+preprocessor_config.json). The outputs are summarized, and written to DIR as OUTPUT.npy.`,
+		Example: `  salver run model.onnx --input x=x.npy --output out
+  salver run squeezenet.onnx --input cat.jpg --resize 256 --crop 224 --scale 1/255 \
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --color rgb --labels labels.txt`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, e, args[0]) },
+	}
+	f.add(c)
+	fl := c.Flags()
+	fl.StringArrayVar(&f.inputs, "input", nil, "NAME=FILE (.npy, .npz, .pb or a picture); NAME= may be left out for a single input")
+	fl.StringArrayVar(&f.shapes, "shape", nil, "NAME=1x3x224x224, for --random")
+	fl.BoolVar(&f.random, "random", false, "fill missing inputs with random numbers")
+	fl.Uint64Var(&f.seed, "seed", 0, "seed of --random")
+	fl.StringVar(&f.output, "output", "", "folder for the outputs, one OUTPUT.npy each")
+	fl.StringVar(&f.labels, "labels", "", "file with one label a line: print the five best")
+	fl.BoolVar(&f.json, "json", false, "print JSON")
+	fl.StringVar(&f.recipe.Resize, "resize", "", "pictures: WxH, N (shorter side) or letterbox:WxH")
+	fl.StringVar(&f.recipe.Filter, "filter", "", "pictures: bilinear, bicubic, lanczos, box, hamming or nearest, antialiased")
+	fl.StringVar(&f.recipe.Pad, "pad", "", "pictures: ground of letterbox, 0 to 255")
+	fl.StringVar(&f.recipe.Crop, "crop", "", "pictures: WxH or N, from the middle")
+	fl.StringVar(&f.recipe.Color, "color", "", "pictures: rgb, bgr or gray")
+	fl.StringVar(&f.scale, "scale", "", "pictures: factor of the bytes, e.g. 1/255")
+	fl.StringVar(&f.mean, "mean", "", "pictures: subtracted after scaling, one number or one a channel")
+	fl.StringVar(&f.std, "std", "", "pictures: divisor after that")
+	fl.StringVar(&f.recipe.Layout, "layout", "", "pictures: nchw or nhwc")
+	return c
+}
+
+func (f *runFlags) parseRecipe() error {
+	for _, n := range []struct {
+		flag, text string
+		to         *image.Numbers
+	}{{"scale", f.scale, &f.recipe.Scale}, {"mean", f.mean, &f.recipe.Mean}, {"std", f.std, &f.recipe.Std}} {
+		if n.text == "" {
+			continue
+		}
+		v, err := image.ParseNumbers(n.text)
+		if err != nil {
+			return misusef("--%s: %w", n.flag, err)
+		}
+		*n.to = v
+	}
+	return nil
+}
+
+func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
+	o, closePool, err := f.options()
+	if err != nil {
+		return err
+	}
+	defer closePool()
+	if err := f.parseRecipe(); err != nil {
+		return err
+	}
+	shapes, err := parseShapes(f.shapes)
+	if err != nil {
+		return err
+	}
+	eng, err := engine.Load(model, o)
+	if err != nil {
+		return err
+	}
+	defer eng.Close()
+	g := eng.Graph()
+	r := inputReader{model: model, graph: g, recipe: f.recipe}
+	in, err := r.read(f.inputs)
+	if err != nil {
+		return err
+	}
+	if f.random {
+		if in, err = randomInputs(g, in, shapes, f.seed); err != nil {
+			return err
+		}
+	}
+	for i, t := range in {
+		if t == nil {
+			return misusef("input %q %s is missing: give --input %s=FILE, or --random", g.Inputs[i].Name, g.Inputs[i].Type, g.Inputs[i].Name)
+		}
+	}
+	start := time.Now()
+	out, err := eng.Run(cmd.Context(), in)
+	if err != nil {
+		return err
+	}
+	took := time.Since(start)
+	if f.output != "" {
+		if err := writeOutputs(f.output, eng, out); err != nil {
+			return err
+		}
+	}
+	return f.report(e, eng, out, took)
+}
+
+// writeOutputs writes each output as NAME.npy; slashes in a name become underscores.
+func writeOutputs(dir string, eng *engine.Engine, out []*tensor.Tensor) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	written := map[string]string{}
+	for i, o := range eng.Graph().Outputs {
+		file := strings.NewReplacer("/", "_", `\`, "_").Replace(o.Name) + ".npy"
+		if other, twice := written[file]; twice {
+			return fmt.Errorf("outputs %q and %q would both be written to %s", other, o.Name, file)
+		}
+		written[file] = o.Name
+		if err := npy.WriteFile(filepath.Join(dir, file), out[i]); err != nil {
+			return fmt.Errorf("output %q: %w", o.Name, err)
+		}
+	}
+	return nil
+}
+
+// outputReport is one output in --json.
+type outputReport struct {
+	Name  string         `json:"name"`
+	DType string         `json:"dtype"`
+	Shape []int          `json:"shape"`
+	Top   *image.Ranking `json:"top,omitempty"`
+}
+
+func (f *runFlags) report(e *env, eng *engine.Engine, out []*tensor.Tensor, took time.Duration) error {
+	var labels []string
+	if f.labels != "" {
+		var err error
+		if labels, err = image.ReadLabels(f.labels); err != nil {
+			return err
+		}
+	}
+	var reports []outputReport
+	for i, o := range eng.Graph().Outputs {
+		r := outputReport{Name: o.Name, DType: out[i].DType.String(), Shape: out[i].Shape}
+		if labels != nil {
+			top, err := image.Top(out[i], labels, 5)
+			if err != nil {
+				return fmt.Errorf("output %q: %w", o.Name, err)
+			}
+			r.Top = &top
+		}
+		reports = append(reports, r)
+	}
+	if f.json {
+		return json.NewEncoder(e.out).Encode(map[string]any{"outputs": reports, "latency_ms": float64(took.Microseconds()) / 1e3})
+	}
+	for i, r := range reports {
+		fmt.Fprintf(e.out, "%s %s%s\n", r.Name, out[i], summary(out[i]))
+		if r.Top != nil {
+			if _, err := r.Top.WriteTo(e.out); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintf(e.out, "%.2f ms (the first run, which prepares kernels and memory)\n", float64(took.Microseconds())/1e3)
+	return nil
+}
+
+// summary shows a few values of a tensor.
+func summary(t *tensor.Tensor) string {
+	const most = 6
+	n := min(t.Len(), most)
+	vals := make([]string, 0, n+1)
+	for i := range n {
+		vals = append(vals, t.Text(i))
+	}
+	if t.Len() > most {
+		vals = append(vals, "…")
+	}
+	return " = " + strings.Join(vals, " ")
+}

@@ -1,0 +1,196 @@
+// Package salver runs trained neural networks: it reads ONNX models, optimizes
+// them for this machine, and computes their outputs.
+//
+//	m, err := salver.Open("model.onnx")
+//	out, err := m.Run(ctx, map[string]*salver.Tensor{"x": x})
+//
+// A Session is safe for concurrent use. The answer to a run does not depend on
+// what else runs, nor on the number of threads: it is the same to the last bit.
+package salver
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sort"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/provider"
+)
+
+// Session is a model that is ready to run.
+type Session struct {
+	engine  *engine.Engine
+	inputs  []Info
+	outputs []Info
+	index   map[string]int // of inputs by name
+	pool    *pool.Pool
+}
+
+// Info describes an input or output.
+type Info struct {
+	Name  string
+	DType DType
+	Shape []int    // -1 where a dimension is symbolic; nil if the rank is unknown
+	Dims  []string // the dimensions as the model names them, e.g. "batch"
+}
+
+// String writes e.g. `"image" float32[batch,1,28,28]`.
+func (i Info) String() string { return fmt.Sprintf("%q %s%v", i.Name, i.DType, i.Dims) }
+
+// Option configures Open.
+type Option func(*config)
+
+type config struct {
+	engine  engine.Options
+	threads int
+	ref     bool
+}
+
+// WithThreads sets how many threads one run may use; the default is one for
+// each CPU that the process may use.
+func WithThreads(n int) Option { return func(c *config) { c.threads = n } }
+
+// WithLevel sets the optimization level, 0 (none) to 3 (the default).
+func WithLevel(level int) Option { return func(c *config) { c.engine.Level = level } }
+
+// WithoutPasses switches optimization passes off by name.
+func WithoutPasses(names ...string) Option {
+	return func(c *config) { c.engine.Off = append(c.engine.Off, names...) }
+}
+
+// WithReference runs every operator on its reference implementation: slow, and
+// what the fast kernels are tested against.
+func WithReference() Option { return func(c *config) { c.ref = true } }
+
+// Open reads and prepares the model file at path. External data is read from
+// the same folder.
+func Open(path string, options ...Option) (*Session, error) {
+	return open(options, func(o engine.Options) (*engine.Engine, error) { return engine.Load(path, o) })
+}
+
+// OpenFS is Open from a file system, such as an embed.FS.
+func OpenFS(fsys fs.FS, path string, options ...Option) (*Session, error) {
+	return open(options, func(o engine.Options) (*engine.Engine, error) { return engine.LoadFS(fsys, path, o) })
+}
+
+// Parse is Open from memory. The bytes must not change while the session is used.
+func Parse(model []byte, options ...Option) (*Session, error) {
+	return open(options, func(o engine.Options) (*engine.Engine, error) { return engine.Parse(model, o) })
+}
+
+func open(options []Option, load func(engine.Options) (*engine.Engine, error)) (*Session, error) {
+	c := config{threads: cpu.Threads(), engine: engine.Options{Level: pass.MaxLevel}}
+	for _, o := range options {
+		o(&c)
+	}
+	if c.threads < 1 {
+		return nil, fmt.Errorf("salver: %d threads: expected at least 1", c.threads)
+	}
+	if c.ref {
+		c.engine.Provider = provider.Ref
+	}
+	p := pool.New(c.threads)
+	c.engine.Pool = p
+	e, err := load(c.engine)
+	if err != nil {
+		p.Close()
+		return nil, fmt.Errorf("salver: %w", err)
+	}
+	return newSession(e, p), nil
+}
+
+func newSession(e *engine.Engine, p *pool.Pool) *Session {
+	s := &Session{engine: e, pool: p, index: map[string]int{}}
+	for i, v := range e.Graph().Inputs {
+		s.inputs = append(s.inputs, infoOf(v.Name, v.Type))
+		s.index[v.Name] = i
+	}
+	for _, o := range e.Graph().Outputs {
+		s.outputs = append(s.outputs, infoOf(o.Name, o.Value.Type))
+	}
+	return s
+}
+
+func infoOf(name string, t ir.Type) Info {
+	info := Info{Name: name, DType: t.DType}
+	if t.Shape == nil {
+		return info
+	}
+	info.Shape, info.Dims = []int{}, []string{}
+	for _, d := range t.Shape {
+		n, ok := d.Int()
+		if !ok {
+			n = -1
+		}
+		info.Shape = append(info.Shape, n)
+		info.Dims = append(info.Dims, d.String())
+	}
+	return info
+}
+
+// Inputs describes the model's inputs in order.
+func (s *Session) Inputs() []Info { return slices.Clone(s.inputs) }
+
+// Outputs describes the model's outputs in order.
+func (s *Session) Outputs() []Info { return slices.Clone(s.outputs) }
+
+// Run computes all outputs. The inputs are not changed and not kept; the
+// outputs belong to the caller. Missing, unknown and wrongly shaped inputs are
+// errors that say what was expected and found.
+func (s *Session) Run(ctx context.Context, inputs map[string]*Tensor) (map[string]*Tensor, error) {
+	in, err := s.order(inputs)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.engine.Run(ctx, in)
+	if err != nil {
+		return nil, fmt.Errorf("salver: %w", err)
+	}
+	named := make(map[string]*Tensor, len(out))
+	for i, t := range out {
+		named[s.outputs[i].Name] = t
+	}
+	return named, nil
+}
+
+// order puts named inputs into the model's order.
+func (s *Session) order(inputs map[string]*Tensor) ([]*Tensor, error) {
+	in := make([]*Tensor, len(s.inputs))
+	var unknown []string
+	for name, t := range inputs {
+		i, ok := s.index[name]
+		if !ok {
+			unknown = append(unknown, name)
+			continue
+		}
+		in[i] = t
+	}
+	if len(unknown) > 0 {
+		sort.Strings(unknown)
+		return nil, fmt.Errorf("salver: the model has no input %q; its inputs are %v", unknown, s.inputs)
+	}
+	return in, nil
+}
+
+// RunInto is Run with inputs and outputs in the model's order. Where outputs[i]
+// is not nil it must have the result's type and shape and is written in place,
+// so that nothing is allocated; where it is nil it is set to a new tensor.
+func (s *Session) RunInto(ctx context.Context, inputs, outputs []*Tensor) error {
+	if err := s.engine.RunInto(ctx, inputs, outputs); err != nil {
+		return fmt.Errorf("salver: %w", err)
+	}
+	return nil
+}
+
+// Close frees the model. No run may be in progress.
+func (s *Session) Close() error {
+	err := s.engine.Close()
+	s.pool.Close()
+	return err
+}
