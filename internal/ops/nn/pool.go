@@ -174,12 +174,12 @@ func (p pooling) ref(c *op.Call) error {
 	if len(x.Shape) < 3 {
 		return fmt.Errorf("input X has shape %v, expected at least 3 dimensions", x.Shape)
 	}
-	dims, ends, err := w.Resolve(x.Shape[2:])
+	dims, err := w.Resolve(x.Shape[2:])
 	if err != nil {
 		return err
 	}
 	dimsOut := append([]int{x.Shape[0], x.Shape[1]}, spatial.Sizes(dims)...)
-	taps, padded := spatial.Taps(dims), paddedTaps(dims, ends)
+	taps, padded := spatial.Taps(dims), paddedTaps(dims)
 	area := tensor.Count(x.Shape[2:])
 	f := p.reduce(c.Node)
 	in := num.Floats(x)
@@ -213,13 +213,13 @@ func (p pooling) ref(c *op.Call) error {
 }
 
 // paddedTaps counts, for each output, the taps inside the input or its padding.
-func paddedTaps(dims []window.Dim, ends []int) []int {
+func paddedTaps(dims []window.Dim) []int {
 	counts := []int{1}
-	for i, d := range dims {
+	for _, d := range dims {
 		var next []int
 		for _, c := range counts {
 			for o := range d.Out {
-				next = append(next, c*d.TapsPadded(o, ends[i]))
+				next = append(next, c*d.Padded(o))
 			}
 		}
 		counts = next

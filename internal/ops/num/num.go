@@ -75,6 +75,9 @@ func values[T real](t *tensor.Tensor) []T {
 	case dtype.Bool:
 		return fromBools[T](tensor.Of[bool](t))
 	}
+	if isNarrow(t.DType) {
+		return narrowValues[T](t)
+	}
 	panic(fmt.Sprintf("num: %s has no real elements", t))
 }
 

@@ -66,7 +66,6 @@ func checkChannels(n *ir.Node, channels shape.Dim, w shape.Shape) error {
 type Geometry struct {
 	Batch, In, Out, Groups int // channels of input and output
 	Dims                   []window.Dim
-	Ends                   []int
 	Shape                  []int // of the output
 }
 
@@ -81,7 +80,7 @@ func Resolve(n *ir.Node, x, w []int) (*Geometry, error) {
 		return nil, err
 	}
 	g := &Geometry{Batch: x[0], In: x[1], Out: w[0], Groups: n.Int("group")}
-	g.Dims, g.Ends, err = win.Resolve(x[2:])
+	g.Dims, err = win.Resolve(x[2:])
 	g.Shape, _ = s.Ints()
 	return g, err
 }

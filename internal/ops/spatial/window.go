@@ -112,23 +112,18 @@ func (w Window) OutShape(in shape.Shape) (shape.Shape, error) {
 	return out, nil
 }
 
-// Resolve gives the geometry for an input's spatial sizes and the padding at
-// the ends.
-func (w Window) Resolve(in []int) (dims []window.Dim, ends []int, err error) {
+// Resolve gives the geometry for an input's spatial sizes.
+func (w Window) Resolve(in []int) (dims []window.Dim, err error) {
 	if len(in) != len(w.Kernel) {
-		return nil, nil, fmt.Errorf("the input has %d spatial dimensions %v, the window %v has %d", len(in), in, w.Kernel, len(w.Kernel))
+		return nil, fmt.Errorf("the input has %d spatial dimensions %v, the window %v has %d", len(in), in, w.Kernel, len(w.Kernel))
 	}
-	dims, ends = make([]window.Dim, len(in)), make([]int, len(in))
+	dims = make([]window.Dim, len(in))
 	for i, n := range in {
 		if dims[i], err = w.dim(i, n); err != nil {
-			return nil, nil, err
-		}
-		ends[i] = w.Pads[i+len(in)]
-		if w.same() {
-			ends[i] = max((dims[i].Out-1)*w.Stride[i]+w.extent(i)-n, 0) - dims[i].Begin
+			return nil, err
 		}
 	}
-	return dims, ends, nil
+	return dims, nil
 }
 
 func (w Window) dim(i, in int) (window.Dim, error) {
@@ -140,12 +135,13 @@ func (w Window) dim(i, in int) (window.Dim, error) {
 		if w.AutoPad == "SAME_LOWER" {
 			d.Begin = total - total/2
 		}
+		d.End = total - d.Begin
 		return d, nil
 	}
-	end := w.Pads[i+len(w.Kernel)]
-	d.Out = window.OutSize(in, d.Kernel, d.Stride, d.Dilation, d.Begin, end, w.Ceil)
+	d.End = w.Pads[i+len(w.Kernel)]
+	d.Out = window.OutSize(in, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End, w.Ceil)
 	if d.Out <= 0 {
-		return d, fmt.Errorf("spatial dimension %d is %d with padding %d+%d, smaller than the window's %d", i, in, d.Begin, end, w.extent(i))
+		return d, fmt.Errorf("spatial dimension %d is %d with padding %d+%d, smaller than the window's %d", i, in, d.Begin, d.End, w.extent(i))
 	}
 	return d, nil
 }
