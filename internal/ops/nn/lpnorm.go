@@ -1,0 +1,120 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func init() {
+	op.Register(op.Op{
+		Name: "LpNormalization", Versions: []int{1, 22}, Doc: "A line of zeros stays zeros.",
+		In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
+		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "p": op.Default(ir.Int(2))},
+		Infer: op.SameAsInput, Ref: lpNormRef, Flops: normFlops, InPlace: []int{0}, Rows: op.RowsExceptAxis("axis"),
+		Cases: func() []op.Case {
+			return []op.Case{
+				{Name: "l2", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4, 0, 0}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, .8, 0, 0}, 2, 2)}},
+				{Name: "l1", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 1, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"p": ir.Int(1), "axis": ir.Int(0)},
+					Out: []*tensor.Tensor{tensor.FromSlice([]float32{.75, -.5, .25, .5}, 2, 2)}},
+			}
+		},
+	})
+	op.Register(op.Op{
+		Name: "MeanVarianceNormalization", Versions: []int{9, 13},
+		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
+		Attrs: op.Attrs{"axes": op.Default(ir.Ints(0, 2, 3))},
+		Infer: op.SameAsInput, Ref: mvnRef, Flops: normFlops, InPlace: []int{0}, Rows: rowsMVN,
+		Cases: func() []op.Case {
+			return []op.Case{
+				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5, 9}, 1, 2, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 1, -1, 1}, 1, 2, 1, 2)}},
+				{Name: "rows", In: []*tensor.Tensor{ramp(3, 2, 5)}, Attrs: map[string]ir.Attr{"axes": ir.Ints(1, 2)}},
+			}
+		},
+	})
+}
+
+// alongAxes calls f with the elements along the given axes, for each place of
+// the others, and stores what f leaves.
+func alongAxes(v []float64, dims, axes []int, f func(line []float64)) {
+	strides := tensor.Strides(dims)
+	var in, inStrides, out, outStrides []int
+	for i, d := range dims {
+		if slices.Contains(axes, i) {
+			in, inStrides = append(in, d), append(inStrides, strides[i])
+		} else {
+			out, outStrides = append(out, d), append(outStrides, strides[i])
+		}
+	}
+	offsets := num.Index(in, inStrides)
+	line := make([]float64, len(offsets))
+	for _, at := range num.Index(out, outStrides) {
+		for k, o := range offsets {
+			line[k] = v[at+o]
+		}
+		f(line)
+		for k, o := range offsets {
+			v[at+o] = line[k]
+		}
+	}
+}
+
+func lpNormRef(c *op.Call) error {
+	x := c.In[0]
+	axis, err := op.Axis(c.Node.Int("axis"), len(x.Shape))
+	if err != nil {
+		return err
+	}
+	p := c.Node.Int("p")
+	if p != 1 && p != 2 {
+		return fmt.Errorf("p is %d, expected 1 or 2", p)
+	}
+	v := num.Floats(x)
+	alongAxes(v, x.Shape, []int{axis}, func(line []float64) {
+		if n := norm(line, float64(p)); n != 0 {
+			for i := range line {
+				line[i] /= n
+			}
+		}
+	})
+	num.SetFloats(c.Output(0, x.DType, x.Shape...), v)
+	return nil
+}
+
+// mvnEpsilon is added to the standard deviation, as the specification's
+// function body does.
+const mvnEpsilon = 1e-9
+
+func mvnRef(c *op.Call) error {
+	x := c.In[0]
+	axes, err := op.Axes(c.Node.Ints("axes"), len(x.Shape))
+	if err != nil {
+		return err
+	}
+	v := num.Floats(x)
+	alongAxes(v, x.Shape, axes, func(line []float64) {
+		mean := average(line, 0, false)
+		squares := 0.
+		for _, x := range line {
+			squares += (x - mean) * (x - mean) / float64(len(line))
+		}
+		for i := range line {
+			line[i] = (line[i] - mean) / (math.Sqrt(squares) + mvnEpsilon)
+		}
+	})
+	num.SetFloats(c.Output(0, x.DType, x.Shape...), v)
+	return nil
+}
+
+func rowsMVN(n *ir.Node, in []int) ([]int, bool) {
+	if n.In[0].Type.Shape == nil {
+		return nil, false
+	}
+	axes, err := op.Axes(n.Ints("axes"), len(n.In[0].Type.Shape))
+	return []int{in[0]}, err == nil && !slices.Contains(axes, in[0])
+}
