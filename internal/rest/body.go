@@ -55,14 +55,14 @@ func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header i
 	if r.ContentLength > limit {
 		return nil, errTooLarge(limit, fmt.Sprint(r.ContentLength))
 	}
-	c.timed = timedReader{r: r.Body, control: http.NewResponseController(w), timeout: h.opts.BodyTimeout}
+	c.timed = timedReader{r: r.Body, control: http.NewResponseController(w), timeout: h.opts.BodyTimeout, left: bodyPiece}
 	src, announced, err := c.decompress(r)
 	if err != nil {
 		return nil, err
 	}
 	b, err := c.readAll(src, announced, -header&(tensor.Align-1), limit)
-	c.timed.stop()
 	if err == nil {
+		c.timed.control.SetReadDeadline(time.Time{}) // the execution may take longer
 		return b, nil
 	}
 	if _, ok := err.(*readError); ok {
@@ -151,7 +151,7 @@ func (c *call) grow(lead, n, want int) []byte {
 	return c.buffer[lead : lead+want]
 }
 
-// timedReader gives each piece of a body its time.
+// timedReader gives each piece of a body its time; ServeHTTP has begun the first one's.
 type timedReader struct {
 	r       io.Reader
 	control *http.ResponseController
@@ -171,12 +171,4 @@ func (t *timedReader) Read(p []byte) (int, error) {
 		t.failed = true
 	}
 	return n, err
-}
-
-// stop ends the timing, so that it doesn't end the request's execution.
-func (t *timedReader) stop() {
-	if t.left != 0 {
-		t.control.SetReadDeadline(time.Time{})
-	}
-	t.r = nil
 }

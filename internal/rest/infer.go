@@ -29,7 +29,7 @@ type call struct {
 
 func (h *Handler) put(c *call) {
 	c.Reset(keepBuffer)
-	c.raw = tensor.Tensor{}
+	c.raw, c.timed = tensor.Tensor{}, timedReader{}
 	if len(c.buffer) > keepBuffer {
 		c.buffer = nil
 	}

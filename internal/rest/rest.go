@@ -89,6 +89,10 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(w, r)
+	if r.ContentLength != 0 {
+		// Also the HTTP server reads what a handler leaves of the body.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // unsupported only by recorders in tests
+	}
 	path := split(r.URL.Path)
 	rt, p, allow := match(r.Method, &path)
 	access := oip.Use
