@@ -22,6 +22,10 @@ func convFamily() {
 		for mr := 1; mr <= l.tileWidths[1]; mr++ {
 			l.reduce(depthwise, mr)
 		}
+		for _, name := range activations {
+			l.activate(name)
+		}
+		l.transpose()
 	}
 }
 

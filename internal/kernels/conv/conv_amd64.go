@@ -244,6 +244,31 @@ func depthwise512_13(t *byte)
 //go:noescape
 func depthwise512_14(t *byte)
 
+// applies LeakyRelu to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateLeakyRelu512(x *byte, n int, alpha float32)
+
+// applies HardSwish to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateHardSwish512(x *byte, n int, alpha float32)
+
+// applies Sigmoid to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateSigmoid512(x *byte, n int, alpha float32)
+
+// applies Silu to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateSilu512(x *byte, n int, alpha float32)
+
+// transposes n squares of 16×16 floats; strides and steps in bytes.
+//
+//go:noescape
+func transpose512(dst *byte, src *byte, dstStride int, srcStride int, dstStep int, srcStep int, n int)
+
 // adds up 1 output pixels of 1 blocks; t is a *tile.
 //
 //go:noescape
@@ -413,3 +438,28 @@ func depthwise256_11(t *byte)
 //
 //go:noescape
 func depthwise256_12(t *byte)
+
+// applies LeakyRelu to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateLeakyRelu256(x *byte, n int, alpha float32)
+
+// applies HardSwish to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateHardSwish256(x *byte, n int, alpha float32)
+
+// applies Sigmoid to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateSigmoid256(x *byte, n int, alpha float32)
+
+// applies Silu to n floats, a multiple of the vector's, in place.
+//
+//go:noescape
+func activateSilu256(x *byte, n int, alpha float32)
+
+// transposes n squares of 8×8 floats; strides and steps in bytes.
+//
+//go:noescape
+func transpose256(dst *byte, src *byte, dstStride int, srcStride int, dstStep int, srcStep int, n int)

@@ -11409,6 +11409,527 @@ store:
 	VZEROUPPER
 	RET
 
+// func activateLeakyRelu512(x *byte, n int, alpha float32)
+// Requires: AVX, AVX512F
+TEXT ·activateLeakyRelu512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+
+loop:
+	VMOVUPS   (AX), Z2
+	VMULPS    Z0, Z2, Z3
+	VCMPPS    $0x01, Z1, Z2, K1
+	VBLENDMPS Z3, Z2, K1, Z3
+	VMOVUPS   Z3, (AX)
+	ADDQ      $0x00000040, AX
+	SUBQ      $0x00000010, CX
+	JG        loop
+	VZEROUPPER
+	RET
+
+// func activateHardSwish512(x *byte, n int, alpha float32)
+// Requires: AVX, AVX512F
+TEXT ·activateHardSwish512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+
+loop:
+	VMOVUPS (AX), Z0
+	VMULPS  vector_3e2aaaab<>+0(SB), Z0, Z2
+	VADDPS  vector_3f000000<>+0(SB), Z2, Z2
+	VMAXPS  Z2, Z1, Z2
+	VMOVUPS vector_3f800000<>+0(SB), Z3
+	VMINPS  Z2, Z3, Z2
+	VMULPS  Z0, Z2, Z2
+	VMOVUPS Z2, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000010, CX
+	JG      loop
+	VZEROUPPER
+	RET
+
+DATA vector_3e2aaaab<>+0(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+4(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+8(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+12(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+16(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+20(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+24(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+28(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+32(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+36(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+40(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+44(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+48(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+52(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+56(SB)/4, $0x3e2aaaab
+DATA vector_3e2aaaab<>+60(SB)/4, $0x3e2aaaab
+GLOBL vector_3e2aaaab<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f000000<>+0(SB)/4, $0x3f000000
+DATA vector_3f000000<>+4(SB)/4, $0x3f000000
+DATA vector_3f000000<>+8(SB)/4, $0x3f000000
+DATA vector_3f000000<>+12(SB)/4, $0x3f000000
+DATA vector_3f000000<>+16(SB)/4, $0x3f000000
+DATA vector_3f000000<>+20(SB)/4, $0x3f000000
+DATA vector_3f000000<>+24(SB)/4, $0x3f000000
+DATA vector_3f000000<>+28(SB)/4, $0x3f000000
+DATA vector_3f000000<>+32(SB)/4, $0x3f000000
+DATA vector_3f000000<>+36(SB)/4, $0x3f000000
+DATA vector_3f000000<>+40(SB)/4, $0x3f000000
+DATA vector_3f000000<>+44(SB)/4, $0x3f000000
+DATA vector_3f000000<>+48(SB)/4, $0x3f000000
+DATA vector_3f000000<>+52(SB)/4, $0x3f000000
+DATA vector_3f000000<>+56(SB)/4, $0x3f000000
+DATA vector_3f000000<>+60(SB)/4, $0x3f000000
+GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f800000<>+0(SB)/4, $0x3f800000
+DATA vector_3f800000<>+4(SB)/4, $0x3f800000
+DATA vector_3f800000<>+8(SB)/4, $0x3f800000
+DATA vector_3f800000<>+12(SB)/4, $0x3f800000
+DATA vector_3f800000<>+16(SB)/4, $0x3f800000
+DATA vector_3f800000<>+20(SB)/4, $0x3f800000
+DATA vector_3f800000<>+24(SB)/4, $0x3f800000
+DATA vector_3f800000<>+28(SB)/4, $0x3f800000
+DATA vector_3f800000<>+32(SB)/4, $0x3f800000
+DATA vector_3f800000<>+36(SB)/4, $0x3f800000
+DATA vector_3f800000<>+40(SB)/4, $0x3f800000
+DATA vector_3f800000<>+44(SB)/4, $0x3f800000
+DATA vector_3f800000<>+48(SB)/4, $0x3f800000
+DATA vector_3f800000<>+52(SB)/4, $0x3f800000
+DATA vector_3f800000<>+56(SB)/4, $0x3f800000
+DATA vector_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
+
+// func activateSigmoid512(x *byte, n int, alpha float32)
+// Requires: AVX, AVX512F
+TEXT ·activateSigmoid512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+
+loop:
+	VMOVUPS      (AX), Z0
+	VMULPS       vector_bf800000<>+0(SB), Z0, Z0
+	VMOVUPS      vector_c2ae0000<>+0(SB), Z2
+	VMAXPS       Z0, Z2, Z0
+	VMOVUPS      vector_42b1999a<>+0(SB), Z2
+	VMINPS       Z0, Z2, Z0
+	VMULPS       vector_3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS  $0x00, Z1, Z1
+	VFNMADD231PS vector_3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS vector_b95e8083<>+0(SB), Z1, Z0
+	VMOVUPS      vector_39506967<>+0(SB), Z2
+	VFMADD213PS  vector_3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS  vector_3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS  vector_3f000000<>+0(SB), Z0, Z2
+	VFMADD213PS  vector_3f800000<>+0(SB), Z0, Z2
+	VFMADD213PS  vector_3f800000<>+0(SB), Z0, Z2
+	VSCALEFPS    Z1, Z2, Z2
+	VMOVUPS      vector_3f800000<>+0(SB), Z0
+	VADDPS       Z0, Z2, Z2
+	VDIVPS       Z2, Z0, Z2
+	VMOVUPS      Z2, (AX)
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000010, CX
+	JG           loop
+	VZEROUPPER
+	RET
+
+DATA vector_bf800000<>+0(SB)/4, $0xbf800000
+DATA vector_bf800000<>+4(SB)/4, $0xbf800000
+DATA vector_bf800000<>+8(SB)/4, $0xbf800000
+DATA vector_bf800000<>+12(SB)/4, $0xbf800000
+DATA vector_bf800000<>+16(SB)/4, $0xbf800000
+DATA vector_bf800000<>+20(SB)/4, $0xbf800000
+DATA vector_bf800000<>+24(SB)/4, $0xbf800000
+DATA vector_bf800000<>+28(SB)/4, $0xbf800000
+DATA vector_bf800000<>+32(SB)/4, $0xbf800000
+DATA vector_bf800000<>+36(SB)/4, $0xbf800000
+DATA vector_bf800000<>+40(SB)/4, $0xbf800000
+DATA vector_bf800000<>+44(SB)/4, $0xbf800000
+DATA vector_bf800000<>+48(SB)/4, $0xbf800000
+DATA vector_bf800000<>+52(SB)/4, $0xbf800000
+DATA vector_bf800000<>+56(SB)/4, $0xbf800000
+DATA vector_bf800000<>+60(SB)/4, $0xbf800000
+GLOBL vector_bf800000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_c2ae0000<>+0(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+4(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+8(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+12(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+16(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+20(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+24(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+28(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+32(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+36(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+40(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+44(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+48(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+52(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+56(SB)/4, $0xc2ae0000
+DATA vector_c2ae0000<>+60(SB)/4, $0xc2ae0000
+GLOBL vector_c2ae0000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_42b1999a<>+0(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+4(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+8(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+12(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+16(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+20(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+24(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+28(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+32(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+36(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+40(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+44(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+48(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+52(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+56(SB)/4, $0x42b1999a
+DATA vector_42b1999a<>+60(SB)/4, $0x42b1999a
+GLOBL vector_42b1999a<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA vector_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL vector_3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f318000<>+0(SB)/4, $0x3f318000
+DATA vector_3f318000<>+4(SB)/4, $0x3f318000
+DATA vector_3f318000<>+8(SB)/4, $0x3f318000
+DATA vector_3f318000<>+12(SB)/4, $0x3f318000
+DATA vector_3f318000<>+16(SB)/4, $0x3f318000
+DATA vector_3f318000<>+20(SB)/4, $0x3f318000
+DATA vector_3f318000<>+24(SB)/4, $0x3f318000
+DATA vector_3f318000<>+28(SB)/4, $0x3f318000
+DATA vector_3f318000<>+32(SB)/4, $0x3f318000
+DATA vector_3f318000<>+36(SB)/4, $0x3f318000
+DATA vector_3f318000<>+40(SB)/4, $0x3f318000
+DATA vector_3f318000<>+44(SB)/4, $0x3f318000
+DATA vector_3f318000<>+48(SB)/4, $0x3f318000
+DATA vector_3f318000<>+52(SB)/4, $0x3f318000
+DATA vector_3f318000<>+56(SB)/4, $0x3f318000
+DATA vector_3f318000<>+60(SB)/4, $0x3f318000
+GLOBL vector_3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_b95e8083<>+0(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+4(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+8(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+12(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+16(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+20(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+24(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+28(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+32(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+36(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+40(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+44(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+48(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+52(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+56(SB)/4, $0xb95e8083
+DATA vector_b95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL vector_b95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA vector_39506967<>+0(SB)/4, $0x39506967
+DATA vector_39506967<>+4(SB)/4, $0x39506967
+DATA vector_39506967<>+8(SB)/4, $0x39506967
+DATA vector_39506967<>+12(SB)/4, $0x39506967
+DATA vector_39506967<>+16(SB)/4, $0x39506967
+DATA vector_39506967<>+20(SB)/4, $0x39506967
+DATA vector_39506967<>+24(SB)/4, $0x39506967
+DATA vector_39506967<>+28(SB)/4, $0x39506967
+DATA vector_39506967<>+32(SB)/4, $0x39506967
+DATA vector_39506967<>+36(SB)/4, $0x39506967
+DATA vector_39506967<>+40(SB)/4, $0x39506967
+DATA vector_39506967<>+44(SB)/4, $0x39506967
+DATA vector_39506967<>+48(SB)/4, $0x39506967
+DATA vector_39506967<>+52(SB)/4, $0x39506967
+DATA vector_39506967<>+56(SB)/4, $0x39506967
+DATA vector_39506967<>+60(SB)/4, $0x39506967
+GLOBL vector_39506967<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3ab743ce<>+0(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+4(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+8(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+12(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+16(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+20(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+24(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+28(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+32(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+36(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+40(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+44(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+48(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+52(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+56(SB)/4, $0x3ab743ce
+DATA vector_3ab743ce<>+60(SB)/4, $0x3ab743ce
+GLOBL vector_3ab743ce<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3c088908<>+0(SB)/4, $0x3c088908
+DATA vector_3c088908<>+4(SB)/4, $0x3c088908
+DATA vector_3c088908<>+8(SB)/4, $0x3c088908
+DATA vector_3c088908<>+12(SB)/4, $0x3c088908
+DATA vector_3c088908<>+16(SB)/4, $0x3c088908
+DATA vector_3c088908<>+20(SB)/4, $0x3c088908
+DATA vector_3c088908<>+24(SB)/4, $0x3c088908
+DATA vector_3c088908<>+28(SB)/4, $0x3c088908
+DATA vector_3c088908<>+32(SB)/4, $0x3c088908
+DATA vector_3c088908<>+36(SB)/4, $0x3c088908
+DATA vector_3c088908<>+40(SB)/4, $0x3c088908
+DATA vector_3c088908<>+44(SB)/4, $0x3c088908
+DATA vector_3c088908<>+48(SB)/4, $0x3c088908
+DATA vector_3c088908<>+52(SB)/4, $0x3c088908
+DATA vector_3c088908<>+56(SB)/4, $0x3c088908
+DATA vector_3c088908<>+60(SB)/4, $0x3c088908
+GLOBL vector_3c088908<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
+DATA vector_3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
+GLOBL vector_3d2aa9c1<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
+DATA vector_3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
+GLOBL vector_3e2aaaaa<>(SB), RODATA|NOPTR, $64
+
+// func activateSilu512(x *byte, n int, alpha float32)
+// Requires: AVX, AVX512F
+TEXT ·activateSilu512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Z0
+	VPXORD       Z1, Z1, Z1
+
+loop:
+	VMOVUPS      (AX), Z0
+	VMULPS       vector_bf800000<>+0(SB), Z0, Z1
+	VMOVUPS      vector_c2ae0000<>+0(SB), Z3
+	VMAXPS       Z1, Z3, Z1
+	VMOVUPS      vector_42b1999a<>+0(SB), Z3
+	VMINPS       Z1, Z3, Z1
+	VMULPS       vector_3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS  $0x00, Z2, Z2
+	VFNMADD231PS vector_3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS vector_b95e8083<>+0(SB), Z2, Z1
+	VMOVUPS      vector_39506967<>+0(SB), Z3
+	VFMADD213PS  vector_3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS  vector_3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS  vector_3f000000<>+0(SB), Z1, Z3
+	VFMADD213PS  vector_3f800000<>+0(SB), Z1, Z3
+	VFMADD213PS  vector_3f800000<>+0(SB), Z1, Z3
+	VSCALEFPS    Z2, Z3, Z3
+	VMOVUPS      vector_3f800000<>+0(SB), Z1
+	VADDPS       Z1, Z3, Z3
+	VDIVPS       Z3, Z1, Z3
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000010, CX
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func transpose512(dst *byte, src *byte, dstStride int, srcStride int, dstStep int, srcStep int, n int)
+// Requires: AVX, AVX512F
+TEXT ·transpose512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dstStride+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ dstStep+32(FP), SI
+	MOVQ srcStep+40(FP), DI
+	MOVQ n+48(FP), R8
+
+loop:
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z0
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z1
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z2
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z3
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z4
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z5
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z6
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z7
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z8
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z9
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z10
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z11
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z12
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z13
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z14
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Z15
+	ADDQ       BX, R9
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z17
+	VUNPCKLPS  Z3, Z2, Z1
+	VUNPCKHPS  Z3, Z2, Z3
+	VUNPCKLPD  Z1, Z16, Z0
+	VUNPCKHPD  Z1, Z16, Z1
+	VUNPCKLPD  Z3, Z17, Z2
+	VUNPCKHPD  Z3, Z17, Z3
+	VUNPCKLPS  Z5, Z4, Z16
+	VUNPCKHPS  Z5, Z4, Z17
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z7
+	VUNPCKLPD  Z5, Z16, Z4
+	VUNPCKHPD  Z5, Z16, Z5
+	VUNPCKLPD  Z7, Z17, Z6
+	VUNPCKHPD  Z7, Z17, Z7
+	VUNPCKLPS  Z9, Z8, Z16
+	VUNPCKHPS  Z9, Z8, Z17
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z11
+	VUNPCKLPD  Z9, Z16, Z8
+	VUNPCKHPD  Z9, Z16, Z9
+	VUNPCKLPD  Z11, Z17, Z10
+	VUNPCKHPD  Z11, Z17, Z11
+	VUNPCKLPS  Z13, Z12, Z16
+	VUNPCKHPS  Z13, Z12, Z17
+	VUNPCKLPS  Z15, Z14, Z13
+	VUNPCKHPS  Z15, Z14, Z15
+	VUNPCKLPD  Z13, Z16, Z12
+	VUNPCKHPD  Z13, Z16, Z13
+	VUNPCKLPD  Z15, Z17, Z14
+	VUNPCKHPD  Z15, Z17, Z15
+	VSHUFF32X4 $0x88, Z4, Z0, Z16
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VSHUFF32X4 $0x88, Z12, Z8, Z4
+	VSHUFF32X4 $0xdd, Z12, Z8, Z8
+	VSHUFF32X4 $0x88, Z4, Z16, Z12
+	VSHUFF32X4 $0xdd, Z4, Z16, Z16
+	VSHUFF32X4 $0x88, Z8, Z0, Z4
+	VSHUFF32X4 $0xdd, Z8, Z0, Z0
+	VSHUFF32X4 $0x88, Z5, Z1, Z8
+	VSHUFF32X4 $0xdd, Z5, Z1, Z1
+	VSHUFF32X4 $0x88, Z13, Z9, Z5
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0x88, Z5, Z8, Z13
+	VSHUFF32X4 $0xdd, Z5, Z8, Z8
+	VSHUFF32X4 $0x88, Z9, Z1, Z5
+	VSHUFF32X4 $0xdd, Z9, Z1, Z1
+	VSHUFF32X4 $0x88, Z6, Z2, Z9
+	VSHUFF32X4 $0xdd, Z6, Z2, Z2
+	VSHUFF32X4 $0x88, Z14, Z10, Z6
+	VSHUFF32X4 $0xdd, Z14, Z10, Z10
+	VSHUFF32X4 $0x88, Z6, Z9, Z14
+	VSHUFF32X4 $0xdd, Z6, Z9, Z9
+	VSHUFF32X4 $0x88, Z10, Z2, Z6
+	VSHUFF32X4 $0xdd, Z10, Z2, Z2
+	VSHUFF32X4 $0x88, Z7, Z3, Z10
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0x88, Z15, Z11, Z7
+	VSHUFF32X4 $0xdd, Z15, Z11, Z11
+	VSHUFF32X4 $0x88, Z7, Z10, Z15
+	VSHUFF32X4 $0xdd, Z7, Z10, Z10
+	VSHUFF32X4 $0x88, Z11, Z3, Z7
+	VSHUFF32X4 $0xdd, Z11, Z3, Z3
+	MOVQ       AX, R9
+	VMOVUPS    Z12, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z13, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z14, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z15, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z4, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z5, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z6, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z7, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z16, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z8, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z9, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z10, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z0, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z1, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z2, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Z3, (R9)
+	ADDQ       DX, R9
+	ADDQ       DI, CX
+	ADDQ       SI, AX
+	DECQ       R8
+	JNE        loop
+	VZEROUPPER
+	RET
+
 // func tile256_1x1(t *byte)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tile256_1x1(SB), NOSPLIT, $40-8
@@ -17843,5 +18364,226 @@ store:
 	ADDQ    $0x00000020, 40(SP)
 	DECQ    32(SP)
 	JNE     channel
+	VZEROUPPER
+	RET
+
+// func activateLeakyRelu256(x *byte, n int, alpha float32)
+// Requires: AVX
+TEXT ·activateLeakyRelu256(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Y0
+	VXORPS       Y1, Y1, Y1
+
+loop:
+	VMOVUPS   (AX), Y2
+	VMULPS    Y0, Y2, Y3
+	VCMPPS    $0x01, Y1, Y2, Y4
+	VBLENDVPS Y4, Y3, Y2, Y3
+	VMOVUPS   Y3, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000008, CX
+	JG        loop
+	VZEROUPPER
+	RET
+
+// func activateHardSwish256(x *byte, n int, alpha float32)
+// Requires: AVX
+TEXT ·activateHardSwish256(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Y0
+	VXORPS       Y0, Y0, Y0
+
+loop:
+	VMOVUPS (AX), Y1
+	VMULPS  vector_3e2aaaab<>+0(SB), Y1, Y2
+	VADDPS  vector_3f000000<>+0(SB), Y2, Y2
+	VMAXPS  Y2, Y0, Y2
+	VMOVUPS vector_3f800000<>+0(SB), Y3
+	VMINPS  Y2, Y3, Y2
+	VMULPS  Y1, Y2, Y2
+	VMOVUPS Y2, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000008, CX
+	JG      loop
+	VZEROUPPER
+	RET
+
+// func activateSigmoid256(x *byte, n int, alpha float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·activateSigmoid256(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Y0
+	VXORPS       Y0, Y0, Y0
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMULPS       vector_bf800000<>+0(SB), Y0, Y0
+	VMOVUPS      vector_c2ae0000<>+0(SB), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMOVUPS      vector_42b1999a<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y0, Y1
+	VROUNDPS     $0x00, Y1, Y1
+	VFNMADD231PS vector_3f318000<>+0(SB), Y1, Y0
+	VFNMADD231PS vector_b95e8083<>+0(SB), Y1, Y0
+	VMOVUPS      vector_39506967<>+0(SB), Y2
+	VFMADD213PS  vector_3ab743ce<>+0(SB), Y0, Y2
+	VFMADD213PS  vector_3c088908<>+0(SB), Y0, Y2
+	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Y0, Y2
+	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Y0, Y2
+	VFMADD213PS  vector_3f000000<>+0(SB), Y0, Y2
+	VFMADD213PS  vector_3f800000<>+0(SB), Y0, Y2
+	VFMADD213PS  vector_3f800000<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y1, Y1
+	VPADDD       vector_0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      vector_3f800000<>+0(SB), Y0
+	VADDPS       Y0, Y2, Y2
+	VDIVPS       Y2, Y0, Y2
+	VMOVUPS      Y2, (AX)
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+	JG           loop
+	VZEROUPPER
+	RET
+
+DATA vector_0000007f<>+0(SB)/4, $0x0000007f
+DATA vector_0000007f<>+4(SB)/4, $0x0000007f
+DATA vector_0000007f<>+8(SB)/4, $0x0000007f
+DATA vector_0000007f<>+12(SB)/4, $0x0000007f
+DATA vector_0000007f<>+16(SB)/4, $0x0000007f
+DATA vector_0000007f<>+20(SB)/4, $0x0000007f
+DATA vector_0000007f<>+24(SB)/4, $0x0000007f
+DATA vector_0000007f<>+28(SB)/4, $0x0000007f
+DATA vector_0000007f<>+32(SB)/4, $0x0000007f
+DATA vector_0000007f<>+36(SB)/4, $0x0000007f
+DATA vector_0000007f<>+40(SB)/4, $0x0000007f
+DATA vector_0000007f<>+44(SB)/4, $0x0000007f
+DATA vector_0000007f<>+48(SB)/4, $0x0000007f
+DATA vector_0000007f<>+52(SB)/4, $0x0000007f
+DATA vector_0000007f<>+56(SB)/4, $0x0000007f
+DATA vector_0000007f<>+60(SB)/4, $0x0000007f
+GLOBL vector_0000007f<>(SB), RODATA|NOPTR, $64
+
+// func activateSilu256(x *byte, n int, alpha float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·activateSilu256(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS alpha+16(FP), Y0
+	VXORPS       Y0, Y0, Y0
+
+loop:
+	VMOVUPS      (AX), Y0
+	VMULPS       vector_bf800000<>+0(SB), Y0, Y1
+	VMOVUPS      vector_c2ae0000<>+0(SB), Y3
+	VMAXPS       Y1, Y3, Y1
+	VMOVUPS      vector_42b1999a<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VMULPS       vector_3fb8aa3b<>+0(SB), Y1, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFNMADD231PS vector_3f318000<>+0(SB), Y2, Y1
+	VFNMADD231PS vector_b95e8083<>+0(SB), Y2, Y1
+	VMOVUPS      vector_39506967<>+0(SB), Y3
+	VFMADD213PS  vector_3ab743ce<>+0(SB), Y1, Y3
+	VFMADD213PS  vector_3c088908<>+0(SB), Y1, Y3
+	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Y1, Y3
+	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Y1, Y3
+	VFMADD213PS  vector_3f000000<>+0(SB), Y1, Y3
+	VFMADD213PS  vector_3f800000<>+0(SB), Y1, Y3
+	VFMADD213PS  vector_3f800000<>+0(SB), Y1, Y3
+	VCVTPS2DQ    Y2, Y2
+	VPADDD       vector_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y3
+	VMOVUPS      vector_3f800000<>+0(SB), Y1
+	VADDPS       Y1, Y3, Y3
+	VDIVPS       Y3, Y1, Y3
+	VMULPS       Y0, Y3, Y3
+	VMOVUPS      Y3, (AX)
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+	JG           loop
+	VZEROUPPER
+	RET
+
+// func transpose256(dst *byte, src *byte, dstStride int, srcStride int, dstStep int, srcStep int, n int)
+// Requires: AVX
+TEXT ·transpose256(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ dstStride+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ dstStep+32(FP), SI
+	MOVQ srcStep+40(FP), DI
+	MOVQ n+48(FP), R8
+
+loop:
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y1
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y2
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y3
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y4
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y5
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y6
+	ADDQ       BX, R9
+	VMOVUPS    (R9), Y7
+	ADDQ       BX, R9
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y9
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y3
+	VUNPCKLPD  Y1, Y8, Y0
+	VUNPCKHPD  Y1, Y8, Y1
+	VUNPCKLPD  Y3, Y9, Y2
+	VUNPCKHPD  Y3, Y9, Y3
+	VUNPCKLPS  Y5, Y4, Y8
+	VUNPCKHPS  Y5, Y4, Y9
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y7
+	VUNPCKLPD  Y5, Y8, Y4
+	VUNPCKHPD  Y5, Y8, Y5
+	VUNPCKLPD  Y7, Y9, Y6
+	VUNPCKHPD  Y7, Y9, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y4
+	VPERM2F128 $0x20, Y5, Y1, Y0
+	VPERM2F128 $0x31, Y5, Y1, Y5
+	VPERM2F128 $0x20, Y6, Y2, Y1
+	VPERM2F128 $0x31, Y6, Y2, Y6
+	VPERM2F128 $0x20, Y7, Y3, Y2
+	VPERM2F128 $0x31, Y7, Y3, Y7
+	MOVQ       AX, R9
+	VMOVUPS    Y8, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y0, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y1, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y2, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y4, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y5, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y6, (R9)
+	ADDQ       DX, R9
+	VMOVUPS    Y7, (R9)
+	ADDQ       DX, R9
+	ADDQ       DI, CX
+	ADDQ       SI, AX
+	DECQ       R8
+	JNE        loop
 	VZEROUPPER
 	RET

@@ -66,14 +66,14 @@ func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool) []float32 {
 	out := product(plan.OutSpatial())
 	op.In = g.floats(plan.InSize(l.n))
 	if plan.Algorithm().InBlocked() {
-		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), plan.Block())
+		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), level)
 	} else {
 		copy(op.In, l.x)
 	}
 	if l.p.Residual {
 		op.Residual = g.floats(plan.OutSize(l.n))
 		if plan.Algorithm().OutBlocked() {
-			ToBlocked(op.Residual, l.residual, l.n, l.p.Out, out, plan.Block())
+			ToBlocked(op.Residual, l.residual, l.n, l.p.Out, out, level)
 		} else {
 			copy(op.Residual, l.residual)
 		}
@@ -83,7 +83,7 @@ func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool) []float32 {
 	}
 	got := make([]float32, len(l.want))
 	if plan.Algorithm().OutBlocked() {
-		FromBlocked(got, op.Out, l.n, l.p.Out, out, plan.Block())
+		FromBlocked(got, op.Out, l.n, l.p.Out, out, level)
 	} else {
 		copy(got, op.Out)
 	}
@@ -252,6 +252,68 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 	} {
 		if _, err := New(c.p, c.spatial, cpu.Generic); err == nil {
 			t.Errorf("%+v on %v: no error", c.p, c.spatial)
+		}
+	}
+}
+
+func TestReordersKeepEveryChannel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	for _, level := range cpu.Levels() {
+		b := Block(level)
+		for _, c := range []int{1, 3, 8, 16, 17, 48} {
+			for _, plane := range []int{1, 7, 16, 49, 1030} {
+				const n = 2
+				x := random(rng, n*c*plane)
+				g := newGuarded(t)
+				src, blocked, back := g.floats(len(x)), g.floats(BlockedLen(n, c, plane, b)), g.floats(len(x))
+				copy(src, x)
+				for i := range blocked {
+					blocked[i] = 9
+				}
+				ToBlocked(blocked, src, n, c, plane, level)
+				for i, v := range blocked {
+					image, channel := i/(blocks(c, b)*plane*b), i/(plane*b)%blocks(c, b)*b+i%b
+					want := float32(0)
+					if channel < c {
+						want = x[(image*c+channel)*plane+i/b%plane]
+					}
+					if v != want {
+						t.Fatalf("%v, %d channels of %d: place %d holds %g, want %g", level, c, plane, i, v, want)
+					}
+				}
+				FromBlocked(back, blocked, n, c, plane, level)
+				if at := firstDifference(x, back); at >= 0 {
+					t.Fatalf("%v, %d channels of %d: number %d doesn't come back", level, c, plane, at)
+				}
+				g.free()
+			}
+		}
+	}
+}
+
+func TestActivationsAgainstTheirDefinition(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	x := []float32{0, 1, -1, 0.5, -3, 3, 2.9999998, -3.0000002, 6, 20, -20, 88, -88, 1e-20, -1e-20, 1e30, -1e30, inf, -inf, nan, 100, -100, 87.5, -87.5}
+	for i := range 4000 {
+		x = append(x, float32(i-2000)/100)
+	}
+	for len(x)%maxBlock != 0 {
+		x = append(x, 0)
+	}
+	for _, level := range cpu.Levels() {
+		for kind := LeakyRelu; kind <= Silu; kind++ {
+			a := Activation{Kind: kind, Alpha: 0.3}
+			got := append([]float32(nil), x...)
+			tileSetFor(level).activate(kind, a.Alpha, got)
+			for i, v := range x {
+				want := float64(a.Apply(v))
+				switch d := math.Abs(float64(got[i]) - want); {
+				case math.IsNaN(want) != math.IsNaN(float64(got[i])):
+					t.Errorf("%v kind %d of %g is %g, want %g", level, kind, v, got[i], want)
+				case !(d <= 4e-7*math.Abs(want)+1e-36) && got[i] != a.Apply(v) && !math.IsNaN(want):
+					t.Errorf("%v kind %d of %g is %g, want %g", level, kind, v, got[i], want)
+				}
+			}
 		}
 	}
 }

@@ -30,7 +30,8 @@ var tiles512 = &tileSet{
 		{nil, tile512_4x1, tile512_4x2, tile512_4x3, tile512_4x4, tile512_4x5, tile512_4x6},
 	},
 	depthwise: []window.TileFunc{nil, depthwise512_1, depthwise512_2, depthwise512_3, depthwise512_4, depthwise512_5, depthwise512_6, depthwise512_7, depthwise512_8, depthwise512_9, depthwise512_10, depthwise512_11, depthwise512_12, depthwise512_13, depthwise512_14},
-	activate:  portableActivate,
+	activate:  activate512,
+	transpose: transpose512,
 }
 
 var tiles256 = &tileSet{
@@ -42,5 +43,27 @@ var tiles256 = &tileSet{
 		{nil, tile256_3x1, tile256_3x2, tile256_3x3, tile256_3x4},
 	},
 	depthwise: []window.TileFunc{nil, depthwise256_1, depthwise256_2, depthwise256_3, depthwise256_4, depthwise256_5, depthwise256_6, depthwise256_7, depthwise256_8, depthwise256_9, depthwise256_10, depthwise256_11, depthwise256_12},
-	activate:  portableActivate,
+	activate:  activate256,
+	transpose: transpose256,
+}
+
+func activate512(kind Kind, alpha float32, x []float32) {
+	activate([...]activateFunc{activateLeakyRelu512, activateHardSwish512, activateSigmoid512, activateSilu512}, kind, alpha, x)
+}
+
+func activate256(kind Kind, alpha float32, x []float32) {
+	activate([...]activateFunc{activateLeakyRelu256, activateHardSwish256, activateSigmoid256, activateSilu256}, kind, alpha, x)
+}
+
+type activateFunc func(x *byte, n int, alpha float32)
+
+// activate applies the kernel of a kind, the first of which is LeakyRelu, in
+// calls that stay short.
+func activate(kernels [4]activateFunc, kind Kind, alpha float32, x []float32) {
+	const most = 32 << 10
+	for len(x) > 0 {
+		n := min(len(x), most)
+		kernels[kind-LeakyRelu]((*byte)(window.At(x, 0)), n, alpha)
+		x = x[n:]
+	}
 }

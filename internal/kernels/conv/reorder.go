@@ -1,6 +1,49 @@
 package conv
 
-import "github.com/salver-ml/salver/internal/pool"
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/window"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// BlockedLen is the number of floats of a blocked activation: n·⌈c/block⌉·plane·block.
+func BlockedLen(n, c, plane, block int) int { return n * blocks(c, block) * plane * block }
+
+func blocks(c, block int) int { return (c + block - 1) / block }
+
+// Reorder converts activations between layouts, one run at a time; it is the
+// task of its run, with a chunk per image and channel block.
+type Reorder struct {
+	c, plane, block int
+	toBlocked       bool
+	squares         transposeFunc
+	plain, blocked  []float32
+}
+
+// transposeFunc transposes n squares of block×block floats; row strides of a
+// square and steps from one to the next are in bytes.
+type transposeFunc func(dst, src *byte, dstStride, srcStride, dstStep, srcStep, n int)
+
+// NewToBlocked converts plain [n, c, plane] to blocked [n, ⌈c/b⌉, plane, b],
+// where plane is the number of pixels and b is Block(level).
+func NewToBlocked(c, plane int, level cpu.Target) *Reorder {
+	return &Reorder{c: c, plane: plane, block: Block(level), toBlocked: true, squares: tileSetFor(level).transpose}
+}
+
+// NewFromBlocked converts blocked to plain and drops the padding channels.
+func NewFromBlocked(c, plane int, level cpu.Target) *Reorder {
+	return &Reorder{c: c, plane: plane, block: Block(level), squares: tileSetFor(level).transpose}
+}
+
+// ToBlocked converts on the calling thread.
+func ToBlocked(dst, src []float32, n, c, plane int, level cpu.Target) {
+	NewToBlocked(c, plane, level).Run(nil, n, dst, src)
+}
+
+// FromBlocked converts on the calling thread.
+func FromBlocked(dst, src []float32, n, c, plane int, level cpu.Target) {
+	NewFromBlocked(c, plane, level).Run(nil, n, dst, src)
+}
 
 // Run converts n images from src into dst.
 func (r *Reorder) Run(p *pool.Pool, n int, dst, src []float32) {
@@ -15,36 +58,59 @@ func (r *Reorder) Run(p *pool.Pool, n int, dst, src []float32) {
 // Do converts one channel block of one image.
 func (r *Reorder) Do(i int) {
 	per := blocks(r.c, r.block)
-	image, b := i/per, i%per
-	first := b * r.block
+	first := i % per * r.block
 	channels := min(r.block, r.c-first)
-	plain := r.plain[(image*r.c+first)*r.plane:][:channels*r.plane]
+	plain := r.plain[(i/per*r.c+first)*r.plane:][:channels*r.plane]
 	blocked := r.blocked[i*r.plane*r.block:][:r.plane*r.block]
+	done := 0
+	if channels == r.block && r.squares != nil {
+		done = r.whole(blocked, plain)
+	}
 	if r.toBlocked {
-		interleave(blocked, plain, channels, r.plane, r.block)
+		interleave(blocked, plain, channels, r.plane, r.block, done)
 	} else {
-		deinterleave(plain, blocked, channels, r.plane, r.block)
+		deinterleave(plain, blocked, channels, r.plane, r.block, done)
 	}
 }
 
-// interleave writes channel rows of plain as the columns of blocked, and zeros
-// beyond the channels.
-func interleave(blocked, plain []float32, channels, plane, block int) {
+// squaresPerCall keeps one call of a kernel short.
+const squaresPerCall = 512
+
+// whole converts as many pixels as fill squares, and gives their number.
+func (r *Reorder) whole(blocked, plain []float32) int {
+	row, vector := r.plane*4, r.block*4
+	total := r.plane / r.block
+	for at := 0; at < total; at += squaresPerCall {
+		n := min(squaresPerCall, total-at)
+		b := (*byte)(window.At(blocked, at*vector*r.block))
+		p := (*byte)(window.At(plain, at*vector))
+		if r.toBlocked {
+			r.squares(b, p, vector, row, vector*r.block, vector, n)
+		} else {
+			r.squares(p, b, row, vector, vector, vector*r.block, n)
+		}
+	}
+	return total * r.block
+}
+
+// interleave writes channel rows of plain as the columns of blocked, from a
+// pixel on, and zeros beyond the channels.
+func interleave(blocked, plain []float32, channels, plane, block, from int) {
 	if channels < block {
-		clear(blocked)
+		clear(blocked[from*block:])
 	}
 	for c := range channels {
-		for j, v := range plain[c*plane : (c+1)*plane] {
-			blocked[j*block+c] = v
+		for j, v := range plain[c*plane+from : (c+1)*plane] {
+			blocked[(from+j)*block+c] = v
 		}
 	}
 }
 
-func deinterleave(plain, blocked []float32, channels, plane, block int) {
+func deinterleave(plain, blocked []float32, channels, plane, block, from int) {
 	for c := range channels {
-		row := plain[c*plane : (c+1)*plane]
+		row := plain[c*plane+from : (c+1)*plane]
 		for j := range row {
-			row[j] = blocked[j*block+c]
+			row[j] = blocked[(from+j)*block+c]
 		}
 	}
 }

@@ -81,7 +81,7 @@ func run(t *testing.T, p Params, channels int, spatial []int, level cpu.Target, 
 	in, out := x, make([]float32, plan.OutSize(n))
 	if blocked {
 		in = make([]float32, plan.InSize(n))
-		conv.ToBlocked(in, x, n, channels, product(spatial), conv.Block(level))
+		conv.ToBlocked(in, x, n, channels, product(spatial), level)
 	}
 	if err := plan.NewRunner().Run(threads, n, in, out); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func run(t *testing.T, p Params, channels int, spatial []int, level cpu.Target, 
 		return out
 	}
 	plain := make([]float32, n*channels*product(plan.OutSpatial()))
-	conv.FromBlocked(plain, out, n, channels, product(plan.OutSpatial()), conv.Block(level))
+	conv.FromBlocked(plain, out, n, channels, product(plan.OutSpatial()), level)
 	return plain
 }
 

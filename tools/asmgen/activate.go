@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// activations of a finished piece of output, by the name of their kernel.
+var activations = []string{"LeakyRelu", "HardSwish", "Sigmoid", "Silu"}
+
+// activate writes y = f(x) in place over n floats, a multiple of the vector.
+func (l vectorLevel) activate(name string) {
+	TEXT(fmt.Sprintf("activate%s%s", name, l.suffix), NOSPLIT, "func(x *byte, n int, alpha float32)")
+	Doc("applies " + name + " to n floats, a multiple of the vector's, in place.")
+	Pragma("noescape")
+	p := Load(Param("x"), GP64())
+	n := Load(Param("n"), GP64())
+	alpha := l.vec()
+	a, err := Param("alpha").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VBROADCASTSS(a.Addr, alpha)
+	zero := l.zero()
+	Label("loop")
+	x := l.vec()
+	VMOVUPS(Mem{Base: p}, x)
+	var y reg.VecVirtual
+	switch name {
+	case "LeakyRelu":
+		y = l.leakyRelu(x, zero, alpha)
+	case "HardSwish":
+		y = l.hardSwish(x, zero)
+	case "Sigmoid":
+		y = l.sigmoid(x)
+	case "Silu":
+		y = l.sigmoid(x)
+		VMULPS(x, y, y)
+	}
+	VMOVUPS(y, Mem{Base: p})
+	ADDQ(U32(uint64(l.bytes)), p)
+	SUBQ(U32(uint64(l.bytes/4)), n)
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+func (l vectorLevel) zero() reg.VecVirtual {
+	z := l.vec()
+	if l.bytes == 64 {
+		VPXORD(z, z, z)
+	} else {
+		VXORPS(z, z, z)
+	}
+	return z
+}
+
+// leakyRelu is x where x isn't below 0, x·alpha elsewhere.
+func (l vectorLevel) leakyRelu(x, zero, alpha reg.VecVirtual) reg.VecVirtual {
+	const lessThan = 1
+	y := l.vec()
+	VMULPS(alpha, x, y)
+	if l.bytes == 64 {
+		k := K()
+		VCMPPS(Imm(lessThan), zero, x, k)
+		VBLENDMPS(y, x, k, y)
+		return y
+	}
+	m := l.vec()
+	VCMPPS(Imm(lessThan), zero, x, m)
+	VBLENDVPS(m, y, x, y)
+	return y
+}
+
+// hardSwish is x · clip(x/6 + 1/2, 0, 1). The second of the operands of VMAXPS
+// and VMINPS lets NaN through.
+func (l vectorLevel) hardSwish(x, zero reg.VecVirtual) reg.VecVirtual {
+	y, t := l.vec(), l.vec()
+	VMULPS(constant(1.0/6), x, y)
+	VADDPS(constant(0.5), y, y)
+	VMAXPS(y, zero, y)
+	VMOVUPS(constant(1), t)
+	VMINPS(y, t, y)
+	VMULPS(x, y, y)
+	return y
+}
+
+// sigmoid is 1/(1+exp(-x)), within 2 units in the last place where it is normal.
+func (l vectorLevel) sigmoid(x reg.VecVirtual) reg.VecVirtual {
+	// exp(t) = 2^n · exp(r), t = n·ln 2 + r; 2^n is normal, or infinite above 88.4.
+	t, n, p := l.vec(), l.vec(), l.vec()
+	VMULPS(constant(-1), x, t)
+	VMOVUPS(constant(-87), p)
+	VMAXPS(t, p, t)
+	VMOVUPS(constant(88.8), p)
+	VMINPS(t, p, t)
+	VMULPS(constant(math.Log2E), t, n)
+	if l.bytes == 64 {
+		VRNDSCALEPS(Imm(0), n, n)
+	} else {
+		VROUNDPS(Imm(0), n, n)
+	}
+	VFNMADD231PS(constant(0.693359375), n, t)
+	VFNMADD231PS(constant(-2.12194440e-4), n, t)
+	VMOVUPS(constant(1.9875691500e-4), p)
+	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1} {
+		VFMADD213PS(constant(c), t, p)
+	}
+	if l.bytes == 64 {
+		VSCALEFPS(n, p, p)
+	} else {
+		VCVTPS2DQ(n, n)
+		VPADDD(integer(127), n, n)
+		VPSLLD(Imm(23), n, n)
+		VMULPS(n, p, p)
+	}
+	one := l.vec()
+	VMOVUPS(constant(1), one)
+	VADDPS(one, p, p)
+	VDIVPS(p, one, p)
+	return p
+}
+
+// constants holds the vectors of equal numbers that have been written.
+var constants = map[uint32]Mem{}
+
+func constant(v float32) Mem { return integer(math.Float32bits(v)) }
+
+// integer gives a vector of 16 equal words in read-only memory.
+func integer(v uint32) Mem {
+	if m, ok := constants[v]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("vector_%08x", v), RODATA|NOPTR)
+	for i := range 16 {
+		DATA(i*4, U32(v))
+	}
+	constants[v] = m
+	return m
+}
