@@ -103,8 +103,7 @@ func (c *checker) entry(f *field, ft *fieldType, path string, values map[string]
 		c.failf(f.at, path, "expected an entry { key: … value: … }, found %q", f.text)
 		return
 	}
-	t := &messageType{name: "map entry", fields: []*fieldType{{name: "key", typ: ft.key}, {name: "value", typ: ft.typ}}}
-	e := c.message(f.msg, t, path+".")
+	e := c.message(f.msg, ft.entry(), path+".")
 	if e["key"] == nil {
 		c.failf(f.at, path, "the entry has no key")
 		return

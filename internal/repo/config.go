@@ -26,6 +26,9 @@ type Config struct {
 	// MaxBatchSizeSet tells an explicit max_batch_size from an absent one,
 	// which is completed from the model.
 	MaxBatchSizeSet bool `json:"-"`
+
+	// Labels are the class names of outputs, from the files that label_filename names.
+	Labels map[string][]string `json:"-"`
 }
 
 // Tensor describes one input or output. Dims has -1 for a dimension of any

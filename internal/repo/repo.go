@@ -42,9 +42,8 @@ type Repository struct {
 // Model is a model as found in a repository.
 type Model struct {
 	Name     string
-	Config   *Config             // as written; never nil
-	Versions []Version           // those that the version policy selects, ascending; never empty
-	Labels   map[string][]string // by output, from the files that label_filename names
+	Config   *Config   // as written; never nil
+	Versions []Version // those that the version policy selects, ascending; never empty
 }
 
 // Version is a version's model file.
@@ -135,7 +134,10 @@ func (r *Repository) Names() ([]string, error) {
 
 // Model reads one model. The error is a Problems with all that is wrong, or
 // wraps fs.ErrNotExist if there is no such model.
-func (r *Repository) Model(name string) (*Model, error) {
+func (r *Repository) Model(name string) (*Model, error) { return r.ModelWith(name, nil) }
+
+// ModelWith is Model with a configuration in place of the one in the model's folder, unless it is nil.
+func (r *Repository) ModelWith(name string, cfg *Config) (*Model, error) {
 	if err := CheckName(name); err != nil {
 		return nil, Problems{{Model: name, File: r.path, Message: err.Error()}}
 	}
@@ -143,7 +145,11 @@ func (r *Repository) Model(name string) (*Model, error) {
 		if name != r.fileName() {
 			return nil, fmt.Errorf("model %q: %w", name, fs.ErrNotExist)
 		}
-		return &Model{Name: name, Config: &Config{Name: name}, Versions: []Version{{1, r.path}}}, nil
+		if cfg == nil {
+			cfg = &Config{}
+		}
+		cfg.Name = name
+		return &Model{Name: name, Config: cfg, Versions: []Version{{1, r.path}}}, nil
 	}
 	root, err := os.OpenRoot(r.path)
 	if err != nil {
@@ -158,7 +164,11 @@ func (r *Repository) Model(name string) (*Model, error) {
 		return nil, fmt.Errorf("model %q is not a folder: %w", name, fs.ErrNotExist)
 	}
 	s := &scan{r: r, root: root, model: &Model{Name: name, Config: &Config{Name: name}}}
-	s.config()
+	if cfg == nil {
+		s.config()
+	} else {
+		s.use(cfg, "")
+	}
 	s.versions()
 	s.labels()
 	return s.model, s.problems.err()
@@ -228,11 +238,14 @@ func (s *scan) config() {
 		p.Model = s.model.Name
 		s.problems = append(s.problems, p)
 	}
-	if cfg == nil {
-		return
+	if cfg != nil {
+		s.use(cfg, ConfigFile)
 	}
+}
+
+func (s *scan) use(cfg *Config, file string) {
 	if cfg.Name != "" && cfg.Name != s.model.Name {
-		s.failf(ConfigFile, "name is %q, but the model's folder is called %q: they must be equal", cfg.Name, s.model.Name)
+		s.failf(file, "name is %q, but the model's folder is called %q: they must be equal", cfg.Name, s.model.Name)
 	}
 	cfg.Name = s.model.Name
 	s.model.Config = cfg
@@ -336,10 +349,10 @@ func (s *scan) labels() {
 			s.failf(o.LabelFilename, "labels of output %q: %v", o.Name, err)
 			continue
 		}
-		if s.model.Labels == nil {
-			s.model.Labels = map[string][]string{}
+		if s.model.Config.Labels == nil {
+			s.model.Config.Labels = map[string][]string{}
 		}
-		s.model.Labels[o.Name] = labels
+		s.model.Config.Labels[o.Name] = labels
 	}
 }
 

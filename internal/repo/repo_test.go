@@ -83,7 +83,7 @@ func TestModelsAndVersions(t *testing.T) {
 		}
 	}
 	m, _ := r.Model("named")
-	if p := filepath.Join(dir, "named/4/net.onnx"); m.Versions[0].Path != p || !slices.Equal(m.Labels["y"], []string{"cat", "dog"}) {
+	if p := filepath.Join(dir, "named/4/net.onnx"); m.Versions[0].Path != p || !slices.Equal(m.Config.Labels["y"], []string{"cat", "dog"}) {
 		t.Errorf("got %+v", m)
 	}
 	if _, err := r.Model("none"); !errors.Is(err, fs.ErrNotExist) {

@@ -86,6 +86,11 @@ func (m *messageType) field(name string) *fieldType {
 	return nil
 }
 
+// entry is the type of a map's entries.
+func (f *fieldType) entry() *messageType {
+	return &messageType{name: "map entry", fields: []*fieldType{{name: "key", typ: f.key}, {name: "value", typ: f.typ}}}
+}
+
 // unknown says that a name is not in a list, and which one may have been meant.
 func unknown(what, name string, known []string) string {
 	best, least := "", 3

@@ -24,8 +24,8 @@ const (
 
 // Options configure a Core. The zero value serves models that are registered.
 type Options struct {
-	Open         Opener   // loads model files; needed with Repositories
-	Repositories []string // model files or folders in Triton's layout
+	Open         Opener             // loads model files; needed with Repositories
+	Repositories []*repo.Repository // where models come from
 	Control      Control
 	LoadAtStart  []string // ControlExplicit: names, or "*" for all
 	LoadThreads  int      // models loaded at once; 0 means 2
@@ -45,9 +45,13 @@ type Core struct {
 	gate     gate                              // requests inside; shut at the end
 	stopping atomic.Bool                       // not ready any more
 	loaded   atomic.Bool                       // LoadAll has returned
+	refused  [len(kindNames)]atomic.Uint64     // requests that reached no model
 
-	mu     sync.Mutex                       // guards changes of models and the fields below
-	states map[string]map[string]IndexEntry // by name and version: what is not served and why
+	background sync.WaitGroup // models being closed
+	loading    sync.Map       // name → *sync.Mutex, held while it is loaded or unloaded
+
+	mu     sync.Mutex                       // guards changes of models, and states
+	states map[string]map[string]IndexEntry // by name and version: what is not served, and why
 }
 
 // model is what is served under one name.
@@ -88,14 +92,14 @@ func (c *Core) Register(name string, version int64, b Backend, cfg *repo.Config)
 	if err := repo.CheckName(name); err != nil {
 		return Errorf(InvalidArgument, "%w", err)
 	}
-	s, err := newServable(name, version, b, cfg, c)
-	if err != nil {
-		return err
-	}
 	if !c.gate.enter() {
 		return errDraining()
 	}
 	defer c.gate.leave()
+	s, err := newServable(context.Background(), name, version, b, cfg, c)
+	if err != nil {
+		return err
+	}
 	old := c.swap(name, func(vs []*servable) []*servable {
 		vs = slices.DeleteFunc(vs, func(o *servable) bool { return o.version == version })
 		return append(vs, s)
@@ -133,15 +137,17 @@ func (c *Core) swap(name string, change func([]*servable) []*servable) (gone []*
 func (c *Core) retire(gone []*servable) {
 	for _, s := range gone {
 		empty := s.gate.shut()
-		go func() {
+		c.background.Go(func() {
 			<-empty
 			c.closeServable(s)
-		}()
+		})
 	}
 }
 
 func (c *Core) closeServable(s *servable) {
 	s.close.Do(func() {
+		s.batcher.Close()
+		defer c.unloaded(s)
 		if err := s.backend.Close(); err != nil {
 			c.log.Error("closing a model", "model", s.name, "version", s.version, "error", err)
 		}
@@ -171,10 +177,10 @@ func (c *Core) errNoModel(name, version string) error {
 	defer c.mu.Unlock()
 	for v, e := range c.states[name] {
 		if (version == "" || version == v) && e.State != "" {
-			if e.State == StateUnavailable && e.Reason == "unloaded" {
+			if e.State == StateUnavailable && e.Reason == reasonUnloaded {
 				return Errorf(NotFound, "model %q is unloaded", name)
 			}
-			return Errorf(Unavailable, "model %q%s is not ready: %s%s", name, versionWords(v), e.State, reasonWords(e.Reason))
+			return Errorf(Unavailable, "model %q%s is not ready: its state is %s; the repository index says why", name, versionWords(v), e.State)
 		}
 	}
 	m := (*c.models.Load())[name]
@@ -189,13 +195,6 @@ func versionWords(v string) string {
 		return ""
 	}
 	return " version " + v
-}
-
-func reasonWords(r string) string {
-	if r == "" {
-		return ""
-	}
-	return ": " + r
 }
 
 func versionList(m *model) string {
@@ -218,7 +217,7 @@ func nameList(names []string) string {
 	return fmt.Sprintf("%q", names)
 }
 
-func errDraining() error {
+func errDraining() *Error {
 	return &Error{Kind: Unavailable, Message: "the server is shutting down"}
 }
 
@@ -226,16 +225,18 @@ func errDraining() error {
 func (c *Core) Live() bool { return !c.gate.isShut() }
 
 // Ready reports whether the server takes requests: it is not about to stop,
-// and every model that should be served is.
+// and every model that should be served is. A reload of a model that is served does not matter.
 func (c *Core) Ready() bool {
 	if c.stopping.Load() || !c.loaded.Load() {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, vs := range c.states {
+	models := *c.models.Load()
+	for name, vs := range c.states {
 		for _, e := range vs {
-			if e.State == StateLoading || e.State == StateUnavailable && e.Reason != "unloaded" {
+			waits := e.State == StateLoading || e.State == StateUnavailable && e.Reason != reasonUnloaded
+			if waits && models[name] == nil {
 				return false
 			}
 		}
@@ -294,7 +295,7 @@ func (c *Core) Labels(name, version, output string) ([]string, error) {
 		return nil, err
 	}
 	defer s.gate.leave()
-	return s.labels[output], nil
+	return s.config.Labels[output], nil
 }
 
 // Statistics are those of one version, of all versions of a model, or, with
@@ -346,6 +347,7 @@ func (c *Core) Shutdown(ctx context.Context) error {
 		}
 		c.closeServable(s)
 	}
+	c.background.Wait() // those that were replaced or unloaded: no request holds them any more
 	return nil
 }
 

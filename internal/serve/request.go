@@ -3,6 +3,7 @@ package serve
 import (
 	"time"
 
+	"github.com/salver-ml/salver/internal/batch"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -37,7 +38,12 @@ type Response struct {
 	Outputs []NamedTensor
 	Timing  Timing
 
-	release func()
+	servable *servable
+	call     *batch.Call
+	inputs   []*tensor.Tensor  // in the backend's order
+	wanted   []int             // positions of the outputs asked for; nil means all
+	inBuf    [4]*tensor.Tensor // backing of inputs and Outputs, for the usual model
+	outBuf   [2]NamedTensor
 }
 
 // Timing says where the time of a request went.
@@ -48,12 +54,16 @@ type Timing struct {
 }
 
 // Release ends the use of the outputs, and of the request's inputs, which they
-// may alias. Call it exactly once, when the outputs have been encoded.
+// may alias. Call it when the outputs have been encoded; a second call does nothing.
 func (r *Response) Release() {
-	if f := r.release; f != nil {
-		r.release = nil
-		f()
+	call, s := r.call, r.servable
+	if call == nil {
+		return
 	}
+	r.call, r.Outputs, r.inputs = nil, nil, nil
+	call.Release()
+	s.gate.leave()
+	s.core.gate.leave()
 }
 
 // ModelMetadata answers the protocol's model metadata call.

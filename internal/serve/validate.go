@@ -2,31 +2,71 @@ package serve
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// arrange checks a request against the model and orders its inputs as the
-// backend takes them. wanted has the positions of the outputs asked for. All
-// problems are named in one error.
-func (s *servable) arrange(r *Request) (inputs []*tensor.Tensor, wanted []int, err error) {
-	inputs = make([]*tensor.Tensor, len(s.inputs))
+// arrange checks a request against the model and puts its inputs into resp in
+// the backend's order, and the positions of the outputs asked for. All problems
+// are named in one error. rows is the number of rows that the request counts for.
+func (s *servable) arrange(r *Request, resp *Response) (rows int, e *Error) {
+	resp.inputs = resp.inBuf[:]
+	if len(s.inputs) > len(resp.inBuf) {
+		resp.inputs = make([]*tensor.Tensor, len(s.inputs))
+	}
+	resp.inputs = resp.inputs[:len(s.inputs)]
 	var bad problems
 	for i := range r.Inputs {
-		s.place(&r.Inputs[i], inputs, &bad)
+		s.place(&r.Inputs[i], resp.inputs, &bad)
 	}
 	for i := range s.inputs {
-		if inputs[i] == nil && !s.inputs[i].Optional {
+		if resp.inputs[i] == nil && !s.inputs[i].Optional {
 			bad.addf("input %q (%s) is missing", s.inputs[i].Name, &s.inputs[i])
 		}
 	}
-	wanted = s.wanted(r, &bad)
-	if len(bad) > 0 {
-		return nil, nil, Errorf(InvalidArgument, "model %q version %s: %s", s.name, s.versionText, strings.Join(bad, "; "))
+	resp.wanted = s.wanted(r, &bad)
+	if len(bad) == 0 {
+		rows = s.rows(resp.inputs, &bad)
 	}
-	return inputs, wanted, nil
+	if len(bad) > 0 {
+		return 0, Errorf(InvalidArgument, "model %q version %s: %s", s.name, s.versionText, strings.Join(bad, "; "))
+	}
+	for i, re := range s.inReshape {
+		if re != nil && resp.inputs[i] != nil {
+			resp.inputs[i], _ = re.apply(resp.inputs[i]) // checked above to be of the pattern
+		}
+	}
+	return rows, nil
+}
+
+// rows checks that all inputs have the same number of rows, and how many.
+func (s *servable) rows(inputs []*tensor.Tensor, bad *problems) int {
+	if s.config.MaxBatchSize == 0 {
+		return 1
+	}
+	first := -1
+	for i, t := range inputs {
+		switch {
+		case t == nil:
+		case first < 0:
+			first = i
+		case t.Shape[0] != inputs[first].Shape[0]:
+			bad.addf("input %q has %d rows and input %q has %d: expected the same batch dimension", s.inputs[first].Name, inputs[first].Shape[0], s.inputs[i].Name, t.Shape[0])
+		}
+	}
+	if first < 0 {
+		return 1
+	}
+	n := inputs[first].Shape[0]
+	if n == 0 {
+		bad.addf("input %q: the batch is empty: expected at least 1 row", s.inputs[first].Name)
+	} else if s.maxRows > 0 && n > s.maxRows {
+		bad.addf("input %q: expected at most %d rows (max_batch_size), found %d", s.inputs[first].Name, s.maxRows, n)
+	}
+	return n
 }
 
 type problems []string
@@ -50,6 +90,10 @@ func (s *servable) place(in *NamedTensor, inputs []*tensor.Tensor, bad *problems
 		return
 	case inputs[i] != nil:
 		bad.addf("input %q is given twice", in.Name)
+		return
+	}
+	if in.Tensor == nil {
+		bad.addf("input %q has no data", in.Name)
 		return
 	}
 	inputs[i] = in.Tensor
@@ -103,20 +147,21 @@ func elements(shape []int) (int, bool) {
 	return n, true
 }
 
+// wanted is nil if no outputs are named.
 func (s *servable) wanted(r *Request, bad *problems) []int {
 	if len(r.Outputs) == 0 {
-		all := make([]int, len(s.outputs))
-		for i := range all {
-			all[i] = i
-		}
-		return all
+		return nil
 	}
 	w := make([]int, 0, len(r.Outputs))
 	for _, name := range r.Outputs {
-		if i := find(s.outputs, name); i >= 0 {
-			w = append(w, i)
-		} else {
+		i := find(s.outputs, name)
+		switch {
+		case i < 0:
 			bad.addf("output %q is unknown; the model's outputs are %s", name, names(s.outputs))
+		case slices.Contains(w, i):
+			bad.addf("output %q is asked for twice", name)
+		default:
+			w = append(w, i)
 		}
 	}
 	return w
