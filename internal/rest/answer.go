@@ -31,7 +31,7 @@ func (c *call) answer(h *Handler, w http.ResponseWriter, r *http.Request, resp *
 	size := len(b)
 	if binary {
 		head["Content-Type"] = typeBinary
-		head.Set(headerLength, strconv.Itoa(len(b)))
+		head[headerLength] = c.lengthHeader(len(b))
 		size += c.binarySize(resp)
 	}
 	together := size <= oneWrite
@@ -48,12 +48,19 @@ func (c *call) answer(h *Handler, w http.ResponseWriter, r *http.Request, resp *
 			head.Set("Content-Length", strconv.Itoa(size))
 		}
 	}
-	t := timedWriter{w: out, h: h, to: w}
-	t.Write(b) // if it fails, the client is gone
-	if binary && !together {
-		c.writeBinary(&t, resp)
+	err = h.writeTimed(w, out, b)
+	if binary && !together && err == nil {
+		c.writeBinary(h, w, out, resp)
 	}
-	return nil
+	return nil // if writing failed, the client is gone
+}
+
+// lengthHeader is the value of a header; answers of one model mostly have the same.
+func (c *call) lengthHeader(n int) []string {
+	if c.length != n {
+		c.length, c.lengthText = n, []string{strconv.Itoa(n)}
+	}
+	return c.lengthText
 }
 
 // binarySize is the size of all binary outputs.
@@ -83,7 +90,7 @@ func (c *call) appendBinary(b []byte, resp *serve.Response) []byte {
 }
 
 // writeBinary writes the binary outputs from where they are.
-func (c *call) writeBinary(w io.Writer, resp *serve.Response) {
+func (c *call) writeBinary(h *Handler, w http.ResponseWriter, to io.Writer, resp *serve.Response) {
 	for i := range resp.Outputs {
 		if binary, _ := c.Wants(i); !binary {
 			continue
@@ -93,25 +100,8 @@ func (c *call) writeBinary(w io.Writer, resp *serve.Response) {
 		if t.DType == dtype.String {
 			data = oip.AppendStrings(nil, t.Strings)
 		}
-		if _, err := w.Write(data); err != nil {
+		if err := h.writeTimed(w, to, data); err != nil {
 			return
 		}
 	}
-}
-
-// timedWriter writes an answer in pieces that each have their time.
-type timedWriter struct {
-	w  io.Writer
-	h  *Handler
-	to http.ResponseWriter
-}
-
-func (t *timedWriter) Write(p []byte) (n int, err error) {
-	for err == nil && len(p) > 0 {
-		t.h.limitWrite(t.to)
-		var m int
-		m, err = t.w.Write(p[:min(len(p), writePiece)])
-		n, p = n+m, p[m:]
-	}
-	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/serve"
@@ -128,6 +129,8 @@ func BenchmarkHandler(b *testing.B) {
 
 type sink struct{ head http.Header }
 
-func (s *sink) Header() http.Header         { return s.head }
-func (s *sink) WriteHeader(int)             {}
-func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+func (s *sink) Header() http.Header              { return s.head }
+func (s *sink) WriteHeader(int)                  {}
+func (s *sink) Write(p []byte) (int, error)      { return len(p), nil }
+func (s *sink) SetReadDeadline(time.Time) error  { return nil }
+func (s *sink) SetWriteDeadline(time.Time) error { return nil }

@@ -55,14 +55,14 @@ func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header i
 	if r.ContentLength > limit {
 		return nil, errTooLarge(limit, fmt.Sprint(r.ContentLength))
 	}
-	c.timed = timedReader{r: r.Body, control: http.NewResponseController(w), timeout: h.opts.BodyTimeout, left: bodyPiece}
+	c.timed = timedReader{r: r.Body, of: w, timeout: h.opts.BodyTimeout, left: bodyPiece}
 	src, announced, err := c.decompress(r)
 	if err != nil {
 		return nil, err
 	}
 	b, err := c.readAll(src, announced, -header&(tensor.Align-1), limit)
 	if err == nil {
-		c.timed.control.SetReadDeadline(time.Time{}) // the execution may take longer
+		setReadDeadline(w, time.Time{}) // the execution may take longer
 		return b, nil
 	}
 	if _, ok := err.(*readError); ok {
@@ -149,26 +149,4 @@ func (c *call) grow(lead, n, want int) []byte {
 		c.buffer = next
 	}
 	return c.buffer[lead : lead+want]
-}
-
-// timedReader gives each piece of a body its time; ServeHTTP has begun the first one's.
-type timedReader struct {
-	r       io.Reader
-	control *http.ResponseController
-	timeout time.Duration
-	left    int  // of the current piece
-	failed  bool // an error came from the connection, not from its contents
-}
-
-func (t *timedReader) Read(p []byte) (int, error) {
-	if t.left <= 0 {
-		t.control.SetReadDeadline(time.Now().Add(t.timeout)) // unsupported only by recorders in tests
-		t.left = bodyPiece
-	}
-	n, err := t.r.Read(p)
-	t.left -= n
-	if err != nil && err != io.EOF {
-		t.failed = true
-	}
-	return n, err
 }

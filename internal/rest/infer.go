@@ -25,6 +25,9 @@ type call struct {
 	gzip   *gzip.Reader
 	raw    tensor.Tensor // the input of a raw binary request
 	out    []byte
+
+	length     int // of the JSON before the last binary outputs
+	lengthText []string
 }
 
 func (h *Handler) put(c *call) {

@@ -62,9 +62,3 @@ func (h *Handler) reply(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	w.Write(b) // an error means that the client is gone
 }
-
-// limitWrite bounds the time that a client may take to accept what is written
-// next. Each answer sets it, so none is cut off by that of an earlier one.
-func (h *Handler) limitWrite(w http.ResponseWriter) {
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.opts.WriteTimeout)) // unsupported only by recorders in tests
-}

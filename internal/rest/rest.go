@@ -91,7 +91,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(w, r)
 	if r.ContentLength != 0 {
 		// Also the HTTP server reads what a handler leaves of the body.
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.opts.BodyTimeout)) // unsupported only by recorders in tests
+		setReadDeadline(w, time.Now().Add(h.opts.BodyTimeout))
 	}
 	path := split(r.URL.Path)
 	rt, p, allow := match(r.Method, &path)

@@ -47,7 +47,7 @@ func failing(err error) *servetest.Backend {
 }
 
 func testCore(t *testing.T) *serve.Core {
-	core := serve.New(serve.Options{})
+	core := serve.New(serve.Options{Control: serve.ControlExplicit})
 	add := func(name string, b *servetest.Backend, cfg *repo.Config) {
 		if err := core.Register(name, 1, b, cfg); err != nil {
 			t.Fatal(err)
