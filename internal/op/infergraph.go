@@ -55,7 +55,7 @@ func Bind(g *ir.Graph, inputs []Fact) (Facts, error) {
 	for i, v := range g.Inputs {
 		facts[v] = inputs[i]
 	}
-	inf := inferrer{facts: facts, fold: true}
+	inf := inferrer{facts: facts}
 	if err := inf.graph(g); err != nil {
 		return nil, err
 	}
@@ -65,7 +65,6 @@ func Bind(g *ir.Graph, inputs []Fact) (Facts, error) {
 type inferrer struct {
 	facts    Facts
 	annotate bool // write results to the graph
-	fold     bool // compute small values from known ones
 }
 
 func (inf *inferrer) graph(g *ir.Graph) error {
@@ -89,9 +88,7 @@ func (inf *inferrer) node(n *ir.Node) error {
 	if err := o.Infer(c); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
-	if inf.fold {
-		inf.foldSmall(o, n, c)
-	}
+	inf.foldSmall(o, n, c)
 	for i, v := range n.Out {
 		if v == nil {
 			continue
@@ -138,7 +135,7 @@ func annotate(v *ir.Value, f Fact) error {
 // subgraph infers the body of a control-flow operator. Facts of the body's own
 // values are not kept: they may differ from run to run.
 func (inf *inferrer) subgraph(g *ir.Graph, in []Fact) ([]Fact, error) {
-	inner := inferrer{facts: maps.Clone(inf.facts), annotate: inf.annotate, fold: inf.fold}
+	inner := inferrer{facts: maps.Clone(inf.facts), annotate: inf.annotate}
 	for i, v := range g.Inputs {
 		f := FactOf(v)
 		if i < len(in) {

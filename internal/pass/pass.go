@@ -8,6 +8,8 @@ package pass
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/salver-ml/salver/internal/ir"
@@ -93,6 +95,9 @@ type runner struct {
 }
 
 func (r *runner) fresh(base string) string {
+	if stem, n, ok := cutLast(base, "."); ok && r.count[stem] > 0 && isNumber(n) {
+		base = stem // the successor of a name made here before
+	}
 	for {
 		name := base
 		if k := r.count[base]; k > 0 {
@@ -104,6 +109,19 @@ func (r *runner) fresh(base string) string {
 			return name
 		}
 	}
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
 }
 
 // maxRounds bounds the repetitions of the whole sequence; graphs settle in two

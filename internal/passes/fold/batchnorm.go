@@ -1,0 +1,202 @@
+package fold
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// BatchNorm folds a BatchNormalization into the convolution or matrix product
+// before it.
+var BatchNorm = pass.Pass{
+	Name: "fold-batchnorm", Level: 1, Portable: true,
+	Doc:     "Folds an inference-time BatchNormalization into the weights and bias of the Conv, ConvTranspose or Gemm that alone feeds it.",
+	Rewrite: batchNorm,
+}
+
+func batchNorm(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if !n.Is("BatchNormalization") || n.In[0] == nil || n.Bool("training_mode") {
+		return nil, nil
+	}
+	for _, v := range n.Out[1:] {
+		if v != nil {
+			c.Near(n, "it gives statistics too")
+			return nil, nil
+		}
+	}
+	scale, shift, ok := normAffine(n)
+	if !ok {
+		c.Near(n, "its parameters are no float32 constants")
+		return nil, nil
+	}
+	return foldAffine(c, n, n.In[0], scale, shift)
+}
+
+// normAffine gives the factor and the term by which an inference-time
+// BatchNormalization maps each channel.
+func normAffine(n *ir.Node) (scale, shift []float32, ok bool) {
+	var p [4][]float32 // scale, bias, mean, variance
+	for i := range p {
+		v := n.Input(1 + i)
+		if !v.IsConst() || v.Const.DType != dtype.Float32 {
+			return nil, nil, false
+		}
+		p[i] = tensor.Of[float32](v.Const)
+	}
+	eps := float64(n.Float("epsilon"))
+	scale, shift = make([]float32, len(p[0])), make([]float32, len(p[0]))
+	for i := range scale {
+		s := float64(p[0][i]) / math.Sqrt(float64(p[3][i])+eps)
+		scale[i] = float32(s)
+		shift[i] = float32(float64(p[1][i]) - float64(float64(p[2][i])*s))
+	}
+	return scale, shift, true
+}
+
+// Affine folds a multiplication or addition by one constant per channel into
+// the convolution before it.
+var Affine = pass.Pass{
+	Name: "fold-affine", Level: 1, Portable: true,
+	Doc:     "Folds Mul, Div, Add and Sub by a constant per channel into the weights and bias of the Conv or ConvTranspose that alone feeds it.",
+	Rewrite: affine,
+}
+
+func affine(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if n.Domain != "" || len(n.In) != 2 {
+		return nil, nil
+	}
+	x, k := n.In[0], n.In[1]
+	if x.IsConst() && (n.Op == "Add" || n.Op == "Mul") {
+		x, k = k, x
+	}
+	if x.IsConst() || !k.IsConst() || k.Const.DType != dtype.Float32 || x.Producer == nil || !(x.Producer.Is("Conv") || x.Producer.Is("ConvTranspose")) {
+		return nil, nil
+	}
+	if len(x.Type.Shape) < 3 {
+		return nil, nil
+	}
+	channels, ok := x.Type.Shape[1].Int()
+	if !ok {
+		return nil, nil
+	}
+	vals, ok := perChannel(k.Const, channels, len(x.Type.Shape))
+	if !ok {
+		return nil, nil
+	}
+	scale, shift := make([]float32, channels), make([]float32, channels)
+	for i := range channels {
+		scale[i] = 1
+		switch n.Op {
+		case "Mul":
+			scale[i] = vals[i]
+		case "Div":
+			scale[i] = 1 / vals[i]
+		case "Add":
+			shift[i] = vals[i]
+		case "Sub":
+			shift[i] = -vals[i]
+		default:
+			return nil, nil
+		}
+	}
+	return foldAffine(c, n, x, scale, shift)
+}
+
+// perChannel reads a constant that broadcasts over [N,C,…] as one value for
+// each channel.
+func perChannel(t *tensor.Tensor, channels, rank int) ([]float32, bool) {
+	vals := tensor.Of[float32](t)
+	switch {
+	case len(vals) == 1 && t.Rank() <= rank:
+		out := make([]float32, channels)
+		for i := range out {
+			out[i] = vals[0]
+		}
+		return out, true
+	case len(vals) != channels || t.Rank() > rank || t.Rank() < rank-1 || t.Shape[t.Rank()-rank+1] != channels:
+		return nil, false
+	}
+	return vals, true
+}
+
+// foldAffine replaces y = f(x)·scale + shift, where f is linear with constant
+// weights, by f with other weights and bias.
+func foldAffine(c *pass.Context, n *ir.Node, x *ir.Value, scale, shift []float32) (*ir.Patch, error) {
+	f := x.Producer
+	if f == nil || !(f.Is("Conv") || f.Is("ConvTranspose") || f.Is("Gemm")) {
+		return nil, nil
+	}
+	if len(x.Uses()) != 1 || x.IsOutput() {
+		c.Near(n, "the result of %s is read elsewhere too", f)
+		return nil, nil
+	}
+	w, bias := f.Input(1), f.Input(2)
+	if !w.IsConst() || w.Const.DType != dtype.Float32 || bias != nil && (!bias.IsConst() || bias.Const.DType != dtype.Float32) {
+		c.Near(n, "the weights of %s are no float32 constants", f)
+		return nil, nil
+	}
+	if f.Is("Gemm") && (f.Float("alpha") != 1 || f.Float("beta") != 1 || bias != nil && bias.Const.Len() != len(scale)) {
+		c.Near(n, "%s scales its operands", f)
+		return nil, nil
+	}
+	scaled, ok := scaleWeights(f, w.Const, scale)
+	if !ok {
+		return nil, nil
+	}
+	b := tensor.New(dtype.Float32, len(scale))
+	for i := range scale {
+		old := float32(0)
+		if bias != nil {
+			old = tensor.Of[float32](bias.Const)[i]
+		}
+		tensor.Of[float32](b)[i] = float32(old*scale[i]) + shift[i]
+	}
+	y := c.Value(n.Out[0].Name)
+	m := ir.NewNode("", f.Op, f.Opset, []*ir.Value{f.In[0], ir.NewConst(c.Name(w.Name), scaled), ir.NewConst(c.Name(f.Name+"_bias"), b)}, []*ir.Value{y}, f.Attrs)
+	m.Name = f.Name
+	return &ir.Patch{Reason: fmt.Sprintf("fold %s into %s", n, f), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
+}
+
+// scaleWeights multiplies the weights that lead to each output channel.
+func scaleWeights(f *ir.Node, w *tensor.Tensor, scale []float32) (*tensor.Tensor, bool) {
+	out := tensor.New(dtype.Float32, w.Shape...)
+	src, dst := tensor.Of[float32](w), tensor.Of[float32](out)
+	var channel func(i int) int
+	switch {
+	case f.Is("Conv"): // [M, C/group, …]
+		if w.Rank() < 3 || w.Shape[0] != len(scale) {
+			return nil, false
+		}
+		per := len(src) / max(w.Shape[0], 1)
+		channel = func(i int) int { return i / per }
+	case f.Is("ConvTranspose"): // [C, M/group, …]
+		group := f.Int("group")
+		if w.Rank() < 3 || group < 1 || w.Shape[1]*group != len(scale) || w.Shape[0]%group != 0 {
+			return nil, false
+		}
+		spatial := tensor.Count(w.Shape[2:])
+		perGroup := w.Shape[0] / group
+		channel = func(i int) int {
+			row := i / spatial
+			return row/w.Shape[1]/perGroup*w.Shape[1] + row%w.Shape[1]
+		}
+	case f.Bool("transB"): // [N, K]
+		if w.Rank() != 2 || w.Shape[0] != len(scale) {
+			return nil, false
+		}
+		channel = func(i int) int { return i / w.Shape[1] }
+	default: // [K, N]
+		if w.Rank() != 2 || w.Shape[1] != len(scale) {
+			return nil, false
+		}
+		channel = func(i int) int { return i % w.Shape[1] }
+	}
+	for i, v := range src {
+		dst[i] = v * scale[channel(i)]
+	}
+	return out, true
+}

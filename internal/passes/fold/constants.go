@@ -1,0 +1,122 @@
+// Package fold computes at load time what does not depend on the inputs, and
+// folds arithmetic on constants into the weights of its neighbours.
+package fold
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Constants replaces nodes whose inputs are all constants by their results.
+var Constants = pass.Pass{
+	Name: "fold-constants", Level: 1, Portable: true,
+	Doc:     "Computes nodes whose inputs are constants, unless the result would be much larger than what it is computed from.",
+	Rewrite: constants,
+}
+
+// maxGrowth bounds results: a folded node may not give more than this many
+// bytes beyond those of its inputs, so that a small file stays small in memory.
+const maxGrowth = 1 << 20
+
+func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	o := op.Of(n)
+	if o == nil || o.Random || len(n.Subgraphs()) > 0 {
+		return nil, nil
+	}
+	in := make([]*tensor.Tensor, len(n.In))
+	size := 0
+	for i, v := range n.In {
+		if v == nil {
+			continue
+		}
+		if v.Const == nil {
+			return nil, nil
+		}
+		in[i] = v.Const
+		size += len(v.Const.Data)
+	}
+	want := 0
+	for _, v := range n.Out {
+		if v != nil {
+			b, ok := bytesOf(v.Type)
+			if !ok {
+				c.Near(n, "the size of output %q is unknown", v.Name)
+				return nil, nil
+			}
+			want += b
+		}
+	}
+	if want > size+maxGrowth {
+		c.Near(n, "the result has %d bytes, its inputs only %d", want, size)
+		return nil, nil
+	}
+	call := &op.Call{Context: context.Background(), Node: n, In: in}
+	if err := o.Ref(call); err != nil {
+		return nil, err
+	}
+	p := &ir.Patch{Reason: fmt.Sprintf("compute %s", n)}
+	for i, v := range n.Out {
+		if v == nil {
+			continue
+		}
+		if i >= len(call.Out) || call.Out[i] == nil || call.Out[i].DType >= dtype.Sequence {
+			return nil, nil
+		}
+		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewConst(c.Name(v.Name), call.Out[i])})
+	}
+	if len(p.Replace) == 0 {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// bytesOf is the size of a value, if it is known.
+func bytesOf(t ir.Type) (int, bool) {
+	n, ok := t.Shape.Count().Int()
+	if t.Shape == nil || !ok || t.DType == dtype.Invalid || t.Elem != nil {
+		return 0, false
+	}
+	if t.DType == dtype.String {
+		return 16 * n, true
+	}
+	return t.DType.Bytes(n), true
+}
+
+// Shapes replaces integer values that follow from shapes alone by constants.
+var Shapes = pass.Pass{
+	Name: "fold-shapes", Level: 1, Portable: true,
+	Doc:     "Replaces shape arithmetic (Shape, Gather, Concat, …) whose result is known from fixed dimensions by a constant.",
+	Rewrite: shapes,
+}
+
+func shapes(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if len(n.Out) != 1 || n.Out[0] == nil || len(n.Out[0].Uses()) == 0 && !n.Out[0].IsOutput() {
+		return nil, nil
+	}
+	v := n.Out[0]
+	ints, known := shape.Shape(v.Content).Ints()
+	dims, fixed := v.Type.Shape.Ints()
+	if v.Content == nil || !known || !fixed || tensor.Count(dims) != len(ints) {
+		return nil, nil
+	}
+	t := tensor.New(v.Type.DType, dims...)
+	for i, x := range ints {
+		switch v.Type.DType {
+		case dtype.Int64:
+			tensor.Of[int64](t)[i] = int64(x)
+		case dtype.Int32:
+			tensor.Of[int32](t)[i] = int32(x)
+		default:
+			return nil, nil
+		}
+	}
+	return &ir.Patch{Reason: fmt.Sprintf("%s gives %v whatever the inputs", n, ints),
+		Replace: []ir.Replacement{{Old: v, New: ir.NewConst(c.Name(v.Name), t)}}}, nil
+}

@@ -1,0 +1,12 @@
+package fold
+
+import (
+	"testing"
+
+	"github.com/salver-ml/salver/internal/passes/passtest"
+)
+
+func TestConstants(t *testing.T) { passtest.Run(t, "constants", Constants) }
+func TestShapes(t *testing.T)    { passtest.Run(t, "shapes", Shapes) }
+func TestBatchNorm(t *testing.T) { passtest.Run(t, "batchnorm", BatchNorm) }
+func TestAffine(t *testing.T)    { passtest.Run(t, "affine", Affine) }
