@@ -1,0 +1,41 @@
+package tensorops
+
+import (
+	"math"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func init() {
+	types := op.Types{"T1": slices.Concat(op.Floats, op.Float8)}
+	boolean := func(c *op.Infer) error { c.Set(0, dtype.Bool, c.In[0].Shape); return nil }
+	op.Register(op.Op{
+		Name: "IsNaN", Versions: []int{9, 13, 20}, Doc: "true for NaN",
+		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
+		Infer: boolean, Rows: op.RowsBroadcast,
+		Ref: func(c *op.Call) error { return test(c, math.IsNaN) },
+	})
+	op.Register(op.Op{
+		Name: "IsInf", Versions: []int{10, 20}, Doc: "true for infinities, of either sign or of both",
+		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
+		Attrs: op.Attrs{"detect_negative": op.Default(ir.Int(1)), "detect_positive": op.Default(ir.Int(1))},
+		Infer: boolean, Rows: op.RowsBroadcast,
+		Ref: func(c *op.Call) error {
+			neg, pos := c.Node.Bool("detect_negative"), c.Node.Bool("detect_positive")
+			return test(c, func(x float64) bool { return neg && math.IsInf(x, -1) || pos && math.IsInf(x, 1) })
+		},
+	})
+}
+
+func test(c *op.Call, holds func(float64) bool) error {
+	x := c.In[0]
+	out := tensor.Of[bool](c.Output(0, dtype.Bool, x.Shape...))
+	for i, v := range floats(x) {
+		out[i] = holds(v)
+	}
+	return nil
+}

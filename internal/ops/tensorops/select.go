@@ -1,0 +1,213 @@
+package tensorops
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Operators that choose elements by a condition or a position.
+func init() {
+	op.Register(op.Op{
+		Name: "NonZero", Versions: []int{9, 13}, Doc: "the coordinates of the elements other than zero, one column each",
+		In: op.Ports("X:T"), Out: op.Ports("Y:int64"), Types: op.Types{"T": op.NumBool},
+		Infer: func(c *op.Infer) error {
+			rank := shape.Unknown()
+			if r, ok := c.In[0].Rank(); ok {
+				rank = shape.Const(r)
+			}
+			c.Set(0, dtype.Int64, shape.Shape{rank, shape.Unknown()})
+			return nil
+		},
+		Ref: nonZeroRef, Rows: noRows,
+	})
+	op.Register(op.Op{
+		Name: "Compress", Versions: []int{9, 11}, Doc: "the slices along an axis, or elements, whose condition is true",
+		In: op.Ports("input:T", "condition:bool"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"axis": op.Opt(ir.KindInt)},
+		Infer: compressInfer, Ref: compressRef,
+		Rows: sameAxis(func(n *ir.Node, axis int) bool { return !n.Has("axis") || attrAxis("axis")(n, axis) }),
+	})
+	op.Register(op.Op{
+		Name: "Trilu", Versions: []int{14}, Doc: "the upper or lower triangle of matrices, zero elsewhere",
+		In: op.Ports("input:T", "k:int64?"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"upper": op.Default(ir.Int(1))},
+		Infer: triluInfer, Ref: triluRef,
+		Rows: sameAxis(func(n *ir.Node, axis int) bool { return axis >= len(n.In[0].Type.Shape)-2 }),
+	})
+	op.Register(op.Op{
+		Name: "OneHot", Versions: []int{9, 11}, Doc: "a new dimension that is on at the index and off elsewhere",
+		In: op.Ports("indices:T1", "depth:T2", "values:T3"), Out: op.Ports("output:T3"),
+		Types: op.Types{"T1": op.Numeric, "T2": op.Numeric, "T3": op.AllTensors}, Attrs: op.Attrs{"axis": op.Default(ir.Int(-1))},
+		Infer: oneHotInfer, Ref: oneHotRef,
+		Rows: moveRows(func(n *ir.Node, axis int) int {
+			at, err := op.Axis(n.Int("axis"), len(n.In[0].Type.Shape)+1)
+			if err != nil {
+				return mixes
+			}
+			if axis >= at {
+				axis++
+			}
+			return axis
+		}),
+	})
+}
+
+func nonZeroRef(c *op.Call) error {
+	x := c.In[0]
+	var found []int
+	for i, v := range num.Floats(x) {
+		if v != 0 {
+			found = append(found, i)
+		}
+	}
+	out := tensor.Of[int64](c.Output(0, dtype.Int64, x.Rank(), len(found)))
+	for d, stride := range tensor.Strides(x.Shape) {
+		for k, i := range found {
+			out[d*len(found)+k] = int64(i / stride % x.Shape[d])
+		}
+	}
+	return nil
+}
+
+func compressInfer(c *op.Infer) error {
+	x := c.In[0]
+	if !c.Node.Has("axis") {
+		c.Set(0, x.DType, shape.Unknowns(1))
+		return nil
+	}
+	if x.Shape == nil {
+		c.Set(0, x.DType, nil)
+		return nil
+	}
+	axis, err := op.Axis(c.Node.Int("axis"), len(x.Shape))
+	if err != nil {
+		return err
+	}
+	s := slices.Clone(x.Shape)
+	s[axis] = shape.Unknown()
+	c.Set(0, x.DType, s)
+	return nil
+}
+
+func compressRef(c *op.Call) error {
+	x := c.In[0]
+	dims, axis := []int{x.Len()}, 0
+	if c.Node.Has("axis") {
+		var err error
+		if axis, err = op.Axis(c.Node.Int("axis"), x.Rank()); err != nil {
+			return err
+		}
+		dims = slices.Clone(x.Shape)
+	}
+	n, inner := dims[axis], tensor.Count(dims[axis+1:])
+	var keep []int
+	for i, on := range tensor.Of[bool](c.In[1]) {
+		if !on {
+			continue
+		}
+		if i >= n {
+			return fmt.Errorf("condition %d is true, expected at most %d conditions, the size of axis %d", i, n, axis)
+		}
+		keep = append(keep, i)
+	}
+	dims[axis] = len(keep)
+	out := c.Output(0, x.DType, dims...)
+	for o := range tensor.Count(dims[:axis]) {
+		for k, i := range keep {
+			out.CopyElements((o*len(keep)+k)*inner, x, (o*n+i)*inner, inner)
+		}
+	}
+	return nil
+}
+
+func triluInfer(c *op.Infer) error {
+	if r, ok := c.In[0].Rank(); ok && r < 2 {
+		return fmt.Errorf("input has shape %v, expected at least 2 dimensions", c.In[0].Shape)
+	}
+	return op.SameAsInput(c)
+}
+
+func triluRef(c *op.Call) error {
+	x := c.In[0]
+	if x.Rank() < 2 {
+		return fmt.Errorf("input has shape %v, expected at least 2 dimensions", x.Shape)
+	}
+	k := 0
+	if c.Input(1) != nil {
+		var err error
+		if k, err = oneInt(c, 1); err != nil {
+			return err
+		}
+	}
+	h, w := x.Shape[x.Rank()-2], x.Shape[x.Rank()-1]
+	out, zero := c.Output(0, x.DType, x.Shape...), tensor.New(x.DType, 1)
+	upper := c.Node.Bool("upper")
+	for i := range x.Len() {
+		above := i%w - i/w%h - k
+		if upper && above >= 0 || !upper && above <= 0 {
+			out.CopyElements(i, x, i, 1)
+		} else {
+			out.CopyElements(i, zero, 0, 1)
+		}
+	}
+	return nil
+}
+
+func oneHotInfer(c *op.Infer) error {
+	idx := c.In[0].Shape
+	c.Set(0, c.In[2].DType, nil)
+	if idx == nil {
+		return nil
+	}
+	axis, err := op.Axis(c.Node.Int("axis"), len(idx)+1)
+	if err != nil {
+		return err
+	}
+	depth := shape.Unknown()
+	if f := c.In[1]; f.Const != nil && f.Const.Len() == 1 {
+		depth = shape.Const(int(num.Floats(f.Const)[0]))
+	} else if d, ok := f.Dims(); ok && len(d) == 1 {
+		depth = d[0]
+	}
+	c.Set(0, c.In[2].DType, slices.Insert(slices.Clone(idx), axis, depth))
+	return nil
+}
+
+func oneHotRef(c *op.Call) error {
+	idx, values := c.In[0], c.In[2]
+	d, err := num.Scalar(c.In[1])
+	if err != nil {
+		return fmt.Errorf("depth: %w", err)
+	}
+	depth := int(d)
+	axis, err := op.Axis(c.Node.Int("axis"), idx.Rank()+1)
+	if err != nil {
+		return err
+	}
+	dims := slices.Insert(slices.Clone(idx.Shape), axis, depth)
+	switch {
+	case values.Len() != 2:
+		return fmt.Errorf("values: expected two elements, off and on, found %s", values)
+	case depth < 0:
+		return fmt.Errorf("depth is %d, expected at least 0", depth)
+	}
+	if err := checkSize(dims); err != nil {
+		return err
+	}
+	out := c.Output(0, values.DType, dims...)
+	out.Fill(values, 0)
+	inner := tensor.Count(idx.Shape[axis:])
+	for i, v := range num.Int64s(idx) {
+		at, err := element(int(v), depth)
+		if err != nil {
+			continue // out of range: all off
+		}
+		out.CopyElements((i/inner*depth+at)*inner+i%inner, values, 1, 1)
+	}
+	return nil
+}
