@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,12 +52,7 @@ func complete(name string, cfg *repo.Config, b Backend, d Defaults) (*completion
 		return nil, Errorf(InvalidArgument, "model %q: the configuration does not fit the model: %s", name, strings.Join(c.bad, "; "))
 	}
 	c.schedule()
-	if c.cfg.Platform == "" {
-		c.cfg.Platform = "onnxruntime_onnx"
-	}
-	if c.cfg.Backend == "" {
-		c.cfg.Backend = "onnxruntime"
-	}
+	c.rest()
 	return c, nil
 }
 
@@ -273,9 +269,27 @@ func (c *completion) schedule() {
 	if c.cfg.MaxBatchSize > 1 && c.cfg.DynamicBatching == nil {
 		c.cfg.DynamicBatching = &repo.DynamicBatching{}
 	}
-	for i := range c.cfg.Output {
-		if c.cfg.Output[i].Dims == nil {
-			c.cfg.Output[i].Dims = []int{}
+}
+
+// rest completes what is only to be told, so that clients find lists and not nulls in the JSON.
+func (c *completion) rest() {
+	cfg := c.cfg
+	cfg.Platform = cmp.Or(cfg.Platform, "onnxruntime_onnx")
+	cfg.Backend = cmp.Or(cfg.Backend, "onnxruntime")
+	if cfg.VersionPolicy == (repo.VersionPolicy{}) {
+		cfg.VersionPolicy.Latest = &repo.Latest{NumVersions: 1}
+	}
+	if cfg.Parameters == nil {
+		cfg.Parameters = map[string]repo.Parameter{}
+	}
+	if cfg.ModelWarmup == nil {
+		cfg.ModelWarmup = []repo.Warmup{}
+	}
+	for _, list := range [][]repo.Tensor{cfg.Input, cfg.Output} {
+		for i := range list {
+			if list[i].Dims == nil {
+				list[i].Dims = []int{}
+			}
 		}
 	}
 }
@@ -295,6 +309,9 @@ func (c *completion) batching() batch.Options {
 		return o
 	}
 	full := *d
+	if full.PreferredBatchSize == nil {
+		full.PreferredBatchSize = []int{}
+	}
 	c.cfg.DynamicBatching = &full
 	if o.MaxRows > 1 {
 		o.Preferred = d.PreferredBatchSize
