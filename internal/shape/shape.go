@@ -142,3 +142,12 @@ func (s Shape) String() string {
 	}
 	return "[" + strings.Join(parts, ",") + "]"
 }
+
+// Join puts known shapes one after another; the result is never nil.
+func Join(parts ...Shape) Shape {
+	s := Shape{}
+	for _, p := range parts {
+		s = append(s, p...)
+	}
+	return s
+}

@@ -30,7 +30,7 @@ func gatherInfer(c *op.Infer) error {
 	if err != nil {
 		return err
 	}
-	c.Set(0, x.DType, slices.Concat(x.Shape[:axis], idx.Shape, x.Shape[axis+1:]))
+	c.Set(0, x.DType, shape.Join(x.Shape[:axis], idx.Shape, x.Shape[axis+1:]))
 	elems, ok := content(x)
 	at, ok2 := idx.Ints()
 	if !ok || !ok2 || len(x.Shape) != 1 || len(idx.Shape) > 1 || len(at) > maxContent {

@@ -117,7 +117,7 @@ func gatherNDInfer(c *op.Infer) error {
 	if err := checkND(len(x), len(idx), depth, batch); err != nil {
 		return err
 	}
-	c.Set(0, c.In[0].DType, slices.Concat(shape.Shape{}, idx[:len(idx)-1], x[batch+depth:]))
+	c.Set(0, c.In[0].DType, shape.Join(idx[:len(idx)-1], x[batch+depth:]))
 	return nil
 }
 
