@@ -46,14 +46,35 @@ func random(rng *rand.Rand, n int) []float32 {
 	return x
 }
 
-// run computes the layer with the kernels of a level on buffers that end at an
-// unreadable page, and gives the plain output.
+// planned is what a Plan and a TransposePlan have in common.
+type planned interface {
+	Algorithm() Algorithm
+	OutSpatial() []int
+	InSize(n int) int
+	OutSize(n int) int
+	PackedSize() int
+	ScratchSize(threads int) int
+	Pack(dst, weights, bias []float32) error
+	run(p *pool.Pool, op Operands) error
+}
+
+type ordinary struct{ *Plan }
+
+func (o ordinary) run(p *pool.Pool, op Operands) error { return o.NewRunner().Run(p, op) }
+
+// run computes the layer with the kernels of a level and gives the plain output.
 func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool) []float32 {
 	t.Helper()
 	plan, err := New(l.p, l.spatial, level)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l.compute(t, ordinary{plan}, level, p)
+}
+
+// compute runs a plan on buffers that end at an unreadable page.
+func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Pool) []float32 {
+	t.Helper()
 	g := newGuarded(t)
 	defer g.free()
 	op := Operands{N: l.n, Weights: g.floats(plan.PackedSize()), Out: g.floats(plan.OutSize(l.n)), Scratch: g.floats(plan.ScratchSize(p.Threads()))}
@@ -78,7 +99,11 @@ func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool) []float32 {
 			copy(op.Residual, l.residual)
 		}
 	}
-	if err := plan.NewRunner().Run(p, op); err != nil {
+	if l.n == 2 && l.p.Residual { // in place
+		copy(op.Out, op.Residual)
+		op.Residual = op.Out
+	}
+	if err := plan.run(p, op); err != nil {
 		t.Fatal(err)
 	}
 	got := make([]float32, len(l.want))

@@ -68,6 +68,7 @@ func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scrat
 	pl := r.plan
 	g := pl.groupsOf[c.Group]
 	grid := pl.grid
+	grid.OutPx = pl.block * 4
 	grid.OutRow = (a.C1 - a.C0) * grid.OutPx
 	piece := (a.R1 - a.R0) * grid.OutRow
 	clamp := t.Clamp
@@ -77,16 +78,15 @@ func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scrat
 	plane := grid.H.In * grid.InRow
 	image := (c.Image*pl.p.Groups + g.group) * pl.inBlocks * t.InBlock
 	p := window.Planes{Out: window.At(scratch, 0)}
-	for k := k0; k < max(k1, k0+1); k++ {
-		p.In = window.At(r.op.In, image)
-		if k1 > k0 {
-			p.In = window.At(r.op.In, image+(pl.depth.First(c.Depth)+k*pl.depth.Dilation)*plane)
-		} else {
-			t.Blocks = 0
-		}
+	in := image + pl.depth.First(c.Depth)*plane
+	if k0 == k1 { // wholly in the padding: the bias alone
+		t.Blocks, k0, k1, in = 0, 0, 1, image
+	}
+	for k := k0; k < k1; k++ {
+		p.In = window.At(r.op.In, in+k*pl.depth.Dilation*plane*min(t.Blocks, 1))
 		p.Weights = window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut+k*pl.inBlocks*grid.H.Kernel*grid.TapRow)
 		t.Clamp = 0
-		if k >= k1-1 && !pl.p.Residual {
+		if k == k1-1 && !pl.p.Residual {
 			t.Clamp = clamp
 		}
 		grid.Sweep(t, pl.set.tiles[g.n], a, p)
@@ -107,24 +107,34 @@ func (r *Runner) writePlain(c window.Chunk, g blockGroup, block int, a window.Ar
 	pl := r.plan
 	perGroup := pl.p.Out / pl.p.Groups
 	first := (block - g.group*pl.outBlocks) * pl.block // channel in the group
-	pixels := len(piece) / pl.block
-	plane := pl.grid.H.Out * pl.grid.W.Out
+	d, h, w := pl.places[0], pl.places[1], pl.places[2]
+	cols := a.C1 - a.C0
 	for l := range min(pl.block, perGroup-first) {
-		channel := (c.Image*pl.p.Out + g.group*perGroup + first + l) * pl.depth.Out
-		at := (channel+c.Depth)*plane + a.R0*pl.grid.W.Out + a.C0
-		out := r.op.Out[at : at+pixels]
-		for j := range out {
-			out[j] = piece[j*pl.block+l]
+		channel := c.Image*pl.p.Out + g.group*perGroup + first + l
+		plane := (channel*d.size + d.first + c.Depth*d.step) * h.size
+		for y := a.R0; y < a.R1; y++ {
+			at := (plane+h.first+y*h.step)*w.size + w.first + a.C0*w.step
+			r.writeRow(at, w.step, cols, piece[(y-a.R0)*cols*pl.block+l:])
 		}
+	}
+}
+
+// writeRow writes every block-th number of piece to n places of the output,
+// step apart.
+func (r *Runner) writeRow(at, step, n int, piece []float32) {
+	pl := r.plan
+	out := r.op.Out[at : at+(n-1)*step+1]
+	if !pl.p.Residual && !pl.p.Act.after() {
+		for j := range n {
+			out[j*step] = piece[j*pl.block]
+		}
+		return
+	}
+	for j := range n {
+		v := piece[j*pl.block]
 		if pl.p.Residual {
-			for j, v := range r.op.Residual[at : at+pixels] {
-				out[j] += v
-			}
+			v += r.op.Residual[at+j*step]
 		}
-		if pl.p.Residual || pl.p.Act.after() {
-			for j, v := range out {
-				out[j] = pl.p.Act.Apply(v)
-			}
-		}
+		out[j*step] = pl.p.Act.Apply(v)
 	}
 }

@@ -13,10 +13,12 @@ type Plan struct {
 	algorithm Algorithm
 	set       *tileSet
 	block     int
-	dims      []window.Dim
 	in, out   []int // spatial sizes
 	depth     window.Dim
 	grid      window.Grid
+	places    [3]place // of the outputs along depth, height and width
+	outPlane  int      // bytes from one blocked output plane to the next
+	origin    int      // bytes from a blocked output plane to its first output
 
 	inBlocks   int // per group (plain input: channels)
 	outBlocks  int // per group
@@ -42,13 +44,25 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	pl := &Plan{
-		p: p, algorithm: Choose(p, level), set: tileSetFor(level), block: Block(level),
-		dims: dims, in: spatial, out: outSizes(dims),
+	return newPlan(p, Choose(p, level), dims, level, nil)
+}
+
+// place says where the outputs along a dimension are in the output tensor.
+type place struct{ size, first, step int }
+
+// newPlan prepares an algorithm. Without places the outputs fill the tensor.
+func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places []place) (*Plan, error) {
+	if len(dims) > 3 {
+		return nil, fmt.Errorf("conv: %d spatial dimensions, at most 3 are supported", len(dims))
 	}
-	if err := pl.setGrid(); err != nil {
-		return nil, err
+	pl := &Plan{p: p, algorithm: a, set: tileSetFor(level), block: Block(level)}
+	for i, d := range dims {
+		if len(places) < len(dims) {
+			places = append(places, place{d.Out, 0, 1})
+		}
+		pl.in, pl.out = append(pl.in, d.In), append(pl.out, places[i].size)
 	}
+	pl.setGrid(dims, places)
 	pl.packed = newPacking(p, pl.algorithm, pl.block)
 	pl.weightsOut = pl.packed.perOut * 4
 	if pl.algorithm != Depthwise {
@@ -59,24 +73,22 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 }
 
 // setGrid lays the planes out. Missing dimensions are in front, of size 1.
-func (pl *Plan) setGrid() error {
-	d := pl.dims
-	if len(d) > 3 {
-		return fmt.Errorf("conv: %d spatial dimensions, at most 3 are supported", len(d))
-	}
+func (pl *Plan) setGrid(d []window.Dim, places []place) {
 	one := window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
 	for len(d) < 3 {
-		d = append([]window.Dim{one}, d...)
+		d, places = append([]window.Dim{one}, d...), append([]place{{1, 0, 1}}, places...)
 	}
+	pl.places = [3]place(places)
 	h, w := d[1], d[2]
 	if pl.algorithm == Pointwise { // one long row
 		w.In *= h.In
 		w.Out = w.In
 		h = one
+		pl.places[1], pl.places[2] = place{1, 0, 1}, place{w.In, 0, 1}
 	}
 	pl.depth = d[0]
 	g := window.NewGrid(h, w)
-	g.InPx, g.OutPx = pl.block*4, pl.block*4
+	g.InPx = pl.block * 4
 	g.CI = pl.block
 	pl.inBlocks = blocks(pl.p.In/pl.p.Groups, pl.block)
 	if !pl.algorithm.InBlocked() {
@@ -88,11 +100,14 @@ func (pl *Plan) setGrid() error {
 		g.CI = 1
 	}
 	pl.outBlocks = blocks(pl.p.Out/pl.p.Groups, pl.block)
-	g.InRow, g.OutRow = w.In*g.InPx, w.Out*g.OutPx
+	g.InRow = w.In * g.InPx
+	row := pl.places[2].size * pl.block * 4
+	g.OutPx, g.OutRow = pl.places[2].step*pl.block*4, pl.places[1].step*row
+	pl.outPlane = pl.places[1].size * row
+	pl.origin = pl.places[1].first*row + pl.places[2].first*pl.block*4
 	g.Tap = max(g.CI, 1) * pl.block * 4
 	g.TapRow = w.Kernel * g.Tap
 	pl.grid = g
-	return nil
 }
 
 // groupBlocks cuts the output blocks into runs for the kernels that the cost
@@ -232,5 +247,6 @@ func (pl *Plan) OutSize(n int) int {
 // FLOPs counts a multiplication and an addition for every tap, those in the
 // padding included, as benchmarks do.
 func (pl *Plan) FLOPs(n int) int {
-	return 2 * n * pl.p.Out * product(pl.out) * (pl.p.In / pl.p.Groups) * product(pl.p.Kernel)
+	outputs := pl.depth.Out * pl.grid.H.Out * pl.grid.W.Out
+	return 2 * n * pl.p.Out * outputs * (pl.p.In / pl.p.Groups) * product(pl.p.Kernel)
 }

@@ -73,3 +73,60 @@ func (w *walk) visit(d, tap, at int, f func(tap, at int)) {
 		w.visit(d+1, tap*dim.Kernel+k, at*dim.In+dim.First(w.pos[d])+k*dim.Dilation, f)
 	}
 }
+
+// ReferenceTranspose computes a transposed convolution in plain layout; see
+// Reference. Weights are [In, Out/Groups, kernel…].
+func ReferenceTranspose(p TransposeParams, spatial []int, n int, x, w, bias, residual, out []float32) error {
+	p, err := p.normalize()
+	if err != nil {
+		return err
+	}
+	size, err := p.OutSpatial(spatial)
+	if err != nil {
+		return err
+	}
+	inSize, outSize, taps := product(spatial), product(size), product(p.Kernel)
+	cg, og := p.In/p.Groups, p.Out/p.Groups
+	sums := make([]float64, outSize)
+	for i := range n {
+		for o := range p.Out {
+			clear(sums)
+			for c := range cg {
+				from := o/og*cg + c
+				for j := range inSize {
+					for tap := range taps {
+						if at, ok := p.target(spatial, size, j, tap); ok {
+							sums[at] += float64(x[(i*p.In+from)*inSize+j]) * float64(w[(from*og+o%og)*taps+tap])
+						}
+					}
+				}
+			}
+			for j, s := range sums {
+				if bias != nil {
+					s += float64(bias[o])
+				}
+				v, at := float32(s), (i*p.Out+o)*outSize+j
+				if residual != nil {
+					v += residual[at]
+				}
+				out[at] = p.Act.Apply(v)
+			}
+		}
+	}
+	return nil
+}
+
+// target is the output that input position j reaches through a tap, if any.
+func (p TransposeParams) target(in, out []int, j, tap int) (at int, ok bool) {
+	scale := 1
+	for d := len(in) - 1; d >= 0; d-- {
+		o := j%in[d]*p.Stride[d] + tap%p.Kernel[d]*p.Dilation[d] - p.Pads[d]
+		if o < 0 || o >= out[d] {
+			return 0, false
+		}
+		at += o * scale
+		scale *= out[d]
+		j, tap = j/in[d], tap/p.Kernel[d]
+	}
+	return at, true
+}

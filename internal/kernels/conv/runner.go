@@ -97,10 +97,9 @@ func (r *Runner) Do(i int) {
 func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	pl := r.plan
 	g := pl.groupsOf[c.Group]
-	outPlane := pl.grid.H.Out * pl.grid.OutRow
-	out := (c.Image*pl.packed.allOut()+g.first)*outPlane + pl.grid.Offset(c.Area)
+	out := (c.Image*pl.packed.allOut()+g.first)*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
 	pl.setBlocks(t, g, r.op.Weights)
-	t.OutBlock = outPlane
+	t.OutBlock = pl.outPlane
 	p := window.Planes{
 		In:      window.At(r.op.In, (c.Image*pl.p.Groups+g.group)*pl.inBlocks*t.InBlock),
 		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut),
@@ -111,7 +110,7 @@ func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	}
 	pl.grid.Sweep(t, pl.set.tiles[g.n], c.Area, p)
 	for j := range g.n {
-		r.activate(out+j*outPlane, c.Area)
+		r.activate(out+j*pl.outPlane, c.Area)
 	}
 }
 
@@ -126,14 +125,14 @@ func (pl *Plan) setBlocks(t *window.Tile, g blockGroup, weights []float32) {
 // depthwise computes a chunk of some channel blocks.
 func (r *Runner) depthwise(t *window.Tile, c window.Chunk) {
 	pl := r.plan
-	inPlane, outPlane := pl.grid.H.In*pl.grid.InRow, pl.grid.H.Out*pl.grid.OutRow
+	inPlane := pl.grid.H.In * pl.grid.InRow
 	first := c.Group * pl.channelRun
 	t.Blocks = 1
 	t.Channels = min(pl.channelRun, pl.packed.outBlocks-first)
-	t.InBlock, t.OutBlock, t.WeightsOut = inPlane, outPlane, pl.weightsOut
+	t.InBlock, t.OutBlock, t.WeightsOut = inPlane, pl.outPlane, pl.weightsOut
 	t.Bias = window.At(r.op.Weights, first*pl.block*4)
 	plane := c.Image*pl.packed.outBlocks + first
-	out := plane*outPlane + pl.grid.Offset(c.Area)
+	out := plane*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
 	p := window.Planes{
 		In:      window.At(r.op.In, plane*inPlane),
 		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+first*pl.weightsOut),
@@ -144,7 +143,7 @@ func (r *Runner) depthwise(t *window.Tile, c window.Chunk) {
 	}
 	pl.grid.Sweep(t, pl.set.depthwise, c.Area, p)
 	for j := range t.Channels {
-		r.activate(out+j*outPlane, c.Area)
+		r.activate(out+j*pl.outPlane, c.Area)
 	}
 }
 

@@ -1,0 +1,90 @@
+package conv
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+func TestTransposeAgainstReference(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	ps := pools(t)
+	for done := 0; done < 200; {
+		p, spatial := randomLayer(rng)
+		tp := TransposeParams{Params: p}
+		for i := range p.Kernel {
+			spatial[i] = 1 + spatial[i]/2
+			tp.OutputPadding = append(tp.OutputPadding, rng.IntN(max(p.Stride[i], p.Dilation[i])))
+		}
+		out, err := tp.OutSpatial(spatial)
+		if err != nil || product(out) > 3000 {
+			continue
+		}
+		done++
+		testTranspose(t, rng, ps, tp, spatial, out, 1+rng.IntN(2))
+	}
+}
+
+func testTranspose(t *testing.T, rng *rand.Rand, ps []*pool.Pool, p TransposeParams, spatial, out []int, n int) {
+	t.Helper()
+	l := &layer{p: p.Params, spatial: spatial, n: n}
+	l.x = random(rng, n*p.In*product(spatial))
+	l.w = random(rng, p.In*(p.Out/p.Groups)*product(p.Kernel))
+	l.bias = random(rng, p.Out)
+	if p.Residual {
+		l.residual = random(rng, n*p.Out*product(out))
+	}
+	l.want = make([]float32, n*p.Out*product(out))
+	if err := ReferenceTranspose(p, spatial, n, l.x, l.w, l.bias, l.residual, l.want); err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range cpu.Levels() {
+		for _, threads := range ps {
+			plan, err := NewTranspose(p, spatial, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := l.compute(t, transposed{plan}, level, threads)
+			if err := l.differ(got); err != nil {
+				t.Fatalf("%v %v: transposed %v, output padding %v: %v", level, plan.Algorithm(), l, p.OutputPadding, err)
+			}
+		}
+	}
+}
+
+// transposed makes a TransposePlan look like a Plan to layer.compute.
+type transposed struct{ *TransposePlan }
+
+func (t transposed) run(p *pool.Pool, op Operands) error { return t.NewRunner().Run(p, op) }
+
+func TestTransposeKnownValues(t *testing.T) {
+	p := TransposeParams{Params: Params{In: 1, Out: 1, Kernel: []int{3}, Stride: []int{2}}}
+	out := make([]float32, 7)
+	if err := ReferenceTranspose(p, []int{3}, 1, []float32{1, 2, 3}, []float32{1, 10, 100}, nil, nil, out); err != nil {
+		t.Fatal(err)
+	}
+	for i, w := range []float32{1, 10, 102, 20, 203, 30, 300} {
+		if out[i] != w {
+			t.Errorf("output %d is %g, want %g", i, out[i], w)
+		}
+	}
+}
+
+func BenchmarkTranspose(b *testing.B) {
+	p := TransposeParams{Params: Params{In: 128, Out: 64, Kernel: []int{4, 4}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}}}
+	plan, err := NewTranspose(p, []int{28, 28}, cpu.Level())
+	if err != nil {
+		b.Fatal(err)
+	}
+	op := Operands{N: 1, In: make([]float32, plan.InSize(1)), Weights: make([]float32, plan.PackedSize()),
+		Out: make([]float32, plan.OutSize(1)), Scratch: make([]float32, plan.ScratchSize(1))}
+	r := plan.NewRunner()
+	for b.Loop() {
+		if err := r.Run(nil, op); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(plan.FLOPs(1))/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GF")
+}
