@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -81,7 +82,7 @@ func (inf *inferrer) node(n *ir.Node) error {
 	if o == nil {
 		return unknown(n)
 	}
-	c := &Infer{Node: n, In: make([]Fact, len(n.In)), Out: make([]Fact, len(n.Out)), Subgraph: inf.subgraph}
+	c := &Infer{Node: n, In: make([]Fact, len(n.In)), Out: make([]Fact, len(n.Out)), Subgraph: inf.bodies()}
 	for i, v := range n.In {
 		c.In[i] = inf.facts.Get(v)
 	}
@@ -130,6 +131,32 @@ func annotate(v *ir.Value, f Fact) error {
 	}
 	v.Type, v.Content = t, f.Content
 	return nil
+}
+
+// bodies gives a node's Infer.Subgraph. A body that is inferred again, as a loop
+// needs whose shapes change, must not keep what the first time wrote to it.
+func (inf *inferrer) bodies() func(*ir.Graph, []Fact) ([]Fact, error) {
+	var seen []*ir.Graph
+	return func(g *ir.Graph, in []Fact) ([]Fact, error) {
+		if inf.annotate && slices.Contains(seen, g) {
+			forgetShapes(g)
+		}
+		seen = append(seen, g)
+		return inf.subgraph(g, in)
+	}
+}
+
+func forgetShapes(g *ir.Graph) {
+	for _, n := range g.Nodes {
+		for _, v := range n.Out {
+			if v != nil {
+				v.Type.Shape, v.Content = nil, nil
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			forgetShapes(sub)
+		}
+	}
 }
 
 // subgraph infers the body of a control-flow operator. Facts of the body's own

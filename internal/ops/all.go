@@ -3,6 +3,7 @@ package ops
 
 import (
 	_ "github.com/salver-ml/salver/internal/ops/activation"
+	_ "github.com/salver-ml/salver/internal/ops/control"
 	_ "github.com/salver-ml/salver/internal/ops/logic"
 	_ "github.com/salver-ml/salver/internal/ops/math"
 	_ "github.com/salver-ml/salver/internal/ops/nn"
