@@ -20,6 +20,7 @@ package gemm
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -85,9 +86,10 @@ type Task struct {
 	// Run. With too little, Run allocates and keeps its own.
 	Scratch []float32
 
-	plan  plan
-	slots slots
-	own   []float32
+	plan   plan
+	slots  tiling.Slots
+	spaces []workspace
+	own    []float32
 }
 
 // Run computes C on the pool's threads. An error means that sizes, strides and
@@ -100,7 +102,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		return nil
 	}
 	t.prepare(p.Threads())
-	p.Run(t.plan.chunks(), (*chunkTask)(t))
+	p.Run(t.plan.grid.Chunks(), (*chunkTask)(t))
 	return nil
 }
 
@@ -126,7 +128,10 @@ func (t *Product) items() int {
 // prepare sets plan, slots and scratch for the sizes of now.
 func (t *Task) prepare(threads int) {
 	t.plan = t.newPlan(threads)
-	t.slots.grow(t.plan.slots)
+	t.slots.Reset(t.plan.slots)
+	if len(t.spaces) < t.plan.slots {
+		t.spaces = make([]workspace, t.plan.slots)
+	}
 	if need := t.plan.scratch(); len(t.Scratch) < need && len(t.own) < need {
 		t.own = make([]float32, need)
 	}

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 // Packed is a constant B in the order that the kernels of one level read it:
@@ -23,7 +24,7 @@ func packedItem(kern *kernels, k, n int) int {
 	if n == 1 {
 		return align(k)
 	}
-	return k * ceil(n, kern.nr) * kern.nr
+	return k * tiling.Align(n, kern.nr)
 }
 
 // PackB packs K×N matrices into dst, which is retained, and has PackedSize

@@ -1,6 +1,23 @@
 package gemm
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// A workspace is what a chunk needs. It is not on the stack since kernels are
+// called through variables, which makes arguments escape.
+type workspace struct {
+	tile    tile
+	final   uint64 // flags of the last block of K
+	scratch []float32
+
+	// where the batch item begins; in B packed, its number
+	aOff, bOff, cOff, resOff, colOff, rowOff int
+
+	_ [128]byte // no false sharing with the next
+}
 
 // chunkTask is a Task as the pool sees it.
 type chunkTask Task
@@ -8,24 +25,17 @@ type chunkTask Task
 // Do computes chunk number i.
 func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
-	slot := t.slots.take()
-	w := &t.slots.spaces[slot]
+	slot := t.slots.Take()
+	w := &t.spaces[slot]
 	w.scratch = t.scratchOf(slot)
-	p := &t.plan
-	if p.groups > 0 {
-		for item := i * p.items / p.groups; item < (i+1)*p.items/p.groups; item++ {
-			t.product(w, item, 0, p.tiles, 0, p.panels)
-		}
-	} else {
-		r, col := i/p.cols%p.rows, i%p.cols
-		t.product(w, i/(p.rows*p.cols),
-			r*p.tiles/p.rows, (r+1)*p.tiles/p.rows,
-			col*p.panels/p.cols, (col+1)*p.panels/p.cols)
+	part := t.plan.grid.Part(i)
+	for item := part.Item; item < part.ItemEnd; item++ {
+		t.product(w, item, &part)
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
 	w.tile, w.scratch = tile{}, nil
-	t.slots.give(slot)
+	t.slots.Give(slot)
 }
 
 // at is the address of element i of s, nil if s is empty.
@@ -36,20 +46,20 @@ func at(s []float32, i int) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i)
 }
 
-// product computes row tiles t0 to t1 of panels p0 to p1 of a batch item.
-func (t *Task) product(w *workspace, item, t0, t1, p0, p1 int) {
+// product computes a part of a batch item.
+func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 	w.item(t, item)
 	if t.N == 1 {
-		t.column(w, t0, t1)
+		t.column(w, part.Tile, part.TileEnd)
 		return
 	}
 	p := &t.plan
-	for j := p0; j < p1; j += p.ncPanel {
+	for j := part.Panel; j < part.PanelEnd; j += p.ncPanel {
 		for k := 0; ; k += p.kc {
 			kn := min(p.kc, t.K-k)
-			b := block{k0: k, k: kn, p0: j, p1: min(j+p.ncPanel, p1)}
+			b := block{k0: k, k: kn, p0: j, p1: min(j+p.ncPanel, part.PanelEnd)}
 			t.packBlock(w, &b)
-			t.block(w, &b, t0, t1)
+			t.block(w, &b, part.Tile, part.TileEnd)
 			if k+kn == t.K {
 				break
 			}
@@ -128,7 +138,7 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 		x.flags |= w.final
 	}
 	for i := t0; i < t1; i++ {
-		row, end := t.rowsOf(i)
+		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		x.rows = end - row
 		t.placeA(w, b, row)
 		x.rowBias = at(t.RowBias.Data, w.rowOff+row)
@@ -137,12 +147,6 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 			t.post(w, b, row, end)
 		}
 	}
-}
-
-// rowsOf is the first row of a tile and of the next. Tiles are of even height:
-// 128 rows are 8 tiles of 13 and 2 of 12.
-func (t *Task) rowsOf(i int) (row, end int) {
-	return i * t.M / t.plan.tiles, (i + 1) * t.M / t.plan.tiles
 }
 
 // placeA points the tile at its rows of A, transposed if need be.
@@ -224,7 +228,7 @@ func (t *Task) column(w *workspace, t0, t1 int) {
 	x.flags = w.final
 	b := t.columnOfB(w)
 	for i := t0; i < t1; i++ {
-		row, end := t.rowsOf(i)
+		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		for ; row < end; row++ {
 			var s, res float32
 			if t.K > 0 {
@@ -268,3 +272,10 @@ func (t *Task) rowOfA(w *workspace, row int) unsafe.Pointer {
 	}
 	return at(w.scratch, 0)
 }
+
+// alignment is how many elements to skip for a cache line boundary.
+func alignment(s []float32) int {
+	return int(-uintptr(unsafe.Pointer(unsafe.SliceData(s)))&(lineBytes-1)) / 4
+}
+
+const lineBytes = 64
