@@ -23,11 +23,8 @@ type Call struct {
 
 	inputs  []*input // those in use, of all
 	all     []*input
-	arena   []byte // aligned memory for tensors that come as JSON
-	used    int
 	scan    scanner
-	known   [16]string // names of recent requests, so that they are made strings once
-	nextKey int
+	scratch oip.Scratch
 }
 
 // output is an output as requested.
@@ -60,10 +57,8 @@ type input struct {
 // Reset forgets the request and keeps the memory, unless that is more than keep bytes.
 func (c *Call) Reset(keep int) {
 	c.Req = serve.Request{Inputs: c.Req.Inputs[:0], Outputs: c.Req.Outputs[:0]}
-	c.outputs, c.inputs, c.binaryAll, c.used = c.outputs[:0], c.inputs[:0], false, 0
-	if len(c.arena) > keep {
-		c.arena = nil
-	}
+	c.outputs, c.inputs, c.binaryAll = c.outputs[:0], c.inputs[:0], false
+	c.scratch.Reset(keep)
 	c.scan.b = nil
 	for _, in := range c.all {
 		in.tensor.Data, in.tensor.Strings = nil, nil
@@ -132,24 +127,9 @@ func (c *Call) text(dst *string, what string, err error) error {
 	}
 	t, err := c.scan.text(what)
 	if err == nil {
-		*dst = c.intern(t)
+		*dst = c.scratch.Intern(t)
 	}
 	return err
-}
-
-// intern gives the string of t, which a recent request is likely to have had too.
-func (c *Call) intern(t []byte) string {
-	for _, k := range c.known {
-		if k == string(t) {
-			return k
-		}
-	}
-	s := string(t)
-	if len(s) <= 64 {
-		c.known[c.nextKey%len(c.known)] = s
-		c.nextKey++
-	}
-	return s
 }
 
 // sameModel reads a name or version that may be in the body beside the path, as in Triton's examples.
@@ -165,7 +145,7 @@ func (c *Call) sameModel(field, path string, err error) error {
 }
 
 func (c *Call) requestParameter(key []byte) error {
-	name := c.intern(key)
+	name := c.scratch.Intern(key)
 	p, err := c.scan.param(key)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (c *Call) output() error {
 }
 
 func (c *Call) outputParameter(o *output, key []byte) error {
-	name := c.intern(key)
+	name := c.scratch.Intern(key)
 	p, err := c.scan.param(key)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (c *Call) shape(in *input) error {
 }
 
 func (c *Call) inputParameter(in *input, key []byte) error {
-	name := c.intern(key)
+	name := c.scratch.Intern(key)
 	p, err := c.scan.param(key)
 	if err != nil {
 		return err
@@ -180,21 +180,10 @@ func (c *Call) readData(in *input) error {
 	if t.DType == dtype.String {
 		t.Strings = make([]string, in.elements)
 	} else {
-		t.Data = c.alloc(t.DType.Bytes(in.elements))
+		t.Data = c.scratch.Alloc(t.DType.Bytes(in.elements))
 	}
 	in.hasData = true
 	return s.data(t, in.elements)
-}
-
-// alloc gives n bytes, aligned as tensors made by package tensor are.
-func (c *Call) alloc(n int) []byte {
-	if c.used+n > len(c.arena) {
-		// Earlier tensors keep the old arena.
-		c.arena, c.used = tensor.Bytes(max(2*n, 4096)), 0
-	}
-	b := c.arena[c.used : c.used+n : c.used+n]
-	c.used += (n + tensor.Align - 1) &^ (tensor.Align - 1)
-	return b
 }
 
 // complete checks that an input's fields fit together and reads data that came before its datatype or shape.
