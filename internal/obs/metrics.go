@@ -1,0 +1,196 @@
+// Package obs shows what the server does: Prometheus metrics and the log.
+//
+// The hot path counts in the core's own atomics; this package turns them into
+// metrics when they are asked for. The table below is the source of
+// docs/METRICS.md.
+package obs
+
+import (
+	"maps"
+	"net/http"
+	"runtime"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/salver-ml/salver/internal/limit"
+	"github.com/salver-ml/salver/internal/serve"
+)
+
+// Sources are what metrics are read from.
+type Sources struct {
+	Core     *serve.Core
+	Refusals *limit.Refusals // may be nil
+	InFlight *limit.InFlight // may be nil
+	Version  string          // of this program
+	ISA      string          // instruction set of the kernels
+}
+
+// metric describes a family.
+type metric struct {
+	name   string
+	kind   string // counter, gauge or histogram
+	labels []string
+	help   string
+	desc   *prometheus.Desc
+}
+
+var families []*metric
+
+func family(kind, name, help string, labels ...string) *metric {
+	m := &metric{name, kind, labels, help, prometheus.NewDesc(name, help, labels, nil)}
+	families = append(families, m)
+	return m
+}
+
+var (
+	buildInfo  = family("gauge", "salver_build_info", "Always 1; the labels say what runs.", "version", "go_version", "isa")
+	ready      = family("gauge", "salver_ready", "1 if the server is ready: all models are loaded and it is not shutting down.")
+	modelState = family("gauge", "salver_model_ready", "1 if the model version takes requests, 0 if it is loading, unloading or failed.", "model", "version")
+	memory     = family("gauge", "salver_model_memory_bytes", "Bytes that the loaded model holds: weights, packed weights and arena.", "model", "version")
+
+	requests  = family("histogram", "salver_request_duration_seconds", "Time from the acceptance of a request to its outputs being ready, of successful requests.", "model", "version", "protocol")
+	queued    = family("histogram", "salver_queue_duration_seconds", "Time that successful requests waited before their execution.", "model", "version")
+	computed  = family("histogram", "salver_compute_duration_seconds", "Time of the execution that a successful request was part of, with gathering and splitting the batch.", "model", "version")
+	batches   = family("histogram", "salver_batch_size", "Rows per execution; 1 for models that do not batch.", "model", "version")
+	inFlight  = family("gauge", "salver_requests_in_flight", "Requests that are accepted and whose outputs are not yet released.", "model", "version")
+	waiting   = family("gauge", "salver_requests_waiting", "Requests in the queue, a part of those in flight.", "model", "version")
+	refused   = family("counter", "salver_requests_refused_total", "Requests that reached no model: unknown or unready model, shutdown, body too large, too many in flight, no valid API key, malformed.", "reason")
+	serverNow = family("gauge", "salver_server_requests_in_flight", "Requests that the transports are answering, which can be bounded.")
+
+	nvSuccess = family("counter", "nv_inference_request_success", "Successful requests.", "model", "version")
+	nvFailure = family("counter", "nv_inference_request_failure", "Failed requests: REJECTED by a full queue, CANCELED by the client or its deadline, BACKEND for a failed execution, OTHER for a request that does not fit the model.", "model", "version", "reason")
+	nvCount   = family("counter", "nv_inference_count", "Rows of successful requests.", "model", "version")
+	nvExec    = family("counter", "nv_inference_exec_count", "Successful executions; nv_inference_count divided by it is the mean batch size.", "model", "version")
+	nvPending = family("gauge", "nv_inference_pending_request_count", "Requests in the queue.", "model", "version")
+	nvRequest = family("counter", "nv_inference_request_duration_us", "Microseconds of successful requests, all together.", "model", "version")
+	nvQueue   = family("counter", "nv_inference_queue_duration_us", "Microseconds that requests waited.", "model", "version")
+	nvInput   = family("counter", "nv_inference_compute_input_duration_us", "Microseconds of gathering inputs into a batch.", "model", "version")
+	nvInfer   = family("counter", "nv_inference_compute_infer_duration_us", "Microseconds of running the model.", "model", "version")
+	nvOutput  = family("counter", "nv_inference_compute_output_duration_us", "Microseconds of splitting a batch's outputs.", "model", "version")
+)
+
+// NewRegistry has the server's metrics, and those of the process and the Go runtime.
+func NewRegistry(s Sources) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(&collector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Handler answers /metrics.
+func Handler(r *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+type collector struct{ s Sources }
+
+// Describe sends the description of every family.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, f := range families {
+		ch <- f.desc
+	}
+}
+
+// Collect reads the counters.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	o := out(ch)
+	o.send(buildInfo, 1, c.s.Version, runtime.Version(), c.s.ISA)
+	o.send(ready, truth(c.s.Core.Ready()))
+	for _, e := range c.s.Core.Index(false) {
+		if e.State != "" && e.Version != "" {
+			o.send(modelState, truth(e.State == serve.StateReady), e.Name, e.Version)
+		}
+	}
+	for _, m := range c.s.Core.Metrics() {
+		o.model(&m)
+	}
+	c.refusals(o)
+	if c.s.InFlight != nil {
+		o.send(serverNow, float64(c.s.InFlight.Now()))
+	}
+}
+
+func (c *collector) refusals(o out) {
+	byLabel := map[string]uint64{}
+	for kind, n := range c.s.Core.Refused() {
+		byLabel[label(kind)] += n
+	}
+	for l, n := range byLabel {
+		o.send(refused, float64(n), l)
+	}
+	if c.s.Refusals != nil {
+		for why, n := range c.s.Refusals.Counts() {
+			o.send(refused, float64(n), why.String())
+		}
+	}
+}
+
+// label is a kind as a label's value.
+func label(k serve.Kind) string {
+	switch k {
+	case serve.NotFound:
+		return "not_found"
+	case serve.Unavailable:
+		return "unavailable"
+	}
+	return "other"
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+type out chan<- prometheus.Metric
+
+func (o out) send(m *metric, v float64, labels ...string) {
+	kind := prometheus.GaugeValue
+	if m.kind == "counter" {
+		kind = prometheus.CounterValue
+	}
+	o <- prometheus.MustNewConstMetric(m.desc, kind, v, labels...)
+}
+
+func (o out) histogram(m *metric, h serve.HistogramSnapshot, labels ...string) {
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	var n uint64
+	for i, b := range h.Bounds {
+		n += h.Counts[i]
+		buckets[b] = n
+	}
+	n += h.Counts[len(h.Bounds)]
+	o <- prometheus.MustNewConstHistogram(m.desc, n, h.Sum, buckets, labels...)
+}
+
+// model sends a model version's metrics.
+func (o out) model(m *serve.ModelMetrics) {
+	l := []string{m.Name, m.Version}
+	for _, p := range slices.Sorted(maps.Keys(m.Requests)) {
+		o.histogram(requests, m.Requests[p], m.Name, m.Version, p)
+	}
+	o.histogram(queued, m.Queued, l...)
+	o.histogram(computed, m.Computed, l...)
+	o.histogram(batches, m.Batches, l...)
+	o.send(inFlight, float64(m.InFlight), l...)
+	o.send(waiting, float64(m.Waiting), l...)
+	for _, u := range m.MemoryUsage {
+		o.send(memory, float64(u.ByteSize), l...)
+	}
+	o.send(nvPending, float64(m.Waiting), l...)
+	o.send(nvSuccess, float64(m.Inference.Success.Count), l...)
+	for reason, n := range m.Failures {
+		o.send(nvFailure, float64(n), m.Name, m.Version, reason.String())
+	}
+	o.send(nvCount, float64(m.InferenceCount), l...)
+	o.send(nvExec, float64(m.ExecutionCount), l...)
+	for _, d := range []struct {
+		m *metric
+		s serve.DurationStat
+	}{{nvRequest, m.Inference.Success}, {nvQueue, m.Inference.Queue}, {nvInput, m.Inference.ComputeInput}, {nvInfer, m.Inference.ComputeInfer}, {nvOutput, m.Inference.ComputeOutput}} {
+		o.send(d.m, float64(d.s.NS/1000), l...)
+	}
+}

@@ -1,0 +1,139 @@
+package obs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/limit"
+	"github.com/salver-ml/salver/internal/serve"
+	"github.com/salver-ml/salver/internal/serve/servetest"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+var update = flag.Bool("update", false, "write docs/METRICS.md")
+
+func TestDocumentIsUpToDate(t *testing.T) {
+	file := filepath.Join("..", "..", "docs", "METRICS.md")
+	if *update {
+		if err := os.WriteFile(file, []byte(Document()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != Document() {
+		t.Error("docs/METRICS.md is not what the code says: run go test ./internal/obs -update")
+	}
+}
+
+func scrape(t *testing.T, s Sources) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	Handler(NewRegistry(s)).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func TestMetrics(t *testing.T) {
+	c := serve.New(serve.Options{})
+	if err := c.Register("m", 1, servetest.Identity(2), nil); err != nil {
+		t.Fatal(err)
+	}
+	infer := func(model string, rows int, protocol string) {
+		x := tensor.New(dtype.Float32, rows, 2)
+		r, err := c.Infer(context.Background(), &serve.Request{Model: model, Protocol: protocol, Inputs: []serve.NamedTensor{{Name: "x", Tensor: x}}})
+		if err == nil {
+			r.Release()
+		}
+	}
+	infer("m", 1, "http")
+	infer("m", 3, "http")
+	infer("m", 4, "grpc")
+	infer("m", 0, "grpc")
+	infer("n", 1, "http")
+	refusals, flight := &limit.Refusals{}, &limit.InFlight{}
+	refusals.Add(limit.Unauthorized)
+	if err := flight.Enter(); err != nil {
+		t.Fatal(err)
+	}
+	text := scrape(t, Sources{Core: c, Refusals: refusals, InFlight: flight, Version: "v1", ISA: "avx2"})
+	for _, want := range []string{
+		`isa="avx2",version="v1"} 1`,
+		"salver_ready 1",
+		`salver_model_ready{model="m",version="1"} 1`,
+		`salver_model_memory_bytes{model="m",version="1"} 1.048576e+06`,
+		`salver_request_duration_seconds_count{model="m",protocol="http",version="1"} 2`,
+		`salver_request_duration_seconds_bucket{model="m",protocol="grpc",version="1",le="+Inf"} 1`,
+		`salver_request_duration_seconds_bucket{model="m",protocol="grpc",version="1",le="50"} 1`,
+		`salver_batch_size_bucket{model="m",version="1",le="1"} 1`,
+		`salver_batch_size_bucket{model="m",version="1",le="4"} 3`,
+		`salver_batch_size_sum{model="m",version="1"} 8`,
+		`salver_requests_refused_total{reason="not_found"} 1`,
+		`salver_requests_refused_total{reason="unauthorized"} 1`,
+		`salver_requests_in_flight{model="m",version="1"} 0`,
+		`salver_server_requests_in_flight 1`,
+		`nv_inference_request_success{model="m",version="1"} 3`,
+		`nv_inference_request_failure{model="m",reason="OTHER",version="1"} 1`,
+		`nv_inference_count{model="m",version="1"} 8`,
+		`nv_inference_exec_count{model="m",version="1"} 3`,
+		`nv_inference_pending_request_count{model="m",version="1"} 0`,
+		"go_goroutines ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+	for _, f := range families {
+		if !strings.Contains(text, "# TYPE "+f.name+" "+f.kind+"\n") {
+			t.Errorf("%s is missing or no %s", f.name, f.kind)
+		}
+	}
+}
+
+func TestNewLogger(t *testing.T) {
+	var b bytes.Buffer
+	l, err := NewLogger(&b, "json", "warn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Info("hidden")
+	l.Warn("seen", slog.Int("n", 3))
+	var line map[string]any
+	if err := json.Unmarshal(b.Bytes(), &line); err != nil || line["msg"] != "seen" || line["n"] != 3.0 {
+		t.Errorf("logged %s", b.String())
+	}
+	if _, err := NewLogger(&b, "xml", "info"); err == nil {
+		t.Error("the format xml was taken")
+	}
+	if _, err := NewLogger(&b, "text", "loud"); err == nil {
+		t.Error("the level loud was taken")
+	}
+}
+
+func BenchmarkScrape(b *testing.B) {
+	c := serve.New(serve.Options{})
+	for _, name := range []string{"a", "b", "c", "d"} {
+		if err := c.Register(name, 1, servetest.Identity(2), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r := NewRegistry(Sources{Core: c})
+	for b.Loop() {
+		if _, err := r.Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
