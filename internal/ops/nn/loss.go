@@ -1,0 +1,120 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func init() {
+	attrs := op.Attrs{"ignore_index": op.Opt(ir.KindInt), "reduction": op.Default(ir.Str("mean"))}
+	types := op.Types{"T": op.Floats, "Tind": op.Indices}
+	x, target := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int64{1, 0})
+	op.Register(op.Op{
+		Name: "NegativeLogLikelihoodLoss", Versions: []int{12, 13, 22},
+		In: op.Ports("input:T", "target:Tind", "weight:T?"), Out: op.Ports("loss:T"), Types: types, Attrs: attrs,
+		Infer: inferLoss, Ref: nllRef,
+		Cases: func() []op.Case {
+			return []op.Case{
+				{Name: "mean", In: []*tensor.Tensor{x, target}, Out: []*tensor.Tensor{tensor.Scalar[float32](-2.5)}},
+				{Name: "weighted", In: []*tensor.Tensor{x, target, tensor.FromSlice([]float32{3, 1})}, Out: []*tensor.Tensor{tensor.Scalar[float32](-2.75)}},
+				{Name: "none, one ignored", In: []*tensor.Tensor{x, target}, Attrs: map[string]ir.Attr{"reduction": ir.Str("none"), "ignore_index": ir.Int(0)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 0})}},
+			}
+		},
+	})
+	op.Register(op.Op{
+		Name: "SoftmaxCrossEntropyLoss", Versions: []int{12, 13},
+		In: op.Ports("scores:T", "labels:Tind", "weights:T?"), Out: op.Ports("output:T", "log_prob:T?"), Types: types, Attrs: attrs,
+		Infer: inferLoss, Ref: crossEntropyRef,
+		Cases: func() []op.Case {
+			return []op.Case{{Name: "sum", In: []*tensor.Tensor{x, target}, Attrs: map[string]ir.Attr{"reduction": ir.Str("sum")},
+				Out: []*tensor.Tensor{tensor.Scalar[float32](1.6265234), tensor.FromSlice([]float32{-1.3132616, -.31326166, -1.3132616, -.31326166}, 2, 2)}}}
+		},
+	})
+}
+
+func inferLoss(c *op.Infer) error {
+	x := c.In[0]
+	if x.Shape != nil && len(x.Shape) < 2 {
+		return fmt.Errorf("input 0 has shape %v, expected [batch, classes, …]", x.Shape)
+	}
+	switch r := c.Node.Str("reduction"); r {
+	case "none":
+		c.Set(0, x.DType, c.In[1].Shape)
+	case "mean", "sum":
+		c.Set(0, x.DType, shape.Shape{})
+	default:
+		return fmt.Errorf("reduction is %q, expected none, mean or sum", r)
+	}
+	c.Set(1, x.DType, x.Shape)
+	return nil
+}
+
+func nllRef(c *op.Call) error { return loss(c, num.Floats(c.In[0])) }
+
+func crossEntropyRef(c *op.Call) error {
+	x := c.In[0]
+	if len(x.Shape) < 2 {
+		return fmt.Errorf("input 0 is %s, expected [batch, classes, …]", x)
+	}
+	v := num.Floats(x)
+	alongAxes(v, x.Shape, []int{1}, func(line []float64) {
+		top, sum := largest(line, 0), 0.
+		for _, x := range line {
+			sum += math.Exp(x - top)
+		}
+		for i := range line {
+			line[i] -= top + math.Log(sum)
+		}
+	})
+	if c.Wants(1) {
+		num.SetFloats(c.Output(1, x.DType, x.Shape...), v)
+	}
+	return loss(c, v)
+}
+
+// loss picks -v at each target class, weighs it, and reduces.
+func loss(c *op.Call, v []float64) error {
+	x, target := c.In[0], c.In[1]
+	if len(x.Shape) < 2 || target.Len()*x.Shape[1] != x.Len() {
+		return fmt.Errorf("target is %s, which does not go with input %s", target, x)
+	}
+	classes, area := x.Shape[1], tensor.Count(x.Shape[2:])
+	weight := make([]float64, classes)
+	for i := range weight {
+		weight[i] = 1
+	}
+	if t := c.Input(2); t != nil {
+		if t.Len() != classes {
+			return fmt.Errorf("weight is %s, expected %d numbers", t, classes)
+		}
+		weight = num.Floats(t)
+	}
+	out := make([]float64, target.Len())
+	sum, weights := 0., 0.
+	for i, k := range num.Int64s(target) {
+		if c.Node.Has("ignore_index") && k == int64(c.Node.Int("ignore_index")) {
+			continue
+		}
+		if k < 0 || k >= int64(classes) {
+			return fmt.Errorf("target %d is %d, expected 0 to %d", i, k, classes-1)
+		}
+		out[i] = -v[(i/area*classes+int(k))*area+i%area] * weight[k]
+		sum += out[i]
+		weights += weight[k]
+	}
+	switch c.Node.Str("reduction") {
+	case "none":
+		num.SetFloats(c.Output(0, x.DType, target.Shape...), out)
+		return nil
+	case "mean":
+		sum /= weights
+	}
+	num.SetFloats(c.Output(0, x.DType), []float64{sum})
+	return nil
+}
