@@ -29,7 +29,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "Tile", Versions: []int{6, 13}, Doc: "repeats the whole tensor along each dimension",
 		In: op.Ports("input:T", "repeats:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
-		Infer: tileInfer, Ref: tileRef, Compile: compileTile, Rows: sameAxis(unchangedAxis),
+		Infer: tileInfer, Ref: tileRef, Compile: compileTile, Rows: sameAxis(changesSize),
 		Cases: tileCases,
 	})
 }

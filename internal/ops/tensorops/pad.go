@@ -16,11 +16,12 @@ func init() {
 	o := op.Op{
 		Name: "Pad", Doc: "adds (or with negative pads removes) elements at the ends of dimensions; modes constant, reflect, edge and wrap",
 		Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors, "Tind": op.Indices},
-		Infer: padInfer, Ref: padRef, Compile: compilePad, Rows: sameAxis(unchangedAxis),
+		Infer: padInfer, Ref: padRef, Compile: compilePad, Rows: sameAxis(padsAxis),
 	}
 	mode := op.Default(ir.Str("constant"))
 	old := o
 	old.Versions, old.In = []int{2}, op.Ports("data:T")
+	old.Types = op.Types{"T": op.Floats}
 	old.Attrs = op.Attrs{"mode": mode, "pads": op.Required(ir.KindInts), "value": op.Default(ir.Float(0))}
 	op.Register(old)
 	inputs := o
@@ -100,6 +101,25 @@ func padUnknown(c *op.Infer, x op.Fact, axes []int) error {
 	}
 	c.Set(0, x.DType, s)
 	return nil
+}
+
+// padsAxis reports whether a Pad may move what is along an axis.
+func padsAxis(n *ir.Node, axis int) bool {
+	pads, known := n.Ints("pads"), true
+	if v := n.Input(1); v != nil {
+		pads, known = op.FactOf(v).Ints()
+	}
+	var axes []int
+	if v := n.Input(3); v != nil {
+		var ok bool
+		axes, ok = op.FactOf(v).Ints()
+		known = known && ok
+	}
+	if !known {
+		return true
+	}
+	p, err := paddingOf(pads, axes, len(n.In[0].Type.Shape))
+	return err != nil || p.before[axis] != 0 || p.after[axis] != 0
 }
 
 func padRef(c *op.Call) error {

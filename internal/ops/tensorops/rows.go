@@ -62,10 +62,9 @@ func sameAxis(works func(n *ir.Node, axis int) bool) func(*ir.Node, []int) ([]in
 	})
 }
 
-// unchangedAxis is the rule of operators that copy whole slices along every
-// axis whose size they keep and that has the same offset in both (Slice, Pad,
-// Tile, Resize): the size of a batch that may vary stays, hence its elements.
-func unchangedAxis(n *ir.Node, axis int) bool {
+// changesSize reports whether an operator that keeps the number of dimensions
+// changes the size of one, or may.
+func changesSize(n *ir.Node, axis int) bool {
 	in, out := n.In[0].Type.Shape, n.Out[0].Type.Shape
 	return axis >= len(out) || !in[axis].Equal(out[axis])
 }

@@ -15,7 +15,7 @@ func init() {
 	o := op.Op{
 		Name: "Slice", Doc: "a range with a step along some axes",
 		Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors, "Tind": op.Indices},
-		Infer: sliceInfer, Ref: sliceRef, Compile: compileSlice, Rows: sameAxis(unchangedAxis),
+		Infer: sliceInfer, Ref: sliceRef, Compile: compileSlice, Rows: sameAxis(slicesAxis),
 	}
 	old := o
 	old.Versions, old.In = []int{1}, op.Ports("data:T")
@@ -212,6 +212,20 @@ func sliceContent(c *op.Infer, elems []shape.Dim, start, end shape.Dim, step int
 		out[i] = elems[s.start+i*s.step]
 	}
 	c.SetContent(0, out)
+}
+
+// slicesAxis reports whether a Slice may change the order or the number of what
+// is along an axis.
+func slicesAxis(n *ir.Node, axis int) bool {
+	if changesSize(n, axis) {
+		return true
+	}
+	v := n.Input(4)
+	if v == nil {
+		return false
+	}
+	steps, ok := op.FactOf(v).Ints()
+	return !ok || slices.ContainsFunc(steps, func(s int) bool { return s < 0 })
 }
 
 func sliceRef(c *op.Call) error {

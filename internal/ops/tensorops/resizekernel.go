@@ -1,0 +1,237 @@
+package tensorops
+
+import (
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// compileResize makes kernels for whole-byte elements (nearest) and for float32
+// (the other modes) whose operands are constants.
+func compileResize(p *op.Prep) (op.Kernel, error) {
+	o, known := operandsOfFacts(p.Node, p.In)
+	size, bytes := byteSize(p.In[0].DType)
+	if !known || !bytes {
+		return nil, nil
+	}
+	r := newResizing(p.Node)
+	if err := r.resolve(p.Node, p.InShape(0), o); err != nil {
+		return nil, err
+	}
+	taps, err := r.taps()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range taps {
+		if t != nil && slices.Contains(t.outside, true) {
+			return nil, nil
+		}
+	}
+	if r.mode == "nearest" {
+		return newNearest(p, r.outDims(), taps, size), nil
+	}
+	if p.In[0].DType != dtype.Float32 {
+		return nil, nil
+	}
+	return newInterpolation(p.InShape(0), r.outDims(), taps), nil
+}
+
+// nearest copies rows of the last axis element by element, or whole where the
+// last axis stays; a row like the one before is copied from it.
+type nearest struct {
+	dt       dtype.Type
+	dims     []int
+	size     int     // of an element, bytes
+	rows     []int   // offset of the input row of each output row, bytes
+	columns  []int32 // input element of each output element of a row; nil for all in order
+	width    int     // bytes of an output row
+	parts    int
+	dst, src []byte
+}
+
+func newNearest(p *op.Prep, dims []int, taps []*axisTaps, size int) op.Kernel {
+	in := p.InShape(0)
+	if len(in) == 0 || tensor.Count(dims) == 0 {
+		return nil
+	}
+	last := len(dims) - 1
+	k := &nearest{dt: p.In[0].DType, dims: dims, size: size, width: dims[last] * size, rows: []int{0}}
+	for d := range last {
+		stride := tensor.Count(in[d+1:]) * size
+		var next []int
+		for _, base := range k.rows {
+			for i := range dims[d] {
+				if taps[d] != nil {
+					i = taps[d].index[i]
+				}
+				next = append(next, base+i*stride)
+			}
+		}
+		k.rows = next
+	}
+	if t := taps[last]; t != nil {
+		for _, i := range t.index {
+			k.columns = append(k.columns, int32(i))
+		}
+	}
+	k.parts = split.Parts(len(k.rows)*k.width, 64<<10)
+	return k
+}
+
+func (k *nearest) Run(c *op.Call) error {
+	k.dst, k.src = c.Output(0, k.dt, k.dims...).Data, c.In[0].Data
+	c.Pool.Run(min(k.parts, len(k.rows)), k)
+	k.dst, k.src = nil, nil
+	return nil
+}
+
+// Do fills one chunk of rows; it is called by the pool.
+func (k *nearest) Do(part int) {
+	lo, hi := split.Range(len(k.rows), min(k.parts, len(k.rows)), part)
+	for r := lo; r < hi; r++ {
+		dst := k.dst[r*k.width : (r+1)*k.width]
+		switch {
+		case r > lo && k.rows[r] == k.rows[r-1]:
+			copy(dst, k.dst[(r-1)*k.width:r*k.width])
+		case k.columns == nil:
+			copy(dst, k.src[k.rows[r]:k.rows[r]+k.width])
+		default:
+			k.row(dst, k.src[k.rows[r]:])
+		}
+	}
+}
+
+func (k *nearest) row(dst, src []byte) {
+	switch k.size {
+	case 1:
+		for i, c := range k.columns {
+			dst[i] = src[c]
+		}
+	case 4:
+		d, s := bytesAs[uint32](dst), bytesAs[uint32](src)
+		for i, c := range k.columns {
+			d[i] = s[c]
+		}
+	default:
+		for i, c := range k.columns {
+			copy(dst[i*k.size:(i+1)*k.size], src[int(c)*k.size:])
+		}
+	}
+}
+
+// bytesAs views bytes that are aligned as elements.
+func bytesAs[T tensor.Element](b []byte) []T { return tensor.Of[T](&tensor.Tensor{Data: b}) }
+
+// interpolation applies the taps of one axis after the other in float32; each
+// product and sum is rounded, in the order of the taps.
+type interpolation struct {
+	dims   []int
+	passes []*pass
+	bytes  int // of scratch
+}
+
+// pass interpolates one axis: outer × in × inner gives outer × out × inner.
+type pass struct {
+	outer, in, out, inner int
+	n                     int
+	index                 []int32
+	weight                []float32
+	parts                 int
+	dst, src              []float32
+}
+
+func newInterpolation(in, out []int, taps []*axisTaps) op.Kernel {
+	k := &interpolation{dims: out}
+	dims := slices.Clone(in)
+	for axis, t := range taps {
+		if t == nil {
+			continue
+		}
+		p := &pass{outer: tensor.Count(dims[:axis]), in: dims[axis], out: out[axis], inner: tensor.Count(dims[axis+1:]), n: t.n}
+		for i, w := range t.weight {
+			p.index, p.weight = append(p.index, int32(t.index[i])), append(p.weight, float32(w))
+		}
+		dims[axis] = out[axis]
+		p.parts = min(split.Parts(tensor.Count(dims)*t.n, 16<<10), max(p.outer*p.out, 1))
+		k.passes = append(k.passes, p)
+		k.bytes = max(k.bytes, 4*tensor.Count(dims))
+	}
+	if len(k.passes) == 0 {
+		return nil
+	}
+	return k
+}
+
+// ScratchBytes is room for two intermediate results.
+func (k *interpolation) ScratchBytes() int {
+	if len(k.passes) < 2 {
+		return 0
+	}
+	return 2 * (k.bytes + tensor.Align)
+}
+
+func (k *interpolation) Run(c *op.Call) error {
+	src := tensor.Of[float32](c.In[0])
+	half := len(c.Scratch) / 2 / tensor.Align * tensor.Align
+	for i, p := range k.passes {
+		var dst []float32
+		if i == len(k.passes)-1 {
+			dst = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
+		} else {
+			side := c.Scratch[i%2*half:]
+			dst = bytesAs[float32](side[:half])
+		}
+		p.dst, p.src = dst, src
+		c.Pool.Run(p.parts, p)
+		p.dst, p.src = nil, nil
+		src = dst
+	}
+	return nil
+}
+
+// Do computes one chunk of rows; it is called by the pool.
+func (p *pass) Do(part int) {
+	lo, hi := split.Range(p.outer*p.out, p.parts, part)
+	if p.inner == 1 {
+		p.elements(lo, hi)
+		return
+	}
+	for r := lo; r < hi; r++ {
+		o, i := r/p.out, r%p.out
+		row := p.dst[r*p.inner : (r+1)*p.inner]
+		for k := range p.n {
+			from := (o*p.in + int(p.index[i*p.n+k])) * p.inner
+			scaleRow(row, p.src[from:from+p.inner], p.weight[i*p.n+k], k > 0)
+		}
+	}
+}
+
+// scaleRow computes dst = w·src, or adds it.
+func scaleRow(dst, src []float32, w float32, add bool) {
+	src = src[:len(dst)]
+	if !add {
+		for j, v := range src {
+			dst[j] = w * v
+		}
+		return
+	}
+	for j, v := range src {
+		dst[j] += float32(w * v)
+	}
+}
+
+// elements computes outputs along the last axis.
+func (p *pass) elements(lo, hi int) {
+	for r := lo; r < hi; r++ {
+		o, i := r/p.out, r%p.out
+		src := p.src[o*p.in : (o+1)*p.in]
+		sum := float32(0)
+		for k := i * p.n; k < (i+1)*p.n; k++ {
+			sum += float32(p.weight[k] * src[p.index[k]])
+		}
+		p.dst[r] = sum
+	}
+}
