@@ -125,6 +125,6 @@ func timesTail(x, t float64) float64 {
 }
 
 func geluTanh(x float64) float64 {
-	const c1, c2 = 1.5957691216057308, 0.07135481627159736 // 2√(2/π) and 0.044715 times that
+	const c1, c2 = 1.5957691216057308, 0.07135481627260025 // 2√(2/π) and 0.044715 times that
 	return timesTail(x, sigmoid(x*(c1+float64(c2*float64(x*x)))))
 }

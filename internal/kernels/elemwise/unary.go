@@ -23,10 +23,10 @@ const (
 	Ceil                      // 0
 	Round                     // to the nearest integer, ties to even: 0
 	Sqrt                      // 0
-	Rsqrt                     // 1/√x, two roundings: 1
+	Rsqrt                     // 1/√x, each operation rounded: 1.5
 	Reciprocal                // 1/x: 0
 	Square                    // x·x: 0
-	Exp                       // 1
+	Exp                       // 1.1
 	Expm1                     // 2
 	Log                       // 1
 	Log1p                     //

@@ -1,0 +1,290 @@
+package elemwise
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+var float32Binaries = []Binary{Add, Sub, Mul, Div, Min, Max, Pow, PRelu, AddRelu, Mod, Fmod, Atan2}
+
+// Vector kernels give the bits of portable code, in every form, length and position.
+func TestBinaryIsPortableAtEveryLevel(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, op := range float32Binaries {
+			for n := range 131 {
+				for _, form := range [][2]int{{1, 1}, {1, 0}, {0, 1}, {0, 0}} {
+					size := func(s int) int { return min(n, 1+(n-1)*s) }
+					a := kerneltest.Floats(t, size(form[0]), nil)
+					b := kerneltest.Floats(t, size(form[1]), func(i int) float32 { return float32(i%7) - 3 })
+					checkBinary(t, op, n, a, b, form)
+				}
+			}
+		}
+	})
+}
+
+func checkBinary(t *testing.T, op Binary, n int, a, b []float32, form [2]int) {
+	t.Helper()
+	got, want := kerneltest.Floats(t, n, nil), make([]float32, n)
+	tables[0].binary[op](want, a, b, form[0], form[1])
+	kernels().binary[op](got, a, b, form[0], form[1])
+	for i := range got {
+		if !kerneltest.Same(got[i], want[i]) {
+			t.Fatalf("%v of %d, strides %v, element %d: %v, portable %v", op, n, form, i, got[i], want[i])
+		}
+	}
+}
+
+func TestBinarySpecialValues(t *testing.T) {
+	n := len(special)
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, op := range float32Binaries {
+			for shift := range n {
+				turned := append(append([]float32(nil), special[shift:]...), special[:shift]...)
+				checkBinary(t, op, n, special, turned, [2]int{1, 1})
+				checkBinary(t, op, n, special[shift:], special, [2]int{0, 1})
+				checkBinary(t, op, n, special, special[shift:], [2]int{1, 0})
+			}
+		}
+	})
+}
+
+var broadcastCases = [][2][]int{
+	{{}, {}},
+	{{7}, {}},
+	{{}, {2, 3}},
+	{{2, 3}, {3}},
+	{{3, 1}, {1, 4}},
+	{{2, 3, 4, 5}, {3, 1, 1}},
+	{{3, 1, 1}, {2, 3, 4, 5}},
+	{{2, 3, 4, 5}, {2, 1, 4, 1}},
+	{{1, 5}, {4, 5}},
+	{{6, 1, 2, 1}, {1, 5, 1, 3}},
+	{{2, 0, 3}, {3}},
+	{{40, 64, 33}, {64, 1}},
+	{{40, 33}, {40, 33}},
+	{{5, 700, 33}, {33}},
+}
+
+func TestBroadcast(t *testing.T) {
+	p := pool.New(3)
+	defer p.Close()
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, c := range broadcastCases {
+			for _, dt := range []dtype.Type{dtype.Float32, dtype.Int64, dtype.Float16} {
+				checkBroadcast(t, p, dt, c[0], c[1])
+			}
+		}
+	})
+}
+
+func checkBroadcast(t *testing.T, p *pool.Pool, dt dtype.Type, as, bs []int) {
+	k, err := NewBinary(Sub, dt, as, bs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := numbers(dt, count(as), 1), numbers(dt, count(bs), 100)
+	dst := kerneltest.Guarded(t, dt.Bytes(k.Len()))
+	for _, pl := range []*pool.Pool{nil, p} {
+		clear(dst)
+		k.Run(pl, dst, a, b)
+		got := values(dt, dst)
+		for i := range got {
+			want := float64(1+at(k.Shape(), as, i)%50) - float64(100+at(k.Shape(), bs, i)%50)
+			if got[i] != want {
+				t.Fatalf("%v %v - %v, element %d: %v, want %v", dt, as, bs, i, got[i], want)
+			}
+		}
+	}
+}
+
+func count(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// numbers are first, first+1, … modulo 50.
+func numbers(dt dtype.Type, n, first int) []byte {
+	switch dt {
+	case dtype.Int64:
+		x := make([]int64, n)
+		for i := range x {
+			x[i] = int64(first + i%50)
+		}
+		return bytesOf(x)
+	case dtype.Float16:
+		x := make([]uint16, n)
+		for i := range x {
+			x[i] = dtype.F32ToF16(float32(first + i%50))
+		}
+		return bytesOf(x)
+	}
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(first + i%50)
+	}
+	return bytesOf(x)
+}
+
+func values(dt dtype.Type, b []byte) (out []float64) {
+	switch dt {
+	case dtype.Int64:
+		for _, v := range view[int64](b) {
+			out = append(out, float64(v))
+		}
+	case dtype.Float16:
+		for _, v := range view[uint16](b) {
+			out = append(out, float64(dtype.F16ToF32(v)))
+		}
+	default:
+		for _, v := range view[float32](b) {
+			out = append(out, float64(v))
+		}
+	}
+	return out
+}
+
+// at is the input's element for element i of the result.
+func at(shape, in []int, i int) int {
+	pos, step := 0, 1
+	for k := len(shape) - 1; k >= 0; k-- {
+		idx := i % shape[k]
+		i /= shape[k]
+		if j := k - len(shape) + len(in); j >= 0 {
+			if in[j] != 1 {
+				pos += idx * step
+			}
+			step *= in[j]
+		}
+	}
+	return pos
+}
+
+func TestBroadcastErrors(t *testing.T) {
+	for _, c := range [][2][]int{{{2}, {3}}, {{2, 3}, {2}}, {{-1}, {1}}} {
+		if _, err := NewBinary(Add, dtype.Float32, c[0], c[1]); err == nil {
+			t.Errorf("%v was let through", c)
+		}
+	}
+	for _, c := range []struct {
+		op Binary
+		dt dtype.Type
+	}{{Add, dtype.Bool}, {BitAnd, dtype.Float32}, {And, dtype.Int32}, {Add, dtype.String}} {
+		if _, err := NewBinary(c.op, c.dt, nil, nil); err == nil {
+			t.Errorf("%v of %v was prepared", c.op, c.dt)
+		}
+	}
+}
+
+func TestBinaryOtherTypes(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		op         Binary
+		dt         dtype.Type
+		a, b, want any
+	}{
+		{Div, dtype.Int32, []int32{7, -7, 5, math.MinInt32}, []int32{2, 2, 0, -1}, []int32{3, -3, 0, math.MinInt32}},
+		{Mod, dtype.Int32, []int32{7, -7, 7, -7, 3}, []int32{3, 3, -3, -3, 0}, []int32{1, 2, -2, -1, 0}},
+		{Fmod, dtype.Int32, []int32{7, -7, 7, -7, 3}, []int32{3, 3, -3, -3, 0}, []int32{1, -1, 1, -1, 0}},
+		{Mod, dtype.Float64, []float64{-7, 7}, []float64{3, -3}, []float64{2, -2}},
+		{Pow, dtype.Int64, []int64{2, -3, -1, 2, 1}, []int64{10, 3, -3, -1, -9}, []int64{1024, -27, -1, 0, 1}},
+		{Add, dtype.Uint8, []uint8{250}, []uint8{10}, []uint8{4}},
+		{Max, dtype.Int8, []int8{-5, 3}, []int8{2, -9}, []int8{2, 3}},
+		{BitXor, dtype.Uint16, []uint16{0xff00}, []uint16{0x0ff0}, []uint16{0xf0f0}},
+		{ShiftRight, dtype.Uint8, []uint8{128, 1}, []uint8{3, 200}, []uint8{16, 0}},
+		{ShiftLeft, dtype.Uint64, []uint64{1}, []uint64{63}, []uint64{1 << 63}},
+		{And, dtype.Bool, []uint8{0, 1, 2, 7}, []uint8{1, 1, 255, 0}, []uint8{0, 1, 1, 0}},
+		{Xor, dtype.Bool, []uint8{1, 2}, []uint8{0, 1}, []uint8{1, 0}},
+		{Equal, dtype.Float32, []float32{1, nan, 0}, []float32{1, nan, float32(math.Copysign(0, -1))}, []uint8{1, 0, 1}},
+		{LessEqual, dtype.Int64, []int64{1, 2, 3}, []int64{2, 2, 2}, []uint8{1, 1, 0}},
+		{Greater, dtype.Float16, []uint16{dtype.F32ToF16(2)}, []uint16{dtype.F32ToF16(1)}, []uint8{1}},
+		{Pow, dtype.BFloat16, []uint16{dtype.F32ToBF16(3)}, []uint16{dtype.F32ToBF16(2)}, []uint16{dtype.F32ToBF16(9)}},
+	} {
+		a, b, want := anyBytes(c.a), anyBytes(c.b), anyBytes(c.want)
+		n := []int{len(a) / (c.dt.Bits() / 8)}
+		k, err := NewBinary(c.op, c.dt, n, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst := make([]byte, len(want))
+		k.Run(nil, dst, a, b)
+		if string(dst) != string(want) {
+			t.Errorf("%v of %v: bytes %v, want %v (%v)", c.op, c.dt, dst, want, c.want)
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	for _, c := range []struct{ cond, a, b []int }{
+		{[]int{2, 3}, []int{2, 3}, []int{2, 3}},
+		{[]int{3}, []int{2, 1}, []int{}},
+		{[]int{2, 1}, []int{3}, []int{2, 3}},
+		{[]int{}, []int{5}, []int{1}},
+	} {
+		k, err := NewSelect(8, c.cond, c.a, c.b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cond := make([]byte, count(c.cond))
+		for i := range cond {
+			cond[i] = byte(i % 2 * 3)
+		}
+		dst := make([]int64, k.Len())
+		k.Run(nil, bytesOf(dst), cond, numbers(dtype.Int64, count(c.a), 1), numbers(dtype.Int64, count(c.b), 100))
+		for i, v := range dst {
+			want := int64(100 + at(k.Shape(), c.b, i))
+			if cond[at(k.Shape(), c.cond, i)] != 0 {
+				want = int64(1 + at(k.Shape(), c.a, i))
+			}
+			if v != want {
+				t.Errorf("%+v element %d: %d, want %d", c, i, v, want)
+			}
+		}
+	}
+}
+
+func TestBinaryDoesNotAllocate(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, dt := range []dtype.Type{dtype.Float32, dtype.Float16, dtype.Int32} {
+			k, err := NewBinary(Add, dt, []int{4, 50, 30}, []int{50, 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := make([]byte, dt.Bytes(6000))
+			if n := testing.AllocsPerRun(10, func() { k.Run(nil, a, a, a) }); n != 0 {
+				t.Errorf("%v: %v allocations", dt, n)
+			}
+		}
+	})
+}
+
+func BenchmarkBinary(b *testing.B) {
+	for _, c := range [][2][]int{{{1 << 12}, {1 << 12}}, {{1 << 20}, {1 << 20}}, {{64, 56 * 56}, {64, 1}}, {{128, 768}, {768}}, {{4096}, {}}} {
+		for _, op := range []Binary{Add, Max} {
+			for _, l := range cpu.Levels() {
+				b.Run(fmt.Sprintf("%v/%v%v/%v", op, c[0], c[1], l), func(b *testing.B) {
+					defer cpu.Force(l)()
+					k, err := NewBinary(op, dtype.Float32, c[0], c[1])
+					if err != nil {
+						b.Fatal(err)
+					}
+					x, y := kerneltest.Floats(b, count(c[0]), nil), kerneltest.Floats(b, count(c[1]), nil)
+					dst := kerneltest.Guarded(b, 4*k.Len())
+					b.SetBytes(int64(4 * (k.Len() + len(x) + len(y))))
+					for b.Loop() {
+						k.Run(nil, dst, bytesOf(x), bytesOf(y))
+					}
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,175 @@
+//go:build amd64 && !noasm
+
+package elemwise
+
+import "github.com/salver-ml/salver/internal/dtype"
+
+//go:generate go -C ../../../tools/asmgen run . elemwise -out ../../internal/kernels/elemwise/elemwise_amd64.s
+
+type (
+	asmUnary  = func(dst, src []float32, a, b, c float32)
+	asmBinary = func(dst, a, b []float32)
+)
+
+func init() {
+	avx2 := tables[0].above()
+	avx2.setUnary(map[Op]asmUnary{
+		Abs: absAVX2, Neg: negAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
+		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Expm1: expm1AVX2, Log: logAVX2, Tanh: tanhAVX2,
+		Sigmoid: sigmoidAVX2, Erf: erfAVX2, Gelu: geluAVX2, GeluTanh: geluTanhAVX2, Silu: siluAVX2, HardSigmoid: hardSigmoidAVX2,
+		HardSwish: hardSwishAVX2, Mish: mishAVX2, Softplus: softplusAVX2, Softsign: softsignAVX2, Elu: eluAVX2,
+		LeakyRelu: leakyReluAVX2, ThresholdedRelu: thresholdedReluAVX2, Relu: reluAVX2, Clip: clipAVX2, Affine: affineAVX2,
+	})
+	avx2.setBinary(map[Binary][3]asmBinary{
+		Add: {addRRAVX2, addRVAVX2, addVRAVX2}, Sub: {subRRAVX2, subRVAVX2, subVRAVX2}, Mul: {mulRRAVX2, mulRVAVX2, mulVRAVX2},
+		Div: {divRRAVX2, divRVAVX2, divVRAVX2}, Min: {minRRAVX2, minRVAVX2, minVRAVX2}, Max: {maxRRAVX2, maxRVAVX2, maxVRAVX2},
+		PRelu: {preluRRAVX2, preluRVAVX2, preluVRAVX2}, AddRelu: {addReluRRAVX2, addReluRVAVX2, addReluVRAVX2},
+	})
+	avx2.setRows(8, asmRows{
+		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantU8AVX2, quantS8AVX2,
+		dequantU8AVX2, dequantS8AVX2, minMaxAVX2, scaleShiftAVX2,
+	})
+
+	avx512 := tables[0].above()
+	avx512.setUnary(map[Op]asmUnary{
+		Abs: absAVX512, Neg: negAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
+		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Expm1: expm1AVX512, Log: logAVX512, Tanh: tanhAVX512,
+		Sigmoid: sigmoidAVX512, Erf: erfAVX512, Gelu: geluAVX512, GeluTanh: geluTanhAVX512, Silu: siluAVX512, HardSigmoid: hardSigmoidAVX512,
+		HardSwish: hardSwishAVX512, Mish: mishAVX512, Softplus: softplusAVX512, Softsign: softsignAVX512, Elu: eluAVX512,
+		LeakyRelu: leakyReluAVX512, ThresholdedRelu: thresholdedReluAVX512, Relu: reluAVX512, Clip: clipAVX512, Affine: affineAVX512,
+	})
+	avx512.setBinary(map[Binary][3]asmBinary{
+		Add: {addRRAVX512, addRVAVX512, addVRAVX512}, Sub: {subRRAVX512, subRVAVX512, subVRAVX512}, Mul: {mulRRAVX512, mulRVAVX512, mulVRAVX512},
+		Div: {divRRAVX512, divRVAVX512, divVRAVX512}, Min: {minRRAVX512, minRVAVX512, minVRAVX512}, Max: {maxRRAVX512, maxRVAVX512, maxVRAVX512},
+		PRelu: {preluRRAVX512, preluRVAVX512, preluVRAVX512}, AddRelu: {addReluRRAVX512, addReluRVAVX512, addReluVRAVX512},
+	})
+	avx512.setRows(16, asmRows{
+		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quantU8AVX512, quantS8AVX512,
+		dequantU8AVX512, dequantS8AVX512, minMaxAVX512, scaleShiftAVX512,
+	})
+	tables = append(tables, avx2, avx512)
+}
+
+func (t *table) setUnary(fs map[Op]asmUnary) {
+	for op, f := range fs {
+		t.unary[op] = func(dst, src []float32, p Params) {
+			for len(dst) > callMax {
+				f(dst[:callMax], src, p.A, p.B, p.C)
+				dst, src = dst[callMax:], src[callMax:]
+			}
+			f(dst, src[:len(dst)], p.A, p.B, p.C)
+		}
+	}
+}
+
+// setBinary takes the forms row∘row, row∘value and value∘row.
+func (t *table) setBinary(fs map[Binary][3]asmBinary) {
+	for op, f := range fs {
+		both := t.binary[op]
+		t.binary[op] = func(dst, a, b []float32, sa, sb int) {
+			if sa+sb == 0 || len(dst) == 0 {
+				both(dst, a, b, sa, sb)
+				return
+			}
+			form := f[0]
+			if sa == 0 {
+				form = f[2]
+			} else if sb == 0 {
+				form = f[1]
+			}
+			for len(dst) > callMax {
+				form(dst[:callMax], a, b)
+				dst, a, b = dst[callMax:], a[callMax*sa:], b[callMax*sb:]
+			}
+			_, _ = a[(len(dst)-1)*sa], b[(len(dst)-1)*sb]
+			form(dst, a, b)
+		}
+	}
+}
+
+// asmRows are loops that leave the elements beyond whole registers to Go,
+// but for scaleShift.
+type asmRows struct {
+	widenF16, widenBF16   func(dst []float32, src []uint16)
+	narrowF16, narrowBF16 func(dst []uint16, src []float32)
+	quantU8               func(dst []uint8, src []float32, scale, lo, hi float32, zero int32)
+	quantS8               func(dst []int8, src []float32, scale, lo, hi float32, zero int32)
+	dequantU8             func(dst []float32, src []uint8, scale float32, zero int32)
+	dequantS8             func(dst []float32, src []int8, scale float32, zero int32)
+	minMax                func(x []float32) (lo, hi float32)
+	scaleShift            func(dst, src, scale, shift []float32)
+}
+
+// setRows takes loops that work on whole registers of width elements.
+func (t *table) setRows(width int, r asmRows) {
+	t.f16 = codec{
+		convert(width, r.widenF16, widenRow(dtype.F16ToF32)),
+		convert(width, r.narrowF16, narrowRowOf(dtype.F32ToF16)),
+	}
+	t.bf16 = codec{
+		convert(width, r.widenBF16, widenRow(dtype.BF16ToF32)),
+		convert(width, r.narrowBF16, narrowRowOf(dtype.F32ToBF16)),
+	}
+	t.quantU8 = quantizeRows(width, r.quantU8)
+	t.quantS8 = quantizeRows(width, r.quantS8)
+	t.dequantU8 = dequantizeRows(width, r.dequantU8)
+	t.dequantS8 = dequantizeRows(width, r.dequantS8)
+	t.minMax = func(x []float32) (lo, hi float32) {
+		for len(x) > callMax {
+			l, h := r.minMax(x[:callMax])
+			lo, hi, x = min(lo, l), max(hi, h), x[callMax:]
+		}
+		l, h := r.minMax(x)
+		l2, h2 := minMaxRow(x[len(x)/width*width:])
+		return min(lo, l, l2), max(hi, h, h2)
+	}
+	t.scaleShift = func(dst, src, scale, shift []float32) {
+		for len(dst) > callMax {
+			r.scaleShift(dst[:callMax], src, scale, shift)
+			dst, src, scale, shift = dst[callMax:], src[callMax:], scale[callMax:], shift[callMax:]
+		}
+		r.scaleShift(dst, src[:len(dst)], scale[:len(dst)], shift[:len(dst)])
+	}
+}
+
+// convert runs f on whole registers, in calls of a bounded length, and rest on
+// what is left.
+func convert[D, S any](width int, f, rest func(dst []D, src []S)) func(dst []D, src []S) {
+	return func(dst []D, src []S) {
+		src = src[:len(dst)]
+		for len(dst) > callMax {
+			f(dst[:callMax], src)
+			dst, src = dst[callMax:], src[callMax:]
+		}
+		f(dst, src)
+		whole := len(dst) / width * width
+		rest(dst[whole:], src[whole:])
+	}
+}
+
+func quantizeRows[T int8 | uint8](width int, f func(dst []T, src []float32, scale, lo, hi float32, zero int32)) func([]T, []float32, float32, float32) {
+	lo, hi := limits[T]()
+	return func(dst []T, src []float32, scale, zero float32) {
+		src = src[:len(dst)]
+		for len(dst) > callMax {
+			f(dst[:callMax], src, scale, lo-zero, hi-zero, int32(zero))
+			dst, src = dst[callMax:], src[callMax:]
+		}
+		f(dst, src, scale, lo-zero, hi-zero, int32(zero))
+		whole := len(dst) / width * width
+		quantizeRow(dst[whole:], src[whole:], scale, zero)
+	}
+}
+
+func dequantizeRows[T int8 | uint8](width int, f func(dst []float32, src []T, scale float32, zero int32)) func([]float32, []T, float32, int32) {
+	return func(dst []float32, src []T, scale float32, zero int32) {
+		src = src[:len(dst)]
+		for len(dst) > callMax {
+			f(dst[:callMax], src, scale, zero)
+			dst, src = dst[callMax:], src[callMax:]
+		}
+		f(dst, src, scale, zero)
+		whole := len(dst) / width * width
+		dequantizeRow(dst[whole:], src[whole:], scale, zero)
+	}
+}

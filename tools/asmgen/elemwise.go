@@ -1,0 +1,330 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["elemwise"] = elemwise }
+
+// elemwise writes the unary and binary functions, narrow float conversions and
+// quantization loops of internal/kernels/elemwise.
+func elemwise() {
+	for _, v := range rowLevels {
+		for _, f := range unaries {
+			v.unary(f)
+		}
+		for _, f := range binaries {
+			v.binary(f.name, f.body)
+		}
+		v.scaleShift()
+		v.conversions()
+		v.quantization()
+	}
+}
+
+type vec = reg.VecVirtual
+
+// unaryFunc is a function's body; params are broadcast where it has some.
+type unaryFunc struct {
+	name   string
+	params int
+	unroll int
+	body   func(v rows, x vec, p []vec) vec
+}
+
+func plain(f func(v rows, x vec) vec) func(rows, vec, []vec) vec {
+	return func(v rows, x vec, _ []vec) vec { return f(v, x) }
+}
+
+var unaries = []unaryFunc{
+	{"abs", 0, 4, plain(rows.abs)},
+	{"neg", 0, 4, plain(rows.neg)},
+	{"floor", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toFloor) })},
+	{"ceil", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toCeil) })},
+	{"round", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toEven) })},
+	{"sqrt", 0, 1, plain(func(v rows, x vec) vec { r := v.reg(); VSQRTPS(x, r); return r })},
+	{"rsqrt", 0, 1, plain(func(v rows, x vec) vec {
+		r := v.reg()
+		VSQRTPS(x, r)
+		return v.div(v.load(fconst(1)), r)
+	})},
+	{"reciprocal", 0, 1, plain(func(v rows, x vec) vec { return v.div(v.load(fconst(1)), x) })},
+	{"square", 0, 4, plain(func(v rows, x vec) vec { return v.mul(x, x) })},
+	{"exp", 0, 1, plain(rows.exp)},
+	{"expm1", 0, 1, plain(rows.expm1)},
+	{"log", 0, 1, plain(rows.log)},
+	{"tanh", 0, 1, plain(rows.tanh)},
+	{"sigmoid", 0, 1, plain(rows.sigmoid)},
+	{"erf", 0, 1, plain(rows.erf)},
+	{"gelu", 0, 1, plain(rows.gelu)},
+	{"geluTanh", 0, 1, plain(rows.geluTanh)},
+	{"silu", 1, 1, func(v rows, x vec, p []vec) vec { return v.silu(x, p[0]) }},
+	{"hardSigmoid", 2, 1, func(v rows, x vec, p []vec) vec { return v.unit(v.add(v.mul(x, p[0]), p[1])) }},
+	{"hardSwish", 0, 1, plain(func(v rows, x vec) vec {
+		return v.mul(x, v.unit(v.add(v.mul(x, fconst(1.0/6)), fconst(0.5))))
+	})},
+	{"mish", 0, 1, plain(rows.mish)},
+	{"softplus", 0, 1, plain(rows.softplus)},
+	{"softsign", 0, 1, plain(func(v rows, x vec) vec { return v.div(x, v.add(v.abs(x), fconst(1))) })},
+	{"elu", 3, 1, func(v rows, x vec, p []vec) vec { return v.elu(x, p[0], p[1], p[2]) }},
+	{"leakyRelu", 1, 2, func(v rows, x vec, p []vec) vec {
+		return v.pick(v.cmp(ltOQ, x, fconst(0)), v.mul(x, p[0]), x)
+	}},
+	{"thresholdedRelu", 1, 2, func(v rows, x vec, p []vec) vec {
+		return v.pick(v.cmp(nleUQ, x, p[0]), x, v.load(fconst(0)))
+	}},
+	{"relu", 0, 4, plain(func(v rows, x vec) vec { return v.atLeast(x, fconst(0)) })},
+	{"clip", 2, 2, func(v rows, x vec, p []vec) vec { return v.min(p[1], v.max(p[0], x)) }},
+	{"affine", 2, 2, func(v rows, x vec, p []vec) vec { return v.add(v.mul(x, p[0]), p[1]) }},
+}
+
+func (v rows) unary(f unaryFunc) {
+	TEXT(f.name+v.suffix(), NOSPLIT, "func(dst, src []float32, a, b, c float32)")
+	Pragma("noescape")
+	var params []vec
+	for _, name := range []string{"a", "b", "c"}[:f.params] {
+		params = append(params, v.param(name))
+	}
+	dst, src, n := base("dst"), base("src"), length("dst")
+	v.rowLoop(n, f.unroll, []reg.GPVirtual{dst, src}, func(disp int, t *tail) {
+		v.put(f.body(v, v.get(src, disp, t), params), dst, disp, t)
+	})
+	end()
+}
+
+var binaries = []struct {
+	name string
+	body func(v rows, a, b vec) vec
+}{
+	{"add", func(v rows, a, b vec) vec { return v.add(a, b) }},
+	{"sub", func(v rows, a, b vec) vec { return v.sub(a, b) }},
+	{"mul", func(v rows, a, b vec) vec { return v.mul(a, b) }},
+	{"div", func(v rows, a, b vec) vec { return v.div(a, b) }},
+	{"min", func(v rows, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.min(a, b)) }},
+	{"max", func(v rows, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.max(a, b)) }},
+	{"prelu", func(v rows, a, b vec) vec { return v.pick(v.cmp(ltOQ, a, fconst(0)), v.mul(a, b), a) }},
+	{"addRelu", func(v rows, a, b vec) vec { return v.atLeast(v.add(a, b), fconst(0)) }},
+}
+
+// binary writes the forms row∘row, row∘value and value∘row.
+func (v rows) binary(name string, body func(v rows, a, b vec) vec) {
+	for _, form := range []string{"RR", "RV", "VR"} {
+		TEXT(name+form+v.suffix(), NOSPLIT, "func(dst, a, b []float32)")
+		Pragma("noescape")
+		dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+		pointers := []reg.GPVirtual{dst}
+		get := func(p reg.GPVirtual, row bool) func(int, *tail) vec {
+			if row {
+				pointers = append(pointers, p)
+				return func(disp int, t *tail) vec { return v.get(p, disp, t) }
+			}
+			value := v.broadcast(Mem{Base: p})
+			return func(int, *tail) vec { return value }
+		}
+		left, right := get(a, form[0] == 'R'), get(b, form[1] == 'R')
+		v.rowLoop(n, 2, pointers, func(disp int, t *tail) {
+			v.put(body(v, left(disp, t), right(disp, t)), dst, disp, t)
+		})
+		end()
+	}
+}
+
+func (v rows) scaleShift() {
+	TEXT("scaleShift"+v.suffix(), NOSPLIT, "func(dst, src, scale, shift []float32)")
+	Pragma("noescape")
+	dst, src, scale, shift, n := base("dst"), base("src"), base("scale"), base("shift"), length("dst")
+	v.rowLoop(n, 1, []reg.GPVirtual{dst, src, scale, shift}, func(disp int, t *tail) {
+		y := v.mul(v.get(src, disp, t), v.get(scale, disp, t))
+		v.put(v.add(y, v.get(shift, disp, t)), dst, disp, t)
+	})
+	end()
+}
+
+// wholeLoop walks as many elements as fill registers; Go's code does the rest.
+func (v rows) wholeLoop(n reg.GPVirtual, emit func()) {
+	SUBQ(step(v.width()), n)
+	JLT(LabelRef("done"))
+	Label("each")
+	emit()
+	SUBQ(step(v.width()), n)
+	JGE(LabelRef("each"))
+	Label("done")
+}
+
+// half is a register of as many 16-bit elements as there are float32.
+func (v rows) half() vec {
+	if v.wide {
+		return YMM()
+	}
+	return XMM()
+}
+
+func (v rows) conversions() {
+	w := v.width()
+	conversion := func(name, signature string, emit func(dst, src Mem)) {
+		TEXT(name+v.suffix(), NOSPLIT, signature)
+		Pragma("noescape")
+		dst, src, n := base("dst"), base("src"), length("dst")
+		size := map[bool][2]int{true: {4 * w, 2 * w}, false: {2 * w, 4 * w}}[signature == widening]
+		v.wholeLoop(n, func() {
+			emit(Mem{Base: dst}, Mem{Base: src})
+			ADDQ(step(size[0]), dst)
+			ADDQ(step(size[1]), src)
+		})
+		end()
+	}
+	conversion("widenF16", widening, func(dst, src Mem) {
+		r := v.reg()
+		VCVTPH2PS(src, r)
+		v.store(r, dst)
+	})
+	conversion("narrowF16", narrowing, func(dst, src Mem) {
+		VCVTPS2PH(Imm(0), v.load(src), dst)
+	})
+	conversion("widenBF16", widening, func(dst, src Mem) {
+		r := v.reg()
+		VPMOVZXWD(src, r)
+		VPSLLD(Imm(16), r, r)
+		v.store(r, dst)
+	})
+	conversion("narrowBF16", narrowing, func(dst, src Mem) { v.narrowBF16(dst, src) })
+}
+
+const (
+	widening  = "func(dst []float32, src []uint16)"
+	narrowing = "func(dst []uint16, src []float32)"
+)
+
+// narrowBF16 adds 0x7fff and the last bit that stays; a NaN is made quiet.
+func (v rows) narrowBF16(dst, src Mem) {
+	x := v.load(src)
+	top, odd := v.reg(), v.reg()
+	VPSRLD(Imm(16), x, top)
+	one := v.load(bitsConst(1))
+	if v.wide {
+		VPANDD(one, top, odd)
+	} else {
+		VPAND(one, top, odd)
+	}
+	odd = v.addInt(v.addInt(odd, bitsConst(0x7fff)), x)
+	VPSRLD(Imm(16), odd, odd)
+	r := v.pick(v.cmp(unord, x, x), v.or(top, bitsConst(0x40)), odd)
+	if v.wide {
+		VPMOVDW(r, dst)
+		return
+	}
+	hi := XMM()
+	VEXTRACTI128(Imm(1), r, hi)
+	VPACKUSDW(hi, r.AsX(), hi)
+	VMOVDQU(hi, dst)
+}
+
+func (v rows) quantization() {
+	for _, signed := range []bool{false, true} {
+		name, typ := "U8", "uint8"
+		if signed {
+			name, typ = "S8", "int8"
+		}
+		v.quantize("quant"+name, typ, signed)
+		v.dequantize("dequant"+name, typ, signed)
+	}
+	v.minMax()
+}
+
+func (v rows) quantize(name, typ string, signed bool) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+typ+", src []float32, scale, lo, hi float32, zero int32)")
+	Pragma("noescape")
+	scale, lo, hi := v.param("scale"), v.param("lo"), v.param("hi")
+	zero := v.intParam("zero")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	v.wholeLoop(n, func() {
+		x := v.min(v.max(v.div(v.load(Mem{Base: src}), scale), lo), hi)
+		q := v.reg()
+		VCVTPS2DQ(x, q)
+		VPADDD(zero, q, q)
+		if v.wide {
+			VPMOVDB(q, Mem{Base: dst})
+		} else {
+			up := XMM()
+			VEXTRACTI128(Imm(1), q, up)
+			VPACKSSDW(up, q.AsX(), up)
+			if signed {
+				VPACKSSWB(up, up, up)
+			} else {
+				VPACKUSWB(up, up, up)
+			}
+			VMOVQ(up, Mem{Base: dst})
+		}
+		ADDQ(step(4*v.width()), src)
+		ADDQ(step(v.width()), dst)
+	})
+	end()
+}
+
+func (v rows) intParam(name string) vec {
+	g, x, r := GP32(), XMM(), v.reg()
+	Load(Param(name), g)
+	VMOVD(g, x)
+	VPBROADCASTD(x, r)
+	return r
+}
+
+func (v rows) dequantize(name, typ string, signed bool) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst []float32, src []"+typ+", scale float32, zero int32)")
+	Pragma("noescape")
+	scale, zero := v.param("scale"), v.intParam("zero")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	v.wholeLoop(n, func() {
+		q := v.reg()
+		if signed {
+			VPMOVSXBD(Mem{Base: src}, q)
+		} else {
+			VPMOVZXBD(Mem{Base: src}, q)
+		}
+		VPSUBD(zero, q, q)
+		VCVTDQ2PS(q, q)
+		v.store(v.mul(q, scale), Mem{Base: dst})
+		ADDQ(step(4*v.width()), dst)
+		ADDQ(step(v.width()), src)
+	})
+	end()
+}
+
+// minMax is the range of whole registers and 0, NaN left out.
+func (v rows) minMax() {
+	TEXT("minMax"+v.suffix(), NOSPLIT, "func(x []float32) (lo, hi float32)")
+	Pragma("noescape")
+	p, n := base("x"), length("x")
+	lo, hi := v.load(fconst(0)), v.load(fconst(0))
+	v.wholeLoop(n, func() {
+		x := v.load(Mem{Base: p})
+		VMINPS(lo, x, lo)
+		VMAXPS(hi, x, hi)
+		ADDQ(step(4*v.width()), p)
+	})
+	Store(v.foldRegister(lo, func(b, a, r Op) { VMINPS(b, a, r) }), Return("lo"))
+	Store(v.foldRegister(hi, func(b, a, r Op) { VMAXPS(b, a, r) }), Return("hi"))
+	end()
+}
+
+// foldRegister joins lane j with lane j+h for each half h down to 1. join
+// computes r from the upper lanes b and the lower lanes a.
+func (v rows) foldRegister(x vec, join func(b, a, r Op)) vec {
+	low := Op(x.AsX())
+	if v.wide {
+		up, y := YMM(), YMM()
+		VEXTRACTF32X8(Imm(1), x, up)
+		join(up, x.AsY(), y)
+		x, low = y, y.AsX()
+	}
+	up, r := XMM(), XMM()
+	VEXTRACTF128(Imm(1), x, up)
+	join(up, low, r)
+	VPERMILPS(Imm(0x0e), r, up)
+	join(up, r, r)
+	VPERMILPS(Imm(0x01), r, up)
+	join(up, r, r)
+	return r
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// The functions' polynomials are minimax fits: the figure is the error that
+// the polynomial alone leaves, relative to the result.
+
+const (
+	ln2Hi = 0.693359375 // few bits, so that n·ln2Hi is exact
+	ln2Lo = -2.12194440e-4
+)
+
+// expQ has e^r = 1 + r + r²·expQ(r) for |r| ≤ ln2/2: 2^-28.
+var expQ = []float64{0.5, 0.16666512191295624, 0.0416661873459816, 0.008369598537683487, 0.0013951717410236597}
+
+// logP has log(1+f) = f - f²/2 + f³·logP(f) between √½-1 and √2-1: 2^-30.
+var logP = []float64{0.3333331346511841, -0.25000008940696716, 0.20002134144306183, -0.16668006777763367, 0.14219222962856293,
+	-0.12405137717723846, 0.11890336126089096, -0.11679643392562866, 0.06746559590101242}
+
+// erfSmall has erf(x) = x + x·erfSmall(x²) for |x| ≤ 1: 2^-29.
+var erfSmall = []float64{0.12837916612625122, -0.3761262595653534, 0.1128358542919159, -0.026853810995817184, 0.005188327748328447,
+	-0.0008010192541405559, 7.853857823647559e-05}
+
+// erfLarge has erf(x) = 1 - e^-erfLarge(x) for 1 ≤ x ≤ 4: 2^-29.
+var erfLarge = []float64{0.00032056443160399795, 1.1271716356277466, 0.638012170791626, 0.10321826487779617, -0.02188967354595661,
+	0.0029601221904158592, -0.00018760564853437245}
+
+// normalTail has Φ(-a) = e^(-a²/2)·normalTail((a-4)/(a+4))/(1+a) for 0 ≤ a ≤ 14.6: 2^-29.
+var normalTail = []float64{0.472053200006485, -0.09670346975326538, 0.013999597169458866, 0.028599977493286133, -0.03219728544354439,
+	0.017940208315849304, -0.005004288628697395, -0.0003036941634491086, 0.0006927174399606884, -6.0770147683797404e-05, -7.169124000938609e-05}
+
+// reduceExp splits x = n·ln2 + r.
+func (v rows) reduceExp(x reg.VecVirtual) (n, r reg.VecVirtual) {
+	n = v.round(v.mul(x, fconst(1.4426950408889634)), toEven)
+	r = v.fnma(n, fconst(ln2Hi), x)
+	return n, v.fnma(n, fconst(ln2Lo), r)
+}
+
+// scale is p·2^n for an integral n, rounded once.
+func (v rows) scale(p, n reg.VecVirtual) reg.VecVirtual {
+	if v.wide {
+		r := v.reg()
+		VSCALEFPS(n, p, r)
+		return r
+	}
+	i, half := YMM(), YMM()
+	VCVTPS2DQ(n, i)
+	VPSRAD(Imm(1), i, half)
+	VPSUBD(half, i, i)
+	for _, e := range []reg.VecVirtual{half, i} {
+		e = v.addInt(e, bitsConst(127))
+		VPSLLD(Imm(23), e, e)
+		p = v.mul(p, e)
+	}
+	return p
+}
+
+func (v rows) exp(x reg.VecVirtual) reg.VecVirtual {
+	x = v.atLeast(v.atMost(x, fconst(89)), fconst(-105))
+	return v.expInRange(x)
+}
+
+// expInRange is e^x for x between -105 and 89, or NaN.
+func (v rows) expInRange(x reg.VecVirtual) reg.VecVirtual {
+	n, r := v.reduceExp(x)
+	return v.expReduced(n, r)
+}
+
+// expSum is e^(x+lo) for a lo below x's precision.
+func (v rows) expSum(x, lo reg.VecVirtual) reg.VecVirtual {
+	n, r := v.reduceExp(x)
+	return v.expReduced(n, v.add(r, lo))
+}
+
+func (v rows) expReduced(n, r reg.VecVirtual) reg.VecVirtual {
+	q := v.poly(r, expQ...)
+	p := v.fma(q, v.mul(r, r), r)
+	return v.scale(v.add(p, fconst(1)), n)
+}
+
+// expNegative is e^-|x|.
+func (v rows) expNegative(x reg.VecVirtual) reg.VecVirtual {
+	return v.expInRange(v.atLeast(v.or(x, bitsConst(signBit)), fconst(-105)))
+}
+
+// expm1 keeps the sign of zero.
+func (v rows) expm1(x reg.VecVirtual) reg.VecVirtual {
+	c := v.atLeast(v.atMost(x, fconst(89)), fconst(-30))
+	n, r := v.reduceExp(c)
+	q := v.poly(r, expQ...)
+	p := v.fma(q, v.mul(r, r), r)
+	half := v.scale(v.load(fconst(0.5)), n) // 2^(n-1), since 2^128 is too large
+	y := v.fma(half, p, v.sub(half, fconst(0.5)))
+	return v.or(v.add(y, y), v.and(x, bitsConst(signBit)))
+}
+
+func (v rows) tanh(x reg.VecVirtual) reg.VecVirtual {
+	em := v.expm1(v.atLeast(v.or(v.add(x, x), bitsConst(signBit)), fconst(-40)))
+	y := v.div(em, v.add(em, fconst(2)))
+	return v.withSign(v.abs(y), x)
+}
+
+func (v rows) sigmoid(x reg.VecVirtual) reg.VecVirtual {
+	e := v.expNegative(x)
+	num := v.pick(v.negative(x), e, v.load(fconst(1)))
+	return v.div(num, v.add(e, fconst(1)))
+}
+
+// logFinite is log(x) for a finite x > 0.
+func (v rows) logFinite(x reg.VecVirtual) reg.VecVirtual {
+	tiny := v.cmp(ltOQ, x, bitsConst(0x00800000))
+	x = v.pick(tiny, v.mul(x, fconst(1<<23)), x)
+	bias := v.pick(tiny, fconst(-23), v.load(fconst(0)))
+	// i = bits(x) - bits(√½) + bits(1): its exponent is that of x/√½.
+	i := v.addInt(x, bitsConst(0x3f800000-0x3f3504f3))
+	e := v.reg()
+	VPSRLD(Imm(23), i, e)
+	e = v.addInt(e, bitsConst(uint32(0xffffff81))) // -127
+	VCVTDQ2PS(e, e)
+	e = v.add(e, bias)
+	m := v.addInt(v.and(i, bitsConst(0x007fffff)), bitsConst(0x3f3504f3))
+	f := v.sub(m, fconst(1))
+	z := v.mul(f, f)
+	y := v.mul(v.mul(v.poly(f, logP...), z), f)
+	y = v.fma(e, fconst(ln2Lo), y)
+	y = v.fnma(z, fconst(0.5), y)
+	return v.fma(e, fconst(ln2Hi), v.add(f, y))
+}
+
+func (v rows) log(x reg.VecVirtual) reg.VecVirtual {
+	y := v.logFinite(x)
+	y = v.pick(v.cmp(nltUQ, x, bitsConst(0x7f800000)), x, y) // +Inf and NaN
+	y = v.pick(v.cmp(eqOQ, x, fconst(0)), bitsConst(0xff800000), y)
+	return v.pick(v.cmp(ltOQ, x, fconst(0)), bitsConst(0x7fc00000), y)
+}
+
+// softplus is max(x, 0) + log1p(e^-|x|).
+func (v rows) softplus(x reg.VecVirtual) reg.VecVirtual {
+	e := v.expNegative(x)
+	u := v.add(e, fconst(1))
+	lost := v.sub(e, v.sub(u, fconst(1)))
+	l := v.add(v.logFinite(u), v.div(lost, u))
+	return v.add(l, v.atLeast(x, fconst(0)))
+}
+
+func (v rows) erf(x reg.VecVirtual) reg.VecVirtual {
+	a := v.abs(x)
+	small := v.fma(v.poly(v.mul(x, x), erfSmall...), x, x)
+	c := v.atMost(a, fconst(4))
+	large := v.sub(v.load(fconst(1)), v.expInRange(v.neg(v.poly(c, erfLarge...))))
+	return v.pick(v.cmp(geOQ, a, fconst(1)), v.withSign(large, x), small)
+}
+
+// gelu is x·Φ(x), from Φ(-|x|) with the square's rounding error put back.
+func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
+	a := v.atMost(v.abs(x), fconst(14.6))
+	u := v.div(v.sub(a, fconst(4)), v.add(a, fconst(4)))
+	g := v.div(v.poly(u, normalTail...), v.add(a, fconst(1)))
+	hi := v.mul(a, a)
+	lo := v.fms(a, a, hi)
+	e := v.expSum(v.atLeast(v.mul(hi, fconst(-0.5)), fconst(-105)), v.mul(lo, fconst(-0.5)))
+	left := v.neg(v.mul(v.mul(a, g), e))
+	right := v.fnma(a, v.mul(g, e), x)
+	return v.pick(v.negative(x), left, right)
+}
+
+// silu is x·sigmoid(a·x).
+func (v rows) silu(x, a reg.VecVirtual) reg.VecVirtual {
+	w := v.mul(x, a)
+	return v.timesSigmoid(x, w, v.fms(x, a, w))
+}
+
+// timesSigmoid is x·sigmoid(w+lo), where lo is small and x has w's sign. For
+// negative x it is x·e^w/(1+e^w), so the tail keeps its digits.
+func (v rows) timesSigmoid(x, w, lo reg.VecVirtual) reg.VecVirtual {
+	small := v.cmp(ltOQ, v.abs(lo), fconst(1)) // not where w is infinite
+	lo = v.pick(small, lo, v.load(fconst(0)))
+	lo = v.xor(lo, v.and(v.neg(w), bitsConst(signBit))) // of -|w|
+	e := v.expSum(v.atLeast(v.or(w, bitsConst(signBit)), fconst(-105)), lo)
+	num := v.pick(v.negative(w), v.mul(v.finite(x), e), x)
+	return v.div(num, v.add(e, fconst(1)))
+}
+
+// finite limits infinities to the largest number, so that 0 times it is 0.
+func (v rows) finite(x reg.VecVirtual) reg.VecVirtual {
+	return v.atLeast(v.atMost(x, bitsConst(0x7f7fffff)), bitsConst(0xff7fffff))
+}
+
+// geluTanh is x·sigmoid(w) with w = x·(c1 + c2·x²) in two float32.
+func (v rows) geluTanh(x reg.VecVirtual) reg.VecVirtual {
+	const (
+		c1, c1lo = 1.5957691669464111, -4.534068032135963e-08
+		c2, c2lo = 0.07135481387376785, 2.3988323966106506e-09
+	)
+	c := v.atLeast(v.atMost(x, fconst(11)), fconst(-11))
+	sq := v.mul(c, c)
+	sqLo := v.fms(c, c, sq)
+	p := v.mul(sq, fconst(c2))
+	pLo := v.fms(sq, fconst(c2), p)
+	pLo = v.fma(sq, fconst(c2lo), pLo)
+	pLo = v.fma(sqLo, fconst(c2), pLo)
+	t := v.add(p, fconst(c1))
+	// the exact error of p + c1 (Knuth)
+	b := v.sub(t, p)
+	err := v.sub(p, v.sub(t, b))
+	err = v.add(err, v.sub(v.load(fconst(c1)), b))
+	tLo := v.add(v.add(err, pLo), fconst(c1lo))
+	w := v.mul(c, t)
+	wLo := v.fms(c, t, w)
+	wLo = v.fma(c, tLo, wLo)
+	return v.timesSigmoid(x, w, wLo)
+}
+
+func (v rows) mish(x reg.VecVirtual) reg.VecVirtual {
+	e := v.expInRange(v.atLeast(v.atMost(x, fconst(20)), fconst(-105)))
+	n := v.mul(e, v.add(e, fconst(2)))
+	return v.mul(v.atLeast(x, bitsConst(0xff7fffff)), v.div(n, v.add(n, fconst(2))))
+}
+
+// elu is x > 0 ? b·x : a·expm1(c·x).
+func (v rows) elu(x, a, b, c reg.VecVirtual) reg.VecVirtual {
+	right := v.mul(x, b)
+	left := v.mul(v.expm1(v.mul(x, c)), a)
+	return v.pick(v.cmp(gtOQ, x, fconst(0)), right, left)
+}
+
+// unit limits x to [0, 1].
+func (v rows) unit(x reg.VecVirtual) reg.VecVirtual {
+	return v.atMost(v.atLeast(x, fconst(0)), fconst(1))
+}

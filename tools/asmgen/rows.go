@@ -1,0 +1,409 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// rows writes kernels that run along rows of float32, once for AVX2 and once
+// for AVX-512: the bodies are the same but for register width, masks and a
+// few instructions, so the two levels round alike.
+type rows struct{ wide bool }
+
+var rowLevels = []rows{{false}, {true}}
+
+func (v rows) suffix() string {
+	if v.wide {
+		return "AVX512"
+	}
+	return "AVX2"
+}
+
+// width is the number of float32 in a register.
+func (v rows) width() int {
+	if v.wide {
+		return 16
+	}
+	return 8
+}
+
+func (v rows) reg() reg.VecVirtual {
+	if v.wide {
+		return ZMM()
+	}
+	return YMM()
+}
+
+// words has a constant in the data section for each bit pattern: eight copies
+// for AVX2; AVX-512 broadcasts one as it reads it.
+var words = map[uint32]Mem{}
+
+func bitsConst(b uint32) Mem {
+	if m, ok := words[b]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("word%08x", b), attr.RODATA|attr.NOPTR)
+	for i := range 8 {
+		DATA(4*i, U32(b))
+	}
+	words[b] = m
+	return m
+}
+
+func fconst(f float64) Mem { return bitsConst(math.Float32bits(float32(f))) }
+
+// repeats reports whether b is to be read with a broadcast.
+func (v rows) repeats(b Op) bool {
+	m, ok := b.(Mem)
+	return ok && v.wide && strings.HasPrefix(m.Symbol.Name, "word")
+}
+
+var tailTable Mem
+
+// tailMask is where eight words are loaded from for the first n of them set.
+func tailMask(n reg.Register) Mem {
+	if tailTable.Symbol.Name == "" {
+		tailTable = GLOBL("tailmask", attr.RODATA|attr.NOPTR)
+		for i := range 16 {
+			w := U32(0)
+			if i < 8 {
+				w = U32(0xffffffff)
+			}
+			DATA(4*i, w)
+		}
+	}
+	base, at := GP64(), GP64()
+	LEAQ(tailTable, base)
+	MOVQ(U32(8), at)
+	SUBQ(n, at)
+	return Mem{Base: base, Index: at, Scale: 4}
+}
+
+// tail is the mask of the first n elements of a register, n below its width.
+type tail struct {
+	k reg.OpmaskVirtual
+	y reg.VecVirtual
+}
+
+func (v rows) tail(n reg.GPVirtual) tail {
+	if !v.wide {
+		t := tail{y: YMM()}
+		VMOVUPS(tailMask(n), t.y)
+		return t
+	}
+	t := tail{k: K()}
+	m := GP32()
+	MOVL(U32(0xffffffff), m)
+	BZHIL(n.As32(), m, m)
+	KMOVW(m, t.k)
+	return t
+}
+
+func (v rows) load(m Op) reg.VecVirtual {
+	r := v.reg()
+	if v.repeats(m) {
+		VBROADCASTSS(m, r)
+	} else {
+		VMOVUPS(m, r)
+	}
+	return r
+}
+
+// loadTail leaves 0 in the elements beyond the tail.
+func (v rows) loadTail(m Mem, t tail) reg.VecVirtual {
+	r := v.reg()
+	if v.wide {
+		VMOVUPS_Z(m, t.k, r)
+	} else {
+		VMASKMOVPS(m, t.y, r)
+	}
+	return r
+}
+
+// loadTailOr leaves a constant in the elements beyond the tail.
+func (v rows) loadTailOr(m Mem, t tail, fill Mem) reg.VecVirtual {
+	if v.wide {
+		r := v.load(fill)
+		VMOVUPS(m, t.k, r)
+		return r
+	}
+	r, f := v.loadTail(m, t), v.load(fill)
+	VBLENDVPS(t.y, r, f, r)
+	return r
+}
+
+func (v rows) store(r reg.VecVirtual, m Mem) { VMOVUPS(r, m) }
+
+func (v rows) storeTail(r reg.VecVirtual, m Mem, t tail) {
+	if v.wide {
+		VMOVUPS(r, t.k, m)
+	} else {
+		VMASKMOVPS(r, t.y, m)
+	}
+}
+
+// broadcast copies one float32 of memory to all elements.
+func (v rows) broadcast(m Mem) reg.VecVirtual {
+	r := v.reg()
+	VBROADCASTSS(m, r)
+	return r
+}
+
+// param broadcasts a float32 parameter.
+func (v rows) param(name string) reg.VecVirtual {
+	x := XMM()
+	Load(Param(name), x)
+	r := v.reg()
+	VBROADCASTSS(x, r)
+	return r
+}
+
+// either is an instruction and its form with a broadcast operand.
+func (v rows) either(b Op, a, r reg.VecVirtual, whole, broadcast func(ops ...Op)) reg.VecVirtual {
+	if v.repeats(b) {
+		whole = broadcast
+	}
+	whole(b, a, r)
+	return r
+}
+
+// Arithmetic. An operand b may be memory.
+
+func (v rows) add(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VADDPS, VADDPS_BCST)
+}
+
+func (v rows) sub(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VSUBPS, VSUBPS_BCST)
+}
+
+func (v rows) mul(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VMULPS, VMULPS_BCST)
+}
+
+func (v rows) div(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VDIVPS, VDIVPS_BCST)
+}
+
+// max is a > b ? a : b, so b where they are equal or one is NaN; min likewise.
+func (v rows) max(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VMAXPS, VMAXPS_BCST)
+}
+
+func (v rows) min(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VMINPS, VMINPS_BCST)
+}
+
+// atLeast and atMost limit x by a constant and keep NaN.
+func (v rows) atLeast(x reg.VecVirtual, c Mem) reg.VecVirtual { return v.max(v.load(c), x) }
+func (v rows) atMost(x reg.VecVirtual, c Mem) reg.VecVirtual  { return v.min(v.load(c), x) }
+
+// fma is a·b + c; fms a·b - c; fnma c - a·b.
+func (v rows) fma(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
+	return v.either(b, a, v.copy(c), VFMADD231PS, VFMADD231PS_BCST)
+}
+
+func (v rows) fms(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
+	return v.either(b, a, v.copy(c), VFMSUB231PS, VFMSUB231PS_BCST)
+}
+
+func (v rows) fnma(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
+	return v.either(b, a, v.copy(c), VFNMADD231PS, VFNMADD231PS_BCST)
+}
+
+// fmac is a·b + c with c in memory.
+func (v rows) fmac(a, b reg.VecVirtual, c Mem) reg.VecVirtual {
+	return v.either(c, b, v.copy(a), VFMADD213PS, VFMADD213PS_BCST)
+}
+
+func (v rows) copy(a reg.VecVirtual) reg.VecVirtual {
+	r := v.reg()
+	VMOVAPS(a, r)
+	return r
+}
+
+// poly is c[0] + c[1]·x + …
+func (v rows) poly(x reg.VecVirtual, c ...float64) reg.VecVirtual {
+	r := v.load(fconst(c[len(c)-1]))
+	for i := len(c) - 2; i >= 0; i-- {
+		v.either(fconst(c[i]), x, r, VFMADD213PS, VFMADD213PS_BCST)
+	}
+	return r
+}
+
+var (
+	signBit = uint32(1 << 31)
+	allBits = uint32(0x7fffffff)
+)
+
+func (v rows) and(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VANDPS, VANDPS_BCST)
+}
+
+func (v rows) or(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VORPS, VORPS_BCST)
+}
+
+func (v rows) xor(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VXORPS, VXORPS_BCST)
+}
+
+// addInt adds 32-bit integers.
+func (v rows) addInt(a reg.VecVirtual, b Op) reg.VecVirtual {
+	return v.either(b, a, v.reg(), VPADDD, VPADDD_BCST)
+}
+
+func (v rows) abs(a reg.VecVirtual) reg.VecVirtual { return v.and(a, bitsConst(allBits)) }
+func (v rows) neg(a reg.VecVirtual) reg.VecVirtual { return v.xor(a, bitsConst(signBit)) }
+
+// withSign gives a, which is positive or NaN, the sign of x.
+func (v rows) withSign(a, x reg.VecVirtual) reg.VecVirtual {
+	return v.or(a, v.and(x, bitsConst(signBit)))
+}
+
+// Rounding modes of round.
+const (
+	toEven = 8 + iota
+	toFloor
+	toCeil
+)
+
+func (v rows) round(a reg.VecVirtual, mode int) reg.VecVirtual {
+	r := v.reg()
+	if v.wide {
+		VRNDSCALEPS(U8(uint64(mode)), a, r)
+	} else {
+		VROUNDPS(U8(uint64(mode)), a, r)
+	}
+	return r
+}
+
+// Comparison predicates.
+const (
+	eqOQ  = 0x00
+	ltOQ  = 0x11
+	unord = 0x03
+	nltUQ = 0x15
+	nleUQ = 0x16
+	gtOQ  = 0x1e
+	geOQ  = 0x1d
+)
+
+// chosen is a condition per element.
+type chosen struct {
+	k reg.OpmaskVirtual
+	y reg.VecVirtual
+}
+
+func (v rows) cmp(predicate int, a reg.VecVirtual, b Op) chosen {
+	if v.wide {
+		c := chosen{k: K()}
+		if v.repeats(b) {
+			VCMPPS_BCST(U8(uint64(predicate)), b, a, c.k)
+		} else {
+			VCMPPS(U8(uint64(predicate)), b, a, c.k)
+		}
+		return c
+	}
+	c := chosen{y: YMM()}
+	VCMPPS(U8(uint64(predicate)), b, a, c.y)
+	return c
+}
+
+// negative is where the sign bit is set.
+func (v rows) negative(a reg.VecVirtual) chosen {
+	if v.wide {
+		c := chosen{k: K()}
+		VPMOVD2M(a, c.k)
+		return c
+	}
+	return chosen{y: a}
+}
+
+// pick is c ? a : b; a may be memory.
+func (v rows) pick(c chosen, a Op, b reg.VecVirtual) reg.VecVirtual {
+	r := v.reg()
+	if v.wide {
+		if v.repeats(a) {
+			VBLENDMPS_BCST(a, b, c.k, r)
+		} else {
+			VBLENDMPS(a, b, c.k, r)
+		}
+	} else {
+		VBLENDVPS(c.y, a, b, r)
+	}
+	return r
+}
+
+// rowLoop walks n elements: emit makes one register's worth at a byte
+// displacement, whole or as the tail. It is called more than once.
+func (v rows) rowLoop(n reg.GPVirtual, unroll int, pointers []reg.GPVirtual, emit func(disp int, t *tail)) {
+	w := v.width()
+	if unroll > 1 {
+		SUBQ(step(unroll*w), n)
+		JLT(LabelRef("one"))
+		Label("many")
+		for u := range unroll {
+			emit(u*w*4, nil)
+		}
+		for _, p := range pointers {
+			ADDQ(step(unroll*w*4), p)
+		}
+		SUBQ(step(unroll*w), n)
+		JGE(LabelRef("many"))
+		Label("one")
+		ADDQ(step(unroll*w), n)
+	}
+	SUBQ(step(w), n)
+	JLT(LabelRef("rest"))
+	Label("each")
+	emit(0, nil)
+	for _, p := range pointers {
+		ADDQ(step(w*4), p)
+	}
+	SUBQ(step(w), n)
+	JGE(LabelRef("each"))
+	Label("rest")
+	ADDQ(step(w), n)
+	JEQ(LabelRef("done"))
+	t := v.tail(n)
+	emit(0, &t)
+	Label("done")
+}
+
+func (v rows) get(p reg.GPVirtual, disp int, t *tail) reg.VecVirtual {
+	m := Mem{Base: p, Disp: disp}
+	if t == nil {
+		return v.load(m)
+	}
+	return v.loadTail(m, *t)
+}
+
+func (v rows) put(r reg.VecVirtual, p reg.GPVirtual, disp int, t *tail) {
+	m := Mem{Base: p, Disp: disp}
+	if t == nil {
+		v.store(r, m)
+		return
+	}
+	v.storeTail(r, m, *t)
+}
+
+func base(name string) reg.GPVirtual { return Load(Param(name).Base(), GP64()).(reg.GPVirtual) }
+func length(name string) reg.GPVirtual {
+	return Load(Param(name).Len(), GP64()).(reg.GPVirtual)
+}
+
+// end leaves the upper halves clean, as Go's own code expects.
+func end() {
+	VZEROUPPER()
+	RET()
+}
+
+// step is an immediate operand of 32 bits, whatever its size.
+func step(n int) Op { return U32(uint32(n)) }
