@@ -101,8 +101,10 @@ func jsonField(name string, v any, typ string, inner *messageType, depth int) (f
 		} else if strings.HasPrefix(typ, "int") || strings.HasPrefix(typ, "uint") {
 			f.kind = tokNumber
 		}
+	case nil:
+		err = fmt.Errorf("%s: expected a value, found null", name)
 	default:
-		err = fmt.Errorf("%s: expected a value, found %v", name, v)
+		err = fmt.Errorf("%s: expected a value, found a list in a list", name)
 	}
 	return f, err
 }
