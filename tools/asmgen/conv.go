@@ -41,6 +41,7 @@ func (l vectorLevel) convTile(nb, mr int) {
 	blocks := AllocLocal(8)
 	args.firstLine()
 	acc := l.biased(get(tileBias), nb, mr)
+	l.resume(args, acc)
 	in, w := GP64(), get(tileWeights)
 	MOVQ(args.in, in)
 	var wOut, wOut3 reg.GPVirtual
@@ -69,7 +70,7 @@ func (l vectorLevel) convTile(nb, mr int) {
 	step := func(u int) {
 		for j := range nb {
 			VMOVUPS(weight(j, u*l.bytes), ws[j])
-			PREFETCHT0(weight(j, u*l.bytes+1024))
+			PREFETCHT0(weight(j, u*l.bytes+512))
 		}
 		for i := range mr {
 			if nb == 1 && l.bcast {

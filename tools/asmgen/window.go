@@ -49,6 +49,7 @@ const (
 	tileInLine   = 176
 	tileOutLine  = 184
 	tileDivisor  = 192
+	tilePartial = 200
 )
 
 // pixels addresses a run of equally spaced places from one or two base
@@ -167,35 +168,44 @@ func (l vectorLevel) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
 	return acc
 }
 
-// finish adds the residual, clamps and stores. t0 and t1 are free registers.
-func (l vectorLevel) finish(args tileArgs, acc [][]reg.VecVirtual, t0, t1 reg.VecVirtual) {
-	field := args.field
-	stepPx, stepBlock, p, q := GP64(), GP64(), GP64(), GP64()
-	MOVQ(field(tileOutPx), stepPx)
-	MOVQ(field(tileOutBlk), stepBlock)
-	each := func(f func(m Mem, v reg.VecVirtual)) {
-		for j := range acc {
-			MOVQ(p, q)
-			for i, v := range acc[j] {
-				f(Mem{Base: q}, v)
-				if i < len(acc[j])-1 {
-					ADDQ(stepPx, q)
-				}
-			}
-			if j < len(acc)-1 {
-				ADDQ(stepBlock, p)
+// eachOutput visits the places of a tile's outputs in a buffer, the first of
+// which is where start says.
+func (a tileArgs) eachOutput(start Mem, acc [][]reg.VecVirtual, f func(m Mem, v reg.VecVirtual)) {
+	stepPx, stepBlock, p, q := a.get(tileOutPx), a.get(tileOutBlk), GP64(), GP64()
+	MOVQ(start, p)
+	for j := range acc {
+		MOVQ(p, q)
+		for i, v := range acc[j] {
+			f(Mem{Base: q}, v)
+			if i < len(acc[j])-1 {
+				ADDQ(stepPx, q)
 			}
 		}
+		if j < len(acc)-1 {
+			ADDQ(stepBlock, p)
+		}
 	}
-	CMPQ(field(tileRes), Imm(0))
+}
+
+// resume starts the accumulators where an earlier call over other input blocks
+// left them in the output.
+func (l vectorLevel) resume(args tileArgs, acc [][]reg.VecVirtual) {
+	CMPQ(args.field(tilePartial), Imm(0))
+	JE(LabelRef("begin"))
+	args.eachOutput(args.out, acc, func(m Mem, v reg.VecVirtual) { VMOVUPS(m, v) })
+	Label("begin")
+}
+
+// finish adds the residual, clamps and stores. t0 and t1 are free registers.
+func (l vectorLevel) finish(args tileArgs, acc [][]reg.VecVirtual, t0, t1 reg.VecVirtual) {
+	CMPQ(args.field(tileRes), Imm(0))
 	JE(LabelRef("clamp"))
-	MOVQ(args.res, p)
-	each(func(m Mem, v reg.VecVirtual) { VADDPS(m, v, v) })
+	args.eachOutput(args.res, acc, func(m Mem, v reg.VecVirtual) { VADDPS(m, v, v) })
 	Label("clamp")
-	CMPQ(field(tileClamp), Imm(0))
+	CMPQ(args.field(tileClamp), Imm(0))
 	JE(LabelRef("store"))
-	VBROADCASTSS(field(tileLo), t0)
-	VBROADCASTSS(field(tileHi), t1)
+	VBROADCASTSS(args.field(tileLo), t0)
+	VBROADCASTSS(args.field(tileHi), t1)
 	for _, row := range acc {
 		for _, v := range row { // the accumulator second: NaN passes through
 			VMAXPS(v, t0, v)
@@ -203,6 +213,5 @@ func (l vectorLevel) finish(args tileArgs, acc [][]reg.VecVirtual, t0, t1 reg.Ve
 		}
 	}
 	Label("store")
-	MOVQ(args.out, p)
-	each(func(m Mem, v reg.VecVirtual) { VMOVUPS(v, m) })
+	args.eachOutput(args.out, acc, func(m Mem, v reg.VecVirtual) { VMOVUPS(v, m) })
 }

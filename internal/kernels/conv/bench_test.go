@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/salver-ml/salver/internal/mmap"
 )
 
 // netLayer is a layer of a network and how often it occurs.
@@ -81,7 +81,11 @@ func timeLayer(b *testing.B, p Params, spatial []int, level cpu.Target) (float64
 	if err != nil {
 		b.Fatal(err)
 	}
-	floats := func(n int) []float32 { return tensor.Of[float32](tensor.FromSlice(tensor.Bytes(n * 4))) }
+	floats := func(n int) []float32 { // in huge pages, as in a session
+		m := mmap.Alloc(n * 4)
+		b.Cleanup(m.Free)
+		return m.Float32s()
+	}
 	op := Operands{N: 1, In: floats(plan.InSize(1)), Weights: floats(plan.PackedSize()), Out: floats(plan.OutSize(1)), Scratch: floats(plan.ScratchSize(1))}
 	if p.Residual {
 		op.Residual = floats(plan.OutSize(1))

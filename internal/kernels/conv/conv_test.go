@@ -342,3 +342,19 @@ func TestActivationsAgainstTheirDefinition(t *testing.T) {
 		}
 	}
 }
+
+func TestRunsOfInputBlocksDoNotChangeBits(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	l := newLayer(t, rng, Params{In: 50, Out: 40, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Residual: true, Act: Activation{Kind: Relu}}, []int{9, 8}, 1)
+	for _, level := range cpu.Levels() {
+		whole := l.run(t, level, nil)
+		plan, err := New(l.p, l.spatial, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan.blockRun = 1
+		if at := firstDifference(whole, l.compute(t, ordinary{plan}, level, nil)); at >= 0 {
+			t.Errorf("%v: output %d differs", level, at)
+		}
+	}
+}

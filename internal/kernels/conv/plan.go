@@ -25,6 +25,7 @@ type Plan struct {
 	groupsOf   []blockGroup
 	weightsOut int // bytes of an output block's weights
 	channelRun int // depthwise: channel blocks per chunk
+	blockRun   int // input blocks that one call can sum
 	packed     packing
 }
 
@@ -171,6 +172,7 @@ func (pl *Plan) setCalls() {
 		g := pl.groupsOf[0]
 		tile = tileCycles(g.n, pl.longestTile()) * taps * float64(pl.inBlocks*max(pl.grid.CI, 1))
 		pl.grid.LinesPerCall = max(1, int(callCycles/tile))
+		pl.blockRun = max(1, int(callCycles/tile*float64(pl.inBlocks)))
 		return
 	}
 	plane := pl.grid.H.In * pl.grid.InRow

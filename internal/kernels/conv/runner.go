@@ -2,6 +2,7 @@ package conv
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
@@ -108,10 +109,35 @@ func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	if pl.p.Residual {
 		p.Residual = window.At(r.op.Residual, out)
 	}
-	pl.grid.Sweep(t, pl.set.tiles[g.n], c.Area, p)
+	r.sumBlocks(t, g, c.Area, p)
 	for j := range g.n {
 		r.activate(out+j*pl.outPlane, c.Area)
 	}
+}
+
+// sumBlocks sweeps an area once per run of input blocks that one call can sum,
+// and finishes the outputs with the last. Sums that wait in the output would
+// overwrite a residual that is the same buffer, so there one call does all.
+func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window.Planes) {
+	pl := r.plan
+	kernels := pl.set.tiles[g.n]
+	clamp, residual := t.Clamp, p.Residual
+	in, weights := p.In, p.Weights
+	perBlock := pl.grid.H.Kernel * pl.grid.TapRow
+	run := pl.blockRun
+	if residual == p.Out {
+		run = pl.inBlocks
+	}
+	for at := 0; at < pl.inBlocks; at += run {
+		t.Blocks = min(run, pl.inBlocks-at)
+		t.Partial, t.Clamp, p.Residual = min(at, 1), 0, nil
+		if at+t.Blocks == pl.inBlocks {
+			t.Clamp, p.Residual = clamp, residual
+		}
+		p.In, p.Weights = unsafe.Add(in, at*t.InBlock), unsafe.Add(weights, at*perBlock)
+		pl.grid.Sweep(t, kernels, a, p)
+	}
+	t.Partial = 0
 }
 
 // setBlocks sets the loops over blocks.

@@ -28,9 +28,13 @@ func portableTile(t *window.Tile, block, nb, mr int) {
 		for j := range nb {
 			for i := range mr {
 				var acc [maxBlock]float32
+				out := line*t.OutLine + i*t.OutPx + j*t.OutBlock
 				copy(acc[:block], window.Floats(t.Bias, j*block*4, block))
+				if t.Partial != 0 {
+					copy(acc[:block], window.Floats(t.Out, out, block))
+				}
 				sumTile(t, acc[:block], line*t.InLine+i*t.InPx, j*t.WeightsOut)
-				finish(t, acc[:block], line*t.OutLine+i*t.OutPx+j*t.OutBlock)
+				finish(t, acc[:block], out)
 			}
 		}
 	}

@@ -25,8 +25,9 @@ type Tile struct {
 	InLine, OutLine int // from one line to the next
 
 	Divisor float32 // of an average
+	Partial int     // 1: go on from the sums of earlier input blocks, which are in Out
 
-	_ [56]byte // threads write neighbouring tiles
+	_ [48]byte // threads write neighbouring tiles
 }
 
 // TileFunc is a kernel for a fixed number of pixels. The argument is a *Tile.
