@@ -81,17 +81,13 @@ func (p *rowProof) node(n *ir.Node) error {
 	}
 	switch {
 	case n.Is("Shape") || n.Is("Size"):
-		for _, v := range n.Out {
-			p.counts[v] = true
-		}
+		p.markCounts(n)
 		return nil
 	case !carries:
-		if counts {
-			for _, v := range n.Out {
-				if v != nil {
-					p.counts[v] = true
-				}
-			}
+		if axis, ok := p.repeated(n); ok {
+			p.axis[n.Out[0]] = axis
+		} else if counts {
+			p.markCounts(n)
 		}
 		return nil
 	case counts && !p.shapesOnly(n):
@@ -116,6 +112,44 @@ func (p *rowProof) node(n *ir.Node) error {
 		p.axis[v] = out[i]
 	}
 	return nil
+}
+
+// repeated tells the axis along which n repeats something without rows once for
+// each row: an initial state filled with zeros, or a class token.
+func (p *rowProof) repeated(n *ir.Node) (axis int, ok bool) {
+	if !n.Is("ConstantOfShape") && !(n.Is("Expand") && !p.counts[n.In[0]]) {
+		return 0, false
+	}
+	for i, d := range n.Out[0].Type.Shape {
+		switch {
+		case d.Equal(p.batch) && !ok:
+			axis, ok = i, true
+		case d.Mentions(p.batch):
+			return 0, false
+		}
+	}
+	if n.Is("Expand") && ok { // what is repeated must not itself have that many rows
+		from := len(n.Out[0].Type.Shape) - len(n.In[0].Type.Shape)
+		ok = axis < from || n.In[0].Type.Shape[axis-from].Is(1)
+	}
+	return axis, ok
+}
+
+// markCounts notes that n's outputs may follow from the number of rows, unless
+// their elements are known not to.
+func (p *rowProof) markCounts(n *ir.Node) {
+	for _, v := range n.Out {
+		if v == nil {
+			continue
+		}
+		mentions := v.Content == nil
+		for _, d := range v.Content {
+			mentions = mentions || d.Mentions(p.batch)
+		}
+		if mentions {
+			p.counts[v] = true
+		}
+	}
 }
 
 // shapesOnly reports whether n reads values that follow from the number of

@@ -129,6 +129,11 @@ func NewConst(name string, t *tensor.Tensor) *Value {
 	return &Value{Name: name, Const: t, Type: TypeOf(t), Content: contentOf(t)}
 }
 
+// MakeConst turns v, which its readers keep, into a constant.
+func (v *Value) MakeConst(t *tensor.Tensor) {
+	v.Const, v.Type, v.Content, v.Producer, v.Index = t, TypeOf(t), contentOf(t), nil, 0
+}
+
 // maxContent bounds the vectors whose elements shape arithmetic follows.
 const maxContent = 64
 

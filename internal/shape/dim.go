@@ -228,3 +228,17 @@ func (d Dim) NonNegative() bool {
 	}
 	return true
 }
+
+// Mentions reports whether d may depend on the symbol e (a dimension made by
+// Sym). It errs on the side of yes for opaque quotients.
+func (d Dim) Mentions(e Dim) bool {
+	name := e.String()
+	for _, t := range d.terms {
+		for _, f := range t.factors {
+			if strings.Contains(f, name) {
+				return true
+			}
+		}
+	}
+	return false
+}

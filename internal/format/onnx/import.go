@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -237,9 +238,23 @@ func (im *importer) node(p *nodeProto, index int, outs []*ir.Value, s *scope, de
 	if p.name == "" {
 		n.Name = fmt.Sprintf("%s%s_%d", s.prefix, p.op, index)
 	}
-	s.graph.Nodes = append(s.graph.Nodes, n)
 	if err := op.Complete(n); err != nil {
 		im.reject(err.Error())
+	} else if n.Is("Constant") {
+		return constant(n)
+	}
+	s.graph.Nodes = append(s.graph.Nodes, n)
+	return nil
+}
+
+// constant makes the output of a Constant node a constant value.
+func constant(n *ir.Node) error {
+	call := &op.Call{Context: context.Background(), Node: n}
+	if err := op.Of(n).Ref(call); err != nil {
+		return fmt.Errorf("node %s: %w", n, err)
+	}
+	if v := n.Output(0); v != nil {
+		v.MakeConst(call.Out[0])
 	}
 	return nil
 }
