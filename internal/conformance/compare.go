@@ -14,7 +14,7 @@ type ruleKind uint8
 
 const (
 	backendRule ruleKind = iota // |d| ≤ 1e-3·|expected| + 1e-7 for each element; integers and strings are equal
-	goldenRule                  // |d| ≤ max(1e-3·max|expected|, 4·diff); 1e-2 for 16-bit floats
+	goldenRule                  // |d| ≤ max(1e-3·max|expected|, 4·diff); 1e-2 where the model computes with 16-bit floats
 	int8Rule                    // as goldenRule with 1e-2, or the same top label and its score within 0.03
 	randomRule                  // shape, type, and mean and deviation
 )
@@ -22,6 +22,7 @@ const (
 type rule struct {
 	kind ruleKind
 	diff float64
+	half bool // the model computes with 16-bit floats
 }
 
 // compare reports how got differs from want beyond the rule.
@@ -84,7 +85,7 @@ func sameStrings(got, want []string) error {
 func (r rule) compareFloats(got, want *tensor.Tensor) error {
 	g, w := floats(got), floats(want)
 	relative := 1e-3
-	if r.kind == int8Rule || got.DType.Bits() <= 16 {
+	if r.kind == int8Rule || r.half || got.DType.Bits() <= 16 {
 		relative = 1e-2
 	}
 	largest := 0.0

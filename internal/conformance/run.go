@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/format/onnx"
 	"github.com/salver-ml/salver/internal/ir"
@@ -122,6 +123,7 @@ func (c *Case) check(ctx context.Context, o engine.Options) error {
 	if r.diff > 0.01 && r.kind == goldenRule && isRandom(m.Graph) || r.kind != int8Rule && isRandom(m.Graph) {
 		r.kind = randomRule
 	}
+	r.half = r.kind != backendRule && usesHalf(m.Graph)
 	type data struct {
 		in  []*tensor.Tensor
 		out map[string]*tensor.Tensor
@@ -175,5 +177,15 @@ func isRandom(g *ir.Graph) bool {
 			return true
 		}
 		return slices.ContainsFunc(n.Subgraphs(), isRandom)
+	})
+}
+
+// usesHalf reports whether any value of the graph is a 16-bit float.
+func usesHalf(g *ir.Graph) bool {
+	half := func(v *ir.Value) bool {
+		return v != nil && (v.Type.DType == dtype.Float16 || v.Type.DType == dtype.BFloat16)
+	}
+	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool {
+		return slices.ContainsFunc(n.In, half) || slices.ContainsFunc(n.Out, half) || slices.ContainsFunc(n.Subgraphs(), usesHalf)
 	})
 }
