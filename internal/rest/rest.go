@@ -96,8 +96,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := split(r.URL.Path)
 	rt, p, allow := match(r.Method, &path)
 	access := oip.Use
-	if rt != nil {
+	switch {
+	case rt != nil:
 		access = rt.access
+	case allow == "" && h.opts.Pages != nil && !isAPI(&path):
+		access = oip.Public // the pages hold nothing of the server's: they ask for a key and call the API with it
 	}
 	if !h.admit(w, r, access) {
 		return
