@@ -1,0 +1,116 @@
+package grpcapi
+
+import (
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/oip"
+	"github.com/salver-ml/salver/internal/serve"
+)
+
+// encode writes a ModelInferResponse. Outputs are always raw contents.
+func encode(r *serve.Response) (*encoded, error) {
+	size, err := responseSize(r)
+	if err != nil {
+		return nil, err
+	}
+	return pack(size, func(b []byte) []byte { return appendResponse(b, r, false) }), nil
+}
+
+// pack makes an answer of about size bytes in memory of gRPC's pool.
+func pack(size int, appendTo func([]byte) []byte) *encoded {
+	if mem.IsBelowBufferPoolingThreshold(size) {
+		return &encoded{mem.SliceBuffer(appendTo(make([]byte, 0, size)))}
+	}
+	pool := mem.DefaultBufferPool()
+	p := pool.Get(size)
+	*p = appendTo((*p)[:0])
+	return &encoded{mem.NewBuffer(p, pool)}
+}
+
+// responseSize bounds the size of a response.
+func responseSize(r *serve.Response) (int, error) {
+	size := 128 + len(r.Model) + len(r.Version) + len(r.ID)
+	for i := range r.Outputs {
+		t := r.Outputs[i].Tensor
+		if t.DType.OIP() == "" {
+			return 0, serve.Errorf(serve.InvalidArgument, "output %q is %s, for which the protocol has no datatype; leave it out of the outputs", r.Outputs[i].Name, t.DType)
+		}
+		size += 64 + len(r.Outputs[i].Name) + 10*len(t.Shape) + oip.RawSize(t)
+	}
+	return size, nil
+}
+
+// appendResponse appends a ModelInferResponse; final adds the parameter that
+// marks the last response to a request on a stream.
+func appendResponse(b []byte, r *serve.Response, final bool) []byte {
+	b = appendText(b, 1, r.Model)
+	b = appendText(b, 2, r.Version)
+	b = appendText(b, 3, r.ID)
+	if final {
+		b = append(b, finalParameter...)
+	}
+	for i := range r.Outputs {
+		b = appendOutput(b, &r.Outputs[i])
+	}
+	for i := range r.Outputs {
+		t := r.Outputs[i].Tensor
+		b = protowire.AppendTag(b, 6, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(oip.RawSize(t)))
+		if t.DType == dtype.String {
+			b = oip.AppendStrings(b, t.Strings)
+		} else {
+			b = append(b, t.Data...)
+		}
+	}
+	return b
+}
+
+// finalParameter is the field parameters with {"triton_final_response": true}.
+var finalParameter = func() []byte {
+	value := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1)
+	entry := appendText(nil, 1, "triton_final_response")
+	entry = protowire.AppendBytes(protowire.AppendTag(entry, 2, protowire.BytesType), value)
+	return protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), entry)
+}()
+
+func appendText(b []byte, field protowire.Number, s string) []byte {
+	if s == "" {
+		return b
+	}
+	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
+}
+
+// appendOutput appends an InferOutputTensor.
+func appendOutput(b []byte, o *serve.NamedTensor) []byte {
+	dims := 0
+	for _, d := range o.Tensor.Shape {
+		dims += protowire.SizeVarint(uint64(d))
+	}
+	datatype := o.Tensor.DType.OIP()
+	size := textSize(o.Name) + textSize(datatype)
+	if dims > 0 {
+		size += 1 + protowire.SizeBytes(dims)
+	}
+	b = protowire.AppendTag(b, 5, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	b = appendText(b, 1, o.Name)
+	b = appendText(b, 2, datatype)
+	if dims > 0 {
+		b = protowire.AppendTag(b, 3, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(dims))
+		for _, d := range o.Tensor.Shape {
+			b = protowire.AppendVarint(b, uint64(d))
+		}
+	}
+	return b
+}
+
+// textSize is the size of a string field whose number is below 16.
+func textSize(s string) int {
+	if s == "" {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(len(s))
+}
