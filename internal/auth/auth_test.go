@@ -1,13 +1,13 @@
 package auth
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/salver-ml/salver/internal/oip"
 )
 
 const good = "# people\n\nalice:a-long-enough-key-1\n  another-long-enough-key  \n"
@@ -33,12 +33,36 @@ func load(t *testing.T, text string) *Keys {
 	return k
 }
 
-func TestCheck(t *testing.T) {
-	k := load(t, good)
-	for secret, want := range map[string]string{"a-long-enough-key-1": "alice", "another-long-enough-key": "line-4", "": "", "alice": "", "alice:a-long-enough-key-1": "", "a-long-enough-key-": "", "# people": ""} {
-		if name, ok := k.Check(secret); name != want || ok != (want != "") {
-			t.Errorf("%q: %q %v", secret, name, ok)
+func TestAuthorize(t *testing.T) {
+	k := load(t, good+"bob:just-for-using-it use\n")
+	tests := []struct {
+		secret, name string
+		access       oip.Access
+		want         error
+	}{
+		{"a-long-enough-key-1", "alice", oip.Use, nil},
+		{"a-long-enough-key-1", "alice", oip.Admin, nil},
+		{"another-long-enough-key", "line-4", oip.Use, nil},
+		{"just-for-using-it", "bob", oip.Use, nil},
+		{"just-for-using-it", "bob", oip.Admin, oip.ErrForbidden},
+		{"just-for-using-it use", "", oip.Use, oip.ErrUnauthenticated},
+		{"", "", oip.Use, oip.ErrUnauthenticated},
+		{"alice", "", oip.Use, oip.ErrUnauthenticated},
+		{"alice:a-long-enough-key-1", "", oip.Use, oip.ErrUnauthenticated},
+		{"a-long-enough-key-", "", oip.Use, oip.ErrUnauthenticated},
+		{"# people", "", oip.Use, oip.ErrUnauthenticated},
+	}
+	var refused uint64
+	for _, tt := range tests {
+		if err := oip.Authorizer(k.Authorize).Check(tt.secret, tt.access); err != tt.want || k.Name(tt.secret) != tt.name {
+			t.Errorf("%q: %v, name %q", tt.secret, err, k.Name(tt.secret))
 		}
+		if tt.want != nil {
+			refused++
+		}
+	}
+	if k.Refused() != refused {
+		t.Errorf("%d refused, expected %d", k.Refused(), refused)
 	}
 }
 
@@ -99,83 +123,14 @@ func TestReload(t *testing.T) {
 	if err := replace("b:second-key"); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := k.Check("first-key"); ok {
+	if k.Name("first-key") != "" {
 		t.Error("the old key is still good")
 	}
 	if err := replace(""); err == nil {
 		t.Error("an empty file was taken")
 	}
-	if name, ok := k.Check("second-key"); !ok || name != "b" {
+	if k.Name("second-key") != "b" {
 		t.Error("a failed reload lost the keys")
-	}
-}
-
-func TestHTTP(t *testing.T) {
-	public := func(r *http.Request) bool { return r.URL.Path == "/live" }
-	var saw string
-	h := load(t, good).HTTP(public, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { saw = Name(r.Context()) }))
-	tests := []struct {
-		path   string
-		header http.Header
-		status int
-		name   string
-	}{
-		{"/live", nil, 200, ""},
-		{"/", nil, 401, ""},
-		{"/live/..", nil, 401, ""},
-		{"/", http.Header{"Authorization": {"Bearer a-long-enough-key-1"}}, 200, "alice"},
-		{"/", http.Header{"Authorization": {"bearer  another-long-enough-key"}}, 200, "line-4"},
-		{"/", http.Header{"X-Api-Key": {"another-long-enough-key"}}, 200, "line-4"},
-		{"/", http.Header{"Authorization": {"Bearer wrong"}}, 401, ""},
-		{"/", http.Header{"Authorization": {"Bearer "}}, 401, ""},
-		{"/", http.Header{"Authorization": {"Basic YTpi"}, "X-Api-Key": {"another-long-enough-key"}}, 401, ""},
-		{"/", http.Header{"X-Api-Key": {"wrong", "another-long-enough-key"}}, 401, ""},
-	}
-	for _, tt := range tests {
-		saw = ""
-		r := httptest.NewRequest("GET", tt.path, nil)
-		r.Header = tt.header
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != tt.status || saw != tt.name {
-			t.Errorf("%s %v: status %d, name %q", tt.path, tt.header, w.Code, saw)
-		}
-		if tt.status == 401 && (w.Header().Get("WWW-Authenticate") != "Bearer" || !strings.Contains(w.Body.String(), `{"error":`)) {
-			t.Errorf("%s: %v %s", tt.path, w.Header(), w.Body)
-		}
-	}
-	var none *Keys
-	if name, err := none.Allow(nil, nil); name != "" || err != nil {
-		t.Errorf("without keys: %q %v", name, err)
-	}
-}
-
-func TestLocal(t *testing.T) {
-	h := Local(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	tests := []struct {
-		method, host, origin string
-		status               int
-	}{
-		{"GET", "127.0.0.1:8000", "", 200},
-		{"GET", "[::1]:8000", "", 200},
-		{"GET", "localhost", "", 200},
-		{"POST", "localhost:8000", "", 200},
-		{"POST", "localhost:8000", "http://localhost:8000", 200},
-		{"POST", "localhost:8000", "https://evil.example", 403},
-		{"GET", "evil.example:8000", "", 403},
-		{"POST", "evil.example", "http://evil.example", 403},
-	}
-	for _, tt := range tests {
-		r := httptest.NewRequest(tt.method, "/", nil)
-		r.Host = tt.host
-		if tt.origin != "" {
-			r.Header.Set("Origin", tt.origin)
-		}
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code != tt.status {
-			t.Errorf("%+v: status %d", tt, w.Code)
-		}
 	}
 }
 

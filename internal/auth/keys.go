@@ -1,7 +1,8 @@
 // Package auth lets in those who have an API key.
 //
-// Keys come from a file with one key per line, as KEY or NAME:KEY; empty lines
-// and lines that begin with # are left out. The name is what logs and metrics
+// Keys come from a file with one key per line, as KEY or NAME:KEY, which may be
+// followed by a space and "use" if the key is not for loading and unloading models. Empty lines
+// and lines that begin with # are left out. The name is what logs
 // show. Once there are keys, everything is refused without one, except what a
 // transport declares public (liveness and readiness).
 //
@@ -24,6 +25,8 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+
+	"github.com/salver-ml/salver/internal/oip"
 )
 
 // Bounds of a key file.
@@ -35,13 +38,15 @@ const (
 
 // Keys are the keys of a file. They can be reloaded while in use.
 type Keys struct {
-	path string
-	list atomic.Pointer[[]key]
+	path    string
+	list    atomic.Pointer[[]key]
+	refused atomic.Uint64
 }
 
 type key struct {
-	name string
-	hash [sha256.Size]byte
+	name    string
+	hash    [sha256.Size]byte
+	useOnly bool
 }
 
 // Load reads a key file. The warnings are for the log; they contain no keys.
@@ -107,6 +112,8 @@ func parse(r io.Reader) (list []key, warnings []string, err error) {
 		if text == "" || text[0] == '#' {
 			continue
 		}
+		text, useOnly := strings.CutSuffix(text, " use")
+		text = strings.TrimSpace(text)
 		name, secret, named := strings.Cut(text, ":")
 		if !named {
 			name, secret = fmt.Sprintf("line-%d", n), text
@@ -119,7 +126,7 @@ func parse(r io.Reader) (list []key, warnings []string, err error) {
 		case len(secret) < shortSafe:
 			warnings = append(warnings, fmt.Sprintf("the API key %q is shorter than %d characters and can be guessed", name, shortSafe))
 		}
-		k := key{name, sha256.Sum256([]byte(secret))}
+		k := key{name, sha256.Sum256([]byte(secret)), useOnly}
 		for _, o := range list {
 			if o.hash == k.hash || o.name == k.name {
 				return nil, nil, fmt.Errorf("line %d: its name or key is that of %q again", n, o.name)
@@ -143,13 +150,44 @@ func parse(r io.Reader) (list []key, warnings []string, err error) {
 // Len is the number of keys.
 func (k *Keys) Len() int { return len(*k.list.Load()) }
 
-// Check finds the name of a key. The time it takes does not depend on the key.
-func (k *Keys) Check(secret string) (name string, ok bool) {
+// Authorize is an oip.Authorizer. The time that finding a key takes does not
+// depend on the key that came.
+func (k *Keys) Authorize(secret string, a oip.Access) error {
+	e := k.find(secret)
+	switch {
+	case e == nil:
+		k.refused.Add(1)
+		return oip.ErrUnauthenticated
+	case a == oip.Admin && e.useOnly:
+		k.refused.Add(1)
+		return oip.ErrForbidden
+	}
+	return nil
+}
+
+// Name is the name of a key; "" if it is not valid.
+func (k *Keys) Name(secret string) string {
+	if e := k.find(secret); e != nil {
+		return e.name
+	}
+	return ""
+}
+
+func (k *Keys) find(secret string) (found *key) {
 	hash := sha256.Sum256([]byte(secret))
-	for _, e := range *k.list.Load() {
-		if subtle.ConstantTimeCompare(hash[:], e.hash[:]) == 1 {
-			name, ok = e.name, true
+	list := *k.list.Load()
+	for i := range list {
+		if subtle.ConstantTimeCompare(hash[:], list[i].hash[:]) == 1 {
+			found = &list[i]
 		}
 	}
-	return name, ok
+	return found
+}
+
+// Refused is how many requests came without a key that lets them in. A nil Keys refuses none.
+func (k *Keys) Refused() uint64 {
+	if k == nil {
+		return 0
+	}
+	return k.refused.Load()
 }

@@ -1,59 +1,30 @@
 package limit
 
 import (
-	"io"
+	"encoding/json"
 	"net/http"
-	"strings"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/iotest"
 )
-
-func TestReader(t *testing.T) {
-	const text = "0123456789"
-	for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.DataErrReader} {
-		for limit := int64(0); limit < 13; limit++ {
-			got, err := io.ReadAll(Reader(wrap(strings.NewReader(text)), limit))
-			if limit >= int64(len(text)) {
-				if err != nil || string(got) != text {
-					t.Errorf("limit %d: %q %v", limit, got, err)
-				}
-			} else if !IsTooLarge(err) || string(got) != text[:limit] {
-				t.Errorf("limit %d: %q %v", limit, got, err)
-			}
-		}
-	}
-}
-
-func TestBody(t *testing.T) {
-	r, _ := http.NewRequest("POST", "/", strings.NewReader("12345"))
-	if err := Body(r, 4); !IsTooLarge(err) || err.Error() != "the body has 5 bytes, which is larger than the limit of 4 bytes" {
-		t.Errorf("announced: %v", err)
-	}
-	r.ContentLength = -1
-	if err := Body(r, 4); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(r.Body); !IsTooLarge(err) {
-		t.Errorf("chunked: %v", err)
-	}
-	if err := Body(&http.Request{ContentLength: 10 << 30}, DefaultBodyBytes); !IsTooLarge(err) {
-		t.Errorf("10 GiB: %v", err)
-	}
-}
 
 func TestInFlight(t *testing.T) {
 	f := &InFlight{Max: 3}
-	var ok atomic.Int64
+	var inside, ok atomic.Int64
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 500 {
-				if f.Enter() == nil {
-					ok.Add(1)
-					f.Leave()
+				if !f.Enter() {
+					continue
 				}
+				ok.Add(1)
+				if n := inside.Add(1); n > f.Max {
+					t.Errorf("%d inside", n)
+				}
+				inside.Add(-1)
+				f.Leave()
 			}
 		})
 	}
@@ -63,19 +34,30 @@ func TestInFlight(t *testing.T) {
 	}
 	none := &InFlight{}
 	for range 10 {
-		if err := none.Enter(); err != nil {
-			t.Error(err)
+		if !none.Enter() {
+			t.Error("no place though there is no maximum")
 		}
 	}
 }
 
-func TestRefusals(t *testing.T) {
-	var none *Refusals
-	none.Add(Malformed)
-	r := &Refusals{}
-	r.Add(Unauthorized)
-	r.Add(Unauthorized)
-	if c := r.Counts(); c[Unauthorized] != 2 || c[BodyTooLarge] != 0 || len(c) != 4 {
-		t.Errorf("counts %v", c)
+func TestHTTP(t *testing.T) {
+	f := &InFlight{Max: 1}
+	var inner http.Handler
+	h := f.HTTP(func(r *http.Request) bool { return r.URL.Path == "/live" }, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			return
+		}
+		for path, want := range map[string]int{"/other": 429, "/live": 200} { // while this one is being answered
+			w := httptest.NewRecorder()
+			inner.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			if w.Code != want || want == 429 && (w.Header().Get("Retry-After") != "1" || !json.Valid(w.Body.Bytes())) {
+				t.Errorf("%s: status %d, %v %s", path, w.Code, w.Header(), w.Body)
+			}
+		}
+	}))
+	inner = h
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	if f.Now() != 0 || f.Refused() != 1 {
+		t.Errorf("%d inside, %d refused", f.Now(), f.Refused())
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/salver-ml/salver/internal/auth"
 	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/serve"
 )
@@ -22,7 +23,7 @@ import (
 // Sources are what metrics are read from.
 type Sources struct {
 	Core     *serve.Core
-	Refusals *limit.Refusals // may be nil
+	Keys     *auth.Keys      // may be nil
 	InFlight *limit.InFlight // may be nil
 	Version  string          // of this program
 	ISA      string          // instruction set of the kernels
@@ -57,7 +58,7 @@ var (
 	batches   = family("histogram", "salver_batch_size", "Rows per execution; 1 for models that do not batch.", "model", "version")
 	inFlight  = family("gauge", "salver_requests_in_flight", "Requests that are accepted and whose outputs are not yet released.", "model", "version")
 	waiting   = family("gauge", "salver_requests_waiting", "Requests in the queue, a part of those in flight.", "model", "version")
-	refused   = family("counter", "salver_requests_refused_total", "Requests that reached no model: unknown or unready model, shutdown, body too large, too many in flight, no valid API key, malformed.", "reason")
+	refused   = family("counter", "salver_requests_refused_total", "Requests that reached no model: unknown or unready model, shutdown, too many in flight, no valid API key.", "reason")
 	serverNow = family("gauge", "salver_server_requests_in_flight", "Requests that the transports are answering, which can be bounded.")
 
 	nvSuccess = family("counter", "nv_inference_request_success", "Successful requests.", "model", "version")
@@ -113,17 +114,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (c *collector) refusals(o out) {
-	byLabel := map[string]uint64{}
+	byLabel := map[string]uint64{"unauthorized": c.s.Keys.Refused()}
+	if c.s.InFlight != nil {
+		byLabel["too_many_in_flight"] = c.s.InFlight.Refused()
+	}
 	for kind, n := range c.s.Core.Refused() {
 		byLabel[label(kind)] += n
 	}
 	for l, n := range byLabel {
 		o.send(refused, float64(n), l)
-	}
-	if c.s.Refusals != nil {
-		for why, n := range c.s.Refusals.Counts() {
-			o.send(refused, float64(n), why.String())
-		}
 	}
 }
 

@@ -64,12 +64,10 @@ func TestMetrics(t *testing.T) {
 	infer("m", 4, "grpc")
 	infer("m", 0, "grpc")
 	infer("n", 1, "http")
-	refusals, flight := &limit.Refusals{}, &limit.InFlight{}
-	refusals.Add(limit.Unauthorized)
-	if err := flight.Enter(); err != nil {
-		t.Fatal(err)
-	}
-	text := scrape(t, Sources{Core: c, Refusals: refusals, InFlight: flight, Version: "v1", ISA: "avx2"})
+	flight := &limit.InFlight{Max: 1}
+	flight.Enter()
+	flight.Enter()
+	text := scrape(t, Sources{Core: c, InFlight: flight, Version: "v1", ISA: "avx2"})
 	for _, want := range []string{
 		`isa="avx2",version="v1"} 1`,
 		"salver_ready 1",
@@ -82,7 +80,8 @@ func TestMetrics(t *testing.T) {
 		`salver_batch_size_bucket{model="m",version="1",le="4"} 3`,
 		`salver_batch_size_sum{model="m",version="1"} 8`,
 		`salver_requests_refused_total{reason="not_found"} 1`,
-		`salver_requests_refused_total{reason="unauthorized"} 1`,
+		`salver_requests_refused_total{reason="unauthorized"} 0`,
+		`salver_requests_refused_total{reason="too_many_in_flight"} 1`,
 		`salver_requests_in_flight{model="m",version="1"} 0`,
 		`salver_server_requests_in_flight 1`,
 		`nv_inference_request_success{model="m",version="1"} 3`,
