@@ -53,11 +53,12 @@ func init() {
 func (t *table) setUnary(fs map[Op]asmUnary) {
 	for op, f := range fs {
 		t.unary[op] = func(dst, src []float32, p Params) {
+			src = src[:len(dst)]
 			for len(dst) > callMax {
 				f(dst[:callMax], src, p.A, p.B, p.C)
 				dst, src = dst[callMax:], src[callMax:]
 			}
-			f(dst, src[:len(dst)], p.A, p.B, p.C)
+			f(dst, src, p.A, p.B, p.C)
 		}
 	}
 }
@@ -77,11 +78,11 @@ func (t *table) setBinary(fs map[Binary][3]asmBinary) {
 			} else if sb == 0 {
 				form = f[1]
 			}
+			_, _ = a[(len(dst)-1)*sa], b[(len(dst)-1)*sb]
 			for len(dst) > callMax {
 				form(dst[:callMax], a, b)
 				dst, a, b = dst[callMax:], a[callMax*sa:], b[callMax*sb:]
 			}
-			_, _ = a[(len(dst)-1)*sa], b[(len(dst)-1)*sb]
 			form(dst, a, b)
 		}
 	}
@@ -124,11 +125,12 @@ func (t *table) setRows(width int, r asmRows) {
 		return min(lo, l, l2), max(hi, h, h2)
 	}
 	t.scaleShift = func(dst, src, scale, shift []float32) {
+		src, scale, shift = src[:len(dst)], scale[:len(dst)], shift[:len(dst)]
 		for len(dst) > callMax {
 			r.scaleShift(dst[:callMax], src, scale, shift)
 			dst, src, scale, shift = dst[callMax:], src[callMax:], scale[callMax:], shift[callMax:]
 		}
-		r.scaleShift(dst, src[:len(dst)], scale[:len(dst)], shift[:len(dst)])
+		r.scaleShift(dst, src, scale, shift)
 	}
 }
 

@@ -59,7 +59,7 @@ func (b *Batch) Do(part int) {
 	lo, hi := split.Range(b.outer*blocks*b.inner, b.parts, part)
 	for lo < hi {
 		row := lo / b.inner
-		n := min(hi, (row+1)*b.inner) - lo
+		n := min(min(hi, (row+1)*b.inner)-lo, max(callMax/b.block, 1))
 		c := row % blocks * b.block
 		dst, src := b.dst[lo*b.block:(lo+n)*b.block], b.src[lo*b.block:(lo+n)*b.block]
 		if b.block == 1 {

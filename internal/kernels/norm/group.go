@@ -50,8 +50,13 @@ func (g *Group) Do(part int) {
 	for u := lo; u < hi; u++ {
 		mean, inv := moments(g.src[u*n:(u+1)*n], g.eps)
 		for c := range per {
-			at, channel := u*n+c*g.inner, u%g.groups*per+c
-			k.channel(g.dst[at:at+g.inner], g.src[at:at+g.inner], mean, inv, at0(g.gamma, channel, 1), at0(g.beta, channel, 0))
+			channel := u%g.groups*per + c
+			gamma, beta := at0(g.gamma, channel, 1), at0(g.beta, channel, 0)
+			at, end := u*n+c*g.inner, u*n+(c+1)*g.inner
+			for ; at < end; at += callMax {
+				m := min(callMax, end-at)
+				k.channel(g.dst[at:at+m], g.src[at:at+m], mean, inv, gamma, beta)
+			}
 		}
 	}
 }

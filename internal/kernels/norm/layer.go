@@ -7,7 +7,10 @@ import (
 	"github.com/salver-ml/salver/internal/pool"
 )
 
-const grain = 16384 // elements in a chunk, at least: about 5 µs
+const (
+	grain   = 16384 // elements in a chunk, at least: about 5 µs
+	callMax = 16384 // elements in a call of assembly, which can't be preempted
+)
 
 // Layer is a prepared normalization of rows, by mean and variance or by root
 // mean square.

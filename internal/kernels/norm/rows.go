@@ -70,12 +70,13 @@ func inverse(v, eps float32) float32 {
 // normalize is row with gamma and beta optional.
 func normalize(dst, src, gamma, beta []float32, mean, inv float32) {
 	k := kernels()
+	src = src[:len(dst)]
 	switch {
 	case gamma == nil && beta == nil:
 		k.channel(dst, src, mean, inv, 1, 0)
 	case beta == nil:
-		k.rowGamma(dst, src, gamma, mean, inv)
+		k.rowGamma(dst, src, gamma[:len(dst)], mean, inv)
 	default:
-		k.row(dst, src, gamma, beta, mean, inv)
+		k.row(dst, src, gamma[:len(dst)], beta[:len(dst)], mean, inv)
 	}
 }

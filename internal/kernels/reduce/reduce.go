@@ -140,7 +140,7 @@ func newRunner(op Op, dt dtype.Type, l layout) runner {
 }
 
 func (r *typed[T]) runBytes(p *pool.Pool, dst, src, scratch []byte) {
-	r.run(p, view[T](dst)[:r.outer*r.inner], view[T](src), view[T](scratch))
+	r.run(p, view[T](dst)[:r.outer*r.inner], view[T](src)[:r.outer*r.k*r.inner], view[T](scratch))
 }
 
 func (r *typed[T]) scratchBytes() int {

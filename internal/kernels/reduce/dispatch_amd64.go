@@ -1,0 +1,23 @@
+//go:build amd64 && !noasm
+
+package reduce
+
+//go:generate go -C ../../../tools/asmgen run . reduce -out ../../internal/kernels/reduce/reduce_amd64.s
+
+func init() {
+	tables = append(tables,
+		&table{
+			engine: engine[float32]{
+				block: [numFolds]func([]float32) float32{sumBlockAVX2, absBlockAVX2, squareBlockAVX2, maxBlockAVX2, minBlockAVX2, prodBlockAVX2},
+				step:  [numFolds]func(acc, x []float32){sumStepAVX2, absStepAVX2, squareStepAVX2, maxStepAVX2, minStepAVX2, prodStepAVX2},
+			},
+			squareDiff: squareDiffAVX2,
+		},
+		&table{
+			engine: engine[float32]{
+				block: [numFolds]func([]float32) float32{sumBlockAVX512, absBlockAVX512, squareBlockAVX512, maxBlockAVX512, minBlockAVX512, prodBlockAVX512},
+				step:  [numFolds]func(acc, x []float32){sumStepAVX512, absStepAVX512, squareStepAVX512, maxStepAVX512, minStepAVX512, prodStepAVX512},
+			},
+			squareDiff: squareDiffAVX512,
+		})
+}

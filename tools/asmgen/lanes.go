@@ -1,0 +1,331 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() {
+	families["reduce"] = reduceFamily
+	families["softmax"] = softmaxFamily
+	families["norm"] = normFamily
+}
+
+// lanes32 is the number of partial results of a row: element i goes to lane i mod 32.
+const lanes32 = 32
+
+func (v rows) accumulators(initial Mem) []vec {
+	acc := make([]vec, lanes32/v.width())
+	for i := range acc {
+		acc[i] = v.load(initial)
+	}
+	return acc
+}
+
+// lanesLoop walks n elements, 32 at a time; emit takes one register's worth
+// into accumulator i.
+func (v rows) lanesLoop(n reg.GPVirtual, pointers []reg.GPVirtual, emit func(i, disp int, t *tail)) {
+	w := v.width()
+	SUBQ(step(lanes32), n)
+	JLT(LabelRef("rest"))
+	Label("each")
+	for i := range lanes32 / w {
+		emit(i, 4*w*i, nil)
+	}
+	for _, p := range pointers {
+		ADDQ(step(4*lanes32), p)
+	}
+	SUBQ(step(lanes32), n)
+	JGE(LabelRef("each"))
+	Label("rest")
+	ADDQ(step(lanes32), n)
+	JEQ(LabelRef("done"))
+	for i := range lanes32 / w {
+		t := v.tail(between(n, i*w, w))
+		emit(i, 4*w*i, &t)
+	}
+	Label("done")
+}
+
+// between is n-from, limited to 0 … most.
+func between(n reg.GPVirtual, from, most int) reg.GPVirtual {
+	left, limit := GP64(), GP64()
+	MOVQ(n, left)
+	XORQ(limit, limit)
+	SUBQ(step(from), left)
+	CMOVQLT(limit, left)
+	MOVQ(step(most), limit)
+	CMPQ(left, limit)
+	CMOVQGT(limit, left)
+	return left
+}
+
+// tree joins lane j with j+h for h = 16, 8, 4, 2, 1.
+func (v rows) tree(acc []vec, join func(b, a, r Op)) vec {
+	for h := len(acc) / 2; h > 0; h /= 2 {
+		for j := range h {
+			join(acc[j+h], acc[j], acc[j])
+		}
+	}
+	return v.foldRegister(acc[0], join)
+}
+
+// only zeroes what is beyond the tail.
+func (v rows) only(x vec, t *tail) vec {
+	if t == nil {
+		return x
+	}
+	if v.wide {
+		r := v.reg()
+		VMOVAPS_Z(x, t.k, r)
+		return r
+	}
+	return v.and(x, t.y)
+}
+
+func joinSum(b, a, r Op)  { VADDPS(b, a, r) }
+func joinMul(b, a, r Op)  { VMULPS(b, a, r) }
+func joinMore(b, a, r Op) { VMAXPS(a, b, r) } // b > a ? b : a
+func joinLess(b, a, r Op) { VMINPS(a, b, r) }
+
+// folding is a way of package reduce to take elements into lanes.
+type folding struct {
+	name    string
+	initial float64
+	bits    uint32 // of the initial value, if not 0
+	value   func(v rows, x vec) vec
+	join    func(b, a, r Op)
+	ordered bool // NaN is to be noticed
+}
+
+var foldings = []folding{
+	{"sum", 0, 0, func(_ rows, x vec) vec { return x }, joinSum, false},
+	{"abs", 0, 0, rows.abs, joinSum, false},
+	{"square", 0, 0, func(v rows, x vec) vec { return v.mul(x, x) }, joinSum, false},
+	{"max", 0, 0xff800000, func(_ rows, x vec) vec { return x }, joinMore, true},
+	{"min", 0, 0x7f800000, func(_ rows, x vec) vec { return x }, joinLess, true},
+	{"prod", 1, 0, func(_ rows, x vec) vec { return x }, joinMul, false},
+}
+
+func (f folding) start() Mem {
+	if f.bits != 0 {
+		return bitsConst(f.bits)
+	}
+	return fconst(f.initial)
+}
+
+func reduceFamily() {
+	for _, v := range rowLevels {
+		for _, f := range foldings {
+			v.foldBlock(f)
+			v.foldStep(f)
+		}
+		v.squareDiff()
+	}
+}
+
+// anyNaN gathers where a NaN was seen.
+type anyNaN struct {
+	v   rows
+	k   reg.OpmaskVirtual
+	y   vec
+	off bool
+}
+
+func (v rows) noNaN(ordered bool) *anyNaN {
+	a := &anyNaN{v: v, off: !ordered}
+	switch {
+	case a.off:
+	case v.wide:
+		a.k = K()
+		KXORW(a.k, a.k, a.k)
+	default:
+		a.y = v.load(fconst(0))
+	}
+	return a
+}
+
+func (a *anyNaN) see(x vec) {
+	if a.off {
+		return
+	}
+	c := a.v.cmp(unord, x, x)
+	if a.v.wide {
+		KORW(c.k, a.k, a.k)
+	} else {
+		VORPS(c.y, a.y, a.y)
+	}
+}
+
+// spoil makes the result NaN if one was seen.
+func (a *anyNaN) spoil(result vec) {
+	if a.off {
+		return
+	}
+	g := GP32()
+	if a.v.wide {
+		KMOVW(a.k, g)
+	} else {
+		VMOVMSKPS(a.y, g)
+	}
+	TESTL(g, g)
+	JEQ(LabelRef("clean"))
+	VMOVSS(bitsConst(0x7fc00000), result.AsX())
+	Label("clean")
+}
+
+func (v rows) foldBlock(f folding) {
+	TEXT(f.name+"Block"+v.suffix(), NOSPLIT, "func(x []float32) float32")
+	Pragma("noescape")
+	p, n := base("x"), length("x")
+	acc, nan := v.accumulators(f.start()), v.noNaN(f.ordered)
+	v.lanesLoop(n, []reg.GPVirtual{p}, func(i, disp int, t *tail) {
+		m := Mem{Base: p, Disp: disp}
+		var x vec
+		if t == nil {
+			x = v.load(m)
+		} else {
+			x = v.loadTailOr(m, *t, f.start())
+		}
+		nan.see(x)
+		f.join(f.value(v, x), acc[i], acc[i])
+	})
+	r := v.tree(acc, f.join)
+	nan.spoil(r)
+	Store(r.AsX(), ReturnIndex(0))
+	end()
+}
+
+// foldStep takes a row of elements into a row of lanes.
+func (v rows) foldStep(f folding) {
+	TEXT(f.name+"Step"+v.suffix(), NOSPLIT, "func(acc, x []float32)")
+	Pragma("noescape")
+	acc, p, n := base("acc"), base("x"), length("acc")
+	v.rowLoop(n, 4, []reg.GPVirtual{acc, p}, func(disp int, t *tail) {
+		a, x := v.get(acc, disp, t), v.get(p, disp, t)
+		r := v.reg()
+		f.join(f.value(v, x), a, r)
+		if f.ordered {
+			r = v.pick(v.cmp(unord, x, x), x, r)
+		}
+		v.put(r, acc, disp, t)
+	})
+	end()
+}
+
+func (v rows) squareDiff() {
+	TEXT("squareDiff"+v.suffix(), NOSPLIT, "func(x []float32, mean float32) float32")
+	Pragma("noescape")
+	p, n, mean := base("x"), length("x"), v.param("mean")
+	acc := v.accumulators(fconst(0))
+	v.lanesLoop(n, []reg.GPVirtual{p}, func(i, disp int, t *tail) {
+		d := v.only(v.sub(v.get(p, disp, t), mean), t)
+		joinSum(v.mul(d, d), acc[i], acc[i])
+	})
+	Store(v.tree(acc, joinSum).AsX(), ReturnIndex(0))
+	end()
+}
+
+func softmaxFamily() {
+	for _, v := range rowLevels {
+		v.expSumBlock()
+		v.masked()
+	}
+}
+
+// expSumBlock computes dst = e^(src-m) and its sum.
+func (v rows) expSumBlock() {
+	TEXT("expSum"+v.suffix(), NOSPLIT, "func(dst, src []float32, m float32) float32")
+	Pragma("noescape")
+	dst, src, n, m := base("dst"), base("src"), length("dst"), v.param("m")
+	acc := v.accumulators(fconst(0))
+	v.lanesLoop(n, []reg.GPVirtual{dst, src}, func(i, disp int, t *tail) {
+		e := v.exp(v.sub(v.get(src, disp, t), m))
+		v.put(e, dst, disp, t)
+		joinSum(v.only(e, t), acc[i], acc[i])
+	})
+	Store(v.tree(acc, joinSum).AsX(), ReturnIndex(0))
+	end()
+}
+
+// masked computes dst = src·scale + mask.
+func (v rows) masked() {
+	TEXT("masked"+v.suffix(), NOSPLIT, "func(dst, src, mask []float32, scale float32)")
+	Pragma("noescape")
+	dst, src, mask, n, scale := base("dst"), base("src"), base("mask"), length("dst"), v.param("scale")
+	v.rowLoop(n, 2, []reg.GPVirtual{dst, src, mask}, func(disp int, t *tail) {
+		v.put(v.add(v.mul(v.get(src, disp, t), scale), v.get(mask, disp, t)), dst, disp, t)
+	})
+	end()
+}
+
+func normFamily() {
+	for _, v := range rowLevels {
+		v.normalize("normRow", "func(dst, src, gamma, beta []float32, mean, inv float32)", true)
+		v.normalize("normRowGamma", "func(dst, src, gamma []float32, mean, inv float32)", false)
+		v.normChannel()
+		v.blocked(16)
+	}
+	rows{}.blocked(8)
+}
+
+// normalize computes ((src-mean)·inv)·gamma + beta.
+func (v rows) normalize(name, signature string, hasBeta bool) {
+	TEXT(name+v.suffix(), NOSPLIT, signature)
+	Pragma("noescape")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	mean, inv := v.param("mean"), v.param("inv")
+	pointers := []reg.GPVirtual{dst, src, base("gamma")}
+	if hasBeta {
+		pointers = append(pointers, base("beta"))
+	}
+	v.rowLoop(n, 2, pointers, func(disp int, t *tail) {
+		y := v.mul(v.sub(v.get(src, disp, t), mean), inv)
+		y = v.mul(y, v.get(pointers[2], disp, t))
+		if hasBeta {
+			y = v.add(y, v.get(pointers[3], disp, t))
+		}
+		v.put(y, dst, disp, t)
+	})
+	end()
+}
+
+func (v rows) normChannel() {
+	TEXT("normChannel"+v.suffix(), NOSPLIT, "func(dst, src []float32, mean, inv, gamma, beta float32)")
+	Pragma("noescape")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	mean, inv, gamma, beta := v.param("mean"), v.param("inv"), v.param("gamma"), v.param("beta")
+	v.rowLoop(n, 2, []reg.GPVirtual{dst, src}, func(disp int, t *tail) {
+		y := v.mul(v.sub(v.get(src, disp, t), mean), inv)
+		v.put(v.add(v.mul(y, gamma), beta), dst, disp, t)
+	})
+	end()
+}
+
+// blocked computes src·scale + shift over whole blocks of channels.
+func (v rows) blocked(block int) {
+	name := map[int]string{8: "blocked8", 16: "blocked16"}[block]
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst, src, scale, shift []float32)")
+	Pragma("noescape")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	var scale, shift []vec
+	s, b := base("scale"), base("shift")
+	for at := 0; at < block; at += v.width() {
+		scale = append(scale, v.load(Mem{Base: s, Disp: 4 * at}))
+		shift = append(shift, v.load(Mem{Base: b, Disp: 4 * at}))
+	}
+	SUBQ(step(block), n)
+	JLT(LabelRef("done"))
+	Label("each")
+	for i := range scale {
+		m := 4 * v.width() * i
+		v.put(v.add(v.mul(v.get(src, m, nil), scale[i]), shift[i]), dst, m, nil)
+	}
+	ADDQ(step(4*block), dst)
+	ADDQ(step(4*block), src)
+	SUBQ(step(block), n)
+	JGE(LabelRef("each"))
+	Label("done")
+	end()
+}
