@@ -117,13 +117,7 @@ func (t *Task) ScratchSize(threads int) int {
 }
 
 // items is the number of products.
-func (t *Product) items() int {
-	n := 1
-	for _, d := range t.Batch {
-		n *= d
-	}
-	return n
-}
+func (t *Product) items() int { return tiling.Batch(t.Batch).Items() }
 
 // prepare sets plan, slots and scratch for the sizes of now.
 func (t *Task) prepare(threads int) {
@@ -155,19 +149,17 @@ func (t *Product) Check() error {
 	if t.M < 0 || t.N < 0 || t.K < 0 {
 		return fmt.Errorf("gemm: sizes M=%d N=%d K=%d: none may be negative", t.M, t.N, t.K)
 	}
-	for _, d := range t.Batch {
-		if d < 0 {
-			return fmt.Errorf("gemm: batch %v: none may be negative", t.Batch)
-		}
+	if err := tiling.Batch(t.Batch).Check(); err != nil {
+		return fmt.Errorf("gemm: %w", err)
+	}
+	if t.C.Trans || t.Residual.Trans {
+		return fmt.Errorf("gemm: C and the residual can't be transposed")
 	}
 	if err := t.checkMatrix("A", &t.A, t.M, t.K); err != nil {
 		return err
 	}
 	if err := t.checkB(); err != nil {
 		return err
-	}
-	if t.C.Trans || t.Residual.Trans {
-		return fmt.Errorf("gemm: C and the residual can't be transposed")
 	}
 	if err := t.checkMatrix("C", &t.C, t.M, t.N); err != nil {
 		return err
@@ -191,9 +183,9 @@ func (t *Product) checkB() error {
 	if p.k != t.K || p.n != t.N {
 		return fmt.Errorf("gemm: B was packed as %d×%d, this product needs %d×%d", p.k, p.n, t.K, t.N)
 	}
-	last, err := t.lastStep("B", t.B.Steps)
+	last, err := tiling.Batch(t.Batch).Last(t.B.Steps)
 	if err != nil {
-		return err
+		return fmt.Errorf("gemm: B: %w", err)
 	}
 	if last >= p.items {
 		return fmt.Errorf("gemm: batch %v with steps %v reaches packed item %d of %d", t.Batch, t.B.Steps, last, p.items)
@@ -203,22 +195,11 @@ func (t *Product) checkB() error {
 
 // checkMatrix holds the slice against the last element that is used.
 func (t *Product) checkMatrix(name string, m *Matrix, rows, cols int) error {
-	last, err := t.lastStep(name, m.Steps)
-	if err != nil {
-		return err
-	}
 	if m.Trans {
 		rows, cols = cols, rows
 	}
-	if rows == 0 || cols == 0 || t.items() == 0 {
-		return nil
-	}
-	if m.Stride < cols && rows > 1 {
-		return fmt.Errorf("gemm: %s has stride %d, less than its %d columns", name, m.Stride, cols)
-	}
-	if need := last + (rows-1)*m.Stride + cols; len(m.Data) < need {
-		return fmt.Errorf("gemm: %s has %d elements, %d×%d with stride %d, batch %v and steps %v needs %d",
-			name, len(m.Data), rows, cols, m.Stride, t.Batch, m.Steps, need)
+	if err := tiling.Batch(t.Batch).CheckMatrix(len(m.Data), rows, cols, m.Stride, m.Steps); err != nil {
+		return fmt.Errorf("gemm: %s: %w", name, err)
 	}
 	return nil
 }
@@ -227,43 +208,11 @@ func (t *Product) checkVector(name string, v *Vector, n int) error {
 	if v.Data == nil {
 		return nil
 	}
-	last, err := t.lastStep(name, v.Steps)
-	if err != nil {
-		return err
-	}
-	if len(v.Data) < last+n {
-		return fmt.Errorf("gemm: %s has %d elements, needs %d", name, len(v.Data), last+n)
+	if err := tiling.Batch(t.Batch).CheckMatrix(len(v.Data), 1, n, n, v.Steps); err != nil {
+		return fmt.Errorf("gemm: %s: %w", name, err)
 	}
 	return nil
 }
 
-// lastStep is the largest offset that steps reach over the batch.
-func (t *Product) lastStep(name string, steps []int) (int, error) {
-	if steps == nil {
-		return 0, nil
-	}
-	if len(steps) != len(t.Batch) {
-		return 0, fmt.Errorf("gemm: %s has %d steps, the batch %v has %d dimensions", name, len(steps), t.Batch, len(t.Batch))
-	}
-	last := 0
-	for i, s := range steps {
-		if s < 0 {
-			return 0, fmt.Errorf("gemm: %s has steps %v: none may be negative", name, steps)
-		}
-		last += s * max(t.Batch[i]-1, 0)
-	}
-	return last, nil
-}
-
 // offset is where batch item number item begins.
-func (t *Product) offset(item int, steps []int) int {
-	if steps == nil {
-		return 0
-	}
-	off := 0
-	for i := len(t.Batch) - 1; i >= 0; i-- {
-		off += item % t.Batch[i] * steps[i]
-		item /= t.Batch[i]
-	}
-	return off
-}
+func (t *Product) offset(item int, steps []int) int { return tiling.Batch(t.Batch).Offset(item, steps) }

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -40,7 +41,7 @@ func (p *problem) matrix(rows, cols int, steps []int) Matrix {
 		size := rows*m.Stride + p.rng.IntN(5)
 		p.fillSteps(m.Steps, size)
 	}
-	last, err := p.task.lastStep("", m.Steps)
+	last, err := tiling.Batch(p.task.Batch).Last(m.Steps)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -466,15 +467,15 @@ func TestErrors(t *testing.T) {
 		want  string
 	}{
 		{"negative size", func(x *Task) { x.M = -1 }, "none may be negative"},
-		{"short A", func(x *Task) { x.A.Data = small }, "A has 5 elements, 2×4 with stride 4"},
-		{"short B", func(x *Task) { x.B.Data = small }, "B has 5 elements"},
-		{"short transposed B", func(x *Task) { x.B.Data, x.B.Trans = small, true }, "B has stride 3, less than its 4 columns"},
-		{"short C", func(x *Task) { x.C.Data = small }, "C has 5 elements"},
-		{"stride", func(x *Task) { x.C.Stride = 2 }, "C has stride 2, less than its 3 columns"},
-		{"residual", func(x *Task) { x.Residual = Matrix{Data: small, Stride: 3} }, "residual has 5"},
-		{"column bias", func(x *Task) { x.ColBias.Data = small[:2] }, "column bias has 2 elements, needs 3"},
-		{"row bias", func(x *Task) { x.RowBias.Data = small[:1] }, "row bias has 1 elements, needs 2"},
-		{"steps", func(x *Task) { x.Batch, x.A.Steps = []int{2}, []int{1, 2} }, "A has 2 steps"},
+		{"short A", func(x *Task) { x.A.Data = small }, "A: 5 elements, but 2×4 with stride 4"},
+		{"short B", func(x *Task) { x.B.Data = small }, "B: 5 elements"},
+		{"short transposed B", func(x *Task) { x.B.Data, x.B.Trans = small, true }, "B: stride 3 is less than its 4 columns"},
+		{"short C", func(x *Task) { x.C.Data = small }, "C: 5 elements"},
+		{"stride", func(x *Task) { x.C.Stride = 2 }, "C: stride 2 is less than its 3 columns"},
+		{"residual", func(x *Task) { x.Residual = Matrix{Data: small, Stride: 3} }, "residual: 5 elements"},
+		{"column bias", func(x *Task) { x.ColBias.Data = small[:2] }, "column bias: 2 elements, but 1×3"},
+		{"row bias", func(x *Task) { x.RowBias.Data = small[:1] }, "row bias: 1 elements, but 1×2"},
+		{"steps", func(x *Task) { x.Batch, x.A.Steps = []int{2}, []int{1, 2} }, "A: 2 steps"},
 		{"negative step", func(x *Task) { x.Batch, x.A.Steps = []int{2}, []int{-1} }, "none may be negative"},
 		{"batch too far", func(x *Task) { x.Batch, x.A.Steps = []int{3}, []int{60} }, "needs 128"},
 		{"C transposed", func(x *Task) { x.C.Trans = true }, "can't be transposed"},

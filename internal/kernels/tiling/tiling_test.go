@@ -69,3 +69,22 @@ func TestSlots(t *testing.T) {
 		t.Errorf("slot %d, want %d, the only free one", got, b)
 	}
 }
+
+func TestBatch(t *testing.T) {
+	b := Batch{2, 3}
+	if b.Items() != 6 || Batch(nil).Items() != 1 {
+		t.Errorf("items %d and %d, want 6 and 1", b.Items(), Batch(nil).Items())
+	}
+	if off := b.Offset(5, []int{100, 7}); off != 114 {
+		t.Errorf("offset of item 5 is %d, want 114", off)
+	}
+	if last, err := b.Last([]int{100, 0}); last != 100 || err != nil {
+		t.Errorf("last offset %d, %v; want 100", last, err)
+	}
+	if err := b.CheckMatrix(117, 2, 2, 2, []int{100, 7}); err == nil {
+		t.Error("117 elements pass where 118 are needed")
+	}
+	if err := b.CheckMatrix(118, 2, 2, 2, []int{100, 7}); err != nil {
+		t.Error(err)
+	}
+}

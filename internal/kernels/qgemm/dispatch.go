@@ -1,0 +1,61 @@
+package qgemm
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
+
+// kernels is what an instruction-set level provides.
+type kernels struct {
+	level  cpu.Target
+	mr, nr int  // largest tile: rows and columns
+	group  int  // numbers of k that are adjacent in a panel of B and in A
+	wide   bool // A is given as int16, else as uint8
+
+	// tile[r] computes a tile of r rows and nr columns and stores it; partial
+	// one of fewer columns, outside of which it reads and writes nothing but B.
+	tile    [maxRows + 1]kernel
+	partial [maxRows + 1]kernel
+}
+
+const maxRows = 14
+
+// A kernel takes a *tile as bytes: the generator knows no Go types of this
+// package.
+type kernel func(t *byte)
+
+// Bits of tile.flags.
+const (
+	flagColSum   = 1 << iota // start from colSum·rowZero
+	flagColZero              // plus colZero·rowSum
+	flagFloat                // store float32: the next apply
+	flagColScale             // scale by rowScale·colScale, else by rowScale
+	flagColBias
+	flagClip
+)
+
+// A tile is the arguments of a kernel call. The assembly knows the offsets of
+// its fields.
+type tile struct {
+	a, b, c  unsafe.Pointer // first elements
+	lda      int            // bytes from row to row
+	_        int
+	ldc      int
+	k        int            // groups
+	colBias  unsafe.Pointer // float32 per column
+	rowScale unsafe.Pointer // float32 per row
+	colScale unsafe.Pointer // float32 per column
+	colSum   unsafe.Pointer // int32 per column: K·zeroB - Σb'
+	mask     uint64         // bit j: column j exists
+	flags    uint64
+	lo, hi   float32
+	colZero  unsafe.Pointer // int32 per column: -zeroB
+	rowZero  unsafe.Pointer // int32 per row: zeroA
+	rowSum   unsafe.Pointer // int32 per row: Σa'
+	rows     int            // for the portable kernel, which is one for all
+}
+
+func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
+
+func current() *kernels { return forLevel(cpu.Level()) }

@@ -1,0 +1,43 @@
+//go:build !noasm
+
+package qgemm
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+//go:generate sh -c "cd ../../../tools/asmgen && go run . qgemm -out ../../internal/kernels/qgemm/tile_amd64.s"
+
+// forLevel: AVX-512 without VNNI is not worth kernels of its own.
+func forLevel(l cpu.Target) *kernels {
+	switch {
+	case l >= cpu.AVX512 && cpu.Has().VNNI:
+		return &vnni
+	case l >= cpu.AVX2:
+		return &avx2
+	}
+	return &portable
+}
+
+var vnni = kernels{
+	level: cpu.AVX512, mr: 14, nr: 32, group: 4,
+	tile: tiles512, partial: tiles512,
+}
+
+var avx2 = kernels{
+	level: cpu.AVX2, mr: 6, nr: 16, group: 2, wide: true,
+	tile: tiles256, partial: masked256,
+}
+
+var tiles512 = [maxRows + 1]kernel{
+	1: vnni512x1, 2: vnni512x2, 3: vnni512x3, 4: vnni512x4, 5: vnni512x5,
+	6: vnni512x6, 7: vnni512x7, 8: vnni512x8, 9: vnni512x9, 10: vnni512x10,
+	11: vnni512x11, 12: vnni512x12, 13: vnni512x13, 14: vnni512x14,
+}
+
+var tiles256 = [maxRows + 1]kernel{
+	1: pairs256x1, 2: pairs256x2, 3: pairs256x3, 4: pairs256x4, 5: pairs256x5, 6: pairs256x6,
+}
+
+var masked256 = [maxRows + 1]kernel{
+	1: pairs256x1masked, 2: pairs256x2masked, 3: pairs256x3masked,
+	4: pairs256x4masked, 5: pairs256x5masked, 6: pairs256x6masked,
+}

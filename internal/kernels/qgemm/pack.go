@@ -1,0 +1,152 @@
+package qgemm
+
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// Packed is B in the order that the kernels of one level read it: panels of nr
+// columns, in which group numbers of k of a column are adjacent; signed, and
+// filled up with zeros.
+type Packed struct {
+	kern        *kernels
+	k, n, items int
+	data        []byte
+	colSum      []int32 // K·zero - Σb', per column of each item
+	colZero     []int32 // -zero
+	shifted     bool    // some of colZero are not 0
+}
+
+// PackedSize is the number of bytes that PackB needs for items matrices of K×N
+// at the current level.
+func PackedSize(k, n, items int) int { return items * packedItem(current(), k, n) }
+
+func packedItem(kern *kernels, k, n int) int {
+	return tiling.Align(k, kern.group) * tiling.Align(n, kern.nr)
+}
+
+// PackB packs K×N matrices into dst, which is retained, and has PackedSize
+// bytes. Item i of items is step·i elements into b. There is one zero point, one
+// per column, or one per column of each item; nil stands for 0.
+func PackB(dst []byte, b Matrix, zero []int32, k, n, items, step int) (*Packed, error) {
+	p := &Packed{}
+	if err := p.Repack(dst, b, zero, k, n, items, step); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Repack is PackB into an existing Packed, for a B that changes from run to run.
+// It allocates only when the number of columns grows.
+func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step int) error {
+	if k < 0 || n < 0 || items < 0 || step < 0 {
+		return fmt.Errorf("qgemm: packing %d items of %d×%d, step %d: none may be negative", items, k, n, step)
+	}
+	rows, cols := k, n
+	if b.Trans {
+		rows, cols = n, k
+	}
+	if err := (tiling.Batch{items}).CheckMatrix(len(b.Data), rows, cols, b.Stride, []int{step}); err != nil {
+		return fmt.Errorf("qgemm: B: %w", err)
+	}
+	if z := len(zero); z != 0 && z != 1 && z != n && z != n*items {
+		return fmt.Errorf("qgemm: %d zero points for %d matrices of %d columns", z, items, n)
+	}
+	kern := current()
+	need := items * packedItem(kern, k, n)
+	if len(dst) < need {
+		return fmt.Errorf("qgemm: packing %d items of %d×%d needs %d bytes, got %d", items, k, n, need, len(dst))
+	}
+	p.kern, p.k, p.n, p.items, p.data = kern, k, n, items, dst[:need:need]
+	p.sums(&b, zero)
+	for i := range items {
+		p.packItem(i, &b, i*step)
+	}
+	p.finishSums()
+	return nil
+}
+
+// sums sets colZero, and clears colSum for packItem to add to.
+func (p *Packed) sums(b *Matrix, zero []int32) {
+	total := p.n * p.items
+	p.colSum = resize(p.colSum, total)
+	shift := int32(0)
+	if !b.Signed {
+		shift = 128
+	}
+	p.colZero = resize(p.colZero, total)
+	p.shifted = false
+	for i := range p.colZero {
+		z := int32(0)
+		switch len(zero) {
+		case 0:
+		case 1:
+			z = zero[0]
+		default:
+			z = zero[i%len(zero)]
+		}
+		p.colZero[i] = shift - z
+		p.shifted = p.shifted || z != shift
+	}
+}
+
+func resize(s []int32, n int) []int32 {
+	if cap(s) < n {
+		return make([]int32, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
+}
+
+// finishSums turns Σb' into K·zero - Σb'.
+func (p *Packed) finishSums() {
+	for i, s := range p.colSum {
+		p.colSum[i] = -s - int32(p.k)*p.colZero[i]
+	}
+}
+
+func (p *Packed) packItem(i int, b *Matrix, off int) {
+	if p.k == 0 {
+		return
+	}
+	size := packedItem(p.kern, p.k, p.n)
+	dst := p.data[i*size:][:size]
+	sums := p.colSum[i*p.n:][:p.n]
+	flip := byte(0)
+	if !b.Signed {
+		flip = 0x80
+	}
+	nr, group := p.kern.nr, p.kern.group
+	panel := tiling.Align(p.k, group) * nr
+	for j := range p.n {
+		col := dst[j/nr*panel+j%nr*group:]
+		at, step := off+j, b.Stride
+		if b.Trans {
+			at, step = off+j*b.Stride, 1
+		}
+		for k := range tiling.Align(p.k, group) {
+			x := byte(0)
+			if k < p.k {
+				x = b.Data[at+k*step] ^ flip
+			}
+			col[k/group*nr*group+k%group] = x
+			sums[j] += int32(int8(x))
+		}
+	}
+	if rest := p.n % nr; rest != 0 {
+		last := dst[p.n/nr*panel:]
+		for k := 0; k < len(last); k += nr * group {
+			clear(last[k+rest*group : k+nr*group])
+		}
+	}
+}
+
+// Bytes is the memory that the packed matrices and their sums take.
+func (p *Packed) Bytes() int { return len(p.data) + 4*(len(p.colSum)+len(p.colZero)) }
+
+// Level is the instruction-set level that the matrices were packed for. Tasks
+// that use them run at it.
+func (p *Packed) Level() cpu.Target { return p.kern.level }

@@ -1,0 +1,279 @@
+package qgemm
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// A plan says how a task is cut. None of it shows in the result.
+type plan struct {
+	planKey
+	tiles, panels int
+	ncPanel       int // panels of B in a block
+	groups        int // of k
+	grid          tiling.Grid
+	copyA         bool
+	perSlot       int // bytes of scratch
+	slots         int
+}
+
+// planKey is what a plan depends on.
+type planKey struct {
+	kern           *kernels
+	m, n, k, items int
+	threads        int
+	signedA        bool
+}
+
+// chunkWork is the number of multiply-adds for which a chunk of its own pays.
+const chunkWork = 1 << 21
+
+func (t *Task) newPlan(threads int) plan {
+	key := planKey{kern: t.Packed.kern, m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, signedA: t.A.Signed}
+	if key == t.plan.planKey {
+		return t.plan
+	}
+	kern := key.kern
+	p := plan{planKey: key}
+	s := tiling.Shape{Items: p.items, M: p.m, N: p.n, K: p.k, MR: kern.mr, NR: kern.nr, ChunkWork: chunkWork}
+	p.tiles, p.panels = s.Tiles(), s.Panels()
+	p.groups = tiling.Ceil(p.k, kern.group)
+	p.grid = tiling.Split(s, threads)
+	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
+	p.ncPanel = max(1, cpu.Cache().L2/2/max(1, p.groups*kern.group*kern.nr))
+	p.copyA = kern.wide || p.signedA || p.k%kern.group != 0
+	if p.copyA {
+		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
+	}
+	return p
+}
+
+const lineBytes = 64
+
+// scratch is the bytes that all slots need, with room for alignment.
+func (p *plan) scratch() int {
+	if p.perSlot == 0 {
+		return 0
+	}
+	return p.slots*p.perSlot + lineBytes
+}
+
+// A workspace is what a chunk needs. It is not on the stack since kernels are
+// called through variables, which makes arguments escape.
+type workspace struct {
+	tile     tile
+	scratch  []byte
+	rowScale [maxRows]float32
+	rowZero  [maxRows]int32
+	rowSum   [maxRows]int32
+
+	aOff, cOff, item int // where the batch item begins; the number of B's
+
+	_ [128]byte // no false sharing with the next
+}
+
+// chunkTask is a Task as the pool sees it.
+type chunkTask Task
+
+// Do computes chunk number i.
+func (c *chunkTask) Do(i int) {
+	t := (*Task)(c)
+	slot := t.slots.Take()
+	w := &t.spaces[slot]
+	w.scratch = t.scratchOf(slot)
+	part := t.plan.grid.Part(i)
+	for item := part.Item; item < part.ItemEnd; item++ {
+		t.product(w, item, &part)
+	}
+	// Pointers to memory that may be unmapped must not stay where the collector
+	// looks.
+	w.tile, w.scratch = tile{}, nil
+	t.slots.Give(slot)
+}
+
+// scratchOf is the memory of one slot, aligned to a cache line.
+func (t *Task) scratchOf(slot int) []byte {
+	if t.plan.perSlot == 0 {
+		return nil
+	}
+	s := t.Scratch
+	if len(s) < t.plan.scratch() {
+		s = t.own
+	}
+	s = s[int(-uintptr(unsafe.Pointer(unsafe.SliceData(s)))&(lineBytes-1)):]
+	return s[slot*t.plan.perSlot : (slot+1)*t.plan.perSlot]
+}
+
+// at is the address of element i of s, nil if s is empty.
+func at[T any](s []T, i int) unsafe.Pointer {
+	if len(s) == 0 {
+		return nil
+	}
+	return unsafe.Pointer(&s[i])
+}
+
+// product computes a part of a batch item. A tile of A meets a block of B's
+// panels while it is in the first cache; the block stays in the second.
+func (t *Task) product(w *workspace, item int, part *tiling.Part) {
+	t.setItem(w, item)
+	p := &t.plan
+	for j := part.Panel; j < part.PanelEnd; j += p.ncPanel {
+		end := min(j+p.ncPanel, part.PanelEnd)
+		for i := part.Tile; i < part.TileEnd; i++ {
+			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
+			w.tile.rows = rowEnd - row
+			t.setRows(w, row)
+			t.panels(w, row, j, end)
+		}
+	}
+}
+
+// setItem sets what is the same for all tiles of a batch item.
+func (t *Task) setItem(w *workspace, item int) {
+	batch := tiling.Batch(t.Batch)
+	w.aOff = batch.Offset(item, t.A.Steps)
+	w.cOff = batch.Offset(item, t.C.Steps)
+	w.item = batch.Offset(item, t.Steps)
+	x := &w.tile
+	x.k = t.plan.groups
+	x.ldc = 4 * t.C.Stride
+	x.lo, x.hi = t.Lo, t.Hi
+	x.rowScale = unsafe.Pointer(&w.rowScale)
+	x.rowZero = unsafe.Pointer(&w.rowZero)
+	x.rowSum = unsafe.Pointer(&w.rowSum)
+	x.flags = t.flags()
+}
+
+func (t *Task) flags() (f uint64) {
+	if len(t.ZeroA) > 0 || t.A.Signed {
+		f |= flagColSum
+	}
+	if t.Packed.shifted {
+		f |= flagColZero
+	}
+	if t.C.Float == nil {
+		return f
+	}
+	f |= flagFloat
+	if len(t.ColScale) > 1 {
+		f |= flagColScale
+	}
+	if len(t.ColBias) > 0 {
+		f |= flagColBias
+	}
+	if t.Clip {
+		f |= flagClip
+	}
+	return f
+}
+
+// setRows points the tile at its rows of A, and sets what goes with them.
+func (t *Task) setRows(w *workspace, row int) {
+	x := &w.tile
+	for i := range x.rows {
+		a := t.A.Data[w.aOff+(row+i)*t.A.Stride:][:t.K]
+		w.rowZero[i] = pick(t.ZeroA, row+i, 0)
+		if t.A.Signed {
+			w.rowZero[i] += 128
+		}
+		w.rowScale[i] = pick(t.RowScale, row+i, 1)
+		if len(t.ColScale) == 1 {
+			w.rowScale[i] = float32(w.rowScale[i] * t.ColScale[0])
+		}
+		if t.plan.copyA {
+			t.copyRow(w, i, a)
+		}
+		if x.flags&flagColZero != 0 {
+			w.rowSum[i] = rowSum(a, t.A.Signed)
+		}
+	}
+	x.a, x.lda = at(t.A.Data, w.aOff+row*t.A.Stride), t.A.Stride
+	if t.K == 0 {
+		x.a = nil
+	}
+	if t.plan.copyA {
+		x.a, x.lda = at(w.scratch, 0), 4*t.plan.groups
+	}
+}
+
+// pick is element i of a vector that has one element, all, or none.
+func pick[T any](s []T, i int, none T) T {
+	switch len(s) {
+	case 0:
+		return none
+	case 1:
+		return s[0]
+	}
+	return s[i]
+}
+
+func rowSum(a []byte, signed bool) (s int32) {
+	if signed {
+		for _, x := range a {
+			s += int32(int8(x)) + 128
+		}
+		return s
+	}
+	for _, x := range a {
+		s += int32(x)
+	}
+	return s
+}
+
+// copyRow copies a row of A to scratch: unsigned, widened if the kernel wants
+// so, and filled up to a whole group.
+func (t *Task) copyRow(w *workspace, i int, a []byte) {
+	flip := byte(0)
+	if t.A.Signed {
+		flip = 0x80
+	}
+	bytes := 4 * t.plan.groups
+	dst := w.scratch[i*bytes:][:bytes]
+	if !t.plan.kern.wide {
+		for k, x := range a {
+			dst[k] = x ^ flip
+		}
+		clear(dst[len(a):])
+		return
+	}
+	wide := view[int16](at(dst, 0), len(dst)/2)
+	for k, x := range a {
+		wide[k] = int16(x ^ flip)
+	}
+	clear(wide[len(a):])
+}
+
+// panels calls the kernel for a row tile and some panels.
+func (t *Task) panels(w *workspace, row, from, to int) {
+	p, x := &t.plan, &w.tile
+	kern := p.kern
+	f := kern.tile[x.rows]
+	x.mask = 1<<kern.nr - 1
+	panel := p.groups * kern.group * kern.nr
+	b, cols := w.item*packedItem(kern, t.K, t.N), w.item*t.N
+	c := w.cOff + row*t.C.Stride
+	for j := from; j < to; j++ {
+		col := j * kern.nr
+		if col+kern.nr > t.N {
+			f = kern.partial[x.rows]
+			x.mask = 1<<(t.N-col) - 1
+		}
+		if panel > 0 {
+			x.b = at(t.Packed.data, b+j*panel)
+		}
+		x.colSum = at(t.Packed.colSum, cols+col)
+		x.colZero = at(t.Packed.colZero, cols+col)
+		if x.flags&flagColScale != 0 {
+			x.colScale = at(t.ColScale, col)
+		}
+		x.colBias = at(t.ColBias, col)
+		if t.C.Float != nil {
+			x.c = at(t.C.Float, c+col)
+		} else {
+			x.c = at(t.C.Int, c+col)
+		}
+		f(x.arg())
+	}
+}

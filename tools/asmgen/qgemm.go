@@ -1,0 +1,243 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["qgemm"] = qgemm }
+
+// qgemm writes the kernels of internal/kernels/qgemm, where dispatch.go says
+// what each must do.
+func qgemm() {
+	for mr := 1; mr <= 14; mr++ {
+		qgemmTile(gemmZMM, mr)
+	}
+	for mr := 1; mr <= 6; mr++ {
+		qgemmTile(gemmYMM, mr)
+		qgemmTile(gemmYMMMasked, mr)
+	}
+}
+
+// Offsets in bytes into the Go struct tile of qgemm. Those of a, b, c, lda, ldc,
+// k, mask and flags are as in gemm.
+const (
+	qgemmColBias  = 56
+	qgemmRowScale = 64
+	qgemmColScale = 72
+	qgemmColSum   = 80
+	qgemmLo       = 104
+	qgemmHi       = 108
+	qgemmColZero  = 112
+	qgemmRowZero  = 120
+	qgemmRowSum   = 128
+)
+
+// Bits of tile.flags.
+const (
+	qgemmDoColSum = 1 << iota
+	qgemmDoColZero
+	qgemmDoFloat
+	qgemmDoColScale
+	qgemmDoColBias
+	qgemmDoClip
+)
+
+// qgemmKernel shares loads, stores and masks with gemm.
+type qgemmKernel struct {
+	gemmKernel
+}
+
+// qgemmTile writes the kernel for mr rows by two vectors of columns. A group of
+// k is four bytes of A: four u8 for VPDPBUSD, or two numbers widened to 16 bits
+// for VPMADDWD; neither saturates.
+func qgemmTile(f gemmFlavour, mr int) {
+	name := map[gemmFlavour]string{gemmZMM: "vnni512x%d", gemmYMM: "pairs256x%d", gemmYMMMasked: "pairs256x%dmasked"}[f]
+	TEXT(fmt.Sprintf(name, mr), NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr}}
+	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	g.flags = g.load(gemmFlags)
+	g.acc = make([][2]reg.VecVirtual, mr)
+	for i := range g.acc {
+		g.acc[i] = [2]reg.VecVirtual{f.vec(), f.vec()}
+	}
+	switch f {
+	case gemmZMM:
+		g.loadOpmasks()
+	case gemmYMMMasked:
+		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
+		g.loadVectorMasks()
+	}
+	g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
+	g.unless(qgemmDoColSum, "nocolsum", func() { g.outer(qgemmColSum, qgemmRowZero) })
+	g.unless(qgemmDoColZero, "nocolzero", func() { g.outer(qgemmColZero, qgemmRowSum) })
+	g.product()
+	g.epilogue()
+	VZEROUPPER()
+	RET()
+}
+
+// outer adds a row of columns times a column of rows, both int32.
+func (g *qgemmKernel) outer(cols, rows int) {
+	c, r := g.load(cols), g.load(rows)
+	for j := range 2 {
+		v := g.vec()
+		g.loadColumns(Mem{Base: c}, j, v)
+		for i := range g.acc {
+			x := g.vec()
+			VPBROADCASTD(Mem{Base: r, Disp: 4 * i}, x)
+			VPMULLD(v, x, x)
+			VPADDD(x, g.acc[i][j], g.acc[i][j])
+		}
+	}
+}
+
+// product is the loop over groups of k.
+func (g *qgemmKernel) product() {
+	const unroll = 4
+	g.lda = g.load(gemmLDA)
+	g.a = []reg.GPVirtual{g.load(gemmA)}
+	for i := 3; i < g.mr; i += 3 {
+		r := GP64()
+		LEAQ(Mem{Base: g.a[len(g.a)-1], Index: g.lda, Scale: 2}, r)
+		ADDQ(g.lda, r)
+		g.a = append(g.a, r)
+	}
+	b, k := g.load(gemmB), g.load(gemmK)
+	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
+	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	SUBQ(Imm(unroll), k)
+	JLT(LabelRef("rest"))
+	Label("loop")
+	for u := range unroll {
+		g.step(b, u)
+	}
+	g.advance(b, unroll)
+	SUBQ(Imm(unroll), k)
+	JGE(LabelRef("loop"))
+	Label("rest")
+	ADDQ(Imm(unroll), k)
+	JEQ(LabelRef("finish"))
+	Label("restloop")
+	g.step(b, 0)
+	g.advance(b, 1)
+	DECQ(k)
+	JNE(LabelRef("restloop"))
+	Label("finish")
+}
+
+// groupBytes is what a group of k takes in a panel of B.
+func (g *qgemmKernel) groupBytes() int {
+	if g.gemmFlavour == gemmZMM {
+		return 32 * 4
+	}
+	return 16 * 2
+}
+
+func (g *qgemmKernel) advance(b reg.GPVirtual, groups int) {
+	for _, a := range g.a {
+		ADDQ(Imm(uint64(4*groups)), a)
+	}
+	ADDQ(U32(uint32(groups*g.groupBytes())), b)
+}
+
+// step adds the products of group u.
+func (g *qgemmKernel) step(b reg.GPVirtual, u int) {
+	at := u * g.groupBytes()
+	if g.gemmFlavour == gemmZMM {
+		for j := range g.b {
+			VMOVDQU32(Mem{Base: b, Disp: at + 64*j}, g.b[j])
+			PREFETCHT0(Mem{Base: b, Disp: at + 64*j + 1024})
+		}
+		for i := range g.acc {
+			t := g.tmp[i&1]
+			VPBROADCASTD(g.row(i, 4*u), t)
+			VPDPBUSD(g.b[0], t, g.acc[i][0])
+			VPDPBUSD(g.b[1], t, g.acc[i][1])
+		}
+		return
+	}
+	for j := range g.b {
+		VPMOVSXBW(Mem{Base: b, Disp: at + 16*j}, g.b[j])
+	}
+	PREFETCHT0(Mem{Base: b, Disp: at + 512})
+	for i := range g.acc {
+		VPBROADCASTD(g.row(i, 4*u), g.tmp[0])
+		VPMADDWD(g.b[0], g.tmp[0], g.tmp[1])
+		VPADDD(g.tmp[1], g.acc[i][0], g.acc[i][0])
+		VPMADDWD(g.b[1], g.tmp[0], g.tmp[0])
+		VPADDD(g.tmp[0], g.acc[i][1], g.acc[i][1])
+	}
+}
+
+// epilogue converts to floating point, if asked, and stores.
+func (g *qgemmKernel) epilogue() {
+	if g.gemmFlavour == gemmYMMMasked {
+		g.loadVectorMasks()
+	}
+	g.unless(qgemmDoFloat, "store", func() {
+		g.each(func(_, _ int, acc reg.VecVirtual) { VCVTDQ2PS(acc, acc) })
+		g.scale()
+		g.unless(qgemmDoColBias, "nocolbias", func() { g.columns(qgemmColBias, VADDPS) })
+		g.unless(qgemmDoClip, "noclip", g.clip)
+	})
+	c, ldc := g.load(gemmC), g.load(gemmLDC)
+	for i := range g.acc {
+		for j := range g.acc[i] {
+			g.storeColumns(g.acc[i][j], Mem{Base: c}, j)
+		}
+		if i < g.mr-1 {
+			ADDQ(ldc, c)
+		}
+	}
+}
+
+// scale multiplies by the row's scale, or by its product with the column's.
+func (g *qgemmKernel) scale() {
+	rows := g.load(qgemmRowScale)
+	TESTL(U32(qgemmDoColScale), g.flags.As32())
+	JNE(LabelRef("colscale"))
+	for i := range g.acc {
+		v := g.vec()
+		VBROADCASTSS(Mem{Base: rows, Disp: 4 * i}, v)
+		VMULPS(v, g.acc[i][0], g.acc[i][0])
+		VMULPS(v, g.acc[i][1], g.acc[i][1])
+	}
+	JMP(LabelRef("scaled"))
+	Label("colscale")
+	cols := g.load(qgemmColScale)
+	for j := range 2 {
+		c := g.vec()
+		g.loadColumns(Mem{Base: cols}, j, c)
+		for i := range g.acc {
+			v := g.vec()
+			VBROADCASTSS(Mem{Base: rows, Disp: 4 * i}, v)
+			VMULPS(c, v, v)
+			VMULPS(v, g.acc[i][j], g.acc[i][j])
+		}
+	}
+	Label("scaled")
+}
+
+// columns applies op with a vector that has an element per column.
+func (g *qgemmKernel) columns(field int, op func(...Op)) {
+	p := g.load(field)
+	for j := range 2 {
+		v := g.vec()
+		g.loadColumns(Mem{Base: p}, j, v)
+		for i := range g.acc {
+			op(v, g.acc[i][j], g.acc[i][j])
+		}
+	}
+}
+
+func (g *qgemmKernel) clip() {
+	lo, hi := g.broadcast(qgemmLo), g.vec()
+	g.each(func(_, _ int, acc reg.VecVirtual) { VMAXPS(acc, lo, acc) })
+	VBROADCASTSS(g.field(qgemmHi), hi)
+	g.each(func(_, _ int, acc reg.VecVirtual) { VMINPS(acc, hi, acc) })
+}
