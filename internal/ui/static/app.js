@@ -1,0 +1,76 @@
+// The page: what the server is, its models, and the fields to try them.
+
+import { call } from "/ui/api.js";
+import * as digit from "/ui/digit.js";
+import * as models from "/ui/models.js";
+import * as spirals from "/ui/spirals.js";
+
+const TRY = { digits: { section: "digit", start: digit.start }, spirals: { section: "spirals", start: spirals.start } };
+const started = new Set();
+const state = document.getElementById("state");
+
+// The notice shows the newest message of each source.
+const messages = new Map();
+function notice(source) {
+  return (text) => {
+    if (text) messages.set(source, text);
+    else messages.delete(source);
+    const line = document.getElementById("notice");
+    line.textContent = [...messages.values()].join(" ");
+    line.hidden = messages.size === 0;
+  };
+}
+
+function setState(text, kind) {
+  if (state.textContent === text) return; // a status is read out when it changes
+  state.textContent = text;
+  state.className = `badge ${kind}`;
+}
+
+async function server() {
+  const { name, version } = await call("/v2");
+  document.getElementById("version").textContent = version;
+  document.title = `${name} at ${location.host}`;
+}
+
+async function tick() {
+  const tell = notice("server");
+  try {
+    if (!document.getElementById("version").textContent) await server();
+    const ready = await fetch("/v2/health/ready", { credentials: "omit", cache: "no-store" });
+    const list = await models.refresh();
+    setState(ready.ok ? "ready" : "not ready", ready.ok ? "good" : "bad");
+    for (const entry of list) {
+      const it = TRY[entry.name];
+      if (!it || entry.state !== "READY" || started.has(entry.name)) continue;
+      started.add(entry.name);
+      document.getElementById(it.section).hidden = false;
+      it.start(notice(entry.name));
+    }
+    tell("");
+  } catch (error) {
+    setState("unreachable", "bad");
+    tell(error.status ? error.message : `The server cannot be reached (${error.message}).`);
+    if (error.status === 401) return; // asked, and no key was given
+  }
+  setTimeout(tick, document.hidden ? 5000 : 1000);
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  const text = document.getElementById(button.dataset.copy).textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    const range = document.createRange(); // no permission: select it, so that the keyboard can copy
+    range.selectNodeContents(document.getElementById(button.dataset.copy));
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    button.textContent = "Selected";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+});
+
+tick();
