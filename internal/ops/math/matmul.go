@@ -2,6 +2,7 @@ package math
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
@@ -171,6 +172,31 @@ func rowsGemm(n *ir.Node, in []int) ([]int, bool) {
 	return []int{0}, true
 }
 
-func compileMatMul(p *op.Prep) (op.Kernel, error) { return nil, nil }
+func compileMatMul(p *op.Prep) (op.Kernel, error) { return linear.Compile(p, linear.Spec{}) }
 
-func compileGemm(p *op.Prep) (op.Kernel, error) { return nil, nil }
+// compileGemm leaves a scaled C that is not a whole matrix to the reference:
+// exporters write beta = 1 there.
+func compileGemm(p *op.Prep) (op.Kernel, error) {
+	n := p.Node
+	s := linear.Spec{TransA: n.Bool("transA"), TransB: n.Bool("transB"), Alpha: n.Float("alpha"), Beta: n.Float("beta")}
+	if s.Alpha == 0 || p.Has(2) && s.Beta == 0 {
+		return nil, nil
+	}
+	if !p.Has(2) {
+		return linear.Compile(p, s)
+	}
+	y, c := p.OutShape(0), p.InShape(2)
+	switch {
+	case slices.Equal(c, y):
+		s.Residual = 2
+	case s.Beta != 1:
+		return nil, nil
+	case len(c) > 0 && c[len(c)-1] == y[1] && tensor.Count(c) == y[1]:
+		s.Bias = 2
+	case len(c) == 2 && c[0] == y[0] && c[1] == 1:
+		s.Bias, s.RowBias = 2, true
+	default:
+		return nil, nil
+	}
+	return linear.Compile(p, s)
+}

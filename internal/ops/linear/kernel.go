@@ -1,0 +1,173 @@
+package linear
+
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/pointwise"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Spec says what a node that multiplies inputs 0 and 1 computes:
+//
+//	activation(Alpha·op(A)·op(B) + bias + Beta·residual)
+type Spec struct {
+	TransA, TransB bool    // of the last two dimensions
+	Alpha, Beta    float32 // 0 stands for 1
+	Bias           int     // input of N or M numbers; 0 is none
+	RowBias        bool    // the bias has a number for each row
+	Residual       int     // input of the output's shape; 0 is none
+	Activation     *pointwise.Activation
+}
+
+// kernel is a product of float32 matrices.
+type kernel struct {
+	spec    Spec
+	task    gemm.Task
+	dims    []int
+	scratch int
+}
+
+// Compile prepares the product, with packed weights where input 1 is constant.
+// It gives nil where the reference has to serve.
+func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
+	if p.In[0].DType != dtype.Float32 {
+		return nil, nil
+	}
+	a, b := swapped(p.InShape(0), s.TransA), swapped(p.InShape(1), s.TransB)
+	m, err := NewMatMul(a, b)
+	if err != nil {
+		return nil, err
+	}
+	if m.K == 0 || m.M*m.N == 0 {
+		return nil, nil // nothing to multiply: the reference fills in zeros
+	}
+	k := &kernel{spec: s, dims: p.OutShape(0)}
+	k.place(m, a, b)
+	k.epilogue(s)
+	if w := p.In[1].Const; w != nil {
+		if err := k.pack(p, w, b); err != nil {
+			return nil, err
+		}
+	}
+	k.scratch = 4 * k.task.ScratchSize(p.Threads)
+	return k, nil
+}
+
+func swapped(s []int, trans bool) []int {
+	if !trans || len(s) < 2 {
+		return s
+	}
+	t := append([]int{}, s...)
+	n := len(t)
+	t[n-1], t[n-2] = t[n-2], t[n-1]
+	return t
+}
+
+// place sets sizes, strides and the batch. Products that share B are one of
+// more rows.
+func (k *kernel) place(m *MatMul, a, b []int) {
+	t := &k.task
+	t.M, t.N, t.K = m.M, m.N, m.K
+	t.A = gemm.Matrix{Stride: m.K, Trans: k.spec.TransA}
+	if k.spec.TransA {
+		t.A.Stride = m.M
+	}
+	t.B = gemm.Matrix{Stride: m.N, Trans: k.spec.TransB}
+	if k.spec.TransB {
+		t.B.Stride = m.K
+	}
+	t.C = gemm.Matrix{Stride: m.N}
+	t.Residual = gemm.Matrix{Stride: m.N}
+	batchA, batchB := batchOf(a), batchOf(b)
+	if tensor.Count(batchB) == 1 && !k.spec.TransA && !k.spec.RowBias {
+		t.M *= tensor.Count(batchA)
+		return
+	}
+	batch, _ := num.BroadcastShape(batchA, batchB) // NewMatMul has checked it
+	t.Batch = batch
+	t.A.Steps = scaled(num.BroadcastStrides(batchA, batch), m.M*m.K)
+	t.B.Steps = scaled(num.BroadcastStrides(batchB, batch), m.K*m.N)
+	t.C.Steps = scaled(tensor.Strides(batch), m.M*m.N)
+	t.Residual.Steps = t.C.Steps
+}
+
+func batchOf(s []int) []int {
+	if len(s) <= 2 {
+		return nil
+	}
+	return s[:len(s)-2]
+}
+
+func (k *kernel) epilogue(s Spec) {
+	t := &k.task
+	t.Alpha, t.Beta = s.Alpha, s.Beta
+	if s.Activation == nil {
+		return
+	}
+	p := s.Activation.Params
+	switch s.Activation.Op {
+	case elemwise.Relu:
+		t.Act = gemm.ReLU
+	case elemwise.Clip:
+		t.Act, t.Lo, t.Hi = gemm.Clip, p.A, p.B
+	case elemwise.LeakyRelu:
+		t.Act, t.Slope = gemm.LeakyReLU, p.A
+	default:
+		t.Post = s.Activation.Row()
+	}
+}
+
+// pack keeps B in the order of the kernels. Steps count packed matrices then.
+func (k *kernel) pack(p *op.Prep, w *tensor.Tensor, b []int) error {
+	t := &k.task
+	items := tensor.Count(batchOf(b))
+	var err error
+	data := p.Pack("B/"+cpu.ISA(), 4*gemm.PackedSize(t.K, t.N, items), func(dst []byte) {
+		m := t.B
+		m.Data, m.Steps = tensor.Of[float32](w), nil
+		_, err = gemm.PackB(floats(dst), m, t.K, t.N, items, t.K*t.N)
+	})
+	if err != nil {
+		return err
+	}
+	t.Packed, err = gemm.Prepacked(floats(data), t.K, t.N, items)
+	if t.B.Steps != nil {
+		t.B.Steps = num.BroadcastStrides(batchOf(b), t.Batch)
+	}
+	return err
+}
+
+func floats(b []byte) []float32 { return tensor.Of[float32](&tensor.Tensor{Data: b}) }
+
+// ScratchBytes is the working memory of a run.
+func (k *kernel) ScratchBytes() int { return k.scratch }
+
+// Run computes the product.
+func (k *kernel) Run(c *op.Call) error {
+	t := &k.task
+	y := c.Output(0, dtype.Float32, k.dims...)
+	t.Scratch = floats(c.Scratch)
+	t.A.Data, t.C.Data = tensor.Of[float32](c.In[0]), tensor.Of[float32](y)
+	if t.Packed == nil {
+		t.B.Data = tensor.Of[float32](c.In[1])
+	}
+	if i := k.spec.Bias; i > 0 {
+		bias := gemm.Vector{Data: tensor.Of[float32](c.In[i])}
+		if k.spec.RowBias {
+			t.RowBias = bias
+		} else {
+			t.ColBias = bias
+		}
+	}
+	if i := k.spec.Residual; i > 0 {
+		t.Residual.Data = tensor.Of[float32](c.In[i])
+	}
+	err := t.Run(c.Pool)
+	t.Scratch, t.A.Data, t.B.Data, t.C.Data, t.Residual.Data = nil, nil, nil, nil, nil
+	t.ColBias.Data, t.RowBias.Data = nil, nil
+	return err
+}
