@@ -4,6 +4,8 @@ package ops
 import (
 	_ "github.com/salver-ml/salver/internal/ops/activation"
 	_ "github.com/salver-ml/salver/internal/ops/control"
+	_ "github.com/salver-ml/salver/internal/ops/fused"
+	_ "github.com/salver-ml/salver/internal/ops/image"
 	_ "github.com/salver-ml/salver/internal/ops/logic"
 	_ "github.com/salver-ml/salver/internal/ops/math"
 	_ "github.com/salver-ml/salver/internal/ops/nn"

@@ -1,6 +1,10 @@
 package tensor
 
-import "github.com/salver-ml/salver/internal/dtype"
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/dtype"
+)
 
 // CopyElements copies n elements of src from index from on to t's elements from
 // index at on. Both have the same element type, whatever it is; the ranges must
@@ -81,4 +85,24 @@ func (t *Tensor) Pack(v []byte) {
 	for i, x := range v {
 		t.setBits(i, bits, x&(1<<bits-1))
 	}
+}
+
+// MaxElements bounds the tensors whose size comes from data: a wrong or hostile
+// number must not exhaust the memory.
+const MaxElements = 1 << 33
+
+// CheckSize refuses shapes with negative sizes and those of more than
+// MaxElements elements.
+func CheckSize(dims []int) error {
+	n := 1
+	for _, d := range dims {
+		if d < 0 {
+			return fmt.Errorf("shape %v: expected sizes of at least 0", dims)
+		}
+		if d > 0 && n > MaxElements/d {
+			return fmt.Errorf("shape %v: expected at most %d elements", dims, MaxElements)
+		}
+		n *= d
+	}
+	return nil
 }

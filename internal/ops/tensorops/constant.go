@@ -145,25 +145,5 @@ func sizesOf(c *op.Call, i int) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range dims {
-		if d < 0 {
-			return nil, fmt.Errorf("input %d: shape %v: expected sizes of at least 0", i, dims)
-		}
-	}
-	return dims, checkSize(dims)
-}
-
-// maxElements bounds the outputs whose size comes from the data: a wrong or
-// hostile number must not exhaust the memory.
-const maxElements = 1 << 33
-
-func checkSize(dims []int) error {
-	n := 1
-	for _, d := range dims {
-		if d > 0 && n > maxElements/d {
-			return fmt.Errorf("shape %v: expected at most %d elements", dims, maxElements)
-		}
-		n *= d
-	}
-	return nil
+	return dims, tensor.CheckSize(dims)
 }

@@ -69,7 +69,7 @@ func expandRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSize(dims); err != nil {
+	if err := tensor.CheckSize(dims); err != nil {
 		return err
 	}
 	c.Output(0, x.DType, dims...).CopyStrided(x, 0, num.BroadcastStrides(x.Shape, dims))
@@ -133,7 +133,7 @@ func tileRef(c *op.Call) error {
 	for i, r := range repeats {
 		dims[i] = x.Shape[i] * r
 	}
-	if err := checkSize(dims); err != nil {
+	if err := tensor.CheckSize(dims); err != nil {
 		return err
 	}
 	pairs, strides := tileLayout(x.Shape, repeats)

@@ -208,7 +208,7 @@ func (p padding) sources(in []int, mode string) (src [][]int, dims []int, err er
 			return nil, nil, fmt.Errorf("mode %s cannot pad dimension %d, which is empty", mode, d)
 		}
 		dims = append(dims, size)
-		if err := checkSize(dims); err != nil {
+		if err := tensor.CheckSize(dims); err != nil {
 			return nil, nil, err
 		}
 		row := make([]int, size)

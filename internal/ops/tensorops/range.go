@@ -84,8 +84,8 @@ func rangeLen(start, limit, delta float64) (int, error) {
 	switch {
 	case delta == 0 || math.IsNaN(n):
 		return 0, fmt.Errorf("range from %v to %v by %v: expected numbers and a delta other than 0", start, limit, delta)
-	case n > maxElements:
-		return 0, fmt.Errorf("range from %v to %v by %v: expected at most %d elements", start, limit, delta, maxElements)
+	case n > tensor.MaxElements:
+		return 0, fmt.Errorf("range from %v to %v by %v: expected at most %d elements", start, limit, delta, tensor.MaxElements)
 	}
 	return int(max(n, 0)), nil
 }

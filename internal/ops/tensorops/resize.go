@@ -126,7 +126,7 @@ func (r *resizing) resolve(n *ir.Node, in []int, o operands) error {
 		}
 	}
 	dims := r.outDims()
-	return checkSize(dims)
+	return tensor.CheckSize(dims)
 }
 
 func (r *resizing) outDims() []int {
@@ -144,8 +144,8 @@ func (r *resizing) byScales(axes []int, scales []float32) error {
 	for i, a := range axes {
 		s := float64(scales[i])
 		size := math.Floor(s * float64(r.axes[a].in))
-		if !(s > 0) || size > maxElements {
-			return fmt.Errorf("scales[%d] is %v, expected a positive number that keeps the size below %d", i, s, maxElements)
+		if !(s > 0) || size > tensor.MaxElements {
+			return fmt.Errorf("scales[%d] is %v, expected a positive number that keeps the size below %d", i, s, tensor.MaxElements)
 		}
 		r.axes[a].scale, r.axes[a].out = s, int(size)
 	}
@@ -276,7 +276,7 @@ func resizeInfer(c *op.Infer) error {
 // scaledDim is the floor of d × scale, for scales that are fractions with a
 // small power of two below.
 func scaledDim(d shape.Dim, scale float64) shape.Dim {
-	if n, fixed := d.Int(); fixed && scale > 0 && scale < maxElements {
+	if n, fixed := d.Int(); fixed && scale > 0 && scale < tensor.MaxElements {
 		return shape.Const(int(math.Floor(float64(n) * scale)))
 	}
 	for _, q := range []int{1, 2, 4, 8, 16, 32} {

@@ -196,7 +196,7 @@ func oneHotRef(c *op.Call) error {
 	case depth < 0:
 		return fmt.Errorf("depth is %d, expected at least 0", depth)
 	}
-	if err := checkSize(dims); err != nil {
+	if err := tensor.CheckSize(dims); err != nil {
 		return err
 	}
 	out := c.Output(0, values.DType, dims...)
