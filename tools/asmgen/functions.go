@@ -217,7 +217,7 @@ func (v rows) geluTanh(x reg.VecVirtual) reg.VecVirtual {
 
 func (v rows) mish(x reg.VecVirtual) reg.VecVirtual {
 	e := v.expInRange(v.atLeast(v.atMost(x, fconst(20)), fconst(-105)))
-	n := v.mul(e, v.add(e, fconst(2)))
+	n := v.fma(e, e, v.add(e, e))
 	return v.mul(v.atLeast(x, bitsConst(0xff7fffff)), v.div(n, v.add(n, fconst(2))))
 }
 

@@ -2415,12 +2415,13 @@ each:
 	VPADDD       word0000007f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VADDPS       word40000000<>+0(SB), Y1, Y2
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      wordff7fffff<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VADDPS       word40000000<>+0(SB), Y1, Y2
-	VDIVPS       Y2, Y1, Y1
+	VADDPS       Y1, Y1, Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y1, Y1, Y2
+	VMOVUPS      wordff7fffff<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VADDPS       word40000000<>+0(SB), Y2, Y1
+	VDIVPS       Y1, Y2, Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	ADDQ         $0x00000020, AX
@@ -2464,12 +2465,13 @@ rest:
 	VPADDD       word0000007f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VADDPS       word40000000<>+0(SB), Y2, Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      wordff7fffff<>+0(SB), Y3
-	VMAXPS       Y1, Y3, Y1
-	VADDPS       word40000000<>+0(SB), Y2, Y3
-	VDIVPS       Y3, Y2, Y2
+	VADDPS       Y2, Y2, Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  Y2, Y2, Y3
+	VMOVUPS      wordff7fffff<>+0(SB), Y2
+	VMAXPS       Y1, Y2, Y1
+	VADDPS       word40000000<>+0(SB), Y3, Y2
+	VDIVPS       Y2, Y3, Y2
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   Y1, Y0, (AX)
 
@@ -6330,12 +6332,13 @@ each:
 	VFMADD231PS       Z4, Z3, Z1
 	VADDPS.BCST       word3f800000<>+0(SB), Z1, Z1
 	VSCALEFPS         Z2, Z1, Z1
-	VADDPS.BCST       word40000000<>+0(SB), Z1, Z2
-	VMULPS            Z2, Z1, Z1
-	VBROADCASTSS      wordff7fffff<>+0(SB), Z2
-	VMAXPS            Z0, Z2, Z0
-	VADDPS.BCST       word40000000<>+0(SB), Z1, Z2
-	VDIVPS            Z2, Z1, Z1
+	VADDPS            Z1, Z1, Z2
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z1, Z1, Z2
+	VBROADCASTSS      wordff7fffff<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VADDPS.BCST       word40000000<>+0(SB), Z2, Z1
+	VDIVPS            Z1, Z2, Z1
 	VMULPS            Z1, Z0, Z0
 	VMOVUPS           Z0, (AX)
 	ADDQ              $0x00000040, AX
@@ -6370,12 +6373,13 @@ rest:
 	VFMADD231PS       Z4, Z3, Z1
 	VADDPS.BCST       word3f800000<>+0(SB), Z1, Z1
 	VSCALEFPS         Z2, Z1, Z1
-	VADDPS.BCST       word40000000<>+0(SB), Z1, Z2
-	VMULPS            Z2, Z1, Z1
-	VBROADCASTSS      wordff7fffff<>+0(SB), Z2
-	VMAXPS            Z0, Z2, Z0
-	VADDPS.BCST       word40000000<>+0(SB), Z1, Z2
-	VDIVPS            Z2, Z1, Z1
+	VADDPS            Z1, Z1, Z2
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z1, Z1, Z2
+	VBROADCASTSS      wordff7fffff<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VADDPS.BCST       word40000000<>+0(SB), Z2, Z1
+	VDIVPS            Z1, Z2, Z1
 	VMULPS            Z1, Z0, Z0
 	VMOVUPS           Z0, K1, (AX)
 

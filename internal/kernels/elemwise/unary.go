@@ -44,12 +44,12 @@ const (
 	Tanh                      // 3
 	Sigmoid                   // 1/(1+e^-x): 3
 	Erf                       // 2
-	Gelu                      // x·Φ(x): 4
+	Gelu                      // x·Φ(x): 4.5
 	GeluTanh                  // x/2·(1+tanh(√(2/π)(x+0.044715x³))): 4
 	Silu                      // x·sigmoid(A·x), A = 1 for SiLU and Swish: 4
 	HardSigmoid               // max(0, min(1, A·x+B)), each operation rounded
 	HardSwish                 // x·max(0, min(1, x/6+1/2)), with x·float32(1/6), each operation rounded
-	Mish                      // x·tanh(softplus(x)): 4
+	Mish                      // x·tanh(softplus(x)): 4.5
 	Softplus                  // log(1+e^x): 2
 	Softsign                  // x/(1+|x|), each operation rounded
 	Elu                       // x > 0 ? B·x : A·expm1(C·x); ELU B=C=1; SELU A=γα, B=γ; CELU A=α, C=1/α: 4

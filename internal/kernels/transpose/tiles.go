@@ -77,5 +77,11 @@ func Tile32(dst, src []float32, ds, ss, h, w int) {
 		return
 	}
 	_, _ = dst[(w-1)*ds+h-1], src[(h-1)*ss+w-1]
-	kernels().tile4(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), ds, ss, h, w)
+	f := kernels().tile4
+	const most = 256 // of a side, for calls of assembly that end soon
+	for i := 0; i < h; i += most {
+		for j := 0; j < w; j += most {
+			f(unsafe.Pointer(&dst[j*ds+i]), unsafe.Pointer(&src[i*ss+j]), ds, ss, min(most, h-i), min(most, w-j))
+		}
+	}
 }

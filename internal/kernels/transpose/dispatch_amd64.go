@@ -1,0 +1,34 @@
+//go:build amd64 && !noasm
+
+package transpose
+
+import "unsafe"
+
+//go:generate go -C ../../../tools/asmgen run . transpose -out ../../internal/kernels/transpose/transpose_amd64.s
+
+func init() {
+	tables = append(tables, &table{
+		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2),
+	})
+}
+
+// inBlocks gives f the part of a tile whose sides are multiples of a block's,
+// and leaves the edges to Go.
+func inBlocks[T any](side int, f func(dst, src *byte, ds, ss, h, w int)) tileFunc {
+	var z T
+	size := int(unsafe.Sizeof(z))
+	return func(dst, src unsafe.Pointer, ds, ss, h, w int) {
+		bh, bw := h/side*side, w/side*side
+		if bh == 0 || bw == 0 {
+			tile[T](dst, src, ds, ss, h, w)
+			return
+		}
+		f((*byte)(dst), (*byte)(src), ds, ss, bh, bw)
+		if bw < w {
+			tile[T](unsafe.Add(dst, bw*ds*size), unsafe.Add(src, bw*size), ds, ss, bh, w-bw)
+		}
+		if bh < h {
+			tile[T](unsafe.Add(dst, bh*size), unsafe.Add(src, bh*ss*size), ds, ss, h-bh, w)
+		}
+	}
+}

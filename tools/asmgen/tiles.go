@@ -1,0 +1,144 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["transpose"] = transposeFamily }
+
+// transposeFamily writes transpositions of tiles whose sides are multiples of
+// a block that fits registers: 8×8 elements of 1, 2 and 4 bytes, 4×4 of 8.
+func transposeFamily() {
+	transposeTile("tile1", 1, 8, block1)
+	transposeTile("tile2", 2, 8, block2)
+	transposeTile("tile4", 4, 8, func(src, dst rowAddress) {
+		for i, r := range transposedRows(src.base, src.base4, src.stride, src.stride3) {
+			VMOVUPS(r, dst.row(i))
+		}
+	})
+	transposeTile("tile8", 8, 4, block8)
+}
+
+// rowAddress finds eight rows from one register and multiples of a stride.
+type rowAddress struct{ base, base4, stride, stride3 reg.Register }
+
+func (a rowAddress) row(i int) Mem { return strided(i, a.base, a.base4, a.stride, a.stride3) }
+
+// transposeTile walks h rows of w elements block by block: dst[j·ds+i] = src[i·ss+j].
+func transposeTile(name string, size, side int, block func(src, dst rowAddress)) {
+	TEXT(name+"AVX2", NOSPLIT, "func(dst, src *byte, ds, ss, h, w int)")
+	Pragma("noescape")
+	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
+	ds, ss := Load(Param("ds"), GP64()), Load(Param("ss"), GP64())
+	h, w := Load(Param("h"), GP64()), Load(Param("w"), GP64())
+	for _, s := range []reg.Register{ds, ss} {
+		IMUL3Q(step(size), s, s)
+	}
+	from := rowAddress{GP64(), GP64(), ss, times3(ss)}
+	to := rowAddress{GP64(), GP64(), ds, times3(ds)}
+	left := GP64()
+	Label("rows")
+	MOVQ(src, from.base)
+	MOVQ(dst, to.base)
+	MOVQ(w, left)
+	Label("columns")
+	LEAQ(Mem{Base: from.base, Index: ss, Scale: 4}, from.base4)
+	LEAQ(Mem{Base: to.base, Index: ds, Scale: 4}, to.base4)
+	block(from, to)
+	ADDQ(step(side*size), from.base)
+	for range side / 4 {
+		LEAQ(Mem{Base: to.base, Index: ds, Scale: 4}, to.base)
+	}
+	SUBQ(step(side), left)
+	JNE(LabelRef("columns"))
+	for range side / 4 {
+		LEAQ(Mem{Base: src, Index: ss, Scale: 4}, src)
+	}
+	ADDQ(step(side*size), dst)
+	SUBQ(step(side), h)
+	JNE(LabelRef("rows"))
+	end()
+}
+
+func times3(stride reg.Register) reg.Register {
+	r := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, r)
+	return r
+}
+
+func loadRows(n int, r func() reg.VecVirtual, load func(m, r Op), src rowAddress) []reg.VecVirtual {
+	out := make([]reg.VecVirtual, n)
+	for i := range out {
+		out[i] = r()
+		load(src.row(i), out[i])
+	}
+	return out
+}
+
+// interleave makes a pair's low and high halves alternate.
+func interleave(x []reg.VecVirtual, low, high func(b, a, r Op)) []reg.VecVirtual {
+	var out []reg.VecVirtual
+	for i := 0; i < len(x); i += 2 {
+		lo := XMM()
+		low(x[i+1], x[i], lo)
+		out = append(out, lo)
+		if high != nil {
+			hi := XMM()
+			high(x[i+1], x[i], hi)
+			out = append(out, hi)
+		}
+	}
+	return out
+}
+
+// block1 interleaves bytes, then pairs, then quads; a register ends up with two rows.
+func block1(src, dst rowAddress) {
+	r := loadRows(8, XMM, func(m, r Op) { VMOVQ(m, r) }, src)
+	p := interleave(r, func(b, a, r Op) { VPUNPCKLBW(b, a, r) }, nil) // p[k]: rows 2k, 2k+1
+	q := interleave(p, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) })
+	// q[0], q[1]: columns 0-3, 4-7 of rows 0-3; q[2], q[3]: of rows 4-7
+	q = []reg.VecVirtual{q[0], q[2], q[1], q[3]}
+	o := interleave(q, func(b, a, r Op) { VPUNPCKLDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHDQ(b, a, r) })
+	for i, x := range o {
+		VMOVQ(x, dst.row(2*i))
+		VMOVHPS(x, dst.row(2*i+1))
+	}
+}
+
+// block2 interleaves words, then pairs, then quads.
+func block2(src, dst rowAddress) {
+	r := loadRows(8, XMM, func(m, r Op) { VMOVDQU(m, r) }, src)
+	p := interleave(r, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) })
+	q := interleave([]reg.VecVirtual{p[0], p[2], p[1], p[3], p[4], p[6], p[5], p[7]},
+		func(b, a, r Op) { VPUNPCKLDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHDQ(b, a, r) })
+	// q[k] has columns 2k, 2k+1 of rows 0-3, q[4+k] of rows 4-7
+	o := interleave([]reg.VecVirtual{q[0], q[4], q[1], q[5], q[2], q[6], q[3], q[7]},
+		func(b, a, r Op) { VPUNPCKLQDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHQDQ(b, a, r) })
+	for i, x := range o {
+		VMOVDQU(x, dst.row(i))
+	}
+}
+
+// block8 swaps pairs, then halves.
+func block8(src, dst rowAddress) {
+	r := loadRows(4, YMM, func(m, r Op) { VMOVUPD(m, r) }, src)
+	var t [4]reg.VecVirtual
+	for i := range t {
+		t[i] = YMM()
+	}
+	VUNPCKLPD(r[1], r[0], t[0])
+	VUNPCKHPD(r[1], r[0], t[1])
+	VUNPCKLPD(r[3], r[2], t[2])
+	VUNPCKHPD(r[3], r[2], t[3])
+	for i := range 4 {
+		out := YMM()
+		half := uint64(0x20)
+		if i >= 2 {
+			half = 0x31
+		}
+		VPERM2F128(Imm(half), t[i%2+2], t[i%2], out)
+		VMOVUPD(out, dst.row(i))
+	}
+}
