@@ -201,6 +201,11 @@ func (p *problem) pack() {
 		p.t.Fatal(err)
 	}
 	x.Packed = packed
+	if p.rng.IntN(2) == 0 {
+		if x.Packed, err = Prepacked(dst, x.K, x.N, items); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 	x.B = Matrix{Steps: x.B.Steps}
 	if items > 1 {
 		x.B.Steps = make([]int, len(x.Batch))
@@ -282,8 +287,12 @@ func TestLarge(t *testing.T) {
 	defer threads.Close()
 	eachLevel(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 4))
+		repeats := 3
+		if testing.Short() {
+			repeats = 1
+		}
 		for _, s := range [][3]int{{33, 45, 1601}, {1, 2100, 800}, {300, 70, 40}, {270, 1100, 30}, {19, 900, 770}, {70, 1, 1000}} {
-			for range 3 {
+			for range repeats {
 				p := newProblem(t, rng, s[0], s[1], s[2], nil)
 				if rng.IntN(2) == 0 {
 					p.pack()
@@ -501,6 +510,12 @@ func TestPackErrors(t *testing.T) {
 	dst := make([]float32, PackedSize(4, 3, 2))
 	if _, err := PackB(dst, Matrix{Data: f, Stride: 3}, 4, 3, 2, 12); err == nil || !strings.Contains(err.Error(), "needs 24") {
 		t.Errorf("short source: %v", err)
+	}
+}
+
+func TestPrepackedErrors(t *testing.T) {
+	if _, err := Prepacked(make([]float32, 11), 4, 3, 1); err == nil || !strings.Contains(err.Error(), "got 11") {
+		t.Errorf("short data: %v", err)
 	}
 }
 

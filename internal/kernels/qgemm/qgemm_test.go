@@ -190,7 +190,11 @@ func TestExact(t *testing.T) {
 		t.Run(l.String(), func(t *testing.T) {
 			defer cpu.Force(l)()
 			rng := rand.New(rand.NewPCG(1, 2))
-			for i := range 400 {
+			cases := 400
+			if testing.Short() {
+				cases = 60
+			}
+			for i := range cases {
 				m, n, k := 1+rng.IntN(70), 1+rng.IntN(70), 1+rng.IntN(70)
 				var batch []int
 				switch i % 8 {

@@ -231,18 +231,12 @@ func (t *Task) copyRow(w *workspace, i int, a []byte) {
 	}
 	bytes := 4 * t.plan.groups
 	dst := w.scratch[i*bytes:][:bytes]
-	if !t.plan.kern.wide {
-		for k, x := range a {
-			dst[k] = x ^ flip
-		}
-		clear(dst[len(a):])
+	if t.plan.kern.wide {
+		widen(dst, a, flip)
 		return
 	}
-	wide := view[int16](at(dst, 0), len(dst)/2)
-	for k, x := range a {
-		wide[k] = int16(x ^ flip)
-	}
-	clear(wide[len(a):])
+	flipped(dst, a, flip)
+	clear(dst[len(a):])
 }
 
 // panels calls the kernel for a row tile and some panels.

@@ -1,6 +1,10 @@
 package tiling
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"math/bits"
+)
 
 // A Batch is the dimensions of a batch of products; none is a single product.
 // An operand has a step per dimension: how far its items are apart, 0 where
@@ -52,13 +56,25 @@ func (b Batch) Last(steps []int) (int, error) {
 		if s < 0 {
 			return 0, fmt.Errorf("steps %v: none may be negative", steps)
 		}
-		last += s * max(b[i]-1, 0)
+		far, ok := mulAdd(max(b[i]-1, 0), s, last)
+		if !ok {
+			return 0, fmt.Errorf("batch %v with steps %v is beyond what can be addressed", []int(b), steps)
+		}
+		last = far
 	}
 	return last, nil
 }
 
+// mulAdd is a·b + c for numbers that are not negative, if that is an int.
+func mulAdd(a, b, c int) (int, bool) {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	lo, carry := bits.Add64(lo, uint64(c), 0)
+	return int(lo), hi+carry == 0 && lo <= math.MaxInt
+}
+
 // CheckMatrix reports whether the last element of a stored matrix, or of the
-// last in a batch, is within so many elements.
+// last in a batch, is within so many elements. Kernels rely on it: they check
+// no bounds.
 func (b Batch) CheckMatrix(elements, rows, cols, stride int, steps []int) error {
 	last, err := b.Last(steps)
 	if err != nil {
@@ -70,7 +86,14 @@ func (b Batch) CheckMatrix(elements, rows, cols, stride int, steps []int) error 
 	if stride < cols && rows > 1 {
 		return fmt.Errorf("stride %d is less than its %d columns", stride, cols)
 	}
-	if need := last + (rows-1)*stride + cols; elements < need {
+	need, ok := cols, true
+	if rows > 1 {
+		need, ok = mulAdd(rows-1, stride, cols)
+	}
+	if ok {
+		need, ok = mulAdd(1, need, last)
+	}
+	if !ok || elements < need {
 		return fmt.Errorf("%d elements, but %d×%d with stride %d, batch %v and steps %v needs %d",
 			elements, rows, cols, stride, []int(b), steps, need)
 	}

@@ -1,6 +1,9 @@
 package tiling
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 // TestParts checks that the chunks cover each tile of each item exactly once.
 func TestParts(t *testing.T) {
@@ -86,5 +89,25 @@ func TestBatch(t *testing.T) {
 	}
 	if err := b.CheckMatrix(118, 2, 2, 2, []int{100, 7}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCheckMatrixOverflow: sizes whose product is small again modulo 2⁶⁴.
+func TestCheckMatrixOverflow(t *testing.T) {
+	const huge = math.MaxInt/2 + 1
+	for _, tt := range []struct {
+		rows, stride int
+		batch        Batch
+		steps        []int
+	}{
+		{5, huge, nil, nil},
+		{huge, 4, nil, nil},
+		{2, 2, Batch{5}, []int{huge}},
+		{2, 2, Batch{huge, 5}, []int{8, 1}},
+		{2, huge, Batch{2}, []int{huge - 1}},
+	} {
+		if err := tt.batch.CheckMatrix(1000, tt.rows, 2, tt.stride, tt.steps); err == nil {
+			t.Errorf("%+v fits in 1000 elements", tt)
+		}
 	}
 }
