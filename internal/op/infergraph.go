@@ -86,6 +86,11 @@ func (inf *inferrer) node(n *ir.Node) error {
 	for i, v := range n.In {
 		c.In[i] = inf.facts.Get(v)
 	}
+	if inf.annotate {
+		if err := o.checkTypes(n); err != nil {
+			return fmt.Errorf("%s: %w", n, err)
+		}
+	}
 	if err := o.Infer(c); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}

@@ -140,7 +140,7 @@ func Register(o Op) {
 }
 
 // MaxOpset is the newest opset of ai.onnx that is understood.
-const MaxOpset = 26
+const MaxOpset = 27
 
 // Find gives the registration that serves an operator at an opset version, or
 // nil: the newest schema that is not newer than the opset.
