@@ -119,7 +119,11 @@ func Flops(in, out []op.Fact) float64 {
 // Rows is the row rule of NumPy's matmul for inputs 0 and 1: the batch is a
 // leading axis of either, or a row of the matrices in input 0.
 func Rows(n *ir.Node, in []int) ([]int, bool) {
-	a, b := n.In[0].Type.Shape, n.In[1].Type.Shape
+	return RowsOf(n.In[0].Type.Shape, n.In[1].Type.Shape, in)
+}
+
+// RowsOf is Rows for given shapes.
+func RowsOf(a, b shape.Shape, in []int) ([]int, bool) {
 	if a == nil || b == nil || len(a) < 2 {
 		return nil, false
 	}

@@ -73,7 +73,13 @@ func addChannels(y, b []float64, batch int) {
 	}
 }
 
-func compileConv(*op.Prep) (op.Kernel, error) { return nil, nil }
+func compileConv(p *op.Prep) (op.Kernel, error) {
+	s := spatial.Spec{}
+	if p.Has(2) {
+		s.Bias = 2
+	}
+	return spatial.CompileConv(p, s)
+}
 
 func convCases() []op.Case {
 	ones := func(shape ...int) *tensor.Tensor {
