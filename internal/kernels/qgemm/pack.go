@@ -114,32 +114,20 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 	}
 	size := packedItem(p.kern, p.k, p.n)
 	dst := p.data[i*size:][:size]
-	sums := p.colSum[i*p.n:][:p.n]
-	flip := byte(0)
-	if !b.Signed {
-		flip = 0x80
-	}
-	nr, group := p.kern.nr, p.kern.group
-	panel := tiling.Align(p.k, group) * nr
-	for j := range p.n {
-		col := dst[j/nr*panel+j%nr*group:]
-		at, step := off+j, b.Stride
+	nr := p.kern.nr
+	panel := tiling.Align(p.k, p.kern.group) * nr
+	for j := 0; j < p.n; j += nr {
+		w := panelPacker{
+			dst: dst[j/nr*panel:][:panel], sums: p.colSum[i*p.n+j:][:min(nr, p.n-j)],
+			nr: nr, group: p.kern.group, k: p.k,
+		}
+		if !b.Signed {
+			w.flip = 0x80
+		}
 		if b.Trans {
-			at, step = off+j*b.Stride, 1
-		}
-		for k := range tiling.Align(p.k, group) {
-			x := byte(0)
-			if k < p.k {
-				x = b.Data[at+k*step] ^ flip
-			}
-			col[k/group*nr*group+k%group] = x
-			sums[j] += int32(int8(x))
-		}
-	}
-	if rest := p.n % nr; rest != 0 {
-		last := dst[p.n/nr*panel:]
-		for k := 0; k < len(last); k += nr * group {
-			clear(last[k+rest*group : k+nr*group])
+			w.columns(b.Data[off+j*b.Stride:], b.Stride)
+		} else {
+			w.rows(b.Data[off+j:], b.Stride)
 		}
 	}
 }

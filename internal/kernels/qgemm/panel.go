@@ -1,0 +1,107 @@
+package qgemm
+
+import "encoding/binary"
+
+// A panelPacker writes one panel of B and adds up its columns.
+type panelPacker struct {
+	dst          []byte
+	sums         []int32 // one for each column that exists
+	nr, group, k int
+	flip         byte // 0x80 makes unsigned numbers signed
+}
+
+// rows packs B as it is stored, src beginning at the panel's first column.
+func (w *panelPacker) rows(src []byte, stride int) {
+	n := len(w.sums)
+	// What stands for the rows that fill up the last group: zeros when flipped.
+	none := [32]byte{}
+	for i := range none {
+		none[i] = w.flip
+	}
+	var row [4][]byte
+	for k := 0; k < w.k; k += w.group {
+		for i := range w.group {
+			row[i] = none[:n]
+			if k+i < w.k {
+				row[i] = src[(k+i)*stride:][:n]
+			}
+		}
+		dst := w.dst[k*w.nr:][:w.group*w.nr]
+		if w.group == 4 {
+			w.interleave4(dst, row)
+		} else {
+			w.interleave2(dst, row[0], row[1])
+		}
+		clear(dst[n*w.group:])
+	}
+}
+
+func (w *panelPacker) interleave4(dst []byte, row [4][]byte) {
+	n := len(w.sums)
+	r0, r1, r2, r3 := row[0][:n], row[1][:n], row[2][:n], row[3][:n]
+	for j := range w.sums {
+		x0, x1, x2, x3 := r0[j]^w.flip, r1[j]^w.flip, r2[j]^w.flip, r3[j]^w.flip
+		binary.LittleEndian.PutUint32(dst[4*j:], uint32(x0)|uint32(x1)<<8|uint32(x2)<<16|uint32(x3)<<24)
+		w.sums[j] += int32(int8(x0)) + int32(int8(x1)) + int32(int8(x2)) + int32(int8(x3))
+	}
+}
+
+func (w *panelPacker) interleave2(dst, r0, r1 []byte) {
+	n := len(w.sums)
+	r0, r1 = r0[:n], r1[:n]
+	for j := range w.sums {
+		x0, x1 := r0[j]^w.flip, r1[j]^w.flip
+		binary.LittleEndian.PutUint16(dst[2*j:], uint16(x0)|uint16(x1)<<8)
+		w.sums[j] += int32(int8(x0)) + int32(int8(x1))
+	}
+}
+
+// columns packs B stored transposed, src beginning at the panel's first column.
+func (w *panelPacker) columns(src []byte, stride int) {
+	if n := len(w.sums); n < w.nr {
+		clear(w.dst)
+	}
+	for j := range w.sums {
+		col := src[j*stride:][:w.k]
+		dst := w.dst[j*w.group:]
+		whole := w.k / w.group * w.group
+		if w.group == 4 {
+			w.sums[j] += scatter4(dst, 4*w.nr, col[:whole], w.flip)
+		} else {
+			w.sums[j] += scatter2(dst, 2*w.nr, col[:whole], w.flip)
+		}
+		if whole == w.k {
+			continue
+		}
+		last := dst[whole*w.nr:][:w.group]
+		clear(last)
+		for i, x := range col[whole:] {
+			last[i] = x ^ w.flip
+			w.sums[j] += int32(int8(x ^ w.flip))
+		}
+	}
+}
+
+// scatter4 writes groups of four bytes a stride apart, and adds them up.
+func scatter4(dst []byte, stride int, src []byte, flip byte) (sum int32) {
+	flips := uint32(flip) * 0x01010101
+	for at := 0; len(src) >= 4; at += stride {
+		x := binary.LittleEndian.Uint32(src) ^ flips
+		binary.LittleEndian.PutUint32(dst[at:], x)
+		sum += int32(int8(x)) + int32(int8(x>>8)) + int32(int8(x>>16)) + int32(int8(x>>24))
+		src = src[4:]
+	}
+	return sum
+}
+
+// scatter2 is scatter4 for groups of two.
+func scatter2(dst []byte, stride int, src []byte, flip byte) (sum int32) {
+	flips := uint16(flip) * 0x0101
+	for at := 0; len(src) >= 2; at += stride {
+		x := binary.LittleEndian.Uint16(src) ^ flips
+		binary.LittleEndian.PutUint16(dst[at:], x)
+		sum += int32(int8(x)) + int32(int8(x>>8))
+		src = src[2:]
+	}
+	return sum
+}
