@@ -16,22 +16,24 @@ import (
 
 // Ranking is the best classes of one output row, best first.
 type Ranking struct {
-	// Kind says what Score is: "probabilities of the model", or "softmax of
-	// the model's raw scores".
-	Kind    string
-	Classes []Class
+	// Kind says what Score is: "probabilities of the model", "scores of the
+	// model, 0 to 1", or "softmax of the model's raw scores".
+	Kind    string  `json:"kind"`
+	Classes []Class `json:"classes"`
 }
 
 // Class is one class and its score.
 type Class struct {
-	Index int
-	Label string
-	Score float64
+	Index int     `json:"index"`
+	Label string  `json:"label,omitempty"`
+	Score float64 `json:"score"`
 }
 
 // Top ranks the n best classes of an output of shape [1,classes] (dimensions
-// of 1 elsewhere are fine). Values that are no probabilities (within 0..1, sum
-// about 1) go through softmax, and Kind says so. labels may be nil.
+// of 1 elsewhere are fine). Values outside 0..1 go through softmax, others are
+// given as they are: probabilities if their sum is about 1, scores if not (of
+// labels that do not exclude each other, or after coarse quantization). Kind
+// says which. labels may be nil.
 func Top(out *tensor.Tensor, labels []string, n int) (Ranking, error) {
 	scores, err := floats(out)
 	if err != nil {
@@ -43,9 +45,8 @@ func Top(out *tensor.Tensor, labels []string, n int) (Ranking, error) {
 	if labels != nil && len(labels) != len(scores) {
 		return Ranking{}, fmt.Errorf("labels: the output %s has %d classes, the label file %d lines", out, len(scores), len(labels))
 	}
-	r := Ranking{Kind: "probabilities of the model"}
-	if !probabilities(scores) {
-		r.Kind = "softmax of the model's raw scores"
+	r := Ranking{Kind: kind(scores)}
+	if r.Kind == rawScores {
 		softmax(scores)
 	}
 	for i, s := range scores {
@@ -100,17 +101,21 @@ func floats(t *tensor.Tensor) ([]float64, error) {
 	return out, nil
 }
 
-// probabilities reports whether s lies in 0..1 and sums to 1, within what
-// half precision and 8-bit outputs lose.
-func probabilities(s []float64) bool {
+const rawScores = "softmax of the model's raw scores"
+
+// kind tells what s holds; the tolerance is what half precision loses.
+func kind(s []float64) string {
 	sum := 0.0
 	for _, v := range s {
 		if v < 0 || v > 1.0001 {
-			return false
+			return rawScores
 		}
 		sum += v
 	}
-	return math.Abs(sum-1) < 0.05
+	if math.Abs(sum-1) < 0.05 {
+		return "probabilities of the model"
+	}
+	return "scores of the model, 0 to 1"
 }
 
 func softmax(s []float64) {

@@ -23,6 +23,10 @@ func TestTop(t *testing.T) {
 	if want := "probabilities of the model:\n  0.7000      1  b\n  0.2000      2  c\n"; b.String() != want {
 		t.Errorf("%q", b.String())
 	}
+	r, err = Top(tensor.FromSlice([]float32{0.9, 0.8, 0}, 1, 3), nil, 1)
+	if err != nil || r.Kind != "scores of the model, 0 to 1" || r.Classes[0].Score != float64(float32(0.9)) {
+		t.Error(r, err)
+	}
 	r, err = Top(tensor.FromSlice([]float64{1, 3, 2}, 1, 3, 1, 1), nil, 5)
 	if err != nil || r.Kind != "softmax of the model's raw scores" || len(r.Classes) != 3 || r.Classes[0].Index != 1 {
 		t.Fatal(r, err)
