@@ -99,8 +99,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	o := out(ch)
 	o.send(buildInfo, 1, c.s.Version, runtime.Version(), c.s.ISA)
 	o.send(ready, truth(c.s.Core.Ready()))
-	for _, e := range c.s.Core.Index(false) {
-		if e.State != "" && e.Version != "" {
+	for _, e := range c.s.Core.States() {
+		if e.Version != "" {
 			o.send(modelState, truth(e.State == serve.StateReady), e.Name, e.Version)
 		}
 	}

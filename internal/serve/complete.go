@@ -46,6 +46,7 @@ func complete(name string, cfg *repo.Config, b Backend, d Defaults) (*completion
 	}
 	c.cfg.Name = name
 	c.canBatch, c.whyNot = b.Batchable()
+	c.carried()
 	c.batchSize(d)
 	c.tensors()
 	if len(c.bad) > 0 {
@@ -54,6 +55,17 @@ func complete(name string, cfg *repo.Config, b Backend, d Defaults) (*completion
 	c.schedule()
 	c.rest()
 	return c, nil
+}
+
+// carried checks that the protocols have names for the model's types.
+func (c *completion) carried() {
+	for _, list := range [][]TensorInfo{c.modelIn, c.modelOut} {
+		for i := range list {
+			if list[i].DType.OIP() == "" {
+				c.bad.addf("%q has the type %s, which the Open Inference Protocol can't carry", list[i].Name, list[i].DType)
+			}
+		}
+	}
 }
 
 // batchSize decides on max_batch_size where the configuration does not.

@@ -96,6 +96,13 @@ func TestConfigurationThatDoesNotFit(t *testing.T) {
 	}
 }
 
+func TestTypesWithoutANameInTheProtocol(t *testing.T) {
+	b := servetest.Identity(1)
+	b.Out[0].DType = dtype.Sequence
+	err := serve.New(serve.Options{}).Register("m", 1, b, nil)
+	wantKind(t, err, serve.InvalidArgument, `"y" has the type sequence, which the Open Inference Protocol can't carry`)
+}
+
 func TestReshape(t *testing.T) {
 	b := &servetest.Backend{In: []serve.TensorInfo{info("x", dtype.Float32, -1)}, Out: []serve.TensorInfo{info("y", dtype.Float32, -1)}, CanBatch: true}
 	c := newCore(t, b, `max_batch_size: 8 input { name: "x" dims: [ 1 ] reshape { shape: [ ] } } output { name: "y" dims: [ 1, 1 ] reshape { shape: [ ] } }`)

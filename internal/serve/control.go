@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,61 +14,59 @@ import (
 	"github.com/salver-ml/salver/internal/repo"
 )
 
-// Index lists every model version that the server knows: those that are
-// served, those that are not and why, and models of the repositories that were never loaded. readyOnly
-// leaves out those that do not take requests.
+// Index is States with the models of the repositories that were never loaded.
+// readyOnly leaves out what does not take requests.
 func (c *Core) Index(readyOnly bool) []IndexEntry {
-	known := map[string]map[string]IndexEntry{}
-	add := func(e IndexEntry) {
-		if known[e.Name] == nil {
-			known[e.Name] = map[string]IndexEntry{}
-		}
-		known[e.Name][e.Version] = e
+	list := c.States()
+	if readyOnly {
+		return slices.DeleteFunc(list, func(e IndexEntry) bool { return e.State != StateReady })
 	}
-	c.mu.Lock()
-	for _, vs := range c.states {
-		for _, e := range vs {
-			add(e)
-		}
+	known := map[string]bool{}
+	for _, e := range list {
+		known[e.Name] = true
 	}
-	for name, m := range *c.models.Load() {
-		for _, s := range m.versions {
-			add(IndexEntry{Name: name, Version: s.versionText, State: StateReady})
-		}
-	}
-	c.mu.Unlock()
 	for _, r := range c.opts.Repositories {
 		names, err := r.Names()
 		if err != nil {
 			c.log.Error("listing a repository", "error", err)
 		}
 		for _, name := range names {
-			if known[name] == nil {
-				add(IndexEntry{Name: name})
+			if !known[name] {
+				list = append(list, IndexEntry{Name: name})
 			}
 		}
 	}
+	slices.SortStableFunc(list, func(a, b IndexEntry) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// States lists the model versions that are served, and those that are not and
+// why, by name and version.
+func (c *Core) States() []IndexEntry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	list := []IndexEntry{}
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		for _, v := range slices.SortedFunc(maps.Keys(known[name]), compareVersions) {
-			if e := known[name][v]; !readyOnly || e.State == StateReady {
+	models := *c.models.Load()
+	for _, vs := range c.states {
+		for _, e := range vs {
+			if m := models[e.Name]; m == nil || e.Version == "" || m.find(e.Version) == nil {
 				list = append(list, e)
 			}
 		}
 	}
+	for name, m := range models {
+		for _, s := range m.versions {
+			list = append(list, IndexEntry{Name: name, Version: s.versionText, State: StateReady})
+		}
+	}
+	slices.SortFunc(list, func(a, b IndexEntry) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), compareVersions(a.Version, b.Version))
+	})
 	return list
 }
 
 // compareVersions orders numbers written as text.
-func compareVersions(a, b string) int {
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	if a < b {
-		return -1
-	}
-	return 1
-}
+func compareVersions(a, b string) int { return cmp.Or(len(a)-len(b), cmp.Compare(a, b)) }
 
 // LoadAll loads what the options say should be served at the start. It goes on
 // after a failure and returns all of them; what did load is served, but the

@@ -229,6 +229,43 @@ func TestLoadsOfOneModelTakeTurns(t *testing.T) {
 	wantIndex(t, c, "m/1 READY")
 }
 
+// TestReloadsUnderLoad reloads a model again and again while it is asked: no
+// request may fail, and every backend is closed.
+func TestReloadsUnderLoad(t *testing.T) {
+	ctx := context.Background()
+	s := newShelf(t)
+	s.put("m/1/model.onnx", "")
+	c := s.core(serve.ControlExplicit, "*")
+	if err := c.LoadAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if y, err := infer(c, ctx, row(float32(i))); err != nil || y != float32(i) {
+					t.Errorf("caller %d, request %d: %g %v", i, n, y, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		s.put(fmt.Sprintf("m/%d/model.onnx", 2+i%3), "")
+		if err := c.Load(ctx, "m"); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
 func TestTwoRepositoriesWithOneName(t *testing.T) {
 	a, b := newShelf(t), newShelf(t)
 	a.put("m/1/model.onnx", "")

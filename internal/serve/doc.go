@@ -37,7 +37,7 @@
 // # What a server tells
 //
 // Live, Ready, ModelReady, Metadata, Config, Labels, Statistics and Index
-// answer the protocols' other calls. Package servetest has a fake Backend for tests.
+// answer the protocols' other calls; Metrics, Refused and States are for the metrics. Package servetest has a fake Backend for tests.
 //
 // # The end
 //

@@ -50,7 +50,7 @@ type Response struct {
 type Timing struct {
 	Queue   time.Duration // from acceptance to the start of its execution
 	Compute time.Duration // gathering the batch, running it, splitting it
-	Batch   int           // rows of the execution that it was part of; 0 where the model does not batch
+	Batch   int           // rows of the execution that it was part of; 1 where the model does not batch
 }
 
 // Release ends the use of the outputs, and of the request's inputs, which they
