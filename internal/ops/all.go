@@ -10,7 +10,9 @@ import (
 	_ "github.com/salver-ml/salver/internal/ops/math"
 	_ "github.com/salver-ml/salver/internal/ops/nn"
 	_ "github.com/salver-ml/salver/internal/ops/quant"
+	_ "github.com/salver-ml/salver/internal/ops/random"
 	_ "github.com/salver-ml/salver/internal/ops/recurrent"
 	_ "github.com/salver-ml/salver/internal/ops/reduce"
+	_ "github.com/salver-ml/salver/internal/ops/signal"
 	_ "github.com/salver-ml/salver/internal/ops/tensorops"
 )
