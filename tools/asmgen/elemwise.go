@@ -264,10 +264,12 @@ func (v rows) quantize(name, typ string, signed bool) {
 }
 
 func (v rows) intParam(name string) vec {
-	g, x, r := GP32(), XMM(), v.reg()
-	Load(Param(name), g)
-	VMOVD(g, x)
-	VPBROADCASTD(x, r)
+	at, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	r := v.reg()
+	VPBROADCASTD(at.Addr, r)
 	return r
 }
 
@@ -304,8 +306,8 @@ func (v rows) minMax() {
 		VMAXPS(hi, x, hi)
 		ADDQ(step(4*v.width()), p)
 	})
-	Store(v.foldRegister(lo, func(b, a, r Op) { VMINPS(b, a, r) }), Return("lo"))
-	Store(v.foldRegister(hi, func(b, a, r Op) { VMAXPS(b, a, r) }), Return("hi"))
+	result(v.foldRegister(lo, func(b, a, r Op) { VMINPS(b, a, r) }), Return("lo"))
+	result(v.foldRegister(hi, func(b, a, r Op) { VMAXPS(b, a, r) }), Return("hi"))
 	end()
 }
 

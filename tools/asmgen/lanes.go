@@ -193,7 +193,7 @@ func (v rows) foldBlock(f folding) {
 	})
 	r := v.tree(acc, f.join)
 	nan.spoil(r)
-	Store(r.AsX(), ReturnIndex(0))
+	result(r, ReturnIndex(0))
 	end()
 }
 
@@ -223,7 +223,7 @@ func (v rows) squareDiff() {
 		d := v.only(v.sub(v.get(p, disp, t), mean), t)
 		joinSum(v.mul(d, d), acc[i], acc[i])
 	})
-	Store(v.tree(acc, joinSum).AsX(), ReturnIndex(0))
+	result(v.tree(acc, joinSum), ReturnIndex(0))
 	end()
 }
 
@@ -245,7 +245,7 @@ func (v rows) expSumBlock() {
 		v.put(e, dst, disp, t)
 		joinSum(v.only(e, t), acc[i], acc[i])
 	})
-	Store(v.tree(acc, joinSum).AsX(), ReturnIndex(0))
+	result(v.tree(acc, joinSum), ReturnIndex(0))
 	end()
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -155,13 +156,14 @@ func (v rows) broadcast(m Mem) reg.VecVirtual {
 	return r
 }
 
-// param broadcasts a float32 parameter.
+// param broadcasts a float32 parameter. It does not go through Load, whose
+// MOVSS is no AVX instruction: one after a wide register has been written costs 150 ns.
 func (v rows) param(name string) reg.VecVirtual {
-	x := XMM()
-	Load(Param(name), x)
-	r := v.reg()
-	VBROADCASTSS(x, r)
-	return r
+	at, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return v.broadcast(at.Addr)
 }
 
 // either is an instruction and its form with a broadcast operand.
@@ -407,3 +409,12 @@ func end() {
 
 // step is an immediate operand of 32 bits, whatever its size.
 func step(n int) Op { return U32(uint32(n)) }
+
+// result stores a float32, again without MOVSS.
+func result(r reg.VecVirtual, to gotypes.Component) {
+	at, err := to.Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VMOVSS(r.AsX(), at.Addr)
+}

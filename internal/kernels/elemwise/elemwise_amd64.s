@@ -2150,10 +2150,9 @@ DATA wordff7fffff<>+28(SB)/4, $0xff7fffff
 GLOBL wordff7fffff<>(SB), RODATA|NOPTR, $32
 
 // func siluAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·siluAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+48(FP), Y0
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -2275,12 +2274,10 @@ done:
 	RET
 
 // func hardSigmoidAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·hardSigmoidAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS a+48(FP), Y0
+	VBROADCASTSS b+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -2692,14 +2689,11 @@ done:
 	RET
 
 // func eluAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·eluAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        c+56(FP), X2
-	VBROADCASTSS X2, Y2
+	VBROADCASTSS a+48(FP), Y0
+	VBROADCASTSS b+52(FP), Y1
+	VBROADCASTSS c+56(FP), Y2
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -2807,10 +2801,9 @@ done:
 	RET
 
 // func leakyReluAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·leakyReluAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+48(FP), Y0
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -2867,10 +2860,9 @@ done:
 	RET
 
 // func thresholdedReluAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·thresholdedReluAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS a+48(FP), Y0
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -2989,12 +2981,10 @@ done:
 	RET
 
 // func clipAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·clipAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS a+48(FP), Y0
+	VBROADCASTSS b+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -3047,12 +3037,10 @@ done:
 	RET
 
 // func affineAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·affineAVX2(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS a+48(FP), Y0
+	VBROADCASTSS b+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4658,17 +4646,12 @@ DATA word00000040<>+28(SB)/4, $0x00000040
 GLOBL word00000040<>(SB), RODATA|NOPTR, $32
 
 // func quantU8AVX2(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·quantU8AVX2(SB), NOSPLIT, $0-64
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        lo+52(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        hi+56(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVL         zero+60(FP), AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS lo+52(FP), Y1
+	VBROADCASTSS hi+56(FP), Y2
+	VPBROADCASTD zero+60(FP), Y3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4696,13 +4679,10 @@ done:
 	RET
 
 // func dequantU8AVX2(dst []float32, src []uint8, scale float32, zero int32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·dequantU8AVX2(SB), NOSPLIT, $0-56
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVL         zero+52(FP), AX
-	VMOVD        AX, X1
-	VPBROADCASTD X1, Y1
+	VBROADCASTSS scale+48(FP), Y0
+	VPBROADCASTD zero+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4725,17 +4705,12 @@ done:
 	RET
 
 // func quantS8AVX2(dst []int8, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·quantS8AVX2(SB), NOSPLIT, $0-64
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        lo+52(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        hi+56(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVL         zero+60(FP), AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Y3
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS lo+52(FP), Y1
+	VBROADCASTSS hi+56(FP), Y2
+	VPBROADCASTD zero+60(FP), Y3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4763,13 +4738,10 @@ done:
 	RET
 
 // func dequantS8AVX2(dst []float32, src []int8, scale float32, zero int32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·dequantS8AVX2(SB), NOSPLIT, $0-56
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVL         zero+52(FP), AX
-	VMOVD        AX, X1
-	VPBROADCASTD X1, Y1
+	VBROADCASTSS scale+48(FP), Y0
+	VPBROADCASTD zero+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4792,7 +4764,7 @@ done:
 	RET
 
 // func minMaxAVX2(x []float32) (lo float32, hi float32)
-// Requires: AVX, SSE
+// Requires: AVX
 TEXT ·minMaxAVX2(SB), NOSPLIT, $0-32
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -4816,14 +4788,14 @@ done:
 	VMINPS       X2, X0, X0
 	VPERMILPS    $0x01, X0, X2
 	VMINPS       X2, X0, X0
-	MOVSS        X0, lo+24(FP)
+	VMOVSS       X0, lo+24(FP)
 	VEXTRACTF128 $0x01, Y1, X0
 	VMAXPS       X0, X1, X1
 	VPERMILPS    $0x0e, X1, X0
 	VMAXPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VMAXPS       X0, X1, X1
-	MOVSS        X1, hi+28(FP)
+	VMOVSS       X1, hi+28(FP)
 	VZEROUPPER
 	RET
 
@@ -6102,10 +6074,9 @@ done:
 	RET
 
 // func siluAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·siluAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS a+48(FP), Z0
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -6113,47 +6084,47 @@ TEXT ·siluAVX512(SB), NOSPLIT, $0-60
 	JLT          rest
 
 each:
-	VMOVUPS           (CX), Z5
-	VMULPS            Z0, Z5, Z6
-	VMOVAPS           Z6, Z7
-	VFMSUB231PS       Z0, Z5, Z7
-	VANDPS.BCST       word7fffffff<>+0(SB), Z7, Z8
-	VCMPPS.BCST       $0x11, word3f800000<>+0(SB), Z8, K1
-	VBROADCASTSS      word00000000<>+0(SB), Z8
-	VBLENDMPS         Z7, Z8, K1, Z1
-	VXORPS.BCST       word80000000<>+0(SB), Z6, Z7
-	VANDPS.BCST       word80000000<>+0(SB), Z7, Z7
-	VXORPS            Z7, Z1, Z7
-	VORPS.BCST        word80000000<>+0(SB), Z6, Z8
+	VMOVUPS           (CX), Z1
+	VMULPS            Z0, Z1, Z2
+	VMOVAPS           Z2, Z3
+	VFMSUB231PS       Z0, Z1, Z3
+	VANDPS.BCST       word7fffffff<>+0(SB), Z3, Z4
+	VCMPPS.BCST       $0x11, word3f800000<>+0(SB), Z4, K1
+	VBROADCASTSS      word00000000<>+0(SB), Z4
+	VBLENDMPS         Z3, Z4, K1, Z5
+	VXORPS.BCST       word80000000<>+0(SB), Z2, Z3
+	VANDPS.BCST       word80000000<>+0(SB), Z3, Z3
+	VXORPS            Z3, Z5, Z3
+	VORPS.BCST        word80000000<>+0(SB), Z2, Z4
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z9
-	VMAXPS            Z8, Z9, Z8
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z8, Z9
+	VMAXPS            Z4, Z9, Z4
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z4, Z9
 	VRNDSCALEPS       $0x08, Z9, Z9
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z8
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z8
-	VADDPS            Z7, Z8, Z7
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z8
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z7, Z8
-	VMULPS            Z7, Z7, Z10
-	VMOVAPS           Z7, Z7
-	VFMADD231PS       Z10, Z8, Z7
-	VADDPS.BCST       word3f800000<>+0(SB), Z7, Z7
-	VSCALEFPS         Z9, Z7, Z7
-	VPMOVD2M          Z6, K1
-	VBROADCASTSS      word7f7fffff<>+0(SB), Z6
-	VMINPS            Z5, Z6, Z6
-	VBROADCASTSS      wordff7fffff<>+0(SB), Z8
-	VMAXPS            Z6, Z8, Z6
-	VMULPS            Z7, Z6, Z6
-	VBLENDMPS         Z6, Z5, K1, Z2
-	VADDPS.BCST       word3f800000<>+0(SB), Z7, Z5
-	VDIVPS            Z5, Z2, Z5
-	VMOVUPS           Z5, (AX)
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z4
+	VADDPS            Z3, Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z4
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z4
+	VMULPS            Z3, Z3, Z10
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z10, Z4, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z9, Z3, Z3
+	VPMOVD2M          Z2, K1
+	VBROADCASTSS      word7f7fffff<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z2
+	VBROADCASTSS      wordff7fffff<>+0(SB), Z4
+	VMAXPS            Z2, Z4, Z2
+	VMULPS            Z3, Z2, Z2
+	VBLENDMPS         Z2, Z1, K1, Z6
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z6, Z1
+	VMOVUPS           Z1, (AX)
 	ADDQ              $0x00000040, AX
 	ADDQ              $0x00000040, CX
 	SUBQ              $0x00000010, DX
@@ -6167,44 +6138,44 @@ rest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         (CX), K1, Z1
 	VMULPS            Z0, Z1, Z2
-	VMOVAPS           Z2, Z5
-	VFMSUB231PS       Z0, Z1, Z5
-	VANDPS.BCST       word7fffffff<>+0(SB), Z5, Z0
+	VMOVAPS           Z2, Z3
+	VFMSUB231PS       Z0, Z1, Z3
+	VANDPS.BCST       word7fffffff<>+0(SB), Z3, Z0
 	VCMPPS.BCST       $0x11, word3f800000<>+0(SB), Z0, K2
 	VBROADCASTSS      word00000000<>+0(SB), Z0
-	VBLENDMPS         Z5, Z0, K2, Z3
+	VBLENDMPS         Z3, Z0, K2, Z7
 	VXORPS.BCST       word80000000<>+0(SB), Z2, Z0
 	VANDPS.BCST       word80000000<>+0(SB), Z0, Z0
-	VXORPS            Z0, Z3, Z0
+	VXORPS            Z0, Z7, Z0
 	VORPS.BCST        word80000000<>+0(SB), Z2, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z5
-	VMAXPS            Z3, Z5, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z5
-	VRNDSCALEPS       $0x08, Z5, Z5
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS       $0x08, Z4, Z4
 	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
 	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z5, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
 	VADDPS            Z0, Z3, Z0
 	VBROADCASTSS      word3ab6de32<>+0(SB), Z3
 	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z0, Z3
 	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z0, Z3
 	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z0, Z3
 	VFMADD213PS.BCST  word3f000000<>+0(SB), Z0, Z3
-	VMULPS            Z0, Z0, Z6
+	VMULPS            Z0, Z0, Z5
 	VMOVAPS           Z0, Z0
-	VFMADD231PS       Z6, Z3, Z0
+	VFMADD231PS       Z5, Z3, Z0
 	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
-	VSCALEFPS         Z5, Z0, Z0
+	VSCALEFPS         Z4, Z0, Z0
 	VPMOVD2M          Z2, K2
 	VBROADCASTSS      word7f7fffff<>+0(SB), Z2
 	VMINPS            Z1, Z2, Z2
 	VBROADCASTSS      wordff7fffff<>+0(SB), Z3
 	VMAXPS            Z2, Z3, Z2
 	VMULPS            Z0, Z2, Z2
-	VBLENDMPS         Z2, Z1, K2, Z4
+	VBLENDMPS         Z2, Z1, K2, Z8
 	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
-	VDIVPS            Z0, Z4, Z0
+	VDIVPS            Z0, Z8, Z0
 	VMOVUPS           Z0, K1, (AX)
 
 done:
@@ -6212,12 +6183,10 @@ done:
 	RET
 
 // func hardSigmoidAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·hardSigmoidAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS a+48(FP), Z0
+	VBROADCASTSS b+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -6572,14 +6541,11 @@ done:
 	RET
 
 // func eluAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·eluAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        b+52(FP), X3
-	VBROADCASTSS X3, Z3
-	MOVSS        c+56(FP), X4
-	VBROADCASTSS X4, Z4
+	VBROADCASTSS a+48(FP), Z0
+	VBROADCASTSS b+52(FP), Z1
+	VBROADCASTSS c+56(FP), Z2
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -6587,39 +6553,39 @@ TEXT ·eluAVX512(SB), NOSPLIT, $0-60
 	JLT          rest
 
 each:
-	VMOVUPS           (CX), Z5
-	VMULPS            Z3, Z5, Z6
-	VMULPS            Z4, Z5, Z7
-	VBROADCASTSS      word42b20000<>+0(SB), Z8
-	VMINPS            Z7, Z8, Z8
+	VMOVUPS           (CX), Z3
+	VMULPS            Z1, Z3, Z4
+	VMULPS            Z2, Z3, Z5
+	VBROADCASTSS      word42b20000<>+0(SB), Z6
+	VMINPS            Z5, Z6, Z6
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z9
-	VMAXPS            Z8, Z9, Z8
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z8, Z9
+	VMAXPS            Z6, Z9, Z6
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z6, Z9
 	VRNDSCALEPS       $0x08, Z9, Z9
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z8
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z8
+	VMOVAPS           Z6, Z6
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z6
+	VMOVAPS           Z6, Z6
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z6
 	VBROADCASTSS      word3ab6de32<>+0(SB), Z10
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z8, Z10
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z8, Z10
-	VMULPS            Z8, Z8, Z11
-	VMOVAPS           Z8, Z8
-	VFMADD231PS       Z11, Z10, Z8
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z6, Z10
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z6, Z10
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z6, Z10
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z6, Z10
+	VMULPS            Z6, Z6, Z11
+	VMOVAPS           Z6, Z6
+	VFMADD231PS       Z11, Z10, Z6
 	VBROADCASTSS      word3f000000<>+0(SB), Z10
 	VSCALEFPS         Z9, Z10, Z9
 	VSUBPS.BCST       word3f000000<>+0(SB), Z9, Z10
 	VMOVAPS           Z10, Z10
-	VFMADD231PS       Z8, Z9, Z10
-	VADDPS            Z10, Z10, Z8
-	VANDPS.BCST       word80000000<>+0(SB), Z7, Z7
-	VORPS             Z7, Z8, Z7
-	VMULPS            Z0, Z7, Z7
-	VCMPPS.BCST       $0x1e, word00000000<>+0(SB), Z5, K1
-	VBLENDMPS         Z6, Z7, K1, Z1
-	VMOVUPS           Z1, (AX)
+	VFMADD231PS       Z6, Z9, Z10
+	VADDPS            Z10, Z10, Z6
+	VANDPS.BCST       word80000000<>+0(SB), Z5, Z5
+	VORPS             Z5, Z6, Z5
+	VMULPS            Z0, Z5, Z5
+	VCMPPS.BCST       $0x1e, word00000000<>+0(SB), Z3, K1
+	VBLENDMPS         Z4, Z5, K1, Z7
+	VMOVUPS           Z7, (AX)
 	ADDQ              $0x00000040, AX
 	ADDQ              $0x00000040, CX
 	SUBQ              $0x00000010, DX
@@ -6631,49 +6597,48 @@ rest:
 	MOVL              $0xffffffff, BX
 	BZHIL             DX, BX, BX
 	KMOVW             BX, K1
-	VMOVUPS.Z         (CX), K1, Z1
-	VMULPS            Z3, Z1, Z3
-	VMULPS            Z4, Z1, Z4
-	VBROADCASTSS      word42b20000<>+0(SB), Z5
-	VMINPS            Z4, Z5, Z5
-	VBROADCASTSS      wordc1f00000<>+0(SB), Z6
-	VMAXPS            Z5, Z6, Z5
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z5, Z6
-	VRNDSCALEPS       $0x08, Z6, Z6
-	VMOVAPS           Z5, Z5
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z6, Z5
-	VMOVAPS           Z5, Z5
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z6, Z5
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z7
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z5, Z7
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z5, Z7
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z5, Z7
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z5, Z7
-	VMULPS            Z5, Z5, Z8
-	VMOVAPS           Z5, Z5
-	VFMADD231PS       Z8, Z7, Z5
-	VBROADCASTSS      word3f000000<>+0(SB), Z7
-	VSCALEFPS         Z6, Z7, Z6
-	VSUBPS.BCST       word3f000000<>+0(SB), Z6, Z7
-	VMOVAPS           Z7, Z7
-	VFMADD231PS       Z5, Z6, Z7
-	VADDPS            Z7, Z7, Z5
-	VANDPS.BCST       word80000000<>+0(SB), Z4, Z4
-	VORPS             Z4, Z5, Z4
-	VMULPS            Z0, Z4, Z0
-	VCMPPS.BCST       $0x1e, word00000000<>+0(SB), Z1, K2
-	VBLENDMPS         Z3, Z0, K2, Z2
-	VMOVUPS           Z2, K1, (AX)
+	VMOVUPS.Z         (CX), K1, Z3
+	VMULPS            Z1, Z3, Z1
+	VMULPS            Z2, Z3, Z2
+	VBROADCASTSS      word42b20000<>+0(SB), Z4
+	VMINPS            Z2, Z4, Z4
+	VBROADCASTSS      wordc1f00000<>+0(SB), Z5
+	VMAXPS            Z4, Z5, Z4
+	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z4, Z5
+	VRNDSCALEPS       $0x08, Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z7, Z6, Z4
+	VBROADCASTSS      word3f000000<>+0(SB), Z6
+	VSCALEFPS         Z5, Z6, Z5
+	VSUBPS.BCST       word3f000000<>+0(SB), Z5, Z6
+	VMOVAPS           Z6, Z6
+	VFMADD231PS       Z4, Z5, Z6
+	VADDPS            Z6, Z6, Z4
+	VANDPS.BCST       word80000000<>+0(SB), Z2, Z2
+	VORPS             Z2, Z4, Z2
+	VMULPS            Z0, Z2, Z0
+	VCMPPS.BCST       $0x1e, word00000000<>+0(SB), Z3, K2
+	VBLENDMPS         Z1, Z0, K2, Z8
+	VMOVUPS           Z8, K1, (AX)
 
 done:
 	VZEROUPPER
 	RET
 
 // func leakyReluAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·leakyReluAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS a+48(FP), Z0
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -6681,16 +6646,16 @@ TEXT ·leakyReluAVX512(SB), NOSPLIT, $0-60
 	JLT          one
 
 many:
-	VMOVUPS     (CX), Z5
-	VCMPPS.BCST $0x11, word00000000<>+0(SB), Z5, K1
-	VMULPS      Z0, Z5, Z6
-	VBLENDMPS   Z6, Z5, K1, Z1
-	VMOVUPS     Z1, (AX)
-	VMOVUPS     64(CX), Z5
-	VCMPPS.BCST $0x11, word00000000<>+0(SB), Z5, K1
-	VMULPS      Z0, Z5, Z6
-	VBLENDMPS   Z6, Z5, K1, Z2
-	VMOVUPS     Z2, 64(AX)
+	VMOVUPS     (CX), Z1
+	VCMPPS.BCST $0x11, word00000000<>+0(SB), Z1, K1
+	VMULPS      Z0, Z1, Z2
+	VBLENDMPS   Z2, Z1, K1, Z3
+	VMOVUPS     Z3, (AX)
+	VMOVUPS     64(CX), Z1
+	VCMPPS.BCST $0x11, word00000000<>+0(SB), Z1, K1
+	VMULPS      Z0, Z1, Z2
+	VBLENDMPS   Z2, Z1, K1, Z4
+	VMOVUPS     Z4, 64(AX)
 	ADDQ        $0x00000080, AX
 	ADDQ        $0x00000080, CX
 	SUBQ        $0x00000020, DX
@@ -6705,8 +6670,8 @@ each:
 	VMOVUPS     (CX), Z1
 	VCMPPS.BCST $0x11, word00000000<>+0(SB), Z1, K1
 	VMULPS      Z0, Z1, Z2
-	VBLENDMPS   Z2, Z1, K1, Z3
-	VMOVUPS     Z3, (AX)
+	VBLENDMPS   Z2, Z1, K1, Z5
+	VMOVUPS     Z5, (AX)
 	ADDQ        $0x00000040, AX
 	ADDQ        $0x00000040, CX
 	SUBQ        $0x00000010, DX
@@ -6721,18 +6686,17 @@ rest:
 	VMOVUPS.Z   (CX), K1, Z1
 	VCMPPS.BCST $0x11, word00000000<>+0(SB), Z1, K2
 	VMULPS      Z0, Z1, Z0
-	VBLENDMPS   Z0, Z1, K2, Z4
-	VMOVUPS     Z4, K1, (AX)
+	VBLENDMPS   Z0, Z1, K2, Z6
+	VMOVUPS     Z6, K1, (AX)
 
 done:
 	VZEROUPPER
 	RET
 
 // func thresholdedReluAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·thresholdedReluAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS a+48(FP), Z0
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -6740,16 +6704,16 @@ TEXT ·thresholdedReluAVX512(SB), NOSPLIT, $0-60
 	JLT          one
 
 many:
-	VMOVUPS      (CX), Z5
-	VCMPPS       $0x16, Z0, Z5, K1
-	VBROADCASTSS word00000000<>+0(SB), Z6
-	VBLENDMPS    Z5, Z6, K1, Z1
-	VMOVUPS      Z1, (AX)
-	VMOVUPS      64(CX), Z5
-	VCMPPS       $0x16, Z0, Z5, K1
-	VBROADCASTSS word00000000<>+0(SB), Z6
-	VBLENDMPS    Z5, Z6, K1, Z2
-	VMOVUPS      Z2, 64(AX)
+	VMOVUPS      (CX), Z1
+	VCMPPS       $0x16, Z0, Z1, K1
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VBLENDMPS    Z1, Z2, K1, Z3
+	VMOVUPS      Z3, (AX)
+	VMOVUPS      64(CX), Z1
+	VCMPPS       $0x16, Z0, Z1, K1
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VBLENDMPS    Z1, Z2, K1, Z4
+	VMOVUPS      Z4, 64(AX)
 	ADDQ         $0x00000080, AX
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000020, DX
@@ -6764,8 +6728,8 @@ each:
 	VMOVUPS      (CX), Z1
 	VCMPPS       $0x16, Z0, Z1, K1
 	VBROADCASTSS word00000000<>+0(SB), Z2
-	VBLENDMPS    Z1, Z2, K1, Z3
-	VMOVUPS      Z3, (AX)
+	VBLENDMPS    Z1, Z2, K1, Z5
+	VMOVUPS      Z5, (AX)
 	ADDQ         $0x00000040, AX
 	ADDQ         $0x00000040, CX
 	SUBQ         $0x00000010, DX
@@ -6780,8 +6744,8 @@ rest:
 	VMOVUPS.Z    (CX), K1, Z1
 	VCMPPS       $0x16, Z0, Z1, K2
 	VBROADCASTSS word00000000<>+0(SB), Z0
-	VBLENDMPS    Z1, Z0, K2, Z4
-	VMOVUPS      Z4, K1, (AX)
+	VBLENDMPS    Z1, Z0, K2, Z6
+	VMOVUPS      Z6, K1, (AX)
 
 done:
 	VZEROUPPER
@@ -6849,12 +6813,10 @@ done:
 	RET
 
 // func clipAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·clipAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS a+48(FP), Z0
+	VBROADCASTSS b+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -6906,12 +6868,10 @@ done:
 	RET
 
 // func affineAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·affineAVX512(SB), NOSPLIT, $0-60
-	MOVSS        a+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        b+52(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS a+48(FP), Z0
+	VBROADCASTSS b+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8459,17 +8419,12 @@ done:
 	RET
 
 // func quantU8AVX512(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·quantU8AVX512(SB), NOSPLIT, $0-64
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        lo+52(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        hi+56(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVL         zero+60(FP), AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS lo+52(FP), Z1
+	VBROADCASTSS hi+56(FP), Z2
+	VPBROADCASTD zero+60(FP), Z3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8494,13 +8449,10 @@ done:
 	RET
 
 // func dequantU8AVX512(dst []float32, src []uint8, scale float32, zero int32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·dequantU8AVX512(SB), NOSPLIT, $0-56
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVL         zero+52(FP), AX
-	VMOVD        AX, X1
-	VPBROADCASTD X1, Z1
+	VBROADCASTSS scale+48(FP), Z0
+	VPBROADCASTD zero+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8523,17 +8475,12 @@ done:
 	RET
 
 // func quantS8AVX512(dst []int8, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·quantS8AVX512(SB), NOSPLIT, $0-64
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        lo+52(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        hi+56(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVL         zero+60(FP), AX
-	VMOVD        AX, X3
-	VPBROADCASTD X3, Z3
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS lo+52(FP), Z1
+	VBROADCASTSS hi+56(FP), Z2
+	VPBROADCASTD zero+60(FP), Z3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8558,13 +8505,10 @@ done:
 	RET
 
 // func dequantS8AVX512(dst []float32, src []int8, scale float32, zero int32)
-// Requires: AVX, AVX512F, SSE
+// Requires: AVX, AVX512F
 TEXT ·dequantS8AVX512(SB), NOSPLIT, $0-56
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVL         zero+52(FP), AX
-	VMOVD        AX, X1
-	VPBROADCASTD X1, Z1
+	VBROADCASTSS scale+48(FP), Z0
+	VPBROADCASTD zero+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8587,7 +8531,7 @@ done:
 	RET
 
 // func minMaxAVX512(x []float32) (lo float32, hi float32)
-// Requires: AVX, AVX512DQ, AVX512F, SSE
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·minMaxAVX512(SB), NOSPLIT, $0-32
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -8613,7 +8557,7 @@ done:
 	VMINPS        X2, X0, X0
 	VPERMILPS     $0x01, X0, X2
 	VMINPS        X2, X0, X0
-	MOVSS         X0, lo+24(FP)
+	VMOVSS        X0, lo+24(FP)
 	VEXTRACTF32X8 $0x01, Z1, Y0
 	VMAXPS        Y0, Y1, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -8622,6 +8566,6 @@ done:
 	VMAXPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VMAXPS        X1, X0, X0
-	MOVSS         X0, hi+28(FP)
+	VMOVSS        X0, hi+28(FP)
 	VZEROUPPER
 	RET

@@ -5,15 +5,13 @@
 #include "textflag.h"
 
 // func normRowAVX2(dst []float32, src []float32, gamma []float32, beta []float32, mean float32, inv float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·normRowAVX2(SB), NOSPLIT, $0-104
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        mean+96(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        inv+100(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS inv+100(FP), Y1
 	MOVQ         gamma_base+48(FP), BX
 	MOVQ         beta_base+72(FP), SI
 	SUBQ         $0x00000010, DX
@@ -103,15 +101,13 @@ DATA tailmask<>+60(SB)/4, $0x00000000
 GLOBL tailmask<>(SB), RODATA|NOPTR, $64
 
 // func normRowGammaAVX2(dst []float32, src []float32, gamma []float32, mean float32, inv float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·normRowGammaAVX2(SB), NOSPLIT, $0-80
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        inv+76(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS mean+72(FP), Y0
+	VBROADCASTSS inv+76(FP), Y1
 	MOVQ         gamma_base+48(FP), BX
 	SUBQ         $0x00000010, DX
 	JLT          one
@@ -172,19 +168,15 @@ done:
 	RET
 
 // func normChannelAVX2(dst []float32, src []float32, mean float32, inv float32, gamma float32, beta float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·normChannelAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        mean+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        inv+52(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        gamma+56(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        beta+60(FP), X3
-	VBROADCASTSS X3, Y3
+	VBROADCASTSS mean+48(FP), Y0
+	VBROADCASTSS inv+52(FP), Y1
+	VBROADCASTSS gamma+56(FP), Y2
+	VBROADCASTSS beta+60(FP), Y3
 	SUBQ         $0x00000010, DX
 	JLT          one
 
@@ -275,15 +267,13 @@ done:
 	RET
 
 // func normRowAVX512(dst []float32, src []float32, gamma []float32, beta []float32, mean float32, inv float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·normRowAVX512(SB), NOSPLIT, $0-104
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        mean+96(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        inv+100(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS mean+96(FP), Z0
+	VBROADCASTSS inv+100(FP), Z1
 	MOVQ         gamma_base+48(FP), BX
 	MOVQ         beta_base+72(FP), SI
 	SUBQ         $0x00000020, DX
@@ -354,15 +344,13 @@ done:
 	RET
 
 // func normRowGammaAVX512(dst []float32, src []float32, gamma []float32, mean float32, inv float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·normRowGammaAVX512(SB), NOSPLIT, $0-80
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        inv+76(FP), X1
-	VBROADCASTSS X1, Z1
+	VBROADCASTSS mean+72(FP), Z0
+	VBROADCASTSS inv+76(FP), Z1
 	MOVQ         gamma_base+48(FP), BX
 	SUBQ         $0x00000020, DX
 	JLT          one
@@ -422,19 +410,15 @@ done:
 	RET
 
 // func normChannelAVX512(dst []float32, src []float32, mean float32, inv float32, gamma float32, beta float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·normChannelAVX512(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        mean+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        inv+52(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        gamma+56(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        beta+60(FP), X3
-	VBROADCASTSS X3, Z3
+	VBROADCASTSS mean+48(FP), Z0
+	VBROADCASTSS inv+52(FP), Z1
+	VBROADCASTSS gamma+56(FP), Z2
+	VBROADCASTSS beta+60(FP), Z3
 	SUBQ         $0x00000020, DX
 	JLT          one
 

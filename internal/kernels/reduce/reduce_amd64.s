@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func sumBlockAVX2(x []float32) float32
-// Requires: AVX, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·sumBlockAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -102,7 +102,7 @@ done:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x01, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
+	VMOVSS       X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -197,7 +197,7 @@ done:
 	RET
 
 // func absBlockAVX2(x []float32) float32
-// Requires: AVX, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·absBlockAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -302,7 +302,7 @@ done:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x01, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
+	VMOVSS       X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -385,7 +385,7 @@ done:
 	RET
 
 // func squareBlockAVX2(x []float32) float32
-// Requires: AVX, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·squareBlockAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -490,7 +490,7 @@ done:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x01, X0, X1
 	VADDPS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
+	VMOVSS       X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -563,7 +563,7 @@ done:
 	RET
 
 // func maxBlockAVX2(x []float32) float32
-// Requires: AVX, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·maxBlockAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -683,7 +683,7 @@ done:
 	VMOVSS       word7fc00000<>+0(SB), X0
 
 clean:
-	MOVSS X0, ret+24(FP)
+	VMOVSS X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -782,7 +782,7 @@ done:
 	RET
 
 // func minBlockAVX2(x []float32) float32
-// Requires: AVX, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·minBlockAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -902,7 +902,7 @@ done:
 	VMOVSS       word7fc00000<>+0(SB), X0
 
 clean:
-	MOVSS X0, ret+24(FP)
+	VMOVSS X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -991,7 +991,7 @@ done:
 	RET
 
 // func prodBlockAVX2(x []float32) float32
-// Requires: AVX, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·prodBlockAVX2(SB), NOSPLIT, $0-28
 	MOVQ    x_base+0(FP), AX
 	MOVQ    x_len+8(FP), CX
@@ -1088,7 +1088,7 @@ done:
 	VMULPS       X1, X0, X0
 	VPERMILPS    $0x01, X0, X1
 	VMULPS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
+	VMOVSS       X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -1165,12 +1165,11 @@ done:
 	RET
 
 // func squareDiffAVX2(x []float32, mean float32) float32
-// Requires: AVX, AVX2, CMOV, SSE
+// Requires: AVX, CMOV
 TEXT ·squareDiffAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	MOVSS        mean+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS mean+24(FP), Y0
 	VMOVUPS      word00000000<>+0(SB), Y1
 	VMOVUPS      word00000000<>+0(SB), Y2
 	VMOVUPS      word00000000<>+0(SB), Y3
@@ -1276,12 +1275,12 @@ done:
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
+	VMOVSS       X1, ret+32(FP)
 	VZEROUPPER
 	RET
 
 // func sumBlockAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·sumBlockAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -1338,7 +1337,7 @@ done:
 	VADDPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
+	VMOVSS        X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -1404,7 +1403,7 @@ done:
 	RET
 
 // func absBlockAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·absBlockAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -1465,7 +1464,7 @@ done:
 	VADDPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
+	VMOVSS        X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -1537,7 +1536,7 @@ done:
 	RET
 
 // func squareBlockAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·squareBlockAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -1598,7 +1597,7 @@ done:
 	VADDPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
+	VMOVSS        X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -1670,7 +1669,7 @@ done:
 	RET
 
 // func maxBlockAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·maxBlockAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -1742,7 +1741,7 @@ done:
 	VMOVSS        word7fc00000<>+0(SB), X0
 
 clean:
-	MOVSS X0, ret+24(FP)
+	VMOVSS X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -1820,7 +1819,7 @@ done:
 	RET
 
 // func minBlockAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·minBlockAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -1892,7 +1891,7 @@ done:
 	VMOVSS        word7fc00000<>+0(SB), X0
 
 clean:
-	MOVSS X0, ret+24(FP)
+	VMOVSS X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -1970,7 +1969,7 @@ done:
 	RET
 
 // func prodBlockAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·prodBlockAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
@@ -2027,7 +2026,7 @@ done:
 	VMULPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VMULPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
+	VMOVSS        X0, ret+24(FP)
 	VZEROUPPER
 	RET
 
@@ -2093,12 +2092,11 @@ done:
 	RET
 
 // func squareDiffAVX512(x []float32, mean float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·squareDiffAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
-	MOVSS        mean+24(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS mean+24(FP), Z0
 	VBROADCASTSS word00000000<>+0(SB), Z1
 	VBROADCASTSS word00000000<>+0(SB), Z2
 	SUBQ         $0x00000020, CX
@@ -2160,6 +2158,6 @@ done:
 	VADDPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+32(FP)
+	VMOVSS        X0, ret+32(FP)
 	VZEROUPPER
 	RET

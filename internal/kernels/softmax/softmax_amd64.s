@@ -5,13 +5,12 @@
 #include "textflag.h"
 
 // func expSumAVX2(dst []float32, src []float32, m float32) float32
-// Requires: AVX, AVX2, CMOV, FMA3, SSE
+// Requires: AVX, AVX2, CMOV, FMA3
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        m+48(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS m+48(FP), Y0
 	VMOVUPS      word00000000<>+0(SB), Y1
 	VMOVUPS      word00000000<>+0(SB), Y2
 	VMOVUPS      word00000000<>+0(SB), Y3
@@ -342,7 +341,7 @@ done:
 	VADDPS       X0, X1, X1
 	VPERMILPS    $0x01, X1, X0
 	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+56(FP)
+	VMOVSS       X1, ret+56(FP)
 	VZEROUPPER
 	RET
 
@@ -495,14 +494,13 @@ DATA tailmask<>+60(SB)/4, $0x00000000
 GLOBL tailmask<>(SB), RODATA|NOPTR, $64
 
 // func maskedAVX2(dst []float32, src []float32, mask []float32, scale float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX
 TEXT ·maskedAVX2(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         mask_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	MOVSS        scale+72(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS scale+72(FP), Y0
 	SUBQ         $0x00000010, BX
 	JLT          one
 
@@ -558,13 +556,12 @@ done:
 	RET
 
 // func expSumAVX512(dst []float32, src []float32, m float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV, SSE
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        m+48(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS m+48(FP), Z0
 	VBROADCASTSS word00000000<>+0(SB), Z1
 	VBROADCASTSS word00000000<>+0(SB), Z2
 	SUBQ         $0x00000020, DX
@@ -707,19 +704,18 @@ done:
 	VADDPS        X1, X0, X0
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+56(FP)
+	VMOVSS        X0, ret+56(FP)
 	VZEROUPPER
 	RET
 
 // func maskedAVX512(dst []float32, src []float32, mask []float32, scale float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·maskedAVX512(SB), NOSPLIT, $0-76
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         mask_base+48(FP), DX
 	MOVQ         dst_len+8(FP), BX
-	MOVSS        scale+72(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS scale+72(FP), Z0
 	SUBQ         $0x00000020, BX
 	JLT          one
 
