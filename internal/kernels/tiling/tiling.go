@@ -38,7 +38,9 @@ func Split(s Shape, threads int) Grid {
 	}
 	chunks := 1
 	if threads > 1 {
-		work := float64(s.Items) * float64(s.M) * float64(s.N) * float64(max(s.K, 1))
+		// With few rows or columns the time is that of reading the other operand.
+		const least = 8
+		work := float64(s.Items) * float64(max(s.M, least)) * float64(max(s.N, least)) * float64(max(s.K, 1))
 		chunks = max(1, int(min(float64(perThread*threads), work/float64(s.ChunkWork))))
 	}
 	if s.Items >= chunks {
