@@ -3,7 +3,9 @@ package activation
 import (
 	"math"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -173,4 +175,32 @@ func hardmaxLine(v []float64) {
 	}
 }
 
-func (s normalizer) compile(*op.Prep, layout) (op.Kernel, error) { return nil, nil }
+// softmaxKernel works on lines of a float32 tensor.
+type softmaxKernel struct {
+	*softmax.Softmax
+	dims []int
+}
+
+func (k *softmaxKernel) ScratchBytes() int { return 4 * k.Scratch() }
+
+func (k *softmaxKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	scratch := tensor.Tensor{Data: c.Scratch}
+	k.Softmax.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), tensor.Of[float32](&scratch))
+	return nil
+}
+
+func (s normalizer) compile(p *op.Prep, split layout) (op.Kernel, error) {
+	kind, ok := map[string]softmax.Kind{"Softmax": softmax.Plain, "LogSoftmax": softmax.Log}[s.name]
+	dims := p.InShape(0)
+	if !ok || p.In[0].DType != dtype.Float32 || len(dims) == 0 {
+		return nil, nil
+	}
+	axis, err := resolve(p.Node, dims)
+	if err != nil {
+		return nil, err
+	}
+	outer, n, inner := split(dims, axis)
+	k, err := softmax.New(kind, []int{outer, n, inner}, 1)
+	return &softmaxKernel{k, dims}, err
+}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/shape"
@@ -142,4 +144,33 @@ func runningStatistics(c *op.Call, mean, variance []float64) error {
 	return nil
 }
 
-func compileBatchNorm(*op.Prep) (op.Kernel, error) { return nil, nil }
+type batchKernel struct {
+	*norm.Batch
+	dims []int
+}
+
+func (k *batchKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	k.Batch.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]))
+	return nil
+}
+
+// compileBatchNorm takes constant parameters, as trained networks have them.
+func compileBatchNorm(p *op.Prep) (op.Kernel, error) {
+	dims := p.InShape(0)
+	if p.Node.Bool("training_mode") || p.Node.Has("spatial") && !p.Node.Bool("spatial") || len(dims) < 2 || len(p.Out) > 1 && p.Node.Output(1) != nil {
+		return nil, nil
+	}
+	var v [4][]float32
+	for i := range p.In {
+		if p.In[i].DType != dtype.Float32 || i > 0 && (p.In[i].Const == nil || p.In[i].Const.Len() != dims[1]) {
+			return nil, nil
+		}
+		if i > 0 {
+			v[i-1] = tensor.Of[float32](p.In[i].Const)
+		}
+	}
+	scale, shift := norm.Fold(v[0], v[1], v[2], v[3], p.Node.Float("epsilon"))
+	k, err := norm.NewBatch(dims[0], tensor.Count(dims[2:]), 1, scale, shift)
+	return &batchKernel{k, dims}, err
+}

@@ -3,7 +3,9 @@ package nn
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/spatial"
@@ -223,4 +225,30 @@ func scatterConv(x, w []float64, xs, ws, ys []int, group int, taps [][]int) []fl
 	return y
 }
 
-func compileConvTranspose(*op.Prep) (op.Kernel, error) { return nil, nil }
+func compileConvTranspose(p *op.Prep) (op.Kernel, error) {
+	x, w := p.InShape(0), p.InShape(1)
+	group := p.Node.Int("group")
+	if p.In[0].DType != dtype.Float32 || len(x) > 5 || tensor.Count(x) == 0 {
+		return nil, nil
+	}
+	if p.In[1].Const == nil || p.Has(2) && p.In[2].Const == nil {
+		return nil, nil // weights are cut into phases once, not in every run
+	}
+	win, err := spatial.Read(p.Node, w[2:])
+	if err != nil {
+		return nil, err
+	}
+	k := conv.TransposeParams{Params: conv.Params{In: x[1], Out: w[1] * group, Groups: group, Kernel: win.Kernel, Stride: win.Stride, Dilation: win.Dilation}}
+	var ends []int
+	for i, n := range x[2:] {
+		g, err := transposedDim(p.Node, win, i, n)
+		if err != nil {
+			return nil, err
+		}
+		end := win.Stride[i]*(n-1) + win.Dilation[i]*(win.Kernel[i]-1) + 1 - g.begin - g.out
+		k.Pads, ends = append(k.Pads, g.begin), append(ends, max(end, 0))
+		k.OutputPadding = append(k.OutputPadding, max(-end, 0))
+	}
+	k.Pads = append(k.Pads, ends...)
+	return spatial.CompileTranspose(p, k, x[2:])
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/ir"
+	kernels "github.com/salver-ml/salver/internal/kernels/pooling"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/shape"
@@ -68,4 +69,9 @@ func (p pooling) globalRef(c *op.Call) error {
 	return nil
 }
 
-func (p pooling) compileGlobal(*op.Prep) (op.Kernel, error) { return nil, nil }
+func (p pooling) compileGlobal(c *op.Prep) (op.Kernel, error) {
+	if len(c.InShape(0)) < 3 {
+		return nil, nil
+	}
+	return p.kernel(c, kernels.Global(kernels.Max, c.InShape(0)[2:]))
+}

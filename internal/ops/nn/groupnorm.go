@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -106,6 +108,34 @@ func moments(v []float64, eps float64) (mean, inv float64) {
 	return mean, 1 / math.Sqrt(variance+eps)
 }
 
-func compileInstanceNorm(*op.Prep) (op.Kernel, error) { return nil, nil }
+type groupKernel struct {
+	*norm.Group
+	dims []int
+}
 
-func compileGroupNorm(*op.Prep) (op.Kernel, error) { return nil, nil }
+func (k *groupKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	k.Group.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1]), tensor.Of[float32](c.In[2]))
+	return nil
+}
+
+func compileInstanceNorm(p *op.Prep) (op.Kernel, error) {
+	if len(p.InShape(0)) < 2 {
+		return nil, nil
+	}
+	return compileGroups(p, p.InShape(0)[1])
+}
+
+func compileGroupNorm(p *op.Prep) (op.Kernel, error) {
+	return compileGroups(p, p.Node.Int("num_groups"))
+}
+
+// compileGroups takes a scale and bias of one number for each channel.
+func compileGroups(p *op.Prep, groups int) (op.Kernel, error) {
+	dims := p.InShape(0)
+	if p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 || tensor.Count(p.InShape(1)) != dims[1] {
+		return nil, nil
+	}
+	k, err := norm.NewGroup(dims, groups, p.Node.Float("epsilon"))
+	return &groupKernel{k, dims}, err
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/shape"
@@ -205,6 +206,55 @@ func rmsNormRef(c *op.Call) error {
 	return nil
 }
 
-func compileLayerNorm(*op.Prep) (op.Kernel, error) { return nil, nil }
+// normKernel normalizes rows of a float32 tensor with a scale and bias of the
+// row's width.
+type normKernel struct {
+	*norm.Layer
+	dims, stats []int
+}
 
-func compileRMSNorm(*op.Prep) (op.Kernel, error) { return nil, nil }
+func (k *normKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	var extra norm.Extra
+	if c.Wants(1) {
+		extra.Mean = tensor.Of[float32](c.Output(1, dtype.Float32, k.stats...))
+	}
+	if c.Wants(2) {
+		extra.Inv = tensor.Of[float32](c.Output(2, dtype.Float32, k.stats...))
+	}
+	var bias []float32
+	if t := c.Input(2); t != nil {
+		bias = tensor.Of[float32](t)
+	}
+	k.RunExtra(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1]), bias, extra)
+	return nil
+}
+
+func compileNorm(p *op.Prep, prepare func(rows, width int, eps float32) *norm.Layer) (op.Kernel, error) {
+	dims := p.InShape(0)
+	axis, err := op.Axis(p.Node.Int("axis"), len(dims))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range p.In {
+		if f.Present && f.DType != dtype.Float32 {
+			return nil, nil
+		}
+	}
+	width := tensor.Count(dims[axis:])
+	for i := range p.In[1:] {
+		if p.Has(i+1) && tensor.Count(p.InShape(i+1)) != width {
+			return nil, nil
+		}
+	}
+	if stashType(p.Node) != dtype.Float32 || tensor.Count(dims) == 0 {
+		return nil, nil
+	}
+	k := &normKernel{Layer: prepare(tensor.Count(dims[:axis]), width, p.Node.Float("epsilon")), dims: dims}
+	k.stats = append(append([]int{}, dims[:axis]...), onesLike(dims[axis:])...)
+	return k, nil
+}
+
+func compileLayerNorm(p *op.Prep) (op.Kernel, error) { return compileNorm(p, norm.NewLayer) }
+
+func compileRMSNorm(p *op.Prep) (op.Kernel, error) { return compileNorm(p, norm.NewRMS) }

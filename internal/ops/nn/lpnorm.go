@@ -76,7 +76,7 @@ func lpNormRef(c *op.Call) error {
 	}
 	v := num.Floats(x)
 	alongAxes(v, x.Shape, []int{axis}, func(line []float64) {
-		if n := norm(line, float64(p)); n != 0 {
+		if n := lpNorm(line, float64(p)); n != 0 {
 			for i := range line {
 				line[i] /= n
 			}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	kernels "github.com/salver-ml/salver/internal/kernels/pooling"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
@@ -28,7 +30,7 @@ var (
 	}}
 	lpPool = pooling{"LpPool", func(n *ir.Node) func([]float64, int) float64 {
 		p := float64(n.Int("p"))
-		return func(v []float64, _ int) float64 { return norm(v, p) }
+		return func(v []float64, _ int) float64 { return lpNorm(v, p) }
 	}}
 )
 
@@ -52,7 +54,7 @@ func average(v []float64, padded int, include bool) float64 {
 	return s / float64(n)
 }
 
-func norm(v []float64, p float64) float64 {
+func lpNorm(v []float64, p float64) float64 {
 	s := 0.
 	for _, x := range v {
 		s += math.Pow(math.Abs(x), p)
@@ -140,6 +142,9 @@ func poolCases(hasCeil, hasDilations bool) []op.Case {
 	}
 	if hasDilations {
 		cases = append(cases, op.Case{Name: "dilated", In: []*tensor.Tensor{ramp(1, 2, 9, 8)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"dilations": ir.Ints(2, 3)})})
+	}
+	for i := 1; i < len(cases); i++ {
+		cases[i].Out = []*tensor.Tensor{nil} // without indices
 	}
 	return cases
 }
@@ -243,4 +248,50 @@ func storageOrder(dims []int, column bool) func(int) int {
 	}
 }
 
-func (p pooling) compile(*op.Prep) (op.Kernel, error) { return nil, nil }
+// poolKernel pools float32 tensors in plain layout.
+type poolKernel struct {
+	*kernels.Runner
+	dims  []int
+	batch int
+}
+
+func (k *poolKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	return k.Runner.Run(c.Pool, k.batch, tensor.Of[float32](c.In[0]), tensor.Of[float32](y))
+}
+
+func (p pooling) compile(c *op.Prep) (op.Kernel, error) {
+	x := c.InShape(0)
+	w, err := spatial.Read(c.Node, nil)
+	if err != nil {
+		return nil, err
+	}
+	dims, err := w.Resolve(x[2:])
+	if err != nil {
+		return nil, err
+	}
+	k := kernels.Params{Kernel: w.Kernel, Stride: w.Stride, Dilation: w.Dilation, Ceil: w.Ceil && !w.Same(), CountIncludePad: c.Node.Bool("count_include_pad")}
+	for _, d := range dims {
+		k.Pads = append(k.Pads, d.Begin)
+	}
+	for _, d := range dims {
+		k.Pads = append(k.Pads, d.End)
+	}
+	return p.kernel(c, k)
+}
+
+// kernel gives nil for what package pooling doesn't do: LpPool, indices, other
+// types, more than three spatial dimensions.
+func (p pooling) kernel(c *op.Prep, k kernels.Params) (op.Kernel, error) {
+	x := c.InShape(0)
+	kind, ok := map[string]kernels.Kind{"MaxPool": kernels.Max, "AveragePool": kernels.Average}[p.name]
+	if !ok || c.In[0].DType != dtype.Float32 || c.Node.Output(1) != nil || len(x) < 3 || len(x) > 5 || tensor.Count(x) == 0 {
+		return nil, nil
+	}
+	k.Kind = kind
+	plan, err := kernels.New(k, x[1], x[2:], cpu.Level(), false)
+	if err != nil {
+		return nil, err
+	}
+	return &poolKernel{plan.NewRunner(), c.OutShape(0), x[0]}, nil
+}

@@ -3,6 +3,7 @@ package reduce
 import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	kernels "github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/shape"
@@ -127,4 +128,20 @@ func best[T number](out []int64, v []T, dims []int, axis int, last bool, beats f
 	}
 }
 
-func (a arg) compile(*op.Prep) (op.Kernel, error) { return nil, nil }
+type argKernel struct {
+	*kernels.Arg
+	dims []int
+}
+
+func (k *argKernel) Run(c *op.Call) error {
+	k.Arg.Run(c.Pool, tensor.Of[int64](c.Output(0, dtype.Int64, k.dims...)), c.In[0].Data)
+	return nil
+}
+
+func (a arg) compile(p *op.Prep) (op.Kernel, error) {
+	k, err := kernels.NewArg(a.name == "ArgMin", p.Node.Bool("select_last_index"), p.In[0].DType, p.InShape(0), p.Node.Int("axis"))
+	if err != nil {
+		return nil, nil // the reference serves types without a kernel
+	}
+	return &argKernel{k, p.OutShape(0)}, nil
+}

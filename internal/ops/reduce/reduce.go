@@ -8,6 +8,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	kernels "github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/shape"
@@ -17,6 +18,7 @@ import (
 // reduction is one operator of the Reduce family.
 type reduction struct {
 	name      string
+	kernel    kernels.Op
 	axesInput int // the opset from which axes are an input
 	versions  []int
 	types     []dtype.Type
@@ -31,18 +33,18 @@ type reduction struct {
 func init() {
 	most := []int{1, 11, 13}
 	for _, r := range []reduction{
-		{name: "ReduceSum", axesInput: 13, versions: []int{1, 11}, float: sum, signed: total[int64], unsigned: total[uint64],
+		{name: "ReduceSum", kernel: kernels.Sum, axesInput: 13, versions: []int{1, 11}, float: sum, signed: total[int64], unsigned: total[uint64],
 			content: func(a, d shape.Dim) (shape.Dim, bool) { return a.Add(d), true }, want: 7},
-		{name: "ReduceMean", axesInput: 18, versions: most, float: mean, signed: meanInt[int64], unsigned: meanInt[uint64], want: 7. / 3},
-		{name: "ReduceMax", axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: largest, signed: maxOf[int64], unsigned: maxOf[uint64], want: 4},
-		{name: "ReduceMin", axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: smallest, signed: minOf[int64], unsigned: minOf[uint64], want: 1},
-		{name: "ReduceProd", axesInput: 18, versions: most, float: product, signed: times[int64], unsigned: times[uint64],
+		{name: "ReduceMean", kernel: kernels.Mean, axesInput: 18, versions: most, float: mean, signed: meanInt[int64], unsigned: meanInt[uint64], want: 7. / 3},
+		{name: "ReduceMax", kernel: kernels.Max, axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: largest, signed: maxOf[int64], unsigned: maxOf[uint64], want: 4},
+		{name: "ReduceMin", kernel: kernels.Min, axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: smallest, signed: minOf[int64], unsigned: minOf[uint64], want: 1},
+		{name: "ReduceProd", kernel: kernels.Prod, axesInput: 18, versions: most, float: product, signed: times[int64], unsigned: times[uint64],
 			content: func(a, d shape.Dim) (shape.Dim, bool) { return a.Mul(d), true }, unit: 1, want: 8},
-		{name: "ReduceL1", axesInput: 18, versions: most, float: l1, signed: l1Int, unsigned: total[uint64], want: 7},
-		{name: "ReduceL2", axesInput: 18, versions: most, float: func(v []float64) float64 { return math.Sqrt(squares(v)) }, want: 4.582576},
-		{name: "ReduceSumSquare", axesInput: 18, versions: most, float: squares, signed: squaresInt[int64], unsigned: squaresInt[uint64], want: 21},
-		{name: "ReduceLogSum", axesInput: 18, versions: most, float: func(v []float64) float64 { return math.Log(sum(v)) }, want: 1.9459101},
-		{name: "ReduceLogSumExp", axesInput: 18, versions: most, float: logSumExp, want: 4.169846},
+		{name: "ReduceL1", kernel: kernels.L1, axesInput: 18, versions: most, float: l1, signed: l1Int, unsigned: total[uint64], want: 7},
+		{name: "ReduceL2", kernel: kernels.L2, axesInput: 18, versions: most, float: func(v []float64) float64 { return math.Sqrt(squares(v)) }, want: 4.582576},
+		{name: "ReduceSumSquare", kernel: kernels.SumSquare, axesInput: 18, versions: most, float: squares, signed: squaresInt[int64], unsigned: squaresInt[uint64], want: 21},
+		{name: "ReduceLogSum", kernel: kernels.LogSum, axesInput: 18, versions: most, float: func(v []float64) float64 { return math.Log(sum(v)) }, want: 1.9459101},
+		{name: "ReduceLogSumExp", kernel: kernels.LogSumExp, axesInput: 18, versions: most, float: logSumExp, want: 4.169846},
 	} {
 		r.register()
 	}
@@ -255,4 +257,40 @@ func each[T any](v []T, dims, axes []int, f func([]T) T) []T {
 	return out
 }
 
-func (r reduction) compile(*op.Prep) (op.Kernel, error) { return nil, nil }
+type kernel struct {
+	*kernels.Reduce
+	out  dtype.Type
+	dims []int
+}
+
+func (k *kernel) ScratchBytes() int { return k.Scratch() }
+
+func (k *kernel) Run(c *op.Call) error {
+	k.Reduce.Run(c.Pool, c.Output(0, k.out, k.dims...).Data, c.In[0].Data, c.Scratch)
+	return nil
+}
+
+// compile takes axes that are known when the plan is made.
+func (r reduction) compile(p *op.Prep) (op.Kernel, error) {
+	dt := p.In[0].DType
+	if dt == dtype.Bool || tensor.Count(p.InShape(0)) == 0 {
+		return nil, nil
+	}
+	var axes []int
+	if p.Has(1) {
+		v, ok := p.In[1].Ints()
+		if !ok {
+			return nil, nil
+		}
+		axes = v
+	}
+	axes, _, err := axesOf(p.Node, axes, p.Has(1), len(p.InShape(0)))
+	if err != nil {
+		return nil, err
+	}
+	k, err := kernels.New(r.kernel, dt, p.InShape(0), axes)
+	if err != nil {
+		return nil, nil // the reference serves types without a kernel
+	}
+	return &kernel{k, dt, p.OutShape(0)}, nil
+}

@@ -80,6 +80,26 @@ func CompileConv(p *op.Prep, s Spec) (op.Kernel, error) {
 	return k, k.prepare(p, g.In, g.Out)
 }
 
+// CompileTranspose prepares a transposed convolution of a batch of images with
+// the given spatial sizes, bias in input 2 if present.
+func CompileTranspose(p *op.Prep, params conv.TransposeParams, in []int) (op.Kernel, error) {
+	if len(in) == 1 {
+		in = []int{1, in[0]}
+		params.Kernel, params.Stride, params.Dilation = append([]int{1}, params.Kernel...), append([]int{1}, params.Stride...), append([]int{1}, params.Dilation...)
+		params.Pads = []int{0, params.Pads[0], 0, params.Pads[1]}
+		params.OutputPadding = append([]int{0}, params.OutputPadding...)
+	}
+	pl, err := conv.NewTranspose(params, in, cpu.Level())
+	if err != nil {
+		return nil, err
+	}
+	k := &kernel{plan: pl, runner: pl.NewRunner(), batch: p.InShape(0)[0]}
+	if p.Has(2) {
+		k.spec.Bias = 2
+	}
+	return k, k.prepare(p, params.In, params.Out)
+}
+
 // paramsOf translates the geometry; one dimension becomes two, which the fast
 // algorithms take.
 func paramsOf(g *Geometry) (conv.Params, []int) {

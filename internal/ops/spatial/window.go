@@ -78,7 +78,8 @@ func (w Window) check() error {
 	return fmt.Errorf("auto_pad is %q, expected NOTSET, VALID, SAME_UPPER or SAME_LOWER", w.AutoPad)
 }
 
-func (w Window) same() bool { return w.AutoPad == "SAME_UPPER" || w.AutoPad == "SAME_LOWER" }
+// Same reports whether padding is such that strides divide the input evenly.
+func (w Window) Same() bool { return w.AutoPad == "SAME_UPPER" || w.AutoPad == "SAME_LOWER" }
 
 // extent is the number of elements that the window spans in dimension i.
 func (w Window) extent(i int) int { return w.Dilation[i]*(w.Kernel[i]-1) + 1 }
@@ -101,7 +102,7 @@ func (w Window) OutShape(in shape.Shape) (shape.Shape, error) {
 		stride := shape.Const(w.Stride[i])
 		span := d.Add(shape.Const(w.Pads[i] + w.Pads[i+len(in)] - w.extent(i)))
 		switch {
-		case w.same():
+		case w.Same():
 			out[i] = d.DivCeil(w.Stride[i])
 		case w.Ceil && w.Stride[i] > 1:
 			out[i] = shape.Unknown() // a window that starts in the end padding is dropped
@@ -128,7 +129,7 @@ func (w Window) Resolve(in []int) (dims []window.Dim, err error) {
 
 func (w Window) dim(i, in int) (window.Dim, error) {
 	d := window.Dim{In: in, Kernel: w.Kernel[i], Stride: w.Stride[i], Dilation: w.Dilation[i], Begin: w.Pads[i]}
-	if w.same() {
+	if w.Same() {
 		d.Out = (in + d.Stride - 1) / d.Stride
 		total := max((d.Out-1)*d.Stride+w.extent(i)-in, 0)
 		d.Begin = total / 2
