@@ -14,6 +14,8 @@ const (
 	// oneWrite is the size up to which binary outputs are copied behind the
 	// JSON, so that they leave in one write.
 	oneWrite = 64 << 10
+	// smallWrite is what a connection's buffers hold.
+	smallWrite = 16 << 10
 	// writePiece is what a client has to accept within Options.WriteTimeout.
 	writePiece = 1 << 20
 	// worthCompressing is the size from which an answer is compressed for a client that takes it.

@@ -16,15 +16,21 @@ func setReadDeadline(w http.ResponseWriter, t time.Time) {
 	http.NewResponseController(w).SetReadDeadline(t) // one that wraps it
 }
 
-// limitWrite bounds the time that a client may take to accept what is written
-// next. Each answer sets it, so none is cut off by that of an earlier one.
-func (h *Handler) limitWrite(w http.ResponseWriter) {
-	t := time.Now().Add(h.opts.WriteTimeout)
+// setWriteDeadline bounds the writing of an answer.
+func setWriteDeadline(w http.ResponseWriter, t time.Time) {
 	if d, ok := w.(interface{ SetWriteDeadline(time.Time) error }); ok {
 		d.SetWriteDeadline(t)
 		return
 	}
 	http.NewResponseController(w).SetWriteDeadline(t)
+}
+
+// limitWrite bounds the time that a client may take to accept what another
+// handler writes.
+func (h *Handler) limitWrite(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	setWriteDeadline(w, time.Now().Add(h.opts.WriteTimeout))
+	defer setWriteDeadline(w, time.Time{})
+	next.ServeHTTP(w, r)
 }
 
 // timedReader gives each piece of a body its time; ServeHTTP has begun the first one's.
@@ -49,10 +55,17 @@ func (t *timedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// writeTimed writes p in pieces that each have their time.
+// writeTimed writes p in pieces that each have their time. A small p needs none:
+// it goes into the connection's buffers, and a client that takes nothing out of
+// them has no more of the server than one that sends nothing.
 func (h *Handler) writeTimed(w http.ResponseWriter, to io.Writer, p []byte) error {
+	if len(p) <= smallWrite {
+		_, err := to.Write(p)
+		return err
+	}
+	defer setWriteDeadline(w, time.Time{})
 	for len(p) > 0 {
-		h.limitWrite(w)
+		setWriteDeadline(w, time.Now().Add(h.opts.WriteTimeout))
 		n, err := to.Write(p[:min(len(p), writePiece)])
 		if err != nil {
 			return err

@@ -110,8 +110,7 @@ func (h *Handler) metrics(w http.ResponseWriter, r *http.Request, _ params) {
 		h.replyError(w, http.StatusNotFound, "this server has no metrics")
 		return
 	}
-	h.limitWrite(w)
-	h.opts.Metrics.ServeHTTP(w, r)
+	h.limitWrite(w, r, h.opts.Metrics)
 }
 
 func (h *Handler) index(w http.ResponseWriter, r *http.Request, _ params) {

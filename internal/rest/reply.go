@@ -54,11 +54,10 @@ func (h *Handler) reply(w http.ResponseWriter, status int, v any) {
 	if err != nil { // only for values that the server itself made wrongly
 		panic(err)
 	}
-	h.limitWrite(w)
 	head := w.Header()
 	head["Content-Type"] = typeJSON
 	head.Set("X-Content-Type-Options", "nosniff")
 	head.Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
-	w.Write(b) // an error means that the client is gone
+	h.writeTimed(w, w, b) // an error means that the client is gone
 }

@@ -112,8 +112,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
 		h.replyError(w, http.StatusMethodNotAllowed, "expected "+allow+" for "+r.URL.Path+", found "+r.Method)
 	case h.opts.Pages != nil && !isAPI(&path):
-		h.limitWrite(w)
-		h.opts.Pages.ServeHTTP(w, r)
+		h.limitWrite(w, r, h.opts.Pages)
 	default:
 		h.replyError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; the API begins at /v2")
 	}

@@ -468,3 +468,24 @@ func FuzzInfer(f *testing.F) {
 		}
 	})
 }
+
+// A client that reads nothing does not keep its request for ever.
+func TestSlowReader(t *testing.T) {
+	core := serve.New(serve.Options{})
+	b := servetest.Identity(4)
+	b.Out[0].Shape = []int{-1}
+	b.Func = fixed([]*tensor.Tensor{tensor.New(dtype.Float32, 16<<20)})
+	if err := core.Register("identity", 1, b, nil); err != nil {
+		t.Fatal(err)
+	}
+	addr := serveOn(t, New(core, Options{WriteTimeout: 100 * time.Millisecond}))
+	body := `{"parameters":{"binary_data_output":true},` + x[1:]
+	dial(t, addr, fmt.Sprintf("POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	deadline := time.Now().Add(5 * time.Second)
+	for b.Released.Load() == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the answer is still being written")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
