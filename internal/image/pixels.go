@@ -82,7 +82,7 @@ func (p *Pixels) Letterbox(w, h int, f Filter, ground byte) *Pixels {
 
 // fitted is side*scale to the nearest pixel, from 1 to limit.
 func fitted(side int, scale float64, limit int) int {
-	return min(max(int(float64(side)*scale+0.5), 1), limit)
+	return min(max(int(float64(float64(side)*scale)+0.5), 1), limit)
 }
 
 // ShorterSide gives the size at which p's shorter side is n pixels; the longer
