@@ -153,49 +153,68 @@ func (v rows) wholeLoop(n reg.GPVirtual, emit func()) {
 	Label("done")
 }
 
-// half is a register of as many 16-bit elements as there are float32.
-func (v rows) half() vec {
-	if v.wide {
-		return YMM()
-	}
-	return XMM()
+// conversion is a loop over elements of two sizes in bytes.
+func (v rows) conversion(name, dstType, srcType string, dstSize, srcSize int, emit func(dst, src Mem)) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+dstType+", src []"+srcType+")")
+	Pragma("noescape")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	v.wholeLoop(n, func() {
+		emit(Mem{Base: dst}, Mem{Base: src})
+		ADDQ(step(dstSize*v.width()), dst)
+		ADDQ(step(srcSize*v.width()), src)
+	})
+	end()
 }
 
 func (v rows) conversions() {
-	w := v.width()
-	conversion := func(name, signature string, emit func(dst, src Mem)) {
-		TEXT(name+v.suffix(), NOSPLIT, signature)
-		Pragma("noescape")
-		dst, src, n := base("dst"), base("src"), length("dst")
-		size := map[bool][2]int{true: {4 * w, 2 * w}, false: {2 * w, 4 * w}}[signature == widening]
-		v.wholeLoop(n, func() {
-			emit(Mem{Base: dst}, Mem{Base: src})
-			ADDQ(step(size[0]), dst)
-			ADDQ(step(size[1]), src)
-		})
-		end()
-	}
-	conversion("widenF16", widening, func(dst, src Mem) {
+	v.conversion("widenF16", "float32", "uint16", 4, 2, func(dst, src Mem) {
 		r := v.reg()
 		VCVTPH2PS(src, r)
 		v.store(r, dst)
 	})
-	conversion("narrowF16", narrowing, func(dst, src Mem) {
+	v.conversion("narrowF16", "uint16", "float32", 2, 4, func(dst, src Mem) {
 		VCVTPS2PH(Imm(0), v.load(src), dst)
 	})
-	conversion("widenBF16", widening, func(dst, src Mem) {
+	v.conversion("widenBF16", "float32", "uint16", 4, 2, func(dst, src Mem) {
 		r := v.reg()
 		VPMOVZXWD(src, r)
 		VPSLLD(Imm(16), r, r)
 		v.store(r, dst)
 	})
-	conversion("narrowBF16", narrowing, func(dst, src Mem) { v.narrowBF16(dst, src) })
+	v.conversion("narrowBF16", "uint16", "float32", 2, 4, v.narrowBF16)
+	v.conversion("float32FromInt32", "float32", "int32", 4, 4, func(dst, src Mem) {
+		r := v.reg()
+		VCVTDQ2PS(src, r)
+		v.store(r, dst)
+	})
+	v.conversion("float32FromUint8", "float32", "uint8", 4, 1, func(dst, src Mem) {
+		r := v.reg()
+		VPMOVZXBD(src, r)
+		VCVTDQ2PS(r, r)
+		v.store(r, dst)
+	})
+	v.conversion("int64FromInt32", "int64", "int32", 8, 4, func(dst, src Mem) {
+		for half := range 2 {
+			r := v.reg()
+			VPMOVSXDQ(src.Offset(half*2*v.width()), r)
+			v.store(r, dst.Offset(half*4*v.width()))
+		}
+	})
+	v.conversion("int32FromInt64", "int32", "int64", 4, 8, v.lowHalves)
 }
 
-const (
-	widening  = "func(dst []float32, src []uint16)"
-	narrowing = "func(dst []uint16, src []float32)"
-)
+// lowHalves keeps the low 32 bits of each 64.
+func (v rows) lowHalves(dst, src Mem) {
+	a, b := v.load(src), v.load(src.Offset(4*v.width()))
+	if v.wide {
+		VPMOVQD(a, dst)
+		VPMOVQD(b, dst.Offset(32))
+		return
+	}
+	VSHUFPS(Imm(0x88), b, a, a) // of each 128 bits: a0 a1 b0 b1
+	VPERMQ(Imm(0xd8), a, a)
+	v.store(a, dst)
+}
 
 // narrowBF16 adds 0x7fff and the last bit that stays; a NaN is made quiet.
 func (v rows) narrowBF16(dst, src Mem) {
@@ -237,7 +256,7 @@ func (v rows) quantize(name, typ string, signed bool) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+typ+", src []float32, scale, lo, hi float32, zero int32)")
 	Pragma("noescape")
 	scale, lo, hi := v.param("scale"), v.param("lo"), v.param("hi")
-	zero := v.intParam("zero")
+	zero := v.param("zero")
 	dst, src, n := base("dst"), base("src"), length("dst")
 	v.wholeLoop(n, func() {
 		x := v.min(v.max(v.div(v.load(Mem{Base: src}), scale), lo), hi)
@@ -263,20 +282,10 @@ func (v rows) quantize(name, typ string, signed bool) {
 	end()
 }
 
-func (v rows) intParam(name string) vec {
-	at, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	r := v.reg()
-	VPBROADCASTD(at.Addr, r)
-	return r
-}
-
 func (v rows) dequantize(name, typ string, signed bool) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []float32, src []"+typ+", scale float32, zero int32)")
 	Pragma("noescape")
-	scale, zero := v.param("scale"), v.intParam("zero")
+	scale, zero := v.param("scale"), v.param("zero")
 	dst, src, n := base("dst"), base("src"), length("dst")
 	v.wholeLoop(n, func() {
 		q := v.reg()

@@ -156,7 +156,7 @@ func (v rows) broadcast(m Mem) reg.VecVirtual {
 	return r
 }
 
-// param broadcasts a float32 parameter. It does not go through Load, whose
+// param broadcasts a 32-bit parameter. It does not go through Load, whose
 // MOVSS is no AVX instruction: one after a wide register has been written costs 150 ns.
 func (v rows) param(name string) reg.VecVirtual {
 	at, err := Param(name).Resolve()

@@ -129,6 +129,13 @@ func narrowToNarrow(from, to codec) castFunc {
 
 // castRow converts between the types that Go has.
 func castRow(from, to dtype.Type) castFunc {
+	if f := kernels().casts[[2]dtype.Type{from, to}]; f != nil {
+		return f
+	}
+	return portableCast(from, to)
+}
+
+func portableCast(from, to dtype.Type) castFunc {
 	switch from {
 	case dtype.Float32:
 		return castFloat[float32](to)

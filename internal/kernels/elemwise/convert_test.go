@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"testing"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
@@ -87,6 +88,32 @@ func TestCast(t *testing.T) {
 	if _, err := NewCast(dtype.String, dtype.Float32); err == nil {
 		t.Error("a cast from string was prepared")
 	}
+}
+
+func TestCastIsPortableAtEveryLevel(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for pair := range kernels().casts {
+			from, to := pair[0], pair[1]
+			for n := range 100 {
+				src := kerneltest.Guarded(t, from.Bytes(n))
+				for i := range src {
+					src[i] = byte(i*i*37 + i)
+				}
+				k, err := NewCast(from, to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, want := kerneltest.Guarded(t, to.Bytes(n)), make([]byte, to.Bytes(n))
+				k.Run(nil, got, src)
+				if n > 0 {
+					portableCast(from, to)(unsafe.Pointer(&want[0]), unsafe.Pointer(&src[0]), n, nil)
+				}
+				if string(got) != string(want) {
+					t.Fatalf("%v to %v of %d elements: %v, want %v", from, to, n, got, want)
+				}
+			}
+		}
+	})
 }
 
 func TestCastThreads(t *testing.T) {

@@ -1,12 +1,16 @@
 package elemwise
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype"
+)
 
 // table is one instruction-set level's kernels.
 type table struct {
 	unary     [numOps]Func
 	binary    [numBinary]func(dst, a, b []float32, sa, sb int)
 	f16, bf16 codec
+	casts     map[[2]dtype.Type]castFunc // from, to
 
 	quantU8   func(dst []uint8, src []float32, scale, zero float32)
 	quantS8   func(dst []int8, src []float32, scale, zero float32)

@@ -2,7 +2,11 @@
 
 package elemwise
 
-import "github.com/salver-ml/salver/internal/dtype"
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/dtype"
+)
 
 //go:generate go -C ../../../tools/asmgen run . elemwise -out ../../internal/kernels/elemwise/elemwise_amd64.s
 
@@ -29,6 +33,12 @@ func init() {
 		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantU8AVX2, quantS8AVX2,
 		dequantU8AVX2, dequantS8AVX2, minMaxAVX2, scaleShiftAVX2,
 	})
+	avx2.casts = map[[2]dtype.Type]castFunc{
+		{dtype.Int32, dtype.Float32}: cast(8, float32FromInt32AVX2, direct[float32, int32]),
+		{dtype.Uint8, dtype.Float32}: cast(8, float32FromUint8AVX2, direct[float32, uint8]),
+		{dtype.Int32, dtype.Int64}:   cast(8, int64FromInt32AVX2, direct[int64, int32]),
+		{dtype.Int64, dtype.Int32}:   cast(8, int32FromInt64AVX2, direct[int32, int64]),
+	}
 
 	avx512 := tables[0].above()
 	avx512.setUnary(map[Op]asmUnary{
@@ -47,6 +57,12 @@ func init() {
 		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quantU8AVX512, quantS8AVX512,
 		dequantU8AVX512, dequantS8AVX512, minMaxAVX512, scaleShiftAVX512,
 	})
+	avx512.casts = map[[2]dtype.Type]castFunc{
+		{dtype.Int32, dtype.Float32}: cast(16, float32FromInt32AVX512, direct[float32, int32]),
+		{dtype.Uint8, dtype.Float32}: cast(16, float32FromUint8AVX512, direct[float32, uint8]),
+		{dtype.Int32, dtype.Int64}:   cast(16, int64FromInt32AVX512, direct[int64, int32]),
+		{dtype.Int64, dtype.Int32}:   cast(16, int32FromInt64AVX512, direct[int32, int64]),
+	}
 	tables = append(tables, avx2, avx512)
 }
 
@@ -173,5 +189,17 @@ func dequantizeRows[T int8 | uint8](width int, f func(dst []float32, src []T, sc
 		f(dst, src, scale, zero)
 		whole := len(dst) / width * width
 		dequantizeRow(dst[whole:], src[whole:], scale, zero)
+	}
+}
+
+// cast is convert over memory.
+func cast[D, S number](width int, f func(dst []D, src []S), rest castFunc) castFunc {
+	rows := convert(width, f, func(dst []D, src []S) {
+		if len(dst) > 0 {
+			rest(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), len(dst), nil)
+		}
+	})
+	return func(dst, src unsafe.Pointer, n int, _ []float32) {
+		rows(unsafe.Slice((*D)(dst), n), unsafe.Slice((*S)(src), n))
 	}
 }

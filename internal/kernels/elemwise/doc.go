@@ -12,7 +12,7 @@
 // dst may be the same memory as an input of the same type and shape (in place).
 // A prepared kernel holds the buffers while it runs: one Run at a time; prepare
 // one per concurrent execution. At least 16384 elements make a chunk for the
-// pool, less work stays on the calling thread.
+// pool (2048 of a transcendental function), less work stays on the calling thread.
 //
 // # Arithmetic
 //

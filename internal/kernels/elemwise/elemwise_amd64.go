@@ -179,6 +179,18 @@ func widenBF16AVX2(dst []float32, src []uint16)
 func narrowBF16AVX2(dst []uint16, src []float32)
 
 //go:noescape
+func float32FromInt32AVX2(dst []float32, src []int32)
+
+//go:noescape
+func float32FromUint8AVX2(dst []float32, src []uint8)
+
+//go:noescape
+func int64FromInt32AVX2(dst []int64, src []int32)
+
+//go:noescape
+func int32FromInt64AVX2(dst []int32, src []int64)
+
+//go:noescape
 func quantU8AVX2(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
 
 //go:noescape
@@ -366,6 +378,18 @@ func widenBF16AVX512(dst []float32, src []uint16)
 
 //go:noescape
 func narrowBF16AVX512(dst []uint16, src []float32)
+
+//go:noescape
+func float32FromInt32AVX512(dst []float32, src []int32)
+
+//go:noescape
+func float32FromUint8AVX512(dst []float32, src []uint8)
+
+//go:noescape
+func int64FromInt32AVX512(dst []int64, src []int32)
+
+//go:noescape
+func int32FromInt64AVX512(dst []int32, src []int64)
 
 //go:noescape
 func quantU8AVX512(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)

@@ -4645,13 +4645,103 @@ DATA word00000040<>+24(SB)/4, $0x00000040
 DATA word00000040<>+28(SB)/4, $0x00000040
 GLOBL word00000040<>(SB), RODATA|NOPTR, $32
 
+// func float32FromInt32AVX2(dst []float32, src []int32)
+// Requires: AVX
+TEXT ·float32FromInt32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VCVTDQ2PS (CX), Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float32FromUint8AVX2(dst []float32, src []uint8)
+// Requires: AVX, AVX2
+TEXT ·float32FromUint8AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VPMOVZXBD (CX), Y0
+	VCVTDQ2PS Y0, Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x00000020, AX
+	ADDQ      $0x00000008, CX
+	SUBQ      $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int64FromInt32AVX2(dst []int64, src []int32)
+// Requires: AVX, AVX2
+TEXT ·int64FromInt32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VPMOVSXDQ (CX), Y0
+	VMOVUPS   Y0, (AX)
+	VPMOVSXDQ 16(CX), Y0
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000020, CX
+	SUBQ      $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromInt64AVX2(dst []int32, src []int64)
+// Requires: AVX, AVX2
+TEXT ·int32FromInt64AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y0
+	VPERMQ  $0xd8, Y0, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000008, DX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
 // func quantU8AVX2(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
 TEXT ·quantU8AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Y0
 	VBROADCASTSS lo+52(FP), Y1
 	VBROADCASTSS hi+56(FP), Y2
-	VPBROADCASTD zero+60(FP), Y3
+	VBROADCASTSS zero+60(FP), Y3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4682,7 +4772,7 @@ done:
 // Requires: AVX, AVX2
 TEXT ·dequantU8AVX2(SB), NOSPLIT, $0-56
 	VBROADCASTSS scale+48(FP), Y0
-	VPBROADCASTD zero+52(FP), Y1
+	VBROADCASTSS zero+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4710,7 +4800,7 @@ TEXT ·quantS8AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Y0
 	VBROADCASTSS lo+52(FP), Y1
 	VBROADCASTSS hi+56(FP), Y2
-	VPBROADCASTD zero+60(FP), Y3
+	VBROADCASTSS zero+60(FP), Y3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4741,7 +4831,7 @@ done:
 // Requires: AVX, AVX2
 TEXT ·dequantS8AVX2(SB), NOSPLIT, $0-56
 	VBROADCASTSS scale+48(FP), Y0
-	VPBROADCASTD zero+52(FP), Y1
+	VBROADCASTSS zero+52(FP), Y1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8418,13 +8508,102 @@ done:
 	VZEROUPPER
 	RET
 
+// func float32FromInt32AVX512(dst []float32, src []int32)
+// Requires: AVX, AVX512F
+TEXT ·float32FromInt32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VCVTDQ2PS (CX), Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float32FromUint8AVX512(dst []float32, src []uint8)
+// Requires: AVX, AVX512F
+TEXT ·float32FromUint8AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VPMOVZXBD (CX), Z0
+	VCVTDQ2PS Z0, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $0x00000040, AX
+	ADDQ      $0x00000010, CX
+	SUBQ      $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int64FromInt32AVX512(dst []int64, src []int32)
+// Requires: AVX, AVX512F
+TEXT ·int64FromInt32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VPMOVSXDQ (CX), Z0
+	VMOVUPS   Z0, (AX)
+	VPMOVSXDQ 32(CX), Z0
+	VMOVUPS   Z0, 64(AX)
+	ADDQ      $0x00000080, AX
+	ADDQ      $0x00000040, CX
+	SUBQ      $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromInt64AVX512(dst []int32, src []int64)
+// Requires: AVX, AVX512F
+TEXT ·int32FromInt64AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VPMOVQD Z0, (AX)
+	VPMOVQD Z1, 32(AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000080, CX
+	SUBQ    $0x00000010, DX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
 // func quantU8AVX512(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
 TEXT ·quantU8AVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Z0
 	VBROADCASTSS lo+52(FP), Z1
 	VBROADCASTSS hi+56(FP), Z2
-	VPBROADCASTD zero+60(FP), Z3
+	VBROADCASTSS zero+60(FP), Z3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8452,7 +8631,7 @@ done:
 // Requires: AVX, AVX512F
 TEXT ·dequantU8AVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS scale+48(FP), Z0
-	VPBROADCASTD zero+52(FP), Z1
+	VBROADCASTSS zero+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8480,7 +8659,7 @@ TEXT ·quantS8AVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Z0
 	VBROADCASTSS lo+52(FP), Z1
 	VBROADCASTSS hi+56(FP), Z2
-	VPBROADCASTD zero+60(FP), Z3
+	VBROADCASTSS zero+60(FP), Z3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8508,7 +8687,7 @@ done:
 // Requires: AVX, AVX512F
 TEXT ·dequantS8AVX512(SB), NOSPLIT, $0-56
 	VBROADCASTSS scale+48(FP), Z0
-	VPBROADCASTD zero+52(FP), Z1
+	VBROADCASTSS zero+52(FP), Z1
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
