@@ -14,6 +14,7 @@ import (
 	_ "github.com/salver-ml/salver/internal/ops/random"
 	_ "github.com/salver-ml/salver/internal/ops/recurrent"
 	_ "github.com/salver-ml/salver/internal/ops/reduce"
+	_ "github.com/salver-ml/salver/internal/ops/sequence"
 	_ "github.com/salver-ml/salver/internal/ops/signal"
 	_ "github.com/salver-ml/salver/internal/ops/tensorops"
 )

@@ -23,6 +23,8 @@ func either(a, b op.Fact) (op.Fact, error) {
 	case a.DType == dtype.Invalid:
 		return typeOnly(b), nil
 	case b.DType == dtype.Invalid:
+	case a.DType == dtype.Optional && a.Elem != nil && a.Elem.DType == b.DType: // b becomes an optional that has it
+		return out, nil
 	case a.DType != b.DType:
 		return out, fmt.Errorf("expected %s, found %s", a.Type, b.Type)
 	case a.Elem != nil && b.Elem != nil:
@@ -73,7 +75,7 @@ func fixpoint(state []op.Fact, skip int, body func([]op.Fact) ([]op.Fact, error)
 			if next[i], err = either(f, out[skip+i]); err != nil {
 				return nil, nil, fmt.Errorf("state %d changes its type in the body: %w", i, err)
 			}
-			same = same && (next[i].Shape.Equal(f.Shape) || next[i].Shape == nil && f.Shape == nil)
+			same = same && next[i].DType == f.DType && (next[i].Shape.Equal(f.Shape) || next[i].Shape == nil && f.Shape == nil)
 			if pass >= maxPasses {
 				next[i].Shape = nil
 			}

@@ -77,6 +77,9 @@ func loopInfer(c *op.Infer) error {
 	for i := range c.Out {
 		if i < n {
 			c.Out[i] = fixed[i]
+			if fixed[i].DType == dtype.Optional { // the body may give what is in it
+				c.Out[i] = typeOnly(out[1+i])
+			}
 			continue
 		}
 		f := typeOnly(out[1+i])
@@ -111,7 +114,7 @@ func loopRef(c *op.Call) error {
 		}
 		iteration, cond := tensor.New(dtype.Int64, scalarLike(g.Inputs[0])...), tensor.New(dtype.Bool, scalarLike(g.Inputs[1])...)
 		tensor.Of[int64](iteration)[0], tensor.Of[bool](cond)[0] = int64(i), true
-		out, err := c.Subgraph(g, slices.Concat([]*tensor.Tensor{iteration, cond}, state))
+		out, err := c.Subgraph(g, slices.Concat([]*tensor.Tensor{iteration, cond}, asOptionals(state, g.Inputs[2:])))
 		if err != nil {
 			return fmt.Errorf("body, iteration %d: %w", i, err)
 		}
@@ -157,4 +160,16 @@ func loopStart(c *op.Call) (trips int, running bool, err error) {
 		running = tensor.Of[bool](cond)[0]
 	}
 	return trips, running, nil
+}
+
+// asOptionals wraps the values for body inputs that are optionals.
+func asOptionals(state []*tensor.Tensor, inputs []*ir.Value) []*tensor.Tensor {
+	out := slices.Clone(state)
+	for i, t := range out {
+		if inputs[i].Type.DType == dtype.Optional && t.DType != dtype.Optional {
+			out[i] = tensor.New(dtype.Optional)
+			out[i].Items = []*tensor.Tensor{t}
+		}
+	}
+	return out
 }
