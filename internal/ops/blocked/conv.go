@@ -226,10 +226,10 @@ func convCases() []op.Case {
 	pad := ir.Ints(1, 1, 1, 1)
 	return []op.Case{
 		{Name: "first layer", In: []*tensor.Tensor{ramp(2, 3, 11, 10), ramp(17, 3, 3, 3), ramp(17)}, Attrs: attrs(3, map[string]ir.Attr{"strides": ir.Ints(2, 2), "activation": ir.Str("relu")})},
-		{Name: "3x3 residual", In: []*tensor.Tensor{ramp(blockedDims(1, 20, 7, 6, b)...), ramp(18, 20, 3, 3), ramp(18), ramp(blockedDims(1, 18, 7, 6, b)...)},
+		{Name: "3x3 residual", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 3, 3), ramp(18), blockedRamp(1, 18, 7, 6, b)},
 			Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "activation": ir.Str("clip"), "activation_params": ir.Floats(0, 60)})},
-		{Name: "pointwise", In: []*tensor.Tensor{ramp(blockedDims(2, 33, 5, 7, b)...), ramp(40, 33, 1, 1)}, Attrs: attrs(33, map[string]ir.Attr{"activation": ir.Str("leakyrelu"), "activation_params": ir.Floats(.5)})},
-		{Name: "depthwise", In: []*tensor.Tensor{ramp(blockedDims(1, 19, 9, 8, b)...), ramp(19, 1, 3, 3), ramp(19)}, Attrs: attrs(19, map[string]ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2)})},
-		{Name: "same upper", In: []*tensor.Tensor{ramp(blockedDims(1, 24, 8, 7, b)...), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
+		{Name: "pointwise", In: []*tensor.Tensor{blockedRamp(2, 33, 5, 7, b), ramp(40, 33, 1, 1)}, Attrs: attrs(33, map[string]ir.Attr{"activation": ir.Str("leakyrelu"), "activation_params": ir.Floats(.5)})},
+		{Name: "depthwise", In: []*tensor.Tensor{blockedRamp(1, 19, 9, 8, b), ramp(19, 1, 3, 3), ramp(19)}, Attrs: attrs(19, map[string]ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2)})},
+		{Name: "same upper", In: []*tensor.Tensor{blockedRamp(1, 24, 8, 7, b), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
 	}
 }

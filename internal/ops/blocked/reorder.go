@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/op"
@@ -99,7 +100,7 @@ func toBlockedCases() []op.Case {
 
 func fromBlockedCases() []op.Case {
 	b := conv.Block(cpu.Level())
-	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{ramp(blockedDims(2, 19, 3, 5, b)...)}, Attrs: map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(19)}}}
+	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{blockedRamp(2, 19, 3, 5, b)}, Attrs: map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(19)}}}
 }
 
 // ramp makes small numbers that sums of products hold exactly.
@@ -109,4 +110,11 @@ func ramp(dims ...int) *tensor.Tensor {
 		v[i] = float32(i%9) - 4
 	}
 	return tensor.FromSlice(v, dims...)
+}
+
+// blockedRamp is ramp in blocked layout, with zeros in the channels beyond C.
+func blockedRamp(n, channels, h, w, b int) *tensor.Tensor {
+	t := tensor.New(dtype.Float32, blockedDims(n, channels, h, w, b)...)
+	block(t, ramp(n, channels, h, w))
+	return t
 }
