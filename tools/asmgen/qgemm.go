@@ -20,6 +20,8 @@ func qgemm() {
 		qgemmTile(gemmYMM, mr)
 		qgemmTile(gemmYMMMasked, mr)
 	}
+	qgemmNarrow(gemmZMM)
+	qgemmNarrow(gemmYMM)
 }
 
 // Offsets in bytes into the Go struct tile of qgemm. Those of a, b, c, lda, ldc,

@@ -17,9 +17,14 @@ type kernels struct {
 	// one of fewer columns, outside of which it reads and writes nothing but B.
 	tile    [maxRows + 1]kernel
 	partial [maxRows + 1]kernel
+
+	// narrow converts rows of nr floats to bytes: not below lo, not above hi,
+	// rounded to the nearest, ties to even, plus zero. Columns without a bit in
+	// mask are left alone.
+	narrow func(dst *byte, stride int, src *float32, rows int, mask uint64, lo, hi float32, zero int32)
 }
 
-const maxRows = 14
+const maxRows, maxCols = 14, 32
 
 // A kernel takes a *tile as bytes: the generator knows no Go types of this
 // package.

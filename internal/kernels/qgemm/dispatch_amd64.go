@@ -19,12 +19,12 @@ func forLevel(l cpu.Target) *kernels {
 
 var vnni = kernels{
 	level: cpu.AVX512, mr: 14, nr: 32, group: 4,
-	tile: tiles512, partial: tiles512,
+	tile: tiles512, partial: tiles512, narrow: narrow512,
 }
 
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 6, nr: 16, group: 2, wide: true,
-	tile: tiles256, partial: masked256,
+	tile: tiles256, partial: masked256, narrow: avx2Narrow,
 }
 
 var tiles512 = [maxRows + 1]kernel{
@@ -40,4 +40,13 @@ var tiles256 = [maxRows + 1]kernel{
 var masked256 = [maxRows + 1]kernel{
 	1: pairs256x1masked, 2: pairs256x2masked, 3: pairs256x3masked,
 	4: pairs256x4masked, 5: pairs256x5masked, 6: pairs256x6masked,
+}
+
+// avx2Narrow: the assembly has no masks.
+func avx2Narrow(dst *byte, stride int, src *float32, rows int, mask uint64, lo, hi float32, zero int32) {
+	if mask == 1<<16-1 {
+		narrow256(dst, stride, src, rows, mask, lo, hi, zero)
+		return
+	}
+	portableNarrow(dst, stride, src, rows, mask, lo, hi, zero)
 }

@@ -1,6 +1,7 @@
 package qgemm
 
 import (
+	"math"
 	"math/bits"
 	"unsafe"
 
@@ -12,6 +13,7 @@ var portable = kernels{
 	level: cpu.Generic, mr: 4, nr: 16, group: 2, wide: true,
 	tile:    [maxRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
 	partial: [maxRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
+	narrow:  portableNarrow,
 }
 
 // view is n elements at p.
@@ -82,4 +84,21 @@ func (t *tile) float(i, j int, sum int32) float32 {
 		}
 	}
 	return x
+}
+
+// portableNarrow is for kernels with 16 columns.
+func portableNarrow(dst *byte, stride int, src *float32, rows int, mask uint64, lo, hi float32, zero int32) {
+	cols := bits.Len64(mask)
+	for i := range rows {
+		d := view[byte](unsafe.Add(unsafe.Pointer(dst), i*stride), cols)
+		for j, x := range view[float32](unsafe.Add(unsafe.Pointer(src), i*16*4), cols) {
+			if !(x >= lo) { // or NaN
+				x = lo
+			}
+			if x > hi {
+				x = hi
+			}
+			d[j] = byte(int32(math.RoundToEven(float64(x))) + zero)
+		}
+	}
 }

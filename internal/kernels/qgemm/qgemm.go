@@ -8,7 +8,7 @@
 //
 //	float32(C) · (rowScale[m] · colScale[n]) + bias[n], activation
 //
-// each operation rounded.
+// each operation rounded, or 8 bits after that and saturate(round(x) + zero).
 //
 // The kernels multiply unsigned A by signed B. Other kinds are shifted by 128,
 // and the zero points with them; what they contribute is, with a' and b' the
@@ -36,15 +36,37 @@ type Matrix struct {
 	Steps  []int // elements between batch items, per dimension of Batch; nil: all share the matrix
 }
 
-// An Output is where C goes: exactly one of Int and Float is set.
+// An Output is where C goes: exactly one of Int, Float and Byte is set.
 type Output struct {
 	Int    []int32
 	Float  []float32
+	Byte   []byte
+	Signed bool  // Byte is int8, else uint8
+	Zero   int32 // zero point of Byte
 	Stride int
 	Steps  []int
 }
 
-// Dequant is how C becomes floating point.
+// kinds is how many of the slices are set.
+func (o *Output) kinds() (n int) {
+	for _, set := range []bool{o.Int != nil, o.Float != nil, o.Byte != nil} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// limits are the least and the largest number that Byte holds, less Zero.
+func (o *Output) limits() (lo, hi float32) {
+	if o.Signed {
+		return float32(-128 - o.Zero), float32(127 - o.Zero)
+	}
+	return float32(-o.Zero), float32(255 - o.Zero)
+}
+
+// Dequant is how C becomes floating point. For bytes the scales have the output's
+// as a divisor.
 type Dequant struct {
 	RowScale []float32 // one, or M elements; nil stands for 1
 	ColScale []float32 // one, or N elements; nil stands for 1
@@ -131,10 +153,13 @@ func (t *Product) Check() error {
 	if err := t.checkPacked(batch); err != nil {
 		return err
 	}
-	if (t.C.Int == nil) == (t.C.Float == nil) && t.M*t.N > 0 {
-		return fmt.Errorf("qgemm: C needs either Int or Float, and not both")
+	if n := t.C.kinds(); n != 1 && t.M > 0 && t.N > 0 {
+		return fmt.Errorf("qgemm: C needs one of Int, Float and Byte, got %d of them", n)
 	}
-	if err := batch.CheckMatrix(len(t.C.Int)+len(t.C.Float), t.M, t.N, t.C.Stride, t.C.Steps); err != nil {
+	if lo, hi := t.C.limits(); t.C.Byte != nil && (lo > 0 || hi < 0) {
+		return fmt.Errorf("qgemm: C has zero point %d, which is not one of its numbers", t.C.Zero)
+	}
+	if err := batch.CheckMatrix(len(t.C.Int)+len(t.C.Float)+len(t.C.Byte), t.M, t.N, t.C.Stride, t.C.Steps); err != nil {
 		return fmt.Errorf("qgemm: C: %w", err)
 	}
 	for _, v := range []struct {

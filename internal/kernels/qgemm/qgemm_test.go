@@ -2,6 +2,7 @@ package qgemm
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -44,11 +45,19 @@ func newProblem(t testing.TB, rng *rand.Rand, m, n, k int, batch []int) *problem
 	} else {
 		x.A.Steps = nil
 	}
-	if rng.IntN(2) == 0 {
+	switch rng.IntN(3) {
+	case 0:
 		x.C.Int = guard.Slice[int32](t, items*size, p.side)
-	} else {
+	case 1:
 		x.C.Float = guard.Slice[float32](t, items*size, p.side)
 		p.dequant()
+	default:
+		x.C.Byte = guard.Slice[byte](t, items*size, p.side)
+		x.C.Signed = rng.IntN(2) == 0
+		x.C.Zero = int32(rng.IntN(128))
+		p.dequant()
+		// Most results inside of the range, and many halfway between two.
+		x.RowScale, x.ColScale, x.ColBias, x.Clip = []float32{0.5}, []float32{1. / 256}, nil, false
 	}
 	dst := guard.Slice[byte](t, PackedSize(k, n, items), p.side)
 	for i := range dst {
@@ -149,6 +158,15 @@ func (p *problem) wantFloat(s int32, i, j int) float32 {
 	return f
 }
 
+func (p *problem) wantByte(s int32, i, j int) byte {
+	c := &p.task.C
+	x := math.RoundToEven(float64(p.wantFloat(s, i, j))) + float64(c.Zero)
+	if c.Signed {
+		return byte(int8(min(max(x, -128), 127)))
+	}
+	return byte(min(max(x, 0), 255))
+}
+
 func (p *problem) check(threads *pool.Pool) {
 	p.t.Helper()
 	x := &p.task
@@ -164,7 +182,11 @@ func (p *problem) check(threads *pool.Pool) {
 			for j := range x.N {
 				at := tiling.Batch(x.Batch).Offset(item, x.C.Steps) + i*x.C.Stride + j
 				want := p.want(item, i, j)
-				if x.C.Int != nil {
+				if x.C.Byte != nil {
+					if got, want := x.C.Byte[at], p.wantByte(want, i, j); got != want {
+						p.t.Fatalf("%v: item %d element %d,%d is byte %d, want %d", p, item, i, j, got, want)
+					}
+				} else if x.C.Int != nil {
 					if got := x.C.Int[at]; got != want {
 						p.t.Fatalf("%v: item %d element %d,%d is %d, want %d", p, item, i, j, got, want)
 					}
@@ -270,8 +292,9 @@ func TestErrors(t *testing.T) {
 		{"short A", func(x *Task) { x.A.Data = x.A.Data[:7] }, "A: 7 elements, but 2×4"},
 		{"A transposed", func(x *Task) { x.A.Trans = true }, "A can't be transposed"},
 		{"short C", func(x *Task) { x.C.Int = x.C.Int[:5] }, "C: 5 elements"},
-		{"no C", func(x *Task) { x.C.Int = nil }, "either Int or Float"},
-		{"both", func(x *Task) { x.C.Float = make([]float32, 6) }, "not both"},
+		{"no C", func(x *Task) { x.C.Int = nil }, "got 0 of them"},
+		{"both", func(x *Task) { x.C.Float = make([]float32, 6) }, "got 2 of them"},
+		{"zero point", func(x *Task) { x.C = Output{Byte: make([]byte, 6), Stride: 3, Zero: 256} }, "zero point 256"},
 		{"no B", func(x *Task) { x.Packed = nil }, "not packed"},
 		{"other B", func(x *Task) { x.N = 2 }, "packed as 4×3, this product needs 4×2"},
 		{"B item", func(x *Task) { x.Batch, x.Steps = []int{2}, []int{1} }, "packed item 1 of 1"},

@@ -68,6 +68,7 @@ type workspace struct {
 	rowScale [maxRows]float32
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
+	floats   [maxRows * maxCols]float32 // a tile on its way to bytes
 
 	aOff, cOff, item int // where the batch item begins; the number of B's
 
@@ -139,6 +140,9 @@ func (t *Task) setItem(w *workspace, item int) {
 	x := &w.tile
 	x.k = t.plan.groups
 	x.ldc = 4 * t.C.Stride
+	if t.C.Byte != nil {
+		x.ldc = 4 * t.plan.kern.nr
+	}
 	x.lo, x.hi = t.Lo, t.Hi
 	x.rowScale = unsafe.Pointer(&w.rowScale)
 	x.rowZero = unsafe.Pointer(&w.rowZero)
@@ -153,7 +157,7 @@ func (t *Task) flags() (f uint64) {
 	if t.Packed.shifted {
 		f |= flagColZero
 	}
-	if t.C.Float == nil {
+	if t.C.Int != nil {
 		return f
 	}
 	f |= flagFloat
@@ -263,11 +267,18 @@ func (t *Task) panels(w *workspace, row, from, to int) {
 			x.colScale = at(t.ColScale, col)
 		}
 		x.colBias = at(t.ColBias, col)
-		if t.C.Float != nil {
-			x.c = at(t.C.Float, c+col)
-		} else {
+		switch {
+		case t.C.Int != nil:
 			x.c = at(t.C.Int, c+col)
+			f(x.arg())
+		case t.C.Float != nil:
+			x.c = at(t.C.Float, c+col)
+			f(x.arg())
+		default:
+			x.c = unsafe.Pointer(&w.floats)
+			f(x.arg())
+			lo, hi := t.C.limits()
+			kern.narrow(&t.C.Byte[c+col], t.C.Stride, &w.floats[0], x.rows, x.mask, lo, hi, t.C.Zero)
 		}
-		f(x.arg())
 	}
 }

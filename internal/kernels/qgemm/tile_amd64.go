@@ -81,3 +81,9 @@ func pairs256x6(t *byte)
 
 //go:noescape
 func pairs256x6masked(t *byte)
+
+//go:noescape
+func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
+
+//go:noescape
+func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)

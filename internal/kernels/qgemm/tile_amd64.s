@@ -10340,3 +10340,85 @@ store:
 	VMASKMOVPS Y11, Y13, 32(CX)
 	VZEROUPPER
 	RET
+
+// func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX512F
+TEXT ·narrow512(SB), NOSPLIT, $0-52
+	MOVQ         dst+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         mask+32(FP), SI
+	KMOVW        SI, K1
+	SHRQ         $0x10, SI
+	KMOVW        SI, K2
+	SHRQ         $0x10, SI
+	VBROADCASTSS lo+40(FP), Z0
+	VBROADCASTSS hi+44(FP), Z1
+	VBROADCASTSS zero+48(FP), Z2
+
+loop:
+	VMOVUPS   (DX), Z3
+	VMAXPS    Z0, Z3, Z3
+	VMINPS    Z1, Z3, Z3
+	VCVTPS2DQ Z3, Z3
+	VPADDD    Z2, Z3, Z3
+	VMOVUPS   64(DX), Z4
+	VMAXPS    Z0, Z4, Z4
+	VMINPS    Z1, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPADDD    Z2, Z4, Z4
+	VPMOVDB   Z3, K1, (AX)
+	VPMOVDB   Z4, K2, 16(AX)
+	ADDQ      $0x00000080, DX
+	ADDQ      CX, AX
+	DECQ      BX
+	JNE       loop
+	VZEROUPPER
+	RET
+
+// func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·narrow256(SB), NOSPLIT, $0-52
+	MOVQ         dst+0(FP), AX
+	MOVQ         stride+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	VBROADCASTSS lo+40(FP), Y0
+	VBROADCASTSS hi+44(FP), Y1
+	VBROADCASTSS zero+48(FP), Y2
+
+loop:
+	VMOVUPS      (DX), Y3
+	VMAXPS       Y0, Y3, Y3
+	VMINPS       Y1, Y3, Y3
+	VCVTPS2DQ    Y3, Y3
+	VPADDD       Y2, Y3, Y3
+	VMOVUPS      32(DX), Y4
+	VMAXPS       Y0, Y4, Y4
+	VMINPS       Y1, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y2, Y4, Y4
+	VPAND        lowBytes<>+0(SB), Y3, Y3
+	VPAND        lowBytes<>+0(SB), Y4, Y4
+	VPACKUSDW    Y4, Y3, Y3
+	VPERMQ       $0xd8, Y3, Y3
+	VEXTRACTI128 $0x01, Y3, X4
+	VPACKUSWB    X4, X3, X4
+	VMOVDQU      X4, (AX)
+	ADDQ         $0x00000040, DX
+	ADDQ         CX, AX
+	DECQ         BX
+	JNE          loop
+	VZEROUPPER
+	RET
+
+DATA lowBytes<>+0(SB)/4, $0x000000ff
+DATA lowBytes<>+4(SB)/4, $0x000000ff
+DATA lowBytes<>+8(SB)/4, $0x000000ff
+DATA lowBytes<>+12(SB)/4, $0x000000ff
+DATA lowBytes<>+16(SB)/4, $0x000000ff
+DATA lowBytes<>+20(SB)/4, $0x000000ff
+DATA lowBytes<>+24(SB)/4, $0x000000ff
+DATA lowBytes<>+28(SB)/4, $0x000000ff
+GLOBL lowBytes<>(SB), RODATA|NOPTR, $32
