@@ -10,13 +10,17 @@
 // Options.MaxDelay asks for that.
 //
 // There are no goroutines while nothing runs. A request that finds an instance
-// idle runs on its caller's goroutine.
+// idle leads: it yields the processor once, so that requests whose goroutines
+// are ready to run can join it, and then takes what is queued. Without that
+// nothing would ever be put together on few processors, where the executions
+// themselves keep other requests from arriving. If nobody joined, it runs on its caller's goroutine.
 package batch
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -91,13 +95,14 @@ type Batcher struct {
 	calls sync.Pool // *Call
 	execs sync.Pool // *execution
 
-	mu     sync.Mutex
-	levels []level
-	queued int
-	idle   int // instances without an execution
-	closed bool
-	timer  *time.Timer // wakes a batch whose delay is over; nil until first used
-	picked []*Call     // scratch of form
+	mu      sync.Mutex
+	levels  []level
+	queued  int
+	idle    int  // instances without an execution
+	leading bool // a call is about to take what is queued
+	closed  bool
+	timer   *time.Timer // wakes a batch whose delay is over; nil until first used
+	picked  []*Call     // scratch of form
 
 	meanRun      time.Duration // moving averages over executions
 	meanRequests float64
@@ -160,75 +165,115 @@ func (b *Batcher) Do(ctx context.Context, inputs []*tensor.Tensor, lvl int, time
 	}
 	c := b.calls.Get().(*Call)
 	c.begin(ctx, inputs)
-	wait, err := b.admit(c, &b.levels[lvl-1], timeout)
+	leads, err := b.admit(c, &b.levels[lvl-1], timeout)
 	if err != nil {
 		c.recycle()
 		return nil, err
 	}
-	if !wait {
-		b.runHere(c)
-		return c.result()
+	if leads {
+		if e := b.lead(c); e != nil {
+			b.runHere(e, c)
+			return c.result()
+		}
 	}
 	return b.await(c)
 }
 
-// admit queues a call, or, with wait false, gives it an idle instance.
-func (b *Batcher) admit(c *Call, l *level, timeout time.Duration) (wait bool, err error) {
+// admit queues a call. If leads is true, it was the first to find an idle
+// instance and has to call lead.
+func (b *Batcher) admit(c *Call, l *level, timeout time.Duration) (leads bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case b.closed:
+	if b.closed {
 		return false, ErrClosed
-	case b.idle > 0 && b.queued == 0 && b.mayRunHere(c):
-		b.idle--
-		return false, nil
-	case l.MaxQueue > 0 && l.n() >= l.MaxQueue:
+	}
+	leads = b.idle > 0 && b.queued == 0 && b.startsAtOnce(c)
+	room := l.MaxQueue
+	if b.leading {
+		room += b.o.MaxRows // they are about to run
+	}
+	if !leads && l.MaxQueue > 0 && l.n() >= room {
 		return false, &FullError{Waiting: l.n(), RetryAfter: b.retryAfter(l.n())}
 	}
 	c.level, c.limit = l, l.timeout(timeout)
 	l.main.push(c)
 	b.queued++
-	b.dispatch(c.start)
-	return true, nil
+	switch {
+	case leads:
+		b.leading = true
+	case !b.leading:
+		b.dispatch(c.start)
+	}
+	return leads, nil
 }
 
-// mayRunHere reports whether a call that finds an idle instance and no queue
-// has nothing to wait for.
-func (b *Batcher) mayRunHere(c *Call) bool {
-	if b.o.PreserveOrdering && b.o.Instances > 1 {
-		return false
-	}
+// startsAtOnce reports whether a call that finds an idle instance and no queue
+// need not wait for Options.MaxDelay.
+func (b *Batcher) startsAtOnce(c *Call) bool {
 	return b.o.MaxDelay == 0 || !c.merges || c.rows >= b.o.MaxRows || slices.Contains(b.o.Preferred, c.rows)
 }
 
-// runHere runs a call alone, on its caller's goroutine.
-func (b *Batcher) runHere(c *Call) {
-	e := b.newExecution()
-	e.calls = append(e.calls, c)
-	c.state.Store(taken)
+// lead starts executions of what has come together. It returns the one that
+// has only c, if c is to run alone on its caller's goroutine.
+func (b *Batcher) lead(c *Call) *execution {
+	runtime.Gosched()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.leading = false
+	if b.idle == 0 || b.queued == 0 {
+		return nil
+	}
+	now := time.Now()
+	e := b.form(now)
+	if e == nil {
+		return nil
+	}
+	b.idle--
+	defer b.dispatch(now)
+	if len(e.calls) == 1 && e.calls[0] == c && !b.o.PreserveOrdering {
+		return e
+	}
+	go b.work(e)
+	return nil
+}
+
+// runHere runs an execution that has only c, on the goroutine of its caller.
+func (b *Batcher) runHere(e *execution, c *Call) {
 	took := e.run()
 	c.state.Store(delivered)
 	e.unref()
-	if e := b.next(took, 1); e != nil {
-		go b.work(e)
-	}
-}
-
-// work runs executions on one instance as long as there are any.
-func (b *Batcher) work(e *execution) {
-	for e != nil {
-		took, n := e.run(), len(e.calls)
-		b.finish(e)
-		e = b.next(took, n)
-	}
-}
-
-// next is called when an instance has finished an execution of n requests: it
-// gives the instance the next one, or nil and the instance is idle.
-func (b *Batcher) next(took time.Duration, n int) *execution {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.learn(took, n)
+	b.learn(took, 1)
+	if b.queued > 0 {
+		go b.work(nil)
+	} else {
+		b.idle++
+	}
+}
+
+// work runs executions on one instance, e being the first if it is not nil, as
+// long as there are any.
+func (b *Batcher) work(e *execution) {
+	for {
+		if e != nil {
+			took, n := e.run(), len(e.calls)
+			b.finish(e)
+			b.mu.Lock()
+			b.learn(took, n)
+			b.mu.Unlock()
+		}
+		runtime.Gosched() // as in lead
+		if e = b.next(); e == nil {
+			return
+		}
+	}
+}
+
+// next gives a free instance its next execution, or nil and the instance is idle.
+func (b *Batcher) next() *execution {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.queued > 0 {
 		if e := b.form(time.Now()); e != nil {
 			return e
@@ -238,7 +283,7 @@ func (b *Batcher) next(took time.Duration, n int) *execution {
 	return nil
 }
 
-// learn updates the averages behind retryAfter.
+// learn updates the averages behind retryAfter. b.mu is held.
 func (b *Batcher) learn(took time.Duration, n int) {
 	const weight = 0.1
 	if b.meanRequests == 0 {

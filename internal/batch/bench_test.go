@@ -10,35 +10,50 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-func echo(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
-	return in, func() {}, nil
+// spin is a model whose executions take processor time, some for themselves and some per row.
+type spin struct {
+	self, row  int // additions
+	rows, runs atomic.Int64
 }
 
-// spin is a model that takes some microseconds per execution, so that batches form.
-func spin(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
+func (s *spin) run(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
+	n := in[0].Shape[0]
+	s.rows.Add(int64(n))
+	s.runs.Add(1)
 	var x float32
-	for i := range 20000 {
+	for i := range s.self + n*s.row {
 		x += float32(i)
 	}
 	_ = x
 	return in, func() {}, nil
 }
 
-// BenchmarkOverhead measures what the batcher costs per request of 64 concurrent callers.
+// BenchmarkOverhead measures what the batcher costs per request of 64
+// concurrent callers: with a model that takes no time, and with ones that
+// occupy the processors, where the rows per execution tell whether batches form.
 func BenchmarkOverhead(b *testing.B) {
 	for _, m := range []struct {
-		name string
-		run  RunFunc
-		ctx  bool
-	}{{"instant", echo, false}, {"busy", spin, false}, {"busy-cancelable", spin, true}} {
+		name       string
+		s          *spin
+		instances  int
+		cancelable bool
+	}{
+		{"instant", &spin{}, 1, false},
+		{"busy", &spin{self: 30000, row: 8000}, 1, false},
+		{"busy-cancelable", &spin{self: 30000, row: 8000}, 1, true},
+		{"busy-2-instances", &spin{self: 30000, row: 8000}, 2, false},
+	} {
 		b.Run(m.name, func(b *testing.B) {
-			bt, err := New(m.run, Options{MaxRows: 64})
+			bt, err := New(m.s.run, Options{MaxRows: 64, Instances: m.instances})
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
-			hammer(b, bt, m.ctx)
+			m.s.rows.Store(0)
+			m.s.runs.Store(0)
+			hammer(b, bt, m.cancelable)
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+			b.ReportMetric(float64(m.s.rows.Load())/float64(m.s.runs.Load()), "rows/run")
 		})
 	}
 }

@@ -204,6 +204,7 @@ func TestQueueFull(t *testing.T) {
 		var ok, full atomic.Int64
 		var wg sync.WaitGroup
 		for range 10 {
+			synctest.Wait()
 			wg.Go(func() {
 				if _, err := infer(c, context.Background(), row(1)); err == nil {
 					ok.Add(1)
