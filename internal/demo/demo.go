@@ -68,6 +68,12 @@ func Models() []Model {
 	}
 }
 
+// Curl is a command line that sends the sample request to a server, e.g. at
+// "127.0.0.1:8000".
+func (m Model) Curl(address string) string {
+	return fmt.Sprintf("curl -s http://%s/v2/models/%s/infer -d '%s'", address, m.Name, m.SampleRequest)
+}
+
 func request(input, shape, data string) []byte {
 	return fmt.Appendf(nil, `{"inputs":[{"name":%q,"shape":%s,"datatype":"FP32","data":[%s]}]}`, input, shape, data)
 }

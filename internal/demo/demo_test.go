@@ -3,6 +3,7 @@ package demo_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/salver-ml/salver"
@@ -46,5 +47,14 @@ func TestSamples(t *testing.T) {
 	}
 	if total > 2<<20 {
 		t.Errorf("the networks take %d bytes, more than 2 MiB", total)
+	}
+}
+
+func TestCurlCanBePasted(t *testing.T) {
+	for _, m := range demo.Models() {
+		line := m.Curl("127.0.0.1:8000")
+		if !strings.HasPrefix(line, "curl -s http://127.0.0.1:8000/v2/models/"+m.Name+"/infer -d '{") || strings.Count(line, "'") != 2 || strings.Contains(line, "\n") {
+			t.Errorf("%s", line)
+		}
 	}
 }
