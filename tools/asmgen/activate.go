@@ -20,11 +20,7 @@ func (l vectorLevel) activate(name string) {
 	p := Load(Param("x"), GP64())
 	n := Load(Param("n"), GP64())
 	alpha := l.vec()
-	a, err := Param("alpha").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	VBROADCASTSS(a.Addr, alpha)
+	broadcastParam("alpha", alpha)
 	zero := l.zero()
 	Label("loop")
 	x := l.vec()
@@ -47,6 +43,15 @@ func (l vectorLevel) activate(name string) {
 	JG(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// broadcastParam fills a vector with a float argument.
+func broadcastParam(name string, v reg.VecVirtual) {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VBROADCASTSS(p.Addr, v)
 }
 
 func (l vectorLevel) zero() reg.VecVirtual {

@@ -26,6 +26,7 @@ func convFamily() {
 			l.activate(name)
 		}
 		l.transpose()
+		l.winograd()
 	}
 }
 

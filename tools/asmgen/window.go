@@ -49,7 +49,7 @@ const (
 	tileInLine   = 176
 	tileOutLine  = 184
 	tileDivisor  = 192
-	tilePartial = 200
+	tilePartial  = 200
 )
 
 // pixels addresses a run of equally spaced places from one or two base

@@ -52,17 +52,20 @@ var mobileNetV2 = []netLayer{
 	{1, 960, 320, 7, 1, 1, 1, false}, {1, 320, 1280, 7, 1, 1, 1, false},
 }
 
-func BenchmarkResNet50Layers(b *testing.B)    { benchmarkNet(b, resNet50) }
-func BenchmarkMobileNetV2Layers(b *testing.B) { benchmarkNet(b, mobileNetV2) }
+func BenchmarkResNet50Layers(b *testing.B)    { benchmarkNet(b, resNet50, false) }
+func BenchmarkResNet50Winograd(b *testing.B)  { benchmarkNet(b, resNet50, true) }
+func BenchmarkMobileNetV2Layers(b *testing.B) { benchmarkNet(b, mobileNetV2, false) }
 
 // benchmarkNet times every layer on one thread (the best of its runs), and
 // reports the network's total in milliseconds.
-func benchmarkNet(b *testing.B, net []netLayer) {
+func benchmarkNet(b *testing.B, net []netLayer, winograd bool) {
 	for _, level := range cpu.Levels()[1:] {
 		b.Run(level.String(), func(b *testing.B) {
 			total, flops := 0.0, 0.0
 			for _, l := range net {
-				best, plan := timeLayer(b, l.params(), []int{l.size, l.size}, level)
+				p := l.params()
+				p.Winograd = winograd
+				best, plan := timeLayer(b, p, []int{l.size, l.size}, level)
 				total += best * float64(l.count)
 				flops += float64(plan.FLOPs(1) * l.count)
 				b.Logf("%-44s %-11v %9.1f µs %6.1f GF ×%d", fmt.Sprintf("%d×%d/%d %d→%d at %d² g%d", l.kernel, l.kernel, l.stride, l.in, l.out, l.size, l.g),
@@ -100,4 +103,35 @@ func timeLayer(b *testing.B, p Params, spatial []int, level cpu.Target) (float64
 		best = min(best, time.Since(t).Seconds())
 	}
 	return best, plan
+}
+
+// BenchmarkOtherLayers times shapes beyond those two networks.
+func BenchmarkOtherLayers(b *testing.B) {
+	one := []int{1, 1, 1, 1}
+	for _, c := range []struct {
+		name    string
+		p       Params
+		spatial []int
+	}{
+		{"ResNeXt 3×3 128→128 g32 at 56²", Params{In: 128, Out: 128, Groups: 32, Kernel: []int{3, 3}, Pads: one}, []int{56, 56}},
+		{"ShuffleNet 1×1 240→240 g3 at 28²", Params{In: 240, Out: 240, Groups: 3, Kernel: []int{1, 1}}, []int{28, 28}},
+		{"grouped 3×3 256→256 g4 at 28²", Params{In: 256, Out: 256, Groups: 4, Kernel: []int{3, 3}, Pads: one}, []int{28, 28}},
+		{"1-D k3 80→384 at 3000", Params{In: 80, Out: 384, Kernel: []int{3}, Pads: []int{1, 1}}, []int{3000}},
+		{"1-D k3/2 384→384 at 3000", Params{In: 384, Out: 384, Kernel: []int{3}, Stride: []int{2}, Pads: []int{1, 1}}, []int{3000}},
+		{"3-D 3×3×3 32→64 at 16×28²", Params{In: 32, Out: 64, Kernel: []int{3, 3, 3}, Pads: []int{1, 1, 1, 1, 1, 1}}, []int{16, 28, 28}},
+		{"dilated 3×3 d2 256→256 at 28²", Params{In: 256, Out: 256, Kernel: []int{3, 3}, Dilation: []int{2, 2}, Pads: []int{2, 2, 2, 2}}, []int{28, 28}},
+		{"depthwise 5×5 240 at 28²", Params{In: 240, Out: 240, Groups: 240, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}}, []int{28, 28}},
+		{"3×3/2 3→32 SiLU at 320²", Params{In: 3, Out: 32, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: one, Act: Activation{Kind: Silu}}, []int{320, 320}},
+		{"1×1 64→64 SiLU at 80²", Params{In: 64, Out: 64, Kernel: []int{1, 1}, Act: Activation{Kind: Silu}}, []int{80, 80}},
+		{"1×1 64→64 ReLU at 80²", Params{In: 64, Out: 64, Kernel: []int{1, 1}, Act: Activation{Kind: Relu}}, []int{80, 80}},
+	} {
+		for _, level := range cpu.Levels()[1:] {
+			b.Run(c.name+" "+level.String(), func(b *testing.B) {
+				best, plan := timeLayer(b, c.p, c.spatial, level)
+				b.ReportMetric(best*1e6, "µs")
+				b.ReportMetric(float64(plan.FLOPs(1))/best/1e9, "GF")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
 }

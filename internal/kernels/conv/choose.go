@@ -11,9 +11,10 @@ const (
 	PlainInput                  // plain input of few channels to blocked
 	Depthwise                   // one channel per group, blocked to blocked
 	Plain                       // plain to plain: any number of dimensions, any groups
+	Winograd                    // 3×3 of stride 1, blocked to blocked, where Params allows it
 )
 
-var algorithmNames = [...]string{"direct", "pointwise", "plain-input", "depthwise", "plain"}
+var algorithmNames = [...]string{"direct", "pointwise", "plain-input", "depthwise", "plain", "winograd"}
 
 // String is the name that reports use.
 func (a Algorithm) String() string { return algorithmNames[a] }
@@ -37,8 +38,8 @@ func Block(level cpu.Target) int {
 // the work.
 const fewChannels = 4
 
-// Choose picks the algorithm from the layer alone, so that the arithmetic and
-// the packed weights don't depend on the input's size.
+// Choose picks the algorithm from the layer alone. New replaces Direct by
+// Winograd where Params allows that and the input's size makes it pay.
 func Choose(p Params, level cpu.Target) Algorithm {
 	b, g := Block(level), max(p.Groups, 1)
 	switch {

@@ -269,6 +269,17 @@ func activateSilu512(x *byte, n int, alpha float32)
 //go:noescape
 func transpose512(dst *byte, src *byte, dstStride int, srcStride int, dstStep int, srcStep int, n int)
 
+// transforms n tiles that follow each other in a row; tmp holds 36 vectors.
+//
+//go:noescape
+func winogradInput512(dst *byte, src *byte, tmp *byte, dstStride int, srcRow int, n int)
+
+// transforms n tiles that follow each other in a row, adds bias and residual (or nil)
+// and clamps; tmp holds 24 vectors.
+//
+//go:noescape
+func winogradOutput512(dst *byte, residual *byte, src *byte, bias *byte, tmp *byte, srcStride int, dstRow int, n int, lo float32, hi float32, clamp int)
+
 // adds up 1 output pixels of 1 blocks; t is a *tile.
 //
 //go:noescape
@@ -463,3 +474,14 @@ func activateSilu256(x *byte, n int, alpha float32)
 //
 //go:noescape
 func transpose256(dst *byte, src *byte, dstStride int, srcStride int, dstStep int, srcStep int, n int)
+
+// transforms n tiles that follow each other in a row; tmp holds 36 vectors.
+//
+//go:noescape
+func winogradInput256(dst *byte, src *byte, tmp *byte, dstStride int, srcRow int, n int)
+
+// transforms n tiles that follow each other in a row, adds bias and residual (or nil)
+// and clamps; tmp holds 24 vectors.
+//
+//go:noescape
+func winogradOutput256(dst *byte, residual *byte, src *byte, bias *byte, tmp *byte, srcStride int, dstRow int, n int, lo float32, hi float32, clamp int)

@@ -225,17 +225,23 @@ func TestBatchDoesNotChangeBits(t *testing.T) {
 		all := newLayer(t, rng, p, spatial, n)
 		for _, level := range cpu.Levels() {
 			for _, pl := range pools(t) {
-				batch := all.run(t, level, pl)
-				for i := range n {
-					one := *all
-					one.n = 1
-					one.x = all.x[i*len(all.x)/n:][:len(all.x)/n]
-					one.want = all.want[i*len(all.want)/n:][:len(all.want)/n]
-					if at := firstDifference(one.run(t, level, nil), batch[i*len(one.want):][:len(one.want)]); at >= 0 {
-						t.Fatalf("%v %v: output %d of image %d differs in a batch", level, all, at, i)
-					}
-				}
+				testBatch(t, all, level, pl)
 			}
+		}
+	}
+}
+
+// testBatch compares the bits of a batch with those of each image alone.
+func testBatch(t *testing.T, all *layer, level cpu.Target, threads *pool.Pool) {
+	t.Helper()
+	batch := all.run(t, level, threads)
+	for i := range all.n {
+		one := *all
+		one.n = 1
+		one.x = all.x[i*len(all.x)/all.n:][:len(all.x)/all.n]
+		one.want = all.want[i*len(all.want)/all.n:][:len(all.want)/all.n]
+		if at := firstDifference(one.run(t, level, nil), batch[i*len(one.want):][:len(one.want)]); at >= 0 {
+			t.Fatalf("%v %v: output %d of image %d differs in a batch", level, all, at, i)
 		}
 	}
 }

@@ -32,6 +32,9 @@ var tiles512 = &tileSet{
 	depthwise: []window.TileFunc{nil, depthwise512_1, depthwise512_2, depthwise512_3, depthwise512_4, depthwise512_5, depthwise512_6, depthwise512_7, depthwise512_8, depthwise512_9, depthwise512_10, depthwise512_11, depthwise512_12, depthwise512_13, depthwise512_14},
 	activate:  activate512,
 	transpose: transpose512,
+
+	winogradInput:  winogradInput512,
+	winogradOutput: winogradOutput512,
 }
 
 var tiles256 = &tileSet{
@@ -45,6 +48,9 @@ var tiles256 = &tileSet{
 	depthwise: []window.TileFunc{nil, depthwise256_1, depthwise256_2, depthwise256_3, depthwise256_4, depthwise256_5, depthwise256_6, depthwise256_7, depthwise256_8, depthwise256_9, depthwise256_10, depthwise256_11, depthwise256_12},
 	activate:  activate256,
 	transpose: transpose256,
+
+	winogradInput:  winogradInput256,
+	winogradOutput: winogradOutput256,
 }
 
 func activate512(kind Kind, alpha float32, x []float32) {

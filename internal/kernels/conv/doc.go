@@ -14,8 +14,9 @@
 //
 // A [Plan] is made once from [Params], the input's spatial size and the level;
 // it says which layout it reads and writes, and how large its buffers are. The
-// caller packs weights once (the packed form depends on Params and level only,
-// so plans for several sizes share it) and makes a [Runner] per session:
+// caller packs weights once (the packed form depends on Params, level and
+// Algorithm, so plans for several sizes share it) and makes a [Runner] per
+// session:
 //
 //	plan, err := conv.New(params, []int{56, 56}, cpu.Level())
 //	packed := make([]float32, plan.PackedSize()) // 64-byte aligned is fastest
@@ -32,5 +33,7 @@
 // visits input blocks, kernel rows, kernel columns and channels in order,
 // leaving out taps in the padding; then the residual is added and the
 // activation applied. The order depends on the layer alone, so the bits are the
-// same for any batch, split and number of threads.
+// same for any batch, split and number of threads. [Winograd] is the exception
+// to the order, not to the promise: it is used only where Params allows it, and
+// then by layer and input size.
 package conv

@@ -17,6 +17,7 @@ type packing struct {
 	perOut     int // floats per output block
 	biasFloats int
 	depthwise  bool
+	winograd   bool // [36 points][output block][input block][input channel][output channel]
 }
 
 func newPacking(p Params, a Algorithm, block int) packing {
@@ -34,6 +35,9 @@ func newPacking(p Params, a Algorithm, block int) packing {
 	if a == Depthwise {
 		k.depthwise, k.inBlock, k.inBlocks = true, 1, 1
 		k.outBlocks, all = blocks(p.Out, block), blocks(p.Out, block)
+	}
+	if a == Winograd {
+		k.winograd, k.plane = true, winogradPoints
 	}
 	k.perOut = k.depth * k.inBlocks * k.plane * k.inBlock * block
 	k.biasFloats = (all*block + 15) &^ 15 // the weights begin on a cache line
@@ -69,7 +73,11 @@ func (k packing) pack(dst, w, bias []float32) error {
 		if bias != nil {
 			dst[ob*k.block+lane] = bias[o]
 		}
-		k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o, lane)
+		if k.winograd {
+			k.packPoints(dst[k.biasFloats:], w, o)
+		} else {
+			k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o, lane)
+		}
 	}
 	return nil
 }
@@ -94,6 +102,17 @@ func (k packing) packChannel(dst, w []float32, o, lane int) {
 				at := (((d*k.inBlocks+ib)*k.plane+t)*k.inBlock + ic) * k.block
 				dst[at+lane] = src[d*k.plane+t]
 			}
+		}
+	}
+}
+
+// packPoints writes the transformed weights of one output channel.
+func (k packing) packPoints(dst, w []float32, o int) {
+	ob, lane := k.place(o)
+	for c := range k.p.In {
+		for point, v := range weightPoints(w[(o*k.p.In+c)*9:][:9]) {
+			block := (point*k.outBlocks+ob)*k.inBlocks + c/k.block
+			dst[(block*k.block+c%k.block)*k.block+lane] = v
 		}
 	}
 }

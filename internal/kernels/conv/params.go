@@ -18,6 +18,11 @@ type Params struct {
 	Dilation []int
 	Pads     []int
 
+	// Winograd allows an algorithm that takes about half the time for 3×3
+	// kernels of stride 1, where the input's size makes it pay, at four times the
+	// rounding error and four times the packed weights, which are its own.
+	Winograd bool
+
 	Residual bool // a tensor like the output is added before the activation
 	Act      Activation
 }

@@ -7,12 +7,15 @@ import "github.com/salver-ml/salver/internal/kernels/window"
 const scratchBytes = 32 << 10
 
 // ScratchSize is the number of floats of scratch for runs on up to the given
-// number of threads; 0 for blocked output.
+// number of threads.
 func (pl *Plan) ScratchSize(threads int) int {
-	if pl.algorithm != Plain {
-		return 0
+	switch pl.algorithm {
+	case Plain:
+		return threads * pl.scratchPerThread()
+	case Winograd:
+		return pl.winogradScratchSize(threads)
 	}
-	return threads * pl.scratchPerThread()
+	return 0
 }
 
 // scratchPerThread holds pieceRows rows of the largest run of output blocks.

@@ -27,6 +27,7 @@ type Plan struct {
 	channelRun int // depthwise: channel blocks per chunk
 	blockRun   int // input blocks that one call can sum
 	packed     packing
+	winograd   winograd
 }
 
 // blockGroup is a run of output blocks that one kernel call computes.
@@ -45,7 +46,11 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPlan(p, Choose(p, level), dims, level, nil)
+	a := Choose(p, level)
+	if a == Direct && p.Winograd && winogradSaves(p, dims) {
+		a = Winograd
+	}
+	return newPlan(p, a, dims, level, nil)
 }
 
 // place says where the outputs along a dimension are in the output tensor.
@@ -66,10 +71,16 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	pl.setGrid(dims, places)
 	pl.packed = newPacking(p, pl.algorithm, pl.block)
 	pl.weightsOut = pl.packed.perOut * 4
+	if pl.algorithm == Winograd {
+		pl.weightsOut /= winogradPoints // of one point
+	}
 	if pl.algorithm != Depthwise {
 		pl.groupsOf = pl.groupBlocks()
 	}
 	pl.setCalls()
+	if pl.algorithm == Winograd {
+		pl.setWinograd()
+	}
 	return pl, nil
 }
 
@@ -167,6 +178,9 @@ const callCycles = 150_000
 // setCalls bounds the lines of a call and the channel blocks of a chunk.
 func (pl *Plan) setCalls() {
 	taps := float64(product(pl.p.Kernel))
+	if pl.algorithm == Winograd {
+		taps = 1 // a product has one
+	}
 	tile := tileCycles(1, pl.longestTile()) * taps
 	if pl.algorithm != Depthwise {
 		g := pl.groupsOf[0]

@@ -27,6 +27,9 @@ type Runner struct {
 	cut   window.Cut
 	tiles []window.Tile // one per chunk
 	slots chan int
+
+	band    band      // Winograd
+	patches []float32 // Winograd: patchFloats per chunk
 }
 
 // NewRunner makes a runner for one session.
@@ -41,16 +44,23 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 		return nil
 	}
 	r.op = op
-	r.cut = window.NewCut(r.plan.work(op.N, p.Threads()))
-	n := r.cut.Chunks()
-	if len(r.tiles) < n {
-		r.tiles = make([]window.Tile, n)
+	if r.plan.algorithm == Winograd {
+		r.runWinograd(p)
+	} else {
+		r.runChunks(p)
 	}
+	r.op = Operands{}
+	clear(r.tiles) // holds no buffer alive
+	return nil
+}
+
+// runChunks computes a run in one go.
+func (r *Runner) runChunks(p *pool.Pool) {
+	r.cut = window.NewCut(r.plan.work(r.op.N, p.Threads()))
+	n := r.cut.Chunks()
+	r.grow(n)
 	r.setSlots(p.Threads())
 	p.Run(n, r)
-	r.op = Operands{}
-	clear(r.tiles[:n]) // holds no buffer alive
-	return nil
 }
 
 func (pl *Plan) check(op Operands, threads int) error {
@@ -78,6 +88,10 @@ func (pl *Plan) check(op Operands, threads int) error {
 
 // Do computes chunk i.
 func (r *Runner) Do(i int) {
+	if r.plan.algorithm == Winograd {
+		r.doWinograd(i)
+		return
+	}
 	t := &r.tiles[i]
 	lo, hi, clamp := r.plan.p.Act.clamp()
 	t.Lo, t.Hi = lo, hi

@@ -16,6 +16,9 @@ type tileSet struct {
 	depthwise []window.TileFunc // by pixels; all channel blocks in turn
 	activate  func(kind Kind, alpha float32, x []float32)
 	transpose transposeFunc // nil in Go
+
+	winogradInput  winogradInputFunc
+	winogradOutput winogradOutputFunc
 }
 
 // tileSetFor gives the kernels of a level.

@@ -5,7 +5,10 @@ import "github.com/salver-ml/salver/internal/kernels/window"
 // portableTiles are the kernels in Go, with the same sums in the same order.
 func portableTiles(block int) *tileSet {
 	const mostPixels, mostBlocks = 8, 2
-	s := &tileSet{block: block, activate: portableActivate}
+	s := &tileSet{
+		block: block, activate: portableActivate,
+		winogradInput: portableWinogradInput(block), winogradOutput: portableWinogradOutput(block),
+	}
 	for nb := range mostBlocks + 1 {
 		s.tiles = append(s.tiles, make([]window.TileFunc, mostPixels+1))
 		for mr := range mostPixels + 1 {

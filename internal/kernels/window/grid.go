@@ -110,6 +110,12 @@ func (l *lines) compute(t *Tile, kernels []TileFunc, most int) {
 	}
 }
 
+// Row computes a row of pixels at t's places; inPx and outPx are in bytes.
+func Row(t *Tile, kernels []TileFunc, pixels, inPx, outPx, tilesPerCall int) {
+	l := lines{count: 1, pixels: pixels, inPixel: inPx, outPixel: outPx}
+	l.compute(t, kernels, max(tilesPerCall, 1))
+}
+
 // run computes n tiles of mr pixels that follow each other from pixel at.
 func (l *lines) run(t *Tile, kernels []TileFunc, mr, at, n, most int) {
 	if n > 0 {

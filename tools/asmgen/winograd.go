@@ -1,0 +1,187 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// winograd writes the transforms of F(4×4, 3×3) with the interpolation points
+// 0, ±1, ±2 (Lavin and Gray, arXiv 1509.09308): of 6×6 inputs, and of 6×6
+// products to 4×4 outputs. A point is a vector of channels.
+func (l vectorLevel) winograd() {
+	l.winogradInput()
+	l.winogradOutput()
+}
+
+func pointer(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
+
+func (l vectorLevel) at(base reg.Register, i int) Mem { return Mem{Base: base, Disp: i * l.bytes} }
+
+func (l vectorLevel) vectors(n int) []reg.VecVirtual {
+	v := make([]reg.VecVirtual, n)
+	for i := range v {
+		v[i] = l.vec()
+	}
+	return v
+}
+
+func (l vectorLevel) winogradInput() {
+	TEXT("winogradInput"+l.suffix, NOSPLIT, "func(dst, src, tmp *byte, dstStride, srcRow, n int)")
+	Doc("transforms n tiles that follow each other in a row; tmp holds 36 vectors.")
+	Pragma("noescape")
+	dst, src, tmp, n := pointer("dst"), pointer("src"), pointer("tmp"), pointer("n")
+	dstStride, srcRow := pointer("dstStride"), pointer("srcRow")
+	four, five, two := l.vec(), l.vec(), l.vec()
+	VMOVUPS(constant(4), four)
+	VMOVUPS(constant(5), five)
+	VMOVUPS(constant(2), two)
+	turn := func(d []reg.VecVirtual, store func(i int, v reg.VecVirtual)) {
+		a, b := l.vec(), l.vec()
+		VMOVAPS(d[4], a)
+		VFNMADD231PS(d[2], four, a) // d4 - 4·d2
+		VMOVAPS(d[3], b)
+		VFNMADD231PS(d[1], four, b) // d3 - 4·d1
+		VFMADD213PS(d[4], four, d[0])
+		VFNMADD231PS(d[2], five, d[0])
+		store(0, d[0])
+		VFMADD231PS(d[1], four, d[5])
+		VFNMADD231PS(d[3], five, d[5])
+		store(5, d[5])
+		VSUBPS(d[2], d[4], d[4])
+		VSUBPS(d[1], d[3], d[3])
+		c := d[0]
+		VADDPS(b, a, c)
+		store(1, c)
+		VSUBPS(b, a, a)
+		store(2, a)
+		c = d[1]
+		VMOVAPS(d[4], c)
+		VFMADD231PS(d[3], two, c)
+		store(3, c)
+		VFNMADD231PS(d[3], two, d[4])
+		store(4, d[4])
+	}
+	p := GP64()
+	Label("loop")
+	for j := range 6 {
+		d := l.vectors(6)
+		MOVQ(src, p)
+		for i := range d {
+			VMOVUPS(l.at(p, j), d[i])
+			if i < 5 {
+				ADDQ(srcRow, p)
+			}
+		}
+		turn(d, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
+	}
+	MOVQ(dst, p)
+	stride3, stride5 := GP64(), GP64()
+	LEAQ(Mem{Base: dstStride, Index: dstStride, Scale: 2}, stride3)
+	LEAQ(Mem{Base: dstStride, Index: dstStride, Scale: 4}, stride5)
+	places := pixels{base: p, step: dstStride, step3: stride3, step5: stride5}
+	for i := range 6 {
+		d := l.vectors(6)
+		for j := range d {
+			VMOVUPS(l.at(tmp, 6*i+j), d[j])
+		}
+		turn(d, func(j int, v reg.VecVirtual) { VMOVUPS(v, places.at(j, 0)) })
+		LEAQ(Mem{Base: p, Index: stride3, Scale: 2}, p)
+	}
+	ADDQ(U32(uint64(4*l.bytes)), src)
+	ADDQ(U32(uint64(l.bytes)), dst)
+	DECQ(n)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+func (l vectorLevel) winogradOutput() {
+	TEXT("winogradOutput"+l.suffix, NOSPLIT, "func(dst, residual, src, bias, tmp *byte, srcStride, dstRow, n int, lo, hi float32, clamp int)")
+	Doc("transforms n tiles that follow each other in a row, adds bias and residual (or nil)", "and clamps; tmp holds 24 vectors.")
+	Pragma("noescape")
+	dst, res, src, tmp, n := pointer("dst"), pointer("residual"), pointer("src"), pointer("tmp"), pointer("n")
+	srcStride, dstRow, clamp := pointer("srcStride"), pointer("dstRow"), pointer("clamp")
+	bias, lo, hi := l.vec(), l.vec(), l.vec()
+	VMOVUPS(Mem{Base: pointer("bias")}, bias)
+	broadcastParam("lo", lo)
+	broadcastParam("hi", hi)
+	turn := func(m []reg.VecVirtual, store func(i int, v reg.VecVirtual)) {
+		s2, s4 := l.vec(), l.vec()
+		VSUBPS(m[2], m[1], s2)
+		VSUBPS(m[4], m[3], s4)
+		VADDPS(m[2], m[1], m[1]) // s1
+		VADDPS(m[4], m[3], m[3]) // s3
+		VADDPS(m[1], m[0], m[0])
+		VADDPS(m[3], m[0], m[0])
+		VFMADD231PS(constant(4), m[3], m[1])
+		VADDPS(s2, m[5], m[5])
+		VFMADD231PS(constant(8), s4, m[5])
+		VFMADD231PS(constant(2), s4, s2)
+		for i, v := range []reg.VecVirtual{m[0], s2, m[1], m[5]} {
+			store(i, v)
+		}
+	}
+	p, q := GP64(), GP64()
+	Label("loop")
+	row6 := GP64()
+	LEAQ(Mem{Base: srcStride, Index: srcStride, Scale: 2}, row6)
+	ADDQ(row6, row6)
+	MOVQ(src, p)
+	for j := range 6 {
+		m := l.vectors(6)
+		MOVQ(p, q)
+		for i := range m {
+			VMOVUPS(Mem{Base: q}, m[i])
+			if i < 5 {
+				ADDQ(row6, q)
+			}
+		}
+		if j < 5 {
+			ADDQ(srcStride, p)
+		}
+		turn(m, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
+	}
+	MOVQ(dst, p)
+	MOVQ(res, q)
+	for i := range 4 {
+		m := l.vectors(6)
+		for j := range m {
+			VMOVUPS(l.at(tmp, 6*i+j), m[j])
+		}
+		row := make([]reg.VecVirtual, 4)
+		turn(m, func(j int, v reg.VecVirtual) {
+			VADDPS(bias, v, v)
+			row[j] = v
+		})
+		label := string(rune('0' + i))
+		TESTQ(res, res)
+		JE(LabelRef("clamp" + label))
+		for j, v := range row {
+			VADDPS(l.at(q, j), v, v)
+		}
+		ADDQ(dstRow, q)
+		Label("clamp" + label)
+		TESTQ(clamp, clamp)
+		JE(LabelRef("store" + label))
+		for _, v := range row {
+			VMAXPS(v, lo, v)
+			VMINPS(v, hi, v)
+		}
+		Label("store" + label)
+		for j, v := range row {
+			VMOVUPS(v, l.at(p, j))
+		}
+		ADDQ(dstRow, p)
+	}
+	ADDQ(U32(uint64(4*l.bytes)), dst)
+	TESTQ(res, res)
+	JE(LabelRef("next"))
+	ADDQ(U32(uint64(4*l.bytes)), res)
+	Label("next")
+	ADDQ(U32(uint64(l.bytes)), src)
+	DECQ(n)
+	JNE(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
