@@ -134,27 +134,6 @@ func TestCastThreads(t *testing.T) {
 	}
 }
 
-func TestClamp(t *testing.T) {
-	for _, c := range []struct {
-		dt                dtype.Type
-		src, lo, hi, want any
-	}{
-		{dtype.Int32, []int32{-9, 2, 9}, []int32{-1}, []int32{5}, []int32{-1, 2, 5}},
-		{dtype.Uint8, []uint8{1, 200}, []uint8{}, []uint8{100}, []uint8{1, 100}},
-		{dtype.Float64, []float64{1, 2}, []float64{1.5}, []float64{}, []float64{1.5, 2}},
-		{dtype.Float16, []uint16{dtype.F32ToF16(9)}, []uint16{}, []uint16{dtype.F32ToF16(6)}, []uint16{dtype.F32ToF16(6)}},
-	} {
-		want := anyBytes(c.want)
-		dst := make([]byte, len(want))
-		if err := Clamp(c.dt, dst, anyBytes(c.src), anyBytes(c.lo), anyBytes(c.hi)); err != nil {
-			t.Fatal(err)
-		}
-		if string(dst) != string(want) {
-			t.Errorf("%+v: %v", c, dst)
-		}
-	}
-}
-
 func TestQuantizeIsPortableAtEveryLevel(t *testing.T) {
 	x := append(kerneltest.Floats(t, 3000, func(i int) float32 { return float32(i)/4 - 300 }), special...)
 	kerneltest.Levels(t, func(t *testing.T) {

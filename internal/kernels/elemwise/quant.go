@@ -113,6 +113,16 @@ func intAt(dt dtype.Type, b []byte, i int) int32 {
 	return view[int32](b)[i]
 }
 
+// view reads bytes as elements.
+func view[T any](b []byte) []T {
+	var z T
+	n := len(b) / int(unsafe.Sizeof(z))
+	if n == 0 {
+		return nil
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n)
+}
+
 // Dequantize is a prepared DequantizeLinear: float32(x - zero)·scale.
 type Dequantize struct {
 	axisSplit
