@@ -17,4 +17,5 @@ import (
 	_ "github.com/salver-ml/salver/internal/ops/sequence"
 	_ "github.com/salver-ml/salver/internal/ops/signal"
 	_ "github.com/salver-ml/salver/internal/ops/tensorops"
+	_ "github.com/salver-ml/salver/internal/ops/text"
 )
