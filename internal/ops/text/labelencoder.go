@@ -15,7 +15,7 @@ import (
 
 func init() {
 	lists := func() op.Attrs {
-		a := op.Attrs{"default_string": op.Default(ir.Str("_Unused")), "default_int64": op.Default(ir.Int(-1)), "default_float": op.Default(ir.Float(0))}
+		a := op.Attrs{"default_string": op.Default(ir.Str("_Unused")), "default_int64": op.Default(ir.Int(-1)), "default_float": op.Default(ir.Float(float32(math.Copysign(0, -1))))}
 		for _, side := range []string{"keys", "values"} {
 			a[side+"_strings"], a[side+"_int64s"], a[side+"_floats"] = op.Opt(ir.KindStrings), op.Opt(ir.KindInts), op.Opt(ir.KindFloats)
 		}
@@ -127,9 +127,7 @@ func labelRef(c *op.Call) error {
 	}
 	place := map[string]int{}
 	for i, k := range labelKeys(keys) {
-		if _, ok := place[k]; !ok {
-			place[k] = i
-		}
+		place[k] = i // the last of equal keys
 	}
 	unknown := labelDefault(c.Node, values.DType)
 	out := c.Output(0, values.DType, x.Shape...)
