@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"syscall"
@@ -73,7 +74,7 @@ func load(b *testing.B, h http.Handler, header http.Header, body []byte) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := NewServer(h, nil)
+	s := newHTTP(h, slog.New(slog.DiscardHandler))
 	go s.Serve(l)
 	defer s.Close()
 	var req bytes.Buffer

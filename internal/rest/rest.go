@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/salver-ml/salver/internal/oip"
@@ -45,6 +46,9 @@ type Handler struct {
 	log    *slog.Logger
 	origin *http.CrossOriginProtection
 	calls  sync.Pool // of *call
+
+	begun    atomic.Int64 // requests
+	draining atomic.Bool
 }
 
 // New makes the handler.
@@ -69,26 +73,13 @@ func New(core *serve.Core, o Options) *Handler {
 	return h
 }
 
-// NewServer makes a server whose timeouts end connections that send their
-// headers slowly or stay idle. It sets no limit to a whole request, whose
-// execution may take its time: the handler bounds the reading of bodies and the
-// writing of answers.
-func NewServer(h http.Handler, log *slog.Logger) *http.Server {
-	s := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-	}
-	if log != nil {
-		s.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
-	}
-	return s
-}
-
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(w, r)
+	h.begun.Add(1)
+	if h.draining.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	if r.ContentLength != 0 {
 		// Also the HTTP server reads what a handler leaves of the body.
 		setReadDeadline(w, time.Now().Add(h.opts.BodyTimeout))

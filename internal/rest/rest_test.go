@@ -9,12 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -331,7 +334,7 @@ func serveOn(t *testing.T, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(h, nil)
+	s := newHTTP(h, slog.New(slog.DiscardHandler))
 	go s.Serve(l)
 	t.Cleanup(func() { s.Close() })
 	return l.Addr().String()
@@ -487,5 +490,48 @@ func TestSlowReader(t *testing.T) {
 			t.Fatal("the answer is still being written")
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Clients that call without a pause lose no request when the server ends: each
+// is answered or its connection is refused.
+func TestDrain(t *testing.T) {
+	s := NewServer(New(testCore(t), Options{}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			// Without retries, which the client makes for connections that it finds closed.
+			client := &http.Client{Transport: &http.Transport{}}
+			for {
+				req, _ := http.NewRequest("POST", "http://"+l.Addr().String()+"/v2/models/identity/infer", io.NopCloser(strings.NewReader(x)))
+				req.ContentLength = int64(len(x))
+				resp, err := client.Do(req)
+				if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) {
+					return // reset: it was waiting to be accepted
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+					t.Error(resp.StatusCode, err)
+				}
+				resp.Body.Close()
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	if err := s.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
