@@ -17,6 +17,9 @@ type Packed struct {
 	colSum      []int32 // K·zero - Σb', per column of each item
 	colZero     []int32 // -zero
 	shifted     bool    // some of colZero are not 0
+
+	batch tiling.Batch // of the check of B; kept, so that Repack allocates nothing
+	steps []int
 }
 
 // PackedSize is the number of bytes that PackB needs for items matrices of K×N
@@ -48,7 +51,8 @@ func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step in
 	if b.Trans {
 		rows, cols = n, k
 	}
-	if err := (tiling.Batch{items}).CheckMatrix(len(b.Data), rows, cols, b.Stride, []int{step}); err != nil {
+	p.batch, p.steps = append(p.batch[:0], items), append(p.steps[:0], step)
+	if err := p.batch.CheckMatrix(len(b.Data), rows, cols, b.Stride, p.steps); err != nil {
 		return fmt.Errorf("qgemm: B: %w", err)
 	}
 	if z := len(zero); z != 0 && z != 1 && z != n && z != n*items {

@@ -203,7 +203,3 @@ func qlinearMatMulRef(c *op.Call) error {
 func requantize(acc int64, scale float32, zero float64, dt dtype.Type) float64 {
 	return saturate(math.RoundToEven(float64(float32(float32(acc)*scale)))+zero, dt)
 }
-
-func compileMatMulInteger(*op.Prep) (op.Kernel, error) { return nil, nil }
-
-func compileQLinearMatMul(*op.Prep) (op.Kernel, error) { return nil, nil }

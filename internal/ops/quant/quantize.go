@@ -270,7 +270,3 @@ func dequantizeRef(c *op.Call) error {
 	num.SetFloats(c.Output(0, dt, x.Shape...), v)
 	return nil
 }
-
-func compileQuantize(*op.Prep) (op.Kernel, error) { return nil, nil }
-
-func compileDequantize(*op.Prep) (op.Kernel, error) { return nil, nil }
