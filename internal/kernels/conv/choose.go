@@ -49,12 +49,21 @@ func Choose(p Params, level cpu.Target) Algorithm {
 		return PlainInput
 	case g > 1 && g == p.In && g == p.Out:
 		return Depthwise
-	case g > 1 && (p.In/g%b != 0 || p.Out/g%b != 0):
+	case g > 1 && (p.In/g%b != 0 || p.Out/g%b != 0) && !sharesBlocks(p, b):
 		return Plain
 	case isPointwise(p):
 		return Pointwise
 	}
 	return Direct
+}
+
+// sharesBlocks is true for groups that fill whole blocks together and give as
+// many channels as they take: a block of outputs needs one block of inputs, and
+// its weights are zeros between groups. That wastes block/size of the products,
+// no more than computing each group in a block of its own would.
+func sharesBlocks(p Params, block int) bool {
+	size := p.In / max(p.Groups, 1)
+	return p.Groups > 1 && p.In == p.Out && size < block && block%size == 0
 }
 
 func isPointwise(p Params) bool {

@@ -171,7 +171,11 @@ func randomLayer(rng *rand.Rand) (Params, []int) {
 		r = 1 + 2*rng.IntN(2)
 	}
 	p := Params{Groups: 1, In: 1 + rng.IntN(40), Out: 1 + rng.IntN(70)}
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
+	case 4:
+		size := 2 << rng.IntN(3)
+		p.Groups = 2 + rng.IntN(9)
+		p.In, p.Out = p.Groups*size, p.Groups*size
 	case 0:
 		p.In = 1 + rng.IntN(4)
 	case 1:

@@ -10,6 +10,7 @@ type packing struct {
 	p          Params
 	block      int
 	inBlock    int // input channels per block
+	groups     int // that the kernels see
 	inBlocks   int // per group
 	outBlocks  int // per group
 	depth      int // kernel size along the first of three dimensions
@@ -17,6 +18,7 @@ type packing struct {
 	perOut     int // floats per output block
 	biasFloats int
 	depthwise  bool
+	shared     bool // several groups in a block, see sharesBlocks
 	winograd   bool // [36 points][output block][input block][input channel][output channel]
 }
 
@@ -31,16 +33,18 @@ func newPacking(p Params, a Algorithm, block int) packing {
 	}
 	k.inBlocks = blocks(p.In/p.Groups, k.inBlock)
 	k.outBlocks = blocks(p.Out/p.Groups, block)
-	all := p.Groups * k.outBlocks
+	k.groups = p.Groups
 	if a == Depthwise {
 		k.depthwise, k.inBlock, k.inBlocks = true, 1, 1
-		k.outBlocks, all = blocks(p.Out, block), blocks(p.Out, block)
+		k.outBlocks, k.groups = blocks(p.Out, block), 1
+	} else if a.InBlocked() && sharesBlocks(p, block) {
+		k.shared, k.groups = true, blocks(p.Out, block)
 	}
 	if a == Winograd {
 		k.winograd, k.plane = true, winogradPoints
 	}
 	k.perOut = k.depth * k.inBlocks * k.plane * k.inBlock * block
-	k.biasFloats = (all*block + 15) &^ 15 // the weights begin on a cache line
+	k.biasFloats = (k.allOut()*block + 15) &^ 15 // the weights begin on a cache line
 	return k
 }
 
@@ -49,12 +53,7 @@ func (k packing) size() int {
 }
 
 // allOut is the number of output blocks over all groups.
-func (k packing) allOut() int {
-	if k.depthwise {
-		return k.outBlocks
-	}
-	return k.p.Groups * k.outBlocks
-}
+func (k packing) allOut() int { return k.groups * k.outBlocks }
 
 func (k packing) pack(dst, w, bias []float32) error {
 	if len(dst) != k.size() {
@@ -84,7 +83,7 @@ func (k packing) pack(dst, w, bias []float32) error {
 
 // place gives the output block and the lane of an output channel.
 func (k packing) place(o int) (block, lane int) {
-	if k.depthwise {
+	if k.depthwise || k.shared {
 		return o / k.block, o % k.block
 	}
 	og := k.p.Out / k.p.Groups
@@ -94,9 +93,13 @@ func (k packing) place(o int) (block, lane int) {
 // packChannel writes one output channel's weights into its lane.
 func (k packing) packChannel(dst, w []float32, o, lane int) {
 	cg := k.p.In / k.p.Groups
+	lead := 0 // channels of other groups before this one's in the block
+	if k.shared {
+		lead = lane / cg * cg
+	}
 	for c := range cg {
 		src := w[(o*cg+c)*k.depth*k.plane:]
-		ib, ic := c/k.inBlock, c%k.inBlock
+		ib, ic := (lead+c)/k.inBlock, (lead+c)%k.inBlock
 		for d := range k.depth {
 			for t := range k.plane {
 				at := (((d*k.inBlocks+ib)*k.plane+t)*k.inBlock + ic) * k.block

@@ -142,7 +142,7 @@ func (pl *Plan) groupBlocks() []blockGroup {
 func (pl *Plan) groupsOfAtMost(most int) ([]blockGroup, float64) {
 	var groups []blockGroup
 	cost := 0.0
-	for g := range pl.p.Groups {
+	for g := range pl.packed.groups {
 		for at := 0; at < pl.outBlocks; {
 			n := min(most, pl.outBlocks-at)
 			for pl.set.tiles[n] == nil {

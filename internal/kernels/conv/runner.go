@@ -116,7 +116,7 @@ func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	pl.setBlocks(t, g, r.op.Weights)
 	t.OutBlock = pl.outPlane
 	p := window.Planes{
-		In:      window.At(r.op.In, (c.Image*pl.p.Groups+g.group)*pl.inBlocks*t.InBlock),
+		In:      window.At(r.op.In, (c.Image*pl.packed.groups+g.group)*pl.inBlocks*t.InBlock),
 		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut),
 		Out:     window.At(r.op.Out, out),
 	}

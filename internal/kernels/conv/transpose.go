@@ -176,7 +176,7 @@ func (p TransposeParams) algorithm(level cpu.Target) Algorithm {
 		return Plain // the pass for the activation wants whole rows
 	case g > 1 && g == p.In && g == p.Out:
 		return Depthwise
-	case g > 1 && (p.In/g%b != 0 || p.Out/g%b != 0):
+	case g > 1 && (p.In/g%b != 0 || p.Out/g%b != 0) && !sharesBlocks(p.Params, b):
 		return Plain
 	}
 	return Direct
