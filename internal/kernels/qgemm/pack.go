@@ -55,8 +55,8 @@ func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step in
 	if err := p.batch.CheckMatrix(len(b.Data), rows, cols, b.Stride, p.steps); err != nil {
 		return fmt.Errorf("qgemm: B: %w", err)
 	}
-	if z := len(zero); z != 0 && z != 1 && z != n && z != n*items {
-		return fmt.Errorf("qgemm: %d zero points for %d matrices of %d columns", z, items, n)
+	if err := checkZero(zero, n, items); err != nil {
+		return err
 	}
 	kern := current()
 	need := items * packedItem(kern, k, n)
@@ -64,7 +64,7 @@ func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step in
 		return fmt.Errorf("qgemm: packing %d items of %d×%d needs %d bytes, got %d", items, k, n, need, len(dst))
 	}
 	p.kern, p.k, p.n, p.items, p.data = kern, k, n, items, dst[:need:need]
-	p.sums(&b, zero)
+	p.sums(b.Signed, zero)
 	for i := range items {
 		p.packItem(i, &b, i*step)
 	}
@@ -72,12 +72,19 @@ func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step in
 	return nil
 }
 
+func checkZero(zero []int32, n, items int) error {
+	if z := len(zero); z != 0 && z != 1 && z != n && z != n*items {
+		return fmt.Errorf("qgemm: %d zero points for %d matrices of %d columns", z, items, n)
+	}
+	return nil
+}
+
 // sums sets colZero, and clears colSum for packItem to add to.
-func (p *Packed) sums(b *Matrix, zero []int32) {
+func (p *Packed) sums(signed bool, zero []int32) {
 	total := p.n * p.items
 	p.colSum = resize(p.colSum, total)
 	shift := int32(0)
-	if !b.Signed {
+	if !signed {
 		shift = 128
 	}
 	p.colZero = resize(p.colZero, total)

@@ -1,32 +1,47 @@
 package qgemm
 
-import "fmt"
+import (
+	"fmt"
 
-// Prepacked views data that PackB has filled before from the same matrices at
-// the current level; only the sums of the columns are computed anew.
-func Prepacked(data []byte, b Matrix, zero []int32, k, n, items, step int) (*Packed, error) {
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// Prepacked views data that PackB has filled before at the current level, from
+// matrices whose numbers were signed or not; only the sums of the columns are
+// computed anew.
+func Prepacked(data []byte, signed bool, zero []int32, k, n, items int) (*Packed, error) {
+	if err := checkZero(zero, n, items); err != nil {
+		return nil, err
+	}
 	p := &Packed{kern: current(), k: k, n: n, items: items}
 	need := items * packedItem(p.kern, k, n)
 	if len(data) < need {
 		return nil, fmt.Errorf("qgemm: %d packed items of %d×%d have %d bytes, got %d", items, k, n, need, len(data))
 	}
 	p.data = data[:need:need]
-	p.sums(&b, zero)
-	flip := byte(0)
-	if !b.Signed {
-		flip = 0x80
-	}
+	p.sums(signed, zero)
 	for i := range items {
-		for row := range k {
-			for col := range n {
-				at := i*step + row*b.Stride + col
-				if b.Trans {
-					at = i*step + col*b.Stride + row
-				}
-				p.colSum[i*n+col] += int32(int8(b.Data[at] ^ flip))
-			}
-		}
+		p.addColumns(i)
 	}
 	p.finishSums()
 	return p, nil
+}
+
+// addColumns adds up the packed columns of an item.
+func (p *Packed) addColumns(item int) {
+	nr, group := p.kern.nr, p.kern.group
+	size := packedItem(p.kern, p.k, p.n)
+	data, sums := p.data[item*size:][:size], p.colSum[item*p.n:][:p.n]
+	panel := tiling.Align(p.k, group) * nr
+	for j := 0; j < p.n && panel > 0; j += nr {
+		columns := sums[j:min(j+nr, p.n)]
+		for at := j / nr * panel; at < (j/nr+1)*panel; at += nr * group {
+			row := data[at:][:nr*group]
+			for c := range columns {
+				for _, x := range row[c*group:][:group] {
+					columns[c] += int32(int8(x))
+				}
+			}
+		}
+	}
 }

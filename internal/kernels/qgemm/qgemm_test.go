@@ -72,6 +72,11 @@ func newProblem(t testing.TB, rng *rand.Rand, m, n, k int, batch []int) *problem
 		t.Fatal(err)
 	}
 	x.Packed = packed
+	if rng.IntN(2) == 0 {
+		if x.Packed, err = Prepacked(dst, p.b.Signed, p.zeroB, k, n, items); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return p
 }
 
@@ -311,6 +316,9 @@ func TestErrors(t *testing.T) {
 	b := Matrix{Data: make([]byte, 12), Stride: 3}
 	if _, err := PackB(nil, b, nil, 4, 3, 1, 0); err == nil || !strings.Contains(err.Error(), "got 0") {
 		t.Errorf("short destination: %v", err)
+	}
+	if _, err := Prepacked(nil, true, nil, 4, 3, 1); err == nil || !strings.Contains(err.Error(), "got 0") {
+		t.Errorf("short packed data: %v", err)
 	}
 	if _, err := PackB(make([]byte, 4096), b, make([]int32, 2), 4, 3, 1, 0); err == nil || !strings.Contains(err.Error(), "2 zero points") {
 		t.Errorf("zero points: %v", err)

@@ -102,7 +102,7 @@ func (k *matMulKernel) pack(p *op.Prep) error {
 		_, err = qgemm.PackB(dst, b, k.zb, t.K, t.N, k.items, t.K*t.N)
 	})
 	if err == nil {
-		t.Packed, err = qgemm.Prepacked(data, b, k.zb, t.K, t.N, k.items, t.K*t.N)
+		t.Packed, err = qgemm.Prepacked(data, b.Signed, k.zb, t.K, t.N, k.items)
 	}
 	return err
 }
