@@ -36,6 +36,7 @@ type RunFunc func(ctx context.Context, inputs []*tensor.Tensor) (outputs []*tens
 type Options struct {
 	MaxRows          int           // rows of one execution; 1 or less: every request runs alone
 	Unbatched        bool          // the model has no batch dimension: every request runs alone and counts as one row
+	Sizes            []int         // where queued requests allow it an execution has one of these numbers of rows; none: any number. See Steps
 	Preferred        []int         // sizes that are dispatched without waiting for MaxDelay
 	MaxDelay         time.Duration // how long a request may wait for company while an instance is idle
 	PreserveOrdering bool          // answers leave in the order in which requests came
@@ -56,6 +57,19 @@ type Policy struct {
 	Timeout       time.Duration // time that a request may wait; 0 means any
 	AllowOverride bool          // a request may shorten Timeout
 	Postpone      bool          // after Timeout a request is served last within its level, instead of refused
+}
+
+// Steps are numbers of rows up to most, each at most half as large again as
+// the one before: 1, 2, 3, 4, 6, 8, 12, 16 and so on. As Options.Sizes they keep
+// small the number of sizes that an engine has to prepare itself for, at little cost.
+func Steps(most int) (sizes []int) {
+	for n := 1; n < most; n *= 2 {
+		sizes = append(sizes, n)
+		if half := n + n/2; n > 1 && half < most {
+			sizes = append(sizes, half)
+		}
+	}
+	return append(sizes, most)
 }
 
 // DefaultPolicy is that of a model whose configuration has none: eight full

@@ -234,6 +234,33 @@ func TestRowsAreCountedNotRequests(t *testing.T) {
 	})
 }
 
+func TestSizesAreRoundedDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{takes: time.Second}
+		b := newBatcher(t, f.run, Options{MaxRows: 16, Sizes: Steps(16)})
+		var wg sync.WaitGroup
+		send(t, b, &wg, 0, 12)
+		wg.Wait()
+		f.want(t, 1, 8, 3)
+		f.sizes = nil
+		for i, n := range []int{1, 5, 5, 2} { // 5 and 10 are no sizes, 12 is one
+			wg.Go(func() {
+				if _, err := call(t, b, context.Background(), float32(i), n); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		f.want(t, 1, 12)
+	})
+	for most, want := range map[int][]int{1: {1}, 2: {1, 2}, 5: {1, 2, 3, 4, 5}, 64: {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64}} {
+		if got := Steps(most); !slices.Equal(got, want) {
+			t.Errorf("Steps(%d) = %v, expected %v", most, got, want)
+		}
+	}
+}
+
 func TestFullQueueRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{takes: time.Second}

@@ -111,24 +111,30 @@ func (p *picking) take(c *Call) bool {
 // cut decides how many of the picked calls run now. If none should yet, delay
 // says when to look again.
 func (b *Batcher) cut(full bool, now time.Time) (n int, delay time.Duration) {
-	total, preferred, oldest := 0, 0, now
+	total, preferred, sized, oldest := 0, 0, 0, now
 	for i, c := range b.picked {
 		total += c.rows
 		if slices.Contains(b.o.Preferred, total) {
 			preferred = i + 1
 		}
+		if slices.Contains(b.o.Sizes, total) {
+			sized = i + 1
+		}
 		if c.start.Before(oldest) {
 			oldest = c.start
 		}
 	}
+	if sized == 0 {
+		sized = len(b.picked)
+	}
 	age := now.Sub(oldest)
 	switch {
 	case b.o.MaxDelay > 0 && age >= b.o.MaxDelay:
-		return len(b.picked), 0
+		return sized, 0
 	case preferred > 0:
 		return preferred, 0
 	case b.o.MaxDelay == 0 || full || total >= b.o.MaxRows || !b.picked[0].merges:
-		return len(b.picked), 0
+		return sized, 0
 	}
 	return 0, b.o.MaxDelay - age
 }

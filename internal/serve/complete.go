@@ -326,6 +326,7 @@ func (c *completion) batching() batch.Options {
 	}
 	c.cfg.DynamicBatching = &full
 	if o.MaxRows > 1 {
+		o.Sizes = batch.Steps(o.MaxRows) // an engine plans for each size once, and keeps an arena for it
 		o.Preferred = d.PreferredBatchSize
 		o.MaxDelay = micros(d.MaxQueueDelayMicroseconds)
 	}
