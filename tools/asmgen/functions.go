@@ -33,9 +33,13 @@ var erfLarge = []float64{0.00032056443160399795, 1.1271716356277466, 0.638012170
 var normalTail = []float64{0.472053200006485, -0.09670346975326538, 0.013999597169458866, 0.028599977493286133, -0.03219728544354439,
 	0.017940208315849304, -0.005004288628697395, -0.0003036941634491086, 0.0006927174399606884, -6.0770147683797404e-05, -7.169124000938609e-05}
 
-// reduceExp splits x = n·ln2 + r.
+// reduceExp splits x = n·ln2 + r for |x| below 2^20: adding 3·2^22 rounds to an
+// integer, in fewer steps than the rounding instruction.
 func (v rows) reduceExp(x reg.VecVirtual) (n, r reg.VecVirtual) {
-	n = v.round(v.mul(x, fconst(1.4426950408889634)), toEven)
+	const toInteger = 3 << 22
+	n = v.load(fconst(toInteger))
+	v.either(fconst(1.4426950408889634), x, n, VFMADD231PS, VFMADD231PS_BCST)
+	n = v.sub(n, fconst(toInteger))
 	r = v.fnma(n, fconst(ln2Hi), x)
 	return n, v.fnma(n, fconst(ln2Lo), r)
 }
@@ -155,10 +159,29 @@ func (v rows) erf(x reg.VecVirtual) reg.VecVirtual {
 	return v.pick(v.cmp(geOQ, a, fconst(1)), v.withSign(large, x), small)
 }
 
+// reciprocal is 1/d within 2 ulp, for a positive normal d, by Newton's iteration
+// from the negated exponent: it leaves the divider to what needs it. (The
+// processor's own estimates differ between vendors.)
+func (v rows) reciprocal(d reg.VecVirtual) reg.VecVirtual {
+	r := v.reg()
+	VPSUBD(d, v.load(bitsConst(0x7ef311c3)), r) // 12 %
+	for range 3 {
+		r = v.fma(r, v.oneMinus(d, r), r)
+	}
+	return r
+}
+
+// oneMinus is 1 - a·b.
+func (v rows) oneMinus(a, b reg.VecVirtual) reg.VecVirtual {
+	r := v.load(fconst(1))
+	VFNMADD231PS(b, a, r)
+	return r
+}
+
 // gelu is x·Φ(x), from Φ(-|x|) with the square's rounding error put back.
 func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
 	a := v.atMost(v.abs(x), fconst(14.6))
-	u := v.div(v.sub(a, fconst(4)), v.add(a, fconst(4)))
+	u := v.mul(v.sub(a, fconst(4)), v.reciprocal(v.add(a, fconst(4))))
 	g := v.div(v.poly(u, normalTail...), v.add(a, fconst(1)))
 	hi := v.mul(a, a)
 	lo := v.fms(a, a, hi)

@@ -234,14 +234,14 @@ func softmaxFamily() {
 	}
 }
 
-// expSumBlock computes dst = e^(src-m) and its sum.
+// expSumBlock computes dst = e^(src-m) and its sum, for m the greatest or NaN.
 func (v rows) expSumBlock() {
 	TEXT("expSum"+v.suffix(), NOSPLIT, "func(dst, src []float32, m float32) float32")
 	Pragma("noescape")
 	dst, src, n, m := base("dst"), base("src"), length("dst"), v.param("m")
 	acc := v.accumulators(fconst(0))
 	v.lanesLoop(n, []reg.GPVirtual{dst, src}, func(i, disp int, t *tail) {
-		e := v.exp(v.sub(v.get(src, disp, t), m))
+		e := v.expInRange(v.atLeast(v.sub(v.get(src, disp, t), m), fconst(-105)))
 		v.put(e, dst, disp, t)
 		joinSum(v.only(e, t), acc[i], acc[i])
 	})

@@ -508,8 +508,9 @@ each:
 	VMINPS       Y0, Y1, Y0
 	VMOVUPS      wordc2d20000<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
-	VMULPS       word3fb8aa3b<>+0(SB), Y0, Y1
-	VROUNDPS     $0x08, Y1, Y1
+	VMOVUPS      word4b400000<>+0(SB), Y1
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y1
+	VSUBPS       word4b400000<>+0(SB), Y1, Y1
 	VMOVAPS      Y0, Y0
 	VFNMADD231PS word3f318000<>+0(SB), Y1, Y0
 	VMOVAPS      Y0, Y0
@@ -550,8 +551,9 @@ rest:
 	VMINPS       Y1, Y2, Y1
 	VMOVUPS      wordc2d20000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       word3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VMOVUPS      word4b400000<>+0(SB), Y2
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       word4b400000<>+0(SB), Y2, Y2
 	VMOVAPS      Y1, Y1
 	VFNMADD231PS word3f318000<>+0(SB), Y2, Y1
 	VMOVAPS      Y1, Y1
@@ -599,6 +601,16 @@ DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
 DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
 DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
 GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
 
 DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -705,8 +717,9 @@ each:
 	VMINPS       Y0, Y1, Y1
 	VMOVUPS      wordc1f00000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       word3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VMOVUPS      word4b400000<>+0(SB), Y2
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       word4b400000<>+0(SB), Y2, Y2
 	VMOVAPS      Y1, Y1
 	VFNMADD231PS word3f318000<>+0(SB), Y2, Y1
 	VMOVAPS      Y1, Y1
@@ -753,8 +766,9 @@ rest:
 	VMINPS       Y1, Y2, Y2
 	VMOVUPS      wordc1f00000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       word3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
 	VFNMADD231PS word3f318000<>+0(SB), Y3, Y2
 	VMOVAPS      Y2, Y2
@@ -1125,8 +1139,9 @@ each:
 	VMINPS       Y1, Y2, Y2
 	VMOVUPS      wordc1f00000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       word3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
 	VFNMADD231PS word3f318000<>+0(SB), Y3, Y2
 	VMOVAPS      Y2, Y2
@@ -1182,8 +1197,9 @@ rest:
 	VMINPS       Y2, Y3, Y3
 	VMOVUPS      wordc1f00000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y3
-	VMULPS       word3fb8aa3b<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
+	VMOVUPS      word4b400000<>+0(SB), Y4
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       word4b400000<>+0(SB), Y4, Y4
 	VMOVAPS      Y3, Y3
 	VFNMADD231PS word3f318000<>+0(SB), Y4, Y3
 	VMOVAPS      Y3, Y3
@@ -1257,8 +1273,9 @@ each:
 	VORPS        word80000000<>+0(SB), Y0, Y1
 	VMOVUPS      wordc2d20000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       word3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VMOVUPS      word4b400000<>+0(SB), Y2
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       word4b400000<>+0(SB), Y2, Y2
 	VMOVAPS      Y1, Y1
 	VFNMADD231PS word3f318000<>+0(SB), Y2, Y1
 	VMOVAPS      Y1, Y1
@@ -1302,8 +1319,9 @@ rest:
 	VORPS        word80000000<>+0(SB), Y1, Y2
 	VMOVUPS      wordc2d20000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       word3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
 	VFNMADD231PS word3f318000<>+0(SB), Y3, Y2
 	VMOVAPS      Y2, Y2
@@ -1369,8 +1387,9 @@ each:
 	VFMADD213PS  word3f904729<>+0(SB), Y3, Y5
 	VFMADD213PS  word39a8116e<>+0(SB), Y3, Y5
 	VXORPS       word80000000<>+0(SB), Y5, Y3
-	VMULPS       word3fb8aa3b<>+0(SB), Y3, Y5
-	VROUNDPS     $0x08, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y5
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y3, Y5
+	VSUBPS       word4b400000<>+0(SB), Y5, Y5
 	VMOVAPS      Y3, Y3
 	VFNMADD231PS word3f318000<>+0(SB), Y5, Y3
 	VMOVAPS      Y3, Y3
@@ -1434,8 +1453,9 @@ rest:
 	VFMADD213PS  word3f904729<>+0(SB), Y4, Y6
 	VFMADD213PS  word39a8116e<>+0(SB), Y4, Y6
 	VXORPS       word80000000<>+0(SB), Y6, Y4
-	VMULPS       word3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y4, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y4, Y4
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y4
 	VMOVAPS      Y4, Y4
@@ -1635,7 +1655,21 @@ each:
 	VMINPS       Y1, Y2, Y1
 	VSUBPS       word40800000<>+0(SB), Y1, Y2
 	VADDPS       word40800000<>+0(SB), Y1, Y3
-	VDIVPS       Y3, Y2, Y2
+	VMOVUPS      word7ef311c3<>+0(SB), Y4
+	VPSUBD       Y3, Y4, Y4
+	VMOVUPS      word3f800000<>+0(SB), Y5
+	VFNMADD231PS Y4, Y3, Y5
+	VMOVAPS      Y4, Y6
+	VFMADD231PS  Y5, Y4, Y6
+	VMOVUPS      word3f800000<>+0(SB), Y4
+	VFNMADD231PS Y6, Y3, Y4
+	VMOVAPS      Y6, Y5
+	VFMADD231PS  Y4, Y6, Y5
+	VMOVUPS      word3f800000<>+0(SB), Y4
+	VFNMADD231PS Y5, Y3, Y4
+	VMOVAPS      Y5, Y3
+	VFMADD231PS  Y4, Y5, Y3
+	VMULPS       Y3, Y2, Y2
 	VMOVUPS      wordb89658f1<>+0(SB), Y3
 	VFMADD213PS  wordb87ee373<>+0(SB), Y2, Y3
 	VFMADD213PS  word3a35977b<>+0(SB), Y2, Y3
@@ -1656,8 +1690,9 @@ each:
 	VMOVUPS      wordc2d20000<>+0(SB), Y5
 	VMAXPS       Y3, Y5, Y3
 	VMULPS       wordbf000000<>+0(SB), Y4, Y4
-	VMULPS       word3fb8aa3b<>+0(SB), Y3, Y5
-	VROUNDPS     $0x08, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y5
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y3, Y5
+	VSUBPS       word4b400000<>+0(SB), Y5, Y5
 	VMOVAPS      Y3, Y3
 	VFNMADD231PS word3f318000<>+0(SB), Y5, Y3
 	VMOVAPS      Y3, Y3
@@ -1707,7 +1742,21 @@ rest:
 	VMINPS       Y2, Y3, Y2
 	VSUBPS       word40800000<>+0(SB), Y2, Y3
 	VADDPS       word40800000<>+0(SB), Y2, Y4
-	VDIVPS       Y4, Y3, Y3
+	VMOVUPS      word7ef311c3<>+0(SB), Y5
+	VPSUBD       Y4, Y5, Y5
+	VMOVUPS      word3f800000<>+0(SB), Y6
+	VFNMADD231PS Y5, Y4, Y6
+	VMOVAPS      Y5, Y7
+	VFMADD231PS  Y6, Y5, Y7
+	VMOVUPS      word3f800000<>+0(SB), Y5
+	VFNMADD231PS Y7, Y4, Y5
+	VMOVAPS      Y7, Y6
+	VFMADD231PS  Y5, Y7, Y6
+	VMOVUPS      word3f800000<>+0(SB), Y5
+	VFNMADD231PS Y6, Y4, Y5
+	VMOVAPS      Y6, Y4
+	VFMADD231PS  Y5, Y6, Y4
+	VMULPS       Y4, Y3, Y3
 	VMOVUPS      wordb89658f1<>+0(SB), Y4
 	VFMADD213PS  wordb87ee373<>+0(SB), Y3, Y4
 	VFMADD213PS  word3a35977b<>+0(SB), Y3, Y4
@@ -1728,8 +1777,9 @@ rest:
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
 	VMULPS       wordbf000000<>+0(SB), Y5, Y5
-	VMULPS       word3fb8aa3b<>+0(SB), Y4, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y4, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y4, Y4
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y4
 	VMOVAPS      Y4, Y4
@@ -1775,6 +1825,16 @@ DATA word4169999a<>+20(SB)/4, $0x4169999a
 DATA word4169999a<>+24(SB)/4, $0x4169999a
 DATA word4169999a<>+28(SB)/4, $0x4169999a
 GLOBL word4169999a<>(SB), RODATA|NOPTR, $32
+
+DATA word7ef311c3<>+0(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+4(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+8(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+12(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+16(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+20(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+24(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+28(SB)/4, $0x7ef311c3
+GLOBL word7ef311c3<>(SB), RODATA|NOPTR, $32
 
 DATA wordb89658f1<>+0(SB)/4, $0xb89658f1
 DATA wordb89658f1<>+4(SB)/4, $0xb89658f1
@@ -1945,8 +2005,9 @@ each:
 	VORPS        word80000000<>+0(SB), Y4, Y2
 	VMOVUPS      wordc2d20000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       word3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
 	VFNMADD231PS word3f318000<>+0(SB), Y3, Y2
 	VMOVAPS      Y2, Y2
@@ -2030,8 +2091,9 @@ rest:
 	VORPS        word80000000<>+0(SB), Y5, Y3
 	VMOVUPS      wordc2d20000<>+0(SB), Y4
 	VMAXPS       Y3, Y4, Y3
-	VMULPS       word3fb8aa3b<>+0(SB), Y3, Y4
-	VROUNDPS     $0x08, Y4, Y4
+	VMOVUPS      word4b400000<>+0(SB), Y4
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       word4b400000<>+0(SB), Y4, Y4
 	VMOVAPS      Y3, Y3
 	VFNMADD231PS word3f318000<>+0(SB), Y4, Y3
 	VMOVAPS      Y3, Y3
@@ -2174,8 +2236,9 @@ each:
 	VORPS        word80000000<>+0(SB), Y2, Y4
 	VMOVUPS      wordc2d20000<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
-	VMULPS       word3fb8aa3b<>+0(SB), Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y5
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       word4b400000<>+0(SB), Y5, Y5
 	VMOVAPS      Y4, Y4
 	VFNMADD231PS word3f318000<>+0(SB), Y5, Y4
 	VMOVAPS      Y4, Y4
@@ -2234,8 +2297,9 @@ rest:
 	VORPS        word80000000<>+0(SB), Y3, Y4
 	VMOVUPS      wordc2d20000<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
-	VMULPS       word3fb8aa3b<>+0(SB), Y4, Y5
-	VROUNDPS     $0x08, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y5
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       word4b400000<>+0(SB), Y5, Y5
 	VMOVAPS      Y4, Y4
 	VFNMADD231PS word3f318000<>+0(SB), Y5, Y4
 	VMOVAPS      Y4, Y4
@@ -2388,8 +2452,9 @@ each:
 	VMINPS       Y0, Y1, Y1
 	VMOVUPS      wordc2d20000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       word3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VMOVUPS      word4b400000<>+0(SB), Y2
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       word4b400000<>+0(SB), Y2, Y2
 	VMOVAPS      Y1, Y1
 	VFNMADD231PS word3f318000<>+0(SB), Y2, Y1
 	VMOVAPS      Y1, Y1
@@ -2438,8 +2503,9 @@ rest:
 	VMINPS       Y1, Y2, Y2
 	VMOVUPS      wordc2d20000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       word3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
 	VFNMADD231PS word3f318000<>+0(SB), Y3, Y2
 	VMOVAPS      Y2, Y2
@@ -2500,8 +2566,9 @@ each:
 	VORPS        word80000000<>+0(SB), Y0, Y1
 	VMOVUPS      wordc2d20000<>+0(SB), Y2
 	VMAXPS       Y1, Y2, Y1
-	VMULPS       word3fb8aa3b<>+0(SB), Y1, Y2
-	VROUNDPS     $0x08, Y2, Y2
+	VMOVUPS      word4b400000<>+0(SB), Y2
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       word4b400000<>+0(SB), Y2, Y2
 	VMOVAPS      Y1, Y1
 	VFNMADD231PS word3f318000<>+0(SB), Y2, Y1
 	VMOVAPS      Y1, Y1
@@ -2581,8 +2648,9 @@ rest:
 	VORPS        word80000000<>+0(SB), Y1, Y2
 	VMOVUPS      wordc2d20000<>+0(SB), Y3
 	VMAXPS       Y2, Y3, Y2
-	VMULPS       word3fb8aa3b<>+0(SB), Y2, Y3
-	VROUNDPS     $0x08, Y3, Y3
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
 	VMOVAPS      Y2, Y2
 	VFNMADD231PS word3f318000<>+0(SB), Y3, Y2
 	VMOVAPS      Y2, Y2
@@ -2708,8 +2776,9 @@ each:
 	VMINPS       Y5, Y6, Y6
 	VMOVUPS      wordc1f00000<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y6
-	VMULPS       word3fb8aa3b<>+0(SB), Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
 	VMOVAPS      Y6, Y6
 	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
 	VMOVAPS      Y6, Y6
@@ -2761,8 +2830,9 @@ rest:
 	VMINPS       Y2, Y5, Y5
 	VMOVUPS      wordc1f00000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y5
-	VMULPS       word3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y5, Y5
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
 	VMOVAPS      Y5, Y5
@@ -5336,8 +5406,9 @@ each:
 	VMINPS            Z0, Z1, Z0
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z0, Z1
-	VRNDSCALEPS       $0x08, Z1, Z1
+	VBROADCASTSS      word4b400000<>+0(SB), Z1
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z1
+	VSUBPS.BCST       word4b400000<>+0(SB), Z1, Z1
 	VMOVAPS           Z0, Z0
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z1, Z0
 	VMOVAPS           Z0, Z0
@@ -5369,8 +5440,9 @@ rest:
 	VMINPS            Z0, Z1, Z0
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z1
 	VMAXPS            Z0, Z1, Z0
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z0, Z1
-	VRNDSCALEPS       $0x08, Z1, Z1
+	VBROADCASTSS      word4b400000<>+0(SB), Z1
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z1
+	VSUBPS.BCST       word4b400000<>+0(SB), Z1, Z1
 	VMOVAPS           Z0, Z0
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z1, Z0
 	VMOVAPS           Z0, Z0
@@ -5406,8 +5478,9 @@ each:
 	VMINPS            Z0, Z1, Z1
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -5445,8 +5518,9 @@ rest:
 	VMINPS            Z0, Z1, Z1
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -5598,8 +5672,9 @@ each:
 	VMINPS            Z1, Z2, Z2
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z3
 	VMAXPS            Z2, Z3, Z2
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z2, Z3
-	VRNDSCALEPS       $0x08, Z3, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
 	VMOVAPS           Z2, Z2
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z2
 	VMOVAPS           Z2, Z2
@@ -5646,8 +5721,9 @@ rest:
 	VMINPS            Z1, Z2, Z2
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z3
 	VMAXPS            Z2, Z3, Z2
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z2, Z3
-	VRNDSCALEPS       $0x08, Z3, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
 	VMOVAPS           Z2, Z2
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z2
 	VMOVAPS           Z2, Z2
@@ -5693,8 +5769,9 @@ each:
 	VORPS.BCST        word80000000<>+0(SB), Z0, Z1
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -5730,8 +5807,9 @@ rest:
 	VORPS.BCST        word80000000<>+0(SB), Z0, Z1
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -5790,8 +5868,9 @@ each:
 	VFMADD213PS.BCST  word3f904729<>+0(SB), Z3, Z7
 	VFMADD213PS.BCST  word39a8116e<>+0(SB), Z3, Z7
 	VXORPS.BCST       word80000000<>+0(SB), Z7, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z7
-	VRNDSCALEPS       $0x08, Z7, Z7
+	VBROADCASTSS      word4b400000<>+0(SB), Z7
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z7
+	VSUBPS.BCST       word4b400000<>+0(SB), Z7, Z7
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z7, Z3
 	VMOVAPS           Z3, Z3
@@ -5846,8 +5925,9 @@ rest:
 	VFMADD213PS.BCST  word3f904729<>+0(SB), Z3, Z6
 	VFMADD213PS.BCST  word39a8116e<>+0(SB), Z3, Z6
 	VXORPS.BCST       word80000000<>+0(SB), Z6, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z6
-	VRNDSCALEPS       $0x08, Z6, Z6
+	VBROADCASTSS      word4b400000<>+0(SB), Z6
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z6
+	VSUBPS.BCST       word4b400000<>+0(SB), Z6, Z6
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z6, Z3
 	VMOVAPS           Z3, Z3
@@ -5889,7 +5969,21 @@ each:
 	VMINPS            Z1, Z2, Z1
 	VSUBPS.BCST       word40800000<>+0(SB), Z1, Z2
 	VADDPS.BCST       word40800000<>+0(SB), Z1, Z5
-	VDIVPS            Z5, Z2, Z2
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z6
+	VPSUBD            Z5, Z6, Z6
+	VBROADCASTSS      word3f800000<>+0(SB), Z7
+	VFNMADD231PS      Z6, Z5, Z7
+	VMOVAPS           Z6, Z8
+	VFMADD231PS       Z7, Z6, Z8
+	VBROADCASTSS      word3f800000<>+0(SB), Z6
+	VFNMADD231PS      Z8, Z5, Z6
+	VMOVAPS           Z8, Z7
+	VFMADD231PS       Z6, Z8, Z7
+	VBROADCASTSS      word3f800000<>+0(SB), Z6
+	VFNMADD231PS      Z7, Z5, Z6
+	VMOVAPS           Z7, Z5
+	VFMADD231PS       Z6, Z7, Z5
+	VMULPS            Z5, Z2, Z2
 	VBROADCASTSS      wordb89658f1<>+0(SB), Z5
 	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z2, Z5
 	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z2, Z5
@@ -5910,8 +6004,9 @@ each:
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z7
 	VMAXPS            Z5, Z7, Z5
 	VMULPS.BCST       wordbf000000<>+0(SB), Z6, Z6
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z5, Z7
-	VRNDSCALEPS       $0x08, Z7, Z7
+	VBROADCASTSS      word4b400000<>+0(SB), Z7
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z5, Z7
+	VSUBPS.BCST       word4b400000<>+0(SB), Z7, Z7
 	VMOVAPS           Z5, Z5
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z7, Z5
 	VMOVAPS           Z5, Z5
@@ -5953,7 +6048,21 @@ rest:
 	VMINPS            Z1, Z2, Z1
 	VSUBPS.BCST       word40800000<>+0(SB), Z1, Z2
 	VADDPS.BCST       word40800000<>+0(SB), Z1, Z3
-	VDIVPS            Z3, Z2, Z2
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z5
+	VPSUBD            Z3, Z5, Z5
+	VBROADCASTSS      word3f800000<>+0(SB), Z6
+	VFNMADD231PS      Z5, Z3, Z6
+	VMOVAPS           Z5, Z7
+	VFMADD231PS       Z6, Z5, Z7
+	VBROADCASTSS      word3f800000<>+0(SB), Z5
+	VFNMADD231PS      Z7, Z3, Z5
+	VMOVAPS           Z7, Z6
+	VFMADD231PS       Z5, Z7, Z6
+	VBROADCASTSS      word3f800000<>+0(SB), Z5
+	VFNMADD231PS      Z6, Z3, Z5
+	VMOVAPS           Z6, Z3
+	VFMADD231PS       Z5, Z6, Z3
+	VMULPS            Z3, Z2, Z2
 	VBROADCASTSS      wordb89658f1<>+0(SB), Z3
 	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z2, Z3
 	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z2, Z3
@@ -5974,8 +6083,9 @@ rest:
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z6
 	VMAXPS            Z3, Z6, Z3
 	VMULPS.BCST       wordbf000000<>+0(SB), Z5, Z5
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z6
-	VRNDSCALEPS       $0x08, Z6, Z6
+	VBROADCASTSS      word4b400000<>+0(SB), Z6
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z6
+	VSUBPS.BCST       word4b400000<>+0(SB), Z6, Z6
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z6, Z3
 	VMOVAPS           Z3, Z3
@@ -6054,8 +6164,9 @@ each:
 	VORPS.BCST        word80000000<>+0(SB), Z8, Z6
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z7
 	VMAXPS            Z6, Z7, Z6
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z6, Z7
-	VRNDSCALEPS       $0x08, Z7, Z7
+	VBROADCASTSS      word4b400000<>+0(SB), Z7
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z7
+	VSUBPS.BCST       word4b400000<>+0(SB), Z7, Z7
 	VMOVAPS           Z6, Z6
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z7, Z6
 	VMOVAPS           Z6, Z6
@@ -6131,8 +6242,9 @@ rest:
 	VORPS.BCST        word80000000<>+0(SB), Z6, Z2
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z3
 	VMAXPS            Z2, Z3, Z2
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z2, Z3
-	VRNDSCALEPS       $0x08, Z3, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
 	VMOVAPS           Z2, Z2
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z2
 	VMOVAPS           Z2, Z2
@@ -6188,8 +6300,9 @@ each:
 	VORPS.BCST        word80000000<>+0(SB), Z2, Z4
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z9
 	VMAXPS            Z4, Z9, Z4
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z4, Z9
-	VRNDSCALEPS       $0x08, Z9, Z9
+	VBROADCASTSS      word4b400000<>+0(SB), Z9
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z9
+	VSUBPS.BCST       word4b400000<>+0(SB), Z9, Z9
 	VMOVAPS           Z4, Z4
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z4
 	VMOVAPS           Z4, Z4
@@ -6240,8 +6353,9 @@ rest:
 	VORPS.BCST        word80000000<>+0(SB), Z2, Z3
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
 	VMAXPS            Z3, Z4, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z4
-	VRNDSCALEPS       $0x08, Z4, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
 	VMOVAPS           Z3, Z3
@@ -6375,8 +6489,9 @@ each:
 	VMINPS            Z0, Z1, Z1
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -6416,8 +6531,9 @@ rest:
 	VMINPS            Z0, Z1, Z1
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -6460,8 +6576,9 @@ each:
 	VORPS.BCST        word80000000<>+0(SB), Z0, Z1
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -6532,8 +6649,9 @@ rest:
 	VORPS.BCST        word80000000<>+0(SB), Z0, Z1
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z2
 	VMAXPS            Z1, Z2, Z1
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z1, Z2
-	VRNDSCALEPS       $0x08, Z2, Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z2, Z2
 	VMOVAPS           Z1, Z1
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z2, Z1
 	VMOVAPS           Z1, Z1
@@ -6650,8 +6768,9 @@ each:
 	VMINPS            Z5, Z6, Z6
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z9
 	VMAXPS            Z6, Z9, Z6
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z6, Z9
-	VRNDSCALEPS       $0x08, Z9, Z9
+	VBROADCASTSS      word4b400000<>+0(SB), Z9
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z9
+	VSUBPS.BCST       word4b400000<>+0(SB), Z9, Z9
 	VMOVAPS           Z6, Z6
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z6
 	VMOVAPS           Z6, Z6
@@ -6694,8 +6813,9 @@ rest:
 	VMINPS            Z2, Z4, Z4
 	VBROADCASTSS      wordc1f00000<>+0(SB), Z5
 	VMAXPS            Z4, Z5, Z4
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z4, Z5
-	VRNDSCALEPS       $0x08, Z5, Z5
+	VBROADCASTSS      word4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
 	VMOVAPS           Z4, Z4
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z4
 	VMOVAPS           Z4, Z4

@@ -21,12 +21,11 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS      (CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      word42b20000<>+0(SB), Y6
-	VMINPS       Y5, Y6, Y5
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y5
-	VMULPS       word3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y5, Y5
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
 	VMOVAPS      Y5, Y5
@@ -53,12 +52,11 @@ each:
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      32(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      word42b20000<>+0(SB), Y6
-	VMINPS       Y5, Y6, Y5
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y5
-	VMULPS       word3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y5, Y5
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
 	VMOVAPS      Y5, Y5
@@ -85,12 +83,11 @@ each:
 	VADDPS       Y5, Y2, Y2
 	VMOVUPS      64(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      word42b20000<>+0(SB), Y6
-	VMINPS       Y5, Y6, Y5
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y5
-	VMULPS       word3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y5, Y5
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
 	VMOVAPS      Y5, Y5
@@ -117,12 +114,11 @@ each:
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      96(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      word42b20000<>+0(SB), Y6
-	VMINPS       Y5, Y6, Y5
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y5, Y6, Y5
-	VMULPS       word3fb8aa3b<>+0(SB), Y5, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y5, Y5
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
 	VMOVAPS      Y5, Y5
@@ -168,12 +164,11 @@ rest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   (CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      word42b20000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
 	VMOVUPS      wordc2d20000<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y6
-	VMULPS       word3fb8aa3b<>+0(SB), Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
 	VMOVAPS      Y6, Y6
 	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
 	VMOVAPS      Y6, Y6
@@ -212,12 +207,11 @@ rest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   32(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      word42b20000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
 	VMOVUPS      wordc2d20000<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y6
-	VMULPS       word3fb8aa3b<>+0(SB), Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
 	VMOVAPS      Y6, Y6
 	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
 	VMOVAPS      Y6, Y6
@@ -256,12 +250,11 @@ rest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   64(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      word42b20000<>+0(SB), Y7
-	VMINPS       Y6, Y7, Y6
 	VMOVUPS      wordc2d20000<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y6
-	VMULPS       word3fb8aa3b<>+0(SB), Y6, Y7
-	VROUNDPS     $0x08, Y7, Y7
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
 	VMOVAPS      Y6, Y6
 	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
 	VMOVAPS      Y6, Y6
@@ -299,12 +292,11 @@ rest:
 	VMOVUPS      (BX)(SI*4), Y5
 	VMASKMOVPS   96(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y0
-	VMOVUPS      word42b20000<>+0(SB), Y6
-	VMINPS       Y0, Y6, Y0
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y0, Y6, Y0
-	VMULPS       word3fb8aa3b<>+0(SB), Y0, Y6
-	VROUNDPS     $0x08, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
 	VMOVAPS      Y0, Y0
 	VFNMADD231PS word3f318000<>+0(SB), Y6, Y0
 	VMOVAPS      Y0, Y0
@@ -355,16 +347,6 @@ DATA word00000000<>+24(SB)/4, $0x00000000
 DATA word00000000<>+28(SB)/4, $0x00000000
 GLOBL word00000000<>(SB), RODATA|NOPTR, $32
 
-DATA word42b20000<>+0(SB)/4, $0x42b20000
-DATA word42b20000<>+4(SB)/4, $0x42b20000
-DATA word42b20000<>+8(SB)/4, $0x42b20000
-DATA word42b20000<>+12(SB)/4, $0x42b20000
-DATA word42b20000<>+16(SB)/4, $0x42b20000
-DATA word42b20000<>+20(SB)/4, $0x42b20000
-DATA word42b20000<>+24(SB)/4, $0x42b20000
-DATA word42b20000<>+28(SB)/4, $0x42b20000
-GLOBL word42b20000<>(SB), RODATA|NOPTR, $32
-
 DATA wordc2d20000<>+0(SB)/4, $0xc2d20000
 DATA wordc2d20000<>+4(SB)/4, $0xc2d20000
 DATA wordc2d20000<>+8(SB)/4, $0xc2d20000
@@ -374,6 +356,16 @@ DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
 DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
 DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
 GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
 
 DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -570,12 +562,11 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS           (CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word42b20000<>+0(SB), Z4
-	VMINPS            Z3, Z4, Z3
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
 	VMAXPS            Z3, Z4, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z4
-	VRNDSCALEPS       $0x08, Z4, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
 	VMOVAPS           Z3, Z3
@@ -594,12 +585,11 @@ each:
 	VADDPS            Z3, Z1, Z1
 	VMOVUPS           64(CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word42b20000<>+0(SB), Z4
-	VMINPS            Z3, Z4, Z3
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
 	VMAXPS            Z3, Z4, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z4
-	VRNDSCALEPS       $0x08, Z4, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
 	VMOVAPS           Z3, Z3
@@ -636,12 +626,11 @@ rest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word42b20000<>+0(SB), Z4
-	VMINPS            Z3, Z4, Z3
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
 	VMAXPS            Z3, Z4, Z3
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z3, Z4
-	VRNDSCALEPS       $0x08, Z4, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
 	VMOVAPS           Z3, Z3
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
 	VMOVAPS           Z3, Z3
@@ -670,12 +659,11 @@ rest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VBROADCASTSS      word42b20000<>+0(SB), Z3
-	VMINPS            Z0, Z3, Z0
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z3
 	VMAXPS            Z0, Z3, Z0
-	VMULPS.BCST       word3fb8aa3b<>+0(SB), Z0, Z3
-	VRNDSCALEPS       $0x08, Z3, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
 	VMOVAPS           Z0, Z0
 	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z0
 	VMOVAPS           Z0, Z0
