@@ -108,7 +108,7 @@ func (s *servable) infer(ctx context.Context, r *Request, resp *Response, start 
 	}
 	call, err := s.batcher.Do(ctx, resp.inputs, level, r.Timeout)
 	if err != nil {
-		return s.explain(err)
+		return s.explain(ctx, err)
 	}
 	resp.call = call
 	if e := s.outputsFor(r, resp, call); e != nil {
@@ -135,7 +135,7 @@ func (s *servable) level(priority uint64) (int, *Error) {
 }
 
 // explain gives the batcher's errors their kinds.
-func (s *servable) explain(err error) *Error {
+func (s *servable) explain(ctx context.Context, err error) *Error {
 	if full, ok := errors.AsType[*batch.FullError](err); ok {
 		return &Error{Kind: ResourceExhausted, RetryAfter: full.RetryAfter, Err: err,
 			Message: fmt.Sprintf("model %q: the queue is full with %d requests (max_queue_size); try again later", s.name, full.Waiting)}
@@ -147,6 +147,9 @@ func (s *servable) explain(err error) *Error {
 		return errDraining()
 	}
 	e := AsError(err)
+	if e.Kind == Internal && ctx.Err() != nil {
+		return AsError(ctx.Err()) // the error is the context's cause
+	}
 	if e.Kind == Internal {
 		s.core.log.Error("a model's execution failed", "model", s.name, "version", s.version, "error", err)
 	}

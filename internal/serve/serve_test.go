@@ -162,6 +162,19 @@ func TestErrorsHaveKinds(t *testing.T) {
 	}
 }
 
+func TestCauseOfACancellationIsNoFault(t *testing.T) {
+	b := servetest.Identity(1)
+	gone := errors.New("the client hung up")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	b.Func = func(ctx context.Context, _ []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		cancel(gone)
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	_, err := infer(newCore(t, b, ""), ctx, row(1))
+	wantKind(t, err, serve.Canceled)
+}
+
 func TestPanicFailsItsRequestOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := servetest.Identity(1)
@@ -446,23 +459,33 @@ func TestStatistics(t *testing.T) {
 }
 
 func BenchmarkInfer(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) { benchmarkInfer(b, callers) })
+	}
+}
+
+func benchmarkInfer(b *testing.B, callers int) {
 	c := serve.New(serve.Options{})
 	if err := c.Register("m", 1, servetest.Identity(64), nil); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		x := tensor.New(dtype.Float32, 1, 64)
-		r := request(x)
-		for pb.Next() {
-			resp, err := c.Infer(context.Background(), r)
-			if err != nil {
-				b.Error(err)
-				return
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			x := tensor.New(dtype.Float32, 1, 64)
+			r := request(x)
+			for n.Add(1) <= int64(b.N) {
+				resp, err := c.Infer(context.Background(), r)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				resp.Release()
 			}
-			resp.Release()
-		}
-	})
+		})
+	}
+	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
 }
