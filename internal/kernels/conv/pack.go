@@ -28,7 +28,7 @@ func newPacking(p Params, a Algorithm, block int) packing {
 		k.depth = p.Kernel[0]
 		k.plane /= k.depth
 	}
-	if !a.InBlocked() {
+	if !blockedSum(p, a, block) {
 		k.inBlock = 1
 	}
 	k.inBlocks = blocks(p.In/p.Groups, k.inBlock)

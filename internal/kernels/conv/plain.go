@@ -1,6 +1,9 @@
 package conv
 
-import "github.com/salver-ml/salver/internal/kernels/window"
+import (
+	"github.com/salver-ml/salver/internal/kernels/window"
+	"github.com/salver-ml/salver/internal/pool"
+)
 
 // scratchBytes is the size of the blocked piece that a thread computes before
 // it writes plain output: it stays in a first-level cache.
@@ -11,11 +14,19 @@ const scratchBytes = 32 << 10
 func (pl *Plan) ScratchSize(threads int) int {
 	switch pl.algorithm {
 	case Plain:
-		return threads * pl.scratchPerThread()
+		return pl.gatheredSize() + threads*pl.scratchPerThread()
 	case Winograd:
 		return pl.winogradScratchSize(threads)
 	}
 	return 0
+}
+
+// gatheredSize is the number of floats of an image's input in blocks.
+func (pl *Plan) gatheredSize() int {
+	if pl.gather == nil {
+		return 0
+	}
+	return BlockedLen(pl.p.Groups, pl.p.In/pl.p.Groups, product(pl.in), pl.block)
 }
 
 // scratchPerThread holds pieceRows rows of the largest run of output blocks.
@@ -40,12 +51,30 @@ func (pl *Plan) piece(nb int) (rows, cols int) {
 
 // setSlots prepares one piece of scratch per thread.
 func (r *Runner) setSlots(threads int) {
-	if r.plan.algorithm != Plain || len(r.slots) == threads {
+	if len(r.slots) == threads {
 		return
 	}
 	r.slots = make(chan int, threads)
 	for i := range threads {
 		r.slots <- i
+	}
+}
+
+// runPlain computes a run: all images together or, where the input is brought
+// into blocks, one after the other.
+func (r *Runner) runPlain(p *pool.Pool) {
+	pl := r.plan
+	r.setSlots(p.Threads())
+	if pl.gather == nil {
+		r.source, r.image = r.op.In, 0
+		r.runChunks(p, r.op.N)
+		return
+	}
+	in := pl.InSize(1)
+	for r.image = range r.op.N {
+		r.source = r.op.Scratch[:pl.gatheredSize()]
+		r.gather.Run(p, pl.p.Groups, r.source, r.op.In[r.image*in:][:in])
+		r.runChunks(p, 1)
 	}
 }
 
@@ -56,7 +85,7 @@ func (r *Runner) plain(t *window.Tile, c window.Chunk) {
 	slot := <-r.slots
 	defer func() { r.slots <- slot }()
 	per := pl.scratchPerThread()
-	scratch := r.op.Scratch[slot*per : (slot+1)*per]
+	scratch := r.op.Scratch[pl.gatheredSize()+slot*per:][:per]
 	rows, cols := pl.piece(pl.groupsOf[c.Group].n)
 	for r0 := c.Area.R0; r0 < c.Area.R1; r0 += rows {
 		for c0 := c.Area.C0; c0 < c.Area.C1; c0 += cols {
@@ -86,7 +115,7 @@ func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scrat
 		t.Blocks, k0, k1, in = 0, 0, 1, image
 	}
 	for k := k0; k < k1; k++ {
-		p.In = window.At(r.op.In, in+k*pl.depth.Dilation*plane*min(t.Blocks, 1))
+		p.In = window.At(r.source, in+k*pl.depth.Dilation*plane*min(t.Blocks, 1))
 		p.Weights = window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut+k*pl.inBlocks*grid.H.Kernel*grid.TapRow)
 		t.Clamp = 0
 		if k == k1-1 && !pl.p.Residual {
@@ -98,46 +127,79 @@ func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scrat
 	}
 	t.Clamp = clamp
 	for j := range g.n {
+		r.finishPiece(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
 		r.writePlain(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
 	}
 }
 
 var zeroBias [64]float32
 
-// writePlain writes a piece of one output block into the plain output, with
-// the residual and what is left of the activation.
+// writePlain writes a piece of one output block into the plain output.
 func (r *Runner) writePlain(c window.Chunk, g blockGroup, block int, a window.Area, piece []float32) {
 	pl := r.plan
+	at, rowStep, lanes := pl.plainPlace(r.image+c.Image, c.Depth, g, block, a)
+	cols := a.C1 - a.C0
+	for y := range a.R1 - a.R0 {
+		r.writeRow(at+y*rowStep, pl.plainPlane(), lanes, cols, piece[y*cols*pl.block:])
+	}
+}
+
+// plainPlane is the number of outputs of a channel.
+func (pl *Plan) plainPlane() int { return pl.places[0].size * pl.places[1].size * pl.places[2].size }
+
+// plainPlace is where the first pixel of an area is in the plain output for the
+// first channel of a block, the step from row to row, and the channels.
+func (pl *Plan) plainPlace(image, depth int, g blockGroup, block int, a window.Area) (at, rowStep, lanes int) {
+	d, h, w := pl.places[0], pl.places[1], pl.places[2]
 	perGroup := pl.p.Out / pl.p.Groups
 	first := (block - g.group*pl.outBlocks) * pl.block // channel in the group
-	d, h, w := pl.places[0], pl.places[1], pl.places[2]
-	cols := a.C1 - a.C0
-	for l := range min(pl.block, perGroup-first) {
-		channel := c.Image*pl.p.Out + g.group*perGroup + first + l
-		plane := (channel*d.size + d.first + c.Depth*d.step) * h.size
-		for y := a.R0; y < a.R1; y++ {
-			at := (plane+h.first+y*h.step)*w.size + w.first + a.C0*w.step
-			r.writeRow(at, w.step, cols, piece[(y-a.R0)*cols*pl.block+l:])
+	row := (d.first+depth*d.step)*h.size + h.first + a.R0*h.step
+	at = (image*pl.p.Out+g.group*perGroup+first)*pl.plainPlane() + row*w.size + w.first + a.C0*w.step
+	return at, h.step * w.size, min(pl.block, perGroup-first)
+}
+
+// finishPiece adds the residual to a piece of one output block and applies
+// what is left of the activation.
+func (r *Runner) finishPiece(c window.Chunk, g blockGroup, block int, a window.Area, piece []float32) {
+	pl := r.plan
+	if pl.p.Residual {
+		at, rowStep, lanes := pl.plainPlace(r.image+c.Image, c.Depth, g, block, a)
+		cols, step := a.C1-a.C0, pl.places[2].step
+		for y := range a.R1 - a.R0 {
+			for l := range lanes {
+				from := r.op.Residual[at+y*rowStep+l*pl.plainPlane():]
+				for j := range cols {
+					piece[(y*cols+j)*pl.block+l] += from[j*step]
+				}
+			}
+		}
+	}
+	switch act := pl.p.Act; {
+	case act.after():
+		pl.set.activate(act.Kind, act.Alpha, piece)
+	case pl.p.Residual:
+		for j, v := range piece {
+			piece[j] = act.Apply(v)
 		}
 	}
 }
 
-// writeRow writes every block-th number of piece to n places of the output,
-// step apart.
-func (r *Runner) writeRow(at, step, n int, piece []float32) {
+// writeRow writes n pixels of some lanes of piece to the output, where lanes
+// are a plane apart.
+func (r *Runner) writeRow(at, plane, lanes, n int, piece []float32) {
 	pl := r.plan
-	out := r.op.Out[at : at+(n-1)*step+1]
-	if !pl.p.Residual && !pl.p.Act.after() {
-		for j := range n {
-			out[j*step] = piece[j*pl.block]
+	done, step := 0, pl.places[2].step
+	if step == 1 && lanes == pl.block && pl.set.transpose != nil {
+		squares := n / pl.block
+		if done = squares * pl.block; done > 0 {
+			vector := pl.block * 4
+			pl.set.transpose(bytesAt(r.op.Out, at), bytesAt(piece, 0), plane*4, vector, vector, vector*pl.block, squares)
 		}
-		return
 	}
-	for j := range n {
-		v := piece[j*pl.block]
-		if pl.p.Residual {
-			v += r.op.Residual[at+j*step]
+	for l := range lanes {
+		out := r.op.Out[at+l*plane:][:(n-1)*step+1]
+		for j := done; j < n; j++ {
+			out[j*step] = piece[j*pl.block+l]
 		}
-		out[j*step] = pl.p.Act.Apply(v)
 	}
 }

@@ -28,6 +28,7 @@ type Plan struct {
 	blockRun   int // input blocks that one call can sum
 	packed     packing
 	winograd   winograd
+	gather     *Reorder // Plain: how an image's input becomes blocked first; nil: is read as it is
 }
 
 // blockGroup is a run of output blocks that one kernel call computes.
@@ -69,6 +70,9 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		pl.in, pl.out = append(pl.in, d.In), append(pl.out, places[i].size)
 	}
 	pl.setGrid(dims, places)
+	if a == Plain && blockedSum(p, a, pl.block) {
+		pl.gather = NewToBlocked(p.In/p.Groups, product(pl.in), level)
+	}
 	pl.packed = newPacking(p, pl.algorithm, pl.block)
 	pl.weightsOut = pl.packed.perOut * 4
 	if pl.algorithm == Winograd {
@@ -103,7 +107,7 @@ func (pl *Plan) setGrid(d []window.Dim, places []place) {
 	g.InPx = pl.block * 4
 	g.CI = pl.block
 	pl.inBlocks = blocks(pl.p.In/pl.p.Groups, pl.block)
-	if !pl.algorithm.InBlocked() {
+	if !blockedSum(pl.p, pl.algorithm, pl.block) {
 		g.InPx = 4
 		g.CI = min(w.Dilation-1, 1) // 1 where the taps of a row are apart
 		pl.inBlocks = pl.p.In / pl.p.Groups

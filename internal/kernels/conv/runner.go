@@ -26,14 +26,25 @@ type Runner struct {
 	op    Operands
 	cut   window.Cut
 	tiles []window.Tile // one per chunk
-	slots chan int
+
+	slots  chan int  // Plain: free pieces of scratch
+	gather *Reorder  // Plain: with its own state
+	source []float32 // Plain: what the kernels read
+	image  int       // Plain: the first image of the chunks
 
 	band    band      // Winograd
 	patches []float32 // Winograd: patchFloats per chunk
 }
 
 // NewRunner makes a runner for one session.
-func (pl *Plan) NewRunner() *Runner { return &Runner{plan: pl} }
+func (pl *Plan) NewRunner() *Runner {
+	r := &Runner{plan: pl}
+	if pl.gather != nil {
+		g := *pl.gather
+		r.gather = &g
+	}
+	return r
+}
 
 // Run computes op on the threads of p.
 func (r *Runner) Run(p *pool.Pool, op Operands) error {
@@ -44,22 +55,24 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 		return nil
 	}
 	r.op = op
-	if r.plan.algorithm == Winograd {
+	switch r.plan.algorithm {
+	case Winograd:
 		r.runWinograd(p)
-	} else {
-		r.runChunks(p)
+	case Plain:
+		r.runPlain(p)
+	default:
+		r.runChunks(p, op.N)
 	}
-	r.op = Operands{}
+	r.op, r.source = Operands{}, nil
 	clear(r.tiles) // holds no buffer alive
 	return nil
 }
 
-// runChunks computes a run in one go.
-func (r *Runner) runChunks(p *pool.Pool) {
-	r.cut = window.NewCut(r.plan.work(r.op.N, p.Threads()))
+// runChunks computes some images chunk by chunk.
+func (r *Runner) runChunks(p *pool.Pool, images int) {
+	r.cut = window.NewCut(r.plan.work(images, p.Threads()))
 	n := r.cut.Chunks()
 	r.grow(n)
-	r.setSlots(p.Threads())
 	p.Run(n, r)
 }
 
