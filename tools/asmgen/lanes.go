@@ -28,8 +28,8 @@ func (v rows) accumulators(initial Mem) []vec {
 func (v rows) lanesLoop(n reg.GPVirtual, pointers []reg.GPVirtual, emit func(i, disp int, t *tail)) {
 	w := v.width()
 	SUBQ(step(lanes32), n)
-	JLT(LabelRef("rest"))
-	Label("each")
+	JLT(LabelRef(v.part + "rest"))
+	Label(v.part + "each")
 	for i := range lanes32 / w {
 		emit(i, 4*w*i, nil)
 	}
@@ -37,15 +37,15 @@ func (v rows) lanesLoop(n reg.GPVirtual, pointers []reg.GPVirtual, emit func(i, 
 		ADDQ(step(4*lanes32), p)
 	}
 	SUBQ(step(lanes32), n)
-	JGE(LabelRef("each"))
-	Label("rest")
+	JGE(LabelRef(v.part + "each"))
+	Label(v.part + "rest")
 	ADDQ(step(lanes32), n)
-	JEQ(LabelRef("done"))
+	JEQ(LabelRef(v.part + "done"))
 	for i := range lanes32 / w {
 		t := v.tail(between(n, i*w, w))
 		emit(i, 4*w*i, &t)
 	}
-	Label("done")
+	Label(v.part + "done")
 }
 
 // between is n-from, limited to 0 … most.
@@ -230,6 +230,7 @@ func (v rows) squareDiff() {
 func softmaxFamily() {
 	for _, v := range rowLevels {
 		v.expSumBlock()
+		v.softmaxRow()
 		v.masked()
 	}
 }
@@ -246,6 +247,52 @@ func (v rows) expSumBlock() {
 		joinSum(v.only(e, t), acc[i], acc[i])
 	})
 	result(v.tree(acc, joinSum), ReturnIndex(0))
+	end()
+}
+
+// softmaxRow computes the softmax of a row of at most 4096 elements, and returns
+// its greatest; a row without one, all -Inf or NaN, is left as it is.
+func (v rows) softmaxRow() {
+	TEXT("softmaxRow"+v.suffix(), NOSPLIT, "func(dst, src []float32) float32")
+	Pragma("noescape")
+	p, n := base("src"), length("src")
+	least := bitsConst(0xff800000)
+	acc := v.accumulators(least)
+	v.part = "max"
+	v.lanesLoop(n, []reg.GPVirtual{p}, func(i, disp int, t *tail) {
+		m := Mem{Base: p, Disp: disp}
+		if t == nil {
+			joinMore(v.load(m), acc[i], acc[i])
+		} else {
+			joinMore(v.loadTailOr(m, *t, least), acc[i], acc[i])
+		}
+	})
+	top := v.tree(acc, joinMore)
+	result(top, ReturnIndex(0))
+	VUCOMISS(least, top.AsX())
+	JEQ(LabelRef("return"))
+
+	m := v.reg()
+	VBROADCASTSS(top.AsX(), m)
+	dst, src, n := base("dst"), base("src"), length("dst")
+	acc = v.accumulators(fconst(0))
+	v.part = "exp"
+	v.lanesLoop(n, []reg.GPVirtual{dst, src}, func(i, disp int, t *tail) {
+		e := v.expInRange(v.atLeast(v.sub(v.get(src, disp, t), m), fconst(-105)))
+		v.put(e, dst, disp, t)
+		joinSum(v.only(e, t), acc[i], acc[i])
+	})
+	one, inverse := XMM(), v.reg()
+	VMOVSS(fconst(1), one)
+	VDIVSS(v.tree(acc, joinSum).AsX(), one, one)
+	VBROADCASTSS(one, inverse)
+
+	dst, n = base("dst"), length("dst")
+	v.part = "scale"
+	v.rowLoop(n, 2, []reg.GPVirtual{dst}, func(disp int, t *tail) {
+		v.put(v.mul(v.get(dst, disp, t), inverse), dst, disp, t)
+	})
+	Label("return")
 	end()
 }
 

@@ -15,9 +15,12 @@ import (
 // rows writes kernels that run along rows of float32, once for AVX2 and once
 // for AVX-512: the bodies are the same but for register width, masks and a
 // few instructions, so the two levels round alike.
-type rows struct{ wide bool }
+type rows struct {
+	wide bool
+	part string // begins the labels, where a kernel has several loops
+}
 
-var rowLevels = []rows{{false}, {true}}
+var rowLevels = []rows{{wide: false}, {wide: true}}
 
 func (v rows) suffix() string {
 	if v.wide {
@@ -349,8 +352,8 @@ func (v rows) rowLoop(n reg.GPVirtual, unroll int, pointers []reg.GPVirtual, emi
 	w := v.width()
 	if unroll > 1 {
 		SUBQ(step(unroll*w), n)
-		JLT(LabelRef("one"))
-		Label("many")
+		JLT(LabelRef(v.part + "one"))
+		Label(v.part + "many")
 		for u := range unroll {
 			emit(u*w*4, nil)
 		}
@@ -358,25 +361,25 @@ func (v rows) rowLoop(n reg.GPVirtual, unroll int, pointers []reg.GPVirtual, emi
 			ADDQ(step(unroll*w*4), p)
 		}
 		SUBQ(step(unroll*w), n)
-		JGE(LabelRef("many"))
-		Label("one")
+		JGE(LabelRef(v.part + "many"))
+		Label(v.part + "one")
 		ADDQ(step(unroll*w), n)
 	}
 	SUBQ(step(w), n)
-	JLT(LabelRef("rest"))
-	Label("each")
+	JLT(LabelRef(v.part + "rest"))
+	Label(v.part + "each")
 	emit(0, nil)
 	for _, p := range pointers {
 		ADDQ(step(w*4), p)
 	}
 	SUBQ(step(w), n)
-	JGE(LabelRef("each"))
-	Label("rest")
+	JGE(LabelRef(v.part + "each"))
+	Label(v.part + "rest")
 	ADDQ(step(w), n)
-	JEQ(LabelRef("done"))
+	JEQ(LabelRef(v.part + "done"))
 	t := v.tail(n)
 	emit(0, &t)
-	Label("done")
+	Label(v.part + "done")
 }
 
 func (v rows) get(p reg.GPVirtual, disp int, t *tail) reg.VecVirtual {

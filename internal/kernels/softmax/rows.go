@@ -15,6 +15,9 @@ const blockLen = 4096
 type table struct {
 	// expSum computes dst = e^(src-m) and its sum, of at most blockLen elements.
 	expSum func(dst, src []float32, m float32) float32
+	// row computes the softmax of a row of at most blockLen elements and returns
+	// its greatest; where that is -Inf, dst is left as it is. Nil: in steps.
+	row func(dst, src []float32) float32
 	// masked computes dst = src·scale + mask, each operation rounded.
 	masked func(dst, src, mask []float32, scale float32)
 }
@@ -58,6 +61,11 @@ func ExpSum(dst, src []float32, m float32) float32 {
 func Row(dst, src []float32) { row(dst, src, false) }
 
 func row(dst, src []float32, zeroMasked bool) {
+	src = src[:len(dst)]
+	k := kernels()
+	if k.row != nil && len(dst) <= blockLen && !math.IsInf(float64(k.row(dst, src)), -1) {
+		return
+	}
 	m := reduce.MaxRow(src)
 	if zeroMasked && math.IsInf(float64(m), -1) {
 		clear(dst)

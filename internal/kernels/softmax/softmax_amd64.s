@@ -485,6 +485,491 @@ DATA tailmask<>+56(SB)/4, $0x00000000
 DATA tailmask<>+60(SB)/4, $0x00000000
 GLOBL tailmask<>(SB), RODATA|NOPTR, $64
 
+// func softmaxRowAVX2(dst []float32, src []float32) float32
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·softmaxRowAVX2(SB), NOSPLIT, $0-52
+	MOVQ    src_base+24(FP), AX
+	MOVQ    src_len+32(FP), CX
+	VMOVUPS wordff800000<>+0(SB), Y0
+	VMOVUPS wordff800000<>+0(SB), Y1
+	VMOVUPS wordff800000<>+0(SB), Y2
+	VMOVUPS wordff800000<>+0(SB), Y3
+	SUBQ    $0x00000020, CX
+	JLT     maxrest
+
+maxeach:
+	VMOVUPS (AX), Y4
+	VMAXPS  Y0, Y4, Y0
+	VMOVUPS 32(AX), Y4
+	VMAXPS  Y1, Y4, Y1
+	VMOVUPS 64(AX), Y4
+	VMAXPS  Y2, Y4, Y2
+	VMOVUPS 96(AX), Y4
+	VMAXPS  Y3, Y4, Y3
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x00000020, CX
+	JGE     maxeach
+
+maxrest:
+	ADDQ       $0x00000020, CX
+	JEQ        maxdone
+	MOVQ       CX, DX
+	XORQ       BX, BX
+	SUBQ       $0x00000000, DX
+	CMOVQLT    BX, DX
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQGT    BX, DX
+	LEAQ       tailmask<>+0(SB), BX
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (BX)(SI*4), Y4
+	VMASKMOVPS (AX), Y4, Y5
+	VMOVUPS    wordff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y0, Y5, Y0
+	MOVQ       CX, DX
+	XORQ       BX, BX
+	SUBQ       $0x00000008, DX
+	CMOVQLT    BX, DX
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQGT    BX, DX
+	LEAQ       tailmask<>+0(SB), BX
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (BX)(SI*4), Y4
+	VMASKMOVPS 32(AX), Y4, Y5
+	VMOVUPS    wordff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y1, Y5, Y1
+	MOVQ       CX, DX
+	XORQ       BX, BX
+	SUBQ       $0x00000010, DX
+	CMOVQLT    BX, DX
+	MOVQ       $0x00000008, BX
+	CMPQ       DX, BX
+	CMOVQGT    BX, DX
+	LEAQ       tailmask<>+0(SB), BX
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (BX)(SI*4), Y4
+	VMASKMOVPS 64(AX), Y4, Y5
+	VMOVUPS    wordff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y2, Y5, Y2
+	XORQ       DX, DX
+	SUBQ       $0x00000018, CX
+	CMOVQLT    DX, CX
+	MOVQ       $0x00000008, DX
+	CMPQ       CX, DX
+	CMOVQGT    DX, CX
+	LEAQ       tailmask<>+0(SB), DX
+	MOVQ       $0x00000008, BX
+	SUBQ       CX, BX
+	VMOVUPS    (DX)(BX*4), Y4
+	VMASKMOVPS 96(AX), Y4, Y5
+	VMOVUPS    wordff800000<>+0(SB), Y6
+	VBLENDVPS  Y4, Y5, Y6, Y5
+	VMAXPS     Y3, Y5, Y3
+
+maxdone:
+	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y0, Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X0, X1, X0
+	VPERMILPS    $0x0e, X0, X1
+	VMAXPS       X0, X1, X0
+	VPERMILPS    $0x01, X0, X1
+	VMAXPS       X0, X1, X0
+	VMOVSS       X0, ret+48(FP)
+	VUCOMISS     wordff800000<>+0(SB), X0
+	JEQ          return
+	VBROADCASTSS X0, Y0
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         src_base+24(FP), CX
+	MOVQ         dst_len+8(FP), DX
+	VMOVUPS      word00000000<>+0(SB), Y1
+	VMOVUPS      word00000000<>+0(SB), Y2
+	VMOVUPS      word00000000<>+0(SB), Y3
+	VMOVUPS      word00000000<>+0(SB), Y4
+	SUBQ         $0x00000020, DX
+	JLT          exprest
+
+expeach:
+	VMOVUPS      (CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      wordc2d20000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y7
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y8
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y8, Y7, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, (AX)
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      32(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      wordc2d20000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y7
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y8
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y8, Y7, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 32(AX)
+	VADDPS       Y5, Y2, Y2
+	VMOVUPS      64(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      wordc2d20000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y7
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y8
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y8, Y7, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 64(AX)
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      96(CX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      wordc2d20000<>+0(SB), Y6
+	VMAXPS       Y5, Y6, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y7
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y8
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y8, Y7, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 96(AX)
+	VADDPS       Y5, Y4, Y4
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, CX
+	SUBQ         $0x00000020, DX
+	JGE          expeach
+
+exprest:
+	ADDQ         $0x00000020, DX
+	JEQ          expdone
+	MOVQ         DX, BX
+	XORQ         SI, SI
+	SUBQ         $0x00000000, BX
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	LEAQ         tailmask<>+0(SB), SI
+	MOVQ         $0x00000008, DI
+	SUBQ         BX, DI
+	VMOVUPS      (SI)(DI*4), Y5
+	VMASKMOVPS   (CX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      wordc2d20000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y8
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
+	VMULPS       Y6, Y6, Y9
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y9, Y8, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y7, Y8
+	VPSUBD       Y8, Y7, Y7
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (AX)
+	VANDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y1, Y1
+	MOVQ         DX, BX
+	XORQ         SI, SI
+	SUBQ         $0x00000008, BX
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	LEAQ         tailmask<>+0(SB), SI
+	MOVQ         $0x00000008, DI
+	SUBQ         BX, DI
+	VMOVUPS      (SI)(DI*4), Y5
+	VMASKMOVPS   32(CX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      wordc2d20000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y8
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
+	VMULPS       Y6, Y6, Y9
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y9, Y8, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y7, Y8
+	VPSUBD       Y8, Y7, Y7
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, 32(AX)
+	VANDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y2, Y2
+	MOVQ         DX, BX
+	XORQ         SI, SI
+	SUBQ         $0x00000010, BX
+	CMOVQLT      SI, BX
+	MOVQ         $0x00000008, SI
+	CMPQ         BX, SI
+	CMOVQGT      SI, BX
+	LEAQ         tailmask<>+0(SB), SI
+	MOVQ         $0x00000008, DI
+	SUBQ         BX, DI
+	VMOVUPS      (SI)(DI*4), Y5
+	VMASKMOVPS   64(CX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      wordc2d20000<>+0(SB), Y7
+	VMAXPS       Y6, Y7, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y8
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
+	VMULPS       Y6, Y6, Y9
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y9, Y8, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y7, Y8
+	VPSUBD       Y8, Y7, Y7
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, 64(AX)
+	VANDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y3, Y3
+	XORQ         BX, BX
+	SUBQ         $0x00000018, DX
+	CMOVQLT      BX, DX
+	MOVQ         $0x00000008, BX
+	CMPQ         DX, BX
+	CMOVQGT      BX, DX
+	LEAQ         tailmask<>+0(SB), BX
+	MOVQ         $0x00000008, SI
+	SUBQ         DX, SI
+	VMOVUPS      (BX)(SI*4), Y5
+	VMASKMOVPS   96(CX), Y5, Y6
+	VSUBPS       Y0, Y6, Y0
+	VMOVUPS      wordc2d20000<>+0(SB), Y6
+	VMAXPS       Y0, Y6, Y0
+	VMOVUPS      word4b400000<>+0(SB), Y6
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS word3f318000<>+0(SB), Y6, Y0
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y0
+	VMOVUPS      word3ab6de32<>+0(SB), Y7
+	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y7
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y7
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y7
+	VFMADD213PS  word3f000000<>+0(SB), Y0, Y7
+	VMULPS       Y0, Y0, Y8
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y8, Y7, Y0
+	VADDPS       word3f800000<>+0(SB), Y0, Y0
+	VCVTPS2DQ    Y6, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y0, Y0
+	VPADDD       word0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y0, Y0
+	VMASKMOVPS   Y0, Y5, 96(AX)
+	VANDPS       Y5, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+
+expdone:
+	VMOVSS       word3f800000<>+0(SB), X0
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x0e, X1, X2
+	VADDPS       X2, X1, X1
+	VPERMILPS    $0x01, X1, X2
+	VADDPS       X2, X1, X1
+	VDIVSS       X1, X0, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         dst_len+8(FP), CX
+	SUBQ         $0x00000010, CX
+	JLT          scaleone
+
+scalemany:
+	VMOVUPS (AX), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVUPS 32(AX), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000010, CX
+	JGE     scalemany
+
+scaleone:
+	ADDQ $0x00000010, CX
+	SUBQ $0x00000008, CX
+	JLT  scalerest
+
+scaleeach:
+	VMOVUPS (AX), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000008, CX
+	JGE     scaleeach
+
+scalerest:
+	ADDQ       $0x00000008, CX
+	JEQ        scaledone
+	LEAQ       tailmask<>+0(SB), DX
+	MOVQ       $0x00000008, BX
+	SUBQ       CX, BX
+	VMOVUPS    (DX)(BX*4), Y1
+	VMASKMOVPS (AX), Y1, Y2
+	VMULPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)
+
+scaledone:
+return:
+	VZEROUPPER
+	RET
+
+DATA wordff800000<>+0(SB)/4, $0xff800000
+DATA wordff800000<>+4(SB)/4, $0xff800000
+DATA wordff800000<>+8(SB)/4, $0xff800000
+DATA wordff800000<>+12(SB)/4, $0xff800000
+DATA wordff800000<>+16(SB)/4, $0xff800000
+DATA wordff800000<>+20(SB)/4, $0xff800000
+DATA wordff800000<>+24(SB)/4, $0xff800000
+DATA wordff800000<>+28(SB)/4, $0xff800000
+GLOBL wordff800000<>(SB), RODATA|NOPTR, $32
+
 // func maskedAVX2(dst []float32, src []float32, mask []float32, scale float32)
 // Requires: AVX
 TEXT ·maskedAVX2(SB), NOSPLIT, $0-76
@@ -693,6 +1178,256 @@ done:
 	VPERMILPS     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSS        X0, ret+56(FP)
+	VZEROUPPER
+	RET
+
+// func softmaxRowAVX512(dst []float32, src []float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·softmaxRowAVX512(SB), NOSPLIT, $0-52
+	MOVQ         src_base+24(FP), AX
+	MOVQ         src_len+32(FP), CX
+	VBROADCASTSS wordff800000<>+0(SB), Z0
+	VBROADCASTSS wordff800000<>+0(SB), Z1
+	SUBQ         $0x00000020, CX
+	JLT          maxrest
+
+maxeach:
+	VMOVUPS (AX), Z2
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS 64(AX), Z2
+	VMAXPS  Z1, Z2, Z1
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x00000020, CX
+	JGE     maxeach
+
+maxrest:
+	ADDQ         $0x00000020, CX
+	JEQ          maxdone
+	MOVQ         CX, DX
+	XORQ         BX, BX
+	SUBQ         $0x00000000, DX
+	CMOVQLT      BX, DX
+	MOVQ         $0x00000010, BX
+	CMPQ         DX, BX
+	CMOVQGT      BX, DX
+	MOVL         $0xffffffff, BX
+	BZHIL        DX, BX, BX
+	KMOVW        BX, K1
+	VBROADCASTSS wordff800000<>+0(SB), Z2
+	VMOVUPS      (AX), K1, Z2
+	VMAXPS       Z0, Z2, Z0
+	XORQ         DX, DX
+	SUBQ         $0x00000010, CX
+	CMOVQLT      DX, CX
+	MOVQ         $0x00000010, DX
+	CMPQ         CX, DX
+	CMOVQGT      DX, CX
+	MOVL         $0xffffffff, DX
+	BZHIL        CX, DX, DX
+	KMOVW        DX, K1
+	VBROADCASTSS wordff800000<>+0(SB), Z2
+	VMOVUPS      64(AX), K1, Z2
+	VMAXPS       Z1, Z2, Z1
+
+maxdone:
+	VMAXPS        Z0, Z1, Z0
+	VEXTRACTF32X8 $0x01, Z0, Y1
+	VMAXPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X0, X1, X0
+	VPERMILPS     $0x0e, X0, X1
+	VMAXPS        X0, X1, X0
+	VPERMILPS     $0x01, X0, X1
+	VMAXPS        X0, X1, X0
+	VMOVSS        X0, ret+48(FP)
+	VUCOMISS      wordff800000<>+0(SB), X0
+	JEQ           return
+	VBROADCASTSS  X0, Z0
+	MOVQ          dst_base+0(FP), AX
+	MOVQ          src_base+24(FP), CX
+	MOVQ          dst_len+8(FP), DX
+	VBROADCASTSS  word00000000<>+0(SB), Z1
+	VBROADCASTSS  word00000000<>+0(SB), Z2
+	SUBQ          $0x00000020, DX
+	JLT           exprest
+
+expeach:
+	VMOVUPS           (CX), Z3
+	VSUBPS            Z0, Z3, Z3
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z4, Z3, Z3
+	VMOVUPS           Z3, (AX)
+	VADDPS            Z3, Z1, Z1
+	VMOVUPS           64(CX), Z3
+	VSUBPS            Z0, Z3, Z3
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z4, Z3, Z3
+	VMOVUPS           Z3, 64(AX)
+	VADDPS            Z3, Z2, Z2
+	ADDQ              $0x00000080, AX
+	ADDQ              $0x00000080, CX
+	SUBQ              $0x00000020, DX
+	JGE               expeach
+
+exprest:
+	ADDQ              $0x00000020, DX
+	JEQ               expdone
+	MOVQ              DX, BX
+	XORQ              SI, SI
+	SUBQ              $0x00000000, BX
+	CMOVQLT           SI, BX
+	MOVQ              $0x00000010, SI
+	CMPQ              BX, SI
+	CMOVQGT           SI, BX
+	MOVL              $0xffffffff, SI
+	BZHIL             BX, SI, SI
+	KMOVW             SI, K1
+	VMOVUPS.Z         (CX), K1, Z3
+	VSUBPS            Z0, Z3, Z3
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z4, Z3, Z3
+	VMOVUPS           Z3, K1, (AX)
+	VMOVAPS.Z         Z3, K1, Z3
+	VADDPS            Z3, Z1, Z1
+	XORQ              BX, BX
+	SUBQ              $0x00000010, DX
+	CMOVQLT           BX, DX
+	MOVQ              $0x00000010, BX
+	CMPQ              DX, BX
+	CMOVQGT           BX, DX
+	MOVL              $0xffffffff, BX
+	BZHIL             DX, BX, BX
+	KMOVW             BX, K1
+	VMOVUPS.Z         64(CX), K1, Z3
+	VSUBPS            Z0, Z3, Z0
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z3
+	VMAXPS            Z0, Z3, Z0
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z0
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z4
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z0, Z4
+	VMULPS            Z0, Z0, Z5
+	VMOVAPS           Z0, Z0
+	VFMADD231PS       Z5, Z4, Z0
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
+	VSCALEFPS         Z3, Z0, Z0
+	VMOVUPS           Z0, K1, 64(AX)
+	VMOVAPS.Z         Z0, K1, Z0
+	VADDPS            Z0, Z2, Z2
+
+expdone:
+	VMOVSS        word3f800000<>+0(SB), X0
+	VADDPS        Z2, Z1, Z1
+	VEXTRACTF32X8 $0x01, Z1, Y2
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x0e, X1, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0x01, X1, X2
+	VADDPS        X2, X1, X1
+	VDIVSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	MOVQ          dst_base+0(FP), AX
+	MOVQ          dst_len+8(FP), CX
+	SUBQ          $0x00000020, CX
+	JLT           scaleone
+
+scalemany:
+	VMOVUPS (AX), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	VMOVUPS 64(AX), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x00000020, CX
+	JGE     scalemany
+
+scaleone:
+	ADDQ $0x00000020, CX
+	SUBQ $0x00000010, CX
+	JLT  scalerest
+
+scaleeach:
+	VMOVUPS (AX), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000010, CX
+	JGE     scaleeach
+
+scalerest:
+	ADDQ      $0x00000010, CX
+	JEQ       scaledone
+	MOVL      $0xffffffff, DX
+	BZHIL     CX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX), K1, Z1
+	VMULPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)
+
+scaledone:
+return:
 	VZEROUPPER
 	RET
 
