@@ -53,6 +53,13 @@ func (t *Tensor) CopyStrided(src *Tensor, base int, strides []int) {
 
 // Fill sets every element of t to element index of src, which has the same type.
 func (t *Tensor) Fill(src *Tensor, index int) {
+	if size := t.DType.Bits() / 8; size > 0 && len(t.Data) > 0 {
+		n := copy(t.Data, src.Data[index*size:(index+1)*size])
+		for n < len(t.Data) {
+			n += copy(t.Data[n:], t.Data[:n])
+		}
+		return
+	}
 	t.CopyStrided(src, index, make([]int, len(t.Shape)))
 }
 

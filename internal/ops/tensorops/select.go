@@ -145,15 +145,15 @@ func triluRef(c *op.Call) error {
 		}
 	}
 	h, w := x.Shape[x.Rank()-2], x.Shape[x.Rank()-1]
-	out, zero := c.Output(0, x.DType, x.Shape...), tensor.New(x.DType, 1)
-	upper := c.Node.Bool("upper")
-	for i := range x.Len() {
-		above := i%w - i/w%h - k
-		if upper && above >= 0 || !upper && above <= 0 {
-			out.CopyElements(i, x, i, 1)
-		} else {
-			out.CopyElements(i, zero, 0, 1)
+	out := c.Output(0, x.DType, x.Shape...)
+	out.Fill(tensor.New(x.DType, 1), 0)
+	for row := range x.Len() / max(w, 1) {
+		diagonal := row%h + k // the column where the triangles meet
+		from, to := 0, min(max(diagonal+1, 0), w)
+		if c.Node.Bool("upper") {
+			from, to = min(max(diagonal, 0), w), w
 		}
+		out.CopyElements(row*w+from, x, row*w+from, to-from)
 	}
 	return nil
 }

@@ -154,6 +154,10 @@ func sliceInfer(c *op.Infer) error {
 	return nil
 }
 
+// endless is more than any dimension has; exporters write such bounds for "to
+// the end".
+const endless = 1 << 27
+
 // slicedDim is the size of a sliced dimension. Bounds that are sizes are taken
 // to lie within it: a slice to [:seq] has seq elements.
 func slicedDim(start, end shape.Dim, step int, d shape.Dim) (shape.Dim, error) {
@@ -165,7 +169,7 @@ func slicedDim(start, end shape.Dim, step int, d shape.Dim) (shape.Dim, error) {
 			s, err := sliced(a, b, step, n)
 			return shape.Const(s.n), err
 		}
-		whole := step == -1 && aFixed && (a == -1 || a >= math.MaxInt32) && bFixed && b <= math.MinInt32
+		whole := step == -1 && aFixed && (a == -1 || a >= endless) && bFixed && b <= -endless
 		if whole {
 			return d, nil
 		}
@@ -183,7 +187,7 @@ func slicedDim(start, end shape.Dim, step int, d shape.Dim) (shape.Dim, error) {
 		return shape.Unknown(), nil
 	}
 	switch {
-	case bFixed && b >= math.MaxInt32:
+	case bFixed && b >= endless:
 		hi = d
 	case bFixed && b < 0:
 		hi = d.Add(end)
