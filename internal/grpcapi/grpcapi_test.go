@@ -25,6 +25,7 @@ import (
 
 	pb "github.com/salver-ml/salver/api/oip"
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
@@ -231,6 +232,22 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestInFlight(t *testing.T) {
+	c := client(t, Options{InFlight: &limit.InFlight{Max: 1}})
+	slow := make(chan error)
+	go func() {
+		_, err := c.ModelInfer(context.Background(), request("slow", "FP32", strings.Repeat("1234", 4), 1, 4))
+		slow <- err
+	}()
+	time.Sleep(100 * time.Millisecond)
+	if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", "1234", 1)); status.Code(err) != codes.ResourceExhausted {
+		t.Error(err)
+	}
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+}
+
 func classes(k int64) []*pb.ModelInferRequest_InferRequestedOutputTensor {
 	return []*pb.ModelInferRequest_InferRequestedOutputTensor{{Name: "y", Parameters: map[string]*pb.InferParameter{
 		"classification": {ParameterChoice: &pb.InferParameter_Int64Param{Int64Param: k}}}}}
@@ -248,12 +265,12 @@ func TestClassification(t *testing.T) {
 // Large messages come in several buffers and leave from pooled memory.
 func TestLargeAndCompressed(t *testing.T) {
 	c := client(t, Options{})
-	values := make([]float32, 1<<20)
+	values := make([]float32, 1<<17)
 	for i := range values {
 		values[i] = float32(i)
 	}
 	for _, opts := range [][]grpc.CallOption{nil, {grpc.UseCompressor(gzip.Name)}, {grpc.UseCompressor("deflate")}} {
-		r, err := c.ModelInfer(t.Context(), request("FP32", "FP32", string(tensor.AsBytes(values)), 1<<20), append(opts, grpc.MaxCallRecvMsgSize(1<<30))...)
+		r, err := c.ModelInfer(t.Context(), request("FP32", "FP32", string(tensor.AsBytes(values)), 1<<17), append(opts, grpc.MaxCallRecvMsgSize(1<<30))...)
 		if err != nil || string(r.RawOutputContents[0]) != string(tensor.AsBytes(values)) {
 			t.Errorf("%v: %v", opts, err)
 		}
@@ -285,7 +302,8 @@ func TestOtherCalls(t *testing.T) {
 		"stats":         {show(c.ModelStatistics(ctx, &pb.ModelStatisticsRequest{Name: "identity"})), `inference_stats:{success:{`},
 		"index":         {show(c.RepositoryIndex(ctx, &pb.RepositoryIndexRequest{})), `models:{name:"identity" version:"1" state:"READY"`},
 		"load":          {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope"})), "NotFound"},
-		"load file":     {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope", Parameters: map[string]*pb.ModelRepositoryParameter{"config": {}}})), "InvalidArgument"},
+		"load file":     {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope", Parameters: map[string]*pb.ModelRepositoryParameter{"file:1/model.onnx": {}}})), "InvalidArgument"},
+		"load config":   {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope", Parameters: map[string]*pb.ModelRepositoryParameter{"config": {ParameterChoice: &pb.ModelRepositoryParameter_StringParam{StringParam: "nope"}}}})), "InvalidArgument"},
 		"unload":        {show(c.RepositoryModelUnload(ctx, &pb.RepositoryModelUnloadRequest{ModelName: "nope"})), "NotFound"},
 		"shared memory": {show(c.SystemSharedMemoryStatus(ctx, &pb.SystemSharedMemoryStatusRequest{})), "Unimplemented"},
 		"cuda":          {show(c.CudaSharedMemoryRegister(ctx, &pb.CudaSharedMemoryRegisterRequest{})), "Unimplemented"},

@@ -125,10 +125,15 @@ func (s *Server) RepositoryIndex(_ context.Context, r *pb.RepositoryIndexRequest
 
 // RepositoryModelLoad loads or reloads a model from the repository.
 func (s *Server) RepositoryModelLoad(ctx context.Context, r *pb.RepositoryModelLoadRequest) (*pb.RepositoryModelLoadResponse, error) {
-	for name := range r.Parameters {
-		return nil, status.Error(codes.InvalidArgument, oip.ErrLoadParameter(name).Error())
+	var config []byte // nil: the model's own
+	for name, value := range r.Parameters {
+		text, ok := value.ParameterChoice.(*pb.ModelRepositoryParameter_StringParam)
+		if name != "config" || !ok {
+			return nil, status.Error(codes.InvalidArgument, oip.ErrLoadParameter(name).Error())
+		}
+		config = []byte(text.StringParam)
 	}
-	if err := s.core.Load(ctx, r.ModelName); err != nil {
+	if err := s.core.LoadConfig(ctx, r.ModelName, config); err != nil {
 		return nil, s.statusError(ctx, "RepositoryModelLoad", err)
 	}
 	return &pb.RepositoryModelLoadResponse{}, nil

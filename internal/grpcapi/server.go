@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 )
@@ -37,7 +38,8 @@ type Options struct {
 
 	MaxMessage int // bound of a request in bytes, as sent and decompressed; 0 is 64 MiB
 	Authorize  oip.Authorizer
-	Log        *slog.Logger // nil discards
+	InFlight   *limit.InFlight // bounds the inferences that are answered at once; nil: no bound
+	Log        *slog.Logger    // nil discards
 }
 
 // Server answers gRPC calls. It is used once: Serve, then Drain.

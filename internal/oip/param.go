@@ -94,8 +94,8 @@ func TensorParameter(name string) error {
 	return nil
 }
 
-// ErrLoadParameter refuses a parameter of a model's load: "config" and
+// ErrLoadParameter refuses a parameter of a model's load: those called
 // "file:…" would let a client write what the server runs.
 func ErrLoadParameter(name string) error {
-	return fmt.Errorf("parameter %q: expected none; models and their configurations are loaded from the server's repository only", name)
+	return fmt.Errorf("parameter %q: expected config, the model's configuration as a string of JSON, or none; model files are loaded from the server's repository only", name)
 }

@@ -137,11 +137,16 @@ func (h *Handler) load(w http.ResponseWriter, r *http.Request, p params) {
 	if !h.smallBody(w, r, &body) {
 		return
 	}
-	for name := range body.Parameters {
-		h.replyError(w, http.StatusBadRequest, oip.ErrLoadParameter(name).Error())
-		return
+	var config []byte // nil: the model's own
+	for name, value := range body.Parameters {
+		var text string
+		if name != "config" || json.Unmarshal(value, &text) != nil {
+			h.replyError(w, http.StatusBadRequest, oip.ErrLoadParameter(name).Error())
+			return
+		}
+		config = []byte(text)
 	}
-	if err := h.core.Load(r.Context(), p.model); err != nil {
+	if err := h.core.LoadConfig(r.Context(), p.model, config); err != nil {
 		h.fail(w, r, err)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 )
@@ -28,6 +29,7 @@ type Options struct {
 	WriteTimeout time.Duration
 
 	Authorize oip.Authorizer
+	InFlight  *limit.InFlight // bounds the requests that are answered at once, but for the public ones; nil: no bound
 	// Hosts are the values of the Host header that are served, without port;
 	// none means any. A server on the loopback interface should name its own, so that
 	// no web page can reach it through a name of its own (DNS rebinding).
@@ -95,6 +97,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !h.admit(w, r, access) {
 		return
+	}
+	if f := h.opts.InFlight; f != nil && access != oip.Public {
+		if !f.Enter() {
+			h.fail(w, r, serve.Errorf(serve.ResourceExhausted, "the server is answering its maximum of %d requests; try again later", f.Max))
+			return
+		}
+		defer f.Leave()
 	}
 	switch {
 	case rt != nil:

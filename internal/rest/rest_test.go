@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/repo"
 	"github.com/salver-ml/salver/internal/serve"
@@ -114,7 +115,9 @@ func TestAnswers(t *testing.T) {
 		"index of what":   {"POST", "/v2/repository/index", nil, `{"redy":true}`, 400, `{"error":"request's JSON: unknown field \"redy\""}`},
 		"index twice":     {"POST", "/v2/repository/index", nil, `{} ]`, 400, `{"error":"request's JSON: expected one object, found something after it"}`},
 		"load":            {"POST", "/v2/repository/models/nope/load", nil, "", 404, `{"error":…`},
-		"load file":       {"POST", "/v2/repository/models/nope/load", nil, `{"parameters":{"file:1/model.onnx":"AAAA"}}`, 400, `{"error":"parameter \"file:1/model.onnx\": expected none; models and their configurations are loaded from the server's repository only"}`},
+		"load file":       {"POST", "/v2/repository/models/nope/load", nil, `{"parameters":{"file:1/model.onnx":"AAAA"}}`, 400, `{"error":"parameter \"file:1/model.onnx\": expected config, …`},
+		"load config":     {"POST", "/v2/repository/models/nope/load", nil, `{"parameters":{"config":"{}"}}`, 404, `{"error":…`},
+		"load bad config": {"POST", "/v2/repository/models/nope/load", nil, `{"parameters":{"config":"nope"}}`, 400, `{"error":"model \"nope\": …`},
 		"unload":          {"POST", "/v2/repository/models/nope/unload", nil, `{"parameters":{"unload_dependents":false}}`, 404, `{"error":…`},
 		"unknown model":   {"GET", "/v2/models/nope", nil, "", 404, `{"error":"no model is called \"nope\"…`},
 		"unknown version": {"POST", "/v2/models/identity/versions/7/infer", nil, x, 404, `{"error":"model \"identity\" has no version \"7\"; ready are [\"1\"]"}`},
@@ -301,6 +304,22 @@ func TestAuthorization(t *testing.T) {
 	w := httptest.NewRecorder()
 	if h.ServeHTTP(w, r); w.Code != 200 {
 		t.Errorf("basic authentication: %d", w.Code)
+	}
+}
+
+func TestInFlight(t *testing.T) {
+	f := &limit.InFlight{Max: 1}
+	h := New(testCore(t), Options{InFlight: f})
+	f.Enter()
+	if w := send(t, h, "POST", "/v2/models/identity/infer", nil, x); w.Code != 429 || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if w := send(t, h, "GET", "/v2/health/live", nil, ""); w.Code != 200 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	f.Leave()
+	if w := send(t, h, "POST", "/v2/models/identity/infer", nil, x); w.Code != 200 || f.Now() != 0 {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 
