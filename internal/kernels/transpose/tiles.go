@@ -23,17 +23,36 @@ func tileOf(elem int) tileFunc {
 func tile[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
 	var z T
 	size := int(unsafe.Sizeof(z))
+	step := ss * size
 	for i0 := 0; i0 < h; i0 += 8 {
-		i1 := min(i0+8, h)
+		n := min(8, h-i0)
 		for j := range w {
 			d := unsafe.Add(dst, (j*ds+i0)*size)
 			s := unsafe.Add(src, (i0*ss+j)*size)
-			for range i1 - i0 {
+			if n == 8 {
+				eight[T](d, s, step)
+				continue
+			}
+			for range n {
 				*(*T)(d) = *(*T)(s)
-				d, s = unsafe.Add(d, size), unsafe.Add(s, ss*size)
+				d, s = unsafe.Add(d, size), unsafe.Add(s, step)
 			}
 		}
 	}
+}
+
+// eight gathers 8 elements that are step bytes apart.
+func eight[T any](dst, src unsafe.Pointer, step int) {
+	d := (*[8]T)(dst)
+	d[0] = *(*T)(src)
+	d[1] = *(*T)(unsafe.Add(src, step))
+	d[2] = *(*T)(unsafe.Add(src, 2*step))
+	d[3] = *(*T)(unsafe.Add(src, 3*step))
+	src = unsafe.Add(src, 4*step)
+	d[4] = *(*T)(src)
+	d[5] = *(*T)(unsafe.Add(src, step))
+	d[6] = *(*T)(unsafe.Add(src, 2*step))
+	d[7] = *(*T)(unsafe.Add(src, 3*step))
 }
 
 // moveOf copies rows of elements of a size.
