@@ -94,40 +94,53 @@ func (l vectorLevel) hardSwish(x, zero reg.VecVirtual) reg.VecVirtual {
 	return y
 }
 
-// sigmoid is 1/(1+exp(-x)), within 2 units in the last place where it is normal.
+// sigmoid is 1/(1+exp(-x)), within 4 units in the last place where it is normal.
 func (l vectorLevel) sigmoid(x reg.VecVirtual) reg.VecVirtual {
-	// exp(t) = 2^n · exp(r), t = n·ln 2 + r; 2^n is normal, or infinite above 88.4.
-	t, n, p := l.vec(), l.vec(), l.vec()
-	VMULPS(constant(-1), x, t)
-	VMOVUPS(constant(-87), p)
-	VMAXPS(t, p, t)
-	VMOVUPS(constant(88.8), p)
-	VMINPS(t, p, t)
-	VMULPS(constant(math.Log2E), t, n)
+	// exp(-x) = 2^n · exp(-r), -x = n·ln 2 - r; 2^n is normal, or infinite from
+	// x = -88.4 down.
+	r, n, p := l.vec(), l.vec(), l.vec()
+	VMOVUPS(constant(-88.8), p)
+	VMAXPS(x, p, r)
+	VMOVUPS(constant(87), p)
+	VMINPS(r, p, r)
+	VMULPS(constant(-math.Log2E), r, n)
 	if l.bytes == 64 {
 		VRNDSCALEPS(Imm(0), n, n)
 	} else {
 		VROUNDPS(Imm(0), n, n)
 	}
-	VFNMADD231PS(constant(0.693359375), n, t)
-	VFNMADD231PS(constant(-2.12194440e-4), n, t)
+	VFMADD231PS(constant(0.693359375), n, r)
+	VFMADD231PS(constant(-2.12194440e-4), n, r)
 	VMOVUPS(constant(1.9875691500e-4), p)
 	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1} {
-		VFMADD213PS(constant(c), t, p)
-	}
-	if l.bytes == 64 {
-		VSCALEFPS(n, p, p)
-	} else {
-		VCVTPS2DQ(n, n)
-		VPADDD(integer(127), n, n)
-		VPSLLD(Imm(23), n, n)
-		VMULPS(n, p, p)
+		VFNMADD213PS(constant(c), r, p)
 	}
 	one := l.vec()
 	VMOVUPS(constant(1), one)
+	if l.bytes == 64 {
+		VSCALEFPS(n, p, p)
+		VADDPS(one, p, p)
+		return l.inverse(p)
+	}
+	VCVTPS2DQ(n, n)
+	VPADDD(integer(127), n, n)
+	VPSLLD(Imm(23), n, n)
+	VMULPS(n, p, p)
 	VADDPS(one, p, p)
 	VDIVPS(p, one, p)
 	return p
+}
+
+// inverse is 1/y for y from 1 to infinity: half the time of a division of 16.
+func (l vectorLevel) inverse(y reg.VecVirtual) reg.VecVirtual {
+	const notEqual = 4 // or unordered
+	finite, r, e := K(), l.vec(), l.vec()
+	VCMPPS(Imm(notEqual), constant(float32(math.Inf(1))), y, finite)
+	VRCP14PS(y, r)
+	VMOVUPS(constant(2), e)
+	VFNMADD231PS(r, y, e)
+	VMULPS_Z(e, r, finite, r)
+	return r
 }
 
 // constants holds the vectors of equal numbers that have been written.

@@ -12666,105 +12666,90 @@ TEXT ·activateSigmoid512(SB), NOSPLIT, $0-20
 
 loop:
 	VMOVUPS      (AX), Z0
-	VMULPS       vector_bf800000<>+0(SB), Z0, Z0
-	VMOVUPS      vector_c2ae0000<>+0(SB), Z2
-	VMAXPS       Z0, Z2, Z0
-	VMOVUPS      vector_42b1999a<>+0(SB), Z2
-	VMINPS       Z0, Z2, Z0
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z0, Z1
-	VRNDSCALEPS  $0x00, Z1, Z1
-	VFNMADD231PS vector_3f318000<>+0(SB), Z1, Z0
-	VFNMADD231PS vector_b95e8083<>+0(SB), Z1, Z0
-	VMOVUPS      vector_39506967<>+0(SB), Z2
-	VFMADD213PS  vector_3ab743ce<>+0(SB), Z0, Z2
-	VFMADD213PS  vector_3c088908<>+0(SB), Z0, Z2
-	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Z0, Z2
-	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Z0, Z2
-	VFMADD213PS  vector_3f000000<>+0(SB), Z0, Z2
-	VFMADD213PS  vector_3f800000<>+0(SB), Z0, Z2
-	VFMADD213PS  vector_3f800000<>+0(SB), Z0, Z2
-	VSCALEFPS    Z1, Z2, Z2
+	VMOVUPS      vector_c2b1999a<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      vector_42ae0000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       vector_bfb8aa3b<>+0(SB), Z0, Z2
+	VRNDSCALEPS  $0x00, Z2, Z2
+	VFMADD231PS  vector_3f318000<>+0(SB), Z2, Z0
+	VFMADD231PS  vector_b95e8083<>+0(SB), Z2, Z0
+	VMOVUPS      vector_39506967<>+0(SB), Z1
+	VFNMADD213PS vector_3ab743ce<>+0(SB), Z0, Z1
+	VFNMADD213PS vector_3c088908<>+0(SB), Z0, Z1
+	VFNMADD213PS vector_3d2aa9c1<>+0(SB), Z0, Z1
+	VFNMADD213PS vector_3e2aaaaa<>+0(SB), Z0, Z1
+	VFNMADD213PS vector_3f000000<>+0(SB), Z0, Z1
+	VFNMADD213PS vector_3f800000<>+0(SB), Z0, Z1
+	VFNMADD213PS vector_3f800000<>+0(SB), Z0, Z1
 	VMOVUPS      vector_3f800000<>+0(SB), Z0
-	VADDPS       Z0, Z2, Z2
-	VDIVPS       Z2, Z0, Z2
-	VMOVUPS      Z2, (AX)
+	VSCALEFPS    Z2, Z1, Z1
+	VADDPS       Z0, Z1, Z1
+	VCMPPS       $0x04, vector_7f800000<>+0(SB), Z1, K1
+	VRCP14PS     Z1, Z0
+	VMOVUPS      vector_40000000<>+0(SB), Z2
+	VFNMADD231PS Z0, Z1, Z2
+	VMULPS.Z     Z2, Z0, K1, Z0
+	VMOVUPS      Z0, (AX)
 	ADDQ         $0x00000040, AX
 	SUBQ         $0x00000010, CX
 	JG           loop
 	VZEROUPPER
 	RET
 
-DATA vector_bf800000<>+0(SB)/4, $0xbf800000
-DATA vector_bf800000<>+4(SB)/4, $0xbf800000
-DATA vector_bf800000<>+8(SB)/4, $0xbf800000
-DATA vector_bf800000<>+12(SB)/4, $0xbf800000
-DATA vector_bf800000<>+16(SB)/4, $0xbf800000
-DATA vector_bf800000<>+20(SB)/4, $0xbf800000
-DATA vector_bf800000<>+24(SB)/4, $0xbf800000
-DATA vector_bf800000<>+28(SB)/4, $0xbf800000
-DATA vector_bf800000<>+32(SB)/4, $0xbf800000
-DATA vector_bf800000<>+36(SB)/4, $0xbf800000
-DATA vector_bf800000<>+40(SB)/4, $0xbf800000
-DATA vector_bf800000<>+44(SB)/4, $0xbf800000
-DATA vector_bf800000<>+48(SB)/4, $0xbf800000
-DATA vector_bf800000<>+52(SB)/4, $0xbf800000
-DATA vector_bf800000<>+56(SB)/4, $0xbf800000
-DATA vector_bf800000<>+60(SB)/4, $0xbf800000
-GLOBL vector_bf800000<>(SB), RODATA|NOPTR, $64
+DATA vector_c2b1999a<>+0(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+4(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+8(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+12(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+16(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+20(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+24(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+28(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+32(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+36(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+40(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+44(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+48(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+52(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+56(SB)/4, $0xc2b1999a
+DATA vector_c2b1999a<>+60(SB)/4, $0xc2b1999a
+GLOBL vector_c2b1999a<>(SB), RODATA|NOPTR, $64
 
-DATA vector_c2ae0000<>+0(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+4(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+8(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+12(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+16(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+20(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+24(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+28(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+32(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+36(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+40(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+44(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+48(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+52(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+56(SB)/4, $0xc2ae0000
-DATA vector_c2ae0000<>+60(SB)/4, $0xc2ae0000
-GLOBL vector_c2ae0000<>(SB), RODATA|NOPTR, $64
+DATA vector_42ae0000<>+0(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+4(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+8(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+12(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+16(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+20(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+24(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+28(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+32(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+36(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+40(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+44(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+48(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+52(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+56(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+60(SB)/4, $0x42ae0000
+GLOBL vector_42ae0000<>(SB), RODATA|NOPTR, $64
 
-DATA vector_42b1999a<>+0(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+4(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+8(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+12(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+16(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+20(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+24(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+28(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+32(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+36(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+40(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+44(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+48(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+52(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+56(SB)/4, $0x42b1999a
-DATA vector_42b1999a<>+60(SB)/4, $0x42b1999a
-GLOBL vector_42b1999a<>(SB), RODATA|NOPTR, $64
-
-DATA vector_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
-DATA vector_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
-GLOBL vector_3fb8aa3b<>(SB), RODATA|NOPTR, $64
+DATA vector_bfb8aa3b<>+0(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+4(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+8(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+12(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+16(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+20(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+24(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+28(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+32(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+36(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+40(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+44(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+48(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+52(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+56(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+60(SB)/4, $0xbfb8aa3b
+GLOBL vector_bfb8aa3b<>(SB), RODATA|NOPTR, $64
 
 DATA vector_3f318000<>+0(SB)/4, $0x3f318000
 DATA vector_3f318000<>+4(SB)/4, $0x3f318000
@@ -12892,6 +12877,42 @@ DATA vector_3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
 DATA vector_3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
 GLOBL vector_3e2aaaaa<>(SB), RODATA|NOPTR, $64
 
+DATA vector_7f800000<>+0(SB)/4, $0x7f800000
+DATA vector_7f800000<>+4(SB)/4, $0x7f800000
+DATA vector_7f800000<>+8(SB)/4, $0x7f800000
+DATA vector_7f800000<>+12(SB)/4, $0x7f800000
+DATA vector_7f800000<>+16(SB)/4, $0x7f800000
+DATA vector_7f800000<>+20(SB)/4, $0x7f800000
+DATA vector_7f800000<>+24(SB)/4, $0x7f800000
+DATA vector_7f800000<>+28(SB)/4, $0x7f800000
+DATA vector_7f800000<>+32(SB)/4, $0x7f800000
+DATA vector_7f800000<>+36(SB)/4, $0x7f800000
+DATA vector_7f800000<>+40(SB)/4, $0x7f800000
+DATA vector_7f800000<>+44(SB)/4, $0x7f800000
+DATA vector_7f800000<>+48(SB)/4, $0x7f800000
+DATA vector_7f800000<>+52(SB)/4, $0x7f800000
+DATA vector_7f800000<>+56(SB)/4, $0x7f800000
+DATA vector_7f800000<>+60(SB)/4, $0x7f800000
+GLOBL vector_7f800000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_40000000<>+0(SB)/4, $0x40000000
+DATA vector_40000000<>+4(SB)/4, $0x40000000
+DATA vector_40000000<>+8(SB)/4, $0x40000000
+DATA vector_40000000<>+12(SB)/4, $0x40000000
+DATA vector_40000000<>+16(SB)/4, $0x40000000
+DATA vector_40000000<>+20(SB)/4, $0x40000000
+DATA vector_40000000<>+24(SB)/4, $0x40000000
+DATA vector_40000000<>+28(SB)/4, $0x40000000
+DATA vector_40000000<>+32(SB)/4, $0x40000000
+DATA vector_40000000<>+36(SB)/4, $0x40000000
+DATA vector_40000000<>+40(SB)/4, $0x40000000
+DATA vector_40000000<>+44(SB)/4, $0x40000000
+DATA vector_40000000<>+48(SB)/4, $0x40000000
+DATA vector_40000000<>+52(SB)/4, $0x40000000
+DATA vector_40000000<>+56(SB)/4, $0x40000000
+DATA vector_40000000<>+60(SB)/4, $0x40000000
+GLOBL vector_40000000<>(SB), RODATA|NOPTR, $64
+
 // func activateSilu512(x *byte, n int, alpha float32)
 // Requires: AVX, AVX512F
 TEXT ·activateSilu512(SB), NOSPLIT, $0-20
@@ -12902,29 +12923,32 @@ TEXT ·activateSilu512(SB), NOSPLIT, $0-20
 
 loop:
 	VMOVUPS      (AX), Z0
-	VMULPS       vector_bf800000<>+0(SB), Z0, Z1
-	VMOVUPS      vector_c2ae0000<>+0(SB), Z3
-	VMAXPS       Z1, Z3, Z1
-	VMOVUPS      vector_42b1999a<>+0(SB), Z3
+	VMOVUPS      vector_c2b1999a<>+0(SB), Z3
+	VMAXPS       Z0, Z3, Z1
+	VMOVUPS      vector_42ae0000<>+0(SB), Z3
 	VMINPS       Z1, Z3, Z1
-	VMULPS       vector_3fb8aa3b<>+0(SB), Z1, Z2
+	VMULPS       vector_bfb8aa3b<>+0(SB), Z1, Z2
 	VRNDSCALEPS  $0x00, Z2, Z2
-	VFNMADD231PS vector_3f318000<>+0(SB), Z2, Z1
-	VFNMADD231PS vector_b95e8083<>+0(SB), Z2, Z1
+	VFMADD231PS  vector_3f318000<>+0(SB), Z2, Z1
+	VFMADD231PS  vector_b95e8083<>+0(SB), Z2, Z1
 	VMOVUPS      vector_39506967<>+0(SB), Z3
-	VFMADD213PS  vector_3ab743ce<>+0(SB), Z1, Z3
-	VFMADD213PS  vector_3c088908<>+0(SB), Z1, Z3
-	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Z1, Z3
-	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Z1, Z3
-	VFMADD213PS  vector_3f000000<>+0(SB), Z1, Z3
-	VFMADD213PS  vector_3f800000<>+0(SB), Z1, Z3
-	VFMADD213PS  vector_3f800000<>+0(SB), Z1, Z3
-	VSCALEFPS    Z2, Z3, Z3
+	VFNMADD213PS vector_3ab743ce<>+0(SB), Z1, Z3
+	VFNMADD213PS vector_3c088908<>+0(SB), Z1, Z3
+	VFNMADD213PS vector_3d2aa9c1<>+0(SB), Z1, Z3
+	VFNMADD213PS vector_3e2aaaaa<>+0(SB), Z1, Z3
+	VFNMADD213PS vector_3f000000<>+0(SB), Z1, Z3
+	VFNMADD213PS vector_3f800000<>+0(SB), Z1, Z3
+	VFNMADD213PS vector_3f800000<>+0(SB), Z1, Z3
 	VMOVUPS      vector_3f800000<>+0(SB), Z1
+	VSCALEFPS    Z2, Z3, Z3
 	VADDPS       Z1, Z3, Z3
-	VDIVPS       Z3, Z1, Z3
-	VMULPS       Z0, Z3, Z3
-	VMOVUPS      Z3, (AX)
+	VCMPPS       $0x04, vector_7f800000<>+0(SB), Z3, K1
+	VRCP14PS     Z3, Z1
+	VMOVUPS      vector_40000000<>+0(SB), Z2
+	VFNMADD231PS Z1, Z3, Z2
+	VMULPS.Z     Z2, Z1, K1, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, (AX)
 	ADDQ         $0x00000040, AX
 	SUBQ         $0x00000010, CX
 	JG           loop
@@ -13505,24 +13529,6 @@ DATA vector_40a00000<>+52(SB)/4, $0x40a00000
 DATA vector_40a00000<>+56(SB)/4, $0x40a00000
 DATA vector_40a00000<>+60(SB)/4, $0x40a00000
 GLOBL vector_40a00000<>(SB), RODATA|NOPTR, $64
-
-DATA vector_40000000<>+0(SB)/4, $0x40000000
-DATA vector_40000000<>+4(SB)/4, $0x40000000
-DATA vector_40000000<>+8(SB)/4, $0x40000000
-DATA vector_40000000<>+12(SB)/4, $0x40000000
-DATA vector_40000000<>+16(SB)/4, $0x40000000
-DATA vector_40000000<>+20(SB)/4, $0x40000000
-DATA vector_40000000<>+24(SB)/4, $0x40000000
-DATA vector_40000000<>+28(SB)/4, $0x40000000
-DATA vector_40000000<>+32(SB)/4, $0x40000000
-DATA vector_40000000<>+36(SB)/4, $0x40000000
-DATA vector_40000000<>+40(SB)/4, $0x40000000
-DATA vector_40000000<>+44(SB)/4, $0x40000000
-DATA vector_40000000<>+48(SB)/4, $0x40000000
-DATA vector_40000000<>+52(SB)/4, $0x40000000
-DATA vector_40000000<>+56(SB)/4, $0x40000000
-DATA vector_40000000<>+60(SB)/4, $0x40000000
-GLOBL vector_40000000<>(SB), RODATA|NOPTR, $64
 
 // func winogradOutput512(dst *byte, residual *byte, src *byte, bias *byte, tmp *byte, srcStride int, dstRow int, n int, lo float32, hi float32, clamp int)
 // Requires: AVX, AVX512F
@@ -20935,31 +20941,30 @@ TEXT ·activateSigmoid256(SB), NOSPLIT, $0-20
 
 loop:
 	VMOVUPS      (AX), Y0
-	VMULPS       vector_bf800000<>+0(SB), Y0, Y0
-	VMOVUPS      vector_c2ae0000<>+0(SB), Y2
-	VMAXPS       Y0, Y2, Y0
-	VMOVUPS      vector_42b1999a<>+0(SB), Y2
-	VMINPS       Y0, Y2, Y0
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y0, Y1
-	VROUNDPS     $0x00, Y1, Y1
-	VFNMADD231PS vector_3f318000<>+0(SB), Y1, Y0
-	VFNMADD231PS vector_b95e8083<>+0(SB), Y1, Y0
-	VMOVUPS      vector_39506967<>+0(SB), Y2
-	VFMADD213PS  vector_3ab743ce<>+0(SB), Y0, Y2
-	VFMADD213PS  vector_3c088908<>+0(SB), Y0, Y2
-	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Y0, Y2
-	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Y0, Y2
-	VFMADD213PS  vector_3f000000<>+0(SB), Y0, Y2
-	VFMADD213PS  vector_3f800000<>+0(SB), Y0, Y2
-	VFMADD213PS  vector_3f800000<>+0(SB), Y0, Y2
-	VCVTPS2DQ    Y1, Y1
-	VPADDD       vector_0000007f<>+0(SB), Y1, Y1
-	VPSLLD       $0x17, Y1, Y1
-	VMULPS       Y1, Y2, Y2
+	VMOVUPS      vector_c2b1999a<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      vector_42ae0000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       vector_bfb8aa3b<>+0(SB), Y0, Y2
+	VROUNDPS     $0x00, Y2, Y2
+	VFMADD231PS  vector_3f318000<>+0(SB), Y2, Y0
+	VFMADD231PS  vector_b95e8083<>+0(SB), Y2, Y0
+	VMOVUPS      vector_39506967<>+0(SB), Y1
+	VFNMADD213PS vector_3ab743ce<>+0(SB), Y0, Y1
+	VFNMADD213PS vector_3c088908<>+0(SB), Y0, Y1
+	VFNMADD213PS vector_3d2aa9c1<>+0(SB), Y0, Y1
+	VFNMADD213PS vector_3e2aaaaa<>+0(SB), Y0, Y1
+	VFNMADD213PS vector_3f000000<>+0(SB), Y0, Y1
+	VFNMADD213PS vector_3f800000<>+0(SB), Y0, Y1
+	VFNMADD213PS vector_3f800000<>+0(SB), Y0, Y1
 	VMOVUPS      vector_3f800000<>+0(SB), Y0
-	VADDPS       Y0, Y2, Y2
-	VDIVPS       Y2, Y0, Y2
-	VMOVUPS      Y2, (AX)
+	VCVTPS2DQ    Y2, Y2
+	VPADDD       vector_0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VADDPS       Y0, Y1, Y1
+	VDIVPS       Y1, Y0, Y1
+	VMOVUPS      Y1, (AX)
 	ADDQ         $0x00000020, AX
 	SUBQ         $0x00000008, CX
 	JG           loop
@@ -20994,28 +20999,27 @@ TEXT ·activateSilu256(SB), NOSPLIT, $0-20
 
 loop:
 	VMOVUPS      (AX), Y0
-	VMULPS       vector_bf800000<>+0(SB), Y0, Y1
-	VMOVUPS      vector_c2ae0000<>+0(SB), Y3
-	VMAXPS       Y1, Y3, Y1
-	VMOVUPS      vector_42b1999a<>+0(SB), Y3
+	VMOVUPS      vector_c2b1999a<>+0(SB), Y3
+	VMAXPS       Y0, Y3, Y1
+	VMOVUPS      vector_42ae0000<>+0(SB), Y3
 	VMINPS       Y1, Y3, Y1
-	VMULPS       vector_3fb8aa3b<>+0(SB), Y1, Y2
+	VMULPS       vector_bfb8aa3b<>+0(SB), Y1, Y2
 	VROUNDPS     $0x00, Y2, Y2
-	VFNMADD231PS vector_3f318000<>+0(SB), Y2, Y1
-	VFNMADD231PS vector_b95e8083<>+0(SB), Y2, Y1
+	VFMADD231PS  vector_3f318000<>+0(SB), Y2, Y1
+	VFMADD231PS  vector_b95e8083<>+0(SB), Y2, Y1
 	VMOVUPS      vector_39506967<>+0(SB), Y3
-	VFMADD213PS  vector_3ab743ce<>+0(SB), Y1, Y3
-	VFMADD213PS  vector_3c088908<>+0(SB), Y1, Y3
-	VFMADD213PS  vector_3d2aa9c1<>+0(SB), Y1, Y3
-	VFMADD213PS  vector_3e2aaaaa<>+0(SB), Y1, Y3
-	VFMADD213PS  vector_3f000000<>+0(SB), Y1, Y3
-	VFMADD213PS  vector_3f800000<>+0(SB), Y1, Y3
-	VFMADD213PS  vector_3f800000<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3ab743ce<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3c088908<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3d2aa9c1<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3e2aaaaa<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3f000000<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3f800000<>+0(SB), Y1, Y3
+	VFNMADD213PS vector_3f800000<>+0(SB), Y1, Y3
+	VMOVUPS      vector_3f800000<>+0(SB), Y1
 	VCVTPS2DQ    Y2, Y2
 	VPADDD       vector_0000007f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y3, Y3
-	VMOVUPS      vector_3f800000<>+0(SB), Y1
 	VADDPS       Y1, Y3, Y3
 	VDIVPS       Y3, Y1, Y3
 	VMULPS       Y0, Y3, Y3
