@@ -24,6 +24,10 @@ func init() {
 			return []op.Case{
 				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{2, 3, 4, 5, 6, 7, 8, 9, 10}, 1, 1, 3, 3), tensor.FromSlice([]uint8{1, 1, 1, 1}, 1, 1, 2, 2), tensor.Scalar[uint8](1)},
 					Out: []*tensor.Tensor{tensor.FromSlice([]int32{12, 16, 24, 28}, 1, 1, 2, 2)}},
+				{Name: "groups", In: []*tensor.Tensor{quants[int8](1, 6, 9, 8), quants[int8](4, 3, 3, 3), tensor.Scalar[int8](-5)}, Attrs: map[string]ir.Attr{"group": ir.Int(2), "strides": ir.Ints(2, 1)}},
+				{Name: "depthwise", In: []*tensor.Tensor{quants[int8](2, 6, 9, 8), quants[int8](6, 1, 3, 2), tensor.Scalar[int8](-5), tensor.FromSlice([]int8{1, 2, 3, 4, 5, 6})}, Attrs: map[string]ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 0, 0), "dilations": ir.Ints(2, 2)}},
+				{Name: "1d", In: []*tensor.Tensor{quants[uint8](1, 5, 40), quants[int8](8, 5, 5)}, Attrs: map[string]ir.Attr{"strides": ir.Ints(2)}},
+				{Name: "pointwise", In: []*tensor.Tensor{quants[uint8](2, 5, 7, 7), quants[int8](8, 5, 1, 1), tensor.Scalar[uint8](9)}},
 				{Name: "padded", In: []*tensor.Tensor{quants[uint8](2, 5, 9, 9), quants[int8](17, 5, 3, 3), tensor.Scalar[uint8](131), tensor.Scalar[int8](2)}, Attrs: pads},
 			}
 		},
@@ -136,7 +140,3 @@ func qlinearConvRef(c *op.Call) error {
 	num.SetFloats(c.Output(0, dt, g.Shape...), y)
 	return nil
 }
-
-func compileConvInteger(*op.Prep) (op.Kernel, error) { return nil, nil }
-
-func compileQLinearConv(*op.Prep) (op.Kernel, error) { return nil, nil }
