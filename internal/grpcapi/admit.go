@@ -11,21 +11,43 @@ import (
 	"google.golang.org/grpc/tap"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
+	"github.com/salver-ml/salver/internal/serve"
 )
 
-// admit refuses calls without the key they need, before anything of them is read.
+// admit refuses calls without the key they need, and inferences beyond the
+// server's bound, before anything of them is read.
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if err := s.authorize(info); err != nil {
+		return nil, err
+	}
+	f := s.opts.InFlight
+	if f == nil || info.FullMethodName != pb.GRPCInferenceService_ModelInfer_FullMethodName {
+		return ctx, nil // those on a stream are counted one by one
+	}
+	if !f.Enter() {
+		return nil, status.Error(codes.ResourceExhausted, errBusy(f).Error())
+	}
+	context.AfterFunc(ctx, f.Leave) // ctx ends with the call
+	return ctx, nil
+}
+
+func errBusy(f *limit.InFlight) error {
+	return serve.Errorf(serve.ResourceExhausted, "the server is answering its maximum of %d requests; try again later", f.Max)
+}
+
+func (s *Server) authorize(info *tap.Info) error {
 	if s.opts.Authorize == nil {
-		return ctx, nil
+		return nil
 	}
 	switch err := s.opts.Authorize.Check(apiKey(info.Header), access(info.FullMethodName)); {
 	case err == nil:
-		return ctx, nil
+		return nil
 	case errors.Is(err, oip.ErrForbidden):
-		return nil, status.Error(codes.PermissionDenied, err.Error())
+		return status.Error(codes.PermissionDenied, err.Error())
 	default:
-		return nil, status.Error(codes.Unauthenticated, err.Error())
+		return status.Error(codes.Unauthenticated, err.Error())
 	}
 }
 

@@ -63,6 +63,14 @@ func (s *Server) release(c *call) {
 	s.calls.Put(c)
 }
 
+// size is the request's size in bytes.
+func (c *call) size() int {
+	if c.wire == nil {
+		return 0
+	}
+	return c.wire.Len()
+}
+
 // field is a field of a message: bytes for a length-delimited one, else num.
 type field struct {
 	number protowire.Number

@@ -246,6 +246,33 @@ func TestInFlight(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Error(err)
 	}
+	for range 50 { // the place is free soon after the call has ended
+		if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", "1234", 1)); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Error("the place of a call that has ended is not free")
+}
+
+// Large requests on a stream wait for each other instead of for memory.
+func TestLargeOnStream(t *testing.T) {
+	stream, err := client(t, Options{MaxMessage: 1 << 20}).ModelStreamInfer(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 20
+	go func() {
+		for range n {
+			stream.Send(request("FP32", "FP32", strings.Repeat("1234", 250_000), 250_000))
+		}
+		stream.CloseSend()
+	}()
+	for range n {
+		if r, err := stream.Recv(); err != nil || r.ErrorMessage != "" {
+			t.Fatal(r.GetErrorMessage(), err)
+		}
+	}
 }
 
 func classes(k int64) []*pb.ModelInferRequest_InferRequestedOutputTensor {

@@ -29,12 +29,6 @@ func (s *Server) infer(ctx context.Context, c *call, encode func(*serve.Response
 	if c.err != nil {
 		return nil, c.err
 	}
-	if f := s.opts.InFlight; f != nil {
-		if !f.Enter() {
-			return nil, serve.Errorf(serve.ResourceExhausted, "the server is answering its maximum of %d requests; try again later", f.Max)
-		}
-		defer f.Leave()
-	}
 	c.req.Protocol = "grpc"
 	resp, err := s.core.Infer(ctx, &c.req)
 	if err != nil {

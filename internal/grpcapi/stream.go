@@ -45,8 +45,10 @@ func (s *Server) modelStreamInfer(stream grpc.ServerStream) (err error) {
 	}
 }
 
-// readStream reads requests and starts their work until the stream ends.
+// readStream reads requests and starts their work until the stream ends. All
+// requests in work have streamAhead places; a large one takes as many as its share of MaxMessage.
 func (s *Server) readStream(ctx context.Context, stream grpc.ServerStream, queue chan<- chan *encoded) error {
+	places := make(chan struct{}, streamAhead)
 	for {
 		c := s.calls.Get().(*call)
 		if err := stream.RecvMsg(c); err != nil {
@@ -59,11 +61,20 @@ func (s *Server) readStream(ctx context.Context, stream grpc.ServerStream, queue
 		answer := make(chan *encoded, 1)
 		select {
 		case queue <- answer:
-			go func() { answer <- s.streamAnswer(ctx, c) }()
 		case <-ctx.Done():
 			s.release(c)
 			return ctx.Err()
 		}
+		n := c.size()*(streamAhead-1)/s.opts.MaxMessage + 1
+		for range n {
+			places <- struct{}{} // those in work end, also when ctx does
+		}
+		go func() {
+			answer <- s.streamAnswer(ctx, c)
+			for range n {
+				<-places
+			}
+		}()
 	}
 }
 
@@ -101,6 +112,12 @@ func (s *Server) streamAnswer(ctx context.Context, c *call) *encoded {
 
 func (s *Server) streamInfer(ctx context.Context, c *call) (out *encoded, err error) {
 	defer s.recover("ModelStreamInfer", &err)
+	if f := s.opts.InFlight; f != nil {
+		if !f.Enter() {
+			return nil, errBusy(f)
+		}
+		defer f.Leave()
+	}
 	return s.infer(ctx, c, func(r *serve.Response) (*encoded, error) {
 		size, err := responseSize(r)
 		if err != nil {
