@@ -185,6 +185,31 @@ func TestBroadcastErrors(t *testing.T) {
 	}
 }
 
+// A buffer that is too short panics before anything is read beyond it.
+func TestShortBuffers(t *testing.T) {
+	k, _ := NewBinary(Add, dtype.Float32, []int{8, 16}, []int{16})
+	s, _ := NewSelect(4, []int{16}, []int{16}, []int{16})
+	q, _ := NewQuantize(dtype.Uint8, []int{128}, -1)
+	b := make([]byte, 512)
+	f := view[float32](b)
+	for name, run := range map[string]func(){
+		"first":    func() { k.Run(nil, b, b[:500:500], b) },
+		"second":   func() { k.Run(nil, b, b, b[:60:60]) },
+		"target":   func() { k.Run(nil, b[:500:500], b, b) },
+		"select":   func() { s.Run(nil, b, b[:15:15], b, b) },
+		"quantize": func() { q.Run(nil, b, f[:127:127], f, nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			run()
+		}()
+	}
+}
+
 func TestBinaryOtherTypes(t *testing.T) {
 	nan := float32(math.NaN())
 	for _, c := range []struct {
@@ -297,6 +322,30 @@ func BenchmarkBinary(b *testing.B) {
 					b.SetBytes(int64(4 * (k.Len() + len(x) + len(y))))
 					for b.Loop() {
 						k.Run(nil, dst, bytesOf(x), bytesOf(y))
+					}
+				})
+			}
+		}
+	}
+}
+
+// The least sizes of a chunk come from here: two threads against one.
+func BenchmarkThreads(b *testing.B) {
+	p := pool.New(2)
+	defer p.Close()
+	p.Begin()
+	defer p.End()
+	for _, n := range []int{4096, 8192, 16384, 32768, 65536, 262144} {
+		for _, op := range []Op{Relu, Gelu} {
+			u, err := NewUnary(op, dtype.Float32, Params{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			x, y := kerneltest.Floats(b, n, nil), kerneltest.Floats(b, n, nil)
+			for _, pl := range []*pool.Pool{nil, p} {
+				b.Run(fmt.Sprintf("%v/%d/%d", op, n, pl.Threads()), func(b *testing.B) {
+					for b.Loop() {
+						u.Run(pl, bytesOf(y), bytesOf(x))
 					}
 				})
 			}

@@ -18,6 +18,7 @@ type Broadcast struct {
 	dims    []int
 	strides [][maxInputs]int // per collapsed dimension, in elements
 	n       int
+	need    [maxInputs]int // elements of each input
 }
 
 // NewBroadcast aligns the shapes of up to three inputs at their last dimension.
@@ -29,9 +30,9 @@ func NewBroadcast(shapes ...[]int) (*Broadcast, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broadcast{shape: shape, n: 1}
-	for _, d := range shape {
-		b.n *= d
+	b := &Broadcast{shape: shape, n: elements(shape)}
+	for k, s := range shapes {
+		b.need[k] = elements(s)
 	}
 	b.collapse(inputStrides(shape, shapes))
 	if len(b.dims) > maxDims {
@@ -45,6 +46,14 @@ func (b *Broadcast) Shape() []int { return b.shape }
 
 // Len is the result's number of elements.
 func (b *Broadcast) Len() int { return b.n }
+
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
 
 func commonShape(shapes [][]int) ([]int, error) {
 	rank := 0

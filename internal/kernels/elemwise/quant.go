@@ -50,7 +50,7 @@ func NewQuantize(to dtype.Type, shape []int, axis int) (*Quantize, error) {
 
 // Run quantizes src; zero has elements of the target type, or is empty for 0.
 func (q *Quantize) Run(p *pool.Pool, dst []byte, src, scale []float32, zero []byte) {
-	q.dst, q.src, q.scale, q.zero = dst, src, scale, zero
+	q.dst, q.src, q.scale, q.zero = dst[:q.n*q.size], src[:q.n], scale, zero
 	p.Run(q.parts, q)
 	q.dst, q.src, q.scale, q.zero = nil, nil, nil, nil
 }
@@ -162,7 +162,7 @@ func NewDequantize(from dtype.Type, shape []int, axis int) (*Dequantize, error) 
 
 // Run dequantizes src; zero has elements of the source type, or is empty for 0.
 func (q *Dequantize) Run(p *pool.Pool, dst []float32, src []byte, scale []float32, zero []byte) {
-	q.dst, q.src, q.scale, q.zero = dst, src, scale, zero
+	q.dst, q.src, q.scale, q.zero = dst[:q.n], src[:q.n*q.size], scale, zero
 	p.Run(q.parts, q)
 	q.dst, q.src, q.scale, q.zero = nil, nil, nil, nil
 }

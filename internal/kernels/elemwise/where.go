@@ -45,7 +45,8 @@ func (k *Select) Run(p *pool.Pool, dst, cond, a, b []byte) {
 	if k.n == 0 {
 		return
 	}
-	k.dst, k.cond, k.a, k.b = dst[:k.n*k.size], cond, a, b
+	k.dst, k.cond = dst[:k.n*k.size], cond[:k.need[0]]
+	k.a, k.b = a[:k.need[1]*k.size], b[:k.need[2]*k.size]
 	p.Run(k.parts, k)
 	k.dst, k.cond, k.a, k.b = nil, nil, nil, nil
 }

@@ -45,6 +45,7 @@ func maskedRow(dst, src, mask []float32, scale float32) {
 // ExpSum computes dst = e^(src-m) and the sum of dst, on this goroutine. dst may be src.
 func ExpSum(dst, src []float32, m float32) float32 {
 	k := kernels()
+	src = src[:len(dst)]
 	if len(dst) <= blockLen {
 		return k.expSum(dst, src, m)
 	}
