@@ -75,19 +75,9 @@ func (r *run) checkRow(in, out []int, row int) error {
 // slice copies index row of an axis, keeping the axis with size 1.
 func slice(t *tensor.Tensor, axis, row int) *tensor.Tensor {
 	shape := append([]int{}, t.Shape...)
-	n := shape[axis]
 	shape[axis] = 1
 	s := tensor.New(t.DType, shape...)
-	inner := tensor.Count(t.Shape[axis+1:])
-	outer := tensor.Count(t.Shape[:axis])
-	for o := range outer {
-		from := (o*n + row) * inner
-		if t.Strings != nil {
-			copy(s.Strings[o*inner:(o+1)*inner], t.Strings[from:from+inner])
-			continue
-		}
-		b := t.DType.Bits() / 8
-		copy(s.Data[o*inner*b:(o+1)*inner*b], t.Data[from*b:(from+inner)*b])
-	}
+	strides := tensor.Strides(t.Shape)
+	s.CopyStrided(t, row*strides[axis], strides)
 	return s
 }

@@ -28,13 +28,13 @@ func init() {
 		op.Register(op.Op{
 			Name: "CastLike", Versions: versions, Doc: "converts to the element type of another input",
 			In: op.Ports("input:T1", "target_type:T2"), Out: op.Ports("output:T2"), Types: op.Types{"T1": castTypes, "T2": castTypes}, Attrs: attrs,
-			Infer: castInfer, Ref: castRef, Compile: compileCast,
+			Infer: castInfer, Ref: castRef, Compile: compileCast, Cases: castLikeCases,
 			Rows: func(n *ir.Node, in []int) ([]int, bool) { return every(n, in[0]), true },
 		})
 	}
 	saturate, round := op.Default(ir.Int(1)), op.Default(ir.Str("up"))
 	cast(op.Attrs{}, castCases, 6, 9, 13)
-	cast(op.Attrs{"saturate": saturate}, nil, 19, 21, 23)
+	cast(op.Attrs{"saturate": saturate}, narrowCastCases, 19, 21, 23)
 	cast(op.Attrs{"saturate": saturate, "round_mode": round}, nil, 24, 25)
 	like(nil, 15)
 	like(op.Attrs{"saturate": saturate}, 19, 21, 23)

@@ -22,15 +22,15 @@ func init() {
 				Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 4, 3}, 2, 2)}}}
 		},
 	})
-	nd := func(attrs op.Attrs, versions ...int) {
+	nd := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
 		op.Register(op.Op{
 			Name: "GatherND", Versions: versions, Doc: "slices chosen by index tuples",
 			In: op.Ports("data:T", "indices:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
-			Infer: gatherNDInfer, Ref: gatherNDRef, Rows: gatherNDRows,
+			Infer: gatherNDInfer, Ref: gatherNDRef, Rows: gatherNDRows, Cases: cases,
 		})
 	}
-	nd(nil, 11)
-	nd(op.Attrs{"batch_dims": op.Default(ir.Int(0))}, 12, 13)
+	nd(nil, nil, 11)
+	nd(op.Attrs{"batch_dims": op.Default(ir.Int(0))}, gatherNDCases, 12, 13)
 }
 
 func gatherElementsInfer(c *op.Infer) error {

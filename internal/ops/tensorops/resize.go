@@ -36,7 +36,7 @@ func init() {
 	}
 	scaled := op.Ports("X:T1", "scales:float32")
 	register("Upsample", op.Ports("X:T1"), op.Attrs{"mode": mode, "scales": op.Required(ir.KindFloats)}, nil, 7)
-	register("Upsample", scaled, op.Attrs{"mode": mode}, nil, 9)
+	register("Upsample", scaled, op.Attrs{"mode": mode}, upsampleCases, 9)
 	register("Resize", scaled, op.Attrs{"mode": mode}, nil, 10)
 	register("Resize", op.Ports("X:T1", "roi:T2", "scales:float32", "sizes:int64?"), attrs(), nil, 11)
 	optional := op.Ports("X:T1", "roi:T2?", "scales:float32?", "sizes:int64?")

@@ -12,28 +12,28 @@ import (
 )
 
 func init() {
-	elements := func(name string, attrs op.Attrs, versions ...int) {
+	elements := func(name string, attrs op.Attrs, cases func() []op.Case, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(0))
 		op.Register(op.Op{
 			Name: name, Versions: versions, Doc: "a copy of the data with single elements replaced or combined",
 			In: op.Ports("data:T", "indices:Tind", "updates:T"), Out: op.Ports("output:T"),
 			Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: attrs,
-			Infer: op.SameAsInput, Ref: scatterElementsRef, InPlace: []int{0}, Rows: scatterElementsRows,
+			Infer: op.SameAsInput, Ref: scatterElementsRef, InPlace: []int{0}, Rows: scatterElementsRows, Cases: cases,
 		})
 	}
 	reduction := op.Default(ir.Str("none"))
-	elements("Scatter", op.Attrs{}, 9)
-	elements("ScatterElements", op.Attrs{}, 11, 13)
-	elements("ScatterElements", op.Attrs{"reduction": reduction}, 16, 18)
-	nd := func(attrs op.Attrs, versions ...int) {
+	elements("Scatter", op.Attrs{}, nil, 9)
+	elements("ScatterElements", op.Attrs{}, nil, 11, 13)
+	elements("ScatterElements", op.Attrs{"reduction": reduction}, scatterElementsCases, 16, 18)
+	nd := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
 		op.Register(op.Op{
 			Name: "ScatterND", Versions: versions, Doc: "a copy of the data with slices replaced or combined",
 			In: op.Ports("data:T", "indices:int64", "updates:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
-			Infer: op.SameAsInput, Ref: scatterNDRef, InPlace: []int{0}, Rows: noRows,
+			Infer: op.SameAsInput, Ref: scatterNDRef, InPlace: []int{0}, Rows: noRows, Cases: cases,
 		})
 	}
-	nd(nil, 11, 13)
-	nd(op.Attrs{"reduction": reduction}, 16, 18)
+	nd(nil, nil, 11, 13)
+	nd(op.Attrs{"reduction": reduction}, scatterNDCases, 16, 18)
 }
 
 func scatterElementsRows(n *ir.Node, in []int) ([]int, bool) {

@@ -14,18 +14,18 @@ import (
 )
 
 func init() {
-	register := func(in []op.Port, attrs op.Attrs, versions ...int) {
+	register := func(in []op.Port, attrs op.Attrs, cases func() []op.Case, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(-1))
 		op.Register(op.Op{
 			Name: "TopK", Versions: versions, Doc: "the k largest or smallest along an axis, sorted; of equal ones the first",
 			In: in, Out: op.Ports("Values:T", "Indices:int64"), Types: op.Types{"T": op.Numeric}, Attrs: attrs,
-			Infer: topKInfer, Ref: topKRef, Rows: sameAxis(attrAxis("axis")),
+			Infer: topKInfer, Ref: topKRef, Rows: sameAxis(attrAxis("axis")), Cases: cases,
 		})
 	}
-	register(op.Ports("X:T"), op.Attrs{"k": op.Required(ir.KindInt)}, 1)
+	register(op.Ports("X:T"), op.Attrs{"k": op.Required(ir.KindInt)}, nil, 1)
 	withK := op.Ports("X:T", "K:int64")
-	register(withK, op.Attrs{}, 10)
-	register(withK, op.Attrs{"largest": op.Default(ir.Int(1)), "sorted": op.Default(ir.Int(1))}, 11, 24)
+	register(withK, op.Attrs{}, nil, 10)
+	register(withK, op.Attrs{"largest": op.Default(ir.Int(1)), "sorted": op.Default(ir.Int(1))}, topKCases, 11, 24)
 }
 
 func topKInfer(c *op.Infer) error {

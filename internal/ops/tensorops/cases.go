@@ -1,0 +1,204 @@
+package tensorops
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Cases of the operators whose files are short of them.
+
+func f32s(dims []int, v ...float32) *tensor.Tensor { return tensor.FromSlice(v, dims...) }
+func i64s(dims []int, v ...int64) *tensor.Tensor   { return tensor.FromSlice(v, dims...) }
+func vec(v ...int64) *tensor.Tensor                { return tensor.FromSlice(v, len(v)) }
+func list(t ...*tensor.Tensor) []*tensor.Tensor    { return t }
+
+// attr makes attributes from name, value pairs.
+func attr(pairs ...any) map[string]ir.Attr {
+	m := map[string]ir.Attr{}
+	for i := 0; i < len(pairs); i += 2 {
+		switch v := pairs[i+1].(type) {
+		case int:
+			m[pairs[i].(string)] = ir.Int(v)
+		case string:
+			m[pairs[i].(string)] = ir.Str(v)
+		case []int:
+			m[pairs[i].(string)] = ir.Ints(v...)
+		}
+	}
+	return m
+}
+
+func flattenCases() []op.Case {
+	x := sequence(2, 3, 4)
+	return []op.Case{
+		{Name: "default", In: list(x), Out: list(x.Reshape(2, 12))},
+		{Name: "axis 0", Attrs: attr("axis", 0), In: list(x), Out: list(x.Reshape(1, 24))},
+		{Name: "last", Attrs: attr("axis", -1), In: list(x), Out: list(x.Reshape(6, 4))},
+	}
+}
+
+func squeezeCases() []op.Case {
+	x := sequence(3, 1, 2, 1)
+	return []op.Case{
+		{Name: "all", In: list(x), Out: list(x.Reshape(3, 2))},
+		{Name: "axes", In: list(x, vec(-1)), Out: list(x.Reshape(3, 1, 2))},
+	}
+}
+
+func unsqueezeCases() []op.Case {
+	x := sequence(3, 2)
+	return []op.Case{{Name: "unsorted axes", In: list(x, vec(-1, 1)), Out: list(x.Reshape(3, 1, 2, 1))}}
+}
+
+func identityCases() []op.Case {
+	return []op.Case{{Name: "packed", In: list(packed(dtype.Int4, 3, 0x21, 0x0f)), Out: list(packed(dtype.Int4, 3, 0x21, 0x0f))}}
+}
+
+// packed makes a vector of a sub-byte type.
+func packed(dt dtype.Type, n int, data ...byte) *tensor.Tensor {
+	t := tensor.New(dt, n)
+	copy(t.Data, data)
+	return t
+}
+
+func shapeCases() []op.Case {
+	x := sequence(2, 3, 4)
+	return []op.Case{
+		{Name: "all", In: list(x), Out: list(vec(2, 3, 4))},
+		{Name: "range", Attrs: attr("start", -2, "end", 9), In: list(x), Out: list(vec(3, 4))},
+		{Name: "empty", Attrs: attr("start", 2, "end", 1), In: list(x), Out: list(vec())},
+	}
+}
+
+func sizeCases() []op.Case {
+	return []op.Case{{Name: "matrix", In: list(sequence(2, 3)), Out: list(tensor.Scalar(int64(6)))}}
+}
+
+func castLikeCases() []op.Case {
+	return []op.Case{{Name: "float", In: list(vec(1, -2), f32s([]int{1}, 0)), Out: list(f32s([]int{2}, 1, -2))}}
+}
+
+func narrowCastCases() []op.Case {
+	x := f32s([]int{5}, -1.5, 0.1, 7, 448, 1e9)
+	f8 := tensor.New(dtype.Float8E4M3FN, 5)
+	copy(f8.Data, []byte{0xbc, 0x1d, 0x4e, 0x7e, 0x7e})
+	return []op.Case{
+		{Name: "float8", Opset: 19, Attrs: attr("to", int(dtype.Float8E4M3FN)), In: list(x), Out: list(f8)},
+		{Name: "uint4", Opset: 21, Attrs: attr("to", int(dtype.Uint4)), In: list(vec(1, 2, 15)), Out: list(packed(dtype.Uint4, 3, 0x21, 0x0f))},
+		{Name: "from int4", Opset: 21, Attrs: attr("to", int(dtype.Int64)), In: list(packed(dtype.Int4, 3, 0x21, 0x0f)), Out: list(vec(1, 2, -1))},
+	}
+}
+
+func bitCastCases() []op.Case {
+	return []op.Case{{Name: "float bits", Attrs: attr("to", int(dtype.Uint32)), In: list(f32s([]int{2}, 1, -2)), Out: list(tensor.FromSlice([]uint32{0x3f800000, 0xc0000000}))}}
+}
+
+func gatherNDCases() []op.Case {
+	x := sequence(2, 3, 2)
+	return []op.Case{
+		{Name: "slices", In: list(x, i64s([]int{2, 2}, 0, 1, -1, 0)), Out: list(f32s([]int{2, 2}, 2, 3, 6, 7))},
+		{Name: "batch", Attrs: attr("batch_dims", 1), In: list(x, i64s([]int{2, 1}, 2, 0)), Out: list(f32s([]int{2, 2}, 4, 5, 6, 7))},
+	}
+}
+
+func scatterElementsCases() []op.Case {
+	x := f32s([]int{2, 3}, 1, 2, 3, 4, 5, 6)
+	idx, up := i64s([]int{2, 2}, 0, -1, 1, 1), f32s([]int{2, 2}, 10, 20, 30, 40)
+	return []op.Case{
+		{Name: "replace", Attrs: attr("axis", 1), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 10, 2, 20, 4, 40, 6))},
+		{Name: "add", Attrs: attr("axis", 1, "reduction", "add"), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 11, 2, 23, 4, 75, 6))},
+		{Name: "max", Attrs: attr("axis", 1, "reduction", "max"), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 10, 2, 20, 4, 40, 6))},
+	}
+}
+
+func scatterNDCases() []op.Case {
+	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
+	return []op.Case{
+		{Name: "rows", In: list(x, i64s([]int{2, 1}, 2, 0), f32s([]int{2, 2}, 10, 20, 30, 40)), Out: list(f32s([]int{3, 2}, 30, 40, 3, 4, 10, 20))},
+		{Name: "multiply", Attrs: attr("reduction", "mul"), In: list(x, i64s([]int{2, 2}, 0, 1, 0, 1), f32s([]int{2}, 10, 2)), Out: list(f32s([]int{3, 2}, 1, 40, 3, 4, 5, 6))},
+	}
+}
+
+func topKCases() []op.Case {
+	x := f32s([]int{2, 4}, 1, 3, 3, 2, 0, -1, 5, 5)
+	return []op.Case{
+		{Name: "largest", In: list(x, vec(2)), Out: list(f32s([]int{2, 2}, 3, 3, 5, 5), i64s([]int{2, 2}, 1, 2, 2, 3))},
+		{Name: "smallest", Attrs: attr("largest", 0), In: list(x, vec(1)), Out: list(f32s([]int{2, 1}, 1, -1), i64s([]int{2, 1}, 0, 1))},
+		{Name: "first axis", Attrs: attr("axis", 0), In: list(x, vec(1)), Out: list(f32s([]int{1, 4}, 1, 3, 5, 5), i64s([]int{1, 4}, 0, 0, 1, 1))},
+	}
+}
+
+func uniqueCases() []op.Case {
+	x := f32s([]int{5}, 2, 1, 1, 3, 2)
+	return []op.Case{
+		{Name: "sorted", In: list(x), Out: list(f32s([]int{3}, 1, 2, 3), vec(1, 0, 3), vec(1, 0, 0, 2, 1), vec(2, 2, 1))},
+		{Name: "as they come", Attrs: attr("sorted", 0), In: list(x), Out: list(f32s([]int{3}, 2, 1, 3), vec(0, 1, 3), vec(0, 1, 1, 2, 0), vec(2, 2, 1))},
+		{Name: "rows", Attrs: attr("axis", 0), In: list(f32s([]int{3, 2}, 1, 0, 0, 1, 1, 0)), Out: list(f32s([]int{2, 2}, 0, 1, 1, 0), vec(1, 0), vec(1, 0, 1), vec(1, 2))},
+	}
+}
+
+func nonZeroCases() []op.Case {
+	return []op.Case{{Name: "matrix", In: list(f32s([]int{2, 2}, 1, 0, 1, 1)), Out: list(i64s([]int{2, 3}, 0, 1, 1, 0, 0, 1))}}
+}
+
+func compressCases() []op.Case {
+	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
+	return []op.Case{
+		{Name: "rows", Attrs: attr("axis", 0), In: list(x, tensor.FromSlice([]bool{false, true, true})), Out: list(f32s([]int{2, 2}, 3, 4, 5, 6))},
+		{Name: "elements", In: list(x, tensor.FromSlice([]bool{false, true})), Out: list(f32s([]int{1}, 2))},
+	}
+}
+
+func triluCases() []op.Case {
+	x := f32s([]int{2, 3}, 1, 2, 3, 4, 5, 6)
+	return []op.Case{
+		{Name: "upper", In: list(x), Out: list(f32s([]int{2, 3}, 1, 2, 3, 0, 5, 6))},
+		{Name: "lower", Attrs: attr("upper", 0), In: list(x, tensor.Scalar(int64(-1))), Out: list(f32s([]int{2, 3}, 0, 0, 0, 4, 0, 0))},
+		{Name: "beyond", In: list(x, tensor.Scalar(int64(9))), Out: list(f32s([]int{2, 3}, 0, 0, 0, 0, 0, 0))},
+	}
+}
+
+func oneHotCases() []op.Case {
+	values := f32s([]int{2}, -1, 1)
+	return []op.Case{
+		{Name: "last", In: list(vec(1, -1, 7), tensor.Scalar(int64(3)), values), Out: list(f32s([]int{3, 3}, -1, 1, -1, -1, -1, 1, -1, -1, -1))},
+		{Name: "first", Attrs: attr("axis", 0), In: list(vec(0, 1), tensor.Scalar(int64(2)), values), Out: list(f32s([]int{2, 2}, 1, -1, -1, 1))},
+	}
+}
+
+func reverseSequenceCases() []op.Case {
+	x := f32s([]int{3, 2}, 0, 1, 2, 3, 4, 5)
+	return []op.Case{
+		{Name: "time first", In: list(x, vec(3, 2)), Out: list(f32s([]int{3, 2}, 4, 3, 2, 1, 0, 5))},
+		{Name: "batch first", Attrs: attr("batch_axis", 0, "time_axis", 1), In: list(x, vec(2, 1, 2)), Out: list(f32s([]int{3, 2}, 1, 0, 2, 3, 5, 4))},
+	}
+}
+
+func eyeCases() []op.Case {
+	return []op.Case{{Name: "above", Attrs: attr("k", 1), In: list(sequence(2, 3)), Out: list(f32s([]int{2, 3}, 0, 1, 0, 0, 0, 1))}}
+}
+
+func isNaNCases() []op.Case {
+	x := f32s([]int{3}, 1, float32(math.NaN()), inf32())
+	return []op.Case{{Name: "float32", In: list(x), Out: list(tensor.FromSlice([]bool{false, true, false}))}}
+}
+
+func isInfCases() []op.Case {
+	x := f32s([]int{3}, float32(math.NaN()), inf32(), -inf32())
+	return []op.Case{
+		{Name: "both", In: list(x), Out: list(tensor.FromSlice([]bool{false, true, true}))},
+		{Name: "negative", Attrs: attr("detect_positive", 0), In: list(x), Out: list(tensor.FromSlice([]bool{false, false, true}))},
+	}
+}
+
+func upsampleCases() []op.Case {
+	x := f32s([]int{1, 1, 1, 2}, 1, 2)
+	return []op.Case{
+		{Name: "nearest", In: list(x, f32s([]int{4}, 1, 1, 2, 2)), Out: list(f32s([]int{1, 1, 2, 4}, 1, 1, 2, 2, 1, 1, 2, 2))},
+		{Name: "linear", Attrs: attr("mode", "linear"), In: list(x, f32s([]int{4}, 1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 1, 4}, 1, 1.5, 2, 2))},
+	}
+}
