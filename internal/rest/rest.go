@@ -35,8 +35,10 @@ type Options struct {
 	// no web page can reach it through a name of its own (DNS rebinding).
 	Hosts []string
 
-	Metrics http.Handler // answers /metrics; nil: 404
-	Pages   http.Handler // answers / and all that is not the API's; nil: 404
+	// Metrics answers /metrics, and Pages / and all that is not the API's; nil is
+	// 404. A handler that writes for longer than WriteTimeout moves the deadline
+	// itself, with an http.ResponseController.
+	Metrics, Pages http.Handler
 
 	Log *slog.Logger // nil discards
 }
