@@ -187,6 +187,11 @@ func (v rows) conversions() {
 		VCVTDQ2PS(src, r)
 		v.store(r, dst)
 	})
+	v.conversion("int32FromFloat32", "int32", "float32", 4, 4, func(dst, src Mem) {
+		r := v.reg()
+		VCVTTPS2DQ(src, r)
+		v.store(r, dst)
+	})
 	v.conversion("float32FromUint8", "float32", "uint8", 4, 1, func(dst, src Mem) {
 		r := v.reg()
 		VPMOVZXBD(src, r)

@@ -12,9 +12,9 @@ import (
 // Cast is a prepared conversion between numeric types, bool, float16 and
 // bfloat16.
 //
-// Floats to integers truncate towards zero; NaN and values out of the target's
-// range give what x86 gives: the 64-bit result (the least int64 if that
-// overflows too) reduced to the target's low bits. Integers wrap. To bool: not
+// Floats to integers truncate towards zero; NaN and values out of range give
+// what C compilers' code gives on x86: int32 and int64 become their least
+// value, narrower integers the low bits of the int32, and uint32 those of the int64. Integers wrap. To bool: not
 // zero, so NaN is true. Float to a narrower float rounds to nearest, ties to
 // even, and overflows to infinity; float64 to a 16-bit float rounds through float32.
 type Cast struct {
@@ -261,9 +261,22 @@ func toBool[S number](dst, src unsafe.Pointer, n int, _ []float32) {
 
 func truncated[D integer, S ~float32 | ~float64](dst, src unsafe.Pointer, n int, _ []float32) {
 	d, s := unsafe.Slice((*D)(dst), n), unsafe.Slice((*S)(src), n)
+	wide := ^D(0) > 0 && unsafe.Sizeof(D(0)) == 4 || unsafe.Sizeof(D(0)) == 8
 	for i, x := range s {
-		d[i] = D(toInt64(float64(x)))
+		if wide {
+			d[i] = D(toInt64(float64(x)))
+		} else {
+			d[i] = D(toInt32(float64(x)))
+		}
 	}
+}
+
+// toInt32 truncates; NaN and what int32 can't hold give its least value.
+func toInt32(x float64) int32 {
+	if x > -1<<31-1 && x < 1<<31 {
+		return int32(x)
+	}
+	return -1 << 31
 }
 
 // toInt64 truncates; NaN and what int64 can't hold give its least value, and

@@ -56,7 +56,10 @@ func TestCast(t *testing.T) {
 		from, to  dtype.Type
 		src, want any
 	}{
-		{dtype.Float32, dtype.Int32, []float32{1.9, -1.9, 2147483520, nan, inf}, []int32{1, -1, 2147483520, 0, 0}},
+		{dtype.Float32, dtype.Int32, []float32{1.9, -1.9, 2147483520, nan, inf}, []int32{1, -1, 2147483520, math.MinInt32, math.MinInt32}},
+		{dtype.Float64, dtype.Int32, []float64{-2147483648.9, 2147483647.9, 1 << 31, -1e10}, []int32{math.MinInt32, math.MaxInt32, math.MinInt32, math.MinInt32}},
+		{dtype.Float32, dtype.Uint32, []float32{-1, 4e9, nan}, []uint32{math.MaxUint32, 4000000000, 0}},
+		{dtype.Float32, dtype.Int16, []float32{-1.5, 32768, 1e10}, []int16{-1, -32768, 0}},
 		{dtype.Float32, dtype.Int64, []float32{-2.5, nan, inf}, []int64{-2, math.MinInt64, math.MinInt64}},
 		{dtype.Float32, dtype.Uint8, []float32{255.9, 256, -1, nan}, []uint8{255, 0, 255, 0}},
 		{dtype.Float64, dtype.Uint64, []float64{1 << 63, 3.5}, []uint64{1 << 63, 3}},
@@ -98,6 +101,11 @@ func TestCastIsPortableAtEveryLevel(t *testing.T) {
 				src := kerneltest.Guarded(t, from.Bytes(n))
 				for i := range src {
 					src[i] = byte(i*i*37 + i)
+				}
+				if from == dtype.Float32 {
+					for i, x := range special[:min(n, len(special))] {
+						view[float32](src)[i] = x
+					}
 				}
 				k, err := NewCast(from, to)
 				if err != nil {

@@ -35,6 +35,7 @@ func init() {
 	})
 	avx2.casts = map[[2]dtype.Type]castFunc{
 		{dtype.Int32, dtype.Float32}: cast(8, float32FromInt32AVX2, direct[float32, int32]),
+		{dtype.Float32, dtype.Int32}: cast(8, int32FromFloat32AVX2, truncated[int32, float32]),
 		{dtype.Uint8, dtype.Float32}: cast(8, float32FromUint8AVX2, direct[float32, uint8]),
 		{dtype.Int32, dtype.Int64}:   cast(8, int64FromInt32AVX2, direct[int64, int32]),
 		{dtype.Int64, dtype.Int32}:   cast(8, int32FromInt64AVX2, direct[int32, int64]),
@@ -59,6 +60,7 @@ func init() {
 	})
 	avx512.casts = map[[2]dtype.Type]castFunc{
 		{dtype.Int32, dtype.Float32}: cast(16, float32FromInt32AVX512, direct[float32, int32]),
+		{dtype.Float32, dtype.Int32}: cast(16, int32FromFloat32AVX512, truncated[int32, float32]),
 		{dtype.Uint8, dtype.Float32}: cast(16, float32FromUint8AVX512, direct[float32, uint8]),
 		{dtype.Int32, dtype.Int64}:   cast(16, int64FromInt32AVX512, direct[int64, int32]),
 		{dtype.Int64, dtype.Int32}:   cast(16, int32FromInt64AVX512, direct[int32, int64]),

@@ -182,6 +182,9 @@ func narrowBF16AVX2(dst []uint16, src []float32)
 func float32FromInt32AVX2(dst []float32, src []int32)
 
 //go:noescape
+func int32FromFloat32AVX2(dst []int32, src []float32)
+
+//go:noescape
 func float32FromUint8AVX2(dst []float32, src []uint8)
 
 //go:noescape
@@ -381,6 +384,9 @@ func narrowBF16AVX512(dst []uint16, src []float32)
 
 //go:noescape
 func float32FromInt32AVX512(dst []float32, src []int32)
+
+//go:noescape
+func int32FromFloat32AVX512(dst []int32, src []float32)
 
 //go:noescape
 func float32FromUint8AVX512(dst []float32, src []uint8)

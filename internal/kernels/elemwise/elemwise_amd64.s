@@ -4736,6 +4736,27 @@ done:
 	VZEROUPPER
 	RET
 
+// func int32FromFloat32AVX2(dst []int32, src []float32)
+// Requires: AVX
+TEXT ·int32FromFloat32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VCVTTPS2DQ (CX), Y0
+	VMOVUPS    Y0, (AX)
+	ADDQ       $0x00000020, AX
+	ADDQ       $0x00000020, CX
+	SUBQ       $0x00000008, DX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
 // func float32FromUint8AVX2(dst []float32, src []uint8)
 // Requires: AVX, AVX2
 TEXT ·float32FromUint8AVX2(SB), NOSPLIT, $0-48
@@ -8644,6 +8665,27 @@ each:
 	ADDQ      $0x00000040, CX
 	SUBQ      $0x00000010, DX
 	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromFloat32AVX512(dst []int32, src []float32)
+// Requires: AVX, AVX512F
+TEXT ·int32FromFloat32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VCVTTPS2DQ (CX), Z0
+	VMOVUPS    Z0, (AX)
+	ADDQ       $0x00000040, AX
+	ADDQ       $0x00000040, CX
+	SUBQ       $0x00000010, DX
+	JGE        each
 
 done:
 	VZEROUPPER
