@@ -15,11 +15,24 @@ type checker struct {
 }
 
 func (c *checker) failf(p pos, path, format string, args ...any) {
-	c.problems = append(c.problems, Problem{Line: p.line, Col: p.col, Field: path, Message: fmt.Sprintf(format, args...)})
+	c.add(Problem{Line: p.line, Col: p.col, Field: path, Message: fmt.Sprintf(format, args...)})
 }
 
 func (c *checker) unsupported(p pos, path, reason string) {
-	c.problems = append(c.problems, Problem{Line: p.line, Col: p.col, Field: path, Message: "not supported: " + reason, Unsupported: true})
+	c.add(Problem{Line: p.line, Col: p.col, Field: path, Message: "not supported: " + reason, Unsupported: true})
+}
+
+// maxProblems bounds how many problems of one file are told.
+const maxProblems = 200
+
+func (c *checker) add(p Problem) {
+	switch len(c.problems) {
+	case maxProblems:
+		p = Problem{Line: p.Line, Col: p.Col, Message: "there are more problems from here on"}
+	case maxProblems + 1:
+		return
+	}
+	c.problems = append(c.problems, p)
 }
 
 // message checks the fields of m, whose place is path ("" or ending in a dot).
@@ -27,6 +40,9 @@ func (c *checker) message(m *message, t *messageType, path string) map[string]an
 	values := map[string]any{}
 	first := map[string]pos{}
 	for i := range m.fields {
+		if len(c.problems) > maxProblems {
+			break // it is an error anyway
+		}
 		f := &m.fields[i]
 		ft := t.field(f.name)
 		if ft == nil {
@@ -85,7 +101,7 @@ func (c *checker) field(f *field, t *messageType, ft *fieldType, path string, va
 	}
 	if rule := valueRules[t.name+"."+f.name]; rule != nil {
 		if p := rule(v); p != "" {
-			c.problems = append(c.problems, Problem{Line: f.at.line, Col: f.at.col, Field: path, Message: p})
+			c.failf(f.at, path, "%s", p)
 			return
 		}
 	}

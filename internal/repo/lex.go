@@ -45,11 +45,15 @@ type lexer struct {
 	src  string
 	at   int
 	line int
-	from int // where the line begins
+
+	counted int // up to where the characters of the line are counted
+	col     int // their number
 }
 
 func (l *lexer) pos() pos {
-	return pos{l.line, utf8.RuneCountInString(l.src[l.from:l.at]) + 1}
+	l.col += utf8.RuneCountInString(l.src[l.counted:l.at])
+	l.counted = l.at
+	return pos{l.line, l.col + 1}
 }
 
 func (l *lexer) failf(p pos, format string, args ...any) {
@@ -87,7 +91,7 @@ func (l *lexer) skipSpace() {
 		switch c := l.src[l.at]; {
 		case c == '\n':
 			l.at++
-			l.line, l.from = l.line+1, l.at
+			l.line, l.counted, l.col = l.line+1, l.at, 0
 		case c == ' ' || c == '\t' || c == '\r' || c == '\f' || c == '\v':
 			l.at++
 		case c == '#':

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/salver-ml/salver/internal/testkit"
 )
@@ -118,6 +119,20 @@ func TestParseTellsAllProblemsAtOnce(t *testing.T) {
 	}
 	if !slices.Equal(lines, []int{1, 2, 3, 4}) || !ps[0].Unsupported || ps[2].Unsupported {
 		t.Errorf("got %+v", ps)
+	}
+}
+
+// TestLargeFilesTakeLittleTime parses files of the largest size that are made to take long.
+func TestLargeFilesTakeLittleTime(t *testing.T) {
+	for _, unit := range []string{"input{}", "x:1 ", "a{", "name:'' ", "input{dims:[1,1,1]}", "parameters{key:\"\"value{}}", "n", "1", "[", "#"} {
+		start := time.Now()
+		_, err := Parse("c", []byte(strings.Repeat(unit, maxConfigBytes/len(unit))))
+		if ps, ok := errors.AsType[Problems](err); err != nil && (!ok || len(ps) > maxProblems+1) {
+			t.Errorf("%q: %d problems", unit, len(ps))
+		}
+		if d := time.Since(start); d > 20*time.Second {
+			t.Errorf("%q took %v", unit, d)
+		}
 	}
 }
 

@@ -95,6 +95,9 @@ func (f *fieldType) entry() *messageType {
 func unknown(what, name string, known []string) string {
 	best, least := "", 3
 	for _, k := range known {
+		if len(name) > 64 {
+			break // nobody mistypes that, and the distance would take long
+		}
 		if d := editDistance(name, k); d < least {
 			best, least = k, d
 		}
