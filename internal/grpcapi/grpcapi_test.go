@@ -3,12 +3,9 @@ package grpcapi
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"math"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,16 +14,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
-	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	gproto "google.golang.org/protobuf/proto"
 
 	pb "github.com/salver-ml/salver/api/oip"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/limit"
-	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -255,26 +249,6 @@ func TestInFlight(t *testing.T) {
 	t.Error("the place of a call that has ended is not free")
 }
 
-// Large requests on a stream wait for each other instead of for memory.
-func TestLargeOnStream(t *testing.T) {
-	stream, err := client(t, Options{MaxMessage: 1 << 20}).ModelStreamInfer(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 20
-	go func() {
-		for range n {
-			stream.Send(request("FP32", "FP32", strings.Repeat("1234", 250_000), 250_000))
-		}
-		stream.CloseSend()
-	}()
-	for range n {
-		if r, err := stream.Recv(); err != nil || r.ErrorMessage != "" {
-			t.Fatal(r.GetErrorMessage(), err)
-		}
-	}
-}
-
 func classes(k int64) []*pb.ModelInferRequest_InferRequestedOutputTensor {
 	return []*pb.ModelInferRequest_InferRequestedOutputTensor{{Name: "y", Parameters: map[string]*pb.InferParameter{
 		"classification": {ParameterChoice: &pb.InferParameter_Int64Param{Int64Param: k}}}}}
@@ -309,230 +283,6 @@ func TestDeadline(t *testing.T) {
 	defer cancel()
 	r := request("slow", "FP32", strings.Repeat("1234", 4), 1, 4)
 	if _, err := client(t, Options{}).ModelInfer(ctx, r); status.Code(err) != codes.DeadlineExceeded {
-		t.Error(err)
-	}
-}
-
-func TestOtherCalls(t *testing.T) {
-	c := client(t, Options{Version: "1.2.3"})
-	show := func(m gproto.Message, err error) string { return fmt.Sprint(m, " ", status.Code(err)) }
-	ctx := t.Context()
-	for name, v := range map[string]struct{ got, want string }{
-		"live":          {show(c.ServerLive(ctx, &pb.ServerLiveRequest{})), "live:true OK"},
-		"ready":         {show(c.ServerReady(ctx, &pb.ServerReadyRequest{})), "ready:true OK"},
-		"model ready":   {show(c.ModelReady(ctx, &pb.ModelReadyRequest{Name: "identity"})), "ready:true OK"},
-		"unknown ready": {show(c.ModelReady(ctx, &pb.ModelReadyRequest{Name: "nope"})), "OK"},
-		"server":        {show(c.ServerMetadata(ctx, &pb.ServerMetadataRequest{})), `version:"1.2.3"`},
-		"model":         {show(c.ModelMetadata(ctx, &pb.ModelMetadataRequest{Name: "identity"})), `inputs:{name:"x" datatype:"FP32" shape:-1 shape:4}`},
-		"unknown model": {show(c.ModelMetadata(ctx, &pb.ModelMetadataRequest{Name: "nope"})), "NotFound"},
-		"config":        {show(c.ModelConfig(ctx, &pb.ModelConfigRequest{Name: "identity"})), `data_type:TYPE_FP32`},
-		"stats":         {show(c.ModelStatistics(ctx, &pb.ModelStatisticsRequest{Name: "identity"})), `inference_stats:{success:{`},
-		"index":         {show(c.RepositoryIndex(ctx, &pb.RepositoryIndexRequest{})), `models:{name:"identity" version:"1" state:"READY"`},
-		"load":          {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope"})), "NotFound"},
-		"load file":     {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope", Parameters: map[string]*pb.ModelRepositoryParameter{"file:1/model.onnx": {}}})), "InvalidArgument"},
-		"load config":   {show(c.RepositoryModelLoad(ctx, &pb.RepositoryModelLoadRequest{ModelName: "nope", Parameters: map[string]*pb.ModelRepositoryParameter{"config": {ParameterChoice: &pb.ModelRepositoryParameter_StringParam{StringParam: "nope"}}}})), "InvalidArgument"},
-		"unload":        {show(c.RepositoryModelUnload(ctx, &pb.RepositoryModelUnloadRequest{ModelName: "nope"})), "NotFound"},
-		"shared memory": {show(c.SystemSharedMemoryStatus(ctx, &pb.SystemSharedMemoryStatusRequest{})), "Unimplemented"},
-		"cuda":          {show(c.CudaSharedMemoryRegister(ctx, &pb.CudaSharedMemoryRegisterRequest{})), "Unimplemented"},
-		"trace":         {show(c.TraceSetting(ctx, &pb.TraceSettingRequest{})), "Unimplemented"},
-		"log":           {show(c.LogSettings(ctx, &pb.LogSettingsRequest{})), "Unimplemented"},
-	} {
-		// The text form has one or two spaces between fields, at random.
-		if got := strings.Join(strings.Fields(v.got), " "); !strings.Contains(got, v.want) {
-			t.Errorf("%s: %s, want %s", name, got, v.want)
-		}
-	}
-}
-
-func TestHealthAndReflection(t *testing.T) {
-	core := testCore(t)
-	server, conn := start(t, core, Options{})
-	h := healthpb.NewHealthClient(conn)
-	for service, want := range map[string]codes.Code{"": codes.OK, "inference.GRPCInferenceService": codes.OK, "nope": codes.NotFound} {
-		r, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
-		if status.Code(err) != want || err == nil && r.Status != healthpb.HealthCheckResponse_SERVING {
-			t.Errorf("%q: %v %v", service, r, err)
-		}
-	}
-	info, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	info.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: "inference.GRPCInferenceService"}})
-	if r, err := info.Recv(); err != nil || len(r.GetFileDescriptorResponse().GetFileDescriptorProto()) < 2 {
-		t.Errorf("%v %v", r, err)
-	}
-	info.CloseSend()
-	w, err := h.Watch(t.Context(), &healthpb.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var seen []string
-	for {
-		r, err := w.Recv()
-		if err != nil {
-			seen = append(seen, status.Code(err).String())
-			break
-		}
-		seen = append(seen, r.Status.String())
-		if len(seen) == 1 {
-			core.PrepareShutdown()
-		}
-		if len(seen) == 2 {
-			go server.Drain(context.Background())
-		}
-	}
-	if fmt.Sprint(seen) != "[SERVING NOT_SERVING Unavailable]" {
-		t.Error(seen)
-	}
-}
-
-func TestAuthorization(t *testing.T) {
-	authorize := func(key string, a oip.Access) error {
-		switch {
-		case key == "admin", key == "user" && a == oip.Use:
-			return nil
-		case key == "user":
-			return oip.ErrForbidden
-		}
-		return oip.ErrUnauthenticated
-	}
-	_, conn := start(t, testCore(t), Options{Authorize: authorize})
-	call := func(method, header, value string) codes.Code {
-		ctx := t.Context()
-		if header != "" {
-			ctx = metadata.AppendToOutgoingContext(ctx, header, value)
-		}
-		// Empty messages are valid for all methods; a stream's first answer is an error too.
-		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
-		if err != nil {
-			return status.Code(err)
-		}
-		stream.SendMsg(&pb.ServerLiveRequest{})
-		stream.CloseSend()
-		return status.Code(stream.RecvMsg(&pb.ServerLiveResponse{}))
-	}
-	methods := []string{"/inference.GRPCInferenceService/Nope", "/nope.Nope/Nope", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"}
-	for _, m := range pb.GRPCInferenceService_ServiceDesc.Methods {
-		methods = append(methods, "/inference.GRPCInferenceService/"+m.MethodName)
-	}
-	for _, m := range pb.GRPCInferenceService_ServiceDesc.Streams {
-		methods = append(methods, "/inference.GRPCInferenceService/"+m.StreamName)
-	}
-	for _, m := range methods {
-		public := strings.HasSuffix(m, "/ServerLive") || strings.HasSuffix(m, "/ServerReady")
-		if got := call(m, "", ""); public != (got != codes.Unauthenticated) {
-			t.Errorf("%s without a key: %s", m, got)
-		}
-		if got := call(m, "authorization", "Bearer admin"); got == codes.Unauthenticated || got == codes.PermissionDenied {
-			t.Errorf("%s with the admin's key: %s", m, got)
-		}
-		if got := call(m, "x-api-key", "user"); (got == codes.PermissionDenied) != strings.HasSuffix(strings.ToLower(m), "load") || got == codes.Unauthenticated {
-			t.Errorf("%s with a user's key: %s", m, got)
-		}
-	}
-	if got := call("/grpc.health.v1.Health/Check", "", ""); got != codes.OK {
-		t.Errorf("health without a key: %s", got)
-	}
-}
-
-func TestStream(t *testing.T) {
-	c := client(t, Options{})
-	stream, err := c.ModelStreamInfer(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	const n = 200
-	go func() {
-		for i := range n {
-			r := request("FP32", "FP32", "\x00\x00\x80\x3f", 1)
-			r.Id = fmt.Sprint(i)
-			switch {
-			case i%10 == 3:
-				r.ModelName = "nope"
-			case i%10 == 5:
-				r = request("slow", "FP32", strings.Repeat("1234", 4), 1, 4)
-				r.Id = fmt.Sprint(i)
-			case i%10 == 7:
-				r.Parameters = map[string]*pb.InferParameter{"triton_enable_empty_final_response": {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
-			}
-			stream.Send(r)
-		}
-		stream.CloseSend()
-	}()
-	for i := range n {
-		r, err := stream.Recv()
-		if err != nil {
-			t.Fatal(i, err)
-		}
-		in := r.InferResponse
-		if in.Id != fmt.Sprint(i) || (r.ErrorMessage != "") != (i%10 == 3) || (len(in.RawOutputContents) == 1) != (i%10 != 3) || in.Parameters["triton_final_response"].GetBoolParam() != (i%10 == 7) {
-			t.Fatalf("answer %d: %v", i, r)
-		}
-	}
-	if _, err := stream.Recv(); err != io.EOF {
-		t.Error(err)
-	}
-}
-
-// Requests that have begun are answered, on streams too; later ones are refused.
-func TestDrain(t *testing.T) {
-	core := testCore(t)
-	server, conn := start(t, core, Options{})
-	c := pb.NewGRPCInferenceServiceClient(conn)
-	slow := request("slow", "FP32", strings.Repeat("1234", 4), 1, 4)
-	stream, err := c.ModelStreamInfer(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream.Send(slow)
-	idle, err := c.ModelStreamInfer(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	idle.Send(request("FP32", "FP32", "1234", 1))
-	if _, err := idle.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			if _, err := c.ModelInfer(t.Context(), slow); err != nil {
-				t.Error("a request that had begun:", err)
-			}
-		})
-	}
-	time.Sleep(100 * time.Millisecond)
-	if err := server.Drain(t.Context()); err != nil {
-		t.Error(err)
-	}
-	wg.Wait()
-	if r, err := stream.Recv(); err != nil || r.ErrorMessage != "" {
-		t.Errorf("a stream's request that had begun: %v %v", r, err)
-	}
-	for _, s := range []pb.GRPCInferenceService_ModelStreamInferClient{stream, idle} {
-		if _, err := s.Recv(); status.Code(err) != codes.Unavailable {
-			t.Error("the end of a stream:", err)
-		}
-	}
-	if _, err := c.ModelInfer(t.Context(), slow); status.Code(err) != codes.Unavailable {
-		t.Error("a request after the drain:", err)
-	}
-}
-
-func TestDrainTimeout(t *testing.T) {
-	core := serve.New(serve.Options{})
-	stuck := servetest.Identity(4)
-	stuck.Delay = time.Minute
-	if err := core.Register("stuck", 1, stuck, nil); err != nil {
-		t.Fatal(err)
-	}
-	server, conn := start(t, core, Options{})
-	go pb.NewGRPCInferenceServiceClient(conn).ModelInfer(t.Context(), request("stuck", "FP32", strings.Repeat("1234", 4), 1, 4))
-	time.Sleep(50 * time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := server.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 }

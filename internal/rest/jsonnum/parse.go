@@ -284,9 +284,3 @@ func Uint(b []byte, i, bits int) (v uint64, next int, err error) {
 	}
 	return d.mant, next, nil
 }
-
-// Skip returns the index behind the number at b[i:], or -1 if there is none.
-func Skip(b []byte, i int) int {
-	_, next := scan(b, i)
-	return next
-}
