@@ -159,8 +159,11 @@ func TypeOf(t *tensor.Tensor) Type {
 	if t.DType == dtype.Sequence || t.DType == dtype.Optional {
 		ty.Shape = nil
 		ty.Elem = &Type{}
-		if len(t.Items) > 0 {
-			e := TypeOf(t.Items[0])
+		for i, item := range t.Items {
+			e := TypeOf(item)
+			if i > 0 && !e.Shape.Equal(ty.Elem.Shape) {
+				e.Shape = nil // items of one sequence may differ
+			}
 			ty.Elem = &e
 		}
 	}

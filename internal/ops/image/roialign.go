@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register := func(extra bool, versions ...int) {
+	register := func(extra bool, cases func() []op.Case, versions ...int) {
 		attrs := op.Attrs{
 			"mode": op.Default(ir.Str("avg")), "output_height": op.Default(ir.Int(1)), "output_width": op.Default(ir.Int(1)),
 			"sampling_ratio": op.Default(ir.Int(0)), "spatial_scale": op.Default(ir.Float(1)),
@@ -23,11 +23,11 @@ func init() {
 		op.Register(op.Op{
 			Name: "RoiAlign", Versions: versions, Doc: "pools regions of interest by bilinear samples",
 			In: op.Ports("X:T1", "rois:T1", "batch_indices:int64"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats}, Attrs: attrs,
-			Infer: roiAlignInfer, Ref: roiAlignRef,
+			Infer: roiAlignInfer, Ref: roiAlignRef, Cases: cases,
 		})
 	}
-	register(false, 10)
-	register(true, 16, 22)
+	register(false, nil, 10)
+	register(true, roiAlignCases, 16, 22)
 }
 
 func roiAlignInfer(c *op.Infer) error {

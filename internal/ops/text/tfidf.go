@@ -23,7 +23,7 @@ func init() {
 			"mode": op.Required(ir.KindString), "ngram_counts": op.Required(ir.KindInts), "ngram_indexes": op.Required(ir.KindInts),
 			"pool_int64s": op.Opt(ir.KindInts), "pool_strings": op.Opt(ir.KindStrings), "weights": op.Opt(ir.KindFloats),
 		},
-		Infer: tfidfInfer, Ref: tfidfRef, Rows: op.RowsFirst,
+		Infer: tfidfInfer, Ref: tfidfRef, Rows: tfidfRows, Cases: tfidfCases,
 	})
 }
 
@@ -35,6 +35,14 @@ func vectorWidth(n *ir.Node) (int, error) {
 	}
 	width := slices.Max(indexes) + 1
 	return width, tensor.CheckSize([]int{width})
+}
+
+// tfidfRows: rows of a matrix are apart, the items of a vector are one n-gram source.
+func tfidfRows(n *ir.Node, in []int) ([]int, bool) {
+	if in[0] == 0 && len(n.In[0].Type.Shape) != 2 {
+		return nil, false
+	}
+	return op.RowsFirst(n, in)
 }
 
 func tfidfInfer(c *op.Infer) error {

@@ -1,0 +1,71 @@
+package image
+
+import (
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func f32s(dims []int, v ...float32) *tensor.Tensor { return tensor.FromSlice(v, dims...) }
+func i64s(v ...int64) *tensor.Tensor               { return tensor.FromSlice(v, len(v)) }
+func list(t ...*tensor.Tensor) []*tensor.Tensor    { return t }
+
+func gridSampleCases(linear string) func() []op.Case {
+	return func() []op.Case {
+		x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
+		grid := f32s([]int{1, 1, 3, 2}, 0, 0, -1, -1, 3, 0)
+		attrs := func(mode, padding string) map[string]ir.Attr {
+			return map[string]ir.Attr{"mode": ir.Str(mode), "padding_mode": ir.Str(padding), "align_corners": ir.Int(1)}
+		}
+		return []op.Case{
+			{Name: "zeros", Attrs: attrs(linear, "zeros"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 0))},
+			{Name: "border", Attrs: attrs(linear, "border"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 3))},
+			{Name: "reflection", Attrs: attrs("nearest", "reflection"), In: list(x, f32s([]int{1, 1, 1, 2}, 2, -1)), Out: list(f32s([]int{1, 1, 1, 1}, 1))},
+		}
+	}
+}
+
+func affineGridCases() []op.Case {
+	return []op.Case{{Name: "identity", In: list(f32s([]int{1, 2, 3}, 1, 0, 0, 0, 1, 0), i64s(1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 2, 2}, -.5, 0, .5, 0))}}
+}
+
+func roiAlignCases() []op.Case {
+	x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
+	attrs := map[string]ir.Attr{"sampling_ratio": ir.Int(1)}
+	return []op.Case{{Name: "centre", Attrs: attrs, In: list(x, f32s([]int{1, 4}, 0, 0, 2, 2), i64s(0)), Out: list(f32s([]int{1, 1, 1, 1}, 2.5))}}
+}
+
+func nmsCases() []op.Case {
+	boxes := f32s([]int{1, 3, 4}, 0, 0, 1, 1, 0, 0.1, 1, 1.1, 0, 10, 1, 11)
+	scores := f32s([]int{1, 1, 3}, 0.9, 0.95, 0.5)
+	half := tensor.FromSlice([]float32{0.5})
+	return []op.Case{
+		{Name: "overlap", In: list(boxes, scores, i64s(3), half), Out: list(tensor.FromSlice([]int64{0, 0, 1, 0, 0, 2}, 2, 3))},
+		{Name: "threshold", In: list(boxes, scores, i64s(3), half, tensor.FromSlice([]float32{0.6})), Out: list(tensor.FromSlice([]int64{0, 0, 1}, 1, 3))},
+		{Name: "none wanted", In: list(boxes, scores), Out: list(tensor.FromSlice([]int64{}, 0, 3))},
+	}
+}
+
+func col2ImCases() []op.Case {
+	x := f32s([]int{1, 2, 2}, 1, 2, 3, 4)
+	return []op.Case{
+		{Name: "rows overlap", In: list(x, i64s(1, 3), i64s(1, 2)), Out: list(f32s([]int{1, 1, 1, 3}, 1, 5, 4))},
+		{Name: "two images", In: list(f32s([]int{2, 1, 2}, 1, 2, 3, 4), i64s(1, 2), i64s(1, 1)), Out: list(f32s([]int{2, 1, 1, 2}, 1, 2, 3, 4))},
+	}
+}
+
+func cropPadCases() []op.Case {
+	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
+	return []op.Case{{Name: "both", In: list(x, i64s(1, 4)), Out: list(f32s([]int{1, 4}, 0, 3, 4, 0))}}
+}
+
+// decoderCases decode a portable pixmap of two pixels, and what is none.
+func decoderCases() []op.Case {
+	ppm := append([]byte("P6\n# two\n2 1\n255\n"), 1, 2, 3, 4, 5, 6)
+	stream := tensor.FromSlice(ppm)
+	return []op.Case{
+		{Name: "PNM", In: list(stream), Out: list(tensor.FromSlice([]uint8{1, 2, 3, 4, 5, 6}, 1, 2, 3))},
+		{Name: "BGR", Attrs: map[string]ir.Attr{"pixel_format": ir.Str("BGR")}, In: list(stream), Out: list(tensor.FromSlice([]uint8{3, 2, 1, 6, 5, 4}, 1, 2, 3))},
+		{Name: "no image", In: list(tensor.FromSlice([]uint8{7})), Out: list(tensor.FromSlice([]uint8{}, 0, 0, 3))},
+	}
+}

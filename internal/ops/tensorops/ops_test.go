@@ -1,9 +1,0 @@
-package tensorops
-
-import (
-	"testing"
-
-	"github.com/salver-ml/salver/internal/ops/optest"
-)
-
-func TestOperators(t *testing.T) { optest.Run(t) }
