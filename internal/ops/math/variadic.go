@@ -37,6 +37,7 @@ func init() {
 	} {
 		v.register()
 	}
+	legacy() // the files of a package initialize in the order of their names
 }
 
 func maxOf[T int | int64 | uint64](a, b T) T { return max(a, b) }

@@ -33,6 +33,11 @@ func init() {
 	seven.Doc = "Only spatial=1 is supported."
 	seven.Attrs["spatial"] = op.Default(ir.Int(1))
 	op.Register(seven)
+	six := seven
+	six.Versions, six.Attrs = []int{6}, attrs()
+	six.Doc = "Only spatial=1 is supported, and only the form for inference."
+	six.Attrs["spatial"], six.Attrs["is_test"] = op.Default(ir.Int(1)), op.Default(ir.Int(0))
+	op.Register(six)
 	o.Versions, o.Attrs = []int{14}, attrs()
 	o.Attrs["training_mode"] = op.Default(ir.Int(0))
 	o.In, o.Out = op.Ports("X:T", "scale:T", "B:T", "input_mean:U", "input_var:U"), op.Ports("Y:T", "running_mean:U?", "running_var:U?")

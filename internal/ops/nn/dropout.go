@@ -23,6 +23,9 @@ func init() {
 		return []op.Case{{Name: "identity", In: []*tensor.Tensor{ramp(3, 4)}, Out: []*tensor.Tensor{ramp(3, 4)}}}
 	}
 	op.Register(old)
+	six := old
+	six.Versions, six.Attrs = []int{6}, op.Attrs{"ratio": op.Default(ir.Float(.5)), "is_test": op.Default(ir.Int(0))}
+	op.Register(six)
 	o.Versions, o.In, o.Out, o.Attrs = []int{12, 13, 22}, op.Ports("data:T", "ratio:T1?", "training_mode:T2?"), op.Ports("output:T", "mask:T2?"), op.Attrs{"seed": op.Opt(ir.KindInt)}
 	o.Random = true // in training mode
 	o.Cases = func() []op.Case {

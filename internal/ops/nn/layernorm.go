@@ -16,7 +16,7 @@ import (
 func init() {
 	attrs := op.Attrs{"axis": op.Default(ir.Int(-1)), "epsilon": op.Default(ir.Float(1e-5)), "stash_type": op.Default(ir.Int(1))}
 	op.Register(op.Op{
-		Name: "LayerNormalization", Versions: []int{17},
+		Name: "LayerNormalization", Versions: []int{1, 17}, Doc: "Below opset 17 it is onnxruntime's operator of that name.",
 		In: op.Ports("X:T", "Scale:T", "B:T?"), Out: op.Ports("Y:T", "Mean:U?", "InvStdDev:U?"),
 		Types: op.Types{"T": op.Floats, "U": {dtype.Float32, dtype.BFloat16}}, Attrs: attrs,
 		Infer: inferLayerNorm, Ref: layerNormRef, Compile: compileLayerNorm, Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,

@@ -87,6 +87,7 @@ func init() {
 		{maxPool, []int{1}, poolAttrs()},
 		{maxPool, []int{8}, poolAttrs("storage_order")},
 		{maxPool, []int{10, 11, 12, 22}, poolAttrs("storage_order", "ceil_mode", "dilations")},
+		{averagePool, []int{1}, poolAttrs()},
 		{averagePool, []int{7}, poolAttrs("count_include_pad")},
 		{averagePool, []int{10, 11}, poolAttrs("count_include_pad", "ceil_mode")},
 		{averagePool, []int{19, 22}, poolAttrs("count_include_pad", "ceil_mode", "dilations")},
