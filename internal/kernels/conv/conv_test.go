@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -75,9 +77,8 @@ func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool) []float32 {
 // compute runs a plan on buffers that end at an unreadable page.
 func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Pool) []float32 {
 	t.Helper()
-	g := newGuarded(t)
-	defer g.free()
-	op := Operands{N: l.n, Weights: g.floats(plan.PackedSize()), Out: g.floats(plan.OutSize(l.n)), Scratch: g.floats(plan.ScratchSize(p.Threads()))}
+	floats := func(n int) []float32 { return guard.Slice[float32](t, n, guard.End) }
+	op := Operands{N: l.n, Weights: floats(plan.PackedSize()), Out: floats(plan.OutSize(l.n)), Scratch: floats(plan.ScratchSize(p.Threads()))}
 	if err := plan.Pack(op.Weights, l.w, l.bias); err != nil {
 		t.Fatal(err)
 	}
@@ -85,14 +86,14 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 		op.Out[i] = float32(math.NaN())
 	}
 	out := product(plan.OutSpatial())
-	op.In = g.floats(plan.InSize(l.n))
+	op.In = floats(plan.InSize(l.n))
 	if plan.Algorithm().InBlocked() {
 		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), level)
 	} else {
 		copy(op.In, l.x)
 	}
 	if l.p.Residual {
-		op.Residual = g.floats(plan.OutSize(l.n))
+		op.Residual = floats(plan.OutSize(l.n))
 		if plan.Algorithm().OutBlocked() {
 			ToBlocked(op.Residual, l.residual, l.n, l.p.Out, out, level)
 		} else {
@@ -141,25 +142,38 @@ func pools(t testing.TB) []*pool.Pool {
 func TestKernelsAgainstReference(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	ps := pools(t)
-	for i := range 400 {
+	for i := range 240 {
 		p, spatial := randomLayer(rng)
 		if _, err := p.OutSpatial(spatial); err != nil {
 			continue
 		}
-		l := newLayer(t, rng, p, spatial, 1+rng.IntN(2))
-		for _, level := range cpu.Levels() {
-			var first []float32
-			for _, pl := range ps {
-				got := l.run(t, level, pl)
-				if err := l.differ(got); err != nil {
-					t.Fatalf("case %d %v, %v with %v: %v", i, level, Choose(p, level), l, err)
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			l := newLayer(t, rng, p, spatial, 1+rng.IntN(2))
+			for _, level := range cpu.Levels() {
+				plan, err := New(p, spatial, level)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if first == nil {
-					first = got
-				} else if at := firstDifference(first, got); at >= 0 {
-					t.Fatalf("case %d %v, %v: output %d has other bits on %d threads", i, level, l, at, pl.Threads())
-				}
+				l.check(t, ordinary{plan}, level, ps, l.differ)
 			}
+		})
+	}
+}
+
+// check runs a plan on pools of threads: the answer is near the reference, and
+// its bits are the same on all.
+func (l *layer) check(t *testing.T, plan planned, level cpu.Target, ps []*pool.Pool, differ func([]float32) error) {
+	t.Helper()
+	var first []float32
+	for _, threads := range ps {
+		got := l.compute(t, plan, level, threads)
+		if err := differ(got); err != nil {
+			t.Fatalf("%v on %v with %v: %v", plan.Algorithm(), level, l, err)
+		}
+		if first == nil {
+			first = got
+		} else if at := firstDifference(first, got); at >= 0 {
+			t.Fatalf("%v on %v with %v: output %d has other bits on %d threads", plan.Algorithm(), level, l, at, threads.Threads())
 		}
 	}
 }
@@ -299,9 +313,8 @@ func TestReordersKeepEveryChannel(t *testing.T) {
 			for _, plane := range []int{1, 7, 16, 49, 1030} {
 				const n = 2
 				x := random(rng, n*c*plane)
-				g := newGuarded(t)
-				src, blocked, back := g.floats(len(x)), g.floats(BlockedLen(n, c, plane, b)), g.floats(len(x))
-				copy(src, x)
+				src, back := guard.Copy(t, x, guard.End), guard.Slice[float32](t, len(x), guard.End)
+				blocked := guard.Slice[float32](t, BlockedLen(n, c, plane, b), guard.End)
 				for i := range blocked {
 					blocked[i] = 9
 				}
@@ -320,7 +333,6 @@ func TestReordersKeepEveryChannel(t *testing.T) {
 				if at := firstDifference(x, back); at >= 0 {
 					t.Fatalf("%v, %d channels of %d: number %d doesn't come back", level, c, plane, at)
 				}
-				g.free()
 			}
 		}
 	}

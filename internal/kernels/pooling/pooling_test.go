@@ -3,10 +3,12 @@ package pooling
 import (
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/conv"
+	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -31,17 +33,23 @@ func TestKernelsAgainstReference(t *testing.T) {
 		if err := Reference(p, n*channels, spatial, x, want, nil); err != nil {
 			t.Fatal(err)
 		}
-		for _, level := range cpu.Levels() {
-			for _, threads := range []*pool.Pool{nil, three} {
-				for _, blocked := range []bool{false, true} {
-					if blocked && len(spatial) != 2 {
-						continue
-					}
-					got := run(t, p, channels, spatial, level, blocked, threads, n, x)
-					for i, w := range want {
-						if d := math.Abs(float64(got[i] - w)); got[i] != w && !(d < 2e-6) {
-							t.Fatalf("%+v on %v, %v blocked %v: output %d is %g, want %g", p, spatial, level, blocked, i, got[i], w)
-						}
+		t.Run(strconv.Itoa(done), func(t *testing.T) { testLevels(t, p, channels, spatial, n, three, x, want) })
+	}
+}
+
+// testLevels compares every level, layout and number of threads with want.
+func testLevels(t *testing.T, p Params, channels int, spatial []int, n int, three *pool.Pool, x, want []float32) {
+	t.Helper()
+	for _, level := range cpu.Levels() {
+		for _, threads := range []*pool.Pool{nil, three} {
+			for _, blocked := range []bool{false, true} {
+				if blocked && len(spatial) != 2 {
+					continue
+				}
+				got := run(t, p, channels, spatial, level, blocked, threads, n, x)
+				for i, w := range want {
+					if d := math.Abs(float64(got[i] - w)); got[i] != w && !(d < 2e-6) {
+						t.Fatalf("%+v on %v, %v blocked %v: output %d is %g, want %g", p, spatial, level, blocked, i, got[i], w)
 					}
 				}
 			}
@@ -71,16 +79,16 @@ func randomPooling(rng *rand.Rand) (Params, []int) {
 	return p, spatial
 }
 
-// run pools plain x in the given layout on buffers of exactly the right size.
+// run pools plain x in the given layout on buffers that end at an unreadable page.
 func run(t *testing.T, p Params, channels int, spatial []int, level cpu.Target, blocked bool, threads *pool.Pool, n int, x []float32) []float32 {
 	t.Helper()
 	plan, err := New(p, channels, spatial, level, blocked)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, out := x, make([]float32, plan.OutSize(n))
+	in, out := guard.Copy(t, x, guard.End), guard.Slice[float32](t, plan.OutSize(n), guard.End)
 	if blocked {
-		in = make([]float32, plan.InSize(n))
+		in = guard.Slice[float32](t, plan.InSize(n), guard.End)
 		conv.ToBlocked(in, x, n, channels, product(spatial), level)
 	}
 	if err := plan.NewRunner().Run(threads, n, in, out); err != nil {
