@@ -120,6 +120,7 @@ func reduceFamily() {
 		for _, f := range foldings {
 			v.foldBlock(f)
 			v.foldStep(f)
+			v.foldColumns(f)
 		}
 		v.squareDiff()
 	}
@@ -211,6 +212,56 @@ func (v rows) foldStep(f folding) {
 		}
 		v.put(r, acc, disp, t)
 	})
+	end()
+}
+
+// foldColumns takes a block of rows of 64 columns into rows of lanes: row k goes
+// to lane k mod 32. It fills as many lanes as there are rows, 32 at most.
+func (v rows) foldColumns(f folding) {
+	const columns = 64
+	TEXT(f.name+"Columns"+v.suffix(), NOSPLIT, "func(lanes, x []float32, stride, rows int)")
+	Pragma("noescape")
+	lane, x := base("lanes"), base("x")
+	stride, rows := Load(Param("stride"), GP64()), Load(Param("rows"), GP64())
+	SHLQ(Imm(2), stride)
+	far, p, left, count := GP64(), GP64(), GP64(), GP64()
+	MOVQ(stride, far)
+	SHLQ(Imm(5), far)
+	MOVQ(step(lanes32), count)
+	TESTQ(rows, rows)
+	JEQ(LabelRef("done"))
+
+	Label("lane")
+	acc := make([]vec, columns/v.width())
+	for i := range acc {
+		acc[i] = v.load(f.start())
+	}
+	MOVQ(x, p)
+	MOVQ(rows, left)
+	Label("row")
+	for i, a := range acc {
+		e := v.load(Mem{Base: p, Disp: 4 * v.width() * i})
+		if !f.ordered {
+			f.join(f.value(v, e), a, a)
+			continue
+		}
+		r := v.reg()
+		f.join(e, a, r)
+		VMOVAPS(v.pick(v.cmp(unord, e, e), e, r), a)
+	}
+	ADDQ(far, p)
+	SUBQ(step(lanes32), left)
+	JGT(LabelRef("row"))
+	for i, a := range acc {
+		v.store(a, Mem{Base: lane, Disp: 4 * v.width() * i})
+	}
+	ADDQ(step(4*columns), lane)
+	ADDQ(stride, x)
+	DECQ(rows)
+	JEQ(LabelRef("done"))
+	DECQ(count)
+	JNE(LabelRef("lane"))
+	Label("done")
 	end()
 }
 

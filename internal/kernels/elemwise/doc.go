@@ -21,7 +21,8 @@
 // one or a few roundings (+ - * / min max clip relu sqrt hardswish …) give the same
 // bits at every level. The transcendental ones differ by level within the
 // error stated at each Op, against the exact value; portable code computes
-// them in float64 and rounds once. Results too small for a normal float32 may
+// them in float64 and rounds once. (The errors were measured on every 31st float32:
+// go test -run UnaryError -stride 31.) Results too small for a normal float32 may
 // be off by 2^-140 instead. NaN in gives NaN out, infinities and signed zeros give what
 // C's function gives. Subnormal inputs and results are never flushed.
 package elemwise

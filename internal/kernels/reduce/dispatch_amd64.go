@@ -8,15 +8,17 @@ func init() {
 	tables = append(tables,
 		&table{
 			engine: engine[float32]{
-				block: [numFolds]func([]float32) float32{sumBlockAVX2, absBlockAVX2, squareBlockAVX2, maxBlockAVX2, minBlockAVX2, prodBlockAVX2},
-				step:  [numFolds]func(acc, x []float32){sumStepAVX2, absStepAVX2, squareStepAVX2, maxStepAVX2, minStepAVX2, prodStepAVX2},
+				block:   [numFolds]func([]float32) float32{sumBlockAVX2, absBlockAVX2, squareBlockAVX2, maxBlockAVX2, minBlockAVX2, prodBlockAVX2},
+				step:    [numFolds]func(acc, x []float32){sumStepAVX2, absStepAVX2, squareStepAVX2, maxStepAVX2, minStepAVX2, prodStepAVX2},
+				columns: [numFolds]func(lanes, x []float32, stride, rows int){sumColumnsAVX2, absColumnsAVX2, squareColumnsAVX2, maxColumnsAVX2, minColumnsAVX2, prodColumnsAVX2},
 			},
 			squareDiff: squareDiffAVX2,
 		},
 		&table{
 			engine: engine[float32]{
-				block: [numFolds]func([]float32) float32{sumBlockAVX512, absBlockAVX512, squareBlockAVX512, maxBlockAVX512, minBlockAVX512, prodBlockAVX512},
-				step:  [numFolds]func(acc, x []float32){sumStepAVX512, absStepAVX512, squareStepAVX512, maxStepAVX512, minStepAVX512, prodStepAVX512},
+				block:   [numFolds]func([]float32) float32{sumBlockAVX512, absBlockAVX512, squareBlockAVX512, maxBlockAVX512, minBlockAVX512, prodBlockAVX512},
+				step:    [numFolds]func(acc, x []float32){sumStepAVX512, absStepAVX512, squareStepAVX512, maxStepAVX512, minStepAVX512, prodStepAVX512},
+				columns: [numFolds]func(lanes, x []float32, stride, rows int){sumColumnsAVX512, absColumnsAVX512, squareColumnsAVX512, maxColumnsAVX512, minColumnsAVX512, prodColumnsAVX512},
 			},
 			squareDiff: squareDiffAVX512,
 		})

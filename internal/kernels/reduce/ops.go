@@ -74,6 +74,9 @@ type engine[T number] struct {
 	block [numFolds]func(x []T) T
 	// step adds a row of elements to a row of lanes: acc[i] = fold(acc[i], x[i]).
 	step [numFolds]func(acc, x []T)
+	// columns takes at most blockLen rows of 64 columns into rows of lanes, which
+	// it sets first, where there is a kernel; nil: by steps.
+	columns [numFolds]func(lanes, x []T, stride, rows int)
 }
 
 func portable[T number]() *engine[T] {

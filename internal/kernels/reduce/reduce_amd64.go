@@ -11,10 +11,16 @@ func sumBlockAVX2(x []float32) float32
 func sumStepAVX2(acc []float32, x []float32)
 
 //go:noescape
+func sumColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+
+//go:noescape
 func absBlockAVX2(x []float32) float32
 
 //go:noescape
 func absStepAVX2(acc []float32, x []float32)
+
+//go:noescape
+func absColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareBlockAVX2(x []float32) float32
@@ -23,10 +29,16 @@ func squareBlockAVX2(x []float32) float32
 func squareStepAVX2(acc []float32, x []float32)
 
 //go:noescape
+func squareColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+
+//go:noescape
 func maxBlockAVX2(x []float32) float32
 
 //go:noescape
 func maxStepAVX2(acc []float32, x []float32)
+
+//go:noescape
+func maxColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func minBlockAVX2(x []float32) float32
@@ -35,10 +47,16 @@ func minBlockAVX2(x []float32) float32
 func minStepAVX2(acc []float32, x []float32)
 
 //go:noescape
+func minColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+
+//go:noescape
 func prodBlockAVX2(x []float32) float32
 
 //go:noescape
 func prodStepAVX2(acc []float32, x []float32)
+
+//go:noescape
+func prodColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareDiffAVX2(x []float32, mean float32) float32
@@ -50,10 +68,16 @@ func sumBlockAVX512(x []float32) float32
 func sumStepAVX512(acc []float32, x []float32)
 
 //go:noescape
+func sumColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+
+//go:noescape
 func absBlockAVX512(x []float32) float32
 
 //go:noescape
 func absStepAVX512(acc []float32, x []float32)
+
+//go:noescape
+func absColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareBlockAVX512(x []float32) float32
@@ -62,10 +86,16 @@ func squareBlockAVX512(x []float32) float32
 func squareStepAVX512(acc []float32, x []float32)
 
 //go:noescape
+func squareColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+
+//go:noescape
 func maxBlockAVX512(x []float32) float32
 
 //go:noescape
 func maxStepAVX512(acc []float32, x []float32)
+
+//go:noescape
+func maxColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func minBlockAVX512(x []float32) float32
@@ -74,10 +104,16 @@ func minBlockAVX512(x []float32) float32
 func minStepAVX512(acc []float32, x []float32)
 
 //go:noescape
+func minColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+
+//go:noescape
 func prodBlockAVX512(x []float32) float32
 
 //go:noescape
 func prodStepAVX512(acc []float32, x []float32)
+
+//go:noescape
+func prodColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareDiffAVX512(x []float32, mean float32) float32

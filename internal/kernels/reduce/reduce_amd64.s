@@ -196,6 +196,71 @@ done:
 	VZEROUPPER
 	RET
 
+// func sumColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX
+TEXT ·sumColumnsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VMOVUPS word00000000<>+0(SB), Y0
+	VMOVUPS word00000000<>+0(SB), Y1
+	VMOVUPS word00000000<>+0(SB), Y2
+	VMOVUPS word00000000<>+0(SB), Y3
+	VMOVUPS word00000000<>+0(SB), Y4
+	VMOVUPS word00000000<>+0(SB), Y5
+	VMOVUPS word00000000<>+0(SB), Y6
+	VMOVUPS word00000000<>+0(SB), Y7
+	MOVQ    CX, DI
+	MOVQ    BX, R8
+
+row:
+	VMOVUPS (DI), Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS 32(DI), Y8
+	VADDPS  Y8, Y1, Y1
+	VMOVUPS 64(DI), Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS 96(DI), Y8
+	VADDPS  Y8, Y3, Y3
+	VMOVUPS 128(DI), Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 160(DI), Y8
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS 192(DI), Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS 224(DI), Y8
+	VADDPS  Y8, Y7, Y7
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func absBlockAVX2(x []float32) float32
 // Requires: AVX, CMOV
 TEXT ·absBlockAVX2(SB), NOSPLIT, $0-28
@@ -384,6 +449,79 @@ done:
 	VZEROUPPER
 	RET
 
+// func absColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX
+TEXT ·absColumnsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VMOVUPS word00000000<>+0(SB), Y0
+	VMOVUPS word00000000<>+0(SB), Y1
+	VMOVUPS word00000000<>+0(SB), Y2
+	VMOVUPS word00000000<>+0(SB), Y3
+	VMOVUPS word00000000<>+0(SB), Y4
+	VMOVUPS word00000000<>+0(SB), Y5
+	VMOVUPS word00000000<>+0(SB), Y6
+	VMOVUPS word00000000<>+0(SB), Y7
+	MOVQ    CX, DI
+	MOVQ    BX, R8
+
+row:
+	VMOVUPS (DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS 32(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y1, Y1
+	VMOVUPS 64(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS 96(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y3, Y3
+	VMOVUPS 128(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 160(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS 192(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS 224(DI), Y8
+	VANDPS  word7fffffff<>+0(SB), Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func squareBlockAVX2(x []float32) float32
 // Requires: AVX, CMOV
 TEXT ·squareBlockAVX2(SB), NOSPLIT, $0-28
@@ -557,6 +695,79 @@ rest:
 	VMULPS     Y2, Y2, Y2
 	VADDPS     Y2, Y1, Y1
 	VMASKMOVPS Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func squareColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX
+TEXT ·squareColumnsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VMOVUPS word00000000<>+0(SB), Y0
+	VMOVUPS word00000000<>+0(SB), Y1
+	VMOVUPS word00000000<>+0(SB), Y2
+	VMOVUPS word00000000<>+0(SB), Y3
+	VMOVUPS word00000000<>+0(SB), Y4
+	VMOVUPS word00000000<>+0(SB), Y5
+	VMOVUPS word00000000<>+0(SB), Y6
+	VMOVUPS word00000000<>+0(SB), Y7
+	MOVQ    CX, DI
+	MOVQ    BX, R8
+
+row:
+	VMOVUPS (DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS 32(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y1, Y1
+	VMOVUPS 64(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS 96(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y3, Y3
+	VMOVUPS 128(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 160(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS 192(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS 224(DI), Y8
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y7, Y7
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
 
 done:
 	VZEROUPPER
@@ -781,6 +992,95 @@ done:
 	VZEROUPPER
 	RET
 
+// func maxColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX
+TEXT ·maxColumnsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VMOVUPS wordff800000<>+0(SB), Y0
+	VMOVUPS wordff800000<>+0(SB), Y1
+	VMOVUPS wordff800000<>+0(SB), Y2
+	VMOVUPS wordff800000<>+0(SB), Y3
+	VMOVUPS wordff800000<>+0(SB), Y4
+	VMOVUPS wordff800000<>+0(SB), Y5
+	VMOVUPS wordff800000<>+0(SB), Y6
+	VMOVUPS wordff800000<>+0(SB), Y7
+	MOVQ    CX, DI
+	MOVQ    BX, R8
+
+row:
+	VMOVUPS   (DI), Y8
+	VMAXPS    Y0, Y8, Y0
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y0, Y0
+	VMOVAPS   Y0, Y0
+	VMOVUPS   32(DI), Y8
+	VMAXPS    Y1, Y8, Y1
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y1, Y1
+	VMOVAPS   Y1, Y1
+	VMOVUPS   64(DI), Y8
+	VMAXPS    Y2, Y8, Y2
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y2, Y2
+	VMOVAPS   Y2, Y2
+	VMOVUPS   96(DI), Y8
+	VMAXPS    Y3, Y8, Y3
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y3, Y3
+	VMOVAPS   Y3, Y3
+	VMOVUPS   128(DI), Y8
+	VMAXPS    Y4, Y8, Y4
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y4, Y4
+	VMOVAPS   Y4, Y4
+	VMOVUPS   160(DI), Y8
+	VMAXPS    Y5, Y8, Y5
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y5, Y5
+	VMOVAPS   Y5, Y5
+	VMOVUPS   192(DI), Y8
+	VMAXPS    Y6, Y8, Y6
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y6, Y6
+	VMOVAPS   Y6, Y6
+	VMOVUPS   224(DI), Y8
+	VMAXPS    Y7, Y8, Y7
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y7, Y7
+	VMOVAPS   Y7, Y7
+	ADDQ      SI, DI
+	SUBQ      $0x00000020, R8
+	JGT       row
+	VMOVUPS   Y0, (AX)
+	VMOVUPS   Y1, 32(AX)
+	VMOVUPS   Y2, 64(AX)
+	VMOVUPS   Y3, 96(AX)
+	VMOVUPS   Y4, 128(AX)
+	VMOVUPS   Y5, 160(AX)
+	VMOVUPS   Y6, 192(AX)
+	VMOVUPS   Y7, 224(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      DX, CX
+	DECQ      BX
+	JEQ       done
+	DECQ      R9
+	JNE       lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func minBlockAVX2(x []float32) float32
 // Requires: AVX, CMOV
 TEXT ·minBlockAVX2(SB), NOSPLIT, $0-28
@@ -990,6 +1290,95 @@ done:
 	VZEROUPPER
 	RET
 
+// func minColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX
+TEXT ·minColumnsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VMOVUPS word7f800000<>+0(SB), Y0
+	VMOVUPS word7f800000<>+0(SB), Y1
+	VMOVUPS word7f800000<>+0(SB), Y2
+	VMOVUPS word7f800000<>+0(SB), Y3
+	VMOVUPS word7f800000<>+0(SB), Y4
+	VMOVUPS word7f800000<>+0(SB), Y5
+	VMOVUPS word7f800000<>+0(SB), Y6
+	VMOVUPS word7f800000<>+0(SB), Y7
+	MOVQ    CX, DI
+	MOVQ    BX, R8
+
+row:
+	VMOVUPS   (DI), Y8
+	VMINPS    Y0, Y8, Y0
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y0, Y0
+	VMOVAPS   Y0, Y0
+	VMOVUPS   32(DI), Y8
+	VMINPS    Y1, Y8, Y1
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y1, Y1
+	VMOVAPS   Y1, Y1
+	VMOVUPS   64(DI), Y8
+	VMINPS    Y2, Y8, Y2
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y2, Y2
+	VMOVAPS   Y2, Y2
+	VMOVUPS   96(DI), Y8
+	VMINPS    Y3, Y8, Y3
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y3, Y3
+	VMOVAPS   Y3, Y3
+	VMOVUPS   128(DI), Y8
+	VMINPS    Y4, Y8, Y4
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y4, Y4
+	VMOVAPS   Y4, Y4
+	VMOVUPS   160(DI), Y8
+	VMINPS    Y5, Y8, Y5
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y5, Y5
+	VMOVAPS   Y5, Y5
+	VMOVUPS   192(DI), Y8
+	VMINPS    Y6, Y8, Y6
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y6, Y6
+	VMOVAPS   Y6, Y6
+	VMOVUPS   224(DI), Y8
+	VMINPS    Y7, Y8, Y7
+	VCMPPS    $0x03, Y8, Y8, Y9
+	VBLENDVPS Y9, Y8, Y7, Y7
+	VMOVAPS   Y7, Y7
+	ADDQ      SI, DI
+	SUBQ      $0x00000020, R8
+	JGT       row
+	VMOVUPS   Y0, (AX)
+	VMOVUPS   Y1, 32(AX)
+	VMOVUPS   Y2, 64(AX)
+	VMOVUPS   Y3, 96(AX)
+	VMOVUPS   Y4, 128(AX)
+	VMOVUPS   Y5, 160(AX)
+	VMOVUPS   Y6, 192(AX)
+	VMOVUPS   Y7, 224(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      DX, CX
+	DECQ      BX
+	JEQ       done
+	DECQ      R9
+	JNE       lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func prodBlockAVX2(x []float32) float32
 // Requires: AVX, CMOV
 TEXT ·prodBlockAVX2(SB), NOSPLIT, $0-28
@@ -1159,6 +1548,71 @@ rest:
 	VMASKMOVPS (CX), Y0, Y2
 	VMULPS     Y2, Y1, Y1
 	VMASKMOVPS Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func prodColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX
+TEXT ·prodColumnsAVX2(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VMOVUPS word3f800000<>+0(SB), Y0
+	VMOVUPS word3f800000<>+0(SB), Y1
+	VMOVUPS word3f800000<>+0(SB), Y2
+	VMOVUPS word3f800000<>+0(SB), Y3
+	VMOVUPS word3f800000<>+0(SB), Y4
+	VMOVUPS word3f800000<>+0(SB), Y5
+	VMOVUPS word3f800000<>+0(SB), Y6
+	VMOVUPS word3f800000<>+0(SB), Y7
+	MOVQ    CX, DI
+	MOVQ    BX, R8
+
+row:
+	VMOVUPS (DI), Y8
+	VMULPS  Y8, Y0, Y0
+	VMOVUPS 32(DI), Y8
+	VMULPS  Y8, Y1, Y1
+	VMOVUPS 64(DI), Y8
+	VMULPS  Y8, Y2, Y2
+	VMOVUPS 96(DI), Y8
+	VMULPS  Y8, Y3, Y3
+	VMOVUPS 128(DI), Y8
+	VMULPS  Y8, Y4, Y4
+	VMOVUPS 160(DI), Y8
+	VMULPS  Y8, Y5, Y5
+	VMOVUPS 192(DI), Y8
+	VMULPS  Y8, Y6, Y6
+	VMOVUPS 224(DI), Y8
+	VMULPS  Y8, Y7, Y7
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
 
 done:
 	VZEROUPPER
@@ -1402,6 +1856,55 @@ done:
 	VZEROUPPER
 	RET
 
+// func sumColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·sumColumnsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VBROADCASTSS word00000000<>+0(SB), Z3
+	MOVQ         CX, DI
+	MOVQ         BX, R8
+
+row:
+	VMOVUPS (DI), Z4
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS 64(DI), Z4
+	VADDPS  Z4, Z1, Z1
+	VMOVUPS 128(DI), Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS 192(DI), Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func absBlockAVX512(x []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·absBlockAVX512(SB), NOSPLIT, $0-28
@@ -1535,6 +2038,59 @@ done:
 	VZEROUPPER
 	RET
 
+// func absColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·absColumnsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VBROADCASTSS word00000000<>+0(SB), Z3
+	MOVQ         CX, DI
+	MOVQ         BX, R8
+
+row:
+	VMOVUPS     (DI), Z4
+	VANDPS.BCST word7fffffff<>+0(SB), Z4, Z4
+	VADDPS      Z4, Z0, Z0
+	VMOVUPS     64(DI), Z4
+	VANDPS.BCST word7fffffff<>+0(SB), Z4, Z4
+	VADDPS      Z4, Z1, Z1
+	VMOVUPS     128(DI), Z4
+	VANDPS.BCST word7fffffff<>+0(SB), Z4, Z4
+	VADDPS      Z4, Z2, Z2
+	VMOVUPS     192(DI), Z4
+	VANDPS.BCST word7fffffff<>+0(SB), Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	ADDQ        SI, DI
+	SUBQ        $0x00000020, R8
+	JGT         row
+	VMOVUPS     Z0, (AX)
+	VMOVUPS     Z1, 64(AX)
+	VMOVUPS     Z2, 128(AX)
+	VMOVUPS     Z3, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        DX, CX
+	DECQ        BX
+	JEQ         done
+	DECQ        R9
+	JNE         lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func squareBlockAVX512(x []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·squareBlockAVX512(SB), NOSPLIT, $0-28
@@ -1663,6 +2219,59 @@ rest:
 	VMULPS    Z1, Z1, Z1
 	VADDPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func squareColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·squareColumnsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VBROADCASTSS word00000000<>+0(SB), Z3
+	MOVQ         CX, DI
+	MOVQ         BX, R8
+
+row:
+	VMOVUPS (DI), Z4
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS 64(DI), Z4
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z1, Z1
+	VMOVUPS 128(DI), Z4
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z2, Z2
+	VMOVUPS 192(DI), Z4
+	VMULPS  Z4, Z4, Z4
+	VADDPS  Z4, Z3, Z3
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
 
 done:
 	VZEROUPPER
@@ -1818,6 +2427,67 @@ done:
 	VZEROUPPER
 	RET
 
+// func maxColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·maxColumnsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VBROADCASTSS wordff800000<>+0(SB), Z0
+	VBROADCASTSS wordff800000<>+0(SB), Z1
+	VBROADCASTSS wordff800000<>+0(SB), Z2
+	VBROADCASTSS wordff800000<>+0(SB), Z3
+	MOVQ         CX, DI
+	MOVQ         BX, R8
+
+row:
+	VMOVUPS   (DI), Z4
+	VMAXPS    Z0, Z4, Z0
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z0, K1, Z5
+	VMOVAPS   Z5, Z0
+	VMOVUPS   64(DI), Z4
+	VMAXPS    Z1, Z4, Z1
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z1, K1, Z6
+	VMOVAPS   Z6, Z1
+	VMOVUPS   128(DI), Z4
+	VMAXPS    Z2, Z4, Z2
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z2, K1, Z7
+	VMOVAPS   Z7, Z2
+	VMOVUPS   192(DI), Z4
+	VMAXPS    Z3, Z4, Z3
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z3, K1, Z8
+	VMOVAPS   Z8, Z3
+	ADDQ      SI, DI
+	SUBQ      $0x00000020, R8
+	JGT       row
+	VMOVUPS   Z0, (AX)
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   Z2, 128(AX)
+	VMOVUPS   Z3, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      DX, CX
+	DECQ      BX
+	JEQ       done
+	DECQ      R9
+	JNE       lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func minBlockAVX512(x []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·minBlockAVX512(SB), NOSPLIT, $0-28
@@ -1968,6 +2638,67 @@ done:
 	VZEROUPPER
 	RET
 
+// func minColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·minColumnsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VBROADCASTSS word7f800000<>+0(SB), Z0
+	VBROADCASTSS word7f800000<>+0(SB), Z1
+	VBROADCASTSS word7f800000<>+0(SB), Z2
+	VBROADCASTSS word7f800000<>+0(SB), Z3
+	MOVQ         CX, DI
+	MOVQ         BX, R8
+
+row:
+	VMOVUPS   (DI), Z4
+	VMINPS    Z0, Z4, Z0
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z0, K1, Z5
+	VMOVAPS   Z5, Z0
+	VMOVUPS   64(DI), Z4
+	VMINPS    Z1, Z4, Z1
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z1, K1, Z6
+	VMOVAPS   Z6, Z1
+	VMOVUPS   128(DI), Z4
+	VMINPS    Z2, Z4, Z2
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z2, K1, Z7
+	VMOVAPS   Z7, Z2
+	VMOVUPS   192(DI), Z4
+	VMINPS    Z3, Z4, Z3
+	VCMPPS    $0x03, Z4, Z4, K1
+	VBLENDMPS Z4, Z3, K1, Z8
+	VMOVAPS   Z8, Z3
+	ADDQ      SI, DI
+	SUBQ      $0x00000020, R8
+	JGT       row
+	VMOVUPS   Z0, (AX)
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   Z2, 128(AX)
+	VMOVUPS   Z3, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      DX, CX
+	DECQ      BX
+	JEQ       done
+	DECQ      R9
+	JNE       lane
+
+done:
+	VZEROUPPER
+	RET
+
 // func prodBlockAVX512(x []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·prodBlockAVX512(SB), NOSPLIT, $0-28
@@ -2086,6 +2817,55 @@ rest:
 	VMOVUPS.Z (CX), K1, Z1
 	VMULPS    Z1, Z0, Z0
 	VMOVUPS   Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func prodColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+// Requires: AVX, AVX512F
+TEXT ·prodColumnsAVX512(SB), NOSPLIT, $0-64
+	MOVQ  lanes_base+0(FP), AX
+	MOVQ  x_base+24(FP), CX
+	MOVQ  stride+48(FP), DX
+	MOVQ  rows+56(FP), BX
+	SHLQ  $0x02, DX
+	MOVQ  DX, SI
+	SHLQ  $0x05, SI
+	MOVQ  $0x00000020, R9
+	TESTQ BX, BX
+	JEQ   done
+
+lane:
+	VBROADCASTSS word3f800000<>+0(SB), Z0
+	VBROADCASTSS word3f800000<>+0(SB), Z1
+	VBROADCASTSS word3f800000<>+0(SB), Z2
+	VBROADCASTSS word3f800000<>+0(SB), Z3
+	MOVQ         CX, DI
+	MOVQ         BX, R8
+
+row:
+	VMOVUPS (DI), Z4
+	VMULPS  Z4, Z0, Z0
+	VMOVUPS 64(DI), Z4
+	VMULPS  Z4, Z1, Z1
+	VMOVUPS 128(DI), Z4
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS 192(DI), Z4
+	VMULPS  Z4, Z3, Z3
+	ADDQ    SI, DI
+	SUBQ    $0x00000020, R8
+	JGT     row
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    DX, CX
+	DECQ    BX
+	JEQ     done
+	DECQ    R9
+	JNE     lane
 
 done:
 	VZEROUPPER

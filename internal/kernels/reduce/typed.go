@@ -102,13 +102,7 @@ func (r *typed[T]) tile(u int, scratch []T) {
 	fill(allLanes[:min(r.blocks, lanes)*columns], initial[T](r.join))
 	for b := range r.blocks {
 		lo, hi := b*blockLen, min((b+1)*blockLen, r.k)
-		fill(blockLanes[:min(hi-lo, lanes)*columns], initial[T](r.first))
-		if hi == lo {
-			fill(blockLanes[:columns], initial[T](r.first))
-		}
-		for k := lo; k < hi; k++ {
-			r.engine.step[r.first](blockLanes[k%lanes*columns:][:w], src[k*r.inner+c:])
-		}
+		r.block(blockLanes, src[min(lo*r.inner+c, len(src)):], hi-lo, w)
 		r.tree(blockLanes, min(hi-lo, lanes), w)
 		r.engine.step[r.join](allLanes[b%lanes*columns:][:w], blockLanes)
 	}
@@ -116,6 +110,18 @@ func (r *typed[T]) tile(u int, scratch []T) {
 	dst := r.dst[o*r.inner+c:][:w]
 	for i := range dst {
 		dst[i] = finish(r.op, allLanes[i], r.k)
+	}
+}
+
+// block takes rows of w columns into lanes.
+func (r *typed[T]) block(l, src []T, rows, w int) {
+	if f := r.engine.columns[r.first]; f != nil && w == columns && rows > 0 {
+		f(l, src[:(rows-1)*r.inner+columns], r.inner, rows)
+		return
+	}
+	fill(l[:max(min(rows, lanes), 1)*columns], initial[T](r.first))
+	for k := range rows {
+		r.engine.step[r.first](l[k%lanes*columns:][:w], src[k*r.inner:])
 	}
 }
 
