@@ -1,7 +1,7 @@
 // Package pass drives graph rewrites. A pass looks at one node at a time and
 // returns a patch or nothing; the driver infers and checks the types of what
-// the patch adds, applies it, and records it. Passes run in a fixed order, over
-// and over until none changes anything. A patch that would change a type is an
+// the patch adds, applies it, and records it. The passes of level 1 run in a fixed order, over
+// and over until none changes anything; then those of levels 1 and 2, and so on. A patch that would change a type is an
 // error of the pass and stops the optimization.
 package pass
 
@@ -142,17 +142,9 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	for i, p := range chosen {
 		reports[i] = &PassReport{Name: p.Name}
 	}
-	for range maxRounds {
-		changed := false
-		for i := range chosen {
-			did, err := r.sweep(&chosen[i], reports[i], g)
-			if err != nil {
-				return nil, fmt.Errorf("pass %s: %w", chosen[i].Name, err)
-			}
-			changed = changed || did
-		}
-		if !changed {
-			break
+	for level := 1; level <= o.Level; level++ {
+		if err := r.settle(chosen, reports, g, level); err != nil {
+			return nil, err
 		}
 	}
 	if err := g.Verify(); err != nil {
@@ -160,6 +152,27 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	}
 	rep.Passes, rep.NodesAfter, rep.Duration = reports, CountNodes(g), time.Since(start)
 	return rep, nil
+}
+
+// settle repeats the passes up to a level until none changes anything.
+func (r *runner) settle(passes []Pass, reports []*PassReport, g *ir.Graph, level int) error {
+	for range maxRounds {
+		changed := false
+		for i := range passes {
+			if passes[i].Level > level {
+				continue
+			}
+			did, err := r.sweep(&passes[i], reports[i], g)
+			if err != nil {
+				return fmt.Errorf("pass %s: %w", passes[i].Name, err)
+			}
+			changed = changed || did
+		}
+		if !changed {
+			break
+		}
+	}
+	return nil
 }
 
 func choose(passes []Pass, o Options) ([]Pass, error) {

@@ -5,10 +5,12 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/clean"
 	"github.com/salver-ml/salver/internal/passes/fold"
+	"github.com/salver-ml/salver/internal/passes/fuse"
+	"github.com/salver-ml/salver/internal/passes/layout"
 )
 
 // All are the passes in order: first what removes and computes, then what
-// folds into weights, then what fuses.
+// folds into weights, then what fuses, then what chooses layouts.
 var All = []pass.Pass{
 	clean.Noop,
 	fold.Shapes,
@@ -16,4 +18,11 @@ var All = []pass.Pass{
 	clean.Common,
 	fold.BatchNorm,
 	fold.Affine,
+	fuse.Activations,
+	fuse.ConvResidual,
+	fuse.ConvActivation,
+	fuse.MatMul,
+	layout.Conv,
+	layout.Sink,
+	layout.Cancel,
 }

@@ -1,0 +1,135 @@
+// Package layout keeps activations in the blocked layout that the convolution
+// kernels compute in. Each convolution takes and gives blocked tensors between
+// reorders; the reorders then move towards the ends of the graph and cancel.
+package layout
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/conv"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/blocked"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/match"
+)
+
+// Conv computes two-dimensional convolutions in blocked layout.
+var Conv = pass.Pass{
+	Name: "block-conv", Level: 3,
+	Doc:     "Two-dimensional convolutions with constant weights compute in blocked layout, between reorders, where the kernels have an algorithm for it.",
+	Rewrite: blockConv,
+}
+
+func blockConv(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	fused := n.Domain == op.Salver && n.Op == "FusedConv"
+	if !fused && !n.Is("Conv") || !match.Float32(n.In[0]) {
+		return nil, nil
+	}
+	p, why := convParams(n)
+	if why != "" {
+		c.Near(n, "%s", why)
+		return nil, nil
+	}
+	alg := conv.Choose(p, cpu.Level())
+	if !alg.OutBlocked() {
+		c.Near(n, "the %s algorithm is the best for it", alg)
+		return nil, nil
+	}
+	b := newBuilder(c, conv.Block(cpu.Level()))
+	in := []*ir.Value{n.In[0], n.In[1], n.Input(2)}
+	if alg.InBlocked() {
+		in[0] = b.toBlocked(n.In[0])
+	}
+	if z := n.Input(3); z != nil {
+		in = append(in, b.toBlocked(z))
+	}
+	attrs := maps.Clone(n.Attrs)
+	attrs["block"], attrs["channels"] = ir.Int(b.block), ir.Int(p.In)
+	y := b.node(op.Salver, "BlockedConv", n.Out[0].Name, in, attrs)
+	y.Producer.Name = n.Name
+	return b.replace(fmt.Sprintf("%s computes in blocks of %d channels", n, b.block), n.Out[0], b.fromBlocked(y, p.Out)), nil
+}
+
+// convParams gives the parameters that choose the algorithm, or what forbids
+// blocked layout. Padding that depends on the input's size is left out: the
+// choice does not depend on it.
+func convParams(n *ir.Node) (p conv.Params, why string) {
+	w, bias := n.In[1], n.Input(2)
+	switch {
+	case !w.IsConst() || bias != nil && !bias.IsConst():
+		return p, "the weights are not constant"
+	case w.Const.Rank() != 4:
+		return p, fmt.Sprintf("it has %d spatial dimensions, not 2", w.Const.Rank()-2)
+	case !blocked.HasActivation(n.Str("activation")):
+		return p, fmt.Sprintf("the blocked kernels have no activation %q", n.Str("activation"))
+	}
+	g := n.Int("group")
+	p = conv.Params{In: w.Const.Shape[1] * g, Out: w.Const.Shape[0], Groups: g, Kernel: w.Const.Shape[2:],
+		Stride: n.Ints("strides"), Dilation: n.Ints("dilations"), Pads: n.Ints("pads"), Residual: n.Input(3) != nil}
+	if p.In < 1 || p.Out < 1 {
+		return p, "it has no channels"
+	}
+	return p, ""
+}
+
+// builder collects the nodes of a patch.
+type builder struct {
+	c     *pass.Context
+	block int
+	nodes []*ir.Node
+}
+
+func newBuilder(c *pass.Context, block int) *builder { return &builder{c: c, block: block} }
+
+// node adds a node with one output.
+func (b *builder) node(domain, name, out string, in []*ir.Value, attrs map[string]ir.Attr) *ir.Value {
+	opset := 1
+	if domain == "" {
+		opset = op.MaxOpset
+	}
+	y := b.c.Value(out)
+	n := ir.NewNode(domain, name, opset, in, []*ir.Value{y}, attrs)
+	b.nodes = append(b.nodes, n)
+	return y
+}
+
+func (b *builder) toBlocked(v *ir.Value) *ir.Value {
+	return b.node(op.Salver, "ToBlocked", v.Name+"_blocked", []*ir.Value{v}, map[string]ir.Attr{"block": ir.Int(b.block)})
+}
+
+func (b *builder) fromBlocked(v *ir.Value, channels int) *ir.Value {
+	return b.node(op.Salver, "FromBlocked", v.Name+"_plain", []*ir.Value{v}, map[string]ir.Attr{"block": ir.Int(b.block), "channels": ir.Int(channels)})
+}
+
+func (b *builder) replace(reason string, old, v *ir.Value) *ir.Patch {
+	return &ir.Patch{Reason: reason, Add: b.nodes, Replace: []ir.Replacement{{Old: old, New: v}}}
+}
+
+// fromBlocked gives the reorder that makes v plain, if one does.
+func fromBlocked(v *ir.Value) *ir.Node {
+	if v == nil || v.Producer == nil || v.Producer.Domain != op.Salver || v.Producer.Op != "FromBlocked" {
+		return nil
+	}
+	return v.Producer
+}
+
+// Cancel removes reorders to plain layout and back.
+var Cancel = pass.Pass{
+	Name: "cancel-reorders", Level: 3,
+	Doc:     "A reorder to blocked layout of what a reorder has just made plain gives the blocked tensor itself.",
+	Rewrite: cancel,
+}
+
+func cancel(_ *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if n.Domain != op.Salver || n.Op != "ToBlocked" {
+		return nil, nil
+	}
+	f := fromBlocked(n.In[0])
+	if f == nil || f.Int("block") != n.Int("block") {
+		return nil, nil
+	}
+	return &ir.Patch{Reason: fmt.Sprintf("%s undoes %s", n, f), Replace: []ir.Replacement{{Old: n.Out[0], New: f.In[0]}}}, nil
+}

@@ -1,0 +1,64 @@
+// Package match holds the small questions that passes ask about a graph.
+package match
+
+import (
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Producer gives the node that computes v if it is the ONNX operator op.
+func Producer(v *ir.Value, op string) *ir.Node {
+	if v == nil || !v.Producer.Is(op) {
+		return nil
+	}
+	return v.Producer
+}
+
+// Private reports whether v is read once and is no output, so that its
+// producer may be merged into its reader.
+func Private(v *ir.Value) bool { return len(v.Uses()) == 1 && !v.IsOutput() }
+
+// Scalar gives the value of a float constant with a single element.
+func Scalar(v *ir.Value) (float32, bool) {
+	if !v.IsConst() || v.Const.DType != dtype.Float32 || v.Const.Len() != 1 {
+		return 0, false
+	}
+	return tensor.Of[float32](v.Const)[0], true
+}
+
+// ScalarOperand splits a binary node into its other operand and a scalar
+// constant, which may stand on either side.
+func ScalarOperand(n *ir.Node) (x *ir.Value, s float32, ok bool) {
+	if len(n.In) != 2 {
+		return nil, 0, false
+	}
+	if s, ok := Scalar(n.In[1]); ok {
+		return n.In[0], s, true
+	}
+	if s, ok := Scalar(n.In[0]); ok {
+		return n.In[1], s, true
+	}
+	return nil, 0, false
+}
+
+// Near reports whether a and b agree to within float32's printing precision of
+// constants in exported models.
+func Near(a, b float32) bool {
+	d := a - b
+	if d < 0 {
+		d = -d
+	}
+	if b < 0 {
+		b = -b
+	}
+	return d <= 1e-4*b
+}
+
+// Either tries f on the operands of a binary node in both orders.
+func Either(n *ir.Node, f func(a, b *ir.Value) bool) bool {
+	return len(n.In) == 2 && n.In[0] != nil && n.In[1] != nil && (f(n.In[0], n.In[1]) || f(n.In[1], n.In[0]))
+}
+
+// Float32 reports whether v is a float32 tensor.
+func Float32(v *ir.Value) bool { return v != nil && v.Type.DType == dtype.Float32 }
