@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -40,7 +41,7 @@ func (s normalizer) register() {
 	old.Doc = "The axes from axis on are treated as one."
 	old.Attrs = op.Attrs{"axis": op.Default(ir.Int(1))}
 	old.Ref = func(c *op.Call) error { return s.ref(c, fromAxis) }
-	old.Compile = func(p *op.Prep) (op.Kernel, error) { return s.compile(p, fromAxis) }
+	old.Compile = wide.Compile(func(p *op.Prep) (op.Kernel, error) { return s.compile(p, fromAxis) })
 	old.Rows = rowsBeforeAxis
 	old.Cases = func() []op.Case {
 		x := tensor.FromSlice([]float32{1, 2, 3, 3, 2, 1}, 1, 2, 3)
@@ -50,7 +51,7 @@ func (s normalizer) register() {
 	o.Versions = []int{13}
 	o.Attrs = op.Attrs{"axis": op.Default(ir.Int(-1))}
 	o.Ref = func(c *op.Call) error { return s.ref(c, alongAxis) }
-	o.Compile = func(p *op.Prep) (op.Kernel, error) { return s.compile(p, alongAxis) }
+	o.Compile = wide.Compile(func(p *op.Prep) (op.Kernel, error) { return s.compile(p, alongAxis) })
 	o.Rows = op.RowsExceptAxis("axis")
 	o.Cases = func() []op.Case {
 		return []op.Case{s.values(), {Name: "last axis", In: []*tensor.Tensor{wave(3, 4, 37)}},

@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -18,7 +19,7 @@ func init() {
 		Domain: op.Salver, Name: "FusedConv", Versions: []int{1},
 		Doc: "activation(Conv(X, W, B) + Z): the residual Z has the output's shape.",
 		In:  op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
-		Infer: inferConv, Ref: convRef, Compile: compileConv, Flops: spatial.Flops(1), Rows: rowsConv,
+		Infer: inferConv, Ref: convRef, Compile: wide.Compile(compileConv), Flops: spatial.Flops(1), Rows: rowsConv,
 		Cases: convCases,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -17,7 +18,7 @@ func init() {
 		Doc: "activation(alpha·A·B + bias + residual): the bias has a number for each column, the residual the output's shape. transA and transB swap the last two dimensions.",
 		In:  op.Ports("A:T", "B:T", "bias:T?", "residual:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: activationAttrs(op.Attrs{"alpha": op.Default(ir.Float(1)), "transA": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(0))}),
-		Infer: inferMatMul, Ref: matMulRef, Compile: compileMatMul, Flops: linear.Flops, Rows: rowsMatMul,
+		Infer: inferMatMul, Ref: matMulRef, Compile: wide.Compile(compileMatMul), Flops: linear.Flops, Rows: rowsMatMul,
 		Cases: matMulCases,
 	})
 }

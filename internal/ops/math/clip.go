@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -18,7 +19,7 @@ func init() {
 		Name: "Clip", Doc: "The upper limit wins where the limits cross; NaN stays.",
 		In: op.Ports("input:T", "min:T?", "max:T?"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.Numeric},
-		Infer: inferClip, Ref: clipRef, Compile: compileClip, InPlace: []int{0}, Rows: rowsClip,
+		Infer: inferClip, Ref: clipRef, Compile: wide.Compile(compileClip), InPlace: []int{0}, Rows: rowsClip,
 	}
 	old := clip
 	old.Versions = []int{6}

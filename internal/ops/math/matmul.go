@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -15,7 +16,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "MatMul", Versions: []int{1, 9, 13},
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Numeric},
-		Infer: inferMatMul, Ref: matMulRef, Compile: compileMatMul, Flops: linear.Flops, Rows: linear.Rows,
+		Infer: inferMatMul, Ref: matMulRef, Compile: wide.Compile(compileMatMul), Flops: linear.Flops, Rows: linear.Rows,
 		Cases: func() []op.Case {
 			return []op.Case{
 				{Name: "2x2", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2)},
@@ -35,7 +36,7 @@ func init() {
 	gemm := op.Op{
 		Name: "Gemm", Out: op.Ports("Y:T"), Types: op.Types{"T": op.Numeric},
 		Attrs: op.Attrs{"alpha": op.Default(ir.Float(1)), "beta": op.Default(ir.Float(1)), "transA": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(0))},
-		Infer: inferGemm, Ref: gemmRef, Compile: compileGemm, Flops: linear.Flops, Rows: rowsGemm,
+		Infer: inferGemm, Ref: gemmRef, Compile: wide.Compile(compileGemm), Flops: linear.Flops, Rows: rowsGemm,
 	}
 	old := gemm
 	old.Versions, old.In = []int{7, 9}, op.Ports("A:T", "B:T", "C:T")

@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -18,7 +19,7 @@ func init() {
 		return op.Attrs{"epsilon": op.Default(ir.Float(1e-5)), "momentum": op.Default(ir.Float(0.9))}
 	}
 	o := op.Op{
-		Name: "BatchNormalization", Infer: inferBatchNorm, Ref: batchNormRef, Compile: compileBatchNorm, InPlace: []int{0}, Rows: rowsBatchNorm,
+		Name: "BatchNormalization", Infer: inferBatchNorm, Ref: batchNormRef, Compile: wide.Compile(compileBatchNorm), InPlace: []int{0}, Rows: rowsBatchNorm,
 		Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return 2 * float64(n) },
 		Types: op.Types{"T": op.Floats, "U": op.Floats, "T1": op.Floats, "T2": op.Floats}, Cases: batchNormCases,
 	}

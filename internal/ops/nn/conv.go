@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -19,7 +20,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "Conv", Versions: []int{1, 11, 22},
 		In: op.Ports("X:T", "W:T", "B:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
-		Infer: inferConv, Ref: convRef, Compile: compileConv, Flops: spatial.Flops(1), Rows: op.RowsFirst,
+		Infer: inferConv, Ref: convRef, Compile: wide.Compile(compileConv), Flops: spatial.Flops(1), Rows: op.RowsFirst,
 		Cases: convCases,
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -20,7 +21,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "ConvTranspose", Versions: []int{1, 11, 22},
 		In: op.Ports("X:T", "W:T", "B:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
-		Infer: inferConvTranspose, Ref: convTransposeRef, Compile: compileConvTranspose, Flops: convTransposeFlops, Rows: op.RowsFirst,
+		Infer: inferConvTranspose, Ref: convTransposeRef, Compile: wide.Compile(compileConvTranspose), Flops: convTransposeFlops, Rows: op.RowsFirst,
 		Cases: func() []op.Case {
 			v := func(m map[string]ir.Attr, x, w *tensor.Tensor) op.Case {
 				return op.Case{In: []*tensor.Tensor{x, w}, Attrs: m}

@@ -7,6 +7,7 @@ import (
 	kernels "github.com/salver-ml/salver/internal/kernels/pooling"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -24,7 +25,7 @@ func init() {
 	} {
 		op.Register(op.Op{
 			Name: p.name, Versions: p.versions, In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: p.attrs,
-			Infer: inferGlobal, Ref: p.globalRef, Compile: p.compileGlobal, Rows: op.RowsFirst,
+			Infer: inferGlobal, Ref: p.globalRef, Compile: wide.Compile(p.compileGlobal), Rows: op.RowsFirst,
 			Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return float64(n) },
 			Cases: func() []op.Case {
 				return []op.Case{{Name: "2d", In: []*tensor.Tensor{ramp(2, 19, 7, 7)}}, {Name: "1d", In: []*tensor.Tensor{ramp(1, 3, 50)}}}

@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -17,7 +18,7 @@ func init() {
 		Name: "InstanceNormalization", Versions: []int{6, 22},
 		In: op.Ports("input:T", "scale:T", "B:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-5))},
-		Infer: op.SameAsInput, Ref: instanceNormRef, Compile: compileInstanceNorm, Flops: normFlops, InPlace: []int{0}, Rows: op.RowsFirst,
+		Infer: op.SameAsInput, Ref: instanceNormRef, Compile: wide.Compile(compileInstanceNorm), Flops: normFlops, InPlace: []int{0}, Rows: op.RowsFirst,
 		Cases: func() []op.Case {
 			return []op.Case{
 				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 1, 2, 3, 4}, 1, 2, 3), tensor.FromSlice([]float32{1, 1.5}), tensor.FromSlice([]float32{0, 1})},
@@ -28,7 +29,7 @@ func init() {
 	})
 	group := op.Op{
 		Name: "GroupNormalization", In: op.Ports("X:T", "scale:T", "bias:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
-		Infer: inferGroupNorm, Ref: groupNormRef, Compile: compileGroupNorm, Flops: normFlops, InPlace: []int{0}, Rows: op.RowsFirst,
+		Infer: inferGroupNorm, Ref: groupNormRef, Compile: wide.Compile(compileGroupNorm), Flops: normFlops, InPlace: []int{0}, Rows: op.RowsFirst,
 	}
 	old := group
 	old.Versions = []int{18}

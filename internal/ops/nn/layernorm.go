@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -19,13 +20,13 @@ func init() {
 		Name: "LayerNormalization", Versions: []int{1, 17}, Doc: "Below opset 17 it is onnxruntime's operator of that name.",
 		In: op.Ports("X:T", "Scale:T", "B:T?"), Out: op.Ports("Y:T", "Mean:U?", "InvStdDev:U?"),
 		Types: op.Types{"T": op.Floats, "U": {dtype.Float32, dtype.BFloat16}}, Attrs: attrs,
-		Infer: inferLayerNorm, Ref: layerNormRef, Compile: compileLayerNorm, Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
+		Infer: inferLayerNorm, Ref: layerNormRef, Compile: wide.Compile(compileLayerNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
 		Cases: layerNormCases,
 	})
 	op.Register(op.Op{
 		Name: "RMSNormalization", Versions: []int{23},
 		In: op.Ports("X:T", "scale:V"), Out: op.Ports("Y:V"), Types: op.Types{"T": op.Floats, "V": op.Floats}, Attrs: attrs,
-		Infer: inferRMSNorm, Ref: rmsNormRef, Compile: compileRMSNorm, Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
+		Infer: inferRMSNorm, Ref: rmsNormRef, Compile: wide.Compile(compileRMSNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
 		Cases: func() []op.Case {
 			return []op.Case{
 				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4}, 1, 2), tensor.FromSlice([]float32{1, 2})},

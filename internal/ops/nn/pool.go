@@ -12,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -100,7 +101,7 @@ func init() {
 		}
 		o := op.Op{
 			Name: v.p.name, Versions: v.versions, In: op.Ports("X:T"), Out: out, Types: types, Attrs: v.attrs,
-			Infer: inferPool, Ref: v.p.ref, Compile: v.p.compile, Flops: poolFlops, Rows: rowsPool,
+			Infer: inferPool, Ref: v.p.ref, Compile: wide.Compile(v.p.compile), Flops: poolFlops, Rows: rowsPool,
 		}
 		hasCeil := v.attrs["ceil_mode"].Kind == ir.KindInt
 		_, hasDilations := v.attrs["dilations"]

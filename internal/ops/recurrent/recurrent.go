@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -39,7 +40,7 @@ func (c cell) register() {
 	o := op.Op{
 		Name: c.name, In: op.Ports(append([]string{"X:T", "W:T", "R:T", "B:T?", "sequence_lens:T1?", "initial_h:T?"}, c.inputs...)...), Out: op.Ports(outs...),
 		Types: op.Types{"T": op.Floats, "T1": {dtype.Int32}},
-		Infer: c.infer, Ref: c.ref, Compile: c.compile, Flops: c.flops,
+		Infer: c.infer, Ref: c.ref, Compile: wide.Compile(c.compile), Flops: c.flops,
 	}
 	old := o
 	old.Versions, old.Attrs = []int{7}, attrs
