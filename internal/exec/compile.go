@@ -39,11 +39,11 @@ type slot struct {
 type step struct {
 	node    *ir.Node
 	op      *op.Op
-	in, out []int // slot numbers, -1 where absent
-	kernel  op.Kernel
-	fast    bool // kernel comes from the provider
-	dynamic bool // shapes are known only when it runs
-	scratch int  // arena buffer number, -1 if none
+	in, out []int     // slot numbers, -1 where absent
+	prep    *op.Prep  // what the kernel is compiled from; nil where the reference runs
+	kernel  op.Kernel // for the first frame; each other frame compiles its own
+	dynamic bool      // shapes are known only when it runs
+	scratch int       // arena buffer number, -1 if none
 	subs    []*subgraph
 }
 
@@ -216,7 +216,7 @@ func (c *compiler) kernel(st *step) error {
 	if err != nil || k == nil {
 		return err
 	}
-	st.kernel, st.fast = k, true
+	st.kernel, st.prep = k, p
 	if s, ok := k.(op.Scratcher); ok {
 		if n := s.ScratchBytes(); n > 0 {
 			st.scratch = len(c.plan.buffers)

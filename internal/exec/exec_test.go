@@ -2,6 +2,8 @@ package exec
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -58,6 +60,44 @@ func init() {
 			c.Set(0, tensor.FromSlice(out))
 			return nil
 		}})
+}
+
+func init() {
+	op.Register(op.Op{Domain: "test", Name: "Stateful", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput,
+		Ref:     func(c *op.Call) error { return errors.New("the kernel should run") },
+		Compile: func(p *op.Prep) (op.Kernel, error) { return &stateful{}, nil }})
+}
+
+// stateful keeps its input between the steps of one run, as prepared kernels do.
+type stateful struct{ x []float32 }
+
+func (k *stateful) Run(c *op.Call) error {
+	k.x = tensor.Of[float32](c.In[0])
+	runtime.Gosched()
+	copy(tensor.Of[float32](c.Out[0]), k.x)
+	return nil
+}
+
+func TestConcurrentRunsHaveKernelsOfTheirOwn(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	b.g.AddOutput("y", b.node("Stateful", x))
+	s := b.session(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			v := float32(i)
+			for range 200 {
+				out, err := s.Run(context.Background(), []*tensor.Tensor{tensor.FromSlice([]float32{v, v}, 1, 2)})
+				if err != nil || tensor.Of[float32](out[0])[0] != v {
+					t.Errorf("got %v %v want %v", out, err, v)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // builder makes small graphs of test operators.

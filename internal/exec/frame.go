@@ -21,16 +21,23 @@ type frame struct {
 	tensors []*tensor.Tensor // by slot; nil while a dynamic value is not computed
 	own     []*tensor.Tensor // the frame's tensor of each planned slot
 	calls   []op.Call
+	kernels []op.Kernel // by step; nil where the reference runs
 	dynamic []dynamicKernel
 }
 
-func (p *Plan) newFrame() *frame {
+func (p *Plan) newFrame() (*frame, error) {
 	f := &frame{plan: p, arena: mmap.Alloc(p.layout.Total), tensors: make([]*tensor.Tensor, len(p.slots)),
-		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps))}
+		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), kernels: make([]op.Kernel, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps))}
 	for i := range p.slots {
 		f.makeTensor(i)
 	}
 	for i, st := range p.steps {
+		k, err := p.takeKernel(st)
+		if err != nil {
+			f.close()
+			return nil, fmt.Errorf("%s: %w", st.node, err)
+		}
+		f.kernels[i] = k
 		c := &f.calls[i]
 		c.Node, c.Pool = st.node, p.session.pool
 		c.In = make([]*tensor.Tensor, len(st.in))
@@ -42,7 +49,7 @@ func (p *Plan) newFrame() *frame {
 			c.Subgraph = f.subgraphRunner(st)
 		}
 	}
-	return f
+	return f, nil
 }
 
 // makeTensor prepares the tensor of a slot whose memory is fixed or is pointed
@@ -165,7 +172,7 @@ func (f *frame) step(ctx context.Context, i int) error {
 			c.Out[j] = f.own[id]
 		}
 	}
-	if err := f.compute(st, c, &f.dynamic[i]); err != nil {
+	if err := f.compute(i); err != nil {
 		return err
 	}
 	for j, id := range st.out {
@@ -179,12 +186,13 @@ func (f *frame) step(ctx context.Context, i int) error {
 	return nil
 }
 
-func (f *frame) compute(st *step, c *op.Call, d *dynamicKernel) error {
+func (f *frame) compute(i int) error {
+	st, c := f.plan.steps[i], &f.calls[i]
 	switch {
-	case st.kernel != nil:
-		return st.kernel.Run(c)
+	case f.kernels[i] != nil:
+		return f.kernels[i].Run(c)
 	case st.dynamic && len(st.subs) == 0:
-		return d.run(f.plan.session, st, c)
+		return f.dynamic[i].run(f.plan.session, st, c)
 	}
 	return st.op.Ref(c)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/plan"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -59,13 +60,14 @@ func dataBytes(t *tensor.Tensor) int {
 	return t.DType.Bytes(t.Len())
 }
 
-func (p *Plan) acquire() *frame {
+// acquire gives a frame for one run: an idle one, or a new one.
+func (p *Plan) acquire() (*frame, error) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		f := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		return f
+		return f, nil
 	}
 	p.mu.Unlock()
 	return p.newFrame()
@@ -74,12 +76,47 @@ func (p *Plan) acquire() *frame {
 func (p *Plan) release(f *frame) {
 	f.reset()
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.idle) < p.maxFrames {
+	keep := len(p.idle) < p.maxFrames
+	if keep {
 		p.idle = append(p.idle, f)
-		return
 	}
-	f.close()
+	p.mu.Unlock()
+	if !keep {
+		f.close()
+	}
+}
+
+// takeKernel gives the kernel of a step to a frame: kernels hold the state of
+// one run, so that each frame needs its own.
+func (p *Plan) takeKernel(st *step) (op.Kernel, error) {
+	if st.prep == nil {
+		return nil, nil
+	}
+	p.mu.Lock()
+	k := st.kernel
+	st.kernel = nil
+	p.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	return p.session.provider.Compile(st.prep)
+}
+
+// idleBytes is the memory of the arenas kept for later runs.
+func (p *Plan) idleBytes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle) * p.layout.Total
+}
+
+// dropIdle frees the arenas kept for later runs.
+func (p *Plan) dropIdle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.idle {
+		f.close()
+	}
+	p.idle = nil
 }
 
 // retire lets the frames go: idle ones now, running ones at their release.
@@ -91,12 +128,7 @@ func (p *Plan) retire() {
 }
 
 func (p *Plan) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, f := range p.idle {
-		f.close()
-	}
-	p.idle = nil
+	p.dropIdle()
 	for _, st := range p.steps {
 		for _, sub := range st.subs {
 			sub.session.closePlans()
@@ -145,7 +177,7 @@ type Step struct {
 func (p *Plan) Steps() []Step {
 	steps := make([]Step, len(p.steps))
 	for i, st := range p.steps {
-		s := Step{Node: st.node, Fast: st.fast, Dynamic: st.dynamic}
+		s := Step{Node: st.node, Fast: st.prep != nil, Dynamic: st.dynamic}
 		in, out := p.facts(st.in), p.facts(st.out)
 		if st.op.Flops != nil && !st.dynamic {
 			s.Flops = st.op.Flops(in, out)

@@ -14,7 +14,10 @@ func (s *Session) Profile(ctx context.Context, inputs []*tensor.Tensor, n int) (
 	if err != nil {
 		return nil, nil, err
 	}
-	f := p.acquire()
+	f, err := p.acquire()
+	if err != nil {
+		return nil, nil, err
+	}
 	defer p.release(f)
 	s.pool.Begin()
 	defer s.pool.End()

@@ -85,11 +85,34 @@ func (s *Session) RunInto(ctx context.Context, inputs, outputs []*tensor.Tensor)
 	if len(outputs) != len(s.graph.Outputs) {
 		return fmt.Errorf("the model has %d outputs, found room for %d", len(s.graph.Outputs), len(outputs))
 	}
-	f := p.acquire()
-	defer p.release(f)
+	f, err := p.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release(p, f)
 	s.pool.Begin()
 	defer s.pool.End()
 	return f.run(ctx, inputs, outputs, nil)
+}
+
+// maxIdleArenas bounds, in bytes, the arenas kept for later runs of all plans
+// but the one used last.
+const maxIdleArenas = 64 << 20
+
+// release keeps the frame for the plan's next run and frees arenas of plans
+// that have not been used for longest while they are too many.
+func (s *Session) release(p *Plan, f *frame) {
+	p.release(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total := 0
+	for _, q := range s.plans {
+		n := q.idleBytes()
+		if total += n; total > maxIdleArenas && q != p && n > 0 {
+			total -= n
+			q.dropIdle()
+		}
+	}
 }
 
 // PlanFor gives the plan for the inputs' types and shapes, making it if needed.

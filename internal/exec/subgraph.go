@@ -63,7 +63,10 @@ func (s *Session) runBody(ctx context.Context, inputs []*tensor.Tensor) ([]*tens
 		return nil, err
 	}
 	outputs := make([]*tensor.Tensor, len(s.graph.Outputs))
-	fr := p.acquire()
+	fr, err := p.acquire()
+	if err != nil {
+		return nil, err
+	}
 	defer p.release(fr)
 	return outputs, fr.run(ctx, inputs, outputs, nil)
 }
