@@ -27,13 +27,26 @@
 // Nothing is allocated per run. A Plan is safe for concurrent use, a Runner is
 // for one run at a time.
 //
+// [NewTranspose] makes the same for transposed convolutions. [Reorder] changes
+// the layout of an activation. [Reference] and [ReferenceTranspose] define what
+// is computed, for any number of dimensions.
+//
 // # Arithmetic
 //
-// Each output is one chain of fused multiply-adds that starts at the bias and
-// visits input blocks, kernel rows, kernel columns and channels in order,
-// leaving out taps in the padding; then the residual is added and the
+// Each output is one chain of multiply-adds (fused in assembly) that starts at
+// the bias and visits input blocks, kernel rows, kernel columns and channels in
+// order, leaving out taps in the padding; then the residual is added and the
 // activation applied. The order depends on the layer alone, so the bits are the
-// same for any batch, split and number of threads. [Winograd] is the exception
-// to the order, not to the promise: it is used only where Params allows it, and
-// then by layer and input size.
+// same for any batch, split and number of threads. A [Plain] convolution of a
+// volume adds the kernel's depths up one by one. [Winograd] sums in its own
+// order, which also depends on the layer and its size alone; it is used only
+// where Params allows it.
+//
+// # How it is fast
+//
+// Package window splits an output plane into rectangles whose outputs use the
+// same taps, at most nine for a 3×3 kernel, so padding is neither tested nor
+// multiplied. A register tile of up to 28 sums (12 with AVX2) covers pixels
+// along the longer side of a rectangle and one to four output blocks. Weights
+// of a run of output blocks stream from the second-level cache.
 package conv

@@ -215,7 +215,7 @@ func (pl *Plan) work(n, threads int) window.Work {
 	g := &pl.grid
 	w := window.Work{
 		Images: n, Depths: pl.depth.Out, Groups: len(pl.groupsOf), Rows: g.H.Out, Cols: g.W.Out,
-		Least: 4 * pl.longestTile(), Threads: threads,
+		Least: 4 * pl.longestTile(), Threads: threads, WeightBytes: pl.packed.size() * 4,
 	}
 	planes := pl.inBlocks
 	if pl.algorithm == Depthwise {

@@ -12,16 +12,19 @@ type Work struct {
 	Images, Depths, Groups int
 	Rows, Cols             int // of an output plane
 	LineBytes              int // input read for one row; for one column where the plane is one row
+	WeightBytes            int // of all groups
 	Least                  int // columns of a part of a single row
 	Threads                int
 }
 
 // Cut says how work is divided: parts of an output plane, each for all groups
-// in turn, so that the part's input stays in the cache.
+// in turn, so that the part's input stays in the cache; or groups, each for all
+// parts in turn, so that the group's weights do, where that reads less.
 type Cut struct {
-	work  Work
-	parts int
-	step  int // rows of a part, or columns
+	work       Work
+	parts      int
+	step       int // rows of a part, or columns
+	groupFirst bool
 }
 
 // partBytes is the input of a part: with the weights of some output channels
@@ -46,6 +49,8 @@ func NewCut(w Work) Cut {
 	}
 	c.step = (all + c.parts - 1) / c.parts // of equal size
 	c.parts = (all + c.step - 1) / c.step
+	inputs := w.LineBytes * all * w.Images * w.Depths
+	c.groupFirst = w.WeightBytes*w.Images*w.Depths*c.parts > inputs*w.Groups
 	return c
 }
 
@@ -55,7 +60,12 @@ func (c *Cut) Chunks() int { return c.work.Images * c.work.Depths * c.parts * c.
 // At gives chunk i.
 func (c *Cut) At(i int) Chunk {
 	var k Chunk
-	k.Group, i = i%c.work.Groups, i/c.work.Groups
+	places := c.work.Images * c.work.Depths * c.parts
+	if c.groupFirst {
+		k.Group, i = i/places, i%places
+	} else {
+		k.Group, i = i%c.work.Groups, i/c.work.Groups
+	}
 	part := i % c.parts
 	i /= c.parts
 	k.Depth, k.Image = i%c.work.Depths, i/c.work.Depths

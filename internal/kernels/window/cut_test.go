@@ -1,0 +1,30 @@
+package window
+
+import "testing"
+
+func TestCutCoversEverythingOnce(t *testing.T) {
+	for _, w := range []Work{
+		{Images: 1, Depths: 1, Groups: 3, Rows: 7, Cols: 7, LineBytes: 1 << 10, Threads: 1},
+		{Images: 3, Depths: 2, Groups: 2, Rows: 57, Cols: 5, LineBytes: 64 << 10, Threads: 3},
+		{Images: 2, Depths: 1, Groups: 5, Rows: 1, Cols: 1000, LineBytes: 1 << 10, Least: 56, Threads: 4},
+		{Images: 8, Depths: 1, Groups: 4, Rows: 14, Cols: 14, LineBytes: 1 << 10, WeightBytes: 9 << 20, Threads: 2},
+	} {
+		c := NewCut(w)
+		seen := make(map[[5]int]bool)
+		for i := range c.Chunks() {
+			k := c.At(i)
+			for y := k.Area.R0; y < k.Area.R1; y++ {
+				for x := k.Area.C0; x < k.Area.C1; x++ {
+					at := [5]int{k.Image, k.Depth, k.Group, y, x}
+					if seen[at] {
+						t.Fatalf("%+v: %v twice", w, at)
+					}
+					seen[at] = true
+				}
+			}
+		}
+		if want := w.Images * w.Depths * w.Groups * w.Rows * w.Cols; len(seen) != want {
+			t.Errorf("%+v: %d of %d places", w, len(seen), want)
+		}
+	}
+}
