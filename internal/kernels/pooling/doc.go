@@ -7,5 +7,6 @@
 //
 // Nothing is allocated per run. A Plan is safe for concurrent use, a Runner is
 // for one run at a time. Averages add the taps row by row, then divide; the
-// order depends on the window alone.
+// order depends on the window alone. What a maximum over NaN gives is not
+// defined.
 package pooling

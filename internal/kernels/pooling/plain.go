@@ -63,12 +63,14 @@ func (pl *Plan) addRow(row, in []float32, a window.Area) {
 
 // fold takes n inputs into one output.
 func (pl *Plan) fold(v float32, in []float32, n, step int) float32 {
-	for i := 0; i < n*step; i += step {
-		if pl.kind == Average {
+	if pl.kind == Average {
+		for i := 0; i < n*step; i += step {
 			v += in[i]
-		} else if x := in[i]; x > v {
-			v = x
 		}
+		return v
+	}
+	for i := 0; i < n*step; i += step {
+		v = max(v, in[i])
 	}
 	return v
 }
@@ -82,9 +84,7 @@ func (pl *Plan) addStrided(row, in []float32, stride int) {
 		return
 	}
 	for i, v := range row {
-		if x := in[i*stride]; x > v {
-			row[i] = x
-		}
+		row[i] = max(v, in[i*stride]) // a branch would be hard to predict
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 // Reference pools planes (images times channels) of any number of spatial
 // dimensions. Where indices isn't nil, it gets the place in its plane of each
-// maximum, row-major; the first of equals. NaN is left out. A window without a tap inside the
+// maximum, row-major; the first of equals. A window without a tap inside the
 // input gives -Inf, or 0 as an average.
 func Reference(p Params, planes int, spatial []int, x, out []float32, indices []int64) error {
 	dims, err := p.dims(spatial)
