@@ -96,20 +96,20 @@ func (t *Tensor) Pack(v []byte) {
 
 // MaxElements bounds the tensors whose size comes from data: a wrong or hostile
 // number must not exhaust the memory.
-const MaxElements = 1 << 33
+const MaxElements = 1 << 30
 
 // CheckSize refuses shapes with negative sizes and those of more than
-// MaxElements elements.
+// MaxElements elements, empty dimensions not counted.
 func CheckSize(dims []int) error {
 	n := 1
 	for _, d := range dims {
 		if d < 0 {
 			return fmt.Errorf("shape %v: expected sizes of at least 0", dims)
 		}
-		if d > 0 && n > MaxElements/d {
+		if n > MaxElements/max(d, 1) {
 			return fmt.Errorf("shape %v: expected at most %d elements", dims, MaxElements)
 		}
-		n *= d
+		n *= max(d, 1)
 	}
 	return nil
 }

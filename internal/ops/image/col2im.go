@@ -61,6 +61,9 @@ func newColumns(c *op.Call) (g columns, err error) {
 	if len(g.block) != rank {
 		return g, fmt.Errorf("block_shape: expected %d numbers, found %d", rank, len(g.block))
 	}
+	if err := tensor.CheckSize(slices.Concat(g.image, g.block)); err != nil {
+		return g, err
+	}
 	for d := range rank {
 		if g.image[d] < 1 || g.block[d] < 1 || g.strides[d] < 1 || g.dilations[d] < 1 {
 			return g, fmt.Errorf("image %v, block %v, strides %v, dilations %v: expected positive numbers", g.image, g.block, g.strides, g.dilations)

@@ -116,7 +116,10 @@ func concatInfer(c *op.Infer) error {
 		c.Set(0, t.DType, nil)
 		return nil
 	}
-	rank := len(t.Shape) + c.Node.Int("new_axis")
+	rank := len(t.Shape)
+	if c.Node.Bool("new_axis") {
+		rank++
+	}
 	axis, err := op.Axis(c.Node.Int("axis"), rank)
 	if err != nil {
 		return err

@@ -118,7 +118,12 @@ func fillInfer(c *op.Infer) error {
 		c.Set(0, v.DType, unknown)
 		return nil
 	}
-	c.Set(0, v.DType, append(shape.Shape{}, s...))
+	if err := checkDims(s); err != nil {
+		return err
+	}
+	if err := setSized(c, v.DType, append(shape.Shape{}, s...)); err != nil {
+		return err
+	}
 	n, fixed := shape.Shape(s).Count().Int()
 	if elems, err := v.Ints(); err == nil && fixed && len(s) <= 1 && n >= 0 && n <= maxContent {
 		c.SetContent(0, slices.Repeat(shape.Of(elems...), n))

@@ -42,6 +42,16 @@ func keepContent(c *op.Infer) {
 	}
 }
 
+// setSized states output 0 of an operator whose sizes come from data, and
+// refuses those that are negative or too large.
+func setSized(c *op.Infer, dt dtype.Type, s shape.Shape) error {
+	c.Set(0, dt, s)
+	if dims, fixed := s.Ints(); fixed {
+		return tensor.CheckSize(dims)
+	}
+	return nil
+}
+
 // vectorLen is the length of a vector input, e.g. the rank that a shape input asks for.
 func vectorLen(f op.Fact) (int, bool) {
 	if len(f.Shape) != 1 {

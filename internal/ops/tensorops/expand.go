@@ -34,6 +34,16 @@ func init() {
 	})
 }
 
+// checkDims refuses sizes that are known to be negative or too large.
+func checkDims(dims []shape.Dim) error {
+	for _, d := range dims {
+		if n, fixed := d.Int(); fixed && (n < 0 || n > tensor.MaxElements) {
+			return fmt.Errorf("shape %v: expected sizes from 0 to %d", shape.Shape(dims), tensor.MaxElements)
+		}
+	}
+	return nil
+}
+
 func expandInfer(c *op.Infer) error {
 	x := c.In[0]
 	dims, ok := c.In[1].Dims()
@@ -45,11 +55,16 @@ func expandInfer(c *op.Infer) error {
 		c.Set(0, x.DType, s)
 		return nil
 	}
+	if err := checkDims(dims); err != nil {
+		return err
+	}
 	s, err := shape.Broadcast(x.Shape, append(shape.Shape{}, dims...))
 	if err != nil {
 		return err
 	}
-	c.Set(0, x.DType, s)
+	if err := setSized(c, x.DType, s); err != nil {
+		return err
+	}
 	elems, ok := content(x)
 	if n, fixed := s.Count().Int(); ok && len(s) == 1 && fixed && n <= maxContent && len(elems) == 1 {
 		c.SetContent(0, slices.Repeat(elems, n))
@@ -95,6 +110,9 @@ func tileInfer(c *op.Infer) error {
 		c.Set(0, x.DType, s)
 		return nil
 	}
+	if err := checkDims(repeats); err != nil {
+		return err
+	}
 	if len(repeats) != len(x.Shape) {
 		return fmt.Errorf("repeats %v: expected %d numbers, one for each dimension of the input", shape.Shape(repeats), len(x.Shape))
 	}
@@ -102,7 +120,9 @@ func tileInfer(c *op.Infer) error {
 	for i, r := range repeats {
 		s[i] = x.Shape[i].Mul(r)
 	}
-	c.Set(0, x.DType, s)
+	if err := setSized(c, x.DType, s); err != nil {
+		return err
+	}
 	elems, ok := content(x)
 	if n, fixed := s.Count().Int(); ok && len(s) == 1 && fixed && n <= maxContent && len(elems) > 0 {
 		c.SetContent(0, slices.Repeat(elems, n/len(elems)))

@@ -53,6 +53,9 @@ func paddingOf(pads, axes []int, rank int) (padding, error) {
 	}
 	for i, a := range axes {
 		p.before[a], p.after[a] = pads[i], pads[i+len(axes)]
+		if max(pads[i], pads[i+len(axes)]) > tensor.MaxElements || min(pads[i], pads[i+len(axes)]) < -tensor.MaxElements {
+			return p, fmt.Errorf("pads %v: expected at most %d elements", pads, tensor.MaxElements)
+		}
 	}
 	return p, nil
 }
@@ -87,8 +90,7 @@ func padInfer(c *op.Infer) error {
 			return fmt.Errorf("pads %v remove more than the input of shape %v has", pads, x.Shape)
 		}
 	}
-	c.Set(0, x.DType, s)
-	return nil
+	return setSized(c, x.DType, s)
 }
 
 // padUnknown uses pads whose elements are known in part.

@@ -39,16 +39,24 @@ func rangeInfer(c *op.Infer) error {
 		if step == 0 {
 			return fmt.Errorf("delta is 0, expected any other number")
 		}
-		if span := d[1].Sub(d[0]); step > 0 {
+		from, ok := d[0].Int()
+		to, ok2 := d[1].Int()
+		switch span := d[1].Sub(d[0]); {
+		case ok && ok2:
+			k, err := rangeLen(float64(from), float64(to), float64(step))
+			if err != nil {
+				return err
+			}
+			n = shape.Const(k)
+		case step > 0:
 			n = span.DivCeil(step)
-		} else {
+		default:
 			n = span.Neg().DivCeil(-step)
 		}
-		if k, fixed := n.Int(); fixed {
-			n = shape.Const(max(k, 0))
-		}
 	}
-	c.Set(0, c.In[0].DType, shape.Shape{n})
+	if err := setSized(c, c.In[0].DType, shape.Shape{n}); err != nil {
+		return err
+	}
 	if k, fixed := n.Int(); fixed && k <= maxContent {
 		elems := make([]shape.Dim, k)
 		for i := range elems {

@@ -174,8 +174,7 @@ func oneHotInfer(c *op.Infer) error {
 	} else if d, ok := f.Dims(); ok && len(d) == 1 {
 		depth = d[0]
 	}
-	c.Set(0, c.In[2].DType, slices.Insert(slices.Clone(idx), axis, depth))
-	return nil
+	return setSized(c, c.In[2].DType, slices.Insert(slices.Clone(idx), axis, depth))
 }
 
 func oneHotRef(c *op.Call) error {
