@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
@@ -41,7 +42,12 @@ type Info struct {
 }
 
 // String writes e.g. `"image" float32[batch,1,28,28]`.
-func (i Info) String() string { return fmt.Sprintf("%q %s%v", i.Name, i.DType, i.Dims) }
+func (i Info) String() string {
+	if i.Shape == nil {
+		return fmt.Sprintf("%q %s of any rank", i.Name, i.DType)
+	}
+	return fmt.Sprintf("%q %s[%s]", i.Name, i.DType, strings.Join(i.Dims, ","))
+}
 
 // Option configures Open.
 type Option func(*config)

@@ -1,0 +1,131 @@
+package salver_test
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/salver-ml/salver"
+)
+
+func open(t *testing.T, options ...salver.Option) *salver.Session {
+	t.Helper()
+	m, err := salver.Open("internal/demo/models/digits.onnx", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// images makes n pictures of noise.
+func images(n int) *salver.Tensor {
+	rng := rand.New(rand.NewPCG(1, 2))
+	v := make([]float32, n*28*28)
+	for i := range v {
+		v[i] = rng.Float32()
+	}
+	return salver.FromSlice(v, n, 1, 28, 28)
+}
+
+func run(t *testing.T, m *salver.Session, in *salver.Tensor) []byte {
+	t.Helper()
+	out, err := m.Run(context.Background(), map[string]*salver.Tensor{"image": in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out["probabilities"].Data
+}
+
+// The bits of an answer are the same alone and in a batch, on one thread and on several.
+func TestAnswersDoNotDependOnCompany(t *testing.T) {
+	const n = 7
+	in := images(n)
+	want := run(t, open(t, salver.WithThreads(1)), in)
+	for _, threads := range []int{1, 3} {
+		m := open(t, salver.WithThreads(threads))
+		if !bytes.Equal(run(t, m, in), want) {
+			t.Errorf("a batch of %d on %d threads differs", n, threads)
+		}
+		for i := range n {
+			one := salver.FromSlice(salver.Data[float32](in)[i*784:(i+1)*784], 1, 1, 28, 28)
+			if !bytes.Equal(run(t, m, one), want[i*40:(i+1)*40]) {
+				t.Errorf("row %d alone on %d threads differs from row %d of %d", i, threads, i, n)
+			}
+		}
+	}
+}
+
+func TestConcurrentRuns(t *testing.T) {
+	m := open(t, salver.WithThreads(2))
+	inputs := []*salver.Tensor{images(1), images(2), images(3)}
+	var want [][]byte
+	for _, in := range inputs {
+		want = append(want, run(t, m, in))
+	}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 20 {
+				k := (g + i) % len(inputs)
+				if !bytes.Equal(run(t, m, inputs[k]), want[k]) {
+					t.Errorf("goroutine %d, run %d: another answer", g, i)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestRunIntoAllocatesNothing(t *testing.T) {
+	m := open(t, salver.WithThreads(1))
+	in, out := []*salver.Tensor{images(1)}, []*salver.Tensor{salver.NewTensor(salver.Float32, 1, 10)}
+	ctx := context.Background()
+	allocs := testing.AllocsPerRun(20, func() {
+		if err := m.RunInto(ctx, in, out); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations per run, expected none", allocs)
+	}
+	runtime.KeepAlive(out)
+}
+
+func TestErrors(t *testing.T) {
+	m := open(t)
+	ctx := context.Background()
+	for _, c := range []struct {
+		name   string
+		inputs map[string]*salver.Tensor
+		want   string
+	}{
+		{"missing", nil, `input "image"`},
+		{"unknown", map[string]*salver.Tensor{"image": images(1), "picture": images(1)}, `no input ["picture"]`},
+		{"type", map[string]*salver.Tensor{"image": salver.NewTensor(salver.Int8, 1, 1, 28, 28)}, "found int8"},
+		{"rank", map[string]*salver.Tensor{"image": salver.NewTensor(salver.Float32, 28, 28)}, "float32[28,28]"},
+		{"short", map[string]*salver.Tensor{"image": {DType: salver.Float32, Shape: []int{1, 1, 28, 28}, Data: make([]byte, 8)}}, "8"},
+	} {
+		if _, err := m.Run(ctx, c.inputs); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: expected an error with %s, found %v", c.name, c.want, err)
+		}
+	}
+	for _, o := range []salver.Option{salver.WithThreads(0), salver.WithLevel(4), salver.WithoutPasses("none-such")} {
+		if _, err := salver.Open("internal/demo/models/digits.onnx", o); err == nil {
+			t.Error("expected an error")
+		}
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := m.Run(cancelled, map[string]*salver.Tensor{"image": images(1)}); err == nil {
+		t.Error("a cancelled run gave an answer")
+	}
+}
