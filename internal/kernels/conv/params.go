@@ -27,6 +27,9 @@ type Params struct {
 	Act      Activation
 }
 
+// maxSide bounds every number of the geometry, so that sizes don't overflow.
+const maxSide = 1 << 28
+
 // normalize fills defaults and checks what doesn't depend on the input's size.
 func (p Params) normalize() (Params, error) {
 	r := len(p.Kernel)
@@ -48,8 +51,8 @@ func (p Params) normalize() (Params, error) {
 		if len(c.v) != c.n {
 			return p, fmt.Errorf("conv: %s %v has %d numbers, expected %d for %d spatial dimensions", c.name, c.v, len(c.v), c.n, r)
 		}
-		if slices.Min(c.v) < c.low {
-			return p, fmt.Errorf("conv: %s %v has a number below %d", c.name, c.v, c.low)
+		if slices.Min(c.v) < c.low || slices.Max(c.v) > maxSide {
+			return p, fmt.Errorf("conv: %s %v has a number outside %d to %d", c.name, c.v, c.low, maxSide)
 		}
 	}
 	if p.In < 1 || p.Out < 1 || p.In%p.Groups != 0 || p.Out%p.Groups != 0 {
@@ -75,6 +78,9 @@ func (p Params) dims(spatial []int) ([]window.Dim, error) {
 	for i, in := range spatial {
 		d := window.Dim{In: in, Kernel: p.Kernel[i], Stride: p.Stride[i], Dilation: p.Dilation[i], Begin: p.Pads[i], End: p.Pads[r+i]}
 		d.Out = window.OutSize(in, d.Kernel, d.Stride, d.Dilation, p.Pads[i], p.Pads[r+i], false)
+		if in > maxSide || d.Out > maxSide {
+			return nil, fmt.Errorf("conv: spatial dimension %d is %d with an output of %d, at most %d is supported", i, in, d.Out, maxSide)
+		}
 		if in < 1 || d.Out < 1 {
 			return nil, fmt.Errorf("conv: spatial dimension %d of the input is %d with pads %d+%d, the kernel needs %d",
 				i, in, p.Pads[i], p.Pads[r+i], d.Dilation*(d.Kernel-1)+1)

@@ -25,8 +25,8 @@ func (p TransposeParams) normalize() (TransposeParams, error) {
 	if p.OutputPadding == nil {
 		p.OutputPadding = make([]int, r)
 	}
-	if len(p.OutputPadding) != r || slices.Min(p.OutputPadding) < 0 {
-		return p, fmt.Errorf("conv: output padding %v, expected %d numbers of at least 0", p.OutputPadding, r)
+	if len(p.OutputPadding) != r || slices.Min(p.OutputPadding) < 0 || slices.Max(p.OutputPadding) > maxSide {
+		return p, fmt.Errorf("conv: output padding %v, expected %d numbers from 0 to %d", p.OutputPadding, r, maxSide)
 	}
 	return p, nil
 }
@@ -44,6 +44,9 @@ func (p TransposeParams) OutSpatial(spatial []int) ([]int, error) {
 	out := make([]int, r)
 	for i, in := range spatial {
 		out[i] = (in-1)*p.Stride[i] + p.Dilation[i]*(p.Kernel[i]-1) + 1 + p.OutputPadding[i] - p.Pads[i] - p.Pads[r+i]
+		if in > maxSide || out[i] > maxSide {
+			return nil, fmt.Errorf("conv: spatial dimension %d is %d with an output of %d, at most %d is supported", i, in, out[i], maxSide)
+		}
 		if in < 1 || out[i] < 1 {
 			return nil, fmt.Errorf("conv: spatial dimension %d of the input is %d, pads %d+%d leave nothing of its output", i, in, p.Pads[i], p.Pads[r+i])
 		}

@@ -33,6 +33,9 @@ func Global(kind Kind, spatial []int) Params {
 	return Params{Kind: kind, Kernel: slices.Clone(spatial)}
 }
 
+// maxSide bounds every number of the geometry, so that sizes don't overflow.
+const maxSide = 1 << 28
+
 // dims checks p and relates an input's spatial size to the output's.
 func (p Params) dims(spatial []int) ([]window.Dim, error) {
 	r := len(p.Kernel)
@@ -53,6 +56,10 @@ func (p Params) dims(spatial []int) ([]window.Dim, error) {
 		if in < 1 || d.Kernel < 1 || d.Stride < 1 || d.Dilation < 1 || d.Begin < 0 || d.End < 0 {
 			return nil, fmt.Errorf("pooling: dimension %d of size %d: kernel %d, stride %d and dilation %d must be at least 1, pads %d+%d at least 0",
 				i, in, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End)
+		}
+		if max(in, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End) > maxSide {
+			return nil, fmt.Errorf("pooling: dimension %d has a number above %d: size %d, kernel %d, stride %d, dilation %d, pads %d+%d",
+				i, maxSide, in, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End)
 		}
 		d.Out = window.OutSize(in, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End, p.Ceil)
 		if d.Out < 1 {
