@@ -40,3 +40,18 @@ func TestBroadcast(t *testing.T) {
 		t.Error("unknown rank stays unknown")
 	}
 }
+
+func TestNonNegative(t *testing.T) {
+	n := Sym("n")
+	for _, c := range []struct {
+		d    Dim
+		want bool
+	}{
+		{Const(0), true}, {Const(-1), false}, {n, true}, {n.Add(Const(2)), true}, {n.Sub(Const(1)), false},
+		{n.Mul(Const(3)).Add(Const(1)).Div(Const(2)), true}, {n.Sub(Const(1)).Div(Const(2)), false}, {Unknown(), false},
+	} {
+		if got := c.d.NonNegative(); got != c.want {
+			t.Errorf("%v: found %v, expected %v", c.d, got, c.want)
+		}
+	}
+}
