@@ -297,7 +297,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		{Params{In: 3, Out: 4, Kernel: []int{3, 3}, Stride: []int{1}}, []int{5, 5}},
 		{Params{In: 3, Out: 4, Kernel: []int{3, 3}, Stride: []int{0, 1}}, []int{5, 5}},
 		{Params{In: 3, Out: 4, Kernel: []int{7}}, []int{5}},
-		{Params{In: 3, Out: 4, Kernel: []int{1}, Pads: []int{1 << 62, 1 << 62}}, []int{5}},
+		{Params{In: 3, Out: 4, Kernel: []int{1}, Pads: []int{math.MaxInt, math.MaxInt}}, []int{5}},
 		{Params{In: 3, Out: 4, Kernel: []int{1}, Pads: []int{-1, 0}}, []int{5}},
 		{Params{In: 3, Out: 4, Kernel: []int{1, 1}}, []int{5}},
 	} {

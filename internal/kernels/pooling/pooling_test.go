@@ -154,7 +154,7 @@ func TestErrors(t *testing.T) {
 		{Params{Kernel: []int{3}, Pads: []int{1}}, []int{9}, false},
 		{Params{Kernel: []int{3}, Stride: []int{0}}, []int{9}, false},
 		{Params{Kernel: []int{3}}, []int{9}, true},
-		{Params{Kernel: []int{3}, Pads: []int{1 << 62, 1 << 62}}, []int{9}, false},
+		{Params{Kernel: []int{3}, Pads: []int{math.MaxInt, math.MaxInt}}, []int{9}, false},
 	} {
 		if _, err := New(c.p, 4, c.spatial, cpu.Generic, c.blocked); err == nil {
 			t.Errorf("%+v on %v: no error", c.p, c.spatial)
