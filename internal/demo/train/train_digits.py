@@ -2,7 +2,7 @@
 
 Data: scikit-learn's bundled digits (1,797 grey 8x8 images of 43 writers from the
 UCI Optical Recognition of Handwritten Digits set, CC BY 4.0), of which 20 % are
-set aside, stratified, before anything else and used once, at the end; and a
+set aside, stratified, before anything else and scored at the end; and a
 dozen pen lines of our own (templates.py).
 
     python -m venv venv && venv/bin/pip install torch scikit-learn onnx onnxruntime
