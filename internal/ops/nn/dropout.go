@@ -68,7 +68,7 @@ func dropoutRef(c *op.Call) error {
 	copy(y.Data, x.Data)
 	mask := tensor.Of[bool](c.Output(1, dtype.Bool, x.Shape...))
 	for i := range mask {
-		mask[i] = true
+		mask[i] = c.Node.Opset >= 12 // before, the mask outside training is unspecified, and false in onnxruntime
 	}
 	if training && ratio > 0 {
 		drop(y, mask, ratio, generator(c.Node))

@@ -16,13 +16,22 @@ import (
 
 func init() {
 	attrs := op.Attrs{"axis": op.Default(ir.Int(-1)), "epsilon": op.Default(ir.Float(1e-5)), "stash_type": op.Default(ir.Int(1))}
-	op.Register(op.Op{
-		Name: "LayerNormalization", Versions: []int{1, 17}, Doc: "Below opset 17 it is onnxruntime's operator of that name.",
+	layer := op.Op{
+		Name: "LayerNormalization", Versions: []int{17},
 		In: op.Ports("X:T", "Scale:T", "B:T?"), Out: op.Ports("Y:T", "Mean:U?", "InvStdDev:U?"),
 		Types: op.Types{"T": op.Floats, "U": {dtype.Float32, dtype.BFloat16}}, Attrs: attrs,
 		Infer: inferLayerNorm, Ref: layerNormRef, Compile: wide.Compile(compileLayerNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
 		Cases: layerNormCases,
-	})
+	}
+	op.Register(layer)
+	layer.Versions, layer.Attrs = []int{1}, op.Attrs{"epsion": op.Opt(ir.KindFloat)}
+	layer.Doc = "onnxruntime's operator of that name, from before ONNX had one. Like onnxruntime, it ignores epsion, which some graphs have for epsilon."
+	layer.In, layer.Out = op.Ports("X:T", "Scale:V", "B:V?"), op.Ports("Y:V", "Mean:U?", "InvStdDev:U?")
+	layer.Types = op.Types{"T": op.Floats, "V": op.Floats, "U": {dtype.Float32, dtype.BFloat16}}
+	for name, spec := range attrs {
+		layer.Attrs[name] = spec
+	}
+	op.Register(layer)
 	op.Register(op.Op{
 		Name: "RMSNormalization", Versions: []int{23},
 		In: op.Ports("X:T", "scale:V"), Out: op.Ports("Y:V"), Types: op.Types{"T": op.Floats, "V": op.Floats}, Attrs: attrs,
@@ -57,7 +66,7 @@ func layerNormCases() []op.Case {
 
 func inferLayerNorm(c *op.Infer) error {
 	x := c.In[0]
-	c.Set(0, x.DType, x.Shape)
+	c.Set(0, c.In[1].DType, x.Shape)
 	var s shape.Shape
 	if x.Shape != nil {
 		axis, err := op.Axis(c.Node.Int("axis"), len(x.Shape))
@@ -175,7 +184,7 @@ func layerNormRef(c *op.Call) error {
 			}
 		}
 	}
-	num.SetFloats(c.Output(0, x.DType, x.Shape...), v)
+	num.SetFloats(c.Output(0, c.In[1].DType, x.Shape...), v)
 	for i, s := range [][]float64{mean, inv} {
 		if c.Wants(i + 1) {
 			num.SetFloats(c.Output(i+1, stashType(c.Node), l.stats...), s)
