@@ -13,8 +13,6 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/npy"
 	"github.com/salver-ml/salver/internal/tensor"
-
-	"github.com/salver-ml/salver/internal/format/onnx"
 )
 
 // Case is one model with expected outputs.
@@ -74,10 +72,13 @@ func (s *source) caseOf(p string) (*Case, error) {
 		e := s.manifest[p]
 		return &Case{Name: p, Category: e.category, fsys: s.fsys, model: p, rule: rule{kind: goldenRule, diff: e.diff}, sets: []set{goldenSet{p + ".golden.npz"}}}, nil
 	}
+	if exists(s.fsys, lightOutput(p, 0)) {
+		return &Case{Name: strings.TrimSuffix(p, ".onnx"), Category: s.manifest[dir].category, fsys: s.fsys, model: p, rule: rule{kind: backendRule}, sets: []set{lightSet{p}}}, nil
+	}
 	if exists(s.fsys, path.Join(dir, "meta.json")) {
 		return s.trained(p, dir)
 	}
-	return nil, nil
+	return s.light(p), nil
 }
 
 func exists(fsys fs.FS, p string) bool { _, err := fs.Stat(fsys, p); return err == nil }
@@ -127,7 +128,7 @@ type backendSet struct{ dir string }
 func (b backendSet) read(fsys fs.FS, g *ir.Graph) ([]*tensor.Tensor, map[string]*tensor.Tensor, error) {
 	in := make([]*tensor.Tensor, len(g.Inputs))
 	for i := range in {
-		v, err := b.value(fsys, fmt.Sprintf("input_%d.pb", i), g.Inputs[i].Type)
+		v, err := readValue(fsys, path.Join(b.dir, fmt.Sprintf("input_%d.pb", i)), g.Inputs[i].Type)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -135,25 +136,13 @@ func (b backendSet) read(fsys fs.FS, g *ir.Graph) ([]*tensor.Tensor, map[string]
 	}
 	out := map[string]*tensor.Tensor{}
 	for i, o := range g.Outputs {
-		v, err := b.value(fsys, fmt.Sprintf("output_%d.pb", i), o.Value.Type)
+		v, err := readValue(fsys, path.Join(b.dir, fmt.Sprintf("output_%d.pb", i)), o.Value.Type)
 		if err != nil {
 			return nil, nil, err
 		}
 		out[o.Name] = v
 	}
 	return in, out, nil
-}
-
-func (b backendSet) value(fsys fs.FS, name string, t ir.Type) (*tensor.Tensor, error) {
-	raw, err := fs.ReadFile(fsys, path.Join(b.dir, name))
-	if err != nil {
-		return nil, err
-	}
-	v, err := onnx.ParseValue(raw, t)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return v, nil
 }
 
 // goldenSet is an npz with arrays in_NAME and out_NAME.

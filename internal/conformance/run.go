@@ -56,7 +56,7 @@ func Run(ctx context.Context, file string, o Options, report func(Result)) error
 		return err
 	}
 	if len(cases) == 0 {
-		return fmt.Errorf("%s: no cases found: expected SUITE/CASE/model.onnx with test_data_set_*, X.onnx with X.onnx.golden.npz, or models with meta.json", file)
+		return fmt.Errorf("%s: no cases found: expected SUITE/CASE/model.onnx with test_data_set_*, X.onnx with X.onnx.golden.npz or X_output_0.pb, or models with meta.json", file)
 	}
 	for _, c := range cases {
 		if o.Category != "" && c.Category != o.Category || !strings.Contains(c.Name, o.Filter) {
@@ -165,6 +165,8 @@ func setName(s set) string {
 		return path.Base(s.dir)
 	case goldenSet:
 		return path.Base(s.file)
+	case lightSet:
+		return path.Base(s.prefix)
 	}
 	return ""
 }
