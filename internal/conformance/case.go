@@ -72,9 +72,6 @@ func (s *source) caseOf(p string) (*Case, error) {
 		e := s.manifest[p]
 		return &Case{Name: p, Category: e.category, fsys: s.fsys, model: p, rule: rule{kind: goldenRule, diff: e.diff}, sets: []set{goldenSet{p + ".golden.npz"}}}, nil
 	}
-	if exists(s.fsys, lightOutput(p, 0)) {
-		return &Case{Name: strings.TrimSuffix(p, ".onnx"), Category: s.manifest[dir].category, fsys: s.fsys, model: p, rule: rule{kind: backendRule}, sets: []set{lightSet{p}}}, nil
-	}
 	if exists(s.fsys, path.Join(dir, "meta.json")) {
 		return s.trained(p, dir)
 	}

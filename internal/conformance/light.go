@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -14,14 +15,21 @@ import (
 // lightSet is the data of the ONNX backend's light models: outputs are in
 // MODEL_output_N.pb, and the inputs are those that its test runner makes:
 // element i of n is i/n.
-type lightSet struct{ stem string }
+type lightSet struct{ prefix string }
 
-// lightOutput is the file of a light model's output.
-func lightOutput(model string, i int) string {
-	return fmt.Sprintf("%s_output_%d.pb", strings.TrimSuffix(model, ".onnx"), i)
+// light makes the case of a light model, or nil if p has no outputs beside it.
+func (s *source) light(p string) *Case {
+	l := lightSet{strings.TrimSuffix(p, ".onnx")}
+	if !exists(s.fsys, l.output(0)) {
+		return nil
+	}
+	return &Case{Name: l.prefix, Category: s.manifest[path.Dir(p)].category, fsys: s.fsys, model: p, rule: rule{kind: backendRule}, sets: []set{l}}
 }
 
-func (s lightSet) read(fsys fs.FS, g *ir.Graph) ([]*tensor.Tensor, map[string]*tensor.Tensor, error) {
+// output is the file of an output.
+func (l lightSet) output(i int) string { return fmt.Sprintf("%s_output_%d.pb", l.prefix, i) }
+
+func (l lightSet) read(fsys fs.FS, g *ir.Graph) ([]*tensor.Tensor, map[string]*tensor.Tensor, error) {
 	in := make([]*tensor.Tensor, len(g.Inputs))
 	for i, v := range g.Inputs {
 		if v.Type.DType != dtype.Float32 {
@@ -31,15 +39,26 @@ func (s lightSet) read(fsys fs.FS, g *ir.Graph) ([]*tensor.Tensor, map[string]*t
 	}
 	out := map[string]*tensor.Tensor{}
 	for i, o := range g.Outputs {
-		raw, err := fs.ReadFile(fsys, lightOutput(s.stem, i))
+		v, err := readValue(fsys, l.output(i), o.Value.Type)
 		if err != nil {
 			return nil, nil, err
 		}
-		if out[o.Name], err = onnx.ParseValue(raw, o.Value.Type); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", lightOutput(s.stem, i), err)
-		}
+		out[o.Name] = v
 	}
 	return in, out, nil
+}
+
+// readValue reads a TensorProto, SequenceProto or OptionalProto, whichever the type asks for.
+func readValue(fsys fs.FS, file string, t ir.Type) (*tensor.Tensor, error) {
+	raw, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return nil, err
+	}
+	v, err := onnx.ParseValue(raw, t)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path.Base(file), err)
+	}
+	return v, nil
 }
 
 // ramp makes an input whose symbolic dimensions are 1.
