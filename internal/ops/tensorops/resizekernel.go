@@ -2,6 +2,7 @@ package tensorops
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/split"
@@ -47,6 +48,7 @@ type nearest struct {
 	size     int     // of an element, bytes
 	rows     []int   // offset of the input row of each output row, bytes
 	columns  []int32 // input element of each output element of a row; nil for all in order
+	repeat   int     // each input element of a row this often in order; 0 if columns is not so
 	width    int     // bytes of an output row
 	parts    int
 	dst, src []byte
@@ -77,8 +79,23 @@ func newNearest(p *op.Prep, dims []int, taps []*axisTaps, size int) op.Kernel {
 			k.columns = append(k.columns, int32(i))
 		}
 	}
+	k.repeat = repeats(k.columns)
 	k.parts = split.Parts(len(k.rows)*k.width, 64<<10)
 	return k
+}
+
+// repeats gives r if columns is 0 r times, 1 r times and so on, else 0.
+func repeats(columns []int32) int {
+	r := 0
+	for r < len(columns) && columns[r] == 0 {
+		r++
+	}
+	for i, c := range columns {
+		if int(c) != i/r {
+			return 0
+		}
+	}
+	return r
 }
 
 func (k *nearest) Run(c *op.Call) error {
@@ -105,12 +122,17 @@ func (k *nearest) Do(part int) {
 }
 
 func (k *nearest) row(dst, src []byte) {
-	switch k.size {
-	case 1:
+	switch {
+	case k.size == 4 && k.repeat == 2 && len(k.columns)%2 == 0:
+		d := bytesAs[[2]uint32](dst)
+		for i, v := range bytesAs[uint32](src)[:len(d)] {
+			d[i] = [2]uint32{v, v}
+		}
+	case k.size == 1:
 		for i, c := range k.columns {
 			dst[i] = src[c]
 		}
-	case 4:
+	case k.size == 4:
 		d, s := bytesAs[uint32](dst), bytesAs[uint32](src)
 		for i, c := range k.columns {
 			d[i] = s[c]
@@ -123,7 +145,10 @@ func (k *nearest) row(dst, src []byte) {
 }
 
 // bytesAs views bytes that are aligned as elements.
-func bytesAs[T tensor.Element](b []byte) []T { return tensor.Of[T](&tensor.Tensor{Data: b}) }
+func bytesAs[T any](b []byte) []T {
+	n := len(b) / int(unsafe.Sizeof(*new(T)))
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+}
 
 // interpolation applies the taps of one axis after the other in float32; each
 // product and sum is rounded, in the order of the taps.
@@ -146,16 +171,18 @@ type pass struct {
 func newInterpolation(in, out []int, taps []*axisTaps) op.Kernel {
 	k := &interpolation{dims: out}
 	dims := slices.Clone(in)
-	for axis, t := range taps {
-		if t == nil {
-			continue
-		}
+	for _, axis := range passOrder(in, out, taps) {
+		t := taps[axis]
 		p := &pass{outer: tensor.Count(dims[:axis]), in: dims[axis], out: out[axis], inner: tensor.Count(dims[axis+1:]), n: t.n}
 		for i, w := range t.weight {
 			p.index, p.weight = append(p.index, int32(t.index[i])), append(p.weight, float32(w))
 		}
 		dims[axis] = out[axis]
-		p.parts = min(split.Parts(tensor.Count(dims)*t.n, 16<<10), max(p.outer*p.out, 1))
+		rows := p.outer * p.out
+		if p.inner == 1 {
+			rows = p.outer
+		}
+		p.parts = min(split.Parts(tensor.Count(dims)*t.n, 16<<10), max(rows, 1))
 		k.passes = append(k.passes, p)
 		k.bytes = max(k.bytes, 4*tensor.Count(dims))
 	}
@@ -163,6 +190,23 @@ func newInterpolation(in, out []int, taps []*axisTaps) op.Kernel {
 		return nil
 	}
 	return k
+}
+
+// passOrder lists the axes that change: first those that shrink, outermost
+// first, since whole rows are cheap to add; then those that grow, innermost first.
+func passOrder(in, out []int, taps []*axisTaps) []int {
+	var order, grow []int
+	for axis, t := range taps {
+		switch {
+		case t == nil:
+		case out[axis] > in[axis]:
+			grow = append(grow, axis)
+		default:
+			order = append(order, axis)
+		}
+	}
+	slices.Reverse(grow)
+	return append(order, grow...)
 }
 
 // ScratchBytes is room for two intermediate results.
@@ -192,20 +236,40 @@ func (k *interpolation) Run(c *op.Call) error {
 	return nil
 }
 
-// Do computes one chunk of rows; it is called by the pool.
+// Do computes one chunk; it is called by the pool.
 func (p *pass) Do(part int) {
-	lo, hi := split.Range(p.outer*p.out, p.parts, part)
 	if p.inner == 1 {
-		p.elements(lo, hi)
+		lo, hi := split.Range(p.outer, p.parts, part)
+		for o := lo; o < hi; o++ {
+			p.alongRow(p.dst[o*p.out:(o+1)*p.out], p.src[o*p.in:(o+1)*p.in])
+		}
 		return
 	}
+	lo, hi := split.Range(p.outer*p.out, p.parts, part)
 	for r := lo; r < hi; r++ {
 		o, i := r/p.out, r%p.out
 		row := p.dst[r*p.inner : (r+1)*p.inner]
-		for k := range p.n {
-			from := (o*p.in + int(p.index[i*p.n+k])) * p.inner
-			scaleRow(row, p.src[from:from+p.inner], p.weight[i*p.n+k], k > 0)
+		if p.n == 2 {
+			blendRows(row, p.row(o, 2*i), p.row(o, 2*i+1), p.weight[2*i], p.weight[2*i+1])
+			continue
 		}
+		for k := range p.n {
+			scaleRow(row, p.row(o, i*p.n+k), p.weight[i*p.n+k], k > 0)
+		}
+	}
+}
+
+// row is the input row of a tap.
+func (p *pass) row(o, tap int) []float32 {
+	from := (o*p.in + int(p.index[tap])) * p.inner
+	return p.src[from : from+p.inner]
+}
+
+// blendRows computes dst = u·a + v·b.
+func blendRows(dst, a, b []float32, u, v float32) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	for j := range dst {
+		dst[j] = float32(u*a[j]) + float32(v*b[j])
 	}
 }
 
@@ -223,15 +287,20 @@ func scaleRow(dst, src []float32, w float32, add bool) {
 	}
 }
 
-// elements computes outputs along the last axis.
-func (p *pass) elements(lo, hi int) {
-	for r := lo; r < hi; r++ {
-		o, i := r/p.out, r%p.out
-		src := p.src[o*p.in : (o+1)*p.in]
+// alongRow interpolates along the last axis.
+func (p *pass) alongRow(dst, src []float32) {
+	if p.n == 2 {
+		index, weight := p.index[:2*len(dst)], p.weight[:2*len(dst)]
+		for i := range dst {
+			dst[i] = float32(weight[2*i]*src[index[2*i]]) + float32(weight[2*i+1]*src[index[2*i+1]])
+		}
+		return
+	}
+	for i := range dst {
 		sum := float32(0)
 		for k := i * p.n; k < (i+1)*p.n; k++ {
 			sum += float32(p.weight[k] * src[p.index[k]])
 		}
-		p.dst[r] = sum
+		dst[i] = sum
 	}
 }

@@ -12,7 +12,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "Where", Versions: []int{9, 16}, Doc: "X where the condition is true, else Y",
 		In: op.Ports("condition:bool", "X:T", "Y:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
-		Infer: whereInfer, Ref: whereRef, Compile: compileWhere, Rows: op.RowsBroadcast, Cases: whereCases,
+		Infer: whereInfer, Ref: whereRef, Compile: compileWhere, InPlace: []int{1, 2}, Rows: op.RowsBroadcast, Cases: whereCases,
 	})
 }
 
