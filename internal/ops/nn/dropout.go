@@ -18,10 +18,12 @@ func init() {
 		Doc:   "Outside training it is the identity.",
 	}
 	old := o
-	old.Versions, old.In, old.Out, old.Attrs = []int{7, 10}, op.Ports("data:T"), op.Ports("output:T", "mask:Tmask?"), op.Attrs{"ratio": op.Default(ir.Float(.5))}
+	old.Versions, old.In, old.Out, old.Attrs = []int{10}, op.Ports("data:T"), op.Ports("output:T", "mask:Tmask?"), op.Attrs{"ratio": op.Default(ir.Float(.5))}
 	old.Cases = func() []op.Case {
 		return []op.Case{{Name: "identity", In: []*tensor.Tensor{ramp(3, 4)}, Out: []*tensor.Tensor{ramp(3, 4)}}}
 	}
+	op.Register(old)
+	old.Versions, old.Out = []int{7}, op.Ports("output:T", "mask:T?")
 	op.Register(old)
 	six := old
 	six.Versions, six.Attrs = []int{6}, op.Attrs{"ratio": op.Default(ir.Float(.5)), "is_test": op.Default(ir.Int(0))}
@@ -43,8 +45,15 @@ func init() {
 
 func inferDropout(c *op.Infer) error {
 	c.Set(0, c.In[0].DType, c.In[0].Shape)
-	c.Set(1, dtype.Bool, c.In[0].Shape)
+	c.Set(1, maskType(c.Node, c.In[0].DType), c.In[0].Shape)
 	return nil
+}
+
+func maskType(n *ir.Node, data dtype.Type) dtype.Type {
+	if n.Opset < 10 {
+		return data
+	}
+	return dtype.Bool
 }
 
 func dropoutRef(c *op.Call) error {
@@ -66,9 +75,11 @@ func dropoutRef(c *op.Call) error {
 	}
 	y := c.Output(0, x.DType, x.Shape...)
 	copy(y.Data, x.Data)
-	mask := tensor.Of[bool](c.Output(1, dtype.Bool, x.Shape...))
+	out := c.Output(1, maskType(c.Node, x.DType), x.Shape...)
+	clear(out.Data)
+	mask := tensor.Of[bool](out)
 	for i := range mask {
-		mask[i] = c.Node.Opset >= 12 // before, the mask outside training is unspecified, and false in onnxruntime
+		mask[i] = c.Node.Opset >= 12 // before, the mask outside training is unspecified, and zero in onnxruntime
 	}
 	if training && ratio > 0 {
 		drop(y, mask, ratio, generator(c.Node))
