@@ -123,11 +123,25 @@ func scatterNDCases() []op.Case {
 	}
 }
 
+func nan32() float32 { return float32(math.NaN()) }
+
+// noise makes numbers in no order, with repetitions.
+func noise(dims ...int) *tensor.Tensor {
+	t := sequence(dims...)
+	for i, v := range tensor.Of[float32](t) {
+		tensor.Of[float32](t)[i] = float32(int(v)*7919%101) - 50
+	}
+	return t
+}
+
 func topKCases() []op.Case {
 	x := f32s([]int{2, 4}, 1, 3, 3, 2, 0, -1, 5, 5)
 	return []op.Case{
 		{Name: "largest", In: list(x, vec(2)), Out: list(f32s([]int{2, 2}, 3, 3, 5, 5), i64s([]int{2, 2}, 1, 2, 2, 3))},
 		{Name: "smallest", Attrs: attr("largest", 0), In: list(x, vec(1)), Out: list(f32s([]int{2, 1}, 1, -1), i64s([]int{2, 1}, 0, 1))},
+		{Name: "NaN and ties", In: list(f32s([]int{7}, 1, nan32(), 2, nan32(), 2, -1, 0), vec(4)), Out: list(f32s([]int{4}, nan32(), nan32(), 2, 2), vec(1, 3, 2, 4))},
+		{Name: "middle axis", Attrs: attr("axis", 1, "largest", 0), In: list(noise(3, 50, 4), vec(7))},
+		{Name: "all", In: list(noise(2, 33), vec(33))},
 		{Name: "first axis", Attrs: attr("axis", 0), In: list(x, vec(1)), Out: list(f32s([]int{1, 4}, 1, 3, 5, 5), i64s([]int{1, 4}, 0, 0, 1, 1))},
 	}
 }
@@ -183,12 +197,12 @@ func eyeCases() []op.Case {
 }
 
 func isNaNCases() []op.Case {
-	x := f32s([]int{3}, 1, float32(math.NaN()), inf32())
+	x := f32s([]int{3}, 1, nan32(), inf32())
 	return []op.Case{{Name: "float32", In: list(x), Out: list(tensor.FromSlice([]bool{false, true, false}))}}
 }
 
 func isInfCases() []op.Case {
-	x := f32s([]int{3}, float32(math.NaN()), inf32(), -inf32())
+	x := f32s([]int{3}, nan32(), inf32(), -inf32())
 	return []op.Case{
 		{Name: "both", In: list(x), Out: list(tensor.FromSlice([]bool{false, true, true}))},
 		{Name: "negative", Attrs: attr("detect_positive", 0), In: list(x), Out: list(tensor.FromSlice([]bool{false, false, true}))},

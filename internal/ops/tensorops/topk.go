@@ -19,7 +19,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "TopK", Versions: versions, Doc: "the k largest or smallest along an axis, sorted; of equal ones the first",
 			In: in, Out: op.Ports("Values:T", "Indices:int64"), Types: op.Types{"T": op.Numeric}, Attrs: attrs,
-			Infer: topKInfer, Ref: topKRef, Rows: sameAxis(attrAxis("axis")), Cases: cases,
+			Infer: topKInfer, Ref: topKRef, Compile: compileTopK, Rows: sameAxis(attrAxis("axis")), Cases: cases,
 		})
 	}
 	register(op.Ports("X:T"), op.Attrs{"k": op.Required(ir.KindInt)}, nil, 1)
