@@ -18,6 +18,9 @@ type Defaults struct {
 	// MaxBatchSize is how many rows of different requests are put together, for
 	// a model that can batch: 0 means 64, and 1 turns that off. A single request may have more.
 	MaxBatchSize int
+	// MaxQueueDelay is how long a request may wait for company while an
+	// instance is idle.
+	MaxQueueDelay time.Duration
 }
 
 const defaultMaxBatchSize = 64
@@ -52,7 +55,7 @@ func complete(name string, cfg *repo.Config, b Backend, d Defaults) (*completion
 	if len(c.bad) > 0 {
 		return nil, Errorf(InvalidArgument, "model %q: the configuration does not fit the model: %s", name, strings.Join(c.bad, "; "))
 	}
-	c.schedule()
+	c.schedule(d)
 	c.rest()
 	return c, nil
 }
@@ -263,7 +266,7 @@ func (c *completion) withBatch(dims []int) []int {
 }
 
 // schedule completes instances and queues.
-func (c *completion) schedule() {
+func (c *completion) schedule(d Defaults) {
 	c.cfg.InstanceGroup = slices.Clone(c.cfg.InstanceGroup)
 	if len(c.cfg.InstanceGroup) == 0 {
 		c.cfg.InstanceGroup = []repo.InstanceGroup{{}}
@@ -279,8 +282,27 @@ func (c *completion) schedule() {
 		}
 	}
 	if c.cfg.MaxBatchSize > 1 && c.cfg.DynamicBatching == nil {
-		c.cfg.DynamicBatching = &repo.DynamicBatching{}
+		c.cfg.DynamicBatching = &repo.DynamicBatching{MaxQueueDelayMicroseconds: uint64(d.MaxQueueDelay.Microseconds())}
 	}
+}
+
+// batchRows is how many rows of different requests run together, and if it is
+// 1, why.
+func (c *completion) batchRows() (rows int, reason string) {
+	fixed := c.fixedFirst()
+	switch {
+	case fixed != "":
+		return 1, fixed + " has no first dimension of any size"
+	case !c.canBatch:
+		return 1, c.whyNot
+	case c.cfg.MaxBatchSize > 1:
+		return c.cfg.MaxBatchSize, ""
+	case c.cfg.MaxBatchSizeSet:
+		return 1, fmt.Sprintf("the configuration says max_batch_size: %d", c.cfg.MaxBatchSize)
+	case c.fullRank():
+		return 1, "dims in the configuration have the batch dimension too"
+	}
+	return 1, "the server's largest batch is 1"
 }
 
 // rest completes what is only to be told, so that clients find lists and not nulls in the JSON.

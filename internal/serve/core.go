@@ -29,6 +29,9 @@ type Options struct {
 	Control      Control
 	LoadAtStart  []string // ControlExplicit: names, or "*" for all
 	LoadThreads  int      // models loaded at once; 0 means 2
+	// ReadyWithout makes the server Ready when LoadAll has ended, though some
+	// models failed to load; otherwise it waits for them.
+	ReadyWithout bool
 
 	// Batching is what models get whose configuration says nothing: see Defaults.
 	Batching Defaults
@@ -225,7 +228,8 @@ func errDraining() *Error {
 func (c *Core) Live() bool { return !c.gate.isShut() }
 
 // Ready reports whether the server takes requests: it is not about to stop,
-// and every model that should be served is. A reload of a model that is served does not matter.
+// and every model that should be served is, as far as Options.ReadyWithout asks
+// for that. A reload of a model that is served does not matter.
 func (c *Core) Ready() bool {
 	if c.stopping.Load() || !c.loaded.Load() {
 		return false
@@ -235,7 +239,7 @@ func (c *Core) Ready() bool {
 	models := *c.models.Load()
 	for name, vs := range c.states {
 		for _, e := range vs {
-			waits := e.State == StateLoading || e.State == StateUnavailable && e.Reason != reasonUnloaded
+			waits := e.State == StateLoading || e.State == StateUnavailable && e.Reason != reasonUnloaded && !c.opts.ReadyWithout
 			if waits && models[name] == nil {
 				return false
 			}
@@ -285,6 +289,18 @@ func (c *Core) Config(name, version string) (*repo.Config, error) {
 	}
 	defer s.gate.leave()
 	return s.config, nil
+}
+
+// Batching says how many rows of different requests a version ("" for the
+// default) runs together. If it is 1, reason says why.
+func (c *Core) Batching(name, version string) (rows int, reason string, err error) {
+	s, err := c.lookup(name, version)
+	if err != nil {
+		return 0, "", err
+	}
+	defer s.gate.leave()
+	rows, reason = s.batchRows()
+	return rows, reason, nil
 }
 
 // Labels are the class names of an output, from the label_filename of its
