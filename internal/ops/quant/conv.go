@@ -2,6 +2,7 @@ package quant
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -26,6 +27,8 @@ func init() {
 					Out: []*tensor.Tensor{tensor.FromSlice([]int32{12, 16, 24, 28}, 1, 1, 2, 2)}},
 				{Name: "groups", In: []*tensor.Tensor{quants[int8](1, 6, 9, 8), quants[int8](4, 3, 3, 3), tensor.Scalar[int8](-5)}, Attrs: map[string]ir.Attr{"group": ir.Int(2), "strides": ir.Ints(2, 1)}},
 				{Name: "depthwise", In: []*tensor.Tensor{quants[int8](2, 6, 9, 8), quants[int8](6, 1, 3, 2), tensor.Scalar[int8](-5), tensor.FromSlice([]int8{1, 2, 3, 4, 5, 6})}, Attrs: map[string]ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 0, 0), "dilations": ir.Ints(2, 2)}},
+				{Name: "depthwise 3x3", In: []*tensor.Tensor{quants[uint8](2, 6, 9, 8), quants[int8](6, 1, 3, 3), tensor.Scalar[uint8](120)}, Attrs: map[string]ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
+				{Name: "depthwise, narrow", In: []*tensor.Tensor{quants[uint8](1, 2, 3, 2), quants[int8](2, 1, 3, 3), tensor.Scalar[uint8](120)}, Attrs: map[string]ir.Attr{"group": ir.Int(2), "pads": ir.Ints(3, 3, 2, 2)}},
 				{Name: "1d", In: []*tensor.Tensor{quants[uint8](1, 5, 40), quants[int8](8, 5, 5)}, Attrs: map[string]ir.Attr{"strides": ir.Ints(2)}},
 				{Name: "pointwise", In: []*tensor.Tensor{quants[uint8](2, 5, 7, 7), quants[int8](8, 5, 1, 1), tensor.Scalar[uint8](9)}},
 				{Name: "padded", In: []*tensor.Tensor{quants[uint8](2, 5, 9, 9), quants[int8](17, 5, 3, 3), tensor.Scalar[uint8](131), tensor.Scalar[int8](2)}, Attrs: pads},
@@ -34,6 +37,7 @@ func init() {
 	})
 	op.Register(op.Op{
 		Name: "QLinearConv", Versions: []int{10},
+		Doc: "The bias is scaled by itself and added in float32: saturate(round(acc·s + B·s) + zero) with s = x_scale·w_scale/y_scale, each operation rounded.",
 		In:  op.Ports("x:T1", "x_scale:float32", "x_zero_point:T1", "w:T2", "w_scale:float32", "w_zero_point:T2", "y_scale:float32", "y_zero_point:T3", "B:int32?"),
 		Out: op.Ports("y:T3"), Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": bytes8}, Attrs: attrs,
 		Infer: func(c *op.Infer) error { return inferConv(c, 3, c.In[7].DType) }, Ref: qlinearConvRef, Compile: compileQLinearConv,
@@ -123,19 +127,21 @@ func qlinearConvRef(c *op.Call) error {
 	if n := len(ws); n != 1 && n != g.Out {
 		return fmt.Errorf("w_scale is %s, expected one number or %d", c.In[4], g.Out)
 	}
-	bias := make([]int64, g.Out)
+	bias := make([]float32, g.Out)
 	if b := c.Input(8); b != nil {
 		if b.Len() != g.Out {
 			return fmt.Errorf("bias is %s, expected %d numbers", b, g.Out)
 		}
-		bias = num.Int64s(b)
+		bias = num.Float32s(b)
 	}
 	dt := c.In[7].DType
 	area := tensor.Count(g.Shape[2:])
 	y := make([]float64, len(acc))
 	for i := range y {
 		ch := i / area % g.Out
-		y[i] = requantize(acc[i]+bias[ch], float32(float32(float32(xs)*ws[ch%len(ws)])/float32(ys)), yz, dt)
+		scale := float32(float32(xs)*ws[ch%len(ws)]) / float32(ys)
+		v := float32(float32(acc[i])*scale) + float32(bias[ch]*scale)
+		y[i] = saturate(math.RoundToEven(float64(v))+yz, dt)
 	}
 	num.SetFloats(c.Output(0, dt, g.Shape...), y)
 	return nil

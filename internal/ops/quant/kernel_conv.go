@@ -23,12 +23,12 @@ var (
 // turned so that a pixel's channels are adjacent, each window is copied into a
 // row, and the rows are multiplied with packed weights.
 type convKernel struct {
-	in      convInputs
 	g       *spatial.Geometry
 	groups  []qgemm.Task
 	turn    *transpose.Transpose // channels × pixels to pixels × channels
 	windows *windowTask          // nil: a pixel is its own window
-	finish  finishTask
+	back    *transpose.Transpose // pixels × channels of a group to channels × pixels
+	scaling
 	za      []int32
 	area    int // pixels of the input
 	pixels  int // of the output
@@ -53,18 +53,21 @@ func compileConv(p *op.Prep, in convInputs) (op.Kernel, error) {
 	if tensor.Count(p.InShape(0)) == 0 || tensor.Count(g.Shape) == 0 {
 		return nil, nil
 	}
-	f, ok := newFinish(p, in, g)
+	f, ok := newScaling(p, in, g)
 	if !ok {
 		return nil, nil
 	}
 	if g.In == g.Groups && g.Out == g.Groups && len(g.Dims) <= 2 {
 		return newDepthwise(p, in, g, f), nil
 	}
-	k := &convKernel{in: in, g: g, finish: f, za: make([]int32, 1), dims: g.Shape, out: p.Out[0].DType}
+	k := &convKernel{g: g, scaling: f, za: make([]int32, 1), dims: g.Shape, out: p.Out[0].DType}
 	k.pixels, k.area = tensor.Count(spatial.Sizes(g.Dims)), tensor.Count(p.InShape(0)[2:])
 	taps := tensor.Count(w.Shape[2:])
 	k.depth = w.Shape[1] * taps
 	if k.turn, err = transpose.New(1, []int{g.In, k.area}, []int{1, 0}); err != nil {
+		return nil, err
+	}
+	if k.back, err = transpose.New(k.out.Bits()/8, []int{k.pixels, g.Out / g.Groups}, []int{1, 0}); err != nil {
 		return nil, err
 	}
 	if !isPointwise(g) {
@@ -120,7 +123,10 @@ func (k *convKernel) pack(p *op.Prep, w *tensor.Tensor, taps int) error {
 		if k.windows == nil {
 			t.A.Stride = g.In
 		}
-		t.C.Stride = perOut
+		t.C.Stride, t.C.Signed = perOut, k.signed
+		if k.quantized {
+			t.ColScale, t.ColBias = k.scale[i*perOut:][:perOut], k.bias[i*perOut:][:perOut]
+		}
 		if t.Packed, err = qgemm.Prepacked(data[i*size:], b.Signed, zero[i*perOut:][:perOut], k.depth, perOut, 1); err != nil {
 			return err
 		}
@@ -141,7 +147,7 @@ func channelsLast(w []byte, channels, taps int) []byte {
 
 // ScratchBytes is the working memory of a run.
 func (k *convKernel) ScratchBytes() int {
-	n := align(k.area*k.g.In) + align(4*k.pixels*k.g.Out/k.g.Groups) + k.scratch
+	n := align(k.area*k.g.In) + align(k.out.Bits()/8*k.pixels*k.g.Out/k.g.Groups) + k.scratch
 	if k.windows != nil {
 		n += align(k.pixels * k.depth)
 	}
@@ -168,17 +174,15 @@ func (k *convKernel) Run(c *op.Call) error {
 	scratch := memory(c.Scratch)
 	turned := scratch.take(k.area * g.In)
 	perOut := g.Out / g.Groups
-	acc := ints(scratch.take(4 * k.pixels * perOut))
+	size := k.out.Bits() / 8
+	result := scratch.take(size * k.pixels * perOut)
 	var rows []byte
 	if k.windows != nil {
 		rows = scratch.take(k.pixels * k.depth)
 	}
 	widen(k.za, c.Input(k.in.zeroX))
-	if k.in.zeroX >= len(c.In) || c.In[k.in.zeroX] == nil {
-		k.za[0] = 0
-	}
 	y := c.Output(0, k.out, k.dims...)
-	k.finish.set(c)
+	k.read(c)
 	for n := range g.Batch {
 		k.turn.Run(c.Pool, turned, c.In[0].Data[n*g.In*k.area:][:g.In*k.area])
 		for i := range k.groups {
@@ -188,16 +192,21 @@ func (k *convKernel) Run(c *op.Call) error {
 				k.windows.run(c.Pool, rows, turned, byte(k.za[0]), i)
 				t.A.Data = rows
 			}
-			t.ZeroA, t.C.Int, t.Scratch = k.za, acc, scratch[:k.scratch]
+			t.ZeroA, t.Scratch = k.za, scratch[:k.scratch]
+			if k.quantized {
+				t.C.Byte, t.C.Zero = result, k.zero[0]
+			} else {
+				t.C.Int = ints(result)
+			}
 			err := t.Run(c.Pool)
-			t.A.Data, t.C.Int, t.Scratch = nil, nil, nil
+			t.A.Data, t.C.Int, t.C.Byte, t.Scratch = nil, nil, nil, nil
 			if err != nil {
 				return err
 			}
-			k.finish.run(c.Pool, y, acc, (n*g.Out+i*perOut)*k.pixels, i*perOut, perOut, k.pixels)
+			at := size * (n*g.Out + i*perOut) * k.pixels
+			k.back.Run(c.Pool, y.Data[at:at+len(result)], result)
 		}
 	}
-	k.finish.clear()
 	return nil
 }
 

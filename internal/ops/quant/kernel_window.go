@@ -48,109 +48,61 @@ func (t *windowTask) Do(i int) {
 	}
 }
 
-// finishTask adds the bias to accumulators, scales and rounds them to 8 bits,
-// and turns pixels × channels into channels × pixels.
-type finishTask struct {
-	in         convInputs
-	quantized  bool // else the result is int32
-	signed     bool
-	scale      []float32 // per channel
-	zero       [1]int32
-	bias       []int32 // per channel, or nil
-	acc        []int32
-	bytes      []byte
-	ints       []int32
-	at, first  int // of the output and of its channels
-	cols, rows int // channels and pixels
-	parts      int
+// scaling is what turns the accumulators of a channel into 8 bits:
+// saturate(round(float32(acc)·scale + bias) + zero), each operation rounded.
+type scaling struct {
+	in        convInputs
+	quantized bool      // else the result is int32
+	signed    bool      // int8, else uint8
+	scale     []float32 // per channel
+	bias      []float32 // per channel, scaled
+	zero      [1]int32
 }
 
-// newFinish reports whether scales and zero points have shapes that it knows.
-func newFinish(p *op.Prep, in convInputs, g *spatial.Geometry) (finishTask, bool) {
-	f := finishTask{in: in, quantized: in.scaleX > 0, signed: p.Out[0].DType == dtype.Int8}
-	if !f.quantized {
-		return f, true
+// newScaling reports whether scales and zero points have shapes that it knows.
+func newScaling(p *op.Prep, in convInputs, g *spatial.Geometry) (scaling, bool) {
+	s := scaling{in: in, quantized: in.scaleX > 0, signed: p.Out[0].DType == dtype.Int8}
+	if !s.quantized {
+		return s, true
 	}
 	for _, i := range []int{in.scaleX, in.scaleY, in.zeroY} {
 		if tensor.Count(p.InShape(i)) != 1 {
-			return f, false
+			return s, false
 		}
 	}
 	n := tensor.Count(p.InShape(in.scaleW))
-	f.scale = make([]float32, g.Out)
-	return f, (n == 1 || n == g.Out) && (!p.Has(in.bias) || tensor.Count(p.InShape(in.bias)) == g.Out)
+	s.scale, s.bias = make([]float32, g.Out), make([]float32, g.Out)
+	return s, (n == 1 || n == g.Out) && (!p.Has(in.bias) || tensor.Count(p.InShape(in.bias)) == g.Out)
 }
 
-// set reads the scales, Y's zero point and the bias of a call.
-func (f *finishTask) set(c *op.Call) {
-	if !f.quantized {
+// read takes the scales, Y's zero point and the bias of a call.
+func (s *scaling) read(c *op.Call) {
+	if !s.quantized {
 		return
 	}
-	x, w, y := tensor.Of[float32](c.In[f.in.scaleX])[0], tensor.Of[float32](c.In[f.in.scaleW]), tensor.Of[float32](c.In[f.in.scaleY])[0]
-	for i := range f.scale {
-		f.scale[i] = float32(x*w[i%len(w)]) / y
+	x, w, y := tensor.Of[float32](c.In[s.in.scaleX])[0], tensor.Of[float32](c.In[s.in.scaleW]), tensor.Of[float32](c.In[s.in.scaleY])[0]
+	for i := range s.scale {
+		s.scale[i] = float32(x*w[i%len(w)]) / y
 	}
-	widen(f.zero[:], c.In[f.in.zeroY])
-	if b := c.Input(f.in.bias); b != nil {
-		f.bias = tensor.Of[int32](b)
-	}
-}
-
-func (f *finishTask) clear() { f.bias = nil }
-
-// run stores pixels × channels accumulators at an offset of y.
-func (f *finishTask) run(p *pool.Pool, y *tensor.Tensor, acc []int32, at, first, channels, pixels int) {
-	f.output(y)
-	f.acc, f.at, f.first, f.cols, f.rows = acc, at, first, channels, pixels
-	f.parts = split.Parts(channels*pixels, 8192)
-	p.Run(f.parts, f)
-	f.acc, f.bytes, f.ints = nil, nil, nil
-}
-
-func (f *finishTask) output(y *tensor.Tensor) {
-	if f.quantized {
-		f.bytes = y.Data
-	} else {
-		f.ints = tensor.Of[int32](y)
-	}
-}
-
-// Do finishes a run of pixels; it is called by the pool.
-func (f *finishTask) Do(i int) {
-	lo, hi := split.Range(f.rows, f.parts, i)
-	const tile = 64 // pixels whose accumulators stay in a cache
-	for ; lo < hi; lo += tile {
-		end := min(lo+tile, hi)
-		for ch := range f.cols {
-			out := f.at + ch*f.rows
-			if !f.quantized {
-				for p := lo; p < end; p++ {
-					f.ints[out+p] = f.acc[p*f.cols+ch]
-				}
-				continue
-			}
-			r := f.rounder(f.first + ch)
-			for p := lo; p < end; p++ {
-				f.bytes[out+p] = r.round(f.acc[p*f.cols+ch])
-			}
+	widen(s.zero[:], c.In[s.in.zeroY])
+	clear(s.bias)
+	if b := c.Input(s.in.bias); b != nil {
+		for i, v := range tensor.Of[int32](b) {
+			s.bias[i] = float32(v) * s.scale[i]
 		}
 	}
 }
 
-// rounder turns a channel's accumulators into 8 bits.
+// rounder is the scaling of one channel.
 type rounder struct {
-	bias          int32
-	scale, lo, hi float32
-	zero          int32
+	bias, scale, lo, hi float32
+	zero                int32
 }
 
-func (f *finishTask) rounder(channel int) rounder {
-	r := rounder{scale: f.scale[channel], zero: f.zero[0], lo: float32(-f.zero[0]), hi: float32(255 - f.zero[0])}
-	if f.signed {
-		r.lo, r.hi = float32(-128-f.zero[0]), float32(127-f.zero[0])
-	}
-	if f.bias != nil {
-		r.bias = f.bias[channel]
+func (s *scaling) rounder(channel int) rounder {
+	r := rounder{scale: s.scale[channel], bias: s.bias[channel], zero: s.zero[0], lo: float32(-s.zero[0]), hi: float32(255 - s.zero[0])}
+	if s.signed {
+		r.lo, r.hi = float32(-128-s.zero[0]), float32(127-s.zero[0])
 	}
 	return r
 }
@@ -161,7 +113,7 @@ const magic = 12582912
 
 // round limits before it rounds, which is the same for limits that are integers.
 func (r *rounder) round(acc int32) byte {
-	v := float32(acc+r.bias) * r.scale
+	v := float32(float32(acc)*r.scale) + r.bias
 	if !(v > r.lo) {
 		v = r.lo
 	}
@@ -173,25 +125,27 @@ func (r *rounder) round(acc int32) byte {
 
 // depthwiseKernel convolves each channel with a filter of its own, row by row.
 type depthwiseKernel struct {
-	in     convInputs
-	g      *spatial.Geometry
-	w      []int32 // filters less their zero points
-	finish finishTask
-	out    dtype.Type
+	in convInputs
+	g  *spatial.Geometry
+	w  []int32 // filters less their zero points
+	scaling
+	out dtype.Type
 
-	x      *tensor.Tensor
-	zero   [1]int32
-	signed bool
-	acc    []int32 // a row for each chunk
-	parts  int
+	x     *tensor.Tensor
+	zeroX [1]int32
+	minus bool    // x is int8
+	acc   []int32 // a row for each chunk
+	bytes []byte  // the output
+	ints  []int32
+	parts int
 }
 
-func newDepthwise(p *op.Prep, in convInputs, g *spatial.Geometry, f finishTask) *depthwiseKernel {
+func newDepthwise(p *op.Prep, in convInputs, g *spatial.Geometry, s scaling) *depthwiseKernel {
 	w := num.Int64s(p.In[in.w].Const)
 	if p.Has(in.zeroW) {
 		subtract(w, num.Int64s(p.In[in.zeroW].Const))
 	}
-	k := &depthwiseKernel{in: in, g: g, finish: f, out: p.Out[0].DType, signed: p.In[0].DType == dtype.Int8}
+	k := &depthwiseKernel{in: in, g: g, scaling: s, out: p.Out[0].DType, minus: p.In[0].DType == dtype.Int8}
 	for _, x := range w {
 		k.w = append(k.w, int32(x))
 	}
@@ -207,14 +161,16 @@ func (k *depthwiseKernel) ScratchBytes() int { return k.parts * align(4*k.width(
 // Run convolves.
 func (k *depthwiseKernel) Run(c *op.Call) error {
 	y := c.Output(0, k.out, k.g.Shape...)
-	k.finish.set(c)
-	k.finish.output(y)
-	widen(k.zero[:], c.Input(k.in.zeroX))
+	k.read(c)
+	if k.quantized {
+		k.bytes = y.Data
+	} else {
+		k.ints = tensor.Of[int32](y)
+	}
+	widen(k.zeroX[:], c.Input(k.in.zeroX))
 	k.x, k.acc = c.In[0], ints(c.Scratch)
 	c.Pool.Run(k.parts, k)
-	k.x, k.acc = nil, nil
-	k.finish.bytes, k.finish.ints = nil, nil
-	k.finish.clear()
+	k.x, k.acc, k.bytes, k.ints = nil, nil, nil, nil
 	return nil
 }
 
@@ -242,6 +198,10 @@ func (k *depthwiseKernel) plane(plane int, acc []int32) {
 		k0, k1 := dy.Taps(oy)
 		for ky := k0; ky < k1; ky++ {
 			row := x[(dy.First(oy)+ky*dy.Dilation)*dx.In:][:dx.In]
+			if dx.Kernel == 3 && dx.Dilation == 1 && !k.minus {
+				k.three(acc, row, [3]int32(filter[ky*3:]), dx.Stride, -dx.Begin)
+				continue
+			}
 			for kx := range dx.Kernel {
 				k.tap(acc, row, filter[ky*dx.Kernel+kx], dx.Stride, kx*dx.Dilation-dx.Begin)
 			}
@@ -263,25 +223,66 @@ func (k *depthwiseKernel) tap(acc []int32, row []byte, w int32, stride, from int
 			hi = 0
 		}
 	}
-	zero := k.zero[0]
-	if k.signed {
-		for o := lo; o < hi; o++ {
-			acc[o] += w * (int32(int8(row[o*stride+from])) - zero)
+	if lo >= hi {
+		return
+	}
+	acc, row = acc[lo:hi], row[lo*stride+from:]
+	zero := k.zeroX[0]
+	switch {
+	case k.minus:
+		for o := range acc {
+			acc[o] += w * (int32(int8(row[o*stride])) - zero)
+		}
+	case stride == 1:
+		for o, x := range row[:len(acc)] {
+			acc[o] += w * (int32(x) - zero)
+		}
+	default:
+		for o := range acc {
+			acc[o] += w * (int32(row[o*stride]) - zero)
+		}
+	}
+}
+
+// three adds three neighbouring weights at once where all lie inside.
+func (k *depthwiseKernel) three(acc []int32, row []byte, w [3]int32, stride, from int) {
+	lo := min((max(-from, 0)+stride-1)/stride, len(acc))
+	hi := lo
+	if last := len(row) - 3 - from; last >= lo*stride {
+		hi = min(last/stride+1, len(acc))
+	}
+	for kx, x := range w { // the few at the ends
+		k.tap(acc[:lo], row, x, stride, from+kx)
+		if hi < len(acc) {
+			k.tap(acc[hi:], row, x, stride, from+kx+hi*stride)
+		}
+	}
+	if lo == hi {
+		return
+	}
+	zero := (w[0] + w[1] + w[2]) * k.zeroX[0]
+	row = row[lo*stride+from:]
+	inside := acc[lo:hi]
+	if stride == 1 {
+		for o := range inside {
+			x := (*[3]byte)(row[o : o+3])
+			inside[o] += w[0]*int32(x[0]) + w[1]*int32(x[1]) + w[2]*int32(x[2]) - zero
 		}
 		return
 	}
-	for o := lo; o < hi; o++ {
-		acc[o] += w * (int32(row[o*stride+from]) - zero)
+	for o := range inside {
+		x := (*[3]byte)(row[o*stride : o*stride+3])
+		inside[o] += w[0]*int32(x[0]) + w[1]*int32(x[1]) + w[2]*int32(x[2]) - zero
 	}
 }
 
 func (k *depthwiseKernel) store(acc []int32, at, ch int) {
-	if !k.finish.quantized {
-		copy(k.finish.ints[at:], acc)
+	if !k.quantized {
+		copy(k.ints[at:], acc)
 		return
 	}
-	r := k.finish.rounder(ch)
-	out := k.finish.bytes[at:][:len(acc)]
+	r := k.rounder(ch)
+	out := k.bytes[at:][:len(acc)]
 	for i, a := range acc {
 		out[i] = r.round(a)
 	}
