@@ -1,0 +1,24 @@
+// Package attn computes attention of float32 tensors in tiles, without ever
+// holding the matrix of scores:
+//
+//	O = softmax(scale·Q·Kᵀ + mask)·V
+//
+// # Arithmetic
+//
+// The keys are cut into tiles of TileKeys at absolute positions. A score is the
+// chain of package gemm over the head's elements, times scale, plus the mask.
+// Per query, m is the largest score so far and l the sum of e^(score-m): a tile
+// raises m if need be, both l and the sums of O are multiplied by e^(m_old-m_new),
+// rounded, and the tile's exponentials are summed in the order of package softmax
+// and added to l. O continues package gemm's chain over all keys in order and is
+// multiplied by the rounded reciprocal of l at the end (FlashAttention, arXiv
+// 2205.14135). So the bits of a query's row depend on the keys, values and mask
+// of that query, never on batch, heads, other queries or threads.
+//
+// # Masks
+//
+// A mask is added; -Inf hides a key. Where a query sees no key its row is NaN, as
+// softmax has it, or zeros with ZeroMasked. A row with a score of NaN or +Inf is NaN.
+// With a finite Fill, scores below it are raised to it: a mask of -Inf then stands for
+// "replace by Fill", and a query that sees no key weighs all keys alike.
+package attn

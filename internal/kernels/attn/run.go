@@ -1,0 +1,236 @@
+package attn
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+	"github.com/salver-ml/salver/internal/kernels/softmax"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+var (
+	negInf = float32(math.Inf(-1))
+	nan    = float32(math.NaN())
+)
+
+// A workspace is what a chunk needs while it is computed.
+type workspace struct {
+	micro   gemm.Micro
+	strip   gemm.Strip
+	k, v    gemm.Matrix
+	keys    []float32 // packed tile of K, transposed
+	vals    []float32 // packed tile of V
+	scores  []float32
+	largest []float32 // m per query of the chunk
+	sums    []float32 // l
+	bias    []float32 // the mask's column, where it has one
+
+	_ [128]byte // no false sharing with the next
+}
+
+// chunkTask is a Task as the pool sees it.
+type chunkTask Task
+
+// Do computes chunk number i.
+func (c *chunkTask) Do(i int) {
+	t := (*Task)(c)
+	slot := t.slots.Take()
+	w := &t.spaces[slot]
+	t.arrange(w, t.scratchOf(slot))
+	unit, end, tile, tileEnd := t.plan.part(i)
+	for ; unit < end; unit++ {
+		t.unit(w, unit, tile, tileEnd)
+	}
+	*w = workspace{} // memory that may be unmapped must not stay referenced
+	t.slots.Give(slot)
+}
+
+func (t *Task) arrange(w *workspace, s []float32) {
+	p := &t.plan
+	w.micro = p.micro
+	w.keys, w.vals, w.scores = s[:p.vOff], s[p.vOff:p.scoreOff], s[p.scoreOff:p.stateOff]
+	w.largest, w.sums, w.bias = s[p.stateOff:p.stateOff+p.rows], s[p.stateOff+p.rows:p.biasOff], s[p.biasOff:p.perSlot]
+}
+
+// A rowTile is some queries of a batch item.
+type rowTile struct {
+	item     int
+	row, end int
+	state    int // of the first query in the chunk's state
+}
+
+func (t *Task) rowTile(unit, tile, first int) rowTile {
+	p := &t.plan
+	row, end := tiling.Rows(tile%p.tiles, t.M, p.tiles)
+	return rowTile{unit*p.group + tile/p.tiles, row, end, (tile - first) * p.micro.Rows()}
+}
+
+// unit computes row tiles of the items that share keys and values.
+func (t *Task) unit(w *workspace, unit, first, end int) {
+	for tile := first; tile < end; tile++ {
+		t.begin(w, t.rowTile(unit, tile, first))
+	}
+	for key := 0; key < t.N; key += TileKeys {
+		n := min(TileKeys, t.N-key)
+		packed := false
+		for tile := first; tile < end; tile++ {
+			r := t.rowTile(unit, tile, first)
+			if !t.sees(r, key, n) {
+				continue
+			}
+			if !packed {
+				t.pack(w, r.item, key, n)
+				packed = true
+			}
+			t.tile(w, r, key, n)
+		}
+	}
+	for tile := first; tile < end; tile++ {
+		t.finish(w, t.rowTile(unit, tile, first))
+	}
+}
+
+// begin sets the state of queries that have seen nothing.
+func (t *Task) begin(w *workspace, r rowTile) {
+	for i := r.row; i < r.end; i++ {
+		w.largest[r.state+i-r.row], w.sums[r.state+i-r.row] = negInf, 0
+	}
+	if t.Keys.Limited || t.N == 0 {
+		for i := r.row; i < r.end; i++ {
+			clear(t.out(r.item, i))
+		}
+	}
+}
+
+// pack copies a tile of keys and, if that pays, of values.
+func (t *Task) pack(w *workspace, item, key, n int) {
+	at := t.offset(item, t.K.Steps)
+	from := at + key*t.K.Stride
+	if t.K.Trans {
+		from = at + key
+	}
+	w.k = t.K.matrix(from)
+	w.k.Trans = !t.K.Trans // Kᵀ is what is multiplied
+	w.micro.Pack(w.keys, &w.k, t.D, n)
+	w.v = t.V.matrix(t.offset(item, t.V.Steps) + key*t.V.Stride)
+	if t.plan.packV {
+		w.micro.Pack(w.vals, &w.v, n, t.DV)
+	}
+}
+
+func (t *Problem) offset(item int, steps []int) int {
+	return tiling.Batch(t.Batch).Offset(item, steps)
+}
+
+// tile lets some queries see a tile of keys.
+func (t *Task) tile(w *workspace, r rowTile, key, n int) {
+	t.score(w, r, key, n)
+	if t.Keys.Limited {
+		t.hide(w, r, key, n)
+	}
+	for i := r.row; i < r.end; i++ {
+		t.weigh(w, r, i, n)
+	}
+	s := &w.strip
+	*s = gemm.Strip{Rows: r.end - r.row, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.Keys.Limited,
+		C: t.O.Data[t.offset(r.item, t.O.Steps)+r.row*t.O.Stride:], StrideC: t.O.Stride}
+	if t.plan.packV {
+		s.B = w.vals
+	} else {
+		s.B, s.StrideB = w.v.Data, w.v.Stride
+	}
+	w.micro.Multiply(s)
+}
+
+// score computes scale·Q·Kᵀ + mask.
+func (t *Task) score(w *workspace, r rowTile, key, n int) {
+	s := &w.strip
+	*s = gemm.Strip{Rows: r.end - r.row, N: n, K: t.D, A: t.Q.Data[t.offset(r.item, t.Q.Steps)+r.row*t.Q.Stride:], StrideA: t.Q.Stride,
+		B: w.keys, C: w.scores, StrideC: t.plan.padded, Alpha: t.Scale, AtLeast: t.HasFill, Lo: t.Fill}
+	m := &t.Mask
+	if m.Data == nil || t.Softcap > 0 {
+		w.micro.Multiply(s)
+		if t.Softcap > 0 {
+			t.cap(w, r, key, n)
+		}
+		return
+	}
+	at := t.offset(r.item, m.Steps) + r.row*m.Row + key*m.Col
+	switch {
+	case m.Col == 0:
+		for i := range s.Rows {
+			w.bias[i] = m.Data[at+i*m.Row]
+		}
+		s.RowBias = w.bias
+	case m.Row == 0:
+		s.ColBias = m.Data[at:]
+	default:
+		s.Residual, s.StrideRes = m.Data[at:], m.Row
+	}
+	w.micro.Multiply(s)
+}
+
+// cap squeezes the scores and adds the mask.
+func (t *Task) cap(w *workspace, r rowTile, key, n int) {
+	affine, tanh, add := elemwise.Float32(elemwise.Affine), elemwise.Float32(elemwise.Tanh), elemwise.Row(elemwise.Add)
+	m := &t.Mask
+	at := t.offset(r.item, m.Steps) + key*m.Col
+	for i := r.row; i < r.end; i++ {
+		s := w.row(t, i-r.row, n)
+		affine(s, s, elemwise.Params{A: 1 / t.Softcap})
+		tanh(s, s, elemwise.Params{})
+		affine(s, s, elemwise.Params{A: t.Softcap})
+		if m.Data != nil {
+			add(s, s, m.Data[at+i*m.Row:], 1, m.Col)
+		}
+	}
+}
+
+func (w *workspace) row(t *Task, i, n int) []float32 { return w.scores[i*t.plan.padded:][:n] }
+
+// weigh turns a row of scores into weights relative to the largest score so far.
+func (t *Task) weigh(w *workspace, r rowTile, i, n int) {
+	s, at := w.row(t, i-r.row, n), r.state+i-r.row
+	old := w.largest[at]
+	m := max(old, reduce.MaxRow(s))
+	if m == negInf {
+		clear(s)
+		return
+	}
+	sum := softmax.ExpSum(s, s, m)
+	if m != old && old != negInf {
+		c := float32(math.Exp(float64(old - m)))
+		w.sums[at] = float32(w.sums[at] * c)
+		scaleRow(t.out(r.item, i), c)
+	}
+	w.largest[at] = m
+	w.sums[at] += sum
+}
+
+// out is the row of O of a query.
+func (t *Task) out(item, i int) []float32 {
+	return t.O.Data[t.offset(item, t.O.Steps)+i*t.O.Stride:][:t.DV]
+}
+
+func scaleRow(x []float32, c float32) {
+	elemwise.Float32(elemwise.Affine)(x, x, elemwise.Params{A: c})
+}
+
+// finish divides by the sums of the weights.
+func (t *Task) finish(w *workspace, r rowTile) {
+	for i := r.row; i < r.end; i++ {
+		o, at := t.out(r.item, i), r.state+i-r.row
+		switch {
+		case w.largest[at] != negInf:
+			scaleRow(o, 1/w.sums[at])
+		case t.ZeroMasked || t.N == 0:
+			clear(o)
+		default:
+			for j := range o {
+				o[j] = nan
+			}
+		}
+	}
+}

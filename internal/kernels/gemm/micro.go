@@ -1,0 +1,112 @@
+package gemm
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// A Micro multiplies on the calling goroutine, one tile of rows at a time, for
+// kernels that do other work between products (attention). Its elements have
+// the bits of a Task. It is used by one goroutine at a time.
+type Micro struct {
+	kern *kernels
+	tile tile
+}
+
+// Use takes the kernels of the level in force.
+func (m *Micro) Use() { m.kern = current() }
+
+// Rows is the largest number of rows of a Strip.
+func (m *Micro) Rows() int { return m.kern.mr }
+
+// Width is the number of columns of a panel of packed B.
+func (m *Micro) Width() int { return m.kern.nr }
+
+// NeedsPanels reports whether B with n columns must be packed.
+func (m *Micro) NeedsPanels(n int) bool { return !m.kern.masksB && n%m.kern.nr != 0 }
+
+// PanelSize is the number of elements that Pack writes for K×N.
+func (m *Micro) PanelSize(k, n int) int { return k * tiling.Align(n, m.kern.nr) }
+
+// Pack copies B, K×N, into panels. b.Steps is ignored.
+func (m *Micro) Pack(dst []float32, b *Matrix, k, n int) {
+	nr := m.kern.nr
+	for j := 0; j < n; j += nr {
+		packPanel(m.kern, dst[j*k:][:nr*k], b, 0, 0, k, j, min(nr, n-j))
+	}
+}
+
+// A Strip is a few rows of a product: C = max(alpha·A·B + biases + residual,
+// Lo). The caller has made sure that all slices are long enough.
+type Strip struct {
+	Rows, N, K int // K at least 1
+	A          []float32
+	StrideA    int
+	B          []float32
+	StrideB    int // 0: B is packed
+	C          []float32
+	StrideC    int
+	Continue   bool // the sums in C; nothing below is done then
+
+	Alpha     float32   // 0 stands for 1
+	ColBias   []float32 // N elements, or nil
+	RowBias   []float32 // Rows elements, or nil
+	Residual  []float32 // Rows×N, or nil
+	StrideRes int
+	AtLeast   bool // of Lo
+	Lo        float32
+}
+
+// Multiply computes a strip.
+func (m *Micro) Multiply(s *Strip) {
+	x, nr := &m.tile, m.kern.nr
+	x.a, x.lda = at(s.A, 0), 4*s.StrideA
+	x.rows, x.k = s.Rows, s.K
+	x.ldc, x.ldr = 4*s.StrideC, 4*s.StrideRes
+	x.rowBias = at(s.RowBias, 0)
+	x.alpha, x.beta = one(s.Alpha), 1
+	x.lo, x.hi = s.Lo, inf
+	x.flags = s.flags()
+	x.mask = 1<<nr - 1
+	panel := nr * s.K
+	x.ldb = 4 * nr
+	if s.StrideB != 0 {
+		panel, x.ldb = nr, 4*s.StrideB
+	}
+	f := m.kern.tile[s.Rows]
+	for j, p := 0, 0; j < s.N; j, p = j+nr, p+1 {
+		if j+nr > s.N {
+			f = m.kern.partial[s.Rows]
+			x.mask = 1<<(s.N-j) - 1
+		}
+		x.b = unsafe.Add(at(s.B, 0), 4*p*panel)
+		x.c, x.colBias, x.residual = at(s.C, j), at(s.ColBias, j), at(s.Residual, j)
+		f(x.arg())
+	}
+	// Pointers to memory that may be unmapped must not stay where the collector
+	// looks.
+	m.tile = tile{}
+}
+
+func (s *Strip) flags() (f uint64) {
+	if s.Continue {
+		return flagLoad
+	}
+	if s.Alpha != 0 && s.Alpha != 1 {
+		f |= flagAlpha
+	}
+	if s.ColBias != nil {
+		f |= flagColBias
+	}
+	if s.RowBias != nil {
+		f |= flagRowBias
+	}
+	if s.Residual != nil {
+		f |= flagResidual
+	}
+	if s.AtLeast {
+		f |= flagClip
+	}
+	return f
+}
