@@ -142,6 +142,10 @@ func dftRef(c *op.Call) error {
 	v, result := num.Floats(x), make([]float64, out.Len())
 	n, inner := x.Shape[axis], tensor.Count(x.Shape[axis+1:x.Rank()-1])
 	t := newTransform(sp.length)
+	var narrow *transform32
+	if parts == 2 && sp.parts == 2 && x.DType == dtype.Float32 {
+		narrow = newTransform32(sp.length)
+	}
 	signal := make([]complex128, sp.length)
 	for o := range tensor.Count(x.Shape[:axis]) {
 		for i := range inner {
@@ -149,7 +153,11 @@ func dftRef(c *op.Call) error {
 			for k := range min(n, sp.length) {
 				signal[k] = pair(v, ((o*n+k)*inner+i)*parts, parts)
 			}
-			sp.run(t, signal)
+			if narrow != nil {
+				narrow.run(signal, sp.inverse)
+			} else {
+				sp.run(t, signal)
+			}
 			for k := range sp.out {
 				at := ((o*sp.out+k)*inner + i) * sp.parts
 				result[at] = real(signal[k])
