@@ -105,7 +105,7 @@ func init() {
 		}
 		hasCeil := v.attrs["ceil_mode"].Kind == ir.KindInt
 		_, hasDilations := v.attrs["dilations"]
-		o.Cases = func() []op.Case { return poolCases(hasCeil, hasDilations) }
+		o.Cases = func() []op.Case { return poolCases(v.p.name == "MaxPool", hasCeil, hasDilations) }
 		op.Register(o)
 	}
 }
@@ -123,7 +123,7 @@ func poolFlops(_, out []op.Fact) float64 {
 	return 9 * float64(n)
 }
 
-func poolCases(hasCeil, hasDilations bool) []op.Case {
+func poolCases(bytes, hasCeil, hasDilations bool) []op.Case {
 	attrs := func(kernel []int, more map[string]ir.Attr) map[string]ir.Attr {
 		m := map[string]ir.Attr{"kernel_shape": ir.Ints(kernel...)}
 		for k, v := range more {
@@ -137,6 +137,17 @@ func poolCases(hasCeil, hasDilations bool) []op.Case {
 		{Name: "same", In: []*tensor.Tensor{ramp(1, 3, 9, 7)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"auto_pad": ir.Str("SAME_LOWER")})},
 		{Name: "1d", In: []*tensor.Tensor{ramp(2, 3, 20)}, Attrs: attrs([]int{5}, map[string]ir.Attr{"strides": ir.Ints(3)})},
 		{Name: "3d", In: []*tensor.Tensor{ramp(1, 2, 4, 5, 6)}, Attrs: attrs([]int{2, 2, 3}, nil)},
+	}
+	if bytes {
+		for _, c := range cases {
+			x := c.In[0]
+			signed := tensor.New(dtype.Int8, x.Shape...)
+			for i := range signed.Data {
+				signed.Data[i] = byte(i*i*7 + i*31)
+			}
+			unsigned := &tensor.Tensor{DType: dtype.Uint8, Shape: x.Shape, Data: signed.Data}
+			cases = append(cases, op.Case{Name: c.Name + " of int8", In: []*tensor.Tensor{signed}, Attrs: c.Attrs}, op.Case{Name: c.Name + " of uint8", In: []*tensor.Tensor{unsigned}, Attrs: c.Attrs})
+		}
 	}
 	if hasCeil {
 		cases = append(cases, op.Case{Name: "ceil", In: []*tensor.Tensor{ramp(1, 2, 6, 8)},
@@ -271,6 +282,12 @@ func (p pooling) compile(c *op.Prep) (op.Kernel, error) {
 	dims, err := w.Resolve(x[2:])
 	if err != nil {
 		return nil, err
+	}
+	if p.name == "MaxPool" && c.In[0].DType.IsInt() {
+		if k := compileBytePool(c, dims); k != nil {
+			return k, nil
+		}
+		return nil, nil
 	}
 	k := kernels.Params{Kernel: w.Kernel, Stride: w.Stride, Dilation: w.Dilation, Ceil: w.Ceil && !w.Same(), CountIncludePad: c.Node.Bool("count_include_pad")}
 	for _, d := range dims {
