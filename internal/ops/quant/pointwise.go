@@ -35,10 +35,11 @@ func registerBinary(name string, f func(a, b float32) float32) {
 		Domain: op.Microsoft, Name: name, Versions: []int{1},
 		In: op.Ports("A:T", "A_scale:float32", "A_zero_point:T?", "B:T", "B_scale:float32", "B_zero_point:T?", "C_scale:float32", "C_zero_point:T?"), Out: op.Ports("C:T"),
 		Types: op.Types{"T": bytes8},
-		Infer: inferQBinary, Ref: func(c *op.Call) error { return qbinaryRef(c, f) }, Rows: rowsQBinary,
+		Infer: inferQBinary, Ref: func(c *op.Call) error { return qbinaryRef(c, f) }, Rows: rowsQBinary, InPlace: []int{0, 3},
+		Compile: func(p *op.Prep) (op.Kernel, error) { return compilePair(p, f) },
 		Cases: func() []op.Case {
 			s, z := tensor.Scalar[float32], tensor.Scalar[uint8]
-			return []op.Case{{Name: "broadcast", In: []*tensor.Tensor{quants[uint8](2, 3, 4), s(.02), z(100), quants[uint8](3, 1), s(.05), z(7), s(.07), z(120)}}}
+			return []op.Case{{Name: "same shape", In: []*tensor.Tensor{quants[int8](5, 70), s(.02), tensor.Scalar[int8](-9), quants[int8](5, 70), s(.05), nil, s(.07), tensor.Scalar[int8](12)}}, {Name: "broadcast", In: []*tensor.Tensor{quants[uint8](2, 3, 4), s(.02), z(100), quants[uint8](3, 1), s(.05), z(7), s(.07), z(120)}}}
 		},
 	})
 }
