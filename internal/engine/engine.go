@@ -65,7 +65,7 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		m.Close()
 		return nil, err
 	}
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider})
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: m.Release})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows}, nil
 }
 

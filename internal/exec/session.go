@@ -23,6 +23,7 @@ type Options struct {
 	Pool     *pool.Pool        // nil runs on the caller's thread
 	Provider provider.Provider // nil is provider.CPU
 	MaxPlans int               // plans kept for different input shapes; 0 is 16
+	Packed   func()            // called when a plan has packed weights: the originals are hardly read any more
 }
 
 // Session runs one graph, for any number of goroutines at once.
@@ -32,6 +33,7 @@ type Session struct {
 	provider provider.Provider
 	maxPlans int
 	packs    *packs
+	packed   func()
 
 	mu    sync.Mutex
 	plans []*Plan // most recently used first
@@ -40,7 +42,7 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, provider: o.Provider, maxPlans: o.MaxPlans, packs: &packs{}}
+	s := &Session{graph: g, pool: o.Pool, provider: o.Provider, maxPlans: o.MaxPlans, packs: &packs{}, packed: o.Packed}
 	if s.provider == nil {
 		s.provider = provider.CPU
 	}
@@ -138,7 +140,11 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 			facts[i].Elem = declared.Elem
 		}
 	}
+	before := s.packs.bytes()
 	p, err := s.compile(facts)
+	if err == nil && s.packed != nil && s.packs.bytes() > before {
+		s.packed()
+	}
 	if err != nil {
 		return nil, inputError{fmt.Errorf("with inputs %v: %w", inputs, err)}
 	}

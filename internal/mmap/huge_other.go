@@ -4,3 +4,6 @@ package mmap
 
 // adviseHuge: only Linux takes the advice.
 func adviseHuge([]byte) {}
+
+// dropPages: elsewhere the advice may do nothing, or more than is wanted.
+func dropPages([]byte) {}

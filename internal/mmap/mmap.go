@@ -71,6 +71,15 @@ func (f *File) Bytes() []byte { return f.data }
 // Mapped reports whether the bytes are the system's page cache, not a copy.
 func (f *File) Mapped() bool { return f.mapped }
 
+// Release lets the system take back the memory of the file's pages, which are
+// read again when they are needed. It is worth it once most of the file has been
+// read and copied elsewhere.
+func (f *File) Release() {
+	if f.mapped && len(f.data) > 0 {
+		dropPages(f.data)
+	}
+}
+
 // Close unmaps the file. Closing again does nothing.
 func (f *File) Close() error {
 	f.closed.Do(func() {

@@ -38,6 +38,14 @@ func (m *Model) Close() error {
 	return errors.Join(errs...)
 }
 
+// Release lets the system take back the memory of the model's files; constants
+// that are read afterwards are read from the files again.
+func (m *Model) Release() {
+	for _, f := range m.files {
+		f.Release()
+	}
+}
+
 // Load maps and parses a model file, with external data from its folder.
 func Load(file string) (*Model, error) {
 	m := &Model{}

@@ -3,7 +3,6 @@
 package fold
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -57,8 +56,8 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "the result has %d bytes, its inputs only %d", want, size)
 		return nil, nil
 	}
-	call := &op.Call{Context: context.Background(), Node: n, In: in}
-	if err := o.Ref(call); err != nil {
+	out, err := op.Evaluate(n, in)
+	if err != nil {
 		return nil, err
 	}
 	p := &ir.Patch{Reason: fmt.Sprintf("compute %s", n)}
@@ -66,10 +65,10 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		if v == nil {
 			continue
 		}
-		if i >= len(call.Out) || call.Out[i] == nil || call.Out[i].DType >= dtype.Sequence {
+		if i >= len(out) || out[i] == nil || out[i].DType >= dtype.Sequence {
 			return nil, nil
 		}
-		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewConst(c.Name(v.Name), call.Out[i])})
+		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewConst(c.Name(v.Name), out[i])})
 	}
 	if len(p.Replace) == 0 {
 		return nil, nil
