@@ -12,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -194,7 +195,7 @@ func agrees(f op.Fact, t *tensor.Tensor, symbolic bool) error {
 	if symbolic || f.Content == nil {
 		return nil
 	}
-	have, err := t.Ints()
+	have, err := elements(t)
 	if err != nil || len(have) != len(f.Content) {
 		return fmt.Errorf("inferred contents %v of %s", f.Content, t)
 	}
@@ -204,6 +205,18 @@ func agrees(f op.Fact, t *tensor.Tensor, symbolic bool) error {
 		}
 	}
 	return nil
+}
+
+// elements reads integers, and bools as 0 and 1, as inference follows them.
+func elements(t *tensor.Tensor) ([]int, error) {
+	if t.DType != dtype.Bool {
+		return t.Ints()
+	}
+	out := make([]int, t.Len())
+	for i, v := range num.Int64s(t) {
+		out[i] = int(v)
+	}
+	return out, nil
 }
 
 func (r *run) checkKernels() {

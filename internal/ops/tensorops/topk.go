@@ -48,8 +48,8 @@ func topKInfer(c *op.Infer) error {
 	}
 	s := slices.Clone(x.Shape)
 	n, fixed := s[axis].Int()
-	if want, ok := k.Int(); ok && fixed && want > n {
-		return fmt.Errorf("k is %d, expected at most %d, the size of axis %d", want, n, axis)
+	if want, ok := k.Int(); ok && (want < 0 || fixed && want > n) {
+		return fmt.Errorf("k is %d, expected 0 to %v, the size of axis %d", want, s[axis], axis)
 	}
 	s[axis] = k
 	c.Set(0, x.DType, s)

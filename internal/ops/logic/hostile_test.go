@@ -1,0 +1,10 @@
+package logic_test
+
+import (
+	"testing"
+
+	_ "github.com/salver-ml/salver/internal/ops/logic"
+	"github.com/salver-ml/salver/internal/ops/optest"
+)
+
+func TestHostileInputs(t *testing.T) { optest.Hostile(t) }

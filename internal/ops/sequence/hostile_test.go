@@ -1,0 +1,10 @@
+package sequence_test
+
+import (
+	"testing"
+
+	"github.com/salver-ml/salver/internal/ops/optest"
+	_ "github.com/salver-ml/salver/internal/ops/sequence"
+)
+
+func TestHostileInputs(t *testing.T) { optest.Hostile(t) }
