@@ -59,12 +59,14 @@ type rowTile struct {
 	item     int
 	row, end int
 	state    int // of the first query in the chunk's state
+	out      int // where row begins in O
 }
 
 func (t *Task) rowTile(unit, tile, first int) rowTile {
 	p := &t.plan
 	row, end := tiling.Rows(tile%p.tiles, t.M, p.tiles)
-	return rowTile{unit*p.group + tile/p.tiles, row, end, (tile - first) * p.micro.Rows()}
+	item := unit*p.group + tile/p.tiles
+	return rowTile{item, row, end, (tile - first) * p.micro.Rows(), t.offset(item, t.O.Steps) + row*t.O.Stride}
 }
 
 // unit computes row tiles of the items that share keys and values.
@@ -99,7 +101,7 @@ func (t *Task) begin(w *workspace, r rowTile) {
 	}
 	if t.Keys.Limited || t.N == 0 {
 		for i := r.row; i < r.end; i++ {
-			clear(t.out(r.item, i))
+			clear(t.out(&r, i))
 		}
 	}
 }
@@ -135,7 +137,7 @@ func (t *Task) tile(w *workspace, r rowTile, key, n int) {
 	}
 	s := &w.strip
 	*s = gemm.Strip{Rows: r.end - r.row, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.Keys.Limited,
-		C: t.O.Data[t.offset(r.item, t.O.Steps)+r.row*t.O.Stride:], StrideC: t.O.Stride}
+		C: t.O.Data[r.out:], StrideC: t.O.Stride}
 	if t.plan.packV {
 		s.B = w.vals
 	} else {
@@ -203,28 +205,26 @@ func (t *Task) weigh(w *workspace, r rowTile, i, n int) {
 	if m != old && old != negInf {
 		c := float32(math.Exp(float64(old - m)))
 		w.sums[at] = float32(w.sums[at] * c)
-		scaleRow(t.out(r.item, i), c)
+		o := t.out(&r, i)
+		elemwise.Float32(elemwise.Affine)(o, o, elemwise.Params{A: c})
 	}
 	w.largest[at] = m
 	w.sums[at] += sum
 }
 
 // out is the row of O of a query.
-func (t *Task) out(item, i int) []float32 {
-	return t.O.Data[t.offset(item, t.O.Steps)+i*t.O.Stride:][:t.DV]
-}
-
-func scaleRow(x []float32, c float32) {
-	elemwise.Float32(elemwise.Affine)(x, x, elemwise.Params{A: c})
+func (t *Task) out(r *rowTile, i int) []float32 {
+	return t.O.Data[r.out+(i-r.row)*t.O.Stride:][:t.DV]
 }
 
 // finish divides by the sums of the weights.
 func (t *Task) finish(w *workspace, r rowTile) {
+	affine := elemwise.Float32(elemwise.Affine)
 	for i := r.row; i < r.end; i++ {
-		o, at := t.out(r.item, i), r.state+i-r.row
+		o, at := t.out(&r, i), r.state+i-r.row
 		switch {
 		case w.largest[at] != negInf:
-			scaleRow(o, 1/w.sums[at])
+			affine(o, o, elemwise.Params{A: 1 / w.sums[at]})
 		case t.ZeroMasked || t.N == 0:
 			clear(o)
 		default:
