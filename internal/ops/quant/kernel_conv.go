@@ -39,8 +39,7 @@ type convKernel struct {
 }
 
 // compileConv gives nil where the reference has to serve: weights or zero
-// points that are computed, and windows of one channel, which compileDepthwise
-// takes.
+// points that are computed.
 func compileConv(p *op.Prep, in convInputs) (op.Kernel, error) {
 	w := p.In[in.w].Const
 	if w == nil || p.Has(in.zeroW) && p.In[in.zeroW].Const == nil || p.Has(in.zeroX) && tensor.Count(p.InShape(in.zeroX)) != 1 {
@@ -57,8 +56,8 @@ func compileConv(p *op.Prep, in convInputs) (op.Kernel, error) {
 	if !ok {
 		return nil, nil
 	}
-	if g.In == g.Groups && g.Out == g.Groups && len(g.Dims) <= 2 {
-		return newDepthwise(p, in, g, f), nil
+	if g.In == g.Groups && fitsFloat(w) {
+		return newDepthwise(p, g, f)
 	}
 	k := &convKernel{g: g, scaling: f, za: make([]int32, 1), dims: g.Shape, out: p.Out[0].DType}
 	k.pixels, k.area = tensor.Count(spatial.Sizes(g.Dims)), tensor.Count(p.InShape(0)[2:])
@@ -89,13 +88,7 @@ func isPointwise(g *spatial.Geometry) bool {
 func (k *convKernel) pack(p *op.Prep, w *tensor.Tensor, taps int) error {
 	g := k.g
 	perOut := g.Out / g.Groups
-	zero := make([]int32, g.Out)
-	if p.Has(k.in.zeroW) {
-		z := num.Int64s(p.In[k.in.zeroW].Const)
-		for i := range zero {
-			zero[i] = int32(z[i%len(z)])
-		}
-	}
+	zero := zerosOf(p, k.in.zeroW, g.Out)
 	size := align(qgemm.PackedSize(k.depth, perOut, 1))
 	ordered := channelsLast(w.Data, k.depth/taps, taps)
 	b := qgemm.Matrix{Signed: w.DType == dtype.Int8, Stride: k.depth, Trans: true}
@@ -133,6 +126,18 @@ func (k *convKernel) pack(p *op.Prep, w *tensor.Tensor, taps int) error {
 		k.scratch = max(k.scratch, align(t.ScratchSize(p.Threads)))
 	}
 	return nil
+}
+
+// zerosOf reads the constant zero points of input i, one for each of n channels.
+func zerosOf(p *op.Prep, i, n int) []int32 {
+	zero := make([]int32, n)
+	if p.Has(i) {
+		z := num.Int64s(p.In[i].Const)
+		for i := range zero {
+			zero[i] = int32(z[i%len(z)])
+		}
+	}
+	return zero
 }
 
 // channelsLast reorders [out, channels, taps] to [out, taps, channels].

@@ -68,7 +68,12 @@ func (k *pairKernel) table(t *[256]float32, scale, zero *tensor.Tensor) {
 	}
 }
 
-// Do computes one chunk; it is called by the pool.
+// magic is 1.5·2²³: adding it to a small number rounds it to an integer, ties
+// to even, in the low bits.
+const magic = 12582912
+
+// Do computes one chunk; it is called by the pool. Limits that are integers may
+// be applied before rounding.
 func (k *pairKernel) Do(i int) {
 	lo, hi := split.Range(k.size, k.parts, i)
 	out, x, y := k.out[lo:hi], k.x[lo:hi], k.y[lo:hi]
