@@ -244,10 +244,11 @@ func stftInfer(c *op.Infer) error {
 }
 
 func floorDiv(a, b int) int {
-	if a < 0 {
-		return -((-a + b - 1) / b)
+	q := a / b
+	if a%b < 0 {
+		q--
 	}
-	return a / b
+	return q
 }
 
 func stftRef(c *op.Call) error {
@@ -262,6 +263,9 @@ func stftRef(c *op.Call) error {
 	length := x.Shape[1]
 	var window []float64
 	if w := c.Input(2); w != nil {
+		if w.Rank() != 1 {
+			return fmt.Errorf("window is %s, expected one dimension", w)
+		}
 		window, length = num.Floats(w), w.Len()
 	}
 	if c.Input(3) != nil {

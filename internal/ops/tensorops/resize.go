@@ -382,6 +382,7 @@ func resizeCases() []op.Case {
 		{Name: "nearest twice", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 1, 1, 2, 2), nil, scales(1, 1, 2, 2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}, 1, 1, 4, 4)}},
 		{Name: "nearest", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 1.7, 0.6)}},
+		{Name: "nearest from the second", Attrs: map[string]ir.Attr{"nearest_mode": ir.Str("ceil")}, In: []*tensor.Tensor{x, nil, scales(1, 1, 1, 0.4)}},
 		{Name: "nearest batch", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(2, 1, 1, 1)}},
 		{Name: "linear", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2, 2)}},
 		{Name: "linear corners", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{x, nil, nil, tensor.FromSlice([]int64{2, 3, 9, 4})}},

@@ -91,7 +91,7 @@ func repeats(columns []int32) int {
 		r++
 	}
 	for i, c := range columns {
-		if int(c) != i/r {
+		if r == 0 || int(c) != i/r {
 			return 0
 		}
 	}
