@@ -10,6 +10,7 @@ import (
 	_ "github.com/salver-ml/salver/internal/ops/image"
 	_ "github.com/salver-ml/salver/internal/ops/logic"
 	_ "github.com/salver-ml/salver/internal/ops/math"
+	_ "github.com/salver-ml/salver/internal/ops/ml"
 	_ "github.com/salver-ml/salver/internal/ops/nn"
 	_ "github.com/salver-ml/salver/internal/ops/quant"
 	_ "github.com/salver-ml/salver/internal/ops/random"
