@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/passes/fold"
 	"github.com/salver-ml/salver/internal/passes/fuse"
 	"github.com/salver-ml/salver/internal/passes/layout"
+	"github.com/salver-ml/salver/internal/passes/quant"
 )
 
 // All are the passes in order: first what removes and computes, then what
@@ -19,10 +20,11 @@ var All = []pass.Pass{
 	fold.BatchNorm,
 	fold.Affine,
 	fuse.Activations,
+	quant.IntegerMatMul,
 	fuse.ConvResidual,
 	fuse.ConvActivation,
 	fuse.MatMul,
 	layout.Conv,
-	layout.Sink,
+	layout.Choose,
 	layout.Cancel,
 }

@@ -8,7 +8,7 @@
 //
 //	float32(C) · (rowScale[m] · colScale[n]) + bias[n], activation
 //
-// each operation rounded, or 8 bits after that and saturate(round(x) + zero).
+// each operation rounded, and then through Post, or 8 bits after that and saturate(round(x) + zero).
 //
 // The kernels multiply unsigned A by signed B. Other kinds are shifted by 128,
 // and the zero points with them; what they contribute is, with a' and b' the
@@ -85,6 +85,9 @@ type Product struct {
 	Steps   []int   // packed items between batch items
 	C       Output
 	Dequant
+
+	// Post is applied to finished pieces of rows of a floating-point C.
+	Post func(row []float32)
 }
 
 // A Task is a product that is prepared once and run often. Its fields may be
@@ -155,6 +158,9 @@ func (t *Product) Check() error {
 	}
 	if n := t.C.kinds(); n != 1 && t.M > 0 && t.N > 0 {
 		return fmt.Errorf("qgemm: C needs one of Int, Float and Byte, got %d of them", n)
+	}
+	if t.Post != nil && t.C.Float == nil && t.M > 0 && t.N > 0 {
+		return fmt.Errorf("qgemm: Post is for a floating-point C")
 	}
 	if lo, hi := t.C.limits(); t.C.Byte != nil && (lo > 0 || hi < 0) {
 		return fmt.Errorf("qgemm: C has zero point %d, which is not one of its numbers", t.C.Zero)

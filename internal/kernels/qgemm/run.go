@@ -127,7 +127,19 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			w.tile.rows = rowEnd - row
 			t.setRows(w, row)
 			t.panels(w, row, j, end)
+			if t.Post != nil {
+				t.post(w, row, j, end)
+			}
 		}
+	}
+}
+
+// post applies Post to the panels of a row tile while they are in the cache.
+func (t *Task) post(w *workspace, row, from, to int) {
+	lo, hi := from*t.plan.kern.nr, min(to*t.plan.kern.nr, t.N)
+	for i := range w.tile.rows {
+		at := w.cOff + (row+i)*t.C.Stride
+		t.Post(t.C.Float[at+lo : at+hi])
 	}
 }
 
