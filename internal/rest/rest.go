@@ -51,7 +51,6 @@ type Handler struct {
 	origin *http.CrossOriginProtection
 	calls  sync.Pool // of *call
 
-	begun    atomic.Int64 // requests
 	draining atomic.Bool
 }
 
@@ -80,7 +79,6 @@ func New(core *serve.Core, o Options) *Handler {
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(w, r)
-	h.begun.Add(1)
 	if h.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}

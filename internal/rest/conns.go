@@ -1,0 +1,158 @@
+package rest
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// conns are the connections of a Server. http.Server knows which are idle too,
+// but not whether a request lies unread in one of those, and its Shutdown
+// closes them all the same.
+type conns struct {
+	mu  sync.Mutex
+	all map[*conn]struct{}
+}
+
+// conn is a connection that knows whether it is idle: that its last request is
+// answered, and nothing of a next one was read.
+type conn struct {
+	net.Conn
+	of    *conns
+	state atomic.Int32
+	since atomic.Int64 // when it became idle, in nanoseconds of the epoch
+}
+
+// The states of a conn.
+const (
+	idle = iota
+	busy
+	closed
+)
+
+// track makes l tell of its connections.
+func (cs *conns) track(l net.Listener) *listener { return &listener{Listener: l, conns: cs} }
+
+type listener struct {
+	net.Listener
+	conns *conns
+	last  []*conn // accepted by end
+}
+
+// Accept gives the next connection. After end those that were waiting come
+// first, and then the error of a closed listener.
+func (l *listener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	l.conns.mu.Lock()
+	defer l.conns.mu.Unlock()
+	if err == nil {
+		return l.add(nc), nil
+	}
+	if len(l.last) == 0 {
+		return nil, err
+	}
+	c := l.last[0]
+	l.last = l.last[1:]
+	return c, nil
+}
+
+// add notes a connection; conns.mu is held.
+func (l *listener) add(nc net.Conn) *conn {
+	c := &conn{Conn: nc, of: l.conns}
+	c.since.Store(time.Now().UnixNano())
+	if l.conns.all == nil {
+		l.conns.all = map[*conn]struct{}{}
+	}
+	l.conns.all[c] = struct{}{}
+	return c
+}
+
+// end closes the listener, but not before everyone who waits there is accepted.
+func (l *listener) end() {
+	l.conns.mu.Lock()
+	defer l.conns.mu.Unlock()
+	queue := waiting(l.Listener)
+	l.Close() // at once: who comes in between is reset
+	for _, nc := range queue {
+		l.last = append(l.last, l.add(nc))
+	}
+}
+
+// Read notes that a request begins.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.state.CompareAndSwap(idle, busy)
+	}
+	return n, err
+}
+
+// CloseWrite lets http.Server end a connection without a reset.
+func (c *conn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return nil
+}
+
+// Close ends the connection.
+func (c *conn) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.all, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// changed is a http.Server's ConnState.
+func (cs *conns) changed(nc net.Conn, s http.ConnState) {
+	if c, ok := nc.(*conn); ok && s == http.StateIdle {
+		c.since.Store(time.Now().UnixNano())
+		c.state.Store(idle)
+	}
+}
+
+type connKey struct{}
+
+// context is a http.Server's ConnContext.
+func (cs *conns) context(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, nc)
+}
+
+// handler marks a request's connection as busy. Read has done so, unless the
+// request came together with the one before it and lay in http.Server's buffer.
+func (cs *conns) handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+			c.state.Store(busy)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// closeIdle closes the connections that have been idle for a time, counted from
+// start at the earliest, and have nothing unread. It returns how many others
+// there are. What arrives within the microseconds between the look and the end
+// is lost: HTTP/1.1 has no way to exclude that.
+func (cs *conns) closeIdle(start time.Time, long time.Duration) (left int) {
+	now := time.Now()
+	ripe := now.Sub(start) >= long
+	cs.mu.Lock()
+	var quiet []*conn
+	for c := range cs.all {
+		if ripe && c.state.Load() == idle && c.since.Load() <= now.Add(-long).UnixNano() {
+			quiet = append(quiet, c)
+		}
+	}
+	left = len(cs.all)
+	cs.mu.Unlock()
+	for _, c := range quiet {
+		if !unread(c.Conn) && c.state.CompareAndSwap(idle, closed) {
+			c.Close()
+			left--
+		}
+	}
+	return left
+}
