@@ -6,10 +6,10 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 )
 
-// AttributeProto.AttributeType.
+// AttributeProto.AttributeType; a sparse tensor (11) is read as a dense one.
 var attrKinds = map[uint64]ir.Kind{
 	1: ir.KindFloat, 2: ir.KindInt, 3: ir.KindString, 4: ir.KindTensor, 5: ir.KindGraph, 6: ir.KindFloats, 7: ir.KindInts,
-	8: ir.KindStrings, 9: ir.KindTensors, 10: ir.KindGraphs, 13: ir.KindType,
+	8: ir.KindStrings, 9: ir.KindTensors, 10: ir.KindGraphs, 11: ir.KindTensor, 13: ir.KindType,
 }
 
 func (im *importer) attributes(protos [][]byte, s *scope, depth int) (map[string]ir.Attr, error) {
@@ -123,8 +123,15 @@ func (im *importer) nestedAttribute(f field, a *ir.Attr, s *scope, depth int) er
 		}
 		a.Type = &t
 		guessKind(a, ir.KindType)
-	case 22, 23:
-		return fmt.Errorf("sparse tensors are not supported")
+	case 22:
+		_, t, err := im.sparse(f.bytes)
+		if err != nil {
+			return err
+		}
+		a.Tensor = t
+		guessKind(a, ir.KindTensor)
+	case 23:
+		return fmt.Errorf("lists of sparse tensors are not supported")
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ type importer struct {
 	bad       []string
 	seenBad   map[string]bool
 	nodes     int
+	// bytes of the sparse tensors made dense so far
+	sparseBytes int
 }
 
 // maxNodes bounds the graph, functions inlined: a few nested functions can
@@ -89,9 +91,6 @@ func (im *importer) graph(b []byte, s *scope, depth int) error {
 	if err != nil {
 		return err
 	}
-	if len(p.sparse) > 0 {
-		return fmt.Errorf("graph %q: sparse initializers are not supported", p.name)
-	}
 	s.graph.Name, s.graph.Doc = p.name, p.doc
 	if err := im.declare(p, s); err != nil {
 		return fmt.Errorf("graph %q: %w", p.name, err)
@@ -138,6 +137,9 @@ func (im *importer) declare(p *graphProto, s *scope) error {
 		}
 		s.values[t.name] = ir.NewConst(t.name, data)
 	}
+	if err := im.declareSparse(p, s); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, in := range p.inputs {
 		if seen[in.name] {
@@ -157,6 +159,20 @@ func (im *importer) declare(p *graphProto, s *scope) error {
 		v := ir.NewValue(in.name, t)
 		s.values[in.name] = v
 		s.graph.Inputs = append(s.graph.Inputs, v)
+	}
+	return nil
+}
+
+func (im *importer) declareSparse(p *graphProto, s *scope) error {
+	for _, b := range p.sparse {
+		name, data, err := im.sparse(b)
+		if err != nil {
+			return err
+		}
+		if name == "" || s.values[name] != nil {
+			return fmt.Errorf("sparse initializer %q has no name or is defined twice", name)
+		}
+		s.values[name] = ir.NewConst(name, data)
 	}
 	return nil
 }

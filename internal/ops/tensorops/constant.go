@@ -20,9 +20,9 @@ func init() {
 		})
 	}
 	register(op.Attrs{"value": op.Required(ir.KindTensor)}, 1, 9)
-	register(op.Attrs{"value": op.Opt(ir.KindTensor)}, 11)
+	register(op.Attrs{"value": op.Opt(ir.KindTensor), "sparse_value": op.Opt(ir.KindTensor)}, 11)
 	register(op.Attrs{
-		"value": op.Opt(ir.KindTensor), "value_float": op.Opt(ir.KindFloat), "value_floats": op.Opt(ir.KindFloats),
+		"value": op.Opt(ir.KindTensor), "sparse_value": op.Opt(ir.KindTensor), "value_float": op.Opt(ir.KindFloat), "value_floats": op.Opt(ir.KindFloats),
 		"value_int": op.Opt(ir.KindInt), "value_ints": op.Opt(ir.KindInts),
 		"value_string": op.Opt(ir.KindString), "value_strings": op.Opt(ir.KindStrings),
 	}, 12, 13, 19, 21, 23, 24, 25)
@@ -36,7 +36,7 @@ func constantValue(n *ir.Node) (*tensor.Tensor, error) {
 	for name, a := range n.Attrs {
 		count++
 		switch name {
-		case "value":
+		case "value", "sparse_value": // made dense when the model is read
 			found = a.Tensor
 		case "value_float":
 			found = tensor.Scalar(a.Float)
