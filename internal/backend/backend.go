@@ -76,10 +76,14 @@ func (b *Backend) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.T
 	return out, func() {}, nil
 }
 
-// classify makes what the caller sent wrongly an InvalidArgument.
+// classify makes what the caller sent wrongly an InvalidArgument, and what does
+// not fit into memory ResourceExhausted.
 func classify(err error) error {
 	if exec.IsInputError(err) {
 		return serve.Errorf(serve.InvalidArgument, "%w", err)
+	}
+	if exec.IsMemoryError(err) {
+		return serve.Errorf(serve.ResourceExhausted, "%w", err)
 	}
 	return err
 }

@@ -21,6 +21,8 @@ type Options struct {
 	Off      []string          // passes to leave out
 	Provider provider.Provider // nil is provider.CPU
 	Pool     *pool.Pool        // nil runs on the caller's thread
+	// MaxMemory bounds, in bytes, what a run may need; 0 allows any amount.
+	MaxMemory int
 }
 
 // Engine is a model that is ready to run.
@@ -65,7 +67,7 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		m.Close()
 		return nil, err
 	}
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: m.Release})
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: m.Release, MaxMemory: o.MaxMemory})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows}, nil
 }
 

@@ -73,6 +73,10 @@ func (s *Session) compile(inputs []op.Fact) (*Plan, error) {
 	}
 	c.bindOutputs()
 	c.layout()
+	if err := c.plan.fitsIn(s.maxMemory); err != nil {
+		s.packs.dropUnfilled()
+		return nil, err
+	}
 	return c.plan, nil
 }
 
@@ -228,7 +232,9 @@ func (c *compiler) kernel(st *step) error {
 }
 
 func (s *Session) packer(n *ir.Node) func(string, int, func([]byte)) []byte {
-	return func(key string, size int, fill func([]byte)) []byte { return s.packs.get(n, key, size, fill) }
+	return func(key string, size int, fill func([]byte)) []byte {
+		return s.packs.get(n, key, size, s.maxMemory, fill)
+	}
 }
 
 // inPlace lets output 0 take over the buffer of an input that nothing reads

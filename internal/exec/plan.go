@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -161,6 +163,29 @@ func (p *Plan) Memory() Memory {
 		}
 	}
 	return m
+}
+
+// Total is all of it.
+func (m Memory) Total() int { return m.Weights + m.Packed + m.Arena + m.Inputs + m.Outputs }
+
+// fitsIn refuses a plan that needs more memory than allowed; 0 allows any.
+func (p *Plan) fitsIn(limit int) error {
+	if m := p.Memory(); limit > 0 && m.Total() > limit {
+		const mib = 1 << 20
+		return memoryError{fmt.Errorf("the model needs %.1f MiB with these inputs (weights %.1f, packed weights %.1f, intermediate values %.1f, inputs and outputs %.1f), the limit is %.1f MiB",
+			float64(m.Total())/mib, float64(m.Weights)/mib, float64(m.Packed)/mib, float64(m.Arena)/mib, float64(m.Inputs+m.Outputs)/mib, float64(limit)/mib)}
+	}
+	return nil
+}
+
+// memoryError is a plan that does not fit into the memory allowed.
+type memoryError struct{ error }
+
+// IsMemoryError reports whether a run was refused because it needs more memory
+// than Options.MaxMemory.
+func IsMemoryError(err error) bool {
+	var e memoryError
+	return errors.As(err, &e)
 }
 
 // Step describes one step of a plan for reports.

@@ -23,17 +23,21 @@ type Options struct {
 	Pool     *pool.Pool        // nil runs on the caller's thread
 	Provider provider.Provider // nil is provider.CPU
 	MaxPlans int               // plans kept for different input shapes; 0 is 16
-	Packed   func()            // called when a plan has packed weights: the originals are hardly read any more
+	// MaxMemory bounds, in bytes, what one plan may need: weights, packed weights,
+	// arena, inputs and outputs. 0 allows any amount.
+	MaxMemory int
+	Packed    func() // called when a plan has packed weights: the originals are hardly read any more
 }
 
 // Session runs one graph, for any number of goroutines at once.
 type Session struct {
-	graph    *ir.Graph
-	pool     *pool.Pool
-	provider provider.Provider
-	maxPlans int
-	packs    *packs
-	packed   func()
+	graph     *ir.Graph
+	pool      *pool.Pool
+	provider  provider.Provider
+	maxPlans  int
+	maxMemory int
+	packs     *packs
+	packed    func()
 
 	mu    sync.Mutex
 	plans []*Plan // most recently used first
@@ -42,7 +46,7 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, provider: o.Provider, maxPlans: o.MaxPlans, packs: &packs{}, packed: o.Packed}
+	s := &Session{graph: g, pool: o.Pool, provider: o.Provider, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, packs: &packs{}, packed: o.Packed}
 	if s.provider == nil {
 		s.provider = provider.CPU
 	}
@@ -145,6 +149,9 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	if err == nil && s.packed != nil && s.packs.bytes() > before {
 		s.packed()
 	}
+	if IsMemoryError(err) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, inputError{fmt.Errorf("with inputs %v: %w", inputs, err)}
 	}
@@ -163,6 +170,9 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 type packs struct {
 	mu   sync.Mutex
 	bufs map[packKey]*mmap.Buffer
+	size int
+
+	unfilled []packKey
 }
 
 type packKey struct {
@@ -170,8 +180,10 @@ type packKey struct {
 	key  string
 }
 
-// get gives the buffer for a node and key, filling it the first time.
-func (p *packs) get(n *ir.Node, key string, size int, fill func([]byte)) []byte {
+// get gives the buffer for a node and key, filling it the first time. Beyond the
+// limit buffers are made but not filled, which takes no memory: the plan that
+// wants them is going to be refused.
+func (p *packs) get(n *ir.Node, key string, size, limit int, fill func([]byte)) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := packKey{n, key}
@@ -182,9 +194,26 @@ func (p *packs) get(n *ir.Node, key string, size int, fill func([]byte)) []byte 
 		p.bufs = map[packKey]*mmap.Buffer{}
 	}
 	b := mmap.Alloc(size)
-	fill(b.Bytes())
 	p.bufs[k] = b
+	p.size += len(b.Bytes())
+	if limit == 0 || p.size <= limit {
+		fill(b.Bytes())
+	} else {
+		p.unfilled = append(p.unfilled, k)
+	}
 	return b.Bytes()
+}
+
+// dropUnfilled forgets the buffers that were made beyond the limit.
+func (p *packs) dropUnfilled() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, k := range p.unfilled {
+		p.size -= len(p.bufs[k].Bytes())
+		p.bufs[k].Free()
+		delete(p.bufs, k)
+	}
+	p.unfilled = nil
 }
 
 func (p *packs) free() {
@@ -193,16 +222,13 @@ func (p *packs) free() {
 	for _, b := range p.bufs {
 		b.Free()
 	}
-	p.bufs = nil
+	p.bufs, p.size = nil, 0
 }
 
-func (p *packs) bytes() (n int) {
+func (p *packs) bytes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, b := range p.bufs {
-		n += len(b.Bytes())
-	}
-	return n
+	return p.size
 }
 
 // MemoryBytes is what the session holds: constants, packed weights, and the
