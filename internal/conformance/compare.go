@@ -96,7 +96,7 @@ func (r rule) compareFloats(got, want *tensor.Tensor) error {
 	}
 	var err error
 	for i := range w {
-		limit := max(relative*largest, 4*r.diff)
+		limit := max(relative*largest, 4*r.diff, smallestStep(got.DType))
 		if r.kind == backendRule {
 			limit = relative*math.Abs(w[i]) + 1e-7
 		}
@@ -109,6 +109,15 @@ func (r rule) compareFloats(got, want *tensor.Tensor) error {
 		return nil
 	}
 	return err
+}
+
+// smallestStep is the distance of the numbers next to zero, which a rounding
+// more or less may be off by whatever the other elements are.
+func smallestStep(dt dtype.Type) float64 {
+	if dt == dtype.Float16 {
+		return 0x1p-24
+	}
+	return 0
 }
 
 // compareInts allows what quantized outputs may differ by: one step.

@@ -36,6 +36,9 @@ func unknown(n *ir.Node) error {
 	if Exists(n.Domain, n.Op) {
 		return fmt.Errorf("%s: not supported at opset %d", n, n.Opset)
 	}
+	if err := refusal(n); err != nil {
+		return err
+	}
 	return fmt.Errorf("%s: operator is not supported", n)
 }
 

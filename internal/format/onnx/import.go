@@ -13,7 +13,10 @@ import (
 )
 
 // UnsupportedError lists every node of a model that cannot be run.
-type UnsupportedError struct{ Nodes []string }
+type UnsupportedError struct {
+	Nodes   []string
+	Refused int // how many of them are left out on purpose
+}
 
 // Error lists the nodes, one a line.
 func (e *UnsupportedError) Error() string {
@@ -25,7 +28,7 @@ type importer struct {
 	model     *modelProto
 	functions map[string]*functionProto
 	ext       *external
-	bad       []string
+	bad       UnsupportedError
 	seenBad   map[string]bool
 	nodes     int
 	// bytes of the sparse tensors made dense so far
@@ -69,8 +72,8 @@ func (im *importer) run() (*ir.Graph, error) {
 	if err := im.graph(im.model.graph, root, 0); err != nil {
 		return nil, err
 	}
-	if len(im.bad) > 0 {
-		return nil, &UnsupportedError{im.bad}
+	if len(im.bad.Nodes) > 0 {
+		return nil, &im.bad
 	}
 	if err := op.InferTypes(g); err != nil {
 		return nil, err
@@ -255,7 +258,7 @@ func (im *importer) node(p *nodeProto, index int, outs []*ir.Value, s *scope, de
 		n.Name = fmt.Sprintf("%s%s_%d", s.prefix, p.op, index)
 	}
 	if err := op.Complete(n); err != nil {
-		im.reject(err.Error())
+		im.reject(err)
 	} else if n.Is("Constant") {
 		return constant(n)
 	}
@@ -284,10 +287,16 @@ func trimAbsent(in []*ir.Value) []*ir.Value {
 }
 
 // reject notes a node that cannot be run, so that all of them are reported.
-func (im *importer) reject(why string) {
-	if !im.seenBad[why] {
-		im.seenBad[why] = true
-		im.bad = append(im.bad, why)
+func (im *importer) reject(err error) {
+	why := err.Error()
+	if im.seenBad[why] {
+		return
+	}
+	im.seenBad[why] = true
+	im.bad.Nodes = append(im.bad.Nodes, why)
+	var refused *op.RefusedError
+	if errors.As(err, &refused) {
+		im.bad.Refused++
 	}
 }
 
