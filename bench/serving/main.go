@@ -1,0 +1,73 @@
+// Command serving measures salver's server.
+//
+//	serving compare    requests/s over HTTP and gRPC against an echo server on the
+//	                   same libraries, then latency at half the rate it reached
+//	serving coldstart  time from the start of the program to its first answer
+//	serving echo       the echo server, which compare starts by itself
+//
+// Build salver first: CGO_ENABLED=0 go build -o salver ./cmd/salver. All programs
+// share one machine; servers are measured in turns, so that what else runs there
+// meets both, and what counts is the ratio.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+type options struct {
+	salver      string
+	flags       string
+	only        string
+	model       string
+	connections int
+	rounds      int
+	seconds     float64
+	openSeconds float64
+	delay       time.Duration
+	runs        int
+}
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "serving: expected compare, coldstart or echo")
+		os.Exit(2)
+	}
+	var o options
+	fs := flag.NewFlagSet("serving "+os.Args[1], flag.ExitOnError)
+	fs.StringVar(&o.salver, "salver", "./salver", "the salver program")
+	fs.StringVar(&o.flags, "flags", "", "more flags for salver serve")
+	fs.StringVar(&o.only, "only", "", "one of http-binary, http-json, grpc")
+	fs.StringVar(&o.model, "model", "", "coldstart: a model with one float32 input, instead of the demo's")
+	fs.IntVar(&o.connections, "connections", 64, "clients that each wait for an answer before they ask again")
+	fs.IntVar(&o.rounds, "rounds", 5, "turns of each server")
+	fs.Float64Var(&o.seconds, "seconds", 2, "length of a turn")
+	fs.Float64Var(&o.openSeconds, "open-seconds", 5, "length of the measurement at a fixed rate; 0 leaves it out")
+	fs.DurationVar(&o.delay, "delay", 0, "salver's --max-queue-delay")
+	fs.IntVar(&o.runs, "runs", 20, "coldstart: how often")
+	if err := fs.Parse(os.Args[2:]); err != nil {
+		os.Exit(2)
+	}
+	var err error
+	switch os.Args[1] {
+	case "compare":
+		err = compare(&o)
+	case "coldstart":
+		err = coldstart(&o)
+	case "echo":
+		err = echo(fs.Args())
+	default:
+		err = fmt.Errorf("expected compare, coldstart or echo, found %s", os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "serving:", err)
+		os.Exit(1)
+	}
+}
+
+func (o *options) salverFlags() []string {
+	return append([]string{"serve", "--demo", "--log-level", "error", "--max-queue-delay", o.delay.String()}, strings.Fields(o.flags)...)
+}
