@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"math"
-	"strconv"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -21,7 +19,7 @@ type engineFlags struct {
 	provider  string
 	threads   int
 	precision string
-	maxMemory string
+	maxMemory size
 }
 
 func (f *engineFlags) add(c *cobra.Command) {
@@ -29,7 +27,7 @@ func (f *engineFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.passes, "passes", nil, "switch a pass off: --passes -NAME (may be repeated)")
 	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels) or ref (reference implementations)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
-	c.Flags().StringVar(&f.maxMemory, "max-memory", "", "refuse runs that need more, e.g. 64MiB or 2GiB")
+	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs that need more memory, e.g. 64MiB; 0 is no limit")
 	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of float32 models: fp32")
 }
 
@@ -44,10 +42,6 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	if f.threads < 0 {
 		return o, nil, misusef("--threads %d: expected 0 or more", f.threads)
 	}
-	limit, err := parseSize(f.maxMemory)
-	if err != nil {
-		return o, nil, misuse{fmt.Errorf("--max-memory: %w", err)}
-	}
 	off, err := switchedOff(f.passes)
 	if err != nil {
 		return o, nil, err
@@ -58,7 +52,7 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	}
 	reserveProcessors(f.threadCount())
 	pl := pool.New(f.threadCount())
-	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl, MaxMemory: limit}, pl.Close, nil
+	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl, MaxMemory: int(f.maxMemory)}, pl.Close, nil
 }
 
 func (f *engineFlags) threadCount() int {
@@ -80,28 +74,4 @@ func switchedOff(values []string) (off []string, err error) {
 		}
 	}
 	return off, nil
-}
-
-// sizeUnits are the suffixes of sizes, longest first.
-var sizeUnits = []struct {
-	suffix string
-	bytes  int
-}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
-
-// parseSize reads a number of bytes such as 64MiB; an empty text is 0.
-func parseSize(s string) (int, error) {
-	if s == "" {
-		return 0, nil
-	}
-	for _, u := range sizeUnits {
-		digits, ok := strings.CutSuffix(s, u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if err == nil && n > 0 && n*float64(u.bytes) < math.MaxInt64/2 {
-			return int(n * float64(u.bytes)), nil
-		}
-	}
-	return 0, fmt.Errorf("%q: expected a size such as 64MiB or 2GiB", s)
 }
