@@ -117,6 +117,9 @@ func (s normalizer) ref(c *op.Call, split layout) error {
 	}
 	outer, n, inner := split(dims, axis)
 	v := num.Floats(x)
+	if n == 0 {
+		outer = 0
+	}
 	line := make([]float64, n)
 	for o := range outer {
 		for i := range inner {

@@ -49,6 +49,9 @@ func embedRef(c *op.Call) error {
 	if len(ids.Shape) != 2 || len(word.Shape) != 2 {
 		return fmt.Errorf("input_ids is %s and word_embedding %s, expected matrices", ids, word)
 	}
+	if word.Shape[1] == 0 {
+		return fmt.Errorf("word_embedding is %s, expected at least one column", word)
+	}
 	batch, seq, width := ids.Shape[0], ids.Shape[1], word.Shape[1]
 	v := make([]float64, batch*seq*width)
 	positions := c.Input(8)

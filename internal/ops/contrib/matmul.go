@@ -152,6 +152,9 @@ func inferNBits(c *op.Infer) error {
 		return fmt.Errorf("bits is %d and block_size %d, expected 2, 4 or 8 bits and blocks of whole bytes", bits, size)
 	}
 	s := c.In[0].Shape
+	if s != nil && len(s) == 0 {
+		return fmt.Errorf("A is a scalar, expected K = %d columns", c.Node.Int("K"))
+	}
 	if len(s) > 0 {
 		if k, ok := s[len(s)-1].Int(); ok && k != c.Node.Int("K") {
 			return fmt.Errorf("A has %d columns, expected K = %d", k, c.Node.Int("K"))

@@ -66,7 +66,7 @@ func inferSkipNorm(c *op.Infer) error {
 
 func (s skipNorm) ref(c *op.Call) error {
 	x, skip := c.In[0], c.In[1]
-	if len(x.Shape) == 0 || x.Len()%max(skip.Len(), 1) != 0 {
+	if len(x.Shape) == 0 || x.Len() > 0 && (skip.Len() == 0 || x.Len()%skip.Len() != 0) {
 		return fmt.Errorf("skip is %s, which does not broadcast to %s", skip, x)
 	}
 	n := x.Shape[len(x.Shape)-1]

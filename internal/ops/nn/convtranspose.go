@@ -83,6 +83,9 @@ func transposedDim(n *ir.Node, w spatial.Window, i, in int) (transposed, error) 
 		}
 		return transposed{want, w.Pads[i]}, nil
 	}
+	if want < 1 || want > full+w.Stride[i] {
+		return transposed{}, fmt.Errorf("spatial dimension %d has an output of %d, expected 1 to %d", i, want, full+w.Stride[i])
+	}
 	total := max(full-want, 0)
 	if w.AutoPad == "SAME_UPPER" {
 		return transposed{want, total / 2}, nil

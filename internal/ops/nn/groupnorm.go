@@ -134,7 +134,7 @@ func compileGroupNorm(p *op.Prep) (op.Kernel, error) {
 // compileGroups takes a scale and bias of one number for each channel.
 func compileGroups(p *op.Prep, groups int) (op.Kernel, error) {
 	dims := p.InShape(0)
-	if p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 || tensor.Count(p.InShape(1)) != dims[1] {
+	if p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 || tensor.Count(p.InShape(1)) != dims[1] || tensor.Count(p.InShape(2)) != dims[1] {
 		return nil, nil
 	}
 	k, err := norm.NewGroup(dims, groups, p.Node.Float("epsilon"))

@@ -30,6 +30,9 @@ func init() {
 	})
 }
 
+// maxUnpoolRest bounds how much larger than inferred an output may be asked for.
+const maxUnpoolRest = 1 << 10
+
 // unpooledShape is the shape that a pooling with the node's window came from.
 func unpooledShape(n *ir.Node, x shape.Shape) (shape.Shape, error) {
 	w, err := spatial.Read(n, nil)
@@ -83,6 +86,11 @@ func unpoolRef(c *op.Call) error {
 		}
 		if len(full) != len(inner) {
 			return fmt.Errorf("output_shape is %v, expected %d numbers", full, len(inner))
+		}
+		for i, n := range full {
+			if n < 0 || i > 1 && n > inner[i]+maxUnpoolRest || i < 2 && n != inner[i] {
+				return fmt.Errorf("output_shape is %v, which does not go with the inferred %v", full, inner)
+			}
 		}
 	}
 	y := c.Output(0, x.DType, full...)

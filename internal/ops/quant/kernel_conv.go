@@ -41,6 +41,11 @@ type convKernel struct {
 // compileConv gives nil where the reference has to serve: weights or zero
 // points that are computed.
 func compileConv(p *op.Prep, in convInputs) (op.Kernel, error) {
+	for _, i := range []int{in.zeroX, in.zeroW} {
+		if p.Has(i) && tensor.Count(p.InShape(i)) == 0 {
+			return nil, nil // the reference says what is wrong
+		}
+	}
 	w := p.In[in.w].Const
 	if w == nil || p.Has(in.zeroW) && p.In[in.zeroW].Const == nil || p.Has(in.zeroX) && tensor.Count(p.InShape(in.zeroX)) != 1 {
 		return nil, nil

@@ -203,7 +203,9 @@ func (k *kernel) Run(c *op.Call) error {
 	w := work{x: scratch.take(k.seq * k.batch * g), r: scratch.take(k.batch * g), h: scratch.take(n), c: scratch.take(n), reset: scratch.take(n),
 		gates: scratch.take(g), extra: scratch.take(k.hidden), gemm: scratch.take(k.gemm)}
 	if t := c.Input(4); t != nil {
-		w.lens = tensor.Of[int32](t)
+		if w.lens = tensor.Of[int32](t); len(w.lens) != k.batch {
+			return fmt.Errorf("sequence_lens is %s, expected %d lengths", t, k.batch)
+		}
 		for i, n := range w.lens {
 			if n < 0 || int(n) > k.seq {
 				return fmt.Errorf("sequence_lens has %d for sequence %d, expected 0 to %d", n, i, k.seq)

@@ -1,6 +1,8 @@
 package reduce
 
 import (
+	"fmt"
+
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	kernels "github.com/salver-ml/salver/internal/kernels/reduce"
@@ -100,6 +102,9 @@ func (a arg) ref(c *op.Call) error {
 	dims := append([]int{}, x.Shape[:axis]...)
 	if c.Node.Bool("keepdims") {
 		dims = append(dims, 1)
+	}
+	if x.Shape[axis] == 0 {
+		return fmt.Errorf("axis %d of %s has no elements", axis, x)
 	}
 	y := c.Output(0, dtype.Int64, append(dims, x.Shape[axis+1:]...)...)
 	last := c.Node.Bool("select_last_index")

@@ -84,6 +84,9 @@ func (s cumulative) ref(c *op.Call) error {
 
 func scan[T int64 | float64](v []T, dims []int, axis int, exclusive, reverse, product bool) {
 	n, inner := dims[axis], tensor.Count(dims[axis+1:])
+	if len(v) == 0 {
+		return
+	}
 	for o := range tensor.Count(dims[:axis]) {
 		for i := range inner {
 			line := v[o*n*inner+i:]

@@ -1,0 +1,10 @@
+package recurrent_test
+
+import (
+	"testing"
+
+	"github.com/salver-ml/salver/internal/ops/optest"
+	_ "github.com/salver-ml/salver/internal/ops/recurrent"
+)
+
+func TestHostileInputs(t *testing.T) { optest.Hostile(t) }
