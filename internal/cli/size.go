@@ -3,15 +3,14 @@ package cli
 import (
 	"fmt"
 	"math"
-	"math"
 	"strconv"
-	"strings"
 	"strings"
 )
 
 // size is a flag's number of bytes, such as 1048576, 64MiB or 1GB.
 type size int64
 
+// sizeUnits are the units, longest names first.
 var sizeUnits = []struct {
 	name  string
 	bytes int64
@@ -48,27 +47,3 @@ func (s *size) Set(text string) error {
 
 // Type is what help calls such a value.
 func (s *size) Type() string { return "size" }
-
-// sizeUnits are the suffixes of sizes; those that end like others stand first.
-var sizeUnits = []struct {
-	suffix string
-	bytes  int
-}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
-
-// parseSize reads a number of bytes such as 64MiB; an empty text is 0.
-func parseSize(s string) (int, error) {
-	if s == "" {
-		return 0, nil
-	}
-	for _, u := range sizeUnits {
-		digits, ok := strings.CutSuffix(s, u.suffix)
-		if !ok {
-			continue
-		}
-		n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if err == nil && n >= 0 && n*float64(u.bytes) < math.MaxInt64/2 {
-			return int(n * float64(u.bytes)), nil
-		}
-	}
-	return 0, fmt.Errorf("%q: expected a size such as 64MiB or 2GiB", s)
-}
