@@ -56,7 +56,19 @@ type compiler struct {
 	shares map[int][]int // slots that live in the memory of a root slot, the root not included
 }
 
-func (s *Session) compile(inputs []op.Fact) (*Plan, error) {
+// compile makes a plan. An operator that panics while it is inferred or compiled
+// fails the plan.
+func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
+	var at *ir.Node
+	defer func() {
+		if v := recover(); v != nil {
+			node := ""
+			if at != nil {
+				node = at.String()
+			}
+			p, err = nil, panicked(node, v)
+		}
+	}()
 	facts, err := op.Bind(s.graph, inputs)
 	if err != nil {
 		return nil, err
@@ -67,10 +79,12 @@ func (s *Session) compile(inputs []op.Fact) (*Plan, error) {
 		c.addSlot(v, slotInput, i)
 	}
 	for _, n := range c.needed() {
+		at = n
 		if err := c.step(n); err != nil {
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}
 	}
+	at = nil
 	c.bindOutputs()
 	c.layout()
 	if err := c.plan.fitsIn(s.maxMemory); err != nil {

@@ -23,15 +23,25 @@ type frame struct {
 	calls   []op.Call
 	kernels []op.Kernel // by step; nil where the reference runs
 	dynamic []dynamicKernel
+	at      int  // step in progress, -1 outside
+	broken  bool // an operator panicked: what the frame holds is not to be trusted
 }
 
-func (p *Plan) newFrame() (*frame, error) {
-	f := &frame{plan: p, arena: mmap.Alloc(p.layout.Total), tensors: make([]*tensor.Tensor, len(p.slots)),
-		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), kernels: make([]op.Kernel, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps))}
+func (p *Plan) newFrame() (f *frame, err error) {
+	f = &frame{plan: p, arena: mmap.Alloc(p.layout.Total), tensors: make([]*tensor.Tensor, len(p.slots)),
+		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), kernels: make([]op.Kernel, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps)), at: -1}
+	defer func() {
+		if v := recover(); v != nil {
+			name := f.atWork()
+			f.close()
+			f, err = nil, panicked(name, v)
+		}
+	}()
 	for i := range p.slots {
 		f.makeTensor(i)
 	}
 	for i, st := range p.steps {
+		f.at = i
 		k, err := p.takeKernel(st)
 		if err != nil {
 			f.close()
@@ -101,7 +111,15 @@ func (f *frame) reset() {
 }
 
 // run executes the plan. If times is not nil it receives each step's duration.
-func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times []time.Duration) error {
+// An operator that panics fails the run and spoils the frame.
+func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times []time.Duration) (err error) {
+	f.at = -1
+	defer func() {
+		if p := recover(); p != nil {
+			f.broken = true
+			err = panicked(f.atWork(), p)
+		}
+	}()
 	f.ctx = ctx
 	if err := f.bind(inputs, outputs); err != nil {
 		return err
@@ -117,6 +135,7 @@ func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times
 		if times != nil {
 			start = time.Now()
 		}
+		f.at = i
 		if err := f.step(ctx, i); err != nil {
 			return fmt.Errorf("%s: %w", f.plan.steps[i].node, err)
 		}
@@ -124,7 +143,16 @@ func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times
 			times[i] += time.Since(start)
 		}
 	}
+	f.at = -1
 	return f.deliver(outputs)
+}
+
+// atWork names the node of the step in progress.
+func (f *frame) atWork() string {
+	if f.at < 0 {
+		return ""
+	}
+	return f.plan.steps[f.at].node.String()
 }
 
 // bind points the slots of inputs, outputs and their views at the caller's memory.

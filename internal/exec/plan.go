@@ -76,6 +76,10 @@ func (p *Plan) acquire() (*frame, error) {
 }
 
 func (p *Plan) release(f *frame) {
+	if f.broken {
+		f.close()
+		return
+	}
 	f.reset()
 	p.mu.Lock()
 	keep := len(p.idle) < p.maxFrames

@@ -6,6 +6,7 @@ package exec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -149,7 +150,8 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	if err == nil && s.packed != nil && s.packs.bytes() > before {
 		s.packed()
 	}
-	if IsMemoryError(err) {
+	var defect *PanicError
+	if IsMemoryError(err) || errors.As(err, &defect) {
 		return nil, err
 	}
 	if err != nil {
@@ -194,13 +196,13 @@ func (p *packs) get(n *ir.Node, key string, size, limit int, fill func([]byte)) 
 		p.bufs = map[packKey]*mmap.Buffer{}
 	}
 	b := mmap.Alloc(size)
-	p.bufs[k] = b
-	p.size += len(b.Bytes())
-	if limit == 0 || p.size <= limit {
-		fill(b.Bytes())
+	if limit == 0 || p.size+len(b.Bytes()) <= limit {
+		fill(b.Bytes()) // before the buffer is kept: it may panic
 	} else {
 		p.unfilled = append(p.unfilled, k)
 	}
+	p.bufs[k] = b
+	p.size += len(b.Bytes())
 	return b.Bytes()
 }
 

@@ -1,0 +1,41 @@
+package exec
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// PanicError is the failure of one run or plan whose operator panicked: a
+// mistake in the operator, not in the request. Other runs go on.
+type PanicError struct {
+	Node  string // what was computed, empty where no single node was
+	Value any    // what the operator panicked with
+	Stack []byte // where
+}
+
+func (e *PanicError) Error() string {
+	text := fmt.Sprintf("the operator panicked: %v; this is a defect, please report it with the model", e.Value)
+	if e.Node == "" {
+		return text
+	}
+	return e.Node + ": " + text
+}
+
+// Unwrap gives the error that the operator panicked with, such as a runtime.Error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// panicked makes an error of a recovered value; a task's panic on another thread
+// comes with the stack of that thread.
+func panicked(node string, value any) *PanicError {
+	var task *pool.Panic
+	if err, ok := value.(error); ok && errors.As(err, &task) {
+		return &PanicError{Node: node, Value: task.Value, Stack: task.Stack}
+	}
+	return &PanicError{Node: node, Value: value, Stack: debug.Stack()}
+}
