@@ -2,11 +2,11 @@ package fold
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -28,33 +28,12 @@ func batchNorm(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 			return nil, nil
 		}
 	}
-	scale, shift, ok := normAffine(n)
+	scale, shift, ok := match.NormAffine(n)
 	if !ok {
 		c.Near(n, "its parameters are no float32 constants")
 		return nil, nil
 	}
 	return foldAffine(c, n, n.In[0], scale, shift)
-}
-
-// normAffine gives the factor and the term by which an inference-time
-// BatchNormalization maps each channel.
-func normAffine(n *ir.Node) (scale, shift []float32, ok bool) {
-	var p [4][]float32 // scale, bias, mean, variance
-	for i := range p {
-		v := n.Input(1 + i)
-		if !v.IsConst() || v.Const.DType != dtype.Float32 {
-			return nil, nil, false
-		}
-		p[i] = tensor.Of[float32](v.Const)
-	}
-	eps := float64(n.Float("epsilon"))
-	scale, shift = make([]float32, len(p[0])), make([]float32, len(p[0]))
-	for i := range scale {
-		s := float64(p[0][i]) / math.Sqrt(float64(p[3][i])+eps)
-		scale[i] = float32(s)
-		shift[i] = float32(float64(p[1][i]) - float64(float64(p[2][i])*s))
-	}
-	return scale, shift, true
 }
 
 // Affine folds a multiplication or addition by one constant per channel into

@@ -16,6 +16,12 @@ import (
 	"github.com/salver-ml/salver/internal/passes/match"
 )
 
+// level is the instruction set whose kernels the layout is for; tests fix it.
+var level = cpu.Level
+
+// blockSize is the number of channels in a block.
+func blockSize() int { return conv.Block(level()) }
+
 // Conv computes two-dimensional convolutions in blocked layout.
 var Conv = pass.Pass{
 	Name: "block-conv", Level: 3,
@@ -33,12 +39,12 @@ func blockConv(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "%s", why)
 		return nil, nil
 	}
-	alg := conv.Choose(p, cpu.Level())
+	alg := conv.Choose(p, level())
 	if !alg.OutBlocked() {
 		c.Near(n, "the %s algorithm is the best for it", alg)
 		return nil, nil
 	}
-	b := newBuilder(c, conv.Block(cpu.Level()))
+	b := newBuilder(c, blockSize())
 	in := []*ir.Value{n.In[0], n.In[1], n.Input(2)}
 	if alg.InBlocked() {
 		in[0] = b.toBlocked(n.In[0])
@@ -73,6 +79,57 @@ func convParams(n *ir.Node) (p conv.Params, why string) {
 		return p, "it has no channels"
 	}
 	return p, ""
+}
+
+// ConvTranspose computes transposed convolutions in blocked layout.
+var ConvTranspose = pass.Pass{
+	Name: "block-conv-transpose", Level: 3,
+	Doc:     "Two-dimensional transposed convolutions with constant weights and explicit padding compute in blocked layout, between reorders.",
+	Rewrite: blockConvTranspose,
+}
+
+func blockConvTranspose(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if !n.Is("ConvTranspose") || !match.Float32(n.In[0]) {
+		return nil, nil
+	}
+	w, bias := n.In[1], n.Input(2)
+	auto := n.Str("auto_pad")
+	switch {
+	case !w.IsConst() || bias != nil && !bias.IsConst():
+		c.Near(n, "the weights are not constant")
+		return nil, nil
+	case w.Const.Rank() != 4:
+		c.Near(n, "it has %d spatial dimensions, not 2", w.Const.Rank()-2)
+		return nil, nil
+	case n.Has("output_shape") || auto != "NOTSET" && auto != "VALID":
+		c.Near(n, "its padding depends on the input's size")
+		return nil, nil
+	}
+	attrs := map[string]ir.Attr{}
+	for _, name := range []string{"group", "strides", "dilations", "pads", "output_padding"} {
+		if a, ok := n.Attrs[name]; ok && (name != "pads" || auto == "NOTSET") {
+			attrs[name] = a
+		}
+	}
+	b := newBuilder(c, blockSize())
+	attrs["block"], attrs["channels"] = ir.Int(b.block), ir.Int(w.Const.Shape[0])
+	y := b.node(op.Salver, "BlockedConvTranspose", n.Out[0].Name, []*ir.Value{b.toBlocked(n.In[0]), w, bias}, attrs)
+	y.Producer.Name = n.Name
+	p, err := blocked.TransposeParams(y.Producer, w.Const.Shape)
+	if err != nil {
+		return nil, err
+	}
+	// The algorithm does not depend on the size of the input.
+	plan, err := conv.NewTranspose(p, []int{1 << 10, 1 << 10}, level())
+	if err != nil {
+		c.Near(n, "%s", err)
+		return nil, nil
+	}
+	if alg := plan.Algorithm(); !alg.InBlocked() || !alg.OutBlocked() {
+		c.Near(n, "the %s algorithm is the best for it", alg)
+		return nil, nil
+	}
+	return b.replace(fmt.Sprintf("%s computes in blocks of %d channels", n, b.block), n.Out[0], b.fromBlocked(y, p.Out)), nil
 }
 
 // builder collects the nodes of a patch.

@@ -2,6 +2,8 @@
 package match
 
 import (
+	"math"
+
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -62,3 +64,30 @@ func Either(n *ir.Node, f func(a, b *ir.Value) bool) bool {
 
 // Float32 reports whether v is a float32 tensor.
 func Float32(v *ir.Value) bool { return v != nil && v.Type.DType == dtype.Float32 }
+
+// Float32s gives the contents of a float32 constant.
+func Float32s(v *ir.Value) ([]float32, bool) {
+	if !v.IsConst() || v.Const.DType != dtype.Float32 {
+		return nil, false
+	}
+	return tensor.Of[float32](v.Const), true
+}
+
+// NormAffine gives the factor and the term by which an inference-time
+// BatchNormalization with constant parameters maps each channel.
+func NormAffine(n *ir.Node) (scale, shift []float32, ok bool) {
+	var p [4][]float32 // scale, bias, mean, variance
+	for i := range p {
+		if p[i], ok = Float32s(n.Input(1 + i)); !ok {
+			return nil, nil, false
+		}
+	}
+	eps := float64(n.Float("epsilon"))
+	scale, shift = make([]float32, len(p[0])), make([]float32, len(p[0]))
+	for i := range scale {
+		s := float64(p[0][i]) / math.Sqrt(float64(p[3][i])+eps)
+		scale[i] = float32(s)
+		shift[i] = float32(float64(p[1][i]) - float64(float64(p[2][i])*s))
+	}
+	return scale, shift, true
+}
