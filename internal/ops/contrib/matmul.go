@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
@@ -121,19 +122,43 @@ func init() {
 		Types: op.Types{"T1": op.Floats, "T2": op.Unsigned, "T3": slices.Concat(op.Unsigned, op.Floats), "T4": op.Indices},
 		Attrs: op.Attrs{"K": op.Required(ir.KindInt), "N": op.Required(ir.KindInt), "bits": op.Default(ir.Int(4)), "block_size": op.Required(ir.KindInt),
 			"accuracy_level": op.Default(ir.Int(0)), "weight_prepacked": op.Default(ir.Int(0))},
-		Infer: inferNBits, Ref: nbitsRef, Rows: rowsNBits, Flops: nbitsFlops,
+		Infer: inferNBits, Ref: nbitsRef, Compile: wide.Compile(compileNBits), Rows: rowsNBits, Flops: linear.Flops,
 		Cases: func() []op.Case {
 			attrs := map[string]ir.Attr{"K": ir.Int(3), "N": ir.Int(2), "block_size": ir.Int(16)}
 			b := make([]byte, 16)
 			b[0], b[1], b[8], b[9] = 0x9a, 0x07, 0x80, 0x0f // rows 10 9 7 and 0 8 15
 			return []op.Case{{Name: "4 bits", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3), tensor.FromSlice(b, 2, 1, 8), tensor.FromSlice([]float32{1, .5}, 2)}, Attrs: attrs,
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 6.5}, 1, 2)}}}
+				Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 6.5}, 1, 2)}},
+				{Name: "bias and zero points", In: []*tensor.Tensor{wave(2, 5, 40), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)},
+					Attrs: map[string]ir.Attr{"K": ir.Int(40), "N": ir.Int(33), "block_size": ir.Int(32)}}}
 		},
 	})
 }
 
-func nbitsFlops(in, out []op.Fact) float64 {
-	return linear.Flops(in, out)
+// compileNBits multiplies with constant weights that are dequantized once: fast
+// for many rows, at the price of their size in float32.
+func compileNBits(p *op.Prep) (op.Kernel, error) {
+	c := &op.Call{Node: p.Node, In: make([]*tensor.Tensor, len(p.In))}
+	for i := 1; i < len(p.In) && i < 5; i++ {
+		if p.Has(i) && p.In[i].Const == nil {
+			return nil, nil
+		}
+		c.In[i] = p.In[i].Const
+	}
+	w, err := dequantizeNBits(c)
+	if err != nil {
+		return nil, err
+	}
+	weights := tensor.New(dtype.Float32, p.Node.Int("N"), p.Node.Int("K"))
+	num.SetFloats(weights, w)
+	inner := *p
+	inner.In = append(p.In[:0:0], p.In...)
+	inner.In[1] = op.Fact{Type: ir.TypeOf(weights), Present: true, Const: weights}
+	s := linear.Spec{TransB: true}
+	if p.Has(5) {
+		s.Bias = 5
+	}
+	return linear.Compile(&inner, s)
 }
 
 func rowsNBits(n *ir.Node, in []int) ([]int, bool) {
@@ -255,4 +280,12 @@ func nbitsZeros(t *tensor.Tensor, n, blocks, bits int) ([]float64, error) {
 		out[i] = float64(t.Data[i/blocks*stride+at/8] >> (at % 8) & (1<<bits - 1))
 	}
 	return out, nil
+}
+
+func packedBytes(dims ...int) *tensor.Tensor {
+	t := tensor.New(dtype.Uint8, dims...)
+	for i := range t.Data {
+		t.Data[i] = byte(i*i*7 + i*31 + 5)
+	}
+	return t
 }
