@@ -190,3 +190,6 @@ func cancel(_ *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	}
 	return &ir.Patch{Reason: fmt.Sprintf("%s undoes %s", n, f), Replace: []ir.Replacement{{Old: n.Out[0], New: f.In[0]}}}, nil
 }
+
+// Passes are the passes of this package in their order.
+var Passes = []pass.Pass{Conv, ConvTranspose, Choose, Cancel}

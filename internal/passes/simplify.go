@@ -1,0 +1,18 @@
+package passes
+
+import (
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/clean"
+	"github.com/salver-ml/salver/internal/passes/fold"
+)
+
+// simplify are the passes that make the graph smaller with standard operators:
+// first what removes and computes, then what folds into weights.
+var simplify = []pass.Pass{
+	clean.Noop,
+	fold.Shapes,
+	fold.Constants,
+	clean.Common,
+	fold.BatchNorm,
+	fold.Affine,
+}
