@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -59,6 +60,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
+// Close is called by http.Server too, which takes a second end for an error.
+func (l *listener) Close() error {
+	if err := l.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
 // add notes a connection; conns.mu is held.
 func (l *listener) add(nc net.Conn) *conn {
 	c := &conn{Conn: nc, of: l.conns}
@@ -75,7 +84,7 @@ func (l *listener) end() {
 	l.conns.mu.Lock()
 	defer l.conns.mu.Unlock()
 	queue := waiting(l.Listener)
-	l.Close() // at once: who comes in between is reset
+	l.Listener.Close() // at once: who comes in between is reset
 	for _, nc := range queue {
 		l.last = append(l.last, l.add(nc))
 	}
