@@ -163,6 +163,9 @@ func (im *importer) declare(p *graphProto, s *scope) error {
 		s.values[in.name] = v
 		s.graph.Inputs = append(s.graph.Inputs, v)
 	}
+	if s.parent == nil {
+		nameDims(s.graph.Inputs)
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -90,8 +91,8 @@ func parseShape(b []byte) (shape.Shape, error) {
 					d = shape.Const(int(n))
 				}
 			case 2:
-				if len(f.bytes) > 0 {
-					d = shape.Sym(string(f.bytes))
+				if name := string(f.bytes); name != "" && !strings.Contains(name, "?") {
+					d = shape.Sym(name)
 				}
 			}
 			return nil
@@ -100,4 +101,29 @@ func parseShape(b []byte) (shape.Shape, error) {
 		return err
 	})
 	return s, err
+}
+
+// nameDims gives the dimensions of inputs that the file leaves unnamed names of
+// their own, such as "x.0" for the first of input x, so that what depends on
+// them can be followed. Those of two inputs stay different.
+func nameDims(inputs []*ir.Value) {
+	taken := map[string]bool{}
+	for _, v := range inputs {
+		for _, d := range v.Type.Shape {
+			taken[d.String()] = true
+		}
+	}
+	for _, v := range inputs {
+		for i, d := range v.Type.Shape {
+			if !d.IsUnknown() {
+				continue
+			}
+			name := fmt.Sprintf("%s.%d", strings.ReplaceAll(v.Name, "?", "_"), i)
+			for taken[name] {
+				name += "'"
+			}
+			taken[name] = true
+			v.Type.Shape[i] = shape.Sym(name)
+		}
+	}
 }
