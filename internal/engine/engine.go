@@ -30,7 +30,8 @@ type Engine struct {
 	*exec.Session
 	Model  *onnx.Model
 	Report *pass.Report // what the passes did
-	Rows   error        // why requests cannot be joined along the first dimension; nil if they can
+	pool   *pool.Pool
+	Rows   error // why requests cannot be joined along the first dimension; nil if they can
 }
 
 // Load reads the model file at path and prepares it.
@@ -67,8 +68,11 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		m.Close()
 		return nil, err
 	}
+	if rows != nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
+		rows = nil
+	}
 	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: m.Release, MaxMemory: o.MaxMemory})
-	return &Engine{Session: s, Model: m, Report: report, Rows: rows}, nil
+	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool}, nil
 }
 
 // Inputs are the model's inputs in order.
@@ -79,3 +83,6 @@ func (e *Engine) Close() error {
 	e.Session.Close()
 	return e.Model.Close()
 }
+
+// Pool is the thread pool that the engine computes on; nil is the caller's thread.
+func (e *Engine) Pool() *pool.Pool { return e.pool }
