@@ -99,13 +99,21 @@ func (d *drawer) node(n *ir.Node) {
 	}
 }
 
-// layers puts the boxes into rows. Inputs go next to their first reader.
+// layers puts the boxes into rows. What does not follow from an input stands
+// just above its first reader.
 func (d *drawer) layers() {
-	for i := range d.Nodes {
-		if b := &d.Nodes[i]; len(d.above[i]) == 0 && len(d.below[i]) > 0 {
-			b.Layer = d.Nodes[slices.MinFunc(d.below[i], func(a, c int) int { return cmp.Compare(d.Nodes[a].Layer, d.Nodes[c].Layer) })].Layer - 1
+	follows := make([]bool, len(d.Nodes))
+	for i, b := range d.Nodes {
+		follows[i] = b.Op == "input" || slices.ContainsFunc(d.above[i], func(j int) bool { return follows[j] })
+	}
+	for i := len(d.Nodes) - 1; i >= 0; i-- {
+		if !follows[i] && len(d.below[i]) > 0 {
+			first := slices.MinFunc(d.below[i], func(a, c int) int { return cmp.Compare(d.Nodes[a].Layer, d.Nodes[c].Layer) })
+			d.Nodes[i].Layer = d.Nodes[first].Layer - 1
 		}
-		for d.Nodes[i].Layer >= len(d.rows) {
+	}
+	for _, b := range d.Nodes {
+		for b.Layer >= len(d.rows) {
 			d.rows = append(d.rows, nil)
 		}
 	}
