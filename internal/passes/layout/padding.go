@@ -248,7 +248,7 @@ func transfer(n *ir.Node, in []span) span {
 		return x.join(zero)
 	case "Resize", "Upsample": // cubic interpolation overshoots
 		return around(4*m + math.Abs(float64(n.Float("extrapolation_value"))))
-	case "Max", "Min", "Concat":
+	case "Max", "Min", "Concat": // which gives one of its operands, or all
 		for _, s := range in[1:] {
 			x = x.join(s)
 		}

@@ -181,7 +181,9 @@ func (p *planner) value(v *ir.Value) {
 		reader(sink)
 	}
 	for _, u := range v.Uses() {
-		reader(p.reads(u))
+		if !readsEither(u.Node, v, p.block) {
+			reader(p.reads(u))
+		}
 	}
 }
 
