@@ -1,0 +1,52 @@
+//go:build amd64 && !noasm
+
+package qconv
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+//go:generate go -C ../../../tools/asmgen run . qconv -out ../../internal/kernels/qconv/tile_amd64.s
+
+// forLevel: AVX-512 without VNNI is not worth kernels of its own.
+func forLevel(l cpu.Target) *kernels {
+	switch {
+	case l >= cpu.AVX512 && cpu.Has().VNNI:
+		return &vnni
+	case l >= cpu.AVX2:
+		return &avx2
+	}
+	return &portable
+}
+
+var vnni = kernels{
+	level: cpu.AVX512, lanes: 16, pixels: 14, chans: 14, masked: true, largest: largest256,
+	tile: [3][maxPixels + 1]kernel{
+		1: {1: vnni512_1x1, 2: vnni512_1x2, 3: vnni512_1x3, 4: vnni512_1x4, 5: vnni512_1x5, 6: vnni512_1x6, 7: vnni512_1x7, 8: vnni512_1x8, 9: vnni512_1x9, 10: vnni512_1x10, 11: vnni512_1x11, 12: vnni512_1x12, 13: vnni512_1x13, 14: vnni512_1x14},
+		2: {1: vnni512_2x1, 2: vnni512_2x2, 3: vnni512_2x3, 4: vnni512_2x4, 5: vnni512_2x5, 6: vnni512_2x6, 7: vnni512_2x7, 8: vnni512_2x8, 9: vnni512_2x9, 10: vnni512_2x10, 11: vnni512_2x11, 12: vnni512_2x12, 13: vnni512_2x13, 14: vnni512_2x14},
+	},
+	depthwise: [maxPixels + 1]kernel{1: vnni512depthwise_1, 2: vnni512depthwise_2, 3: vnni512depthwise_3, 4: vnni512depthwise_4, 5: vnni512depthwise_5, 6: vnni512depthwise_6, 7: vnni512depthwise_7,
+		8: vnni512depthwise_8, 9: vnni512depthwise_9, 10: vnni512depthwise_10, 11: vnni512depthwise_11, 12: vnni512depthwise_12, 13: vnni512depthwise_13, 14: vnni512depthwise_14},
+}
+
+var avx2 = kernels{
+	level: cpu.AVX2, lanes: 8, pixels: 5, chans: 8, largest: largest256,
+	tile: [3][maxPixels + 1]kernel{
+		1: {1: wide256_1x1, 2: wide256_1x2, 3: wide256_1x3, 4: wide256_1x4, 5: wide256_1x5},
+		2: {1: wide256_2x1, 2: wide256_2x2, 3: wide256_2x3, 4: wide256_2x4, 5: wide256_2x5},
+	},
+	pairs: [3][maxPixels + 1]kernel{
+		1: {1: pairs256_1x1, 2: pairs256_1x2, 3: pairs256_1x3, 4: pairs256_1x4, 5: pairs256_1x5},
+		2: {1: pairs256_2x1, 2: pairs256_2x2, 3: pairs256_2x3, 4: pairs256_2x4, 5: pairs256_2x5},
+	},
+	depthwise: [maxPixels + 1]kernel{1: wide256depthwise_1, 2: wide256depthwise_2, 3: wide256depthwise_3, 4: wide256depthwise_4,
+		5: wide256depthwise_5, 6: wide256depthwise_6, 7: wide256depthwise_7, 8: wide256depthwise_8},
+}
+
+func largest256(signed bool) func(dst, src *byte, n int) {
+	if signed {
+		return largestS8
+	}
+	return largestU8
+}
+
+func largestU8(dst, src *byte, n int) { largestIn(maxU8x256, portableLargestU8, dst, src, n) }
+func largestS8(dst, src *byte, n int) { largestIn(maxS8x256, portableLargestS8, dst, src, n) }

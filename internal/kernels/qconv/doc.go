@@ -1,0 +1,28 @@
+// Package qconv computes convolutions of 8-bit integers, exactly:
+//
+//	acc = bias + Σ (x - ZeroIn) · w
+//	y   = saturate(round(float32(acc) · scale) + ZeroOut)
+//
+// with ties to even, for unsigned or signed x, signed w with a scale for each
+// output channel, and limits that an activation narrows. A residual may be added
+// in the same pass, see [Residual]. The bits are the same at every
+// instruction-set level, batch, split and number of threads: integer sums don't
+// depend on their order, and the few operations in floating point are each
+// rounded.
+//
+// # Layout
+//
+// Activations are [N, H, W, C]: the channels of a pixel are adjacent, which is
+// the order that instructions like VPDPBUSD want, four channels at a time, and
+// wastes nothing where C is no multiple of a block. The taps of a kernel row are
+// adjacent too, so that a window is as many runs of bytes as the kernel has rows,
+// even where C is 3.
+//
+// # How it is fast
+//
+// A register tile of up to 14 pixels by 32 channels (5 by 16 with AVX2) takes a
+// group of four bytes of each pixel at a time. Padding is not tested for: an
+// input with padding, or of signed numbers, is first copied with its borders,
+// which are ZeroIn. A [Plan] is made from [Params] and the size, weights are
+// packed once, and a [Runner] runs without allocation.
+package qconv

@@ -1,0 +1,69 @@
+package qconv
+
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/window"
+)
+
+// Plan is a convolution prepared for one input size and instruction-set level.
+type Plan struct {
+	p      Params
+	h, w   window.Dim
+	packed *packing
+	kern   *kernels
+
+	flat       bool // the pixels of all images are one row
+	copied     bool // the input is copied, with borders
+	rows, cols int  // of an image as the kernels read it
+}
+
+// New prepares a convolution of images of h×w pixels.
+func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
+	p, err := p.normalize()
+	if err != nil {
+		return nil, err
+	}
+	d, err := p.dims(h, w)
+	if err != nil {
+		return nil, err
+	}
+	pl := &Plan{p: p, h: d[0], w: d[1], kern: forLevel(level)}
+	pl.packed = newPacking(p, pl.kern)
+	pl.rows, pl.cols = h, w
+	pl.flat = p.Kernel[0]*p.Kernel[1] == 1 && p.Stride[0]*p.Stride[1] == 1 && p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] == 0
+	pl.copied = p.Input.Signed || pl.packed.run%4 != 0 || p.depthwise() && !pl.kern.masked && p.In%pl.kern.lanes != 0
+	if p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] > 0 {
+		pl.copied = true
+		pl.rows, pl.cols = pl.h.In+pl.h.Begin+pl.h.End, pl.w.In+pl.w.Begin+pl.w.End
+	}
+	return pl, nil
+}
+
+// OutSize is the height and width of the output.
+func (pl *Plan) OutSize() (h, w int) { return pl.h.Out, pl.w.Out }
+
+// PackedSize is the number of bytes of packed weights.
+func (pl *Plan) PackedSize() int { return pl.packed.bytes }
+
+// Pack writes weights into dst in the order in which the kernels read them. dst
+// should begin on a cache line.
+func (pl *Plan) Pack(dst []byte, w Weights) error { return pl.packed.pack(dst, w) }
+
+// slack is what kernels may read beyond the copy of an input.
+const slack = 64
+
+// ScratchSize is the working memory of a run, for any number of images.
+func (pl *Plan) ScratchSize() int {
+	if !pl.copied {
+		return 0
+	}
+	return pl.rows*pl.cols*pl.p.In + slack
+}
+
+func (pl *Plan) inBytes() int  { return pl.h.In * pl.w.In * pl.p.In }
+func (pl *Plan) outBytes() int { return pl.h.Out * pl.w.Out * pl.p.Out }
+
+// MACs is the number of multiply-adds of an image.
+func (pl *Plan) MACs() int {
+	return pl.h.Out * pl.w.Out * pl.p.Out * pl.p.In / pl.p.Groups * pl.p.Kernel[0] * pl.p.Kernel[1]
+}

@@ -1,0 +1,311 @@
+package qconv
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/mmap/guard"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// layer is a convolution with operands.
+type layer struct {
+	Params
+	n, h, w int
+	x, z    []byte
+	weights Weights
+	want    []byte
+}
+
+func newLayer(t testing.TB, rng *rand.Rand, p Params, n, h, w int) *layer {
+	t.Helper()
+	l := &layer{Params: p, n: n, h: h, w: w}
+	q, err := p.normalize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := q.dims(h, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.x = random(rng, n*h*w*p.In)
+	l.weights.Data = make([]int8, p.WeightCount())
+	small := rng.IntN(2) == 0 // pairs fit
+	for i := range l.weights.Data {
+		if l.weights.Data[i] = int8(rng.IntN(256)); small {
+			l.weights.Data[i] = int8(rng.IntN(129) - 64)
+			continue
+		}
+		if rng.IntN(2) == 0 {
+			l.weights.Data[i] = []int8{-128, 127}[rng.IntN(2)]
+		}
+	}
+	l.weights.Scale, l.weights.Bias = make([]float32, p.Out), make([]int32, p.Out)
+	depth := float32(p.WeightCount() / p.Out)
+	for i := range l.weights.Scale {
+		l.weights.Scale[i] = (rng.Float32() + .1) / 200 / depth
+		l.weights.Bias[i] = int32(rng.IntN(20000)) - 10000
+	}
+	out := n * d[0].Out * d[1].Out * p.Out
+	if p.Residual != nil {
+		l.z = random(rng, out)
+	}
+	l.want = make([]byte, out)
+	if err := Reference(p, n, h, w, l.x, l.weights, l.z, l.want); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// random makes bytes, many of them extreme.
+func random(rng *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.IntN(256))
+		if rng.IntN(4) == 0 {
+			b[i] = []byte{0, 127, 128, 255}[rng.IntN(4)]
+		}
+	}
+	return b
+}
+
+// run computes the layer at a level with buffers that end or begin at guard pages.
+func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool, side guard.Side) []byte {
+	t.Helper()
+	plan, err := New(l.Params, l.h, l.w, level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := guard.Slice[byte](t, plan.PackedSize(), guard.Start)
+	if err := plan.Pack(packed, l.weights); err != nil {
+		t.Fatal(err)
+	}
+	op := Operands{N: l.n, In: guard.Copy(t, l.x, side), Packed: packed, Out: guard.Slice[byte](t, len(l.want), side), Scratch: guard.Slice[byte](t, plan.ScratchSize(), side)}
+	if l.z != nil {
+		op.Residual = guard.Copy(t, l.z, side)
+	}
+	r := plan.NewRunner()
+	for range 2 {
+		if err := r.Run(p, op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return op.Out
+}
+
+func (l *layer) check(t *testing.T, pools []*pool.Pool) {
+	t.Helper()
+	for _, level := range cpu.Levels() {
+		for i, p := range pools {
+			for _, side := range []guard.Side{guard.Start, guard.End} {
+				got := l.run(t, level, p, side)
+				if bytes.Equal(got, l.want) {
+					continue
+				}
+				for j := range got {
+					if got[j] != l.want[j] {
+						t.Fatalf("%s, pool %d: %+v, %d×%d×%d: output %d is %d, want %d", level, i, l.Params, l.n, l.h, l.w, j, got[j], l.want[j])
+					}
+				}
+			}
+		}
+	}
+}
+
+func threads(t *testing.T) []*pool.Pool {
+	p := pool.New(3)
+	t.Cleanup(p.Close)
+	return []*pool.Pool{nil, p}
+}
+
+func TestAgainstReference(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	u, s := Format{Zero: 113}, Format{Signed: true, Zero: -7}
+	for _, c := range []struct {
+		p       Params
+		n, h, w int
+	}{
+		{Params{In: 3, Out: 20, Kernel: []int{7, 7}, Stride: []int{2, 2}, Pads: []int{3, 3, 3, 3}, Input: u}, 1, 15, 17},
+		{Params{In: 64, Out: 64, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Input: u}, 2, 9, 14},
+		{Params{In: 32, Out: 48, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Input: s}, 1, 7, 7},
+		{Params{In: 16, Out: 33, Kernel: []int{3, 3}, Input: u}, 1, 9, 9},
+		{Params{In: 16, Out: 65, Kernel: []int{1, 1}, Input: u}, 3, 5, 7},
+		{Params{In: 5, Out: 7, Kernel: []int{1, 1}, Input: u}, 1, 3, 3},
+		{Params{In: 8, Out: 16, Kernel: []int{1, 1}, Stride: []int{2, 2}, Input: u}, 2, 8, 9},
+		{Params{In: 8, Out: 12, Kernel: []int{2, 3}, Dilation: []int{2, 2}, Pads: []int{0, 1, 1, 2}, Input: s}, 1, 9, 11},
+		{Params{In: 12, Out: 18, Groups: 3, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Input: u}, 1, 6, 16},
+		{Params{In: 6, Out: 6, Groups: 2, Kernel: []int{3, 1}, Pads: []int{1, 0, 1, 0}, Input: s}, 2, 6, 5},
+		{Params{In: 37, Out: 37, Groups: 37, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Input: u}, 1, 13, 31},
+		{Params{In: 32, Out: 32, Groups: 32, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Input: u}, 2, 14, 14},
+		{Params{In: 19, Out: 19, Groups: 19, Kernel: []int{5, 3}, Input: s}, 1, 12, 9},
+		{Params{In: 4, Out: 8, Groups: 4, Kernel: []int{3, 3}, Input: u}, 1, 5, 5},
+		{Params{In: 512, Out: 40, Kernel: []int{1, 1}, Input: u}, 1, 1, 1},
+	} {
+		for i, out := range []Format{{Zero: 120}, {Signed: true, Zero: 3}, {}} {
+			c.p.Output = out
+			c.p.Lo, c.p.Hi = out.limits()
+			if i == 1 {
+				c.p.Lo, c.p.Hi = -20, 90
+			}
+			c.p.Residual = nil
+			t.Run(fmt.Sprintf("%d→%d/%d,%v,%d", c.p.In, c.p.Out, c.p.Groups, c.p.Kernel, i), func(t *testing.T) {
+				pools := threads(t)
+				newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
+				c.p.Residual = &Residual{Format: []Format{u, s, u}[i], Scale: .037, Mid: []Format{s, u, u}[i], MidLo: -100, MidHi: 100, MidScale: .021, OutScale: .0456}
+				newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
+			})
+		}
+	}
+}
+
+func TestOddSizes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	pools := threads(t)
+	for i := range 150 {
+		groups := []int{1, 1, 1, 2}[rng.IntN(4)]
+		p := Params{In: groups * (1 + rng.IntN(20)), Out: groups * (1 + rng.IntN(40)), Groups: groups, Kernel: []int{1 + rng.IntN(3), 1 + rng.IntN(3)},
+			Stride: []int{1 + rng.IntN(2), 1 + rng.IntN(2)}, Dilation: []int{1 + rng.IntN(2), 1 + rng.IntN(2)},
+			Pads:  []int{rng.IntN(3), rng.IntN(3), rng.IntN(3), rng.IntN(3)},
+			Input: Format{Signed: i%2 == 0, Zero: int32(rng.IntN(128))}, Output: Format{Zero: int32(rng.IntN(256))}, Hi: 255}
+		if i%5 == 0 {
+			p.Out, p.Groups = p.In, p.In
+		}
+		newLayer(t, rng, p, 1+rng.IntN(2), 5+rng.IntN(12), 5+rng.IntN(60)).check(t, pools[i%2:][:1])
+	}
+}
+
+func TestQuotientOfResidual(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 40 {
+		p := Params{In: 4, Out: 256, Kernel: []int{1, 1}, Output: Format{Zero: 99}, Hi: 255}
+		p.Residual = &Residual{Scale: rng.Float32() + .01, Mid: Format{Zero: 128}, MidHi: 255, MidScale: rng.Float32() + .01, OutScale: rng.Float32() + .02}
+		if rng.IntN(2) == 0 { // ties
+			p.Residual.Scale, p.Residual.MidScale, p.Residual.OutScale = .1, .3, .2
+		}
+		newLayer(t, rng, p, 1, 9, 14).check(t, []*pool.Pool{nil})
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	l := newLayer(t, rng, Params{In: 16, Out: 32, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Hi: 255}, 2, 14, 14)
+	plan, err := New(l.Params, l.h, l.w, cpu.Level())
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := Operands{N: l.n, In: l.x, Packed: make([]byte, plan.PackedSize()), Out: make([]byte, len(l.want)), Scratch: make([]byte, plan.ScratchSize())}
+	if err := plan.Pack(op.Packed, l.weights); err != nil {
+		t.Fatal(err)
+	}
+	r, p := plan.NewRunner(), threads(t)[1]
+	if n := testing.AllocsPerRun(10, func() { _ = r.Run(p, op) }); n > 0 {
+		t.Errorf("%g allocations per run", n)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	ok := Params{In: 4, Out: 4, Kernel: []int{3, 3}, Hi: 255}
+	for _, f := range []func(p *Params){
+		func(p *Params) { p.Kernel = []int{3} }, func(p *Params) { p.Groups = 3 }, func(p *Params) { p.Stride = []int{0, 1} },
+		func(p *Params) { p.Hi = 256 }, func(p *Params) { p.Input.Zero = -1 }, func(p *Params) { p.Kernel = []int{9, 9} },
+		func(p *Params) { p.Residual = &Residual{} }, func(p *Params) { p.In = 0 },
+	} {
+		p := ok
+		f(&p)
+		if _, err := New(p, 8, 8, cpu.Level()); err == nil {
+			t.Errorf("%+v: no error", p)
+		}
+	}
+	plan, err := New(ok, 8, 8, cpu.Level())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.NewRunner().Run(nil, Operands{N: 1}); err == nil {
+		t.Error("no error for empty buffers")
+	}
+	if err := plan.Pack(make([]byte, plan.PackedSize()), Weights{Scale: []float32{1}}); err == nil {
+		t.Error("no error for missing weights")
+	}
+}
+
+// The generated assembly reads a tile at these offsets (tools/asmgen/qconv.go).
+func TestTileOffsets(t *testing.T) {
+	var x tile
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(x.in), 0}, {unsafe.Offsetof(x.weights), 8}, {unsafe.Offsetof(x.out), 16}, {unsafe.Offsetof(x.residual), 24},
+		{unsafe.Offsetof(x.bias), 32}, {unsafe.Offsetof(x.scale), 40}, {unsafe.Offsetof(x.kh), 48}, {unsafe.Offsetof(x.kw), 56},
+		{unsafe.Offsetof(x.groups), 64}, {unsafe.Offsetof(x.inKH), 72}, {unsafe.Offsetof(x.inKW), 80}, {unsafe.Offsetof(x.inPx), 88},
+		{unsafe.Offsetof(x.inFar), 96}, {unsafe.Offsetof(x.outPx), 104}, {unsafe.Offsetof(x.outFar), 112}, {unsafe.Offsetof(x.lines), 120},
+		{unsafe.Offsetof(x.inLine), 128}, {unsafe.Offsetof(x.outLine), 136}, {unsafe.Offsetof(x.mask), 144}, {unsafe.Offsetof(x.lo), 152},
+		{unsafe.Offsetof(x.hi), 156}, {unsafe.Offsetof(x.zero), 160}, {unsafe.Offsetof(x.midLo), 164}, {unsafe.Offsetof(x.midHi), 168},
+		{unsafe.Offsetof(x.midScale), 172}, {unsafe.Offsetof(x.resZero), 176}, {unsafe.Offsetof(x.resScale), 180}, {unsafe.Offsetof(x.yScale), 184},
+		{unsafe.Offsetof(x.yInverse), 188}, {unsafe.Offsetof(x.signed), 192},
+	} {
+		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
+			t.Errorf("field %d is at %d, the assembly expects %d", i, c.got, c.want)
+		}
+	}
+}
+
+func bench(b *testing.B, p Params, h, w int) {
+	p.Hi = 255
+	rng := rand.New(rand.NewPCG(1, 2))
+	plan, err := New(p, h, w, cpu.Level())
+	if err != nil {
+		b.Fatal(err)
+	}
+	oh, ow := plan.OutSize()
+	weights := Weights{Data: make([]int8, p.WeightCount()), Scale: []float32{.001}}
+	op := Operands{N: 1, In: random(rng, h*w*p.In), Packed: make([]byte, plan.PackedSize()), Out: make([]byte, oh*ow*p.Out), Scratch: make([]byte, plan.ScratchSize())}
+	if p.Residual != nil {
+		op.Residual = make([]byte, len(op.Out))
+	}
+	if err := plan.Pack(op.Packed, weights); err != nil {
+		b.Fatal(err)
+	}
+	r := plan.NewRunner()
+	best := time.Hour
+	for b.Loop() {
+		start := time.Now()
+		if err := r.Run(nil, op); err != nil {
+			b.Fatal(err)
+		}
+		best = min(best, time.Since(start))
+	}
+	b.ReportMetric(2*float64(plan.MACs())/best.Seconds()/1e9, "best-GOP/s")
+	b.ReportMetric(float64(best.Nanoseconds())/1e3, "best-µs")
+}
+
+func BenchmarkLayers(b *testing.B) {
+	pad := []int{1, 1, 1, 1}
+	res := &Residual{MidHi: 255, MidScale: 1, Scale: 1, OutScale: 2}
+	for _, c := range []struct {
+		name string
+		p    Params
+		side int
+	}{
+		{"7x7/2 3-64 224", Params{In: 3, Out: 64, Kernel: []int{7, 7}, Stride: []int{2, 2}, Pads: []int{3, 3, 3, 3}}, 224},
+		{"3x3 64-64 56", Params{In: 64, Out: 64, Kernel: []int{3, 3}, Pads: pad}, 56},
+		{"3x3 128-128 28", Params{In: 128, Out: 128, Kernel: []int{3, 3}, Pads: pad}, 28},
+		{"3x3 256-256 14", Params{In: 256, Out: 256, Kernel: []int{3, 3}, Pads: pad}, 14},
+		{"3x3 512-512 7", Params{In: 512, Out: 512, Kernel: []int{3, 3}, Pads: pad}, 7},
+		{"1x1 64-256 56", Params{In: 64, Out: 256, Kernel: []int{1, 1}}, 56},
+		{"1x1 64-256 56 residual", Params{In: 64, Out: 256, Kernel: []int{1, 1}, Residual: res}, 56},
+		{"1x1 256-64 56", Params{In: 256, Out: 64, Kernel: []int{1, 1}}, 56},
+		{"1x1 1024-256 14", Params{In: 1024, Out: 256, Kernel: []int{1, 1}}, 14},
+		{"1x1 512-2048 7", Params{In: 512, Out: 2048, Kernel: []int{1, 1}}, 7},
+		{"1x1/2 256-512 56", Params{In: 256, Out: 512, Kernel: []int{1, 1}, Stride: []int{2, 2}}, 56},
+		{"depthwise 96 112/2", Params{In: 96, Out: 96, Groups: 96, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: pad}, 112},
+		{"depthwise 144 56", Params{In: 144, Out: 144, Groups: 144, Kernel: []int{3, 3}, Pads: pad}, 56},
+		{"depthwise 576 14", Params{In: 576, Out: 576, Groups: 576, Kernel: []int{3, 3}, Pads: pad}, 14},
+		{"1x1 24-144 56", Params{In: 24, Out: 144, Kernel: []int{1, 1}}, 56},
+		{"1x1 2048-1000 1", Params{In: 2048, Out: 1000, Kernel: []int{1, 1}}, 1},
+	} {
+		b.Run(c.name, func(b *testing.B) { bench(b, c.p, c.side, c.side) })
+	}
+}

@@ -1,0 +1,169 @@
+package qconv
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// Operands are the buffers of one run: bytes [N, H, W, C]. Out may be the same
+// slice as Residual; otherwise it overlaps nothing.
+type Operands struct {
+	N        int
+	In       []byte
+	Packed   []byte
+	Residual []byte // where Params.Residual
+	Out      []byte
+	Scratch  []byte // ScratchSize()
+}
+
+// Runner runs a plan, one run at a time, without allocation once it has seen the
+// largest number of threads.
+type Runner struct {
+	plan   *Plan
+	op     Operands
+	src    []byte // what the kernels read
+	out    []byte // of the images in progress
+	resid  []byte
+	images int // in progress
+	cut    cut
+	copies int // chunks of the copy
+	work   []workspace
+}
+
+// workspace is what a chunk needs.
+type workspace struct {
+	tile
+	// A tile of a panel whose vectors are not full, where kernels have no masks.
+	bytes, residual [maxPixels * 16]byte
+}
+
+// NewRunner makes a runner for one session.
+func (pl *Plan) NewRunner() *Runner { return &Runner{plan: pl} }
+
+func (pl *Plan) check(op Operands) error {
+	residual := 0
+	if pl.p.Residual != nil {
+		residual = op.N * pl.outBytes()
+	}
+	for _, b := range []struct {
+		name      string
+		got, want int
+	}{
+		{"input", len(op.In), op.N * pl.inBytes()}, {"packed weights", len(op.Packed), pl.packed.bytes},
+		{"residual", len(op.Residual), residual}, {"output", len(op.Out), op.N * pl.outBytes()},
+	} {
+		if op.N < 0 || b.got != b.want {
+			return fmt.Errorf("qconv: %s has %d bytes, expected %d for %d images of %d→%d channels, %d×%d→%d×%d",
+				b.name, b.got, b.want, op.N, pl.p.In, pl.p.Out, pl.h.In, pl.w.In, pl.h.Out, pl.w.Out)
+		}
+	}
+	if s := pl.ScratchSize(); len(op.Scratch) < s {
+		return fmt.Errorf("qconv: scratch has %d bytes, expected %d", len(op.Scratch), s)
+	}
+	return nil
+}
+
+// Run computes op on the threads of p.
+func (r *Runner) Run(p *pool.Pool, op Operands) error {
+	pl := r.plan
+	if err := pl.check(op); err != nil || op.N == 0 {
+		return err
+	}
+	r.op = op
+	if pl.copied || !pl.flat {
+		for i := range op.N {
+			r.image(p, i, 1)
+		}
+	} else {
+		r.image(p, 0, op.N)
+	}
+	r.op, r.src, r.out, r.resid = Operands{}, nil, nil, nil
+	for i := range r.work {
+		r.work[i].tile = tile{} // holds no buffer alive
+	}
+	return nil
+}
+
+// image computes n images, the first of which is number i.
+func (r *Runner) image(p *pool.Pool, i, n int) {
+	pl := r.plan
+	r.images = n
+	r.src = r.op.In[i*pl.inBytes():][:n*pl.inBytes()]
+	r.out = r.op.Out[i*pl.outBytes():][:n*pl.outBytes()]
+	if pl.p.Residual != nil {
+		r.resid = r.op.Residual[i*pl.outBytes():][:n*pl.outBytes()]
+	}
+	if pl.copied {
+		r.copies = min(pl.rows, 1+pl.inBytes()/copyBytes, 4*p.Threads())
+		p.Run(r.copies, (*copyTask)(r))
+		r.src = r.op.Scratch
+	}
+	r.cut = pl.newCut(n, p.Threads())
+	if need := r.cut.rows * r.cut.panels; len(r.work) < need {
+		r.work = make([]workspace, need)
+	}
+	p.Run(r.cut.rows*r.cut.panels, (*tileTask)(r))
+}
+
+// copyBytes is the input for which a chunk of the copy pays.
+const copyBytes = 32 << 10
+
+// copyTask is a Runner that copies input with its borders.
+type copyTask Runner
+
+// Do copies chunk i.
+func (c *copyTask) Do(i int) {
+	pl := c.plan
+	row := pl.cols * pl.p.In
+	for y := i * pl.rows / c.copies; y < (i+1)*pl.rows/c.copies; y++ {
+		pl.copyRow(c.op.Scratch[y*row:][:row], c.src, y)
+	}
+	if i == c.copies-1 {
+		clear(c.op.Scratch[pl.rows*row:][:slack])
+	}
+}
+
+// copyRow copies row y of a padded image, unsigned.
+func (pl *Plan) copyRow(dst, src []byte, y int) {
+	zero := byte(unsignedZero(pl.p.Input))
+	if y -= (pl.rows - pl.h.In) * pl.h.Begin / max(pl.h.Begin+pl.h.End, 1); y < 0 || y >= pl.h.In {
+		fill(dst, zero)
+		return
+	}
+	row := pl.w.In * pl.p.In
+	left := 0
+	if pl.cols > pl.w.In {
+		left = pl.w.Begin * pl.p.In
+	}
+	fill(dst[:left], zero)
+	fill(dst[left+row:], zero)
+	src, dst = src[y*row:][:row], dst[left:][:row]
+	if !pl.p.Input.Signed {
+		copy(dst, src)
+		return
+	}
+	flip(dst, src)
+}
+
+// flip turns signed bytes into unsigned ones, 128 larger, eight at a time.
+func flip(dst, src []byte) {
+	for len(src) >= 8 && len(dst) >= 8 {
+		*(*uint64)(unsafe.Pointer(&dst[0])) = *(*uint64)(unsafe.Pointer(&src[0])) ^ 0x8080808080808080
+		src, dst = src[8:], dst[8:]
+	}
+	for i, x := range src {
+		dst[i] = x ^ 0x80
+	}
+}
+
+func fill(dst []byte, x byte) {
+	if len(dst) == 0 {
+		return
+	}
+	dst[0] = x
+	for n := 1; n < len(dst); n *= 2 {
+		copy(dst[n:], dst[:n])
+	}
+}

@@ -1,0 +1,235 @@
+package qconv
+
+import (
+	"unsafe"
+)
+
+// cut says how an image is divided: parts of its rows (of its pixels, where they
+// are one row) times parts of the panels. It depends on the layer and the threads,
+// and the result not on it.
+type cut struct {
+	rows, panels int
+	units        int // rows, or tiles of pixels
+	tall         int // rows of a unit
+	lines        int // most lines of a call
+}
+
+// chunkWork is the number of multiply-adds for which a chunk of its own pays.
+const chunkWork = 1 << 20
+
+// perThread lets threads that are late be helped.
+const perThread = 4
+
+func (pl *Plan) newCut(images, threads int) cut {
+	c := cut{rows: 1, panels: 1, tall: 1}
+	most := pl.kern.pixels
+	if pl.p.depthwise() {
+		most = pl.kern.chans
+	}
+	switch {
+	case pl.flat:
+		c.units = (images*pl.h.Out*pl.w.Out + most - 1) / most
+	case pl.w.Out == 7 && most == 14:
+		c.tall, c.units = 2, (pl.h.Out+1)/2
+	default:
+		c.units = pl.h.Out
+	}
+	work := pl.packed.groups * pl.packed.taps * most * 2
+	c.lines = max(1, callCycles/max(work, 1))
+	if threads == 1 {
+		return c
+	}
+	want := min(perThread*threads, 1+images*pl.MACs()/chunkWork)
+	panels := len(pl.packed.panels)
+	if pl.packed.bytes > images*pl.inBytes() {
+		c.panels = min(want, panels)
+		c.rows = min(c.units, (want+c.panels-1)/c.panels)
+		return c
+	}
+	c.rows = min(want, c.units)
+	c.panels = min(panels, (want+c.rows-1)/c.rows)
+	return c
+}
+
+// callCycles bounds one call of a kernel, which can't be preempted: 50 µs.
+const callCycles = 150_000
+
+// tileTask is a Runner that computes chunks of the output.
+type tileTask Runner
+
+// Do computes chunk i.
+func (c *tileTask) Do(i int) {
+	r := (*Runner)(c)
+	w := &r.work[i]
+	pl := r.plan
+	pl.setTile(&w.tile)
+	part, cols := i/r.cut.panels, i%r.cut.panels
+	lo, hi := part*r.cut.units/r.cut.rows, (part+1)*r.cut.units/r.cut.rows
+	n := len(pl.packed.panels)
+	first, last := cols*n/r.cut.panels, (cols+1)*n/r.cut.panels
+	if !pl.p.depthwise() {
+		r.panels(w, first, last, lo, hi)
+		return
+	}
+	// All channels of a few rows: they share cache lines.
+	rows := max(1, depthwiseBytes/max(1, pl.cols*pl.p.In*pl.p.Stride[0]))
+	for ; lo < hi; lo += rows {
+		r.panels(w, first, last, lo, min(lo+rows, hi))
+	}
+}
+
+// depthwiseBytes is the input that stays in a first-level cache.
+const depthwiseBytes = 24 << 10
+
+// panels computes units [lo, hi) of some panels.
+func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
+	pl := r.plan
+	for _, x := range pl.packed.panels[first:last] {
+		r.setPanel(&w.tile, x)
+		kernels := &pl.kern.tile[x.vectors]
+		switch {
+		case pl.p.depthwise():
+			kernels = &pl.kern.depthwise
+		case r.op.Packed[0] == 1 && pl.kern.pairs[1][1] != nil:
+			kernels = &pl.kern.pairs[x.vectors]
+		}
+		s := sweep{r: r, w: w, kernels: kernels, panel: x, most: pl.kern.pixels}
+		if pl.p.depthwise() {
+			s.most = pl.kern.chans
+		}
+		if pl.flat {
+			total := r.images * pl.h.Out * pl.w.Out
+			n := r.cut.units
+			from, to := lo*total/n, hi*total/n
+			s.row(from, to-from, hi-lo)
+		} else {
+			s.rows(lo*r.cut.tall, min(hi*r.cut.tall, pl.h.Out))
+		}
+	}
+}
+
+// setTile sets what is the same for all tiles.
+func (pl *Plan) setTile(t *tile) {
+	p := &pl.p
+	t.kh, t.kw, t.groups = p.Kernel[0], pl.packed.taps/p.Kernel[0], pl.packed.groups
+	if p.depthwise() {
+		t.kw = p.Kernel[1]
+	}
+	t.inKH, t.inKW = p.Dilation[0]*pl.cols*p.In, p.Dilation[1]*p.In
+	t.inPx, t.outPx = p.Stride[1]*p.In, p.Out
+	t.inFar, t.outFar = 7*t.inPx, 7*t.outPx
+	t.zero = p.Output.Zero
+	t.lo, t.hi = float32(p.Lo-t.zero), float32(p.Hi-t.zero)
+	r := p.Residual
+	if r == nil {
+		return
+	}
+	t.midLo, t.midHi, t.midScale = float32(r.MidLo-r.Mid.Zero), float32(r.MidHi-r.Mid.Zero), r.MidScale
+	t.resZero, t.resScale = float32(r.Zero), r.Scale
+	t.yScale, t.yInverse = r.OutScale, 1/r.OutScale
+	t.signed = 0
+	if r.Signed {
+		t.signed = 1
+	}
+}
+
+func (r *Runner) setPanel(t *tile, x panel) {
+	lanes := x.vectors * r.plan.kern.lanes
+	head := r.op.Packed[x.at:]
+	t.bias, t.scale, t.weights = unsafe.Pointer(&head[0]), unsafe.Pointer(&head[4*lanes]), unsafe.Pointer(&head[8*lanes])
+	t.mask = 1<<x.n - 1
+}
+
+// sweep computes tiles of a panel.
+type sweep struct {
+	r       *Runner
+	w       *workspace
+	kernels *[maxPixels + 1]kernel
+	panel   panel
+	most    int // pixels of a tile
+}
+
+// row computes n pixels of one row, the first of which is number at, in so many
+// tiles of about equal length.
+func (s *sweep) row(at, n, tiles int) {
+	for k := 0; k < tiles; {
+		lo, hi := k*n/tiles, (k+1)*n/tiles
+		same := 1 // tiles of the same length that follow
+		for k+same < tiles && (k+same+1)*n/tiles-(k+same)*n/tiles == hi-lo {
+			same++
+		}
+		if hi > lo {
+			t := &s.w.tile
+			t.inLine, t.outLine = (hi-lo)*t.inPx, (hi-lo)*t.outPx
+			s.call(hi-lo, (at+lo)*t.inPx, (at+lo)*t.outPx, same)
+		}
+		k += same
+	}
+}
+
+// rows computes rows [lo, hi): columns of tiles, one line for each row.
+func (s *sweep) rows(lo, hi int) {
+	pl, t := s.r.plan, &s.w.tile
+	inRow, outRow := pl.p.Stride[0]*pl.cols*pl.p.In, pl.w.Out*pl.p.Out
+	if s.r.cut.tall == 2 {
+		t.inFar, t.outFar = inRow, outRow
+		t.inLine, t.outLine = 2*inRow, 2*outRow
+		if n := (hi - lo) / 2; n > 0 {
+			s.call(14, lo*inRow, lo*outRow, n)
+		}
+		if (hi-lo)%2 == 1 {
+			s.call(7, (hi-1)*inRow, (hi-1)*outRow, 1)
+		}
+		return
+	}
+	t.inLine, t.outLine = inRow, outRow
+	tiles := (pl.w.Out + s.most - 1) / s.most
+	for k := range tiles {
+		from, to := k*pl.w.Out/tiles, (k+1)*pl.w.Out/tiles
+		s.call(to-from, lo*inRow+from*t.inPx, lo*outRow+from*t.outPx, hi-lo)
+	}
+}
+
+// call computes n lines of mr pixels, whose input and output begin in and out
+// bytes from the image's.
+func (s *sweep) call(mr, in, out, n int) {
+	t := &s.w.tile
+	in, out = in+s.panel.in, out+s.panel.first
+	partial := !s.r.plan.kern.masked && s.panel.n != s.panel.vectors*s.r.plan.kern.lanes
+	for n > 0 {
+		t.lines = min(n, s.r.cut.lines)
+		if partial {
+			t.lines = 1
+		}
+		t.in = unsafe.Pointer(&s.r.src[in])
+		t.out, t.residual = unsafe.Pointer(&s.r.out[out]), nil
+		if s.r.resid != nil {
+			t.residual = unsafe.Pointer(&s.r.resid[out])
+		}
+		if partial {
+			s.partial(mr, out)
+		} else {
+			s.kernels[mr](t.arg())
+		}
+		in, out, n = in+t.lines*t.inLine, out+t.lines*t.outLine, n-t.lines
+	}
+}
+
+// partial computes a tile of a panel with fewer channels than its vectors have,
+// for kernels that store whole vectors.
+func (s *sweep) partial(mr, out int) {
+	t, w := &s.w.tile, s.w
+	outPx, outFar := t.outPx, t.outFar
+	if t.residual != nil {
+		for i := range mr {
+			copy(w.residual[i*16:][:s.panel.n], s.r.resid[out+i*outPx:])
+		}
+		t.residual = unsafe.Pointer(&w.residual)
+	}
+	t.out, t.outPx, t.outFar = unsafe.Pointer(&w.bytes), 16, 7*16
+	s.kernels[mr](t.arg())
+	t.outPx, t.outFar = outPx, outFar
+	for i := range mr {
+		copy(s.r.out[out+i*outPx:][:s.panel.n], w.bytes[i*16:])
+	}
+}

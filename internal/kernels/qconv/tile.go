@@ -1,0 +1,59 @@
+package qconv
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
+
+// A tile is the argument of a kernel: some pixels of a panel of output channels,
+// and the same on the following lines. Distances are in bytes. The assembly
+// knows the offsets.
+type tile struct {
+	in, weights, out, residual unsafe.Pointer // residual may be nil
+	bias, scale                unsafe.Pointer // int32 and float32, one for each channel of the panel
+
+	kh, kw, groups  int // rows and columns of taps, groups of four bytes per tap
+	inKH, inKW      int // from one tap to the next
+	inPx, inFar     int // from one pixel's input to the next, from pixel 0's to pixel 7's
+	outPx, outFar   int
+	lines           int
+	inLine, outLine int
+	mask            uint64 // bit j: channel j of the panel exists
+
+	lo, hi       float32 // of y, less its zero point
+	zero         int32
+	midLo, midHi float32 // of the convolution that a residual is added to
+	midScale     float32
+	resZero      float32
+	resScale     float32
+	yScale       float32
+	yInverse     float32
+	signed       int64 // 1: the residual is signed
+
+	_ [56]byte // threads write neighbouring tiles
+}
+
+func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
+
+// A kernel computes a fixed number of pixels; its argument is a *tile.
+type kernel func(t *byte)
+
+// maxPixels bounds the pixels of a tile.
+const maxPixels = 14
+
+// kernels is what an instruction-set level provides.
+type kernels struct {
+	level     cpu.Target
+	lanes     int // channels of a vector; a panel has one or two
+	pixels    int // the most of a tile
+	tile      [3][maxPixels + 1]kernel
+	pairs     [3][maxPixels + 1]kernel // where no two products of a pair saturate 16 bits; nil: tile is as fast
+	depthwise [maxPixels + 1]kernel    // one vector of channels
+	chans     int                      // the most pixels of depthwise
+	masked    bool                     // kernels touch no channel without a bit in mask
+	largest   func(signed bool) func(dst, src *byte, n int)
+}
+
+// view is n elements at p.
+func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }

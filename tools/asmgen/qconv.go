@@ -1,0 +1,472 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["qconv"] = qconvFamily }
+
+// qconvFamily writes the kernels of internal/kernels/qconv, where tile.go says
+// what each must do.
+func qconvFamily() {
+	for _, m := range []qconvMode{qconvVNNI, qconvWide, qconvPairs} {
+		for nv := 1; nv <= 2; nv++ {
+			for mr := 1; mr <= m.pixels; mr++ {
+				m.tile(nv, mr)
+			}
+		}
+	}
+	for _, m := range []qconvMode{qconvVNNI, qconvWide} {
+		for mr := 1; mr <= m.channelPixels; mr++ {
+			m.depthwise(mr)
+		}
+	}
+	qconvLargest()
+}
+
+// Offsets in bytes of the fields of qconv's tile.
+const (
+	qcIn       = 0
+	qcWeights  = 8
+	qcOut      = 16
+	qcResidual = 24
+	qcBias     = 32
+	qcScale    = 40
+	qcKH       = 48
+	qcKW       = 56
+	qcGroups   = 64
+	qcInKH     = 72
+	qcInKW     = 80
+	qcInPx     = 88
+	qcInFar    = 96
+	qcOutPx    = 104
+	qcOutFar   = 112
+	qcLines    = 120
+	qcInLine   = 128
+	qcOutLine  = 136
+	qcMask     = 144
+	qcLo       = 152
+	qcHi       = 156
+	qcZero     = 160
+	qcMidLo    = 164
+	qcMidHi    = 168
+	qcMidScale = 172
+	qcResZero  = 176
+	qcResScale = 180
+	qcYScale   = 184
+	qcYInverse = 188
+	qcSigned   = 192
+)
+
+// qconvMode is a way to multiply groups of four bytes: VPDPBUSD on ZMM; on YMM
+// widened to words, or as pairs that VPMADDUBSW adds where that can't saturate.
+type qconvMode struct {
+	name          string
+	zmm           bool
+	pairs         bool
+	pixels        int // most pixels of a tile
+	channelPixels int // and of a depthwise tile
+}
+
+var (
+	qconvVNNI  = qconvMode{name: "vnni512", zmm: true, pixels: 14, channelPixels: 14}
+	qconvWide  = qconvMode{name: "wide256", pixels: 5, channelPixels: 8}
+	qconvPairs = qconvMode{name: "pairs256", pairs: true, pixels: 5}
+)
+
+func (m qconvMode) vec() reg.VecVirtual {
+	if m.zmm {
+		return ZMM()
+	}
+	return YMM()
+}
+
+func (m qconvMode) bytes() int {
+	if m.zmm {
+		return 64
+	}
+	return 32
+}
+
+// qconvKernel is the state of one kernel while it is written.
+type qconvKernel struct {
+	qconvMode
+	t        reg.GPVirtual
+	nv, mr   int
+	acc      [][]reg.VecVirtual // [vector][pixel]
+	in       Mem                // locals that move from line to line
+	out, res Mem
+	lines    Mem
+	k        [2]reg.OpmaskVirtual
+}
+
+func (k *qconvKernel) field(off int) Mem { return Mem{Base: k.t, Disp: off} }
+
+func (k *qconvKernel) get(off int) reg.GPVirtual {
+	r := GP64()
+	MOVQ(k.field(off), r)
+	return r
+}
+
+func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
+	TEXT(name, NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	k := &qconvKernel{qconvMode: m, nv: nv, mr: mr}
+	k.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	k.in, k.out, k.res, k.lines = AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	for _, c := range []struct {
+		off   int
+		local Mem
+	}{{qcIn, k.in}, {qcOut, k.out}, {qcResidual, k.res}, {qcLines, k.lines}} {
+		MOVQ(k.get(c.off), c.local)
+	}
+	if m.zmm {
+		r := k.get(qcMask)
+		for j := range nv {
+			k.k[j] = K()
+			KMOVW(r.As32(), k.k[j])
+			if j < nv-1 {
+				SHRQ(Imm(16), r)
+			}
+		}
+	}
+	Label("line")
+	bias := k.get(qcBias)
+	k.acc = make([][]reg.VecVirtual, nv)
+	for j := range k.acc {
+		k.acc[j] = make([]reg.VecVirtual, mr)
+		for i := range k.acc[j] {
+			k.acc[j][i] = m.vec()
+			switch {
+			case i > 0:
+				VMOVAPS(k.acc[j][0], k.acc[j][i])
+			default:
+				VMOVUPS(Mem{Base: bias, Disp: j * m.bytes()}, k.acc[j][0])
+			}
+		}
+	}
+	return k
+}
+
+// end goes to the next line.
+func (k *qconvKernel) end() {
+	d := k.get(qcInLine)
+	ADDQ(d, k.in)
+	MOVQ(k.field(qcOutLine), d)
+	ADDQ(d, k.out)
+	ADDQ(d, k.res) // means nothing where there is no residual
+	DECQ(k.lines)
+	JNE(LabelRef("line"))
+	VZEROUPPER()
+	RET()
+}
+
+// taps loops over the rows and columns of taps; body gets the pixels' address.
+func (k *qconvKernel) taps(body func(px pixels)) {
+	far := k.get(qcInFar)
+	px := newPixels(GP64(), k.get(qcInPx), k.mr)
+	row, kh := GP64(), GP64()
+	MOVQ(k.in, row)
+	MOVQ(k.field(qcKH), kh)
+	Label("row")
+	col, kw := GP64(), GP64()
+	MOVQ(row, col)
+	MOVQ(k.field(qcKW), kw)
+	Label("col")
+	MOVQ(col, px.base)
+	if px.far != nil {
+		LEAQ(Mem{Base: px.base, Index: far, Scale: 1}, px.far)
+	}
+	body(px)
+	ADDQ(k.field(qcInKW), col)
+	DECQ(kw)
+	JNE(LabelRef("col"))
+	ADDQ(k.field(qcInKH), row)
+	DECQ(kh)
+	JNE(LabelRef("row"))
+}
+
+// tile computes mr pixels of nv vectors of output channels.
+func (m qconvMode) tile(nv, mr int) {
+	k := m.begin(fmt.Sprintf("%s_%dx%d", m.name, nv, mr), nv, mr)
+	w := k.get(qcWeights)
+	step := k.stepVNNI
+	switch {
+	case m.pairs:
+		step = k.stepPairs()
+	case !m.zmm:
+		step = k.stepWide
+	}
+	k.taps(func(px pixels) {
+		g := k.get(qcGroups)
+		bytes := nv * m.bytes()
+		if m.zmm {
+			SUBQ(Imm(4), g)
+			JL(LabelRef("rest"))
+			Label("quad")
+			for u := range 4 {
+				step(w, u*bytes, px, 4*u)
+			}
+			px.advance(16)
+			ADDQ(U32(uint64(4*bytes)), w)
+			SUBQ(Imm(4), g)
+			JGE(LabelRef("quad"))
+			Label("rest")
+			ADDQ(Imm(4), g)
+			JE(LabelRef("done"))
+		}
+		Label("single")
+		step(w, 0, px, 0)
+		px.advance(4)
+		ADDQ(U32(uint64(bytes)), w)
+		DECQ(g)
+		JNE(LabelRef("single"))
+		Label("done")
+	})
+	k.finish()
+	k.end()
+}
+
+func (k *qconvKernel) stepVNNI(w reg.GPVirtual, at int, px pixels, disp int) {
+	ws := make([]reg.VecVirtual, k.nv)
+	for j := range ws {
+		ws[j] = k.vec()
+		VMOVDQU32(Mem{Base: w, Disp: at + 64*j}, ws[j])
+		PREFETCHT0(Mem{Base: w, Disp: at + 64*j + 1024})
+	}
+	bc := []reg.VecVirtual{k.vec(), k.vec()}
+	for i := range k.mr {
+		b := bc[i&1]
+		VPBROADCASTD(px.at(i, disp), b)
+		for j := range ws {
+			VPDPBUSD(ws[j], b, k.acc[j][i])
+		}
+	}
+}
+
+// stepWide multiplies the even bytes of a group as words, then the odd ones.
+func (k *qconvKernel) stepWide(w reg.GPVirtual, at int, px pixels, disp int) {
+	even, odd := make([]reg.VecVirtual, k.nv), make([]reg.VecVirtual, k.nv)
+	for j := range even {
+		even[j], odd[j] = k.vec(), k.vec()
+		VMOVDQU(Mem{Base: w, Disp: at + 32*j}, even[j])
+		VPSRAW(Imm(8), even[j], odd[j])
+		VPSLLW(Imm(8), even[j], even[j])
+		VPSRAW(Imm(8), even[j], even[j])
+	}
+	b, p := k.vec(), k.vec()
+	for i := range k.mr {
+		for half, ws := range [][]reg.VecVirtual{even, odd} {
+			VPBROADCASTD(px.at(i, disp), b)
+			if half == 0 {
+				VPSLLW(Imm(8), b, b)
+			}
+			VPSRLW(Imm(8), b, b)
+			for j := range ws {
+				VPMADDWD(ws[j], b, p)
+				VPADDD(p, k.acc[j][i], k.acc[j][i])
+			}
+		}
+	}
+}
+
+func (k *qconvKernel) stepPairs() func(w reg.GPVirtual, at int, px pixels, disp int) {
+	ones := k.vec()
+	VPCMPEQW(ones, ones, ones)
+	VPSRLW(Imm(15), ones, ones)
+	return func(w reg.GPVirtual, at int, px pixels, disp int) {
+		ws := make([]reg.VecVirtual, k.nv)
+		for j := range ws {
+			ws[j] = k.vec()
+			VMOVDQU(Mem{Base: w, Disp: at + 32*j}, ws[j])
+		}
+		b, p := k.vec(), k.vec()
+		for i := range k.mr {
+			VPBROADCASTD(px.at(i, disp), b)
+			for j := range ws {
+				VPMADDUBSW(ws[j], b, p)
+				VPMADDWD(ones, p, p)
+				VPADDD(p, k.acc[j][i], k.acc[j][i])
+			}
+		}
+	}
+}
+
+// depthwise computes mr pixels of a vector of channels, each with its own taps.
+// Weights are widened to double words, the inputs here.
+func (m qconvMode) depthwise(mr int) {
+	k := m.begin(fmt.Sprintf("%sdepthwise_%d", m.name, mr), 1, mr)
+	w := k.get(qcWeights)
+	k.taps(func(px pixels) {
+		v := m.vec()
+		VMOVUPS(Mem{Base: w}, v)
+		x := []reg.VecVirtual{m.vec(), m.vec()}
+		for i := range mr {
+			b := x[i&1]
+			if m.zmm {
+				VPMOVZXBD_Z(px.at(i, 0), k.k[0], b)
+				VPDPWSSD(v, b, k.acc[0][i])
+				continue
+			}
+			VPMOVZXBD(px.at(i, 0), b)
+			VPMADDWD(v, b, b)
+			VPADDD(b, k.acc[0][i], k.acc[0][i])
+		}
+		ADDQ(Imm(uint64(m.bytes())), w)
+	})
+	k.finish()
+	k.end()
+}
+
+// eachOutput visits the places of the outputs in a buffer.
+func (k *qconvKernel) eachOutput(start Mem, f func(m Mem, i, j int)) {
+	base := GP64()
+	MOVQ(start, base)
+	px := newPixels(base, k.get(qcOutPx), k.mr)
+	if px.far != nil {
+		MOVQ(k.field(qcOutFar), px.far)
+		ADDQ(base, px.far)
+	}
+	lanes := k.bytes() / 4
+	for i := range k.mr {
+		for j := range k.nv {
+			f(px.at(i, j*lanes), i, j)
+		}
+	}
+}
+
+// finish makes bytes of the sums and stores them.
+func (k *qconvKernel) finish() {
+	scale := k.get(qcScale)
+	s := k.vec()
+	for j := range k.nv {
+		VMOVUPS(Mem{Base: scale, Disp: j * k.bytes()}, s)
+		for i := range k.mr {
+			a := k.acc[j][i]
+			VCVTDQ2PS(a, a)
+			VMULPS(s, a, a)
+		}
+	}
+	CMPQ(k.field(qcResidual), Imm(0))
+	JE(LabelRef("clamp"))
+	k.addResidual()
+	Label("clamp")
+	k.clamp(qcLo, qcHi)
+	k.each(func(a reg.VecVirtual) { VCVTPS2DQ(a, a) })
+	VPBROADCASTD(k.field(qcZero), s)
+	k.each(func(a reg.VecVirtual) { VPADDD(s, a, a) })
+	if k.zmm {
+		k.eachOutput(k.out, func(m Mem, i, j int) { VPMOVDB(k.acc[j][i], k.k[j], m) })
+		return
+	}
+	low := integer(255)
+	k.eachOutput(k.out, func(m Mem, i, j int) {
+		a, hi := k.acc[j][i], XMM()
+		VPAND(low, a, a)
+		VEXTRACTI128(Imm(1), a, hi)
+		VPACKUSDW(hi, a.AsX(), hi)
+		VPACKUSWB(hi, hi, hi)
+		VMOVQ(hi, m)
+	})
+}
+
+func (k *qconvKernel) each(f func(a reg.VecVirtual)) {
+	for _, row := range k.acc {
+		for _, a := range row {
+			f(a)
+		}
+	}
+}
+
+// with runs f with a field in all lanes of a vector.
+func (k *qconvKernel) with(off int, f func(v reg.VecVirtual)) {
+	v := k.vec()
+	VBROADCASTSS(k.field(off), v)
+	f(v)
+}
+
+func (k *qconvKernel) clamp(lo, hi int) {
+	k.with(lo, func(v reg.VecVirtual) { k.each(func(a reg.VecVirtual) { VMAXPS(v, a, a) }) })
+	k.with(hi, func(v reg.VecVirtual) { k.each(func(a reg.VecVirtual) { VMINPS(v, a, a) }) })
+}
+
+// addResidual rounds to the integers of the convolution's own scale, adds what
+// both stand for and divides by the result's scale: the product with its
+// inverse, corrected by the remainder, is the quotient.
+func (k *qconvKernel) addResidual() {
+	k.clamp(qcMidLo, qcMidHi)
+	k.each(func(a reg.VecVirtual) {
+		if k.zmm {
+			VRNDSCALEPS(Imm(0), a, a)
+		} else {
+			VROUNDPS(Imm(0), a, a)
+		}
+	})
+	k.with(qcMidScale, func(v reg.VecVirtual) { k.each(func(a reg.VecVirtual) { VMULPS(v, a, a) }) })
+	CMPQ(k.field(qcSigned), Imm(0))
+	JNE(LabelRef("signed"))
+	k.addBytes(false)
+	JMP(LabelRef("added"))
+	Label("signed")
+	k.addBytes(true)
+	Label("added")
+	s, y := k.vec(), k.vec()
+	VBROADCASTSS(k.field(qcYScale), s)
+	VBROADCASTSS(k.field(qcYInverse), y)
+	q := k.vec()
+	k.each(func(a reg.VecVirtual) {
+		VMULPS(y, a, q)
+		VFNMADD231PS(q, s, a)
+		VFMADD213PS(q, y, a)
+	})
+}
+
+func (k *qconvKernel) addBytes(signed bool) {
+	zero, scale, r := k.vec(), k.vec(), k.vec()
+	VBROADCASTSS(k.field(qcResZero), zero)
+	VBROADCASTSS(k.field(qcResScale), scale)
+	k.eachOutput(k.res, func(m Mem, i, j int) {
+		switch {
+		case k.zmm && signed:
+			VPMOVSXBD_Z(m, k.k[j], r)
+		case k.zmm:
+			VPMOVZXBD_Z(m, k.k[j], r)
+		case signed:
+			VPMOVSXBD(m, r)
+		default:
+			VPMOVZXBD(m, r)
+		}
+		VCVTDQ2PS(r, r)
+		VSUBPS(zero, r, r)
+		VMULPS(scale, r, r)
+		VADDPS(r, k.acc[j][i], k.acc[j][i])
+	})
+}
+
+// qconvLargest writes dst = max(dst, src) over n bytes, a multiple of 32.
+func qconvLargest() {
+	for _, signed := range []bool{false, true} {
+		name, op := "maxU8", VPMAXUB
+		if signed {
+			name, op = "maxS8", VPMAXSB
+		}
+		TEXT(name+"x256", NOSPLIT, "func(dst, src *byte, n int)")
+		Pragma("noescape")
+		dst, src, n := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64())
+		Label("loop")
+		v := YMM()
+		VMOVDQU(Mem{Base: dst}, v)
+		op(Mem{Base: src}, v, v)
+		VMOVDQU(v, Mem{Base: dst})
+		ADDQ(Imm(32), dst)
+		ADDQ(Imm(32), src)
+		SUBQ(Imm(32), n)
+		JG(LabelRef("loop"))
+		VZEROUPPER()
+		RET()
+	}
+}
