@@ -156,6 +156,7 @@ func poolCases(bytes, hasCeil, hasDilations bool) []op.Case {
 	if hasDilations {
 		cases = append(cases, op.Case{Name: "dilated", In: []*tensor.Tensor{ramp(1, 2, 9, 8)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"dilations": ir.Ints(2, 3)})})
 	}
+	cases = append(cases, op.Case{Name: "window larger than the input", In: []*tensor.Tensor{ramp(1, 1, 1, 3)}, Attrs: attrs([]int{2, 2}, map[string]ir.Attr{"strides": ir.Ints(2, 2)})})
 	for i := 1; i < len(cases); i++ {
 		cases[i].Out = []*tensor.Tensor{nil} // without indices
 	}

@@ -26,6 +26,7 @@ type Window struct {
 	Kernel, Stride, Dilation, Pads []int
 	AutoPad                        string // NOTSET, VALID, SAME_UPPER or SAME_LOWER
 	Ceil                           bool
+	Partial                        bool // poolings: a window that is larger than the input is cut to it
 }
 
 // Read reads a node's attributes. kernel is that of the weights, or nil where
@@ -33,7 +34,7 @@ type Window struct {
 func Read(n *ir.Node, kernel []int) (Window, error) {
 	w := Window{
 		Kernel: kernel, Stride: n.Ints("strides"), Dilation: n.Ints("dilations"), Pads: n.Ints("pads"),
-		AutoPad: n.Str("auto_pad"), Ceil: n.Bool("ceil_mode"),
+		AutoPad: n.Str("auto_pad"), Ceil: n.Bool("ceil_mode"), Partial: kernel == nil,
 	}
 	if k := n.Ints("kernel_shape"); k != nil {
 		if kernel != nil && !slices.Equal(k, kernel) {
@@ -141,6 +142,12 @@ func (w Window) dim(i, in int) (window.Dim, error) {
 	}
 	d.End = w.Pads[i+len(w.Kernel)]
 	d.Out = window.OutSize(in, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End, w.Ceil)
+	// onnxruntime rounds towards zero where the formula says to round down, so
+	// that models that pool tiny images to nothing still run.
+	if missing := w.extent(i) - in - d.Begin - d.End; w.Partial && d.Out == 0 && in > 0 && missing < d.Stride {
+		d.End += missing
+		d.Out = 1
+	}
 	if d.Out <= 0 {
 		return d, fmt.Errorf("spatial dimension %d is %d with padding %d+%d, smaller than the window's %d", i, in, d.Begin, d.End, w.extent(i))
 	}
