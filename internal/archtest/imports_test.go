@@ -16,7 +16,7 @@ var rooms = []string{
 	// numbers and machines
 	"dtype", "shape", "tensor", "cpu", "mmap", "pool", "kernels",
 	// the engine
-	"ir", "op", "npy", "image", "ops", "format", "pass", "passes", "plan", "provider", "exec", "engine", "conformance",
+	"ir", "op", "npy", "image", "ops", "format", "pass", "passes", "plan", "provider", "exec", "engine", "explain", "conformance",
 	// the server
 	"repo", "batch", "limit", "serve", "oip", "auth", "rest", "grpcapi", "obs", "ui", "demo",
 	// what joins them
