@@ -21,6 +21,7 @@ type Options struct {
 	Off      []string          // passes to leave out
 	Provider provider.Provider // nil is provider.CPU
 	Pool     *pool.Pool        // nil runs on the caller's thread
+	Alone    float64           // runs with less work than this stay off the pool: see exec.Options
 	// MaxMemory bounds, in bytes, what a run may need; 0 allows any amount.
 	MaxMemory int
 }
@@ -71,7 +72,7 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 	if rows != nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
 		rows = nil
 	}
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: m.Release, MaxMemory: o.MaxMemory})
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Packed: m.Release, MaxMemory: o.MaxMemory})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool}, nil
 }
 

@@ -17,6 +17,8 @@ var All = slices.Concat(simplify, fusions, layout.Passes)
 // fusions are the passes that merge operators.
 var fusions = []pass.Pass{
 	fuse.Activations,
+	fuse.Rows,
+	fuse.Attention,
 	quant.IntegerMatMul,
 	fuse.ConvResidual,
 	fuse.ConvActivation,

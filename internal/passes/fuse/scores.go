@@ -1,0 +1,243 @@
+package fuse
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/match"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// scores is what a softmax of attention is applied to:
+//
+//	max(scale·Q·Kᵀ + mask₁ + mask₂ …, fill)
+type scores struct {
+	product *ir.Node // multiplies Q by Kᵀ
+	scale   float32
+	masks   []*ir.Value // added
+	hidden  []hidden    // replaced by fill
+	fill    *float32
+}
+
+// hidden are the elements that a Where replaces: those for which cond is value.
+type hidden struct {
+	cond  *ir.Value
+	value bool
+}
+
+// readScores follows v up to the product. The reason says what is not as expected
+// where it almost is.
+func readScores(v *ir.Value) (s *scores, reason string) {
+	n := v.Producer
+	if n == nil {
+		return nil, ""
+	}
+	if n.Is("MatMul") || n.Domain == op.Salver && n.Op == "FusedMatMul" {
+		return scoresOf(n)
+	}
+	if !match.Private(v) {
+		if s, _ := scoresAbove(n); s != nil {
+			return nil, fmt.Sprintf("the scores %q are read elsewhere too", v.Name)
+		}
+		return nil, ""
+	}
+	return scoresAbove(n)
+}
+
+// scoresOf reads the product itself, into which scale and mask may be fused already.
+func scoresOf(n *ir.Node) (*scores, string) {
+	s := &scores{product: n, scale: 1}
+	if n.Domain != op.Salver {
+		return s, ""
+	}
+	if n.Input(2) != nil || n.Str("activation") != "" || n.Bool("transA") {
+		return nil, ""
+	}
+	s.scale = n.Float("alpha")
+	if m := n.Input(3); m != nil {
+		s.masks = append(s.masks, m)
+	}
+	return s, ""
+}
+
+// scoresAbove reads what n does to scores.
+func scoresAbove(n *ir.Node) (*scores, string) {
+	if n.Domain != "" {
+		return nil, ""
+	}
+	switch n.Op {
+	case "Mul", "Div":
+		return scaled(n)
+	case "Add":
+		return masked(n)
+	case "Where":
+		return replaced(n)
+	case "Max":
+		return clamped(n)
+	case "Reshape", "Unsqueeze", "Squeeze":
+		return readScores(n.In[0]) // the shape is checked where a mask is added
+	}
+	return nil, ""
+}
+
+func scaled(n *ir.Node) (*scores, string) {
+	x, f, ok := factor(n)
+	if !ok {
+		return nil, ""
+	}
+	s, reason := readScores(x)
+	if s == nil {
+		return nil, reason
+	}
+	if len(s.masks) > 0 || len(s.hidden) > 0 {
+		return nil, fmt.Sprintf("%s scales the mask as well", n)
+	}
+	s.scale *= f
+	return s, ""
+}
+
+func masked(n *ir.Node) (s *scores, reason string) {
+	match.Either(n, func(x, m *ir.Value) bool {
+		if x.IsConst() {
+			return false
+		}
+		t, why := readScores(x)
+		if t == nil {
+			if reason == "" {
+				reason = why
+			}
+			return false
+		}
+		if reason = broadcasts(m, x, n.Out[0]); reason != "" {
+			return false
+		}
+		if t.fill != nil && !math.IsInf(float64(*t.fill), -1) {
+			reason = fmt.Sprintf("%s adds to scores that are replaced by %g", n, *t.fill)
+			return false
+		}
+		t.masks = append(t.masks, m)
+		s = t
+		return true
+	})
+	if s != nil {
+		return s, ""
+	}
+	return nil, reason
+}
+
+// broadcasts says why a mask can't be added within the kernel, or nothing.
+func broadcasts(m, x, out *ir.Value) string {
+	s, full := m.Type.Shape, x.Type.Shape
+	if s == nil || full == nil || !out.Type.Shape.Equal(full) {
+		return fmt.Sprintf("mask %q of shape %s does not just broadcast to the scores %s", m.Name, s, full)
+	}
+	if len(s) > 4 || len(full) > 4 {
+		return fmt.Sprintf("mask %q has shape %s, expected at most 4 dimensions", m.Name, s)
+	}
+	// The kernel reads masks as [batch, heads, queries, keys].
+	if len(full) == 3 && len(s) == 3 && !s[0].Is(1) {
+		if _, heads := full[0].Int(); !heads {
+			return fmt.Sprintf("mask %q of shape %s has batch and heads in one dimension", m.Name, s)
+		}
+	}
+	return ""
+}
+
+// finiteFill bounds the scores by which a Where may hide keys: the exponential
+// of a hidden score must vanish beside that of any other.
+const finiteFill = -1000
+
+func replaced(n *ir.Node) (*scores, string) {
+	for i := 1; i <= 2; i++ {
+		x, other := n.In[i], n.In[3-i]
+		c, ok := match.Scalar(other)
+		if !ok {
+			continue
+		}
+		s, reason := readScores(x)
+		if s == nil {
+			return nil, reason
+		}
+		switch {
+		case c != c || c > finiteFill:
+			return nil, fmt.Sprintf("%s replaces scores by %g, expected -Inf or at most %d", n, c, finiteFill)
+		case s.fill != nil && *s.fill != c:
+			return nil, fmt.Sprintf("scores are replaced by %g and by %g", *s.fill, c)
+		case len(s.masks) > 0 && c > -1e30:
+			return nil, fmt.Sprintf("%s replaces scores with a mask by %g", n, c)
+		}
+		if reason := broadcasts(n.In[0], x, n.Out[0]); reason != "" {
+			return nil, reason
+		}
+		s.hidden = append(s.hidden, hidden{n.In[0], i == 2})
+		s.fill = &c
+		return s, ""
+	}
+	return nil, ""
+}
+
+// clamped reads the Max by which some models keep masked scores finite.
+func clamped(n *ir.Node) (*scores, string) {
+	x, c, ok := match.ScalarOperand(n)
+	if !ok {
+		return nil, ""
+	}
+	s, reason := readScores(x)
+	if s == nil {
+		return nil, reason
+	}
+	if s.fill != nil || c > finiteFill {
+		return nil, fmt.Sprintf("%s keeps scores above %g", n, c)
+	}
+	s.fill = &c
+	return s, ""
+}
+
+// mask gives the one mask that has the effect of all, making nodes for what the
+// graph does not hold yet.
+func (s *scores) mask(c *pass.Context) (mask *ir.Value, nodes []*ir.Node) {
+	add := func(name string, in ...*ir.Value) *ir.Value {
+		y := c.Value("mask")
+		nodes = append(nodes, ir.NewNode("", name, op.MaxOpset, in, []*ir.Value{y}, nil))
+		return y
+	}
+	join := func(m *ir.Value) {
+		if mask == nil {
+			mask = m
+			return
+		}
+		mask = add("Add", mask, m)
+	}
+	for _, m := range s.masks {
+		join(m)
+	}
+	for _, h := range s.hidden {
+		zero := ir.NewConst(c.Name("shown"), tensor.Scalar(float32(0)))
+		inf := ir.NewConst(c.Name("hidden"), tensor.Scalar(float32(math.Inf(-1))))
+		if h.value {
+			zero, inf = inf, zero
+		}
+		join(add("Where", h.cond, zero, inf))
+	}
+	return mask, nodes
+}
+
+// lowest is the bound that the kernel has to keep, if any.
+func (s *scores) lowest() (float32, bool) {
+	if s.fill == nil || math.IsInf(float64(*s.fill), -1) {
+		return 0, false
+	}
+	return *s.fill, true
+}
+
+// keepsRows reports whether a reshape leaves the last two dimensions alone.
+func keepsRows(from, to shape.Shape) bool {
+	if len(from) < 2 || len(to) < 2 {
+		return false
+	}
+	return from[len(from)-1].Equal(to[len(to)-1]) && from[len(from)-2].Equal(to[len(to)-2])
+}
