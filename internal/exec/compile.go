@@ -91,6 +91,7 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 		s.packs.dropUnfilled()
 		return nil, err
 	}
+	c.plan.pool = s.poolFor(c.plan)
 	return c.plan, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/plan"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -22,6 +23,8 @@ type Plan struct {
 	outputs []output
 	buffers []plan.Buffer
 	layout  plan.Layout
+
+	pool *pool.Pool // nil where the caller's thread is enough
 
 	mu        sync.Mutex
 	idle      []*frame
@@ -229,3 +232,21 @@ func (p *Plan) Steps() []Step {
 
 // Lives gives each arena buffer's size, offset and first and last step.
 func (p *Plan) Lives() ([]plan.Buffer, plan.Layout) { return p.buffers, p.layout }
+
+// poolFor is the pool that a plan runs on: none if all its work is small.
+func (s *Session) poolFor(p *Plan) *pool.Pool {
+	if s.alone == 0 || s.pool == nil {
+		return s.pool
+	}
+	work := 0.0
+	for _, st := range p.Steps() {
+		if st.Dynamic || len(st.Node.Subgraphs()) > 0 {
+			return s.pool
+		}
+		work += max(st.Flops, float64(st.Bytes))
+	}
+	if work > s.alone {
+		return s.pool
+	}
+	return nil
+}

@@ -21,7 +21,10 @@ import (
 
 // Options configures a session.
 type Options struct {
-	Pool     *pool.Pool        // nil runs on the caller's thread
+	Pool *pool.Pool // nil runs on the caller's thread
+	// Alone keeps small plans off the pool: those with no more work than this,
+	// counted in floating-point operations and bytes. 0 uses it for all.
+	Alone    float64
 	Provider provider.Provider // nil is provider.CPU
 	MaxPlans int               // plans kept for different input shapes; 0 is 16
 	// MaxMemory bounds, in bytes, what one plan may need: weights, packed weights,
@@ -34,20 +37,22 @@ type Options struct {
 type Session struct {
 	graph     *ir.Graph
 	pool      *pool.Pool
+	alone     float64
 	provider  provider.Provider
 	maxPlans  int
 	maxMemory int
 	packs     *packs
 	packed    func()
 
-	mu    sync.Mutex
-	plans []*Plan // most recently used first
+	mu     sync.Mutex
+	plans  []*Plan // most recently used first
+	placed []int   // order in which the last plan placed its buffers
 }
 
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, provider: o.Provider, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, packs: &packs{}, packed: o.Packed}
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, provider: o.Provider, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, packs: &packs{}, packed: o.Packed}
 	if s.provider == nil {
 		s.provider = provider.CPU
 	}
@@ -97,8 +102,8 @@ func (s *Session) RunInto(ctx context.Context, inputs, outputs []*tensor.Tensor)
 		return err
 	}
 	defer s.release(p, f)
-	s.pool.Begin()
-	defer s.pool.End()
+	p.pool.Begin()
+	defer p.pool.End()
 	return f.run(ctx, inputs, outputs, nil)
 }
 
