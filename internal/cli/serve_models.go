@@ -14,8 +14,15 @@ import (
 	"github.com/salver-ml/salver/internal/serve"
 )
 
+// aloneWork is the work, in floating-point operations and bytes, below which an
+// execution stays on one thread: about half a millisecond. There are other
+// requests for the other processors, and their threads to be read from and
+// written to; waking them for so little costs more than it gains.
+const aloneWork = 50e6
+
 // newCore opens the repositories. No two models may have the same name.
 func (s *server) newCore(paths []string) error {
+	s.engine.Alone = aloneWork
 	repositories, err := openRepositories(paths)
 	if err != nil {
 		return err
