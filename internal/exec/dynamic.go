@@ -66,7 +66,7 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 			inf.In[i] = op.FactOf(v)
 		}
 	}
-	if err := st.op.Infer(inf); err != nil {
+	if err := st.op.InferOutputs(inf); err != nil {
 		return err
 	}
 	for i, f := range inf.Out {

@@ -72,5 +72,6 @@ func (c *compiler) layout() {
 			p.buffers = append(p.buffers, plan.Buffer{Size: s.size, First: first[i], Last: last[i]})
 		}
 	}
-	p.layout = plan.Place(p.buffers)
+	p.layout = plan.Place(p.buffers, c.s.placed)
+	c.s.placed = p.layout.Order
 }

@@ -4,8 +4,10 @@
 // it. Two buffers may share bytes if their lives do not overlap. The least
 // arena that any placement could reach is the largest sum of sizes that live at
 // one step: Bound. Placement is greedy by size (Pisarchyk and Lee, "Efficient
-// Memory Management for Deep Neural Net Inference", arXiv 2001.03288), and by
-// other orders where that misses the bound; the best result is kept.
+// Memory Management for Deep Neural Net Inference", arXiv 2001.03288), then by
+// other orders, and then by a search over orders; it ends where the bound is
+// reached, and keeps the best result. The search is seeded and bounded by the
+// work it does, so that a graph has the same plan on every machine.
 package plan
 
 import (
@@ -25,27 +27,38 @@ type Buffer struct {
 // Layout is a placement.
 type Layout struct {
 	Offsets []int
-	Total   int // size of the arena
-	Bound   int // no placement can be smaller
+	Total   int   // size of the arena
+	Bound   int   // no placement can be smaller
+	Order   []int // in which buffers were placed; nil where it is that of execution
 }
 
-// Place finds offsets for the buffers.
-func Place(bufs []Buffer) Layout {
+// Place finds offsets for the buffers. The Order of a layout of the same graph
+// for other sizes may be given as a hint, nil otherwise: mostly it is as good
+// again, and the search is shorter.
+func Place(bufs []Buffer, hint []int) Layout {
 	sized := slices.Clone(bufs)
 	for i := range sized {
 		sized[i].Size = (sized[i].Size + Align - 1) &^ (Align - 1)
 	}
-	best := Layout{Bound: bound(sized), Total: -1}
+	bound := bound(sized)
+	p, ok := newPlacer(sized, bound)
+	if !ok {
+		offsets, total := placeInOrder(sized)
+		return Layout{offsets, total, bound, nil}
+	}
+	budget := maxWork
+	if p.isOrder(hint) {
+		p.try(hint)
+		budget /= 16
+	}
 	for _, order := range orders {
-		offsets, total := place(sized, order)
-		if best.Total < 0 || total < best.Total {
-			best.Offsets, best.Total = offsets, total
-		}
-		if best.Total == best.Bound {
+		if p.best == bound {
 			break
 		}
+		p.try(p.sorted(order))
 	}
-	return best
+	p.search(budget)
+	return Layout{p.bestOffsets, p.best, bound, p.bestOrder}
 }
 
 // orders are the sequences in which buffers are placed, each tried in turn.
@@ -78,46 +91,4 @@ func bound(bufs []Buffer) int {
 		most = max(most, live)
 	}
 	return most
-}
-
-// place puts each buffer, in the given order, into the smallest gap that fits
-// among the buffers that live at the same time.
-func place(bufs []Buffer, order func(a, b Buffer) int) (offsets []int, total int) {
-	ids := make([]int, len(bufs))
-	for i := range ids {
-		ids[i] = i
-	}
-	slices.SortStableFunc(ids, func(a, b int) int { return order(bufs[a], bufs[b]) })
-	offsets = make([]int, len(bufs))
-	var placed []int // by offset
-	for _, id := range ids {
-		b := bufs[id]
-		if b.Size == 0 {
-			continue
-		}
-		offsets[id] = bestGap(bufs, offsets, placed, b)
-		total = max(total, offsets[id]+b.Size)
-		at, _ := slices.BinarySearchFunc(placed, offsets[id], func(p, off int) int { return cmp.Compare(offsets[p], off) })
-		placed = slices.Insert(placed, at, id)
-	}
-	return offsets, total
-}
-
-func bestGap(bufs []Buffer, offsets, placed []int, b Buffer) int {
-	best, bestSize := -1, 0
-	end := 0 // of the bytes in use so far
-	for _, p := range placed {
-		q := bufs[p]
-		if q.Last < b.First || q.First > b.Last {
-			continue
-		}
-		if gap := offsets[p] - end; gap >= b.Size && (best < 0 || gap < bestSize) {
-			best, bestSize = end, gap
-		}
-		end = max(end, offsets[p]+q.Size)
-	}
-	if best >= 0 {
-		return best
-	}
-	return end
 }
