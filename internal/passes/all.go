@@ -17,6 +17,7 @@ var All = slices.Concat(simplify, fusions, layout.Passes)
 // fusions are the passes that merge operators.
 var fusions = []pass.Pass{
 	fuse.Activations,
+	fuse.LayerNorm,
 	fuse.Rows,
 	fuse.Attention,
 	quant.IntegerMatMul,

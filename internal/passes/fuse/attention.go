@@ -219,6 +219,9 @@ func (a *attentionMatch) roles(v *view, queries bool) bool {
 			d[0].role = role
 		}
 	}
+	if queries {
+		a.separate(v)
+	}
 	batch, heads := v.lead()
 	if len(batch) > 1 || len(batch) == 1 && batch[0].added {
 		return false
@@ -230,6 +233,18 @@ func (a *attentionMatch) roles(v *view, queries bool) bool {
 		return a.queryHeads(v, heads)
 	}
 	return a.keyHeads(heads)
+}
+
+// separate cuts [batch·heads, …] in two where the keys say how many heads there are.
+func (a *attentionMatch) separate(v *view) {
+	d := v.dims[0]
+	heads := a.heads.Mul(shape.Const(a.groups))
+	if len(v.dims) != 3 || len(d) != 1 || heads.Is(1) || d[0].size.Equal(heads) {
+		return
+	}
+	if q, ok := quotient(d[0].size, heads); ok {
+		v.cut(d[0], q)
+	}
 }
 
 // lead splits the atoms before the last two dimensions in batch and heads.
