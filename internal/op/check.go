@@ -111,6 +111,9 @@ func port(ports []Port, i int) *Port {
 	return nil
 }
 
+// checkTypes compares the inputs' types, as far as they are known, with the
+// schema. The inputs of a variadic parameter share a type where the schema lists
+// its types, and may differ where it does not, as those of Loop.
 func (o *Op) checkTypes(n *ir.Node) error {
 	bound := map[string]dtype.Type{}
 	for i, v := range n.In {
@@ -122,7 +125,7 @@ func (o *Op) checkTypes(n *ir.Node) error {
 		if !o.allows(p.Type, dt) {
 			return fmt.Errorf("input %d (%s) has type %s, expected %s", i, p.Name, dt, o.typeNames(p.Type))
 		}
-		if p.Variadic || dt == dtype.Sequence || dt == dtype.Optional {
+		if p.Variadic && o.Types[p.Type] == nil || dt == dtype.Sequence || dt == dtype.Optional {
 			continue
 		}
 		if b, ok := bound[p.Type]; ok && b != dt {

@@ -41,7 +41,7 @@ func evaluator(o *Op, c *Call) (Kernel, error) {
 			inf.In[i] = Fact{Type: ir.TypeOf(t), Present: true, Const: t}
 		}
 	}
-	if err := o.Infer(inf); err != nil {
+	if err := o.InferOutputs(inf); err != nil {
 		return nil, err
 	}
 	out := make([]*tensor.Tensor, len(inf.Out))

@@ -91,7 +91,7 @@ func (inf *inferrer) node(n *ir.Node) error {
 			return fmt.Errorf("%s: %w", n, err)
 		}
 	}
-	if err := o.Infer(c); err != nil {
+	if err := o.InferOutputs(c); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
 	inf.foldSmall(o, n, c)
@@ -108,6 +108,23 @@ func (inf *inferrer) node(n *ir.Node) error {
 			f = FactOf(v)
 		}
 		inf.facts[v] = f
+	}
+	return nil
+}
+
+// InferOutputs is Infer, with outputs refused that are too large to be computed.
+func (o *Op) InferOutputs(c *Infer) error {
+	if err := o.Infer(c); err != nil {
+		return err
+	}
+	for i, f := range c.Out {
+		dims, known := f.Shape.Ints()
+		if !known {
+			continue
+		}
+		if err := tensor.CheckSize(dims); err != nil {
+			return fmt.Errorf("output %d: %w", i, err)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package qconv
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Reference defines what a Plan computes, for n images of h×w pixels.
 func Reference(p Params, n, h, w int, x []byte, weights Weights, residual, y []byte) error {
@@ -13,6 +16,12 @@ func Reference(p Params, n, h, w int, x []byte, weights Weights, residual, y []b
 		return err
 	}
 	perIn, perOut := p.In/p.Groups, p.Out/p.Groups
+	if n := len(weights.Scale); n != 1 && n != p.Out {
+		return fmt.Errorf("qconv: %d weight scales for %d output channels, expected 1 or %d", n, p.Out, p.Out)
+	}
+	if n := len(weights.Bias); weights.Bias != nil && n != p.Out {
+		return fmt.Errorf("qconv: bias of %d numbers for %d output channels", n, p.Out)
+	}
 	i := 0
 	for img := range n {
 		for oy := range d[0].Out {

@@ -17,6 +17,9 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
+// maxBlock bounds the width of a block: no vector register holds as many floats.
+const maxBlock = 64
+
 var onlyFloat = op.Types{"T": {dtype.Float32}}
 
 // Shape is the blocked form of the plain shape [N, C, H, W].
@@ -31,8 +34,19 @@ func plainShape(s shape.Shape, channels int) shape.Shape {
 
 // checkBlocked compares a shape with that of a blocked tensor.
 func checkBlocked(s shape.Shape, channels, block int) error {
+	if block < 1 || block > maxBlock || channels < 1 {
+		return fmt.Errorf("block is %d and channels are %d, expected 1 to %d and at least 1", block, channels, maxBlock)
+	}
 	if want := shape.Of(blocks(channels, block), block); len(s) != 5 || !want.Compatible(shape.Shape{s[1], s[4]}) {
 		return fmt.Errorf("expected a blocked tensor [N,%d,H,W,%d] of %d channels, found %v", blocks(channels, block), block, channels, s)
+	}
+	return nil
+}
+
+// checkBias expects one number for each of the output's channels.
+func checkBias(b op.Fact, channels shape.Dim) error {
+	if b.Present && !b.Shape.Compatible(shape.Shape{channels}) {
+		return fmt.Errorf("bias has shape %v, expected [%v]", b.Shape, channels)
 	}
 	return nil
 }

@@ -70,8 +70,8 @@ func inferConv(c *op.Infer) error {
 		return err
 	}
 	b := c.Node.Int("block")
-	if b < 1 {
-		return fmt.Errorf("block is %d, expected at least 1", b)
+	if b < 1 || b > maxBlock {
+		return fmt.Errorf("block is %d, expected 1 to %d", b, maxBlock)
 	}
 	if c.In[0].Shape == nil || c.In[1].Shape == nil {
 		return nil
@@ -82,6 +82,9 @@ func inferConv(c *op.Infer) error {
 	}
 	s, err := spatial.ConvShape(c.Node, op.Fact{Type: ir.Type{Shape: x}}, c.In[1])
 	if err != nil {
+		return err
+	}
+	if err := checkBias(c.Input(2), c.In[1].Shape[0]); err != nil {
 		return err
 	}
 	out := Shape(s, b)

@@ -76,7 +76,7 @@ func (o poolOp) infer(c *op.Infer) error {
 	if s == nil {
 		return nil
 	}
-	if len(s) != 5 {
+	if len(s) != 5 || s[4].Is(0) {
 		return fmt.Errorf("expected a blocked tensor, found %v", s)
 	}
 	size := shape.Of(1, 1)
@@ -124,7 +124,7 @@ func (k *poolKernel) Run(c *op.Call) error {
 
 func (o poolOp) compile(p *op.Prep) (op.Kernel, error) {
 	s := p.InShape(0)
-	if s[4] != conv.Block(cpu.Level()) {
+	if s[4] != conv.Block(cpu.Level()) || tensor.Count(s) == 0 {
 		return nil, nil
 	}
 	prm, err := o.params(p.Node, s[2], s[3])

@@ -26,8 +26,8 @@ func init() {
 
 func inferToBlocked(c *op.Infer) error {
 	s, b := c.In[0].Shape, c.Node.Int("block")
-	if b < 1 {
-		return fmt.Errorf("block is %d, expected at least 1", b)
+	if b < 1 || b > maxBlock {
+		return fmt.Errorf("block is %d, expected 1 to %d", b, maxBlock)
 	}
 	if s == nil {
 		return nil
@@ -47,9 +47,6 @@ func toBlockedRef(c *op.Call) error {
 
 func inferFromBlocked(c *op.Infer) error {
 	s, channels, b := c.In[0].Shape, c.Node.Int("channels"), c.Node.Int("block")
-	if b < 1 || channels < 1 {
-		return fmt.Errorf("block is %d and channels are %d, expected at least 1", b, channels)
-	}
 	if s == nil {
 		return nil
 	}

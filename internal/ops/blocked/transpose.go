@@ -59,6 +59,9 @@ func inferTranspose(c *op.Infer) error {
 	if p.In != c.Node.Int("channels") {
 		return fmt.Errorf("input X has %d channels, weights expect %d", c.Node.Int("channels"), p.In)
 	}
+	if err := checkBias(c.Input(2), shape.Const(p.Out)); err != nil {
+		return err
+	}
 	var sides shape.Shape
 	for i, d := range x[2:4] {
 		// Sizes are linear in the input's.

@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -12,13 +16,17 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// hostileTries is the number of changed inputs per case.
-const hostileTries = 80
+// hostileTries is the number of changed inputs per case, in all and with -short.
+const hostileTries, hostileTriesShort = 120, 30
 
 // Hostile feeds the operators that are linked into the test binary with changed
 // inputs and attributes of their cases: other shapes, absurd numbers. Nothing may
 // panic, and what is computed has the inferred shape.
 func Hostile(t *testing.T) {
+	tries := hostileTries
+	if testing.Short() {
+		tries = hostileTriesShort
+	}
 	for _, o := range op.All() {
 		if o.Cases == nil || o.Random {
 			continue
@@ -26,7 +34,7 @@ func Hostile(t *testing.T) {
 		t.Run(fmt.Sprintf("%s-%d", o.Name, o.Versions[0]), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			for _, c := range o.Cases() {
-				for range hostileTries {
+				for range tries {
 					attempt(t, o, changed(r, c))
 				}
 			}
@@ -48,14 +56,22 @@ func changed(r *rand.Rand, c op.Case) op.Case {
 		if r.IntN(3) == 0 {
 			switch a.Kind {
 			case ir.KindInt:
-				a.Int = int64(r.IntN(9) - 4)
+				a.Int = []int64{int64(r.IntN(9) - 4), 1 << 40, -1 << 63, 1<<63 - 1}[max(0, r.IntN(12)-8)]
 			case ir.KindInts:
 				a.Ints = make([]int64, r.IntN(5))
 				for i := range a.Ints {
-					a.Ints[i] = int64(r.IntN(7) - 3)
+					a.Ints[i] = []int64{int64(r.IntN(7) - 3), 1 << 40, -1 << 63, 1<<63 - 1}[max(0, r.IntN(24)-20)]
 				}
 			case ir.KindFloat:
 				a.Float = float32(r.IntN(7) - 3)
+			case ir.KindFloats:
+				a.Floats = a.Floats[:r.IntN(len(a.Floats)+1)]
+			case ir.KindStrings:
+				a.Strs = a.Strs[:r.IntN(len(a.Strs)+1)]
+			case ir.KindString:
+				a.Str = []string{"", "?", a.Str}[r.IntN(3)]
+			case ir.KindTensor:
+				a.Tensor = changedTensor(r, a.Tensor)
 			}
 		}
 		attrs[k] = a
@@ -81,9 +97,9 @@ func changedTensor(r *rand.Rand, t *tensor.Tensor) *tensor.Tensor {
 	case kind == 2:
 		dims = append(dims, r.IntN(4))
 	}
-	m := tensor.New(t.DType, dims...)
+	m := tensor.New(changedType(r, t.DType), dims...)
 	for i := range m.Len() {
-		if t.Len() > 0 {
+		if t.Len() > 0 && t.DType == m.DType {
 			m.CopyElements(i, t, i%t.Len(), 1)
 		}
 	}
@@ -93,12 +109,25 @@ func changedTensor(r *rand.Rand, t *tensor.Tensor) *tensor.Tensor {
 	return m
 }
 
+// changedType is mostly t.
+func changedType(r *rand.Rand, t dtype.Type) dtype.Type {
+	if r.IntN(8) > 0 {
+		return t
+	}
+	return op.AllTensors[r.IntN(len(op.AllTensors))]
+}
+
 func scribble(r *rand.Rand, t *tensor.Tensor) {
 	switch t.DType {
 	case dtype.Int64:
 		odd := []int64{0, 1, -1, 2, -2, 3, 5, -7, 1 << 40, -1 << 63, 1<<63 - 1}
 		for i := range tensor.Of[int64](t) {
 			tensor.Of[int64](t)[i] = odd[r.IntN(len(odd))]
+		}
+	case dtype.Int32:
+		odd := []int32{0, 1, -1, 2, -2, 3, 5, -7, -1 << 31, 1<<31 - 1}
+		for i := range tensor.Of[int32](t) {
+			tensor.Of[int32](t)[i] = odd[r.IntN(len(odd))]
 		}
 	case dtype.Float32:
 		for i := range tensor.Of[float32](t) {
@@ -111,16 +140,25 @@ func scribble(r *rand.Rand, t *tensor.Tensor) {
 func attempt(t *testing.T, o *op.Op, c op.Case) {
 	r := &run{T: t, o: o, c: c}
 	r.node = r.newNode(c.In)
+	start, before := time.Now(), allocated()
 	defer func() {
+		what := fmt.Sprintf("%v with attributes %v", describe(c.In), c.Attrs)
 		if p := recover(); p != nil {
-			t.Errorf("%v with attributes %v panics: %v", describe(c.In), c.Attrs, p)
+			t.Errorf("%s panics: %v\n%s", what, p, origin(debug.Stack()))
+		}
+		if d := time.Since(start); d > maxAttempt {
+			t.Errorf("%s takes %v", what, d)
+		}
+		if n := allocated() - before; n > maxAllocated {
+			t.Errorf("%s allocates %d MiB", what, n>>20)
 		}
 	}()
 	if op.Complete(r.node) != nil {
 		return
 	}
+	r.inferVaguely()
 	inf := &op.Infer{Node: r.node, In: r.facts(0, false), Out: make([]op.Fact, len(r.node.Out))}
-	if o.Infer(inf) != nil {
+	if o.InferOutputs(inf) != nil {
 		return
 	}
 	out, err := reference(o, r.node, c.In)
@@ -133,24 +171,79 @@ func attempt(t *testing.T, o *op.Op, c op.Case) {
 			}
 		}
 	}
-	r.runKernel(inf)
+	for _, known := range []int{0, 1, len(c.In)} {
+		r.runKernel(known)
+	}
 }
 
-// runKernel runs the fast kernel, if all shapes are known.
-func (r *run) runKernel(inf *op.Infer) {
+// What a hostile case may take: cases are small.
+const (
+	maxAttempt   = 5 * time.Second
+	maxAllocated = 1 << 30
+)
+
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// origin is the part of a stack that tells where a panic came from.
+func origin(stack []byte) string {
+	var at []string
+	for line := range strings.Lines(string(stack)) {
+		if strings.HasPrefix(line, "\t") && strings.Contains(line, "/internal/") && !strings.Contains(line, "/optest/") {
+			at = append(at, line)
+		}
+	}
+	return strings.Join(at[:min(len(at), 4)], "")
+}
+
+// inferVaguely infers from less than is known of the inputs: no contents, no
+// shapes, no types, symbolic dimensions.
+func (r *run) inferVaguely() {
+	none := len(r.c.In)
+	for _, in := range [][]op.Fact{r.facts(none, false), r.facts(none, true), r.without(true, false), r.without(true, true)} {
+		_ = r.o.InferOutputs(&op.Infer{Node: r.node, In: in, Out: make([]op.Fact, len(r.node.Out))}) // refusing is fine
+	}
+}
+
+// without is facts without shapes and types.
+func (r *run) without(shapes, types bool) []op.Fact {
+	facts := r.facts(len(r.c.In), false)
+	for i := range facts {
+		if shapes {
+			facts[i].Shape = nil
+		}
+		if types {
+			facts[i].DType, facts[i].Elem = dtype.Invalid, nil
+		}
+	}
+	return facts
+}
+
+// runKernel runs the fast kernel, if all shapes are known from the contents of
+// the inputs from index known on.
+func (r *run) runKernel(known int) {
 	if r.o.Compile == nil {
 		return
 	}
+	inf := &op.Infer{Node: r.node, In: r.facts(known, false), Out: make([]op.Fact, len(r.node.Out))}
+	if r.o.InferOutputs(inf) != nil {
+		return
+	}
+	call := &op.Call{Context: context.Background(), Node: r.node, In: r.c.In}
 	for _, f := range inf.Out {
-		if _, known := f.Shape.Ints(); !known {
+		dims, fixed := f.Shape.Ints()
+		if !fixed || f.DType == dtype.Invalid || f.Elem != nil || tensor.CheckSize(dims) != nil {
 			return
 		}
+		call.Out = append(call.Out, tensor.New(f.DType, dims...))
 	}
 	k, err := r.o.Compile(&op.Prep{Node: r.node, In: inf.In, Out: inf.Out, Threads: 1, Pack: pack})
 	if k == nil || err != nil {
 		return
 	}
-	call := &op.Call{Context: context.Background(), Node: r.node, In: r.c.In}
 	if s, ok := k.(op.Scratcher); ok {
 		call.Scratch = tensor.Bytes(s.ScratchBytes())
 	}

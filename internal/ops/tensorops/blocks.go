@@ -62,6 +62,9 @@ func init() {
 	like(op.NumBool, 22)
 }
 
+// maxBlock bounds the side of a block, so that its area does not overflow.
+const maxBlock = 1 << 15
+
 // blockLayout is the rearrangement as a copy: the output's shape, the shape of
 // the copy, and the input's strides in it.
 func blockLayout(n *ir.Node, in []int) (dims, loop, strides []int, err error) {
@@ -69,8 +72,8 @@ func blockLayout(n *ir.Node, in []int) (dims, loop, strides []int, err error) {
 	if len(in) != 4 {
 		return nil, nil, nil, fmt.Errorf("input has shape %v, expected 4 dimensions", in)
 	}
-	if b < 1 {
-		return nil, nil, nil, fmt.Errorf("blocksize is %d, expected at least 1", b)
+	if b < 1 || b > maxBlock {
+		return nil, nil, nil, fmt.Errorf("blocksize is %d, expected 1 to %d", b, maxBlock)
 	}
 	batch, c, h, w := in[0], in[1], in[2], in[3]
 	if n.Op == "SpaceToDepth" {
@@ -85,6 +88,9 @@ func blockLayout(n *ir.Node, in []int) (dims, loop, strides []int, err error) {
 	}
 	c /= b * b
 	dims, loop = []int{batch, c, h * b, w * b}, []int{batch, c, h, b, w, b}
+	if err := tensor.CheckSize(dims); err != nil {
+		return nil, nil, nil, err
+	}
 	if n.Str("mode") == "CRD" {
 		return dims, loop, permute(tensor.Strides([]int{batch, c, b, b, h, w}), []int{0, 1, 4, 2, 5, 3}), nil
 	}
@@ -107,8 +113,8 @@ func blocksInfer(c *op.Infer) error {
 		return nil
 	}
 	b := c.Node.Int("blocksize")
-	if len(s) != 4 || b < 1 {
-		return fmt.Errorf("input has shape %v and blocksize is %d, expected 4 dimensions and at least 1", s, b)
+	if len(s) != 4 || b < 1 || b > maxBlock {
+		return fmt.Errorf("input has shape %v and blocksize is %d, expected 4 dimensions and 1 to %d", s, b, maxBlock)
 	}
 	side, area := shape.Const(b), shape.Const(b*b)
 	if c.Node.Op == "SpaceToDepth" {

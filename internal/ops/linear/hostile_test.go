@@ -1,0 +1,10 @@
+package linear_test
+
+import (
+	"testing"
+
+	_ "github.com/salver-ml/salver/internal/ops/linear"
+	"github.com/salver-ml/salver/internal/ops/optest"
+)
+
+func TestHostileInputs(t *testing.T) { optest.Hostile(t) }
