@@ -260,7 +260,9 @@ func (im *importer) node(p *nodeProto, index int, outs []*ir.Value, s *scope, de
 	if p.name == "" {
 		n.Name = fmt.Sprintf("%s%s_%d", s.prefix, p.op, index)
 	}
-	if err := op.Complete(n); err != nil {
+	if p.domain == op.Salver {
+		im.reject(fmt.Errorf("%s: operators of the domain %q are made by passes, not read from files", n, op.Salver))
+	} else if err := op.Complete(n); err != nil {
 		im.reject(err)
 	} else if n.Is("Constant") {
 		return constant(n)
