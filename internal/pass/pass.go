@@ -90,10 +90,43 @@ func (c *Context) Name(base string) string { return c.run.fresh(base) }
 // Value makes a value with a name that is not in use and no type yet.
 func (c *Context) Value(base string) *ir.Value { return ir.NewValue(c.run.fresh(base), ir.Type{}) }
 
+// Grow reserves bytes of constants that a patch is going to add beyond those
+// that it frees, and reports whether the graph may have them. Folding must not
+// blow a small file up: in all, constants may grow by a tenth of what they were
+// and 1 MiB.
+func (c *Context) Grow(bytes int) bool {
+	if bytes > c.run.room {
+		return false
+	}
+	c.run.room -= bytes
+	return true
+}
+
 // runner is the state of one optimization.
 type runner struct {
 	names map[string]bool
 	count map[string]int
+	room  int // bytes by which the graph's constants may still grow
+}
+
+// growth is the room of a graph with so many bytes of constants.
+func growth(constants int) int { return constants/10 + 1<<20 }
+
+// constantBytes sums the constants of g and its subgraphs, each once.
+func constantBytes(g *ir.Graph, seen map[*ir.Value]bool) int {
+	total := 0
+	for _, n := range g.Nodes {
+		for _, v := range n.In {
+			if v != nil && v.Const != nil && !seen[v] {
+				seen[v] = true
+				total += len(v.Const.Data)
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			total += constantBytes(sub, seen)
+		}
+	}
+	return total
 }
 
 func (r *runner) fresh(base string) string {
@@ -140,6 +173,7 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	rep := &Report{NodesBefore: CountNodes(g)}
 	r := &runner{names: map[string]bool{}, count: map[string]int{}}
 	r.collect(g)
+	r.room = growth(constantBytes(g, map[*ir.Value]bool{}))
 	reports := make([]*PassReport, len(chosen))
 	for i, p := range chosen {
 		reports[i] = &PassReport{Name: p.Name}

@@ -7,12 +7,23 @@ import (
 )
 
 // simplify are the passes that make the graph smaller with standard operators:
-// first what removes and computes, then what folds into weights.
+// first what removes and computes, then what brings chains into one form, then
+// what folds into weights.
 var simplify = []pass.Pass{
 	clean.Noop,
 	fold.Shapes,
 	fold.Constants,
+	clean.Branches,
 	clean.Common,
+	clean.Outputs,
+	clean.Expands,
+	clean.Chains,
+	clean.Slices,
+	clean.Reshapes,
+	clean.Transposes,
+	clean.SinkTransposes,
+	fold.Arithmetic,
+	fold.Pads,
 	fold.BatchNorm,
 	fold.Affine,
 }

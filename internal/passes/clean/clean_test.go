@@ -3,8 +3,26 @@ package clean
 import (
 	"testing"
 
+	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/passtest"
 )
 
-func TestNoop(t *testing.T)   { passtest.Run(t, "noop", Noop) }
-func TestCommon(t *testing.T) { passtest.Run(t, "common", Common) }
+func TestGoldens(t *testing.T) {
+	for _, c := range []struct {
+		prefix string
+		passes []pass.Pass
+	}{
+		{"noop", []pass.Pass{Noop}},
+		{"common", []pass.Pass{Common}},
+		{"chains", []pass.Pass{Chains}},
+		{"slices", []pass.Pass{Slices}},
+		{"reshapes", []pass.Pass{Reshapes}},
+		{"transposes", []pass.Pass{Transposes}},
+		{"sink", []pass.Pass{Transposes, SinkTransposes}},
+		{"expand", []pass.Pass{Expands}},
+		{"outputs", []pass.Pass{Outputs}},
+		{"branch", []pass.Pass{Branches}},
+	} {
+		passtest.Run(t, c.prefix, c.passes...)
+	}
+}

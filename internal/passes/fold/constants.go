@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -21,7 +22,8 @@ var Constants = pass.Pass{
 }
 
 // maxGrowth bounds results: a folded node may not give more than this many
-// bytes beyond those of its inputs, so that a small file stays small in memory.
+// bytes beyond those of its inputs. The driver bounds the growth of the whole
+// graph, see pass.Context.Grow.
 const maxGrowth = 1 << 20
 
 func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
@@ -56,9 +58,14 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "the result has %d bytes, its inputs only %d", want, size)
 		return nil, nil
 	}
+	if !c.Grow(want - freed(n)) {
+		c.Near(n, "the graph's constants would grow beyond their bound with %d bytes more", want)
+		return nil, nil
+	}
 	out, err := op.Evaluate(n, in)
 	if err != nil {
-		return nil, err
+		c.Near(n, "%s", err) // reported where the node runs, if it ever does
+		return nil, nil
 	}
 	p := &ir.Patch{Reason: fmt.Sprintf("compute %s", n)}
 	for i, v := range n.Out {
@@ -74,6 +81,17 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return nil, nil
 	}
 	return p, nil
+}
+
+// freed is the size of the constants that only n reads.
+func freed(n *ir.Node) int {
+	size := 0
+	for _, v := range n.In {
+		if v != nil && match.Private(v) {
+			size += len(v.Const.Data)
+		}
+	}
+	return size
 }
 
 // bytesOf is the size of a value, if it is known.
