@@ -1,0 +1,87 @@
+package qconv
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/window"
+	"github.com/salver-ml/salver/internal/mmap/guard"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+func TestMaxPool(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range 60 {
+		dim := func() window.Dim {
+			d := window.Dim{In: 3 + rng.IntN(12), Kernel: 1 + rng.IntN(3), Stride: 1 + rng.IntN(3), Dilation: 1 + rng.IntN(2), Begin: rng.IntN(2), End: rng.IntN(3)}
+			d.Out = max(window.OutSize(d.In, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End, rng.IntN(2) == 0), 1)
+			return d
+		}
+		h, w, c, n, signed := dim(), dim(), 1+rng.IntN(70), 1+rng.IntN(2), i%2 == 0
+		x := random(rng, n*h.In*w.In*c)
+		want := maxPool(h, w, c, n, signed, x)
+		for _, level := range cpu.Levels() {
+			for _, p := range append(threads(t), nil) {
+				m := NewMaxPool(h, w, c, signed, level)
+				got := guard.Slice[byte](t, len(want), guard.End)
+				if err := m.Run(p, n, guard.Copy(t, x, guard.End), got, guard.Slice[byte](t, m.ScratchSize(n), guard.End)); err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatalf("%s: %+v %+v, %d channels: differs", level, h, w, c)
+				}
+			}
+		}
+	}
+	var none *pool.Pool
+	if err := NewMaxPool(window.Dim{In: 2, Out: 2, Kernel: 1, Stride: 1, Dilation: 1}, window.Dim{In: 2, Out: 2, Kernel: 1, Stride: 1, Dilation: 1}, 3, false, cpu.Level()).Run(none, 1, nil, nil, nil); err == nil {
+		t.Error("no error for empty buffers")
+	}
+}
+
+func maxPool(h, w window.Dim, c, n int, signed bool, x []byte) []byte {
+	f := Format{Signed: signed}
+	var out []byte
+	for img := range n {
+		for y := range h.Out {
+			for px := range w.Out {
+				for ch := range c {
+					best, _ := f.limits()
+					for ky := range h.Kernel {
+						for kx := range w.Kernel {
+							iy, ix := h.First(y)+ky*h.Dilation, w.First(px)+kx*w.Dilation
+							if iy >= 0 && ix >= 0 && iy < h.In && ix < w.In {
+								best = max(best, f.number(x[((img*h.In+iy)*w.In+ix)*c+ch]))
+							}
+						}
+					}
+					out = append(out, byte(best))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func TestSums(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	for _, f := range []Format{{Zero: 9}, {Signed: true, Zero: -100}} {
+		for _, pixels := range []int{1, 49, 256, 700} {
+			const channels = 21
+			x := random(rng, pixels*channels)
+			got := make([]int32, channels)
+			Sums(got, x, f)
+			for c := range got {
+				want := int32(0)
+				for p := range pixels {
+					want += f.number(x[p*channels+c]) - f.Zero
+				}
+				if got[c] != want {
+					t.Fatalf("%+v, %d pixels: channel %d is %d, want %d", f, pixels, c, got[c], want)
+				}
+			}
+		}
+	}
+}
