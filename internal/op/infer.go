@@ -78,11 +78,31 @@ func (c *Infer) Set(i int, dt dtype.Type, s shape.Shape) {
 	}
 }
 
-// SetContent states the elements of output i.
+// SetContent states the elements of output i, whose type is Set already. Those
+// that the type cannot hold wrap around when they are computed, which shape
+// arithmetic does not: nothing is said of them.
 func (c *Infer) SetContent(i int, content []shape.Dim) {
-	if i < len(c.Out) {
-		c.Out[i].Content = content
+	if i >= len(c.Out) {
+		return
 	}
+	for _, d := range content {
+		if n, ok := d.Int(); ok && !holds(c.Out[i].DType, n) {
+			return
+		}
+	}
+	c.Out[i].Content = content
+}
+
+// holds reports whether an integer type has the number n.
+func holds(dt dtype.Type, n int) bool {
+	v, bits := int64(n), dt.Bits()
+	switch {
+	case dt.IsUnsigned():
+		return v >= 0 && v>>min(bits, 63) == 0
+	case dt.IsSigned():
+		return v>>(bits-1) == v>>63
+	}
+	return true
 }
 
 // Axis resolves an axis in [-rank, rank).
