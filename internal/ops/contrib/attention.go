@@ -81,15 +81,6 @@ func inferAttention(c *op.Infer) error {
 	return nil
 }
 
-// attention is the sizes and numbers of one call.
-type attention struct {
-	batch, seq, past, heads int
-	size, vsize             int // of a head
-	q, k, v                 []float64
-	scale                   float64
-	bias                    func(b, head, i, j int) float64
-}
-
 func attentionRef(c *op.Call) error {
 	a, err := newAttention(c)
 	if err != nil {
@@ -118,7 +109,7 @@ func newAttention(c *op.Call) (*attention, error) {
 		return nil, fmt.Errorf("input is %s and weights are %s: %d numbers against %d rows", x, w, x.Shape[2], w.Shape[0])
 	}
 	heads := c.Node.Int("num_heads")
-	a := &attention{batch: x.Shape[0], seq: x.Shape[1], heads: heads, size: s[0] / heads, vsize: s[2] / heads}
+	a := &attention{batch: x.Shape[0], seq: x.Shape[1], heads: heads, kvHeads: heads, size: s[0] / heads, vsize: s[2] / heads}
 	a.scale = 1 / math.Sqrt(float64(a.size))
 	if c.Node.Float("scale") != 0 {
 		a.scale = float64(c.Node.Float("scale"))
@@ -133,7 +124,8 @@ func newAttention(c *op.Call) (*attention, error) {
 	if err := a.project(c, s, past); err != nil {
 		return nil, err
 	}
-	a.bias, err = a.masks(c)
+	a.total = a.past + a.seq
+	a.bias, err = a.masks(c.Node, c.Input(3), c.Input(5))
 	return a, err
 }
 
@@ -179,76 +171,4 @@ func (a *attention) project(c *op.Call, s [3]int, past *tensor.Tensor) error {
 		first += s[i]
 	}
 	return nil
-}
-
-func (a *attention) run() []float64 {
-	total := a.past + a.seq
-	y := make([]float64, a.batch*a.seq*a.heads*a.vsize)
-	p := make([]float64, total)
-	for at := range a.batch * a.heads * a.seq {
-		i, head, b := at%a.seq, at/a.seq%a.heads, at/a.seq/a.heads
-		q := a.q[at*a.size:][:a.size]
-		top, sum := math.Inf(-1), 0.
-		for j := range p {
-			p[j] = 0
-			for d, v := range a.k[((b*a.heads+head)*total+j)*a.size:][:a.size] {
-				p[j] += float64(q[d] * v)
-			}
-			p[j] = p[j]*a.scale + a.bias(b, head, i, j)
-			top = max(top, p[j])
-		}
-		for j := range p {
-			p[j] = math.Exp(p[j] - top)
-			sum += p[j]
-		}
-		out := y[((b*a.seq+i)*a.heads+head)*a.vsize:][:a.vsize]
-		for j := range p {
-			for d, v := range a.v[((b*a.heads+head)*total+j)*a.vsize:][:a.vsize] {
-				out[d] += float64(p[j] / sum * v)
-			}
-		}
-	}
-	return y
-}
-
-// masks reads mask_index in its forms: the number of keys of each sequence,
-// those and their starts, or a flag for each key (and query).
-func (a *attention) masks(c *op.Call) (func(b, head, i, j int) float64, error) {
-	filter := float64(c.Node.Float("mask_filter_value"))
-	total := a.past + a.seq
-	open := func(b, i, j int) bool { return true }
-	if t := c.Input(3); t != nil {
-		m := tensor.Of[int32](t)
-		switch {
-		case len(t.Shape) == 1 && len(m) == a.batch:
-			open = func(b, _, j int) bool { return j < int(m[b]) }
-		case len(t.Shape) == 1 && len(m) == 2*a.batch:
-			open = func(b, _, j int) bool { return j < int(m[b]) && j >= int(m[a.batch+b]) }
-		case len(t.Shape) == 2 && len(m) == a.batch*total:
-			open = func(b, _, j int) bool { return m[b*total+j] != 0 }
-		case len(t.Shape) == 3 && len(m) == a.batch*a.seq*total:
-			open = func(b, i, j int) bool { return m[(b*a.seq+i)*total+j] != 0 }
-		default:
-			return nil, fmt.Errorf("mask_index is %s, expected [%d], [%d], [%d,%d] or [%d,%d,%d]", t, a.batch, 2*a.batch, a.batch, total, a.batch, a.seq, total)
-		}
-	}
-	extra := make([]float64, a.batch*a.heads*a.seq*total)
-	if t := c.Input(5); t != nil {
-		full := []int{a.batch, a.heads, a.seq, total}
-		if s, err := num.BroadcastShape(t.Shape, full); err != nil || tensor.Count(s) != len(extra) {
-			return nil, fmt.Errorf("attention_bias is %s, which does not broadcast to %v", t, full)
-		}
-		extra = num.Broadcast(num.Floats(t), t.Shape, full)
-	}
-	causal := c.Node.Bool("unidirectional")
-	return func(b, head, i, j int) float64 {
-		v := extra[((b*a.heads+head)*a.seq+i)*total+j]
-		if causal && j > a.past+i {
-			return -math.MaxFloat32
-		}
-		if !open(b, i, j) {
-			v += filter
-		}
-		return v
-	}, nil
 }
