@@ -49,11 +49,16 @@ type product struct {
 	attrs          map[string]ir.Attr
 }
 
+// isProduct reports whether f is a product to which more can be fused.
+func isProduct(f *ir.Node) bool {
+	return f.Is("MatMul") || f != nil && f.Domain == op.Salver && f.Op == "FusedMatMul" && f.Str("activation") == ""
+}
+
 // productOf reads the product that alone feeds n through v and to which more
 // can still be fused.
 func productOf(c *pass.Context, n *ir.Node, v *ir.Value) (*product, bool) {
 	f := v.Producer
-	if f == nil || !f.Is("MatMul") && !(f.Domain == op.Salver && f.Op == "FusedMatMul") || f.Str("activation") != "" {
+	if !isProduct(f) {
 		return nil, false
 	}
 	if !match.Private(v) {
@@ -101,6 +106,7 @@ func fuseScale(c *pass.Context, n *ir.Node) *ir.Patch {
 // fuseAdd merges a bias for each column, or a tensor of the product's shape.
 func fuseAdd(c *pass.Context, n *ir.Node) *ir.Patch {
 	var patch *ir.Patch
+	var shared *ir.Node // a product that could take the other operand if n alone read it
 	match.Either(n, func(x, y *ir.Value) bool {
 		s := x.Type.Shape
 		if len(s) < 2 || x.IsConst() {
@@ -108,6 +114,10 @@ func fuseAdd(c *pass.Context, n *ir.Node) *ir.Patch {
 		}
 		isBias := y.IsConst() && isColumnVector(y, s[len(s)-1].String())
 		if !isBias && !y.Type.Shape.Equal(s) {
+			return false
+		}
+		if isProduct(x.Producer) && !match.Private(x) {
+			shared = x.Producer
 			return false
 		}
 		p, ok := productOf(c, n, x)
@@ -124,6 +134,9 @@ func fuseAdd(c *pass.Context, n *ir.Node) *ir.Patch {
 		patch = p.patch(c, n)
 		return true
 	})
+	if patch == nil && shared != nil {
+		c.Near(n, "the result of %s is read elsewhere too", shared)
+	}
 	return patch
 }
 
