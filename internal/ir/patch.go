@@ -34,6 +34,14 @@ func (p *Patch) Check() error {
 	return nil
 }
 
+// Discard takes the added nodes of a patch that is not applied off the use
+// lists of what they read.
+func (p *Patch) Discard() {
+	for _, n := range p.Add {
+		n.unlink()
+	}
+}
+
 // Apply checks p and changes g; it gives the nodes that nothing reads any more
 // and that are therefore removed. Added nodes stand at the end of g.Nodes and
 // removed ones are still there until Sort: a pass sweeps over a snapshot and

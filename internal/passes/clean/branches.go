@@ -28,6 +28,14 @@ func branches(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if body == nil || len(body.Outputs) != len(n.Out) {
 		return nil, nil
 	}
+	for i, v := range n.Out {
+		if v != nil && v.Type.DType != body.Outputs[i].Value.Type.DType {
+			return nil, nil // sequences and optionals, whose element types the If joins
+		}
+	}
+	if !n.IsLive() {
+		return nil, nil
+	}
 	cp := copier{c: c, values: map[*ir.Value]*ir.Value{}}
 	p := &ir.Patch{Reason: fmt.Sprintf("%s always takes its %s", n, name)}
 	for _, m := range body.Nodes {
@@ -37,14 +45,7 @@ func branches(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		if v == nil || len(v.Uses()) == 0 && !v.IsOutput() {
 			continue
 		}
-		y := cp.value(body.Outputs[i].Value)
-		if v.Type.DType != y.Type.DType {
-			return nil, nil // sequences and optionals, whose element types the If joins
-		}
-		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: y})
-	}
-	if len(p.Replace) == 0 {
-		return nil, nil
+		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: cp.value(body.Outputs[i].Value)})
 	}
 	return p, nil
 }

@@ -29,7 +29,9 @@ func ends(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	return nil, nil
 }
 
-func toNHWC(n *ir.Node) bool { return n.Is("Transpose") && slices.Equal(n.Ints("perm"), []int{0, 2, 3, 1}) }
+func toNHWC(n *ir.Node) bool {
+	return n.Is("Transpose") && slices.Equal(n.Ints("perm"), []int{0, 2, 3, 1})
+}
 
 // readsEither reports whether n reads v as easily from blocked layout.
 func readsEither(n *ir.Node, v *ir.Value, block int) bool {

@@ -111,11 +111,8 @@ func blockConvTranspose(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 			attrs[name] = a
 		}
 	}
-	b := newBuilder(c, blockSize())
-	attrs["block"], attrs["channels"] = ir.Int(b.block), ir.Int(w.Const.Shape[0])
-	y := b.node(op.Salver, "BlockedConvTranspose", n.Out[0].Name, []*ir.Value{b.toBlocked(n.In[0]), w, bias}, attrs)
-	y.Producer.Name = n.Name
-	p, err := blocked.TransposeParams(y.Producer, w.Const.Shape)
+	attrs["block"], attrs["channels"] = ir.Int(blockSize()), ir.Int(w.Const.Shape[0])
+	p, err := blocked.TransposeParams(&ir.Node{Attrs: n.Attrs}, w.Const.Shape)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +126,9 @@ func blockConvTranspose(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "the %s algorithm is the best for it", alg)
 		return nil, nil
 	}
+	b := newBuilder(c, blockSize())
+	y := b.node(op.Salver, "BlockedConvTranspose", n.Out[0].Name, []*ir.Value{b.toBlocked(n.In[0]), w, bias}, attrs)
+	y.Producer.Name = n.Name
 	return b.replace(fmt.Sprintf("%s computes in blocks of %d channels", n, b.block), n.Out[0], b.fromBlocked(y, p.Out)), nil
 }
 

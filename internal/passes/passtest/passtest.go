@@ -44,7 +44,7 @@ func golden(t *testing.T, file string, passes []pass.Pass) {
 	}
 	source, want, _ := strings.Cut(string(raw), "----\n")
 	before, after := parse(t, source), parse(t, source)
-	report, err := pass.Run(after, passes, pass.Options{Level: pass.MaxLevel})
+	report, err := pass.Run(after, passes, pass.Options{Level: pass.MaxLevel, Verify: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +105,9 @@ func outcome(g *ir.Graph, r *pass.Report) string {
 	changed := false
 	var b strings.Builder
 	for _, p := range r.Passes {
+		if p.Stopped != "" {
+			fmt.Fprintf(&b, "stopped: %s: %s\n", p.Name, p.Stopped)
+		}
 		changed = changed || len(p.Patches) > 0
 		for _, n := range p.Near {
 			fmt.Fprintf(&b, "near miss: %s: %s: %s\n", p.Name, n.Node, n.Reason)
