@@ -28,7 +28,7 @@ const maxGrowth = 1 << 20
 
 func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	o := op.Of(n)
-	if o == nil || o.Random || len(n.Subgraphs()) > 0 {
+	if o == nil || o.Random || len(n.Subgraphs()) > 0 || isDequantize(n) {
 		return nil, nil
 	}
 	in := make([]*tensor.Tensor, len(n.In))
@@ -92,6 +92,12 @@ func freed(n *ir.Node) int {
 		}
 	}
 	return size
+}
+
+// isDequantize is true for what belongs to the integer operator that reads it, and
+// would only grow.
+func isDequantize(n *ir.Node) bool {
+	return n.Op == "DequantizeLinear" && (n.Domain == "" || n.Domain == op.Microsoft)
 }
 
 // bytesOf is the size of a value, if it is known.
