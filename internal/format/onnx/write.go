@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -27,7 +28,7 @@ func (m *Model) Write(w io.Writer) error {
 		return err
 	}
 	if model.size > maxProtobuf {
-		return fmt.Errorf("the model has %d bytes, one ONNX file holds at most %d", model.size, maxProtobuf)
+		return fmt.Errorf("the model has %d bytes, one ONNX message holds at most %d; WriteFile puts the weights beside it", model.size, maxProtobuf)
 	}
 	b := bufio.NewWriterSize(w, 1<<20)
 	if err := model.writeTo(b); err != nil {
@@ -36,8 +37,33 @@ func (m *Model) Write(w io.Writer) error {
 	return b.Flush()
 }
 
-// WriteFile writes the model to a file, which appears only when it is whole.
-func (m *Model) WriteFile(path string) (err error) {
+// WriteFile writes the model to a file, which appears only when it is whole. A
+// model that one message can't hold has its weights in path.data beside it.
+func (m *Model) WriteFile(path string) error { return m.writeFile(path, maxProtobuf) }
+
+func (m *Model) writeFile(path string, most int) error {
+	e := &writer{names: map[*ir.Value]string{}, taken: map[string]bool{}, opsets: m.Graph.Opsets}
+	model, err := e.model(m)
+	if err != nil {
+		return err
+	}
+	if model.size > most {
+		e = &writer{names: map[*ir.Value]string{}, taken: map[string]bool{}, opsets: m.Graph.Opsets, beside: &weightsFile{name: filepath.Base(path) + ".data"}}
+		if model, err = e.model(m); err != nil {
+			return err
+		}
+		if model.size > most {
+			return fmt.Errorf("the model has %d bytes without its weights, one ONNX file holds at most %d", model.size, most)
+		}
+		if err := whole(path+".data", e.beside.writeTo); err != nil {
+			return err
+		}
+	}
+	return whole(path, model.writeTo)
+}
+
+// whole writes a file that appears under its name only when it is complete.
+func whole(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".salver-*")
 	if err != nil {
 		return err
@@ -51,7 +77,11 @@ func (m *Model) WriteFile(path string) (err error) {
 	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
-	if err := m.Write(f); err != nil {
+	b := bufio.NewWriterSize(f, 1<<20)
+	if err := write(b); err != nil {
+		return err
+	}
+	if err := b.Flush(); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
@@ -65,7 +95,8 @@ type writer struct {
 	names  map[*ir.Value]string
 	taken  map[string]bool
 	opsets map[string]int
-	consts []*ir.Value // all constants, in order of first use
+	consts []*ir.Value  // all constants, in order of first use
+	beside *weightsFile // takes the large constants; nil keeps them in the message
 }
 
 func (e *writer) model(m *Model) (*message, error) {
@@ -179,7 +210,7 @@ func (e *writer) graph(g *ir.Graph, top bool) (*message, error) {
 	out.str(2, name)
 	if top {
 		for _, v := range e.consts {
-			m, err := tensorMessage(e.names[v], v.Const)
+			m, err := e.constant(v)
 			if err != nil {
 				return nil, err
 			}
@@ -296,6 +327,66 @@ func (e *writer) graphs(out *message, a ir.Attr) error {
 			return err
 		}
 		out.message(11, m)
+	}
+	return nil
+}
+
+// constant writes a constant, large ones into the file beside the model.
+func (e *writer) constant(v *ir.Value) (*message, error) {
+	t := v.Const
+	if e.beside == nil || t.DType == dtype.String || t.DType >= dtype.Sequence || len(t.Data) < leastBeside {
+		return tensorMessage(e.names[v], t)
+	}
+	m := &message{}
+	for _, d := range t.Shape {
+		m.varint(1, int64(d))
+	}
+	m.varint(2, int64(t.DType))
+	m.str(8, e.names[v])
+	for _, kv := range [][2]string{{"location", e.beside.name}, {"offset", strconv.Itoa(e.beside.add(t.Data))}, {"length", strconv.Itoa(len(t.Data))}} {
+		entry := &message{}
+		entry.str(1, kv[0])
+		entry.str(2, kv[1])
+		m.message(13, entry)
+	}
+	m.varint(14, 1) // data_location: EXTERNAL
+	return m, nil
+}
+
+// leastBeside is the size from which constants go into the file beside a model
+// that is too large.
+const leastBeside = 1024
+
+// weightsFile is the file beside a model: constants, each on a page of its own
+// if it is large, so that readers can map it.
+type weightsFile struct {
+	name   string
+	pieces [][]byte
+	size   int
+}
+
+func (f *weightsFile) add(data []byte) (offset int) {
+	align := 64
+	if len(data) >= page {
+		align = page
+	}
+	if gap := -f.size & (align - 1); gap > 0 {
+		f.pieces = append(f.pieces, make([]byte, gap))
+		f.size += gap
+	}
+	offset = f.size
+	f.pieces = append(f.pieces, data)
+	f.size += len(data)
+	return offset
+}
+
+const page = 4096
+
+func (f *weightsFile) writeTo(w io.Writer) error {
+	for _, p := range f.pieces {
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,0 +1,84 @@
+package onnx
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	_ "github.com/salver-ml/salver/internal/ops"
+)
+
+func large(t *testing.T) *Model {
+	t.Helper()
+	g, err := ir.Parse(`graph "g" {
+  input %x float32[n,64]
+  const %w float32[64,64] = …
+  const %v float32[64,33] = …
+  const %b float32[33] = …
+  %y = MatMul(%x, %w)
+  %z = MatMul(%y, %v)
+  %o = Add(%z, %b)
+  output %o
+}
+`, 17)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Opsets = map[string]int{"": 17}
+	if err := op.InferTypes(g); err != nil {
+		t.Fatal(err)
+	}
+	return &Model{Graph: g, IRVersion: 8}
+}
+
+func TestWeightsBesideAFileThatIsTooLarge(t *testing.T) {
+	m := large(t)
+	path := filepath.Join(t.TempDir(), "large.onnx")
+	if err := m.writeFile(path, 2000); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > 2000 {
+		t.Fatalf("the model has %d bytes, want at most 2000 (%v)", info.Size(), err)
+	}
+	data, err := os.Stat(path + ".data")
+	if err != nil || data.Size() < 4*64*(64+33) {
+		t.Fatalf("the weights: %v, %v", data, err)
+	}
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	for i, name := range []string{"w", "v"} {
+		want, have := m.Graph.Nodes[i].In[1], got.Graph.Nodes[i].In[1]
+		if have.Name != name || !have.IsConst() || !bytes.Equal(have.Const.Data, want.Const.Data) {
+			t.Errorf("constant %q came back as %q %v", name, have.Name, have.Type)
+		}
+	}
+}
+
+func TestAFileThatFitsHasNothingBesideIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "small.onnx")
+	if err := large(t).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path + ".data"); !os.IsNotExist(err) {
+		t.Errorf("weights beside a small model: %v", err)
+	}
+}
+
+func TestAModelTooLargeWithoutItsWeights(t *testing.T) {
+	dir := t.TempDir()
+	err := large(t).writeFile(filepath.Join(dir, "m.onnx"), 100)
+	if err == nil || !strings.Contains(err.Error(), "without its weights") {
+		t.Errorf("got %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("files were left behind: %v", left)
+	}
+}
