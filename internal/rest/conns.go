@@ -25,6 +25,13 @@ type conn struct {
 	of    *conns
 	state atomic.Int32
 	since atomic.Int64 // when it became idle, in nanoseconds of the epoch
+
+	mu      sync.Mutex
+	wanted  time.Time // read deadline that was asked for, and
+	inForce time.Time // the one that the connection has: no later, but while it is past
+	lurks   bool      // someone waits for wake
+	wake    chan bool
+	timer   *time.Timer
 }
 
 // The states of a conn.
@@ -88,15 +95,6 @@ func (l *listener) end() {
 	for _, nc := range queue {
 		l.last = append(l.last, l.add(nc))
 	}
-}
-
-// Read notes that a request begins.
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.state.CompareAndSwap(idle, busy)
-	}
-	return n, err
 }
 
 // CloseWrite lets http.Server end a connection without a reset.
