@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -28,7 +29,7 @@ func init() {
 		Name: "Attention", Doc: "Causal masks and windows are aligned at the end of the keys; a query that may attend no key gives zeros.",
 		Out:   op.Ports("Y:T1", "present_key:T1?", "present_value:T2?", "qk_matmul_output:T1?"),
 		Types: op.Types{"T1": op.Floats, "T2": op.Floats, "U": op.NumBool},
-		Infer: inferAttention, Ref: attentionRef, Rows: rowsAttention,
+		Infer: inferAttention, Ref: attentionRef, Compile: wide.Compile(compileAttention), Rows: rowsAttention,
 	}
 	for _, v := range []struct {
 		since int
@@ -58,6 +59,8 @@ func attentionCases() []op.Case {
 		{Name: "packed", In: []*tensor.Tensor{ramp(2, 4, 16), ramp(2, 6, 16), ramp(2, 6, 10)}, Attrs: heads, Out: one},
 		{Name: "grouped queries", In: []*tensor.Tensor{ramp(1, 4, 4, 8), ramp(1, 2, 6, 8), ramp(1, 2, 6, 8)}, Attrs: map[string]ir.Attr{"is_causal": ir.Int(1)}, Out: one},
 		{Name: "boolean mask", In: []*tensor.Tensor{ramp(2, 3, 4, 8), ramp(2, 3, 6, 8), ramp(2, 3, 6, 5), mask}, Out: one},
+		{Name: "cache and its outputs", In: []*tensor.Tensor{ramp(2, 3, 16), ramp(2, 3, 16), ramp(2, 3, 10), nil, ramp(2, 2, 5, 8), ramp(2, 2, 5, 5)}, Attrs: heads, Out: []*tensor.Tensor{nil, nil, nil}},
+		{Name: "short mask and softcap", In: []*tensor.Tensor{ramp(1, 4, 4, 8), ramp(1, 2, 6, 8), ramp(1, 2, 6, 8), ramp(4, 4, 5)}, Attrs: map[string]ir.Attr{"softcap": ir.Float(2), "scale": ir.Float(.3)}, Out: one},
 		{Name: "cache", In: []*tensor.Tensor{ramp(1, 2, 1, 8), ramp(1, 2, 1, 8), ramp(1, 2, 1, 8), nil, ramp(1, 2, 5, 8), ramp(1, 2, 5, 8)}},
 	}
 }
