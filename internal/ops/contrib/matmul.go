@@ -39,6 +39,9 @@ func init() {
 			}
 		},
 	})
+	older := *op.Find(op.Microsoft, "FusedMatMul", 1)
+	older.Name, older.Doc = "TransposeMatMul", "FusedMatMul by its older name"
+	op.Register(older)
 }
 
 // permutation is the order of an operand's dimensions.

@@ -157,9 +157,14 @@ func multiHeadRef(c *op.Call) error {
 		v    []float64
 		size int
 	}{{a.k, a.size}, {a.v, a.vsize}} {
-		if c.Wants(i + 1) {
-			num.SetFloats(c.Output(i+1, dt, a.batch, a.heads, max(room, a.total), side.size), roomy(side.v, a.batch*a.heads, a.total, max(room, a.total), side.size))
+		if !c.Wants(i + 1) {
+			continue
 		}
+		v, length := side.v, a.total
+		if room > 0 {
+			v, length = within(num.Floats(c.Input(6+i)), room, v, a.total, side.size), room
+		}
+		num.SetFloats(c.Output(i+1, dt, a.batch, a.heads, length, side.size), v)
 	}
 	if c.Wants(3) {
 		num.SetFloats(c.Output(3, dt, a.batch, a.heads, a.seq, a.total), a.scores)
@@ -167,16 +172,13 @@ func multiHeadRef(c *op.Call) error {
 	return nil
 }
 
-// roomy spreads [items, total, size] to [items, room, size] with zeros behind.
-func roomy(v []float64, items, total, room, size int) []float64 {
-	if room == total {
-		return v
+// within writes [items, total, size] to the begin of caches, [items, room, size],
+// which keep what they hold behind.
+func within(cache []float64, room int, v []float64, total, size int) []float64 {
+	for i := range len(cache) / max(room*size, 1) {
+		copy(cache[i*room*size:], v[i*total*size:][:total*size])
 	}
-	out := make([]float64, items*room*size)
-	for i := range items {
-		copy(out[i*room*size:], v[i*total*size:][:total*size])
-	}
-	return out
+	return cache
 }
 
 func factOf(t *tensor.Tensor) op.Fact {
