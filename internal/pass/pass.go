@@ -9,6 +9,7 @@ package pass
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/salver-ml/salver/internal/ir"
@@ -66,6 +67,8 @@ type Applied struct {
 type Near struct {
 	Node   string `json:"node"`
 	Reason string `json:"reason"` // the condition that failed, expected and found
+
+	at *ir.Node
 }
 
 // Context is what a pass may ask the driver.
@@ -76,9 +79,14 @@ type Context struct {
 	near  *PassReport
 }
 
+// dropOvertaken removes near misses at nodes that something has replaced since.
+func (r *PassReport) dropOvertaken() {
+	r.Near = slices.DeleteFunc(r.Near, func(m Near) bool { return m.at.Removed() })
+}
+
 // Near records that a pattern almost matched at n, and what forbade it.
 func (c *Context) Near(n *ir.Node, format string, args ...any) {
-	m := Near{Node: n.String(), Reason: fmt.Sprintf(format, args...)}
+	m := Near{Node: n.String(), Reason: fmt.Sprintf(format, args...), at: n}
 	if !c.near.seen[m] {
 		c.near.seen[m] = true
 		c.near.Near = append(c.near.Near, m)

@@ -98,6 +98,9 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	if err := g.Verify(); err != nil {
 		return nil, fmt.Errorf("after optimization: %w", err)
 	}
+	for _, p := range reports {
+		p.dropOvertaken()
+	}
 	rep.Passes, rep.NodesAfter, rep.Duration = reports, CountNodes(g), time.Since(start)
 	return rep, nil
 }
