@@ -33,9 +33,8 @@ func tile[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
 				eight[T](d, s, step)
 				continue
 			}
-			for range n {
-				*(*T)(d) = *(*T)(s)
-				d, s = unsafe.Add(d, size), unsafe.Add(s, step)
+			for i := range n { // no pointer may leave the buffers, not even for a moment
+				*(*T)(unsafe.Add(d, i*size)) = *(*T)(unsafe.Add(s, i*step))
 			}
 		}
 	}

@@ -62,12 +62,13 @@ func (g *Grid) rect(t *Tile, kernels []TileFunc, r, c Span, p Planes, out int) {
 	if p.Residual != nil {
 		t.Residual = unsafe.Add(p.Residual, out)
 	}
+	l := g.lines(r.Len(), c.Len(), len(kernels)-1)
 	if t.In = p.In; r.Taps() == 0 || c.Taps() == 0 {
-		t.Blocks = 0 // wholly in the padding
+		t.Blocks = 0 // wholly in the padding: no input is read, and none may be pointed at
+		l.inLine, l.inPixel = 0, 0
 	} else {
 		t.In = unsafe.Add(p.In, (g.H.First(r.Lo)+r.K0*g.H.Dilation)*g.InRow+(g.W.First(c.Lo)+c.K0*g.W.Dilation)*g.InPx)
 	}
-	l := g.lines(r.Len(), c.Len(), len(kernels)-1)
 	l.compute(t, kernels, max(g.LinesPerCall, 1))
 	t.Blocks = blocks
 }
