@@ -73,6 +73,9 @@ func init() {
 			},
 			Ref: func(c *op.Call) error {
 				dt, err := floatType(c.Node, c.In[0].DType)
+				if err == nil && dt == dtype.Invalid {
+					err = fmt.Errorf("dtype is missing, and the input has no type of its own")
+				}
 				if err == nil {
 					fill(c, c.Output(0, dt, c.In[0].Shape...))
 				}
