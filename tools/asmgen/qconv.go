@@ -25,7 +25,13 @@ func qconvFamily() {
 			m.depthwise(mr)
 		}
 	}
+	for _, side := range []int{3, 5} {
+		for stride := 1; stride <= 2; stride++ {
+			qconvWideDepthwise(side, stride)
+		}
+	}
 	qconvLargest()
+	qconvInterleave()
 }
 
 // Offsets in bytes of the fields of qconv's tile.

@@ -23,6 +23,12 @@ var vnni = kernels{
 		1: {1: vnni512_1x1, 2: vnni512_1x2, 3: vnni512_1x3, 4: vnni512_1x4, 5: vnni512_1x5, 6: vnni512_1x6, 7: vnni512_1x7, 8: vnni512_1x8, 9: vnni512_1x9, 10: vnni512_1x10, 11: vnni512_1x11, 12: vnni512_1x12, 13: vnni512_1x13, 14: vnni512_1x14},
 		2: {1: vnni512_2x1, 2: vnni512_2x2, 3: vnni512_2x3, 4: vnni512_2x4, 5: vnni512_2x5, 6: vnni512_2x6, 7: vnni512_2x7, 8: vnni512_2x8, 9: vnni512_2x9, 10: vnni512_2x10, 11: vnni512_2x11, 12: vnni512_2x12, 13: vnni512_2x13, 14: vnni512_2x14},
 	},
+	channels: map[[2]int][5]kernel{
+		{3, 1}: {1: vnni512channels_3x1_1, 2: vnni512channels_3x1_2, 3: vnni512channels_3x1_3, 4: vnni512channels_3x1_4},
+		{3, 2}: {1: vnni512channels_3x2_1, 2: vnni512channels_3x2_2, 3: vnni512channels_3x2_3, 4: vnni512channels_3x2_4},
+		{5, 1}: {1: vnni512channels_5x1_1, 2: vnni512channels_5x1_2, 3: vnni512channels_5x1_3, 4: vnni512channels_5x1_4},
+		{5, 2}: {1: vnni512channels_5x2_1, 2: vnni512channels_5x2_2, 3: vnni512channels_5x2_3, 4: vnni512channels_5x2_4},
+	},
 	depthwise: [maxPixels + 1]kernel{1: vnni512depthwise_1, 2: vnni512depthwise_2, 3: vnni512depthwise_3, 4: vnni512depthwise_4, 5: vnni512depthwise_5, 6: vnni512depthwise_6, 7: vnni512depthwise_7,
 		8: vnni512depthwise_8, 9: vnni512depthwise_9, 10: vnni512depthwise_10, 11: vnni512depthwise_11, 12: vnni512depthwise_12, 13: vnni512depthwise_13, 14: vnni512depthwise_14},
 }
@@ -39,6 +45,17 @@ var avx2 = kernels{
 	},
 	depthwise: [maxPixels + 1]kernel{1: wide256depthwise_1, 2: wide256depthwise_2, 3: wide256depthwise_3, 4: wide256depthwise_4,
 		5: wide256depthwise_5, 6: wide256depthwise_6, 7: wide256depthwise_7, 8: wide256depthwise_8},
+}
+
+// interleave3 writes three planes as one of triples.
+func interleave3(dst, a, b, c []byte) {
+	n := 0
+	if cpu.Level() >= cpu.AVX2 {
+		if n = len(a) &^ 15; n > 0 {
+			interleave3x128(&dst[0], &a[0], &b[0], &c[0], n)
+		}
+	}
+	portableInterleave3(dst[3*n:], a[n:], b[n:], c[n:])
 }
 
 func largest256(signed bool) func(dst, src *byte, n int) {

@@ -5,3 +5,5 @@ package qconv
 import "github.com/salver-ml/salver/internal/cpu"
 
 func forLevel(cpu.Target) *kernels { return &portable }
+
+func interleave3(dst, a, b, c []byte) { portableInterleave3(dst, a, b, c) }

@@ -25,8 +25,9 @@ type panel struct {
 	group    int // of the convolution
 	first, n int // channels
 	vectors  int
-	at       int // bytes into the packed weights
-	in       int // bytes into a pixel's input
+	at       int        // bytes into the packed weights
+	in       int        // bytes into a pixel's input
+	channels *[5]kernel // of a depthwise panel of up to 64 channels
 }
 
 const headerBytes = 64
@@ -43,12 +44,19 @@ func newPacking(p Params, kern *kernels) *packing {
 	if p.depthwise() {
 		per, most, groups = p.Out, kern.lanes, 1
 	}
+	wide := p.channelKernels(kern)
 	for g := range groups {
-		for c := 0; c < per; c += most {
-			n := min(most, per-c)
+		for c, n := 0, 0; c < per; c += n {
+			n = min(most, per-c)
+			if wide != nil && per-c > kern.lanes {
+				n = min(wideChannels, per-c)
+			}
 			x := panel{group: g, first: g*per + c, n: n, vectors: (n + kern.lanes - 1) / kern.lanes, at: k.bytes, in: g * p.In / p.Groups}
 			if p.depthwise() {
 				x.in = c
+			}
+			if n > most {
+				x.channels, x.vectors = wide, wideChannels/kern.lanes
 			}
 			k.panels = append(k.panels, x)
 			k.bytes += k.panelBytes(x)
@@ -57,8 +65,27 @@ func newPacking(p Params, kern *kernels) *packing {
 	return k
 }
 
+// wideChannels is the channels of a panel that one depthwise kernel computes.
+const wideChannels = 64
+
+// channelKernels gives the kernels for 64 channels, if there are any for this
+// layer.
+func (p Params) channelKernels(kern *kernels) *[5]kernel {
+	if !p.depthwise() || p.Kernel[0] != p.Kernel[1] || p.Dilation[1] != 1 || p.Residual != nil {
+		return nil
+	}
+	k, ok := kern.channels[[2]int{p.Kernel[0], p.Stride[1]}]
+	if !ok {
+		return nil
+	}
+	return &k
+}
+
 func (k *packing) panelBytes(x panel) int {
 	channels := x.vectors * k.kern.lanes
+	if x.channels != nil {
+		return align(channels * 4 * (2 + (k.p.Kernel[0]+3)/4*k.p.Kernel[1]))
+	}
 	if k.p.depthwise() {
 		return align(channels * 4 * (2 + k.p.Kernel[0]*k.p.Kernel[1]))
 	}
@@ -104,11 +131,15 @@ func (k *packing) pack(dst []byte, w Weights) error {
 		bias, scale := view[int32](unsafe.Pointer(&head[0]), lanes), view[float32](unsafe.Pointer(&head[4*lanes]), lanes)
 		body := head[8*lanes : k.panelBytes(x)]
 		for c := range x.n {
-			scale[c] = w.Scale[(x.first+c)%len(w.Scale)]
-			if w.Bias != nil {
-				bias[c] = w.Bias[x.first+c]
+			at := c
+			if x.channels != nil {
+				at = interleaved(c)
 			}
-			bias[c] -= unsignedZero(k.p.Input) * k.packChannel(body, w.Data, x, lanes, c)
+			scale[at] = w.Scale[(x.first+c)%len(w.Scale)]
+			if w.Bias != nil {
+				bias[at] = w.Bias[x.first+c]
+			}
+			bias[at] -= unsignedZero(k.p.Input) * k.packChannel(body, w.Data, x, lanes, c)
 		}
 		if !k.p.depthwise() && !pairsFit(body) {
 			dst[0] = 0
@@ -116,6 +147,10 @@ func (k *packing) pack(dst []byte, w Weights) error {
 	}
 	return nil
 }
+
+// interleaved is where the sums of channel c of 64 are: a quarter of a register
+// holds four of its quarter's channels.
+func interleaved(c int) int { return c%16/4*16 + c/16*4 + c%4 }
 
 // unsignedZero is the zero point of the input as the kernels see it: unsigned.
 func unsignedZero(f Format) int32 {
@@ -133,6 +168,11 @@ func (k *packing) packChannel(dst []byte, w []int8, x panel, lanes, c int) (sum 
 	for i, v := range src {
 		sum += int32(v)
 		ch, tap := i/taps, i%taps
+		if x.channels != nil {
+			row, col := tap/k.p.Kernel[1], tap%k.p.Kernel[1]
+			dst[((row/4*k.p.Kernel[1]+col)*lanes+interleaved(c))*4+row%4] = byte(v)
+			continue
+		}
 		if k.p.depthwise() {
 			view[int32](unsafe.Pointer(&dst[0]), (tap+1)*lanes)[tap*lanes+c] = int32(v)
 			continue

@@ -85,3 +85,22 @@ func TestSums(t *testing.T) {
 		}
 	}
 }
+
+func TestInterleave(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	for _, area := range []int{1, 15, 16, 17, 40000} {
+		src := guard.Copy(t, random(rng, 2*3*area), guard.End)
+		dst := guard.Slice[byte](t, len(src), guard.End)
+		for _, p := range append(threads(t), nil) {
+			if err := NewInterleave(2, area).Run(p, dst, src); err != nil {
+				t.Fatal(err)
+			}
+			for i, x := range src {
+				img, plane, at := i/(3*area), i/area%3, i%area
+				if dst[img*3*area+3*at+plane] != x {
+					t.Fatalf("area %d: byte %d is misplaced", area, i)
+				}
+			}
+		}
+	}
+}

@@ -133,3 +133,9 @@ func largestIn(kernel, rest func(dst, src *byte, n int), dst, src *byte, n int) 
 		rest(dst, src, n&31)
 	}
 }
+
+func portableInterleave3(dst, a, b, c []byte) {
+	for i, x := range a {
+		dst[3*i], dst[3*i+1], dst[3*i+2] = x, b[i], c[i]
+	}
+}

@@ -144,6 +144,9 @@ func TestAgainstReference(t *testing.T) {
 		{Params{In: 32, Out: 32, Groups: 32, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Input: u}, 2, 14, 14},
 		{Params{In: 19, Out: 19, Groups: 19, Kernel: []int{5, 3}, Input: s}, 1, 12, 9},
 		{Params{In: 4, Out: 8, Groups: 4, Kernel: []int{3, 3}, Input: u}, 1, 5, 5},
+		{Params{In: 144, Out: 144, Groups: 144, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Input: s}, 1, 9, 11},
+		{Params{In: 97, Out: 97, Groups: 97, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}, Input: u}, 2, 8, 10},
+		{Params{In: 64, Out: 64, Groups: 64, Kernel: []int{5, 5}, Stride: []int{2, 2}, Dilation: []int{2, 1}, Pads: []int{2, 2, 2, 2}, Input: u}, 1, 15, 13},
 		{Params{In: 512, Out: 40, Kernel: []int{1, 1}, Input: u}, 1, 1, 1},
 	} {
 		for i, out := range []Format{{Zero: 120}, {Signed: true, Zero: 3}, {}} {
@@ -188,6 +191,21 @@ func TestQuotientOfResidual(t *testing.T) {
 			p.Residual.Scale, p.Residual.MidScale, p.Residual.OutScale = .1, .3, .2
 		}
 		newLayer(t, rng, p, 1, 9, 14).check(t, []*pool.Pool{nil})
+	}
+}
+
+func TestHugeScales(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 9))
+	for _, groups := range []int{1, 80} {
+		for _, scale := range []float32{1e9, 3e4, 1e-20} {
+			p := Params{In: 80, Out: 80, Groups: groups, Kernel: []int{3, 3}, Output: Format{Signed: true, Zero: 127}, Lo: -128, Hi: 127}
+			l := newLayer(t, rng, p, 1, 5, 9)
+			l.weights.Scale = []float32{scale}
+			if err := Reference(p, 1, 5, 9, l.x, l.weights, nil, l.want); err != nil {
+				t.Fatal(err)
+			}
+			l.check(t, []*pool.Pool{nil})
+		}
 	}
 }
 
@@ -244,7 +262,8 @@ func TestTileOffsets(t *testing.T) {
 		{unsafe.Offsetof(x.inLine), 128}, {unsafe.Offsetof(x.outLine), 136}, {unsafe.Offsetof(x.mask), 144}, {unsafe.Offsetof(x.lo), 152},
 		{unsafe.Offsetof(x.hi), 156}, {unsafe.Offsetof(x.zero), 160}, {unsafe.Offsetof(x.midLo), 164}, {unsafe.Offsetof(x.midHi), 168},
 		{unsafe.Offsetof(x.midScale), 172}, {unsafe.Offsetof(x.resZero), 176}, {unsafe.Offsetof(x.resScale), 180}, {unsafe.Offsetof(x.yScale), 184},
-		{unsafe.Offsetof(x.yInverse), 188}, {unsafe.Offsetof(x.signed), 192},
+		{unsafe.Offsetof(x.yInverse), 188}, {unsafe.Offsetof(x.signed), 192}, {unsafe.Offsetof(x.zero16), 200}, {unsafe.Offsetof(x.flip), 202},
+		{unsafe.Offsetof(x.lo8), 203}, {unsafe.Offsetof(x.hi8), 204},
 	} {
 		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly expects %d", i, c.got, c.want)

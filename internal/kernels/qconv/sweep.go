@@ -29,7 +29,7 @@ func (pl *Plan) newCut(images, threads int) cut {
 	switch {
 	case pl.flat:
 		c.units = (images*pl.h.Out*pl.w.Out + most - 1) / most
-	case pl.w.Out == 7 && most == 14:
+	case pl.w.Out == 7 && most == 14 && !pl.p.depthwise():
 		c.tall, c.units = 2, (pl.h.Out+1)/2
 	default:
 		c.units = pl.h.Out
@@ -86,16 +86,16 @@ func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
 	pl := r.plan
 	for _, x := range pl.packed.panels[first:last] {
 		r.setPanel(&w.tile, x)
-		kernels := &pl.kern.tile[x.vectors]
+		s := sweep{r: r, w: w, panel: x}
 		switch {
+		case x.channels != nil:
+			s.kernels, s.most = x.channels[:], len(x.channels)-1
 		case pl.p.depthwise():
-			kernels = &pl.kern.depthwise
+			s.kernels, s.most = pl.kern.depthwise[:], pl.kern.chans
 		case r.op.Packed[0] == 1 && pl.kern.pairs[1][1] != nil:
-			kernels = &pl.kern.pairs[x.vectors]
-		}
-		s := sweep{r: r, w: w, kernels: kernels, panel: x, most: pl.kern.pixels}
-		if pl.p.depthwise() {
-			s.most = pl.kern.chans
+			s.kernels, s.most = pl.kern.pairs[x.vectors][:], pl.kern.pixels
+		default:
+			s.kernels, s.most = pl.kern.tile[x.vectors][:], pl.kern.pixels
 		}
 		if pl.flat {
 			total := r.images * pl.h.Out * pl.w.Out
@@ -120,6 +120,11 @@ func (pl *Plan) setTile(t *tile) {
 	t.inFar, t.outFar = 7*t.inPx, 7*t.outPx
 	t.zero = p.Output.Zero
 	t.lo, t.hi = float32(p.Lo-t.zero), float32(p.Hi-t.zero)
+	shift := int32(0)
+	if p.Output.Signed {
+		shift, t.flip = 128, 0x80
+	}
+	t.zero16, t.lo8, t.hi8 = int16(t.zero+shift), uint8(p.Lo+shift), uint8(p.Hi+shift)
 	r := p.Residual
 	if r == nil {
 		return
@@ -137,14 +142,14 @@ func (r *Runner) setPanel(t *tile, x panel) {
 	lanes := x.vectors * r.plan.kern.lanes
 	head := r.op.Packed[x.at:]
 	t.bias, t.scale, t.weights = unsafe.Pointer(&head[0]), unsafe.Pointer(&head[4*lanes]), unsafe.Pointer(&head[8*lanes])
-	t.mask = 1<<x.n - 1
+	t.mask = ^uint64(0) >> (64 - x.n)
 }
 
 // sweep computes tiles of a panel.
 type sweep struct {
 	r       *Runner
 	w       *workspace
-	kernels *[maxPixels + 1]kernel
+	kernels []kernel // by pixels
 	panel   panel
 	most    int // pixels of a tile
 }

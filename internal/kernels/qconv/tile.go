@@ -31,6 +31,12 @@ type tile struct {
 	yInverse     float32
 	signed       int64 // 1: the residual is signed
 
+	// For kernels that narrow with saturation: y is unsigned there, and flip makes
+	// it signed.
+	zero16   int16
+	flip     uint8
+	lo8, hi8 uint8
+
 	_ [56]byte // threads write neighbouring tiles
 }
 
@@ -51,6 +57,7 @@ type kernels struct {
 	pairs     [3][maxPixels + 1]kernel // where no two products of a pair saturate 16 bits; nil: tile is as fast
 	depthwise [maxPixels + 1]kernel    // one vector of channels
 	chans     int                      // the most pixels of depthwise
+	channels  map[[2]int][5]kernel     // depthwise for 64 channels and 1 to 4 pixels, by size and stride; nil: there are none
 	masked    bool                     // kernels touch no channel without a bit in mask
 	largest   func(signed bool) func(dst, src *byte, n int)
 }

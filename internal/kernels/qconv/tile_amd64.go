@@ -215,7 +215,60 @@ func wide256depthwise_7(t *byte)
 func wide256depthwise_8(t *byte)
 
 //go:noescape
+func vnni512channels_3x1_1(t *byte)
+
+//go:noescape
+func vnni512channels_3x1_2(t *byte)
+
+//go:noescape
+func vnni512channels_3x1_3(t *byte)
+
+//go:noescape
+func vnni512channels_3x1_4(t *byte)
+
+//go:noescape
+func vnni512channels_3x2_1(t *byte)
+
+//go:noescape
+func vnni512channels_3x2_2(t *byte)
+
+//go:noescape
+func vnni512channels_3x2_3(t *byte)
+
+//go:noescape
+func vnni512channels_3x2_4(t *byte)
+
+//go:noescape
+func vnni512channels_5x1_1(t *byte)
+
+//go:noescape
+func vnni512channels_5x1_2(t *byte)
+
+//go:noescape
+func vnni512channels_5x1_3(t *byte)
+
+//go:noescape
+func vnni512channels_5x1_4(t *byte)
+
+//go:noescape
+func vnni512channels_5x2_1(t *byte)
+
+//go:noescape
+func vnni512channels_5x2_2(t *byte)
+
+//go:noescape
+func vnni512channels_5x2_3(t *byte)
+
+//go:noescape
+func vnni512channels_5x2_4(t *byte)
+
+//go:noescape
 func maxU8x256(dst *byte, src *byte, n int)
 
 //go:noescape
 func maxS8x256(dst *byte, src *byte, n int)
+
+// writes a[i], b[i], c[i] to dst[3i:], for n i, a multiple of 16.
+//
+//go:noescape
+func interleave3x128(dst *byte, a *byte, b *byte, c *byte, n int)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/qconv"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
@@ -125,6 +126,10 @@ func (o turnOp) compile(p *op.Prep) (op.Kernel, error) {
 	n, h, w, out := o.matrix(p.InShape(0))
 	if tensor.Count(out) == 0 {
 		return nil, nil
+	}
+	if o.last && h == 3 {
+		v := qconv.NewInterleave(n, w)
+		return op.KernelFunc(func(c *op.Call) error { return v.Run(c.Pool, c.Out[0].Data, c.In[0].Data) }), nil
 	}
 	t, err := transpose.New(1, []int{n, h, w}, []int{0, 2, 1})
 	if err != nil {
