@@ -72,7 +72,7 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 	if rows != nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
 		rows = nil
 	}
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Packed: m.Release, MaxMemory: o.MaxMemory})
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool}, nil
 }
 

@@ -19,17 +19,20 @@ const (
 	slotInput                   // the caller's input
 	slotArena                   // a place in the arena
 	slotOutput                  // the memory of a graph output
-	slotView                    // the bytes of another slot
+	slotView                    // bytes of another slot
 	slotDynamic                 // allocated when its node runs: the shape depends on data
 )
 
-// slot is one value's place in a frame.
+// slot is one value's place in a frame. A value that providers with different
+// memory use has a slot in each.
 type slot struct {
 	kind   slotKind
 	value  *ir.Value
 	typ    op.Fact
 	shape  []int
+	space  int // index of Session.spaces
 	root   int // slot whose memory this one shares; itself if it owns its own
+	offset int // bytes at which it begins there
 	size   int // bytes, if known
 	index  int // input, output or arena buffer number
 	tensor *tensor.Tensor
@@ -37,14 +40,24 @@ type slot struct {
 
 // step runs one node.
 type step struct {
-	node    *ir.Node
-	op      *op.Op
-	in, out []int     // slot numbers, -1 where absent
-	prep    *op.Prep  // what the kernel is compiled from; nil where the reference runs
-	kernel  op.Kernel // for the first frame; each other frame compiles its own
-	dynamic bool      // shapes are known only when it runs
-	scratch int       // arena buffer number, -1 if none
-	subs    []*subgraph
+	node     *ir.Node
+	op       *op.Op // nil for a copy
+	provider int    // index of Session.providers
+	space    int
+	in, out  []int     // slot numbers, -1 where absent
+	prep     *op.Prep  // what the kernel is compiled from; nil where the reference runs
+	kernel   op.Kernel // for the first frame; each other frame compiles its own
+	copy     bool      // from the memory of one provider to another's
+	joined   bool      // nothing to do: the inputs are computed in their places in the output
+	dynamic  bool      // shapes are known only when it runs
+	scratch  int       // arena buffer number, -1 if none
+	subs     []*subgraph
+}
+
+// place is where a value may have a slot.
+type place struct {
+	value *ir.Value
+	space int
 }
 
 // compiler makes one plan.
@@ -52,8 +65,10 @@ type compiler struct {
 	s      *Session
 	facts  op.Facts
 	plan   *Plan
-	slotOf map[*ir.Value]int
-	shares map[int][]int // slots that live in the memory of a root slot, the root not included
+	on     map[*ir.Node]int // provider of each node
+	slotOf map[place]int
+	done   map[*ir.Node]bool // nodes that stand in the plan already, as steps or views
+	shares map[int][]int     // slots that live in the memory of a root slot, the root not included
 }
 
 // compile makes a plan. An operator that panics while it is inferred or compiled
@@ -73,22 +88,32 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{s: s, facts: facts, slotOf: map[*ir.Value]int{}, shares: map[int][]int{}}
-	c.plan = &Plan{session: s, maxFrames: maxIdleFrames}
+	n := len(s.graph.Nodes)
+	c := &compiler{s: s, facts: facts, slotOf: make(map[place]int, 2*n), done: make(map[*ir.Node]bool, n), shares: map[int][]int{}}
+	c.plan = &Plan{session: s, maxFrames: maxIdleFrames, arenas: make([]arena, len(s.spaces))}
 	for i, v := range s.graph.Inputs {
-		c.addSlot(v, slotInput, i)
+		c.addSlot(v, slotInput, i, 0)
 	}
-	for _, n := range c.needed() {
+	nodes := c.needed()
+	c.divide(nodes)
+	for _, n := range nodes {
 		at = n
 		if err := c.step(n); err != nil {
 			return nil, fmt.Errorf("%s: %w", n, err)
 		}
 	}
 	at = nil
-	c.bindOutputs()
+	if err := c.bindOutputs(); err != nil {
+		return nil, err
+	}
+	c.join()
+	if err := c.kernels(); err != nil {
+		return nil, err
+	}
 	c.layout()
+	c.bindings()
 	if err := c.plan.fitsIn(s.maxMemory); err != nil {
-		s.packs.dropUnfilled()
+		s.weights.dropUnfilled()
 		return nil, err
 	}
 	c.plan.pool = s.poolFor(c.plan)
@@ -126,11 +151,11 @@ func (c *compiler) needed() []*ir.Node {
 	return nodes
 }
 
-func (c *compiler) addSlot(v *ir.Value, kind slotKind, index int) int {
+func (c *compiler) addSlot(v *ir.Value, kind slotKind, index, space int) int {
 	f := c.facts.Get(v)
 	id := len(c.plan.slots)
-	s := slot{kind: kind, value: v, typ: f, root: id, index: index}
-	if shape, ok := f.Shape.Ints(); ok && f.DType != dtype.Invalid && f.Elem == nil {
+	s := slot{kind: kind, value: v, typ: f, root: id, index: index, space: space}
+	if shape, ok := fixed(f); ok {
 		s.shape = shape
 		s.size = f.DType.Bytes(tensor.Count(shape))
 	} else if kind == slotArena {
@@ -143,167 +168,140 @@ func (c *compiler) addSlot(v *ir.Value, kind slotKind, index int) int {
 		s.kind = slotDynamic
 	}
 	c.plan.slots = append(c.plan.slots, s)
-	c.slotOf[v] = id
+	c.slotOf[place{v, space}] = id
 	return id
 }
 
-// in gives the slot of a value that is read; constants get theirs here.
-func (c *compiler) in(v *ir.Value) int {
-	if v == nil {
-		return -1
+// fixed gives the sizes of a tensor if all are known.
+func fixed(f op.Fact) ([]int, bool) {
+	if f.DType == dtype.Invalid || f.Elem != nil {
+		return nil, false
 	}
-	if id, ok := c.slotOf[v]; ok {
-		return id
-	}
-	return c.addSlot(v, slotConst, 0)
+	return f.Shape.Ints()
 }
 
 func (c *compiler) step(n *ir.Node) error {
 	o := op.Of(n)
-	st := &step{node: n, op: o, scratch: -1}
+	st := &step{node: n, op: o, scratch: -1, provider: c.on[n]}
+	st.space = c.s.spaceOf[st.provider]
 	for _, v := range n.In {
-		st.in = append(st.in, c.in(v))
+		id, err := c.in(v, st.space)
+		if err != nil {
+			return err
+		}
+		st.in = append(st.in, id)
 	}
 	for _, v := range n.Out {
 		if v == nil {
 			st.out = append(st.out, -1)
 			continue
 		}
-		st.out = append(st.out, c.addSlot(v, slotArena, 0))
+		st.out = append(st.out, c.addSlot(v, slotArena, 0, st.space))
 	}
+	c.done[n] = true
 	for _, g := range n.Subgraphs() {
-		st.subs = append(st.subs, c.subgraph(g))
+		sub, err := c.subgraph(g)
+		if err != nil {
+			return err
+		}
+		st.subs = append(st.subs, sub)
 	}
-	if c.view(st) {
-		return nil
-	}
-	if err := c.kernel(st); err != nil {
+	if did, err := c.view(st); did || err != nil {
 		return err
 	}
-	c.inPlace(st, len(c.plan.steps))
-	c.plan.steps = append(c.plan.steps, st)
-	return nil
-}
-
-// view makes output 0 of operators that only rename bytes share input 0's.
-func (c *compiler) view(st *step) bool {
-	if !st.op.View || len(st.out) == 0 || st.out[0] < 0 {
-		return false
-	}
-	src, dst := &c.plan.slots[st.in[0]], &c.plan.slots[st.out[0]]
-	if dst.kind != slotArena || src.shape == nil || src.size != dst.size || src.typ.DType == dtype.String {
-		return false
-	}
-	if src.kind == slotConst {
-		dst.kind, dst.tensor = slotConst, src.tensor.Reshape(dst.shape...)
-		return true
-	}
-	c.share(st.out[0], src.root)
-	return true
-}
-
-// share makes a slot a view of a root slot's memory.
-func (c *compiler) share(id, root int) {
-	s := &c.plan.slots[id]
-	s.kind, s.root = slotView, root
-	c.shares[root] = append(c.shares[root], id)
-}
-
-// kernel compiles the node if all its shapes are known, and leaves it to run
-// time otherwise.
-func (c *compiler) kernel(st *step) error {
 	for _, id := range slices.Concat(st.in, st.out) {
 		if id >= 0 && c.plan.slots[id].shape == nil {
 			st.dynamic = true
 		}
 	}
-	if st.dynamic || len(st.subs) > 0 {
-		return nil
+	c.inPlace(st)
+	c.plan.steps = append(c.plan.steps, st)
+	return nil
+}
+
+// kernels compiles the steps whose shapes are known, several at a time; the
+// others are compiled when they run.
+func (c *compiler) kernels() error {
+	w := &compilation{compiler: c}
+	for _, st := range c.plan.steps {
+		switch {
+		case st.copy || st.joined:
+		case st.dynamic || len(st.subs) > 0:
+			if err := c.pinInputs(st); err != nil {
+				return err
+			}
+		default:
+			w.steps = append(w.steps, st)
+		}
 	}
-	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads(), Pack: c.s.packer(st.node)}
-	for _, v := range st.node.In {
+	w.errs = make([]error, len(w.steps))
+	c.s.pool.Begin()
+	c.s.pool.Run(len(w.steps), w)
+	c.s.pool.End()
+	for i, err := range w.errs {
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.steps[i].node, err)
+		}
+	}
+	for at, st := range c.plan.steps {
+		if s, ok := st.kernel.(op.Scratcher); ok {
+			if n := s.ScratchBytes(); n > 0 {
+				a := &c.plan.arenas[st.space]
+				st.scratch = len(a.buffers)
+				a.buffers = append(a.buffers, plan.Buffer{Size: n, First: at, Last: at})
+			}
+		}
+	}
+	return nil
+}
+
+// compilation is the pool's task of compiling steps.
+type compilation struct {
+	*compiler
+	steps []*step
+	errs  []error
+}
+
+// Do compiles one step.
+func (w *compilation) Do(i int) {
+	st := w.steps[i]
+	defer func() {
+		if v := recover(); v != nil {
+			w.errs[i] = panicked("", v)
+		}
+	}()
+	w.errs[i] = w.kernel(st)
+}
+
+func (c *compiler) kernel(st *step) error {
+	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads()}
+	p.Pack = c.s.weights.packer(p)
+	for i, v := range st.node.In {
 		f := c.facts.Get(v)
-		if v != nil && f.Const == nil && c.plan.slots[c.slotOf[v]].kind == slotConst {
-			f.Const = c.plan.slots[c.slotOf[v]].tensor
+		if v != nil && c.plan.slots[st.in[i]].kind == slotConst {
+			f.Const = c.plan.slots[st.in[i]].tensor
 		}
 		p.In = append(p.In, f)
 	}
 	for _, v := range st.node.Out {
 		p.Out = append(p.Out, c.facts.Get(v))
 	}
-	k, err := c.s.provider.Compile(p)
+	k, err := c.s.weights.compile(c.s.providers[st.provider], p)
 	if err != nil || k == nil {
 		return err
 	}
 	st.kernel, st.prep = k, p
-	if s, ok := k.(op.Scratcher); ok {
-		if n := s.ScratchBytes(); n > 0 {
-			st.scratch = len(c.plan.buffers)
-			at := len(c.plan.steps)
-			c.plan.buffers = append(c.plan.buffers, plan.Buffer{Size: n, First: at, Last: at})
-		}
-	}
 	return nil
 }
 
-func (s *Session) packer(n *ir.Node) func(string, int, func([]byte)) []byte {
-	return func(key string, size int, fill func([]byte)) []byte {
-		return s.packs.get(n, key, size, s.maxMemory, fill)
-	}
-}
-
-// inPlace lets output 0 take over the buffer of an input that nothing reads
-// afterwards.
-func (c *compiler) inPlace(st *step, at int) {
-	if len(st.out) == 0 || st.out[0] < 0 || st.dynamic {
-		return
-	}
-	dst := &c.plan.slots[st.out[0]]
-	if dst.kind != slotArena || dst.value.IsOutput() {
-		return
-	}
-	for _, i := range st.op.InPlace {
-		if i >= len(st.in) || st.in[i] < 0 {
-			continue
-		}
-		src := c.plan.slots[st.in[i]]
-		root := c.plan.slots[src.root]
-		if root.kind != slotArena || src.size != dst.size || root.size != dst.size || c.readAgain(src.root, st) {
-			continue
-		}
-		c.share(st.out[0], src.root)
-		return
-	}
-}
-
-// readAgain reports whether any value in the memory of a root slot is read by a
-// node other than st, or through another input of st, or is a graph output.
-func (c *compiler) readAgain(root int, st *step) bool {
-	reads := 0
-	for _, id := range append([]int{root}, c.shares[root]...) {
-		s := &c.plan.slots[id]
-		if s.value.IsOutput() {
-			return true
-		}
-		for _, u := range s.value.Uses() {
-			switch {
-			case u.Node == st.node:
-				reads++
-			case !c.done(u.Node):
-				return true
+// pinInputs keeps the constants that a step reads when it runs.
+func (c *compiler) pinInputs(st *step) error {
+	for _, id := range st.in {
+		if id >= 0 && c.plan.slots[id].kind == slotConst {
+			if err := c.s.weights.pin(c.plan.slots[id].tensor); err != nil {
+				return err
 			}
 		}
 	}
-	return reads != 1
-}
-
-// done reports whether a node stands in the plan already, as a step or a view.
-func (c *compiler) done(n *ir.Node) bool {
-	for _, v := range n.Out {
-		if v != nil {
-			_, ok := c.slotOf[v]
-			return ok
-		}
-	}
-	return false
+	return nil
 }

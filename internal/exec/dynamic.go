@@ -76,7 +76,9 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 		}
 		d.out, d.types = append(d.out, shape), append(d.types, f.DType)
 	}
-	k, err := s.provider.Compile(&op.Prep{Node: st.node, In: inf.In, Out: inf.Out, Threads: s.pool.Threads(), Pack: s.packer(st.node)})
+	p := &op.Prep{Node: st.node, In: inf.In, Out: inf.Out, Threads: s.pool.Threads()}
+	p.Pack = s.weights.packer(p)
+	k, err := s.weights.compile(s.providers[s.host()], p)
 	if err != nil || k == nil {
 		return err
 	}

@@ -17,7 +17,8 @@ import (
 type frame struct {
 	plan    *Plan
 	ctx     context.Context // of the run in progress
-	arena   *mmap.Buffer
+	arenas  [][]byte        // by space
+	host    *mmap.Buffer
 	tensors []*tensor.Tensor // by slot; nil while a dynamic value is not computed
 	own     []*tensor.Tensor // the frame's tensor of each planned slot
 	calls   []op.Call
@@ -28,7 +29,7 @@ type frame struct {
 }
 
 func (p *Plan) newFrame() (f *frame, err error) {
-	f = &frame{plan: p, arena: mmap.Alloc(p.layout.Total), tensors: make([]*tensor.Tensor, len(p.slots)),
+	f = &frame{plan: p, tensors: make([]*tensor.Tensor, len(p.slots)),
 		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), kernels: make([]op.Kernel, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps)), at: -1}
 	defer func() {
 		if v := recover(); v != nil {
@@ -37,6 +38,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 			f, err = nil, panicked(name, v)
 		}
 	}()
+	f.allocate()
 	for i := range p.slots {
 		f.makeTensor(i)
 	}
@@ -53,7 +55,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 		c.In = make([]*tensor.Tensor, len(st.in))
 		c.Out = make([]*tensor.Tensor, len(st.out))
 		if st.scratch >= 0 {
-			c.Scratch = f.buffer(st.scratch)
+			c.Scratch = f.buffer(st.space, st.scratch)
 		}
 		if len(st.subs) > 0 {
 			c.Subgraph = f.subgraphRunner(st)
@@ -75,32 +77,53 @@ func (f *frame) makeTensor(i int) {
 	}
 	t := &tensor.Tensor{DType: s.typ.DType, Shape: s.shape}
 	if root := &f.plan.slots[s.root]; root.kind == slotArena {
-		t.Data = f.buffer(root.index)[:s.size]
+		t.Data = f.buffer(s.space, root.index)[s.offset:][:s.size]
 	}
 	f.tensors[i], f.own[i] = t, t
 }
 
-func (f *frame) buffer(i int) []byte {
-	off, n := f.plan.layout.Offsets[i], f.plan.buffers[i].Size
-	return f.arena.Bytes()[off : off+n : off+n]
+// allocate makes an arena in each space.
+func (f *frame) allocate() {
+	f.arenas = make([][]byte, len(f.plan.arenas))
+	for space := range f.arenas {
+		n := f.plan.arenas[space].layout.Total
+		if m := f.plan.session.spaces[space]; m != nil {
+			f.arenas[space] = m.Alloc(n)
+			continue
+		}
+		f.host = mmap.Alloc(n)
+		f.arenas[space] = f.host.Bytes()
+	}
 }
 
-func (f *frame) close() { f.arena.Free() }
+func (f *frame) buffer(space, i int) []byte {
+	a := &f.plan.arenas[space]
+	off, n := a.layout.Offsets[i], a.buffers[i].Size
+	return f.arenas[space][off : off+n : off+n]
+}
+
+func (f *frame) close() {
+	f.host.Free()
+	for space, b := range f.arenas {
+		if m := f.plan.session.spaces[space]; m != nil {
+			m.Free(b)
+		}
+	}
+	f.arenas = nil
+}
 
 // reset drops what belongs to the caller.
 func (f *frame) reset() {
 	f.ctx = nil
-	for i := range f.plan.slots {
-		switch s := &f.plan.slots[i]; s.kind {
-		case slotInput, slotDynamic:
+	for _, i := range f.plan.bound {
+		if f.plan.slots[i].kind == slotInput {
 			f.tensors[i] = nil
-		case slotOutput:
+		} else {
 			f.own[i].Data = nil
-		case slotView:
-			if f.plan.slots[s.root].kind != slotArena {
-				f.own[i].Data = nil
-			}
 		}
+	}
+	for _, i := range f.plan.computed {
+		f.tensors[i] = nil
 	}
 	for i := range f.calls {
 		c := &f.calls[i]
@@ -158,7 +181,7 @@ func (f *frame) atWork() string {
 // bind points the slots of inputs, outputs and their views at the caller's memory.
 func (f *frame) bind(inputs, outputs []*tensor.Tensor) error {
 	p := f.plan
-	for i := range p.slots {
+	for _, i := range p.bound {
 		s := &p.slots[i]
 		switch s.kind {
 		case slotInput:
@@ -176,9 +199,9 @@ func (f *frame) bind(inputs, outputs []*tensor.Tensor) error {
 		case slotView:
 			switch root := &p.slots[s.root]; root.kind {
 			case slotInput:
-				f.own[i].Data = inputs[root.index].Data[:s.size]
+				f.own[i].Data = inputs[root.index].Data[s.offset:][:s.size]
 			case slotOutput:
-				f.own[i].Data = f.own[s.root].Data[:s.size]
+				f.own[i].Data = f.own[s.root].Data[s.offset:][:s.size]
 			}
 		}
 	}
@@ -217,6 +240,8 @@ func (f *frame) step(ctx context.Context, i int) error {
 func (f *frame) compute(i int) error {
 	st, c := f.plan.steps[i], &f.calls[i]
 	switch {
+	case st.joined:
+		return nil
 	case f.kernels[i] != nil:
 		return f.kernels[i].Run(c)
 	case st.dynamic && len(st.subs) == 0:

@@ -16,19 +16,34 @@ import (
 
 // Plan is a graph prepared for inputs of certain shapes.
 type Plan struct {
-	session *Session
-	key     []inputKey
-	slots   []slot
-	steps   []*step
-	outputs []output
-	buffers []plan.Buffer
-	layout  plan.Layout
+	session  *Session
+	key      []inputKey
+	slots    []slot
+	steps    []*step
+	outputs  []output
+	arenas   []arena // by space
+	bound    []int   // slots that point at the caller's memory
+	computed []int   // slots whose tensors are made in each run
 
 	pool *pool.Pool // nil where the caller's thread is enough
 
 	mu        sync.Mutex
 	idle      []*frame
 	maxFrames int
+}
+
+// arena is where intermediate values of one space lie.
+type arena struct {
+	buffers []plan.Buffer
+	layout  plan.Layout
+}
+
+// arenaBytes is the size of all arenas of one frame.
+func (p *Plan) arenaBytes() (n int) {
+	for i := range p.arenas {
+		n += p.arenas[i].layout.Total
+	}
+	return n
 }
 
 type inputKey struct {
@@ -98,6 +113,9 @@ func (p *Plan) release(f *frame) {
 // takeKernel gives the kernel of a step to a frame: kernels hold the state of
 // one run, so that each frame needs its own.
 func (p *Plan) takeKernel(st *step) (op.Kernel, error) {
+	if st.copy {
+		return st.kernel, nil
+	}
 	if st.prep == nil {
 		return nil, nil
 	}
@@ -108,14 +126,14 @@ func (p *Plan) takeKernel(st *step) (op.Kernel, error) {
 	if k != nil {
 		return k, nil
 	}
-	return p.session.provider.Compile(st.prep)
+	return p.session.weights.compile(p.session.providers[st.provider], st.prep)
 }
 
 // idleBytes is the memory of the arenas kept for later runs.
 func (p *Plan) idleBytes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.idle) * p.layout.Total
+	return len(p.idle) * p.arenaBytes()
 }
 
 // dropIdle frees the arenas kept for later runs.
@@ -157,11 +175,14 @@ type Memory struct {
 
 // Memory adds up what the plan needs.
 func (p *Plan) Memory() Memory {
-	m := Memory{Packed: p.session.packs.bytes(), Arena: p.layout.Total, ArenaBound: p.layout.Bound}
+	m := Memory{Packed: p.session.weights.bytes(), Arena: p.arenaBytes()}
+	for i := range p.arenas {
+		m.ArenaBound += p.arenas[i].layout.Bound
+	}
 	for i := range p.slots {
 		s := &p.slots[i]
 		switch {
-		case s.kind == slotConst && s.tensor != nil:
+		case s.kind == slotConst && s.tensor != nil && s.space == 0:
 			m.Weights += len(s.tensor.Data)
 		case s.kind == slotInput:
 			m.Inputs += s.size
@@ -197,21 +218,24 @@ func IsMemoryError(err error) bool {
 
 // Step describes one step of a plan for reports.
 type Step struct {
-	Node    *ir.Node
-	Fast    bool // runs on a kernel of the provider, not on the reference
-	Dynamic bool // its shapes are known only when it runs
-	Flops   float64
-	Bytes   int // read and written, each value once
-	In, Out []ir.Type
+	Node     *ir.Node
+	Provider string
+	Fast     bool // runs on a kernel of the provider, not on the reference
+	Dynamic  bool // its shapes are known only when it runs
+	Copy     bool // copies a tensor to another provider's memory; Node stands for it
+	Joined   bool // does nothing: its inputs were computed in their places
+	Flops    float64
+	Bytes    int // read and written, each value once
+	In, Out  []ir.Type
 }
 
 // Steps describes the plan's steps in order.
 func (p *Plan) Steps() []Step {
 	steps := make([]Step, len(p.steps))
 	for i, st := range p.steps {
-		s := Step{Node: st.node, Fast: st.prep != nil, Dynamic: st.dynamic}
+		s := Step{Node: st.node, Provider: p.session.providers[st.provider].Name(), Fast: st.prep != nil || st.joined || st.copy, Dynamic: st.dynamic, Copy: st.copy, Joined: st.joined}
 		in, out := p.facts(st.in), p.facts(st.out)
-		if st.op.Flops != nil && !st.dynamic {
+		if !st.copy && st.op.Flops != nil && !st.dynamic {
 			s.Flops = st.op.Flops(in, out)
 		}
 		for _, f := range in {
@@ -221,7 +245,7 @@ func (p *Plan) Steps() []Step {
 			s.Out = append(s.Out, f.Type)
 		}
 		for _, id := range slices.Concat(st.in, st.out) {
-			if id >= 0 {
+			if id >= 0 && !st.joined {
 				s.Bytes += p.slots[id].size
 			}
 		}
@@ -230,8 +254,20 @@ func (p *Plan) Steps() []Step {
 	return steps
 }
 
-// Lives gives each arena buffer's size, offset and first and last step.
-func (p *Plan) Lives() ([]plan.Buffer, plan.Layout) { return p.buffers, p.layout }
+// Lives gives the size, offset and first and last step of each buffer in the
+// host's arena.
+func (p *Plan) Lives() ([]plan.Buffer, plan.Layout) { return p.arenas[0].buffers, p.arenas[0].layout }
+
+// Copies counts the copies between providers that one run makes, and their bytes.
+func (p *Plan) Copies() (n, bytes int) {
+	for _, st := range p.steps {
+		if st.copy {
+			n++
+			bytes += p.slots[st.out[0]].size
+		}
+	}
+	return n, bytes
+}
 
 // poolFor is the pool that a plan runs on: none if all its work is small.
 func (s *Session) poolFor(p *Plan) *pool.Pool {

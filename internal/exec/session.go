@@ -8,11 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sync"
 
 	"github.com/salver-ml/salver/internal/ir"
-	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/provider"
@@ -26,11 +26,19 @@ type Options struct {
 	// counted in floating-point operations and bytes. 0 uses it for all.
 	Alone    float64
 	Provider provider.Provider // nil is provider.CPU
-	MaxPlans int               // plans kept for different input shapes; 0 is 16
+	// Accelerators take nodes from Provider, the first ones first among equals.
+	Accelerators []provider.Provider
+	MaxPlans     int // plans kept for different input shapes; 0 is 16
 	// MaxMemory bounds, in bytes, what one plan may need: weights, packed weights,
 	// arena, inputs and outputs. 0 allows any amount.
 	MaxMemory int
-	Packed    func() // called when a plan has packed weights: the originals are hardly read any more
+	// OwnConstants lets the session drop constants of the graph that were computed
+	// from others (ir.Value.Again) when they have been packed. Nothing else may
+	// read the graph's constants any more.
+	OwnConstants bool
+	// Packed is called while and after weights are packed: the originals of the
+	// file are hardly read any more.
+	Packed func()
 }
 
 // Session runs one graph, for any number of goroutines at once.
@@ -38,23 +46,27 @@ type Session struct {
 	graph     *ir.Graph
 	pool      *pool.Pool
 	alone     float64
-	provider  provider.Provider
+	providers []provider.Provider // the host's last
+	spaces    []provider.Memory   // nil, the host's, and then those of other providers
+	spaceOf   []int               // by provider
 	maxPlans  int
 	maxMemory int
-	packs     *packs
+	weights   *weights
 	packed    func()
 
 	mu     sync.Mutex
 	plans  []*Plan // most recently used first
-	placed []int   // order in which the last plan placed its buffers
+	placed [][]int // by space, the order in which the last plan placed its buffers
 }
 
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, provider: o.Provider, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, packs: &packs{}, packed: o.Packed}
-	if s.provider == nil {
-		s.provider = provider.CPU
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, packed: o.Packed,
+		weights: &weights{limit: o.MaxMemory, trim: o.Packed}}
+	s.setProviders(o.Accelerators, o.Provider)
+	if o.OwnConstants {
+		s.weights.register(g)
 	}
 	if s.maxPlans == 0 {
 		s.maxPlans = 16
@@ -73,7 +85,7 @@ func (s *Session) Close() {
 		p.close()
 	}
 	s.plans = nil
-	s.packs.free()
+	s.weights.free()
 }
 
 // Run computes the outputs for inputs in the graph's order. The outputs are new
@@ -127,6 +139,9 @@ func (s *Session) release(p *Plan, f *frame) {
 	}
 }
 
+// returned is from how many dropped bytes on the system gets them back at once.
+const returned = 4 << 20
+
 // PlanFor gives the plan for the inputs' types and shapes, making it if needed.
 func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	s.mu.Lock()
@@ -150,9 +165,12 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 			facts[i].Elem = declared.Elem
 		}
 	}
-	before := s.packs.bytes()
+	before := s.weights.bytes()
 	p, err := s.compile(facts)
-	if err == nil && s.packed != nil && s.packs.bytes() > before {
+	if s.weights.drop() >= returned {
+		debug.FreeOSMemory()
+	}
+	if err == nil && s.packed != nil && s.weights.bytes() > before {
 		s.packed()
 	}
 	var defect *PanicError
@@ -173,75 +191,10 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	return p, nil
 }
 
-// packs keeps packed weights for the life of a session and its subgraphs'.
-type packs struct {
-	mu   sync.Mutex
-	bufs map[packKey]*mmap.Buffer
-	size int
-
-	unfilled []packKey
-}
-
-type packKey struct {
-	node *ir.Node
-	key  string
-}
-
-// get gives the buffer for a node and key, filling it the first time. Beyond the
-// limit buffers are made but not filled, which takes no memory: the plan that
-// wants them is going to be refused.
-func (p *packs) get(n *ir.Node, key string, size, limit int, fill func([]byte)) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	k := packKey{n, key}
-	if b, ok := p.bufs[k]; ok {
-		return b.Bytes()
-	}
-	if p.bufs == nil {
-		p.bufs = map[packKey]*mmap.Buffer{}
-	}
-	b := mmap.Alloc(size)
-	if limit == 0 || p.size+len(b.Bytes()) <= limit {
-		fill(b.Bytes()) // before the buffer is kept: it may panic
-	} else {
-		p.unfilled = append(p.unfilled, k)
-	}
-	p.bufs[k] = b
-	p.size += len(b.Bytes())
-	return b.Bytes()
-}
-
-// dropUnfilled forgets the buffers that were made beyond the limit.
-func (p *packs) dropUnfilled() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, k := range p.unfilled {
-		p.size -= len(p.bufs[k].Bytes())
-		p.bufs[k].Free()
-		delete(p.bufs, k)
-	}
-	p.unfilled = nil
-}
-
-func (p *packs) free() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, b := range p.bufs {
-		b.Free()
-	}
-	p.bufs, p.size = nil, 0
-}
-
-func (p *packs) bytes() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.size
-}
-
 // MemoryBytes is what the session holds: constants, packed weights, and the
 // arenas of its plans' idle frames.
 func (s *Session) MemoryBytes() int64 {
-	n := s.packs.bytes()
+	n := s.weights.bytes()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	weights := 0

@@ -17,15 +17,20 @@ type subgraph struct {
 	captures []int // slots of the outer values
 }
 
-func (c *compiler) subgraph(g *ir.Graph) *subgraph {
+func (c *compiler) subgraph(g *ir.Graph) (*subgraph, error) {
 	sub := &subgraph{graph: g}
 	free := g.Captures()
 	for _, v := range free {
-		sub.captures = append(sub.captures, c.in(v))
+		id, err := c.in(v, 0)
+		if err != nil {
+			return nil, err
+		}
+		sub.captures = append(sub.captures, id)
 	}
 	closed := &ir.Graph{Name: g.Name, Inputs: append(slices.Clone(g.Inputs), free...), Outputs: g.Outputs, Nodes: g.Nodes, Opsets: g.Opsets}
-	sub.session = &Session{graph: closed, pool: c.s.pool, provider: c.s.provider, maxPlans: c.s.maxPlans, packs: c.s.packs}
-	return sub
+	sub.session = &Session{graph: closed, pool: c.s.pool, maxPlans: c.s.maxPlans, weights: c.s.weights}
+	sub.session.setProviders(nil, c.s.providers[c.s.host()])
+	return sub, nil
 }
 
 func (s *Session) closePlans() {

@@ -45,10 +45,11 @@ type Use struct {
 type Value struct {
 	Name     string
 	Type     Type
-	Const    *tensor.Tensor // the contents, if they are known for good
-	Content  []shape.Dim    // elements of a small integer vector or scalar, as far as shape arithmetic knows them; nil if not
-	Producer *Node          // nil for inputs and constants
-	Index    int            // Producer.Out[Index] == this
+	Const    *tensor.Tensor                 // the contents, if they are known for good
+	Again    func() (*tensor.Tensor, error) // computes Const once more; nil for constants of the file
+	Content  []shape.Dim                    // elements of a small integer vector or scalar, as far as shape arithmetic knows them; nil if not
+	Producer *Node                          // nil for inputs and constants
+	Index    int                            // Producer.Out[Index] == this
 	uses     []Use
 	outputs  []outputRef
 }
@@ -131,7 +132,7 @@ func NewConst(name string, t *tensor.Tensor) *Value {
 
 // MakeConst turns v, which its readers keep, into a constant.
 func (v *Value) MakeConst(t *tensor.Tensor) {
-	v.Const, v.Type, v.Content, v.Producer, v.Index = t, TypeOf(t), contentOf(t), nil, 0
+	v.Const, v.Again, v.Type, v.Content, v.Producer, v.Index = t, nil, TypeOf(t), contentOf(t), nil, 0
 }
 
 // maxContent bounds the vectors whose elements shape arithmetic follows.

@@ -80,7 +80,26 @@ type Prep struct {
 	// It calls fill once for each key and node and keeps the buffer for the
 	// life of the session, whatever the shapes.
 	Pack func(key string, bytes int, fill func([]byte)) []byte
+
+	onlyPacked []bool
 }
+
+// OnlyPacked states that the kernel reads constant input i inside fills of Pack
+// alone: nowhere else while it is compiled, and not when it runs. Its contents
+// may be dropped then, and are there again when a fill is called. A kernel that
+// states it does so for all shapes, before it packs.
+func (p *Prep) OnlyPacked(i int) {
+	if p.IsOnlyPacked(i) {
+		return // a Prep may serve several goroutines after the first
+	}
+	for len(p.onlyPacked) <= i {
+		p.onlyPacked = append(p.onlyPacked, false)
+	}
+	p.onlyPacked[i] = true
+}
+
+// IsOnlyPacked reports whether OnlyPacked was stated of input i.
+func (p *Prep) IsOnlyPacked(i int) bool { return i < len(p.onlyPacked) && p.onlyPacked[i] }
 
 // InShape gives the sizes of input i, which are known.
 func (p *Prep) InShape(i int) []int { s, _ := p.In[i].Shape.Ints(); return s }

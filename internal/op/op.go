@@ -59,6 +59,10 @@ type Op struct {
 	InPlace []int
 	// View says that output 0 has exactly input 0's bytes.
 	View bool
+	// Parts says that each output is a range of input 0's bytes, and Joins that
+	// each input is a range of output 0's, for shapes that are known: they give
+	// the elements at which the ranges begin.
+	Parts, Joins func(n *ir.Node, in, out []Fact) (begin []int, ok bool)
 	// Random says that two runs differ, so that nothing may be folded or merged.
 	Random bool
 	// Rows says through which axis each output carries the batch, given the

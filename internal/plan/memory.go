@@ -40,7 +40,7 @@ func Place(bufs []Buffer, hint []int) Layout {
 	for i := range sized {
 		sized[i].Size = (sized[i].Size + Align - 1) &^ (Align - 1)
 	}
-	bound := bound(sized)
+	bound := Bound(sized)
 	p, ok := newPlacer(sized, bound)
 	if !ok {
 		offsets, total := placeInOrder(sized)
@@ -77,8 +77,8 @@ var orders = []func(a, b Buffer) int{
 	},
 }
 
-// bound is the largest sum of live sizes over the steps.
-func bound(bufs []Buffer) int {
+// Bound is the largest sum of live sizes over the steps.
+func Bound(bufs []Buffer) int {
 	type event struct{ step, delta int }
 	events := make([]event, 0, 2*len(bufs))
 	for _, b := range bufs {

@@ -186,6 +186,7 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	if p.Has(2) {
 		bias = tensor.Of[float32](p.In[2].Const)
 	}
+	p.OnlyPacked(1)
 	packed := p.Pack("conv", 4*plan.PackedSize(), func(b []byte) {
 		err = plan.Pack(tensor.Of[float32](&tensor.Tensor{Data: b}), tensor.Of[float32](w), bias)
 	})

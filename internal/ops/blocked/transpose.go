@@ -138,6 +138,7 @@ func compileTranspose(p *op.Prep) (op.Kernel, error) {
 	if p.Has(2) {
 		bias = tensor.Of[float32](p.In[2].Const)
 	}
+	p.OnlyPacked(1)
 	packed := p.Pack("transposed", 4*plan.PackedSize(), func(b []byte) {
 		err = plan.Pack(tensor.Of[float32](&tensor.Tensor{Data: b}), tensor.Of[float32](w), bias)
 	})

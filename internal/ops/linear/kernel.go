@@ -125,6 +125,7 @@ func (k *kernel) epilogue(s Spec) {
 func (k *kernel) pack(p *op.Prep, w *tensor.Tensor, b []int) error {
 	t := &k.task
 	items := tensor.Count(batchOf(b))
+	p.OnlyPacked(1)
 	var err error
 	data := p.Pack("B/"+cpu.ISA(), 4*gemm.PackedSize(t.K, t.N, items), func(dst []byte) {
 		m := t.B

@@ -171,6 +171,7 @@ func (k *kernel) prepare(p *op.Prep, in, out int) error {
 		k.packLen = align(k.PackedSize())
 		return nil
 	}
+	p.OnlyPacked(1)
 	var err error
 	packed := p.Pack(fmt.Sprintf("W/%s/%s", level, k.Algorithm()), 4*k.PackedSize(), func(dst []byte) {
 		err = k.Pack(floats(dst), tensor.Of[float32](w), bias)

@@ -15,7 +15,7 @@ func init() {
 		Name: "Concat", Versions: []int{4, 11, 13}, Doc: "joins tensors along an axis",
 		In: op.Ports("inputs:T..."), Out: op.Ports("concat_result:T"),
 		Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"axis": op.Required(ir.KindInt)},
-		Infer: concatInfer, Ref: concatRef, Compile: compileConcat, Rows: concatRows, Cases: concatCases,
+		Infer: concatInfer, Ref: concatRef, Compile: compileConcat, Joins: concatJoins, Rows: concatRows, Cases: concatCases,
 	})
 }
 
@@ -189,4 +189,33 @@ func concatCases() []op.Case {
 		{Name: "channels", Attrs: axis(-3), In: []*tensor.Tensor{sequence(2, 3, 5, 7), sequence(2, 8, 5, 7), sequence(2, 1, 5, 7)}},
 		{Name: "empty", Attrs: axis(0), In: []*tensor.Tensor{sequence(0, 3), sequence(2, 3)}, Out: []*tensor.Tensor{sequence(2, 3)}},
 	}
+}
+
+// concatJoins: along the outermost axis that is longer than one, the inputs
+// follow each other in the output.
+func concatJoins(n *ir.Node, in, out []op.Fact) ([]int, bool) {
+	return consecutive(n.Int("axis"), out[0], in)
+}
+
+// consecutive gives where parts begin that make up a whole along an axis, if
+// all axes before it have one element.
+func consecutive(axis int, whole op.Fact, parts []op.Fact) (begin []int, ok bool) {
+	dims, ok := whole.Shape.Ints()
+	if !ok {
+		return nil, false
+	}
+	if axis, err := op.Axis(axis, len(dims)); err != nil || tensor.Count(dims[:axis]) != 1 {
+		return nil, false
+	}
+	begin = make([]int, len(parts))
+	at := 0
+	for i, f := range parts {
+		n, ok := f.Shape.Count().Int()
+		if !ok {
+			return nil, false
+		}
+		begin[i] = at
+		at += n
+	}
+	return begin, at == tensor.Count(dims)
 }

@@ -15,7 +15,7 @@ func init() {
 	o := op.Op{
 		Name: "Slice", Doc: "a range with a step along some axes",
 		Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors, "Tind": op.Indices},
-		Infer: sliceInfer, Ref: sliceRef, Compile: compileSlice, Rows: sameAxis(slicesAxis),
+		Infer: sliceInfer, Ref: sliceRef, Compile: compileSlice, Parts: sliceParts, Rows: sameAxis(slicesAxis),
 	}
 	old := o
 	old.Versions, old.In = []int{1}, op.Ports("data:T")
@@ -298,4 +298,46 @@ func sliceCases() []op.Case {
 		{Name: "empty", In: []*tensor.Tensor{x, i64(5), i64(9)}, Out: []*tensor.Tensor{tensor.FromSlice([]int16{}, 0, 3)}},
 		{Name: "channels", In: []*tensor.Tensor{sequence(2, 8, 5, 3), i64(2, 1), i64(7, -1), i64(1, 2), i64(2, 1)}},
 	}
+}
+
+// sliceParts: a range of one axis is a range of bytes if the axes before it
+// keep one element, and those behind it all.
+func sliceParts(n *ir.Node, in, out []op.Fact) ([]int, bool) {
+	dims, ok := in[0].Shape.Ints()
+	r, known := knownRanges(n, in)
+	if !ok || !known {
+		return nil, false
+	}
+	by, err := r.resolve(dims)
+	if err != nil {
+		return nil, false
+	}
+	begin, single := 0, true // only single elements of the axes so far
+	for i, s := range by {
+		whole := s.start == 0 && s.step == 1 && s.n == dims[i]
+		if s.step != 1 && s.n > 1 || !whole && !single {
+			return nil, false
+		}
+		begin = begin*dims[i] + s.start
+		single = single && s.n == 1
+	}
+	return []int{begin}, true
+}
+
+// knownRanges reads the operands of a Slice whose inputs are constants.
+func knownRanges(n *ir.Node, in []op.Fact) (r ranges, ok bool) {
+	if len(in) == 1 {
+		return ranges{starts: n.Ints("starts"), ends: n.Ints("ends"), axes: n.Ints("axes")}, true
+	}
+	for i, to := range []*[]int{&r.starts, &r.ends, &r.axes, &r.steps} {
+		if i+1 >= len(in) || !in[i+1].Present {
+			continue
+		}
+		ints, ok := in[i+1].Ints()
+		if !ok {
+			return r, false
+		}
+		*to = append([]int{}, ints...)
+	}
+	return r, true
 }

@@ -17,7 +17,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "Split", Versions: versions, Doc: "cuts a tensor along an axis",
 			In: in, Out: op.Ports("outputs:T..."), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
-			Infer: splitInfer, Ref: splitRef, Compile: compileSplit, Rows: sameAxis(attrAxis("axis")), Cases: cases,
+			Infer: splitInfer, Ref: splitRef, Compile: compileSplit, Parts: splitParts, Rows: sameAxis(attrAxis("axis")), Cases: cases,
 		})
 	}
 	withSizes := op.Ports("input:T", "split:int64?")
@@ -198,4 +198,10 @@ func splitCases() []op.Case {
 		{Name: "uneven", Attrs: map[string]ir.Attr{"axis": ir.Int(1), "num_outputs": ir.Int(2)}, In: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 3, 4, 5, 6}, 2, 3)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 4, 5}, 2, 2), tensor.FromSlice([]int32{3, 6}, 2, 1)}},
 	}
+}
+
+// splitParts: along the outermost axis that is longer than one, the outputs
+// follow each other in the input.
+func splitParts(n *ir.Node, in, out []op.Fact) ([]int, bool) {
+	return consecutive(n.Int("axis"), in[0], out)
 }

@@ -135,47 +135,66 @@ func foldAffine(c *pass.Context, n *ir.Node, x *ir.Value, scale, shift []float32
 		tensor.Of[float32](b)[i] = float32(old*scale[i]) + shift[i]
 	}
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode("", f.Op, f.Opset, []*ir.Value{f.In[0], ir.NewConst(c.Name(w.Name), scaled), ir.NewConst(c.Name(f.Name+"_bias"), b)}, []*ir.Value{y}, f.Attrs)
+	m := ir.NewNode("", f.Op, f.Opset, []*ir.Value{f.In[0], ir.NewDerived(c.Name(w.Name), scaled, scaling(f, w, scale)), ir.NewConst(c.Name(f.Name+"_bias"), b)}, []*ir.Value{y}, f.Attrs)
 	m.Name = f.Name
 	return &ir.Patch{Reason: fmt.Sprintf("fold %s into %s", n, f), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 }
 
+// scaling gives a function that scales the weights w of f once more.
+func scaling(f *ir.Node, w *ir.Value, scale []float32) func() (*tensor.Tensor, error) {
+	source, f := w.Source(), f.Detached()
+	return func() (*tensor.Tensor, error) {
+		t, err := source()
+		if err != nil {
+			return nil, err
+		}
+		scaled, _ := scaleWeights(f, t, scale)
+		return scaled, nil
+	}
+}
+
 // scaleWeights multiplies the weights that lead to each output channel.
 func scaleWeights(f *ir.Node, w *tensor.Tensor, scale []float32) (*tensor.Tensor, bool) {
+	run, channel, ok := channelsOf(f, w.Shape, len(scale))
+	if !ok {
+		return nil, false
+	}
 	out := tensor.New(dtype.Float32, w.Shape...)
 	src, dst := tensor.Of[float32](w), tensor.Of[float32](out)
-	var channel func(i int) int
-	switch {
-	case f.Is("Conv"): // [M, C/group, …]
-		if w.Rank() < 3 || w.Shape[0] != len(scale) {
-			return nil, false
+	for i := range len(src) / max(run, 1) {
+		k := scale[channel(i)]
+		to := dst[i*run:][:run]
+		for j, v := range src[i*run:][:run] {
+			to[j] = v * k
 		}
-		per := len(src) / max(w.Shape[0], 1)
-		channel = func(i int) int { return i / per }
-	case f.Is("ConvTranspose"): // [C, M/group, …]
-		group := f.Int("group")
-		if w.Rank() < 3 || group < 1 || w.Shape[1]*group != len(scale) || w.Shape[0]%group != 0 {
-			return nil, false
-		}
-		spatial := tensor.Count(w.Shape[2:])
-		perGroup := w.Shape[0] / group
-		channel = func(i int) int {
-			row := i / spatial
-			return row/w.Shape[1]/perGroup*w.Shape[1] + row%w.Shape[1]
-		}
-	case f.Bool("transB"): // [N, K]
-		if w.Rank() != 2 || w.Shape[0] != len(scale) {
-			return nil, false
-		}
-		channel = func(i int) int { return i / w.Shape[1] }
-	default: // [K, N]
-		if w.Rank() != 2 || w.Shape[1] != len(scale) {
-			return nil, false
-		}
-		channel = func(i int) int { return i % w.Shape[1] }
-	}
-	for i, v := range src {
-		dst[i] = v * scale[channel(i)]
 	}
 	return out, true
+}
+
+// channelsOf divides weights into runs of elements that lead to one output
+// channel, and says to which of so many each run leads.
+func channelsOf(f *ir.Node, w []int, channels int) (run int, channel func(i int) int, ok bool) {
+	switch {
+	case f.Is("Conv"): // [M, C/group, …]
+		if len(w) < 3 || w[0] != channels {
+			return 0, nil, false
+		}
+		return tensor.Count(w[1:]), func(i int) int { return i }, true
+	case f.Is("ConvTranspose"): // [C, M/group, …]
+		group := f.Int("group")
+		if len(w) < 3 || group < 1 || w[1]*group != channels || w[0]%group != 0 {
+			return 0, nil, false
+		}
+		perGroup := w[0] / group
+		return tensor.Count(w[2:]), func(i int) int { return i/w[1]/perGroup*w[1] + i%w[1] }, true
+	case f.Bool("transB"): // [N, K]
+		if len(w) != 2 || w[0] != channels {
+			return 0, nil, false
+		}
+		return w[1], func(i int) int { return i }, true
+	}
+	if len(w) != 2 || w[1] != channels { // [K, N]
+		return 0, nil, false
+	}
+	return 1, func(i int) int { return i % channels }, true
 }

@@ -75,7 +75,7 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		if i >= len(out) || out[i] == nil || out[i].DType >= dtype.Sequence {
 			return nil, nil
 		}
-		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewConst(c.Name(v.Name), out[i])})
+		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewDerived(c.Name(v.Name), out[i], evaluation(n, i))})
 	}
 	if len(p.Replace) == 0 {
 		return nil, nil
@@ -92,6 +92,34 @@ func freed(n *ir.Node) int {
 		}
 	}
 	return size
+}
+
+// evaluation gives a function that computes output i of n once more.
+func evaluation(n *ir.Node, i int) func() (*tensor.Tensor, error) {
+	sources := make([]func() (*tensor.Tensor, error), len(n.In))
+	for j, v := range n.In {
+		if v != nil {
+			sources[j] = v.Source()
+		}
+	}
+	n = n.Detached()
+	return func() (*tensor.Tensor, error) {
+		in := make([]*tensor.Tensor, len(sources))
+		for j, source := range sources {
+			if source == nil {
+				continue
+			}
+			var err error
+			if in[j], err = source(); err != nil {
+				return nil, err
+			}
+		}
+		out, err := op.Evaluate(n, in)
+		if err != nil {
+			return nil, err
+		}
+		return out[i], nil
+	}
 }
 
 // isDequantize is true for what belongs to the integer operator that reads it, and

@@ -1,0 +1,325 @@
+package exec
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/provider"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// weights keeps packed weights for the life of a session and its subgraphs',
+// and knows which constants can be dropped because only packing reads them.
+type weights struct {
+	limit int // of packed bytes; 0 is none
+	// trim, if set, is called when another trimStep bytes have been packed: the
+	// file's pages that they came from can go.
+	trim func()
+
+	mu       sync.Mutex
+	bufs     map[packKey]*packed
+	size     int // bytes of all buffers
+	trimmed  int // size at the last trim
+	unfilled []packKey
+	derived  map[*tensor.Tensor]*derived
+	stated   map[port]bool // inputs that only packing reads
+	uploads  map[uploadKey]upload
+}
+
+// port is an input of a node.
+type port struct {
+	node  *ir.Node
+	input int
+}
+
+type packKey struct {
+	node *ir.Node
+	key  string
+}
+
+// packed is a buffer that is filled once, by the first who wants it.
+type packed struct {
+	buf    *mmap.Buffer
+	fill   sync.Mutex
+	filled bool
+}
+
+// derived is a constant that can be computed again.
+type derived struct {
+	again  func() (*tensor.Tensor, error)
+	held   int  // compilations and fills that may read it now
+	pinned bool // a kernel reads it when it runs
+}
+
+// minDerived is the size in bytes from which dropping a constant is worth it.
+const minDerived = 64 << 10
+
+// trimStep is how many bytes are packed between calls of trim.
+const trimStep = 16 << 20
+
+// register notes the constants of g and its subgraphs that can be computed
+// again. From then on only sessions that share w may read their contents.
+func (w *weights) register(g *ir.Graph) {
+	if w.derived == nil {
+		w.derived = map[*tensor.Tensor]*derived{}
+	}
+	for _, n := range g.Nodes {
+		for _, v := range n.In {
+			if v.IsConst() && v.Again != nil && len(v.Const.Data) >= minDerived {
+				w.derived[v.Const] = &derived{again: v.Again}
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			w.register(sub)
+		}
+	}
+}
+
+// compile makes a kernel. Constants that it reads at other times than while it
+// packs are there from now on.
+func (w *weights) compile(by compiling, p *op.Prep) (op.Kernel, error) {
+	absent, err := w.hold(p)
+	defer w.letGo(p)
+	if err != nil {
+		return nil, err
+	}
+	k, err := by.Compile(p)
+	again := false
+	for i, f := range p.In {
+		if f.Const == nil {
+			continue
+		}
+		if err == nil && k != nil && p.IsOnlyPacked(i) {
+			w.state(p.Node, i)
+			continue
+		}
+		if err := w.pin(f.Const); err != nil {
+			return nil, err
+		}
+		again = again || slices.Contains(absent, i)
+	}
+	if again { // it wanted contents that were not there
+		return by.Compile(p)
+	}
+	return k, err
+}
+
+// compiling is the part of a provider that makes kernels.
+type compiling interface {
+	Compile(p *op.Prep) (op.Kernel, error)
+}
+
+// hold keeps the constants of p as they are until letGo. Those that an earlier
+// kernel of the node read while it packed alone may be absent; others are made
+// present.
+func (w *weights) hold(p *op.Prep) (absent []int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, f := range p.In {
+		d := w.derived[f.Const]
+		if d == nil {
+			continue
+		}
+		d.held++
+		switch {
+		case f.Const.Data != nil || err != nil:
+		case w.stated[port{p.Node, i}]:
+			absent = append(absent, i)
+		default:
+			err = d.restore(f.Const)
+		}
+	}
+	return absent, err
+}
+
+// state notes that only packing reads an input.
+func (w *weights) state(n *ir.Node, i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stated == nil {
+		w.stated = map[port]bool{}
+	}
+	w.stated[port{n, i}] = true
+}
+
+func (w *weights) letGo(p *op.Prep) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range p.In {
+		if d := w.derived[f.Const]; d != nil {
+			d.held--
+		}
+	}
+}
+
+// pin makes the contents of a constant present for good.
+func (w *weights) pin(t *tensor.Tensor) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.derived[t]
+	if d == nil {
+		return nil
+	}
+	d.pinned = true
+	return d.restore(t)
+}
+
+// restore computes the contents again if they are absent.
+func (d *derived) restore(t *tensor.Tensor) error {
+	if t.Data != nil {
+		return nil
+	}
+	again, err := d.again()
+	if err == nil {
+		t.Data = again.Data
+	}
+	return err
+}
+
+// drop forgets the contents of constants that only packing reads, and gives
+// their bytes. The collector frees them.
+func (w *weights) drop() (bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for t, d := range w.derived {
+		if !d.pinned && d.held == 0 {
+			bytes += len(t.Data)
+			t.Data = nil
+		}
+	}
+	return bytes
+}
+
+// packer gives the function by which the kernel of p packs weights.
+func (w *weights) packer(p *op.Prep) func(string, int, func([]byte)) []byte {
+	return func(key string, size int, fill func([]byte)) []byte {
+		return w.get(packKey{p.Node, key}, size, func(b []byte) {
+			w.restoreAll(p)
+			fill(b)
+		})
+	}
+}
+
+// restoreAll makes the constants of p present; they are held already.
+func (w *weights) restoreAll(p *op.Prep) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range p.In {
+		if d := w.derived[f.Const]; d != nil {
+			if err := d.restore(f.Const); err != nil {
+				panic(err) // it went well when the model was loaded
+			}
+		}
+	}
+}
+
+// get gives the buffer of a key, filling it the first time. Beyond the limit
+// buffers are made but not filled, which takes no memory: the plan that wants
+// them is going to be refused.
+func (w *weights) get(k packKey, size int, fill func([]byte)) []byte {
+	b, within := w.buffer(k, size)
+	b.fill.Lock()
+	defer b.fill.Unlock()
+	if !b.filled && within {
+		fill(b.buf.Bytes()) // may panic: it stays unfilled then
+		b.filled = true
+		w.maybeTrim()
+	}
+	return b.buf.Bytes()
+}
+
+func (w *weights) buffer(k packKey, size int) (b *packed, within bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b, ok := w.bufs[k]; ok {
+		return b, w.limit == 0 || w.size <= w.limit
+	}
+	if w.bufs == nil {
+		w.bufs = map[packKey]*packed{}
+	}
+	b = &packed{buf: mmap.Alloc(size)}
+	w.bufs[k] = b
+	w.size += len(b.buf.Bytes())
+	if within = w.limit == 0 || w.size <= w.limit; !within {
+		w.unfilled = append(w.unfilled, k)
+	}
+	return b, within
+}
+
+func (w *weights) maybeTrim() {
+	w.mu.Lock()
+	due := w.trim != nil && w.size-w.trimmed >= trimStep
+	if due {
+		w.trimmed = w.size
+	}
+	w.mu.Unlock()
+	if due {
+		w.trim()
+	}
+}
+
+// dropUnfilled forgets the buffers that were made beyond the limit.
+func (w *weights) dropUnfilled() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, k := range w.unfilled {
+		w.size -= len(w.bufs[k].buf.Bytes())
+		w.bufs[k].buf.Free()
+		delete(w.bufs, k)
+	}
+	w.unfilled = nil
+}
+
+func (w *weights) free() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.bufs {
+		b.buf.Free()
+	}
+	for _, up := range w.uploads {
+		up.memory.Free(up.tensor.Data)
+	}
+	w.bufs, w.uploads, w.size, w.trimmed = nil, nil, 0, 0
+}
+
+// bytes is the size of all packed weights.
+func (w *weights) bytes() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.size
+}
+
+type uploadKey struct {
+	tensor *tensor.Tensor
+	space  int
+}
+
+// upload copies a constant into a provider's memory, once.
+func (w *weights) upload(t *tensor.Tensor, space int, m provider.Memory) (*tensor.Tensor, error) {
+	if err := w.pin(t); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := uploadKey{t, space}
+	if up, ok := w.uploads[k]; ok {
+		return up.tensor, nil
+	}
+	up := upload{memory: m, tensor: &tensor.Tensor{DType: t.DType, Shape: t.Shape, Data: m.Alloc(len(t.Data))}}
+	m.Upload(up.tensor.Data, t.Data)
+	if w.uploads == nil {
+		w.uploads = map[uploadKey]upload{}
+	}
+	w.uploads[k] = up
+	w.size += len(t.Data)
+	return up.tensor, nil
+}
+
+// upload is a constant in a provider's memory.
+type upload struct {
+	memory provider.Memory
+	tensor *tensor.Tensor
+}
