@@ -182,12 +182,17 @@ func (s *server) reloadKeys() {
 	s.log.Info("API keys read again", "keys", s.keys.Len())
 }
 
+// secondSignal is how long after the first signal another counts: some shells
+// and supervisors send one to a program and then to its group.
+const secondSignal = 100 * time.Millisecond
+
 // stop ends the server without losing a request, within the drain timeout; a
-// further signal ends it at once.
+// second signal ends it at once.
 func (s *server) stop(why string) error {
 	hurry := make(chan os.Signal, 1)
-	signal.Notify(hurry, os.Interrupt, syscall.SIGTERM)
+	listen := time.AfterFunc(secondSignal, func() { signal.Notify(hurry, os.Interrupt, syscall.SIGTERM) })
 	defer signal.Stop(hurry)
+	defer listen.Stop()
 	start := time.Now()
 	s.log.Info("stopping: requests that came are answered", "why", why, "timeout", s.flags.drainTimeout)
 	ctx, cancel := context.WithTimeout(context.Background(), s.flags.drainTimeout)
