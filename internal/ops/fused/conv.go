@@ -69,7 +69,10 @@ func convRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	y := spatial.Conv(g, num.Floats(x), num.Floats(w))
+	y, err := spatial.Conv(g, num.Floats(x), num.Floats(w))
+	if err != nil {
+		return err
+	}
 	if b := c.Input(2); b != nil {
 		if b.Len() != g.Out {
 			return fmt.Errorf("bias is %s, expected %d numbers", b, g.Out)

@@ -35,7 +35,7 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 	k := &attendKernel{dims: p.OutShape(0)}
 	t := &k.task
 	k.k, k.v = newJoint(p, 1, n.Int("kv_num_heads")), newJoint(p, 2, n.Int("kv_num_heads"))
-	if !fits(q, k.k.fresh, k.v.fresh) || k.k.total != k.v.total || k.k.total*q.size*k.v.fresh.size*q.batch*q.seq == 0 {
+	if !k.k.cached(p) || !k.v.cached(p) || !fits(q, k.k.fresh, k.v.fresh) || k.k.total != k.v.total || k.k.total*q.size*k.v.fresh.size*q.batch*q.seq == 0 {
 		return nil, nil // the reference says what is wrong, or gives zeros
 	}
 	heads := k.k.fresh.heads
@@ -98,9 +98,18 @@ type joint struct {
 	elements      int   // of scratch, where it is not
 }
 
+// cached reports whether the cache, if there is one, fits what is new.
+func (j *joint) cached(p *op.Prep) bool {
+	if !p.Has(j.past) {
+		return true
+	}
+	h, s := j.fresh, p.InShape(j.past)
+	return len(s) == 4 && slices.Equal(s, []int{h.batch, h.heads, j.kept, h.size})
+}
+
 func newJoint(p *op.Prep, in, heads int) joint {
 	j := joint{in: in, past: in + 3, out: in, fresh: newHeadShape(p.InShape(in), heads), present: p.Node.Output(in) != nil}
-	if p.Has(j.past) {
+	if p.Has(j.past) && len(p.InShape(j.past)) == 4 {
 		j.kept = p.InShape(j.past)[2]
 	}
 	j.total = j.kept + j.fresh.seq

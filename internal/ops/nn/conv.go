@@ -52,7 +52,10 @@ func convRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	y := spatial.Conv(g, num.Floats(x), num.Floats(w))
+	y, err := spatial.Conv(g, num.Floats(x), num.Floats(w))
+	if err != nil {
+		return err
+	}
 	if b := c.Input(2); b != nil {
 		if err := checkBias(shape.Of(b.Shape...), shape.Const(g.Out)); err != nil {
 			return err

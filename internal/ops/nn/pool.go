@@ -198,7 +198,11 @@ func (p pooling) ref(c *op.Call) error {
 		return err
 	}
 	dimsOut := append([]int{x.Shape[0], x.Shape[1]}, spatial.Sizes(dims)...)
-	taps, padded := spatial.Taps(dims), paddedTaps(dims)
+	taps, err := spatial.Taps(dims)
+	if err != nil {
+		return err
+	}
+	padded := paddedTaps(dims)
 	area := tensor.Count(x.Shape[2:])
 	f := p.reduce(c.Node)
 	in := num.Floats(x)

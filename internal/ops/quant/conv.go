@@ -87,7 +87,8 @@ func accumulate(n *ir.Node, x, w, xz, wz *tensor.Tensor) (*spatial.Geometry, []i
 		}
 		subtract(wv, num.Int64s(wz))
 	}
-	return g, spatial.Conv(g, xv, wv), nil
+	y, err := spatial.Conv(g, xv, wv)
+	return g, y, err
 }
 
 // subtract takes zero points off v, one for each equal part of it.

@@ -75,7 +75,11 @@ func compileConv(p *op.Prep, in convInputs) (op.Kernel, error) {
 		return nil, err
 	}
 	if !isPointwise(g) {
-		k.windows = &windowTask{taps: spatial.Taps(g.Dims), channels: g.In, per: w.Shape[1]}
+		taps, err := spatial.Taps(g.Dims)
+		if err != nil {
+			return nil, err
+		}
+		k.windows = &windowTask{taps: taps, channels: g.In, per: w.Shape[1]}
 	}
 	return k, k.pack(p, w, taps)
 }

@@ -87,16 +87,16 @@ func Resolve(n *ir.Node, x, w []int) (*Geometry, error) {
 
 // Conv is the reference: it gathers the input under each window, zeros where
 // it lies in the padding, and multiplies it with each output channel's weights.
-func Conv[T int64 | float64](g *Geometry, x, w []T) []T {
+func Conv[T int64 | float64](g *Geometry, x, w []T) ([]T, error) {
 	out := make([]T, tensor.Count(g.Shape))
 	pixels := tensor.Count(Sizes(g.Dims))
 	area := 1
 	for _, d := range g.Dims {
 		area *= d.In
 	}
-	taps := Taps(g.Dims)
-	if pixels == 0 {
-		return out
+	taps, err := Taps(g.Dims)
+	if pixels == 0 || err != nil {
+		return out, err
 	}
 	perIn, perOut := g.In/g.Groups, g.Out/g.Groups
 	column := make([]T, perIn*len(taps[0]))
@@ -112,17 +112,29 @@ func Conv[T int64 | float64](g *Geometry, x, w []T) []T {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
+// maxTaps bounds what Taps lists: 2 GiB.
+const maxTaps = 1 << 28
+
 // Taps lists, for each output of a window in row-major order, the offset of
-// each of its elements in the input; -1 in the padding.
-func Taps(dims []window.Dim) [][]int {
+// each of its elements in the input; -1 in the padding. It refuses windows that
+// have too many, which only absurd sizes do.
+func Taps(dims []window.Dim) ([][]int, error) {
+	n := 1
+	for _, d := range dims {
+		for _, size := range []int{d.Out, d.Kernel} {
+			if n *= max(size, 1); n > maxTaps {
+				return nil, fmt.Errorf("windows %v have more than %d elements in all", dims, maxTaps)
+			}
+		}
+	}
 	taps := [][]int{{}}
 	for _, d := range dims {
 		taps = nextTaps(taps, d)
 	}
-	return taps
+	return taps, nil
 }
 
 // nextTaps adds one dimension inside those of taps.
