@@ -3,14 +3,19 @@ package contrib
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/linear"
 	_ "github.com/salver-ml/salver/internal/ops/math" // registers Gemm
 	_ "github.com/salver-ml/salver/internal/ops/nn"   // and Conv
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/pointwise"
 	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -25,10 +30,10 @@ func init() {
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "FusedGemm", Versions: []int{1},
 		In: base.In, Out: base.Out, Types: base.Types, Attrs: attrs,
-		Infer: base.Infer, Rows: base.Rows, Flops: base.Flops,
+		Infer: base.Infer, Compile: wide.Compile(compileFusedGemm), Rows: base.Rows, Flops: base.Flops,
 		Ref: func(c *op.Call) error {
 			n := c.Node
-			f, err := ortActivation(n.Str("activation"), []float32{n.Float("activation_alpha"), n.Float("activation_beta")})
+			f, err := gemmActivation(n)
 			if err != nil {
 				return err
 			}
@@ -45,24 +50,37 @@ func init() {
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "FusedConv", Versions: []int{1},
 		In: op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: conv.Types, Attrs: attrs,
-		Infer: conv.Infer, Flops: conv.Flops, Ref: fusedConvRef(conv.Ref),
+		Infer: conv.Infer, Flops: conv.Flops, Ref: fusedConvRef(conv.Ref), Compile: wide.Compile(compileFusedConv), Rows: rowsFusedConv,
 		Cases: func() []op.Case {
-			return []op.Case{{Name: "relu", In: []*tensor.Tensor{wave(1, 2, 5, 5), wave(3, 2, 3, 3), wave(3), wave(1, 3, 3, 3)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}}}
+			sigmoid := op.Case{Name: "sigmoid", In: []*tensor.Tensor{wave(2, 3, 5, 5), wave(4, 3, 3, 3), wave(4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Sigmoid"), "pads": ir.Ints(1, 1, 1, 1)}}
+			return []op.Case{sigmoid, {Name: "relu", In: []*tensor.Tensor{wave(1, 2, 5, 5), wave(3, 2, 3, 3), wave(3), wave(1, 3, 3, 3)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}}}
 		},
 	})
 }
 
 // activated runs ref and applies f to its output.
-func activated(c *op.Call, ref func(*op.Call) error, f func(float64) float64) error {
+func activated(c *op.Call, ref func(*op.Call) error, f *pointwise.Activation) error {
 	if err := ref(c); err != nil {
 		return err
 	}
 	v := num.Floats(c.Out[0])
-	for i, x := range v {
-		v[i] = f(x)
-	}
+	f.Each(v)
 	num.SetFloats(c.Out[0], v)
 	return nil
+}
+
+// rowsFusedConv: the residual carries the batch as the input does.
+func rowsFusedConv(n *ir.Node, in []int) ([]int, bool) {
+	for i, a := range in {
+		want := op.NoRows
+		if i == 0 || i == 3 {
+			want = 0
+		}
+		if n.In[i] != nil && a != want {
+			return nil, false
+		}
+	}
+	return []int{0}, true
 }
 
 func fusedConvRef(ref func(*op.Call) error) func(*op.Call) error {
@@ -92,29 +110,85 @@ func fusedConvRef(ref func(*op.Call) error) func(*op.Call) error {
 	}
 }
 
-// ortActivation is an activation by onnxruntime's name.
-func ortActivation(name string, p []float32) (func(float64) float64, error) {
-	at := func(i int) float64 {
-		if i < len(p) {
-			return float64(p[i])
-		}
-		return 0
+// ortActivation is an activation by onnxruntime's name, nil for none.
+func ortActivation(name string, p []float32) (*pointwise.Activation, error) {
+	want := map[string]int{"leakyrelu": 1, "clip": 2, "hardsigmoid": 2}[strings.ToLower(name)]
+	if len(p) < want {
+		return nil, fmt.Errorf("activation %q has parameters %v, expected %d", name, p, want)
 	}
+	p = append(append([]float32{}, p...), 0, 0)
+	a := &pointwise.Activation{}
 	switch strings.ToLower(name) {
 	case "", "identity":
-		return func(x float64) float64 { return x }, nil
+		return nil, nil
 	case "relu":
-		return func(x float64) float64 { return max(x, 0) }, nil
+		a.Op, a.Float = elemwise.Relu, func(x float64, _ params) float64 { return max(x, 0) }
 	case "leakyrelu":
-		return func(x float64) float64 { return max(x, 0) + at(0)*min(x, 0) }, nil
+		a.Op, a.Params = elemwise.LeakyRelu, params{A: p[0]}
+		a.Float = func(x float64, p params) float64 { return max(x, 0) + float64(float64(p.A)*min(x, 0)) }
 	case "sigmoid":
-		return func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, nil
+		a.Op, a.Float = elemwise.Sigmoid, func(x float64, _ params) float64 { return 1 / (1 + math.Exp(-x)) }
 	case "tanh":
-		return math.Tanh, nil
+		a.Op, a.Float = elemwise.Tanh, func(x float64, _ params) float64 { return math.Tanh(x) }
 	case "clip":
-		return func(x float64) float64 { return min(max(x, at(0)), at(1)) }, nil
+		a.Op, a.Params = elemwise.Clip, params{A: p[0], B: p[1]}
+		a.Float = func(x float64, p params) float64 { return min(max(x, float64(p.A)), float64(p.B)) }
 	case "hardsigmoid":
-		return func(x float64) float64 { return min(max(at(0)*x+at(1), 0), 1) }, nil
+		a.Op, a.Params = elemwise.HardSigmoid, params{A: p[0], B: p[1]}
+		a.Float = func(x float64, p params) float64 {
+			return min(max(float64(float64(p.A)*x)+float64(p.B), 0), 1)
+		}
+	default:
+		return nil, fmt.Errorf("activation %q is unknown", name)
 	}
-	return nil, fmt.Errorf("activation %q is unknown", name)
+	return a, nil
+}
+
+func gemmActivation(n *ir.Node) (*pointwise.Activation, error) {
+	var p []float32
+	for _, name := range []string{"activation_alpha", "activation_beta"} {
+		if n.Has(name) {
+			p = append(p, n.Float(name))
+		}
+	}
+	return ortActivation(n.Str("activation"), p)
+}
+
+// compileFusedGemm serves a C with a number for each column, or none.
+func compileFusedGemm(p *op.Prep) (op.Kernel, error) {
+	n := p.Node
+	a, err := gemmActivation(n)
+	if err != nil {
+		return nil, err
+	}
+	s := linear.Spec{TransA: n.Bool("transA"), TransB: n.Bool("transB"), Alpha: n.Float("alpha"), Activation: a}
+	if p.Has(2) {
+		c, y := p.InShape(2), p.OutShape(0)
+		if n.Float("beta") != 1 || len(c) == 0 || c[len(c)-1] != y[1] || tensor.Count(c) != y[1] {
+			return nil, nil
+		}
+		s.Bias = 2
+	}
+	if s.Alpha == 0 {
+		return nil, nil
+	}
+	return linear.Compile(p, s)
+}
+
+func compileFusedConv(p *op.Prep) (op.Kernel, error) {
+	a, err := ortActivation(p.Node.Str("activation"), p.Node.Floats("activation_params"))
+	if err != nil {
+		return nil, err
+	}
+	s := spatial.Spec{Activation: a}
+	if p.Has(2) {
+		s.Bias = 2
+	}
+	if p.Has(3) {
+		if !slices.Equal(p.InShape(3), p.OutShape(0)) {
+			return nil, nil // the reference says what is wrong
+		}
+		s.Residual = 3
+	}
+	return spatial.CompileConv(p, s)
 }

@@ -3,11 +3,13 @@ package contrib
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -29,14 +31,15 @@ func init() {
 			Domain: op.Microsoft, Name: s.name, Versions: []int{1}, Doc: "The normalization of input + skip + bias.",
 			In: op.Ports(s.in...), Out: op.Ports("output:T", "mean:U?", "inv_std_var:U?", "input_skip_bias_sum:T?"), Types: op.Types{"T": op.Floats, "U": {dtype.Float32}},
 			Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-12))},
-			Infer: inferSkipNorm, Ref: s.ref,
+			Infer: inferSkipNorm, Ref: s.ref, Compile: wide.Compile(s.compile), Rows: rowsSkipNorm,
 			Cases: func() []op.Case {
 				in := []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 1, 2), tensor.FromSlice([]float32{2, 2}, 1, 1, 2), tensor.FromSlice([]float32{1, 2})}
 				want := []float32{-1, 2}
 				if s.rms {
 					want = []float32{.84852815, 2.2627418}
 				}
-				return []op.Case{{Name: "values", In: in, Out: []*tensor.Tensor{tensor.FromSlice(want, 1, 1, 2)}}}
+				all := append([]*tensor.Tensor{wave(2, 3, 33), wave(2, 3, 33)}, wave(33), wave(33), wave(33))[:len(s.in)]
+				return []op.Case{{Name: "values", In: in, Out: []*tensor.Tensor{tensor.FromSlice(want, 1, 1, 2)}}, {Name: "bias and sum", In: all}, {Name: "one skip for all", In: []*tensor.Tensor{wave(2, 3, 33), wave(1, 3, 33), wave(33)}}}
 			},
 		})
 	}
@@ -44,9 +47,9 @@ func init() {
 		Name: "SimplifiedLayerNormalization", Versions: []int{1}, Doc: "onnxruntime's RMSNormalization, in the domain of ONNX.",
 		In: op.Ports("X:T", "scale:V"), Out: op.Ports("Y:V", "inv_std_var:U?"), Types: op.Types{"T": op.Floats, "V": op.Floats, "U": {dtype.Float32}},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "epsilon": op.Default(ir.Float(1e-5)), "stash_type": op.Default(ir.Int(1))},
-		Infer: inferSimplified, Ref: simplifiedRef,
+		Infer: inferSimplified, Ref: simplifiedRef, Compile: wide.Compile(compileSimplified), Rows: rowsSimplified,
 		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4}, 1, 2), tensor.FromSlice([]float32{1, 2})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.848528, 2.2627413}, 1, 2)}}}
+			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4}, 1, 2), tensor.FromSlice([]float32{1, 2})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.848528, 2.2627413}, 1, 2)}}, {Name: "rows", In: []*tensor.Tensor{wave(2, 3, 33), wave(33)}}}
 		},
 	})
 }
@@ -62,6 +65,29 @@ func inferSkipNorm(c *op.Infer) error {
 	c.Set(2, dtype.Float32, stats)
 	c.Set(3, x.DType, x.Shape)
 	return nil
+}
+
+// rowsSkipNorm: input and skip carry the batch, before the last axis.
+func rowsSkipNorm(n *ir.Node, in []int) ([]int, bool) {
+	x, skip := n.In[0].Type.Shape, n.In[1].Type.Shape
+	for _, a := range in[2:] {
+		if a != op.NoRows {
+			return nil, false
+		}
+	}
+	if x == nil || len(x) != len(skip) || in[0] == len(x)-1 || in[1] != in[0] {
+		return nil, false
+	}
+	return slices.Repeat([]int{in[0]}, len(n.Out)), true
+}
+
+func rowsSimplified(n *ir.Node, in []int) ([]int, bool) {
+	s := n.In[0].Type.Shape
+	axis, err := op.Axis(n.Int("axis"), len(s))
+	if s == nil || err != nil || in[1] != op.NoRows || in[0] >= axis {
+		return nil, false
+	}
+	return slices.Repeat([]int{in[0]}, len(n.Out)), true
 }
 
 func (s skipNorm) ref(c *op.Call) error {
