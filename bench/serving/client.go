@@ -75,7 +75,7 @@ var (
 
 // answer reads a whole answer with a Content-Length.
 func (c *httpClient) answer() error {
-	n, need := 0, -1
+	n, need, last := 0, -1, false
 	for need < 0 || n < need {
 		m, err := c.conn.Read(c.buf[n:])
 		if err != nil {
@@ -93,6 +93,7 @@ func (c *httpClient) answer() error {
 		if !bytes.HasPrefix(head, ok) {
 			return fmt.Errorf("answer: %s", c.buf[:n])
 		}
+		last = closes(head)
 		_, rest, found := bytes.Cut(head, length)
 		value, _, _ := bytes.Cut(rest, []byte("\r\n"))
 		body, err := strconv.Atoi(string(value))
@@ -102,6 +103,9 @@ func (c *httpClient) answer() error {
 		if need = end + 4 + body; need > len(c.buf) {
 			return fmt.Errorf("answer of %d bytes", need)
 		}
+	}
+	if last {
+		return errClosing
 	}
 	return nil
 }

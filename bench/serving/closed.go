@@ -12,6 +12,7 @@ import (
 type result struct {
 	rate     float64 // answers per second
 	cpu      float64 // of the server per answer, in seconds
+	client   float64 // of the load generator
 	failures int64
 	times    []time.Duration // ascending
 }
@@ -24,10 +25,28 @@ func (r *result) quantile(q float64) time.Duration {
 }
 
 func (r *result) String() string {
-	return fmt.Sprintf("%8.0f/s  p50 %v  p99 %v  server CPU %.1f µs", r.rate, micros(r.quantile(.5)), micros(r.quantile(.99)), r.cpu*1e6)
+	return fmt.Sprintf("%8.0f/s  p50 %v  p99 %v  CPU per answer: server %.1f µs, client %.1f", r.rate, micros(r.quantile(.5)), micros(r.quantile(.99)), r.cpu*1e6, r.client*1e6)
 }
 
 func micros(d time.Duration) time.Duration { return d.Round(time.Microsecond) }
+
+// meter measures what answers cost.
+type meter struct {
+	server            *server
+	begin             time.Time
+	serverCPU, ownCPU time.Duration
+}
+
+func startMeter(s *server) *meter { return &meter{s, time.Now(), s.cpu(), ownCPU()} }
+
+func (m *meter) read(r *result) {
+	took := time.Since(m.begin).Seconds()
+	n := float64(max(len(r.times), 1))
+	r.rate = float64(len(r.times)) / took
+	r.cpu = (m.server.cpu() - m.serverCPU).Seconds() / n
+	r.client = (ownCPU() - m.ownCPU).Seconds() / n
+	slices.Sort(r.times)
+}
 
 func dialAll(p *protocol, s *server, n int) (clients []client, err error) {
 	for range n {
@@ -53,7 +72,7 @@ func closedLoop(p *protocol, s *server, n int, seconds float64) (*result, error)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var stop atomic.Bool
-	cpu, begin := s.cpu(), time.Now()
+	meter := startMeter(s)
 	for _, c := range clients {
 		wg.Go(func() {
 			defer c.close()
@@ -78,9 +97,6 @@ func closedLoop(p *protocol, s *server, n int, seconds float64) (*result, error)
 	time.Sleep(time.Duration(seconds * float64(time.Second)))
 	stop.Store(true)
 	wg.Wait()
-	took := time.Since(begin)
-	slices.Sort(r.times)
-	r.rate = float64(len(r.times)) / took.Seconds()
-	r.cpu = (s.cpu() - cpu).Seconds() / float64(max(len(r.times), 1))
+	meter.read(&r)
 	return &r, nil
 }

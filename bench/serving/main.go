@@ -3,6 +3,8 @@
 //	serving compare    requests/s over HTTP and gRPC against an echo server on the
 //	                   same libraries, then latency at half the rate it reached
 //	serving coldstart  time from the start of the program to its first answer
+//	serving drain      SIGTERM under load: are requests lost?
+//	serving load       requests to a server that runs already, to profile it
 //	serving echo       the echo server, which compare starts by itself
 //
 // Build salver first: CGO_ENABLED=0 go build -o salver ./cmd/salver. All programs
@@ -29,11 +31,12 @@ type options struct {
 	openSeconds float64
 	delay       time.Duration
 	runs        int
+	http, grpc  string
 }
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "serving: expected compare, coldstart or echo")
+		fmt.Fprintln(os.Stderr, "serving: expected compare, drain, load, coldstart or echo")
 		os.Exit(2)
 	}
 	var o options
@@ -47,7 +50,9 @@ func main() {
 	fs.Float64Var(&o.seconds, "seconds", 2, "length of a turn")
 	fs.Float64Var(&o.openSeconds, "open-seconds", 5, "length of the measurement at a fixed rate; 0 leaves it out")
 	fs.DurationVar(&o.delay, "delay", 0, "salver's --max-queue-delay")
-	fs.IntVar(&o.runs, "runs", 20, "coldstart: how often")
+	fs.IntVar(&o.runs, "runs", 20, "coldstart and drain: how often")
+	fs.StringVar(&o.http, "http", "127.0.0.1:8000", "load: the server's address")
+	fs.StringVar(&o.grpc, "grpc", "127.0.0.1:8001", "load: the server's address of gRPC")
 	if err := fs.Parse(os.Args[2:]); err != nil {
 		os.Exit(2)
 	}
@@ -55,12 +60,16 @@ func main() {
 	switch os.Args[1] {
 	case "compare":
 		err = compare(&o)
+	case "load":
+		err = load(&o)
+	case "drain":
+		err = drain(&o)
 	case "coldstart":
 		err = coldstart(&o)
 	case "echo":
 		err = echo(fs.Args())
 	default:
-		err = fmt.Errorf("expected compare, coldstart or echo, found %s", os.Args[1])
+		err = fmt.Errorf("expected compare, drain, load, coldstart or echo, found %s", os.Args[1])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "serving:", err)

@@ -3,7 +3,6 @@ package main
 import (
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -24,7 +23,7 @@ func openLoop(p *protocol, s *server, rate, seconds float64) (*result, error) {
 	var failures atomic.Int64
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	cpu, begin := s.cpu(), time.Now()
+	meter := startMeter(s)
 	for _, c := range clients {
 		wg.Go(func() {
 			defer c.close()
@@ -43,11 +42,8 @@ func openLoop(p *protocol, s *server, rate, seconds float64) (*result, error) {
 	}
 	schedule(due, rate, seconds)
 	wg.Wait()
-	took := time.Since(begin)
-	slices.Sort(r.times)
 	r.failures = failures.Load()
-	r.rate = float64(len(r.times)) / took.Seconds()
-	r.cpu = (s.cpu() - cpu).Seconds() / float64(max(len(r.times), 1))
+	meter.read(&r)
 	return &r, nil
 }
 

@@ -69,6 +69,9 @@ func (s *server) stop() error {
 
 // cpu is what the server's process has used so far.
 func (s *server) cpu() time.Duration {
+	if s.process == nil {
+		return 0
+	}
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.Process.Pid))
 	if err != nil {
 		return 0
@@ -79,4 +82,13 @@ func (s *server) cpu() time.Duration {
 		return 0
 	}
 	return time.Duration(user+system) * 10 * time.Millisecond // ticks of 1/100 s on linux
+}
+
+// ownCPU is what this process has used so far.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
