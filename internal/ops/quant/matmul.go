@@ -170,6 +170,9 @@ func qlinearMatMulRef(c *op.Call) error {
 	if !a.DType.IsInt() || !b.DType.IsInt() {
 		return fmt.Errorf("operands of types %s and %s are not supported, expected int8 or uint8", a.DType, b.DType)
 	}
+	if !c.In[7].DType.IsInt() {
+		return fmt.Errorf("y_zero_point of type %s is not supported, expected int8 or uint8", c.In[7].DType)
+	}
 	m, acc, err := product(a, b, c.In[2], c.In[5])
 	if err != nil {
 		return err
@@ -191,6 +194,9 @@ func qlinearMatMulRef(c *op.Call) error {
 		return fmt.Errorf("y_zero_point: %w", err)
 	}
 	dt := c.In[7].DType
+	if !dt.IsInt() {
+		return fmt.Errorf("y_zero_point is %s, expected an integer type", c.In[7])
+	}
 	y := make([]float64, len(acc))
 	for i := range y {
 		y[i] = requantize(acc[i], float32(float32(as[i]*bs[i])/ys[i]), yz[i], dt)
