@@ -73,9 +73,6 @@ func init() {
 			},
 			Ref: func(c *op.Call) error {
 				dt, err := floatType(c.Node, c.In[0].DType)
-				if err == nil && dt == dtype.Invalid {
-					err = fmt.Errorf("dtype is missing, and the input has no type of its own")
-				}
 				if err == nil {
 					fill(c, c.Output(0, dt, c.In[0].Shape...))
 				}
@@ -99,7 +96,7 @@ func floatType(n *ir.Node, like dtype.Type) (dtype.Type, error) {
 	if n.Has("dtype") {
 		like = n.DType("dtype")
 	}
-	if !slices.Contains(op.Floats, like) && like != dtype.Invalid {
+	if !slices.Contains(op.Floats, like) && (like != dtype.Invalid || n.Has("dtype")) {
 		return like, fmt.Errorf("dtype: expected a floating-point type, found %s", like)
 	}
 	return like, nil
@@ -129,7 +126,7 @@ func bernoulliType(n *ir.Node, like dtype.Type) (dtype.Type, error) {
 	if n.Has("dtype") {
 		like = n.DType("dtype")
 	}
-	if !slices.Contains(op.NumBool, like) && like != dtype.Invalid {
+	if !slices.Contains(op.NumBool, like) && (like != dtype.Invalid || n.Has("dtype")) {
 		return like, fmt.Errorf("dtype: expected a numeric type or bool, found %s", like)
 	}
 	return like, nil

@@ -52,12 +52,17 @@ func setSized(c *op.Infer, dt dtype.Type, s shape.Shape) error {
 	return nil
 }
 
+// maxRank bounds the ranks that a declared length of a vector can ask for before
+// its contents are seen.
+const maxRank = 1 << 10
+
 // vectorLen is the length of a vector input, e.g. the rank that a shape input asks for.
 func vectorLen(f op.Fact) (int, bool) {
 	if len(f.Shape) != 1 {
 		return 0, false
 	}
-	return f.Shape[0].Int()
+	n, ok := f.Shape[0].Int()
+	return n, ok && n <= maxRank
 }
 
 // intsOf reads optional input i as integers; absent gives nil.
