@@ -86,8 +86,14 @@ func (l *listener) add(nc net.Conn) *conn {
 	return c
 }
 
+// handshakes is how long one may take that has begun when a listener ends.
+const handshakes = 50 * time.Millisecond
+
 // end closes the listener, but not before everyone who waits there is accepted.
 func (l *listener) end() {
+	if refuseNew(l.Listener) {
+		time.Sleep(handshakes)
+	}
 	l.conns.mu.Lock()
 	defer l.conns.mu.Unlock()
 	queue := waiting(l.Listener)
