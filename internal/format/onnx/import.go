@@ -267,6 +267,9 @@ func (im *importer) node(p *nodeProto, index int, outs []*ir.Value, s *scope, de
 	} else if n.Is("Constant") {
 		return constant(n)
 	}
+	if !slices.ContainsFunc(outs, func(v *ir.Value) bool { return v != nil }) {
+		return nil // it computes nothing that could be read
+	}
 	s.graph.Nodes = append(s.graph.Nodes, n)
 	return nil
 }
