@@ -48,7 +48,7 @@ func family(kind, name, help string, labels ...string) *metric {
 
 var (
 	buildInfo  = family("gauge", "salver_build_info", "Always 1; the labels say what runs.", "version", "go_version", "isa")
-	ready      = family("gauge", "salver_ready", "1 if the server is ready: all models are loaded and it is not shutting down.")
+	ready      = family("gauge", "salver_ready", "1 if the server is ready: the loading at start has ended and it is not shutting down.")
 	modelState = family("gauge", "salver_model_ready", "1 if the model version takes requests, 0 if it is loading, unloading or failed.", "model", "version")
 	memory     = family("gauge", "salver_model_memory_bytes", "Bytes that the loaded model holds: weights, packed weights and arena.", "model", "version")
 
