@@ -2,6 +2,7 @@
 package testkit
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,15 +13,25 @@ import (
 // why, where neither is there.
 func Assets(t testing.TB, path string) string {
 	t.Helper()
+	p, err := Find(t, path)
+	if err != nil {
+		t.Skip(err)
+	}
+	return p
+}
+
+// Find is Assets for tests that can do without: it gives an error instead.
+func Find(t testing.TB, path string) (string, error) {
+	t.Helper()
 	root := os.Getenv("SALVER_ASSETS")
 	if root == "" {
 		root = filepath.Join(moduleRoot(t), "..", "shared", "assets")
 	}
 	p := filepath.Join(root, path)
 	if _, err := os.Stat(p); err != nil {
-		t.Skipf("test material %s is not here (set SALVER_ASSETS): %v", path, err)
+		return "", fmt.Errorf("test material %s is not here (set SALVER_ASSETS): %w", path, err)
 	}
-	return p
+	return p, nil
 }
 
 func moduleRoot(t testing.TB) string {

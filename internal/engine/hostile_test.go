@@ -1,0 +1,205 @@
+package engine_test
+
+import (
+	"archive/zip"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/salver-ml/salver/internal/demo"
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/salver-ml/salver/internal/testkit"
+)
+
+// What a small hostile model may take on its way from the file to an answer.
+const (
+	hostileTime   = 10 * time.Second
+	hostileMemory = 1 << 30 // bytes allocated in all
+	hostileLimit  = 64 << 20
+)
+
+// TestHostileModels changes real small models at random and takes them the whole
+// way: each is refused, or fails, or answers, in bounded time and memory.
+func TestHostileModels(t *testing.T) {
+	total := 20 * time.Second
+	if testing.Short() {
+		total = 2 * time.Second
+	}
+	models := smallModels(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	tried, answered := 0, 0
+	for end := time.Now().Add(total); time.Now().Before(end); {
+		m := models[r.IntN(len(models))]
+		b := m.file
+		for range 1 + r.IntN(3) {
+			b = mutate(r, b)
+		}
+		tried++
+		if tryModel(t, m.name, b) {
+			answered++
+		}
+	}
+	t.Logf("%d changed models, %d of them answer", tried, answered)
+	if answered == 0 {
+		t.Error("no changed model answered: the changes are too wild to test anything")
+	}
+}
+
+func FuzzEngine(f *testing.F) {
+	for _, m := range smallModels(f) {
+		f.Add(m.file)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { tryModel(t, "", b) })
+}
+
+type smallModel struct {
+	name string
+	file []byte
+}
+
+// smallModels gives the demo's models and, where the test material is there,
+// those of it that are small.
+func smallModels(t testing.TB) []smallModel {
+	var models []smallModel
+	for _, d := range demo.Models() {
+		models = append(models, smallModel{d.Name, d.ONNX})
+	}
+	if file, err := testkit.Find(t, "models/mnist/mnist.onnx"); err != nil {
+		t.Log(err)
+	} else if b, err := os.ReadFile(file); err != nil {
+		t.Fatal(err)
+	} else {
+		models = append(models, smallModel{"mnist", b})
+	}
+	for _, archive := range []string{"ort-graphs/graphs.zip", "onnx-backend/node.zip"} {
+		file, err := testkit.Find(t, archive)
+		if err != nil {
+			t.Log(err)
+			continue
+		}
+		z, err := zip.OpenReader(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range z.File {
+			if strings.HasSuffix(f.Name, ".onnx") && f.UncompressedSize64 < 4<<10 {
+				models = append(models, smallModel{f.Name, unzip(t, f)})
+			}
+		}
+		z.Close()
+	}
+	return models
+}
+
+func unzip(t testing.TB, f *zip.File) []byte {
+	r, err := f.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// tryModel takes a model the whole way and reports whether it answered.
+func tryModel(t *testing.T, name string, b []byte) (answered bool) {
+	start, before := time.Now(), allocated()
+	var err error
+	fail := func(format string, args ...any) {
+		file := filepath.Join(t.ArtifactDir(), "hostile.onnx")
+		if os.WriteFile(file, b, 0o644) == nil {
+			t.Logf("the model is %s, made from %s", file, name)
+		}
+		t.Errorf(format, args...)
+	}
+	defer func() {
+		var defect *exec.PanicError
+		if p := recover(); p != nil {
+			fail("%s: panics: %v\n%s", name, p, debug.Stack())
+		} else if errors.As(err, &defect) {
+			fail("%s: %v\n%s", name, defect, defect.Stack)
+		}
+		if d := time.Since(start); d > hostileTime {
+			fail("%s: takes %v", name, d)
+		}
+		if n := allocated() - before; n > hostileMemory {
+			fail("%s: allocates %d MiB", name, n>>20)
+		}
+	}()
+	e, err := engine.Parse(b, engine.Options{Level: pass.MaxLevel, MaxMemory: hostileLimit})
+	if err != nil {
+		return false
+	}
+	defer e.Close()
+	in, ok := smallInputs(e.Graph())
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err = e.Run(ctx, in)
+	return err == nil
+}
+
+func allocated() uint64 {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64()
+}
+
+// smallInputs makes random inputs; false if the model wants large ones.
+func smallInputs(g *ir.Graph) ([]*tensor.Tensor, bool) {
+	r := rand.New(rand.NewPCG(5, 6))
+	symbols := map[string]int{}
+	in := make([]*tensor.Tensor, len(g.Inputs))
+	for i, v := range g.Inputs {
+		dims := make([]int, len(v.Type.Shape))
+		for j, d := range v.Type.Shape {
+			n, fixed := d.Int()
+			if !fixed {
+				if _, ok := symbols[d.String()]; !ok {
+					symbols[d.String()] = []int{0, 1, 2, 3, 5}[r.IntN(5)]
+				}
+				n = symbols[d.String()]
+			}
+			dims[j] = n
+		}
+		if v.Type.DType == dtype.Invalid || tensor.CheckSize(dims) != nil || tensor.Count(dims) > 1<<16 {
+			return nil, false
+		}
+		in[i] = tensor.New(v.Type.DType, dims...)
+		randomize(r, in[i])
+	}
+	return in, true
+}
+
+func randomize(r *rand.Rand, t *tensor.Tensor) {
+	if t.DType == dtype.Float32 {
+		for i := range tensor.Of[float32](t) {
+			tensor.Of[float32](t)[i] = float32(r.NormFloat64())
+		}
+		return
+	}
+	size := max(t.DType.Bits()/8, 1)
+	for i := range t.Data {
+		if i%size == 0 || t.DType.IsFloat() {
+			t.Data[i] = byte(r.IntN(4))
+		}
+	}
+}
