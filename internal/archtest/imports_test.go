@@ -32,7 +32,7 @@ var shared = []string{"dtype", "tensor"}
 // testOnly are packages that only tests may import; the order does not bind them.
 var testOnly = []string{
 	"internal/testkit", "internal/archtest", "internal/mmap/guard", "internal/kernels/kerneltest",
-	"internal/ops/optest", "internal/passes/passtest", "internal/serve/servetest",
+	"internal/ops/optest", "internal/passes/passtest", "internal/provider/providertest", "internal/serve/servetest",
 }
 
 // foreign says which packages from outside the standard library a folder may
