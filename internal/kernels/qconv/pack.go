@@ -9,7 +9,8 @@ import (
 // panel has the sums' starts (int32) and the scales of its channels, then for
 // each row and column of taps groups of four bytes for each channel. For a row of
 // adjacent taps that is one tap. Depthwise panels have an int32 for each tap and
-// channel instead.
+// channel instead. Where weights have parts, each row of taps is followed by
+// itself with the next parts.
 type packing struct {
 	p      Params
 	kern   *kernels
@@ -19,6 +20,9 @@ type packing struct {
 	panels []panel
 	bytes  int
 }
+
+// adjacent is true where the taps of a row are one run of bytes.
+func (p Params) adjacent() bool { return p.Groups == 1 && p.Dilation[1] == 1 }
 
 // panel is the output channels of one or two vectors.
 type panel struct {
@@ -34,8 +38,8 @@ const headerBytes = 64
 
 func newPacking(p Params, kern *kernels) *packing {
 	k := &packing{p: p, kern: kern, taps: p.Kernel[0] * p.Kernel[1], run: p.In / p.Groups}
-	if p.Groups == 1 && p.Dilation[1] == 1 {
-		k.taps, k.run = p.Kernel[0], p.Kernel[1]*p.In
+	if p.adjacent() {
+		k.taps, k.run = p.Kernel[0]*p.Parts, p.Kernel[1]*p.In
 	}
 	k.groups = (k.run + 3) / 4
 	k.bytes = headerBytes
@@ -71,7 +75,7 @@ const wideChannels = 64
 // channelKernels gives the kernels for 64 channels, if there are any for this
 // layer.
 func (p Params) channelKernels(kern *kernels) *[5]kernel {
-	if !p.depthwise() || p.Kernel[0] != p.Kernel[1] || p.Dilation[1] != 1 || p.Residual != nil {
+	if !p.depthwise() || p.Kernel[0] != p.Kernel[1] || p.Dilation[1] != 1 || p.Residual != nil || p.Parts > 1 {
 		return nil
 	}
 	k, ok := kern.channels[[2]int{p.Kernel[0], p.Stride[1]}]
@@ -96,7 +100,7 @@ func align(n int) int { return (n + 63) &^ 63 }
 
 // Weights are what is packed.
 type Weights struct {
-	Data  []int8    // [Out, In/Groups, kernel…]
+	Data  []int16   // [Out, In/Groups, kernel…], each in the range of its parts
 	Scale []float32 // what a sum is multiplied with: one, or one for each output channel
 	Bias  []int32   // one for each output channel, or nil
 }
@@ -105,6 +109,11 @@ func (k *packing) check(w Weights) error {
 	if len(w.Data) != k.p.WeightCount() {
 		return fmt.Errorf("qconv: expected %d weights for %d→%d channels, groups %d, kernel %v, found %d",
 			k.p.WeightCount(), k.p.In, k.p.Out, k.p.Groups, k.p.Kernel, len(w.Data))
+	}
+	for _, v := range w.Data {
+		if int(v) < -128*k.p.Parts || int(v) > 127*k.p.Parts {
+			return fmt.Errorf("qconv: weight %d, expected the sum of %d int8", v, k.p.Parts)
+		}
 	}
 	if n := len(w.Scale); n != 1 && n != k.p.Out {
 		return fmt.Errorf("qconv: expected 1 or %d scales, found %d", k.p.Out, n)
@@ -161,7 +170,7 @@ func unsignedZero(f Format) int32 {
 }
 
 // packChannel writes the weights of channel c of a panel, and gives their sum.
-func (k *packing) packChannel(dst []byte, w []int8, x panel, lanes, c int) (sum int32) {
+func (k *packing) packChannel(dst []byte, w []int16, x panel, lanes, c int) (sum int32) {
 	taps := k.p.Kernel[0] * k.p.Kernel[1]
 	per := k.p.In / k.p.Groups
 	src := w[(x.first+c)*per*taps:][:per*taps]
@@ -178,10 +187,15 @@ func (k *packing) packChannel(dst []byte, w []int8, x panel, lanes, c int) (sum 
 			continue
 		}
 		place := tap*k.groups*4 + ch // in a channel's bytes, were these adjacent
-		if k.taps != taps {
-			place = tap/k.p.Kernel[1]*k.groups*4 + tap%k.p.Kernel[1]*per + ch
+		if k.p.adjacent() {
+			place = tap/k.p.Kernel[1]*k.p.Parts*k.groups*4 + tap%k.p.Kernel[1]*per + ch
 		}
-		dst[(place/4*lanes+c)*4+place%4] = byte(v)
+		for range k.p.Parts {
+			part := min(max(v, -128), 127)
+			dst[(place/4*lanes+c)*4+place%4] = byte(part)
+			v -= part
+			place += k.groups * 4
+		}
 	}
 	return sum
 }

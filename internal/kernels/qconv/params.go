@@ -18,6 +18,11 @@ type Params struct {
 	Dilation []int
 	Pads     []int
 
+	// Parts is how many int8 a weight is the sum of; 0 means 1. Two or three are
+	// for unsigned weights less a zero point, in convolutions without groups and
+	// without dilation along the width, and in depthwise ones.
+	Parts int
+
 	Input    Format // of x
 	Output   Format // of y
 	Lo, Hi   int32  // the least and the largest y
@@ -81,7 +86,24 @@ func (p Params) normalize() (Params, error) {
 	if p.In < 1 || p.Out < 1 || p.In > maxSide || p.Out > maxSide || p.In%p.Groups != 0 || p.Out%p.Groups != 0 {
 		return p, fmt.Errorf("qconv: %d→%d channels in %d groups, expected multiples of the groups", p.In, p.Out, p.Groups)
 	}
+	p.Parts = max(p.Parts, 1)
+	if p.Parts > maxParts || p.Parts > 1 && !p.TakesParts() {
+		return p, fmt.Errorf("qconv: weights of %d parts, expected at most %d, and 1 in groups or with dilation", p.Parts, maxParts)
+	}
 	return p, p.checkFormats()
+}
+
+const maxParts = 3
+
+// TakesParts reports whether weights may be more than an int8.
+func (p Params) TakesParts() bool {
+	return p.depthwise() || p.Groups <= 1 && (p.Dilation == nil || p.Dilation[1] == 1)
+}
+
+// PartsFor is how many parts weights from lo to hi need, which may be more than
+// there are.
+func PartsFor(lo, hi int) int {
+	return max(1, (127-lo)/128, (hi+126)/127)
 }
 
 func (p Params) checkFormats() error {

@@ -34,15 +34,19 @@ func newLayer(t testing.TB, rng *rand.Rand, p Params, n, h, w int) *layer {
 		t.Fatal(err)
 	}
 	l.x = random(rng, n*h*w*p.In)
-	l.weights.Data = make([]int8, p.WeightCount())
+	l.weights.Data = make([]int16, p.WeightCount())
 	small := rng.IntN(2) == 0 // pairs fit
 	for i := range l.weights.Data {
-		if l.weights.Data[i] = int8(rng.IntN(256)); small {
-			l.weights.Data[i] = int8(rng.IntN(129) - 64)
+		if l.weights.Data[i] = int16(rng.IntN(256) - 128); small {
+			l.weights.Data[i] = int16(rng.IntN(129) - 64)
+			continue
+		}
+		if p.Parts > 1 {
+			l.weights.Data[i] = int16(rng.IntN(511) - 255)
 			continue
 		}
 		if rng.IntN(2) == 0 {
-			l.weights.Data[i] = []int8{-128, 127}[rng.IntN(2)]
+			l.weights.Data[i] = []int16{-128, 127}[rng.IntN(2)]
 		}
 	}
 	l.weights.Scale, l.weights.Bias = make([]float32, p.Out), make([]int32, p.Out)
@@ -144,6 +148,9 @@ func TestAgainstReference(t *testing.T) {
 		{Params{In: 32, Out: 32, Groups: 32, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Input: u}, 2, 14, 14},
 		{Params{In: 19, Out: 19, Groups: 19, Kernel: []int{5, 3}, Input: s}, 1, 12, 9},
 		{Params{In: 4, Out: 8, Groups: 4, Kernel: []int{3, 3}, Input: u}, 1, 5, 5},
+		{Params{In: 5, Out: 34, Kernel: []int{3, 2}, Parts: 3, Pads: []int{1, 1, 1, 1}, Input: u}, 1, 7, 9},
+		{Params{In: 8, Out: 9, Kernel: []int{1, 1}, Parts: 3, Input: u}, 2, 7, 9},
+		{Params{In: 40, Out: 40, Groups: 40, Kernel: []int{3, 3}, Parts: 3, Input: u}, 1, 7, 9},
 		{Params{In: 144, Out: 144, Groups: 144, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Input: s}, 1, 9, 11},
 		{Params{In: 97, Out: 97, Groups: 97, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}, Input: u}, 2, 8, 10},
 		{Params{In: 64, Out: 64, Groups: 64, Kernel: []int{5, 5}, Stride: []int{2, 2}, Dilation: []int{2, 1}, Pads: []int{2, 2, 2, 2}, Input: u}, 1, 15, 13},
@@ -231,6 +238,7 @@ func TestErrors(t *testing.T) {
 	for _, f := range []func(p *Params){
 		func(p *Params) { p.Kernel = []int{3} }, func(p *Params) { p.Groups = 3 }, func(p *Params) { p.Stride = []int{0, 1} },
 		func(p *Params) { p.Hi = 256 }, func(p *Params) { p.Input.Zero = -1 }, func(p *Params) { p.Kernel = []int{9, 9} },
+		func(p *Params) { p.Parts = 4 }, func(p *Params) { p.Parts, p.Groups = 2, 2 },
 		func(p *Params) { p.Residual = &Residual{} }, func(p *Params) { p.In = 0 },
 	} {
 		p := ok
@@ -279,7 +287,7 @@ func bench(b *testing.B, p Params, h, w int) {
 		b.Fatal(err)
 	}
 	oh, ow := plan.OutSize()
-	weights := Weights{Data: make([]int8, p.WeightCount()), Scale: []float32{.001}}
+	weights := Weights{Data: make([]int16, p.WeightCount()), Scale: []float32{.001}}
 	op := Operands{N: 1, In: random(rng, h*w*p.In), Packed: make([]byte, plan.PackedSize()), Out: make([]byte, oh*ow*p.Out), Scratch: make([]byte, plan.ScratchSize())}
 	if p.Residual != nil {
 		op.Residual = make([]byte, len(op.Out))

@@ -116,6 +116,9 @@ func (pl *Plan) setTile(t *tile) {
 		t.kw = p.Kernel[1]
 	}
 	t.inKH, t.inKW = p.Dilation[0]*pl.cols*p.In, p.Dilation[1]*p.In
+	if p.adjacent() {
+		t.inKW = 0 // parts of weights meet the same input
+	}
 	t.inPx, t.outPx = p.Stride[1]*p.In, p.Out
 	t.inFar, t.outFar = 7*t.inPx, 7*t.outPx
 	t.zero = p.Output.Zero

@@ -2,6 +2,7 @@ package fused
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
@@ -34,11 +35,11 @@ func init() {
 	}
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "QConv", Versions: []int{1},
-		Doc: "saturate(round(float32(bias + Σ (X - x_zero)·W) · scale) + y_zero), at least lo and at most hi: a convolution of 8-bit integers. " +
+		Doc: "saturate(round(float32(bias + Σ (X - x_zero)·W) · scale) + y_zero), at least lo and at most hi: a convolution of 8-bit integers; W of type int16 is from -255 to 255. " +
 			"With Z, the convolution is rounded to mid_type with mid_zero, within mid_lo and mid_hi, and Y is round(((mid - mid_zero)·mid_scale + (Z - z_zero)·z_scale) / y_scale) + y_zero. " +
 			"With channels_last, X, Y and Z are [N, H, W, C].",
-		In:  op.Ports("X:T1", "W:int8", "scale:float32", "bias:int32?", "Z:T2?"),
-		Out: op.Ports("Y:T3"), Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": bytes8}, Attrs: attrs,
+		In:  op.Ports("X:T1", "W:T4", "scale:float32", "bias:int32?", "Z:T2?"),
+		Out: op.Ports("Y:T3"), Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": bytes8, "T4": {dtype.Int8, dtype.Int16}}, Attrs: attrs,
 		Infer: inferQConv, Ref: qConvRef, Compile: compileQConv, Flops: qConvFlops, Rows: rowsQConv, Cases: qConvCases,
 	})
 }
@@ -101,13 +102,16 @@ func inferQConv(c *op.Infer) error {
 
 // qConvGeometry gives the kernel's parameters for shapes, and the input's batch,
 // height and width.
-func qConvGeometry(n *ir.Node, x, w []int, xt, zt dtype.Type) (p qconv.Params, size [3]int, err error) {
+func qConvGeometry(n *ir.Node, x []int, w *tensor.Tensor, xt, zt dtype.Type) (p qconv.Params, size [3]int, err error) {
 	s, _ := channelsFirst(n, shape.Of(x...)).Ints()
-	g, err := spatial.Resolve(n, s, w)
+	g, err := spatial.Resolve(n, s, w.Shape)
 	if err != nil {
 		return p, size, err
 	}
 	p = qconv.Params{In: g.In, Out: g.Out, Groups: g.Groups}
+	if v := weightsOf(w, nil, nil).Data; w.DType == dtype.Int16 && len(v) > 0 {
+		p.Parts = qconv.PartsFor(int(slices.Min(v)), int(slices.Max(v)))
+	}
 	for _, d := range g.Dims {
 		p.Kernel, p.Stride, p.Dilation = append(p.Kernel, d.Kernel), append(p.Stride, d.Stride), append(p.Dilation, d.Dilation)
 		p.Pads = append(p.Pads, d.Begin)
@@ -142,7 +146,18 @@ func typeOf(t *tensor.Tensor) dtype.Type {
 
 // weightsOf reads the constants that a convolution is packed from.
 func weightsOf(w, scale, bias *tensor.Tensor) qconv.Weights {
-	q := qconv.Weights{Data: tensor.Of[int8](w), Scale: tensor.Of[float32](scale)}
+	q := qconv.Weights{}
+	if scale != nil {
+		q.Scale = tensor.Of[float32](scale)
+	}
+	if w.DType == dtype.Int16 {
+		q.Data = tensor.Of[int16](w)
+	} else {
+		q.Data = make([]int16, w.Len())
+		for i, v := range tensor.Of[int8](w) {
+			q.Data[i] = int16(v)
+		}
+	}
 	if bias != nil {
 		q.Bias = tensor.Of[int32](bias)
 	}
@@ -151,7 +166,7 @@ func weightsOf(w, scale, bias *tensor.Tensor) qconv.Weights {
 
 func qConvRef(c *op.Call) error {
 	last := c.Node.Bool("channels_last")
-	p, size, err := qConvGeometry(c.Node, c.In[qcX].Shape, c.In[qcW].Shape, c.In[qcX].DType, typeOf(c.Input(qcZ)))
+	p, size, err := qConvGeometry(c.Node, c.In[qcX].Shape, c.In[qcW], c.In[qcX].DType, typeOf(c.Input(qcZ)))
 	if err != nil {
 		return err
 	}
@@ -220,7 +235,7 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 	if p.Has(qcZ) {
 		zt = p.In[qcZ].DType
 	}
-	prm, size, err := qConvGeometry(p.Node, x, p.InShape(qcW), p.In[qcX].DType, zt)
+	prm, size, err := qConvGeometry(p.Node, x, p.In[qcW].Const, p.In[qcX].DType, zt)
 	if err != nil {
 		return nil, err
 	}
@@ -354,6 +369,16 @@ func qConvCases() []op.Case {
 		{Name: "channels last", In: []*tensor.Tensor{bytesOf[int8](2, 9, 8, 8), bytesOf[int8](17, 8, 1, 1), scales, bias}, Attrs: attrs(1, nil)},
 		{Name: "residual", In: []*tensor.Tensor{bytesOf[uint8](1, 4, 9, 8), bytesOf[int8](17, 4, 3, 3), scales, nil, bytesOf[int8](1, 17, 9, 8)}, Attrs: attrs(0, residual)},
 		{Name: "residual, channels last", In: []*tensor.Tensor{bytesOf[uint8](2, 9, 8, 4), bytesOf[int8](17, 4, 3, 3), s, bias, bytesOf[int8](2, 9, 8, 17)}, Attrs: attrs(1, residual)},
+		{Name: "wide weights", In: []*tensor.Tensor{bytesOf[uint8](1, 5, 9, 8), wideWeights(17, 5, 3, 3), scales, bias}, Attrs: attrs(0, pad)},
 		{Name: "depthwise", In: []*tensor.Tensor{bytesOf[uint8](1, 9, 8, 16), bytesOf[int8](16, 1, 3, 3), s}, Attrs: attrs(1, map[string]ir.Attr{"group": ir.Int(16), "auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
 	}
+}
+
+// wideWeights makes numbers from -255 to 255.
+func wideWeights(dims ...int) *tensor.Tensor {
+	v := make([]int16, tensor.Count(dims))
+	for i := range v {
+		v[i] = int16((i*i*7+i*31)%511 - 255)
+	}
+	return tensor.FromSlice(v, dims...)
 }

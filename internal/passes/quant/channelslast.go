@@ -26,6 +26,8 @@ func channelsLast(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return b.ours(), nil
 	case isMicrosoft(n, "QLinearAdd") || isMicrosoft(n, "QLinearMul"):
 		return b.pair(), nil
+	case isMicrosoft(n, "QLinearSigmoid") || isMicrosoft(n, "QLinearLeakyRelu"):
+		return b.unary(), nil
 	case n.Domain != "" || n.Output(0) == nil:
 		return nil, nil
 	case n.Op == "MaxPool":
@@ -125,6 +127,17 @@ func (b *builder) pair() *ir.Patch {
 	in := slices.Clone(n.In)
 	in[0], in[3] = b.last(x), b.last(y)
 	return b.done(b.node(n.Domain, n.Op, n.Opset, in, maps.Clone(n.Attrs)))
+}
+
+// unary operators treat each element of input 0 alike.
+func (b *builder) unary() *ir.Patch {
+	f := fromLast(b.n.In[0])
+	if f == nil {
+		return nil
+	}
+	in := slices.Clone(b.n.In)
+	in[0] = f.In[0]
+	return b.done(b.node(b.n.Domain, b.n.Op, b.n.Opset, in, maps.Clone(b.n.Attrs)))
 }
 
 func (b *builder) maxPool() *ir.Patch {

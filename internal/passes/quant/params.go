@@ -3,6 +3,7 @@ package quant
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -76,7 +77,7 @@ func quantizer(n *ir.Node) (f format, ok bool) {
 
 // weights are constant numbers of 8 bits, less their zero points.
 type weights struct {
-	data  *tensor.Tensor // int8
+	data  *tensor.Tensor // int8, or int16 where that is too small
 	scale []float32      // one, or one for each index of the axis
 	axis  int            // of the outputs
 }
@@ -135,17 +136,22 @@ func newWeights(q, scale, zero *tensor.Tensor, axis int) (w weights, why string)
 	if q.DType == dtype.Int8 && allZero(zeros) {
 		return w, ""
 	}
-	w.data = tensor.New(dtype.Int8, q.Shape...)
 	inner := tensor.Count(q.Shape[axis+1:])
-	for i, v := range num.Int64s(q) {
-		d := v - zeros[i/inner%q.Shape[axis]%len(zeros)]
-		if d < -128 || d > 127 {
-			return w, fmt.Sprintf("weight %d less its zero point is %d, more than 8 bits hold", v, d)
-		}
-		tensor.Of[int8](w.data)[i] = int8(d)
+	v := num.Int64s(q)
+	for i := range v {
+		v[i] -= zeros[i/inner%q.Shape[axis]%len(zeros)]
 	}
+	dt := dtype.Int8
+	if len(v) > 0 && (slices.Min(v) < -128 || slices.Max(v) > 127) {
+		dt = dtype.Int16
+	}
+	w.data = tensor.New(dt, q.Shape...)
+	num.SetInt64s(w.data, v)
 	return w, ""
 }
+
+// wide reports whether the weights are more than 8 bits.
+func (w weights) wide() bool { return w.data.DType == dtype.Int16 }
 
 func allZero(v []int64) bool {
 	for _, x := range v {
@@ -177,30 +183,32 @@ func (w weights) bias(v *ir.Value, n int, x float32) (b *tensor.Tensor, why stri
 		return nil, fmt.Sprintf("the bias %q is no constant of %d numbers", v.Name, n)
 	}
 	out := make([]int32, n)
+	magnitude := w.magnitudes(n)
 	for i, s := range f {
 		q := math.RoundToEven(s / (float64(x) * float64(w.scale[i%len(w.scale)])))
 		if !(math.Abs(q) <= 1.001*math.MaxInt32) {
 			return nil, fmt.Sprintf("number %d of the bias %q is %g in units of the products' scale, more than 32 bits hold", i, v.Name, q)
 		}
 		// Channels without weights have a tiny scale and a bias at the limit.
-		room := math.MaxInt32 - 255*w.magnitude(i, n)
+		room := math.MaxInt32 - 255*magnitude[i]
 		out[i] = int32(min(max(q, -room), room))
 	}
 	return tensor.FromSlice(out, n), ""
 }
 
-// magnitude adds up the weights of output i of n, which run along the first axis
-// of a convolution's weights and the second of a matrix.
-func (w weights) magnitude(i, n int) (sum float64) {
-	v := tensor.Of[int8](w.data)
-	from, to, step := i*len(v)/n, (i+1)*len(v)/n, 1
-	if w.axis == 1 {
-		from, to, step = i, len(v), n
+// magnitudes adds up the weights of each of n outputs, which run along the first
+// axis of a convolution's weights and the second of a matrix.
+func (w weights) magnitudes(n int) []float64 {
+	sums := make([]float64, n)
+	v := num.Int64s(w.data)
+	for i, x := range v {
+		at := i * n / len(v)
+		if w.axis == 1 {
+			at = i % n
+		}
+		sums[at] += math.Abs(float64(x))
 	}
-	for ; from < to; from += step {
-		sum += math.Abs(float64(v[from]))
-	}
-	return sum
+	return sums
 }
 
 // floatsOf reads a constant, or one that is dequantized.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/qconv"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/fuse"
@@ -141,8 +142,8 @@ func (s *site) conv() *ir.Patch {
 		return nil
 	}
 	w, why := dequantizedWeights(s.f.In[1], 0)
-	if why == "" && w.data.Rank() != 4 {
-		why = fmt.Sprintf("it has %d spatial dimensions, not 2", w.data.Rank()-2)
+	if why == "" {
+		why = w.forConv(s.f)
 	}
 	var bias *tensor.Tensor
 	if why == "" {
@@ -154,6 +155,29 @@ func (s *site) conv() *ir.Patch {
 	}
 	in := []*ir.Value{x, s.weightValue(s.f.In[1], w), s.constant(s.f.Name+"_scale", w.multiplier(xf.scale, s.y.scale)), s.constant(s.f.Name+"_bias", bias)}
 	return s.patch("QConv", in, s.attrs(xf, s.f.Attrs))
+}
+
+// forConv says what forbids the weights of a convolution.
+func (w weights) forConv(n *ir.Node) string {
+	if w.data.Rank() != 4 {
+		return fmt.Sprintf("it has %d spatial dimensions, not 2", w.data.Rank()-2)
+	}
+	p := qconv.Params{In: w.data.Shape[1] * n.Int("group"), Out: w.data.Shape[0], Groups: n.Int("group"), Dilation: n.Ints("dilations")}
+	if w.wide() && !p.TakesParts() {
+		return "weights less their zero points are more than 8 bits hold, in groups or with dilation"
+	}
+	return ""
+}
+
+// forProduct says what forbids the weights of a product.
+func (w weights) forProduct() string {
+	switch {
+	case w.data.Rank() != 2:
+		return fmt.Sprintf("the weights have %d dimensions, not 2", w.data.Rank())
+	case w.wide():
+		return "weights less their zero points are more than 8 bits hold"
+	}
+	return ""
 }
 
 // product is a MatMul or Gemm by constant weights.
@@ -178,8 +202,8 @@ func (s *site) product() *ir.Patch {
 		axis = 0
 	}
 	w, why := dequantizedWeights(s.f.In[1], axis)
-	if why == "" && w.data.Rank() != 2 {
-		why = fmt.Sprintf("the weights have %d dimensions, not 2", w.data.Rank())
+	if why == "" {
+		why = w.forProduct()
 	}
 	var bias *tensor.Tensor
 	if why == "" {

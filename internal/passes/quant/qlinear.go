@@ -32,15 +32,18 @@ func qlinear(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "scales, zero points and weights are not constants for 8-bit integers")
 		return nil, nil
 	}
-	rank, axis := 4, 0
-	if !conv {
-		rank, axis = 2, 1
-	}
-	if n.In[3].Const.Rank() != rank {
-		c.Near(n, "the weights have %d dimensions, not %d", n.In[3].Const.Rank(), rank)
-		return nil, nil
+	axis := 1
+	if conv {
+		axis = 0
 	}
 	w, why := newWeights(n.In[3].Const, n.In[4].Const, n.In[5].Const, axis)
+	switch {
+	case why != "":
+	case conv:
+		why = w.forConv(n)
+	default:
+		why = w.forProduct()
+	}
 	if why != "" {
 		c.Near(n, "%s", why)
 		return nil, nil
