@@ -25,7 +25,7 @@ type engineFlags struct {
 func (f *engineFlags) add(c *cobra.Command) {
 	c.Flags().IntVar(&f.level, "level", pass.MaxLevel, "optimization level, 0 (none) to 3")
 	c.Flags().StringArrayVar(&f.passes, "passes", nil, "switch a pass off: --passes -NAME (may be repeated)")
-	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels) or ref (reference implementations)")
+	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels), ref (reference implementations) or subset:SEED (a test: cpu, with random operators in other memory)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
 	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs that need more memory, e.g. 64MiB; 0 is no limit")
 	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of float32 models: fp32")

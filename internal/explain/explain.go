@@ -26,6 +26,7 @@ type Explanation struct {
 	Batching  string       `json:"batching"` // "yes", or what forbids it
 	Passes    *pass.Report `json:"optimizer"`
 	Reorders  int          `json:"reorders"` // steps that only change a layout
+	Copies    Copies       `json:"copies"`
 	Memory    Memory       `json:"memory"`
 	Roofline  Roofline     `json:"roofline"`
 	TotalMS   float64      `json:"total_ms"`
@@ -43,6 +44,12 @@ type Memory struct {
 	Buffers    []Life `json:"buffers"`
 }
 
+// Copies counts the steps that copy a tensor to another provider's memory.
+type Copies struct {
+	Count int `json:"count"`
+	Bytes int `json:"bytes"`
+}
+
 // Life is one buffer of the arena: its place, and the steps that use it.
 type Life struct {
 	Offset int `json:"offset"`
@@ -55,7 +62,8 @@ type Life struct {
 type Step struct {
 	Name        string   `json:"name"`
 	Op          string   `json:"op"`
-	Kernel      string   `json:"kernel"` // "fast", "reference", or "dynamic" where shapes are known only at run time
+	Provider    string   `json:"provider"`
+	Kernel      string   `json:"kernel"` // "fast", "reference", "dynamic" where shapes are known only at run time, "copy" to another provider, or "none" where the inputs lie in their places in the output
 	Layout      string   `json:"layout,omitempty"`
 	In          []string `json:"in"`
 	Out         []string `json:"out"`
@@ -79,6 +87,7 @@ func Measure(ctx context.Context, model string, e *engine.Engine, in []*tensor.T
 	if e.Rows != nil {
 		x.Batching = "no: " + e.Rows.Error()
 	}
+	x.Copies.Count, x.Copies.Bytes = p.Copies()
 	for i, s := range p.Steps() {
 		step := describe(s, times[i], x.Roofline)
 		x.TotalMS += step.MS
@@ -101,8 +110,12 @@ func memoryOf(p *exec.Plan) Memory {
 }
 
 func describe(s exec.Step, d time.Duration, roof Roofline) Step {
-	out := Step{Name: s.Node.Name, Op: s.Node.FullName(), Kernel: "reference", Layout: layoutOf(s.Node), MS: float64(d.Nanoseconds()) / 1e6}
+	out := Step{Name: s.Node.Name, Op: s.Node.FullName(), Provider: s.Provider, Kernel: "reference", Layout: layoutOf(s.Node), MS: float64(d.Nanoseconds()) / 1e6}
 	switch {
+	case s.Copy:
+		out.Kernel = "copy"
+	case s.Joined:
+		out.Kernel = "none"
 	case s.Fast:
 		out.Kernel = "fast"
 	case s.Dynamic:

@@ -19,7 +19,7 @@ func (x *Explanation) Print(w io.Writer) error {
 			fmt.Fprintf(w, "    almost: %s: %s\n", n.Node, n.Reason)
 		}
 	}
-	fmt.Fprintf(w, "\nBatching of requests: %s\nReorders of layout: %d\n", x.Batching, x.Reorders)
+	fmt.Fprintf(w, "\nBatching of requests: %s\nReorders of layout: %d\nCopies between providers: %d (%.2f MiB)\n", x.Batching, x.Reorders, x.Copies.Count, float64(x.Copies.Bytes)/(1<<20))
 	m := x.Memory
 	fmt.Fprintf(w, "Memory, bytes: weights %d, packed %d, arena %d (lower bound %d), inputs %d, outputs %d\n", m.Weights, m.Packed, m.Arena, m.ArenaBound, m.Inputs, m.Outputs)
 	fmt.Fprintf(w, "This machine, measured: %.0f GFLOP/s, reads %.1f GB/s\n\n", x.Roofline.GFlops, x.Roofline.GBytes)
