@@ -3,6 +3,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/exec"
@@ -37,7 +38,11 @@ func Open(o engine.Options) serve.Opener {
 		if err != nil {
 			return nil, err
 		}
-		return New(e), nil
+		b := New(e)
+		if err := b.Prepare(); err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+		return b, nil
 	}
 }
 

@@ -88,17 +88,25 @@ func (s *server) registerDemo() error {
 	var wg sync.WaitGroup
 	for i, m := range models {
 		wg.Go(func() {
-			e, err := engine.Parse(m.ONNX, s.engine)
-			if err == nil {
-				err = s.core.Register(m.Name, 1, backend.New(e), &repo.Config{Labels: map[string][]string{m.Output: m.Labels}})
-			}
-			if err != nil {
+			if err := s.registerOne(&m); err != nil {
 				errs[i] = fmt.Errorf("demo model %q: %w", m.Name, err)
 			}
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+func (s *server) registerOne(m *demo.Model) error {
+	e, err := engine.Parse(m.ONNX, s.engine)
+	if err != nil {
+		return err
+	}
+	b := backend.New(e)
+	if err := b.Prepare(); err != nil {
+		return err
+	}
+	return s.core.Register(m.Name, 1, b, &repo.Config{Labels: map[string][]string{m.Output: m.Labels}})
 }
 
 // load brings in the repositories' models and tells what became of them. The

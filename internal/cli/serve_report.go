@@ -78,7 +78,7 @@ func (s *server) reportReady(failed error) {
 		some = ", but not all models are"
 	}
 	fmt.Fprintf(s.out, "ready after %v%s\n", took, some)
-	s.logStart("ready", "took", took, "all_models", failed == nil)
+	s.logStart("ready", "took_ms", took.Milliseconds(), "all_models", failed == nil)
 	for _, t := range s.transports {
 		if t.name == "http" && s.flags.demo && s.keys == nil {
 			fmt.Fprintf(s.out, "\nDraw a digit at http://%s/ or try:\n\n", t.address)

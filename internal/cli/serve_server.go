@@ -194,7 +194,7 @@ func (s *server) stop(why string) error {
 	defer signal.Stop(hurry)
 	defer listen.Stop()
 	start := time.Now()
-	s.log.Info("stopping: requests that came are answered", "why", why, "timeout", s.flags.drainTimeout)
+	s.log.Info("stopping: requests that came are answered", "why", why, "timeout", s.flags.drainTimeout.String())
 	ctx, cancel := context.WithTimeout(context.Background(), s.flags.drainTimeout)
 	defer cancel()
 	done := make(chan error, 1)
@@ -204,7 +204,7 @@ func (s *server) stop(why string) error {
 		if err != nil {
 			return fmt.Errorf("requests were cut off: %w", err)
 		}
-		s.log.Info("stopped", "took", time.Since(start).Round(time.Millisecond))
+		s.log.Info("stopped", "took_ms", time.Since(start).Milliseconds())
 		return nil
 	case <-hurry:
 		return errors.New("stopped at once by a second signal; requests in flight were cut off")

@@ -251,6 +251,12 @@ func TestServeRepository(t *testing.T) {
 	r.expect("/v2/models/flowers/infer", body, 200, ":setosa")
 	r.expect("/v2/models/flowers/config", "", 200, `"max_batch_size":8`)
 	r.expect("/v2/repository/models/flowers/unload", "{}", 200, "")
+	for range 100 { // the last request's memory may still be in use
+		if code, _ := r.ask("/v2/models/flowers/infer", body, ""); code != 503 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	r.expect("/v2/models/flowers/infer", body, 404, "unloaded")
 	if r.out.String() != "" {
 		t.Errorf("with --log-format json stdout has %s", &r.out)
