@@ -3,6 +3,7 @@ package contrib
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
@@ -25,7 +26,7 @@ func init() {
 			"sliding_window_cache": op.Default(ir.Int(0)), "kv_cache_bit_width": op.Default(ir.Int(0)), "k_quant_type": op.Default(ir.Str("NONE")), "v_quant_type": op.Default(ir.Str("NONE")),
 			"qk_norm_epsilon": op.Default(ir.Float(1e-6)), "q_norm_epsilon": op.Opt(ir.KindFloat), "k_norm_epsilon": op.Opt(ir.KindFloat),
 		},
-		Infer: inferGroupQuery, Ref: groupQueryRef, Cases: groupQueryCases,
+		Infer: inferGroupQuery, Ref: groupQueryRef, Compile: compileGroupQuery, Rows: rowsGroupQuery, Cases: groupQueryCases,
 	})
 }
 
@@ -45,8 +46,31 @@ func groupQueryCases() []op.Case {
 		{Name: "prompt", In: []*tensor.Tensor{q, k, v, nil, nil, i32(2, 1), total(3)}, Attrs: attrs(), Out: []*tensor.Tensor{nil, nil, nil}},
 		{Name: "packed, rotary", In: []*tensor.Tensor{wave(2, 3, 32), nil, nil, nil, nil, i32(2, 2), total(3), wave(9, 2), wave(9, 2)}, Attrs: attrs("do_rotary", ir.Int(1), "softcap", ir.Float(2)), Out: []*tensor.Tensor{nil, nil, nil}},
 		{Name: "one token", In: []*tensor.Tensor{wave(2, 1, 16), wave(2, 1, 8), wave(2, 1, 8), pastK, pastV, i32(5, 3), total(6), wave(9, 2), wave(9, 2)}, Attrs: attrs("do_rotary", ir.Int(1), "local_window_size", ir.Int(2)), Out: []*tensor.Tensor{nil, nil, nil}},
+		{Name: "bias", In: []*tensor.Tensor{wave(2, 1, 16), wave(2, 1, 8), wave(2, 1, 8), pastK, pastV, i32(5, 3), total(6), nil, nil, nil, wave(2, 4, 1, 6)}, Attrs: attrs(), Out: []*tensor.Tensor{nil, nil, nil}},
+		{Name: "one bias, long cache", In: []*tensor.Tensor{wave(2, 2, 16), wave(2, 2, 8), wave(2, 2, 8), pastK, pastV, i32(3, 2), total(4), wave(9, 1), wave(9, 1), tensor.FromSlice([]int64{2, 3, 1, 2}, 2, 2), wave(1, 1, 2, 4)},
+			Attrs: attrs("do_rotary", ir.Int(1), "rotary_interleaved", ir.Int(1), "scale", ir.Float(.7)), Out: []*tensor.Tensor{nil, nil, nil}},
 		{Name: "sinks and norms", In: []*tensor.Tensor{wave(2, 1, 16), wave(2, 1, 8), wave(2, 1, 8), pastK, pastV, i32(5, 5), total(6), nil, nil, nil, nil, wave(4), nil, nil, wave(4), wave(4)}, Attrs: attrs(), Out: []*tensor.Tensor{nil, nil, nil}},
 	}
+}
+
+// rowsGroupQuery: all but the lengths and tables that sequences share carry the
+// batch first.
+func rowsGroupQuery(n *ir.Node, in []int) ([]int, bool) {
+	for i, a := range in {
+		v := n.In[i]
+		if v == nil {
+			continue
+		}
+		want := 0
+		if i == 6 || i == 7 || i == 8 || i > 10 {
+			want = op.NoRows
+		}
+		shared := i == 10 && a == op.NoRows && len(v.Type.Shape) == 4 && v.Type.Shape[0].Is(1)
+		if a != want && !shared {
+			return nil, false
+		}
+	}
+	return slices.Repeat([]int{0}, len(n.Out)), true
 }
 
 // groupSizes gives the size of a head.
@@ -242,28 +266,39 @@ func (g *groupQuery) rotate(c *op.Call) error {
 	return turn(g.k, g.kvHeads)
 }
 
-// cache puts each sequence's new keys and values behind its old ones.
-func (g *groupQuery) cache(pastK, pastV *tensor.Tensor) error {
-	g.room = g.total
-	var old [2][]float64
-	room := 0
+// checkPast checks the caches and gives their length.
+func (g *groupQuery) checkPast(pastK, pastV *tensor.Tensor) (room int, err error) {
 	if pastK != nil || pastV != nil {
 		for _, t := range []*tensor.Tensor{pastK, pastV} {
-			if t == nil || len(t.Shape) != 4 || t.Shape[0] != g.batch || t.Shape[1] != g.kvHeads || t.Shape[3] != g.size || pastK == nil || t.Shape[2] != pastK.Shape[2] {
-				return fmt.Errorf("past_key is %s and past_value %s, expected [%d,%d,*,%d]", pastK, pastV, g.batch, g.kvHeads, g.size)
+			if t == nil || pastK == nil || len(t.Shape) != 4 || t.Shape[0] != g.batch || t.Shape[1] != g.kvHeads || t.Shape[2] != pastK.Shape[2] || t.Shape[3] != g.size {
+				return 0, fmt.Errorf("past_key is %s and past_value %s, expected [%d,%d,*,%d]", pastK, pastV, g.batch, g.kvHeads, g.size)
 			}
 		}
 		room = pastK.Shape[2]
+	}
+	for b, kept := range g.before {
+		if kept > room {
+			return 0, fmt.Errorf("sequence %d has %d old keys, but the cache only %d", b, kept, room)
+		}
+	}
+	return room, nil
+}
+
+// cache puts each sequence's new keys and values behind its old ones.
+func (g *groupQuery) cache(pastK, pastV *tensor.Tensor) error {
+	room, err := g.checkPast(pastK, pastV)
+	if err != nil {
+		return err
+	}
+	var old [2][]float64
+	if pastK != nil {
 		old = [2][]float64{num.Floats(pastK), num.Floats(pastV)}
 	}
-	g.room = max(g.room, room)
+	g.room = max(g.total, room)
 	for i, v := range []*[]float64{&g.k, &g.v} {
 		all := make([]float64, g.batch*g.kvHeads*g.room*g.size)
 		for at := range g.batch * g.kvHeads {
 			kept := g.before[at/g.kvHeads]
-			if kept > room {
-				return fmt.Errorf("sequence %d has %d old keys, but the cache only %d", at/g.kvHeads, kept, room)
-			}
 			row := all[at*g.room*g.size:][:g.room*g.size]
 			if kept > 0 {
 				copy(row, old[i][at*room*g.size:][:kept*g.size])
@@ -281,15 +316,10 @@ func (g *groupQuery) limits(c *op.Call) error {
 	window, causal := c.Node.Int("local_window_size"), c.Node.Bool("causal")
 	extra := func(_, _, _, _ int) float64 { return 0 }
 	if t := c.Input(10); t != nil {
-		if len(t.Shape) != 4 || t.Shape[0] != 1 && t.Shape[0] != g.batch || t.Shape[1] != 1 && t.Shape[1] != g.heads || t.Shape[2] != g.seq {
-			return fmt.Errorf("attention_bias is %s, expected [1 or %d,1 or %d,%d,keys]", t, g.batch, g.heads, g.seq)
+		if err := g.checkBias(t); err != nil {
+			return err
 		}
 		keys := t.Shape[3]
-		for _, l := range g.lens {
-			if l > keys {
-				return fmt.Errorf("attention_bias is %s, which is too short for %d keys", t, l)
-			}
-		}
 		v := num.Floats(t)
 		s := num.BroadcastStrides(t.Shape, []int{g.batch, g.heads, g.seq, keys})
 		extra = func(b, head, i, j int) float64 { return v[b*s[0]+head*s[1]+i*s[2]+j] }
@@ -302,6 +332,18 @@ func (g *groupQuery) limits(c *op.Call) error {
 		return extra(b, head, i, j)
 	}
 	return g.readSinks(c)
+}
+
+func (g *groupQuery) checkBias(t *tensor.Tensor) error {
+	if len(t.Shape) != 4 || t.Shape[0] != 1 && t.Shape[0] != g.batch || t.Shape[1] != 1 && t.Shape[1] != g.heads || t.Shape[2] != g.seq {
+		return fmt.Errorf("attention_bias is %s, expected [1 or %d,1 or %d,%d,keys]", t, g.batch, g.heads, g.seq)
+	}
+	for _, l := range g.lens {
+		if l > t.Shape[3] {
+			return fmt.Errorf("attention_bias is %s, which is too short for %d keys", t, l)
+		}
+	}
+	return nil
 }
 
 func (g *groupQuery) readSinks(c *op.Call) error {

@@ -20,13 +20,13 @@ func init() {
 		In:  op.Ports("query:T", "key:T?", "value:T?", "bias:T?", "key_padding_mask:int32?", "attention_bias:T?", "past_key:T?", "past_value:T?", "past_sequence_length:int32?", "cache_indirection:int32?"),
 		Out: op.Ports("output:T", "present_key:T?", "present_value:T?", "qk:QK?"), Types: op.Types{"T": op.Floats, "QK": op.Floats},
 		Attrs: op.Attrs{"num_heads": op.Required(ir.KindInt), "mask_filter_value": op.Default(ir.Float(-10000)), "scale": op.Opt(ir.KindFloat), "unidirectional": op.Default(ir.Int(0))},
-		Infer: inferMultiHead, Ref: multiHeadRef, Rows: rowsMultiHead, Cases: multiHeadCases,
+		Infer: inferMultiHead, Ref: multiHeadRef, Compile: compileMultiHead, Rows: rowsMultiHead, Cases: multiHeadCases,
 	})
 }
 
 func multiHeadCases() []op.Case {
 	heads := map[string]ir.Attr{"num_heads": ir.Int(2)}
-	one := []*tensor.Tensor{nil}
+	one, three := []*tensor.Tensor{nil}, []*tensor.Tensor{nil, nil, nil}
 	q, k, v := wave(2, 3, 8), wave(2, 5, 8), wave(2, 5, 12)
 	causal := map[string]ir.Attr{"num_heads": ir.Int(2), "unidirectional": ir.Int(1), "scale": ir.Float(.3)}
 	return []op.Case{
@@ -34,8 +34,11 @@ func multiHeadCases() []op.Case {
 		{Name: "bias and mask", In: []*tensor.Tensor{q, k, v, wave(28), tensor.FromSlice([]int32{1, 1, 1, 0, 0, 1, 1, 1, 1, 0}, 2, 5), wave(1, 2, 3, 5)}, Attrs: heads, Out: one},
 		{Name: "packed", In: []*tensor.Tensor{wave(2, 3, 2, 3, 4)}, Attrs: causal, Out: one},
 		{Name: "packed keys and values", In: []*tensor.Tensor{q, wave(2, 5, 2, 2, 4)}, Attrs: heads, Out: one},
-		{Name: "cache", In: []*tensor.Tensor{q, wave(2, 3, 8), wave(2, 3, 8), nil, nil, nil, wave(2, 2, 4, 4), wave(2, 2, 4, 4)}, Attrs: causal},
-		{Name: "other sequence", In: []*tensor.Tensor{q, wave(2, 2, 5, 4), wave(2, 2, 5, 6)}, Attrs: heads, Out: one},
+		{Name: "cache", In: []*tensor.Tensor{q, wave(2, 3, 8), wave(2, 3, 8), nil, nil, nil, wave(2, 2, 4, 4), wave(2, 2, 4, 4)}, Attrs: causal, Out: three},
+		{Name: "cache and bias", In: []*tensor.Tensor{q, wave(2, 3, 8), wave(2, 3, 8), wave(24), tensor.FromSlice([]int32{7, 5, 1, 0}), wave(1, 2, 1, 7), wave(2, 2, 4, 4), wave(2, 2, 4, 4)}, Attrs: heads, Out: three},
+		{Name: "lengths", In: []*tensor.Tensor{q, k, v, wave(28), tensor.FromSlice([]int32{3, 5})}, Attrs: heads, Out: three},
+		{Name: "all outputs", In: []*tensor.Tensor{q, k, v}, Attrs: heads},
+		{Name: "other sequence", In: []*tensor.Tensor{q, wave(2, 2, 5, 4), wave(2, 2, 5, 6), nil, tensor.FromSlice([]int32{1, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1}, 2, 3, 5)}, Attrs: heads, Out: one},
 	}
 }
 
