@@ -23,6 +23,7 @@ var fusions = []pass.Pass{
 	quant.Move,
 	quant.QDQ,
 	quant.QLinear,
+	quant.Contrib,
 	quant.Residual,
 	quant.Limits,
 	quant.ChannelsLast,

@@ -293,11 +293,7 @@ func (s *site) mean() *ir.Patch {
 	if lo, hi := s.y.limits(); !ok || s.lo != lo || s.hi != hi {
 		return nil
 	}
-	a := s.attrs(xf, nil)
-	delete(a, "lo")
-	delete(a, "hi")
-	a["x_scale"], a["y_scale"] = ir.Float(xf.scale), ir.Float(s.y.scale)
-	return s.patch("QGlobalAveragePool", []*ir.Value{x}, a)
+	return s.meanPatch(x, xf, false)
 }
 
 // concat requantizes operands of another format and joins bytes.

@@ -19,7 +19,7 @@ var QLinear = pass.Pass{
 }
 
 func qlinear(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
-	conv := n.Is("QLinearConv")
+	conv := isOp(n, "QLinearConv")
 	if !conv && !n.Is("QLinearMatMul") {
 		return nil, nil
 	}
