@@ -3,7 +3,9 @@ package fuse
 import (
 	"fmt"
 	"math"
+	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
@@ -23,7 +25,8 @@ type scores struct {
 	fill    *float32
 }
 
-// hidden are the elements that a Where replaces: those for which cond is value.
+// hidden are the elements that are replaced: those for which cond is value. A
+// cond of float32 holds zeros and ones.
 type hidden struct {
 	cond  *ir.Value
 	value bool
@@ -78,6 +81,8 @@ func scoresAbove(n *ir.Node) (*scores, string) {
 		return replaced(n)
 	case "Max":
 		return clamped(n)
+	case "Sub":
+		return blended(n)
 	case "Reshape", "Unsqueeze", "Squeeze":
 		return readScores(n.In[0]) // the shape is checked where a mask is added
 	}
@@ -180,6 +185,70 @@ func replaced(n *ir.Node) (*scores, string) {
 	return nil, ""
 }
 
+// blended reads x·b - k·(1-b) for a b of zeros and ones, by which GPT-2 replaces
+// scores by -k.
+func blended(n *ir.Node) (s *scores, reason string) {
+	by := match.Producer(n.In[0], "Mul")
+	if by == nil || !match.Private(n.In[0]) {
+		return nil, ""
+	}
+	match.Either(by, func(x, b *ir.Value) bool {
+		k, ok := complement(n.In[1], b)
+		if !ok {
+			return false
+		}
+		t, why := readScores(x)
+		if reason = why; t == nil {
+			return false
+		}
+		c := -k
+		switch reason = broadcasts(b, x, n.Out[0]); {
+		case reason != "":
+		case !zerosAndOnes(b):
+			reason = fmt.Sprintf("%s multiplies the scores by %q, which need not be 0 or 1", by, b.Name)
+		case c > finiteFill || t.fill != nil || len(t.masks) > 0:
+			reason = fmt.Sprintf("%s replaces scores by %g", n, c)
+		default:
+			t.hidden, t.fill = append(t.hidden, hidden{b, false}), &c
+			s = t
+		}
+		return s != nil
+	})
+	return s, reason
+}
+
+// complement reads k·(1-b).
+func complement(v, b *ir.Value) (k float32, ok bool) {
+	m := match.Producer(v, "Mul")
+	if m == nil {
+		return 0, false
+	}
+	x, k, ok := match.ScalarOperand(m)
+	if !ok {
+		return 0, false
+	}
+	sub := match.Producer(x, "Sub")
+	if sub == nil || sub.In[1] != b {
+		return 0, false
+	}
+	one, ok := match.Scalar(sub.In[0])
+	return k, ok && one == 1
+}
+
+// zerosAndOnes reports whether v can hold nothing else.
+func zerosAndOnes(v *ir.Value) bool {
+	for isView(v.Producer) {
+		v = v.Producer.In[0]
+	}
+	if cast := match.Producer(v, "Cast"); cast != nil {
+		return cast.In[0].Type.DType == dtype.Bool
+	}
+	if !v.IsConst() || v.Const.DType != dtype.Float32 {
+		return false
+	}
+	return !slices.ContainsFunc(tensor.Of[float32](v.Const), func(x float32) bool { return x != 0 && x != 1 })
+}
+
 // clamped reads the Max by which some models keep masked scores finite.
 func clamped(n *ir.Node) (*scores, string) {
 	x, c, ok := match.ScalarOperand(n)
@@ -200,9 +269,9 @@ func clamped(n *ir.Node) (*scores, string) {
 // mask gives the one mask that has the effect of all, making nodes for what the
 // graph does not hold yet.
 func (s *scores) mask(c *pass.Context) (mask *ir.Value, nodes []*ir.Node) {
-	add := func(name string, in ...*ir.Value) *ir.Value {
+	add := func(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
 		y := c.Value("mask")
-		nodes = append(nodes, ir.NewNode("", name, op.MaxOpset, in, []*ir.Value{y}, nil))
+		nodes = append(nodes, ir.NewNode("", name, op.MaxOpset, in, []*ir.Value{y}, attrs))
 		return y
 	}
 	join := func(m *ir.Value) {
@@ -210,7 +279,7 @@ func (s *scores) mask(c *pass.Context) (mask *ir.Value, nodes []*ir.Node) {
 			mask = m
 			return
 		}
-		mask = add("Add", mask, m)
+		mask = add("Add", nil, mask, m)
 	}
 	for _, m := range s.masks {
 		join(m)
@@ -221,7 +290,11 @@ func (s *scores) mask(c *pass.Context) (mask *ir.Value, nodes []*ir.Node) {
 		if h.value {
 			zero, inf = inf, zero
 		}
-		join(add("Where", h.cond, zero, inf))
+		cond := h.cond
+		if match.Float32(cond) {
+			cond = add("Cast", map[string]ir.Attr{"to": ir.Int(int(dtype.Bool))}, cond)
+		}
+		join(add("Where", nil, cond, zero, inf))
 	}
 	return mask, nodes
 }
