@@ -42,25 +42,35 @@ const (
 )
 
 // track makes l tell of its connections.
-func (cs *conns) track(l net.Listener) *listener { return &listener{Listener: l, conns: cs} }
+func (cs *conns) track(l net.Listener) *listener {
+	return &listener{Listener: l, conns: cs, ended: make(chan struct{})}
+}
 
 type listener struct {
 	net.Listener
-	conns *conns
-	last  []*conn // accepted by end
+	conns  *conns
+	ending atomic.Bool
+	ended  chan struct{} // closed when last is complete
+	last   []*conn       // accepted by end
 }
 
 // Accept gives the next connection. After end those that were waiting come
 // first, and then the error of a closed listener.
 func (l *listener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
+	if err != nil && !l.ending.Load() {
+		return nil, err
+	}
+	if err != nil {
+		<-l.ended
+	}
 	l.conns.mu.Lock()
 	defer l.conns.mu.Unlock()
 	if err == nil {
 		return l.add(nc), nil
 	}
 	if len(l.last) == 0 {
-		return nil, err
+		return nil, net.ErrClosed
 	}
 	c := l.last[0]
 	l.last = l.last[1:]
@@ -86,21 +96,25 @@ func (l *listener) add(nc net.Conn) *conn {
 	return c
 }
 
-// handshakes is how long one may take that has begun when a listener ends.
-const handshakes = 50 * time.Millisecond
-
 // end closes the listener, but not before everyone who waits there is accepted.
 func (l *listener) end() {
-	if refuseNew(l.Listener) {
-		time.Sleep(handshakes)
+	if l.ending.Swap(true) {
+		return
+	}
+	if d, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(time.Unix(1, 0)) // Accept takes nobody any more, so that takeAll does
+	}
+	queue, plug := takeAll(l.Listener)
+	l.Listener.Close()
+	if plug != nil {
+		plug.Close()
 	}
 	l.conns.mu.Lock()
-	defer l.conns.mu.Unlock()
-	queue := waiting(l.Listener)
-	l.Listener.Close() // at once: who comes in between is reset
 	for _, nc := range queue {
 		l.last = append(l.last, l.add(nc))
 	}
+	l.conns.mu.Unlock()
+	close(l.ended)
 }
 
 // CloseWrite lets http.Server end a connection without a reset.

@@ -2,23 +2,22 @@ package rest
 
 import (
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// refuseNew makes a listener deaf for new connections, while those whose
-// handshake has begun complete it. It reports whether that was possible. A client
-// that comes now tries again after a second, and finds the listener closed.
-func refuseNew(l net.Listener) (ok bool) {
-	const synAt, syn = 13, 0x02 // flags of a TCP header, where the filter begins
-	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: synAt},
-		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jt: 0, Jf: 1, K: syn},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
-		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
+// takeAll takes the connections that wait to be accepted and lets in no more:
+// the listener's queue is cut to one place, which a connection of our own takes. A
+// client that comes now tries again after a second, and finds the listener
+// closed. plug is our connection; it is nil if others were always faster.
+func takeAll(l net.Listener) (list []net.Conn, plug net.Conn) {
+	control(l, func(fd int) { _ = unix.Listen(fd, 0) })
+	for range 50 {
+		list = append(list, waiting(l)...)
+		if c, err := net.DialTimeout(l.Addr().Network(), l.Addr().String(), 10*time.Millisecond); err == nil {
+			return list, c
+		}
 	}
-	control(l, func(fd int) {
-		ok = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}) == nil
-	})
-	return ok
+	return append(list, waiting(l)...), nil
 }

@@ -4,6 +4,6 @@ package rest
 
 import "net"
 
-// refuseNew can't make a listener deaf here: to close it resets those who have
-// connected between the look at its queue and the end.
-func refuseNew(net.Listener) bool { return false }
+// takeAll takes the connections that wait to be accepted. To keep others out is
+// not possible here: who comes before the listener is closed is reset.
+func takeAll(l net.Listener) (list []net.Conn, plug net.Conn) { return waiting(l), nil }
