@@ -73,6 +73,7 @@ type benchResult struct {
 	ArenaBoundBytes int     `json:"arena_bound_bytes"`
 	WeightBytes     int     `json:"weight_bytes"`
 	PackedBytes     int     `json:"packed_bytes"`
+	PlannedBytes    int64   `json:"planned_peak_bytes"` // of the process: what it held when the model was loaded, and the plan
 	PeakRSSBytes    int64   `json:"peak_rss_bytes"`
 	Precision       string  `json:"precision"`
 	ISA             string  `json:"isa"`
@@ -124,6 +125,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, model string) error {
 		return err
 	}
 	defer eng.Close()
+	loaded := memoryStatus("VmRSS")
 	r := inputReader{model: model, graph: eng.Graph()}
 	given, err := r.read(f.inputs)
 	if err != nil {
@@ -152,7 +154,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, model string) error {
 	slices.Sort(lat)
 	res := benchResult{Model: model, MedianMS: quantile(lat, .5), P90MS: quantile(lat, .9), P99MS: quantile(lat, .99), MinMS: quantile(lat, 0), Runs: len(lat),
 		LoadS: load.Seconds(), ArenaBytes: mem.Arena, ArenaBoundBytes: mem.ArenaBound, WeightBytes: mem.Weights, PackedBytes: mem.Packed,
-		PeakRSSBytes: memoryStatus("VmHWM"), Precision: f.precision, ISA: cpu.ISA(), Threads: f.threadCount()}
+		PlannedBytes: loaded + int64(mem.Peak()-mem.Derived), PeakRSSBytes: memoryStatus("VmHWM"), Precision: f.precision, ISA: cpu.ISA(), Threads: f.threadCount()}
 	return res.print(e, f.json)
 }
 
@@ -164,9 +166,9 @@ func (r *benchResult) print(e *env, asJSON bool) error {
 	_, err := fmt.Fprintf(e.out, `%s  %s, %s, %d threads
 latency  median %.3f ms   p90 %.3f   p99 %.3f   min %.3f   (%d runs)
 load     %.3f s to the first answer
-memory   weights %.2f MiB, packed %.2f, arena %.2f (bound %.2f), peak of the process %.1f
+memory   weights %.2f MiB, packed %.2f, arena %.2f (bound %.2f), peak of the process %.1f (planned %.1f)
 `, r.Model, r.Precision, r.ISA, r.Threads, r.MedianMS, r.P90MS, r.P99MS, r.MinMS, r.Runs, r.LoadS,
-		float64(r.WeightBytes)/mib, float64(r.PackedBytes)/mib, float64(r.ArenaBytes)/mib, float64(r.ArenaBoundBytes)/mib, float64(r.PeakRSSBytes)/mib)
+		float64(r.WeightBytes)/mib, float64(r.PackedBytes)/mib, float64(r.ArenaBytes)/mib, float64(r.ArenaBoundBytes)/mib, float64(r.PeakRSSBytes)/mib, float64(r.PlannedBytes)/mib)
 	return err
 }
 

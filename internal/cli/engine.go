@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -27,7 +28,7 @@ func (f *engineFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.passes, "passes", nil, "switch a pass off: --passes -NAME (may be repeated)")
 	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels), ref (reference implementations) or subset:SEED (a test: cpu, with random operators in other memory)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
-	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs that need more memory, e.g. 64MiB; 0 is no limit")
+	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs for which the process would need more memory, e.g. 64MiB; 0 is no limit")
 	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of float32 models: fp32")
 }
 
@@ -51,8 +52,20 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 		return o, nil, misuse{fmt.Errorf("--provider: %w", err)}
 	}
 	reserveProcessors(f.threadCount())
+	overhead := 0
+	if f.maxMemory > 0 {
+		overhead = int(memoryStatus("VmRSS"))
+		limitHeap(int64(f.maxMemory))
+	}
 	pl := pool.New(f.threadCount())
-	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl, MaxMemory: int(f.maxMemory)}, pl.Close, nil
+	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
+}
+
+// limitHeap makes the collector keep little garbage beside a model that has to
+// fit into a limit in bytes.
+func limitHeap(limit int64) {
+	debug.SetGCPercent(20)
+	debug.SetMemoryLimit(limit / 2) // of the Go heap: packed weights and arenas lie outside
 }
 
 func (f *engineFlags) threadCount() int {

@@ -24,6 +24,7 @@ type Options struct {
 	Alone    float64           // runs with less work than this stay off the pool: see exec.Options
 	// MaxMemory bounds, in bytes, what a run may need; 0 allows any amount.
 	MaxMemory int
+	Overhead  int // bytes that the process needs besides, which count against MaxMemory
 }
 
 // Engine is a model that is ready to run.
@@ -72,7 +73,8 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 	if rows != nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
 		rows = nil
 	}
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory})
+	m.Release() // what the passes have read is read again when it is packed, part by part
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool}, nil
 }
 

@@ -112,6 +112,7 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 	}
 	c.layout()
 	c.bindings()
+	c.plan.derived = s.weights.held()
 	if err := c.plan.fitsIn(s.maxMemory); err != nil {
 		s.weights.dropUnfilled()
 		return nil, err

@@ -25,6 +25,8 @@ type Plan struct {
 	bound    []int   // slots that point at the caller's memory
 	computed []int   // slots whose tensors are made in each run
 
+	derived int // bytes of derived constants that were held when the plan was made
+
 	pool *pool.Pool // nil where the caller's thread is enough
 
 	mu        sync.Mutex
@@ -166,7 +168,9 @@ func (p *Plan) close() {
 // Memory is what a plan needs, in bytes.
 type Memory struct {
 	Weights    int // constants that steps read, as the file holds them
-	Packed     int // the same again, in the kernels' layouts
+	Derived    int // constants computed from others that are held while weights are packed, and dropped then
+	Packed     int // weights in the kernels' layouts
+	Pages      int // of the file that are read while weights are packed
 	Arena      int // intermediate values of one run
 	ArenaBound int // the least arena that any placement could reach
 	Inputs     int
@@ -175,7 +179,7 @@ type Memory struct {
 
 // Memory adds up what the plan needs.
 func (p *Plan) Memory() Memory {
-	m := Memory{Packed: p.session.weights.bytes(), Arena: p.arenaBytes()}
+	m := Memory{Packed: p.session.weights.bytes(), Arena: p.arenaBytes(), Derived: p.derived}
 	for i := range p.arenas {
 		m.ArenaBound += p.arenas[i].layout.Bound
 	}
@@ -183,25 +187,31 @@ func (p *Plan) Memory() Memory {
 		s := &p.slots[i]
 		switch {
 		case s.kind == slotConst && s.tensor != nil && s.space == 0:
-			m.Weights += len(s.tensor.Data)
+			if !p.session.weights.isDropped(s.tensor) {
+				m.Weights += s.size
+			}
 		case s.kind == slotInput:
 			m.Inputs += s.size
 		case s.kind == slotOutput:
 			m.Outputs += s.size
 		}
 	}
+	m.Pages = min(m.Weights, p.session.weights.step)
 	return m
 }
 
-// Total is all of it.
+// Total is what stays, and what a run needs.
 func (m Memory) Total() int { return m.Weights + m.Packed + m.Arena + m.Inputs + m.Outputs }
+
+// Peak is the most that is held at once: while weights are packed, or in a run.
+func (m Memory) Peak() int { return max(m.Derived+m.Pages+m.Packed+m.Inputs, m.Total()) }
 
 // fitsIn refuses a plan that needs more memory than allowed; 0 allows any.
 func (p *Plan) fitsIn(limit int) error {
-	if m := p.Memory(); limit > 0 && m.Total() > limit {
+	if m, other := p.Memory(), p.session.overhead; limit > 0 && m.Peak()+other > limit {
 		const mib = 1 << 20
-		return memoryError{fmt.Errorf("the model needs %.1f MiB with these inputs (weights %.1f, packed weights %.1f, intermediate values %.1f, inputs and outputs %.1f), the limit is %.1f MiB",
-			float64(m.Total())/mib, float64(m.Weights)/mib, float64(m.Packed)/mib, float64(m.Arena)/mib, float64(m.Inputs+m.Outputs)/mib, float64(limit)/mib)}
+		return memoryError{fmt.Errorf("the model needs %.1f MiB with these inputs (weights %.1f, packed weights %.1f, folded weights until they are packed %.1f, intermediate values %.1f, inputs and outputs %.1f, the process itself %.1f), the limit is %.1f MiB",
+			float64(m.Peak()+other)/mib, float64(m.Weights)/mib, float64(m.Packed)/mib, float64(m.Derived)/mib, float64(m.Arena)/mib, float64(m.Inputs+m.Outputs)/mib, float64(other)/mib, float64(limit)/mib)}
 	}
 	return nil
 }

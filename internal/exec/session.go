@@ -32,6 +32,8 @@ type Options struct {
 	// MaxMemory bounds, in bytes, what one plan may need: weights, packed weights,
 	// arena, inputs and outputs. 0 allows any amount.
 	MaxMemory int
+	// Overhead is what the process needs besides, in bytes: it counts against MaxMemory.
+	Overhead int
 	// OwnConstants lets the session drop constants of the graph that were computed
 	// from others (ir.Value.Again) when they have been packed. Nothing else may
 	// read the graph's constants any more.
@@ -51,6 +53,7 @@ type Session struct {
 	spaceOf   []int               // by provider
 	maxPlans  int
 	maxMemory int
+	overhead  int
 	weights   *weights
 	packed    func()
 
@@ -62,8 +65,8 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, packed: o.Packed,
-		weights: &weights{limit: o.MaxMemory, trim: o.Packed}}
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, overhead: o.Overhead, packed: o.Packed,
+		weights: newWeights(o.MaxMemory, o.Packed)}
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {
 		s.weights.register(g)

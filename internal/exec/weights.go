@@ -15,9 +15,10 @@ import (
 // and knows which constants can be dropped because only packing reads them.
 type weights struct {
 	limit int // of packed bytes; 0 is none
-	// trim, if set, is called when another trimStep bytes have been packed: the
-	// file's pages that they came from can go.
+	// trim, if set, is called when another step bytes have been packed: the file's
+	// pages that they came from can go.
 	trim func()
+	step int
 
 	mu       sync.Mutex
 	bufs     map[packKey]*packed
@@ -57,8 +58,14 @@ type derived struct {
 // minDerived is the size in bytes from which dropping a constant is worth it.
 const minDerived = 64 << 10
 
-// trimStep is how many bytes are packed between calls of trim.
-const trimStep = 16 << 20
+// newWeights makes weights with a limit in bytes on what is packed; 0 is none.
+func newWeights(limit int, trim func()) *weights {
+	w := &weights{limit: limit, trim: trim, step: 16 << 20}
+	if limit > 0 {
+		w.step = min(w.step, max(limit/32, 1<<20))
+	}
+	return w
+}
 
 // register notes the constants of g and its subgraphs that can be computed
 // again. From then on only sessions that share w may read their contents.
@@ -193,6 +200,26 @@ func (w *weights) drop() (bytes int) {
 	return bytes
 }
 
+// isDropped reports whether a constant's contents are dropped once it is packed.
+func (w *weights) isDropped(t *tensor.Tensor) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.derived[t]
+	return d != nil && !d.pinned
+}
+
+// held is how many bytes the derived constants have now.
+func (w *weights) held() (bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for t, d := range w.derived {
+		if !d.pinned {
+			bytes += len(t.Data)
+		}
+	}
+	return bytes
+}
+
 // packer gives the function by which the kernel of p packs weights.
 func (w *weights) packer(p *op.Prep) func(string, int, func([]byte)) []byte {
 	return func(key string, size int, fill func([]byte)) []byte {
@@ -251,7 +278,7 @@ func (w *weights) buffer(k packKey, size int) (b *packed, within bool) {
 
 func (w *weights) maybeTrim() {
 	w.mu.Lock()
-	due := w.trim != nil && w.size-w.trimmed >= trimStep
+	due := w.trim != nil && w.size-w.trimmed >= w.step
 	if due {
 		w.trimmed = w.size
 	}
