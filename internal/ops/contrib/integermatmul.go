@@ -17,7 +17,7 @@ func init() {
 		Domain: op.Microsoft, Name: "MatMulIntegerToFloat", Versions: []int{1}, Doc: "(A - a_zero)·(B - b_zero)·a_scale·b_scale + bias; B may have a scale and zero point for each column",
 		In: op.Ports("A:T1", "B:T2", "a_scale:T3", "b_scale:T3", "a_zero_point:T1?", "b_zero_point:T2?", "bias:T3?"), Out: op.Ports("Y:T3"),
 		Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": {dtype.Float32, dtype.Float16}},
-		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, c.In[2].DType) }, Ref: matMulIntegerToFloatRef, Flops: linear.Flops, Rows: rowsIntegerProduct,
+		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, c.In[2].DType) }, Ref: matMulIntegerToFloatRef, Compile: compileIntegerToFloat, Flops: linear.Flops, Rows: rowsIntegerProduct,
 		Cases: func() []op.Case {
 			a, b := tensor.FromSlice([]uint8{11, 7, 3, 10}, 2, 2), tensor.FromSlice([]int8{1, 4, 2, 5}, 2, 2)
 			return []op.Case{
@@ -31,7 +31,7 @@ func init() {
 		Domain: op.Microsoft, Name: "DynamicQuantizeMatMul", Versions: []int{1},
 		Doc: "A·B + bias for a quantized B; A is quantized as DynamicQuantizeLinear does, the whole tensor with one scale, so that rows of a batch depend on each other",
 		In:  op.Ports("A:float32", "B:T2", "b_scale:float32", "b_zero_point:T2?", "bias:float32?"), Out: op.Ports("Y:float32"), Types: op.Types{"T2": bytes8},
-		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, dtype.Float32) }, Ref: dynamicMatMulRef, Flops: linear.Flops,
+		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, dtype.Float32) }, Ref: dynamicMatMulRef, Compile: compileDynamicMatMul, Flops: linear.Flops,
 		Cases: func() []op.Case {
 			return []op.Case{
 				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 255, 51, 102}, 2, 2), tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), scalar32(1), tensor.Scalar[int8](1), tensor.FromSlice([]float32{1, 0})},

@@ -6,6 +6,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -15,7 +16,7 @@ func init() {
 		Doc: "Rotates pairs of each head's elements by angles of their position. One position_ids is the position of the first token of all sequences. Not supported: scale other than 1.",
 		In:  op.Ports("input:T", "position_ids:int64", "cos_cache:T", "sin_cache:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"interleaved": op.Default(ir.Int(0)), "num_heads": op.Default(ir.Int(0)), "rotary_embedding_dim": op.Default(ir.Int(0)), "scale": op.Default(ir.Float(1)), "is_packed_batching": op.Default(ir.Int(0))},
-		Infer: inferRotary, Ref: rotaryRef, Rows: rowsRotary,
+		Infer: inferRotary, Ref: rotaryRef, Compile: wide.Compile(compileRotary), InPlace: []int{0}, Rows: rowsRotary,
 		Cases: func() []op.Case {
 			x := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)
 			cos, sin := tensor.FromSlice([]float32{1, 1, 0, .5}, 2, 2), tensor.FromSlice([]float32{0, 0, 1, 2}, 2, 2)
