@@ -27,6 +27,7 @@ var fusions = []pass.Pass{
 	quant.Residual,
 	quant.Limits,
 	quant.ChannelsLast,
+	quant.FloatProduct,
 	quant.Weights,
 	quant.IntegerMatMul,
 	fuse.ConvResidual,

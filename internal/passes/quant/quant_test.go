@@ -19,3 +19,5 @@ func TestContrib(t *testing.T) { passtest.Run(t, "contrib", all...) }
 func TestChannelsLast(t *testing.T) {
 	passtest.Run(t, "channels-last", append(append([]pass.Pass{}, all...), ChannelsLast)...)
 }
+
+func TestFloatProduct(t *testing.T) { passtest.Run(t, "float-product", FloatProduct) }
