@@ -89,7 +89,7 @@ func (l *layer) run(t testing.TB, level cpu.Target, p *pool.Pool, side guard.Sid
 	if err := plan.Pack(packed, l.weights); err != nil {
 		t.Fatal(err)
 	}
-	op := Operands{N: l.n, In: guard.Copy(t, l.x, side), Packed: packed, Out: guard.Slice[byte](t, len(l.want), side), Scratch: guard.Slice[byte](t, plan.ScratchSize(), side)}
+	op := Operands{N: l.n, In: guard.Copy(t, l.x, side), Packed: packed, Out: guard.Slice[byte](t, len(l.want), side), Scratch: guard.Slice[byte](t, plan.ScratchSize(p.Threads()), side)}
 	if l.z != nil {
 		op.Residual = guard.Copy(t, l.z, side)
 	}
@@ -223,7 +223,7 @@ func TestNoAllocation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	op := Operands{N: l.n, In: l.x, Packed: make([]byte, plan.PackedSize()), Out: make([]byte, len(l.want)), Scratch: make([]byte, plan.ScratchSize())}
+	op := Operands{N: l.n, In: l.x, Packed: make([]byte, plan.PackedSize()), Out: make([]byte, len(l.want)), Scratch: make([]byte, plan.ScratchSize(3))}
 	if err := plan.Pack(op.Packed, l.weights); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func bench(b *testing.B, p Params, h, w int) {
 	}
 	oh, ow := plan.OutSize()
 	weights := Weights{Data: make([]int16, p.WeightCount()), Scale: []float32{.001}}
-	op := Operands{N: 1, In: random(rng, h*w*p.In), Packed: make([]byte, plan.PackedSize()), Out: make([]byte, oh*ow*p.Out), Scratch: make([]byte, plan.ScratchSize())}
+	op := Operands{N: 1, In: random(rng, h*w*p.In), Packed: make([]byte, plan.PackedSize()), Out: make([]byte, oh*ow*p.Out), Scratch: make([]byte, plan.ScratchSize(1))}
 	if p.Residual != nil {
 		op.Residual = make([]byte, len(op.Out))
 	}

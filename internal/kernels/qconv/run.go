@@ -15,7 +15,7 @@ type Operands struct {
 	Packed   []byte
 	Residual []byte // where Params.Residual
 	Out      []byte
-	Scratch  []byte // ScratchSize()
+	Scratch  []byte // ScratchSize of the pool's threads
 }
 
 // Runner runs a plan, one run at a time, without allocation once it has seen the
@@ -35,6 +35,8 @@ type Runner struct {
 // workspace is what a chunk needs.
 type workspace struct {
 	tile
+	src  []byte // what the kernels read
+	row0 int    // the row of output whose input is at its beginning
 	// A tile of a panel whose vectors are not full, where kernels have no masks.
 	bytes, residual [maxPixels * 16]byte
 }
@@ -42,7 +44,7 @@ type workspace struct {
 // NewRunner makes a runner for one session.
 func (pl *Plan) NewRunner() *Runner { return &Runner{plan: pl} }
 
-func (pl *Plan) check(op Operands) error {
+func (pl *Plan) check(op Operands, threads int) error {
 	residual := 0
 	if pl.p.Residual != nil {
 		residual = op.N * pl.outBytes()
@@ -59,7 +61,7 @@ func (pl *Plan) check(op Operands) error {
 				b.name, b.got, b.want, op.N, pl.p.In, pl.p.Out, pl.h.In, pl.w.In, pl.h.Out, pl.w.Out)
 		}
 	}
-	if s := pl.ScratchSize(); len(op.Scratch) < s {
+	if s := pl.ScratchSize(threads); len(op.Scratch) < s {
 		return fmt.Errorf("qconv: scratch has %d bytes, expected %d", len(op.Scratch), s)
 	}
 	return nil
@@ -68,7 +70,7 @@ func (pl *Plan) check(op Operands) error {
 // Run computes op on the threads of p.
 func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	pl := r.plan
-	if err := pl.check(op); err != nil || op.N == 0 {
+	if err := pl.check(op, p.Threads()); err != nil || op.N == 0 {
 		return err
 	}
 	r.op = op
@@ -81,7 +83,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	r.op, r.src, r.out, r.resid = Operands{}, nil, nil, nil
 	for i := range r.work {
-		r.work[i].tile = tile{} // holds no buffer alive
+		r.work[i].tile, r.work[i].src = tile{}, nil // holds no buffer alive
 	}
 	return nil
 }
@@ -95,16 +97,16 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 	if pl.p.Residual != nil {
 		r.resid = r.op.Residual[i*pl.outBytes():][:n*pl.outBytes()]
 	}
-	if pl.copied {
+	if pl.copied && !pl.byBlocks() {
 		r.copies = min(pl.rows, 1+pl.inBytes()/copyBytes, 4*p.Threads())
 		p.Run(r.copies, (*copyTask)(r))
 		r.src = r.op.Scratch
 	}
 	r.cut = pl.newCut(n, p.Threads())
-	if need := r.cut.rows * r.cut.panels; len(r.work) < need {
+	if need := r.cut.chunks(); len(r.work) < need {
 		r.work = make([]workspace, need)
 	}
-	p.Run(r.cut.rows*r.cut.panels, (*tileTask)(r))
+	p.Run(r.cut.chunks(), (*tileTask)(r))
 }
 
 // copyBytes is the input for which a chunk of the copy pays.

@@ -14,6 +14,8 @@ type cut struct {
 	lines        int // most lines of a call
 }
 
+func (c cut) chunks() int { return c.rows * c.panels }
+
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
 const chunkWork = 1 << 20
 
@@ -41,7 +43,7 @@ func (pl *Plan) newCut(images, threads int) cut {
 	}
 	want := min(perThread*threads, 1+images*pl.MACs()/chunkWork)
 	panels := len(pl.packed.panels)
-	if pl.packed.bytes > images*pl.inBytes() {
+	if pl.packed.bytes > images*pl.inBytes() && !pl.p.depthwise() {
 		c.panels = min(want, panels)
 		c.rows = min(c.units, (want+c.panels-1)/c.panels)
 		return c
@@ -67,19 +69,27 @@ func (c *tileTask) Do(i int) {
 	lo, hi := part*r.cut.units/r.cut.rows, (part+1)*r.cut.units/r.cut.rows
 	n := len(pl.packed.panels)
 	first, last := cols*n/r.cut.panels, (cols+1)*n/r.cut.panels
-	if !pl.p.depthwise() {
+	if w.src = r.src; !pl.byBlocks() {
 		r.panels(w, first, last, lo, hi)
 		return
 	}
-	// All channels of a few rows: they share cache lines.
-	rows := max(1, depthwiseBytes/max(1, pl.cols*pl.p.In*pl.p.Stride[0]))
-	for ; lo < hi; lo += rows {
+	w.src = r.op.Scratch[i*pl.blockBytes():][:pl.blockBytes()]
+	for rows := pl.blockRows(); lo < hi; lo += rows {
+		w.row0 = lo
+		r.copyBlock(w.src, lo, min(lo+rows, hi))
 		r.panels(w, first, last, lo, min(lo+rows, hi))
 	}
+	w.row0 = 0
 }
 
-// depthwiseBytes is the input that stays in a first-level cache.
-const depthwiseBytes = 24 << 10
+// copyBlock copies what rows [lo, hi) of the output read.
+func (r *Runner) copyBlock(dst []byte, lo, hi int) {
+	pl := r.plan
+	row := pl.cols * pl.p.In
+	for y := range pl.inputRows(hi - lo) {
+		pl.copyRow(dst[y*row:][:row], r.src, lo*pl.p.Stride[0]+y)
+	}
+}
 
 // panels computes units [lo, hi) of some panels.
 func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
@@ -183,10 +193,10 @@ func (s *sweep) rows(lo, hi int) {
 		t.inFar, t.outFar = inRow, outRow
 		t.inLine, t.outLine = 2*inRow, 2*outRow
 		if n := (hi - lo) / 2; n > 0 {
-			s.call(14, lo*inRow, lo*outRow, n)
+			s.call(14, (lo-s.w.row0)*inRow, lo*outRow, n)
 		}
 		if (hi-lo)%2 == 1 {
-			s.call(7, (hi-1)*inRow, (hi-1)*outRow, 1)
+			s.call(7, (hi-1-s.w.row0)*inRow, (hi-1)*outRow, 1)
 		}
 		return
 	}
@@ -194,7 +204,7 @@ func (s *sweep) rows(lo, hi int) {
 	tiles := (pl.w.Out + s.most - 1) / s.most
 	for k := range tiles {
 		from, to := k*pl.w.Out/tiles, (k+1)*pl.w.Out/tiles
-		s.call(to-from, lo*inRow+from*t.inPx, lo*outRow+from*t.outPx, hi-lo)
+		s.call(to-from, (lo-s.w.row0)*inRow+from*t.inPx, lo*outRow+from*t.outPx, hi-lo)
 	}
 }
 
@@ -209,7 +219,7 @@ func (s *sweep) call(mr, in, out, n int) {
 		if partial {
 			t.lines = 1
 		}
-		t.in = unsafe.Pointer(&s.r.src[in])
+		t.in = unsafe.Pointer(&s.w.src[in])
 		t.out, t.residual = unsafe.Pointer(&s.r.out[out]), nil
 		if s.r.resid != nil {
 			t.residual = unsafe.Pointer(&s.r.resid[out])

@@ -243,7 +243,7 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &qConvKernel{n: size[0], sizes: [2]int{tensor.Count(x), tensor.Count(out)}, scratch: plan.ScratchSize()}
+	k := &qConvKernel{n: size[0], sizes: [2]int{tensor.Count(x), tensor.Count(out)}, scratch: plan.ScratchSize(p.Threads)}
 	if k.packed, err = packQConv(p, plan, p.In[qcW].Const, p.In[qcScale].Const, constOf(p, qcBias)); err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func compileQMatMul(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &qConvKernel{n: 1, scratch: plan.ScratchSize(), run: plan.NewRunner()}
+	k := &qConvKernel{n: 1, scratch: plan.ScratchSize(p.Threads), run: plan.NewRunner()}
 	k.packed, err = packQConv(p, plan, w, p.In[2].Const, constOf(p, 3))
 	return k, err
 }
