@@ -26,7 +26,11 @@ func Complete(n *ir.Node) error {
 	if err := checkArity("output", o.Out, n.Out); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
-	if err := o.checkTypes(n); err != nil {
+	in := make([]Fact, len(n.In))
+	for i, v := range n.In {
+		in[i] = FactOf(v)
+	}
+	if err := o.checkTypes(in); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
 	return nil
@@ -114,24 +118,23 @@ func port(ports []Port, i int) *Port {
 // checkTypes compares the inputs' types, as far as they are known, with the
 // schema. The inputs of a variadic parameter share a type where the schema lists
 // its types, and may differ where it does not, as those of Loop.
-func (o *Op) checkTypes(n *ir.Node) error {
+func (o *Op) checkTypes(in []Fact) error {
 	bound := map[string]dtype.Type{}
-	for i, v := range n.In {
+	for i, f := range in {
 		p := port(o.In, i)
-		if v == nil || v.Type.DType == dtype.Invalid || p == nil {
+		if f.DType == dtype.Invalid || p == nil {
 			continue
 		}
-		dt := v.Type.DType
-		if !o.allows(p.Type, dt) {
-			return fmt.Errorf("input %d (%s) has type %s, expected %s", i, p.Name, dt, o.typeNames(p.Type))
+		if !o.allows(p.Type, f.DType) {
+			return fmt.Errorf("input %d (%s) has type %s, expected %s", i, p.Name, f.DType, o.typeNames(p.Type))
 		}
-		if p.Variadic && o.Types[p.Type] == nil || dt == dtype.Sequence || dt == dtype.Optional {
+		if p.Variadic && o.Types[p.Type] == nil || f.DType == dtype.Sequence || f.DType == dtype.Optional {
 			continue
 		}
-		if b, ok := bound[p.Type]; ok && b != dt {
-			return fmt.Errorf("input %d (%s) has type %s, expected %s as the other inputs of type %s", i, p.Name, dt, b, p.Type)
+		if b, ok := bound[p.Type]; ok && b != f.DType {
+			return fmt.Errorf("input %d (%s) has type %s, expected %s as the other inputs of type %s", i, p.Name, f.DType, b, p.Type)
 		}
-		bound[p.Type] = dt
+		bound[p.Type] = f.DType
 	}
 	return nil
 }

@@ -86,11 +86,6 @@ func (inf *inferrer) node(n *ir.Node) error {
 	for i, v := range n.In {
 		c.In[i] = inf.facts.Get(v)
 	}
-	if inf.annotate {
-		if err := o.checkTypes(n); err != nil {
-			return fmt.Errorf("%s: %w", n, err)
-		}
-	}
 	if err := o.InferOutputs(c); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
@@ -112,8 +107,12 @@ func (inf *inferrer) node(n *ir.Node) error {
 	return nil
 }
 
-// InferOutputs is Infer, with outputs refused that are too large to be computed.
+// InferOutputs is Infer, with inputs refused whose types the schema excludes, and
+// outputs that are too large to be computed.
 func (o *Op) InferOutputs(c *Infer) error {
+	if err := o.checkTypes(c.In); err != nil {
+		return err
+	}
 	if err := o.Infer(c); err != nil {
 		return err
 	}
