@@ -22,6 +22,7 @@ var simplify = []pass.Pass{
 	clean.Reshapes,
 	clean.Transposes,
 	clean.SinkTransposes,
+	clean.Views,
 	fold.Arithmetic,
 	fold.Pads,
 	fold.BatchNorm,

@@ -9,8 +9,11 @@ import (
 // AttributeProto.AttributeType; a sparse tensor (11) is read as a dense one.
 var attrKinds = map[uint64]ir.Kind{
 	1: ir.KindFloat, 2: ir.KindInt, 3: ir.KindString, 4: ir.KindTensor, 5: ir.KindGraph, 6: ir.KindFloats, 7: ir.KindInts,
-	8: ir.KindStrings, 9: ir.KindTensors, 10: ir.KindGraphs, 11: ir.KindTensor, 13: ir.KindType,
+	8: ir.KindStrings, 9: ir.KindTensors, 10: ir.KindGraphs, sparseTensor: ir.KindTensor, 13: ir.KindType,
 }
+
+// sparseTensor is the code of attributes whose sparse tensors become dense ones.
+const sparseTensor = 11
 
 func (im *importer) attributes(protos [][]byte, s *scope, depth int) (map[string]ir.Attr, error) {
 	attrs := make(map[string]ir.Attr, len(protos))

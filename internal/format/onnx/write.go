@@ -223,7 +223,26 @@ func (e *writer) graph(g *ir.Graph, top bool) (*message, error) {
 	for _, o := range g.Outputs {
 		out.message(12, valueMessage(o.Name, o.Value.Type))
 	}
+	if top {
+		e.valueInfo(out, g)
+	}
 	return out, nil
+}
+
+// valueInfo writes the types of what the nodes compute: readers that can't infer
+// them, of operators of com.microsoft for instance, optimize less without.
+func (e *writer) valueInfo(out *message, g *ir.Graph) {
+	outputs := map[string]bool{}
+	for _, o := range g.Outputs {
+		outputs[o.Name] = true
+	}
+	for _, n := range g.Nodes {
+		for _, v := range n.Out {
+			if v != nil && v.Type.DType != dtype.Invalid && v.Type.Shape != nil && !outputs[e.names[v]] {
+				out.message(13, valueMessage(e.names[v], v.Type))
+			}
+		}
+	}
 }
 
 func (e *writer) node(n *ir.Node) (*message, error) {
@@ -262,7 +281,7 @@ func (e *writer) attribute(name string, a ir.Attr) (*message, error) {
 	out := &message{}
 	out.str(1, name)
 	for code, kind := range attrKinds {
-		if kind == a.Kind {
+		if kind == a.Kind && code != sparseTensor { // which is made dense
 			out.varint(20, int64(code))
 		}
 	}

@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops"
+	"github.com/salver-ml/salver/internal/tensor"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 func large(t *testing.T) *Model {
@@ -80,5 +83,24 @@ func TestAModelTooLargeWithoutItsWeights(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("files were left behind: %v", left)
+	}
+}
+
+func TestEachAttributeHasOneKind(t *testing.T) {
+	e := &writer{}
+	for code, kind := range attrKinds {
+		if kind == ir.KindGraph || kind == ir.KindGraphs || code == sparseTensor {
+			continue
+		}
+		a := ir.Attr{Kind: kind, Tensor: tensor.FromSlice([]float32{1}), Type: &ir.Type{DType: dtype.Float32}}
+		m, err := e.attribute("a", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.flush()
+		want := protowire.AppendVarint(protowire.AppendTag(nil, 20, protowire.VarintType), code)
+		if all := bytes.Join(m.pieces, nil); bytes.Count(all, want[:2]) != 1 || !bytes.Contains(all, want) {
+			t.Errorf("kind %s is written as % x, want one type % x", kind, all, want)
+		}
 	}
 }

@@ -17,7 +17,7 @@ func TestGoldens(t *testing.T) {
 		{"chains", []pass.Pass{Chains}},
 		{"slices", []pass.Pass{Slices}},
 		{"reshapes", []pass.Pass{Reshapes}},
-		{"transposes", []pass.Pass{Transposes}},
+		{"transposes", []pass.Pass{Transposes, Views}},
 		{"sink", []pass.Pass{Transposes, SinkTransposes}},
 		{"expand", []pass.Pass{Expands}},
 		{"outputs", []pass.Pass{Outputs}},

@@ -9,11 +9,26 @@ import (
 	"github.com/salver-ml/salver/internal/passes/match"
 )
 
-// Transposes merges Transposes, and makes views of those that move nothing.
+// Transposes merges Transposes.
 var Transposes = pass.Pass{
 	Name: "merge-transposes", Level: 1, Portable: true,
-	Doc:     "Two Transposes in a row become one or none; a Transpose that moves only axes of size 1 becomes a Reshape.",
+	Doc:     "Two Transposes in a row become one or none.",
 	Rewrite: transposes,
+}
+
+// Views makes views of Transposes that move nothing. It is not portable: a
+// runtime that computes channels last cancels such a Transpose with its own.
+var Views = pass.Pass{
+	Name: "transpose-views", Level: 3,
+	Doc:     "A Transpose that moves only axes of size 1 becomes a Reshape.",
+	Rewrite: views,
+}
+
+func views(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if !n.Is("Transpose") || n.In[0].Type.Shape == nil || !keepsElements(n, permOf(n)) {
+		return nil, nil
+	}
+	return reshapeTo(c, n, n.In[0], fmt.Sprintf("%s moves only axes of size 1", n)), nil
 }
 
 func transposes(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
@@ -32,10 +47,7 @@ func transposes(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		m.Name = n.Name
 		return &ir.Patch{Reason: why, Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 	}
-	if !keepsElements(n, perm) {
-		return nil, nil
-	}
-	return reshapeTo(c, n, n.In[0], fmt.Sprintf("%s moves only axes of size 1", n)), nil
+	return nil, nil
 }
 
 // permOf is the permutation of a Transpose; the default reverses the axes.
