@@ -65,7 +65,7 @@ func Parse(b []byte, o Options) (*Engine, error) {
 
 func prepare(m *onnx.Model, o Options) (*Engine, error) {
 	rows := exec.ProveRows(m.Graph) // before passes make operators whose rows are harder to follow
-	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off})
+	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool})
 	if err != nil {
 		m.Close()
 		return nil, err

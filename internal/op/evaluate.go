@@ -5,6 +5,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -12,13 +13,14 @@ import (
 const largeResult = 64 << 10
 
 // Evaluate computes a node on known inputs (nil where absent) outside a plan:
-// by its reference, or by a fast kernel where the result is large.
-func Evaluate(n *ir.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+// by its reference, or by a fast kernel on the pool, which may be nil, where the
+// result is large.
+func Evaluate(n *ir.Node, in []*tensor.Tensor, p *pool.Pool) ([]*tensor.Tensor, error) {
 	o := Of(n)
 	if o == nil {
 		return nil, unknown(n)
 	}
-	c := &Call{Context: context.Background(), Node: n, In: in}
+	c := &Call{Context: context.Background(), Node: n, In: in, Pool: p}
 	k, err := evaluator(o, c)
 	if err != nil {
 		return nil, err
@@ -61,7 +63,7 @@ func evaluator(o *Op, c *Call) (Kernel, error) {
 		fill(b)
 		return b
 	}
-	k, err := o.Compile(&Prep{Node: c.Node, In: inf.In, Out: inf.Out, Threads: 1, Pack: pack})
+	k, err := o.Compile(&Prep{Node: c.Node, In: inf.In, Out: inf.Out, Threads: c.Pool.Threads(), Pack: pack})
 	if err != nil || k == nil {
 		return nil, err
 	}

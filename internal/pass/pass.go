@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pool"
 )
 
 // Pass is one rewrite.
@@ -28,10 +29,11 @@ type Pass struct {
 
 // Options chooses the passes.
 type Options struct {
-	Level    int      // 0 to MaxLevel
-	Off      []string // names of passes to leave out
-	Portable bool     // only passes whose result any ONNX runtime can run
-	Verify   bool     // check the whole graph after each patch: for tests, quadratic in time
+	Level    int        // 0 to MaxLevel
+	Off      []string   // names of passes to leave out
+	Portable bool       // only passes whose result any ONNX runtime can run
+	Verify   bool       // check the whole graph after each patch: for tests, quadratic in time
+	Pool     *pool.Pool // on which constants are folded; nil is the caller's thread
 }
 
 // MaxLevel is the highest optimization level.
@@ -75,6 +77,7 @@ type Near struct {
 type Context struct {
 	Graph *ir.Graph   // the graph or subgraph that is rewritten
 	Memo  map[any]any // the pass's own notes, empty at the beginning of each sweep
+	Pool  *pool.Pool  // for computing constants; may be nil
 	run   *runner
 	near  *PassReport
 }

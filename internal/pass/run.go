@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pool"
 )
 
 // runner is the state of one optimization.
@@ -15,6 +16,7 @@ type runner struct {
 	root  *ir.Graph // checked after each patch, if wanted
 	names map[string]bool
 	count map[string]int
+	pool  *pool.Pool
 	room  int // bytes by which the graph's constants may still grow
 }
 
@@ -80,7 +82,7 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	}
 	start := time.Now()
 	rep := &Report{NodesBefore: CountNodes(g)}
-	r := &runner{names: map[string]bool{}, count: map[string]int{}}
+	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool}
 	if o.Verify {
 		r.root = g
 	}
@@ -191,7 +193,7 @@ func (r *runner) collect(g *ir.Graph) {
 func (r *runner) sweep(p *Pass, rep *PassReport, g *ir.Graph) (changed bool, err error) {
 	start := time.Now()
 	defer func() { rep.Time += time.Since(start) }()
-	c := &Context{Graph: g, Memo: map[any]any{}, run: r, near: rep}
+	c := &Context{Graph: g, Memo: map[any]any{}, Pool: r.pool, run: r, near: rep}
 	for _, n := range slices.Clone(g.Nodes) {
 		if n.Removed() {
 			continue

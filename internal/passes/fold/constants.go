@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -62,7 +63,7 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "the graph's constants would grow beyond their bound with %d bytes more", want)
 		return nil, nil
 	}
-	out, err := op.Evaluate(n, in)
+	out, err := op.Evaluate(n, in, c.Pool)
 	if err != nil {
 		c.Near(n, "%s", err) // reported where the node runs, if it ever does
 		return nil, nil
@@ -75,7 +76,7 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		if i >= len(out) || out[i] == nil || out[i].DType >= dtype.Sequence {
 			return nil, nil
 		}
-		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewDerived(c.Name(v.Name), out[i], evaluation(n, i))})
+		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: ir.NewDerived(c.Name(v.Name), out[i], evaluation(n, i, c.Pool))})
 	}
 	if len(p.Replace) == 0 {
 		return nil, nil
@@ -95,7 +96,7 @@ func freed(n *ir.Node) int {
 }
 
 // evaluation gives a function that computes output i of n once more.
-func evaluation(n *ir.Node, i int) func() (*tensor.Tensor, error) {
+func evaluation(n *ir.Node, i int, p *pool.Pool) func() (*tensor.Tensor, error) {
 	sources := make([]func() (*tensor.Tensor, error), len(n.In))
 	for j, v := range n.In {
 		if v != nil {
@@ -114,7 +115,7 @@ func evaluation(n *ir.Node, i int) func() (*tensor.Tensor, error) {
 				return nil, err
 			}
 		}
-		out, err := op.Evaluate(n, in)
+		out, err := op.Evaluate(n, in, p)
 		if err != nil {
 			return nil, err
 		}

@@ -174,7 +174,7 @@ func foldWeights(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 			return nil, nil
 		}
 	}
-	out, err := op.Evaluate(n, in)
+	out, err := op.Evaluate(n, in, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func tabulate(chain []*ir.Node, from, to format) (*tensor.Tensor, error) {
 				in[j] = t
 			}
 		}
-		out, err := op.Evaluate(n, in)
+		out, err := op.Evaluate(n, in, nil)
 		if err != nil {
 			return nil, err
 		}
