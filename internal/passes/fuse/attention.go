@@ -38,6 +38,7 @@ type attentionMatch struct {
 	zeroMasked bool
 	sources    [3]source // of Q, K and V
 	layouts    [3]string
+	batch      *shape.Dim // nil if no operand has one
 	heads      shape.Dim
 	groups     int
 	out        *ir.Value // the farthest value that the operator can write
@@ -170,33 +171,54 @@ func (a *attentionMatch) assign() string {
 	return a.assignOutput()
 }
 
-// checkMasks makes sure that each mask means heads by its third dimension from
-// the end.
+// checkMasks makes sure that each mask means [batch, heads, queries, keys].
 func (a *attentionMatch) checkMasks() string {
-	masks := slices.Clone(a.scores.masks)
-	for _, h := range a.scores.hidden {
-		masks = append(masks, h.cond)
+	var masks []**ir.Value
+	for i := range a.scores.masks {
+		masks = append(masks, &a.scores.masks[i])
+	}
+	for i := range a.scores.hidden {
+		masks = append(masks, &a.scores.hidden[i].cond)
 	}
 	heads := a.heads.Mul(shape.Const(a.groups))
 	for _, m := range masks {
-		s := m.Type.Shape
-		if n := len(s); n >= 3 && !s[n-3].Is(1) && !s[n-3].Equal(heads) {
-			return fmt.Sprintf("mask %q has shape %s, expected 1 or %s heads", m.Name, s, heads)
+		s := (*m).Type.Shape
+		if n := len(s); n < 3 || s[n-3].Is(1) || s[n-3].Equal(heads) {
+			continue
 		}
+		apart := beforeMerge(*m, heads)
+		if apart == nil {
+			return fmt.Sprintf("mask %q has shape %s, expected 1 or %s heads", (*m).Name, s, heads)
+		}
+		*m = apart
 	}
 	return ""
 }
 
+// beforeMerge gives the mask [batch, heads, …] of which a Reshape made
+// [batch·heads, …].
+func beforeMerge(m *ir.Value, heads shape.Dim) *ir.Value {
+	r := match.Producer(m, "Reshape")
+	if r == nil {
+		return nil
+	}
+	from, to := r.In[0].Type.Shape, m.Type.Shape
+	if len(from) != 4 || len(to) != 3 || !from[1].Equal(heads) || !from[0].Mul(from[1]).Equal(to[0]) || !from[2:].Equal(to[1:]) {
+		return nil
+	}
+	return r.In[0]
+}
+
 // take reads operand i from a source, if its axes can be told.
 func (a *attentionMatch) take(i int, s source, inner string) bool {
-	heads, groups := a.heads, a.groups
+	heads, groups, batch := a.heads, a.groups, a.batch
 	v := s.view
 	text, ok := "", a.roles(v, i == 0)
 	if ok {
 		text, ok = layout(v.base)
 	}
 	if !ok || !slices.Contains([]byte(inner), innermost(v.base)) {
-		a.heads, a.groups = heads, groups
+		a.heads, a.groups, a.batch = heads, groups, batch
 		return false
 	}
 	a.sources[i], a.layouts[i] = s, text
@@ -228,6 +250,12 @@ func (a *attentionMatch) roles(v *view, queries bool) bool {
 	}
 	if len(batch) == 1 {
 		batch[0].role = 'b'
+		if a.batch == nil {
+			a.batch = &batch[0].size
+		}
+		if !a.batch.Equal(batch[0].size) {
+			return false
+		}
 	}
 	if queries {
 		return a.queryHeads(v, heads)

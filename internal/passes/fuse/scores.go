@@ -143,12 +143,6 @@ func broadcasts(m, x, out *ir.Value) string {
 	if len(s) > 4 || len(full) > 4 {
 		return fmt.Sprintf("mask %q has shape %s, expected at most 4 dimensions", m.Name, s)
 	}
-	// The kernel reads masks as [batch, heads, queries, keys].
-	if len(full) == 3 && len(s) == 3 && !s[0].Is(1) {
-		if _, heads := full[0].Int(); !heads {
-			return fmt.Sprintf("mask %q of shape %s has batch and heads in one dimension", m.Name, s)
-		}
-	}
 	return ""
 }
 
