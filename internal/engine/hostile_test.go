@@ -2,14 +2,18 @@ package engine_test
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +23,7 @@ import (
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/tensor"
 	"github.com/salver-ml/salver/internal/testkit"
@@ -117,7 +122,8 @@ func unzip(t testing.TB, f *zip.File) []byte {
 	return b
 }
 
-// tryModel takes a model the whole way and reports whether it answered.
+// tryModel takes a model the whole way and reports whether it answered. Where it
+// answers without optimization, it answers the same with it.
 func tryModel(t *testing.T, name string, b []byte) (answered bool) {
 	start, before := time.Now(), allocated()
 	var err error
@@ -142,19 +148,75 @@ func tryModel(t *testing.T, name string, b []byte) (answered bool) {
 			fail("%s: allocates %d MiB", name, n>>20)
 		}
 	}()
-	e, err := engine.Parse(b, engine.Options{Level: pass.MaxLevel, MaxMemory: hostileLimit})
-	if err != nil {
+	out, err := answer(b, pass.MaxLevel)
+	if errors.Is(err, errRefused) {
 		return false
+	}
+	plain, plainErr := answer(b, 0)
+	if plainErr != nil || isRandom(b) {
+		return false
+	}
+	if err != nil && !errors.As(err, new(*exec.PanicError)) {
+		fail("%s: answers at level 0, but at level %d: %v", name, pass.MaxLevel, err)
+		return false
+	}
+	for i := range out {
+		if d := sameAnswer(out[i], plain[i]); d != nil {
+			fail("%s: output %d at level %d: %v", name, i, pass.MaxLevel, d)
+		}
+	}
+	return err == nil
+}
+
+// isRandom reports whether two runs of a model may differ.
+func isRandom(b []byte) bool {
+	return slices.ContainsFunc([]string{"Random", "Bernoulli", "Multinomial", "Dropout"}, func(s string) bool { return bytes.Contains(b, []byte(s)) })
+}
+
+var errRefused = errors.New("refused")
+
+// answer runs a model on small random inputs.
+func answer(b []byte, level int) ([]*tensor.Tensor, error) {
+	e, err := engine.Parse(b, engine.Options{Level: level, MaxMemory: hostileLimit})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errRefused, err)
 	}
 	defer e.Close()
 	in, ok := smallInputs(e.Graph())
 	if !ok {
-		return false
+		return nil, errRefused
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_, err = e.Run(ctx, in)
-	return err == nil
+	return e.Run(ctx, in)
+}
+
+// sameAnswer compares an answer with the one expected, numbers loosely.
+func sameAnswer(got, want *tensor.Tensor) error {
+	if got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || !slices.Equal(got.Strings, want.Strings) || len(got.Items) != len(want.Items) {
+		return fmt.Errorf("found %s, expected %s", got, want)
+	}
+	for i := range want.Items {
+		if err := sameAnswer(got.Items[i], want.Items[i]); err != nil {
+			return err
+		}
+	}
+	if !want.DType.IsFloat() || want.DType.Bits() < 16 {
+		return nil
+	}
+	most := 0.0
+	g, w := num.Floats(got), num.Floats(want)
+	for _, v := range w {
+		if !math.IsInf(v, 0) && !math.IsNaN(v) {
+			most = max(most, math.Abs(v))
+		}
+	}
+	for i, v := range w {
+		if d := math.Abs(g[i] - v); d > 1e-2*most+1e-6 && !math.IsInf(d, 0) { // overflows may differ, NaN compares false
+			return fmt.Errorf("element %d is %v, expected %v", i, g[i], v)
+		}
+	}
+	return nil
 }
 
 func allocated() uint64 {
