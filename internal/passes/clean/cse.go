@@ -18,21 +18,57 @@ var Common = pass.Pass{
 	Rewrite: common,
 }
 
+// group is where nodes that may compute the same meet: readers of one value.
+type group struct {
+	op    string
+	value *ir.Value // the first input that is no constant
+}
+
+// members are the nodes of a group by what they compute. A group of one is not
+// looked into: most are.
+type members struct {
+	only  *ir.Node
+	byKey map[string]*ir.Node
+}
+
 // common keeps, for one sweep, the first node of each kind.
 func common(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	o := op.Of(n)
-	if o == nil || o.Random || len(n.Subgraphs()) > 0 {
+	if o == nil || o.Random {
 		return nil, nil
+	}
+	g := group{op: n.Op}
+	for _, v := range n.In {
+		if v != nil && v.Const == nil {
+			g.value = v
+			break
+		}
+	}
+	m, ok := c.Memo[g].(*members)
+	if !ok {
+		c.Memo[g] = &members{only: n}
+		return nil, nil
+	}
+	if m.byKey == nil {
+		m.byKey = map[string]*ir.Node{}
+		if k, ok := key(m.only); ok && !m.only.Removed() {
+			m.byKey[k] = m.only
+		}
 	}
 	k, ok := key(n)
 	if !ok {
 		return nil, nil
 	}
-	first, seen := c.Memo[k].(*ir.Node)
+	first, seen := m.byKey[k]
 	if !seen || first.Removed() {
-		c.Memo[k] = n
+		m.byKey[k] = n
 		return nil, nil
 	}
+	return merge(n, first), nil
+}
+
+// merge lets the readers of n read first instead.
+func merge(n, first *ir.Node) *ir.Patch {
 	p := &ir.Patch{Reason: fmt.Sprintf("%s computes the same as %s", n, first)}
 	for i, v := range n.Out {
 		if v == nil || len(v.Uses()) == 0 && !v.IsOutput() {
@@ -40,14 +76,14 @@ func common(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		}
 		w := first.Output(i)
 		if w == nil {
-			return nil, nil
+			return nil
 		}
 		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: w})
 	}
 	if len(p.Replace) == 0 {
-		return nil, nil
+		return nil
 	}
-	return p, nil
+	return p
 }
 
 // key writes what a node computes. Nodes with attributes that have no short
