@@ -272,6 +272,9 @@ func (s *scanner) texts(dst []string) error {
 }
 
 func float32At(b []byte, i int) (float32, int, error) {
+	if i+1 < len(b) && b[i+1] == ',' && b[i]-'0' <= 9 { // such as the ground of a picture
+		return float32(b[i] - '0'), i + 1, nil
+	}
 	v, next, err := jsonnum.Float32(b, i)
 	if err == jsonnum.ErrSyntax {
 		d, next, err := special(b, i)
