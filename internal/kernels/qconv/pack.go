@@ -1,6 +1,7 @@
 package qconv
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 )
@@ -100,17 +101,26 @@ func align(n int) int { return (n + 63) &^ 63 }
 
 // Weights are what is packed.
 type Weights struct {
-	Data  []int16   // [Out, In/Groups, kernel…], each in the range of its parts
+	Data  []int8    // [Out, In/Groups, kernel…]
+	Wide  []int16   // the same, in place of Data, of several parts
 	Scale []float32 // what a sum is multiplied with: one, or one for each output channel
 	Bias  []int32   // one for each output channel, or nil
 }
 
-func (k *packing) check(w Weights) error {
-	if len(w.Data) != k.p.WeightCount() {
-		return fmt.Errorf("qconv: expected %d weights for %d→%d channels, groups %d, kernel %v, found %d",
-			k.p.WeightCount(), k.p.In, k.p.Out, k.p.Groups, k.p.Kernel, len(w.Data))
+// at is weight i.
+func (w *Weights) at(i int) int {
+	if w.Wide != nil {
+		return int(w.Wide[i])
 	}
-	for _, v := range w.Data {
+	return int(w.Data[i])
+}
+
+func (k *packing) check(w Weights) error {
+	if n := len(w.Data) + len(w.Wide); n != k.p.WeightCount() || w.Data != nil && w.Wide != nil {
+		return fmt.Errorf("qconv: expected %d weights for %d→%d channels, groups %d, kernel %v, found %d",
+			k.p.WeightCount(), k.p.In, k.p.Out, k.p.Groups, k.p.Kernel, n)
+	}
+	for _, v := range w.Wide {
 		if int(v) < -128*k.p.Parts || int(v) > 127*k.p.Parts {
 			return fmt.Errorf("qconv: weight %d, expected the sum of %d int8", v, k.p.Parts)
 		}
@@ -148,9 +158,9 @@ func (k *packing) pack(dst []byte, w Weights) error {
 			if w.Bias != nil {
 				bias[at] = w.Bias[x.first+c]
 			}
-			bias[at] -= unsignedZero(k.p.Input) * k.packChannel(body, w.Data, x, lanes, c)
+			bias[at] -= unsignedZero(k.p.Input) * k.packChannel(body, &w, x, lanes, c)
 		}
-		if !k.p.depthwise() && !pairsFit(body) {
+		if k.kern.pairs[1][1] != nil && !k.p.depthwise() && !pairsFit(body) {
 			dst[0] = 0
 		}
 	}
@@ -170,32 +180,65 @@ func unsignedZero(f Format) int32 {
 }
 
 // packChannel writes the weights of channel c of a panel, and gives their sum.
-func (k *packing) packChannel(dst []byte, w []int16, x panel, lanes, c int) (sum int32) {
-	taps := k.p.Kernel[0] * k.p.Kernel[1]
+func (k *packing) packChannel(dst []byte, w *Weights, x panel, lanes, c int) (sum int32) {
+	rows, cols := k.p.Kernel[0], k.p.Kernel[1]
 	per := k.p.In / k.p.Groups
-	src := w[(x.first+c)*per*taps:][:per*taps]
-	for i, v := range src {
+	first := (x.first + c) * per * rows * cols
+	for row := range rows {
+		for col := range cols {
+			switch tap := row*cols + col; {
+			case x.channels != nil:
+				v := w.at(first + tap)
+				sum += int32(v)
+				dst[((row/4*cols+col)*lanes+interleaved(c))*4+row%4] = byte(v)
+			case k.p.depthwise():
+				v := int32(w.at(first + tap))
+				sum += v
+				binary.NativeEndian.PutUint32(dst[(tap*lanes+c)*4:], uint32(v))
+			default:
+				place := tap * k.groups * 4 // in a channel's bytes, were these adjacent
+				if k.p.adjacent() {
+					place = row*k.p.Parts*k.groups*4 + col*per
+				}
+				sum += k.packTap(dst, w, first+tap, place, lanes, c)
+			}
+		}
+	}
+	return sum
+}
+
+// packTap writes the weights of a tap for all input channels, the first of which
+// is weight number at, from a place in channel c's bytes on.
+func (k *packing) packTap(dst []byte, w *Weights, at, place, lanes, c int) (sum int32) {
+	taps, n := k.p.Kernel[0]*k.p.Kernel[1], k.p.In/k.p.Groups
+	if w.Data != nil && place%4 == 0 {
+		whole := n / 4
+		sum = scatter(dst[(place*lanes+4*c):], 4*lanes, w.Data[at:], taps, whole)
+		at, place, n = at+4*whole*taps, place+4*whole, n-4*whole
+	}
+	for range n {
+		v := w.at(at)
 		sum += int32(v)
-		ch, tap := i/taps, i%taps
-		if x.channels != nil {
-			row, col := tap/k.p.Kernel[1], tap%k.p.Kernel[1]
-			dst[((row/4*k.p.Kernel[1]+col)*lanes+interleaved(c))*4+row%4] = byte(v)
-			continue
+		for p, part := place, 0; part < k.p.Parts; part++ {
+			low := min(max(v, -128), 127)
+			dst[(p/4*lanes+c)*4+p%4] = byte(low)
+			v -= low
+			p += k.groups * 4
 		}
-		if k.p.depthwise() {
-			view[int32](unsafe.Pointer(&dst[0]), (tap+1)*lanes)[tap*lanes+c] = int32(v)
-			continue
-		}
-		place := tap*k.groups*4 + ch // in a channel's bytes, were these adjacent
-		if k.p.adjacent() {
-			place = tap/k.p.Kernel[1]*k.p.Parts*k.groups*4 + tap%k.p.Kernel[1]*per + ch
-		}
-		for range k.p.Parts {
-			part := min(max(v, -128), 127)
-			dst[(place/4*lanes+c)*4+place%4] = byte(part)
-			v -= part
-			place += k.groups * 4
-		}
+		at += taps
+		place++
+	}
+	return sum
+}
+
+// scatter writes n groups of four weights a stride apart, and gives their sum. The
+// weights are step apart in src.
+func scatter(dst []byte, stride int, src []int8, step, n int) (sum int32) {
+	for at, i := 0, 0; i < 4*n*step; i += 4 * step {
+		a, b, c, d := src[i], src[i+step], src[i+2*step], src[i+3*step]
+		sum += int32(a) + int32(b) + int32(c) + int32(d)
+		binary.LittleEndian.PutUint32(dst[at:], uint32(uint8(a))|uint32(uint8(b))<<8|uint32(uint8(c))<<16|uint32(uint8(d))<<24)
+		at += stride
 	}
 	return sum
 }

@@ -34,19 +34,25 @@ func newLayer(t testing.TB, rng *rand.Rand, p Params, n, h, w int) *layer {
 		t.Fatal(err)
 	}
 	l.x = random(rng, n*h*w*p.In)
-	l.weights.Data = make([]int16, p.WeightCount())
+	data := make([]int16, p.WeightCount())
 	small := rng.IntN(2) == 0 // pairs fit
-	for i := range l.weights.Data {
-		if l.weights.Data[i] = int16(rng.IntN(256) - 128); small {
-			l.weights.Data[i] = int16(rng.IntN(129) - 64)
+	for i := range data {
+		if data[i] = int16(rng.IntN(256) - 128); small {
+			data[i] = int16(rng.IntN(129) - 64)
 			continue
 		}
 		if p.Parts > 1 {
-			l.weights.Data[i] = int16(rng.IntN(511) - 255)
+			data[i] = int16(rng.IntN(511) - 255)
 			continue
 		}
 		if rng.IntN(2) == 0 {
-			l.weights.Data[i] = []int16{-128, 127}[rng.IntN(2)]
+			data[i] = []int16{-128, 127}[rng.IntN(2)]
+		}
+	}
+	if l.weights.Wide = data; p.Parts <= 1 {
+		l.weights.Wide, l.weights.Data = nil, make([]int8, len(data))
+		for i, v := range data {
+			l.weights.Data[i] = int8(v)
 		}
 	}
 	l.weights.Scale, l.weights.Bias = make([]float32, p.Out), make([]int32, p.Out)
@@ -279,6 +285,21 @@ func TestTileOffsets(t *testing.T) {
 	}
 }
 
+func BenchmarkPack(b *testing.B) {
+	p := Params{In: 512, Out: 512, Kernel: []int{3, 3}, Hi: 255}
+	plan, err := New(p, 7, 7, cpu.Level())
+	if err != nil {
+		b.Fatal(err)
+	}
+	dst, w := make([]byte, plan.PackedSize()), Weights{Data: make([]int8, p.WeightCount()), Scale: []float32{1}}
+	b.SetBytes(int64(p.WeightCount()))
+	for b.Loop() {
+		if err := plan.Pack(dst, w); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func bench(b *testing.B, p Params, h, w int) {
 	p.Hi = 255
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -287,7 +308,7 @@ func bench(b *testing.B, p Params, h, w int) {
 		b.Fatal(err)
 	}
 	oh, ow := plan.OutSize()
-	weights := Weights{Data: make([]int16, p.WeightCount()), Scale: []float32{.001}}
+	weights := Weights{Data: make([]int8, p.WeightCount()), Scale: []float32{.001}}
 	op := Operands{N: 1, In: random(rng, h*w*p.In), Packed: make([]byte, plan.PackedSize()), Out: make([]byte, oh*ow*p.Out), Scratch: make([]byte, plan.ScratchSize(1))}
 	if p.Residual != nil {
 		op.Residual = make([]byte, len(op.Out))

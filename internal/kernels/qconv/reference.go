@@ -39,7 +39,7 @@ func Reference(p Params, n, h, w int, x []byte, weights Weights, residual, y []b
 							}
 							at := ((img*h+iy)*w+ix)*p.In + o/perOut*perIn
 							for c := range perIn {
-								acc += (p.Input.number(x[at+c]) - p.Input.Zero) * int32(weights.Data[((o*perIn+c)*p.Kernel[0]+ky)*p.Kernel[1]+kx])
+								acc += (p.Input.number(x[at+c]) - p.Input.Zero) * int32(weights.at(((o*perIn+c)*p.Kernel[0]+ky)*p.Kernel[1]+kx))
 							}
 						}
 					}

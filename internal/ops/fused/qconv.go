@@ -109,7 +109,7 @@ func qConvGeometry(n *ir.Node, x []int, w *tensor.Tensor, xt, zt dtype.Type) (p 
 		return p, size, err
 	}
 	p = qconv.Params{In: g.In, Out: g.Out, Groups: g.Groups}
-	if v := weightsOf(w, nil, nil).Data; w.DType == dtype.Int16 && len(v) > 0 {
+	if v := weightsOf(w, nil, nil).Wide; len(v) > 0 {
 		p.Parts = qconv.PartsFor(int(slices.Min(v)), int(slices.Max(v)))
 	}
 	for _, d := range g.Dims {
@@ -151,12 +151,9 @@ func weightsOf(w, scale, bias *tensor.Tensor) qconv.Weights {
 		q.Scale = tensor.Of[float32](scale)
 	}
 	if w.DType == dtype.Int16 {
-		q.Data = tensor.Of[int16](w)
+		q.Wide = tensor.Of[int16](w)
 	} else {
-		q.Data = make([]int16, w.Len())
-		for i, v := range tensor.Of[int8](w) {
-			q.Data[i] = int16(v)
-		}
+		q.Data = tensor.Of[int8](w)
 	}
 	if bias != nil {
 		q.Bias = tensor.Of[int32](bias)
