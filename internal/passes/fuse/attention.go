@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // Attention finds attention that exporters spell out.
@@ -43,7 +44,8 @@ type attentionMatch struct {
 	groups     int
 	out        *ir.Value // the farthest value that the operator can write
 	outLayout  string
-	perm       []int // by which the operator's result has to be transposed; nil: not
+	perm       []int   // by which the operator's result has to be transposed; nil: not
+	regroup    []int64 // the shape into which it has to be reshaped after that; nil: not
 }
 
 // findAttention matches the product of a softmax with V.
@@ -358,8 +360,10 @@ func (a *attentionMatch) assignOutput() string {
 	}
 	for {
 		if text, ok := layout(v.dims); ok && innermost(v.dims) == 'd' {
-			a.out, a.outLayout, a.perm = y, text, nil
+			a.out, a.outLayout, a.perm, a.regroup = y, text, nil, nil
 			a.batchFirst(v)
+		} else if !ok {
+			a.flattened(v, y)
 		}
 		if !match.Private(y) {
 			break
@@ -393,6 +397,40 @@ func (a *attentionMatch) batchFirst(v *view) {
 	}
 }
 
+// flattened writes [sequence·batch, heads·size] as [batch, sequence, heads, size],
+// which is transposed and regrouped: neither need stay (see Rows).
+func (a *attentionMatch) flattened(v *view, y *ir.Value) {
+	flat := slices.Concat(v.dims...)
+	if len(flat) < 3 || flat[0].role != 's' || flat[1].role != 'b' || innermost(v.dims) != 'd' {
+		return
+	}
+	var group []int64
+	free := 0
+	for _, d := range v.dims {
+		n, ok := sizeOf(d).Int()
+		if !ok {
+			n, free = -1, free+1
+		}
+		group = append(group, int64(n))
+	}
+	if free > 1 {
+		return
+	}
+	apart := make([][]*atom, len(flat))
+	for i, x := range flat {
+		apart[i] = []*atom{x}
+	}
+	apart[0], apart[1] = apart[1], apart[0]
+	text, ok := layout(apart)
+	if !ok {
+		return
+	}
+	a.out, a.outLayout, a.regroup, a.perm = y, text, group, []int{1, 0}
+	for j := 2; j < len(flat); j++ {
+		a.perm = append(a.perm, j)
+	}
+}
+
 func (a *attentionMatch) patch(c *pass.Context) *ir.Patch {
 	mask, nodes := a.scores.mask(c)
 	in := []*ir.Value{a.sources[0].value, a.sources[1].value, a.sources[2].value}
@@ -415,7 +453,12 @@ func (a *attentionMatch) patch(c *pass.Context) *ir.Patch {
 	if a.perm != nil {
 		x := y
 		y = c.Value(a.out.Name)
-		nodes = append(nodes, ir.NewNode("", "Transpose", 13, []*ir.Value{x}, []*ir.Value{y}, map[string]ir.Attr{"perm": ir.Ints(a.perm...)}))
+		nodes = append(nodes, transposeNode(x, y, a.perm))
+	}
+	if a.regroup != nil {
+		x, to := y, ir.NewConst(c.Name("shape"), tensor.FromSlice(a.regroup, len(a.regroup)))
+		y = c.Value(a.out.Name)
+		nodes = append(nodes, ir.NewNode("", "Reshape", 14, []*ir.Value{x, to}, []*ir.Value{y}, nil))
 	}
 	return &ir.Patch{Reason: fmt.Sprintf("%s ends attention of %d heads over %q, %q and %q", a.weighted, heads*a.groups, in[0].Name, in[1].Name, in[2].Name),
 		Add: nodes, Replace: []ir.Replacement{{Old: a.out, New: y}}}
