@@ -199,14 +199,28 @@ func (w weights) bias(v *ir.Value, n int, x float32) (b *tensor.Tensor, why stri
 // magnitudes adds up the weights of each of n outputs, which run along the first
 // axis of a convolution's weights and the second of a matrix.
 func (w weights) magnitudes(n int) []float64 {
+	if w.wide() {
+		return magnitudes(tensor.Of[int16](w.data), n, w.axis)
+	}
+	return magnitudes(tensor.Of[int8](w.data), n, w.axis)
+}
+
+func magnitudes[T int8 | int16](v []T, n, axis int) []float64 {
 	sums := make([]float64, n)
-	v := num.Int64s(w.data)
-	for i, x := range v {
-		at := i * n / len(v)
-		if w.axis == 1 {
-			at = i % n
+	if n == 0 {
+		return sums
+	}
+	per, step := len(v)/n, 1
+	if axis == 1 {
+		per, step = 1, n
+	}
+	for o := range sums {
+		sum := 0
+		for i := range len(v) / n {
+			x := int(v[o*per+i*step])
+			sum += max(x, -x)
 		}
-		sums[at] += math.Abs(float64(x))
+		sums[o] = float64(sum)
 	}
 	return sums
 }
