@@ -69,6 +69,7 @@ type compiler struct {
 	slotOf map[place]int
 	done   map[*ir.Node]bool // nodes that stand in the plan already, as steps or views
 	shares map[int][]int     // slots that live in the memory of a root slot, the root not included
+	live   map[int][]int     // the same, without those that were overwritten, and with the root
 }
 
 // compile makes a plan. An operator that panics while it is inferred or compiled
@@ -89,7 +90,7 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 		return nil, err
 	}
 	n := len(s.graph.Nodes)
-	c := &compiler{s: s, facts: facts, slotOf: make(map[place]int, 2*n), done: make(map[*ir.Node]bool, n), shares: map[int][]int{}}
+	c := &compiler{s: s, facts: facts, slotOf: make(map[place]int, 2*n), done: make(map[*ir.Node]bool, n), shares: map[int][]int{}, live: map[int][]int{}}
 	c.plan = &Plan{session: s, maxFrames: maxIdleFrames, arenas: make([]arena, len(s.spaces))}
 	for i, v := range s.graph.Inputs {
 		c.addSlot(v, slotInput, i, 0)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -129,6 +130,14 @@ func (p *Plan) takeKernel(st *step) (op.Kernel, error) {
 		return k, nil
 	}
 	return p.session.weights.compile(p.session.providers[st.provider], st.prep)
+}
+
+// ownBytes estimates what the plan itself and one frame of it take: slots,
+// steps, tensors and calls, but neither arenas nor what kernels hold.
+func (p *Plan) ownBytes() int {
+	const perStep = 1 << 10 // with the facts of inputs and outputs, kernel and call
+	const perTensor = 64
+	return len(p.slots)*(int(unsafe.Sizeof(slot{}))+perTensor) + len(p.steps)*perStep
 }
 
 // idleBytes is the memory of the arenas kept for later runs.

@@ -187,11 +187,28 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 		p.key = append(p.key, inputKey{t.DType, slices.Clone(t.Shape)})
 	}
 	s.plans = slices.Insert(s.plans, 0, p)
-	if len(s.plans) > s.maxPlans {
-		s.plans[len(s.plans)-1].retire()
-		s.plans = s.plans[:len(s.plans)-1]
-	}
+	s.dropPlans()
 	return p, nil
+}
+
+// maxPlanBytes bounds what plans take themselves, without their arenas.
+const maxPlanBytes = 64 << 20
+
+// dropPlans retires the plans that have not been used for longest while they
+// are too many or too large. The one used last stays.
+func (s *Session) dropPlans() {
+	total := 0
+	for i, p := range s.plans {
+		total += p.ownBytes()
+		if i > 0 && (i >= s.maxPlans || total > maxPlanBytes) {
+			for _, old := range s.plans[i:] {
+				old.retire()
+			}
+			clear(s.plans[i:])
+			s.plans = s.plans[:i]
+			return
+		}
+	}
 }
 
 // MemoryBytes is what the session holds: constants, packed weights, and the

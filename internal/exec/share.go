@@ -76,6 +76,15 @@ func (c *compiler) share(id, root, offset int) {
 	s := &c.plan.slots[id]
 	s.kind, s.root, s.offset = slotView, root, offset
 	c.shares[root] = append(c.shares[root], id)
+	c.live[root] = append(c.readable(root), id)
+}
+
+// readable lists the slots in a root slot's memory whose contents are still there.
+func (c *compiler) readable(root int) []int {
+	if live, ok := c.live[root]; ok {
+		return live
+	}
+	return []int{root}
 }
 
 // inPlace lets output 0 take over the buffer of an input that nothing reads
@@ -98,6 +107,7 @@ func (c *compiler) inPlace(st *step) {
 			continue
 		}
 		c.share(st.out[0], src.root, 0)
+		c.live[src.root] = []int{st.out[0]} // what was there is overwritten
 		return
 	}
 }
@@ -106,7 +116,7 @@ func (c *compiler) inPlace(st *step) {
 // node other than st, or through another input of st, or is a graph output.
 func (c *compiler) readAgain(root int, st *step) bool {
 	reads := 0
-	look := func(id int) bool {
+	for _, id := range c.readable(root) {
 		s := &c.plan.slots[id]
 		if s.value.IsOutput() {
 			return true
@@ -118,15 +128,6 @@ func (c *compiler) readAgain(root int, st *step) bool {
 			case !c.done[u.Node]:
 				return true
 			}
-		}
-		return false
-	}
-	if look(root) {
-		return true
-	}
-	for _, id := range c.shares[root] {
-		if look(id) {
-			return true
 		}
 	}
 	return reads != 1

@@ -113,8 +113,8 @@ func (c *compiler) in(v *ir.Value, space int) (int, error) {
 		return id, nil
 	}
 	if space > 0 {
-		if t := c.facts.Get(v).Const; t != nil {
-			return c.constIn(v, t, space)
+		if v.Const != nil {
+			return c.constIn(v, v.Const, space)
 		}
 		from, err := c.in(v, 0)
 		if err != nil {
@@ -148,6 +148,7 @@ func (c *compiler) copyTo(v *ir.Value, from, space int) (int, error) {
 		return 0, fmt.Errorf("the size of %q is unknown: it cannot be copied to another provider's memory", v.Name)
 	}
 	id := c.addSlot(v, slotArena, 0, space)
+	c.plan.slots[id].kind, c.plan.slots[id].tensor = slotArena, nil // what only this plan knows is copied in each run
 	m := c.s.spaces[max(space, src.space)]
 	c.plan.steps = append(c.plan.steps, &step{node: copyNode(v), copy: true, scratch: -1, in: []int{from}, out: []int{id},
 		provider: c.providerOf(max(space, src.space)), space: space, kernel: copyKernel{m, space > 0}})
