@@ -264,14 +264,15 @@ func (k *qconvKernel) stepWide(w reg.GPVirtual, at int, px pixels, disp int) {
 		VPSLLW(Imm(8), even[j], even[j])
 		VPSRAW(Imm(8), even[j], even[j])
 	}
-	b, p := k.vec(), k.vec()
+	b, p, low := k.vec(), k.vec(), integer(0x00ff00ff)
 	for i := range k.mr {
 		for half, ws := range [][]reg.VecVirtual{even, odd} {
 			VPBROADCASTD(px.at(i, disp), b)
 			if half == 0 {
-				VPSLLW(Imm(8), b, b)
+				VPAND(low, b, b)
+			} else {
+				VPSRLW(Imm(8), b, b)
 			}
-			VPSRLW(Imm(8), b, b)
 			for j := range ws {
 				VPMADDWD(ws[j], b, p)
 				VPADDD(p, k.acc[j][i], k.acc[j][i])

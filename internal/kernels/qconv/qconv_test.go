@@ -309,6 +309,9 @@ func bench(b *testing.B, p Params, h, w int) {
 	}
 	oh, ow := plan.OutSize()
 	weights := Weights{Data: make([]int8, p.WeightCount()), Scale: []float32{.001}}
+	for i := range weights.Data {
+		weights.Data[i] = int8(rng.IntN(256)) // too large for the kernels of pairs
+	}
 	op := Operands{N: 1, In: random(rng, h*w*p.In), Packed: make([]byte, plan.PackedSize()), Out: make([]byte, oh*ow*p.Out), Scratch: make([]byte, plan.ScratchSize(1))}
 	if p.Residual != nil {
 		op.Residual = make([]byte, len(op.Out))

@@ -14004,8 +14004,7 @@ single:
 	VPSLLW       $0x08, Y1, Y1
 	VPSRAW       $0x08, Y1, Y1
 	VPBROADCASTD (DX), Y3
-	VPSLLW       $0x08, Y3, Y3
-	VPSRLW       $0x08, Y3, Y3
+	VPAND        vector_00ff00ff<>+0(SB), Y3, Y3
 	VPMADDWD     Y1, Y3, Y1
 	VPADDD       Y1, Y0, Y0
 	VPBROADCASTD (DX), Y3
@@ -14091,6 +14090,24 @@ clamp:
 	VZEROUPPER
 	RET
 
+DATA vector_00ff00ff<>+0(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+4(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+8(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+12(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+16(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+20(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+24(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+28(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+32(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+36(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+40(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+44(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+48(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+52(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+56(SB)/4, $0x00ff00ff
+DATA vector_00ff00ff<>+60(SB)/4, $0x00ff00ff
+GLOBL vector_00ff00ff<>(SB), RODATA|NOPTR, $64
+
 DATA vector_000000ff<>+0(SB)/4, $0x000000ff
 DATA vector_000000ff<>+4(SB)/4, $0x000000ff
 DATA vector_000000ff<>+8(SB)/4, $0x000000ff
@@ -14146,8 +14163,7 @@ single:
 	VPSLLW       $0x08, Y2, Y2
 	VPSRAW       $0x08, Y2, Y2
 	VPBROADCASTD (DX), Y4
-	VPSLLW       $0x08, Y4, Y4
-	VPSRLW       $0x08, Y4, Y4
+	VPAND        vector_00ff00ff<>+0(SB), Y4, Y4
 	VPMADDWD     Y2, Y4, Y4
 	VPADDD       Y4, Y0, Y0
 	VPBROADCASTD (DX), Y4
@@ -14155,8 +14171,7 @@ single:
 	VPMADDWD     Y3, Y4, Y4
 	VPADDD       Y4, Y0, Y0
 	VPBROADCASTD (DX)(BX*1), Y4
-	VPSLLW       $0x08, Y4, Y4
-	VPSRLW       $0x08, Y4, Y4
+	VPAND        vector_00ff00ff<>+0(SB), Y4, Y4
 	VPMADDWD     Y2, Y4, Y4
 	VPADDD       Y4, Y1, Y1
 	VPBROADCASTD (DX)(BX*1), Y4
@@ -14308,8 +14323,7 @@ single:
 	VPSLLW       $0x08, Y3, Y3
 	VPSRAW       $0x08, Y3, Y3
 	VPBROADCASTD (DX), Y5
-	VPSLLW       $0x08, Y5, Y5
-	VPSRLW       $0x08, Y5, Y5
+	VPAND        vector_00ff00ff<>+0(SB), Y5, Y5
 	VPMADDWD     Y3, Y5, Y5
 	VPADDD       Y5, Y0, Y0
 	VPBROADCASTD (DX), Y5
@@ -14317,8 +14331,7 @@ single:
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y0, Y0
 	VPBROADCASTD (DX)(BX*1), Y5
-	VPSLLW       $0x08, Y5, Y5
-	VPSRLW       $0x08, Y5, Y5
+	VPAND        vector_00ff00ff<>+0(SB), Y5, Y5
 	VPMADDWD     Y3, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	VPBROADCASTD (DX)(BX*1), Y5
@@ -14326,8 +14339,7 @@ single:
 	VPMADDWD     Y4, Y5, Y5
 	VPADDD       Y5, Y1, Y1
 	VPBROADCASTD (DX)(BX*2), Y5
-	VPSLLW       $0x08, Y5, Y5
-	VPSRLW       $0x08, Y5, Y5
+	VPAND        vector_00ff00ff<>+0(SB), Y5, Y5
 	VPMADDWD     Y3, Y5, Y5
 	VPADDD       Y5, Y2, Y2
 	VPBROADCASTD (DX)(BX*2), Y5
@@ -14509,8 +14521,7 @@ single:
 	VPSLLW       $0x08, Y4, Y4
 	VPSRAW       $0x08, Y4, Y4
 	VPBROADCASTD (DX), Y6
-	VPSLLW       $0x08, Y6, Y6
-	VPSRLW       $0x08, Y6, Y6
+	VPAND        vector_00ff00ff<>+0(SB), Y6, Y6
 	VPMADDWD     Y4, Y6, Y6
 	VPADDD       Y6, Y0, Y0
 	VPBROADCASTD (DX), Y6
@@ -14518,8 +14529,7 @@ single:
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y0, Y0
 	VPBROADCASTD (DX)(BX*1), Y6
-	VPSLLW       $0x08, Y6, Y6
-	VPSRLW       $0x08, Y6, Y6
+	VPAND        vector_00ff00ff<>+0(SB), Y6, Y6
 	VPMADDWD     Y4, Y6, Y6
 	VPADDD       Y6, Y1, Y1
 	VPBROADCASTD (DX)(BX*1), Y6
@@ -14527,8 +14537,7 @@ single:
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y1, Y1
 	VPBROADCASTD (DX)(BX*2), Y6
-	VPSLLW       $0x08, Y6, Y6
-	VPSRLW       $0x08, Y6, Y6
+	VPAND        vector_00ff00ff<>+0(SB), Y6, Y6
 	VPMADDWD     Y4, Y6, Y6
 	VPADDD       Y6, Y2, Y2
 	VPBROADCASTD (DX)(BX*2), Y6
@@ -14536,8 +14545,7 @@ single:
 	VPMADDWD     Y5, Y6, Y6
 	VPADDD       Y6, Y2, Y2
 	VPBROADCASTD (DX)(SI*1), Y6
-	VPSLLW       $0x08, Y6, Y6
-	VPSRLW       $0x08, Y6, Y6
+	VPAND        vector_00ff00ff<>+0(SB), Y6, Y6
 	VPMADDWD     Y4, Y6, Y6
 	VPADDD       Y6, Y3, Y3
 	VPBROADCASTD (DX)(SI*1), Y6
@@ -14751,8 +14759,7 @@ single:
 	VPSLLW       $0x08, Y5, Y5
 	VPSRAW       $0x08, Y5, Y5
 	VPBROADCASTD (DX), Y7
-	VPSLLW       $0x08, Y7, Y7
-	VPSRLW       $0x08, Y7, Y7
+	VPAND        vector_00ff00ff<>+0(SB), Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y0, Y0
 	VPBROADCASTD (DX), Y7
@@ -14760,8 +14767,7 @@ single:
 	VPMADDWD     Y6, Y7, Y7
 	VPADDD       Y7, Y0, Y0
 	VPBROADCASTD (DX)(BX*1), Y7
-	VPSLLW       $0x08, Y7, Y7
-	VPSRLW       $0x08, Y7, Y7
+	VPAND        vector_00ff00ff<>+0(SB), Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y1, Y1
 	VPBROADCASTD (DX)(BX*1), Y7
@@ -14769,8 +14775,7 @@ single:
 	VPMADDWD     Y6, Y7, Y7
 	VPADDD       Y7, Y1, Y1
 	VPBROADCASTD (DX)(BX*2), Y7
-	VPSLLW       $0x08, Y7, Y7
-	VPSRLW       $0x08, Y7, Y7
+	VPAND        vector_00ff00ff<>+0(SB), Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y2, Y2
 	VPBROADCASTD (DX)(BX*2), Y7
@@ -14778,8 +14783,7 @@ single:
 	VPMADDWD     Y6, Y7, Y7
 	VPADDD       Y7, Y2, Y2
 	VPBROADCASTD (DX)(SI*1), Y7
-	VPSLLW       $0x08, Y7, Y7
-	VPSRLW       $0x08, Y7, Y7
+	VPAND        vector_00ff00ff<>+0(SB), Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y3, Y3
 	VPBROADCASTD (DX)(SI*1), Y7
@@ -14787,8 +14791,7 @@ single:
 	VPMADDWD     Y6, Y7, Y7
 	VPADDD       Y7, Y3, Y3
 	VPBROADCASTD (DX)(BX*4), Y7
-	VPSLLW       $0x08, Y7, Y7
-	VPSRLW       $0x08, Y7, Y7
+	VPAND        vector_00ff00ff<>+0(SB), Y7, Y7
 	VPMADDWD     Y5, Y7, Y7
 	VPADDD       Y7, Y4, Y4
 	VPBROADCASTD (DX)(BX*4), Y7
@@ -15030,8 +15033,7 @@ single:
 	VPSLLW       $0x08, Y4, Y4
 	VPSRAW       $0x08, Y4, Y4
 	VPBROADCASTD (DX), Y6
-	VPSLLW       $0x08, Y6, Y6
-	VPSRLW       $0x08, Y6, Y6
+	VPAND        vector_00ff00ff<>+0(SB), Y6, Y6
 	VPMADDWD     Y2, Y6, Y2
 	VPADDD       Y2, Y0, Y0
 	VPMADDWD     Y4, Y6, Y2
@@ -15193,8 +15195,7 @@ single:
 	VPSLLW       $0x08, Y6, Y6
 	VPSRAW       $0x08, Y6, Y6
 	VPBROADCASTD (DX), Y8
-	VPSLLW       $0x08, Y8, Y8
-	VPSRLW       $0x08, Y8, Y8
+	VPAND        vector_00ff00ff<>+0(SB), Y8, Y8
 	VPMADDWD     Y4, Y8, Y9
 	VPADDD       Y9, Y0, Y0
 	VPMADDWD     Y6, Y8, Y9
@@ -15206,8 +15207,7 @@ single:
 	VPMADDWD     Y7, Y8, Y9
 	VPADDD       Y9, Y2, Y2
 	VPBROADCASTD (DX)(BX*1), Y8
-	VPSLLW       $0x08, Y8, Y8
-	VPSRLW       $0x08, Y8, Y8
+	VPAND        vector_00ff00ff<>+0(SB), Y8, Y8
 	VPMADDWD     Y4, Y8, Y9
 	VPADDD       Y9, Y1, Y1
 	VPMADDWD     Y6, Y8, Y9
@@ -15427,8 +15427,7 @@ single:
 	VPSLLW       $0x08, Y8, Y8
 	VPSRAW       $0x08, Y8, Y8
 	VPBROADCASTD (DX), Y10
-	VPSLLW       $0x08, Y10, Y10
-	VPSRLW       $0x08, Y10, Y10
+	VPAND        vector_00ff00ff<>+0(SB), Y10, Y10
 	VPMADDWD     Y6, Y10, Y11
 	VPADDD       Y11, Y0, Y0
 	VPMADDWD     Y8, Y10, Y11
@@ -15440,8 +15439,7 @@ single:
 	VPMADDWD     Y9, Y10, Y11
 	VPADDD       Y11, Y3, Y3
 	VPBROADCASTD (DX)(BX*1), Y10
-	VPSLLW       $0x08, Y10, Y10
-	VPSRLW       $0x08, Y10, Y10
+	VPAND        vector_00ff00ff<>+0(SB), Y10, Y10
 	VPMADDWD     Y6, Y10, Y11
 	VPADDD       Y11, Y1, Y1
 	VPMADDWD     Y8, Y10, Y11
@@ -15453,8 +15451,7 @@ single:
 	VPMADDWD     Y9, Y10, Y11
 	VPADDD       Y11, Y4, Y4
 	VPBROADCASTD (DX)(BX*2), Y10
-	VPSLLW       $0x08, Y10, Y10
-	VPSRLW       $0x08, Y10, Y10
+	VPAND        vector_00ff00ff<>+0(SB), Y10, Y10
 	VPMADDWD     Y6, Y10, Y11
 	VPADDD       Y11, Y2, Y2
 	VPMADDWD     Y8, Y10, Y11
@@ -15733,8 +15730,7 @@ single:
 	VPSLLW       $0x08, Y10, Y10
 	VPSRAW       $0x08, Y10, Y10
 	VPBROADCASTD (DX), Y12
-	VPSLLW       $0x08, Y12, Y12
-	VPSRLW       $0x08, Y12, Y12
+	VPAND        vector_00ff00ff<>+0(SB), Y12, Y12
 	VPMADDWD     Y8, Y12, Y13
 	VPADDD       Y13, Y0, Y0
 	VPMADDWD     Y10, Y12, Y13
@@ -15746,8 +15742,7 @@ single:
 	VPMADDWD     Y11, Y12, Y13
 	VPADDD       Y13, Y4, Y4
 	VPBROADCASTD (DX)(BX*1), Y12
-	VPSLLW       $0x08, Y12, Y12
-	VPSRLW       $0x08, Y12, Y12
+	VPAND        vector_00ff00ff<>+0(SB), Y12, Y12
 	VPMADDWD     Y8, Y12, Y13
 	VPADDD       Y13, Y1, Y1
 	VPMADDWD     Y10, Y12, Y13
@@ -15759,8 +15754,7 @@ single:
 	VPMADDWD     Y11, Y12, Y13
 	VPADDD       Y13, Y5, Y5
 	VPBROADCASTD (DX)(BX*2), Y12
-	VPSLLW       $0x08, Y12, Y12
-	VPSRLW       $0x08, Y12, Y12
+	VPAND        vector_00ff00ff<>+0(SB), Y12, Y12
 	VPMADDWD     Y8, Y12, Y13
 	VPADDD       Y13, Y2, Y2
 	VPMADDWD     Y10, Y12, Y13
@@ -15772,8 +15766,7 @@ single:
 	VPMADDWD     Y11, Y12, Y13
 	VPADDD       Y13, Y6, Y6
 	VPBROADCASTD (DX)(SI*1), Y12
-	VPSLLW       $0x08, Y12, Y12
-	VPSRLW       $0x08, Y12, Y12
+	VPAND        vector_00ff00ff<>+0(SB), Y12, Y12
 	VPMADDWD     Y8, Y12, Y13
 	VPADDD       Y13, Y3, Y3
 	VPMADDWD     Y10, Y12, Y13
@@ -16113,8 +16106,7 @@ single:
 	VPSLLW       $0x08, Y12, Y12
 	VPSRAW       $0x08, Y12, Y12
 	VPBROADCASTD (DX), Y14
-	VPSLLW       $0x08, Y14, Y14
-	VPSRLW       $0x08, Y14, Y14
+	VPAND        vector_00ff00ff<>+0(SB), Y14, Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y0, Y0
 	VPMADDWD     Y12, Y14, Y15
@@ -16126,8 +16118,7 @@ single:
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y5, Y5
 	VPBROADCASTD (DX)(BX*1), Y14
-	VPSLLW       $0x08, Y14, Y14
-	VPSRLW       $0x08, Y14, Y14
+	VPAND        vector_00ff00ff<>+0(SB), Y14, Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y1, Y1
 	VPMADDWD     Y12, Y14, Y15
@@ -16139,8 +16130,7 @@ single:
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y6, Y6
 	VPBROADCASTD (DX)(BX*2), Y14
-	VPSLLW       $0x08, Y14, Y14
-	VPSRLW       $0x08, Y14, Y14
+	VPAND        vector_00ff00ff<>+0(SB), Y14, Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y2, Y2
 	VPMADDWD     Y12, Y14, Y15
@@ -16152,8 +16142,7 @@ single:
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y7, Y7
 	VPBROADCASTD (DX)(SI*1), Y14
-	VPSLLW       $0x08, Y14, Y14
-	VPSRLW       $0x08, Y14, Y14
+	VPAND        vector_00ff00ff<>+0(SB), Y14, Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y3, Y3
 	VPMADDWD     Y12, Y14, Y15
@@ -16165,8 +16154,7 @@ single:
 	VPMADDWD     Y13, Y14, Y15
 	VPADDD       Y15, Y8, Y8
 	VPBROADCASTD (DX)(BX*4), Y14
-	VPSLLW       $0x08, Y14, Y14
-	VPSRLW       $0x08, Y14, Y14
+	VPAND        vector_00ff00ff<>+0(SB), Y14, Y14
 	VPMADDWD     Y10, Y14, Y15
 	VPADDD       Y15, Y4, Y4
 	VPMADDWD     Y12, Y14, Y15
