@@ -6,13 +6,16 @@ import (
 	"fmt"
 	stdimage "image"
 	"image/gif"
-	"image/jpeg"
+	stdjpeg "image/jpeg"
 	"image/png"
 	"io"
+	"math"
 	"os"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/webp"
+
+	"github.com/salver-ml/salver/internal/image/jpeg"
 )
 
 // Limits bound what a picture file may ask for. They are checked against its
@@ -40,7 +43,7 @@ func prefix(s string) func([]byte) bool {
 }
 
 var formats = []format{
-	{"JPEG", prefix("\xff\xd8\xff"), jpeg.DecodeConfig, jpeg.Decode, exifInJPEG},
+	{"JPEG", prefix("\xff\xd8\xff"), stdjpeg.DecodeConfig, decodeJPEG, exifInJPEG},
 	{"PNG", prefix("\x89PNG\r\n\x1a\n"), png.DecodeConfig, png.Decode, exifInPNG},
 	{"GIF", prefix("GIF8"), gif.DecodeConfig, gif.Decode, nil},
 	{"WebP", isWebP, webp.DecodeConfig, webp.Decode, exifInWebP},
@@ -96,6 +99,19 @@ func Decode(data []byte, limits Limits) (*Pixels, error) {
 		}
 	}
 	return nil, errors.New("image: unknown format: expected JPEG, PNG, GIF, WebP or BMP")
+}
+
+// decodeJPEG takes the standard library's decoder for the files that ours leaves
+// to others. Sizes have been checked by now.
+func decodeJPEG(r io.Reader) (stdimage.Image, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	if m, err := jpeg.Decode(data, math.MaxInt); err == nil {
+		return m, nil
+	}
+	return stdjpeg.Decode(bytes.NewReader(data))
 }
 
 func (f *format) read(data []byte, limits Limits) (*Pixels, error) {

@@ -13,9 +13,9 @@ import (
 	"github.com/salver-ml/salver/internal/npy"
 )
 
-// TestDecodesAsPillow compares pixels with Pillow's. Lossless formats must be
-// equal; a JPEG may differ by the last bit of the inverse DCT, which colour
-// conversion can turn into 3, lossy WebP by its chroma filter.
+// TestDecodesAsPillow compares pixels with Pillow's. They are equal but for the
+// JPEGs that the standard library decodes: those may differ by the last bit of
+// the inverse DCT, which colour conversion can turn into 3.
 func TestDecodesAsPillow(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.npy")
 	if err != nil || len(files) < 9 {
@@ -37,7 +37,7 @@ func TestDecodesAsPillow(t *testing.T) {
 			continue
 		}
 		limit := 0
-		if strings.HasSuffix(name, ".jpg") || strings.HasSuffix(name, ".webp") {
+		if strings.HasSuffix(name, "444.jpg") || strings.HasSuffix(name, "cmyk.jpg") { // progressive, four components
 			limit = 3
 		}
 		for i, v := range p.Pix {

@@ -16,10 +16,11 @@ func rgb(c color.Color) [3]byte {
 
 // fromYCbCr converts to RGB with the arithmetic of libjpeg ("fancy" chroma
 // interpolation and 16-bit fixed-point colour), so that a JPEG comes out as it
-// does in Pillow and OpenCV but for the last bit of the inverse DCT.
+// does in Pillow and OpenCV, or with that of libwebp for a WebP.
 func fromYCbCr(m *stdimage.YCbCr, videoRange bool) *Pixels {
 	p := NewPixels(m.Rect.Dx(), m.Rect.Dy(), 3)
 	up := newUpsampler(m)
+	up.webp = videoRange
 	convert := fullRange
 	if videoRange {
 		convert = limitedRange
@@ -60,6 +61,7 @@ type upsampler struct {
 	m             *stdimage.YCbCr
 	width, height int // of the chroma planes
 	hx, hy        int // luma samples per chroma sample
+	webp          bool
 	cb, cr        []byte
 	near          []int32 // one chroma row after the vertical step
 }
@@ -101,6 +103,14 @@ func (u *upsampler) plane(dst, src []byte, y int) {
 	stride := u.m.CStride
 	at := func(row int) []byte { return src[row*stride : row*stride+u.width] }
 	row := y / u.hy
+	other := min(row+1, u.height-1)
+	if y%2 == 0 {
+		other = max(row-1, 0)
+	}
+	if u.webp {
+		between(dst, at(row), at(other))
+		return
+	}
 	narrow := u.hx == 2 && u.width <= 2
 	if u.hx == 4 || narrow || u.hx == 1 && u.hy == 1 {
 		for x := range dst {
@@ -115,10 +125,6 @@ func (u *upsampler) plane(dst, src []byte, y int) {
 		spread(dst, u.near, 2, 1, 2, 0)
 		return
 	}
-	other := min(row+1, u.height-1)
-	if y%2 == 0 {
-		other = max(row-1, 0)
-	}
 	a, b := at(row), at(other)
 	for x := range u.near {
 		u.near[x] = 3*int32(a[x]) + int32(b[x])
@@ -130,6 +136,20 @@ func (u *upsampler) plane(dst, src []byte, y int) {
 	round := int32(1 + y%2)
 	for x, v := range u.near {
 		dst[x] = byte((v + round) >> 2)
+	}
+}
+
+// between doubles a row that lies between a near and a far one, in the two
+// roundings of libwebp's fancy upsampling.
+func between(dst, near, far []byte) {
+	end := func(x int) byte { return byte((3*int(near[x]) + int(far[x]) + 2) >> 2) }
+	last := len(near) - 1
+	dst[0], dst[2*last+1] = end(0), end(last)
+	for x := 1; x <= last; x++ {
+		l, r, farL, farR := int(near[x-1]), int(near[x]), int(far[x-1]), int(far[x])
+		sum := l + r + farL + farR + 8
+		dst[2*x-1] = byte(((sum+2*(r+farL))>>3 + l) >> 1)
+		dst[2*x] = byte(((sum+2*(l+farR))>>3 + r) >> 1)
 	}
 }
 
