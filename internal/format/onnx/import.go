@@ -30,14 +30,16 @@ type importer struct {
 	ext       *external
 	bad       UnsupportedError
 	seenBad   map[string]bool
-	nodes     int
+	inlined   int // nodes made from functions
 	// bytes of the sparse tensors made dense so far
 	sparseBytes int
 }
 
-// maxNodes bounds the graph, functions inlined: a few nested functions can
+// maxInlined bounds the nodes made from functions: a few nested functions can
 // otherwise stand for any number of nodes.
-const maxNodes = 4 << 20
+const maxInlined = 128 << 10
+
+var errInlined = fmt.Errorf("the model's functions stand for more than %d nodes", maxInlined)
 
 // scope resolves names to values; names of the scopes around it are visible.
 type scope struct {
@@ -226,8 +228,10 @@ func nodeName(n *nodeProto, i int) string {
 }
 
 func (im *importer) node(p *nodeProto, index int, outs []*ir.Value, s *scope, depth int) error {
-	if im.nodes++; im.nodes > maxNodes {
-		return fmt.Errorf("the model has more than %d nodes, functions expanded", maxNodes)
+	if len(s.calls) > 0 {
+		if im.inlined++; im.inlined > maxInlined {
+			return errInlined
+		}
 	}
 	in := make([]*ir.Value, len(p.inputs))
 	for i, name := range p.inputs {
@@ -244,6 +248,9 @@ func (im *importer) node(p *nodeProto, index int, outs []*ir.Value, s *scope, de
 	}
 	if f := im.functions[functionKey(p.domain, p.op, p.overload)]; f != nil && !op.Exists(p.domain, p.op) {
 		if err := im.inline(f, p, index, in, outs, attrs, s, depth); err != nil {
+			if errors.Is(err, errInlined) {
+				return err // without the names of all callers
+			}
 			return fmt.Errorf("node %s: %w", nodeName(p, index), err)
 		}
 		return nil
@@ -347,7 +354,9 @@ func (im *importer) inline(f *functionProto, p *nodeProto, index int, in, outs [
 			inner.values[formal] = nil
 		}
 	}
-	if err := im.functionBody(f, inner, depth); err != nil {
+	if err := im.functionBody(f, inner, depth); errors.Is(err, errInlined) {
+		return err
+	} else if err != nil {
 		return fmt.Errorf("function %s: %w", f.name, err)
 	}
 	return bindOutputs(f, outs, inner, s)

@@ -3,6 +3,7 @@ package onnx_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -233,6 +234,25 @@ func TestRecursiveFunctionsAreRefused(t *testing.T) {
 	body := msg(field(1, "f"), field(4, "a"), field(5, "b"), field(10, "local"), field(7, msg(field(1, "a"), field(2, "b"), field(4, "f"), field(7, "local"))))
 	_, err := onnx.Parse(msg(field(1, 8), opset(17), field(25, body), field(7, msg(node("f", []string{"x"}, []string{"y"}, field(7, "local")), value(11, "x", 2), value(12, "y", 2)))))
 	if err == nil || !strings.Contains(err.Error(), "function f calls itself") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Forty functions that each call the one before twice stand for 2^40 nodes.
+func TestFunctionsThatGrowAreRefused(t *testing.T) {
+	var functions []byte
+	callee := []byte{}
+	for i := range 40 {
+		name, inner := fmt.Sprintf("f%d", i), "Neg"
+		if i > 0 {
+			inner = fmt.Sprintf("f%d", i-1)
+			callee = field(7, "local")
+		}
+		functions = append(functions, field(25, msg(field(1, name), field(4, "a"), field(5, "c"), field(10, "local"), field(9, msg(field(1, ""), field(2, 17))),
+			field(7, msg(field(1, "a"), field(2, "b"), field(4, inner), callee)), field(7, msg(field(1, "b"), field(2, "c"), field(4, inner), callee))))...)
+	}
+	_, err := onnx.Parse(msg(field(1, 8), opset(17), functions, field(7, msg(node("f39", []string{"x"}, []string{"y"}, field(7, "local")), value(11, "x", 2), value(12, "y", 2)))))
+	if err == nil || err.Error() != "the model's functions stand for more than 131072 nodes" {
 		t.Errorf("got %v", err)
 	}
 }
