@@ -227,4 +227,3 @@ func (a *attentionMatch) queryHeads(v *view, heads []*atom) bool {
 	}
 	return true
 }
-

@@ -63,4 +63,3 @@ func innermost(dims [][]*atom) byte {
 	}
 	return flat[len(flat)-1].role
 }
-

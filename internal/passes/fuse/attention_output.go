@@ -91,4 +91,3 @@ func (a *attentionMatch) flattened(v *view, y *ir.Value) {
 		a.perm = append(a.perm, j)
 	}
 }
-
