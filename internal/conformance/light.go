@@ -35,7 +35,11 @@ func (l lightSet) read(fsys fs.FS, g *ir.Graph) ([]*tensor.Tensor, map[string]*t
 		if v.Type.DType != dtype.Float32 {
 			return nil, nil, fmt.Errorf("input %q is %s, expected float32", v.Name, v.Type)
 		}
-		in[i] = ramp(v.Type)
+		x, err := ramp(v.Type)
+		if err != nil {
+			return nil, nil, fmt.Errorf("input %q: %w", v.Name, err)
+		}
+		in[i] = x
 	}
 	out := map[string]*tensor.Tensor{}
 	for i, o := range g.Outputs {
@@ -62,7 +66,7 @@ func readValue(fsys fs.FS, file string, t ir.Type) (*tensor.Tensor, error) {
 }
 
 // ramp makes an input whose symbolic dimensions are 1.
-func ramp(t ir.Type) *tensor.Tensor {
+func ramp(t ir.Type) (*tensor.Tensor, error) {
 	dims := []int{}
 	for _, d := range t.Shape {
 		n, ok := d.Int()
@@ -71,10 +75,13 @@ func ramp(t ir.Type) *tensor.Tensor {
 		}
 		dims = append(dims, n)
 	}
+	if err := tensor.CheckSize(dims); err != nil {
+		return nil, err
+	}
 	x := tensor.New(dtype.Float32, dims...)
 	v := tensor.Of[float32](x)
 	for i := range v {
 		v[i] = float32(float64(i) / float64(len(v)))
 	}
-	return x
+	return x, nil
 }
