@@ -4,6 +4,7 @@ package engine
 
 import (
 	"io/fs"
+	"runtime/debug"
 
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/format/onnx"
@@ -38,26 +39,32 @@ type Engine struct {
 
 // Load reads the model file at path and prepares it.
 func Load(path string, o Options) (*Engine, error) {
-	m, err := onnx.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	return prepare(m, o)
+	return open(func() (*onnx.Model, error) { return onnx.Load(path) }, o)
 }
 
 // LoadFS is Load from a file system.
 func LoadFS(fsys fs.FS, path string, o Options) (*Engine, error) {
-	m, err := onnx.LoadFS(fsys, path)
-	if err != nil {
-		return nil, err
-	}
-	return prepare(m, o)
+	return open(func() (*onnx.Model, error) { return onnx.LoadFS(fsys, path) }, o)
 }
 
 // Parse is Load from memory.
 func Parse(b []byte, o Options) (*Engine, error) {
-	m, err := onnx.Parse(b)
-	if err != nil {
+	return open(func() (*onnx.Model, error) { return onnx.Parse(b) }, o)
+}
+
+// open reads a model and prepares it. A defect of the importer, a pass or an
+// operator that panics over a model fails this model, not the process.
+func open(read func() (*onnx.Model, error), o Options) (e *Engine, err error) {
+	var m *onnx.Model
+	defer func() {
+		if v := recover(); v != nil {
+			e, err = nil, &exec.PanicError{Value: v, Stack: debug.Stack()}
+			if m != nil {
+				m.Close()
+			}
+		}
+	}()
+	if m, err = read(); err != nil {
 		return nil, err
 	}
 	return prepare(m, o)

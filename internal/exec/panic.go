@@ -8,8 +8,8 @@ import (
 	"github.com/salver-ml/salver/internal/pool"
 )
 
-// PanicError is the failure of one run or plan whose operator panicked: a
-// mistake in the operator, not in the request. Other runs go on.
+// PanicError is the failure of one run, plan or model over which an operator or
+// pass panicked: a defect of ours, not of the request. Everything else goes on.
 type PanicError struct {
 	Node  string // what was computed, empty where no single node was
 	Value any    // what the operator panicked with
@@ -17,11 +17,11 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string {
-	text := fmt.Sprintf("the operator panicked: %v; this is a defect, please report it with the model", e.Value)
-	if e.Node == "" {
-		return text
+	what := "the engine"
+	if e.Node != "" {
+		what = e.Node
 	}
-	return e.Node + ": " + text
+	return fmt.Sprintf("%s panicked: %v; this is a defect, please report it with the model", what, e.Value)
 }
 
 // Unwrap gives the error that the operator panicked with, such as a runtime.Error.
