@@ -1,6 +1,9 @@
 package qconv
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
@@ -35,9 +38,15 @@ func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
 	if p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] > 0 {
 		pl.copied = true
 		pl.rows, pl.cols = pl.h.In+pl.h.Begin+pl.h.End, pl.w.In+pl.w.Begin+pl.w.End
+		if padded := float64(pl.rows) * float64(pl.cols) * float64(p.In); padded > 16*float64(pl.inBytes()+pl.outBytes())+1<<20 {
+			return nil, fmt.Errorf("%w: %d×%d with pads %v", ErrPadding, h, w, p.Pads)
+		}
 	}
 	return pl, nil
 }
+
+// ErrPadding says that an input would grow out of proportion by its padding.
+var ErrPadding = errors.New("qconv: the padding is far larger than input and output")
 
 // OutSize is the height and width of the output.
 func (pl *Plan) OutSize() (h, w int) { return pl.h.Out, pl.w.Out }

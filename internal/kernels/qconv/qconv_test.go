@@ -2,6 +2,7 @@ package qconv
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -252,6 +253,11 @@ func TestErrors(t *testing.T) {
 		if _, err := New(p, 8, 8, cpu.Level()); err == nil {
 			t.Errorf("%+v: no error", p)
 		}
+	}
+	padded := ok
+	padded.Pads, padded.Stride = []int{1 << 27, 1 << 27, 1 << 27, 1 << 27}, []int{1 << 20, 1 << 20}
+	if _, err := New(padded, 8, 8, cpu.Level()); !errors.Is(err, ErrPadding) {
+		t.Errorf("huge padding gives %v", err)
 	}
 	plan, err := New(ok, 8, 8, cpu.Level())
 	if err != nil {

@@ -1,6 +1,7 @@
 package fused
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -237,6 +238,9 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	plan, err := qconv.New(prm, size[1], size[2], cpu.Level())
+	if errors.Is(err, qconv.ErrPadding) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
