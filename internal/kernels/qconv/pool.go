@@ -17,7 +17,7 @@ type MaxPool struct {
 	signed   bool
 	largest  func(dst, src *byte, n int)
 	in, out  []byte
-	rows     []byte // one per chunk: the maxima along the height
+	rows     []byte // two for each chunk: the maxima along the height, and along both
 }
 
 // NewMaxPool prepares for windows along height and width.
@@ -26,7 +26,7 @@ func NewMaxPool(h, w window.Dim, channels int, signed bool, level cpu.Target) *M
 }
 
 // ScratchSize is the working memory of a run for n images.
-func (m *MaxPool) ScratchSize(n int) int { return n * m.h.Out * m.w.In * m.channels }
+func (m *MaxPool) ScratchSize(n int) int { return 2 * n * m.h.Out * m.w.In * m.channels }
 
 // Run computes n images.
 func (m *MaxPool) Run(p *pool.Pool, n int, in, out, scratch []byte) error {
@@ -42,42 +42,61 @@ func (m *MaxPool) Run(p *pool.Pool, n int, in, out, scratch []byte) error {
 	return nil
 }
 
-// Do computes one row of one image: the maxima of whole rows of the input, then
-// of neighbours in that row.
+// Do computes one row of one image: the maxima of whole rows of the input, then of
+// that row and itself some pixels on, of which each window takes a pixel. Windows
+// that reach into the padding compare their own pixels.
 func (m *MaxPool) Do(i int) {
-	img, y := i/m.h.Out, i%m.h.Out
 	size := m.w.In * m.channels
-	row := m.rows[i*size:][:size]
-	least := byte(0)
-	if m.signed {
-		least = 0x80
-	}
-	k0, k1 := m.h.Taps(y)
-	if k0 == k1 {
-		fill(row, least)
-	}
-	for k := k0; k < k1; k++ {
-		src := m.in[(img*m.h.In+m.h.First(y)+k*m.h.Dilation)*size:][:size]
-		if k == k0 {
-			copy(row, src)
-		} else {
-			m.largest(&row[0], &src[0], size)
+	row, both := m.rows[2*i*size:][:size], m.rows[(2*i+1)*size:][:size]
+	m.maxRows(row, i/m.h.Out, i%m.h.Out)
+	step := m.w.Dilation * m.channels
+	if whole := size - (m.w.Kernel-1)*step; whole > 0 {
+		both = both[:whole]
+		copy(both, row)
+		for k := 1; k < m.w.Kernel; k++ {
+			m.largest(&both[0], &row[k*step], whole)
 		}
 	}
 	out := m.out[i*m.w.Out*m.channels:][:m.w.Out*m.channels]
 	for x := range m.w.Out {
 		dst := out[x*m.channels:][:m.channels]
-		k0, k1 := m.w.Taps(x)
-		if k0 == k1 {
-			fill(dst, least)
-			continue
-		}
-		first := m.w.First(x)
-		copy(dst, row[(first+k0*m.w.Dilation)*m.channels:])
-		for k := k0 + 1; k < k1; k++ {
-			m.largest(&dst[0], &row[(first+k*m.w.Dilation)*m.channels], m.channels)
+		at := m.w.First(x) * m.channels
+		switch k0, k1 := m.w.Taps(x); {
+		case k0 == k1:
+			fill(dst, m.least())
+		case k1-k0 == m.w.Kernel:
+			copy(dst, both[at:])
+		default:
+			copy(dst, row[at+k0*step:])
+			for k := k0 + 1; k < k1; k++ {
+				m.largest(&dst[0], &row[at+k*step], m.channels)
+			}
 		}
 	}
+}
+
+// maxRows gives the maxima along the height for row y of an image's output.
+func (m *MaxPool) maxRows(row []byte, img, y int) {
+	k0, k1 := m.h.Taps(y)
+	if k0 == k1 {
+		fill(row, m.least())
+	}
+	for k := k0; k < k1; k++ {
+		src := m.in[(img*m.h.In+m.h.First(y)+k*m.h.Dilation)*len(row):][:len(row)]
+		if k == k0 {
+			copy(row, src)
+		} else {
+			m.largest(&row[0], &src[0], len(row))
+		}
+	}
+}
+
+// least is the least number.
+func (m *MaxPool) least() byte {
+	if m.signed {
+		return 0x80
+	}
+	return 0
 }
 
 // Sums adds up the pixels of an image [pixels, channels] of bytes, less a zero

@@ -2,6 +2,7 @@ package qconv
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -102,5 +103,21 @@ func TestInterleave(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func BenchmarkMaxPool(b *testing.B) {
+	for _, c := range []int{24, 64} {
+		d := window.Dim{In: 112, Out: 56, Kernel: 3, Stride: 2, Dilation: 1, Begin: 1, End: 1}
+		m := NewMaxPool(d, d, c, false, cpu.Level())
+		in, out, scratch := make([]byte, 112*112*c), make([]byte, 56*56*c), make([]byte, m.ScratchSize(1))
+		b.Run(fmt.Sprint(c), func(b *testing.B) {
+			b.SetBytes(int64(len(in)))
+			for b.Loop() {
+				if err := m.Run(nil, 1, in, out, scratch); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
