@@ -12,6 +12,9 @@ func (x *Explanation) Print(w io.Writer) error {
 	fmt.Fprintf(w, "%s  %s, %s, %d threads\n\n", x.Model, x.Precision, x.ISA, x.Threads)
 	fmt.Fprintf(w, "Optimizer: %d nodes became %d in %v\n", x.Passes.NodesBefore, x.Passes.NodesAfter, x.Passes.Duration.Round(time.Millisecond))
 	for _, p := range x.Passes.Passes {
+		if p.Stopped != "" {
+			fmt.Fprintf(w, "  %-20s stopped: %s\n", p.Name, p.Stopped)
+		}
 		if len(p.Patches)+len(p.Near) > 0 {
 			fmt.Fprintf(w, "  %-20s %4d times\n", p.Name, len(p.Patches))
 		}

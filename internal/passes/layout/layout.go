@@ -1,6 +1,22 @@
 // Package layout keeps activations in the blocked layout that the convolution
-// kernels compute in. Each convolution takes and gives blocked tensors between
-// reorders; the reorders then move towards the ends of the graph and cancel.
+// kernels compute in: [N, C, H, W] as [N, ⌈C/b⌉, H, W, b].
+//
+// Conv and ConvTranspose put each convolution between two reorders, which costs
+// nothing by itself: the plain kernels reorder inside. Choose then decides for
+// every operator that could follow in either layout (a site) by a minimum cut
+// of the graph. Each value between a blocked and a plain operator costs its
+// elements once, however many readers it has on the other side; an operator
+// costs the unused channels that it would compute, and pooling a plain input.
+// Moving reorders one operator at a time, as is usual, gets stuck where a step
+// pays only together with the next, such as a Concat of one blocked and two
+// plain tensors. Ties stay plain. Cancel and Ends clean up.
+//
+// Most operators need no blocked form: elementwise operators, Concat, Split,
+// Slice, Pad, Resize and reductions mean the same on five dimensions as long as
+// they leave the channels alone or cut between blocks.
+//
+// The channels beyond C in the last block hold finite numbers, always; see
+// padding.go.
 package layout
 
 import (

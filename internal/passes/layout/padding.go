@@ -98,6 +98,12 @@ func (p *planner) computedSpan(v *ir.Value) span {
 			in = p.blockedSpan(z)
 		}
 		return activationSpan(n, in)
+	case n.Domain == op.Salver && n.Op == "BlockedAffine":
+		s := around(p.blockedSpan(n.In[0]).abs() * operandSpan(n.In[1], p.operandOfBlocked).abs())
+		if n.Input(2) != nil {
+			s = around(s.abs() + operandSpan(n.In[2], p.operandOfBlocked).abs())
+		}
+		return s
 	case n.Domain == op.Salver && blockedPools[n.Op]:
 		return p.blockedSpan(n.In[0]).join(zero)
 	}

@@ -7,7 +7,9 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/blocked"
 	"github.com/salver-ml/salver/internal/passes/match"
+	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -156,7 +158,7 @@ var unary = map[string]bool{
 var neutrals = map[string]float32{"Mul": 1, "Div": 1, "Pow": 1}
 
 // elementwiseSite takes operands of the result's channels in blocked form.
-// Operands without a channel axis get a last axis of one element.
+// Operands without a channel axis are repeated over the block.
 func elementwiseSite(n *ir.Node, _ int) (*site, string) {
 	channels, ok := channelsOf(n.Out[0])
 	if !ok {
@@ -182,7 +184,10 @@ func elementwiseSite(n *ir.Node, _ int) (*site, string) {
 	}
 	s.build = func(b *builder, in []*ir.Value) []*ir.Value {
 		for _, i := range extend {
-			in[i] = b.withLastAxis(in[i])
+			in[i] = b.overLanes(in[i])
+		}
+		if y := b.perChannel(n, in, s.in); y != nil {
+			return one(y)
 		}
 		for i, v := range n.In {
 			if v.IsConst() && operandKind(v, channels) == scalarOperand {
@@ -192,6 +197,43 @@ func elementwiseSite(n *ir.Node, _ int) (*site, string) {
 		return one(b.same(n, in, maps.Clone(n.Attrs)))
 	}
 	return s, ""
+}
+
+// perChannel computes a sum or product of an image and a number for each
+// channel, both of them in blocked form: a gate, a bias. Broadcasting
+// them would go through the image in steps of a block.
+func (b *builder) perChannel(n *ir.Node, in []*ir.Value, both []int) *ir.Value {
+	if len(n.In) != 2 || len(both) != 2 || n.Op != "Add" && n.Op != "Mul" {
+		return nil
+	}
+	x, k := 0, 1
+	if single(n.In[0]) {
+		x, k = 1, 0
+	}
+	if !single(n.In[k]) || single(n.In[x]) || !n.In[x].Type.Shape.Equal(n.Out[0].Type.Shape) {
+		return nil
+	}
+	operands := []*ir.Value{in[x], in[k]}
+	if n.Op == "Add" {
+		dims := []int{1, 1, 1, 1, b.block}
+		dims[1], _ = blockedShape(n.Out[0], b.block)[1].Int()
+		ones := tensor.New(dtype.Float32, dims...)
+		for i := range tensor.Of[float32](ones) {
+			tensor.Of[float32](ones)[i] = 1
+		}
+		operands = []*ir.Value{in[x], ir.NewConst(b.c.Name("ones"), ones), in[k]}
+	}
+	y := b.node(op.Salver, "BlockedAffine", n.Out[0].Name, operands, nil)
+	y.Producer.Name = n.Name
+	return y
+}
+
+func blockedShape(v *ir.Value, block int) shape.Shape { return blocked.Shape(v.Type.Shape, block) }
+
+// single reports whether v has one pixel for each channel.
+func single(v *ir.Value) bool {
+	s := v.Type.Shape
+	return len(s) >= 2 && s[len(s)-1].Is(1) && s[len(s)-2].Is(1)
 }
 
 type operand int
@@ -223,16 +265,24 @@ func operandKind(v *ir.Value, channels int) operand {
 	return otherOperand
 }
 
-// withLastAxis appends an axis of one element to v.
-func (b *builder) withLastAxis(v *ir.Value) *ir.Value {
-	if v.IsConst() {
-		return ir.NewConst(b.c.Name(v.Name), v.Const.Reshape(append(append([]int(nil), v.Const.Shape...), 1)...))
+// overLanes repeats v, which is the same for all channels, over a block of
+// them: with a last axis of one element, an operator would broadcast in steps
+// of a block.
+func (b *builder) overLanes(v *ir.Value) *ir.Value {
+	if !v.IsConst() {
+		pixels := b.node("", "Unsqueeze", v.Name, []*ir.Value{v, b.ints("axes", len(v.Type.Shape))}, nil)
+		return b.node("", "Expand", v.Name, []*ir.Value{pixels, b.ints("block", b.block)}, nil)
 	}
-	return b.node("", "Unsqueeze", v.Name, []*ir.Value{v, b.ints("axes", len(v.Type.Shape))}, nil)
+	src := tensor.Of[float32](v.Const)
+	t := tensor.New(dtype.Float32, append(append([]int(nil), v.Const.Shape...), b.block)...)
+	for i := range tensor.Of[float32](t) {
+		tensor.Of[float32](t)[i] = src[i/b.block]
+	}
+	return ir.NewConst(b.c.Name(v.Name), t)
 }
 
-// batchNormSite multiplies and adds in blocked form, since the operator itself
-// wants all channels on one axis.
+// batchNormSite multiplies and adds: the operator itself wants all channels on
+// one axis.
 func batchNormSite(n *ir.Node, _ int) (*site, string) {
 	channels, ok := channelsOf(n.Out[0])
 	scale, shift, constant := match.NormAffine(n)
@@ -245,8 +295,9 @@ func batchNormSite(n *ir.Node, _ int) (*site, string) {
 	return &site{in: []int{0}, build: func(b *builder, in []*ir.Value) []*ir.Value {
 		factor := ir.NewConst(b.c.Name(n.Name+"_scale"), blockedConst(tensor.FromSlice(scale, channels, 1, 1), b.block, 1))
 		term := ir.NewConst(b.c.Name(n.Name+"_shift"), blockedConst(tensor.FromSlice(shift, channels, 1, 1), b.block, 0))
-		scaled := b.node("", "Mul", n.Out[0].Name+"_scaled", []*ir.Value{in[0], factor}, nil)
-		return one(b.node("", "Add", n.Out[0].Name, []*ir.Value{scaled, term}, nil))
+		y := b.node(op.Salver, "BlockedAffine", n.Out[0].Name, []*ir.Value{in[0], factor, term}, nil)
+		y.Producer.Name = n.Name
+		return one(y)
 	}}, ""
 }
 
