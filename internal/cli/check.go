@@ -20,6 +20,7 @@ func newCheck(e *env) *cobra.Command {
 		Long: `Runs every case below each PATH, a folder or a zip, and compares the outputs:
   - ONNX backend tests: SUITE/CASE/model.onnx with test_data_set_* (rtol 1e-3, atol 1e-7)
   - X.onnx with X.onnx.golden.npz, which holds arrays in_NAME and out_NAME
+  - light models: X.onnx with X_output_0.pb, whose inputs are computed
   - trained models with a meta.json that lists goldens
 A manifest.tsv beside a zip gives each case its category. Ends with
 "N passed, N failed, N skipped"; the exit status is 1 if any failed.`,
