@@ -30,7 +30,7 @@ func (d *dynamicKernel) run(s *Session, st *step, c *op.Call) error {
 		return st.op.Ref(c)
 	}
 	for i, shape := range d.out {
-		if c.Out[i] == nil {
+		if c.Out[i] == nil && shape != nil {
 			c.Out[i] = tensor.New(d.types[i], shape...)
 		}
 	}
@@ -71,6 +71,10 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 	}
 	for i, f := range inf.Out {
 		shape, ok := f.Shape.Ints()
+		if !ok && st.op.SizesOutputs {
+			d.out, d.types = append(d.out, nil), append(d.types, f.DType)
+			continue
+		}
 		if !ok || f.Elem != nil || f.DType == dtype.String || f.DType == dtype.Invalid || st.out[i] < 0 {
 			return nil // data decides: the reference runs
 		}

@@ -52,6 +52,10 @@ type Op struct {
 	// Compile makes a fast kernel for known input types, or nil if Ref is to run.
 	Compile func(*Prep) (Kernel, error)
 
+	// SizesOutputs says that kernels know what the shapes of the outputs depend on
+	// that inference leaves open, so that they run where data decides.
+	SizesOutputs bool
+
 	// Flops counts floating-point operations of one run (a multiply-add is two).
 	Flops func(in, out []Fact) float64
 	// InPlace lists inputs whose buffer output 0 may take over if nothing reads

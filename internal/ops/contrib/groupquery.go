@@ -26,7 +26,7 @@ func init() {
 			"sliding_window_cache": op.Default(ir.Int(0)), "kv_cache_bit_width": op.Default(ir.Int(0)), "k_quant_type": op.Default(ir.Str("NONE")), "v_quant_type": op.Default(ir.Str("NONE")),
 			"qk_norm_epsilon": op.Default(ir.Float(1e-6)), "q_norm_epsilon": op.Opt(ir.KindFloat), "k_norm_epsilon": op.Opt(ir.KindFloat),
 		},
-		Infer: inferGroupQuery, Ref: groupQueryRef, Compile: compileGroupQuery, Rows: rowsGroupQuery, Cases: groupQueryCases,
+		Infer: inferGroupQuery, Ref: groupQueryRef, Compile: compileGroupQuery, SizesOutputs: true, Rows: rowsGroupQuery, Cases: groupQueryCases,
 	})
 }
 
@@ -121,11 +121,34 @@ func inferGroupQuery(c *op.Infer) error {
 	if q := c.In[0].Shape; q != nil {
 		out[0], out[1], present[0] = q[0], q[1], q[0]
 	}
+	present[2] = cacheLength(c)
 	c.Set(0, dt, out)
 	c.Set(1, dt, present)
 	c.Set(2, dt, present)
 	c.Set(3, dt, shape.Unknowns(4))
 	return nil
+}
+
+// cacheLength is that of the present: total_sequence_length, or that of the past
+// if it has room for more.
+func cacheLength(c *op.Infer) shape.Dim {
+	total, ok := c.Input(6).Dims()
+	if !ok || len(total) != 1 {
+		return shape.Unknown()
+	}
+	past := c.Input(3)
+	if !past.Present {
+		return total[0]
+	}
+	if len(past.Shape) != 4 {
+		return shape.Unknown()
+	}
+	n, ok := total[0].Int()
+	room, ok2 := past.Shape[2].Int()
+	if !ok || !ok2 {
+		return shape.Unknown()
+	}
+	return shape.Const(max(n, room))
 }
 
 // groupQuery is one call: attention with sequences of different lengths.
