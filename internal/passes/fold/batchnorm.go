@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/match"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -122,7 +123,7 @@ func foldAffine(c *pass.Context, n *ir.Node, x *ir.Value, scale, shift []float32
 		c.Near(n, "%s scales its operands", f)
 		return nil, nil
 	}
-	scaled, ok := scaleWeights(f, w.Const, scale)
+	scaled, ok := scaleWeights(f, w.Const, scale, c.Pool)
 	if !ok {
 		return nil, nil
 	}
@@ -135,40 +136,58 @@ func foldAffine(c *pass.Context, n *ir.Node, x *ir.Value, scale, shift []float32
 		tensor.Of[float32](b)[i] = float32(old*scale[i]) + shift[i]
 	}
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode("", f.Op, f.Opset, []*ir.Value{f.In[0], ir.NewDerived(c.Name(w.Name), scaled, scaling(f, w, scale)), ir.NewConst(c.Name(f.Name+"_bias"), b)}, []*ir.Value{y}, f.Attrs)
+	m := ir.NewNode("", f.Op, f.Opset, []*ir.Value{f.In[0], ir.NewDerived(c.Name(w.Name), scaled, scaling(f, w, scale, c.Pool)), ir.NewConst(c.Name(f.Name+"_bias"), b)}, []*ir.Value{y}, f.Attrs)
 	m.Name = f.Name
 	return &ir.Patch{Reason: fmt.Sprintf("fold %s into %s", n, f), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 }
 
 // scaling gives a function that scales the weights w of f once more.
-func scaling(f *ir.Node, w *ir.Value, scale []float32) func() (*tensor.Tensor, error) {
+func scaling(f *ir.Node, w *ir.Value, scale []float32, p *pool.Pool) func() (*tensor.Tensor, error) {
 	source, f := w.Source(), f.Detached()
 	return func() (*tensor.Tensor, error) {
 		t, err := source()
 		if err != nil {
 			return nil, err
 		}
-		scaled, _ := scaleWeights(f, t, scale)
+		scaled, _ := scaleWeights(f, t, scale, p)
 		return scaled, nil
 	}
 }
 
 // scaleWeights multiplies the weights that lead to each output channel.
-func scaleWeights(f *ir.Node, w *tensor.Tensor, scale []float32) (*tensor.Tensor, bool) {
+func scaleWeights(f *ir.Node, w *tensor.Tensor, scale []float32, p *pool.Pool) (*tensor.Tensor, bool) {
 	run, channel, ok := channelsOf(f, w.Shape, len(scale))
 	if !ok {
 		return nil, false
 	}
 	out := tensor.New(dtype.Float32, w.Shape...)
-	src, dst := tensor.Of[float32](w), tensor.Of[float32](out)
-	for i := range len(src) / max(run, 1) {
-		k := scale[channel(i)]
-		to := dst[i*run:][:run]
-		for j, v := range src[i*run:][:run] {
+	t := &scaler{src: tensor.Of[float32](w), dst: tensor.Of[float32](out), run: run, scale: scale, channel: channel}
+	t.runs = len(t.src) / max(run, 1)
+	p.Run((t.runs+t.perChunk()-1)/t.perChunk(), t)
+	return out, true
+}
+
+// scaler multiplies runs of weights.
+type scaler struct {
+	src, dst  []float32
+	run, runs int
+	scale     []float32
+	channel   func(run int) int
+}
+
+// perChunk is how many runs make up a pool's piece of work.
+func (t *scaler) perChunk() int { return max(1, (64<<10)/max(t.run, 1)) }
+
+// Do scales one chunk.
+func (t *scaler) Do(chunk int) {
+	n := t.perChunk()
+	for i := chunk * n; i < min((chunk+1)*n, t.runs); i++ {
+		k := t.scale[t.channel(i)]
+		to := t.dst[i*t.run:][:t.run]
+		for j, v := range t.src[i*t.run:][:t.run] {
 			to[j] = v * k
 		}
 	}
-	return out, true
 }
 
 // channelsOf divides weights into runs of elements that lead to one output
