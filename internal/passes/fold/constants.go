@@ -9,8 +9,8 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
-	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/passes/match"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
