@@ -72,7 +72,7 @@ func nearest(v float32, zero, lo, hi int32) int32 {
 // add is the sum of the convolution v and a byte of the residual, in units of
 // the output's scale.
 func (r *Residual) add(v float32, z byte) float32 {
-	mid := float32(nearest(v, r.Mid.Zero, r.MidLo, r.MidHi)-r.Mid.Zero) * r.MidScale
-	other := float32(r.number(z)-r.Zero) * r.Scale
+	mid := float32(float32(nearest(v, r.Mid.Zero, r.MidLo, r.MidHi)-r.Mid.Zero) * r.MidScale)
+	other := float32(float32(r.number(z)-r.Zero) * r.Scale)
 	return (mid + other) / r.OutScale
 }
