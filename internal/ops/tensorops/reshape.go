@@ -110,6 +110,9 @@ func reshapeRef(c *op.Call) error {
 		return err
 	}
 	dims, _ := s.Ints()
+	if err := tensor.CheckSize(dims); err != nil { // products of huge sizes wrap around, to 0 for instance
+		return err
+	}
 	return copyOut(c, x, dims)
 }
 
