@@ -30,6 +30,13 @@ type File struct {
 
 // Open maps the file called name, or reads it where the system has no mapping.
 func Open(name string) (*File, error) {
+	st, err := os.Stat(name) // first, as opening a pipe would wait for its writer
+	if err != nil {
+		return nil, err
+	}
+	if err := regular(name, st); err != nil {
+		return nil, err
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -38,14 +45,24 @@ func Open(name string) (*File, error) {
 	return From(f)
 }
 
+func regular(name string, st os.FileInfo) error {
+	switch {
+	case st.IsDir():
+		return fmt.Errorf("%s is a folder, not a regular file", name)
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is not a regular file (%v)", name, st.Mode().Type())
+	}
+	return nil
+}
+
 // From maps f from its beginning. f can be closed afterwards.
 func From(f *os.File) (*File, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("mmap: %s is not a regular file (%v)", f.Name(), st.Mode().Type())
+	if err := regular(f.Name(), st); err != nil {
+		return nil, err
 	}
 	size := st.Size()
 	if int64(int(size)) != size {

@@ -49,6 +49,9 @@ func (m *Model) Release() {
 // Load maps and parses a model file, with external data from its folder.
 func Load(file string) (*Model, error) {
 	m := &Model{}
+	if _, err := os.Stat(filepath.Join(file, "saved_model.pb")); err == nil {
+		return nil, fmt.Errorf("%s: %w", file, errSavedModel)
+	}
 	f, err := mmap.Open(file)
 	if err != nil {
 		return nil, err
@@ -61,6 +64,13 @@ func Load(file string) (*Model, error) {
 	}
 	defer root.Close()
 	err = m.parse(f.Bytes(), func(name string) ([]byte, error) {
+		st, err := root.Stat(name) // first, as opening a pipe would wait for its writer
+		if err != nil {
+			return nil, err
+		}
+		if !st.Mode().IsRegular() {
+			return nil, fmt.Errorf("%q is not a regular file (%v)", name, st.Mode().Type())
+		}
 		h, err := root.Open(name)
 		if err != nil {
 			return nil, err

@@ -133,6 +133,9 @@ func TestBadModelsAreRefusedWithAReason(t *testing.T) {
 		{"pickle", []byte("\x80\x02}q\x00"), "pickle"},
 		{"hdf5", []byte("\x89HDF\r\n\x1a\n"), "Keras"},
 		{"savedmodel", []byte("\x08\x01\x12\x90saved_model"), "SavedModel"},
+		{"savedmodel with a long list of operators", []byte("\x08\x01\x12\x90\x80\x04\x0a\x80\x10\x12\x80"), "SavedModel"},
+		{"pointer of Git LFS", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:12\n"), "git lfs pull"},
+		{"page", []byte("<!DOCTYPE html><html>404"), "a download that went wrong"},
 		{"twice", model(node("Neg", []string{"x"}, []string{"y"}), w, w, x, y), `initializer "w" is defined twice`},
 	} {
 		_, err := onnx.Parse(c.file)

@@ -2,7 +2,10 @@ package onnx
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // foreign lists formats of other frameworks by their first bytes, with the
@@ -39,16 +42,26 @@ func recognise(b []byte) error {
 	case b[0] == 0x80 && len(b) > 1 && b[1] >= 2 && b[1] <= 5:
 		return fmt.Errorf("this is a Python pickle (a PyTorch checkpoint?), not ONNX, and pickles run code when read; export it: torch.onnx.export(model.eval(), args, \"model.onnx\", dynamo=True)")
 	case isSavedModel(b):
-		return fmt.Errorf("this is a TensorFlow SavedModel, not ONNX; export it: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx")
+		return errSavedModel
+	case bytes.HasPrefix(b, []byte("version https://git-lfs")):
+		return fmt.Errorf("this is a pointer of Git LFS, not the model itself; fetch that: git lfs pull")
+	case b[0] == '<':
+		return fmt.Errorf("this is a page or document (%q…), not ONNX: a download that went wrong? Fetch the .onnx file itself", b[:min(len(b), 15)])
 	case len(b) > 9 && b[8] == '{' && b[6] == 0 && b[7] == 0:
 		return fmt.Errorf("this is a safetensors file: weights without a graph; export the model to ONNX: optimum-cli export onnx --model FOLDER OUTPUT")
 	}
 	return nil
 }
 
+var errSavedModel = errors.New("this is a TensorFlow SavedModel, not ONNX; export it: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx")
+
 // isSavedModel: saved_model.pb begins with saved_model_schema_version = 1 and
-// then a MetaGraphDef; an ONNX file's second field is never number 2 with a
-// nested message whose first field is a MetaInfoDef.
+// then a MetaGraphDef, whose first field is a MetaInfoDef. In an ONNX file that
+// would be IR version 1, which is not read, and a producer with a line feed.
 func isSavedModel(b []byte) bool {
-	return len(b) > 4 && b[0] == 0x08 && b[1] == 0x01 && b[2] == 0x12 && bytes.Contains(b[:min(len(b), 1<<16)], []byte("saved_model"))
+	if len(b) < 5 || b[0] != 0x08 || b[1] != 0x01 || b[2] != 0x12 {
+		return false
+	}
+	_, n := protowire.ConsumeVarint(b[3:])
+	return n > 0 && len(b) > 3+n && b[3+n] == 0x0a || bytes.Contains(b[:min(len(b), 1<<16)], []byte("saved_model"))
 }
