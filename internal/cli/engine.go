@@ -3,11 +3,13 @@ package cli
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/provider"
 	"github.com/spf13/cobra"
@@ -82,6 +84,9 @@ func switchedOff(values []string) (off []string, err error) {
 			n, ok := strings.CutPrefix(name, "-")
 			if !ok || n == "" {
 				return nil, misusef("--passes %s: expected -NAME, which switches the pass off", name)
+			}
+			if names := pass.Names(passes.All); !slices.Contains(names, n) {
+				return nil, misusef("--passes %s: there is no such pass; the passes are %s", name, strings.Join(names, ", "))
 			}
 			off = append(off, n)
 		}

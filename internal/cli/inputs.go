@@ -222,6 +222,9 @@ func hasInput(g *ir.Graph, name string) bool {
 }
 
 func randomTensor(rng *rand.Rand, dt dtype.Type, shape []int) (*tensor.Tensor, error) {
+	if err := tensor.CheckSize(shape); err != nil {
+		return nil, err
+	}
 	t := tensor.New(dt, shape...)
 	n := t.Len()
 	switch {

@@ -130,17 +130,20 @@ func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
 
 // writeOutputs writes each output as NAME.npy; slashes in a name become underscores.
 func writeOutputs(dir string, eng *engine.Engine, out []*tensor.Tensor) error {
+	outputs := eng.Graph().Outputs
+	files, of := make([]string, len(outputs)), map[string]string{}
+	for i, o := range outputs {
+		files[i] = strings.NewReplacer("/", "_", `\`, "_").Replace(o.Name) + ".npy"
+		if other, twice := of[files[i]]; twice {
+			return fmt.Errorf("outputs %q and %q would both be written to %s", other, o.Name, files[i])
+		}
+		of[files[i]] = o.Name
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	written := map[string]string{}
-	for i, o := range eng.Graph().Outputs {
-		file := strings.NewReplacer("/", "_", `\`, "_").Replace(o.Name) + ".npy"
-		if other, twice := written[file]; twice {
-			return fmt.Errorf("outputs %q and %q would both be written to %s", other, o.Name, file)
-		}
-		written[file] = o.Name
-		if err := npy.WriteFile(filepath.Join(dir, file), out[i]); err != nil {
+	for i, o := range outputs {
+		if err := npy.WriteFile(filepath.Join(dir, files[i]), out[i]); err != nil {
 			return fmt.Errorf("output %q: %w", o.Name, err)
 		}
 	}

@@ -204,6 +204,7 @@ func TestServeMisuse(t *testing.T) {
 		{"--demo --max-in-flight -1", exitMisuse, "--max-in-flight"},
 		{"--demo --log-format xml", exitMisuse, "text or json"},
 		{"--demo --json", exitMisuse, "--dry-run"},
+		{"--demo --passes -none-such", exitMisuse, "there is no such pass"},
 		{"--demo --api-key-file /no/such/file", exitFailure, "/no/such/file"},
 		{"/no/such/model.onnx", exitFailure, "/no/such/model.onnx"},
 		{"--demo --http " + taken.Addr().String(), exitFailure, "another program listens there"},
