@@ -31,7 +31,7 @@ func (d *dynamicKernel) run(s *Session, st *step, c *op.Call) error {
 	}
 	for i, shape := range d.out {
 		if c.Out[i] == nil && shape != nil {
-			c.Out[i] = tensor.New(d.types[i], shape...)
+			c.Output(i, d.types[i], shape...)
 		}
 	}
 	c.Scratch = d.scratch

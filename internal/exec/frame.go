@@ -51,7 +51,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 		}
 		f.kernels[i] = k
 		c := &f.calls[i]
-		c.Node, c.Pool = st.node, p.pool
+		c.Node, c.Pool, c.MaxOutput = st.node, p.pool, p.session.maxOutput()
 		c.In = make([]*tensor.Tensor, len(st.in))
 		c.Out = make([]*tensor.Tensor, len(st.out))
 		if st.scratch >= 0 {

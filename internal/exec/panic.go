@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -17,6 +18,10 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string {
+	var large *op.TooLargeError
+	if errors.As(e.Unwrap(), &large) { // not a defect: the way in which Call.Output refuses
+		return e.Node + ": " + large.Error()
+	}
 	what := "the engine"
 	if e.Node != "" {
 		what = e.Node

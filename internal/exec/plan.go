@@ -229,10 +229,24 @@ func (p *Plan) fitsIn(limit int) error {
 type memoryError struct{ error }
 
 // IsMemoryError reports whether a run was refused because it needs more memory
-// than Options.MaxMemory.
+// than Options.MaxMemory, or made a result whose size depends on data too large.
 func IsMemoryError(err error) bool {
-	var e memoryError
-	return errors.As(err, &e)
+	var plan memoryError
+	var result *op.TooLargeError
+	return errors.As(err, &plan) || errors.As(err, &result)
+}
+
+// maxDynamic bounds, in bytes, one result whose size depends on data, so that
+// one request cannot take the machine's memory.
+const maxDynamic = 1 << 30
+
+// maxOutput is the bound for the session: maxDynamic, or less where a run may
+// need less in all.
+func (s *Session) maxOutput() int {
+	if s.maxMemory > 0 {
+		return min(s.maxMemory, maxDynamic)
+	}
+	return maxDynamic
 }
 
 // Step describes one step of a plan for reports.

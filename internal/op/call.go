@@ -2,6 +2,7 @@ package op
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -21,6 +22,8 @@ type Call struct {
 	Scratch []byte           // as many bytes as the kernel asked for, aligned, not cleared
 	// Subgraph runs the body of If, Loop or Scan; values of outer graphs are bound.
 	Subgraph func(g *ir.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error)
+	// MaxOutput bounds the outputs that Output makes, in bytes; 0 allows any.
+	MaxOutput int
 }
 
 // Input gives input i, or nil if it is absent.
@@ -33,7 +36,8 @@ func (c *Call) Input(i int) *tensor.Tensor {
 
 // Output gives the tensor to write output i into: the planned one if type and
 // shape agree, else a new one. Its contents are arbitrary. Outputs that the
-// graph does not want are given too, and dropped.
+// graph does not want are given too, and dropped. It panics with a
+// *TooLargeError for a new tensor beyond MaxOutput, which ends the run.
 func (c *Call) Output(i int, dt dtype.Type, shape ...int) *tensor.Tensor {
 	for len(c.Out) <= i {
 		c.Out = append(c.Out, nil)
@@ -41,8 +45,22 @@ func (c *Call) Output(i int, dt dtype.Type, shape ...int) *tensor.Tensor {
 	if t := c.Out[i]; t != nil && t.DType == dt && slices.Equal(t.Shape, shape) {
 		return t
 	}
+	if n := dt.Bytes(tensor.Count(shape)); c.MaxOutput > 0 && n > c.MaxOutput {
+		panic(&TooLargeError{DType: dt, Shape: slices.Clone(shape), Limit: c.MaxOutput})
+	}
 	c.Out[i] = tensor.New(dt, shape...)
 	return c.Out[i]
+}
+
+// TooLargeError is an output whose size, which data decides, is not allowed.
+type TooLargeError struct {
+	DType dtype.Type
+	Shape []int
+	Limit int // bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("the result %s%v needs %d bytes, a result whose size depends on data may have %d", e.DType, e.Shape, e.DType.Bytes(tensor.Count(e.Shape)), e.Limit)
 }
 
 // Wants reports whether the graph uses output i.

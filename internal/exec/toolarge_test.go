@@ -1,0 +1,36 @@
+package exec
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+func TestAResultSizedByDataIsBounded(t *testing.T) {
+	op.Register(op.Op{Domain: "test", Name: "Grow", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats},
+		Infer: func(c *op.Infer) error { c.Set(0, c.In[0].DType, shape.Unknowns(1)); return nil },
+		Ref: func(c *op.Call) error {
+			c.Output(0, dtype.Float32, int(tensor.Of[float32](c.In[0])[0]))
+			return nil
+		}})
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	b.g.AddOutput("y", b.node("Grow", x))
+	s := b.session(t)
+	run := func(n float32) error {
+		_, err := s.Run(context.Background(), []*tensor.Tensor{tensor.FromSlice([]float32{n, 0}, 1, 2)})
+		return err
+	}
+	if err := run(1 << 30); !IsMemoryError(err) || !strings.Contains(err.Error(), "needs 4294967296 bytes") {
+		t.Errorf("got %v", err)
+	}
+	if err := run(8); err != nil {
+		t.Errorf("the session goes on: %v", err)
+	}
+}
