@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -81,10 +82,11 @@ func (b *Backend) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.T
 	return out, func() {}, nil
 }
 
-// classify makes what the caller sent wrongly an InvalidArgument, and what does
+// classify makes what the caller sent wrongly, or asks too much with, an InvalidArgument, and what does
 // not fit into memory ResourceExhausted.
 func classify(err error) error {
-	if exec.IsInputError(err) {
+	var large *op.TooLargeError
+	if exec.IsInputError(err) || errors.As(err, &large) {
 		return serve.Errorf(serve.InvalidArgument, "%w", err)
 	}
 	if exec.IsMemoryError(err) {
