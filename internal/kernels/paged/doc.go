@@ -1,0 +1,33 @@
+// Package paged computes attention of language models over a paged cache
+// (PagedAttention, arXiv 2309.06180): the keys and values of a sequence lie in
+// blocks of BlockTokens tokens, in any order, which a table lists.
+//
+//	O = softmax(scale·Q·Kᵀ)·V, causal, optionally within a window
+//
+// # Layout
+//
+// A block of keys holds, for each head of keys, D rows of BlockTokens numbers,
+// that is, its tokens are columns: sixteen scores are one chain of multiply-adds
+// over vectors. A block of values holds BlockTokens rows of D numbers a head.
+//
+// # Arithmetic
+//
+// A score is the chain s = fma(q[d], k[d], s) over d = 0 … D-1 from +0, times
+// scale, rounded, and with a soft cap c then c·tanh(score/c). Keys are taken in
+// tiles of TileTokens at absolute positions. Per query, m is the largest score so
+// far and l the sum of e^(score-m): a tile raises m if need be, both l and the
+// sums of O are multiplied by e^(m_old-m_new), and the tile's exponentials, those
+// of keys that the query does not see being 0, are summed in the order of package
+// softmax. O continues the chain o = fma(p[j], v[j], o) over all keys in order and is
+// multiplied by the rounded reciprocal of l. So the bits of a query's row depend
+// on its own sequence up to its own position, never on other sequences, chunks of
+// the prompt, the order of blocks or threads. At level generic a multiplication
+// rounds before the addition; all levels with FMA give the same bits.
+package paged
+
+const (
+	// BlockTokens is the number of tokens of a block.
+	BlockTokens = 16
+	// TileTokens is the number of keys between two corrections of the sums.
+	TileTokens = 128
+)
