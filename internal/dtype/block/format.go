@@ -26,25 +26,37 @@ type Format uint8
 // values. I8 to I64 and F64 occur in files and have sizes, but no Decode: to
 // read them as float32 would not be exact.
 const (
-	F32    Format = 0
-	F16    Format = 1
-	Q4_0   Format = 2
-	Q4_1   Format = 3
-	Q5_0   Format = 6
-	Q5_1   Format = 7
-	Q8_0   Format = 8
-	Q2_K   Format = 10
-	Q3_K   Format = 11
-	Q4_K   Format = 12
-	Q5_K   Format = 13
-	Q6_K   Format = 14
-	I8     Format = 24
-	I16    Format = 25
-	I32    Format = 26
-	I64    Format = 27
-	F64    Format = 28
-	BF16   Format = 30
-	number        = 64 // of places in the table of formats
+	F32     Format = 0
+	F16     Format = 1
+	Q4_0    Format = 2
+	Q4_1    Format = 3
+	Q5_0    Format = 6
+	Q5_1    Format = 7
+	Q8_0    Format = 8
+	Q2_K    Format = 10
+	Q3_K    Format = 11
+	Q4_K    Format = 12
+	Q5_K    Format = 13
+	Q6_K    Format = 14
+	IQ2_XXS Format = 16
+	IQ2_XS  Format = 17
+	IQ3_XXS Format = 18
+	IQ1_S   Format = 19
+	IQ4_NL  Format = 20
+	IQ3_S   Format = 21
+	IQ2_S   Format = 22
+	IQ4_XS  Format = 23
+	I8      Format = 24
+	I16     Format = 25
+	I32     Format = 26
+	I64     Format = 27
+	F64     Format = 28
+	IQ1_M   Format = 29
+	BF16    Format = 30
+	TQ1_0   Format = 34
+	TQ2_0   Format = 35
+	MXFP4   Format = 39
+	number         = 64 // of places in the table of formats
 )
 
 // info describes a format. The functions see one block, or a whole row where
@@ -58,24 +70,36 @@ type info struct {
 }
 
 var infos = [number]info{
-	F32:  {"f32", 1, 4, decodeF32, encodeF32},
-	F16:  {"f16", 1, 2, decodeF16, encodeF16},
-	BF16: {"bf16", 1, 2, decodeBF16, encodeBF16},
-	Q4_0: {"q4_0", 32, 18, decodeQ4_0, nil},
-	Q4_1: {"q4_1", 32, 20, decodeQ4_1, nil},
-	Q5_0: {"q5_0", 32, 22, decodeQ5_0, nil},
-	Q5_1: {"q5_1", 32, 24, decodeQ5_1, nil},
-	Q8_0: {"q8_0", 32, 34, decodeQ8_0, nil},
-	Q2_K: {"q2_k", 256, 84, decodeQ2_K, nil},
-	Q3_K: {"q3_k", 256, 110, decodeQ3_K, nil},
-	Q4_K: {"q4_k", 256, 144, decodeQ4_K, nil},
-	Q5_K: {"q5_k", 256, 176, decodeQ5_K, nil},
-	Q6_K: {"q6_k", 256, 210, decodeQ6_K, nil},
-	I8:   {"i8", 1, 1, nil, nil},
-	I16:  {"i16", 1, 2, nil, nil},
-	I32:  {"i32", 1, 4, nil, nil},
-	I64:  {"i64", 1, 8, nil, nil},
-	F64:  {"f64", 1, 8, nil, nil},
+	F32:     {"f32", 1, 4, decodeF32, encodeF32},
+	F16:     {"f16", 1, 2, decodeF16, encodeF16},
+	BF16:    {"bf16", 1, 2, decodeBF16, encodeBF16},
+	Q4_0:    {"q4_0", 32, 18, decodeQ4_0, nil},
+	Q4_1:    {"q4_1", 32, 20, decodeQ4_1, nil},
+	Q5_0:    {"q5_0", 32, 22, decodeQ5_0, nil},
+	Q5_1:    {"q5_1", 32, 24, decodeQ5_1, nil},
+	Q8_0:    {"q8_0", 32, 34, decodeQ8_0, nil},
+	Q2_K:    {"q2_k", 256, 84, decodeQ2_K, nil},
+	Q3_K:    {"q3_k", 256, 110, decodeQ3_K, nil},
+	Q4_K:    {"q4_k", 256, 144, decodeQ4_K, nil},
+	Q5_K:    {"q5_k", 256, 176, decodeQ5_K, nil},
+	Q6_K:    {"q6_k", 256, 210, decodeQ6_K, nil},
+	IQ1_S:   {"iq1_s", 256, 50, decodeIQ1_S, nil},
+	IQ1_M:   {"iq1_m", 256, 56, decodeIQ1_M, nil},
+	IQ2_XXS: {"iq2_xxs", 256, 66, decodeIQ2_XXS, nil},
+	IQ2_XS:  {"iq2_xs", 256, 74, decodeIQ2_XS, nil},
+	IQ2_S:   {"iq2_s", 256, 82, decodeIQ2_S, nil},
+	IQ3_XXS: {"iq3_xxs", 256, 98, decodeIQ3_XXS, nil},
+	IQ3_S:   {"iq3_s", 256, 110, decodeIQ3_S, nil},
+	IQ4_NL:  {"iq4_nl", 32, 18, decodeIQ4_NL, nil},
+	IQ4_XS:  {"iq4_xs", 256, 136, decodeIQ4_XS, nil},
+	TQ1_0:   {"tq1_0", 256, 54, decodeTQ1_0, nil},
+	TQ2_0:   {"tq2_0", 256, 66, decodeTQ2_0, nil},
+	MXFP4:   {"mxfp4", 32, 17, decodeMXFP4, nil},
+	I8:      {"i8", 1, 1, nil, nil},
+	I16:     {"i16", 1, 2, nil, nil},
+	I32:     {"i32", 1, 4, nil, nil},
+	I64:     {"i64", 1, 8, nil, nil},
+	F64:     {"f64", 1, 8, nil, nil},
 }
 
 func (f Format) info() *info {

@@ -1,0 +1,24 @@
+package block
+
+import "math"
+
+// valuesE2M1 are the 4-bit floats of the OCP Microscaling specification, times two.
+var valuesE2M1 = [16]int8{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}
+
+// MXFP4: an exponent with bias 127, 16 bytes of 4-bit floats. 2^(e-127) · value.
+// Exponent 255, a NaN in the specification, is 2^128 here as in GGML.
+func decodeMXFP4(dst []float32, src []byte) {
+	d := halfE8M0(src[0])
+	for j, q := range src[1:17] {
+		dst[j] = d * float32(valuesE2M1[q&15])
+		dst[j+16] = d * float32(valuesE2M1[q>>4])
+	}
+}
+
+// halfE8M0 is half of 2^(e-127), as the values are doubled.
+func halfE8M0(e byte) float32 {
+	if e < 2 { // subnormal
+		return math.Float32frombits(1 << (21 + e))
+	}
+	return math.Float32frombits(uint32(e-1) << 23)
+}
