@@ -15,19 +15,21 @@ import (
 var rooms = []string{
 	// numbers and machines
 	"dtype", "shape", "tensor", "cpu", "mmap", "pool", "kernels",
+	// text, and what a language model is to those who serve it
+	"token", "chat", "textgen",
 	// the engine
 	"ir", "op", "npy", "image", "ops", "format", "pass", "passes", "plan", "provider", "exec", "engine", "explain", "conformance",
 	// the server
-	"repo", "batch", "limit", "serve", "oip", "auth", "rest", "grpcapi", "obs", "ui", "demo",
+	"repo", "batch", "limit", "serve", "oip", "auth", "rest", "grpcapi", "openaiapi", "obs", "ui", "demo",
 	// what joins them
 	"backend", "cli",
 }
 
 // server are the rooms that know nothing of the engine: backend joins the two.
-var server = []string{"repo", "batch", "limit", "serve", "oip", "auth", "rest", "grpcapi", "obs", "ui", "demo"}
+var server = []string{"repo", "batch", "limit", "serve", "oip", "auth", "rest", "grpcapi", "openaiapi", "obs", "ui", "demo"}
 
-// shared are the rooms of the engine that the server's may import.
-var shared = []string{"dtype", "tensor"}
+// shared are the rooms that the server's may import too.
+var shared = []string{"dtype", "tensor", "token", "chat", "textgen"}
 
 // testOnly are packages that only tests may import; the order does not bind them.
 var testOnly = []string{
