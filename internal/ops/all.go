@@ -6,6 +6,7 @@ import (
 	_ "github.com/salver-ml/salver/internal/ops/blocked"
 	_ "github.com/salver-ml/salver/internal/ops/contrib"
 	_ "github.com/salver-ml/salver/internal/ops/control"
+	_ "github.com/salver-ml/salver/internal/ops/decoder"
 	_ "github.com/salver-ml/salver/internal/ops/fused"
 	_ "github.com/salver-ml/salver/internal/ops/image"
 	_ "github.com/salver-ml/salver/internal/ops/logic"

@@ -34,47 +34,66 @@ func (k *kernels) sum(t dtype.Type) sumFunc {
 	return k.sum32
 }
 
-var portable = kernels{
-	score32: func(dst, q []float32, block []byte, d int, scale float32) { score(dst, q, floats(block), d, scale) },
-	score16: func(dst, q []float32, block []byte, d int, scale float32) { score(dst, q, widened(block), d, scale) },
-	sum32:   func(o, p []float32, block []byte, d, n int) { sum(o, p, floats(block), d, n) },
-	sum16:   func(o, p []float32, block []byte, d, n int) { sum(o, p, widened(block), d, n) },
-}
+var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16]}
 
-func floats(b []byte) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
-}
+// stored is an element of a cache: a float32, or the bits of a float16.
+type stored interface{ float32 | uint16 }
 
-func widened(b []byte) []float32 {
-	h := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
-	f := make([]float32, len(h))
-	for i, x := range h {
-		f[i] = dtype.F16ToF32(x)
+// strip is some numbers of a cache, widened.
+type strip [BlockTokens]float32
+
+func widen[T stored](s *strip, x []T) {
+	switch x := any(x).(type) {
+	case []float32:
+		copy(s[:], x)
+	case []uint16:
+		for i, h := range x {
+			s[i] = dtype.F16ToF32(h)
+		}
 	}
-	return f
 }
 
-func score(dst, q, k []float32, d int, scale float32) {
-	for r := range len(q) / d {
-		row := dst[r*TileTokens:][:BlockTokens]
-		clear(row)
-		for i, x := range q[r*d : (r+1)*d] {
-			for j, y := range k[i*BlockTokens:][:BlockTokens] {
-				row[j] += float32(x * y)
+func numbers[T stored](b []byte) []T {
+	var zero T
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(zero)))
+}
+
+func score[T stored](dst, q []float32, block []byte, d int, scale float32) {
+	k := numbers[T](block)
+	rows := len(q) / d
+	for r := range rows {
+		clear(dst[r*TileTokens:][:BlockTokens])
+	}
+	var s strip
+	for i := range d {
+		widen(&s, k[i*BlockTokens:][:BlockTokens])
+		for r := range rows {
+			row := dst[r*TileTokens:][:BlockTokens]
+			for j, y := range s {
+				row[j] += float32(q[r*d+i] * y)
 			}
 		}
+	}
+	for r := range rows {
+		row := dst[r*TileTokens:][:BlockTokens]
 		for j := range row {
 			row[j] *= scale
 		}
 	}
 }
 
-func sum(o, p, v []float32, d, n int) {
-	for r := range len(o) / d {
-		row := o[r*d : (r+1)*d]
-		for j, w := range p[r*TileTokens:][:n] {
-			for i, y := range v[j*d:][:d] {
-				row[i] += float32(w * y)
+func sum[T stored](o, p []float32, block []byte, d, n int) {
+	v := numbers[T](block)
+	var s strip
+	for j := range n {
+		for at := 0; at < d; at += len(s) {
+			size := min(len(s), d-at)
+			widen(&s, v[j*d+at:][:size])
+			for r := range len(o) / d {
+				row := o[r*d+at:][:size]
+				for i := range row {
+					row[i] += float32(p[r*TileTokens+j] * s[i])
+				}
 			}
 		}
 	}

@@ -51,3 +51,11 @@ func (c *Cache) float32s() []float32 {
 func (c *Cache) halves() []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(c.Data))), len(c.Data)/2)
 }
+
+// Number is element i of a cache.
+func (c *Cache) Number(i int) float64 {
+	if c.DType == dtype.Float32 {
+		return float64(c.float32s()[i])
+	}
+	return float64(dtype.F16ToF32(c.halves()[i]))
+}
