@@ -43,6 +43,10 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // replyError answers with the protocol's error object.
 func (h *Handler) replyError(w http.ResponseWriter, status int, message string) {
+	if a, ok := w.(*apiWriter); ok && a.api.Fail != nil {
+		a.api.Fail(w, status, message)
+		return
+	}
 	h.reply(w, status, struct {
 		Error string `json:"error"`
 	}{message})

@@ -29,6 +29,7 @@ type Options struct {
 	WriteTimeout time.Duration
 
 	Authorize oip.Authorizer
+	Tenant    func(key string) string // the name of whoever has a key, for the APIs; nil: all are one
 	InFlight  *limit.InFlight // bounds the requests that are answered at once, but for the public ones; nil: no bound
 	// Hosts are the values of the Host header that are served, without port;
 	// none means any. A server on the loopback interface should name its own, so that
@@ -39,6 +40,7 @@ type Options struct {
 	// 404. A handler that writes for longer than WriteTimeout moves the deadline
 	// itself, with an http.ResponseController.
 	Metrics, Pages http.Handler
+	APIs           []API // further protocols
 
 	Log *slog.Logger // nil discards
 }
@@ -50,6 +52,8 @@ type Handler struct {
 	log    *slog.Logger
 	origin *http.CrossOriginProtection
 	calls  sync.Pool // of *call
+
+	mounted []route // those of Options.APIs
 
 	draining atomic.Bool
 }
@@ -73,12 +77,13 @@ func New(core *serve.Core, o Options) *Handler {
 		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.calls.New = func() any { return new(call) }
+	h.mount(o.APIs)
 	return h
 }
 
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	defer h.recover(w, r)
+	defer func() { h.recover(recover(), w, r) }()
 	if h.draining.Load() {
 		w.Header().Set("Connection", "close")
 	}
@@ -87,12 +92,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		setReadDeadline(w, time.Now().Add(h.opts.BodyTimeout))
 	}
 	path := split(r.URL.Path)
-	rt, p, allow := match(r.Method, &path)
+	rt, p, allow := h.match(r.Method, &path)
+	api := h.apiOf(rt, &path)
+	if api != nil {
+		w = &apiWriter{ResponseWriter: w, h: h, api: api}
+	}
+	page := h.opts.Pages != nil && api == nil && !isAPI(&path)
 	access := oip.Use
 	switch {
 	case rt != nil:
 		access = rt.access
-	case allow == "" && h.opts.Pages != nil && !isAPI(&path):
+	case allow == "" && page:
 		access = oip.Public // the pages hold nothing of the server's: they ask for a key and call the API with it
 	}
 	if !h.admit(w, r, access) {
@@ -111,7 +121,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case allow != "":
 		w.Header().Set("Allow", allow)
 		h.replyError(w, http.StatusMethodNotAllowed, "expected "+allow+" for "+r.URL.Path+", found "+r.Method)
-	case h.opts.Pages != nil && !isAPI(&path):
+	case page:
 		h.limitWrite(w, r, h.opts.Pages)
 	default:
 		h.replyError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; the API begins at /v2")
@@ -119,8 +129,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // recover answers a request whose handling panicked; the server goes on.
-func (h *Handler) recover(w http.ResponseWriter, r *http.Request) {
-	p := recover()
+func (h *Handler) recover(p any, w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		return
 	}
@@ -128,5 +137,8 @@ func (h *Handler) recover(w http.ResponseWriter, r *http.Request) {
 		panic(p)
 	}
 	h.log.Error("a request's handling panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if a, ok := w.(*apiWriter); ok && a.wrote {
+		panic(http.ErrAbortHandler) // a stream that breaks off is not taken for a whole one
+	}
 	h.replyError(w, http.StatusInternalServerError, "the server failed to handle this request; its log says more")
 }

@@ -15,6 +15,7 @@ type route struct {
 	serve   func(h *Handler, w http.ResponseWriter, r *http.Request, p params)
 
 	segments []string
+	api      *API // nil: the Open Inference Protocol
 }
 
 // params are the parts of a path that a pattern leaves open.
@@ -27,40 +28,42 @@ var routes []route
 
 func init() {
 	routes = []route{
-		{"POST", "/v2/models/{model}/infer", oip.Use, (*Handler).infer, nil},
-		{"POST", "/v2/models/{model}/versions/{version}/infer", oip.Use, (*Handler).infer, nil},
+		{"POST", "/v2/models/{model}/infer", oip.Use, (*Handler).infer, nil, nil},
+		{"POST", "/v2/models/{model}/versions/{version}/infer", oip.Use, (*Handler).infer, nil, nil},
 
-		{"GET", "/v2", oip.Use, (*Handler).serverMetadata, nil},
-		{"GET", "/v2/health/live", oip.Public, (*Handler).live, nil},
-		{"GET", "/v2/health/ready", oip.Public, (*Handler).ready, nil},
-		{"GET", "/healthz", oip.Public, (*Handler).live, nil},
-		{"GET", "/metrics", oip.Use, (*Handler).metrics, nil},
+		{"GET", "/v2", oip.Use, (*Handler).serverMetadata, nil, nil},
+		{"GET", "/v2/health/live", oip.Public, (*Handler).live, nil, nil},
+		{"GET", "/v2/health/ready", oip.Public, (*Handler).ready, nil, nil},
+		{"GET", "/healthz", oip.Public, (*Handler).live, nil, nil},
+		{"GET", "/metrics", oip.Use, (*Handler).metrics, nil, nil},
 
-		{"GET", "/v2/models/stats", oip.Use, (*Handler).statistics, nil},
-		{"GET", "/v2/models/{model}", oip.Use, (*Handler).modelMetadata, nil},
-		{"GET", "/v2/models/{model}/versions/{version}", oip.Use, (*Handler).modelMetadata, nil},
-		{"GET", "/v2/models/{model}/ready", oip.Use, (*Handler).modelReady, nil},
-		{"GET", "/v2/models/{model}/versions/{version}/ready", oip.Use, (*Handler).modelReady, nil},
-		{"GET", "/v2/models/{model}/config", oip.Use, (*Handler).modelConfig, nil},
-		{"GET", "/v2/models/{model}/versions/{version}/config", oip.Use, (*Handler).modelConfig, nil},
-		{"GET", "/v2/models/{model}/stats", oip.Use, (*Handler).statistics, nil},
-		{"GET", "/v2/models/{model}/versions/{version}/stats", oip.Use, (*Handler).statistics, nil},
+		{"GET", "/v2/models/stats", oip.Use, (*Handler).statistics, nil, nil},
+		{"GET", "/v2/models/{model}", oip.Use, (*Handler).modelMetadata, nil, nil},
+		{"GET", "/v2/models/{model}/versions/{version}", oip.Use, (*Handler).modelMetadata, nil, nil},
+		{"GET", "/v2/models/{model}/ready", oip.Use, (*Handler).modelReady, nil, nil},
+		{"GET", "/v2/models/{model}/versions/{version}/ready", oip.Use, (*Handler).modelReady, nil, nil},
+		{"GET", "/v2/models/{model}/config", oip.Use, (*Handler).modelConfig, nil, nil},
+		{"GET", "/v2/models/{model}/versions/{version}/config", oip.Use, (*Handler).modelConfig, nil, nil},
+		{"GET", "/v2/models/{model}/stats", oip.Use, (*Handler).statistics, nil, nil},
+		{"GET", "/v2/models/{model}/versions/{version}/stats", oip.Use, (*Handler).statistics, nil, nil},
 
-		{"POST", "/v2/repository/index", oip.Use, (*Handler).index, nil},
-		{"POST", "/v2/repository/models/{model}/load", oip.Admin, (*Handler).load, nil},
-		{"POST", "/v2/repository/models/{model}/unload", oip.Admin, (*Handler).unload, nil},
+		{"POST", "/v2/repository/index", oip.Use, (*Handler).index, nil, nil},
+		{"POST", "/v2/repository/models/{model}/load", oip.Admin, (*Handler).load, nil, nil},
+		{"POST", "/v2/repository/models/{model}/unload", oip.Admin, (*Handler).unload, nil, nil},
 
 		// Extensions of Triton's that are not here answer so.
-		{"", "/v2/systemsharedmemory/{rest}", oip.Use, unsupported("shared-memory regions"), nil},
-		{"", "/v2/cudasharedmemory/{rest}", oip.Use, unsupported("shared-memory regions"), nil},
-		{"", "/v2/trace/setting", oip.Use, unsupported("trace settings"), nil},
-		{"", "/v2/models/{model}/trace/setting", oip.Use, unsupported("trace settings"), nil},
-		{"", "/v2/logging", oip.Use, unsupported("log settings"), nil},
+		{"", "/v2/systemsharedmemory/{rest}", oip.Use, unsupported("shared-memory regions"), nil, nil},
+		{"", "/v2/cudasharedmemory/{rest}", oip.Use, unsupported("shared-memory regions"), nil, nil},
+		{"", "/v2/trace/setting", oip.Use, unsupported("trace settings"), nil, nil},
+		{"", "/v2/models/{model}/trace/setting", oip.Use, unsupported("trace settings"), nil, nil},
+		{"", "/v2/logging", oip.Use, unsupported("log settings"), nil, nil},
 	}
 	for i := range routes {
-		routes[i].segments = strings.Split(routes[i].pattern[1:], "/")
+		routes[i].cut()
 	}
 }
+
+func (rt *route) cut() { rt.segments = strings.Split(rt.pattern[1:], "/") }
 
 // maxSegments is more than the longest pattern has.
 const maxSegments = 8
@@ -91,12 +94,16 @@ func split(s string) (p path) {
 
 // match finds the route of a request. Where the path is known but not for that
 // method, allow lists the methods.
-func match(method string, p *path) (rt *route, ps params, allow string) {
+func (h *Handler) match(method string, p *path) (rt *route, ps params, allow string) {
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	for i := range routes {
-		rt := &routes[i]
+	for i := range len(routes) + len(h.mounted) {
+		if i < len(routes) {
+			rt = &routes[i]
+		} else {
+			rt = &h.mounted[i-len(routes)]
+		}
 		if !rt.fits(p, &ps) {
 			continue
 		}
