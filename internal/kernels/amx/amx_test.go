@@ -1,0 +1,252 @@
+package amx
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/mmap/guard"
+)
+
+func needTiles(t testing.TB) *Kernels {
+	t.Helper()
+	if k := For(cpu.Level()); k != &portable {
+		return k
+	}
+	t.Skipf("level %v has no tiles", cpu.Level())
+	return nil
+}
+
+// A product is a block with the memory that it works on.
+type product struct {
+	Block
+	a, b, c []byte
+	offsets []int
+}
+
+// newProduct makes a block whose rows of A, panels and C end where memory does.
+func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guard.Side) *product {
+	p := &product{}
+	p.SetRows(rows)
+	p.Steps, p.Panels = steps, panels
+	p.LDA = steps*StepBytes + 64*rng.IntN(2) + 2*rng.IntN(5)
+	p.LDC = 4*Cols + 4*rng.IntN(9)
+	p.SkipB = StepB * rng.IntN(2)
+	p.PanelC = rows * p.LDC
+	p.Add = rng.IntN(2)
+	p.a = guard.Slice[byte](t, (rows-1)*p.LDA+steps*StepBytes, side)
+	p.b = guard.Slice[byte](t, panels*(steps*StepB+p.SkipB)-p.SkipB, side)
+	p.c = guard.Slice[byte](t, (panels-1)*p.PanelC+(rows-1)*p.LDC+4*Cols, side)
+	p.offsets = make([]int, steps)
+	for i, at := range rng.Perm(steps) {
+		p.offsets[i] = at * StepBytes
+	}
+	p.A, p.B, p.C, p.Offsets = unsafe.Pointer(&p.a[0]), unsafe.Pointer(&p.b[0]), unsafe.Pointer(&p.c[0]), unsafe.Pointer(&p.offsets[0])
+	return p
+}
+
+// compare runs a kernel and its twin on the same C.
+func (p *product) compare(t *testing.T, fast, slow func(*Block)) {
+	t.Helper()
+	before := append([]byte(nil), p.c...)
+	fast(&p.Block)
+	got := append([]byte(nil), p.c...)
+	copy(p.c, before)
+	slow(&p.Block)
+	for i := 0; i+4 <= len(got); i += 4 {
+		g, w := *(*uint32)(unsafe.Pointer(&got[i])), *(*uint32)(unsafe.Pointer(&p.c[i]))
+		if g != w && !(isNaN(g) && isNaN(w)) {
+			t.Fatalf("%d rows, %d steps, %d panels, add %d: word %d is %#x (%g), want %#x (%g)", p.rows, p.Steps, p.Panels, p.Add,
+				i/4, g, math.Float32frombits(g), w, math.Float32frombits(w))
+		}
+	}
+}
+
+func isNaN(b uint32) bool { f := math.Float32frombits(b); return f != f }
+
+// special are numbers at which arithmetic is decided.
+var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0x1p-126, -0x1p-126, 0x1p-127, -0x1p-130, 0x1.8p-126, 0x1p-63, 0x1.fep-64,
+	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.MaxFloat32, -math.MaxFloat32, 0x1p-149}
+
+// floats fills bfloat16s: noise, or numbers near to what is flushed, or special ones.
+func floats(rng *rand.Rand, kind int) float32 {
+	switch {
+	case kind == 1:
+		return float32(math.Ldexp(rng.NormFloat64(), -62-rng.IntN(4)))
+	case kind == 2 && rng.IntN(8) == 0:
+		return special[rng.IntN(len(special))]
+	case kind == 3:
+		return math.Float32frombits(rng.Uint32())
+	}
+	return float32(rng.NormFloat64())
+}
+
+func TestBF16IsItsTwin(t *testing.T) {
+	k := needTiles(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 300 {
+		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
+		for _, s := range [][]byte{p.a, p.b} {
+			for j := 0; j+2 <= len(s); j += 2 {
+				*(*uint16)(unsafe.Pointer(&s[j])) = uint16(math.Float32bits(floats(rng, i%4)) >> 16)
+			}
+		}
+		for j := 0; j+4 <= len(p.c); j += 4 {
+			*(*float32)(unsafe.Pointer(&p.c[j])) = floats(rng, i%4)
+		}
+		p.compare(t, k.BF16, portable.BF16)
+	}
+}
+
+func TestBytesAreTheirTwins(t *testing.T) {
+	k := needTiles(t)
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 200 {
+		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
+		for _, s := range [][]byte{p.a, p.b, p.c} {
+			for j := range s {
+				if s[j] = byte(rng.Uint32()); i%3 == 0 {
+					s[j] = 0x7f + s[j]&1 // 127, 128 and -128
+				}
+			}
+		}
+		p.compare(t, k.U8S8, portable.U8S8)
+		p.compare(t, k.S8S8, portable.S8S8)
+	}
+}
+
+func TestRoundIsItsTwin(t *testing.T) {
+	k := needTiles(t)
+	rng := rand.New(rand.NewPCG(5, 6))
+	for n := range 130 {
+		src := guard.Slice[float32](t, n, guard.End)
+		for kind := range 4 {
+			got, want := guard.Slice[uint16](t, n, guard.End), make([]uint16, n)
+			for i := range src {
+				src[i] = floats(rng, kind)
+				if kind == 0 { // a tie
+					src[i] = math.Float32frombits(math.Float32bits(src[i])&^0xffff | 0x8000)
+				}
+			}
+			k.Round(got, src)
+			portable.Round(want, src)
+			for i := range want {
+				if got[i] != want[i] {
+					t.Fatalf("%g (%#x) is rounded to %#x, want %#x", src[i], math.Float32bits(src[i]), got[i], want[i])
+				}
+			}
+		}
+	}
+}
+
+func TestPairsIsItsTwin(t *testing.T) {
+	k := needTiles(t)
+	rng := rand.New(rand.NewPCG(7, 8))
+	for n := 1; n <= 32; n++ {
+		pairs, stride := 1+rng.IntN(20), n+rng.IntN(5)
+		src := guard.Slice[float32](t, (2*pairs-1)*stride+n, guard.End)
+		for i := range src {
+			src[i] = floats(rng, i%4)
+		}
+		got, want := guard.Slice[uint16](t, 64*pairs, guard.End), make([]uint16, 64*pairs)
+		k.Pairs(got, src, stride, pairs, n)
+		portable.Pairs(want, src, stride, pairs, n)
+		for i := range want {
+			if got[i] != want[i] {
+				t.Fatalf("%d columns, %d pairs: element %d is %#x, want %#x", n, pairs, i, got[i], want[i])
+			}
+		}
+	}
+}
+
+// TestUnderTheCollector multiplies in 32 goroutines while the collector runs and
+// the scheduler preempts.
+func TestUnderTheCollector(t *testing.T) {
+	k := needTiles(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	end := time.Now().Add(2 * time.Second)
+	if testing.Short() {
+		end = time.Now().Add(200 * time.Millisecond)
+	}
+	var wg sync.WaitGroup
+	for g := range 32 {
+		p := newProduct(t, rand.New(rand.NewPCG(uint64(g), 9)), 32, 6, 20, guard.End)
+		p.Add = 0
+		for i := range p.a {
+			p.a[i] = byte(i * 7 & 0x3f) // no NaN
+		}
+		for i := range p.b {
+			p.b[i] = byte(i * 5 & 0x3f)
+		}
+		wg.Go(func() {
+			k.BF16(&p.Block)
+			want := string(p.c)
+			for time.Now().Before(end) {
+				clear(p.c)
+				k.BF16(&p.Block)
+				if string(p.c) != want {
+					t.Errorf("goroutine %d: another result", g)
+					return
+				}
+				_ = make([]byte, 4096)
+			}
+		})
+	}
+	for time.Now().Before(end) {
+		runtime.GC()
+	}
+	wg.Wait()
+}
+
+// TestLayout holds Block to the offsets in the generator.
+func TestLayout(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("no assembly for this word size")
+	}
+	var b Block
+	for i, got := range []uintptr{
+		unsafe.Offsetof(b.A), unsafe.Offsetof(b.B), unsafe.Offsetof(b.C), unsafe.Offsetof(b.Offsets), unsafe.Offsetof(b.Steps), unsafe.Offsetof(b.LDA),
+		unsafe.Offsetof(b.LDC), unsafe.Offsetof(b.Panels), unsafe.Offsetof(b.SkipB), unsafe.Offsetof(b.PanelC), unsafe.Offsetof(b.Add), unsafe.Offsetof(b.config),
+	} {
+		if got != uintptr(8*i) {
+			t.Errorf("field %d of Block is at %d, the assembly expects %d", i, got, 8*i)
+		}
+	}
+	if s := unsafe.Sizeof(config{}); s != 64 {
+		t.Errorf("a configuration has %d bytes, want 64", s)
+	}
+}
+
+// BenchmarkBlock has A of 32 rows in the first-level cache, and B in the first or
+// second.
+func BenchmarkBlock(b *testing.B) {
+	k := needTiles(b)
+	for _, s := range [][2]int{{8, 1}, {12, 1}, {12, 24}, {24, 12}, {24, 24}, {18, 8}} {
+		for _, kind := range []struct {
+			name string
+			f    func(*Block)
+			ops  int
+		}{{"bf16", k.BF16, 32}, {"u8s8", k.U8S8, 64}} {
+			b.Run(fmt.Sprintf("%s/%dsteps×%dpanels", kind.name, s[0], s[1]), func(b *testing.B) {
+				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
+				p.Add = 0
+				best := time.Hour
+				for b.Loop() {
+					start := time.Now()
+					for range 20 {
+						kind.f(&p.Block)
+					}
+					best = min(best, time.Since(start)/20)
+				}
+				b.ReportMetric(float64(2*32*32*kind.ops*s[0]*s[1])/float64(best.Nanoseconds()), "Gop/s")
+			})
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package amx
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
+
+// Sizes of blocks.
+const (
+	Rows      = 32   // the most rows of a block
+	Cols      = 32   // columns of a panel
+	StepBytes = 64   // of a row of A
+	StepB     = 2048 // bytes of a panel of B
+	StepBF16  = 32   // numbers of k
+	StepInt8  = 64
+
+	// MaxSteps bounds the steps of a call, those of all its panels together: about
+	// 50 µs.
+	MaxSteps = 1024
+)
+
+// A Block is the argument of a kernel: C = A·B, or C += A·B. No bounds are
+// checked. The assembly knows the offsets of its fields.
+type Block struct {
+	A       unsafe.Pointer // row 0
+	B       unsafe.Pointer // the first panel; on a cache line is best
+	C       unsafe.Pointer // float32 or int32; whole panels are written
+	Offsets unsafe.Pointer // of each step: bytes from A, as int
+	Steps   int            // at least 1
+	LDA     int            // bytes from row to row
+	LDC     int
+	Panels  int // at least 1
+	SkipB   int // bytes between the last step of a panel and the next panel
+	PanelC  int // bytes from one panel to the next
+	Add     int // 1: add to C
+	config  *config
+	rows    int
+}
+
+// config is what LDTILECFG loads.
+type config struct {
+	palette, startRow uint8
+	_                 [14]uint8
+	colBytes          [16]uint16
+	rows              [16]uint8
+}
+
+// configs are by the rows of a block.
+var configs = func() (c [Rows + 1]config) {
+	for n := 1; n <= Rows; n++ {
+		x := &c[n]
+		x.palette = 1
+		near, far := min(n, 16), max(n-16, 0)
+		for i, rows := range []int{near, near, far, far, near, far, 16, 16} {
+			if rows > 0 {
+				x.rows[i], x.colBytes[i] = uint8(rows), 64
+			}
+		}
+	}
+	return c
+}()
+
+// Rows sets the number of rows, from 1 to 32.
+func (b *Block) SetRows(n int) { b.rows, b.config = n, &configs[n] }
+
+// Kernels are those of a level.
+type Kernels struct {
+	bf16, u8s8, s8s8 [2]func(t *byte) // up to 16 rows, up to 32
+
+	// Round rounds floats to bfloat16.
+	round func(dst *uint16, src *float32, n int)
+	// pairs interleaves pairs of rows.
+	pairs func(dst *uint16, src *float32, stride, pairs, n int)
+}
+
+// Available reports whether the level in force has tiles.
+func Available() bool { return For(cpu.Level()) != &portable }
+
+// BF16 multiplies bfloat16 by bfloat16.
+func (k *Kernels) BF16(b *Block) { b.call(&k.bf16) }
+
+// U8S8 multiplies unsigned A by signed B.
+func (k *Kernels) U8S8(b *Block) { b.call(&k.u8s8) }
+
+// S8S8 multiplies signed A by signed B.
+func (k *Kernels) S8S8(b *Block) { b.call(&k.s8s8) }
+
+func (b *Block) call(f *[2]func(t *byte)) { f[(b.rows-1)/16]((*byte)(unsafe.Pointer(b))) }
+
+// Round rounds src to bfloat16; dst is as long.
+func (k *Kernels) Round(dst []uint16, src []float32) {
+	if len(src) > 0 {
+		k.round(&dst[:len(src)][0], &src[0], len(src))
+	}
+}
+
+// Pairs packs rows 2i and 2i+1 of a matrix of n ≤ 32 columns, of which there are
+// 2·pairs rows a stride apart, for a panel of B: dst has 64·pairs elements.
+func (k *Kernels) Pairs(dst []uint16, src []float32, stride, pairs, n int) {
+	if pairs > 0 {
+		_, _ = dst[64*pairs-1], src[(2*pairs-1)*stride+n-1]
+		k.pairs(&dst[0], &src[0], 4*stride, pairs, n)
+	}
+}

@@ -1,0 +1,20 @@
+//go:build !noasm
+
+package amx
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+//go:generate sh -c "cd ../../../tools/asmgen && go run . amx -out ../../internal/kernels/amx/tile_amd64.s"
+
+// For gives the kernels of a level: portable ones below AMX.
+func For(l cpu.Target) *Kernels {
+	if l >= cpu.AMX {
+		return &tiles
+	}
+	return &portable
+}
+
+var tiles = Kernels{
+	bf16: [2]func(*byte){bf16x16, bf16x32}, u8s8: [2]func(*byte){u8s8x16, u8s8x32}, s8s8: [2]func(*byte){s8s8x16, s8s8x32},
+	round: round512, pairs: pairs512,
+}

@@ -1,0 +1,35 @@
+// Package amx multiplies matrices in tiles: bfloat16 with sums in float32, and
+// bytes with sums in int32. It is what matrix products and convolutions of those
+// precisions are built of.
+//
+// A [Block] is up to 32 rows of A by some panels of 32 columns of B. K is cut
+// into steps of 64 bytes: 32 bfloat16 or 64 bytes of each row. Where a step
+// begins in A is an offset that the caller gives, so a convolution needs no
+// copy of its windows. A panel of B has for each step 16 rows of 128 bytes: a
+// row holds, column by column, a pair of bfloat16 (or four bytes) of
+// neighbouring k. K is filled up with zeros, in B for bytes and in both operands
+// for floats.
+//
+// # Arithmetic
+//
+// Integers are exact, modulo 2³². With bfloat16 an element of C is
+//
+//	for each step of 32 k, in order:
+//		even = fma(a[k], b[k], even) for even k in order, from +0
+//		odd  = fma(a[k], b[k], odd)  for odd k in order, from +0
+//		c    = c + (even + odd)
+//
+// in float32, rounded to nearest, ties to even; denormal operands count as zeros
+// and denormal results are zeros, both with their sign. Rounding to bfloat16 is
+// to nearest, ties to even, and takes denormals for zeros as well. That is what
+// TDPBF16PS and VCVTNE2PS2BF16 are documented to do; the portable twins, which
+// are for tests and too slow for more, do it in Go. The order depends on K
+// alone: not on rows, panels, or where a product is cut along K between steps.
+//
+// # Tiles
+//
+// Tile registers are configured and released within one call of assembly, since
+// they must not meet the scheduler. That takes about 50 ns, so a call should
+// have many steps; it can't be preempted, so it should have no more than
+// [MaxSteps].
+package amx

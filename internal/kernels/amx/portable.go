@@ -1,0 +1,141 @@
+package amx
+
+import (
+	"math"
+	"unsafe"
+)
+
+// portable is the specification of the other kernels.
+var portable = Kernels{
+	bf16: [2]func(*byte){portableBF16, portableBF16}, u8s8: [2]func(*byte){portableU8S8, portableU8S8}, s8s8: [2]func(*byte){portableS8S8, portableS8S8},
+	round: portableRound, pairs: portablePairs,
+}
+
+// view is n elements at p.
+func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
+
+// each calls f with the 64 bytes of A and the B of each step of each element of C.
+func each[C any](t *byte, f func(c C, a, b unsafe.Pointer) C) {
+	x := (*Block)(unsafe.Pointer(t))
+	offsets := view[int](x.Offsets, x.Steps)
+	for p := range x.Panels {
+		panel := unsafe.Add(x.B, p*(x.Steps*StepB+x.SkipB))
+		for i := range x.rows {
+			row := view[C](unsafe.Add(x.C, p*x.PanelC+i*x.LDC), Cols)
+			for j := range row {
+				var c C
+				if x.Add != 0 {
+					c = row[j]
+				}
+				for s, off := range offsets {
+					c = f(c, unsafe.Add(x.A, i*x.LDA+off), unsafe.Add(panel, s*StepB+4*j))
+				}
+				row[j] = c
+			}
+		}
+	}
+}
+
+func portableBF16(t *byte) {
+	each(t, func(c float32, pa, pb unsafe.Pointer) float32 {
+		var even, odd float32
+		for k, a := range view[[2]uint16](pa, StepBF16/2) {
+			b := *(*[2]uint16)(unsafe.Add(pb, k*4*Cols))
+			even = fma(widen(a[0]), widen(b[0]), even)
+			odd = fma(widen(a[1]), widen(b[1]), odd)
+		}
+		return add(zeroed(c), add(even, odd))
+	})
+}
+
+func portableU8S8(t *byte) { each(t, step4[uint8]) }
+func portableS8S8(t *byte) { each(t, step4[int8]) }
+
+func step4[A int8 | uint8](c int32, pa, pb unsafe.Pointer) int32 {
+	for k, a := range view[[4]A](pa, StepInt8/4) {
+		b := (*[4]int8)(unsafe.Add(pb, k*4*Cols))
+		for i, x := range a {
+			c += int32(x) * int32(b[i])
+		}
+	}
+	return c
+}
+
+func widen(x uint16) float32 { return zeroed(math.Float32frombits(uint32(x) << 16)) }
+
+// smallest is the least normal number.
+const smallest = 0x1p-126
+
+// zeroed is x, or zero with its sign where x is denormal.
+func zeroed(x float32) float32 {
+	if x > -smallest && x < smallest {
+		return float32(math.Copysign(0, float64(x)))
+	}
+	return x
+}
+
+// fma is a·b + c rounded once, for a and b of 8 bits.
+func fma(a, b, c float32) float32 { return sum(float64(a)*float64(b), float64(c)) }
+
+func add(a, b float32) float32 { return sum(float64(a), float64(b)) }
+
+// sum rounds x + y to float32, once: to odd in float64, which has more than twice
+// the bits, and then to nearest.
+func sum(x, y float64) float32 {
+	s := x + y
+	if math.IsInf(s, 0) || s != s {
+		return float32(s)
+	}
+	v := s - x
+	if e := (x - (s - v)) + (y - v); e != 0 {
+		if b := math.Float64bits(s); b&1 == 0 {
+			if (e > 0) == (s > 0) {
+				b++
+			} else {
+				b--
+			}
+			s = math.Float64frombits(b)
+		}
+	}
+	return flushed(s)
+}
+
+// flushed rounds to float32; what is below the least normal number after being
+// rounded to 24 bits is zero.
+func flushed(s float64) float32 {
+	if math.Abs(s) < smallest-0x1p-151 {
+		return float32(math.Copysign(0, s))
+	}
+	return float32(s)
+}
+
+// round is x as bfloat16.
+func round(x float32) uint16 {
+	b := math.Float32bits(zeroed(x))
+	if x != x {
+		return uint16(b>>16) | 0x40
+	}
+	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
+
+func portableRound(dst *uint16, src *float32, n int) {
+	to := unsafe.Slice(dst, n)
+	for i, x := range unsafe.Slice(src, n) {
+		to[i] = round(x)
+	}
+}
+
+func portablePairs(dst *uint16, src *float32, stride, pairs, n int) {
+	for p := range pairs {
+		to := view[[2]uint16](unsafe.Add(unsafe.Pointer(dst), p*128), Cols)
+		for i := range 2 {
+			row := view[float32](unsafe.Add(unsafe.Pointer(src), (2*p+i)*stride), n)
+			for j := range to {
+				to[j][i] = 0
+				if j < n {
+					to[j][i] = round(row[j])
+				}
+			}
+		}
+	}
+}
