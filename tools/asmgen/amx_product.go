@@ -19,6 +19,7 @@ func amxFamily() {
 	}
 	amxRound()
 	amxRoundPairs()
+	amxFinish()
 }
 
 // Offsets in bytes into the Go struct Block of amx.

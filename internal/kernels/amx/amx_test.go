@@ -166,6 +166,53 @@ func TestPairsIsItsTwin(t *testing.T) {
 	}
 }
 
+func TestFinishIsItsTwin(t *testing.T) {
+	k := needTiles(t)
+	rng := rand.New(rand.NewPCG(11, 12))
+	for i := range 400 {
+		n, rows, side := 1+rng.IntN(16), 1+rng.IntN(32), guard.Side(i&1)
+		matrix := func(stride int) unsafe.Pointer {
+			s := guard.Slice[float32](t, (rows-1)*stride+n, side)
+			for j := range s {
+				s[j] = floats(rng, i%4)
+			}
+			return unsafe.Pointer(&s[0])
+		}
+		src := make([]float32, 32*rows)
+		for j := range src {
+			src[j] = floats(rng, i%4)
+		}
+		f := Finish{Src: unsafe.Pointer(&src[0]), LDC: 4 * (n + rng.IntN(5)), LDR: 4 * (n + rng.IntN(5)), Rows: rows, Mask: 1<<n - 1,
+			Alpha: 1, Beta: 1, Slope: .25, Lo: -.5, Hi: .75, Leaky: rng.IntN(2) == 0, Clip: rng.IntN(2) == 0}
+		if rng.IntN(2) == 0 {
+			f.Alpha, f.Beta = .3, .7
+		}
+		if rng.IntN(2) == 0 {
+			f.Residual = matrix(f.LDR / 4)
+		}
+		if rng.IntN(2) == 0 {
+			f.ColBias = matrix(0)
+		}
+		if rng.IntN(2) == 0 {
+			s := guard.Slice[float32](t, rows, side)
+			for j := range s {
+				s[j] = floats(rng, i%4)
+			}
+			f.RowBias = unsafe.Pointer(&s[0])
+		}
+		f.Dst = matrix(f.LDC / 4)
+		k.Finish(&f)
+		size := (rows-1)*f.LDC/4 + n
+		got := append([]uint32(nil), view[uint32](f.Dst, size)...)
+		portable.Finish(&f)
+		for j, want := range view[uint32](f.Dst, size) {
+			if got[j] != want && !(isNaN(got[j]) && isNaN(want)) {
+				t.Fatalf("case %d, %+v: element %d is %#x, want %#x", i, f, j, got[j], want)
+			}
+		}
+	}
+}
+
 // TestUnderTheCollector multiplies in 32 goroutines while the collector runs and
 // the scheduler preempts.
 func TestUnderTheCollector(t *testing.T) {
@@ -217,6 +264,15 @@ func TestLayout(t *testing.T) {
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Block is at %d, the assembly expects %d", i, got, 8*i)
+		}
+	}
+	var f Finish
+	for i, got := range []uintptr{
+		unsafe.Offsetof(f.Src), unsafe.Offsetof(f.Dst), unsafe.Offsetof(f.Residual), unsafe.Offsetof(f.ColBias), unsafe.Offsetof(f.RowBias), unsafe.Offsetof(f.LDC),
+		unsafe.Offsetof(f.LDR), unsafe.Offsetof(f.Rows), unsafe.Offsetof(f.Mask), unsafe.Offsetof(f.flags), unsafe.Offsetof(f.Alpha), unsafe.Offsetof(f.Lo), unsafe.Offsetof(f.Slope),
+	} {
+		if got != uintptr(8*i) {
+			t.Errorf("field %d of Finish is at %d, the assembly expects %d", i, got, 8*i)
 		}
 	}
 	if s := unsafe.Sizeof(config{}); s != 64 {

@@ -61,17 +61,19 @@ var configs = func() (c [Rows + 1]config) {
 	return c
 }()
 
-// Rows sets the number of rows, from 1 to 32.
+// SetRows sets the number of rows, from 1 to 32.
 func (b *Block) SetRows(n int) { b.rows, b.config = n, &configs[n] }
 
 // Kernels are those of a level.
 type Kernels struct {
 	bf16, u8s8, s8s8 [2]func(t *byte) // up to 16 rows, up to 32
 
-	// Round rounds floats to bfloat16.
+	// round rounds floats to bfloat16.
 	round func(dst *uint16, src *float32, n int)
 	// pairs interleaves pairs of rows.
 	pairs func(dst *uint16, src *float32, stride, pairs, n int)
+	// finish takes a *Finish.
+	finish func(t *byte)
 }
 
 // Available reports whether the level in force has tiles.

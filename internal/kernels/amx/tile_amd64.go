@@ -43,3 +43,8 @@ func round512(dst *uint16, src *float32, n int)
 //
 //go:noescape
 func pairs512(dst *uint16, src *float32, stride int, pairs int, n int)
+
+// finishes rows of 16 columns; t is a *Finish.
+//
+//go:noescape
+func finish512(t *byte)

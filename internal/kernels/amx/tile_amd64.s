@@ -1188,3 +1188,70 @@ pair:
 	JNE       pair
 	VZEROUPPER
 	RET
+
+// func finish512(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·finish512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         72(AX), CX
+	MOVQ         (AX), DX
+	MOVQ         8(AX), BX
+	MOVQ         56(AX), SI
+	MOVQ         16(AX), DI
+	MOVQ         32(AX), R8
+	MOVQ         40(AX), R9
+	MOVQ         48(AX), R10
+	MOVL         64(AX), R11
+	KMOVW        R11, K1
+	VBROADCASTSS 80(AX), Z0
+	VBROADCASTSS 84(AX), Z1
+	VBROADCASTSS 88(AX), Z2
+	VBROADCASTSS 92(AX), Z3
+	VBROADCASTSS 96(AX), Z4
+	TESTL        $0x00000001, CX
+	JEQ          nocolumns
+	MOVQ         24(AX), AX
+	VMOVUPS.Z    (AX), K1, Z5
+
+nocolumns:
+row:
+	VMOVUPS (DX), Z6
+	VMULPS  Z0, Z6, Z6
+	TESTL   $0x00000001, CX
+	JEQ     nocolbias
+	VADDPS  Z5, Z6, Z6
+
+nocolbias:
+	TESTL       $0x00000002, CX
+	JEQ         norowbias
+	VADDPS.BCST (R8), Z6, Z6
+	ADDQ        $0x04, R8
+
+norowbias:
+	TESTL     $0x00000004, CX
+	JEQ       noresidual
+	VMOVUPS.Z (DI), K1, Z7
+	VMULPS    Z1, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	ADDQ      R10, DI
+
+noresidual:
+	TESTL    $0x00000008, CX
+	JEQ      noleaky
+	VPMOVD2M Z6, K2
+	VMULPS   Z4, Z6, K2, Z6
+
+noleaky:
+	TESTL  $0x00000010, CX
+	JEQ    noclip
+	VMAXPS Z6, Z2, Z6
+	VMINPS Z6, Z3, Z6
+
+noclip:
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    $0x00000080, DX
+	ADDQ    R9, BX
+	DECQ    SI
+	JNE     row
+	VZEROUPPER
+	RET
