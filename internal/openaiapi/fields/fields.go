@@ -1,0 +1,297 @@
+// Package fields reads JSON objects by tables. Each member that an API knows
+// has a row, which says what it does, within which bounds, or why it is refused;
+// what has no row is an error that names it, as is a member given twice. The
+// same tables make the API's documentation.
+package fields
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Error is a member that can't be taken.
+type Error struct {
+	Path   string // as messages[2].role; "" for the whole body
+	Reason string
+}
+
+// Error names the member and the reason.
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return e.Reason
+	}
+	return e.Path + ": " + e.Reason
+}
+
+// Value is a JSON value and where it stands.
+type Value struct {
+	Raw  json.RawMessage
+	Path string
+}
+
+// Errorf is an error about the value.
+func (v Value) Errorf(format string, args ...any) error {
+	return &Error{v.Path, fmt.Sprintf(format, args...)}
+}
+
+// Body checks that a body is one JSON value of valid Unicode.
+func Body(b []byte) (Value, error) {
+	if at := invalidUTF8(b); at >= 0 {
+		return Value{}, &Error{"", fmt.Sprintf("expected UTF-8, found the byte %#02x at %d", b[at], at)}
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	var raw json.RawMessage
+	if err := d.Decode(&raw); err != nil {
+		return Value{}, &Error{"", "expected a JSON object: " + strings.TrimPrefix(err.Error(), "json: ")}
+	}
+	if rest := bytes.TrimLeft(b[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return Value{}, &Error{"", "expected one JSON object, found something after it"}
+	}
+	if at := loneSurrogate(raw); at >= 0 {
+		return Value{}, &Error{"", fmt.Sprintf("expected pairs of surrogates, found %s alone", raw[at:at+6])}
+	}
+	return Value{Raw: raw}, nil
+}
+
+func invalidUTF8(b []byte) int {
+	if utf8.Valid(b) {
+		return -1
+	}
+	for i := 0; ; {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+}
+
+// loneSurrogate finds an escape that encodes half a character in valid JSON,
+// which encoding/json would replace without a word; -1 if there is none.
+func loneSurrogate(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		if b[i+1] != 'u' {
+			i++
+			continue
+		}
+		switch r := escaped(b[i:]); {
+		case r >= 0xdc00 && r < 0xe000:
+			return i
+		case r >= 0xd800 && r < 0xdc00:
+			if low := escaped(b[i+6:]); low < 0xdc00 || low >= 0xe000 {
+				return i
+			}
+			i += 6
+		}
+		i += 5
+	}
+	return -1
+}
+
+// escaped is the code of an escape \uXXXX at the start of b; 0 if there is none.
+func escaped(b []byte) uint64 {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0
+	}
+	n, _ := strconv.ParseUint(string(b[2:6]), 16, 16) // of valid JSON
+	return n
+}
+
+// IsNull reports whether the value is null, which stands for an absent one.
+func (v Value) IsNull() bool { return len(v.Raw) == 0 || string(v.Raw) == "null" }
+
+// Kind is what the value is: object, array, string, number, boolean or null.
+func (v Value) Kind() string {
+	if v.IsNull() {
+		return "null"
+	}
+	switch v.Raw[0] {
+	case '{':
+		return "object"
+	case '[':
+		return "array"
+	case '"':
+		return "string"
+	case 't', 'f':
+		return "boolean"
+	}
+	return "number"
+}
+
+func (v Value) expect(kind string) error {
+	if found := v.Kind(); found != kind {
+		article := map[bool]string{true: "an ", false: "a "}[strings.ContainsRune("ao", rune(kind[0]))]
+		return v.Errorf("expected %s, found %s", article+kind, v.shown())
+	}
+	return nil
+}
+
+// shown is the value itself where that is short, else its kind.
+func (v Value) shown() string {
+	if k := v.Kind(); k == "object" || k == "array" || len(v.Raw) > 40 {
+		return k
+	}
+	return string(v.Raw)
+}
+
+// Member is a member of an object, in its order.
+type Member struct {
+	Name string
+	Value
+}
+
+// Object gives the members of an object. A name may come once.
+func (v Value) Object() ([]Member, error) {
+	if err := v.expect("object"); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(v.Raw))
+	var list []Member
+	seen := map[string]bool{}
+	d.Token()
+	for d.More() {
+		t, err := d.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return nil, v.Errorf("expected a member, found %v", err)
+		}
+		m := Member{Name: name, Value: Value{Path: join(v.Path, name)}}
+		if err := d.Decode(&m.Raw); err != nil {
+			return nil, v.Errorf("%v", err)
+		}
+		if seen[name] {
+			return nil, m.Errorf("it is given twice")
+		}
+		seen[name] = true
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+func join(path, name string) string {
+	if len(name) > 64 {
+		name = strings.ToValidUTF8(name[:64], "") + "…"
+	}
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+// Array gives the elements of an array of at most the given length.
+func (v Value) Array(most int) ([]Value, error) {
+	if err := v.expect("array"); err != nil {
+		return nil, err
+	}
+	var raws []json.RawMessage
+	if err := json.Unmarshal(v.Raw, &raws); err != nil {
+		return nil, v.Errorf("%v", err)
+	}
+	if len(raws) > most {
+		return nil, v.Errorf("expected at most %d elements, found %d", most, len(raws))
+	}
+	list := make([]Value, len(raws))
+	for i, r := range raws {
+		list[i] = Value{r, fmt.Sprintf("%s[%d]", v.Path, i)}
+	}
+	return list, nil
+}
+
+// Text is a string's text.
+func (v Value) Text() (s string, err error) {
+	if err := v.expect("string"); err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(v.Raw, &s); err != nil {
+		return "", v.Errorf("%v", err)
+	}
+	return s, nil
+}
+
+// Bool is a boolean.
+func (v Value) Bool() (bool, error) {
+	return string(v.Raw) == "true", v.expect("boolean")
+}
+
+// Number is a number within bounds.
+func (v Value) Number(lo, hi float64) (float64, error) {
+	if err := v.expect("number"); err != nil {
+		return 0, err
+	}
+	f, err := strconv.ParseFloat(string(v.Raw), 64)
+	if err != nil || f < lo || f > hi {
+		return 0, v.Errorf("expected a number %s, found %s", span(lo, hi), v.shown())
+	}
+	return f, nil
+}
+
+// Int is an integer within bounds, written without fraction or exponent.
+func (v Value) Int(lo, hi int64) (int64, error) {
+	if err := v.expect("number"); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(string(v.Raw), 10, 64)
+	if err != nil || n < lo || n > hi {
+		return 0, v.Errorf("expected an integer %s, found %s", span(float64(lo), float64(hi)), v.shown())
+	}
+	return n, nil
+}
+
+// Strings is a string, or an array of at most the given length of them.
+func (v Value) Strings(most int) ([]string, error) {
+	if v.Kind() == "string" {
+		s, err := v.Text()
+		return []string{s}, err
+	}
+	list, err := v.Array(most)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(list))
+	for i, e := range list {
+		if texts[i], err = e.Text(); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
+}
+
+// span words bounds.
+func span(lo, hi float64) string {
+	text := func(f float64) string {
+		if f == math.Trunc(f) && math.Abs(f) < 1e15 {
+			return strconv.FormatInt(int64(f), 10)
+		}
+		return strconv.FormatFloat(f, 'g', -1, 64)
+	}
+	const many = math.MaxInt32
+	switch {
+	case lo <= -many && hi >= many:
+		return "of any size"
+	case hi >= many:
+		return "of at least " + text(lo)
+	}
+	return "from " + text(lo) + " to " + text(hi)
+}
+
+// IDs is an array of token ids.
+func (v Value) IDs() ([]int32, error) {
+	if err := v.expect("array"); err != nil {
+		return nil, err
+	}
+	var ids []int32
+	null := bytes.Contains(v.Raw, []byte("null")) // would be read as 0
+	if err := json.Unmarshal(v.Raw, &ids); err != nil || null || slices.ContainsFunc(ids, func(i int32) bool { return i < 0 }) {
+		return nil, v.Errorf("expected an array of token ids")
+	}
+	return ids, nil
+}

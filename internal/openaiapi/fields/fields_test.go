@@ -1,0 +1,138 @@
+package fields
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+type settings struct{ Heat *float32 }
+
+type request struct {
+	Name  string
+	Count *int
+	On    bool
+	Kind  string
+	Stop  []string
+	settings
+	Inner settings
+}
+
+var heat = Table[settings]{Float("heat", "How hot.", 0, 2, func(s *settings) **float32 { return &s.Heat })}
+
+var table = append(Table[request]{
+	Text("name", "Whose.", 8, func(r *request) *string { return &r.Name }),
+	Int("count", "How many.", 1, 9, func(r *request) **int { return &r.Count }),
+	Bool("on", "Whether.", func(r *request) *bool { return &r.On }),
+	OneOf("kind", "Which.", func(r *request) *string { return &r.Kind }, "a", "b"),
+	Any("stop", "strings", "Where.", func(r *request, v Value) (err error) { r.Stop, err = v.Strings(2); return err }),
+	Object("inner", "More.", heat, func(r *request) *settings { return &r.Inner }),
+	Ignore[request]("user", "for the log"),
+	Refuse[request]("store", "nothing is kept", "false", `{"a":[1]}`),
+}, In(heat, func(r *request) *settings { return &r.settings })...)
+
+func read(body string) (r request, err error) {
+	v, err := Body([]byte(body))
+	if err == nil {
+		err = table.Read(v, &r)
+	}
+	return r, err
+}
+
+func TestRead(t *testing.T) {
+	r, err := read(` {"name":"\ud83d\ude00","count":9,"on":true,"kind":"b","stop":"x","heat":0.5,"inner":{"heat":2},"user":{"any":1},"store": {"a": [1]}} ` + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.TrimSpace(fmt.Sprintln(r.Name, *r.Count, r.On, r.Kind, r.Stop, *r.Heat, *r.Inner.Heat))
+	if want := "😀 9 true b [x] 0.5 2"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	r, err = read(`{"name":null,"count":null,"store":null,"inner":null}`)
+	if err != nil || r.Count != nil {
+		t.Errorf("nulls: %+v, %v", r, err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for body, want := range map[string]string{
+		``:                            "expected a JSON object: EOF",
+		`{`:                           "expected a JSON object: unexpected EOF",
+		`[]`:                          "expected an object, found array",
+		`{} {}`:                       "expected one JSON object, found something after it",
+		"{\"name\":\"\xff\"}":         "expected UTF-8, found the byte 0xff at 9",
+		`{"name":"\ud83d"}`:           `expected pairs of surrogates, found \ud83d alone`,
+		`{"name":"\ud83d\u0041"}`:     `expected pairs of surrogates, found \ud83d alone`,
+		`{"name":"\\\udc00x"}`:        `expected pairs of surrogates, found \udc00 alone`,
+		`{"Name":"x"}`:                "Name: there is no such field",
+		`{"user":1,"user":1}`:         "user: it is given twice",
+		`{"name":"123456789"}`:        "name: expected at most 8 bytes, found 9",
+		`{"name":5}`:                  "name: expected a string, found 5",
+		`{"count":0}`:                 "count: expected an integer from 1 to 9, found 0",
+		`{"count":1.0}`:               "count: expected an integer from 1 to 9, found 1.0",
+		`{"count":1e400}`:             "count: expected an integer from 1 to 9, found 1e400",
+		`{"count":"3"}`:               `count: expected a number, found "3"`,
+		`{"heat":2.5}`:                "heat: expected a number from 0 to 2, found 2.5",
+		`{"heat":1e999}`:              "heat: expected a number from 0 to 2, found 1e999",
+		`{"inner":{"heat":-1}}`:       "inner.heat: expected a number from 0 to 2, found -1",
+		`{"inner":{"warm":-1}}`:       "inner.warm: there is no such field",
+		`{"inner":[]}`:                "inner: expected an object, found array",
+		`{"on":1}`:                    "on: expected a boolean, found 1",
+		`{"kind":"c"}`:                `kind: expected a, b, found "c"`,
+		`{"stop":["a","b","c"]}`:      "stop: expected at most 2 elements, found 3",
+		`{"stop":["a",null]}`:         "stop[1]: expected a string, found null",
+		`{"store":true}`:              "store: it is not supported: nothing is kept",
+		`{"` + rep("n", 99) + `":1}`:  rep("n", 64) + "…: there is no such field",
+		`{"name":"\u0061","name":""}`: "name: it is given twice",
+	} {
+		_, err := read(body)
+		if _, ok := errors.AsType[*Error](err); !ok || err.Error() != want {
+			t.Errorf("%s\n     %v\nwant %s", body, err, want)
+		}
+	}
+}
+
+var rep = strings.Repeat
+
+func TestIDs(t *testing.T) {
+	for raw, want := range map[string]string{`[1,2147483647]`: "[1 2147483647] <nil>", `[-1]`: "error", `[null]`: "error", `[1.5]`: "error", `[2147483648]`: "error", `5`: "error"} {
+		ids, err := Value{Raw: json.RawMessage(raw)}.IDs()
+		if got := fmt.Sprint(ids, " ", err); got != want && (err == nil || want != "error") {
+			t.Errorf("%s: %s", raw, got)
+		}
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	var b strings.Builder
+	append(Table[request]{Extend(table[1]), table[6], table[7]}, In(heat, func(r *request) *settings { return &r.settings })...).Markdown(&b)
+	want := "| Field | Supported | Value | Meaning |\n| --- | --- | --- | --- |\n" +
+		"| `count` | extension | integer from 1 to 9 | How many. |\n" +
+		"| `user` | ignored | any | for the log |\n" +
+		"| `store` | error | only `false`, `{\"a\":[1]}` | nothing is kept |\n" +
+		"| `heat` | yes | number from 0 to 2 | How hot. |\n\n"
+	if b.String() != want {
+		t.Errorf("%s", b.String())
+	}
+}
+
+// Whatever is read fits its bounds and is valid Unicode.
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{`{"name":"a","count":3}`, `{"inner":{"heat":1},"stop":["a"]}`, `{"name":"\ud83d\ude00"}`, `{"store":{"a":[1]}}`, `{"a":"\\u"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := read(string(b))
+		if err != nil {
+			if _, ok := errors.AsType[*Error](err); !ok {
+				t.Fatalf("%T %v", err, err)
+			}
+			return
+		}
+		if !json.Valid(b) || len(r.Name) > 8 || r.Count != nil && (*r.Count < 1 || *r.Count > 9) || len(r.Stop) > 2 {
+			t.Errorf("%q gave %+v", b, r)
+		}
+	})
+}

@@ -1,0 +1,187 @@
+package fields
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Status says what becomes of a member.
+type Status string
+
+// The statuses.
+const (
+	Supported Status = "yes"
+	Extension Status = "extension" // supported, and not part of the API that is followed
+	Ignored   Status = "ignored"
+	Refused   Status = "error"
+)
+
+// Field is the row of a member of an object that is read into a T.
+type Field[T any] struct {
+	Name   string
+	Form   string // what values it takes
+	Doc    string // what it does, or why it does nothing
+	Status Status
+
+	set func(*T, Value) error
+}
+
+// Table is the rows of an object. A composed table is a concatenation.
+type Table[T any] []Field[T]
+
+// Read reads an object into a T. null stands for an absent member.
+func (t Table[T]) Read(v Value, into *T) error {
+	members, err := v.Object()
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		i := slices.IndexFunc(t, func(f Field[T]) bool { return f.Name == m.Name })
+		if i < 0 {
+			return m.Errorf("there is no such field")
+		}
+		if m.IsNull() || t[i].set == nil {
+			continue
+		}
+		if err := t[i].set(into, m.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Markdown writes the rows for a document.
+func (t Table[T]) Markdown(b *strings.Builder) {
+	b.WriteString("| Field | Supported | Value | Meaning |\n| --- | --- | --- | --- |\n")
+	for _, f := range t {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Name, f.Status, f.Form, f.Doc)
+	}
+	b.WriteByte('\n')
+}
+
+// Names lists the fields.
+func (t Table[T]) Names() []string {
+	var names []string
+	for _, f := range t {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// In makes a table's rows those of an object that has a T inside.
+func In[O, T any](t Table[T], at func(*O) *T) Table[O] {
+	var out Table[O]
+	for _, f := range t {
+		g := Field[O]{Name: f.Name, Form: f.Form, Doc: f.Doc, Status: f.Status}
+		if f.set != nil {
+			g.set = func(o *O, v Value) error { return f.set(at(o), v) }
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// But gives the table without the fields of these names.
+func (t Table[T]) But(names ...string) Table[T] {
+	return slices.DeleteFunc(slices.Clone(t), func(f Field[T]) bool { return slices.Contains(names, f.Name) })
+}
+
+// Any is a member that set reads.
+func Any[T any](name, form, doc string, set func(*T, Value) error) Field[T] {
+	return Field[T]{name, form, doc, Supported, set}
+}
+
+// Float is a number within bounds.
+func Float[T any](name, doc string, lo, hi float64, at func(*T) **float32) Field[T] {
+	return Any(name, "number "+span(lo, hi), doc, func(t *T, v Value) error {
+		f, err := v.Number(lo, hi)
+		if err != nil {
+			return err
+		}
+		p := float32(f)
+		*at(t) = &p
+		return nil
+	})
+}
+
+// Int is an integer within bounds.
+func Int[T any](name, doc string, lo, hi int, at func(*T) **int) Field[T] {
+	return Any(name, "integer "+span(float64(lo), float64(hi)), doc, func(t *T, v Value) error {
+		n, err := v.Int(int64(lo), int64(hi))
+		if err != nil {
+			return err
+		}
+		p := int(n)
+		*at(t) = &p
+		return nil
+	})
+}
+
+// Bool is true or false.
+func Bool[T any](name, doc string, at func(*T) *bool) Field[T] {
+	return Any(name, "boolean", doc, func(t *T, v Value) (err error) {
+		*at(t), err = v.Bool()
+		return err
+	})
+}
+
+// Text is a string of at most some bytes.
+func Text[T any](name, doc string, most int, at func(*T) *string) Field[T] {
+	return Any(name, "string", doc, func(t *T, v Value) error {
+		s, err := v.Text()
+		if err == nil && len(s) > most {
+			err = v.Errorf("expected at most %d bytes, found %d", most, len(s))
+		}
+		*at(t) = s
+		return err
+	})
+}
+
+// OneOf is one of some strings.
+func OneOf[T any](name, doc string, at func(*T) *string, values ...string) Field[T] {
+	form := strings.Join(values, ", ")
+	return Any(name, form, doc, func(t *T, v Value) error {
+		s, err := v.Text()
+		if err == nil && !slices.Contains(values, s) {
+			err = v.Errorf("expected %s, found %q", form, s)
+		}
+		*at(t) = s
+		return err
+	})
+}
+
+// Object is an object with a table of its own.
+func Object[T, U any](name, doc string, table Table[U], at func(*T) *U) Field[T] {
+	return Any(name, "object: "+strings.Join(table.Names(), ", "), doc, func(t *T, v Value) error {
+		return table.Read(v, at(t))
+	})
+}
+
+// Ignore is a member that may come and has no effect.
+func Ignore[T any](name, why string) Field[T] {
+	return Field[T]{name, "any", why, Ignored, nil}
+}
+
+// Refuse is a member that may not come, but with values that ask for nothing.
+func Refuse[T any](name, why string, harmless ...string) Field[T] {
+	form := "none"
+	if len(harmless) > 0 {
+		form = "only `" + strings.Join(harmless, "`, `") + "`"
+	}
+	return Field[T]{name, form, why, Refused, func(_ *T, v Value) error {
+		var b bytes.Buffer
+		if json.Compact(&b, v.Raw) == nil && slices.Contains(harmless, b.String()) {
+			return nil
+		}
+		return v.Errorf("it is not supported: %s", why)
+	}}
+}
+
+// Extend marks a field as no part of the API that is followed.
+func Extend[T any](f Field[T]) Field[T] {
+	f.Status = Extension
+	return f
+}
