@@ -4,6 +4,7 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/clean"
 	"github.com/salver-ml/salver/internal/passes/fold"
+	"github.com/salver-ml/salver/internal/passes/fuse"
 )
 
 // simplify are the passes that make the graph smaller with standard operators:
@@ -12,6 +13,7 @@ import (
 var simplify = []pass.Pass{
 	clean.Noop,
 	fold.Shapes,
+	fuse.TransposedWeights,
 	fold.Constants,
 	clean.Branches,
 	clean.Common,

@@ -146,6 +146,14 @@ func (t *Task) scratchOf(slot int) []float32 {
 
 // Check reports what doesn't fit together.
 func (t *Product) Check() error {
+	if err := t.CheckAllButB(); err != nil {
+		return err
+	}
+	return t.checkB()
+}
+
+// CheckAllButB is Check for those who have B in a form of their own.
+func (t *Product) CheckAllButB() error {
 	if t.M < 0 || t.N < 0 || t.K < 0 {
 		return fmt.Errorf("gemm: sizes M=%d N=%d K=%d: none may be negative", t.M, t.N, t.K)
 	}
@@ -156,9 +164,6 @@ func (t *Product) Check() error {
 		return fmt.Errorf("gemm: C and the residual can't be transposed")
 	}
 	if err := t.checkMatrix("A", &t.A, t.M, t.K); err != nil {
-		return err
-	}
-	if err := t.checkB(); err != nil {
 		return err
 	}
 	if err := t.checkMatrix("C", &t.C, t.M, t.N); err != nil {

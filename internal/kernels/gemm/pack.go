@@ -64,8 +64,31 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 		return
 	}
 	nr := p.kern.nr
+	if !b.Trans {
+		p.packRows(dst, b, off)
+		return
+	}
 	for j := 0; j < p.n; j += nr {
 		packPanel(p.kern, dst[j*p.k:][:nr*p.k], b, off, 0, p.k, j, min(nr, p.n-j))
+	}
+}
+
+// rowPanels is the number of panels that packRows fills at once: rows are then
+// read in runs of a kilobyte, about twice as fast as panel by panel.
+const rowPanels = 8
+
+// packRows copies the rows of a matrix to all panels.
+func (p *Packed) packRows(dst []float32, b *Matrix, off int) {
+	nr := p.kern.nr
+	for first := 0; first < p.n; first += rowPanels * nr {
+		n := min(rowPanels*nr, p.n-first)
+		for i := range p.k {
+			row := floats(at(b.Data, off+i*b.Stride+first), n)
+			for j := 0; j < n; j += nr {
+				d := dst[(first+j)*p.k+i*nr:][:nr]
+				clear(d[copy(d, row[j:]):])
+			}
+		}
 	}
 }
 

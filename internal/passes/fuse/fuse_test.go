@@ -6,10 +6,11 @@ import (
 	"github.com/salver-ml/salver/internal/passes/passtest"
 )
 
-func TestActivations(t *testing.T)    { passtest.Run(t, "activation", Activations) }
-func TestAttention(t *testing.T)      { passtest.Run(t, "attention", Attention) }
-func TestConvResidual(t *testing.T)   { passtest.Run(t, "conv-residual", ConvResidual, ConvActivation) }
-func TestConvActivation(t *testing.T) { passtest.Run(t, "conv-activation", ConvActivation) }
-func TestLayerNorm(t *testing.T)      { passtest.Run(t, "layernorm", LayerNorm) }
-func TestMatMul(t *testing.T)         { passtest.Run(t, "matmul", MatMul) }
-func TestRows(t *testing.T)           { passtest.Run(t, "rows", Rows) }
+func TestActivations(t *testing.T)       { passtest.Run(t, "activation", Activations) }
+func TestAttention(t *testing.T)         { passtest.Run(t, "attention", Attention) }
+func TestConvResidual(t *testing.T)      { passtest.Run(t, "conv-residual", ConvResidual, ConvActivation) }
+func TestConvActivation(t *testing.T)    { passtest.Run(t, "conv-activation", ConvActivation) }
+func TestLayerNorm(t *testing.T)         { passtest.Run(t, "layernorm", LayerNorm) }
+func TestMatMul(t *testing.T)            { passtest.Run(t, "matmul", MatMul) }
+func TestRows(t *testing.T)              { passtest.Run(t, "rows", Rows) }
+func TestTransposedWeights(t *testing.T) { passtest.Run(t, "transposed", TransposedWeights) }
