@@ -73,16 +73,16 @@ var infos = [number]info{
 	F32:     {"f32", 1, 4, decodeF32, encodeF32},
 	F16:     {"f16", 1, 2, decodeF16, encodeF16},
 	BF16:    {"bf16", 1, 2, decodeBF16, encodeBF16},
-	Q4_0:    {"q4_0", 32, 18, decodeQ4_0, nil},
-	Q4_1:    {"q4_1", 32, 20, decodeQ4_1, nil},
-	Q5_0:    {"q5_0", 32, 22, decodeQ5_0, nil},
-	Q5_1:    {"q5_1", 32, 24, decodeQ5_1, nil},
-	Q8_0:    {"q8_0", 32, 34, decodeQ8_0, nil},
-	Q2_K:    {"q2_k", 256, 84, decodeQ2_K, nil},
-	Q3_K:    {"q3_k", 256, 110, decodeQ3_K, nil},
-	Q4_K:    {"q4_k", 256, 144, decodeQ4_K, nil},
-	Q5_K:    {"q5_k", 256, 176, decodeQ5_K, nil},
-	Q6_K:    {"q6_k", 256, 210, decodeQ6_K, nil},
+	Q4_0:    {"q4_0", 32, 18, decodeQ4_0, encodeQ4_0},
+	Q4_1:    {"q4_1", 32, 20, decodeQ4_1, encodeQ4_1},
+	Q5_0:    {"q5_0", 32, 22, decodeQ5_0, encodeQ5_0},
+	Q5_1:    {"q5_1", 32, 24, decodeQ5_1, encodeQ5_1},
+	Q8_0:    {"q8_0", 32, 34, decodeQ8_0, encodeQ8_0},
+	Q2_K:    {"q2_k", 256, 84, decodeQ2_K, encodeQ2_K},
+	Q3_K:    {"q3_k", 256, 110, decodeQ3_K, encodeQ3_K},
+	Q4_K:    {"q4_k", 256, 144, decodeQ4_K, encodeQ4_K},
+	Q5_K:    {"q5_k", 256, 176, decodeQ5_K, encodeQ5_K},
+	Q6_K:    {"q6_k", 256, 210, decodeQ6_K, encodeQ6_K},
 	IQ1_S:   {"iq1_s", 256, 50, decodeIQ1_S, nil},
 	IQ1_M:   {"iq1_m", 256, 56, decodeIQ1_M, nil},
 	IQ2_XXS: {"iq2_xxs", 256, 66, decodeIQ2_XXS, nil},
@@ -90,11 +90,11 @@ var infos = [number]info{
 	IQ2_S:   {"iq2_s", 256, 82, decodeIQ2_S, nil},
 	IQ3_XXS: {"iq3_xxs", 256, 98, decodeIQ3_XXS, nil},
 	IQ3_S:   {"iq3_s", 256, 110, decodeIQ3_S, nil},
-	IQ4_NL:  {"iq4_nl", 32, 18, decodeIQ4_NL, nil},
-	IQ4_XS:  {"iq4_xs", 256, 136, decodeIQ4_XS, nil},
+	IQ4_NL:  {"iq4_nl", 32, 18, decodeIQ4_NL, encodeIQ4_NL},
+	IQ4_XS:  {"iq4_xs", 256, 136, decodeIQ4_XS, encodeIQ4_XS},
 	TQ1_0:   {"tq1_0", 256, 54, decodeTQ1_0, nil},
 	TQ2_0:   {"tq2_0", 256, 66, decodeTQ2_0, nil},
-	MXFP4:   {"mxfp4", 32, 17, decodeMXFP4, nil},
+	MXFP4:   {"mxfp4", 32, 17, decodeMXFP4, encodeMXFP4},
 	I8:      {"i8", 1, 1, nil, nil},
 	I16:     {"i16", 1, 2, nil, nil},
 	I32:     {"i32", 1, 4, nil, nil},
@@ -181,7 +181,8 @@ func Decode(f Format, dst []float32, src []byte) {
 // Encode rounds src to whole blocks of format f in dst: to nearest, and for
 // formats with a choice of scales to those with a small squared error. It
 // panics if f has no encoder or dst is not as long as RowBytes(len(src)) says.
-// What a block with NaN or infinities becomes is not defined.
+// Scales are float16 in most formats: with values so large that theirs
+// overflows, NaN or infinities a block is meaningless; callers check for them.
 func Encode(f Format, dst []byte, src []float32) {
 	i := f.info()
 	if i.encode == nil {

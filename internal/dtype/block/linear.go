@@ -1,5 +1,7 @@
 package block
 
+import "math"
+
 // The formats of 32 elements: d is the scale, m the minimum. Element j < 16 is
 // in the low half of byte j, element j + 16 in its high half; fifth bits are in
 // a word of 32.
@@ -47,5 +49,97 @@ func decodeQ8_0(dst []float32, src []byte) {
 	d := half(src)
 	for j, q := range src[2:34] {
 		dst[j] = d * float32(int8(q))
+	}
+}
+
+// What follows rounds as GGML's reference does, to the same bytes.
+
+// inverse is 1/d, or 0 for 0.
+func inverse(d float32) float32 {
+	if d == 0 {
+		return 0
+	}
+	return 1 / d
+}
+
+// quantum cuts v to a whole number from 0 to top.
+func quantum(v, top float32) byte { return byte(max(0, min(top, v))) }
+
+// peak is the first value of largest magnitude.
+func peak(x []float32) float32 {
+	p := float32(0)
+	for _, v := range x {
+		if abs(v) > abs(p) {
+			p = v
+		}
+	}
+	return p
+}
+
+func abs(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }
+
+// bounds are the least and the largest value.
+func bounds(x []float32) (lo, hi float32) {
+	lo, hi = x[0], x[0]
+	for _, v := range x[1:] {
+		lo, hi = min(lo, v), max(hi, v)
+	}
+	return lo, hi
+}
+
+func encodeQ4_0(dst []byte, src []float32) {
+	d := peak(src) / -8
+	putHalf(dst, d)
+	id := inverse(d)
+	for j := range 16 {
+		lo, hi := quantum(float32(src[j]*id)+8.5, 15), quantum(float32(src[j+16]*id)+8.5, 15)
+		dst[2+j] = lo | hi<<4
+	}
+}
+
+func encodeQ4_1(dst []byte, src []float32) {
+	m, top := bounds(src)
+	d := (top - m) / 15
+	putHalf(dst, d)
+	putHalf(dst[2:], m)
+	id := inverse(d)
+	for j := range 16 {
+		lo, hi := quantum(float32((src[j]-m)*id)+0.5, 15), quantum(float32((src[j+16]-m)*id)+0.5, 15)
+		dst[4+j] = lo | hi<<4
+	}
+}
+
+func encodeQ5_0(dst []byte, src []float32) {
+	d := peak(src) / -16
+	putHalf(dst, d)
+	id, high := inverse(d), uint32(0)
+	for j := range 16 {
+		lo, hi := quantum(float32(src[j]*id)+16.5, 31), quantum(float32(src[j+16]*id)+16.5, 31)
+		dst[6+j] = lo&15 | hi<<4
+		high |= uint32(lo>>4)<<j | uint32(hi>>4)<<(j+16)
+	}
+	le.PutUint32(dst[2:], high)
+}
+
+func encodeQ5_1(dst []byte, src []float32) {
+	m, top := bounds(src)
+	d := (top - m) / 31
+	putHalf(dst, d)
+	putHalf(dst[2:], m)
+	id, high := inverse(d), uint32(0)
+	for j := range 16 {
+		lo, hi := quantum(float32((src[j]-m)*id)+0.5, 31), quantum(float32((src[j+16]-m)*id)+0.5, 31)
+		dst[8+j] = lo&15 | hi<<4
+		high |= uint32(lo>>4)<<j | uint32(hi>>4)<<(j+16)
+	}
+	le.PutUint32(dst[4:], high)
+}
+
+func encodeQ8_0(dst []byte, src []float32) {
+	d := abs(peak(src)) / 127
+	putHalf(dst, d)
+	id := inverse(d)
+	for j, v := range src {
+		dst[2+j] = byte(int8(max(-127, min(127, math.Round(float64(v*id))))))
 	}
 }

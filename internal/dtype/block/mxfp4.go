@@ -22,3 +22,27 @@ func halfE8M0(e byte) float32 {
 	}
 	return math.Float32frombits(uint32(e-1) << 23)
 }
+
+// encodeMXFP4 takes the exponent at which the largest magnitude is between 4
+// and 8, and then the nearest values, of two as near that of the lower code.
+func encodeMXFP4(dst []byte, src []float32) {
+	dst[0] = 0
+	if p := peak(src); p != 0 {
+		_, e := math.Frexp(float64(p)) // 2^(e-1) ≤ |p| < 2^e
+		dst[0] = byte(max(0, e-3+127))
+	}
+	d := halfE8M0(dst[0])
+	for j := range 16 {
+		dst[1+j] = codeE2M1(src[j], d) | codeE2M1(src[j+16], d)<<4
+	}
+}
+
+func codeE2M1(v, d float32) byte {
+	best, least := 0, float32(math.Inf(1))
+	for i, l := range valuesE2M1 {
+		if err := abs(float32(d*float32(l)) - v); err < least {
+			best, least = i, err
+		}
+	}
+	return byte(best)
+}
