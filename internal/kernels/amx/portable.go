@@ -109,8 +109,8 @@ func flushed(s float64) float32 {
 	return float32(s)
 }
 
-// round is x as bfloat16.
-func round(x float32) uint16 {
+// Round is x as bfloat16.
+func Round(x float32) uint16 {
 	b := math.Float32bits(zeroed(x))
 	if x != x {
 		return uint16(b>>16) | 0x40
@@ -121,7 +121,7 @@ func round(x float32) uint16 {
 func portableRound(dst *uint16, src *float32, n int) {
 	to := unsafe.Slice(dst, n)
 	for i, x := range unsafe.Slice(src, n) {
-		to[i] = round(x)
+		to[i] = Round(x)
 	}
 }
 
@@ -133,7 +133,7 @@ func portablePairs(dst *uint16, src *float32, stride, pairs, n int) {
 			for j := range to {
 				to[j][i] = 0
 				if j < n {
-					to[j][i] = round(row[j])
+					to[j][i] = Round(row[j])
 				}
 			}
 		}
