@@ -2,29 +2,56 @@ package block
 
 import "math"
 
-// A codebook is the values that a quantized number can have before it is scaled.
+// A codebook is the values that a quantized number can have before it is
+// scaled: the whole numbers from lo to hi, or those of a table.
 type codebook struct {
-	level func(float64) float64 // the nearest value
-	tops  []float64             // what fitScale tries to map the largest magnitude to
+	lo, hi float64
+	halves []int8    // if not nil, the nearest value to lo, lo + ½, … hi
+	tops   []float64 // what fitScale tries to map the largest magnitude to
 }
 
 // integers is the codebook of the whole numbers from lo to hi; ties go to even.
-func integers(lo, hi float64) codebook {
-	var tops []float64
+func integers(lo, hi float64) *codebook {
+	c := &codebook{lo: lo, hi: hi}
 	for k := -9; k <= 9; k++ {
-		tops = append(tops, hi+float64(k)/10)
+		c.tops = append(c.tops, hi+float64(k)/10)
 		if lo < 0 {
-			tops = append(tops, lo+float64(k)/10)
+			c.tops = append(c.tops, lo+float64(k)/10)
 		}
 	}
-	return codebook{func(v float64) float64 { return max(lo, min(hi, math.RoundToEven(v))) }, tops}
+	return c
+}
+
+// level is the nearest value to v.
+func (c *codebook) level(v float64) float64 {
+	v = clamp(v, c.lo, c.hi)
+	if c.halves != nil {
+		return float64(c.halves[int(2*(v-c.lo))])
+	}
+	return round(v)
+}
+
+func clamp(v, lo, hi float64) float64 {
+	if v > lo { // false for NaN
+		if v < hi {
+			return v
+		}
+		return hi
+	}
+	return lo
+}
+
+// round is math.RoundToEven for |v| < 2⁵¹, without a call.
+func round(v float64) float64 {
+	const shift = 3 << 51 // its neighbours are a distance of 1 apart
+	return v + shift - shift
 }
 
 // fitScale finds a scale with a small error Σ w·(x - scale·level)². For each
 // top it takes the levels nearest to x when the largest magnitude is at top, and
 // the scale that fits these best. curvature is Σ w·level², by which the error
 // grows as the scale departs from there.
-func (c codebook) fitScale(x, w []float64) (scale, curvature float64) {
+func (c *codebook) fitScale(x, w []float64) (scale, curvature float64) {
 	largest := 0.0
 	for _, v := range x {
 		if math.Abs(v) > math.Abs(largest) {
@@ -39,8 +66,9 @@ func (c codebook) fitScale(x, w []float64) (scale, curvature float64) {
 		inverse, xl, ll := top/largest, 0.0, 0.0
 		for i, v := range x {
 			l := c.level(v * inverse)
-			xl += float64(w[i] * v * l)
-			ll += float64(w[i] * l * l)
+			wl := w[i] * l
+			xl += float64(wl * v)
+			ll += float64(wl * l)
 		}
 		if ll > 0 && xl*xl/ll > best { // the error is Σ w·x² less this
 			best, scale, curvature = xl*xl/ll, xl/ll, ll
@@ -66,12 +94,14 @@ func fitLine(x, w []float64, top float64) (scale, minimum, curvature float64) {
 	best := math.Inf(-1)
 	for k := -10; k <= 10; k++ {
 		step := (hi - lo) / (top + float64(k)/10)
+		inverse := 1 / step
 		s.l, s.ll, s.xl = 0, 0, 0
 		for i, v := range x {
-			l := max(0, min(top, math.RoundToEven((v-lo)/step)))
-			s.l += float64(w[i] * l)
-			s.ll += float64(w[i] * l * l)
-			s.xl += float64(w[i] * l * v)
+			l := round(clamp((v-lo)*inverse, 0, top))
+			wl := w[i] * l
+			s.l += wl
+			s.ll += float64(wl * l)
+			s.xl += float64(wl * v)
 		}
 		fitted, offset := s.line()
 		for _, c := range [2][2]float64{{step, lo}, {fitted, offset}} {

@@ -26,26 +26,29 @@ func decodeIQ4(dst []float32, d float32, qs []byte) {
 	}
 }
 
-// codesIQ4 tries both signs of the scale, as the values reach further down
-// than up.
-var codesIQ4 = func() codebook {
-	c := codebook{level: func(v float64) float64 { return float64(valuesIQ4[indexIQ4(v)]) }}
+// codesIQ4 has both signs of the scale, as the values reach further down than up.
+var codesIQ4 = func() *codebook {
+	c := &codebook{lo: float64(valuesIQ4[0]), hi: float64(valuesIQ4[15])}
 	for k := -7; k <= 7; k++ {
-		c.tops = append(c.tops, float64(int(valuesIQ4[0])+k), float64(int(valuesIQ4[15])+k))
+		c.tops = append(c.tops, c.lo+float64(k), c.hi+float64(k))
+	}
+	i := 0
+	for half := 2 * int(valuesIQ4[0]); half <= 2*int(valuesIQ4[15]); half++ {
+		if i < 15 && half >= int(valuesIQ4[i])+int(valuesIQ4[i+1]) {
+			i++
+		}
+		c.halves = append(c.halves, valuesIQ4[i])
 	}
 	return c
 }()
 
-// indexIQ4 is the index of the nearest value, of two as near the upper.
-func indexIQ4(v float64) byte {
-	i := 0
-	for step := 8; step > 0; step /= 2 {
-		if j := i + step; 2*v >= float64(int(valuesIQ4[j-1])+int(valuesIQ4[j])) {
-			i = j
-		}
+// indexIQ4 is the inverse of valuesIQ4.
+var indexIQ4 = func() (index [256]byte) {
+	for i, v := range valuesIQ4 {
+		index[byte(v)] = byte(i)
 	}
-	return byte(i)
-}
+	return index
+}()
 
 func encodeIQ4_NL(dst []byte, src []float32) {
 	var x, w [32]float64
@@ -57,8 +60,16 @@ func encodeIQ4_NL(dst []byte, src []float32) {
 	h := dtype.F32ToF16(float32(d))
 	d = float64(dtype.F16ToF32(h))
 	le.PutUint16(dst, h)
-	for j := range 16 {
-		dst[2+j] = indexIQ4(ratio(x[j], d)) | indexIQ4(ratio(x[j+16], d))<<4
+	var levels [32]int8
+	for i, v := range x {
+		levels[i] = int8(codesIQ4.level(ratio(v, d)))
+	}
+	putIQ4(dst[2:18], levels[:])
+}
+
+func putIQ4(dst []byte, levels []int8) {
+	for j := range dst {
+		dst[j] = indexIQ4[byte(levels[j])] | indexIQ4[byte(levels[j+16])]<<4
 	}
 }
 
@@ -71,10 +82,7 @@ func encodeIQ4_XS(dst []byte, src []float32) {
 		v := byte(s.scales[j] + 32)
 		dst[4+j/2] |= v & 15 << (j % 2 * 4)
 		high |= uint16(v>>4) << (2 * j)
-		for k := range 16 {
-			at := 32*j + k
-			dst[8+16*j+k] = indexIQ4(float64(s.levels[at])) | indexIQ4(float64(s.levels[at+16]))<<4
-		}
+		putIQ4(dst[8+16*j:24+16*j], s.levels[32*j:32*j+32])
 	}
 	le.PutUint16(dst, s.d)
 	le.PutUint16(dst[2:], high)

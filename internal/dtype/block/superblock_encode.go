@@ -23,7 +23,7 @@ type symmetric struct {
 
 // fit quantizes x by sub-blocks of n. Errors count with the square of the value
 // they befall: large weights matter most.
-func (s *symmetric) fit(src []float32, n int, elem, scale codebook) {
+func (s *symmetric) fit(src []float32, n int, elem, scale *codebook) {
 	var x, w [256]float64
 	var scales, curvatures [16]float64
 	for i, v := range src {
@@ -63,7 +63,7 @@ type affine struct {
 
 // fit quantizes x by sub-blocks of n to q up to top. Errors count with the
 // value's magnitude plus base times the sub-block's root mean square.
-func (s *affine) fit(src []float32, n int, top, base float64, scale codebook) {
+func (s *affine) fit(src []float32, n int, top, base float64, scale *codebook) {
 	var x, w [256]float64
 	var scales, minima, curvatures, weights [16]float64
 	for i, v := range src {
@@ -83,8 +83,8 @@ func (s *affine) fit(src []float32, n int, top, base float64, scale codebook) {
 		level, minimum := scale.level(ratio(scales[j], d)), scale.level(ratio(minima[j], dmin))
 		s.scales[j], s.minima[j] = byte(level), byte(minimum)
 		for i := n * j; i < n*j+n; i++ {
-			q := math.RoundToEven(ratio(x[i]+float64(dmin*minimum), d*level))
-			s.q[i] = byte(max(0, min(top, q)))
+			q := ratio(x[i]+float64(dmin*minimum), d*level)
+			s.q[i] = byte(round(clamp(q, 0, top)))
 		}
 	}
 }
