@@ -1,0 +1,85 @@
+package blockq
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype/block"
+)
+
+// kernels is what an instruction-set level provides.
+type kernels struct {
+	level cpu.Target
+	mr    int // rows of the largest tile: 1, 2, 4, 8 or 16
+
+	// direct multiplies one row by whole packed panels, if not nil.
+	direct map[block.Format]kernel
+	// unpack makes of a panel what tile reads.
+	unpack map[block.Format]kernel
+	// tile[k][i] multiplies 1<<i rows by an unpacked panel.
+	tile [kinds][5]kernel
+	// bias is added to the unpacked values modulo 256.
+	bias func(*layout) byte
+
+	quantize func(a *byte)
+	finish   func(a *byte)
+}
+
+// A kernel takes *args as bytes: the generator knows no Go types of this package.
+type kernel func(a *byte)
+
+// args is what direct, unpack and tile take. The assembly knows the offsets.
+// Unpacked panels have 512 bytes a group, value i of quad t of column j at
+// 64·t + 4·j + i, and floats by column.
+type args struct {
+	w      unsafe.Pointer // packed panels
+	values unsafe.Pointer // unpacked: 8-bit integers
+	dw     unsafe.Pointer // scale of each column and group
+	extra  unsafe.Pointer // negative minimum, or integer scale or negative minimum of each half
+	q      unsafe.Pointer // int8: 32 of each row for each group
+	d      unsafe.Pointer // scale of each row for each group
+	s      unsafe.Pointer // d·S, of the group or of each half
+	c      unsafe.Pointer // -128·S, likewise
+	acc    unsafe.Pointer // results: 16 of each row, or of each panel in direct
+	units  int            // of a panel in direct and unpack; groups in tile
+	panels int            // in direct
+	bias   uint64         // in each byte
+	rows   int            // of a tile
+	zero   uint64         // the layout's zero, as a shift of c: c>>zero is -zero·S
+	spill  unsafe.Pointer // 8 KiB for tile
+}
+
+func (a *args) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
+
+// quantizeArgs is what quantize takes: a row, and where it goes in its tile.
+type quantizeArgs struct {
+	x      unsafe.Pointer
+	q      unsafe.Pointer // then 32·rows bytes on for each group
+	d      unsafe.Pointer // 4·rows bytes on
+	s      unsafe.Pointer // 4·rows bytes on
+	c      unsafe.Pointer // 4·rows bytes on
+	sHalf  unsafe.Pointer // 4·rows bytes on for each half
+	cHalf  unsafe.Pointer // 4·rows bytes on for each half
+	groups int
+	rows   int // of the tile
+}
+
+func (a *quantizeArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
+
+// finishArgs is what finish takes: up to 16 columns of some rows of sums.
+type finishArgs struct {
+	acc      unsafe.Pointer
+	y        unsafe.Pointer
+	bias     unsafe.Pointer // or nil
+	residual unsafe.Pointer // or nil
+	ldy, ldr int            // bytes
+	rows     int
+	mask     uint64 // bit j: column j exists
+}
+
+func (a *finishArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
+
+// view is n elements at p.
+func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
+
+func current() *kernels { return forLevel(cpu.Level()) }

@@ -1,0 +1,7 @@
+//go:build !noasm
+
+package blockq
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+func forLevel(cpu.Target) *kernels { return &portable }

@@ -1,0 +1,45 @@
+// Package blockq multiplies float32 rows by block-quantized weights:
+//
+//	Y[m,n] = Σ X[m,k]·W[n,k] + bias[n] + residual[m,n]
+//
+// where the rows of W are in one of GGML's formats (package dtype/block), packed
+// by Pack for the kernels. A Task computes one product; Rows are an X that is
+// quantized once for several.
+//
+// # Arithmetic
+//
+// One arithmetic serves every M, position, thread count and instruction-set
+// level, with the same bits.
+//
+// X is quantized to 8 bits in blocks of 32 consecutive elements of a row. With a
+// the largest magnitude in a block,
+//
+//	d = a/127    q[k] = round(x[k]·(127/a))    S = Σ q[k]    s = d·float32(S)
+//
+// each operation rounded to float32, round to nearest, ties to even. A block in
+// which a is below 2^-120 counts as zero. If it holds a NaN or an infinity, d is
+// NaN and q is zero: all results of the row are NaN.
+//
+// A result is one chain of fused multiply-adds over the blocks in order, from +0.
+// Block b contributes an exact integer D with |D| < 2^24, and what minimums the
+// format has follow it:
+//
+//	y = fma(float32(D), dw·d, y)         dw·d rounded
+//	y = fma(-min, s, y)
+//
+//	format                 D                             dw     min
+//	Q4_0 Q5_0 Q8_0         Σ (c - zero)·q                d      none
+//	IQ4_NL MXFP4           Σ table[c]·q                  d      none
+//	IQ4_XS                 Σ table[c]·q                  d·sc   none
+//	Q4_1 Q5_1              Σ c·q                         d      -m
+//	Q4_K Q5_K              Σ c·q                         d·sc   dmin·m
+//	Q6_K Q3_K              Σ_g sc[g]·Σ (c - zero)·q      d      none
+//	Q2_K                   Σ_g sc[g]·Σ c·q               d      dmin·m[g], twice, with s of each half
+//
+// where c are the codes that the file has, and g are halves of a block, 16
+// elements. d·sc and dmin·m are exact. Then the bias is added, and the residual,
+// each rounded.
+//
+// For the other formats that package block decodes, a row of W is decoded to
+// float32, and the arithmetic is that of package gemm.
+package blockq

@@ -1,0 +1,258 @@
+package blockq
+
+import (
+	"math"
+	"math/bits"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/dtype/block"
+)
+
+// portable is the specification of the other kernels.
+var portable = kernels{
+	level: cpu.Generic, mr: 4,
+	unpack:   portableUnpack(),
+	tile:     portableTiles(),
+	bias:     func(*layout) byte { return 0 },
+	quantize: portableQuantize,
+	finish:   portableFinish,
+}
+
+// fma is x·y + z, rounded once. The product of two float32 is exact in float64;
+// the sum is rounded to odd there, so that rounding it again is harmless.
+func fma(x, y, z float32) float32 {
+	p := float64(float64(x) * float64(y))
+	c := float64(z)
+	s := p + c
+	t := s - p
+	err := (p - (s - t)) + (c - t)
+	if err != 0 && err == err && math.Float64bits(s)&1 == 0 {
+		if (err > 0) == (s > 0) {
+			s = math.Float64frombits(math.Float64bits(s) + 1)
+		} else {
+			s = math.Float64frombits(math.Float64bits(s) - 1)
+		}
+	}
+	return float32(s)
+}
+
+// tiny is the magnitude below which a block counts as zero: 127/tiny is finite.
+const tiny = 0x1p-120
+
+func portableQuantize(arg *byte) {
+	a := (*quantizeArgs)(unsafe.Pointer(arg))
+	for g := range a.groups {
+		x := view[float32](unsafe.Add(a.x, 4*groupSize*g), groupSize)
+		q := view[int8](unsafe.Add(a.q, g*groupSize*a.rows), groupSize)
+		d := quantizeBlock(q, x)
+		var sums [2]int32
+		for i, v := range q {
+			sums[i/16] += int32(v)
+		}
+		at := func(p unsafe.Pointer, i int) unsafe.Pointer { return unsafe.Add(p, 4*a.rows*i) }
+		*(*float32)(at(a.d, g)) = d
+		*(*float32)(at(a.s, g)) = d * float32(sums[0]+sums[1])
+		*(*int32)(at(a.c, g)) = -128 * (sums[0] + sums[1])
+		for h, s := range sums {
+			*(*float32)(at(a.sHalf, 2*g+h)) = d * float32(s)
+			*(*int32)(at(a.cHalf, 2*g+h)) = -128 * s
+		}
+	}
+}
+
+// quantizeBlock gives the scale.
+func quantizeBlock(q []int8, x []float32) float32 {
+	clear(q)
+	var most uint32 // magnitudes are ordered as their bits are
+	for _, v := range x {
+		most = max(most, math.Float32bits(v)&^(1<<31))
+	}
+	a := math.Float32frombits(most)
+	switch {
+	case most >= 0x7f800000:
+		return float32(math.NaN())
+	case a < tiny:
+		return 0
+	}
+	inverse := 127 / a
+	for i, v := range x {
+		q[i] = int8(math.RoundToEven(float64(float32(v * inverse))))
+	}
+	return a / 127
+}
+
+func portableUnpack() map[block.Format]kernel {
+	m := map[block.Format]kernel{}
+	for f, l := range layouts {
+		m[f] = func(arg *byte) { l.unpack((*args)(unsafe.Pointer(arg))) }
+	}
+	return m
+}
+
+// unpack writes the values and scales of a panel.
+func (l *layout) unpack(a *args) {
+	groups := l.unit() / groupSize
+	src := view[byte](a.w, a.units*l.unitBytes())
+	halves := 1
+	if k := l.kind(); k == pair || k == twoOffsets {
+		halves = 2
+	}
+	for g := range a.units * groups {
+		if g%groups == 0 && g > 0 {
+			src = src[l.unitBytes():]
+		}
+		header, group := src[:l.headerBytes()], src[l.headerBytes()+g%groups*l.groupBytes():][:l.groupBytes()]
+		values := view[byte](unsafe.Add(a.values, g*8*vector), 8*vector)
+		dw := view[float32](unsafe.Add(a.dw, 4*cols*g), cols)
+		extra := view[float32](unsafe.Add(a.extra, 4*cols*halves*g), cols*halves)
+		for j := range cols {
+			scale, factor := l.scales(header, group, j, extra)
+			dw[j] = scale
+			for k := range groupSize {
+				v := l.value(group[l.scaleBytes():], j, k) * factor[k/16]
+				values[k/4*vector+4*j+k%4] = byte(v) + byte(a.bias)
+			}
+		}
+	}
+}
+
+// value is element k of column j in a group.
+func (l *layout) value(planes []byte, j, k int) int {
+	t, i := k/4, 4*j+k%4
+	var c int
+	switch l.low {
+	case 8:
+		return int(int8(planes[t*vector+i]))
+	case 4:
+		c = int(planes[t%4*vector+i] >> (t / 4 * 4) & 15)
+	case 2:
+		c = int(planes[t%2*vector+i] >> (t / 2 * 2) & 3)
+	}
+	switch high := planes[l.low*vector:]; l.high {
+	case 2:
+		c |= int(high[t%2*vector+i]>>(t/2*2)&3) << l.low
+	case 1:
+		c |= int(high[i]>>t&1) << l.low
+	}
+	if l.table != nil {
+		return int(l.table[c])
+	}
+	return c - l.zero
+}
+
+// scales gives column j's scale in a group, and sets what else its kind has.
+// Values of Q2_K are multiplied by the factors.
+func (l *layout) scales(header, group []byte, j int, extra []float32) (dw float32, factor [2]int) {
+	factor = [2]int{1, 1}
+	f16 := func(b []byte) float32 { return dtype.F16ToF32(le.Uint16(b)) }
+	switch l.scaling {
+	case half:
+		dw = f16(group[2*j:])
+	case halfMin:
+		dw, extra[j] = f16(group[2*j:]), f16(group[2*cols+2*j:])
+	case e8m0:
+		dw = halfE8M0(group[j])
+	case super:
+		dw = f16(header[2*j:]) * float32(group[j])
+		extra[j] = -(f16(header[2*cols+2*j:]) * float32(group[cols+j]))
+	case superI8:
+		dw = f16(header[2*j:]) * float32(int8(group[j]))
+	case superPair:
+		dw = f16(header[2*j:])
+		extra[j], extra[cols+j] = float32(int8(group[j])), float32(int8(group[cols+j]))
+	case superQ2:
+		dw = f16(header[2*j:])
+		dmin := f16(header[2*cols+2*j:])
+		for h := range 2 {
+			b := group[h*cols+j]
+			factor[h], extra[h*cols+j] = int(b&15), -(dmin * float32(b>>4))
+		}
+	}
+	return dw, factor
+}
+
+// halfE8M0 is 2^(e-128).
+func halfE8M0(e byte) float32 {
+	if e < 2 { // subnormal
+		return math.Float32frombits(1 << (21 + e))
+	}
+	return math.Float32frombits(uint32(e-1) << 23)
+}
+
+func portableTiles() (t [kinds][5]kernel) {
+	for k := range kinds {
+		for i := range t[k] {
+			t[k][i] = func(arg *byte) { k.tile((*args)(unsafe.Pointer(arg))) }
+		}
+	}
+	return t
+}
+
+// tile multiplies a.rows rows by an unpacked panel.
+func (k kind) tile(a *args) {
+	acc := view[float32](a.acc, a.rows*cols)
+	clear(acc)
+	for g := range a.units {
+		values := (*[8 * vector]int8)(unsafe.Add(a.values, g*8*vector))
+		dw := (*[cols]float32)(unsafe.Add(a.dw, 4*cols*g))
+		for r := range a.rows {
+			q := (*[groupSize]int8)(unsafe.Add(a.q, (g*a.rows+r)*groupSize))
+			d := view[float32](a.d, (g+1)*a.rows)[g*a.rows+r]
+			for j := range cols {
+				dots := dot(values, q, j)
+				k.add(a, &acc[r*cols+j], dots, float32(dw[j]*d), g, r, j)
+			}
+		}
+	}
+}
+
+// add adds a group's contribution to a result.
+func (k kind) add(a *args, y *float32, dots [2]int32, scale float32, g, r, j int) {
+	halves := func(h int) float32 { return view[float32](a.extra, (2*g+h+1)*cols)[(2*g+h)*cols+j] }
+	switch k {
+	case pair:
+		*y = fma(float32(dots[0]*int32(halves(0))+dots[1]*int32(halves(1))), scale, *y)
+		return
+	default:
+		*y = fma(float32(dots[0]+dots[1]), scale, *y)
+	}
+	switch k {
+	case offset:
+		s := view[float32](a.s, (g+1)*a.rows)[g*a.rows+r]
+		*y = fma(view[float32](a.extra, (g+1)*cols)[g*cols+j], s, *y)
+	case twoOffsets:
+		for h := range 2 {
+			s := view[float32](a.s, (2*g+h+1)*a.rows)[(2*g+h)*a.rows+r]
+			*y = fma(halves(h), s, *y)
+		}
+	}
+}
+
+// dot is the integer products of the halves of a group with column j.
+func dot(values *[8 * vector]int8, q *[groupSize]int8, j int) (s [2]int32) {
+	for t := range 8 {
+		v, x := (*[4]int8)(values[t*vector+4*j:]), (*[4]int8)(q[4*t:])
+		s[t/4] += int32(v[0])*int32(x[0]) + int32(v[1])*int32(x[1]) + int32(v[2])*int32(x[2]) + int32(v[3])*int32(x[3])
+	}
+	return s
+}
+
+func portableFinish(arg *byte) {
+	a := (*finishArgs)(unsafe.Pointer(arg))
+	n := bits.Len64(a.mask)
+	for r := range a.rows {
+		acc := view[float32](unsafe.Add(a.acc, 4*cols*r), n)
+		y := view[float32](unsafe.Add(a.y, a.ldy*r), n)
+		for j, v := range acc {
+			if a.bias != nil {
+				v += view[float32](a.bias, n)[j]
+			}
+			if a.residual != nil {
+				v += view[float32](unsafe.Add(a.residual, a.ldr*r), n)[j]
+			}
+			y[j] = v
+		}
+	}
+}

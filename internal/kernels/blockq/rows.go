@@ -1,0 +1,133 @@
+package blockq
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// Rows is an X quantized for the kernels of one level. Tasks with the same X can
+// share it.
+type Rows struct {
+	kern *kernels
+	m, k int
+	data []byte
+
+	x      []float32 // while it is quantized
+	stride int
+	chunks int
+	args   []quantizeSpace // of each chunk
+}
+
+// quantizeSpace is not on the stack since kernels are called through variables.
+type quantizeSpace struct {
+	quantizeArgs
+	_ [128]byte // no false sharing with the next
+}
+
+// A tile of R rows, of G groups each, is
+//
+//	q  G·R·32 bytes    d, s, c  4·G·R bytes each    s, c of halves  8·G·R bytes each
+const rowGroupBytes = groupSize + 3*4 + 2*8
+
+// RowsSize is the number of bytes that m rows of k elements need at the current level.
+func RowsSize(m, k int) int { return rowsSize(current(), m, k) }
+
+func rowsSize(kern *kernels, m, k int) int {
+	return paddedRows(m, kern.mr)*(k/groupSize)*rowGroupBytes + vector
+}
+
+// paddedRows is m with the last tile filled up.
+func paddedRows(m, mr int) int { return m/mr*mr + tileRows(m%mr) }
+
+// tileRows is the size of the tile that serves m rows.
+func tileRows(m int) int {
+	if m == 0 {
+		return 0
+	}
+	r := 1
+	for r < m {
+		r *= 2
+	}
+	return r
+}
+
+// Quantize makes r the m rows of k elements of x, at the given distance, in dst,
+// which is retained and has RowsSize bytes.
+func (r *Rows) Quantize(dst []byte, x []float32, m, k, stride int, p *pool.Pool) error {
+	if m < 0 || k < 0 || k%groupSize != 0 {
+		return fmt.Errorf("blockq: X has %d rows of %d elements, expected a multiple of %d", m, k, groupSize)
+	}
+	if err := tiling.Batch(nil).CheckMatrix(len(x), m, k, stride, nil); err != nil {
+		return fmt.Errorf("blockq: X: %w", err)
+	}
+	kern := current()
+	if need := rowsSize(kern, m, k); len(dst) < need {
+		return fmt.Errorf("blockq: %d quantized rows of %d elements need %d bytes, got %d", m, k, need, len(dst))
+	}
+	r.kern, r.m, r.k, r.data = kern, m, k, aligned(dst)
+	if m == 0 || k == 0 {
+		return nil
+	}
+	if last := r.tile((m - 1) / kern.mr); last.rows < last.size {
+		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*rowGroupBytes:]) // rows that only fill up
+	}
+	r.x, r.stride = x, stride
+	const work = 1 << 14 // elements that are worth a chunk
+	r.chunks = max(1, min(m, m*k/work, 4*p.Threads()))
+	if len(r.args) < r.chunks {
+		r.args = make([]quantizeSpace, r.chunks)
+	}
+	p.Run(r.chunks, (*quantizeTask)(r))
+	r.x = nil
+	return nil
+}
+
+// aligned skips to the start of a cache line.
+func aligned(b []byte) []byte {
+	return b[int(-uintptr(unsafe.Pointer(unsafe.SliceData(b)))&(vector-1)):]
+}
+
+type quantizeTask Rows
+
+// Do quantizes chunk i of the rows.
+func (t *quantizeTask) Do(i int) {
+	r := (*Rows)(t)
+	for row := r.m * i / r.chunks; row < r.m*(i+1)/r.chunks; row++ {
+		r.quantizeRow(&r.args[i].quantizeArgs, row)
+	}
+	r.args[i].quantizeArgs = quantizeArgs{}
+}
+
+func (r *Rows) quantizeRow(a *quantizeArgs, row int) {
+	t, i := r.tile(row/r.kern.mr), row%r.kern.mr
+	*a = quantizeArgs{
+		x: unsafe.Pointer(&r.x[row*r.stride]),
+		q: unsafe.Add(t.q, groupSize*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
+		sHalf: unsafe.Add(t.sHalf, 4*i), cHalf: unsafe.Add(t.cHalf, 4*i),
+		groups: r.k / groupSize, rows: t.size,
+	}
+	r.kern.quantize(a.arg())
+}
+
+// rowTile is where a tile's parts are.
+type rowTile struct {
+	q, d, s, c, sHalf, cHalf unsafe.Pointer
+	rows, size               int // those that exist, and of the tile
+}
+
+func (r *Rows) tile(i int) rowTile {
+	groups := r.k / groupSize
+	t := rowTile{rows: min(r.kern.mr, r.m-i*r.kern.mr)}
+	t.size = tileRows(t.rows)
+	at := i * r.kern.mr * groups * rowGroupBytes
+	next := func(bytes int) unsafe.Pointer {
+		p := unsafe.Pointer(&r.data[at])
+		at += groups * t.size * bytes
+		return p
+	}
+	t.q, t.d, t.s, t.c, t.sHalf, t.cHalf = next(groupSize), next(4), next(4), next(4), next(8), next(8)
+	return t
+}

@@ -1,0 +1,172 @@
+package blockq
+
+import (
+	"math/bits"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// A plan says how a task is cut. None of it shows in the result.
+type plan struct {
+	planKey
+	tiles, panels int
+	block         int // tiles of rows that meet an unpacked panel
+	grid          tiling.Grid
+	slots         int
+	rowBytes      int // of scratch: X, if the task quantizes it
+	perSlot       int // an unpacked panel
+}
+
+// planKey is what a plan depends on.
+type planKey struct {
+	kern     *kernels
+	layout   *layout
+	m, n, k  int
+	threads  int
+	ownsRows bool
+}
+
+// chunkWork is the number of multiply-adds for which a chunk of its own pays.
+const chunkWork = 1 << 21
+
+func (t *Task) newPlan(threads int) plan {
+	key := planKey{kern: current(), layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads, ownsRows: t.Rows == nil}
+	if key == t.plan.planKey {
+		return t.plan
+	}
+	p := plan{planKey: key}
+	p.tiles, p.panels = tiling.Ceil(p.m, p.kern.mr), tiling.Ceil(p.n, cols)
+	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
+	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
+	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes))
+	if p.ownsRows {
+		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
+	}
+	if p.direct() == nil {
+		p.perSlot = p.k / groupSize * unpackedBytes
+	}
+	return p
+}
+
+// unpackedBytes is what a group takes at most: values, dw, and two extra.
+const unpackedBytes = 8*vector + 3*4*cols
+
+// direct is the kernel that needs no unpacked panels, if it can serve.
+func (p *plan) direct() kernel {
+	if p.m > 1 {
+		return nil
+	}
+	return p.kern.direct[p.layout.format]
+}
+
+// scratch is the bytes that X and all slots need, with room for alignment.
+func (p *plan) scratch() int { return p.rowBytes + p.slots*p.perSlot + vector }
+
+// A workspace is what a chunk needs. It is not on the stack since kernels are
+// called through variables, which makes arguments escape.
+type workspace struct {
+	spill  [2 * 4 * 256]float32
+	acc    [16 * cols]float32
+	args   args
+	finish finishArgs
+
+	_ [128]byte // no false sharing with the next
+}
+
+// chunkTask is a Task as the pool sees it.
+type chunkTask Task
+
+// Do computes chunk number i.
+func (c *chunkTask) Do(i int) {
+	t := (*Task)(c)
+	slot := t.slots.Take()
+	w := &t.spaces[slot]
+	part := t.plan.grid.Part(i)
+	w.args.acc, w.args.spill = unsafe.Pointer(&w.acc), unsafe.Pointer(&w.spill)
+	if f := t.plan.direct(); f != nil {
+		t.direct(w, f, &part)
+	} else {
+		t.tiled(w, t.work[slot*t.plan.perSlot:][:t.plan.perSlot], &part)
+	}
+	// Pointers to memory that may be unmapped must not stay where the collector
+	// looks.
+	w.args, w.finish = args{}, finishArgs{}
+	t.slots.Give(slot)
+}
+
+// maxDirect bounds the bytes of weights that a call of a kernel reads.
+const maxDirect = 512 << 10
+
+// direct multiplies a single row.
+func (t *Task) direct(w *workspace, f kernel, part *tiling.Part) {
+	l := t.plan.layout
+	x := t.input.tile(0)
+	t.setRows(&w.args, &x)
+	w.args.units = t.K / l.unit()
+	w.args.zero = l.shift()
+	most := min(len(w.acc)/cols, max(1, maxDirect/l.panelBytes(t.K)))
+	for j := part.Panel; j < part.PanelEnd; j += w.args.panels {
+		w.args.panels = min(most, part.PanelEnd-j)
+		w.args.w = unsafe.Pointer(&t.Packed.panel(j)[0])
+		f(w.args.arg())
+		for i := range w.args.panels {
+			t.finish(w, 0, 1, j+i, i)
+		}
+	}
+}
+
+// tiled unpacks each panel, and multiplies tiles of rows by it.
+func (t *Task) tiled(w *workspace, scratch []byte, part *tiling.Part) {
+	p := &t.plan
+	l := p.layout
+	a := &w.args
+	groups := t.K / groupSize
+	a.values = unsafe.Pointer(&scratch[0])
+	a.dw = unsafe.Pointer(&scratch[groups*8*vector])
+	a.extra = unsafe.Pointer(&scratch[groups*(8*vector+4*cols)])
+	a.bias = uint64(p.kern.bias(l)) * 0x0101010101010101
+	a.zero = l.shift()
+	for first := part.Tile; first < part.TileEnd; first += p.block {
+		for j := part.Panel; j < part.PanelEnd; j++ {
+			a.w, a.units, a.panels = unsafe.Pointer(&t.Packed.panel(j)[0]), t.K/l.unit(), 1
+			p.kern.unpack[l.format](a.arg())
+			a.units = groups
+			for i := first; i < min(first+p.block, part.TileEnd); i++ {
+				x := t.input.tile(i)
+				t.setRows(a, &x)
+				p.kern.tile[l.kind()][bits.Len(uint(x.size))-1](a.arg())
+				t.finish(w, i*p.kern.mr, x.rows, j, 0)
+			}
+		}
+	}
+}
+
+// setRows points the arguments at a tile of X.
+func (t *Task) setRows(a *args, x *rowTile) {
+	a.q, a.d, a.s, a.c, a.rows = x.q, x.d, x.s, x.c, x.size
+	switch t.plan.layout.kind() {
+	case pair:
+		a.c = x.cHalf
+	case twoOffsets:
+		a.s = x.sHalf
+	}
+}
+
+// finish stores the results of some rows in a panel's columns, which begin at
+// row from of acc.
+func (t *Task) finish(w *workspace, row, rows, panel, from int) {
+	col := panel * cols
+	f := &w.finish
+	f.acc = unsafe.Pointer(&w.acc[from*cols])
+	f.y, f.ldy = unsafe.Pointer(&t.Y[row*t.StrideY+col]), 4*t.StrideY
+	f.rows, f.mask = rows, 1<<min(cols, t.N-col)-1
+	if t.Bias != nil {
+		f.bias = unsafe.Pointer(&t.Bias[col])
+	}
+	if t.Residual != nil {
+		f.residual, f.ldr = unsafe.Pointer(&t.Residual[row*t.StrideR+col]), 4*t.StrideR
+	}
+	t.plan.kern.finish(f.arg())
+}
