@@ -53,13 +53,13 @@ func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guar
 }
 
 // compare runs a kernel and its twin on the same C.
-func (p *product) compare(t *testing.T, fast, slow func(*Block)) {
+func (p *product) compare(t *testing.T, k *Kernels, kind Kind) {
 	t.Helper()
 	before := append([]byte(nil), p.c...)
-	fast(&p.Block)
+	k.Multiply(kind, &p.Block)
 	got := append([]byte(nil), p.c...)
 	copy(p.c, before)
-	slow(&p.Block)
+	portable.Multiply(kind, &p.Block)
 	for i := 0; i+4 <= len(got); i += 4 {
 		g, w := *(*uint32)(unsafe.Pointer(&got[i])), *(*uint32)(unsafe.Pointer(&p.c[i]))
 		if g != w && !(isNaN(g) && isNaN(w)) {
@@ -101,7 +101,7 @@ func TestBF16IsItsTwin(t *testing.T) {
 		for j := 0; j+4 <= len(p.c); j += 4 {
 			*(*float32)(unsafe.Pointer(&p.c[j])) = floats(rng, i%4)
 		}
-		p.compare(t, k.BF16, portable.BF16)
+		p.compare(t, k, BF16)
 	}
 }
 
@@ -117,8 +117,8 @@ func TestBytesAreTheirTwins(t *testing.T) {
 				}
 			}
 		}
-		p.compare(t, k.U8S8, portable.U8S8)
-		p.compare(t, k.S8S8, portable.S8S8)
+		p.compare(t, k, U8S8)
+		p.compare(t, k, S8S8)
 	}
 }
 
@@ -233,11 +233,11 @@ func TestUnderTheCollector(t *testing.T) {
 			p.b[i] = byte(i * 5 & 0x3f)
 		}
 		wg.Go(func() {
-			k.BF16(&p.Block)
+			k.Multiply(BF16, &p.Block)
 			want := string(p.c)
 			for time.Now().Before(end) {
 				clear(p.c)
-				k.BF16(&p.Block)
+				k.Multiply(BF16, &p.Block)
 				if string(p.c) != want {
 					t.Errorf("goroutine %d: another result", g)
 					return
@@ -287,9 +287,9 @@ func BenchmarkBlock(b *testing.B) {
 	for _, s := range [][2]int{{8, 1}, {12, 1}, {12, 24}, {24, 12}, {24, 24}, {18, 8}} {
 		for _, kind := range []struct {
 			name string
-			f    func(*Block)
+			kind Kind
 			ops  int
-		}{{"bf16", k.BF16, 32}, {"u8s8", k.U8S8, 64}} {
+		}{{"bf16", BF16, 32}, {"u8s8", U8S8, 64}} {
 			b.Run(fmt.Sprintf("%s/%dsteps×%dpanels", kind.name, s[0], s[1]), func(b *testing.B) {
 				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
 				p.Add = 0
@@ -297,7 +297,7 @@ func BenchmarkBlock(b *testing.B) {
 				for b.Loop() {
 					start := time.Now()
 					for range 20 {
-						kind.f(&p.Block)
+						k.Multiply(kind.kind, &p.Block)
 					}
 					best = min(best, time.Since(start)/20)
 				}

@@ -64,9 +64,27 @@ var configs = func() (c [Rows + 1]config) {
 // SetRows sets the number of rows, from 1 to 32.
 func (b *Block) SetRows(n int) { b.rows, b.config = n, &configs[n] }
 
+// contiguous are the offsets of a row whose steps follow each other.
+var contiguous = func() (c [MaxSteps]int) {
+	for i := range c {
+		c[i] = i * StepBytes
+	}
+	return c
+}()
+
+// Kind is what is multiplied: A by B.
+type Kind uint8
+
+const (
+	BF16 Kind = iota // bfloat16 by bfloat16
+	U8S8             // unsigned by signed bytes
+	S8S8             // signed by signed bytes
+	kinds
+)
+
 // Kernels are those of a level.
 type Kernels struct {
-	bf16, u8s8, s8s8 [2]func(t *byte) // up to 16 rows, up to 32
+	multiply [kinds][2]func(t *byte) // of a *Block: up to 16 rows, up to 32
 
 	// round rounds floats to bfloat16.
 	round func(dst *uint16, src *float32, n int)
@@ -79,16 +97,24 @@ type Kernels struct {
 // Available reports whether the level in force has tiles.
 func Available() bool { return For(cpu.Level()) != &portable }
 
-// BF16 multiplies bfloat16 by bfloat16.
-func (k *Kernels) BF16(b *Block) { b.call(&k.bf16) }
+// Multiply computes a block.
+func (k *Kernels) Multiply(kind Kind, b *Block) {
+	k.multiply[kind][(b.rows-1)/16]((*byte)(unsafe.Pointer(b)))
+}
 
-// U8S8 multiplies unsigned A by signed B.
-func (k *Kernels) U8S8(b *Block) { b.call(&k.u8s8) }
-
-// S8S8 multiplies signed A by signed B.
-func (k *Kernels) S8S8(b *Block) { b.call(&k.s8s8) }
-
-func (b *Block) call(f *[2]func(t *byte)) { f[(b.rows-1)/16]((*byte)(unsafe.Pointer(b))) }
+// Contiguous computes a block whose rows of A and panels of B have so many steps,
+// one after the other. More than MaxSteps are cut along K.
+func (k *Kernels) Contiguous(kind Kind, b *Block, steps int) {
+	b.Offsets = unsafe.Pointer(&contiguous)
+	from := *b
+	for at := 0; at < steps; at += MaxSteps {
+		b.Steps = min(MaxSteps, steps-at)
+		b.SkipB = (steps - b.Steps) * StepB
+		k.Multiply(kind, b)
+		b.Add, b.A, b.B = 1, unsafe.Add(b.A, b.Steps*StepBytes), unsafe.Add(b.B, b.Steps*StepB)
+	}
+	b.Add, b.A, b.B = from.Add, from.A, from.B
+}
 
 // Round rounds src to bfloat16; dst is as long.
 func (k *Kernels) Round(dst []uint16, src []float32) {

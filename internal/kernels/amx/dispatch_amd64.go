@@ -15,6 +15,6 @@ func For(l cpu.Target) *Kernels {
 }
 
 var tiles = Kernels{
-	bf16: [2]func(*byte){bf16x16, bf16x32}, u8s8: [2]func(*byte){u8s8x16, u8s8x32}, s8s8: [2]func(*byte){s8s8x16, s8s8x32},
-	round: round512, pairs: pairs512, finish: finish512,
+	multiply: [kinds][2]func(*byte){{bf16x16, bf16x32}, {u8s8x16, u8s8x32}, {s8s8x16, s8s8x32}},
+	round:    round512, pairs: pairs512, finish: finish512,
 }

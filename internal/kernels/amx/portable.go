@@ -7,8 +7,8 @@ import (
 
 // portable is the specification of the other kernels.
 var portable = Kernels{
-	bf16: [2]func(*byte){portableBF16, portableBF16}, u8s8: [2]func(*byte){portableU8S8, portableU8S8}, s8s8: [2]func(*byte){portableS8S8, portableS8S8},
-	round: portableRound, pairs: portablePairs, finish: portableFinish,
+	multiply: [kinds][2]func(*byte){{portableBF16, portableBF16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
+	round:    portableRound, pairs: portablePairs, finish: portableFinish,
 }
 
 // view is n elements at p.

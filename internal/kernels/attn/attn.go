@@ -50,6 +50,10 @@ type Problem struct {
 	Fill       float32 // with HasFill: the least score
 	HasFill    bool
 	ZeroMasked bool
+
+	// BF16 rounds Q, K, V and the weights of the keys to bfloat16 for their
+	// products, whose sums are of float32.
+	BF16 bool
 }
 
 // A Task is a problem that is prepared once and run often. Its Data may change

@@ -103,10 +103,16 @@ func run(t testing.TB, p *Problem, threads *pool.Pool) []float32 {
 
 func check(t *testing.T, p *Problem) {
 	t.Helper()
-	got := run(t, p, nil)
-	for i, want := range reference(p) {
-		if x := float64(got[i]); math.IsNaN(x) != math.IsNaN(want) || math.Abs(x-want) > 1e-5 {
-			t.Fatalf("element %d is %v, want %v", i, x, want)
+	for _, p.BF16 = range []bool{false, true} {
+		bound := 1e-5
+		if p.BF16 {
+			bound = 2e-2
+		}
+		got := run(t, p, nil)
+		for i, want := range reference(p) {
+			if x := float64(got[i]); math.IsNaN(x) != math.IsNaN(want) || math.Abs(x-want) > bound {
+				t.Fatalf("element %d is %v, want %v; bf16 %v", i, x, want, p.BF16)
+			}
 		}
 	}
 }
@@ -223,42 +229,51 @@ func TestGroupedQueriesAndTransposedKeys(t *testing.T) {
 // TestSameBits: neither threads nor the batch, nor other queries change a bit.
 func TestSameBits(t *testing.T) {
 	kerneltest.Levels(t, func(t *testing.T) {
-		p := heads(t, 3, 2, 130, 700, 32, 32)
-		want := run(t, p, nil)
-		for _, n := range []int{2, 3} {
-			threads := pool.New(n)
-			threads.Begin()
-			got := run(t, p, threads)
-			threads.End()
-			threads.Close()
-			for i := range got {
-				if !kerneltest.Same(got[i], want[i]) {
-					t.Fatalf("%d threads: element %d is %v, alone %v", n, i, got[i], want[i])
-				}
-			}
-		}
-		one := *p
-		one.Batch, one.M = []int{1, 2}, 1
-		one.Q.Data, one.K.Data, one.V.Data = p.Q.Data[p.Q.Steps[0]+57*p.Q.Stride:], p.K.Data[p.K.Steps[0]:], p.V.Data[p.V.Steps[0]:]
-		one.O.Data = make([]float32, len(p.O.Data))
-		got := run(t, &one, nil)
-		for i, x := range got[:64] {
-			if w := want[p.O.Steps[0]+57*p.O.Stride+i]; !kerneltest.Same(x, w) {
-				t.Fatalf("a query alone: element %d is %v, in the batch %v", i, x, w)
-			}
-		}
+		t.Run("fp32", func(t *testing.T) { sameBits(t, false) })
+		t.Run("bf16", func(t *testing.T) { sameBits(t, true) })
 	})
 }
 
-func TestRunAllocatesNothing(t *testing.T) {
-	task := Task{Problem: *heads(t, 1, 2, 20, 600, 8, 8)}
-	task.Scratch = make([]float32, task.ScratchSize(1))
-	if n := testing.AllocsPerRun(10, func() {
-		if err := task.Run(nil); err != nil {
-			t.Fatal(err)
+func sameBits(t *testing.T, bf16 bool) {
+	p := heads(t, 3, 2, 130, 700, 32, 32)
+	p.BF16 = bf16
+	want := run(t, p, nil)
+	for _, n := range []int{2, 3} {
+		threads := pool.New(n)
+		threads.Begin()
+		got := run(t, p, threads)
+		threads.End()
+		threads.Close()
+		for i := range got {
+			if !kerneltest.Same(got[i], want[i]) {
+				t.Fatalf("%d threads: element %d is %v, alone %v", n, i, got[i], want[i])
+			}
 		}
-	}); n > 0 {
-		t.Errorf("%v allocations a run", n)
+	}
+	one := *p
+	one.Batch, one.M = []int{1, 2}, 1
+	one.Q.Data, one.K.Data, one.V.Data = p.Q.Data[p.Q.Steps[0]+57*p.Q.Stride:], p.K.Data[p.K.Steps[0]:], p.V.Data[p.V.Steps[0]:]
+	one.O.Data = make([]float32, len(p.O.Data))
+	got := run(t, &one, nil)
+	for i, x := range got[:64] {
+		if w := want[p.O.Steps[0]+57*p.O.Stride+i]; !kerneltest.Same(x, w) {
+			t.Fatalf("a query alone: element %d is %v, in the batch %v", i, x, w)
+		}
+	}
+}
+
+func TestRunAllocatesNothing(t *testing.T) {
+	for _, bf16 := range []bool{false, true} {
+		task := Task{Problem: *heads(t, 1, 2, 20, 600, 8, 8)}
+		task.BF16 = bf16
+		task.Scratch = make([]float32, task.ScratchSize(1))
+		if n := testing.AllocsPerRun(10, func() {
+			if err := task.Run(nil); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0 {
+			t.Errorf("%v allocations a run, bf16 %v", n, bf16)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package attn
 
 import (
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/bgemm"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
@@ -13,7 +14,7 @@ import (
 // items, in order. A chunk is some units, or a part of one unit's row tiles.
 type plan struct {
 	planKey
-	micro  gemm.Micro
+	micro  micro
 	group  int // items of a unit
 	units  int
 	tiles  int // row tiles of an item
@@ -24,14 +25,24 @@ type plan struct {
 	rows   int // queries of a chunk, at most
 
 	// where in a slot's scratch
-	vOff, scoreOff, stateOff, biasOff int
-	perSlot, slots                    int
+	vOff, scoreOff, stateOff, biasOff, workOff int
+	perSlot, slots                             int
 }
 
 type planKey struct {
 	level                     cpu.Target
 	items, group, m, n, d, dv int
 	threads                   int
+	bf16                      bool
+}
+
+// micro multiplies: a gemm.Micro, or a bgemm.Micro.
+type micro interface {
+	Rows() int
+	NeedsPanels(n int) bool
+	PanelSize(k, n int) int
+	Pack(dst []float32, b *gemm.Matrix, k, n int)
+	Multiply(s *gemm.Strip)
 }
 
 const (
@@ -42,7 +53,7 @@ const (
 )
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{level: cpu.Level(), items: t.items(), group: t.sharing(), m: t.M, n: t.N, d: t.D, dv: t.DV, threads: threads}
+	key := planKey{level: cpu.Level(), items: t.items(), group: t.sharing(), m: t.M, n: t.N, d: t.D, dv: t.DV, threads: threads, bf16: t.BF16}
 	if key == t.plan.planKey {
 		return t.plan
 	}
@@ -50,7 +61,7 @@ func (t *Task) newPlan(threads int) plan {
 	if key.items == 0 || key.m == 0 {
 		return p
 	}
-	p.micro.Use()
+	p.micro = new(micros).use(p.bf16)
 	p.units = p.items / p.group
 	p.tiles = tiling.Ceil(p.m, p.micro.Rows())
 	p.split()
@@ -100,7 +111,11 @@ func (p *plan) measure() {
 	}
 	p.stateOff = p.scoreOff + p.micro.Rows()*p.padded
 	p.biasOff = p.stateOff + 2*p.rows
-	p.perSlot = tiling.Align(p.biasOff+p.micro.Rows(), 16)
+	p.workOff = tiling.Align(p.biasOff+p.micro.Rows(), 16)
+	p.perSlot = p.workOff
+	if p.bf16 {
+		p.perSlot += tiling.Align(new(bgemm.Micro).WorkSize(max(p.d, n)), 16)
+	}
 }
 
 // part gives the units and, within each, the row tiles of a chunk.

@@ -3,6 +3,7 @@ package attn
 import (
 	"math"
 
+	"github.com/salver-ml/salver/internal/kernels/bgemm"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
@@ -17,7 +18,8 @@ var (
 
 // A workspace is what a chunk needs while it is computed.
 type workspace struct {
-	micro   gemm.Micro
+	micros
+	micro   micro // one of them
 	strip   gemm.Strip
 	k, v    gemm.Matrix
 	keys    []float32 // packed tile of K, transposed
@@ -28,6 +30,22 @@ type workspace struct {
 	bias    []float32 // the mask's column, where it has one
 
 	_ [128]byte // no false sharing with the next
+}
+
+// micros are the products of both precisions.
+type micros struct {
+	fp32 gemm.Micro
+	bf16 bgemm.Micro
+}
+
+// use takes the kernels of the level in force.
+func (m *micros) use(bf16 bool) micro {
+	if bf16 {
+		m.bf16.Use()
+		return &m.bf16
+	}
+	m.fp32.Use()
+	return &m.fp32
 }
 
 // chunkTask is a Task as the pool sees it.
@@ -49,9 +67,10 @@ func (c *chunkTask) Do(i int) {
 
 func (t *Task) arrange(w *workspace, s []float32) {
 	p := &t.plan
-	w.micro = p.micro
+	w.micro = w.use(p.bf16)
+	w.bf16.Work(s[p.workOff:p.perSlot])
 	w.keys, w.vals, w.scores = s[:p.vOff], s[p.vOff:p.scoreOff], s[p.scoreOff:p.stateOff]
-	w.largest, w.sums, w.bias = s[p.stateOff:p.stateOff+p.rows], s[p.stateOff+p.rows:p.biasOff], s[p.biasOff:p.perSlot]
+	w.largest, w.sums, w.bias = s[p.stateOff:p.stateOff+p.rows], s[p.stateOff+p.rows:p.biasOff], s[p.biasOff:p.workOff]
 }
 
 // A rowTile is some queries of a batch item.

@@ -11,15 +11,14 @@ import (
 // A plan says how a task is cut. None of it shows in the result.
 type plan struct {
 	planKey
-	kern    *amx.Kernels
-	steps   int // of 32 k
-	tiles   int // of rows, in a product
-	panels  int
-	group   int // panels of a call
-	grid    tiling.Grid
-	slots   int
-	rounds  int   // chunks of the first sweep
-	offsets []int // in A, of each step
+	kern   *amx.Kernels
+	steps  int // of 32 k
+	tiles  int // of rows, in a product
+	panels int
+	group  int // panels of a call
+	grid   tiling.Grid
+	slots  int
+	rounds int // chunks of the first sweep
 
 	// Where what is in scratch: rows of A, panels of B, a column of B for each chunk
 	// of the first sweep, sums.
@@ -57,10 +56,6 @@ func (t *Task) newPlan(threads int) plan {
 	p.grid = tiling.Split(s, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
 	p.group = min(max(1, callSteps/max(p.steps, 1)), p.panels, maxGroup)
-	p.offsets = make([]int, p.steps)
-	for i := range p.offsets {
-		p.offsets[i] = i * amx.StepBytes
-	}
 	p.rounds = 1
 	if threads > 1 {
 		p.rounds = max(1, min(4*threads, p.units(), p.items*(p.m+p.n)*p.k/roundWork))
@@ -90,7 +85,7 @@ const (
 	lineBytes = 64
 )
 
-func (p *plan) rowBytes() int  { return p.steps * amx.StepBytes }
+func (p *plan) rowBytes() int  { return rowSize(p.k) }
 func (p *plan) itemBytes() int { return itemSize(p.k, p.n) }
 
 // units is how many pieces the first sweep has: tiles of rows, and panels.

@@ -140,23 +140,10 @@ func (t *Task) multiply(w *workspace, tile, from, to int) {
 		b.A, b.LDA = unsafe.Pointer(&t.memory[(w.item*t.M+row)*p.rowBytes()]), p.rowBytes()
 		b.B = unsafe.Pointer(&t.panels(w.item)[from*p.steps*amx.StepB])
 		b.C, b.LDC, b.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, panelSums
-		b.Offsets, b.Steps, b.Panels = unsafe.Pointer(&p.offsets[0]), p.steps, to-from
-		b.Add = 0
-		t.inCalls(b)
+		b.Panels = to - from
+		p.kern.Contiguous(amx.BF16, b, p.steps)
 	}
 	t.finish(w, row, end, from, to)
-}
-
-// inCalls multiplies with no more steps to a call than it may have.
-func (t *Task) inCalls(b *amx.Block) {
-	p := &t.plan
-	for at := 0; at < p.steps; at += amx.MaxSteps {
-		b.Steps = min(amx.MaxSteps, p.steps-at)
-		b.SkipB = (p.steps - b.Steps) * amx.StepB
-		b.Offsets = unsafe.Pointer(&p.offsets[at])
-		p.kern.BF16(b)
-		b.Add, b.B = 1, unsafe.Add(b.B, b.Steps*amx.StepB)
-	}
 }
 
 // panels are the packed panels of an item.

@@ -1,0 +1,117 @@
+package bgemm
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// A Micro multiplies on the calling goroutine, as gemm.Micro does, but rounds
+// both operands to bfloat16. Sizes are in elements of float32. It is used by one
+// goroutine at a time.
+type Micro struct {
+	kern   *amx.Kernels
+	work   []float32
+	block  amx.Block
+	finish amx.Finish
+}
+
+// Use takes the kernels of the level in force.
+func (m *Micro) Use() { m.kern = amx.For(cpu.Level()) }
+
+// Rows is the largest number of rows of a Strip.
+func (m *Micro) Rows() int { return amx.Rows }
+
+// NeedsPanels is true: B must be packed.
+func (m *Micro) NeedsPanels(int) bool { return true }
+
+// PanelSize is the number of elements that Pack writes for K×N.
+func (m *Micro) PanelSize(k, n int) int { return itemSize(k, n) / 4 }
+
+// WorkSize is the number of elements that Multiply needs for products with at
+// most so many k.
+func (m *Micro) WorkSize(k int) int {
+	return amx.Rows*rowSize(k)/4 + microGroup*panelSums/4
+}
+
+// Work gives WorkSize elements to Multiply, on a cache line.
+func (m *Micro) Work(s []float32) { m.work = s }
+
+// microGroup is how many panels are multiplied by one call.
+const microGroup = 4
+
+// Pack copies B, K×N, into panels. b.Steps is ignored. It uses the memory of Work.
+func (m *Micro) Pack(dst []float32, b *gemm.Matrix, k, n int) {
+	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), itemSize(k, n))
+	column := numbersOf(m.work, rowSize(k)/2)
+	for j := 0; j < n; j += amx.Cols {
+		packPanel(m.kern, panelOf(data, k, n, 0, j/amx.Cols), b, 0, k, j, min(amx.Cols, n-j), column)
+	}
+}
+
+// numbersOf views memory as n numbers.
+func numbersOf(s []float32, n int) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(s))), n)
+}
+
+// Multiply computes a strip, whose B is packed. Where it continues, the sums begin
+// at +0 and are added to C.
+func (m *Micro) Multiply(s *gemm.Strip) {
+	row := rowSize(s.K)
+	rounded := numbersOf(m.work, s.Rows*row/2)
+	for i := range s.Rows {
+		dst := rounded[i*row/2:][:row/2]
+		m.kern.Round(dst[:s.K], s.A[i*s.StrideA:][:s.K])
+		clear(dst[s.K:])
+	}
+	sums := m.work[amx.Rows*row/4:]
+	b := &m.block
+	b.SetRows(s.Rows)
+	b.A, b.LDA = unsafe.Pointer(&rounded[0]), row
+	b.C, b.LDC, b.PanelC = unsafe.Pointer(&sums[0]), 4*amx.Cols, panelSums
+	m.start(s)
+	steps := row / amx.StepBytes
+	panels := tiling.Ceil(s.N, amx.Cols)
+	for j := 0; j < panels; j += microGroup {
+		b.B, b.Panels = at(s.B, j*steps*amx.StepB/4), min(microGroup, panels-j)
+		m.kern.Contiguous(amx.BF16, b, steps)
+		m.store(s, sums, j*amx.Cols, min((j+b.Panels)*amx.Cols, s.N))
+	}
+	// Pointers to memory that may be unmapped must not stay where the collector
+	// looks.
+	m.block, m.finish = amx.Block{}, amx.Finish{}
+}
+
+// start sets what is the same for all columns.
+func (m *Micro) start(s *gemm.Strip) {
+	f := &m.finish
+	f.Rows, f.Alpha, f.Beta = s.Rows, one(s.Alpha), 1
+	f.LDC, f.LDR = 4*s.StrideC, 4*s.StrideRes
+	if s.Continue {
+		f.LDR = f.LDC
+		return
+	}
+	f.RowBias = at(s.RowBias, 0)
+	f.Clip, f.Lo, f.Hi = s.AtLeast, s.Lo, float32(math.Inf(1))
+}
+
+// store finishes columns of C.
+func (m *Micro) store(s *gemm.Strip, sums []float32, from, to int) {
+	f := &m.finish
+	for j := from; j < to; j += 16 {
+		f.Mask = 1<<min(16, to-j) - 1
+		f.Src = at(sums, (j-from)/amx.Cols*panelSums/4+(j-from)%amx.Cols)
+		f.Dst, f.Residual, f.ColBias = at(s.C, j), at(s.Residual, j), at(s.ColBias, j)
+		if s.Continue {
+			f.Residual, f.ColBias = f.Dst, nil
+		}
+		m.kern.Finish(f)
+	}
+}
+
+// rowSize is the bytes of a rounded row.
+func rowSize(k int) int { return tiling.Ceil(k, amx.StepBF16) * amx.StepBytes }
