@@ -44,7 +44,7 @@ func clamp(v, lo, hi float64) float64 {
 // round is math.RoundToEven for |v| < 2⁵¹, without a call.
 func round(v float64) float64 {
 	const shift = 3 << 51 // its neighbours are a distance of 1 apart
-	return v + shift - shift
+	return float64(v) + shift - shift
 }
 
 // fitScale finds a scale with a small error Σ w·(x - scale·level)². For each
@@ -66,7 +66,7 @@ func (c *codebook) fitScale(x, w []float64) (scale, curvature float64) {
 		inverse, xl, ll := top/largest, 0.0, 0.0
 		for i, v := range x {
 			l := c.level(v * inverse)
-			wl := w[i] * l
+			wl := float64(w[i] * l)
 			xl += float64(wl * v)
 			ll += float64(wl * l)
 		}
@@ -98,7 +98,7 @@ func fitLine(x, w []float64, top float64) (scale, minimum, curvature float64) {
 		s.l, s.ll, s.xl = 0, 0, 0
 		for i, v := range x {
 			l := round(clamp((v-lo)*inverse, 0, top))
-			wl := w[i] * l
+			wl := float64(w[i] * l)
 			s.l += wl
 			s.ll += float64(wl * l)
 			s.xl += float64(wl * v)

@@ -95,7 +95,7 @@ func weigh(w, x []float64, base float64) float64 {
 	for _, v := range x {
 		squares += float64(v * v)
 	}
-	floor := base * math.Sqrt(squares/float64(len(x)))
+	floor := float64(base * math.Sqrt(squares/float64(len(x))))
 	for i, v := range x {
 		w[i] = floor + math.Abs(v)
 		sum += w[i]
