@@ -4,6 +4,7 @@ package ops
 import (
 	_ "github.com/salver-ml/salver/internal/ops/activation"
 	_ "github.com/salver-ml/salver/internal/ops/blocked"
+	_ "github.com/salver-ml/salver/internal/ops/blockquant"
 	_ "github.com/salver-ml/salver/internal/ops/contrib"
 	_ "github.com/salver-ml/salver/internal/ops/control"
 	_ "github.com/salver-ml/salver/internal/ops/decoder"

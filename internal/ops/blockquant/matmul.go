@@ -1,0 +1,233 @@
+// Package blockquant has operators over weights in GGML's block-quantized
+// formats, as language models in GGUF files have them: uint8 tensors of a row of
+// blocks for each row of numbers.
+package blockquant
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/blockq"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// Inputs of BlockMatMul.
+const (
+	mmX = iota
+	mmW
+	mmBias
+	mmResidual
+)
+
+func init() {
+	op.Register(op.Op{
+		Domain: op.Salver, Name: "BlockMatMul", Versions: []int{1},
+		Doc: "x·wᵀ + bias + residual for w of N rows in a block-quantized format, k numbers each. Rows of x are quantized to 8 bits in blocks of 32 where the format has " +
+			"kernels (docs/NUMERICS.md); for the other formats w is decoded to float32.",
+		In:    op.Ports("x:float32", "w:uint8", "bias:float32?", "residual:float32?"),
+		Out:   op.Ports("y:float32"),
+		Attrs: op.Attrs{"format": op.Required(ir.KindString), "k": op.Required(ir.KindInt)},
+		Infer: inferMatMul, Ref: matMulRef, Compile: compileMatMul, Rows: rowsMatMul, Flops: flopsMatMul, Cases: matMulCases,
+	})
+}
+
+// weights is what the attributes say of w.
+type weights struct {
+	format    block.Format
+	n, k, row int // rows, elements and bytes of a row
+}
+
+// weightsOf reads the attributes, and holds w's shape against them. n is -1 where
+// the shape is not known.
+func weightsOf(n *ir.Node, w shape.Shape) (weights, error) {
+	f, err := block.Parse(n.Str("format"))
+	if err != nil {
+		return weights{}, fmt.Errorf("format: %w", err)
+	}
+	if !f.Decodes() {
+		return weights{}, fmt.Errorf("format is %v, which can't be decoded to numbers", f)
+	}
+	s := weights{format: f, n: -1, k: n.Int("k")}
+	if s.k < 1 {
+		return weights{}, fmt.Errorf("k is %d, expected at least 1", s.k)
+	}
+	if s.row, err = f.RowBytes(s.k); err != nil {
+		return weights{}, err
+	}
+	if w == nil {
+		return s, nil
+	}
+	if len(w) != 2 || !w[1:].Compatible(shape.Of(s.row)) {
+		return weights{}, fmt.Errorf("w has shape %v, expected rows of %d bytes for %d numbers of %v", w, s.row, s.k, f)
+	}
+	if rows, ok := w[0].Int(); ok {
+		s.n = rows
+	}
+	return s, nil
+}
+
+func inferMatMul(c *op.Infer) error {
+	x, w := c.In[mmX].Shape, c.In[mmW].Shape
+	s, err := weightsOf(c.Node, w)
+	if err != nil {
+		return err
+	}
+	if x != nil && (len(x) == 0 || !x[len(x)-1:].Compatible(shape.Of(s.k))) {
+		return fmt.Errorf("x has shape %v, expected %d columns", x, s.k)
+	}
+	if x == nil || w == nil {
+		c.Set(0, dtype.Float32, nil)
+		return nil
+	}
+	y := shape.Join(x[:len(x)-1], w[:1])
+	if b := c.Input(mmBias); b.Present && b.Shape != nil && !b.Shape.Compatible(w[:1]) {
+		return fmt.Errorf("bias has shape %v, expected %v", b.Shape, w[:1])
+	}
+	if r := c.Input(mmResidual); r.Present && r.Shape != nil && !r.Shape.Compatible(y) {
+		return fmt.Errorf("residual has shape %v, expected %v", r.Shape, y)
+	}
+	c.Set(0, dtype.Float32, y)
+	return nil
+}
+
+// rowsMatMul: the batch may be any dimension of x but the last; a residual has
+// it in the same place.
+func rowsMatMul(n *ir.Node, in []int) ([]int, bool) {
+	x := n.In[mmX].Type.Shape
+	for i, a := range in {
+		if i != mmX && i != mmResidual && a != op.NoRows || i == mmResidual && n.In[i] != nil && a != in[mmX] {
+			return nil, false
+		}
+	}
+	return in[:1], x != nil && in[mmX] < len(x)-1
+}
+
+func flopsMatMul(in, out []op.Fact) float64 {
+	x, _ := in[mmX].Shape.Ints()
+	y, _ := out[0].Shape.Ints()
+	if len(x) == 0 {
+		return 0
+	}
+	return 2 * float64(tensor.Count(y)) * float64(x[len(x)-1])
+}
+
+func matMulRef(c *op.Call) error {
+	x, w := c.In[mmX], c.In[mmW]
+	facts := &op.Infer{Node: c.Node, In: make([]op.Fact, len(c.In)), Out: make([]op.Fact, 1)}
+	for i, t := range c.In {
+		if t != nil {
+			facts.In[i] = op.Fact{Type: ir.TypeOf(t), Present: true}
+		}
+	}
+	if err := inferMatMul(facts); err != nil {
+		return err
+	}
+	s, err := weightsOf(c.Node, shape.Of(w.Shape...))
+	if err != nil {
+		return err
+	}
+	y := tensor.Of[float32](c.Output(0, dtype.Float32, append(slices.Clone(x.Shape[:len(x.Shape)-1]), s.n)...))
+	m := x.Len() / s.k
+	if blockq.Supports(s.format) {
+		blockq.Reference(y, s.format, m, s.n, s.k, tensor.Of[float32](x), w.Data)
+	} else {
+		s.decoded(y, m, tensor.Of[float32](x), w.Data)
+	}
+	if t := c.Input(mmBias); t != nil {
+		for i := range y {
+			y[i] += tensor.Of[float32](t)[i%s.n]
+		}
+	}
+	if t := c.Input(mmResidual); t != nil {
+		for i, v := range tensor.Of[float32](t) {
+			y[i] += v
+		}
+	}
+	return nil
+}
+
+// decoded multiplies rows of W that are decoded to float32.
+func (s *weights) decoded(y []float32, m int, x []float32, w []byte) {
+	row := make([]float32, s.k)
+	for j := range s.n {
+		block.Decode(s.format, row, w[j*s.row:(j+1)*s.row])
+		for i := range m {
+			var sum float64
+			for k, v := range row {
+				sum += float64(v) * float64(x[i*s.k+k])
+			}
+			y[i*s.n+j] = float32(sum)
+		}
+	}
+}
+
+// matMul multiplies on the kernels of blockq.
+type matMul struct {
+	task    blockq.Task
+	dims    []int
+	scratch int
+}
+
+// compileMatMul gives nil where the reference has to serve.
+func compileMatMul(p *op.Prep) (op.Kernel, error) {
+	w := p.In[mmW].Const
+	if w == nil {
+		return nil, nil
+	}
+	s, err := weightsOf(p.Node, p.In[mmW].Shape)
+	if err != nil {
+		return nil, err
+	}
+	dims := p.OutShape(0)
+	if tensor.Count(dims) == 0 {
+		return nil, nil
+	}
+	if !blockq.Supports(s.format) {
+		return compileDecoded(p, s, dims)
+	}
+	p.OnlyPacked(mmW)
+	size, err := blockq.PackedSize(s.format, s.n, s.k)
+	if err != nil {
+		return nil, err
+	}
+	data := p.Pack("w", size, func(dst []byte) {
+		_, err = blockq.Pack(dst, s.format, s.n, s.k, w.Data)
+	})
+	if err != nil {
+		return nil, err
+	}
+	k := &matMul{dims: dims}
+	t := &k.task
+	if t.Packed, err = blockq.Prepacked(data, s.format, s.n, s.k); err != nil {
+		return nil, err
+	}
+	t.M, t.N, t.K = tensor.Count(dims)/s.n, s.n, s.k
+	t.StrideX, t.StrideY, t.StrideR = s.k, s.n, s.n
+	k.scratch = t.ScratchSize(p.Threads)
+	return k, nil
+}
+
+// ScratchBytes is the working memory of a run.
+func (k *matMul) ScratchBytes() int { return k.scratch }
+
+// Run multiplies.
+func (k *matMul) Run(c *op.Call) error {
+	t := &k.task
+	t.Scratch, t.X, t.Y = c.Scratch, tensor.Of[float32](c.In[mmX]), tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
+	t.Bias, t.Residual = floatsOf(c.Input(mmBias)), floatsOf(c.Input(mmResidual))
+	err := t.Run(c.Pool)
+	t.Scratch, t.X, t.Y, t.Bias, t.Residual = nil, nil, nil, nil, nil
+	return err
+}
+
+func floatsOf(t *tensor.Tensor) []float32 {
+	if t == nil {
+		return nil
+	}
+	return tensor.Of[float32](t)
+}
