@@ -41,6 +41,7 @@ var testOnly = []string{
 // import. Every folder may import golang.org/x/sys and golang.org/x/text.
 var foreign = map[string][]string{
 	"internal/format/onnx": {"google.golang.org/protobuf/encoding/protowire"},
+	"internal/token":       {"google.golang.org/protobuf/encoding/protowire"}, // SentencePiece models
 	"internal/image":       {"go.yaml.in/yaml/v4", "golang.org/x/image"},
 	"internal/ops/image":   {"golang.org/x/image"}, // the formats of the ImageDecoder operator
 	"api/oip":              {"google.golang.org/grpc", "google.golang.org/protobuf"},

@@ -7,6 +7,8 @@ import "unicode/utf8"
 type Matcher struct {
 	// Start and End are where the match that Next found lies, in bytes.
 	Start, End int
+	// Empty lets Next find empty matches too, but none right after another match.
+	Empty bool
 
 	p     *Pattern
 	text  string
@@ -43,7 +45,7 @@ const long = 64
 
 // Reset makes m ready to search text.
 func (m *Matcher) Reset(p *Pattern, text string) {
-	m.p, m.text, m.pos, m.known = p, text, 0, nil
+	m.p, m.text, m.pos, m.known, m.Empty = p, text, 0, nil, false
 	m.stack = m.stack[:0]
 	if cap(m.tried) < p.loops {
 		m.tried = make([]stretch, p.loops)
@@ -54,13 +56,15 @@ func (m *Matcher) Reset(p *Pattern, text string) {
 	}
 }
 
-// Next finds the next match that is not empty.
+// Next finds the next match.
 func (m *Matcher) Next() bool {
 	entry := int32(len(m.p.prog) - 1)
+	last := m.pos // where the match before this one ended
 	for pos := m.pos; pos < len(m.text); {
 		if m.p.anywhere || m.p.start[m.text[pos]] {
 			m.steps = 0
-			if end := m.run(entry, pos, false); end > pos {
+			end := m.run(entry, pos, false)
+			if end > pos || end == pos && m.Empty && pos > last {
 				m.Start, m.End, m.pos = pos, end, end
 				return true
 			}

@@ -1,0 +1,266 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"slices"
+	"unicode/utf8"
+)
+
+// BPEOptions say how the symbols are found that a BPE model merges.
+type BPEOptions struct {
+	// Alphabet, if not nil, makes bytes the symbols: entry b is the piece of
+	// byte b, or None. Otherwise characters are.
+	Alphabet *[256]int32
+	// Whole finds words that are pieces already; nil if all words are merged.
+	Whole *Vocab
+	// Prefix stands before symbols that do not begin a word, and Suffix after
+	// the one that ends it, in the vocabulary's pieces.
+	Prefix, Suffix string
+	// Unknown is the piece for characters that have none, or None to leave
+	// them out; Fuse makes one of several that follow each other.
+	Unknown int32
+	Fuse    bool
+	// ByteFallback turns such characters into pieces like <0x0A> first.
+	ByteFallback bool
+	// Late merges characters that have no piece with their neighbours before
+	// Unknown or ByteFallback is applied to them, and lets merges be of symbols
+	// that are no pieces: SentencePiece's order, and that of GGUF.
+	Late bool
+}
+
+// BPE is byte-pair encoding: of all neighbours that can be merged, those with
+// the lowest rank are, from left to right, until none is left.
+type BPE struct {
+	BPEOptions
+	vocab *Vocab
+	pairs *pairs
+	bytes [256]int32
+	// extra are symbols that are no pieces; their numbers follow the vocabulary's.
+	extra map[string]int32
+	texts []string
+}
+
+// NewBPE makes a model without merges.
+func NewBPE(v *Vocab, o BPEOptions) *BPE {
+	return &BPE{BPEOptions: o, vocab: v, pairs: newPairs(0), bytes: v.byteTokens(), extra: map[string]int32{}}
+}
+
+// MaxMerges bounds the merges of a model.
+const MaxMerges = 1 << 26
+
+// AddMerges adds count merges, the lowest rank first.
+func (b *BPE) AddMerges(count int, merges iter.Seq2[string, string]) error {
+	if count > MaxMerges {
+		return fmt.Errorf("the model has %d merges, expected at most %d", count, MaxMerges)
+	}
+	b.pairs = newPairs(count)
+	rank := uint32(0)
+	for left, right := range merges {
+		tail := right
+		if len(right) >= len(b.Prefix) {
+			tail = right[len(b.Prefix):]
+		}
+		l, r, id := b.symbol(left), b.symbol(right), b.symbol(left+tail)
+		if l == None || r == None || id == None {
+			return fmt.Errorf("merge %d, of %q and %q: expected both and their union among the pieces", rank, left, right)
+		}
+		b.pairs.add(l, r, rank, id)
+		rank++
+	}
+	return nil
+}
+
+// symbol gives the number of a text. If it is no piece, it gets a number of its
+// own (if Late), or None.
+func (b *BPE) symbol(text string) int32 {
+	if id := b.vocab.ID(text); id != None || !b.Late || text == "" {
+		return id
+	}
+	id, ok := b.extra[text]
+	if !ok {
+		id = int32(b.vocab.Size() + len(b.texts))
+		b.extra[text] = id
+		b.texts = append(b.texts, text)
+	}
+	return id
+}
+
+// AddUnions derives the merges from the vocabulary: any two symbols whose union
+// is a piece merge to it, and order gives the pieces' ranks (equal ones are
+// merged from left to right). Pieces that skip names are not made.
+func (b *BPE) AddUnions(order func(x, y int32) int, skip func(id int32) bool, texts []string) error {
+	ids := make([]int32, 0, len(texts))
+	for i, text := range texts {
+		if len(text) > maxUnion {
+			return fmt.Errorf("piece %d has %d bytes, expected at most %d", i, len(text), maxUnion)
+		}
+		if id := int32(i); text != "" && (skip == nil || !skip(id)) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortStableFunc(ids, order)
+	find := b.vocab
+	if b.Alphabet != nil {
+		var err error
+		if find, err = NewVocab(texts, skip); err != nil {
+			return err
+		}
+	}
+	rank := uint32(0)
+	for i, id := range ids {
+		if i > 0 && order(ids[i-1], id) != 0 {
+			rank = uint32(i)
+		}
+		if find.ID(texts[id]) == id {
+			b.addUnion(find, texts[id], rank, id)
+		}
+	}
+	return nil
+}
+
+// maxUnion is the longest piece whose merges are derived, in bytes.
+const maxUnion = 4096
+
+func (b *BPE) addUnion(find *Vocab, text string, rank uint32, id int32) {
+	for at := b.width(text); at < len(text); at += b.width(text[at:]) {
+		left, right := b.part(find, text[:at]), b.part(find, text[at:])
+		if left != None && right != None {
+			b.pairs.add(left, right, rank, id)
+		}
+	}
+}
+
+// width is the length of the first symbol of text.
+func (b *BPE) width(text string) int {
+	if b.Alphabet != nil {
+		return 1
+	}
+	_, size := utf8.DecodeRuneInString(text)
+	return size
+}
+
+// part is the number of a part of a piece: a piece, or one character.
+func (b *BPE) part(find *Vocab, text string) int32 {
+	if id := find.ID(text); id != None {
+		return id
+	}
+	if b.Alphabet == nil && b.width(text) == len(text) {
+		return b.symbol(text)
+	}
+	return None
+}
+
+// ByScore orders pieces by falling score.
+func ByScore(scores []float32) func(x, y int32) int {
+	return func(x, y int32) int { return cmp.Compare(scores[y], scores[x]) }
+}
+
+// Append implements Model.
+func (b *BPE) Append(dst []int32, word string, s *Scratch) []int32 {
+	if b.Whole != nil {
+		if id := b.Whole.ID(word); id != None {
+			return append(dst, id)
+		}
+	}
+	if b.Alphabet != nil {
+		s.ids = s.ids[:0]
+		for i := range len(word) {
+			if id := b.Alphabet[word[i]]; id != None {
+				s.ids = append(s.ids, id)
+			}
+		}
+	} else {
+		b.characters(word, s)
+	}
+	b.merge(s)
+	if len(b.texts) == 0 && !b.Late {
+		return append(dst, s.ids...)
+	}
+	return b.finish(dst, s)
+}
+
+// characters sets s.ids to the symbols of word.
+func (b *BPE) characters(word string, s *Scratch) {
+	s.ids = s.ids[:0]
+	s.loose = s.loose[:0]
+	for at := 0; at < len(word); {
+		_, size := utf8.DecodeRuneInString(word[at:])
+		text := word[at : at+size]
+		if b.Prefix != "" && at > 0 {
+			text = b.Prefix + text
+		}
+		at += size
+		if b.Suffix != "" && at == len(word) {
+			text += b.Suffix
+		}
+		id := b.vocab.ID(text)
+		switch {
+		case id != None:
+			s.ids = append(s.ids, id)
+		case b.Late:
+			s.ids = append(s.ids, b.lateSymbol(text, s))
+		default:
+			s.ids = b.unknown(s.ids, text)
+		}
+	}
+}
+
+// lateSymbol numbers a character that is no piece: as a part of merges, or as
+// one of the loose texts of this word, below zero.
+func (b *BPE) lateSymbol(text string, s *Scratch) int32 {
+	if id, ok := b.extra[text]; ok {
+		return id
+	}
+	s.loose = append(s.loose, text)
+	return -1 - int32(len(s.loose))
+}
+
+// unknown appends what stands for a text that is no piece.
+func (b *BPE) unknown(dst []int32, text string) []int32 {
+	if b.ByteFallback {
+		n := len(dst)
+		for i := range len(text) {
+			if id := b.bytes[text[i]]; id != None {
+				dst = append(dst, id)
+			}
+		}
+		if len(dst)-n == len(text) {
+			return dst
+		}
+		dst = dst[:n]
+	}
+	if b.Unknown == None || b.Fuse && len(dst) > 0 && dst[len(dst)-1] == b.Unknown {
+		return dst
+	}
+	return append(dst, b.Unknown)
+}
+
+// finish appends the merged symbols, those that are no pieces taken apart.
+func (b *BPE) finish(dst []int32, s *Scratch) []int32 {
+	size := int32(b.vocab.Size())
+	for _, id := range s.ids {
+		switch {
+		case id < None:
+			dst = b.unknown(dst, s.loose[-2-id])
+		case id < size:
+			dst = append(dst, id)
+		case b.Alphabet != nil:
+			dst = b.spell(dst, b.texts[id-size])
+		default:
+			dst = b.unknown(dst, b.texts[id-size])
+		}
+	}
+	return dst
+}
+
+// spell appends a piece for each character of a symbol that is no piece itself.
+func (b *BPE) spell(dst []int32, text string) []int32 {
+	for _, r := range text {
+		if id := b.vocab.ID(string(r)); id != None {
+			dst = append(dst, id)
+		}
+	}
+	return dst
+}

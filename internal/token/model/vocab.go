@@ -1,0 +1,131 @@
+package model
+
+import (
+	"fmt"
+	"hash/maphash"
+	"math"
+	"math/bits"
+)
+
+// Vocab finds the number of a piece. Numbers are positions in the list of pieces.
+type Vocab struct {
+	pieces  []string
+	slots   []int32 // open addressing; None is free
+	seed    maphash.Seed
+	longest int
+}
+
+// MaxPieces bounds a vocabulary.
+const MaxPieces = 1 << 24
+
+// NewVocab indexes pieces, which it keeps. Empty pieces are holes and are never
+// found; of equal pieces the first is. Those that skip names, if it is not nil,
+// are not found either.
+func NewVocab(pieces []string, skip func(id int32) bool) (*Vocab, error) {
+	if len(pieces) > MaxPieces {
+		return nil, fmt.Errorf("the vocabulary has %d pieces, expected at most %d", len(pieces), MaxPieces)
+	}
+	v := &Vocab{pieces: pieces, seed: maphash.MakeSeed(), slots: make([]int32, 1<<bits.Len(uint(2*len(pieces)+1)))}
+	for i := range v.slots {
+		v.slots[i] = None
+	}
+	for i, p := range pieces {
+		id := int32(i)
+		if p == "" || skip != nil && skip(id) {
+			continue
+		}
+		if slot := v.slot(p); v.slots[slot] == None {
+			v.slots[slot] = id
+			v.longest = max(v.longest, len(p))
+		}
+	}
+	return v, nil
+}
+
+// slot gives the place of piece in the table, or the free one where it would be.
+func (v *Vocab) slot(piece string) uint64 {
+	mask := uint64(len(v.slots) - 1)
+	at := maphash.String(v.seed, piece) & mask
+	for v.slots[at] != None && v.pieces[v.slots[at]] != piece {
+		at = (at + 1) & mask
+	}
+	return at
+}
+
+// ID gives the number of piece, or None.
+func (v *Vocab) ID(piece string) int32 {
+	if len(piece) > v.longest {
+		return None
+	}
+	return v.slots[v.slot(piece)]
+}
+
+// Size is one more than the largest number.
+func (v *Vocab) Size() int { return len(v.pieces) }
+
+// Piece gives the piece of a number, which must be in range.
+func (v *Vocab) Piece(id int32) string { return v.pieces[id] }
+
+// byteTokens finds the pieces <0x00> to <0xFF>; what is missing is None.
+func (v *Vocab) byteTokens() (ids [256]int32) {
+	for b := range ids {
+		ids[b] = v.ID(fmt.Sprintf("<0x%02X>", b))
+	}
+	return ids
+}
+
+// pairs maps two numbers to the rank of their merge and its result.
+type pairs struct {
+	slots []pair
+	shift int
+	count int
+}
+
+type pair struct {
+	key  uint64 // left<<32 | right; free where noPair
+	rank uint32
+	id   int32
+}
+
+const noPair = math.MaxUint64
+
+func newPairs(n int) *pairs {
+	size := bits.Len(uint(2*n + 2))
+	p := &pairs{slots: make([]pair, 1<<size), shift: 64 - size}
+	for i := range p.slots {
+		p.slots[i].key = noPair
+	}
+	return p
+}
+
+func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
+
+func (p *pairs) find(left, right int32) *pair {
+	key, mask := pairKey(left, right), len(p.slots)-1
+	at := int(key * 0x9e3779b97f4a7c15 >> p.shift)
+	for p.slots[at].key != key && p.slots[at].key != noPair {
+		at = (at + 1) & mask
+	}
+	return &p.slots[at]
+}
+
+// add sets what a pair merges to, unless it is known already.
+func (p *pairs) add(left, right int32, rank uint32, id int32) {
+	if 2*p.count >= len(p.slots) {
+		p.grow()
+	}
+	if s := p.find(left, right); s.key == noPair {
+		*s = pair{pairKey(left, right), rank, id}
+		p.count++
+	}
+}
+
+func (p *pairs) grow() {
+	bigger := newPairs(len(p.slots))
+	for _, s := range p.slots {
+		if s.key != noPair {
+			*bigger.find(int32(s.key>>32), int32(uint32(s.key))) = s
+		}
+	}
+	p.slots, p.shift = bigger.slots, bigger.shift
+}
