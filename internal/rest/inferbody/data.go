@@ -1,6 +1,7 @@
 package inferbody
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 
@@ -173,42 +174,41 @@ func (s *scanner) count(depth int) string {
 func (s *scanner) row(t *tensor.Tensor, base, n int) error {
 	switch t.DType {
 	case dtype.Float32:
-		return row(s, t, tensor.Of[float32](t)[base:base+n], float32At)
+		return row(s, t, tensor.Of[float32](t)[base:base+n], float32At, singles)
 	case dtype.Float64:
-		return row(s, t, tensor.Of[float64](t)[base:base+n], float64At)
+		return row(s, t, tensor.Of[float64](t)[base:base+n], float64At, nil)
 	case dtype.Int8:
-		return row(s, t, tensor.Of[int8](t)[base:base+n], intAt[int8])
+		return row(s, t, tensor.Of[int8](t)[base:base+n], intAt[int8], nil)
 	case dtype.Int16:
-		return row(s, t, tensor.Of[int16](t)[base:base+n], intAt[int16])
+		return row(s, t, tensor.Of[int16](t)[base:base+n], intAt[int16], nil)
 	case dtype.Int32:
-		return row(s, t, tensor.Of[int32](t)[base:base+n], intAt[int32])
+		return row(s, t, tensor.Of[int32](t)[base:base+n], intAt[int32], nil)
 	case dtype.Int64:
-		return row(s, t, tensor.Of[int64](t)[base:base+n], intAt[int64])
+		return row(s, t, tensor.Of[int64](t)[base:base+n], intAt[int64], nil)
 	case dtype.Uint8:
-		return row(s, t, tensor.Of[uint8](t)[base:base+n], uintAt[uint8])
+		return row(s, t, tensor.Of[uint8](t)[base:base+n], uintAt[uint8], nil)
 	case dtype.Uint16:
-		return row(s, t, tensor.Of[uint16](t)[base:base+n], uintAt[uint16])
+		return row(s, t, tensor.Of[uint16](t)[base:base+n], uintAt[uint16], nil)
 	case dtype.Uint32:
-		return row(s, t, tensor.Of[uint32](t)[base:base+n], uintAt[uint32])
+		return row(s, t, tensor.Of[uint32](t)[base:base+n], uintAt[uint32], nil)
 	case dtype.Uint64:
-		return row(s, t, tensor.Of[uint64](t)[base:base+n], uintAt[uint64])
+		return row(s, t, tensor.Of[uint64](t)[base:base+n], uintAt[uint64], nil)
 	case dtype.Bool:
-		return row(s, t, tensor.Of[bool](t)[base:base+n], boolAt)
+		return row(s, t, tensor.Of[bool](t)[base:base+n], boolAt, nil)
 	case dtype.String:
 		return s.texts(t.Strings[base : base+n])
 	}
 	return s.errorf("data: JSON has no numbers for %s; send the tensor in binary form (binary_data_size)", t.DType.OIP())
 }
 
-func row[T any](s *scanner, t *tensor.Tensor, dst []T, at func(b []byte, i int) (T, int, error)) error {
+// row reads elements with at, and with run where that is given: many at once, of
+// which it returns the number.
+func row[T any](s *scanner, t *tensor.Tensor, dst []T, at func(b []byte, i int) (T, int, error), run func(b []byte, dst []T) int) error {
 	b, i := s.b, s.i
-	for k := range dst {
-		if k > 0 {
-			if i = skipSpace(b, i); i >= len(b) || b[i] != ',' {
-				s.i = i
-				return s.shortRow()
-			}
-			i++
+	for k := 0; ; {
+		if run != nil {
+			n := run(b[i:], dst[k:])
+			k, i = k+n, i+2*n
 		}
 		i = skipSpace(b, i)
 		v, next, err := at(b, i)
@@ -217,9 +217,32 @@ func row[T any](s *scanner, t *tensor.Tensor, dst []T, at func(b []byte, i int) 
 			return s.badElement(t, k, err)
 		}
 		dst[k], i = v, next
+		if k++; k == len(dst) {
+			break
+		}
+		if i = skipSpace(b, i); i >= len(b) || b[i] != ',' {
+			s.i = i
+			return s.shortRow()
+		}
+		i++
 	}
 	s.i = i
 	return nil
+}
+
+// singles reads elements of one digit, with the comma behind each, four at a
+// time: much of a picture is such. The last element of dst is never among them.
+func singles(b []byte, dst []float32) (n int) {
+	for n+4 < len(dst) && len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b) ^ 0x2c302c302c302c30 // "0,0,0,0,"
+		if w&0xfff0fff0fff0fff0 != 0 || (w+0x0006000600060006)&0x0010001000100010 != 0 {
+			break
+		}
+		d := dst[n : n+4]
+		d[0], d[1], d[2], d[3] = float32(w&15), float32(w>>16&15), float32(w>>32&15), float32(w>>48)
+		b, n = b[8:], n+4
+	}
+	return n
 }
 
 func skipSpace(b []byte, i int) int {

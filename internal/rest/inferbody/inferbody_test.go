@@ -47,6 +47,9 @@ func TestDecode(t *testing.T) {
 		"uint64":          {in(`"name":"x","shape":[1],"datatype":"UINT64","data":[18446744073709551615]`), "", "x uint64[1] 18446744073709551615"},
 		"bytes":           {in(`"name":"x","shape":[1,3],"datatype":"BYTES","data":[["a","\u00e9\n","\ud83d\ude00"]]`), "", `x string[1,3] "a","é\n","😀"`},
 		"not finite":      {in(`"name":"x","shape":[6],"datatype":"FP32","data":[NaN,Infinity,-Infinity,"NaN","Infinity","-Infinity"]`), "", `x float32[6] "NaN","Infinity","-Infinity","NaN","Infinity","-Infinity"`},
+		"digits":          {in(`"name":"x","shape":[10],"datatype":"FP32","data":[0,1,2,3,4,5,6,7,8,9]`), "", "x float32[10] 0.0,1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0"},
+		"digits, others":  {in(`"name":"x","shape":[11],"datatype":"FP32","data":[0,9,0,1,0.5,-1,1, 2,3,4,5]`), "", "x float32[11] 0.0,9.0,0.0,1.0,0.5,-1.0,1.0,2.0,3.0,4.0,5.0"},
+		"rows of digits":  {in(`"name":"x","shape":[2,5],"datatype":"FP32","data":[[1,2,3,4,5],[6,7,8,9,0]]`), "", "x float32[2,5] 1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0,9.0,0.0"},
 		"ties":            {in(`"name":"x","shape":[2],"datatype":"FP32","data":[16777217,16777219]`), "", "x float32[2] 1.6777216e+07,1.677722e+07"},
 		"binary":          {in(`"name":"x","shape":[2],"datatype":"INT16","parameters":{"binary_data_size":4}`), "\x01\x00\xff\xff", "x int16[2] 1,-1"},
 		"two binary":      {`{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","parameters":{"binary_data_size":1}},{"name":"j","shape":[1],"datatype":"UINT8","data":[7]},{"name":"y","shape":[2],"datatype":"BOOL","parameters":{"binary_data_size":2}}]}`, "\x05\x01\x00", "x uint8[1] 5; j uint8[1] 7; y bool[2] true,false"},
@@ -76,6 +79,10 @@ func TestDecode(t *testing.T) {
 		"no data":           {in(`"name":"x","shape":[1],"datatype":"FP32"`), "", `input "x": request's JSON, byte 53: expected the field "data" or the parameter "binary_data_size", found neither`},
 		"both":              {in(`"name":"x","shape":[1],"datatype":"FP32","data":[1],"parameters":{"binary_data_size":4}`), "\x00\x00\x00\x00", "found both"},
 		"few":               {in(`"name":"x","shape":[2,2],"datatype":"FP32","data":[1,2,3]`), "", `expected 4 elements for shape [2 2], found 3`},
+		"few digits":        {in(`"name":"x","shape":[10],"datatype":"FP32","data":[1,2,3,4,5,6,7,8,9]`), "", `expected 10 elements for shape [10], found 9`},
+		"many digits":       {in(`"name":"x","shape":[8],"datatype":"FP32","data":[1,2,3,4,5,6,7,8,9]`), "", `expected 8 elements for shape [8], found 9`},
+		"no digit":          {in(`"name":"x","shape":[8],"datatype":"FP32","data":[1,2,3,:,5,6,7,8]`), "", `byte 67: data: expected a number for FP32, found ":"`},
+		"no comma":          {in(`"name":"x","shape":[8],"datatype":"FP32","data":[1,2,3,4;5,6,7,8]`), "", `byte 68: data: expected ',' or ']', found ";5"`},
 		"many":              {in(`"name":"x","shape":[2],"datatype":"FP32","data":[1,2,3]`), "", `expected 2 elements for shape [2], found 3`},
 		"few nested":        {in(`"name":"x","shape":[2,2],"datatype":"FP32","data":[[1,2],[3]]`), "", `expected 4 elements for shape [2 2], found 3`},
 		"few rows":          {in(`"name":"x","shape":[2,2],"datatype":"FP32","data":[[1,2]]`), "", `expected 4 elements for shape [2 2], found 2`},
@@ -248,8 +255,9 @@ func BenchmarkDecode(b *testing.B) {
 	}
 	data, _ := appendData(nil, digit)
 	text := []byte(in(`"name":"image","shape":[1,1,28,28],"datatype":"FP32","data":[` + string(data) + `]`))
+	ground := []byte(in(`"name":"image","shape":[1,1,28,28],"datatype":"FP32","data":[` + strings.Repeat("0,", 783) + `0]`))
 	header := []byte(in(`"name":"image","shape":[1,1,28,28],"datatype":"FP32","parameters":{"binary_data_size":3136}`))
-	for name, body := range map[string][2][]byte{"json": {text, nil}, "binary": {header, digit.Data}} {
+	for name, body := range map[string][2][]byte{"json": {text, nil}, "ground": {ground, nil}, "binary": {header, digit.Data}} {
 		b.Run(name, func(b *testing.B) {
 			var c Call
 			b.SetBytes(int64(len(body[0])))
