@@ -1,3 +1,5 @@
+//go:build !amd64 || noasm
+
 package paged
 
 // current is the table of the level in force.

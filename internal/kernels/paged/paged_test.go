@@ -7,7 +7,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/kerneltest"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -184,5 +186,72 @@ func TestRefusals(t *testing.T) {
 	}
 	if err := good().Run(nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// The levels with FMA agree bit by bit, and generic but for roundings.
+func TestLevelsAgree(t *testing.T) {
+	for _, d := range []int{8, 16, 24, 40, 64, 80, 96, 128} {
+		for _, dt := range []dtype.Type{dtype.Float32, dtype.Float16} {
+			for heads := 1; heads <= 17; heads += 4 {
+				rng := rand.New(rand.NewPCG(4, uint64(d)))
+				m := newModel(rng, heads, 1, d, 21)
+				answers := map[cpu.Target][]float32{}
+				kerneltest.Levels(t, func(t *testing.T) {
+					rng := rand.New(rand.NewPCG(5, uint64(d)))
+					answers[cpu.Level()] = m.step(t, Problem{Scale: .3}, newCache(rng, m, dt), 0, m.n, nil)
+				})
+				for level, got := range answers {
+					for i, w := range answers[cpu.Generic] {
+						if d := math.Abs(float64(got[i] - w)); !(d <= 1e-5) {
+							t.Fatalf("%s: element %d is %v, generic %v", level, i, got[i], w)
+						}
+					}
+					if fma, ok := answers[cpu.AVX2]; ok && level > cpu.AVX2 && !slices.Equal(got, fma) {
+						t.Fatalf("%d heads of %d, %s: differs from AVX2", heads, d, level)
+					}
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for _, c := range []struct{ heads, kv, d, n int }{{32, 4, 64, 256}, {32, 4, 64, 2048}, {32, 32, 128, 1024}} {
+		for _, dt := range []dtype.Type{dtype.Float32, dtype.Float16} {
+			b.Run(fmt.Sprintf("%dof%dx%d,%d,%s", c.heads, c.kv, c.d, c.n, dt), func(b *testing.B) {
+				m := newModel(rng, c.heads, c.kv, c.d, 1)
+				m.n = c.n
+				cache := newCache(rng, m, dt)
+				t := &Task{Problem: Problem{Heads: c.heads, KVHeads: c.kv, D: c.d, Scale: .1, Tokens: 1, Q: m.q, NewK: m.k, NewV: m.v, O: make([]float32, len(m.q)), K: cache.k, V: cache.v,
+					Slots: []int32{-1}, Sequences: []Sequence{{Count: 1, First: c.n - 1, Blocks: cache.table}}}}
+				b.SetBytes(int64(2 * dt.Bytes(c.n*c.kv*c.d)))
+				for b.Loop() {
+					if err := t.Run(nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkPrompt(b *testing.B) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for _, c := range []struct{ heads, kv, d, n int }{{32, 4, 64, 512}, {9, 3, 64, 512}} {
+		m := newModel(rng, c.heads, c.kv, c.d, c.n)
+		cache := newCache(rng, m, dtype.Float16)
+		t := &Task{Problem: Problem{Heads: c.heads, KVHeads: c.kv, D: c.d, Scale: .1, Tokens: c.n, Q: m.q, NewK: m.k, NewV: m.v, O: make([]float32, len(m.q)), K: cache.k, V: cache.v,
+			Slots: make([]int32, c.n), Sequences: []Sequence{{Count: c.n, Blocks: cache.table}}}}
+		b.Run(fmt.Sprintf("%dof%dx%d,%d", c.heads, c.kv, c.d, c.n), func(b *testing.B) {
+			for b.Loop() {
+				if err := t.Run(nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			flops := 2 * float64(c.n) * float64(c.n) * float64(c.heads*c.d) // the half that is seen
+			b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
 	}
 }
