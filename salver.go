@@ -19,6 +19,7 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/provider"
@@ -53,9 +54,10 @@ func (i Info) String() string {
 type Option func(*config)
 
 type config struct {
-	engine  engine.Options
-	threads int
-	ref     bool
+	engine    engine.Options
+	threads   int
+	ref       bool
+	precision string
 }
 
 // WithThreads sets how many threads one run may use; the default is one for
@@ -69,6 +71,11 @@ func WithLevel(level int) Option { return func(c *config) { c.engine.Level = lev
 func WithoutPasses(names ...string) Option {
 	return func(c *config) { c.engine.Off = append(c.engine.Off, names...) }
 }
+
+// WithPrecision sets the arithmetic of products of float32: "fp32" (the default),
+// or "bf16", which rounds their operands to bfloat16 and is an error where the CPU
+// has no AMX tiles.
+func WithPrecision(name string) Option { return func(c *config) { c.precision = name } }
 
 // WithReference runs every operator on its reference implementation: slow, and
 // what the fast kernels are tested against.
@@ -91,12 +98,16 @@ func Parse(model []byte, options ...Option) (*Session, error) {
 }
 
 func open(options []Option, load func(engine.Options) (*engine.Engine, error)) (*Session, error) {
-	c := config{threads: cpu.Threads(), engine: engine.Options{Level: pass.MaxLevel}}
+	c := config{threads: cpu.Threads(), precision: op.FP32.String(), engine: engine.Options{Level: pass.MaxLevel}}
 	for _, o := range options {
 		o(&c)
 	}
 	if c.threads < 1 {
 		return nil, fmt.Errorf("salver: %d threads: expected at least 1", c.threads)
+	}
+	var err error
+	if c.engine.Precision, err = op.ParsePrecision(c.precision); err != nil {
+		return nil, fmt.Errorf("salver: %w", err)
 	}
 	if c.ref {
 		c.engine.Provider = provider.Ref

@@ -8,6 +8,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/pool"
@@ -31,7 +32,7 @@ func (f *engineFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels), ref (reference implementations) or subset:SEED (a test: cpu, with random operators in other memory)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
 	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs for which the process would need more memory, e.g. 64MiB; 0 is no limit")
-	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of float32 models: fp32")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of products of float32: fp32, or bf16 on CPUs with AMX")
 }
 
 // options checks the flags and makes a thread pool, which close stops.
@@ -39,8 +40,12 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	if f.level < 0 || f.level > pass.MaxLevel {
 		return o, nil, misusef("--level %d: expected 0 to %d", f.level, pass.MaxLevel)
 	}
-	if f.precision != "fp32" {
-		return o, nil, misusef("--precision %s is not available: expected fp32", f.precision)
+	precision, err := op.ParsePrecision(f.precision)
+	if err == nil {
+		err = precision.Available()
+	}
+	if err != nil {
+		return o, nil, misuse{fmt.Errorf("--precision: %w", err)}
 	}
 	if f.threads < 0 {
 		return o, nil, misusef("--threads %d: expected 0 or more", f.threads)
@@ -60,7 +65,7 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 		limitHeap(int64(f.maxMemory))
 	}
 	pl := pool.New(f.threadCount())
-	return engine.Options{Level: f.level, Off: off, Provider: p, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
+	return engine.Options{Level: f.level, Off: off, Provider: p, Precision: precision, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
 }
 
 // limitHeap makes the collector keep little garbage beside a model that has to

@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/format/onnx"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops" // registers the operators
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
@@ -21,8 +22,11 @@ type Options struct {
 	Level    int               // optimization level, 0 to pass.MaxLevel
 	Off      []string          // passes to leave out
 	Provider provider.Provider // nil is provider.CPU
-	Pool     *pool.Pool        // nil runs on the caller's thread
-	Alone    float64           // runs with less work than this stay off the pool: see exec.Options
+	// Precision is what products of float32 may be computed in; one that this machine
+	// can't compute in is an error.
+	Precision op.Precision
+	Pool      *pool.Pool // nil runs on the caller's thread
+	Alone     float64    // runs with less work than this stay off the pool: see exec.Options
 	// MaxMemory bounds, in bytes, what a run may need; 0 allows any amount.
 	MaxMemory int
 	Overhead  int // bytes that the process needs besides, which count against MaxMemory
@@ -31,10 +35,11 @@ type Options struct {
 // Engine is a model that is ready to run.
 type Engine struct {
 	*exec.Session
-	Model  *onnx.Model
-	Report *pass.Report // what the passes did
-	pool   *pool.Pool
-	Rows   error // why requests cannot be joined along the first dimension; nil if they can
+	Model     *onnx.Model
+	Report    *pass.Report // what the passes did
+	pool      *pool.Pool
+	precision op.Precision
+	Rows      error // why requests cannot be joined along the first dimension; nil if they can
 }
 
 // Load reads the model file at path and prepares it.
@@ -71,6 +76,10 @@ func open(read func() (*onnx.Model, error), o Options) (e *Engine, err error) {
 }
 
 func prepare(m *onnx.Model, o Options) (*Engine, error) {
+	if err := o.Precision.Available(); err != nil {
+		m.Close()
+		return nil, err
+	}
 	rows := exec.ProveRows(m.Graph) // before passes make operators whose rows are harder to follow
 	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool})
 	if err != nil {
@@ -81,8 +90,8 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		rows = nil
 	}
 	m.Release() // what the passes have read is read again when it is packed, part by part
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
-	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool}, nil
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Precision: o.Precision, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
+	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool, precision: o.Precision}, nil
 }
 
 // Inputs are the model's inputs in order.
@@ -93,6 +102,9 @@ func (e *Engine) Close() error {
 	e.Session.Close()
 	return e.Model.Close()
 }
+
+// Precision is what products of float32 may be computed in.
+func (e *Engine) Precision() op.Precision { return e.precision }
 
 // Pool is the thread pool that the engine computes on; nil is the caller's thread.
 func (e *Engine) Pool() *pool.Pool { return e.pool }

@@ -40,18 +40,19 @@ type slot struct {
 
 // step runs one node.
 type step struct {
-	node     *ir.Node
-	op       *op.Op // nil for a copy
-	provider int    // index of Session.providers
-	space    int
-	in, out  []int     // slot numbers, -1 where absent
-	prep     *op.Prep  // what the kernel is compiled from; nil where the reference runs
-	kernel   op.Kernel // for the first frame; each other frame compiles its own
-	copy     bool      // from the memory of one provider to another's
-	joined   bool      // nothing to do: the inputs are computed in their places in the output
-	dynamic  bool      // shapes are known only when it runs
-	scratch  int       // arena buffer number, -1 if none
-	subs     []*subgraph
+	node      *ir.Node
+	op        *op.Op // nil for a copy
+	provider  int    // index of Session.providers
+	space     int
+	in, out   []int     // slot numbers, -1 where absent
+	prep      *op.Prep  // what the kernel is compiled from; nil where the reference runs
+	kernel    op.Kernel // for the first frame; each other frame compiles its own
+	copy      bool      // from the memory of one provider to another's
+	joined    bool      // nothing to do: the inputs are computed in their places in the output
+	dynamic   bool      // shapes are known only when it runs
+	scratch   int       // arena buffer number, -1 if none
+	precision op.Precision
+	subs      []*subgraph
 }
 
 // place is where a value may have a slot.
@@ -276,7 +277,7 @@ func (w *compilation) Do(i int) {
 }
 
 func (c *compiler) kernel(st *step) error {
-	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads()}
+	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads(), Precision: c.s.precision}
 	p.Pack = c.s.weights.packer(p)
 	for i, v := range st.node.In {
 		f := c.facts.Get(v)
@@ -292,7 +293,7 @@ func (c *compiler) kernel(st *step) error {
 	if err != nil || k == nil {
 		return err
 	}
-	st.kernel, st.prep = k, p
+	st.kernel, st.prep, st.precision = k, p, op.PrecisionOf(k)
 	return nil
 }
 

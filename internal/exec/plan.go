@@ -251,22 +251,23 @@ func (s *Session) maxOutput() int {
 
 // Step describes one step of a plan for reports.
 type Step struct {
-	Node     *ir.Node
-	Provider string
-	Fast     bool // runs on a kernel of the provider, not on the reference
-	Dynamic  bool // its shapes are known only when it runs
-	Copy     bool // copies a tensor to another provider's memory; Node stands for it
-	Joined   bool // does nothing: its inputs were computed in their places
-	Flops    float64
-	Bytes    int // read and written, each value once
-	In, Out  []ir.Type
+	Node      *ir.Node
+	Provider  string
+	Fast      bool // runs on a kernel of the provider, not on the reference
+	Dynamic   bool // its shapes are known only when it runs
+	Copy      bool // copies a tensor to another provider's memory; Node stands for it
+	Joined    bool // does nothing: its inputs were computed in their places
+	Precision op.Precision
+	Flops     float64
+	Bytes     int // read and written, each value once
+	In, Out   []ir.Type
 }
 
 // Steps describes the plan's steps in order.
 func (p *Plan) Steps() []Step {
 	steps := make([]Step, len(p.steps))
 	for i, st := range p.steps {
-		s := Step{Node: st.node, Provider: p.session.providers[st.provider].Name(), Fast: st.prep != nil || st.joined || st.copy, Dynamic: st.dynamic, Copy: st.copy, Joined: st.joined}
+		s := Step{Node: st.node, Provider: p.session.providers[st.provider].Name(), Fast: st.prep != nil || st.joined || st.copy, Dynamic: st.dynamic, Copy: st.copy, Joined: st.joined, Precision: st.precision}
 		in, out := p.facts(st.in), p.facts(st.out)
 		if !st.copy && st.op.Flops != nil && !st.dynamic {
 			s.Flops = st.op.Flops(in, out)

@@ -26,6 +26,8 @@ type Options struct {
 	// counted in floating-point operations and bytes. 0 uses it for all.
 	Alone    float64
 	Provider provider.Provider // nil is provider.CPU
+	// Precision is what products of float32 may be computed in.
+	Precision op.Precision
 	// Accelerators take nodes from Provider, the first ones first among equals.
 	Accelerators []provider.Provider
 	MaxPlans     int // plans kept for different input shapes; 0 is 16
@@ -54,6 +56,7 @@ type Session struct {
 	maxPlans  int
 	maxMemory int
 	overhead  int
+	precision op.Precision
 	weights   *weights
 	packed    func()
 
@@ -65,7 +68,7 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, overhead: o.Overhead, packed: o.Packed,
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, packed: o.Packed,
 		weights: newWeights(o.MaxMemory, o.Packed)}
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {

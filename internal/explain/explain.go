@@ -63,7 +63,8 @@ type Step struct {
 	Name        string   `json:"name"`
 	Op          string   `json:"op"`
 	Provider    string   `json:"provider"`
-	Kernel      string   `json:"kernel"` // "fast", "reference", "dynamic" where shapes are known only at run time, "copy" to another provider, or "none" where the inputs lie in their places in the output
+	Kernel      string   `json:"kernel"`              // "fast", "reference", "dynamic" where shapes are known only at run time, "copy" to another provider, or "none" where the inputs lie in their places in the output
+	Precision   string   `json:"precision,omitempty"` // where a fast kernel's products are not of float32
 	Layout      string   `json:"layout,omitempty"`
 	In          []string `json:"in"`
 	Out         []string `json:"out"`
@@ -79,7 +80,7 @@ func Measure(ctx context.Context, model string, e *engine.Engine, in []*tensor.T
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{Model: model, ISA: cpu.ISA(), Threads: threads, Precision: "fp32", Batching: "yes", Passes: e.Report,
+	x := &Explanation{Model: model, ISA: cpu.ISA(), Threads: threads, Precision: e.Precision().String(), Batching: "yes", Passes: e.Report,
 		Memory: memoryOf(p), Roofline: MeasureRoofline(e.Pool())}
 	for i, v := range e.Graph().Inputs {
 		x.Inputs = append(x.Inputs, fmt.Sprintf("%s %s", v.Name, in[i]))
@@ -120,6 +121,9 @@ func describe(s exec.Step, d time.Duration, roof Roofline) Step {
 		out.Kernel = "fast"
 	case s.Dynamic:
 		out.Kernel = "dynamic"
+	}
+	if s.Precision != op.FP32 {
+		out.Precision = s.Precision.String()
 	}
 	for _, t := range s.In {
 		out.In = append(out.In, t.String())

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -33,7 +34,7 @@ func (x *Explanation) Print(w io.Writer) error {
 		if len(s.Out) > 0 {
 			out = s.Out[0]
 		}
-		fmt.Fprintf(t, "%.3f\t%.3f\t%.1f\t%.1f\t%.1f\t%s\t %s\t %s\t %s\t\n", s.MS, s.PredictedMS, 100*s.MS/max(x.TotalMS, 1e-9), s.GFlops, s.GBytes, s.Kernel, s.Op, out, s.Name)
+		fmt.Fprintf(t, "%.3f\t%.3f\t%.1f\t%.1f\t%.1f\t%s\t %s\t %s\t %s\t\n", s.MS, s.PredictedMS, 100*s.MS/max(x.TotalMS, 1e-9), s.GFlops, s.GBytes, strings.TrimSpace(s.Kernel+" "+s.Precision), s.Op, out, s.Name)
 	}
 	if err := t.Flush(); err != nil {
 		return err

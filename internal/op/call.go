@@ -94,6 +94,8 @@ type Prep struct {
 	Node    *ir.Node
 	In, Out []Fact
 	Threads int
+	// Precision is what products may be computed in.
+	Precision Precision
 	// Pack gives memory that depends on constants only, such as packed weights.
 	// It calls fill once for each key and node and keeps the buffer for the
 	// life of the session, whatever the shapes.

@@ -96,6 +96,9 @@ func (k *attentionKernel) compileProduct(p *op.Prep, x, w []int) error {
 	return nil
 }
 
+// Precision is that of the product; attention itself is of float32.
+func (k *attentionKernel) Precision() op.Precision { return op.PrecisionOf(k.project) }
+
 // ScratchBytes is the working memory of a run.
 func (k *attentionKernel) ScratchBytes() int { return k.scratch }
 

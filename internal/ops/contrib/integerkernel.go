@@ -51,7 +51,7 @@ func compileDynamicMatMul(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	quantized := []op.Fact{fact(&k.a), fact(&k.scale), fact(&k.zero)}
-	if k.quantize, err = s.Compile(&op.Prep{Node: s.node, In: p.In[:1], Out: quantized, Threads: p.Threads, Pack: p.Pack}); k.quantize == nil || err != nil {
+	if k.quantize, err = s.Compile(&op.Prep{Node: s.node, In: p.In[:1], Out: quantized, Threads: p.Threads, Precision: p.Precision, Pack: p.Pack}); k.quantize == nil || err != nil {
 		return nil, err
 	}
 	order := [7]int{-1, 1, -1, 2, -1, 3, 4} // of IntegerMatMul's inputs among ours

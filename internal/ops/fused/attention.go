@@ -272,6 +272,7 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 	k := &attentionKernel{dims: p.OutShape(0)}
 	t := &k.task
 	t.Batch, t.M, t.N, t.D, t.DV = []int{b, h, g}, m, n, d, dv
+	t.BF16 = p.Precision == op.BF16
 	t.Scale, t.Fill, t.HasFill, t.ZeroMasked = float32(a.scale), float32(a.fill), a.hasFill, a.zeroMasked
 	sizes := [4]axes{a.sizes[0], a.sizes[1], a.sizes[2], a.y}
 	for i, v := range []*attn.View{&t.Q, &t.K, &t.V, &t.O} {
@@ -319,6 +320,14 @@ func (k *attentionKernel) placeMask(dims []int, h, g int) {
 		step *= dims[i]
 	}
 	k.task.Mask = attn.Mask{Steps: []int{stride[0], stride[1] * g, stride[1]}, Row: stride[2], Col: stride[3]}
+}
+
+// Precision is that of the products.
+func (k *attentionKernel) Precision() op.Precision {
+	if k.task.BF16 {
+		return op.BF16
+	}
+	return op.FP32
 }
 
 // ScratchBytes is the working memory of a run.

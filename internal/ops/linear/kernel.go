@@ -3,6 +3,7 @@ package linear
 import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/bgemm"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/op"
@@ -25,10 +26,12 @@ type Spec struct {
 
 // kernel is a product of float32 matrices.
 type kernel struct {
-	spec    Spec
-	task    gemm.Task
-	dims    []int
-	scratch int
+	spec          Spec
+	*gemm.Product             // of task or rounded
+	task          *gemm.Task  // nil: rounded
+	rounded       *bgemm.Task // computes in bfloat16
+	dims          []int
+	scratch       int
 }
 
 // Compile prepares the product, with packed weights where input 1 is constant.
@@ -46,6 +49,13 @@ func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
 		return nil, nil // nothing to multiply: the reference fills in zeros
 	}
 	k := &kernel{spec: s, dims: p.OutShape(0)}
+	if p.Precision == op.BF16 {
+		k.rounded = &bgemm.Task{}
+		k.Product = &k.rounded.Product
+	} else {
+		k.task = &gemm.Task{}
+		k.Product = &k.task.Product
+	}
 	k.place(m, a, b)
 	k.epilogue(s)
 	if w := p.In[1].Const; w != nil {
@@ -53,8 +63,20 @@ func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
 			return nil, err
 		}
 	}
-	k.scratch = 4 * k.task.ScratchSize(p.Threads)
+	if k.rounded != nil {
+		k.scratch = k.rounded.ScratchSize(p.Threads)
+	} else {
+		k.scratch = 4 * k.task.ScratchSize(p.Threads)
+	}
 	return k, nil
+}
+
+// Precision is bf16 where operands are rounded.
+func (k *kernel) Precision() op.Precision {
+	if k.rounded != nil {
+		return op.BF16
+	}
+	return op.FP32
 }
 
 func swapped(s []int, trans bool) []int {
@@ -70,7 +92,7 @@ func swapped(s []int, trans bool) []int {
 // place sets sizes, strides and the batch. Products that share B are one of
 // more rows.
 func (k *kernel) place(m *MatMul, a, b []int) {
-	t := &k.task
+	t := k.Product
 	t.M, t.N, t.K = m.M, m.N, m.K
 	t.A = gemm.Matrix{Stride: m.K, Trans: k.spec.TransA}
 	if k.spec.TransA {
@@ -103,7 +125,7 @@ func batchOf(s []int) []int {
 }
 
 func (k *kernel) epilogue(s Spec) {
-	t := &k.task
+	t := k.Product
 	t.Alpha, t.Beta = s.Alpha, s.Beta
 	if s.Activation == nil {
 		return
@@ -122,24 +144,45 @@ func (k *kernel) epilogue(s Spec) {
 }
 
 // pack keeps B in the order of the kernels. Steps count packed matrices then.
-func (k *kernel) pack(p *op.Prep, w *tensor.Tensor, b []int) error {
-	t := &k.task
+func (k *kernel) pack(p *op.Prep, w *tensor.Tensor, b []int) (err error) {
+	t := k.Product
 	items := tensor.Count(batchOf(b))
 	p.OnlyPacked(1)
-	var err error
-	data := p.Pack("B/"+cpu.ISA(), 4*gemm.PackedSize(t.K, t.N, items), func(dst []byte) {
-		m := t.B
-		m.Data, m.Steps = tensor.Of[float32](w), nil
-		_, err = gemm.PackB(floats(dst), m, t.K, t.N, items, t.K*t.N)
-	})
-	if err != nil {
-		return err
+	from := t.B
+	from.Data, from.Steps = nil, nil
+	if k.rounded != nil {
+		k.rounded.Weights, err = packRounded(p, w, from, t.K, t.N, items)
+	} else {
+		k.task.Packed, err = packFloats(p, w, from, t.K, t.N, items)
 	}
-	t.Packed, err = gemm.Prepacked(floats(data), t.K, t.N, items)
 	if t.B.Steps != nil {
 		t.B.Steps = num.BroadcastStrides(batchOf(b), t.Batch)
 	}
 	return err
+}
+
+func packFloats(p *op.Prep, w *tensor.Tensor, m gemm.Matrix, k, n, items int) (*gemm.Packed, error) {
+	var err error
+	data := p.Pack("B/"+cpu.ISA(), 4*gemm.PackedSize(k, n, items), func(dst []byte) {
+		m.Data = tensor.Of[float32](w)
+		_, err = gemm.PackB(floats(dst), m, k, n, items, k*n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return gemm.Prepacked(floats(data), k, n, items)
+}
+
+func packRounded(p *op.Prep, w *tensor.Tensor, m gemm.Matrix, k, n, items int) (*bgemm.Packed, error) {
+	var err error
+	data := p.Pack("B/bf16", bgemm.PackedSize(k, n, items), func(dst []byte) {
+		m.Data = tensor.Of[float32](w)
+		err = bgemm.PackB(dst, m, k, n, items, k*n)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return bgemm.Prepacked(data, k, n, items)
 }
 
 func floats(b []byte) []float32 { return tensor.Of[float32](&tensor.Tensor{Data: b}) }
@@ -149,11 +192,10 @@ func (k *kernel) ScratchBytes() int { return k.scratch }
 
 // Run computes the product.
 func (k *kernel) Run(c *op.Call) error {
-	t := &k.task
+	t := k.Product
 	y := c.Output(0, dtype.Float32, k.dims...)
-	t.Scratch = floats(c.Scratch)
 	t.A.Data, t.C.Data = tensor.Of[float32](c.In[0]), tensor.Of[float32](y)
-	if t.Packed == nil {
+	if !k.packed() {
 		t.B.Data = tensor.Of[float32](c.In[1])
 	}
 	if i := k.spec.Bias; i > 0 {
@@ -167,8 +209,26 @@ func (k *kernel) Run(c *op.Call) error {
 	if i := k.spec.Residual; i > 0 {
 		t.Residual.Data = tensor.Of[float32](c.In[i])
 	}
-	err := t.Run(c.Pool)
-	t.Scratch, t.A.Data, t.B.Data, t.C.Data, t.Residual.Data = nil, nil, nil, nil, nil
+	err := k.multiply(c)
+	t.A.Data, t.B.Data, t.C.Data, t.Residual.Data = nil, nil, nil, nil
 	t.ColBias.Data, t.RowBias.Data = nil, nil
+	return err
+}
+
+// packed reports whether B is.
+func (k *kernel) packed() bool {
+	return k.task != nil && k.task.Packed != nil || k.rounded != nil && k.rounded.Weights != nil
+}
+
+func (k *kernel) multiply(c *op.Call) error {
+	if k.rounded != nil {
+		k.rounded.Scratch = c.Scratch
+		err := k.rounded.Run(c.Pool)
+		k.rounded.Scratch = nil
+		return err
+	}
+	k.task.Scratch = floats(c.Scratch)
+	err := k.task.Run(c.Pool)
+	k.task.Scratch = nil
 	return err
 }

@@ -45,6 +45,7 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 	t.K, t.V = k.k.view(), k.v.view()
 	y := newHeadShape(k.dims, q.heads)
 	t.O = attn.View{Stride: y.perAt, Steps: []int{y.perBatch, group * y.perHead, y.perHead}}
+	t.BF16 = p.Precision == op.BF16
 	t.Scale, t.Softcap, t.ZeroMasked = 1/float32(math.Sqrt(float64(q.size))), n.Float("softcap"), true
 	if n.Has("scale") {
 		t.Scale = n.Float("scale")
@@ -230,6 +231,14 @@ func (m *maskForm) fill(c *op.Call, scratch []float32) []float32 {
 		}
 	}
 	return scratch
+}
+
+// Precision is that of the products.
+func (k *attendKernel) Precision() op.Precision {
+	if k.task.BF16 {
+		return op.BF16
+	}
+	return op.FP32
 }
 
 // ScratchBytes is the working memory of a run.

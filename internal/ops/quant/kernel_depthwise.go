@@ -46,7 +46,7 @@ func newDepthwise(p *op.Prep, g *spatial.Geometry, s scaling) (op.Kernel, error)
 	}
 	fact := func(t *tensor.Tensor) op.Fact { return op.Fact{Type: ir.TypeOf(t), Present: true} }
 	k.x, k.y = tensor.Tensor{DType: dtype.Float32, Shape: p.InShape(0)}, tensor.Tensor{DType: dtype.Float32, Shape: g.Shape}
-	inner := &op.Prep{Node: p.Node, In: []op.Fact{fact(&k.x), fact(w)}, Out: []op.Fact{fact(&k.y)}, Threads: p.Threads, Pack: p.Pack}
+	inner := &op.Prep{Node: p.Node, In: []op.Fact{fact(&k.x), fact(w)}, Out: []op.Fact{fact(&k.y)}, Threads: p.Threads, Precision: p.Precision, Pack: p.Pack}
 	inner.In[1].Const = w
 	var err error
 	if k.conv, err = spatial.CompileConv(inner, spatial.Spec{}); k.conv == nil || err != nil {

@@ -102,6 +102,9 @@ func align(n int) int { return (n + 63) &^ 63 }
 // ScratchBytes holds the widened tensors and the inner kernel's memory.
 func (k *kernel) ScratchBytes() int { return k.bytes }
 
+// Precision is that of the float32 kernel.
+func (k *kernel) Precision() op.Precision { return op.PrecisionOf(k.inner) }
+
 // Run widens, computes and narrows.
 func (k *kernel) Run(c *op.Call) error {
 	k.call.Context, k.call.Node, k.call.Pool, k.call.Subgraph = c.Context, c.Node, c.Pool, c.Subgraph
