@@ -74,6 +74,14 @@ func (v rows) expInRange(x reg.VecVirtual) reg.VecVirtual {
 	return v.expReduced(n, r)
 }
 
+// expNotPositive is e^x for x ≤ 0, or NaN. Where the result rounds to zero, it
+// doesn't come from a subnormal number: those take a hundred times as long.
+func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
+	zero := v.load(fconst(0))
+	gone := v.cmp(ltOQ, x, fconst(-104))
+	return v.pick(gone, zero, v.expInRange(v.pick(gone, zero, x)))
+}
+
 // expSum is e^(x+lo) for a lo below x's precision.
 func (v rows) expSum(x, lo reg.VecVirtual) reg.VecVirtual {
 	n, r := v.reduceExp(x)

@@ -293,7 +293,7 @@ func (v rows) expSumBlock() {
 	dst, src, n, m := base("dst"), base("src"), length("dst"), v.param("m")
 	acc := v.accumulators(fconst(0))
 	v.lanesLoop(n, []reg.GPVirtual{dst, src}, func(i, disp int, t *tail) {
-		e := v.expInRange(v.atLeast(v.sub(v.get(src, disp, t), m), fconst(-105)))
+		e := v.expNotPositive(v.sub(v.get(src, disp, t), m))
 		v.put(e, dst, disp, t)
 		joinSum(v.only(e, t), acc[i], acc[i])
 	})
@@ -329,7 +329,7 @@ func (v rows) softmaxRow() {
 	acc = v.accumulators(fconst(0))
 	v.part = "exp"
 	v.lanesLoop(n, []reg.GPVirtual{dst, src}, func(i, disp int, t *tail) {
-		e := v.expInRange(v.atLeast(v.sub(v.get(src, disp, t), m), fconst(-105)))
+		e := v.expNotPositive(v.sub(v.get(src, disp, t), m))
 		v.put(e, dst, disp, t)
 		joinSum(v.only(e, t), acc[i], acc[i])
 	})

@@ -21,126 +21,134 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS      (CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, (AX)
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      32(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, 32(AX)
 	VADDPS       Y5, Y2, Y2
 	VMOVUPS      64(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, 64(AX)
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      96(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, 96(AX)
 	VADDPS       Y5, Y4, Y4
 	ADDQ         $0x00000080, AX
@@ -164,33 +172,35 @@ rest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   (CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      wordc2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      word4b400000<>+0(SB), Y7
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      word3ab6de32<>+0(SB), Y8
-	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
-	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
 	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y11, Y10, Y6
 	VADDPS       word3f800000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       word0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMASKMOVPS   Y6, Y5, (AX)
 	VANDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y1, Y1
@@ -207,33 +217,35 @@ rest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   32(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      wordc2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      word4b400000<>+0(SB), Y7
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      word3ab6de32<>+0(SB), Y8
-	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
-	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
 	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y11, Y10, Y6
 	VADDPS       word3f800000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       word0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMASKMOVPS   Y6, Y5, 32(AX)
 	VANDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y2, Y2
@@ -250,33 +262,35 @@ rest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   64(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      wordc2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      word4b400000<>+0(SB), Y7
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      word3ab6de32<>+0(SB), Y8
-	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
-	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
 	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y11, Y10, Y6
 	VADDPS       word3f800000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       word0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMASKMOVPS   Y6, Y5, 64(AX)
 	VANDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y3, Y3
@@ -292,33 +306,35 @@ rest:
 	VMOVUPS      (BX)(SI*4), Y5
 	VMASKMOVPS   96(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y0
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y0, Y6, Y0
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y7
+	VBLENDVPS    Y7, Y6, Y0, Y0
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y0, Y0
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y0
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y0
 	VMOVAPS      Y0, Y0
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y0
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y0, Y7
-	VMULPS       Y0, Y0, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y0
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y0, Y9
+	VMULPS       Y0, Y0, Y10
 	VMOVAPS      Y0, Y0
-	VFMADD231PS  Y8, Y7, Y0
+	VFMADD231PS  Y10, Y9, Y0
 	VADDPS       word3f800000<>+0(SB), Y0, Y0
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y0, Y0
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y0, Y0
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y0, Y0
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y0, Y0
+	VBLENDVPS    Y7, Y6, Y0, Y0
 	VMASKMOVPS   Y0, Y5, 96(AX)
 	VANDPS       Y5, Y0, Y0
 	VADDPS       Y0, Y4, Y4
@@ -347,15 +363,15 @@ DATA word00000000<>+24(SB)/4, $0x00000000
 DATA word00000000<>+28(SB)/4, $0x00000000
 GLOBL word00000000<>(SB), RODATA|NOPTR, $32
 
-DATA wordc2d20000<>+0(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+4(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+8(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+12(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+16(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
-GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
+DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+4(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+8(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+12(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+16(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+20(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+24(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+28(SB)/4, $0xc2d00000
+GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $32
 
 DATA word4b400000<>+0(SB)/4, $0x4b400000
 DATA word4b400000<>+4(SB)/4, $0x4b400000
@@ -600,126 +616,134 @@ maxdone:
 expeach:
 	VMOVUPS      (CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, (AX)
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      32(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, 32(AX)
 	VADDPS       Y5, Y2, Y2
 	VMOVUPS      64(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, 64(AX)
 	VADDPS       Y5, Y3, Y3
 	VMOVUPS      96(CX), Y5
 	VSUBPS       Y0, Y5, Y5
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y5
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
 	VMOVAPS      Y5, Y5
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
 	VMOVAPS      Y5, Y5
-	VFMADD231PS  Y8, Y7, Y5
+	VFMADD231PS  Y10, Y9, Y5
 	VADDPS       word3f800000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y5, Y5
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      Y5, 96(AX)
 	VADDPS       Y5, Y4, Y4
 	ADDQ         $0x00000080, AX
@@ -743,33 +767,35 @@ exprest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   (CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      wordc2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      word4b400000<>+0(SB), Y7
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      word3ab6de32<>+0(SB), Y8
-	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
-	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
 	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y11, Y10, Y6
 	VADDPS       word3f800000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       word0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMASKMOVPS   Y6, Y5, (AX)
 	VANDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y1, Y1
@@ -786,33 +812,35 @@ exprest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   32(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      wordc2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      word4b400000<>+0(SB), Y7
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      word3ab6de32<>+0(SB), Y8
-	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
-	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
 	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y11, Y10, Y6
 	VADDPS       word3f800000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       word0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMASKMOVPS   Y6, Y5, 32(AX)
 	VANDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y2, Y2
@@ -829,33 +857,35 @@ exprest:
 	VMOVUPS      (SI)(DI*4), Y5
 	VMASKMOVPS   64(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMOVUPS      wordc2d20000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y6
-	VMOVUPS      word4b400000<>+0(SB), Y7
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS word3f318000<>+0(SB), Y7, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
 	VMOVAPS      Y6, Y6
-	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      word3ab6de32<>+0(SB), Y8
-	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y8
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y8
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y8
-	VFMADD213PS  word3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y9
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
 	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y11, Y10, Y6
 	VADDPS       word3f800000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y7, Y7
-	VPSRAD       $0x01, Y7, Y8
-	VPSUBD       Y8, Y7, Y7
-	VPADDD       word0000007f<>+0(SB), Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMASKMOVPS   Y6, Y5, 64(AX)
 	VANDPS       Y5, Y6, Y5
 	VADDPS       Y5, Y3, Y3
@@ -871,33 +901,35 @@ exprest:
 	VMOVUPS      (BX)(SI*4), Y5
 	VMASKMOVPS   96(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y0
-	VMOVUPS      wordc2d20000<>+0(SB), Y6
-	VMAXPS       Y0, Y6, Y0
-	VMOVUPS      word4b400000<>+0(SB), Y6
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y6
-	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y7
+	VBLENDVPS    Y7, Y6, Y0, Y0
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
 	VMOVAPS      Y0, Y0
-	VFNMADD231PS word3f318000<>+0(SB), Y6, Y0
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y0
 	VMOVAPS      Y0, Y0
-	VFNMADD231PS wordb95e8083<>+0(SB), Y6, Y0
-	VMOVUPS      word3ab6de32<>+0(SB), Y7
-	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y7
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y7
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y7
-	VFMADD213PS  word3f000000<>+0(SB), Y0, Y7
-	VMULPS       Y0, Y0, Y8
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y0
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y0, Y9
+	VMULPS       Y0, Y0, Y10
 	VMOVAPS      Y0, Y0
-	VFMADD231PS  Y8, Y7, Y0
+	VFMADD231PS  Y10, Y9, Y0
 	VADDPS       word3f800000<>+0(SB), Y0, Y0
-	VCVTPS2DQ    Y6, Y6
-	VPSRAD       $0x01, Y6, Y7
-	VPSUBD       Y7, Y6, Y6
-	VPADDD       word0000007f<>+0(SB), Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y0, Y0
-	VPADDD       word0000007f<>+0(SB), Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y0, Y0
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y0, Y0
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y0, Y0
+	VBLENDVPS    Y7, Y6, Y0, Y0
 	VMASKMOVPS   Y0, Y5, 96(AX)
 	VANDPS       Y5, Y0, Y0
 	VADDPS       Y0, Y4, Y4
@@ -1047,50 +1079,54 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS           (CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
-	VMAXPS            Z3, Z4, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z4
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z6
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z6, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z4, Z3, Z3
-	VMOVUPS           Z3, (AX)
-	VADDPS            Z3, Z1, Z1
+	VBROADCASTSS      word00000000<>+0(SB), Z12
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K1
+	VBLENDMPS         Z12, Z3, K1, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z4, Z13
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z13
+	VMOVAPS           Z13, Z13
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z13
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
+	VMULPS            Z13, Z13, Z15
+	VMOVAPS           Z13, Z13
+	VFMADD231PS       Z15, Z14, Z13
+	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
+	VSCALEFPS         Z3, Z13, Z3
+	VBLENDMPS         Z12, Z3, K1, Z5
+	VMOVUPS           Z5, (AX)
+	VADDPS            Z5, Z1, Z1
 	VMOVUPS           64(CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
-	VMAXPS            Z3, Z4, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z4
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z6
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z6, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z4, Z3, Z3
-	VMOVUPS           Z3, 64(AX)
-	VADDPS            Z3, Z2, Z2
+	VBROADCASTSS      word00000000<>+0(SB), Z12
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K1
+	VBLENDMPS         Z12, Z3, K1, Z6
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z6, Z13
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z13
+	VMOVAPS           Z13, Z13
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z13
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
+	VMULPS            Z13, Z13, Z15
+	VMOVAPS           Z13, Z13
+	VFMADD231PS       Z15, Z14, Z13
+	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
+	VSCALEFPS         Z3, Z13, Z3
+	VBLENDMPS         Z12, Z3, K1, Z7
+	VMOVUPS           Z7, 64(AX)
+	VADDPS            Z7, Z2, Z2
 	ADDQ              $0x00000080, AX
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x00000020, DX
@@ -1111,27 +1147,29 @@ rest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
-	VMAXPS            Z3, Z4, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z4
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z6
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z6, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z4, Z3, Z3
-	VMOVUPS           Z3, K1, (AX)
-	VMOVAPS.Z         Z3, K1, Z3
+	VBROADCASTSS      word00000000<>+0(SB), Z4
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K2
+	VBLENDMPS         Z4, Z3, K2, Z8
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z8, Z5
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z5
+	VMOVAPS           Z5, Z5
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z5
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z5, Z6
+	VMULPS            Z5, Z5, Z7
+	VMOVAPS           Z5, Z5
+	VFMADD231PS       Z7, Z6, Z5
+	VADDPS.BCST       word3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS         Z3, Z5, Z3
+	VBLENDMPS         Z4, Z3, K2, Z9
+	VMOVUPS           Z9, K1, (AX)
+	VMOVAPS.Z         Z9, K1, Z3
 	VADDPS            Z3, Z1, Z1
 	XORQ              BX, BX
 	SUBQ              $0x00000010, DX
@@ -1144,27 +1182,29 @@ rest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z3
-	VMAXPS            Z0, Z3, Z0
-	VBROADCASTSS      word4b400000<>+0(SB), Z3
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
-	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
-	VMOVAPS           Z0, Z0
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z0
-	VMOVAPS           Z0, Z0
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z0
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z4
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z0, Z4
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z0, Z4
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z0, Z4
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z0, Z4
-	VMULPS            Z0, Z0, Z5
-	VMOVAPS           Z0, Z0
-	VFMADD231PS       Z5, Z4, Z0
-	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
-	VSCALEFPS         Z3, Z0, Z0
-	VMOVUPS           Z0, K1, 64(AX)
-	VMOVAPS.Z         Z0, K1, Z0
+	VBROADCASTSS      word00000000<>+0(SB), Z3
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z0, K2
+	VBLENDMPS         Z3, Z0, K2, Z10
+	VBROADCASTSS      word4b400000<>+0(SB), Z0
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z10, Z0
+	VSUBPS.BCST       word4b400000<>+0(SB), Z0, Z0
+	VMOVAPS           Z10, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z0, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z0, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z5
+	VMULPS            Z4, Z4, Z6
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z6, Z5, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z0, Z4, Z0
+	VBLENDMPS         Z3, Z0, K2, Z11
+	VMOVUPS           Z11, K1, 64(AX)
+	VMOVAPS.Z         Z11, K1, Z0
 	VADDPS            Z0, Z2, Z2
 
 done:
@@ -1252,52 +1292,56 @@ maxdone:
 	JLT           exprest
 
 expeach:
-	VMOVUPS           (CX), Z3
-	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
-	VMAXPS            Z3, Z4, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z4
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z6
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z6, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z4, Z3, Z3
-	VMOVUPS           Z3, (AX)
-	VADDPS            Z3, Z1, Z1
-	VMOVUPS           64(CX), Z3
-	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
-	VMAXPS            Z3, Z4, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z4
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z6
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z6, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z4, Z3, Z3
-	VMOVUPS           Z3, 64(AX)
-	VADDPS            Z3, Z2, Z2
+	VMOVUPS           (CX), Z11
+	VSUBPS            Z0, Z11, Z11
+	VBROADCASTSS      word00000000<>+0(SB), Z12
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z11, K1
+	VBLENDMPS         Z12, Z11, K1, Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z11
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z11
+	VSUBPS.BCST       word4b400000<>+0(SB), Z11, Z11
+	VMOVAPS           Z3, Z13
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z11, Z13
+	VMOVAPS           Z13, Z13
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z11, Z13
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
+	VMULPS            Z13, Z13, Z15
+	VMOVAPS           Z13, Z13
+	VFMADD231PS       Z15, Z14, Z13
+	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
+	VSCALEFPS         Z11, Z13, Z11
+	VBLENDMPS         Z12, Z11, K1, Z4
+	VMOVUPS           Z4, (AX)
+	VADDPS            Z4, Z1, Z1
+	VMOVUPS           64(CX), Z11
+	VSUBPS            Z0, Z11, Z11
+	VBROADCASTSS      word00000000<>+0(SB), Z12
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z11, K1
+	VBLENDMPS         Z12, Z11, K1, Z5
+	VBROADCASTSS      word4b400000<>+0(SB), Z11
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z5, Z11
+	VSUBPS.BCST       word4b400000<>+0(SB), Z11, Z11
+	VMOVAPS           Z5, Z13
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z11, Z13
+	VMOVAPS           Z13, Z13
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z11, Z13
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
+	VMULPS            Z13, Z13, Z15
+	VMOVAPS           Z13, Z13
+	VFMADD231PS       Z15, Z14, Z13
+	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
+	VSCALEFPS         Z11, Z13, Z11
+	VBLENDMPS         Z12, Z11, K1, Z6
+	VMOVUPS           Z6, 64(AX)
+	VADDPS            Z6, Z2, Z2
 	ADDQ              $0x00000080, AX
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x00000020, DX
@@ -1318,27 +1362,29 @@ exprest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z4
-	VMAXPS            Z3, Z4, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z4
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
-	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z6
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z6, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z4, Z3, Z3
-	VMOVUPS           Z3, K1, (AX)
-	VMOVAPS.Z         Z3, K1, Z3
+	VBROADCASTSS      word00000000<>+0(SB), Z4
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K2
+	VBLENDMPS         Z4, Z3, K2, Z7
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z7, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z7, Z5
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z5
+	VMOVAPS           Z5, Z5
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z5
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z5, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z5, Z6
+	VMULPS            Z5, Z5, Z7
+	VMOVAPS           Z5, Z5
+	VFMADD231PS       Z7, Z6, Z5
+	VADDPS.BCST       word3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS         Z3, Z5, Z3
+	VBLENDMPS         Z4, Z3, K2, Z8
+	VMOVUPS           Z8, K1, (AX)
+	VMOVAPS.Z         Z8, K1, Z3
 	VADDPS            Z3, Z1, Z1
 	XORQ              BX, BX
 	SUBQ              $0x00000010, DX
@@ -1351,27 +1397,29 @@ exprest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z3
-	VMAXPS            Z0, Z3, Z0
-	VBROADCASTSS      word4b400000<>+0(SB), Z3
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
-	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
-	VMOVAPS           Z0, Z0
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z0
-	VMOVAPS           Z0, Z0
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z0
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z4
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z0, Z4
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z0, Z4
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z0, Z4
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z0, Z4
-	VMULPS            Z0, Z0, Z5
-	VMOVAPS           Z0, Z0
-	VFMADD231PS       Z5, Z4, Z0
-	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
-	VSCALEFPS         Z3, Z0, Z0
-	VMOVUPS           Z0, K1, 64(AX)
-	VMOVAPS.Z         Z0, K1, Z0
+	VBROADCASTSS      word00000000<>+0(SB), Z3
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z0, K2
+	VBLENDMPS         Z3, Z0, K2, Z9
+	VBROADCASTSS      word4b400000<>+0(SB), Z0
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z9, Z0
+	VSUBPS.BCST       word4b400000<>+0(SB), Z0, Z0
+	VMOVAPS           Z9, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z0, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z0, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z5
+	VMULPS            Z4, Z4, Z6
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z6, Z5, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z0, Z4, Z0
+	VBLENDMPS         Z3, Z0, K2, Z10
+	VMOVUPS           Z10, K1, 64(AX)
+	VMOVAPS.Z         Z10, K1, Z0
 	VADDPS            Z0, Z2, Z2
 
 expdone:
