@@ -1,0 +1,358 @@
+package arch
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/paged"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/shape"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// opset is that of the ONNX operators in the graphs.
+const opset = 24
+
+// Inputs are the names of a graph's inputs before the caches, in order.
+var Inputs = []string{"tokens", "positions", "slots", "sequences", "tables", "rows"}
+
+// Options says how a graph is to be.
+type Options struct {
+	Cache dtype.Type // of keys and values: Float32 or Float16
+	// Blocks is the number of blocks of each cache.
+	Blocks int
+}
+
+// A Builder makes a graph node by node. The first defect is kept, and what
+// follows it does nothing, so that an architecture reads like its paper.
+type Builder struct {
+	Config
+	weights Weights
+	options Options
+	graph   *ir.Graph
+	inputs  map[string]*ir.Value
+	caches  [][2]*ir.Value // by layer
+	tables  map[float64]*ir.Value
+	count   map[string]int // of nodes, by operator
+	scope   string
+	err     error
+}
+
+// Graph makes the graph of one step of a model:
+//
+//	tokens    int32[tokens]        ids, those of all sequences one after the other
+//	positions int32[tokens]        each one's place in its sequence
+//	slots, sequences, tables       see the operator PagedAttention
+//	rows      int32[rows]          the tokens whose logits are wanted
+//	k.0, v.0 …                     caches, one of each for a layer
+//	→ logits  float32[rows, vocabulary]
+//
+// Weights stay where w has them.
+func (a *Architecture) Graph(c *Config, w Weights, o Options) (*ir.Graph, error) {
+	b := &Builder{Config: *c, weights: w, options: o, inputs: map[string]*ir.Value{}, tables: map[float64]*ir.Value{}, count: map[string]int{},
+		graph: &ir.Graph{Name: c.Architecture, Opsets: map[string]int{"": opset, op.Salver: 1}, Meta: map[string]string{}}}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Architecture, err)
+	}
+	b.addInputs()
+	a.Build(b)
+	if b.err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Architecture, b.err)
+	}
+	for _, layer := range b.caches {
+		b.graph.Inputs = append(b.graph.Inputs, layer[0], layer[1])
+	}
+	if err := b.graph.Sort(); err != nil {
+		return nil, err
+	}
+	return b.graph, errors.Join(b.graph.Verify(), op.InferTypes(b.graph))
+}
+
+func (b *Builder) addInputs() {
+	tokens, sequences := shape.Sym("tokens"), shape.Sym("sequences")
+	for _, in := range []struct {
+		name string
+		s    shape.Shape
+	}{{"tokens", shape.Shape{tokens}}, {"positions", shape.Shape{tokens}}, {"slots", shape.Shape{tokens}},
+		{"sequences", shape.Shape{sequences, shape.Const(2)}}, {"tables", shape.Shape{sequences, shape.Sym("blocks")}}, {"rows", shape.Shape{shape.Sym("rows")}}} {
+		v := ir.NewValue(in.name, ir.Type{DType: dtype.Int32, Shape: in.s})
+		b.inputs[in.name] = v
+		b.graph.Inputs = append(b.graph.Inputs, v)
+	}
+}
+
+// Fail keeps the first defect.
+func (b *Builder) Fail(format string, args ...any) {
+	if b.err == nil {
+		b.err = fmt.Errorf(format, args...)
+	}
+}
+
+// Node adds an operator of ONNX, or of ours with the prefix "salver::".
+func (b *Builder) Node(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+	if b.err != nil {
+		return nil
+	}
+	domain, version := "", opset
+	if rest, ours := strings.CutPrefix(name, op.Salver+"::"); ours {
+		domain, name, version = op.Salver, rest, 1
+	}
+	label := b.label(name)
+	out := ir.NewValue(label, ir.Type{})
+	n := ir.NewNode(domain, name, version, in, []*ir.Value{out}, maps.Clone(attrs))
+	n.Name = label
+	if err := op.Complete(n); err != nil {
+		b.err = err
+		return nil
+	}
+	if err := op.InferNode(n); err != nil {
+		b.err = err
+		return nil
+	}
+	b.graph.Nodes = append(b.graph.Nodes, n)
+	return out
+}
+
+// label is a new name for a node within the scope.
+func (b *Builder) label(name string) string {
+	l := strings.ToLower(name)
+	if b.scope != "" {
+		l = b.scope + "." + l
+	}
+	b.count[l]++
+	if n := b.count[l]; n > 1 {
+		l = fmt.Sprintf("%s.%d", l, n)
+	}
+	return l
+}
+
+// Layer names what comes next, so that errors and profiles say where it is.
+func (b *Builder) Layer(i int) string {
+	b.scope = fmt.Sprintf("blk.%d", i)
+	return b.scope + "."
+}
+
+// End leaves the layers.
+func (b *Builder) End() { b.scope = "" }
+
+// Has reports whether the file has a tensor.
+func (b *Builder) Has(name string) bool {
+	_, ok := b.weights.Weight(name)
+	return ok
+}
+
+// weight gives a tensor that must have the given shape.
+func (b *Builder) weight(name string, dims ...int) (w Weight, ok bool) {
+	if b.err != nil {
+		return w, false
+	}
+	w, ok = b.weights.Weight(name)
+	if !ok {
+		b.Fail("the file has no tensor %q", name)
+		return w, false
+	}
+	if !slices.Equal(w.Shape, dims) {
+		b.Fail("tensor %q has shape %v, expected %v", name, w.Shape, dims)
+		return w, false
+	}
+	return w, true
+}
+
+// Vector gives a tensor of n numbers as float32.
+func (b *Builder) Vector(name string, n int) []float32 {
+	w, ok := b.weight(name, n)
+	if !ok {
+		return nil
+	}
+	v := make([]float32, n)
+	if !w.Format.Decodes() || n%w.Format.Elems() != 0 {
+		b.Fail("tensor %q is %s, expected numbers", name, w.Format)
+		return nil
+	}
+	block.Decode(w.Format, v, w.Data)
+	return v
+}
+
+// Const is a constant of the graph.
+func (b *Builder) Const(name string, v []float32) *ir.Value {
+	if b.err != nil {
+		return nil
+	}
+	return ir.NewConst(name, tensor.FromSlice(v, len(v)))
+}
+
+// matrix gives a tensor as the products and lookups take it, with its format.
+func (b *Builder) matrix(name string, rows, cols int) (*ir.Value, map[string]ir.Attr) {
+	w, ok := b.weight(name, rows, cols)
+	if !ok {
+		return nil, nil
+	}
+	return b.stored(name, w, rows, cols)
+}
+
+func (b *Builder) stored(name string, w Weight, rows, cols int) (*ir.Value, map[string]ir.Attr) {
+	size, err := w.Format.RowBytes(cols)
+	if err != nil || len(w.Data) != rows*size {
+		b.Fail("tensor %q: %d bytes of %s for %d rows of %d: expected %d a row (%v)", name, len(w.Data), w.Format, rows, cols, size, err)
+		return nil, nil
+	}
+	t := &tensor.Tensor{DType: dtype.Uint8, Shape: []int{rows, size}, Data: w.Data}
+	return ir.NewConst(name, t), map[string]ir.Attr{"format": ir.Str(w.Format.String()), "k": ir.Int(cols)}
+}
+
+// Embed looks tokens up: [tokens, Hidden].
+func (b *Builder) Embed(name string) *ir.Value {
+	w, attrs := b.matrix(name+".weight", b.Vocabulary, b.Hidden)
+	if w == nil {
+		return nil
+	}
+	return b.Node("salver::BlockGather", attrs, b.inputs["tokens"], w)
+}
+
+// Linear multiplies by a matrix [outputs, inputs], and adds a bias if the file
+// has one.
+func (b *Builder) Linear(x *ir.Value, name string, inputs, outputs int) *ir.Value {
+	w, attrs := b.matrix(name+".weight", outputs, inputs)
+	if w == nil {
+		return nil
+	}
+	in := []*ir.Value{x, w}
+	if b.Has(name + ".bias") {
+		in = append(in, b.Const(name+".bias", b.Vector(name+".bias", outputs)))
+	}
+	return b.Node("salver::BlockMatMul", attrs, in...)
+}
+
+// RMSNorm normalizes the last axis, [.., n].
+func (b *Builder) RMSNorm(x *ir.Value, name string, n int) *ir.Value {
+	return b.RMSNormOf(x, name, b.Vector(name+".weight", n))
+}
+
+// RMSNormOf is RMSNorm with weights that are given.
+func (b *Builder) RMSNormOf(x *ir.Value, name string, weight []float32) *ir.Value {
+	return b.Node("RMSNormalization", map[string]ir.Attr{"epsilon": ir.Float(b.NormEps)}, x, b.Const(name+".weight", weight))
+}
+
+// HeadNorm normalizes each head of [tokens, heads·HeadDim].
+func (b *Builder) HeadNorm(x *ir.Value, name string, heads int) *ir.Value {
+	x = b.Reshape(x, -1, heads, b.HeadDim)
+	x = b.RMSNorm(x, name, b.HeadDim)
+	return b.Reshape(x, -1, heads*b.HeadDim)
+}
+
+// Reshape gives another shape; -1 stands for what is left.
+func (b *Builder) Reshape(x *ir.Value, dims ...int) *ir.Value {
+	if b.err != nil {
+		return nil
+	}
+	wide := make([]int64, len(dims))
+	for i, d := range dims {
+		wide[i] = int64(d)
+	}
+	return b.Node("Reshape", nil, x, ir.NewConst(b.label("shape"), tensor.FromSlice(wide, len(wide))))
+}
+
+// Add, Mul and Silu are what they say.
+func (b *Builder) Add(x, y *ir.Value) *ir.Value { return b.Node("Add", nil, x, y) }
+func (b *Builder) Mul(x, y *ir.Value) *ir.Value { return b.Node("Mul", nil, x, y) }
+func (b *Builder) Silu(x *ir.Value) *ir.Value   { return b.Node("Swish", nil, x) }
+
+// Scale multiplies by a number.
+func (b *Builder) Scale(x *ir.Value, by float32) *ir.Value {
+	if b.err != nil {
+		return nil
+	}
+	return b.Mul(x, ir.NewConst(b.label("scale"), tensor.Scalar(by)))
+}
+
+// Softcap squeezes into (-c, c).
+func (b *Builder) Softcap(x *ir.Value, c float32) *ir.Value {
+	return b.Scale(b.Node("Tanh", nil, b.Scale(x, 1/c)), c)
+}
+
+// Rotary turns heads by their tokens' positions. Llama's GGUF files have pairs
+// next to each other (interleaved); others have them half a head apart.
+func (b *Builder) Rotary(x *ir.Value, heads int, base float64, interleaved bool) *ir.Value {
+	table := b.rotaryTable(base)
+	attrs := map[string]ir.Attr{"heads": ir.Int(heads), "interleaved": ir.Int(0)}
+	if interleaved {
+		attrs["interleaved"] = ir.Int(1)
+	}
+	return b.Node("salver::Rotary", attrs, x, table)
+}
+
+// rotaryTable is made once for each base.
+func (b *Builder) rotaryTable(base float64) *ir.Value {
+	if t, ok := b.tables[base]; ok || b.err != nil {
+		return t
+	}
+	var divisors []float32
+	if b.Has("rope_freqs.weight") {
+		divisors = b.Vector("rope_freqs.weight", b.Rope.Dim/2)
+	}
+	f, scale, err := b.Rope.frequencies(base, divisors)
+	if err != nil {
+		b.Fail("%w", err)
+		return nil
+	}
+	scope := b.scope
+	b.scope = ""
+	b.tables[base] = b.Node("salver::RotaryTable", map[string]ir.Attr{"scale": ir.Float(scale)}, b.inputs["positions"], b.Const(b.label("frequencies"), f))
+	b.scope = scope
+	return b.tables[base]
+}
+
+// Attention attends over the sequence's cache of this layer, to which it adds
+// the step's keys and values; window 0 sees everything.
+func (b *Builder) Attention(q, k, v *ir.Value, window int) *ir.Value {
+	if b.err != nil {
+		return nil
+	}
+	scale := b.AttnScale
+	if scale == 0 {
+		scale = float32(1 / math.Sqrt(float64(b.HeadDim)))
+	}
+	kc := b.cache("k", b.HeadDim, paged.BlockTokens)
+	vc := b.cache("v", paged.BlockTokens, b.HeadDim)
+	b.caches = append(b.caches, [2]*ir.Value{kc, vc})
+	return b.Node("salver::PagedAttention", map[string]ir.Attr{"heads": ir.Int(b.Heads), "kv_heads": ir.Int(b.KVHeads), "scale": ir.Float(scale),
+		"softcap": ir.Float(b.AttnSoftcap), "window": ir.Int(window)},
+		q, k, v, kc, vc, b.inputs["slots"], b.inputs["positions"], b.inputs["sequences"], b.inputs["tables"])
+}
+
+func (b *Builder) cache(name string, rows, cols int) *ir.Value {
+	return ir.NewValue(fmt.Sprintf("%s.%d", name, len(b.caches)), ir.Type{DType: b.options.Cache, Shape: shape.Of(b.options.Blocks, b.KVHeads, rows, cols)})
+}
+
+// LayerWindow is the window of a layer, 0 if it sees everything.
+func (b *Builder) LayerWindow(layer int) int {
+	if b.WindowEvery > 0 && (layer+1)%b.WindowEvery == 0 {
+		return 0
+	}
+	return b.Window
+}
+
+// Logits ends the graph: those of the tokens that are asked for. Without a
+// matrix of its own the model uses that of the embedding.
+func (b *Builder) Logits(x *ir.Value) {
+	b.End()
+	x = b.Node("Gather", nil, x, b.inputs["rows"])
+	name := "output"
+	if !b.Has("output.weight") {
+		name = "token_embd"
+	}
+	y := b.Linear(x, name, b.Hidden, b.Vocabulary)
+	if b.LogitSoftcap > 0 {
+		y = b.Softcap(y, b.LogitSoftcap)
+	}
+	if b.err == nil {
+		b.graph.AddOutput("logits", y)
+	}
+}

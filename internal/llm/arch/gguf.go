@@ -1,0 +1,131 @@
+package arch
+
+import (
+	"fmt"
+	"math"
+)
+
+// FromGGUF reads a configuration out of a file's metadata.
+func FromGGUF(meta map[string]any) (*Config, error) {
+	name, ok := meta["general.architecture"].(string)
+	if !ok {
+		return nil, fmt.Errorf("general.architecture is %v, expected a text", meta["general.architecture"])
+	}
+	m := &metadata{meta: meta, prefix: name + "."}
+	c := &Config{
+		Architecture: name,
+		Layers:       m.int("block_count", 0), Hidden: m.int("embedding_length", 0), Heads: m.int("attention.head_count", 0),
+		FFN: m.int("feed_forward_length", 0), Context: m.int("context_length", 0),
+		Window: m.int("attention.sliding_window", 0), Experts: m.int("expert_count", 0), ExpertsUsed: m.int("expert_used_count", 0),
+		ExpertFFN:   m.int("expert_feed_forward_length", 0),
+		NormEps:     float32(m.float("attention.layer_norm_rms_epsilon", m.float("attention.layer_norm_epsilon", 1e-5))),
+		AttnSoftcap: float32(m.float("attn_logit_softcapping", 0)), LogitSoftcap: float32(m.float("final_logit_softcapping", 0)),
+	}
+	c.KVHeads = m.int("attention.head_count_kv", c.Heads)
+	c.HeadDim = m.int("attention.key_length", c.Hidden/max(c.Heads, 1))
+	if v := m.int("attention.value_length", c.HeadDim); v != c.HeadDim {
+		return nil, fmt.Errorf("%s: keys of %d elements and values of %d are not supported: expected as many", name, c.HeadDim, v)
+	}
+	c.Vocabulary = m.int("vocab_size", m.tokens())
+	c.Rope = m.rope(c)
+	if m.err != nil {
+		return nil, fmt.Errorf("%s: %w", name, m.err)
+	}
+	return c, c.check()
+}
+
+func (m *metadata) rope(c *Config) Rope {
+	r := Rope{
+		Base: m.float("rope.freq_base", 10000), LocalBase: m.float("rope.local.freq_base", 0), Dim: m.int("rope.dimension_count", c.HeadDim),
+		Scaling: m.text("rope.scaling.type"), Factor: m.float("rope.scaling.factor", m.float("rope.scale_linear", 1)), Original: m.int("rope.scaling.original_context_length", c.Context),
+		BetaFast: m.float("rope.scaling.yarn_beta_fast", 32), BetaSlow: m.float("rope.scaling.yarn_beta_slow", 1), AttnScale: m.float("rope.scaling.attn_factor", 0),
+	}
+	switch {
+	case r.Scaling == "none":
+		r.Scaling = ""
+	case r.Scaling == "" && r.Factor != 1:
+		r.Scaling = "linear"
+	}
+	return r
+}
+
+// metadata reads keys of an architecture; the first of a wrong type is kept.
+type metadata struct {
+	meta   map[string]any
+	prefix string
+	err    error
+}
+
+func (m *metadata) float(key string, otherwise float64) float64 {
+	v, ok := m.meta[m.prefix+key]
+	if !ok {
+		return otherwise
+	}
+	f, ok := number(v)
+	if !ok && m.err == nil {
+		m.err = fmt.Errorf("%s%s is %v (%T), expected a number", m.prefix, key, v, v)
+	}
+	return f
+}
+
+// number converts any number of metadata; arrays have one if all are the same.
+func number(v any) (float64, bool) {
+	switch v := v.(type) {
+	case uint8:
+		return float64(v), true
+	case int8:
+		return float64(v), true
+	case uint16:
+		return float64(v), true
+	case int16:
+		return float64(v), true
+	case uint32:
+		return float64(v), true
+	case int32:
+		return float64(v), true
+	case uint64:
+		return float64(v), true
+	case int64:
+		return float64(v), true
+	case float32:
+		return float64(v), true
+	case float64:
+		return v, true
+	case []int32:
+		return same(v)
+	case []uint32:
+		return same(v)
+	}
+	return 0, false
+}
+
+func same[T int32 | uint32](v []T) (float64, bool) {
+	for _, x := range v {
+		if x != v[0] {
+			return 0, false
+		}
+	}
+	return float64(append(v, 0)[0]), len(v) > 0
+}
+
+func (m *metadata) int(key string, otherwise int) int {
+	f := m.float(key, float64(otherwise))
+	if f != math.Trunc(f) || math.Abs(f) > 1<<40 {
+		if m.err == nil {
+			m.err = fmt.Errorf("%s%s is %v, expected a whole number", m.prefix, key, f)
+		}
+		return otherwise
+	}
+	return int(f)
+}
+
+func (m *metadata) text(key string) string {
+	s, _ := m.meta[m.prefix+key].(string)
+	return s
+}
+
+// tokens is the size of the vocabulary.
+func (m *metadata) tokens() int {
+	t, _ := m.meta["tokenizer.ggml.tokens"].([]string)
+	return len(t)
+}

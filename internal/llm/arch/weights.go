@@ -1,0 +1,16 @@
+package arch
+
+import "github.com/salver-ml/salver/internal/dtype/block"
+
+// Weight is a tensor of a model file. Its bytes belong to the file's mapping.
+type Weight struct {
+	Format block.Format
+	Shape  []int // rows first; a matrix is [outputs, inputs]
+	Data   []byte
+}
+
+// Weights finds the tensors of a model by the names that GGUF has for them, such
+// as "blk.0.attn_q.weight".
+type Weights interface {
+	Weight(name string) (Weight, bool)
+}
