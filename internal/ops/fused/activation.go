@@ -28,6 +28,7 @@ type function struct {
 //	leakyrelu   slope of negative numbers
 //	hardsigmoid alpha, beta of max(0, min(1, alpha·x + beta))
 //	elu         alpha of alpha·(eˣ - 1) for negative numbers
+//	swish       alpha of x·sigmoid(alpha·x)
 var functions = map[string]function{
 	"relu":        {elemwise.Relu, 0, func(x float64, _ params) float64 { return atLeast(x, 0) }},
 	"clip":        {elemwise.Clip, 2, func(x float64, p params) float64 { return atMost(atLeast(x, float64(p.A)), float64(p.B)) }},
@@ -36,6 +37,7 @@ var functions = map[string]function{
 	"hardswish":   {elemwise.HardSwish, 0, func(x float64, _ params) float64 { return x * hardSigmoid(x, params{A: 1. / 6, B: .5}) }},
 	"sigmoid":     {elemwise.Sigmoid, 0, func(x float64, _ params) float64 { return sigmoid(x) }},
 	"silu":        {elemwise.Silu, 0, func(x float64, _ params) float64 { return gated(x, sigmoid(x)) }},
+	"swish":       {elemwise.Silu, 1, func(x float64, p params) float64 { return gated(x, sigmoid(float64(p.A)*x)) }},
 	"tanh":        {elemwise.Tanh, 0, func(x float64, _ params) float64 { return math.Tanh(x) }},
 	"gelu":        {elemwise.Gelu, 0, func(x float64, _ params) float64 { return gated(x, math.Erfc(-x/math.Sqrt2)/2) }},
 	"gelu_tanh":   {elemwise.GeluTanh, 0, geluTanh},

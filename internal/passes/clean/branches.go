@@ -3,6 +3,7 @@ package clean
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -81,8 +82,8 @@ func (cp copier) node(n *ir.Node) *ir.Node {
 		in = append(in, cp.value(v))
 	}
 	attrs := maps.Clone(n.Attrs)
-	for name, a := range attrs {
-		if a.Graph != nil {
+	for _, name := range slices.Sorted(maps.Keys(attrs)) { // the same names in every run
+		if a := attrs[name]; a.Graph != nil {
 			a.Graph = cp.graph(a.Graph)
 			attrs[name] = a
 		}

@@ -4,7 +4,6 @@ package fuse
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pass"
@@ -14,7 +13,7 @@ import (
 // Activations finds activation functions that exporters spell out.
 var Activations = pass.Pass{
 	Name: "fuse-activations", Level: 2,
-	Doc:     "Recognises GELU (with erf), SiLU, HardSwish and Mish however they are decomposed and makes one operator of each.",
+	Doc:     "Recognises GELU (with erf and with tanh), SiLU, x · sigmoid(αx), HardSwish and Mish however they are decomposed and makes one operator of each.",
 	Rewrite: activations,
 }
 
@@ -25,33 +24,38 @@ func activations(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	for _, m := range []struct {
 		op    string
 		opset int
-		find  func(*ir.Node) *ir.Value
-	}{{"Gelu", 20, gelu}, {"Swish", 24, silu}, {"Mish", 18, mish}, {"HardSwish", 14, hardSwish}} {
-		x := m.find(n)
+		find  func(*ir.Node) (*ir.Value, map[string]ir.Attr)
+	}{{"Gelu", 20, gelu}, {"Swish", 24, swish}, {"Mish", 18, mish}, {"HardSwish", 14, hardSwish}} {
+		x, attrs := m.find(n)
 		if x == nil {
 			continue
 		}
 		y := c.Value(n.Out[0].Name)
-		node := ir.NewNode("", m.op, m.opset, []*ir.Value{x}, []*ir.Value{y}, nil)
+		node := ir.NewNode("", m.op, m.opset, []*ir.Value{x}, []*ir.Value{y}, attrs)
 		return &ir.Patch{Reason: fmt.Sprintf("%s ends a decomposed %s of %q", n, m.op, x.Name), Add: []*ir.Node{node},
 			Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 	}
 	return nil, nil
 }
 
-// silu is x · Sigmoid(x).
-func silu(n *ir.Node) (x *ir.Value) {
+// swish is x · Sigmoid(αx).
+func swish(n *ir.Node) (x *ir.Value, attrs map[string]ir.Attr) {
 	match.Either(n, func(a, b *ir.Value) bool {
-		if s := match.Producer(b, "Sigmoid"); s != nil && s.In[0] == a {
-			x = a
+		s := match.Producer(b, "Sigmoid")
+		if s == nil || a.IsConst() {
+			return false
+		}
+		p, ok := polynomialOf(s.In[0], a)
+		if alpha := p[1]; ok && alpha != 0 && p == (polynomial{1: alpha}) {
+			x, attrs = a, map[string]ir.Attr{"alpha": ir.Float(float32(alpha))}
 		}
 		return x != nil
 	})
-	return x
+	return x, attrs
 }
 
 // mish is x · Tanh(Softplus(x)).
-func mish(n *ir.Node) (x *ir.Value) {
+func mish(n *ir.Node) (x *ir.Value, _ map[string]ir.Attr) {
 	match.Either(n, func(a, b *ir.Value) bool {
 		if t := match.Producer(b, "Tanh"); t != nil {
 			if s := match.Producer(t.In[0], "Softplus"); s != nil && s.In[0] == a {
@@ -60,80 +64,16 @@ func mish(n *ir.Node) (x *ir.Value) {
 		}
 		return x != nil
 	})
-	return x
+	return x, nil
 }
 
 // hardSwish is x · HardSigmoid(x) with slope 1/6 and offset 1/2.
-func hardSwish(n *ir.Node) (x *ir.Value) {
+func hardSwish(n *ir.Node) (x *ir.Value, _ map[string]ir.Attr) {
 	match.Either(n, func(a, b *ir.Value) bool {
 		if h := match.Producer(b, "HardSigmoid"); h != nil && h.In[0] == a && match.Near(h.Float("alpha"), 1./6) && match.Near(h.Float("beta"), .5) {
 			x = a
 		}
 		return x != nil
 	})
-	return x
-}
-
-// gelu is ½ · x · (1 + Erf(x / √2)), multiplied in any order.
-func gelu(n *ir.Node) *ir.Value {
-	factors := flatten(n, 3)
-	if len(factors) != 3 {
-		return nil
-	}
-	half := -1
-	for i, f := range factors {
-		if s, ok := match.Scalar(f); ok && match.Near(s, .5) {
-			half = i
-		}
-	}
-	if half < 0 {
-		return nil
-	}
-	a, b := factors[(half+1)%3], factors[(half+2)%3]
-	if isOnePlusErf(b, a) {
-		return a
-	}
-	if isOnePlusErf(a, b) {
-		return b
-	}
-	return nil
-}
-
-// flatten lists the factors of nested multiplications that only serve n.
-func flatten(n *ir.Node, most int) []*ir.Value {
-	var out []*ir.Value
-	for _, v := range n.In {
-		if m := match.Producer(v, "Mul"); m != nil && match.Private(v) && len(out)+3 <= most+1 {
-			out = append(out, flatten(m, most-1)...)
-		} else {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-// isOnePlusErf reports whether v is 1 + Erf(x / √2).
-func isOnePlusErf(v, x *ir.Value) bool {
-	add := match.Producer(v, "Add")
-	if add == nil {
-		return false
-	}
-	e, one, ok := match.ScalarOperand(add)
-	if !ok || one != 1 {
-		return false
-	}
-	erf := match.Producer(e, "Erf")
-	if erf == nil {
-		return false
-	}
-	arg := erf.In[0]
-	if div := match.Producer(arg, "Div"); div != nil && div.In[0] == x {
-		s, ok := match.Scalar(div.In[1])
-		return ok && match.Near(s, math.Sqrt2)
-	}
-	if mul := match.Producer(arg, "Mul"); mul != nil {
-		y, s, ok := match.ScalarOperand(mul)
-		return ok && y == x && match.Near(s, math.Sqrt2/2)
-	}
-	return false
+	return x, nil
 }

@@ -94,6 +94,9 @@ func fuseConv(c *pass.Context, f, n *ir.Node, residual *ir.Value, attrs map[stri
 // activationOf names the activation that a node computes of its input 0, in
 // the vocabulary of the fused operators, with its parameters.
 func activationOf(n *ir.Node) (name string, params []float32, ok bool) {
+	if n.Domain == op.Microsoft && len(n.In) == 1 {
+		return contribActivationOf(n)
+	}
 	if n.Domain != "" {
 		return "", nil, false
 	}
@@ -107,7 +110,10 @@ func activationOf(n *ir.Node) (name string, params []float32, ok bool) {
 	case "Elu":
 		return "elu", []float32{n.Float("alpha")}, true
 	case "Swish":
-		return "silu", nil, n.Float("alpha") == 1
+		if alpha := n.Float("alpha"); alpha != 1 {
+			return "swish", []float32{alpha}, true
+		}
+		return "silu", nil, true
 	case "Gelu":
 		if n.Str("approximate") == "tanh" {
 			return "gelu_tanh", nil, true
@@ -115,6 +121,19 @@ func activationOf(n *ir.Node) (name string, params []float32, ok bool) {
 		return "gelu", nil, true
 	case "Clip":
 		return clipBounds(n)
+	}
+	return "", nil, false
+}
+
+// contribActivationOf is activationOf for onnxruntime's operators.
+func contribActivationOf(n *ir.Node) (name string, params []float32, ok bool) {
+	switch n.Op {
+	case "Gelu":
+		return "gelu", nil, true
+	case "FastGelu":
+		return "gelu_tanh", nil, true
+	case "QuickGelu":
+		return "swish", []float32{n.Float("alpha")}, true
 	}
 	return "", nil, false
 }

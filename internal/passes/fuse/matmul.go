@@ -18,15 +18,15 @@ var MatMul = pass.Pass{
 }
 
 func matMul(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
-	if n.Domain != "" || n.Output(0) == nil || !match.Float32(n.Out[0]) {
+	if n.Output(0) == nil || !match.Float32(n.Out[0]) {
 		return nil, nil
 	}
-	switch n.Op {
-	case "Gemm":
+	switch {
+	case n.Is("Gemm"):
 		return fuseGemm(c, n), nil
-	case "Mul", "Div":
+	case n.Is("Mul"), n.Is("Div"):
 		return fuseScale(c, n), nil
-	case "Add":
+	case n.Is("Add"):
 		return fuseAdd(c, n), nil
 	}
 	name, params, ok := activationOf(n)
