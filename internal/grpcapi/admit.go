@@ -29,8 +29,25 @@ func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, er
 	if !f.Enter() {
 		return nil, status.Error(codes.ResourceExhausted, errBusy(f).Error())
 	}
-	context.AfterFunc(ctx, f.Leave) // ctx ends with the call
-	return ctx, nil
+	// ctx ends with the call, also with one that ends before its handler begins. A
+	// handler gives the place back itself, which takes no goroutine.
+	p := &place{in: f, stop: context.AfterFunc(ctx, f.Leave)}
+	return context.WithValue(ctx, placeKey{}, p), nil
+}
+
+// place is one among the calls in flight.
+type place struct {
+	in   *limit.InFlight
+	stop func() bool
+}
+
+type placeKey struct{}
+
+// leave gives back the place of a call, if it has one.
+func leave(ctx context.Context) {
+	if p, ok := ctx.Value(placeKey{}).(*place); ok && p.stop() {
+		p.in.Leave()
+	}
 }
 
 func errBusy(f *limit.InFlight) error {

@@ -227,7 +227,8 @@ func TestErrors(t *testing.T) {
 }
 
 func TestInFlight(t *testing.T) {
-	c := client(t, Options{InFlight: &limit.InFlight{Max: 1}})
+	f := &limit.InFlight{Max: 1}
+	c := client(t, Options{InFlight: f, MaxMessage: 1 << 10})
 	slow := make(chan error)
 	go func() {
 		_, err := c.ModelInfer(context.Background(), request("slow", "FP32", strings.Repeat("1234", 4), 1, 4))
@@ -240,13 +241,19 @@ func TestInFlight(t *testing.T) {
 	if err := <-slow; err != nil {
 		t.Error(err)
 	}
-	for range 50 { // the place is free soon after the call has ended
-		if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", "1234", 1)); err == nil {
+	if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", "1234", 1)); err != nil {
+		t.Errorf("the place of a call that was answered is not free: %v", err)
+	}
+	if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", strings.Repeat("1234", 1<<10), 1<<10)); status.Code(err) != codes.ResourceExhausted {
+		t.Error(err)
+	}
+	for range 50 { // no handler gives its place back
+		if f.Now() == 0 {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Error("the place of a call that has ended is not free")
+	t.Error("the place of a call that was too large is not free")
 }
 
 func classes(k int64) []*pb.ModelInferRequest_InferRequestedOutputTensor {

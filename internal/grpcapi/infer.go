@@ -12,6 +12,7 @@ import (
 
 // modelInfer answers ModelInfer.
 func (s *Server) modelInfer(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	defer leave(ctx)
 	c := s.calls.Get().(*call)
 	defer s.release(c)
 	if err := dec(c); err != nil {

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -55,6 +54,17 @@ type Server struct {
 	drain    sync.Once
 }
 
+// streamWorkers are goroutines whose stacks have grown already: enough for the
+// calls that wait for a batch together. Growing one's stack costs more than
+// all else that a small call does here.
+const streamWorkers = 128
+
+// What a client may send before it is read, in bytes. gRPC's own estimate ends at the larger one too.
+const (
+	streamWindow = 4 << 20
+	connWindow   = 16 << 20
+)
+
 // New makes a server.
 func New(core *serve.Core, o Options) *Server {
 	if o.Name == "" {
@@ -76,7 +86,9 @@ func New(core *serve.Core, o Options) *Server {
 		grpc.MaxHeaderListSize(32<<10),
 		grpc.MaxConcurrentStreams(1024), // per connection; more wait at the client
 		grpc.ConnectionTimeout(10*time.Second),
-		grpc.NumStreamWorkers(uint32(4*runtime.GOMAXPROCS(0))), // goroutines whose stacks have grown already
+		grpc.NumStreamWorkers(streamWorkers),
+		// Fixed windows: to find them out costs a ping for each message.
+		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connWindow),
 		// A client that has vanished is noticed within 80 s. Clients may ping
 		// as often as existing ones do.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
