@@ -54,8 +54,8 @@ func (r *reader) uint64(what string) uint64 {
 	return le.Uint64(b)
 }
 
-// text gives the bytes of a string.
-func (r *reader) text(what string) []byte { return r.bytes(r.uint64("the length of "+what), what) }
+// text gives the bytes of a string, which its length precedes.
+func (r *reader) text(what string) []byte { return r.bytes(r.uint64("a length"), what) }
 
 // name reads a key or a tensor's name.
 func (r *reader) name(what string) string {
