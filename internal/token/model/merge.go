@@ -163,3 +163,6 @@ func (s *Scratch) down(i int) {
 		i = least
 	}
 }
+
+// Size is the number of symbols that s holds memory for.
+func (s *Scratch) Size() int { return max(cap(s.ids), cap(s.path)) }

@@ -2,9 +2,9 @@ package model
 
 import "math/bits"
 
-// trie holds the pieces of a vocabulary by their bytes. Node 0 is the root; the
+// Trie holds the pieces of a vocabulary by their bytes. Node 0 is the root; the
 // edges of all nodes are in one hash table.
-type trie struct {
+type Trie struct {
 	ids   []int32 // by node: the piece that ends there, or None
 	slots []edge
 	shift int
@@ -15,8 +15,9 @@ type edge struct {
 	child int32
 }
 
-func newTrie(v *Vocab) *trie {
-	t := &trie{ids: []int32{None}}
+// NewTrie makes a trie of the pieces that v finds.
+func NewTrie(v *Vocab) *Trie {
+	t := &Trie{ids: []int32{None}}
 	t.resize(1024)
 	for id, piece := range v.pieces {
 		if v.ID(piece) != int32(id) {
@@ -31,7 +32,7 @@ func newTrie(v *Vocab) *trie {
 	return t
 }
 
-func (t *trie) slot(node int32, b byte) *edge {
+func (t *Trie) slot(node int32, b byte) *edge {
 	key, mask := uint64(uint32(node))<<8|uint64(b)+1, len(t.slots)-1
 	at := int(key * 0x9e3779b97f4a7c15 >> t.shift)
 	for t.slots[at].key != key && t.slots[at].key != 0 {
@@ -41,14 +42,28 @@ func (t *trie) slot(node int32, b byte) *edge {
 }
 
 // child gives the node behind an edge, or None.
-func (t *trie) child(node int32, b byte) int32 {
+func (t *Trie) child(node int32, b byte) int32 {
 	if e := t.slot(node, b); e.key != 0 {
 		return e.child
 	}
 	return None
 }
 
-func (t *trie) grow(node int32, b byte) int32 {
+// Longest finds the longest piece that text begins with, and its length; or None.
+func (t *Trie) Longest(text string) (id int32, size int) {
+	id, node := None, int32(0)
+	for i := range len(text) {
+		if node = t.child(node, text[i]); node == None {
+			break
+		}
+		if t.ids[node] != None {
+			id, size = t.ids[node], i+1
+		}
+	}
+	return id, size
+}
+
+func (t *Trie) grow(node int32, b byte) int32 {
 	if c := t.child(node, b); c != None {
 		return c
 	}
@@ -61,7 +76,7 @@ func (t *trie) grow(node int32, b byte) int32 {
 	return child
 }
 
-func (t *trie) resize(n int) {
+func (t *Trie) resize(n int) {
 	old := t.slots
 	t.slots, t.shift = make([]edge, n), 64-(bits.Len(uint(n))-1)
 	for _, e := range old {

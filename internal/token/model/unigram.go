@@ -28,7 +28,7 @@ type UnigramOptions struct {
 type Unigram struct {
 	UnigramOptions
 	vocab      *Vocab
-	trie       *trie
+	trie       *Trie
 	bytes      [256]int32
 	low, high  float64
 	unknownFee float64
@@ -43,7 +43,7 @@ func NewUnigram(v *Vocab, o UnigramOptions, counts func(id int32) bool) (*Unigra
 	if len(o.Scores) != v.Size() {
 		return nil, fmt.Errorf("the vocabulary has %d pieces and %d scores", v.Size(), len(o.Scores))
 	}
-	u := &Unigram{UnigramOptions: o, vocab: v, trie: newTrie(v), bytes: v.byteTokens(), low: math.Inf(1), high: math.Inf(-1)}
+	u := &Unigram{UnigramOptions: o, vocab: v, trie: NewTrie(v), bytes: v.byteTokens(), low: math.Inf(1), high: math.Inf(-1)}
 	for id, score := range o.Scores {
 		if math.IsNaN(score) || math.IsInf(score, 0) {
 			return nil, fmt.Errorf("piece %d has the score %v, expected a finite one", id, score)

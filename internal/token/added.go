@@ -1,0 +1,90 @@
+package token
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/salver-ml/salver/internal/token/model"
+)
+
+// addedToken is a token that is found in the text as it is, before the text is
+// cut into words.
+type addedToken struct {
+	ID         int32  `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"` // not within a word
+	LStrip     bool   `json:"lstrip"`      // takes the white space before it
+	RStrip     bool   `json:"rstrip"`      // and after it
+	Normalized bool   `json:"normalized"`  // found in the normalized text
+	Special    bool   `json:"special"`
+}
+
+// added finds tokens in a text: from the left, the longest first.
+type added struct {
+	tokens []addedToken
+	trie   *model.Trie
+	begins [256]bool
+}
+
+// newAdded makes a finder. texts are what to look for, in the order of tokens.
+func newAdded(tokens []addedToken, texts []string) (*added, error) {
+	v, err := model.NewVocab(texts, nil)
+	if err != nil {
+		return nil, fmt.Errorf("added tokens: %w", err)
+	}
+	a := &added{tokens: tokens, trie: model.NewTrie(v)}
+	for _, text := range texts {
+		if text != "" {
+			a.begins[text[0]] = true
+		}
+	}
+	return a, nil
+}
+
+// found is the place of a token in a text; id is None at the text's end.
+type found struct {
+	start, end int
+	id         int32
+}
+
+// find looks for the next token at or after from. What it strips is part of it.
+func (a *added) find(text string, from int, special bool) found {
+	for at := from; len(a.tokens) > 0 && at < len(text); {
+		if !a.begins[text[at]] {
+			at++
+			continue
+		}
+		i, size := a.trie.Longest(text[at:])
+		if i == model.None {
+			at++
+			continue
+		}
+		token, end := &a.tokens[i], at+size
+		if token.Special && !special || token.SingleWord && !alone(text, at, end) {
+			at++
+			continue
+		}
+		start := at
+		if token.LStrip {
+			start = from + len(strings.TrimRightFunc(text[from:at], unicode.IsSpace))
+		}
+		if token.RStrip {
+			end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+		}
+		return found{start, end, token.ID}
+	}
+	return found{len(text), len(text), model.None}
+}
+
+// alone reports whether no word goes on across the ends of text[start:end].
+func alone(text string, start, end int) bool {
+	before, n := utf8.DecodeLastRuneInString(text[:start])
+	after, m := utf8.DecodeRuneInString(text[end:])
+	return (n == 0 || !isWord(before)) && (m == 0 || !isWord(after))
+}
+
+func isWord(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
+}

@@ -1,0 +1,185 @@
+package token
+
+import (
+	"sync"
+
+	"github.com/salver-ml/salver/internal/token/decode"
+	"github.com/salver-ml/salver/internal/token/model"
+	"github.com/salver-ml/salver/internal/token/normalize"
+	"github.com/salver-ml/salver/internal/token/pretokenize"
+)
+
+// Tokenizer is safe for concurrent use.
+type Tokenizer struct {
+	pieces  []string
+	vocab   *model.Vocab
+	special []bool // by id: not part of the text
+
+	raw, normalized *added         // tokens that are found before, and after, normalization
+	normalize       normalize.Func // may be nil
+	steps           []pretokenize.Step
+	model           model.Model
+	decoder         decode.Decoder
+
+	before, after []int32 // what AddSpecial puts around a text
+	bos           int32   // or model.None
+	eos           []int32
+
+	scratch sync.Pool
+}
+
+// EncodeOptions say what becomes of special tokens.
+type EncodeOptions struct {
+	// AddSpecial puts what the model expects around the text: BOS and EOS, or
+	// [CLS] and [SEP].
+	AddSpecial bool
+	// ParseSpecial turns the text of a special token, such as <|im_end|>, into
+	// its number. Text that users wrote should be encoded without it.
+	ParseSpecial bool
+}
+
+// scratch is what one call of Encode works in.
+type scratch struct {
+	words []string
+	cut   pretokenize.Scratch
+	merge model.Scratch
+}
+
+// Encode gives the numbers of the pieces of text.
+func (t *Tokenizer) Encode(text string, o EncodeOptions) []int32 {
+	s, _ := t.scratch.Get().(*scratch)
+	if s == nil {
+		s = &scratch{}
+	}
+	dst := make([]int32, 0, len(text)/3+len(t.before)+len(t.after))
+	if o.AddSpecial {
+		dst = append(dst, t.before...)
+	}
+	for at := 0; at < len(text); {
+		m := t.raw.find(text, at, o.ParseSpecial)
+		dst = t.encodePlain(dst, text[at:m.start], at == 0, o, s)
+		if m.id != model.None {
+			dst = append(dst, m.id)
+		}
+		at = m.end
+	}
+	if o.AddSpecial {
+		dst = append(dst, t.after...)
+	}
+	t.release(s)
+	return dst
+}
+
+// maxKept is the number of words, and of symbols of a word, up to which the
+// memory of a call is kept for the next.
+const maxKept = 1 << 16
+
+func (t *Tokenizer) release(s *scratch) {
+	if cap(s.words) <= maxKept && s.merge.Size() <= maxKept {
+		clear(s.words[:cap(s.words)])
+		t.scratch.Put(s)
+	}
+}
+
+// encodePlain encodes what lies between special tokens.
+func (t *Tokenizer) encodePlain(dst []int32, text string, start bool, o EncodeOptions, s *scratch) []int32 {
+	if text == "" {
+		return dst
+	}
+	if t.normalize != nil {
+		text = t.normalize(text)
+	}
+	for at := 0; at < len(text); {
+		m := t.normalized.find(text, at, o.ParseSpecial)
+		s.words = pretokenize.Apply(s.words[:0], t.steps, text[at:m.start], start && at == 0, &s.cut)
+		for _, w := range s.words {
+			dst = t.model.Append(dst, w, &s.merge)
+		}
+		if m.id != model.None {
+			dst = append(dst, m.id)
+		}
+		at = m.end
+	}
+	return dst
+}
+
+// Decode gives the text of ids. Numbers that are no tokens stand for nothing;
+// with skipSpecial neither do special tokens. Bytes that are no UTF-8 become U+FFFD.
+func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
+	out := make([]byte, 0, 4*len(ids))
+	s := t.Stream(skipSpecial)
+	for _, id := range ids {
+		out = append(out, s.Push(id)...)
+	}
+	return string(append(out, s.Flush()...))
+}
+
+// Stream decodes tokens as they come.
+type Stream struct {
+	t           *Tokenizer
+	s           *decode.Stream
+	skipSpecial bool
+}
+
+// Stream starts a text. What its Push and Flush return, joined, is what Decode gives.
+func (t *Tokenizer) Stream(skipSpecial bool) *Stream {
+	return &Stream{t, decode.NewStream(&t.decoder, false), skipSpecial}
+}
+
+// StreamAfter is Stream for tokens that continue a text: where the first piece
+// of a text loses a leading blank, this one does not.
+func (t *Tokenizer) StreamAfter(skipSpecial bool) *Stream {
+	return &Stream{t, decode.NewStream(&t.decoder, true), skipSpecial}
+}
+
+// Push gives the text that is complete with a further token; it may be empty.
+func (s *Stream) Push(id int32) string {
+	if !s.t.has(id) || s.skipSpecial && s.t.special[id] {
+		return ""
+	}
+	return s.s.Push(s.t.pieces[id])
+}
+
+// Flush gives what is left when no more tokens come.
+func (s *Stream) Flush() string { return s.s.Flush() }
+
+func (t *Tokenizer) has(id int32) bool { return id >= 0 && int(id) < len(t.pieces) }
+
+// Size is one more than the largest token number.
+func (t *Tokenizer) Size() int { return len(t.pieces) }
+
+// Piece gives a token as it is written in the vocabulary, or "".
+func (t *Tokenizer) Piece(id int32) string {
+	if !t.has(id) {
+		return ""
+	}
+	return t.pieces[id]
+}
+
+// Bytes gives what a token stands for within a text; for a special token, what
+// it is written as.
+func (t *Tokenizer) Bytes(id int32) []byte {
+	if !t.has(id) {
+		return nil
+	}
+	if t.special[id] {
+		return []byte(t.pieces[id])
+	}
+	return t.decoder.Append(nil, t.pieces[id], false)
+}
+
+// ID gives the number of a piece, as it is written in the vocabulary.
+func (t *Tokenizer) ID(piece string) (int32, bool) {
+	id := t.vocab.ID(piece)
+	return max(id, 0), id != model.None
+}
+
+// IsSpecial reports whether a token is no part of the text, such as <|im_end|>.
+func (t *Tokenizer) IsSpecial(id int32) bool { return t.has(id) && t.special[id] }
+
+// BOS gives the token that begins a text, if the model has one.
+func (t *Tokenizer) BOS() (int32, bool) { return max(t.bos, 0), t.bos != model.None }
+
+// EOS gives all tokens that end what a model generates, the one that is called
+// its EOS token first.
+func (t *Tokenizer) EOS() []int32 { return t.eos }
