@@ -97,7 +97,7 @@ func TestUnpackDecodes(t *testing.T) {
 					d := dw[g*cols+j]
 					var got float32
 					switch h := (2*g+e/16)*cols + j; l.kind() {
-					case plain:
+					case plain, signed:
 						got = d * v
 					case offset:
 						got = float32(d*v) + extra[g*cols+j]

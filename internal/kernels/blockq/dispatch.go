@@ -9,20 +9,22 @@ import (
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
-	level cpu.Target
-	mr    int // rows of the largest tile: 1, 2, 4, 8 or 16
+	level    cpu.Target
+	mr, less int // rows of the largest tile and of the smallest, powers of two
 
-	// direct multiplies one row by whole packed panels, if not nil.
+	// direct multiplies one row by packed panels. Where it is nil, a row is
+	// multiplied as several are.
 	direct map[block.Format]kernel
 	// unpack makes of a panel what tile reads.
 	unpack map[block.Format]kernel
 	// tile[k][i] multiplies 1<<i rows by an unpacked panel.
 	tile [kinds][5]kernel
-	// bias is added to the unpacked values modulo 256.
+	// bias is added to the unpacked values, modulo 256.
 	bias func(*layout) byte
+	// many says that tile takes several tiles of rows and several panels.
+	many bool
 
-	quantize func(a *byte)
-	finish   func(a *byte)
+	quantize, finish kernel
 }
 
 // A kernel takes *args as bytes: the generator knows no Go types of this package.
@@ -42,12 +44,22 @@ type args struct {
 	c      unsafe.Pointer // -128·S, likewise
 	acc    unsafe.Pointer // results: 16 of each row, or of each panel in direct
 	units  int            // of a panel in direct and unpack; groups in tile
-	panels int            // in direct
+	panels int            // in direct, and tile if it takes many
 	bias   uint64         // in each byte
 	rows   int            // of a tile
-	zero   uint64         // the layout's zero, as a shift of c: c>>zero is -zero·S
-	spill  unsafe.Pointer // 8 KiB for tile
+	zero   uint64         // c shifted right by it is -zero·S, for the layout's zero
+	spill  unsafe.Pointer // spillBytes for tile
+
+	// For kernels that take several tiles and panels:
+	tiles     int
+	tileStep  int            // bytes from tile to tile of q, d and s
+	panelStep int            // bytes from panel to panel of values, dw and extra
+	next      unsafe.Pointer // packed weights that will be unpacked soon
+	nextStep  int            // bytes of them to prefetch for each group, tile and panel
+	config    unsafe.Pointer // of the tile registers
 }
+
+const spillBytes = 8 << 10
 
 func (a *args) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 

@@ -2,6 +2,167 @@
 
 package blockq
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"unsafe"
 
-func forLevel(cpu.Target) *kernels { return &portable }
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype/block"
+)
+
+//go:generate sh -c "cd ../../../tools/asmgen && go run . blockq -out ../../internal/kernels/blockq/tile_amd64.s"
+
+// forLevel: AVX-512 without VNNI is not worth kernels of its own.
+func forLevel(l cpu.Target) *kernels {
+	switch {
+	case l >= cpu.AMX && cpu.Has().VNNI:
+		return &amx
+	case l >= cpu.AVX512 && cpu.Has().VNNI:
+		return &vnni
+	case l >= cpu.AVX2:
+		return &avx2
+	}
+	return &portable
+}
+
+// avx2 has codes as unsigned bytes where they are few enough for VPMADDUBSW not
+// to saturate, else signed values.
+var avx2 = kernels{
+	level: cpu.AVX2, mr: 4, less: 1,
+	direct: direct256, unpack: unpack256,
+	tile: [kinds][5]kernel{
+		plain:      {tile256Plainx1, tile256Plainx2, tile256Plainx4},
+		offset:     {tile256Offsetx1, tile256Offsetx2, tile256Offsetx4},
+		pair:       {tile256Pairx1, tile256Pairx2, tile256Pairx4},
+		twoOffsets: {tile256TwoOffsetsx1, tile256TwoOffsetsx2, tile256TwoOffsetsx4},
+		signed:     {tile256Signedx1, tile256Signedx2, tile256Signedx4},
+	},
+	bias:     func(l *layout) byte { return byte(l.zero) },
+	quantize: quantize256, finish: finish256,
+}
+
+// vnni has values plus 128, since VPDPBUSD wants them unsigned.
+var vnni = kernels{
+	level: cpu.AVX512, mr: 8, less: 1,
+	direct: direct512, unpack: unpack512,
+	tile: [kinds][5]kernel{
+		plain:      {tile512Plainx1, tile512Plainx2, tile512Plainx4, tile512Plainx8},
+		offset:     {tile512Offsetx1, tile512Offsetx2, tile512Offsetx4, tile512Offsetx8},
+		pair:       {tile512Pairx1, tile512Pairx2, tile512Pairx4, tile512Pairx8},
+		twoOffsets: {tile512TwoOffsetsx1, tile512TwoOffsetsx2, tile512TwoOffsetsx4, tile512TwoOffsetsx8},
+		signed:     {tile512Plainx1, tile512Plainx2, tile512Plainx4, tile512Plainx8},
+	},
+	bias:     func(*layout) byte { return 128 },
+	quantize: quantize256, finish: finish512,
+}
+
+var amx = kernels{
+	level: cpu.AMX, mr: 16, less: 8, many: true,
+	direct: direct512, unpack: unpack512,
+	tile: [kinds][5]kernel{
+		plain:      {3: amxPlainx8, 4: amxPlainx16},
+		offset:     {3: amxOffsetx8, 4: amxOffsetx16},
+		pair:       {3: amxPairx8, 4: amxPairx16},
+		twoOffsets: {3: amxTwoOffsetsx8, 4: amxTwoOffsetsx16},
+		signed:     {3: amxPlainx8, 4: amxPlainx16},
+	},
+	bias:     func(*layout) byte { return 0 },
+	quantize: quantize256, finish: finish512,
+}
+
+// tilePalette is what LDTILECFG loads.
+type tilePalette struct {
+	palette, start byte
+	_              [14]byte
+	bytes          [16]uint16 // of a row of each tile
+	rows           [16]byte
+}
+
+// palettes are for tiles of 8 and 16 rows, and for groups of 32 and of 16
+// elements: two sets of sums, q and values.
+var palettes [2][2]tilePalette
+
+func init() {
+	for i, rows := range []byte{8, 16} {
+		for j, depth := range []byte{32, 16} {
+			p := &palettes[i][j]
+			p.palette = 1
+			for set := 0; set < 6; set += 3 {
+				p.bytes[set], p.rows[set] = 4*cols, rows
+				p.bytes[set+1], p.rows[set+1] = uint16(depth), rows
+				p.bytes[set+2], p.rows[set+2] = 4*cols, depth/4
+			}
+		}
+	}
+}
+
+func tileConfig(rows int, k kind) unsafe.Pointer {
+	p := &palettes[rows/16][0]
+	if k == pair {
+		p = &palettes[rows/16][1]
+	}
+	return unsafe.Pointer(p)
+}
+
+var direct256 = map[block.Format]kernel{
+	block.Q4_0:   direct256Q4_0,
+	block.Q4_1:   direct256Q4_1,
+	block.Q5_0:   direct256Q5_0,
+	block.Q5_1:   direct256Q5_1,
+	block.Q8_0:   direct256Q8_0,
+	block.Q2_K:   direct256Q2_K,
+	block.Q3_K:   direct256Q3_K,
+	block.Q4_K:   direct256Q4_K,
+	block.Q5_K:   direct256Q5_K,
+	block.Q6_K:   direct256Q6_K,
+	block.IQ4_NL: direct256IQ4_NL,
+	block.IQ4_XS: direct256IQ4_XS,
+	block.MXFP4:  direct256MXFP4,
+}
+
+var direct512 = map[block.Format]kernel{
+	block.Q4_0:   direct512Q4_0,
+	block.Q4_1:   direct512Q4_1,
+	block.Q5_0:   direct512Q5_0,
+	block.Q5_1:   direct512Q5_1,
+	block.Q8_0:   direct512Q8_0,
+	block.Q2_K:   direct512Q2_K,
+	block.Q3_K:   direct512Q3_K,
+	block.Q4_K:   direct512Q4_K,
+	block.Q5_K:   direct512Q5_K,
+	block.Q6_K:   direct512Q6_K,
+	block.IQ4_NL: direct512IQ4_NL,
+	block.IQ4_XS: direct512IQ4_XS,
+	block.MXFP4:  direct512MXFP4,
+}
+
+var unpack256 = map[block.Format]kernel{
+	block.Q4_0:   unpack256Q4_0,
+	block.Q4_1:   unpack256Q4_1,
+	block.Q5_0:   unpack256Q5_0,
+	block.Q5_1:   unpack256Q5_1,
+	block.Q8_0:   unpack256Q8_0,
+	block.Q2_K:   unpack256Q2_K,
+	block.Q3_K:   unpack256Q3_K,
+	block.Q4_K:   unpack256Q4_K,
+	block.Q5_K:   unpack256Q5_K,
+	block.Q6_K:   unpack256Q6_K,
+	block.IQ4_NL: unpack256IQ4_NL,
+	block.IQ4_XS: unpack256IQ4_XS,
+	block.MXFP4:  unpack256MXFP4,
+}
+
+var unpack512 = map[block.Format]kernel{
+	block.Q4_0:   unpack512Q4_0,
+	block.Q4_1:   unpack512Q4_1,
+	block.Q5_0:   unpack512Q5_0,
+	block.Q5_1:   unpack512Q5_1,
+	block.Q8_0:   unpack512Q8_0,
+	block.Q2_K:   unpack512Q2_K,
+	block.Q3_K:   unpack512Q3_K,
+	block.Q4_K:   unpack512Q4_K,
+	block.Q5_K:   unpack512Q5_K,
+	block.Q6_K:   unpack512Q6_K,
+	block.IQ4_NL: unpack512IQ4_NL,
+	block.IQ4_XS: unpack512IQ4_XS,
+	block.MXFP4:  unpack512MXFP4,
+}

@@ -33,6 +33,7 @@ const (
 	offset                 // and a minimum
 	pair                   // an integer scale for each half
 	twoOffsets             // a minimum for each half
+	signed                 // plain, with values of 8 bits that need their sign
 	kinds
 )
 
@@ -95,6 +96,9 @@ func (l *layout) kind() kind {
 		return pair
 	case superQ2:
 		return twoOffsets
+	}
+	if l.table != nil || l.low == 8 {
+		return signed
 	}
 	return plain
 }

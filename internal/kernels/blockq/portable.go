@@ -12,7 +12,7 @@ import (
 
 // portable is the specification of the other kernels.
 var portable = kernels{
-	level: cpu.Generic, mr: 4,
+	level: cpu.Generic, mr: 4, less: 1,
 	unpack:   portableUnpack(),
 	tile:     portableTiles(),
 	bias:     func(*layout) byte { return 0 },

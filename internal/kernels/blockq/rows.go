@@ -2,6 +2,7 @@ package blockq
 
 import (
 	"fmt"
+	"math/bits"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/tiling"
@@ -36,22 +37,18 @@ const rowGroupBytes = groupSize + 3*4 + 2*8
 func RowsSize(m, k int) int { return rowsSize(current(), m, k) }
 
 func rowsSize(kern *kernels, m, k int) int {
-	return paddedRows(m, kern.mr)*(k/groupSize)*rowGroupBytes + vector
+	full := m / kern.mr
+	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*rowGroupBytes + vector
 }
 
-// paddedRows is m with the last tile filled up.
-func paddedRows(m, mr int) int { return m/mr*mr + tileRows(m%mr) }
-
-// tileRows is the size of the tile that serves m rows.
-func tileRows(m int) int {
-	if m == 0 {
-		return 0
+// tileSize is the size of tile i of m rows, filled up to one that there is. A
+// single row is alone.
+func (kern *kernels) tileSize(m, i int) int {
+	rows := min(kern.mr, m-i*kern.mr)
+	if rows == 0 || m == 1 {
+		return rows
 	}
-	r := 1
-	for r < m {
-		r *= 2
-	}
-	return r
+	return max(kern.less, 1<<bits.Len(uint(rows-1)))
 }
 
 // Quantize makes r the m rows of k elements of x, at the given distance, in dst,
@@ -121,7 +118,7 @@ type rowTile struct {
 func (r *Rows) tile(i int) rowTile {
 	groups := r.k / groupSize
 	t := rowTile{rows: min(r.kern.mr, r.m-i*r.kern.mr)}
-	t.size = tileRows(t.rows)
+	t.size = r.kern.tileSize(r.m, i)
 	at := i * r.kern.mr * groups * rowGroupBytes
 	next := func(bytes int) unsafe.Pointer {
 		p := unsafe.Pointer(&r.data[at])

@@ -13,6 +13,7 @@ type plan struct {
 	planKey
 	tiles, panels int
 	block         int // tiles of rows that meet an unpacked panel
+	batch         int // panels that are unpacked at once
 	grid          tiling.Grid
 	slots         int
 	rowBytes      int // of scratch: X, if the task quantizes it
@@ -41,17 +42,24 @@ func (t *Task) newPlan(threads int) plan {
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
 	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes))
+	p.batch = 1
+	if p.kern.many && p.tiles == 1 {
+		p.batch = max(1, min(maxTiles, cpu.Cache().L2/8/p.unpacked()))
+	}
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
 	}
 	if p.direct() == nil {
-		p.perSlot = p.k / groupSize * unpackedBytes
+		p.perSlot = p.batch * p.unpacked()
 	}
 	return p
 }
 
 // unpackedBytes is what a group takes at most: values, dw, and two extra.
 const unpackedBytes = 8*vector + 3*4*cols
+
+// unpacked is the bytes of an unpacked panel.
+func (p *plan) unpacked() int { return p.k / groupSize * unpackedBytes }
 
 // direct is the kernel that needs no unpacked panels, if it can serve.
 func (p *plan) direct() kernel {
@@ -64,11 +72,16 @@ func (p *plan) direct() kernel {
 // scratch is the bytes that X and all slots need, with room for alignment.
 func (p *plan) scratch() int { return p.rowBytes + p.slots*p.perSlot + vector }
 
+const (
+	maxRows  = 16 // of a tile
+	maxTiles = 16 // times panels, in a call of a kernel
+)
+
 // A workspace is what a chunk needs. It is not on the stack since kernels are
 // called through variables, which makes arguments escape.
 type workspace struct {
-	spill  [2 * 4 * 256]float32
-	acc    [16 * cols]float32
+	spill  [spillBytes / 4]float32
+	acc    [maxTiles * maxRows * cols]float32
 	args   args
 	finish finishArgs
 
@@ -117,30 +130,77 @@ func (t *Task) direct(w *workspace, f kernel, part *tiling.Part) {
 	}
 }
 
-// tiled unpacks each panel, and multiplies tiles of rows by it.
+// tiled unpacks panels, and multiplies tiles of rows by them.
 func (t *Task) tiled(w *workspace, scratch []byte, part *tiling.Part) {
-	p := &t.plan
-	l := p.layout
-	a := &w.args
-	groups := t.K / groupSize
-	a.values = unsafe.Pointer(&scratch[0])
-	a.dw = unsafe.Pointer(&scratch[groups*8*vector])
-	a.extra = unsafe.Pointer(&scratch[groups*(8*vector+4*cols)])
-	a.bias = uint64(p.kern.bias(l)) * 0x0101010101010101
-	a.zero = l.shift()
+	p, a := &t.plan, &w.args
+	a.bias = uint64(p.kern.bias(p.layout)) * 0x0101010101010101
+	a.zero = p.layout.shift()
+	a.panelStep = p.unpacked()
 	for first := part.Tile; first < part.TileEnd; first += p.block {
-		for j := part.Panel; j < part.PanelEnd; j++ {
-			a.w, a.units, a.panels = unsafe.Pointer(&t.Packed.panel(j)[0]), t.K/l.unit(), 1
-			p.kern.unpack[l.format](a.arg())
-			a.units = groups
-			for i := first; i < min(first+p.block, part.TileEnd); i++ {
-				x := t.input.tile(i)
-				t.setRows(a, &x)
-				p.kern.tile[l.kind()][bits.Len(uint(x.size))-1](a.arg())
-				t.finish(w, i*p.kern.mr, x.rows, j, 0)
+		last := min(first+p.block, part.TileEnd)
+		for j := part.Panel; j < part.PanelEnd; j += p.batch {
+			end := min(j+p.batch, part.PanelEnd)
+			t.unpack(a, scratch, j, end)
+			t.prefetch(a, j, end, part.PanelEnd, last-first)
+			for i := first; i < last; {
+				i += t.tiles(w, scratch, i, last, j, end)
 			}
 		}
 	}
+}
+
+// place points the arguments at the unpacked panels.
+func (t *Task) place(a *args, panels []byte) {
+	groups := t.K / groupSize
+	a.values = unsafe.Pointer(&panels[0])
+	a.dw = unsafe.Pointer(&panels[groups*8*vector])
+	a.extra = unsafe.Pointer(&panels[groups*(8*vector+4*cols)])
+}
+
+// unpack unpacks some panels.
+func (t *Task) unpack(a *args, scratch []byte, from, to int) {
+	l := t.plan.layout
+	a.units = t.K / l.unit()
+	for j := from; j < to; j++ {
+		t.place(a, scratch[(j-from)*a.panelStep:])
+		a.w = unsafe.Pointer(&t.Packed.panel(j)[0])
+		t.plan.kern.unpack[l.format](a.arg())
+	}
+}
+
+// prefetch has the panels that come next read while these are multiplied by.
+func (t *Task) prefetch(a *args, from, to, last, tiles int) {
+	a.next, a.nextStep = a.w, 0
+	if to < last {
+		a.next = unsafe.Pointer(&t.Packed.panel(to)[0])
+		a.nextStep = t.plan.layout.panelBytes(t.K) / (t.K / groupSize * tiles)
+	}
+}
+
+// tiles multiplies some tiles of rows, from the first on, by unpacked panels, and
+// gives their number.
+func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
+	p, a := &t.plan, &w.args
+	x := t.input.tile(i)
+	t.setRows(a, &x)
+	t.place(a, scratch)
+	a.units, a.panels, a.tiles = t.K/groupSize, to-from, 1
+	if p.kern.many {
+		for a.tiles < maxTiles/a.panels && i+a.tiles < last && p.kern.tileSize(p.m, i+a.tiles) == x.size {
+			a.tiles++
+		}
+		a.tileStep = a.units * x.size * rowGroupBytes
+		a.config = tileConfig(x.size, p.layout.kind())
+	}
+	n := a.tiles
+	a.acc = unsafe.Pointer(&w.acc)
+	p.kern.tile[p.layout.kind()][bits.Len(uint(x.size))-1](a.arg())
+	for j := from; j < to; j++ {
+		for k := range n {
+			t.finish(w, (i+k)*p.kern.mr, min(p.kern.mr, p.m-(i+k)*p.kern.mr), j, ((j-from)*n+k)*x.size)
+		}
+	}
+	return n
 }
 
 // setRows points the arguments at a tile of X.

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// bqAMXKernel multiplies tiles of rows by unpacked panels on AMX. A group of 32
+// elements is half a tile in depth, since its sums are to be scaled on their own:
+// they go through memory, a few groups behind, so that the tile unit and the
+// vector units work at the same time.
+type bqAMXKernel struct {
+	kind bqKind
+	rows int
+	tile Mem // of the current tile of rows: q, d, s
+}
+
+// Registers. The accumulators are Z0 to Z15.
+var (
+	bqxArgs   = RDI
+	bqxQ      = RAX
+	bqxQStep  = RCX // 32, from row to row of q
+	bqxValues = RDX
+	bqxStep   = RBX // 64, from row to row of values and sums
+	bqxD      = RSI
+	bqxS      = R8
+	bqxDW     = R9
+	bqxExtra  = R10
+	bqxSpill  = R11
+	bqxWrite  = R12 // where sums go
+	bqxRead   = R13 // and are taken from
+	bqxGroups = R14
+	bqxTemp   = R15
+)
+
+const bqxRing = 8 << 10 // bytes of sums in memory
+
+var bqxAcc = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15}
+
+var bqxTmp = []VecPhysical{Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27}
+
+// sumBytes is what a group's sums take.
+func (k *bqAMXKernel) sumBytes() int { return 1024 * k.kind.perHalf(bqPair) }
+
+// lag is how many groups the vector units are behind.
+func (k *bqAMXKernel) lag() int { return bqxRing / 2 / k.sumBytes() }
+
+func bqAMX(kind bqKind, rows int) {
+	TEXT(fmt.Sprintf("amx%sx%d", kind, rows), NOSPLIT, "func(a *byte)")
+	Pragma("noescape")
+	k := &bqAMXKernel{kind: kind, rows: rows, tile: AllocLocal(32)}
+	at := func(off int) Mem { return Mem{Base: bqxArgs, Disp: off} }
+	local := func(i int) Mem { m := k.tile; m.Disp += 8 * i; return m }
+	Load(Param("a"), bqxArgs)
+	MOVQ(at(bqConfig), RAX)
+	LDTILECFG(At{Base: RAX})
+	MOVQ(U32(32), bqxQStep)
+	MOVQ(U32(64), bqxStep)
+	MOVQ(at(bqSpill), bqxSpill)
+
+	Label("panel")
+	for i, off := range []int{bqQ, bqD, bqS, bqTiles} {
+		MOVQ(at(off), bqxGroups)
+		MOVQ(bqxGroups, local(i))
+	}
+	Label("tile")
+	MOVQ(local(0), bqxQ)
+	MOVQ(local(1), bqxD)
+	MOVQ(local(2), bqxS)
+	MOVQ(at(bqValues), bqxValues)
+	MOVQ(at(bqDW), bqxDW)
+	MOVQ(at(bqExtra), bqxExtra)
+	for _, acc := range bqxAcc[:rows] {
+		VPXORD(acc, acc, acc)
+	}
+	XORQ(bqxWrite, bqxWrite)
+	XORQ(bqxRead, bqxRead)
+	k.pipeline(at(bqUnits))
+	MOVQ(at(bqAcc), bqxQ)
+	for i, acc := range bqxAcc[:rows] {
+		VMOVUPS(acc, Mem{Base: bqxQ, Disp: 64 * i})
+	}
+	ADDQ(U32(uint32(64*rows)), at(bqAcc))
+	MOVQ(at(bqTile), bqxQ)
+	for i := range 3 {
+		ADDQ(bqxQ, local(i))
+	}
+	DECQ(local(3))
+	JNE(LabelRef("tile"))
+	MOVQ(at(bqPanel), bqxQ)
+	for _, off := range []int{bqValues, bqDW, bqExtra} {
+		ADDQ(bqxQ, at(off))
+	}
+	DECQ(at(bqPanels))
+	JNE(LabelRef("panel"))
+	TILERELEASE()
+	VZEROUPPER()
+	RET()
+}
+
+// pipeline runs over the groups.
+func (k *bqAMXKernel) pipeline(groups Mem) {
+	lag := uint64(k.lag())
+	MOVQ(groups, bqxGroups)
+	Label("fill")
+	k.sums(0)
+	DECQ(bqxGroups)
+	JEQ(LabelRef("drain"))
+	CMPQ(bqxWrite, U32(uint32(lag)*uint32(k.sumBytes())))
+	JNE(LabelRef("fill"))
+	SUBQ(Imm(2), bqxGroups)
+	JLT(LabelRef("last"))
+	Label("steady")
+	for i := range Tmm(2) {
+		k.sums(i)
+		k.scale()
+	}
+	SUBQ(Imm(2), bqxGroups)
+	JGE(LabelRef("steady"))
+	Label("last")
+	ADDQ(Imm(2), bqxGroups)
+	JEQ(LabelRef("drain"))
+	k.sums(0)
+	k.scale()
+	Label("drain")
+	k.scale()
+	CMPQ(bqxRead, bqxWrite)
+	JNE(LabelRef("drain"))
+}
+
+// sums puts the integer sums of a group into the ring, with one of two sets of
+// three tiles: sums, q and values.
+func (k *bqAMXKernel) sums(set Tmm) {
+	c, q, v := 3*set, 3*set+1, 3*set+2
+	for i := range int32(k.kind.perHalf(bqPair)) {
+		TILEZERO(c)
+		TILELOADD(At{Base: bqxQ, Index: bqxQStep, Disp: 16 * i}, q)
+		TILELOADD(At{Base: bqxValues, Index: bqxStep, Disp: 256 * i}, v)
+		TDPBSSD(v, q, c)
+		LEAQ(Mem{Base: bqxSpill, Index: bqxWrite, Scale: 1}, bqxTemp)
+		TILESTORED(c, At{Base: bqxTemp, Index: bqxStep, Disp: 1024 * i})
+	}
+	ADDQ(U32(uint32(32*k.rows)), bqxQ)
+	ADDQ(U32(512), bqxValues)
+	ADDQ(U32(uint32(k.sumBytes())), bqxWrite)
+	ANDQ(U32(bqxRing-1), bqxWrite)
+}
+
+// scale adds a group's contribution to the accumulators.
+func (k *bqAMXKernel) scale() {
+	dw, extra := Z31, []VecPhysical{Z30, Z29}
+	VMOVUPS(Mem{Base: bqxDW}, dw)
+	per := 0
+	switch k.kind {
+	case bqOffset:
+		per = 1
+	case bqPair, bqTwoOffsets:
+		per = 2
+	}
+	for i := range per {
+		VMOVUPS(Mem{Base: bqxExtra, Disp: 64 * i}, extra[i])
+	}
+	for r, acc := range bqxAcc[:k.rows] {
+		x, s := bqxTmp[3*r%12], bqxTmp[(3*r+1)%12]
+		VCVTDQ2PS(Mem{Base: bqxSpill, Index: bqxRead, Scale: 1, Disp: 64 * r}, x)
+		if k.kind == bqPair {
+			y := bqxTmp[(3*r+2)%12]
+			VCVTDQ2PS(Mem{Base: bqxSpill, Index: bqxRead, Scale: 1, Disp: 1024 + 64*r}, y)
+			VMULPS(extra[0], x, x)
+			VFMADD231PS(extra[1], y, x)
+		}
+		VMULPS_BCST(Mem{Base: bqxD, Disp: 4 * r}, dw, s)
+		VFMADD231PS(x, s, acc)
+		if k.kind == bqOffset || k.kind == bqTwoOffsets {
+			for i := range per {
+				VFMADD231PS_BCST(Mem{Base: bqxS, Disp: 4 * (k.rows*i + r)}, extra[i], acc)
+			}
+		}
+	}
+	ADDQ(Imm(64), bqxDW)
+	ADDQ(U32(uint32(4*k.rows)), bqxD)
+	if per > 0 {
+		ADDQ(U32(uint32(64*per)), bqxExtra)
+	}
+	if k.kind == bqOffset || k.kind == bqTwoOffsets {
+		ADDQ(U32(uint32(4*k.rows*per)), bqxS)
+	}
+	ADDQ(U32(uint32(k.sumBytes())), bqxRead)
+	ANDQ(U32(bqxRing-1), bqxRead)
+	k.prefetch()
+}
+
+// prefetch asks for a piece of the packed weights that are unpacked next.
+func (k *bqAMXKernel) prefetch() {
+	next := Mem{Base: bqxArgs, Disp: bqNext}
+	MOVQ(next, bqxTemp)
+	for i := range 5 {
+		PREFETCHT1(Mem{Base: bqxTemp, Disp: 64 * i})
+	}
+	ADDQ(Mem{Base: bqxArgs, Disp: bqNextStep}, bqxTemp)
+	MOVQ(bqxTemp, next)
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets in bytes into the Go struct finishArgs.
+const (
+	bqfAcc      = 0
+	bqfY        = 8
+	bqfBias     = 16
+	bqfResidual = 24
+	bqfLDY      = 32
+	bqfLDR      = 40
+	bqfRows     = 48
+	bqfMask     = 56
+)
+
+// finish writes the storing of results: plus the bias, plus the residual.
+func (v bqLevel) finish() {
+	a := bqText("finish" + v.suffix())
+	acc, y, bias, residual := a.load(bqfAcc), a.load(bqfY), a.load(bqfBias), a.load(bqfResidual)
+	ldy, ldr, rows := a.load(bqfLDY), a.load(bqfLDR), a.load(bqfRows)
+	m := v.columnMasks(a.field(bqfMask))
+	var biases []reg.VecVirtual
+	for range v.halves() {
+		biases = append(biases, v.zeroed())
+	}
+	TESTQ(bias, bias)
+	JEQ(LabelRef("row"))
+	for h, b := range biases {
+		m.load(Mem{Base: bias, Disp: 32 * h}, h, b)
+	}
+	Label("row")
+	x := make([]reg.VecVirtual, v.halves())
+	for h := range x {
+		x[h] = v.reg()
+		v.load(Mem{Base: acc, Disp: 32 * h}, x[h])
+	}
+	TESTQ(bias, bias)
+	JEQ(LabelRef("nobias"))
+	for h := range x {
+		VADDPS(biases[h], x[h], x[h])
+	}
+	Label("nobias")
+	TESTQ(residual, residual)
+	JEQ(LabelRef("store"))
+	for h := range x {
+		r := v.reg()
+		m.load(Mem{Base: residual, Disp: 32 * h}, h, r)
+		VADDPS(r, x[h], x[h])
+	}
+	ADDQ(ldr, residual)
+	Label("store")
+	for h := range x {
+		m.store(x[h], Mem{Base: y, Disp: 32 * h}, h)
+	}
+	ADDQ(Imm(64), acc)
+	ADDQ(ldy, y)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// bqMasks are the columns that exist.
+type bqMasks struct {
+	k reg.OpmaskVirtual
+	y []reg.VecVirtual
+}
+
+func (v bqLevel) columnMasks(bits Mem) bqMasks {
+	if v.wide {
+		k, b := K(), GP32()
+		MOVL(bits, b)
+		KMOVW(b, k)
+		return bqMasks{k: k}
+	}
+	one := YMM()
+	VMOVDQU((&gemmKernel{}).constant("columnBits", []uint32{1, 2, 4, 8, 16, 32, 64, 128}), one)
+	var m bqMasks
+	for h := range 2 {
+		y := YMM()
+		at := bits
+		at.Disp += h
+		VPBROADCASTB(at, y)
+		VPAND(one, y, y)
+		VPCMPEQD(one, y, y)
+		m.y = append(m.y, y)
+	}
+	return m
+}
+
+func (m bqMasks) load(at Mem, h int, r reg.VecVirtual) {
+	if m.y == nil {
+		VMOVUPS_Z(at, m.k, r)
+		return
+	}
+	VMASKMOVPS(at, m.y[h], r)
+}
+
+func (m bqMasks) store(r reg.VecVirtual, at Mem, h int) {
+	if m.y == nil {
+		VMOVUPS(r, m.k, at)
+		return
+	}
+	VMASKMOVPS(r, m.y[h], at)
+}
+
+// Offsets in bytes into the Go struct quantizeArgs.
+const (
+	bqqX      = 0
+	bqqQ      = 8
+	bqqD      = 16
+	bqqS      = 24
+	bqqC      = 32
+	bqqSHalf  = 40
+	bqqCHalf  = 48
+	bqqGroups = 56
+	bqqRows   = 64
+)
+
+// bqQuantize writes the quantization of a row, for AVX2 and all above.
+func bqQuantize() {
+	v := bqLevel{}
+	a := bqText("quantize256")
+	x, q, groups, rows := a.load(bqqX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
+	d, s, c, sHalf, cHalf := a.load(bqqD), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	step, step32 := GP64(), GP64()
+	MOVQ(rows, step)
+	SHLQ(Imm(2), step)
+	MOVQ(rows, step32)
+	SHLQ(Imm(5), step32)
+	ones8, ones16, full := v.constant(0x01010101), v.constant(0x00010001), v.constant(0x42fe0000) // 127
+	order := YMM()
+	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
+	Label("group")
+	var e [4]reg.VecVirtual
+	for i := range e {
+		e[i] = YMM()
+		VMOVUPS(Mem{Base: x, Disp: 32 * i}, e[i])
+	}
+	most := bqLargest(e)
+	finite, good := YMM(), YMM()
+	VPCMPGTD(most, v.constant(0x7f800000), finite)
+	VPCMPGTD(most, v.constant(0x03800000), good) // below 2^-120
+	VPANDN(finite, good, good)
+	scale, inverse := YMM(), YMM()
+	VDIVPS(full, most, scale)
+	VDIVPS(most, full, inverse)
+	VPAND(good, scale, scale)
+	nan := YMM()
+	VPANDN(v.constant(0x7fc00000), finite, nan)
+	VPOR(nan, scale, scale)
+	for i := range e {
+		VMULPS(inverse, e[i], e[i])
+		VCVTPS2DQ(e[i], e[i])
+		VPAND(good, e[i], e[i])
+	}
+	VPACKSSDW(e[1], e[0], e[0])
+	VPACKSSDW(e[3], e[2], e[2])
+	VPACKSSWB(e[2], e[0], e[0])
+	VPERMD(e[0], order, e[0])
+	VMOVDQU(e[0], Mem{Base: q})
+	// Sums of the halves: those of neighbouring quads, and again.
+	VPMADDUBSW(e[0], ones8, e[0])
+	VPMADDWD(ones16, e[0], e[0])
+	VPHADDD(e[0], e[0], e[0])
+	VPHADDD(e[0], e[0], e[0])
+	hi, sums := XMM(), XMM()
+	VEXTRACTI128(Imm(1), e[0], hi)
+	VPUNPCKLDQ(hi, e[0].AsX(), sums)
+	bqStoreSums(sums, scale.AsX(), d, s, c, sHalf, cHalf, step)
+	ADDQ(U32(128), x)
+	ADDQ(step32, q)
+	for _, p := range []reg.GPVirtual{d, s, c} {
+		ADDQ(step, p)
+	}
+	for _, p := range []reg.GPVirtual{sHalf, cHalf} {
+		LEAQ(Mem{Base: p, Index: step, Scale: 2}, p)
+	}
+	DECQ(groups)
+	JNE(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+// bqLargest is the largest magnitude in every lane, as bits: those of numbers
+// that are not finite are the largest.
+func bqLargest(e [4]reg.VecVirtual) reg.VecVirtual {
+	v := bqLevel{}
+	mask, most := v.constant(0x7fffffff), YMM()
+	VPAND(mask, e[0], most)
+	for _, x := range e[1:] {
+		m := YMM()
+		VPAND(mask, x, m)
+		VPMAXUD(m, most, most)
+	}
+	x := XMM()
+	VEXTRACTI128(Imm(1), most, x)
+	VPMAXUD(most.AsX(), x, x)
+	for _, shuffle := range []uint64{0x4e, 0xb1} {
+		y := XMM()
+		VPSHUFD(Imm(shuffle), x, y)
+		VPMAXUD(y, x, x)
+	}
+	VPBROADCASTD(x, most)
+	return most
+}
+
+// bqStoreSums writes the scale, and for the sum of the group and for those of its
+// halves the product with the scale, and -128 times them.
+func bqStoreSums(sums reg.VecVirtual, scale Op, d, s, c, sHalf, cHalf, step reg.GPVirtual) {
+	total, v := XMM(), XMM()
+	VPHADDD(sums, sums, total)
+	VPUNPCKLQDQ(total, sums, sums) // halves, total, total
+	VPXOR(v, v, v)
+	shifted := XMM()
+	VPSLLD(Imm(7), sums, shifted)
+	VPSUBD(shifted, v, v)
+	f := XMM()
+	VCVTDQ2PS(sums, f)
+	VMULPS(scale, f, f)
+	VMOVSS(scale, Mem{Base: d})
+	for _, out := range []struct {
+		x           reg.VecVirtual
+		group, half reg.GPVirtual
+	}{{f, s, sHalf}, {v, c, cHalf}} {
+		VPEXTRD(Imm(2), out.x, Mem{Base: out.group})
+		VPEXTRD(Imm(0), out.x, Mem{Base: out.half})
+		VPEXTRD(Imm(1), out.x, Mem{Base: out.half, Index: step, Scale: 1})
+	}
+}
