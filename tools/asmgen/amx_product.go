@@ -20,6 +20,8 @@ func amxFamily() {
 	amxRound()
 	amxRoundPairs()
 	amxFinish()
+	amxBlocks()
+	amxPlanes()
 }
 
 // Offsets in bytes into the Go struct Block of amx.

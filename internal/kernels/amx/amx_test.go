@@ -35,6 +35,9 @@ type product struct {
 func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guard.Side) *product {
 	p := &product{}
 	p.SetRows(rows)
+	if rng.IntN(3) == 0 {
+		p.Configure(NewConfigs(4+4*rng.IntN(16)), rows)
+	}
 	p.Steps, p.Panels = steps, panels
 	p.LDA = steps*StepBytes + 64*rng.IntN(2) + 2*rng.IntN(5)
 	p.LDC = 4*Cols + 4*rng.IntN(9)
@@ -164,6 +167,50 @@ func TestPairsIsItsTwin(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestPixelsAreTheirTwins(t *testing.T) {
+	k := needTiles(t)
+	rng := rand.New(rand.NewPCG(9, 10))
+	noise := func(n int) []float32 {
+		s := guard.Slice[float32](t, n, guard.End)
+		for i := range s {
+			s[i] = floats(rng, i%4)
+		}
+		return s
+	}
+	for n := 1; n <= 70; n++ {
+		step := 16 * (1 + rng.IntN(3))
+		lo, hi := noise((n-1)*step+16), noise((n-1)*step+16)
+		if n%3 == 0 {
+			hi = nil
+		}
+		got, want := guard.Slice[uint16](t, 32*n, guard.End), make([]uint16, 32*n)
+		k.Blocks(got, lo, hi, n, step)
+		portable.Blocks(want, lo, hi, n, step)
+		if at, ok := sameNumbers(got, want); !ok {
+			t.Fatalf("blocks, %d pixels: element %d is %#x, want %#x", n, at, got[at], want[at])
+		}
+		planes := [4][]float32{noise(n), noise(n), noise(n), noise(n)}
+		for i := range n % 5 {
+			planes[3-i%4] = nil
+		}
+		got, want = guard.Slice[uint16](t, 4*n, guard.End), make([]uint16, 4*n)
+		k.Planes(got, &planes, n)
+		portable.Planes(want, &planes, n)
+		if at, ok := sameNumbers(got, want); !ok {
+			t.Fatalf("planes, %d pixels: element %d is %#x, want %#x", n, at, got[at], want[at])
+		}
+	}
+}
+
+func sameNumbers(got, want []uint16) (int, bool) {
+	for i := range want {
+		if got[i] != want[i] {
+			return i, false
+		}
+	}
+	return 0, true
 }
 
 func TestFinishIsItsTwin(t *testing.T) {

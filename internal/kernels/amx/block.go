@@ -46,23 +46,33 @@ type config struct {
 	rows              [16]uint8
 }
 
-// configs are by the rows of a block.
-var configs = func() (c [Rows + 1]config) {
-	for n := 1; n <= Rows; n++ {
-		x := &c[n]
+// Configs are the configurations of blocks by their rows, for steps of one size.
+type Configs [Rows + 1]config
+
+// NewConfigs makes those for steps of n bytes, a multiple of 4 up to 64: of the 16
+// rows of a step of B only the first n/4 are read.
+func NewConfigs(n int) *Configs {
+	c := &Configs{}
+	for rows := 1; rows <= Rows; rows++ {
+		x := &c[rows]
 		x.palette = 1
-		near, far := min(n, 16), max(n-16, 0)
-		for i, rows := range []int{near, near, far, far, near, far, 16, 16} {
-			if rows > 0 {
-				x.rows[i], x.colBytes[i] = uint8(rows), 64
+		near, far := min(rows, 16), max(rows-16, 0)
+		for i, t := range [8][2]int{{near, 64}, {near, 64}, {far, 64}, {far, 64}, {near, n}, {far, n}, {n / 4, 64}, {n / 4, 64}} {
+			if t[0] > 0 {
+				x.rows[i], x.colBytes[i] = uint8(t[0]), uint16(t[1])
 			}
 		}
 	}
 	return c
-}()
+}
+
+var whole = NewConfigs(StepBytes)
 
 // SetRows sets the number of rows, from 1 to 32.
-func (b *Block) SetRows(n int) { b.rows, b.config = n, &configs[n] }
+func (b *Block) SetRows(n int) { b.Configure(whole, n) }
+
+// Configure is SetRows for steps of another size.
+func (b *Block) Configure(c *Configs, rows int) { b.rows, b.config = rows, &c[rows] }
 
 // contiguous are the offsets of a row whose steps follow each other.
 var contiguous = func() (c [MaxSteps]int) {
@@ -92,6 +102,9 @@ type Kernels struct {
 	pairs func(dst *uint16, src *float32, stride, pairs, n int)
 	// finish takes a *Finish.
 	finish func(t *byte)
+	// blocks and planes bring pixels together.
+	blocks func(dst *uint16, lo, hi *float32, n, step int)
+	planes func(dst *uint16, p0, p1, p2, p3 *float32, n int)
 }
 
 // Available reports whether the level in force has tiles.
@@ -108,12 +121,29 @@ func (k *Kernels) Contiguous(kind Kind, b *Block, steps int) {
 	b.Offsets = unsafe.Pointer(&contiguous)
 	from := *b
 	for at := 0; at < steps; at += MaxSteps {
-		b.Steps = min(MaxSteps, steps-at)
-		b.SkipB = (steps - b.Steps) * StepB
-		k.Multiply(kind, b)
-		b.Add, b.A, b.B = 1, unsafe.Add(b.A, b.Steps*StepBytes), unsafe.Add(b.B, b.Steps*StepB)
+		k.part(kind, b, steps, at)
+		b.A = unsafe.Add(b.A, b.Steps*StepBytes)
 	}
 	b.Add, b.A, b.B = from.Add, from.A, from.B
+}
+
+// At computes a block whose steps are at offsets. More than MaxSteps are cut
+// along K.
+func (k *Kernels) At(kind Kind, b *Block, offsets []int) {
+	from := *b
+	for at := 0; at < len(offsets); at += MaxSteps {
+		b.Offsets = unsafe.Pointer(&offsets[at])
+		k.part(kind, b, len(offsets), at)
+	}
+	b.Add, b.B = from.Add, from.B
+}
+
+// part computes up to MaxSteps steps, and makes the next part continue.
+func (k *Kernels) part(kind Kind, b *Block, steps, at int) {
+	b.Steps = min(MaxSteps, steps-at)
+	b.SkipB = (steps - b.Steps) * StepB
+	k.Multiply(kind, b)
+	b.Add, b.B = 1, unsafe.Add(b.B, b.Steps*StepB)
 }
 
 // Round rounds src to bfloat16; dst is as long.
@@ -130,4 +160,36 @@ func (k *Kernels) Pairs(dst []uint16, src []float32, stride, pairs, n int) {
 		_, _ = dst[64*pairs-1], src[(2*pairs-1)*stride+n-1]
 		k.pairs(&dst[0], &src[0], 4*stride, pairs, n)
 	}
+}
+
+// Blocks rounds n pixels, step floats apart, of two blocks of 16 channels, which
+// lie in lo and hi, to pixels of 32; hi may be nil and stands for zeros then.
+func (k *Kernels) Blocks(dst []uint16, lo, hi []float32, n, step int) {
+	if n == 0 {
+		return
+	}
+	_, _ = dst[32*n-1], lo[(n-1)*step+15]
+	var second *float32
+	if hi != nil {
+		_ = hi[(n-1)*step+15]
+		second = &hi[0]
+	}
+	k.blocks(&dst[0], &lo[0], second, n, 4*step)
+}
+
+// Planes rounds n pixels of up to four planes to pixels of four channels. Channels
+// without a plane are zeros.
+func (k *Kernels) Planes(dst []uint16, planes *[4][]float32, n int) {
+	if n == 0 {
+		return
+	}
+	_ = dst[4*n-1]
+	var p [4]*float32
+	for i, s := range planes {
+		if s != nil {
+			_ = s[n-1]
+			p[i] = &s[0]
+		}
+	}
+	k.planes(&dst[0], p[0], p[1], p[2], p[3], n)
 }

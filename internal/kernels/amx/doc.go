@@ -19,7 +19,7 @@
 //		odd  = fma(a[k], b[k], odd)  for odd k in order, from +0
 //		c    = c + (even + odd)
 //
-// in float32, rounded to nearest, ties to even; denormal operands count as zeros
+// in float32 (steps may be shorter, see [NewConfigs]), rounded to nearest, ties to even; denormal operands count as zeros
 // and denormal results are zeros, both with their sign. Rounding to bfloat16 is
 // to nearest, ties to even, and takes denormals for zeros as well. That is what
 // TDPBF16PS and VCVTNE2PS2BF16 are documented to do; the portable twins, which

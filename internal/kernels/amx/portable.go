@@ -8,7 +8,7 @@ import (
 // portable is the specification of the other kernels.
 var portable = Kernels{
 	multiply: [kinds][2]func(*byte){{portableBF16, portableBF16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
-	round:    portableRound, pairs: portablePairs, finish: portableFinish,
+	round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
 }
 
 // view is n elements at p.
@@ -37,9 +37,10 @@ func each[C any](t *byte, f func(c C, a, b unsafe.Pointer) C) {
 }
 
 func portableBF16(t *byte) {
+	pairs := (*Block)(unsafe.Pointer(t)).words()
 	each(t, func(c float32, pa, pb unsafe.Pointer) float32 {
 		var even, odd float32
-		for k, a := range view[[2]uint16](pa, StepBF16/2) {
+		for k, a := range view[[2]uint16](pa, pairs) {
 			b := *(*[2]uint16)(unsafe.Add(pb, k*4*Cols))
 			even = fma(widen(a[0]), widen(b[0]), even)
 			odd = fma(widen(a[1]), widen(b[1]), odd)
@@ -48,17 +49,23 @@ func portableBF16(t *byte) {
 	})
 }
 
-func portableU8S8(t *byte) { each(t, step4[uint8]) }
-func portableS8S8(t *byte) { each(t, step4[int8]) }
+// words is the size of a step in units of 4 bytes.
+func (b *Block) words() int { return int(b.config.colBytes[4]) / 4 }
 
-func step4[A int8 | uint8](c int32, pa, pb unsafe.Pointer) int32 {
-	for k, a := range view[[4]A](pa, StepInt8/4) {
-		b := (*[4]int8)(unsafe.Add(pb, k*4*Cols))
-		for i, x := range a {
-			c += int32(x) * int32(b[i])
+func portableU8S8(t *byte) { portableBytes[uint8](t) }
+func portableS8S8(t *byte) { portableBytes[int8](t) }
+
+func portableBytes[A int8 | uint8](t *byte) {
+	quads := (*Block)(unsafe.Pointer(t)).words()
+	each(t, func(c int32, pa, pb unsafe.Pointer) int32 {
+		for k, a := range view[[4]A](pa, quads) {
+			b := (*[4]int8)(unsafe.Add(pb, k*4*Cols))
+			for i, x := range a {
+				c += int32(x) * int32(b[i])
+			}
 		}
-	}
-	return c
+		return c
+	})
 }
 
 func widen(x uint16) float32 { return zeroed(math.Float32frombits(uint32(x) << 16)) }
@@ -135,6 +142,33 @@ func portablePairs(dst *uint16, src *float32, stride, pairs, n int) {
 				if j < n {
 					to[j][i] = Round(row[j])
 				}
+			}
+		}
+	}
+}
+
+func portableBlocks(dst *uint16, lo, hi *float32, n, step int) {
+	for p := range n {
+		to := view[[2][16]uint16](unsafe.Add(unsafe.Pointer(dst), 64*p), 1)
+		for half, src := range []*float32{lo, hi} {
+			if src == nil {
+				to[0][half] = [16]uint16{}
+				continue
+			}
+			for i, x := range view[float32](unsafe.Add(unsafe.Pointer(src), p*step), 16) {
+				to[0][half][i] = Round(x)
+			}
+		}
+	}
+}
+
+func portablePlanes(dst *uint16, p0, p1, p2, p3 *float32, n int) {
+	to := view[[4]uint16](unsafe.Pointer(dst), n)
+	for c, plane := range []*float32{p0, p1, p2, p3} {
+		for i := range to {
+			to[i][c] = 0
+			if plane != nil {
+				to[i][c] = Round(view[float32](unsafe.Pointer(plane), n)[i])
 			}
 		}
 	}

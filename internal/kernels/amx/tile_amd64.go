@@ -48,3 +48,13 @@ func pairs512(dst *uint16, src *float32, stride int, pairs int, n int)
 //
 //go:noescape
 func finish512(t *byte)
+
+// rounds n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.
+//
+//go:noescape
+func blocks512(dst *uint16, lo *float32, hi *float32, n int, step int)
+
+// rounds n pixels of four planes; a plane that is nil stands for zeros.
+//
+//go:noescape
+func planes512(dst *uint16, p0 *float32, p1 *float32, p2 *float32, p3 *float32, n int)

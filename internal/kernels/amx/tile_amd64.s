@@ -1255,3 +1255,192 @@ noclip:
 	JNE     row
 	VZEROUPPER
 	RET
+
+// func blocks512(dst *uint16, lo *float32, hi *float32, n int, step int)
+// Requires: AVX, AVX512F
+TEXT ·blocks512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   lo+8(FP), CX
+	MOVQ   hi+16(FP), DX
+	MOVQ   n+24(FP), BX
+	MOVQ   step+32(FP), SI
+	VPXORD Z1, Z1, Z1
+	TESTQ  DX, DX
+	JEQ    single
+
+both:
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z2
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xd0
+	VMOVDQU64 Z2, (AX)
+	ADDQ      SI, CX
+	ADDQ      SI, DX
+	ADDQ      $0x40, AX
+	DECQ      BX
+	JNE       both
+	VZEROUPPER
+	RET
+
+single:
+	VMOVUPS (CX), Z0
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z2
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xd0
+	VMOVDQU64 Z2, (AX)
+	ADDQ      SI, CX
+	ADDQ      $0x40, AX
+	DECQ      BX
+	JNE       single
+	VZEROUPPER
+	RET
+
+// func planes512(dst *uint16, p0 *float32, p1 *float32, p2 *float32, p3 *float32, n int)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·planes512(SB), NOSPLIT, $0-48
+	MOVQ      dst+0(FP), AX
+	MOVQ      n+40(FP), CX
+	MOVQ      p0+8(FP), DX
+	MOVQ      p1+16(FP), BX
+	MOVQ      p2+24(FP), SI
+	MOVQ      p3+32(FP), DI
+	VMOVDQU32 planesLow<>+0(SB), Z8
+	VMOVDQU32 planesHigh<>+0(SB), Z9
+
+loop:
+	MOVL      $0xffffffff, R8
+	MOVQ      $0x00000010, R9
+	CMPQ      CX, R9
+	CMOVQLT   CX, R9
+	BZHIL     R9, R8, R8
+	KMOVW     R8, K1
+	ADDQ      R9, R9
+	MOVL      $0xffffffff, R8
+	BZHIL     R9, R8, R8
+	KMOVW     R8, K2
+	SHRL      $0x10, R8
+	KMOVW     R8, K3
+	VPXORD    Z0, Z0, Z0
+	TESTQ     DX, DX
+	JEQ       no0
+	VMOVUPS.Z (DX), K1, Z0
+	ADDQ      $0x00000040, DX
+
+no0:
+	VPXORD    Z1, Z1, Z1
+	TESTQ     BX, BX
+	JEQ       no1
+	VMOVUPS.Z (BX), K1, Z1
+	ADDQ      $0x00000040, BX
+
+no1:
+	VPXORD    Z2, Z2, Z2
+	TESTQ     SI, SI
+	JEQ       no2
+	VMOVUPS.Z (SI), K1, Z2
+	ADDQ      $0x00000040, SI
+
+no2:
+	VPXORD    Z3, Z3, Z3
+	TESTQ     DI, DI
+	JEQ       no3
+	VMOVUPS.Z (DI), K1, Z3
+	ADDQ      $0x00000040, DI
+
+no3:
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VPMOVZXWD Y0, Z0
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VPMOVZXWD Y1, Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPORD     Z0, Z1, Z0
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xd2
+	VPMOVZXWD Y2, Z2
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xdb
+	VPMOVZXWD Y3, Z3
+	VPSLLD    $0x10, Z3, Z3
+	VPORD     Z2, Z3, Z2
+	VMOVDQA64 Z0, Z4
+	VPERMT2D  Z2, Z8, Z4
+	VPERMT2D  Z2, Z9, Z0
+	VMOVDQU32 Z4, K2, (AX)
+	VMOVDQU32 Z0, K3, 64(AX)
+	ADDQ      $0x00000080, AX
+	SUBQ      $0x10, CX
+	JGT       loop
+	VZEROUPPER
+	RET
+
+DATA planesLow<>+0(SB)/4, $0x00000000
+DATA planesLow<>+4(SB)/4, $0x00000010
+DATA planesLow<>+8(SB)/4, $0x00000001
+DATA planesLow<>+12(SB)/4, $0x00000011
+DATA planesLow<>+16(SB)/4, $0x00000002
+DATA planesLow<>+20(SB)/4, $0x00000012
+DATA planesLow<>+24(SB)/4, $0x00000003
+DATA planesLow<>+28(SB)/4, $0x00000013
+DATA planesLow<>+32(SB)/4, $0x00000004
+DATA planesLow<>+36(SB)/4, $0x00000014
+DATA planesLow<>+40(SB)/4, $0x00000005
+DATA planesLow<>+44(SB)/4, $0x00000015
+DATA planesLow<>+48(SB)/4, $0x00000006
+DATA planesLow<>+52(SB)/4, $0x00000016
+DATA planesLow<>+56(SB)/4, $0x00000007
+DATA planesLow<>+60(SB)/4, $0x00000017
+GLOBL planesLow<>(SB), RODATA|NOPTR, $64
+
+DATA planesHigh<>+0(SB)/4, $0x00000008
+DATA planesHigh<>+4(SB)/4, $0x00000018
+DATA planesHigh<>+8(SB)/4, $0x00000009
+DATA planesHigh<>+12(SB)/4, $0x00000019
+DATA planesHigh<>+16(SB)/4, $0x0000000a
+DATA planesHigh<>+20(SB)/4, $0x0000001a
+DATA planesHigh<>+24(SB)/4, $0x0000000b
+DATA planesHigh<>+28(SB)/4, $0x0000001b
+DATA planesHigh<>+32(SB)/4, $0x0000000c
+DATA planesHigh<>+36(SB)/4, $0x0000001c
+DATA planesHigh<>+40(SB)/4, $0x0000000d
+DATA planesHigh<>+44(SB)/4, $0x0000001d
+DATA planesHigh<>+48(SB)/4, $0x0000000e
+DATA planesHigh<>+52(SB)/4, $0x0000001e
+DATA planesHigh<>+56(SB)/4, $0x0000000f
+DATA planesHigh<>+60(SB)/4, $0x0000001f
+GLOBL planesHigh<>(SB), RODATA|NOPTR, $64
