@@ -37,11 +37,18 @@ func (t *Tensor) Source() Source {
 // elements first, so that each begins at a multiple of its element's size. Equal
 // arguments give equal bytes. What was written before an error is no valid file.
 func Write(w io.Writer, metadata map[string]string, tensors []Source) error {
+	return writeFile(w, metadata, tensors, maxHeader)
+}
+
+func writeFile(w io.Writer, metadata map[string]string, tensors []Source, most int) error {
 	tensors = slices.Clone(tensors)
 	slices.SortStableFunc(tensors, func(a, b Source) int { return cmp.Compare(b.Type.Bits(), a.Type.Bits()) })
 	header, sizes, err := encodeHeader(metadata, tensors)
 	if err != nil {
 		return err
+	}
+	if n := len(header) - 8; n > most {
+		return fmt.Errorf("the header has %d bytes, the format allows %d: write the model as several files", n, most)
 	}
 	b := bufio.NewWriterSize(w, 1<<20)
 	if _, err := b.Write(header); err != nil {
@@ -96,11 +103,7 @@ func encodeHeader(metadata map[string]string, tensors []Source) (header []byte, 
 		sizes, at = append(sizes, e.Offsets[1]-at), e.Offsets[1]
 	}
 	header = o.end()
-	n := len(header) - 8
-	if n > maxHeader {
-		return nil, nil, fmt.Errorf("the header has %d bytes, the format allows %d: write the model as several files", n, maxHeader)
-	}
-	binary.LittleEndian.PutUint64(header, uint64(n))
+	binary.LittleEndian.PutUint64(header, uint64(len(header)-8))
 	return header, sizes, o.err
 }
 
