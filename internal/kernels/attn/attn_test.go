@@ -195,6 +195,58 @@ func TestMaskedRows(t *testing.T) {
 	})
 }
 
+// masked makes a mask of [m, n] that shows what see says.
+func masked(p *Problem, low float32, see func(i, j int) bool) {
+	p.Mask = Mask{Data: make([]float32, p.M*p.N), Row: p.N, Col: 1}
+	for k := range p.Mask.Data {
+		if p.Mask.Data[k] = float32(k%5) / 4; !see(k/p.N, k%p.N) {
+			p.Mask.Data[k] = low
+		}
+	}
+}
+
+// TestMaskedTiles: passing over what a mask hides changes no bit. A query alone, for
+// which less is hidden from the row tile, is the same as among others.
+func TestMaskedTiles(t *testing.T) {
+	for name, see := range map[string]func(i, j int) bool{
+		"causal":     func(i, j int) bool { return j <= i+600 },
+		"window":     func(i, j int) bool { return j > i+480 && j < i+560 },
+		"left":       func(i, j int) bool { return j > 1070-i },
+		"some blind": func(i, j int) bool { return i%3 > 0 && j == 513+i },
+		"holes":      func(i, j int) bool { return j/40%3 == 1 },
+	} {
+		for _, low := range []float32{negInf, -math.MaxFloat32, -1e25} {
+			t.Run(fmt.Sprintf("%s %g", name, low), func(t *testing.T) {
+				kerneltest.Levels(t, func(t *testing.T) { maskedTiles(t, see, low) })
+			})
+		}
+	}
+}
+
+func maskedTiles(t *testing.T, see func(i, j int) bool, low float32) {
+	p := heads(t, 1, 1, 37, 1100, 8, 40)
+	masked(p, low, see)
+	for _, p.HasFill = range []bool{false, true} {
+		p.Fill = -3e4
+		want := run(t, p, nil)
+		for i, x := range reference(p) {
+			if got := float64(want[i]); math.IsNaN(x) != math.IsNaN(got) || math.Abs(x-got) > 1e-5 {
+				t.Fatalf("element %d is %v, want %v", i, got, x)
+			}
+		}
+		for _, i := range []int{0, 20, 36} {
+			one := *p
+			one.M, one.Q.Data, one.Mask.Data, one.O.Data = 1, p.Q.Data[i*p.Q.Stride:], p.Mask.Data[i*p.Mask.Row:], make([]float32, len(p.O.Data))
+			got := run(t, &one, nil)
+			for d := range 40 {
+				if w := want[i*p.O.Stride+d]; !kerneltest.Same(got[d], w) {
+					t.Fatalf("query %d alone: element %d is %v, among others %v", i, d, got[d], w)
+				}
+			}
+		}
+	}
+}
+
 func TestNotFinite(t *testing.T) {
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, x := range []float32{nan, float32(math.Inf(1)), negInf} {

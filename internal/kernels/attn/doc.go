@@ -19,6 +19,10 @@
 //
 // A mask is added; -Inf hides a key. Where a query sees no key its row is NaN, as
 // softmax has it, or zeros with ZeroMasked. A row with a score of NaN or +Inf is NaN.
+// Keys that the mask hides from all queries of a few rows, or places them beyond Keys'
+// limits, are not multiplied, and their tiles not read; what they hold does not matter
+// then, so that keys and values have to be finite for a row's bits to be its own.
+// A mask of -1e30 or less hides too, from queries that see another key.
 // With a finite Fill, scores below it are raised to it: a mask of -Inf then stands for
 // "replace by Fill", and a query that sees no key weighs all keys alike.
 package attn

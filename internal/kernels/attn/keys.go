@@ -19,16 +19,6 @@ func (t *Problem) visible(item, i int) (lo, hi int) {
 	return lo, max(hi, lo)
 }
 
-// sees reports whether any query of a row tile sees a tile of keys.
-func (t *Task) sees(r rowTile, key, n int) bool {
-	if !t.Keys.Limited {
-		return true
-	}
-	lo, _ := t.visible(r.item, r.row)
-	_, hi := t.visible(r.item, r.end-1)
-	return lo < key+n && hi > key
-}
-
 // hide sets the scores of the keys that a query doesn't see.
 func (t *Task) hide(w *workspace, r rowTile, key, n int) {
 	for i := r.row; i < r.end; i++ {

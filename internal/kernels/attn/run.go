@@ -90,26 +90,37 @@ func (t *Task) rowTile(unit, tile, first int) rowTile {
 
 // unit computes row tiles of the items that share keys and values.
 func (t *Task) unit(w *workspace, unit, first, end int) {
+	t.sweep(w, unit, first, first, end, false)
 	for tile := first; tile < end; tile++ {
-		t.begin(w, t.rowTile(unit, tile, first))
+		r := t.rowTile(unit, tile, first)
+		if t.trims() && !t.settled(w, r) {
+			t.sweep(w, unit, first, tile, tile+1, true)
+		}
+		t.finish(w, r)
+	}
+}
+
+// sweep lets row tiles see the keys, those that the mask hides too if all is set.
+// The unit's state begins with row tile first.
+func (t *Task) sweep(w *workspace, unit, first, tile, end int, all bool) {
+	for i := tile; i < end; i++ {
+		t.begin(w, t.rowTile(unit, i, first))
 	}
 	for key := 0; key < t.N; key += TileKeys {
 		n := min(TileKeys, t.N-key)
 		packed := false
-		for tile := first; tile < end; tile++ {
-			r := t.rowTile(unit, tile, first)
-			if !t.sees(r, key, n) {
+		for i := tile; i < end; i++ {
+			r := t.rowTile(unit, i, first)
+			lo, hi := t.span(r, key, n, all)
+			if lo >= hi {
 				continue
 			}
 			if !packed {
 				t.pack(w, r.item, key, n)
 				packed = true
 			}
-			t.tile(w, r, key, n)
+			t.tile(w, r, part{key, n, lo, hi})
 		}
-	}
-	for tile := first; tile < end; tile++ {
-		t.finish(w, t.rowTile(unit, tile, first))
 	}
 }
 
@@ -117,13 +128,14 @@ func (t *Task) unit(w *workspace, unit, first, end int) {
 func (t *Task) begin(w *workspace, r rowTile) {
 	for i := r.row; i < r.end; i++ {
 		w.largest[r.state+i-r.row], w.sums[r.state+i-r.row] = negInf, 0
-	}
-	if t.Keys.Limited || t.N == 0 {
-		for i := r.row; i < r.end; i++ {
+		if t.skips() {
 			clear(t.out(&r, i))
 		}
 	}
 }
+
+// skips reports whether a row tile may pass over keys, or has none.
+func (t *Task) skips() bool { return t.Keys.Limited || t.trims() || t.N == 0 }
 
 // pack copies a tile of keys and, if that pays, of values.
 func (t *Task) pack(w *workspace, item, key, n int) {
@@ -145,9 +157,13 @@ func (t *Problem) offset(item int, steps []int) int {
 	return tiling.Batch(t.Batch).Offset(item, steps)
 }
 
-// tile lets some queries see a tile of keys.
-func (t *Task) tile(w *workspace, r rowTile, key, n int) {
-	t.score(w, r, key, n)
+// A part of a tile of n keys from key on: those from lo to hi.
+type part struct{ key, n, lo, hi int }
+
+// tile lets some queries see a part of a tile of keys.
+func (t *Task) tile(w *workspace, r rowTile, p part) {
+	t.score(w, r, p)
+	key, n := p.key+p.lo, p.hi-p.lo
 	if t.Keys.Limited {
 		t.hide(w, r, key, n)
 	}
@@ -155,21 +171,26 @@ func (t *Task) tile(w *workspace, r rowTile, key, n int) {
 		t.weigh(w, r, i, n)
 	}
 	s := &w.strip
-	*s = gemm.Strip{Rows: r.end - r.row, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.Keys.Limited,
+	*s = gemm.Strip{Rows: r.end - r.row, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.skips(),
 		C: t.O.Data[r.out:], StrideC: t.O.Stride}
-	if t.plan.packV {
+	switch {
+	case !t.plan.packV:
+		s.B, s.StrideB = w.v.Data[p.lo*w.v.Stride:], w.v.Stride
+	case n == p.n:
 		s.B = w.vals
-	} else {
-		s.B, s.StrideB = w.v.Data, w.v.Stride
+	default:
+		width := w.fp32.Width()
+		s.B, s.Panel = w.vals[p.lo*width:], p.n*width
 	}
 	w.micro.Multiply(s)
 }
 
 // score computes scale·Q·Kᵀ + mask.
-func (t *Task) score(w *workspace, r rowTile, key, n int) {
+func (t *Task) score(w *workspace, r rowTile, p part) {
+	key, n := p.key+p.lo, p.hi-p.lo
 	s := &w.strip
 	*s = gemm.Strip{Rows: r.end - r.row, N: n, K: t.D, A: t.Q.Data[t.offset(r.item, t.Q.Steps)+r.row*t.Q.Stride:], StrideA: t.Q.Stride,
-		B: w.keys, C: w.scores, StrideC: t.plan.padded, Alpha: t.Scale, AtLeast: t.HasFill, Lo: t.Fill}
+		B: w.keys[p.lo*t.D:], C: w.scores, StrideC: t.plan.padded, Alpha: t.Scale, AtLeast: t.HasFill, Lo: t.Fill}
 	m := &t.Mask
 	if m.Data == nil || t.Softcap > 0 {
 		w.micro.Multiply(s)
@@ -224,8 +245,11 @@ func (t *Task) weigh(w *workspace, r rowTile, i, n int) {
 	if m != old && old != negInf {
 		c := float32(math.Exp(float64(old - m)))
 		w.sums[at] = float32(w.sums[at] * c)
-		o := t.out(&r, i)
-		elemwise.Float32(elemwise.Affine)(o, o, elemwise.Params{A: c})
+		if o := t.out(&r, i); c == 0 {
+			clear(o) // as if the keys so far had not been seen, signs of zeros included
+		} else {
+			elemwise.Float32(elemwise.Affine)(o, o, elemwise.Params{A: c})
+		}
 	}
 	w.largest[at] = m
 	w.sums[at] += sum

@@ -45,6 +45,7 @@ type Strip struct {
 	StrideA    int
 	B          []float32
 	StrideB    int // 0: B is packed
+	Panel      int // elements from one panel of packed B to the next; 0: no panel has more than K rows
 	C          []float32
 	StrideC    int
 	Continue   bool // the sums in C; nothing below is done then
@@ -70,6 +71,9 @@ func (m *Micro) Multiply(s *Strip) {
 	x.flags = s.flags()
 	x.mask = 1<<nr - 1
 	panel := nr * s.K
+	if s.Panel != 0 {
+		panel = s.Panel
+	}
 	x.ldb = 4 * nr
 	if s.StrideB != 0 {
 		panel, x.ldb = nr, 4*s.StrideB
