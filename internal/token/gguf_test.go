@@ -36,8 +36,8 @@ func TestGGUFVocabularies(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".gguf"), func(t *testing.T) {
 			tok := openGGUF(t, file)
-			texts := strings.Split(readFile(t, file+".inp"), "\n__ggml_vocab_test__\n")
-			lines := strings.Split(strings.TrimSuffix(readFile(t, file+".out"), "\n"), "\n")
+			texts := strings.Split(slurp(t, file+".inp"), "\n__ggml_vocab_test__\n")
+			lines := strings.Split(strings.TrimSuffix(slurp(t, file+".out"), "\n"), "\n")
 			for i, line := range lines {
 				want := ids(t, line)
 				if got := tok.Encode(texts[i], EncodeOptions{}); !slices.Equal(got, want) {
@@ -48,7 +48,7 @@ func TestGGUFVocabularies(t *testing.T) {
 	}
 }
 
-func readFile(t testing.TB, path string) string {
+func slurp(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -1,0 +1,181 @@
+package token
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Vocabularies and merges make up nearly all of a tokenizer.json. They are read
+// by a scanner of their own, whose strings are parts of the file's text.
+
+// scored is a piece of a vocabulary.
+type scored struct {
+	piece string
+	id    int32
+	score float64
+}
+
+// scanner reads JSON that is known to be well-formed. Its first error stays.
+type scanner struct {
+	s   string
+	at  int
+	err error
+}
+
+func (s *scanner) space() {
+	for s.at < len(s.s) && strings.IndexByte(" \t\r\n", s.s[s.at]) >= 0 {
+		s.at++
+	}
+}
+
+// take consumes c if it is next.
+func (s *scanner) take(c byte) bool {
+	s.space()
+	if s.at < len(s.s) && s.s[s.at] == c {
+		s.at++
+		return true
+	}
+	return false
+}
+
+func (s *scanner) expect(c byte) {
+	if !s.take(c) {
+		s.fail("expected %q", c)
+	}
+}
+
+func (s *scanner) fail(format string, args ...any) {
+	if s.err == nil {
+		end := min(len(s.s), s.at+20)
+		s.err = fmt.Errorf("%s, found %q", fmt.Sprintf(format, args...), s.s[min(s.at, end):end])
+	}
+}
+
+// next reports whether another element comes before the closing bracket.
+func (s *scanner) next(first bool, end byte) bool {
+	if s.err != nil || s.take(end) {
+		return false
+	}
+	if !first {
+		s.expect(',')
+	}
+	return s.err == nil
+}
+
+func (s *scanner) text() string {
+	s.space()
+	start := s.at
+	s.expect('"')
+	for s.at < len(s.s) && s.s[s.at] != '"' {
+		if s.s[s.at] == '\\' {
+			s.at++
+		}
+		s.at++
+	}
+	s.expect('"')
+	if s.err != nil {
+		return ""
+	}
+	quoted := s.s[start:s.at]
+	if strings.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	var out string
+	if err := json.Unmarshal([]byte(quoted), &out); err != nil {
+		s.fail("%v", err)
+	}
+	return out
+}
+
+func (s *scanner) number() float64 {
+	s.space()
+	start := s.at
+	for s.at < len(s.s) && strings.IndexByte("+-.eE0123456789", s.s[s.at]) >= 0 {
+		s.at++
+	}
+	x, err := strconv.ParseFloat(s.s[start:s.at], 64)
+	if err != nil {
+		s.at = start
+		s.fail("expected a number")
+	}
+	return x
+}
+
+func (s *scanner) id() int32 {
+	x := s.number()
+	if x < 0 || x > math.MaxInt32 || x != math.Trunc(x) {
+		s.fail("expected a token's number, not %v", x)
+		return 0
+	}
+	return int32(x)
+}
+
+// scanNumbered reads {"piece": 5, …}.
+func scanNumbered(data string) (list []scored, err error) {
+	s := &scanner{s: data}
+	s.expect('{')
+	for first := true; s.next(first, '}'); first = false {
+		p := scored{piece: s.text()}
+		s.expect(':')
+		p.id = s.id()
+		list = append(list, p)
+	}
+	return list, s.err
+}
+
+// scanScored reads [["piece", -7.5], …], whose numbers are their places.
+func scanScored(data string) (list []scored, err error) {
+	s := &scanner{s: data}
+	s.expect('[')
+	for first := true; s.next(first, ']'); first = false {
+		s.expect('[')
+		p := scored{piece: s.text(), id: int32(len(list))}
+		s.expect(',')
+		p.score = s.number()
+		s.expect(']')
+		list = append(list, p)
+	}
+	return list, s.err
+}
+
+// scanMerges reads ["a b", …] or [["a", "b"], …].
+func scanMerges(data string) (list [][2]string, err error) {
+	if data == "" || data == "null" {
+		return nil, nil
+	}
+	s := &scanner{s: data}
+	s.expect('[')
+	for first := true; s.next(first, ']'); first = false {
+		if s.take('[') {
+			left := s.text()
+			s.expect(',')
+			list = append(list, [2]string{left, s.text()})
+			s.expect(']')
+			continue
+		}
+		merge := s.text()
+		if strings.HasPrefix(merge, "#version") {
+			continue
+		}
+		left, right, ok := strings.Cut(merge, " ")
+		if !ok || strings.Contains(right, " ") {
+			s.fail("expected two pieces with a blank between, not %q", merge)
+		}
+		list = append(list, [2]string{left, right})
+	}
+	return list, s.err
+}
+
+func splitPairs(merges [][2]string) iter.Seq2[string, string] {
+	return func(yield func(left, right string) bool) {
+		for _, m := range merges {
+			if !yield(m[0], m[1]) {
+				return
+			}
+		}
+	}
+}
