@@ -1,6 +1,9 @@
 package block
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // The IQ formats of less than 4 bits: an index chooses a vector of magnitudes
 // from a table, and signs, if any, follow apart. In IQ2_XXS, IQ2_XS and IQ3_XXS
@@ -11,12 +14,10 @@ func evenSigns(code byte) byte { return code | byte(bits.OnesCount8(code)&1)<<7 
 
 // signed writes the vector times d, negated where signs has a bit.
 func signed(dst []float32, d float32, vector []int8, signs byte) {
+	dst = dst[:len(vector)]
 	for k, v := range vector {
-		y := d * float32(v)
-		if signs>>k&1 != 0 {
-			y = -y
-		}
-		dst[k] = y
+		negative := uint32(signs) >> (k & 7) << 31
+		dst[k] = math.Float32frombits(math.Float32bits(d*float32(v)) ^ negative)
 	}
 }
 
@@ -85,6 +86,7 @@ func shifted(dst []float32, d float32, vector []int8, down bool) {
 	if down {
 		delta = -delta
 	}
+	dst = dst[:len(vector)]
 	for k, v := range vector {
 		dst[k] = d * (float32(v) + delta)
 	}

@@ -20,9 +20,10 @@ func decodeIQ4_XS(dst []float32, src []byte) {
 }
 
 func decodeIQ4(dst []float32, d float32, qs []byte) {
-	for j, q := range qs {
-		dst[j] = d * float32(valuesIQ4[q&15])
-		dst[j+16] = d * float32(valuesIQ4[q>>4])
+	out := (*[32]float32)(dst)
+	for j, q := range (*[16]byte)(qs) {
+		out[j] = d * float32(valuesIQ4[q&15])
+		out[j+16] = d * float32(valuesIQ4[q>>4])
 	}
 }
 

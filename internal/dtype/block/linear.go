@@ -8,47 +8,47 @@ import "math"
 
 // Q4_0: d float16, 16 bytes of 4 bits. d · (q - 8).
 func decodeQ4_0(dst []float32, src []byte) {
-	d, qs := half(src), src[2:18]
+	d, qs, out := half(src), (*[16]byte)(src[2:]), (*[32]float32)(dst)
 	for j, q := range qs {
-		dst[j] = d * float32(int(q&15)-8)
-		dst[j+16] = d * float32(int(q>>4)-8)
+		out[j] = d * float32(int32(q&15)-8)
+		out[j+16] = d * float32(int32(q>>4)-8)
 	}
 }
 
 // Q4_1: d, m float16, 16 bytes of 4 bits. d · q + m.
 func decodeQ4_1(dst []float32, src []byte) {
-	d, m, qs := half(src), half(src[2:]), src[4:20]
+	d, m, qs, out := half(src), half(src[2:]), (*[16]byte)(src[4:]), (*[32]float32)(dst)
 	for j, q := range qs {
-		dst[j] = float32(d*float32(q&15)) + m
-		dst[j+16] = float32(d*float32(q>>4)) + m
+		out[j] = float32(d*float32(q&15)) + m
+		out[j+16] = float32(d*float32(q>>4)) + m
 	}
 }
 
 // Q5_0: d float16, 32 high bits, 16 bytes of 4 low bits. d · (q - 16).
 func decodeQ5_0(dst []float32, src []byte) {
-	d, high, qs := half(src), le.Uint32(src[2:]), src[6:22]
+	d, high, qs, out := half(src), le.Uint32(src[2:]), (*[16]byte)(src[6:]), (*[32]float32)(dst)
 	for j, q := range qs {
-		lo, hi := q&15|byte(high>>j&1<<4), q>>4|byte(high>>(j+16)&1<<4)
-		dst[j] = d * float32(int(lo)-16)
-		dst[j+16] = d * float32(int(hi)-16)
+		lo, hi := q&15|byte(high>>(j&15)&1<<4), q>>4|byte(high>>(j&15+16)&1<<4)
+		out[j] = d * float32(int32(lo)-16)
+		out[j+16] = d * float32(int32(hi)-16)
 	}
 }
 
 // Q5_1: d, m float16, 32 high bits, 16 bytes of 4 low bits. d · q + m.
 func decodeQ5_1(dst []float32, src []byte) {
-	d, m, high, qs := half(src), half(src[2:]), le.Uint32(src[4:]), src[8:24]
+	d, m, high, qs, out := half(src), half(src[2:]), le.Uint32(src[4:]), (*[16]byte)(src[8:]), (*[32]float32)(dst)
 	for j, q := range qs {
-		lo, hi := q&15|byte(high>>j&1<<4), q>>4|byte(high>>(j+16)&1<<4)
-		dst[j] = float32(d*float32(lo)) + m
-		dst[j+16] = float32(d*float32(hi)) + m
+		lo, hi := q&15|byte(high>>(j&15)&1<<4), q>>4|byte(high>>(j&15+16)&1<<4)
+		out[j] = float32(d*float32(lo)) + m
+		out[j+16] = float32(d*float32(hi)) + m
 	}
 }
 
 // Q8_0: d float16, 32 int8. d · q.
 func decodeQ8_0(dst []float32, src []byte) {
-	d := half(src)
-	for j, q := range src[2:34] {
-		dst[j] = d * float32(int8(q))
+	d, out := half(src), (*[32]float32)(dst)
+	for j, q := range (*[32]byte)(src[2:]) {
+		out[j] = d * float32(int8(q))
 	}
 }
 

@@ -8,10 +8,10 @@ var valuesE2M1 = [16]int8{0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -1
 // MXFP4: an exponent with bias 127, 16 bytes of 4-bit floats. 2^(e-127) · value.
 // Exponent 255, a NaN in the specification, is 2^128 here as in GGML.
 func decodeMXFP4(dst []float32, src []byte) {
-	d := halfE8M0(src[0])
-	for j, q := range src[1:17] {
-		dst[j] = d * float32(valuesE2M1[q&15])
-		dst[j+16] = d * float32(valuesE2M1[q>>4])
+	d, out := halfE8M0(src[0]), (*[32]float32)(dst)
+	for j, q := range (*[16]byte)(src[1:]) {
+		out[j] = d * float32(valuesE2M1[q&15])
+		out[j+16] = d * float32(valuesE2M1[q>>4])
 	}
 }
 

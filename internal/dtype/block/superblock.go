@@ -10,14 +10,26 @@ func decodeQ2_K(dst []float32, src []byte) {
 	scales, qs, d, dmin := src[:16], src[16:80], half(src[80:]), half(src[82:])
 	for j, s := range scales {
 		dl, ml := d*float32(s&15), dmin*float32(s>>4)
-		for i := 16 * j; i < 16*j+16; i++ {
-			dst[i] = float32(dl*float32(low2(qs, i))) - ml
+		low, shift := low2(qs, j)
+		out := sub16(dst, j)
+		for l, q := range low {
+			out[l] = float32(dl*float32(q>>(shift&7)&3)) - ml
 		}
 	}
 }
 
-// low2 is the 2 bits of element i: four rows of 32 share 32 bytes.
-func low2(qs []byte, i int) byte { return qs[i/128*32+i%32] >> (i / 32 % 4 * 2) & 3 }
+// low2 is where the 2 bits of each of elements 16j to 16j+15 are: four rows of
+// 32 share 32 bytes.
+func low2(qs []byte, j int) (bytes *[16]byte, shift int) {
+	return (*[16]byte)(qs[j/8*32+j%2*16:]), j / 2 % 4 * 2
+}
+
+// sub16 is elements 16j to 16j+15. Arrays and masked shifts spare the loops
+// their checks, which took half of the time.
+func sub16(dst []float32, j int) *[16]float32 { return (*[16]float32)(dst[16*j:]) }
+
+// sub32 is elements 32j to 32j+31.
+func sub32(dst []float32, j int) *[32]float32 { return (*[32]float32)(dst[32*j:]) }
 
 // Q3_K: 32 bytes of high bits, 64 bytes of 2 low bits, 12 bytes of 16 scales of
 // 6 bits, d float16. d·(s-32)·(q-4).
@@ -25,9 +37,10 @@ func decodeQ3_K(dst []float32, src []byte) {
 	high, qs, scales, d := src[:32], src[32:96], src[96:108], half(src[108:])
 	for j := range 16 {
 		dl := d * float32(int(scaleQ3_K(scales, j))-32)
-		for i := 16 * j; i < 16*j+16; i++ {
-			q := int(low2(qs, i)) + int(high[i%32]>>(i/32)&1)*4
-			dst[i] = dl * float32(q-4)
+		low, shift := low2(qs, j)
+		out, top := sub16(dst, j), (*[16]byte)(high[j%2*16:])
+		for l, q := range low {
+			out[l] = dl * float32(int32(q>>(shift&7)&3|top[l]>>(j/2&7)&1<<2)-4)
 		}
 	}
 }
@@ -45,9 +58,9 @@ func decodeQ4_K(dst []float32, src []byte) {
 	for j := range 8 {
 		s, m := scaleMin(scales, j)
 		dl, ml := d*float32(s), dmin*float32(m)
-		row, shift := qs[j/2*32:j/2*32+32], j%2*4
-		for l, q := range row {
-			dst[32*j+l] = float32(dl*float32(q>>shift&15)) - ml
+		out, shift := sub32(dst, j), j%2*4
+		for l, q := range (*[32]byte)(qs[j/2*32:]) {
+			out[l] = float32(dl*float32(q>>(shift&7)&15)) - ml
 		}
 	}
 }
@@ -69,26 +82,24 @@ func decodeQ5_K(dst []float32, src []byte) {
 	for j := range 8 {
 		s, m := scaleMin(scales, j)
 		dl, ml := d*float32(s), dmin*float32(m)
-		row, shift := qs[j/2*32:j/2*32+32], j%2*4
-		for l, q := range row {
-			dst[32*j+l] = float32(dl*float32(q>>shift&15|high[l]>>j&1<<4)) - ml
+		out, top, shift := sub32(dst, j), (*[32]byte)(high), j%2*4
+		for l, q := range (*[32]byte)(qs[j/2*32:]) {
+			out[l] = float32(dl*float32(q>>(shift&7)&15|top[l]>>(j&7)&1<<4)) - ml
 		}
 	}
 }
 
 // Q6_K: 128 bytes of 4 low bits, 64 bytes of 2 high bits, 16 int8 scales,
-// d float16. d·s·(q-32).
+// d float16. d·s·(q-32). Rows 0 and 2 of four share 32 bytes of low bits, and so
+// do rows 1 and 3.
 func decodeQ6_K(dst []float32, src []byte) {
 	low, high, scales, d := src[:128], src[128:192], src[192:208], half(src[208:])
 	for j, s := range scales {
 		dl := d * float32(int8(s))
-		for i := 16 * j; i < 16*j+16; i++ {
-			q := low4Q6_K(low, i) | low2(high, i)<<4
-			dst[i] = dl * float32(int(q)-32)
+		out, lowShift := sub16(dst, j), j/4%2*4
+		top, shift := low2(high, j)
+		for l, q := range (*[16]byte)(low[j/8*64+j%4*16:]) {
+			out[l] = dl * float32(int32(q>>(lowShift&7)&15|top[l]>>(shift&7)&3<<4)-32)
 		}
 	}
 }
-
-// low4Q6_K is the 4 low bits of element i: rows 0 and 2 of four share 32
-// bytes, and so do rows 1 and 3.
-func low4Q6_K(low []byte, i int) byte { return low[i/128*64+i%64] >> (i / 64 % 2 * 4) & 15 }

@@ -20,7 +20,11 @@ func decodeTQ1_0(dst []float32, src []byte) {
 // TQ2_0: 64 bytes of 2 bits, d float16. d·(q-1).
 func decodeTQ2_0(dst []float32, src []byte) {
 	qs, d := src[:64], half(src[64:])
-	for i := range dst {
-		dst[i] = d * float32(int(low2(qs, i))-1)
+	for j := range 16 {
+		low, shift := low2(qs, j)
+		out := sub16(dst, j)
+		for l, q := range low {
+			out[l] = d * float32(int32(q>>(shift&7)&3)-1)
+		}
 	}
 }
