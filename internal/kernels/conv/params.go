@@ -23,6 +23,10 @@ type Params struct {
 	// rounding error and four times the packed weights, which are its own.
 	Winograd bool
 
+	// BF16 allows to round inputs and weights to bfloat16 where there are tiles for
+	// such products: see package bconv and [Plan.BF16].
+	BF16 bool
+
 	Residual bool // a tensor like the output is added before the activation
 	Act      Activation
 }

@@ -12,6 +12,9 @@ const scratchBytes = 32 << 10
 // ScratchSize is the number of floats of scratch for runs on up to the given
 // number of threads.
 func (pl *Plan) ScratchSize(threads int) int {
+	if pl.half != nil {
+		return (pl.half.ScratchSize(threads) + 3) / 4
+	}
 	switch pl.algorithm {
 	case Plain:
 		return pl.gatheredSize() + threads*pl.scratchPerThread()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/bconv"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
 
@@ -17,6 +18,7 @@ type Plan struct {
 	depth     window.Dim
 	grid      window.Grid
 	places    [3]place // of the outputs along depth, height and width
+	outputs   int      // of a channel
 	outPlane  int      // bytes from one blocked output plane to the next
 	origin    int      // bytes from a blocked output plane to its first output
 
@@ -28,7 +30,8 @@ type Plan struct {
 	blockRun   int // input blocks that one call can sum
 	packed     packing
 	winograd   winograd
-	gather     *Reorder // Plain: how an image's input becomes blocked first; nil: is read as it is
+	gather     *Reorder    // Plain: how an image's input becomes blocked first; nil: is read as it is
+	half       *bconv.Plan // computes in bfloat16, or nil
 }
 
 // blockGroup is a run of output blocks that one kernel call computes.
@@ -48,7 +51,7 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 		return nil, err
 	}
 	a := Choose(p, level)
-	if a == Direct && p.Winograd && winogradSaves(p, dims) {
+	if a == Direct && p.Winograd && !p.BF16 && winogradSaves(p, dims) {
 		a = Winograd
 	}
 	return newPlan(p, a, dims, level, nil)
@@ -63,11 +66,16 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		return nil, fmt.Errorf("conv: %d spatial dimensions, at most 3 are supported", len(dims))
 	}
 	pl := &Plan{p: p, algorithm: a, set: tileSetFor(level), block: Block(level)}
+	pl.outputs = 1
 	for i, d := range dims {
+		pl.outputs *= d.Out
 		if len(places) < len(dims) {
 			places = append(places, place{d.Out, 0, 1})
 		}
 		pl.in, pl.out = append(pl.in, d.In), append(pl.out, places[i].size)
+	}
+	if pl.half = newHalf(p, a, dims, level, places); pl.half != nil {
+		return pl, nil
 	}
 	pl.setGrid(dims, places)
 	if a == Plain && blockedSum(p, a, pl.block) {
@@ -239,11 +247,19 @@ func (pl *Plan) Block() int { return pl.block }
 func (pl *Plan) OutSpatial() []int { return pl.out }
 
 // PackedSize is the number of floats that Pack writes.
-func (pl *Plan) PackedSize() int { return pl.packed.size() }
+func (pl *Plan) PackedSize() int {
+	if pl.half != nil {
+		return pl.half.PackedSize() / 4
+	}
+	return pl.packed.size()
+}
 
 // Pack writes weights [Out, In/Groups, kernel…] and bias [Out] (or nil) into
 // dst in the order in which the kernels read them.
 func (pl *Plan) Pack(dst, weights, bias []float32) error {
+	if pl.half != nil {
+		return pl.half.Pack(bytesOf(dst), weights, bias)
+	}
 	return pl.packed.pack(dst, weights, bias)
 }
 
@@ -267,6 +283,6 @@ func (pl *Plan) OutSize(n int) int {
 // FLOPs counts a multiplication and an addition for every tap, those in the
 // padding included, as benchmarks do.
 func (pl *Plan) FLOPs(n int) int {
-	outputs := pl.depth.Out * pl.grid.H.Out * pl.grid.W.Out
+	outputs := pl.outputs
 	return 2 * n * pl.p.Out * outputs * (pl.p.In / pl.p.Groups) * product(pl.p.Kernel)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/kernels/bconv"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -32,6 +33,8 @@ type Runner struct {
 	source []float32 // Plain: what the kernels read
 	image  int       // Plain: the first image of the chunks
 
+	half *bconv.Runner
+
 	band    band      // Winograd
 	patches []float32 // Winograd: patchFloats per chunk
 }
@@ -43,11 +46,17 @@ func (pl *Plan) NewRunner() *Runner {
 		g := *pl.gather
 		r.gather = &g
 	}
+	if pl.half != nil {
+		r.half = pl.half.NewRunner()
+	}
 	return r
 }
 
 // Run computes op on the threads of p.
 func (r *Runner) Run(p *pool.Pool, op Operands) error {
+	if r.half != nil {
+		return r.runHalf(p, op)
+	}
 	if err := r.plan.check(op, p.Threads()); err != nil {
 		return err
 	}

@@ -152,10 +152,25 @@ type convKernel struct {
 	run     *conv.Runner
 	weights []float32
 	n       int
+	scratch int // bytes
+	bf16    bool
+}
+
+func (k *convKernel) ScratchBytes() int { return k.scratch }
+
+// Precision is bf16 where inputs and weights are rounded.
+func (k *convKernel) Precision() op.Precision { return precision(k.bf16) }
+
+func precision(bf16 bool) op.Precision {
+	if bf16 {
+		return op.BF16
+	}
+	return op.FP32
 }
 
 func (k *convKernel) Run(c *op.Call) error {
-	o := conv.Operands{N: k.n, In: tensor.Of[float32](c.In[0]), Weights: k.weights, Out: tensor.Of[float32](c.Out[0])}
+	o := conv.Operands{N: k.n, In: tensor.Of[float32](c.In[0]), Weights: k.weights, Out: tensor.Of[float32](c.Out[0]),
+		Scratch: tensor.Of[float32](&tensor.Tensor{Data: c.Scratch})}
 	if z := c.Input(3); z != nil {
 		o.Residual = tensor.Of[float32](z)
 	}
@@ -175,6 +190,7 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	prm.BF16 = p.Precision == op.BF16
 	plan, err := conv.New(prm, in, cpu.Level())
 	if err != nil {
 		return nil, err
@@ -193,7 +209,7 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &convKernel{plan.NewRunner(), tensor.Of[float32](&tensor.Tensor{Data: packed}), x[0]}, nil
+	return &convKernel{plan.NewRunner(), tensor.Of[float32](&tensor.Tensor{Data: packed}), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
 }
 
 func convFlops(in, out []op.Fact) float64 {

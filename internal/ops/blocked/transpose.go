@@ -105,7 +105,11 @@ type transposeKernel struct {
 	weights []float32
 	n       int
 	scratch int // bytes
+	bf16    bool
 }
+
+// Precision is bf16 where inputs and weights are rounded.
+func (k *transposeKernel) Precision() op.Precision { return precision(k.bf16) }
 
 func (k *transposeKernel) ScratchBytes() int { return k.scratch }
 
@@ -127,6 +131,7 @@ func compileTranspose(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	prm.BF16 = p.Precision == op.BF16
 	plan, err := conv.NewTranspose(prm, x[2:4], cpu.Level())
 	if err != nil {
 		return nil, err
@@ -145,7 +150,7 @@ func compileTranspose(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &transposeKernel{plan.NewRunner(), tensor.Of[float32](&tensor.Tensor{Data: packed}), x[0], 4 * plan.ScratchSize(p.Threads)}, nil
+	return &transposeKernel{plan.NewRunner(), tensor.Of[float32](&tensor.Tensor{Data: packed}), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
 }
 
 func transposeFlops(in, _ []op.Fact) float64 {

@@ -1,0 +1,195 @@
+package bconv
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+	"github.com/salver-ml/salver/internal/kernels/window"
+)
+
+// Block is the number of channels in a block of an activation.
+const Block = 16
+
+// Place says where the outputs along a dimension are in the output tensor.
+type Place struct{ Size, First, Step int }
+
+// Params says what to compute.
+type Params struct {
+	In, Out int  // channels
+	Plain   bool // the input is [N, In, H, W] with In up to 4; else it is blocked
+	H, W    window.Dim
+	Places  [2]Place // of outputs along H and W
+
+	Residual bool
+	Clamp    bool // to [Lo, Hi]
+	Lo, Hi   float32
+	After    func(x []float32) // the rest of the activation, or nil
+}
+
+// maxRow is the columns of a kernel over a plain input: a step holds 8 pixels.
+const maxRow = 8
+
+// Supports reports whether there is a plan for such a convolution at a level.
+func Supports(p *Params, level cpu.Target) bool {
+	if level < cpu.AMX {
+		return false
+	}
+	return !p.Plain || p.In <= 4 && p.W.Kernel <= maxRow && p.W.Dilation == 1
+}
+
+// Plan is a convolution prepared for one input size and level.
+type Plan struct {
+	Params
+	kern    *amx.Kernels
+	configs *amx.Configs
+	kind    amx.Kind
+
+	inBlocks, outBlocks int
+	pairs               int // pairs of input blocks
+	panels              int // pairs of output blocks
+	steps               int
+	phases              []phase
+	work                int // multiply-adds of an image
+}
+
+// phase is the input pixels at places that are alike modulo the strides, in the
+// padded image.
+type phase struct{ y, x int }
+
+// New prepares a convolution, which must be supported. At levels without tiles it
+// is computed by portable twins, for tests.
+func New(p Params, level cpu.Target) *Plan {
+	pl := &Plan{Params: p, kern: amx.For(level), kind: amx.BF16, configs: amx.NewConfigs(amx.StepBytes)}
+	pl.inBlocks, pl.outBlocks = tiling.Ceil(p.In, Block), tiling.Ceil(p.Out, Block)
+	pl.pairs, pl.panels = tiling.Ceil(pl.inBlocks, 2), tiling.Ceil(pl.outBlocks, 2)
+	pl.work = p.H.Out * p.W.Out * p.Out * p.In * p.H.Kernel * p.W.Kernel
+	if p.Plain {
+		pl.configs = amx.NewConfigs(p.W.Kernel * pixelBytes)
+		pl.steps = p.H.Kernel
+		return pl
+	}
+	pl.steps = pl.pairs * p.H.Kernel * p.W.Kernel
+	for kh := range p.H.Kernel {
+		for kw := range p.W.Kernel {
+			if f := pl.phaseOf(kh, kw); pl.phaseNumber(f) < 0 {
+				pl.phases = append(pl.phases, f)
+			}
+		}
+	}
+	return pl
+}
+
+// phaseOf is the phase of a tap.
+func (pl *Plan) phaseOf(kh, kw int) phase {
+	return phase{kh * pl.H.Dilation % pl.H.Stride, kw * pl.W.Dilation % pl.W.Stride}
+}
+
+func (pl *Plan) phaseNumber(f phase) int {
+	for i, g := range pl.phases {
+		if f == g {
+			return i
+		}
+	}
+	return -1
+}
+
+// Sizes in bytes.
+const (
+	pixelBytes = 8 // of a plain input, four channels
+	blockBytes = amx.StepBytes
+	lineBytes  = 64
+	panelSums  = 4 * amx.Rows * amx.Cols
+)
+
+// PackedSize is the number of bytes of packed weights: the bias, then panels.
+func (pl *Plan) PackedSize() int { return pl.biasBytes() + pl.panels*pl.panelBytes() }
+
+func (pl *Plan) biasBytes() int  { return 4 * amx.Cols * pl.panels }
+func (pl *Plan) panelBytes() int { return pl.steps * amx.StepB }
+
+// Pack writes weights [Out, In, kernel rows, kernel columns] and bias [Out] (or
+// nil) into dst, in the order in which they are read.
+func (pl *Plan) Pack(dst []byte, weights, bias []float32) error {
+	if want := pl.Out * pl.In * pl.H.Kernel * pl.W.Kernel; len(weights) != want || len(dst) != pl.PackedSize() || bias != nil && len(bias) != pl.Out {
+		return fmt.Errorf("bconv: %d weights into %d bytes with a bias of %d, expected %d, %d and %d", len(weights), len(dst), len(bias), want, pl.PackedSize(), pl.Out)
+	}
+	clear(dst)
+	copy(unsafe.Slice((*float32)(unsafe.Pointer(&dst[0])), pl.Out), bias)
+	for o := range pl.Out {
+		panel := dst[pl.biasBytes()+o/amx.Cols*pl.panelBytes():][:pl.panelBytes()]
+		pl.packChannel(unsafe.Slice((*uint16)(unsafe.Pointer(&panel[0])), len(panel)/2), weights[o*len(weights)/pl.Out:], o%amx.Cols)
+	}
+	return nil
+}
+
+// packChannel packs the weights of one output channel into a column of a panel.
+func (pl *Plan) packChannel(panel []uint16, w []float32, col int) {
+	taps := pl.H.Kernel * pl.W.Kernel
+	for c := range pl.In {
+		for kh := range pl.H.Kernel {
+			for kw := range pl.W.Kernel {
+				step, k := (c/32*pl.H.Kernel+kh)*pl.W.Kernel+kw, c%32
+				if pl.Plain {
+					step, k = kh, 4*kw+c
+				}
+				panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = amx.Round(w[c*taps+kh*pl.W.Kernel+kw])
+			}
+		}
+	}
+}
+
+// band is the geometry of some rows of outputs in scratch memory.
+type band struct {
+	rows     int // of outputs
+	inRows   int // of a plane: a phase of a pair of blocks, or a plain image
+	cols     int // pixels of a row there
+	plane    int // bytes
+	bytes    int // of all planes
+	lines    int // runs of outputs
+	run      int // outputs of a run, with those in between
+	width    int // outputs of a row, with those in between
+	outputs  int // of these
+	lineStep int // bytes from the input of one run to the next
+	rowStep  int // bytes from the input of one output to the next
+	tiles    int // of a run
+	offsets  []int
+}
+
+// newBand lays out a band of so many rows of outputs.
+func (pl *Plan) newBand(rows int) band {
+	b := band{rows: rows, outputs: pl.W.Out}
+	h, w := &pl.H, &pl.W
+	if pl.Plain {
+		b.inRows, b.cols = (rows-1)*h.Stride+(h.Kernel-1)*h.Dilation+1, (w.Out-1)*w.Stride+w.Kernel
+		b.plane = b.inRows * b.cols * pixelBytes
+		b.bytes = b.plane
+		b.lines, b.run, b.width = rows, w.Out, w.Out
+		b.lineStep, b.rowStep = h.Stride*b.cols*pixelBytes, w.Stride*pixelBytes
+		for kh := range h.Kernel {
+			b.offsets = append(b.offsets, kh*h.Dilation*b.cols*pixelBytes)
+		}
+	} else {
+		b.inRows, b.cols = rows+(h.Kernel-1)*h.Dilation/h.Stride, w.Out+(w.Kernel-1)*w.Dilation/w.Stride
+		b.plane = b.inRows * b.cols * blockBytes
+		b.bytes = pl.pairs * len(pl.phases) * b.plane
+		b.lines, b.run, b.width = 1, (rows-1)*b.cols+w.Out, b.cols
+		b.rowStep = blockBytes
+		for p := range pl.pairs {
+			for kh := range h.Kernel {
+				for kw := range w.Kernel {
+					plane := p*len(pl.phases) + pl.phaseNumber(pl.phaseOf(kh, kw))
+					at := kh*h.Dilation/h.Stride*b.cols + kw*w.Dilation/w.Stride
+					b.offsets = append(b.offsets, plane*b.plane+at*blockBytes)
+				}
+			}
+		}
+	}
+	if b.lines == 1 && b.width == w.Out && pl.Places[1] == (Place{w.Out, 0, 1}) && pl.Places[0].Step == 1 {
+		b.width, b.outputs = b.run, b.run // rows of outputs follow each other, here and there
+	}
+	b.tiles = tiling.Ceil(b.run, amx.Rows)
+	return b
+}

@@ -1,0 +1,236 @@
+package bconv
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// Operands are the buffers of one run. Out may be the same slice as Residual;
+// otherwise it overlaps nothing.
+type Operands struct {
+	N        int
+	In       []float32 // InSize(N)
+	Packed   []byte    // PackedSize()
+	Residual []float32 // OutSize(N) where Params.Residual
+	Out      []float32 // OutSize(N)
+	Scratch  []byte    // ScratchSize(threads)
+}
+
+// InSize is the number of floats of an input of n images.
+func (pl *Plan) InSize(n int) int {
+	if pl.Plain {
+		return n * pl.In * pl.H.In * pl.W.In
+	}
+	return n * pl.inBlocks * pl.H.In * pl.W.In * Block
+}
+
+// OutSize is the number of floats of the output and the residual.
+func (pl *Plan) OutSize(n int) int {
+	return n * pl.outBlocks * pl.Places[0].Size * pl.Places[1].Size * Block
+}
+
+// ScratchSize is the bytes of working memory of a run, for any number of images.
+func (pl *Plan) ScratchSize(threads int) int {
+	most := 0
+	for n := 1; n <= 4*threads; n++ { // from there on a run is divided alike
+		c := pl.newCut(n, threads)
+		most = max(most, c.bytes)
+	}
+	return most
+}
+
+// Runner runs a plan, one run at a time, without allocation once it has seen the
+// largest number of threads.
+type Runner struct {
+	plan   *Plan
+	cut    cut
+	last   band // of an image, which may have fewer rows
+	slots  tiling.Slots
+	spaces []workspace
+	memory []byte
+	op     Operands
+	image  int // shared: the one in progress
+}
+
+// NewRunner makes a runner for one session.
+func (pl *Plan) NewRunner() *Runner { return &Runner{plan: pl} }
+
+// Run computes op on the threads of p.
+func (r *Runner) Run(p *pool.Pool, op Operands) error {
+	pl := r.plan
+	if op.N == 0 {
+		return nil
+	}
+	if r.cut.images != op.N || r.cut.threads != p.Threads() {
+		r.cut = pl.newCut(op.N, p.Threads())
+		r.last = pl.newBand(pl.H.Out - (r.cut.bands-1)*r.cut.band.rows)
+		r.spaces = make([]workspace, r.cut.slots)
+	}
+	if err := r.check(op); err != nil {
+		return err
+	}
+	r.op = op
+	r.memory = op.Scratch[int(-uintptr(unsafe.Pointer(unsafe.SliceData(op.Scratch)))&(lineBytes-1)):]
+	r.slots.Reset(r.cut.slots)
+	if !r.cut.shared {
+		p.Run(r.cut.chunks(), (*bandTask)(r))
+	} else {
+		for r.image = range op.N {
+			p.Run(r.cut.rounds, (*roundTask)(r))
+			p.Run(r.cut.chunks(), (*partTask)(r))
+		}
+	}
+	r.op, r.memory = Operands{}, nil
+	return nil
+}
+
+func (r *Runner) check(op Operands) error {
+	pl := r.plan
+	residual := 0
+	if pl.Residual {
+		residual = pl.OutSize(op.N)
+	}
+	for _, b := range []struct {
+		name      string
+		got, want int
+	}{
+		{"input", len(op.In), pl.InSize(op.N)}, {"packed weights", len(op.Packed), pl.PackedSize()},
+		{"residual", len(op.Residual), residual}, {"output", len(op.Out), pl.OutSize(op.N)},
+	} {
+		if b.got != b.want {
+			return fmt.Errorf("bconv: %s has length %d, expected %d for %d images of %d→%d channels, %d×%d→%d×%d",
+				b.name, b.got, b.want, op.N, pl.In, pl.Out, pl.H.In, pl.W.In, pl.H.Out, pl.W.Out)
+		}
+	}
+	if len(op.Scratch) < r.cut.bytes {
+		return fmt.Errorf("bconv: scratch has %d bytes, expected %d", len(op.Scratch), r.cut.bytes)
+	}
+	return nil
+}
+
+// A workspace is what a chunk needs.
+type workspace struct {
+	block  amx.Block
+	finish amx.Finish
+	sums   []byte
+	input  []byte // rounded
+
+	_ [128]byte // no false sharing with the next
+}
+
+// bandTask is a Runner that computes bands.
+type bandTask Runner
+
+// Do computes band i.
+func (t *bandTask) Do(i int) {
+	r := (*Runner)(t)
+	c := &r.cut
+	slot := r.slots.Take()
+	w := &r.spaces[slot]
+	s := r.memory[slot*c.slotBytes:][:c.slotBytes]
+	w.input, w.sums = s[:c.band.bytes], s[c.sumsOff:]
+	image, n := i/c.bands, i%c.bands
+	b := &c.band
+	if n == c.bands-1 {
+		b = &r.last
+	}
+	row := n * c.band.rows
+	r.round(w.input, b, image, row, 0, r.plan.units(b))
+	r.compute(w, b, image, row, r.plan.whole(b))
+	*w = workspace{} // memory that may be unmapped must not stay referenced
+	r.slots.Give(slot)
+}
+
+// roundTask is a Runner that rounds an image.
+type roundTask Runner
+
+// Do rounds part i.
+func (t *roundTask) Do(i int) {
+	r := (*Runner)(t)
+	n := r.plan.units(&r.cut.band)
+	r.round(r.memory[:r.cut.band.bytes], &r.cut.band, r.image, 0, i*n/r.cut.rounds, (i+1)*n/r.cut.rounds)
+}
+
+// partTask is a Runner that computes parts of an image.
+type partTask Runner
+
+// Do computes part i.
+func (t *partTask) Do(i int) {
+	r := (*Runner)(t)
+	c := &r.cut
+	slot := r.slots.Take()
+	w := &r.spaces[slot]
+	w.input, w.sums = r.memory[:c.band.bytes], r.memory[c.sumsOff+slot*c.slotBytes:][:c.slotBytes]
+	r.compute(w, &c.band, r.image, 0, c.part(r.plan, i))
+	*w = workspace{}
+	r.slots.Give(slot)
+}
+
+// compute computes an area of a band whose first row of outputs is row.
+func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
+	if r.cut.byTiles {
+		for t := a.tile; t < a.tileEnd; t++ {
+			for p := a.panel; p < a.panelEnd; p += r.cut.group {
+				r.tile(w, b, image, row, t, p, min(p+r.cut.group, a.panelEnd))
+			}
+		}
+		return
+	}
+	for p := a.panel; p < a.panelEnd; p += r.cut.group {
+		for t := a.tile; t < a.tileEnd; t++ {
+			r.tile(w, b, image, row, t, p, min(p+r.cut.group, a.panelEnd))
+		}
+	}
+}
+
+// tile computes a tile of outputs of some panels.
+func (r *Runner) tile(w *workspace, b *band, image, row, t, from, to int) {
+	pl, x := r.plan, &w.block
+	line := t / b.tiles
+	first, end := tiling.Rows(t%b.tiles, b.run, b.tiles)
+	x.Configure(pl.configs, end-first)
+	x.A, x.LDA = unsafe.Pointer(&w.input[line*b.lineStep+first*b.rowStep]), b.rowStep
+	x.B = unsafe.Pointer(&r.op.Packed[pl.biasBytes()+from*pl.panelBytes()])
+	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, panelSums
+	x.Panels = to - from
+	pl.kern.At(pl.kind, x, b.offsets)
+	// Pieces of the run that are outputs of one row each.
+	y, col := line+first/b.width, first%b.width
+	for at := 0; at < end-first; y, col = y+1, 0 {
+		n := min(end-first-at, b.width-col)
+		if outputs := min(n, b.outputs-col); outputs > 0 {
+			r.finish(w, image, row+y, col, at, outputs, from, to)
+		}
+		at += n
+	}
+}
+
+// finish brings n sums of each panel, from number at, to their places in row y of
+// outputs, from column x.
+func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
+	pl, f := r.plan, &w.finish
+	ph, pw := &pl.Places[0], &pl.Places[1]
+	f.Rows, f.Mask, f.Alpha, f.Beta = n, 1<<Block-1, 1, 1
+	f.LDC = pw.Step * 4 * Block
+	f.LDR = f.LDC
+	f.Clip, f.Lo, f.Hi = pl.Clamp, pl.Lo, pl.Hi
+	pixel := (ph.First+y*ph.Step)*pw.Size + pw.First + x*pw.Step
+	for block := 2 * from; block < min(2*to, pl.outBlocks); block++ {
+		out := ((image*pl.outBlocks+block)*ph.Size*pw.Size + pixel) * Block
+		f.Src = unsafe.Pointer(&w.sums[(block/2-from)*panelSums+at*4*amx.Cols+block%2*4*Block])
+		f.Dst = unsafe.Pointer(&r.op.Out[out])
+		f.ColBias = unsafe.Pointer(&r.op.Packed[block*4*Block])
+		f.Residual = nil
+		if pl.Residual {
+			f.Residual = unsafe.Pointer(&r.op.Residual[out])
+		}
+		pl.kern.Finish(f)
+		if pl.After != nil {
+			pl.After(r.op.Out[out:][:n*Block]) // conv has places of step 1 then
+		}
+	}
+}

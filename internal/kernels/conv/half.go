@@ -1,0 +1,51 @@
+package conv
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/bconv"
+	"github.com/salver-ml/salver/internal/kernels/window"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// newHalf is the plan of a convolution in bfloat16, nil where it is computed in
+// float32: where that isn't allowed, in groups, and at levels without tiles.
+func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places []place) *bconv.Plan {
+	if !p.BF16 || p.Groups != 1 || len(dims) != 2 || a != Direct && a != Pointwise && a != PlainInput {
+		return nil
+	}
+	h := bconv.Params{In: p.In, Out: p.Out, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual}
+	for i, at := range places {
+		h.Places[i] = bconv.Place{Size: at.size, First: at.first, Step: at.step}
+	}
+	h.Lo, h.Hi, h.Clamp = p.Act.clamp()
+	if p.Act.after() {
+		activate := tileSetFor(level).activate
+		h.After = func(x []float32) { activate(p.Act.Kind, p.Act.Alpha, x) }
+	}
+	if !bconv.Supports(&h, level) {
+		return nil
+	}
+	return bconv.New(h, level)
+}
+
+// BF16 reports whether the plan computes in bfloat16.
+func (pl *Plan) BF16() bool { return pl.half != nil }
+
+// BF16 reports whether the plan computes in bfloat16.
+func (t *TransposePlan) BF16() bool { return t.phases[0].plan.BF16() }
+
+// bytesOf is the memory of floats.
+func bytesOf(s []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), 4*len(s))
+}
+
+// runHalf computes op in bfloat16.
+func (r *Runner) runHalf(p *pool.Pool, op Operands) error {
+	if want := r.plan.PackedSize(); len(op.Weights) != want {
+		return fmt.Errorf("conv: packed weights has %d floats, expected %d", len(op.Weights), want)
+	}
+	return r.half.Run(p, bconv.Operands{N: op.N, In: op.In, Packed: bytesOf(op.Weights), Residual: op.Residual, Out: op.Out, Scratch: bytesOf(op.Scratch)})
+}
