@@ -1,0 +1,218 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/salver-ml/salver/internal/chat"
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/llm/arch"
+	"github.com/salver-ml/salver/internal/llm/kv"
+	_ "github.com/salver-ml/salver/internal/ops" // registers the operators
+	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/provider"
+	"github.com/salver-ml/salver/internal/textgen"
+	"github.com/salver-ml/salver/internal/token"
+)
+
+// Options says how a model is prepared and served. Zeros have defaults.
+type Options struct {
+	Name     string // of the model; the file's without extension
+	Pool     *pool.Pool
+	Provider provider.Provider
+	Level    int // of optimization
+
+	Context   int        // tokens of a sequence, at most; 0: as the model was trained
+	CacheType dtype.Type // of keys and values, Float32 or Float16; Float16 by default
+	// CacheBytes bounds the keys and values of all sequences together; 0 is room for
+	// four sequences of full length, but no more than DefaultCacheBytes.
+	CacheBytes int
+	StepTokens int // tokens of one step, at most; 512
+	Sequences  int // at once; 64
+	Queue      int // requests that wait, at most; 1024
+	NoPrefixes bool
+}
+
+// DefaultCacheBytes bounds the cache that a model gets unasked.
+const DefaultCacheBytes = 2 << 30
+
+// Model is a language model that is ready to generate. It is a textgen.Model.
+type Model struct {
+	info      textgen.Info
+	tokenizer *token.Tokenizer
+	template  func() (*chat.Template, error)
+	runner    *runner
+	engine    *engine
+	report    *pass.Report
+	kvBytes   int
+	files     *source
+}
+
+// source is a model's file or folder.
+type source struct {
+	config    *arch.Config
+	hf        bool
+	weights   arch.Weights
+	tokenizer *token.Tokenizer
+	template  string
+	bos, eos  string // as templates write them
+	defaults  textgen.Sampling
+	params    int64
+	bytes     int64
+	release   func() // mapped pages that were read are not needed soon
+	close     func() error
+}
+
+// Recognise reports whether a path is a model that Load takes: a GGUF file, or
+// a folder with a config.json and safetensors.
+func Recognise(path string) bool {
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return false
+	case !st.IsDir():
+		return strings.EqualFold(filepath.Ext(path), ".gguf")
+	}
+	if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
+		return false
+	}
+	found, _ := filepath.Glob(filepath.Join(path, "*.safetensors"))
+	return len(found) > 0
+}
+
+// Load reads and prepares the model at path.
+func Load(path string, o Options) (*Model, error) {
+	src, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := prepare(src, o, nameOf(path, o))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.close())
+	}
+	return m, nil
+}
+
+func nameOf(path string, o Options) string {
+	if o.Name != "" {
+		return o.Name
+	}
+	base := filepath.Base(path)
+	return strings.TrimSuffix(base, filepath.Ext(base))
+}
+
+func (o *Options) defaults(c *arch.Config) {
+	if o.Context == 0 || o.Context > c.Context {
+		o.Context = c.Context
+	}
+	if o.CacheType == dtype.Invalid {
+		o.CacheType = dtype.Float16
+	}
+	for v, d := range map[*int]int{&o.StepTokens: 512, &o.Sequences: 64, &o.Queue: 1024} {
+		if *v == 0 {
+			*v = d
+		}
+	}
+}
+
+// blocks is how many blocks the cache has.
+func (o *Options) blocks(c *arch.Config) (int, error) {
+	each := bytesOfBlock(c.Layers, c.KVHeads, c.HeadDim, o.CacheType)
+	most := blocksFor(o.Context) * o.Sequences
+	if o.CacheBytes > 0 {
+		n := min(o.CacheBytes/each, most)
+		if n < 2 {
+			return 0, fmt.Errorf("a cache of %d bytes holds %d blocks of %d tokens, which take %d bytes each: give it at least %d", o.CacheBytes, n, kv.BlockTokens, each, 2*each)
+		}
+		return n, nil
+	}
+	return min(max(min(4*blocksFor(o.Context), DefaultCacheBytes/each), 2), most), nil
+}
+
+func prepare(src *source, o Options, name string) (*Model, error) {
+	a, err := arch.Find(src.config.Architecture, src.hf)
+	if err != nil {
+		return nil, err
+	}
+	o.defaults(src.config)
+	blocks, err := o.blocks(src.config)
+	if err != nil {
+		return nil, err
+	}
+	g, err := a.Graph(src.config, src.weights, arch.Options{Cache: o.CacheType, Blocks: blocks})
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{tokenizer: src.tokenizer, files: src, kvBytes: blocks * bytesOfBlock(src.config.Layers, src.config.KVHeads, src.config.HeadDim, o.CacheType)}
+	if m.report, err = pass.Run(g, passes.All, pass.Options{Level: o.Level, Pool: o.Pool}); err != nil {
+		return nil, err
+	}
+	limit := min(o.Context, blocks*kv.BlockTokens)
+	s := exec.New(g, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: src.release, OwnConstants: true, MaxPlans: 64})
+	if m.runner, err = newRunner(s, src.config.Vocabulary, o.Sequences, blocksFor(limit)); err != nil {
+		s.Close()
+		return nil, err
+	}
+	m.info = textgen.Info{Name: name, Architecture: src.config.Architecture, Context: limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
+		Loaded: time.Now(), Defaults: src.defaults}
+	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
+	m.engine = newEngine(m.runner.run, m.runner.copyBlock, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.tokenizer.EOS(), limit, o.Queue)
+	return m, nil
+}
+
+func compile(src *source) (*chat.Template, error) {
+	if src.template == "" {
+		return nil, errors.New("the model's file has no chat template: use completions, or serve a file that has one")
+	}
+	return chat.Compile(src.template, chat.Options{BOS: src.bos, EOS: src.eos})
+}
+
+// Warm runs one token, so that weights are packed before the first request.
+func (m *Model) Warm() error {
+	q := &sequence{request: &request{Request: &textgen.Request{PromptLogprobs: -1}}, tokens: []int32{0}, blocks: []int32{0}}
+	_, err := m.runner.run(context.Background(), []work{{q, 1}})
+	return err
+}
+
+// Info describes the model.
+func (m *Model) Info() textgen.Info { return m.info }
+
+// Tokenizer is the model's.
+func (m *Model) Tokenizer() *token.Tokenizer { return m.tokenizer }
+
+// ChatTemplate is the model's own.
+func (m *Model) ChatTemplate() (*chat.Template, error) { return m.template() }
+
+// Graph is what the model runs, after the passes.
+func (m *Model) Graph() *ir.Graph { return m.runner.session.Graph() }
+
+// Report says what the passes did.
+func (m *Model) Report() *pass.Report { return m.report }
+
+// Stats are the engine's figures.
+func (m *Model) Stats() textgen.Stats {
+	s := m.engine.snapshot()
+	s.KVBytes, s.WeightBytes = int64(m.kvBytes), m.runner.session.MemoryBytes()
+	return s
+}
+
+// MemoryBytes is what the model holds: weights, packed weights, arena and cache.
+func (m *Model) MemoryBytes() int64 { return m.runner.session.MemoryBytes() + int64(m.kvBytes) }
+
+// Close ends the engine and frees the model. Requests that are not finished fail
+// with ErrClosed.
+func (m *Model) Close() error {
+	m.engine.close()
+	m.runner.close()
+	return m.files.close()
+}

@@ -1,0 +1,148 @@
+package llm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/llm/kv"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// runner computes steps: it holds the session, the caches, and the inputs of a
+// step, which are written anew for each.
+type runner struct {
+	session *exec.Session
+	vocab   int
+	memory  []*mmap.Buffer
+	caches  []*tensor.Tensor
+
+	tokens, positions, slots, rows []int32
+	sequences, tables              []int32
+	width                          int // blocks of a table
+	inputs                         []*tensor.Tensor
+	outputs                        []*tensor.Tensor
+	logits                         []float32
+}
+
+// newRunner allocates caches as the graph declares them, and inputs for as many
+// sequences of as many blocks.
+func newRunner(s *exec.Session, vocab, sequences, blocks int) (*runner, error) {
+	r := &runner{session: s, vocab: vocab, width: blocks, sequences: make([]int32, 2*sequences), tables: make([]int32, sequences*blocks), outputs: make([]*tensor.Tensor, 1)}
+	g := s.Graph()
+	r.inputs = make([]*tensor.Tensor, len(g.Inputs))
+	for i, v := range g.Inputs[len(g.Inputs)-r.cacheCount():] {
+		dims, ok := v.Type.Shape.Ints()
+		if !ok {
+			return nil, fmt.Errorf("cache %q has shape %v", v.Name, v.Type.Shape)
+		}
+		m := mmap.Alloc(v.Type.DType.Bytes(tensor.Count(dims)))
+		r.memory = append(r.memory, m)
+		t := &tensor.Tensor{DType: v.Type.DType, Shape: dims, Data: m.Bytes()}
+		r.caches = append(r.caches, t)
+		r.inputs[stepInputs+i] = t
+	}
+	r.inputs[inSequences] = tensor.FromSlice(r.sequences, sequences, 2)
+	r.inputs[inTables] = tensor.FromSlice(r.tables, sequences, blocks)
+	return r, nil
+}
+
+// The inputs of a graph in order; caches follow.
+const (
+	inTokens = iota
+	inPositions
+	inSlots
+	inSequences
+	inTables
+	inRows
+	stepInputs
+)
+
+func (r *runner) cacheCount() int { return len(r.session.Graph().Inputs) - stepInputs }
+
+// run computes a step and gives the logits that it asks for, in order: for each
+// part those of its last token if all its tokens are computed then, or of every
+// token with probabilities of the prompt. They are valid until the next step.
+func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
+	r.write(step)
+	tokens, rows := len(r.tokens), len(r.rows)
+	for len(r.tokens) < padded(tokens) {
+		r.tokens, r.positions, r.slots = append(r.tokens, 0), append(r.positions, 0), append(r.slots, -1)
+	}
+	for len(r.rows) < padded(rows) {
+		r.rows = append(r.rows, 0)
+	}
+	r.inputs[inTokens], r.inputs[inPositions] = vector(r.tokens), vector(r.positions)
+	r.inputs[inSlots], r.inputs[inRows] = vector(r.slots), vector(r.rows)
+	if n := len(r.rows) * r.vocab; cap(r.logits) < n {
+		r.logits = make([]float32, n)
+	}
+	r.outputs[0] = tensor.FromSlice(r.logits[:len(r.rows)*r.vocab], len(r.rows), r.vocab)
+	if err := r.session.RunInto(ctx, r.inputs, r.outputs); err != nil {
+		return nil, err
+	}
+	all := make([][]float32, rows)
+	for i := range all {
+		all[i] = r.logits[i*r.vocab : (i+1)*r.vocab]
+	}
+	return all, nil
+}
+
+func vector(v []int32) *tensor.Tensor { return tensor.FromSlice(v, len(v)) }
+
+// padded is the number of rows that are computed for n: a plan is made for each
+// number, so that large ones are rounded up.
+func padded(n int) int {
+	switch {
+	case n <= 32:
+		return n
+	case n <= 128:
+		return (n + 7) &^ 7
+	}
+	return (n + 31) &^ 31
+}
+
+// write fills in the inputs.
+func (r *runner) write(step []work) {
+	r.tokens, r.positions, r.slots, r.rows = r.tokens[:0], r.positions[:0], r.slots[:0], r.rows[:0]
+	clear(r.sequences)
+	for i, w := range step {
+		r.sequences[2*i], r.sequences[2*i+1] = int32(len(r.tokens)), int32(w.n)
+		copy(r.tables[i*r.width:(i+1)*r.width], w.blocks)
+		for p := w.computed; p < w.computed+w.n; p++ {
+			r.tokens = append(r.tokens, w.tokens[p])
+			r.positions = append(r.positions, int32(p))
+			r.slots = append(r.slots, w.blocks[p/kv.BlockTokens]*kv.BlockTokens+int32(p%kv.BlockTokens))
+			if w.wants(p) {
+				r.rows = append(r.rows, int32(len(r.tokens)-1))
+			}
+		}
+	}
+}
+
+// wants reports whether the logits at a position are needed.
+func (s *sequence) wants(position int) bool {
+	return position == len(s.tokens)-1 || s.PromptLogprobs >= 0 && position < s.prompt-1 && position >= len(s.asked)
+}
+
+// copyBlock copies a block of all caches.
+func (r *runner) copyBlock(c blockCopy) {
+	for _, t := range r.caches {
+		n := len(t.Data) / t.Shape[0]
+		copy(t.Data[int(c.to)*n:(int(c.to)+1)*n], t.Data[int(c.from)*n:])
+	}
+}
+
+// bytesOfBlock is what one block of all layers takes.
+func bytesOfBlock(layers, heads, dim int, dt dtype.Type) int {
+	return 2 * layers * dt.Bytes(heads*dim*kv.BlockTokens)
+}
+
+func (r *runner) close() {
+	r.session.Close()
+	for _, m := range r.memory {
+		m.Free()
+	}
+}

@@ -1,0 +1,275 @@
+package llm
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/salver-ml/salver/internal/llm/kv"
+)
+
+// scheduler decides what each step computes. The engine's goroutine alone uses it.
+//
+// A step has a budget of tokens. Sequences that generate take one each; what is
+// left goes to prompts in chunks, those that have begun first. A sequence gets
+// the blocks of all its tokens when it is admitted, and one more whenever it has
+// filled its last; where none is free, the sequence that matters least gives its
+// blocks back and is computed again later (preemption by recompute).
+type scheduler struct {
+	kv      *kv.Manager
+	budget  int                // tokens of a step
+	most    int                // sequences at once
+	reuse   bool               // prefixes
+	running []*sequence        // those that matter most first
+	waiting []*sequence        // in no order
+	served  map[string]float64 // tokens computed for each tenant that has requests
+	copies  []blockCopy        // to be made before the step
+
+	preempted    uint64
+	asked, found uint64 // tokens looked for in the prefix cache
+}
+
+// work is a sequence's part in a step: its next n tokens.
+type work struct {
+	*sequence
+	n int
+}
+
+// blockCopy gives a sequence a block of its own where it had a shared one.
+type blockCopy struct{ from, to int32 }
+
+func newScheduler(blocks, budget, most int, reuse bool) *scheduler {
+	return &scheduler{kv: kv.New(blocks), budget: budget, most: most, reuse: reuse, served: map[string]float64{}}
+}
+
+// rank orders sequences: what matters more is less.
+func rank(a, b *sequence) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.number, b.number), cmp.Compare(a.choice, b.choice))
+}
+
+// submit queues a request's first sequence.
+func (s *scheduler) submit(q *sequence) {
+	if _, ok := s.served[q.Tenant]; !ok {
+		s.served[q.Tenant] = s.leastServed()
+	}
+	s.waiting = append(s.waiting, q)
+}
+
+// leastServed is where a tenant begins that had no requests: it has no claim to
+// what others got while it was away (virtual token counters, arXiv 2401.00588).
+func (s *scheduler) leastServed() float64 {
+	least, any := 0., false
+	for _, v := range s.served {
+		if !any || v < least {
+			least, any = v, true
+		}
+	}
+	return least
+}
+
+// next decides a step. No work means that nothing is running or waiting, or
+// that nothing fits.
+func (s *scheduler) next(step []work) []work {
+	step, s.copies = step[:0], s.copies[:0]
+	s.makeWay()
+	left := s.budget
+	take := func(q *sequence) {
+		n := min(q.left(), left)
+		step = append(step, work{q, n})
+		left -= n
+		s.served[q.Tenant] += float64(n)
+	}
+	for i := 0; i < len(s.running) && left > 0; i++ { // running may lose its last ones meanwhile
+		if q := s.running[i]; q.left() == 1 && s.extend(q) {
+			take(q)
+		}
+	}
+	for _, q := range s.running {
+		if q.left() > 1 && left > 0 {
+			take(q)
+		}
+	}
+	for left > 0 {
+		q := s.admit()
+		if q == nil {
+			break
+		}
+		take(q)
+	}
+	return step
+}
+
+// makeWay preempts for waiting sequences of a higher priority than running ones.
+func (s *scheduler) makeWay() {
+	for len(s.running) > 0 {
+		q := s.first()
+		if q == nil || s.fits(q) || s.running[len(s.running)-1].Priority >= q.Priority {
+			return
+		}
+		s.preempt()
+	}
+}
+
+// first is the waiting sequence that is admitted next: of the highest priority,
+// whose tenant has got least, that came first.
+func (s *scheduler) first() *sequence {
+	if len(s.waiting) == 0 {
+		return nil
+	}
+	return slices.MinFunc(s.waiting, func(a, b *sequence) int {
+		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(s.served[a.Tenant], s.served[b.Tenant]), rank(a, b))
+	})
+}
+
+// fits reports whether a waiting sequence has room, without what it may find in
+// the prefix cache.
+func (s *scheduler) fits(q *sequence) bool {
+	return len(s.running)+q.rows() <= s.most && s.kv.Free() >= blocksFor(len(q.tokens))
+}
+
+// rows is how many sequences a waiting one becomes.
+func (s *sequence) rows() int {
+	if s.forked {
+		return 1
+	}
+	return s.choices
+}
+
+func blocksFor(tokens int) int { return (tokens + kv.BlockTokens - 1) / kv.BlockTokens }
+
+// admit makes the next waiting sequence a running one, or gives nil.
+func (s *scheduler) admit() *sequence {
+	q := s.first()
+	if q == nil || len(s.running)+q.rows() > s.most {
+		return nil
+	}
+	s.match(q)
+	if s.kv.Free() < blocksFor(len(q.tokens))-len(q.blocks) {
+		s.release(q)
+		return nil
+	}
+	for len(q.blocks) < blocksFor(len(q.tokens)) {
+		b, _ := s.kv.Take()
+		q.blocks = append(q.blocks, b)
+	}
+	if q.admitted.IsZero() {
+		q.admitted = time.Now()
+	}
+	s.waiting = slices.DeleteFunc(s.waiting, func(o *sequence) bool { return o == q })
+	at, _ := slices.BinarySearchFunc(s.running, q, rank)
+	s.running = slices.Insert(s.running, at, q)
+	return q
+}
+
+// match takes the longest prefix that is in the cache. One token at least is
+// left to compute, since its logits are wanted. A request for the probabilities
+// of its prompt needs them all.
+func (s *scheduler) match(q *sequence) {
+	if !s.reuse || q.PromptLogprobs >= 0 {
+		return
+	}
+	before := q.computed
+	for q.computed+kv.BlockTokens < len(q.tokens) {
+		k := q.key.Next(q.tokens[q.computed : q.computed+kv.BlockTokens])
+		b, ok := s.kv.Find(k)
+		if !ok {
+			break
+		}
+		q.blocks, q.key, q.computed = append(q.blocks, b), k, q.computed+kv.BlockTokens
+	}
+	if q.generated() == 0 {
+		s.asked += uint64(q.prompt)
+		s.found += uint64(q.computed - before)
+		q.usage.CachedTokens = q.computed
+	}
+}
+
+// extend gives a generating sequence a block to write its next key and value
+// to. It fails if the sequence itself was the one to give way.
+func (s *scheduler) extend(q *sequence) bool {
+	at := q.computed / kv.BlockTokens
+	if at < len(q.blocks) && !s.kv.Shared(q.blocks[at]) {
+		return true
+	}
+	for s.kv.Free() == 0 {
+		if s.preempt() == q {
+			return false
+		}
+	}
+	b, _ := s.kv.Take()
+	if at == len(q.blocks) {
+		q.blocks = append(q.blocks, b)
+		return true
+	}
+	s.copies = append(s.copies, blockCopy{q.blocks[at], b})
+	s.kv.Release(q.blocks[at])
+	q.blocks[at] = b
+	return true
+}
+
+// preempt takes the blocks of the running sequence that matters least.
+func (s *scheduler) preempt() *sequence {
+	q := s.running[len(s.running)-1]
+	s.running = s.running[:len(s.running)-1]
+	s.release(q)
+	s.waiting = append(s.waiting, q)
+	s.preempted++
+	return q
+}
+
+// release gives a sequence's blocks back. Those that are published can be found
+// again; the last ones are reused first.
+func (s *scheduler) release(q *sequence) {
+	for _, b := range slices.Backward(q.blocks) {
+		s.kv.Release(b)
+	}
+	q.blocks, q.computed, q.key = q.blocks[:0], 0, kv.Root(q.Tenant)
+}
+
+// computed notes what a step has done.
+func (s *scheduler) computed(step []work) {
+	for _, w := range step {
+		q := w.sequence
+		full := q.computed / kv.BlockTokens
+		q.computed += w.n
+		for ; s.reuse && full < q.computed/kv.BlockTokens; full++ {
+			q.key = q.key.Next(q.tokens[full*kv.BlockTokens : (full+1)*kv.BlockTokens])
+			s.kv.Publish(q.blocks[full], q.key)
+		}
+	}
+}
+
+// fork makes another choice of a request whose prompt is computed.
+func (s *scheduler) fork(q *sequence, choice int) *sequence {
+	f := newSequence(q.request, choice)
+	f.computed, f.key = q.computed, q.key
+	f.blocks = slices.Clone(q.blocks)
+	for _, b := range f.blocks {
+		s.kv.Hold(b)
+	}
+	at, _ := slices.BinarySearchFunc(s.running, f, rank)
+	s.running = slices.Insert(s.running, at, f)
+	return f
+}
+
+// finish ends a sequence wherever it is.
+func (s *scheduler) finish(q *sequence) {
+	q.done = true
+	s.release(q)
+	is := func(o *sequence) bool { return o == q }
+	s.running, s.waiting = slices.DeleteFunc(s.running, is), slices.DeleteFunc(s.waiting, is)
+	tenant := func(o *sequence) bool { return o.Tenant == q.Tenant }
+	if !slices.ContainsFunc(s.running, tenant) && !slices.ContainsFunc(s.waiting, tenant) {
+		delete(s.served, q.Tenant)
+	}
+}
+
+// idle reports whether there is nothing to do.
+func (s *scheduler) idle() bool { return len(s.running) == 0 && len(s.waiting) == 0 }
+
+// each visits all sequences, which it may finish.
+func (s *scheduler) each(f func(*sequence)) {
+	for _, q := range slices.Concat(s.running, s.waiting) {
+		f(q)
+	}
+}
