@@ -17,14 +17,16 @@ func blockq() {
 		for i := range bqFormats {
 			f := &bqFormats[i]
 			v.unpack(f)
-			v.direct(f)
+			for _, rows := range v.directRows(f) {
+				v.direct(f, rows)
+			}
 		}
 		for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets, bqSigned} {
 			if v.wide && k == bqSigned {
 				continue
 			}
-			for r := 1; r <= v.rows(); r *= 2 {
-				v.tile(k, r)
+			for _, rows := range v.tileRows() {
+				v.tile(k, rows)
 			}
 		}
 		v.finish()
@@ -168,12 +170,23 @@ func (v bqLevel) suffix() string {
 	return "256"
 }
 
-// rows is the most of a tile.
-func (v bqLevel) rows() int {
+// tileRows are the sizes of tiles.
+func (v bqLevel) tileRows() []int {
 	if v.wide {
-		return 8
+		return []int{1, 4, 8}
 	}
-	return 4
+	return []int{1, 2, 4}
+}
+
+// directRows are the rows that direct kernels take: what there are registers for.
+func (v bqLevel) directRows(f *bqFormat) []int {
+	switch {
+	case !v.wide:
+		return []int{1}
+	case f.kind() == bqPair:
+		return []int{1, 4}
+	}
+	return []int{1, 4, 8}
 }
 
 // halves of a panel that a register doesn't hold.

@@ -13,17 +13,16 @@ import (
 type bqDirect struct {
 	*bqReader
 	kind       bqKind
+	rows       int
 	q, d, s, c reg.GPVirtual
-	group      reg.GPVirtual // 4 times its number
 	flip       reg.VecVirtual
-	acc        []reg.VecVirtual // of each half of the columns
+	acc        [][]reg.VecVirtual // of each half of the columns, of each row
 }
 
-// direct writes the product of one row with packed panels.
-func (v bqLevel) direct(f *bqFormat) {
-	a := bqText(fmt.Sprintf("direct%s%s", v.suffix(), f.name))
-	k := &bqDirect{bqReader: v.reader(f, a.load(bqW)), kind: f.kind()}
-	k.d, k.s, k.c = a.load(bqD), a.load(bqS), a.load(bqC)
+// direct writes the product of some rows with packed panels.
+func (v bqLevel) direct(f *bqFormat, rows int) {
+	a := bqText(fmt.Sprintf("direct%s%sx%d", v.suffix(), f.name, rows))
+	k := &bqDirect{bqReader: v.reader(f, a.load(bqW)), kind: f.kind(), rows: rows, acc: make([][]reg.VecVirtual, v.halves())}
 	out, panels := a.load(bqAcc), a.load(bqPanels)
 	switch {
 	case v.wide && k.table != nil:
@@ -31,17 +30,23 @@ func (v bqLevel) direct(f *bqFormat) {
 	case v.wide && f.signed():
 		k.flip = v.constant(0x80808080)
 	}
-	k.group, k.q = GP64(), GP64()
-	for range v.halves() {
-		k.acc = append(k.acc, v.reg())
+	for h := range k.acc {
+		for range rows {
+			k.acc[h] = append(k.acc[h], v.reg())
+		}
 	}
+	k.q, k.d, k.s, k.c = GP64(), GP64(), GP64(), GP64()
 	units := GP64()
 	Label("panel")
 	MOVQ(a.field(bqQ), k.q)
+	MOVQ(a.field(bqD), k.d)
+	MOVQ(a.field(bqS), k.s)
+	MOVQ(a.field(bqC), k.c)
 	MOVQ(a.field(bqUnits), units)
-	XORQ(k.group, k.group)
-	for _, acc := range k.acc {
-		v.clear(acc)
+	for _, half := range k.acc {
+		for _, acc := range half {
+			v.clear(acc)
+		}
 	}
 	k.units(units, func() {
 		k.prefetch()
@@ -49,28 +54,35 @@ func (v bqLevel) direct(f *bqFormat) {
 			k.half(h)
 		}
 		k.next()
-		ADDQ(Imm(32), k.q)
-		ADDQ(Imm(4), k.group)
+		ADDQ(U32(uint32(32*rows)), k.q)
+		ADDQ(Imm(uint64(4*rows)), k.d)
+		ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqTwoOffsets))), k.s)
+		ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqPair))), k.c)
 	})
-	for h, acc := range k.acc {
-		v.store(acc, Mem{Base: out, Disp: 32 * h})
+	for h, half := range k.acc {
+		for r, acc := range half {
+			v.store(acc, Mem{Base: out, Disp: 64*r + 32*h})
+		}
 	}
-	ADDQ(Imm(64), out)
+	ADDQ(U32(uint32(64*rows)), out)
 	DECQ(panels)
 	JNE(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
 }
 
-// of is a number of the group in an array that has per of them for each.
-func (k *bqDirect) of(base reg.GPVirtual, per, i int) Mem {
-	return Mem{Base: base, Index: k.group, Scale: uint8(per), Disp: 4 * i}
+// of is a row's number of the group: the i-th where it has two.
+func (k *bqDirect) of(base reg.GPVirtual, i, row int) Mem {
+	return Mem{Base: base, Disp: 4 * (k.rows*i + row)}
 }
 
 // half adds the products of a group with half h of the columns.
 func (k *bqDirect) half(h int) {
-	dot := k.start()
 	factors := k.factors(h)
+	dots := make([][]reg.VecVirtual, k.rows)
+	for r := range dots {
+		dots[r] = k.start(r)
+	}
 	k.codes(h, func(t int, x, y reg.VecVirtual) {
 		for i, c := range []reg.VecVirtual{x, y} {
 			if k.flip != nil {
@@ -80,60 +92,71 @@ func (k *bqDirect) half(h int) {
 				VPMULLW(factors[(t+i)/4], c, c)
 			}
 		}
-		to := dot
-		if k.kind == bqPair {
-			to = []reg.VecVirtual{dot[t/4], dot[t/4]}
-		}
-		k.pair(t, x, y, to)
+		k.pair(t, x, y, dots)
 	})
-	dw, extra := k.scales(h)
-	k.add(h, dot, dw, extra)
+	k.add(h, dots)
 }
 
-// start gives two sums: of the halves of K for pairs, else of whichever.
-func (k *bqDirect) start() []reg.VecVirtual {
-	dot := []reg.VecVirtual{k.reg(), k.reg()}
-	per := 1
-	if k.kind == bqPair {
-		per = 2
+// start gives a row's sums: of the halves of K for pairs. A single row has two in
+// other cases too, so as not to wait for one.
+func (k *bqDirect) start(row int) (dot []reg.VecVirtual) {
+	sums, from := 1, 1
+	if k.kind == bqPair || k.rows == 1 {
+		sums = 2
 	}
-	for i, x := range dot {
-		switch {
-		case i >= per || k.f.zero == 0 && !(k.wide && k.f.signed()):
+	if k.kind == bqPair {
+		from = 2
+	}
+	for i := range sums {
+		x := k.reg()
+		dot = append(dot, x)
+		if i >= from || k.f.zero == 0 && !(k.wide && k.f.signed()) {
 			k.clear(x)
-		default:
-			VPBROADCASTD(k.of(k.c, per, i), x)
-			if k.f.zero != 0 {
-				VPSRAD(Imm(uint64(7-bits.TrailingZeros(uint(k.f.zero)))), x, x)
-			}
+			continue
+		}
+		VPBROADCASTD(k.of(k.c, i, row), x)
+		if k.f.zero != 0 {
+			VPSRAD(Imm(uint64(7-bits.TrailingZeros(uint(k.f.zero)))), x, x)
 		}
 	}
 	return dot
 }
 
 // pair adds the products of quads t and t+1.
-func (k *bqDirect) pair(t int, x, y reg.VecVirtual, dot []reg.VecVirtual) {
-	at := func(i int) Mem { return Mem{Base: k.q, Disp: 4 * (t + i)} }
+func (k *bqDirect) pair(t int, x, y reg.VecVirtual, dots [][]reg.VecVirtual) {
+	for i, c := range []reg.VecVirtual{x, y} {
+		for r, dot := range dots {
+			if k.wide {
+				VPDPBUSD_BCST(Mem{Base: k.q, Disp: 32*r + 4*(t+i)}, c, k.sum(dot, t, i))
+			}
+		}
+	}
 	if k.wide {
-		VPDPBUSD_BCST(at(0), x, dot[0])
-		VPDPBUSD_BCST(at(1), y, dot[1])
 		return
 	}
 	p := [2]reg.VecVirtual{YMM(), YMM()}
 	for i, c := range []reg.VecVirtual{x, y} {
-		VPBROADCASTD(at(i), p[i])
+		VPBROADCASTD(Mem{Base: k.q, Disp: 4 * (t + i)}, p[i])
 		bqBytes(k.f.signed(), c, p[i])
 	}
 	if !k.f.signed() { // sums of two stay within 16 bits
 		VPADDW(p[1], p[0], p[0])
 		VPMADDWD(bitsConst(0x00010001), p[0], p[0])
-		VPADDD(p[0], dot[0], dot[0])
+		VPADDD(p[0], k.sum(dots[0], t, 0), k.sum(dots[0], t, 0))
 		return
 	}
 	for i := range p {
 		VPMADDWD(bitsConst(0x00010001), p[i], p[i])
-		VPADDD(p[i], dot[i], dot[i])
+		VPADDD(p[i], k.sum(dots[0], t, i), k.sum(dots[0], t, i))
 	}
+}
+
+// sum is where the products of quad t+i go.
+func (k *bqDirect) sum(dot []reg.VecVirtual, t, i int) reg.VecVirtual {
+	if k.kind == bqPair {
+		return dot[t/4]
+	}
+	return dot[i%len(dot)]
 }
 
 // bqBytes makes of x the sums of pairs of products with w. Those of signed bytes
@@ -147,27 +170,55 @@ func bqBytes(signed bool, w, x reg.VecVirtual) {
 }
 
 // add adds to the results.
-func (k *bqDirect) add(h int, dot []reg.VecVirtual, dw reg.VecVirtual, extra []reg.VecVirtual) {
-	if k.kind == bqPair {
-		for _, x := range dot {
-			VCVTDQ2PS(x, x)
+func (k *bqDirect) add(h int, dots [][]reg.VecVirtual) {
+	dw, extra := k.scales(h)
+	for r, dot := range dots {
+		sum, acc := dot[0], k.acc[h][r]
+		switch {
+		case k.kind == bqPair:
+			for i, x := range dot {
+				VCVTDQ2PS(x, x)
+				if i == 0 {
+					VMULPS(extra[0], x, x)
+				} else {
+					VFMADD231PS(extra[1], x, sum)
+				}
+			}
+		case len(dot) == 2:
+			VPADDD(dot[1], sum, sum)
+			VCVTDQ2PS(sum, sum)
+		default:
+			VCVTDQ2PS(sum, sum)
 		}
-		VMULPS(extra[0], dot[0], dot[0])
-		VFMADD231PS(extra[1], dot[1], dot[0])
-	} else {
-		VPADDD(dot[1], dot[0], dot[0])
-		VCVTDQ2PS(dot[0], dot[0])
+		VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), dw), acc)
+		if k.kind != bqOffset && k.kind != bqTwoOffsets {
+			continue
+		}
+		for i, x := range extra {
+			k.addScaled(k.of(k.s, i, r), x, acc)
+		}
 	}
-	scale := k.reg()
-	VBROADCASTSS(k.of(k.d, 1, 0), scale)
-	VMULPS(dw, scale, scale)
-	VFMADD231PS(dot[0], scale, k.acc[h])
-	if k.kind != bqOffset && k.kind != bqTwoOffsets {
+}
+
+// scaled is x times the number at m.
+func (k *bqDirect) scaled(m Mem, x reg.VecVirtual) reg.VecVirtual {
+	s := k.reg()
+	if k.wide {
+		VMULPS_BCST(m, x, s)
+		return s
+	}
+	VBROADCASTSS(m, s)
+	VMULPS(x, s, s)
+	return s
+}
+
+// addScaled adds x times the number at m.
+func (k *bqDirect) addScaled(m Mem, x, acc reg.VecVirtual) {
+	if k.wide {
+		VFMADD231PS_BCST(m, x, acc)
 		return
 	}
-	for i, x := range extra {
-		s := k.reg()
-		VBROADCASTSS(k.of(k.s, len(extra), i), s)
-		VFMADD231PS(s, x, k.acc[h])
-	}
+	s := YMM()
+	VBROADCASTSS(m, s)
+	VFMADD231PS(s, x, acc)
 }

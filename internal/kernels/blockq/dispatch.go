@@ -9,12 +9,14 @@ import (
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
-	level    cpu.Target
-	mr, less int // rows of the largest tile and of the smallest, powers of two
+	level cpu.Target
+	mr    int   // rows of the largest tile
+	alone []int // sizes of a tile that is the only one, for direct, ascending
+	sizes []int // of other tiles, ascending
 
-	// direct multiplies one row by packed panels. Where it is nil, a row is
-	// multiplied as several are.
-	direct map[block.Format]kernel
+	// direct[f][i] multiplies 1<<i rows by packed panels. Where it is nil, panels
+	// are unpacked first.
+	direct map[block.Format][4]kernel
 	// unpack makes of a panel what tile reads.
 	unpack map[block.Format]kernel
 	// tile[k][i] multiplies 1<<i rows by an unpacked panel.

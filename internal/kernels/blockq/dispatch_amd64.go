@@ -27,7 +27,7 @@ func forLevel(l cpu.Target) *kernels {
 // avx2 has codes as unsigned bytes where they are few enough for VPMADDUBSW not
 // to saturate, else signed values.
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 4, less: 1,
+	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4},
 	direct: direct256, unpack: unpack256,
 	tile: [kinds][5]kernel{
 		plain:      {tile256Plainx1, tile256Plainx2, tile256Plainx4},
@@ -42,21 +42,21 @@ var avx2 = kernels{
 
 // vnni has values plus 128, since VPDPBUSD wants them unsigned.
 var vnni = kernels{
-	level: cpu.AVX512, mr: 8, less: 1,
+	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8},
 	direct: direct512, unpack: unpack512,
 	tile: [kinds][5]kernel{
-		plain:      {tile512Plainx1, tile512Plainx2, tile512Plainx4, tile512Plainx8},
-		offset:     {tile512Offsetx1, tile512Offsetx2, tile512Offsetx4, tile512Offsetx8},
-		pair:       {tile512Pairx1, tile512Pairx2, tile512Pairx4, tile512Pairx8},
-		twoOffsets: {tile512TwoOffsetsx1, tile512TwoOffsetsx2, tile512TwoOffsetsx4, tile512TwoOffsetsx8},
-		signed:     {tile512Plainx1, tile512Plainx2, tile512Plainx4, tile512Plainx8},
+		plain:      {0: tile512Plainx1, 2: tile512Plainx4, 3: tile512Plainx8},
+		offset:     {0: tile512Offsetx1, 2: tile512Offsetx4, 3: tile512Offsetx8},
+		pair:       {0: tile512Pairx1, 2: tile512Pairx4, 3: tile512Pairx8},
+		twoOffsets: {0: tile512TwoOffsetsx1, 2: tile512TwoOffsetsx4, 3: tile512TwoOffsetsx8},
+		signed:     {0: tile512Plainx1, 2: tile512Plainx4, 3: tile512Plainx8},
 	},
 	bias:     func(*layout) byte { return 128 },
 	quantize: quantize256, finish: finish512,
 }
 
 var amx = kernels{
-	level: cpu.AMX, mr: 16, less: 8, many: true,
+	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, many: true,
 	direct: direct512, unpack: unpack512,
 	tile: [kinds][5]kernel{
 		plain:      {3: amxPlainx8, 4: amxPlainx16},
@@ -103,36 +103,36 @@ func tileConfig(rows int, k kind) unsafe.Pointer {
 	return unsafe.Pointer(p)
 }
 
-var direct256 = map[block.Format]kernel{
-	block.Q4_0:   direct256Q4_0,
-	block.Q4_1:   direct256Q4_1,
-	block.Q5_0:   direct256Q5_0,
-	block.Q5_1:   direct256Q5_1,
-	block.Q8_0:   direct256Q8_0,
-	block.Q2_K:   direct256Q2_K,
-	block.Q3_K:   direct256Q3_K,
-	block.Q4_K:   direct256Q4_K,
-	block.Q5_K:   direct256Q5_K,
-	block.Q6_K:   direct256Q6_K,
-	block.IQ4_NL: direct256IQ4_NL,
-	block.IQ4_XS: direct256IQ4_XS,
-	block.MXFP4:  direct256MXFP4,
+var direct256 = map[block.Format][4]kernel{
+	block.Q4_0:   {0: direct256Q4_0x1},
+	block.Q4_1:   {0: direct256Q4_1x1},
+	block.Q5_0:   {0: direct256Q5_0x1},
+	block.Q5_1:   {0: direct256Q5_1x1},
+	block.Q8_0:   {0: direct256Q8_0x1},
+	block.Q2_K:   {0: direct256Q2_Kx1},
+	block.Q3_K:   {0: direct256Q3_Kx1},
+	block.Q4_K:   {0: direct256Q4_Kx1},
+	block.Q5_K:   {0: direct256Q5_Kx1},
+	block.Q6_K:   {0: direct256Q6_Kx1},
+	block.IQ4_NL: {0: direct256IQ4_NLx1},
+	block.IQ4_XS: {0: direct256IQ4_XSx1},
+	block.MXFP4:  {0: direct256MXFP4x1},
 }
 
-var direct512 = map[block.Format]kernel{
-	block.Q4_0:   direct512Q4_0,
-	block.Q4_1:   direct512Q4_1,
-	block.Q5_0:   direct512Q5_0,
-	block.Q5_1:   direct512Q5_1,
-	block.Q8_0:   direct512Q8_0,
-	block.Q2_K:   direct512Q2_K,
-	block.Q3_K:   direct512Q3_K,
-	block.Q4_K:   direct512Q4_K,
-	block.Q5_K:   direct512Q5_K,
-	block.Q6_K:   direct512Q6_K,
-	block.IQ4_NL: direct512IQ4_NL,
-	block.IQ4_XS: direct512IQ4_XS,
-	block.MXFP4:  direct512MXFP4,
+var direct512 = map[block.Format][4]kernel{
+	block.Q4_0:   {0: direct512Q4_0x1, 2: direct512Q4_0x4, 3: direct512Q4_0x8},
+	block.Q4_1:   {0: direct512Q4_1x1, 2: direct512Q4_1x4, 3: direct512Q4_1x8},
+	block.Q5_0:   {0: direct512Q5_0x1, 2: direct512Q5_0x4, 3: direct512Q5_0x8},
+	block.Q5_1:   {0: direct512Q5_1x1, 2: direct512Q5_1x4, 3: direct512Q5_1x8},
+	block.Q8_0:   {0: direct512Q8_0x1, 2: direct512Q8_0x4, 3: direct512Q8_0x8},
+	block.Q2_K:   {0: direct512Q2_Kx1, 2: direct512Q2_Kx4, 3: direct512Q2_Kx8},
+	block.Q3_K:   {0: direct512Q3_Kx1, 2: direct512Q3_Kx4},
+	block.Q4_K:   {0: direct512Q4_Kx1, 2: direct512Q4_Kx4, 3: direct512Q4_Kx8},
+	block.Q5_K:   {0: direct512Q5_Kx1, 2: direct512Q5_Kx4, 3: direct512Q5_Kx8},
+	block.Q6_K:   {0: direct512Q6_Kx1, 2: direct512Q6_Kx4},
+	block.IQ4_NL: {0: direct512IQ4_NLx1, 2: direct512IQ4_NLx4, 3: direct512IQ4_NLx8},
+	block.IQ4_XS: {0: direct512IQ4_XSx1, 2: direct512IQ4_XSx4, 3: direct512IQ4_XSx8},
+	block.MXFP4:  {0: direct512MXFP4x1, 2: direct512MXFP4x4, 3: direct512MXFP4x8},
 }
 
 var unpack256 = map[block.Format]kernel{

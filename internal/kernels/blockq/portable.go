@@ -12,7 +12,7 @@ import (
 
 // portable is the specification of the other kernels.
 var portable = kernels{
-	level: cpu.Generic, mr: 4, less: 1,
+	level: cpu.Generic, mr: 4, sizes: []int{1, 2, 4},
 	unpack:   portableUnpack(),
 	tile:     portableTiles(),
 	bias:     func(*layout) byte { return 0 },

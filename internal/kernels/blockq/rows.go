@@ -2,7 +2,6 @@ package blockq
 
 import (
 	"fmt"
-	"math/bits"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/tiling"
@@ -41,14 +40,23 @@ func rowsSize(kern *kernels, m, k int) int {
 	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*rowGroupBytes + vector
 }
 
-// tileSize is the size of tile i of m rows, filled up to one that there is. A
-// single row is alone.
+// tileSize is the size of tile i of m rows: at least those that it has.
 func (kern *kernels) tileSize(m, i int) int {
 	rows := min(kern.mr, m-i*kern.mr)
-	if rows == 0 || m == 1 {
-		return rows
+	if rows == 0 {
+		return 0
 	}
-	return max(kern.less, 1<<bits.Len(uint(rows-1)))
+	for _, size := range kern.alone {
+		if m <= size {
+			return size
+		}
+	}
+	for _, size := range kern.sizes {
+		if rows <= size {
+			return size
+		}
+	}
+	return kern.mr
 }
 
 // Quantize makes r the m rows of k elements of x, at the given distance, in dst,

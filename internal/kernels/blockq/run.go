@@ -63,11 +63,17 @@ func (p *plan) unpacked() int { return p.k / groupSize * unpackedBytes }
 
 // direct is the kernel that needs no unpacked panels, if it can serve.
 func (p *plan) direct() kernel {
-	if p.m > 1 {
+	if p.tiles > 1 {
 		return nil
 	}
-	return p.kern.direct[p.layout.format]
+	size := p.kern.tileSize(p.m, 0)
+	if size > 8 {
+		return nil
+	}
+	return p.kern.direct[p.layout.format][log2(size)]
 }
+
+func log2(size int) int { return bits.Len(uint(size)) - 1 }
 
 // scratch is the bytes that X and all slots need, with room for alignment.
 func (p *plan) scratch() int { return p.rowBytes + p.slots*p.perSlot + vector }
@@ -112,20 +118,19 @@ func (c *chunkTask) Do(i int) {
 // maxDirect bounds the bytes of weights that a call of a kernel reads.
 const maxDirect = 512 << 10
 
-// direct multiplies a single row.
+// direct multiplies the rows of a single tile.
 func (t *Task) direct(w *workspace, f kernel, part *tiling.Part) {
 	l := t.plan.layout
 	x := t.input.tile(0)
 	t.setRows(&w.args, &x)
 	w.args.units = t.K / l.unit()
-	w.args.zero = l.shift()
-	most := min(len(w.acc)/cols, max(1, maxDirect/l.panelBytes(t.K)))
+	most := min(len(w.acc)/(cols*x.size), max(1, maxDirect/l.panelBytes(t.K)))
 	for j := part.Panel; j < part.PanelEnd; j += w.args.panels {
 		w.args.panels = min(most, part.PanelEnd-j)
 		w.args.w = unsafe.Pointer(&t.Packed.panel(j)[0])
 		f(w.args.arg())
 		for i := range w.args.panels {
-			t.finish(w, 0, 1, j+i, i)
+			t.finish(w, 0, x.rows, j+i, i*x.size)
 		}
 	}
 }
@@ -194,7 +199,7 @@ func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
 	}
 	n := a.tiles
 	a.acc = unsafe.Pointer(&w.acc)
-	p.kern.tile[p.layout.kind()][bits.Len(uint(x.size))-1](a.arg())
+	p.kern.tile[p.layout.kind()][log2(x.size)](a.arg())
 	for j := from; j < to; j++ {
 		for k := range n {
 			t.finish(w, (i+k)*p.kern.mr, min(p.kern.mr, p.m-(i+k)*p.kern.mr), j, ((j-from)*n+k)*x.size)

@@ -8,79 +8,79 @@ package blockq
 func unpack256Q4_0(a *byte)
 
 //go:noescape
-func direct256Q4_0(a *byte)
+func direct256Q4_0x1(a *byte)
 
 //go:noescape
 func unpack256Q4_1(a *byte)
 
 //go:noescape
-func direct256Q4_1(a *byte)
+func direct256Q4_1x1(a *byte)
 
 //go:noescape
 func unpack256Q5_0(a *byte)
 
 //go:noescape
-func direct256Q5_0(a *byte)
+func direct256Q5_0x1(a *byte)
 
 //go:noescape
 func unpack256Q5_1(a *byte)
 
 //go:noescape
-func direct256Q5_1(a *byte)
+func direct256Q5_1x1(a *byte)
 
 //go:noescape
 func unpack256Q8_0(a *byte)
 
 //go:noescape
-func direct256Q8_0(a *byte)
+func direct256Q8_0x1(a *byte)
 
 //go:noescape
 func unpack256Q2_K(a *byte)
 
 //go:noescape
-func direct256Q2_K(a *byte)
+func direct256Q2_Kx1(a *byte)
 
 //go:noescape
 func unpack256Q3_K(a *byte)
 
 //go:noescape
-func direct256Q3_K(a *byte)
+func direct256Q3_Kx1(a *byte)
 
 //go:noescape
 func unpack256Q4_K(a *byte)
 
 //go:noescape
-func direct256Q4_K(a *byte)
+func direct256Q4_Kx1(a *byte)
 
 //go:noescape
 func unpack256Q5_K(a *byte)
 
 //go:noescape
-func direct256Q5_K(a *byte)
+func direct256Q5_Kx1(a *byte)
 
 //go:noescape
 func unpack256Q6_K(a *byte)
 
 //go:noescape
-func direct256Q6_K(a *byte)
+func direct256Q6_Kx1(a *byte)
 
 //go:noescape
 func unpack256IQ4_NL(a *byte)
 
 //go:noescape
-func direct256IQ4_NL(a *byte)
+func direct256IQ4_NLx1(a *byte)
 
 //go:noescape
 func unpack256IQ4_XS(a *byte)
 
 //go:noescape
-func direct256IQ4_XS(a *byte)
+func direct256IQ4_XSx1(a *byte)
 
 //go:noescape
 func unpack256MXFP4(a *byte)
 
 //go:noescape
-func direct256MXFP4(a *byte)
+func direct256MXFP4x1(a *byte)
 
 //go:noescape
 func tile256Plainx1(a *byte)
@@ -134,85 +134,154 @@ func finish256(a *byte)
 func unpack512Q4_0(a *byte)
 
 //go:noescape
-func direct512Q4_0(a *byte)
+func direct512Q4_0x1(a *byte)
+
+//go:noescape
+func direct512Q4_0x4(a *byte)
+
+//go:noescape
+func direct512Q4_0x8(a *byte)
 
 //go:noescape
 func unpack512Q4_1(a *byte)
 
 //go:noescape
-func direct512Q4_1(a *byte)
+func direct512Q4_1x1(a *byte)
+
+//go:noescape
+func direct512Q4_1x4(a *byte)
+
+//go:noescape
+func direct512Q4_1x8(a *byte)
 
 //go:noescape
 func unpack512Q5_0(a *byte)
 
 //go:noescape
-func direct512Q5_0(a *byte)
+func direct512Q5_0x1(a *byte)
+
+//go:noescape
+func direct512Q5_0x4(a *byte)
+
+//go:noescape
+func direct512Q5_0x8(a *byte)
 
 //go:noescape
 func unpack512Q5_1(a *byte)
 
 //go:noescape
-func direct512Q5_1(a *byte)
+func direct512Q5_1x1(a *byte)
+
+//go:noescape
+func direct512Q5_1x4(a *byte)
+
+//go:noescape
+func direct512Q5_1x8(a *byte)
 
 //go:noescape
 func unpack512Q8_0(a *byte)
 
 //go:noescape
-func direct512Q8_0(a *byte)
+func direct512Q8_0x1(a *byte)
+
+//go:noescape
+func direct512Q8_0x4(a *byte)
+
+//go:noescape
+func direct512Q8_0x8(a *byte)
 
 //go:noescape
 func unpack512Q2_K(a *byte)
 
 //go:noescape
-func direct512Q2_K(a *byte)
+func direct512Q2_Kx1(a *byte)
+
+//go:noescape
+func direct512Q2_Kx4(a *byte)
+
+//go:noescape
+func direct512Q2_Kx8(a *byte)
 
 //go:noescape
 func unpack512Q3_K(a *byte)
 
 //go:noescape
-func direct512Q3_K(a *byte)
+func direct512Q3_Kx1(a *byte)
+
+//go:noescape
+func direct512Q3_Kx4(a *byte)
 
 //go:noescape
 func unpack512Q4_K(a *byte)
 
 //go:noescape
-func direct512Q4_K(a *byte)
+func direct512Q4_Kx1(a *byte)
+
+//go:noescape
+func direct512Q4_Kx4(a *byte)
+
+//go:noescape
+func direct512Q4_Kx8(a *byte)
 
 //go:noescape
 func unpack512Q5_K(a *byte)
 
 //go:noescape
-func direct512Q5_K(a *byte)
+func direct512Q5_Kx1(a *byte)
+
+//go:noescape
+func direct512Q5_Kx4(a *byte)
+
+//go:noescape
+func direct512Q5_Kx8(a *byte)
 
 //go:noescape
 func unpack512Q6_K(a *byte)
 
 //go:noescape
-func direct512Q6_K(a *byte)
+func direct512Q6_Kx1(a *byte)
+
+//go:noescape
+func direct512Q6_Kx4(a *byte)
 
 //go:noescape
 func unpack512IQ4_NL(a *byte)
 
 //go:noescape
-func direct512IQ4_NL(a *byte)
+func direct512IQ4_NLx1(a *byte)
+
+//go:noescape
+func direct512IQ4_NLx4(a *byte)
+
+//go:noescape
+func direct512IQ4_NLx8(a *byte)
 
 //go:noescape
 func unpack512IQ4_XS(a *byte)
 
 //go:noescape
-func direct512IQ4_XS(a *byte)
+func direct512IQ4_XSx1(a *byte)
+
+//go:noescape
+func direct512IQ4_XSx4(a *byte)
+
+//go:noescape
+func direct512IQ4_XSx8(a *byte)
 
 //go:noescape
 func unpack512MXFP4(a *byte)
 
 //go:noescape
-func direct512MXFP4(a *byte)
+func direct512MXFP4x1(a *byte)
+
+//go:noescape
+func direct512MXFP4x4(a *byte)
+
+//go:noescape
+func direct512MXFP4x8(a *byte)
 
 //go:noescape
 func tile512Plainx1(a *byte)
-
-//go:noescape
-func tile512Plainx2(a *byte)
 
 //go:noescape
 func tile512Plainx4(a *byte)
@@ -224,9 +293,6 @@ func tile512Plainx8(a *byte)
 func tile512Offsetx1(a *byte)
 
 //go:noescape
-func tile512Offsetx2(a *byte)
-
-//go:noescape
 func tile512Offsetx4(a *byte)
 
 //go:noescape
@@ -236,9 +302,6 @@ func tile512Offsetx8(a *byte)
 func tile512Pairx1(a *byte)
 
 //go:noescape
-func tile512Pairx2(a *byte)
-
-//go:noescape
 func tile512Pairx4(a *byte)
 
 //go:noescape
@@ -246,9 +309,6 @@ func tile512Pairx8(a *byte)
 
 //go:noescape
 func tile512TwoOffsetsx1(a *byte)
-
-//go:noescape
-func tile512TwoOffsetsx2(a *byte)
 
 //go:noescape
 func tile512TwoOffsetsx4(a *byte)
