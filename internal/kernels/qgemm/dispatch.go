@@ -4,14 +4,18 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
 	level  cpu.Target
-	mr, nr int  // largest tile: rows and columns
-	group  int  // numbers of k that are adjacent in a panel of B and in A
-	wide   bool // A is given as int16, else as uint8
+	mr, nr int          // largest tile: rows and columns
+	group  int          // numbers of k that are adjacent in a panel of B and in A
+	align  int          // a panel's numbers of k are a multiple
+	wide   bool         // A is given as int16, else as uint8
+	tiles  *amx.Kernels // adds up; tile and partial only finish then, and may have fewer rows than mr
 
 	// tile[r] computes a tile of r rows and nr columns and stores it; partial
 	// one of fewer columns, outside of which it reads and writes nothing but B.
@@ -24,7 +28,7 @@ type kernels struct {
 	narrow func(dst *byte, stride int, src *float32, rows int, mask uint64, lo, hi float32, zero int32)
 }
 
-const maxRows, maxCols = 14, 32
+const maxRows, maxCols = amx.Rows, 32
 
 // A kernel takes a *tile as bytes: the generator knows no Go types of this
 // package.
@@ -38,6 +42,7 @@ const (
 	flagColScale             // scale by rowScale·colScale, else by rowScale
 	flagColBias
 	flagClip
+	flagSums // start from sums
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -58,9 +63,13 @@ type tile struct {
 	colZero  unsafe.Pointer // int32 per column: -zeroB
 	rowZero  unsafe.Pointer // int32 per row: zeroA
 	rowSum   unsafe.Pointer // int32 per row: Σa'
+	sums     unsafe.Pointer // int32, 32 columns to a row
 	rows     int            // for the portable kernel, which is one for all
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
+
+// depth is the numbers of k of a panel.
+func (k *kernels) depth(n int) int { return tiling.Align(n, k.align) }
 
 func current() *kernels { return forLevel(cpu.Level()) }

@@ -2,13 +2,18 @@
 
 package qgemm
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
+)
 
 //go:generate sh -c "cd ../../../tools/asmgen && go run . qgemm -out ../../internal/kernels/qgemm/tile_amd64.s"
 
 // forLevel: AVX-512 without VNNI is not worth kernels of its own.
 func forLevel(l cpu.Target) *kernels {
 	switch {
+	case l >= cpu.AMX && cpu.Has().VNNI:
+		return &tiles
 	case l >= cpu.AVX512 && cpu.Has().VNNI:
 		return &vnni
 	case l >= cpu.AVX2:
@@ -17,13 +22,19 @@ func forLevel(l cpu.Target) *kernels {
 	return &portable
 }
 
+// tiles add up in AMX and leave the rest to vnni.
+var tiles = kernels{
+	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8, tiles: amx.For(cpu.AMX),
+	tile: tiles512, partial: tiles512, narrow: narrow512,
+}
+
 var vnni = kernels{
-	level: cpu.AVX512, mr: 14, nr: 32, group: 4,
+	level: cpu.AVX512, mr: 14, nr: 32, group: 4, align: 4,
 	tile: tiles512, partial: tiles512, narrow: narrow512,
 }
 
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 6, nr: 16, group: 2, wide: true,
+	level: cpu.AVX2, mr: 6, nr: 16, group: 2, align: 2, wide: true,
 	tile: tiles256, partial: masked256, narrow: avx2Narrow,
 }
 

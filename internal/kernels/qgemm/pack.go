@@ -27,7 +27,7 @@ type Packed struct {
 func PackedSize(k, n, items int) int { return items * packedItem(current(), k, n) }
 
 func packedItem(kern *kernels, k, n int) int {
-	return tiling.Align(k, kern.group) * tiling.Align(n, kern.nr)
+	return kern.depth(k) * tiling.Align(n, kern.nr)
 }
 
 // PackB packs K×N matrices into dst, which is retained, and has PackedSize
@@ -126,7 +126,7 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 	size := packedItem(p.kern, p.k, p.n)
 	dst := p.data[i*size:][:size]
 	nr := p.kern.nr
-	panel := tiling.Align(p.k, p.kern.group) * nr
+	panel := p.kern.depth(p.k) * nr
 	for j := 0; j < p.n; j += nr {
 		w := panelPacker{
 			dst: dst[j/nr*panel:][:panel], sums: p.colSum[i*p.n+j:][:min(nr, p.n-j)],

@@ -1,6 +1,10 @@
 package qgemm
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
 
 // A panelPacker writes one panel of B and adds up its columns.
 type panelPacker struct {
@@ -13,6 +17,7 @@ type panelPacker struct {
 // rows packs B as it is stored, src beginning at the panel's first column.
 func (w *panelPacker) rows(src []byte, stride int) {
 	n := len(w.sums)
+	clear(w.dst[tiling.Align(w.k, w.group)*w.nr:])
 	// What stands for the rows that fill up the last group: zeros when flipped.
 	none := [32]byte{}
 	for i := range none {
@@ -61,6 +66,7 @@ func (w *panelPacker) columns(src []byte, stride int) {
 	if n := len(w.sums); n < w.nr {
 		clear(w.dst)
 	}
+	clear(w.dst[w.k/w.group*w.group*w.nr:])
 	for j := range w.sums {
 		col := src[j*stride:][:w.k]
 		dst := w.dst[j*w.group:]

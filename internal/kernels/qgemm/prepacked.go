@@ -2,8 +2,6 @@ package qgemm
 
 import (
 	"fmt"
-
-	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 // Prepacked views data that PackB has filled before at the current level, from
@@ -32,7 +30,7 @@ func (p *Packed) addColumns(item int) {
 	nr, group := p.kern.nr, p.kern.group
 	size := packedItem(p.kern, p.k, p.n)
 	data, sums := p.data[item*size:][:size], p.colSum[item*p.n:][:p.n]
-	panel := tiling.Align(p.k, group) * nr
+	panel := p.kern.depth(p.k) * nr
 	for j := 0; j < p.n && panel > 0; j += nr {
 		columns := sums[j:min(j+nr, p.n)]
 		for at := j / nr * panel; at < (j/nr+1)*panel; at += nr * group {

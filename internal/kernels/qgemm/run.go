@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -15,6 +16,7 @@ type plan struct {
 	groups        int // of k
 	grid          tiling.Grid
 	copyA         bool
+	steps, run    int // tiles: steps of 64 k, and panels of a call
 	perSlot       int // bytes of scratch
 	slots         int
 }
@@ -39,11 +41,15 @@ func (t *Task) newPlan(threads int) plan {
 	p := plan{planKey: key}
 	s := tiling.Shape{Items: p.items, M: p.m, N: p.n, K: p.k, MR: kern.mr, NR: kern.nr, ChunkWork: chunkWork}
 	p.tiles, p.panels = s.Tiles(), s.Panels()
-	p.groups = tiling.Ceil(p.k, kern.group)
+	p.groups = kern.depth(p.k) / kern.group
 	p.grid = tiling.Split(s, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
 	p.ncPanel = max(1, cpu.Cache().L2/2/max(1, p.groups*kern.group*kern.nr))
-	p.copyA = kern.wide || p.signedA || p.k%kern.group != 0
+	p.copyA = kern.wide || p.signedA && kern.tiles == nil || p.k%kern.align != 0
+	if kern.tiles != nil {
+		p.steps = p.groups * kern.group / amx.StepInt8
+		p.run = min(max(1, callSteps/max(1, p.steps)), maxRun)
+	}
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
 	}
@@ -68,7 +74,9 @@ type workspace struct {
 	rowScale [maxRows]float32
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
-	floats   [maxRows * maxCols]float32 // a tile on its way to bytes
+	block    amx.Block
+	sums     [maxRun * maxRows * maxCols]int32 // of tiles
+	floats   [maxRows * maxCols]float32        // a tile on its way to bytes
 
 	aOff, cOff, item int // where the batch item begins; the number of B's
 
@@ -90,7 +98,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.tile, w.scratch = tile{}, nil
+	w.tile, w.scratch, w.block = tile{}, nil, amx.Block{}
 	t.slots.Give(slot)
 }
 
@@ -126,7 +134,11 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
 			w.tile.rows = rowEnd - row
 			t.setRows(w, row)
-			t.panels(w, row, j, end)
+			if p.kern.tiles != nil {
+				t.tiles(w, row, j, end)
+			} else {
+				t.panels(w, row, j, end)
+			}
 			if t.Post != nil {
 				t.post(w, row, j, end)
 			}
@@ -163,7 +175,7 @@ func (t *Task) setItem(w *workspace, item int) {
 }
 
 func (t *Task) flags() (f uint64) {
-	if len(t.ZeroA) > 0 || t.A.Signed {
+	if len(t.ZeroA) > 0 || t.shift() != 0 {
 		f |= flagColSum
 	}
 	if t.Packed.shifted {
@@ -191,9 +203,7 @@ func (t *Task) setRows(w *workspace, row int) {
 	for i := range x.rows {
 		a := t.A.Data[w.aOff+(row+i)*t.A.Stride:][:t.K]
 		w.rowZero[i] = pick(t.ZeroA, row+i, 0)
-		if t.A.Signed {
-			w.rowZero[i] += 128
-		}
+		w.rowZero[i] += t.shift()
 		w.rowScale[i] = pick(t.RowScale, row+i, 1)
 		if len(t.ColScale) == 1 {
 			w.rowScale[i] = float32(w.rowScale[i] * t.ColScale[0])
@@ -202,7 +212,7 @@ func (t *Task) setRows(w *workspace, row int) {
 			t.copyRow(w, i, a)
 		}
 		if x.flags&flagColZero != 0 {
-			w.rowSum[i] = rowSum(a, t.A.Signed)
+			w.rowSum[i] = rowSum(a, t.A.Signed) + t.shift()*int32(t.K)
 		}
 	}
 	x.a, x.lda = at(t.A.Data, w.aOff+row*t.A.Stride), t.A.Stride
@@ -212,6 +222,15 @@ func (t *Task) setRows(w *workspace, row int) {
 	if t.plan.copyA {
 		x.a, x.lda = at(w.scratch, 0), 4*t.plan.groups
 	}
+}
+
+// shift is what is added to numbers of A: kernels multiply unsigned ones, but for
+// tiles.
+func (t *Task) shift() int32 {
+	if t.A.Signed && t.plan.kern.tiles == nil {
+		return 128
+	}
+	return 0
 }
 
 // pick is element i of a vector that has one element, all, or none.
@@ -228,7 +247,7 @@ func pick[T any](s []T, i int, none T) T {
 func rowSum(a []byte, signed bool) (s int32) {
 	if signed {
 		for _, x := range a {
-			s += int32(int8(x)) + 128
+			s += int32(int8(x))
 		}
 		return s
 	}
@@ -241,10 +260,7 @@ func rowSum(a []byte, signed bool) (s int32) {
 // copyRow copies a row of A to scratch: unsigned, widened if the kernel wants
 // so, and filled up to a whole group.
 func (t *Task) copyRow(w *workspace, i int, a []byte) {
-	flip := byte(0)
-	if t.A.Signed {
-		flip = 0x80
-	}
+	flip := byte(t.shift())
 	bytes := 4 * t.plan.groups
 	dst := w.scratch[i*bytes:][:bytes]
 	if t.plan.kern.wide {
@@ -257,40 +273,45 @@ func (t *Task) copyRow(w *workspace, i int, a []byte) {
 
 // panels calls the kernel for a row tile and some panels.
 func (t *Task) panels(w *workspace, row, from, to int) {
-	p, x := &t.plan, &w.tile
-	kern := p.kern
+	p := &t.plan
+	panel := p.groups * p.kern.group * p.kern.nr
+	b := w.item * packedItem(p.kern, t.K, t.N)
+	for j := from; j < to; j++ {
+		if panel > 0 {
+			w.tile.b = at(t.Packed.data, b+j*panel)
+		}
+		t.panel(w, row, j)
+	}
+}
+
+// panel calls the kernel for the tile's rows of a panel, which begin with row.
+func (t *Task) panel(w *workspace, row, j int) {
+	kern, x := t.plan.kern, &w.tile
+	col, cols := j*kern.nr, w.item*t.N
 	f := kern.tile[x.rows]
 	x.mask = 1<<kern.nr - 1
-	panel := p.groups * kern.group * kern.nr
-	b, cols := w.item*packedItem(kern, t.K, t.N), w.item*t.N
-	c := w.cOff + row*t.C.Stride
-	for j := from; j < to; j++ {
-		col := j * kern.nr
-		if col+kern.nr > t.N {
-			f = kern.partial[x.rows]
-			x.mask = 1<<(t.N-col) - 1
-		}
-		if panel > 0 {
-			x.b = at(t.Packed.data, b+j*panel)
-		}
-		x.colSum = at(t.Packed.colSum, cols+col)
-		x.colZero = at(t.Packed.colZero, cols+col)
-		if x.flags&flagColScale != 0 {
-			x.colScale = at(t.ColScale, col)
-		}
-		x.colBias = at(t.ColBias, col)
-		switch {
-		case t.C.Int != nil:
-			x.c = at(t.C.Int, c+col)
-			f(x.arg())
-		case t.C.Float != nil:
-			x.c = at(t.C.Float, c+col)
-			f(x.arg())
-		default:
-			x.c = unsafe.Pointer(&w.floats)
-			f(x.arg())
-			lo, hi := t.C.limits()
-			kern.narrow(&t.C.Byte[c+col], t.C.Stride, &w.floats[0], x.rows, x.mask, lo, hi, t.C.Zero)
-		}
+	if col+kern.nr > t.N {
+		f = kern.partial[x.rows]
+		x.mask = 1<<(t.N-col) - 1
+	}
+	x.colSum = at(t.Packed.colSum, cols+col)
+	x.colZero = at(t.Packed.colZero, cols+col)
+	if x.flags&flagColScale != 0 {
+		x.colScale = at(t.ColScale, col)
+	}
+	x.colBias = at(t.ColBias, col)
+	c := w.cOff + row*t.C.Stride + col
+	switch {
+	case t.C.Int != nil:
+		x.c = at(t.C.Int, c)
+		f(x.arg())
+	case t.C.Float != nil:
+		x.c = at(t.C.Float, c)
+		f(x.arg())
+	default:
+		x.c = unsafe.Pointer(&w.floats)
+		f(x.arg())
+		lo, hi := t.C.limits()
+		kern.narrow(&t.C.Byte[c], t.C.Stride, &w.floats[0], x.rows, x.mask, lo, hi, t.C.Zero)
 	}
 }
