@@ -1,0 +1,54 @@
+package chat
+
+import "strings"
+
+// wants is the form in which a template takes what others take otherwise.
+type wants struct {
+	textArguments bool // arguments of calls as JSON text, not as an object
+	parts         bool // content may be a list of parts
+	onlyParts     bool // content must be a list of parts
+	null          bool // content may be null beside tool calls
+}
+
+// The words of the probes: no template has them.
+const (
+	probeText     = "ProbeOfContent"
+	probeFunction = "probe_of_function"
+	probeName     = "probe_of_argument"
+)
+
+// probe renders small conversations to find out what the template takes. Where
+// no form works it is the one that transformers gives. rendered is a prompt with a call, if there is one.
+func (t *Template) probe() (w wants, rendered string) {
+	shown := func(c Conversation, w wants, want string, wrong ...string) bool {
+		text, err := t.run(c, w)
+		if err != nil || !strings.Contains(text, want) {
+			return false
+		}
+		for _, s := range wrong {
+			if strings.Contains(text, s) {
+				return false
+			}
+		}
+		return true
+	}
+	said := Conversation{Messages: []Message{{Role: "user", Content: probeText}}, AddGenerationPrompt: true}
+	w.parts = shown(said, wants{onlyParts: true}, probeText, "'text'", `"text"`)
+	w.onlyParts = w.parts && !shown(said, wants{}, probeText)
+
+	call := Message{Role: "assistant", ToolCalls: []ToolCall{{ID: "call00001", Name: probeFunction, Arguments: `{"` + probeName + `": 1}`}}}
+	tools := []Tool{{Name: probeFunction, Description: "d"}}
+	called := Conversation{Messages: []Message{said.Messages[0], call}, Tools: tools}
+	python, escaped := "{'"+probeName, `\"`+probeName
+	if !shown(called, w, probeName, python, escaped) {
+		text := w
+		text.textArguments = true
+		w.textArguments = shown(called, text, probeName, python, escaped)
+	}
+	called.Messages[1].NoContent = true
+	null := w
+	null.null = true
+	w.null = shown(called, null, probeName, "None")
+	rendered, _ = t.run(called, w) // a template without calls shows no form
+	return w, rendered
+}
