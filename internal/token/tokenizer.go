@@ -40,9 +40,9 @@ type EncodeOptions struct {
 
 // scratch is what one call of Encode works in.
 type scratch struct {
-	words []string
 	cut   pretokenize.Scratch
 	merge model.Scratch
+	cache model.Cache
 }
 
 // Encode gives the numbers of the pieces of text.
@@ -70,13 +70,13 @@ func (t *Tokenizer) Encode(text string, o EncodeOptions) []int32 {
 	return dst
 }
 
-// maxKept is the number of words, and of symbols of a word, up to which the
-// memory of a call is kept for the next.
+// maxKept is the number of parts of a text, and of symbols of a word, up to
+// which the memory of a call is kept for the next.
 const maxKept = 1 << 16
 
 func (t *Tokenizer) release(s *scratch) {
-	if cap(s.words) <= maxKept && s.merge.Size() <= maxKept {
-		clear(s.words[:cap(s.words)])
+	if s.cut.Size() <= maxKept && s.merge.Size() <= maxKept {
+		s.cut.Forget()
 		t.scratch.Put(s)
 	}
 }
@@ -91,10 +91,9 @@ func (t *Tokenizer) encodePlain(dst []int32, text string, start bool, o EncodeOp
 	}
 	for at := 0; at < len(text); {
 		m := t.normalized.find(text, at, o.ParseSpecial)
-		s.words = pretokenize.Apply(s.words[:0], t.steps, text[at:m.start], start && at == 0, &s.cut)
-		for _, w := range s.words {
-			dst = t.model.Append(dst, w, &s.merge)
-		}
+		pretokenize.Each(t.steps, text[at:m.start], start && at == 0, &s.cut, func(word string) {
+			dst = s.cache.Append(t.model, dst, word, &s.merge)
+		})
 		if m.id != model.None {
 			dst = append(dst, m.id)
 		}

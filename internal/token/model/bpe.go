@@ -178,7 +178,7 @@ func (b *BPE) Append(dst []int32, word string, s *Scratch) []int32 {
 	if len(b.texts) == 0 && !b.Late {
 		return append(dst, s.ids...)
 	}
-	return b.finish(dst, s)
+	return append(dst, b.finish(s)...)
 }
 
 // characters sets s.ids to the symbols of word.
@@ -237,22 +237,23 @@ func (b *BPE) unknown(dst []int32, text string) []int32 {
 	return append(dst, b.Unknown)
 }
 
-// finish appends the merged symbols, those that are no pieces taken apart.
-func (b *BPE) finish(dst []int32, s *Scratch) []int32 {
-	size := int32(b.vocab.Size())
+// finish gives the merged symbols, those that are no pieces taken apart.
+func (b *BPE) finish(s *Scratch) []int32 {
+	size, out := int32(b.vocab.Size()), s.out[:0]
 	for _, id := range s.ids {
 		switch {
 		case id < None:
-			dst = b.unknown(dst, s.loose[-2-id])
+			out = b.unknown(out, s.loose[-2-id])
 		case id < size:
-			dst = append(dst, id)
+			out = append(out, id)
 		case b.Alphabet != nil:
-			dst = b.spell(dst, b.texts[id-size])
+			out = b.spell(out, b.texts[id-size])
 		default:
-			dst = b.unknown(dst, b.texts[id-size])
+			out = b.unknown(out, b.texts[id-size])
 		}
 	}
-	return dst
+	s.out = out
+	return out
 }
 
 // spell appends a piece for each character of a symbol that is no piece itself.

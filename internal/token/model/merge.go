@@ -3,6 +3,7 @@ package model
 // Scratch is the memory that encoding works in. It is not safe for concurrent use.
 type Scratch struct {
 	ids   []int32
+	out   []int32
 	loose []string
 	ranks []uint32
 	next  []int32

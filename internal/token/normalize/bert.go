@@ -52,10 +52,12 @@ func isASCII(text string) bool {
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsSpace(r):
+		case r == '\t' || r == '\n' || r == '\r':
 			return ' '
 		case r == 0, r == utf8.RuneError, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co):
 			return -1
+		case unicode.IsSpace(r):
+			return ' '
 		}
 		return r
 	}, text)

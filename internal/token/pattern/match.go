@@ -56,6 +56,9 @@ func (m *Matcher) Reset(p *Pattern, text string) {
 	}
 }
 
+// Forget drops the text.
+func (m *Matcher) Forget() { m.text, m.pos, m.known = "", 0, nil }
+
 // Next finds the next match.
 func (m *Matcher) Next() bool {
 	entry := int32(len(m.p.prog) - 1)

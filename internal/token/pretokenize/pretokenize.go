@@ -21,6 +21,7 @@ type Step interface {
 type Scratch struct {
 	matcher pattern.Matcher
 	cuts    []cut
+	parts   []string
 	spare   []string
 }
 
@@ -30,24 +31,49 @@ type cut struct {
 	match bool
 }
 
-// Apply runs steps over text and appends the words to dst.
-func Apply(dst []string, steps []Step, text string, start bool, s *Scratch) []string {
+// Each runs steps over text and gives each word to f.
+func Each(steps []Step, text string, start bool, s *Scratch, f func(word string)) {
 	if text == "" {
-		return dst
+		return
 	}
 	if len(steps) == 0 {
-		return append(dst, text)
+		f(text)
+		return
 	}
-	begin := len(dst)
-	dst = steps[0].Split(dst, text, start, s)
-	for _, step := range steps[1:] {
-		s.spare = append(s.spare[:0], dst[begin:]...)
-		dst = dst[:begin]
+	last := steps[len(steps)-1]
+	s.parts = append(s.parts[:0], text)
+	for _, step := range steps[:len(steps)-1] {
+		s.spare, s.parts = s.parts, s.spare[:0]
 		for i, part := range s.spare {
-			dst = step.Split(dst, part, start && i == 0 && strings.HasPrefix(text, part), s)
+			s.parts = step.Split(s.parts, part, begins(start, i, text, part), s)
 		}
 	}
-	return dst
+	for i, part := range s.parts {
+		// Words of the usual last step are not put in a list first.
+		if r, ok := last.(Regexp); ok && r.Behavior == Isolated {
+			r.each(part, s, f)
+			continue
+		}
+		s.spare = last.Split(s.spare[:0], part, begins(start, i, text, part), s)
+		for _, word := range s.spare {
+			f(word)
+		}
+	}
+}
+
+// begins reports whether part i of text is the beginning of all that is encoded.
+func begins(start bool, i int, text, part string) bool {
+	return start && i == 0 && strings.HasPrefix(text, part)
+}
+
+// Size is the number of parts that s holds memory for.
+func (s *Scratch) Size() int { return max(cap(s.parts), cap(s.spare), cap(s.cuts)) }
+
+// Forget drops what s knows of the last text.
+func (s *Scratch) Forget() {
+	clear(s.parts[:cap(s.parts)])
+	clear(s.spare[:cap(s.spare)])
+	s.matcher.Forget()
 }
 
 // Behavior is what becomes of the places where a text is cut.
@@ -92,6 +118,25 @@ func (r Regexp) Split(dst []string, text string, _ bool, s *Scratch) []string {
 		s.cuts = append(s.cuts, cut{len(text), r.Invert})
 	}
 	return r.Behavior.apply(dst, text, s.cuts)
+}
+
+// each gives the parts of text to f, for Isolated.
+func (r Regexp) each(text string, s *Scratch, f func(word string)) {
+	m := &s.matcher
+	m.Reset(r.Pattern, text)
+	m.Empty = true
+	at := 0
+	for ; m.Next(); at = m.End {
+		if m.Start > at {
+			f(text[at:m.Start])
+		}
+		if m.End > m.Start {
+			f(text[m.Start:m.End])
+		}
+	}
+	if at < len(text) {
+		f(text[at:])
+	}
 }
 
 func appendPart(dst []string, part string) []string {
