@@ -22,6 +22,7 @@ func qgemm() {
 	}
 	qgemmNarrow(gemmZMM)
 	qgemmNarrow(gemmYMM)
+	qgemmFinish()
 }
 
 // Offsets in bytes into the Go struct tile of qgemm. Those of a, b, c, lda, ldc,
@@ -37,6 +38,7 @@ const (
 	qgemmRowZero  = 120
 	qgemmRowSum   = 128
 	qgemmSums     = 136
+	qgemmRows     = 144
 )
 
 // Bits of tile.flags.
@@ -47,7 +49,7 @@ const (
 	qgemmDoColScale
 	qgemmDoColBias
 	qgemmDoClip
-	qgemmDoSums
+	qgemmDoOneZero // finish: rowZero has one number for all rows
 )
 
 // qgemmKernel shares loads, stores and masks with gemm.
@@ -77,21 +79,12 @@ func qgemmTile(f gemmFlavour, mr int) {
 		g.loadVectorMasks()
 	}
 	g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
-	if f == gemmZMM {
-		g.unless(qgemmDoSums, "nosums", g.sums)
-	}
 	g.unless(qgemmDoColSum, "nocolsum", func() { g.outer(qgemmColSum, qgemmRowZero) })
 	g.unless(qgemmDoColZero, "nocolzero", func() { g.outer(qgemmColZero, qgemmRowSum) })
 	g.product()
 	g.epilogue()
 	VZEROUPPER()
 	RET()
-}
-
-// sums loads what tiles have added up, of which each row has 32 columns.
-func (g *qgemmKernel) sums() {
-	p := g.load(qgemmSums)
-	g.each(func(i, j int, acc reg.VecVirtual) { VMOVDQU32(Mem{Base: p, Disp: 128*i + 64*j}, acc) })
 }
 
 // outer adds a row of columns times a column of rows, both int32.

@@ -15,12 +15,14 @@ type kernels struct {
 	group  int          // numbers of k that are adjacent in a panel of B and in A
 	align  int          // a panel's numbers of k are a multiple
 	wide   bool         // A is given as int16, else as uint8
-	tiles  *amx.Kernels // adds up; tile and partial only finish then, and may have fewer rows than mr
+	tiles  *amx.Kernels // adds up, or nil
+	finish kernel       // what is left then; takes any rows and columns
 
 	// tile[r] computes a tile of r rows and nr columns and stores it; partial
 	// one of fewer columns, outside of which it reads and writes nothing but B.
-	tile    [maxRows + 1]kernel
-	partial [maxRows + 1]kernel
+	// Neither is there with tiles.
+	tile    [tileRows + 1]kernel
+	partial [tileRows + 1]kernel
 
 	// narrow converts rows of nr floats to bytes: not below lo, not above hi,
 	// rounded to the nearest, ties to even, plus zero. Columns without a bit in
@@ -29,6 +31,9 @@ type kernels struct {
 }
 
 const maxRows, maxCols = amx.Rows, 32
+
+// tileRows is the most rows of a kernel of a level without tiles.
+const tileRows = 14
 
 // A kernel takes a *tile as bytes: the generator knows no Go types of this
 // package.
@@ -42,7 +47,7 @@ const (
 	flagColScale             // scale by rowScale·colScale, else by rowScale
 	flagColBias
 	flagClip
-	flagSums // start from sums
+	flagOneZero // finish: rowZero is the same for all rows
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -71,5 +76,16 @@ func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
 
 // depth is the numbers of k of a panel.
 func (k *kernels) depth(n int) int { return tiling.Align(n, k.align) }
+
+// kernel is the one for a tile.
+func (k *kernels) kernel(x *tile) kernel {
+	switch {
+	case k.tiles != nil:
+		return k.finish
+	case x.mask == 1<<k.nr-1:
+		return k.tile[x.rows]
+	}
+	return k.partial[x.rows]
+}
 
 func current() *kernels { return forLevel(cpu.Level()) }

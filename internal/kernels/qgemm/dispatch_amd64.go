@@ -22,10 +22,10 @@ func forLevel(l cpu.Target) *kernels {
 	return &portable
 }
 
-// tiles add up in AMX and leave the rest to vnni.
+// tiles add up in AMX.
 var tiles = kernels{
 	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8, tiles: amx.For(cpu.AMX),
-	tile: tiles512, partial: tiles512, narrow: narrow512,
+	finish: finish512, narrow: narrow512,
 }
 
 var vnni = kernels{
@@ -38,17 +38,17 @@ var avx2 = kernels{
 	tile: tiles256, partial: masked256, narrow: avx2Narrow,
 }
 
-var tiles512 = [maxRows + 1]kernel{
+var tiles512 = [tileRows + 1]kernel{
 	1: vnni512x1, 2: vnni512x2, 3: vnni512x3, 4: vnni512x4, 5: vnni512x5,
 	6: vnni512x6, 7: vnni512x7, 8: vnni512x8, 9: vnni512x9, 10: vnni512x10,
 	11: vnni512x11, 12: vnni512x12, 13: vnni512x13, 14: vnni512x14,
 }
 
-var tiles256 = [maxRows + 1]kernel{
+var tiles256 = [tileRows + 1]kernel{
 	1: pairs256x1, 2: pairs256x2, 3: pairs256x3, 4: pairs256x4, 5: pairs256x5, 6: pairs256x6,
 }
 
-var masked256 = [maxRows + 1]kernel{
+var masked256 = [tileRows + 1]kernel{
 	1: pairs256x1masked, 2: pairs256x2masked, 3: pairs256x3masked,
 	4: pairs256x4masked, 5: pairs256x5masked, 6: pairs256x6masked,
 }

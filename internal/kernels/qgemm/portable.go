@@ -11,8 +11,8 @@ import (
 // portable is the specification of the other kernels.
 var portable = kernels{
 	level: cpu.Generic, mr: 4, nr: 16, group: 2, align: 2, wide: true,
-	tile:    [maxRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
-	partial: [maxRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
+	tile:    [tileRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
+	partial: [tileRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
 	narrow:  portableNarrow,
 }
 

@@ -357,7 +357,7 @@ func TestTileLayout(t *testing.T) {
 		{"mask", unsafe.Offsetof(x.mask), 88}, {"flags", unsafe.Offsetof(x.flags), 96},
 		{"lo", unsafe.Offsetof(x.lo), 104}, {"hi", unsafe.Offsetof(x.hi), 108},
 		{"colZero", unsafe.Offsetof(x.colZero), 112}, {"rowZero", unsafe.Offsetof(x.rowZero), 120},
-		{"rowSum", unsafe.Offsetof(x.rowSum), 128}, {"sums", unsafe.Offsetof(x.sums), 136},
+		{"rowSum", unsafe.Offsetof(x.rowSum), 128}, {"sums", unsafe.Offsetof(x.sums), 136}, {"rows", unsafe.Offsetof(x.rows), 144},
 	} {
 		if f.got != f.want {
 			t.Errorf("tile.%s is at %d, the assembly expects %d", f.name, f.got, f.want)

@@ -178,6 +178,9 @@ func (t *Task) flags() (f uint64) {
 	if len(t.ZeroA) > 0 || t.shift() != 0 {
 		f |= flagColSum
 	}
+	if len(t.ZeroA) <= 1 {
+		f |= flagOneZero
+	}
 	if t.Packed.shifted {
 		f |= flagColZero
 	}
@@ -288,12 +291,11 @@ func (t *Task) panels(w *workspace, row, from, to int) {
 func (t *Task) panel(w *workspace, row, j int) {
 	kern, x := t.plan.kern, &w.tile
 	col, cols := j*kern.nr, w.item*t.N
-	f := kern.tile[x.rows]
 	x.mask = 1<<kern.nr - 1
 	if col+kern.nr > t.N {
-		f = kern.partial[x.rows]
 		x.mask = 1<<(t.N-col) - 1
 	}
+	f := kern.kernel(x)
 	x.colSum = at(t.Packed.colSum, cols+col)
 	x.colZero = at(t.Packed.colZero, cols+col)
 	if x.flags&flagColScale != 0 {

@@ -87,3 +87,6 @@ func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo fl
 
 //go:noescape
 func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
+
+//go:noescape
+func finish512(t *byte)
