@@ -24,6 +24,7 @@ type servable struct {
 	maxRows     int          // of one request; 0: any
 	batcher     *batch.Batcher
 	stats       *stats
+	loaded      time.Time
 
 	core  *Core
 	gate  gate // requests inside
@@ -37,7 +38,7 @@ func newServable(ctx context.Context, name string, version int64, b Backend, cfg
 	if err != nil {
 		return nil, err
 	}
-	s := &servable{completion: done, name: name, version: version, versionText: versionText(version), backend: b, core: c, stats: newStats()}
+	s := &servable{completion: done, name: name, version: version, versionText: versionText(version), backend: b, core: c, stats: newStats(), loaded: time.Now()}
 	o := done.batching()
 	o.OnExecution = s.stats.execution
 	s.config = done.cfg

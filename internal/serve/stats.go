@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/batch"
+	"github.com/salver-ml/salver/internal/textgen"
 )
 
 // total is a DurationStat that is added to from several goroutines.
@@ -159,6 +160,7 @@ type ModelMetrics struct {
 	Waiting      int                          // requests in the queue now
 	InFlight     int                          // requests accepted and not answered, among them those that wait
 	MaxBatchSize int
+	Text         *textgen.Stats // of a language model; nil for others
 }
 
 // Metrics reads the counters of all models that are served, by name and version.
@@ -177,7 +179,7 @@ func (s *servable) metrics() ModelMetrics {
 	t := s.stats
 	m := ModelMetrics{ModelStatistics: s.statistics(), Failures: map[FailureReason]uint64{}, Requests: map[string]HistogramSnapshot{},
 		Queued: t.queued.snapshot(), Computed: t.computed.snapshot(), Batches: t.batches.snapshot(),
-		Waiting: s.batcher.Waiting(), InFlight: int(s.gate.inside()), MaxBatchSize: s.config.MaxBatchSize}
+		Waiting: s.batcher.Waiting(), InFlight: int(s.gate.inside()), MaxBatchSize: s.config.MaxBatchSize, Text: s.textStats()}
 	for r := range reasons {
 		m.Failures[r] = t.failures[r].Load()
 	}

@@ -1,0 +1,78 @@
+package serve_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/salver-ml/salver/internal/serve"
+	"github.com/salver-ml/salver/internal/serve/servetest"
+)
+
+func textCore(t *testing.T) (*serve.Core, *servetest.Text) {
+	t.Helper()
+	c, m := serve.New(serve.Options{}), servetest.NewText()
+	for name, b := range map[string]serve.Backend{"m": m, "e": servetest.NewEncoder(), "t": servetest.Identity(2)} {
+		if err := c.Register(name, 1, b, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c, m
+}
+
+func TestTextModels(t *testing.T) {
+	c, m := textCore(t)
+	h, err := c.TextModel("m", "")
+	if err != nil || h.Model != m || h.Name != "m" || h.Version != "1" {
+		t.Errorf("%+v, %v", h, err)
+	}
+	h.Release()
+	for name, find := range map[string]func(string, string) error{
+		"e": func(n, v string) error { _, err := c.TextModel(n, v); return err },
+		"m": func(n, v string) error { _, err := c.Embedder(n, v); return err },
+		"t": func(n, v string) error { _, err := c.Reranker(n, v); return err },
+	} {
+		if err := find(name, ""); err == nil || serve.AsError(err).Kind != serve.InvalidArgument {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := find("nobody", ""); err == nil || serve.AsError(err).Kind != serve.NotFound {
+			t.Errorf("nobody: %v", err)
+		}
+		if err := find(name, "7"); err == nil || serve.AsError(err).Kind != serve.NotFound {
+			t.Errorf("version 7: %v", err)
+		}
+	}
+	list := c.TextModels()
+	if len(list) != 2 || list[0].Name != "e" || !list[0].Embeds || !list[0].Compares || list[0].Generates || list[1].Name != "m" || !list[1].Generates || list[1].Info.Context != 2048 || time.Since(list[1].Loaded) > time.Minute {
+		t.Errorf("%+v", list)
+	}
+	for _, s := range c.Metrics() {
+		if (s.Text != nil) != (s.Name == "m") {
+			t.Errorf("%s: %v", s.Name, s.Text)
+		}
+	}
+}
+
+// Neither a newer version nor the server's end takes a model away that is held.
+func TestHeldModelStays(t *testing.T) {
+	c, m := textCore(t)
+	h, err := c.TextModel("m", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Register("m", 1, servetest.NewText(), nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Shutdown(ctx); err == nil || m.Closed.Load() != 0 {
+		t.Errorf("the server ended with %v while a model was held, which was closed %d times", err, m.Closed.Load())
+	}
+	if _, err := c.TextModel("m", ""); err == nil || serve.AsError(err).Kind != serve.Unavailable {
+		t.Errorf("during the end: %v", err)
+	}
+	h.Release()
+	if err := c.Shutdown(context.Background()); err != nil || m.Closed.Load() != 1 {
+		t.Errorf("%v, closed %d times", err, m.Closed.Load())
+	}
+}
