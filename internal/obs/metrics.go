@@ -106,6 +106,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, m := range c.s.Core.Metrics() {
 		o.model(&m)
+		if m.Text != nil {
+			o.text(m.Name, m.Version, m.Text)
+		}
 	}
 	c.refusals(o)
 	if c.s.InFlight != nil {
@@ -155,6 +158,9 @@ func (o out) send(m *metric, v float64, labels ...string) {
 }
 
 func (o out) histogram(m *metric, h serve.HistogramSnapshot, labels ...string) {
+	if len(h.Counts) == 0 { // nothing was observed
+		h.Counts = make([]uint64, len(h.Bounds)+1)
+	}
 	buckets := make(map[float64]uint64, len(h.Bounds))
 	var n uint64
 	for i, b := range h.Bounds {

@@ -17,6 +17,7 @@ import (
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
 	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/salver-ml/salver/internal/textgen"
 )
 
 var update = flag.Bool("update", false, "write docs/METRICS.md")
@@ -52,6 +53,13 @@ func TestMetrics(t *testing.T) {
 	if err := c.Register("m", 1, servetest.Identity(2), nil); err != nil {
 		t.Fatal(err)
 	}
+	text := servetest.NewText()
+	if err := c.Register("llm", 1, text, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := text.Generate(context.Background(), &textgen.Request{Prompt: []int32{97, 98}}, func(*textgen.Event) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	infer := func(model string, rows int, protocol string) {
 		x := tensor.New(dtype.Float32, rows, 2)
 		r, err := c.Infer(context.Background(), &serve.Request{Model: model, Protocol: protocol, Inputs: []serve.NamedTensor{{Name: "x", Tensor: x}}})
@@ -67,7 +75,7 @@ func TestMetrics(t *testing.T) {
 	flight := &limit.InFlight{Max: 1}
 	flight.Enter()
 	flight.Enter()
-	text := scrape(t, Sources{Core: c, InFlight: flight, Version: "v1", ISA: "avx2"})
+	scraped := scrape(t, Sources{Core: c, InFlight: flight, Version: "v1", ISA: "avx2"})
 	for _, want := range []string{
 		`isa="avx2",version="v1"} 1`,
 		"salver_ready 1",
@@ -89,14 +97,24 @@ func TestMetrics(t *testing.T) {
 		`nv_inference_count{model="m",version="1"} 8`,
 		`nv_inference_exec_count{model="m",version="1"} 3`,
 		`nv_inference_pending_request_count{model="m",version="1"} 0`,
+		`salver_llm_requests_running{model="llm",version="1"} 0`,
+		`salver_llm_prompt_tokens_total{model="llm",version="1"} 2`,
+		`salver_llm_first_token_seconds_count{model="llm",version="1"} 1`,
+		`salver_llm_requests_total{model="llm",reason="stop",version="1"} 1`,
+		`vllm:num_requests_waiting{model_name="llm",version="1"} 0`,
+		`vllm:kv_cache_usage_perc{model_name="llm",version="1"} 0.25`,
+		`vllm:generation_tokens_total{model_name="llm",version="1"} 3`,
+		`vllm:time_to_first_token_seconds_bucket{model_name="llm",version="1",le="0.01"} 1`,
+		`vllm:request_success_total{finished_reason="stop",model_name="llm",version="1"} 1`,
+		`vllm:cache_config_info{block_size="16",model_name="llm",num_gpu_blocks="8",version="1"} 1`,
 		"go_goroutines ",
 	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("no %s in\n%s", want, text)
+		if !strings.Contains(scraped, want) {
+			t.Errorf("no %s in\n%s", want, scraped)
 		}
 	}
 	for _, f := range families {
-		if !strings.Contains(text, "# TYPE "+f.name+" "+f.kind+"\n") {
+		if !strings.Contains(scraped, "# TYPE "+f.name+" "+f.kind+"\n") {
 			t.Errorf("%s is missing or no %s", f.name, f.kind)
 		}
 	}
