@@ -187,6 +187,30 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
+// Type is the text of an object's member "type"; usual where there is none. It
+// is read before the others, since they depend on it.
+func (v Value) Type(usual string) (string, error) {
+	members, err := v.Object()
+	if err != nil {
+		return "", err
+	}
+	for _, m := range members {
+		if m.Name == "type" && !m.IsNull() {
+			return m.Text()
+		}
+	}
+	return usual, nil
+}
+
+// OfType refuses an object whose member "type" is none of those; "" stands for none.
+func (v Value) OfType(types ...string) error {
+	kind, err := v.Type("")
+	if err == nil && !slices.Contains(types, kind) {
+		err = v.Errorf("expected the type %s, found %q", strings.TrimSuffix(strings.Join(types, " or "), " or "), kind)
+	}
+	return err
+}
+
 // Array gives the elements of an array of at most the given length.
 func (v Value) Array(most int) ([]Value, error) {
 	if err := v.expect("array"); err != nil {

@@ -53,13 +53,14 @@ func (t Table[T]) Read(v Value, into *T) error {
 	return nil
 }
 
-// Markdown writes the rows for a document.
-func (t Table[T]) Markdown(b *strings.Builder) {
+// Markdown is the rows for a document.
+func (t Table[T]) Markdown() string {
+	var b strings.Builder
 	b.WriteString("| Field | Supported | Value | Meaning |\n| --- | --- | --- | --- |\n")
 	for _, f := range t {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Name, f.Status, f.Form, f.Doc)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Status, f.Form, f.Doc)
 	}
-	b.WriteByte('\n')
+	return b.String()
 }
 
 // Names lists the fields.

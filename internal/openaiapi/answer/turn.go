@@ -1,0 +1,160 @@
+package answer
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+
+	"github.com/salver-ml/salver/internal/chat"
+	"github.com/salver-ml/salver/internal/openaiapi/fields"
+	"github.com/salver-ml/salver/internal/textgen"
+)
+
+// Turn is a conversation that is ready to be continued.
+type Turn struct {
+	Request *textgen.Request
+	model   textgen.Model
+	parsers []*chat.Parser // one for each choice
+	state   []turnState    // of each choice
+}
+
+// turnState is what a choice has come to.
+type turnState struct {
+	thinks bool // its last text was reasoning
+	calls  int  // of tools
+}
+
+// NewTurn makes the prompt. Without a temperature, neither the request's nor
+// the model's, the usual one is taken.
+func NewTurn(m textgen.Model, c *Conversation, s *Settings, usual float32, tenant string) (*Turn, error) {
+	template, conversation, prompt, err := Prompt(m, c)
+	if err != nil {
+		return nil, err
+	}
+	info := m.Info()
+	if err := Fit(prompt, &info); err != nil {
+		return nil, err
+	}
+	t := &Turn{Request: s.Request(prompt, &info, usual, tenant), model: m, state: make([]turnState, s.Choices())}
+	for range s.Choices() {
+		t.parsers = append(t.parsers, template.Parser(*conversation))
+	}
+	if t.parsers[0].Special() {
+		t.Request.KeepSpecial = true
+	}
+	if len(c.Tools) > 0 && !t.parsers[0].Tools() {
+		return nil, &fields.Error{Path: "tools", Reason: "this model's chat template has no form of tool calls that is known here"}
+	}
+	return t, nil
+}
+
+// Piece is what a choice gained. It is valid during the call that gives it.
+type Piece struct {
+	Choice int
+	Deltas []chat.Delta
+	Tokens []textgen.Token
+	// Reasoning reports whether the tokens went into reasoning, and not into the answer.
+	Reasoning bool
+	Finish    string // "", stop, length or tool_calls
+	Stop      string // the stop string that ended it
+}
+
+// Run continues the conversation.
+func (t *Turn) Run(ctx context.Context, emit func(*Piece) error) (*textgen.Usage, error) {
+	return t.model.Generate(ctx, t.Request, func(e *textgen.Event) error {
+		p := Piece{Choice: e.Choice, Tokens: e.Tokens, Stop: e.Stop, Finish: string(e.Finish), Deltas: t.parsers[e.Choice].Push(e.Text)}
+		if e.Finish != "" {
+			p.Deltas = append(p.Deltas, t.parsers[e.Choice].Finish()...)
+		}
+		st := &t.state[e.Choice]
+		for i := range p.Deltas {
+			st.take(&p.Deltas[i])
+		}
+		p.Reasoning = st.thinks
+		if e.Finish == textgen.FinishStop && st.calls > 0 {
+			p.Finish = "tool_calls"
+		}
+		return emit(&p)
+	})
+}
+
+// take notes what a delta brings, and gives calls without an id one.
+func (st *turnState) take(d *chat.Delta) {
+	st.thinks = d.Reasoning != ""
+	for i := range d.ToolCalls {
+		c := &d.ToolCalls[i]
+		if c.Index == st.calls {
+			st.calls++
+			if c.ID == "" {
+				c.ID = "call_" + rand.Text()
+			}
+		}
+	}
+}
+
+// Message is a whole answer.
+type Message struct {
+	Content, Reasoning string
+	Calls              []Call
+	Finish, Stop       string
+}
+
+// messageBuilder puts a Message together.
+type messageBuilder struct {
+	Message
+	content, reasoning strings.Builder
+	arguments          []*strings.Builder
+}
+
+func (b *messageBuilder) add(p *Piece) error {
+	for i := range p.Deltas {
+		d := &p.Deltas[i]
+		b.content.WriteString(d.Content)
+		b.reasoning.WriteString(d.Reasoning)
+		for _, c := range d.ToolCalls {
+			if c.Index == len(b.Calls) {
+				b.Calls, b.arguments = append(b.Calls, Call{}), append(b.arguments, new(strings.Builder))
+			}
+			if c.Index >= len(b.Calls) {
+				return fmt.Errorf("tool call %d came after %d others", c.Index, len(b.Calls))
+			}
+			call := &b.Calls[c.Index]
+			call.ID += c.ID
+			call.Name += c.Name
+			b.arguments[c.Index].WriteString(c.Arguments)
+		}
+	}
+	if p.Finish != "" {
+		b.Finish, b.Stop = p.Finish, p.Stop
+	}
+	return nil
+}
+
+// Collect continues the conversation and gives the whole answers. each, if not
+// nil, sees the pieces.
+func (t *Turn) Collect(ctx context.Context, each func(*Piece)) ([]Message, *textgen.Usage, error) {
+	builders := make([]messageBuilder, len(t.parsers))
+	usage, err := t.Run(ctx, func(p *Piece) error {
+		if each != nil {
+			each(p)
+		}
+		return builders[p.Choice].add(p)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	list := make([]Message, len(builders))
+	for i := range builders {
+		b := &builders[i]
+		b.Content, b.Reasoning = b.content.String(), b.reasoning.String()
+		for k := range b.Calls {
+			b.Calls[k].Arguments = b.arguments[k].String()
+		}
+		list[i] = b.Message
+	}
+	return list, usage, nil
+}
+
+// CallsTools reports whether a template has a form of tool calls that is known.
+func CallsTools(t *chat.Template) bool { return t.Parser(chat.Conversation{}).Tools() }

@@ -1,0 +1,322 @@
+package anthropic
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/salver-ml/salver/internal/openaiapi/answer"
+	"github.com/salver-ml/salver/internal/openaiapi/fields"
+)
+
+const (
+	maxName = 256       // bytes of a name or an identifier
+	many    = 1<<31 - 1 // more than a body has
+)
+
+// request is a request for a message, or to count its tokens.
+type request struct {
+	model string
+	answer.Conversation
+	answer.Settings
+	system  []string
+	noTools bool
+	stream  bool
+}
+
+// promptFields are those that make the prompt.
+var promptFields = fields.Table[request]{
+	fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *request) *string { return &q.model }),
+	fields.Any("messages", "array of 1 to 4096", "`role` (user, assistant) and `content`: a string, or blocks of the types text, thinking, tool_use and tool_result.", func(q *request, v fields.Value) (err error) {
+		q.Messages, err = readMessages(v)
+		return err
+	}),
+	fields.Any("system", "string, or array of text blocks", "What the model is told before.", func(q *request, v fields.Value) (err error) {
+		q.system, err = readTexts(v)
+		return err
+	}),
+	fields.Any("tools", "array of at most 128: `name`, `description`, `input_schema`", "Functions that the model may call. Tools that a server would run are errors.", func(q *request, v fields.Value) (err error) {
+		q.Tools, err = answer.ReadTools(v, toolFields, "custom", "")
+		return err
+	}),
+	fields.Any("tool_choice", "`{\"type\":…}`: auto, none", "none hides the tools from the model. A call can't be forced yet.", readToolChoice),
+	fields.Any("thinking", "`{\"type\":…}`: disabled, enabled, adaptive", "Sets `enable_thinking` of the model's template. A `budget_tokens` can't be kept, and is an error.", readThinking),
+	fields.Ignore[request]("cache_control", "prefixes are found by their content"),
+	fields.Refuse[request]("mcp_servers", "this server runs no tools", "[]"),
+	fields.Refuse[request]("container", "this server runs no tools"),
+	fields.Refuse[request]("context_management", "a conversation is never cut"),
+	fields.Refuse[request]("output_config", "output can't be constrained yet", "{}"),
+	fields.Refuse[request]("output_format", "output can't be constrained yet"),
+}
+
+// messageFields are those of a request for a message.
+var messageFields = append(slices.Clone(promptFields),
+	fields.Int("max_tokens", "Tokens of the answer, at most. It has to be there.", 1, many, func(q *request) **int { return &q.MaxTokens }),
+	fields.Bool("stream", "Sends the answer as events while it is made.", func(q *request) *bool { return &q.stream }),
+	fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 1, func(q *request) **float32 { return &q.Temperature }),
+	fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *request) **float32 { return &q.TopP }),
+	fields.Int("top_k", "Considers so many of the likeliest tokens.", 0, many, func(q *request) **int { return &q.TopK }),
+	settings(answer.Stop("stop_sequences", "Strings that end the answer; they are not part of it.")),
+	fields.Ignore[request]("metadata", "nothing is stored"),
+	fields.Ignore[request]("service_tier", "there is one tier"),
+	fields.Ignore[request]("inference_geo", "there is one place"),
+	fields.Ignore[request]("user_profile_id", "nothing is stored"),
+	fields.Ignore[request]("workspace_id", "nothing is stored"),
+	fields.Refuse[request]("speed", "there is one speed", `"standard"`),
+	fields.Refuse[request]("diagnostics", "there are none"),
+)
+
+func settings(f fields.Field[answer.Settings]) fields.Field[request] {
+	return fields.In(fields.Table[answer.Settings]{f}, func(q *request) *answer.Settings { return &q.Settings })[0]
+}
+
+func read(body []byte, whole bool) (*request, error) {
+	v, err := fields.Body(body)
+	if err != nil {
+		return nil, err
+	}
+	table := promptFields
+	if whole {
+		table = messageFields
+	}
+	q := new(request)
+	if err := table.Read(v, q); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(q.Messages) == 0:
+		return nil, &fields.Error{Path: "messages", Reason: "expected at least one message"}
+	case whole && q.MaxTokens == nil:
+		return nil, &fields.Error{Path: "max_tokens", Reason: "expected an integer of at least 1, found none"}
+	}
+	if q.system != nil {
+		q.Messages = append([]answer.Said{{Role: "system", Parts: q.system}}, q.Messages...)
+	}
+	if q.noTools {
+		q.Tools = nil
+	}
+	last := &q.Messages[len(q.Messages)-1]
+	q.Continue = last.Role == "assistant" // the answer goes on with it
+	q.NoPrompt = q.Continue
+	return q, nil
+}
+
+// typed is an object that has only a type.
+type typed struct{ kind string }
+
+func readToolChoice(q *request, v fields.Value) error {
+	kind, err := v.Type("")
+	if err != nil {
+		return err
+	}
+	if kind != "auto" && kind != "none" {
+		return v.Errorf("expected the type auto or none, found %q: a call can't be forced yet", kind)
+	}
+	q.noTools = kind == "none"
+	return fields.Table[typed]{
+		fields.Ignore[typed]("type", "it was read before"),
+		fields.Refuse[typed]("disable_parallel_tool_use", "output can't be constrained yet", "false"),
+	}.Read(v, new(typed))
+}
+
+func readThinking(q *request, v fields.Value) error {
+	var t typed
+	err := fields.Table[typed]{
+		fields.OneOf("type", "", func(t *typed) *string { return &t.kind }, "disabled", "enabled", "adaptive"),
+		fields.Refuse[typed]("budget_tokens", "thinking is not bounded apart from max_tokens"),
+		fields.Ignore[typed]("display", "thinking is shown as it is"),
+	}.Read(v, &t)
+	q.Variables = append(q.Variables, answer.Variable("enable_thinking", t.kind != "disabled"))
+	return err
+}
+
+var toolFields = fields.Table[answer.Tool]{
+	fields.Ignore[answer.Tool]("type", "it was read before"),
+	fields.Text("name", "", maxName, func(t *answer.Tool) *string { return &t.Name }),
+	fields.Text("description", "", many, func(t *answer.Tool) *string { return &t.Description }),
+	fields.Any("input_schema", "", "", func(t *answer.Tool, v fields.Value) error {
+		t.Parameters = v.Raw
+		_, err := v.Object()
+		return err
+	}),
+	fields.Ignore[answer.Tool]("cache_control", "prefixes are found by their content"),
+	fields.Refuse[answer.Tool]("strict", "output can't be constrained yet", "false"),
+}
+
+// message is a message as it comes.
+type message struct {
+	role    string
+	content fields.Value
+}
+
+var rawMessageFields = fields.Table[message]{
+	fields.OneOf("role", "", func(m *message) *string { return &m.role }, "user", "assistant"),
+	fields.Any("content", "", "", func(m *message, v fields.Value) error {
+		m.content = v
+		return nil
+	}),
+}
+
+// readMessages reads a conversation. The results of tools, which come in a
+// user's message, become messages of their own.
+func readMessages(v fields.Value) ([]answer.Said, error) {
+	list, err := v.Array(answer.MaxMessages)
+	if err != nil {
+		return nil, err
+	}
+	var out []answer.Said
+	for _, e := range list {
+		var m message
+		if err := rawMessageFields.Read(e, &m); err != nil {
+			return nil, err
+		}
+		if m.role == "" || m.content.IsNull() {
+			return nil, e.Errorf("expected a role and content")
+		}
+		said, err := readContent(&m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, said...)
+	}
+	return out, nil
+}
+
+func readContent(m *message) ([]answer.Said, error) {
+	if m.content.Kind() == "string" {
+		s, err := m.content.Text()
+		return []answer.Said{{Role: m.role, Parts: []string{s}}}, err
+	}
+	list, err := m.content.Array(answer.MaxParts)
+	if err != nil {
+		return nil, err
+	}
+	var out []answer.Said
+	for _, e := range list {
+		kind, err := e.Type("")
+		if err != nil {
+			return nil, err
+		}
+		b := answer.Said{Role: m.role}
+		table, ok := blockFields[kind]
+		if !ok || blockRoles[kind] != "" && blockRoles[kind] != m.role {
+			return nil, e.Errorf("expected a block that a message of the role %s can have, found the type %q", m.role, kind)
+		}
+		if err := table.Read(e, &b); err != nil {
+			return nil, err
+		}
+		if kind == "tool_result" {
+			b.Role = "tool"
+		}
+		out = join(out, b)
+	}
+	if out == nil {
+		return nil, m.content.Errorf("expected at least one block")
+	}
+	return out, nil
+}
+
+// join appends a block, to the message before it where both are one's.
+func join(list []answer.Said, b answer.Said) []answer.Said {
+	if n := len(list); n > 0 && list[n-1].Role == b.Role && b.Role != "tool" {
+		last := &list[n-1]
+		last.Parts = append(last.Parts, b.Parts...)
+		last.Reasoning += b.Reasoning
+		last.Calls = append(last.Calls, b.Calls...)
+		return list
+	}
+	return append(list, b)
+}
+
+var textFields = fields.Table[answer.Said]{
+	fields.Ignore[answer.Said]("type", "it was read before"),
+	fields.Any("text", "", "", func(m *answer.Said, v fields.Value) error {
+		s, err := v.Text()
+		m.Parts = []string{s}
+		return err
+	}),
+	fields.Ignore[answer.Said]("cache_control", "prefixes are found by their content"),
+	fields.Refuse[answer.Said]("citations", "models here read text only", "[]"),
+}
+
+// blockRoles says whose messages have a block; any if it is not there.
+var blockRoles = map[string]string{"thinking": "assistant", "tool_use": "assistant", "tool_result": "user"}
+
+var blockFields = map[string]fields.Table[answer.Said]{
+	"text": textFields,
+	"thinking": {
+		fields.Ignore[answer.Said]("type", "it was read before"),
+		fields.Text("thinking", "", many, func(m *answer.Said) *string { return &m.Reasoning }),
+		fields.Ignore[answer.Said]("signature", "nothing is signed here"),
+	},
+	"tool_use": {
+		fields.Ignore[answer.Said]("type", "it was read before"),
+		call("id", func(c *answer.Call) *string { return &c.ID }),
+		call("name", func(c *answer.Call) *string { return &c.Name }),
+		fields.Any("input", "", "", func(m *answer.Said, v fields.Value) error {
+			onlyCall(m).Arguments = string(v.Raw)
+			_, err := v.Object()
+			return err
+		}),
+		fields.Ignore[answer.Said]("cache_control", "prefixes are found by their content"),
+		fields.Ignore[answer.Said]("caller", "there is one"),
+	},
+	"tool_result": {
+		fields.Ignore[answer.Said]("type", "it was read before"),
+		fields.Text("tool_use_id", "", maxName, func(m *answer.Said) *string { return &m.CallID }),
+		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) (err error) {
+			m.Parts, err = readTexts(v)
+			return err
+		}),
+		fields.Ignore[answer.Said]("is_error", "templates do not know it; the content says so"),
+		fields.Ignore[answer.Said]("cache_control", "prefixes are found by their content"),
+	},
+}
+
+func call(name string, at func(*answer.Call) *string) fields.Field[answer.Said] {
+	return fields.Text(name, "", maxName, func(m *answer.Said) *string { return at(onlyCall(m)) })
+}
+
+// onlyCall is the one call of a block.
+func onlyCall(m *answer.Said) *answer.Call {
+	if m.Calls == nil {
+		m.Calls = []answer.Call{{Arguments: "{}"}}
+	}
+	return &m.Calls[0]
+}
+
+// readTexts reads a string or blocks of text.
+func readTexts(v fields.Value) ([]string, error) {
+	if v.Kind() == "string" {
+		s, err := v.Text()
+		return []string{s}, err
+	}
+	list, err := v.Array(answer.MaxParts)
+	if err != nil {
+		return nil, err
+	}
+	out := []string{}
+	for _, e := range list {
+		var m answer.Said
+		if err := e.OfType("text"); err != nil {
+			return nil, err
+		}
+		if err := textFields.Read(e, &m); err != nil {
+			return nil, err
+		}
+		out = append(out, m.Parts...)
+	}
+	return out, nil
+}
+
+// object is JSON of an object: a call's arguments, which may have been cut short.
+func object(arguments string) json.RawMessage {
+	if json.Valid([]byte(arguments)) && strings.HasPrefix(strings.TrimSpace(arguments), "{") {
+		return json.RawMessage(arguments)
+	}
+	b, err := json.Marshal(map[string]string{"incomplete": arguments})
+	if err != nil { // of a string: never
+		panic(err)
+	}
+	return b
+}

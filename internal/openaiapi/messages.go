@@ -1,0 +1,171 @@
+package openaiapi
+
+import (
+	"encoding/json"
+
+	"github.com/salver-ml/salver/internal/openaiapi/answer"
+	"github.com/salver-ml/salver/internal/openaiapi/fields"
+)
+
+const maxName = 256 // bytes of a name or an identifier
+
+// messageFields are those of a message of a chat.
+var messageFields = fields.Table[answer.Said]{
+	fields.OneOf("role", "Who speaks; developer is the same as system.", func(m *answer.Said) *string { return &m.Role }, "system", "developer", "user", "assistant", "tool"),
+	fields.Any("content", "string, or array of parts `{\"type\":\"text\",\"text\":…}`", "What is said. Images, audio and files are errors.", readContent),
+	fields.Text("name", "Who speaks, for templates that show it.", maxName, func(m *answer.Said) *string { return &m.Name }),
+	fields.Any("tool_calls", "array", "An assistant's calls of functions: `id`, `type`, `function` with `name` and `arguments`.", readCalls),
+	fields.Text("tool_call_id", "Which call a tool's message answers.", maxName, func(m *answer.Said) *string { return &m.CallID }),
+	fields.Extend(fields.Text("reasoning_content", "What an assistant thought; the template decides whether the model sees it again.", many, func(m *answer.Said) *string { return &m.Reasoning })),
+	fields.Extend(fields.Text("reasoning", "The same, by its other name.", many, func(m *answer.Said) *string { return &m.Reasoning })),
+	fields.Refuse[answer.Said]("refusal", "this server's models have no refusals apart from content"),
+	fields.Refuse[answer.Said]("audio", "models here read text"),
+	fields.Refuse[answer.Said]("function_call", "use tool_calls"),
+	fields.Refuse[answer.Said]("annotations", "answers have none", "[]"),
+}
+
+const many = 1<<31 - 1 // more than a body has
+
+// part is a part of a message's content.
+type part struct{ text string }
+
+var partFields = fields.Table[part]{
+	fields.Ignore[part]("type", "it was read before"),
+	fields.Text("text", "", many, func(p *part) *string { return &p.text }),
+}
+
+func readContent(m *answer.Said, v fields.Value) error {
+	if v.Kind() == "string" {
+		s, err := v.Text()
+		m.Parts = []string{s}
+		return err
+	}
+	parts, err := v.Array(answer.MaxParts)
+	if err != nil {
+		return err
+	}
+	m.Parts = []string{}
+	for _, e := range parts {
+		var p part
+		if err := e.OfType("text"); err != nil {
+			return err
+		}
+		if err := partFields.Read(e, &p); err != nil {
+			return err
+		}
+		m.Parts = append(m.Parts, p.text)
+	}
+	return nil
+}
+
+var functionFields = fields.Table[answer.Call]{
+	fields.Text("name", "", maxName, func(c *answer.Call) *string { return &c.Name }),
+	fields.Any("arguments", "string of JSON", "", func(c *answer.Call, v fields.Value) (err error) {
+		if c.Arguments, err = v.Text(); err == nil && !isObject(c.Arguments) {
+			err = v.Errorf("expected a JSON object as a string")
+		}
+		return err
+	}),
+}
+
+func isObject(s string) bool {
+	var o map[string]json.RawMessage
+	return json.Unmarshal([]byte(s), &o) == nil && o != nil
+}
+
+var callFields = fields.Table[answer.Call]{
+	fields.Ignore[answer.Call]("type", "it was read before"),
+	fields.Text("id", "", maxName, func(c *answer.Call) *string { return &c.ID }),
+	fields.Object("function", "", functionFields, func(c *answer.Call) *answer.Call { return c }),
+	fields.Ignore[answer.Call]("index", "of a streamed piece"),
+}
+
+func readCalls(m *answer.Said, v fields.Value) error {
+	list, err := v.Array(answer.MaxCalls)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		var c answer.Call
+		if err := e.OfType("function"); err != nil {
+			return err
+		}
+		if err := callFields.Read(e, &c); err != nil {
+			return err
+		}
+		if c.Name == "" {
+			return e.Errorf("expected the function's name")
+		}
+		m.Calls = append(m.Calls, c)
+	}
+	return nil
+}
+
+// readMessages reads a chat.
+func readMessages(v fields.Value) ([]answer.Said, error) {
+	list, err := v.Array(answer.MaxMessages)
+	if err != nil {
+		return nil, err
+	}
+	var out []answer.Said
+	for _, e := range list {
+		var m answer.Said
+		if err := messageFields.Read(e, &m); err != nil {
+			return nil, err
+		}
+		switch {
+		case m.Role == "":
+			return nil, e.Errorf("expected a role")
+		case m.Parts == nil && m.Calls == nil && m.Reasoning == "":
+			return nil, e.Errorf("expected content")
+		case m.Calls != nil && m.Role != "assistant":
+			return nil, e.Errorf("tool_calls: only an assistant calls tools, found the role %s", m.Role)
+		case m.Role == "developer":
+			m.Role = "system"
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+var toolFunctionFields = fields.Table[answer.Tool]{
+	fields.Text("name", "", maxName, func(t *answer.Tool) *string { return &t.Name }),
+	fields.Text("description", "", many, func(t *answer.Tool) *string { return &t.Description }),
+	fields.Any("parameters", "JSON schema", "", func(t *answer.Tool, v fields.Value) error {
+		t.Parameters = v.Raw
+		_, err := v.Object()
+		return err
+	}),
+	fields.Refuse[answer.Tool]("strict", "output can't be constrained yet", "false"),
+}
+
+var toolFields = fields.Table[answer.Tool]{
+	fields.Ignore[answer.Tool]("type", "it was read before"),
+	fields.Object("function", "", toolFunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
+}
+
+// readTools reads a chat's functions.
+func readTools(v fields.Value) ([]answer.Tool, error) {
+	list, err := answer.ReadTools(v, toolFields, "function")
+	if err != nil {
+		return nil, err
+	}
+	raws, err := v.Array(answer.MaxTools)
+	for i := range list {
+		list[i].Raw = raws[i].Raw
+	}
+	return list, err
+}
+
+// readToolChoice reports whether the model may call tools.
+func readToolChoice(v fields.Value) (none bool, err error) {
+	if v.Kind() == "string" {
+		switch s, err := v.Text(); {
+		case err != nil:
+			return false, err
+		case s == "none", s == "auto":
+			return s == "none", nil
+		}
+	}
+	return false, v.Errorf("expected none or auto, found %s: a call can't be forced yet", v.Raw)
+}

@@ -1,0 +1,196 @@
+package ollama
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/salver-ml/salver/internal/openaiapi/answer"
+	"github.com/salver-ml/salver/internal/openaiapi/fields"
+	"github.com/salver-ml/salver/internal/openaiapi/reply"
+	"github.com/salver-ml/salver/internal/serve"
+)
+
+// listed is a model in a list.
+type listed struct {
+	Name       string    `json:"name"`
+	Model      string    `json:"model"`
+	ModifiedAt time.Time `json:"modified_at"`
+	Size       int64     `json:"size"`
+	Digest     string    `json:"digest"`
+	Details    details   `json:"details"`
+}
+
+type details struct {
+	ParentModel       string   `json:"parent_model"`
+	Format            string   `json:"format"`
+	Family            string   `json:"family"`
+	Families          []string `json:"families"`
+	ParameterSize     string   `json:"parameter_size"`
+	QuantizationLevel string   `json:"quantization_level"`
+}
+
+func detailsOf(e *serve.TextEntry) details {
+	d := details{Family: e.Info.Architecture, Families: []string{e.Info.Architecture}}
+	if e.Info.Architecture == "" {
+		d.Families = []string{}
+	}
+	switch n := float64(e.Info.Parameters); {
+	case n >= 1e9:
+		d.ParameterSize = fmt.Sprintf("%.1fB", n/1e9)
+	case n >= 1e6:
+		d.ParameterSize = fmt.Sprintf("%.1fM", n/1e6)
+	case n > 0:
+		d.ParameterSize = fmt.Sprintf("%.0fK", n/1e3)
+	}
+	return d
+}
+
+// tags answers /api/tags and /api/ps: what there is is loaded.
+func (h *handler) tags(w http.ResponseWriter, r *http.Request, _ []byte) error {
+	list := []listed{}
+	for _, e := range h.Core.TextModels() {
+		list = append(list, listed{e.Name, e.Name, e.Loaded.UTC(), e.MemoryBytes, "", detailsOf(&e)})
+	}
+	reply.JSON(w, http.StatusOK, struct {
+		Models []listed `json:"models"`
+	}{list})
+	return nil
+}
+
+// shownRequest names a model.
+type shownRequest struct {
+	model string
+	extra bool
+}
+
+var showFields = fields.Table[shownRequest]{
+	fields.Text("model", "Its name.", maxName, func(q *shownRequest) *string { return &q.model }),
+	fields.Text("name", "The same, by its old name.", maxName, func(q *shownRequest) *string { return &q.model }),
+	fields.Bool("verbose", "There is nothing more.", func(q *shownRequest) *bool { return &q.extra }),
+}
+
+// shown describes a model.
+type shown struct {
+	ModifiedAt   time.Time      `json:"modified_at"`
+	Details      details        `json:"details"`
+	ModelInfo    map[string]any `json:"model_info"`
+	Capabilities []string       `json:"capabilities"`
+}
+
+// show answers /api/show.
+func (h *handler) show(w http.ResponseWriter, r *http.Request, body []byte) error {
+	v, err := fields.Body(body)
+	if err != nil {
+		return err
+	}
+	var q shownRequest
+	if err := showFields.Read(v, &q); err != nil {
+		return err
+	}
+	for _, e := range h.Core.TextModels() {
+		if e.Name == strings.TrimSuffix(q.model, ":latest") {
+			reply.JSON(w, http.StatusOK, h.shown(&e))
+			return nil
+		}
+	}
+	return &answer.Problem{Status: http.StatusNotFound, Message: fmt.Sprintf("model %q not found", q.model)}
+}
+
+func (h *handler) shown(e *serve.TextEntry) *shown {
+	s := &shown{ModifiedAt: e.Loaded.UTC(), Details: detailsOf(e), Capabilities: []string{}, ModelInfo: map[string]any{}}
+	if e.Generates {
+		s.Capabilities = append(s.Capabilities, "completion")
+		a := e.Info.Architecture
+		s.ModelInfo["general.architecture"] = a
+		s.ModelInfo["general.parameter_count"] = e.Info.Parameters
+		s.ModelInfo[a+".context_length"] = e.Info.Context
+		s.ModelInfo[a+".vocab_size"] = e.Info.Vocabulary
+		if h.calls(e.Name) {
+			s.Capabilities = append(s.Capabilities, "tools")
+		}
+	}
+	if e.Embeds {
+		s.Capabilities = append(s.Capabilities, "embedding")
+	}
+	return s
+}
+
+// calls reports whether a model's template has a form of tool calls.
+func (h *handler) calls(model string) bool {
+	m, err := h.Model(model)
+	if err != nil {
+		return false
+	}
+	defer m.Release()
+	t, err := m.Model.ChatTemplate()
+	return err == nil && answer.CallsTools(t)
+}
+
+// version answers /api/version.
+func (h *handler) version(w http.ResponseWriter, r *http.Request, _ []byte) error {
+	reply.JSON(w, http.StatusOK, struct {
+		Version string `json:"version"`
+	}{h.Version})
+	return nil
+}
+
+// embedRequest is a request for vectors of texts.
+type embedRequest struct {
+	model      string
+	inputs     []answer.Input
+	dimensions *int
+}
+
+var embedFields = fields.Table[embedRequest]{
+	fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *embedRequest) *string { return &q.model }),
+	fields.Any("input", "string, or array of at most 2048 strings", "The texts. One that is empty, or longer than the model takes, is an error.", func(q *embedRequest, v fields.Value) error {
+		list, err := v.Strings(answer.MaxInputs)
+		for _, text := range list {
+			q.inputs = append(q.inputs, answer.Input{Text: text})
+		}
+		return err
+	}),
+	fields.Int("dimensions", "Only the model's own number.", 1, many, func(q *embedRequest) **int { return &q.dimensions }),
+	fields.Refuse[embedRequest]("truncate", "a text is never cut", "false"),
+	fields.Refuse[embedRequest]("options", "a model's vectors have none", "{}"),
+	fields.Ignore[embedRequest]("keep_alive", "models stay loaded"),
+}
+
+// embed answers /api/embed.
+func (h *handler) embed(w http.ResponseWriter, r *http.Request, body []byte) error {
+	v, err := fields.Body(body)
+	if err != nil {
+		return err
+	}
+	var q embedRequest
+	if err := embedFields.Read(v, &q); err != nil {
+		return err
+	}
+	if len(q.inputs) == 0 {
+		return &fields.Error{Path: "input", Reason: "expected a text"}
+	}
+	start := time.Now()
+	m, err := h.Embedder(q.model)
+	if err != nil {
+		return err
+	}
+	defer m.Release()
+	ids, total, err := answer.EmbeddingInputs(m.Model, q.inputs, q.dimensions)
+	if err != nil {
+		return err
+	}
+	vectors, err := m.Model.Embed(r.Context(), ids)
+	if err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, struct {
+		Model           string      `json:"model"`
+		Embeddings      [][]float32 `json:"embeddings"`
+		TotalDuration   int64       `json:"total_duration"`
+		LoadDuration    int64       `json:"load_duration"`
+		PromptEvalCount int         `json:"prompt_eval_count"`
+	}{q.model, vectors, int64(time.Since(start)), 0, total})
+	return nil
+}

@@ -1,0 +1,172 @@
+package openaiapi
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/salver-ml/salver/api/openai"
+	"github.com/salver-ml/salver/internal/openaiapi/answer"
+	"github.com/salver-ml/salver/internal/openaiapi/fields"
+	"github.com/salver-ml/salver/internal/openaiapi/reply"
+	"github.com/salver-ml/salver/internal/textgen"
+)
+
+// responseRequest is a request of the Responses API. Nothing is stored, so
+// that the whole conversation is in its input.
+type responseRequest struct {
+	model        string
+	instructions *string
+	answer.Conversation
+	answer.Settings
+	tools    json.RawMessage // as they came
+	metadata json.RawMessage
+	noTools  bool
+	stream   bool
+}
+
+var responseFields = concat(
+	fields.Table[responseRequest]{
+		fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *responseRequest) *string { return &q.model }),
+		fields.Any("input", "string, or array of items", "A user's message, or the conversation: items of the types message, function_call, function_call_output and reasoning.", func(q *responseRequest, v fields.Value) (err error) {
+			q.Messages, err = readItems(v)
+			return err
+		}),
+		fields.Any("instructions", "string", "A system message before the input.", func(q *responseRequest, v fields.Value) error {
+			s, err := v.Text()
+			q.instructions = &s
+			return err
+		}),
+		fields.Any("tools", "array of at most 128 functions", "Functions that the model may call. Tools that a server would run are errors.", func(q *responseRequest, v fields.Value) (err error) {
+			q.tools = v.Raw
+			q.Tools, err = answer.ReadTools(v, flatToolFields, "function")
+			return err
+		}),
+		fields.Any("tool_choice", "none, auto", "none hides the tools from the model. A call can't be forced yet.", func(q *responseRequest, v fields.Value) (err error) {
+			q.noTools, err = readToolChoice(v)
+			return err
+		}),
+		fields.Refuse[responseRequest]("parallel_tool_calls", "output can't be constrained yet", "true"),
+		fields.Int("max_output_tokens", "Tokens of the answer, at most. Default: as many as the context has room for.", 1, many, func(q *responseRequest) **int { return &q.MaxTokens }),
+		fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(q *responseRequest) **float32 { return &q.Temperature }),
+		fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *responseRequest) **float32 { return &q.TopP }),
+		fields.Any("reasoning", "object: effort, summary", "`effort` is given to the model's template as `reasoning_effort`; `summary` may be auto: there are none.", func(q *responseRequest, v fields.Value) error {
+			return reasoningFields.Read(v, q)
+		}),
+		fields.Bool("stream", "Sends the answer as events while it is made.", func(q *responseRequest) *bool { return &q.stream }),
+		fields.Any("metadata", "object", "Repeated in the answer.", func(q *responseRequest, v fields.Value) error {
+			q.metadata = v.Raw
+			_, err := v.Object()
+			return err
+		}),
+		fields.Any("text", "object: format, verbosity", "The only format is text.", func(q *responseRequest, v fields.Value) error { return responseTextFields.Read(v, q) }),
+		fields.Any("stream_options", "object: include_obfuscation", "Pieces are never padded.", func(q *responseRequest, v fields.Value) error {
+			return fields.Table[responseRequest]{fields.Ignore[responseRequest]("include_obfuscation", "")}.Read(v, q)
+		}),
+		fields.Refuse[responseRequest]("truncation", "a conversation is never cut", `"disabled"`),
+		fields.Refuse[responseRequest]("previous_response_id", "nothing is stored: send the conversation as input"),
+		fields.Refuse[responseRequest]("conversation", "nothing is stored: send the conversation as input"),
+		fields.Refuse[responseRequest]("prompt", "nothing is stored: send the prompt as instructions"),
+		fields.Refuse[responseRequest]("background", "nothing is stored", "false"),
+		fields.Refuse[responseRequest]("context_management", "a conversation is never cut", "[]"),
+		fields.Refuse[responseRequest]("include", "there is nothing more", "[]"),
+		fields.Refuse[responseRequest]("max_tool_calls", "this server runs no tools"),
+		fields.Refuse[responseRequest]("top_logprobs", "use /v1/chat/completions", "0"),
+	},
+	fields.In(answer.VLLM, func(q *responseRequest) *answer.Settings { return &q.Settings }),
+	accepted[responseRequest]().But("metadata"),
+)
+
+var reasoningFields = fields.Table[responseRequest]{
+	fields.Any("effort", "string", "", func(q *responseRequest, v fields.Value) error {
+		s, err := readEffort(v)
+		q.Variables = append(q.Variables, s...)
+		return err
+	}),
+	fields.Refuse[responseRequest]("summary", "reasoning is shown as it is", `"auto"`),
+	fields.Refuse[responseRequest]("generate_summary", "reasoning is shown as it is", `"auto"`),
+}
+
+var responseTextFields = fields.Table[responseRequest]{
+	fields.Refuse[responseRequest]("format", "output can't be constrained yet", `{"type":"text"}`),
+	fields.Refuse[responseRequest]("verbosity", "say it in the instructions", `"medium"`),
+}
+
+// flatToolFields are those of a function in the Responses API.
+var flatToolFields = append(fields.Table[answer.Tool]{fields.Ignore[answer.Tool]("type", "it was read before")}, toolFunctionFields...)
+
+// respond answers /v1/responses.
+func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) error {
+	v, err := fields.Body(body)
+	if err != nil {
+		return err
+	}
+	var q responseRequest
+	if err := responseFields.Read(v, &q); err != nil {
+		return err
+	}
+	if len(q.Messages) == 0 {
+		return &fields.Error{Path: "input", Reason: "expected a text, or at least one item"}
+	}
+	if q.instructions != nil {
+		q.Messages = append([]answer.Said{{Role: "system", Parts: []string{*q.instructions}}}, q.Messages...)
+	}
+	if q.noTools {
+		q.Tools = nil
+	}
+	m, turn, err := h.turn(r, q.model, &q.Conversation, &q.Settings, q.stream)
+	if err != nil {
+		return err
+	}
+	defer m.Release()
+	b := responseBuilder{response: q.response(turn.Request)}
+	if q.stream {
+		b.out = reply.Events(w)
+		defer b.out.Close()
+	}
+	usage, err := turn.Run(r.Context(), b.piece)
+	switch {
+	case err != nil && !q.stream:
+		return err
+	case err != nil:
+		return h.failResponse(&b, err)
+	}
+	b.finish(usage)
+	if !q.stream {
+		reply.JSON(w, http.StatusOK, &b.response)
+	}
+	return nil
+}
+
+// failResponse ends a stream with an error.
+func (h *handler) failResponse(b *responseBuilder, err error) error {
+	if !b.out.Began() {
+		return err
+	}
+	if p := answer.AsProblem(err, h.Log); p.Status != answer.StatusCanceled {
+		e := errorBody(p).Error
+		b.send(openai.ResponseEvent{Type: "error", Code: e.Code, Message: e.Message, Param: e.Param})
+	}
+	return nil
+}
+
+// response is the answer before there is any output.
+func (q *responseRequest) response(r *textgen.Request) openai.Response {
+	a := openai.Response{
+		ID: newID("resp_"), Object: "response", CreatedAt: now(), Status: "in_progress", Instructions: q.instructions, MaxOutputTokens: q.MaxTokens,
+		Metadata: q.metadata, Model: q.model, Output: []openai.OutputItem{}, ParallelToolCalls: true, Temperature: r.Temperature, TopP: r.TopP,
+		Text: openai.ResponseText{Format: openai.ResponseFormat{Type: "text"}}, ToolChoice: "auto", Tools: q.tools, Truncation: "disabled",
+	}
+	if q.metadata == nil {
+		a.Metadata = struct{}{}
+	}
+	if q.tools == nil {
+		a.Tools = []string{}
+	}
+	if q.noTools {
+		a.ToolChoice = "none"
+	}
+	if a.TopP == 0 {
+		a.TopP = 1 // all are considered
+	}
+	return a
+}
