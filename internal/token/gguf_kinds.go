@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/salver-ml/salver/internal/token/bytelevel"
 	"github.com/salver-ml/salver/internal/token/decode"
@@ -28,15 +28,12 @@ func (g *ggufMeta) llama() (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{
+	return &Tokenizer{
 		model:     m,
 		normalize: normalize.SentencePiece{Prefix: prefix}.Func(),
+		steps:     []pretokenize.Step{beforeMarks(g.pieces)},
 		decoder:   sentencePieceDecoder(prefix),
-	}
-	if cutsAtMarks(g.pieces) {
-		t.steps = []pretokenize.Step{beforeMarks}
-	}
-	return t, nil
+	}, nil
 }
 
 // scoreBPE makes a model whose merges follow from scores.
@@ -64,17 +61,25 @@ func sentencePieceDecoder(prefix bool) decode.Decoder {
 	return d
 }
 
-// cutsAtMarks reports whether no piece has SentencePiece's mark after another
-// character. Then no merge reaches across such a place, and words can be cut
-// there: they are shorter, and the pieces are the same.
-func cutsAtMarks(pieces []string) bool {
-	return !slices.ContainsFunc(pieces, func(p string) bool {
-		return strings.Contains(strings.TrimLeft(p, normalize.Mark), normalize.Mark)
-	})
+// beforeMarks cuts where SentencePiece's mark follows a character that no piece
+// has before a mark. No merge reaches across such a place, so the pieces are the
+// same as those of the whole text; but words are shorter, and repeat.
+func beforeMarks(pieces []string) pretokenize.Step {
+	glued := map[rune]bool{}
+	for _, p := range pieces {
+		body := strings.TrimLeft(p, normalize.Mark)
+		for {
+			before, after, ok := strings.Cut(body, normalize.Mark)
+			if !ok {
+				break
+			}
+			r, _ := utf8.DecodeLastRuneInString(before)
+			glued[r] = true
+			body = strings.TrimLeft(after, normalize.Mark)
+		}
+	}
+	return pretokenize.Marks{Mark: normalize.Mark, Glued: glued}
 }
-
-// beforeMarks cuts where a mark follows another character.
-var beforeMarks pretokenize.Step = pretokenize.Regexp{Pattern: must(pattern.Compile(normalize.Mark+"*[^"+normalize.Mark+"]+|"+normalize.Mark+"+", pattern.Perl))}
 
 func must(p *pattern.Pattern, err error) *pattern.Pattern {
 	if err != nil {
@@ -114,6 +119,7 @@ func (g *ggufMeta) gpt2(kind string) (*Tokenizer, error) {
 		t.normalize = normalize.ReplaceString(" ", normalize.Mark)
 		t.decoder = sentencePieceDecoder(false)
 		o.ByteFallback = true
+		t.steps = append(t.steps, beforeMarks(g.pieces))
 	} else {
 		t.decoder = decode.Decoder{Spelling: decode.ByteLevel}
 		o.Alphabet = byteAlphabet(v)

@@ -313,8 +313,8 @@ func (m *hfModel) cutAtMarks(o model.BPEOptions) {
 		}
 	}
 	if len(t.steps) < 2 && o.Alphabet == nil && o.Prefix == "" && o.Suffix == "" && o.Whole == nil &&
-		t.vocab.ID(normalize.Mark) != model.None && cutsAtMarks(m.pieces) {
-		t.steps = append(t.steps, beforeMarks)
+		t.vocab.ID(normalize.Mark) != model.None {
+		t.steps = append(t.steps, beforeMarks(m.pieces))
 	}
 }
 

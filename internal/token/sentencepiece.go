@@ -188,14 +188,13 @@ func (p *sentencePiece) bpe(n normalize.SentencePiece, unknown int32) (*Tokenize
 		return nil, err
 	}
 	m.ByteFallback = p.byteFallback
-	t := &Tokenizer{model: m, decoder: sentencePieceDecoder(n.Prefix && !n.AsSuffix)}
-	if t.normalize, err = sentencePieceNormalizer(n, p.charsmap, p.pieces, p.types); err != nil {
-		return nil, err
-	}
-	if cutsAtMarks(p.pieces) {
-		t.steps = []pretokenize.Step{beforeMarks}
-	}
-	return t, nil
+	f, err := sentencePieceNormalizer(n, p.charsmap, p.pieces, p.types)
+	return &Tokenizer{
+		model:     m,
+		normalize: f,
+		steps:     []pretokenize.Step{beforeMarks(p.pieces)},
+		decoder:   sentencePieceDecoder(n.Prefix && !n.AsSuffix),
+	}, err
 }
 
 func (p *sentencePiece) finish(t *Tokenizer, unknown int32) (err error) {

@@ -37,6 +37,7 @@ type BPE struct {
 	vocab *Vocab
 	pairs *pairs
 	bytes [256]int32
+	ascii [utf8.RuneSelf]int32 // pieces of single characters
 	// extra are symbols that are no pieces; their numbers follow the vocabulary's.
 	extra map[string]int32
 	texts []string
@@ -44,7 +45,14 @@ type BPE struct {
 
 // NewBPE makes a model without merges.
 func NewBPE(v *Vocab, o BPEOptions) *BPE {
-	return &BPE{BPEOptions: o, vocab: v, pairs: newPairs(0), bytes: v.byteTokens(), extra: map[string]int32{}}
+	b := &BPE{BPEOptions: o, vocab: v, pairs: newPairs(0), bytes: v.byteTokens(), extra: map[string]int32{}}
+	for c := range b.ascii {
+		b.ascii[c] = None
+		if o.Prefix == "" && o.Suffix == "" {
+			b.ascii[c] = v.ID(string(rune(c)))
+		}
+	}
+	return b
 }
 
 // MaxMerges bounds the merges of a model.
@@ -186,6 +194,11 @@ func (b *BPE) characters(word string, s *Scratch) {
 	s.ids = s.ids[:0]
 	s.loose = s.loose[:0]
 	for at := 0; at < len(word); {
+		if c := word[at]; c < utf8.RuneSelf && b.ascii[c] != None {
+			s.ids = append(s.ids, b.ascii[c])
+			at++
+			continue
+		}
 		_, size := utf8.DecodeRuneInString(word[at:])
 		text := word[at : at+size]
 		if b.Prefix != "" && at > 0 {

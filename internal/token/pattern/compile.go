@@ -51,6 +51,7 @@ type inst struct {
 	min, max int32
 	class    *class
 	targets  *dispatch
+	begins   *[256]bool // what the first way of a choice can begin with; nil if anything
 }
 
 // dispatch lists the alternatives that can match before each byte; the last
@@ -180,12 +181,12 @@ func (c *compiler) repeat(n *node, next int32) int32 {
 		if firstOf(sub).empty && width(sub).min == 0 {
 			return c.fail("a group that can be empty is repeated without bound")
 		}
-		again := c.emit(inst{op: opSplit})
+		again := c.emit(inst{op: opSplit, begins: begins(n)})
 		c.branch(again, c.compile(sub, again), next, n.mode)
 		next = again
 	} else {
 		for range n.max - n.min {
-			opt := c.emit(inst{op: opSplit})
+			opt := c.emit(inst{op: opSplit, begins: begins(n)})
 			c.branch(opt, c.compile(sub, next), next, n.mode)
 			next = opt
 		}
@@ -220,6 +221,16 @@ func (c *compiler) greedIsFinal(s set, next int32) bool {
 			next = i.next
 		}
 	}
+}
+
+// begins gives the bytes that a repeated part begins with; nil if it can be
+// empty, or comes second.
+func begins(n *node) *[256]bool {
+	first := firstOf(n.subs[0])
+	if first.empty || n.mode == lazy {
+		return nil
+	}
+	return &first.bytes
 }
 
 func (c *compiler) branch(split, body, rest int32, m mode) {

@@ -72,6 +72,10 @@ func (m *Matcher) Next() bool {
 				return true
 			}
 		}
+		if m.text[pos] < utf8.RuneSelf {
+			pos++
+			continue
+		}
 		_, size := utf8.DecodeRuneInString(m.text[pos:])
 		pos += size
 	}
@@ -172,6 +176,9 @@ func (m *Matcher) loop(i *inst, pc int32, pos int) int {
 // choose takes the first alternative of a choice and notes that there are others.
 func (m *Matcher) choose(i *inst, pc int32, pos int) int32 {
 	first := i.next
+	if i.begins != nil && (pos == len(m.text) || !i.begins[m.text[pos]]) {
+		return i.other
+	}
 	if i.op == opAlt {
 		targets := m.targets(i, pos)
 		if len(targets) == 0 {

@@ -266,6 +266,29 @@ func (m Metaspace) Split(dst []string, text string, start bool, s *Scratch) []st
 	return MergedWithNext.apply(dst, text, s.cuts)
 }
 
+// Marks cuts before each mark, unless it follows another one or a glued character.
+type Marks struct {
+	Mark  string
+	Glued map[rune]bool
+}
+
+// Split implements Step.
+func (m Marks) Split(dst []string, text string, _ bool, _ *Scratch) []string {
+	at := 0
+	for from := 0; ; {
+		i := strings.Index(text[from:], m.Mark)
+		if i < 0 {
+			return appendPart(dst, text[at:])
+		}
+		before, size := utf8.DecodeLastRuneInString(text[:from+i])
+		if i > 0 && size > 0 && !m.Glued[before] {
+			dst = append(dst, text[at:from+i])
+			at = from + i
+		}
+		from += i + len(m.Mark)
+	}
+}
+
 // FixedLength cuts after every so many characters.
 type FixedLength int
 
