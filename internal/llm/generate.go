@@ -143,9 +143,24 @@ type answer struct {
 func newReader(m *Model, r *request, emit func(*textgen.Event) error) *reader {
 	w := &reader{model: m, request: r, emit: emit, open: r.choices}
 	for i := range r.choices {
-		w.choices = append(w.choices, &answer{index: i, text: m.tokenizer.Stream(!r.KeepSpecial)})
+		w.choices = append(w.choices, &answer{index: i, text: w.stream()})
 	}
 	return w
+}
+
+// textContext is how many tokens of the prompt decide how the next one is written:
+// a character is four bytes at most, and a space at the beginning of a text may
+// be none.
+const textContext = 8
+
+// stream decodes what comes after the prompt.
+func (w *reader) stream() *token.Stream {
+	s := w.model.tokenizer.Stream(!w.request.KeepSpecial)
+	p := w.request.Prompt
+	for _, id := range p[max(0, len(p)-textContext):] {
+		s.Push(id)
+	}
+	return s
 }
 
 // choosing reports whether only the best of the answers are given.
