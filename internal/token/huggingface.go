@@ -178,7 +178,14 @@ func (f *hfFields) guess() string {
 // add enters the added tokens into the vocabulary.
 func (m *hfModel) add(tokens []addedToken) error {
 	most := 2*(len(m.pieces)+len(tokens)) + 1<<16
+	known, err := model.NewVocab(m.pieces, nil)
+	if err != nil {
+		return err
+	}
 	for _, a := range tokens {
+		if id := known.ID(a.Content); id != model.None {
+			a.ID = id // what the model calls it counts
+		}
 		switch {
 		case a.ID < 0 || int(a.ID) >= most:
 			return fmt.Errorf("%q has the number %d, expected less than %d", a.Content, a.ID, most)

@@ -47,6 +47,7 @@ func (t *Tokenizer) setEnds(ids []int32) {
 // setAdded makes the finders of added tokens. Their texts are looked for as they
 // are, or, where the token says so, in normalized form.
 func (t *Tokenizer) setAdded(tokens []addedToken) (err error) {
+	t.forms = map[int32]string{}
 	var raw, normalized []addedToken
 	var rawTexts, normalizedTexts []string
 	for _, token := range tokens {
@@ -55,7 +56,11 @@ func (t *Tokenizer) setAdded(tokens []addedToken) (err error) {
 			raw, rawTexts = append(raw, token), append(rawTexts, token.Content)
 			continue
 		}
-		normalized, normalizedTexts = append(normalized, token), append(normalizedTexts, t.normalize(token.Content))
+		form := t.normalize(token.Content)
+		normalized, normalizedTexts = append(normalized, token), append(normalizedTexts, form)
+		if form != token.Content {
+			t.forms[token.ID] = form
+		}
 	}
 	if t.raw, err = newAdded(raw, rawTexts); err == nil {
 		t.normalized, err = newAdded(normalized, normalizedTexts)

@@ -14,6 +14,9 @@ type Tokenizer struct {
 	pieces  []string
 	vocab   *model.Vocab
 	special []bool // by id: not part of the text
+	// forms are what added tokens look like in normalized text, which is what
+	// decoding gives for them, where that differs from the piece.
+	forms map[int32]string
 
 	raw, normalized *added         // tokens that are found before, and after, normalization
 	normalize       normalize.Func // may be nil
@@ -136,11 +139,18 @@ func (s *Stream) Push(id int32) string {
 	if !s.t.has(id) || s.skipSpecial && s.t.special[id] {
 		return ""
 	}
-	return s.s.Push(s.t.pieces[id])
+	return s.s.Push(s.t.form(id))
 }
 
 // Flush gives what is left when no more tokens come.
 func (s *Stream) Flush() string { return s.s.Flush() }
+
+func (t *Tokenizer) form(id int32) string {
+	if form, ok := t.forms[id]; ok {
+		return form
+	}
+	return t.pieces[id]
+}
 
 func (t *Tokenizer) has(id int32) bool { return id >= 0 && int(id) < len(t.pieces) }
 
@@ -164,7 +174,7 @@ func (t *Tokenizer) Bytes(id int32) []byte {
 	if t.special[id] {
 		return []byte(t.pieces[id])
 	}
-	return t.decoder.Append(nil, t.pieces[id], false)
+	return t.decoder.Append(nil, t.form(id), false)
 }
 
 // ID gives the number of a piece, as it is written in the vocabulary.

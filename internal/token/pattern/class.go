@@ -27,7 +27,7 @@ func (p *parser) escapedSet() (set, error) {
 		return nil, p.errorf("nothing after the last backslash")
 	}
 	c := p.next()
-	if s, ok := escaped(c); ok {
+	if s, ok := p.flavor.escaped(c); ok {
 		return s, nil
 	}
 	switch c {

@@ -11,6 +11,7 @@ import (
 // Pattern is a compiled expression, safe for concurrent use.
 type Pattern struct {
 	expr     string
+	word     set // \w
 	prog     []inst
 	start    [256]bool // the bytes that a match can begin with
 	anywhere bool      // a match may be empty
@@ -73,7 +74,7 @@ func Compile(expr string, f Flavor) (*Pattern, error) {
 	}
 	// Matching begins at the last instruction.
 	c.emit(inst{op: opJump, next: start})
-	p := &Pattern{expr: expr, prog: c.prog, loops: int(c.loops)}
+	p := &Pattern{expr: expr, word: f.wordSet(), prog: c.prog, loops: int(c.loops)}
 	first := firstOf(root)
 	p.start, p.anywhere = first.bytes, first.empty
 	return p, nil

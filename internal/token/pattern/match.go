@@ -288,10 +288,10 @@ func (m *Matcher) holds(a assertion, pos int) bool {
 
 func (m *Matcher) wordBefore(pos int) bool {
 	r, size := utf8.DecodeLastRuneInString(m.text[:pos])
-	return size > 0 && wordSet().has(r)
+	return size > 0 && m.p.word.has(r)
 }
 
 func (m *Matcher) wordAt(pos int) bool {
 	r, size := utf8.DecodeRuneInString(m.text[pos:])
-	return size > 0 && wordSet().has(r)
+	return size > 0 && m.p.word.has(r)
 }

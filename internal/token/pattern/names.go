@@ -13,10 +13,20 @@ var wordSet = sync.OnceValue(func() set {
 		fromTable(unicode.Pc), fromTable(unicode.Other_Alphabetic))
 })
 
+// onigWordSet is \w in Oniguruma, where all numbers are of it.
+var onigWordSet = sync.OnceValue(func() set { return union(wordSet(), fromTable(unicode.N)) })
+
+func (f Flavor) wordSet() set {
+	if f == Oniguruma {
+		return onigWordSet()
+	}
+	return wordSet()
+}
+
 var spaceSet = sync.OnceValue(func() set { return fromTable(unicode.White_Space) })
 
 // escaped gives the set of \d, \s or \w, and of their complements.
-func escaped(c rune) (set, bool) {
+func (f Flavor) escaped(c rune) (set, bool) {
 	var s set
 	switch unicode.ToLower(c) {
 	case 'd':
@@ -24,7 +34,7 @@ func escaped(c rune) (set, bool) {
 	case 's':
 		s = spaceSet()
 	case 'w':
-		s = wordSet()
+		s = f.wordSet()
 	default:
 		return nil, false
 	}

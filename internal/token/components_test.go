@@ -1,0 +1,54 @@
+package token
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"testing/fstest"
+)
+
+// component is a small tokenizer, and what Hugging Face's tokenizers make of
+// some texts with it. testdata/make_components.py writes them.
+type component struct {
+	Name       string
+	Tokenizer  json.RawMessage
+	IDs, Plain [][]int32
+	Decoded    []string
+}
+
+func components(t testing.TB) (texts []string, cases []component) {
+	t.Helper()
+	var all struct {
+		Texts []string
+		Cases []component
+	}
+	readJSON(t, "testdata/components.json", &all)
+	return all.Texts, all.Cases
+}
+
+func TestComponents(t *testing.T) {
+	texts, cases := components(t)
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			tok, err := FromFolder(fstest.MapFS{"tokenizer.json": {Data: c.Tokenizer}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Plain == nil {
+				c.Plain = c.IDs
+			}
+			for i, text := range texts {
+				got := tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true})
+				if !slices.Equal(got, c.IDs[i]) {
+					t.Errorf("%q:\n%s, expected\n%s", text, show(tok, got), show(tok, c.IDs[i]))
+				}
+				if got := tok.Encode(text, EncodeOptions{ParseSpecial: true}); !slices.Equal(got, c.Plain[i]) {
+					t.Errorf("%q without special tokens:\n%s, expected\n%s", text, show(tok, got), show(tok, c.Plain[i]))
+				}
+				if got := tok.Decode(c.IDs[i], true); got != c.Decoded[i] {
+					t.Errorf("%q comes back as %q, expected %q", text, got, c.Decoded[i])
+				}
+			}
+		})
+	}
+}
