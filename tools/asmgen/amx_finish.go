@@ -23,6 +23,8 @@ const (
 	finishLo       = 88
 	finishHi       = 92
 	finishSlope    = 96
+	finishHalfC    = 104
+	finishHalfR    = 112
 )
 
 // Bits of Finish.flags.
@@ -34,49 +36,61 @@ const (
 	finishDoClip
 )
 
-// amxFinish writes what is done to 16 columns of sums in float32.
+// amxFinish writes what is done to the sums of a panel in float32.
 func amxFinish() {
 	TEXT("finish512", NOSPLIT, "func(t *byte)")
-	Doc("finishes rows of 16 columns; t is a *Finish.")
+	Doc("finishes rows of a panel; t is a *Finish.")
 	Pragma("noescape")
 	t := Load(Param("t"), GP64())
 	g := &gemmKernel{gemmFlavour: gemmZMM, t: t.(GPVirtual)}
-	flags, src, dst, rows := g.load(finishFlags), g.load(finishSrc), g.load(finishDst), g.load(finishRows)
-	res, rowBias, ldc, ldr := g.load(finishResidual), g.load(finishRowBias), g.load(finishLDC), g.load(finishLDR)
-	k := K()
+	g.flags = g.load(finishFlags)
+	src, dst, rows, res, rowBias := g.load(finishSrc), g.load(finishDst), g.load(finishRows), g.load(finishResidual), g.load(finishRowBias)
+	ldc, ldr, halfC, halfR := g.load(finishLDC), g.load(finishLDR), g.load(finishHalfC), g.load(finishHalfR)
 	m := GP32()
 	MOVL(g.field(finishMask), m)
-	KMOVW(m, k)
+	for j := range g.k {
+		g.k[j] = K()
+		KMOVW(m, g.k[j])
+		SHRL(Imm(16), m)
+	}
 	alpha, beta, lo, hi, slope := g.broadcast(finishAlpha), g.broadcast(finishBeta), g.broadcast(finishLo), g.broadcast(finishHi), g.broadcast(finishSlope)
-	bias := ZMM()
-	g.flags = flags
-	g.unless(finishDoColBias, "nocolumns", func() { VMOVUPS_Z(Mem{Base: g.load(finishColBias)}, k, bias) })
+	bias, v, r := [2]VecVirtual{ZMM(), ZMM()}, [2]VecVirtual{ZMM(), ZMM()}, [2]VecVirtual{ZMM(), ZMM()}
+	each := func(f func(j int)) { f(0); f(1) }
+	g.unless(finishDoColBias, "nocolumns", func() {
+		p := g.load(finishColBias)
+		each(func(j int) { VMOVUPS_Z(Mem{Base: p, Disp: 64 * j}, g.k[j], bias[j]) })
+	})
 	Label("row")
-	v := ZMM()
-	VMOVUPS(Mem{Base: src}, v)
-	VMULPS(alpha, v, v)
-	g.unless(finishDoColBias, "nocolbias", func() { VADDPS(bias, v, v) })
+	each(func(j int) { VMULPS(Mem{Base: src, Disp: 64 * j}, alpha, v[j]) })
+	g.unless(finishDoColBias, "nocolbias", func() { each(func(j int) { VADDPS(bias[j], v[j], v[j]) }) })
 	g.unless(finishDoRowBias, "norowbias", func() {
-		VADDPS_BCST(Mem{Base: rowBias}, v, v)
+		each(func(j int) { VADDPS_BCST(Mem{Base: rowBias}, v[j], v[j]) })
 		ADDQ(Imm(4), rowBias)
 	})
 	g.unless(finishDoResidual, "noresidual", func() {
-		r := ZMM()
-		VMOVUPS_Z(Mem{Base: res}, k, r)
-		VMULPS(beta, r, r)
-		VADDPS(r, v, v)
+		VMOVUPS_Z(Mem{Base: res}, g.k[0], r[0])
+		VMOVUPS_Z(Mem{Base: res, Index: halfR, Scale: 1}, g.k[1], r[1])
+		each(func(j int) {
+			VMULPS(beta, r[j], r[j])
+			VADDPS(r[j], v[j], v[j])
+		})
 		ADDQ(ldr, res)
 	})
 	g.unless(finishDoLeaky, "noleaky", func() {
-		neg := K()
-		VPMOVD2M(v, neg)
-		VMULPS(slope, v, neg, v)
+		each(func(j int) {
+			neg := K()
+			VPMOVD2M(v[j], neg)
+			VMULPS(slope, v[j], neg, v[j])
+		})
 	})
 	g.unless(finishDoClip, "noclip", func() {
-		VMAXPS(v, lo, v) // a NaN stays
-		VMINPS(v, hi, v)
+		each(func(j int) {
+			VMAXPS(v[j], lo, v[j]) // a NaN stays
+			VMINPS(v[j], hi, v[j])
+		})
 	})
-	VMOVUPS(v, k, Mem{Base: dst})
+	VMOVUPS(v[0], g.k[0], Mem{Base: dst})
+	VMOVUPS(v[1], g.k[1], Mem{Base: dst, Index: halfC, Scale: 1})
 	ADDQ(U32(128), src)
 	ADDQ(ldc, dst)
 	DECQ(rows)

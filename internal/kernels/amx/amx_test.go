@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 )
 
@@ -217,7 +218,7 @@ func TestFinishIsItsTwin(t *testing.T) {
 	k := needTiles(t)
 	rng := rand.New(rand.NewPCG(11, 12))
 	for i := range 400 {
-		n, rows, side := 1+rng.IntN(16), 1+rng.IntN(32), guard.Side(i&1)
+		n, rows, side := 1+rng.IntN(32), 1+rng.IntN(32), guard.Side(i&1)
 		matrix := func(stride int) unsafe.Pointer {
 			s := guard.Slice[float32](t, (rows-1)*stride+n, side)
 			for j := range s {
@@ -229,7 +230,7 @@ func TestFinishIsItsTwin(t *testing.T) {
 		for j := range src {
 			src[j] = floats(rng, i%4)
 		}
-		f := Finish{Src: unsafe.Pointer(&src[0]), LDC: 4 * (n + rng.IntN(5)), LDR: 4 * (n + rng.IntN(5)), Rows: rows, Mask: 1<<n - 1,
+		f := Finish{HalfC: 64, HalfR: 64, Src: unsafe.Pointer(&src[0]), LDC: 4 * (n + rng.IntN(5)), LDR: 4 * (n + rng.IntN(5)), Rows: rows, Mask: 1<<n - 1,
 			Alpha: 1, Beta: 1, Slope: .25, Lo: -.5, Hi: .75, Leaky: rng.IntN(2) == 0, Clip: rng.IntN(2) == 0}
 		if rng.IntN(2) == 0 {
 			f.Alpha, f.Beta = .3, .7
@@ -316,7 +317,7 @@ func TestLayout(t *testing.T) {
 	var f Finish
 	for i, got := range []uintptr{
 		unsafe.Offsetof(f.Src), unsafe.Offsetof(f.Dst), unsafe.Offsetof(f.Residual), unsafe.Offsetof(f.ColBias), unsafe.Offsetof(f.RowBias), unsafe.Offsetof(f.LDC),
-		unsafe.Offsetof(f.LDR), unsafe.Offsetof(f.Rows), unsafe.Offsetof(f.Mask), unsafe.Offsetof(f.flags), unsafe.Offsetof(f.Alpha), unsafe.Offsetof(f.Lo), unsafe.Offsetof(f.Slope),
+		unsafe.Offsetof(f.LDR), unsafe.Offsetof(f.Rows), unsafe.Offsetof(f.Mask), unsafe.Offsetof(f.flags), unsafe.Offsetof(f.Alpha), unsafe.Offsetof(f.Lo), unsafe.Offsetof(f.Slope), unsafe.Offsetof(f.HalfC), unsafe.Offsetof(f.HalfR),
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Finish is at %d, the assembly expects %d", i, got, 8*i)
@@ -331,7 +332,7 @@ func TestLayout(t *testing.T) {
 // second.
 func BenchmarkBlock(b *testing.B) {
 	k := needTiles(b)
-	for _, s := range [][2]int{{8, 1}, {12, 1}, {12, 24}, {24, 12}, {24, 24}, {18, 8}} {
+	for _, s := range [][2]int{{12, 1}, {12, 2}, {12, 8}, {12, 24}, {24, 4}, {24, 12}, {96, 1}, {96, 4}, {18, 2}, {2, 8}} {
 		for _, kind := range []struct {
 			name string
 			kind Kind
@@ -339,7 +340,13 @@ func BenchmarkBlock(b *testing.B) {
 		}{{"bf16", BF16, 32}, {"u8s8", U8S8, 64}} {
 			b.Run(fmt.Sprintf("%s/%dsteps×%dpanels", kind.name, s[0], s[1]), func(b *testing.B) {
 				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
-				p.Add = 0
+				p.SetRows(32)
+				p.Add, p.SkipB, p.LDA, p.LDC, p.PanelC = 0, 0, (s[0]|1)*StepBytes, 4*Cols, 128*Rows
+				for i := range p.offsets {
+					p.offsets[i] = i * StepBytes
+				}
+				room := mmap.Alloc(Rows*p.LDA + s[0]*s[1]*StepB + s[1]*p.PanelC).Bytes()
+				p.A, p.B, p.C = unsafe.Pointer(&room[0]), unsafe.Pointer(&room[Rows*p.LDA]), unsafe.Pointer(&room[Rows*p.LDA+s[0]*s[1]*StepB])
 				best := time.Hour
 				for b.Loop() {
 					start := time.Now()

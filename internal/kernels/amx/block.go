@@ -121,8 +121,8 @@ func (k *Kernels) Contiguous(kind Kind, b *Block, steps int) {
 	b.Offsets = unsafe.Pointer(&contiguous)
 	from := *b
 	for at := 0; at < steps; at += MaxSteps {
-		k.part(kind, b, steps, at)
-		b.A = unsafe.Add(b.A, b.Steps*StepBytes)
+		b.A = unsafe.Add(from.A, at*StepBytes)
+		k.part(kind, b, from.B, steps, at)
 	}
 	b.Add, b.A, b.B = from.Add, from.A, from.B
 }
@@ -133,17 +133,19 @@ func (k *Kernels) At(kind Kind, b *Block, offsets []int) {
 	from := *b
 	for at := 0; at < len(offsets); at += MaxSteps {
 		b.Offsets = unsafe.Pointer(&offsets[at])
-		k.part(kind, b, len(offsets), at)
+		k.part(kind, b, from.B, len(offsets), at)
 	}
 	b.Add, b.B = from.Add, from.B
 }
 
-// part computes up to MaxSteps steps, and makes the next part continue.
-func (k *Kernels) part(kind Kind, b *Block, steps, at int) {
+// part computes up to MaxSteps steps from number at, and makes the next part
+// continue. Pointers never leave what they point to: the collector looks at them.
+func (k *Kernels) part(kind Kind, b *Block, panels unsafe.Pointer, steps, at int) {
 	b.Steps = min(MaxSteps, steps-at)
 	b.SkipB = (steps - b.Steps) * StepB
+	b.B = unsafe.Add(panels, at*StepB)
 	k.Multiply(kind, b)
-	b.Add, b.B = 1, unsafe.Add(b.B, b.Steps*StepB)
+	b.Add = 1
 }
 
 // Round rounds src to bfloat16; dst is as long.

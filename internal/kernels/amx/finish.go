@@ -5,10 +5,10 @@ import (
 	"unsafe"
 )
 
-// A Finish turns 16 columns of sums in float32 into results: in this order, each
+// A Finish turns the sums of a panel in float32 into results: in this order, each
 // rounded, times alpha, plus the column's bias, plus the row's, plus beta times
 // the residual (the product rounded first), the slope where the sign is set, the
-// limits. The sums' rows are those of a panel: 128 bytes apart. No bounds are
+// limits. The two halves of a row, 16 columns each, may lie apart. No bounds are
 // checked; nothing is read or written of Dst, Residual and ColBias where Mask has
 // no bit. The assembly knows the offsets of the fields.
 type Finish struct {
@@ -24,6 +24,8 @@ type Finish struct {
 	Lo, Hi      float32 // where Clip
 	Slope       float32 // where Leaky
 	Leaky, Clip bool
+	HalfC       int // bytes from the first half of a row of Dst to the second
+	HalfR       int // the same of Residual
 }
 
 // Bits of Finish.flags.
@@ -37,21 +39,24 @@ const (
 
 // Finish does it.
 func (k *Kernels) Finish(f *Finish) {
-	f.flags = 0
-	for i, set := range [...]bool{f.ColBias != nil, f.RowBias != nil, f.Residual != nil, f.Leaky, f.Clip} {
-		if set {
-			f.flags |= 1 << i
-		}
-	}
+	f.flags = bit(f.ColBias != nil, flagColBias) | bit(f.RowBias != nil, flagRowBias) | bit(f.Residual != nil, flagResidual) |
+		bit(f.Leaky, flagLeaky) | bit(f.Clip, flagClip)
 	k.finish((*byte)(unsafe.Pointer(f)))
+}
+
+func bit(set bool, flag uint64) uint64 {
+	if set {
+		return flag
+	}
+	return 0
 }
 
 func portableFinish(t *byte) {
 	f := (*Finish)(unsafe.Pointer(t))
 	for i := range f.Rows {
-		for j, x := range view[float32](unsafe.Add(f.Src, i*4*Cols), 16) {
+		for j, x := range view[float32](unsafe.Add(f.Src, i*4*Cols), Cols) {
 			if f.Mask>>j&1 != 0 {
-				*f.at(f.Dst, i*f.LDC+4*j) = f.element(i, j, x)
+				*f.at(f.Dst, i*f.LDC+j/16*f.HalfC+j%16*4) = f.element(i, j, x)
 			}
 		}
 	}
@@ -68,7 +73,7 @@ func (f *Finish) element(i, j int, x float32) float32 {
 		x += *f.at(f.RowBias, 4*i)
 	}
 	if f.flags&flagResidual != 0 {
-		x += float32(f.Beta * *f.at(f.Residual, i*f.LDR+4*j))
+		x += float32(f.Beta * *f.at(f.Residual, i*f.LDR+j/16*f.HalfR+j%16*4))
 	}
 	if f.flags&flagLeaky != 0 && math.Signbit(float64(x)) {
 		x = float32(x * f.Slope)

@@ -44,7 +44,7 @@ func round512(dst *uint16, src *float32, n int)
 //go:noescape
 func pairs512(dst *uint16, src *float32, stride int, pairs int, n int)
 
-// finishes rows of 16 columns; t is a *Finish.
+// finishes rows of a panel; t is a *Finish.
 //
 //go:noescape
 func finish512(t *byte)

@@ -1201,8 +1201,13 @@ TEXT ·finish512(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), R8
 	MOVQ         40(AX), R9
 	MOVQ         48(AX), R10
-	MOVL         64(AX), R11
-	KMOVW        R11, K1
+	MOVQ         104(AX), R11
+	MOVQ         112(AX), R12
+	MOVL         64(AX), R13
+	KMOVW        R13, K1
+	SHRL         $0x10, R13
+	KMOVW        R13, K2
+	SHRL         $0x10, R13
 	VBROADCASTSS 80(AX), Z0
 	VBROADCASTSS 84(AX), Z1
 	VBROADCASTSS 88(AX), Z2
@@ -1212,43 +1217,54 @@ TEXT ·finish512(SB), NOSPLIT, $0-8
 	JEQ          nocolumns
 	MOVQ         24(AX), AX
 	VMOVUPS.Z    (AX), K1, Z5
+	VMOVUPS.Z    64(AX), K2, Z6
 
 nocolumns:
 row:
-	VMOVUPS (DX), Z6
-	VMULPS  Z0, Z6, Z6
-	TESTL   $0x00000001, CX
-	JEQ     nocolbias
-	VADDPS  Z5, Z6, Z6
+	VMULPS (DX), Z0, Z7
+	VMULPS 64(DX), Z0, Z8
+	TESTL  $0x00000001, CX
+	JEQ    nocolbias
+	VADDPS Z5, Z7, Z7
+	VADDPS Z6, Z8, Z8
 
 nocolbias:
 	TESTL       $0x00000002, CX
 	JEQ         norowbias
-	VADDPS.BCST (R8), Z6, Z6
+	VADDPS.BCST (R8), Z7, Z7
+	VADDPS.BCST (R8), Z8, Z8
 	ADDQ        $0x04, R8
 
 norowbias:
 	TESTL     $0x00000004, CX
 	JEQ       noresidual
-	VMOVUPS.Z (DI), K1, Z7
-	VMULPS    Z1, Z7, Z7
-	VADDPS    Z7, Z6, Z6
+	VMOVUPS.Z (DI), K1, Z9
+	VMOVUPS.Z (DI)(R12*1), K2, Z10
+	VMULPS    Z1, Z9, Z9
+	VADDPS    Z9, Z7, Z7
+	VMULPS    Z1, Z10, Z10
+	VADDPS    Z10, Z8, Z8
 	ADDQ      R10, DI
 
 noresidual:
 	TESTL    $0x00000008, CX
 	JEQ      noleaky
-	VPMOVD2M Z6, K2
-	VMULPS   Z4, Z6, K2, Z6
+	VPMOVD2M Z7, K3
+	VMULPS   Z4, Z7, K3, Z7
+	VPMOVD2M Z8, K3
+	VMULPS   Z4, Z8, K3, Z8
 
 noleaky:
 	TESTL  $0x00000010, CX
 	JEQ    noclip
-	VMAXPS Z6, Z2, Z6
-	VMINPS Z6, Z3, Z6
+	VMAXPS Z7, Z2, Z7
+	VMINPS Z7, Z3, Z7
+	VMAXPS Z8, Z2, Z8
+	VMINPS Z8, Z3, Z8
 
 noclip:
-	VMOVUPS Z6, K1, (BX)
+	VMOVUPS Z7, K1, (BX)
+	VMOVUPS Z8, K2, (BX)(R11*1)
 	ADDQ    $0x00000080, DX
 	ADDQ    R9, BX
 	DECQ    SI

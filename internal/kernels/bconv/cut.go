@@ -25,7 +25,7 @@ const (
 	bandBytes  = 640 << 10 // of rounded input: with weights and outputs it stays in the second-level cache
 	fewWeights = 256 << 10 // bytes that stay there too
 	callSteps  = 128       // about how many steps a call should have
-	maxGroup   = 8
+	maxGroup   = 4
 	chunkWork  = 1 << 22 // multiply-adds for which a chunk of its own pays
 	roundWork  = 1 << 15 // numbers for which one of the rounding does
 )

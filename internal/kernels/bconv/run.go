@@ -214,23 +214,29 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, from, to int) {
 func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 	pl, f := r.plan, &w.finish
 	ph, pw := &pl.Places[0], &pl.Places[1]
-	f.Rows, f.Mask, f.Alpha, f.Beta = n, 1<<Block-1, 1, 1
-	f.LDC = pw.Step * 4 * Block
-	f.LDR = f.LDC
+	plane := ph.Size * pw.Size * Block // floats from one block to the next
+	f.Rows, f.Alpha, f.Beta = n, 1, 1
+	f.LDC, f.HalfC = pw.Step*4*Block, 4*plane
+	f.LDR, f.HalfR = f.LDC, f.HalfC
 	f.Clip, f.Lo, f.Hi = pl.Clamp, pl.Lo, pl.Hi
 	pixel := (ph.First+y*ph.Step)*pw.Size + pw.First + x*pw.Step
-	for block := 2 * from; block < min(2*to, pl.outBlocks); block++ {
-		out := ((image*pl.outBlocks+block)*ph.Size*pw.Size + pixel) * Block
-		f.Src = unsafe.Pointer(&w.sums[(block/2-from)*panelSums+at*4*amx.Cols+block%2*4*Block])
+	for p := from; p < to; p++ {
+		out := (image*pl.outBlocks+2*p)*plane + pixel*Block
+		f.Mask = 1<<(2*Block) - 1
+		if 2*p+1 == pl.outBlocks {
+			f.Mask, f.HalfC, f.HalfR = 1<<Block-1, 0, 0
+		}
+		f.Src = unsafe.Pointer(&w.sums[(p-from)*panelSums+at*4*amx.Cols])
 		f.Dst = unsafe.Pointer(&r.op.Out[out])
-		f.ColBias = unsafe.Pointer(&r.op.Packed[block*4*Block])
+		f.ColBias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
 		f.Residual = nil
 		if pl.Residual {
 			f.Residual = unsafe.Pointer(&r.op.Residual[out])
 		}
 		pl.kern.Finish(f)
-		if pl.After != nil {
+		for block := 2 * p; pl.After != nil && block < min(2*p+2, pl.outBlocks); block++ {
 			pl.After(r.op.Out[out:][:n*Block]) // conv has places of step 1 then
+			out += plane
 		}
 	}
 }

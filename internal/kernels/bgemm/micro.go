@@ -74,7 +74,7 @@ func (m *Micro) Multiply(s *gemm.Strip) {
 	b.A, b.LDA = unsafe.Pointer(&rounded[0]), row
 	b.C, b.LDC, b.PanelC = unsafe.Pointer(&sums[0]), 4*amx.Cols, panelSums
 	m.start(s)
-	steps := row / amx.StepBytes
+	steps := tiling.Ceil(s.K, amx.StepBF16)
 	panels := tiling.Ceil(s.N, amx.Cols)
 	for j := 0; j < panels; j += microGroup {
 		b.B, b.Panels = at(s.B, j*steps*amx.StepB/4), min(microGroup, panels-j)
@@ -91,6 +91,7 @@ func (m *Micro) start(s *gemm.Strip) {
 	f := &m.finish
 	f.Rows, f.Alpha, f.Beta = s.Rows, one(s.Alpha), 1
 	f.LDC, f.LDR = 4*s.StrideC, 4*s.StrideRes
+	f.HalfC, f.HalfR = halfBytes, halfBytes
 	if s.Continue {
 		f.LDR = f.LDC
 		return
@@ -102,9 +103,9 @@ func (m *Micro) start(s *gemm.Strip) {
 // store finishes columns of C.
 func (m *Micro) store(s *gemm.Strip, sums []float32, from, to int) {
 	f := &m.finish
-	for j := from; j < to; j += 16 {
-		f.Mask = 1<<min(16, to-j) - 1
-		f.Src = at(sums, (j-from)/amx.Cols*panelSums/4+(j-from)%amx.Cols)
+	for j := from; j < to; j += amx.Cols {
+		f.Mask = columns(to - j)
+		f.Src = at(sums, (j-from)/amx.Cols*panelSums/4)
 		f.Dst, f.Residual, f.ColBias = at(s.C, j), at(s.Residual, j), at(s.ColBias, j)
 		if s.Continue {
 			f.Residual, f.ColBias = f.Dst, nil
@@ -113,5 +114,6 @@ func (m *Micro) store(s *gemm.Strip, sums []float32, from, to int) {
 	}
 }
 
-// rowSize is the bytes of a rounded row.
-func rowSize(k int) int { return tiling.Ceil(k, amx.StepBF16) * amx.StepBytes }
+// rowSize is the bytes from one rounded row to the next: an odd number of cache
+// lines, so that the rows of a tile lie in different sets of the first cache.
+func rowSize(k int) int { return (tiling.Ceil(k, amx.StepBF16) | 1) * amx.StepBytes }

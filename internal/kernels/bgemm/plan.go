@@ -79,10 +79,11 @@ func (p *plan) place() {
 }
 
 const (
-	maxGroup  = 8
+	maxGroup  = 4
 	panelSums = 4 * amx.Rows * amx.Cols // bytes
 	roundWork = 1 << 15                 // numbers for which a chunk of the first sweep pays
 	lineBytes = 64
+	halfBytes = 64 // of a row of a panel's sums
 )
 
 func (p *plan) rowBytes() int  { return rowSize(p.k) }

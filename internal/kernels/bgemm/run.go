@@ -111,6 +111,7 @@ func (t *Task) setItem(w *workspace, item int) {
 	w.colBias, w.rowBias = batch.Offset(item, t.ColBias.Steps), batch.Offset(item, t.RowBias.Steps)
 	f := &w.finish
 	f.LDC, f.LDR = 4*t.C.Stride, 4*t.Residual.Stride
+	f.HalfC, f.HalfR = halfBytes, halfBytes
 	f.Alpha, f.Beta = one(t.Alpha), one(t.Beta)
 	switch t.Act {
 	case gemm.ReLU:
@@ -163,17 +164,11 @@ func (t *Task) finish(w *workspace, row, end, from, to int) {
 	f.RowBias = at(t.RowBias.Data, w.rowBias+row)
 	c, res := w.cOff+row*t.C.Stride, w.resOff+row*t.Residual.Stride
 	for j := from; j < to; j++ {
-		for half := range 2 {
-			col := j*amx.Cols + 16*half
-			if col >= t.N {
-				break
-			}
-			f.Mask = 1<<min(16, t.N-col) - 1
-			f.Src = unsafe.Pointer(&w.sums[(j-from)*panelSums+64*half])
-			f.Dst = at(t.C.Data, c+col)
-			f.Residual, f.ColBias = at(t.Residual.Data, res+col), at(t.ColBias.Data, w.colBias+col)
-			t.plan.kern.Finish(f)
-		}
+		col := j * amx.Cols
+		f.Mask = columns(t.N - col)
+		f.Src = unsafe.Pointer(&w.sums[(j-from)*panelSums])
+		f.Dst, f.Residual, f.ColBias = at(t.C.Data, c+col), at(t.Residual.Data, res+col), at(t.ColBias.Data, w.colBias+col)
+		t.plan.kern.Finish(f)
 	}
 	if t.Post != nil {
 		lo, hi := from*amx.Cols, min(to*amx.Cols, t.N)
@@ -182,6 +177,9 @@ func (t *Task) finish(w *workspace, row, end, from, to int) {
 		}
 	}
 }
+
+// columns has a bit for each of the first n columns of a panel.
+func columns(n int) uint64 { return 1<<min(n, amx.Cols) - 1 }
 
 // at is the address of element i of s, nil if s is empty.
 func at(s []float32, i int) unsafe.Pointer {
