@@ -31,6 +31,8 @@ import (
 const (
 	ConfigFile = "config.pbtxt"
 	ModelFile  = "model.onnx"
+	// LanguageFile is that of a language model.
+	LanguageFile = "model.gguf"
 )
 
 // Repository is a place with models.
@@ -58,9 +60,9 @@ func Open(path string) (*Repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model repository: %w", err)
 	}
-	r := &Repository{path: path, file: !info.IsDir()}
+	r := &Repository{path: path, file: !info.IsDir() || isCheckpoint(os.DirFS(path), ".")}
 	if r.file {
-		if !info.Mode().IsRegular() {
+		if !info.IsDir() && !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("model repository %s: expected a folder or a regular file, found %s", path, info.Mode().Type())
 		}
 		return r, CheckName(r.fileName())
@@ -80,22 +82,38 @@ func (r *Repository) checkLayout() error {
 		switch {
 		case e.Name() == ConfigFile || e.IsDir() && isVersion && hasModelFile(filepath.Join(r.path, e.Name())):
 			return fmt.Errorf("model repository %s: this is a model's folder (it holds %s): give the folder above it", r.path, e.Name())
-		case strings.HasSuffix(e.Name(), ".onnx"):
+		case slices.Contains(modelExtensions, filepath.Ext(e.Name())):
 			bare = e.Name()
 		case !hidden(e.Name()):
 			folders++
 		}
 	}
 	if folders == 0 && bare != "" {
-		return fmt.Errorf("model repository %s: expected MODEL/VERSION/%s, found the file %s: give the file itself, or move it to %s", r.path, ModelFile,
-			bare, path.Join(strings.TrimSuffix(bare, ".onnx"), "1", ModelFile))
+		ext := filepath.Ext(bare)
+		return fmt.Errorf("model repository %s: expected MODEL/VERSION/%s, found the file %s: give the file itself, or move it to %s", r.path, "model"+ext,
+			bare, path.Join(strings.TrimSuffix(bare, ext), "1", "model"+ext))
 	}
 	return nil
 }
 
+var modelExtensions = []string{filepath.Ext(ModelFile), filepath.Ext(LanguageFile)}
+
 func hasModelFile(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, ModelFile))
-	return err == nil
+	for _, name := range []string{ModelFile, LanguageFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return isCheckpoint(os.DirFS(dir), ".")
+}
+
+// isCheckpoint reports whether a folder is a model of the Hugging Face Hub.
+func isCheckpoint(fsys fs.FS, dir string) bool {
+	if _, err := fs.Stat(fsys, path.Join(dir, "config.json")); err != nil {
+		return false
+	}
+	weights, err := fs.Glob(fsys, path.Join(dir, "*.safetensors"))
+	return err == nil && len(weights) > 0
 }
 
 // hidden entries of a repository are no models.
@@ -106,6 +124,9 @@ func (r *Repository) Path() string { return r.path }
 
 func (r *Repository) fileName() string {
 	base := filepath.Base(r.path)
+	if info, err := os.Stat(r.path); err == nil && info.IsDir() {
+		return base
+	}
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
@@ -307,10 +328,19 @@ func (s *scan) selected(found []int64) []int64 {
 // version finds a version's model file.
 func (s *scan) version(n int64) {
 	dir := strconv.FormatInt(n, 10)
-	name := cmp.Or(s.model.Config.DefaultModelFilename, ModelFile)
-	f, err := s.open(filepath.Join(dir, name))
+	name := s.model.Config.DefaultModelFilename
+	if name == "" && isCheckpoint(s.root.FS(), path.Join(s.model.Name, dir)) {
+		s.model.Versions = append(s.model.Versions, Version{n, filepath.Join(s.r.path, s.model.Name, dir)})
+		return
+	}
+	f, err := s.open(filepath.Join(dir, cmp.Or(name, ModelFile)))
+	if name == "" && errors.Is(err, fs.ErrNotExist) {
+		name = LanguageFile
+		f, err = s.open(filepath.Join(dir, name))
+	}
+	name = cmp.Or(name, ModelFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.failf("", "version %s has no %s; its folder has %s", dir, name, s.listing(dir))
+		s.failf("", "version %s has no %s; its folder has %s", dir, cmp.Or(s.model.Config.DefaultModelFilename, ModelFile), s.listing(dir))
 		return
 	}
 	if err != nil {

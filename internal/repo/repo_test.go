@@ -179,3 +179,30 @@ func TestSingleFile(t *testing.T) {
 		}
 	}
 }
+
+// Language models are GGUF files, and folders of the Hugging Face Hub.
+func TestLanguageModels(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"small/1/model.gguf":           "x",
+		"hub/2/config.json":            "{}",
+		"hub/2/model.safetensors":      "x",
+		"both/1/model.gguf":            "x",
+		"both/1/model.onnx":            "x",
+		"Qwen2.5-0.5B/config.json":     "{}",
+		"Qwen2.5-0.5B/a-1.safetensors": "x",
+	})
+	r := open(t, dir)
+	for name, want := range map[string]string{"small": "1/model.gguf", "hub": "2", "both": "1/model.onnx"} {
+		m, err := r.Model(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Versions[0].Path; got != filepath.Join(dir, name, filepath.FromSlash(want)) {
+			t.Errorf("%s is %s, expected %s", name, got, want)
+		}
+	}
+	single := open(t, filepath.Join(dir, "Qwen2.5-0.5B"))
+	if names, err := single.Names(); err != nil || !slices.Equal(names, []string{"Qwen2.5-0.5B"}) {
+		t.Errorf("the folder is %v, %v", names, err)
+	}
+}

@@ -44,6 +44,12 @@ type Backend interface {
 	Close() error
 }
 
+// Concurrent is a Backend that takes several requests at once and joins them
+// itself, as an engine of language models does.
+type Concurrent interface {
+	Concurrent() int // runs at once, at most
+}
+
 // OpenRequest says what to load.
 type OpenRequest struct {
 	Model   string

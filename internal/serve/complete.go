@@ -36,6 +36,7 @@ type completion struct {
 	outReshape []*reshape   // from the model's to the client's
 	canBatch   bool
 	whyNot     string // the reason if it can't
+	concurrent int    // runs at once that the backend wants
 	modelIn    []TensorInfo
 	modelOut   []TensorInfo
 	bad        problems
@@ -49,6 +50,9 @@ func complete(name string, cfg *repo.Config, b Backend, d Defaults) (*completion
 	}
 	c.cfg.Name = name
 	c.canBatch, c.whyNot = b.Batchable()
+	if own, ok := b.(Concurrent); ok {
+		c.concurrent = own.Concurrent()
+	}
 	c.carried()
 	c.batchSize(d)
 	c.tensors()
@@ -335,6 +339,7 @@ func (c *completion) batching() batch.Options {
 	for _, g := range c.cfg.InstanceGroup {
 		o.Instances += g.Count
 	}
+	o.Instances = max(o.Instances, c.concurrent)
 	d := c.cfg.DynamicBatching
 	if c.canBatch && d != nil {
 		o.MaxRows = max(c.cfg.MaxBatchSize, 1)
