@@ -17,7 +17,7 @@ type plan struct {
 	grid          tiling.Grid
 	slots         int
 	rowBytes      int // of scratch: X, if the task quantizes it
-	perSlot       int // an unpacked panel
+	perSlot       int // results, sums and unpacked panels
 }
 
 // planKey is what a plan depends on.
@@ -49,8 +49,9 @@ func (t *Task) newPlan(threads int) plan {
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
 	}
+	p.perSlot = accBytes
 	if p.direct() == nil {
-		p.perSlot = p.batch * p.unpacked()
+		p.perSlot += spillBytes + p.batch*p.unpacked()
 	}
 	return p
 }
@@ -76,18 +77,18 @@ func (p *plan) direct() kernel {
 func log2(size int) int { return bits.Len(uint(size)) - 1 }
 
 // scratch is the bytes that X and all slots need, with room for alignment.
-func (p *plan) scratch() int { return p.rowBytes + p.slots*p.perSlot + vector }
+func (p *plan) scratch() int { return p.rowBytes + p.slots*tiling.Align(p.perSlot, vector) + vector }
 
 const (
 	maxRows  = 16 // of a tile
 	maxTiles = 16 // times panels, in a call of a kernel
+	accBytes = 4 * cols * maxRows * maxTiles
 )
 
 // A workspace is what a chunk needs. It is not on the stack since kernels are
 // called through variables, which makes arguments escape.
 type workspace struct {
-	spill  [spillBytes / 4]float32
-	acc    [maxTiles * maxRows * cols]float32
+	acc    unsafe.Pointer // accBytes of results
 	args   args
 	finish finishArgs
 
@@ -103,15 +104,17 @@ func (c *chunkTask) Do(i int) {
 	slot := t.slots.Take()
 	w := &t.spaces[slot]
 	part := t.plan.grid.Part(i)
-	w.args.acc, w.args.spill = unsafe.Pointer(&w.acc), unsafe.Pointer(&w.spill)
+	scratch := t.work[slot*t.plan.perSlot:][:t.plan.perSlot]
+	w.acc = unsafe.Pointer(&scratch[0])
 	if f := t.plan.direct(); f != nil {
 		t.direct(w, f, &part)
 	} else {
-		t.tiled(w, t.work[slot*t.plan.perSlot:][:t.plan.perSlot], &part)
+		w.args.spill = unsafe.Pointer(&scratch[accBytes])
+		t.tiled(w, scratch[accBytes+spillBytes:], &part)
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.args, w.finish = args{}, finishArgs{}
+	w.args, w.finish, w.acc = args{}, finishArgs{}, nil
 	t.slots.Give(slot)
 }
 
@@ -124,7 +127,8 @@ func (t *Task) direct(w *workspace, f kernel, part *tiling.Part) {
 	x := t.input.tile(0)
 	t.setRows(&w.args, &x)
 	w.args.units = t.K / l.unit()
-	most := min(len(w.acc)/(cols*x.size), max(1, maxDirect/l.panelBytes(t.K)))
+	w.args.acc = w.acc
+	most := min(maxRows*maxTiles/x.size, max(1, maxDirect/l.panelBytes(t.K)))
 	for j := part.Panel; j < part.PanelEnd; j += w.args.panels {
 		w.args.panels = min(most, part.PanelEnd-j)
 		w.args.w = unsafe.Pointer(&t.Packed.panel(j)[0])
@@ -198,7 +202,7 @@ func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
 		a.config = tileConfig(x.size, p.layout.kind())
 	}
 	n := a.tiles
-	a.acc = unsafe.Pointer(&w.acc)
+	a.acc = w.acc
 	p.kern.tile[p.layout.kind()][log2(x.size)](a.arg())
 	for j := from; j < to; j++ {
 		for k := range n {
@@ -224,7 +228,7 @@ func (t *Task) setRows(a *args, x *rowTile) {
 func (t *Task) finish(w *workspace, row, rows, panel, from int) {
 	col := panel * cols
 	f := &w.finish
-	f.acc = unsafe.Pointer(&w.acc[from*cols])
+	f.acc = unsafe.Add(w.acc, 4*cols*from)
 	f.y, f.ldy = unsafe.Pointer(&t.Y[row*t.StrideY+col]), 4*t.StrideY
 	f.rows, f.mask = rows, 1<<min(cols, t.N-col)-1
 	if t.Bias != nil {
