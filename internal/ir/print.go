@@ -69,6 +69,13 @@ func (g *Graph) write(b *strings.Builder, indent string) {
 	fmt.Fprintf(b, "%s}\n", indent)
 }
 
+// Text is the line that stands for n in the text form.
+func (n *Node) Text() string {
+	var b strings.Builder
+	n.write(&b, "")
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 func (n *Node) write(b *strings.Builder, indent string) {
 	outs := make([]string, len(n.Out))
 	for i, v := range n.Out {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 )
 
 // Domains of operators beside ONNX's own, which is "".
@@ -73,6 +74,11 @@ type Op struct {
 	// axis of each input (NoRows if it carries none): each row of an output
 	// must depend on that row of the inputs alone. A nil Rows mixes rows.
 	Rows func(n *ir.Node, in []int) (out []int, ok bool)
+
+	// Row gives the function that computes a row of output 0 in float32 from rows of
+	// the inputs, for an operator of single elements; nil where n has none. It has the
+	// bits of the kernel that Compile makes.
+	Row func(n *ir.Node) elemwise.RowFunc
 
 	Cases func() []Case
 }

@@ -21,6 +21,7 @@ type Pass struct {
 	Name     string // as --passes -NAME switches it off
 	Level    int    // least optimization level at which it runs, 1 to 3
 	Portable bool   // makes standard ONNX operators only
+	Last     bool   // runs only when no other pass of its level changes anything
 	Doc      string // one sentence: what it rewrites into what
 	// Rewrite gives a patch that changes n, or nil. It reports through c.Near
 	// what almost matched.

@@ -150,3 +150,25 @@ func TestGrowthIsBoundedOverAll(t *testing.T) {
 		t.Errorf("%d quarters of a MiB were granted, want 4", granted)
 	}
 }
+
+// A pass that comes last sees nothing that another could still change.
+func TestLast(t *testing.T) {
+	g := parse(t, chain)
+	to := func(name, from, result string, last bool) Pass {
+		return Pass{Name: name, Level: 1, Last: last, Rewrite: func(c *Context, n *ir.Node) (*ir.Patch, error) {
+			if !n.Is(from) {
+				return nil, nil
+			}
+			m := node(c, result, nil, n.In[0])
+			return &ir.Patch{Reason: name, Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: m.Out[0]}}}, nil
+		}}
+	}
+	// Neg becomes Ceil in the first round and Floor in the second; last would take Ceil.
+	r, err := Run(g, []Pass{to("second", "Ceil", "Floor", false), to("last", "Ceil", "Abs", true), to("first", "Neg", "Ceil", false)}, Options{Level: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.Passes[1].Patches); n != 0 || g.Nodes[1].Op != "Floor" {
+		t.Errorf("the last pass made %d patches, the graph is\n%s", n, g)
+	}
+}

@@ -107,22 +107,25 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	return rep, nil
 }
 
-// settle repeats the passes up to a level until none changes anything.
+// settle repeats the passes up to a level until none changes anything, then with those
+// that come last.
 func (r *runner) settle(passes []Pass, reports []*PassReport, g *ir.Graph, level int) error {
-	for range maxRounds {
-		changed := false
-		for i := range passes {
-			if passes[i].Level > level || reports[i].Stopped != "" {
-				continue
+	for _, last := range []bool{false, true} {
+		for range maxRounds {
+			changed := false
+			for i := range passes {
+				if passes[i].Level > level || reports[i].Stopped != "" || passes[i].Last && !last {
+					continue
+				}
+				did, err := r.sweep(&passes[i], reports[i], g)
+				if err != nil {
+					return fmt.Errorf("after pass %s: %w", passes[i].Name, err)
+				}
+				changed = changed || did
 			}
-			did, err := r.sweep(&passes[i], reports[i], g)
-			if err != nil {
-				return fmt.Errorf("after pass %s: %w", passes[i].Name, err)
+			if !changed {
+				break
 			}
-			changed = changed || did
-		}
-		if !changed {
-			break
 		}
 	}
 	return nil

@@ -5,8 +5,11 @@ import (
 	"slices"
 )
 
+// MaxInputs is how many inputs broadcast together at most.
+const MaxInputs = 8
+
 const (
-	maxInputs = 3
+	maxInputs = MaxInputs
 	maxDims   = 16 // after collapsing
 )
 
@@ -18,10 +21,11 @@ type Broadcast struct {
 	dims    []int
 	strides [][maxInputs]int // per collapsed dimension, in elements
 	n       int
+	inputs  int
 	need    [maxInputs]int // elements of each input
 }
 
-// NewBroadcast aligns the shapes of up to three inputs at their last dimension.
+// NewBroadcast aligns the shapes of up to MaxInputs inputs at their last dimension.
 func NewBroadcast(shapes ...[]int) (*Broadcast, error) {
 	if len(shapes) < 1 || len(shapes) > maxInputs {
 		return nil, fmt.Errorf("broadcast: want 1 to %d shapes, found %d", maxInputs, len(shapes))
@@ -30,7 +34,7 @@ func NewBroadcast(shapes ...[]int) (*Broadcast, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Broadcast{shape: shape, n: elements(shape)}
+	b := &Broadcast{shape: shape, n: elements(shape), inputs: len(shapes)}
 	for k, s := range shapes {
 		b.need[k] = elements(s)
 	}
@@ -101,7 +105,7 @@ func (b *Broadcast) collapse(strides [][maxInputs]int) {
 		}
 		if m := len(b.dims); m > 0 {
 			whole := true
-			for k := range maxInputs {
+			for k := range b.inputs {
 				whole = whole && b.strides[m-1][k] == strides[i][k]*d
 			}
 			if whole {
@@ -139,7 +143,7 @@ func (b *Broadcast) seek(pos int) (c cursor) {
 	for i := last - 1; i >= 0; i-- {
 		c.idx[i] = pos % b.dims[i]
 		pos /= b.dims[i]
-		for k := range maxInputs {
+		for k := range b.inputs {
 			c.off[k] += c.idx[i] * b.strides[i][k]
 		}
 	}
@@ -152,13 +156,13 @@ func (b *Broadcast) next(c *cursor) {
 	for i := len(b.dims) - 2; i >= 0; i-- {
 		c.idx[i]++
 		if c.idx[i] < b.dims[i] {
-			for k := range maxInputs {
+			for k := range b.inputs {
 				c.off[k] += b.strides[i][k]
 			}
 			return
 		}
 		c.idx[i] = 0
-		for k := range maxInputs {
+		for k := range b.inputs {
 			c.off[k] -= (b.dims[i] - 1) * b.strides[i][k]
 		}
 	}

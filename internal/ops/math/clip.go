@@ -20,9 +20,10 @@ func init() {
 		In: op.Ports("input:T", "min:T?", "max:T?"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.Numeric},
 		Infer: inferClip, Ref: clipRef, Compile: wide.Compile(compileClip), InPlace: []int{0}, Rows: rowsClip,
+		Row: func(*ir.Node) elemwise.RowFunc { return elemwise.ClipRow() },
 	}
 	old := clip
-	old.Versions = []int{6}
+	old.Versions, old.Row = []int{6}, nil
 	old.In = op.Ports("input:T")
 	old.Attrs = op.Attrs{"min": op.Default(ir.Float(-math.MaxFloat32)), "max": op.Default(ir.Float(math.MaxFloat32))}
 	old.Cases = func() []op.Case {

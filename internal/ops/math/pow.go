@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
@@ -17,6 +18,7 @@ func init() {
 		In:  op.Ports("X:T", "Y:T1"), Out: op.Ports("Z:T"),
 		Types: op.Types{"T": op.Numeric, "T1": op.Numeric},
 		Infer: op.BroadcastInputs, Ref: powRef, Compile: compilePow, InPlace: []int{0}, Rows: op.RowsBroadcast,
+		Row: func(*ir.Node) elemwise.RowFunc { return elemwise.BinaryRow(elemwise.Pow) },
 		Cases: func() []op.Case {
 			mixed := pair("float to int", []float32{1, 2, 3}, []float32{4, 5, 6}, []float32{1, 32, 729})
 			mixed.In[1] = tensor.FromSlice([]int64{4, 5, 6})

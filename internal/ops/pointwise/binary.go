@@ -50,6 +50,7 @@ func (b Binary) Register() {
 		Types: op.Types{"T": b.Types}, Attrs: b.Attrs,
 		Infer: b.infer, Ref: b.ref, Compile: b.compile,
 		Flops: flops(1), InPlace: inPlace, Rows: op.RowsBroadcast,
+		Row:   func(n *ir.Node) elemwise.RowFunc { return elemwise.BinaryRow(b.Kernel(n)) },
 		Cases: b.Cases,
 	})
 }

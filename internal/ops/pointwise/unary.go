@@ -46,7 +46,7 @@ func (u Unary) Register() {
 		In: op.Ports(u.In + ":T"), Out: op.Ports(u.Out + ":T"),
 		Types: op.Types{"T": u.Types}, Attrs: u.Attrs,
 		Infer: u.infer, Ref: u.ref, Compile: u.compile,
-		Flops: flops(u.Flops), InPlace: []int{0}, Rows: op.RowsBroadcast,
+		Flops: flops(u.Flops), InPlace: []int{0}, Rows: op.RowsBroadcast, Row: u.row,
 		Cases: u.Cases,
 	})
 }
@@ -116,12 +116,19 @@ func (k unaryKernel) Run(c *op.Call) error {
 	return nil
 }
 
-func (u Unary) compile(p *op.Prep) (op.Kernel, error) {
-	kernel := u.Kernel
+// kernel is the kernel's function for a node.
+func (u Unary) kernel(n *ir.Node) elemwise.Op {
 	if u.Select != nil {
-		kernel, _ = u.Select(p.Node)
+		f, _ := u.Select(n)
+		return f
 	}
-	k, err := elemwise.NewUnary(kernel, p.In[0].DType, u.params(p.Node))
+	return u.Kernel
+}
+
+func (u Unary) row(n *ir.Node) elemwise.RowFunc { return elemwise.UnaryRow(u.kernel(n), u.params(n)) }
+
+func (u Unary) compile(p *op.Prep) (op.Kernel, error) {
+	k, err := elemwise.NewUnary(u.kernel(p.Node), p.In[0].DType, u.params(p.Node))
 	if err != nil {
 		return nil, nil // the reference serves types without a kernel
 	}

@@ -21,7 +21,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "Cast", Versions: versions, Doc: "converts the element type",
 			In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": castTypes, "T2": castTypes}, Attrs: attrs,
-			Infer: castInfer, Ref: castRef, Compile: compileCast, Rows: op.RowsBroadcast, Cases: cases,
+			Infer: castInfer, Ref: castRef, Compile: compileCast, Rows: op.RowsBroadcast, Row: castRow, Cases: cases,
 		})
 	}
 	like := func(attrs op.Attrs, versions ...int) {
@@ -39,6 +39,14 @@ func init() {
 	like(nil, 15)
 	like(op.Attrs{"saturate": saturate}, 19, 21, 23)
 	like(op.Attrs{"saturate": saturate, "round_mode": round}, 24, 25)
+}
+
+// castRow gives float32 of float32 or bool.
+func castRow(n *ir.Node) elemwise.RowFunc {
+	if n.DType("to") != dtype.Float32 {
+		return nil
+	}
+	return elemwise.CastRow
 }
 
 // castTarget is the element type that a Cast or CastLike converts to.

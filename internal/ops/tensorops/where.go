@@ -1,6 +1,7 @@
 package tensorops
 
 import (
+	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
@@ -13,6 +14,7 @@ func init() {
 		Name: "Where", Versions: []int{9, 16}, Doc: "X where the condition is true, else Y",
 		In: op.Ports("condition:bool", "X:T", "Y:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: whereInfer, Ref: whereRef, Compile: compileWhere, InPlace: []int{1, 2}, Rows: op.RowsBroadcast, Cases: whereCases,
+		Row: func(*ir.Node) elemwise.RowFunc { return elemwise.SelectRow },
 	})
 }
 

@@ -14,3 +14,4 @@ func TestLayerNorm(t *testing.T)         { passtest.Run(t, "layernorm", LayerNor
 func TestMatMul(t *testing.T)            { passtest.Run(t, "matmul", MatMul) }
 func TestRows(t *testing.T)              { passtest.Run(t, "rows", Rows) }
 func TestTransposedWeights(t *testing.T) { passtest.Run(t, "transposed", TransposedWeights) }
+func TestPointwise(t *testing.T)         { passtest.Run(t, "pointwise", Pointwise) }
