@@ -34,7 +34,7 @@ func newAdded(tokens []addedToken, texts []string) (*added, error) {
 	if err != nil {
 		return nil, fmt.Errorf("added tokens: %w", err)
 	}
-	a := &added{tokens: tokens, trie: model.NewTrie(v)}
+	a := &added{tokens: tokens, trie: model.NewTrie(v, nil)}
 	for _, text := range texts {
 		if text != "" {
 			a.begins[text[0]] = true

@@ -32,7 +32,7 @@ func (g *ggufMeta) llama() (*Tokenizer, error) {
 		model:     m,
 		normalize: normalize.SentencePiece{Prefix: prefix}.Func(),
 		steps:     []pretokenize.Step{beforeMarks(g.pieces)},
-		decoder:   sentencePieceDecoder(prefix),
+		decoder:   sentencePieceDecoder(prefix, false),
 	}, nil
 }
 
@@ -53,10 +53,15 @@ func scoreBPE(pieces []string, scores []float32, types []int32, unknown int32) (
 	return m, m.AddUnions(model.ByScore(scores), unmerged, pieces)
 }
 
-func sentencePieceDecoder(prefix bool) decode.Decoder {
-	d := decode.Decoder{Rewrites: []decode.Rewrite{decode.Replace(normalize.Mark, " ")}, Spelling: decode.ByteFallback}
-	if prefix {
-		d.Trim, d.TrimStart = " ", 1
+// sentencePieceDecoder undoes what SentencePiece's normalization adds: the blank
+// at the beginning, or, where it keeps none there, all of them.
+func sentencePieceDecoder(prefix, squeeze bool) decode.Decoder {
+	d := decode.Decoder{Rewrites: []decode.Rewrite{decode.Replace(normalize.Mark, " ")}, Spelling: decode.ByteFallback, Trim: " "}
+	switch {
+	case squeeze:
+		d.TrimStart = math.MaxInt32
+	case prefix:
+		d.TrimStart = 1
 	}
 	return d
 }
@@ -117,7 +122,7 @@ func (g *ggufMeta) gpt2(kind string) (*Tokenizer, error) {
 	texts := g.pieces
 	if pre.marks {
 		t.normalize = normalize.ReplaceString(" ", normalize.Mark)
-		t.decoder = sentencePieceDecoder(false)
+		t.decoder = sentencePieceDecoder(false, false)
 		o.ByteFallback = true
 		t.steps = append(t.steps, beforeMarks(g.pieces))
 	} else {

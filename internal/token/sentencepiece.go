@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/salver-ml/salver/internal/token/decode"
 	"github.com/salver-ml/salver/internal/token/model"
 	"github.com/salver-ml/salver/internal/token/normalize"
 	"github.com/salver-ml/salver/internal/token/pretokenize"
@@ -193,7 +192,7 @@ func (p *sentencePiece) bpe(n normalize.SentencePiece, unknown int32) (*Tokenize
 		model:     m,
 		normalize: f,
 		steps:     []pretokenize.Step{beforeMarks(p.pieces)},
-		decoder:   sentencePieceDecoder(n.Prefix && !n.AsSuffix),
+		decoder:   sentencePieceDecoder(n.Prefix, n.Squeeze),
 	}, err
 }
 
@@ -203,21 +202,18 @@ func (p *sentencePiece) finish(t *Tokenizer, unknown int32) (err error) {
 		return err
 	}
 	if unknown != model.None {
-		// What was unknown cannot be told any more: decoding shows that.
-		piece, surface := p.pieces[unknown], p.unkSurface
-		t.decoder.Rewrites = append([]decode.Rewrite{func(s string, _ bool) string {
-			if s == piece {
-				return surface
-			}
-			return s
-		}}, t.decoder.Rewrites...)
+		t.decoder.Unknown, t.decoder.Surface = p.pieces[unknown], p.unkSurface
 	}
 	t.special = make([]bool, len(p.pieces))
-	var tokens []addedToken
+	var control, defined []addedToken
 	for i, kind := range p.types {
 		t.special[i] = kind == typeControl
-		if t.special[i] || kind == typeUserDefined {
-			tokens = append(tokens, addedToken{ID: int32(i), Content: p.pieces[i], Special: t.special[i]})
+		token := addedToken{ID: int32(i), Content: p.pieces[i], Special: t.special[i]}
+		switch {
+		case kind == typeControl:
+			control = append(control, token)
+		case kind == typeUserDefined && p.kind == kindBPE:
+			defined = append(defined, token) // a unigram model finds them itself
 		}
 	}
 	inRange := func(id int32) int32 {
@@ -235,7 +231,15 @@ func (p *sentencePiece) finish(t *Tokenizer, unknown int32) (err error) {
 	case eos != model.None:
 		t.after = []int32{eos}
 	}
-	return t.setAdded(tokens)
+	if err = t.setAdded(control); err != nil {
+		return err
+	}
+	texts := make([]string, len(defined))
+	for i, token := range defined {
+		texts[i] = token.Content
+	}
+	t.normalized, err = newAdded(defined, texts)
+	return err
 }
 
 // sentencePieceUnigram makes the tokenizer of a unigram language model.
@@ -253,12 +257,13 @@ func sentencePieceUnigram(n normalize.SentencePiece, charsmap []byte, pieces []s
 	o := model.UnigramOptions{
 		Scores: make([]float64, len(scores)), Unknown: unknown, ByteFallback: byteFallback, Single: true,
 		UserDefined: func(id int32) bool { return types[id] == typeUserDefined },
+		Hidden:      func(id int32) bool { return types[id] == typeByte },
 	}
 	for i, s := range scores {
 		o.Scores[i] = float64(s)
 	}
 	m, err := model.NewUnigram(v, o, func(id int32) bool { return types[id] == typeNormal })
-	return &Tokenizer{model: m, normalize: f, decoder: sentencePieceDecoder(n.Prefix)}, err
+	return &Tokenizer{model: m, normalize: f, decoder: sentencePieceDecoder(n.Prefix, n.Squeeze)}, err
 }
 
 func sentencePieceNormalizer(n normalize.SentencePiece, charsmap []byte, pieces []string, types []int32) (f normalize.Func, err error) {
@@ -279,7 +284,7 @@ func sentencePieceNormalizer(n normalize.SentencePiece, charsmap []byte, pieces 
 		if err != nil {
 			return nil, err
 		}
-		trie := model.NewTrie(v)
+		trie := model.NewTrie(v, nil)
 		n.Keep = func(text string) int {
 			_, size := trie.Longest(text)
 			return size

@@ -33,6 +33,9 @@ type Decoder struct {
 	// of the whole text, if it is there; TrimEnd likewise.
 	Trim               string
 	TrimStart, TrimEnd int
+	// Unknown is the piece for what had none; it is shown as Surface, and nothing
+	// is trimmed after it.
+	Unknown, Surface string
 	// Suffix ends words: it becomes a blank, but at the end of the text nothing.
 	Suffix string
 	// Dedupe leaves out pieces that repeat the one before (CTC).
@@ -41,6 +44,9 @@ type Decoder struct {
 
 // Append appends the bytes of a piece to dst.
 func (d *Decoder) Append(dst []byte, piece string, first bool) []byte {
+	if d.Unknown != "" && piece == d.Unknown {
+		return append(dst, d.Surface...)
+	}
 	for _, f := range d.Rewrites {
 		piece = f(piece, first)
 	}

@@ -34,6 +34,9 @@ func (s *Stream) Push(piece string) string {
 		}
 		s.last = piece
 	}
+	if piece == s.d.Unknown && piece != "" {
+		s.trim = 0
+	}
 	s.bytes = s.d.Append(s.bytes, piece, !s.started)
 	s.started = true
 	text, n := s.complete(false)

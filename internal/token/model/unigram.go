@@ -16,6 +16,8 @@ type UnigramOptions struct {
 	Unknown int32
 	// UserDefined names pieces that are preferred to all others; nil if none are.
 	UserDefined func(id int32) bool
+	// Hidden names pieces that no text is turned into but as bytes; nil if none are.
+	Hidden func(id int32) bool
 	// ByteFallback turns unknown characters into pieces like <0x0A>.
 	ByteFallback bool
 	// Single adds scores in float32, as SentencePiece does; otherwise float64
@@ -43,7 +45,7 @@ func NewUnigram(v *Vocab, o UnigramOptions, counts func(id int32) bool) (*Unigra
 	if len(o.Scores) != v.Size() {
 		return nil, fmt.Errorf("the vocabulary has %d pieces and %d scores", v.Size(), len(o.Scores))
 	}
-	u := &Unigram{UnigramOptions: o, vocab: v, trie: NewTrie(v), bytes: v.byteTokens(), low: math.Inf(1), high: math.Inf(-1)}
+	u := &Unigram{UnigramOptions: o, vocab: v, trie: NewTrie(v, o.Hidden), bytes: v.byteTokens(), low: math.Inf(1), high: math.Inf(-1)}
 	for id, score := range o.Scores {
 		if math.IsNaN(score) || math.IsInf(score, 0) {
 			return nil, fmt.Errorf("piece %d has the score %v, expected a finite one", id, score)
@@ -145,6 +147,12 @@ func (u *Unigram) score(id int32, text string) float64 {
 
 // unknown appends what stands for a run of unknown characters, backwards.
 func (u *Unigram) unknown(dst []int32, text string) []int32 {
+	if !u.Single {
+		// Hugging Face's library looks such a run up as one piece.
+		if id := u.vocab.ID(text); id != None {
+			return append(dst, id)
+		}
+	}
 	if u.ByteFallback {
 		n := len(dst)
 		for i := len(text) - 1; i >= 0 && u.bytes[text[i]] != None; i-- {

@@ -12,7 +12,7 @@ type SentencePiece struct {
 	Keep func(text string) int
 	// Squeeze removes blanks at both ends and all but one of several.
 	Squeeze bool
-	// Prefix puts a blank before a text that has other characters.
+	// Prefix puts a blank before a text that has any.
 	Prefix bool
 	// AsSuffix puts that blank at the end instead.
 	AsSuffix bool
@@ -28,15 +28,20 @@ func (s SentencePiece) Func() Func {
 		replace = s.Map.Longest(s.Keep)
 	}
 	return func(text string) string {
+		if text == "" {
+			return ""
+		}
 		text = replace(text)
-		if s.Squeeze {
-			text = squeeze(text)
+		if s.Squeeze && text != "" {
+			if text = squeeze(text); text == "" {
+				return ""
+			}
 		}
 		switch {
-		case text == "" || !s.Prefix:
+		case !s.Prefix:
 		case s.AsSuffix:
 			text += " "
-		default:
+		case text != "" || !s.Squeeze:
 			text = " " + text
 		}
 		return strings.ReplaceAll(text, " ", Mark)
