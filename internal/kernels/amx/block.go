@@ -36,6 +36,8 @@ type Block struct {
 	Add     int // 1: add to C
 	config  *config
 	rows    int
+
+	Gap int // bytes between one panel and the next, for Contiguous and At
 }
 
 // config is what LDTILECFG loads.
@@ -142,7 +144,7 @@ func (k *Kernels) At(kind Kind, b *Block, offsets []int) {
 // continue. Pointers never leave what they point to: the collector looks at them.
 func (k *Kernels) part(kind Kind, b *Block, panels unsafe.Pointer, steps, at int) {
 	b.Steps = min(MaxSteps, steps-at)
-	b.SkipB = (steps - b.Steps) * StepB
+	b.SkipB = (steps-b.Steps)*StepB + b.Gap
 	b.B = unsafe.Add(panels, at*StepB)
 	k.Multiply(kind, b)
 	b.Add = 1

@@ -2,13 +2,18 @@
 
 package qconv
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
+)
 
 //go:generate go -C ../../../tools/asmgen run . qconv -out ../../internal/kernels/qconv/tile_amd64.s
 
 // forLevel: AVX-512 without VNNI is not worth kernels of its own.
 func forLevel(l cpu.Target) *kernels {
 	switch {
+	case l >= cpu.AMX && cpu.Has().VNNI:
+		return &tiles
 	case l >= cpu.AVX512 && cpu.Has().VNNI:
 		return &vnni
 	case l >= cpu.AVX2:
@@ -32,6 +37,14 @@ var vnni = kernels{
 	depthwise: [maxPixels + 1]kernel{1: vnni512depthwise_1, 2: vnni512depthwise_2, 3: vnni512depthwise_3, 4: vnni512depthwise_4, 5: vnni512depthwise_5, 6: vnni512depthwise_6, 7: vnni512depthwise_7,
 		8: vnni512depthwise_8, 9: vnni512depthwise_9, 10: vnni512depthwise_10, 11: vnni512depthwise_11, 12: vnni512depthwise_12, 13: vnni512depthwise_13, 14: vnni512depthwise_14},
 }
+
+// tiles are vnni with AMX for what has no groups.
+var tiles = func() kernels {
+	k := vnni
+	k.level, k.tiles = cpu.AMX, amx.For(cpu.AMX)
+	k.sums = [5]kernel{1: vnni512sums_1, 4: vnni512sums_4}
+	return k
+}()
 
 var avx2 = kernels{
 	level: cpu.AVX2, lanes: 8, pixels: 5, chans: 8, largest: largest256,

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/amx"
 )
 
 // packing describes packed weights: a header of 64 bytes, then the panels. A
@@ -20,6 +22,8 @@ type packing struct {
 	groups int // of four of these
 	panels []panel
 	bytes  int
+
+	tiled bool // groups are whole steps of tiles, and panels have 32 channels
 }
 
 // adjacent is true where the taps of a row are one run of bytes.
@@ -43,6 +47,9 @@ func newPacking(p Params, kern *kernels) *packing {
 		k.taps, k.run = p.Kernel[0]*p.Parts, p.Kernel[1]*p.In
 	}
 	k.groups = (k.run + 3) / 4
+	if k.tiled = kern.tiles != nil && p.Groups == 1; k.tiled {
+		k.groups = (k.run + amx.StepInt8 - 1) / amx.StepInt8 * amx.StepInt8 / 4
+	}
 	k.bytes = headerBytes
 	per, most := p.Out/p.Groups, 2*kern.lanes
 	groups := p.Groups
@@ -59,6 +66,9 @@ func newPacking(p Params, kern *kernels) *packing {
 			x := panel{group: g, first: g*per + c, n: n, vectors: (n + kern.lanes - 1) / kern.lanes, at: k.bytes, in: g * p.In / p.Groups}
 			if p.depthwise() {
 				x.in = c
+			}
+			if k.tiled {
+				x.vectors = 2
 			}
 			if n > most {
 				x.channels, x.vectors = wide, wideChannels/kern.lanes

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
 
@@ -15,9 +16,10 @@ type Plan struct {
 	packed *packing
 	kern   *kernels
 
-	flat       bool // the pixels of all images are one row
-	copied     bool // the input is copied, with borders
-	rows, cols int  // of an image as the kernels read it
+	flat       bool  // the pixels of all images are one row
+	copied     bool  // the input is copied, with borders
+	rows, cols int   // of an image as the kernels read it
+	offsets    []int // tiles: where each step of a pixel's input is
 }
 
 // New prepares a convolution of images of h×w pixels.
@@ -34,13 +36,22 @@ func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
 	pl.packed = newPacking(p, pl.kern)
 	pl.rows, pl.cols = h, w
 	pl.flat = p.Kernel[0]*p.Kernel[1] == 1 && p.Stride[0]*p.Stride[1] == 1 && p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] == 0
-	pl.copied = p.Input.Signed || pl.packed.run%4 != 0 || p.depthwise() && !pl.kern.masked && p.In%pl.kern.lanes != 0
+	// Tiles read whole steps, beyond the input's end too, but for flat inputs.
+	pl.copied = p.Input.Signed
+	if pl.packed.tiled {
+		pl.copied = pl.copied || !pl.flat && pl.packed.run%amx.StepInt8 != 0
+	} else {
+		pl.copied = pl.copied || pl.packed.run%4 != 0 || p.depthwise() && !pl.kern.masked && p.In%pl.kern.lanes != 0
+	}
 	if p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] > 0 {
 		pl.copied = true
 		pl.rows, pl.cols = pl.h.In+pl.h.Begin+pl.h.End, pl.w.In+pl.w.Begin+pl.w.End
 		if padded := float64(pl.rows) * float64(pl.cols) * float64(p.In); padded > 16*float64(pl.inBytes()+pl.outBytes())+1<<20 {
 			return nil, fmt.Errorf("%w: %d×%d with pads %v", ErrPadding, h, w, p.Pads)
 		}
+	}
+	if pl.packed.tiled {
+		pl.offsets = pl.stepOffsets()
 	}
 	return pl, nil
 }

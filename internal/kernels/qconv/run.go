@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -35,8 +36,12 @@ type Runner struct {
 // workspace is what a chunk needs.
 type workspace struct {
 	tile
-	src  []byte // what the kernels read
-	row0 int    // the row of output whose input is at its beginning
+	src   []byte // what the kernels read
+	row0  int    // the row of output whose input is at its beginning
+	block amx.Block
+	runs  []run  // of tiles
+	tail  []byte // the input of a last tile, with room for what is read beyond
+	sums  [maxRun * amx.Rows * amx.Cols]int32
 	// A tile of a panel whose vectors are not full, where kernels have no masks.
 	bytes, residual [maxPixels * 16]byte
 }
@@ -83,7 +88,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	r.op, r.src, r.out, r.resid = Operands{}, nil, nil, nil
 	for i := range r.work {
-		r.work[i].tile, r.work[i].src = tile{}, nil // holds no buffer alive
+		r.work[i].tile, r.work[i].src, r.work[i].block = tile{}, nil, amx.Block{} // holds no buffer alive
 	}
 	return nil
 }
@@ -105,6 +110,9 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 	r.cut = pl.newCut(n, p.Threads())
 	if need := r.cut.chunks(); len(r.work) < need {
 		r.work = make([]workspace, need)
+		for i := range r.work {
+			r.work[i].tail = make([]byte, pl.tailBytes())
+		}
 	}
 	p.Run(r.cut.chunks(), (*tileTask)(r))
 }

@@ -2,6 +2,8 @@ package qconv
 
 import (
 	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/amx"
 )
 
 // cut says how an image is divided: parts of its rows (of its pixels, where they
@@ -28,9 +30,14 @@ func (pl *Plan) newCut(images, threads int) cut {
 	if pl.p.depthwise() {
 		most = pl.kern.chans
 	}
+	if pl.packed.tiled {
+		most = amx.Rows
+	}
 	switch {
 	case pl.flat:
 		c.units = (images*pl.h.Out*pl.w.Out + most - 1) / most
+	case pl.packed.tiled:
+		c.units = pl.h.Out
 	case pl.w.Out == 7 && most == 14 && !pl.p.depthwise():
 		c.tall, c.units = 2, (pl.h.Out+1)/2
 	default:
@@ -69,7 +76,11 @@ func (c *tileTask) Do(i int) {
 	lo, hi := part*r.cut.units/r.cut.rows, (part+1)*r.cut.units/r.cut.rows
 	n := len(pl.packed.panels)
 	first, last := cols*n/r.cut.panels, (cols+1)*n/r.cut.panels
-	if w.src = r.src; !pl.byBlocks() {
+	if w.src = r.src; pl.packed.tiled {
+		r.tiles(w, first, last, lo, hi)
+		return
+	}
+	if !pl.byBlocks() {
 		r.panels(w, first, last, lo, hi)
 		return
 	}

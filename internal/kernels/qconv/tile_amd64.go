@@ -215,6 +215,12 @@ func wide256depthwise_7(t *byte)
 func wide256depthwise_8(t *byte)
 
 //go:noescape
+func vnni512sums_1(t *byte)
+
+//go:noescape
+func vnni512sums_4(t *byte)
+
+//go:noescape
 func vnni512channels_3x1_1(t *byte)
 
 //go:noescape
