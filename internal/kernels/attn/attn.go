@@ -66,6 +66,7 @@ type Task struct {
 	Scratch []float32
 
 	plan   plan
+	micros micros // the plan's
 	slots  tiling.Slots
 	spaces []workspace
 	own    []float32

@@ -61,7 +61,7 @@ func (t *Task) newPlan(threads int) plan {
 	if key.items == 0 || key.m == 0 {
 		return p
 	}
-	p.micro = new(micros).use(p.bf16)
+	p.micro = t.micros.use(p.bf16)
 	p.units = p.items / p.group
 	p.tiles = tiling.Ceil(p.m, p.micro.Rows())
 	p.split()
