@@ -383,3 +383,35 @@ func ExampleTask() {
 }
 
 func bigFloat(x float32) *big.Float { return new(big.Float).SetPrec(500).SetFloat64(float64(x)) }
+
+// FuzzPack packs any bytes and holds a product against Reference.
+func FuzzPack(f *testing.F) {
+	for i, format := range formats() {
+		f.Add(uint8(format), uint8(i), randomRows(format, 1, 256, uint64(i)))
+	}
+	f.Fuzz(func(t *testing.T, number, rows uint8, data []byte) {
+		format := block.Format(number)
+		if !Supports(format) {
+			if _, err := PackedSize(format, 1, 256); err == nil {
+				t.Fatalf("%v has no kernels, but a size", format)
+			}
+			return
+		}
+		n, k := int(rows)%20+1, format.Elems()
+		w := make([]byte, n*format.Bytes())
+		for i := range w {
+			if len(data) > 0 {
+				w[i] = data[i%len(data)]
+			}
+		}
+		p := pack(t, format, n, k, w)
+		x := noise(2*k, 1)
+		want := make([]float32, 2*n)
+		Reference(want, format, 2, n, k, x, w)
+		for i, got := range product(t, p, x, 2, 1, nil, nil) {
+			if !kerneltest.Same(got, want[i]) {
+				t.Fatalf("%v: element %d is %v, want %v", format, i, got, want[i])
+			}
+		}
+	})
+}

@@ -59,73 +59,140 @@ func (p *Packed) panel(i int) []byte {
 func (p *Packed) packPanel(panel int, rows []byte, rowBytes int) {
 	l := p.layout
 	dst := p.panel(panel)
-	clear(dst)
-	var u unit
+	n := len(rows) / rowBytes
+	if n < cols {
+		clear(dst)
+	}
 	size := p.format.Bytes()
-	for j := 0; len(rows) > 0; j, rows = j+1, rows[rowBytes:] {
-		at := dst
-		for b := 0; b < rowBytes; b += size {
-			u.parse(p.format, rows[b:b+size])
-			l.place(at, j, &u)
-			at = at[l.unitBytes():]
+	for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
+		for j := range n {
+			l.pack(dst[:l.unitBytes()], j, rows[j*rowBytes+b:][:size])
 		}
 	}
 }
 
-// place puts a unit into column j of its place in a panel.
-func (l *layout) place(dst []byte, j int, u *unit) {
-	if l.headerBytes() > 0 {
-		le.PutUint16(dst[2*j:], u.d)
-		if l.headerBytes() > 2*cols {
-			le.PutUint16(dst[2*cols+2*j:], u.m)
+// pack puts a block into column j of its place in a panel. Codes go four at a
+// time: words of the file, with bits rearranged within their bytes.
+func (l *layout) pack(dst []byte, j int, b []byte) {
+	group, first := l.groupBytes(), l.headerBytes()
+	codes := func(g int) []byte { return dst[first+g*group+l.scaleBytes():][:group-l.scaleBytes()] }
+	scales := func(g int) []byte { return dst[first+g*group:][:l.scaleBytes()] }
+	switch l.format {
+	case block.Q4_0, block.IQ4_NL:
+		put16(dst, j, b)
+		copyWords(codes(0), j, b[2:18])
+	case block.MXFP4:
+		dst[j] = b[0]
+		copyWords(codes(0), j, b[1:17])
+	case block.Q4_1:
+		put16(dst, j, b)
+		put16(dst[2*cols:], j, b[2:])
+		copyWords(codes(0), j, b[4:20])
+	case block.Q5_0:
+		put16(dst, j, b)
+		copyWords(codes(0), j, b[6:22])
+		fifths(codes(0)[4*vector:], j, le.Uint32(b[2:]))
+	case block.Q5_1:
+		put16(dst, j, b)
+		put16(dst[2*cols:], j, b[2:])
+		copyWords(codes(0), j, b[8:24])
+		fifths(codes(0)[4*vector:], j, le.Uint32(b[4:]))
+	case block.Q8_0:
+		put16(dst, j, b)
+		copyWords(codes(0), j, b[2:34])
+	case block.Q4_K, block.Q5_K:
+		put16(dst, j, b)
+		put16(dst[2*cols:], j, b[2:])
+		var u unit
+		u.scaleMins(b[4:16])
+		low := b[len(b)-128:]
+		for g := range 8 {
+			scales(g)[j], scales(g)[cols+j] = u.sc[g], u.mins[g]
+			rowNibbles(codes(g), j, low[g/2*32:][:32], g%2*4)
+			if l.high > 0 {
+				rowBits(codes(g)[4*vector:], j, b[16:48], g)
+			}
+		}
+	case block.Q6_K:
+		put16(dst, j, b[208:])
+		for g := range 8 {
+			scales(g)[j], scales(g)[cols+j] = b[192+2*g], b[193+2*g]
+			rowNibbles(codes(g), j, b[g/4*64+g%2*32:][:32], g/2%2*4)
+			rowPairs(codes(g)[4*vector:], j, b[128+g/4*32:][:32], g%4*2)
+		}
+	case block.Q3_K:
+		put16(dst, j, b[108:])
+		var u unit
+		u.scalesQ3(b[96:108])
+		for g := range 8 {
+			scales(g)[j], scales(g)[cols+j] = u.sc[2*g], u.sc[2*g+1]
+			rowPairs(codes(g), j, b[32+g/4*32:][:32], g%4*2)
+			rowBits(codes(g)[2*vector:], j, b[:32], g)
+		}
+	case block.Q2_K:
+		put16(dst, j, b[80:])
+		put16(dst[2*cols:], j, b[82:])
+		for g := range 8 {
+			scales(g)[j], scales(g)[cols+j] = b[2*g], b[2*g+1]
+			rowPairs(codes(g), j, b[16+g/4*32:][:32], g%4*2)
+		}
+	case block.IQ4_XS:
+		put16(dst, j, b)
+		for g := range 8 {
+			scales(g)[j] = scaleIQ4(b, g)
+			copyWords(codes(g), j, b[8+16*g:24+16*g])
 		}
 	}
-	dst = dst[l.headerBytes():]
-	for g := range l.unit() / groupSize {
-		l.placeScales(dst, j, g, u)
-		l.placeCodes(dst[l.scaleBytes():l.groupBytes()], j, (*[groupSize]byte)(u.codes[g*groupSize:]))
-		dst = dst[l.groupBytes():]
+}
+
+func put16(dst []byte, j int, b []byte) { le.PutUint16(dst[2*j:], le.Uint16(b)) }
+
+func word(b []byte, i int) uint32 { return le.Uint32(b[4*i:]) }
+
+// put sets column j of vector v.
+func put(dst []byte, v, j int, x uint32) { le.PutUint32(dst[v*vector+4*j:], x) }
+
+// copyWords: byte j of the file has elements j and j + 16, as byte j of a vector has.
+func copyWords(dst []byte, j int, b []byte) {
+	for v := range len(b) / 4 {
+		put(dst, v, j, word(b, v))
 	}
 }
 
-func (l *layout) placeScales(dst []byte, j, g int, u *unit) {
-	switch l.scaling {
-	case half:
-		le.PutUint16(dst[2*j:], u.d)
-	case halfMin:
-		le.PutUint16(dst[2*j:], u.d)
-		le.PutUint16(dst[2*cols+2*j:], u.m)
-	case e8m0:
-		dst[j] = byte(u.d)
-	case super:
-		dst[j], dst[cols+j] = u.sc[g], u.mins[g]
-	case superI8:
-		dst[j] = u.sc[g]
-	case superPair, superQ2:
-		dst[j], dst[cols+j] = u.sc[2*g], u.sc[2*g+1]
+// rowNibbles takes 4 bits of each of 32 bytes.
+func rowNibbles(dst []byte, j int, b []byte, shift int) {
+	const mask = 0x0f0f0f0f
+	for v := range 4 {
+		put(dst, v, j, word(b, v)>>shift&mask|word(b, v+4)>>shift&mask<<4)
 	}
 }
 
-// placeCodes puts 32 codes into the planes.
-func (l *layout) placeCodes(dst []byte, j int, codes *[groupSize]byte) {
-	dst = dst[4*j:]
+// rowPairs takes 2 bits of each of 32 bytes.
+func rowPairs(dst []byte, j int, b []byte, shift int) {
+	const mask = 0x03030303
+	for v := range 2 {
+		put(dst, v, j, word(b, v)>>shift&mask|word(b, v+2)>>shift&mask<<2|word(b, v+4)>>shift&mask<<4|word(b, v+6)>>shift&mask<<6)
+	}
+}
+
+// rowBits takes a bit of each of 32 bytes.
+func rowBits(dst []byte, j int, b []byte, shift int) {
+	const mask = 0x01010101
+	var x uint32
 	for t := range 8 {
-		quad := le.Uint32(codes[4*t:])
-		switch l.low {
-		case 8:
-			or32(dst[t*vector:], quad)
-		case 4:
-			or32(dst[t%4*vector:], quad&0x0f0f0f0f<<(t/4*4))
-		case 2:
-			or32(dst[t%2*vector:], quad&0x03030303<<(t/2*2))
-		}
-		switch quad >>= l.low; l.high {
-		case 2:
-			or32(dst[(l.low+t%2)*vector:], quad&0x03030303<<(t/2*2))
-		case 1:
-			or32(dst[l.low*vector:], quad&0x01010101<<t)
-		}
+		x |= word(b, t) >> shift & mask << t
 	}
+	put(dst, 0, j, x)
 }
 
-func or32(dst []byte, v uint32) { le.PutUint32(dst, le.Uint32(dst)|v) }
+// fifths takes 32 bits: bit 4·t + i to bit t of byte i.
+func fifths(dst []byte, j int, bits uint32) {
+	var x uint32
+	for i := range 4 {
+		y := bits >> i & 0x11111111
+		y = (y | y>>3) & 0x03030303
+		y = (y | y>>6) & 0x000f000f
+		x |= (y | y>>12) & 0xff << (8 * i)
+	}
+	put(dst, 0, j, x)
+}

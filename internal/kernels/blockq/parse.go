@@ -72,7 +72,7 @@ func (u *unit) parse(f block.Format, b []byte) {
 	case block.IQ4_XS:
 		u.d = le.Uint16(b)
 		for j := range 8 {
-			u.sc[j] = (b[4+j/2]>>(j%2*4)&15 | byte(le.Uint16(b[2:])>>(2*j)&3<<4)) - 32
+			u.sc[j] = scaleIQ4(b, j)
 			nibbles(u.codes[32*j:], b[8+16*j:24+16*j])
 		}
 	}
@@ -116,4 +116,9 @@ func (u *unit) scalesQ3(packed []byte) {
 	for j := range 16 {
 		u.sc[j] = (packed[j%8]>>(j/8*4)&15 | packed[8+j%4]>>(j/4*2)&3<<4) - 32
 	}
+}
+
+// scaleIQ4 is scale j of a block of IQ4_XS, less 32.
+func scaleIQ4(b []byte, j int) byte {
+	return (b[4+j/2]>>(j%2*4)&15 | byte(le.Uint16(b[2:])>>(2*j)&3<<4)) - 32
 }
