@@ -133,10 +133,17 @@ func (c *Charsmap) Graphemes(text string) string {
 // Hangul in parts, may come out in pieces.
 func grapheme(text string) int {
 	r, end := utf8.DecodeRuneInString(text)
+	for unicode.In(r, unicode.Prepended_Concatenation_Mark, prepended) && end < len(text) {
+		next, size := utf8.DecodeRuneInString(text[end:])
+		if isBreak(next) {
+			return end
+		}
+		r, end = next, end+size
+	}
 	if r == '\r' && end < len(text) && text[end] == '\n' {
 		return 2
 	}
-	if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cf, r) && r != 0x200d && r != 0x200c {
+	if isBreak(r) {
 		return end
 	}
 	for end < len(text) {
@@ -147,4 +154,19 @@ func grapheme(text string) int {
 		end += size
 	}
 	return end
+}
+
+// isBreak tells characters that are always graphemes of their own.
+func isBreak(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) ||
+		unicode.Is(unicode.Cf, r) && r != 0x200d && r != 0x200c && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+}
+
+// prepended are letters that belong to the character after them.
+var prepended = &unicode.RangeTable{
+	R16: []unicode.Range16{{Lo: 0xd4e, Hi: 0xd4e, Stride: 1}},
+	R32: []unicode.Range32{
+		{Lo: 0x111c2, Hi: 0x111c3, Stride: 1}, {Lo: 0x1193f, Hi: 0x1193f, Stride: 1}, {Lo: 0x11941, Hi: 0x11941, Stride: 1},
+		{Lo: 0x11a3a, Hi: 0x11a3a, Stride: 1}, {Lo: 0x11a84, Hi: 0x11a89, Stride: 1}, {Lo: 0x11d46, Hi: 0x11d46, Stride: 1}, {Lo: 0x11f02, Hi: 0x11f02, Stride: 1},
+	},
 }
