@@ -13,7 +13,6 @@ package llm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -60,25 +59,15 @@ func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(b
 	return e
 }
 
-// ErrClosed is the error of requests that come while the engine ends.
-var ErrClosed = errors.New("the model is being unloaded")
-
-// QueueFullError refuses a request since too many are waiting.
-type QueueFullError struct{ Waiting int }
-
-func (e *QueueFullError) Error() string {
-	return fmt.Sprintf("the queue is full with %d requests; try again later", e.Waiting)
-}
-
 // submit queues a request.
 func (e *engine) submit(r *request) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		return ErrClosed
+		return textgen.ErrClosed
 	}
 	if e.waiting >= e.maxQueue {
-		return &QueueFullError{e.waiting}
+		return &textgen.FullError{Waiting: e.waiting}
 	}
 	e.number++
 	e.waiting++
@@ -104,7 +93,7 @@ func (e *engine) end(r *request, choice int) {
 	e.wake.Signal()
 }
 
-// close ends the loop; requests that are not finished get ErrClosed.
+// close ends the loop; requests that are not finished get textgen.ErrClosed.
 func (e *engine) close() {
 	e.mu.Lock()
 	e.closed = true
@@ -135,7 +124,7 @@ func (e *engine) loop() {
 		e.choose(logits)
 		e.account(decided.Sub(start)+time.Since(computed), time.Since(start))
 	}
-	e.sched.each(func(q *sequence) { q.out.put(piece{err: ErrClosed}) })
+	e.sched.each(func(q *sequence) { q.out.put(piece{err: textgen.ErrClosed}) })
 }
 
 // receive takes in what came since the last step, waiting if there is nothing

@@ -215,7 +215,7 @@ func TestAborts(t *testing.T) {
 		t.Errorf("afterwards %+v", s)
 	}
 	e.close()
-	if err := e.submit(&request{Request: ask(nil, 0)}); err != ErrClosed {
+	if err := e.submit(&request{Request: ask(nil, 0)}); err != textgen.ErrClosed {
 		t.Errorf("after close: %v", err)
 	}
 }
@@ -260,7 +260,7 @@ func TestQueueIsBounded(t *testing.T) {
 			full = err
 		}
 	}
-	if _, ok := full.(*QueueFullError); !ok {
+	if _, ok := full.(*textgen.FullError); !ok {
 		t.Errorf("got %v", full)
 	}
 	close(block)

@@ -15,17 +15,8 @@ import (
 	"github.com/salver-ml/salver/internal/token"
 )
 
-// RequestError is what a request asks for and cannot have.
-type RequestError struct {
-	Field   string // of textgen.Request, in lower case
-	TooLong bool   // the prompt does not fit into the context
-	Message string
-}
-
-func (e *RequestError) Error() string { return e.Message }
-
 func refuse(field, format string, args ...any) error {
-	return &RequestError{Field: field, Message: fmt.Sprintf(format, args...)}
+	return &textgen.RequestError{Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
 // Bounds of a request.
@@ -48,9 +39,9 @@ func (m *Model) check(r *textgen.Request) error {
 	case n == 0:
 		return refuse("prompt", "the prompt is empty: it needs at least one token")
 	case n >= limit:
-		return &RequestError{Field: "prompt", TooLong: true, Message: fmt.Sprintf("the prompt has %d tokens; with room for an answer it may have %d, since the context is %d", n, limit-1, limit)}
+		return &textgen.RequestError{Field: "prompt", TooLong: true, Message: fmt.Sprintf("the prompt has %d tokens; with room for an answer it may have %d, since the context is %d", n, limit-1, limit)}
 	case r.MaxTokens > 0 && n+r.MaxTokens > limit:
-		return &RequestError{Field: "max_tokens", TooLong: true, Message: fmt.Sprintf("a prompt of %d tokens and an answer of %d are %d, the context is %d", n, r.MaxTokens, n+r.MaxTokens, limit)}
+		return &textgen.RequestError{Field: "max_tokens", TooLong: true, Message: fmt.Sprintf("a prompt of %d tokens and an answer of %d are %d, the context is %d", n, r.MaxTokens, n+r.MaxTokens, limit)}
 	}
 	for _, f := range []struct {
 		name      string

@@ -298,8 +298,8 @@ func TestEngineErrors(t *testing.T) {
 		want   string
 	}{
 		{&textgen.FullError{Waiting: 9, RetryAfter: 1500 * time.Millisecond}, 429, "9 requests are waiting"},
-		{&textgen.TooLongError{Tokens: 9, Limit: 8}, 400, `"code":"context_length_exceeded"`},
-		{&textgen.RequestError{Field: "LogitBias", Reason: "no"}, 400, `"param":"logit_bias"`},
+		{textgen.TooLong(9, 8), 400, `"code":"context_length_exceeded"`},
+		{&textgen.RequestError{Field: "logit_bias", Message: "no"}, 400, `"param":"logit_bias"`},
 		{textgen.ErrClosed, 503, "being unloaded"},
 		{errors.New("a secret"), 500, "its log says more"},
 	} {

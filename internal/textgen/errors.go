@@ -9,24 +9,19 @@ import (
 // ErrClosed refuses a request to a model that is being unloaded.
 var ErrClosed = errors.New("the model is being unloaded")
 
-// RequestError refuses what can't be served as it is asked for. Field is the
-// member of Request, such as "LogitBias"; "" if it is none in particular.
+// RequestError refuses what can't be served as it is asked for.
 type RequestError struct {
-	Field, Reason string
+	Field   string // as OpenAI's API and vLLM's extensions name it: "logit_bias"; "" if it is none in particular
+	TooLong bool   // it does not fit into the model's context
+	Message string
 }
 
-// Error is the reason.
-func (e *RequestError) Error() string { return e.Reason }
+// Error is the message.
+func (e *RequestError) Error() string { return e.Message }
 
-// TooLongError refuses a prompt that the model's context, or the memory for
-// it, can't hold. There is no way to serve it but a shorter prompt.
-type TooLongError struct {
-	Tokens, Limit int
-}
-
-// Error names both figures.
-func (e *TooLongError) Error() string {
-	return fmt.Sprintf("the prompt has %d tokens; this model takes at most %d with at least one token to answer", e.Tokens, e.Limit)
+// TooLong refuses a text of more tokens than a model takes.
+func TooLong(tokens, limit int) error {
+	return &RequestError{TooLong: true, Message: fmt.Sprintf("the text has %d tokens, and this model takes at most %d", tokens, limit)}
 }
 
 // FullError refuses a request for now, since too many others wait.

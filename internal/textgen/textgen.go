@@ -20,7 +20,7 @@ type Model interface {
 	// Generate continues a prompt. It calls emit, on the caller's goroutine, as
 	// text comes into being, and returns when all choices have finished. An error
 	// before the first event is a refusal: nothing was computed; it is a
-	// *RequestError, *TooLongError or *FullError, ErrClosed, or the server's fault.
+	// *RequestError or *FullError, ErrClosed, or the server's fault.
 	// When ctx ends, or emit returns an error, the request is aborted and its
 	// memory freed; the error is ctx's or emit's.
 	Generate(ctx context.Context, r *Request, emit func(*Event) error) (*Usage, error)

@@ -60,7 +60,7 @@ func Fit(prompt []int32, info *textgen.Info) error {
 		}
 	}
 	if len(prompt) >= info.Context {
-		return &textgen.TooLongError{Tokens: len(prompt), Limit: info.Context - 1}
+		return textgen.TooLong(len(prompt), info.Context-1)
 	}
 	return nil
 }

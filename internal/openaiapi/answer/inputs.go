@@ -90,7 +90,7 @@ func EmbeddingInputs(m textgen.Embedder, inputs []Input, dimensions *int) (ids [
 		if n := len(in.IDs); n == 0 {
 			return nil, 0, &fields.Error{Path: path, Reason: "expected at least one token, found none"}
 		} else if n > m.MaxTokens() {
-			return nil, 0, &textgen.TooLongError{Tokens: n, Limit: m.MaxTokens()}
+			return nil, 0, textgen.TooLong(n, m.MaxTokens())
 		}
 		total += len(in.IDs)
 		ids = append(ids, in.IDs)

@@ -33,14 +33,6 @@ func (p *Problem) Error() string {
 // StatusCanceled answers a client that has gone.
 const StatusCanceled = 499
 
-// engineFields are the fields of OpenAI's requests for those of the engine's.
-var engineFields = map[string]string{
-	"Prompt": "prompt", "MaxTokens": "max_tokens", "MinTokens": "min_tokens", "N": "n", "BestOf": "best_of", "Stop": "stop",
-	"StopTokens": "stop_token_ids", "Logprobs": "logprobs", "LogitBias": "logit_bias", "Temperature": "temperature", "TopK": "top_k",
-	"TopP": "top_p", "MinP": "min_p", "TypicalP": "typical_p", "Repetition": "repetition_penalty", "Presence": "presence_penalty",
-	"Frequency": "frequency_penalty", "Seed": "seed", "Priority": "priority",
-}
-
 // AsProblem gives any error a status. What is the server's fault goes to the
 // log, and not to the client.
 func AsProblem(err error, log *slog.Logger) *Problem {
@@ -54,10 +46,11 @@ func AsProblem(err error, log *slog.Logger) *Problem {
 		return served(e, log)
 	}
 	if e, ok := errors.AsType[*textgen.RequestError](err); ok {
-		return &Problem{Status: http.StatusBadRequest, Message: e.Reason, Param: engineFields[e.Field]}
-	}
-	if e, ok := errors.AsType[*textgen.TooLongError](err); ok {
-		return &Problem{Status: http.StatusBadRequest, Message: e.Error(), Code: "context_length_exceeded"}
+		p := &Problem{Status: http.StatusBadRequest, Message: e.Message, Param: e.Field}
+		if e.TooLong {
+			p.Code = "context_length_exceeded"
+		}
+		return p
 	}
 	if e, ok := errors.AsType[*textgen.FullError](err); ok {
 		return &Problem{Status: http.StatusTooManyRequests, Message: e.Error(), Code: "rate_limit_exceeded", RetryAfter: e.RetryAfter}
