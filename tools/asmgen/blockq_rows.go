@@ -133,7 +133,8 @@ func bqQuantize() {
 	SHLQ(Imm(2), step)
 	MOVQ(rows, step32)
 	SHLQ(Imm(5), step32)
-	ones8, ones16, full := v.constant(0x01010101), v.constant(0x00010001), v.constant(0x42fe0000) // 127
+	full := XMM()
+	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
 	order := YMM()
 	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
 	Label("group")
@@ -147,13 +148,18 @@ func bqQuantize() {
 	VPCMPGTD(most, v.constant(0x7f800000), finite)
 	VPCMPGTD(most, v.constant(0x03800000), good) // below 2^-120
 	VPANDN(finite, good, good)
-	scale, inverse := YMM(), YMM()
-	VDIVPS(full, most, scale)
-	VDIVPS(most, full, inverse)
-	VPAND(good, scale, scale)
-	nan := YMM()
-	VPANDN(v.constant(0x7fc00000), finite, nan)
+	// a/127 and 127/a in one division.
+	scale, inverse, quotients := XMM(), YMM(), XMM()
+	VUNPCKLPS(full, most.AsX(), quotients)
+	VUNPCKLPS(most.AsX(), full, scale)
+	VDIVPS(scale, quotients, quotients)
+	VPAND(good.AsX(), quotients, scale)
+	nan := XMM()
+	VPANDN(bitsConst(0x7fc00000), finite.AsX(), nan)
 	VPOR(nan, scale, scale)
+	VBROADCASTSS(scale, scale)
+	VMOVSHDUP(quotients, quotients)
+	VBROADCASTSS(quotients, inverse)
 	for i := range e {
 		VMULPS(inverse, e[i], e[i])
 		VCVTPS2DQ(e[i], e[i])
@@ -164,15 +170,18 @@ func bqQuantize() {
 	VPACKSSWB(e[2], e[0], e[0])
 	VPERMD(e[0], order, e[0])
 	VMOVDQU(e[0], Mem{Base: q})
-	// Sums of the halves: those of neighbouring quads, and again.
-	VPMADDUBSW(e[0], ones8, e[0])
-	VPMADDWD(ones16, e[0], e[0])
-	VPHADDD(e[0], e[0], e[0])
-	VPHADDD(e[0], e[0], e[0])
-	hi, sums := XMM(), XMM()
+	// Sums of the halves: of eight bytes plus 128, and again.
+	hi, sums, none := XMM(), XMM(), YMM()
+	VPXOR(bitsConst(0x80808080), e[0], e[0])
+	VPXOR(none, none, none)
+	VPSADBW(none, e[0], e[0])
 	VEXTRACTI128(Imm(1), e[0], hi)
-	VPUNPCKLDQ(hi, e[0].AsX(), sums)
-	bqStoreSums(sums, scale.AsX(), d, s, c, sHalf, cHalf, step)
+	VPUNPCKLQDQ(hi, e[0].AsX(), sums)
+	VPUNPCKHQDQ(hi, e[0].AsX(), hi)
+	VPADDD(hi, sums, sums)
+	VPSHUFD(Imm(0x88), sums, sums) // S0 S1 S0 S1
+	VPSUBD(bitsConst(16*128), sums, sums)
+	bqStoreSums(sums, scale, d, s, c, sHalf, cHalf, step)
 	ADDQ(U32(128), x)
 	ADDQ(step32, q)
 	for _, p := range []reg.GPVirtual{d, s, c} {
@@ -214,7 +223,8 @@ func bqLargest(e [4]reg.VecVirtual) reg.VecVirtual {
 // halves the product with the scale, and -128 times them.
 func bqStoreSums(sums reg.VecVirtual, scale Op, d, s, c, sHalf, cHalf, step reg.GPVirtual) {
 	total, v := XMM(), XMM()
-	VPHADDD(sums, sums, total)
+	VPSHUFD(Imm(0xb1), sums, total)
+	VPADDD(sums, total, total)
 	VPUNPCKLQDQ(total, sums, sums) // halves, total, total
 	VPXOR(v, v, v)
 	shifted := XMM()
