@@ -58,7 +58,7 @@ func (in *interp) item(x, k any) any {
 	}
 	name, ok := asString(k)
 	if !ok {
-		return undefinedOf(fmt.Sprintf("'%s' has no element %s", objectName(x), in.repr(k)))
+		return undefinedOf(fmt.Sprintf("%s has no element %s", objectName(x), in.repr(k)))
 	}
 	if v, ok := attribute(x, name); ok {
 		return v
@@ -126,7 +126,10 @@ func (in *interp) slice(x, from, to, step any) any {
 	text, isText := asString(x)
 	r, isRange := x.(*rangeValue)
 	if !ok || !isSeq && !isText && !isRange {
-		return undefinedOf(fmt.Sprintf("'%s' has no element slice", objectName(x)))
+		if _, dict := x.(*Map); dict {
+			in.typeError("unhashable type: 'slice'")
+		}
+		in.typeError("'%s' object is not subscriptable", typeName(x))
 	}
 	first, by, count := in.span(from, to, step, n)
 	switch {
@@ -218,6 +221,8 @@ func attribute(x any, name string) (any, bool) {
 		return numberPart(x, name)
 	case string, Markup:
 		return bound(x, name, stringMethods)
+	case *rangeValue:
+		return bound(x, name, tupleMethods)
 	case List:
 		return bound(x, name, listMethods)
 	case Tuple:

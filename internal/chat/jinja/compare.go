@@ -172,7 +172,6 @@ func (in *interp) contains(c, x any) bool {
 	if text, ok := asString(c); ok {
 		part, ok := asString(x)
 		if !ok {
-			in.refuse(x)
 			in.typeError("'in <string>' requires string as left operand, not %s", typeName(x))
 		}
 		in.step(len(text)/stepBytes + 1)

@@ -39,7 +39,11 @@ func (st *setBlockStmt) exec(in *interp, s *scope) flow {
 func (f *filterStmt) exec(in *interp, s *scope) flow {
 	text := in.capture(func() { in.run(f.body, newScope(s)) })
 	in.line = f.line
-	in.write(in.str(in.filterText(f.filter, text, s)))
+	out, ok := asString(in.filterText(f.filter, text, s))
+	if !ok {
+		in.typeError("the filters of a block must give a string")
+	}
+	in.write(out)
 	return flowNext
 }
 

@@ -51,7 +51,6 @@ func filterAbs(in *interp, v any, a args) any {
 	}
 	i, ok := asInt(v)
 	if !ok {
-		in.refuse(v)
 		in.typeError("bad operand type for abs(): '%s'", typeName(v))
 	}
 	if i < 0 {
@@ -61,6 +60,7 @@ func filterAbs(in *interp, v any, a args) any {
 }
 
 func filterAttr(in *interp, v any, a args) any {
+	in.refuse(v)
 	name := in.text("attr", in.bind("attr", a, "name")[0])
 	if x, ok := attribute(v, name); ok {
 		return x
@@ -258,7 +258,6 @@ func filterTrim(in *interp, v any, a args) any {
 
 func filterTruncate(in *interp, v any, a args) any {
 	b := in.bind("truncate", a, "length?", "killwords?", "end?", "leeway?")
-	s := in.text("truncate", v)
 	tail := "..."
 	if given(b[2]) {
 		tail = in.text("truncate", b[2])
@@ -268,10 +267,15 @@ func filterTruncate(in *interp, v any, a args) any {
 	if n < endLen || leeway < 0 {
 		in.fail("AssertionError", "expected length >= %d, got %d, and leeway >= 0, got %d", endLen, n, leeway)
 	}
-	in.alloc(len(s))
-	if len([]rune(s)) <= n+leeway {
+	size, ok := length(v)
+	if !ok {
+		in.typeError("object of type '%s' has no len()", typeName(v))
+	}
+	if size <= n+leeway {
 		return v
 	}
+	s := in.text("truncate", v)
+	in.alloc(len(s))
 	cut := firstChars(s, n-endLen)
 	if !given(b[1]) || !truth(b[1]) {
 		cut = rsplit(cut, " ", 1)[0]

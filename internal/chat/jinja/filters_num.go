@@ -13,14 +13,14 @@ func filterRound(in *interp, v any, a args) any {
 	if given(b[1]) {
 		how = in.text("round", b[1])
 	}
-	if !isNumber(v) {
-		in.refuse(v)
+	if _, missing := v.(*undefined); !isNumber(v) && (how == "common" || !missing) {
 		in.typeError("type %s doesn't define __round__ method", typeName(v))
 	}
 	switch how {
 	case "common":
 		return in.round(v, precision)
 	case "ceil", "floor":
+		in.refuse(v)
 	default:
 		in.fail("FilterArgumentError", "method must be common, ceil or floor")
 	}
@@ -85,6 +85,9 @@ func roundedQuotient(x *big.Rat, scale *big.Int) *big.Int {
 func filterFilesize(in *interp, v any, a args) any {
 	b := in.bind("filesizeformat", a, "binary?")
 	size, ok := in.asFloat(v)
+	if _, text := asString(v); !ok && !text {
+		in.typeError("float() argument must be a string or a real number, not '%s'", typeName(v))
+	}
 	if !ok {
 		in.fail("ValueError", "could not convert %s to float", in.repr(v))
 	}

@@ -333,6 +333,9 @@ func filterReverse(in *interp, v any, a args) any {
 		in.alloc(len(s))
 		return like(v, reverseText(s))
 	}
+	if !isSeq(v) {
+		in.fail("FilterArgumentError", "argument must be iterable")
+	}
 	items := append([]any{}, in.list(v)...)
 	for i, j := 0, len(items)-1; i < j; i, j = i+1, j-1 {
 		items[i], items[j] = items[j], items[i]
@@ -348,14 +351,17 @@ func filterSort(in *interp, v any, a args) any {
 	return List(in.sorted(in.list(v), in.multiKey(b[2], b[1]), given(b[0]) && truth(b[0])))
 }
 
-// multiKey is the key of sort, whose attribute may name several: "a,b.c".
+// multiKey is the key of sort: a list, since its attribute may name several ("a,b.c").
 func (in *interp) multiKey(path, caseSensitive any) func(any) any {
-	s, ok := asString(path)
-	if !ok || !strings.Contains(s, ",") {
-		return in.sortKey(path, caseSensitive, nil)
+	paths := []any{path}
+	if s, ok := asString(path); ok {
+		paths = nil
+		for _, p := range strings.Split(s, ",") {
+			paths = append(paths, p)
+		}
 	}
 	var getters []func(any) any
-	for _, p := range strings.Split(s, ",") {
+	for _, p := range paths {
 		getters = append(getters, in.sortKey(p, caseSensitive, nil))
 	}
 	return func(item any) any {

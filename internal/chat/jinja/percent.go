@@ -32,11 +32,20 @@ func (in *interp) percent(text string, values any, escape bool) string {
 		b.WriteString(out)
 		text = rest
 	}
-	if _, list := values.(List); p.used < len(p.values) && p.named == nil && !list {
+	if p.used < len(p.values) && !isIndexed(values) {
 		in.typeError("not all arguments converted during string formatting")
 	}
 	in.alloc(b.Len())
 	return b.String()
+}
+
+// isIndexed reports whether Python takes a value for a mapping, of which % need not use all.
+func isIndexed(v any) bool {
+	switch v.(type) {
+	case *Map, List, *rangeValue, *undefined:
+		return true
+	}
+	return false
 }
 
 type printf struct {

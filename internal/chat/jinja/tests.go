@@ -31,8 +31,8 @@ func init() {
 		"odd":         func(in *interp, v any, a args) bool { in.bind("odd", a); return in.remainder(v, 2, 1) },
 		"even":        func(in *interp, v any, a args) bool { in.bind("even", a); return in.remainder(v, 2, 0) },
 		"divisibleby": is1(func(in *interp, v, n any) bool { return in.equal(in.binary("%", v, n), int64(0)) }),
-		"filter":      is(func(v any) bool { s, _ := asString(v); return filters[s] != nil }),
-		"test":        is(func(v any) bool { s, _ := asString(v); return tests[s] != nil }),
+		"filter":      known(func(name string) bool { return filters[name] != nil }),
+		"test":        known(func(name string) bool { return tests[name] != nil }),
 	}
 	for names, op := range map[string]string{"eq equalto ==": "==", "ne !=": "!=", "gt greaterthan >": ">", "ge >=": ">=", "lt lessthan <": "<", "le <=": "<="} {
 		for _, name := range strings.Fields(names) {
@@ -46,6 +46,16 @@ func is(f func(any) bool) testFunc {
 	return func(in *interp, v any, a args) bool {
 		in.bind("test", a)
 		return f(v)
+	}
+}
+
+// known makes a test of whether a name is known.
+func known(f func(name string) bool) testFunc {
+	return func(in *interp, v any, a args) bool {
+		in.bind("test", a)
+		in.hash(v)
+		name, ok := asString(v)
+		return ok && f(name)
 	}
 }
 
