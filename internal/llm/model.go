@@ -65,7 +65,8 @@ type source struct {
 	weights   arch.Weights
 	tokenizer *token.Tokenizer
 	template  string
-	bos, eos  string // as templates write them
+	bos, eos  string  // as templates write them
+	ends      []int32 // tokens that end an answer
 	defaults  textgen.Sampling
 	params    int64
 	bytes     int64
@@ -149,8 +150,11 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := a.Graph(src.config, src.weights, arch.Options{Cache: o.CacheType, Blocks: blocks})
+	g, err := a.Graph(src.config, src.weights, arch.Options{Cache: o.CacheType, Blocks: blocks, Context: o.Context})
 	if err != nil {
+		return nil, err
+	}
+	if err := a.CheckRest(src.weights.Rest(), src.config); err != nil {
 		return nil, err
 	}
 	m := &Model{tokenizer: src.tokenizer, files: src, kvBytes: blocks * bytesOfBlock(src.config.Layers, src.config.KVHeads, src.config.HeadDim, o.CacheType)}
@@ -166,7 +170,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.info = textgen.Info{Name: name, Architecture: src.config.Architecture, Context: limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
 		Loaded: time.Now(), Defaults: src.defaults}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
-	m.engine = newEngine(m.runner.run, m.runner.copyBlock, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.tokenizer.EOS(), limit, o.Queue)
+	m.engine = newEngine(m.runner.run, m.runner.copyBlock, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.ends, limit, o.Queue)
 	return m, nil
 }
 

@@ -24,14 +24,28 @@ func open(path string) (*source, error) {
 }
 
 // ggufWeights finds the tensors of a GGUF file.
-type ggufWeights struct{ *gguf.File }
+type ggufWeights struct {
+	*gguf.File
+	asked map[string]bool
+}
 
 func (f ggufWeights) Weight(name string) (arch.Weight, bool) {
 	t, err := f.Tensor(name)
 	if err != nil {
 		return arch.Weight{}, false
 	}
+	f.asked[name] = true
 	return arch.Weight{Format: t.Format, Shape: t.Shape, Data: t.Data}, true
+}
+
+// Rest are the tensors that nothing asked for.
+func (f ggufWeights) Rest() (names []string) {
+	for _, t := range f.Tensors {
+		if !f.asked[t.Name] {
+			names = append(names, t.Name)
+		}
+	}
+	return names
 }
 
 func openGGUF(path string) (s *source, err error) {
@@ -44,7 +58,7 @@ func openGGUF(path string) (s *source, err error) {
 			err = errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 		}
 	}()
-	s = &source{weights: ggufWeights{f}, release: f.Release, close: f.Close}
+	s = &source{weights: ggufWeights{f, map[string]bool{}}, release: f.Release, close: f.Close}
 	if s.config, err = arch.FromGGUF(f.Metadata); err != nil {
 		return nil, err
 	}
@@ -56,15 +70,7 @@ func openGGUF(path string) (s *source, err error) {
 		s.bytes += int64(len(t.Data))
 	}
 	s.template, err = f.StringOr("tokenizer.chat_template", "")
-	if id, ok := s.tokenizer.BOS(); ok {
-		s.bos = s.tokenizer.Piece(id)
-	}
-	if ids := s.tokenizer.EOS(); len(ids) > 0 {
-		s.eos = s.tokenizer.Piece(ids[0])
-	}
+	s.ends = s.tokenizer.EOS()
+	s.nameEnds()
 	return s, err
-}
-
-func openFolder(path string) (*source, error) {
-	return nil, fmt.Errorf("%s: folders are not read yet", path)
 }

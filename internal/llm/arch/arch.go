@@ -13,9 +13,27 @@ type Architecture struct {
 	HuggingFace []string
 	// Build states the model. It reports defects through the Builder.
 	Build func(b *Builder)
-	// Names translates names of GGUF to those of the Hugging Face checkpoint,
-	// beyond those that all have; %d is the layer.
-	Names map[string]string
+	// Configure reads what only this family's config.json has, and refuses what
+	// it can't do; nil if there is nothing.
+	Configure func(f *fields, c *Config)
+	// ConfigureGGUF does so with a file's metadata.
+	ConfigureGGUF func(m *metadata, c *Config)
+	// WindowEvery n: where a file does not say which layers have a sliding window,
+	// the last of n sees everything; 0: none does.
+	WindowEvery int
+	// Names translates names of GGUF to those of transformers, where they differ
+	// from Llama's; %d is the layer. OwnNames: it has none of Llama's.
+	Names    map[string]string
+	OwnNames bool
+	// Transposed are matrices that transformers stores as [inputs, outputs], by
+	// the last part of their GGUF name.
+	Transposed []string
+	// Prefixes may stand before the names of transformers.
+	Prefixes []string
+	// Needless are parts of the names of tensors that are not used on purpose.
+	Needless []string
+	// Encoder: the model reads a text at once, and makes a vector of it.
+	Encoder bool
 }
 
 var architectures []*Architecture

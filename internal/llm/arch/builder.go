@@ -26,6 +26,8 @@ var Inputs = []string{"tokens", "positions", "slots", "sequences", "tables", "ro
 // Options says how a graph is to be.
 type Options struct {
 	Cache dtype.Type // of keys and values: Float32 or Float16
+	// Context is the longest sequence: longrope has other angles for long ones.
+	Context int
 	// Blocks is the number of blocks of each cache.
 	Blocks int
 }
@@ -38,11 +40,17 @@ type Builder struct {
 	options Options
 	graph   *ir.Graph
 	inputs  map[string]*ir.Value
-	caches  [][2]*ir.Value // by layer
-	tables  map[float64]*ir.Value
-	count   map[string]int // of nodes, by operator
+	caches  [][2]*ir.Value       // by layer
+	tables  map[string]*ir.Value // of angles
+	count   map[string]int       // of nodes, by operator
 	scope   string
 	err     error
+
+	// interleaved: rotary embeddings turn elements that are next to each other,
+	// as GGUF files of Llama have them; else half a head apart.
+	interleaved bool
+	// normOffset is added to the weights of RMSNorm.
+	normOffset float32
 }
 
 // Graph makes the graph of one step of a model:
@@ -56,7 +64,7 @@ type Builder struct {
 //
 // Weights stay where w has them.
 func (a *Architecture) Graph(c *Config, w Weights, o Options) (*ir.Graph, error) {
-	b := &Builder{Config: *c, weights: w, options: o, inputs: map[string]*ir.Value{}, tables: map[float64]*ir.Value{}, count: map[string]int{},
+	b := &Builder{Config: *c, weights: w, options: o, inputs: map[string]*ir.Value{}, tables: map[string]*ir.Value{}, count: map[string]int{},
 		graph: &ir.Graph{Name: c.Architecture, Opsets: map[string]int{"": opset, op.Salver: 1}, Meta: map[string]string{}}}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Architecture, err)
@@ -219,25 +227,61 @@ func (b *Builder) Embed(name string) *ir.Value {
 // Linear multiplies by a matrix [outputs, inputs], and adds a bias if the file
 // has one.
 func (b *Builder) Linear(x *ir.Value, name string, inputs, outputs int) *ir.Value {
-	w, attrs := b.matrix(name+".weight", outputs, inputs)
-	if w == nil {
+	return b.LinearPart(x, name, inputs, outputs, 0, outputs)
+}
+
+// LinearPart is Linear with rows from up to to of the matrix, of so many outputs.
+func (b *Builder) LinearPart(x *ir.Value, name string, inputs, outputs, from, to int) *ir.Value {
+	w, ok := b.weight(name+".weight", outputs, inputs)
+	if !ok {
 		return nil
 	}
-	in := []*ir.Value{x, w}
+	label, bias := name+".weight", []float32(nil)
 	if b.Has(name + ".bias") {
-		in = append(in, b.Const(name+".bias", b.Vector(name+".bias", outputs)))
+		bias = b.Vector(name+".bias", outputs)
+	}
+	if to-from < outputs {
+		label = fmt.Sprintf("%s[%d:%d]", label, from, to)
+		w = b.rows(w, label, inputs, from, to)
+		if bias != nil && b.err == nil {
+			bias = bias[from:to]
+		}
+	}
+	m, attrs := b.stored(label, w, to-from, inputs)
+	in := []*ir.Value{x, m}
+	if bias != nil {
+		in = append(in, b.Const(strings.Replace(label, ".weight", ".bias", 1), bias))
 	}
 	return b.Node("salver::BlockMatMul", attrs, in...)
 }
 
-// RMSNorm normalizes the last axis, [.., n].
-func (b *Builder) RMSNorm(x *ir.Value, name string, n int) *ir.Value {
-	return b.RMSNormOf(x, name, b.Vector(name+".weight", n))
+// rows gives some rows of a matrix.
+func (b *Builder) rows(w Weight, name string, cols, from, to int) Weight {
+	size, err := w.Format.RowBytes(cols)
+	if err != nil || len(w.Data) < to*size {
+		b.Fail("tensor %q has %d bytes of %s for rows of %d (%v)", name, len(w.Data), w.Format, cols, err)
+		return w
+	}
+	w.Data = w.Data[from*size : to*size]
+	return w
 }
 
-// RMSNormOf is RMSNorm with weights that are given.
-func (b *Builder) RMSNormOf(x *ir.Value, name string, weight []float32) *ir.Value {
-	return b.Node("RMSNormalization", map[string]ir.Attr{"epsilon": ir.Float(b.NormEps)}, x, b.Const(name+".weight", weight))
+// RMSNorm normalizes the last axis, [.., n].
+func (b *Builder) RMSNorm(x *ir.Value, name string, n int) *ir.Value {
+	w := b.Vector(name+".weight", n)
+	for i := range w {
+		w[i] += b.normOffset
+	}
+	return b.Node("RMSNormalization", map[string]ir.Attr{"epsilon": ir.Float(b.NormEps)}, x, b.Const(name+".weight", w))
+}
+
+// LayerNorm normalizes the last axis, [.., n], and adds a bias if the file has one.
+func (b *Builder) LayerNorm(x *ir.Value, name string, n int) *ir.Value {
+	in := []*ir.Value{x, b.Const(name+".weight", b.Vector(name+".weight", n))}
+	if b.Has(name + ".bias") {
+		in = append(in, b.Const(name+".bias", b.Vector(name+".bias", n)))
+	}
+	return b.Node("LayerNormalization", map[string]ir.Attr{"epsilon": ir.Float(b.NormEps)}, in...)
 }
 
 // HeadNorm normalizes each head of [tokens, heads·HeadDim].
@@ -259,10 +303,25 @@ func (b *Builder) Reshape(x *ir.Value, dims ...int) *ir.Value {
 	return b.Node("Reshape", nil, x, ir.NewConst(b.label("shape"), tensor.FromSlice(wide, len(wide))))
 }
 
-// Add, Mul and Silu are what they say.
+// Add and Mul are what they say.
 func (b *Builder) Add(x, y *ir.Value) *ir.Value { return b.Node("Add", nil, x, y) }
 func (b *Builder) Mul(x, y *ir.Value) *ir.Value { return b.Node("Mul", nil, x, y) }
-func (b *Builder) Silu(x *ir.Value) *ir.Value   { return b.Node("Swish", nil, x) }
+
+// Activate applies the function of the feed-forward networks.
+func (b *Builder) Activate(x *ir.Value) *ir.Value {
+	switch b.Activation {
+	case "silu", "swish":
+		return b.Node("Swish", nil, x)
+	case "gelu":
+		return b.Node("Gelu", nil, x)
+	case "gelu_new", "gelu_pytorch_tanh", "gelu_fast":
+		return b.Node("Gelu", map[string]ir.Attr{"approximate": ir.Str("tanh")}, x)
+	case "relu":
+		return b.Node("Relu", nil, x)
+	}
+	b.Fail("activation %q is not supported; known are silu, gelu, gelu_pytorch_tanh and relu", b.Activation)
+	return nil
+}
 
 // Scale multiplies by a number.
 func (b *Builder) Scale(x *ir.Value, by float32) *ir.Value {
@@ -277,36 +336,72 @@ func (b *Builder) Softcap(x *ir.Value, c float32) *ir.Value {
 	return b.Scale(b.Node("Tanh", nil, b.Scale(x, 1/c)), c)
 }
 
-// Rotary turns heads by their tokens' positions. Llama's GGUF files have pairs
-// next to each other (interleaved); others have them half a head apart.
-func (b *Builder) Rotary(x *ir.Value, heads int, base float64, interleaved bool) *ir.Value {
-	table := b.rotaryTable(base)
+// Rotary turns heads by their tokens' positions; local says with the angles of
+// layers that have a sliding window.
+func (b *Builder) Rotary(x *ir.Value, heads int, local bool) *ir.Value {
 	attrs := map[string]ir.Attr{"heads": ir.Int(heads), "interleaved": ir.Int(0)}
-	if interleaved {
+	if b.interleaved {
 		attrs["interleaved"] = ir.Int(1)
 	}
-	return b.Node("salver::Rotary", attrs, x, table)
+	return b.Node("salver::Rotary", attrs, x, b.rotaryTable(local && b.Rope.LocalBase != 0))
 }
 
-// rotaryTable is made once for each base.
-func (b *Builder) rotaryTable(base float64) *ir.Value {
-	if t, ok := b.tables[base]; ok || b.err != nil {
+// rotaryTable is made once for each kind of layer.
+func (b *Builder) rotaryTable(local bool) *ir.Value {
+	label, r := "frequencies", b.Rope
+	if local { // never stretched
+		label, r = "frequencies_local", Rope{Base: r.LocalBase, Dim: r.Dim}
+	}
+	if t, ok := b.tables[label]; ok || b.err != nil {
 		return t
 	}
-	var divisors []float32
-	if b.Has("rope_freqs.weight") {
-		divisors = b.Vector("rope_freqs.weight", b.Rope.Dim/2)
+	var divisors []float64
+	if !local {
+		divisors = b.divisors()
 	}
-	f, scale, err := b.Rope.frequencies(base, divisors)
+	f, scale, err := r.frequencies(divisors)
 	if err != nil {
 		b.Fail("%w", err)
 		return nil
 	}
 	scope := b.scope
 	b.scope = ""
-	b.tables[base] = b.Node("salver::RotaryTable", map[string]ir.Attr{"scale": ir.Float(scale)}, b.inputs["positions"], b.Const(b.label("frequencies"), f))
+	b.tables[label] = b.Node("salver::RotaryTable", map[string]ir.Attr{"scale": ir.Float(scale)}, b.inputs["positions"], b.Const(label, f))
 	b.scope = scope
-	return b.tables[base]
+	return b.tables[label]
+}
+
+// divisors of the frequencies are a tensor of the file, or longrope's.
+func (b *Builder) divisors() []float64 {
+	r := &b.Rope
+	short, long := b.wide("rope_factors_short.weight", r.Short), b.wide("rope_factors_long.weight", r.Long)
+	switch {
+	case b.Has("rope_freqs.weight"):
+		return b.wide("rope_freqs.weight", nil)
+	case short == nil || long == nil:
+		if r.Scaling == "longrope" {
+			b.Fail("longrope needs short and long factors, and has %d and %d", len(short), len(long))
+		}
+		return nil
+	case b.options.Context > r.Original:
+		return long
+	}
+	return short
+}
+
+// wide gives numbers of the file, or else those that are given.
+func (b *Builder) wide(name string, otherwise []float64) []float64 {
+	if !b.Has(name) {
+		return otherwise
+	}
+	var out []float64
+	for _, v := range b.Vector(name, b.Rope.Dim/2) {
+		if !(v > 0) {
+			b.Fail("tensor %q has the number %v, expected positive ones", name, v)
+		}
+		out = append(out, float64(v))
+	}
+	return out
 }
 
 // Attention attends over the sequence's cache of this layer, to which it adds
@@ -333,26 +428,29 @@ func (b *Builder) cache(name string, rows, cols int) *ir.Value {
 
 // LayerWindow is the window of a layer, 0 if it sees everything.
 func (b *Builder) LayerWindow(layer int) int {
-	if b.WindowEvery > 0 && (layer+1)%b.WindowEvery == 0 {
+	if b.Windows == nil {
 		return 0
 	}
-	return b.Window
+	return b.Windows[layer]
 }
 
-// Logits ends the graph: those of the tokens that are asked for. Without a
-// matrix of its own the model uses that of the embedding.
+// Logits ends the graph: those of the tokens that are asked for.
 func (b *Builder) Logits(x *ir.Value) {
 	b.End()
 	x = b.Node("Gather", nil, x, b.inputs["rows"])
 	name := "output"
-	if !b.Has("output.weight") {
+	if b.Tied != nil && *b.Tied || b.Tied == nil && !b.Has("output.weight") {
 		name = "token_embd"
 	}
 	y := b.Linear(x, name, b.Hidden, b.Vocabulary)
 	if b.LogitSoftcap > 0 {
 		y = b.Softcap(y, b.LogitSoftcap)
 	}
+	b.output("logits", y)
+}
+
+func (b *Builder) output(name string, v *ir.Value) {
 	if b.err == nil {
-		b.graph.AddOutput("logits", y)
+		b.graph.AddOutput(name, v)
 	}
 }

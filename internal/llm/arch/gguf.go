@@ -11,13 +11,18 @@ func FromGGUF(meta map[string]any) (*Config, error) {
 	if !ok {
 		return nil, fmt.Errorf("general.architecture is %v, expected a text", meta["general.architecture"])
 	}
+	a, err := Find(name, false)
+	if err != nil {
+		return nil, err
+	}
 	m := &metadata{meta: meta, prefix: name + "."}
 	c := &Config{
 		Architecture: name,
 		Layers:       m.int("block_count", 0), Hidden: m.int("embedding_length", 0), Heads: m.int("attention.head_count", 0),
 		FFN: m.int("feed_forward_length", 0), Context: m.int("context_length", 0),
-		Window: m.int("attention.sliding_window", 0), Experts: m.int("expert_count", 0), ExpertsUsed: m.int("expert_used_count", 0),
-		ExpertFFN:   m.int("expert_feed_forward_length", 0),
+		Experts: m.int("expert_count", 0), ExpertsUsed: m.int("expert_used_count", 0),
+		ExpertFFN: m.int("expert_feed_forward_length", 0), SharedFFN: m.int("expert_shared_feed_forward_length", 0), NormExperts: true,
+		Activation:  "silu",
 		NormEps:     float32(m.float("attention.layer_norm_rms_epsilon", m.float("attention.layer_norm_epsilon", 1e-5))),
 		AttnSoftcap: float32(m.float("attn_logit_softcapping", 0)), LogitSoftcap: float32(m.float("final_logit_softcapping", 0)),
 	}
@@ -28,6 +33,10 @@ func FromGGUF(meta map[string]any) (*Config, error) {
 	}
 	c.Vocabulary = m.int("vocab_size", m.tokens())
 	c.Rope = m.rope(c)
+	m.windows(c, a.WindowEvery)
+	if a.ConfigureGGUF != nil {
+		a.ConfigureGGUF(m, c)
+	}
 	if m.err != nil {
 		return nil, fmt.Errorf("%s: %w", name, m.err)
 	}
@@ -45,8 +54,40 @@ func (m *metadata) rope(c *Config) Rope {
 		r.Scaling = ""
 	case r.Scaling == "" && r.Factor != 1:
 		r.Scaling = "linear"
+	case r.Scaling == "yarn": // llama.cpp multiplies by the factor what follows from the stretch
+		r.AttnScale = m.float("rope.scaling.attn_factor", 1) * yarnScale(r.Factor, 1)
 	}
 	return r
+}
+
+// windows reads which layers have a sliding window: a list of yes and no, a
+// period, or as the architecture has it.
+func (m *metadata) windows(c *Config, every int) {
+	window := m.int("attention.sliding_window", 0)
+	if window == 0 || c.Layers < 1 || c.Layers > maxLayers {
+		return
+	}
+	key := "attention.sliding_window_pattern"
+	list, isList := m.meta[m.prefix+key].([]bool)
+	if isList && len(list) != c.Layers {
+		m.fail("%s%s has %d entries for %d layers", m.prefix, key, len(list), c.Layers)
+		return
+	}
+	if !isList {
+		every = m.int(key, every)
+	}
+	c.Windows = make([]int, c.Layers)
+	for i := range c.Windows {
+		if isList && list[i] || !isList && (every <= 0 || (i+1)%every != 0) {
+			c.Windows[i] = window
+		}
+	}
+}
+
+func (m *metadata) fail(format string, args ...any) {
+	if m.err == nil {
+		m.err = fmt.Errorf(format, args...)
+	}
 }
 
 // metadata reads keys of an architecture; the first of a wrong type is kept.
@@ -62,8 +103,8 @@ func (m *metadata) float(key string, otherwise float64) float64 {
 		return otherwise
 	}
 	f, ok := number(v)
-	if !ok && m.err == nil {
-		m.err = fmt.Errorf("%s%s is %v (%T), expected a number", m.prefix, key, v, v)
+	if !ok {
+		m.fail("%s%s is %v (%T), expected a number", m.prefix, key, v, v)
 	}
 	return f
 }
@@ -111,9 +152,7 @@ func same[T int32 | uint32](v []T) (float64, bool) {
 func (m *metadata) int(key string, otherwise int) int {
 	f := m.float(key, float64(otherwise))
 	if f != math.Trunc(f) || math.Abs(f) > 1<<40 {
-		if m.err == nil {
-			m.err = fmt.Errorf("%s%s is %v, expected a whole number", m.prefix, key, f)
-		}
+		m.fail("%s%s is %v, expected a whole number", m.prefix, key, f)
 		return otherwise
 	}
 	return int(f)

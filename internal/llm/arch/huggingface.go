@@ -1,152 +1,176 @@
 package arch
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 )
 
-// huggingFace is a config.json, as far as it is understood.
-type huggingFace struct {
-	ModelType     string  `json:"model_type"`
-	Layers        int     `json:"num_hidden_layers"`
-	Hidden        int     `json:"hidden_size"`
-	Heads         int     `json:"num_attention_heads"`
-	KVHeads       int     `json:"num_key_value_heads"`
-	HeadDim       int     `json:"head_dim"`
-	FFN           int     `json:"intermediate_size"`
-	Vocabulary    int     `json:"vocab_size"`
-	Context       int     `json:"max_position_embeddings"`
-	RMSNormEps    float64 `json:"rms_norm_eps"`
-	LayerNormEps  float64 `json:"layer_norm_eps"`
-	Activation    string  `json:"hidden_act"`
-	RopeTheta     float64 `json:"rope_theta"`
-	RopeLocal     float64 `json:"rope_local_base_freq"`
-	PartialRotary float64 `json:"partial_rotary_factor"`
-	// Scaling has two names; newer files have theta in the second.
-	RopeScaling    *ropeScaling `json:"rope_scaling"`
-	RopeParameters *ropeScaling `json:"rope_parameters"`
-	Window         *int         `json:"sliding_window"`
-	UseWindow      *bool        `json:"use_sliding_window"`
-	WindowPattern  int          `json:"sliding_window_pattern"`
-	LayerTypes     []string     `json:"layer_types"`
-	AttnSoftcap    *float64     `json:"attn_logit_softcapping"`
-	LogitSoftcap   *float64     `json:"final_logit_softcapping"`
-	QueryScalar    float64      `json:"query_pre_attn_scalar"`
-	Experts        int          `json:"num_local_experts"`
-	Experts2       int          `json:"num_experts"`
-	ExpertsUsed    int          `json:"num_experts_per_tok"`
-	ExpertFFN      int          `json:"moe_intermediate_size"`
-	NormExperts    *bool        `json:"norm_topk_prob"`
-	Quantization   any          `json:"quantization_config"`
-}
-
-type ropeScaling struct {
-	Type      string    `json:"rope_type"`
-	OldType   string    `json:"type"`
-	Theta     float64   `json:"rope_theta"`
-	Factor    float64   `json:"factor"`
-	Original  int       `json:"original_max_position_embeddings"`
-	LowFreq   float64   `json:"low_freq_factor"`
-	HighFreq  float64   `json:"high_freq_factor"`
-	BetaFast  float64   `json:"beta_fast"`
-	BetaSlow  float64   `json:"beta_slow"`
-	AttnScale float64   `json:"attention_factor"`
-	Short     []float64 `json:"short_factor"`
-	Long      []float64 `json:"long_factor"`
-}
-
-// FromHuggingFace reads a configuration out of a config.json.
+// FromHuggingFace reads a configuration out of a config.json. A field that is
+// not understood is an error, since it might change the answer.
 func FromHuggingFace(b []byte) (*Config, error) {
-	var h huggingFace
-	if err := json.Unmarshal(b, &h); err != nil {
+	c, err := fromHuggingFace(b)
+	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	if h.ModelType == "" {
-		return nil, fmt.Errorf("config.json: model_type is missing")
+	return c, nil
+}
+
+func fromHuggingFace(b []byte) (*Config, error) {
+	f, err := parseFields(b)
+	if err != nil {
+		return nil, err
 	}
-	if h.Quantization != nil {
-		return nil, fmt.Errorf("config.json: quantization_config is not supported: take the original weights, or a GGUF file")
+	name := f.text("", "model_type")
+	if name == "" && f.err == nil {
+		return nil, fmt.Errorf("model_type is missing")
 	}
-	c := &Config{Architecture: h.ModelType, HuggingFace: true, Layers: h.Layers, Hidden: h.Hidden, Heads: h.Heads, KVHeads: h.KVHeads, HeadDim: h.HeadDim, FFN: h.FFN,
-		Vocabulary: h.Vocabulary, Context: h.Context, NormEps: float32(cmpOr(h.RMSNormEps, h.LayerNormEps, 1e-6)), Experts: h.Experts + h.Experts2, ExpertsUsed: h.ExpertsUsed,
-		ExpertFFN: h.ExpertFFN, NormExperts: h.NormExperts == nil || *h.NormExperts}
-	if c.KVHeads == 0 {
-		c.KVHeads = c.Heads
+	a, err := Find(name, true)
+	if err != nil {
+		return nil, err
 	}
-	if c.HeadDim == 0 && c.Heads > 0 {
-		c.HeadDim = c.Hidden / c.Heads
+	if f.has("quantization_config") {
+		return nil, fmt.Errorf("quantization_config is not supported: take the original weights, or a GGUF file")
 	}
-	if h.QueryScalar > 0 {
-		c.AttnScale = float32(1 / math.Sqrt(h.QueryScalar))
+	c := &Config{Architecture: name, HuggingFace: true}
+	f.sizes(c)
+	f.layers(c, a.WindowEvery)
+	f.rotary(c)
+	if a.Configure != nil {
+		a.Configure(f, c)
 	}
-	for _, f := range []struct {
-		from *float64
-		to   *float32
-	}{{h.AttnSoftcap, &c.AttnSoftcap}, {h.LogitSoftcap, &c.LogitSoftcap}} {
-		if f.from != nil {
-			*f.to = float32(*f.from)
-		}
-	}
-	h.windows(c)
-	if err := h.rope(c); err != nil {
-		return nil, fmt.Errorf("config.json: %w", err)
+	f.ignore(harmless...)
+	if err := f.rest(); err != nil {
+		return nil, err
 	}
 	return c, c.check()
 }
 
-func cmpOr(values ...float64) float64 {
-	for _, v := range values {
-		if v != 0 {
-			return v
-		}
-	}
-	return 0
+// harmless members are for training, for other programs, or repeat what other
+// files say.
+var harmless = []string{
+	"architectures", "auto_map", "transformers_version", "torch_dtype", "dtype", "use_cache", "return_dict", "is_encoder_decoder",
+	"initializer_range", "initializer_factor", "attention_dropout", "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop",
+	"attn_pdrop", "classifier_dropout", "pretraining_tp", "gradient_checkpointing", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id",
+	"decoder_start_token_id", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise", "router_z_loss_coef", "id2label", "label2id", "problem_type", "num_labels",
+	"task_specific_params", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout", "finetuning_task",
+	"chunk_size_feed_forward", "output_hidden_states", "output_attentions", "reorder_and_upcast_attn", "model_max_length", "max_sequence_length",
+	"unsloth_version", "unsloth_fixed", "cache_implementation", "sentence_transformers", "directionality", "tokenizer_class", "name_or_path", "language", "license",
 }
 
-// windows reads which layers have a sliding window.
-func (h *huggingFace) windows(c *Config) {
-	if h.Window == nil || h.UseWindow != nil && !*h.UseWindow {
+func (f *fields) sizes(c *Config) {
+	c.Layers, c.Hidden, c.Heads = f.int(0, "num_hidden_layers", "n_layer"), f.int(0, "hidden_size", "n_embd"), f.int(0, "num_attention_heads", "n_head")
+	c.KVHeads = f.int(c.Heads, "num_key_value_heads")
+	c.HeadDim = f.int(c.Hidden/max(c.Heads, 1), "head_dim")
+	c.FFN = f.int(4*c.Hidden, "intermediate_size", "n_inner")
+	c.Vocabulary, c.Context = f.int(0, "vocab_size"), f.int(0, "max_position_embeddings", "n_positions")
+	f.ignore("n_ctx") // which is n_positions again
+	c.NormEps = float32(f.number(1e-6, "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"))
+	c.Activation = f.text("silu", "hidden_activation", "hidden_act", "activation_function")
+	if f.has("tie_word_embeddings") {
+		tied := f.bool(false, "tie_word_embeddings")
+		c.Tied = &tied
+	}
+	if c.HeadDim*c.Heads != c.Hidden && !f.has("head_dim") {
+		f.fail("hidden_size %d is no multiple of num_attention_heads %d", c.Hidden, c.Heads)
+	}
+}
+
+// layers reads which layers have a sliding window: as a list, or by rules that
+// older files leave to the program.
+func (f *fields) layers(c *Config, every int) {
+	window := f.int(0, "sliding_window")
+	if !f.bool(true, "use_sliding_window") {
+		window = 0
+	}
+	var types []string
+	f.value(&types, "layer_types")
+	from := f.int(0, "max_window_layers") // of Qwen: those before see everything
+	every = f.int(every, "sliding_window_pattern", "_sliding_window_pattern")
+	if types != nil && len(types) != c.Layers {
+		f.fail("layer_types has %d entries for %d layers", len(types), c.Layers)
 		return
 	}
-	c.Window, c.WindowEvery = *h.Window, h.WindowPattern
-	if full := slices.Index(h.LayerTypes, "full_attention"); full >= 0 {
-		c.WindowEvery = full + 1
-		if full == 0 { // none has one, or a pattern that check will not find
-			c.Window = 0
+	if c.Layers < 1 || c.Layers > maxLayers {
+		return // which check reports
+	}
+	c.Windows = make([]int, c.Layers)
+	for i := range c.Windows {
+		switch {
+		case types == nil && i >= from && (every == 0 || (i+1)%every != 0):
+			c.Windows[i] = window
+		case types == nil || types[i] == "full_attention":
+		case types[i] == "sliding_attention":
+			c.Windows[i] = window
+			if window == 0 {
+				f.fail("layer_types[%d] is sliding_attention, and sliding_window is missing", i)
+			}
+		default:
+			f.fail("layer_types[%d] is %q, supported are full_attention and sliding_attention", i, types[i])
 		}
 	}
 }
 
-func (h *huggingFace) rope(c *Config) error {
-	c.Rope = Rope{Base: cmpOr(h.RopeTheta, 10000), LocalBase: h.RopeLocal, Dim: c.HeadDim, Factor: 1, Original: h.Context}
-	if h.PartialRotary > 0 {
-		c.Rope.Dim = int(float64(c.HeadDim) * h.PartialRotary)
-	}
-	s := h.RopeParameters
+// rotary reads rope_parameters, or what older files have instead.
+func (f *fields) rotary(c *Config) {
+	c.Rope = Rope{Base: f.number(10000, "rope_theta", "rotary_emb_base"), LocalBase: f.number(0, "rope_local_base_freq"), Factor: 1, Original: f.int(c.Context, "original_max_position_embeddings")}
+	partial := f.number(1, "partial_rotary_factor")
+	s, name := f.sub("rope_parameters"), "rope_parameters"
 	if s == nil {
-		s = h.RopeScaling
+		s, name = f.sub("rope_scaling"), "rope_scaling"
 	}
-	if s == nil {
-		return nil
+	f.ignore("rope_scaling")
+	if s != nil && s.has("full_attention") { // by kind of layer
+		local := s.sub("sliding_attention")
+		if local != nil {
+			c.Rope.LocalBase = local.number(c.Rope.Base, "rope_theta")
+			local.only("rope_type", "default")
+			s.join(local, "sliding_attention")
+		}
+		all := s.sub("full_attention")
+		f.join(s, name)
+		s, name = all, name+".full_attention"
 	}
+	if s != nil {
+		partial = s.number(partial, "partial_rotary_factor")
+		s.scaling(c)
+		f.join(s, name)
+	}
+	c.Rope.Dim = int(float64(c.HeadDim) * partial)
+}
+
+// scaling reads how rotary embeddings are stretched.
+func (f *fields) scaling(c *Config) {
 	r := &c.Rope
-	r.Base = cmpOr(s.Theta, r.Base)
-	r.Scaling = s.Type
-	if r.Scaling == "" {
-		r.Scaling = s.OldType
+	r.Base = f.number(r.Base, "rope_theta")
+	r.Scaling = f.text("default", "rope_type", "type")
+	r.Original = f.int(r.Original, "original_max_position_embeddings")
+	r.AttnScale = f.number(0, "attention_factor")
+	r.Factor = f.number(float64(c.Context)/float64(max(r.Original, 1)), "factor")
+	switch r.Scaling {
+	case "default":
+		r.Scaling, r.Factor = "", 1
+	case "linear":
+	case "llama3":
+		r.LowFreq, r.HighFreq = f.number(1, "low_freq_factor"), f.number(4, "high_freq_factor")
+	case "yarn":
+		r.BetaFast, r.BetaSlow = f.number(32, "beta_fast"), f.number(1, "beta_slow")
+		f.only("truncate", true)
+		if m, all := f.number(0, "mscale"), f.number(0, "mscale_all_dim"); m != 0 && all != 0 && r.AttnScale == 0 {
+			r.AttnScale = yarnScale(r.Factor, m) / yarnScale(r.Factor, all)
+		}
+	case "longrope", "su":
+		r.Scaling = "longrope"
+		f.value(&r.Short, "short_factor")
+		f.value(&r.Long, "long_factor")
+	default:
+		f.fail("rope_type %q is not supported; known are default, linear, llama3, yarn and longrope", r.Scaling)
 	}
-	if r.Scaling == "default" {
-		r.Scaling = ""
+}
+
+// yarnScale is the factor of cosines and sines that arXiv 2309.00071 recommends.
+func yarnScale(factor, by float64) float64 {
+	if factor <= 1 {
+		return 1
 	}
-	if s.Short != nil || s.Long != nil || r.Scaling == "dynamic" {
-		return fmt.Errorf("rope scaling %q is not supported; known are linear, yarn and llama3", r.Scaling)
-	}
-	r.Factor, r.AttnScale = cmpOr(s.Factor, 1), s.AttnScale
-	r.LowFreq, r.HighFreq, r.BetaFast, r.BetaSlow = s.LowFreq, s.HighFreq, cmpOr(s.BetaFast, 32), cmpOr(s.BetaSlow, 1)
-	if s.Original > 0 {
-		r.Original = s.Original
-	}
-	return nil
+	return .1*by*math.Log(factor) + 1
 }

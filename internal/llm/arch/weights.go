@@ -13,4 +13,6 @@ type Weight struct {
 // as "blk.0.attn_q.weight".
 type Weights interface {
 	Weight(name string) (Weight, bool)
+	// Rest are the tensors that nothing asked for, by the names that the file has.
+	Rest() []string
 }
