@@ -148,7 +148,7 @@ func grapheme(text string) int {
 	}
 	for end < len(text) {
 		r, size := utf8.DecodeRuneInString(text[end:])
-		if !unicode.IsMark(r) && r != 0x200d && r != 0x200c && r != 0xff9e && r != 0xff9f {
+		if !extends(r) {
 			break
 		}
 		end += size
@@ -156,10 +156,15 @@ func grapheme(text string) int {
 	return end
 }
 
+// extends tells marks, joiners, half-width sound marks, skin tones and tags.
+func extends(r rune) bool {
+	return unicode.IsMark(r) || r == 0x200c || r == 0x200d || r == 0xff9e || r == 0xff9f || r >= 0x1f3fb && r <= 0x1f3ff || r >= 0xe0020 && r <= 0xe007f
+}
+
 // isBreak tells characters that are always graphemes of their own.
 func isBreak(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) ||
-		unicode.Is(unicode.Cf, r) && r != 0x200d && r != 0x200c && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
+		unicode.Is(unicode.Cf, r) && !extends(r) && !unicode.Is(unicode.Prepended_Concatenation_Mark, r)
 }
 
 // prepended are letters that belong to the character after them.

@@ -48,8 +48,9 @@ func (s SentencePiece) Func() Func {
 	}
 }
 
+// squeeze also removes marks from the end, as those were in the text.
 func squeeze(text string) string {
-	text = strings.Trim(text, " ")
+	text = strings.TrimRight(strings.TrimLeft(text, " "), " "+Mark)
 	if !strings.Contains(text, "  ") {
 		return text
 	}
