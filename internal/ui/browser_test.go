@@ -14,6 +14,7 @@ import (
 	"github.com/salver-ml/salver/internal/demo"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/oip"
+	"github.com/salver-ml/salver/internal/openaiapi"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/rest"
 	"github.com/salver-ml/salver/internal/serve"
@@ -37,7 +38,7 @@ func demoServer(t *testing.T, authorize oip.Authorizer) string {
 			t.Fatal(m.Name, err)
 		}
 	}
-	s := httptest.NewServer(rest.New(core, rest.Options{Version: "test", Pages: ui.Handler(), Authorize: authorize}))
+	s := httptest.NewServer(rest.New(core, rest.Options{Version: "test", Pages: ui.Handler(), Authorize: authorize, APIs: openaiapi.APIs(core, openaiapi.Options{})}))
 	t.Cleanup(func() {
 		s.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

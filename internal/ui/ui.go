@@ -1,7 +1,7 @@
-// Package ui is the server's page for people: which models there are, how they
-// fare, and a field to draw a digit in. It is plain HTML, CSS and JavaScript,
-// embedded as it is written, and speaks the Open Inference Protocol to the
-// server that it came from.
+// Package ui is the server's pages for people: which models there are, how they
+// fare, and a field to draw a digit in; and a chat with its language models. They
+// are plain HTML, CSS and JavaScript, embedded as they are written, and speak the
+// Open Inference Protocol and OpenAI's to the server that they came from.
 package ui
 
 import (

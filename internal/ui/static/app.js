@@ -1,6 +1,7 @@
 // The page: what the server is, its models, and the fields to try them.
 
 import { call } from "/ui/api.js";
+import "/ui/copy.js";
 import * as digit from "/ui/digit.js";
 import * as models from "/ui/models.js";
 import * as spirals from "/ui/spirals.js";
@@ -33,6 +34,16 @@ async function server() {
   document.title = `${name} at ${location.host}`;
 }
 
+// chatLink shows the way to the chat where there is a model to chat with.
+let known = "";
+async function chatLink(list) {
+  const ready = list.filter((e) => e.state === "READY").map((e) => e.name).join(" ");
+  if (ready === known) return;
+  const { data } = await call("/v1/models");
+  document.getElementById("chat-link").hidden = !data.some((m) => m.max_model_len > 0);
+  known = ready;
+}
+
 async function tick() {
   const tell = notice("server");
   try {
@@ -40,6 +51,7 @@ async function tick() {
     const ready = await fetch("/v2/health/ready", { credentials: "omit", cache: "no-store" });
     const list = await models.refresh();
     setState(ready.ok ? "ready" : "not ready", ready.ok ? "good" : "bad");
+    await chatLink(list);
     for (const entry of list) {
       const it = TRY[entry.name];
       if (!it || entry.state !== "READY" || started.has(entry.name)) continue;
@@ -55,22 +67,5 @@ async function tick() {
   }
   setTimeout(tick, document.hidden ? 5000 : 1000);
 }
-
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("button.copy");
-  if (!button) return;
-  const text = document.getElementById(button.dataset.copy).textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    const range = document.createRange(); // no permission: select it, so that the keyboard can copy
-    range.selectNodeContents(document.getElementById(button.dataset.copy));
-    getSelection().removeAllRanges();
-    getSelection().addRange(range);
-    button.textContent = "Selected";
-  }
-  setTimeout(() => { button.textContent = "Copy"; }, 1500);
-});
 
 tick();
