@@ -196,7 +196,7 @@ func (w *reader) take(p piece) {
 	c.count++
 	c.sum += float64(p.token.Logprob)
 	c.pending.Tokens = append(c.pending.Tokens, p.token)
-	if !p.end || w.request.KeepSpecial {
+	if !p.end {
 		c.held += c.text.Push(p.token.ID)
 	}
 	if p.finish != "" {
