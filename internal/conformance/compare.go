@@ -13,7 +13,7 @@ import (
 type ruleKind uint8
 
 const (
-	backendRule ruleKind = iota // |d| ≤ 1e-3·|expected| + 1e-7 for each element; integers and strings are equal
+	backendRule ruleKind = iota // |d| ≤ 1e-3·|expected| + 1e-7 for each element, as goldenRule where products are of bfloat16; integers and strings are equal
 	goldenRule                  // |d| ≤ max(1e-3·max|expected|, 4·diff); 1e-2 where the model computes with 16-bit floats
 	int8Rule                    // as goldenRule with 1e-2, or the same top label and its score within 0.03
 	randomRule                  // shape, type, and mean and deviation
@@ -22,7 +22,7 @@ const (
 type rule struct {
 	kind ruleKind
 	diff float64
-	half bool // the model computes with 16-bit floats
+	half bool // the model computes with 16-bit floats, or is made to
 }
 
 // compare reports how got differs from want beyond the rule.
@@ -97,7 +97,7 @@ func (r rule) compareFloats(got, want *tensor.Tensor) error {
 	var err error
 	for i := range w {
 		limit := max(relative*largest, 4*r.diff, smallestStep(got.DType))
-		if r.kind == backendRule {
+		if r.kind == backendRule && !r.half {
 			limit = relative*math.Abs(w[i]) + 1e-7
 		}
 		if d := math.Abs(g[i] - w[i]); !same(g[i], w[i]) && !(d <= limit) {

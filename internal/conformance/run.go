@@ -134,7 +134,7 @@ func (c *Case) check(ctx context.Context, o engine.Options) error {
 	if r.diff > 0.01 && r.kind == goldenRule && isRandom(m.Graph) || r.kind != int8Rule && isRandom(m.Graph) {
 		r.kind = randomRule
 	}
-	r.half = r.kind != backendRule && usesHalf(m.Graph)
+	r.half = r.kind != backendRule && usesHalf(m.Graph) || o.Precision == op.BF16
 	type data struct {
 		in  []*tensor.Tensor
 		out map[string]*tensor.Tensor
