@@ -29,6 +29,13 @@ type readFile func(name string) ([]byte, error)
 // cgroupQuota is the smallest CPU quota, in CPUs, of the process's control
 // group and those above it (cgroup v2's cpu.max, v1's cpu.cfs_quota_us).
 func cgroupQuota(read readFile) (cpus float64, ok bool) {
+	return cgroupLeast("cpu", "cpu.cfs_quota_us", quotaV2, quotaV1, read)
+}
+
+// cgroupLeast is the smallest limit of the process's control group and those
+// above it: v2 reads one of cgroup v2's, v1 one of the controller's in v1, whose
+// root has the file probe.
+func cgroupLeast(controller, probe string, v2, v1 limitOf, read readFile) (limit float64, ok bool) {
 	lines, err := read("/proc/self/cgroup")
 	if err != nil {
 		return 0, false
@@ -41,17 +48,20 @@ func cgroupQuota(read readFile) (cpus float64, ok bool) {
 		}
 		switch {
 		case f[1] == "":
-			cpus, ok = least(cpus, ok, walkUp("/sys/fs/cgroup", f[2], quotaV2, read))
-		case hasController(f[1], "cpu"):
+			limit, ok = least(limit, ok, walkUp("/sys/fs/cgroup", f[2], v2, read))
+		case hasController(f[1], controller):
 			root := path.Join("/sys/fs/cgroup", f[1])
-			if _, err := read(path.Join(root, "cpu.cfs_quota_us")); err != nil {
-				root = "/sys/fs/cgroup/cpu"
+			if _, err := read(path.Join(root, probe)); err != nil {
+				root = path.Join("/sys/fs/cgroup", controller)
 			}
-			cpus, ok = least(cpus, ok, walkUp(root, f[2], quotaV1, read))
+			limit, ok = least(limit, ok, walkUp(root, f[2], v1, read))
 		}
 	}
-	return cpus, ok
+	return limit, ok
 }
+
+// limitOf reads the limit of the group in a directory; 0 where it has none.
+type limitOf func(dir string, read readFile) float64
 
 func hasController(list, want string) bool {
 	for c := range strings.SplitSeq(list, ",") {
@@ -72,15 +82,15 @@ func least(a float64, ok bool, b float64) (float64, bool) {
 	return min(a, b), true
 }
 
-// walkUp is the smallest quota of group and its ancestors, 0 where none has
+// walkUp is the smallest limit of group and its ancestors, 0 where none has
 // one. In a container group may not exist below root; its ancestors still do.
-func walkUp(root, group string, quota func(dir string, read readFile) float64, read readFile) float64 {
-	var cpus float64
+func walkUp(root, group string, limit limitOf, read readFile) float64 {
+	var all float64
 	var ok bool
 	for dir := path.Clean("/" + group); ; dir = path.Dir(dir) {
-		cpus, ok = least(cpus, ok, quota(path.Join(root, dir), read))
+		all, ok = least(all, ok, limit(path.Join(root, dir), read))
 		if dir == "/" {
-			return cpus
+			return all
 		}
 	}
 }
