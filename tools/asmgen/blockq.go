@@ -30,6 +30,10 @@ func blockq() {
 			}
 		}
 		v.finish()
+		v.half(1, 4)
+		v.half(1, 1)
+		v.half(4, 1)
+		v.widen()
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets} {
 		for _, r := range []int{8, 16} {

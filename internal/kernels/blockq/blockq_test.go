@@ -12,14 +12,15 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
-// formats are those with kernels, in order.
+// formats are those that are computed with integers, in order.
 func formats() (out []block.Format) {
 	for f := range block.Format(64) {
-		if Supports(f) {
+		if layouts[f] != nil {
 			out = append(out, f)
 		}
 	}
@@ -391,9 +392,9 @@ func FuzzPack(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, number, rows uint8, data []byte) {
 		format := block.Format(number)
-		if !Supports(format) {
-			if _, err := PackedSize(format, 1, 256); err == nil {
-				t.Fatalf("%v has no kernels, but a size", format)
+		if layouts[format] == nil {
+			if _, err := PackedSize(format, 1, 256); (err == nil) != Supports(format) {
+				t.Fatalf("%v: size %v, kernels %v", format, err, Supports(format))
 			}
 			return
 		}
@@ -411,6 +412,35 @@ func FuzzPack(f *testing.F) {
 		for i, got := range product(t, p, x, 2, 1, nil, nil) {
 			if !kerneltest.Same(got, want[i]) {
 				t.Fatalf("%v: element %d is %v, want %v", format, i, got, want[i])
+			}
+		}
+	})
+}
+
+// TestHalf compares products with float16 weights with those of gemm, bit by bit.
+func TestHalf(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, n := range []int{2, 15, 16, 33, 64, 83, 150} {
+			for _, k := range []int{1, 7, 64, 200} {
+				x, w := noise(21*k, 1), noise(n*k, 2)
+				rows := make([]byte, 2*n*k)
+				block.Encode(block.F16, rows, w)
+				block.Decode(block.F16, w, rows)
+				p := pack(t, block.F16, n, k, rows)
+				for _, m := range []int{1, 2, 3, 4, 5, 8, 9, 14, 21} {
+					bias, residual := noise(n, 3), noise(m*n, 4)
+					want := make([]float32, m*n)
+					task := gemm.Task{Product: gemm.Product{M: m, N: n, K: k, A: gemm.Matrix{Data: x, Stride: k}, B: gemm.Matrix{Data: w, Stride: k, Trans: true}, C: gemm.Matrix{Data: want, Stride: n}}}
+					task.ColBias.Data, task.Residual = bias, gemm.Matrix{Data: residual, Stride: n}
+					if err := task.Run(nil); err != nil {
+						t.Fatal(err)
+					}
+					for i, got := range product(t, p, x, m, 1+m%2, bias, residual) {
+						if got != want[i] {
+							t.Fatalf("%d×%d×%d: element %d is %v, gemm has %v", m, n, k, i, got, want[i])
+						}
+					}
+				}
 			}
 		}
 	})

@@ -27,6 +27,7 @@ type kernels struct {
 	many bool
 
 	quantize, finish kernel
+	half             halfKernels
 }
 
 // A kernel takes *args as bytes: the generator knows no Go types of this package.

@@ -37,7 +37,7 @@ var avx2 = kernels{
 		signed:     {tile256Signedx1, tile256Signedx2, tile256Signedx4},
 	},
 	bias:     func(l *layout) byte { return byte(l.zero) },
-	quantize: quantize256, finish: finish256,
+	quantize: quantize256, finish: finish256, half: half256,
 }
 
 // vnni has values plus 128, since VPDPBUSD wants them unsigned.
@@ -52,7 +52,7 @@ var vnni = kernels{
 		signed:     {0: tile512Plainx1, 2: tile512Plainx4, 3: tile512Plainx8},
 	},
 	bias:     func(*layout) byte { return 128 },
-	quantize: quantize256, finish: finish512,
+	quantize: quantize256, finish: finish512, half: half512,
 }
 
 var amx = kernels{
@@ -66,8 +66,12 @@ var amx = kernels{
 		signed:     {3: amxPlainx8, 4: amxPlainx16},
 	},
 	bias:     func(*layout) byte { return 0 },
-	quantize: quantize256, finish: finish512,
+	quantize: quantize256, finish: finish512, half: half512,
 }
+
+var half256 = halfKernels{one: half256x1p1, four: half256x4p1, wide: half256x1p4, widen: widen256}
+
+var half512 = halfKernels{one: half512x1p1, four: half512x4p1, wide: half512x1p4, widen: widen512}
 
 // tilePalette is what LDTILECFG loads.
 type tilePalette struct {

@@ -40,6 +40,6 @@
 // elements. d·sc and dmin·m are exact. Then the bias is added, and the residual,
 // each rounded.
 //
-// For the other formats that package block decodes, a row of W is decoded to
-// float32, and the arithmetic is that of package gemm.
+// Weights in float16 are widened to float32, and the arithmetic is that of package
+// gemm for N > 1, with the same bits.
 package blockq

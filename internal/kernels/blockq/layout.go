@@ -150,9 +150,8 @@ func (l *layout) unitBytes() int { return l.headerBytes() + l.unit()/groupSize*l
 // panelBytes is what 16 columns take.
 func (l *layout) panelBytes(k int) int { return k / l.unit() * l.unitBytes() }
 
-// Supports reports whether the kernels compute with the format's integers. Other
-// formats are decoded to float32.
-func Supports(f block.Format) bool { return layouts[f] != nil }
+// Supports reports whether there are kernels for the format.
+func Supports(f block.Format) bool { return layouts[f] != nil || f == block.F16 }
 
 // PackedSize is the number of bytes that Pack needs for n rows of k elements: those
 // of the file but for rounding up to 16 rows and, in superblocks of Q4_K, Q5_K,
@@ -162,13 +161,17 @@ func PackedSize(f block.Format, n, k int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if l == nil {
+		return tiling.Align(n, cols) * k * 2, nil
+	}
 	return tiling.Ceil(n, cols) * l.panelBytes(k), nil
 }
 
+// layoutOf is nil for float16.
 func layoutOf(f block.Format, n, k int) (*layout, error) {
 	l := layouts[f]
 	switch {
-	case l == nil:
+	case !Supports(f):
 		return nil, fmt.Errorf("blockq: no kernels for the format %v", f)
 	case n < 1 || k < 1:
 		return nil, fmt.Errorf("blockq: weights of %d rows of %d elements: expected at least one of each", n, k)

@@ -11,7 +11,7 @@ import (
 // the same at every instruction-set level.
 type Packed struct {
 	format block.Format
-	layout *layout
+	layout *layout // nil for float16
 	n, k   int
 	data   []byte
 }
@@ -26,6 +26,10 @@ func Pack(dst []byte, f block.Format, n, k int, rows []byte) (*Packed, error) {
 	row, _ := f.RowBytes(k)
 	if len(rows) != n*row {
 		return nil, fmt.Errorf("blockq: %d rows of %d elements of %v have %d bytes, got %d", n, k, f, n*row, len(rows))
+	}
+	if p.layout == nil {
+		p.packHalf(rows)
+		return p, nil
 	}
 	for panel := range tiling.Ceil(n, cols) {
 		p.packPanel(panel, rows[panel*cols*row:min((panel+1)*cols, n)*row], row)

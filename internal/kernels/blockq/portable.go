@@ -18,6 +18,7 @@ var portable = kernels{
 	bias:     func(*layout) byte { return 0 },
 	quantize: portableQuantize,
 	finish:   portableFinish,
+	half:     halfKernels{widen: portableWiden},
 }
 
 // fma is x·y + z, rounded once. The product of two float32 is exact in float64;

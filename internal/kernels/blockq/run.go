@@ -5,12 +5,14 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 // A plan says how a task is cut. None of it shows in the result.
 type plan struct {
 	planKey
+	mr            int // rows of a tile
 	tiles, panels int
 	block         int // tiles of rows that meet an unpacked panel
 	batch         int // panels that are unpacked at once
@@ -38,6 +40,11 @@ func (t *Task) newPlan(threads int) plan {
 		return t.plan
 	}
 	p := plan{planKey: key}
+	if p.layout == nil {
+		p.planHalf()
+		return p
+	}
+	p.mr = p.kern.mr
 	p.tiles, p.panels = tiling.Ceil(p.m, p.kern.mr), tiling.Ceil(p.n, cols)
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
@@ -92,6 +99,10 @@ type workspace struct {
 	args   args
 	finish finishArgs
 
+	half  halfArgs
+	micro gemm.Micro
+	strip gemm.Strip
+
 	_ [128]byte // no false sharing with the next
 }
 
@@ -104,9 +115,11 @@ func (c *chunkTask) Do(i int) {
 	slot := t.slots.Take()
 	w := &t.spaces[slot]
 	part := t.plan.grid.Part(i)
-	scratch := t.work[slot*t.plan.perSlot:][:t.plan.perSlot]
+	scratch := t.work[slot*tiling.Align(t.plan.perSlot, vector):][:t.plan.perSlot]
 	w.acc = unsafe.Pointer(&scratch[0])
-	if f := t.plan.direct(); f != nil {
+	if t.plan.layout == nil {
+		t.runHalf(w, scratch, &part)
+	} else if f := t.plan.direct(); f != nil {
 		t.direct(w, f, &part)
 	} else {
 		w.args.spill = unsafe.Pointer(&scratch[accBytes])
@@ -114,7 +127,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.args, w.finish, w.acc = args{}, finishArgs{}, nil
+	w.args, w.finish, w.half, w.acc = args{}, finishArgs{}, halfArgs{}, nil
 	t.slots.Give(slot)
 }
 

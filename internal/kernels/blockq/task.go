@@ -61,7 +61,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		}
 		scratch = t.own
 	}
-	if t.input = t.Rows; t.input == nil {
+	if t.input = t.Rows; t.input == nil && t.plan.layout != nil {
 		t.input = &t.rows
 		if err := t.rows.Quantize(scratch, t.X, t.M, t.K, t.StrideX, p); err != nil {
 			return err
@@ -92,6 +92,8 @@ func (t *Product) Check() error {
 		return fmt.Errorf("blockq: W is not packed")
 	case t.M < 0 || p.n != t.N || p.k != t.K:
 		return fmt.Errorf("blockq: W was packed as %d rows of %d, this product is M=%d N=%d K=%d", p.n, p.k, t.M, t.N, t.K)
+	case p.layout == nil && t.Rows != nil:
+		return fmt.Errorf("blockq: a product with weights of %v takes X as it is, not quantized", p.format)
 	case t.Bias != nil && len(t.Bias) != t.N:
 		return fmt.Errorf("blockq: bias has %d elements, expected N = %d", len(t.Bias), t.N)
 	}

@@ -131,6 +131,18 @@ func tile256Signedx4(a *byte)
 func finish256(a *byte)
 
 //go:noescape
+func half256x1p4(a *byte)
+
+//go:noescape
+func half256x1p1(a *byte)
+
+//go:noescape
+func half256x4p1(a *byte)
+
+//go:noescape
+func widen256(a *byte)
+
+//go:noescape
 func unpack512Q4_0(a *byte)
 
 //go:noescape
@@ -318,6 +330,18 @@ func tile512TwoOffsetsx8(a *byte)
 
 //go:noescape
 func finish512(a *byte)
+
+//go:noescape
+func half512x1p4(a *byte)
+
+//go:noescape
+func half512x1p1(a *byte)
+
+//go:noescape
+func half512x4p1(a *byte)
+
+//go:noescape
+func widen512(a *byte)
 
 //go:noescape
 func amxPlainx8(a *byte)

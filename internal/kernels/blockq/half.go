@@ -1,0 +1,170 @@
+package blockq
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// Weights in float16 are panels of 16 columns, too: element k of column j at
+// 16·k + j. Few rows are multiplied as the weights are read; for more, a panel is
+// widened to float32 for the kernels of gemm, which compute the same.
+
+// halfKernels multiply float32 rows by panels of float16.
+type halfKernels struct {
+	one, four kernel // one row and a panel; four rows and a panel
+	wide      kernel // one row and four panels
+	widen     kernel
+}
+
+// halfArgs is what they take. The assembly knows the offsets.
+type halfArgs struct {
+	w     unsafe.Pointer
+	x     unsafe.Pointer
+	ldx   int // bytes from row to row
+	k     int
+	acc   unsafe.Pointer // results: 16 of each row of each panel; in widen, of each k
+	panel int            // bytes from panel to panel
+	ldw   int            // bytes from k to k of what widen writes
+}
+
+func (a *halfArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
+
+// packHalf packs rows of float16.
+func (p *Packed) packHalf(rows []byte) {
+	const size = 2 // bytes
+	clear(p.data)
+	for row := range p.n {
+		src := rows[row*p.k*size:][:p.k*size]
+		dst := p.data[row/cols*p.k*cols*size+row%cols*size:]
+		for k := range p.k {
+			le.PutUint16(dst[k*cols*size:], le.Uint16(src[k*size:]))
+		}
+	}
+}
+
+// halfRows are as many as are multiplied without widening.
+const halfRows = 8
+
+// planHalf is newPlan for float16.
+func (p *plan) planHalf() {
+	if p.m > halfRows || p.kern.half.one == nil {
+		var m gemm.Micro
+		m.Use()
+		p.mr = m.Rows()
+		p.perSlot = 4 * p.k * halfWidth(&m)
+	} else {
+		p.mr = halfRows
+		p.perSlot = accBytes
+	}
+	p.tiles, p.panels = tiling.Ceil(p.m, p.mr), tiling.Ceil(p.n, halfStep*cols)
+	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.mr, NR: halfStep * cols, ChunkWork: chunkWork}, p.threads)
+	p.slots = min(p.threads, p.grid.Chunks(), tiling.MaxSlots)
+}
+
+// halfStep is the number of panels that make one of a plan's.
+const halfStep = 4
+
+// halfWidth is how many columns are widened at once: a panel of gemm's kernels.
+func halfWidth(m *gemm.Micro) int { return max(cols, m.Width()) }
+
+// runHalf computes a part.
+func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
+	from, to := part.Panel*halfStep, min(part.PanelEnd*halfStep, tiling.Ceil(t.N, cols))
+	first, last := part.Tile*t.plan.mr, min(part.TileEnd*t.plan.mr, t.M)
+	if t.plan.mr != halfRows {
+		t.widened(w, scratch, from, to, first, last)
+		return
+	}
+	h, a := &t.plan.kern.half, &w.half
+	*a = halfArgs{ldx: 4 * t.StrideX, k: t.K, acc: w.acc, panel: 2 * cols * t.K}
+	for j := from; j < to; {
+		n := 1
+		if j+halfStep <= to {
+			n = halfStep
+		}
+		for i := first; i < last; {
+			a.x = unsafe.Pointer(&t.X[i*t.StrideX])
+			if i+4 <= last {
+				for k := range n {
+					t.halfPanel(w, h.four, i, 4, j+k, 1)
+				}
+				i += 4
+				continue
+			}
+			f := h.one
+			if n == halfStep {
+				f = h.wide
+			}
+			t.halfPanel(w, f, i, 1, j, n)
+			i++
+		}
+		j += n
+	}
+}
+
+// halfPanel multiplies some rows by some panels.
+func (t *Task) halfPanel(w *workspace, f kernel, row, rows, panel, panels int) {
+	w.half.w = unsafe.Pointer(&t.Packed.data[panel*2*cols*t.K])
+	f(w.half.arg())
+	for k := range panels {
+		t.finish(w, row, rows, panel+k, k*rows)
+	}
+}
+
+// widened converts panels to float32 and multiplies by them.
+func (t *Task) widened(w *workspace, scratch []byte, from, to, first, last int) {
+	w.micro.Use()
+	width := halfWidth(&w.micro)
+	floats := unsafe.Slice((*float32)(unsafe.Pointer(&scratch[0])), len(scratch)/4)
+	for j := from; j < to; j += width / cols {
+		end := min(j+width/cols, to)
+		for k := j; k < end; k++ {
+			w.half = halfArgs{w: unsafe.Pointer(&t.Packed.data[k*2*cols*t.K]), k: t.K, acc: unsafe.Pointer(&floats[(k-j)*cols]), ldw: 4 * width}
+			t.plan.kern.half.widen(w.half.arg())
+		}
+		s := &w.strip
+		*s = gemm.Strip{N: min(t.N-j*cols, (end-j)*cols), K: t.K, StrideA: t.StrideX, B: floats, StrideC: t.StrideY, StrideRes: t.StrideR}
+		if t.Bias != nil {
+			s.ColBias = t.Bias[j*cols:]
+		}
+		for i := first; i < last; i += s.Rows {
+			s.Rows = min(t.plan.mr, last-i)
+			s.A, s.C = t.X[i*t.StrideX:], t.Y[i*t.StrideY+j*cols:]
+			if t.Residual != nil {
+				s.Residual = t.Residual[i*t.StrideR+j*cols:]
+			}
+			w.micro.Multiply(s)
+		}
+	}
+	w.strip = gemm.Strip{}
+}
+
+func portableWiden(arg *byte) {
+	a := (*halfArgs)(unsafe.Pointer(arg))
+	src := view[uint16](a.w, a.k*cols)
+	for k := range a.k {
+		dst := view[float32](unsafe.Add(a.acc, k*a.ldw), cols)
+		for j, v := range src[k*cols : (k+1)*cols] {
+			dst[j] = dtype.F16ToF32(v)
+		}
+	}
+}
+
+// referenceHalf is Reference for float16.
+func referenceHalf(y []float32, m, n, k int, x []float32, rows []byte) {
+	w := make([]float32, k)
+	for j := range n {
+		block.Decode(block.F16, w, rows[2*j*k:2*(j+1)*k])
+		for i := range m {
+			var s float32
+			for e, v := range w {
+				s = fma(v, x[i*k+e], s)
+			}
+			y[i*n+j] = s
+		}
+	}
+}

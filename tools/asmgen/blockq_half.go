@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets in bytes into the Go struct halfArgs.
+const (
+	bqhW     = 0
+	bqhX     = 8
+	bqhLDX   = 16
+	bqhK     = 24
+	bqhAcc   = 32
+	bqhPanel = 40
+	bqhLDW   = 48
+)
+
+// half writes the product of some rows of float32 with some panels of float16:
+// chains of fused multiply-adds in order, enough of them not to wait.
+func (v bqLevel) half(rows, panels int) {
+	a := bqText(fmt.Sprintf("half%sx%dp%d", v.suffix(), rows, panels))
+	x, ldx, k, out, step := a.load(bqhX), a.load(bqhLDX), a.load(bqhK), a.load(bqhAcc), a.load(bqhPanel)
+	w := []reg.GPVirtual{a.load(bqhW)}
+	for i := 1; i < panels; i++ {
+		p := GP64()
+		LEAQ(Mem{Base: w[i-1], Index: step, Scale: 1}, p)
+		w = append(w, p)
+	}
+	far := GP64() // row 3
+	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, far)
+	acc := make([]reg.VecVirtual, panels*rows*v.halves())
+	for i := range acc {
+		acc[i] = v.zeroed()
+	}
+	Label("k")
+	var xs []reg.VecVirtual
+	for r := range rows {
+		m := Mem{Base: x}
+		switch r {
+		case 1, 2:
+			m.Index, m.Scale = ldx, uint8(r)
+		case 3:
+			m.Index, m.Scale = far, 1
+		}
+		b := v.reg()
+		VBROADCASTSS(m, b)
+		xs = append(xs, b)
+	}
+	at := 0
+	for _, p := range w {
+		for h := range v.halves() {
+			c := v.reg()
+			VCVTPH2PS(Mem{Base: p, Disp: 16 * h}, c)
+			for r := range rows {
+				VFMADD231PS(xs[r], c, acc[at+h+r*v.halves()])
+			}
+		}
+		PREFETCHT0(Mem{Base: p, Disp: 1024})
+		ADDQ(Imm(32), p)
+		at += rows * v.halves()
+	}
+	ADDQ(Imm(4), x)
+	DECQ(k)
+	JNE(LabelRef("k"))
+	for i, r := range acc {
+		v.store(r, Mem{Base: out, Disp: 64 / v.halves() * i})
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// widen writes the conversion of a panel of float16 to float32, of which rows are
+// some distance apart.
+func (v bqLevel) widen() {
+	a := bqText("widen" + v.suffix())
+	w, k, out, ld := a.load(bqhW), a.load(bqhK), a.load(bqhAcc), a.load(bqhLDW)
+	Label("k")
+	PREFETCHT0(Mem{Base: w, Disp: 1024})
+	for h := range v.halves() {
+		c := v.reg()
+		VCVTPH2PS(Mem{Base: w, Disp: 16 * h}, c)
+		v.store(c, Mem{Base: out, Disp: 32 * h})
+	}
+	ADDQ(Imm(32), w)
+	ADDQ(ld, out)
+	DECQ(k)
+	JNE(LabelRef("k"))
+	VZEROUPPER()
+	RET()
+}
