@@ -78,6 +78,7 @@ func matMulCases() (cases []op.Case) {
 	return append(cases,
 		op.Case{Name: "bias and residual", Attrs: attrs(block.Q4_K, 512), In: []*tensor.Tensor{noise(2, 3, 512), randomWeights(block.Q4_K, 37, 512), noise(37), noise(2, 3, 37)}},
 		op.Case{Name: "decoded with bias", Attrs: attrs(block.IQ3_S, 256), In: []*tensor.Tensor{noise(2, 3, 256), randomWeights(block.IQ3_S, 65, 256), noise(65), noise(2, 3, 65)}},
+		op.Case{Name: "float32 with bias", Attrs: attrs(block.F32, 40), In: []*tensor.Tensor{noise(2, 3, 40), randomWeights(block.F32, 65, 40), noise(65), noise(2, 3, 65)}},
 		op.Case{Name: "a vector", Attrs: attrs(block.Q6_K, 256), In: []*tensor.Tensor{noise(256), randomWeights(block.Q6_K, 33, 256)}},
 	)
 }

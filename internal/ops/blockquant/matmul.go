@@ -12,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/blockq"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/linear"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -187,7 +188,10 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	if tensor.Count(dims) == 0 {
 		return nil, nil
 	}
-	if !blockq.Supports(s.format) {
+	switch {
+	case s.format == block.F32:
+		return compilePlain(p, s, w)
+	case !blockq.Supports(s.format):
 		return compileDecoded(p, s, dims)
 	}
 	p.OnlyPacked(mmW)
@@ -210,6 +214,29 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	t.StrideX, t.StrideY, t.StrideR = s.k, s.n, s.n
 	k.scratch = t.ScratchSize(p.Threads)
 	return k, nil
+}
+
+// compilePlain serves weights that are float32.
+func compilePlain(p *op.Prep, s weights, w *tensor.Tensor) (op.Kernel, error) {
+	p.OnlyPacked(mmW)
+	plain := &tensor.Tensor{DType: dtype.Float32, Shape: []int{s.n, s.k}, Data: w.Data}
+	inner := *p
+	inner.In = slices.Clone(p.In)
+	inner.In[mmW] = op.Fact{Type: ir.TypeOf(plain), Present: true, Const: plain}
+	inner.Pack = func(key string, bytes int, fill func([]byte)) []byte {
+		return p.Pack(key, bytes, func(dst []byte) {
+			plain.Data = w.Data // which may not have been there before
+			fill(dst)
+		})
+	}
+	spec := linear.Spec{TransB: true}
+	if p.Has(mmBias) {
+		spec.Bias = mmBias
+	}
+	if p.Has(mmResidual) {
+		spec.Residual = mmResidual
+	}
+	return linear.Compile(&inner, spec)
 }
 
 // ScratchBytes is the working memory of a run.
