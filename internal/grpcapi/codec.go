@@ -32,6 +32,9 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 		c.err = c.decode(nil)
 		return nil
 	}
+	if c.err = c.room.Add(data.Len()); c.err != nil {
+		return nil
+	}
 	if len(data) == 1 {
 		data[0].Ref()
 		c.wire = data[0]

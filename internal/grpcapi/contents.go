@@ -56,7 +56,7 @@ func (c *call) fillTyped(t *tensor.Tensor, n int, b []byte) error {
 	if n > len(b) { // each element takes a byte at least
 		return errElements(t, n, len(b), "at most ")
 	}
-	w := contentsWriter{t: t, n: n}
+	w := contentsWriter{t: t, n: n, bytes: len(b)}
 	var f field
 	var err error
 	for len(b) > 0 {
@@ -91,9 +91,10 @@ func errElements(t *tensor.Tensor, want, have int, words string) error {
 
 // contentsWriter fills a tensor from fields.
 type contentsWriter struct {
-	t    *tensor.Tensor
-	n    int // elements expected
-	have int // elements found, also beyond n
+	t     *tensor.Tensor
+	n     int // elements expected
+	have  int // elements found, also beyond n
+	bytes int // of the message
 }
 
 // add takes the elements of one field: a string, a number or a packed list of numbers.
@@ -104,6 +105,9 @@ func (w *contentsWriter) add(c *call, f *field) error {
 			return errWire
 		}
 		if t.Strings == nil {
+			if err := c.room.Add(w.n*stringBytes + w.bytes); err != nil {
+				return err
+			}
 			t.Strings = make([]string, w.n)
 		}
 		if w.have < w.n {
@@ -119,6 +123,9 @@ func (w *contentsWriter) add(c *call, f *field) error {
 		return nil
 	}
 	if t.Data == nil {
+		if err := c.room.Add(w.n * size); err != nil {
+			return err
+		}
 		t.Data = c.scratch.Alloc(w.n * size)
 	}
 	switch {

@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"unicode/utf8"
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -19,6 +21,7 @@ type call struct {
 	req  serve.Request
 	err  error      // of decoding
 	wire mem.Buffer // the request's bytes, which its tensors alias
+	room limit.Room // of wire, of the tensors that do not alias it, and of the answer
 
 	classes    []int // per requested output, of the classification extension; 0 is none
 	finalMark  bool  // triton_enable_empty_final_response
@@ -51,6 +54,7 @@ func (s *Server) release(c *call) {
 	if c.wire != nil {
 		c.wire.Free()
 	}
+	c.room.Leave()
 	c.scratch.Reset(keepBuffer)
 	clear(c.raw)
 	for _, in := range c.inputs {
@@ -62,6 +66,16 @@ func (s *Server) release(c *call) {
 	}
 	s.calls.Put(c)
 }
+
+// newCall begins a request, which ends with release.
+func (s *Server) newCall() *call {
+	c := s.calls.Get().(*call)
+	c.room = s.opts.InFlight.Room()
+	return c
+}
+
+// stringBytes is what an element of a BYTES tensor takes beside its contents.
+const stringBytes = 16
 
 // size is the request's size in bytes.
 func (c *call) size() int {
@@ -118,6 +132,9 @@ func (c *call) decode(b []byte) error {
 	err := c.message(b)
 	if err == nil {
 		err = c.assemble()
+	}
+	if full, ok := errors.AsType[*limit.FullError](err); ok {
+		return full
 	}
 	if _, ok := err.(*serve.Error); err != nil && !ok {
 		err = serve.Errorf(serve.InvalidArgument, "%w", err)
@@ -364,6 +381,11 @@ func (c *call) fill(in *input, i int) error {
 		return err
 	case len(c.raw) > 0 && in.typed:
 		return fmt.Errorf("expected either contents or raw_input_contents, found both")
+	case len(c.raw) > 0 && t.DType == dtype.String:
+		if err := c.room.Add(len(c.raw[i]) + min(n, len(c.raw[i])/4)*stringBytes); err != nil {
+			return err
+		}
+		return oip.SetRaw(t, n, c.raw[i])
 	case len(c.raw) > 0:
 		return oip.SetRaw(t, n, c.raw[i])
 	}

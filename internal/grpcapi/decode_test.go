@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -96,9 +97,13 @@ func TestEncode(t *testing.T) {
 			}
 			want.RawOutputContents = append(want.RawOutputContents, raw)
 		}
-		e, err := encode(resp)
+		size, err := responseSize(resp)
 		if err != nil {
 			t.Fatal(err)
+		}
+		e := encode(resp, size)
+		if n := e.buffer.Len(); n > size {
+			t.Fatalf("%d bytes, more than the bound %d", n, size)
 		}
 		var got pb.ModelInferResponse
 		if err := gproto.Unmarshal(e.buffer.ReadOnlyData(), &got); err != nil || !gproto.Equal(&got, want) {
@@ -106,8 +111,16 @@ func TestEncode(t *testing.T) {
 		}
 	}
 	bad := &serve.Response{Outputs: []serve.NamedTensor{{Name: "y", Tensor: tensor.New(dtype.Complex64, 1)}}}
-	if _, err := encode(bad); err == nil {
+	if _, err := responseSize(bad); err == nil {
 		t.Error("complex64 has a datatype")
+	}
+	large := new(serve.Response)
+	part := tensor.New(dtype.Uint8, 64<<20)
+	for range 32 {
+		large.Outputs = append(large.Outputs, serve.NamedTensor{Name: "y", Tensor: part})
+	}
+	if _, err := responseSize(large); err == nil || serve.AsError(err).Kind != serve.InvalidArgument || !strings.Contains(err.Error(), "a gRPC message at most 2147483647") {
+		t.Errorf("2 GiB: %v", err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package grpcapi
 
 import (
+	"math"
+
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -9,13 +11,9 @@ import (
 	"github.com/salver-ml/salver/internal/serve"
 )
 
-// encode writes a ModelInferResponse. Outputs are always raw contents.
-func encode(r *serve.Response) (*encoded, error) {
-	size, err := responseSize(r)
-	if err != nil {
-		return nil, err
-	}
-	return pack(size, func(b []byte) []byte { return appendResponse(b, r, false) }), nil
+// encode writes a ModelInferResponse of at most size bytes. Outputs are always raw contents.
+func encode(r *serve.Response, size int) *encoded {
+	return pack(size, func(b []byte) []byte { return appendResponse(b, r, false) })
 }
 
 // pack makes an answer of about size bytes in memory of gRPC's pool.
@@ -29,6 +27,9 @@ func pack(size int, appendTo func([]byte) []byte) *encoded {
 	return &encoded{mem.NewBuffer(p, pool)}
 }
 
+// maxAnswer is the most bytes of a message that all clients can take.
+const maxAnswer = math.MaxInt32
+
 // responseSize bounds the size of a response.
 func responseSize(r *serve.Response) (int, error) {
 	size := 128 + len(r.Model) + len(r.Version) + len(r.ID)
@@ -38,6 +39,9 @@ func responseSize(r *serve.Response) (int, error) {
 			return 0, serve.Errorf(serve.InvalidArgument, "output %q is %s, for which the protocol has no datatype; leave it out of the outputs", r.Outputs[i].Name, t.DType)
 		}
 		size += 64 + len(r.Outputs[i].Name) + 10*len(t.Shape) + oip.RawSize(t)
+	}
+	if size > maxAnswer {
+		return 0, serve.Errorf(serve.InvalidArgument, "the outputs take %d bytes, a gRPC message at most %d: ask for fewer rows or outputs, or over HTTP", size, maxAnswer)
 	}
 	return size, nil
 }

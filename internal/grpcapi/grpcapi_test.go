@@ -256,6 +256,39 @@ func TestInFlight(t *testing.T) {
 	t.Error("the place of a call that was too large is not free")
 }
 
+// What a call holds is bounded: its message, what is decoded beside it, and its answer.
+func TestRoom(t *testing.T) {
+	const kib = 1 << 10
+	f := &limit.InFlight{MaxBytes: 512 * kib}
+	c := client(t, Options{InFlight: f})
+	typed := &pb.ModelInferRequest{ModelName: "INT64", Inputs: []*pb.ModelInferRequest_InferInputTensor{{
+		Name: "x", Datatype: "INT64", Shape: []int64{80 * kib}, Contents: &pb.InferTensorContents{Int64Contents: make([]int64, 80*kib)}}}}
+	for name, tt := range map[string]struct {
+		request *pb.ModelInferRequest
+		want    codes.Code
+	}{
+		"fits":              {request("FP32", "FP32", strings.Repeat("1234", 50*kib), 50*kib), codes.OK},
+		"message too large": {request("FP32", "FP32", strings.Repeat("1234", 130*kib), 130*kib), codes.InvalidArgument},
+		"answer too large":  {request("FP32", "FP32", strings.Repeat("1234", 80*kib), 80*kib), codes.InvalidArgument},
+		"tensor too large":  {typed, codes.InvalidArgument},
+	} {
+		if _, err := c.ModelInfer(t.Context(), tt.request); status.Code(err) != tt.want {
+			t.Errorf("%s: %v", name, err)
+		}
+		if f.Bytes() != 0 {
+			t.Errorf("%s: %d bytes are held afterwards", name, f.Bytes())
+		}
+	}
+	other := f.Room()
+	if err := other.Add(400 * kib); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.ModelInfer(t.Context(), request("FP32", "FP32", strings.Repeat("1234", 50*kib), 50*kib))
+	if st := status.Convert(err); st.Code() != codes.ResourceExhausted || len(st.Details()) != 1 || !strings.Contains(st.Message(), "try again later") {
+		t.Errorf("%v %v", st, st.Details())
+	}
+}
+
 func classes(k int64) []*pb.ModelInferRequest_InferRequestedOutputTensor {
 	return []*pb.ModelInferRequest_InferRequestedOutputTensor{{Name: "y", Parameters: map[string]*pb.InferParameter{
 		"classification": {ParameterChoice: &pb.InferParameter_Int64Param{Int64Param: k}}}}}

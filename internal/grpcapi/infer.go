@@ -13,7 +13,7 @@ import (
 // modelInfer answers ModelInfer.
 func (s *Server) modelInfer(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 	defer leave(ctx)
-	c := s.calls.Get().(*call)
+	c := s.newCall()
 	defer s.release(c)
 	if err := dec(c); err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (s *Server) modelInfer(_ any, ctx context.Context, dec func(any) error, _ g
 }
 
 // infer answers a decoded request.
-func (s *Server) infer(ctx context.Context, c *call, encode func(*serve.Response) (*encoded, error)) (*encoded, error) {
+func (s *Server) infer(ctx context.Context, c *call, encode func(r *serve.Response, size int) *encoded) (*encoded, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -43,5 +43,12 @@ func (s *Server) infer(ctx context.Context, c *call, encode func(*serve.Response
 			}
 		}
 	}
-	return encode(resp)
+	size, err := responseSize(resp)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.room.Add(size); err != nil {
+		return nil, err
+	}
+	return encode(resp, size), nil
 }

@@ -10,7 +10,6 @@ package grpcapi
 import (
 	"context"
 	"log/slog"
-	"math"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -82,7 +81,7 @@ func New(core *serve.Core, o Options) *Server {
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.InTapHandle(s.admit),
 		grpc.MaxRecvMsgSize(o.MaxMessage),
-		grpc.MaxSendMsgSize(math.MaxInt32), // what the model gives; the protocol's own limit
+		grpc.MaxSendMsgSize(maxAnswer), // responseSize refuses more before it is encoded
 		grpc.MaxHeaderListSize(32<<10),
 		grpc.MaxConcurrentStreams(1024), // per connection; more wait at the client
 		grpc.ConnectionTimeout(10*time.Second),

@@ -50,7 +50,7 @@ func (s *Server) modelStreamInfer(stream grpc.ServerStream) (err error) {
 func (s *Server) readStream(ctx context.Context, stream grpc.ServerStream, queue chan<- chan *encoded) error {
 	places := make(chan struct{}, streamAhead)
 	for {
-		c := s.calls.Get().(*call)
+		c := s.newCall()
 		if err := stream.RecvMsg(c); err != nil {
 			s.release(c)
 			if errors.Is(err, io.EOF) {
@@ -118,14 +118,10 @@ func (s *Server) streamInfer(ctx context.Context, c *call) (out *encoded, err er
 		}
 		defer f.Leave()
 	}
-	return s.infer(ctx, c, func(r *serve.Response) (*encoded, error) {
-		size, err := responseSize(r)
-		if err != nil {
-			return nil, err
-		}
+	return s.infer(ctx, c, func(r *serve.Response, size int) *encoded {
 		return pack(size+16, func(b []byte) []byte {
 			return appendInner(b, 2, appendResponse(make([]byte, 0, size), r, c.finalMark))
-		}), nil
+		})
 	})
 }
 

@@ -1,5 +1,5 @@
 // Package limit bounds the number of requests that a server answers at once,
-// before they take any memory.
+// before they take any memory, and the bytes of their bodies.
 package limit
 
 import (
@@ -8,13 +8,14 @@ import (
 	"sync/atomic"
 )
 
-// InFlight counts the requests that are being answered, and refuses those
-// beyond a maximum. The zero value has no maximum.
+// InFlight counts the requests that are being answered and the bytes of their
+// bodies and answers, and refuses what is beyond a maximum. The zero value has no maximum.
 type InFlight struct {
-	Max int64 // 0: no maximum
+	Max      int64 // requests; 0: no maximum
+	MaxBytes int64 // of all that hold more than Small; 0: no maximum
 
-	now     atomic.Int64
-	refused atomic.Uint64
+	now, bytes                  atomic.Int64
+	refused, refusedForItsBytes atomic.Uint64
 }
 
 // Enter takes a place, which Leave gives back; false if there is none.

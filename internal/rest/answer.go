@@ -32,9 +32,13 @@ func (c *call) answer(h *Handler, w http.ResponseWriter, r *http.Request, resp *
 	head["Content-Type"] = typeJSON
 	size := len(b)
 	if binary {
+		more, copied := c.binarySize(resp)
+		if err := c.Room.Add(copied); err != nil {
+			return err
+		}
 		head["Content-Type"] = typeBinary
 		head[headerLength] = c.lengthHeader(len(b))
-		size += c.binarySize(resp)
+		size += more
 	}
 	together := size <= oneWrite
 	if binary && together {
@@ -65,15 +69,19 @@ func (c *call) lengthHeader(n int) []string {
 	return c.lengthText
 }
 
-// binarySize is the size of all binary outputs.
-func (c *call) binarySize(resp *serve.Response) int {
-	n := 0
+// binarySize is the size of all binary outputs, and of those that are not sent from where they are.
+func (c *call) binarySize(resp *serve.Response) (n, copied int) {
 	for i := range resp.Outputs {
 		if binary, _ := c.Wants(i); binary {
-			n += oip.RawSize(resp.Outputs[i].Tensor)
+			t := resp.Outputs[i].Tensor
+			size := oip.RawSize(t)
+			n += size
+			if t.DType == dtype.String {
+				copied += size
+			}
 		}
 	}
-	return n
+	return n, copied
 }
 
 // appendBinary appends the binary outputs.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -34,38 +35,39 @@ func (e *readError) Error() string { return e.message }
 
 // failRead answers an error of call.read.
 func (h *Handler) failRead(w http.ResponseWriter, r *http.Request, err error) {
-	var e *readError
-	if !errors.As(err, &e) {
-		h.fail(w, r, err)
-		return
-	}
 	// The rest of the body is not read, so the connection is of no more use.
 	w.Header().Set("Connection", "close")
-	h.replyError(w, e.status, e.message)
+	if e, ok := errors.AsType[*readError](err); ok {
+		h.replyError(w, e.status, e.message)
+		return
+	}
+	h.fail(w, r, err)
 }
 
-func errTooLarge(limit int64, found string) error {
-	return &readError{http.StatusRequestEntityTooLarge, fmt.Sprintf("expected a body of at most %d bytes, found %s", limit, found)}
+func errTooLarge(most int64, found string) error {
+	return &readError{http.StatusRequestEntityTooLarge, fmt.Sprintf("expected a body of at most %d bytes, found %s", most, found)}
 }
 
-// read reads a request's body, decompressed, of at most limit bytes. The result
+// read reads a request's body, decompressed, of at most so many bytes. The result
 // is valid until the call is used again; its byte at index header, where binary
 // tensors begin, is aligned as tensors are.
-func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header int, limit int64) ([]byte, error) {
-	if r.ContentLength > limit {
-		return nil, errTooLarge(limit, fmt.Sprint(r.ContentLength))
+func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header int, most int64) ([]byte, error) {
+	if r.ContentLength > most {
+		return nil, errTooLarge(most, fmt.Sprint(r.ContentLength))
 	}
+	c.Room = h.opts.InFlight.Room()
 	c.timed = timedReader{r: r.Body, of: w, timeout: h.opts.BodyTimeout, left: bodyPiece}
 	src, announced, err := c.decompress(r)
 	if err != nil {
 		return nil, err
 	}
-	b, err := c.readAll(src, announced, -header&(tensor.Align-1), limit)
+	b, err := c.readAll(src, announced, -header&(tensor.Align-1), most)
 	if err == nil {
 		setReadDeadline(w, time.Time{}) // the execution may take longer
 		return b, nil
 	}
-	if _, ok := err.(*readError); ok {
+	switch err.(type) {
+	case *readError, *limit.FullError:
 		return nil, err
 	}
 	switch ctx := r.Context().Err(); {
@@ -107,7 +109,7 @@ func (c *call) decompress(r *http.Request) (src io.Reader, size int64, err error
 }
 
 // readAll reads src into the call's buffer, lead bytes behind its start.
-func (c *call) readAll(src io.Reader, size int64, lead int, limit int64) ([]byte, error) {
+func (c *call) readAll(src io.Reader, size int64, lead int, most int64) ([]byte, error) {
 	if size == 0 {
 		return nil, nil
 	}
@@ -115,20 +117,25 @@ func (c *call) readAll(src io.Reader, size int64, lead int, limit int64) ([]byte
 	if size > 0 {
 		want = int(min(size, max(trustedBody, int64(len(c.buffer)-lead))))
 	}
-	b, n := c.grow(lead, 0, want), 0
-	for {
+	b, err := c.grow(nil, lead, want)
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; ; {
 		if n == len(b) {
 			want = int(size)
 			if size < 0 {
-				want = int(min(2*int64(n), limit+1))
+				want = int(min(2*int64(n), most+1))
 			}
-			b = c.grow(lead, n, want)
+			if b, err = c.grow(b, lead, want); err != nil {
+				return nil, err
+			}
 		}
 		m, err := src.Read(b[n:])
 		n += m
 		switch {
-		case int64(n) > limit:
-			return nil, errTooLarge(limit, "more")
+		case int64(n) > most:
+			return nil, errTooLarge(most, "more")
 		case err == io.EOF && int64(n) < size:
 			return nil, io.ErrUnexpectedEOF
 		case err == io.EOF || int64(n) == size:
@@ -139,14 +146,15 @@ func (c *call) readAll(src io.Reader, size int64, lead int, limit int64) ([]byte
 	}
 }
 
-// grow gives the n bytes in the buffer a capacity of want.
-func (c *call) grow(lead, n, want int) []byte {
+// grow gives what has been read, b, a capacity of want, if there is room for it.
+func (c *call) grow(b []byte, lead, want int) ([]byte, error) {
+	if err := c.Room.Add(want - len(b)); err != nil {
+		return nil, err
+	}
 	if len(c.buffer)-lead < want {
 		next := tensor.Bytes(lead + want)
-		if n > 0 {
-			copy(next[lead:], c.buffer[lead:lead+n])
-		}
+		copy(next[lead:], b)
 		c.buffer = next
 	}
-	return c.buffer[lead : lead+want]
+	return c.buffer[lead : lead+want], nil
 }

@@ -11,12 +11,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -53,6 +55,60 @@ func TestHugeContentLength(t *testing.T) {
 	if !strings.HasPrefix(string(answer), "HTTP/1.1 413 ") || !strings.Contains(string(answer), "expected a body of at most 67108864 bytes, found 10000000000") {
 		t.Errorf("%s", answer)
 	}
+}
+
+// What a request holds is bounded: its body, the tensors in JSON, and its answer.
+func TestRoom(t *testing.T) {
+	const kib = 1 << 10
+	f := &limit.InFlight{MaxBytes: 512 * kib}
+	h := New(testCore(t), Options{InFlight: f})
+	zeros := func(n int) string {
+		return fmt.Sprintf(`{"inputs":[{"name":"x","shape":[%d],"datatype":"FP32","data":[%s0]}]}`, n, strings.Repeat("0,", n-1))
+	}
+	binary := func(n int) (http.Header, string) {
+		head := fmt.Sprintf(`{"inputs":[{"name":"x","shape":[%d],"datatype":"FP32","parameters":{"binary_data_size":%d}}],"outputs":[{"name":"y","parameters":{"binary_data":true}}]}`, n, 4*n)
+		return http.Header{headerLength: {fmt.Sprint(len(head))}}, head + strings.Repeat("\x00", 4*n)
+	}
+	zipped := func(text string) (http.Header, string) {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		io.WriteString(z, text)
+		z.Close()
+		return http.Header{"Content-Encoding": {"gzip"}}, b.String()
+	}
+	plain := func(text string) (http.Header, string) { return http.Header{}, text }
+	try := func(name string, want int, header http.Header, body string) *httptest.ResponseRecorder {
+		held := f.Bytes()
+		w := send(t, h, "POST", "/v2/models/FP32/infer", header, body)
+		if w.Code != want || want == 400 && !strings.Contains(w.Body.String(), "bytes of memory, the server allows 524288") {
+			t.Errorf("%s: %d %.200s", name, w.Code, w.Body)
+		}
+		if f.Bytes() != held {
+			t.Errorf("%s: %d bytes are held afterwards, %d before", name, f.Bytes(), held)
+		}
+		return w
+	}
+	run := func(name string, want int, make func() (http.Header, string)) {
+		header, body := make()
+		try(name, want, header, body)
+	}
+	run("binary", 200, func() (http.Header, string) { return binary(120 * kib) })
+	run("binary too large", 400, func() (http.Header, string) { return binary(130 * kib) })
+	run("JSON", 200, func() (http.Header, string) { return plain(zeros(20 * kib)) })
+	run("JSON answer too large", 400, func() (http.Header, string) { return plain(zeros(30 * kib)) })
+	run("tensor too large", 400, func() (http.Header, string) { return plain(zeros(90 * kib)) })
+	run("inflated too large", 400, func() (http.Header, string) { return zipped(strings.Repeat(" ", 600*kib) + zeros(1)) })
+
+	other := f.Room()
+	if err := other.Add(400 * kib); err != nil {
+		t.Fatal(err)
+	}
+	header, body := binary(50 * kib)
+	if w := try("no room now", 429, header, body); w.Header().Get("Retry-After") != "1" || w.Header().Get("Connection") != "close" {
+		t.Errorf("%v", w.Header())
+	}
+	header, body = binary(kib) // small ones are served all the same
+	try("small", 200, header, body)
 }
 
 func TestSlowBody(t *testing.T) {

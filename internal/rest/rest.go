@@ -30,7 +30,7 @@ type Options struct {
 
 	Authorize oip.Authorizer
 	Tenant    func(key string) string // the name of whoever has a key, for the APIs; nil: all are one
-	InFlight  *limit.InFlight // bounds the requests that are answered at once, but for the public ones; nil: no bound
+	InFlight  *limit.InFlight         // bounds the requests that are answered at once, but for the public ones; nil: no bound
 	// Hosts are the values of the Host header that are served, without port;
 	// none means any. A server on the loopback interface should name its own, so that
 	// no web page can reach it through a name of its own (DNS rebinding).

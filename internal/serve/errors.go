@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/salver-ml/salver/internal/limit"
 )
 
 // Kind classifies an error; transports map it to their status codes.
@@ -48,7 +50,8 @@ func Errorf(k Kind, format string, args ...any) *Error {
 }
 
 // AsError gives any error a kind: an *Error keeps its own, the errors of a
-// context become DeadlineExceeded or Canceled, and the rest are Internal.
+// context become DeadlineExceeded or Canceled, those of package limit
+// ResourceExhausted, or InvalidArgument where trying again is of no use, and the rest are Internal.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -56,7 +59,12 @@ func AsError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
+	full, isFull := errors.AsType[*limit.FullError](err)
 	switch {
+	case isFull && full.Never():
+		return &Error{Kind: InvalidArgument, Message: err.Error(), Err: err}
+	case isFull:
+		return &Error{Kind: ResourceExhausted, Message: err.Error(), RetryAfter: time.Second, Err: err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{Kind: DeadlineExceeded, Message: "the request's deadline passed before its answer was ready", Err: err}
 	case errors.Is(err, context.Canceled):

@@ -8,6 +8,7 @@
 package inferbody
 
 import (
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -17,6 +18,9 @@ import (
 // the next one. The zero value is ready.
 type Call struct {
 	Req serve.Request
+	// Room is asked before memory is taken for tensors in JSON, strings and
+	// answers. Reset gives it back.
+	Room limit.Room
 
 	outputs   []output
 	binaryAll bool // binary_data_output
@@ -59,6 +63,7 @@ func (c *Call) Reset(keep int) {
 	c.Req = serve.Request{Inputs: c.Req.Inputs[:0], Outputs: c.Req.Outputs[:0]}
 	c.outputs, c.inputs, c.binaryAll = c.outputs[:0], c.inputs[:0], false
 	c.scratch.Reset(keep)
+	c.Room.Leave()
 	c.scan.b = nil
 	for _, in := range c.all {
 		in.tensor.Data, in.tensor.Strings = nil, nil

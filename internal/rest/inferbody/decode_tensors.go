@@ -1,7 +1,10 @@
 package inferbody
 
 import (
+	"errors"
+
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/rest/jsonnum"
 	"github.com/salver-ml/salver/internal/serve"
@@ -62,6 +65,9 @@ func (c *Call) outputParameter(o *output, key []byte) error {
 func inTensor(what, name string, i int, err error) error {
 	if err == nil {
 		return nil
+	}
+	if _, full := errors.AsType[*limit.FullError](err); full {
+		return err
 	}
 	if name == "" {
 		return serve.Errorf(serve.InvalidArgument, "%s %d: %w", what, i, err)
@@ -171,6 +177,9 @@ func (c *Call) inputParameter(in *input, key []byte) error {
 	return oip.TensorParameter(name)
 }
 
+// stringBytes is what an element of a BYTES tensor takes beside its contents.
+const stringBytes = 16
+
 // readData reads the elements at the current place.
 func (c *Call) readData(in *input) error {
 	s, t := &c.scan, &in.tensor
@@ -178,8 +187,14 @@ func (c *Call) readData(in *input) error {
 		return s.errorf("data: expected %d elements for shape %v, found fewer: the request has %d bytes", in.elements, t.Shape, len(s.b))
 	}
 	if t.DType == dtype.String {
+		if err := c.Room.Add(in.elements*stringBytes + len(s.b) - s.i); err != nil {
+			return err
+		}
 		t.Strings = make([]string, in.elements)
 	} else {
+		if err := c.Room.Add(t.DType.Bytes(in.elements)); err != nil {
+			return err
+		}
 		t.Data = c.scratch.Alloc(t.DType.Bytes(in.elements))
 	}
 	in.hasData = true
@@ -221,6 +236,11 @@ func (c *Call) finish(binary []byte) error {
 					"binary_data_size is %d, but %d bytes of the body are left", in.binarySize, len(left)))
 			}
 			raw := left[:in.binarySize:in.binarySize]
+			if in.tensor.DType == dtype.String {
+				if err := c.Room.Add(len(raw) + min(in.elements, len(raw)/4)*stringBytes); err != nil {
+					return err
+				}
+			}
 			if err := oip.SetRaw(&in.tensor, in.elements, raw); err != nil {
 				return inTensor("input", in.name, i, err)
 			}

@@ -1,6 +1,7 @@
 package inferbody
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -42,14 +43,14 @@ func (c *Call) AppendJSON(dst []byte, r *serve.Response) (b []byte, hasBinary bo
 		}
 		binary, _ := c.Wants(i)
 		hasBinary = hasBinary || binary
-		if b, err = appendOutput(b, &r.Outputs[i], binary); err != nil {
+		if b, err = c.appendOutput(b, &r.Outputs[i], binary); err != nil {
 			return nil, false, err
 		}
 	}
 	return append(b, "]}"...), hasBinary, nil
 }
 
-func appendOutput(b []byte, o *serve.NamedTensor, binary bool) ([]byte, error) {
+func (c *Call) appendOutput(b []byte, o *serve.NamedTensor, binary bool) ([]byte, error) {
 	t := o.Tensor
 	if t.DType.OIP() == "" {
 		return nil, serve.Errorf(serve.InvalidArgument, "output %q is %s, for which the protocol has no datatype; leave it out of the outputs", o.Name, t.DType)
@@ -71,11 +72,42 @@ func appendOutput(b []byte, o *serve.NamedTensor, binary bool) ([]byte, error) {
 		return append(b, "}}"...), nil
 	}
 	b = append(b, `],"data":[`...)
-	b, err := appendData(b, t)
+	size := textSize(t)
+	if err := c.Room.Add(size); err != nil {
+		return nil, err
+	}
+	b, err := appendData(slices.Grow(b, size), t)
 	if err != nil {
 		return nil, serve.Errorf(serve.InvalidArgument, "output %q: %w", o.Name, err)
 	}
 	return append(b, "]}"...), nil
+}
+
+// textSize is the most bytes that the elements of t take as JSON, with a comma each.
+func textSize(t *tensor.Tensor) int {
+	if t.DType != dtype.String {
+		return t.Len() * textBytes[t.DType]
+	}
+	n := 0
+	for _, s := range t.Strings {
+		n += len(s) + len(`"",`)
+		for i := range len(s) {
+			switch c := s[i]; {
+			case c == '"', c == '\\':
+				n++
+			case c < ' ':
+				n += len(`\u0000`) - 1
+			}
+		}
+	}
+	return n
+}
+
+// textBytes is the longest that an element of a type gets, such as -1.17549435e-38 and a comma.
+var textBytes = [256]int{
+	dtype.Float32: 16, dtype.Float64: 25, dtype.Bool: 6,
+	dtype.Int8: 5, dtype.Int16: 7, dtype.Int32: 12, dtype.Int64: 21,
+	dtype.Uint8: 4, dtype.Uint16: 6, dtype.Uint32: 11, dtype.Uint64: 21,
 }
 
 // appendData appends the elements of t, flat.
