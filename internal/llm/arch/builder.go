@@ -216,12 +216,19 @@ func (b *Builder) stored(name string, w Weight, rows, cols int) (*ir.Value, map[
 }
 
 // Embed looks tokens up: [tokens, Hidden].
-func (b *Builder) Embed(name string) *ir.Value {
-	w, attrs := b.matrix(name+".weight", b.Vocabulary, b.Hidden)
+func (b *Builder) Embed(name string) *ir.Value { return b.lookUp(name, b.Vocabulary, "tokens") }
+
+// EmbedPositions looks their positions up.
+func (b *Builder) EmbedPositions(name string) *ir.Value {
+	return b.lookUp(name, b.FirstPosition+b.Context, "positions")
+}
+
+func (b *Builder) lookUp(name string, rows int, input string) *ir.Value {
+	w, attrs := b.matrix(name+".weight", rows, b.Hidden)
 	if w == nil {
 		return nil
 	}
-	return b.Node("salver::BlockGather", attrs, b.inputs["tokens"], w)
+	return b.Node("salver::BlockGather", attrs, b.inputs[input], w)
 }
 
 // Linear multiplies by a matrix [outputs, inputs], and adds a bias if the file
@@ -334,74 +341,6 @@ func (b *Builder) Scale(x *ir.Value, by float32) *ir.Value {
 // Softcap squeezes into (-c, c).
 func (b *Builder) Softcap(x *ir.Value, c float32) *ir.Value {
 	return b.Scale(b.Node("Tanh", nil, b.Scale(x, 1/c)), c)
-}
-
-// Rotary turns heads by their tokens' positions; local says with the angles of
-// layers that have a sliding window.
-func (b *Builder) Rotary(x *ir.Value, heads int, local bool) *ir.Value {
-	attrs := map[string]ir.Attr{"heads": ir.Int(heads), "interleaved": ir.Int(0)}
-	if b.interleaved {
-		attrs["interleaved"] = ir.Int(1)
-	}
-	return b.Node("salver::Rotary", attrs, x, b.rotaryTable(local && b.Rope.LocalBase != 0))
-}
-
-// rotaryTable is made once for each kind of layer.
-func (b *Builder) rotaryTable(local bool) *ir.Value {
-	label, r := "frequencies", b.Rope
-	if local { // never stretched
-		label, r = "frequencies_local", Rope{Base: r.LocalBase, Dim: r.Dim}
-	}
-	if t, ok := b.tables[label]; ok || b.err != nil {
-		return t
-	}
-	var divisors []float64
-	if !local {
-		divisors = b.divisors()
-	}
-	f, scale, err := r.frequencies(divisors)
-	if err != nil {
-		b.Fail("%w", err)
-		return nil
-	}
-	scope := b.scope
-	b.scope = ""
-	b.tables[label] = b.Node("salver::RotaryTable", map[string]ir.Attr{"scale": ir.Float(scale)}, b.inputs["positions"], b.Const(label, f))
-	b.scope = scope
-	return b.tables[label]
-}
-
-// divisors of the frequencies are a tensor of the file, or longrope's.
-func (b *Builder) divisors() []float64 {
-	r := &b.Rope
-	short, long := b.wide("rope_factors_short.weight", r.Short), b.wide("rope_factors_long.weight", r.Long)
-	switch {
-	case b.Has("rope_freqs.weight"):
-		return b.wide("rope_freqs.weight", nil)
-	case short == nil || long == nil:
-		if r.Scaling == "longrope" {
-			b.Fail("longrope needs short and long factors, and has %d and %d", len(short), len(long))
-		}
-		return nil
-	case b.options.Context > r.Original:
-		return long
-	}
-	return short
-}
-
-// wide gives numbers of the file, or else those that are given.
-func (b *Builder) wide(name string, otherwise []float64) []float64 {
-	if !b.Has(name) {
-		return otherwise
-	}
-	var out []float64
-	for _, v := range b.Vector(name, b.Rope.Dim/2) {
-		if !(v > 0) {
-			b.Fail("tensor %q has the number %v, expected positive ones", name, v)
-		}
-		out = append(out, float64(v))
-	}
-	return out
 }
 
 // Attention attends over the sequence's cache of this layer, to which it adds

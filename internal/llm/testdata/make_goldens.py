@@ -18,7 +18,6 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 VOCABULARY, PROMPT, ANSWER = 64, 40, 6
-POSITIONS = [0, 5, 17, 30, 39, 42, 44]
 
 
 def numbers(name, count):
@@ -44,6 +43,8 @@ def weight(name, shape):
 
 BASE = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, vocab_size=VOCABULARY,
             max_position_embeddings=64, bos_token_id=None, eos_token_id=None, pad_token_id=None)
+LONGROPE = dict(BASE, original_max_position_embeddings=32, rope_parameters={
+    "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.1, 1.3, 1.4], "long_factor": [1.0, 1.5, 2.5, 4.0]})
 GPT2 = dict(n_embd=32, n_layer=3, n_head=4, vocab_size=VOCABULARY, n_positions=64, bos_token_id=None, eos_token_id=None)
 BERT = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, vocab_size=VOCABULARY, max_position_embeddings=66)
 ROPE = {"rope_theta": 10000.0}
@@ -64,8 +65,8 @@ MODELS = {
     "gemma3": ("gemma3_text", dict(BASE, head_dim=16, sliding_window=20, query_pre_attn_scalar=24, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
                                    rope_parameters={"sliding_attention": dict(ROPE, rope_type="default"), "full_attention": dict(rope_theta=1e6, rope_type="linear", factor=8.0)})),
     "phi3": ("phi3", dict(BASE, sliding_window=20, rope_parameters=dict(ROPE, rope_type="default", partial_rotary_factor=0.5))),
-    "phi3-longrope": ("phi3", dict(BASE, original_max_position_embeddings=32, rope_parameters=dict(
-        ROPE, rope_type="longrope", short_factor=[1.0, 1.1, 1.3, 1.4], long_factor=[1.0, 1.5, 2.5, 4.0]))),
+    "phi3-long": ("phi3", LONGROPE),
+    "phi3-short": ("phi3", LONGROPE),  # a prompt within the original context
     "mixtral": ("mixtral", dict(BASE, num_local_experts=5, num_experts_per_tok=2)),
     "qwen2_moe": ("qwen2_moe", dict(EXPERTS, num_experts=5, shared_expert_intermediate_size=40, mlp_only_layers=[1])),
     "qwen3_moe": ("qwen3_moe", dict(EXPERTS, num_experts=5, norm_topk_prob=True, head_dim=16)),
@@ -104,8 +105,8 @@ def rounded(values):
     return [float(f"{v:.6g}") for v in values.tolist()]
 
 
-def decoder(model, golden):
-    ids = [int(v) for v in (numbers("prompt", PROMPT) + 1) / 2 * (VOCABULARY - 1)]
+def decoder(model, golden, prompt):
+    ids = [int(v) for v in (numbers("prompt", prompt) + 1) / 2 * (VOCABULARY - 1)]
     golden["prompt"], golden["answer"] = list(ids), []
     for _ in range(ANSWER):
         logits = model(torch.tensor([ids]), use_cache=False).logits[0]
@@ -113,8 +114,8 @@ def decoder(model, golden):
         ids.append(golden["answer"][-1])
     # float64 after the model: the test's own rounding is not the model's.
     logprobs = torch.log_softmax(logits.double(), -1)
-    golden["positions"] = POSITIONS
-    golden["logprobs"] = [rounded(logprobs[p]) for p in POSITIONS]
+    golden["positions"] = [p for p in (0, 5, 17) if p < prompt] + [prompt // 2, prompt - 1, prompt + 2, prompt + 4]
+    golden["logprobs"] = [rounded(logprobs[p]) for p in golden["positions"]]
 
 
 def encoder(model, golden):
@@ -150,7 +151,7 @@ def main():
         elif kind in ("bert", "roberta"):
             encoder(model, golden)
         else:
-            decoder(model, golden)
+            decoder(model, golden, 20 if name == "phi3-short" else PROMPT)
         lines = ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in golden.items())
         (here / f"{name}.json").write_text("{\n" + lines + "\n}\n")
         print(name)
