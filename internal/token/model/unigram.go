@@ -149,7 +149,7 @@ func (u *Unigram) score(id int32, text string) float64 {
 func (u *Unigram) unknown(dst []int32, text string) []int32 {
 	if !u.Single {
 		// Hugging Face's library looks such a run up as one piece.
-		if id := u.vocab.ID(text); id != None {
+		if id := u.vocab.ID(text); id != None && (u.Hidden == nil || !u.Hidden(id)) {
 			return append(dst, id)
 		}
 	}
