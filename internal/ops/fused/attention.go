@@ -20,10 +20,12 @@ func init() {
 		Domain: op.Salver, Name: "FusedAttention", Versions: []int{1},
 		Doc: "softmax(scale·Q·Kᵀ + mask)·V, read from and written to tensors of any layout: an attribute for each names its dimensions, made of " +
 			"b (batch), h (heads of keys), g (heads of queries for each), s (sequence), d (elements of a head) and i/n (item i of n). The mask broadcasts to " +
-			"[b, h·g, queries, keys]. With fill, lower scores are raised to it. A query that sees no key gives NaN, or zeros with zero_masked.",
+			"[b, h·g, queries, keys]; with mask_repeats, its first of four dimensions divides b, and item i has mask i mod it. With softcap c > 0, scores become " +
+			"c·tanh(score/c) before the mask is added. With fill, lower scores are raised to it. A query that sees no key gives NaN, or zeros with zero_masked.",
 		In: op.Ports("Q:T", "K:T", "V:T", "mask:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"q_layout": layout, "k_layout": layout, "v_layout": layout, "y_layout": layout,
-			"heads": op.Default(ir.Int(1)), "groups": op.Default(ir.Int(1)), "scale": op.Default(ir.Float(1)), "fill": op.Opt(ir.KindFloat), "zero_masked": op.Default(ir.Int(0))},
+			"heads": op.Default(ir.Int(1)), "groups": op.Default(ir.Int(1)), "scale": op.Default(ir.Float(1)), "fill": op.Opt(ir.KindFloat), "zero_masked": op.Default(ir.Int(0)),
+			"softcap": op.Opt(ir.KindFloat), "mask_repeats": op.Opt(ir.KindInt)},
 		Infer: inferAttention, Ref: attentionRef, Compile: wide.Compile(compileAttention), Rows: rowsAttention,
 		Cases: attentionCases,
 	})
@@ -39,6 +41,10 @@ func attentionCases() []op.Case {
 	const flat = "b s (h d)"
 	filled := layouts(2, 1, flat, flat, flat, flat)
 	filled["fill"] = ir.Float(-1e4)
+	repeats := layouts(2, 1, flat, flat, flat, flat)
+	repeats["mask_repeats"] = ir.Int(1)
+	capped := layouts(2, 1, flat, flat, flat, flat)
+	capped["softcap"] = ir.Float(1.5)
 	zeros := map[string]ir.Attr{"heads": ir.Int(1), "zero_masked": ir.Int(1)}
 	hidden := tensor.FromSlice([]float32{0, inf, 0, inf, inf, inf}, 1, 1, 2, 3)
 	return []op.Case{
@@ -48,6 +54,8 @@ func attentionCases() []op.Case {
 		{Name: "sequence first", In: []*tensor.Tensor{wave(5, 3, 16), wave(7, 3, 16), wave(7, 3, 6)}, Attrs: layouts(2, 1, "s b (h d)", "s b (h d)", "s b (h d)", "s b h d")},
 		{Name: "mask of keys", In: []*tensor.Tensor{wave(2, 5, 16), wave(2, 7, 16), wave(2, 7, 16), wave(2, 1, 1, 7)}, Attrs: layouts(2, 1, flat, flat, flat, flat)},
 		{Name: "mask of heads", In: []*tensor.Tensor{wave(2, 5, 16), wave(2, 7, 16), wave(2, 7, 16), wave(2, 5, 7)}, Attrs: layouts(2, 1, flat, flat, flat, flat)},
+		{Name: "mask that repeats", In: []*tensor.Tensor{wave(6, 5, 16), wave(6, 7, 16), wave(6, 7, 16), wave(3, 1, 5, 7)}, Attrs: repeats},
+		{Name: "softcap", In: []*tensor.Tensor{wave(2, 5, 16), wave(2, 7, 16), wave(2, 7, 16), wave(2, 1, 1, 7)}, Attrs: capped},
 		{Name: "fill", In: []*tensor.Tensor{wave(1, 2, 8), wave(1, 3, 8), wave(1, 3, 8), hidden}, Attrs: filled},
 		{Name: "masked row", In: []*tensor.Tensor{wave(1, 1, 2, 8), wave(1, 1, 3, 8), wave(1, 1, 3, 8), hidden}, Attrs: zeros},
 		{Name: "grouped queries", In: []*tensor.Tensor{wave(2, 5, 6*8), wave(2, 2, 7, 8), wave(2, 2, 7, 8), wave(6, 5, 7)}, Attrs: layouts(2, 3, "b s (h g d)", "b h s d", "b h s d", "b h g s d")},
@@ -65,6 +73,8 @@ type attention struct {
 	fill       float64
 	hasFill    bool
 	zeroMasked bool
+	softcap    float64
+	repeats    bool // of the mask, along the batch
 }
 
 var layoutNames = [4]string{"q_layout", "k_layout", "v_layout", "y_layout"}
@@ -79,7 +89,11 @@ func layoutsOf(n *ir.Node) (l [4]headLayout, err error) {
 }
 
 func newAttention(n *ir.Node, in []shape.Shape) (*attention, error) {
-	a := &attention{scale: float64(n.Float("scale")), fill: float64(n.Float("fill")), hasFill: n.Has("fill"), zeroMasked: n.Bool("zero_masked")}
+	a := &attention{scale: float64(n.Float("scale")), fill: float64(n.Float("fill")), hasFill: n.Has("fill"), zeroMasked: n.Bool("zero_masked"),
+		softcap: float64(n.Float("softcap")), repeats: n.Bool("mask_repeats")}
+	if !(a.softcap >= 0) {
+		return nil, fmt.Errorf("softcap is %g, expected at least 0", a.softcap)
+	}
 	heads, groups := n.Int("heads"), n.Int("groups")
 	if heads < 1 || groups < 1 {
 		return nil, fmt.Errorf("heads is %d and groups %d, expected at least 1", heads, groups)
@@ -154,12 +168,23 @@ func (a *attention) checkMask(m shape.Shape) error {
 	if len(m) > len(full) {
 		return fmt.Errorf("mask has shape %v, expected at most the %d dimensions of %v", m, len(full), full)
 	}
+	if a.repeats {
+		if b, known := full[0].Int(); len(m) != 4 || known && !divides(m[0], b) {
+			return fmt.Errorf("mask has shape %v, expected four dimensions of which the first divides %v", m, full[0])
+		}
+		m, full = m[1:], full[1:]
+	}
 	for i, d := range m {
 		if want := full[len(full)-len(m)+i]; !d.Is(1) && differ(d, want) {
 			return fmt.Errorf("mask has shape %v, which does not broadcast to %v", m, full)
 		}
 	}
 	return nil
+}
+
+func divides(d shape.Dim, n int) bool {
+	v, known := d.Int()
+	return !known || v > 0 && n%v == 0
 }
 
 // counts gives the sizes of a run, which are known: batch, heads, groups, queries,
@@ -184,7 +209,12 @@ func attentionRef(c *op.Call) error {
 		if err := a.checkMask(shape.Of(t.Shape...)); err != nil {
 			return err
 		}
-		mask = num.Broadcast(num.Floats(t), t.Shape, full)
+		mask = num.Floats(t)
+		if a.repeats {
+			mask = num.Broadcast(mask, append([]int{1}, t.Shape...), append([]int{full[0] / t.Shape[0], t.Shape[0]}, full[1:]...))
+		} else {
+			mask = num.Broadcast(mask, t.Shape, full)
+		}
 	}
 	dims, _ := a.layouts[3].shape(a.y).Ints()
 	y := a.compute(num.Floats(c.In[0]), num.Floats(c.In[1]), num.Floats(c.In[2]), mask, tensor.Count(dims))
@@ -207,6 +237,9 @@ func (a *attention) compute(q, k, v, mask []float64, size int) []float64 {
 				s += float64(q[qi+e*sq.by['d']] * k[ki+j*sk.by['s']+e*sk.by['d']])
 			}
 			row[j] = s * a.scale
+			if a.softcap > 0 {
+				row[j] = a.softcap * math.Tanh(row[j]/a.softcap)
+			}
 			if mask != nil {
 				row[j] += mask[item*n+j]
 			}
@@ -266,7 +299,7 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	b, h, g, m, n, d, dv := a.counts()
-	if a.scale == 0 || d == 0 || n == 0 || b*m*dv == 0 {
+	if a.scale == 0 || a.softcap > 0 && a.hasFill || d == 0 || n == 0 || b*m*dv == 0 {
 		return nil, nil // the reference knows what is meant
 	}
 	k := &attentionKernel{dims: p.OutShape(0)}
@@ -284,8 +317,13 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 			return nil, nil
 		}
 	}
+	t.Softcap = float32(a.softcap)
 	if p.Has(3) {
-		k.placeMask(p.InShape(3), h, g)
+		dims := p.InShape(3)
+		k.placeMask(dims, h, g)
+		if a.repeats {
+			k.splitBatch(dims[0])
+		}
 	}
 	k.scratch = 4 * t.ScratchSize(p.Threads)
 	return k, nil
@@ -330,6 +368,16 @@ func (k *attentionKernel) Precision() op.Precision {
 	return op.FP32
 }
 
+// splitBatch makes two dimensions of the batch, of which the mask has the second.
+func (k *attentionKernel) splitBatch(n int) {
+	t := &k.task
+	t.Batch = append([]int{t.Batch[0] / n, n}, t.Batch[1:]...)
+	for _, v := range []*attn.View{&t.Q, &t.K, &t.V, &t.O} {
+		v.Steps = append([]int{v.Steps[0] * n}, v.Steps...)
+	}
+	t.Mask.Steps = append([]int{0}, t.Mask.Steps...)
+}
+
 // ScratchBytes is the working memory of a run.
 func (k *attentionKernel) ScratchBytes() int { return k.scratch }
 
@@ -362,6 +410,8 @@ func rowsAttention(n *ir.Node, in []int) ([]int, bool) {
 	for i, v := range n.In {
 		switch {
 		case v == nil:
+		case i == 3 && n.Bool("mask_repeats"):
+			return nil, false
 		case i == 3 && in[3] == op.NoRows:
 			if s := v.Type.Shape; s == nil || len(s) == 4 && !s[0].Is(1) {
 				return nil, false

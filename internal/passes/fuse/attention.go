@@ -3,6 +3,7 @@ package fuse
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
@@ -24,7 +25,7 @@ func attention(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if a == nil {
 		return nil, nil
 	}
-	if why := a.assign(); why != "" {
+	if why := a.assign(c); why != "" {
 		c.Near(n, "%s", why)
 		return nil, nil
 	}
@@ -49,7 +50,7 @@ type attentionMatch struct {
 
 // findAttention matches the product of a softmax with V.
 func findAttention(c *pass.Context, n *ir.Node) *attentionMatch {
-	if !plainProduct(n) || !match.Float32(n.Out[0]) || len(n.In[0].Type.Shape) < 2 {
+	if !plainProduct(n) || !isFloat(n.Out[0]) || len(n.In[0].Type.Shape) < 2 {
 		return nil
 	}
 	a := &attentionMatch{weighted: n}
@@ -85,10 +86,16 @@ func plainProduct(n *ir.Node) bool {
 	return n.Domain == op.Salver && n.Op == "FusedMatMul" && n.Input(2) == nil && n.Input(3) == nil && n.Str("activation") == "" && n.Float("alpha") == 1 && !n.Bool("transA")
 }
 
+// isFloat reports whether v is of a type that attention computes in.
+func isFloat(v *ir.Value) bool {
+	t := v.Type.DType
+	return t == dtype.Float32 || t == dtype.Float16 || t == dtype.BFloat16
+}
+
 // softmaxOf follows the weights up to the softmax that alone makes them.
 func (a *attentionMatch) softmaxOf(c *pass.Context, v *ir.Value) *ir.Node {
 	at := v
-	for at.Producer.Is("Reshape") && match.Private(at) {
+	for (at.Producer.Is("Reshape") || at.Producer.Is("Cast") && isFloat(at.Producer.In[0])) && match.Private(at) {
 		at = at.Producer.In[0]
 	}
 	readers := 1
@@ -120,7 +127,7 @@ func (a *attentionMatch) softmaxOf(c *pass.Context, v *ir.Value) *ir.Node {
 // zeros.
 func nanGuarded(w *ir.Node) *ir.Value {
 	isNaN := match.Producer(w.In[0], "IsNaN")
-	zero, ok := match.Scalar(w.In[1])
+	zero, ok := match.Number(w.In[1])
 	if isNaN == nil || isNaN.In[0] != w.In[2] || !match.Private(w.In[0]) || !ok || zero != 0 {
 		return nil
 	}
@@ -128,7 +135,10 @@ func nanGuarded(w *ir.Node) *ir.Value {
 }
 
 func (a *attentionMatch) patch(c *pass.Context) *ir.Patch {
-	mask, nodes := a.scores.mask(c)
+	mask, nodes := a.mask(c)
+	if f := a.scores.factor; f != nil {
+		nodes = append(nodes, ir.NewNode("", "Mul", op.MaxOpset, []*ir.Value{a.scores.product.In[0], f}, []*ir.Value{a.sources[0].value}, nil))
+	}
 	in := []*ir.Value{a.sources[0].value, a.sources[1].value, a.sources[2].value}
 	if mask != nil {
 		in = append(in, mask)
@@ -138,6 +148,12 @@ func (a *attentionMatch) patch(c *pass.Context) *ir.Patch {
 		"q_layout": ir.Str(a.layouts[0]), "k_layout": ir.Str(a.layouts[1]), "v_layout": ir.Str(a.layouts[2]), "y_layout": ir.Str(a.outLayout)}
 	if f, ok := a.scores.lowest(); ok {
 		attrs["fill"] = ir.Float(f)
+	}
+	if a.scores.cap > 0 {
+		attrs["softcap"] = ir.Float(a.scores.cap)
+	}
+	if a.scores.repeats {
+		attrs["mask_repeats"] = ir.Int(1)
 	}
 	if a.zeroMasked {
 		attrs["zero_masked"] = ir.Int(1)

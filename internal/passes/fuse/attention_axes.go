@@ -5,21 +5,26 @@ import (
 	"slices"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/shape"
 )
 
 // assign chooses from where Q, K and V are read and to where the result is
 // written. It gives the condition that failed.
-func (a *attentionMatch) assign() string {
+func (a *attentionMatch) assign(c *pass.Context) string {
 	p := a.scores.product
+	q := p.In[0]
+	if a.scores.factor != nil {
+		q = ir.NewValue(c.Name(q.Name), q.Type) // times the factor
+	}
 	operands := [3]struct {
 		v         *ir.Value
 		transpose bool // the operand's last two dimensions are [size, sequence]
 		scaled    bool
 		inner     string // roles that may lie side by side
 	}{
-		{p.In[0], false, true, "d"},
+		{q, false, true, "d"},
 		{p.In[1], !p.Bool("transB"), true, "ds"},
 		{a.weighted.In[1], a.weighted.Bool("transB"), false, "d"},
 	}
@@ -57,6 +62,12 @@ func (a *attentionMatch) assign() string {
 // checkMasks makes sure that each mask means [batch, heads, queries, keys].
 func (a *attentionMatch) checkMasks() string {
 	var masks []**ir.Value
+	if why := a.checkWindows(); why != "" {
+		return why
+	}
+	if why := a.checkTypes(); why != "" {
+		return why
+	}
 	for i := range a.scores.masks {
 		masks = append(masks, &a.scores.masks[i])
 	}
@@ -66,7 +77,10 @@ func (a *attentionMatch) checkMasks() string {
 	heads := a.heads.Mul(shape.Const(a.groups))
 	for _, m := range masks {
 		s := (*m).Type.Shape
-		if n := len(s); n < 3 || s[n-3].Is(1) || s[n-3].Equal(heads) {
+		if a.isOfItems(s, heads) {
+			continue
+		}
+		if n := len(s); n < 3 || n == 5 || s[n-3].Is(1) || s[n-3].Equal(heads) {
 			continue
 		}
 		apart := beforeMerge(*m, heads)
@@ -74,6 +88,48 @@ func (a *attentionMatch) checkMasks() string {
 			return fmt.Sprintf("mask %q has shape %s, expected 1 or %s heads", (*m).Name, s, heads)
 		}
 		*m = apart
+	}
+	return ""
+}
+
+// checkTypes makes sure that operands, masks and the result have one element type.
+func (a *attentionMatch) checkTypes() string {
+	t := a.weighted.Out[0].Type.DType
+	values := a.scores.masks
+	for _, s := range a.sources {
+		values = append(values[:len(values):len(values)], s.value)
+	}
+	for _, v := range values {
+		if v.Type.DType != t {
+			return fmt.Sprintf("%q is of %s, the result of %s", v.Name, v.Type.DType, t)
+		}
+	}
+	return ""
+}
+
+// isOfItems reports whether a mask is [batch·heads, queries, keys].
+func (a *attentionMatch) isOfItems(s shape.Shape, heads shape.Dim) bool {
+	return len(s) == 3 && a.batch != nil && !heads.Is(1) && s[0].Equal(a.batch.Mul(heads))
+}
+
+// checkWindows makes sure that masks of windows can be told from others.
+func (a *attentionMatch) checkWindows() string {
+	for _, m := range a.scores.masks {
+		s := m.Type.Shape
+		switch {
+		case !a.scores.repeats || len(s) < 4 || len(s) == 4 && s[0].Is(1):
+		case len(s) == 4:
+			return fmt.Sprintf("mask %q of shape %s joins a mask of windows", m.Name, s)
+		case a.batch == nil:
+			return fmt.Sprintf("mask %q has shape %s, and there is no batch", m.Name, s)
+		default:
+			if _, ok := quotient(*a.batch, s[1]); !ok {
+				return fmt.Sprintf("mask %q is of %s windows, which do not divide the batch %s", m.Name, s[1], *a.batch)
+			}
+		}
+	}
+	if a.scores.repeats && len(a.scores.hidden) > 0 {
+		return "a mask of windows joins a Where"
 	}
 	return ""
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
-	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -17,12 +16,17 @@ import (
 // scores is what a softmax of attention is applied to:
 //
 //	max(scale·Q·Kᵀ + mask₁ + mask₂ …, fill)
+//
+// or of cap·tanh(scale·Q·Kᵀ/cap) instead of scale·Q·Kᵀ.
 type scores struct {
 	product *ir.Node // multiplies Q by Kᵀ
 	scale   float32
+	factor  *ir.Value // for each head, or nil: multiplies Q·Kᵀ too
+	cap     float32
 	masks   []*ir.Value // added
 	hidden  []hidden    // replaced by fill
 	fill    *float32
+	repeats bool // the masks are those of windows, whose number divides the batch
 }
 
 // hidden are the elements that are replaced: those for which cond is value. A
@@ -83,6 +87,11 @@ func scoresAbove(n *ir.Node) (*scores, string) {
 		return clamped(n)
 	case "Sub":
 		return blended(n)
+	case "Cast":
+		if !isFloat(n.In[0]) || !isFloat(n.Out[0]) {
+			return nil, ""
+		}
+		return readScores(n.In[0])
 	case "Reshape", "Unsqueeze", "Squeeze":
 		return readScores(n.In[0]) // the shape is checked where a mask is added
 	}
@@ -92,17 +101,63 @@ func scoresAbove(n *ir.Node) (*scores, string) {
 func scaled(n *ir.Node) (*scores, string) {
 	x, f, ok := factor(n)
 	if !ok {
-		return nil, ""
+		return scaledByHead(n)
+	}
+	if t := match.Producer(x, "Tanh"); t != nil && match.Private(x) {
+		return capped(n, t, f)
 	}
 	s, reason := readScores(x)
 	if s == nil {
 		return nil, reason
 	}
-	if len(s.masks) > 0 || len(s.hidden) > 0 {
+	if !s.plain() {
 		return nil, fmt.Sprintf("%s scales the mask as well", n)
 	}
 	s.scale *= f
 	return s, ""
+}
+
+// plain reports whether nothing has been done to the products but scaling.
+func (s *scores) plain() bool {
+	return len(s.masks) == 0 && len(s.hidden) == 0 && s.fill == nil && s.cap == 0
+}
+
+// capped reads c·tanh(scores/c).
+func capped(n, tanh *ir.Node, c float32) (*scores, string) {
+	s, reason := readScores(tanh.In[0])
+	if s == nil {
+		return nil, reason
+	}
+	if !s.plain() || !(c > 0) {
+		return nil, fmt.Sprintf("%s caps scores with a mask, or by %g", n, c)
+	}
+	s.scale *= c // of the scores before they were divided by it
+	s.cap = c
+	return s, ""
+}
+
+// scaledByHead reads a product with a number for each head.
+func scaledByHead(n *ir.Node) (s *scores, reason string) {
+	if !n.Is("Mul") {
+		return nil, ""
+	}
+	match.Either(n, func(x, f *ir.Value) bool {
+		d, full := f.Type.Shape, x.Type.Shape
+		if len(d) < 2 || len(d) > len(full) || !d[len(d)-1].Is(1) || !d[len(d)-2].Is(1) || !full.Equal(n.Out[0].Type.Shape) {
+			return false
+		}
+		t, why := readScores(x)
+		switch reason = why; {
+		case t == nil:
+		case !t.plain() || t.factor != nil || !full.Equal(t.product.Out[0].Type.Shape):
+			reason = fmt.Sprintf("%s scales the mask as well", n)
+		default:
+			t.factor = f
+			s = t
+		}
+		return s != nil
+	})
+	return s, reason
 }
 
 func masked(n *ir.Node) (s *scores, reason string) {
@@ -124,6 +179,9 @@ func masked(n *ir.Node) (s *scores, reason string) {
 			reason = fmt.Sprintf("%s adds to scores that are replaced by %g", n, *t.fill)
 			return false
 		}
+		if len(m.Type.Shape) == 5 {
+			t.repeats = true
+		}
 		t.masks = append(t.masks, m)
 		s = t
 		return true
@@ -140,10 +198,19 @@ func broadcasts(m, x, out *ir.Value) string {
 	if s == nil || full == nil || !out.Type.Shape.Equal(full) {
 		return fmt.Sprintf("mask %q of shape %s does not just broadcast to the scores %s", m.Name, s, full)
 	}
+	if isWindowMask(s, full) {
+		return ""
+	}
 	if len(s) > 4 || len(full) > 4 {
 		return fmt.Sprintf("mask %q has shape %s, expected at most 4 dimensions", m.Name, s)
 	}
 	return ""
+}
+
+// isWindowMask reports whether a mask is [1, windows, 1, queries, keys] for scores
+// [images, windows, heads, queries, keys].
+func isWindowMask(s, full shape.Shape) bool {
+	return len(s) == 5 && len(full) == 5 && s[0].Is(1) && s[1].Equal(full[1]) && s[2].Is(1)
 }
 
 // finiteFill bounds the scores by which a Where may hide keys: the exponential
@@ -153,7 +220,7 @@ const finiteFill = -1000
 func replaced(n *ir.Node) (*scores, string) {
 	for i := 1; i <= 2; i++ {
 		x, other := n.In[i], n.In[3-i]
-		c, ok := match.Scalar(other)
+		c, ok := match.Number(other)
 		if !ok {
 			continue
 		}
@@ -217,7 +284,7 @@ func complement(v, b *ir.Value) (k float32, ok bool) {
 	if m == nil {
 		return 0, false
 	}
-	x, k, ok := match.ScalarOperand(m)
+	x, k, ok := match.NumberOperand(m)
 	if !ok {
 		return 0, false
 	}
@@ -225,7 +292,7 @@ func complement(v, b *ir.Value) (k float32, ok bool) {
 	if sub == nil || sub.In[1] != b {
 		return 0, false
 	}
-	one, ok := match.Scalar(sub.In[0])
+	one, ok := match.Number(sub.In[0])
 	return k, ok && one == 1
 }
 
@@ -245,7 +312,7 @@ func zerosAndOnes(v *ir.Value) bool {
 
 // clamped reads the Max by which some models keep masked scores finite.
 func clamped(n *ir.Node) (*scores, string) {
-	x, c, ok := match.ScalarOperand(n)
+	x, c, ok := match.NumberOperand(n)
 	if !ok {
 		return nil, ""
 	}
@@ -258,39 +325,6 @@ func clamped(n *ir.Node) (*scores, string) {
 	}
 	s.fill = &c
 	return s, ""
-}
-
-// mask gives the one mask that has the effect of all, making nodes for what the
-// graph does not hold yet.
-func (s *scores) mask(c *pass.Context) (mask *ir.Value, nodes []*ir.Node) {
-	add := func(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
-		y := c.Value("mask")
-		nodes = append(nodes, ir.NewNode("", name, op.MaxOpset, in, []*ir.Value{y}, attrs))
-		return y
-	}
-	join := func(m *ir.Value) {
-		if mask == nil {
-			mask = m
-			return
-		}
-		mask = add("Add", nil, mask, m)
-	}
-	for _, m := range s.masks {
-		join(m)
-	}
-	for _, h := range s.hidden {
-		zero := ir.NewConst(c.Name("shown"), tensor.Scalar(float32(0)))
-		inf := ir.NewConst(c.Name("hidden"), tensor.Scalar(float32(math.Inf(-1))))
-		if h.value {
-			zero, inf = inf, zero
-		}
-		cond := h.cond
-		if match.Float32(cond) {
-			cond = add("Cast", map[string]ir.Attr{"to": ir.Int(int(dtype.Bool))}, cond)
-		}
-		join(add("Where", nil, cond, zero, inf))
-	}
-	return mask, nodes
 }
 
 // lowest is the bound that the kernel has to keep, if any.

@@ -340,7 +340,7 @@ func factor(n *ir.Node) (x *ir.Value, f float32, ok bool) {
 	if !n.Is("Mul") && !n.Is("Div") {
 		return nil, 0, false
 	}
-	x, f, ok = match.ScalarOperand(n)
+	x, f, ok = match.NumberOperand(n)
 	if !ok || n.Is("Div") && (x != n.In[0] || f == 0) || !x.Type.Shape.Equal(n.Out[0].Type.Shape) {
 		return nil, 0, false
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -29,16 +30,33 @@ func Scalar(v *ir.Value) (float32, bool) {
 	return tensor.Of[float32](v.Const)[0], true
 }
 
+// Number is Scalar for constants of float16 and bfloat16 too.
+func Number(v *ir.Value) (float32, bool) {
+	if !v.IsConst() || v.Const.Len() != 1 {
+		return 0, false
+	}
+	switch v.Const.DType {
+	case dtype.Float32, dtype.Float16, dtype.BFloat16:
+		return num.Float32s(v.Const)[0], true
+	}
+	return 0, false
+}
+
 // ScalarOperand splits a binary node into its other operand and a scalar
 // constant, which may stand on either side.
-func ScalarOperand(n *ir.Node) (x *ir.Value, s float32, ok bool) {
+func ScalarOperand(n *ir.Node) (x *ir.Value, s float32, ok bool) { return operand(n, Scalar) }
+
+// NumberOperand is ScalarOperand for constants of float16 and bfloat16 too.
+func NumberOperand(n *ir.Node) (x *ir.Value, s float32, ok bool) { return operand(n, Number) }
+
+func operand(n *ir.Node, read func(*ir.Value) (float32, bool)) (x *ir.Value, s float32, ok bool) {
 	if len(n.In) != 2 {
 		return nil, 0, false
 	}
-	if s, ok := Scalar(n.In[1]); ok {
+	if s, ok := read(n.In[1]); ok {
 		return n.In[0], s, true
 	}
-	if s, ok := Scalar(n.In[0]); ok {
+	if s, ok := read(n.In[0]); ok {
 		return n.In[1], s, true
 	}
 	return nil, 0, false
