@@ -32,9 +32,9 @@ func Run(t *testing.T) {
 				t.Skip("has no cases of its own")
 			}
 			for _, c := range o.Cases() {
-				t.Run(c.Name, func(t *testing.T) { (&run{t, o, c, pools, nil, nil}).all() })
+				t.Run(c.Name, func(t *testing.T) { (&run{T: t, o: o, c: c, pools: pools}).all() })
 				if half, ok := halved(o, c); ok {
-					t.Run(c.Name+" in float16", func(t *testing.T) { (&run{t, o, half, pools, nil, nil}).allHalf() })
+					t.Run(c.Name+" in float16", func(t *testing.T) { (&run{T: t, o: o, c: half, pools: pools}).allHalf() })
 				}
 			}
 		})
@@ -43,11 +43,12 @@ func Run(t *testing.T) {
 
 type run struct {
 	*testing.T
-	o     *op.Op
-	c     op.Case
-	pools []*pool.Pool
-	node  *ir.Node
-	out   []*tensor.Tensor // of the reference
+	o         *op.Op
+	c         op.Case
+	pools     []*pool.Pool
+	node      *ir.Node
+	out       []*tensor.Tensor // of the reference
+	precision op.Precision     // of the kernel under test
 }
 
 // allHalf skips the operators whose attributes or other inputs fix the type.
@@ -228,8 +229,13 @@ func (r *run) checkKernels() {
 		for _, known := range []int{len(r.c.In), 1} {
 			for _, p := range r.pools {
 				name := fmt.Sprintf("kernel at %s, %d threads, %d inputs known", level, p.Threads(), len(r.c.In)-known)
-				if err := r.checkKernel(r.facts(known, false), p); err != nil {
-					r.Errorf("%s: %v", name, err)
+				for _, r.precision = range []op.Precision{op.FP32, op.BF16} {
+					if r.precision.Available() != nil {
+						continue
+					}
+					if err := r.checkKernel(r.facts(known, false), p); err != nil {
+						r.Errorf("%s, %v: %v", name, r.precision, err)
+					}
 				}
 			}
 		}
@@ -239,7 +245,7 @@ func (r *run) checkKernels() {
 
 func (r *run) checkKernel(in []op.Fact, p *pool.Pool) error {
 	k, scratch, err := r.compile(in, p)
-	if k == nil || err != nil {
+	if k == nil || err != nil || op.PrecisionOf(k) != r.precision {
 		return err
 	}
 	c := r.call(p, scratch)
@@ -271,7 +277,7 @@ func (r *run) checkKernel(in []op.Fact, p *pool.Pool) error {
 }
 
 func (r *run) compile(in []op.Fact, p *pool.Pool) (op.Kernel, []byte, error) {
-	prep := &op.Prep{Node: r.node, In: in, Threads: p.Threads(), Pack: pack}
+	prep := &op.Prep{Node: r.node, In: in, Threads: p.Threads(), Precision: r.precision, Pack: pack}
 	for _, t := range r.out {
 		f := op.Fact{}
 		if t != nil {
@@ -315,12 +321,20 @@ func (r *run) call(p *pool.Pool, scratch []byte) *op.Call {
 	return c
 }
 
+// tolerance is that of the case, or what rounded operands may do.
+func (r *run) tolerance() float64 {
+	if r.precision == op.BF16 {
+		return max(r.c.Tol, 2e-2)
+	}
+	return r.c.Tol
+}
+
 func (r *run) compareAll(out []*tensor.Tensor) error {
 	for i, want := range r.out {
 		if want == nil {
 			continue
 		}
-		if err := Compare(out[i], want, r.c.Tol); err != nil {
+		if err := Compare(out[i], want, r.tolerance()); err != nil {
 			return fmt.Errorf("output %d: %w", i, err)
 		}
 	}
