@@ -7,10 +7,10 @@ import (
 
 // form is the form in which a template writes tool calls and reasoning.
 type form struct {
-	thinks  []pair    // what stands around reasoning
-	calls   *callForm // nil without
-	drop    []string  // markers around an answer's text
-	harmony bool      // gpt-oss: everything stands in channels
+	thinks   []pair    // what stands around reasoning
+	calls    *callForm // nil without
+	drop     []string  // markers around an answer's text
+	messages *dialect  // an answer is several messages, each with a header; or nil
 }
 
 type pair struct{ open, close string }
@@ -51,8 +51,13 @@ var (
 // formOf finds the form in a template's text and in a prompt that it made.
 func formOf(text string) form {
 	var f form
-	if has(text, "<|channel|>", "<|message|>", "<|start|>") {
-		return form{harmony: true}
+	switch {
+	case has(text, "<|channel|>", "<|message|>", "<|start|>"):
+		return form{messages: harmony}
+	case has(text, "<atem:", "<|message|>", "<|start|>"):
+		return form{messages: atem}
+	case has(text, "<|open|>", "<|close|>", "<|sep|>"):
+		return kimi3Form
 	}
 	for _, p := range thinkPairs {
 		if strings.Contains(text, p.close) {
@@ -87,8 +92,8 @@ func callFormOf(text string) *callForm {
 	suffix := argKeySuffix.FindStringSubmatch(text)
 	prefix := invokePrefix.FindStringSubmatch(text)
 	switch {
-	case has(text, "minimax[>["): // names of arguments are tags of their own there
-		return nil
+	case has(text, minimaxMark):
+		return minimaxForm
 	case suffix != nil && strings.Contains(text, "<tool_call"):
 		return argKeyForm(suffix[1])
 	case has(text, "<tool_call>", "<function="):

@@ -35,15 +35,15 @@ type Parser struct {
 	count   int    // calls
 	out     []Delta
 
-	channels *harmony // of gpt-oss, or nil
+	messages *messages // of a form that has them, or nil
 }
 
 // Parser gives a parser for the answer to a conversation. Tool calls are looked
 // for only if the conversation has tools.
 func (t *Template) Parser(c Conversation) *Parser {
 	p := &Parser{form: t.form, tools: toolsOf(c.Tools), fresh: true}
-	if p.form.harmony {
-		p.channels = &harmony{continued: c.ContinueFinalMessage}
+	if p.form.messages != nil {
+		p.messages = &messages{dialect: p.form.messages, continued: c.ContinueFinalMessage}
 		return p
 	}
 	if p.form.calls != nil && (len(c.Tools) > 0 || p.form.calls.always) {
@@ -76,12 +76,12 @@ func (p *Parser) begin(prompt string, c Conversation) {
 }
 
 // Tools reports whether the template's form of tool calls is known.
-func (p *Parser) Tools() bool { return p.form.harmony || p.form.calls != nil }
+func (p *Parser) Tools() bool { return p.form.messages != nil || p.form.calls != nil }
 
 // Special reports whether the parser looks for markers that may be special tokens, so that
 // these must stay in the text that it is given.
 func (p *Parser) Special() bool {
-	return p.form.harmony || p.calls != nil || len(p.form.thinks) > 0 || len(p.form.drop) > 0
+	return p.form.messages != nil || p.calls != nil || len(p.form.thinks) > 0 || len(p.form.drop) > 0
 }
 
 // Push takes more of the answer's text and gives what is decided by it.
@@ -94,8 +94,8 @@ func (p *Parser) Push(text string) []Delta {
 func (p *Parser) Finish() []Delta { return p.run(true) }
 
 func (p *Parser) run(end bool) []Delta {
-	if p.channels != nil {
-		for p.channels.step(p, end) {
+	if p.messages != nil {
+		for p.messages.step(p, end) {
 		}
 	} else {
 		for p.step(end) {

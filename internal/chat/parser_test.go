@@ -144,6 +144,12 @@ var answers = []struct {
 	{"openai-gpt-oss-120b", "<|channel|>commentary<|message|>First.<|end|><|start|>assistant<|channel|>final<|message|>Then", result{"First.Then", "", nil}},
 	{"openai-gpt-oss-120b", "no channels at all", result{"no channels at all", "", nil}},
 	{"openai-gpt-oss-120b", "<|start|>assistant<|chan", result{"<|start|>assistant<|chan", "", nil}},
+	{"muse-glimmer", " to=self<|message|>Hm<|eom|><|start|>assistant to=user<|message|>Hi\n<|eot|>", result{"Hi\n", "Hm", nil}},
+	{"muse-glimmer", " to=get_weather<|message|><atem:function_calls>\n<atem:invoke name=\"get_weather\">\n<atem:parameter name=\"city\">Paris</atem:parameter>\n<atem:parameter name=\"days\">2</atem:parameter>\n</atem:invoke>\n</atem:function_calls><|eom|><|start|>assistant to=now<|message|><atem:function_calls><atem:invoke name=\"now\"></atem:invoke></atem:function_calls>", result{"", "", twice}},
+	{"muse-glimmer", "<|message|>Hi", result{"Hi", "", nil}},
+	{"MiniMax-M3", "<mm:think>Hm</mm:think>Ok\n]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"get_weather\">]<]minimax[>[<city>Paris]<]minimax[>[</city>]<]minimax[>[<days>2]<]minimax[>[</days>]<]minimax[>[</invoke>\n]<]minimax[>[<invoke name=\"now\">]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>", result{"Ok", "Hm", twice}},
+	{"MiniMax-M3", "]<]minimax[>[<invoke name=\"now\">]<]minimax[>[<a>]<]minimax[>[<item>1]<]minimax[>[</item>]<]minimax[>[<item>b]<]minimax[>[</item>]<]minimax[>[</a>]<]minimax[>[<c>]<]minimax[>[<d>true]<]minimax[>[</d>]<]minimax[>[</c>]<]minimax[>[</invoke>", result{"", "", []call{{"", "now", `{"a": [1, "b"], "c": {"d": true}}`}}}},
+	{"Kimi-K3", "Hm<|close|>think<|sep|><|open|>response<|sep|>Ok<|close|>response<|sep|><|open|>tools<|sep|><|open|>call tool=\"get_weather\" index=\"1\"<|sep|><|open|>argument key=\"city\" type=\"string\"<|sep|>Paris<|close|>argument<|sep|><|open|>argument key=\"days\" type=\"number\"<|sep|>2<|close|>argument<|sep|><|close|>call<|sep|><|open|>call tool=\"now\" index=\"2\"<|sep|><|close|>call<|sep|><|close|>tools<|sep|><|close|>message<|sep|>", result{"Ok", "Hm", twice}},
 	{"google-gemma-2-2b-it", "<think>a</think><tool_call>{\"name\": \"now\"}</tool_call>", result{"<think>a</think><tool_call>{\"name\": \"now\"}</tool_call>", "", nil}},
 }
 

@@ -99,4 +99,3 @@ func TestRenderModels(t *testing.T) {
 		}
 	}
 }
-

