@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -32,9 +33,13 @@ func New(e *engine.Engine) *Backend {
 	return b
 }
 
-// Open makes an opener that prepares every model with the same options.
-func Open(o engine.Options) serve.Opener {
+// Open makes an opener that prepares every model with the same options, lm for
+// language models.
+func Open(o engine.Options, lm llm.Options) serve.Opener {
 	return func(_ context.Context, r serve.OpenRequest) (serve.Backend, error) {
+		if llm.Recognise(r.Path) {
+			return openLanguage(r, lm)
+		}
 		e, err := engine.Load(r.Path, o)
 		if err != nil {
 			return nil, err

@@ -15,6 +15,7 @@ import (
 
 type serveFlags struct {
 	engineFlags
+	languageFlags
 	demo         bool
 	repositories []string
 	http, grpc   string
@@ -71,7 +72,8 @@ and ends with status 1 if there is anything.`,
 			return f.run(cmd.Context(), e, append(paths, f.repositories...))
 		},
 	}
-	f.add(c)
+	f.engineFlags.add(c)
+	f.languageFlags.add(c)
 	fl := c.Flags()
 	fl.BoolVar(&f.demo, "demo", false, "serve the models that come with the program")
 	fl.StringArrayVar(&f.repositories, "model-repository", nil, "a repository, as PATH (may be repeated)")
@@ -118,7 +120,7 @@ func (f *serveFlags) check(paths []string) error {
 	case f.drainTimeout <= 0:
 		return misusef("--drain-timeout %v: expected more than 0", f.drainTimeout)
 	}
-	return nil
+	return f.languageFlags.check()
 }
 
 // keys reads the key file, if there is one, and checks that nobody else can get in.

@@ -31,7 +31,7 @@ func (s *server) newCore(paths []string) error {
 		return err
 	}
 	s.core = serve.New(serve.Options{
-		Open:         backend.Open(s.engine),
+		Open:         backend.Open(s.engine, s.language),
 		Repositories: repositories,
 		Control:      s.flags.controlMode(),
 		LoadAtStart:  s.flags.load,

@@ -18,8 +18,10 @@ import (
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/grpcapi"
 	"github.com/salver-ml/salver/internal/limit"
+	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/obs"
 	"github.com/salver-ml/salver/internal/oip"
+	"github.com/salver-ml/salver/internal/openaiapi"
 	"github.com/salver-ml/salver/internal/rest"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/ui"
@@ -27,13 +29,14 @@ import (
 
 // server is a running serve command.
 type server struct {
-	flags   *serveFlags
-	out     io.Writer // people read the start here; io.Discard where the log tells it
-	log     *slog.Logger
-	started time.Time
-	engine  engine.Options
-	keys    *auth.Keys // nil: everybody on this machine may use it
-	core    *serve.Core
+	flags    *serveFlags
+	out      io.Writer // people read the start here; io.Discard where the log tells it
+	log      *slog.Logger
+	started  time.Time
+	engine   engine.Options
+	language llm.Options
+	keys     *auth.Keys // nil: everybody on this machine may use it
+	core     *serve.Core
 
 	transports []transport
 }
@@ -65,10 +68,11 @@ func (f *serveFlags) run(ctx context.Context, e *env, paths []string) error {
 		return err
 	}
 	var closePool func()
-	if s.engine, closePool, err = f.options(); err != nil {
+	if s.engine, closePool, err = f.engineFlags.options(); err != nil {
 		return err
 	}
 	defer closePool()
+	s.language = f.languageFlags.options(s.engine)
 	if err := s.newCore(paths); err != nil {
 		return err
 	}
@@ -120,11 +124,20 @@ func (s *server) authorizer() oip.Authorizer {
 	return s.keys.Authorize
 }
 
+// tenant names whoever has a key; nil where there are no keys.
+func (s *server) tenant() func(string) string {
+	if s.keys == nil {
+		return nil
+	}
+	return s.keys.Name
+}
+
 func (s *server) newHTTP(l net.Listener, inFlight *limit.InFlight) transport {
 	metrics := obs.NewRegistry(obs.Sources{Core: s.core, Keys: s.keys, InFlight: inFlight, Version: Version, ISA: cpu.ISA()})
 	h := rest.NewServer(rest.New(s.core, rest.Options{
 		Version: Version, MaxBody: int64(s.flags.maxBody), Authorize: s.authorizer(), InFlight: inFlight,
 		Hosts: s.flags.servedHosts(), Metrics: obs.Handler(metrics), Pages: ui.Handler(), Log: s.log,
+		APIs: openaiapi.APIs(s.core, openaiapi.Options{Version: Version, Log: s.log}), Tenant: s.tenant(),
 	}))
 	return transport{serve: func() error { return h.Serve(l) }, drain: h.Drain}
 }

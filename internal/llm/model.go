@@ -191,6 +191,9 @@ func (m *Model) Warm() error {
 // Info describes the model.
 func (m *Model) Info() textgen.Info { return m.info }
 
+// Sequences is how many answers are computed at once, at most.
+func (m *Model) Sequences() int { return m.engine.sched.most }
+
 // Tokenizer is the model's.
 func (m *Model) Tokenizer() *token.Tokenizer { return m.tokenizer }
 
@@ -214,7 +217,7 @@ func (m *Model) Stats() textgen.Stats {
 func (m *Model) MemoryBytes() int64 { return m.runner.session.MemoryBytes() + int64(m.kvBytes) }
 
 // Close ends the engine and frees the model. Requests that are not finished fail
-// with ErrClosed.
+// with textgen.ErrClosed.
 func (m *Model) Close() error {
 	m.engine.close()
 	m.runner.close()

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/llm"
+	"github.com/spf13/cobra"
+)
+
+// languageFlags are the flags of every command that prepares a language model.
+type languageFlags struct {
+	context    int
+	cache      size
+	cacheType  string
+	sequences  int
+	stepTokens int
+	noPrefixes bool
+}
+
+func (f *languageFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.IntVar(&f.context, "context", 0, "language models: tokens of prompt and answer together, at most; 0 is what the model was trained for")
+	fl.Var(&f.cache, "kv-cache", "language models: memory for keys and values, e.g. 1GiB; 0 is room for four sequences of full length, 2GiB at most")
+	fl.StringVar(&f.cacheType, "kv-type", "f16", "language models: numbers of the cache of keys and values, f16 or f32")
+	fl.IntVar(&f.sequences, "max-sequences", 64, "language models: answers computed at once")
+	fl.IntVar(&f.stepTokens, "step-tokens", 512, "language models: tokens of one step, at most; fewer make answers flow more evenly while prompts come in")
+	fl.BoolVar(&f.noPrefixes, "no-prefix-cache", false, "language models: compute every prompt anew, though its beginning is known")
+}
+
+var cacheTypes = map[string]dtype.Type{"f16": dtype.Float16, "f32": dtype.Float32}
+
+// check looks at what can be wrong with the flags.
+func (f *languageFlags) check() error {
+	switch {
+	case cacheTypes[f.cacheType] == dtype.Invalid:
+		return misusef("--kv-type %q: expected f16 or f32", f.cacheType)
+	case f.context < 0:
+		return misusef("--context %d: expected 0 or more", f.context)
+	case f.sequences < 1 || f.sequences > 4096:
+		return misusef("--max-sequences %d: expected 1 to 4096", f.sequences)
+	case f.stepTokens < 1 || f.stepTokens > 1<<16:
+		return misusef("--step-tokens %d: expected 1 to 65536", f.stepTokens)
+	}
+	return nil
+}
+
+func (f *languageFlags) options(e engine.Options) llm.Options {
+	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache),
+		StepTokens: f.stepTokens, Sequences: f.sequences, NoPrefixes: f.noPrefixes}
+}
