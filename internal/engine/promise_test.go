@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -13,6 +14,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/npy"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -27,49 +29,57 @@ func TestAnswersDoNotDependOnBatchOrThreads(t *testing.T) {
 	for _, level := range cpu.Levels() {
 		t.Run(level.String(), func(t *testing.T) {
 			defer cpu.Force(level)()
-			for _, d := range demo.Models() {
-				t.Run(d.Name, func(t *testing.T) {
-					solo := parse(t, d.ONNX, nil)
-					in := solo.Graph().Inputs[0].Type
-					shape := []int{9}
-					for _, dim := range in.Shape[1:] {
-						n, _ := dim.Int()
-						shape = append(shape, n)
-					}
-					x := tensor.New(dtype.Float32, shape...)
-					rng := rand.New(rand.NewPCG(1, 2))
-					for i := range tensor.Of[float32](x) {
-						tensor.Of[float32](x)[i] = rng.Float32()
-					}
-					sameRows(t, solo, parse(t, d.ONNX, pool.New(3)), x)
-				})
+			for _, precision := range []op.Precision{op.FP32, op.BF16} {
+				if precision.Available() == nil {
+					t.Run(precision.String(), func(t *testing.T) { answersDoNotDepend(t, level, precision) })
+				}
 			}
-			t.Run("magika", func(t *testing.T) {
-				if level == cpu.Generic && testing.Short() {
-					t.Skip("slow without vector instructions")
-				}
-				dir := testkit.Assets(t, "models/magika-v3_3")
-				golden, err := npy.ReadArchive(filepath.Join(dir, "golden_0.npz"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				x := rows(golden["in_bytes"], 0, 5)
-				open := func(p *pool.Pool) *engine.Engine {
-					e, err := engine.Load(filepath.Join(dir, "magika.onnx"), engine.Options{Level: pass.MaxLevel, Pool: p})
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Cleanup(func() { e.Close() })
-					return e
-				}
-				sameRows(t, open(nil), open(pool.New(3)), x)
-			})
 		})
 	}
 }
 
-func parse(t *testing.T, model []byte, p *pool.Pool) *engine.Engine {
-	e, err := engine.Parse(model, engine.Options{Level: pass.MaxLevel, Pool: p})
+func answersDoNotDepend(t *testing.T, level cpu.Target, precision op.Precision) {
+	for _, d := range demo.Models() {
+		t.Run(d.Name, func(t *testing.T) {
+			solo := parse(t, d.ONNX, nil, precision)
+			in := solo.Graph().Inputs[0].Type
+			shape := []int{9}
+			for _, dim := range in.Shape[1:] {
+				n, _ := dim.Int()
+				shape = append(shape, n)
+			}
+			x := tensor.New(dtype.Float32, shape...)
+			rng := rand.New(rand.NewPCG(1, 2))
+			for i := range tensor.Of[float32](x) {
+				tensor.Of[float32](x)[i] = rng.Float32()
+			}
+			sameRows(t, solo, parse(t, d.ONNX, pool.New(3), precision), x)
+		})
+	}
+	t.Run("magika", func(t *testing.T) {
+		if level == cpu.Generic && testing.Short() {
+			t.Skip("slow without vector instructions")
+		}
+		dir := testkit.Assets(t, "models/magika-v3_3")
+		golden, err := npy.ReadArchive(filepath.Join(dir, "golden_0.npz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := rows(golden["in_bytes"], 0, 5)
+		open := func(p *pool.Pool) *engine.Engine {
+			e, err := engine.Load(filepath.Join(dir, "magika.onnx"), engine.Options{Level: pass.MaxLevel, Pool: p, Precision: precision})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { e.Close() })
+			return e
+		}
+		sameRows(t, open(nil), open(pool.New(3)), x)
+	})
+}
+
+func parse(t *testing.T, model []byte, p *pool.Pool, precision op.Precision) *engine.Engine {
+	e, err := engine.Parse(model, engine.Options{Level: pass.MaxLevel, Pool: p, Precision: precision})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,4 +124,13 @@ func first(t *testing.T, e *engine.Engine, x *tensor.Tensor) *tensor.Tensor {
 		t.Fatal(err)
 	}
 	return out[0]
+}
+
+// TestPrecisionWithoutTiles: a precision that this machine lacks is refused.
+func TestPrecisionWithoutTiles(t *testing.T) {
+	defer cpu.Force(cpu.Generic)()
+	_, err := engine.Parse(demo.Models()[0].ONNX, engine.Options{Precision: op.BF16})
+	if err == nil || !strings.Contains(err.Error(), "AMX") || !strings.Contains(err.Error(), "fp32") {
+		t.Errorf("bf16 at level generic: %v, want an error that says what is missing and what to use", err)
+	}
 }
