@@ -42,12 +42,6 @@ var bqxAcc = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12
 
 var bqxTmp = []VecPhysical{Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27}
 
-// sumBytes is what a group's sums take.
-func (k *bqAMXKernel) sumBytes() int { return 1024 * k.kind.perHalf(bqPair) }
-
-// lag is how many groups the vector units are behind.
-func (k *bqAMXKernel) lag() int { return bqxRing / 2 / k.sumBytes() }
-
 func bqAMX(kind bqKind, rows int) {
 	TEXT(fmt.Sprintf("amx%sx%d", kind, rows), NOSPLIT, "func(a *byte)")
 	Pragma("noescape")
@@ -101,51 +95,67 @@ func bqAMX(kind bqKind, rows int) {
 	RET()
 }
 
-// pipeline runs over the groups.
+// pipeline runs over the groups, or for pairs their halves. Two sets of three
+// tiles (sums, q and values) alternate: while one multiplies, the sums of the
+// other are stored.
 func (k *bqAMXKernel) pipeline(groups Mem) {
-	lag := uint64(k.lag())
 	MOVQ(groups, bqxGroups)
-	Label("fill")
-	k.sums(0)
-	DECQ(bqxGroups)
-	JEQ(LabelRef("drain"))
-	CMPQ(bqxWrite, U32(uint32(lag)*uint32(k.sumBytes())))
-	JNE(LabelRef("fill"))
-	SUBQ(Imm(2), bqxGroups)
-	JLT(LabelRef("last"))
-	Label("steady")
-	for i := range Tmm(2) {
-		k.sums(i)
-		k.scale()
+	if k.kind == bqPair {
+		ADDQ(bqxGroups, bqxGroups)
 	}
-	SUBQ(Imm(2), bqxGroups)
-	JGE(LabelRef("steady"))
-	Label("last")
-	ADDQ(Imm(2), bqxGroups)
-	JEQ(LabelRef("drain"))
-	k.sums(0)
-	k.scale()
+	k.multiply(0)
+	Label("step")
+	for set := range Tmm(2) {
+		DECQ(bqxGroups)
+		JEQ(LabelRef(fmt.Sprintf("last%d", set)))
+		k.multiply(1 - set)
+		k.store(set)
+		if set == 0 && k.kind == bqPair {
+			continue
+		}
+		early := fmt.Sprintf("early%d", set)
+		MOVQ(bqxWrite, bqxTemp)
+		SUBQ(bqxRead, bqxTemp)
+		ANDQ(U32(bqxRing-1), bqxTemp)
+		CMPQ(bqxTemp, U32(bqxRing/2))
+		JLT(LabelRef(early))
+		k.scale()
+		Label(early)
+	}
+	JMP(LabelRef("step"))
+	Label("last0")
+	k.store(0)
+	JMP(LabelRef("drain"))
+	Label("last1")
+	k.store(1)
 	Label("drain")
 	k.scale()
 	CMPQ(bqxRead, bqxWrite)
 	JNE(LabelRef("drain"))
 }
 
-// sums puts the integer sums of a group into the ring, with one of two sets of
-// three tiles: sums, q and values.
-func (k *bqAMXKernel) sums(set Tmm) {
-	c, q, v := 3*set, 3*set+1, 3*set+2
-	for i := range int32(k.kind.perHalf(bqPair)) {
-		TILEZERO(c)
-		TILELOADD(At{Base: bqxQ, Index: bqxQStep, Disp: 16 * i}, q)
-		TILELOADD(At{Base: bqxValues, Index: bqxStep, Disp: 256 * i}, v)
-		TDPBSSD(v, q, c)
-		LEAQ(Mem{Base: bqxSpill, Index: bqxWrite, Scale: 1}, bqxTemp)
-		TILESTORED(c, At{Base: bqxTemp, Index: bqxStep, Disp: 1024 * i})
+// multiply makes the integer sums of a group; for pairs those of the first half
+// in set 0, of the second in set 1.
+func (k *bqAMXKernel) multiply(set Tmm) {
+	half, last := int32(0), true
+	if k.kind == bqPair {
+		half, last = int32(set), set == 1
 	}
-	ADDQ(U32(uint32(32*k.rows)), bqxQ)
-	ADDQ(U32(512), bqxValues)
-	ADDQ(U32(uint32(k.sumBytes())), bqxWrite)
+	TILEZERO(3 * set)
+	TILELOADD(At{Base: bqxQ, Index: bqxQStep, Disp: 16 * half}, 3*set+1)
+	TILELOADD(At{Base: bqxValues, Index: bqxStep, Disp: 256 * half}, 3*set+2)
+	TDPBSSD(3*set+2, 3*set+1, 3*set)
+	if last {
+		ADDQ(U32(uint32(32*k.rows)), bqxQ)
+		ADDQ(U32(512), bqxValues)
+	}
+}
+
+// store puts a set's sums into the ring.
+func (k *bqAMXKernel) store(set Tmm) {
+	LEAQ(Mem{Base: bqxSpill, Index: bqxWrite, Scale: 1}, bqxTemp)
+	TILESTORED(3*set, At{Base: bqxTemp, Index: bqxStep})
+	ADDQ(U32(1024), bqxWrite)
 	ANDQ(U32(bqxRing-1), bqxWrite)
 }
 
@@ -188,7 +198,7 @@ func (k *bqAMXKernel) scale() {
 	if k.kind == bqOffset || k.kind == bqTwoOffsets {
 		ADDQ(U32(uint32(4*k.rows*per)), bqxS)
 	}
-	ADDQ(U32(uint32(k.sumBytes())), bqxRead)
+	ADDQ(U32(uint32(1024*k.kind.perHalf(bqPair))), bqxRead)
 	ANDQ(U32(bqxRing-1), bqxRead)
 	k.prefetch()
 }

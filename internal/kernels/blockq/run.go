@@ -32,7 +32,7 @@ type planKey struct {
 }
 
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
-const chunkWork = 1 << 21
+const chunkWork = 1 << 20
 
 func (t *Task) newPlan(threads int) plan {
 	key := planKey{kern: current(), layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads, ownsRows: t.Rows == nil}

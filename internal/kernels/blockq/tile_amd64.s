@@ -14220,7 +14220,6 @@ tile:
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -14250,106 +14249,12 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
 	ADDQ $0x00000100, AX
 	ADDQ $0x00000200, DX
-	ADDQ $0x00000400, R12
-	ANDQ $0x00001fff, R12
+
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x04
-	BYTE        $0x1f
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000400, R12
-	ANDQ        $0x00001fff, R12
-	VMOVUPS     (R9), Z31
-	VCVTDQ2PS   (R11)(R13*1), Z16
-	VMULPS.BCST (SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z0
-	VCVTDQ2PS   64(R11)(R13*1), Z19
-	VMULPS.BCST 4(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z1
-	VCVTDQ2PS   128(R11)(R13*1), Z22
-	VMULPS.BCST 8(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z2
-	VCVTDQ2PS   192(R11)(R13*1), Z25
-	VMULPS.BCST 12(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z3
-	VCVTDQ2PS   256(R11)(R13*1), Z16
-	VMULPS.BCST 16(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z4
-	VCVTDQ2PS   320(R11)(R13*1), Z19
-	VMULPS.BCST 20(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z5
-	VCVTDQ2PS   384(R11)(R13*1), Z22
-	VMULPS.BCST 24(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z6
-	VCVTDQ2PS   448(R11)(R13*1), Z25
-	VMULPS.BCST 28(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z7
-	ADDQ        $0x40, R9
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000400, R13
-	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
-	PREFETCHT1  (R15)
-	PREFETCHT1  64(R15)
-	PREFETCHT1  128(R15)
-	PREFETCHT1  192(R15)
-	PREFETCHT1  256(R15)
-	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -14380,19 +14285,24 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 0(R15), distance BX
+	// TILESTORED tmm0, 0(R15), distance BX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
-	BYTE        $0x1c
+	BYTE        $0x04
 	BYTE        $0x1f
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000200, DX
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00001fff, R12
+	MOVQ        R12, R15
+	SUBQ        R13, R15
+	ANDQ        $0x00001fff, R15
+	CMPQ        R15, $0x00001000
+	JLT         early0
 	VMOVUPS     (R9), Z31
 	VCVTDQ2PS   (R11)(R13*1), Z16
 	VMULPS.BCST (SI), Z31, Z17
@@ -14430,12 +14340,10 @@ steady:
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
 	MOVQ        R15, 144(DI)
-	SUBQ        $0x02, R14
-	JGE         steady
 
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+early0:
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -14466,19 +14374,24 @@ last:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
-	BYTE        $0x04
+	BYTE        $0x1c
 	BYTE        $0x1f
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000200, DX
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00001fff, R12
+	MOVQ        R12, R15
+	SUBQ        R13, R15
+	ANDQ        $0x00001fff, R15
+	CMPQ        R15, $0x00001000
+	JLT         early1
 	VMOVUPS     (R9), Z31
 	VCVTDQ2PS   (R11)(R13*1), Z16
 	VMULPS.BCST (SI), Z31, Z17
@@ -14516,6 +14429,36 @@ last:
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
 	MOVQ        R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS     (R9), Z31
@@ -14643,7 +14586,6 @@ tile:
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -14673,130 +14615,12 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
 	ADDQ $0x00000200, AX
 	ADDQ $0x00000200, DX
-	ADDQ $0x00000400, R12
-	ANDQ $0x00001fff, R12
+
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x04
-	BYTE        $0x1f
-	ADDQ        $0x00000200, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000400, R12
-	ANDQ        $0x00001fff, R12
-	VMOVUPS     (R9), Z31
-	VCVTDQ2PS   (R11)(R13*1), Z16
-	VMULPS.BCST (SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z0
-	VCVTDQ2PS   64(R11)(R13*1), Z19
-	VMULPS.BCST 4(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z1
-	VCVTDQ2PS   128(R11)(R13*1), Z22
-	VMULPS.BCST 8(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z2
-	VCVTDQ2PS   192(R11)(R13*1), Z25
-	VMULPS.BCST 12(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z3
-	VCVTDQ2PS   256(R11)(R13*1), Z16
-	VMULPS.BCST 16(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z4
-	VCVTDQ2PS   320(R11)(R13*1), Z19
-	VMULPS.BCST 20(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z5
-	VCVTDQ2PS   384(R11)(R13*1), Z22
-	VMULPS.BCST 24(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z6
-	VCVTDQ2PS   448(R11)(R13*1), Z25
-	VMULPS.BCST 28(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z7
-	VCVTDQ2PS   512(R11)(R13*1), Z16
-	VMULPS.BCST 32(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z8
-	VCVTDQ2PS   576(R11)(R13*1), Z19
-	VMULPS.BCST 36(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z9
-	VCVTDQ2PS   640(R11)(R13*1), Z22
-	VMULPS.BCST 40(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z10
-	VCVTDQ2PS   704(R11)(R13*1), Z25
-	VMULPS.BCST 44(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z11
-	VCVTDQ2PS   768(R11)(R13*1), Z16
-	VMULPS.BCST 48(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z12
-	VCVTDQ2PS   832(R11)(R13*1), Z19
-	VMULPS.BCST 52(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z13
-	VCVTDQ2PS   896(R11)(R13*1), Z22
-	VMULPS.BCST 56(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z14
-	VCVTDQ2PS   960(R11)(R13*1), Z25
-	VMULPS.BCST 60(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z15
-	ADDQ        $0x40, R9
-	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000400, R13
-	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
-	PREFETCHT1  (R15)
-	PREFETCHT1  64(R15)
-	PREFETCHT1  128(R15)
-	PREFETCHT1  192(R15)
-	PREFETCHT1  256(R15)
-	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -14827,19 +14651,24 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 0(R15), distance BX
+	// TILESTORED tmm0, 0(R15), distance BX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
-	BYTE        $0x1c
+	BYTE        $0x04
 	BYTE        $0x1f
-	ADDQ        $0x00000200, AX
-	ADDQ        $0x00000200, DX
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00001fff, R12
+	MOVQ        R12, R15
+	SUBQ        R13, R15
+	ANDQ        $0x00001fff, R15
+	CMPQ        R15, $0x00001000
+	JLT         early0
 	VMOVUPS     (R9), Z31
 	VCVTDQ2PS   (R11)(R13*1), Z16
 	VMULPS.BCST (SI), Z31, Z17
@@ -14901,12 +14730,10 @@ steady:
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
 	MOVQ        R15, 144(DI)
-	SUBQ        $0x02, R14
-	JGE         steady
 
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+early0:
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -14937,19 +14764,24 @@ last:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
-	BYTE        $0x04
+	BYTE        $0x1c
 	BYTE        $0x1f
-	ADDQ        $0x00000200, AX
-	ADDQ        $0x00000200, DX
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00001fff, R12
+	MOVQ        R12, R15
+	SUBQ        R13, R15
+	ANDQ        $0x00001fff, R15
+	CMPQ        R15, $0x00001000
+	JLT         early1
 	VMOVUPS     (R9), Z31
 	VCVTDQ2PS   (R11)(R13*1), Z16
 	VMULPS.BCST (SI), Z31, Z17
@@ -15011,6 +14843,36 @@ last:
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
 	MOVQ        R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS     (R9), Z31
@@ -15162,7 +15024,6 @@ tile:
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -15192,117 +15053,12 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
 	ADDQ $0x00000100, AX
 	ADDQ $0x00000200, DX
-	ADDQ $0x00000400, R12
-	ANDQ $0x00001fff, R12
+
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x04
-	BYTE             $0x1f
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000200, DX
-	ADDQ             $0x00000400, R12
-	ANDQ             $0x00001fff, R12
-	VMOVUPS          (R9), Z31
-	VMOVUPS          (R10), Z30
-	VCVTDQ2PS        (R11)(R13*1), Z16
-	VMULPS.BCST      (SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z0
-	VFMADD231PS.BCST (R8), Z30, Z0
-	VCVTDQ2PS        64(R11)(R13*1), Z19
-	VMULPS.BCST      4(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z1
-	VFMADD231PS.BCST 4(R8), Z30, Z1
-	VCVTDQ2PS        128(R11)(R13*1), Z22
-	VMULPS.BCST      8(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z2
-	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VCVTDQ2PS        192(R11)(R13*1), Z25
-	VMULPS.BCST      12(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z3
-	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VCVTDQ2PS        256(R11)(R13*1), Z16
-	VMULPS.BCST      16(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z4
-	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VCVTDQ2PS        320(R11)(R13*1), Z19
-	VMULPS.BCST      20(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z5
-	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VCVTDQ2PS        384(R11)(R13*1), Z22
-	VMULPS.BCST      24(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z6
-	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VCVTDQ2PS        448(R11)(R13*1), Z25
-	VMULPS.BCST      28(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z7
-	VFMADD231PS.BCST 28(R8), Z30, Z7
-	ADDQ             $0x40, R9
-	ADDQ             $0x00000020, SI
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000020, R8
-	ADDQ             $0x00000400, R13
-	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
-	PREFETCHT1       (R15)
-	PREFETCHT1       64(R15)
-	PREFETCHT1       128(R15)
-	PREFETCHT1       192(R15)
-	PREFETCHT1       256(R15)
-	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -15333,19 +15089,24 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 0(R15), distance BX
+	// TILESTORED tmm0, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x1c
+	BYTE             $0x04
 	BYTE             $0x1f
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early0
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VCVTDQ2PS        (R11)(R13*1), Z16
@@ -15394,12 +15155,10 @@ steady:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
-	SUBQ             $0x02, R14
-	JGE              steady
 
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+early0:
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -15430,19 +15189,24 @@ last:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x04
+	BYTE             $0x1c
 	BYTE             $0x1f
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early1
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VCVTDQ2PS        (R11)(R13*1), Z16
@@ -15491,6 +15255,36 @@ last:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS          (R9), Z31
@@ -15629,7 +15423,6 @@ tile:
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -15659,149 +15452,12 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
 	ADDQ $0x00000200, AX
 	ADDQ $0x00000200, DX
-	ADDQ $0x00000400, R12
-	ANDQ $0x00001fff, R12
+
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x04
-	BYTE             $0x1f
-	ADDQ             $0x00000200, AX
-	ADDQ             $0x00000200, DX
-	ADDQ             $0x00000400, R12
-	ANDQ             $0x00001fff, R12
-	VMOVUPS          (R9), Z31
-	VMOVUPS          (R10), Z30
-	VCVTDQ2PS        (R11)(R13*1), Z16
-	VMULPS.BCST      (SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z0
-	VFMADD231PS.BCST (R8), Z30, Z0
-	VCVTDQ2PS        64(R11)(R13*1), Z19
-	VMULPS.BCST      4(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z1
-	VFMADD231PS.BCST 4(R8), Z30, Z1
-	VCVTDQ2PS        128(R11)(R13*1), Z22
-	VMULPS.BCST      8(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z2
-	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VCVTDQ2PS        192(R11)(R13*1), Z25
-	VMULPS.BCST      12(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z3
-	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VCVTDQ2PS        256(R11)(R13*1), Z16
-	VMULPS.BCST      16(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z4
-	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VCVTDQ2PS        320(R11)(R13*1), Z19
-	VMULPS.BCST      20(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z5
-	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VCVTDQ2PS        384(R11)(R13*1), Z22
-	VMULPS.BCST      24(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z6
-	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VCVTDQ2PS        448(R11)(R13*1), Z25
-	VMULPS.BCST      28(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z7
-	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VCVTDQ2PS        512(R11)(R13*1), Z16
-	VMULPS.BCST      32(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z8
-	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VCVTDQ2PS        576(R11)(R13*1), Z19
-	VMULPS.BCST      36(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z9
-	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VCVTDQ2PS        640(R11)(R13*1), Z22
-	VMULPS.BCST      40(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z10
-	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VCVTDQ2PS        704(R11)(R13*1), Z25
-	VMULPS.BCST      44(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z11
-	VFMADD231PS.BCST 44(R8), Z30, Z11
-	VCVTDQ2PS        768(R11)(R13*1), Z16
-	VMULPS.BCST      48(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z12
-	VFMADD231PS.BCST 48(R8), Z30, Z12
-	VCVTDQ2PS        832(R11)(R13*1), Z19
-	VMULPS.BCST      52(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z13
-	VFMADD231PS.BCST 52(R8), Z30, Z13
-	VCVTDQ2PS        896(R11)(R13*1), Z22
-	VMULPS.BCST      56(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z14
-	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VCVTDQ2PS        960(R11)(R13*1), Z25
-	VMULPS.BCST      60(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z15
-	VFMADD231PS.BCST 60(R8), Z30, Z15
-	ADDQ             $0x40, R9
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000040, R10
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000400, R13
-	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
-	PREFETCHT1       (R15)
-	PREFETCHT1       64(R15)
-	PREFETCHT1       128(R15)
-	PREFETCHT1       192(R15)
-	PREFETCHT1       256(R15)
-	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -15832,19 +15488,24 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 0(R15), distance BX
+	// TILESTORED tmm0, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x1c
+	BYTE             $0x04
 	BYTE             $0x1f
-	ADDQ             $0x00000200, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early0
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VCVTDQ2PS        (R11)(R13*1), Z16
@@ -15925,12 +15586,10 @@ steady:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
-	SUBQ             $0x02, R14
-	JGE              steady
 
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+early0:
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -15961,19 +15620,24 @@ last:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x04
+	BYTE             $0x1c
 	BYTE             $0x1f
-	ADDQ             $0x00000200, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early1
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VCVTDQ2PS        (R11)(R13*1), Z16
@@ -16054,6 +15718,36 @@ last:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS          (R9), Z31
@@ -16223,8 +15917,8 @@ tile:
 	XORQ   R12, R12
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
+	ADDQ   R14, R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -16254,268 +15948,10 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 16(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x08
-	BYTE $0x10
-
-	// TILELOADD tmm2, 256(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x1a
-	BYTE $0x00
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 1024(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x1f
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000100, AX
-	ADDQ $0x00000200, DX
-	ADDQ $0x00000800, R12
-	ANDQ $0x00001fff, R12
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 16(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x08
-	BYTE $0x10
-
-	// TILELOADD tmm2, 256(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x1a
-	BYTE $0x00
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 1024(R15), distance BX
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x84
-	BYTE        $0x1f
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000800, R12
-	ANDQ        $0x00001fff, R12
-	VMOVUPS     (R9), Z31
-	VMOVUPS     (R10), Z30
-	VMOVUPS     64(R10), Z29
-	VCVTDQ2PS   (R11)(R13*1), Z16
-	VCVTDQ2PS   1024(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST (SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z0
-	VCVTDQ2PS   64(R11)(R13*1), Z19
-	VCVTDQ2PS   1088(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 4(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z1
-	VCVTDQ2PS   128(R11)(R13*1), Z22
-	VCVTDQ2PS   1152(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 8(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z2
-	VCVTDQ2PS   192(R11)(R13*1), Z25
-	VCVTDQ2PS   1216(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 12(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z3
-	VCVTDQ2PS   256(R11)(R13*1), Z16
-	VCVTDQ2PS   1280(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 16(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z4
-	VCVTDQ2PS   320(R11)(R13*1), Z19
-	VCVTDQ2PS   1344(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 20(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z5
-	VCVTDQ2PS   384(R11)(R13*1), Z22
-	VCVTDQ2PS   1408(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 24(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z6
-	VCVTDQ2PS   448(R11)(R13*1), Z25
-	VCVTDQ2PS   1472(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 28(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z7
-	ADDQ        $0x40, R9
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000080, R10
-	ADDQ        $0x00000800, R13
-	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
-	PREFETCHT1  (R15)
-	PREFETCHT1  64(R15)
-	PREFETCHT1  128(R15)
-	PREFETCHT1  192(R15)
-	PREFETCHT1  256(R15)
-	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
-
-	// TILEZERO tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd8
-
-	// TILELOADD tmm4, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x24
-	BYTE $0x08
-
-	// TILELOADD tmm5, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x2c
-	BYTE $0x1a
-
-	// TDPBSSD tmm5, tmm4, tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xdc
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm3, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x1c
-	BYTE $0x1f
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -16551,93 +15987,21 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 1024(R15), distance BX
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x9c
-	BYTE        $0x1f
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000800, R12
-	ANDQ        $0x00001fff, R12
-	VMOVUPS     (R9), Z31
-	VMOVUPS     (R10), Z30
-	VMOVUPS     64(R10), Z29
-	VCVTDQ2PS   (R11)(R13*1), Z16
-	VCVTDQ2PS   1024(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST (SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z0
-	VCVTDQ2PS   64(R11)(R13*1), Z19
-	VCVTDQ2PS   1088(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 4(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z1
-	VCVTDQ2PS   128(R11)(R13*1), Z22
-	VCVTDQ2PS   1152(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 8(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z2
-	VCVTDQ2PS   192(R11)(R13*1), Z25
-	VCVTDQ2PS   1216(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 12(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z3
-	VCVTDQ2PS   256(R11)(R13*1), Z16
-	VCVTDQ2PS   1280(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 16(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z4
-	VCVTDQ2PS   320(R11)(R13*1), Z19
-	VCVTDQ2PS   1344(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 20(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z5
-	VCVTDQ2PS   384(R11)(R13*1), Z22
-	VCVTDQ2PS   1408(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 24(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z6
-	VCVTDQ2PS   448(R11)(R13*1), Z25
-	VCVTDQ2PS   1472(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 28(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z7
-	ADDQ        $0x40, R9
-	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000080, R10
-	ADDQ        $0x00000800, R13
-	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
-	PREFETCHT1  (R15)
-	PREFETCHT1  64(R15)
-	PREFETCHT1  128(R15)
-	PREFETCHT1  192(R15)
-	PREFETCHT1  256(R15)
-	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
-	SUBQ        $0x02, R14
-	JGE         steady
-
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -16670,65 +16034,20 @@ last:
 	BYTE $0xc1
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 16(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x08
-	BYTE $0x10
-
-	// TILELOADD tmm2, 256(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x1a
-	BYTE $0x00
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 1024(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
-	BYTE        $0x84
+	BYTE        $0x1c
 	BYTE        $0x1f
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000800, R12
+	ADDQ        $0x00000400, R12
 	ANDQ        $0x00001fff, R12
+	MOVQ        R12, R15
+	SUBQ        R13, R15
+	ANDQ        $0x00001fff, R15
+	CMPQ        R15, $0x00001000
+	JLT         early1
 	VMOVUPS     (R9), Z31
 	VMOVUPS     (R10), Z30
 	VMOVUPS     64(R10), Z29
@@ -16793,6 +16112,36 @@ last:
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
 	MOVQ        R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS     (R9), Z31
@@ -16946,8 +16295,8 @@ tile:
 	XORQ   R12, R12
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
+	ADDQ   R14, R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -16977,316 +16326,10 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 16(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x08
-	BYTE $0x10
-
-	// TILELOADD tmm2, 256(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x1a
-	BYTE $0x00
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 1024(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x84
-	BYTE $0x1f
-	BYTE $0x00
-	BYTE $0x04
-	BYTE $0x00
-	BYTE $0x00
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000200, DX
-	ADDQ $0x00000800, R12
-	ANDQ $0x00001fff, R12
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 16(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x08
-	BYTE $0x10
-
-	// TILELOADD tmm2, 256(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x1a
-	BYTE $0x00
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 1024(R15), distance BX
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x84
-	BYTE        $0x1f
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	ADDQ        $0x00000200, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000800, R12
-	ANDQ        $0x00001fff, R12
-	VMOVUPS     (R9), Z31
-	VMOVUPS     (R10), Z30
-	VMOVUPS     64(R10), Z29
-	VCVTDQ2PS   (R11)(R13*1), Z16
-	VCVTDQ2PS   1024(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST (SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z0
-	VCVTDQ2PS   64(R11)(R13*1), Z19
-	VCVTDQ2PS   1088(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 4(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z1
-	VCVTDQ2PS   128(R11)(R13*1), Z22
-	VCVTDQ2PS   1152(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 8(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z2
-	VCVTDQ2PS   192(R11)(R13*1), Z25
-	VCVTDQ2PS   1216(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 12(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z3
-	VCVTDQ2PS   256(R11)(R13*1), Z16
-	VCVTDQ2PS   1280(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 16(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z4
-	VCVTDQ2PS   320(R11)(R13*1), Z19
-	VCVTDQ2PS   1344(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 20(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z5
-	VCVTDQ2PS   384(R11)(R13*1), Z22
-	VCVTDQ2PS   1408(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 24(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z6
-	VCVTDQ2PS   448(R11)(R13*1), Z25
-	VCVTDQ2PS   1472(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 28(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z7
-	VCVTDQ2PS   512(R11)(R13*1), Z16
-	VCVTDQ2PS   1536(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 32(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z8
-	VCVTDQ2PS   576(R11)(R13*1), Z19
-	VCVTDQ2PS   1600(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 36(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z9
-	VCVTDQ2PS   640(R11)(R13*1), Z22
-	VCVTDQ2PS   1664(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 40(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z10
-	VCVTDQ2PS   704(R11)(R13*1), Z25
-	VCVTDQ2PS   1728(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 44(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z11
-	VCVTDQ2PS   768(R11)(R13*1), Z16
-	VCVTDQ2PS   1792(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 48(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z12
-	VCVTDQ2PS   832(R11)(R13*1), Z19
-	VCVTDQ2PS   1856(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 52(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z13
-	VCVTDQ2PS   896(R11)(R13*1), Z22
-	VCVTDQ2PS   1920(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 56(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z14
-	VCVTDQ2PS   960(R11)(R13*1), Z25
-	VCVTDQ2PS   1984(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 60(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z15
-	ADDQ        $0x40, R9
-	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000080, R10
-	ADDQ        $0x00000800, R13
-	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
-	PREFETCHT1  (R15)
-	PREFETCHT1  64(R15)
-	PREFETCHT1  128(R15)
-	PREFETCHT1  192(R15)
-	PREFETCHT1  256(R15)
-	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
-
-	// TILEZERO tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xd8
-
-	// TILELOADD tmm4, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x24
-	BYTE $0x08
-
-	// TILELOADD tmm5, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x2c
-	BYTE $0x1a
-
-	// TDPBSSD tmm5, tmm4, tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x53
-	BYTE $0x5e
-	BYTE $0xdc
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm3, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x1c
-	BYTE $0x1f
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -17322,141 +16365,21 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 1024(R15), distance BX
-	BYTE        $0xc4
-	BYTE        $0xc2
-	BYTE        $0x7a
-	BYTE        $0x4b
-	BYTE        $0x9c
-	BYTE        $0x1f
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	ADDQ        $0x00000200, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000800, R12
-	ANDQ        $0x00001fff, R12
-	VMOVUPS     (R9), Z31
-	VMOVUPS     (R10), Z30
-	VMOVUPS     64(R10), Z29
-	VCVTDQ2PS   (R11)(R13*1), Z16
-	VCVTDQ2PS   1024(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST (SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z0
-	VCVTDQ2PS   64(R11)(R13*1), Z19
-	VCVTDQ2PS   1088(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 4(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z1
-	VCVTDQ2PS   128(R11)(R13*1), Z22
-	VCVTDQ2PS   1152(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 8(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z2
-	VCVTDQ2PS   192(R11)(R13*1), Z25
-	VCVTDQ2PS   1216(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 12(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z3
-	VCVTDQ2PS   256(R11)(R13*1), Z16
-	VCVTDQ2PS   1280(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 16(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z4
-	VCVTDQ2PS   320(R11)(R13*1), Z19
-	VCVTDQ2PS   1344(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 20(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z5
-	VCVTDQ2PS   384(R11)(R13*1), Z22
-	VCVTDQ2PS   1408(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 24(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z6
-	VCVTDQ2PS   448(R11)(R13*1), Z25
-	VCVTDQ2PS   1472(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 28(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z7
-	VCVTDQ2PS   512(R11)(R13*1), Z16
-	VCVTDQ2PS   1536(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 32(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z8
-	VCVTDQ2PS   576(R11)(R13*1), Z19
-	VCVTDQ2PS   1600(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 36(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z9
-	VCVTDQ2PS   640(R11)(R13*1), Z22
-	VCVTDQ2PS   1664(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 40(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z10
-	VCVTDQ2PS   704(R11)(R13*1), Z25
-	VCVTDQ2PS   1728(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 44(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z11
-	VCVTDQ2PS   768(R11)(R13*1), Z16
-	VCVTDQ2PS   1792(R11)(R13*1), Z18
-	VMULPS      Z30, Z16, Z16
-	VFMADD231PS Z29, Z18, Z16
-	VMULPS.BCST 48(SI), Z31, Z17
-	VFMADD231PS Z16, Z17, Z12
-	VCVTDQ2PS   832(R11)(R13*1), Z19
-	VCVTDQ2PS   1856(R11)(R13*1), Z21
-	VMULPS      Z30, Z19, Z19
-	VFMADD231PS Z29, Z21, Z19
-	VMULPS.BCST 52(SI), Z31, Z20
-	VFMADD231PS Z19, Z20, Z13
-	VCVTDQ2PS   896(R11)(R13*1), Z22
-	VCVTDQ2PS   1920(R11)(R13*1), Z24
-	VMULPS      Z30, Z22, Z22
-	VFMADD231PS Z29, Z24, Z22
-	VMULPS.BCST 56(SI), Z31, Z23
-	VFMADD231PS Z22, Z23, Z14
-	VCVTDQ2PS   960(R11)(R13*1), Z25
-	VCVTDQ2PS   1984(R11)(R13*1), Z27
-	VMULPS      Z30, Z25, Z25
-	VFMADD231PS Z29, Z27, Z25
-	VMULPS.BCST 60(SI), Z31, Z26
-	VFMADD231PS Z25, Z26, Z15
-	ADDQ        $0x40, R9
-	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000080, R10
-	ADDQ        $0x00000800, R13
-	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
-	PREFETCHT1  (R15)
-	PREFETCHT1  64(R15)
-	PREFETCHT1  128(R15)
-	PREFETCHT1  192(R15)
-	PREFETCHT1  256(R15)
-	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
-	SUBQ        $0x02, R14
-	JGE         steady
-
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -17489,65 +16412,20 @@ last:
 	BYTE $0xc1
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 16(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x08
-	BYTE $0x10
-
-	// TILELOADD tmm2, 256(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x1a
-	BYTE $0x00
-	BYTE $0x01
-	BYTE $0x00
-	BYTE $0x00
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 1024(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
-	BYTE        $0x84
+	BYTE        $0x1c
 	BYTE        $0x1f
-	BYTE        $0x00
-	BYTE        $0x04
-	BYTE        $0x00
-	BYTE        $0x00
-	ADDQ        $0x00000200, AX
-	ADDQ        $0x00000200, DX
-	ADDQ        $0x00000800, R12
+	ADDQ        $0x00000400, R12
 	ANDQ        $0x00001fff, R12
+	MOVQ        R12, R15
+	SUBQ        R13, R15
+	ANDQ        $0x00001fff, R15
+	CMPQ        R15, $0x00001000
+	JLT         early1
 	VMOVUPS     (R9), Z31
 	VMOVUPS     (R10), Z30
 	VMOVUPS     64(R10), Z29
@@ -17660,6 +16538,36 @@ last:
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
 	MOVQ        R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS     (R9), Z31
@@ -17862,7 +16770,6 @@ tile:
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -17892,126 +16799,12 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
 	ADDQ $0x00000100, AX
 	ADDQ $0x00000200, DX
-	ADDQ $0x00000400, R12
-	ANDQ $0x00001fff, R12
+
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x04
-	BYTE             $0x1f
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000200, DX
-	ADDQ             $0x00000400, R12
-	ANDQ             $0x00001fff, R12
-	VMOVUPS          (R9), Z31
-	VMOVUPS          (R10), Z30
-	VMOVUPS          64(R10), Z29
-	VCVTDQ2PS        (R11)(R13*1), Z16
-	VMULPS.BCST      (SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z0
-	VFMADD231PS.BCST (R8), Z30, Z0
-	VFMADD231PS.BCST 32(R8), Z29, Z0
-	VCVTDQ2PS        64(R11)(R13*1), Z19
-	VMULPS.BCST      4(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z1
-	VFMADD231PS.BCST 4(R8), Z30, Z1
-	VFMADD231PS.BCST 36(R8), Z29, Z1
-	VCVTDQ2PS        128(R11)(R13*1), Z22
-	VMULPS.BCST      8(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z2
-	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VFMADD231PS.BCST 40(R8), Z29, Z2
-	VCVTDQ2PS        192(R11)(R13*1), Z25
-	VMULPS.BCST      12(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z3
-	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VFMADD231PS.BCST 44(R8), Z29, Z3
-	VCVTDQ2PS        256(R11)(R13*1), Z16
-	VMULPS.BCST      16(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z4
-	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VFMADD231PS.BCST 48(R8), Z29, Z4
-	VCVTDQ2PS        320(R11)(R13*1), Z19
-	VMULPS.BCST      20(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z5
-	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VFMADD231PS.BCST 52(R8), Z29, Z5
-	VCVTDQ2PS        384(R11)(R13*1), Z22
-	VMULPS.BCST      24(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z6
-	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VFMADD231PS.BCST 56(R8), Z29, Z6
-	VCVTDQ2PS        448(R11)(R13*1), Z25
-	VMULPS.BCST      28(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z7
-	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VFMADD231PS.BCST 60(R8), Z29, Z7
-	ADDQ             $0x40, R9
-	ADDQ             $0x00000020, SI
-	ADDQ             $0x00000080, R10
-	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000400, R13
-	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
-	PREFETCHT1       (R15)
-	PREFETCHT1       64(R15)
-	PREFETCHT1       128(R15)
-	PREFETCHT1       192(R15)
-	PREFETCHT1       256(R15)
-	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -18042,19 +16835,24 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 0(R15), distance BX
+	// TILESTORED tmm0, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x1c
+	BYTE             $0x04
 	BYTE             $0x1f
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early0
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VMOVUPS          64(R10), Z29
@@ -18112,12 +16910,10 @@ steady:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
-	SUBQ             $0x02, R14
-	JGE              steady
 
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+early0:
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -18148,19 +16944,24 @@ last:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x04
+	BYTE             $0x1c
 	BYTE             $0x1f
-	ADDQ             $0x00000100, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early1
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VMOVUPS          64(R10), Z29
@@ -18218,6 +17019,36 @@ last:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS          (R9), Z31
@@ -18365,7 +17196,6 @@ tile:
 	XORQ   R13, R13
 	MOVQ   72(DI), R14
 
-fill:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -18395,166 +17225,12 @@ fill:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x1f
 	ADDQ $0x00000200, AX
 	ADDQ $0x00000200, DX
-	ADDQ $0x00000400, R12
-	ANDQ $0x00001fff, R12
+
+step:
 	DECQ R14
-	JEQ  drain
-	CMPQ R12, $0x00001000
-	JNE  fill
-	SUBQ $0x02, R14
-	JLT  last
-
-steady:
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TILELOADD tmm1, 0(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x0c
-	BYTE $0x08
-
-	// TILELOADD tmm2, 0(DX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x14
-	BYTE $0x1a
-
-	// TDPBSSD tmm2, tmm1, tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x6b
-	BYTE $0x5e
-	BYTE $0xc1
-	LEAQ (R11)(R12*1), R15
-
-	// TILESTORED tmm0, 0(R15), distance BX
-	BYTE             $0xc4
-	BYTE             $0xc2
-	BYTE             $0x7a
-	BYTE             $0x4b
-	BYTE             $0x04
-	BYTE             $0x1f
-	ADDQ             $0x00000200, AX
-	ADDQ             $0x00000200, DX
-	ADDQ             $0x00000400, R12
-	ANDQ             $0x00001fff, R12
-	VMOVUPS          (R9), Z31
-	VMOVUPS          (R10), Z30
-	VMOVUPS          64(R10), Z29
-	VCVTDQ2PS        (R11)(R13*1), Z16
-	VMULPS.BCST      (SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z0
-	VFMADD231PS.BCST (R8), Z30, Z0
-	VFMADD231PS.BCST 64(R8), Z29, Z0
-	VCVTDQ2PS        64(R11)(R13*1), Z19
-	VMULPS.BCST      4(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z1
-	VFMADD231PS.BCST 4(R8), Z30, Z1
-	VFMADD231PS.BCST 68(R8), Z29, Z1
-	VCVTDQ2PS        128(R11)(R13*1), Z22
-	VMULPS.BCST      8(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z2
-	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VFMADD231PS.BCST 72(R8), Z29, Z2
-	VCVTDQ2PS        192(R11)(R13*1), Z25
-	VMULPS.BCST      12(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z3
-	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VFMADD231PS.BCST 76(R8), Z29, Z3
-	VCVTDQ2PS        256(R11)(R13*1), Z16
-	VMULPS.BCST      16(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z4
-	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VFMADD231PS.BCST 80(R8), Z29, Z4
-	VCVTDQ2PS        320(R11)(R13*1), Z19
-	VMULPS.BCST      20(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z5
-	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VFMADD231PS.BCST 84(R8), Z29, Z5
-	VCVTDQ2PS        384(R11)(R13*1), Z22
-	VMULPS.BCST      24(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z6
-	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VFMADD231PS.BCST 88(R8), Z29, Z6
-	VCVTDQ2PS        448(R11)(R13*1), Z25
-	VMULPS.BCST      28(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z7
-	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VFMADD231PS.BCST 92(R8), Z29, Z7
-	VCVTDQ2PS        512(R11)(R13*1), Z16
-	VMULPS.BCST      32(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z8
-	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VFMADD231PS.BCST 96(R8), Z29, Z8
-	VCVTDQ2PS        576(R11)(R13*1), Z19
-	VMULPS.BCST      36(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z9
-	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VFMADD231PS.BCST 100(R8), Z29, Z9
-	VCVTDQ2PS        640(R11)(R13*1), Z22
-	VMULPS.BCST      40(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z10
-	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VFMADD231PS.BCST 104(R8), Z29, Z10
-	VCVTDQ2PS        704(R11)(R13*1), Z25
-	VMULPS.BCST      44(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z11
-	VFMADD231PS.BCST 44(R8), Z30, Z11
-	VFMADD231PS.BCST 108(R8), Z29, Z11
-	VCVTDQ2PS        768(R11)(R13*1), Z16
-	VMULPS.BCST      48(SI), Z31, Z17
-	VFMADD231PS      Z16, Z17, Z12
-	VFMADD231PS.BCST 48(R8), Z30, Z12
-	VFMADD231PS.BCST 112(R8), Z29, Z12
-	VCVTDQ2PS        832(R11)(R13*1), Z19
-	VMULPS.BCST      52(SI), Z31, Z20
-	VFMADD231PS      Z19, Z20, Z13
-	VFMADD231PS.BCST 52(R8), Z30, Z13
-	VFMADD231PS.BCST 116(R8), Z29, Z13
-	VCVTDQ2PS        896(R11)(R13*1), Z22
-	VMULPS.BCST      56(SI), Z31, Z23
-	VFMADD231PS      Z22, Z23, Z14
-	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VFMADD231PS.BCST 120(R8), Z29, Z14
-	VCVTDQ2PS        960(R11)(R13*1), Z25
-	VMULPS.BCST      60(SI), Z31, Z26
-	VFMADD231PS      Z25, Z26, Z15
-	VFMADD231PS.BCST 60(R8), Z30, Z15
-	VFMADD231PS.BCST 124(R8), Z29, Z15
-	ADDQ             $0x40, R9
-	ADDQ             $0x00000040, SI
-	ADDQ             $0x00000080, R10
-	ADDQ             $0x00000080, R8
-	ADDQ             $0x00000400, R13
-	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
-	PREFETCHT1       (R15)
-	PREFETCHT1       64(R15)
-	PREFETCHT1       128(R15)
-	PREFETCHT1       192(R15)
-	PREFETCHT1       256(R15)
-	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	JEQ  last0
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -18585,19 +17261,24 @@ steady:
 	BYTE $0x53
 	BYTE $0x5e
 	BYTE $0xdc
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm3, 0(R15), distance BX
+	// TILESTORED tmm0, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x1c
+	BYTE             $0x04
 	BYTE             $0x1f
-	ADDQ             $0x00000200, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early0
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VMOVUPS          64(R10), Z29
@@ -18695,12 +17376,10 @@ steady:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
-	SUBQ             $0x02, R14
-	JGE              steady
 
-last:
-	ADDQ $0x02, R14
-	JEQ  drain
+early0:
+	DECQ R14
+	JEQ  last1
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -18731,19 +17410,24 @@ last:
 	BYTE $0x6b
 	BYTE $0x5e
 	BYTE $0xc1
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000200, DX
 	LEAQ (R11)(R12*1), R15
 
-	// TILESTORED tmm0, 0(R15), distance BX
+	// TILESTORED tmm3, 0(R15), distance BX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
-	BYTE             $0x04
+	BYTE             $0x1c
 	BYTE             $0x1f
-	ADDQ             $0x00000200, AX
-	ADDQ             $0x00000200, DX
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00001fff, R12
+	MOVQ             R12, R15
+	SUBQ             R13, R15
+	ANDQ             $0x00001fff, R15
+	CMPQ             R15, $0x00001000
+	JLT              early1
 	VMOVUPS          (R9), Z31
 	VMOVUPS          (R10), Z30
 	VMOVUPS          64(R10), Z29
@@ -18841,6 +17525,36 @@ last:
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
 	MOVQ             R15, 144(DI)
+
+early1:
+	JMP step
+
+last0:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm0, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
+	JMP  drain
+
+last1:
+	LEAQ (R11)(R12*1), R15
+
+	// TILESTORED tmm3, 0(R15), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x1c
+	BYTE $0x1f
+	ADDQ $0x00000400, R12
+	ANDQ $0x00001fff, R12
 
 drain:
 	VMOVUPS          (R9), Z31
