@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/llm"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -78,13 +79,32 @@ func (b *Backend) Batchable() (bool, string) {
 	return true, ""
 }
 
-// Run computes the outputs. They are new tensors, so that nothing is to be released.
+// Run computes the outputs. They are new tensors; release frees the large ones.
 func (b *Backend) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
-	out, err := b.engine.Run(ctx, inputs)
-	if err != nil {
+	out := make([]*tensor.Tensor, len(b.outputs))
+	large := new(buffers)
+	if err := b.engine.RunWith(ctx, inputs, out, large.alloc); err != nil {
+		large.free()
 		return nil, nil, classify(err)
 	}
-	return out, func() {}, nil
+	return out, large.free, nil
+}
+
+// buffers are the large outputs of a run. They lie outside the collector's
+// heap, where the next large run would find them still there as garbage.
+type buffers struct{ list []*mmap.Buffer }
+
+func (b *buffers) alloc(n int) []byte {
+	m := mmap.Alloc(n)
+	b.list = append(b.list, m)
+	return m.Bytes()
+}
+
+func (b *buffers) free() {
+	for _, m := range b.list {
+		m.Free()
+	}
+	b.list = nil
 }
 
 // classify makes what the caller sent wrongly, or asks too much with, an InvalidArgument, and what does

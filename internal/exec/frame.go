@@ -38,6 +38,9 @@ func (p *Plan) newFrame() (f *frame, err error) {
 			f, err = nil, panicked(name, v)
 		}
 	}()
+	if err := p.fitsBesideOthers(); err != nil {
+		return nil, err
+	}
 	f.allocate()
 	for i := range p.slots {
 		f.makeTensor(i)
@@ -206,6 +209,16 @@ func (f *frame) bind(inputs, outputs []*tensor.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// makeLarge makes the large ones of the outputs that a run writes where they are.
+func (p *Plan) makeLarge(outputs []*tensor.Tensor, alloc func(n int) []byte) {
+	for i, o := range p.outputs {
+		s := &p.slots[o.slot]
+		if outputs[i] == nil && s.kind == slotOutput && !o.copied && s.size >= LargeOutput {
+			outputs[i] = &tensor.Tensor{DType: s.typ.DType, Shape: slices.Clone(s.shape), Data: alloc(s.size)[:s.size:s.size]}
+		}
+	}
 }
 
 func (f *frame) step(ctx context.Context, i int) error {

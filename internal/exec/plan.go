@@ -9,6 +9,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/plan"
 	"github.com/salver-ml/salver/internal/pool"
@@ -218,11 +219,45 @@ func (m Memory) Peak() int { return max(m.Derived+m.Pages+m.Packed+m.Inputs, m.T
 // fitsIn refuses a plan that needs more memory than allowed; 0 allows any.
 func (p *Plan) fitsIn(limit int) error {
 	if m, other := p.Memory(), p.session.overhead; limit > 0 && m.Peak()+other > limit {
-		const mib = 1 << 20
-		return memoryError{fmt.Errorf("the model needs %.1f MiB with these inputs (weights %.1f, packed weights %.1f, folded weights until they are packed %.1f, intermediate values %.1f, inputs and outputs %.1f, the process itself %.1f), the limit is %.1f MiB",
-			float64(m.Peak()+other)/mib, float64(m.Weights)/mib, float64(m.Packed)/mib, float64(m.Derived)/mib, float64(m.Arena)/mib, float64(m.Inputs+m.Outputs)/mib, float64(other)/mib, float64(limit)/mib)}
+		return memoryError{fmt.Errorf("the model needs %s with these inputs (weights %s, packed weights %s, folded weights until they are packed %s, intermediate values %s, inputs and outputs %s, the process itself %s), the limit is %s",
+			bytesText(m.Peak()+other), bytesText(m.Weights), bytesText(m.Packed), bytesText(m.Derived), bytesText(m.Arena), bytesText(m.Inputs+m.Outputs), bytesText(other), bytesText(limit))}
 	}
 	return nil
+}
+
+// fitsBesideOthers refuses another arena where that, with all that the process
+// holds outside the Go heap, other sessions' included, is more than allowed. The session's own idle
+// arenas go first.
+func (p *Plan) fitsBesideOthers() error {
+	s := p.session
+	if s.maxMemory == 0 {
+		return nil
+	}
+	need := 0
+	for _, a := range p.arenas {
+		need += a.layout.Total
+	}
+	lacking := func() bool { return int(mmap.InUse())+s.overhead+need > s.maxMemory }
+	if !lacking() {
+		return nil
+	}
+	if s.dropIdle(); !lacking() {
+		return nil
+	}
+	return memoryError{fmt.Errorf("another run with these inputs needs %s beside the %s that all models hold now, the limit is %s", bytesText(need), bytesText(int(mmap.InUse())+s.overhead), bytesText(s.maxMemory))}
+}
+
+// bytesText is a number of bytes in the largest unit of which there is one.
+func bytesText(n int) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // memoryError is a plan that does not fit into the memory allowed.

@@ -108,12 +108,24 @@ func (s *Session) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.T
 // nil it must have the type and shape of the result and is written; where it is
 // nil it is set to a new tensor.
 func (s *Session) RunInto(ctx context.Context, inputs, outputs []*tensor.Tensor) error {
+	return s.RunWith(ctx, inputs, outputs, nil)
+}
+
+// LargeOutput is from how many bytes on RunWith asks for an output's memory.
+const LargeOutput = 4 << 20
+
+// RunWith is RunInto with memory from large, if it is set, for new outputs of
+// LargeOutput bytes or more whose size is known before the run. It gives n zeroed bytes, aligned to 64.
+func (s *Session) RunWith(ctx context.Context, inputs, outputs []*tensor.Tensor, large func(n int) []byte) error {
 	p, err := s.PlanFor(inputs)
 	if err != nil {
 		return err
 	}
 	if len(outputs) != len(s.graph.Outputs) {
 		return fmt.Errorf("the model has %d outputs, found room for %d", len(s.graph.Outputs), len(outputs))
+	}
+	if large != nil {
+		p.makeLarge(outputs, large)
 	}
 	f, err := p.acquire()
 	if err != nil {
@@ -142,6 +154,15 @@ func (s *Session) release(p *Plan, f *frame) {
 			total -= n
 			q.dropIdle()
 		}
+	}
+}
+
+// dropIdle frees the arenas that no run uses.
+func (s *Session) dropIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.plans {
+		p.dropIdle()
 	}
 }
 
