@@ -26,10 +26,11 @@ type serveFlags struct {
 	load    []string
 	strict  bool
 
-	maxBody     size
-	maxInFlight int64
-	maxBatch    int
-	maxDelay    time.Duration
+	maxBody       size
+	maxBodyMemory size
+	maxInFlight   int64
+	maxBatch      int
+	maxDelay      time.Duration
 
 	logFormat, logLevel string
 	drainTimeout        time.Duration
@@ -75,6 +76,7 @@ and ends with status 1 if there is anything.`,
 	f.engineFlags.add(c)
 	f.languageFlags.add(c)
 	fl := c.Flags()
+	fl.Lookup("max-memory").Usage = "refuse models and runs for which the process would need more memory, e.g. 64MiB; 0 is seven tenths of what the machine or the control group has"
 	fl.BoolVar(&f.demo, "demo", false, "serve the models that come with the program")
 	fl.StringArrayVar(&f.repositories, "model-repository", nil, "a repository, as PATH (may be repeated)")
 	fl.StringVar(&f.http, "http", "127.0.0.1:8000", "listen address of HTTP; port 0 is any that is free; empty is none")
@@ -85,6 +87,7 @@ and ends with status 1 if there is anything.`,
 	fl.StringArrayVar(&f.load, "load-model", nil, "a model to load at start in explicit mode; * is all (may be repeated)")
 	fl.BoolVar(&f.strict, "strict", false, "end if a model can't be loaded at start")
 	fl.Var(&f.maxBody, "max-body", "largest request, as sent and decompressed")
+	fl.Var(&f.maxBodyMemory, "max-body-memory", "bytes that all requests and answers above 64 KiB may take at once; 0 is an eighth of the memory, at least --max-body")
 	fl.Int64Var(&f.maxInFlight, "max-in-flight", 1024, "requests answered at once, over all models; 0 is no bound")
 	fl.IntVar(&f.maxBatch, "max-batch", 64, "rows of different requests run together, where a model's configuration does not say; 1 is none")
 	fl.DurationVar(&f.maxDelay, "max-queue-delay", 0, "how long a request may wait for company while the model is idle, where its configuration does not say")

@@ -22,6 +22,8 @@ func (s *server) reportStart() {
 		}
 		s.logStart("listening", "protocol", t.name, "address", t.address)
 	}
+	fmt.Fprintf(s.out, "  memory %s\n", s.memory)
+	s.logStart("memory", "of", s.memory.of, "total_bytes", s.memory.total, "run_bytes", s.memory.runs, "body_bytes", s.memory.bodies)
 }
 
 // logStart writes to the log what people read on standard output otherwise.

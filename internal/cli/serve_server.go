@@ -37,6 +37,7 @@ type server struct {
 	language llm.Options
 	keys     *auth.Keys // nil: everybody on this machine may use it
 	core     *serve.Core
+	memory   memoryShares
 
 	transports []transport
 }
@@ -72,6 +73,8 @@ func (f *serveFlags) run(ctx context.Context, e *env, paths []string) error {
 		return err
 	}
 	defer closePool()
+	s.memory = f.shareMemory()
+	s.apply(s.memory)
 	s.language = f.languageFlags.options(s.engine)
 	if err := s.newCore(paths); err != nil {
 		return err
@@ -87,7 +90,7 @@ func (f *serveFlags) run(ctx context.Context, e *env, paths []string) error {
 
 // listen opens the ports, all or none.
 func (s *server) listen() error {
-	inFlight := &limit.InFlight{Max: s.flags.maxInFlight}
+	inFlight := &limit.InFlight{Max: s.flags.maxInFlight, MaxBytes: s.memory.bodies}
 	for _, p := range []struct {
 		name, address string
 		open          func(net.Listener, *limit.InFlight) transport

@@ -28,6 +28,16 @@ func (s *size) String() string {
 	return strconv.FormatInt(int64(*s), 10)
 }
 
+// about writes a number of bytes for people, rounded.
+func about(n int64) string {
+	for _, u := range sizeUnits[:3] {
+		if n >= u.bytes {
+			return fmt.Sprintf("%.1f %s", float64(n)/float64(u.bytes), u.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
+
 // Set reads a size.
 func (s *size) Set(text string) error {
 	number, unit := text, int64(1)

@@ -58,8 +58,9 @@ var (
 	batches   = family("histogram", "salver_batch_size", "Rows per execution; 1 for models that do not batch.", "model", "version")
 	inFlight  = family("gauge", "salver_requests_in_flight", "Requests that are accepted and whose outputs are not yet released.", "model", "version")
 	waiting   = family("gauge", "salver_requests_waiting", "Requests in the queue, a part of those in flight.", "model", "version")
-	refused   = family("counter", "salver_requests_refused_total", "Requests that reached no model: unknown or unready model, shutdown, too many in flight, no valid API key.", "reason")
+	refused   = family("counter", "salver_requests_refused_total", "Requests that reached no model: unknown or unready model, shutdown, too many or too large ones in flight, no valid API key.", "reason")
 	serverNow = family("gauge", "salver_server_requests_in_flight", "Requests that the transports are answering, which can be bounded.")
+	bodyBytes = family("gauge", "salver_server_body_bytes", "Bytes that requests and answers above 64 KiB hold, which are bounded.")
 
 	nvSuccess = family("counter", "nv_inference_request_success", "Successful requests.", "model", "version")
 	nvFailure = family("counter", "nv_inference_request_failure", "Failed requests: REJECTED by a full queue, CANCELED by the client or its deadline, BACKEND for a failed execution, OTHER for a request that does not fit the model.", "model", "version", "reason")
@@ -113,6 +114,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.refusals(o)
 	if c.s.InFlight != nil {
 		o.send(serverNow, float64(c.s.InFlight.Now()))
+		o.send(bodyBytes, float64(c.s.InFlight.Bytes()))
 	}
 }
 
@@ -120,6 +122,7 @@ func (c *collector) refusals(o out) {
 	byLabel := map[string]uint64{"unauthorized": c.s.Keys.Refused()}
 	if c.s.InFlight != nil {
 		byLabel["too_many_in_flight"] = c.s.InFlight.Refused()
+		byLabel["too_many_bytes"] = c.s.InFlight.RefusedForBytes()
 	}
 	for kind, n := range c.s.Core.Refused() {
 		byLabel[label(kind)] += n
