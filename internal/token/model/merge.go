@@ -25,6 +25,9 @@ const short = 48
 
 const noRank = 1<<32 - 1
 
+// arity is the number of children in the heap: four reach less memory than two.
+const arity = 4
+
 // merge merges s.ids in place.
 func (b *BPE) merge(s *Scratch) {
 	switch {
@@ -88,7 +91,7 @@ func (b *BPE) mergeLong(s *Scratch) {
 			s.heap = append(s.heap, c)
 		}
 	}
-	for i := len(s.heap)/2 - 1; i >= 0; i-- {
+	for i := len(s.heap) / arity; i >= 0; i-- {
 		s.down(i)
 	}
 	const gone = -1 << 31
@@ -131,7 +134,7 @@ func (b *BPE) push(s *Scratch, pos int32) {
 	}
 	s.heap = append(s.heap, c)
 	for i := len(s.heap) - 1; i > 0; {
-		up := (i - 1) / 2
+		up := (i - 1) / arity
 		if s.heap[up].order <= s.heap[i].order {
 			return
 		}
@@ -152,7 +155,7 @@ func (s *Scratch) down(i int) {
 	h := s.heap
 	for {
 		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+		for child := arity*i + 1; child <= arity*i+arity && child < len(h); child++ {
 			if h[child].order < h[least].order {
 				least = child
 			}
