@@ -25,10 +25,9 @@ class Builder:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
-    def conv(self, x, name, layer, stride, pad):
+    def conv(self, x, name, layer, stride):
         w = self.weight(name + ".weight", layer.weight.detach().numpy())
-        return self.node("Conv", [x, w], name, kernel_shape=list(layer.kernel_size),
-                         strides=[stride, stride], pads=[pad] * 4)
+        return self.node("Conv", [x, w], name, kernel_shape=list(layer.kernel_size), strides=[stride, stride])
 
     def batchnorm(self, x, name, layer):
         parts = {"scale": layer.weight, "bias": layer.bias, "mean": layer.running_mean, "var": layer.running_var}
