@@ -33,6 +33,7 @@ type Options struct {
 	Level    int        // 0 to MaxLevel
 	Off      []string   // names of passes to leave out
 	Portable bool       // only passes whose result any ONNX runtime can run
+	Most     int        // patches to apply at most, to find out what one of them does; 0 is all
 	Verify   bool       // check the whole graph after each patch: for tests, quadratic in time
 	Pool     *pool.Pool // on which constants are folded; nil is the caller's thread
 }
@@ -61,6 +62,7 @@ type PassReport struct {
 
 // Applied is one patch that was applied.
 type Applied struct {
+	Number  int    `json:"number"` // among the patches of all passes, from 1
 	Reason  string `json:"reason"`
 	Added   int    `json:"added"`
 	Removed int    `json:"removed"`

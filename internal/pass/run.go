@@ -17,6 +17,8 @@ type runner struct {
 	names map[string]bool
 	count map[string]int
 	pool  *pool.Pool
+	most  int // patches; 0 is no limit
+	made  int // patches applied
 	room  int // bytes by which the graph's constants may still grow
 }
 
@@ -82,7 +84,7 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	}
 	start := time.Now()
 	rep := &Report{NodesBefore: CountNodes(g)}
-	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool}
+	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool, most: o.Most}
 	if o.Verify {
 		r.root = g
 	}
@@ -225,6 +227,9 @@ func (r *runner) sweep(p *Pass, rep *PassReport, g *ir.Graph) (changed bool, err
 
 // rewrite applies a pass to one node. On an error the graph is unchanged.
 func (r *runner) rewrite(c *Context, p *Pass, n *ir.Node) (changed bool, err error) {
+	if r.most > 0 && r.made >= r.most {
+		return false, nil
+	}
 	patch, err := p.Rewrite(c, n)
 	if patch == nil || err != nil {
 		return false, err
@@ -234,7 +239,8 @@ func (r *runner) rewrite(c *Context, p *Pass, n *ir.Node) (changed bool, err err
 		patch.Discard()
 		return false, err
 	}
-	c.near.Patches = append(c.near.Patches, Applied{patch.Reason, len(patch.Add), len(removed)})
+	r.made++
+	c.near.Patches = append(c.near.Patches, Applied{r.made, patch.Reason, len(patch.Add), len(removed)})
 	if r.root == nil {
 		return true, nil
 	}

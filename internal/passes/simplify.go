@@ -13,6 +13,7 @@ import (
 var simplify = []pass.Pass{
 	clean.Noop,
 	fold.Shapes,
+	fuse.Einsum,
 	fuse.TransposedWeights,
 	fold.Constants,
 	clean.Branches,

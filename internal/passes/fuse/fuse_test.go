@@ -15,3 +15,4 @@ func TestMatMul(t *testing.T)            { passtest.Run(t, "matmul", MatMul) }
 func TestRows(t *testing.T)              { passtest.Run(t, "rows", Rows) }
 func TestTransposedWeights(t *testing.T) { passtest.Run(t, "transposed", TransposedWeights) }
 func TestPointwise(t *testing.T)         { passtest.Run(t, "pointwise", Pointwise) }
+func TestEinsum(t *testing.T)            { passtest.Run(t, "einsum", Einsum) }
