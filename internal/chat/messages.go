@@ -109,6 +109,9 @@ const (
 	messagesText  = "<|message|>"
 )
 
+// inCall reports whether the text of a call is being read; all that ends it has a ">".
+func (h *messages) inCall() bool { return h != nil && h.inBody && h.kind == bodyCall }
+
 func (h *messages) step(p *Parser, end bool) bool {
 	if h.continued && !h.began {
 		h.began, h.inBody = true, true

@@ -22,15 +22,15 @@ type ToolCallDelta struct {
 type Parser struct {
 	form  form
 	tools tools
-	calls *callForm // nil if none are looked for
-	buf   string    // what is not decided yet
+	calls *callForm       // nil if none are looked for
+	buf   string          // what is not decided yet
+	later strings.Builder // what follows it and can't decide anything
 
 	thinks  string // the marker that ends the reasoning which the text is in, or ""
 	fresh   bool   // no text since the beginning or the last marker
 	skip    bool   // white space that comes next stands beside a marker
 	gap     string // white space before the call that is being read
 	inCall  string // the marker that began it, or ""
-	tried   int    // how much of it was looked at
 	implied int    // how much of buf the prompt wrote and not the model
 	count   int    // calls
 	out     []Delta
@@ -86,14 +86,19 @@ func (p *Parser) Special() bool {
 
 // Push takes more of the answer's text and gives what is decided by it.
 func (p *Parser) Push(text string) []Delta {
-	p.buf += text
-	return p.run(false)
+	if p.inCall != "" && !strings.ContainsAny(text, closers) || p.messages.inCall() && !strings.Contains(text, ">") {
+		p.later.WriteString(text) // a long call isn't copied for each token
+		return nil
+	}
+	return p.run(text, false)
 }
 
 // Finish gives what was held back. Nothing may be pushed after it.
-func (p *Parser) Finish() []Delta { return p.run(true) }
+func (p *Parser) Finish() []Delta { return p.run("", true) }
 
-func (p *Parser) run(end bool) []Delta {
+func (p *Parser) run(text string, end bool) []Delta {
+	p.buf += p.later.String() + text
+	p.later.Reset()
 	if p.messages != nil {
 		for p.messages.step(p, end) {
 		}
@@ -124,7 +129,7 @@ func (p *Parser) step(end bool) bool {
 		p.leave(at+len(marker), "")
 	case p.isCall(marker):
 		p.text(trimmed)
-		p.gap, p.inCall, p.tried = before[len(trimmed):], marker, 0
+		p.gap, p.inCall = before[len(trimmed):], marker
 		p.buf = p.buf[at:]
 	default:
 		p.text(trimmed)
@@ -275,15 +280,11 @@ func (p *Parser) emit(s string, reasoning bool) {
 	p.out = append(p.out, d)
 }
 
-// closers are the last characters of all markers that end calls.
+// closers are the characters of which one decides, at the latest, whether a text is a call.
 const closers = ">]})`:;\n"
 
 // readCall reads the call at the beginning of buf, if all of it is there.
 func (p *Parser) readCall(end bool) bool {
-	if !end && p.tried > 0 && !strings.ContainsAny(p.buf[p.tried:], closers) {
-		return false
-	}
-	p.tried = len(p.buf)
 	c := &cursor{s: p.buf, end: end}
 	calls := p.calls.read(c, p.tools)
 	switch {

@@ -255,3 +255,19 @@ func TestRandomCuts(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkAnswer reads an answer of 2000 tokens, one by one: reasoning, text and a long call.
+func BenchmarkAnswer(b *testing.B) {
+	tmpl, c := models(b)["Qwen-Qwen3-0.6B"], weather(b)
+	words := strings.Repeat("some words, ", 300)
+	answer := "<think>" + words + "</think>\n" + words + "<tool_call>\n{\"name\": \"now\", \"arguments\": {\"text\": \"" + words + "\"}}\n</tool_call>"
+	var tokens []string
+	for rest := answer; rest != ""; {
+		n := min(5, len(rest))
+		tokens, rest = append(tokens, rest[:n]), rest[n:]
+	}
+	b.ReportMetric(float64(len(tokens)), "tokens")
+	for b.Loop() {
+		parsePieces(b, tmpl, c, tokens...)
+	}
+}
