@@ -42,10 +42,13 @@ var bqxAcc = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12
 
 var bqxTmp = []VecPhysical{Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27}
 
+// bqxAdvance are the arguments that move on from tile to tile and panel to panel.
+var bqxAdvance = []int{bqValues, bqDW, bqExtra, bqAcc, bqNext, bqPanels}
+
 func bqAMX(kind bqKind, rows int) {
 	TEXT(fmt.Sprintf("amx%sx%d", kind, rows), NOSPLIT, "func(a *byte)")
 	Pragma("noescape")
-	k := &bqAMXKernel{kind: kind, rows: rows, tile: AllocLocal(32)}
+	k := &bqAMXKernel{kind: kind, rows: rows, tile: AllocLocal(80)}
 	at := func(off int) Mem { return Mem{Base: bqxArgs, Disp: off} }
 	local := func(i int) Mem { m := k.tile; m.Disp += 8 * i; return m }
 	Load(Param("a"), bqxArgs)
@@ -54,6 +57,13 @@ func bqAMX(kind bqKind, rows int) {
 	MOVQ(U32(32), bqxQStep)
 	MOVQ(U32(64), bqxStep)
 	MOVQ(at(bqSpill), bqxSpill)
+
+	// What advances is kept on the stack, since the collector looks at pointers
+	// among the arguments. Only next, which is none to it, goes back.
+	for i, off := range bqxAdvance {
+		MOVQ(at(off), bqxGroups)
+		MOVQ(bqxGroups, local(4+i))
+	}
 
 	Label("panel")
 	for i, off := range []int{bqQ, bqD, bqS, bqTiles} {
@@ -64,20 +74,20 @@ func bqAMX(kind bqKind, rows int) {
 	MOVQ(local(0), bqxQ)
 	MOVQ(local(1), bqxD)
 	MOVQ(local(2), bqxS)
-	MOVQ(at(bqValues), bqxValues)
-	MOVQ(at(bqDW), bqxDW)
-	MOVQ(at(bqExtra), bqxExtra)
+	MOVQ(local(4), bqxValues)
+	MOVQ(local(5), bqxDW)
+	MOVQ(local(6), bqxExtra)
 	for _, acc := range bqxAcc[:rows] {
 		VPXORD(acc, acc, acc)
 	}
 	XORQ(bqxWrite, bqxWrite)
 	XORQ(bqxRead, bqxRead)
 	k.pipeline(at(bqUnits))
-	MOVQ(at(bqAcc), bqxQ)
+	MOVQ(local(7), bqxQ)
 	for i, acc := range bqxAcc[:rows] {
 		VMOVUPS(acc, Mem{Base: bqxQ, Disp: 64 * i})
 	}
-	ADDQ(U32(uint32(64*rows)), at(bqAcc))
+	ADDQ(U32(uint32(64*rows)), local(7))
 	MOVQ(at(bqTile), bqxQ)
 	for i := range 3 {
 		ADDQ(bqxQ, local(i))
@@ -85,11 +95,13 @@ func bqAMX(kind bqKind, rows int) {
 	DECQ(local(3))
 	JNE(LabelRef("tile"))
 	MOVQ(at(bqPanel), bqxQ)
-	for _, off := range []int{bqValues, bqDW, bqExtra} {
-		ADDQ(bqxQ, at(off))
+	for i := range 3 {
+		ADDQ(bqxQ, local(4+i))
 	}
-	DECQ(at(bqPanels))
+	DECQ(local(9))
 	JNE(LabelRef("panel"))
+	MOVQ(local(8), bqxQ)
+	MOVQ(bqxQ, at(bqNext))
 	TILERELEASE()
 	VZEROUPPER()
 	RET()
@@ -205,7 +217,8 @@ func (k *bqAMXKernel) scale() {
 
 // prefetch asks for a piece of the packed weights that are unpacked next.
 func (k *bqAMXKernel) prefetch() {
-	next := Mem{Base: bqxArgs, Disp: bqNext}
+	next := k.tile
+	next.Disp += 8 * (4 + 4)
 	MOVQ(next, bqxTemp)
 	for i := range 5 {
 		PREFETCHT1(Mem{Base: bqxTemp, Disp: 64 * i})

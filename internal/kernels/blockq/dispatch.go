@@ -57,7 +57,7 @@ type args struct {
 	tiles     int
 	tileStep  int            // bytes from tile to tile of q, d and s
 	panelStep int            // bytes from panel to panel of values, dw and extra
-	next      unsafe.Pointer // packed weights that will be unpacked soon
+	next      uintptr        // packed weights that will be unpacked soon; the kernel moves it on, also past their end
 	nextStep  int            // bytes of them to prefetch for each group, tile and panel
 	config    unsafe.Pointer // of the tile registers
 }

@@ -192,9 +192,9 @@ func (t *Task) unpack(a *args, scratch []byte, from, to int) {
 
 // prefetch has the panels that come next read while these are multiplied by.
 func (t *Task) prefetch(a *args, from, to, last, tiles int) {
-	a.next, a.nextStep = a.w, 0
+	a.next, a.nextStep = uintptr(a.w), 0
 	if to < last {
-		a.next = unsafe.Pointer(&t.Packed.panel(to)[0])
+		a.next = uintptr(unsafe.Pointer(&t.Packed.panel(to)[0]))
 		a.nextStep = t.plan.layout.panelBytes(t.K) / (t.K / groupSize * tiles)
 	}
 }

@@ -14176,7 +14176,7 @@ k:
 
 // func amxPlainx8(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxPlainx8(SB), NOSPLIT, $32-8
+TEXT ·amxPlainx8(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -14190,6 +14190,18 @@ TEXT ·amxPlainx8(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -14205,9 +14217,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14332,14 +14344,14 @@ step:
 	ADDQ        $0x00000020, SI
 	ADDQ        $0x00000400, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 
 early0:
 	DECQ R14
@@ -14421,14 +14433,14 @@ early0:
 	ADDQ        $0x00000020, SI
 	ADDQ        $0x00000400, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 
 early1:
 	JMP step
@@ -14490,17 +14502,17 @@ drain:
 	ADDQ        $0x00000020, SI
 	ADDQ        $0x00000400, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 	CMPQ        R13, R12
 	JNE         drain
-	MOVQ        64(DI), AX
+	MOVQ        56(SP), AX
 	VMOVUPS     Z0, (AX)
 	VMOVUPS     Z1, 64(AX)
 	VMOVUPS     Z2, 128(AX)
@@ -14509,7 +14521,7 @@ drain:
 	VMOVUPS     Z5, 320(AX)
 	VMOVUPS     Z6, 384(AX)
 	VMOVUPS     Z7, 448(AX)
-	ADDQ        $0x00000200, 64(DI)
+	ADDQ        $0x00000200, 56(SP)
 	MOVQ        128(DI), AX
 	ADDQ        AX, (SP)
 	ADDQ        AX, 8(SP)
@@ -14517,11 +14529,13 @@ drain:
 	DECQ        24(SP)
 	JNE         tile
 	MOVQ        136(DI), AX
-	ADDQ        AX, 8(DI)
-	ADDQ        AX, 16(DI)
-	ADDQ        AX, 24(DI)
-	DECQ        80(DI)
+	ADDQ        AX, 32(SP)
+	ADDQ        AX, 40(SP)
+	ADDQ        AX, 48(SP)
+	DECQ        72(SP)
 	JNE         panel
+	MOVQ        64(SP), AX
+	MOVQ        AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -14534,7 +14548,7 @@ drain:
 
 // func amxPlainx16(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxPlainx16(SB), NOSPLIT, $32-8
+TEXT ·amxPlainx16(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -14548,6 +14562,18 @@ TEXT ·amxPlainx16(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -14563,9 +14589,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14722,14 +14748,14 @@ step:
 	ADDQ        $0x00000040, SI
 	ADDQ        $0x00000400, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 
 early0:
 	DECQ R14
@@ -14835,14 +14861,14 @@ early0:
 	ADDQ        $0x00000040, SI
 	ADDQ        $0x00000400, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 
 early1:
 	JMP step
@@ -14928,17 +14954,17 @@ drain:
 	ADDQ        $0x00000040, SI
 	ADDQ        $0x00000400, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 	CMPQ        R13, R12
 	JNE         drain
-	MOVQ        64(DI), AX
+	MOVQ        56(SP), AX
 	VMOVUPS     Z0, (AX)
 	VMOVUPS     Z1, 64(AX)
 	VMOVUPS     Z2, 128(AX)
@@ -14955,7 +14981,7 @@ drain:
 	VMOVUPS     Z13, 832(AX)
 	VMOVUPS     Z14, 896(AX)
 	VMOVUPS     Z15, 960(AX)
-	ADDQ        $0x00000400, 64(DI)
+	ADDQ        $0x00000400, 56(SP)
 	MOVQ        128(DI), AX
 	ADDQ        AX, (SP)
 	ADDQ        AX, 8(SP)
@@ -14963,11 +14989,13 @@ drain:
 	DECQ        24(SP)
 	JNE         tile
 	MOVQ        136(DI), AX
-	ADDQ        AX, 8(DI)
-	ADDQ        AX, 16(DI)
-	ADDQ        AX, 24(DI)
-	DECQ        80(DI)
+	ADDQ        AX, 32(SP)
+	ADDQ        AX, 40(SP)
+	ADDQ        AX, 48(SP)
+	DECQ        72(SP)
 	JNE         panel
+	MOVQ        64(SP), AX
+	MOVQ        AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -14980,7 +15008,7 @@ drain:
 
 // func amxOffsetx8(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxOffsetx8(SB), NOSPLIT, $32-8
+TEXT ·amxOffsetx8(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -14994,6 +15022,18 @@ TEXT ·amxOffsetx8(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -15009,9 +15049,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15147,14 +15187,14 @@ step:
 	ADDQ             $0x00000020, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early0:
 	DECQ R14
@@ -15247,14 +15287,14 @@ early0:
 	ADDQ             $0x00000020, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early1:
 	JMP step
@@ -15327,17 +15367,17 @@ drain:
 	ADDQ             $0x00000020, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 	CMPQ             R13, R12
 	JNE              drain
-	MOVQ             64(DI), AX
+	MOVQ             56(SP), AX
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -15346,7 +15386,7 @@ drain:
 	VMOVUPS          Z5, 320(AX)
 	VMOVUPS          Z6, 384(AX)
 	VMOVUPS          Z7, 448(AX)
-	ADDQ             $0x00000200, 64(DI)
+	ADDQ             $0x00000200, 56(SP)
 	MOVQ             128(DI), AX
 	ADDQ             AX, (SP)
 	ADDQ             AX, 8(SP)
@@ -15354,11 +15394,13 @@ drain:
 	DECQ             24(SP)
 	JNE              tile
 	MOVQ             136(DI), AX
-	ADDQ             AX, 8(DI)
-	ADDQ             AX, 16(DI)
-	ADDQ             AX, 24(DI)
-	DECQ             80(DI)
+	ADDQ             AX, 32(SP)
+	ADDQ             AX, 40(SP)
+	ADDQ             AX, 48(SP)
+	DECQ             72(SP)
 	JNE              panel
+	MOVQ             64(SP), AX
+	MOVQ             AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -15371,7 +15413,7 @@ drain:
 
 // func amxOffsetx16(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxOffsetx16(SB), NOSPLIT, $32-8
+TEXT ·amxOffsetx16(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -15385,6 +15427,18 @@ TEXT ·amxOffsetx16(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -15400,9 +15454,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -15578,14 +15632,14 @@ step:
 	ADDQ             $0x00000040, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early0:
 	DECQ R14
@@ -15710,14 +15764,14 @@ early0:
 	ADDQ             $0x00000040, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early1:
 	JMP step
@@ -15822,17 +15876,17 @@ drain:
 	ADDQ             $0x00000040, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 	CMPQ             R13, R12
 	JNE              drain
-	MOVQ             64(DI), AX
+	MOVQ             56(SP), AX
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -15849,7 +15903,7 @@ drain:
 	VMOVUPS          Z13, 832(AX)
 	VMOVUPS          Z14, 896(AX)
 	VMOVUPS          Z15, 960(AX)
-	ADDQ             $0x00000400, 64(DI)
+	ADDQ             $0x00000400, 56(SP)
 	MOVQ             128(DI), AX
 	ADDQ             AX, (SP)
 	ADDQ             AX, 8(SP)
@@ -15857,11 +15911,13 @@ drain:
 	DECQ             24(SP)
 	JNE              tile
 	MOVQ             136(DI), AX
-	ADDQ             AX, 8(DI)
-	ADDQ             AX, 16(DI)
-	ADDQ             AX, 24(DI)
-	DECQ             80(DI)
+	ADDQ             AX, 32(SP)
+	ADDQ             AX, 40(SP)
+	ADDQ             AX, 48(SP)
+	DECQ             72(SP)
 	JNE              panel
+	MOVQ             64(SP), AX
+	MOVQ             AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -15874,7 +15930,7 @@ drain:
 
 // func amxPairx8(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxPairx8(SB), NOSPLIT, $32-8
+TEXT ·amxPairx8(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -15888,6 +15944,18 @@ TEXT ·amxPairx8(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -15903,9 +15971,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16104,14 +16172,14 @@ step:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000800, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 
 early1:
 	JMP step
@@ -16200,17 +16268,17 @@ drain:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000800, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 	CMPQ        R13, R12
 	JNE         drain
-	MOVQ        64(DI), AX
+	MOVQ        56(SP), AX
 	VMOVUPS     Z0, (AX)
 	VMOVUPS     Z1, 64(AX)
 	VMOVUPS     Z2, 128(AX)
@@ -16219,7 +16287,7 @@ drain:
 	VMOVUPS     Z5, 320(AX)
 	VMOVUPS     Z6, 384(AX)
 	VMOVUPS     Z7, 448(AX)
-	ADDQ        $0x00000200, 64(DI)
+	ADDQ        $0x00000200, 56(SP)
 	MOVQ        128(DI), AX
 	ADDQ        AX, (SP)
 	ADDQ        AX, 8(SP)
@@ -16227,11 +16295,13 @@ drain:
 	DECQ        24(SP)
 	JNE         tile
 	MOVQ        136(DI), AX
-	ADDQ        AX, 8(DI)
-	ADDQ        AX, 16(DI)
-	ADDQ        AX, 24(DI)
-	DECQ        80(DI)
+	ADDQ        AX, 32(SP)
+	ADDQ        AX, 40(SP)
+	ADDQ        AX, 48(SP)
+	DECQ        72(SP)
 	JNE         panel
+	MOVQ        64(SP), AX
+	MOVQ        AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -16244,7 +16314,7 @@ drain:
 
 // func amxPairx16(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxPairx16(SB), NOSPLIT, $32-8
+TEXT ·amxPairx16(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -16258,6 +16328,18 @@ TEXT ·amxPairx16(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -16273,9 +16355,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16530,14 +16612,14 @@ step:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000800, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 
 early1:
 	JMP step
@@ -16674,17 +16756,17 @@ drain:
 	ADDQ        $0x00000080, R10
 	ADDQ        $0x00000800, R13
 	ANDQ        $0x00001fff, R13
-	MOVQ        144(DI), R15
+	MOVQ        64(SP), R15
 	PREFETCHT1  (R15)
 	PREFETCHT1  64(R15)
 	PREFETCHT1  128(R15)
 	PREFETCHT1  192(R15)
 	PREFETCHT1  256(R15)
 	ADDQ        152(DI), R15
-	MOVQ        R15, 144(DI)
+	MOVQ        R15, 64(SP)
 	CMPQ        R13, R12
 	JNE         drain
-	MOVQ        64(DI), AX
+	MOVQ        56(SP), AX
 	VMOVUPS     Z0, (AX)
 	VMOVUPS     Z1, 64(AX)
 	VMOVUPS     Z2, 128(AX)
@@ -16701,7 +16783,7 @@ drain:
 	VMOVUPS     Z13, 832(AX)
 	VMOVUPS     Z14, 896(AX)
 	VMOVUPS     Z15, 960(AX)
-	ADDQ        $0x00000400, 64(DI)
+	ADDQ        $0x00000400, 56(SP)
 	MOVQ        128(DI), AX
 	ADDQ        AX, (SP)
 	ADDQ        AX, 8(SP)
@@ -16709,11 +16791,13 @@ drain:
 	DECQ        24(SP)
 	JNE         tile
 	MOVQ        136(DI), AX
-	ADDQ        AX, 8(DI)
-	ADDQ        AX, 16(DI)
-	ADDQ        AX, 24(DI)
-	DECQ        80(DI)
+	ADDQ        AX, 32(SP)
+	ADDQ        AX, 40(SP)
+	ADDQ        AX, 48(SP)
+	DECQ        72(SP)
 	JNE         panel
+	MOVQ        64(SP), AX
+	MOVQ        AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -16726,7 +16810,7 @@ drain:
 
 // func amxTwoOffsetsx8(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxTwoOffsetsx8(SB), NOSPLIT, $32-8
+TEXT ·amxTwoOffsetsx8(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -16740,6 +16824,18 @@ TEXT ·amxTwoOffsetsx8(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -16755,9 +16851,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -16902,14 +16998,14 @@ step:
 	ADDQ             $0x00000040, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early0:
 	DECQ R14
@@ -17011,14 +17107,14 @@ early0:
 	ADDQ             $0x00000040, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early1:
 	JMP step
@@ -17100,17 +17196,17 @@ drain:
 	ADDQ             $0x00000040, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 	CMPQ             R13, R12
 	JNE              drain
-	MOVQ             64(DI), AX
+	MOVQ             56(SP), AX
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -17119,7 +17215,7 @@ drain:
 	VMOVUPS          Z5, 320(AX)
 	VMOVUPS          Z6, 384(AX)
 	VMOVUPS          Z7, 448(AX)
-	ADDQ             $0x00000200, 64(DI)
+	ADDQ             $0x00000200, 56(SP)
 	MOVQ             128(DI), AX
 	ADDQ             AX, (SP)
 	ADDQ             AX, 8(SP)
@@ -17127,11 +17223,13 @@ drain:
 	DECQ             24(SP)
 	JNE              tile
 	MOVQ             136(DI), AX
-	ADDQ             AX, 8(DI)
-	ADDQ             AX, 16(DI)
-	ADDQ             AX, 24(DI)
-	DECQ             80(DI)
+	ADDQ             AX, 32(SP)
+	ADDQ             AX, 40(SP)
+	ADDQ             AX, 48(SP)
+	DECQ             72(SP)
 	JNE              panel
+	MOVQ             64(SP), AX
+	MOVQ             AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
@@ -17144,7 +17242,7 @@ drain:
 
 // func amxTwoOffsetsx16(a *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·amxTwoOffsetsx16(SB), NOSPLIT, $32-8
+TEXT ·amxTwoOffsetsx16(SB), NOSPLIT, $80-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
@@ -17158,6 +17256,18 @@ TEXT ·amxTwoOffsetsx16(SB), NOSPLIT, $32-8
 	MOVQ $0x00000020, CX
 	MOVQ $0x00000040, BX
 	MOVQ 112(DI), R11
+	MOVQ 8(DI), R14
+	MOVQ R14, 32(SP)
+	MOVQ 16(DI), R14
+	MOVQ R14, 40(SP)
+	MOVQ 24(DI), R14
+	MOVQ R14, 48(SP)
+	MOVQ 64(DI), R14
+	MOVQ R14, 56(SP)
+	MOVQ 144(DI), R14
+	MOVQ R14, 64(SP)
+	MOVQ 80(DI), R14
+	MOVQ R14, 72(SP)
 
 panel:
 	MOVQ 32(DI), R14
@@ -17173,9 +17283,9 @@ tile:
 	MOVQ   (SP), AX
 	MOVQ   8(SP), SI
 	MOVQ   16(SP), R8
-	MOVQ   8(DI), DX
-	MOVQ   16(DI), R9
-	MOVQ   24(DI), R10
+	MOVQ   32(SP), DX
+	MOVQ   40(SP), R9
+	MOVQ   48(SP), R10
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -17368,14 +17478,14 @@ step:
 	ADDQ             $0x00000080, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early0:
 	DECQ R14
@@ -17517,14 +17627,14 @@ early0:
 	ADDQ             $0x00000080, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 
 early1:
 	JMP step
@@ -17646,17 +17756,17 @@ drain:
 	ADDQ             $0x00000080, R8
 	ADDQ             $0x00000400, R13
 	ANDQ             $0x00001fff, R13
-	MOVQ             144(DI), R15
+	MOVQ             64(SP), R15
 	PREFETCHT1       (R15)
 	PREFETCHT1       64(R15)
 	PREFETCHT1       128(R15)
 	PREFETCHT1       192(R15)
 	PREFETCHT1       256(R15)
 	ADDQ             152(DI), R15
-	MOVQ             R15, 144(DI)
+	MOVQ             R15, 64(SP)
 	CMPQ             R13, R12
 	JNE              drain
-	MOVQ             64(DI), AX
+	MOVQ             56(SP), AX
 	VMOVUPS          Z0, (AX)
 	VMOVUPS          Z1, 64(AX)
 	VMOVUPS          Z2, 128(AX)
@@ -17673,7 +17783,7 @@ drain:
 	VMOVUPS          Z13, 832(AX)
 	VMOVUPS          Z14, 896(AX)
 	VMOVUPS          Z15, 960(AX)
-	ADDQ             $0x00000400, 64(DI)
+	ADDQ             $0x00000400, 56(SP)
 	MOVQ             128(DI), AX
 	ADDQ             AX, (SP)
 	ADDQ             AX, 8(SP)
@@ -17681,11 +17791,13 @@ drain:
 	DECQ             24(SP)
 	JNE              tile
 	MOVQ             136(DI), AX
-	ADDQ             AX, 8(DI)
-	ADDQ             AX, 16(DI)
-	ADDQ             AX, 24(DI)
-	DECQ             80(DI)
+	ADDQ             AX, 32(SP)
+	ADDQ             AX, 40(SP)
+	ADDQ             AX, 48(SP)
+	DECQ             72(SP)
 	JNE              panel
+	MOVQ             64(SP), AX
+	MOVQ             AX, 144(DI)
 
 	// TILERELEASE
 	BYTE $0xc4
