@@ -17,6 +17,7 @@ type explainFlags struct {
 	runs           int
 	json           bool
 	html, compare  string
+	bisect         bool
 	threshold      float64
 }
 
@@ -31,8 +32,11 @@ GB/s next to the least time that this machine would need, measured on random inp
 --input gives others. --html writes all of it as one page with drawings of the graph.
 
 --compare REFERENCE runs two models, or one model optimized and not, value by value, and
-names the first values whose signal-to-noise ratio (SQNR) falls below --threshold.`,
-		Example: "  salver explain model.onnx\n  salver explain model.onnx --shape x=8x3x224x224 --json\n  salver explain model.onnx --html model.html\n  salver explain model-int8.onnx --compare model.onnx",
+names the first values whose signal-to-noise ratio (SQNR) falls below --threshold.
+
+--bisect finds the patch of the optimizer with which an output falls below --threshold,
+compared with the model as it is in the file, and names its pass.`,
+		Example: "  salver explain model.onnx\n  salver explain model.onnx --shape x=8x3x224x224 --json\n  salver explain model.onnx --html model.html\n  salver explain model-int8.onnx --compare model.onnx\n  salver explain model.onnx --bisect --threshold 60",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd, e, args[0]) },
 	}
@@ -43,7 +47,8 @@ names the first values whose signal-to-noise ratio (SQNR) falls below --threshol
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	c.Flags().StringVar(&f.html, "html", "", "write a page that needs nothing else")
 	c.Flags().StringVar(&f.compare, "compare", "", "reference model to compare all values with")
-	c.Flags().Float64Var(&f.threshold, "threshold", 30, "SQNR in dB below which --compare reports a value")
+	c.Flags().BoolVar(&f.bisect, "bisect", false, "find the patch that changes an output")
+	c.Flags().Float64Var(&f.threshold, "threshold", 30, "SQNR in dB below which --compare and --bisect report a value")
 	return c
 }
 
@@ -75,6 +80,13 @@ func (f *explainFlags) run(cmd *cobra.Command, e *env, model string) error {
 	}
 	if f.compare != "" {
 		c, err := explain.Compare(cmd.Context(), model, f.compare, in, o)
+		if err != nil {
+			return err
+		}
+		return c.Report(e.out, f.json, f.threshold)
+	}
+	if f.bisect {
+		c, err := explain.Bisect(cmd.Context(), model, in, o, f.threshold)
 		if err != nil {
 			return err
 		}
