@@ -94,6 +94,8 @@ const (
 	bqSuperI8
 	bqSuperPair
 	bqSuperQ2
+	bqSingle
+	bqSingleMin
 )
 
 // bqFormat describes a packed format as layout.go does.
@@ -119,6 +121,9 @@ var bqFormats = []bqFormat{
 	{"IQ4_NL", 4, 0, bqHalf, 0, "valuesIQ4"},
 	{"IQ4_XS", 4, 0, bqSuperI8, 0, "valuesIQ4"},
 	{"MXFP4", 4, 0, bqE8M0, 0, "valuesE2M1"},
+	{"N4", 4, 0, bqSingle, 8, ""},
+	{"N4Zero", 4, 0, bqSingleMin, 0, ""},
+	{"N8", 8, 0, bqSingle, 0, ""},
 }
 
 var bqTables = map[string][]int8{
@@ -128,7 +133,7 @@ var bqTables = map[string][]int8{
 
 func (f *bqFormat) kind() bqKind {
 	switch f.scales {
-	case bqHalfMin, bqSuper:
+	case bqHalfMin, bqSuper, bqSingleMin:
 		return bqOffset
 	case bqSuperPair:
 		return bqPair
@@ -153,8 +158,10 @@ func (f *bqFormat) headerBytes() int {
 
 func (f *bqFormat) scaleBytes() int {
 	switch f.scales {
-	case bqHalfMin:
+	case bqHalfMin, bqSingle:
 		return 64
+	case bqSingleMin:
+		return 128
 	case bqE8M0, bqSuperI8:
 		return 16
 	}
@@ -364,7 +371,16 @@ func (r *bqReader) scales(h int) (dw reg.VecVirtual, extra []reg.VecVirtual) {
 		VCVTPH2PS(r.at(disp, 2, h), x)
 		return x
 	}
+	single := func(disp int) reg.VecVirtual {
+		x := r.reg()
+		r.load(r.at(disp, 4, h), x)
+		return x
+	}
 	switch r.f.scales {
+	case bqSingle:
+		return single(0), nil
+	case bqSingleMin:
+		return single(0), []reg.VecVirtual{single(64)}
 	case bqHalf:
 		return half(0), nil
 	case bqHalfMin:

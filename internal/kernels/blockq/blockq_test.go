@@ -20,7 +20,7 @@ import (
 // formats are those that are computed with integers, in order.
 func formats() (out []block.Format) {
 	for f := range block.Format(64) {
-		if layouts[f] != nil {
+		if layouts[f] != nil && f.Valid() {
 			out = append(out, f)
 		}
 	}
@@ -392,7 +392,7 @@ func FuzzPack(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, number, rows uint8, data []byte) {
 		format := block.Format(number)
-		if layouts[format] == nil {
+		if layouts[format] == nil || !format.Valid() {
 			if _, err := PackedSize(format, 1, 256); (err == nil) != Supports(format) {
 				t.Fatalf("%v: size %v, kernels %v", format, err, Supports(format))
 			}
@@ -444,4 +444,69 @@ func TestHalf(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNBits: with scales that are float16, the weights are those of formats that
+// GGML has, bit by bit.
+func TestNBits(t *testing.T) {
+	const n, k = 37, 256
+	for _, c := range []struct {
+		f    block.Format
+		bits int
+		zero bool
+	}{{block.Q4_0, 4, false}, {block.Q4_1, 4, true}, {block.Q8_0, 8, false}} {
+		for _, size := range []int{32, 64, 256} {
+			w := NBits{N: n, K: k, Bits: c.bits, Block: size, Codes: make([]byte, n*k*c.bits/8)}
+			r := rand.New(rand.NewPCG(1, uint64(size)))
+			rows := randomRows(c.f, n, k, 4)
+			for b := range n * k / size {
+				scale, zero := float32(math.Ldexp(1, r.IntN(4)-8)), float32(r.IntN(16))
+				w.Scales = append(w.Scales, scale)
+				if c.zero {
+					w.Zeros = append(w.Zeros, zero)
+				}
+				for g := b * size / groupSize; g < (b+1)*size/groupSize; g++ {
+					raw := rows[g*c.f.Bytes():][:c.f.Bytes()]
+					le.PutUint16(raw, dtype.F32ToF16(scale))
+					if c.zero {
+						le.PutUint16(raw[2:], dtype.F32ToF16(-scale*zero))
+					}
+					var u unit
+					u.parse(c.f, raw)
+					for i, code := range u.codes[:groupSize] {
+						if at := g*groupSize + i; c.bits == 8 {
+							w.Codes[at] = code ^ 0x80
+						} else {
+							w.Codes[at/2] |= code << (at % 2 * 4)
+						}
+					}
+				}
+			}
+			kerneltest.Levels(t, func(t *testing.T) {
+				bytes, err := w.PackedSize()
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, err := w.Pack(kerneltest.Guarded(t, bytes))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range []int{1, 3, 7, 19} {
+					x := noise(m*k, 5)
+					want := make([]float32, m*n)
+					Reference(want, c.f, m, n, k, x, rows)
+					for i, got := range product(t, p, x, m, 1, nil, nil) {
+						if got != want[i] {
+							t.Fatalf("%d bits in blocks of %d, %d rows: element %d is %v, %v has %v", c.bits, size, m, i, got, c.f, want[i])
+						}
+					}
+				}
+			})
+		}
+	}
+	for _, w := range []NBits{{N: 1, K: 32, Bits: 2, Block: 32}, {N: 1, K: 32, Bits: 8, Block: 32, Zeros: []float32{1}}, {N: 1, K: 48, Bits: 4, Block: 32}, {N: 1, K: 32, Bits: 4, Block: 16}, {N: 0, K: 32, Bits: 4, Block: 32}} {
+		if _, err := w.PackedSize(); err == nil {
+			t.Errorf("%+v: no error", w)
+		}
+	}
 }

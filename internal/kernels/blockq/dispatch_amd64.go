@@ -121,6 +121,9 @@ var direct256 = map[block.Format][4]kernel{
 	block.IQ4_NL: {0: direct256IQ4_NLx1},
 	block.IQ4_XS: {0: direct256IQ4_XSx1},
 	block.MXFP4:  {0: direct256MXFP4x1},
+	n4:           {0: direct256N4x1},
+	n4Zero:       {0: direct256N4Zerox1},
+	n8:           {0: direct256N8x1},
 }
 
 var direct512 = map[block.Format][4]kernel{
@@ -137,6 +140,9 @@ var direct512 = map[block.Format][4]kernel{
 	block.IQ4_NL: {0: direct512IQ4_NLx1, 2: direct512IQ4_NLx4, 3: direct512IQ4_NLx8},
 	block.IQ4_XS: {0: direct512IQ4_XSx1, 2: direct512IQ4_XSx4, 3: direct512IQ4_XSx8},
 	block.MXFP4:  {0: direct512MXFP4x1, 2: direct512MXFP4x4, 3: direct512MXFP4x8},
+	n4:           {0: direct512N4x1, 2: direct512N4x4, 3: direct512N4x8},
+	n4Zero:       {0: direct512N4Zerox1, 2: direct512N4Zerox4, 3: direct512N4Zerox8},
+	n8:           {0: direct512N8x1, 2: direct512N8x4, 3: direct512N8x8},
 }
 
 var unpack256 = map[block.Format]kernel{
@@ -153,6 +159,9 @@ var unpack256 = map[block.Format]kernel{
 	block.IQ4_NL: unpack256IQ4_NL,
 	block.IQ4_XS: unpack256IQ4_XS,
 	block.MXFP4:  unpack256MXFP4,
+	n4:           unpack256N4,
+	n4Zero:       unpack256N4Zero,
+	n8:           unpack256N8,
 }
 
 var unpack512 = map[block.Format]kernel{
@@ -169,4 +178,7 @@ var unpack512 = map[block.Format]kernel{
 	block.IQ4_NL: unpack512IQ4_NL,
 	block.IQ4_XS: unpack512IQ4_XS,
 	block.MXFP4:  unpack512MXFP4,
+	n4:           unpack512N4,
+	n4Zero:       unpack512N4Zero,
+	n8:           unpack512N8,
 }

@@ -49,6 +49,8 @@ const (
 	superI8                  // header: d float16; group: sc int8
 	superPair                // header: d float16; group: sc int8 of each half
 	superQ2                  // header: d, dmin float16; group: sc + m·16 of each half
+	single                   // group: d float32
+	singleMin                // group: d, m float32
 )
 
 // layout describes a packed format.
@@ -59,6 +61,13 @@ type layout struct {
 	zero  int       // the code of 0
 	table *[16]int8 // what codes stand for, in place of code - zero
 }
+
+// What MatMulNBits has, which is none of GGML's formats.
+const (
+	n4     block.Format = 128 + iota // 4 bits, the middle is zero
+	n4Zero                           // 4 bits with zero points
+	n8                               // 8 bits, the middle is zero
+)
 
 var layouts = map[block.Format]*layout{
 	block.Q4_0:   {low: 4, scaling: half, zero: 8},
@@ -74,6 +83,9 @@ var layouts = map[block.Format]*layout{
 	block.IQ4_NL: {low: 4, scaling: half, table: &valuesIQ4},
 	block.IQ4_XS: {low: 4, scaling: superI8, table: &valuesIQ4},
 	block.MXFP4:  {low: 4, scaling: e8m0, table: &valuesE2M1},
+	n4:           {low: 4, scaling: single, zero: 8},
+	n4Zero:       {low: 4, scaling: singleMin},
+	n8:           {low: 8, scaling: single},
 }
 
 func init() {
@@ -90,7 +102,7 @@ var (
 // kind is what kernels do for the format.
 func (l *layout) kind() kind {
 	switch l.scaling {
-	case halfMin, super:
+	case halfMin, super, singleMin:
 		return offset
 	case superPair:
 		return pair
@@ -125,8 +137,10 @@ func (l *layout) headerBytes() int {
 // scaleBytes is what a group begins with.
 func (l *layout) scaleBytes() int {
 	switch l.scaling {
-	case halfMin:
+	case halfMin, single:
 		return 4 * cols
+	case singleMin:
+		return 8 * cols
 	case e8m0, superI8:
 		return cols
 	}
@@ -151,7 +165,7 @@ func (l *layout) unitBytes() int { return l.headerBytes() + l.unit()/groupSize*l
 func (l *layout) panelBytes(k int) int { return k / l.unit() * l.unitBytes() }
 
 // Supports reports whether there are kernels for the format.
-func Supports(f block.Format) bool { return layouts[f] != nil || f == block.F16 }
+func Supports(f block.Format) bool { return layouts[f] != nil && f.Valid() || f == block.F16 }
 
 // PackedSize is the number of bytes that Pack needs for n rows of k elements: those
 // of the file but for rounding up to 16 rows and, in superblocks of Q4_K, Q5_K,

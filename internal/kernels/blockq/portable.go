@@ -148,11 +148,16 @@ func (l *layout) value(planes []byte, j, k int) int {
 func (l *layout) scales(header, group []byte, j int, extra []float32) (dw float32, factor [2]int) {
 	factor = [2]int{1, 1}
 	f16 := func(b []byte) float32 { return dtype.F16ToF32(le.Uint16(b)) }
+	f32 := func(b []byte) float32 { return math.Float32frombits(le.Uint32(b)) }
 	switch l.scaling {
 	case half:
 		dw = f16(group[2*j:])
 	case halfMin:
 		dw, extra[j] = f16(group[2*j:]), f16(group[2*cols+2*j:])
+	case single:
+		dw = f32(group[4*j:])
+	case singleMin:
+		dw, extra[j] = f32(group[4*j:]), f32(group[4*cols+4*j:])
 	case e8m0:
 		dw = halfE8M0(group[j])
 	case super:

@@ -83,6 +83,24 @@ func unpack256MXFP4(a *byte)
 func direct256MXFP4x1(a *byte)
 
 //go:noescape
+func unpack256N4(a *byte)
+
+//go:noescape
+func direct256N4x1(a *byte)
+
+//go:noescape
+func unpack256N4Zero(a *byte)
+
+//go:noescape
+func direct256N4Zerox1(a *byte)
+
+//go:noescape
+func unpack256N8(a *byte)
+
+//go:noescape
+func direct256N8x1(a *byte)
+
+//go:noescape
 func tile256Plainx1(a *byte)
 
 //go:noescape
@@ -291,6 +309,42 @@ func direct512MXFP4x4(a *byte)
 
 //go:noescape
 func direct512MXFP4x8(a *byte)
+
+//go:noescape
+func unpack512N4(a *byte)
+
+//go:noescape
+func direct512N4x1(a *byte)
+
+//go:noescape
+func direct512N4x4(a *byte)
+
+//go:noescape
+func direct512N4x8(a *byte)
+
+//go:noescape
+func unpack512N4Zero(a *byte)
+
+//go:noescape
+func direct512N4Zerox1(a *byte)
+
+//go:noescape
+func direct512N4Zerox4(a *byte)
+
+//go:noescape
+func direct512N4Zerox8(a *byte)
+
+//go:noescape
+func unpack512N8(a *byte)
+
+//go:noescape
+func direct512N8x1(a *byte)
+
+//go:noescape
+func direct512N8x4(a *byte)
+
+//go:noescape
+func direct512N8x8(a *byte)
 
 //go:noescape
 func tile512Plainx1(a *byte)
