@@ -11,12 +11,15 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/tensor"
 	"github.com/spf13/cobra"
 )
 
 type benchFlags struct {
 	engineFlags
+	languageFlags
+	languageBenchFlags
 	inputs, shapes []string
 	seconds        float64
 	json, worker   bool
@@ -28,7 +31,8 @@ func newBench(e *env) *cobra.Command {
 		Use:   "bench MODEL",
 		Short: "Measure a model's latency and memory",
 		Long: `Measures how long one inference takes, on random inputs unless --input gives others.
-Symbolic dimensions are 1 unless --shape says more.
+Symbolic dimensions are 1 unless --shape says more. Of a language model it measures tokens a
+second: of prompts, of one answer, and of --concurrency answers at once.
 
 With --worker it takes no MODEL but answers requests on standard input, one JSON object a
 line, so that a script can measure several engines in one interleaved run:
@@ -36,7 +40,7 @@ line, so that a script can measure several engines in one interleaved run:
   -> {"load_s": S, "rss_before": BYTES, "rss_loaded": BYTES, "outputs": NPZ}
   <- {"run_s": S}        -> {"lat_s": [ … ]}
   <- {"quit": 1}         -> {"rss_peak": BYTES, "notes": "…"}`,
-		Example: "  salver bench model.onnx --threads 2 --shape x=1x3x224x224\n  salver bench model.onnx --seconds 5 --json",
+		Example: "  salver bench model.onnx --threads 2 --shape x=1x3x224x224\n  salver bench model.onnx --seconds 5 --json\n  salver bench model.gguf --prompt 512 --gen 128 --concurrency 1,16",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.worker {
 				return cobra.NoArgs(cmd, args)
@@ -47,10 +51,15 @@ line, so that a script can measure several engines in one interleaved run:
 			if f.worker {
 				return runWorker(cmd.Context(), e, &f.engineFlags)
 			}
+			if llm.Recognise(args[0]) {
+				return f.runLanguage(cmd.Context(), e, args[0])
+			}
 			return f.run(cmd.Context(), e, args[0])
 		},
 	}
-	f.add(c)
+	f.engineFlags.add(c)
+	f.languageFlags.add(c)
+	f.languageBenchFlags.add(c)
 	fl := c.Flags()
 	fl.StringArrayVar(&f.inputs, "input", nil, "NAME=FILE (.npy, .npz or .pb)")
 	fl.StringArrayVar(&f.shapes, "shape", nil, "NAME=1x3x224x224 for random inputs")
@@ -110,7 +119,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, model string) error {
 	if !(f.seconds > 0) || math.IsInf(f.seconds, 0) {
 		return misusef("--seconds %v: expected a positive number", f.seconds)
 	}
-	o, closePool, err := f.options()
+	o, closePool, err := f.engineFlags.options()
 	if err != nil {
 		return err
 	}

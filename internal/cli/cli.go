@@ -70,7 +70,7 @@ func newRoot(e *env) *cobra.Command {
 		Use:           "salver",
 		Short:         "Optimize neural networks and serve them",
 		Long:          "salver takes trained networks as they come, makes them small and fast, and serves\nthem to the clients people already have.",
-		Example:       "  salver serve --demo\n  salver run model.onnx --input x=x.npy --output out\n  salver bench model.onnx --threads 2",
+		Example:       "  salver serve --demo\n  salver run model.onnx --input x=x.npy --output out\n  salver run model.gguf \"Why is the sky blue?\"\n  salver bench model.onnx --threads 2",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -78,6 +78,6 @@ func newRoot(e *env) *cobra.Command {
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
-	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newExplain(e), newVersion(e))
+	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newExplain(e), newTokenize(e), newPerplexity(e), newVersion(e))
 	return root
 }

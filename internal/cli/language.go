@@ -48,3 +48,20 @@ func (f *languageFlags) options(e engine.Options) llm.Options {
 	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache),
 		StepTokens: f.stepTokens, Sequences: f.sequences, NoPrefixes: f.noPrefixes}
 }
+
+// loadLanguage prepares a language model on a pool of its own.
+func loadLanguage(e *engineFlags, l *languageFlags, path string) (*llm.Model, func(), error) {
+	if err := l.check(); err != nil {
+		return nil, nil, err
+	}
+	o, closePool, err := e.options()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := llm.Load(path, l.options(o))
+	if err != nil {
+		closePool()
+		return nil, nil, err
+	}
+	return m, func() { m.Close(); closePool() }, nil
+}

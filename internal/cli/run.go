@@ -10,6 +10,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/image"
+	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/npy"
 	"github.com/salver-ml/salver/internal/tensor"
 	"github.com/spf13/cobra"
@@ -18,6 +19,8 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	engineFlags
+	languageFlags
+	samplingFlags
 	inputs, shapes []string
 	output, labels string
 	random, json   bool
@@ -30,24 +33,39 @@ type runFlags struct {
 func newRun(e *env) *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run MODEL",
-		Short: "Run a model once on given inputs",
+		Use:   "run MODEL [PROMPT]",
+		Short: "Run a model once on given inputs, or let a language model answer",
 		Long: `Runs MODEL once. Inputs are .npy, .npz and .pb (TensorProto) files or pictures (JPEG,
 PNG and others, turned upright by their EXIF data). A picture needs a recipe: flags, or a
 file beside the model (MODEL.yaml, preprocess.yaml or Hugging Face's
-preprocessor_config.json). The outputs are summarized, and written to DIR as OUTPUT.npy.`,
+preprocessor_config.json). The outputs are summarized, and written to DIR as OUTPUT.npy.
+
+A language model, a GGUF file or a Hugging Face folder, answers PROMPT, through its chat
+template if it has one; without a PROMPT it reads one from standard input or, on a terminal,
+talks: /help there lists what can be done.`,
 		Example: `  salver run model.onnx --input x=x.npy --output out
   salver run squeezenet.onnx --input cat.jpg --resize 256 --crop 224 --scale 1/255 \
-      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --color rgb --labels labels.txt`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, e, args[0]) },
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --color rgb --labels labels.txt
+  salver run model.gguf "Why is the sky blue?" --max-tokens 100`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if llm.Recognise(args[0]) {
+				return f.runLanguage(cmd, e, args[0], args[1:])
+			}
+			if len(args) > 1 {
+				return misusef("%s is no language model: it takes --input, not a prompt", args[0])
+			}
+			return f.run(cmd, e, args[0])
+		},
 	}
-	f.add(c)
+	f.engineFlags.add(c)
+	f.languageFlags.add(c)
+	f.samplingFlags.add(c)
 	fl := c.Flags()
 	fl.StringArrayVar(&f.inputs, "input", nil, "NAME=FILE (.npy, .npz, .pb or a picture); NAME= may be left out for a single input")
 	fl.StringArrayVar(&f.shapes, "shape", nil, "NAME=1x3x224x224, for --random")
 	fl.BoolVar(&f.random, "random", false, "fill missing inputs with random numbers")
-	fl.Uint64Var(&f.seed, "seed", 0, "seed of --random")
+	fl.Uint64Var(&f.seed, "seed", 0, "seed of --random, and of language models that draw")
 	fl.StringVar(&f.output, "output", "", "folder for the outputs, one OUTPUT.npy each")
 	fl.StringVar(&f.labels, "labels", "", "file with one label a line: print the five best")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
@@ -81,7 +99,7 @@ func (f *runFlags) parseRecipe() error {
 }
 
 func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
-	o, closePool, err := f.options()
+	o, closePool, err := f.engineFlags.options()
 	if err != nil {
 		return err
 	}

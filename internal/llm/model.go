@@ -37,10 +37,12 @@ type Options struct {
 	// CacheBytes bounds the keys and values of all sequences together; 0 is room for
 	// four sequences of full length, but no more than DefaultCacheBytes.
 	CacheBytes int
-	StepTokens int // tokens of one step, at most; 512
-	Sequences  int // at once; 64
-	Queue      int // requests that wait, at most; 1024
-	NoPrefixes bool
+	// CacheTokens asks for room for so many tokens, where CacheBytes is 0.
+	CacheTokens int
+	StepTokens  int // tokens of one step, at most; 512
+	Sequences   int // at once; 64
+	Queue       int // requests that wait, at most; 1024
+	NoPrefixes  bool
 }
 
 // DefaultCacheBytes bounds the cache that a model gets unasked.
@@ -137,6 +139,9 @@ func (o *Options) blocks(c *arch.Config) (int, error) {
 		}
 		return n, nil
 	}
+	if o.CacheTokens > 0 {
+		return max(blocksFor(o.CacheTokens), 2), nil
+	}
 	return min(max(min(4*blocksFor(o.Context), DefaultCacheBytes/each), 2), most), nil
 }
 
@@ -193,6 +198,17 @@ func (m *Model) Info() textgen.Info { return m.info }
 
 // Sequences is how many answers are computed at once, at most.
 func (m *Model) Sequences() int { return m.engine.sched.most }
+
+// TokenBytes is how much of the weights a generated token reads: all but the
+// embedding, of which it needs one row, where that is not the last product too.
+func (m *Model) TokenBytes() int64 {
+	w := m.files.weights
+	e, ok := w.Weight("token_embd.weight")
+	if _, own := w.Weight("output.weight"); !ok || !own {
+		return m.info.WeightBytes
+	}
+	return m.info.WeightBytes - int64(len(e.Data))
+}
 
 // Tokenizer is the model's.
 func (m *Model) Tokenizer() *token.Tokenizer { return m.tokenizer }

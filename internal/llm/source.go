@@ -58,6 +58,10 @@ func openGGUF(path string) (s *source, err error) {
 			err = errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 		}
 	}()
+	return fromGGUF(f)
+}
+
+func fromGGUF(f *gguf.File) (s *source, err error) {
 	s = &source{weights: ggufWeights{f, map[string]bool{}}, release: f.Release, close: f.Close}
 	if s.config, err = arch.FromGGUF(f.Metadata); err != nil {
 		return nil, err

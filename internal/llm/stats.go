@@ -53,6 +53,10 @@ func (e *engine) gauge() {
 	s, k := &e.stats, e.sched.kv
 	s.Running, s.Waiting = len(e.sched.running), len(e.sched.waiting)
 	s.BlocksUsed, s.BlocksAll, s.BlockTokens = k.Len()-k.Free(), k.Len(), kv.BlockTokens
+	s.TokensHeld = 0
+	for _, q := range e.sched.running {
+		s.TokensHeld += q.computed
+	}
 	s.PrefixQueries, s.PrefixHits, s.Preemptions = e.sched.asked, e.sched.found, e.sched.preempted
 }
 

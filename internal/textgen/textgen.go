@@ -144,6 +144,7 @@ type Stats struct {
 	Running, Waiting       int
 	BlocksUsed, BlocksAll  int // of the KV cache
 	BlockTokens            int
+	TokensHeld             int    // in the cache by running sequences, shared ones for each of them
 	PrefixQueries          uint64 // tokens that were looked up
 	PrefixHits             uint64 // tokens that were found
 	PromptTokens           uint64

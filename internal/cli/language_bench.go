@@ -1,0 +1,285 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+	"github.com/salver-ml/salver/internal/llm"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/textgen"
+	"github.com/spf13/cobra"
+)
+
+// languageBenchFlags say what bench measures of a language model.
+type languageBenchFlags struct {
+	prompt, gen int
+	concurrency []int
+	rounds      int
+}
+
+func (f *languageBenchFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.IntVar(&f.prompt, "prompt", 0, "language models: tokens of the prompt; 0 is 512, or three quarters of a short context")
+	fl.IntVar(&f.gen, "gen", 0, "language models: tokens of the answer; 0 is 128, or what a short context leaves")
+	fl.IntSliceVar(&f.concurrency, "concurrency", []int{1}, "language models: answers at once, one or more numbers")
+	fl.IntVar(&f.rounds, "rounds", 3, "language models: how often each figure is measured; the best counts")
+}
+
+func (f *languageBenchFlags) check(context int) error {
+	if f.prompt == 0 {
+		f.prompt = min(512, context*3/4)
+	}
+	if f.gen == 0 {
+		f.gen = min(128, context-f.prompt-1)
+	}
+	switch {
+	case f.prompt < 1 || f.gen < 2 || f.prompt+f.gen >= context:
+		return misusef("--prompt %d --gen %d: expected at least 1 and 2, and together less than %d, which is the context", f.prompt, f.gen, context)
+	case f.rounds < 1:
+		return misusef("--rounds %d: expected at least 1", f.rounds)
+	case slices.Min(append(f.concurrency, 1)) < 1:
+		return misusef("--concurrency %v: expected positive numbers", f.concurrency)
+	}
+	return nil
+}
+
+// languageResult is what bench --json prints of a language model.
+type languageResult struct {
+	Model        string         `json:"model"`
+	LoadS        float64        `json:"load_s"`        // until weights are packed
+	FirstTokenS  float64        `json:"first_token_s"` // from the start of loading to the first token
+	PrefillTokS  float64        `json:"prefill_tok_s"`
+	DecodeTokS   float64        `json:"decode_tok_s"`
+	DecodeBytesS float64        `json:"decode_bytes_s"` // weights, all of which a token reads, but for the embedding's rows
+	ReadBytesS   float64        `json:"read_bytes_s"`   // this machine's, with as many threads
+	Streams      []streamResult `json:"streams"`
+	Scheduling   float64        `json:"scheduling_share"` // of the steps' time
+	WeightBytes  int64          `json:"weight_bytes"`
+	HeldBytes    int64          `json:"held_bytes"` // weights, packed weights and arenas
+	KVBytes      int64          `json:"kv_bytes"`   // of the cache, of which pages are taken when they are used
+	PeakRSSBytes int64          `json:"peak_rss_bytes"`
+	ISA          string         `json:"isa"`
+	Threads      int            `json:"threads"`
+}
+
+type streamResult struct {
+	N         int     `json:"n"`
+	GenTokS   float64 `json:"gen_tok_s"`
+	TTFTP50MS float64 `json:"ttft_p50_ms"`
+	TPOTP50MS float64 `json:"tpot_p50_ms"`
+	KVWaste   float64 `json:"kv_waste"` // mean share of the blocks in use that no token fills, while all answers grow
+}
+
+func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error {
+	if len(f.inputs)+len(f.shapes) > 0 {
+		return misusef("--input and --shape are for models of tensors, not for language models")
+	}
+	if err := f.languageFlags.check(); err != nil {
+		return err
+	}
+	o, closePool, err := f.engineFlags.options()
+	if err != nil {
+		return err
+	}
+	defer closePool()
+	start := time.Now()
+	lo := f.languageFlags.options(o)
+	lo.Sequences = max(lo.Sequences, slices.Max(append(f.concurrency, 1)))
+	lo.NoPrefixes = true // prompts are to be computed
+	if lo.CacheBytes == 0 {
+		lo.CacheTokens = (max(f.prompt, 512) + max(f.gen, 128) + 16) * slices.Max(append(f.concurrency, 1))
+	}
+	m, err := llm.Load(path, lo)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if err := m.Warm(); err != nil {
+		return err
+	}
+	r := languageResult{Model: path, LoadS: time.Since(start).Seconds(), ISA: cpu.ISA(), Threads: f.threadCount()}
+	if err := f.languageBenchFlags.check(m.Info().Context); err != nil {
+		return err
+	}
+	b := &languageBench{model: m, flags: &f.languageBenchFlags, rng: rand.New(rand.NewPCG(1, 2))}
+	if _, err := b.generate(ctx, 1, 1); err != nil {
+		return err
+	}
+	r.FirstTokenS = time.Since(start).Seconds()
+	if err := b.measure(ctx, e, &r); err != nil {
+		return err
+	}
+	s := m.Stats()
+	r.Scheduling = s.SchedulerSeconds / s.StepSeconds
+	r.WeightBytes, r.HeldBytes, r.KVBytes, r.PeakRSSBytes = m.Info().WeightBytes, s.WeightBytes, s.KVBytes, memoryStatus("VmHWM")
+	r.DecodeBytesS = r.DecodeTokS * float64(m.TokenBytes())
+	r.ReadBytesS = readRate(o.Pool)
+	return r.print(e, f.json)
+}
+
+type languageBench struct {
+	model *llm.Model
+	flags *languageBenchFlags
+	rng   *rand.Rand
+}
+
+// generate answers one random prompt and gives the times of the first token and
+// of all.
+func (b *languageBench) generate(ctx context.Context, prompt, gen int) (u *textgen.Usage, err error) {
+	r := &textgen.Request{MaxTokens: gen, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1}
+	for range prompt {
+		r.Prompt = append(r.Prompt, int32(b.rng.IntN(b.model.Info().Vocabulary)))
+	}
+	return b.model.Generate(ctx, r, func(*textgen.Event) error { return nil })
+}
+
+func (b *languageBench) measure(ctx context.Context, e *env, r *languageResult) error {
+	f := b.flags
+	p := newProgress(e, f.rounds*(2+len(f.concurrency)), "measurements")
+	defer p.done()
+	done := 0
+	step := func() { done++; p.at(done) }
+	r.Streams = make([]streamResult, len(f.concurrency))
+	for range f.rounds {
+		u, err := b.generate(ctx, f.prompt, 1)
+		if err != nil {
+			return err
+		}
+		r.PrefillTokS = max(r.PrefillTokS, float64(f.prompt)/u.Total.Seconds())
+		step()
+		if u, err = b.generate(ctx, 1, f.gen+1); err != nil {
+			return err
+		}
+		r.DecodeTokS = max(r.DecodeTokS, float64(f.gen)/(u.Total-u.FirstToken).Seconds())
+		step()
+		for i, n := range f.concurrency {
+			s, err := b.together(ctx, n)
+			if err != nil {
+				return err
+			}
+			if s.GenTokS > r.Streams[i].GenTokS {
+				r.Streams[i] = s
+			}
+			step()
+		}
+	}
+	return nil
+}
+
+// together answers n prompts at once.
+func (b *languageBench) together(ctx context.Context, n int) (streamResult, error) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var first, each []time.Duration
+	var failed error
+	waste := 0.
+	start := time.Now()
+	for range n {
+		r := &textgen.Request{MaxTokens: b.flags.gen, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1}
+		for range b.flags.prompt {
+			r.Prompt = append(r.Prompt, int32(b.rng.IntN(b.model.Info().Vocabulary)))
+		}
+		wg.Go(func() {
+			u, err := b.model.Generate(ctx, r, func(*textgen.Event) error { return nil })
+			mu.Lock()
+			defer mu.Unlock()
+			if failed = cmp.Or(failed, err); err != nil {
+				return
+			}
+			first = append(first, u.FirstToken)
+			each = append(each, (u.Total-u.FirstToken)/time.Duration(max(u.GeneratedTokens-1, 1)))
+		})
+	}
+	stop := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { waste = b.waste(n, stop) })
+	wg.Wait()
+	took := time.Since(start)
+	close(stop)
+	watch.Wait()
+	if failed != nil {
+		return streamResult{}, failed
+	}
+	slices.Sort(first)
+	slices.Sort(each)
+	return streamResult{N: n, GenTokS: float64(n*b.flags.gen) / took.Seconds(), TTFTP50MS: quantile(first, .5), TPOTP50MS: quantile(each, .5), KVWaste: waste}, nil
+}
+
+// waste is the mean share of the cache's blocks in use that no token fills,
+// while n answers grow.
+func (b *languageBench) waste(n int, stop chan struct{}) float64 {
+	sum, seen := 0., 0
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return sum / float64(max(seen, 1))
+		case <-tick.C:
+			s := b.model.Stats()
+			if s.Running == n && s.TokensHeld >= n*b.flags.prompt {
+				sum += 1 - float64(s.TokensHeld)/float64(s.BlocksUsed*s.BlockTokens)
+				seen++
+			}
+		}
+	}
+}
+
+func (r *languageResult) print(e *env, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(e.out).Encode(r)
+	}
+	const gb, mib = 1e9, 1 << 20
+	fmt.Fprintf(e.out, "%s  %s, %d threads\nload     %.3f s, first token after %.3f s\nprefill  %.1f tokens/s\ndecode   %.1f tokens/s: %.2f GB/s of weights, %.0f %% of the %.2f GB/s that memory gives\n",
+		r.Model, r.ISA, r.Threads, r.LoadS, r.FirstTokenS, r.PrefillTokS, r.DecodeTokS, r.DecodeBytesS/gb, 100*r.DecodeBytesS/r.ReadBytesS, r.ReadBytesS/gb)
+	for _, s := range r.Streams {
+		fmt.Fprintf(e.out, "%2d at once: %.1f tokens/s, first token after %.0f ms (median), then %.1f ms a token; %.1f %% of the cache's blocks unused\n", s.N, s.GenTokS, s.TTFTP50MS, s.TPOTP50MS, 100*s.KVWaste)
+	}
+	_, err := fmt.Fprintf(e.out, "memory   weights %.1f MiB, held %.1f, cache up to %.1f, peak of the process %.1f\nsteps    %.2f %% of their time is scheduling and sampling\n",
+		float64(r.WeightBytes)/mib, float64(r.HeldBytes)/mib, float64(r.KVBytes)/mib, float64(r.PeakRSSBytes)/mib, 100*r.Scheduling)
+	return err
+}
+
+// readRate measures how fast the threads of a pool read memory that no cache
+// holds, in bytes a second: the best of some rounds.
+func readRate(p *pool.Pool) float64 {
+	const size = 512 << 20
+	buf := mmap.Alloc(size)
+	defer buf.Free()
+	r := &reader{words: buf.Float32s(), chunks: 64}
+	for i := 0; i < len(r.words); i += 512 {
+		r.words[i] = 1
+	}
+	r.sums = make([]float32, r.chunks)
+	best := 0.
+	p.Begin()
+	defer p.End()
+	for range 8 {
+		start := time.Now()
+		p.Run(r.chunks, r)
+		best = max(best, size/time.Since(start).Seconds())
+	}
+	return best
+}
+
+// reader sums memory in chunks.
+type reader struct {
+	words  []float32
+	sums   []float32
+	chunks int
+}
+
+// Do reads chunk number i.
+func (r *reader) Do(i int) {
+	n := len(r.words) / r.chunks
+	r.sums[i] = reduce.SumRow(r.words[i*n : (i+1)*n])
+}
