@@ -20,7 +20,15 @@ func llamaFields(f *fields, c *Config) {
 	f.only("rope_interleaved", false)
 }
 
-func llama(b *Builder) { preNorm(b, gatedFFN) }
+// llama has gated networks, or experts in those layers in which the file does.
+func llama(b *Builder) {
+	preNorm(b, func(b *Builder, x *ir.Value, p string) *ir.Value {
+		if b.Experts > 0 && b.Has(p+"ffn_gate_inp.weight") {
+			return expertFFN(b, x, p)
+		}
+		return gatedFFN(b, x, p)
+	})
+}
 
 // preNorm is Llama's model with a given feed-forward network.
 func preNorm(b *Builder, ffn func(b *Builder, x *ir.Value, p string) *ir.Value) {

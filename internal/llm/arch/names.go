@@ -11,27 +11,27 @@ import (
 // of GGUF, without their ends, with those of transformers. %d is the layer, and
 // a second one the expert.
 var huggingFaceNames = map[string]string{
-	"token_embd":            "model.embed_tokens",
-	"output_norm":           "model.norm",
-	"output":                "lm_head",
-	"blk.%d.attn_norm":      "model.layers.%d.input_layernorm",
-	"blk.%d.attn_q":         "model.layers.%d.self_attn.q_proj",
-	"blk.%d.attn_k":         "model.layers.%d.self_attn.k_proj",
-	"blk.%d.attn_v":         "model.layers.%d.self_attn.v_proj",
-	"blk.%d.attn_output":    "model.layers.%d.self_attn.o_proj",
-	"blk.%d.attn_q_norm":    "model.layers.%d.self_attn.q_norm",
-	"blk.%d.attn_k_norm":    "model.layers.%d.self_attn.k_norm",
-	"blk.%d.ffn_norm":       "model.layers.%d.post_attention_layernorm",
-	"blk.%d.ffn_gate":       "model.layers.%d.mlp.gate_proj",
-	"blk.%d.ffn_up":         "model.layers.%d.mlp.up_proj",
-	"blk.%d.ffn_down":       "model.layers.%d.mlp.down_proj",
-	"blk.%d.ffn_gate_inp":   "model.layers.%d.mlp.gate",
-	"blk.%d.ffn_gate_exp":   "model.layers.%d.mlp.experts.%d.gate_proj",
-	"blk.%d.ffn_up_exp":     "model.layers.%d.mlp.experts.%d.up_proj",
-	"blk.%d.ffn_down_exp":   "model.layers.%d.mlp.experts.%d.down_proj",
-	"blk.%d.ffn_gate_shexp": "model.layers.%d.mlp.shared_expert.gate_proj",
-	"blk.%d.ffn_up_shexp":   "model.layers.%d.mlp.shared_expert.up_proj",
-	"blk.%d.ffn_down_shexp": "model.layers.%d.mlp.shared_expert.down_proj",
+	"token_embd":             "model.embed_tokens",
+	"output_norm":            "model.norm",
+	"output":                 "lm_head",
+	"blk.%d.attn_norm":       "model.layers.%d.input_layernorm",
+	"blk.%d.attn_q":          "model.layers.%d.self_attn.q_proj",
+	"blk.%d.attn_k":          "model.layers.%d.self_attn.k_proj",
+	"blk.%d.attn_v":          "model.layers.%d.self_attn.v_proj",
+	"blk.%d.attn_output":     "model.layers.%d.self_attn.o_proj",
+	"blk.%d.attn_q_norm":     "model.layers.%d.self_attn.q_norm",
+	"blk.%d.attn_k_norm":     "model.layers.%d.self_attn.k_norm",
+	"blk.%d.ffn_norm":        "model.layers.%d.post_attention_layernorm",
+	"blk.%d.ffn_gate":        "model.layers.%d.mlp.gate_proj",
+	"blk.%d.ffn_up":          "model.layers.%d.mlp.up_proj",
+	"blk.%d.ffn_down":        "model.layers.%d.mlp.down_proj",
+	"blk.%d.ffn_gate_inp":    "model.layers.%d.mlp.gate",
+	"blk.%d.ffn_gate_exp.%d": "model.layers.%d.mlp.experts.%d.gate_proj",
+	"blk.%d.ffn_up_exp.%d":   "model.layers.%d.mlp.experts.%d.up_proj",
+	"blk.%d.ffn_down_exp.%d": "model.layers.%d.mlp.experts.%d.down_proj",
+	"blk.%d.ffn_gate_shexp":  "model.layers.%d.mlp.shared_expert.gate_proj",
+	"blk.%d.ffn_up_shexp":    "model.layers.%d.mlp.shared_expert.up_proj",
+	"blk.%d.ffn_down_shexp":  "model.layers.%d.mlp.shared_expert.down_proj",
 
 	"blk.%d.ffn_gate_inp_shexp": "model.layers.%d.mlp.shared_expert_gate",
 }
@@ -51,9 +51,6 @@ func (a *Architecture) HuggingFaceName(name string) (string, bool) {
 			numbers = append(numbers, n)
 			parts[i] = "%d"
 		}
-	}
-	if n := len(parts); n > 3 && parts[n-1] == "%d" {
-		parts = parts[:n-1]
 	}
 	key := strings.Join(parts, ".")
 	form, ok := a.Names[key]

@@ -99,3 +99,59 @@ func gatherCases() (cases []op.Case) {
 	}
 	return cases
 }
+
+func expertsCases() (cases []op.Case) {
+	for _, c := range []struct {
+		name                  string
+		tokens, experts, used int
+		k, ffn                int
+		normalize             int
+		gate, up, down        block.Format
+		tol                   float64
+	}{
+		{"float32", 7, 5, 2, 24, 40, 0, block.F32, block.F32, block.F32, 0},
+		{"one token", 1, 4, 4, 32, 16, 1, block.F32, block.BF16, block.F16, 0},
+		{"many tokens", 70, 9, 3, 64, 32, 1, block.F32, block.F32, block.F32, 0},
+		// An activation that is rounded the other way for a last bit's sake moves a result.
+		{"quantized", 37, 6, 2, 256, 256, 1, block.Q4_K, block.Q4_K, block.Q6_K, 1e-2},
+		{"mixed", 5, 3, 1, 64, 256, 0, block.Q8_0, block.IQ4_NL, block.IQ3_S, 1e-2},
+	} {
+		in := []*tensor.Tensor{noise(c.tokens, c.k), positive(c.tokens, c.experts)}
+		for _, m := range []struct {
+			f    block.Format
+			n, k int
+		}{{c.gate, c.ffn, c.k}, {c.up, c.ffn, c.k}, {c.down, c.k, c.ffn}} {
+			for e := range c.experts {
+				in = append(in, smallWeights(m.f, m.n, m.k, e))
+			}
+		}
+		cases = append(cases, op.Case{Name: c.name, In: in, Tol: c.tol, Attrs: map[string]ir.Attr{"used": ir.Int(c.used), "normalize": ir.Int(c.normalize), "k": ir.Int(c.k), "ffn": ir.Int(c.ffn),
+			"gate_format": ir.Str(c.gate.String()), "up_format": ir.Str(c.up.String()), "down_format": ir.Str(c.down.String())}})
+	}
+	return cases
+}
+
+// smallWeights are n rows of noise as far as the format has it.
+func smallWeights(f block.Format, n, k, seed int) *tensor.Tensor {
+	if !f.Encodes() && f != block.F32 {
+		return randomWeights(f, n, k)
+	}
+	row, _ := f.RowBytes(k)
+	t := tensor.New(dtype.Uint8, n, row)
+	r := rand.New(rand.NewPCG(uint64(seed), 3))
+	v := make([]float32, n*k)
+	for i := range v {
+		v[i] = float32(r.NormFloat64() / 8)
+	}
+	block.Encode(f, t.Data, v)
+	return t
+}
+
+// positive are numbers above 0.
+func positive(dims ...int) *tensor.Tensor {
+	t := noise(dims...)
+	for i, v := range tensor.Of[float32](t) {
+		tensor.Of[float32](t)[i] = v * v
+	}
+	return t
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -17,20 +18,22 @@ const decodedRows = 64
 // float32. W is read where it is.
 type decoded struct {
 	weights
-	dims    []int
 	parts   int // of W's rows
-	m       int
 	slots   tiling.Slots
 	tasks   []gemm.Task // of slots
 	perSlot int         // floats: rows of W, and the task's own
-	call    *op.Call
-	y       []float32
+
+	m                    int
+	w                    []byte
+	x, y, bias, residual []float32
+	scratch              []float32
 }
 
-func compileDecoded(p *op.Prep, s weights, dims []int) (op.Kernel, error) {
-	k := &decoded{weights: s, dims: dims, parts: tiling.Ceil(s.n, decodedRows), m: tensor.Count(dims) / s.n}
+// newDecoded prepares products of up to m rows.
+func newDecoded(s weights, m, threads int) *decoded {
+	k := &decoded{weights: s, parts: tiling.Ceil(s.n, decodedRows), m: m}
 	most := tiling.Ceil(s.n, k.parts)
-	k.tasks = make([]gemm.Task, min(p.Threads, k.parts, tiling.MaxSlots))
+	k.tasks = make([]gemm.Task, min(threads, k.parts, tiling.MaxSlots))
 	for i := range k.tasks {
 		t := &k.tasks[i]
 		t.M, t.N, t.K = k.m, most, s.k
@@ -38,40 +41,57 @@ func compileDecoded(p *op.Prep, s weights, dims []int) (op.Kernel, error) {
 		t.C, t.Residual = gemm.Matrix{Stride: s.n}, gemm.Matrix{Stride: s.n}
 		k.perSlot = most*s.k + t.ScratchSize(1)
 	}
-	return k, nil
+	return k
 }
 
 // ScratchBytes is the working memory of a run.
 func (k *decoded) ScratchBytes() int { return 4 * k.perSlot * len(k.tasks) }
 
-// Run multiplies.
-func (k *decoded) Run(c *op.Call) error {
-	k.call, k.y = c, tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
+// multiply computes y from x and w.
+func (k *decoded) multiply(p *pool.Pool, scratch []byte) {
+	k.scratch = tensor.Of[float32](&tensor.Tensor{Data: scratch})
 	k.slots.Reset(len(k.tasks))
-	c.Pool.Run(k.parts, k)
-	k.call, k.y = nil, nil
-	return nil
+	p.Run(k.parts, k)
+	k.w, k.x, k.y, k.bias, k.residual, k.scratch = nil, nil, nil, nil, nil, nil
 }
 
 // Do multiplies by part i of W's rows.
 func (k *decoded) Do(i int) {
 	slot := k.slots.Take()
 	defer k.slots.Give(slot)
-	t, c := &k.tasks[slot], k.call
-	scratch := tensor.Of[float32](&tensor.Tensor{Data: c.Scratch})[slot*k.perSlot:][:k.perSlot]
+	t := &k.tasks[slot]
+	scratch := k.scratch[slot*k.perSlot:][:k.perSlot]
 	from, to := split.Range(k.n, k.parts, i)
-	t.N = to - from
+	t.M, t.N = k.m, to-from
 	rows := scratch[:t.N*k.k]
-	block.Decode(k.format, rows, c.In[mmW].Data[from*k.row:to*k.row])
-	t.A.Data, t.B.Data, t.C.Data, t.Scratch = tensor.Of[float32](c.In[mmX]), rows, k.y[from:], scratch[len(rows):]
-	if b := c.Input(mmBias); b != nil {
-		t.ColBias.Data = tensor.Of[float32](b)[from:to]
+	block.Decode(k.format, rows, k.w[from*k.row:to*k.row])
+	t.A.Data, t.B.Data, t.C.Data, t.Scratch = k.x, rows, k.y[from:], scratch[len(rows):]
+	if k.bias != nil {
+		t.ColBias.Data = k.bias[from:to]
 	}
-	if r := c.Input(mmResidual); r != nil {
-		t.Residual.Data = tensor.Of[float32](r)[from:]
+	if k.residual != nil {
+		t.Residual.Data = k.residual[from:]
 	}
 	if err := t.Run(nil); err != nil {
 		panic(err) // sizes that don't fit together, which compiling has made
 	}
 	t.A.Data, t.B.Data, t.C.Data, t.ColBias.Data, t.Residual.Data, t.Scratch = nil, nil, nil, nil, nil, nil
+}
+
+// decodedMatMul is BlockMatMul by it.
+type decodedMatMul struct {
+	*decoded
+	dims []int
+}
+
+func compileDecoded(p *op.Prep, s weights, dims []int) (op.Kernel, error) {
+	return &decodedMatMul{decoded: newDecoded(s, tensor.Count(dims)/s.n, p.Threads), dims: dims}, nil
+}
+
+// Run multiplies.
+func (k *decodedMatMul) Run(c *op.Call) error {
+	k.w, k.x, k.y = c.In[mmW].Data, tensor.Of[float32](c.In[mmX]), tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
+	k.bias, k.residual = floatsOf(c.Input(mmBias)), floatsOf(c.Input(mmResidual))
+	k.multiply(c.Pool, c.Scratch)
+	return nil
 }

@@ -50,13 +50,18 @@ func weightsOf(n *ir.Node, w shape.Shape) (weights, error) {
 	if err != nil {
 		return weights{}, fmt.Errorf("format: %w", err)
 	}
+	return formatOf(f, n.Int("k"), w)
+}
+
+// formatOf holds the shape of w against a format and a number of columns.
+func formatOf(f block.Format, k int, w shape.Shape) (s weights, err error) {
 	if !f.Decodes() {
 		return weights{}, fmt.Errorf("format is %v, which can't be decoded to numbers", f)
 	}
-	s := weights{format: f, n: -1, k: n.Int("k")}
-	if s.k < 1 {
-		return weights{}, fmt.Errorf("k is %d, expected at least 1", s.k)
+	if k < 1 {
+		return weights{}, fmt.Errorf("w has rows of %d numbers, expected at least 1", k)
 	}
+	s = weights{format: f, n: -1, k: k}
 	if s.row, err = f.RowBytes(s.k); err != nil {
 		return weights{}, err
 	}
@@ -134,11 +139,7 @@ func matMulRef(c *op.Call) error {
 	}
 	y := tensor.Of[float32](c.Output(0, dtype.Float32, append(slices.Clone(x.Shape[:len(x.Shape)-1]), s.n)...))
 	m := x.Len() / s.k
-	if blockq.Supports(s.format) {
-		blockq.Reference(y, s.format, m, s.n, s.k, tensor.Of[float32](x), w.Data)
-	} else {
-		s.decoded(y, m, tensor.Of[float32](x), w.Data)
-	}
+	s.multiply(y, m, tensor.Of[float32](x), w.Data)
 	if t := c.Input(mmBias); t != nil {
 		for i := range y {
 			y[i] += tensor.Of[float32](t)[i%s.n]
@@ -150,6 +151,15 @@ func matMulRef(c *op.Call) error {
 		}
 	}
 	return nil
+}
+
+// multiply is the reference of a product.
+func (s *weights) multiply(y []float32, m int, x []float32, w []byte) {
+	if blockq.Supports(s.format) {
+		blockq.Reference(y, s.format, m, s.n, s.k, x, w)
+		return
+	}
+	s.decoded(y, m, x, w)
 }
 
 // decoded multiplies rows of W that are decoded to float32.
@@ -194,20 +204,9 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	case !blockq.Supports(s.format):
 		return compileDecoded(p, s, dims)
 	}
-	p.OnlyPacked(mmW)
-	size, err := blockq.PackedSize(s.format, s.n, s.k)
-	if err != nil {
-		return nil, err
-	}
-	data := p.Pack("w", size, func(dst []byte) {
-		_, err = blockq.Pack(dst, s.format, s.n, s.k, w.Data)
-	})
-	if err != nil {
-		return nil, err
-	}
 	k := &matMul{dims: dims}
 	t := &k.task
-	if t.Packed, err = blockq.Prepacked(data, s.format, s.n, s.k); err != nil {
+	if t.Packed, err = pack(p, s, mmW); err != nil {
 		return nil, err
 	}
 	t.M, t.N, t.K = tensor.Count(dims)/s.n, s.n, s.k
@@ -237,6 +236,22 @@ func compilePlain(p *op.Prep, s weights, w *tensor.Tensor) (op.Kernel, error) {
 		spec.Residual = mmResidual
 	}
 	return linear.Compile(&inner, spec)
+}
+
+// pack packs constant input i.
+func pack(p *op.Prep, s weights, i int) (*blockq.Packed, error) {
+	p.OnlyPacked(i)
+	size, err := blockq.PackedSize(s.format, s.n, s.k)
+	if err != nil {
+		return nil, err
+	}
+	data := p.Pack(fmt.Sprintf("w%d", i), size, func(dst []byte) {
+		_, err = blockq.Pack(dst, s.format, s.n, s.k, p.In[i].Const.Data)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return blockq.Prepacked(data, s.format, s.n, s.k)
 }
 
 // ScratchBytes is the working memory of a run.
