@@ -10,7 +10,6 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/mmap"
-	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -107,11 +106,10 @@ func (b *buffers) free() {
 	b.list = nil
 }
 
-// classify makes what the caller sent wrongly, or asks too much with, an InvalidArgument, and what does
-// not fit into memory ResourceExhausted.
+// classify makes what the caller sent wrongly, or asks too much with, an
+// InvalidArgument, and what does not fit into memory now ResourceExhausted.
 func classify(err error) error {
-	var large *op.TooLargeError
-	if exec.IsInputError(err) || errors.As(err, &large) {
+	if exec.IsInputError(err) || exec.NeverFits(err) {
 		return serve.Errorf(serve.InvalidArgument, "%w", err)
 	}
 	if exec.IsMemoryError(err) {

@@ -38,7 +38,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 			f, err = nil, panicked(name, v)
 		}
 	}()
-	if err := p.fitsBesideOthers(); err != nil {
+	if err := p.session.fitsBesideOthers(p.arenaBytes()); err != nil {
 		return nil, err
 	}
 	f.allocate()
@@ -212,13 +212,18 @@ func (f *frame) bind(inputs, outputs []*tensor.Tensor) error {
 }
 
 // makeLarge makes the large ones of the outputs that a run writes where they are.
-func (p *Plan) makeLarge(outputs []*tensor.Tensor, alloc func(n int) []byte) {
+func (p *Plan) makeLarge(outputs []*tensor.Tensor, alloc func(n int) []byte) error {
 	for i, o := range p.outputs {
 		s := &p.slots[o.slot]
-		if outputs[i] == nil && s.kind == slotOutput && !o.copied && s.size >= LargeOutput {
-			outputs[i] = &tensor.Tensor{DType: s.typ.DType, Shape: slices.Clone(s.shape), Data: alloc(s.size)[:s.size:s.size]}
+		if outputs[i] != nil || s.kind != slotOutput || o.copied || s.size < LargeOutput {
+			continue
 		}
+		if err := p.session.fitsBesideOthers(s.size); err != nil {
+			return err
+		}
+		outputs[i] = &tensor.Tensor{DType: s.typ.DType, Shape: slices.Clone(s.shape), Data: alloc(s.size)[:s.size:s.size]}
 	}
+	return nil
 }
 
 func (f *frame) step(ctx context.Context, i int) error {

@@ -24,7 +24,7 @@ func TestMemoryIsShared(t *testing.T) {
 		return err
 	}
 	others := mmap.Alloc(22 * mib)
-	if err := run(); !IsMemoryError(err) || !strings.Contains(err.Error(), "another run with these inputs needs 4.0 MiB beside the 22.") {
+	if err := run(); !IsMemoryError(err) || !strings.Contains(err.Error(), "a run with these inputs needs 4.0 MiB beside the 22.") {
 		t.Errorf("beside others: %v", err)
 	}
 	others.Free()

@@ -219,32 +219,24 @@ func (m Memory) Peak() int { return max(m.Derived+m.Pages+m.Packed+m.Inputs, m.T
 // fitsIn refuses a plan that needs more memory than allowed; 0 allows any.
 func (p *Plan) fitsIn(limit int) error {
 	if m, other := p.Memory(), p.session.overhead; limit > 0 && m.Peak()+other > limit {
-		return memoryError{fmt.Errorf("the model needs %s with these inputs (weights %s, packed weights %s, folded weights until they are packed %s, intermediate values %s, inputs and outputs %s, the process itself %s), the limit is %s",
+		return memoryError{alone: true, error: fmt.Errorf("the model needs %s with these inputs (weights %s, packed weights %s, folded weights until they are packed %s, intermediate values %s, inputs and outputs %s, the process itself %s), the limit is %s",
 			bytesText(m.Peak()+other), bytesText(m.Weights), bytesText(m.Packed), bytesText(m.Derived), bytesText(m.Arena), bytesText(m.Inputs+m.Outputs), bytesText(other), bytesText(limit))}
 	}
 	return nil
 }
 
-// fitsBesideOthers refuses another arena where that, with all that the process
-// holds outside the Go heap, other sessions' included, is more than allowed. The session's own idle
-// arenas go first.
-func (p *Plan) fitsBesideOthers() error {
-	s := p.session
-	if s.maxMemory == 0 {
-		return nil
-	}
-	need := 0
-	for _, a := range p.arenas {
-		need += a.layout.Total
-	}
-	lacking := func() bool { return int(mmap.InUse())+s.overhead+need > s.maxMemory }
+// fitsBesideOthers refuses to take need bytes more where that, with all that the
+// process holds outside the Go heap, other sessions' included, is more than
+// allowed. The session's own idle arenas go first.
+func (s *Session) fitsBesideOthers(need int) error {
+	lacking := func() bool { return s.maxMemory > 0 && int(mmap.InUse())+s.overhead+need > s.maxMemory }
 	if !lacking() {
 		return nil
 	}
 	if s.dropIdle(); !lacking() {
 		return nil
 	}
-	return memoryError{fmt.Errorf("another run with these inputs needs %s beside the %s that all models hold now, the limit is %s", bytesText(need), bytesText(int(mmap.InUse())+s.overhead), bytesText(s.maxMemory))}
+	return memoryError{error: fmt.Errorf("a run with these inputs needs %s beside the %s that all models hold now, the limit is %s", bytesText(need), bytesText(int(mmap.InUse())+s.overhead), bytesText(s.maxMemory))}
 }
 
 // bytesText is a number of bytes in the largest unit of which there is one.
@@ -261,7 +253,17 @@ func bytesText(n int) string {
 }
 
 // memoryError is a plan that does not fit into the memory allowed.
-type memoryError struct{ error }
+type memoryError struct {
+	error
+	alone bool // also if nothing else is held
+}
+
+// NeverFits reports whether a memory error would be the same on another try.
+func NeverFits(err error) bool {
+	var plan memoryError
+	var result *op.TooLargeError
+	return errors.As(err, &plan) && plan.alone || errors.As(err, &result)
+}
 
 // IsMemoryError reports whether a run was refused because it needs more memory
 // than Options.MaxMemory, or made a result whose size depends on data too large.

@@ -125,7 +125,9 @@ func (s *Session) RunWith(ctx context.Context, inputs, outputs []*tensor.Tensor,
 		return fmt.Errorf("the model has %d outputs, found room for %d", len(s.graph.Outputs), len(outputs))
 	}
 	if large != nil {
-		p.makeLarge(outputs, large)
+		if err := p.makeLarge(outputs, large); err != nil {
+			return err
+		}
 	}
 	f, err := p.acquire()
 	if err != nil {
