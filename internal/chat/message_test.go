@@ -40,7 +40,7 @@ func TestDecode(t *testing.T) {
 	got, err := tmpl.Render(Conversation{Messages: messages, Tools: tools, Variables: jinja.NewMap("x", true)})
 	want := `{"role": "system", "content": "Be brief."}
 {"role": "user", "content": "a\nb", "name": "Ada"}
-{"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"z": 1, "a": [2]}}, "id": "1"}, {"type": "function", "function": {"name": "g", "arguments": {"y": 1.0}}, "id": "2"}, {"type": "function", "function": {"name": "h", "arguments": {}}}]}
+{"thinking": "r", "role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"z": 1, "a": [2]}}, "id": "1"}, {"type": "function", "function": {"name": "g", "arguments": {"y": 1.0}}, "id": "2"}, {"type": "function", "function": {"name": "h", "arguments": {}}}]}
 {"role": "tool", "content": "4", "tool_call_id": "1", "cached": true}
 [{"type": "function", "function": {"name": "f", "strict": true, "parameters": {"z": 18446744073709551615, "a": 1.0}, "description": "<d>"}}, {"type": "function", "function": {"name": "g", "description": "d", "parameters": {"type": "object"}}}]True<s>True`
 	if err != nil || got != want {

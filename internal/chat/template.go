@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/salver-ml/salver/internal/chat/jinja"
 )
@@ -59,11 +60,47 @@ func (t *Template) Render(c Conversation) (string, error) {
 	if len(c.Messages) == 0 {
 		return "", errors.New("messages: expected at least one message")
 	}
-	text, err := t.run(c, t.wants)
-	if err != nil || !c.ContinueFinalMessage {
-		return text, err
+	if c.ContinueFinalMessage {
+		return t.continued(c)
 	}
-	return cutAtFinal(text, c.Messages[len(c.Messages)-1])
+	return t.run(c, t.wants)
+}
+
+// finalMark stands behind the text that is to be continued; a template that trims
+// takes the space away.
+const finalMark = "EndOfTheFinalMessage "
+
+// continued ends the prompt behind the last message's text.
+func (t *Template) continued(c Conversation) (string, error) {
+	c.Messages = slices.Clone(c.Messages)
+	final := &c.Messages[len(c.Messages)-1]
+	text := final.mark()
+	prompt, err := t.run(c, t.wants)
+	if err != nil {
+		return "", err
+	}
+	at := strings.LastIndex(prompt, strings.TrimSpace(finalMark))
+	text = strings.TrimSpace(text)
+	if at < 0 || text == "" || !strings.Contains(prompt, text) {
+		return "", errors.New("continue_final_message: the last message's text does not stand in the prompt that the template makes")
+	}
+	if strings.HasPrefix(prompt[at:], finalMark) {
+		return prompt[:at], nil
+	}
+	return strings.TrimRightFunc(prompt[:at], unicode.IsSpace), nil
+}
+
+// mark puts finalMark behind the message's text, and gives the text without it.
+func (m *Message) mark() string {
+	if n := len(m.Parts); n > 0 {
+		text := m.Parts[n-1]
+		m.Parts = slices.Clone(m.Parts)
+		m.Parts[n-1] += finalMark
+		return text
+	}
+	text := m.Content
+	m.Content, m.NoContent = text+finalMark, false
+	return text
 }
 
 func (t *Template) run(c Conversation, w wants) (string, error) {
@@ -94,23 +131,6 @@ func setText(m *jinja.Map, name, s string) {
 	}
 }
 
-// cutAtFinal ends a prompt behind the last message's text.
-func cutAtFinal(prompt string, final Message) (string, error) {
-	text := final.Content
-	if n := len(final.Parts); n > 0 {
-		text = final.Parts[n-1]
-	}
-	core := strings.TrimSpace(text)
-	at := strings.LastIndex(prompt, core)
-	if core == "" || at < 0 {
-		return "", errors.New("continue_final_message: the last message's text does not stand in the prompt that the template makes")
-	}
-	if whole := strings.TrimLeft(text, " \t\r\n"); strings.HasPrefix(prompt[at:], whole) {
-		return prompt[:at+len(whole)], nil
-	}
-	return prompt[:at+len(core)], nil // the template trims it
-}
-
 func toolValues(tools []Tool) any {
 	if len(tools) == 0 {
 		return nil
@@ -136,7 +156,9 @@ func (t *Tool) value() *jinja.Map {
 
 // value is the message as the template wants it.
 func (m *Message) value(w wants) (*jinja.Map, error) {
-	v := jinja.NewMap("role", m.Role)
+	v := jinja.NewMap()
+	setText(v, "thinking", m.Reasoning) // gpt-oss's name for it; transformers gives both
+	v.Set("role", m.Role)
 	switch {
 	case m.NoContent && len(m.ToolCalls) > 0 && w.null:
 		v.Set("content", nil)

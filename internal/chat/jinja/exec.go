@@ -106,6 +106,7 @@ func (in *interp) assign(t target, v any, s *scope) {
 		if !ok {
 			in.fail("TemplateRuntimeError", "cannot assign attribute on non-namespace object")
 		}
+		in.checkAttr(t.attr)
 		ns.attrs.Set(t.attr, v)
 	default:
 		s.set(t.name, v)

@@ -1,5 +1,7 @@
 package jinja
 
+import "strings"
+
 // globals are the names that every template knows.
 var globals map[string]any
 
@@ -80,7 +82,20 @@ func (in *interp) pairs(fn string, a args) *Map {
 
 func globalDict(in *interp, a args) any { return in.pairs("dict", a) }
 
-func globalNamespace(in *interp, a args) any { return &namespace{in.pairs("namespace", a)} }
+func globalNamespace(in *interp, a args) any {
+	attrs := in.pairs("namespace", a)
+	for name := range attrs.All {
+		in.checkAttr(name)
+	}
+	return &namespace{attrs}
+}
+
+// checkAttr refuses attributes that transformers refuses in a namespace.
+func (in *interp) checkAttr(name string) {
+	if strings.HasPrefix(name, "_") {
+		in.fail("SecurityError", "a chat template can't store '%s' in a namespace: a name must not begin with an underscore", name)
+	}
+}
 
 // raiseException ends the run with the template's own message.
 func raiseException(in *interp, a args) any {

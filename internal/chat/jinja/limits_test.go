@@ -110,6 +110,8 @@ func TestErrorsHaveLines(t *testing.T) {
 		{"\xff", 1, "not UTF-8"},
 		{"a\n{{ nums[1:2, 3] }}", 2, "a slice among several subscripts"},
 		{"{{ '{:08,}'.format(1) }}", 1, "not supported"},
+		{"\n{% set ns = namespace() %}{% set ns._x = 1 %}", 2, "must not begin with an underscore"},
+		{"{{ namespace(_x=1) }}", 1, "must not begin with an underscore"},
 		{"{{ strftime_now('%Q') }}", 1, "does not know the directive %Q"},
 	} {
 		var failed *Error
