@@ -172,20 +172,36 @@ func (k *bqTileKernel) dots(dot []reg.VecVirtual, from, n int) {
 			}
 		}
 	default:
-		for t := from; t < from+n; t += 2 {
-			w := [2]reg.VecVirtual{quad(t), quad(t + 1)}
+		run := k.kind.unsaturated()
+		for t := from; t < from+n; t += run {
+			w := make([]reg.VecVirtual, run)
+			for i := range w {
+				w[i] = quad(t + i)
+			}
 			for r, x := range dot {
-				p := [2]reg.VecVirtual{YMM(), YMM()}
-				for i := range p {
-					VPBROADCASTD(at(r, t+i), p[i])
-					VPMADDUBSW(p[i], w[i], p[i])
+				sum := YMM()
+				VPBROADCASTD(at(r, t), sum)
+				VPMADDUBSW(sum, w[0], sum)
+				for i := 1; i < run; i++ {
+					p := YMM()
+					VPBROADCASTD(at(r, t+i), p)
+					VPMADDUBSW(p, w[i], p)
+					VPADDW(p, sum, sum)
 				}
-				VPADDW(p[1], p[0], p[0])
-				VPMADDWD(k.ones, p[0], p[0])
-				VPADDD(p[0], x, x)
+				VPMADDWD(k.ones, sum, sum)
+				VPADDD(sum, x, x)
 			}
 		}
 	}
+}
+
+// unsaturated is how many sums of VPMADDUBSW can be added in 16 bits: codes are
+// at most 31, but 63 and 45 where there are scales of halves.
+func (k bqKind) unsaturated() int {
+	if k == bqPlain || k == bqOffset {
+		return 4
+	}
+	return 2
 }
 
 // add adds products to the results.
