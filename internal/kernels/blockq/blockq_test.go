@@ -5,7 +5,9 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -509,4 +511,41 @@ func TestNBits(t *testing.T) {
 			t.Errorf("%+v: no error", w)
 		}
 	}
+}
+
+// TestTogether runs tasks in many goroutines while the collector does: tile
+// registers must not meet the scheduler, nor the collector a stray pointer.
+func TestTogether(t *testing.T) {
+	const n, k, m = 100, 512, 19
+	kerneltest.Levels(t, func(t *testing.T) {
+		rows := randomRows(block.Q6_K, n, k, 1)
+		size, _ := PackedSize(block.Q6_K, n, k)
+		p, err := Pack(make([]byte, size), block.Q6_K, n, k, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := noise(m*k, 2)
+		want := product(t, p, x, m, 1, nil, nil)
+		workers := pool.New(3)
+		defer workers.Close()
+		var group sync.WaitGroup
+		for range 32 {
+			group.Go(func() {
+				task := Task{Product: Product{M: m, N: n, K: k, X: x, StrideX: k, Packed: p, Y: make([]float32, m*n), StrideY: n}}
+				for range 5 {
+					clear(task.Y)
+					if err := task.Run(workers); err != nil {
+						t.Error(err)
+						return
+					}
+					if !slices.Equal(task.Y, want) {
+						t.Error("a product differs from the same alone")
+						return
+					}
+					runtime.GC()
+				}
+			})
+		}
+		group.Wait()
+	})
 }
