@@ -1,0 +1,259 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// bqReader takes packed groups apart.
+type bqReader struct {
+	bqLevel
+	f        *bqFormat
+	w        reg.GPVirtual // at a group, or a header
+	lowMask  Op            // in memory for AVX2, which is short of registers
+	highMask Op
+	table    reg.VecVirtual
+	dh, mh   []reg.VecVirtual // of the header: d, and -dmin, for each half of the columns
+}
+
+func (v bqLevel) reader(f *bqFormat, w reg.GPVirtual) *bqReader {
+	r := &bqReader{bqLevel: v, f: f, w: w}
+	if f.low < 8 {
+		r.lowMask = v.mask(bytes4(1<<f.low - 1))
+	}
+	if f.high > 0 {
+		r.highMask = v.mask(bytes4((1<<f.high - 1) << f.low))
+	}
+	if f.table != "" {
+		words := make([]uint32, 4)
+		for i, x := range bqTables[f.table] {
+			words[i/4] |= uint32(byte(x)) << (i % 4 * 8)
+		}
+		m := (&gemmKernel{}).constant(f.table, words)
+		r.table = v.reg()
+		if v.wide {
+			VBROADCASTI32X4(m, r.table)
+		} else {
+			VBROADCASTI128(m, r.table)
+		}
+	}
+	return r
+}
+
+// at is disp bytes into 16 columns' numbers of the given bytes each, for half h.
+func (r *bqReader) at(disp, size, h int) Mem {
+	return Mem{Base: r.w, Disp: disp + 8*size*h}
+}
+
+// header reads the scales of a superblock and moves on.
+func (r *bqReader) header() {
+	if r.f.headerBytes() == 0 {
+		return
+	}
+	r.dh, r.mh = nil, nil
+	for h := range r.halves() {
+		d := r.reg()
+		VCVTPH2PS(r.at(0, 2, h), d)
+		r.dh = append(r.dh, d)
+		if r.f.headerBytes() == 64 {
+			m := r.reg()
+			VCVTPH2PS(r.at(32, 2, h), m)
+			r.xor(r.mask(0x80000000), m, m)
+			r.mh = append(r.mh, m)
+		}
+	}
+	ADDQ(Imm(uint64(r.f.headerBytes())), r.w)
+}
+
+// float converts 16 bytes, or 8 for half h, at disp.
+func (r *bqReader) float(disp, h int, signed bool) reg.VecVirtual {
+	x := r.reg()
+	if signed {
+		VPMOVSXBD(r.at(disp, 1, h), x)
+	} else {
+		VPMOVZXBD(r.at(disp, 1, h), x)
+	}
+	VCVTDQ2PS(x, x)
+	return x
+}
+
+func (r *bqReader) times(a, b reg.VecVirtual) reg.VecVirtual {
+	VMULPS(a, b, b)
+	return b
+}
+
+// scales gives the scale of half h of the columns, and what else the kind has:
+// a negative minimum, or one or an integer for each half of K.
+func (r *bqReader) scales(h int) (dw reg.VecVirtual, extra []reg.VecVirtual) {
+	half := func(disp int) reg.VecVirtual {
+		x := r.reg()
+		VCVTPH2PS(r.at(disp, 2, h), x)
+		return x
+	}
+	single := func(disp int) reg.VecVirtual {
+		x := r.reg()
+		r.load(r.at(disp, 4, h), x)
+		return x
+	}
+	switch r.f.scales {
+	case bqSingle:
+		return single(0), nil
+	case bqSingleMin:
+		return single(0), []reg.VecVirtual{single(64)}
+	case bqHalf:
+		return half(0), nil
+	case bqHalfMin:
+		return half(0), []reg.VecVirtual{half(32)}
+	case bqE8M0:
+		return r.exponent(h), nil
+	case bqSuper:
+		return r.times(r.dh[h], r.float(0, h, false)), []reg.VecVirtual{r.times(r.mh[h], r.float(16, h, false))}
+	case bqSuperI8:
+		return r.times(r.dh[h], r.float(0, h, true)), nil
+	case bqSuperPair:
+		return r.dh[h], []reg.VecVirtual{r.float(0, h, true), r.float(16, h, true)}
+	}
+	for k := range 2 {
+		m := r.reg()
+		VPMOVZXBD(r.at(16*k, 1, h), m)
+		VPSRLD(Imm(4), m, m)
+		VCVTDQ2PS(m, m)
+		extra = append(extra, r.times(r.mh[h], m))
+	}
+	return r.dh[h], extra
+}
+
+// factors gives what multiplies the codes of Q2_K, in each half of K.
+func (r *bqReader) factors(h int) (f []reg.VecVirtual) {
+	if r.f.scales != bqSuperQ2 {
+		return nil
+	}
+	for k := range 2 {
+		x, m := r.reg(), r.reg()
+		VPMOVZXBD(r.at(16*k, 1, h), x)
+		r.and(r.mask(15), x, x)
+		VPSLLD(Imm(16), x, m)
+		r.or(m, x, x)
+		f = append(f, x)
+	}
+	return f
+}
+
+// exponent is 2^(e-128): exponents 0 and 1 give subnormal numbers.
+func (r *bqReader) exponent(h int) reg.VecVirtual {
+	e, small, one := r.reg(), r.constant(1<<21), r.constant(1)
+	VPMOVZXBD(r.at(0, 1, h), e)
+	shift := r.reg()
+	VPMINUD(one, e, shift)
+	VPSLLVD(shift, small, small)
+	VPSUBD(one, e, e)
+	VPSLLD(Imm(23), e, e)
+	VPMAXSD(small, e, e)
+	return e
+}
+
+// codes gives the codes of 32 elements and half h of the columns to emit, two
+// neighbouring quads at a time, low quads first where that costs nothing.
+func (r *bqReader) codes(h int, emit func(t int, a, b reg.VecVirtual)) {
+	planes := r.f.scaleBytes()
+	plane := func(v int) reg.VecVirtual {
+		x := r.reg()
+		r.load(Mem{Base: r.w, Disp: planes + 64*v + 32*h}, x)
+		return x
+	}
+	var high [2]reg.VecVirtual
+	for i := range r.f.high {
+		if r.wide {
+			high[i] = plane(r.f.low + i)
+		}
+	}
+	for v := 0; v < r.f.low; v += 2 {
+		low := [2]reg.VecVirtual{plane(v), plane(v + 1)}
+		for s := range 8 / r.f.low {
+			t := v + s*r.f.low
+			var c [2]reg.VecVirtual
+			for i := range c {
+				p := i % max(1, r.f.high)
+				if r.f.high > 0 && !r.wide {
+					high[p] = plane(r.f.low + p)
+				}
+				c[i] = r.code(low[i], high[p], t+i)
+			}
+			emit(t, c[0], c[1])
+		}
+	}
+}
+
+// code is quad t of a vector of low bits and one of high bits.
+func (r *bqReader) code(low, high reg.VecVirtual, t int) reg.VecVirtual {
+	f := r.f
+	if f.low == 8 {
+		return low
+	}
+	x := r.reg()
+	if s := t / f.low * f.low; s > 0 {
+		VPSRLW(Imm(uint64(s)), low, x)
+		r.and(r.lowMask, x, x)
+	} else {
+		r.and(r.lowMask, low, x)
+	}
+	if f.high > 0 {
+		at := t
+		if f.high == 2 {
+			at = t / 2 * 2
+		}
+		y := high // which may be shifted in place where it was read for this
+		switch s := f.low - at; {
+		case s > 0:
+			if r.wide {
+				y = r.reg()
+			}
+			VPSLLW(Imm(uint64(s)), high, y)
+		case s < 0:
+			if r.wide {
+				y = r.reg()
+			}
+			VPSRLW(Imm(uint64(-s)), high, y)
+		}
+		if r.wide {
+			VPTERNLOGD(Imm(0xf8), r.highMask, y, x) // x | y & mask
+		} else {
+			VPAND(r.highMask, y, y)
+			VPOR(y, x, x)
+		}
+	}
+	if f.table != "" {
+		VPSHUFB(x, r.table, x)
+	}
+	return x
+}
+
+// units loops over the panel's units and their groups; BX-like counters are
+// virtual. body is one group.
+func (r *bqReader) units(units reg.GPVirtual, body func()) {
+	Label("unit")
+	if r.f.headerBytes() == 0 {
+		body()
+	} else {
+		r.header()
+		groups := GP64()
+		MOVQ(U32(8), groups)
+		Label("group")
+		body()
+		DECQ(groups)
+		JNE(LabelRef("group"))
+	}
+	DECQ(units)
+	JNE(LabelRef("unit"))
+}
+
+// next moves on to the next group.
+func (r *bqReader) next() { ADDQ(U32(uint32(r.f.groupBytes())), r.w) }
+
+// prefetch asks for what follows two KiB on.
+func (r *bqReader) prefetch() {
+	for at := 0; at < r.f.groupBytes(); at += 64 {
+		PREFETCHT0(Mem{Base: r.w, Disp: at + 2048})
+	}
+}
