@@ -19,7 +19,8 @@ type scored struct {
 	score float64
 }
 
-// scanner reads JSON that is known to be well-formed. Its first error stays.
+// scanner reads the parts of a JSON text that it is asked for, and skips others
+// unchecked. Its first error stays.
 type scanner struct {
 	s   string
 	at  int
@@ -66,7 +67,8 @@ func (s *scanner) next(first bool, end byte) bool {
 	return s.err == nil
 }
 
-func (s *scanner) text() string {
+// quoted consumes a string and gives it with its quotes.
+func (s *scanner) quoted() string {
 	s.space()
 	start := s.at
 	s.expect('"')
@@ -76,11 +78,20 @@ func (s *scanner) text() string {
 		}
 		s.at++
 	}
-	s.expect('"')
+	if s.at >= len(s.s) {
+		s.at = len(s.s)
+		s.fail("a string has no end")
+		return ""
+	}
+	s.at++
+	return s.s[start:s.at]
+}
+
+func (s *scanner) text() string {
+	quoted := s.quoted()
 	if s.err != nil {
 		return ""
 	}
-	quoted := s.s[start:s.at]
 	if strings.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
 	}
@@ -112,6 +123,50 @@ func (s *scanner) id() int32 {
 		return 0
 	}
 	return int32(x)
+}
+
+// value gives the text of the next value of any kind.
+func (s *scanner) value() string {
+	s.space()
+	start, depth := s.at, 0
+	for s.at < len(s.s) && s.err == nil {
+		switch s.s[s.at] {
+		case '"':
+			s.quoted()
+			s.at--
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth == 0 {
+				return s.s[start:s.at]
+			}
+		}
+		if depth < 0 {
+			return s.s[start:s.at]
+		}
+		s.at++
+	}
+	return s.s[start:s.at]
+}
+
+// scanObject gives the fields of an object, each once.
+func scanObject(data string) (map[string]json.RawMessage, error) {
+	s, fields := &scanner{s: data}, map[string]json.RawMessage{}
+	s.expect('{')
+	for first := true; s.next(first, '}'); first = false {
+		key := s.text()
+		s.expect(':')
+		if _, double := fields[key]; double {
+			s.fail("the field %q is there twice", key)
+		}
+		fields[key] = json.RawMessage(s.value())
+	}
+	if s.space(); s.err == nil && s.at < len(data) {
+		s.fail("expected the end")
+	}
+	return fields, s.err
 }
 
 // scanNumbered reads {"piece": 5, …}.

@@ -132,7 +132,7 @@ func TestHostileJSON(t *testing.T) {
 	model := func(m string) string { return `{"model":` + m + `}` }
 	for _, c := range []struct{ name, json, want string }{
 		{"good", file(``), ""},
-		{"not JSON", `{`, "unexpected EOF"},
+		{"not JSON", `{`, "expected '\"'"},
 		{"unknown part", file(`,"speed":1`), `unknown field "speed"`},
 		{"no model", `{}`, "model: missing"},
 		{"unknown model", model(`{"type":"Magic","vocab":{"a":0}}`), `"Magic" is unknown`},

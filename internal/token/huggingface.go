@@ -23,7 +23,6 @@ type huggingFace struct {
 	PreTokenizer  json.RawMessage `json:"pre_tokenizer"`
 	PostProcessor json.RawMessage `json:"post_processor"`
 	Decoder       json.RawMessage `json:"decoder"`
-	Model         json.RawMessage `json:"model"`
 }
 
 // maxNesting bounds sequences within sequences.
@@ -34,6 +33,21 @@ func strict(raw json.RawMessage, v any) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
+}
+
+// without reads the fields of an object but for those of the given names, whose
+// texts it gives.
+func without(fields map[string]json.RawMessage, v any, names ...string) ([]string, error) {
+	var texts []string
+	for _, name := range names {
+		texts = append(texts, string(fields[name]))
+		delete(fields, name)
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	return texts, strict(raw, v)
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
@@ -49,12 +63,17 @@ func typeOf(raw json.RawMessage) (string, error) {
 
 // fromHuggingFace reads a tokenizer.json, with what the files beside it say.
 func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
-	var f huggingFace
-	if err := strict(data, &f); err != nil {
+	fields, err := scanObject(string(data))
+	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{}
-	var err error
+	var f huggingFace
+	m := &hfModel{t: &Tokenizer{}}
+	texts, err := without(fields, &f, "model")
+	if err != nil {
+		return nil, err
+	}
+	t := m.t
 	var n normalize.Func
 	if !isNull(f.Normalizer) {
 		if n, err = hfNormalizer(f.Normalizer, 0); err != nil {
@@ -70,8 +89,7 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 	if t.decoder, err = hfDecoder(f.Decoder); err != nil {
 		return nil, fmt.Errorf("decoder: %w", err)
 	}
-	m := &hfModel{t: t, raw: f.Model}
-	if err = m.read(); err != nil {
+	if err = m.read(texts[0]); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	if err = m.add(append(f.AddedTokens, c.missing(f.AddedTokens)...)); err != nil {
@@ -98,7 +116,6 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 // hfModel builds the model and what hangs on its vocabulary.
 type hfModel struct {
 	t      *Tokenizer
-	raw    json.RawMessage
 	kind   string
 	fields hfFields
 	vocab  []scored // of the file, before it is ordered by number
@@ -111,35 +128,41 @@ type hfModel struct {
 
 // hfFields are those of all models; each has some of them.
 type hfFields struct {
-	Type                    string          `json:"type"`
-	Dropout                 *float64        `json:"dropout"`
-	UnkToken                *string         `json:"unk_token"`
-	UnkID                   *int32          `json:"unk_id"`
-	ContinuingSubwordPrefix *string         `json:"continuing_subword_prefix"`
-	EndOfWordSuffix         *string         `json:"end_of_word_suffix"`
-	MaxInputCharsPerWord    *int            `json:"max_input_chars_per_word"`
-	FuseUnk                 bool            `json:"fuse_unk"`
-	ByteFallback            bool            `json:"byte_fallback"`
-	IgnoreMerges            bool            `json:"ignore_merges"`
-	Vocab                   json.RawMessage `json:"vocab"`
-	Merges                  json.RawMessage `json:"merges"`
+	Type                    string   `json:"type"`
+	Dropout                 *float64 `json:"dropout"`
+	UnkToken                *string  `json:"unk_token"`
+	UnkID                   *int32   `json:"unk_id"`
+	ContinuingSubwordPrefix *string  `json:"continuing_subword_prefix"`
+	EndOfWordSuffix         *string  `json:"end_of_word_suffix"`
+	MaxInputCharsPerWord    *int     `json:"max_input_chars_per_word"`
+	FuseUnk                 bool     `json:"fuse_unk"`
+	ByteFallback            bool     `json:"byte_fallback"`
+	IgnoreMerges            bool     `json:"ignore_merges"`
+
+	vocab, merges string // their text
 }
 
-func (m *hfModel) read() (err error) {
-	if isNull(m.raw) {
+func (m *hfModel) read(data string) error {
+	if data == "" {
 		return errors.New("missing")
 	}
-	if err = strict(m.raw, &m.fields); err != nil {
+	fields, err := scanObject(data)
+	if err != nil {
 		return err
 	}
 	f := &m.fields
+	texts, err := without(fields, f, "vocab", "merges")
+	if err != nil {
+		return err
+	}
+	f.vocab, f.merges = texts[0], texts[1]
 	if m.kind = f.Type; m.kind == "" {
 		m.kind = f.guess()
 	}
 	if m.kind == "Unigram" {
-		m.vocab, err = scanScored(string(f.Vocab))
+		m.vocab, err = scanScored(f.vocab)
 	} else {
-		m.vocab, err = scanNumbered(string(f.Vocab))
+		m.vocab, err = scanNumbered(f.vocab)
 	}
 	if err != nil {
 		return fmt.Errorf("vocab: %w", err)
@@ -165,11 +188,11 @@ func (m *hfModel) read() (err error) {
 // guess names a model of a file from before models had types.
 func (f *hfFields) guess() string {
 	switch {
-	case !isNull(f.Merges):
+	case f.merges != "":
 		return "BPE"
 	case f.MaxInputCharsPerWord != nil:
 		return "WordPiece"
-	case strings.HasPrefix(string(f.Vocab), "["):
+	case strings.HasPrefix(f.vocab, "["):
 		return "Unigram"
 	}
 	return "WordLevel"
@@ -257,7 +280,7 @@ func (m *hfModel) bpe() (model.Model, error) {
 	if f.Dropout != nil && *f.Dropout != 0 {
 		return nil, fmt.Errorf("dropout is %v: encoding at random is for training", *f.Dropout)
 	}
-	merges, err := scanMerges(string(f.Merges))
+	merges, err := scanMerges(f.merges)
 	if err != nil {
 		return nil, fmt.Errorf("merges: %w", err)
 	}

@@ -64,13 +64,14 @@ func (b *BPE) AddMerges(count int, merges iter.Seq2[string, string]) error {
 		return fmt.Errorf("the model has %d merges, expected at most %d", count, MaxMerges)
 	}
 	b.pairs = newPairs(count)
-	rank := uint32(0)
+	rank, id := uint32(0), None
 	for left, right := range merges {
 		tail := right
 		if len(right) >= len(b.Prefix) {
 			tail = right[len(b.Prefix):]
 		}
-		l, r, id := b.symbol(left), b.symbol(right), b.symbol(left+tail)
+		l, r := b.symbol(left), b.symbol(right)
+		id = b.union(left, tail, id+1)
 		if l == None || r == None || id == None {
 			return fmt.Errorf("merge %d, of %q and %q: expected both and their union among the pieces", rank, left, right)
 		}
@@ -78,6 +79,18 @@ func (b *BPE) AddMerges(count int, merges iter.Seq2[string, string]) error {
 		rank++
 	}
 	return nil
+}
+
+// union gives the number of left+right. As a rule it is the guess, since pieces
+// were numbered as they were merged.
+func (b *BPE) union(left, right string, guess int32) int32 {
+	if int(guess) < b.vocab.Size() && b.vocab.own[guess] {
+		p := b.vocab.Piece(guess)
+		if len(p) == len(left)+len(right) && p[:len(left)] == left && p[len(left):] == right {
+			return guess
+		}
+	}
+	return b.symbol(left + right)
 }
 
 // symbol gives the number of a text. If it is no piece, it gets a number of its

@@ -21,7 +21,7 @@ func NewTrie(v *Vocab, skip func(id int32) bool) *Trie {
 	t := &Trie{ids: []int32{None}}
 	t.resize(1024)
 	for id, piece := range v.pieces {
-		if v.ID(piece) != int32(id) || skip != nil && skip(int32(id)) {
+		if !v.own[id] || skip != nil && skip(int32(id)) {
 			continue // a hole, a double, or one that is not to be found
 		}
 		node := int32(0)

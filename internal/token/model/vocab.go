@@ -10,9 +10,17 @@ import (
 // Vocab finds the number of a piece. Numbers are positions in the list of pieces.
 type Vocab struct {
 	pieces  []string
-	slots   []int32 // open addressing; None is free
+	slots   []slot // open addressing
+	own     []bool // by number: ID finds it
 	seed    maphash.Seed
 	longest int
+}
+
+// slot has a part of the hash beside the number, so that a look at the piece
+// itself, which is elsewhere in memory, is needed for the right one only.
+type slot struct {
+	tag uint32
+	id  int32 // None is free
 }
 
 // MaxPieces bounds a vocabulary.
@@ -25,31 +33,31 @@ func NewVocab(pieces []string, skip func(id int32) bool) (*Vocab, error) {
 	if len(pieces) > MaxPieces {
 		return nil, fmt.Errorf("the vocabulary has %d pieces, expected at most %d", len(pieces), MaxPieces)
 	}
-	v := &Vocab{pieces: pieces, seed: maphash.MakeSeed(), slots: make([]int32, 1<<bits.Len(uint(2*len(pieces)+1)))}
+	v := &Vocab{pieces: pieces, seed: maphash.MakeSeed(), own: make([]bool, len(pieces)), slots: make([]slot, 1<<bits.Len(uint(2*len(pieces)+1)))}
 	for i := range v.slots {
-		v.slots[i] = None
+		v.slots[i].id = None
 	}
 	for i, p := range pieces {
 		id := int32(i)
 		if p == "" || skip != nil && skip(id) {
 			continue
 		}
-		if slot := v.slot(p); v.slots[slot] == None {
-			v.slots[slot] = id
+		if at, tag := v.find(p); v.slots[at].id == None {
+			v.slots[at], v.own[i] = slot{tag, id}, true
 			v.longest = max(v.longest, len(p))
 		}
 	}
 	return v, nil
 }
 
-// slot gives the place of piece in the table, or the free one where it would be.
-func (v *Vocab) slot(piece string) uint64 {
-	mask := uint64(len(v.slots) - 1)
-	at := maphash.String(v.seed, piece) & mask
-	for v.slots[at] != None && v.pieces[v.slots[at]] != piece {
+// find gives the place of piece in the table, or the free one where it would be.
+func (v *Vocab) find(piece string) (at uint64, tag uint32) {
+	mask, hash := uint64(len(v.slots)-1), maphash.String(v.seed, piece)
+	at, tag = hash&mask, uint32(hash>>32)
+	for v.slots[at].id != None && (v.slots[at].tag != tag || v.pieces[v.slots[at].id] != piece) {
 		at = (at + 1) & mask
 	}
-	return at
+	return at, tag
 }
 
 // ID gives the number of piece, or None.
@@ -57,7 +65,8 @@ func (v *Vocab) ID(piece string) int32 {
 	if len(piece) > v.longest {
 		return None
 	}
-	return v.slots[v.slot(piece)]
+	at, _ := v.find(piece)
+	return v.slots[at].id
 }
 
 // Size is one more than the largest number.
