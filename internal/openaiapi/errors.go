@@ -24,9 +24,11 @@ func errorBody(p *answer.Problem) *openai.Error {
 	if p.Code != "" {
 		e.Code = &p.Code
 	}
-	if p.Status == http.StatusUnauthorized {
-		code := "invalid_api_key"
-		e.Code = &code
+	switch p.Status {
+	case http.StatusUnauthorized:
+		e.Code = given("invalid_api_key")
+	case http.StatusTooManyRequests:
+		e.Code = given("rate_limit_exceeded")
 	}
 	return &openai.Error{Error: e}
 }

@@ -53,7 +53,7 @@ func AsProblem(err error, log *slog.Logger) *Problem {
 		return p
 	}
 	if e, ok := errors.AsType[*textgen.FullError](err); ok {
-		return &Problem{Status: http.StatusTooManyRequests, Message: e.Error(), Code: "rate_limit_exceeded", RetryAfter: e.RetryAfter}
+		return &Problem{Status: http.StatusTooManyRequests, Message: e.Error(), RetryAfter: e.RetryAfter}
 	}
 	switch {
 	case errors.Is(err, textgen.ErrClosed):
@@ -76,8 +76,6 @@ func served(e *serve.Error, log *slog.Logger) *Problem {
 		p.Param, p.Code = "model", "model_not_found"
 	case serve.InvalidArgument:
 		p.Param = "model" // all that the core is asked for is a model
-	case serve.ResourceExhausted:
-		p.Code = "rate_limit_exceeded"
 	case serve.Internal:
 		log.Error("a request for text failed", "error", e.Message, "cause", e.Err)
 		p.Status, p.Message = http.StatusInternalServerError, "the server failed to answer this request; its log says more"
