@@ -16,13 +16,14 @@ const (
 	bqfLDR      = 40
 	bqfRows     = 48
 	bqfMask     = 56
+	bqfAhead    = 64
 )
 
 // finish writes the storing of results: plus the bias, plus the residual.
 func (v bqLevel) finish() {
 	a := bqText("finish" + v.suffix())
 	acc, y, bias, residual := a.load(bqfAcc), a.load(bqfY), a.load(bqfBias), a.load(bqfResidual)
-	ldy, ldr, rows := a.load(bqfLDY), a.load(bqfLDR), a.load(bqfRows)
+	ldy, ldr, rows, ahead := a.load(bqfLDY), a.load(bqfLDR), a.load(bqfRows), a.load(bqfAhead)
 	m := v.columnMasks(a.field(bqfMask))
 	var biases []reg.VecVirtual
 	for range v.halves() {
@@ -34,6 +35,7 @@ func (v bqLevel) finish() {
 		m.load(Mem{Base: bias, Disp: 32 * h}, h, b)
 	}
 	Label("row")
+	PREFETCHT0(Mem{Base: y, Index: ahead, Scale: 1})
 	x := make([]reg.VecVirtual, v.halves())
 	for h := range x {
 		x[h] = v.reg()

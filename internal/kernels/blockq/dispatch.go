@@ -90,6 +90,7 @@ type finishArgs struct {
 	ldy, ldr int            // bytes
 	rows     int
 	mask     uint64 // bit j: column j exists
+	ahead    int    // bytes to the rows that come next, which are prefetched
 }
 
 func (a *finishArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }

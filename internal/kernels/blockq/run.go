@@ -218,7 +218,11 @@ func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
 	a.acc = w.acc
 	p.kern.tile[p.layout.kind()][log2(x.size)](a.arg())
 	for j := from; j < to; j++ {
+		w.finish.ahead = 4 * p.kern.mr * t.StrideY
 		for k := range n {
+			if k == n-1 {
+				w.finish.ahead = 0
+			}
 			t.finish(w, (i+k)*p.kern.mr, min(p.kern.mr, p.m-(i+k)*p.kern.mr), j, ((j-from)*n+k)*x.size)
 		}
 	}

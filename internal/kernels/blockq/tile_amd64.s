@@ -7324,7 +7324,7 @@ group:
 	RET
 
 // func finish256(a *byte)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·finish256(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -7334,6 +7334,7 @@ TEXT ·finish256(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), DI
 	MOVQ         40(AX), R8
 	MOVQ         48(AX), R9
+	MOVQ         64(AX), R10
 	VMOVDQU      columnBits<>+0(SB), Y0
 	VPBROADCASTB 56(AX), Y1
 	VPAND        Y0, Y1, Y1
@@ -7349,12 +7350,13 @@ TEXT ·finish256(SB), NOSPLIT, $0-8
 	VMASKMOVPS   32(BX), Y2, Y3
 
 row:
-	VMOVDQU (CX), Y4
-	VMOVDQU 32(CX), Y5
-	TESTQ   BX, BX
-	JEQ     nobias
-	VADDPS  Y0, Y4, Y4
-	VADDPS  Y3, Y5, Y5
+	PREFETCHT0 (DX)(R10*1)
+	VMOVDQU    (CX), Y4
+	VMOVDQU    32(CX), Y5
+	TESTQ      BX, BX
+	JEQ        nobias
+	VADDPS     Y0, Y4, Y4
+	VADDPS     Y3, Y5, Y5
 
 nobias:
 	TESTQ      SI, SI
@@ -15959,7 +15961,7 @@ group:
 	RET
 
 // func finish512(a *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·finish512(SB), NOSPLIT, $0-8
 	MOVQ      a+0(FP), AX
 	MOVQ      (AX), CX
@@ -15969,6 +15971,7 @@ TEXT ·finish512(SB), NOSPLIT, $0-8
 	MOVQ      32(AX), DI
 	MOVQ      40(AX), R8
 	MOVQ      48(AX), R9
+	MOVQ      64(AX), R10
 	MOVL      56(AX), AX
 	KMOVW     AX, K1
 	VPXORD    Z0, Z0, Z0
@@ -15977,10 +15980,11 @@ TEXT ·finish512(SB), NOSPLIT, $0-8
 	VMOVUPS.Z (BX), K1, Z0
 
 row:
-	VMOVDQU32 (CX), Z1
-	TESTQ     BX, BX
-	JEQ       nobias
-	VADDPS    Z0, Z1, Z1
+	PREFETCHT0 (DX)(R10*1)
+	VMOVDQU32  (CX), Z1
+	TESTQ      BX, BX
+	JEQ        nobias
+	VADDPS     Z0, Z1, Z1
 
 nobias:
 	TESTQ     SI, SI
