@@ -37,8 +37,12 @@ const (
 	amxPanelB  = 64
 	amxPanelC  = 72
 	amxAdd     = 80
-	amxConfig  = 88
+	amxNext    = 88
+	amxConfig  = 96
 )
+
+// amxNextLines is how many cache lines of what comes next a step fetches.
+const amxNextLines = 8
 
 // amxProduct writes a product of up to 16 rows, or of 17 to 32 where tall, with
 // panels of 32 columns. Tiles 0 to 3 are C, 4 and 5 are A, 6 and 7 are B.
@@ -51,7 +55,7 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	Doc(fmt.Sprintf("multiplies up to %d rows; t is a *Block.", rows))
 	Pragma("noescape")
 	t, a, lda, b, ldb, c, ldc := RDI, RAX, RCX, RDX, RBX, RSI, R8
-	offsets, steps, panels, far, farC := R9, R10, R11, R12, R13
+	offsets, steps, panels, far, farC, next := R9, R10, R11, R12, R13, R15
 	Load(Param("t"), t)
 	field := func(off int) Mem { return Mem{Base: t, Disp: off} }
 	MOVQ(field(amxConfig), a)
@@ -59,6 +63,7 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	MOVQ(field(amxLDA), lda)
 	MOVQ(field(amxLDC), ldc)
 	MOVQ(U32(128), ldb)
+	MOVQ(field(amxNext), next)
 	MOVQ(field(amxB), b)
 	MOVQ(field(amxC), c)
 	MOVQ(field(amxPanels), panels)
@@ -94,6 +99,10 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 		multiply(6, 5, 2)
 		multiply(7, 5, 3)
 	}
+	for i := range amxNextLines {
+		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
+	}
+	ADDQ(U32(64*amxNextLines), next)
 	ADDQ(Imm(8), offsets)
 	ADDQ(U32(2048), b)
 	DECQ(steps)

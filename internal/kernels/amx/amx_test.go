@@ -308,7 +308,7 @@ func TestLayout(t *testing.T) {
 	var b Block
 	for i, got := range []uintptr{
 		unsafe.Offsetof(b.A), unsafe.Offsetof(b.B), unsafe.Offsetof(b.C), unsafe.Offsetof(b.Offsets), unsafe.Offsetof(b.Steps), unsafe.Offsetof(b.LDA),
-		unsafe.Offsetof(b.LDC), unsafe.Offsetof(b.Panels), unsafe.Offsetof(b.SkipB), unsafe.Offsetof(b.PanelC), unsafe.Offsetof(b.Add), unsafe.Offsetof(b.config),
+		unsafe.Offsetof(b.LDC), unsafe.Offsetof(b.Panels), unsafe.Offsetof(b.SkipB), unsafe.Offsetof(b.PanelC), unsafe.Offsetof(b.Add), unsafe.Offsetof(b.Next), unsafe.Offsetof(b.config),
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Block is at %d, the assembly expects %d", i, got, 8*i)

@@ -12,7 +12,8 @@ const (
 	Cols      = 32   // columns of a panel
 	StepBytes = 64   // of a row of A
 	StepB     = 2048 // bytes of a panel of B
-	StepBF16  = 32   // numbers of k
+	NextStep  = 512
+	StepBF16  = 32 // numbers of k
 	StepInt8  = 64
 
 	// MaxSteps bounds the steps of a call, those of all its panels together: about
@@ -30,10 +31,11 @@ type Block struct {
 	Steps   int            // at least 1
 	LDA     int            // bytes from row to row
 	LDC     int
-	Panels  int // at least 1
-	SkipB   int // bytes between the last step of a panel and the next panel
-	PanelC  int // bytes from one panel to the next
-	Add     int // 1: add to C
+	Panels  int            // at least 1
+	SkipB   int            // bytes between the last step of a panel and the next panel
+	PanelC  int            // bytes from one panel to the next
+	Add     int            // 1: add to C
+	Next    unsafe.Pointer // nil, or what steps fetch into the second-level cache, NextStep bytes each
 	config  *config
 	rows    int
 
@@ -114,6 +116,9 @@ func Available() bool { return For(cpu.Level()) != &portable }
 
 // Multiply computes a block.
 func (k *Kernels) Multiply(kind Kind, b *Block) {
+	if b.Next == nil {
+		b.Next = b.B // is there already
+	}
 	k.multiply[kind][(b.rows-1)/16]((*byte)(unsafe.Pointer(b)))
 }
 

@@ -5,9 +5,10 @@
 #include "textflag.h"
 
 // func bf16x16(t *byte)
+// Requires: MMX+
 TEXT ·bf16x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 88(DI), AX
+	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
 	BYTE $0xc4
@@ -19,6 +20,7 @@ TEXT ·bf16x16(SB), NOSPLIT, $0-8
 	MOVQ 40(DI), CX
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
+	MOVQ 88(DI), R15
 	MOVQ 8(DI), DX
 	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
@@ -106,15 +108,24 @@ step:
 	BYTE $0x40
 
 	// TDPBF16PS tmm7, tmm4, tmm1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x42
-	BYTE $0x5c
-	BYTE $0xcc
-	ADDQ $0x08, R9
-	ADDQ $0x00000800, DX
-	DECQ R10
-	JNE  step
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x42
+	BYTE       $0x5c
+	BYTE       $0xcc
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	ADDQ       $0x08, R9
+	ADDQ       $0x00000800, DX
+	DECQ       R10
+	JNE        step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -146,9 +157,10 @@ step:
 	RET
 
 // func u8s8x16(t *byte)
+// Requires: MMX+
 TEXT ·u8s8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 88(DI), AX
+	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
 	BYTE $0xc4
@@ -160,6 +172,7 @@ TEXT ·u8s8x16(SB), NOSPLIT, $0-8
 	MOVQ 40(DI), CX
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
+	MOVQ 88(DI), R15
 	MOVQ 8(DI), DX
 	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
@@ -247,15 +260,24 @@ step:
 	BYTE $0x40
 
 	// TDPBUSD tmm7, tmm4, tmm1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x41
-	BYTE $0x5e
-	BYTE $0xcc
-	ADDQ $0x08, R9
-	ADDQ $0x00000800, DX
-	DECQ R10
-	JNE  step
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x41
+	BYTE       $0x5e
+	BYTE       $0xcc
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	ADDQ       $0x08, R9
+	ADDQ       $0x00000800, DX
+	DECQ       R10
+	JNE        step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -287,9 +309,10 @@ step:
 	RET
 
 // func s8s8x16(t *byte)
+// Requires: MMX+
 TEXT ·s8s8x16(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 88(DI), AX
+	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
 	BYTE $0xc4
@@ -301,6 +324,7 @@ TEXT ·s8s8x16(SB), NOSPLIT, $0-8
 	MOVQ 40(DI), CX
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
+	MOVQ 88(DI), R15
 	MOVQ 8(DI), DX
 	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
@@ -388,15 +412,24 @@ step:
 	BYTE $0x40
 
 	// TDPBSSD tmm7, tmm4, tmm1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x43
-	BYTE $0x5e
-	BYTE $0xcc
-	ADDQ $0x08, R9
-	ADDQ $0x00000800, DX
-	DECQ R10
-	JNE  step
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x43
+	BYTE       $0x5e
+	BYTE       $0xcc
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	ADDQ       $0x08, R9
+	ADDQ       $0x00000800, DX
+	DECQ       R10
+	JNE        step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -428,9 +461,10 @@ step:
 	RET
 
 // func bf16x32(t *byte)
+// Requires: MMX+
 TEXT ·bf16x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 88(DI), AX
+	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
 	BYTE $0xc4
@@ -442,6 +476,7 @@ TEXT ·bf16x32(SB), NOSPLIT, $0-8
 	MOVQ 40(DI), CX
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
+	MOVQ 88(DI), R15
 	MOVQ 8(DI), DX
 	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
@@ -584,15 +619,24 @@ step:
 	BYTE $0xd5
 
 	// TDPBF16PS tmm7, tmm5, tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x42
-	BYTE $0x5c
-	BYTE $0xdd
-	ADDQ $0x08, R9
-	ADDQ $0x00000800, DX
-	DECQ R10
-	JNE  step
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x42
+	BYTE       $0x5c
+	BYTE       $0xdd
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	ADDQ       $0x08, R9
+	ADDQ       $0x00000800, DX
+	DECQ       R10
+	JNE        step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -642,9 +686,10 @@ step:
 	RET
 
 // func u8s8x32(t *byte)
+// Requires: MMX+
 TEXT ·u8s8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 88(DI), AX
+	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
 	BYTE $0xc4
@@ -656,6 +701,7 @@ TEXT ·u8s8x32(SB), NOSPLIT, $0-8
 	MOVQ 40(DI), CX
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
+	MOVQ 88(DI), R15
 	MOVQ 8(DI), DX
 	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
@@ -798,15 +844,24 @@ step:
 	BYTE $0xd5
 
 	// TDPBUSD tmm7, tmm5, tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x41
-	BYTE $0x5e
-	BYTE $0xdd
-	ADDQ $0x08, R9
-	ADDQ $0x00000800, DX
-	DECQ R10
-	JNE  step
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x41
+	BYTE       $0x5e
+	BYTE       $0xdd
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	ADDQ       $0x08, R9
+	ADDQ       $0x00000800, DX
+	DECQ       R10
+	JNE        step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -856,9 +911,10 @@ step:
 	RET
 
 // func s8s8x32(t *byte)
+// Requires: MMX+
 TEXT ·s8s8x32(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), DI
-	MOVQ 88(DI), AX
+	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
 	BYTE $0xc4
@@ -870,6 +926,7 @@ TEXT ·s8s8x32(SB), NOSPLIT, $0-8
 	MOVQ 40(DI), CX
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
+	MOVQ 88(DI), R15
 	MOVQ 8(DI), DX
 	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
@@ -1012,15 +1069,24 @@ step:
 	BYTE $0xd5
 
 	// TDPBSSD tmm7, tmm5, tmm3
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x43
-	BYTE $0x5e
-	BYTE $0xdd
-	ADDQ $0x08, R9
-	ADDQ $0x00000800, DX
-	DECQ R10
-	JNE  step
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x43
+	BYTE       $0x5e
+	BYTE       $0xdd
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	ADDQ       $0x08, R9
+	ADDQ       $0x00000800, DX
+	DECQ       R10
+	JNE        step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
