@@ -50,6 +50,8 @@ const (
 	tileOutLine  = 184
 	tileDivisor  = 192
 	tilePartial  = 200
+	tileLastCI   = 208
+	tileLastSkip = 216
 )
 
 // pixels addresses a run of equally spaced places from one or two base

@@ -6,7 +6,7 @@
 
 // func tile512_1x1(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x1(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x1(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -37,6 +37,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R10
+	MOVQ  R10, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R10
+	TESTQ R10, R10
+	JE    whole
+	MOVQ  R10, 40(SP)
+	MOVQ  216(AX), R10
+	MOVQ  R10, 48(SP)
+
+whole:
 	MOVQ CX, SI
 	MOVQ 48(AX), R8
 
@@ -46,7 +59,7 @@ row:
 
 col:
 	MOVQ DI, BX
-	MOVQ 64(AX), R10
+	MOVQ 40(SP), R10
 	SUBQ $0x04, R10
 	JL   tail
 
@@ -82,6 +95,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), DI
 	DECQ R9
 	JNE  col
@@ -127,7 +141,7 @@ store:
 
 // func tile512_1x2(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x2(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x2(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -161,6 +175,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -170,7 +197,7 @@ row:
 
 col:
 	MOVQ R8, BX
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -211,6 +238,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -262,7 +290,7 @@ store:
 
 // func tile512_1x3(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x3(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x3(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -299,6 +327,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -308,7 +349,7 @@ row:
 
 col:
 	MOVQ R8, BX
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -354,6 +395,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -411,7 +453,7 @@ store:
 
 // func tile512_1x4(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x4(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x4(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -452,6 +494,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -461,7 +516,7 @@ row:
 
 col:
 	MOVQ R9, BX
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -512,6 +567,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -575,7 +631,7 @@ store:
 
 // func tile512_1x5(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x5(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x5(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -619,6 +675,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -628,7 +697,7 @@ row:
 
 col:
 	MOVQ R9, BX
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -684,6 +753,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -753,7 +823,7 @@ store:
 
 // func tile512_1x6(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x6(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x6(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -801,6 +871,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -810,7 +893,7 @@ row:
 
 col:
 	MOVQ R10, BX
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -871,6 +954,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -946,7 +1030,7 @@ store:
 
 // func tile512_1x7(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x7(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x7(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -997,6 +1081,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -1006,7 +1103,7 @@ row:
 
 col:
 	MOVQ R10, BX
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -1072,6 +1169,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -1153,7 +1251,7 @@ store:
 
 // func tile512_1x8(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x8(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x8(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -1207,6 +1305,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -1218,7 +1329,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -1291,6 +1402,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -1378,7 +1490,7 @@ store:
 
 // func tile512_1x9(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x9(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x9(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -1435,6 +1547,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -1446,7 +1571,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -1524,6 +1649,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -1617,7 +1743,7 @@ store:
 
 // func tile512_1x10(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x10(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x10(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -1677,6 +1803,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -1688,7 +1827,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -1771,6 +1910,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -1870,7 +2010,7 @@ store:
 
 // func tile512_1x11(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x11(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x11(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -1933,6 +2073,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -1944,7 +2097,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -2032,6 +2185,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -2137,7 +2291,7 @@ store:
 
 // func tile512_1x12(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x12(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x12(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -2203,6 +2357,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -2214,7 +2381,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -2307,6 +2474,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -2418,7 +2586,7 @@ store:
 
 // func tile512_1x13(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x13(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x13(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -2487,6 +2655,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -2498,7 +2679,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -2596,6 +2777,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -2713,7 +2895,7 @@ store:
 
 // func tile512_1x14(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_1x14(SB), NOSPLIT, $40-8
+TEXT ·tile512_1x14(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -2785,6 +2967,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -2796,7 +2991,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -2899,6 +3094,7 @@ single:
 	JNE              single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -3022,7 +3218,7 @@ store:
 
 // func tile512_2x1(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x1(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x1(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -3059,6 +3255,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -3068,7 +3277,7 @@ row:
 
 col:
 	MOVQ R8, SI
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -3124,6 +3333,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -3179,7 +3389,7 @@ store:
 
 // func tile512_2x2(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x2(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x2(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -3222,6 +3432,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -3231,7 +3454,7 @@ row:
 
 col:
 	MOVQ R9, SI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -3302,6 +3525,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -3369,7 +3593,7 @@ store:
 
 // func tile512_2x3(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x3(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x3(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -3418,6 +3642,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -3427,7 +3664,7 @@ row:
 
 col:
 	MOVQ R9, SI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -3513,6 +3750,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -3592,7 +3830,7 @@ store:
 
 // func tile512_2x4(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x4(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x4(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -3648,6 +3886,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -3657,7 +3908,7 @@ row:
 
 col:
 	MOVQ R10, SI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -3758,6 +4009,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -3849,7 +4101,7 @@ store:
 
 // func tile512_2x5(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x5(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x5(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -3911,6 +4163,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -3920,7 +4185,7 @@ row:
 
 col:
 	MOVQ R10, SI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -4036,6 +4301,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -4139,7 +4405,7 @@ store:
 
 // func tile512_2x6(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x6(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x6(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -4208,6 +4474,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -4217,7 +4496,7 @@ row:
 
 col:
 	MOVQ R11, SI
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -4348,6 +4627,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -4463,7 +4743,7 @@ store:
 
 // func tile512_2x7(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x7(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x7(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -4538,6 +4818,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -4547,7 +4840,7 @@ row:
 
 col:
 	MOVQ R11, SI
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -4693,6 +4986,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -4820,7 +5114,7 @@ store:
 
 // func tile512_2x8(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x8(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x8(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -4901,6 +5195,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -4912,7 +5219,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -5075,6 +5382,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -5214,7 +5522,7 @@ store:
 
 // func tile512_2x9(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x9(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x9(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -5301,6 +5609,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -5312,7 +5633,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -5490,6 +5811,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -5641,7 +5963,7 @@ store:
 
 // func tile512_2x10(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x10(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x10(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -5734,6 +6056,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -5745,7 +6080,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -5938,6 +6273,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -6101,7 +6437,7 @@ store:
 
 // func tile512_2x11(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x11(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x11(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -6200,6 +6536,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -6211,7 +6560,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -6419,6 +6768,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -6594,7 +6944,7 @@ store:
 
 // func tile512_2x12(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x12(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x12(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -6699,6 +7049,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -6710,7 +7073,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -6933,6 +7296,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -7120,7 +7484,7 @@ store:
 
 // func tile512_2x13(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x13(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x13(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -7231,6 +7595,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -7242,7 +7619,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -7480,6 +7857,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -7679,7 +8057,7 @@ store:
 
 // func tile512_2x14(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_2x14(SB), NOSPLIT, $40-8
+TEXT ·tile512_2x14(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -7796,6 +8174,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -7807,7 +8198,7 @@ col:
 	MOVQ R12, SI
 	LEAQ (SI)(DI*8), R10
 	SUBQ DI, R10
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -8060,6 +8451,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -8271,7 +8663,7 @@ store:
 
 // func tile512_4x1(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x1(SB), NOSPLIT, $40-8
+TEXT ·tile512_4x1(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -8317,6 +8709,19 @@ begin:
 	MOVQ  DI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -8326,7 +8731,7 @@ row:
 
 col:
 	MOVQ R9, DI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -8412,6 +8817,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -8483,7 +8889,7 @@ store:
 
 // func tile512_4x2(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x2(SB), NOSPLIT, $40-8
+TEXT ·tile512_4x2(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -8541,6 +8947,19 @@ begin:
 	MOVQ  DI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -8550,7 +8969,7 @@ row:
 
 col:
 	MOVQ R10, DI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -8661,6 +9080,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -8756,7 +9176,7 @@ store:
 
 // func tile512_4x3(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x3(SB), NOSPLIT, $40-8
+TEXT ·tile512_4x3(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -8826,6 +9246,19 @@ begin:
 	MOVQ  DI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -8835,7 +9268,7 @@ row:
 
 col:
 	MOVQ R10, DI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -8971,6 +9404,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -9090,7 +9524,7 @@ store:
 
 // func tile512_4x4(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x4(SB), NOSPLIT, $40-8
+TEXT ·tile512_4x4(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -9173,6 +9607,19 @@ begin:
 	MOVQ  DI, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -9182,7 +9629,7 @@ row:
 
 col:
 	MOVQ R11, DI
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -9343,6 +9790,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -9486,7 +9934,7 @@ store:
 
 // func tile512_4x5(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x5(SB), NOSPLIT, $40-8
+TEXT ·tile512_4x5(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -9581,6 +10029,19 @@ begin:
 	MOVQ  DI, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -9590,7 +10051,7 @@ row:
 
 col:
 	MOVQ R11, DI
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -9776,6 +10237,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -9943,7 +10405,7 @@ store:
 
 // func tile512_4x6(t *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·tile512_4x6(SB), NOSPLIT, $40-8
+TEXT ·tile512_4x6(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -10051,6 +10513,19 @@ begin:
 	MOVQ  DI, 32(SP)
 
 block:
+	MOVQ  64(AX), R15
+	MOVQ  R15, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R15
+	TESTQ R15, R15
+	JE    whole
+	MOVQ  R15, 40(SP)
+	MOVQ  216(AX), R15
+	MOVQ  R15, 48(SP)
+
+whole:
 	MOVQ CX, R11
 	MOVQ 48(AX), R13
 
@@ -10060,7 +10535,7 @@ row:
 
 col:
 	MOVQ R12, DI
-	MOVQ 64(AX), R15
+	MOVQ 40(SP), R15
 	SUBQ $0x04, R15
 	JL   tail
 
@@ -10271,6 +10746,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R12
 	DECQ R14
 	JNE  col
@@ -13929,7 +14405,7 @@ GLOBL vector_41000000<>(SB), RODATA|NOPTR, $64
 
 // func tile256_1x1(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x1(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x1(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -13960,6 +14436,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R10
+	MOVQ  R10, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R10
+	TESTQ R10, R10
+	JE    whole
+	MOVQ  R10, 40(SP)
+	MOVQ  216(AX), R10
+	MOVQ  R10, 48(SP)
+
+whole:
 	MOVQ CX, SI
 	MOVQ 48(AX), R8
 
@@ -13969,7 +14458,7 @@ row:
 
 col:
 	MOVQ DI, BX
-	MOVQ 64(AX), R10
+	MOVQ 40(SP), R10
 	SUBQ $0x04, R10
 	JL   tail
 
@@ -14010,6 +14499,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), DI
 	DECQ R9
 	JNE  col
@@ -14055,7 +14545,7 @@ store:
 
 // func tile256_1x2(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x2(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x2(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -14089,6 +14579,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -14098,7 +14601,7 @@ row:
 
 col:
 	MOVQ R8, BX
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -14149,6 +14652,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -14200,7 +14704,7 @@ store:
 
 // func tile256_1x3(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x3(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x3(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -14237,6 +14741,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -14246,7 +14763,7 @@ row:
 
 col:
 	MOVQ R8, BX
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -14307,6 +14824,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -14364,7 +14882,7 @@ store:
 
 // func tile256_1x4(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x4(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x4(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -14405,6 +14923,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -14414,7 +14945,7 @@ row:
 
 col:
 	MOVQ R9, BX
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -14485,6 +15016,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -14548,7 +15080,7 @@ store:
 
 // func tile256_1x5(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x5(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x5(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -14592,6 +15124,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -14601,7 +15146,7 @@ row:
 
 col:
 	MOVQ R9, BX
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -14682,6 +15227,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -14751,7 +15297,7 @@ store:
 
 // func tile256_1x6(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x6(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x6(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -14799,6 +15345,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -14808,7 +15367,7 @@ row:
 
 col:
 	MOVQ R10, BX
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -14899,6 +15458,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -14974,7 +15534,7 @@ store:
 
 // func tile256_1x7(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x7(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x7(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -15025,6 +15585,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -15034,7 +15607,7 @@ row:
 
 col:
 	MOVQ R10, BX
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -15135,6 +15708,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -15216,7 +15790,7 @@ store:
 
 // func tile256_1x8(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x8(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x8(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -15270,6 +15844,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -15281,7 +15868,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -15394,6 +15981,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -15481,7 +16069,7 @@ store:
 
 // func tile256_1x9(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x9(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x9(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -15538,6 +16126,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -15549,7 +16150,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -15672,6 +16273,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -15765,7 +16367,7 @@ store:
 
 // func tile256_1x10(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x10(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x10(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -15825,6 +16427,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -15836,7 +16451,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -15969,6 +16584,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -16068,7 +16684,7 @@ store:
 
 // func tile256_1x11(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x11(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x11(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -16131,6 +16747,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -16142,7 +16771,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -16285,6 +16914,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -16390,7 +17020,7 @@ store:
 
 // func tile256_1x12(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_1x12(SB), NOSPLIT, $40-8
+TEXT ·tile256_1x12(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -16456,6 +17086,19 @@ begin:
 	MOVQ  BX, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -16467,7 +17110,7 @@ col:
 	MOVQ R11, BX
 	LEAQ (BX)(SI*8), R9
 	SUBQ SI, R9
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -16620,6 +17263,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -16731,7 +17375,7 @@ store:
 
 // func tile256_2x1(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x1(SB), NOSPLIT, $40-8
+TEXT ·tile256_2x1(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -16768,6 +17412,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -16777,7 +17434,7 @@ row:
 
 col:
 	MOVQ R8, SI
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -16833,6 +17490,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -16888,7 +17546,7 @@ store:
 
 // func tile256_2x2(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x2(SB), NOSPLIT, $40-8
+TEXT ·tile256_2x2(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -16931,6 +17589,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -16940,7 +17611,7 @@ row:
 
 col:
 	MOVQ R9, SI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -17011,6 +17682,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -17078,7 +17750,7 @@ store:
 
 // func tile256_2x3(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x3(SB), NOSPLIT, $40-8
+TEXT ·tile256_2x3(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -17127,6 +17799,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -17136,7 +17821,7 @@ row:
 
 col:
 	MOVQ R9, SI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -17222,6 +17907,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -17301,7 +17987,7 @@ store:
 
 // func tile256_2x4(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x4(SB), NOSPLIT, $40-8
+TEXT ·tile256_2x4(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -17357,6 +18043,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -17366,7 +18065,7 @@ row:
 
 col:
 	MOVQ R10, SI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -17467,6 +18166,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -17558,7 +18258,7 @@ store:
 
 // func tile256_2x5(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x5(SB), NOSPLIT, $40-8
+TEXT ·tile256_2x5(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -17620,6 +18320,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -17629,7 +18342,7 @@ row:
 
 col:
 	MOVQ R10, SI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -17745,6 +18458,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col
@@ -17848,7 +18562,7 @@ store:
 
 // func tile256_2x6(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_2x6(SB), NOSPLIT, $40-8
+TEXT ·tile256_2x6(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -17917,6 +18631,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R14
+	MOVQ  R14, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R14
+	TESTQ R14, R14
+	JE    whole
+	MOVQ  R14, 40(SP)
+	MOVQ  216(AX), R14
+	MOVQ  R14, 48(SP)
+
+whole:
 	MOVQ CX, R10
 	MOVQ 48(AX), R12
 
@@ -17926,7 +18653,7 @@ row:
 
 col:
 	MOVQ R11, SI
-	MOVQ 64(AX), R14
+	MOVQ 40(SP), R14
 	SUBQ $0x04, R14
 	JL   tail
 
@@ -18057,6 +18784,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R11
 	DECQ R13
 	JNE  col
@@ -18172,7 +18900,7 @@ store:
 
 // func tile256_3x1(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x1(SB), NOSPLIT, $40-8
+TEXT ·tile256_3x1(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -18213,6 +18941,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R11
+	MOVQ  R11, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R11
+	TESTQ R11, R11
+	JE    whole
+	MOVQ  R11, 40(SP)
+	MOVQ  216(AX), R11
+	MOVQ  R11, 48(SP)
+
+whole:
 	MOVQ CX, DI
 	MOVQ 48(AX), R9
 
@@ -18222,7 +18963,7 @@ row:
 
 col:
 	MOVQ R8, SI
-	MOVQ 64(AX), R11
+	MOVQ 40(SP), R11
 	SUBQ $0x04, R11
 	JL   tail
 
@@ -18293,6 +19034,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R8
 	DECQ R10
 	JNE  col
@@ -18356,7 +19098,7 @@ store:
 
 // func tile256_3x2(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x2(SB), NOSPLIT, $40-8
+TEXT ·tile256_3x2(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -18406,6 +19148,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -18415,7 +19170,7 @@ row:
 
 col:
 	MOVQ R9, SI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -18506,6 +19261,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -18587,7 +19343,7 @@ store:
 
 // func tile256_3x3(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x3(SB), NOSPLIT, $40-8
+TEXT ·tile256_3x3(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -18646,6 +19402,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R12
+	MOVQ  R12, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R12
+	TESTQ R12, R12
+	JE    whole
+	MOVQ  R12, 40(SP)
+	MOVQ  216(AX), R12
+	MOVQ  R12, 48(SP)
+
+whole:
 	MOVQ CX, R8
 	MOVQ 48(AX), R10
 
@@ -18655,7 +19424,7 @@ row:
 
 col:
 	MOVQ R9, SI
-	MOVQ 64(AX), R12
+	MOVQ 40(SP), R12
 	SUBQ $0x04, R12
 	JL   tail
 
@@ -18766,6 +19535,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R9
 	DECQ R11
 	JNE  col
@@ -18865,7 +19635,7 @@ store:
 
 // func tile256_3x4(t *byte)
 // Requires: AVX, FMA3, MMX+
-TEXT ·tile256_3x4(SB), NOSPLIT, $40-8
+TEXT ·tile256_3x4(SB), NOSPLIT, $56-8
 	MOVQ t+0(FP), AX
 	MOVQ (AX), CX
 	MOVQ CX, (SP)
@@ -18934,6 +19704,19 @@ begin:
 	MOVQ  SI, 32(SP)
 
 block:
+	MOVQ  64(AX), R13
+	MOVQ  R13, 40(SP)
+	MOVQ  $0x00000000, 48(SP)
+	CMPQ  32(SP), $0x01
+	JNE   whole
+	MOVQ  208(AX), R13
+	TESTQ R13, R13
+	JE    whole
+	MOVQ  R13, 40(SP)
+	MOVQ  216(AX), R13
+	MOVQ  R13, 48(SP)
+
+whole:
 	MOVQ CX, R9
 	MOVQ 48(AX), R11
 
@@ -18943,7 +19726,7 @@ row:
 
 col:
 	MOVQ R10, SI
-	MOVQ 64(AX), R13
+	MOVQ 40(SP), R13
 	SUBQ $0x04, R13
 	JL   tail
 
@@ -19074,6 +19857,7 @@ single:
 	JNE          single
 
 nextcol:
+	ADDQ 48(SP), DX
 	ADDQ 88(AX), R10
 	DECQ R12
 	JNE  col

@@ -89,6 +89,9 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 	op.In = floats(plan.InSize(l.n))
 	if plan.Algorithm().InBlocked() {
 		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), level)
+		if a := plan.Algorithm(); a == Depthwise || (a == Direct || a == Pointwise) && max(l.p.Groups, 1) == 1 {
+			l.spoilPadding(op.In, Block(level))
+		}
 	} else {
 		copy(op.In, l.x)
 	}
@@ -114,6 +117,25 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 		copy(got, op.Out)
 	}
 	return got
+}
+
+// spoilPadding puts NaN where the last block of an image has no channel: an
+// infinite activation can leave it there, and no sum may read it.
+func (l *layer) spoilPadding(in []float32, block int) {
+	used := l.p.In % block
+	if used == 0 {
+		return
+	}
+	plane := product(l.spatial) * block
+	image := blocks(l.p.In, block) * plane
+	for n := range l.n {
+		last := in[(n+1)*image-plane:][:plane]
+		for i := range last {
+			if i%block >= used {
+				last[i] = float32(math.NaN())
+			}
+		}
+	}
 }
 
 // differ says where got is further from the reference than rounding explains:

@@ -23,6 +23,7 @@ type Plan struct {
 	origin    int      // bytes from a blocked output plane to its first output
 
 	inBlocks   int // per group (plain input: channels)
+	lastInputs int // channels of the last input block, where that is not full; else 0
 	outBlocks  int // per group
 	groupsOf   []blockGroup
 	weightsOut int // bytes of an output block's weights
@@ -122,6 +123,9 @@ func (pl *Plan) setGrid(d []window.Dim, places []place) {
 	}
 	if pl.algorithm == Depthwise {
 		g.CI = 1
+	}
+	if blockedSum(pl.p, pl.algorithm, pl.block) && pl.algorithm != Depthwise && !(pl.algorithm.InBlocked() && sharesBlocks(pl.p, pl.block)) {
+		pl.lastInputs = pl.p.In / pl.p.Groups % pl.block
 	}
 	pl.outBlocks = blocks(pl.p.Out/pl.p.Groups, pl.block)
 	g.InRow = w.In * g.InPx

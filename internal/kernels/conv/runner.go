@@ -167,8 +167,9 @@ func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window
 	for at := 0; at < pl.inBlocks; at += run {
 		t.Blocks = min(run, pl.inBlocks-at)
 		t.Partial, t.Clamp, p.Residual = min(at, 1), 0, nil
+		t.LastCI = 0
 		if at+t.Blocks == pl.inBlocks {
-			t.Clamp, p.Residual = clamp, residual
+			t.Clamp, p.Residual, t.LastCI = clamp, residual, pl.lastInputs
 		}
 		p.In, p.Weights = unsafe.Add(in, at*t.InBlock), unsafe.Add(weights, at*perBlock)
 		pl.grid.Sweep(t, kernels, a, p)
@@ -179,6 +180,7 @@ func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window
 // setBlocks sets the loops over blocks.
 func (pl *Plan) setBlocks(t *window.Tile, g blockGroup, weights []float32) {
 	t.Blocks = pl.inBlocks
+	t.LastCI, t.LastSkip = pl.lastInputs, (pl.block-pl.lastInputs)*pl.block*4
 	t.InBlock = pl.grid.H.In * pl.grid.InRow * pl.depth.In
 	t.WeightsOut = pl.weightsOut
 	t.Bias = window.At(weights, g.first*pl.block*4)

@@ -46,16 +46,20 @@ func portableTile(t *window.Tile, block, nb, mr int) {
 // sumTile adds the products of one output pixel, whose input and weights begin at
 // the given offsets in bytes.
 func sumTile(t *window.Tile, acc []float32, in, w int) {
-	for range t.Blocks {
+	for b := range t.Blocks {
+		ci, skip := t.CI, 0
+		if b == t.Blocks-1 && t.LastCI > 0 {
+			ci, skip = t.LastCI, t.LastSkip
+		}
 		row := in
 		for range t.KH {
 			col := row
 			for range t.KW {
-				xs := window.Floats(t.In, col, t.CI)
-				for c, ws := 0, window.Floats(t.Weights, w, t.CI*len(acc)); c < t.CI; c++ {
+				xs := window.Floats(t.In, col, ci)
+				for c, ws := 0, window.Floats(t.Weights, w, ci*len(acc)); c < ci; c++ {
 					madd(acc, xs[c], ws[c*len(acc):][:len(acc)])
 				}
-				w += t.CI * len(acc) * 4
+				w += ci*len(acc)*4 + skip
 				col += t.InKW
 			}
 			row += t.InKH

@@ -27,7 +27,10 @@ type Tile struct {
 	Divisor float32 // of an average
 	Partial int     // 1: go on from the sums of earlier input blocks, which are in Out
 
-	_ [48]byte // threads write neighbouring tiles
+	LastCI   int // CI of the last block, where that is not full; 0: CI
+	LastSkip int // weights left out after each of its taps
+
+	_ [32]byte // threads write neighbouring tiles
 }
 
 // TileFunc is a kernel for a fixed number of pixels. The argument is a *Tile.
