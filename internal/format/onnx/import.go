@@ -30,7 +30,8 @@ type importer struct {
 	ext       *external
 	bad       UnsupportedError
 	seenBad   map[string]bool
-	inlined   int // nodes made from functions
+	inlined   int  // nodes made from functions
+	typed     bool // the graph has value_info
 	// bytes of the sparse tensors made dense so far
 	sparseBytes int
 }
@@ -74,6 +75,7 @@ func (im *importer) run() (*ir.Graph, error) {
 	if err := im.graph(im.model.graph, root, 0); err != nil {
 		return nil, err
 	}
+	im.typed = len(root.types) > 0
 	if len(im.bad.Nodes) > 0 {
 		return nil, &im.bad
 	}

@@ -25,6 +25,7 @@ type Model struct {
 	IRVersion int
 	Producer  string // name and version of the exporter
 	Version   int64  // model_version
+	Typed     bool   // the file states types of what its nodes compute
 	files     []*mmap.File
 }
 
@@ -131,7 +132,7 @@ func (m *Model) parse(b []byte, open func(string) ([]byte, error)) error {
 	if m.Graph, err = im.run(); err != nil {
 		return err
 	}
-	m.IRVersion, m.Version = int(p.irVersion), p.version
+	m.IRVersion, m.Version, m.Typed = int(p.irVersion), p.version, im.typed
 	m.Producer = p.producer
 	if p.producerVer != "" {
 		m.Producer += " " + p.producerVer

@@ -104,3 +104,29 @@ func TestEachAttributeHasOneKind(t *testing.T) {
 		}
 	}
 }
+
+// Types of intermediate values are written if the model had some, or has operators of
+// com.microsoft.
+func TestTypesAreWrittenWhereTheyWereRead(t *testing.T) {
+	for _, c := range []struct {
+		typed, contributed, want bool
+	}{{false, false, false}, {true, false, true}, {false, true, true}} {
+		m := large(t)
+		m.Typed = c.typed
+		if c.contributed {
+			m.Graph.Opsets[op.Microsoft] = 1
+		}
+		path := filepath.Join(t.TempDir(), "m.onnx")
+		if err := m.WriteFile(path); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Typed != c.want {
+			t.Errorf("%+v: types written %v", c, got.Typed)
+		}
+		got.Close()
+	}
+}
