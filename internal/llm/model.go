@@ -69,6 +69,7 @@ type source struct {
 	template  string
 	bos, eos  string  // as templates write them
 	ends      []int32 // tokens that end an answer
+	pooling   pooling // of a GGUF file
 	defaults  textgen.Sampling
 	params    int64
 	bytes     int64
@@ -149,6 +150,9 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	a, err := arch.Find(src.config.Architecture, src.hf)
 	if err != nil {
 		return nil, err
+	}
+	if a.Encoder {
+		return nil, fmt.Errorf("%s is an encoder: it makes vectors or scores of texts, and does not generate", src.config.Architecture)
 	}
 	o.defaults(src.config)
 	blocks, err := o.blocks(src.config)

@@ -51,6 +51,10 @@ type Builder struct {
 	interleaved bool
 	// normOffset is added to the weights of RMSNorm.
 	normOffset float32
+	// encodes: the graph gives vectors and keeps no keys and values. causal is 1 if
+	// tokens do not see later ones.
+	encodes bool
+	causal  int
 }
 
 // Graph makes the graph of one step of a model:
@@ -64,15 +68,19 @@ type Builder struct {
 //
 // Weights stay where w has them.
 func (a *Architecture) Graph(c *Config, w Weights, o Options) (*ir.Graph, error) {
-	b := &Builder{Config: *c, weights: w, options: o, inputs: map[string]*ir.Value{}, tables: map[string]*ir.Value{}, count: map[string]int{},
-		graph: &ir.Graph{Name: c.Architecture, Opsets: map[string]int{"": opset, op.Salver: 1}, Meta: map[string]string{}}}
-	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Architecture, err)
+	return a.graph(&Builder{Config: *c, weights: w, options: o}, Inputs)
+}
+
+func (a *Architecture) graph(b *Builder, inputs []string) (*ir.Graph, error) {
+	b.inputs, b.tables, b.count = map[string]*ir.Value{}, map[string]*ir.Value{}, map[string]int{}
+	b.graph = &ir.Graph{Name: b.Architecture, Opsets: map[string]int{"": opset, op.Salver: 1}, Meta: map[string]string{}}
+	if err := b.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", b.Architecture, err)
 	}
-	b.addInputs()
+	b.addInputs(inputs)
 	a.Build(b)
 	if b.err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Architecture, b.err)
+		return nil, fmt.Errorf("%s: %w", b.Architecture, b.err)
 	}
 	for _, layer := range b.caches {
 		b.graph.Inputs = append(b.graph.Inputs, layer[0], layer[1])
@@ -83,15 +91,16 @@ func (a *Architecture) Graph(c *Config, w Weights, o Options) (*ir.Graph, error)
 	return b.graph, errors.Join(b.graph.Verify(), op.InferTypes(b.graph))
 }
 
-func (b *Builder) addInputs() {
+func (b *Builder) addInputs(names []string) {
 	tokens, sequences := shape.Sym("tokens"), shape.Sym("sequences")
-	for _, in := range []struct {
-		name string
-		s    shape.Shape
-	}{{"tokens", shape.Shape{tokens}}, {"positions", shape.Shape{tokens}}, {"slots", shape.Shape{tokens}},
-		{"sequences", shape.Shape{sequences, shape.Const(2)}}, {"tables", shape.Shape{sequences, shape.Sym("blocks")}}, {"rows", shape.Shape{shape.Sym("rows")}}} {
-		v := ir.NewValue(in.name, ir.Type{DType: dtype.Int32, Shape: in.s})
-		b.inputs[in.name] = v
+	shapes := map[string]shape.Shape{"sequences": {sequences, shape.Const(2)}, "tables": {sequences, shape.Sym("blocks")}, "rows": {shape.Sym("rows")}}
+	for _, name := range names {
+		s, ok := shapes[name]
+		if !ok {
+			s = shape.Shape{tokens}
+		}
+		v := ir.NewValue(name, ir.Type{DType: dtype.Int32, Shape: s})
+		b.inputs[name] = v
 		b.graph.Inputs = append(b.graph.Inputs, v)
 	}
 }
@@ -353,11 +362,15 @@ func (b *Builder) Attention(q, k, v *ir.Value, window int) *ir.Value {
 	if scale == 0 {
 		scale = float32(1 / math.Sqrt(float64(b.HeadDim)))
 	}
+	attrs := map[string]ir.Attr{"heads": ir.Int(b.Heads), "kv_heads": ir.Int(b.KVHeads), "scale": ir.Float(scale), "softcap": ir.Float(b.AttnSoftcap), "window": ir.Int(window)}
+	if b.encodes {
+		attrs["causal"] = ir.Int(b.causal)
+		return b.Node("salver::SequenceAttention", attrs, q, k, v, b.inputs["sequences"])
+	}
 	kc := b.cache("k", b.HeadDim, paged.BlockTokens)
 	vc := b.cache("v", paged.BlockTokens, b.HeadDim)
 	b.caches = append(b.caches, [2]*ir.Value{kc, vc})
-	return b.Node("salver::PagedAttention", map[string]ir.Attr{"heads": ir.Int(b.Heads), "kv_heads": ir.Int(b.KVHeads), "scale": ir.Float(scale),
-		"softcap": ir.Float(b.AttnSoftcap), "window": ir.Int(window)},
+	return b.Node("salver::PagedAttention", attrs,
 		q, k, v, kc, vc, b.inputs["slots"], b.inputs["positions"], b.inputs["sequences"], b.inputs["tables"])
 }
 
@@ -373,9 +386,14 @@ func (b *Builder) LayerWindow(layer int) int {
 	return b.Windows[layer]
 }
 
-// Logits ends the graph: those of the tokens that are asked for.
+// Logits ends the graph: those of the tokens that are asked for. An encoder has
+// the vectors instead.
 func (b *Builder) Logits(x *ir.Value) {
 	b.End()
+	if b.encodes {
+		b.output("vectors", x)
+		return
+	}
 	x = b.Node("Gather", nil, x, b.inputs["rows"])
 	name := "output"
 	if b.Tied != nil && *b.Tied || b.Tied == nil && !b.Has("output.weight") {

@@ -36,6 +36,7 @@ type Config struct {
 	// FirstPosition is the number of the first token's position embedding.
 	FirstPosition int
 	TokenTypes    int // kinds of tokens that have embeddings; 0: none have
+	Labels        int // classes of an encoder with a head for them; 0: it has none
 	// HuggingFace says that the weights are arranged as transformers has them.
 	HuggingFace bool
 }
@@ -52,7 +53,7 @@ func (c *Config) check() error {
 		{"layers", c.Layers, 1, maxLayers}, {"hidden size", c.Hidden, 1, 1 << 20}, {"attention heads", c.Heads, 1, 1 << 12}, {"key-value heads", c.KVHeads, 1, 1 << 12},
 		{"head size", c.HeadDim, 1, 1 << 12}, {"feed-forward size", c.FFN + c.ExpertFFN, 1, 1 << 22}, {"vocabulary", c.Vocabulary, 1, 1 << 24}, {"context", c.Context, 1, 1 << 28},
 		{"experts", c.Experts, 0, 1 << 12}, {"experts used", c.ExpertsUsed, min(c.Experts, 1), c.Experts}, {"an expert's feed-forward size", c.ExpertFFN, 0, 1 << 22},
-		{"shared feed-forward size", c.SharedFFN, 0, 1 << 22}, {"token types", c.TokenTypes, 0, 1 << 10}, {"first position", c.FirstPosition, 0, 1 << 10},
+		{"shared feed-forward size", c.SharedFFN, 0, 1 << 22}, {"token types", c.TokenTypes, 0, 1 << 10}, {"labels", c.Labels, 0, 1 << 20}, {"first position", c.FirstPosition, 0, 1 << 10},
 	} {
 		if f.v < f.lo || f.v > f.hi {
 			return fmt.Errorf("%s is %d, expected %d to %d", f.name, f.v, f.lo, f.hi)

@@ -158,6 +158,14 @@ func (m *metadata) int(key string, otherwise int) int {
 	return int(f)
 }
 
+// plain is a number whose key has no prefix.
+func (m *metadata) plain(key string, otherwise float64) float64 {
+	if f, ok := number(m.meta[key]); ok {
+		return f
+	}
+	return otherwise
+}
+
 func (m *metadata) text(key string) string {
 	s, _ := m.meta[m.prefix+key].(string)
 	return s
