@@ -214,6 +214,8 @@ func (c *compiler) greedIsFinal(s set, next int32) bool {
 		switch i := &c.prog[next]; {
 		case i.op == opMatch:
 			return true
+		case i.op == opSplit && i.begins != nil && !overlap(leads(s), *i.begins):
+			next = i.other
 		case i.op != opSet && i.op != opLoop || len(s.and(c.sets[next])) > 0:
 			return false
 		case i.op == opSet || i.min > 0:
@@ -232,6 +234,15 @@ func begins(n *node) *[256]bool {
 		return nil
 	}
 	return &first.bytes
+}
+
+func overlap(a, b [256]bool) bool {
+	for i := range a {
+		if a[i] && b[i] {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *compiler) branch(split, body, rest int32, m mode) {
