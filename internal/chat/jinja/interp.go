@@ -9,7 +9,8 @@ import (
 // Options bound what a template may do; a zero field takes its default.
 type Options struct {
 	// Steps bounds the work: nodes evaluated, items visited, and one for each 32
-	// bytes of text read or made. The default is 2 million, which takes about a second.
+	// bytes of text read or made. The default is 20 million, a few seconds at most;
+	// templates that go over all messages for each message need it for long conversations.
 	Steps int
 	// Depth bounds how deep evaluation nests: expressions, macros, loops. The default is 1500.
 	Depth int
@@ -24,7 +25,7 @@ const stepBytes = 32
 
 func (o Options) withDefaults() Options {
 	if o.Steps == 0 {
-		o.Steps = 2_000_000
+		o.Steps = 20_000_000
 	}
 	if o.Depth == 0 {
 		o.Depth = 1500
