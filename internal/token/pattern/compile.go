@@ -182,7 +182,7 @@ func (c *compiler) repeat(n *node, next int32) int32 {
 		if firstOf(sub).empty && width(sub).min == 0 {
 			return c.fail("a group that can be empty is repeated without bound")
 		}
-		again := c.emit(inst{op: opSplit, begins: begins(n)})
+		again := c.emit(inst{op: opSplit, begins: begins(n), other: next}) // greedIsFinal looks at it
 		c.branch(again, c.compile(sub, again), next, n.mode)
 		next = again
 	} else {
