@@ -150,6 +150,9 @@ func (g *ggufMeta) vocab() (*model.Vocab, error) { return model.NewVocab(g.piece
 // finish sets what does not depend on the kind of tokenizer.
 func (g *ggufMeta) finish(t *Tokenizer) (err error) {
 	for key, v := range map[string]*int32{"bos_token_id": &g.bos, "eos_token_id": &g.eos, "seperator_token_id": &g.sep} {
+		if g.meta[keyPrefix+key] == nil {
+			*v = g.usual(*v)
+		}
 		g.id(key, v)
 	}
 	value(g, "add_bos_token", &g.addBOS)
@@ -159,8 +162,8 @@ func (g *ggufMeta) finish(t *Tokenizer) (err error) {
 		return err
 	}
 	t.pieces = g.pieces
-	t.bos = g.inRange(g.bos)
-	ends := []int32{g.inRange(g.eos), model.None, model.None}
+	t.bos = g.bos
+	ends := []int32{g.eos, model.None, model.None}
 	g.id("eot_token_id", &ends[1])
 	g.id("eom_token_id", &ends[2])
 	t.special = make([]bool, len(g.pieces))
@@ -178,7 +181,16 @@ func (g *ggufMeta) finish(t *Tokenizer) (err error) {
 	return t.setAdded(tokens)
 }
 
-// inRange turns the default for a token that a small vocabulary lacks into None.
+// usual gives the number that a special token has where a file does not say, or
+// None if this vocabulary has something else there.
+func (g *ggufMeta) usual(id int32) int32 {
+	if id = g.inRange(id); id != model.None && g.meta[keyPrefix+"token_type"] != nil && !g.isControl(id) {
+		return model.None
+	}
+	return id
+}
+
+// inRange gives None for a number that is too large.
 func (g *ggufMeta) inRange(id int32) int32 {
 	if int(id) >= len(g.pieces) {
 		return model.None
@@ -191,10 +203,10 @@ func (g *ggufMeta) around(t *Tokenizer) (before, after []int32) {
 	if g.addBOS && t.bos != model.None {
 		before = []int32{t.bos}
 	}
-	if eos := g.inRange(g.eos); g.addEOS && eos != model.None {
-		after = append(after, eos)
-	} else if sep := g.inRange(g.sep); g.addSep && sep != model.None {
-		after = append(after, sep)
+	if g.addEOS && g.eos != model.None {
+		after = append(after, g.eos)
+	} else if g.addSep && g.sep != model.None {
+		after = append(after, g.sep)
 	}
 	return before, after
 }

@@ -104,7 +104,6 @@ func (g *ggufMeta) gpt2(kind string) (*Tokenizer, error) {
 	if !ok {
 		return nil, fmt.Errorf("tokenizer.ggml.pre is %q, which is unknown", name)
 	}
-	g.bos, g.eos = pre.special, pre.special
 	g.addBOS, g.addSep = pre.addBOS, pre.addSep
 	t := &Tokenizer{}
 	for _, expr := range pre.cuts {

@@ -1,7 +1,5 @@
 package token
 
-import "github.com/salver-ml/salver/internal/token/model"
-
 // preTokenizer is what a name in tokenizer.ggml.pre stands for.
 type preTokenizer struct {
 	cuts []string // patterns, each applied to what the ones before left
@@ -11,7 +9,6 @@ type preTokenizer struct {
 	ranks          bool // merges follow from the order of pieces
 	marks          bool // characters, not bytes, with SentencePiece's mark for blanks
 	addBOS, addSep bool
-	special        int32 // BOS and EOS, if nothing else is said
 }
 
 // The patterns that several pre-tokenizers share: how words, numbers,
@@ -49,11 +46,7 @@ const (
 var preTokenizers = map[string]preTokenizer{}
 
 func init() {
-	const oldDefault = 11 // of llama.cpp, for BOS and EOS of byte-pair vocabularies
 	add := func(p preTokenizer, names ...string) {
-		if p.special == 0 {
-			p.special = oldDefault
-		}
 		for _, n := range names {
 			preTokenizers[n] = p
 		}
@@ -69,8 +62,8 @@ func init() {
 
 	add(preTokenizer{cuts: []string{cutLlama3}, whole: true, addBOS: true}, "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano")
 	add(cut(cutLlama3), "dbrx", "smaug-bpe")
-	add(preTokenizer{cuts: []string{cutLlama3}, special: model.None}, "chatglm-bpe")
-	add(preTokenizer{cuts: []string{cutLlama3}, special: model.None, whole: true}, "glm4", "glm5")
+	add(preTokenizer{cuts: []string{cutLlama3}}, "chatglm-bpe")
+	add(preTokenizer{cuts: []string{cutLlama3}, whole: true}, "glm4", "glm5")
 	add(cut(contractions+`|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|`+
 		`\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s`), "jais-2")
 	add(preTokenizer{cuts: []string{`\p{N}{1,3}`, contractions + `|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*|` + breaks}, whole: true}, "minicpm5")

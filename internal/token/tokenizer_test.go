@@ -99,6 +99,22 @@ func TestEndsOfGeneration(t *testing.T) {
 	}
 }
 
+// A usual number counts only where there is a special token.
+func TestUsualNumbers(t *testing.T) {
+	m := smallSPM()
+	tok := small(t, m)
+	if bos, ok := tok.BOS(); !ok || bos != 1 || !slices.Equal(tok.EOS(), []int32{2}) {
+		t.Errorf("BOS %d %v, EOS %v, expected 1 and 2", bos, ok, tok.EOS())
+	}
+	types := slices.Clone(m[keyPrefix+"token_type"].([]int32))
+	types[1], types[2] = typeNormal, typeNormal
+	m[keyPrefix+"token_type"] = types
+	tok = small(t, m)
+	if _, ok := tok.BOS(); ok || len(tok.EOS()) > 0 || tok.IsSpecial(2) {
+		t.Errorf("EOS %v, expected none", tok.EOS())
+	}
+}
+
 // A text that goes on keeps its first blank.
 func TestStreamAfter(t *testing.T) {
 	tok := small(t, smallSPM())
