@@ -94,6 +94,18 @@ func TestNoTemplate(t *testing.T) {
 	}
 }
 
+// A template that runs for ever is found out when it is used, and loads at once.
+func TestHostileTemplate(t *testing.T) {
+	tmpl, err := Compile("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", Options{Limits: jinja.Options{Steps: 1_000_000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed *jinja.Error
+	if _, err := tmpl.Render(Conversation{Messages: []Message{{Role: "user"}}}); !errors.As(err, &failed) || failed.Kind != "LimitError" {
+		t.Errorf("got %v, expected a LimitError", err)
+	}
+}
+
 const chatML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 
 func TestRenderRefuses(t *testing.T) {

@@ -17,9 +17,15 @@ const (
 	probeName     = "probe_of_argument"
 )
 
+// probeSteps bounds the work of a probe, so that loading a hostile template is quick.
+const probeSteps = 500_000
+
 // probe renders small conversations to find out what the template takes. Where
 // no form works it is the one that transformers gives. rendered is a prompt with a call, if there is one.
 func (t *Template) probe() (w wants, rendered string) {
+	small := *t
+	small.opt.Limits.Steps = probeSteps
+	t = &small
 	shown := func(c Conversation, w wants, want string, wrong ...string) bool {
 		text, err := t.run(c, w)
 		if err != nil || !strings.Contains(text, want) {
