@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -40,7 +41,7 @@ the model to a newer opset where its operators allow that, and says which one do
 		Example: "  salver optimize model.onnx -o model.opt.onnx\n  salver optimize model.onnx -o out.onnx --level 1 --passes -fold-batchnorm\n" +
 			"  salver optimize model.onnx -o model.ort.onnx --contrib",
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return f.run(e, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), e, args[0]) },
 	}
 	c.Flags().StringVarP(&f.output, "output", "o", "", "file to write")
 	c.Flags().IntVar(&f.level, "level", pass.MaxLevel, "optimization level, 0 (none) to 3")
@@ -51,7 +52,7 @@ the model to a newer opset where its operators allow that, and says which one do
 	return c
 }
 
-func (f *optimizeFlags) run(e *env, path string) error {
+func (f *optimizeFlags) run(ctx context.Context, e *env, path string) error {
 	off, err := switchedOff(f.off)
 	if err != nil {
 		return err
@@ -64,12 +65,15 @@ func (f *optimizeFlags) run(e *env, path string) error {
 		return err
 	}
 	defer m.Close()
-	report, err := f.optimize(m.Graph, off)
+	report, err := f.optimize(ctx, m.Graph, off)
 	if err == nil && f.opset > 0 {
 		err = upgrade.Opset(m.Graph, f.opset)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err := m.WriteFile(f.output); err != nil {
 		return fmt.Errorf("%s: %w", f.output, err)
@@ -90,7 +94,7 @@ func (f *optimizeFlags) run(e *env, path string) error {
 }
 
 // optimize runs the portable passes, and then those for onnxruntime if wanted.
-func (f *optimizeFlags) optimize(g *ir.Graph, off []string) (*pass.Report, error) {
+func (f *optimizeFlags) optimize(ctx context.Context, g *ir.Graph, off []string) (*pass.Report, error) {
 	all := passes.All
 	if f.contrib {
 		all = slices.Concat(all, contrib.Passes)
@@ -98,11 +102,11 @@ func (f *optimizeFlags) optimize(g *ir.Graph, off []string) (*pass.Report, error
 	if unknown := slices.IndexFunc(off, func(name string) bool { return !slices.Contains(pass.Names(all), name) }); unknown >= 0 {
 		return nil, misusef("--passes -%s: the passes are %v", off[unknown], pass.Names(all))
 	}
-	report, err := pass.Run(g, passes.All, pass.Options{Level: f.level, Off: among(off, passes.All), Portable: true})
+	report, err := pass.Run(g, passes.All, pass.Options{Level: f.level, Off: among(off, passes.All), Portable: true, Context: ctx})
 	if err != nil || !f.contrib {
 		return report, err
 	}
-	more, err := pass.Run(g, contrib.Passes, pass.Options{Level: f.level, Off: among(off, contrib.Passes)})
+	more, err := pass.Run(g, contrib.Passes, pass.Options{Level: f.level, Off: among(off, contrib.Passes), Context: ctx})
 	if err != nil {
 		return nil, err
 	}

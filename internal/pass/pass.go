@@ -8,6 +8,7 @@
 package pass
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -36,6 +37,8 @@ type Options struct {
 	Most     int        // patches to apply at most, to find out what one of them does; 0 is all
 	Verify   bool       // check the whole graph after each patch: for tests, quadratic in time
 	Pool     *pool.Pool // on which constants are folded; nil is the caller's thread
+
+	Context context.Context // ends the passes before the next one, with its cause; nil: never
 }
 
 // MaxLevel is the highest optimization level.

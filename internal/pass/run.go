@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,9 +18,10 @@ type runner struct {
 	names map[string]bool
 	count map[string]int
 	pool  *pool.Pool
-	most  int // patches; 0 is no limit
-	made  int // patches applied
-	room  int // bytes by which the graph's constants may still grow
+	ctx   context.Context // nil: never done
+	most  int             // patches; 0 is no limit
+	made  int             // patches applied
+	room  int             // bytes by which the graph's constants may still grow
 }
 
 // growth is the room of a graph with so many bytes of constants.
@@ -84,7 +86,7 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	}
 	start := time.Now()
 	rep := &Report{NodesBefore: CountNodes(g)}
-	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool, most: o.Most}
+	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool, most: o.Most, ctx: o.Context}
 	if o.Verify {
 		r.root = g
 	}
@@ -118,6 +120,9 @@ func (r *runner) settle(passes []Pass, reports []*PassReport, g *ir.Graph, level
 			for i := range passes {
 				if passes[i].Level > level || reports[i].Stopped != "" || passes[i].Last && !last {
 					continue
+				}
+				if r.ctx != nil && r.ctx.Err() != nil {
+					return context.Cause(r.ctx)
 				}
 				did, err := r.sweep(&passes[i], reports[i], g)
 				if err != nil {
