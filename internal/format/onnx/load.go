@@ -93,16 +93,28 @@ func Load(file string) (*Model, error) {
 
 // LoadFS reads a model from a file system, with external data from its folder.
 func LoadFS(fsys fs.FS, file string) (*Model, error) {
-	b, err := fs.ReadFile(fsys, file)
+	b, err := readRegular(fsys, file)
 	if err != nil {
 		return nil, err
 	}
 	m := &Model{}
-	err = m.parse(b, func(name string) ([]byte, error) { return fs.ReadFile(fsys, path.Join(path.Dir(file), name)) })
+	err = m.parse(b, func(name string) ([]byte, error) { return readRegular(fsys, path.Join(path.Dir(file), name)) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return m, nil
+}
+
+// readRegular reads a file, and not a pipe, for whose writer opening it would wait.
+func readRegular(fsys fs.FS, file string) ([]byte, error) {
+	st, err := fs.Stat(fsys, file)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file but %s", file, st.Mode().Type())
+	}
+	return fs.ReadFile(fsys, file)
 }
 
 // Parse reads a model from memory; external data is not allowed.

@@ -28,6 +28,11 @@ func TestExternalDataInAPipe(t *testing.T) {
 	if _, err := onnx.Load(file); err == nil || !strings.Contains(err.Error(), `"w.bin" is not a regular file`) {
 		t.Errorf("got %v", err)
 	}
+	for _, name := range []string{"m.onnx", "w.bin"} {
+		if _, err := onnx.LoadFS(os.DirFS(dir), name); err == nil || !strings.Contains(err.Error(), "w.bin: not a regular file") {
+			t.Errorf("%s from a file system: %v", name, err)
+		}
+	}
 }
 
 // A SavedModel is a folder.
