@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/salver-ml/salver/internal/conformance"
@@ -38,6 +39,9 @@ A manifest.tsv beside a zip gives each case its category. Ends with
 				if err := conformance.Run(cmd.Context(), p, o, t.add); err != nil {
 					return err
 				}
+			}
+			if len(t.n) == 0 {
+				return fmt.Errorf("no case of %s is of category %q and has %q in its name", strings.Join(paths, " and "), o.Category, o.Filter)
 			}
 			return t.finish()
 		},

@@ -33,7 +33,8 @@ type worker struct {
 	closePool func()
 }
 
-// runWorker answers requests until quit or the end of the input.
+// runWorker answers requests until quit or the end of the input. A line that is
+// no request is answered with its error; a model that fails ends the worker.
 func runWorker(ctx context.Context, e *env, flags *engineFlags) error {
 	w := &worker{flags: flags}
 	defer w.close()
@@ -42,10 +43,16 @@ func runWorker(ctx context.Context, e *env, flags *engineFlags) error {
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
 		var req workerRequest
-		if err := json.Unmarshal(sc.Bytes(), &req); err != nil {
-			return fmt.Errorf("request %q: %w", sc.Text(), err)
+		err := json.Unmarshal(sc.Bytes(), &req)
+		var answer any
+		if err == nil {
+			answer, err = w.answer(ctx, &req)
+		} else {
+			err = badRequest{fmt.Errorf("request %.200q: %w", sc.Text(), err)}
 		}
-		answer, err := w.answer(ctx, &req)
+		if bad, ok := errors.AsType[badRequest](err); ok {
+			answer, err = map[string]string{"error": bad.Error()}, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -58,6 +65,9 @@ func runWorker(ctx context.Context, e *env, flags *engineFlags) error {
 	}
 	return sc.Err()
 }
+
+// badRequest is a line that is answered with an error; any other error ends the worker.
+type badRequest struct{ error }
 
 func (w *worker) close() {
 	if w.measured != nil {
@@ -83,7 +93,7 @@ func (w *worker) answer(ctx context.Context, req *workerRequest) (any, error) {
 		}
 		return map[string]any{"lat_s": seconds}, nil
 	}
-	return nil, errors.New("expected a model first, then run_s or quit")
+	return nil, badRequest{errors.New("expected a model first, then run_s or quit")}
 }
 
 func (w *worker) load(ctx context.Context, req *workerRequest) (any, error) {

@@ -19,6 +19,7 @@ import (
 type Case struct {
 	Name     string
 	Category string // of the manifest, "" if it has none
+	lacks    string // why it can't be run; "" if it can
 	rule     rule
 	fsys     fs.FS
 	model    string // path in fsys
@@ -75,7 +76,10 @@ func (s *source) caseOf(p string) (*Case, error) {
 	if exists(s.fsys, path.Join(dir, "meta.json")) {
 		return s.trained(p, dir)
 	}
-	return s.light(p), nil
+	if c := s.light(p); c != nil || path.Base(p) != "model.onnx" {
+		return c, nil
+	}
+	return &Case{Name: dir, Category: s.manifest[dir].category, lacks: "it has no test_data_set_*, so nothing says what to expect"}, nil
 }
 
 func exists(fsys fs.FS, p string) bool { _, err := fs.Stat(fsys, p); return err == nil }

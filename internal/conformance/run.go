@@ -117,6 +117,8 @@ func leftOut(err error) bool {
 
 func skipReason(c *Case) string {
 	switch {
+	case c.lacks != "":
+		return c.lacks
 	case c.Category == "training":
 		return "training operators are out of scope"
 	case c.Category == "other-domain":

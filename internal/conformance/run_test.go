@@ -94,14 +94,15 @@ func TestCasesOfEachForm(t *testing.T) {
 		"light/light_neg": {Passed, ""},
 		"light/refused":   {Skipped, "refused: it holds what one vendor's compiler made"},
 		"light/unknown":   {Failed, "operator is not supported"},
+		"no case":         {Skipped, "no test_data_set_*"},
 	} {
 		r, ok := got[name]
 		if !ok || r.Status != want.status || !strings.Contains(r.Reason, want.reason) {
 			t.Errorf("%s: %s (%s), expected %s with %q", name, r.Status, r.Reason, want.status, want.reason)
 		}
 	}
-	if len(got) != 5 {
-		t.Errorf("%d cases, expected 5", len(got))
+	if len(got) != 6 {
+		t.Errorf("%d cases, expected 6", len(got))
 	}
 	if c := got["node/test_neg"].Category; c != "core" {
 		t.Errorf("category %q, expected that of the manifest", c)

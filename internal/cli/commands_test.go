@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A filter that no case matches is a mistake, not a success.
+func TestCheckOfNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "suite", "case")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(modelFile(t, "iris.onnx", true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "model.onnx"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	suite := filepath.Dir(filepath.Dir(dir))
+	for filter, want := range map[string]string{"": "0 passed, 0 failed, 1 skipped", "nothing": `has "nothing" in its name`} {
+		var out, errw output
+		status := Main([]string{"check", suite, "--filter", filter}, strings.NewReader(""), &out, &errw)
+		if said := out.String() + errw.String(); !strings.Contains(said, want) || (status == exitOK) != (filter == "") {
+			t.Errorf("--filter %q: status %d, %q", filter, status, said)
+		}
+	}
+}
+
+// A worker answers a bad line, and goes on.
+func TestWorkerAnswersBadLines(t *testing.T) {
+	var out, errw output
+	lines := "not JSON\n{\"run_s\": 1}\n{\"quit\": 1}\n"
+	status := Main([]string{"bench", "--worker"}, strings.NewReader(lines), &out, &errw)
+	answers := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if status != exitOK || len(answers) != 3 || !strings.Contains(answers[0], `{"error":"request \"not JSON\": invalid character`) ||
+		!strings.Contains(answers[1], "expected a model first") || !strings.Contains(answers[2], "rss_peak") {
+		t.Errorf("status %d, %q, %q", status, answers, errw.String())
+	}
+}
+
+// An interrupted optimize writes nothing.
+func TestOptimizeStops(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("interrupted")
+	cancel(stop)
+	to := filepath.Join(t.TempDir(), "out.onnx")
+	f := optimizeFlags{output: to, level: 3}
+	if err := f.run(ctx, &env{nil, io.Discard, io.Discard}, modelFile(t, "iris.onnx", true)); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(to); !os.IsNotExist(err) {
+		t.Errorf("the output is there: %v", err)
+	}
+}
