@@ -158,7 +158,7 @@ func (c *completion) prepare(info *textgen.Info, tenant string) error {
 	for i := range c.choices {
 		c.choices[i].Index = i
 		if c.q.Logprobs != nil {
-			c.choices[i].logprobs = newTextLogprobs()
+			c.choices[i].logprobs = newTextLogprobs(c.model.Tokenizer(), c.q.KeepSpecial, c.q.echo)
 		}
 	}
 	return nil
@@ -173,14 +173,15 @@ func (c *completion) take(prompt int, e *textgen.Event) (ch *completionChoice, t
 	if !ch.begun && c.q.echo {
 		text = c.q.prompts[prompt].Text
 		if ch.logprobs != nil {
-			ch.logprobs.add(c.model.Tokenizer(), c.echoed[prompt], true)
+			ch.logprobs.add(c.requests[prompt].Prompt[0], nil, nil)
+			ch.logprobs.addAll(c.echoed[prompt])
 		}
 	}
 	ch.begun = true
 	if *c.q.MaxTokens > 0 {
 		text += e.Text
 		if ch.logprobs != nil {
-			ch.logprobs.add(c.model.Tokenizer(), e.Tokens, false)
+			ch.logprobs.addAll(e.Tokens)
 		}
 	}
 	if e.Finish != "" {

@@ -42,41 +42,48 @@ func alternative(t *token.Tokenizer, id int32, logprob float32) openai.Alternati
 // textLogprobs collects the probabilities of a completion's tokens.
 type textLogprobs struct {
 	openai.CompletionLogprobs
-	offset int // of the next token, in characters
+	tokenizer *token.Tokenizer
+	stream    *token.Stream // tells where in the text a token begins
+	offset    int           // of the next token, in characters
 }
 
-func newTextLogprobs() *textLogprobs {
-	return &textLogprobs{CompletionLogprobs: openai.CompletionLogprobs{TextOffset: []int{}, TokenLogprobs: []*float32{}, Tokens: []string{}, TopLogprobs: []map[string]float32{}}}
+// newTextLogprobs begins with the prompt, or with what follows it.
+func newTextLogprobs(t *token.Tokenizer, special, prompt bool) *textLogprobs {
+	l := &textLogprobs{tokenizer: t, stream: t.StreamAfter(!special)}
+	if prompt {
+		l.stream = t.Stream(!special)
+	}
+	l.take()
+	return l
 }
 
-// add adds tokens. first is that of a prompt, which nothing precedes.
-func (l *textLogprobs) add(t *token.Tokenizer, tokens []textgen.Token, first bool) {
+// add adds a token; its probability is nil for the first of a prompt.
+func (l *textLogprobs) add(id int32, logprob *float32, top map[string]float32) {
+	l.Tokens = append(l.Tokens, tokenText(l.tokenizer, id))
+	l.TextOffset = append(l.TextOffset, l.offset)
+	l.TokenLogprobs = append(l.TokenLogprobs, logprob)
+	l.TopLogprobs = append(l.TopLogprobs, top)
+	l.offset += utf8.RuneCountInString(l.stream.Push(id))
+}
+
+func (l *textLogprobs) addAll(tokens []textgen.Token) {
 	for i := range tokens {
 		k := &tokens[i]
-		text := tokenText(t, k.ID)
-		l.Tokens = append(l.Tokens, text)
-		l.TextOffset = append(l.TextOffset, l.offset)
-		l.offset += utf8.RuneCountInString(text)
-		if first && i == 0 {
-			l.TokenLogprobs, l.TopLogprobs = append(l.TokenLogprobs, nil), append(l.TopLogprobs, nil)
-			continue
-		}
 		p := finite(k.Logprob)
-		l.TokenLogprobs = append(l.TokenLogprobs, &p)
-		top := map[string]float32{text: p}
+		top := map[string]float32{tokenText(l.tokenizer, k.ID): p}
 		for _, a := range k.Top {
-			name := tokenText(t, a.ID)
+			name := tokenText(l.tokenizer, a.ID) // that of several, where they are halves of characters
 			if have, ok := top[name]; !ok || a.Logprob > have {
 				top[name] = finite(a.Logprob)
 			}
 		}
-		l.TopLogprobs = append(l.TopLogprobs, top)
+		l.add(k.ID, &p, top)
 	}
 }
 
 // take gives what was added since the last time.
 func (l *textLogprobs) take() *openai.CompletionLogprobs {
 	out := l.CompletionLogprobs
-	*l = textLogprobs{CompletionLogprobs: newTextLogprobs().CompletionLogprobs, offset: l.offset}
+	l.CompletionLogprobs = openai.CompletionLogprobs{TextOffset: []int{}, TokenLogprobs: []*float32{}, Tokens: []string{}, TopLogprobs: []map[string]float32{}}
 	return &out
 }

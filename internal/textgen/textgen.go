@@ -99,8 +99,8 @@ type Event struct {
 	Choice int // 0 … N-1
 	Text   string
 	Tokens []Token // that came since the last event of this choice
-	// Prompt has the tokens of the prompt, in the first event, if their
-	// probabilities were asked for.
+	// Prompt has the tokens of the prompt but for the first, which nothing
+	// precedes, in the first event, if their probabilities were asked for.
 	Prompt []Token
 	// Finish is set in the last event of a choice.
 	Finish Finish

@@ -246,7 +246,7 @@ func (g *generation) step(i int) error {
 	}
 	e := textgen.Event{Choice: i}
 	if !g.begun && g.r.PromptLogprobs >= 0 {
-		for _, id := range g.r.Prompt {
+		for _, id := range g.r.Prompt[1:] {
 			e.Prompt = append(e.Prompt, g.token(id, g.r.PromptLogprobs))
 		}
 	}
