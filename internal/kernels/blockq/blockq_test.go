@@ -549,3 +549,32 @@ func TestTogether(t *testing.T) {
 		group.Wait()
 	})
 }
+
+// TestLongRows has tasks whose calls of kernels are cut short.
+func TestLongRows(t *testing.T) {
+	const n, k, m = 70, 1 << 16, 33
+	for _, f := range []block.Format{block.Q4_K, block.F16} {
+		rows := randomRows(f, n, k, 1)
+		if f == block.F16 {
+			block.Encode(f, rows, noise(n*k, 1))
+		}
+		x := noise(m*k, 2)
+		want := make([]float32, m*n)
+		if f == block.F16 {
+			Reference(want, f, m, n, k, x, rows)
+		}
+		kerneltest.Levels(t, func(t *testing.T) {
+			if cpu.Level() == cpu.Generic {
+				return // where the sums of float16 round otherwise
+			}
+			p := pack(t, f, n, k, rows)
+			alone := product(t, p, x, 1, 1, nil, nil)
+			got := product(t, p, x, m, 2, nil, nil)
+			for i, y := range got {
+				if i < n && y != alone[i] || f == block.F16 && y != want[i] {
+					t.Fatalf("%v: row %d, column %d is %v, alone %v, by the reference %v", f, i/n, i%n, y, alone[i%n], want[i])
+				}
+			}
+		})
+	}
+}

@@ -83,7 +83,7 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 	*a = halfArgs{ldx: 4 * t.StrideX, k: t.K, acc: w.acc, panel: 2 * cols * t.K}
 	for j := from; j < to; {
 		n := 1
-		if j+halfStep <= to {
+		if j+halfStep <= to && 2*cols*halfStep*t.K <= maxDirect*2 {
 			n = halfStep
 		}
 		for i := first; i < last; {

@@ -51,7 +51,7 @@ func (t *Task) newPlan(threads int) plan {
 	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes))
 	p.batch = 1
 	if p.kern.many && p.tiles == 1 {
-		p.batch = max(1, min(maxTiles, cpu.Cache().L2/8/p.unpacked()))
+		p.batch = max(1, min(p.most(), cpu.Cache().L2/8/p.unpacked()))
 	}
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
@@ -131,8 +131,15 @@ func (c *chunkTask) Do(i int) {
 	t.slots.Give(slot)
 }
 
-// maxDirect bounds the bytes of weights that a call of a kernel reads.
-const maxDirect = 512 << 10
+// A call of a kernel can't be interrupted, and should take less than 100 µs: so
+// many bytes of weights, or groups of as many tiles and panels.
+const (
+	maxDirect = 256 << 10
+	maxGroups = 2 << 10
+)
+
+// most is how many tiles times panels a call may have.
+func (p *plan) most() int { return max(1, min(maxTiles, maxGroups*groupSize/p.k)) }
 
 // direct multiplies the rows of a single tile.
 func (t *Task) direct(w *workspace, f kernel, part *tiling.Part) {
@@ -208,7 +215,7 @@ func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
 	t.place(a, scratch)
 	a.units, a.panels, a.tiles = t.K/groupSize, to-from, 1
 	if p.kern.many {
-		for a.tiles < maxTiles/a.panels && i+a.tiles < last && p.kern.tileSize(p.m, i+a.tiles) == x.size {
+		for a.tiles < p.most()/a.panels && i+a.tiles < last && p.kern.tileSize(p.m, i+a.tiles) == x.size {
 			a.tiles++
 		}
 		a.tileStep = a.units * x.size * rowGroupBytes
