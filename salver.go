@@ -98,19 +98,9 @@ func Parse(model []byte, options ...Option) (*Session, error) {
 }
 
 func open(options []Option, load func(engine.Options) (*engine.Engine, error)) (*Session, error) {
-	c := config{threads: cpu.Threads(), precision: op.FP32.String(), engine: engine.Options{Level: pass.MaxLevel}}
-	for _, o := range options {
-		o(&c)
-	}
-	if c.threads < 1 {
-		return nil, fmt.Errorf("salver: %d threads: expected at least 1", c.threads)
-	}
-	var err error
-	if c.engine.Precision, err = op.ParsePrecision(c.precision); err != nil {
-		return nil, fmt.Errorf("salver: %w", err)
-	}
-	if c.ref {
-		c.engine.Provider = provider.Ref
+	c, err := configure(options)
+	if err != nil {
+		return nil, err
 	}
 	p := pool.New(c.threads)
 	c.engine.Pool = p
@@ -120,6 +110,24 @@ func open(options []Option, load func(engine.Options) (*engine.Engine, error)) (
 		return nil, fmt.Errorf("salver: %w", err)
 	}
 	return newSession(e, p), nil
+}
+
+// configure applies options to the defaults.
+func configure(options []Option) (c config, err error) {
+	c = config{threads: cpu.Threads(), precision: op.FP32.String(), engine: engine.Options{Level: pass.MaxLevel}}
+	for _, o := range options {
+		o(&c)
+	}
+	if c.threads < 1 {
+		return c, fmt.Errorf("salver: %d threads: expected at least 1", c.threads)
+	}
+	if c.engine.Precision, err = op.ParsePrecision(c.precision); err != nil {
+		return c, fmt.Errorf("salver: %w", err)
+	}
+	if c.ref {
+		c.engine.Provider = provider.Ref
+	}
+	return c, nil
 }
 
 func newSession(e *engine.Engine, p *pool.Pool) *Session {
