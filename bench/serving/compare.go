@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -84,6 +85,11 @@ func (o *options) fixedRate(p *protocol, echo, salver *server, rate float64) err
 		service := max(one.quantile(.5)-o.delay, 0)
 		bound := o.delay + 3*service
 		fmt.Printf("  at %.0f/s; one request alone %v; bound %v\n", rate, micros(service), micros(bound))
+		name, _, _ := strings.Cut(p.name, "-") // of the metrics
+		before, err := salver.readInside(name)
+		if err != nil {
+			return err
+		}
 		for _, s := range []*server{echo, salver} {
 			r, err := openLoop(p, s, rate, o.openSeconds)
 			if err != nil {
@@ -91,6 +97,11 @@ func (o *options) fixedRate(p *protocol, echo, salver *server, rate float64) err
 			}
 			fmt.Printf("    %-7s %v  p90 %v  %d failures\n", s.name, r, micros(r.quantile(.9)), r.failures)
 		}
+		after, err := salver.readInside(name)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("            %s\n", after.since(before))
 		time.Sleep(100 * time.Millisecond)
 	}
 	return nil
