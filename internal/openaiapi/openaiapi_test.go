@@ -19,7 +19,7 @@ import (
 )
 
 // testServer serves a language model "m", an encoder "e" and a model of tensors "t".
-func testServer(t *testing.T, m *servetest.Text) *httptest.Server {
+func testServer(t testing.TB, m *servetest.Text) *httptest.Server {
 	t.Helper()
 	core := serve.New(serve.Options{})
 	for name, b := range map[string]serve.Backend{"m": m, "e": servetest.NewEncoder(), "t": servetest.Identity(2)} {

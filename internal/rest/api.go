@@ -97,8 +97,7 @@ func (w *apiWriter) Write(p []byte) (n int, err error) {
 	}
 }
 
-// FlushError sends what was written.
+// FlushError sends what was written, in the time of the last piece.
 func (w *apiWriter) FlushError() error {
-	setWriteDeadline(w.ResponseWriter, time.Now().Add(w.h.opts.WriteTimeout))
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
