@@ -41,6 +41,7 @@ func blockq() {
 		}
 	}
 	bqQuantize()
+	bqQuantizeTile()
 }
 
 // Offsets in bytes into the Go struct args.

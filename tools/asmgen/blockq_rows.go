@@ -122,6 +122,7 @@ const (
 	bqqCHalf  = 48
 	bqqGroups = 56
 	bqqRows   = 64
+	bqqLDX    = 72
 )
 
 // bqQuantize writes the quantization of a row, for AVX2 and all above.

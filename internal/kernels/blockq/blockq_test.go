@@ -203,7 +203,7 @@ func special() []float32 {
 }
 
 func TestNotFinite(t *testing.T) {
-	const n, k, m = 17, 256, 3
+	const n, k, m = 17, 256, 19
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, f := range formats() {
 			p := pack(t, f, n, k, randomRows(f, n, k, 1))

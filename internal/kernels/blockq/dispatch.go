@@ -26,8 +26,10 @@ type kernels struct {
 	// many says that tile takes several tiles of rows and several panels.
 	many bool
 
-	quantize, finish kernel
-	half             halfKernels
+	quantize     kernel // a row
+	quantizeTile kernel // mr rows, if not nil
+	finish       kernel
+	half         halfKernels
 }
 
 // A kernel takes *args as bytes: the generator knows no Go types of this package.
@@ -77,6 +79,7 @@ type quantizeArgs struct {
 	cHalf  unsafe.Pointer // 4·rows bytes on for each half
 	groups int
 	rows   int // of the tile
+	ldx    int // bytes from row to row of x, for a whole tile
 }
 
 func (a *quantizeArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }

@@ -66,7 +66,7 @@ var amx = kernels{
 		signed:     {3: amxPlainx8, 4: amxPlainx16},
 	},
 	bias:     func(*layout) byte { return 0 },
-	quantize: quantize256, finish: finish512, half: half512,
+	quantize: quantize256, quantizeTile: quantize512x16, finish: finish512, half: half512,
 }
 
 var half256 = halfKernels{one: half256x1p1, four: half256x4p1, wide: half256x1p4, widen: widen256}

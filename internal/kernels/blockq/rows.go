@@ -81,7 +81,7 @@ func (r *Rows) Quantize(dst []byte, x []float32, m, k, stride int, p *pool.Pool)
 	}
 	r.x, r.stride = x, stride
 	const work = 1 << 14 // elements that are worth a chunk
-	r.chunks = max(1, min(m, m*k/work, 4*p.Threads()))
+	r.chunks = max(1, min(r.units(), m*k/work, 4*p.Threads()))
 	if len(r.args) < r.chunks {
 		r.args = make([]quantizeSpace, r.chunks)
 	}
@@ -97,24 +97,60 @@ func aligned(b []byte) []byte {
 
 type quantizeTask Rows
 
+// wholeTiles says that rows are quantized a tile at a time where there is a whole one.
+func (r *Rows) wholeTiles() bool { return r.kern.quantizeTile != nil && r.m >= r.kern.mr }
+
+// units is how many parts the rows can be cut into.
+func (r *Rows) units() int {
+	if r.wholeTiles() {
+		return tiling.Ceil(r.m, r.kern.mr)
+	}
+	return r.m
+}
+
 // Do quantizes chunk i of the rows.
 func (t *quantizeTask) Do(i int) {
 	r := (*Rows)(t)
-	for row := r.m * i / r.chunks; row < r.m*(i+1)/r.chunks; row++ {
-		r.quantizeRow(&r.args[i].quantizeArgs, row)
+	a := &r.args[i].quantizeArgs
+	from, to := r.units()*i/r.chunks, r.units()*(i+1)/r.chunks
+	if !r.wholeTiles() {
+		for row := from; row < to; row++ {
+			r.quantizeRow(a, row)
+		}
+	} else {
+		for tile := from; tile < to; tile++ {
+			r.quantizeTile(a, tile)
+		}
 	}
-	r.args[i].quantizeArgs = quantizeArgs{}
+	*a = quantizeArgs{}
+}
+
+func (r *Rows) quantizeTile(a *quantizeArgs, tile int) {
+	first := tile * r.kern.mr
+	if first+r.kern.mr > r.m {
+		for row := first; row < r.m; row++ {
+			r.quantizeRow(a, row)
+		}
+		return
+	}
+	r.place(a, first)
+	r.kern.quantizeTile(a.arg())
 }
 
 func (r *Rows) quantizeRow(a *quantizeArgs, row int) {
+	r.place(a, row)
+	r.kern.quantize(a.arg())
+}
+
+// place points the arguments at a row of X and of its tile.
+func (r *Rows) place(a *quantizeArgs, row int) {
 	t, i := r.tile(row/r.kern.mr), row%r.kern.mr
 	*a = quantizeArgs{
 		x: unsafe.Pointer(&r.x[row*r.stride]),
 		q: unsafe.Add(t.q, groupSize*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
 		sHalf: unsafe.Add(t.sHalf, 4*i), cHalf: unsafe.Add(t.cHalf, 4*i),
-		groups: r.k / groupSize, rows: t.size,
+		groups: r.k / groupSize, rows: t.size, ldx: 4 * r.stride,
 	}
-	r.kern.quantize(a.arg())
 }
 
 // rowTile is where a tile's parts are.

@@ -423,3 +423,6 @@ func amxTwoOffsetsx16(a *byte)
 
 //go:noescape
 func quantize256(a *byte)
+
+//go:noescape
+func quantize512x16(a *byte)
