@@ -99,10 +99,13 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 		multiply(6, 5, 2)
 		multiply(7, 5, 3)
 	}
+	TESTQ(next, next)
+	JEQ(LabelRef("fetched"))
 	for i := range amxNextLines {
 		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
 	}
 	ADDQ(U32(64*amxNextLines), next)
+	Label("fetched")
 	ADDQ(Imm(8), offsets)
 	ADDQ(U32(2048), b)
 	DECQ(steps)

@@ -116,9 +116,6 @@ func Available() bool { return For(cpu.Level()) != &portable }
 
 // Multiply computes a block.
 func (k *Kernels) Multiply(kind Kind, b *Block) {
-	if b.Next == nil {
-		b.Next = b.B // is there already
-	}
 	k.multiply[kind][(b.rows-1)/16]((*byte)(unsafe.Pointer(b)))
 }
 
@@ -126,23 +123,23 @@ func (k *Kernels) Multiply(kind Kind, b *Block) {
 // one after the other. More than MaxSteps are cut along K.
 func (k *Kernels) Contiguous(kind Kind, b *Block, steps int) {
 	b.Offsets = unsafe.Pointer(&contiguous)
-	from := *b
+	a, panels, add := b.A, b.B, b.Add
 	for at := 0; at < steps; at += MaxSteps {
-		b.A = unsafe.Add(from.A, at*StepBytes)
-		k.part(kind, b, from.B, steps, at)
+		b.A = unsafe.Add(a, at*StepBytes)
+		k.part(kind, b, panels, steps, at)
 	}
-	b.Add, b.A, b.B = from.Add, from.A, from.B
+	b.A, b.B, b.Add = a, panels, add
 }
 
 // At computes a block whose steps are at offsets. More than MaxSteps are cut
 // along K.
 func (k *Kernels) At(kind Kind, b *Block, offsets []int) {
-	from := *b
+	panels, add := b.B, b.Add
 	for at := 0; at < len(offsets); at += MaxSteps {
 		b.Offsets = unsafe.Pointer(&offsets[at])
-		k.part(kind, b, from.B, len(offsets), at)
+		k.part(kind, b, panels, len(offsets), at)
 	}
-	b.Add, b.B = from.Add, from.B
+	b.B, b.Add = panels, add
 }
 
 // part computes up to MaxSteps steps from number at, and makes the next part

@@ -113,6 +113,8 @@ step:
 	BYTE       $0x42
 	BYTE       $0x5c
 	BYTE       $0xcc
+	TESTQ      R15, R15
+	JEQ        fetched
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -122,10 +124,12 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
-	ADDQ       $0x08, R9
-	ADDQ       $0x00000800, DX
-	DECQ       R10
-	JNE        step
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -265,6 +269,8 @@ step:
 	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xcc
+	TESTQ      R15, R15
+	JEQ        fetched
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -274,10 +280,12 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
-	ADDQ       $0x08, R9
-	ADDQ       $0x00000800, DX
-	DECQ       R10
-	JNE        step
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -417,6 +425,8 @@ step:
 	BYTE       $0x43
 	BYTE       $0x5e
 	BYTE       $0xcc
+	TESTQ      R15, R15
+	JEQ        fetched
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -426,10 +436,12 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
-	ADDQ       $0x08, R9
-	ADDQ       $0x00000800, DX
-	DECQ       R10
-	JNE        step
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -624,6 +636,8 @@ step:
 	BYTE       $0x42
 	BYTE       $0x5c
 	BYTE       $0xdd
+	TESTQ      R15, R15
+	JEQ        fetched
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -633,10 +647,12 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
-	ADDQ       $0x08, R9
-	ADDQ       $0x00000800, DX
-	DECQ       R10
-	JNE        step
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -849,6 +865,8 @@ step:
 	BYTE       $0x41
 	BYTE       $0x5e
 	BYTE       $0xdd
+	TESTQ      R15, R15
+	JEQ        fetched
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -858,10 +876,12 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
-	ADDQ       $0x08, R9
-	ADDQ       $0x00000800, DX
-	DECQ       R10
-	JNE        step
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4
@@ -1074,6 +1094,8 @@ step:
 	BYTE       $0x43
 	BYTE       $0x5e
 	BYTE       $0xdd
+	TESTQ      R15, R15
+	JEQ        fetched
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -1083,10 +1105,12 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
-	ADDQ       $0x08, R9
-	ADDQ       $0x00000800, DX
-	DECQ       R10
-	JNE        step
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
 
 	// TILESTORED tmm0, 0(SI), distance R8
 	BYTE $0xc4

@@ -118,25 +118,27 @@ func (pl *Plan) Pack(dst []byte, weights, bias []float32) error {
 	}
 	clear(dst)
 	copy(unsafe.Slice((*float32)(unsafe.Pointer(&dst[0])), pl.Out), bias)
+	row := make([]uint16, len(weights)/pl.Out)
 	for o := range pl.Out {
+		pl.kern.Round(row, weights[o*len(row):][:len(row)])
 		panel := dst[pl.biasBytes()+o/amx.Cols*pl.panelBytes():][:pl.panelBytes()]
-		pl.packChannel(unsafe.Slice((*uint16)(unsafe.Pointer(&panel[0])), len(panel)/2), weights[o*len(weights)/pl.Out:], o%amx.Cols)
+		pl.packChannel(unsafe.Slice((*uint16)(unsafe.Pointer(&panel[0])), len(panel)/2), row, o%amx.Cols)
 	}
 	return nil
 }
 
-// packChannel packs the weights of one output channel into a column of a panel.
-func (pl *Plan) packChannel(panel []uint16, w []float32, col int) {
+// packChannel packs the rounded weights of one output channel into a column of a
+// panel.
+func (pl *Plan) packChannel(panel []uint16, w []uint16, col int) {
 	taps := pl.H.Kernel * pl.W.Kernel
-	for c := range pl.In {
-		for kh := range pl.H.Kernel {
-			for kw := range pl.W.Kernel {
-				step, k := (c/32*pl.H.Kernel+kh)*pl.W.Kernel+kw, c%32
-				if pl.Plain {
-					step, k = kh, 4*kw+c
-				}
-				panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = amx.Round(w[c*taps+kh*pl.W.Kernel+kw])
+	for tap := range taps {
+		kh, kw := tap/pl.W.Kernel, tap%pl.W.Kernel
+		for c := range pl.In {
+			step, k := c/32*taps+tap, c%32
+			if pl.Plain {
+				step, k = kh, 4*kw+c
 			}
+			panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = w[c*taps+tap]
 		}
 	}
 }

@@ -181,10 +181,31 @@ func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
 		return
 	}
 	for p := a.panel; p < a.panelEnd; p += r.cut.group {
+		end := min(p+r.cut.group, a.panelEnd)
+		next := r.panels(end, min(end+r.cut.group, a.panelEnd))
 		for t := a.tile; t < a.tileEnd; t++ {
-			r.tile(w, b, image, row, t, p, min(p+r.cut.group, a.panelEnd))
+			next = w.fetch(next, r.plan.steps*(end-p))
+			r.tile(w, b, image, row, t, p, end)
 		}
 	}
+}
+
+// panels is the memory of packed panels [from, to).
+func (r *Runner) panels(from, to int) []byte {
+	pl := r.plan
+	return r.op.Packed[pl.biasBytes()+from*pl.panelBytes() : pl.biasBytes()+to*pl.panelBytes()]
+}
+
+// fetch makes a call of so many steps fetch a part of what is needed next, and
+// gives the rest.
+func (w *workspace) fetch(next []byte, steps int) []byte {
+	w.block.Next = nil
+	size := steps * amx.NextStep
+	if len(next) < size {
+		return nil
+	}
+	w.block.Next = unsafe.Pointer(&next[0])
+	return next[size:]
 }
 
 // tile computes a tile of outputs of some panels.
