@@ -23,7 +23,6 @@ var foreign = []struct {
 	{"a TensorRT engine", 0, "ptrt", "keep the ONNX file that trtexec --onnx read: an engine cannot be converted back"},
 	{"a TensorRT engine", 0, "ftrt", "keep the ONNX file that trtexec --onnx read: an engine cannot be converted back"},
 	{"an OpenVINO model (XML)", 0, "<?xml", "export the source model to ONNX; OpenVINO IR cannot be converted back"},
-	{"a GGUF language model", 0, "GGUF", "language models in GGUF are not served by this version; export the model to ONNX with optimum-cli export onnx"},
 	{"a gzip archive", 0, "\x1f\x8b", "unpack it first"},
 	{"a JSON file", 0, "{", "give the .onnx file itself"},
 }
@@ -41,6 +40,8 @@ func recognise(b []byte) error {
 	switch {
 	case b[0] == 0x80 && len(b) > 1 && b[1] >= 2 && b[1] <= 5:
 		return fmt.Errorf("this is a Python pickle (a PyTorch checkpoint?), not ONNX, and pickles run code when read; export it: torch.onnx.export(model.eval(), args, \"model.onnx\", dynamo=True)")
+	case bytes.HasPrefix(b, []byte("GGUF")):
+		return fmt.Errorf("this is a GGUF file, not ONNX: language models are taken by the commands serve, run, bench, perplexity and tokenize")
 	case isSavedModel(b):
 		return errSavedModel
 	case bytes.HasPrefix(b, []byte("version https://git-lfs")):
@@ -48,7 +49,7 @@ func recognise(b []byte) error {
 	case b[0] == '<':
 		return fmt.Errorf("this is a page or document (%q…), not ONNX: a download that went wrong? Fetch the .onnx file itself", b[:min(len(b), 15)])
 	case len(b) > 9 && b[8] == '{' && b[6] == 0 && b[7] == 0:
-		return fmt.Errorf("this is a safetensors file: weights without a graph; export the model to ONNX: optimum-cli export onnx --model FOLDER OUTPUT")
+		return fmt.Errorf("this is a safetensors file: weights without a graph; of a language model give the folder that has config.json beside it, and export others to ONNX: optimum-cli export onnx --model FOLDER OUTPUT")
 	}
 	return nil
 }
