@@ -60,7 +60,11 @@ func readContent(m *answer.Said, v fields.Value) error {
 
 var functionFields = fields.Table[answer.Call]{
 	fields.Text("name", "", maxName, func(c *answer.Call) *string { return &c.Name }),
-	fields.Any("arguments", "string of JSON", "", func(c *answer.Call, v fields.Value) (err error) {
+	fields.Any("arguments", "string of JSON, or its object", "", func(c *answer.Call, v fields.Value) (err error) {
+		if v.Kind() == "object" { // as transformers has it
+			c.Arguments = string(v.Raw)
+			return nil
+		}
 		if c.Arguments, err = v.Text(); err == nil && !isObject(c.Arguments) {
 			err = v.Errorf("expected a JSON object as a string")
 		}

@@ -149,7 +149,7 @@ func (m *Text) ChatTemplate() (*chat.Template, error) {
 	if m.Template == "" {
 		return nil, errors.New("it has no chat template")
 	}
-	return chat.Compile(m.Template, chat.Options{})
+	return chat.Compile(m.Template, chat.Options{BOS: special[0], EOS: special[1]})
 }
 
 // Stats counts requests and tokens.
