@@ -38,6 +38,9 @@ func (f ggufWeights) Weight(name string) (arch.Weight, bool) {
 	return arch.Weight{Format: t.Format, Shape: t.Shape, Data: t.Data}, true
 }
 
+// Name is the same.
+func (f ggufWeights) Name(name string) string { return name }
+
 // Rest are the tensors that nothing asked for.
 func (f ggufWeights) Rest() (names []string) {
 	for _, t := range f.Tensors {

@@ -59,6 +59,9 @@ func (s *source) openTensors(path string) error {
 	}
 	s.weights, s.release, s.close = newFolderWeights(f, a), f.Release, f.Close
 	for _, t := range f.Tensors {
+		if _, ok := formats[t.Type]; !ok && t.Type.IsFloat() {
+			return errors.Join(fmt.Errorf("%s: tensor %q is %s, expected float32, float16 or bfloat16", path, t.Name, t.Type), f.Close())
+		}
 		s.params += int64(tensor.Count(t.Shape))
 		s.bytes += int64(len(t.Data))
 	}
@@ -227,25 +230,30 @@ var formats = map[dtype.Type]block.Format{dtype.Float32: block.F32, dtype.Float1
 // Weight gives a tensor where it lies in the file. Matrices that the file has
 // transposed are copied.
 func (w *folderWeights) Weight(name string) (arch.Weight, bool) {
-	own, ok := w.arch.HuggingFaceName(name)
-	if !ok {
-		return arch.Weight{}, false
-	}
-	own = w.arch.Rename(own, w.prefix)
+	own := w.Name(name)
 	t, err := w.file.Tensor(own)
 	if err != nil {
 		return arch.Weight{}, false
 	}
-	w.asked[own] = true
 	f, ok := formats[t.Type]
 	if !ok {
-		f = block.I8 // which nothing multiplies: the error names the tensor
+		return arch.Weight{}, false // integers and the like
 	}
+	w.asked[own] = true
 	out := arch.Weight{Format: f, Shape: t.Shape, Data: t.Data}
 	if w.arch.IsTransposed(name) && len(t.Shape) == 2 {
 		out = transposed(out, t.Type.Bytes(1))
 	}
 	return out, true
+}
+
+// Name is what the file calls a tensor, or the GGUF name if it has none.
+func (w *folderWeights) Name(name string) string {
+	own, ok := w.arch.HuggingFaceName(name)
+	if !ok {
+		return name
+	}
+	return w.arch.Rename(own, w.prefix)
 }
 
 // Rest are the tensors that nothing asked for.

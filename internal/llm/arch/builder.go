@@ -172,11 +172,11 @@ func (b *Builder) weight(name string, dims ...int) (w Weight, ok bool) {
 	}
 	w, ok = b.weights.Weight(name)
 	if !ok {
-		b.Fail("the file has no tensor %q", name)
+		b.Fail("the file has no tensor %q", b.weights.Name(name))
 		return w, false
 	}
 	if !slices.Equal(w.Shape, dims) {
-		b.Fail("tensor %q has shape %v, expected %v", name, w.Shape, dims)
+		b.Fail("tensor %q has shape %v, expected %v", b.weights.Name(name), w.Shape, dims)
 		return w, false
 	}
 	return w, true

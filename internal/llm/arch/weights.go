@@ -13,6 +13,8 @@ type Weight struct {
 // as "blk.0.attn_q.weight".
 type Weights interface {
 	Weight(name string) (Weight, bool)
+	// Name is what the file calls a tensor, for errors.
+	Name(name string) string
 	// Rest are the tensors that nothing asked for, by the names that the file has.
 	Rest() []string
 }
