@@ -124,10 +124,18 @@ func (s *scheduler) first() *sequence {
 // fits reports whether a waiting sequence has room, without what it may find in
 // the prefix cache.
 func (s *scheduler) fits(q *sequence) bool {
-	return len(s.running)+q.rows() <= s.most && s.kv.Free() >= blocksFor(len(q.tokens))
+	return s.seats()+q.rows() <= s.most && s.kv.Free() >= blocksFor(len(q.tokens))
 }
 
-// rows is how many sequences a waiting one becomes.
+// seats is how many sequences the running ones are or will be.
+func (s *scheduler) seats() (n int) {
+	for _, q := range s.running {
+		n += q.rows()
+	}
+	return n
+}
+
+// rows is how many sequences one becomes: all choices of a request, until they exist.
 func (s *sequence) rows() int {
 	if s.forked {
 		return 1
@@ -140,7 +148,7 @@ func blocksFor(tokens int) int { return (tokens + kv.BlockTokens - 1) / kv.Block
 // admit makes the next waiting sequence a running one, or gives nil.
 func (s *scheduler) admit() *sequence {
 	q := s.first()
-	if q == nil || len(s.running)+q.rows() > s.most {
+	if q == nil || s.seats()+q.rows() > s.most {
 		return nil
 	}
 	s.match(q)
