@@ -74,7 +74,9 @@ func TestChat(t *testing.T) {
 	b := openBrowser(t, 1200, 900)
 	b.call("Page.navigate", map[string]any{"url": url + "/"}, nil)
 	b.wait("!document.getElementById('chat-link').hidden")
-	b.eval("document.getElementById('chat-link').click()", nil)
+	var chat string
+	b.eval("document.getElementById('chat-link').href", &chat)
+	b.call("Page.navigate", map[string]any{"url": chat}, nil)
 	b.wait("document.getElementById('state').textContent === 'ready' && document.getElementById('model').options.length === 1")
 
 	// An answer comes in pieces, as text and not as HTML, with its figures.
