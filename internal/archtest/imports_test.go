@@ -46,7 +46,6 @@ var foreign = map[string][]string{
 	"internal/ops/image":   {"golang.org/x/image"}, // the formats of the ImageDecoder operator
 	"api/oip":              {"google.golang.org/grpc", "google.golang.org/protobuf"},
 	"internal/grpcapi":     {"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto"},
-	"internal/obs":         {"github.com/prometheus/client_golang"},
 	"internal/cli":         {"github.com/spf13/cobra", "github.com/spf13/pflag"},
 }
 

@@ -136,10 +136,10 @@ func (s *server) tenant() func(string) string {
 }
 
 func (s *server) newHTTP(l net.Listener, inFlight *limit.InFlight) transport {
-	metrics := obs.NewRegistry(obs.Sources{Core: s.core, Keys: s.keys, InFlight: inFlight, Version: Version, ISA: cpu.ISA()})
+	metrics := obs.Handler(obs.Sources{Core: s.core, Keys: s.keys, InFlight: inFlight, Version: Version, ISA: cpu.ISA()})
 	h := rest.NewServer(rest.New(s.core, rest.Options{
 		Version: Version, MaxBody: int64(s.flags.maxBody), Authorize: s.authorizer(), InFlight: inFlight,
-		Hosts: s.flags.servedHosts(), Metrics: obs.Handler(metrics), Pages: ui.Handler(), Log: s.log,
+		Hosts: s.flags.servedHosts(), Metrics: metrics, Pages: ui.Handler(), Log: s.log,
 		APIs: openaiapi.APIs(s.core, openaiapi.Options{Version: Version, Log: s.log}), Tenant: s.tenant(),
 	}))
 	return transport{serve: func() error { return h.Serve(l) }, drain: h.Drain}

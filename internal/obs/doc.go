@@ -24,7 +24,7 @@ a model is loaded or reloaded. Duration histograms have buckets in steps of 1, 2
 	table(&b, "As Triton has them", "nv_")
 	b.WriteString(`## The process
 
-The usual families ` + "`go_*` and `process_*`" + ` of the Prometheus client for Go: goroutines, garbage collection, heap, CPU seconds, resident memory, open files.
+The families ` + "`go_*` and `process_*`" + ` under the names that the Prometheus client for Go gives them: goroutines, threads, garbage collection, heap; on Linux CPU seconds, resident memory, open files.
 
 ## Useful queries
 

@@ -7,13 +7,8 @@ package obs
 
 import (
 	"maps"
-	"net/http"
 	"runtime"
 	"slices"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/salver-ml/salver/internal/auth"
 	"github.com/salver-ml/salver/internal/limit"
@@ -35,13 +30,12 @@ type metric struct {
 	kind   string // counter, gauge or histogram
 	labels []string
 	help   string
-	desc   *prometheus.Desc
 }
 
 var families []*metric
 
 func family(kind, name, help string, labels ...string) *metric {
-	m := &metric{name, kind, labels, help, prometheus.NewDesc(name, help, labels, nil)}
+	m := &metric{name, kind, labels, help}
 	families = append(families, m)
 	return m
 }
@@ -74,61 +68,41 @@ var (
 	nvOutput  = family("counter", "nv_inference_compute_output_duration_us", "Microseconds of splitting a batch's outputs.", "model", "version")
 )
 
-// NewRegistry has the server's metrics, and those of the process and the Go runtime.
-func NewRegistry(s Sources) *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(&collector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
-}
-
-// Handler answers /metrics.
-func Handler(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
-}
-
-type collector struct{ s Sources }
-
-// Describe sends the description of every family.
-func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, f := range families {
-		ch <- f.desc
-	}
-}
-
-// Collect reads the counters.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	o := out(ch)
-	o.send(buildInfo, 1, c.s.Version, runtime.Version(), c.s.ISA)
-	o.send(ready, truth(c.s.Core.Ready()))
-	for _, e := range c.s.Core.States() {
+// collect reads all counters.
+func (s *Sources) collect() exposition {
+	o := exposition{}
+	o.send(buildInfo, 1, s.Version, runtime.Version(), s.ISA)
+	o.send(ready, truth(s.Core.Ready()))
+	for _, e := range s.Core.States() {
 		if e.Version != "" {
 			o.send(modelState, truth(e.State == serve.StateReady), e.Name, e.Version)
 		}
 	}
-	for _, m := range c.s.Core.Metrics() {
+	for _, m := range s.Core.Metrics() {
 		o.model(&m)
 		if m.Text != nil {
 			o.text(m.Name, m.Version, m.Text)
 		}
 	}
-	c.refusals(o)
-	if c.s.InFlight != nil {
-		o.send(serverNow, float64(c.s.InFlight.Now()))
-		o.send(bodyBytes, float64(c.s.InFlight.Bytes()))
+	s.refusals(o)
+	if s.InFlight != nil {
+		o.send(serverNow, float64(s.InFlight.Now()))
+		o.send(bodyBytes, float64(s.InFlight.Bytes()))
 	}
+	return o
 }
 
-func (c *collector) refusals(o out) {
-	byLabel := map[string]uint64{"unauthorized": c.s.Keys.Refused()}
-	if c.s.InFlight != nil {
-		byLabel["too_many_in_flight"] = c.s.InFlight.Refused()
-		byLabel["too_many_bytes"] = c.s.InFlight.RefusedForBytes()
+func (s *Sources) refusals(o exposition) {
+	byLabel := map[string]uint64{"unauthorized": s.Keys.Refused()}
+	if s.InFlight != nil {
+		byLabel["too_many_in_flight"] = s.InFlight.Refused()
+		byLabel["too_many_bytes"] = s.InFlight.RefusedForBytes()
 	}
-	for kind, n := range c.s.Core.Refused() {
+	for kind, n := range s.Core.Refused() {
 		byLabel[label(kind)] += n
 	}
-	for l, n := range byLabel {
-		o.send(refused, float64(n), l)
+	for _, l := range slices.Sorted(maps.Keys(byLabel)) {
+		o.send(refused, float64(byLabel[l]), l)
 	}
 }
 
@@ -150,32 +124,8 @@ func truth(b bool) float64 {
 	return 0
 }
 
-type out chan<- prometheus.Metric
-
-func (o out) send(m *metric, v float64, labels ...string) {
-	kind := prometheus.GaugeValue
-	if m.kind == "counter" {
-		kind = prometheus.CounterValue
-	}
-	o <- prometheus.MustNewConstMetric(m.desc, kind, v, labels...)
-}
-
-func (o out) histogram(m *metric, h serve.HistogramSnapshot, labels ...string) {
-	if len(h.Counts) == 0 { // nothing was observed
-		h.Counts = make([]uint64, len(h.Bounds)+1)
-	}
-	buckets := make(map[float64]uint64, len(h.Bounds))
-	var n uint64
-	for i, b := range h.Bounds {
-		n += h.Counts[i]
-		buckets[b] = n
-	}
-	n += h.Counts[len(h.Bounds)]
-	o <- prometheus.MustNewConstHistogram(m.desc, n, h.Sum, buckets, labels...)
-}
-
 // model sends a model version's metrics.
-func (o out) model(m *serve.ModelMetrics) {
+func (o exposition) model(m *serve.ModelMetrics) {
 	l := []string{m.Name, m.Version}
 	for _, p := range slices.Sorted(maps.Keys(m.Requests)) {
 		o.histogram(requests, m.Requests[p], m.Name, m.Version, p)
@@ -190,8 +140,8 @@ func (o out) model(m *serve.ModelMetrics) {
 	}
 	o.send(nvPending, float64(m.Waiting), l...)
 	o.send(nvSuccess, float64(m.Inference.Success.Count), l...)
-	for reason, n := range m.Failures {
-		o.send(nvFailure, float64(n), m.Name, m.Version, reason.String())
+	for _, reason := range slices.Sorted(maps.Keys(m.Failures)) {
+		o.send(nvFailure, float64(m.Failures[reason]), m.Name, m.Version, reason.String())
 	}
 	o.send(nvCount, float64(m.InferenceCount), l...)
 	o.send(nvExec, float64(m.ExecutionCount), l...)

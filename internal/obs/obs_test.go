@@ -2,13 +2,17 @@ package obs
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"flag"
+	"io"
 	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -41,7 +45,7 @@ func TestDocumentIsUpToDate(t *testing.T) {
 func scrape(t *testing.T, s Sources) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	Handler(NewRegistry(s)).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	Handler(s).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -107,7 +111,7 @@ func TestMetrics(t *testing.T) {
 		`vllm:time_to_first_token_seconds_bucket{model_name="llm",version="1",le="0.01"} 1`,
 		`vllm:request_success_total{finished_reason="stop",model_name="llm",version="1"} 1`,
 		`vllm:cache_config_info{block_size="16",model_name="llm",num_gpu_blocks="8",version="1"} 1`,
-		"go_goroutines ",
+		"go_goroutines ", `go_gc_duration_seconds{quantile="0.5"} `, "go_threads ", "go_memstats_heap_inuse_bytes ",
 	} {
 		if !strings.Contains(scraped, want) {
 			t.Errorf("no %s in\n%s", want, scraped)
@@ -147,10 +151,59 @@ func BenchmarkScrape(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	r := NewRegistry(Sources{Core: c})
+	s := Sources{Core: c}
 	for b.Loop() {
-		if _, err := r.Gather(); err != nil {
-			b.Fatal(err)
+		s.collect().write(io.Discard)
+	}
+}
+
+func TestExpositionFormat(t *testing.T) {
+	m := &metric{"m_seconds", "histogram", []string{"b", "a"}, "Help with \\ and\nlines."}
+	families = append(families, m)
+	defer func() { families = families[:len(families)-1] }()
+	o := exposition{}
+	o.histogram(m, serve.HistogramSnapshot{Bounds: []float64{0.5, 1e-05}, Counts: []uint64{2, 0, 1}, Sum: 3.25}, "x\\\"\n", "y")
+	var b strings.Builder
+	o.write(&b)
+	want := `# HELP m_seconds Help with \\ and\nlines.
+# TYPE m_seconds histogram
+m_seconds_bucket{a="y",b="x\\\"\n",le="0.5"} 2
+m_seconds_bucket{a="y",b="x\\\"\n",le="1e-05"} 2
+m_seconds_bucket{a="y",b="x\\\"\n",le="+Inf"} 3
+m_seconds_sum{a="y",b="x\\\"\n"} 3.25
+m_seconds_count{a="y",b="x\\\"\n"} 3
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// Scrapers ask for gzip.
+func TestCompressedScrape(t *testing.T) {
+	r := httptest.NewRequest("GET", "/metrics", nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	w := httptest.NewRecorder()
+	Handler(Sources{Core: serve.New(serve.Options{})}).ServeHTTP(w, r)
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil || !strings.Contains(string(text), "\nsalver_ready 1\n") {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+func TestProcess(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel is asked on Linux only")
+	}
+	text := scrape(t, Sources{Core: serve.New(serve.Options{})})
+	for _, m := range []*metric{cpuSeconds, startTime, residentMem, virtualMem, openFiles, mostFiles} {
+		_, rest, found := strings.Cut(text, "\n"+m.name+" ")
+		value, _, _ := strings.Cut(rest, "\n")
+		if v, err := strconv.ParseFloat(value, 64); !found || err != nil || v < 0 || m == startTime && v < 1e9 || m == residentMem && v < 1<<20 {
+			t.Errorf("%s is %q", m.name, value)
 		}
 	}
 }

@@ -51,7 +51,7 @@ var (
 )
 
 // text sends a language model's metrics.
-func (o out) text(name, version string, s *textgen.Stats) {
+func (o exposition) text(name, version string, s *textgen.Stats) {
 	used := 0.0
 	if s.BlocksAll > 0 {
 		used = float64(s.BlocksUsed) / float64(s.BlocksAll)
