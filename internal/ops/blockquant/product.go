@@ -1,6 +1,7 @@
 package blockquant
 
 import (
+	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/blockq"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
@@ -20,6 +21,9 @@ const fewRows = 16
 // newProduct prepares products of up to m rows by inputs first to first+count-1
 // of a node, which are constants.
 func newProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
+	if s.format == block.F32 {
+		return newFloatProduct(p, s, first, count, m)
+	}
 	if !blockq.Supports(s.format) {
 		k := &decodedProduct{decoded: newDecoded(s, m, p.Threads)}
 		for i := range count {
