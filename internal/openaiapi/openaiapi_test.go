@@ -1,10 +1,12 @@
 package openaiapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -18,6 +20,8 @@ import (
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
+var testLog *slog.Logger // of the next testServer; nil discards
+
 // testServer serves a language model "m", an encoder "e" and a model of tensors "t".
 func testServer(t testing.TB, m *servetest.Text) *httptest.Server {
 	t.Helper()
@@ -27,7 +31,7 @@ func testServer(t testing.TB, m *servetest.Text) *httptest.Server {
 			t.Fatal(err)
 		}
 	}
-	s := httptest.NewServer(rest.New(core, rest.Options{APIs: APIs(core, Options{Version: "v1"}), InFlight: &limit.InFlight{Max: 64}, MaxBody: 1 << 20}))
+	s := httptest.NewServer(rest.New(core, rest.Options{APIs: APIs(core, Options{Version: "v1", Log: testLog}), InFlight: &limit.InFlight{Max: 64}, MaxBody: 1 << 20}))
 	t.Cleanup(func() {
 		s.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -333,8 +337,16 @@ func TestEngineErrors(t *testing.T) {
 	}
 }
 
-// A client that goes ends the generation.
+// A client that goes ends the generation, and is no failure.
 func TestDisconnect(t *testing.T) {
+	var log bytes.Buffer
+	testLog = slog.New(slog.NewTextHandler(&log, nil))
+	t.Cleanup(func() { // after the server's end
+		testLog = nil
+		if log.Len() > 0 {
+			t.Errorf("logged: %s", log.String())
+		}
+	})
 	m := servetest.NewText()
 	m.Answer = func(string, int) string { return strings.Repeat("x", 1e6) }
 	m.Delay = time.Millisecond

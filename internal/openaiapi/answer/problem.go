@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
+	"github.com/salver-ml/salver/internal/openaiapi/reply"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/textgen"
 )
@@ -58,8 +59,8 @@ func AsProblem(err error, log *slog.Logger) *Problem {
 	switch {
 	case errors.Is(err, textgen.ErrClosed):
 		return &Problem{Status: http.StatusServiceUnavailable, Message: err.Error()}
-	case errors.Is(err, context.Canceled):
-		return &Problem{Status: StatusCanceled, Message: "the client has gone"}
+	case errors.Is(err, context.Canceled), errors.Is(err, reply.ErrGone):
+		return &Problem{Status: StatusCanceled, Message: reply.ErrGone.Error()}
 	}
 	return served(&serve.Error{Kind: serve.Internal, Err: err}, log)
 }

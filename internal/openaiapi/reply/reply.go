@@ -4,6 +4,8 @@ package reply
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -31,6 +33,9 @@ func encode(v any) []byte {
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
+
+// ErrGone is what a stream gives when its client takes no more.
+var ErrGone = errors.New("the client has gone")
 
 // Stream is an answer in pieces, each of which is sent at once. The status is
 // sent with the first one: until then the request can still be refused.
@@ -121,8 +126,12 @@ func (s *Stream) write(b []byte) error {
 	if s.beat != nil {
 		s.beat.Reset(beatAfter)
 	}
-	if _, s.err = s.w.Write(b); s.err == nil {
-		s.err = s.control.Flush()
+	_, err := s.w.Write(b)
+	if err == nil {
+		err = s.control.Flush()
+	}
+	if err != nil {
+		s.err = fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	return s.err
 }

@@ -59,7 +59,7 @@ func TestBroken(t *testing.T) {
 	s := Events(broken{httptest.NewRecorder()})
 	defer s.Close()
 	first, second := s.Send(1), s.Send(2)
-	if first == nil || first != second {
+	if !errors.Is(first, ErrGone) || first != second {
 		t.Errorf("%v, then %v", first, second)
 	}
 }
