@@ -33,6 +33,9 @@ func blockq() {
 		v.half(1, 4)
 		v.half(1, 1)
 		v.half(4, 1)
+		if v.wide {
+			v.half(4, 2)
+		}
 		v.widen()
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets} {

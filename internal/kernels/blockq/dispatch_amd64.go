@@ -69,9 +69,9 @@ var amx = kernels{
 	quantize: quantize256, quantizeTile: quantize512x16, finish: finish512, half: half512,
 }
 
-var half256 = halfKernels{one: half256x1p1, four: half256x4p1, wide: half256x1p4, widen: widen256}
+var half256 = halfKernels{one: half256x1p1, wide: half256x1p4, four: half256x4p1, widen: widen256}
 
-var half512 = halfKernels{one: half512x1p1, four: half512x4p1, wide: half512x1p4, widen: widen512}
+var half512 = halfKernels{one: half512x1p1, wide: half512x1p4, four: half512x4p1, fourWide: half512x4p2, widen: widen512}
 
 // tilePalette is what LDTILECFG loads.
 type tilePalette struct {

@@ -15,9 +15,9 @@ import (
 
 // halfKernels multiply float32 rows by panels of float16.
 type halfKernels struct {
-	one, four kernel // one row and a panel; four rows and a panel
-	wide      kernel // one row and four panels
-	widen     kernel
+	one, wide      kernel // one row, and a panel or four
+	four, fourWide kernel // four rows, and a panel or two; fourWide may be nil
+	widen          kernel
 }
 
 // halfArgs is what they take. The assembly knows the offsets.
@@ -89,8 +89,13 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 		for i := first; i < last; {
 			a.x = unsafe.Pointer(&t.X[i*t.StrideX])
 			if i+4 <= last {
-				for k := range n {
-					t.halfPanel(w, h.four, i, 4, j+k, 1)
+				for k := 0; k < n; {
+					f, panels := h.four, 1
+					if h.fourWide != nil && k+2 <= n {
+						f, panels = h.fourWide, 2
+					}
+					t.halfPanel(w, f, i, 4, j+k, panels)
+					k += panels
 				}
 				i += 4
 				continue
@@ -132,7 +137,7 @@ func (t *Task) widened(w *workspace, scratch []byte, from, to, first, last int) 
 			s.ColBias = t.Bias[j*cols:]
 		}
 		for i := first; i < last; i += s.Rows {
-			s.Rows = min(t.plan.mr, last-i)
+			s.Rows = tiling.Ceil(last-i, tiling.Ceil(last-i, t.plan.mr))
 			s.A, s.C = t.X[i*t.StrideX:], t.Y[i*t.StrideY+j*cols:]
 			if t.Residual != nil {
 				s.Residual = t.Residual[i*t.StrideR+j*cols:]

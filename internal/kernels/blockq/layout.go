@@ -169,7 +169,7 @@ func Supports(f block.Format) bool { return layouts[f] != nil && f.Valid() || f 
 
 // PackedSize is the number of bytes that Pack needs for n rows of k elements: those
 // of the file but for rounding up to 16 rows and, in superblocks of Q4_K, Q5_K,
-// Q3_K and IQ4_XS, 3 %.
+// Q3_K and IQ4_XS, up to 4 %.
 func PackedSize(f block.Format, n, k int) (int, error) {
 	l, err := layoutOf(f, n, k)
 	if err != nil {

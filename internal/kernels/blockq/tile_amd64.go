@@ -395,6 +395,9 @@ func half512x1p1(a *byte)
 func half512x4p1(a *byte)
 
 //go:noescape
+func half512x4p2(a *byte)
+
+//go:noescape
 func widen512(a *byte)
 
 //go:noescape
