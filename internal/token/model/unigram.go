@@ -36,6 +36,10 @@ type Unigram struct {
 	unknownFee float64
 }
 
+// leastHigh is where SentencePiece's search for the largest score begins: the
+// smallest positive float32, so that logarithms of probabilities do not count.
+const leastHigh = 0x1p-126
+
 // unknownPenalty is how far below the rarest piece an unknown character is.
 const unknownPenalty = 10
 
@@ -45,7 +49,7 @@ func NewUnigram(v *Vocab, o UnigramOptions, counts func(id int32) bool) (*Unigra
 	if len(o.Scores) != v.Size() {
 		return nil, fmt.Errorf("the vocabulary has %d pieces and %d scores", v.Size(), len(o.Scores))
 	}
-	u := &Unigram{UnigramOptions: o, vocab: v, trie: NewTrie(v, o.Hidden), bytes: v.byteTokens(), low: math.Inf(1), high: math.Inf(-1)}
+	u := &Unigram{UnigramOptions: o, vocab: v, trie: NewTrie(v, o.Hidden), bytes: v.byteTokens(), low: math.Inf(1), high: leastHigh}
 	for id, score := range o.Scores {
 		if math.IsNaN(score) || math.IsInf(score, 0) {
 			return nil, fmt.Errorf("piece %d has the score %v, expected a finite one", id, score)
@@ -55,7 +59,7 @@ func NewUnigram(v *Vocab, o UnigramOptions, counts func(id int32) bool) (*Unigra
 		}
 	}
 	if math.IsInf(u.low, 0) {
-		u.low, u.high = 0, 0
+		u.low = 0
 	}
 	u.unknownFee = u.round(u.low - unknownPenalty)
 	return u, nil
@@ -140,7 +144,7 @@ func (u *Unigram) improve(s *step, score float64, from int, id int32) {
 
 func (u *Unigram) score(id int32, text string) float64 {
 	if u.UserDefined != nil && u.UserDefined(id) {
-		return u.round(float64(len(text))*u.high - 0.1)
+		return float64(len(text))*u.high - 0.1
 	}
 	return u.Scores[id]
 }
