@@ -39,6 +39,9 @@ const (
 	amxAdd     = 80
 	amxNext    = 88
 	amxConfig  = 96
+	amxTiles   = 104
+	amxTileA   = 112
+	amxTileC   = 120
 )
 
 // amxNextLines is how many cache lines of what comes next a step fetches.
@@ -64,13 +67,24 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	MOVQ(field(amxLDC), ldc)
 	MOVQ(U32(128), ldb)
 	MOVQ(field(amxNext), next)
-	MOVQ(field(amxB), b)
-	MOVQ(field(amxC), c)
 	MOVQ(field(amxPanels), panels)
 	MOVQ(lda, far)
 	SHLQ(Imm(4), far)
+	// Of the panel: its B and C, the row tile's A, row tiles to do.
+	panelB, panelC, tileA, tiles := AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
+	move := func(from, to Op) {
+		MOVQ(from, a)
+		MOVQ(a, to)
+	}
+	move(field(amxB), panelB)
+	move(field(amxC), panelC)
 
 	Label("panel")
+	move(field(amxA), tileA)
+	move(field(amxTiles), tiles)
+	MOVQ(panelC, c)
+	Label("tile")
+	MOVQ(panelB, b)
 	MOVQ(ldc, farC)
 	SHLQ(Imm(4), farC)
 	ADDQ(c, farC)
@@ -87,7 +101,7 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	MOVQ(field(amxSteps), steps)
 	Label("step")
 	MOVQ(Mem{Base: offsets}, a)
-	ADDQ(field(amxA), a)
+	ADDQ(tileA, a)
 	TILELOADD(At{Base: a, Index: lda}, 4)
 	TILELOADD(At{Base: b, Index: ldb}, 6)
 	multiply(6, 4, 0)
@@ -111,8 +125,15 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	DECQ(steps)
 	JNE(LabelRef("step"))
 	eachC(tall, func(i Tmm, base GPPhysical, disp int32) { TILESTORED(i, At{base, ldc, disp}) }, c, farC)
+	MOVQ(field(amxTileA), a)
+	ADDQ(a, tileA)
+	ADDQ(field(amxTileC), c)
+	DECQ(tiles)
+	JNE(LabelRef("tile"))
 	ADDQ(field(amxPanelB), b)
-	ADDQ(field(amxPanelC), c)
+	MOVQ(b, panelB)
+	MOVQ(field(amxPanelC), a)
+	ADDQ(a, panelC)
 	DECQ(panels)
 	JNE(LabelRef("panel"))
 	TILERELEASE()

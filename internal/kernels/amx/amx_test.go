@@ -43,11 +43,13 @@ func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guar
 	p.LDA = steps*StepBytes + 64*rng.IntN(2) + 2*rng.IntN(5)
 	p.LDC = 4*Cols + 4*rng.IntN(9)
 	p.SkipB = StepB * rng.IntN(2)
-	p.PanelC = rows * p.LDC
+	p.Tiles = 1 + rng.IntN(3)
+	p.TileC, p.TileA = rows*p.LDC, 64*rng.IntN(3)
+	p.PanelC = p.Tiles * p.TileC
 	p.Add = rng.IntN(2)
-	p.a = guard.Slice[byte](t, (rows-1)*p.LDA+steps*StepBytes, side)
+	p.a = guard.Slice[byte](t, (p.Tiles-1)*p.TileA+(rows-1)*p.LDA+steps*StepBytes, side)
 	p.b = guard.Slice[byte](t, panels*(steps*StepB+p.SkipB)-p.SkipB, side)
-	p.c = guard.Slice[byte](t, (panels-1)*p.PanelC+(rows-1)*p.LDC+4*Cols, side)
+	p.c = guard.Slice[byte](t, (panels-1)*p.PanelC+(p.Tiles-1)*p.TileC+(rows-1)*p.LDC+4*Cols, side)
 	p.offsets = make([]int, steps)
 	for i, at := range rng.Perm(steps) {
 		p.offsets[i] = at * StepBytes
@@ -308,7 +310,7 @@ func TestLayout(t *testing.T) {
 	var b Block
 	for i, got := range []uintptr{
 		unsafe.Offsetof(b.A), unsafe.Offsetof(b.B), unsafe.Offsetof(b.C), unsafe.Offsetof(b.Offsets), unsafe.Offsetof(b.Steps), unsafe.Offsetof(b.LDA),
-		unsafe.Offsetof(b.LDC), unsafe.Offsetof(b.Panels), unsafe.Offsetof(b.SkipB), unsafe.Offsetof(b.PanelC), unsafe.Offsetof(b.Add), unsafe.Offsetof(b.Next), unsafe.Offsetof(b.config),
+		unsafe.Offsetof(b.LDC), unsafe.Offsetof(b.Panels), unsafe.Offsetof(b.SkipB), unsafe.Offsetof(b.PanelC), unsafe.Offsetof(b.Add), unsafe.Offsetof(b.Next), unsafe.Offsetof(b.config), unsafe.Offsetof(b.Tiles), unsafe.Offsetof(b.TileA), unsafe.Offsetof(b.TileC),
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Block is at %d, the assembly expects %d", i, got, 8*i)
@@ -341,6 +343,7 @@ func BenchmarkBlock(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%dsteps×%dpanels", kind.name, s[0], s[1]), func(b *testing.B) {
 				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
 				p.SetRows(32)
+				p.Tiles = 1
 				p.Add, p.SkipB, p.LDA, p.LDC, p.PanelC = 0, 0, (s[0]|1)*StepBytes, 4*Cols, 128*Rows
 				for i := range p.offsets {
 					p.offsets[i] = i * StepBytes

@@ -37,6 +37,9 @@ type Block struct {
 	Add     int            // 1: add to C
 	Next    unsafe.Pointer // nil, or what steps fetch into the second-level cache, NextStep bytes each
 	config  *config
+	Tiles   int // row tiles of that many rows each; 0 stands for 1
+	TileA   int // bytes from one to the next
+	TileC   int
 	rows    int
 
 	Gap int // bytes between one panel and the next, for Contiguous and At
@@ -116,6 +119,7 @@ func Available() bool { return For(cpu.Level()) != &portable }
 
 // Multiply computes a block.
 func (k *Kernels) Multiply(kind Kind, b *Block) {
+	b.Tiles = max(b.Tiles, 1)
 	k.multiply[kind][(b.rows-1)/16]((*byte)(unsafe.Pointer(b)))
 }
 

@@ -18,17 +18,18 @@ func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) 
 func each[C any](t *byte, f func(c C, a, b unsafe.Pointer) C) {
 	x := (*Block)(unsafe.Pointer(t))
 	offsets := view[int](x.Offsets, x.Steps)
-	for p := range x.Panels {
+	for n := range x.Panels * x.Tiles {
+		p, tile := n/x.Tiles, n%x.Tiles
 		panel := unsafe.Add(x.B, p*(x.Steps*StepB+x.SkipB))
 		for i := range x.rows {
-			row := view[C](unsafe.Add(x.C, p*x.PanelC+i*x.LDC), Cols)
+			row := view[C](unsafe.Add(x.C, p*x.PanelC+tile*x.TileC+i*x.LDC), Cols)
 			for j := range row {
 				var c C
 				if x.Add != 0 {
 					c = row[j]
 				}
 				for s, off := range offsets {
-					c = f(c, unsafe.Add(x.A, i*x.LDA+off), unsafe.Add(panel, s*StepB+4*j))
+					c = f(c, unsafe.Add(x.A, tile*x.TileA+i*x.LDA+off), unsafe.Add(panel, s*StepB+4*j))
 				}
 				row[j] = c
 			}

@@ -6,7 +6,7 @@
 
 // func bf16x16(t *byte)
 // Requires: MMX+
-TEXT ·bf16x16(SB), NOSPLIT, $0-8
+TEXT ·bf16x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -21,13 +21,23 @@ TEXT ·bf16x16(SB), NOSPLIT, $0-8
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
 	MOVQ 88(DI), R15
-	MOVQ 8(DI), DX
-	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
 	MOVQ CX, R12
 	SHLQ $0x04, R12
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 16(DI), AX
+	MOVQ AX, 8(SP)
 
 panel:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+tile:
+	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
 	ADDQ SI, R13
@@ -73,7 +83,7 @@ start:
 
 step:
 	MOVQ (R9), AX
-	ADDQ (DI), AX
+	ADDQ 16(SP), AX
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -147,8 +157,15 @@ fetched:
 	BYTE $0x4c
 	BYTE $0x06
 	BYTE $0x40
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  tile
 	ADDQ 64(DI), DX
-	ADDQ 72(DI), SI
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
 	DECQ R11
 	JNE  panel
 
@@ -162,7 +179,7 @@ fetched:
 
 // func u8s8x16(t *byte)
 // Requires: MMX+
-TEXT ·u8s8x16(SB), NOSPLIT, $0-8
+TEXT ·u8s8x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -177,13 +194,23 @@ TEXT ·u8s8x16(SB), NOSPLIT, $0-8
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
 	MOVQ 88(DI), R15
-	MOVQ 8(DI), DX
-	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
 	MOVQ CX, R12
 	SHLQ $0x04, R12
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 16(DI), AX
+	MOVQ AX, 8(SP)
 
 panel:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+tile:
+	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
 	ADDQ SI, R13
@@ -229,7 +256,7 @@ start:
 
 step:
 	MOVQ (R9), AX
-	ADDQ (DI), AX
+	ADDQ 16(SP), AX
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -303,8 +330,15 @@ fetched:
 	BYTE $0x4c
 	BYTE $0x06
 	BYTE $0x40
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  tile
 	ADDQ 64(DI), DX
-	ADDQ 72(DI), SI
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
 	DECQ R11
 	JNE  panel
 
@@ -318,7 +352,7 @@ fetched:
 
 // func s8s8x16(t *byte)
 // Requires: MMX+
-TEXT ·s8s8x16(SB), NOSPLIT, $0-8
+TEXT ·s8s8x16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -333,13 +367,23 @@ TEXT ·s8s8x16(SB), NOSPLIT, $0-8
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
 	MOVQ 88(DI), R15
-	MOVQ 8(DI), DX
-	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
 	MOVQ CX, R12
 	SHLQ $0x04, R12
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 16(DI), AX
+	MOVQ AX, 8(SP)
 
 panel:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+tile:
+	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
 	ADDQ SI, R13
@@ -385,7 +429,7 @@ start:
 
 step:
 	MOVQ (R9), AX
-	ADDQ (DI), AX
+	ADDQ 16(SP), AX
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -459,8 +503,15 @@ fetched:
 	BYTE $0x4c
 	BYTE $0x06
 	BYTE $0x40
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  tile
 	ADDQ 64(DI), DX
-	ADDQ 72(DI), SI
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
 	DECQ R11
 	JNE  panel
 
@@ -474,7 +525,7 @@ fetched:
 
 // func bf16x32(t *byte)
 // Requires: MMX+
-TEXT ·bf16x32(SB), NOSPLIT, $0-8
+TEXT ·bf16x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -489,13 +540,23 @@ TEXT ·bf16x32(SB), NOSPLIT, $0-8
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
 	MOVQ 88(DI), R15
-	MOVQ 8(DI), DX
-	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
 	MOVQ CX, R12
 	SHLQ $0x04, R12
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 16(DI), AX
+	MOVQ AX, 8(SP)
 
 panel:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+tile:
+	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
 	ADDQ SI, R13
@@ -573,7 +634,7 @@ start:
 
 step:
 	MOVQ (R9), AX
-	ADDQ (DI), AX
+	ADDQ 16(SP), AX
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -688,8 +749,15 @@ fetched:
 	BYTE $0x5c
 	BYTE $0x05
 	BYTE $0x40
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  tile
 	ADDQ 64(DI), DX
-	ADDQ 72(DI), SI
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
 	DECQ R11
 	JNE  panel
 
@@ -703,7 +771,7 @@ fetched:
 
 // func u8s8x32(t *byte)
 // Requires: MMX+
-TEXT ·u8s8x32(SB), NOSPLIT, $0-8
+TEXT ·u8s8x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -718,13 +786,23 @@ TEXT ·u8s8x32(SB), NOSPLIT, $0-8
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
 	MOVQ 88(DI), R15
-	MOVQ 8(DI), DX
-	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
 	MOVQ CX, R12
 	SHLQ $0x04, R12
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 16(DI), AX
+	MOVQ AX, 8(SP)
 
 panel:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+tile:
+	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
 	ADDQ SI, R13
@@ -802,7 +880,7 @@ start:
 
 step:
 	MOVQ (R9), AX
-	ADDQ (DI), AX
+	ADDQ 16(SP), AX
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -917,8 +995,15 @@ fetched:
 	BYTE $0x5c
 	BYTE $0x05
 	BYTE $0x40
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  tile
 	ADDQ 64(DI), DX
-	ADDQ 72(DI), SI
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
 	DECQ R11
 	JNE  panel
 
@@ -932,7 +1017,7 @@ fetched:
 
 // func s8s8x32(t *byte)
 // Requires: MMX+
-TEXT ·s8s8x32(SB), NOSPLIT, $0-8
+TEXT ·s8s8x32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -947,13 +1032,23 @@ TEXT ·s8s8x32(SB), NOSPLIT, $0-8
 	MOVQ 48(DI), R8
 	MOVQ $0x00000080, BX
 	MOVQ 88(DI), R15
-	MOVQ 8(DI), DX
-	MOVQ 16(DI), SI
 	MOVQ 56(DI), R11
 	MOVQ CX, R12
 	SHLQ $0x04, R12
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 16(DI), AX
+	MOVQ AX, 8(SP)
 
 panel:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+tile:
+	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
 	ADDQ SI, R13
@@ -1031,7 +1126,7 @@ start:
 
 step:
 	MOVQ (R9), AX
-	ADDQ (DI), AX
+	ADDQ 16(SP), AX
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -1146,8 +1241,15 @@ fetched:
 	BYTE $0x5c
 	BYTE $0x05
 	BYTE $0x40
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  tile
 	ADDQ 64(DI), DX
-	ADDQ 72(DI), SI
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
 	DECQ R11
 	JNE  panel
 

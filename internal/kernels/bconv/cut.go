@@ -12,6 +12,7 @@ type cut struct {
 	bands   int  // of an image
 	shared  bool // an image is rounded by all threads and then computed by all
 	group   int  // panels of a call
+	tall    int  // row tiles of a call
 	slots   int
 	rounds  int  // shared: chunks of the rounding
 	rows    int  // shared: parts of the tiles
@@ -25,9 +26,9 @@ const (
 	bandBytes  = 640 << 10 // of rounded input: with weights and outputs it stays in the second-level cache
 	fewWeights = 256 << 10 // bytes that stay there too
 	callSteps  = 128       // about how many steps a call should have
-	maxGroup   = 4
-	chunkWork  = 1 << 22 // multiply-adds for which a chunk of its own pays
-	roundWork  = 1 << 15 // numbers for which one of the rounding does
+	maxSums    = 8         // panels times row tiles of a call: their sums stay near the first-level cache
+	chunkWork  = 1 << 22   // multiply-adds for which a chunk of its own pays
+	roundWork  = 1 << 15   // numbers for which one of the rounding does
 )
 
 // newCut divides a run of so many images.
@@ -47,7 +48,9 @@ func (pl *Plan) newCut(images, threads int) cut {
 		c.bands, rows = 1, pl.H.Out
 	}
 	c.band = pl.newBand(tiling.Ceil(pl.H.Out, c.bands))
-	c.group = min(max(1, callSteps/pl.steps), pl.panels, maxGroup)
+	most := min(max(1, callSteps/pl.steps), maxSums)
+	c.group = min(most, pl.panels)
+	c.tall = max(1, most/c.group)
 	c.byTiles = pl.panels*pl.panelBytes() <= fewWeights
 	c.slots = min(threads, tiling.MaxSlots)
 	if c.shared {
@@ -82,7 +85,7 @@ func (c *cut) share(pl *Plan) {
 // slot, or of one image for all slots.
 func (c *cut) place(pl *Plan) {
 	input := tiling.Align(c.band.bytes, lineBytes)
-	sums := c.group * panelSums
+	sums := c.group * c.tall * panelSums
 	if c.shared {
 		c.sumsOff, c.slotBytes = input, sums
 		c.bytes = input + c.slots*sums + lineBytes

@@ -173,21 +173,32 @@ func (t *partTask) Do(i int) {
 // compute computes an area of a band whose first row of outputs is row.
 func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
 	if r.cut.byTiles {
-		for t := a.tile; t < a.tileEnd; t++ {
+		for t := a.tile; t < a.tileEnd; {
+			n := r.cut.inCall(b, t, a.tileEnd)
 			for p := a.panel; p < a.panelEnd; p += r.cut.group {
-				r.tile(w, b, image, row, t, p, min(p+r.cut.group, a.panelEnd))
+				r.tile(w, b, image, row, t, n, p, min(p+r.cut.group, a.panelEnd))
 			}
+			t += n
 		}
 		return
 	}
 	for p := a.panel; p < a.panelEnd; p += r.cut.group {
 		end := min(p+r.cut.group, a.panelEnd)
 		next := r.panels(end, min(end+r.cut.group, a.panelEnd))
-		for t := a.tile; t < a.tileEnd; t++ {
-			next = w.fetch(next, r.plan.steps*(end-p))
-			r.tile(w, b, image, row, t, p, end)
+		for t := a.tile; t < a.tileEnd; {
+			n := r.cut.inCall(b, t, a.tileEnd)
+			next = w.fetch(next, r.plan.steps*(end-p)*n)
+			r.tile(w, b, image, row, t, n, p, end)
+			t += n
 		}
 	}
+}
+
+// inCall is how many tiles from t on a call computes: whole ones of a run, or its
+// last, which has fewer rows.
+func (c *cut) inCall(b *band, t, end int) int {
+	whole := b.run/amx.Rows - t%b.tiles
+	return max(1, min(c.tall, whole, end-t))
 }
 
 // panels is the memory of packed panels [from, to).
@@ -208,15 +219,17 @@ func (w *workspace) fetch(next []byte, steps int) []byte {
 	return next[size:]
 }
 
-// tile computes a tile of outputs of some panels.
-func (r *Runner) tile(w *workspace, b *band, image, row, t, from, to int) {
+// tile computes n tiles of outputs, the first of which is number t, of some panels.
+func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	pl, x := r.plan, &w.block
 	line := t / b.tiles
-	first, end := tiling.Rows(t%b.tiles, b.run, b.tiles)
-	x.Configure(pl.configs, end-first)
+	first := t % b.tiles * amx.Rows
+	end := min(first+n*amx.Rows, b.run)
+	x.Configure(pl.configs, min(amx.Rows, end-first))
+	x.Tiles, x.TileA, x.TileC = n, amx.Rows*b.rowStep, panelSums
 	x.A, x.LDA = unsafe.Pointer(&w.input[line*b.lineStep+first*b.rowStep]), b.rowStep
 	x.B = unsafe.Pointer(&r.op.Packed[pl.biasBytes()+from*pl.panelBytes()])
-	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, panelSums
+	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, n*panelSums
 	x.Panels = to - from
 	pl.kern.At(pl.kind, x, b.offsets)
 	// Pieces of the run that are outputs of one row each.
@@ -247,7 +260,7 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 		if 2*p+1 == pl.outBlocks {
 			f.Mask, f.HalfC, f.HalfR = 1<<Block-1, 0, 0
 		}
-		f.Src = unsafe.Pointer(&w.sums[(p-from)*panelSums+at*4*amx.Cols])
+		f.Src = unsafe.Pointer(&w.sums[(p-from)*w.block.PanelC+at*4*amx.Cols])
 		f.Dst = unsafe.Pointer(&r.op.Out[out])
 		f.ColBias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
 		f.Residual = nil
