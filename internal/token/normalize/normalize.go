@@ -17,7 +17,10 @@ import (
 // Func rewrites a text.
 type Func func(text string) string
 
-// The normal forms of Unicode Standard Annex 15.
+// The normal forms of Unicode Standard Annex 15, for Unicode 15. After 30 marks on
+// one character, x/text puts U+034F between them, as the annex's Stream-Safe Text
+// does; texts with such characters, which no language has, give other pieces than
+// where that is not done.
 var (
 	NFC  Func = norm.NFC.String
 	NFD  Func = norm.NFD.String
