@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/token/model"
@@ -74,13 +75,11 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 		return nil, err
 	}
 	t := m.t
-	var n normalize.Func
 	if !isNull(f.Normalizer) {
-		if n, err = hfNormalizer(f.Normalizer, 0); err != nil {
+		if t.normalize, err = hfNormalizer(f.Normalizer, 0); err != nil {
 			return nil, fmt.Errorf("normalizer: %w", err)
 		}
 	}
-	t.normalize = n
 	if !isNull(f.PreTokenizer) {
 		if t.steps, err = hfPreTokenizer(f.PreTokenizer, 0); err != nil {
 			return nil, fmt.Errorf("pre_tokenizer: %w", err)
@@ -92,7 +91,7 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 	if err = m.read(texts[0]); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	if err = m.add(append(f.AddedTokens, c.missing(f.AddedTokens)...)); err != nil {
+	if err = m.add(slices.Concat(f.AddedTokens, c.missing(f.AddedTokens))); err != nil {
 		return nil, fmt.Errorf("added_tokens: %w", err)
 	}
 	if err = m.build(); err != nil {
@@ -104,7 +103,7 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 	if t.before, t.after, err = hfPostProcessor(f.PostProcessor, 0); err != nil {
 		return nil, fmt.Errorf("post_processor: %w", err)
 	}
-	for _, id := range append(t.before, t.after...) {
+	for _, id := range slices.Concat(t.before, t.after) {
 		if !t.has(id) {
 			return nil, fmt.Errorf("post_processor: token %d is not in the vocabulary of %d", id, t.Size())
 		}
@@ -113,7 +112,8 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 	return t, nil
 }
 
-// hfModel builds the model and what hangs on its vocabulary.
+// hfModel builds a model and what hangs on its vocabulary, from the fields of
+// tokenizer.json or, in part, for other lists of pieces with added tokens.
 type hfModel struct {
 	t      *Tokenizer
 	kind   string
