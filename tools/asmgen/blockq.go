@@ -40,9 +40,11 @@ func blockq() {
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets} {
 		for _, r := range []int{8, 16} {
-			bqAMX(k, r)
+			bqAMX(k, r, false)
 		}
 	}
+	bqAMX(bqPlain, 8, true)
+	bqAMX(bqPlain, 16, true)
 	bqQuantize()
 	bqQuantizeTile()
 }

@@ -15,7 +15,10 @@ import (
 type bqAMXKernel struct {
 	kind bqKind
 	rows int
-	tile Mem // of the current tile of rows: q, d, s
+	// packed says that panels are those of Q8_0 as they are packed: values and dw
+	// begin at the same group, 16 float16 and 512 bytes.
+	packed bool
+	tile   Mem // of the current tile of rows: q, d, s
 }
 
 // Registers. The accumulators are Z0 to Z15.
@@ -36,6 +39,8 @@ var (
 	bqxTemp   = R15
 )
 
+const bqxPackedScales = 32 // bytes before the values of a packed group
+
 const bqxRing = 8 << 10 // bytes of sums in memory
 
 var bqxAcc = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15}
@@ -45,10 +50,14 @@ var bqxTmp = []VecPhysical{Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26
 // bqxAdvance are the arguments that move on from tile to tile and panel to panel.
 var bqxAdvance = []int{bqValues, bqDW, bqExtra, bqAcc, bqNext, bqPanels}
 
-func bqAMX(kind bqKind, rows int) {
-	TEXT(fmt.Sprintf("amx%sx%d", kind, rows), NOSPLIT, "func(a *byte)")
+func bqAMX(kind bqKind, rows int, packed bool) {
+	name := kind.String()
+	if packed {
+		name = "Q8_0"
+	}
+	TEXT(fmt.Sprintf("amx%sx%d", name, rows), NOSPLIT, "func(a *byte)")
 	Pragma("noescape")
-	k := &bqAMXKernel{kind: kind, rows: rows, tile: AllocLocal(80)}
+	k := &bqAMXKernel{kind: kind, rows: rows, packed: packed, tile: AllocLocal(80)}
 	at := func(off int) Mem { return Mem{Base: bqxArgs, Disp: off} }
 	local := func(i int) Mem { m := k.tile; m.Disp += 8 * i; return m }
 	Load(Param("a"), bqxArgs)
@@ -153,14 +162,26 @@ func (k *bqAMXKernel) multiply(set Tmm) {
 	if k.kind == bqPair {
 		half, last = int32(set), set == 1
 	}
+	values := 256 * half
+	if k.packed {
+		values = bqxPackedScales
+	}
 	TILEZERO(3 * set)
 	TILELOADD(At{Base: bqxQ, Index: bqxQStep, Disp: 16 * half}, 3*set+1)
-	TILELOADD(At{Base: bqxValues, Index: bqxStep, Disp: 256 * half}, 3*set+2)
+	TILELOADD(At{Base: bqxValues, Index: bqxStep, Disp: values}, 3*set+2)
 	TDPBSSD(3*set+2, 3*set+1, 3*set)
-	if last {
-		ADDQ(U32(uint32(32*k.rows)), bqxQ)
-		ADDQ(U32(512), bqxValues)
+	if !last {
+		return
 	}
+	ADDQ(U32(uint32(32*k.rows)), bqxQ)
+	if !k.packed {
+		ADDQ(U32(512), bqxValues)
+		return
+	}
+	for i := range 9 {
+		PREFETCHT0(Mem{Base: bqxValues, Disp: 4096 + 64*i})
+	}
+	ADDQ(U32(512+bqxPackedScales), bqxValues)
 }
 
 // store puts a set's sums into the ring.
@@ -174,7 +195,11 @@ func (k *bqAMXKernel) store(set Tmm) {
 // scale adds a group's contribution to the accumulators.
 func (k *bqAMXKernel) scale() {
 	dw, extra := Z31, []VecPhysical{Z30, Z29}
-	VMOVUPS(Mem{Base: bqxDW}, dw)
+	if k.packed {
+		VCVTPH2PS(Mem{Base: bqxDW}, dw)
+	} else {
+		VMOVUPS(Mem{Base: bqxDW}, dw)
+	}
 	per := 0
 	switch k.kind {
 	case bqOffset:
@@ -202,7 +227,11 @@ func (k *bqAMXKernel) scale() {
 			}
 		}
 	}
-	ADDQ(Imm(64), bqxDW)
+	if k.packed {
+		ADDQ(U32(512+bqxPackedScales), bqxDW)
+	} else {
+		ADDQ(Imm(64), bqxDW)
+	}
 	ADDQ(U32(uint32(4*k.rows)), bqxD)
 	if per > 0 {
 		ADDQ(U32(uint32(64*per)), bqxExtra)
@@ -212,7 +241,9 @@ func (k *bqAMXKernel) scale() {
 	}
 	ADDQ(U32(uint32(1024*k.kind.perHalf(bqPair))), bqxRead)
 	ANDQ(U32(bqxRing-1), bqxRead)
-	k.prefetch()
+	if !k.packed {
+		k.prefetch()
+	}
 }
 
 // prefetch asks for a piece of the packed weights that are unpacked next.

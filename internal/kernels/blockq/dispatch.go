@@ -21,6 +21,9 @@ type kernels struct {
 	unpack map[block.Format]kernel
 	// tile[k][i] multiplies 1<<i rows by an unpacked panel.
 	tile [kinds][5]kernel
+	// packed[f] is tile for formats whose packed panels need no unpacking: values
+	// and dw are a panel's first group then.
+	packed map[block.Format]*[5]kernel
 	// bias is added to the unpacked values, modulo 256.
 	bias func(*layout) byte
 	// many says that tile takes several tiles of rows and several panels.

@@ -65,6 +65,7 @@ var amx = kernels{
 		twoOffsets: {3: amxTwoOffsetsx8, 4: amxTwoOffsetsx16},
 		signed:     {3: amxPlainx8, 4: amxPlainx16},
 	},
+	packed:   map[block.Format]*[5]kernel{block.Q8_0: {3: amxQ8_0x8, 4: amxQ8_0x16}},
 	bias:     func(*layout) byte { return 0 },
 	quantize: quantize256, quantizeTile: quantize512x16, finish: finish512, half: half512,
 }

@@ -14,8 +14,10 @@ type plan struct {
 	planKey
 	mr            int // rows of a tile
 	tiles, panels int
-	block         int // tiles of rows that meet an unpacked panel
-	batch         int // panels that are unpacked at once
+	block         int        // tiles of rows that meet an unpacked panel
+	batch         int        // panels that are multiplied by at once
+	packed        *[5]kernel // kernels that take panels as they are packed, or nil
+	panelStep     int        // bytes from panel to panel: unpacked, unless they are taken as packed
 	grid          tiling.Grid
 	slots         int
 	rowBytes      int // of scratch: X, if the task quantizes it
@@ -50,15 +52,22 @@ func (t *Task) newPlan(threads int) plan {
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
 	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes))
 	p.batch = 1
+	p.panelStep = p.unpacked()
+	if p.packed = p.kern.packed[p.layout.format]; p.packed != nil {
+		p.panelStep = p.layout.panelBytes(p.k)
+	}
 	if p.kern.many && p.tiles == 1 {
-		p.batch = max(1, min(p.most(), cpu.Cache().L2/8/p.unpacked()))
+		p.batch = max(1, min(p.most(), cpu.Cache().L2/8/p.panelStep))
 	}
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
 	}
 	p.perSlot = accBytes
 	if p.direct() == nil {
-		p.perSlot += spillBytes + p.batch*p.unpacked()
+		p.perSlot += spillBytes
+		if p.packed == nil {
+			p.perSlot += p.batch * p.panelStep
+		}
 	}
 	return p
 }
@@ -164,13 +173,15 @@ func (t *Task) tiled(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
 	a.bias = uint64(p.kern.bias(p.layout)) * 0x0101010101010101
 	a.zero = p.layout.shift()
-	a.panelStep = p.unpacked()
+	a.panelStep = p.panelStep
 	for first := part.Tile; first < part.TileEnd; first += p.block {
 		last := min(first+p.block, part.TileEnd)
 		for j := part.Panel; j < part.PanelEnd; j += p.batch {
 			end := min(j+p.batch, part.PanelEnd)
-			t.unpack(a, scratch, j, end)
-			t.prefetch(a, j, end, part.PanelEnd, last-first)
+			if p.packed == nil {
+				t.unpack(a, scratch, j, end)
+				t.prefetch(a, j, end, part.PanelEnd, last-first)
+			}
 			for i := first; i < last; {
 				i += t.tiles(w, scratch, i, last, j, end)
 			}
@@ -212,7 +223,14 @@ func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
 	p, a := &t.plan, &w.args
 	x := t.input.tile(i)
 	t.setRows(a, &x)
-	t.place(a, scratch)
+	f := p.kern.tile[p.layout.kind()][log2(x.size)]
+	if p.packed != nil {
+		f = p.packed[log2(x.size)]
+		a.values = unsafe.Pointer(&t.Packed.panel(from)[0])
+		a.dw = a.values
+	} else {
+		t.place(a, scratch)
+	}
 	a.units, a.panels, a.tiles = t.K/groupSize, to-from, 1
 	if p.kern.many {
 		for a.tiles < p.most()/a.panels && i+a.tiles < last && p.kern.tileSize(p.m, i+a.tiles) == x.size {
@@ -223,7 +241,7 @@ func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
 	}
 	n := a.tiles
 	a.acc = w.acc
-	p.kern.tile[p.layout.kind()][log2(x.size)](a.arg())
+	f(a.arg())
 	for j := from; j < to; j++ {
 		w.finish.ahead = 4 * p.kern.mr * t.StrideY
 		for k := range n {

@@ -425,6 +425,12 @@ func amxTwoOffsetsx8(a *byte)
 func amxTwoOffsetsx16(a *byte)
 
 //go:noescape
+func amxQ8_0x8(a *byte)
+
+//go:noescape
+func amxQ8_0x16(a *byte)
+
+//go:noescape
 func quantize256(a *byte)
 
 //go:noescape
