@@ -112,6 +112,7 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 	if err := c.kernels(); err != nil {
 		return nil, err
 	}
+	s.weights.trimRest()
 	c.layout()
 	c.bindings()
 	c.plan.derived = s.weights.held()

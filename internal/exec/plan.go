@@ -193,21 +193,66 @@ func (p *Plan) Memory() Memory {
 	for i := range p.arenas {
 		m.ArenaBound += p.arenas[i].layout.Bound
 	}
+	read := p.readByRuns()
+	constants := 0
 	for i := range p.slots {
 		s := &p.slots[i]
 		switch {
 		case s.kind == slotConst && s.tensor != nil && s.space == 0:
-			if !p.session.weights.isDropped(s.tensor) {
-				m.Weights += s.size
+			if p.session.weights.isDropped(s.tensor) {
+				break
 			}
+			constants += s.size
+			m.Weights += read[i]
 		case s.kind == slotInput:
 			m.Inputs += s.size
 		case s.kind == slotOutput:
 			m.Outputs += s.size
 		}
 	}
-	m.Pages = min(m.Weights, p.session.weights.step)
+	m.Pages = min(constants, p.session.weights.step)
 	return m
+}
+
+// readByRuns gives for each constant how many of its bytes a run reads: none of what
+// kernels have packed, and of a table those rows that are gathered.
+func (p *Plan) readByRuns() []int {
+	read, packed := make([]int, len(p.slots)), make([]bool, len(p.slots))
+	for _, st := range p.steps {
+		for i, id := range st.in {
+			switch {
+			case id < 0:
+			case st.prep != nil && st.prep.IsOnlyPacked(i):
+				packed[id] = true
+			case i == 0 && st.node.Is("Gather") && st.node.Int("axis") == 0:
+				read[id] = max(read[id], p.gathered(st))
+			default:
+				read[id] = p.slots[id].size
+			}
+		}
+	}
+	for i := range read {
+		if read[i] == 0 && !packed[i] { // an output, or read by a subgraph
+			read[i] = p.slots[i].size
+		}
+	}
+	return read
+}
+
+// aroundFault is how many bytes of a file the system maps where one is read.
+const aroundFault = 64 << 10
+
+// gathered is how many bytes of its table a Gather reads, with the pages around its rows.
+func (p *Plan) gathered(st *step) int {
+	table, out := &p.slots[st.in[0]], &p.slots[st.out[0]]
+	if out.shape == nil || len(table.shape) == 0 || table.shape[0] == 0 {
+		return table.size
+	}
+	row := table.size / table.shape[0]
+	if row == 0 {
+		return table.size
+	}
+	return min(table.size, out.size/row*(row+aroundFault))
 }
 
 // Total is what stays, and what a run needs.

@@ -37,8 +37,8 @@ type Options struct {
 	// Overhead is what the process needs besides, in bytes: it counts against MaxMemory.
 	Overhead int
 	// OwnConstants lets the session drop constants of the graph that were computed
-	// from others (ir.Value.Again) when they have been packed. Nothing else may
-	// read the graph's constants any more.
+	// from others (ir.Value.Again) when they have been packed, and copy small ones.
+	// Nothing else may read the graph's constants any more.
 	OwnConstants bool
 	// Packed is called while and after weights are packed: the originals of the
 	// file are hardly read any more.
@@ -73,6 +73,10 @@ func New(g *ir.Graph, o Options) *Session {
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {
 		s.weights.register(g)
+		copySmall(g, map[*tensor.Tensor]bool{})
+		if o.Packed != nil {
+			o.Packed()
+		}
 	}
 	if s.maxPlans == 0 {
 		s.maxPlans = 16

@@ -85,6 +85,25 @@ func (w *weights) register(g *ir.Graph) {
 	}
 }
 
+// maxCopied is the size in bytes up to which constants of the file are copied: runs then
+// read biases and the like without its pages, of which the system maps a few dozen for each.
+const maxCopied = 32 << 10
+
+// copySmall copies the small constants of g and its subgraphs out of the file.
+func copySmall(g *ir.Graph, seen map[*tensor.Tensor]bool) {
+	for _, n := range g.Nodes {
+		for _, v := range n.In {
+			if v.IsConst() && v.Again == nil && len(v.Const.Data) <= maxCopied && !seen[v.Const] {
+				seen[v.Const] = true
+				v.Const.Data = append(tensor.Bytes(len(v.Const.Data))[:0], v.Const.Data...)
+			}
+		}
+		for _, sub := range n.Subgraphs() {
+			copySmall(sub, seen)
+		}
+	}
+}
+
 // compile makes a kernel. Constants that it reads at other times than while it
 // packs are there from now on.
 func (w *weights) compile(by compiling, p *op.Prep) (op.Kernel, error) {
@@ -282,6 +301,17 @@ func (w *weights) maybeTrim() {
 	if due {
 		w.trimmed = w.size
 	}
+	w.mu.Unlock()
+	if due {
+		w.trim()
+	}
+}
+
+// trimRest is for when all has been packed.
+func (w *weights) trimRest() {
+	w.mu.Lock()
+	due := w.trim != nil && w.size > w.trimmed
+	w.trimmed = w.size
 	w.mu.Unlock()
 	if due {
 		w.trim()

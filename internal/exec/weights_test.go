@@ -106,3 +106,36 @@ func TestConstantsOfOthersStay(t *testing.T) {
 		t.Error("the weights are gone")
 	}
 }
+
+// Constants of the file that only packing reads are not held when the plan runs.
+func TestPackedConstantsAreNoWeights(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	w := ir.NewConst("w", tensor.New(dtype.Float32, 1000))
+	b.g.AddOutput("y", b.node("Scaled", x, w))
+	if err := op.InferTypes(b.g); err != nil {
+		t.Fatal(err)
+	}
+	s := New(b.g, Options{})
+	defer s.Close()
+	for rows, want := range map[int]int{2: 0, 3: 4000} { // three rows read them
+		p, err := s.PlanFor([]*tensor.Tensor{tensor.New(dtype.Float32, rows, 2)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := p.Memory(); m.Weights != want || m.Pages != 4000 {
+			t.Errorf("%d rows: weights of %d bytes, pages of %d, want %d and 4000", rows, m.Weights, m.Pages, want)
+		}
+	}
+}
+
+// Of a table only the rows that a run gathers count, with the pages around them.
+func TestGatheredRowsCount(t *testing.T) {
+	table, few, many := slot{shape: []int{1000, 512}, size: 1000 << 11}, slot{shape: []int{3, 512}, size: 3 << 11}, slot{shape: []int{900, 512}, size: 900 << 11}
+	for want, out := range map[int]slot{3 * (2<<10 + aroundFault): few, 1000 << 11: many} {
+		p := &Plan{slots: []slot{table, out}}
+		if got := p.gathered(&step{in: []int{0, 1}, out: []int{1}}); got != want {
+			t.Errorf("%v: %d bytes, want %d", out.shape, got, want)
+		}
+	}
+}
