@@ -26,25 +26,26 @@ func amxFamily() {
 
 // Offsets in bytes into the Go struct Block of amx.
 const (
-	amxA       = 0
-	amxB       = 8
-	amxC       = 16
-	amxOffsets = 24
-	amxSteps   = 32
-	amxLDA     = 40
-	amxLDC     = 48
-	amxPanels  = 56
-	amxPanelB  = 64
-	amxPanelC  = 72
-	amxAdd     = 80
-	amxNext    = 88
-	amxConfig  = 96
-	amxTiles   = 104
-	amxTileA   = 112
-	amxTileC   = 120
+	amxA        = 0
+	amxB        = 8
+	amxC        = 16
+	amxOffsets  = 24
+	amxSteps    = 32
+	amxLDA      = 40
+	amxLDC      = 48
+	amxPanels   = 56
+	amxPanelB   = 64
+	amxPanelC   = 72
+	amxAdd      = 80
+	amxNext     = 88
+	amxConfig   = 96
+	amxTiles    = 104
+	amxTileA    = 112
+	amxTileC    = 120
+	amxNextRuns = 128
 )
 
-// amxNextLines is how many cache lines of what comes next a step fetches.
+// amxNextLines is the cache lines of a run of what comes next.
 const amxNextLines = 8
 
 // amxProduct writes a product of up to 16 rows, or of 17 to 32 where tall, with
@@ -115,10 +116,14 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	}
 	TESTQ(next, next)
 	JEQ(LabelRef("fetched"))
+	MOVQ(field(amxNextRuns), a)
+	Label("fetch")
 	for i := range amxNextLines {
 		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
 	}
 	ADDQ(U32(64*amxNextLines), next)
+	DECQ(a)
+	JNE(LabelRef("fetch"))
 	Label("fetched")
 	ADDQ(Imm(8), offsets)
 	ADDQ(U32(2048), b)

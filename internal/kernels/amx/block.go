@@ -12,8 +12,8 @@ const (
 	Cols      = 32   // columns of a panel
 	StepBytes = 64   // of a row of A
 	StepB     = 2048 // bytes of a panel of B
-	NextStep  = 512
-	StepBF16  = 32 // numbers of k
+	nextRun   = 512  // bytes
+	StepBF16  = 32   // numbers of k
 	StepInt8  = 64
 
 	// MaxSteps bounds the steps of a call, those of all its panels together: about
@@ -24,23 +24,24 @@ const (
 // A Block is the argument of a kernel: C = A·B, or C += A·B. No bounds are
 // checked. The assembly knows the offsets of its fields.
 type Block struct {
-	A       unsafe.Pointer // row 0
-	B       unsafe.Pointer // the first panel; on a cache line is best
-	C       unsafe.Pointer // float32 or int32; whole panels are written
-	Offsets unsafe.Pointer // of each step: bytes from A, as int
-	Steps   int            // at least 1
-	LDA     int            // bytes from row to row
-	LDC     int
-	Panels  int            // at least 1
-	SkipB   int            // bytes between the last step of a panel and the next panel
-	PanelC  int            // bytes from one panel to the next
-	Add     int            // 1: add to C
-	Next    unsafe.Pointer // nil, or what steps fetch into the second-level cache, NextStep bytes each
-	config  *config
-	Tiles   int // row tiles of that many rows each; 0 stands for 1
-	TileA   int // bytes from one to the next
-	TileC   int
-	rows    int
+	A        unsafe.Pointer // row 0
+	B        unsafe.Pointer // the first panel; on a cache line is best
+	C        unsafe.Pointer // float32 or int32; whole panels are written
+	Offsets  unsafe.Pointer // of each step: bytes from A, as int
+	Steps    int            // at least 1
+	LDA      int            // bytes from row to row
+	LDC      int
+	Panels   int            // at least 1
+	SkipB    int            // bytes between the last step of a panel and the next panel
+	PanelC   int            // bytes from one panel to the next
+	Add      int            // 1: add to C
+	next     unsafe.Pointer // nil, or what steps fetch into the second-level cache: see Fetch
+	config   *config
+	Tiles    int // row tiles of that many rows each; 0 stands for 1
+	TileA    int // bytes from one to the next
+	TileC    int
+	nextRuns int // of 512 bytes, that a step fetches
+	rows     int
 
 	Gap int // bytes between one panel and the next, for Contiguous and At
 }
@@ -88,6 +89,20 @@ var contiguous = func() (c [MaxSteps]int) {
 	}
 	return c
 }()
+
+// Fetch makes the next call, of so many steps in all, fetch the first part of next
+// into the second-level cache, and gives the rest. It is one of calls that share
+// the work. Without any next it fetches nothing.
+func (b *Block) Fetch(next []byte, steps, calls int) []byte {
+	b.nextRuns = max(1, StepB/nextRun/max(calls, 1))
+	size := steps * b.nextRuns * nextRun
+	if size == 0 || len(next) < size {
+		b.next = nil
+		return nil
+	}
+	b.next = unsafe.Pointer(&next[0])
+	return next[size:]
+}
 
 // Kind is what is multiplied: A by B.
 type Kind uint8

@@ -118,13 +118,16 @@ step:
 	BYTE $0x40
 
 	// TDPBF16PS tmm7, tmm4, tmm1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x42
-	BYTE       $0x5c
-	BYTE       $0xcc
-	TESTQ      R15, R15
-	JEQ        fetched
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x42
+	BYTE  $0x5c
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  128(DI), AX
+
+fetch:
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -134,6 +137,8 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
 
 fetched:
 	ADDQ $0x08, R9
@@ -291,13 +296,16 @@ step:
 	BYTE $0x40
 
 	// TDPBUSD tmm7, tmm4, tmm1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xcc
-	TESTQ      R15, R15
-	JEQ        fetched
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x41
+	BYTE  $0x5e
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  128(DI), AX
+
+fetch:
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -307,6 +315,8 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
 
 fetched:
 	ADDQ $0x08, R9
@@ -464,13 +474,16 @@ step:
 	BYTE $0x40
 
 	// TDPBSSD tmm7, tmm4, tmm1
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x43
-	BYTE       $0x5e
-	BYTE       $0xcc
-	TESTQ      R15, R15
-	JEQ        fetched
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x43
+	BYTE  $0x5e
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  128(DI), AX
+
+fetch:
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -480,6 +493,8 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
 
 fetched:
 	ADDQ $0x08, R9
@@ -692,13 +707,16 @@ step:
 	BYTE $0xd5
 
 	// TDPBF16PS tmm7, tmm5, tmm3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x42
-	BYTE       $0x5c
-	BYTE       $0xdd
-	TESTQ      R15, R15
-	JEQ        fetched
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x42
+	BYTE  $0x5c
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  128(DI), AX
+
+fetch:
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -708,6 +726,8 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
 
 fetched:
 	ADDQ $0x08, R9
@@ -938,13 +958,16 @@ step:
 	BYTE $0xd5
 
 	// TDPBUSD tmm7, tmm5, tmm3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x41
-	BYTE       $0x5e
-	BYTE       $0xdd
-	TESTQ      R15, R15
-	JEQ        fetched
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x41
+	BYTE  $0x5e
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  128(DI), AX
+
+fetch:
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -954,6 +977,8 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
 
 fetched:
 	ADDQ $0x08, R9
@@ -1184,13 +1209,16 @@ step:
 	BYTE $0xd5
 
 	// TDPBSSD tmm7, tmm5, tmm3
-	BYTE       $0xc4
-	BYTE       $0xe2
-	BYTE       $0x43
-	BYTE       $0x5e
-	BYTE       $0xdd
-	TESTQ      R15, R15
-	JEQ        fetched
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x43
+	BYTE  $0x5e
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  128(DI), AX
+
+fetch:
 	PREFETCHT1 (R15)
 	PREFETCHT1 64(R15)
 	PREFETCHT1 128(R15)
@@ -1200,6 +1228,8 @@ step:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
 
 fetched:
 	ADDQ $0x08, R9

@@ -187,7 +187,7 @@ func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
 		next := r.panels(end, min(end+r.cut.group, a.panelEnd))
 		for t := a.tile; t < a.tileEnd; {
 			n := r.cut.inCall(b, t, a.tileEnd)
-			next = w.fetch(next, r.plan.steps*(end-p)*n)
+			next = w.block.Fetch(next, r.plan.steps*(end-p)*n, a.tileEnd-a.tile)
 			r.tile(w, b, image, row, t, n, p, end)
 			t += n
 		}
@@ -205,18 +205,6 @@ func (c *cut) inCall(b *band, t, end int) int {
 func (r *Runner) panels(from, to int) []byte {
 	pl := r.plan
 	return r.op.Packed[pl.biasBytes()+from*pl.panelBytes() : pl.biasBytes()+to*pl.panelBytes()]
-}
-
-// fetch makes a call of so many steps fetch a part of what is needed next, and
-// gives the rest.
-func (w *workspace) fetch(next []byte, steps int) []byte {
-	w.block.Next = nil
-	size := steps * amx.NextStep
-	if len(next) < size {
-		return nil
-	}
-	w.block.Next = unsafe.Pointer(&next[0])
-	return next[size:]
 }
 
 // tile computes n tiles of outputs, the first of which is number t, of some panels.

@@ -94,7 +94,7 @@ func (c *chunkTask) Do(i int) {
 		for j := part.Panel; j < part.PanelEnd; j += p.group {
 			next := t.nextPanels(w.item, j, &part)
 			for r := part.Tile; r < part.TileEnd; r++ {
-				next = w.fetch(next, p.steps*min(p.group, part.PanelEnd-j))
+				next = w.block.Fetch(next, p.steps*min(p.group, part.PanelEnd-j), part.TileEnd-part.Tile)
 				t.multiply(w, r, j, min(j+p.group, part.PanelEnd))
 			}
 		}
@@ -110,18 +110,6 @@ func (t *Task) nextPanels(item, j int, part *tiling.Part) []byte {
 	p := &t.plan
 	from, to := min(j+p.group, part.PanelEnd), min(j+2*p.group, part.PanelEnd)
 	return t.panels(item)[from*p.steps*amx.StepB : to*p.steps*amx.StepB]
-}
-
-// fetch makes a call of so many steps fetch a part of what is needed next, and
-// gives the rest.
-func (w *workspace) fetch(next []byte, steps int) []byte {
-	w.block.Next = nil
-	size := steps * amx.NextStep
-	if size == 0 || len(next) < size {
-		return nil
-	}
-	w.block.Next = unsafe.Pointer(&next[0])
-	return next[size:]
 }
 
 // setItem sets what is the same for all of a batch item.

@@ -88,17 +88,32 @@ func (r *Runner) tiles(w *workspace, first, last, lo, hi int) {
 		outer = last - first
 	}
 	for from := first; from < last; from += outer {
+		next, calls := r.following(min(from+outer, last), min(from+2*outer, last)), 0
+		for _, x := range w.runs {
+			calls += (x.n + amx.Rows - 1) / amx.Rows
+		}
 		for _, x := range w.runs {
 			tiles := (x.n + amx.Rows - 1) / amx.Rows
 			for i := range tiles {
 				at, end := i*x.n/tiles, (i+1)*x.n/tiles
 				r.place(w, x.in+at*b.LDA, end-at)
 				for p := from; p < min(from+outer, last); p += group {
+					next = b.Fetch(next, len(pl.offsets)*(min(p+group, from+outer, last)-p), calls)
 					r.multiply(w, &x, at, end, p, min(p+group, from+outer, last))
 				}
 			}
 		}
 	}
+}
+
+// following is the memory of panels [from, to).
+func (r *Runner) following(from, to int) []byte {
+	if from >= to {
+		return nil
+	}
+	k := r.plan.packed
+	last := k.panels[to-1]
+	return r.op.Packed[k.panels[from].at : last.at+k.panelBytes(last)]
 }
 
 // place points the block at the input of n pixels, or at a copy with room behind.

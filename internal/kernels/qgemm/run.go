@@ -49,6 +49,7 @@ func (t *Task) newPlan(threads int) plan {
 	if kern.tiles != nil {
 		p.steps = p.groups * kern.group / amx.StepInt8
 		p.run = min(max(1, callSteps/max(1, p.steps)), maxRun)
+		p.ncPanel = max(p.run, p.ncPanel/4) // beside the next one, which is fetched meanwhile
 	}
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
@@ -75,6 +76,8 @@ type workspace struct {
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
 	block    amx.Block
+	next     []byte                            // tiles: the block of B after this one, or what is left to fetch
+	calls    int                               // tiles that share in fetching it
 	sums     [maxRun * maxRows * maxCols]int32 // of tiles
 	floats   [maxRows * maxCols]float32        // a tile on its way to bytes
 
@@ -98,7 +101,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.tile, w.scratch, w.block = tile{}, nil, amx.Block{}
+	w.tile, w.scratch, w.block, w.next = tile{}, nil, amx.Block{}, nil
 	t.slots.Give(slot)
 }
 
@@ -130,6 +133,7 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 	p := &t.plan
 	for j := part.Panel; j < part.PanelEnd; j += p.ncPanel {
 		end := min(j+p.ncPanel, part.PanelEnd)
+		w.next, w.calls = t.packed(w.item, end, min(end+p.ncPanel, part.PanelEnd)), part.TileEnd-part.Tile
 		for i := part.Tile; i < part.TileEnd; i++ {
 			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
 			w.tile.rows = rowEnd - row

@@ -28,14 +28,22 @@ func (t *Task) tiles(w *workspace, row, from, to int) {
 	if p.steps == 0 {
 		clear(w.sums[:])
 	}
-	data := t.Packed.data[w.item*packedItem(p.kern, t.K, t.N):]
+	data := t.packed(w.item, 0, p.panels)
 	for j := from; j < to; j += p.run {
 		b.Panels = min(p.run, to-j)
 		b.B = at(data, j*p.steps*amx.StepB)
+		w.next = b.Fetch(w.next, p.steps*b.Panels, w.calls)
 		p.kern.tiles.Contiguous(kind, b, p.steps)
 		for i := range b.Panels {
 			w.tile.sums = unsafe.Pointer(&w.sums[i*maxRows*maxCols])
 			t.panel(w, row, j+i)
 		}
 	}
+}
+
+// packed is the memory of panels [from, to) of an item.
+func (t *Task) packed(item, from, to int) []byte {
+	p := &t.plan
+	size := p.steps * amx.StepB
+	return t.Packed.data[item*packedItem(p.kern, t.K, t.N):][from*size : to*size]
 }
