@@ -85,8 +85,10 @@ type benchResult struct {
 	PlannedBytes    int64   `json:"planned_peak_bytes"` // of the process: what it held when the model was loaded, and the plan
 	PeakRSSBytes    int64   `json:"peak_rss_bytes"`
 	Precision       string  `json:"precision"`
-	ISA             string  `json:"isa"`
-	Threads         int     `json:"threads"`
+	// Choice is what --precision auto found.
+	Choice  *engine.Choice `json:"precision_choice,omitempty"`
+	ISA     string         `json:"isa"`
+	Threads int            `json:"threads"`
 }
 
 // measured is a model with inputs and outputs to time.
@@ -163,7 +165,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, model string) error {
 	slices.Sort(lat)
 	res := benchResult{Model: model, MedianMS: quantile(lat, .5), P90MS: quantile(lat, .9), P99MS: quantile(lat, .99), MinMS: quantile(lat, 0), Runs: len(lat),
 		LoadS: load.Seconds(), ArenaBytes: mem.Arena, ArenaBoundBytes: mem.ArenaBound, WeightBytes: mem.Weights, PackedBytes: mem.Packed,
-		PlannedBytes: loaded + int64(mem.Peak()-mem.Derived), PeakRSSBytes: memoryStatus("VmHWM"), Precision: f.precision, ISA: cpu.ISA(), Threads: f.threadCount()}
+		PlannedBytes: loaded + int64(mem.Peak()-mem.Derived), PeakRSSBytes: memoryStatus("VmHWM"), Precision: eng.Precision().String(), Choice: eng.Choice, ISA: cpu.ISA(), Threads: f.threadCount()}
 	return res.print(e, f.json)
 }
 
@@ -172,6 +174,9 @@ func (r *benchResult) print(e *env, asJSON bool) error {
 		return json.NewEncoder(e.out).Encode(r)
 	}
 	const mib = 1 << 20
+	if r.Choice != nil {
+		fmt.Fprintln(e.out, r.Choice)
+	}
 	_, err := fmt.Fprintf(e.out, `%s  %s, %s, %d threads
 latency  median %.3f ms   p90 %.3f   p99 %.3f   min %.3f   (%d runs)
 load     %.3f s to the first answer

@@ -8,11 +8,13 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/provider"
+	"github.com/salver-ml/salver/internal/tensor"
 	"github.com/spf13/cobra"
 )
 
@@ -23,6 +25,8 @@ type engineFlags struct {
 	provider  string
 	threads   int
 	precision string
+	maxError  float64
+	samples   []string
 	maxMemory size
 }
 
@@ -32,7 +36,9 @@ func (f *engineFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels), ref (reference implementations) or subset:SEED (a test: cpu, with random operators in other memory)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
 	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs for which the process would need more memory, e.g. 64MiB; 0 is no limit")
-	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of products of float32: fp32, or bf16 on CPUs with AMX")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of products of float32: fp32, bf16 on CPUs with AMX, or auto, the fastest within --max-error of fp32 on samples")
+	c.Flags().Float64Var(&f.maxError, "max-error", 0.01, "of --precision auto: the largest deviation of an output's element, relative to that output's largest")
+	c.Flags().StringArrayVar(&f.samples, "samples", nil, "of --precision auto: an .npz file with inputs by name (may be repeated); random numbers without one")
 }
 
 // options checks the flags and makes a thread pool, which close stops.
@@ -40,12 +46,9 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	if f.level < 0 || f.level > pass.MaxLevel {
 		return o, nil, misusef("--level %d: expected 0 to %d", f.level, pass.MaxLevel)
 	}
-	precision, err := op.ParsePrecision(f.precision)
-	if err == nil {
-		err = precision.Available()
-	}
+	precision, auto, err := f.chosenPrecision()
 	if err != nil {
-		return o, nil, misuse{fmt.Errorf("--precision: %w", err)}
+		return o, nil, err
 	}
 	if f.threads < 0 {
 		return o, nil, misusef("--threads %d: expected 0 or more", f.threads)
@@ -65,7 +68,59 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 		limitHeap(int64(f.maxMemory))
 	}
 	pl := pool.New(f.threadCount())
-	return engine.Options{Level: f.level, Off: off, Provider: p, Precision: precision, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
+	return engine.Options{Level: f.level, Off: off, Provider: p, Precision: precision, Auto: auto, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
+}
+
+// precisionAuto leaves the choice to measurement.
+const precisionAuto = "auto"
+
+func (f *engineFlags) chosenPrecision() (op.Precision, *engine.Auto, error) {
+	if f.precision == precisionAuto {
+		if !(f.maxError > 0 && f.maxError < 1) {
+			return 0, nil, misusef("--max-error %v: expected a number between 0 and 1", f.maxError)
+		}
+		return op.FP32, &engine.Auto{MaxError: f.maxError, Samples: f.readSamples}, nil
+	}
+	p, err := op.ParsePrecision(f.precision)
+	if err == nil {
+		err = p.Available()
+	}
+	switch {
+	case err != nil:
+		return 0, nil, misuse{fmt.Errorf("--precision: %w, or auto", err)}
+	case len(f.samples) > 0:
+		return 0, nil, misusef("--samples belongs to --precision auto")
+	}
+	return p, nil, nil
+}
+
+// readSamples gives the inputs of --samples, or two sets of random ones.
+func (f *engineFlags) readSamples(g *ir.Graph) ([][]*tensor.Tensor, error) {
+	var sets [][]*tensor.Tensor
+	for _, file := range f.samples {
+		r := inputReader{graph: g}
+		in, err := r.read([]string{file})
+		if err != nil {
+			return nil, err
+		}
+		for i, t := range in {
+			if t == nil {
+				return nil, fmt.Errorf("--samples %s has no array %q; the model's inputs are %s", file, g.Inputs[i].Name, r.inputNames())
+			}
+		}
+		sets = append(sets, in)
+	}
+	for seed := range uint64(2) {
+		if len(f.samples) > 0 {
+			break
+		}
+		in, err := randomInputs(g, nil, nil, seed+1)
+		if err != nil {
+			return nil, fmt.Errorf("random samples: %w; give --samples", err)
+		}
+		sets = append(sets, in)
+	}
+	return sets, nil
 }
 
 // limitHeap makes the collector keep little garbage beside a model that has to

@@ -116,6 +116,9 @@ func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
 		return err
 	}
 	defer eng.Close()
+	if eng.Choice != nil {
+		fmt.Fprintln(e.err, eng.Choice)
+	}
 	g := eng.Graph()
 	r := inputReader{model: model, graph: g, recipe: f.recipe}
 	in, err := r.read(f.inputs)

@@ -75,6 +75,9 @@ func (f *serveFlags) run(ctx context.Context, e *env, paths []string) error {
 	defer closePool()
 	s.memory = f.shareMemory()
 	s.apply(s.memory)
+	if s.engine.Auto != nil {
+		s.engine.Auto.Report = func(c *engine.Choice) { s.log.Info(c.String()) }
+	}
 	s.language = f.languageFlags.options(s.engine)
 	if err := s.newCore(paths); err != nil {
 		return err

@@ -69,6 +69,14 @@ func runWorker(ctx context.Context, e *env, flags *engineFlags) error {
 // badRequest is a line that is answered with an error; any other error ends the worker.
 type badRequest struct{ error }
 
+// precision is that of the loaded model, or what was asked for.
+func (w *worker) precision() string {
+	if w.measured == nil {
+		return w.flags.precision
+	}
+	return w.measured.engine.Precision().String()
+}
+
 func (w *worker) close() {
 	if w.measured != nil {
 		w.measured.engine.Close()
@@ -79,7 +87,7 @@ func (w *worker) close() {
 func (w *worker) answer(ctx context.Context, req *workerRequest) (any, error) {
 	switch {
 	case req.Quit != 0:
-		return map[string]any{"rss_peak": memoryStatus("VmHWM"), "notes": fmt.Sprintf("salver %s %s %s", Version, cpu.ISA(), w.flags.precision)}, nil
+		return map[string]any{"rss_peak": memoryStatus("VmHWM"), "notes": fmt.Sprintf("salver %s %s %s", Version, cpu.ISA(), w.precision())}, nil
 	case req.Model != "":
 		return w.load(ctx, req)
 	case req.RunS != nil && w.measured != nil:

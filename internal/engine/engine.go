@@ -25,6 +25,7 @@ type Options struct {
 	// Precision is what products of float32 may be computed in; one that this machine
 	// can't compute in is an error.
 	Precision op.Precision
+	Auto      *Auto      // chooses Precision, if it is not nil
 	Pool      *pool.Pool // nil runs on the caller's thread
 	Alone     float64    // runs with less work than this stay off the pool: see exec.Options
 	// MaxMemory bounds, in bytes, what a run may need; 0 allows any amount.
@@ -39,7 +40,8 @@ type Engine struct {
 	Report    *pass.Report // what the passes did
 	pool      *pool.Pool
 	precision op.Precision
-	Rows      error // why requests cannot be joined along the first dimension; nil if they can
+	Choice    *Choice // what Options.Auto found; nil without it
+	Rows      error   // why requests cannot be joined along the first dimension; nil if they can
 }
 
 // Load reads the model file at path and prepares it.
@@ -60,6 +62,9 @@ func Parse(b []byte, o Options) (*Engine, error) {
 // open reads a model and prepares it. A defect of the importer, a pass or an
 // operator that panics over a model fails this model, not the process.
 func open(read func() (*onnx.Model, error), o Options) (e *Engine, err error) {
+	if o.Auto != nil {
+		return chooseFrom(read, o)
+	}
 	var m *onnx.Model
 	defer func() {
 		if v := recover(); v != nil {
