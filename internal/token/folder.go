@@ -110,7 +110,7 @@ func (c *config) read(data []byte) error {
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return err
 	}
-	for _, key := range []string{"bos_token", "eos_token", "unk_token", "sep_token", "cls_token"} {
+	for _, key := range []string{"bos_token", "eos_token", "unk_token", "sep_token", "cls_token", "pad_token", "mask_token"} {
 		if text, ok := tokenText(fields[key]); ok {
 			c.tokens[key] = text
 		}

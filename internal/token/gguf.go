@@ -167,16 +167,17 @@ func (g *ggufMeta) finish(t *Tokenizer) (err error) {
 	g.id("eot_token_id", &ends[1])
 	g.id("eom_token_id", &ends[2])
 	t.special = make([]bool, len(g.pieces))
+	for i := range t.special {
+		t.special[i] = g.isControl(int32(i))
+	}
+	t.setEnds(ends)
 	var tokens []addedToken
 	for i, piece := range g.pieces {
-		id := int32(i)
-		t.special[i] = g.isControl(id)
 		if t.special[i] || g.types[i] == typeUserDefined {
-			tokens = append(tokens, addedToken{ID: id, Content: piece, Special: t.special[i]})
+			tokens = append(tokens, addedToken{ID: int32(i), Content: piece, Special: t.special[i]})
 		}
 	}
 	g.strips(tokens)
-	t.setEnds(ends)
 	t.before, t.after = g.around(t)
 	return t.setAdded(tokens)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -94,7 +95,7 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 	if err = m.add(slices.Concat(f.AddedTokens, c.missing(f.AddedTokens))); err != nil {
 		return nil, fmt.Errorf("added_tokens: %w", err)
 	}
-	if err = m.build(); err != nil {
+	if err = m.build(c); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
 	if err = m.finish(c); err != nil {
@@ -230,7 +231,7 @@ func (m *hfModel) add(tokens []addedToken) error {
 // hidden tells tokens that a model makes of no text.
 func (m *hfModel) hidden(id int32) bool { return m.outside[id] || m.t.special[id] }
 
-func (m *hfModel) build() (err error) {
+func (m *hfModel) build(c *config) (err error) {
 	t := m.t
 	t.pieces = m.pieces
 	t.special = make([]bool, len(m.pieces))
@@ -240,6 +241,7 @@ func (m *hfModel) build() (err error) {
 	if t.vocab, err = model.NewVocab(m.pieces, nil); err != nil {
 		return err
 	}
+	m.name(c)
 	switch m.kind {
 	case "BPE":
 		t.model, err = m.bpe()
@@ -253,6 +255,18 @@ func (m *hfModel) build() (err error) {
 		err = fmt.Errorf("type %q is unknown, expected BPE, Unigram, WordPiece or WordLevel", m.kind)
 	}
 	return err
+}
+
+// name makes those tokens special, too, that the files beside the model's name.
+func (m *hfModel) name(c *config) {
+	t := m.t
+	for _, use := range slices.Sorted(maps.Keys(c.tokens)) {
+		id := c.id(t, use)
+		if id != model.None && !slices.ContainsFunc(m.tokens, func(a addedToken) bool { return a.ID == id }) {
+			t.special[id] = true
+			m.tokens = append(m.tokens, addedToken{ID: id, Content: t.pieces[id], Special: true})
+		}
+	}
 }
 
 // unknown gives the number of unk_token, or None where there is none.
@@ -398,7 +412,7 @@ func (m *hfModel) wordLevel() (model.Model, error) {
 	return model.NewWordLevel(v, unknown), err
 }
 
-// finish sets the special tokens.
+// finish sets what the special tokens are for.
 func (m *hfModel) finish(c *config) error {
 	t := m.t
 	t.bos = c.id(t, "bos_token")

@@ -99,6 +99,35 @@ func TestEndsOfGeneration(t *testing.T) {
 	}
 }
 
+// What the files beside tokenizer.json name is special, and around the text if
+// they say so.
+func TestConfiguration(t *testing.T) {
+	tok, err := FromFolder(fstest.MapFS{
+		"tokenizer.json": {Data: []byte(`{"added_tokens":[{"id":3,"content":"<s>","special":true}],"pre_tokenizer":{"type":"WhitespaceSplit"},
+			"model":{"type":"WordLevel","unk_token":"u","vocab":{"a":0,"u":1,"</s>":2}}}`)},
+		"tokenizer_config.json": {Data: []byte(`{"bos_token":{"content":"<s>"},"eos_token":"</s>","add_bos_token":true,"add_eos_token":true,
+			"added_tokens_decoder":{"3":{"content":"<s>","special":true},"4":{"content":"<x>","special":true}}}`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		o    EncodeOptions
+		want string
+	}{
+		{EncodeOptions{}, "a u a u a u a u"},
+		{EncodeOptions{ParseSpecial: true}, "a </s> a <s> a <x> a u"},
+		{EncodeOptions{AddSpecial: true}, "<s> a u a u a u a u </s>"},
+	} {
+		if got := pieces(tok, tok.Encode("a </s> a <s> a <x> a </t>", c.o)); got != c.want {
+			t.Errorf("%+v: %q, expected %q", c.o, got, c.want)
+		}
+	}
+	if bos, _ := tok.BOS(); bos != 3 || !slices.Equal(tok.EOS(), []int32{2}) || !tok.IsSpecial(2) || tok.Size() != 5 {
+		t.Errorf("BOS %d, EOS %v, size %d", bos, tok.EOS(), tok.Size())
+	}
+}
+
 // A usual number counts only where there is a special token.
 func TestUsualNumbers(t *testing.T) {
 	m := smallSPM()
