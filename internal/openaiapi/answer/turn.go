@@ -3,6 +3,7 @@ package answer
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -98,6 +99,19 @@ type Message struct {
 	Content, Reasoning string
 	Calls              []Call
 	Finish, Stop       string
+}
+
+// Object is a call's arguments as an object, for protocols that have no others.
+func Object(arguments string) json.RawMessage {
+	var o map[string]json.RawMessage
+	if json.Unmarshal([]byte(arguments), &o) == nil && o != nil {
+		return json.RawMessage(arguments)
+	}
+	b, err := json.Marshal(map[string]string{"arguments": arguments})
+	if err != nil { // of a string: never
+		panic(err)
+	}
+	return b
 }
 
 // messageBuilder puts a Message together.

@@ -185,7 +185,7 @@ func (b *builder) end() error {
 	case "thinking":
 		k.Thinking = &text
 	case "tool_use":
-		k.Input = object(text)
+		k.Input = answer.Object(text)
 	}
 	return b.send(event{Type: "content_block_stop", Index: &i})
 }

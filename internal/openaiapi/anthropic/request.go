@@ -1,9 +1,7 @@
 package anthropic
 
 import (
-	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
@@ -307,16 +305,4 @@ func readTexts(v fields.Value) ([]string, error) {
 		out = append(out, m.Parts...)
 	}
 	return out, nil
-}
-
-// object is JSON of an object: a call's arguments, which may have been cut short.
-func object(arguments string) json.RawMessage {
-	if json.Valid([]byte(arguments)) && strings.HasPrefix(strings.TrimSpace(arguments), "{") {
-		return json.RawMessage(arguments)
-	}
-	b, err := json.Marshal(map[string]string{"incomplete": arguments})
-	if err != nil { // of a string: never
-		panic(err)
-	}
-	return b
 }

@@ -55,7 +55,7 @@ func (s *sink) turn(p *answer.Piece) error {
 	}
 	if p.Finish != "" {
 		for _, c := range s.open {
-			out.calls = append(out.calls, toolCall{c.ID, functionCall{c.Name, object(c.Arguments)}})
+			out.calls = append(out.calls, toolCall{c.ID, functionCall{c.Name, answer.Object(c.Arguments)}})
 		}
 	}
 	return s.add(&out)
@@ -94,17 +94,4 @@ func (s *sink) finish(w http.ResponseWriter, u *textgen.Usage) {
 		return
 	}
 	reply.JSON(w, http.StatusOK, l)
-}
-
-// object is a call's arguments, which may have been cut short.
-func object(arguments string) json.RawMessage {
-	var o map[string]json.RawMessage
-	if json.Unmarshal([]byte(arguments), &o) == nil && o != nil {
-		return json.RawMessage(arguments)
-	}
-	b, err := json.Marshal(map[string]string{"incomplete": arguments})
-	if err != nil { // of a string: never
-		panic(err)
-	}
-	return b
 }
