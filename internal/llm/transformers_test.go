@@ -181,7 +181,7 @@ func (g *reference) compare(t *testing.T, m *Model) {
 
 var decoders = []string{
 	"llama", "llama-biases", "llama3", "llama-linear", "llama-yarn", "mistral", "qwen2", "qwen3",
-	"gemma", "gemma2", "gemma2-scaled", "gemma3", "phi3", "phi3-long", "phi3-short", "gpt2",
+	"gemma", "gemma2", "gemma2-scaled", "gemma3", "gemma3-vision", "phi3", "phi3-long", "phi3-short", "gpt2",
 	"mixtral", "qwen2_moe", "qwen3_moe",
 }
 

@@ -21,6 +21,7 @@ func init() {
 	gemma.GGUF, gemma.HuggingFace, gemma.WindowEvery, gemma.ConfigureGGUF = []string{"gemma2"}, []string{"gemma2"}, 2, gemmaGGUF(46)
 	register(gemma)
 	gemma.GGUF, gemma.HuggingFace, gemma.WindowEvery, gemma.ConfigureGGUF = []string{"gemma3"}, []string{"gemma3_text"}, 6, gemmaGGUF(62)
+	gemma.Prefixes, gemma.Needless = []string{"language_model."}, []string{"vision_tower.", "multi_modal_projector."}
 	register(gemma)
 }
 

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 )
@@ -19,6 +20,11 @@ func fromHuggingFace(b []byte) (*Config, error) {
 	f, err := parseFields(b)
 	if err != nil {
 		return nil, err
+	}
+	if f.has("text_config") {
+		if f, err = f.textPart(); err != nil {
+			return nil, err
+		}
 	}
 	name := f.text("", "model_type")
 	if name == "" && f.err == nil {
@@ -45,6 +51,38 @@ func fromHuggingFace(b []byte) (*Config, error) {
 	return c, c.check()
 }
 
+// textPart gives the configuration of the language model within one that reads
+// pictures too, of which only the texts are served.
+func (f *fields) textPart() (*fields, error) {
+	kind := f.text("", "model_type")
+	defaults, ok := textDefaults[kind]
+	if !ok {
+		return nil, fmt.Errorf("model_type %q with a text_config is not supported", kind)
+	}
+	text := f.sub("text_config")
+	f.ignore("vision_config", "mm_tokens_per_image", "tie_word_embeddings", "boi_token_index", "eoi_token_index", "image_token_index")
+	f.ignore(harmless...)
+	if err := f.rest(); err != nil {
+		return nil, err
+	}
+	for name, v := range defaults {
+		if !text.has(name) {
+			text.values[name] = json.RawMessage(v)
+		}
+	}
+	text.read = map[string]bool{}
+	return text, nil
+}
+
+// textDefaults are what files leave out that have transformers' defaults.
+var textDefaults = map[string]map[string]string{
+	"gemma3": {
+		"model_type": `"gemma3_text"`, "vocab_size": "262208", "num_attention_heads": "8", "num_key_value_heads": "4", "head_dim": "256", "num_hidden_layers": "26",
+		"hidden_size": "2304", "intermediate_size": "9216", "sliding_window": "4096", "max_position_embeddings": "131072", "query_pre_attn_scalar": "256", "rope_theta": "1000000",
+		"hidden_activation": `"gelu_pytorch_tanh"`,
+	},
+}
+
 // harmless members are for training, for other programs, or repeat what other
 // files say.
 var harmless = []string{
@@ -54,7 +92,7 @@ var harmless = []string{
 	"decoder_start_token_id", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise", "router_z_loss_coef", "id2label", "label2id", "problem_type", "num_labels",
 	"task_specific_params", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout", "finetuning_task",
 	"chunk_size_feed_forward", "output_hidden_states", "output_attentions", "reorder_and_upcast_attn", "model_max_length", "max_sequence_length",
-	"unsloth_version", "unsloth_fixed", "cache_implementation", "sentence_transformers", "directionality", "tokenizer_class", "name_or_path", "language", "license",
+	"unsloth_version", "unsloth_fixed", "cache_implementation", "sentence_transformers", "directionality", "tokenizer_class", "name_or_path", "output_past", "is_llama_config", "transformers.js_config", "language", "license",
 }
 
 func (f *fields) sizes(c *Config) {

@@ -65,6 +65,9 @@ MODELS = {
     "gemma2-scaled": ("gemma2", dict(BASE, num_hidden_layers=2, head_dim=16, sliding_window=20, query_pre_attn_scalar=24, layer_types=["full_attention", "sliding_attention"])),
     "gemma3": ("gemma3_text", dict(BASE, num_hidden_layers=7, head_dim=16, sliding_window=20, query_pre_attn_scalar=16,
                                    rope_parameters={"sliding_attention": dict(ROPE, rope_type="default"), "full_attention": dict(rope_theta=1e6, rope_type="linear", factor=8.0)})),
+    "gemma3-vision": ("gemma3", dict(  # its text part
+        text_config=dict(BASE, head_dim=16, sliding_window=20, query_pre_attn_scalar=24, layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+        vision_config=dict(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14, vision_use_head=False), mm_tokens_per_image=4)),
     "phi3": ("phi3", dict(BASE, sliding_window=20, rope_parameters=dict(ROPE, rope_type="default", partial_rotary_factor=0.5))),
     "phi3-long": ("phi3", LONGROPE),
     "phi3-short": ("phi3", LONGROPE),  # a prompt within the original context
