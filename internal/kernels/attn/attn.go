@@ -67,6 +67,7 @@ type Task struct {
 
 	plan   plan
 	micros micros // the plan's
+	spans  spans
 	slots  tiling.Slots
 	spaces []workspace
 	own    []float32
@@ -97,6 +98,7 @@ func (t *Problem) items() int { return tiling.Batch(t.Batch).Items() }
 func (t *Task) prepare(threads int) {
 	t.plan = t.newPlan(threads)
 	t.slots.Reset(t.plan.slots)
+	t.spans.reset(t)
 	if len(t.spaces) < t.plan.slots {
 		t.spaces = make([]workspace, t.plan.slots)
 	}

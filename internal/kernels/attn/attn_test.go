@@ -247,6 +247,25 @@ func maskedTiles(t *testing.T, see func(i, j int) bool, low float32) {
 	}
 }
 
+// Heads share what is known of their mask, and only of theirs.
+func TestMasksOfItems(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		p := heads(t, 3, 2, 30, 700, 8, 8)
+		p.Mask = Mask{Data: make([]float32, 3*30*700), Row: 700, Col: 1, Steps: []int{30 * 700, 0}}
+		for i := range p.Mask.Data {
+			if b, j := i/(30*700), i%700; j >= 20+300*b {
+				p.Mask.Data[i] = negInf
+			}
+		}
+		check(t, p)
+		for i, m := range []int{0, 0, 1, 1, 2, 2} {
+			if got := p.maskOf(i); got != m || p.masks() != 3 {
+				t.Errorf("item %d has mask %d of %d, want %d of 3", i, got, p.masks(), m)
+			}
+		}
+	})
+}
+
 func TestNotFinite(t *testing.T) {
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, x := range []float32{nan, float32(math.Inf(1)), negInf} {

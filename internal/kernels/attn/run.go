@@ -76,6 +76,7 @@ func (t *Task) arrange(w *workspace, s []float32) {
 // A rowTile is some queries of a batch item.
 type rowTile struct {
 	item     int
+	tile     int // of the item
 	row, end int
 	state    int // of the first query in the chunk's state
 	out      int // where row begins in O
@@ -85,7 +86,7 @@ func (t *Task) rowTile(unit, tile, first int) rowTile {
 	p := &t.plan
 	row, end := tiling.Rows(tile%p.tiles, t.M, p.tiles)
 	item := unit*p.group + tile/p.tiles
-	return rowTile{item, row, end, (tile - first) * p.micro.Rows(), t.offset(item, t.O.Steps) + row*t.O.Stride}
+	return rowTile{item, tile % p.tiles, row, end, (tile - first) * p.micro.Rows(), t.offset(item, t.O.Steps) + row*t.O.Stride}
 }
 
 // unit computes row tiles of the items that share keys and values.

@@ -1,6 +1,10 @@
 package attn
 
-import "github.com/salver-ml/salver/internal/kernels/reduce"
+import (
+	"sync/atomic"
+
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+)
 
 // Keys that no query of a row tile sees are passed over. Their weights would be zeros,
 // so that leaving them out changes no bit, provided that the keys that are seen keep
@@ -30,7 +34,8 @@ func (t *Task) span(r rowTile, key, n int, all bool) (lo, hi int) {
 		lo, hi = max(first-key, 0), min(last-key, n)
 	}
 	if t.trims() && !all {
-		lo, hi = t.unmasked(r, key, lo, hi)
+		from, to := t.shown(r, key, n)
+		lo, hi = max(lo, from), min(hi, to)
 	}
 	switch {
 	case lo >= hi:
@@ -41,26 +46,93 @@ func (t *Task) span(r rowTile, key, n int, all bool) (lo, hi int) {
 	return lo &^ (lanes - 1), min((hi+lanes-1)&^(lanes-1), n)
 }
 
-// unmasked narrows a span to what the mask shows to any query of a row tile.
-func (t *Task) unmasked(r rowTile, key, from, to int) (lo, hi int) {
+// spans remembers what a mask shows to row tiles, for the heads that share it: scanning
+// it for each would cost a third of the time.
+type spans struct {
+	known  []atomic.Uint32 // 0: not yet; else 1 + lo + hi<<16, per mask, row tile and tile of keys
+	tiles  int             // row tiles
+	blocks int             // tiles of keys
+}
+
+// maxSpans bounds what is remembered.
+const maxSpans = 1 << 18
+
+// reset forgets everything, and makes room for a task's masks if any two items share one.
+func (s *spans) reset(t *Task) {
+	s.tiles, s.blocks = t.plan.tiles, (t.N+TileKeys-1)/TileKeys
+	masks := t.masks()
+	need := masks * s.tiles * s.blocks
+	if !t.trims() || masks == t.items() || need > maxSpans {
+		need = 0
+	}
+	if cap(s.known) < need {
+		s.known = make([]atomic.Uint32, need)
+	}
+	s.known = s.known[:need]
+	for i := range s.known {
+		s.known[i].Store(0)
+	}
+}
+
+// masks is the number of different masks of the batch.
+func (t *Problem) masks() int {
+	n := 1
+	for i, step := range t.Mask.Steps {
+		if step != 0 {
+			n *= t.Batch[i]
+		}
+	}
+	return n
+}
+
+// maskOf is the number of an item's mask.
+func (t *Problem) maskOf(item int) int {
+	at, size := 0, 1
+	for i := len(t.Mask.Steps) - 1; i >= 0; i-- {
+		if t.Mask.Steps[i] != 0 {
+			at += item % t.Batch[i] * size
+			size *= t.Batch[i]
+		}
+		item /= t.Batch[i]
+	}
+	return at
+}
+
+// shown gives the keys of a tile outside of which the mask hides all from a row tile.
+func (t *Task) shown(r rowTile, key, n int) (lo, hi int) {
+	s := &t.spans
+	if len(s.known) == 0 {
+		return t.scan(r, key, n)
+	}
+	at := &s.known[(t.maskOf(r.item)*s.tiles+r.tile)*s.blocks+key/TileKeys]
+	if v := at.Load(); v != 0 {
+		v--
+		return int(v & (1<<16 - 1)), int(v >> 16)
+	}
+	lo, hi = t.scan(r, key, n)
+	at.Store(1 + uint32(lo) + uint32(hi)<<16)
+	return lo, hi
+}
+
+// scan reads the mask.
+func (t *Task) scan(r rowTile, key, n int) (lo, hi int) {
 	m := &t.Mask
 	at := t.offset(r.item, m.Steps) + r.row*m.Row + key
 	rows := r.end - r.row
 	if m.Row == 0 {
 		rows = 1
 	}
-	from &^= lanes - 1
-	lo, hi = to, from
+	lo = n
 	for i := range rows {
-		row := m.Data[at+i*m.Row:][:to]
-		for j := (to - 1) &^ (lanes - 1); j >= hi; j -= lanes {
-			if t.shows(row[j:min(j+lanes, to)]) {
-				hi = min(j+lanes, to)
+		row := m.Data[at+i*m.Row:][:n]
+		for j := (n - 1) &^ (lanes - 1); j >= hi; j -= lanes {
+			if t.shows(row[j:min(j+lanes, n)]) {
+				hi = min(j+lanes, n)
 				break
 			}
 		}
-		for j := from; j < lo; j += lanes {
-			if t.shows(row[j:min(j+lanes, to)]) {
+		for j := 0; j < lo; j += lanes {
+			if t.shows(row[j:min(j+lanes, n)]) {
 				lo = j
 				break
 			}
