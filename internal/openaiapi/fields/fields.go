@@ -40,23 +40,20 @@ func (v Value) Errorf(format string, args ...any) error {
 	return &Error{v.Path, fmt.Sprintf(format, args...)}
 }
 
-// Body checks that a body is one JSON value of valid Unicode.
+// Body checks that a body is one JSON value of valid Unicode. Values are parts
+// of the body, and valid as long as it is.
 func Body(b []byte) (Value, error) {
 	if at := invalidUTF8(b); at >= 0 {
 		return Value{}, &Error{"", fmt.Sprintf("expected UTF-8, found the byte %#02x at %d", b[at], at)}
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	var raw json.RawMessage
-	if err := d.Decode(&raw); err != nil {
-		return Value{}, &Error{"", "expected a JSON object: " + strings.TrimPrefix(err.Error(), "json: ")}
+	if !json.Valid(b) {
+		err := json.Unmarshal(b, new(json.RawMessage)) // says why
+		return Value{}, &Error{"", fmt.Sprintf("expected a JSON object: %v", err)}
 	}
-	if rest := bytes.TrimLeft(b[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return Value{}, &Error{"", "expected one JSON object, found something after it"}
+	if at := loneSurrogate(b); at >= 0 {
+		return Value{}, &Error{"", fmt.Sprintf("expected pairs of surrogates, found %s alone", b[at:at+6])}
 	}
-	if at := loneSurrogate(raw); at >= 0 {
-		return Value{}, &Error{"", fmt.Sprintf("expected pairs of surrogates, found %s alone", raw[at:at+6])}
-	}
-	return Value{Raw: raw}, nil
+	return Value{Raw: bytes.Trim(b, space)}, nil
 }
 
 func invalidUTF8(b []byte) int {
@@ -154,24 +151,20 @@ func (v Value) Object() ([]Member, error) {
 	if err := v.expect("object"); err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(v.Raw))
 	var list []Member
 	seen := map[string]bool{}
-	d.Token()
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, v.Errorf("expected a member, found %v", err)
-		}
-		m := Member{Name: name, Value: Value{Path: join(v.Path, name)}}
-		if err := d.Decode(&m.Raw); err != nil {
+	for s := (scanner{v.Raw, 1}); s.more('}'); {
+		var m Member
+		if err := json.Unmarshal(s.value(), &m.Name); err != nil {
 			return nil, v.Errorf("%v", err)
 		}
-		if seen[name] {
+		m.Path = join(v.Path, m.Name)
+		s.pass(':')
+		m.Raw = s.value()
+		if seen[m.Name] {
 			return nil, m.Errorf("it is given twice")
 		}
-		seen[name] = true
+		seen[m.Name] = true
 		list = append(list, m)
 	}
 	return list, nil
@@ -216,16 +209,12 @@ func (v Value) Array(most int) ([]Value, error) {
 	if err := v.expect("array"); err != nil {
 		return nil, err
 	}
-	var raws []json.RawMessage
-	if err := json.Unmarshal(v.Raw, &raws); err != nil {
-		return nil, v.Errorf("%v", err)
-	}
-	if len(raws) > most {
-		return nil, v.Errorf("expected at most %d elements, found %d", most, len(raws))
-	}
-	list := make([]Value, len(raws))
-	for i, r := range raws {
-		list[i] = Value{r, fmt.Sprintf("%s[%d]", v.Path, i)}
+	var list []Value
+	for s := (scanner{v.Raw, 1}); s.more(']'); {
+		list = append(list, Value{s.value(), fmt.Sprintf("%s[%d]", v.Path, len(list))})
+		if len(list) > most {
+			return nil, v.Errorf("expected at most %d elements, found more", most)
+		}
 	}
 	return list, nil
 }

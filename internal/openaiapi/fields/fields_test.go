@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -58,10 +59,10 @@ func TestRead(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for body, want := range map[string]string{
-		``:                            "expected a JSON object: EOF",
-		`{`:                           "expected a JSON object: unexpected EOF",
+		``:                            "expected a JSON object: unexpected end of JSON input",
+		`{`:                           "expected a JSON object: unexpected end of JSON input",
 		`[]`:                          "expected an object, found array",
-		`{} {}`:                       "expected one JSON object, found something after it",
+		`{} {}`:                       "expected a JSON object: invalid character '{' after top-level value",
 		"{\"name\":\"\xff\"}":         "expected UTF-8, found the byte 0xff at 9",
 		`{"name":"\ud83d"}`:           `expected pairs of surrogates, found \ud83d alone`,
 		`{"name":"\ud83d\u0041"}`:     `expected pairs of surrogates, found \ud83d alone`,
@@ -81,7 +82,7 @@ func TestErrors(t *testing.T) {
 		`{"inner":[]}`:                "inner: expected an object, found array",
 		`{"on":1}`:                    "on: expected a boolean, found 1",
 		`{"kind":"c"}`:                `kind: expected a, b, found "c"`,
-		`{"stop":["a","b","c"]}`:      "stop: expected at most 2 elements, found 3",
+		`{"stop":["a","b","c"]}`:      "stop: expected at most 2 elements, found more",
 		`{"stop":["a",null]}`:         "stop[1]: expected a string, found null",
 		`{"store":true}`:              "store: it is not supported: nothing is kept",
 		`{"` + rep("n", 99) + `":1}`:  rep("n", 64) + "…: there is no such field",
@@ -115,6 +116,56 @@ func TestMarkdown(t *testing.T) {
 	if got != want {
 		t.Errorf("%s", got)
 	}
+}
+
+// An object's members are those that encoding/json finds, and so are an array's elements.
+func FuzzScanner(f *testing.F) {
+	for _, s := range []string{`{"a" : [1, {"b":"\\\"]}"}] , "c":null}`, `[ ]`, `[1 ,"x",[2],{"a":{}}]`, `{ }`, ` [true]`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := Body(b)
+		if err != nil {
+			return
+		}
+		var got any
+		switch v.Kind() {
+		case "object":
+			members, err := v.Object()
+			if err != nil {
+				return // a name came twice
+			}
+			all := map[string]json.RawMessage{}
+			for _, m := range members {
+				all[m.Name] = m.Raw
+			}
+			got = all
+		case "array":
+			list, err := v.Array(1 << 30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := []json.RawMessage{}
+			for _, e := range list {
+				all = append(all, e.Raw)
+			}
+			got = all
+		default:
+			return
+		}
+		again, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !same(again, b) {
+			t.Errorf("%s became %s", b, again)
+		}
+	})
+}
+
+func same(a, b []byte) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // Whatever is read fits its bounds and is valid Unicode.
