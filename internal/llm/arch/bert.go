@@ -74,8 +74,10 @@ func bertGGUF(m *metadata, c *Config) {
 		c.Activation = "silu"
 	}
 	if m.int("pooling_type", 0) == poolingRank {
-		c.Labels = 1
+		labels, _ := m.meta[m.prefix+"classifier.output_labels"].([]string)
+		c.Labels = max(len(labels), 1)
 	}
+	m.only("moe_every_n_layers", 0.)
 }
 
 // poolingRank is the pooling_type of models that score pairs.

@@ -3,6 +3,8 @@ package arch
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // FromGGUF reads a configuration out of a file's metadata.
@@ -15,7 +17,7 @@ func FromGGUF(meta map[string]any) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &metadata{meta: meta, prefix: name + "."}
+	m := &metadata{meta: meta, prefix: name + ".", read: map[string]bool{}}
 	c := &Config{
 		Architecture: name,
 		Layers:       m.int("block_count", 0), Hidden: m.int("embedding_length", 0), Heads: m.int("attention.head_count", 0),
@@ -37,10 +39,54 @@ func FromGGUF(meta map[string]any) (*Config, error) {
 	if a.ConfigureGGUF != nil {
 		a.ConfigureGGUF(m, c)
 	}
-	if m.err != nil {
-		return nil, fmt.Errorf("%s: %w", name, m.err)
+	m.only("attention.causal", !a.Encoder)
+	m.only("rope.scaling.yarn_ext_factor", 1.)
+	m.only("rope.scaling.yarn_attn_factor", 1.)
+	m.only("expert_gating_func", 1.) // softmax
+	m.only("expert_weights_scale", 0., 1.)
+	if norm, ok := meta[name+".expert_weights_norm"].(bool); ok {
+		c.NormExperts = norm
+	}
+	if err := m.rest(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, c.check()
+}
+
+// known are keys that are read elsewhere, or change no answer.
+var known = []string{"pooling_type", "classifier.output_labels", "expert_weights_norm", "rope.scaling.finetuned", "tensor_data_layout"}
+
+// rest refuses keys of the architecture that nothing read.
+func (m *metadata) rest() error {
+	if m.err != nil {
+		return m.err
+	}
+	var unknown []string
+	for key, v := range m.meta {
+		if short, ok := strings.CutPrefix(key, m.prefix); ok && !m.read[short] && !slices.Contains(known, short) {
+			unknown = append(unknown, fmt.Sprintf("%s (%v)", key, v))
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fmt.Errorf("not understood, and it might change the answer: %.400s", strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// only refuses a key with another value than those that are supported.
+func (m *metadata) only(key string, values ...any) {
+	m.read[key] = true
+	v, ok := m.meta[m.prefix+key]
+	if !ok {
+		return
+	}
+	if f, ok := number(v); ok {
+		v = f
+	}
+	if !slices.Contains(values, v) {
+		m.fail("%s%s is %v, supported is only %v", m.prefix, key, v, values)
+	}
 }
 
 func (m *metadata) rope(c *Config) Rope {
@@ -64,6 +110,7 @@ func (m *metadata) rope(c *Config) Rope {
 // period, or as the architecture has it.
 func (m *metadata) windows(c *Config, every int) {
 	window := m.int("attention.sliding_window", 0)
+	m.read["attention.sliding_window_pattern"] = true
 	if window == 0 || c.Layers < 1 || c.Layers > maxLayers {
 		return
 	}
@@ -94,10 +141,12 @@ func (m *metadata) fail(format string, args ...any) {
 type metadata struct {
 	meta   map[string]any
 	prefix string
+	read   map[string]bool // by key without the prefix
 	err    error
 }
 
 func (m *metadata) float(key string, otherwise float64) float64 {
+	m.read[key] = true
 	v, ok := m.meta[m.prefix+key]
 	if !ok {
 		return otherwise
@@ -167,6 +216,7 @@ func (m *metadata) plain(key string, otherwise float64) float64 {
 }
 
 func (m *metadata) text(key string) string {
+	m.read[key] = true
 	s, _ := m.meta[m.prefix+key].(string)
 	return s
 }
