@@ -30,13 +30,9 @@ func blockq() {
 			}
 		}
 		v.finish()
-		v.half(1, 4)
-		v.half(1, 1)
-		v.half(4, 1)
-		if v.wide {
-			v.half(4, 2)
+		for _, f := range bqFloats {
+			v.halfKernels(f)
 		}
-		v.widen()
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets} {
 		for _, r := range []int{8, 16} {

@@ -19,10 +19,38 @@ const (
 	bqhLDW   = 48
 )
 
-// half writes the product of some rows of float32 with some panels of float16:
-// chains of fused multiply-adds in order, enough of them not to wait.
-func (v bqLevel) half(rows, panels int) {
-	a := bqText(fmt.Sprintf("half%sx%dp%d", v.suffix(), rows, panels))
+// bqFloats are the formats of 16 bits, by the prefix of their kernels' names.
+var bqFloats = []bqFloat{{"half", bqLevel.fromFloat16}, {"bfloat", bqLevel.fromBFloat16}}
+
+// bqFloat is a format of 16 bits: widen loads numbers as float32.
+type bqFloat struct {
+	name  string
+	widen func(v bqLevel, m Mem, dst reg.VecVirtual)
+}
+
+func (v bqLevel) fromFloat16(m Mem, dst reg.VecVirtual) { VCVTPH2PS(m, dst) }
+
+// fromBFloat16 shifts: bfloat16 is the upper half of a float32.
+func (v bqLevel) fromBFloat16(m Mem, dst reg.VecVirtual) {
+	VPMOVZXWD(m, dst)
+	VPSLLD(Imm(16), dst, dst)
+}
+
+// halfKernels writes the kernels of a format of 16 bits.
+func (v bqLevel) halfKernels(f bqFloat) {
+	v.half(f, 1, 4)
+	v.half(f, 1, 1)
+	v.half(f, 4, 1)
+	if v.wide {
+		v.half(f, 4, 2)
+	}
+	v.widen(f)
+}
+
+// half writes the product of some rows of float32 with some panels of 16-bit
+// floats: chains of fused multiply-adds in order, enough of them not to wait.
+func (v bqLevel) half(f bqFloat, rows, panels int) {
+	a := bqText(fmt.Sprintf("%s%sx%dp%d", f.name, v.suffix(), rows, panels))
 	x, ldx, k, out, step := a.load(bqhX), a.load(bqhLDX), a.load(bqhK), a.load(bqhAcc), a.load(bqhPanel)
 	w := []reg.GPVirtual{a.load(bqhW)}
 	for i := 1; i < panels; i++ {
@@ -54,7 +82,7 @@ func (v bqLevel) half(rows, panels int) {
 	for _, p := range w {
 		for h := range v.halves() {
 			c := v.reg()
-			VCVTPH2PS(Mem{Base: p, Disp: 16 * h}, c)
+			f.widen(v, Mem{Base: p, Disp: 16 * h}, c)
 			for r := range rows {
 				VFMADD231PS(xs[r], c, acc[at+h+r*v.halves()])
 			}
@@ -73,16 +101,16 @@ func (v bqLevel) half(rows, panels int) {
 	RET()
 }
 
-// widen writes the conversion of a panel of float16 to float32, of which rows are
-// some distance apart.
-func (v bqLevel) widen() {
-	a := bqText("widen" + v.suffix())
+// widen writes the conversion of a panel of 16-bit floats to float32, of which
+// rows are some distance apart.
+func (v bqLevel) widen(f bqFloat) {
+	a := bqText(f.name + "Widen" + v.suffix())
 	w, k, out, ld := a.load(bqhW), a.load(bqhK), a.load(bqhAcc), a.load(bqhLDW)
 	Label("k")
 	PREFETCHT0(Mem{Base: w, Disp: 1024})
 	for h := range v.halves() {
 		c := v.reg()
-		VCVTPH2PS(Mem{Base: w, Disp: 16 * h}, c)
+		f.widen(v, Mem{Base: w, Disp: 16 * h}, c)
 		v.store(c, Mem{Base: out, Disp: 32 * h})
 	}
 	ADDQ(Imm(32), w)

@@ -42,7 +42,7 @@ func benchWeights(b *testing.B, f block.Format, n, k int, total int) []*Packed {
 // fastest of each; read% is the loop's time over the product's.
 func BenchmarkDecode(b *testing.B) {
 	const n, k = 5632, 2048
-	for _, f := range append(formats(), block.F16) {
+	for _, f := range append(formats(), block.F16, block.BF16) {
 		for _, threads := range []int{1, 2} {
 			for _, m := range []int{1, 2, 4, 16} {
 				b.Run(fmt.Sprintf("%v/threads=%d/m=%d", f, threads, m), func(b *testing.B) {
@@ -79,7 +79,7 @@ func BenchmarkDecode(b *testing.B) {
 // BenchmarkPrompt multiplies many rows.
 func BenchmarkPrompt(b *testing.B) {
 	const m = 512
-	for _, f := range append(formats(), block.F16) {
+	for _, f := range append(formats(), block.F16, block.BF16) {
 		for _, s := range [][2]int{{256, 2048}, {128, 5632}} {
 			n, k := s[0], s[1]
 			b.Run(fmt.Sprintf("%v/%dx%d", f, n, k), func(b *testing.B) {

@@ -419,29 +419,65 @@ func FuzzPack(f *testing.F) {
 	})
 }
 
-// TestHalf compares products with float16 weights with those of gemm, bit by bit.
+var halves = []block.Format{block.F16, block.BF16}
+
+// TestHalf compares products with weights of 16-bit floats with those of gemm,
+// bit by bit.
 func TestHalf(t *testing.T) {
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, n := range []int{2, 15, 16, 33, 64, 83, 150} {
 			for _, k := range []int{1, 7, 64, 200} {
-				x, w := noise(21*k, 1), noise(n*k, 2)
-				rows := make([]byte, 2*n*k)
-				block.Encode(block.F16, rows, w)
-				block.Decode(block.F16, w, rows)
-				p := pack(t, block.F16, n, k, rows)
-				for _, m := range []int{1, 2, 3, 4, 5, 8, 9, 14, 21} {
-					bias, residual := noise(n, 3), noise(m*n, 4)
-					want := make([]float32, m*n)
-					task := gemm.Task{Product: gemm.Product{M: m, N: n, K: k, A: gemm.Matrix{Data: x, Stride: k}, B: gemm.Matrix{Data: w, Stride: k, Trans: true}, C: gemm.Matrix{Data: want, Stride: n}}}
-					task.ColBias.Data, task.Residual = bias, gemm.Matrix{Data: residual, Stride: n}
-					if err := task.Run(nil); err != nil {
-						t.Fatal(err)
+				for _, f := range halves {
+					for _, m := range []int{1, 2, 3, 4, 5, 8, 9, 14, 21} {
+						compareHalf(t, f, m, n, k)
 					}
-					for i, got := range product(t, p, x, m, 1+m%2, bias, residual) {
-						if got != want[i] {
-							t.Fatalf("%d×%d×%d: element %d is %v, gemm has %v", m, n, k, i, got, want[i])
-						}
-					}
+				}
+			}
+		}
+		for m := range 65 {
+			compareHalf(t, block.BF16, m+1, 77, 33)
+		}
+	})
+}
+
+func compareHalf(t *testing.T, f block.Format, m, n, k int) {
+	x, w := noise(m*k, 1), noise(n*k, 2)
+	w[0] = 1e-39 // denormal in bfloat16
+	rows := make([]byte, 2*n*k)
+	block.Encode(f, rows, w)
+	block.Decode(f, w, rows)
+	p := pack(t, f, n, k, rows)
+	bias, residual := noise(n, 3), noise(m*n, 4)
+	want := make([]float32, m*n)
+	task := gemm.Task{Product: gemm.Product{M: m, N: n, K: k, A: gemm.Matrix{Data: x, Stride: k}, B: gemm.Matrix{Data: w, Stride: k, Trans: true}, C: gemm.Matrix{Data: want, Stride: n}}}
+	task.ColBias.Data, task.Residual = bias, gemm.Matrix{Data: residual, Stride: n}
+	if err := task.Run(nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range product(t, p, x, m, 1+m%2, bias, residual) {
+		if got != want[i] {
+			t.Fatalf("%v, %d×%d×%d: element %d is %v, gemm has %v", f, m, n, k, i, got, want[i])
+		}
+	}
+}
+
+// TestWidenIsExact holds conversions of all numbers of 16 bits against package
+// block's decoder.
+func TestWidenIsExact(t *testing.T) {
+	const k = 1 << 16 / cols
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, f := range halves {
+			src, want := kerneltest.Guarded(t, 2*cols*k), make([]float32, cols*k)
+			for i := range want {
+				le.PutUint16(src[2*i:], uint16(i))
+			}
+			block.Decode(f, want, src)
+			got := kerneltest.Floats(t, cols*k, nil)
+			a := halfArgs{w: unsafe.Pointer(&src[0]), k: k, acc: unsafe.Pointer(&got[0]), ldw: 4 * cols}
+			current().half[f].widen(a.arg())
+			for i, x := range got {
+				if x != want[i] && (x == x || want[i] == want[i]) {
+					t.Fatalf("%v: %#x is %v, want %v", f, i, x, want[i])
 				}
 			}
 		}
@@ -553,25 +589,25 @@ func TestTogether(t *testing.T) {
 // TestLongRows has tasks whose calls of kernels are cut short.
 func TestLongRows(t *testing.T) {
 	const n, k, m = 70, 1 << 16, 33
-	for _, f := range []block.Format{block.Q4_K, block.F16} {
+	for _, f := range append(halves, block.Q4_K) {
 		rows := randomRows(f, n, k, 1)
-		if f == block.F16 {
+		if isHalf(f) {
 			block.Encode(f, rows, noise(n*k, 1))
 		}
 		x := noise(m*k, 2)
 		want := make([]float32, m*n)
-		if f == block.F16 {
+		if isHalf(f) {
 			Reference(want, f, m, n, k, x, rows)
 		}
 		kerneltest.Levels(t, func(t *testing.T) {
 			if cpu.Level() == cpu.Generic {
-				return // where the sums of float16 round otherwise
+				return // where the sums of 16-bit floats round otherwise
 			}
 			p := pack(t, f, n, k, rows)
 			alone := product(t, p, x, 1, 1, nil, nil)
 			got := product(t, p, x, m, 2, nil, nil)
 			for i, y := range got {
-				if i < n && y != alone[i] || f == block.F16 && y != want[i] {
+				if i < n && y != alone[i] || isHalf(f) && y != want[i] {
 					t.Fatalf("%v: row %d, column %d is %v, alone %v, by the reference %v", f, i/n, i%n, y, alone[i%n], want[i])
 				}
 			}

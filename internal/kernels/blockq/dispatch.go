@@ -32,7 +32,7 @@ type kernels struct {
 	quantize     kernel // a row
 	quantizeTile kernel // mr rows, if not nil
 	finish       kernel
-	half         halfKernels
+	half         map[block.Format]*halfKernels
 }
 
 // A kernel takes *args as bytes: the generator knows no Go types of this package.

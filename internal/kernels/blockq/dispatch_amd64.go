@@ -70,9 +70,15 @@ var amx = kernels{
 	quantize: quantize256, quantizeTile: quantize512x16, finish: finish512, half: half512,
 }
 
-var half256 = halfKernels{one: half256x1p1, wide: half256x1p4, four: half256x4p1, widen: widen256}
+var half256 = map[block.Format]*halfKernels{
+	block.F16:  {one: half256x1p1, wide: half256x1p4, four: half256x4p1, widen: halfWiden256},
+	block.BF16: {one: bfloat256x1p1, wide: bfloat256x1p4, four: bfloat256x4p1, widen: bfloatWiden256},
+}
 
-var half512 = halfKernels{one: half512x1p1, wide: half512x1p4, four: half512x4p1, fourWide: half512x4p2, widen: widen512}
+var half512 = map[block.Format]*halfKernels{
+	block.F16:  {one: half512x1p1, wide: half512x1p4, four: half512x4p1, fourWide: half512x4p2, widen: halfWiden512},
+	block.BF16: {one: bfloat512x1p1, wide: bfloat512x1p4, four: bfloat512x4p1, fourWide: bfloat512x4p2, widen: bfloatWiden512},
+}
 
 // tilePalette is what LDTILECFG loads.
 type tilePalette struct {

@@ -40,6 +40,6 @@
 // elements. d·sc and dmin·m are exact. Then the bias is added, and the residual,
 // each rounded.
 //
-// Weights in float16 are widened to float32, and the arithmetic is that of package
-// gemm for N > 1, with the same bits.
+// Weights in float16 and bfloat16 are widened to float32, and the arithmetic is
+// that of package gemm for N > 1, with the same bits.
 package blockq

@@ -3,17 +3,16 @@ package blockq
 import (
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
-// Weights in float16 are panels of 16 columns, too: element k of column j at
-// 16·k + j. Few rows are multiplied as the weights are read; for more, a panel is
-// widened to float32 for the kernels of gemm, which compute the same.
+// Weights in float16 and bfloat16 are panels of 16 columns, too: element k of
+// column j at 16·k + j. Few rows are multiplied as the weights are read; for more,
+// a panel is widened to float32 for the kernels of gemm, which compute the same.
 
-// halfKernels multiply float32 rows by panels of float16.
+// halfKernels multiply float32 rows by panels of a format of 16 bits.
 type halfKernels struct {
 	one, wide      kernel // one row, and a panel or four
 	four, fourWide kernel // four rows, and a panel or two; fourWide may be nil
@@ -33,7 +32,10 @@ type halfArgs struct {
 
 func (a *halfArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 
-// packHalf packs rows of float16.
+// isHalf reports whether a format is plain floats of 16 bits.
+func isHalf(f block.Format) bool { return f == block.F16 || f == block.BF16 }
+
+// packHalf packs rows of 16-bit floats.
 func (p *Packed) packHalf(rows []byte) {
 	const size = 2 // bytes
 	clear(p.data)
@@ -49,9 +51,10 @@ func (p *Packed) packHalf(rows []byte) {
 // halfRows are as many as are multiplied without widening.
 const halfRows = 8
 
-// planHalf is newPlan for float16.
+// planHalf is newPlan for formats of 16 bits.
 func (p *plan) planHalf() {
-	if p.m > halfRows || p.kern.half.one == nil {
+	p.half = p.kern.half[p.format]
+	if p.m > halfRows || p.half.one == nil {
 		var m gemm.Micro
 		m.Use()
 		p.mr = m.Rows()
@@ -79,7 +82,7 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 		t.widened(w, scratch, from, to, first, last)
 		return
 	}
-	h, a := &t.plan.kern.half, &w.half
+	h, a := t.plan.half, &w.half
 	*a = halfArgs{ldx: 4 * t.StrideX, k: t.K, acc: w.acc, panel: 2 * cols * t.K}
 	for j := from; j < to; {
 		n := 1
@@ -129,7 +132,7 @@ func (t *Task) widened(w *workspace, scratch []byte, from, to, first, last int) 
 		end := min(j+width/cols, to)
 		for k := j; k < end; k++ {
 			w.half = halfArgs{w: unsafe.Pointer(&t.Packed.data[k*2*cols*t.K]), k: t.K, acc: unsafe.Pointer(&floats[(k-j)*cols]), ldw: 4 * width}
-			t.plan.kern.half.widen(w.half.arg())
+			t.plan.half.widen(w.half.arg())
 		}
 		s := &w.strip
 		*s = gemm.Strip{N: min(t.N-j*cols, (end-j)*cols), K: t.K, StrideA: t.StrideX, B: floats, StrideC: t.StrideY, StrideRes: t.StrideR}
@@ -148,22 +151,25 @@ func (t *Task) widened(w *workspace, scratch []byte, from, to, first, last int) 
 	w.strip = gemm.Strip{}
 }
 
-func portableWiden(arg *byte) {
-	a := (*halfArgs)(unsafe.Pointer(arg))
-	src := view[uint16](a.w, a.k*cols)
-	for k := range a.k {
-		dst := view[float32](unsafe.Add(a.acc, k*a.ldw), cols)
-		for j, v := range src[k*cols : (k+1)*cols] {
-			dst[j] = dtype.F16ToF32(v)
+// portableWiden is the kernel of a conversion to float32.
+func portableWiden(float func(uint16) float32) kernel {
+	return func(arg *byte) {
+		a := (*halfArgs)(unsafe.Pointer(arg))
+		src := view[uint16](a.w, a.k*cols)
+		for k := range a.k {
+			dst := view[float32](unsafe.Add(a.acc, k*a.ldw), cols)
+			for j, v := range src[k*cols : (k+1)*cols] {
+				dst[j] = float(v)
+			}
 		}
 	}
 }
 
-// referenceHalf is Reference for float16.
-func referenceHalf(y []float32, m, n, k int, x []float32, rows []byte) {
+// referenceHalf is Reference for formats of 16 bits.
+func referenceHalf(y []float32, f block.Format, m, n, k int, x []float32, rows []byte) {
 	w := make([]float32, k)
 	for j := range n {
-		block.Decode(block.F16, w, rows[2*j*k:2*(j+1)*k])
+		block.Decode(f, w, rows[2*j*k:2*(j+1)*k])
 		for i := range m {
 			var s float32
 			for e, v := range w {

@@ -165,7 +165,7 @@ func (l *layout) unitBytes() int { return l.headerBytes() + l.unit()/groupSize*l
 func (l *layout) panelBytes(k int) int { return k / l.unit() * l.unitBytes() }
 
 // Supports reports whether there are kernels for the format.
-func Supports(f block.Format) bool { return layouts[f] != nil && f.Valid() || f == block.F16 }
+func Supports(f block.Format) bool { return layouts[f] != nil && f.Valid() || isHalf(f) }
 
 // PackedSize is the number of bytes that Pack needs for n rows of k elements: those
 // of the file but for rounding up to 16 rows and, in superblocks of Q4_K, Q5_K,
@@ -181,7 +181,7 @@ func PackedSize(f block.Format, n, k int) (int, error) {
 	return tiling.Ceil(n, cols) * l.panelBytes(k), nil
 }
 
-// layoutOf is nil for float16.
+// layoutOf is nil for formats of 16 bits.
 func layoutOf(f block.Format, n, k int) (*layout, error) {
 	l := layouts[f]
 	switch {

@@ -11,7 +11,7 @@ import (
 // the same at every instruction-set level.
 type Packed struct {
 	format block.Format
-	layout *layout // nil for float16
+	layout *layout // nil for formats of 16 bits
 	n, k   int
 	data   []byte
 }

@@ -18,7 +18,7 @@ var portable = kernels{
 	bias:     func(*layout) byte { return 0 },
 	quantize: portableQuantize,
 	finish:   portableFinish,
-	half:     halfKernels{widen: portableWiden},
+	half:     map[block.Format]*halfKernels{block.F16: {widen: portableWiden(dtype.F16ToF32)}, block.BF16: {widen: portableWiden(dtype.BF16ToF32)}},
 }
 
 // fma is x·y + z, rounded once. The product of two float32 is exact in float64;

@@ -11,8 +11,8 @@ import (
 // file has them, for a format that is supported: the arithmetic of this package
 // without packing, and the specification of the rest.
 func Reference(y []float32, f block.Format, m, n, k int, x []float32, rows []byte) {
-	if f == block.F16 {
-		referenceHalf(y, m, n, k, x, rows)
+	if isHalf(f) {
+		referenceHalf(y, f, m, n, k, x, rows)
 		return
 	}
 	for i := range m {

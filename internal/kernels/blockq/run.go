@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
@@ -14,10 +15,11 @@ type plan struct {
 	planKey
 	mr            int // rows of a tile
 	tiles, panels int
-	block         int        // tiles of rows that meet an unpacked panel
-	batch         int        // panels that are multiplied by at once
-	packed        *[5]kernel // kernels that take panels as they are packed, or nil
-	panelStep     int        // bytes from panel to panel: unpacked, unless they are taken as packed
+	block         int          // tiles of rows that meet an unpacked panel
+	half          *halfKernels // of formats of 16 bits
+	batch         int          // panels that are multiplied by at once
+	packed        *[5]kernel   // kernels that take panels as they are packed, or nil
+	panelStep     int          // bytes from panel to panel: unpacked, unless they are taken as packed
 	grid          tiling.Grid
 	slots         int
 	rowBytes      int // of scratch: X, if the task quantizes it
@@ -27,6 +29,7 @@ type plan struct {
 // planKey is what a plan depends on.
 type planKey struct {
 	kern     *kernels
+	format   block.Format
 	layout   *layout
 	m, n, k  int
 	threads  int
@@ -37,7 +40,7 @@ type planKey struct {
 const chunkWork = 1 << 20
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{kern: current(), layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads, ownsRows: t.Rows == nil}
+	key := planKey{kern: current(), format: t.Packed.format, layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads, ownsRows: t.Rows == nil}
 	if key == t.plan.planKey {
 		return t.plan
 	}

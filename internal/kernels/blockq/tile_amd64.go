@@ -158,7 +158,19 @@ func half256x1p1(a *byte)
 func half256x4p1(a *byte)
 
 //go:noescape
-func widen256(a *byte)
+func halfWiden256(a *byte)
+
+//go:noescape
+func bfloat256x1p4(a *byte)
+
+//go:noescape
+func bfloat256x1p1(a *byte)
+
+//go:noescape
+func bfloat256x4p1(a *byte)
+
+//go:noescape
+func bfloatWiden256(a *byte)
 
 //go:noescape
 func unpack512Q4_0(a *byte)
@@ -398,7 +410,22 @@ func half512x4p1(a *byte)
 func half512x4p2(a *byte)
 
 //go:noescape
-func widen512(a *byte)
+func halfWiden512(a *byte)
+
+//go:noescape
+func bfloat512x1p4(a *byte)
+
+//go:noescape
+func bfloat512x1p1(a *byte)
+
+//go:noescape
+func bfloat512x4p1(a *byte)
+
+//go:noescape
+func bfloat512x4p2(a *byte)
+
+//go:noescape
+func bfloatWiden512(a *byte)
 
 //go:noescape
 func amxPlainx8(a *byte)
