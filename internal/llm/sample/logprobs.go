@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
@@ -21,7 +22,10 @@ func Logprobs(logits []float32, id int32, n int) (chosen float32, top []textgen.
 	better := func(a, b int32) int {
 		return cmp.Or(cmp.Compare(logits[b], logits[a]), cmp.Compare(a, b))
 	}
-	for i := range logits {
+	for i, x := range logits {
+		if len(order) == n && x <= logits[order[n-1]] {
+			continue
+		}
 		at, _ := slices.BinarySearchFunc(order, int32(i), better)
 		if at >= n {
 			continue
@@ -37,10 +41,13 @@ func Logprobs(logits []float32, id int32, n int) (chosen float32, top []textgen.
 
 // logSum is the logarithm of the sum of e^x.
 func logSum(logits []float32) float64 {
-	m := float64(logits[argmax(logits)])
+	m := logits[argmax(logits)]
 	sum := 0.
-	for _, x := range logits {
-		sum += math.Exp(float64(x) - m)
+	var buf [4096]float32
+	for len(logits) > 0 {
+		n := min(len(buf), len(logits))
+		sum += float64(softmax.ExpSum(buf[:n], logits[:n], m))
+		logits = logits[n:]
 	}
-	return m + math.Log(sum)
+	return float64(m) + math.Log(sum)
 }

@@ -12,6 +12,8 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
@@ -23,14 +25,15 @@ type Sampler struct {
 	prompt map[int32]bool
 
 	scratch []float32
+	weights []float32 // e^((x-max)/T) of the whole vocabulary
 	order   []candidate
 }
 
-// candidate is a token that may be chosen.
+// candidate is a token that may be chosen, and its probability by some measure
+// that is the same for all.
 type candidate struct {
-	id    int32
-	logit float32
-	p     float64
+	id int32
+	p  float64
 }
 
 // New makes a sampler for choice number i of a request.
@@ -114,7 +117,10 @@ func (s *Sampler) repeat(l []float32, id int32) {
 
 // argmax is the first of the largest; NaN is never it.
 func argmax(l []float32) int32 {
-	best, at := float32(math.Inf(-1)), 0
+	if at := slices.Index(l, reduce.MaxRow(l)); at >= 0 {
+		return int32(at)
+	}
+	best, at := float32(math.Inf(-1)), 0 // there are NaNs
 	for i, x := range l {
 		if x > best {
 			best, at = x, i
@@ -123,24 +129,72 @@ func argmax(l []float32) int32 {
 	return int32(at)
 }
 
-// draw filters and chooses at random.
+// draw filters and chooses at random. Of a vocabulary of 100,000 tokens only
+// those are put in order that a filter needs in order.
 func (s *Sampler) draw(l []float32) int32 {
-	c := s.candidates(l)
-	s.weigh(c)
-	if t := float64(s.TypicalP); t > 0 && t < 1 {
-		c = typical(c, t)
+	likeliest := argmax(l)
+	if top := l[likeliest]; top != top || math.IsInf(float64(top), 0) {
+		return likeliest
 	}
-	if t := float64(s.TopP); t > 0 && t < 1 {
-		c = nucleus(c, t)
+	total := s.weigh(l, l[likeliest])
+	k := len(l)
+	if s.TopK > 0 {
+		k = min(k, s.TopK)
 	}
-	if s.MinP > 0 {
-		c = atLeast(c, float64(s.MinP))
+	switch {
+	case filters(s.TypicalP):
+		c := typical(s.top(k), float64(s.TypicalP))
+		if filters(s.TopP) {
+			c, _ = nucleus(c, float64(s.TopP)*sum(c))
+		}
+		return s.choose(c)
+	case filters(s.TopP):
+		return s.choose(s.nucleus(k, total))
+	case k < len(l):
+		return s.choose(s.top(k))
 	}
+	return s.drawAny(likeliest)
+}
+
+// filters reports whether the probability that tokens are to have together leaves some out.
+func filters(p float32) bool { return p > 0 && p < 1 }
+
+// weigh gives all tokens their weights, of which the largest is 1, and their sum.
+func (s *Sampler) weigh(l []float32, top float32) float64 {
+	s.weights = slices.Grow(s.weights[:0], len(l))[:len(l)]
+	for i, x := range l {
+		w := (x - top) / s.Temperature
+		if w != w {
+			w = float32(math.Inf(-1))
+		}
+		s.weights[i] = w
+	}
+	return float64(softmax.ExpSum(s.weights, s.weights, 0))
+}
+
+// drawAny chooses among all tokens that min-p leaves.
+func (s *Sampler) drawAny(likeliest int32) int32 {
 	total := 0.
-	for i := range c {
-		total += c[i].p
+	for _, p := range s.weights {
+		if p >= s.MinP {
+			total += float64(p)
+		}
 	}
 	r := s.rng.Float64() * total
+	for i, p := range s.weights {
+		if p >= s.MinP && p > 0 {
+			if r -= float64(p); r < 0 {
+				return int32(i)
+			}
+		}
+	}
+	return likeliest
+}
+
+// choose chooses among candidates that are in order, of which min-p leaves some.
+func (s *Sampler) choose(c []candidate) int32 {
+	c = atLeast(c, float64(s.MinP))
+	r := s.rng.Float64() * sum(c)
 	for i := range c {
 		if r -= c[i].p; r < 0 {
 			return c[i].id
@@ -149,72 +203,58 @@ func (s *Sampler) draw(l []float32) int32 {
 	return c[len(c)-1].id
 }
 
-// candidates are the TopK likeliest tokens, or all that are possible, in
-// descending order; of equals the first ones.
-func (s *Sampler) candidates(l []float32) []candidate {
-	c := s.order[:0]
-	least := s.least(l)
-	for i, x := range l {
-		if x >= least {
-			c = append(c, candidate{id: int32(i), logit: x})
+func sum(c []candidate) (total float64) {
+	for i := range c {
+		total += c[i].p
+	}
+	return total
+}
+
+// top is the n likeliest tokens in descending order, or all that are possible; of
+// equals the first ones.
+func (s *Sampler) top(n int) []candidate {
+	c, least := s.order[:0], float32(0)
+	for i, p := range s.weights {
+		if p <= least {
+			continue
+		}
+		if c = append(c, candidate{int32(i), float64(p)}); len(c) == 2*n {
+			descend(c)
+			c, least = c[:n], float32(c[n-1].p)
 		}
 	}
-	if len(c) == 0 { // all are NaN or -Inf
-		c = append(c, candidate{id: argmax(l)})
-	}
-	slices.SortFunc(c, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.logit, a.logit), cmp.Compare(a.id, b.id))
-	})
+	descend(c)
 	s.order = c
-	if s.TopK > 0 && len(c) > s.TopK {
-		c = c[:s.TopK]
-	}
-	return c
+	return c[:min(n, len(c))]
 }
 
-// negligible is how much less likely than the likeliest a token is that is not
-// worth sorting: e^-30 of 2^20 of them is less than a float32 can tell from 0.
-const negligible = 30
-
-// least bounds from below the logits worth considering. Nothing below would be
-// drawn, so that sorting the whole vocabulary is not needed.
-func (s *Sampler) least(l []float32) float32 {
-	top := float32(math.Inf(-1))
-	for _, x := range l {
-		top = max(top, x) // NaN is handled by x >= least
-	}
-	if top != top || math.IsInf(float64(top), 0) {
-		top = l[argmax(l)]
-	}
-	return max(top-negligible*s.Temperature, -math.MaxFloat32)
+func descend(c []candidate) {
+	slices.SortFunc(c, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id)) })
 }
 
-// weigh gives the candidates their probabilities at the temperature.
-func (s *Sampler) weigh(c []candidate) {
-	total := 0.
-	for i := range c {
-		c[i].p = math.Exp(float64(c[i].logit-c[0].logit) / float64(s.Temperature))
-		total += c[i].p
+// nucleus keeps those of the k likeliest tokens that reach TopP together.
+func (s *Sampler) nucleus(k int, total float64) []candidate {
+	if k < len(s.weights) {
+		c := s.top(k)
+		c, _ = nucleus(c, float64(s.TopP)*sum(c))
+		return c
 	}
-	for i := range c {
-		c[i].p /= total
-	}
-}
-
-// nucleus keeps the likeliest tokens that reach probability p together (top-p,
-// arXiv 1904.09751); at least one.
-func nucleus(c []candidate, p float64) []candidate {
-	total := 0.
-	for i := range c {
-		total += c[i].p
-	}
-	sum := 0.
-	for i := range c {
-		if sum += c[i].p / total; sum >= p {
-			return c[:i+1]
+	for n := min(k, 128); ; n = min(k, 8*n) { // usually few have nearly all
+		if c, reached := nucleus(s.top(n), float64(s.TopP)*total); reached || n == k {
+			return c
 		}
 	}
-	return c
+}
+
+// nucleus keeps the first tokens that reach a weight together (top-p, arXiv
+// 1904.09751); at least one.
+func nucleus(c []candidate, weight float64) (kept []candidate, reached bool) {
+	for i := range c {
+		if weight -= c[i].p; weight <= 0 {
+			return c[:i+1], true
+		}
+	}
+	return c, false
 }
 
 // atLeast keeps the tokens that are at least p times as likely as the likeliest
@@ -229,18 +269,16 @@ func atLeast(c []candidate, p float64) []candidate {
 }
 
 // typical keeps the tokens whose information is nearest to the entropy, as many
-// as reach probability p together (arXiv 2202.00666), in descending order of
-// their probability.
+// as reach probability p together (arXiv 2202.00666), in descending order.
 func typical(c []candidate, p float64) []candidate {
-	entropy := 0.
+	total, entropy := sum(c), 0.
 	for i := range c {
-		if c[i].p > 0 {
-			entropy -= c[i].p * math.Log(c[i].p)
-		}
+		q := c[i].p / total
+		entropy -= q * math.Log(q)
 	}
-	distance := func(x candidate) float64 { return math.Abs(-math.Log(x.p) - entropy) }
+	distance := func(x candidate) float64 { return math.Abs(-math.Log(x.p/total) - entropy) }
 	slices.SortStableFunc(c, func(a, b candidate) int { return cmp.Compare(distance(a), distance(b)) })
-	c = nucleus(c, p)
-	slices.SortFunc(c, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id)) })
+	c, _ = nucleus(c, p*total)
+	descend(c)
 	return c
 }
