@@ -36,7 +36,7 @@ func (pl *Plan) reach() int { return pl.offsets[len(pl.offsets)-1] + amx.StepByt
 
 // tailBytes is the room for the input of a tile that would be read beyond its end.
 func (pl *Plan) tailBytes() int {
-	if !pl.packed.tiled || !pl.flat {
+	if !pl.packed.tiled || !pl.flat || pl.p.In%amx.StepInt8 == 0 {
 		return 0
 	}
 	return (amx.Rows-1)*pl.p.In + pl.reach()
