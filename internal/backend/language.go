@@ -23,9 +23,12 @@ type Language struct{ *llm.Model }
 
 func openLanguage(r serve.OpenRequest, o llm.Options) (serve.Backend, error) {
 	o.Name = r.Model
-	m, err := llm.Load(r.Path, o)
+	m, e, err := llm.LoadAny(r.Path, o)
 	if err != nil {
 		return nil, err
+	}
+	if e != nil {
+		return openEncoder(e), nil
 	}
 	if err := m.Warm(); err != nil {
 		return nil, errors.Join(err, m.Close())

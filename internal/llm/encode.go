@@ -32,7 +32,11 @@ type Encoder struct {
 	pooling pooling
 	limit   int // tokens of a text
 	budget  int // tokens of a run, if it has several texts
+	running chan struct{}
 }
+
+// atOnce is how many runs there are at once, each with an arena.
+const atOnce = 2
 
 // LoadEncoder reads and prepares the encoder at path.
 func LoadEncoder(path string, o Options) (*Encoder, error) {
@@ -53,7 +57,7 @@ func prepareEncoder(path string, src *source, o Options) (*Encoder, error) {
 		return nil, err
 	}
 	o.defaults(src.config)
-	e := &Encoder{files: src, kind: Embeds, budget: o.StepTokens, limit: o.Context}
+	e := &Encoder{files: src, kind: Embeds, budget: o.StepTokens, limit: o.Context, running: make(chan struct{}, atOnce)}
 	if e.pooling = src.pooling; src.hf {
 		if e.pooling, err = poolingOfFolder(path); err != nil {
 			return nil, err
@@ -215,6 +219,12 @@ func (e *Encoder) step(ctx context.Context, texts []passage, tokens int) ([]floa
 	}
 	out := tensor.New(dtype.Float32, dims...)
 	in := []*tensor.Tensor{vector(ids), vector(positions), vector(types), tensor.FromSlice(sequences, runTexts, 2), vector(rows)}
+	select {
+	case e.running <- struct{}{}:
+		defer func() { <-e.running }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	if err := e.session.RunInto(ctx, in, []*tensor.Tensor{out}); err != nil {
 		return nil, err
 	}

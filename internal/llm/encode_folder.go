@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -23,39 +22,35 @@ const (
 	Reranks
 )
 
-// KindOf says what the model at a path is for, without reading its weights.
-func KindOf(path string) (Kind, error) {
-	st, err := os.Stat(path)
+// LoadAny reads and prepares the model at path, of whatever kind: one of m and e
+// is nil.
+func LoadAny(path string, o Options) (m *Model, e *Encoder, err error) {
+	src, err := open(path)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	if st.IsDir() {
-		return kindOfFolder(path)
+	kind, err := kindOf(src.config, src.hf, src.pooled)
+	switch {
+	case err != nil:
+	case kind == Generates:
+		m, err = prepare(src, o, nameOf(path, o))
+	default:
+		e, err = prepareEncoder(path, src, o)
 	}
-	f, err := gguf.Open(path)
 	if err != nil {
-		return 0, err
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.close())
 	}
-	defer f.Close()
-	c, err := arch.FromGGUF(f.Metadata)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	_, pooled := poolingOfGGUF(f, c)
-	return kindOf(c, false, pooled)
+	return m, e, nil
 }
 
-func kindOfFolder(path string) (Kind, error) {
-	raw, err := readSmall(path, "config.json")
+// KindOf says what the model at a path is for.
+func KindOf(path string) (Kind, error) {
+	src, err := open(path)
 	if err != nil {
 		return 0, err
 	}
-	c, err := arch.FromHuggingFace(raw)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	_, err = os.Stat(filepath.Join(path, "modules.json"))
-	return kindOf(c, true, err == nil)
+	kind, err := kindOf(src.config, src.hf, src.pooled)
+	return kind, errors.Join(err, src.close())
 }
 
 func kindOf(c *arch.Config, hf, pooled bool) (Kind, error) {

@@ -70,6 +70,7 @@ type source struct {
 	bos, eos  string  // as templates write them
 	ends      []int32 // tokens that end an answer
 	pooling   pooling // of a GGUF file
+	pooled    bool    // it says that the model makes vectors
 	defaults  textgen.Sampling
 	params    int64
 	bytes     int64

@@ -77,7 +77,7 @@ func fromGGUF(f *gguf.File) (s *source, err error) {
 		s.bytes += int64(len(t.Data))
 	}
 	s.template, err = f.StringOr("tokenizer.chat_template", "")
-	s.pooling, _ = poolingOfGGUF(f, s.config)
+	s.pooling, s.pooled = poolingOfGGUF(f, s.config)
 	s.ends = s.tokenizer.EOS()
 	s.nameEnds()
 	return s, err

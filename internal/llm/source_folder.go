@@ -33,6 +33,9 @@ func openFolder(path string) (s *source, err error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s = &source{config: config, hf: true}
+	if _, err := os.Stat(filepath.Join(path, "modules.json")); err == nil {
+		s.pooled = true
+	}
 	if err := s.readGeneration(path, raw); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
