@@ -67,6 +67,16 @@ func compileExperts(p *op.Prep) (op.Kernel, error) {
 	return k, nil
 }
 
+// Precision is bf16 if one of the products is rounded.
+func (k *experts) Precision() op.Precision {
+	for _, w := range []product{k.gateW, k.upW, k.downW} {
+		if _, ok := w.(*roundedProduct); ok {
+			return op.BF16
+		}
+	}
+	return op.FP32
+}
+
 // floats are those of the rows of the largest group.
 func (k *experts) floats() int { return k.tokens * (k.gate.k + 2*k.gate.n + k.down.n) }
 

@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/op"
@@ -47,37 +46,6 @@ func newFloats(s weights, m int, packed *gemm.Packed) *gemm.Task {
 	t.M, t.N, t.K, t.Packed = m, s.n, s.k, packed
 	t.A, t.C, t.Residual = gemm.Matrix{Stride: s.k}, gemm.Matrix{Stride: s.n}, gemm.Matrix{Stride: s.n}
 	return t
-}
-
-// floatMatMul is BlockMatMul with weights in float32.
-type floatMatMul struct {
-	task    *gemm.Task
-	dims    []int
-	scratch int
-}
-
-func compileFloats(p *op.Prep, s weights, dims []int) (op.Kernel, error) {
-	packed, err := packFloats(p, s, mmW)
-	if err != nil {
-		return nil, err
-	}
-	k := &floatMatMul{task: newFloats(s, tensor.Count(dims)/s.n, packed), dims: dims}
-	k.scratch = k.task.ScratchSize(p.Threads)
-	return k, nil
-}
-
-// ScratchBytes is the working memory of a run.
-func (k *floatMatMul) ScratchBytes() int { return 4 * k.scratch }
-
-// Run multiplies.
-func (k *floatMatMul) Run(c *op.Call) error {
-	t := k.task
-	t.Scratch = tensor.Of[float32](&tensor.Tensor{Data: c.Scratch})
-	t.A.Data, t.C.Data = tensor.Of[float32](c.In[mmX]), tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
-	t.ColBias.Data, t.Residual.Data = floatsOf(c.Input(mmBias)), floatsOf(c.Input(mmResidual))
-	err := t.Run(c.Pool)
-	t.Scratch, t.A.Data, t.C.Data, t.ColBias.Data, t.Residual.Data = nil, nil, nil, nil, nil
-	return err
 }
 
 // floatProduct multiplies by several matrices.

@@ -29,7 +29,7 @@ func init() {
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "BlockMatMul", Versions: []int{1},
 		Doc: "x·wᵀ + bias + residual for w of N rows in a block-quantized format, k numbers each. Rows of x are quantized to 8 bits in blocks of 32 where the format has " +
-			"kernels (docs/NUMERICS.md); for the other formats w is decoded to float32.",
+			"kernels (docs/NUMERICS.md); for the other formats w is decoded to float32. In precision bf16, x and a w of plain floats are rounded to bfloat16.",
 		In:    op.Ports("x:float32", "w:uint8", "bias:float32?", "residual:float32?"),
 		Out:   op.Ports("y:float32"),
 		Attrs: op.Attrs{"format": op.Required(ir.KindString), "k": op.Required(ir.KindInt)},
@@ -199,6 +199,8 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 		return nil, nil
 	}
 	switch {
+	case rounds(p, s.format):
+		return compileRounded(p, s, dims)
 	case s.format == block.F32:
 		return compilePlain(p, s, w)
 	case !blockq.Supports(s.format):

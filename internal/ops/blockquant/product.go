@@ -21,6 +21,9 @@ const fewRows = 16
 // newProduct prepares products of up to m rows by inputs first to first+count-1
 // of a node, which are constants.
 func newProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
+	if rounds(p, s.format) {
+		return newRoundedProduct(p, s, first, count, m)
+	}
 	if s.format == block.F32 {
 		return newFloatProduct(p, s, first, count, m)
 	}
