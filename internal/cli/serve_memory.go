@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 
 	"github.com/salver-ml/salver/internal/cpu"
 )
@@ -47,21 +48,33 @@ func (f *serveFlags) shareMemory() memoryShares {
 // it would run dozens of times a second, and each time delay some of them.
 const requestsGarbage = 400
 
-// apply bounds the engine's runs and the collector's heap, unless GOGC and
-// GOMEMLIMIT say how it should be; options has bounded it for --max-memory.
-func (s *server) apply(m memoryShares) {
-	if m.given {
-		return
-	}
-	if m.runs > 0 {
+// boundRuns bounds the engine's runs; options has done so for --max-memory.
+func (s *server) boundRuns() {
+	if m := &s.memory; !m.given && m.runs > 0 {
 		s.engine.MaxMemory, s.engine.Overhead = int(m.runs), int(memoryStatus("VmRSS"))
+	}
+}
+
+// tuneCollector sets the collector for serving, when models are loaded: until
+// then their constants may fill its heap, and what they keep there adds to the
+// limit. GOGC, GOMEMLIMIT and --max-memory say how it should be instead.
+func (s *server) tuneCollector() {
+	if s.memory.given {
+		return
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(requestsGarbage)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" && m.heap > 0 {
-		debug.SetMemoryLimit(m.heap)
+	if os.Getenv("GOMEMLIMIT") == "" && s.memory.heap > 0 {
+		debug.SetMemoryLimit(s.memory.heap + liveHeap())
 	}
+}
+
+// liveHeap is what the heap held after its last collection, in bytes.
+func liveHeap() int64 {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	return int64(live[0].Value.Uint64())
 }
 
 // String tells the limits.

@@ -74,7 +74,7 @@ func (f *serveFlags) run(ctx context.Context, e *env, paths []string) error {
 	}
 	defer closePool()
 	s.memory = f.shareMemory()
-	s.apply(s.memory)
+	s.boundRuns()
 	if s.engine.Auto != nil {
 		s.engine.Auto.Report = func(c *engine.Choice) { s.log.Info(c.String()) }
 	}
