@@ -83,8 +83,6 @@ func (k *experts) floats() int { return k.tokens * (k.gate.k + 2*k.gate.n + k.do
 // ScratchBytes is the working memory of a run.
 func (k *experts) ScratchBytes() int { return align(4*k.floats()) + k.productScratch }
 
-func align(n int) int { return (n + 63) &^ 63 }
-
 // Run computes all experts, one after the other.
 func (k *experts) Run(c *op.Call) error {
 	k.x, k.y = tensor.Of[float32](c.In[exX]), tensor.Of[float32](c.Output(0, dtype.Float32, k.tokens, k.down.n))

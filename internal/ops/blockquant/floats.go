@@ -15,18 +15,34 @@ import (
 // Weights in float32 are packed for the kernels of gemm, since reading them where
 // they are takes five times as long for one row.
 
-// packFloats packs constant input i.
-func packFloats(p *op.Prep, s weights, i int) (*gemm.Packed, error) {
-	p.OnlyPacked(i)
+// packFloats packs constant inputs first to first+count-1 into one buffer.
+func packFloats(p *op.Prep, s weights, first, count int) ([]*gemm.Packed, error) {
 	var err error
-	data := p.Pack(fmt.Sprintf("w%d/%s", i, cpu.ISA()), 4*gemm.PackedSize(s.k, s.n, 1), func(dst []byte) {
-		w := gemm.Matrix{Data: floatsAt(p.In[i].Const.Data), Stride: s.k, Trans: true}
-		_, err = gemm.PackB(tensor.Of[float32](&tensor.Tensor{Data: dst}), w, s.k, s.n, 1, 0)
+	size := gemm.PackedSize(s.k, s.n, 1)
+	for i := range count {
+		p.OnlyPacked(first + i)
+	}
+	numbers := func(b []byte, i int) []float32 {
+		return tensor.Of[float32](&tensor.Tensor{Data: b[align(4*size)*i:][:4*size]})
+	}
+	data := p.Pack(fmt.Sprintf("w%d/%s", first, cpu.ISA()), (count-1)*align(4*size)+4*size, func(dst []byte) {
+		for i := range count {
+			w := gemm.Matrix{Data: floatsAt(p.In[first+i].Const.Data), Stride: s.k, Trans: true}
+			if _, e := gemm.PackB(numbers(dst, i), w, s.k, s.n, 1, 0); e != nil {
+				err = e
+			}
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	return gemm.Prepacked(tensor.Of[float32](&tensor.Tensor{Data: data}), s.k, s.n, 1)
+	list := make([]*gemm.Packed, count)
+	for i := range list {
+		if list[i], err = gemm.Prepacked(numbers(data, i), s.k, s.n, 1); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // floatsAt views the bytes of a file as numbers, or copies them where they begin
@@ -56,14 +72,11 @@ type floatProduct struct {
 }
 
 func newFloatProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
-	k := &floatProduct{}
-	for i := range count {
-		packed, err := packFloats(p, s, first+i)
-		if err != nil {
-			return nil, err
-		}
-		k.matrices = append(k.matrices, packed)
+	packed, err := packFloats(p, s, first, count)
+	if err != nil {
+		return nil, err
 	}
+	k := &floatProduct{matrices: packed}
 	k.task = newFloats(s, m, k.matrices[0])
 	k.scratch = k.task.ScratchSize(p.Threads)
 	return k, nil

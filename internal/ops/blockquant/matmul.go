@@ -208,9 +208,11 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	}
 	k := &matMul{dims: dims}
 	t := &k.task
-	if t.Packed, err = pack(p, s, mmW); err != nil {
+	packed, err := pack(p, s, mmW, 1)
+	if err != nil {
 		return nil, err
 	}
+	t.Packed = packed[0]
 	t.M, t.N, t.K = tensor.Count(dims)/s.n, s.n, s.k
 	t.StrideX, t.StrideY, t.StrideR = s.k, s.n, s.n
 	k.scratch = t.ScratchSize(p.Threads)
@@ -240,21 +242,37 @@ func compilePlain(p *op.Prep, s weights, w *tensor.Tensor) (op.Kernel, error) {
 	return linear.Compile(&inner, spec)
 }
 
-// pack packs constant input i.
-func pack(p *op.Prep, s weights, i int) (*blockq.Packed, error) {
-	p.OnlyPacked(i)
+// pack packs constant inputs first to first+count-1 into one buffer.
+func pack(p *op.Prep, s weights, first, count int) ([]*blockq.Packed, error) {
 	size, err := blockq.PackedSize(s.format, s.n, s.k)
 	if err != nil {
 		return nil, err
 	}
-	data := p.Pack(fmt.Sprintf("w%d", i), size, func(dst []byte) {
-		_, err = blockq.Pack(dst, s.format, s.n, s.k, p.In[i].Const.Data)
+	step := align(size)
+	for i := range count {
+		p.OnlyPacked(first + i)
+	}
+	data := p.Pack(fmt.Sprintf("w%d", first), (count-1)*step+size, func(dst []byte) {
+		for i := range count {
+			if _, e := blockq.Pack(dst[i*step:][:size], s.format, s.n, s.k, p.In[first+i].Const.Data); e != nil {
+				err = e
+			}
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	return blockq.Prepacked(data, s.format, s.n, s.k)
+	list := make([]*blockq.Packed, count)
+	for i := range list {
+		if list[i], err = blockq.Prepacked(data[i*step:][:size], s.format, s.n, s.k); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
+
+// align rounds up to cache lines.
+func align(n int) int { return (n + 63) &^ 63 }
 
 // ScratchBytes is the working memory of a run.
 func (k *matMul) ScratchBytes() int { return k.scratch }

@@ -34,14 +34,11 @@ func newProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
 		}
 		return k, nil
 	}
-	k := &packedProduct{}
-	for i := range count {
-		packed, err := pack(p, s, first+i)
-		if err != nil {
-			return nil, err
-		}
-		k.matrices = append(k.matrices, packed)
+	packed, err := pack(p, s, first, count)
+	if err != nil {
+		return nil, err
 	}
+	k := &packedProduct{matrices: packed}
 	t := &k.task
 	t.Packed, t.N, t.K, t.StrideX, t.StrideY = k.matrices[0], s.n, s.k, s.k, s.n
 	for t.M = m; t.M > 0; t.M = min(t.M-1, fewRows) {
