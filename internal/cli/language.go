@@ -45,13 +45,24 @@ func (f *languageFlags) check() error {
 }
 
 func (f *languageFlags) options(e engine.Options) llm.Options {
-	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache),
+	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Precision: e.Precision, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache),
 		StepTokens: f.stepTokens, Sequences: f.sequences, NoPrefixes: f.noPrefixes}
+}
+
+// checkLanguage refuses what only models of tensors have.
+func (f *engineFlags) checkLanguage() error {
+	if f.precision == precisionAuto {
+		return misusef("--precision auto is for models of tensors: a language model takes fp32 or bf16")
+	}
+	return nil
 }
 
 // loadLanguage prepares a language model on a pool of its own.
 func loadLanguage(e *engineFlags, l *languageFlags, path string) (*llm.Model, func(), error) {
 	if err := l.check(); err != nil {
+		return nil, nil, err
+	}
+	if err := e.checkLanguage(); err != nil {
 		return nil, nil, err
 	}
 	o, closePool, err := e.options()

@@ -67,6 +67,7 @@ type languageResult struct {
 	HeldBytes    int64          `json:"held_bytes"` // weights, packed weights and arenas
 	KVBytes      int64          `json:"kv_bytes"`   // of the cache, of which pages are taken when they are used
 	PeakRSSBytes int64          `json:"peak_rss_bytes"`
+	Precision    string         `json:"precision"`
 	ISA          string         `json:"isa"`
 	Threads      int            `json:"threads"`
 }
@@ -84,6 +85,9 @@ func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error
 		return misusef("--input and --shape are for models of tensors, not for language models")
 	}
 	if err := f.languageFlags.check(); err != nil {
+		return err
+	}
+	if err := f.checkLanguage(); err != nil {
 		return err
 	}
 	o, closePool, err := f.engineFlags.options()
@@ -106,7 +110,7 @@ func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error
 	if err := m.Warm(); err != nil {
 		return err
 	}
-	r := languageResult{Model: path, LoadS: time.Since(start).Seconds(), ISA: cpu.ISA(), Threads: f.threadCount()}
+	r := languageResult{Model: path, LoadS: time.Since(start).Seconds(), Precision: o.Precision.String(), ISA: cpu.ISA(), Threads: f.threadCount()}
 	if err := f.languageBenchFlags.check(m.Info().Context); err != nil {
 		return err
 	}
@@ -239,8 +243,8 @@ func (r *languageResult) print(e *env, asJSON bool) error {
 		return json.NewEncoder(e.out).Encode(r)
 	}
 	const gb, mib = 1e9, 1 << 20
-	fmt.Fprintf(e.out, "%s  %s, %d threads\nload     %.3f s, first token after %.3f s\nprefill  %.1f tokens/s\ndecode   %.1f tokens/s: %.2f GB/s of weights, %.0f %% of the %.2f GB/s that memory gives\n",
-		r.Model, r.ISA, r.Threads, r.LoadS, r.FirstTokenS, r.PrefillTokS, r.DecodeTokS, r.DecodeBytesS/gb, 100*r.DecodeBytesS/r.ReadBytesS, r.ReadBytesS/gb)
+	fmt.Fprintf(e.out, "%s  %s, %s, %d threads\nload     %.3f s, first token after %.3f s\nprefill  %.1f tokens/s\ndecode   %.1f tokens/s: %.2f GB/s of weights, %.0f %% of the %.2f GB/s that memory gives\n",
+		r.Model, r.Precision, r.ISA, r.Threads, r.LoadS, r.FirstTokenS, r.PrefillTokS, r.DecodeTokS, r.DecodeBytesS/gb, 100*r.DecodeBytesS/r.ReadBytesS, r.ReadBytesS/gb)
 	for _, s := range r.Streams {
 		fmt.Fprintf(e.out, "%2d at once: %.1f tokens/s, first token after %.0f ms (median), then %.1f ms a token; %.1f %% of the cache's blocks unused\n", s.N, s.GenTokS, s.TTFTP50MS, s.TPOTP50MS, 100*s.KVWaste)
 	}

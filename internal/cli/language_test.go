@@ -51,6 +51,8 @@ func TestLanguageModelMisuse(t *testing.T) {
 	}{
 		{[]string{"run", m, "a", "--input", "x=x.npy"}, exitMisuse, "not for language models"},
 		{[]string{"run", m, "a", "--kv-type", "f8"}, exitMisuse, "f16 or f32"},
+		{[]string{"run", m, "a", "--precision", "auto"}, exitMisuse, "fp32 or bf16"},
+		{[]string{"bench", m, "--precision", "auto"}, exitMisuse, "fp32 or bf16"},
 		{[]string{"run", m, "a", "--system", "b"}, exitFailure, "chat template"},
 		{[]string{"run", m, "a", "--max-tokens", "100000"}, exitFailure, "context"},
 		{[]string{"run", m, "\xff"}, exitFailure, "UTF-8"},

@@ -52,6 +52,9 @@ func LoadEncoder(path string, o Options) (*Encoder, error) {
 }
 
 func prepareEncoder(path string, src *source, o Options) (*Encoder, error) {
+	if err := o.Precision.Available(); err != nil {
+		return nil, err
+	}
 	a, err := arch.Find(src.config.Architecture, src.hf)
 	if err != nil {
 		return nil, err
@@ -83,7 +86,7 @@ func prepareEncoder(path string, src *source, o Options) (*Encoder, error) {
 	if e.report, err = pass.Run(g, passes.All, pass.Options{Level: o.Level, Pool: o.Pool}); err != nil {
 		return nil, err
 	}
-	e.session = exec.New(g, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: src.release, OwnConstants: true, MaxPlans: 64})
+	e.session = exec.New(g, o.session(src))
 	e.info = textgen.Info{Name: nameOf(path, o), Architecture: src.config.Architecture, Context: e.limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
 		Loaded: time.Now()}
 	return e, nil

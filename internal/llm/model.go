@@ -16,6 +16,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/llm/kv"
+	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops" // registers the operators
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
@@ -31,6 +32,10 @@ type Options struct {
 	Pool     *pool.Pool
 	Provider provider.Provider
 	Level    int // of optimization
+	// Precision is what products with weights that are plain floats may be computed
+	// in; block-quantized weights have an arithmetic of their own. One that this
+	// machine can't is an error.
+	Precision op.Precision
 
 	Context   int        // tokens of a sequence, at most; 0: as the model was trained
 	CacheType dtype.Type // of keys and values, Float32 or Float16; Float16 by default
@@ -148,6 +153,9 @@ func (o *Options) blocks(c *arch.Config) (int, error) {
 }
 
 func prepare(src *source, o Options, name string) (*Model, error) {
+	if err := o.Precision.Available(); err != nil {
+		return nil, err
+	}
 	a, err := arch.Find(src.config.Architecture, src.hf)
 	if err != nil {
 		return nil, err
@@ -172,7 +180,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 		return nil, err
 	}
 	limit := min(o.Context, blocks*kv.BlockTokens)
-	s := exec.New(g, exec.Options{Pool: o.Pool, Provider: o.Provider, Packed: src.release, OwnConstants: true, MaxPlans: 64})
+	s := exec.New(g, o.session(src))
 	if m.runner, err = newRunner(s, src.config.Vocabulary, o.Sequences, blocksFor(limit)); err != nil {
 		s.Close()
 		return nil, err
@@ -182,6 +190,11 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
 	m.engine = newEngine(m.runner.run, m.runner.copyBlock, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.ends, limit, o.Queue)
 	return m, nil
+}
+
+// session are the options of the model's session.
+func (o *Options) session(src *source) exec.Options {
+	return exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision, Packed: src.release, OwnConstants: true, MaxPlans: 64}
 }
 
 func compile(src *source) (*chat.Template, error) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/testkit"
 	"github.com/salver-ml/salver/internal/textgen"
@@ -20,7 +21,13 @@ import (
 // stories loads the 260,000-parameter model of ../shared/assets in a format.
 func stories(t testing.TB, format string, o Options) *Model {
 	t.Helper()
-	m, err := Load(testkit.Assets(t, "models/stories260K/stories260K-"+format+".gguf"), o)
+	load := func() (*Model, error) {
+		return Load(testkit.Assets(t, "models/stories260K/stories260K-"+format+".gguf"), o)
+	}
+	if format == "bf16" {
+		load = func() (*Model, error) { return Parse(storiesInBF16(t), o) }
+	}
+	m, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +108,13 @@ func TestAnswersAreBitIdentical(t *testing.T) {
 			prompts[i] = append(slices.Clone(goldens[0].Completion[:40+3*i]), prompts[i]...)
 		}
 	}
-	for _, format := range []string{"f32", "q4_0", "q8_0"} {
+	for _, weights := range []struct {
+		format    string
+		precision op.Precision
+	}{{"f32", op.FP32}, {"bf16", op.FP32}, {"q4_0", op.FP32}, {"q8_0", op.FP32}, {"f32", op.BF16}, {"bf16", op.BF16}} {
+		if weights.precision.Available() != nil {
+			continue
+		}
 		var want [][]textgen.Token
 		for _, c := range []struct {
 			name     string
@@ -118,11 +131,11 @@ func TestAnswersAreBitIdentical(t *testing.T) {
 			{"little memory", 2, true, 3, Options{CacheBytes: 20 * bytesOfBlock(5, 4, 8, dtype.Float16), Context: 256}},
 			{"unoptimized", 2, true, 0, Options{}},
 		} {
-			t.Run(format+" "+c.name, func(t *testing.T) {
+			t.Run(fmt.Sprint(weights.format, " in ", weights.precision, ", ", c.name), func(t *testing.T) {
 				p := pool.New(c.threads)
 				defer p.Close()
-				c.o.Pool, c.o.Level = p, c.level
-				m := stories(t, format, c.o)
+				c.o.Pool, c.o.Level, c.o.Precision = p, c.level, weights.precision
+				m := stories(t, weights.format, c.o)
 				got := make([][]textgen.Token, len(prompts))
 				var wg sync.WaitGroup
 				for i := range prompts {
@@ -165,21 +178,35 @@ func TestPerplexityGoldens(t *testing.T) {
 		Sum float64 `json:"mean_nll"`
 	}
 	readJSON(t, "models/stories260K/golden_perplexity.json", &cases)
-	m := stories(t, "f32", Options{Level: 3})
-	for _, c := range cases {
-		r := ask(c.IDs, 1)
-		r.PromptLogprobs = 0
-		sum := 0.
-		if _, err := m.Generate(t.Context(), r, func(e *textgen.Event) error {
-			for _, p := range e.Prompt {
-				sum -= float64(p.Logprob)
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
+	for _, w := range []struct {
+		format    string
+		precision op.Precision
+		most      float64
+	}{{"f32", op.FP32, 1e-3}, {"bf16", op.FP32, 2e-2}, {"bf16", op.BF16, 2e-2}, {"f16", op.BF16, 2e-2}} {
+		if w.precision.Available() != nil {
+			continue
 		}
-		if mean := sum / float64(len(c.IDs)-1); math.Abs(mean-c.Sum) > 1e-3 {
-			t.Errorf("mean negative log-likelihood %v, expected %v", mean, c.Sum)
+		m := stories(t, w.format, Options{Level: 3, Precision: w.precision})
+		for _, c := range cases {
+			if mean := meanLoss(t, m, c.IDs); math.Abs(mean-c.Sum) > w.most {
+				t.Errorf("%s in %v: mean negative log-likelihood %v, expected %v", w.format, w.precision, mean, c.Sum)
+			}
 		}
 	}
+}
+
+// meanLoss is the mean negative log-likelihood of tokens.
+func meanLoss(t *testing.T, m *Model, ids []int32) float64 {
+	r := ask(ids, 1)
+	r.PromptLogprobs = 0
+	sum := 0.
+	if _, err := m.Generate(t.Context(), r, func(e *textgen.Event) error {
+		for _, p := range e.Prompt {
+			sum -= float64(p.Logprob)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return sum / float64(len(ids)-1)
 }
