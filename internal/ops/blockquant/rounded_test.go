@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
@@ -91,6 +92,33 @@ func TestRounded(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestPrecisionOfFormats: blocks of integers, and formats that are decoded, have
+// no kernel in bfloat16.
+func TestPrecisionOfFormats(t *testing.T) {
+	for _, f := range allFormats() {
+		x, w, y := noise(2, 256), randomWeights(f, 3, 256), noise(2, 3)
+		p := &op.Prep{Node: ir.NewNode(op.Salver, "BlockMatMul", 1, nil, nil, attrs(f, 256)), Precision: op.BF16, Threads: 1}
+		p.Pack = func(_ string, n int, fill func([]byte)) []byte {
+			b := tensor.Bytes(n)
+			fill(b)
+			return b
+		}
+		p.In = []op.Fact{{Type: ir.TypeOf(x), Present: true}, {Type: ir.TypeOf(w), Present: true, Const: w}}
+		p.Out = []op.Fact{{Type: ir.TypeOf(y), Present: true}}
+		k, err := compileMatMul(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := op.FP32
+		if f == block.F32 || f == block.F16 || f == block.BF16 {
+			want = op.BF16
+		}
+		if got := op.PrecisionOf(k); got != want {
+			t.Errorf("%v is multiplied in %v, want %v", f, got, want)
 		}
 	}
 }
