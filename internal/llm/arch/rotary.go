@@ -32,8 +32,8 @@ func (r *Rope) check(head int) error {
 		return fmt.Errorf("rotary embedding turns %d of a head's %d elements: expected an even number of them", r.Dim, head)
 	case r.Dim == 0:
 		return nil
-	case (!(r.Base > 1) || r.LocalBase != 0 && !(r.LocalBase > 1)):
-		return fmt.Errorf("the bases of rotary embeddings are %v and %v, expected more than 1", r.Base, r.LocalBase)
+	case !isBase(r.Base) || r.LocalBase != 0 && !isBase(r.LocalBase):
+		return fmt.Errorf("the bases of rotary embeddings are %v and %v, expected finite numbers of more than 1", r.Base, r.LocalBase)
 	case r.Scaling != "" && (!(r.Factor > 0) || r.Original < 1):
 		return fmt.Errorf("rotary embedding is stretched %v times from a context of %d: expected positive numbers", r.Factor, r.Original)
 	case r.Scaling == "llama3" && !(r.LowFreq > 0 && r.HighFreq > r.LowFreq):
@@ -45,6 +45,8 @@ func (r *Rope) check(head int) error {
 	}
 	return nil
 }
+
+func isBase(b float64) bool { return b > 1 && !math.IsInf(b, 1) }
 
 // frequencies are the angles by which a pair turns from one token to the next,
 // and the factor for cosines and sines. divisors, which a file may have, divide them.

@@ -1,0 +1,151 @@
+package llm
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/salver-ml/salver/internal/testkit"
+	"github.com/salver-ml/salver/internal/textgen"
+	"github.com/salver-ml/salver/internal/token"
+)
+
+// try loads a file that may be broken and generates with it. It must be refused,
+// or work: a panic ends the test, a wait or much memory fails it.
+func try(t *testing.T, what string, file []byte) error {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	err := func() error {
+		m, err := Parse(file, Options{Level: 3})
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		m.ChatTemplate()
+		m.Tokenizer().Encode("Once upon a time", token.EncodeOptions{AddSpecial: true})
+		_, err = m.Generate(ctx, &textgen.Request{Prompt: []int32{1, 2}, MaxTokens: 2, Logprobs: 2, PromptLogprobs: -1}, func(*textgen.Event) error { return nil })
+		if ctx.Err() != nil {
+			t.Errorf("%s: it takes too long", what)
+		}
+		return err
+	}()
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 256<<20 {
+		t.Errorf("%s: %d MiB were allocated", what, n>>20)
+	}
+	if err != nil && strings.Contains(err.Error(), "runtime error") {
+		t.Errorf("%s: %v", what, err)
+	}
+	return err
+}
+
+// Bytes of a model's file are changed at random, most of them in what describes
+// it. SALVER_MUTATIONS=N tries N files.
+func TestBrokenFiles(t *testing.T) {
+	n := 60
+	if s := os.Getenv("SALVER_MUTATIONS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	} else if testing.Short() {
+		n = 10
+	}
+	for _, format := range []string{"f32", "q4_0"} {
+		whole, err := os.ReadFile(testkit.Assets(t, "models/stories260K/stories260K-"+format+".gguf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		described := bytes.Index(whole, []byte("output_norm")) + 2048
+		for seed := range uint64(n) {
+			what := format + " seed " + strconv.FormatUint(seed, 10)
+			if n > 1000 {
+				os.Stderr.WriteString(what + "\n")
+			}
+			try(t, what, mutate(whole, described, seed))
+		}
+	}
+}
+
+func mutate(whole []byte, described int, seed uint64) []byte {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	b := bytes.Clone(whole)
+	switch rng.IntN(8) {
+	case 0:
+		return b[:rng.IntN(len(b))]
+	case 1:
+		at := rng.IntN(described)
+		return append(b[:at], b[min(len(b), at+1+rng.IntN(64)):]...)
+	case 2: // weights
+		for range 200 {
+			b[described+rng.IntN(len(b)-described)] = byte(rng.Uint32())
+		}
+		return b
+	}
+	odd := []uint64{0, 1, 1 << 31, math.MaxUint32, 1 << 40, math.MaxInt64, math.MaxUint64, uint64(rng.IntN(300))}
+	for range 1 + rng.IntN(3) {
+		at := rng.IntN(min(described, len(b)-8))
+		switch rng.IntN(4) {
+		case 0:
+			b[at] ^= 1 << rng.IntN(8)
+		case 1:
+			binary.LittleEndian.PutUint32(b[at:], uint32(odd[rng.IntN(len(odd))]))
+		case 2:
+			binary.LittleEndian.PutUint64(b[at:], odd[rng.IntN(len(odd))])
+		default:
+			b[at] = byte(rng.Uint32())
+		}
+	}
+	return b
+}
+
+// Numbers that would make a model absurd are refused, or mean no harm.
+func TestAbsurdHyperparameters(t *testing.T) {
+	whole, err := os.ReadFile(testkit.Assets(t, "models/stories260K/stories260K-f32.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		key     string
+		values  []uint32
+		refused bool
+	}{
+		{"llama.context_length", []uint32{0, 1, 2, 1<<31 - 1, 1 << 31, math.MaxUint32}, true},
+		{"llama.context_length", []uint32{17, 1 << 20}, false},
+		{"llama.block_count", []uint32{0, 1, 4, 6, 1e6, math.MaxUint32}, true},
+		{"llama.attention.head_count", []uint32{0, 1, 3, 1 << 16, math.MaxUint32}, true},
+		{"llama.attention.head_count_kv", []uint32{0, 3, 5, 16, math.MaxUint32}, true},
+		{"llama.embedding_length", []uint32{0, 1, 63, 1 << 30, math.MaxUint32}, true},
+		{"llama.feed_forward_length", []uint32{0, 1, 171, math.MaxUint32}, true},
+		{"llama.rope.dimension_count", []uint32{1, 7, 16, math.MaxUint32}, true},
+		{"llama.attention.layer_norm_rms_epsilon", []uint32{math.Float32bits(-1), 0x7fc00000, 0x7f800000}, true},
+		{"llama.rope.freq_base", []uint32{0, math.Float32bits(-1), 0x7fc00000, 0x7f800000}, true},
+		{"tokenizer.ggml.eos_token_id", []uint32{512, math.MaxUint32}, false},
+		{"tokenizer.ggml.bos_token_id", []uint32{512, math.MaxUint32}, false},
+	} {
+		at := bytes.Index(whole, []byte(c.key))
+		if at < 0 {
+			t.Fatalf("%s is not in the file", c.key)
+		}
+		for _, v := range c.values {
+			b := bytes.Clone(whole)
+			binary.LittleEndian.PutUint32(b[at+len(c.key)+4:], v)
+			err := try(t, c.key, b)
+			t.Logf("%s = %d: %v", c.key, v, err)
+			if c.refused && err == nil {
+				t.Errorf("%s = %d is taken", c.key, v)
+			}
+		}
+	}
+}
