@@ -74,6 +74,11 @@ func checkStops(r *textgen.Request) error {
 			return refuse("stop", "a stop string has %d bytes, expected 1 to %d", len(s), maxStopLen)
 		}
 	}
+	for _, id := range r.StopTokens {
+		if id < 0 {
+			return refuse("stop_token_ids", "the stop token %d is not one of the vocabulary", id)
+		}
+	}
 	for id, b := range r.LogitBias {
 		if id < 0 || !(b >= -100 && b <= 100) {
 			return refuse("logit_bias", "the bias of token %d is %v, expected -100 to 100 of a token of the vocabulary", id, b)

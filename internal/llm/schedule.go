@@ -162,6 +162,11 @@ func (s *scheduler) admit() *sequence {
 	}
 	if q.admitted.IsZero() {
 		q.admitted = time.Now()
+		if s.reuse && q.PromptLogprobs < 0 {
+			s.asked += uint64(q.prompt)
+			s.found += uint64(q.computed)
+			q.usage.CachedTokens = q.computed
+		}
 	}
 	s.waiting = slices.DeleteFunc(s.waiting, func(o *sequence) bool { return o == q })
 	at, _ := slices.BinarySearchFunc(s.running, q, rank)
@@ -176,7 +181,6 @@ func (s *scheduler) match(q *sequence) {
 	if !s.reuse || q.PromptLogprobs >= 0 {
 		return
 	}
-	before := q.computed
 	for q.computed+kv.BlockTokens < len(q.tokens) {
 		k := q.key.Next(q.tokens[q.computed : q.computed+kv.BlockTokens])
 		b, ok := s.kv.Find(k)
@@ -184,11 +188,6 @@ func (s *scheduler) match(q *sequence) {
 			break
 		}
 		q.blocks, q.key, q.computed = append(q.blocks, b), k, q.computed+kv.BlockTokens
-	}
-	if q.generated() == 0 {
-		s.asked += uint64(q.prompt)
-		s.found += uint64(q.computed - before)
-		q.usage.CachedTokens = q.computed
 	}
 }
 

@@ -1,9 +1,13 @@
 package llm
 
 import (
+	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
+
+	"github.com/salver-ml/salver/internal/textgen"
 )
 
 // The choices that a prompt will have count as soon as it runs: a step never
@@ -25,5 +29,40 @@ func TestChoicesHaveTheirPlaces(t *testing.T) {
 		if m.parts > most {
 			t.Errorf("a step has %d parts, expected %d at most", m.parts, most)
 		}
+	}
+}
+
+// A prompt that waits for memory is looked up in every step, and counted once.
+func TestPrefixFiguresCountPromptsOnce(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	shared := randomPrompt(rng, 64)
+	s := newScheduler(9, 64, 8, true)
+	add := func(number uint64, prompt []int32) *sequence {
+		q := newSequence(&request{Request: ask(prompt, 20), choices: 1, number: number, out: newQueue()}, 0)
+		s.submit(q)
+		return q
+	}
+	first := add(1, shared)
+	s.computed(s.next(nil))
+	waits := add(2, slices.Concat(shared[:32], randomPrompt(rng, 110)))
+	for range 5 {
+		s.computed(s.next(nil))
+	}
+	if len(s.waiting) != 1 || s.asked != 64 || s.found != 0 {
+		t.Errorf("%d wait, %d tokens were looked up and %d found, expected 1, 64 and 0", len(s.waiting), s.asked, s.found)
+	}
+	s.finish(first)
+	s.next(nil)
+	if s.asked != 64+142 || s.found != 32 || waits.usage.CachedTokens != 32 {
+		t.Errorf("%d tokens were looked up and %d found, expected 206 and 32", s.asked, s.found)
+	}
+}
+
+func TestStopTokensAreTokens(t *testing.T) {
+	r := ask([]int32{1}, 1)
+	r.StopTokens = []int32{-1}
+	var refused *textgen.RequestError
+	if err := checkStops(r); !errors.As(err, &refused) || refused.Field != "stop_token_ids" {
+		t.Errorf("got %v", err)
 	}
 }
