@@ -98,7 +98,7 @@ func floats(rng *rand.Rand, kind int) float32 {
 func TestBF16IsItsTwin(t *testing.T) {
 	k := needTiles(t)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range 300 {
+	for i := range cases(300) {
 		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
 		for _, s := range [][]byte{p.a, p.b} {
 			for j := 0; j+2 <= len(s); j += 2 {
@@ -115,7 +115,7 @@ func TestBF16IsItsTwin(t *testing.T) {
 func TestBytesAreTheirTwins(t *testing.T) {
 	k := needTiles(t)
 	rng := rand.New(rand.NewPCG(3, 4))
-	for i := range 200 {
+	for i := range cases(200) {
 		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
 		for _, s := range [][]byte{p.a, p.b, p.c} {
 			for j := range s {
@@ -363,4 +363,12 @@ func BenchmarkBlock(b *testing.B) {
 			})
 		}
 	}
+}
+
+// cases is how many of n a test has time for.
+func cases(n int) int {
+	if testing.Short() {
+		return n / 5
+	}
+	return n
 }
