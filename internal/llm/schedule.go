@@ -29,6 +29,11 @@ type scheduler struct {
 	asked, found uint64 // tokens looked for in the prefix cache
 }
 
+// maxLogits is how many tokens of a prompt whose probabilities are wanted a step
+// computes at most: each needs logits of the whole vocabulary, half a megabyte of
+// 128k tokens.
+const maxLogits = 128
+
 // work is a sequence's part in a step: its next n tokens.
 type work struct {
 	*sequence
@@ -75,6 +80,9 @@ func (s *scheduler) next(step []work) []work {
 	left := s.budget
 	take := func(q *sequence) {
 		n := min(q.left(), left)
+		if q.PromptLogprobs >= 0 {
+			n = min(n, maxLogits)
+		}
 		step = append(step, work{q, n})
 		left -= n
 		s.served[q.Tenant] += float64(n)

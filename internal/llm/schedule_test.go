@@ -66,3 +66,15 @@ func TestStopTokensAreTokens(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestLogitsOfAStepAreBounded(t *testing.T) {
+	s := newScheduler(100, 512, 8, true)
+	for i, n := range []int{0, -1} {
+		r := ask(make([]int32, 400), 1)
+		r.PromptLogprobs = n
+		s.submit(newSequence(&request{Request: r, choices: 1, number: uint64(i), out: newQueue()}, 0))
+	}
+	if step := s.next(nil); len(step) != 2 || step[0].n != maxLogits || step[1].n != 512-maxLogits {
+		t.Errorf("a step of %+v", step)
+	}
+}
