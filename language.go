@@ -57,7 +57,7 @@ func openLanguage(options []Option, load func(llm.Options) (*llm.Model, error)) 
 		return nil, err
 	}
 	p := pool.New(c.threads)
-	m, err := load(llm.Options{Pool: p, Provider: c.engine.Provider, Level: c.engine.Level, Precision: c.engine.Precision})
+	m, err := load(llm.Options{Pool: p, Provider: c.engine.Provider, Level: c.engine.Level, Precision: c.engine.Precision, MaxMemory: c.engine.MaxMemory, Overhead: c.engine.Overhead})
 	if err != nil {
 		p.Close()
 		return nil, fmt.Errorf("salver: %w", err)

@@ -20,7 +20,7 @@ type languageFlags struct {
 func (f *languageFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.IntVar(&f.context, "context", 0, "language models: tokens of prompt and answer together, at most; 0 is what the model was trained for")
-	fl.Var(&f.cache, "kv-cache", "language models: memory for keys and values, e.g. 1GiB; 0 is room for four sequences of full length, 2GiB at most")
+	fl.Var(&f.cache, "kv-cache", "language models: memory for keys and values, e.g. 1GiB; by default room for four sequences of full length, 2GiB at most")
 	fl.StringVar(&f.cacheType, "kv-type", "f16", "language models: numbers of the cache of keys and values, f16 or f32")
 	fl.IntVar(&f.sequences, "max-sequences", 64, "language models: answers computed at once")
 	fl.IntVar(&f.stepTokens, "step-tokens", 512, "language models: tokens of one step, at most; fewer make answers flow more evenly while prompts come in")
@@ -45,7 +45,7 @@ func (f *languageFlags) check() error {
 }
 
 func (f *languageFlags) options(e engine.Options) llm.Options {
-	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Precision: e.Precision, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache),
+	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Precision: e.Precision, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache), MaxMemory: e.MaxMemory, Overhead: e.Overhead,
 		StepTokens: f.stepTokens, Sequences: f.sequences, NoPrefixes: f.noPrefixes}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/testkit"
 	"github.com/salver-ml/salver/internal/textgen"
 	"github.com/salver-ml/salver/internal/token"
@@ -146,6 +147,31 @@ func TestAbsurdHyperparameters(t *testing.T) {
 			if c.refused && err == nil {
 				t.Errorf("%s = %d is taken", c.key, v)
 			}
+		}
+	}
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	file, err := os.ReadFile(testkit.Assets(t, "models/stories260K/stories260K-f32.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint32(file[bytes.Index(file, []byte("llama.context_length"))+24:], 1<<28)
+	for _, c := range []struct {
+		o    Options
+		says string
+	}{
+		{Options{CacheBytes: 1 << 44}, "the cache of keys and values needs"},
+		{Options{CacheBytes: 64 << 20, MaxMemory: 32 << 20}, "the cache of keys and values needs"},
+		{Options{CacheBytes: 16 << 20, MaxMemory: 16<<20 + 64<<10 + int(mmap.InUse())}, "the limit is"},
+	} {
+		m, err := Parse(file, c.o)
+		if err == nil {
+			err = m.Warm()
+			m.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v: %v", c.o, err)
 		}
 	}
 }

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/chat"
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/llm/kv"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops" // registers the operators
 	"github.com/salver-ml/salver/internal/pass"
@@ -44,10 +46,14 @@ type Options struct {
 	CacheBytes int
 	// CacheTokens asks for room for so many tokens, where CacheBytes is 0.
 	CacheTokens int
-	StepTokens  int // tokens of one step, at most; 512
-	Sequences   int // at once; 64
-	Queue       int // requests that wait, at most; 1024
-	NoPrefixes  bool
+	// MaxMemory bounds, in bytes, what a step may need with weights and cache, all
+	// models and Overhead included; 0 is no limit, but for a cache larger than the machine.
+	MaxMemory  int
+	Overhead   int
+	StepTokens int // tokens of one step, at most; 512
+	Sequences  int // at once; 64
+	Queue      int // requests that wait, at most; 1024
+	NoPrefixes bool
 }
 
 // DefaultCacheBytes bounds the cache that a model gets unasked.
@@ -152,6 +158,19 @@ func (o *Options) blocks(c *arch.Config) (int, error) {
 	return min(max(min(4*blocksFor(o.Context), DefaultCacheBytes/each), 2), most), nil
 }
 
+// fits refuses a cache for which there is no memory.
+func (o *Options) fits(cache int) error {
+	limit := o.MaxMemory
+	if limit == 0 {
+		total, _ := cpu.Memory()
+		limit = int(total)
+	}
+	if held := int(mmap.InUse()) + o.Overhead; limit > 0 && cache > limit-held {
+		return fmt.Errorf("the cache of keys and values needs %d MiB beside the %d MiB that are held already, the limit is %d MiB: give it less, or the model a shorter context", cache>>20, held>>20, limit>>20)
+	}
+	return nil
+}
+
 func prepare(src *source, o Options, name string) (*Model, error) {
 	if err := o.Precision.Available(); err != nil {
 		return nil, err
@@ -168,6 +187,10 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	kvBytes := blocks * bytesOfBlock(src.config.Layers, src.config.KVHeads, src.config.HeadDim, o.CacheType)
+	if err := o.fits(kvBytes); err != nil {
+		return nil, err
+	}
 	g, err := a.Graph(src.config, src.weights, arch.Options{Cache: o.CacheType, Blocks: blocks, Context: o.Context})
 	if err != nil {
 		return nil, err
@@ -175,7 +198,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	if err := a.CheckRest(src.weights.Rest(), src.config); err != nil {
 		return nil, err
 	}
-	m := &Model{tokenizer: src.tokenizer, files: src, kvBytes: blocks * bytesOfBlock(src.config.Layers, src.config.KVHeads, src.config.HeadDim, o.CacheType)}
+	m := &Model{tokenizer: src.tokenizer, files: src, kvBytes: kvBytes}
 	if m.report, err = pass.Run(g, passes.All, pass.Options{Level: o.Level, Pool: o.Pool}); err != nil {
 		return nil, err
 	}
@@ -194,7 +217,8 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 
 // session are the options of the model's session.
 func (o *Options) session(src *source) exec.Options {
-	return exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision, Packed: src.release, OwnConstants: true, MaxPlans: 64}
+	return exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision, Packed: src.release, OwnConstants: true, MaxPlans: 64,
+		MaxMemory: o.MaxMemory, Overhead: o.Overhead}
 }
 
 func compile(src *source) (*chat.Template, error) {
