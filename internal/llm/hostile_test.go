@@ -7,7 +7,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,16 +22,21 @@ import (
 	"github.com/salver-ml/salver/internal/token"
 )
 
+// parsed loads a file in memory.
+func parsed(file []byte) func(Options) (*Model, error) {
+	return func(o Options) (*Model, error) { return Parse(file, o) }
+}
+
 // try loads a file that may be broken and generates with it. It must be refused,
 // or work: a panic ends the test, a wait or much memory fails it.
-func try(t *testing.T, what string, file []byte) error {
+func try(t *testing.T, what string, load func(Options) (*Model, error)) error {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	err := func() error {
-		m, err := Parse(file, Options{Level: 3})
+		m, err := load(Options{Level: 3})
 		if err != nil {
 			return err
 		}
@@ -54,15 +62,7 @@ func try(t *testing.T, what string, file []byte) error {
 // Bytes of a model's file are changed at random, most of them in what describes
 // it. SALVER_MUTATIONS=N tries N files.
 func TestBrokenFiles(t *testing.T) {
-	n := 60
-	if s := os.Getenv("SALVER_MUTATIONS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	} else if testing.Short() {
-		n = 10
-	}
+	n := mutations(t, 60)
 	for _, format := range []string{"f32", "q4_0"} {
 		whole, err := os.ReadFile(testkit.Assets(t, "models/stories260K/stories260K-"+format+".gguf"))
 		if err != nil {
@@ -74,9 +74,62 @@ func TestBrokenFiles(t *testing.T) {
 			if n > 1000 {
 				os.Stderr.WriteString(what + "\n")
 			}
-			try(t, what, mutate(whole, described, seed))
+			try(t, what, parsed(mutate(whole, described, seed)))
 		}
 	}
+}
+
+// mutations is how many files to try.
+func mutations(t *testing.T, usual int) int {
+	s := os.Getenv("SALVER_MUTATIONS")
+	if s == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The same for the files of a folder, one at a time.
+func TestBrokenFolders(t *testing.T) {
+	for _, name := range []string{"llama-linear", "gpt2", "gemma3"} {
+		dir := readGolden(t, name).folder(t)
+		for _, file := range []string{"config.json", "tokenizer.json", "model.safetensors"} {
+			path := filepath.Join(dir, file)
+			whole, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for seed := range uint64(mutations(t, 20)) {
+				b := mutateJSON(whole, seed)
+				if file == "model.safetensors" {
+					b = mutate(whole, min(len(whole)-8, 8+int(binary.LittleEndian.Uint64(whole))), seed)
+				}
+				if err := os.WriteFile(path, b, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				what := name + "/" + file + " seed " + strconv.FormatUint(seed, 10)
+				try(t, what, func(o Options) (*Model, error) { return Load(dir, o) })
+			}
+			if err := os.WriteFile(path, whole, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// mutateJSON changes numbers to absurd ones, words to others, or cuts something out.
+func mutateJSON(whole []byte, seed uint64) []byte {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	odd := []string{"0", "-1", "1e300", "2147483648", "9223372036854775807", "1e-320", "null", "[]", "{}", `""`, "true", `"llama"`, strings.Repeat("[", 20000)}
+	values := regexp.MustCompile(`-?[0-9][0-9.e+-]*|"[^"]*"|true|false|null`).FindAllIndex(whole, -1)
+	at := values[rng.IntN(len(values))]
+	if rng.IntN(10) == 0 {
+		return slices.Concat(whole[:at[0]], whole[min(len(whole), at[1]+rng.IntN(100)):])
+	}
+	return slices.Concat(whole[:at[0]], []byte(odd[rng.IntN(len(odd))]), whole[at[1]:])
 }
 
 func mutate(whole []byte, described int, seed uint64) []byte {
@@ -142,7 +195,7 @@ func TestAbsurdHyperparameters(t *testing.T) {
 		for _, v := range c.values {
 			b := bytes.Clone(whole)
 			binary.LittleEndian.PutUint32(b[at+len(c.key)+4:], v)
-			err := try(t, c.key, b)
+			err := try(t, c.key, parsed(b))
 			t.Logf("%s = %d: %v", c.key, v, err)
 			if c.refused && err == nil {
 				t.Errorf("%s = %d is taken", c.key, v)
