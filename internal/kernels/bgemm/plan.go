@@ -51,7 +51,8 @@ func (t *Task) newPlan(threads int) plan {
 	}
 	p := plan{planKey: key, kern: amx.For(key.level)}
 	p.steps = tiling.Ceil(p.k, amx.StepBF16)
-	s := tiling.Shape{Items: p.items, M: p.m, N: p.n, K: p.k, MR: amx.Rows, NR: amx.Cols, ChunkWork: chunkWork}
+	// Fewer rows than a tile has take as long: the time is that of reading B.
+	s := tiling.Shape{Items: p.items, M: max(p.m, amx.Rows), N: p.n, K: p.k, MR: amx.Rows, NR: amx.Cols, ChunkWork: chunkWork}
 	p.tiles, p.panels = s.Tiles(), s.Panels()
 	p.grid = tiling.Split(s, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)

@@ -1,0 +1,77 @@
+package bgemm
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// BenchmarkDecode multiplies few rows by weights that come from memory. A read
+// loop over as many bytes runs between the products; read% is its time over the
+// product's, each the fastest.
+func BenchmarkDecode(b *testing.B) {
+	if !amx.Available() {
+		b.Skip("no tiles")
+	}
+	const stream = 512 << 20 // more than the caches hold
+	for _, s := range [][2]int{{1536, 576}, {5632, 2048}} {
+		n, k := s[0], s[1]
+		size := PackedSize(k, n, 1)
+		buf := mmap.Alloc(stream / size * size)
+		data := buf.Bytes()
+		for i := range data {
+			data[i] = byte(i % 61)
+		}
+		for _, threads := range []int{1, 2} {
+			for _, m := range []int{1, 16} {
+				b.Run(fmt.Sprintf("%dx%d/threads=%d/m=%d", n, k, threads, m), func(b *testing.B) {
+					p := pool.New(threads)
+					defer p.Close()
+					p.Begin()
+					defer p.End()
+					x := &Task{Product: gemm.Product{M: m, N: n, K: k, A: gemm.Matrix{Data: make([]float32, m*k), Stride: k}, C: gemm.Matrix{Data: make([]float32, m*n), Stride: n}}}
+					read := &reader{parts: 16}
+					reading, multiplying := time.Hour, time.Hour
+					for i := 0; b.Loop(); i += 2 {
+						copies := len(data) / size
+						read.data = data[i%copies*size:][:size]
+						w, err := Prepacked(data[(i+1)%copies*size:][:size], k, n, 1)
+						if err != nil {
+							b.Fatal(err)
+						}
+						x.Weights = w
+						start := time.Now()
+						p.Run(read.parts, read)
+						middle := time.Now()
+						if err := x.Run(p); err != nil {
+							b.Fatal(err)
+						}
+						reading, multiplying = min(reading, middle.Sub(start)), min(multiplying, time.Since(middle))
+					}
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(size)/multiplying.Seconds()/1e9, "GB/s")
+					b.ReportMetric(100*float64(reading)/float64(multiplying), "read%")
+				})
+			}
+		}
+		buf.Free()
+	}
+}
+
+// reader reads memory and does nothing else.
+type reader struct {
+	data  []byte
+	parts int
+	sums  [16]int
+}
+
+func (r *reader) Do(i int) {
+	n := len(r.data)
+	r.sums[i] = bytes.Count(r.data[n*i/r.parts:n*(i+1)/r.parts], []byte{0}) // which is vectorized
+}
