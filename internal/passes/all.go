@@ -19,6 +19,7 @@ var All = slices.Concat(simplify, fusions, layout.Passes, []pass.Pass{fuse.Point
 var fusions = []pass.Pass{
 	fuse.Activations,
 	fuse.LayerNorm,
+	fuse.Rotary,
 	fuse.Rows,
 	fuse.Attention,
 	quant.Move,

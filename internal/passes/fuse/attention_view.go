@@ -187,7 +187,23 @@ func (v *view) narrow(axis, start, n int) bool {
 	return true
 }
 
-// slice follows a Slice with constant bounds and steps of 1.
+// every keeps each step-th item of an axis from start on.
+func (v *view) every(axis, start, step, end int) bool {
+	d := v.dims[axis]
+	if len(d) != 1 || step < 2 || start < 0 || start >= step {
+		return false
+	}
+	size, ok := d[0].size.Int()
+	if !ok || size%step != 0 || end <= size-step+start {
+		return false
+	}
+	head, tail := v.cut(d[0], shape.Const(size/step))
+	tail.fixed, tail.index = true, start
+	v.dims[axis] = []*atom{head}
+	return true
+}
+
+// slice follows a Slice with constant bounds.
 func (v *view) slice(n *ir.Node) bool {
 	if n.Opset < 10 {
 		return false
@@ -211,10 +227,16 @@ func (v *view) slice(n *ir.Node) bool {
 			axis += len(v.dims)
 		}
 		size, ok := shape.Shape{n.In[0].Type.Shape[axis]}.Ints()
-		if !ok || ints[4] != nil && ints[4][i] != 1 {
+		if !ok {
 			return false
 		}
 		lo, hi := bound(start, size[0]), bound(ints[2][i], size[0])
+		if ints[4] != nil && ints[4][i] != 1 {
+			if !v.every(axis, lo, ints[4][i], hi) {
+				return false
+			}
+			continue
+		}
 		if !v.narrow(axis, lo, hi-lo) {
 			return false
 		}

@@ -12,6 +12,7 @@ func TestConvResidual(t *testing.T)      { passtest.Run(t, "conv-residual", Conv
 func TestConvActivation(t *testing.T)    { passtest.Run(t, "conv-activation", ConvActivation) }
 func TestLayerNorm(t *testing.T)         { passtest.Run(t, "layernorm", LayerNorm) }
 func TestMatMul(t *testing.T)            { passtest.Run(t, "matmul", MatMul) }
+func TestRotary(t *testing.T)            { passtest.Run(t, "rotary", Rotary) }
 func TestRows(t *testing.T)              { passtest.Run(t, "rows", Rows) }
 func TestTransposedWeights(t *testing.T) { passtest.Run(t, "transposed", TransposedWeights) }
 func TestPointwise(t *testing.T)         { passtest.Run(t, "pointwise", Pointwise) }
