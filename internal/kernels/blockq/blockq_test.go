@@ -34,7 +34,8 @@ var halfAt = map[block.Format][]int{
 	block.Q2_K: {80, 82}, block.Q3_K: {108}, block.Q4_K: {0, 2}, block.Q5_K: {0, 2}, block.Q6_K: {208}, block.MXFP4: {},
 }
 
-// randomRows are n rows of k elements: any bytes, with scales near 2^-6.
+// randomRows are n rows of k elements: any bytes, with scales near 2^-6; noise in
+// plain floats.
 func randomRows(f block.Format, n, k int, seed uint64) []byte {
 	row, err := f.RowBytes(k)
 	if err != nil {
@@ -42,6 +43,10 @@ func randomRows(f block.Format, n, k int, seed uint64) []byte {
 	}
 	r := rand.New(rand.NewPCG(seed, uint64(f)))
 	b := make([]byte, n*row)
+	if isHalf(f) {
+		block.Encode(f, b, noise(n*k, seed))
+		return b
+	}
 	for i := range b {
 		b[i] = byte(r.Uint32())
 	}
@@ -525,9 +530,6 @@ func TestLongRows(t *testing.T) {
 	const n, k, m = 70, 1 << 16, 33
 	for _, f := range append(halves, block.Q4_K) {
 		rows := randomRows(f, n, k, 1)
-		if isHalf(f) {
-			block.Encode(f, rows, noise(n*k, 1))
-		}
 		x := noise(m*k, 2)
 		want := make([]float32, m*n)
 		if isHalf(f) {
