@@ -10,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/demo"
 	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/repo"
 	"github.com/salver-ml/salver/internal/serve"
 )
@@ -61,6 +62,9 @@ func (s *server) checkNames(repositories []*repo.Repository) error {
 		for _, m := range demo.Models() {
 			from[m.Name] = "--demo"
 		}
+		for _, m := range demo.LanguageModels() {
+			from[m.Name] = "--demo"
+		}
 	}
 	for _, r := range repositories {
 		names, err := r.Names()
@@ -83,18 +87,37 @@ func (s *server) registerDemo() error {
 	if !s.flags.demo {
 		return nil
 	}
-	models := demo.Models()
-	errs := make([]error, len(models))
+	models, texts := demo.Models(), demo.LanguageModels()
+	errs := make([]error, len(models)+len(texts))
 	var wg sync.WaitGroup
 	for i, m := range models {
-		wg.Go(func() {
-			if err := s.registerOne(&m); err != nil {
-				errs[i] = fmt.Errorf("demo model %q: %w", m.Name, err)
-			}
-		})
+		wg.Go(func() { errs[i] = named(m.Name, s.registerOne(&m)) })
+	}
+	for i, m := range texts {
+		wg.Go(func() { errs[len(models)+i] = named(m.Name, s.registerText(&m)) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+func named(model string, err error) error {
+	if err != nil {
+		return fmt.Errorf("demo model %q: %w", model, err)
+	}
+	return nil
+}
+
+func (s *server) registerText(m *demo.LanguageModel) error {
+	o := s.language
+	o.Name = m.Name
+	lm, err := llm.Parse(m.GGUF, o)
+	if err != nil {
+		return err
+	}
+	if err := lm.Warm(); err != nil {
+		return errors.Join(err, lm.Close())
+	}
+	return s.core.Register(m.Name, 1, backend.Language{Model: lm}, nil)
 }
 
 func (s *server) registerOne(m *demo.Model) error {

@@ -87,6 +87,9 @@ func (s *server) reportReady(failed error) {
 			for _, m := range demo.Models() {
 				fmt.Fprintf(s.out, "# %s: the answer is %q\n%s\n\n", m.Description, m.SampleAnswer, m.Curl(t.address))
 			}
+			for _, m := range demo.LanguageModels()[:1] {
+				fmt.Fprintf(s.out, "# %s: the answer is %q\n%s\n\n", m.Description, m.Answer, m.Curl(t.address))
+			}
 		}
 	}
 }

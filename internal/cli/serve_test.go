@@ -161,6 +161,12 @@ func TestServeDemo(t *testing.T) {
 			t.Errorf("the start does not tell of %s:\n%s", m.Name, text)
 		}
 	}
+	for _, m := range demo.LanguageModels() {
+		r.expect("/v1/chat/completions", fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":%q}],"temperature":0}`, m.Name, m.Question), 200, m.Answer)
+	}
+	if text, first := r.out.String(), demo.LanguageModels()[0]; !strings.Contains(text, first.Curl(r.http)) {
+		t.Errorf("the start does not tell of %s:\n%s", first.Name, text)
+	}
 	r.expect("/v2/health/ready", "", 200, "true")
 	r.expect("/", "", 200, "<html")
 	r.expect("/metrics", "", 200, `salver_request_duration_seconds_count{model="digits"`)
