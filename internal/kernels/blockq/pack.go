@@ -2,8 +2,11 @@ package blockq
 
 import (
 	"fmt"
+	"sync"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -31,10 +34,28 @@ func Pack(dst []byte, f block.Format, n, k int, rows []byte) (*Packed, error) {
 		p.packHalf(rows)
 		return p, nil
 	}
-	for panel := range tiling.Ceil(n, cols) {
-		p.packPanel(panel, rows[panel*cols*row:min((panel+1)*cols, n)*row], row)
-	}
+	p.packPanels(rows, row)
 	return p, nil
+}
+
+// packGrain is the number of panels for which another processor pays.
+const packGrain = 8
+
+// packPanels packs on as many processors as there are: models are loaded before
+// anything else wants them.
+func (p *Packed) packPanels(rows []byte, row int) {
+	panels := tiling.Ceil(p.n, cols)
+	parts := min(split.Parts(panels, packGrain), cpu.Threads())
+	var wg sync.WaitGroup
+	for i := range parts {
+		wg.Go(func() {
+			lo, hi := split.Range(panels, parts, i)
+			for panel := lo; panel < hi; panel++ {
+				p.packPanel(panel, rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Prepacked views data that Pack has filled before.
@@ -68,9 +89,31 @@ func (p *Packed) packPanel(panel int, rows []byte, rowBytes int) {
 		clear(dst)
 	}
 	size := p.format.Bytes()
+	if n == cols && (p.format == block.Q4_0 || p.format == block.Q8_0) {
+		for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
+			l.packWords(dst, rows[b:], rowBytes, size)
+		}
+		return
+	}
 	for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
 		for j := range n {
 			l.pack(dst[:l.unitBytes()], j, rows[j*rowBytes+b:][:size])
+		}
+	}
+}
+
+// packWords is pack for whole panels of blocks that are a scale and then words
+// as they are. It writes one vector after the other, twice as fast as by columns.
+func (l *layout) packWords(dst, rows []byte, rowBytes, size int) {
+	codes := dst[l.headerBytes()+l.scaleBytes():]
+	for j := range cols {
+		put16(dst, j, rows[j*rowBytes:])
+	}
+	for v := range (size - 2) / 4 {
+		to, at := (*[vector]byte)(codes[v*vector:]), 2+4*v
+		for j := range cols {
+			le.PutUint32(to[4*j:4*j+4], le.Uint32(rows[at:]))
+			at += rowBytes
 		}
 	}
 }
