@@ -2,6 +2,7 @@ package fused
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -92,7 +93,8 @@ func newPointwise(n *ir.Node) (*pointwiseChain, error) {
 }
 
 func inferPointwise(c *op.Infer) error {
-	if _, err := newPointwise(c.Node); err != nil {
+	p, err := newPointwise(c.Node)
+	if err != nil {
 		return err
 	}
 	if len(c.In) > elemwise.MaxInputs {
@@ -103,11 +105,35 @@ func inferPointwise(c *op.Infer) error {
 			return fmt.Errorf("input %d has type %s, expected float32 or bool", i, f.DType)
 		}
 	}
+	if err := p.checkSteps(c.In); err != nil {
+		return err
+	}
 	s, err := op.BroadcastShapes(c.In)
 	if err != nil {
 		return err
 	}
 	c.Set(0, dtype.Float32, s)
+	return nil
+}
+
+// checkSteps infers each step, so that none gets a type that it does not take.
+func (p *pointwiseChain) checkSteps(in []op.Fact) error {
+	facts := slices.Clone(in)
+	for i, m := range p.nodes {
+		step := &op.Infer{Node: m, In: make([]op.Fact, len(m.In)), Out: make([]op.Fact, 1)}
+		for j, a := range p.args[i] {
+			if a >= 0 {
+				step.In[j] = facts[a]
+			}
+		}
+		if err := op.Of(m).InferOutputs(step); err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		if t := step.Out[0].DType; t != dtype.Float32 && t != dtype.Invalid {
+			return fmt.Errorf("step %d: %s gives %s, expected float32", i, m.FullName(), t)
+		}
+		facts = append(facts, step.Out[0])
+	}
 	return nil
 }
 
