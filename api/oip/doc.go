@@ -1,7 +1,8 @@
 // Package oip holds the messages of the Open Inference Protocol (KServe v2)
 // with Triton's extensions: the gRPC service, its messages, and the model
 // configuration that config.pbtxt is written in. The JSON forms of the HTTP API
-// live with their handlers in internal/rest.
+// live with their handlers in internal/rest. oipgrpc has grpc-go's client and
+// server of the service, for tests: the program links no grpc-go.
 //
 // The generated files are committed. To make them again, with protoc 3.21 or
 // newer and the two plugins on the PATH:
@@ -11,4 +12,5 @@
 //	go generate ./api/oip
 package oip
 
-//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative inference.proto model_config.proto
+//go:generate protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=oipgrpc --go-grpc_opt=paths=source_relative inference.proto model_config.proto
+//go:generate sed -i -e "s/^package oip$/package oipgrpc/" -e "s|^\tcontext \"context\"$|&\n\t. \"github.com/salver-ml/salver/api/oip\"|" oipgrpc/inference_grpc.pb.go

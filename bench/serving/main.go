@@ -7,7 +7,7 @@
 //	serving load       requests to a server that runs already, to profile it
 //	serving echo       the echo server, which compare starts by itself
 //
-// Build salver first: CGO_ENABLED=0 go build -tags grpcnotrace -o salver ./cmd/salver. All programs
+// Build salver first: CGO_ENABLED=0 go build -o salver ./cmd/salver. All programs
 // share one machine; servers are measured in turns, so that what else runs there
 // meets both, and what counts is the ratio.
 package main

@@ -16,6 +16,7 @@ import (
 	gproto "google.golang.org/protobuf/proto"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/api/oip/oipgrpc"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
@@ -53,7 +54,7 @@ func BenchmarkServe(b *testing.B) {
 			b.Fatal(err)
 		}
 		s := grpc.NewServer()
-		pb.RegisterGRPCInferenceServiceServer(s, echo{})
+		oipgrpc.RegisterGRPCInferenceServiceServer(s, echo{})
 		go s.Serve(l)
 		defer s.Stop()
 		conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(bytesCodec{})))
@@ -66,7 +67,7 @@ func BenchmarkServe(b *testing.B) {
 }
 
 type echo struct {
-	pb.UnimplementedGRPCInferenceServiceServer
+	oipgrpc.UnimplementedGRPCInferenceServiceServer
 }
 
 func (echo) ModelInfer(_ context.Context, r *pb.ModelInferRequest) (*pb.ModelInferResponse, error) {

@@ -6,10 +6,10 @@ import (
 	"math"
 	"unicode/utf8"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
@@ -19,9 +19,9 @@ import (
 // call is one inference request and the memory it takes, used again for later ones.
 type call struct {
 	req  serve.Request
-	err  error      // of decoding
-	wire mem.Buffer // the request's bytes, which its tensors alias
-	room limit.Room // of wire, of the tensors that do not alias it, and of the answer
+	err  error       // of decoding
+	wire *rpc.Buffer // the request's bytes, which its tensors alias
+	room limit.Room  // of wire, of the tensors that do not alias it, and of the answer
 
 	classes    []int // per requested output, of the classification extension; 0 is none
 	finalMark  bool  // triton_enable_empty_final_response
@@ -51,9 +51,7 @@ const keepBuffer = 4 << 20
 
 // release forgets the request and gives the call back.
 func (s *Server) release(c *call) {
-	if c.wire != nil {
-		c.wire.Free()
-	}
+	c.wire.Free()
 	c.room.Leave()
 	c.scratch.Reset(keepBuffer)
 	clear(c.raw)
@@ -82,7 +80,7 @@ func (c *call) size() int {
 	if c.wire == nil {
 		return 0
 	}
-	return c.wire.Len()
+	return len(c.wire.Bytes())
 }
 
 // field is a field of a message: bytes for a length-delimited one, else num.

@@ -102,11 +102,11 @@ func TestEncode(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := encode(resp, size)
-		if n := e.buffer.Len(); n > size {
+		if n := len(e.Bytes()); n > size {
 			t.Fatalf("%d bytes, more than the bound %d", n, size)
 		}
 		var got pb.ModelInferResponse
-		if err := gproto.Unmarshal(e.buffer.ReadOnlyData(), &got); err != nil || !gproto.Equal(&got, want) {
+		if err := gproto.Unmarshal(e.Bytes(), &got); err != nil || !gproto.Equal(&got, want) {
 			t.Fatalf("%v\n%v\nwant\n%v", err, &got, want)
 		}
 	}

@@ -3,28 +3,24 @@ package grpcapi
 import (
 	"math"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 )
 
 // encode writes a ModelInferResponse of at most size bytes. Outputs are always raw contents.
-func encode(r *serve.Response, size int) *encoded {
+func encode(r *serve.Response, size int) *rpc.Buffer {
 	return pack(size, func(b []byte) []byte { return appendResponse(b, r, false) })
 }
 
-// pack makes an answer of about size bytes in memory of gRPC's pool.
-func pack(size int, appendTo func([]byte) []byte) *encoded {
-	if mem.IsBelowBufferPoolingThreshold(size) {
-		return &encoded{mem.SliceBuffer(appendTo(make([]byte, 0, size)))}
-	}
-	pool := mem.DefaultBufferPool()
-	p := pool.Get(size)
-	*p = appendTo((*p)[:0])
-	return &encoded{mem.NewBuffer(p, pool)}
+// pack makes an answer of about size bytes.
+func pack(size int, appendTo func([]byte) []byte) *rpc.Buffer {
+	b := rpc.NewBuffer(size)
+	b.Fill(appendTo)
+	return b
 }
 
 // maxAnswer is the most bytes of a message that all clients can take.

@@ -19,6 +19,7 @@ import (
 	gproto "google.golang.org/protobuf/proto"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/api/oip/oipgrpc"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/serve"
@@ -81,9 +82,9 @@ func start(t testing.TB, core *serve.Core, o Options, dial ...grpc.DialOption) (
 	return s, conn
 }
 
-func client(t testing.TB, o Options) pb.GRPCInferenceServiceClient {
+func client(t testing.TB, o Options) oipgrpc.GRPCInferenceServiceClient {
 	_, conn := start(t, testCore(t), o)
-	return pb.NewGRPCInferenceServiceClient(conn)
+	return oipgrpc.NewGRPCInferenceServiceClient(conn)
 }
 
 // request is one for the model of a datatype with raw contents.

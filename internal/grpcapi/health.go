@@ -1,71 +1,103 @@
 package grpcapi
 
 import (
-	"context"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 
-	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 )
 
-// health is grpc.health.v1 over the core's readiness.
-type health struct {
-	healthpb.UnimplementedHealthServer
-	server *Server
-}
+// servingStatus is grpc.health.v1's ServingStatus.
+type servingStatus int
 
-func (h *health) status() healthpb.HealthCheckResponse_ServingStatus {
+const (
+	unknownStatus servingStatus = iota
+	serving
+	notServing
+	serviceUnknown
+)
+
+// health is grpc.health.v1's status over the core's readiness.
+func (s *Server) health() servingStatus {
 	select {
-	case <-h.server.draining:
-		return healthpb.HealthCheckResponse_NOT_SERVING
+	case <-s.draining:
+		return notServing
 	default:
 	}
-	if h.server.core.Ready() {
-		return healthpb.HealthCheckResponse_SERVING
+	if s.core.Ready() {
+		return serving
 	}
-	return healthpb.HealthCheckResponse_NOT_SERVING
+	return notServing
 }
 
-func known(service string) bool {
-	return service == "" || service == pb.GRPCInferenceService_ServiceDesc.ServiceName
-}
+func known(name string) bool { return name == "" || name == serviceName }
 
-func (h *health) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	if !known(r.Service) {
-		return nil, status.Errorf(codes.NotFound, "expected the service %s or none, found %q", pb.GRPCInferenceService_ServiceDesc.ServiceName, r.Service)
+// healthCheck answers Check, whose messages have one field each: service in, status out.
+func (s *Server) healthCheck(st *rpc.Stream) (*rpc.Buffer, error) {
+	name, err := recvService(st)
+	if err != nil {
+		return nil, err
 	}
-	return &healthpb.HealthCheckResponse{Status: h.status()}, nil
+	if !known(name) {
+		return nil, rpc.Errorf(rpc.NotFound, "expected the service %s or none, found %q", serviceName, name)
+	}
+	return statusMessage(s.health()), nil
 }
 
-// Watch sends the status now and at each change, which it looks for twice a second.
-func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+// healthWatch sends the status now and at each change, which it looks for twice a second.
+func (s *Server) healthWatch(st *rpc.Stream) (*rpc.Buffer, error) {
+	name, err := recvService(st)
+	if err != nil {
+		return nil, err
+	}
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	last := healthpb.HealthCheckResponse_ServingStatus(-1)
+	last := unknownStatus
 	for draining := false; ; {
-		now := healthpb.HealthCheckResponse_SERVICE_UNKNOWN
-		if known(r.Service) {
-			now = h.status()
+		now := serviceUnknown
+		if known(name) {
+			now = s.health()
 		}
 		if now != last {
-			if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
-				return err
+			if err := st.Send(statusMessage(now)); err != nil {
+				return nil, err
 			}
 			last = now
 		}
 		if draining {
-			return status.Error(codes.Unavailable, "the server is shutting down")
+			return nil, rpc.Errorf(rpc.Unavailable, "the server is shutting down")
 		}
 		select {
 		case <-tick.C:
-		case <-stream.Context().Done():
-			return stream.Context().Err()
-		case <-h.server.draining:
+		case <-st.Context().Done():
+			return nil, st.Context().Err()
+		case <-s.draining:
 			draining = true
 		}
 	}
+}
+
+func recvService(st *rpc.Stream) (name string, err error) {
+	wire, err := st.Recv()
+	if err != nil {
+		return "", errNoMessage(err)
+	}
+	defer wire.Free()
+	for b := wire.Bytes(); len(b) > 0; {
+		var f field
+		if f, b, err = next(b); err != nil {
+			return "", rpc.Errorf(rpc.Internal, "%s", err)
+		}
+		if f.is(1, protowire.BytesType) {
+			name = string(f.bytes)
+		}
+	}
+	return name, nil
+}
+
+func statusMessage(v servingStatus) *rpc.Buffer {
+	return pack(8, func(b []byte) []byte {
+		return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(v))
+	})
 }

@@ -3,30 +3,27 @@ package grpcapi
 import (
 	"context"
 
-	"google.golang.org/grpc"
-
-	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 )
 
 // modelInfer answers ModelInfer.
-func (s *Server) modelInfer(_ any, ctx context.Context, dec func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	defer leave(ctx)
+func (s *Server) modelInfer(st *rpc.Stream) (*rpc.Buffer, error) {
 	c := s.newCall()
 	defer s.release(c)
-	if err := dec(c); err != nil {
-		return nil, err
+	if err := c.recv(st); err != nil {
+		return nil, errNoMessage(err)
 	}
-	out, err := s.infer(ctx, c, encode)
+	out, err := s.infer(st.Context(), c, encode)
 	if err != nil {
-		return nil, s.statusError(ctx, pb.GRPCInferenceService_ModelInfer_FullMethodName, err)
+		return nil, s.statusError(inferMethod, err)
 	}
 	return out, nil
 }
 
 // infer answers a decoded request.
-func (s *Server) infer(ctx context.Context, c *call, encode func(r *serve.Response, size int) *encoded) (*encoded, error) {
+func (s *Server) infer(ctx context.Context, c *call, encode func(r *serve.Response, size int) *rpc.Buffer) (*rpc.Buffer, error) {
 	if c.err != nil {
 		return nil, c.err
 	}

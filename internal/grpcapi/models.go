@@ -4,11 +4,10 @@ import (
 	"context"
 	"encoding/json"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 )
@@ -24,10 +23,10 @@ func (s *Server) ServerReady(context.Context, *pb.ServerReadyRequest) (*pb.Serve
 }
 
 // ModelReady reports a model's readiness. An unknown model isn't ready: existing clients ask so whether there is one.
-func (s *Server) ModelReady(ctx context.Context, r *pb.ModelReadyRequest) (*pb.ModelReadyResponse, error) {
+func (s *Server) ModelReady(_ context.Context, r *pb.ModelReadyRequest) (*pb.ModelReadyResponse, error) {
 	ready, err := s.core.ModelReady(r.Name, r.Version)
 	if err != nil && serve.AsError(err).Kind != serve.NotFound {
-		return nil, s.statusError(ctx, "ModelReady", err)
+		return nil, s.statusError("ModelReady", err)
 	}
 	return &pb.ModelReadyResponse{Ready: ready}, nil
 }
@@ -38,10 +37,10 @@ func (s *Server) ServerMetadata(context.Context, *pb.ServerMetadataRequest) (*pb
 }
 
 // ModelMetadata describes a model's inputs and outputs.
-func (s *Server) ModelMetadata(ctx context.Context, r *pb.ModelMetadataRequest) (*pb.ModelMetadataResponse, error) {
+func (s *Server) ModelMetadata(_ context.Context, r *pb.ModelMetadataRequest) (*pb.ModelMetadataResponse, error) {
 	m, err := s.core.Metadata(r.Name, r.Version)
 	if err != nil {
-		return nil, s.statusError(ctx, "ModelMetadata", err)
+		return nil, s.statusError("ModelMetadata", err)
 	}
 	return &pb.ModelMetadataResponse{
 		Name: m.Name, Versions: m.Versions, Platform: m.Platform,
@@ -61,28 +60,28 @@ func tensorsMetadata(infos []serve.TensorInfo) (list []*pb.ModelMetadataResponse
 }
 
 // ModelConfig gives a model's completed configuration.
-func (s *Server) ModelConfig(ctx context.Context, r *pb.ModelConfigRequest) (*pb.ModelConfigResponse, error) {
+func (s *Server) ModelConfig(_ context.Context, r *pb.ModelConfigRequest) (*pb.ModelConfigResponse, error) {
 	c, err := s.core.Config(r.Name, r.Version)
 	if err != nil {
-		return nil, s.statusError(ctx, "ModelConfig", err)
+		return nil, s.statusError("ModelConfig", err)
 	}
 	// The configuration's JSON is that of the message.
 	text, err := json.Marshal(c)
 	if err != nil {
-		return nil, s.statusError(ctx, "ModelConfig", err)
+		return nil, s.statusError("ModelConfig", err)
 	}
 	m := &pb.ModelConfig{}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, m); err != nil {
-		return nil, s.statusError(ctx, "ModelConfig", err)
+		return nil, s.statusError("ModelConfig", err)
 	}
 	return &pb.ModelConfigResponse{Config: m}, nil
 }
 
 // ModelStatistics gives the statistics of a version, of a model, or of all.
-func (s *Server) ModelStatistics(ctx context.Context, r *pb.ModelStatisticsRequest) (*pb.ModelStatisticsResponse, error) {
+func (s *Server) ModelStatistics(_ context.Context, r *pb.ModelStatisticsRequest) (*pb.ModelStatisticsResponse, error) {
 	stats, err := s.core.Statistics(r.Name, r.Version)
 	if err != nil {
-		return nil, s.statusError(ctx, "ModelStatistics", err)
+		return nil, s.statusError("ModelStatistics", err)
 	}
 	out := &pb.ModelStatisticsResponse{}
 	for i := range stats {
@@ -129,12 +128,12 @@ func (s *Server) RepositoryModelLoad(ctx context.Context, r *pb.RepositoryModelL
 	for name, value := range r.Parameters {
 		text, ok := value.ParameterChoice.(*pb.ModelRepositoryParameter_StringParam)
 		if name != "config" || !ok {
-			return nil, status.Error(codes.InvalidArgument, oip.ErrLoadParameter(name).Error())
+			return nil, rpc.Errorf(rpc.InvalidArgument, "%s", oip.ErrLoadParameter(name))
 		}
 		config = []byte(text.StringParam)
 	}
 	if err := s.core.LoadConfig(ctx, r.ModelName, config); err != nil {
-		return nil, s.statusError(ctx, "RepositoryModelLoad", err)
+		return nil, s.statusError("RepositoryModelLoad", err)
 	}
 	return &pb.RepositoryModelLoadResponse{}, nil
 }
@@ -143,47 +142,11 @@ func (s *Server) RepositoryModelLoad(ctx context.Context, r *pb.RepositoryModelL
 func (s *Server) RepositoryModelUnload(ctx context.Context, r *pb.RepositoryModelUnloadRequest) (*pb.RepositoryModelUnloadResponse, error) {
 	for name := range r.Parameters {
 		if name != "unload_dependents" { // no model has dependents
-			return nil, status.Errorf(codes.InvalidArgument, "parameter %q: expected unload_dependents or nothing", name)
+			return nil, rpc.Errorf(rpc.InvalidArgument, "parameter %q: expected unload_dependents or nothing", name)
 		}
 	}
 	if err := s.core.Unload(ctx, r.ModelName); err != nil {
-		return nil, s.statusError(ctx, "RepositoryModelUnload", err)
+		return nil, s.statusError("RepositoryModelUnload", err)
 	}
 	return &pb.RepositoryModelUnloadResponse{}, nil
-}
-
-// The extensions of Triton's that are not here say so.
-
-const sharedMemory, traceSettings, logSettings = "shared-memory regions", "trace settings", "log settings"
-
-func (s *Server) SystemSharedMemoryStatus(context.Context, *pb.SystemSharedMemoryStatusRequest) (*pb.SystemSharedMemoryStatusResponse, error) {
-	return unsupported[pb.SystemSharedMemoryStatusResponse](sharedMemory)
-}
-
-func (s *Server) SystemSharedMemoryRegister(context.Context, *pb.SystemSharedMemoryRegisterRequest) (*pb.SystemSharedMemoryRegisterResponse, error) {
-	return unsupported[pb.SystemSharedMemoryRegisterResponse](sharedMemory)
-}
-
-func (s *Server) SystemSharedMemoryUnregister(context.Context, *pb.SystemSharedMemoryUnregisterRequest) (*pb.SystemSharedMemoryUnregisterResponse, error) {
-	return unsupported[pb.SystemSharedMemoryUnregisterResponse](sharedMemory)
-}
-
-func (s *Server) CudaSharedMemoryStatus(context.Context, *pb.CudaSharedMemoryStatusRequest) (*pb.CudaSharedMemoryStatusResponse, error) {
-	return unsupported[pb.CudaSharedMemoryStatusResponse](sharedMemory)
-}
-
-func (s *Server) CudaSharedMemoryRegister(context.Context, *pb.CudaSharedMemoryRegisterRequest) (*pb.CudaSharedMemoryRegisterResponse, error) {
-	return unsupported[pb.CudaSharedMemoryRegisterResponse](sharedMemory)
-}
-
-func (s *Server) CudaSharedMemoryUnregister(context.Context, *pb.CudaSharedMemoryUnregisterRequest) (*pb.CudaSharedMemoryUnregisterResponse, error) {
-	return unsupported[pb.CudaSharedMemoryUnregisterResponse](sharedMemory)
-}
-
-func (s *Server) TraceSetting(context.Context, *pb.TraceSettingRequest) (*pb.TraceSettingResponse, error) {
-	return unsupported[pb.TraceSettingResponse](traceSettings)
-}
-
-func (s *Server) LogSettings(context.Context, *pb.LogSettingsRequest) (*pb.LogSettingsResponse, error) {
-	return unsupported[pb.LogSettingsResponse](logSettings)
 }

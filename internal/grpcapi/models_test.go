@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,8 +14,12 @@ import (
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	gproto "google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/api/oip/oipgrpc"
 	"github.com/salver-ml/salver/internal/oip"
 )
 
@@ -92,6 +97,66 @@ func TestHealthAndReflection(t *testing.T) {
 	}
 }
 
+// grpcurl finds the services, their files, and all that those need, under both names of reflection.
+func TestReflection(t *testing.T) {
+	_, conn := start(t, testCore(t), Options{})
+	v1, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	alpha, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []grpc.ClientStream{v1, alpha} {
+		ask := func(r *reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
+			r.Host = "h"
+			answer := new(reflectionpb.ServerReflectionResponse)
+			if err := errors.Join(stream.SendMsg(r), stream.RecvMsg(answer)); err != nil {
+				t.Fatal(err)
+			}
+			if answer.ValidHost != "h" || !gproto.Equal(answer.OriginalRequest, r) {
+				t.Errorf("%v", answer)
+			}
+			return answer
+		}
+		symbol := func(s string) *reflectionpb.ServerReflectionRequest {
+			return &reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: s}}
+		}
+		var names []string
+		for _, s := range ask(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}).GetListServicesResponse().GetService() {
+			names = append(names, s.Name)
+		}
+		if fmt.Sprint(names) != "[grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection grpc.health.v1.Health inference.GRPCInferenceService]" {
+			t.Error(names)
+		}
+		for _, name := range []string{"inference.GRPCInferenceService", "inference.ModelConfig", "grpc.health.v1.Health", "grpc.health.v1.HealthCheckRequest"} {
+			set := new(descriptorpb.FileDescriptorSet)
+			for _, b := range ask(symbol(name)).GetFileDescriptorResponse().GetFileDescriptorProto() {
+				file := new(descriptorpb.FileDescriptorProto)
+				if err := gproto.Unmarshal(b, file); err != nil {
+					t.Fatal(err)
+				}
+				set.File = append(set.File, file)
+			}
+			files, err := protodesc.NewFiles(set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := files.FindDescriptorByName(protoreflect.FullName(name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h, ok := d.(protoreflect.ServiceDescriptor); ok && name == healthName && (h.Methods().Len() != 2 || !h.Methods().ByName("Watch").IsStreamingServer()) {
+				t.Error(h.Methods())
+			}
+		}
+		if e := ask(symbol("nope.Nope")).GetErrorResponse(); e.GetErrorCode() != int32(codes.NotFound) {
+			t.Error(e)
+		}
+	}
+}
+
 func TestAuthorization(t *testing.T) {
 	authorize := func(key string, a oip.Access) error {
 		switch {
@@ -118,10 +183,10 @@ func TestAuthorization(t *testing.T) {
 		return status.Code(stream.RecvMsg(&pb.ServerLiveResponse{}))
 	}
 	methods := []string{"/inference.GRPCInferenceService/Nope", "/nope.Nope/Nope", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"}
-	for _, m := range pb.GRPCInferenceService_ServiceDesc.Methods {
+	for _, m := range oipgrpc.GRPCInferenceService_ServiceDesc.Methods {
 		methods = append(methods, "/inference.GRPCInferenceService/"+m.MethodName)
 	}
-	for _, m := range pb.GRPCInferenceService_ServiceDesc.Streams {
+	for _, m := range oipgrpc.GRPCInferenceService_ServiceDesc.Streams {
 		methods = append(methods, "/inference.GRPCInferenceService/"+m.StreamName)
 	}
 	for _, m := range methods {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"io"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/serve"
 )
 
@@ -18,13 +16,12 @@ const streamAhead = 64
 
 // modelStreamInfer answers the requests of a stream, many at a time, in their
 // order. A request's failure is an answer with an error_message, and the stream goes on.
-func (s *Server) modelStreamInfer(stream grpc.ServerStream) (err error) {
-	defer s.recover("ModelStreamInfer", &err)
+func (s *Server) modelStreamInfer(stream *rpc.Stream) (*rpc.Buffer, error) {
 	ctx, stop := context.WithCancel(stream.Context())
 	defer stop()
 	// Each request gets a place in the queue when it is read; the answer comes
 	// through its channel.
-	queue := make(chan chan *encoded, streamAhead)
+	queue := make(chan chan *rpc.Buffer, streamAhead)
 	ended := make(chan error, 1)
 	go func() {
 		defer close(queue)
@@ -34,31 +31,31 @@ func (s *Server) modelStreamInfer(stream grpc.ServerStream) (err error) {
 		select {
 		case answer, open := <-queue:
 			if !open {
-				return <-ended
+				return nil, <-ended
 			}
-			if err := stream.SendMsg(<-answer); err != nil {
-				return err
+			if err := stream.Send(<-answer); err != nil {
+				return nil, err
 			}
 		case <-s.draining:
-			return s.finishStream(stream, queue)
+			return nil, s.finishStream(stream, queue)
 		}
 	}
 }
 
 // readStream reads requests and starts their work until the stream ends. All
 // requests in work have streamAhead places; a large one takes as many as its share of MaxMessage.
-func (s *Server) readStream(ctx context.Context, stream grpc.ServerStream, queue chan<- chan *encoded) error {
+func (s *Server) readStream(ctx context.Context, stream *rpc.Stream, queue chan<- chan *rpc.Buffer) error {
 	places := make(chan struct{}, streamAhead)
 	for {
 		c := s.newCall()
-		if err := stream.RecvMsg(c); err != nil {
+		if err := c.recv(stream); err != nil {
 			s.release(c)
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
 		}
-		answer := make(chan *encoded, 1)
+		answer := make(chan *rpc.Buffer, 1)
 		select {
 		case queue <- answer:
 		case <-ctx.Done():
@@ -80,24 +77,24 @@ func (s *Server) readStream(ctx context.Context, stream grpc.ServerStream, queue
 
 // finishStream sends the answers of requests that have been read when the
 // server begins to stop, and ends the stream.
-func (s *Server) finishStream(stream grpc.ServerStream, queue <-chan chan *encoded) error {
+func (s *Server) finishStream(stream *rpc.Stream, queue <-chan chan *rpc.Buffer) error {
 	for {
 		select {
 		case answer, open := <-queue:
 			if !open {
 				return nil
 			}
-			if err := stream.SendMsg(<-answer); err != nil {
+			if err := stream.Send(<-answer); err != nil {
 				return err
 			}
 		default:
-			return status.Error(codes.Unavailable, "the server is shutting down")
+			return rpc.Errorf(rpc.Unavailable, "the server is shutting down")
 		}
 	}
 }
 
 // streamAnswer answers one request with a ModelStreamInferResponse.
-func (s *Server) streamAnswer(ctx context.Context, c *call) *encoded {
+func (s *Server) streamAnswer(ctx context.Context, c *call) *rpc.Buffer {
 	defer s.release(c)
 	out, err := s.streamInfer(ctx, c)
 	if err == nil {
@@ -110,7 +107,7 @@ func (s *Server) streamAnswer(ctx context.Context, c *call) *encoded {
 	})
 }
 
-func (s *Server) streamInfer(ctx context.Context, c *call) (out *encoded, err error) {
+func (s *Server) streamInfer(ctx context.Context, c *call) (out *rpc.Buffer, err error) {
 	defer s.recover("ModelStreamInfer", &err)
 	if f := s.opts.InFlight; f != nil {
 		if !f.Enter() {
@@ -118,7 +115,7 @@ func (s *Server) streamInfer(ctx context.Context, c *call) (out *encoded, err er
 		}
 		defer f.Leave()
 	}
-	return s.infer(ctx, c, func(r *serve.Response, size int) *encoded {
+	return s.infer(ctx, c, func(r *serve.Response, size int) *rpc.Buffer {
 		return pack(size+16, func(b []byte) []byte {
 			return appendInner(b, 2, appendResponse(make([]byte, 0, size), r, c.finalMark))
 		})

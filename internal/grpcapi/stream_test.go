@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/salver-ml/salver/api/oip"
+	"github.com/salver-ml/salver/api/oip/oipgrpc"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
 )
@@ -81,7 +82,7 @@ func TestLargeOnStream(t *testing.T) {
 func TestDrain(t *testing.T) {
 	core := testCore(t)
 	server, conn := start(t, core, Options{})
-	c := pb.NewGRPCInferenceServiceClient(conn)
+	c := oipgrpc.NewGRPCInferenceServiceClient(conn)
 	slow := request("slow", "FP32", strings.Repeat("1234", 4), 1, 4)
 	stream, err := c.ModelStreamInfer(t.Context())
 	if err != nil {
@@ -112,7 +113,7 @@ func TestDrain(t *testing.T) {
 	if r, err := stream.Recv(); err != nil || r.ErrorMessage != "" {
 		t.Errorf("a stream's request that had begun: %v %v", r, err)
 	}
-	for _, s := range []pb.GRPCInferenceService_ModelStreamInferClient{stream, idle} {
+	for _, s := range []oipgrpc.GRPCInferenceService_ModelStreamInferClient{stream, idle} {
 		if _, err := s.Recv(); status.Code(err) != codes.Unavailable {
 			t.Error("the end of a stream:", err)
 		}
@@ -130,7 +131,7 @@ func TestDrainTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	server, conn := start(t, core, Options{})
-	go pb.NewGRPCInferenceServiceClient(conn).ModelInfer(t.Context(), request("stuck", "FP32", strings.Repeat("1234", 4), 1, 4))
+	go oipgrpc.NewGRPCInferenceServiceClient(conn).ModelInfer(t.Context(), request("stuck", "FP32", strings.Repeat("1234", 4), 1, 4))
 	time.Sleep(50 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

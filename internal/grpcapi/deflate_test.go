@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc/encoding"
 )
 
-// gRPC's libraries in other languages offer deflate beside gzip.
+// The client is to know deflate too; grpc-go itself does not.
 func init() { encoding.RegisterCompressor(deflate{}) }
 
 type deflate struct{}

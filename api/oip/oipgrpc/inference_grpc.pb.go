@@ -8,10 +8,11 @@
 // - protoc             v3.21.12
 // source: inference.proto
 
-package oip
+package oipgrpc
 
 import (
 	context "context"
+	. "github.com/salver-ml/salver/api/oip"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
