@@ -184,7 +184,7 @@ func (c *conn) read() (f frame, err error) {
 
 // waste counts frames that bring nothing.
 func (c *conn) waste() error {
-	if c.useless.Add(1) > maxUseless {
+	if c.useless.Add(1) > c.server.maxUseless {
 		return &connError{codeEnhanceCalm, "too many frames without use"}
 	}
 	return nil

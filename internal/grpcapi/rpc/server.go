@@ -49,6 +49,8 @@ type Server struct {
 	alive     sync.WaitGroup // connections and the handlers of their calls
 	once      sync.Once
 	stop      chan struct{} // closed when the last connection has gone
+
+	maxUseless int64 // the constant; fewer in tests, on machines that are too busy for a flood
 }
 
 const (
@@ -76,7 +78,7 @@ const (
 
 // NewServer makes a server.
 func NewServer(o Options) *Server {
-	return &Server{opts: o, work: make(chan *Stream), listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, stop: make(chan struct{})}
+	return &Server{opts: o, work: make(chan *Stream), listeners: map[net.Listener]bool{}, conns: map[*conn]bool{}, stop: make(chan struct{}), maxUseless: maxUseless}
 }
 
 // Serve answers calls on a listener until Drain.
