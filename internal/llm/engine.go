@@ -185,6 +185,7 @@ func (e *engine) finish(q *sequence, why string) {
 func (e *engine) fail(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defer e.gauge() // whoever has an answer sees the figures with it
 	for _, w := range e.step {
 		w.out.put(piece{err: fmt.Errorf("a step of %d sequences: %w", len(e.step), err)})
 		e.finish(w.sequence, "error")
@@ -195,6 +196,7 @@ func (e *engine) fail(err error) {
 func (e *engine) choose(logits [][]float32) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	defer e.gauge() // whoever has an answer sees the figures with it
 	for _, w := range e.step {
 		q := w.sequence
 		for p := q.computed - w.n; p < q.computed; p++ {
