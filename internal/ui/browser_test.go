@@ -251,7 +251,7 @@ func TestAsksForKey(t *testing.T) {
 	b.wait("document.getElementById('login-text').textContent.startsWith('The key was not accepted')")
 	b.screenshot("login")
 	give("open sesame")
-	b.wait("document.querySelectorAll('.model').length === 3 && document.getElementById('state').textContent === 'ready'")
+	b.wait("document.querySelectorAll('.model').length === 3 && !document.getElementById('digit').hidden")
 	var kept string
 	b.eval("sessionStorage.getItem('salver-key')", &kept)
 	if kept != "open sesame" {
