@@ -18,7 +18,7 @@ var rooms = []string{
 	// text, and what a language model is to those who serve it
 	"token", "chat", "textgen",
 	// the engine
-	"ir", "op", "npy", "image", "ops", "format", "pass", "passes", "plan", "provider", "exec", "engine", "llm", "explain", "conformance",
+	"ir", "op", "npy", "image", "ops", "format", "pass", "passes", "plan", "provider", "exec", "engine", "llm", "explain", "quant", "tune", "conformance",
 	// the server
 	"repo", "batch", "limit", "serve", "oip", "auth", "rest", "grpcapi", "openaiapi", "obs", "ui", "demo",
 	// what joins them
