@@ -79,7 +79,7 @@ func (f *explainFlags) run(cmd *cobra.Command, e *env, model string) error {
 		return err
 	}
 	if f.compare != "" {
-		c, err := explain.Compare(cmd.Context(), model, f.compare, in, o)
+		c, err := explain.Compare(cmd.Context(), model, f.compare, explain.One(in), o)
 		if err != nil {
 			return err
 		}

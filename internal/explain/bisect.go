@@ -141,11 +141,9 @@ func ratio(got, want *tensor.Tensor) float64 {
 	case got.DType != want.DType || !slices.Equal(got.Shape, want.Shape):
 		return -exact
 	case got.DType == dtype.Float32:
-		db, _ := sqnr(tensor.Of[float32](got), tensor.Of[float32](want))
-		if db != db {
-			return -exact
-		}
-		return db
+		var t Tally
+		t.Add(tensor.Of[float32](got), tensor.Of[float32](want))
+		return t.SQNR()
 	case slices.Equal(got.Data, want.Data) && slices.Equal(got.Strings, want.Strings):
 		return exact
 	}

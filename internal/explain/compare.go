@@ -3,13 +3,11 @@ package explain
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
-	"strings"
 
-	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/format/onnx"
@@ -28,118 +26,88 @@ type Comparison struct {
 
 // Difference is how far a value is from the reference's value of that name.
 type Difference struct {
-	Value string  `json:"value"`
-	Node  string  `json:"node"`
-	Op    string  `json:"op"`
-	SQNR  float64 `json:"sqnr_db"` // signal-to-quantization-noise ratio; +Inf is written as 999
-	Max   float64 `json:"max_abs_diff"`
+	Value  string  `json:"value"` // of the reference
+	Node   string  `json:"node"`  // of the reference, which makes it
+	Op     string  `json:"op"`
+	SQNR   float64 `json:"sqnr_db"` // signal-to-quantization-noise ratio; +Inf is written as 999
+	Cosine float64 `json:"cosine"`
+	Max    float64 `json:"max_abs_diff"`
 }
 
-// exact stands for an infinite ratio, which JSON cannot hold.
-const exact = 999
-
 // Compare runs a model as it is optimized and a reference without optimization
-// on the same inputs, and compares every float32 value that both have under one
-// name. Names that passes have made count as the names they came from.
-func Compare(ctx context.Context, model, reference string, in []*tensor.Tensor, o engine.Options) (*Comparison, error) {
-	got, order, err := allValues(ctx, model, in, o)
+// on the same samples, and compares every float32 value that both have in common
+// (see common). At a time it holds such values of one sample.
+func Compare(ctx context.Context, model, reference string, s Samples, o engine.Options) (*Comparison, error) {
+	got, err := onnx.Load(model)
 	if err != nil {
 		return nil, err
 	}
-	o.Level = 0
-	want, _, err := allValues(ctx, reference, in, o)
+	defer got.Close()
+	want, err := onnx.Load(reference)
 	if err != nil {
 		return nil, fmt.Errorf("the reference: %w", err)
 	}
+	defer want.Close()
+	if _, err := pass.Run(got.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool}); err != nil {
+		return nil, err
+	}
+	if _, err := pass.Run(want.Graph, passes.All, pass.Options{Level: 0}); err != nil {
+		return nil, fmt.Errorf("the reference: %w", err)
+	}
 	c := &Comparison{Model: model, Reference: reference}
-	for _, v := range order {
-		g, w := got[v.Name], want[v.Name]
-		if w == nil {
-			w = want[stem(v.Name)]
-		}
-		if w == nil || !slices.Equal(g.Shape, w.Shape) {
-			continue
-		}
-		d := Difference{Value: v.Name, Node: v.Producer.Name, Op: v.Producer.FullName()}
-		d.SQNR, d.Max = sqnr(tensor.Of[float32](g), tensor.Of[float32](w))
-		c.Values = append(c.Values, d)
+	c.Values, err = CompareGraphs(ctx, got.Graph, want.Graph, s, exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision})
+	if errors.Is(err, errNothingCommon) {
+		err = fmt.Errorf("%s and %s %w", model, reference, err)
 	}
-	if len(c.Values) == 0 {
-		return nil, fmt.Errorf("%s and %s have no value in common: names or shapes differ everywhere", model, reference)
-	}
-	return c, nil
+	return c, err
 }
 
-// stem undoes the numbering of names by the pass driver.
-func stem(name string) string {
-	i := strings.LastIndexByte(name, '.')
-	if i > 0 && strings.Trim(name[i+1:], "0123456789") == "" {
-		return name[:i]
-	}
-	return name
-}
+var errNothingCommon = errors.New("have no value in common: names or shapes differ everywhere")
 
-// allValues runs a model with every float32 value as an output.
-func allValues(ctx context.Context, file string, in []*tensor.Tensor, o engine.Options) (map[string]*tensor.Tensor, []*ir.Value, error) {
-	m, err := onnx.Load(file)
-	if err != nil {
-		return nil, nil, err
+// CompareGraphs runs two graphs, whose types are inferred, on the same samples.
+func CompareGraphs(ctx context.Context, got, want *ir.Graph, s Samples, o exec.Options) ([]Difference, error) {
+	pairs := common(got, want)
+	gotValues, wantValues := make([]*ir.Value, len(pairs)), make([]*ir.Value, len(pairs))
+	for i, p := range pairs {
+		gotValues[i], wantValues[i] = p.got, p.want
 	}
-	defer m.Close()
-	g := m.Graph
-	if _, err := pass.Run(g, passes.All, pass.Options{Level: o.Level, Off: o.Off}); err != nil {
-		return nil, nil, err
-	}
-	names := make([]string, len(g.Outputs)) // an output counts under the caller's name
-	for i, out := range g.Outputs {
-		names[i] = out.Name
-	}
-	values := make([]*ir.Value, 0, len(g.Nodes))
-	for _, n := range g.Nodes {
-		for _, v := range n.Out {
-			if v != nil && v.Type.DType == dtype.Float32 {
-				values = append(values, v)
-			}
+	a, b := NewProbe(got, gotValues, o), NewProbe(want, wantValues, o)
+	defer a.Close()
+	defer b.Close()
+	for i := range s.Len() {
+		in, err := s.At(ctx, i)
+		if err != nil {
+			return nil, err
+		}
+		x, _, err := a.Run(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		y, _, err := b.Run(ctx, in)
+		if err != nil {
+			return nil, fmt.Errorf("the reference: %w", err)
+		}
+		for j := range pairs {
+			pairs[j].add(x[j], y[j])
 		}
 	}
-	known := len(g.Outputs)
-	for _, v := range values {
-		g.AddOutput(v.Name, v)
-	}
-	s := exec.New(g, exec.Options{Pool: o.Pool, Provider: o.Provider})
-	defer s.Close()
-	out, err := s.Run(ctx, in)
-	if err != nil {
-		return nil, nil, err
-	}
-	named := map[string]*tensor.Tensor{}
-	for i, v := range values {
-		named[v.Name] = out[known+i].Clone()
-	}
-	for i, name := range names {
-		if out[i].DType == dtype.Float32 {
-			named[name] = out[i].Clone()
+	var values []Difference
+	for _, p := range pairs {
+		if n := p.want.Producer; !p.apart {
+			values = append(values, Difference{Value: p.name, Node: n.Name, Op: n.FullName(), SQNR: p.SQNR(), Cosine: p.Cosine(), Max: p.MaxAbs()})
 		}
 	}
-	return named, values, nil
+	if len(values) == 0 {
+		return nil, errNothingCommon
+	}
+	return values, nil
 }
 
-// sqnr is 10·log10(Σ want² / Σ (got − want)²) and the largest difference.
-func sqnr(got, want []float32) (db, largest float64) {
-	var signal, noise float64
-	for i, w := range want {
-		d := float64(got[i]) - float64(w)
-		signal += float64(w) * float64(w)
-		noise += d * d
-		largest = max(largest, math.Abs(d))
+func (p *pair) add(got, want *tensor.Tensor) {
+	p.apart = p.apart || !slices.Equal(got.Shape, want.Shape)
+	if !p.apart {
+		p.Add(p.floats(got), tensor.Of[float32](want))
 	}
-	switch {
-	case noise == 0:
-		return exact, 0
-	case signal == 0:
-		return -exact, largest
-	}
-	return 10 * math.Log10(signal/noise), largest
 }
 
 // Report writes the comparison: as JSON whole, for people the values below a
