@@ -1,0 +1,163 @@
+package calib
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/quant"
+)
+
+// entropy clips where the Kullback-Leibler divergence of the quantized
+// distribution from the real one is least, as TensorRT does (S. Migacz, 8-bit
+// Inference with TensorRT, GTC 2017). For a threshold T, the reference p is the
+// histogram up to T with all that lies beyond added to its outermost bins; q is
+// the same bins without what lies beyond, merged into as many groups as there
+// are quantized levels, each group's mean given back to those of its bins that
+// are not empty. A bin at the edge in which p has only outliers has eps in q.
+//
+// Symmetric mappings look at magnitudes and half of the levels. The others look
+// at both sides with all levels and clip each at the same magnitude, so that
+// what is never negative is treated as one-sided.
+type entropy struct{ stream }
+
+// eps is what an empty bin at the edge counts in q, in values.
+const eps = 1e-4
+
+func (e *entropy) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
+	if e.total == 0 {
+		return quant.Range{}, errNothing()
+	}
+	lowest, highest, err := quant.Limits(t)
+	if err != nil {
+		return quant.Range{}, err
+	}
+	levels := int(highest) - int(lowest) + 1
+	bins, zero := e.counts, -e.first
+	if symmetric {
+		bins, zero, levels = e.magnitudes(), 0, levels/2
+	}
+	k := newDivergence(bins, zero, levels).best()
+	limit := float64(k) * e.width()
+	return quant.Range{Min: math.Max(e.min, -limit), Max: math.Min(e.max, limit)}, nil
+}
+
+// magnitudes are the bins of |x|.
+func (s *stream) magnitudes() []uint64 {
+	if s.counts == nil {
+		return nil
+	}
+	last := s.first + len(s.counts)
+	m := make([]uint64, max(last, -s.first))
+	for i, c := range s.counts {
+		j := s.first + i
+		if j < 0 {
+			j = -1 - j // [-w, 0) beside [0, w)
+		}
+		m[j] += c
+	}
+	return m
+}
+
+// divergence finds the threshold with the least divergence. Running sums over
+// the bins make the cost of a threshold that of its groups.
+type divergence struct {
+	levels int
+	zero   int // the bin that begins at 0; may lie outside
+	bins   []uint64
+	sum    []float64 // of counts before bin i
+	used   []int     // bins before i that are not empty
+	log    []float64 // of c·ln c before bin i
+}
+
+func newDivergence(bins []uint64, zero, levels int) *divergence {
+	n := len(bins)
+	d := &divergence{levels: levels, zero: zero, bins: bins, sum: make([]float64, n+1), used: make([]int, n+1), log: make([]float64, n+1)}
+	for i, c := range bins {
+		d.sum[i+1], d.used[i+1], d.log[i+1] = d.sum[i]+float64(c), d.used[i], d.log[i]
+		if c > 0 {
+			d.used[i+1]++
+			d.log[i+1] += xlogx(float64(c))
+		}
+	}
+	return d
+}
+
+func xlogx(x float64) float64 {
+	if x == 0 {
+		return 0
+	}
+	return x * math.Log(x)
+}
+
+// window gives the bins of magnitude less than k bins.
+func (d *divergence) window(k int) (a, b int) {
+	return min(max(d.zero-k, 0), len(d.bins)), max(min(d.zero+k, len(d.bins)), 0)
+}
+
+// best is the threshold, in bins from zero, with the least divergence; of equal
+// ones the largest. Thresholds are tried on a grid of 1 % steps, then bin by bin
+// around the best.
+func (d *divergence) best() int {
+	most := max(d.zero, len(d.bins)-d.zero)
+	best, least := most, d.at(most)
+	try := func(k int) {
+		if a, b := d.window(k); b-a < d.levels || k >= most {
+			return
+		}
+		if kl := d.at(k); kl < least {
+			best, least = k, kl
+		}
+	}
+	for k := most - 1; k > 0; k = min(k-1, k*99/100) {
+		try(k)
+	}
+	for k, step := best, best/100+1; k > 0 && k >= best-step; k-- {
+		try(k)
+	}
+	around := best
+	for k := around + around/99 + 1; k > around-around/99-1; k-- {
+		try(k)
+	}
+	return best
+}
+
+// at is the divergence of threshold k.
+func (d *divergence) at(k int) float64 {
+	a, b := d.window(k)
+	n, all, inside := b-a, d.sum[len(d.bins)], d.sum[b]-d.sum[a]
+	if n < 2 || inside == 0 {
+		return math.Inf(1)
+	}
+	// Σ c·ln c of p, whose outermost bins hold what lies beyond.
+	left, right := d.sum[a], all-d.sum[b]
+	first, last := float64(d.bins[a]), float64(d.bins[b-1])
+	p := d.log[b] - d.log[a] - xlogx(first) - xlogx(last) + xlogx(first+left) + xlogx(last+right)
+	// Σ p·ln q: within a group, q is its sum over the number of its bins in use.
+	q, mean := 0., 0.
+	from := a
+	for g := range d.levels {
+		to := a + (g+1)*n/d.levels
+		if used := d.used[to] - d.used[from]; used > 0 {
+			s := d.sum[to] - d.sum[from]
+			mean = math.Log(s / float64(used))
+			q += s * mean
+		}
+		if from == a && to > a {
+			q += left * edgeLog(first, mean)
+		}
+		if to == b && from < b {
+			q += right * edgeLog(last, mean)
+		}
+		from = to
+	}
+	return (p-q)/all - math.Log(all) + math.Log(inside)
+}
+
+// edgeLog is ln q of a bin at the edge, whose group has a mean of which mean is
+// the logarithm.
+func edgeLog(count, mean float64) float64 {
+	if count == 0 {
+		return math.Log(eps)
+	}
+	return mean
+}
