@@ -6,20 +6,27 @@ import "math"
 // scaled: the whole numbers from lo to hi, or those of a table.
 type codebook struct {
 	lo, hi float64
-	halves []int8    // if not nil, the nearest value to lo, lo + ½, … hi
-	tops   []float64 // what fitScale tries to map the largest magnitude to
+	halves []int8 // if not nil, the nearest value to lo, lo + ½, … hi
+	// tops are what fitScale tries to map the largest magnitude to: in ascending
+	// order near the highest value, and near the lowest one.
+	tops [][]float64
 }
 
 // integers is the codebook of the whole numbers from lo to hi; ties go to even.
 func integers(lo, hi float64) *codebook {
-	c := &codebook{lo: lo, hi: hi}
-	for k := -9; k <= 9; k++ {
-		c.tops = append(c.tops, hi+float64(k)/10)
-		if lo < 0 {
-			c.tops = append(c.tops, lo+float64(k)/10)
-		}
+	c := &codebook{lo: lo, hi: hi, tops: [][]float64{around(hi, 9, 0.1)}}
+	if lo < 0 {
+		c.tops = append(c.tops, around(lo, 9, 0.1))
 	}
 	return c
+}
+
+// around lists v and the n numbers on each side of it, step apart.
+func around(v float64, n int, step float64) (list []float64) {
+	for k := -n; k <= n; k++ {
+		list = append(list, v+float64(float64(k)*step))
+	}
+	return list
 }
 
 // level is the nearest value to v.
@@ -48,9 +55,9 @@ func round(v float64) float64 {
 }
 
 // fitScale finds a scale with a small error Σ w·(x - scale·level)². For each
-// top it takes the levels nearest to x when the largest magnitude is at top, and
-// the scale that fits these best. curvature is Σ w·level², by which the error
-// grows as the scale departs from there.
+// top it tries, it takes the levels nearest to x when the largest magnitude is at
+// top, and the scale that fits these best. curvature is Σ w·level², by which the
+// error grows as the scale departs from there.
 func (c *codebook) fitScale(x, w []float64) (scale, curvature float64) {
 	largest := 0.0
 	for _, v := range x {
@@ -62,20 +69,65 @@ func (c *codebook) fitScale(x, w []float64) (scale, curvature float64) {
 		return 0, 0
 	}
 	best := 0.0
-	for _, top := range c.tops {
-		inverse, xl, ll := top/largest, 0.0, 0.0
+	for _, tops := range c.tops {
+		climb(len(tops), func(i int) float64 {
+			xl, ll := c.products(x, w, tops[i]/largest)
+			gain := 0.0 // the error is Σ w·x² less this
+			if ll > 0 {
+				gain = xl * xl / ll
+			}
+			if gain > best {
+				best, scale, curvature = gain, xl/ll, ll
+			}
+			return gain
+		})
+	}
+	return scale, curvature
+}
+
+// products are Σ w·x·level and Σ w·level² for the levels nearest to x·inverse.
+func (c *codebook) products(x, w []float64, inverse float64) (xl, ll float64) {
+	w = w[:len(x)]
+	if c.halves != nil {
 		for i, v := range x {
 			l := c.level(v * inverse)
 			wl := float64(w[i] * l)
 			xl += float64(wl * v)
 			ll += float64(wl * l)
 		}
-		if ll > 0 && xl*xl/ll > best { // the error is Σ w·x² less this
-			best, scale, curvature = xl*xl/ll, xl/ll, ll
+		return xl, ll
+	}
+	lo, hi := c.lo, c.hi
+	for i, v := range x {
+		l := round(clamp(v*inverse, lo, hi))
+		wl := float64(w[i] * l)
+		xl += float64(wl * v)
+		ll += float64(wl * l)
+	}
+	return xl, ll
+}
+
+// stride is how far apart climb looks first.
+const stride = 3
+
+// climb looks for a large gain among 0 to n-1: at every third, and beside the
+// best of these. Gains are smooth enough that the others are hardly ever better.
+func climb(n int, gain func(i int) float64) {
+	at, best := 0, math.Inf(-1)
+	for i := 0; i < n; i += stride {
+		if g := gain(i); g > best {
+			at, best = i, g
 		}
 	}
-	return scale, curvature
+	for _, i := range [2]int{at - 1, at + 1} {
+		if i >= 0 && i < n {
+			gain(i)
+		}
+	}
 }
+
+// ranges is how many ranges on either side of the values' own fitLine tries.
+const ranges = 10
 
 // fitLine finds a scale and a minimum, both at least 0, with a small error
 // Σ w·(x - (scale·q - minimum))² for whole q from 0 to top. It takes the nearest
@@ -92,25 +144,37 @@ func fitLine(x, w []float64, top float64) (scale, minimum, curvature float64) {
 		return 0, 0, 0
 	}
 	best := math.Inf(-1)
-	for k := -10; k <= 10; k++ {
-		step := (hi - lo) / (top + float64(k)/10)
-		inverse := 1 / step
-		s.l, s.ll, s.xl = 0, 0, 0
-		for i, v := range x {
-			l := round(clamp((v-lo)*inverse, 0, top))
-			wl := float64(w[i] * l)
-			s.l += wl
-			s.ll += float64(wl * l)
-			s.xl += float64(wl * v)
-		}
+	climb(2*ranges+1, func(i int) float64 {
+		step := (hi - lo) / (top + float64(i-ranges)/10)
+		s.levels(x, w, lo, 1/step, top)
 		fitted, offset := s.line()
+		here := math.Inf(-1)
 		for _, c := range [2][2]float64{{step, lo}, {fitted, offset}} {
-			if g := s.gain(c[0], c[1]); c[0] > 0 && g > best {
+			g := s.gain(c[0], c[1])
+			if c[0] > 0 && g > best {
 				best, scale, minimum, curvature = g, c[0], -c[1], s.ll
 			}
+			if c[0] > 0 && g > here {
+				here = g
+			}
 		}
-	}
+		return here
+	})
 	return scale, minimum, curvature
+}
+
+// levels sums over the levels from 0 to top nearest to (x - lo)·inverse.
+func (s *sums) levels(x, w []float64, lo, inverse, top float64) {
+	w = w[:len(x)]
+	var sl, sll, sxl float64
+	for i, v := range x {
+		l := round(clamp((v-lo)*inverse, 0, top))
+		wl := float64(w[i] * l)
+		sl += wl
+		sll += float64(wl * l)
+		sxl += float64(wl * v)
+	}
+	s.l, s.ll, s.xl = sl, sll, sxl
 }
 
 // sums are weighted sums over values x and their levels l: Σ w, Σ w·x, Σ w·l,

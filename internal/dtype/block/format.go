@@ -67,39 +67,42 @@ type info struct {
 	bytes  int
 	decode func(dst []float32, src []byte)
 	encode func(dst []byte, src []float32)
+	// weighted is encode by the importance of each element, or as encode does if
+	// that is nil. A format that has it may lack encode.
+	weighted func(dst []byte, src, importance []float32)
 }
 
 var infos = [number]info{
-	F32:     {"f32", 1, 4, decodeF32, encodeF32},
-	F16:     {"f16", 1, 2, decodeF16, encodeF16},
-	BF16:    {"bf16", 1, 2, decodeBF16, encodeBF16},
-	Q4_0:    {"q4_0", 32, 18, decodeQ4_0, encodeQ4_0},
-	Q4_1:    {"q4_1", 32, 20, decodeQ4_1, encodeQ4_1},
-	Q5_0:    {"q5_0", 32, 22, decodeQ5_0, encodeQ5_0},
-	Q5_1:    {"q5_1", 32, 24, decodeQ5_1, encodeQ5_1},
-	Q8_0:    {"q8_0", 32, 34, decodeQ8_0, encodeQ8_0},
-	Q2_K:    {"q2_k", 256, 84, decodeQ2_K, encodeQ2_K},
-	Q3_K:    {"q3_k", 256, 110, decodeQ3_K, encodeQ3_K},
-	Q4_K:    {"q4_k", 256, 144, decodeQ4_K, encodeQ4_K},
-	Q5_K:    {"q5_k", 256, 176, decodeQ5_K, encodeQ5_K},
-	Q6_K:    {"q6_k", 256, 210, decodeQ6_K, encodeQ6_K},
-	IQ1_S:   {"iq1_s", 256, 50, decodeIQ1_S, nil},
-	IQ1_M:   {"iq1_m", 256, 56, decodeIQ1_M, nil},
-	IQ2_XXS: {"iq2_xxs", 256, 66, decodeIQ2_XXS, nil},
-	IQ2_XS:  {"iq2_xs", 256, 74, decodeIQ2_XS, nil},
-	IQ2_S:   {"iq2_s", 256, 82, decodeIQ2_S, nil},
-	IQ3_XXS: {"iq3_xxs", 256, 98, decodeIQ3_XXS, nil},
-	IQ3_S:   {"iq3_s", 256, 110, decodeIQ3_S, nil},
-	IQ4_NL:  {"iq4_nl", 32, 18, decodeIQ4_NL, encodeIQ4_NL},
-	IQ4_XS:  {"iq4_xs", 256, 136, decodeIQ4_XS, encodeIQ4_XS},
-	TQ1_0:   {"tq1_0", 256, 54, decodeTQ1_0, nil},
-	TQ2_0:   {"tq2_0", 256, 66, decodeTQ2_0, nil},
-	MXFP4:   {"mxfp4", 32, 17, decodeMXFP4, encodeMXFP4},
-	I8:      {"i8", 1, 1, nil, nil},
-	I16:     {"i16", 1, 2, nil, nil},
-	I32:     {"i32", 1, 4, nil, nil},
-	I64:     {"i64", 1, 8, nil, nil},
-	F64:     {"f64", 1, 8, nil, nil},
+	F32:     {"f32", 1, 4, decodeF32, encodeF32, nil},
+	F16:     {"f16", 1, 2, decodeF16, encodeF16, nil},
+	BF16:    {"bf16", 1, 2, decodeBF16, encodeBF16, nil},
+	Q4_0:    {"q4_0", 32, 18, decodeQ4_0, encodeQ4_0, weightedQ4_0},
+	Q4_1:    {"q4_1", 32, 20, decodeQ4_1, encodeQ4_1, weightedQ4_1},
+	Q5_0:    {"q5_0", 32, 22, decodeQ5_0, encodeQ5_0, weightedQ5_0},
+	Q5_1:    {"q5_1", 32, 24, decodeQ5_1, encodeQ5_1, weightedQ5_1},
+	Q8_0:    {"q8_0", 32, 34, decodeQ8_0, encodeQ8_0, nil},
+	Q2_K:    {"q2_k", 256, 84, decodeQ2_K, nil, encodeQ2_K},
+	Q3_K:    {"q3_k", 256, 110, decodeQ3_K, nil, encodeQ3_K},
+	Q4_K:    {"q4_k", 256, 144, decodeQ4_K, nil, encodeQ4_K},
+	Q5_K:    {"q5_k", 256, 176, decodeQ5_K, nil, encodeQ5_K},
+	Q6_K:    {"q6_k", 256, 210, decodeQ6_K, nil, encodeQ6_K},
+	IQ1_S:   {"iq1_s", 256, 50, decodeIQ1_S, nil, nil},
+	IQ1_M:   {"iq1_m", 256, 56, decodeIQ1_M, nil, nil},
+	IQ2_XXS: {"iq2_xxs", 256, 66, decodeIQ2_XXS, nil, nil},
+	IQ2_XS:  {"iq2_xs", 256, 74, decodeIQ2_XS, nil, nil},
+	IQ2_S:   {"iq2_s", 256, 82, decodeIQ2_S, nil, nil},
+	IQ3_XXS: {"iq3_xxs", 256, 98, decodeIQ3_XXS, nil, nil},
+	IQ3_S:   {"iq3_s", 256, 110, decodeIQ3_S, nil, nil},
+	IQ4_NL:  {"iq4_nl", 32, 18, decodeIQ4_NL, nil, encodeIQ4_NL},
+	IQ4_XS:  {"iq4_xs", 256, 136, decodeIQ4_XS, nil, encodeIQ4_XS},
+	TQ1_0:   {"tq1_0", 256, 54, decodeTQ1_0, nil, nil},
+	TQ2_0:   {"tq2_0", 256, 66, decodeTQ2_0, nil, nil},
+	MXFP4:   {"mxfp4", 32, 17, decodeMXFP4, encodeMXFP4, nil},
+	I8:      {"i8", 1, 1, nil, nil, nil},
+	I16:     {"i16", 1, 2, nil, nil, nil},
+	I32:     {"i32", 1, 4, nil, nil, nil},
+	I64:     {"i64", 1, 8, nil, nil, nil},
+	F64:     {"f64", 1, 8, nil, nil, nil},
 }
 
 func (f Format) info() *info {
@@ -144,7 +147,7 @@ func (f Format) Bytes() int { return f.info().bytes }
 func (f Format) Decodes() bool { return f.info().decode != nil }
 
 // Encodes reports whether Encode takes the format.
-func (f Format) Encodes() bool { return f.info().encode != nil }
+func (f Format) Encodes() bool { return f.info().encode != nil || f.info().weighted != nil }
 
 // RowBytes is the number of bytes that a row of n elements takes. A row that
 // is no whole number of blocks is an error.
@@ -183,18 +186,35 @@ func Decode(f Format, dst []float32, src []byte) {
 // panics if f has no encoder or dst is not as long as RowBytes(len(src)) says.
 // Scales are float16 in most formats: with values so large that theirs
 // overflows, NaN or infinities a block is meaningless; callers check for them.
-func Encode(f Format, dst []byte, src []float32) {
+func Encode(f Format, dst []byte, src []float32) { EncodeWeighted(f, dst, src, nil) }
+
+// EncodeWeighted is Encode where the square of an element's error counts as
+// often as importance says: one number of at least 0 for each of src, such as
+// the mean square of the activation that is multiplied with it. Without
+// importance (nil), and in formats without a choice, it is Encode.
+func EncodeWeighted(f Format, dst []byte, src, importance []float32) {
 	i := f.info()
-	if i.encode == nil {
+	if !f.Encodes() {
 		panic(fmt.Sprintf("block: %v has no encoder", f))
 	}
 	f.check(len(src), len(dst))
+	if importance != nil && len(importance) != len(src) {
+		panic(fmt.Sprintf("block: %d importances for %d elements", len(importance), len(src)))
+	}
 	if i.elems == 1 {
 		i.encode(dst, src)
 		return
 	}
 	for ; len(src) > 0; dst, src = dst[i.bytes:], src[i.elems:] {
-		i.encode(dst[:i.bytes], src[:i.elems])
+		if i.weighted == nil || i.encode != nil && importance == nil {
+			i.encode(dst[:i.bytes], src[:i.elems])
+			continue
+		}
+		var w []float32
+		if importance != nil {
+			w, importance = importance[:i.elems], importance[i.elems:]
+		}
+		i.weighted(dst[:i.bytes], src[:i.elems], w)
 	}
 }
 

@@ -30,9 +30,7 @@ func decodeIQ4(dst []float32, d float32, qs []byte) {
 // codesIQ4 has both signs of the scale, as the values reach further down than up.
 var codesIQ4 = func() *codebook {
 	c := &codebook{lo: float64(valuesIQ4[0]), hi: float64(valuesIQ4[15])}
-	for k := -7; k <= 7; k++ {
-		c.tops = append(c.tops, c.lo+float64(k), c.hi+float64(k))
-	}
+	c.tops = [][]float64{around(c.hi, 7, 1), around(c.lo, 7, 1)}
 	i := 0
 	for half := 2 * int(valuesIQ4[0]); half <= 2*int(valuesIQ4[15]); half++ {
 		if i < 15 && half >= int(valuesIQ4[i])+int(valuesIQ4[i+1]) {
@@ -51,21 +49,27 @@ var indexIQ4 = func() (index [256]byte) {
 	return index
 }()
 
-func encodeIQ4_NL(dst []byte, src []float32) {
+func encodeIQ4_NL(dst []byte, src, importance []float32) {
 	var x, w [32]float64
 	for i, v := range src {
 		x[i] = float64(v)
 		w[i] = x[i] * x[i]
 	}
-	d, _ := codesIQ4.fitScale(x[:], w[:])
-	h := dtype.F32ToF16(float32(d))
-	d = float64(dtype.F16ToF32(h))
-	le.PutUint16(dst, h)
+	weighImportance(w[:], x[:], importance)
 	var levels [32]int8
-	for i, v := range x {
-		levels[i] = int8(codesIQ4.level(ratio(v, d)))
-	}
+	putHalf(dst, codesIQ4.fitLevels(levels[:], x[:], w[:]))
 	putIQ4(dst[2:18], levels[:])
+}
+
+// fitLevels gives the scale that fitScale finds, as a float16 has it, and each
+// number's level.
+func (c *codebook) fitLevels(levels []int8, x, w []float64) float32 {
+	scale, _ := c.fitScale(x, w)
+	d := dtype.F16ToF32(dtype.F32ToF16(float32(scale)))
+	for i, v := range x {
+		levels[i] = int8(c.level(ratio(v, float64(d))))
+	}
+	return d
 }
 
 func putIQ4(dst []byte, levels []int8) {
@@ -74,9 +78,9 @@ func putIQ4(dst []byte, levels []int8) {
 	}
 }
 
-func encodeIQ4_XS(dst []byte, src []float32) {
+func encodeIQ4_XS(dst []byte, src, importance []float32) {
 	var s symmetric
-	s.fit(src, 32, codesIQ4, signed6)
+	s.fit(src, importance, 32, codesIQ4, signed6)
 	clear(dst)
 	high := uint16(0)
 	for j := range 8 {

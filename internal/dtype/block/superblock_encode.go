@@ -22,14 +22,15 @@ type symmetric struct {
 }
 
 // fit quantizes x by sub-blocks of n. Errors count with the square of the value
-// they befall: large weights matter most.
-func (s *symmetric) fit(src []float32, n int, elem, scale *codebook) {
+// they befall, since large weights matter most, or as importance says.
+func (s *symmetric) fit(src, importance []float32, n int, elem, scale *codebook) {
 	var x, w [256]float64
 	var scales, curvatures [16]float64
 	for i, v := range src {
 		x[i] = float64(v)
 		w[i] = x[i] * x[i]
 	}
+	weighImportance(w[:], x[:], importance)
 	subs := 256 / n
 	for j := range subs {
 		scales[j], curvatures[j] = elem.fitScale(x[n*j:n*j+n], w[n*j:n*j+n])
@@ -62,17 +63,22 @@ type affine struct {
 }
 
 // fit quantizes x by sub-blocks of n to q up to top. Errors count with the
-// value's magnitude plus base times the sub-block's root mean square.
-func (s *affine) fit(src []float32, n int, top, base float64, scale *codebook) {
+// value's magnitude plus base times the sub-block's root mean square, or as
+// importance says.
+func (s *affine) fit(src, importance []float32, n int, top, base float64, scale *codebook) {
 	var x, w [256]float64
 	var scales, minima, curvatures, weights [16]float64
 	for i, v := range src {
 		x[i] = float64(v)
 	}
+	weighImportance(w[:], x[:], importance)
 	subs := 256 / n
 	for j := range subs {
 		xs, ws := x[n*j:n*j+n], w[n*j:n*j+n]
-		weights[j] = weigh(ws, xs, base)
+		if importance == nil {
+			weigh(ws, xs, base)
+		}
+		weights[j] = sum(ws)
 		scales[j], minima[j], curvatures[j] = fitLine(xs, ws, top)
 	}
 	d, _ := scale.fitScale(scales[:subs], curvatures[:subs])
@@ -89,23 +95,28 @@ func (s *affine) fit(src []float32, n int, top, base float64, scale *codebook) {
 	}
 }
 
-// weigh sets w and gives its sum.
-func weigh(w, x []float64, base float64) float64 {
-	squares, sum := 0.0, 0.0
+// weigh sets w to the magnitudes of x over a floor.
+func weigh(w, x []float64, base float64) {
+	squares := 0.0
 	for _, v := range x {
 		squares += float64(v * v)
 	}
 	floor := float64(base * math.Sqrt(squares/float64(len(x))))
 	for i, v := range x {
 		w[i] = floor + math.Abs(v)
-		sum += w[i]
+	}
+}
+
+func sum(x []float64) (sum float64) {
+	for _, v := range x {
+		sum += v
 	}
 	return sum
 }
 
-func encodeQ2_K(dst []byte, src []float32) {
+func encodeQ2_K(dst []byte, src, importance []float32) {
 	var s affine
-	s.fit(src, 16, 3, 0.25, whole4)
+	s.fit(src, importance, 16, 3, 0.25, whole4)
 	clear(dst)
 	for j := range 16 {
 		dst[j] = s.scales[j] | s.minima[j]<<4
@@ -119,9 +130,9 @@ func encodeQ2_K(dst []byte, src []float32) {
 
 func putLow2(qs []byte, i int, q byte) { qs[i/128*32+i%32] |= q & 3 << (i / 32 % 4 * 2) }
 
-func encodeQ3_K(dst []byte, src []float32) {
+func encodeQ3_K(dst []byte, src, importance []float32) {
 	var s symmetric
-	s.fit(src, 16, signed3, signed6)
+	s.fit(src, importance, 16, signed3, signed6)
 	clear(dst)
 	high, qs, scales := dst[:32], dst[32:96], dst[96:108]
 	for i, l := range s.levels {
@@ -137,9 +148,9 @@ func encodeQ3_K(dst []byte, src []float32) {
 	le.PutUint16(dst[108:], s.d)
 }
 
-func encodeQ4_K(dst []byte, src []float32) {
+func encodeQ4_K(dst []byte, src, importance []float32) {
 	var s affine
-	s.fit(src, 32, 15, 1, whole6)
+	s.fit(src, importance, 32, 15, 1, whole6)
 	clear(dst)
 	s.putHead(dst)
 	for i, q := range s.q {
@@ -160,9 +171,9 @@ func (s *affine) putHead(dst []byte) {
 	}
 }
 
-func encodeQ5_K(dst []byte, src []float32) {
+func encodeQ5_K(dst []byte, src, importance []float32) {
 	var s affine
-	s.fit(src, 32, 31, 1, whole6)
+	s.fit(src, importance, 32, 31, 1, whole6)
 	clear(dst)
 	s.putHead(dst)
 	for i, q := range s.q {
@@ -171,9 +182,9 @@ func encodeQ5_K(dst []byte, src []float32) {
 	}
 }
 
-func encodeQ6_K(dst []byte, src []float32) {
+func encodeQ6_K(dst []byte, src, importance []float32) {
 	var s symmetric
-	s.fit(src, 16, signed6, signed8)
+	s.fit(src, importance, 16, signed6, signed8)
 	clear(dst)
 	for i, l := range s.levels {
 		q := byte(l + 32)
