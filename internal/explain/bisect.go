@@ -42,7 +42,7 @@ func Bisect(ctx context.Context, model string, in []*tensor.Tensor, o engine.Opt
 	if err != nil {
 		return nil, err
 	}
-	c := &Culprit{Model: model, Patches: countPatches(report), Output: output, SQNR: db, Before: exact}
+	c := &Culprit{Model: model, Patches: countPatches(report), Output: output, SQNR: db, Before: Exact}
 	if db >= threshold {
 		return c, nil
 	}
@@ -125,7 +125,7 @@ func (b *bisection) measure(most int) (db float64, output string, r *pass.Report
 	if err != nil {
 		return 0, "", nil, err
 	}
-	db = exact
+	db = Exact
 	for i, w := range b.want {
 		d := ratio(got[i].t, w.t)
 		if i == 0 || d < db {
@@ -139,15 +139,15 @@ func (b *bisection) measure(most int) (db float64, output string, r *pass.Report
 func ratio(got, want *tensor.Tensor) float64 {
 	switch {
 	case got.DType != want.DType || !slices.Equal(got.Shape, want.Shape):
-		return -exact
+		return -Exact
 	case got.DType == dtype.Float32:
 		var t Tally
 		t.Add(tensor.Of[float32](got), tensor.Of[float32](want))
 		return t.SQNR()
 	case slices.Equal(got.Data, want.Data) && slices.Equal(got.Strings, want.Strings):
-		return exact
+		return Exact
 	}
-	return -exact
+	return -Exact
 }
 
 // Report writes what was found.

@@ -21,10 +21,10 @@ func TestBisect(t *testing.T) {
 		t.Errorf("a good model has a culprit: %+v", c)
 	}
 	// No two orders of sums give the same bits: some patch is the first to change them.
-	if c, err = Bisect(context.Background(), file, in, o, exact); err != nil {
+	if c, err = Bisect(context.Background(), file, in, o, Exact); err != nil {
 		t.Fatal(err)
 	}
-	if c.Number < 1 || c.Number > c.Patches || c.Pass == "" || c.Before != exact || c.SQNR >= exact {
+	if c.Number < 1 || c.Number > c.Patches || c.Pass == "" || c.Before != Exact || c.SQNR >= Exact {
 		t.Errorf("%+v", c)
 	}
 	b := &bisection{ctx: context.Background(), model: file, in: in, o: o}
@@ -35,12 +35,12 @@ func TestBisect(t *testing.T) {
 		if most == 0 {
 			continue
 		}
-		if db, _, _, err := b.measure(most); err != nil || same != (db == exact) {
+		if db, _, _, err := b.measure(most); err != nil || same != (db == Exact) {
 			t.Errorf("with %d patches: %g dB, %v", most, db, err)
 		}
 	}
 	var out bytes.Buffer
-	if err := c.Report(&out, false, exact); err != nil || !strings.Contains(out.String(), "by pass "+c.Pass) {
+	if err := c.Report(&out, false, Exact); err != nil || !strings.Contains(out.String(), "by pass "+c.Pass) {
 		t.Errorf("%v %s", err, out.String())
 	}
 }

@@ -90,13 +90,13 @@ func TestTally(t *testing.T) {
 		db, cos   float64
 		worst     float64
 	}{
-		{"equal", []float32{1, 2}, []float32{1, 2}, exact, 1, 0},
+		{"equal", []float32{1, 2}, []float32{1, 2}, Exact, 1, 0},
 		{"near", []float32{1, 2.1}, []float32{1, 2}, 26.99, .99982, .1},
 		{"opposite", []float32{-3}, []float32{3}, -6.02, -1, 6},
-		{"zero wanted", []float32{1}, []float32{0}, -exact, 0, 1},
-		{"masked", []float32{inf, nan, 1}, []float32{inf, nan, 1}, exact, 1, 0},
-		{"broken", []float32{nan, 1}, []float32{1, 1}, -exact, 0, 0},
-		{"empty", nil, nil, exact, 1, 0},
+		{"zero wanted", []float32{1}, []float32{0}, -Exact, 0, 1},
+		{"masked", []float32{inf, nan, 1}, []float32{inf, nan, 1}, Exact, 1, 0},
+		{"broken", []float32{nan, 1}, []float32{1, 1}, -Exact, 0, 0},
+		{"empty", nil, nil, Exact, 1, 0},
 	} {
 		var a Tally
 		a.Add(c.got, c.want)

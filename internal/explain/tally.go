@@ -2,8 +2,8 @@ package explain
 
 import "math"
 
-// exact stands for an infinite ratio, which JSON cannot hold.
-const exact = 999
+// Exact stands for an infinite ratio, which JSON cannot hold.
+const Exact = 999
 
 // Tally adds up how far numbers are from what they should be.
 type Tally struct {
@@ -34,11 +34,11 @@ func (t *Tally) Add(got, want []float32) {
 func (t *Tally) SQNR() float64 {
 	switch {
 	case t.broken:
-		return -exact
+		return -Exact
 	case t.noise == 0:
-		return exact
+		return Exact
 	case t.signal == 0:
-		return -exact
+		return -Exact
 	}
 	return 10 * math.Log10(t.signal/t.noise)
 }
