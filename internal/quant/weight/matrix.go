@@ -42,8 +42,8 @@ type Quantized struct {
 	// GroupOf is the group of each column, nil if columns are in order: column c
 	// is in group c / Group.
 	GroupOf []int32
-	// Loss is what GPTQ left of its objective: Σ over outputs of E·H·Eᵀ / 2, the
-	// mean squared error of the outputs summed over them.
+	// Loss is what GPTQ or HQQ left of its objective; of GPTQ, the mean squared error
+	// of the outputs, damping included, summed over them.
 	Loss float64
 }
 
