@@ -19,12 +19,12 @@ func compare(o *options) error {
 	if err != nil {
 		return err
 	}
-	echo, err := start("echo", self, func(h, g string) []string { return []string{"echo", h, g} })
+	echo, err := start("echo", o.serverCPUs, self, func(h, g string) []string { return []string{"echo", h, g} })
 	if err != nil {
 		return err
 	}
 	defer echo.stop()
-	salver, err := start("salver", o.salver, func(h, g string) []string {
+	salver, err := start("salver", o.serverCPUs, o.salver, func(h, g string) []string {
 		return append(o.salverFlags(), "--http", h, "--grpc", g)
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func drain(o *options) error {
 }
 
 func drainOnce(o *options, p *protocol) (answered, lost int64, err error) {
-	s, err := start("salver", o.salver, func(h, g string) []string { return append(o.salverFlags(), "--http", h, "--grpc", g) })
+	s, err := start("salver", o.serverCPUs, o.salver, func(h, g string) []string { return append(o.salverFlags(), "--http", h, "--grpc", g) })
 	if err != nil {
 		return 0, 0, err
 	}

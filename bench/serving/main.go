@@ -9,7 +9,8 @@
 //
 // Build salver first: CGO_ENABLED=0 go build -o salver ./cmd/salver. All programs
 // share one machine; servers are measured in turns, so that what else runs there
-// meets both, and what counts is the ratio.
+// meets both, and what counts is the ratio. To keep the load generator off the
+// servers' processor: taskset -c 1 ./serving compare -server-cpus 0.
 package main
 
 import (
@@ -32,6 +33,7 @@ type options struct {
 	delay       time.Duration
 	runs        int
 	http, grpc  string
+	serverCPUs  string
 }
 
 func main() {
@@ -51,6 +53,7 @@ func main() {
 	fs.Float64Var(&o.openSeconds, "open-seconds", 5, "length of the measurement at a fixed rate; 0 leaves it out")
 	fs.DurationVar(&o.delay, "delay", 0, "salver's --max-queue-delay")
 	fs.IntVar(&o.runs, "runs", 20, "coldstart and drain: how often")
+	fs.StringVar(&o.serverCPUs, "server-cpus", "", "processors of the servers, as taskset writes them; run this program itself under taskset on the others")
 	fs.StringVar(&o.http, "http", "127.0.0.1:8000", "load: the server's address")
 	fs.StringVar(&o.grpc, "grpc", "127.0.0.1:8001", "load: the server's address of gRPC")
 	if err := fs.Parse(os.Args[2:]); err != nil {

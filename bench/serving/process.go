@@ -25,8 +25,9 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// start runs a program, which gets its two addresses from args.
-func start(name, program string, args func(http, grpc string) []string) (*server, error) {
+// start runs a program, which gets its two addresses from args, on some
+// processors of Linux ("0", "0,2-3") or on all ("").
+func start(name, cpus, program string, args func(http, grpc string) []string) (*server, error) {
 	h, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -35,7 +36,11 @@ func start(name, program string, args func(http, grpc string) []string) (*server
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name, h, g, exec.Command(program, args(h, g)...)}
+	command := append([]string{program}, args(h, g)...)
+	if cpus != "" {
+		command = append([]string{"taskset", "-c", cpus}, command...)
+	}
+	s := &server{name, h, g, exec.Command(command[0], command[1:]...)}
 	s.process.Stderr = os.Stderr
 	if err := s.process.Start(); err != nil {
 		return nil, err
