@@ -278,7 +278,7 @@ func (w *compilation) Do(i int) {
 }
 
 func (c *compiler) kernel(st *step) error {
-	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads(), Precision: c.s.precision}
+	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads(), Precision: c.s.precision, Chooser: c.s.chooser}
 	p.Pack = c.s.weights.packer(p)
 	for i, v := range st.node.In {
 		f := c.facts.Get(v)

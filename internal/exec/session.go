@@ -28,6 +28,8 @@ type Options struct {
 	Provider provider.Provider // nil is provider.CPU
 	// Precision is what products of float32 may be computed in.
 	Precision op.Precision
+	// Chooser decides between kernels; nil takes the defaults.
+	Chooser op.Chooser
 	// Accelerators take nodes from Provider, the first ones first among equals.
 	Accelerators []provider.Provider
 	MaxPlans     int // plans kept for different input shapes; 0 is 16
@@ -57,6 +59,7 @@ type Session struct {
 	maxMemory int
 	overhead  int
 	precision op.Precision
+	chooser   op.Chooser
 	weights   *weights
 	packed    func()
 
@@ -68,7 +71,7 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, packed: o.Packed,
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed,
 		weights: newWeights(o.MaxMemory, o.Packed)}
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {

@@ -96,6 +96,8 @@ type Prep struct {
 	Threads int
 	// Precision is what products may be computed in.
 	Precision Precision
+	// Chooser takes the decisions that Choose asks for; nil takes the defaults.
+	Chooser Chooser
 	// Pack gives memory that depends on constants only, such as packed weights.
 	// It calls fill once for each key and node and keeps the buffer for the
 	// life of the session, whatever the shapes.

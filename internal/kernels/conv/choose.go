@@ -39,7 +39,7 @@ func Block(level cpu.Target) int {
 const fewChannels = 4
 
 // Choose picks the algorithm from the layer alone. New replaces Direct by
-// Winograd where Params allows that and the input's size makes it pay.
+// Winograd where Params asks for that.
 //
 // Measured on one Xeon core whose peak was 172 to 195 GFLOP/s with AVX-512 and
 // 92 to 96 with AVX2 at that time (BenchmarkResNet50Layers, …MobileNetV2Layers,
@@ -108,4 +108,13 @@ func sum(v []int) int {
 		n += x
 	}
 	return n
+}
+
+// Packing names the order of packed weights: algorithms of the same name share
+// them.
+func (a Algorithm) Packing() string {
+	if a == Pointwise {
+		a = Direct
+	}
+	return a.String()
 }

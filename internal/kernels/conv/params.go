@@ -18,14 +18,17 @@ type Params struct {
 	Dilation []int
 	Pads     []int
 
-	// Winograd allows an algorithm that takes about half the time for 3×3
-	// kernels of stride 1, where the input's size makes it pay, at four times the
-	// rounding error and four times the packed weights, which are its own.
+	// Winograd asks, where [WinogradFits], for an algorithm that takes a third to
+	// two thirds of the time, at four times the rounding error and four times the
+	// packed weights, which are its own.
 	Winograd bool
 
 	// BF16 allows to round inputs and weights to bfloat16 where there are tiles for
 	// such products: see package bconv and [Plan.BF16].
 	BF16 bool
+
+	// Tuning decides what otherwise a cost model does.
+	Tuning Tuning
 
 	Residual bool // a tensor like the output is added before the activation
 	Act      Activation

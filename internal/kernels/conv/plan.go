@@ -51,8 +51,14 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.checkTuning(level); err != nil {
+		return nil, err
+	}
 	a := Choose(p, level)
-	if a == Direct && p.Winograd && !p.BF16 && winogradSaves(p, dims) {
+	if a == Pointwise && p.Tuning.Rows {
+		a = Direct
+	}
+	if p.Winograd && WinogradFits(p, level) {
 		a = Winograd
 	}
 	return newPlan(p, a, dims, level, nil)
@@ -144,7 +150,7 @@ func (pl *Plan) groupBlocks() []blockGroup {
 	var best []blockGroup
 	bestCost := 0.0
 	for most := 1; most < len(pl.set.tiles); most++ {
-		if pl.set.tiles[most] == nil {
+		if pl.set.tiles[most] == nil || pl.p.Tuning.Blocks > 0 && pl.p.Tuning.Blocks != most {
 			continue
 		}
 		groups, cost := pl.groupsOfAtMost(most)
@@ -228,6 +234,7 @@ func (pl *Plan) work(n, threads int) window.Work {
 	w := window.Work{
 		Images: n, Depths: pl.depth.Out, Groups: len(pl.groupsOf), Rows: g.H.Out, Cols: g.W.Out,
 		Least: 4 * pl.longestTile(), Threads: threads, WeightBytes: pl.packed.size() * 4,
+		Order: pl.p.Tuning.Order, PartBytes: pl.p.Tuning.PartBytes,
 	}
 	planes := pl.inBlocks
 	if pl.algorithm == Depthwise {

@@ -1,6 +1,7 @@
 package conv
 
 import (
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -26,22 +27,25 @@ type winogradInputFunc func(dst, src, tmp *byte, dstStride, srcRow, n int)
 // with bias, residual (or nil) and clamp. tmp holds 24 vectors.
 type winogradOutputFunc func(dst, residual, src, bias, tmp *byte, srcStride, dstRow, n int, lo, hi float32, clamp int)
 
-// winogradSaves says whether the transforms pay. Measured on one core with
-// AVX-512 (AVX2), weights in the cache, the time relative to direct is 0.35
-// (0.30) for 64→64 at 56², 0.45 (0.35) for 128→128 at 28², 0.56 (0.40) for
+// WinogradFits reports whether a layer can be computed by Winograd's algorithm:
+// a kernel of 3×3 with stride 1 and at least a block of channels in and out, in
+// float32. Whether it pays depends on the size and the machine. Measured on one
+// core with AVX-512 (AVX2), weights in the cache, the time relative to direct is
+// 0.35 (0.30) for 64→64 at 56², 0.45 (0.35) for 128→128 at 28², 0.56 (0.40) for
 // 256→256 at 14², 0.63 (0.48) for 512→512 at 7². But a point's weights are four
 // times those of the kernel, and where they come from memory at 16 GB/s they
 // alone take 95/pixels of the direct time.
-func winogradSaves(p Params, dims []window.Dim) bool {
-	const inCache = 1 << 20
+func WinogradFits(p Params, level cpu.Target) bool {
+	p, err := p.normalize()
+	if err != nil || Choose(p, level) != Direct {
+		return false
+	}
 	for i := range p.Kernel {
 		if p.Kernel[i] != 3 || p.Stride[i] != 1 || p.Dilation[i] != 1 {
 			return false
 		}
 	}
-	h, w := dims[0].Out, dims[1].Out
-	fewWeights := winogradPoints*p.In*p.Out*4 <= inCache
-	return p.Groups == 1 && min(p.In, p.Out) >= 32 && min(h, w) >= 8 && (h*w >= 144 || fewWeights)
+	return p.Groups == 1 && !p.BF16 && min(p.In, p.Out) >= Block(level)
 }
 
 // winograd is the geometry of the tiles.

@@ -15,7 +15,18 @@ type Work struct {
 	WeightBytes            int // of all groups
 	Least                  int // columns of a part of a single row
 	Threads                int
+	Order                  Order
+	PartBytes              int // most input of a part; 0 is DefaultPart
 }
+
+// Order is which parts of the work follow each other.
+type Order uint8
+
+const (
+	ByCost      Order = iota // whatever reads less
+	InputFirst               // all groups for a part of the input, then the next part
+	WeightFirst              // all parts for a group's weights, then the next group
+)
 
 // Cut says how work is divided: parts of an output plane, each for all groups
 // in turn, so that the part's input stays in the cache; or groups, each for all
@@ -27,9 +38,9 @@ type Cut struct {
 	groupFirst bool
 }
 
-// partBytes is the input of a part: with the weights of some output channels
-// it stays in a second-level cache of 512 KiB or more.
-const partBytes = 256 << 10
+// DefaultPart is the most input of a part, in bytes: with the weights of some
+// output channels it stays in a second-level cache of 512 KiB or more.
+const DefaultPart = 256 << 10
 
 // chunksPerThread lets threads that are slower, or late, do less.
 const chunksPerThread = 4
@@ -41,7 +52,10 @@ func NewCut(w Work) Cut {
 	if w.Rows == 1 {
 		least, all = w.Least, w.Cols
 	}
-	c.step = min(max(partBytes/w.LineBytes, least), all)
+	if w.PartBytes == 0 {
+		w.PartBytes = DefaultPart
+	}
+	c.step = min(max(w.PartBytes/w.LineBytes, least), all)
 	c.parts = (all + c.step - 1) / c.step
 	for w.Threads > 1 && c.Chunks() < w.Threads*chunksPerThread && c.step > least {
 		c.step = max((c.step+1)/2, least)
@@ -50,7 +64,12 @@ func NewCut(w Work) Cut {
 	c.step = (all + c.parts - 1) / c.parts // of equal size
 	c.parts = (all + c.step - 1) / c.step
 	inputs := w.LineBytes * all * w.Images * w.Depths
-	c.groupFirst = w.WeightBytes*w.Images*w.Depths*c.parts > inputs*w.Groups
+	switch w.Order {
+	case ByCost:
+		c.groupFirst = w.WeightBytes*w.Images*w.Depths*c.parts > inputs*w.Groups
+	case WeightFirst:
+		c.groupFirst = true
+	}
 	return c
 }
 

@@ -191,6 +191,7 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	prm.BF16 = p.Precision == op.BF16
+	spatial.Tune(p, &prm, cpu.Level())
 	plan, err := conv.New(prm, in, cpu.Level())
 	if err != nil {
 		return nil, err
@@ -203,7 +204,7 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 		bias = tensor.Of[float32](p.In[2].Const)
 	}
 	p.OnlyPacked(1)
-	packed := p.Pack("conv", 4*plan.PackedSize(), func(b []byte) {
+	packed := p.Pack("conv/"+plan.Algorithm().Packing(), 4*plan.PackedSize(), func(b []byte) {
 		err = plan.Pack(tensor.Of[float32](&tensor.Tensor{Data: b}), tensor.Of[float32](w), bias)
 	})
 	if err != nil {
