@@ -10,7 +10,7 @@ import (
 
 // Set is a finite list of inputs of one model, read when they are asked for, so
 // that a set may be larger than memory. Reading the same sample twice gives the
-// same tensors.
+// same tensors. It is used by one goroutine.
 type Set interface {
 	// Len is the number of samples.
 	Len() int
