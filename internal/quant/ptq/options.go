@@ -7,7 +7,6 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pool"
-	"github.com/salver-ml/salver/internal/quant/calib"
 )
 
 // Precision is what a node may be kept at instead of 8 bits.
@@ -100,11 +99,4 @@ func (o *Options) precision(n *ir.Node) (p Precision, why string) {
 		return p, "kept"
 	}
 	return Int8, ""
-}
-
-// Calibration holds what activations were seen to be.
-type Calibration struct {
-	Calibrator string
-	Samples    int
-	Observers  map[string]calib.Observer // by the name of the value in the prepared graph
 }
