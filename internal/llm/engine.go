@@ -204,6 +204,9 @@ func (e *engine) choose(logits [][]float32) {
 				continue
 			}
 			q.asked = append(q.asked, probability(logits[0], q.tokens[p+1], q.PromptLogprobs))
+			if q.visit != nil {
+				q.visit(p, logits[0])
+			}
 			logits = logits[1:]
 		}
 		if q.left() > 0 {

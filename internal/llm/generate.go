@@ -89,13 +89,18 @@ func checkStops(r *textgen.Request) error {
 
 // Generate continues a prompt: see textgen.Model.
 func (m *Model) Generate(ctx context.Context, r *textgen.Request, emit func(*textgen.Event) error) (*textgen.Usage, error) {
+	return m.generate(ctx, &request{Request: r}, emit)
+}
+
+func (m *Model) generate(ctx context.Context, q *request, emit func(*textgen.Event) error) (*textgen.Usage, error) {
+	r := q.Request
 	if err := m.check(r); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	q := &request{Request: r, ctx: ctx, choices: max(r.N, r.BestOf, 1), arrived: time.Now(), out: newQueue()}
+	q.ctx, q.choices, q.arrived, q.out = ctx, max(r.N, r.BestOf, 1), time.Now(), newQueue()
 	if r.Seed != nil {
 		q.seed = *r.Seed
 	} else {

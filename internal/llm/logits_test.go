@@ -61,3 +61,38 @@ func TestLogitsGoldens(t *testing.T) {
 		}
 	}
 }
+
+// Logits are seen once at each token but the last, in order, and give the
+// probabilities that requests are told.
+func TestLogits(t *testing.T) {
+	m := stories(t, "f32", Options{Level: 3, StepTokens: 16})
+	var ids []int32
+	for i := range 40 {
+		ids = append(ids, int32(1+i*7%300))
+	}
+	r := ask(ids, 1)
+	r.PromptLogprobs = 0
+	var want []textgen.Token
+	if _, err := m.Generate(t.Context(), r, func(e *textgen.Event) error {
+		want = append(want, e.Prompt...)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	next := 0
+	err := m.Logits(t.Context(), ids, func(position int, logits []float32) {
+		if position != next || len(logits) != m.Info().Vocabulary {
+			t.Fatalf("position %d with %d logits, expected position %d", position, len(logits), next)
+		}
+		if got := probability(logits, ids[position+1], 0); got.Logprob != want[position].Logprob {
+			t.Errorf("position %d: %v, expected %v", position, got, want[position])
+		}
+		next++
+	})
+	if err != nil || next != len(ids)-1 {
+		t.Errorf("%v after %d positions", err, next)
+	}
+	if err := m.Logits(t.Context(), nil, nil); err == nil {
+		t.Error("no error for an empty text")
+	}
+}

@@ -23,6 +23,8 @@ type request struct {
 	out      *queue
 	forked   bool // the choices beyond the first exist
 	open     int  // sequences that have not finished
+	// visit, if it is not nil, sees the logits at each token of the prompt but the last.
+	visit func(position int, logits []float32)
 }
 
 // sequence is one answer in the making: the tokens of the prompt and those that
