@@ -39,7 +39,8 @@ type GPTQResult struct {
 //
 // (LDLQ in Chee et al., arXiv:2307.13304, theorem 6). It needs no inverse, and its
 // sum is a product of matrices for blocks of columns. What is left of the
-// objective is Σ (t_k − ŵ_k)²·R[k,k]².
+// objective is Σ (t_k − ŵ_k)²·R[k,k]². Ranges of groups are those of the weights as
+// the paper's updates have made them by then.
 func GPTQ(ctx context.Context, w Matrix, a *Activations, s Scheme, o GPTQOptions, p *pool.Pool) (*GPTQResult, error) {
 	if err := checkAll(w, s, o.Importance); err != nil {
 		return nil, err
@@ -213,7 +214,7 @@ func (g *gptq) columns(row, from, to int, static bool) {
 			of = g.out.params(row, col/size)
 		case i%size == 0:
 			end := min(i+size, n)
-			of = g.grid.fit(target[i-from:end-from], g.importance(i, end), g.options.Clip)
+			of = g.grid.fit(g.current(line, target[i-from:], i, end), g.importance(i, end), g.options.Clip)
 			g.out.set(row, i/size, of)
 		}
 		t := target[i-from]
@@ -229,6 +230,27 @@ func (g *gptq) columns(row, from, to int, static bool) {
 			target[j-from] += float32(e * f[j])
 		}
 	}
+}
+
+// current gives the weights of the columns from i to end as the paper has them
+// when i is due: with the change δ that best makes good the errors so far while
+// all that follows is free. With S the sums of their targets, these are rows of
+// δ·R[G,G] = S·diag(R[G,G]).
+func (g *gptq) current(line, target []float32, i, end int) []float32 {
+	v := make([]float32, end-i)
+	for k := range v {
+		v[k] = target[k] - line[i+k]
+	}
+	for k, d := range v {
+		f := g.factor.unit[(i+k)*g.w.Cols+i:][:len(v)]
+		for j := k + 1; j < len(v); j++ {
+			v[j] -= float32(d * f[j])
+		}
+	}
+	for k := range v {
+		v[k] += line[i+k]
+	}
+	return v
 }
 
 // importance is that of the columns worked on from i to end.

@@ -42,14 +42,11 @@ func newGrid(s Scheme) *grid {
 	return g
 }
 
-// code is that of the nearest level. A group of scale 0 is all zeros.
+// code is that of the nearest level, of two the even one. A group of scale 0 is
+// all zeros.
 func (g *grid) code(x float32, p params) uint8 {
 	if g.Kind == Int {
-		if p.scale == 0 {
-			return uint8(min(max(p.zero, 0), g.largest()))
-		}
-		q := math.RoundToEven(float64(x)/float64(p.scale) + float64(p.zero))
-		return uint8(min(max(q, 0), float64(g.largest())))
+		return uint8(nearest(x, inverse(p.scale), p.zero, g.largest()))
 	}
 	if p.scale == 0 {
 		return g.zeroCode()
@@ -64,6 +61,27 @@ func (g *grid) code(x float32, p params) uint8 {
 		return dtype.ToNarrow(dtype.Float8E5M2, x, true)
 	}
 	return g.order[sort.Search(len(g.bounds), func(i int) bool { return x < g.bounds[i] })]
+}
+
+// inverse is 1/scale, 0 of 0.
+func inverse(scale float32) float32 {
+	if scale == 0 {
+		return 0
+	}
+	return 1 / scale
+}
+
+// nearest is x/scale + zero, rounded to a whole number from 0 to largest.
+func nearest(x, inverse, zero, largest float32) float32 {
+	const magic = 3 << 22 // what is added to it is rounded to whole numbers
+	v := float32(x*inverse) + zero
+	if v < 0 {
+		return 0
+	}
+	if v > largest {
+		return largest
+	}
+	return float32(v+magic) - magic
 }
 
 func (g *grid) zeroCode() uint8 {
@@ -197,6 +215,9 @@ func (g *grid) refit(w, importance []float32, p params) params {
 
 // distance is the squared error of a group.
 func (g *grid) distance(w, importance []float32, p params) (sum float64) {
+	if g.Kind == Int && importance == nil {
+		return distanceOfInts(w, p, g.largest())
+	}
 	for i, x := range w {
 		d := float64(x) - float64(g.value(g.code(x, p), p))
 		d = float64(d * d)
@@ -204,6 +225,16 @@ func (g *grid) distance(w, importance []float32, p params) (sum float64) {
 			d = float64(d * float64(importance[i]))
 		}
 		sum += d
+	}
+	return sum
+}
+
+// distanceOfInts is distance where it is asked for most often.
+func distanceOfInts(w []float32, p params, largest float32) (sum float64) {
+	inv := inverse(p.scale)
+	for _, x := range w {
+		d := float64(x - float32((nearest(x, inv, p.zero, largest)-p.zero)*p.scale))
+		sum += float64(d * d)
 	}
 	return sum
 }

@@ -105,7 +105,10 @@ func (s Scheme) BitsPerWeight(cols int) float64 {
 	case s.Scale == 0 || s.Scale == dtype.Float32:
 		group = 32
 	}
-	if s.Kind == Int && !s.Symmetric {
+	switch {
+	case s.FloatZero:
+		group *= 2
+	case s.Kind == Int && !s.Symmetric:
 		group += s.Bits
 	}
 	return float64(s.Width()) + float64(group*s.groups(cols))/float64(max(cols, 1))
@@ -123,7 +126,7 @@ func (s Scheme) size(cols int) int {
 }
 
 // middle is the zero point of a symmetric scheme of integers.
-func (s Scheme) middle() float32 { return float32(int(1) << (s.Bits - 1)) }
+func (s Scheme) middle() float32 { return float32(int(1) << max(s.Bits-1, 0)) }
 
 // largest is the highest code of integers.
 func (s Scheme) largest() float32 { return float32(int(1)<<s.Bits - 1) }
@@ -137,6 +140,9 @@ func (s Scheme) stored(scale float32) float32 {
 	case dtype.BFloat16:
 		const largest = 0x1.fep127
 		return dtype.BF16ToF32(dtype.F32ToBF16(min(max(scale, -largest), largest)))
+	}
+	if math.Abs(float64(scale)) < 0x1p-126 {
+		return 0 // whose inverse would be infinite
 	}
 	return min(max(scale, -math.MaxFloat32), math.MaxFloat32)
 }
