@@ -32,6 +32,9 @@ func (p *Prep) Choose(c Choice) string {
 	return c.Options[0]
 }
 
+// ChooseIndex is Choose that gives the number of the option.
+func (p *Prep) ChooseIndex(c Choice) int { return slices.Index(c.Options, p.Choose(c)) }
+
 // ChooseNumber is Choose among numbers, written in decimal.
 func (p *Prep) ChooseNumber(name string, options ...int) int {
 	c := Choice{Name: name}

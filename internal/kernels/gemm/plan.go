@@ -11,6 +11,7 @@ import (
 type plan struct {
 	planKey
 	kern    *kernels
+	rows    int // of A in a tile, at most
 	kc      int // rows of B in a block
 	ncPanel int // panels of B in a block
 	tiles   int // row tiles of a product
@@ -33,6 +34,7 @@ type planKey struct {
 	packed         bool
 	bContiguous    bool // a single column of B lies contiguously
 	inPlace        bool // the residual is C
+	tuning         Tuning
 }
 
 func (t *Task) newPlan(threads int) plan {
@@ -40,6 +42,7 @@ func (t *Task) newPlan(threads int) plan {
 		level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads,
 		transA: t.A.Trans, transB: t.B.Trans, packed: t.Packed != nil,
 		bContiguous: t.B.Trans || t.B.Stride == 1,
+		tuning:      t.Tuning,
 		inPlace:     t.Residual.Data != nil && unsafe.SliceData(t.Residual.Data) == unsafe.SliceData(t.C.Data),
 	}
 	if t.Packed != nil {
@@ -49,6 +52,10 @@ func (t *Task) newPlan(threads int) plan {
 		return t.plan
 	}
 	p := plan{planKey: key, kern: forLevel(key.level)}
+	p.rows = p.kern.mr
+	if n := p.tuning.TileRows; n > 0 {
+		p.rows = min(n, p.rows)
+	}
 	p.block()
 	p.split()
 	p.measureScratch()
@@ -68,18 +75,26 @@ const packFrom = 256
 
 func (p *plan) block() {
 	p.kc = p.k
-	if p.k > oneBlockRows && !p.inPlace {
-		blocks := tiling.Ceil(p.k, blockRows)
+	whole, depth := oneBlockRows, blockRows
+	if n := p.tuning.DepthRows; n > 0 {
+		whole, depth = n, n
+	}
+	if p.k > whole && !p.inPlace {
+		blocks := tiling.Ceil(p.k, depth)
 		p.kc = tiling.Align(tiling.Ceil(p.k, blocks), 4)
 	}
-	p.tiles = tiling.Ceil(p.m, p.kern.mr)
+	p.tiles = tiling.Ceil(p.m, p.rows)
 	p.panels = tiling.Ceil(p.n, p.kern.nr)
-	fit := cpu.Cache().L2 / 2 / 4 / max(p.kc, 1) / p.kern.nr
+	size := BlockBytes()
+	if n := p.tuning.BlockBytes; n > 0 {
+		size = n
+	}
+	fit := size / 4 / max(p.kc, 1) / p.kern.nr
 	p.ncPanel = min(max(fit, 1), p.panels)
 	if p.packed {
 		return
 	}
-	p.packB = p.transB || p.m >= packFrom
+	p.packB = p.transB || p.tuning.CopyB.Or(p.m >= packFrom)
 	p.packTail = !p.packB && !p.kern.masksB && p.n%p.kern.nr != 0
 }
 
@@ -88,8 +103,8 @@ const chunkWork = 1 << 19
 
 func (p *plan) split() {
 	s := tiling.Shape{
-		Items: p.items, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: p.kern.nr,
-		ChunkWork: chunkWork, CopiesB: p.packB,
+		Items: p.items, M: p.m, N: p.n, K: p.k, MR: p.rows, NR: p.kern.nr,
+		ChunkWork: chunkWork, CopiesB: p.packB, Along: p.tuning.Along,
 	}
 	p.grid = tiling.Split(s, p.threads)
 	p.slots = min(p.threads, p.grid.Chunks(), tiling.MaxSlots)

@@ -12,7 +12,29 @@ type Shape struct {
 	ChunkWork int
 	// CopiesB says that each chunk copies its part of B first.
 	CopiesB bool
+	Along   Along
 }
+
+// Along is the cuts that are allowed.
+type Along uint8
+
+const (
+	Both Along = iota
+	ByRows
+	ByColumns
+)
+
+// Switch is a decision that may be left open.
+type Switch uint8
+
+const (
+	Open Switch = iota
+	On
+	Off
+)
+
+// Or gives the decision, or otherwise where it is open.
+func (s Switch) Or(otherwise bool) bool { return s == On || s == Open && otherwise }
 
 // Tiles is the number of row tiles of a product.
 func (s *Shape) Tiles() int { return Ceil(s.M, s.MR) }
@@ -58,6 +80,9 @@ func (g *Grid) cut(s *Shape, chunks, threads int) {
 	for want := 1; want <= Ceil(chunks, s.Items); want++ {
 		for c := 1; c <= min(want, g.panels); c++ {
 			r := min(want/c, g.tiles)
+			if s.Along == ByRows && c > 1 || s.Along == ByColumns && r > 1 {
+				continue
+			}
 			if cost := s.cost(r, c, threads); best == 0 || cost < best {
 				best, g.rows, g.cols = cost, r, c
 			}

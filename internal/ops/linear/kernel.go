@@ -58,6 +58,9 @@ func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
 	}
 	k.place(m, a, b)
 	k.epilogue(s)
+	if k.task != nil {
+		k.task.Tuning = tuning(p, k.Product)
+	}
 	if w := p.In[1].Const; w != nil {
 		if err := k.pack(p, w, b); err != nil {
 			return nil, err

@@ -17,13 +17,7 @@ func Tune(p *op.Prep, c *conv.Params, level cpu.Target) {
 	if c.Winograd {
 		return
 	}
-	orders := op.Choice{Name: "order", Options: []string{"by-cost", "input-first", "weights-first"}}
-	switch p.Choose(orders) {
-	case orders.Options[1]:
-		c.Tuning.Order = window.InputFirst
-	case orders.Options[2]:
-		c.Tuning.Order = window.WeightFirst
-	}
+	c.Tuning.Order = window.Order(p.ChooseIndex(op.Choice{Name: "order", Options: []string{"by-cost", "input-first", "weights-first"}}))
 	c.Tuning.PartBytes = p.ChooseNumber("part-bytes", window.DefaultPart, 32<<10, 64<<10, 128<<10, 512<<10, 1<<20)
 	if conv.Choose(*c, level) == conv.Pointwise {
 		c.Tuning.Rows = p.Choose(op.Choice{Name: "pixels", Options: []string{"one-row", "by-row"}}) == "by-row"
