@@ -106,12 +106,9 @@ func (g *ggufMeta) gpt2(kind string) (*Tokenizer, error) {
 	}
 	g.addBOS, g.addSep = pre.addBOS, pre.addSep
 	t := &Tokenizer{}
-	for _, expr := range pre.cuts {
-		p, err := pattern.Compile(expr, pattern.Perl)
-		if err != nil {
-			return nil, err
-		}
-		t.steps = append(t.steps, pretokenize.Regexp{Pattern: p})
+	var err error
+	if t.steps, err = pre.steps(); err != nil {
+		return nil, err
 	}
 	v, err := g.vocab()
 	if err != nil {

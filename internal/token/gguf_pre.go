@@ -1,5 +1,10 @@
 package token
 
+import (
+	"github.com/salver-ml/salver/internal/token/pattern"
+	"github.com/salver-ml/salver/internal/token/pretokenize"
+)
+
 // preTokenizer is what a name in tokenizer.ggml.pre stands for.
 type preTokenizer struct {
 	cuts []string // patterns, each applied to what the ones before left
@@ -9,6 +14,18 @@ type preTokenizer struct {
 	ranks          bool // merges follow from the order of pieces
 	marks          bool // characters, not bytes, with SentencePiece's mark for blanks
 	addBOS, addSep bool
+}
+
+// steps compiles the patterns.
+func (p *preTokenizer) steps() (steps []pretokenize.Step, err error) {
+	for _, expr := range p.cuts {
+		compiled, err := pattern.Compile(expr, pattern.Perl)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, pretokenize.Regexp{Pattern: compiled})
+	}
+	return steps, nil
 }
 
 // The patterns that several pre-tokenizers share: how words, numbers,

@@ -65,6 +65,14 @@ func typeOf(raw json.RawMessage) (string, error) {
 
 // fromHuggingFace reads a tokenizer.json, with what the files beside it say.
 func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
+	m, err := parseHuggingFace(data, c)
+	if err != nil {
+		return nil, err
+	}
+	return m.t, nil
+}
+
+func parseHuggingFace(data []byte, c *config) (*hfModel, error) {
 	fields, err := scanObject(string(data))
 	if err != nil {
 		return nil, err
@@ -110,7 +118,7 @@ func fromHuggingFace(data []byte, c *config) (*Tokenizer, error) {
 		}
 	}
 	c.around(t)
-	return t, nil
+	return m, nil
 }
 
 // hfModel builds a model and what hangs on its vocabulary, from the fields of
