@@ -62,7 +62,7 @@ func (s *stream) magnitudes() []uint64 {
 // the bins make the cost of a threshold that of its groups.
 type divergence struct {
 	levels int
-	zero   int // the bin that begins at 0; may lie outside
+	zero   int // the bin that begins at 0
 	bins   []uint64
 	sum    []float64 // of counts before bin i
 	used   []int     // bins before i that are not empty
@@ -91,7 +91,7 @@ func xlogx(x float64) float64 {
 
 // window gives the bins of magnitude less than k bins.
 func (d *divergence) window(k int) (a, b int) {
-	return min(max(d.zero-k, 0), len(d.bins)), max(min(d.zero+k, len(d.bins)), 0)
+	return max(d.zero-k, 0), min(d.zero+k, len(d.bins))
 }
 
 // best is the threshold, in bins from zero, with the least divergence; of equal

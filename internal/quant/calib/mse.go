@@ -85,41 +85,37 @@ func least(most float64, f func(float64) float64) float64 {
 // moments are running integrals of 1, x and x² over the density that a
 // histogram describes: even within each bin.
 type moments struct {
-	s   *stream
-	sum [3][]float64 // up to the beginning of bin i
+	first, width, perWidth float64
+	counts                 []float64
+	sum                    [][3]float64 // up to the beginning of bin i
 }
 
 func newMoments(s *stream) *moments {
-	m := &moments{s: s}
-	for j := range m.sum {
-		m.sum[j] = make([]float64, len(s.counts)+1)
-	}
-	for i := range s.counts {
-		part := m.part(i, s.edge(i+1))
-		for j, p := range part {
-			m.sum[j][i+1] = m.sum[j][i] + p
-		}
+	m := &moments{first: float64(s.first), width: s.width(), perWidth: 1 / s.width(), counts: make([]float64, len(s.counts)), sum: make([][3]float64, len(s.counts)+1)}
+	for i, c := range s.counts {
+		m.counts[i] = float64(c)
+		m.sum[i+1] = m.with(i, s.edge(i+1), 1)
 	}
 	return m
 }
 
-// part integrates from the beginning of bin i to x, within it.
-func (m *moments) part(i int, x float64) [3]float64 {
-	a := m.s.edge(i)
-	c := float64(m.s.counts[i]) * ((x - a) / m.s.width())
-	return [3]float64{c, c * (a + x) / 2, c * (a*a + a*x + x*x) / 3}
+// with is the integrals up to x, in bin i, of which the given part lies below x.
+func (m *moments) with(i int, x, part float64) [3]float64 {
+	a, c, at := (m.first+float64(i))*m.width, m.counts[i]*part, m.sum[i]
+	return [3]float64{at[0] + c, at[1] + c*(a+x)/2, at[2] + c*(a*a+a*x+x*x)/3}
 }
 
 // upTo integrates from below to x.
 func (m *moments) upTo(x float64) [3]float64 {
-	i := int(math.Floor(math.Max(math.Min(math.Ldexp(x, -m.s.exp)-float64(m.s.first), float64(len(m.s.counts))), 0)))
-	at := [3]float64{m.sum[0][i], m.sum[1][i], m.sum[2][i]}
-	if i < len(m.s.counts) && x > m.s.edge(i) {
-		for j, p := range m.part(i, x) {
-			at[j] += p
-		}
+	place := x*m.perWidth - m.first
+	switch {
+	case !(place > 0):
+		return [3]float64{}
+	case place >= float64(len(m.counts)):
+		return m.sum[len(m.counts)]
 	}
-	return at
+	i := int(place)
+	return m.with(i, x, place-float64(i))
 }
 
 // cost is the sum of squared errors of a mapping.
@@ -130,7 +126,7 @@ func (m *moments) cost(a quant.Affine) float64 {
 	}
 	scale := float64(a.Scale)
 	value := func(q int32) float64 { return float64(q-a.Zero) * scale }
-	if int(highest)-int(lowest) > 2*len(m.s.counts) {
+	if int(highest)-int(lowest) > 2*len(m.counts) {
 		return m.coarse(value(lowest), value(highest), scale)
 	}
 	sum := 0.

@@ -19,7 +19,11 @@ func (p *percentile) Range(dtype.Type, bool) (quant.Range, error) {
 		return quant.Range{}, errNothing()
 	}
 	cut := math.Floor((1 - p.keep) / 2 * float64(p.total))
-	return quant.Range{Min: p.below(cut), Max: p.above(cut)}, nil
+	r := quant.Range{Min: p.below(cut), Max: p.above(cut)}
+	if r.Min == 0 && r.Max == 0 {
+		return p.whole(), nil // all but a few values are zero: without these nothing were left
+	}
+	return r, nil
 }
 
 // below is where the smallest values end of which there are cut.

@@ -2,29 +2,27 @@ package calib
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/salver-ml/salver/internal/quant"
 )
 
 // stream counts values in bins whose number is bounded, whatever their range.
-// Bins are a power of two wide and begin at multiples of their width. Where the
-// range outgrows them, neighbours are merged in pairs, which loses nothing but
-// resolution: what is counted where depends only on the values, not on their
-// order, nor on the pieces in which they came. Exact zeros, which every
-// quantizer keeps, are counted apart.
+// Bins are a power of two wide, begin at multiples of their width, and reach
+// from the smallest value, or zero, to the largest, or zero, since mappings do.
+// Where the range outgrows them, neighbours are merged in pairs, which loses
+// nothing but resolution: what is counted where depends only on the values, not
+// on their order, nor on the pieces in which they came. Exact zeros, which every
+// mapping keeps, are counted apart.
 type stream struct {
 	limit    int      // of bins
 	exp      int      // a bin is 2^exp wide
-	first    int      // bin i holds [(first+i)·2^exp, (first+i+1)·2^exp)
+	first    int      // bin i lies between (first+i)·2^exp and (first+i+1)·2^exp; at most 0
 	counts   []uint64 // zeros are not in here
 	zeros    uint64
 	total    uint64 // with zeros
 	min, max float64
 }
-
-// indexBits bounds bin numbers: a bin is at least the largest magnitude / 2^30
-// wide, which is finer than the 24 bits of a float32 next to it.
-const indexBits = 30
 
 // Observe takes in values.
 func (s *stream) Observe(x []float32) error {
@@ -40,25 +38,40 @@ func (s *stream) Observe(x []float32) error {
 		lo, hi = math.Min(lo, s.min), math.Max(hi, s.max)
 	}
 	if lo != 0 || hi != 0 {
-		s.cover(lo, hi)
+		s.cover(math.Min(lo, 0), math.Max(hi, 0))
 	}
 	s.min, s.max = lo, hi
 	s.total += uint64(len(x))
-	scale := math.Ldexp(1, -s.exp)
-	for _, v := range x {
-		if v == 0 {
-			s.zeros++
-			continue
-		}
-		s.counts[int(math.Floor(float64(v)*scale))-s.first]++ // exact: scale is a power of two
+	zeros := s.add(x)
+	s.zeros += zeros
+	if s.counts != nil {
+		s.counts[-s.first] -= zeros
 	}
 	return nil
 }
 
-// cover makes bins for the range from lo to hi, one of which is not 0.
+// add counts values, of which those that are zero go beside the smallest
+// positive ones, and gives the number of zeros.
+func (s *stream) add(x []float32) (zeros uint64) {
+	if s.counts == nil {
+		return uint64(len(x)) // nothing but zeros was seen
+	}
+	scale, first, counts := math.Ldexp(1, -s.exp), s.first, s.counts
+	for _, v := range x {
+		v += 0 // -0 becomes 0
+		b := math.Float32bits(v)
+		if b == 0 {
+			zeros++
+		}
+		counts[int(float64(v)*scale)-int(b>>31)-first]++ // as index does; a power of two scales exactly
+	}
+	return zeros
+}
+
+// cover makes bins for the range from lo to hi, which holds 0 and more.
 func (s *stream) cover(lo, hi float64) {
-	_, top := math.Frexp(math.Max(-lo, hi))
-	exp := top - indexBits
+	_, exp := math.Frexp(hi - lo)
+	exp -= bits.Len(uint(s.limit)) // too fine by a little
 	if s.counts != nil {
 		exp = max(exp, s.exp)
 	}
@@ -67,12 +80,8 @@ func (s *stream) cover(lo, hi float64) {
 		exp++
 		first, last = index(lo, exp), index(hi, exp)
 	}
-	if s.counts != nil && exp == s.exp && first >= s.first && last < s.first+len(s.counts) {
+	if s.counts != nil && exp == s.exp && first == s.first && last == s.first+len(s.counts)-1 {
 		return
-	}
-	if s.counts != nil {
-		first = min(first, s.first>>(exp-s.exp))
-		last = max(last, (s.first+len(s.counts)-1)>>(exp-s.exp))
 	}
 	counts := make([]uint64, last-first+1)
 	for i, c := range s.counts {
@@ -81,8 +90,15 @@ func (s *stream) cover(lo, hi float64) {
 	s.counts, s.exp, s.first = counts, exp, first
 }
 
-// index is the number of the bin that holds v.
-func index(v float64, exp int) int { return int(math.Floor(math.Ldexp(v, -exp))) }
+// index is the number of the bin that holds v. Bins of negative numbers mirror
+// those of positive ones: what lies between two belongs to the outer one.
+func index(v float64, exp int) int {
+	i := int(math.Ldexp(v, -exp)) // towards zero
+	if v < 0 {
+		i--
+	}
+	return i
+}
 
 // width of a bin.
 func (s *stream) width() float64 { return math.Ldexp(1, s.exp) }
@@ -105,17 +121,19 @@ func (s *stream) Histogram() *Histogram {
 		return &Histogram{Counts: []uint64{s.zeros}}
 	}
 	shift := 0
-	first, last := s.first, s.first+len(s.counts)-1
+	first, last := index(s.min, s.exp), index(s.max, s.exp)
 	for last>>shift-first>>shift >= reportBins {
 		shift++
 	}
-	first >>= shift
-	h := &Histogram{Min: math.Ldexp(float64(first), s.exp+shift), Max: math.Ldexp(float64(last>>shift+1), s.exp+shift), Counts: make([]uint64, last>>shift-first+1)}
+	first, last = first>>shift, last>>shift
+	h := &Histogram{Min: math.Ldexp(float64(first), s.exp+shift), Max: math.Ldexp(float64(last+1), s.exp+shift), Counts: make([]uint64, last-first+1)}
 	for i, c := range s.counts {
-		h.Counts[(s.first+i)>>shift-first] += c
+		if c > 0 {
+			h.Counts[(s.first+i)>>shift-first] += c
+		}
 	}
 	if s.zeros > 0 {
-		h.Counts[-first] += s.zeros // the range of all that was seen holds 0
+		h.Counts[-first] += s.zeros // first ≤ 0 ≤ last, as 0 was seen
 	}
 	return h
 }
