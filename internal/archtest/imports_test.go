@@ -47,7 +47,7 @@ var foreign = map[string][]string{
 	"internal/ops/image":   {"golang.org/x/image"}, // the formats of the ImageDecoder operator
 	"api/oip":              {"google.golang.org/protobuf"},
 	"api/oip/oipgrpc":      {"google.golang.org/grpc"},
-	"internal/grpcapi":     {"google.golang.org/protobuf"},
+	"internal/grpcapi":     {"google.golang.org/protobuf/encoding/protowire"},
 	"internal/grpcapi/rpc": {"golang.org/x/net/http2/hpack"},
 	"internal/cli":         {"github.com/spf13/cobra", "github.com/spf13/pflag"},
 }

@@ -35,19 +35,19 @@ func TestDecodeForms(t *testing.T) {
 		"messages": {packed(1, 2), packed(3)},
 		"empty":    {packed(), packed(1, 2, 3), packed()},
 	} {
-		in := appendText(appendText(nil, 2, "FP32"), 1, "x")
+		in := message{}.text(2, "FP32").text(1, "x")
 		for _, c := range contents {
-			in = appendInner(in, 5, c)
+			in = in.inner(5, c)
 		}
 		in = protowire.AppendVarint(tag(in, 3, protowire.VarintType), 3) // the shape, unpacked and last
 		in = protowire.AppendVarint(tag(in, 99, protowire.VarintType), 3)
-		message := appendText(appendInner(nil, 5, in), 1, "m")
+		wire := message{}.inner(5, in).text(1, "m")
 		var std pb.ModelInferRequest
-		if err := gproto.Unmarshal(message, &std); err != nil {
+		if err := gproto.Unmarshal(wire, &std); err != nil {
 			t.Fatal(err)
 		}
 		c := new(call)
-		if err := c.decode(message); err != nil {
+		if err := c.decode(wire); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -56,17 +56,17 @@ func TestDecodeForms(t *testing.T) {
 			t.Errorf("%s: %+v %v", name, x, tensor.Of[uint32](x.Tensor))
 		}
 	}
-	for name, message := range map[string][]byte{
+	for name, wire := range map[string][]byte{
 		"cut":         {0x0a},
 		"length":      {0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
 		"group":       {0x0c},
 		"field 0":     {0x02, 0x00},
-		"cut input":   appendInner(nil, 5, []byte{0x0a, 0x05, 'x'}),
-		"odd floats":  appendInner(nil, 5, appendInner(appendText(appendText(nil, 1, "x"), 2, "FP32"), 5, appendInner(nil, fp32Contents, []byte{1, 2, 3}))),
-		"not UTF-8":   appendText(nil, 1, "\xff"),
-		"cut varints": appendInner(nil, 5, appendInner(appendText(appendText(nil, 1, "x"), 2, "INT32"), 5, appendInner(nil, intContents, []byte{0x80}))),
+		"cut input":   message{}.inner(5, []byte{0x0a, 0x05, 'x'}),
+		"odd floats":  message{}.inner(5, message{}.text(1, "x").text(2, "FP32").inner(5, message{}.inner(fp32Contents, []byte{1, 2, 3}))),
+		"not UTF-8":   message{}.text(1, "\xff"),
+		"cut varints": message{}.inner(5, message{}.text(1, "x").text(2, "INT32").inner(5, message{}.inner(intContents, []byte{0x80}))),
 	} {
-		if err := new(call).decode(message); err == nil || serve.AsError(err).Kind != serve.InvalidArgument {
+		if err := new(call).decode(wire); err == nil || serve.AsError(err).Kind != serve.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -13,13 +13,13 @@ import (
 
 // encode writes a ModelInferResponse of at most size bytes. Outputs are always raw contents.
 func encode(r *serve.Response, size int) *rpc.Buffer {
-	return pack(size, func(b []byte) []byte { return appendResponse(b, r, false) })
+	return pack(size, func(b message) message { return appendResponse(b, r, false) })
 }
 
 // pack makes an answer of about size bytes.
-func pack(size int, appendTo func([]byte) []byte) *rpc.Buffer {
+func pack(size int, appendTo func(message) message) *rpc.Buffer {
 	b := rpc.NewBuffer(size)
-	b.Fill(appendTo)
+	b.Fill(func(to []byte) []byte { return appendTo(to) })
 	return b
 }
 
@@ -44,10 +44,8 @@ func responseSize(r *serve.Response) (int, error) {
 
 // appendResponse appends a ModelInferResponse; final adds the parameter that
 // marks the last response to a request on a stream.
-func appendResponse(b []byte, r *serve.Response, final bool) []byte {
-	b = appendText(b, 1, r.Model)
-	b = appendText(b, 2, r.Version)
-	b = appendText(b, 3, r.ID)
+func appendResponse(b message, r *serve.Response, final bool) message {
+	b = b.text(1, r.Model).text(2, r.Version).text(3, r.ID)
 	if final {
 		b = append(b, finalParameter...)
 	}
@@ -68,22 +66,10 @@ func appendResponse(b []byte, r *serve.Response, final bool) []byte {
 }
 
 // finalParameter is the field parameters with {"triton_final_response": true}.
-var finalParameter = func() []byte {
-	value := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1)
-	entry := appendText(nil, 1, "triton_final_response")
-	entry = protowire.AppendBytes(protowire.AppendTag(entry, 2, protowire.BytesType), value)
-	return protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), entry)
-}()
-
-func appendText(b []byte, field protowire.Number, s string) []byte {
-	if s == "" {
-		return b
-	}
-	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
-}
+var finalParameter = message{}.inner(4, message{}.text(1, "triton_final_response").inner(2, message{}.bool(1, true)))
 
 // appendOutput appends an InferOutputTensor.
-func appendOutput(b []byte, o *serve.NamedTensor) []byte {
+func appendOutput(b message, o *serve.NamedTensor) message {
 	dims := 0
 	for _, d := range o.Tensor.Shape {
 		dims += protowire.SizeVarint(uint64(d))
@@ -95,8 +81,7 @@ func appendOutput(b []byte, o *serve.NamedTensor) []byte {
 	}
 	b = protowire.AppendTag(b, 5, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
-	b = appendText(b, 1, o.Name)
-	b = appendText(b, 2, datatype)
+	b = message(b).text(1, o.Name).text(2, datatype)
 	if dims > 0 {
 		b = protowire.AppendTag(b, 3, protowire.BytesType)
 		b = protowire.AppendVarint(b, uint64(dims))

@@ -1,9 +1,8 @@
 package grpcapi
 
 import (
+	"context"
 	"time"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 )
@@ -34,9 +33,9 @@ func (s *Server) health() servingStatus {
 func known(name string) bool { return name == "" || name == serviceName }
 
 // healthCheck answers Check, whose messages have one field each: service in, status out.
-func (s *Server) healthCheck(st *rpc.Stream) (*rpc.Buffer, error) {
-	name, err := recvService(st)
-	if err != nil {
+func (s *Server) healthCheck(_ context.Context, request []byte) (message, error) {
+	var name string
+	if err := texts(request, &name); err != nil {
 		return nil, err
 	}
 	if !known(name) {
@@ -47,7 +46,13 @@ func (s *Server) healthCheck(st *rpc.Stream) (*rpc.Buffer, error) {
 
 // healthWatch sends the status now and at each change, which it looks for twice a second.
 func (s *Server) healthWatch(st *rpc.Stream) (*rpc.Buffer, error) {
-	name, err := recvService(st)
+	wire, err := recvOne(st)
+	if err != nil {
+		return nil, err
+	}
+	var name string
+	err = texts(wire.Bytes(), &name)
+	wire.Free()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +65,7 @@ func (s *Server) healthWatch(st *rpc.Stream) (*rpc.Buffer, error) {
 			now = s.health()
 		}
 		if now != last {
-			if err := st.Send(statusMessage(now)); err != nil {
+			if err := st.Send(statusMessage(now).buffer()); err != nil {
 				return nil, err
 			}
 			last = now
@@ -78,26 +83,4 @@ func (s *Server) healthWatch(st *rpc.Stream) (*rpc.Buffer, error) {
 	}
 }
 
-func recvService(st *rpc.Stream) (name string, err error) {
-	wire, err := st.Recv()
-	if err != nil {
-		return "", errNoMessage(err)
-	}
-	defer wire.Free()
-	for b := wire.Bytes(); len(b) > 0; {
-		var f field
-		if f, b, err = next(b); err != nil {
-			return "", rpc.Errorf(rpc.Internal, "%s", err)
-		}
-		if f.is(1, protowire.BytesType) {
-			name = string(f.bytes)
-		}
-	}
-	return name, nil
-}
-
-func statusMessage(v servingStatus) *rpc.Buffer {
-	return pack(8, func(b []byte) []byte {
-		return protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(v))
-	})
-}
+func statusMessage(v servingStatus) message { return message{}.number(1, int64(v)) }

@@ -21,23 +21,23 @@ func (s *Server) methods() map[string]rpc.Method {
 	list := map[string]rpc.Method{
 		inferMethod:             {Handler: s.modelInfer},
 		streamMethod:            {Handler: s.modelStreamInfer, Streaming: true},
-		healthService + "Check": {Handler: s.healthCheck},
+		healthService + "Check": {Handler: unary(s.healthCheck)},
 		healthService + "Watch": {Handler: s.healthWatch, Streaming: true},
 	}
 	for _, name := range reflectionNames {
 		list["/"+name+"/ServerReflectionInfo"] = rpc.Method{Handler: s.reflect, Streaming: true}
 	}
 	for name, h := range map[string]rpc.Handler{
-		"ServerLive":                 unary(s.ServerLive),
-		"ServerReady":                unary(s.ServerReady),
-		"ModelReady":                 unary(s.ModelReady),
-		"ServerMetadata":             unary(s.ServerMetadata),
-		"ModelMetadata":              unary(s.ModelMetadata),
-		"ModelConfig":                unary(s.ModelConfig),
-		"ModelStatistics":            unary(s.ModelStatistics),
-		"RepositoryIndex":            unary(s.RepositoryIndex),
-		"RepositoryModelLoad":        unary(s.RepositoryModelLoad),
-		"RepositoryModelUnload":      unary(s.RepositoryModelUnload),
+		"ServerLive":                 unary(s.serverLive),
+		"ServerReady":                unary(s.serverReady),
+		"ModelReady":                 s.ofModel("ModelReady", s.modelReady),
+		"ServerMetadata":             unary(s.serverMetadata),
+		"ModelMetadata":              s.ofModel("ModelMetadata", s.modelMetadata),
+		"ModelConfig":                s.ofModel("ModelConfig", s.modelConfig),
+		"ModelStatistics":            s.ofModel("ModelStatistics", s.modelStatistics),
+		"RepositoryIndex":            unary(s.repositoryIndex),
+		"RepositoryModelLoad":        unary(s.repositoryModelLoad),
+		"RepositoryModelUnload":      unary(s.repositoryModelUnload),
 		"SystemSharedMemoryStatus":   unsupported(sharedMemory),
 		"SystemSharedMemoryRegister": unsupported(sharedMemory), "SystemSharedMemoryUnregister": unsupported(sharedMemory),
 		"CudaSharedMemoryStatus":   unsupported(sharedMemory),

@@ -2,151 +2,179 @@ package grpcapi
 
 import (
 	"context"
-	"encoding/json"
 
-	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
 
-	pb "github.com/salver-ml/salver/api/oip"
 	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/serve"
 )
 
-// ServerLive answers while the process serves.
-func (s *Server) ServerLive(context.Context, *pb.ServerLiveRequest) (*pb.ServerLiveResponse, error) {
-	return &pb.ServerLiveResponse{Live: s.core.Live()}, nil
+// The methods here answer a request with the message that api/oip/inference.proto calls like them.
+
+func (s *Server) serverLive(context.Context, []byte) (message, error) {
+	return message{}.bool(1, s.core.Live()), nil
 }
 
-// ServerReady reports the core's readiness.
-func (s *Server) ServerReady(context.Context, *pb.ServerReadyRequest) (*pb.ServerReadyResponse, error) {
-	return &pb.ServerReadyResponse{Ready: s.core.Ready()}, nil
+func (s *Server) serverReady(context.Context, []byte) (message, error) {
+	return message{}.bool(1, s.core.Ready()), nil
 }
 
-// ModelReady reports a model's readiness. An unknown model isn't ready: existing clients ask so whether there is one.
-func (s *Server) ModelReady(_ context.Context, r *pb.ModelReadyRequest) (*pb.ModelReadyResponse, error) {
-	ready, err := s.core.ModelReady(r.Name, r.Version)
+func (s *Server) serverMetadata(context.Context, []byte) (message, error) {
+	return message{}.text(1, s.opts.Name).text(2, s.opts.Version).texts(3, oip.Extensions), nil
+}
+
+// ofModel is a method whose request is the name and the version of a model.
+func (s *Server) ofModel(method string, f func(name, version string) (message, error)) rpc.Handler {
+	return unary(func(_ context.Context, request []byte) (message, error) {
+		var name, version string
+		if err := texts(request, &name, &version); err != nil {
+			return nil, err
+		}
+		m, err := f(name, version)
+		if err != nil {
+			return nil, s.statusError(method, err)
+		}
+		return m, nil
+	})
+}
+
+// modelReady: an unknown model isn't ready; existing clients ask so whether there is one.
+func (s *Server) modelReady(name, version string) (message, error) {
+	ready, err := s.core.ModelReady(name, version)
 	if err != nil && serve.AsError(err).Kind != serve.NotFound {
-		return nil, s.statusError("ModelReady", err)
+		return nil, err
 	}
-	return &pb.ModelReadyResponse{Ready: ready}, nil
+	return message{}.bool(1, ready), nil
 }
 
-// ServerMetadata describes the server.
-func (s *Server) ServerMetadata(context.Context, *pb.ServerMetadataRequest) (*pb.ServerMetadataResponse, error) {
-	return &pb.ServerMetadataResponse{Name: s.opts.Name, Version: s.opts.Version, Extensions: oip.Extensions}, nil
-}
-
-// ModelMetadata describes a model's inputs and outputs.
-func (s *Server) ModelMetadata(_ context.Context, r *pb.ModelMetadataRequest) (*pb.ModelMetadataResponse, error) {
-	m, err := s.core.Metadata(r.Name, r.Version)
+func (s *Server) modelMetadata(name, version string) (message, error) {
+	d, err := s.core.Metadata(name, version)
 	if err != nil {
-		return nil, s.statusError("ModelMetadata", err)
+		return nil, err
 	}
-	return &pb.ModelMetadataResponse{
-		Name: m.Name, Versions: m.Versions, Platform: m.Platform,
-		Inputs: tensorsMetadata(m.Inputs), Outputs: tensorsMetadata(m.Outputs),
-	}, nil
+	m := message{}.text(1, d.Name).texts(2, d.Versions).text(3, d.Platform)
+	for _, t := range d.Inputs {
+		m = m.inner(4, tensorMetadata(&t))
+	}
+	for _, t := range d.Outputs {
+		m = m.inner(5, tensorMetadata(&t))
+	}
+	return m, nil
 }
 
-func tensorsMetadata(infos []serve.TensorInfo) (list []*pb.ModelMetadataResponse_TensorMetadata) {
-	for _, t := range infos {
-		m := &pb.ModelMetadataResponse_TensorMetadata{Name: t.Name, Datatype: t.DType.OIP()}
-		for _, d := range t.Shape {
-			m.Shape = append(m.Shape, int64(d))
-		}
-		list = append(list, m)
-	}
-	return list
+func tensorMetadata(t *serve.TensorInfo) message {
+	return numbers(message{}.text(1, t.Name).text(2, t.DType.OIP()), 3, t.Shape)
 }
 
-// ModelConfig gives a model's completed configuration.
-func (s *Server) ModelConfig(_ context.Context, r *pb.ModelConfigRequest) (*pb.ModelConfigResponse, error) {
-	c, err := s.core.Config(r.Name, r.Version)
+func (s *Server) modelConfig(name, version string) (message, error) {
+	c, err := s.core.Config(name, version)
 	if err != nil {
-		return nil, s.statusError("ModelConfig", err)
+		return nil, err
 	}
-	// The configuration's JSON is that of the message.
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, s.statusError("ModelConfig", err)
-	}
-	m := &pb.ModelConfig{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, m); err != nil {
-		return nil, s.statusError("ModelConfig", err)
-	}
-	return &pb.ModelConfigResponse{Config: m}, nil
+	return message{}.inner(1, configMessage(c)), nil
 }
 
-// ModelStatistics gives the statistics of a version, of a model, or of all.
-func (s *Server) ModelStatistics(_ context.Context, r *pb.ModelStatisticsRequest) (*pb.ModelStatisticsResponse, error) {
-	stats, err := s.core.Statistics(r.Name, r.Version)
-	if err != nil {
-		return nil, s.statusError("ModelStatistics", err)
-	}
-	out := &pb.ModelStatisticsResponse{}
+func (s *Server) modelStatistics(name, version string) (m message, err error) {
+	stats, err := s.core.Statistics(name, version)
 	for i := range stats {
-		out.ModelStats = append(out.ModelStats, modelStatistics(&stats[i]))
+		m = m.inner(1, statisticsMessage(&stats[i]))
 	}
-	return out, nil
+	return m, err
 }
 
-func modelStatistics(m *serve.ModelStatistics) *pb.ModelStatistics {
-	d := func(s serve.DurationStat) *pb.StatisticDuration {
-		return &pb.StatisticDuration{Count: s.Count, Ns: s.NS}
+func statisticsMessage(s *serve.ModelStatistics) message {
+	i := &s.Inference
+	m := message{}.text(1, s.Name).text(2, s.Version)
+	m = m.number(3, int64(s.LastInference)).number(4, int64(s.InferenceCount)).number(5, int64(s.ExecutionCount))
+	m = m.inner(6, durations(1, i.Success, i.Fail, i.Queue, i.ComputeInput, i.ComputeInfer, i.ComputeOutput, i.CacheHit, i.CacheMiss))
+	for _, b := range s.Batch {
+		d := durations(2, b.ComputeInput, b.ComputeInfer, b.ComputeOutput)
+		m = m.inner(7, append(message{}.number(1, int64(b.BatchSize)), d...))
 	}
-	i := &m.Inference
-	out := &pb.ModelStatistics{
-		Name: m.Name, Version: m.Version, LastInference: m.LastInference, InferenceCount: m.InferenceCount, ExecutionCount: m.ExecutionCount,
-		InferenceStats: &pb.InferStatistics{
-			Success: d(i.Success), Fail: d(i.Fail), Queue: d(i.Queue), ComputeInput: d(i.ComputeInput),
-			ComputeInfer: d(i.ComputeInfer), ComputeOutput: d(i.ComputeOutput), CacheHit: d(i.CacheHit), CacheMiss: d(i.CacheMiss),
-		},
+	for _, u := range s.MemoryUsage {
+		m = m.inner(8, message{}.text(1, u.Type).number(2, u.ID).number(3, int64(u.ByteSize)))
 	}
-	for _, b := range m.Batch {
-		out.BatchStats = append(out.BatchStats, &pb.InferBatchStatistics{
-			BatchSize: b.BatchSize, ComputeInput: d(b.ComputeInput), ComputeInfer: d(b.ComputeInfer), ComputeOutput: d(b.ComputeOutput),
-		})
-	}
-	for _, u := range m.MemoryUsage {
-		out.MemoryUsage = append(out.MemoryUsage, &pb.MemoryUsage{Type: u.Type, Id: u.ID, ByteSize: u.ByteSize})
-	}
-	return out
+	return m
 }
 
-// RepositoryIndex lists the models.
-func (s *Server) RepositoryIndex(_ context.Context, r *pb.RepositoryIndexRequest) (*pb.RepositoryIndexResponse, error) {
-	out := &pb.RepositoryIndexResponse{}
-	for _, e := range s.core.Index(r.Ready) {
-		out.Models = append(out.Models, &pb.RepositoryIndexResponse_ModelIndex{Name: e.Name, Version: e.Version, State: e.State, Reason: e.Reason})
+// durations are fields of type StatisticDuration with the numbers from n on.
+func durations(n protowire.Number, list ...serve.DurationStat) (m message) {
+	for i, d := range list {
+		m = m.inner(n+protowire.Number(i), message{}.number(1, int64(d.Count)).number(2, int64(d.NS)))
 	}
-	return out, nil
+	return m
 }
 
-// RepositoryModelLoad loads or reloads a model from the repository.
-func (s *Server) RepositoryModelLoad(ctx context.Context, r *pb.RepositoryModelLoadRequest) (*pb.RepositoryModelLoadResponse, error) {
-	var config []byte // nil: the model's own
-	for name, value := range r.Parameters {
-		text, ok := value.ParameterChoice.(*pb.ModelRepositoryParameter_StringParam)
-		if name != "config" || !ok {
-			return nil, rpc.Errorf(rpc.InvalidArgument, "%s", oip.ErrLoadParameter(name))
+func (s *Server) repositoryIndex(_ context.Context, request []byte) (m message, err error) {
+	ready := false
+	err = eachField(request, func(f field) error {
+		if f.is(2, protowire.VarintType) {
+			ready = protowire.DecodeBool(f.num)
 		}
-		config = []byte(text.StringParam)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := s.core.LoadConfig(ctx, r.ModelName, config); err != nil {
+	for _, e := range s.core.Index(ready) {
+		m = m.inner(1, message{}.text(1, e.Name).text(2, e.Version).text(3, e.State).text(4, e.Reason))
+	}
+	return m, nil
+}
+
+// repositoryModelLoad loads or reloads a model from the repository.
+func (s *Server) repositoryModelLoad(ctx context.Context, request []byte) (message, error) {
+	var config []byte // nil: the model's own
+	model, err := ofRepository(request, func(p parameter) error {
+		if p.name != "config" || p.value.Kind != oip.ParamText {
+			return rpc.Errorf(rpc.InvalidArgument, "%s", oip.ErrLoadParameter(p.name))
+		}
+		config = []byte(p.value.Text)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.core.LoadConfig(ctx, model, config); err != nil {
 		return nil, s.statusError("RepositoryModelLoad", err)
 	}
-	return &pb.RepositoryModelLoadResponse{}, nil
+	return nil, nil
 }
 
-// RepositoryModelUnload stops serving a model.
-func (s *Server) RepositoryModelUnload(ctx context.Context, r *pb.RepositoryModelUnloadRequest) (*pb.RepositoryModelUnloadResponse, error) {
-	for name := range r.Parameters {
-		if name != "unload_dependents" { // no model has dependents
-			return nil, rpc.Errorf(rpc.InvalidArgument, "parameter %q: expected unload_dependents or nothing", name)
+// repositoryModelUnload stops serving a model.
+func (s *Server) repositoryModelUnload(ctx context.Context, request []byte) (message, error) {
+	model, err := ofRepository(request, func(p parameter) error {
+		if p.name != "unload_dependents" { // no model has dependents
+			return rpc.Errorf(rpc.InvalidArgument, "parameter %q: expected unload_dependents or nothing", p.name)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err := s.core.Unload(ctx, r.ModelName); err != nil {
+	if err := s.core.Unload(ctx, model); err != nil {
 		return nil, s.statusError("RepositoryModelUnload", err)
 	}
-	return &pb.RepositoryModelUnloadResponse{}, nil
+	return nil, nil
+}
+
+// ofRepository reads a request to load or unload a model, with its parameters.
+func ofRepository(request []byte, take func(parameter) error) (model string, err error) {
+	var c call // its strings are copies
+	err = eachField(request, func(f field) error {
+		switch {
+		case f.is(2, protowire.BytesType):
+			model, err = f.text()
+			return err
+		case f.is(3, protowire.BytesType):
+			p, err := c.parameter(f.bytes) // ModelRepositoryParameter has the fields of InferParameter that matter here
+			if err != nil {
+				return rpc.Errorf(rpc.Internal, "%s", err)
+			}
+			return take(p)
+		}
+		return nil
+	})
+	return model, err
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/salver-ml/salver/internal/grpcapi/rpc"
 	"github.com/salver-ml/salver/internal/serve"
 )
@@ -101,9 +99,9 @@ func (s *Server) streamAnswer(ctx context.Context, c *call) *rpc.Buffer {
 		return out
 	}
 	failed := &serve.Response{Model: c.req.Model, Version: c.req.Version, ID: c.req.ID}
-	message := serve.AsError(err).Message
-	return pack(len(message)+128, func(b []byte) []byte {
-		return appendInner(appendText(b, 1, message), 2, appendResponse(nil, failed, c.finalMark))
+	text := serve.AsError(err).Message
+	return pack(len(text)+128, func(b message) message {
+		return b.text(1, text).inner(2, appendResponse(nil, failed, c.finalMark))
 	})
 }
 
@@ -116,13 +114,8 @@ func (s *Server) streamInfer(ctx context.Context, c *call) (out *rpc.Buffer, err
 		defer f.Leave()
 	}
 	return s.infer(ctx, c, func(r *serve.Response, size int) *rpc.Buffer {
-		return pack(size+16, func(b []byte) []byte {
-			return appendInner(b, 2, appendResponse(make([]byte, 0, size), r, c.finalMark))
+		return pack(size+16, func(b message) message {
+			return b.inner(2, appendResponse(make(message, 0, size), r, c.finalMark))
 		})
 	})
-}
-
-// appendInner appends a message as a field.
-func appendInner(b []byte, field protowire.Number, message []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), message)
 }
