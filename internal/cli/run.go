@@ -25,9 +25,7 @@ type runFlags struct {
 	output, labels string
 	random, json   bool
 	seed           uint64
-	recipe         image.Spec
-	scale, mean    string
-	std            string
+	recipe         recipeFlags
 }
 
 func newRun(e *env) *cobra.Command {
@@ -69,33 +67,8 @@ talks: /help there lists what can be done.`,
 	fl.StringVar(&f.output, "output", "", "folder for the outputs, one OUTPUT.npy each")
 	fl.StringVar(&f.labels, "labels", "", "file with one label a line: print the five best")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
-	fl.StringVar(&f.recipe.Resize, "resize", "", "pictures: WxH, N (shorter side) or letterbox:WxH")
-	fl.StringVar(&f.recipe.Filter, "filter", "", "pictures: bilinear, bicubic, lanczos, box, hamming or nearest, antialiased")
-	fl.StringVar(&f.recipe.Pad, "pad", "", "pictures: ground of letterbox, 0 to 255")
-	fl.StringVar(&f.recipe.Crop, "crop", "", "pictures: WxH or N, from the middle")
-	fl.StringVar(&f.recipe.Color, "color", "", "pictures: rgb, bgr or gray")
-	fl.StringVar(&f.scale, "scale", "", "pictures: factor of the bytes, e.g. 1/255")
-	fl.StringVar(&f.mean, "mean", "", "pictures: subtracted after scaling, one number or one a channel")
-	fl.StringVar(&f.std, "std", "", "pictures: divisor after that")
-	fl.StringVar(&f.recipe.Layout, "layout", "", "pictures: nchw or nhwc")
+	f.recipe.add(c)
 	return c
-}
-
-func (f *runFlags) parseRecipe() error {
-	for _, n := range []struct {
-		flag, text string
-		to         *image.Numbers
-	}{{"scale", f.scale, &f.recipe.Scale}, {"mean", f.mean, &f.recipe.Mean}, {"std", f.std, &f.recipe.Std}} {
-		if n.text == "" {
-			continue
-		}
-		v, err := image.ParseNumbers(n.text)
-		if err != nil {
-			return misusef("--%s: %w", n.flag, err)
-		}
-		*n.to = v
-	}
-	return nil
 }
 
 func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
@@ -104,7 +77,8 @@ func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
 		return err
 	}
 	defer closePool()
-	if err := f.parseRecipe(); err != nil {
+	recipe, err := f.recipe.parse()
+	if err != nil {
 		return err
 	}
 	shapes, err := parseShapes(f.shapes)
@@ -120,7 +94,7 @@ func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
 		fmt.Fprintln(e.err, eng.Choice)
 	}
 	g := eng.Graph()
-	r := inputReader{model: model, graph: g, recipe: f.recipe}
+	r := inputReader{model: model, graph: g, recipe: recipe}
 	in, err := r.read(f.inputs)
 	if err != nil {
 		return err

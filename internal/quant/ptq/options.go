@@ -80,6 +80,9 @@ func (o Options) complete() (Options, error) {
 	if o.Weights != dtype.Int8 && o.Weights != dtype.Uint8 {
 		return o, fmt.Errorf("weights of %s: expected int8 or uint8", o.Weights)
 	}
+	if o.ReduceRange && (o.Weights != dtype.Int8 || o.AsymmetricWeights) {
+		return o, fmt.Errorf("a reduced range is for symmetric int8 weights")
+	}
 	for _, p := range o.Exclude {
 		if _, err := path.Match(p, ""); err != nil {
 			return o, fmt.Errorf("exclude %q: %w", p, err)

@@ -46,13 +46,14 @@ type plan struct {
 	useful  map[*ir.Value]bool       // whether something computes with it as integers
 	integer map[*ir.Node]bool        // computes on integers
 	types   map[*ir.Value]dtype.Type // of the values that are quantized
+	makers  map[*ir.Value]*ir.Node   // the integer operators that give them
 	share   map[*ir.Value]*ir.Value  // takes its format from
 }
 
 // newPlan decides for a graph. known says for which values ranges exist.
 func newPlan(g *ir.Graph, o *Options, known func(*ir.Value) bool) *plan {
 	p := &plan{g: g, o: o, known: known, role: map[*ir.Node]role{}, reason: map[*ir.Node]string{}, act: map[*ir.Node]*ir.Value{},
-		useful: map[*ir.Value]bool{}, integer: map[*ir.Node]bool{}, types: map[*ir.Value]dtype.Type{}, share: map[*ir.Value]*ir.Value{}}
+		useful: map[*ir.Value]bool{}, integer: map[*ir.Node]bool{}, types: map[*ir.Value]dtype.Type{}, makers: map[*ir.Value]*ir.Node{}, share: map[*ir.Value]*ir.Value{}}
 	for _, n := range g.Nodes {
 		p.role[n] = p.roleOf(n)
 	}
@@ -63,6 +64,7 @@ func newPlan(g *ir.Graph, o *Options, known func(*ir.Value) bool) *plan {
 		p.forward(n)
 	}
 	p.widen()
+	p.findMakers()
 	p.shareFormats()
 	return p
 }
@@ -152,10 +154,18 @@ func productRole(n *ir.Node) (role, string) {
 		return roleFloat, "its weights are no matrix of float32"
 	case n.Op == "Gemm" && (n.Bool("transA") || n.Float("alpha") != 1 || n.Input(2) != nil && n.Float("beta") != 1):
 		return roleFloat, "alpha, beta or transA are not the defaults"
-	case n.Input(2) != nil && (!n.In[2].IsConst() || n.In[2].Const.Len() != n.In[2].Const.Shape[max(0, n.In[2].Const.Rank()-1)]):
-		return roleFloat, "its bias is no constant vector"
+	case n.Input(2) != nil && (!n.In[2].IsConst() || n.In[2].Const.Len() != w.Const.Shape[channelAxis(n)]):
+		return roleFloat, "its bias is no constant of one number for each column"
 	}
 	return roleProduct, ""
+}
+
+// channelAxis is the axis of a product's or convolution's weights along which its results run.
+func channelAxis(n *ir.Node) int {
+	if n.Op == "Conv" || n.Op == "Gemm" && n.Bool("transB") {
+		return 0
+	}
+	return 1
 }
 
 // leastEmbedding is the number of weights from which rows looked up by index are
@@ -370,6 +380,23 @@ func (p *plan) around(n *ir.Node) []*ir.Value {
 		vs = append(vs, v)
 	}
 	return slices.DeleteFunc(vs, func(v *ir.Value) bool { return v == nil || p.types[v] == 0 })
+}
+
+// findMakers notes which integer operators give the quantized values.
+func (p *plan) findMakers() {
+	for _, n := range p.g.Nodes {
+		switch {
+		case !p.integer[n]:
+		case p.role[n] == roleMove:
+			for _, v := range n.Out {
+				if v != nil && p.types[v] != 0 {
+					p.makers[v] = n
+				}
+			}
+		case p.result(n) != nil:
+			p.makers[p.result(n)] = n
+		}
+	}
 }
 
 // shareFormats lets what moved elements keep their format, and what is only

@@ -1,0 +1,17 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/salver-ml/salver/internal/quant/report"
+)
+
+// quantizeHalf stores floating point in 16 bits.
+func quantizeHalf(ctx context.Context, j *quantizeJob) (*report.Report, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func quantizeDynamic(ctx context.Context, j *quantizeJob) (*report.Report, error) {
+	return nil, errors.ErrUnsupported
+}
