@@ -87,7 +87,7 @@ func chooseFrom(read func() (*onnx.Model, error), o Options) (*Engine, error) {
 		if reference == nil {
 			reference, c.Samples = outputs, len(outputs)
 		} else {
-			x.Error = deviation(outputs, reference)
+			x.Error = Deviation(outputs, reference)
 		}
 		c.Candidates = append(c.Candidates, x)
 		worse := e
@@ -144,8 +144,10 @@ func (a *Auto) try(e *Engine) (outputs [][]*tensor.Tensor, seconds float64, err 
 	return outputs, seconds, nil
 }
 
-// deviation is the largest of all outputs of all samples.
-func deviation(got, want [][]*tensor.Tensor) float64 {
+// Deviation is the largest deviation of all outputs of all samples, each
+// relative to the output's largest magnitude; infinite where outputs that are
+// not floats differ.
+func Deviation(got, want [][]*tensor.Tensor) float64 {
 	worst := 0.
 	for s := range want {
 		for i := range want[s] {

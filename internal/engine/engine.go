@@ -28,6 +28,9 @@ type Options struct {
 	Auto      *Auto      // chooses Precision, if it is not nil
 	Pool      *pool.Pool // nil runs on the caller's thread
 	Alone     float64    // runs with less work than this stay off the pool: see exec.Options
+	// Tuned gives what decides between kernels for an optimized graph; it may give
+	// nil, which takes the defaults, and may be nil.
+	Tuned func(*ir.Graph) op.Chooser
 	// MaxMemory bounds, in bytes, what a run may need; 0 allows any amount.
 	MaxMemory int
 	Overhead  int // bytes that the process needs besides, which count against MaxMemory
@@ -94,8 +97,12 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 	if rows != nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
 		rows = nil
 	}
+	var chooser op.Chooser
+	if o.Tuned != nil {
+		chooser = o.Tuned(m.Graph)
+	}
 	m.Release() // what the passes have read is read again when it is packed, part by part
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Precision: o.Precision, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Precision: o.Precision, Chooser: chooser, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool, precision: o.Precision}, nil
 }
 

@@ -49,6 +49,7 @@ type step struct {
 	kernel    op.Kernel // for the first frame; each other frame compiles its own
 	copy      bool      // from the memory of one provider to another's
 	joined    bool      // nothing to do: the inputs are computed in their places in the output
+	alone     bool      // runs on the caller's thread
 	dynamic   bool      // shapes are known only when it runs
 	scratch   int       // arena buffer number, -1 if none
 	precision op.Precision
@@ -294,7 +295,7 @@ func (c *compiler) kernel(st *step) error {
 	if err != nil || k == nil {
 		return err
 	}
-	st.kernel, st.prep, st.precision = k, p, op.PrecisionOf(k)
+	st.kernel, st.prep, st.precision, st.alone = k, p, op.PrecisionOf(k), alone(p)
 	return nil
 }
 

@@ -55,6 +55,9 @@ func (p *Plan) newFrame() (f *frame, err error) {
 		f.kernels[i] = k
 		c := &f.calls[i]
 		c.Node, c.Pool, c.MaxOutput = st.node, p.pool, p.session.maxOutput()
+		if st.alone {
+			c.Pool = nil
+		}
 		c.In = make([]*tensor.Tensor, len(st.in))
 		c.Out = make([]*tensor.Tensor, len(st.out))
 		if st.scratch >= 0 {

@@ -139,6 +139,13 @@ func contents(t *tensor.Tensor) string {
 	return strings.Join(vals, " ")
 }
 
+// String writes the value as the text form has it.
+func (a Attr) String() string {
+	var b strings.Builder
+	a.write(&b, "")
+	return b.String()
+}
+
 func (a Attr) write(b *strings.Builder, indent string) {
 	switch a.Kind {
 	case KindInt:
