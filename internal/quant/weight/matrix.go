@@ -3,6 +3,8 @@ package weight
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -117,4 +119,26 @@ func eachRow(p *pool.Pool, rows, work int, do func(row int)) {
 	const grain = 1 << 14
 	t := &rowTask{rows, split.Parts(rows, max(1, grain/max(work, 1))), do}
 	p.Run(t.parts, t)
+}
+
+// Packed is the matrix as files of language models hold it. Zero points that are
+// no whole numbers, and the kinds NF4 and MXFP4, have no such layout.
+func (q *Quantized) Packed() (*packed.Matrix, error) {
+	s := q.Scheme
+	m := &packed.Matrix{Rows: q.Rows, Cols: q.Cols, Bits: s.Width(), Group: s.size(q.Cols), Codes: q.Codes, Scales: q.Scales, GroupOf: q.GroupOf}
+	switch {
+	case s.Kind == E4M3:
+		m.Float = dtype.Float8E4M3FN
+	case s.Kind == E5M2:
+		m.Float = dtype.Float8E5M2
+	case s.Kind != Int || s.FloatZero:
+		return nil, fmt.Errorf("%v has no layout in GPTQ, AWQ or compressed-tensors files: expected integers with whole zero points, or 8-bit floats", s)
+	}
+	if q.Zeros != nil {
+		m.Zeros = make([]uint8, len(q.Zeros))
+		for i, z := range q.Zeros {
+			m.Zeros[i] = uint8(z)
+		}
+	}
+	return m, nil
 }

@@ -389,3 +389,25 @@ func TestBadInput(t *testing.T) {
 		}
 	}
 }
+
+// A packed matrix has the same weights.
+func TestPacked(t *testing.T) {
+	w := randomMatrix(20, 8, 64, true)
+	for _, s := range schemes {
+		q, err := RTN(w, s, RTNOptions{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := q.Packed()
+		if (err != nil) != (s.Kind == NF4 || s.Kind == MXFP4) {
+			t.Errorf("%v: error %v", s, err)
+		}
+		if err != nil {
+			continue
+		}
+		got := make([]float32, len(w.Data))
+		if m.Values(got); !slices.Equal(got, q.matrix().Data) {
+			t.Errorf("%v: the packed matrix has other weights", s)
+		}
+	}
+}
