@@ -1,0 +1,184 @@
+package calib
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/quant"
+)
+
+// slowDivergence is divergence.at with both distributions written out.
+func slowDivergence(bins []uint64, zero, levels, k int) float64 {
+	a, b := max(zero-k, 0), min(zero+k, len(bins))
+	n := b - a
+	p, q := make([]float64, n), make([]float64, n)
+	for i, c := range bins {
+		p[min(max(i-a, 0), n-1)] += float64(c)
+	}
+	from, noise := 0, 0.
+	for g := range levels {
+		to := (g + 1) * n / levels
+		sum, used := 0., 0.
+		for i := from; i < to; i++ {
+			if c := bins[a+i]; c > 0 {
+				sum, used = sum+float64(c), used+1
+			}
+		}
+		for i := from; i < to; i++ {
+			if bins[a+i] > 0 {
+				q[i] = sum / used
+			}
+		}
+		if used > 0 {
+			noise += chance(int(used), sum/used)
+		}
+		from = to
+	}
+	pSum, qSum, kl := 0., 0., 0.
+	for i := range p {
+		pSum, qSum = pSum+p[i], qSum+q[i]
+	}
+	for i := range p {
+		if p[i] > 0 {
+			if q[i] == 0 {
+				q[i] = eps
+			}
+			kl += p[i] / pSum * math.Log(p[i]/pSum/(q[i]/qSum))
+		}
+	}
+	return kl - noise/pSum
+}
+
+// What is taken off as chance is what Poisson counts of even density show.
+func TestChance(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	for _, rate := range []float64{0.05, 0.3, 1, 2, 5, 20} {
+		const bins = 200000
+		counts := make([]float64, bins)
+		for range int(rate * bins) {
+			counts[r.IntN(bins)]++
+		}
+		used, sum, kl := 0, 0., 0.
+		for _, c := range counts {
+			if c > 0 {
+				used, sum = used+1, sum+c
+			}
+		}
+		for _, c := range counts {
+			kl += xlogx(c) - c*math.Log(sum/float64(used))
+		}
+		if got := chance(used, sum/float64(used)); math.Abs(got-kl) > 0.05*float64(used) {
+			t.Errorf("%g values a bin: %g, expected %g", rate, got/float64(used), kl/float64(used))
+		}
+	}
+}
+
+// Sums over groups give what distributions that are written out give, and the
+// search finds nearly the least of all thresholds.
+func TestDivergence(t *testing.T) {
+	for i, s := range shapes {
+		o := observed(t, "entropy", Options{Bins: leastBins}, draw(i, 50000)).(*entropy)
+		for _, c := range []struct {
+			bins         []uint64
+			zero, levels int
+		}{{o.counts, -o.first, 256}, {o.magnitudes(), 0, 128}} {
+			d := newDivergence(c.bins, c.zero, c.levels)
+			most := max(c.zero, len(c.bins)-c.zero)
+			least := math.Inf(1)
+			for k := 1; k <= most; k++ {
+				if a, b := d.window(k); b-a < c.levels && k < most || d.sum[b] == d.sum[a] {
+					continue
+				}
+				kl := d.at(k)
+				least = min(least, kl)
+				if k%37 == 0 {
+					if want := slowDivergence(c.bins, c.zero, c.levels, k); math.Abs(kl-want) > 1e-9*math.Max(1, want) {
+						t.Fatalf("%s: divergence %g at %d of %d bins, expected %g", s.name, kl, k, most, want)
+					}
+				}
+			}
+			if found := d.at(d.best()); found > least+6e-4 { // what chance makes of 50,000 values in 2,000 bins
+				t.Errorf("%s, %d levels: found the divergence %g at %d of %d, the least is %g", s.name, c.levels, found, d.best(), most, least)
+			}
+		}
+	}
+}
+
+// The thresholds of hand-made distributions are where theory has them. For a
+// density of Fisher information 1 (normal, Laplace), the divergence is near
+// T²/(24·128²) of rounding plus tail·ln(tail/bin at the edge) of clipping.
+func TestEntropyThresholds(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		m        mapping
+		low, top float64 // of the upper end
+	}{
+		{"normal", mapping{dtype.Int8, true}, 4, 5.2},
+		{"normal, one outlier at 60", mapping{dtype.Int8, true}, 4, 12},
+		{"normal, one outlier at 60", mapping{dtype.Uint8, false}, 4, 12},
+		{"normal, one outlier at 60", mapping{dtype.Int4, true}, 2.5, 4.5},
+		{"Laplace", mapping{dtype.Int8, true}, 9, 13.5},
+		{"Laplace", mapping{dtype.Int4, true}, 5, 8},
+		{"ReLU of normal", mapping{dtype.Uint8, false}, 4, 5.2},
+		{"uniform", mapping{dtype.Int8, true}, 0.999, 1},
+		{"constant", mapping{dtype.Uint8, false}, 3.7, 3.700001},
+		{"bimodal", mapping{dtype.Int8, true}, 3.7, 4.5},
+		{"one spike", mapping{dtype.Uint8, false}, 5, 5},
+	} {
+		for i, s := range shapes {
+			if s.name != c.name {
+				continue
+			}
+			if r := rangeOf(t, observed(t, "entropy", Options{}, draw(i, 200000)), c.m); r.Max < c.low || r.Max > c.top {
+				t.Errorf("%s, %v: clipped at %g, expected %g to %g", c.name, c.m, r.Max, c.low, c.top)
+			}
+		}
+	}
+}
+
+// No range of a fine grid is better than that of mse, on the values themselves.
+func TestLeastSquares(t *testing.T) {
+	for i, s := range shapes {
+		x := draw(i, 1000)
+		o := observed(t, "mse", Options{}, x).(*mse)
+		for _, m := range mappings[:4] {
+			got := sqnr(x, rangeOf(t, o, m), m.t, m.symmetric)
+			best, at := got, quant.Range{}
+			for a := 1.0; a > 0.02; a *= 0.88 {
+				for b := 1.0; b > 0.02; b *= 0.88 {
+					r := quant.Range{Min: math.Min(o.min, 0) * a, Max: math.Max(o.max, 0) * b}
+					if g := sqnr(x, r, m.t, m.symmetric); g > best {
+						best, at = g, r
+					}
+				}
+			}
+			if best > got+0.1 && got < 200 {
+				t.Errorf("%s, %v: %.2f dB at %v, expected %.2f dB at %v", s.name, m, got, rangeOf(t, o, m), best, at)
+			}
+		}
+	}
+}
+
+// The expected error is that of the values.
+func TestCost(t *testing.T) {
+	for i, s := range shapes[:8] {
+		x := draw(i, 100000)
+		o := observed(t, "mse", Options{}, x).(*mse)
+		for _, m := range mappings {
+			a, err := quant.Fit(quant.Range{Min: o.min / 2, Max: o.max / 2}, m.t, m.symmetric)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := 0.
+			for _, v := range x {
+				d := float64(a.Round(v)) - float64(v)
+				want += d * d
+			}
+			if got := newMoments(&o.stream).cost(a); math.Abs(got-want) > 0.02*want {
+				t.Errorf("%s, %v: error %g, expected %g", s.name, m, got, want)
+			}
+		}
+	}
+}
