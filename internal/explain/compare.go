@@ -136,3 +136,6 @@ func (c *Comparison) Report(w io.Writer, asJSON bool, threshold float64) error {
 	_, err := fmt.Fprintf(w, "%d values compared, %d below %.0f dB; the worst is %q with %.1f dB\n", len(c.Values), below, threshold, worst.Value, worst.SQNR)
 	return err
 }
+
+// NothingCommon reports whether a comparison failed since the models have no names in common.
+func NothingCommon(err error) bool { return errors.Is(err, errNothingCommon) }
