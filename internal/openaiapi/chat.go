@@ -110,7 +110,7 @@ func accepted[T any]() fields.Table[T] {
 
 var chatFields = concat(
 	fields.Table[chatRequest]{
-		fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *chatRequest) *string { return &q.model }),
+		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *chatRequest) *string { return &q.model }),
 	},
 	fields.In(conversationFields, func(q *chatRequest) *conversation { return &q.conversation }),
 	fields.Table[chatRequest]{
@@ -119,8 +119,8 @@ var chatFields = concat(
 			return err
 		}),
 		fields.Refuse[chatRequest]("parallel_tool_calls", "output can't be constrained yet", "true"),
-		fields.Int("max_completion_tokens", "Tokens of an answer, at most. Default: as many as the context has room for.", 1, many, func(q *chatRequest) **int { return &q.maxCompletion }),
-		fields.Int("max_tokens", "The same, by its old name.", 1, many, func(q *chatRequest) **int { return &q.maxTokens }),
+		fields.Int("max_completion_tokens", "Tokens of an answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxCompletion }),
+		fields.Int("max_tokens", "The same, by its old name.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxTokens }),
 	},
 	fields.In(answer.OpenAI, func(q *chatRequest) *answer.Settings { return &q.Settings }),
 	fields.Table[chatRequest]{
@@ -176,12 +176,8 @@ func readEffort(v fields.Value) ([]fields.Member, error) {
 
 // readChat reads and checks a request.
 func readChat(body []byte) (*chatRequest, error) {
-	v, err := fields.Body(body)
+	q, err := chatFields.ReadBody(body)
 	if err != nil {
-		return nil, err
-	}
-	q := new(chatRequest)
-	if err := chatFields.Read(v, q); err != nil {
 		return nil, err
 	}
 	switch {

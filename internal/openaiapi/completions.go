@@ -25,12 +25,12 @@ type completionRequest struct {
 
 var completionFields = concat(
 	fields.Table[completionRequest]{
-		fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *completionRequest) *string { return &q.model }),
+		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *completionRequest) *string { return &q.model }),
 		fields.Any("prompt", "string, array of strings, of token ids, or of arrays of token ids", fmt.Sprintf("The texts to continue; with `n` of each, at most %d answers.", answer.MaxChoices), func(q *completionRequest, v fields.Value) (err error) {
 			q.prompts, err = answer.ReadInputs(v, answer.MaxChoices)
 			return err
 		}),
-		fields.Int("max_tokens", "Tokens of an answer, at most. Default: 16. 0 needs `echo`.", 0, many, func(q *completionRequest) **int { return &q.MaxTokens }),
+		fields.Int("max_tokens", "Tokens of an answer, at most. Default: 16. 0 needs `echo`.", 0, fields.Many, func(q *completionRequest) **int { return &q.MaxTokens }),
 		fields.Int("best_of", "Answers computed for each prompt, of which the `n` likeliest are given; not with `stream`.", 1, answer.MaxBestOf, func(q *completionRequest) **int { return &q.BestOf }),
 		fields.Bool("echo", "Begins the answer with the prompt.", func(q *completionRequest) *bool { return &q.echo }),
 		fields.Int("logprobs", "Gives the probability of each token and of so many alternatives; with `echo`, of the prompt's too.", 0, answer.MaxLogprobs, func(q *completionRequest) **int { return &q.Logprobs }),
@@ -54,12 +54,8 @@ var completionFields = concat(
 const usualTokens = 16
 
 func readCompletion(body []byte) (*completionRequest, error) {
-	v, err := fields.Body(body)
+	q, err := completionFields.ReadBody(body)
 	if err != nil {
-		return nil, err
-	}
-	q := new(completionRequest)
-	if err := completionFields.Read(v, q); err != nil {
 		return nil, err
 	}
 	if q.MaxTokens == nil {

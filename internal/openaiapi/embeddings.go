@@ -22,13 +22,13 @@ type embeddingRequest struct {
 
 var embeddingFields = concat(
 	fields.Table[embeddingRequest]{
-		fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *embeddingRequest) *string { return &q.model }),
+		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *embeddingRequest) *string { return &q.model }),
 		fields.Any("input", fmt.Sprintf("string, array of at most %d strings, of token ids, or of arrays of token ids", answer.MaxInputs), "The texts. One that is empty, or longer than the model takes, is an error.", func(q *embeddingRequest, v fields.Value) (err error) {
 			q.inputs, err = answer.ReadInputs(v, answer.MaxInputs)
 			return err
 		}),
 		fields.OneOf("encoding_format", "Numbers, or little-endian float32 in base64. Default: float.", func(q *embeddingRequest) *string { return &q.encoding }, "float", "base64"),
-		fields.Int("dimensions", "Only the model's own number: vectors are not cut.", 1, many, func(q *embeddingRequest) **int { return &q.dimensions }),
+		fields.Int("dimensions", "Only the model's own number: vectors are not cut.", 1, fields.Many, func(q *embeddingRequest) **int { return &q.dimensions }),
 		fields.Refuse[embeddingRequest]("truncate_prompt_tokens", "a text is never cut"),
 	},
 	accepted[embeddingRequest](),
@@ -36,27 +36,14 @@ var embeddingFields = concat(
 
 // embed answers /v1/embeddings.
 func (h *handler) embed(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := embeddingFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q embeddingRequest
-	if err := embeddingFields.Read(v, &q); err != nil {
 		return err
 	}
 	if q.inputs == nil {
 		return &fields.Error{Path: "input", Reason: "expected a text, or tokens"}
 	}
-	m, err := h.Embedder(q.model)
-	if err != nil {
-		return err
-	}
-	defer m.Release()
-	ids, total, err := answer.EmbeddingInputs(m.Model, q.inputs, q.dimensions)
-	if err != nil {
-		return err
-	}
-	vectors, err := m.Model.Embed(r.Context(), ids)
+	vectors, total, err := h.Embed(r.Context(), q.model, q.inputs, q.dimensions)
 	if err != nil {
 		return err
 	}

@@ -7,59 +7,34 @@ import (
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
 )
 
-const maxName = 256 // bytes of a name or an identifier
-
 // messageFields are those of a message of a chat.
 var messageFields = fields.Table[answer.Said]{
 	fields.OneOf("role", "Who speaks; developer is the same as system.", func(m *answer.Said) *string { return &m.Role }, "system", "developer", "user", "assistant", "tool"),
 	fields.Any("content", "string, or array of parts `{\"type\":\"text\",\"text\":…}`", "What is said. Images, audio and files are errors.", readContent),
-	fields.Text("name", "Who speaks, for templates that show it.", maxName, func(m *answer.Said) *string { return &m.Name }),
+	fields.Text("name", "Who speaks, for templates that show it.", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
 	fields.Any("tool_calls", "array", "An assistant's calls of functions: `id`, `type`, `function` with `name` and `arguments`.", readCalls),
-	fields.Text("tool_call_id", "Which call a tool's message answers.", maxName, func(m *answer.Said) *string { return &m.CallID }),
-	fields.Extend(fields.Text("reasoning_content", "What an assistant thought; the template decides whether the model sees it again.", many, func(m *answer.Said) *string { return &m.Reasoning })),
-	fields.Extend(fields.Text("reasoning", "The same, by its other name.", many, func(m *answer.Said) *string { return &m.Reasoning })),
+	fields.Text("tool_call_id", "Which call a tool's message answers.", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
+	fields.Extend(fields.Text("reasoning_content", "What an assistant thought; the template decides whether the model sees it again.", fields.Many, func(m *answer.Said) *string { return &m.Reasoning })),
+	fields.Extend(fields.Text("reasoning", "The same, by its other name.", fields.Many, func(m *answer.Said) *string { return &m.Reasoning })),
 	fields.Refuse[answer.Said]("refusal", "this server's models have no refusals apart from content"),
 	fields.Refuse[answer.Said]("audio", "models here read text"),
 	fields.Refuse[answer.Said]("function_call", "use tool_calls"),
 	fields.Refuse[answer.Said]("annotations", "answers have none", "[]"),
 }
 
-const many = 1<<31 - 1 // more than a body has
-
-// part is a part of a message's content.
-type part struct{ text string }
-
-var partFields = fields.Table[part]{
-	fields.Ignore[part]("type", "it was read before"),
-	fields.Text("text", "", many, func(p *part) *string { return &p.text }),
+// partFields are those of a part of a message's content.
+var partFields = fields.Table[string]{
+	fields.Ignore[string]("type", "it was read before"),
+	fields.Text("text", "", fields.Many, func(s *string) *string { return s }),
 }
 
-func readContent(m *answer.Said, v fields.Value) error {
-	if v.Kind() == "string" {
-		s, err := v.Text()
-		m.Parts = []string{s}
-		return err
-	}
-	parts, err := v.Array(answer.MaxParts)
-	if err != nil {
-		return err
-	}
-	m.Parts = []string{}
-	for _, e := range parts {
-		var p part
-		if err := e.OfType("text"); err != nil {
-			return err
-		}
-		if err := partFields.Read(e, &p); err != nil {
-			return err
-		}
-		m.Parts = append(m.Parts, p.text)
-	}
-	return nil
+func readContent(m *answer.Said, v fields.Value) (err error) {
+	m.Parts, err = answer.ReadTexts(v, partFields, "text")
+	return err
 }
 
 var functionFields = fields.Table[answer.Call]{
-	fields.Text("name", "", maxName, func(c *answer.Call) *string { return &c.Name }),
+	fields.Text("name", "", answer.MaxName, func(c *answer.Call) *string { return &c.Name }),
 	fields.Any("arguments", "string of JSON, or its object", "", func(c *answer.Call, v fields.Value) (err error) {
 		if v.Kind() == "object" { // as transformers has it
 			c.Arguments = string(v.Raw)
@@ -79,7 +54,7 @@ func isObject(s string) bool {
 
 var callFields = fields.Table[answer.Call]{
 	fields.Ignore[answer.Call]("type", "it was read before"),
-	fields.Text("id", "", maxName, func(c *answer.Call) *string { return &c.ID }),
+	fields.Text("id", "", answer.MaxName, func(c *answer.Call) *string { return &c.ID }),
 	fields.Object("function", "", functionFields, func(c *answer.Call) *answer.Call { return c }),
 	fields.Ignore[answer.Call]("index", "of a streamed piece"),
 }
@@ -132,20 +107,9 @@ func readMessages(v fields.Value) ([]answer.Said, error) {
 	return out, nil
 }
 
-var toolFunctionFields = fields.Table[answer.Tool]{
-	fields.Text("name", "", maxName, func(t *answer.Tool) *string { return &t.Name }),
-	fields.Text("description", "", many, func(t *answer.Tool) *string { return &t.Description }),
-	fields.Any("parameters", "JSON schema", "", func(t *answer.Tool, v fields.Value) error {
-		t.Parameters = v.Raw
-		_, err := v.Object()
-		return err
-	}),
-	fields.Refuse[answer.Tool]("strict", "output can't be constrained yet", "false"),
-}
-
 var toolFields = fields.Table[answer.Tool]{
 	fields.Ignore[answer.Tool]("type", "it was read before"),
-	fields.Object("function", "", toolFunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
+	fields.Object("function", "", answer.FunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
 }
 
 // readTools reads a chat's functions.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/salver-ml/salver/api/openai"
+	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
 	"github.com/salver-ml/salver/internal/openaiapi/reply"
 )
@@ -23,8 +24,8 @@ type rerankRequest struct {
 }
 
 var rerankFields = fields.Table[rerankRequest]{
-	fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *rerankRequest) *string { return &q.model }),
-	fields.Text("query", "What the documents are compared with.", many, func(q *rerankRequest) *string { return &q.query }),
+	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *rerankRequest) *string { return &q.model }),
+	fields.Text("query", "What the documents are compared with.", fields.Many, func(q *rerankRequest) *string { return &q.query }),
 	fields.Any("documents", fmt.Sprintf("array of 1 to %d strings or `{\"text\":…}`", maxDocuments), "", func(q *rerankRequest, v fields.Value) (err error) {
 		q.documents, err = readDocuments(v)
 		return err
@@ -37,7 +38,7 @@ var rerankFields = fields.Table[rerankRequest]{
 	fields.Refuse[rerankRequest]("truncate_prompt_tokens", "a document is never cut"),
 }
 
-var documentFields = fields.Table[string]{fields.Text("text", "", many, func(s *string) *string { return s })}
+var documentFields = fields.Table[string]{fields.Text("text", "", fields.Many, func(s *string) *string { return s })}
 
 func readDocuments(v fields.Value) ([]string, error) {
 	list, err := v.Array(maxDocuments)
@@ -60,12 +61,8 @@ func readDocuments(v fields.Value) ([]string, error) {
 
 // rerank answers /v1/rerank.
 func (h *handler) rerank(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := rerankFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q rerankRequest
-	if err := rerankFields.Read(v, &q); err != nil {
 		return err
 	}
 	switch {

@@ -26,7 +26,7 @@ type responseRequest struct {
 
 var responseFields = concat(
 	fields.Table[responseRequest]{
-		fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *responseRequest) *string { return &q.model }),
+		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *responseRequest) *string { return &q.model }),
 		fields.Any("input", "string, or array of items", "A user's message, or the conversation: items of the types message, function_call, function_call_output and reasoning.", func(q *responseRequest, v fields.Value) (err error) {
 			q.Messages, err = readItems(v)
 			return err
@@ -46,7 +46,7 @@ var responseFields = concat(
 			return err
 		}),
 		fields.Refuse[responseRequest]("parallel_tool_calls", "output can't be constrained yet", "true"),
-		fields.Int("max_output_tokens", "Tokens of the answer, at most. Default: as many as the context has room for.", 1, many, func(q *responseRequest) **int { return &q.MaxTokens }),
+		fields.Int("max_output_tokens", "Tokens of the answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *responseRequest) **int { return &q.MaxTokens }),
 		fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(q *responseRequest) **float32 { return &q.Temperature }),
 		fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *responseRequest) **float32 { return &q.TopP }),
 		fields.Any("reasoning", "object: effort, summary", "`effort` is given to the model's template as `reasoning_effort`; `summary` may be auto: there are none.", func(q *responseRequest, v fields.Value) error {
@@ -92,16 +92,12 @@ var responseTextFields = fields.Table[responseRequest]{
 }
 
 // flatToolFields are those of a function in the Responses API.
-var flatToolFields = append(fields.Table[answer.Tool]{fields.Ignore[answer.Tool]("type", "it was read before")}, toolFunctionFields...)
+var flatToolFields = append(fields.Table[answer.Tool]{fields.Ignore[answer.Tool]("type", "it was read before")}, answer.FunctionFields...)
 
 // respond answers /v1/responses.
 func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := responseFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q responseRequest
-	if err := responseFields.Read(v, &q); err != nil {
 		return err
 	}
 	if len(q.Messages) == 0 {

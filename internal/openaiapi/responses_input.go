@@ -70,7 +70,7 @@ var itemFields = map[string]fields.Table[answer.Said]{
 	"message": append(fields.Table[answer.Said]{
 		fields.OneOf("role", "", func(m *answer.Said) *string { return &m.Role }, "user", "assistant", "system", "developer"),
 		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) (err error) {
-			m.Parts, err = readTexts(v, "input_text", "output_text", "text")
+			m.Parts, err = answer.ReadTexts(v, textPartFields, "input_text", "output_text", "text")
 			return err
 		}),
 		fields.Ignore[answer.Said]("phase", "templates do not know it"),
@@ -92,16 +92,16 @@ var itemFields = map[string]fields.Table[answer.Said]{
 		}),
 	}, ofItem...),
 	"function_call_output": append(fields.Table[answer.Said]{
-		fields.Text("call_id", "", maxName, func(m *answer.Said) *string { return &m.CallID }),
+		fields.Text("call_id", "", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
 		fields.Any("output", "", "", func(m *answer.Said, v fields.Value) (err error) {
-			m.Parts, err = readTexts(v, "input_text")
+			m.Parts, err = answer.ReadTexts(v, textPartFields, "input_text")
 			return err
 		}),
-		fields.Text("name", "", maxName, func(m *answer.Said) *string { return &m.Name }),
+		fields.Text("name", "", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
 	}, ofItem...),
 	"reasoning": append(fields.Table[answer.Said]{
 		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) error {
-			parts, err := readTexts(v, "reasoning_text")
+			parts, err := answer.ReadTexts(v, textPartFields, "reasoning_text")
 			for _, p := range parts {
 				m.Reasoning += p
 			}
@@ -120,31 +120,7 @@ func onlyCall(m *answer.Said) *answer.Call {
 	return &m.Calls[0]
 }
 
-var textPartFields = append(fields.Table[part]{
-	fields.Refuse[part]("annotations", "models here read text only", "[]"),
-	fields.Refuse[part]("logprobs", "models here read text only", "[]"),
+var textPartFields = append(fields.Table[string]{
+	fields.Refuse[string]("annotations", "models here read text only", "[]"),
+	fields.Refuse[string]("logprobs", "models here read text only", "[]"),
 }, partFields...)
-
-// readTexts reads a text, or parts of the types given.
-func readTexts(v fields.Value, types ...string) ([]string, error) {
-	if v.Kind() == "string" {
-		s, err := v.Text()
-		return []string{s}, err
-	}
-	list, err := v.Array(answer.MaxParts)
-	if err != nil {
-		return nil, err
-	}
-	out := []string{}
-	for _, e := range list {
-		var p part
-		if err := e.OfType(types...); err != nil {
-			return nil, err
-		}
-		if err := textPartFields.Read(e, &p); err != nil {
-			return nil, err
-		}
-		out = append(out, p.text)
-	}
-	return out, nil
-}

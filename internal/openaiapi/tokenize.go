@@ -21,7 +21,7 @@ type tokenizeRequest struct {
 
 var tokenizeFields = concat(
 	fields.Table[tokenizeRequest]{
-		fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *tokenizeRequest) *string { return &q.model }),
+		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *tokenizeRequest) *string { return &q.model }),
 		fields.Any("prompt", "string", "The text; or give `messages`.", func(q *tokenizeRequest, v fields.Value) error {
 			s, err := v.Text()
 			q.prompt = &s
@@ -39,12 +39,8 @@ var tokenizeFields = concat(
 
 // tokenize answers /tokenize.
 func (h *handler) tokenize(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := tokenizeFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q tokenizeRequest
-	if err := tokenizeFields.Read(v, &q); err != nil {
 		return err
 	}
 	switch {
@@ -106,7 +102,7 @@ type detokenizeRequest struct {
 }
 
 var detokenizeFields = fields.Table[detokenizeRequest]{
-	fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *detokenizeRequest) *string { return &q.model }),
+	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *detokenizeRequest) *string { return &q.model }),
 	fields.Any("tokens", "array of token ids", "", func(q *detokenizeRequest, v fields.Value) (err error) {
 		q.tokens, err = v.IDs()
 		return err
@@ -115,12 +111,8 @@ var detokenizeFields = fields.Table[detokenizeRequest]{
 
 // detokenize answers /detokenize.
 func (h *handler) detokenize(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := detokenizeFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q detokenizeRequest
-	if err := detokenizeFields.Read(v, &q); err != nil {
 		return err
 	}
 	if q.tokens == nil {

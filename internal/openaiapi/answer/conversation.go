@@ -19,6 +19,7 @@ const (
 	MaxParts    = 256 // of a message
 	MaxTools    = 128
 	MaxCalls    = 128 // of a message
+	MaxName     = 256 // bytes of a name or an identifier
 )
 
 // Conversation is what was said and what is to come, in no protocol's form.
@@ -50,6 +51,40 @@ type Tool struct {
 	Name, Description string
 	Parameters        json.RawMessage
 	Raw               json.RawMessage // all of it, if it came in the form of OpenAI's chats
+}
+
+// ReadTexts reads a text, or an array of parts of the types given by the table of their form.
+func ReadTexts(v fields.Value, part fields.Table[string], types ...string) ([]string, error) {
+	if v.Kind() == "string" {
+		s, err := v.Text()
+		return []string{s}, err
+	}
+	list, err := v.Array(MaxParts)
+	if err != nil {
+		return nil, err
+	}
+	texts := make([]string, len(list))
+	for i, e := range list {
+		if err := e.OfType(types...); err != nil {
+			return nil, err
+		}
+		if err := part.Read(e, &texts[i]); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
+}
+
+// FunctionFields is a function as OpenAI's form has it, which others follow.
+var FunctionFields = fields.Table[Tool]{
+	fields.Text("name", "", MaxName, func(t *Tool) *string { return &t.Name }),
+	fields.Text("description", "", fields.Many, func(t *Tool) *string { return &t.Description }),
+	fields.Any("parameters", "JSON schema", "", func(t *Tool, v fields.Value) error {
+		t.Parameters = v.Raw
+		_, err := v.Object()
+		return err
+	}),
+	fields.Refuse[Tool]("strict", "output can't be constrained yet", "false"),
 }
 
 // ReadTools reads functions of the types given by the table of their form.

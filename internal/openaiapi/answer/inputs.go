@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
@@ -68,9 +69,23 @@ func Known(path string, ids []int32, t *token.Tokenizer) error {
 	return nil
 }
 
-// EmbeddingInputs makes tokens of inputs, and counts them. dimensions is the
+// Embed makes a vector of each input and counts their tokens. dimensions is the
 // number that is wanted, if it is.
-func EmbeddingInputs(m textgen.Embedder, inputs []Input, dimensions *int) (ids [][]int32, total int, err error) {
+func (s *Server) Embed(ctx context.Context, model string, inputs []Input, dimensions *int) (vectors [][]float32, tokens int, err error) {
+	m, err := s.Embedder(model)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer m.Release()
+	ids, tokens, err := embeddingInputs(m.Model, inputs, dimensions)
+	if err != nil {
+		return nil, 0, err
+	}
+	vectors, err = m.Model.Embed(ctx, ids)
+	return vectors, tokens, err
+}
+
+func embeddingInputs(m textgen.Embedder, inputs []Input, dimensions *int) (ids [][]int32, total int, err error) {
 	if d := m.Dimensions(); dimensions != nil && *dimensions != d {
 		return nil, 0, &fields.Error{Path: "dimensions", Reason: fmt.Sprintf("this model's vectors have %d dimensions and are not cut, found %d", d, *dimensions)}
 	}

@@ -17,7 +17,6 @@ const (
 	MaxStopTokens = 64   // stop tokens
 	MaxLogprobs   = 20   // alternatives for a token
 	MaxBias       = 1024 // tokens with a bias
-	many          = math.MaxInt32
 )
 
 // Settings say how answers are made, as a request gave them: nil is not given.
@@ -130,11 +129,11 @@ var OpenAI = fields.Table[Settings]{
 
 // VLLM are settings that vLLM adds.
 var VLLM = fields.Table[Settings]{
-	fields.Extend(fields.Int("top_k", "Considers so many of the likeliest tokens; 0 and -1 are all.", -1, many, func(s *Settings) **int { return &s.TopK })),
+	fields.Extend(fields.Int("top_k", "Considers so many of the likeliest tokens; 0 and -1 are all.", -1, fields.Many, func(s *Settings) **int { return &s.TopK })),
 	fields.Extend(fields.Float("min_p", "Considers tokens of at least this share of the likeliest's probability.", 0, 1, func(s *Settings) **float32 { return &s.MinP })),
 	fields.Extend(fields.Float("typical_p", "Considers the tokens of the most typical information that together have this probability.", 0, 1, func(s *Settings) **float32 { return &s.TypicalP })),
 	fields.Extend(fields.Float("repetition_penalty", "Divides (or, below 0, multiplies) the logit of each token that prompt or answer have.", 0.01, 100, func(s *Settings) **float32 { return &s.Repetition })),
-	fields.Extend(fields.Int("min_tokens", "No end before so many tokens.", 0, many, func(s *Settings) **int { return &s.MinTokens })),
+	fields.Extend(fields.Int("min_tokens", "No end before so many tokens.", 0, fields.Many, func(s *Settings) **int { return &s.MinTokens })),
 	fields.Extend(fields.Bool("ignore_eos", "Goes on where the model wants to end.", func(s *Settings) *bool { return &s.IgnoreEOS })),
 	fields.Extend(fields.Any("stop_token_ids", "array of at most "+strconv.Itoa(MaxStopTokens)+" token ids", "Tokens that end an answer.", readStopTokens)),
 	fields.Extend(fields.Bool("include_stop_str_in_output", "Leaves the stop string in the answer.", func(s *Settings) *bool { return &s.IncludeStop })),

@@ -7,11 +7,6 @@ import (
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
 )
 
-const (
-	maxName = 256       // bytes of a name or an identifier
-	many    = 1<<31 - 1 // more than a body has
-)
-
 // request is a request for a message, or to count its tokens.
 type request struct {
 	model string
@@ -24,13 +19,13 @@ type request struct {
 
 // promptFields are those that make the prompt.
 var promptFields = fields.Table[request]{
-	fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *request) *string { return &q.model }),
+	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *request) *string { return &q.model }),
 	fields.Any("messages", "array of 1 to 4096", "`role` (user, assistant) and `content`: a string, or blocks of the types text, thinking, tool_use and tool_result.", func(q *request, v fields.Value) (err error) {
 		q.Messages, err = readMessages(v)
 		return err
 	}),
 	fields.Any("system", "string, or array of text blocks", "What the model is told before.", func(q *request, v fields.Value) (err error) {
-		q.system, err = readTexts(v)
+		q.system, err = answer.ReadTexts(v, textFields, "text")
 		return err
 	}),
 	fields.Any("tools", "array of at most 128: `name`, `description`, `input_schema`", "Functions that the model may call. Tools that a server would run are errors.", func(q *request, v fields.Value) (err error) {
@@ -49,11 +44,11 @@ var promptFields = fields.Table[request]{
 
 // messageFields are those of a request for a message.
 var messageFields = append(slices.Clone(promptFields),
-	fields.Int("max_tokens", "Tokens of the answer, at most. It has to be there.", 1, many, func(q *request) **int { return &q.MaxTokens }),
+	fields.Int("max_tokens", "Tokens of the answer, at most. It has to be there.", 1, fields.Many, func(q *request) **int { return &q.MaxTokens }),
 	fields.Bool("stream", "Sends the answer as events while it is made.", func(q *request) *bool { return &q.stream }),
 	fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 1, func(q *request) **float32 { return &q.Temperature }),
 	fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *request) **float32 { return &q.TopP }),
-	fields.Int("top_k", "Considers so many of the likeliest tokens.", 0, many, func(q *request) **int { return &q.TopK }),
+	fields.Int("top_k", "Considers so many of the likeliest tokens.", 0, fields.Many, func(q *request) **int { return &q.TopK }),
 	settings(answer.Stop("stop_sequences", "Strings that end the answer; they are not part of it.")),
 	fields.Ignore[request]("metadata", "nothing is stored"),
 	fields.Ignore[request]("service_tier", "there is one tier"),
@@ -69,16 +64,12 @@ func settings(f fields.Field[answer.Settings]) fields.Field[request] {
 }
 
 func read(body []byte, whole bool) (*request, error) {
-	v, err := fields.Body(body)
-	if err != nil {
-		return nil, err
-	}
 	table := promptFields
 	if whole {
 		table = messageFields
 	}
-	q := new(request)
-	if err := table.Read(v, q); err != nil {
+	q, err := table.ReadBody(body)
+	if err != nil {
 		return nil, err
 	}
 	switch {
@@ -130,8 +121,8 @@ func readThinking(q *request, v fields.Value) error {
 
 var toolFields = fields.Table[answer.Tool]{
 	fields.Ignore[answer.Tool]("type", "it was read before"),
-	fields.Text("name", "", maxName, func(t *answer.Tool) *string { return &t.Name }),
-	fields.Text("description", "", many, func(t *answer.Tool) *string { return &t.Description }),
+	fields.Text("name", "", answer.MaxName, func(t *answer.Tool) *string { return &t.Name }),
+	fields.Text("description", "", fields.Many, func(t *answer.Tool) *string { return &t.Description }),
 	fields.Any("input_schema", "", "", func(t *answer.Tool, v fields.Value) error {
 		t.Parameters = v.Raw
 		_, err := v.Object()
@@ -226,25 +217,24 @@ func join(list []answer.Said, b answer.Said) []answer.Said {
 	return append(list, b)
 }
 
-var textFields = fields.Table[answer.Said]{
-	fields.Ignore[answer.Said]("type", "it was read before"),
-	fields.Any("text", "", "", func(m *answer.Said, v fields.Value) error {
-		s, err := v.Text()
-		m.Parts = []string{s}
-		return err
-	}),
-	fields.Ignore[answer.Said]("cache_control", "prefixes are found by their content"),
-	fields.Refuse[answer.Said]("citations", "models here read text only", "[]"),
+var textFields = fields.Table[string]{
+	fields.Ignore[string]("type", "it was read before"),
+	fields.Text("text", "", fields.Many, func(s *string) *string { return s }),
+	fields.Ignore[string]("cache_control", "prefixes are found by their content"),
+	fields.Refuse[string]("citations", "models here read text only", "[]"),
 }
 
 // blockRoles says whose messages have a block; any if it is not there.
 var blockRoles = map[string]string{"thinking": "assistant", "tool_use": "assistant", "tool_result": "user"}
 
 var blockFields = map[string]fields.Table[answer.Said]{
-	"text": textFields,
+	"text": fields.In(textFields, func(m *answer.Said) *string {
+		m.Parts = []string{""}
+		return &m.Parts[0]
+	}),
 	"thinking": {
 		fields.Ignore[answer.Said]("type", "it was read before"),
-		fields.Text("thinking", "", many, func(m *answer.Said) *string { return &m.Reasoning }),
+		fields.Text("thinking", "", fields.Many, func(m *answer.Said) *string { return &m.Reasoning }),
 		fields.Ignore[answer.Said]("signature", "nothing is signed here"),
 	},
 	"tool_use": {
@@ -261,9 +251,9 @@ var blockFields = map[string]fields.Table[answer.Said]{
 	},
 	"tool_result": {
 		fields.Ignore[answer.Said]("type", "it was read before"),
-		fields.Text("tool_use_id", "", maxName, func(m *answer.Said) *string { return &m.CallID }),
+		fields.Text("tool_use_id", "", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
 		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) (err error) {
-			m.Parts, err = readTexts(v)
+			m.Parts, err = answer.ReadTexts(v, textFields, "text")
 			return err
 		}),
 		fields.Ignore[answer.Said]("is_error", "templates do not know it; the content says so"),
@@ -272,7 +262,7 @@ var blockFields = map[string]fields.Table[answer.Said]{
 }
 
 func call(name string, at func(*answer.Call) *string) fields.Field[answer.Said] {
-	return fields.Text(name, "", maxName, func(m *answer.Said) *string { return at(onlyCall(m)) })
+	return fields.Text(name, "", answer.MaxName, func(m *answer.Said) *string { return at(onlyCall(m)) })
 }
 
 // onlyCall is the one call of a block.
@@ -281,28 +271,4 @@ func onlyCall(m *answer.Said) *answer.Call {
 		m.Calls = []answer.Call{{Arguments: "{}"}}
 	}
 	return &m.Calls[0]
-}
-
-// readTexts reads a string or blocks of text.
-func readTexts(v fields.Value) ([]string, error) {
-	if v.Kind() == "string" {
-		s, err := v.Text()
-		return []string{s}, err
-	}
-	list, err := v.Array(answer.MaxParts)
-	if err != nil {
-		return nil, err
-	}
-	out := []string{}
-	for _, e := range list {
-		var m answer.Said
-		if err := e.OfType("text"); err != nil {
-			return nil, err
-		}
-		if err := textFields.Read(e, &m); err != nil {
-			return nil, err
-		}
-		out = append(out, m.Parts...)
-	}
-	return out, nil
 }

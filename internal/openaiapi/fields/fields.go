@@ -40,9 +40,9 @@ func (v Value) Errorf(format string, args ...any) error {
 	return &Error{v.Path, fmt.Sprintf(format, args...)}
 }
 
-// Body checks that a body is one JSON value of valid Unicode. Values are parts
-// of the body, and valid as long as it is.
-func Body(b []byte) (Value, error) {
+// parseBody checks that a request's body is one JSON value of valid Unicode.
+// Values are parts of the body, and valid as long as it is.
+func parseBody(b []byte) (Value, error) {
 	if at := invalidUTF8(b); at >= 0 {
 		return Value{}, &Error{"", fmt.Sprintf("expected UTF-8, found the byte %#02x at %d", b[at], at)}
 	}
@@ -278,6 +278,9 @@ func (v Value) Strings(most int) ([]string, error) {
 	return texts, nil
 }
 
+// Many is a bound that stands for none: more than a body has.
+const Many = math.MaxInt32
+
 // span words bounds.
 func span(lo, hi float64) string {
 	text := func(f float64) string {
@@ -286,11 +289,10 @@ func span(lo, hi float64) string {
 		}
 		return strconv.FormatFloat(f, 'g', -1, 64)
 	}
-	const many = math.MaxInt32
 	switch {
-	case lo <= -many && hi >= many:
+	case lo <= -Many && hi >= Many:
 		return "of any size"
-	case hi >= many:
+	case hi >= Many:
 		return "of at least " + text(lo)
 	}
 	return "from " + text(lo) + " to " + text(hi)

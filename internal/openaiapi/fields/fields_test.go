@@ -35,7 +35,7 @@ var table = append(Table[request]{
 }, In(heat, func(r *request) *settings { return &r.settings })...)
 
 func read(body string) (r request, err error) {
-	v, err := Body([]byte(body))
+	v, err := parseBody([]byte(body))
 	if err == nil {
 		err = table.Read(v, &r)
 	}
@@ -124,7 +124,7 @@ func FuzzScanner(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		v, err := Body(b)
+		v, err := parseBody(b)
 		if err != nil {
 			return
 		}

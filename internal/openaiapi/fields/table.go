@@ -1,8 +1,6 @@
 package fields
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,6 +51,16 @@ func (t Table[T]) Read(v Value, into *T) error {
 	return nil
 }
 
+// ReadBody reads a request's body, one object.
+func (t Table[T]) ReadBody(b []byte) (*T, error) {
+	v, err := parseBody(b)
+	if err != nil {
+		return nil, err
+	}
+	q := new(T)
+	return q, t.Read(v, q)
+}
+
 // Markdown is the rows for a document.
 func (t Table[T]) Markdown() string {
 	var b strings.Builder
@@ -97,28 +105,12 @@ func Any[T any](name, form, doc string, set func(*T, Value) error) Field[T] {
 
 // Float is a number within bounds.
 func Float[T any](name, doc string, lo, hi float64, at func(*T) **float32) Field[T] {
-	return Any(name, "number "+span(lo, hi), doc, func(t *T, v Value) error {
-		f, err := v.Number(lo, hi)
-		if err != nil {
-			return err
-		}
-		p := float32(f)
-		*at(t) = &p
-		return nil
-	})
+	return Any(name, "number "+span(lo, hi), doc, func(t *T, v Value) error { return v.float32(at(t), lo, hi) })
 }
 
 // Int is an integer within bounds.
 func Int[T any](name, doc string, lo, hi int, at func(*T) **int) Field[T] {
-	return Any(name, "integer "+span(float64(lo), float64(hi)), doc, func(t *T, v Value) error {
-		n, err := v.Int(int64(lo), int64(hi))
-		if err != nil {
-			return err
-		}
-		p := int(n)
-		*at(t) = &p
-		return nil
-	})
+	return Any(name, "integer "+span(float64(lo), float64(hi)), doc, func(t *T, v Value) error { return v.int(at(t), lo, hi) })
 }
 
 // Bool is true or false.
@@ -131,27 +123,12 @@ func Bool[T any](name, doc string, at func(*T) *bool) Field[T] {
 
 // Text is a string of at most some bytes.
 func Text[T any](name, doc string, most int, at func(*T) *string) Field[T] {
-	return Any(name, "string", doc, func(t *T, v Value) error {
-		s, err := v.Text()
-		if err == nil && len(s) > most {
-			err = v.Errorf("expected at most %d bytes, found %d", most, len(s))
-		}
-		*at(t) = s
-		return err
-	})
+	return Any(name, "string", doc, func(t *T, v Value) error { return v.text(at(t), most) })
 }
 
 // OneOf is one of some strings.
 func OneOf[T any](name, doc string, at func(*T) *string, values ...string) Field[T] {
-	form := strings.Join(values, ", ")
-	return Any(name, form, doc, func(t *T, v Value) error {
-		s, err := v.Text()
-		if err == nil && !slices.Contains(values, s) {
-			err = v.Errorf("expected %s, found %q", form, s)
-		}
-		*at(t) = s
-		return err
-	})
+	return Any(name, strings.Join(values, ", "), doc, func(t *T, v Value) error { return v.oneOf(at(t), values) })
 }
 
 // Object is an object with a table of its own.
@@ -172,13 +149,7 @@ func Refuse[T any](name, why string, harmless ...string) Field[T] {
 	if len(harmless) > 0 {
 		form = "only `" + strings.Join(harmless, "`, `") + "`"
 	}
-	return Field[T]{name, form, why, Refused, func(_ *T, v Value) error {
-		var b bytes.Buffer
-		if json.Compact(&b, v.Raw) == nil && slices.Contains(harmless, b.String()) {
-			return nil
-		}
-		return v.Errorf("it is not supported: %s", why)
-	}}
+	return Field[T]{name, form, why, Refused, func(_ *T, v Value) error { return v.refuse(why, harmless) }}
 }
 
 // Extend marks a field as no part of the API that is followed.

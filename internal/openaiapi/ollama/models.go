@@ -66,8 +66,8 @@ type shownRequest struct {
 }
 
 var showFields = fields.Table[shownRequest]{
-	fields.Text("model", "Its name.", maxName, func(q *shownRequest) *string { return &q.model }),
-	fields.Text("name", "The same, by its old name.", maxName, func(q *shownRequest) *string { return &q.model }),
+	fields.Text("model", "Its name.", answer.MaxName, func(q *shownRequest) *string { return &q.model }),
+	fields.Text("name", "The same, by its old name.", answer.MaxName, func(q *shownRequest) *string { return &q.model }),
 	fields.Bool("verbose", "There is nothing more.", func(q *shownRequest) *bool { return &q.extra }),
 }
 
@@ -81,12 +81,8 @@ type shown struct {
 
 // show answers /api/show.
 func (h *handler) show(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := showFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q shownRequest
-	if err := showFields.Read(v, &q); err != nil {
 		return err
 	}
 	for _, e := range h.Core.TextModels() {
@@ -144,7 +140,7 @@ type embedRequest struct {
 }
 
 var embedFields = fields.Table[embedRequest]{
-	fields.Text("model", "Its name, or `NAME:VERSION`.", maxName, func(q *embedRequest) *string { return &q.model }),
+	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *embedRequest) *string { return &q.model }),
 	fields.Any("input", "string, or array of at most 2048 strings", "The texts. One that is empty, or longer than the model takes, is an error.", func(q *embedRequest, v fields.Value) error {
 		list, err := v.Strings(answer.MaxInputs)
 		for _, text := range list {
@@ -152,7 +148,7 @@ var embedFields = fields.Table[embedRequest]{
 		}
 		return err
 	}),
-	fields.Int("dimensions", "Only the model's own number.", 1, many, func(q *embedRequest) **int { return &q.dimensions }),
+	fields.Int("dimensions", "Only the model's own number.", 1, fields.Many, func(q *embedRequest) **int { return &q.dimensions }),
 	fields.Refuse[embedRequest]("truncate", "a text is never cut", "false"),
 	fields.Refuse[embedRequest]("options", "a model's vectors have none", "{}"),
 	fields.Ignore[embedRequest]("keep_alive", "models stay loaded"),
@@ -160,28 +156,15 @@ var embedFields = fields.Table[embedRequest]{
 
 // embed answers /api/embed.
 func (h *handler) embed(w http.ResponseWriter, r *http.Request, body []byte) error {
-	v, err := fields.Body(body)
+	q, err := embedFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q embedRequest
-	if err := embedFields.Read(v, &q); err != nil {
 		return err
 	}
 	if len(q.inputs) == 0 {
 		return &fields.Error{Path: "input", Reason: "expected a text"}
 	}
 	start := time.Now()
-	m, err := h.Embedder(q.model)
-	if err != nil {
-		return err
-	}
-	defer m.Release()
-	ids, total, err := answer.EmbeddingInputs(m.Model, q.inputs, q.dimensions)
-	if err != nil {
-		return err
-	}
-	vectors, err := m.Model.Embed(r.Context(), ids)
+	vectors, total, err := h.Embed(r.Context(), q.model, q.inputs, q.dimensions)
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,6 @@ import (
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
-const (
-	maxName = 256       // bytes of a name
-	many    = 1<<31 - 1 // more than a body has
-)
-
 // request is what chat and generate have in common.
 type request struct {
 	model string
@@ -31,7 +26,7 @@ func (q *request) check(info *textgen.Info) error {
 
 var optionFields = fields.Table[request]{
 	set(fields.Float("temperature", "0 is greedy. Default: as the model suggests, or 0.8.", 0, 2, func(s *answer.Settings) **float32 { return &s.Temperature })),
-	set(fields.Int("top_k", "", -1, many, func(s *answer.Settings) **int { return &s.TopK })),
+	set(fields.Int("top_k", "", -1, fields.Many, func(s *answer.Settings) **int { return &s.TopK })),
 	set(fields.Float("top_p", "", 0, 1, func(s *answer.Settings) **float32 { return &s.TopP })),
 	set(fields.Float("min_p", "", 0, 1, func(s *answer.Settings) **float32 { return &s.MinP })),
 	set(fields.Float("typical_p", "", 0, 1, func(s *answer.Settings) **float32 { return &s.TypicalP })),
@@ -41,7 +36,7 @@ var optionFields = fields.Table[request]{
 	set(answer.Seed("seed", "")),
 	set(answer.Stop("stop", "")),
 	fields.Any("num_predict", "integer of at least 1, or -1", "Tokens of the answer, at most; -1 is as many as the context has room for.", func(q *request, v fields.Value) error {
-		n, err := v.Int(-1, many)
+		n, err := v.Int(-1, fields.Many)
 		if err == nil && n == 0 {
 			err = v.Errorf("expected at least 1, or -1, found 0")
 		}
@@ -51,7 +46,7 @@ var optionFields = fields.Table[request]{
 		}
 		return err
 	}),
-	fields.Int("num_ctx", "At most the model's context, which is what it gets.", 1, many, func(q *request) **int { return &q.context }),
+	fields.Int("num_ctx", "At most the model's context, which is what it gets.", 1, fields.Many, func(q *request) **int { return &q.context }),
 	fields.Ignore[request]("num_batch", "the engine decides"),
 	fields.Ignore[request]("num_gpu", "there is none"),
 	fields.Ignore[request]("main_gpu", "there is none"),
@@ -72,7 +67,7 @@ func set(f fields.Field[answer.Settings]) fields.Field[request] {
 }
 
 var commonFields = fields.Table[request]{
-	fields.Text("model", "Its name, or `NAME:VERSION`; `NAME:latest` is the default version.", maxName, func(q *request) *string { return &q.model }),
+	fields.Text("model", "Its name, or `NAME:VERSION`; `NAME:latest` is the default version.", answer.MaxName, func(q *request) *string { return &q.model }),
 	fields.Object("options", "See below.", optionFields, func(q *request) *request { return q }),
 	fields.Any("stream", "boolean", "false answers with all at once. Default: true.", func(q *request, v fields.Value) error {
 		stream, err := v.Bool()
@@ -115,12 +110,7 @@ var chatFields = append(fields.Table[chatRequest]{
 }, fields.In(commonFields, func(q *chatRequest) *request { return &q.request })...)
 
 func readChat(body []byte) (*chatRequest, error) {
-	v, err := fields.Body(body)
-	if err != nil {
-		return nil, err
-	}
-	q := new(chatRequest)
-	return q, chatFields.Read(v, q)
+	return chatFields.ReadBody(body)
 }
 
 // generateRequest is a request of /api/generate.
@@ -131,8 +121,8 @@ type generateRequest struct {
 }
 
 var generateFields = append(fields.Table[generateRequest]{
-	fields.Text("prompt", "A user's message; with `raw`, a text to continue. None: the model is loaded.", many, func(q *generateRequest) *string { return &q.prompt }),
-	fields.Text("system", "A system message before it.", many, func(q *generateRequest) *string { return &q.system }),
+	fields.Text("prompt", "A user's message; with `raw`, a text to continue. None: the model is loaded.", fields.Many, func(q *generateRequest) *string { return &q.prompt }),
+	fields.Text("system", "A system message before it.", fields.Many, func(q *generateRequest) *string { return &q.system }),
 	fields.Bool("raw", "Continues the prompt as it is, without a template.", func(q *generateRequest) *bool { return &q.raw }),
 	fields.Refuse[generateRequest]("suffix", "models here do not fill gaps", `""`),
 	fields.Refuse[generateRequest]("images", "models here read text only", "[]"),
@@ -141,12 +131,8 @@ var generateFields = append(fields.Table[generateRequest]{
 }, fields.In(commonFields, func(q *generateRequest) *request { return &q.request })...)
 
 func readGenerate(body []byte) (*generateRequest, error) {
-	v, err := fields.Body(body)
+	q, err := generateFields.ReadBody(body)
 	if err != nil {
-		return nil, err
-	}
-	q := new(generateRequest)
-	if err := generateFields.Read(v, q); err != nil {
 		return nil, err
 	}
 	if q.raw && q.system != "" {
@@ -166,11 +152,11 @@ var messageFields = fields.Table[answer.Said]{
 		m.Parts = []string{s}
 		return err
 	}),
-	fields.Text("thinking", "", many, func(m *answer.Said) *string { return &m.Reasoning }),
+	fields.Text("thinking", "", fields.Many, func(m *answer.Said) *string { return &m.Reasoning }),
 	fields.Any("tool_calls", "", "", readCalls),
-	fields.Text("tool_name", "", maxName, func(m *answer.Said) *string { return &m.Name }),
-	fields.Text("name", "", maxName, func(m *answer.Said) *string { return &m.Name }),
-	fields.Text("tool_call_id", "", maxName, func(m *answer.Said) *string { return &m.CallID }),
+	fields.Text("tool_name", "", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
+	fields.Text("name", "", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
+	fields.Text("tool_call_id", "", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
 	fields.Refuse[answer.Said]("images", "models here read text only", "[]"),
 }
 
@@ -194,7 +180,7 @@ func readMessages(v fields.Value) ([]answer.Said, error) {
 }
 
 var functionFields = fields.Table[answer.Call]{
-	fields.Text("name", "", maxName, func(c *answer.Call) *string { return &c.Name }),
+	fields.Text("name", "", answer.MaxName, func(c *answer.Call) *string { return &c.Name }),
 	fields.Any("arguments", "", "", func(c *answer.Call, v fields.Value) error {
 		c.Arguments = string(v.Raw)
 		_, err := v.Object()
@@ -204,7 +190,7 @@ var functionFields = fields.Table[answer.Call]{
 }
 
 var callFields = fields.Table[answer.Call]{
-	fields.Text("id", "", maxName, func(c *answer.Call) *string { return &c.ID }),
+	fields.Text("id", "", answer.MaxName, func(c *answer.Call) *string { return &c.ID }),
 	fields.Ignore[answer.Call]("type", "all are functions"),
 	fields.Object("function", "", functionFields, func(c *answer.Call) *answer.Call { return c }),
 }
@@ -227,18 +213,7 @@ func readCalls(m *answer.Said, v fields.Value) error {
 	return nil
 }
 
-var toolFunctionFields = fields.Table[answer.Tool]{
-	fields.Text("name", "", maxName, func(t *answer.Tool) *string { return &t.Name }),
-	fields.Text("description", "", many, func(t *answer.Tool) *string { return &t.Description }),
-	fields.Any("parameters", "", "", func(t *answer.Tool, v fields.Value) error {
-		t.Parameters = v.Raw
-		_, err := v.Object()
-		return err
-	}),
-	fields.Refuse[answer.Tool]("strict", "output can't be constrained yet", "false"),
-}
-
 var toolFields = fields.Table[answer.Tool]{
 	fields.Ignore[answer.Tool]("type", "all are functions"),
-	fields.Object("function", "", toolFunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
+	fields.Object("function", "", answer.FunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
 }

@@ -76,12 +76,8 @@ type output struct {
 const usualTokens = 16
 
 func (h *handler) generate(w http.ResponseWriter, r *http.Request, body []byte, stream bool) error {
-	v, err := fields.Body(body)
+	q, err := requestFields.ReadBody(body)
 	if err != nil {
-		return err
-	}
-	var q request
-	if err := requestFields.Read(v, &q); err != nil {
 		return err
 	}
 	if q.MaxTokens == nil {
