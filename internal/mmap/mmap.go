@@ -4,6 +4,7 @@
 package mmap
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -106,6 +107,26 @@ func (f *File) Close() error {
 		f.data = nil
 	})
 	return f.err
+}
+
+// Files are those of one model.
+type Files []*File
+
+// Release lets the system take back the memory of the files' pages, which are
+// read again when they are needed.
+func (f Files) Release() {
+	for _, m := range f {
+		m.Release()
+	}
+}
+
+// Close unmaps all files.
+func (f Files) Close() error {
+	var errs []error
+	for _, m := range f {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // A Buffer is zeroed memory, aligned to Align, that is the caller's until Free.

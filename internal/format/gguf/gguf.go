@@ -42,7 +42,7 @@ type File struct {
 
 	alignment int
 	byName    map[string]int
-	files     []*mmap.File
+	files     mmap.Files
 }
 
 // Tensor is one tensor of a file.
@@ -187,21 +187,10 @@ func (f *File) Pairs() []Pair {
 
 // Release lets the system take back the memory of the files' pages, which are
 // read again when they are needed.
-func (f *File) Release() {
-	for _, m := range f.files {
-		m.Release()
-	}
-}
+func (f *File) Release() { f.files.Release() }
 
 // Close unmaps the files; the tensors' data must not be used afterwards.
-func (f *File) Close() error {
-	var errs []error
-	for _, m := range f.files {
-		errs = append(errs, m.Close())
-	}
-	f.files = nil
-	return errors.Join(errs...)
-}
+func (f *File) Close() error { return f.files.Close() }
 
 // merge adds the metadata and the tensors of a later shard.
 func (f *File) merge(shard *File) error {

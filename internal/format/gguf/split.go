@@ -49,7 +49,7 @@ func open(path string) (*File, error) {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f.files = []*mmap.File{m}
+	f.files = mmap.Files{m}
 	return f, nil
 }
 
