@@ -3,7 +3,9 @@ package quant
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -35,7 +37,10 @@ func floatProduct(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		why = fmt.Sprintf("the weights have %d dimensions, not 2", w.data.Rank())
 	case n.Is("Gemm") && (n.Bool("transA") || n.Float("alpha") != 1 || n.Input(2) != nil && n.Float("beta") != 1):
 		why = "alpha, beta or transA are not the defaults"
-	case n.Input(2) != nil && (!n.In[2].IsConst() || n.In[2].Const.Rank() != 1 || n.In[2].Const.Len() != w.data.Shape[axis]):
+	}
+	s := &site{c: c, n: n, f: n}
+	bias, ok := s.floatBias(n.Input(2), w.data, axis)
+	if why == "" && !ok {
 		why = fmt.Sprintf("%q is no constant of one number for each column", n.In[2].Name)
 	}
 	if why != "" {
@@ -43,7 +48,6 @@ func floatProduct(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return nil, nil
 	}
 	d := n.In[1].Producer
-	s := &site{c: c, n: n, f: n}
 	q, scale, zero := d.In[0], d.In[1], d.Input(2)
 	if trans {
 		q = s.constant(q.Name, transposed(q.Const))
@@ -51,8 +55,26 @@ func floatProduct(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if zero != nil && zero.Const.Len() == 1 {
 		zero = s.constant(zero.Name, zero.Const.Reshape())
 	}
-	in := []*ir.Value{x, q, s.constant(n.Name+"_scale", tensor.Scalar(xf.scale)), scale, s.zero(xf), zero, n.Input(2)}
+	in := []*ir.Value{x, q, s.constant(n.Name+"_scale", tensor.Scalar(xf.scale)), scale, s.zero(xf), zero, bias}
 	return s.patch("IntegerMatMul", in, nil), nil
+}
+
+// floatBias gives a bias as a constant vector of floats, also if it is dequantized;
+// nil if there is none.
+func (s *site) floatBias(v *ir.Value, w *tensor.Tensor, axis int) (bias *ir.Value, ok bool) {
+	if v == nil {
+		return nil, true
+	}
+	f, err := floatsOf(v)
+	if err != nil || len(v.Type.Shape) != 1 || axis >= w.Rank() || len(f) != w.Shape[axis] {
+		return nil, false
+	}
+	if v.IsConst() {
+		return v, true
+	}
+	t := tensor.New(dtype.Float32, len(f))
+	num.SetFloats(t, f)
+	return s.constant(v.Name, t), true
 }
 
 // willBeQuantized reports whether v, or what becomes of it by one more operator,
