@@ -41,6 +41,9 @@ func (f ggufWeights) Weight(name string) (arch.Weight, bool) {
 // Name is the same.
 func (f ggufWeights) Name(name string) string { return name }
 
+// Err is nil: all that is needed was compared when the file was opened.
+func (f ggufWeights) Err() error { return nil }
+
 // Rest are the tensors that nothing asked for.
 func (f ggufWeights) Rest() (names []string) {
 	for _, t := range f.Tensors {

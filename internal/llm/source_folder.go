@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -9,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/format/safetensors"
 	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -60,13 +63,20 @@ func (s *source) openTensors(path string) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.weights, s.release, s.close = newFolderWeights(f, a), f.Release, f.Close
+	w := newFolderWeights(f, a)
+	s.weights, s.release, s.close = w, f.Release, f.Close
+	if s.params, err = w.openQuantized(s.config.Quantized); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
 	for _, t := range f.Tensors {
+		s.bytes += int64(len(t.Data))
+		if w.parts[t.Name] {
+			continue
+		}
 		if _, ok := formats[t.Type]; !ok && t.Type.IsFloat() {
 			return errors.Join(fmt.Errorf("%s: tensor %q is %s, expected float32, float16 or bfloat16", path, t.Name, t.Type), f.Close())
 		}
 		s.params += int64(tensor.Count(t.Shape))
-		s.bytes += int64(len(t.Data))
 	}
 	return nil
 }
@@ -217,6 +227,11 @@ type folderWeights struct {
 	arch   *arch.Architecture
 	prefix string // that the file's names lack, such as "model."
 	asked  map[string]bool
+	// quantized is nil where no layer has few bits. parts are the tensors of those
+	// that have.
+	quantized *packed.Config
+	parts     map[string]bool
+	err       error // of the first layer that could not be read
 }
 
 func newFolderWeights(f *safetensors.File, a *arch.Architecture) *folderWeights {
@@ -234,6 +249,9 @@ var formats = map[dtype.Type]block.Format{dtype.Float32: block.F32, dtype.Float1
 // transposed are copied.
 func (w *folderWeights) Weight(name string) (arch.Weight, bool) {
 	own := w.Name(name)
+	if layer, ok := strings.CutSuffix(own, ".weight"); ok && w.quantized != nil && w.quantized.Has(w.tensor, layer) {
+		return w.fewBits(layer)
+	}
 	t, err := w.file.Tensor(own)
 	if err != nil {
 		return arch.Weight{}, false
@@ -249,6 +267,52 @@ func (w *folderWeights) Weight(name string) (arch.Weight, bool) {
 	}
 	return out, true
 }
+
+// openQuantized holds the shapes of all layers of few bits together, and gives
+// the number of their weights.
+func (w *folderWeights) openQuantized(c *packed.Config) (count int64, err error) {
+	if c == nil {
+		return 0, nil
+	}
+	w.quantized, w.parts = c, map[string]bool{}
+	for _, t := range w.file.Tensors {
+		at := strings.LastIndexByte(t.Name, '.')
+		if at < 0 || w.parts[t.Name] || !c.Has(w.tensor, t.Name[:at]) {
+			continue
+		}
+		rows, cols, err := c.Shape(w.tensor, t.Name[:at])
+		if err != nil {
+			return 0, err
+		}
+		count += int64(rows) * int64(cols)
+		for _, name := range c.Names(t.Name[:at]) {
+			w.parts[name] = true
+		}
+	}
+	return count, nil
+}
+
+// fewBits gives the weights of a layer of few bits, which are copied.
+func (w *folderWeights) fewBits(layer string) (arch.Weight, bool) {
+	for _, name := range w.quantized.Names(layer) {
+		w.asked[name] = true
+	}
+	m, err := w.quantized.Read(w.tensor, layer)
+	if err != nil {
+		w.err = cmp.Or(w.err, err)
+		return arch.Weight{}, false
+	}
+	return arch.FromPacked(m), true
+}
+
+// tensor is a packed.Source.
+func (w *folderWeights) tensor(name string) (*safetensors.Tensor, bool) {
+	t, err := w.file.Tensor(name)
+	return t, err == nil
+}
+
+// Err is why a layer of few bits could not be read.
+func (w *folderWeights) Err() error { return w.err }
 
 // Name is what the file calls a tensor, or the GGUF name if it has none.
 func (w *folderWeights) Name(name string) string {

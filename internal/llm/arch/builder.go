@@ -171,6 +171,10 @@ func (b *Builder) weight(name string, dims ...int) (w Weight, ok bool) {
 		return w, false
 	}
 	w, ok = b.weights.Weight(name)
+	if err := b.weights.Err(); err != nil {
+		b.Fail("%w", err)
+		return w, false
+	}
 	if !ok {
 		b.Fail("the file has no tensor %q", b.weights.Name(name))
 		return w, false
@@ -188,6 +192,7 @@ func (b *Builder) Vector(name string, n int) []float32 {
 	if !ok {
 		return nil
 	}
+	w = w.ordered()
 	v := make([]float32, n)
 	if !w.Format.Decodes() || n%w.Format.Elems() != 0 {
 		b.Fail("tensor %q is %s, expected numbers", name, w.Format)
@@ -211,7 +216,7 @@ func (b *Builder) matrix(name string, rows, cols int) (*ir.Value, map[string]ir.
 	if !ok {
 		return nil, nil
 	}
-	return b.stored(name, w, rows, cols)
+	return b.stored(name, w.ordered(), rows, cols)
 }
 
 func (b *Builder) stored(name string, w Weight, rows, cols int) (*ir.Value, map[string]ir.Attr) {
@@ -264,6 +269,10 @@ func (b *Builder) LinearPart(x *ir.Value, name string, inputs, outputs, from, to
 		}
 	}
 	m, attrs := b.stored(label, w, to-from, inputs)
+	if w.Order != nil && b.err == nil {
+		order := ir.NewConst(label+".order", tensor.FromSlice(w.Order, len(w.Order)))
+		x = b.Node("Gather", map[string]ir.Attr{"axis": ir.Int(-1)}, x, order)
+	}
 	in := []*ir.Value{x, m}
 	if bias != nil {
 		in = append(in, b.Const(strings.Replace(label, ".weight", ".bias", 1), bias))

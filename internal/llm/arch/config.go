@@ -3,7 +3,11 @@
 // under which files know it.
 package arch
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/format/packed"
+)
 
 // Config is what a model's file says of its dimensions. A field that an
 // architecture does not have is zero.
@@ -39,6 +43,9 @@ type Config struct {
 	Labels        int // classes of an encoder with a head for them; 0: it has none
 	// HuggingFace says that the weights are arranged as transformers has them.
 	HuggingFace bool
+	// Quantized is how the matrices of few bits of a Hugging Face model are laid
+	// out; nil: it has none.
+	Quantized *packed.Config
 }
 
 // maxLayers bounds what is taken from a file.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+
+	"github.com/salver-ml/salver/internal/format/packed"
 )
 
 // FromHuggingFace reads a configuration out of a config.json. A field that is
@@ -34,10 +36,12 @@ func fromHuggingFace(b []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.has("quantization_config") {
-		return nil, fmt.Errorf("quantization_config is not supported: take the original weights, or a GGUF file")
-	}
 	c := &Config{Architecture: name, HuggingFace: true}
+	if raw, _ := f.get("quantization_config", "compression_config"); raw != nil {
+		if c.Quantized, err = packed.Parse(raw); err != nil {
+			return nil, err
+		}
+	}
 	f.sizes(c)
 	f.layers(c, a.WindowEvery)
 	f.rotary(c)
