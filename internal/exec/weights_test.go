@@ -23,7 +23,7 @@ func init() {
 			}
 			p.OnlyPacked(1)
 			packed := p.Pack(fmt.Sprint("w", rows%2), 4, func(b []byte) { copy(b, w.Data) })
-			k := tensor.Of[float32](&tensor.Tensor{Data: packed})
+			k := tensor.View[float32](packed)
 			return op.KernelFunc(func(c *op.Call) error {
 				for i, v := range tensor.Of[float32](c.In[0]) {
 					tensor.Of[float32](c.Out[0])[i] = k[0] * v

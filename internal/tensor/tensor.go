@@ -96,13 +96,17 @@ func FromStrings(data []string, shape ...int) *Tensor {
 
 // Of views t's data as []T without a copy. The size of T must be that of the
 // element type (uint16 serves for Float16 and BFloat16, uint8 for packed and 8-bit types).
-func Of[T Element](t *Tensor) []T {
+func Of[T Element](t *Tensor) []T { return View[T](t.Data) }
+
+// View views bytes as []T without a copy. They must begin where a T may; what
+// is left behind the last whole T is not part of the view.
+func View[T Element](b []byte) []T {
 	var z T
-	n := len(t.Data) / int(unsafe.Sizeof(z))
+	n := len(b) / int(unsafe.Sizeof(z))
 	if n == 0 {
 		return nil
 	}
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(t.Data))), n)
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
 }
 
 // AsBytes views a slice's memory as bytes.

@@ -170,7 +170,7 @@ func precision(bf16 bool) op.Precision {
 
 func (k *convKernel) Run(c *op.Call) error {
 	o := conv.Operands{N: k.n, In: tensor.Of[float32](c.In[0]), Weights: k.weights, Out: tensor.Of[float32](c.Out[0]),
-		Scratch: tensor.Of[float32](&tensor.Tensor{Data: c.Scratch})}
+		Scratch: tensor.View[float32](c.Scratch)}
 	if z := c.Input(3); z != nil {
 		o.Residual = tensor.Of[float32](z)
 	}
@@ -205,12 +205,12 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	}
 	p.OnlyPacked(1)
 	packed := p.Pack("conv/"+plan.Algorithm().Packing(), 4*plan.PackedSize(), func(b []byte) {
-		err = plan.Pack(tensor.Of[float32](&tensor.Tensor{Data: b}), tensor.Of[float32](w), bias)
+		err = plan.Pack(tensor.View[float32](b), tensor.Of[float32](w), bias)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &convKernel{plan.NewRunner(), tensor.Of[float32](&tensor.Tensor{Data: packed}), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
+	return &convKernel{plan.NewRunner(), tensor.View[float32](packed), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
 }
 
 func convFlops(in, out []op.Fact) float64 {

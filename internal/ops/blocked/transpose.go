@@ -115,7 +115,7 @@ func (k *transposeKernel) ScratchBytes() int { return k.scratch }
 
 func (k *transposeKernel) Run(c *op.Call) error {
 	return k.run.Run(c.Pool, conv.Operands{N: k.n, In: tensor.Of[float32](c.In[0]), Weights: k.weights, Out: tensor.Of[float32](c.Out[0]),
-		Scratch: tensor.Of[float32](&tensor.Tensor{Data: c.Scratch})})
+		Scratch: tensor.View[float32](c.Scratch)})
 }
 
 func compileTranspose(p *op.Prep) (op.Kernel, error) {
@@ -145,12 +145,12 @@ func compileTranspose(p *op.Prep) (op.Kernel, error) {
 	}
 	p.OnlyPacked(1)
 	packed := p.Pack("transposed", 4*plan.PackedSize(), func(b []byte) {
-		err = plan.Pack(tensor.Of[float32](&tensor.Tensor{Data: b}), tensor.Of[float32](w), bias)
+		err = plan.Pack(tensor.View[float32](b), tensor.Of[float32](w), bias)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &transposeKernel{plan.NewRunner(), tensor.Of[float32](&tensor.Tensor{Data: packed}), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
+	return &transposeKernel{plan.NewRunner(), tensor.View[float32](packed), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
 }
 
 func transposeFlops(in, _ []op.Fact) float64 {

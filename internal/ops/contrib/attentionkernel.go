@@ -68,12 +68,9 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 	if err := k.compileProduct(p, x, w); k.project == nil || err != nil {
 		return nil, err
 	}
-	k.scratch = k.own + align(4*tensor.Count(k.projected.Shape)) + h.scratch([3]bool{false, k.wants, k.wants}) + 4*k.mask.elements()
+	k.scratch = k.own + op.Align(4*tensor.Count(k.projected.Shape)) + h.scratch([3]bool{false, k.wants, k.wants}) + 4*k.mask.elements()
 	return k, nil
 }
-
-// align rounds bytes up to a cache line.
-func align(n int) int { return (n + 63) &^ 63 }
 
 // compileProduct prepares X·W + bias.
 func (k *attentionKernel) compileProduct(p *op.Prep, x, w []int) error {
@@ -90,7 +87,7 @@ func (k *attentionKernel) compileProduct(p *op.Prep, x, w []int) error {
 		return err
 	}
 	if s, ok := k.project.(op.Scratcher); ok {
-		k.own = align(s.ScratchBytes())
+		k.own = op.Align(s.ScratchBytes())
 	}
 	k.call = op.Call{Node: p.Node, In: make([]*tensor.Tensor, 3), Out: []*tensor.Tensor{&k.projected}}
 	return nil
@@ -126,7 +123,7 @@ func (k *attentionKernel) Run(c *op.Call) error {
 	for i := range h.data {
 		h.data[i] = data
 	}
-	scratch := floats(c.Scratch[k.own+align(size):])
+	scratch := tensor.View[float32](c.Scratch[k.own+op.Align(size):])
 	mask := scratch[:k.mask.elements()]
 	k.mask.set(&h.task.Mask, mask, c.Input(3), c.Input(5))
 	err := h.run(c, scratch[len(mask):], y)

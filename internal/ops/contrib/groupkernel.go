@@ -180,7 +180,7 @@ func (k *groupKernel) bind(c *op.Call) {
 		k.keys[0], k.values[0] = tensor.Of[float32](c.In[3]), tensor.Of[float32](c.In[4])
 	}
 	if k.rotary {
-		k.rotated = floats(c.Scratch)[:k.copies]
+		k.rotated = tensor.View[float32](c.Scratch)[:k.copies]
 		k.turns.cos, k.turns.sin = tensor.Of[float32](c.In[7]), tensor.Of[float32](c.In[8])
 		if t := c.Input(9); t != nil {
 			k.position = tensor.Of[int64](t)

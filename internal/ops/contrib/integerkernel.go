@@ -40,7 +40,7 @@ type dynamicKernel struct {
 }
 
 func compileDynamicMatMul(p *op.Prep) (op.Kernel, error) {
-	k := &dynamicKernel{size: align(tensor.Count(p.InShape(0)))}
+	k := &dynamicKernel{size: op.Align(tensor.Count(p.InShape(0)))}
 	k.a = tensor.Tensor{DType: dtype.Uint8, Shape: p.InShape(0)}
 	k.scale, k.zero = tensor.Tensor{DType: dtype.Float32, Shape: []int{}}, tensor.Tensor{DType: dtype.Uint8, Shape: []int{}}
 	fact := func(t *tensor.Tensor) op.Fact {
@@ -68,7 +68,7 @@ func compileDynamicMatMul(p *op.Prep) (op.Kernel, error) {
 	}
 	for _, q := range []op.Kernel{k.quantize, k.product} {
 		if x, ok := q.(op.Scratcher); ok {
-			k.own = max(k.own, align(x.ScratchBytes()))
+			k.own = max(k.own, op.Align(x.ScratchBytes()))
 		}
 	}
 	k.first = op.Call{Node: s.node, In: make([]*tensor.Tensor, 1), Out: []*tensor.Tensor{&k.a, &k.scale, &k.zero}}

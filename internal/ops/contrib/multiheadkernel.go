@@ -147,7 +147,7 @@ func (k *multiHeadKernel) Run(c *op.Call) error {
 			h.old[i] = tensor.Of[float32](c.In[5+i])
 		}
 	}
-	scratch := floats(c.Scratch)
+	scratch := tensor.View[float32](c.Scratch)
 	mask := scratch[:k.mask.elements()]
 	k.mask.set(&h.task.Mask, mask, c.Input(4), c.Input(5))
 	return h.run(c, scratch[len(mask):], y)

@@ -42,7 +42,7 @@ func (k *skipKernel) ScratchBytes() int { return k.scratch }
 // Run normalizes.
 func (k *skipKernel) Run(c *op.Call) error {
 	y := c.Output(0, dtype.Float32, k.dims...)
-	extra := norm.Extra{Skip: tensor.Of[float32](c.In[1]), Sum: floats(c.Scratch)[:y.Len()]}
+	extra := norm.Extra{Skip: tensor.Of[float32](c.In[1]), Sum: tensor.View[float32](c.Scratch)[:y.Len()]}
 	if c.Wants(3) {
 		extra.Sum = tensor.Of[float32](c.Output(3, dtype.Float32, k.dims...))
 	}
@@ -63,8 +63,6 @@ func (k *skipKernel) optional(c *op.Call, i int) []float32 {
 	}
 	return nil
 }
-
-func floats(b []byte) []float32 { return tensor.Of[float32](&tensor.Tensor{Data: b}) }
 
 // compileSimplified serves float32 with a scale for each element of a row.
 func compileSimplified(p *op.Prep) (op.Kernel, error) {

@@ -385,7 +385,7 @@ func (k *attentionKernel) ScratchBytes() int { return k.scratch }
 func (k *attentionKernel) Run(c *op.Call) error {
 	t := &k.task
 	y := c.Output(0, dtype.Float32, k.dims...)
-	t.Scratch = floats(c.Scratch)
+	t.Scratch = tensor.View[float32](c.Scratch)
 	t.Q.Data = tensor.Of[float32](c.In[0])[k.offsets[0]:]
 	t.K.Data = tensor.Of[float32](c.In[1])[k.offsets[1]:]
 	t.V.Data = tensor.Of[float32](c.In[2])[k.offsets[2]:]
@@ -397,8 +397,6 @@ func (k *attentionKernel) Run(c *op.Call) error {
 	t.Scratch, t.Q.Data, t.K.Data, t.V.Data, t.O.Data, t.Mask.Data = nil, nil, nil, nil, nil, nil
 	return err
 }
-
-func floats(b []byte) []float32 { return tensor.Of[float32](&tensor.Tensor{Data: b}) }
 
 // rowsAttention: each operand that has a batch axis carries rows there, and the
 // mask in its first of four dimensions.

@@ -210,7 +210,7 @@ func (k *pointwiseKernel) Run(c *op.Call) error {
 	for i, t := range c.In {
 		k.in[i] = t.Data
 	}
-	k.sweep.Run(c.Pool, tensor.Of[float32](y), k.in, floats(c.Scratch))
+	k.sweep.Run(c.Pool, tensor.Of[float32](y), k.in, tensor.View[float32](c.Scratch))
 	clear(k.in)
 	return nil
 }

@@ -282,16 +282,14 @@ func (k *qConvKernel) turns(p qconv.Params, size [3]int, out []int, residual boo
 	return err
 }
 
-func align(n int) int { return (n + 63) &^ 63 }
-
 // ScratchBytes is the working memory of a run.
 func (k *qConvKernel) ScratchBytes() int {
 	if k.in == nil {
 		return k.scratch
 	}
-	n := align(k.scratch) + align(k.sizes[0]) + align(k.sizes[1])
+	n := op.Align(k.scratch) + op.Align(k.sizes[0]) + op.Align(k.sizes[1])
 	if k.residual != nil {
-		n += align(k.sizes[1])
+		n += op.Align(k.sizes[1])
 	}
 	return n
 }
@@ -305,11 +303,11 @@ func (k *qConvKernel) Run(c *op.Call) error {
 	if k.in == nil {
 		return k.run.Run(c.Pool, o)
 	}
-	rest := c.Scratch[align(k.scratch):]
-	in, out := rest[:k.sizes[0]], rest[align(k.sizes[0]):][:k.sizes[1]]
+	rest := c.Scratch[op.Align(k.scratch):]
+	in, out := rest[:k.sizes[0]], rest[op.Align(k.sizes[0]):][:k.sizes[1]]
 	k.in.Run(c.Pool, in, o.In)
 	if k.residual != nil {
-		z := rest[align(k.sizes[0])+align(k.sizes[1]):][:k.sizes[1]]
+		z := rest[op.Align(k.sizes[0])+op.Align(k.sizes[1]):][:k.sizes[1]]
 		k.residual.Run(c.Pool, z, o.Residual)
 		o.Residual = z
 	}

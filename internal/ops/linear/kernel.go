@@ -168,12 +168,12 @@ func packFloats(p *op.Prep, w *tensor.Tensor, m gemm.Matrix, k, n, items int) (*
 	var err error
 	data := p.Pack("B/"+cpu.ISA(), 4*gemm.PackedSize(k, n, items), func(dst []byte) {
 		m.Data = tensor.Of[float32](w)
-		_, err = gemm.PackB(floats(dst), m, k, n, items, k*n)
+		_, err = gemm.PackB(tensor.View[float32](dst), m, k, n, items, k*n)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return gemm.Prepacked(floats(data), k, n, items)
+	return gemm.Prepacked(tensor.View[float32](data), k, n, items)
 }
 
 func packRounded(p *op.Prep, w *tensor.Tensor, m gemm.Matrix, k, n, items int) (*bgemm.Packed, error) {
@@ -187,8 +187,6 @@ func packRounded(p *op.Prep, w *tensor.Tensor, m gemm.Matrix, k, n, items int) (
 	}
 	return bgemm.Prepacked(data, k, n, items)
 }
-
-func floats(b []byte) []float32 { return tensor.Of[float32](&tensor.Tensor{Data: b}) }
 
 // ScratchBytes is the working memory of a run.
 func (k *kernel) ScratchBytes() int { return k.scratch }
@@ -230,7 +228,7 @@ func (k *kernel) multiply(c *op.Call) error {
 		k.rounded.Scratch = nil
 		return err
 	}
-	k.task.Scratch = floats(c.Scratch)
+	k.task.Scratch = tensor.View[float32](c.Scratch)
 	err := k.task.Run(c.Pool)
 	k.task.Scratch = nil
 	return err

@@ -252,7 +252,7 @@ func (k *attendKernel) ScratchBytes() int {
 
 // Run computes attention.
 func (k *attendKernel) Run(c *op.Call) error {
-	rest := tensor.Of[float32](&tensor.Tensor{Data: c.Scratch})
+	rest := tensor.View[float32](c.Scratch)
 	take := func(i int) []float32 {
 		n := (k.scratch[i] + 15) &^ 15
 		s := rest[:n:n]

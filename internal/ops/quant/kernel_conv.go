@@ -98,7 +98,7 @@ func (k *convKernel) pack(p *op.Prep, w *tensor.Tensor, taps int) error {
 	g := k.g
 	perOut := g.Out / g.Groups
 	zero := zerosOf(p, k.in.zeroW, g.Out)
-	size := align(qgemm.PackedSize(k.depth, perOut, 1))
+	size := op.Align(qgemm.PackedSize(k.depth, perOut, 1))
 	ordered := channelsLast(w.Data, k.depth/taps, taps)
 	b := qgemm.Matrix{Signed: w.DType == dtype.Int8, Stride: k.depth, Trans: true}
 	var err error
@@ -132,7 +132,7 @@ func (k *convKernel) pack(p *op.Prep, w *tensor.Tensor, taps int) error {
 		if t.Packed, err = qgemm.Prepacked(data[i*size:], b.Signed, zero[i*perOut:][:perOut], k.depth, perOut, 1); err != nil {
 			return err
 		}
-		k.scratch = max(k.scratch, align(t.ScratchSize(p.Threads)))
+		k.scratch = max(k.scratch, op.Align(t.ScratchSize(p.Threads)))
 	}
 	return nil
 }
@@ -161,38 +161,24 @@ func channelsLast(w []byte, channels, taps int) []byte {
 
 // ScratchBytes is the working memory of a run.
 func (k *convKernel) ScratchBytes() int {
-	n := align(k.area*k.g.In) + align(k.out.Bits()/8*k.pixels*k.g.Out/k.g.Groups) + k.scratch
+	n := op.Align(k.area*k.g.In) + op.Align(k.out.Bits()/8*k.pixels*k.g.Out/k.g.Groups) + k.scratch
 	if k.windows != nil {
-		n += align(k.pixels * k.depth)
+		n += op.Align(k.pixels * k.depth)
 	}
 	return n
-}
-
-// memory is scratch that is handed out in pieces, each on a cache line.
-type memory []byte
-
-func (m *memory) take(n int) []byte {
-	b := (*m)[:n]
-	*m = (*m)[min(align(n), len(*m)):]
-	return b
-}
-
-func ints(b []byte) []int32 {
-	t := tensor.Tensor{Data: b}
-	return tensor.Of[int32](&t)
 }
 
 // Run convolves.
 func (k *convKernel) Run(c *op.Call) error {
 	g := k.g
-	scratch := memory(c.Scratch)
-	turned := scratch.take(k.area * g.In)
+	scratch := op.Memory(c.Scratch)
+	turned := scratch.Take(k.area * g.In)
 	perOut := g.Out / g.Groups
 	size := k.out.Bits() / 8
-	result := scratch.take(size * k.pixels * perOut)
+	result := scratch.Take(size * k.pixels * perOut)
 	var rows []byte
 	if k.windows != nil {
-		rows = scratch.take(k.pixels * k.depth)
+		rows = scratch.Take(k.pixels * k.depth)
 	}
 	widen(k.za, c.Input(k.in.zeroX))
 	y := c.Output(0, k.out, k.dims...)
@@ -210,7 +196,7 @@ func (k *convKernel) Run(c *op.Call) error {
 			if k.quantized {
 				t.C.Byte, t.C.Zero = result, k.zero[0]
 			} else {
-				t.C.Int = ints(result)
+				t.C.Int = tensor.View[int32](result)
 			}
 			err := t.Run(c.Pool)
 			t.A.Data, t.C.Int, t.C.Byte, t.Scratch = nil, nil, nil, nil

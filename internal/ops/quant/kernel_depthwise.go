@@ -53,7 +53,7 @@ func newDepthwise(p *op.Prep, g *spatial.Geometry, s scaling) (op.Kernel, error)
 		return nil, err
 	}
 	if s, ok := k.conv.(op.Scratcher); ok {
-		k.own = align(s.ScratchBytes())
+		k.own = op.Align(s.ScratchBytes())
 	}
 	k.call.In, k.call.Out = []*tensor.Tensor{&k.x, nil}, []*tensor.Tensor{&k.y}
 	return k, k.prepare(p.In[0].DType, g)
@@ -80,14 +80,14 @@ func (k *depthwiseKernel) sizes() (x, y int) { return 4 * k.x.Len(), 4 * k.y.Len
 // ScratchBytes holds input and output as float32.
 func (k *depthwiseKernel) ScratchBytes() int {
 	x, y := k.sizes()
-	return align(x) + align(y) + k.own
+	return op.Align(x) + op.Align(y) + k.own
 }
 
 // Run convolves.
 func (k *depthwiseKernel) Run(c *op.Call) error {
 	x, y := k.sizes()
-	scratch := memory(c.Scratch)
-	k.x.Data, k.y.Data = scratch.take(x), scratch.take(y)
+	scratch := op.Memory(c.Scratch)
+	k.x.Data, k.y.Data = scratch.Take(x), scratch.Take(y)
 	var zero []byte
 	if t := c.Input(k.in.zeroX); t != nil {
 		zero = t.Data

@@ -57,7 +57,7 @@ func newMatMulKernel(p *op.Prep, b, zeroA, zeroB int) (*matMulKernel, error) {
 	if err := k.pack(p); err != nil {
 		return nil, err
 	}
-	k.scratch = align(t.ScratchSize(p.Threads))
+	k.scratch = op.Align(t.ScratchSize(p.Threads))
 	return k, nil
 }
 
@@ -86,7 +86,7 @@ func (k *matMulKernel) pack(p *op.Prep) error {
 	size := qgemm.PackedSize(t.K, t.N, k.items)
 	if w == nil || p.Has(k.zeroB) && p.In[k.zeroB].Const == nil {
 		// Sizes and sums of a packed matrix, for the plan; its contents come later.
-		k.packBytes = align(size)
+		k.packBytes = op.Align(size)
 		k.weights.Data = make([]byte, k.items*t.K*t.N)
 		err := k.packed.Repack(make([]byte, size), k.weights, k.zb, t.K, t.N, k.items, t.K*t.N)
 		k.weights.Data, t.Packed = nil, &k.packed
@@ -120,9 +120,6 @@ func widen(dst []int32, t *tensor.Tensor) {
 		}
 	}
 }
-
-// align rounds bytes up to a cache line.
-func align(n int) int { return (n + 63) &^ 63 }
 
 // ScratchBytes is the working memory of a run.
 func (k *matMulKernel) ScratchBytes() int {

@@ -142,7 +142,7 @@ func (k *kernel) prepare(p *op.Prep, d int) error {
 	}
 	l.x.ColBias.Data = l.bias
 	for _, t := range []*gemm.Task{&l.x, &l.r, &l.r2} {
-		k.gemm = max(k.gemm, align(t.ScratchSize(p.Threads)))
+		k.gemm = max(k.gemm, t.ScratchSize(p.Threads))
 	}
 	return nil
 }
@@ -155,35 +155,19 @@ func (k *kernel) product(p *op.Prep, key string, t *gemm.Task, w []float32, m, n
 	t.M, t.N, t.K = m, n, depth
 	var err error
 	data := p.Pack(key+"/"+cpu.ISA(), 4*gemm.PackedSize(depth, n, 1), func(dst []byte) {
-		_, err = gemm.PackB(floats(dst), gemm.Matrix{Data: w, Stride: depth, Trans: true}, depth, n, 1, 0)
+		_, err = gemm.PackB(tensor.View[float32](dst), gemm.Matrix{Data: w, Stride: depth, Trans: true}, depth, n, 1, 0)
 	})
 	if err == nil {
-		t.Packed, err = gemm.Prepacked(floats(data), depth, n, 1)
+		t.Packed, err = gemm.Prepacked(tensor.View[float32](data), depth, n, 1)
 	}
 	return err
 }
-
-func floats(b []byte) []float32 {
-	t := tensor.Tensor{Data: b}
-	return tensor.Of[float32](&t)
-}
-
-func align(n int) int { return (n + 15) &^ 15 }
 
 // ScratchBytes holds the products of inputs and states, the states, and a row
 // of a sequence's gates.
 func (k *kernel) ScratchBytes() int {
 	g, h := k.gates*k.hidden, k.batch*k.hidden
-	return 4 * (align(k.seq*k.batch*g) + align(k.batch*g) + 3*align(h) + align(g) + align(k.hidden) + k.gemm)
-}
-
-// memory is scratch that is handed out in pieces, each on a cache line.
-type memory []float32
-
-func (m *memory) take(n int) []float32 {
-	s := (*m)[:n]
-	*m = (*m)[min(align(n), len(*m)):]
-	return s
+	return op.FloatBytes(k.seq*k.batch*g, k.batch*g, h, h, h, g, k.hidden, k.gemm)
 }
 
 // work is the scratch of a run.
@@ -198,10 +182,10 @@ type work struct {
 
 // Run computes the layer.
 func (k *kernel) Run(c *op.Call) error {
-	scratch := memory(floats(c.Scratch))
+	scratch := op.Memory(c.Scratch)
 	g, n := k.gates*k.hidden, k.batch*k.hidden
-	w := work{x: scratch.take(k.seq * k.batch * g), r: scratch.take(k.batch * g), h: scratch.take(n), c: scratch.take(n), reset: scratch.take(n),
-		gates: scratch.take(g), extra: scratch.take(k.hidden), gemm: scratch.take(k.gemm)}
+	w := work{x: scratch.Floats(k.seq * k.batch * g), r: scratch.Floats(k.batch * g), h: scratch.Floats(n), c: scratch.Floats(n), reset: scratch.Floats(n),
+		gates: scratch.Floats(g), extra: scratch.Floats(k.hidden), gemm: scratch.Floats(k.gemm)}
 	if t := c.Input(4); t != nil {
 		if w.lens = tensor.Of[int32](t); len(w.lens) != k.batch {
 			return fmt.Errorf("sequence_lens is %s, expected %d lengths", t, k.batch)

@@ -169,48 +169,34 @@ func (k *kernel) prepare(p *op.Prep, in, out int) error {
 		}
 	}
 	if w == nil {
-		k.packLen = align(k.PackedSize())
+		k.packLen = k.PackedSize()
 		return nil
 	}
 	p.OnlyPacked(1)
 	var err error
 	packed := p.Pack(fmt.Sprintf("W/%s/%s", level, k.Algorithm()), 4*k.PackedSize(), func(dst []byte) {
-		err = k.Pack(floats(dst), tensor.Of[float32](w), bias)
+		err = k.Pack(tensor.View[float32](dst), tensor.Of[float32](w), bias)
 	})
-	k.weights = floats(packed)[:k.PackedSize()]
+	k.weights = tensor.View[float32](packed)[:k.PackedSize()]
 	return err
 }
 
-func floats(b []byte) []float32 { return tensor.Of[float32](&tensor.Tensor{Data: b}) }
-
-// align rounds a number of floats up to a cache line.
-func align(n int) int { return (n + 15) &^ 15 }
-
 // ScratchBytes is the working memory of a run.
 func (k *kernel) ScratchBytes() int {
-	return 4 * (align(k.inLen) + align(k.outLen) + k.packLen + k.spare)
-}
-
-// memory is scratch that is handed out in pieces, each on a cache line.
-type memory []float32
-
-func (m *memory) take(n int) []float32 {
-	s := (*m)[:n]
-	*m = (*m)[min(align(n), len(*m)):]
-	return s
+	return op.FloatBytes(k.inLen, k.outLen, k.packLen, k.spare)
 }
 
 // Run computes the convolution.
 func (k *kernel) Run(c *op.Call) error {
 	y := c.Output(0, dtype.Float32, k.dims...)
-	scratch := memory(floats(c.Scratch))
+	scratch := op.Memory(c.Scratch)
 	o := conv.Operands{N: k.batch, In: tensor.Of[float32](c.In[0]), Out: tensor.Of[float32](y), Weights: k.weights}
 	if k.in != nil {
-		o.In = scratch.take(k.inLen)
+		o.In = scratch.Floats(k.inLen)
 		k.in.Run(c.Pool, k.batch, o.In, tensor.Of[float32](c.In[0]))
 	}
 	if k.out != nil {
-		o.Out = scratch.take(k.outLen)
+		o.Out = scratch.Floats(k.outLen)
 	}
 	if i := k.spec.Residual; i > 0 {
 		o.Residual = tensor.Of[float32](c.In[i])
@@ -220,7 +206,7 @@ func (k *kernel) Run(c *op.Call) error {
 		}
 	}
 	if o.Weights == nil {
-		o.Weights = scratch.take(k.packLen)[:k.PackedSize()]
+		o.Weights = scratch.Floats(k.packLen)
 		var bias []float32
 		if i := k.spec.Bias; i > 0 {
 			bias = tensor.Of[float32](c.In[i])
@@ -229,7 +215,7 @@ func (k *kernel) Run(c *op.Call) error {
 			return err
 		}
 	}
-	o.Scratch = scratch.take(k.spare)
+	o.Scratch = scratch.Floats(k.spare)
 	if err := k.runner.Run(c.Pool, o); err != nil {
 		return err
 	}

@@ -61,12 +61,12 @@ func widen(p *op.Prep, compile func(*op.Prep) (op.Kernel, error)) (op.Kernel, er
 		return nil, err
 	}
 	if s, ok := k.inner.(op.Scratcher); ok {
-		k.own = align(s.ScratchBytes())
+		k.own = op.Align(s.ScratchBytes())
 	}
 	k.bytes = k.own
 	for _, ports := range [][]port{k.in, k.out} {
 		for _, p := range ports {
-			k.bytes += align(p.size)
+			k.bytes += op.Align(p.size)
 		}
 	}
 	k.call.In, k.call.Out = make([]*tensor.Tensor, len(p.In)), make([]*tensor.Tensor, len(p.Out))
@@ -97,8 +97,6 @@ func (q *port) prepare(f *op.Fact, input bool) (err error) {
 	return err
 }
 
-func align(n int) int { return (n + 63) &^ 63 }
-
 // ScratchBytes holds the widened tensors and the inner kernel's memory.
 func (k *kernel) ScratchBytes() int { return k.bytes }
 
@@ -109,12 +107,7 @@ func (k *kernel) Precision() op.Precision { return op.PrecisionOf(k.inner) }
 func (k *kernel) Run(c *op.Call) error {
 	k.call.Context, k.call.Node, k.call.Pool, k.call.Subgraph = c.Context, c.Node, c.Pool, c.Subgraph
 	k.call.Scratch = c.Scratch[:k.own]
-	rest := c.Scratch[k.own:]
-	take := func(n int) []byte {
-		b := rest[:n]
-		rest = rest[min(align(n), len(rest)):]
-		return b
-	}
+	rest := op.Memory(c.Scratch[k.own:])
 	for i := range k.in {
 		q := &k.in[i]
 		k.call.In[i] = c.Input(i)
@@ -122,7 +115,7 @@ func (k *kernel) Run(c *op.Call) error {
 		case q.keep != nil:
 			k.call.In[i] = q.keep
 		case q.cast != nil:
-			q.wide.Data = take(q.size)
+			q.wide.Data = rest.Take(q.size)
 			q.cast.Run(c.Pool, q.wide.Data, c.In[i].Data)
 			k.call.In[i] = &q.wide
 		}
@@ -134,7 +127,7 @@ func (k *kernel) Run(c *op.Call) error {
 			k.call.Out[i] = c.Out[i]
 		}
 		if q.cast != nil {
-			q.wide.Data = take(q.size)
+			q.wide.Data = rest.Take(q.size)
 			k.call.Out[i] = &q.wide
 		}
 	}
