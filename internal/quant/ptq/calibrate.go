@@ -71,7 +71,8 @@ func Calibrate(ctx context.Context, g *ir.Graph, set samples.Set, watch Watch, o
 				progress(i*set.Len()+done, len(groups)*set.Len())
 			}
 		}
-		if err := c.run(ctx, g, set, group, o.Pool, told); err != nil {
+		see := func(out []*tensor.Tensor) error { return c.observe(group, out, o.Pool) }
+		if err := Run(ctx, g, set, group, see, o.Pool, told); err != nil {
 			return nil, err
 		}
 	}
@@ -126,9 +127,11 @@ func inGroups(g *ir.Graph, names []string, in []*tensor.Tensor) ([][]string, err
 	return groups, nil
 }
 
-// run observes some values on all samples. The graph that runs is optimized
-// around them.
-func (c *Calibration) run(ctx context.Context, g *ir.Graph, set samples.Set, names []string, p *pool.Pool, told func(done int)) error {
+// Run computes some values of a graph, by their names, on all samples, and shows
+// them to see, one sample after the other; they are the caller's until it returns.
+// Nothing else is kept: the graph that runs is a copy, optimized around them. told
+// hears how many samples are done.
+func Run(ctx context.Context, g *ir.Graph, set samples.Set, names []string, see func(out []*tensor.Tensor) error, p *pool.Pool, told func(done int)) error {
 	values := map[string]*ir.Value{}
 	g = g.Clone()
 	for _, v := range g.Inputs {
@@ -164,7 +167,7 @@ func (c *Calibration) run(ctx context.Context, g *ir.Graph, set samples.Set, nam
 		if err != nil {
 			return fmt.Errorf("sample %d: %w", i, err)
 		}
-		if err := c.observe(names, out, p); err != nil {
+		if err := see(out); err != nil {
 			return fmt.Errorf("sample %d: %w", i, err)
 		}
 		told(i + 1)
