@@ -11,7 +11,3 @@ import (
 func quantizeHalf(ctx context.Context, j *quantizeJob) (*report.Report, error) {
 	return nil, errors.ErrUnsupported
 }
-
-func quantizeDynamic(ctx context.Context, j *quantizeJob) (*report.Report, error) {
-	return nil, errors.ErrUnsupported
-}

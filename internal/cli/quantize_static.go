@@ -107,3 +107,12 @@ func quantizeStatic(ctx context.Context, j *quantizeJob) (*report.Report, error)
 	j.model.Graph = q
 	return rep, nil
 }
+
+// quantizeDynamic needs no samples.
+func quantizeDynamic(ctx context.Context, j *quantizeJob) (*report.Report, error) {
+	o, err := j.options()
+	if err != nil {
+		return nil, err
+	}
+	return ptq.Dynamic(ctx, j.model.Graph, o)
+}

@@ -52,6 +52,11 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 	if err := e.finish(); err != nil {
 		return nil, nil, fmt.Errorf("after quantization: %w", err)
 	}
+	if o.Format == QOperator {
+		if err := e.toOperators(); err != nil {
+			return nil, nil, fmt.Errorf("after quantization: %w", err)
+		}
+	}
 	rep.BytesAfter = constantBytes(g)
 	return g, rep, nil
 }
@@ -100,7 +105,7 @@ func (e *emitter) describe(rep *report.Report, n *ir.Node, w *weights, c *Calibr
 		precision, _ := e.o.precision(n)
 		l.Precision, l.SQNR = precision.String(), w.sqnr
 		l.Bits = 8 + float64(32*len(w.maps))/float64(max(1, w.data.Len()))
-		if x := e.inputs[n][0]; e.types[x] != dtype.Invalid {
+		if x := e.inputs[n][0]; c != nil && e.types[x] != dtype.Invalid {
 			e.describeInput(&l, x, c)
 		}
 	}
