@@ -4,10 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
+	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/explain"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/quant/guard"
 	"github.com/salver-ml/salver/internal/quant/ptq"
 	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/quant/samples"
@@ -15,24 +21,137 @@ import (
 )
 
 // guardFlags say what accuracy static quantization has to keep, and how it is won back.
-type guardFlags struct{}
+type guardFlags struct {
+	maxDrop         string
+	minSQNR, maxKLD float64
+	raise           string
+}
 
-func (f *guardFlags) add(c *cobra.Command) {}
+func (f *guardFlags) add(c *cobra.Command) {
+	fl := c.Flags()
+	fl.Float64Var(&f.minSQNR, "min-sqnr", 0, "static: leave out layers until each output has this signal-to-noise ratio in dB on --data")
+	fl.Float64Var(&f.maxKLD, "max-kld", 0, "static: leave out layers until the divergence of the classes' probabilities is at most this, in nats")
+	fl.StringVar(&f.maxDrop, "max-drop", "", "static: leave out layers until at most this much accuracy is lost on data with labels, e.g. 0.5%")
+	fl.StringVar(&f.raise, "raise", "float32", "static: what layers that cost too much are computed in: float32, or int16 for 16-bit activations")
+}
+
+// bound checks the flags.
+func (f *guardFlags) bound() (b guard.Bound, err error) {
+	b = guard.Bound{MinSQNR: f.minSQNR, MaxKLD: f.maxKLD}
+	if !(f.minSQNR >= 0 && f.minSQNR < 200) || !(f.maxKLD >= 0) || math.IsInf(f.maxKLD, 0) {
+		return b, misusef("--min-sqnr %g --max-kld %g: expected decibels and nats from 0 on", f.minSQNR, f.maxKLD)
+	}
+	if f.maxDrop != "" {
+		if b.MaxDrop, err = parseShare(f.maxDrop); err != nil {
+			return b, misuse{fmt.Errorf("--max-drop %w", err)}
+		}
+	}
+	return b, nil
+}
+
+// parseShare reads a percentage such as "0.5%".
+func parseShare(s string) (float64, error) {
+	number, ok := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || !ok || !(v > 0 && v <= 100) {
+		return 0, fmt.Errorf("%q: expected a percentage above 0, e.g. 0.5%%", s)
+	}
+	return v / 100, nil
+}
+
+// raised is the precision of layers that cost too much.
+func (f *guardFlags) raised() (ptq.Precision, error) {
+	for _, p := range []ptq.Precision{ptq.Float32, ptq.Int16} {
+		if p.String() == f.raise {
+			return p, nil
+		}
+	}
+	return 0, misusef("--raise %q: expected float32 or int16", f.raise)
+}
 
 // prepare changes the weights of the job's prepared graph before ranges are measured.
 func (f *guardFlags) prepare(ctx context.Context, j *quantizeJob, set samples.Set, o ptq.Options) error {
 	return nil
 }
 
+// measuredSamples are those on which a result is measured that has no bound to keep.
+const measuredSamples = 8
+
 // apply quantizes the job's prepared graph within the bounds on accuracy.
 func (f *guardFlags) apply(ctx context.Context, j *quantizeJob, c *ptq.Calibration, set samples.Set, o ptq.Options) (*ir.Graph, *report.Report, error) {
-	return ptq.Apply(j.model.Graph, c, o)
+	bound, err := f.bound()
+	if err != nil {
+		return nil, nil, err
+	}
+	raise, err := f.raised()
+	if err != nil {
+		return nil, nil, err
+	}
+	seen := set
+	if bound.Empty() {
+		seen = firstSamples{set, measuredSamples}
+	}
+	r, err := guard.NewRunner(j.model.Graph, seen, j.pool)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	bar := newProgress(j.e, 1, "layers")
+	defer bar.done()
+	q, rep, err := guard.Hold(ctx, r, func(keep map[string]ptq.Precision) (*ir.Graph, *report.Report, error) {
+		o := o
+		o.Keep = keep
+		return ptq.Apply(j.model.Graph, c, o)
+	}, guard.Options{Bound: bound, Raise: raise, Keep: o.Keep, Progress: func(done, all int) {
+		bar.all = all
+		bar.at(done)
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	before, after, err := r.Time(ctx, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	rep.Measures["seconds_before"], rep.Measures["seconds_after"] = before.Seconds(), after.Seconds()
+	if j.f.report != "" {
+		if err := layerErrors(ctx, j, q, rep, firstSamples{set, measuredSamples}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return q, rep, nil
+}
+
+// layerErrors writes into a report how far each layer's output is from the original's.
+func layerErrors(ctx context.Context, j *quantizeJob, q *ir.Graph, rep *report.Report, set explain.Samples) error {
+	values, err := explain.CompareGraphs(ctx, q, j.model.Graph, set, exec.Options{Pool: j.pool})
+	if err != nil && !explain.NothingCommon(err) {
+		return err
+	}
+	ofNode := map[string]float64{}
+	for _, v := range values {
+		ofNode[v.Node] = v.SQNR
+	}
+	for i := range rep.Layers {
+		if db, ok := ofNode[rep.Layers[i].Name]; ok {
+			rep.Layers[i].Output = &db
+		}
+	}
+	return nil
 }
 
 // writeReport writes a report with histograms as the file's name says.
 func writeReport(path string, rep *report.Report) error {
-	if filepath.Ext(path) != ".json" {
-		return fmt.Errorf("%s: expected a name that ends in .json", path)
+	if filepath.Ext(path) == ".html" {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		if err := rep.HTML(f); err != nil {
+			f.Close()
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return f.Close()
 	}
 	b, err := json.Marshal(rep)
 	if err != nil {

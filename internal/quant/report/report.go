@@ -31,7 +31,13 @@ type Layer struct {
 	Precision string  `json:"precision"`        // int8, int4 g128, float32, Q4_K, …
 	Reason    string  `json:"reason,omitempty"` // why it was left, raised or changed
 	Bits      float64 `json:"bits,omitempty"`   // for each weight, with scales
-	SQNR      float64 `json:"sqnr_db"`          // of its output, or of its weights where no data was given
+	SQNR      float64 `json:"sqnr_db"`          // of its weights, or what Method says
+	// Output: SQNR of its output in the quantized model, with the errors of all layers before it.
+	Output *float64 `json:"output_sqnr_db,omitempty"`
+	// Alone: SQNR of the model's outputs if this layer alone is quantized, and its
+	// part in the noise of all layers measured so.
+	Alone *float64 `json:"alone_sqnr_db,omitempty"`
+	Share float64  `json:"share,omitempty"`
 	// Input: what the activation that it reads was mapped to.
 	Range     *quant.Range     `json:"range,omitempty"`
 	Scale     float32          `json:"scale,omitempty"`
