@@ -69,6 +69,11 @@ func read(r io.Reader, limit int64) (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("npy: data of shape %v of %q: %w", h.shape, h.descr, err)
 	}
+	return h.decode(raw)
+}
+
+// decode makes a tensor of the bytes of the data.
+func (h *header) decode(raw []byte) (*tensor.Tensor, error) {
 	if h.elem.bigEndian {
 		swapBytes(raw, h.elem.unit)
 	}

@@ -75,16 +75,12 @@ func (a *Archive) Has(name string) bool { return a.member[name] != nil }
 
 // Read reads one array.
 func (a *Archive) Read(name string) (*tensor.Tensor, error) {
-	f := a.member[name]
-	if f == nil {
-		return nil, fmt.Errorf("npz: no array %q: expected one of %s", name, strings.Join(a.names, ", "))
-	}
-	if f.UncompressedSize64 > uint64(max(a.MaxBytes, 0)) {
+	if f := a.member[name]; f != nil && f.UncompressedSize64 > uint64(max(a.MaxBytes, 0)) {
 		return nil, fmt.Errorf("npz: array %q unpacks to %d bytes: expected at most %d", name, f.UncompressedSize64, a.MaxBytes)
 	}
-	r, err := f.Open()
+	r, err := a.open(name)
 	if err != nil {
-		return nil, fmt.Errorf("npz: array %q: %w", name, err)
+		return nil, err
 	}
 	defer r.Close()
 	t, err := read(r, -1)
@@ -99,6 +95,19 @@ func (a *Archive) Read(name string) (*tensor.Tensor, error) {
 		return nil, fmt.Errorf("npz: array %q: %w", name, err)
 	}
 	return t, nil
+}
+
+// open opens the member that holds an array.
+func (a *Archive) open(name string) (io.ReadCloser, error) {
+	f := a.member[name]
+	if f == nil {
+		return nil, fmt.Errorf("npz: no array %q: expected one of %s", name, strings.Join(a.names, ", "))
+	}
+	r, err := f.Open()
+	if err != nil {
+		return nil, fmt.Errorf("npz: array %q: %w", name, err)
+	}
+	return r, nil
 }
 
 // Close closes the file that OpenArchive opened.
