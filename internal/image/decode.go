@@ -54,16 +54,6 @@ func isWebP(b []byte) bool {
 	return len(b) >= 12 && string(b[:4]) == "RIFF" && string(b[8:12]) == "WEBP"
 }
 
-// IsPicture reports whether data begins as a picture format that Decode reads.
-func IsPicture(data []byte) bool {
-	for _, f := range formats {
-		if f.match(data) {
-			return true
-		}
-	}
-	return false
-}
-
 // DecodeFile reads and decodes a picture file under DefaultLimits.
 func DecodeFile(path string) (*Pixels, error) {
 	f, err := os.Open(path)

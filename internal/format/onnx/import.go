@@ -403,9 +403,3 @@ func (im *importer) functionBody(f *functionProto, s *scope, depth int) error {
 	}
 	return im.body(nodes, s, depth+1)
 }
-
-// IsUnsupported reports whether err lists unsupported nodes.
-func IsUnsupported(err error) bool {
-	var u *UnsupportedError
-	return errors.As(err, &u)
-}

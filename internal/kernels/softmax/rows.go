@@ -58,9 +58,6 @@ func ExpSum(dst, src []float32, m float32) float32 {
 	return sums.Sum()
 }
 
-// Row computes the softmax of one row on this goroutine. dst may be src.
-func Row(dst, src []float32) { row(dst, src, false) }
-
 func row(dst, src []float32, zeroMasked bool) {
 	src = src[:len(dst)]
 	k := kernels()

@@ -79,13 +79,6 @@ func ActivationOf(n *ir.Node) (*pointwise.Activation, error) {
 	return a, nil
 }
 
-// HasActivation reports whether name is in the vocabulary, and how many
-// parameters it takes.
-func HasActivation(name string) (params int, ok bool) {
-	f, ok := functions[name]
-	return f.params, ok
-}
-
 // atLeast and atMost let NaN through.
 func atLeast(x, lo float64) float64 {
 	if x < lo {
