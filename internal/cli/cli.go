@@ -78,6 +78,6 @@ func newRoot(e *env) *cobra.Command {
 	root.SetOut(e.out)
 	root.SetErr(e.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
-	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newQuantize(e), newExplain(e), newTokenize(e), newPerplexity(e), newCompare(e), newVersion(e))
+	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newQuantize(e), newExplain(e), newTune(e), newTokenize(e), newPerplexity(e), newCompare(e), newVersion(e))
 	return root
 }

@@ -28,9 +28,16 @@ type engineFlags struct {
 	maxError  float64
 	samples   []string
 	maxMemory size
+	tuned     tunedFlags
 }
 
 func (f *engineFlags) add(c *cobra.Command) {
+	f.addPrepare(c)
+	f.tuned.add(c)
+}
+
+// addPrepare adds the flags but those of the tuning cache.
+func (f *engineFlags) addPrepare(c *cobra.Command) {
 	c.Flags().IntVar(&f.level, "level", pass.MaxLevel, "optimization level, 0 (none) to 3")
 	c.Flags().StringArrayVar(&f.passes, "passes", nil, "switch a pass off: --passes -NAME (may be repeated)")
 	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels), ref (reference implementations) or subset:SEED (a test: cpu, with random operators in other memory)")
@@ -61,6 +68,10 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	if err != nil {
 		return o, nil, misuse{fmt.Errorf("--provider: %w", err)}
 	}
+	tuned, err := f.tuned.chooser()
+	if err != nil {
+		return o, nil, err
+	}
 	reserveProcessors(f.threadCount())
 	overhead := 0
 	if f.maxMemory > 0 {
@@ -68,7 +79,7 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 		limitHeap(int64(f.maxMemory))
 	}
 	pl := pool.New(f.threadCount())
-	return engine.Options{Level: f.level, Off: off, Provider: p, Precision: precision, Auto: auto, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
+	return engine.Options{Level: f.level, Off: off, Provider: p, Precision: precision, Auto: auto, Tuned: tuned, Pool: pl, MaxMemory: int(f.maxMemory), Overhead: overhead}, pl.Close, nil
 }
 
 // precisionAuto leaves the choice to measurement.
