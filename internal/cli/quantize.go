@@ -31,7 +31,7 @@ type quantizeFlags struct {
 	threads          int
 	json             bool
 	report           string
-	to               string
+	to, io           string
 	static           staticFlags
 	weight           weightFlags
 	language         quantizeLanguageFlags
@@ -85,6 +85,7 @@ lines, or a text for models with a tokenizer beside them. A hundred samples are 
 	fl.StringVarP(&f.output, "output", "o", "", "file to write, or folder for some formats of language models")
 	fl.StringVar(&f.method, "method", "static", "static, dynamic, weight-only, gptq, awq or hqq")
 	fl.StringVar(&f.to, "to", "int8", "int8, int16 (16-bit activations), fp16 or bf16")
+	fl.StringVar(&f.io, "io", "", "of --to fp16 or bf16, the same to have inputs and outputs of that type too")
 	fl.StringVar(&f.data, "data", "", "samples to calibrate with: .npz, folder, .jsonl or .txt")
 	fl.StringVar(&f.labels, "labels", "", "file with the class of each sample")
 	fl.IntVar(&f.limit, "limit", 0, "samples to use, taken evenly from all; 0 is all of them")
@@ -200,6 +201,7 @@ func (f *quantizeFlags) tell(e *env, rep *report.Report) error {
 		parts = append(parts, fmt.Sprintf("%d in %s", counts[p], p))
 	}
 	fmt.Fprintf(e.out, "%s: %s; weights of %s became %s\n", f.output, strings.Join(parts, ", "), about(rep.BytesBefore), about(rep.BytesAfter))
+	tellMeasures(e, rep)
 	tellReasons(e, rep)
 	for _, w := range rep.Warnings {
 		fmt.Fprintf(e.out, "  warning: %s\n", w)

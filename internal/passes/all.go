@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/fold"
 	"github.com/salver-ml/salver/internal/passes/fuse"
 	"github.com/salver-ml/salver/internal/passes/layout"
 	"github.com/salver-ml/salver/internal/passes/quant"
@@ -17,6 +18,7 @@ var All = slices.Concat(simplify, fusions, layout.Passes, []pass.Pass{fuse.Point
 
 // fusions are the passes that merge operators.
 var fusions = []pass.Pass{
+	fold.Halves,
 	fuse.Activations,
 	fuse.LayerNorm,
 	fuse.Rotary,

@@ -84,6 +84,28 @@ func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	return p, nil
 }
 
+// Halves computes at load time what stores weights in 16 bits only.
+var Halves = pass.Pass{
+	Name: "fold-halves", Level: 2,
+	Doc:     "Casts of float16 and bfloat16 constants to float32 are computed once, however large.",
+	Rewrite: halves,
+}
+
+func halves(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if !n.Is("Cast") || !n.In[0].IsConst() || !match.Float32(n.Out[0]) {
+		return nil, nil
+	}
+	if dt := n.In[0].Const.DType; dt != dtype.Float16 && dt != dtype.BFloat16 {
+		return nil, nil
+	}
+	out, err := op.Evaluate(n, []*tensor.Tensor{n.In[0].Const}, c.Pool)
+	if err != nil {
+		return nil, err
+	}
+	v := ir.NewDerived(c.Name(n.Out[0].Name), out[0], evaluation(n, 0, c.Pool))
+	return &ir.Patch{Reason: fmt.Sprintf("compute %s", n), Replace: []ir.Replacement{{Old: n.Out[0], New: v}}}, nil
+}
+
 // freed is the size of the constants that only n reads.
 func freed(n *ir.Node) int {
 	size := 0

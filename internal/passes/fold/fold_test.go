@@ -12,3 +12,4 @@ func TestBatchNorm(t *testing.T)  { passtest.Run(t, "batchnorm", BatchNorm) }
 func TestAffine(t *testing.T)     { passtest.Run(t, "affine", Affine) }
 func TestArithmetic(t *testing.T) { passtest.Run(t, "arithmetic", Arithmetic) }
 func TestPads(t *testing.T)       { passtest.Run(t, "pad", Pads) }
+func TestHalves(t *testing.T)     { passtest.Run(t, "halves", Halves) }
