@@ -71,7 +71,11 @@ func (f *guardFlags) raised() (ptq.Precision, error) {
 
 // prepare changes the weights of the job's prepared graph before ranges are measured.
 func (f *guardFlags) prepare(ctx context.Context, j *quantizeJob, set samples.Set, o ptq.Options) error {
-	return nil
+	if _, err := f.bound(); err != nil {
+		return err
+	}
+	_, err := f.raised()
+	return err
 }
 
 // measuredSamples are those on which a result is measured that has no bound to keep.
@@ -138,6 +142,28 @@ func layerErrors(ctx context.Context, j *quantizeJob, q *ir.Graph, rep *report.R
 		}
 	}
 	return nil
+}
+
+// tellMeasures says what was measured of the whole model.
+func tellMeasures(e *env, rep *report.Report) {
+	m := rep.Measures
+	for _, f := range []struct {
+		key, text string
+		factor    float64
+	}{
+		{"sqnr_db", "  the outputs have %.1f dB SQNR", 1}, {"sqnr_db_all", ", %.1f with all layers in fewer bits", 1}, {"kld", ", a divergence of %.3g nats", 1},
+		{"top1_agreement", ", the same class in %.2f %%", 100}, {"top1_after", ", an accuracy of %.2f %%", 100}, {"top1_before", ", before it was %.2f %%", 100},
+	} {
+		if v, ok := m[f.key]; ok && (f.key != "sqnr_db_all" || m["raised"] > 0) {
+			fmt.Fprintf(e.out, f.text, f.factor*v)
+		}
+	}
+	if len(m) > 0 {
+		fmt.Fprintln(e.out)
+	}
+	if before, after := m["seconds_before"], m["seconds_after"]; after > 0 {
+		fmt.Fprintf(e.out, "  one run takes %.3f ms, before it was %.3f ms\n", 1e3*after, 1e3*before)
+	}
 }
 
 // writeReport writes a report with histograms as the file's name says.

@@ -130,9 +130,9 @@ var endings = []string{"_DequantizeLinear_Output", "_QuantizeLinear_Output", "_D
 func origins(v *ir.Value) []string {
 	direct := []string{v.Name}
 	if n := v.Producer; n.Is("DequantizeLinear") {
-		direct = []string{n.In[0].Name, v.Name}
+		direct = append(direct, n.In[0].Name)
 		if q := n.In[0].Producer; q.Is("QuantizeLinear") {
-			direct = []string{q.In[0].Name, n.In[0].Name, v.Name}
+			direct = append(direct, q.In[0].Name)
 		}
 	}
 	var names []string

@@ -254,7 +254,7 @@ func (h *holder) explain(all attempt) {
 			l.Share = r.noise / sum
 		}
 		if raised[l.Name] {
-			l.Reason = fmt.Sprintf("the bound: alone in int8 it brings the outputs to %.1f dB, number %d of %d", alone, at, len(h.ranked))
+			l.Reason = "for " + h.o.Bound.String()
 		}
 	}
 	Measures(rep, h.now.outputs)
