@@ -296,3 +296,20 @@ func quadratic(d, m []float32) float64 {
 	}
 	return sum
 }
+
+// OutputError compares the products of two matrices with the rows that were kept:
+// the squares of w's outputs, and of v's differences from them, each summed over
+// all.
+func (a *Activations) OutputError(w, v Matrix, p *pool.Pool) (signal, noise float64, err error) {
+	zero := Matrix{w.Rows, w.Cols, make([]float32, len(w.Data))}
+	rows := float64(len(a.Rows()) / a.Cols)
+	for of, sum := range map[*Matrix]*float64{&zero: &signal, &v: &noise} {
+		o := &outputError{ws: []Matrix{w}, a: a, pool: p}
+		e, err := o.measure(context.Background(), []Matrix{*of})
+		if err != nil {
+			return 0, 0, err
+		}
+		*sum = e * rows
+	}
+	return signal, noise, nil
+}

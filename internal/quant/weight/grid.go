@@ -132,7 +132,9 @@ func (g *grid) cover(lo, hi, by float32) params {
 	p := params{scale: g.stored((hi - lo) / g.largest())}
 	if p.scale != 0 {
 		p.zero = -lo / p.scale
-		if !g.FloatZero {
+		if g.FloatZero {
+			p.zero = g.stored(p.zero)
+		} else {
 			p.zero = min(max(float32(math.RoundToEven(float64(p.zero))), 0), g.largest())
 		}
 	}

@@ -72,7 +72,9 @@ func (g *grid) halfQuadratic(w []float32) (best params, least float64) {
 		of.zero = float32(sum / float64(len(w)))
 		beta *= hqqKappa
 		tried := of
-		if !g.FloatZero {
+		if g.FloatZero {
+			tried.zero = g.stored(tried.zero)
+		} else {
 			tried.zero = min(max(float32(math.RoundToEven(float64(of.zero))), 0), g.largest())
 		}
 		l := g.normOf(w, tried)

@@ -38,7 +38,8 @@ type Scheme struct {
 	Group int
 	// Symmetric: Int has its zero point at 2^(Bits-1), else each group has its own.
 	Symmetric bool
-	// FloatZero: zero points of Int need not be whole numbers (HQQ).
+	// FloatZero: zero points of Int need not be whole numbers (HQQ); they are stored
+	// as scales are.
 	FloatZero bool
 	// Scale is the type in which scales are stored: Float32 (also 0), Float16 or
 	// BFloat16. They are rounded to it before codes are chosen. Scales of MXFP4
