@@ -32,7 +32,7 @@ func Half(ctx context.Context, g *ir.Graph, to dtype.Type, io bool, o Options) (
 	if v := g.Opsets[""]; to == dtype.BFloat16 && v < perChannelOpset {
 		return nil, fmt.Errorf("the model has opset %d and its operators do not allow a newer one, bfloat16 needs opset %d: export the model again", v, perChannelOpset)
 	}
-	h := &halver{emitter: newEmitter(newPlan(g, &o, nil), nil), to: to, done: map[*ir.Value]bool{}}
+	h := &halver{emitter: newEmitter(&plan{g: g, o: &o}, nil), to: to, done: map[*ir.Value]bool{}}
 	h.rep = &report.Report{Method: to.String(), BytesBefore: constantBytes(g)}
 	nodes := g.Nodes
 	h.constants(g)
