@@ -108,14 +108,20 @@ func (t *Task) Run(p *pool.Pool) error {
 	return nil
 }
 
-// ScratchSize is how many elements of Scratch a Run on so many threads uses. It
-// depends on sizes and layout, not on Data, except for whether the residual is C.
+// ScratchSize is how many elements of Scratch a Run on so many threads uses at
+// most. It depends on sizes and strides, not on Data; where the residual has a
+// stride it may be C.
 func (t *Task) ScratchSize(threads int) int {
 	if t.M == 0 || t.N == 0 || t.items() == 0 {
 		return 0
 	}
-	p := t.newPlan(threads)
-	return p.scratch()
+	key := t.key(threads)
+	most := 0
+	for _, key.inPlace = range []bool{false, t.Residual.Stride > 0} {
+		p := newPlan(key)
+		most = max(most, p.scratch())
+	}
+	return most
 }
 
 // items is the number of products.
@@ -123,7 +129,9 @@ func (t *Product) items() int { return tiling.Batch(t.Batch).Items() }
 
 // prepare sets plan, slots and scratch for the sizes of now.
 func (t *Task) prepare(threads int) {
-	t.plan = t.newPlan(threads)
+	if key := t.key(threads); key != t.plan.planKey {
+		t.plan = newPlan(key)
+	}
 	t.slots.Reset(t.plan.slots)
 	if len(t.spaces) < t.plan.slots {
 		t.spaces = make([]workspace, t.plan.slots)

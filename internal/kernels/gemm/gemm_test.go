@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -345,5 +346,48 @@ func TestTileLayout(t *testing.T) {
 	want := []uintptr{0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 108, 112, 116, 120}
 	if unsafe.Sizeof(uintptr(0)) == 8 && !slices.Equal(offsets, want) {
 		t.Errorf("offsets %v, the assembly expects %v", offsets, want)
+	}
+}
+
+// TestTuningKeepsBits cuts products in every way that can be chosen.
+func TestTuningKeepsBits(t *testing.T) {
+	threads := pool.New(3)
+	defer threads.Close()
+	rng := rand.New(rand.NewPCG(7, 8))
+	const m, n, k = 61, 170, 1300
+	a, b, residual := random(rng, m*k), random(rng, k*n), random(rng, m*n)
+	eachLevel(t, func(t *testing.T) {
+		base := Product{M: m, N: n, K: k, A: Matrix{Data: a, Stride: k}, B: Matrix{Data: b, Stride: n}}
+		base.Residual = Matrix{Data: residual, Stride: n}
+		want := run(t, base, nil)
+		for _, tuning := range []Tuning{
+			{}, {TileRows: 1}, {TileRows: 5}, {DepthRows: 100}, {DepthRows: 5000}, {BlockBytes: 1}, {BlockBytes: 1 << 20, DepthRows: 300},
+			{CopyB: tiling.On}, {CopyB: tiling.Off}, {Along: tiling.ByRows}, {Along: tiling.ByColumns, TileRows: 3},
+		} {
+			for _, x := range []Product{base, packed(t, base)} {
+				for _, inPlace := range []bool{false, true} {
+					x.C = Matrix{Data: make([]float32, m*n), Stride: n}
+					if inPlace {
+						copy(x.C.Data, residual)
+						x.Residual = x.C
+					}
+					task := Task{Product: x, Tuning: tuning}
+					need := task.ScratchSize(3)
+					if err := task.Run(threads); err != nil {
+						t.Fatal(err)
+					}
+					if i := firstDifference(x.C.Data, want); i >= 0 {
+						t.Errorf("%+v, packed %v, in place %v: element %d differs", tuning, x.Packed != nil, inPlace, i)
+					}
+					if used := task.plan.scratch(); used > need {
+						t.Errorf("%+v, packed %v, in place %v: %d elements of scratch, %d were announced", tuning, x.Packed != nil, inPlace, used, need)
+					}
+				}
+			}
+		}
+	})
+	bad := Task{Tuning: Tuning{TileRows: -1}}
+	if err := bad.Run(nil); err == nil {
+		t.Error("a tile of -1 rows is no error")
 	}
 }

@@ -21,7 +21,10 @@ type plan struct {
 	packB    bool // B's blocks are copied to scratch
 	packTail bool // only the partial panel is
 	bOff     int  // where in a slot's scratch that is
-	perSlot  int  // elements of scratch
+	keepR    bool // the residual, which is C, is copied before C holds sums of blocks of K
+	rOff     int  // where that is
+	rStride  int
+	perSlot  int // elements of scratch
 	slots    int
 }
 
@@ -37,7 +40,8 @@ type planKey struct {
 	tuning         Tuning
 }
 
-func (t *Task) newPlan(threads int) plan {
+// key is what the plan of a run on so many threads depends on.
+func (t *Task) key(threads int) planKey {
 	key := planKey{
 		level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads,
 		transA: t.A.Trans, transB: t.B.Trans, packed: t.Packed != nil,
@@ -48,9 +52,10 @@ func (t *Task) newPlan(threads int) plan {
 	if t.Packed != nil {
 		key.level = t.Packed.kern.level
 	}
-	if key == t.plan.planKey {
-		return t.plan
-	}
+	return key
+}
+
+func newPlan(key planKey) plan {
 	p := plan{planKey: key, kern: forLevel(key.level)}
 	p.rows = p.kern.mr
 	if n := p.tuning.TileRows; n > 0 {
@@ -79,10 +84,11 @@ func (p *plan) block() {
 	if n := p.tuning.DepthRows; n > 0 {
 		whole, depth = n, n
 	}
-	if p.k > whole && !p.inPlace {
+	if p.k > whole {
 		blocks := tiling.Ceil(p.k, depth)
 		p.kc = tiling.Align(tiling.Ceil(p.k, blocks), 4)
 	}
+	p.keepR = p.inPlace && p.kc < p.k
 	p.tiles = tiling.Ceil(p.m, p.rows)
 	p.panels = tiling.Ceil(p.n, p.kern.nr)
 	size := BlockBytes()
@@ -132,6 +138,10 @@ func (p *plan) measureScratch() {
 		n += align(p.kc * p.ncPanel * p.kern.nr)
 	case p.packTail:
 		n += align(p.kc * p.kern.nr)
+	}
+	if p.keepR {
+		p.rOff, p.rStride = n, p.ncPanel*p.kern.nr
+		n += p.grid.MostTiles() * p.rows * p.rStride
 	}
 	p.perSlot = n
 }

@@ -12,6 +12,7 @@ type workspace struct {
 	tile    tile
 	final   uint64 // flags of the last block of K
 	scratch []float32
+	kept    int // first row of the residual that is copied
 
 	// where the batch item begins; in B packed, its number
 	aOff, bOff, cOff, resOff, colOff, rowOff int
@@ -59,6 +60,9 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			kn := min(p.kc, t.K-k)
 			b := block{k0: k, k: kn, p0: j, p1: min(j+p.ncPanel, part.PanelEnd)}
 			t.packBlock(w, &b)
+			if p.keepR && k == 0 {
+				t.keepResidual(w, &b, part)
+			}
 			t.block(w, &b, part.Tile, part.TileEnd)
 			if k+kn == t.K {
 				break
@@ -79,6 +83,9 @@ func (w *workspace) item(t *Task, item int) {
 	x.lda = 4 * t.A.Stride
 	x.ldc = 4 * t.C.Stride
 	x.ldr = 4 * t.Residual.Stride
+	if t.plan.keepR {
+		x.ldr = 4 * t.plan.rStride
+	}
 	x.alpha, x.beta = one(t.Alpha), one(t.Beta)
 	x.lo, x.hi, x.slope = t.Lo, t.Hi, t.Slope
 	if t.Act == ReLU {
@@ -164,7 +171,7 @@ func (t *Task) placeA(w *workspace, b *block, row int) {
 func (t *Task) panels(w *workspace, b *block, row int) {
 	p, x := &t.plan, &w.tile
 	nr := p.kern.nr
-	c, res := w.cOff+row*t.C.Stride, w.resOff+row*t.Residual.Stride
+	c := w.cOff + row*t.C.Stride
 	x.mask = 1<<nr - 1
 	f := p.kern.tile[x.rows]
 	for j := b.p0; j < b.p1; j++ {
@@ -175,9 +182,32 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 		x.b, x.ldb = t.panelOf(w, b, j)
 		x.c = at(t.C.Data, c+j*nr)
 		x.colBias = at(t.ColBias.Data, w.colOff+j*nr)
-		x.residual = at(t.Residual.Data, res+j*nr)
+		x.residual = t.residual(w, b, row, j)
 		f(x.arg())
 	}
+}
+
+// keepResidual copies the residual of a block's columns, which the sums of blocks
+// of K overwrite.
+func (t *Task) keepResidual(w *workspace, b *block, part *tiling.Part) {
+	p := &t.plan
+	first, _ := tiling.Rows(part.Tile, t.M, p.tiles)
+	end, _ := tiling.Rows(part.TileEnd, t.M, p.tiles)
+	from, to := b.p0*p.kern.nr, min(b.p1*p.kern.nr, t.N)
+	for i := first; i < end; i++ {
+		at := w.resOff + i*t.Residual.Stride
+		copy(w.scratch[p.rOff+(i-first)*p.rStride:], t.Residual.Data[at+from:at+to])
+	}
+	w.kept = first
+}
+
+// residual is where that of a row and panel is.
+func (t *Task) residual(w *workspace, b *block, row, panel int) unsafe.Pointer {
+	p := &t.plan
+	if p.keepR {
+		return at(w.scratch, p.rOff+(row-w.kept)*p.rStride+(panel-b.p0)*p.kern.nr)
+	}
+	return at(t.Residual.Data, w.resOff+row*t.Residual.Stride+panel*p.kern.nr)
 }
 
 // panelOf is where panel j of a block of B begins, and the bytes from row to row.

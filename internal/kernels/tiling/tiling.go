@@ -118,6 +118,9 @@ func (g *Grid) Chunks() int {
 	return g.items * g.rows * g.cols
 }
 
+// MostTiles is the most row tiles of a product that a chunk has.
+func (g *Grid) MostTiles() int { return Ceil(g.tiles, g.rows) }
+
 // A Part is what a chunk computes: the same row tiles and panels of each of
 // some batch items.
 type Part struct {

@@ -106,7 +106,9 @@ func (k *kernel) place(m *MatMul, a, b []int) {
 		t.B.Stride = m.K
 	}
 	t.C = gemm.Matrix{Stride: m.N}
-	t.Residual = gemm.Matrix{Stride: m.N}
+	if k.spec.Residual > 0 {
+		t.Residual = gemm.Matrix{Stride: m.N}
+	}
 	batchA, batchB := batchOf(a), batchOf(b)
 	if tensor.Count(batchB) == 1 && !k.spec.TransA && !k.spec.RowBias {
 		t.M *= tensor.Count(batchA)
