@@ -1,5 +1,5 @@
 // Package norm normalizes float32 tensors: layer, RMS, group, instance, batch
-// (inference) and Lp normalization.
+// (inference), Lp and local response normalization.
 //
 //	n := norm.NewLayer(rows, width, eps)
 //	n.Run(pool, dst, src, gamma, beta)

@@ -229,17 +229,46 @@ func TestLp(t *testing.T) {
 	})
 }
 
+func TestLRN(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, c := range []struct {
+			batch, channels, area, before, after int
+			beta                                 float32
+		}{{2, 7, 600, 2, 2, .75}, {1, 3, 5, 2, 2, .5}, {3, 9, 1, 1, 2, 1}, {1, 5, 513, 0, 0, .6}, {1, 2, 7, 9, 9, .75}} {
+			x := kerneltest.Floats(t, c.batch*c.channels*c.area, nil)
+			l, err := NewLRN(c.batch, c.channels, c.area, c.before, c.after, .3, c.beta, 1.5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dst := kerneltest.Floats(t, len(x), nil)
+			l.Run(nil, dst, x, kerneltest.Floats(t, l.Scratch(), nil))
+			for i := range x {
+				ch, sum := i/c.area%c.channels, 0.
+				for k := max(0, ch-c.before); k <= min(c.channels-1, ch+c.after); k++ {
+					sum += float64(x[i+(k-ch)*c.area]) * float64(x[i+(k-ch)*c.area])
+				}
+				if want := float64(x[i]) / math.Pow(1.5+.3*sum, float64(c.beta)); kerneltest.ULP(dst[i], want) > 8 {
+					t.Fatalf("%+v, element %d: %v, want %v", c, i, dst[i], want)
+				}
+			}
+		}
+	})
+}
+
 func TestRunDoesNotAllocate(t *testing.T) {
 	kerneltest.Levels(t, func(t *testing.T) {
 		x, g := make([]float32, 64*64), make([]float32, 64)
 		layer := NewLayer(64, 64, 1e-5)
 		group, _ := NewGroup([]int{1, 64, 64}, 8, 1e-5)
 		lp, _ := NewLp(2, []int{64, 64}, 1)
+		lrn, _ := NewLRN(1, 64, 64, 2, 2, 1, .75, 1)
+		y, scratch := make([]float32, 64*64), make([]float32, lrn.Scratch())
 		batch, _ := NewBatch(1, 64, 1, g, g)
 		for name, f := range map[string]func(){
 			"layer": func() { layer.RunExtra(nil, x, x, g, g, Extra{Skip: x, Sum: x}) },
 			"group": func() { group.Run(nil, x, x, g, g) },
 			"lp":    func() { lp.Run(nil, x, x, nil) },
+			"lrn":   func() { lrn.Run(nil, y, x, scratch) },
 			"batch": func() { batch.Run(nil, x, x) },
 		} {
 			if n := testing.AllocsPerRun(10, f); n != 0 {

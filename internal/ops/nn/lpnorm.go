@@ -5,9 +5,12 @@ import (
 	"math"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -16,12 +19,14 @@ func init() {
 		Name: "LpNormalization", Versions: []int{1, 22}, Doc: "A line of zeros stays zeros.",
 		In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "p": op.Default(ir.Int(2))},
-		Infer: op.SameAsInput, Ref: lpNormRef, Flops: normFlops, InPlace: []int{0}, Rows: op.RowsExceptAxis("axis"),
+		Infer: op.SameAsInput, Ref: lpNormRef, Compile: wide.Compile(compileLpNorm), Flops: normFlops, InPlace: []int{0}, Rows: op.RowsExceptAxis("axis"),
 		Cases: func() []op.Case {
 			return []op.Case{
 				{Name: "l2", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4, 0, 0}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, .8, 0, 0}, 2, 2)}},
 				{Name: "l1", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 1, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"p": ir.Int(1), "axis": ir.Int(0)},
 					Out: []*tensor.Tensor{tensor.FromSlice([]float32{.75, -.5, .25, .5}, 2, 2)}},
+				{Name: "rows", In: []*tensor.Tensor{ramp(5, 700)}},
+				{Name: "channels", In: []*tensor.Tensor{ramp(2, 30, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
 			}
 		},
 	})
@@ -83,6 +88,31 @@ func lpNormRef(c *op.Call) error {
 		}
 	})
 	num.SetFloats(c.Output(0, x.DType, x.Shape...), v)
+	return nil
+}
+
+// lpKernel divides lines of float32 by their norm.
+type lpKernel struct {
+	*norm.Lp
+	dims []int
+}
+
+func compileLpNorm(p *op.Prep) (op.Kernel, error) {
+	dims := p.InShape(0)
+	if p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 {
+		return nil, nil
+	}
+	k, err := norm.NewLp(p.Node.Int("p"), dims, p.Node.Int("axis"))
+	return &lpKernel{k, dims}, err
+}
+
+// ScratchBytes is the working memory of a run.
+func (k *lpKernel) ScratchBytes() int { return 4 * k.Scratch() }
+
+// Run normalizes.
+func (k *lpKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	k.Lp.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), tensor.View[float32](c.Scratch))
 	return nil
 }
 

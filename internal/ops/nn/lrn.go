@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/norm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -15,11 +18,15 @@ func init() {
 		Name: "LRN", Versions: []int{1, 13}, Doc: "Local response normalization across channels (Krizhevsky et al., 2012).",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"alpha": op.Default(ir.Float(1e-4)), "beta": op.Default(ir.Float(.75)), "bias": op.Default(ir.Float(1)), "size": op.Required(ir.KindInt)},
-		Infer: op.SameAsInput, Ref: lrnRef, Flops: normFlops, Rows: op.RowsFirst,
+		Infer: op.SameAsInput, Ref: lrnRef, Compile: wide.Compile(compileLRN), Flops: normFlops, Rows: op.RowsFirst,
 		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3, 1)},
-				Attrs: map[string]ir.Attr{"size": ir.Int(3), "alpha": ir.Float(3), "beta": ir.Float(1)},
-				Out:   []*tensor.Tensor{tensor.FromSlice([]float32{1. / 6, 2. / 15, 3. / 14}, 1, 3, 1)}}}
+			return []op.Case{
+				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3, 1)},
+					Attrs: map[string]ir.Attr{"size": ir.Int(3), "alpha": ir.Float(3), "beta": ir.Float(1)},
+					Out:   []*tensor.Tensor{tensor.FromSlice([]float32{1. / 6, 2. / 15, 3. / 14}, 1, 3, 1)}},
+				{Name: "image", In: []*tensor.Tensor{ramp(2, 7, 24, 23)}, Attrs: map[string]ir.Attr{"size": ir.Int(5), "alpha": ir.Float(.5), "bias": ir.Float(2)}},
+				{Name: "even size", In: []*tensor.Tensor{ramp(1, 5, 9)}, Attrs: map[string]ir.Attr{"size": ir.Int(4), "beta": ir.Float(.6)}},
+			}
 		},
 	})
 }
@@ -44,5 +51,31 @@ func lrnRef(c *op.Call) error {
 		out[i] = v[i] / math.Pow(bias+alpha/float64(size)*squares, beta)
 	}
 	num.SetFloats(c.Output(0, x.DType, x.Shape...), out)
+	return nil
+}
+
+// lrnKernel normalizes images of float32.
+type lrnKernel struct {
+	*norm.LRN
+	dims []int
+}
+
+func compileLRN(p *op.Prep) (op.Kernel, error) {
+	dims, size := p.InShape(0), p.Node.Int("size")
+	if p.In[0].DType != dtype.Float32 || len(dims) < 2 || size < 1 || tensor.Count(dims) == 0 {
+		return nil, nil
+	}
+	n := p.Node
+	k, err := norm.NewLRN(dims[0], dims[1], tensor.Count(dims[2:]), (size-1)/2, size/2, n.Float("alpha")/float32(size), n.Float("beta"), n.Float("bias"))
+	return &lrnKernel{k, dims}, err
+}
+
+// ScratchBytes is the working memory of a run.
+func (k *lrnKernel) ScratchBytes() int { return 4 * k.Scratch() }
+
+// Run normalizes.
+func (k *lrnKernel) Run(c *op.Call) error {
+	y := c.Output(0, dtype.Float32, k.dims...)
+	k.LRN.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), tensor.View[float32](c.Scratch))
 	return nil
 }

@@ -3,7 +3,9 @@ package reduce
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -27,7 +29,7 @@ func (s cumulative) register() {
 		Name: s.name, Versions: s.versions,
 		In: op.Ports("x:T", "axis:T2"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Numeric, "T2": op.Indices},
 		Attrs: op.Attrs{"exclusive": op.Default(ir.Int(0)), "reverse": op.Default(ir.Int(0))},
-		Infer: op.SameAsInput, Ref: s.ref, InPlace: []int{0}, Rows: rowsCumulative,
+		Infer: op.SameAsInput, Ref: s.ref, Compile: s.compile, InPlace: []int{0}, Rows: rowsCumulative,
 		Cases: func() []op.Case {
 			x, axis := tensor.FromSlice([]float32{1, 2, 3}), tensor.Scalar[int32](0)
 			want := map[bool][3][]float32{false: {{1, 3, 6}, {0, 1, 3}, {5, 3, 0}}, true: {{1, 2, 6}, {1, 1, 2}, {6, 3, 1}}}[s.product]
@@ -40,6 +42,8 @@ func (s cumulative) register() {
 				{Name: "exclusive", In: in, Attrs: flags(1, 0), Out: []*tensor.Tensor{tensor.FromSlice(want[1])}},
 				{Name: "reverse exclusive", In: in, Attrs: flags(1, 1), Out: []*tensor.Tensor{tensor.FromSlice(want[2])}},
 				{Name: "middle", In: []*tensor.Tensor{ramp(2, 3, 4), tensor.FromSlice([]int64{-2})}},
+				{Name: "columns", In: []*tensor.Tensor{ramp(3, 50, 150), tensor.Scalar[int64](1)}, Attrs: flags(1, 0)},
+				{Name: "rows of integers", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 0, 1, 1, 0, 1}, 2, 3), tensor.Scalar[int64](1)}, Attrs: flags(0, 1)},
 			}
 		},
 	})
@@ -82,6 +86,7 @@ func (s cumulative) ref(c *op.Call) error {
 	return nil
 }
 
+// scan replaces the numbers along an axis by what has added up until there.
 func scan[T int64 | float64](v []T, dims []int, axis int, exclusive, reverse, product bool) {
 	n, inner := dims[axis], tensor.Count(dims[axis+1:])
 	if len(v) == 0 {
@@ -108,6 +113,91 @@ func scan[T int64 | float64](v []T, dims []int, axis int, exclusive, reverse, pr
 				if exclusive {
 					line[k*inner] = before
 				}
+			}
+		}
+	}
+}
+
+// compile gives nil for a product, for other types than float32, int32 and
+// int64, and for an axis that is not constant.
+func (s cumulative) compile(p *op.Prep) (op.Kernel, error) {
+	axes := p.In[1].Const
+	if s.product || axes == nil {
+		return nil, nil
+	}
+	v, err := axes.Ints()
+	if err != nil || len(v) != 1 {
+		return nil, err
+	}
+	axis, err := op.Axis(v[0], len(p.InShape(0)))
+	if err != nil {
+		return nil, err
+	}
+	switch p.In[0].DType {
+	case dtype.Float32:
+		return newSums[float32, float64](p, axis), nil
+	case dtype.Int32:
+		return newSums[int32, int64](p, axis), nil
+	case dtype.Int64:
+		return newSums[int64, int64](p, axis), nil
+	}
+	return nil, nil
+}
+
+const sumColumns = 64 // that add up together, where the axis is not the last
+
+// sums is CumSum over the middle of outer × n × inner elements, with sums in a
+// wider type.
+type sums[T float32 | int32 | int64, S float64 | int64] struct {
+	dims               []int
+	n, inner           int
+	exclusive, reverse bool
+	tiles, units       int
+	parts              int
+	dst, src           []T
+}
+
+func newSums[T float32 | int32 | int64, S float64 | int64](p *op.Prep, axis int) *sums[T, S] {
+	dims := p.InShape(0)
+	k := &sums[T, S]{dims: dims, n: dims[axis], inner: tensor.Count(dims[axis+1:]), exclusive: p.Node.Bool("exclusive"), reverse: p.Node.Bool("reverse")}
+	k.tiles = (k.inner + sumColumns - 1) / sumColumns
+	k.units = tensor.Count(dims[:axis]) * k.tiles
+	k.parts = min(split.Parts(tensor.Count(dims), 16384), max(k.units, 1))
+	return k
+}
+
+// Run adds up.
+func (k *sums[T, S]) Run(c *op.Call) error {
+	y := c.Output(0, c.In[0].DType, k.dims...)
+	k.dst, k.src = tensor.Of[T](y), tensor.Of[T](c.In[0])
+	c.Pool.Run(k.parts, k)
+	k.dst, k.src = nil, nil
+	return nil
+}
+
+// Do computes one chunk; it is called by the pool.
+func (k *sums[T, S]) Do(part int) {
+	lo, hi := split.Range(k.units, k.parts, part)
+	for u := lo; u < hi; u++ {
+		first := u % k.tiles * sumColumns
+		k.columns(u/k.tiles*k.n*k.inner+first, min(sumColumns, k.inner-first))
+	}
+}
+
+// columns adds up w neighbouring columns, from the element at on.
+func (k *sums[T, S]) columns(at, w int) {
+	var acc [sumColumns]S
+	for i := range k.n {
+		if k.reverse {
+			i = k.n - 1 - i
+		}
+		src, dst := k.src[at+i*k.inner:][:w], k.dst[at+i*k.inner:][:w]
+		for j, x := range src {
+			before := acc[j]
+			acc[j] += S(x)
+			dst[j] = T(acc[j])
+			if k.exclusive {
+				dst[j] = T(before)
 			}
 		}
 	}
