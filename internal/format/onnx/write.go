@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/format/whole"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -55,39 +55,11 @@ func (m *Model) writeFile(path string, most int) error {
 		if model.size > most {
 			return fmt.Errorf("the model has %d bytes without its weights, one ONNX file holds at most %d", model.size, most)
 		}
-		if err := whole(path+".data", e.beside.writeTo); err != nil {
+		if err := whole.Write(path+".data", e.beside.writeTo); err != nil {
 			return err
 		}
 	}
-	return whole(path, model.writeTo)
-}
-
-// whole writes a file that appears under its name only when it is complete.
-func whole(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".salver-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	b := bufio.NewWriterSize(f, 1<<20)
-	if err := write(b); err != nil {
-		return err
-	}
-	if err := b.Flush(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return whole.Write(path, model.writeTo)
 }
 
 // writer turns a graph into protobuf messages.
