@@ -14,6 +14,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/quant/ptq"
 	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/quant/samples"
 	"github.com/spf13/cobra"
@@ -153,6 +154,7 @@ func (f *quantizeFlags) graph(ctx context.Context, e *env, path string, p *pool.
 		return context.Cause(ctx)
 	}
 	m.Typed = false // readers infer what the graph computes
+	ptq.Lean(m.Graph)
 	m.IRVersion = max(m.IRVersion, leastIR(m.Graph))
 	if err := m.WriteFile(f.output); err != nil {
 		return fmt.Errorf("%s: %w", f.output, err)

@@ -129,7 +129,7 @@ func (d *dynamic) product(n *ir.Node) (*weights, error) {
 		data = transposed(data)
 	}
 	x := d.measure(n.In[0], d.o.PerRow)
-	in := []*ir.Value{x.q, d.constant(n.In[1].Name+"_q", data), x.zero, d.zeroPoints(q)}
+	in := []*ir.Value{x.q, d.constant("q", data), x.zero, d.zeroPoints(q)}
 	y := d.scaled(n, "MatMulInteger", in, x, d.constant("scale", vectorOf(q.scales())), nil)
 	if b := n.Input(2); b != nil {
 		y = d.node("", "Add", n.Out[0].Name, []*ir.Value{y, b}, nil)
@@ -159,7 +159,7 @@ func (d *dynamic) conv(n *ir.Node) (*weights, error) {
 		s = s.Reshape(spread...)
 	}
 	zero := tensor.FromSlice(q.zeros()[:1])
-	in := []*ir.Value{x.q, d.constant(n.In[1].Name+"_q", q.data), x.zero, d.constant("zero", zero)}
+	in := []*ir.Value{x.q, d.constant("q", q.data), x.zero, d.constant("zero", zero)}
 	y := d.scaled(n, "ConvInteger", in, x, d.constant("scale", s), n.Attrs)
 	if b := n.Input(2); b != nil {
 		spread[0] = b.Const.Len()

@@ -43,7 +43,7 @@ func (e *emitter) constant(prefix string, t *tensor.Tensor) *ir.Value {
 			return v
 		}
 	}
-	v := ir.NewConst(fmt.Sprintf("%s_%d", prefix, e.count), t)
+	v := ir.NewConst(fmt.Sprintf("%s.%d", prefix, e.count), t)
 	e.count++
 	e.consts[key] = append(e.consts[key], v)
 	return v
@@ -182,7 +182,7 @@ func (e *emitter) dequantized(name string, q *tensor.Tensor, scale []float32, ze
 		s, z = tensor.FromSlice(scale, len(scale)), tensor.New(q.DType, len(scale))
 		attrs = map[string]ir.Attr{"axis": ir.Int(axis)}
 	}
-	in := []*ir.Value{e.constant(name+"_q", q), e.constant("scale", s)}
+	in := []*ir.Value{e.constant("q", q), e.constant("scale", s)}
 	if zeros != nil {
 		copy(z.Data, zeros)
 		in = append(in, e.constant("zero", z))
@@ -199,7 +199,7 @@ func (e *emitter) quantizeRows(n *ir.Node) (*weights, error) {
 		return nil, fmt.Errorf("%s: the weights %q: %w", n, w.Name, err)
 	}
 	old := n.Out[0]
-	rows := e.node("", "Gather", old.Name+"_q", []*ir.Value{e.constant(w.Name+"_q", q.data), n.In[1]}, map[string]ir.Attr{"axis": ir.Int(0)})
+	rows := e.node("", "Gather", old.Name+"_q", []*ir.Value{e.constant("q", q.data), n.In[1]}, map[string]ir.Attr{"axis": ir.Int(0)})
 	rows.Producer.Name = n.Name
 	scales := e.node("", "Gather", old.Name+"_scale", []*ir.Value{e.constant("scale", tensor.FromSlice(q.scales(), w.Const.Shape[0], 1)), n.In[1]}, map[string]ir.Attr{"axis": ir.Int(0)})
 	floats := e.node("", "Cast", old.Name+"_f", []*ir.Value{rows}, map[string]ir.Attr{"to": ir.Int(int(dtype.Float32))})
