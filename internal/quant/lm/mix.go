@@ -298,7 +298,7 @@ func (c *chooser) down(i, n int) block.Format {
 // smaller are the formats that take the place of those whose blocks are too long
 // for a row.
 var smaller = map[block.Format]block.Format{
-	block.Q2_K: block.IQ4_NL, block.Q3_K: block.IQ4_NL, block.IQ4_XS: block.IQ4_NL, block.Q4_K: block.Q5_0, block.Q5_K: block.Q5_1, block.Q6_K: block.Q8_0,
+	block.Q2_K: block.Q4_0, block.Q3_K: block.Q4_0, block.IQ4_XS: block.IQ4_NL, block.Q4_K: block.Q5_0, block.Q5_K: block.Q5_1, block.Q6_K: block.Q8_0,
 }
 
 // fits gives f, or a format whose blocks divide a row.
