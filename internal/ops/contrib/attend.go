@@ -100,9 +100,9 @@ func (a *attention) weigh(p []float64, head int) {
 	}
 }
 
-// split reads [batch, sequence, heads·size] from columns first on of rows of
+// splitHeads reads [batch, sequence, heads·size] from columns first on of rows of
 // the given width, plus a bias of that width, as [batch, heads, sequence, size].
-func split(v []float64, batch, seq, width, first, heads, size int, bias []float64) []float64 {
+func splitHeads(v []float64, batch, seq, width, first, heads, size int, bias []float64) []float64 {
 	out := make([]float64, batch*heads*seq*size)
 	for at := range out {
 		d, i, head, b := at%size, at/size%seq, at/size/seq%heads, at/size/seq/heads

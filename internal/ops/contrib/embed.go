@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -17,10 +18,12 @@ func init() {
 		In:  op.Ports("input_ids:int32", "segment_ids:int32?", "word_embedding:T", "position_embedding:T", "segment_embedding:T?", "gamma:T", "beta:T", "mask:int32?", "position_ids:int32?"),
 		Out: op.Ports("output:T", "mask_index:int32?", "embedding_sum:T?"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-12)), "mask_index_type": op.Default(ir.Int(1))},
-		Infer: inferEmbed, Ref: embedRef,
+		Infer: inferEmbed, Ref: embedRef, Compile: wide.Compile(compileEmbed), Rows: rowsEmbed,
 		Cases: func() []op.Case {
 			word, pos := tensor.FromSlice([]float32{1, 2, 5, 1}, 2, 2), tensor.FromSlice([]float32{0, 1, 2, 0}, 2, 2)
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int32{0, 1}, 1, 2), nil, word, pos, nil, tensor.FromSlice([]float32{1, 1}), tensor.FromSlice([]float32{0, 3}), tensor.FromSlice([]int32{1, 0}, 1, 2)},
+			ids := tensor.FromSlice([]int32{3, 0, 2, 1, 1, 3}, 2, 3)
+			segments := []*tensor.Tensor{ids, tensor.FromSlice([]int32{0, 0, 1, 0, 1, 1}, 2, 3), wave(4, 70), wave(5, 70), wave(2, 70), wave(70), wave(70), nil, tensor.FromSlice([]int32{4, 0, 2}, 1, 3)}
+			return []op.Case{{Name: "segments and positions", In: segments, Out: []*tensor.Tensor{nil, nil, nil}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int32{0, 1}, 1, 2), nil, word, pos, nil, tensor.FromSlice([]float32{1, 1}), tensor.FromSlice([]float32{0, 3}), tensor.FromSlice([]int32{1, 0}, 1, 2)},
 				Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 4, 1, 2}, 1, 2, 2), tensor.FromSlice([]int32{1})}}}
 		},
 	})
@@ -42,6 +45,27 @@ func inferEmbed(c *op.Infer) error {
 	c.Set(1, dtype.Int32, mask)
 	c.Set(2, c.In[2].DType, out)
 	return nil
+}
+
+// rowsEmbed: words and the mask have a row for each sequence; segments and
+// positions do too, or have one row for all.
+func rowsEmbed(n *ir.Node, in []int) ([]int, bool) {
+	for i, a := range in {
+		switch v := n.Input(i); {
+		case v == nil:
+		case i == 0 || i == 7:
+			if a != 0 {
+				return nil, false
+			}
+		case i == 1 || i == 8:
+			if s := v.Type.Shape; a != 0 && (a != op.NoRows || len(s) != 2 || !s[0].Is(1)) {
+				return nil, false
+			}
+		case a != op.NoRows:
+			return nil, false
+		}
+	}
+	return []int{0, 0, 0}, true
 }
 
 func embedRef(c *op.Call) error {

@@ -221,9 +221,9 @@ func (g *groupQuery) project(c *op.Call) error {
 	k, v := c.Input(1), c.Input(2)
 	if k == nil {
 		width, queryWidth := c.In[0].Shape[2], g.heads*g.size
-		g.q = split(q, g.batch, g.seq, width, 0, g.heads, g.size, nil)
-		g.k = split(q, g.batch, g.seq, width, queryWidth, g.kvHeads, g.size, nil)
-		g.v = split(q, g.batch, g.seq, width, queryWidth+keyWidth, g.kvHeads, g.size, nil)
+		g.q = splitHeads(q, g.batch, g.seq, width, 0, g.heads, g.size, nil)
+		g.k = splitHeads(q, g.batch, g.seq, width, queryWidth, g.kvHeads, g.size, nil)
+		g.v = splitHeads(q, g.batch, g.seq, width, queryWidth+keyWidth, g.kvHeads, g.size, nil)
 		return nil
 	}
 	for _, t := range []*tensor.Tensor{k, v} {
@@ -231,9 +231,9 @@ func (g *groupQuery) project(c *op.Call) error {
 			return fmt.Errorf("key is %s and value %s, expected [%d,%d,%d]", k, v, g.batch, g.seq, keyWidth)
 		}
 	}
-	g.q = split(q, g.batch, g.seq, g.heads*g.size, 0, g.heads, g.size, nil)
-	g.k = split(num.Floats(k), g.batch, g.seq, keyWidth, 0, g.kvHeads, g.size, nil)
-	g.v = split(num.Floats(v), g.batch, g.seq, keyWidth, 0, g.kvHeads, g.size, nil)
+	g.q = splitHeads(q, g.batch, g.seq, g.heads*g.size, 0, g.heads, g.size, nil)
+	g.k = splitHeads(num.Floats(k), g.batch, g.seq, keyWidth, 0, g.kvHeads, g.size, nil)
+	g.v = splitHeads(num.Floats(v), g.batch, g.seq, keyWidth, 0, g.kvHeads, g.size, nil)
 	return nil
 }
 

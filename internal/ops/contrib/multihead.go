@@ -250,7 +250,7 @@ func (a *attention) readHeads(c *op.Call, q, k, v *tensor.Tensor) error {
 		}
 		return nil
 	}
-	a.q = split(num.Floats(q), a.batch, a.seq, keyWidth, 0, a.heads, a.size, biases[0])
+	a.q = splitHeads(num.Floats(q), a.batch, a.seq, keyWidth, 0, a.heads, a.size, biases[0])
 	if k.Shape[0] != a.batch {
 		return fmt.Errorf("query is %s and key %s, expected as many sequences each", q, k)
 	}
@@ -266,8 +266,8 @@ func (a *attention) readHeads(c *op.Call, q, k, v *tensor.Tensor) error {
 		if k.Shape[2] != keyWidth || v.Shape[0] != a.batch || v.Shape[1] != a.total {
 			return fmt.Errorf("query is %s, key %s and value %s, which do not go together", q, k, v)
 		}
-		a.k = split(num.Floats(k), a.batch, a.total, keyWidth, 0, a.heads, a.size, biases[1])
-		a.v = split(num.Floats(v), a.batch, a.total, valueWidth, 0, a.heads, a.vsize, biases[2])
+		a.k = splitHeads(num.Floats(k), a.batch, a.total, keyWidth, 0, a.heads, a.size, biases[1])
+		a.v = splitHeads(num.Floats(v), a.batch, a.total, valueWidth, 0, a.heads, a.vsize, biases[2])
 	default:
 		if k.Shape[1] != a.heads || k.Shape[3] != a.size || v.Shape[0] != a.batch || v.Shape[1] != a.heads || v.Shape[2] != a.total {
 			return fmt.Errorf("query is %s, key %s and value %s, which do not go together", q, k, v)

@@ -24,10 +24,12 @@ func init() {
 			inner := &op.Infer{Node: c.Node, In: []op.Fact{x, w, c.In[2], c.Input(5), c.Input(8)}, Out: c.Out}
 			return inferAttention(inner)
 		},
-		Ref: qattentionRef,
+		Ref: qattentionRef, Compile: compileQAttention, Rows: rowsQAttention,
 		Cases: func() []op.Case {
 			in := []*tensor.Tensor{bytesWave[uint8](2, 3, 4), bytesWave[int8](4, 12), wave(12), scalar32(.01), scalar32(.02), tensor.FromSlice([]int32{2, 3}), tensor.Scalar[uint8](120), tensor.Scalar[int8](3)}
-			return []op.Case{{Name: "masked", In: in, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2)}, Out: []*tensor.Tensor{nil}}}
+			heads := map[string]ir.Attr{"num_heads": ir.Int(2)}
+			columns := []*tensor.Tensor{bytesWave[int8](2, 3, 8), bytesWave[int8](8, 24), wave(24), scalar32(.01), wave(24), tensor.FromSlice([]int32{1, 0, 1, 1, 1, 0, 1, 1, 1, 1}, 2, 5), nil, nil, wave(2, 2, 2, 2, 4)}
+			return []op.Case{{Name: "masked", In: in, Attrs: heads, Out: []*tensor.Tensor{nil}}, {Name: "scale of each column, cache", In: columns, Attrs: heads, Tol: 1e-4}}
 		},
 	})
 }
@@ -50,6 +52,35 @@ func qattentionRef(c *op.Call) error {
 		give(c, i, t)
 	}
 	return nil
+}
+
+// rowsQAttention: the input and a mask of flags carry the batch.
+func rowsQAttention(n *ir.Node, in []int) ([]int, bool) {
+	if in[0] != 0 || len(n.Out) > 1 && n.Out[1] != nil {
+		return nil, false
+	}
+	for i, a := range in[1:] {
+		v := n.In[i+1]
+		switch {
+		case v == nil:
+		case i+1 == 5:
+			if a != 0 || len(v.Type.Shape) < 2 {
+				return nil, false
+			}
+		case a != op.NoRows || i+1 == 8:
+			return nil, false
+		}
+	}
+	return []int{0}, true
+}
+
+// compileQAttention serves float32 with constant weights.
+func compileQAttention(p *op.Prep) (op.Kernel, error) {
+	in := attentionInputs{bias: 2, mask: 5, past: 8, scores: absent, product: []int{0, 1, 3, 4, 6, 7, 2}} // of MatMulIntegerToFloat
+	if p.Has(in.past) && p.In[in.past].DType != dtype.Float32 || !p.Has(in.bias) {
+		return nil, nil
+	}
+	return newAttentionKernel(p, in, compileIntegerToFloat)
 }
 
 // dequantizedColumns reads a matrix with one scale and zero point, or one for
