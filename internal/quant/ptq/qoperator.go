@@ -79,8 +79,11 @@ func (e *emitter) operator(f, q *ir.Node) *ir.Value {
 	}
 	if quantpass.Moves(f) && len(f.Out) == 1 && slices.Equal(x[1:], to) && takes(f, x[0]) {
 		in := append([]*ir.Value{x[0]}, f.In[1:]...)
-		if f.Op == "Pad" && f.Input(2) != nil {
-			in[2] = x[2]
+		if f.Op == "Pad" && f.Str("mode") == "constant" {
+			for len(in) < 3 {
+				in = append(in, nil)
+			}
+			in[2] = x[2] // what stands for zero
 		}
 		return e.node("", f.Op, q.Out[0].Name, in, maps.Clone(f.Attrs))
 	}
