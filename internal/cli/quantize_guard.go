@@ -4,17 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/explain"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/quant/guard"
 	"github.com/salver-ml/salver/internal/quant/ptq"
+	"github.com/salver-ml/salver/internal/quant/recover"
 	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/quant/samples"
 	"github.com/spf13/cobra"
@@ -25,6 +29,12 @@ type guardFlags struct {
 	maxDrop         string
 	minSQNR, maxKLD float64
 	raise           string
+
+	equalize, bias bool
+	smooth         string
+	adaround       int
+	original       *ir.Graph // before weights were changed
+	steps          []string
 }
 
 func (f *guardFlags) add(c *cobra.Command) {
@@ -33,6 +43,12 @@ func (f *guardFlags) add(c *cobra.Command) {
 	fl.Float64Var(&f.maxKLD, "max-kld", 0, "static: leave out layers until the divergence of the classes' probabilities is at most this, in nats")
 	fl.StringVar(&f.maxDrop, "max-drop", "", "static: leave out layers until at most this much accuracy is lost on data with labels, e.g. 0.5%")
 	fl.StringVar(&f.raise, "raise", "float32", "static: what layers that cost too much are computed in: float32, or int16 for 16-bit activations")
+	fl.BoolVar(&f.equalize, "equalize", false, "static: equalize the ranges of channels between layers, which helps --per-tensor weights")
+	fl.StringVar(&f.smooth, "smoothquant", "", "static: move outliers of activations into weights, as far as samples show it helps, or =ALPHA from 0 to 1")
+	fl.IntVar(&f.adaround, "adaround", 0, "static: choose for each weight on samples whether it is rounded up or down; =N iterations")
+	fl.BoolVar(&f.bias, "bias-correction", false, "static: correct biases for what rounding weights does to the mean of outputs")
+	fl.Lookup("smoothquant").NoOptDefVal = smoothSearch
+	fl.Lookup("adaround").NoOptDefVal = "300"
 }
 
 // bound checks the flags.
@@ -71,11 +87,88 @@ func (f *guardFlags) raised() (ptq.Precision, error) {
 
 // prepare changes the weights of the job's prepared graph before ranges are measured.
 func (f *guardFlags) prepare(ctx context.Context, j *quantizeJob, set samples.Set, o ptq.Options) error {
-	if _, err := f.bound(); err != nil {
+	alpha, err := f.check(o)
+	if err != nil {
 		return err
 	}
-	_, err := f.raised()
-	return err
+	g := j.model.Graph
+	f.original, f.steps = g.Clone(), nil
+	if f.equalize {
+		f.note("equalized %d pairs of layers", recover.Equalize(g))
+	}
+	if f.smooth != "" {
+		n, err := recover.Smooth(ctx, g, set, alpha, j.pool)
+		if err != nil {
+			return err
+		}
+		f.note("smoothed %d activations", n)
+	}
+	if f.adaround == 0 {
+		return nil
+	}
+	bar := newProgress(j.e, 1, "layers")
+	defer bar.done()
+	gains, err := recover.AdaRound(ctx, g, set, f.adaround, j.pool, func(done, all int) {
+		bar.all = all
+		bar.at(done)
+	})
+	if err != nil {
+		return err
+	}
+	list := slices.Sorted(maps.Values(gains))
+	if len(list) > 0 {
+		f.note("rounded the weights of %d layers by samples, errors of their outputs became smaller by a factor of %.2f in the median", len(list), list[len(list)/2])
+	}
+	return nil
+}
+
+func (f *guardFlags) note(format string, args ...any) {
+	f.steps = append(f.steps, fmt.Sprintf(format, args...))
+}
+
+// smoothSearch lets samples decide how much is smoothed.
+const smoothSearch = "auto"
+
+// check refuses wrong flags, and gives the strength of smoothing.
+func (f *guardFlags) check(o ptq.Options) (alpha float64, err error) {
+	if _, err := f.bound(); err != nil {
+		return 0, err
+	}
+	if _, err := f.raised(); err != nil {
+		return 0, err
+	}
+	if f.adaround < 0 {
+		return 0, misusef("--adaround=%d: expected a number of iterations", f.adaround)
+	}
+	if f.adaround > 0 && (o.PerTensor || o.AsymmetricWeights || o.ReduceRange || o.Weights != dtype.Int8) {
+		return 0, misusef("--adaround is for int8 weights with one scale for each channel, without zero points: leave out --per-tensor, --asymmetric-weights, --reduce-range and --weights")
+	}
+	if f.smooth == "" || f.smooth == smoothSearch {
+		return recover.Search, nil
+	}
+	alpha, err = strconv.ParseFloat(f.smooth, 64)
+	if err != nil || !(alpha >= 0 && alpha <= 1) {
+		return 0, misusef("--smoothquant=%s: expected a number from 0 to 1", f.smooth)
+	}
+	return alpha, nil
+}
+
+// correctBias changes the biases of the job's graph by what its weights become.
+func (f *guardFlags) correctBias(ctx context.Context, j *quantizeJob, c *ptq.Calibration, set samples.Set, o ptq.Options) error {
+	if !f.bias {
+		return nil
+	}
+	o.Format = ptq.QDQ // in which weights are easy to read
+	q, _, err := ptq.Apply(j.model.Graph, c, o)
+	if err != nil {
+		return err
+	}
+	n, err := recover.Bias(ctx, j.model.Graph, q, set, j.pool)
+	if err != nil {
+		return err
+	}
+	f.note("corrected the biases of %d layers", n)
+	return nil
 }
 
 // measuredSamples are those on which a result is measured that has no bound to keep.
@@ -91,11 +184,14 @@ func (f *guardFlags) apply(ctx context.Context, j *quantizeJob, c *ptq.Calibrati
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := f.correctBias(ctx, j, c, set, o); err != nil {
+		return nil, nil, err
+	}
 	seen := set
 	if bound.Empty() {
 		seen = firstSamples{set, measuredSamples}
 	}
-	r, err := guard.NewRunner(j.model.Graph, seen, j.pool)
+	r, err := guard.NewRunner(f.original, seen, j.pool)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,13 +209,14 @@ func (f *guardFlags) apply(ctx context.Context, j *quantizeJob, c *ptq.Calibrati
 	if err != nil {
 		return nil, nil, err
 	}
+	rep.Steps = f.steps
 	before, after, err := r.Time(ctx, q)
 	if err != nil {
 		return nil, nil, err
 	}
 	rep.Measures["seconds_before"], rep.Measures["seconds_after"] = before.Seconds(), after.Seconds()
 	if j.f.report != "" {
-		if err := layerErrors(ctx, j, q, rep, firstSamples{set, measuredSamples}); err != nil {
+		if err := layerErrors(ctx, j, f.original, q, rep, firstSamples{set, measuredSamples}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -127,8 +224,8 @@ func (f *guardFlags) apply(ctx context.Context, j *quantizeJob, c *ptq.Calibrati
 }
 
 // layerErrors writes into a report how far each layer's output is from the original's.
-func layerErrors(ctx context.Context, j *quantizeJob, q *ir.Graph, rep *report.Report, set explain.Samples) error {
-	values, err := explain.CompareGraphs(ctx, q, j.model.Graph, set, exec.Options{Pool: j.pool})
+func layerErrors(ctx context.Context, j *quantizeJob, original, q *ir.Graph, rep *report.Report, set explain.Samples) error {
+	values, err := explain.CompareGraphs(ctx, q, original, set, exec.Options{Pool: j.pool})
 	if err != nil && !explain.NothingCommon(err) {
 		return err
 	}
@@ -146,6 +243,9 @@ func layerErrors(ctx context.Context, j *quantizeJob, q *ir.Graph, rep *report.R
 
 // tellMeasures says what was measured of the whole model.
 func tellMeasures(e *env, rep *report.Report) {
+	for _, s := range rep.Steps {
+		fmt.Fprintf(e.out, "  %s\n", s)
+	}
 	m := rep.Measures
 	for _, f := range []struct {
 		key, text string

@@ -14,7 +14,8 @@ type Report struct {
 	// Calibrator, Samples: how ranges were chosen and from how much; of static quantization.
 	Calibrator string   `json:"calibrator,omitempty"`
 	Samples    int      `json:"samples,omitempty"`
-	Layers     []Layer  `json:"layers"` // in the order in which the model computes them
+	Steps      []string `json:"steps,omitempty"` // taken to win accuracy back, with what they found
+	Layers     []Layer  `json:"layers"`          // in the order in which the model computes them
 	Warnings   []string `json:"warnings,omitempty"`
 
 	BytesBefore int64 `json:"bytes_before"` // of the model's weights

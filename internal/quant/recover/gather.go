@@ -1,0 +1,123 @@
+package recover
+
+import (
+	"context"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/quant/ptq"
+	"github.com/salver-ml/salver/internal/quant/samples"
+	"github.com/salver-ml/salver/internal/quant/weight"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+const (
+	// wantedRows is how many rows a layer is seen with, over all samples.
+	wantedRows = 4096
+	// gatheredBytes bounds what is gathered in one run over the samples.
+	gatheredBytes = 256 << 20
+)
+
+// seen is what the groups of a layer read.
+type seen struct {
+	groups []*weight.Activations
+	mean   [][]float64 // of each column; sums until finish
+	lo, hi []float32   // of each channel that the layer reads
+}
+
+// gather runs a graph and gathers what layers read, in lists of layers that fit into
+// memory; visit is called with each layer once. The rows of a convolution are the
+// patches under its window at some places, of a product all rows or some.
+func gather(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want, p *pool.Pool, visit func(*layer, *seen) error) error {
+	list = slices.DeleteFunc(slices.Clone(list), func(l *layer) bool { return newPatches(l) == nil })
+	for len(list) > 0 {
+		n, bytes := 0, int64(0)
+		for ; n < len(list); n++ {
+			bytes += want.Bytes(list[n].columns()) * int64(list[n].groups)
+			if n > 0 && bytes > gatheredBytes {
+				break
+			}
+		}
+		if err := gatherSome(ctx, g, list[:n], set, want, p, visit); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+func gatherSome(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want, p *pool.Pool, visit func(*layer, *seen) error) error {
+	var names []string
+	all := make([]*seen, len(list))
+	for i, l := range list {
+		if name := l.n.In[0].Name; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		s := &seen{lo: make([]float32, l.inputs()), hi: make([]float32, l.inputs())}
+		for range l.groups {
+			s.groups = append(s.groups, weight.NewActivations(l.columns(), want))
+			s.mean = append(s.mean, make([]float64, l.columns()))
+		}
+		all[i] = s
+	}
+	rows := max(1, wantedRows/set.Len())
+	see := func(out []*tensor.Tensor) error {
+		for i, l := range list {
+			x := out[slices.Index(names, l.n.In[0].Name)]
+			if err := all[i].add(newPatches(l), x, rows, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := ptq.Run(ctx, g, set, names, see, p, func(int) {}); err != nil {
+		return err
+	}
+	for i, l := range list {
+		all[i].finish()
+		if err := visit(l, all[i]); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// add takes in one sample's input of the layer.
+func (s *seen) add(c *patches, x *tensor.Tensor, rows int, p *pool.Pool) error {
+	if x.DType != dtype.Float32 || x.Rank() != c.rank && c.rank > 0 {
+		return nil
+	}
+	s.ranges(c, x)
+	for i, a := range s.groups {
+		m := c.rows(x, i, rows)
+		for j, v := range m {
+			s.mean[i][j%a.Cols] += float64(v)
+		}
+		if err := a.Add(m, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ranges takes in the extremes of each channel, over all of the sample.
+func (s *seen) ranges(c *patches, x *tensor.Tensor) {
+	inner := 1
+	if c.rank > 0 {
+		inner = tensor.Count(x.Shape[2:])
+	}
+	for i, v := range tensor.Of[float32](x) {
+		ch := i / inner % len(s.lo)
+		s.lo[ch], s.hi[ch] = min(s.lo[ch], v), max(s.hi[ch], v)
+	}
+}
+
+func (s *seen) finish() {
+	for i, a := range s.groups {
+		for j := range s.mean[i] {
+			s.mean[i][j] /= float64(max(a.Count, 1))
+		}
+	}
+}
