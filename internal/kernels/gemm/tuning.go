@@ -10,7 +10,7 @@ import (
 // Tuning decides how a task is cut, which shows in no bit. The zero value leaves
 // all of it to the cost model.
 type Tuning struct {
-	TileRows   int           // most rows of a tile; as many as the level's kernels have at most
+	TileRows   int           // most rows of a tile; more than the level's kernels have are the same as those
 	DepthRows  int           // most rows of a block of B: K is cut into blocks of about equal depth
 	BlockBytes int           // most of B in a block; the default is half of the second-level cache
 	CopyB      tiling.Switch // of B into panels, where it isn't packed

@@ -12,7 +12,7 @@ func tuning(p *op.Prep, t *gemm.Product) (g gemm.Tuning) {
 		return g
 	}
 	if rows := gemm.TileRows(); t.M > rows/2 {
-		g.TileRows = p.ChooseNumber("tile-rows", rows, rows-1, rows-2, rows/2)
+		g.TileRows = p.ChooseNumber("tile-rows", 0, rows, rows-1, rows-2, rows/2+1, rows/2, rows/2-1)
 	}
 	g.DepthRows = p.ChooseNumber("depth-rows", 0, 256, 384, 512, 768, 1024, 1536)
 	block := gemm.BlockBytes()
