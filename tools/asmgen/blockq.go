@@ -21,17 +21,14 @@ func blockq() {
 				v.direct(f, rows)
 			}
 		}
-		for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets, bqSigned} {
-			if v.wide && k == bqSigned {
-				continue
-			}
-			for _, rows := range v.tileRows() {
-				v.tile(k, rows)
-			}
-		}
 		v.finish()
 		for _, f := range bqFloats {
 			v.halfKernels(f)
+		}
+	}
+	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets, bqSigned} {
+		for _, rows := range []int{1, 2, 4} {
+			k.tile(rows)
 		}
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets} {
@@ -183,21 +180,10 @@ func (v bqLevel) suffix() string {
 	return "256"
 }
 
-// tileRows are the sizes of tiles.
-func (v bqLevel) tileRows() []int {
-	if v.wide {
-		return []int{1, 4, 8}
-	}
-	return []int{1, 2, 4}
-}
-
 // directRows are the rows that direct kernels take: what there are registers for.
 func (v bqLevel) directRows(f *bqFormat) []int {
-	switch {
-	case !v.wide:
+	if !v.wide {
 		return []int{1}
-	case f.kind() == bqPair:
-		return []int{1, 4}
 	}
 	return []int{1, 4, 8}
 }

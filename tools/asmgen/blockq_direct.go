@@ -35,6 +35,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 			k.acc[h] = append(k.acc[h], v.reg())
 		}
 	}
+	k.thrifty = k.thrifty || k.split()
 	k.q, k.d, k.s, k.c = GP64(), GP64(), GP64(), GP64()
 	units := GP64()
 	Label("panel")
@@ -78,6 +79,10 @@ func (k *bqDirect) of(base reg.GPVirtual, i, row int) Mem {
 
 // half adds the products of a group with half h of the columns.
 func (k *bqDirect) half(h int) {
+	if k.split() {
+		k.byHalves(h)
+		return
+	}
 	factors := k.factors(h)
 	dots := make([][]reg.VecVirtual, k.rows)
 	for r := range dots {
@@ -95,6 +100,39 @@ func (k *bqDirect) half(h int) {
 		k.pair(t, x, y, dots)
 	})
 	k.add(h, dots)
+}
+
+// split: the halves of K are multiplied one after the other, since there are no
+// registers for the sums of both.
+func (k *bqDirect) split() bool { return k.kind == bqPair && k.rows > 4 }
+
+// byHalves adds the products of a group, 16 elements at a time.
+func (k *bqDirect) byHalves(h int) {
+	sums := make([]reg.VecVirtual, k.rows)
+	places := 8 / k.f.low
+	for i := range 2 {
+		dots := make([][]reg.VecVirtual, k.rows)
+		for r := range dots {
+			x := k.reg()
+			VPBROADCASTD(k.of(k.c, i, r), x)
+			VPSRAD(Imm(uint64(7-bits.TrailingZeros(uint(k.f.zero)))), x, x)
+			dots[r] = []reg.VecVirtual{x, x}
+		}
+		k.codesOf(h, i*places/2, (i+1)*places/2, func(t int, x, y reg.VecVirtual) { k.pair(t, x, y, dots) })
+		sc := k.float(16*i, h, true)
+		for r, dot := range dots {
+			VCVTDQ2PS(dot[0], dot[0])
+			if i == 0 {
+				VMULPS(sc, dot[0], dot[0])
+				sums[r] = dot[0]
+				continue
+			}
+			VFMADD231PS(sc, dot[0], sums[r])
+		}
+	}
+	for r, sum := range sums {
+		VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), k.dh[h]), k.acc[h][r])
+	}
 }
 
 // start gives a row's sums: of the halves of K for pairs. A single row has two in

@@ -15,10 +15,11 @@ type bqReader struct {
 	highMask Op
 	table    reg.VecVirtual
 	dh, mh   []reg.VecVirtual // of the header: d, and -dmin, for each half of the columns
+	thrifty  bool             // reads bits again rather than hold them: few registers are left
 }
 
 func (v bqLevel) reader(f *bqFormat, w reg.GPVirtual) *bqReader {
-	r := &bqReader{bqLevel: v, f: f, w: w}
+	r := &bqReader{bqLevel: v, f: f, w: w, thrifty: !v.wide}
 	if f.low < 8 {
 		r.lowMask = v.mask(bytes4(1<<f.low - 1))
 	}
@@ -156,6 +157,12 @@ func (r *bqReader) exponent(h int) reg.VecVirtual {
 // codes gives the codes of 32 elements and half h of the columns to emit, two
 // neighbouring quads at a time, low quads first where that costs nothing.
 func (r *bqReader) codes(h int, emit func(t int, a, b reg.VecVirtual)) {
+	r.codesOf(h, 0, 8/r.f.low, emit)
+}
+
+// codesOf is codes for those that lie from place from up to place to in the bytes of
+// the low plane: the first or second half of the places have those of a half of K.
+func (r *bqReader) codesOf(h, from, to int, emit func(t int, a, b reg.VecVirtual)) {
 	planes := r.f.scaleBytes()
 	plane := func(v int) reg.VecVirtual {
 		x := r.reg()
@@ -164,18 +171,18 @@ func (r *bqReader) codes(h int, emit func(t int, a, b reg.VecVirtual)) {
 	}
 	var high [2]reg.VecVirtual
 	for i := range r.f.high {
-		if r.wide {
+		if !r.thrifty {
 			high[i] = plane(r.f.low + i)
 		}
 	}
 	for v := 0; v < r.f.low; v += 2 {
 		low := [2]reg.VecVirtual{plane(v), plane(v + 1)}
-		for s := range 8 / r.f.low {
+		for s := from; s < to; s++ {
 			t := v + s*r.f.low
 			var c [2]reg.VecVirtual
 			for i := range c {
 				p := i % max(1, r.f.high)
-				if r.f.high > 0 && !r.wide {
+				if r.f.high > 0 && r.thrifty {
 					high[p] = plane(r.f.low + p)
 				}
 				c[i] = r.code(low[i], high[p], t+i)
@@ -206,12 +213,12 @@ func (r *bqReader) code(low, high reg.VecVirtual, t int) reg.VecVirtual {
 		y := high // which may be shifted in place where it was read for this
 		switch s := f.low - at; {
 		case s > 0:
-			if r.wide {
+			if !r.thrifty {
 				y = r.reg()
 			}
 			VPSLLW(Imm(uint64(s)), high, y)
 		case s < 0:
-			if r.wide {
+			if !r.thrifty {
 				y = r.reg()
 			}
 			VPSRLW(Imm(uint64(-s)), high, y)

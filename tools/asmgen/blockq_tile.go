@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// bqTileKernel is the state of a tile kernel: rows by the columns of a register.
+// bqTileKernel is the state of a tile kernel of AVX2: rows by half the columns of a panel.
 type bqTileKernel struct {
 	bqLevel
 	kind              bqKind
@@ -20,7 +20,8 @@ type bqTileKernel struct {
 }
 
 // tile writes the product of some rows with an unpacked panel.
-func (v bqLevel) tile(kind bqKind, rows int) {
+func (kind bqKind) tile(rows int) {
+	v := bqLevel{}
 	a := bqText(fmt.Sprintf("tile%s%sx%d", v.suffix(), kind, rows))
 	k := &bqTileKernel{bqLevel: v, kind: kind, rows: rows}
 	k.values, k.dw, k.extra = a.load(bqValues), a.load(bqDW), a.load(bqExtra)
@@ -28,12 +29,10 @@ func (v bqLevel) tile(kind bqKind, rows int) {
 	for range rows {
 		k.acc = append(k.acc, v.reg())
 	}
-	if !v.wide {
-		k.ones, k.zero = v.constant(0x00010001), XMM()
-		VMOVQ(a.field(bqZero), k.zero)
-		MOVQ(U32(2), halves)
-		Label("half")
-	}
+	k.ones, k.zero = v.constant(0x00010001), XMM()
+	VMOVQ(a.field(bqZero), k.zero)
+	MOVQ(U32(2), halves)
+	Label("half")
 	k.q, k.d, k.s, k.c = a.load(bqQ), a.load(bqD), a.load(bqS), a.load(bqC)
 	MOVQ(a.field(bqUnits), groups)
 	for _, acc := range k.acc {
@@ -47,18 +46,16 @@ func (v bqLevel) tile(kind bqKind, rows int) {
 	for i, acc := range k.acc {
 		v.store(acc, Mem{Base: out, Disp: 64 * i})
 	}
-	if !v.wide {
-		ADDQ(Imm(32), out)
-		for _, f := range []struct {
-			off int
-			p   reg.GPVirtual
-		}{{bqValues, k.values}, {bqDW, k.dw}, {bqExtra, k.extra}} {
-			MOVQ(a.field(f.off), f.p)
-			ADDQ(Imm(32), f.p)
-		}
-		DECQ(halves)
-		JNE(LabelRef("half"))
+	ADDQ(Imm(32), out)
+	for _, f := range []struct {
+		off int
+		p   reg.GPVirtual
+	}{{bqValues, k.values}, {bqDW, k.dw}, {bqExtra, k.extra}} {
+		MOVQ(a.field(f.off), f.p)
+		ADDQ(Imm(32), f.p)
 	}
+	DECQ(halves)
+	JNE(LabelRef("half"))
 	VZEROUPPER()
 	RET()
 }
@@ -89,8 +86,8 @@ func (k *bqTileKernel) next() {
 	}
 }
 
-// hasC: AVX-512 has values plus 128, AVX2 has codes.
-func (k *bqTileKernel) hasC() bool { return k.wide || k.kind == bqPlain || k.kind == bqPair }
+// hasC: values are codes, from which the kinds without minimums take the zero.
+func (k *bqTileKernel) hasC() bool { return k.kind == bqPlain || k.kind == bqPair }
 
 // start gives a sum for each row; of half i of K for pairs.
 func (k *bqTileKernel) start(i int) []reg.VecVirtual {
@@ -102,9 +99,7 @@ func (k *bqTileKernel) start(i int) []reg.VecVirtual {
 			continue
 		}
 		VPBROADCASTD(Mem{Base: k.c, Disp: 4 * (k.rows*i + r)}, dot[r])
-		if !k.wide {
-			VPSRAD(k.zero, dot[r], dot[r])
-		}
+		VPSRAD(k.zero, dot[r], dot[r])
 	}
 	return dot
 }
@@ -150,15 +145,7 @@ func (k *bqTileKernel) dots(dot []reg.VecVirtual, from, n int) {
 		k.load(Mem{Base: k.values, Disp: 64 * t}, w)
 		return w
 	}
-	switch {
-	case k.wide:
-		for t := from; t < from+n; t++ {
-			w := quad(t)
-			for r, x := range dot {
-				VPDPBUSD_BCST(at(r, t), w, x)
-			}
-		}
-	case k.kind == bqSigned:
+	if k.kind == bqSigned {
 		for t := from; t < from+n; t++ {
 			w, abs := quad(t), YMM()
 			VPABSB(w, abs)
@@ -171,26 +158,26 @@ func (k *bqTileKernel) dots(dot []reg.VecVirtual, from, n int) {
 				VPADDD(p, x, x)
 			}
 		}
-	default:
-		run := k.kind.unsaturated()
-		for t := from; t < from+n; t += run {
-			w := make([]reg.VecVirtual, run)
-			for i := range w {
-				w[i] = quad(t + i)
+		return
+	}
+	run := k.kind.unsaturated()
+	for t := from; t < from+n; t += run {
+		w := make([]reg.VecVirtual, run)
+		for i := range w {
+			w[i] = quad(t + i)
+		}
+		for r, x := range dot {
+			sum := YMM()
+			VPBROADCASTD(at(r, t), sum)
+			VPMADDUBSW(sum, w[0], sum)
+			for i := 1; i < run; i++ {
+				p := YMM()
+				VPBROADCASTD(at(r, t+i), p)
+				VPMADDUBSW(p, w[i], p)
+				VPADDW(p, sum, sum)
 			}
-			for r, x := range dot {
-				sum := YMM()
-				VPBROADCASTD(at(r, t), sum)
-				VPMADDUBSW(sum, w[0], sum)
-				for i := 1; i < run; i++ {
-					p := YMM()
-					VPBROADCASTD(at(r, t+i), p)
-					VPMADDUBSW(p, w[i], p)
-					VPADDW(p, sum, sum)
-				}
-				VPMADDWD(k.ones, sum, sum)
-				VPADDD(sum, x, x)
-			}
+			VPMADDWD(k.ones, sum, sum)
+			VPADDD(sum, x, x)
 		}
 	}
 }
@@ -208,12 +195,8 @@ func (k bqKind) unsaturated() int {
 func (k *bqTileKernel) add(sum []reg.VecVirtual, dw reg.VecVirtual) {
 	for r, x := range sum {
 		s := k.reg()
-		if k.wide {
-			VMULPS_BCST(Mem{Base: k.d, Disp: 4 * r}, dw, s)
-		} else {
-			VBROADCASTSS(Mem{Base: k.d, Disp: 4 * r}, s)
-			VMULPS(dw, s, s)
-		}
+		VBROADCASTSS(Mem{Base: k.d, Disp: 4 * r}, s)
+		VMULPS(dw, s, s)
 		VFMADD231PS(x, s, k.acc[r])
 	}
 }
@@ -227,13 +210,8 @@ func (k *bqTileKernel) offsets() {
 		m := k.reg()
 		k.load(Mem{Base: k.extra, Disp: 64 * i}, m)
 		for r, acc := range k.acc {
-			at := Mem{Base: k.s, Disp: 4 * (k.rows*i + r)}
-			if k.wide {
-				VFMADD231PS_BCST(at, m, acc)
-				continue
-			}
 			s := k.reg()
-			VBROADCASTSS(at, s)
+			VBROADCASTSS(Mem{Base: k.s, Disp: 4 * (k.rows*i + r)}, s)
 			VFMADD231PS(s, m, acc)
 		}
 	}

@@ -13,6 +13,8 @@ type kernels struct {
 	mr    int   // rows of the largest tile
 	alone []int // sizes of a tile that is the only one, for direct, ascending
 	sizes []int // of other tiles, ascending
+	// directTiles is for how many tiles direct is faster than unpacking, at most.
+	directTiles int
 
 	// direct[f][i] multiplies 1<<i rows by packed panels. Where it is nil, panels
 	// are unpacked first.

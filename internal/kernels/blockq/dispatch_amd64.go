@@ -3,6 +3,7 @@
 package blockq
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -27,7 +28,7 @@ func forLevel(l cpu.Target) *kernels {
 // avx2 has codes as unsigned bytes where they are few enough for VPMADDUBSW not
 // to saturate, else signed values.
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4},
+	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4}, directTiles: 1,
 	direct: direct256, unpack: unpack256,
 	tile: [kinds][5]kernel{
 		plain:      {tile256Plainx1, tile256Plainx2, tile256Plainx4},
@@ -40,23 +41,15 @@ var avx2 = kernels{
 	quantize: quantize256, finish: finish256, half: half256,
 }
 
-// vnni has values plus 128, since VPDPBUSD wants them unsigned.
+// vnni adds 128 to the values of panels, since VPDPBUSD wants them unsigned. Taking
+// panels apart in registers costs less than reading them unpacked, for any rows.
 var vnni = kernels{
-	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8},
-	direct: direct512, unpack: unpack512,
-	tile: [kinds][5]kernel{
-		plain:      {0: tile512Plainx1, 2: tile512Plainx4, 3: tile512Plainx8},
-		offset:     {0: tile512Offsetx1, 2: tile512Offsetx4, 3: tile512Offsetx8},
-		pair:       {0: tile512Pairx1, 2: tile512Pairx4, 3: tile512Pairx8},
-		twoOffsets: {0: tile512TwoOffsetsx1, 2: tile512TwoOffsetsx4, 3: tile512TwoOffsetsx8},
-		signed:     {0: tile512Plainx1, 2: tile512Plainx4, 3: tile512Plainx8},
-	},
-	bias:     func(*layout) byte { return 128 },
-	quantize: quantize256, finish: finish512, half: half512,
+	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, directTiles: math.MaxInt,
+	direct: direct512, quantize: quantize256, finish: finish512, half: half512,
 }
 
 var amx = kernels{
-	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, many: true,
+	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, many: true,
 	direct: direct512, unpack: unpack512,
 	tile: [kinds][5]kernel{
 		plain:      {3: amxPlainx8, 4: amxPlainx16},
@@ -140,10 +133,10 @@ var direct512 = map[block.Format][4]kernel{
 	block.Q5_1:   {0: direct512Q5_1x1, 2: direct512Q5_1x4, 3: direct512Q5_1x8},
 	block.Q8_0:   {0: direct512Q8_0x1, 2: direct512Q8_0x4, 3: direct512Q8_0x8},
 	block.Q2_K:   {0: direct512Q2_Kx1, 2: direct512Q2_Kx4, 3: direct512Q2_Kx8},
-	block.Q3_K:   {0: direct512Q3_Kx1, 2: direct512Q3_Kx4},
+	block.Q3_K:   {0: direct512Q3_Kx1, 2: direct512Q3_Kx4, 3: direct512Q3_Kx8},
 	block.Q4_K:   {0: direct512Q4_Kx1, 2: direct512Q4_Kx4, 3: direct512Q4_Kx8},
 	block.Q5_K:   {0: direct512Q5_Kx1, 2: direct512Q5_Kx4, 3: direct512Q5_Kx8},
-	block.Q6_K:   {0: direct512Q6_Kx1, 2: direct512Q6_Kx4},
+	block.Q6_K:   {0: direct512Q6_Kx1, 2: direct512Q6_Kx4, 3: direct512Q6_Kx8},
 	block.IQ4_NL: {0: direct512IQ4_NLx1, 2: direct512IQ4_NLx4, 3: direct512IQ4_NLx8},
 	block.IQ4_XS: {0: direct512IQ4_XSx1, 2: direct512IQ4_XSx4, 3: direct512IQ4_XSx8},
 	block.MXFP4:  {0: direct512MXFP4x1, 2: direct512MXFP4x4, 3: direct512MXFP4x8},

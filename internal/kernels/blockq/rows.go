@@ -13,6 +13,7 @@ import (
 type Rows struct {
 	kern *kernels
 	m, k int
+	last int // size of the last tile
 	data []byte
 
 	x      []float32 // while it is quantized
@@ -73,6 +74,7 @@ func (r *Rows) Quantize(dst []byte, x []float32, m, k, stride int, p *pool.Pool)
 		return fmt.Errorf("blockq: %d quantized rows of %d elements need %d bytes, got %d", m, k, need, len(dst))
 	}
 	r.kern, r.m, r.k, r.data = kern, m, k, aligned(dst)
+	r.last = kern.tileSize(m, tiling.Ceil(m, kern.mr)-1)
 	if m == 0 || k == 0 {
 		return nil
 	}
@@ -160,15 +162,15 @@ type rowTile struct {
 }
 
 func (r *Rows) tile(i int) rowTile {
-	groups := r.k / groupSize
-	t := rowTile{rows: min(r.kern.mr, r.m-i*r.kern.mr)}
-	t.size = r.kern.tileSize(r.m, i)
-	at := i * r.kern.mr * groups * rowGroupBytes
-	next := func(bytes int) unsafe.Pointer {
-		p := unsafe.Pointer(&r.data[at])
-		at += groups * t.size * bytes
-		return p
+	groups, first := r.k/groupSize, i*r.kern.mr
+	t := rowTile{rows: r.m - first, size: r.last}
+	if t.rows > r.kern.mr {
+		t.rows, t.size = r.kern.mr, r.kern.mr
 	}
-	t.q, t.d, t.s, t.c, t.sHalf, t.cHalf = next(groupSize), next(4), next(4), next(4), next(8), next(8)
+	each := groups * t.size // numbers of a kind
+	t.q = unsafe.Pointer(&r.data[first*groups*rowGroupBytes])
+	t.d = unsafe.Add(t.q, each*groupSize)
+	t.s, t.c = unsafe.Add(t.d, 4*each), unsafe.Add(t.d, 8*each)
+	t.sHalf, t.cHalf = unsafe.Add(t.d, 12*each), unsafe.Add(t.d, 20*each)
 	return t
 }

@@ -17,6 +17,7 @@ type plan struct {
 	tiles, panels int
 	block         int          // tiles of rows that meet an unpacked panel
 	half          *halfKernels // of formats of 16 bits
+	direct        bool         // panels are multiplied by as they are packed
 	batch         int          // panels that are multiplied by at once
 	packed        *[5]kernel   // kernels that take panels as they are packed, or nil
 	panelStep     int          // bytes from panel to panel: unpacked, unless they are taken as packed
@@ -66,7 +67,7 @@ func (t *Task) newPlan(threads int) plan {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
 	}
 	p.perSlot = accBytes
-	if p.direct() == nil {
+	if p.direct = p.canDirect(); !p.direct {
 		p.perSlot += spillBytes
 		if p.packed == nil {
 			p.perSlot += p.batch * p.panelStep
@@ -81,17 +82,21 @@ const unpackedBytes = 8*vector + 3*4*cols
 // unpacked is the bytes of an unpacked panel.
 func (p *plan) unpacked() int { return p.k / groupSize * unpackedBytes }
 
-// direct is the kernel that needs no unpacked panels, if it can serve.
-func (p *plan) direct() kernel {
-	if p.tiles > 1 {
-		return nil
+// canDirect reports whether there are kernels that need no unpacked panels for all
+// tiles, and they pay.
+func (p *plan) canDirect() bool {
+	if p.tiles > p.kern.directTiles {
+		return false
 	}
-	size := p.kern.tileSize(p.m, 0)
-	if size > 8 {
-		return nil
+	for i := range p.tiles {
+		if size := p.kern.tileSize(p.m, i); size > 8 || p.directKernel(size) == nil {
+			return false
+		}
 	}
-	return p.kern.direct[p.layout.format][log2(size)]
+	return true
 }
+
+func (p *plan) directKernel(size int) kernel { return p.kern.direct[p.layout.format][log2(size)] }
 
 func log2(size int) int { return bits.Len(uint(size)) - 1 }
 
@@ -131,8 +136,8 @@ func (c *chunkTask) Do(i int) {
 	w.acc = unsafe.Pointer(&scratch[0])
 	if t.plan.layout == nil {
 		t.runHalf(w, scratch, &part)
-	} else if f := t.plan.direct(); f != nil {
-		t.direct(w, f, &part)
+	} else if t.plan.direct {
+		t.direct(w, &part)
 	} else {
 		w.args.spill = unsafe.Pointer(&scratch[accBytes])
 		t.tiled(w, scratch[accBytes+spillBytes:], &part)
@@ -150,24 +155,40 @@ const (
 	maxGroups = 2 << 10
 )
 
+// againDirect is how many bytes of weights the tiles of rows are multiplied by in
+// turns: they stay in the first-level cache.
+const againDirect = 16 << 10
+
 // most is how many tiles times panels a call may have.
 func (p *plan) most() int { return max(1, min(maxTiles, maxGroups*groupSize/p.k)) }
 
-// direct multiplies the rows of a single tile.
-func (t *Task) direct(w *workspace, f kernel, part *tiling.Part) {
-	l := t.plan.layout
-	x := t.input.tile(0)
-	t.setRows(&w.args, &x)
-	w.args.units = t.K / l.unit()
-	w.args.acc = w.acc
-	most := min(maxRows*maxTiles/x.size, max(1, maxDirect/l.panelBytes(t.K)))
-	for j := part.Panel; j < part.PanelEnd; j += w.args.panels {
-		w.args.panels = min(most, part.PanelEnd-j)
-		w.args.w = unsafe.Pointer(&t.Packed.panel(j)[0])
-		f(w.args.arg())
-		for i := range w.args.panels {
-			t.finish(w, 0, x.rows, j+i, i*x.size)
+// direct multiplies by panels as they are packed.
+func (t *Task) direct(w *workspace, part *tiling.Part) {
+	bytes := maxDirect
+	if part.TileEnd-part.Tile > 1 {
+		bytes = againDirect
+	}
+	most := min(maxRows*maxTiles/t.input.tile(part.Tile).size, max(1, bytes/t.plan.layout.panelBytes(t.K)))
+	for first := part.Tile; first < part.TileEnd; first += t.plan.block {
+		last := min(first+t.plan.block, part.TileEnd)
+		for from := part.Panel; from < part.PanelEnd; from += most {
+			to := min(from+most, part.PanelEnd)
+			for i := first; i < last; i++ {
+				t.directTile(w, i, from, to)
+			}
 		}
+	}
+}
+
+// directTile multiplies a tile of rows by some panels.
+func (t *Task) directTile(w *workspace, i, from, to int) {
+	x := t.input.tile(i)
+	t.setRows(&w.args, &x)
+	a := &w.args
+	a.w, a.units, a.panels, a.acc = unsafe.Pointer(&t.Packed.panel(from)[0]), t.K/t.plan.layout.unit(), to-from, w.acc
+	t.plan.directKernel(x.size)(a.arg())
+	for j := from; j < to; j++ {
+		t.finish(w, i*t.plan.mr, x.rows, j, (j-from)*x.size)
 	}
 }
 

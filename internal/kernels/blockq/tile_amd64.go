@@ -101,51 +101,6 @@ func unpack256N8(a *byte)
 func direct256N8x1(a *byte)
 
 //go:noescape
-func tile256Plainx1(a *byte)
-
-//go:noescape
-func tile256Plainx2(a *byte)
-
-//go:noescape
-func tile256Plainx4(a *byte)
-
-//go:noescape
-func tile256Offsetx1(a *byte)
-
-//go:noescape
-func tile256Offsetx2(a *byte)
-
-//go:noescape
-func tile256Offsetx4(a *byte)
-
-//go:noescape
-func tile256Pairx1(a *byte)
-
-//go:noescape
-func tile256Pairx2(a *byte)
-
-//go:noescape
-func tile256Pairx4(a *byte)
-
-//go:noescape
-func tile256TwoOffsetsx1(a *byte)
-
-//go:noescape
-func tile256TwoOffsetsx2(a *byte)
-
-//go:noescape
-func tile256TwoOffsetsx4(a *byte)
-
-//go:noescape
-func tile256Signedx1(a *byte)
-
-//go:noescape
-func tile256Signedx2(a *byte)
-
-//go:noescape
-func tile256Signedx4(a *byte)
-
-//go:noescape
 func finish256(a *byte)
 
 //go:noescape
@@ -254,6 +209,9 @@ func direct512Q3_Kx1(a *byte)
 func direct512Q3_Kx4(a *byte)
 
 //go:noescape
+func direct512Q3_Kx8(a *byte)
+
+//go:noescape
 func unpack512Q4_K(a *byte)
 
 //go:noescape
@@ -285,6 +243,9 @@ func direct512Q6_Kx1(a *byte)
 
 //go:noescape
 func direct512Q6_Kx4(a *byte)
+
+//go:noescape
+func direct512Q6_Kx8(a *byte)
 
 //go:noescape
 func unpack512IQ4_NL(a *byte)
@@ -359,42 +320,6 @@ func direct512N8x4(a *byte)
 func direct512N8x8(a *byte)
 
 //go:noescape
-func tile512Plainx1(a *byte)
-
-//go:noescape
-func tile512Plainx4(a *byte)
-
-//go:noescape
-func tile512Plainx8(a *byte)
-
-//go:noescape
-func tile512Offsetx1(a *byte)
-
-//go:noescape
-func tile512Offsetx4(a *byte)
-
-//go:noescape
-func tile512Offsetx8(a *byte)
-
-//go:noescape
-func tile512Pairx1(a *byte)
-
-//go:noescape
-func tile512Pairx4(a *byte)
-
-//go:noescape
-func tile512Pairx8(a *byte)
-
-//go:noescape
-func tile512TwoOffsetsx1(a *byte)
-
-//go:noescape
-func tile512TwoOffsetsx4(a *byte)
-
-//go:noescape
-func tile512TwoOffsetsx8(a *byte)
-
-//go:noescape
 func finish512(a *byte)
 
 //go:noescape
@@ -426,6 +351,51 @@ func bfloat512x4p2(a *byte)
 
 //go:noescape
 func bfloatWiden512(a *byte)
+
+//go:noescape
+func tile256Plainx1(a *byte)
+
+//go:noescape
+func tile256Plainx2(a *byte)
+
+//go:noescape
+func tile256Plainx4(a *byte)
+
+//go:noescape
+func tile256Offsetx1(a *byte)
+
+//go:noescape
+func tile256Offsetx2(a *byte)
+
+//go:noescape
+func tile256Offsetx4(a *byte)
+
+//go:noescape
+func tile256Pairx1(a *byte)
+
+//go:noescape
+func tile256Pairx2(a *byte)
+
+//go:noescape
+func tile256Pairx4(a *byte)
+
+//go:noescape
+func tile256TwoOffsetsx1(a *byte)
+
+//go:noescape
+func tile256TwoOffsetsx2(a *byte)
+
+//go:noescape
+func tile256TwoOffsetsx4(a *byte)
+
+//go:noescape
+func tile256Signedx1(a *byte)
+
+//go:noescape
+func tile256Signedx2(a *byte)
+
+//go:noescape
+func tile256Signedx4(a *byte)
 
 //go:noescape
 func amxPlainx8(a *byte)
