@@ -127,6 +127,9 @@ func (m *Model) take(r *recorder, c *arch.Config) error {
 }
 
 func fromWeight(name string, w arch.Weight) (Tensor, error) {
+	if w.Order != nil {
+		return Tensor{}, fmt.Errorf("tensor %q was quantized with its columns out of order (act-order), for which GGUF has no form: take the original model", name)
+	}
 	return fromGGUF(&gguf.Tensor{Name: name, Format: w.Format, Shape: w.Shape, Data: w.Data})
 }
 
@@ -134,7 +137,7 @@ func fromWeight(name string, w arch.Weight) (Tensor, error) {
 func vectorTensor(name string, v []float32) Tensor {
 	b := make([]byte, 4*len(v))
 	block.Encode(block.F32, b, v)
-	return Tensor{Name: name, Format: block.F32, Shape: []int{len(v)}, Row: func(int) []byte { return b }}
+	return Tensor{Name: name, Format: block.F32, Shape: []int{len(v)}, Row: func(int) []byte { return b }, data: b}
 }
 
 // expertOf gives the name of the stack that "blk.0.ffn_up_exp.3.weight" is part of.
@@ -168,7 +171,7 @@ func interleave(t Tensor, heads int) Tensor {
 	from := func(i int) int { return i/head*head + i%head%2*(head/2) + i%head/2 }
 	row := t.Row
 	if len(t.Shape) > 1 {
-		t.Row = func(i int) []byte { return row(from(i)) }
+		t.Row, t.data = func(i int) []byte { return row(from(i)) }, nil
 		return t
 	}
 	size := t.Format.Bytes()
@@ -176,6 +179,6 @@ func interleave(t Tensor, heads int) Tensor {
 	for i := range rows {
 		copy(b[i*size:(i+1)*size], old[from(i)*size:])
 	}
-	t.Row = func(int) []byte { return b }
+	t.Row, t.data = func(int) []byte { return b }, b
 	return t
 }

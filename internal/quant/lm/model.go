@@ -35,6 +35,8 @@ type Tensor struct {
 	// Offset is added to each number: some models store the weights of norms
 	// without the 1 that GGUF files have in them.
 	Offset float32
+
+	data []byte // of all rows, where they lie one after the other
 }
 
 // Cols is the length of a row.
@@ -107,7 +109,7 @@ func isSplit(p gguf.Pair) bool {
 }
 
 func fromGGUF(t *gguf.Tensor) (Tensor, error) {
-	out := Tensor{Name: t.Name, Format: t.Format, Shape: t.Shape}
+	out := Tensor{Name: t.Name, Format: t.Format, Shape: t.Shape, data: t.Data}
 	size, err := t.Format.RowBytes(out.Cols())
 	if err != nil {
 		return out, fmt.Errorf("tensor %q: %w", t.Name, err)
