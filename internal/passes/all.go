@@ -24,6 +24,7 @@ var fusions = []pass.Pass{
 	fuse.Rotary,
 	fuse.Rows,
 	fuse.Attention,
+	quant.Spell,
 	quant.Move,
 	quant.QDQ,
 	quant.QLinear,

@@ -61,10 +61,19 @@ func qaveragePoolRef(c *op.Call) error {
 
 // averageWindow is the average of the window of output position at in a plane.
 func averageWindow(plane []float32, dims []window.Dim, at int, padded bool) float32 {
-	places, count := []int{0}, 1
-	step := len(plane)
-	rest := at
-	size := 1
+	places, count := windowPlaces(len(plane), dims, at, padded)
+	sum := float32(0)
+	for _, p := range places {
+		sum += plane[p]
+	}
+	return sum / float32(count)
+}
+
+// windowPlaces are those of a plane of n places in the window of output position
+// at, and the number that their sum is divided by.
+func windowPlaces(n int, dims []window.Dim, at int, padded bool) (places []int, count int) {
+	places, count = []int{0}, 1
+	step, rest, size := n, at, 1
 	for _, d := range dims {
 		size *= d.Out
 	}
@@ -86,9 +95,5 @@ func averageWindow(plane []float32, dims []window.Dim, at int, padded bool) floa
 	if !padded {
 		count = len(places)
 	}
-	sum := float32(0)
-	for _, p := range places {
-		sum += plane[p]
-	}
-	return sum / float32(count)
+	return places, count
 }
