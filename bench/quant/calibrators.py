@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the calibrators of `salver quantize` with those of onnxruntime.quantization.
 
-    python3 calibrators.py --salver PATH/salver --assets DIR [--models NAME,…] [--outliers] [--markdown]
+    python3 calibrators.py --salver PATH/salver --assets DIR [--models NAME,…] [--calibrators NAME,…] [--outliers] [--markdown]
 
 Both see the same samples: crops of the pictures in DIR/inputs, prepared as each model's
 meta.json says, 32 to calibrate with and 16 others to measure on. What they write (QDQ, uint8
@@ -165,7 +165,7 @@ def compare(a, model, d, rng):
         quant_pre_process(d + "/raised.onnx", prepared, skip_symbolic_shape=True)
     want = run(path, name, test)
     rows = []
-    for calibrator in ("minmax", "percentile", "entropy", "mse"):
+    for calibrator in a.calibrators.split(","):
         out = d + "/out.onnx"
         seconds = ours(a, path, d + "/samples.npz", out, calibrator)
         row = {"model": os.path.dirname(model), "calibrator": calibrator, "ours": np.mean(sqnr(want, run(out, name, test))), "ours_s": seconds,
@@ -190,12 +190,14 @@ def main():
     p.add_argument("--salver", required=True)
     p.add_argument("--assets", required=True)
     p.add_argument("--models", default="", help="parts of names, by commas")
+    p.add_argument("--calibrators", default="minmax,percentile,entropy,mse")
     p.add_argument("--outliers", action="store_true")
     p.add_argument("--markdown", action="store_true")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--flag", action="append", default=[], help="a further flag of salver quantize")
     a = p.parse_args()
     logging.disable(logging.WARNING)
+    ort.set_default_logger_severity(3)
     head = ["model", "calibrator", "salver dB", "ORT dB", "difference", "salver s", "ORT s", "salver kB", "ORT kB"]
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head) if a.markdown else "".join(c.ljust(18 if i == 0 else 11) for i, c in enumerate(head)))
     worst = float("inf")

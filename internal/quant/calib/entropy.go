@@ -21,6 +21,12 @@ import (
 // small samples would be far too low. That part is taken off (as Miller and
 // Madow do for entropies).
 //
+// A background, or a ReLU of a constant, puts many values into few bins. Rounding
+// moves such a spike by less than half a step, but the divergence sees all of its
+// values spread over a group, and makes the groups small by clipping what matters
+// more. Therefore a group counts for no more than a density does that falls by a
+// factor of e within a thirty-second of the range.
+//
 // Symmetric mappings look at magnitudes and half of the levels. The others look
 // at both sides with all levels and clip each at the same magnitude, so that
 // what is never negative is treated as one-sided.
@@ -67,17 +73,18 @@ func (s *stream) magnitudes() []uint64 {
 // divergence finds the threshold with the least divergence. Running sums over
 // the bins make the cost of a threshold that of its groups.
 type divergence struct {
-	levels int
-	zero   int // the bin that begins at 0
-	bins   []uint64
-	sum    []float64 // of counts before bin i
-	used   []int     // bins before i that are not empty
-	log    []float64 // of c·ln c before bin i
+	levels   int
+	steepest float64 // the most that a group loses, for each of its values
+	zero     int     // the bin that begins at 0
+	bins     []uint64
+	sum      []float64 // of counts before bin i
+	used     []int     // bins before i that are not empty
+	log      []float64 // of c·ln c before bin i
 }
 
 func newDivergence(bins []uint64, zero, levels int) *divergence {
 	n := len(bins)
-	d := &divergence{levels: levels, zero: zero, bins: bins, sum: make([]float64, n+1), used: make([]int, n+1), log: make([]float64, n+1)}
+	d := &divergence{levels: levels, steepest: steepest(levels), zero: zero, bins: bins, sum: make([]float64, n+1), used: make([]int, n+1), log: make([]float64, n+1)}
 	for i, c := range bins {
 		d.sum[i+1], d.used[i+1], d.log[i+1] = d.sum[i]+float64(c), d.used[i], d.log[i]
 		if c > 0 {
@@ -86,6 +93,18 @@ func newDivergence(bins []uint64, zero, levels int) *divergence {
 		}
 	}
 	return d
+}
+
+// finest is the part of the range, as its inverse, below which structure of a
+// distribution does not count.
+const finest = 32
+
+// steepest is the divergence of a density from its mean, for each value, where
+// it falls by a factor of e within 1/finest of the range: a²/24 for a factor of
+// e^a within a group.
+func steepest(levels int) float64 {
+	a := finest / float64(levels)
+	return a * a / 24
 }
 
 func xlogx(x float64) float64 {
@@ -134,29 +153,26 @@ func (d *divergence) at(k int) float64 {
 	if n < 2 || inside == 0 {
 		return math.Inf(1)
 	}
-	// Σ c·ln c of p, whose outermost bins hold what lies beyond.
 	left, right := d.sum[a], all-d.sum[b]
 	first, last := float64(d.bins[a]), float64(d.bins[b-1])
-	p := d.log[b] - d.log[a] - xlogx(first) - xlogx(last) + xlogx(first+left) + xlogx(last+right)
-	// Σ p·ln q: within a group, q is its sum over the number of its bins in use.
-	q, mean := 0., 0.
+	loss, mean := 0., 0.
 	from := a
 	for g := range d.levels {
 		to := a + (g+1)*n/d.levels
 		if used := d.used[to] - d.used[from]; used > 0 {
 			s := d.sum[to] - d.sum[from]
 			mean = math.Log(s / float64(used))
-			q += s*mean + chance(used, s/float64(used))
+			loss += math.Min(d.log[to]-d.log[from]-s*mean-chance(used, s/float64(used)), d.steepest*s)
 		}
 		if from == a && to > a {
-			q += left * edgeLog(first, mean)
+			loss += xlogx(first+left) - xlogx(first) - left*edgeLog(first, mean)
 		}
 		if to == b && from < b {
-			q += right * edgeLog(last, mean)
+			loss += xlogx(last+right) - xlogx(last) - right*edgeLog(last, mean)
 		}
 		from = to
 	}
-	return (p-q)/all - math.Log(all) + math.Log(inside)
+	return loss/all - math.Log(all) + math.Log(inside)
 }
 
 // chance is the divergence, in values, that a group of bins of one density has

@@ -17,22 +17,23 @@ func slowDivergence(bins []uint64, zero, levels, k int) float64 {
 	for i, c := range bins {
 		p[min(max(i-a, 0), n-1)] += float64(c)
 	}
-	from, noise := 0, 0.
+	from, less := 0, 0.
 	for g := range levels {
 		to := (g + 1) * n / levels
-		sum, used := 0., 0.
+		sum, used, loss := 0., 0., 0.
 		for i := from; i < to; i++ {
 			if c := bins[a+i]; c > 0 {
 				sum, used = sum+float64(c), used+1
 			}
 		}
 		for i := from; i < to; i++ {
-			if bins[a+i] > 0 {
+			if c := float64(bins[a+i]); c > 0 {
 				q[i] = sum / used
+				loss += c * math.Log(c/q[i])
 			}
 		}
 		if used > 0 {
-			noise += chance(int(used), sum/used)
+			less += loss - min(loss-chance(int(used), sum/used), steepest(levels)*sum)
 		}
 		from = to
 	}
@@ -48,7 +49,7 @@ func slowDivergence(bins []uint64, zero, levels, k int) float64 {
 			kl += p[i] / pSum * math.Log(p[i]/pSum/(q[i]/qSum))
 		}
 	}
-	return kl - noise/pSum
+	return kl - less/pSum
 }
 
 // What is taken off as chance is what Poisson counts of even density show.
@@ -121,11 +122,13 @@ func TestEntropyThresholds(t *testing.T) {
 		{"normal, one outlier at 60", mapping{dtype.Int4, true}, 2.5, 4.5},
 		{"Laplace", mapping{dtype.Int8, true}, 9, 13.5},
 		{"Laplace", mapping{dtype.Int4, true}, 5, 8},
-		{"ReLU of normal", mapping{dtype.Uint8, false}, 4, 5.2},
+		{"ReLU of normal", mapping{dtype.Uint8, false}, 3.8, 5.2},
 		{"uniform", mapping{dtype.Int8, true}, 0.999, 1},
 		{"constant", mapping{dtype.Uint8, false}, 3.7, 3.700001},
 		{"bimodal", mapping{dtype.Int8, true}, 3.7, 4.5},
 		{"one spike", mapping{dtype.Uint8, false}, 5, 5},
+		{"background", mapping{dtype.Uint8, false}, 8, 15},
+		{"background", mapping{dtype.Int8, true}, 8, 15},
 	} {
 		for i, s := range shapes {
 			if s.name != c.name {

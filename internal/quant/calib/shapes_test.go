@@ -49,6 +49,13 @@ var shapes = []struct {
 		x[n/3] = 5
 		return x
 	}},
+	{"background", func(r *rand.Rand, n int) []float32 {
+		x := each(n, r.ExpFloat64)
+		for i := 0; i < n; i += 2 {
+			x[i] = 0.01
+		}
+		return x
+	}},
 }
 
 func normal(r *rand.Rand, n int) []float32 { return each(n, r.NormFloat64) }
