@@ -45,51 +45,34 @@ func wide(src, importance []float32) (x, w [32]float64) {
 }
 
 func weightedQ4_0(dst []byte, src, importance []float32) {
-	x, w := wide(src, importance)
-	var levels [32]int8
-	putHalf(dst, signed4.fitLevels(levels[:], x[:], w[:]))
-	for j := range 16 {
-		dst[2+j] = byte(levels[j]+8) | byte(levels[j+16]+8)<<4
-	}
+	weightedLevels(Q4_0, dst, src, importance, signed4)
 }
 
 func weightedQ5_0(dst []byte, src, importance []float32) {
-	x, w := wide(src, importance)
-	var levels [32]int8
-	putHalf(dst, signed5.fitLevels(levels[:], x[:], w[:]))
-	var q [32]byte
-	for i, l := range levels {
-		q[i] = byte(l + 16)
-	}
-	putFive(dst[2:], &q)
+	weightedLevels(Q5_0, dst, src, importance, signed5)
 }
 
-// putFive writes 32 high bits, and 16 bytes of 4 low bits.
-func putFive(dst []byte, q *[32]byte) {
-	high := uint32(0)
-	for i, v := range q {
-		high |= uint32(v>>4) << i
+func weightedLevels(f Format, dst []byte, src, importance []float32, levels *codebook) {
+	x, w := wide(src, importance)
+	var fitted [32]int8
+	d := levels.fitLevels(fitted[:], x[:], w[:])
+	var codes [32]uint8
+	for i, l := range fitted {
+		codes[i] = uint8(int(l) - int(levels.lo))
 	}
-	le.PutUint32(dst, high)
-	for j := range 16 {
-		dst[4+j] = q[j]&15 | q[j+16]&15<<4
-	}
+	PackLinear(f, dst, d, 0, codes[:])
 }
 
 func weightedQ4_1(dst []byte, src, importance []float32) {
-	q := weightedLine(dst, src, importance, 15)
-	for j := range 16 {
-		dst[4+j] = q[j] | q[j+16]<<4
-	}
+	weightedLine(Q4_1, dst, src, importance, 15)
 }
 
 func weightedQ5_1(dst []byte, src, importance []float32) {
-	q := weightedLine(dst, src, importance, 31)
-	putFive(dst[4:], &q)
+	weightedLine(Q5_1, dst, src, importance, 31)
 }
 
-// weightedLine fits d·q + m, writes d and m, and gives each element's q up to top.
-func weightedLine(dst []byte, src, importance []float32, top float64) (q [32]byte) {
+// weightedLine fits d·q + m with q up to top.
+func weightedLine(f Format, dst []byte, src, importance []float32, top float64) {
 	x, w := wide(src, importance)
 	lowest := 0.0 // fitLine wants a minimum that is not positive
 	if lo, _ := bounds(src); lo > 0 {
@@ -101,9 +84,43 @@ func weightedLine(dst []byte, src, importance []float32, top float64) (q [32]byt
 	scale, minimum, _ := fitLine(x[:], w[:], top)
 	putHalf(dst, float32(scale))
 	putHalf(dst[2:], float32(lowest-minimum))
-	d, m := float64(half(dst)), float64(half(dst[2:]))
+	d, m := half(dst), half(dst[2:])
+	var codes [32]uint8
 	for i, v := range src {
-		q[i] = byte(round(clamp(ratio(float64(v)-m, d), 0, top)))
+		codes[i] = uint8(round(clamp(ratio(float64(v)-float64(m), float64(d)), 0, top)))
 	}
-	return q
+	PackLinear(f, dst, d, m, codes[:])
+}
+
+// PackLinear writes a block of 32 numbers that were rounded elsewhere: d·(code - z)
+// in Q4_0 (codes of 4 bits, z = 8), Q5_0 (5, 16) and Q8_0 (8, 128), d·code + m in
+// Q4_1 and Q5_1. d and m become float16. It panics for other formats.
+func PackLinear(f Format, dst []byte, d, m float32, codes []uint8) {
+	putHalf(dst, d)
+	at := 2
+	if f == Q4_1 || f == Q5_1 {
+		putHalf(dst[2:], m)
+		at = 4
+	}
+	q := (*[32]uint8)(codes)
+	switch f {
+	case Q8_0:
+		for i, v := range q {
+			dst[at+i] = v - 128
+		}
+		return
+	case Q5_0, Q5_1:
+		high := uint32(0)
+		for i, v := range q {
+			high |= uint32(v>>4) << i
+		}
+		le.PutUint32(dst[at:], high)
+		at += 4
+	case Q4_0, Q4_1:
+	default:
+		panic("block: a format that is not packed from codes")
+	}
+	for j := range 16 {
+		dst[at+j] = q[j]&15 | q[j+16]&15<<4
+	}
 }

@@ -171,7 +171,7 @@ func interleave(t Tensor, heads int) Tensor {
 	from := func(i int) int { return i/head*head + i%head%2*(head/2) + i%head/2 }
 	row := t.Row
 	if len(t.Shape) > 1 {
-		t.Row, t.data = func(i int) []byte { return row(from(i)) }, nil
+		t.Row, t.data, t.order = func(i int) []byte { return row(from(i)) }, nil, from
 		return t
 	}
 	size := t.Format.Bytes()

@@ -3,7 +3,6 @@ package lm
 import (
 	"context"
 	"os"
-	"strings"
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pool"
@@ -23,17 +22,15 @@ func Measure(ctx context.Context, m *Model, text *Text, p *pool.Pool, dir string
 		return nil, err
 	}
 	w.progress = progress
-	im := &Importance{Dataset: text.Name, Chunks: len(text.Chunks), Size: len(text.Chunks[0]), byTensor: map[string][]float32{}}
+	im := w.newImportance()
 	err = w.run(ctx, 0, func(ctx context.Context, _ int, products []*product) (map[string]*Tensor, error) {
-		for input, list := range byInput(products) {
-			a, err := w.activations(input, 0)
+		for _, g := range groups(products) {
+			a, err := w.activations(g.input, 0)
 			if err != nil {
 				return nil, err
 			}
-			for _, name := range namesOf(list) {
-				if !strings.Contains(name, ".ffn_down_exps.") { // whose input is within the mixture
-					im.byTensor[name] = a.MeanSquare()
-				}
+			for _, name := range namesOf(g.products) {
+				im.byTensor[name] = a.MeanSquare()
 			}
 		}
 		return nil, ctx.Err()
@@ -44,13 +41,9 @@ func Measure(ctx context.Context, m *Model, text *Text, p *pool.Pool, dir string
 	return im, im.check()
 }
 
-// byInput groups products that read the same values.
-func byInput(products []*product) map[*ir.Value][]*product {
-	groups := map[*ir.Value][]*product{}
-	for _, p := range products {
-		groups[p.input] = append(groups[p.input], p)
-	}
-	return groups
+// newImportance is of the walk's text.
+func (w *walk) newImportance() *Importance {
+	return &Importance{Dataset: w.text.Name, Chunks: len(w.text.Chunks), Size: len(w.text.Chunks[0]), byTensor: map[string][]float32{}}
 }
 
 // activations gathers what products read.

@@ -118,9 +118,9 @@ func quantizable(t *Tensor) bool {
 func (c *chooser) format(t *Tensor) (f block.Format, reason string) {
 	switch {
 	case t.Format == block.I8 || t.Format == block.I16 || t.Format == block.I32 || t.Format == block.I64 || t.Format == block.F64:
-		return t.Format, "no weights"
+		return t.Format, ""
 	case len(t.Shape) < 2 && isFloat(t.Format):
-		return block.F32, "a vector"
+		return block.F32, ""
 	case !quantizable(t):
 		if c.converted && isFloat(t.Format) {
 			return block.F32, "small, and much depends on it"

@@ -37,7 +37,14 @@ type Tensor struct {
 	Offset float32
 
 	data []byte // of all rows, where they lie one after the other
+	// order gives the row of the source that is row i here; nil: the same.
+	order func(i int) int
+	// columns and rows multiply the numbers of each column and row; nil: 1.
+	columns, rows []float32
 }
+
+// plain reports whether Row has the very numbers.
+func (t *Tensor) plain() bool { return t.Offset == 0 && t.columns == nil && t.rows == nil }
 
 // Cols is the length of a row.
 func (t *Tensor) Cols() int {
@@ -71,6 +78,14 @@ func (t *Tensor) Decode(dst []float32, i int) {
 	if t.Offset != 0 {
 		for j := range dst {
 			dst[j] += t.Offset
+		}
+	}
+	for j, s := range t.columns {
+		dst[j] *= s
+	}
+	if t.rows != nil {
+		for j := range dst {
+			dst[j] *= t.rows[i]
 		}
 	}
 }

@@ -210,11 +210,12 @@ func (m *Model) stagesOf(g *ir.Graph) (stages [][]*ir.Node, products [][]*produc
 	return stages, products
 }
 
-// namesOf lists the tensors of products, each once.
+// namesOf lists the tensors that products multiply with their input, each once:
+// all but the last matrices of a mixture, whose input is within it.
 func namesOf(list []*product) (names []string) {
 	for _, p := range list {
 		for _, m := range p.matrices {
-			if !slices.Contains(names, m.name) {
+			if !slices.Contains(names, m.name) && !strings.Contains(m.name, ".ffn_down_exp") {
 				names = append(names, m.name)
 			}
 		}

@@ -126,6 +126,7 @@ func (m *Model) plan(o *Options) ([]plan, *report.Report, error) {
 		if p.importance, err = o.Importance.of(t); err != nil {
 			return nil, nil, err
 		}
+		p.importance = scaled(p.importance, t.columns)
 		if o.Importance != nil && p.importance == nil && quantizable(t) && !strings.HasPrefix(t.Name, "token_embd") && t.Name != "output.weight" {
 			unweighed++
 		}
@@ -134,6 +135,20 @@ func (m *Model) plan(o *Options) ([]plan, *report.Report, error) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the importance matrix says nothing of %d matrices: their columns count alike", unweighed))
 	}
 	return plans, r, nil
+}
+
+// scaled is the importance of columns that were multiplied, as their inputs were
+// divided.
+func scaled(importance, columns []float32) []float32 {
+	if importance == nil || columns == nil {
+		return importance
+	}
+	out := slices.Clone(importance)
+	for i := range out {
+		c := columns[i%len(columns)]
+		out[i] /= c * c
+	}
+	return out
 }
 
 // encoder turns rows into blocks on all threads.
@@ -207,7 +222,7 @@ func (c *chunks) Do(i int) {
 	row, back := make([]float32, c.Cols()), make([]float32, c.Cols())
 	for r := i * c.each; r < min((i+1)*c.each, c.rows); r++ {
 		out := c.out[r*c.size : (r+1)*c.size]
-		if c.format == c.Format && c.Offset == 0 {
+		if c.format == c.Format && c.plain() {
 			copy(out, c.Row(c.from+r))
 			continue
 		}
