@@ -26,7 +26,7 @@ type staticFlags struct {
 
 func (f *staticFlags) add(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.calibrator, "calibrator", "minmax", "static: how ranges are chosen: "+strings.Join(calib.Methods, ", "))
+	fl.StringVar(&f.calibrator, "calibrator", "percentile", "static: how ranges are chosen: "+strings.Join(calib.Methods, ", "))
 	fl.Float64Var(&f.percentile, "percentile", 0, "static: of --calibrator percentile, the part of all values that a range holds, in percent; 0 is 99.999")
 	fl.Float64Var(&f.movingAverage, "moving-average", 0, "static: of --calibrator minmax, the weight of a new sample's extremes, e.g. 0.01; 0 takes the extremes of all")
 	fl.IntVar(&f.bins, "bins", 0, "static: bins of histograms; 0 is 8192")
