@@ -6,12 +6,12 @@ import (
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/shape"
-	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // part says which part of an array is one sample's.
 type part struct {
 	samples int   // how many it holds; 0: it belongs to all
+	step    int   // rows of the first dimension that one sample has
 	shape   []int // of one sample
 }
 
@@ -35,7 +35,7 @@ func partOf(g *ir.Graph, v *ir.Value, dims []int) (part, error) {
 	rank := len(want)
 	switch {
 	case len(dims) == rank+1 && fits(want, dims[1:]):
-		return part{dims[0], dims[1:]}, nil
+		return part{dims[0], 1, dims[1:]}, nil
 	case len(dims) == rank && rank > 0 && fits(want[1:], dims[1:]):
 		return cut(g, v, dims)
 	case len(dims) == rank && fits(want, dims):
@@ -59,7 +59,7 @@ func cut(g *ir.Graph, v *ir.Value, dims []int) (part, error) {
 	}
 	one := slices.Clone(dims)
 	one[0] = size
-	return part{dims[0] / size, one}, nil
+	return part{dims[0] / size, size, one}, nil
 }
 
 // isBatch reports whether the open first dimension of an input counts samples.
@@ -69,17 +69,6 @@ func isBatch(g *ir.Graph, v *ir.Value) bool {
 	return slices.ContainsFunc(g.Inputs, func(u *ir.Value) bool {
 		return len(u.Type.Shape) >= 2 && u.Type.Shape[0].Equal(v.Type.Shape[0])
 	})
-}
-
-// take copies sample i out of an array that begins with sample from.
-func (p part) take(t *tensor.Tensor, i int) *tensor.Tensor {
-	if p.samples == 0 {
-		return t.Reshape(p.shape...)
-	}
-	one := tensor.New(t.DType, p.shape...)
-	n := one.Len()
-	one.CopyElements(0, t, i*n, n)
-	return one
 }
 
 // together gives the number of samples that several arrays hold. Those with one
