@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/format/whole"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/lm"
@@ -48,7 +49,6 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 	if err != nil {
 		return err
 	}
-	o.Pool = p
 	if err := apart(path, f.output); err != nil {
 		return err
 	}
@@ -57,90 +57,181 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 		return err
 	}
 	defer m.Close()
-	done, err := f.calibrate(cmd.Context(), e, m, &o, p)
+	j := &languageJob{f: f, e: e, m: m, o: o, pool: p}
+	if err := j.aim(cmd); err != nil {
+		return err
+	}
+	c, err := j.calibrate(cmd.Context())
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	rep, err := f.writeGGUF(cmd.Context(), e, m, o)
-	if err := done(err == nil); err != nil {
-		return err
+	rep, err := j.write(cmd.Context(), c)
+	if c != nil {
+		err = errors.Join(err, c.Close(err == nil))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.output, err)
 	}
+	rep.Method = languageMethods[f.method].String()
 	return f.tell(e, rep)
 }
 
-// calibrate finds out what the method wants to know of the model before it is
-// written. done is called at the end: what is kept for another try is needed no
-// more if all went well.
-func (f *quantizeFlags) calibrate(ctx context.Context, e *env, m *lm.Model, o *lm.Options, p *pool.Pool) (done func(ok bool) error, err error) {
-	done = func(bool) error { return nil }
-	method := languageMethods[f.method]
-	if method == lm.Nearest && f.data == "" {
-		return done, nil
-	}
-	bar := newProgress(e, 1, "steps")
-	defer bar.done()
-	r := lm.Recipe{Method: method, Pool: p, Work: f.output + ".work", GPTQ: f.weight.gptq(), Progress: func(n, all int) {
-		bar.all = all
-		bar.at(n)
-	}, Note: func(s string) {
-		bar.done()
-		fmt.Fprintf(e.err, "salver: %s\n", s)
-	}}
-	var c *lm.Calibrated
-	if method == lm.HQQ {
-		c, err = lm.RoundHQQ(ctx, m, o, r)
-	} else if c, err = f.onText(ctx, m, o, r); err == nil && o.Importance == nil {
-		o.Importance = c.Importance
-	}
-	if err != nil || c == nil {
-		return done, err
-	}
-	o.Rounded = c.Rounded
-	return func(ok bool) error {
-		err := c.Close()
-		if ok {
-			err = errors.Join(err, os.RemoveAll(r.Work))
-		}
-		return err
-	}, nil
+// languageJob is one language model to quantize.
+type languageJob struct {
+	f      *quantizeFlags
+	e      *env
+	m      *lm.Model
+	o      lm.Options
+	pool   *pool.Pool
+	target lm.Target // nil: the method rounds nothing before the model is written
+	folder bool
 }
 
 // languageMethods are the ways to quantize a language model; static is what is
 // meant where nothing is said.
 var languageMethods = map[string]lm.Method{"static": lm.Nearest, "weight-only": lm.Nearest, "gptq": lm.GPTQ, "awq": lm.AWQ, "hqq": lm.HQQ}
 
-// gptq are the flags of GPTQ for groups that are blocks.
-func (f *weightFlags) gptq() weight.GPTQOptions {
-	o := weight.GPTQOptions{Damp: f.damp, ActOrder: f.actOrder, StaticGroups: f.actOrder}
+// aim finds out in which form the model is to be written.
+func (j *languageJob) aim(cmd *cobra.Command) error {
+	f, method := j.f, languageMethods[j.f.method]
+	fl := cmd.Flags()
+	format := "gguf" // where nothing is said; graphs have another default
+	if fl.Changed("format") {
+		format = f.static.format
+	}
+	j.folder = format != "gguf"
+	if gguf := strings.EqualFold(filepath.Ext(f.output), ".gguf"); gguf == j.folder {
+		return misusef("-o %s: expected a name that ends in .gguf with --format gguf, and the name of a folder with the other formats", f.output)
+	}
+	simulated := j.o.Mix.IsFloat() && (method != lm.Nearest || fl.Changed("bits") || fl.Changed("group") || fl.Changed("kind"))
+	if !j.folder && !simulated {
+		if method != lm.Nearest {
+			j.target = lm.Blocks(j.m, &j.o)
+		}
+		return nil
+	}
+	if !fl.Changed("group") {
+		f.weight.group = 128
+	}
+	if format != "awq" && j.folder && !fl.Changed("symmetric") {
+		f.symmetric = true // what most readers of these layouts expect
+	}
+	s, err := f.scheme()
+	if err != nil {
+		return err
+	}
+	if !j.folder {
+		j.target = lm.Floats(s)
+		return nil
+	}
+	c, err := f.packedConfig(format, s)
+	if err != nil {
+		return err
+	}
+	j.target, err = lm.Layers(j.m, c, s)
+	return err
+}
+
+// packedConfig is the configuration of a folder.
+func (f *quantizeFlags) packedConfig(format string, s weight.Scheme) (*packed.Config, error) {
+	c := &packed.Config{Bits: s.Width(), Group: s.Group, Symmetric: s.Symmetric, ActOrder: f.weight.actOrder, Damp: f.weight.damp}
+	switch format {
+	case "gptq":
+		c.Method = packed.GPTQ
+		if !s.Symmetric {
+			c.Method = packed.GPTQv2
+		}
+	case "awq":
+		c.Method = packed.AWQ
+	case "compressed-tensors":
+		c.Method, c.Format = packed.Compressed, "pack-quantized"
+		if s.Kind != weight.Int {
+			c.Format = "float-quantized"
+		}
+	default:
+		return nil, misusef("--format %q: expected gguf, gptq, awq or compressed-tensors", format)
+	}
+	return c, nil
+}
+
+// calibrate finds out what the method wants to know of the model before it is
+// written; nil if that is nothing.
+func (j *languageJob) calibrate(ctx context.Context) (*lm.Calibrated, error) {
+	f, method := j.f, languageMethods[j.f.method]
+	if j.target == nil && f.data == "" {
+		return nil, nil
+	}
+	if f.data == "" && (method == lm.GPTQ || method == lm.AWQ) {
+		return nil, misusef("%v looks at what matrices are multiplied with: give --data TEXT, or --method weight-only or hqq", method)
+	}
+	bar := newProgress(j.e, 1, "steps")
+	defer bar.done()
+	r := lm.Recipe{Method: method, Pool: j.pool, Work: filepath.Clean(f.output) + ".work", GPTQ: f.weight.gptq(j.folder), Progress: func(n, all int) {
+		bar.all = all
+		bar.at(n)
+	}, Note: func(s string) {
+		bar.done()
+		fmt.Fprintf(j.e.err, "salver: %s\n", s)
+	}}
+	var text *lm.Text
+	if f.data != "" {
+		var err error
+		if text, err = j.m.ReadText(f.data, f.maxTokens, f.limit); err != nil {
+			return nil, err
+		}
+	}
+	if j.target == nil {
+		return nil, j.measure(ctx, text, r)
+	}
+	c, err := lm.Calibrate(ctx, j.m, text, j.target, r)
+	if err == nil && j.o.Importance == nil {
+		j.o.Importance = c.Importance
+	}
+	return c, err
+}
+
+// measure measures the importance of columns.
+func (j *languageJob) measure(ctx context.Context, text *lm.Text, r lm.Recipe) (err error) {
+	if j.o.Importance, err = lm.Measure(ctx, j.m, text, r.Pool, filepath.Dir(j.f.output), r.Progress); err != nil {
+		return err
+	}
+	if path := j.f.language.saveImportance; path != "" {
+		return whole.Write(path, j.o.Importance.Write)
+	}
+	return nil
+}
+
+// gptq are the flags of GPTQ. Groups of act-order are neighbours where blocks are.
+func (f *weightFlags) gptq(folder bool) weight.GPTQOptions {
+	o := weight.GPTQOptions{Damp: f.damp, ActOrder: f.actOrder, StaticGroups: f.actOrder && !folder}
 	if !f.minMax {
 		o.Clip = weight.MSE
 	}
 	return o
 }
 
-// onText runs the model on --data.
-func (f *quantizeFlags) onText(ctx context.Context, m *lm.Model, o *lm.Options, r lm.Recipe) (*lm.Calibrated, error) {
-	if f.data == "" {
-		return nil, misusef("%v looks at what matrices are multiplied with: give --data TEXT, or --method weight-only or hqq", r.Method)
+// write writes the output.
+func (j *languageJob) write(ctx context.Context, c *lm.Calibrated) (rep *report.Report, err error) {
+	if j.folder {
+		return lm.WriteFolder(ctx, j.target, c, j.f.output)
 	}
-	text, err := m.ReadText(f.data, f.maxTokens, f.limit)
-	if err != nil {
-		return nil, err
+	if c != nil {
+		if j.o.Rounded, err = c.Rounded(); err != nil {
+			return nil, err
+		}
 	}
-	if r.Method != lm.Nearest {
-		return lm.Calibrate(ctx, m, text, o, r)
+	j.o.Pool = j.pool
+	bar := newProgress(j.e, 0, "million weights")
+	defer bar.done()
+	j.o.Progress = func(done, all int64) {
+		bar.all = int(all / 1e6)
+		bar.at(int(done / 1e6))
 	}
-	im, err := lm.Measure(ctx, m, text, r.Pool, filepath.Dir(f.output), r.Progress)
-	if err != nil {
-		return nil, err
-	}
-	if f.language.saveImportance != "" {
-		err = whole.Write(f.language.saveImportance, im.Write)
-	}
-	return &lm.Calibrated{Importance: im}, err
+	err = whole.Write(j.f.output, func(w io.Writer) error {
+		rep, err = lm.Write(ctx, j.m, w, j.o)
+		return err
+	})
+	return rep, err
 }
 
 // apart refuses to write over what is read.
@@ -195,22 +286,4 @@ func (f *quantizeLanguageFlags) options(method string) (o lm.Options, err error)
 		o.Importance, err = lm.ReadImportance(f.importance)
 	}
 	return o, err
-}
-
-// writeGGUF writes a model as one GGUF file.
-func (f *quantizeFlags) writeGGUF(ctx context.Context, e *env, m *lm.Model, o lm.Options) (rep *report.Report, err error) {
-	if !strings.EqualFold(filepath.Ext(f.output), ".gguf") {
-		return nil, misusef("expected a name that ends in .gguf")
-	}
-	bar := newProgress(e, 0, "million weights")
-	defer bar.done()
-	o.Progress = func(done, all int64) {
-		bar.all = int(all / 1e6)
-		bar.at(int(done / 1e6))
-	}
-	err = whole.Write(f.output, func(w io.Writer) error {
-		rep, err = lm.Write(ctx, m, w, o)
-		return err
-	})
-	return rep, err
 }

@@ -36,7 +36,7 @@ func (f *staticFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.perTensor, "per-tensor", false, "static, dynamic: one scale for each weight tensor, not one for each channel")
 	fl.BoolVar(&f.perRow, "per-row", false, "dynamic: a scale for each row of activations, so that rows do not depend on each other")
 	fl.BoolVar(&f.reduceRange, "reduce-range", false, "static, dynamic: 7-bit weights, for onnxruntime on CPUs without VNNI")
-	fl.StringVar(&f.format, "format", "qdq", "static: qdq or qoperator")
+	fl.StringVar(&f.format, "format", "qdq", "static: qdq or qoperator; language models: gguf, which is their default, or folders with gptq, awq or compressed-tensors weights")
 	fl.BoolVar(&f.contrib, "contrib", false, "static: of --format qoperator, use operators of com.microsoft too")
 }
 

@@ -4,142 +4,178 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
-	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/format/gguf"
+	"github.com/salver-ml/salver/internal/format/whole"
 	"github.com/salver-ml/salver/internal/quant/weight"
 )
 
-// Calibrate runs the model on a text and chooses its weights by what they are
-// multiplied with, for a GGUF file as o says. GPTQ rounds matrices whose format is
-// one of groups of integers (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0), and leaves the others
-// to Write with their importance. AWQ changes the model's tensors by factors, which
-// cancel, and leaves all rounding to Write. The result's Close keeps the work
-// folder; Done removes it.
-func Calibrate(ctx context.Context, m *Model, text *Text, o *Options, r Recipe) (*Calibrated, error) {
-	t := &blockTarget{newChooser(m, o.Mix, o)}
-	if r.Method == GPTQ && !t.suits(m) {
-		return nil, fmt.Errorf("gptq rounds to Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0, and %s gives no matrix such a format: choose one of these, or weight-only with --data for the importance of columns", o.Mix.Name)
+// Calibrated is what has been found out about a model: how much columns count,
+// and matrices that are rounded already.
+type Calibrated struct {
+	Importance *Importance
+	work       *work
+	paths      []string // of files with rounded matrices
+	files      []*gguf.File
+}
+
+// Calibrate chooses the weights of a model for a target, and keeps what is done
+// in the recipe's work folder. GPTQ and AWQ run the model on a text; nil is none.
+//
+// GPTQ rounds the matrices that have a scheme, and leaves the others to the
+// target's own rounding, with their importance. AWQ multiplies tensors of m by
+// factors that cancel each other, and rounds to nearest. HQQ takes each matrix by
+// itself.
+func Calibrate(ctx context.Context, m *Model, text *Text, t Target, r Recipe) (*Calibrated, error) {
+	if !m.suits(t, r.Method) {
+		return nil, fmt.Errorf("%v has no matrix to round here: in GGUF files it rounds to %s; choose such a type, or weight-only with --data for the importance of columns", r.Method,
+			map[Method]string{GPTQ: "Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0", HQQ: "Q4_1 and Q5_1"}[r.Method])
 	}
-	w, err := r.walk(ctx, m, text, t, o.key())
+	id, err := identity(m.Path)
 	if err != nil {
 		return nil, err
 	}
-	c := &Calibrated{Rounded: map[string]Tensor{}}
-	if c.Importance, err = w.work.importance(); err != nil {
+	var chunks [][]int32
+	if text != nil {
+		chunks = text.Chunks
+	}
+	c := &Calibrated{}
+	if c.work, err = openWork(r.Work, keyOf(id, r.Method, r.GPTQ, t.key(), chunks)); err != nil {
 		return nil, err
 	}
-	if r.Method == AWQ {
-		return c, w.applyAll()
-	}
-	return c, c.read(w.work)
-}
-
-// key states what the formats of tensors depend on.
-func (o *Options) key() string {
-	s := fmt.Sprint(o.Mix, o.Overrides, o.Pure)
-	for _, f := range []*block.Format{o.Output, o.Embedding} {
-		if f != nil {
-			s += " " + f.String()
+	if text != nil {
+		if err := r.walk(ctx, m, text, t, c); err != nil {
+			return nil, err
 		}
 	}
-	return s
+	_, own := t.(*blocks)
+	if r.Method == HQQ || r.Method != GPTQ && !own {
+		if err := r.alone(ctx, m, t, c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
-// suits reports whether some matrix gets a format that GPTQ rounds to.
-func (b *blockTarget) suits(m *Model) bool {
+// suits reports whether a method has something to round.
+func (m *Model) suits(t Target, method Method) bool {
 	for i := range m.Tensors {
-		if _, ok := b.scheme(&m.Tensors[i]); ok && m.Tensors[i].Name != "output.weight" {
+		x := &m.Tensors[i]
+		if s, ok := t.scheme(x); ok && (method != GPTQ || layerWeight(x)) && (method != HQQ || !s.Symmetric) {
 			return true
 		}
 	}
-	return false
+	return method == AWQ || method == Nearest
 }
 
-// walk runs the model and leaves what it found in the work folder.
-func (r *Recipe) walk(ctx context.Context, m *Model, text *Text, t target, settings ...any) (*rounder, error) {
-	id, err := identity(m.Path)
-	if err != nil {
-		return nil, err
-	}
-	wd, err := openWork(r.Work, keyOf(append(settings, id, r.Method, r.GPTQ, text.Chunks)...))
-	if err != nil {
-		return nil, err
-	}
+// walk runs the model on a text.
+func (r *Recipe) walk(ctx context.Context, m *Model, text *Text, t Target, c *Calibrated) error {
 	w, err := newWalk(m, text, r.Pool, r.Work)
-	if err != nil {
-		return nil, err
-	}
-	w.progress = r.Progress
-	out := &rounder{walk: w, recipe: r, target: t, work: wd}
-	f := out.enter
-	if r.Method == AWQ {
-		f = out.search
-	}
-	if wd.state.Next > 0 {
-		r.note("%s: continuing an interrupted run at stage %d of %d", r.Work, wd.state.Next, len(w.stages))
-	}
-	return out, w.run(ctx, wd.state.Next, f, wd.reached)
-}
-
-// read opens the rounded tensors of a work folder.
-func (c *Calibrated) read(w *work) error {
-	paths, err := w.results()
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
-		f, err := gguf.Open(path)
-		if err != nil {
-			return errors.Join(err, c.Close())
-		}
-		c.files = append(c.files, f)
-		for i := range f.Tensors {
-			t, err := fromGGUF(&f.Tensors[i])
-			if err != nil {
-				return errors.Join(err, c.Close())
-			}
-			c.Rounded[t.Name] = t
-		}
+	w.progress = r.Progress
+	out := &rounder{walk: w, recipe: r, target: t, work: c.work}
+	f := out.look
+	switch r.Method {
+	case GPTQ:
+		f = out.enter
+	case AWQ:
+		f = out.search
 	}
-	return nil
+	if n := c.work.state.Next; n > 0 {
+		r.note("%s: continuing an interrupted run at stage %d of %d", r.Work, n, len(w.stages))
+	}
+	if err := w.run(ctx, c.work.state.Next, f, c.work.reached); err != nil {
+		return err
+	}
+	if c.Importance, err = c.work.importance(); err != nil {
+		return err
+	}
+	switch r.Method {
+	case AWQ:
+		return out.applyAll()
+	case GPTQ:
+		c.paths, err = c.work.results()
+	}
+	return err
 }
 
-// RoundHQQ rounds the matrices whose format has minima (Q4_1, Q5_1) by HQQ.
-func RoundHQQ(ctx context.Context, m *Model, o *Options, r Recipe) (*Calibrated, error) {
-	t := &blockTarget{newChooser(m, o.Mix, o)}
-	id, err := identity(m.Path)
-	if err != nil {
-		return nil, err
-	}
-	wd, err := openWork(r.Work, keyOf(id, r.Method, o.key()))
-	if err != nil {
-		return nil, err
-	}
-	c := &Calibrated{Rounded: map[string]Tensor{}}
-	found := false
+// alone rounds each matrix by itself: by HQQ, or to nearest.
+func (r *Recipe) alone(ctx context.Context, m *Model, t Target, c *Calibrated) error {
 	for i := range m.Tensors {
 		x := &m.Tensors[i]
 		s, ok := t.scheme(x)
-		if !ok || s.Symmetric {
+		if !ok || r.Method == HQQ && s.Symmetric {
 			continue
 		}
-		found = true
-		if i >= wd.state.Next {
-			q, err := weight.HQQ(ctx, matrixOfTensor(x, r.Pool), s, r.Pool)
-			if err == nil {
-				err = errors.Join(wd.save(i, t.pack([]rounded{{x, q}})), wd.reached(i+1))
-			}
-			if err != nil {
-				return nil, fmt.Errorf("tensor %q: %w", x.Name, err)
-			}
+		path := c.work.tensor(i)
+		c.paths = append(c.paths, path)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		q, err := r.round(ctx, x, s, c.Importance)
+		if err == nil {
+			err = whole.Write(path, t.pack([]rounded{{x, q}}))
+		}
+		if err != nil {
+			return fmt.Errorf("tensor %q: %w", x.Name, err)
 		}
 		if r.Progress != nil {
 			r.Progress(i+1, len(m.Tensors))
 		}
 	}
-	if !found {
-		return nil, fmt.Errorf("hqq moves zero points, which Q4_1 and Q5_1 have, and %s gives no matrix such a format", o.Mix.Name)
+	return nil
+}
+
+func (r *Recipe) round(ctx context.Context, x *Tensor, s weight.Scheme, im *Importance) (*weight.Quantized, error) {
+	w := matrixOfTensor(x, r.Pool)
+	if r.Method == HQQ {
+		return weight.HQQ(ctx, w, s, r.Pool)
 	}
-	return c, c.read(wd)
+	o := weight.RTNOptions{Clip: r.GPTQ.Clip}
+	var err error
+	if o.Importance, err = im.of(x); err != nil {
+		return nil, err
+	}
+	o.Importance = scaled(o.Importance, x.columns)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return weight.RTN(w, s, o, r.Pool)
+}
+
+// Rounded opens the rounded tensors of a GGUF file, by name. They are valid until Close.
+func (c *Calibrated) Rounded() (map[string]Tensor, error) {
+	all := map[string]Tensor{}
+	for _, path := range c.paths {
+		f, err := gguf.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		c.files = append(c.files, f)
+		for i := range f.Tensors {
+			t, err := fromGGUF(&f.Tensors[i])
+			if err != nil {
+				return nil, err
+			}
+			all[t.Name] = t
+		}
+	}
+	return all, nil
+}
+
+// Close lets go of the work folder's files, and removes the folder if the output
+// has all of it.
+func (c *Calibrated) Close(complete bool) error {
+	var errs []error
+	for _, f := range c.files {
+		errs = append(errs, f.Close())
+	}
+	c.files = nil
+	if complete {
+		errs = append(errs, c.work.remove())
+	}
+	return errors.Join(errs...)
 }

@@ -85,6 +85,10 @@ func (m *Model) convert(f *llm.Files) error {
 	if err != nil {
 		return err
 	}
+	m.own = map[string]string{}
+	for _, name := range r.names {
+		m.own[name] = f.Weights().Name(name)
+	}
 	rope := c.RopeTensors()
 	for _, name := range slices.Sorted(maps.Keys(rope)) {
 		m.Tensors = append(m.Tensors, vectorTensor(name, rope[name]))

@@ -2,6 +2,7 @@ package lm
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/salver-ml/salver/internal/ir"
@@ -24,21 +25,26 @@ func Measure(ctx context.Context, m *Model, text *Text, p *pool.Pool, dir string
 	w.progress = progress
 	im := w.newImportance()
 	err = w.run(ctx, 0, func(ctx context.Context, _ int, products []*product) (map[string]*Tensor, error) {
-		for _, g := range groups(products) {
-			a, err := w.activations(g.input, 0)
-			if err != nil {
-				return nil, err
-			}
-			for _, name := range namesOf(g.products) {
-				im.byTensor[name] = a.MeanSquare()
-			}
-		}
-		return nil, ctx.Err()
+		return nil, errors.Join(ctx.Err(), w.measure(im, products))
 	}, nil)
 	if err != nil {
 		return nil, err
 	}
 	return im, im.check()
+}
+
+// measure adds the importance of the columns of products.
+func (w *walk) measure(im *Importance, products []*product) error {
+	for _, g := range groups(products) {
+		a, err := w.activations(g.input, 0)
+		if err != nil {
+			return err
+		}
+		for _, name := range namesOf(g.products) {
+			im.byTensor[name] = a.MeanSquare()
+		}
+	}
+	return nil
 }
 
 // newImportance is of the walk's text.

@@ -18,6 +18,9 @@ type Mix struct {
 	file uint32 // general.file_type
 }
 
+// IsFloat reports whether weights stay plain numbers.
+func (m Mix) IsFloat() bool { return isFloat(m.Base) }
+
 // mixes are all, those first that people should look at first.
 var mixes = []Mix{
 	{"Q4_K_M", block.Q4_K, 15}, {"Q4_K_S", block.Q4_K, 14}, {"Q5_K_M", block.Q5_K, 17}, {"Q5_K_S", block.Q5_K, 16}, {"Q6_K", block.Q6_K, 18},

@@ -19,7 +19,8 @@ type Model struct {
 	// Warnings are what a reader of the result should know of the conversion.
 	Warnings []string
 
-	converted bool // from a folder, not from a GGUF file
+	converted bool              // from a folder, not from a GGUF file
+	own       map[string]string // what the folder calls the tensors
 	release   func()
 	close     func() error
 }

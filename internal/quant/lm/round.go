@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
-	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/weight"
@@ -48,13 +46,15 @@ func (r *Recipe) note(format string, args ...any) {
 	}
 }
 
-// target is the form in which a model is written.
-type target interface {
+// A Target is the form in which a model is written: Blocks, Floats or Layers.
+type Target interface {
 	// scheme says how the weights of a matrix are to be stored; false if the
 	// target's own rounding is to do it.
 	scheme(t *Tensor) (weight.Scheme, bool)
 	// pack gives what is kept of rounded matrices: a file.
 	pack(list []rounded) func(io.Writer) error
+	// key states what the schemes depend on.
+	key() string
 }
 
 // rounded is a matrix after rounding.
@@ -85,7 +85,7 @@ func (f tasks) Do(i int) { f(i) }
 type rounder struct {
 	*walk
 	recipe *Recipe
-	target target
+	target Target
 	work   *work
 }
 
@@ -126,6 +126,15 @@ func (r *rounder) enter(ctx context.Context, stage int, products []*product) (ma
 	return others, r.work.save(stage, r.target.pack(done))
 }
 
+// look notes the importance of columns, and leaves the model as it is.
+func (r *rounder) look(ctx context.Context, stage int, products []*product) (map[string]*Tensor, error) {
+	im := r.newImportance()
+	if err := r.measure(im, products); err != nil {
+		return nil, err
+	}
+	return nil, errors.Join(ctx.Err(), r.work.saveImportance(stage, im))
+}
+
 // dequantized is a tensor with the numbers that are left.
 func (r *rounder) dequantized(t *Tensor, q *weight.Quantized) *Tensor {
 	v := make([]float32, t.Elems())
@@ -160,66 +169,4 @@ func groups(products []*product) (list []*group) {
 		g.experts = g.experts || p.experts()
 	}
 	return list
-}
-
-// Calibrated is what a walk has found: what Write needs for the same model.
-type Calibrated struct {
-	Importance *Importance
-	Rounded    map[string]Tensor
-	files      []*gguf.File
-}
-
-// Close lets go of the work folder's files.
-func (c *Calibrated) Close() error {
-	var errs []error
-	for _, f := range c.files {
-		errs = append(errs, f.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// blockTarget is a GGUF file with formats that a chooser decides on.
-type blockTarget struct{ *chooser }
-
-// blockSchemes are the formats whose blocks are groups of integers.
-var blockSchemes = map[block.Format]weight.Scheme{
-	block.Q4_0: {Kind: weight.Int, Bits: 4, Group: 32, Symmetric: true, Scale: dtype.Float16},
-	block.Q5_0: {Kind: weight.Int, Bits: 5, Group: 32, Symmetric: true, Scale: dtype.Float16},
-	block.Q8_0: {Kind: weight.Int, Bits: 8, Group: 32, Symmetric: true, Scale: dtype.Float16},
-	block.Q4_1: {Kind: weight.Int, Bits: 4, Group: 32, FloatZero: true, Scale: dtype.Float16},
-	block.Q5_1: {Kind: weight.Int, Bits: 5, Group: 32, FloatZero: true, Scale: dtype.Float16},
-}
-
-func (b *blockTarget) scheme(t *Tensor) (weight.Scheme, bool) {
-	f, _ := b.format(t)
-	s, ok := blockSchemes[f]
-	return s, ok && quantizable(t)
-}
-
-// pack writes blocks as a GGUF file.
-func (b *blockTarget) pack(list []rounded) func(io.Writer) error {
-	var sources []gguf.Source
-	for _, r := range list {
-		f, _ := b.format(r.Tensor)
-		sources = append(sources, gguf.Source{Name: r.Name, Format: f, Shape: r.Shape, WriteTo: func(w io.Writer) error {
-			_, err := w.Write(blocksOf(r.q, f))
-			return err
-		}})
-	}
-	return func(w io.Writer) error { return gguf.Write(w, nil, sources) }
-}
-
-// blocksOf packs a matrix whose groups are blocks.
-func blocksOf(q *weight.Quantized, f block.Format) []byte {
-	const elems = 32
-	n := q.Cols / elems
-	data := make([]byte, q.Rows*n*f.Bytes())
-	for i := range q.Rows * n {
-		d, m := q.Scales[i], float32(0)
-		if q.Zeros != nil {
-			m = -q.Zeros[i] * d
-		}
-		block.PackLinear(f, data[i*f.Bytes():(i+1)*f.Bytes()], d, m, q.Codes[i*elems:(i+1)*elems])
-	}
-	return data
 }

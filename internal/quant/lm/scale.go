@@ -113,7 +113,7 @@ func (r *rounder) near(t *Tensor) (weight.Scheme, bool) {
 	if s, ok := r.target.scheme(t); ok {
 		return s, true
 	}
-	if b, ok := r.target.(*blockTarget); ok && quantizable(t) {
+	if b, ok := r.target.(*blocks); ok && quantizable(t) {
 		f, _ := b.format(t)
 		s, ok := nearSchemes[f]
 		return s, ok

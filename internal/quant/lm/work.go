@@ -109,6 +109,9 @@ func (w *work) save(stage int, write func(io.Writer) error) error {
 // result is the file of a stage.
 func (w *work) result(stage int) string { return filepath.Join(w.dir, fmt.Sprintf("stage-%d", stage)) }
 
+// tensor is the file of a tensor that is rounded by itself.
+func (w *work) tensor(i int) string { return filepath.Join(w.dir, fmt.Sprintf("tensor-%d", i)) }
+
 // saveImportance keeps that of a stage's matrices.
 func (w *work) saveImportance(stage int, im *Importance) error {
 	return whole.Write(filepath.Join(w.dir, fmt.Sprintf("importance-%d", stage)), im.Write)
