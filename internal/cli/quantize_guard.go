@@ -34,6 +34,7 @@ type guardFlags struct {
 	smooth         string
 	adaround       int
 	original       *ir.Graph // before weights were changed
+	exact          *ir.Graph // before weights were rounded
 	steps          []string
 }
 
@@ -103,6 +104,7 @@ func (f *guardFlags) prepare(ctx context.Context, j *quantizeJob, set samples.Se
 		}
 		f.note("smoothed %d activations", n)
 	}
+	f.exact = g.Clone()
 	if f.adaround == 0 {
 		return nil
 	}
@@ -163,7 +165,7 @@ func (f *guardFlags) correctBias(ctx context.Context, j *quantizeJob, c *ptq.Cal
 	if err != nil {
 		return err
 	}
-	n, err := recover.Bias(ctx, j.model.Graph, q, set, j.pool)
+	n, err := recover.Bias(ctx, j.model.Graph, f.exact, q, set, j.pool)
 	if err != nil {
 		return err
 	}

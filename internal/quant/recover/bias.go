@@ -15,30 +15,34 @@ import (
 // Bias corrects the biases of a graph for what rounding its weights does to the mean
 // of each output: with weights W that become Ŵ and inputs whose mean over the samples
 // is E[x], b becomes b - (Ŵ - W)·E[x] (section 4.2 of arXiv 1906.04721, with the mean
-// measured). quantized is the graph as it is to be, from which Ŵ is read. Layers
+// measured). W is read from exact, which has g's nodes before weights were rounded, and Ŵ
+// from quantized, the graph as it is to be. Layers
 // without a bias get one where the operator has it. It gives how many were corrected.
-func Bias(ctx context.Context, g, quantized *ir.Graph, set samples.Set, p *pool.Pool) (corrected int, err error) {
-	rounded := roundedWeights(quantized)
+func Bias(ctx context.Context, g, exact, quantized *ir.Graph, set samples.Set, p *pool.Pool) (corrected int, err error) {
+	rounded, weights := roundedWeights(quantized), map[string][]float32{}
+	for _, l := range layers(exact) {
+		weights[l.n.Name] = l.matrix()
+	}
 	var list []*layer
 	for _, l := range layers(g) {
-		if node, _ := l.bias(); node != nil && rounded[l.n.Name] != nil && slices.Equal(rounded[l.n.Name].Shape, l.weights().Shape) {
+		if node, _ := l.bias(); node != nil && rounded[l.n.Name] != nil && len(weights[l.n.Name]) == l.weights().Len() && slices.Equal(rounded[l.n.Name].Shape, l.weights().Shape) {
 			list = append(list, l)
 		}
 	}
 	err = gather(ctx, g, list, set, 0, p, func(l *layer, s *seen) error {
-		l.correct(rounded[l.n.Name], s)
+		l.correct(weights[l.n.Name], rounded[l.n.Name], s)
 		corrected++
 		return nil
 	})
 	return corrected, err
 }
 
-// correct changes the layer's bias.
-func (l *layer) correct(rounded *tensor.Tensor, s *seen) {
+// correct changes the layer's bias for weights that are rounded.
+func (l *layer) correct(w []float32, rounded *tensor.Tensor, s *seen) {
 	after := *l.n
 	after.In = slices.Clone(l.n.In)
 	after.In[1] = ir.NewConst("", rounded)
-	w, r := l.matrix(), (&layer{&after, l.out, l.in, l.groups}).matrix()
+	r := (&layer{&after, l.out, l.in, l.groups}).matrix()
 	node, input := l.bias()
 	b := make([]float32, l.outputs())
 	if v := node.Input(input); v != nil {
