@@ -23,6 +23,7 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/provider"
+	"github.com/salver-ml/salver/internal/tune"
 )
 
 // Session is a model that is ready to run.
@@ -58,6 +59,7 @@ type config struct {
 	threads   int
 	ref       bool
 	precision string
+	tuning    string
 }
 
 // WithThreads sets how many threads one run may use; the default is one for
@@ -76,6 +78,11 @@ func WithoutPasses(names ...string) Option {
 // or "bf16", which rounds their operands to bfloat16 and is an error where the CPU
 // has no AMX tiles.
 func WithPrecision(name string) Option { return func(c *config) { c.precision = name } }
+
+// WithTuning takes the kernels that `salver tune` found to be the fastest, from the
+// cache at path. It is an error if the cache was not measured on this machine, with
+// this instruction set and by this version.
+func WithTuning(path string) Option { return func(c *config) { c.tuning = path } }
 
 // WithReference runs every operator on its reference implementation: slow, and
 // what the fast kernels are tested against.
@@ -126,6 +133,13 @@ func configure(options []Option) (c config, err error) {
 	}
 	if c.ref {
 		c.engine.Provider = provider.Ref
+	}
+	if c.tuning != "" {
+		cache, err := tune.Load(c.tuning, tune.ThisHost())
+		if err != nil {
+			return c, fmt.Errorf("salver: %w", err)
+		}
+		c.engine.Tuned = cache.For
 	}
 	return c, nil
 }
