@@ -56,13 +56,46 @@ func New(method string, o Options) (Observer, error) {
 	case "percentile":
 		return &percentile{stream: h, keep: o.Percentile / 100}, nil
 	case "entropy":
-		return &entropy{h}, nil
+		return &cached{Observer: &entropy{h}}, nil
 	case "mse":
-		return &mse{h}, nil
+		return &cached{Observer: &mse{h}}, nil
 	case "distribution":
 		return &distribution{stream: h}, nil
 	}
 	return nil, fmt.Errorf("calibrator %q: expected one of %s", method, strings.Join(Methods, ", "))
+}
+
+// cached remembers ranges that take a search, as a graph is quantized in many
+// ways from one calibration.
+type cached struct {
+	Observer
+	ranges map[target]quant.Range
+}
+
+// target is what a range is mapped to.
+type target struct {
+	dtype     dtype.Type
+	symmetric bool
+}
+
+func (c *cached) Observe(x []float32) error {
+	c.ranges = nil
+	return c.Observer.Observe(x)
+}
+
+func (c *cached) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
+	to := target{t, symmetric}
+	if r, ok := c.ranges[to]; ok {
+		return r, nil
+	}
+	r, err := c.Observer.Range(t, symmetric)
+	if err == nil {
+		if c.ranges == nil {
+			c.ranges = map[target]quant.Range{}
+		}
+		c.ranges[to] = r
+	}
+	return r, err
 }
 
 // errNothing is the error of ranges of tensors that were never seen.

@@ -80,7 +80,7 @@ func TestChance(t *testing.T) {
 // search finds nearly the least of all thresholds.
 func TestDivergence(t *testing.T) {
 	for i, s := range shapes {
-		o := observed(t, "entropy", Options{Bins: leastBins}, draw(i, 50000)).(*entropy)
+		o := searching[*entropy](observed(t, "entropy", Options{Bins: leastBins}, draw(i, 50000)))
 		for _, c := range []struct {
 			bins         []uint64
 			zero, levels int
@@ -113,22 +113,22 @@ func TestDivergence(t *testing.T) {
 func TestEntropyThresholds(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		m        mapping
+		m        target
 		low, top float64 // of the upper end
 	}{
-		{"normal", mapping{dtype.Int8, true}, 4, 5.2},
-		{"normal, one outlier at 60", mapping{dtype.Int8, true}, 4, 12},
-		{"normal, one outlier at 60", mapping{dtype.Uint8, false}, 4, 12},
-		{"normal, one outlier at 60", mapping{dtype.Int4, true}, 2.5, 4.5},
-		{"Laplace", mapping{dtype.Int8, true}, 9, 13.5},
-		{"Laplace", mapping{dtype.Int4, true}, 5, 8},
-		{"ReLU of normal", mapping{dtype.Uint8, false}, 3.8, 5.2},
-		{"uniform", mapping{dtype.Int8, true}, 0.999, 1},
-		{"constant", mapping{dtype.Uint8, false}, 3.7, 3.700001},
-		{"bimodal", mapping{dtype.Int8, true}, 3.7, 4.5},
-		{"one spike", mapping{dtype.Uint8, false}, 5, 5},
-		{"background", mapping{dtype.Uint8, false}, 8, 15},
-		{"background", mapping{dtype.Int8, true}, 8, 15},
+		{"normal", target{dtype.Int8, true}, 4, 5.2},
+		{"normal, one outlier at 60", target{dtype.Int8, true}, 4, 12},
+		{"normal, one outlier at 60", target{dtype.Uint8, false}, 4, 12},
+		{"normal, one outlier at 60", target{dtype.Int4, true}, 2.5, 4.5},
+		{"Laplace", target{dtype.Int8, true}, 9, 13.5},
+		{"Laplace", target{dtype.Int4, true}, 5, 8},
+		{"ReLU of normal", target{dtype.Uint8, false}, 3.8, 5.2},
+		{"uniform", target{dtype.Int8, true}, 0.999, 1},
+		{"constant", target{dtype.Uint8, false}, 3.7, 3.700001},
+		{"bimodal", target{dtype.Int8, true}, 3.7, 4.5},
+		{"one spike", target{dtype.Uint8, false}, 5, 5},
+		{"background", target{dtype.Uint8, false}, 8, 15},
+		{"background", target{dtype.Int8, true}, 8, 15},
 	} {
 		for i, s := range shapes {
 			if s.name != c.name {
@@ -145,14 +145,14 @@ func TestEntropyThresholds(t *testing.T) {
 func TestLeastSquares(t *testing.T) {
 	for i, s := range shapes {
 		x := draw(i, 1000)
-		o := observed(t, "mse", Options{}, x).(*mse)
+		o := searching[*mse](observed(t, "mse", Options{}, x))
 		for _, m := range mappings[:4] {
-			got := sqnr(x, rangeOf(t, o, m), m.t, m.symmetric)
+			got := sqnr(x, rangeOf(t, o, m), m.dtype, m.symmetric)
 			best, at := got, quant.Range{}
 			for a := 1.0; a > 0.02; a *= 0.88 {
 				for b := 1.0; b > 0.02; b *= 0.88 {
 					r := quant.Range{Min: math.Min(o.min, 0) * a, Max: math.Max(o.max, 0) * b}
-					if g := sqnr(x, r, m.t, m.symmetric); g > best {
+					if g := sqnr(x, r, m.dtype, m.symmetric); g > best {
 						best, at = g, r
 					}
 				}
@@ -168,9 +168,9 @@ func TestLeastSquares(t *testing.T) {
 func TestCost(t *testing.T) {
 	for i, s := range shapes[:8] {
 		x := draw(i, 100000)
-		o := observed(t, "mse", Options{}, x).(*mse)
+		o := searching[*mse](observed(t, "mse", Options{}, x))
 		for _, m := range mappings {
-			a, err := quant.Fit(quant.Range{Min: o.min / 2, Max: o.max / 2}, m.t, m.symmetric)
+			a, err := quant.Fit(quant.Range{Min: o.min / 2, Max: o.max / 2}, m.dtype, m.symmetric)
 			if err != nil {
 				t.Fatal(err)
 			}
