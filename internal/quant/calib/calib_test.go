@@ -81,7 +81,7 @@ func TestScaling(t *testing.T) {
 			}
 			for _, method := range Methods[:4] {
 				a, b := observed(t, method, Options{}, x), observed(t, method, Options{}, y)
-				for _, m := range mappings {
+				for _, m := range mappings[:3] {
 					r, q := rangeOf(t, a, m), rangeOf(t, b, m)
 					if want := (quant.Range{Min: math.Ldexp(r.Min, k), Max: math.Ldexp(r.Max, k)}); q != want {
 						t.Errorf("%s, %s, %v: times 2^%d the range is %v, expected %v", s.name, method, m, k, q, want)

@@ -62,7 +62,7 @@ func least(most float64, f func(float64) float64) float64 {
 	a, b := best*ratio, math.Min(best/ratio, most)
 	x1, x2 := b-golden*(b-a), a+golden*(b-a)
 	f1, f2 := f(x1), f(x2)
-	for b-a > most*1e-5 && b-a > best*1e-4 {
+	for b-a > best*1e-3 { // the error is flat there
 		if f1 <= f2 {
 			b, x2, f2 = x2, x1, f1
 			x1 = b - golden*(b-a)
