@@ -73,6 +73,10 @@ func (d *dynamic) quantize(n *ir.Node) (*weights, error) {
 	case roleProduct:
 		return d.product(n)
 	case roleConv:
+		if d.o.Ops == nil && (n.In[1].Const.Rank() != 3 || n.Int("group") != 1) {
+			d.reason[n] = "such a convolution with ranges measured in each run is slower than one of floats; asked for by name it is quantized"
+			return nil, nil
+		}
 		return d.conv(n)
 	}
 	return nil, nil
