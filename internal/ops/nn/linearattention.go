@@ -116,8 +116,12 @@ func linearAttentionRef(c *op.Call) error {
 	if scale == 0 {
 		scale = 1 / math.Sqrt(float64(q.size))
 	}
+	heads := kh
+	if v.size == 0 {
+		heads = 0 // however many there are said to be
+	}
 	for b := range q.batch {
-		for head := range kh {
+		for head := range heads {
 			s := state[(b*kh+head)*q.size*v.size:][:q.size*v.size]
 			for t := range q.seq {
 				updateState(s, k.at(b, head, t), v.at(b, head, t), decay, beta, b*q.seq+t, head)

@@ -294,6 +294,9 @@ func (p pooling) compile(c *op.Prep) (op.Kernel, error) {
 		}
 		return nil, nil
 	}
+	if k, err := p.compileTaps(c, dims); k != nil || err != nil {
+		return k, err
+	}
 	k := kernels.Params{Kernel: w.Kernel, Stride: w.Stride, Dilation: w.Dilation, Ceil: w.Ceil && !w.Same(), CountIncludePad: c.Node.Bool("count_include_pad")}
 	for _, d := range dims {
 		k.Pads = append(k.Pads, d.Begin)
@@ -304,12 +307,12 @@ func (p pooling) compile(c *op.Prep) (op.Kernel, error) {
 	return p.kernel(c, k)
 }
 
-// kernel gives nil for what package pooling doesn't do: LpPool, indices, other
-// types, more than three spatial dimensions.
+// kernel gives nil for what package pooling doesn't do: other types, and more
+// than three spatial dimensions.
 func (p pooling) kernel(c *op.Prep, k kernels.Params) (op.Kernel, error) {
 	x := c.InShape(0)
 	kind, ok := map[string]kernels.Kind{"MaxPool": kernels.Max, "AveragePool": kernels.Average}[p.name]
-	if !ok || c.In[0].DType != dtype.Float32 || c.Node.Output(1) != nil || len(x) < 3 || len(x) > 5 || tensor.Count(x) == 0 {
+	if !ok || c.In[0].DType != dtype.Float32 || len(x) < 3 || len(x) > 5 || tensor.Count(x) == 0 {
 		return nil, nil
 	}
 	k.Kind = kind
