@@ -3,10 +3,12 @@ package contrib
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -16,12 +18,13 @@ func init() {
 		Domain: op.Microsoft, Name: "MatMulBnb4", Versions: []int{1}, Doc: "A times the transpose of B, whose numbers are codes of bitsandbytes' FP4 (0) or NF4 (1), high bits first, with a magnitude for each block",
 		In: op.Ports("A:T1", "B:uint8", "absmax:T1"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"K": op.Required(ir.KindInt), "N": op.Required(ir.KindInt), "block_size": op.Required(ir.KindInt), "quant_type": op.Required(ir.KindInt), "training_mode": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(1))},
-		Infer: inferBnb4, Ref: bnb4Ref, Rows: rowsNBits, Flops: linear.Flops,
+		Infer: inferBnb4, Ref: bnb4Ref, Compile: wide.Compile(compileBnb4), Rows: rowsNBits, Flops: linear.Flops,
 		Cases: func() []op.Case {
 			b := []byte{0xf7, 0x00, 0x7f, 0x70, 0, 0, 0, 0} // NF4: 1 0 -1 -1, 0 1 0 -1 …
 			attrs := map[string]ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(16), "quant_type": ir.Int(1)}
 			return []op.Case{{Name: "NF4", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 4), tensor.FromSlice(b), tensor.FromSlice([]float32{2})}, Attrs: attrs,
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{-12, -4, -20, -20}, 1, 4)}}}
+				Out: []*tensor.Tensor{tensor.FromSlice([]float32{-12, -4, -20, -20}, 1, 4)}},
+				{Name: "FP4", In: []*tensor.Tensor{wave(3, 2, 64), packedBytes(33 * 32), wave(33)}, Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(64), "quant_type": ir.Int(0)}}}
 		},
 	})
 }
@@ -60,12 +63,7 @@ func bnb4Ref(c *op.Call) error {
 	if c.In[1].Len() != (count+1)/2 || c.In[2].Len() != (count+block-1)/block {
 		return fmt.Errorf("B is %s and absmax %s, expected %d bytes and %d numbers", c.In[1], c.In[2], (count+1)/2, (count+block-1)/block)
 	}
-	codes, absmax := &bnb4Codes[n.Int("quant_type")], num.Floats(c.In[2])
-	w := make([]float64, count)
-	for i := range w {
-		q := c.In[1].Data[i/2] >> (4 * (1 - i%2)) & 15
-		w[i] = codes[q] * absmax[i/block]
-	}
+	w := dequantizeBnb4(n.Int("quant_type"), block, count, c.In[1], c.In[2])
 	a := num.Floats(c.In[0])
 	y := make([]float64, len(a)/k*rows)
 	for i := range y {
@@ -76,4 +74,37 @@ func bnb4Ref(c *op.Call) error {
 	dims := append(append([]int{}, c.In[0].Shape[:len(c.In[0].Shape)-1]...), rows)
 	num.SetFloats(c.Output(0, c.In[0].DType, dims...), y)
 	return nil
+}
+
+// dequantizeBnb4 gives B's numbers, row by row.
+func dequantizeBnb4(kind, block, count int, b, absmax *tensor.Tensor) []float64 {
+	codes, scale := &bnb4Codes[kind], num.Floats(absmax)
+	w := make([]float64, count)
+	for i := range w {
+		q := b.Data[i/2] >> (4 * (1 - i%2)) & 15
+		w[i] = codes[q] * scale[i/block]
+	}
+	return w
+}
+
+// compileBnb4 multiplies with constant weights that are dequantized once.
+func compileBnb4(p *op.Prep) (op.Kernel, error) {
+	n := p.Node
+	b, absmax := p.In[1].Const, p.In[2].Const
+	if b == nil || absmax == nil {
+		return nil, nil
+	}
+	if err := inferBnb4(&op.Infer{Node: n, In: p.In, Out: make([]op.Fact, 1)}); err != nil {
+		return nil, err
+	}
+	k, rows, block := n.Int("K"), n.Int("N"), n.Int("block_size")
+	if b.Len() != (k*rows+1)/2 || absmax.Len() != (k*rows+block-1)/block {
+		return nil, nil // the reference says what is wrong
+	}
+	weights := tensor.New(dtype.Float32, rows, k)
+	num.SetFloats(weights, dequantizeBnb4(n.Int("quant_type"), block, k*rows, b, absmax))
+	inner := *p
+	inner.In = append(p.In[:0:0], p.In...)
+	inner.In[1] = op.Fact{Type: ir.TypeOf(weights), Present: true, Const: weights}
+	return linear.Compile(&inner, linear.Spec{TransB: true})
 }

@@ -18,7 +18,7 @@ func init() {
 		In:  op.Ports("data:T1", "indices:Tind", "scales:T2", "zero_points:T1?"), Out: op.Ports("output:T2"),
 		Types: op.Types{"T1": {dtype.Int4, dtype.Uint4, dtype.Uint8}, "T2": op.Floats, "Tind": op.Indices},
 		Attrs: op.Attrs{"gather_axis": op.Default(ir.Int(0)), "quantize_axis": op.Default(ir.Int(1)), "block_size": op.Default(ir.Int(128)), "bits": op.Default(ir.Int(4))},
-		Infer: inferGatherBlock, Ref: gatherBlockRef,
+		Infer: inferGatherBlock, Ref: gatherBlockRef, Compile: compileGatherBlock,
 		Rows: func(n *ir.Node, in []int) ([]int, bool) {
 			return []int{in[1]}, n.Int("gather_axis") == 0 && in[0] == op.NoRows && in[2] == op.NoRows && (len(in) < 4 || in[3] == op.NoRows)
 		},
@@ -37,6 +37,9 @@ func init() {
 			attrs := map[string]ir.Attr{"block_size": ir.Int(16)}
 			return []op.Case{
 				{Name: "bytes", In: []*tensor.Tensor{tensor.FromSlice(data, 2, 8), tensor.FromSlice([]int64{1}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(-.5, -4, -4)}},
+				{Name: "zero points", In: []*tensor.Tensor{packedBytes(37, 40), tensor.FromSlice([]int32{3, -1, 36, 0, 3, 17}, 2, 3), wave(37, 3), packedBytes(37, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(32)}},
+				{Name: "8 bits", In: []*tensor.Tensor{packedBytes(9, 40), tensor.FromSlice([]int64{8, 0}), wave(9, 3)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(16), "bits": ir.Int(8)}},
+				{Name: "int4", In: []*tensor.Tensor{{DType: dtype.Int4, Shape: []int{5, 33}, Data: packedBytes(83).Data}, tensor.FromSlice([]int64{4, 2}), wave(5, 3)}, Attrs: attrs},
 				{Name: "uint4", In: []*tensor.Tensor{{DType: dtype.Uint4, Shape: []int{2, 16}, Data: data}, tensor.FromSlice([]int64{0}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(20, 18, 0)}},
 			}
 		},
