@@ -156,8 +156,8 @@ const (
 )
 
 // againDirect is how many bytes of weights the tiles of rows are multiplied by in
-// turns: they stay in the first-level cache.
-const againDirect = 16 << 10
+// turns: they stay in the second-level cache.
+const againDirect = 128 << 10
 
 // most is how many tiles times panels a call may have.
 func (p *plan) most() int { return max(1, min(maxTiles, maxGroups*groupSize/p.k)) }
