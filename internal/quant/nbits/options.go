@@ -28,7 +28,8 @@ func (m Method) String() string { return [...]string{"weight-only", "gptq", "awq
 // Options of weight-only quantization.
 type Options struct {
 	Method Method
-	// Scheme is how numbers are stored: integers of 2, 4 or 8 bits in groups of a
+	// Scheme is how numbers are stored, of HQQ in 4 bits with zero points that are no
+	// whole numbers unless Portable: integers of 2, 4 or 8 bits in groups of a
 	// power of two from 16, NF4 likewise, or float8 with a scale for each output. Its
 	// type of scales is that of the products.
 	Scheme weight.Scheme
@@ -67,6 +68,9 @@ func (o Options) complete() (Options, error) {
 	s := &o.Scheme
 	if err := s.Check(); err != nil {
 		return o, err
+	}
+	if o.Method == HQQ && s.Kind == weight.Int && s.Bits == 4 && !s.Symmetric && !o.Portable {
+		s.FloatZero = true
 	}
 	if o.Memory == 0 {
 		o.Memory = defaultMemory
@@ -112,8 +116,8 @@ func (o *Options) checkScheme() error {
 		return errors.New("a scale for each output alone is only for integers in standard operators: give groups")
 	case !whole && (s.Group < 16 || s.Group&(s.Group-1) != 0):
 		return fmt.Errorf("groups have %d columns, expected a power of two from 16", s.Group)
-	case s.FloatZero && (o.Portable || s.Kind != weight.Int):
-		return errors.New("zero points that are no whole numbers need com.microsoft's MatMulNBits")
+	case s.FloatZero && (o.Portable || s.Bits != 4):
+		return errors.New("zero points that are no whole numbers need com.microsoft's MatMulNBits of 4 bits")
 	}
 	return nil
 }

@@ -179,7 +179,10 @@ func (g *grid) fit(w, importance []float32, c Clip) params {
 const clipSteps = 20
 
 func (g *grid) candidates(lo, hi float32, try func(params)) {
-	if g.Kind == MXFP4 {
+	switch g.Kind {
+	case E4M3, E5M2:
+		return // whose small levels lie as close as large ones, relative to their size
+	case MXFP4:
 		p := g.cover(lo, hi, 1)
 		try(params{scale: p.scale / 2})
 		try(params{scale: min(p.scale*2, 0x1p127)})

@@ -20,8 +20,8 @@ const (
 // errors of a few weights do not dominate (Badri and Shaji, half-quadratic
 // quantization, 2023). It takes turns: the part e of the errors that the norm
 // tolerates, by the norm's proximal operator, and the mean zero point that suits
-// w − e. Nothing but the weights is needed. Of all zero points that a group goes
-// through, rounded if the scheme asks for it, those with the smallest sum are taken.
+// w − e. Nothing but the weights is needed. Zero points are rounded if the scheme
+// asks for it; a group for which the sum does not fall keeps those of its range.
 // Quantized.Loss is the sum.
 func HQQ(ctx context.Context, w Matrix, s Scheme, p *pool.Pool) (*Quantized, error) {
 	if err := checkAll(w, s, nil); err != nil {
@@ -54,22 +54,18 @@ func HQQ(ctx context.Context, w Matrix, s Scheme, p *pool.Pool) (*Quantized, err
 	return q, ctx.Err()
 }
 
-// halfQuadratic gives the best parameters of a group, and what they leave.
+// halfQuadratic gives the best parameters of a group, and what they leave. As in
+// the authors' program the turns end when the mean error no longer falls.
 func (g *grid) halfQuadratic(w []float32) (best params, least float64) {
-	of := g.fit(w, nil, MinMax)
-	best, least = of, g.normOf(w, of)
-	if of.scale == 0 {
-		return best, least
+	start := g.fit(w, nil, MinMax)
+	best = start
+	if start.scale == 0 {
+		return start, g.normOf(w, start)
 	}
-	beta := float64(hqqBeta)
+	of, beta := start, float64(hqqBeta)
+	mean := g.meanOf(w, start)
 	for range hqqSteps {
-		var sum float64
-		for _, x := range w {
-			c := g.code(x, of)
-			e := proximal(float64(x)-float64(g.value(c, of)), beta)
-			sum += float64(c) - (float64(x)-e)/float64(of.scale)
-		}
-		of.zero = float32(sum / float64(len(w)))
+		of.zero = g.turn(w, of, beta)
 		beta *= hqqKappa
 		tried := of
 		if g.FloatZero {
@@ -77,14 +73,34 @@ func (g *grid) halfQuadratic(w []float32) (best params, least float64) {
 		} else {
 			tried.zero = min(max(float32(math.RoundToEven(float64(of.zero))), 0), g.largest())
 		}
-		l := g.normOf(w, tried)
-		if l < least {
-			best, least = tried, l
-		} else if l > least {
+		e := g.meanOf(w, tried)
+		if e > mean || tried == best {
 			break
 		}
+		best, mean = tried, e
+	}
+	least = g.normOf(w, best)
+	if l := g.normOf(w, start); l < least {
+		return start, l
 	}
 	return best, least
+}
+
+// turn is one turn: the mean zero point that suits w less the errors that the
+// norm tolerates.
+func (g *grid) turn(w []float32, of params, beta float64) float32 {
+	least := math.Pow(1/beta, 1/(2-hqqNorm)) // smaller errors are not tolerated at all
+	inv := 1 / float64(of.scale)
+	var sum float64
+	for _, x := range w {
+		c := g.code(x, of)
+		v := float64(x)
+		if e := v - float64(g.value(c, of)); e > least || -e > least {
+			v -= proximal(e, beta)
+		}
+		sum += float64(c) - float64(v*inv)
+	}
+	return float32(sum / float64(len(w)))
 }
 
 // proximal shrinks an error: what is left is the part that the norm tolerates.
@@ -94,6 +110,14 @@ func proximal(e, beta float64) float64 {
 		return 0
 	}
 	return math.Copysign(max(m-math.Pow(m, hqqNorm-1)/beta, 0), e)
+}
+
+// meanOf is Σ |w − ŵ|.
+func (g *grid) meanOf(w []float32, of params) (sum float64) {
+	for _, x := range w {
+		sum += math.Abs(float64(x - g.value(g.code(x, of), of)))
+	}
+	return sum
 }
 
 // normOf is Σ |w − ŵ|^0.7.
