@@ -37,6 +37,7 @@ type attentionMatch struct {
 	scores     *scores
 	weighted   *ir.Node // multiplies the softmax by V
 	zeroMasked bool
+	zeroed     *hidden // weights that become 0 after the softmax, or nil
 	sources    [3]source // of Q, K and V
 	layouts    [3]string
 	batch      *shape.Dim // nil if no operand has one
@@ -70,6 +71,13 @@ func findAttention(c *pass.Context, n *ir.Node) *attentionMatch {
 		c.Near(n, "the scores %s are reshaped to %s and %s", s.product.Out[0].Type, softmax.In[0].Type, n.In[0].Type)
 		return nil
 	}
+	if a.zeroed != nil {
+		if !a.hides(softmax) {
+			c.Near(n, "weights become 0 where %q says, by which alone their scores are not hidden", a.zeroed.cond.Name)
+			return nil
+		}
+		s.fill = nil // rows without any key become zeros, not averages
+	}
 	if s.scale == 0 || s.scale != s.scale {
 		c.Near(n, "the scores are multiplied by %g", s.scale)
 		return nil
@@ -100,11 +108,12 @@ func (a *attentionMatch) softmaxOf(c *pass.Context, v *ir.Value) *ir.Node {
 	}
 	readers := 1
 	if w := match.Producer(at, "Where"); w != nil && match.Private(at) {
-		if at = nanGuarded(w); at == nil {
+		if at = nanGuarded(w); at != nil {
+			readers = 2
+		} else if at, a.zeroed = zeroedWeights(w); at == nil {
 			return nil
 		}
 		a.zeroMasked = true
-		readers = 2
 	}
 	s := match.Producer(at, "Softmax")
 	if s == nil {
@@ -132,6 +141,26 @@ func nanGuarded(w *ir.Node) *ir.Value {
 		return nil
 	}
 	return w.In[2]
+}
+
+// zeroedWeights reads Where(c, 0, p) and Where(c, p, 0), by which weights that
+// the softmax was to hide become exact zeros.
+func zeroedWeights(w *ir.Node) (*ir.Value, *hidden) {
+	for i := 1; i <= 2; i++ {
+		if zero, ok := match.Number(w.In[3-i]); ok && zero == 0 && w.In[i].Type.Shape.Equal(w.Out[0].Type.Shape) {
+			return w.In[i], &hidden{w.In[0], i == 2}
+		}
+	}
+	return nil, nil
+}
+
+// hides reports whether the scores' last step hides just the weights that
+// become 0 afterwards: then rows of which all are hidden become zeros, as do those
+// of which a mask hides the others (but not if the softmax makes them NaN).
+func (a *attentionMatch) hides(softmax *ir.Node) bool {
+	s, last := a.scores, match.Producer(softmax.In[0], "Where")
+	_, finite := s.lowest()
+	return last != nil && last.In[0] == a.zeroed.cond && len(s.hidden) == 1 && s.hidden[0] == *a.zeroed && (len(s.masks) == 0 || finite)
 }
 
 func (a *attentionMatch) patch(c *pass.Context) *ir.Patch {
