@@ -121,6 +121,7 @@ func (j *languageJob) aim(cmd *cobra.Command) error {
 		return err
 	}
 	if !j.folder {
+		s.FloatZero = method == lm.HQQ && !s.Symmetric // nothing but the zero points moves
 		j.target = lm.Floats(s)
 		return nil
 	}
