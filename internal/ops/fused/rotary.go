@@ -6,6 +6,8 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -15,10 +17,10 @@ func init() {
 		Domain: op.Salver, Name: "FusedRotary", Versions: []int{1},
 		Doc: "X·cos + R(X)·sin over the first n elements of the last axis (RoPE, arXiv 2104.09864), where R(X) is (-x₂, x₁) for the halves x₁ and x₂ of these elements, or for " +
 			"neighbours if interleaved; the other elements stay. cos and sin are of one shape, which broadcasts to that of X but for the last axis: n, or n/2 if paired, " +
-			"where both elements of a pair take the same number. Both products are rounded before they are added.",
-		In: op.Ports("X:float32", "cos:float32", "sin:float32"), Out: op.Ports("Y:float32"),
+			"where both elements of a pair take the same number. Both products are rounded to float32 before they are added.",
+		In: op.Ports("X:T", "cos:T", "sin:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": {dtype.Float32, dtype.Float16, dtype.BFloat16}},
 		Attrs: op.Attrs{"interleaved": op.Default(ir.Int(0)), "paired": op.Default(ir.Int(0))},
-		Infer: inferRotary, Ref: rotaryRef, Compile: compileRotary, InPlace: []int{0}, Rows: rowsRotary,
+		Infer: inferRotary, Ref: rotaryRef, Compile: wide.Compile(compileRotary), InPlace: []int{0}, Rows: rowsRotary,
 		Cases: rotaryCases,
 	})
 }
@@ -104,10 +106,12 @@ func rotaryRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	r.take(c)
+	r.x, r.cos, r.sin = num.Float32s(c.In[0]), num.Float32s(c.In[1]), num.Float32s(c.In[2])
+	r.y = make([]float32, len(r.x))
 	for i := range r.rows {
 		r.turn(i)
 	}
+	num.SetFloat32s(c.Output(0, c.In[0].DType, r.dims...), r.y)
 	return nil
 }
 
@@ -135,7 +139,7 @@ func newRotaryRows(n *ir.Node, x, cos, sin []int) (*rotaryRows, error) {
 	return r, nil
 }
 
-// take takes the tensors of a call.
+// take takes the tensors of a call, which are float32.
 func (r *rotaryRows) take(c *op.Call) {
 	r.x, r.cos, r.sin = tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1]), tensor.Of[float32](c.In[2])
 	r.y = tensor.Of[float32](c.Output(0, dtype.Float32, r.dims...))

@@ -37,7 +37,7 @@ type attentionMatch struct {
 	scores     *scores
 	weighted   *ir.Node // multiplies the softmax by V
 	zeroMasked bool
-	zeroed     *hidden // weights that become 0 after the softmax, or nil
+	zeroed     *hidden   // weights that become 0 after the softmax, or nil
 	sources    [3]source // of Q, K and V
 	layouts    [3]string
 	batch      *shape.Dim // nil if no operand has one

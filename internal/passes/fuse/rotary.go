@@ -15,13 +15,13 @@ import (
 // Rotary finds rotary position embeddings that exporters spell out.
 var Rotary = pass.Pass{
 	Name: "fuse-rotary", Level: 2,
-	Doc: "Rotary position embeddings, x·cos + rotated(x)·sin of halves or of neighbours, or pairs turned one by one and joined, become one operator with the same bits; " +
+	Doc: "Rotary position embeddings, x·cos + rotated(x)·sin of halves or of neighbours, or pairs turned one by one and joined, become one operator with the same bits in float32, and fewer roundings in 16 bits; " +
 		"it takes in the elements that stay as they are, and Transposes of heads move behind it, where attention reads through them.",
 	Rewrite: rotary,
 }
 
 func rotary(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
-	if len(n.Out) == 0 || n.Out[0] == nil || !match.Float32(n.Out[0]) || len(n.Out[0].Type.Shape) == 0 {
+	if len(n.Out) == 0 || n.Out[0] == nil || !isFloat(n.Out[0]) || len(n.Out[0].Type.Shape) == 0 {
 		return nil, nil
 	}
 	switch {

@@ -20,6 +20,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -136,28 +137,32 @@ func agree(t *testing.T, before, after *ir.Graph) {
 			t.Errorf("output %d: %s became %s", i, w, g)
 			continue
 		}
-		if w.DType != dtype.Float32 {
+		tolerance, isFloat := tolerances[w.DType]
+		if !isFloat {
 			if string(g.Data) != string(w.Data) {
 				t.Errorf("output %d differs", i)
 			}
 			continue
 		}
-		for j, x := range tensor.Of[float32](w) {
-			y := tensor.Of[float32](g)[j]
-			if !near(float64(x), float64(y)) {
-				t.Errorf("output %d element %d: %g became %g", i, j, x, y)
+		got := num.Floats(g)
+		for j, x := range num.Floats(w) {
+			if !near(x, got[j], tolerance) {
+				t.Errorf("output %d element %d: %g became %g", i, j, x, got[j])
 				break
 			}
 		}
 	}
 }
 
-// near allows for another order of sums. NaN is near NaN only.
-func near(x, y float64) bool {
+// tolerances allow for another order of sums, and for roundings left out.
+var tolerances = map[dtype.Type]float64{dtype.Float32: 1e-4, dtype.Float16: 1e-2, dtype.BFloat16: 1e-1}
+
+// near compares two numbers. NaN is near NaN only.
+func near(x, y, tolerance float64) bool {
 	if x == y || x != x && y != y {
 		return true
 	}
-	return math.Abs(x-y) <= 1e-4*(1+math.Abs(x))
+	return math.Abs(x-y) <= tolerance*(1+math.Abs(x))
 }
 
 func run(t *testing.T, g *ir.Graph, in []*tensor.Tensor) []*tensor.Tensor {
@@ -184,13 +189,16 @@ func random(rng *rand.Rand, v *ir.Value, sizes map[string]int) *tensor.Tensor {
 		shape = append(shape, n)
 	}
 	t := tensor.New(v.Type.DType, shape...)
-	for i := range t.Len() {
-		switch v.Type.DType {
-		case dtype.Float32:
-			tensor.Of[float32](t)[i] = float32(rng.NormFloat64())
-		default:
-			t.Data[i*t.DType.Bits()/8] = byte(rng.IntN(2))
+	if _, isFloat := tolerances[t.DType]; isFloat {
+		x := make([]float64, t.Len())
+		for i := range x {
+			x[i] = rng.NormFloat64()
 		}
+		num.SetFloats(t, x)
+		return t
+	}
+	for i := range t.Len() {
+		t.Data[i*t.DType.Bits()/8] = byte(rng.IntN(2))
 	}
 	return t
 }
