@@ -24,8 +24,9 @@ import (
 // A background, or a ReLU of a constant, puts many values into few bins. Rounding
 // moves such a spike by less than half a step, but the divergence sees all of its
 // values spread over a group, and makes the groups small by clipping what matters
-// more. Therefore a group counts for no more than a density does that falls by a
-// factor of e within a thirty-second of the range.
+// more. Therefore a group loses no more than a density does that is as steep as
+// its neighbours say, or that falls by a factor of e in a thirty-second of the
+// range.
 //
 // Symmetric mappings look at magnitudes and half of the levels. The others look
 // at both sides with all levels and clip each at the same magnitude, so that
@@ -80,11 +81,19 @@ type divergence struct {
 	sum      []float64 // of counts before bin i
 	used     []int     // bins before i that are not empty
 	log      []float64 // of c·ln c before bin i
+	groups   []group   // of the threshold that is tried
+}
+
+// group is a run of bins that become one level.
+type group struct {
+	values float64
+	mean   float64 // the logarithm of the mean of its bins that are not empty
+	loss   float64 // its divergence, times the number of values; 0 where all bins are empty
 }
 
 func newDivergence(bins []uint64, zero, levels int) *divergence {
 	n := len(bins)
-	d := &divergence{levels: levels, steepest: steepest(levels), zero: zero, bins: bins, sum: make([]float64, n+1), used: make([]int, n+1), log: make([]float64, n+1)}
+	d := &divergence{levels: levels, steepest: steepest(levels), zero: zero, bins: bins, sum: make([]float64, n+1), used: make([]int, n+1), log: make([]float64, n+1), groups: make([]group, levels)}
 	for i, c := range bins {
 		d.sum[i+1], d.used[i+1], d.log[i+1] = d.sum[i]+float64(c), d.used[i], d.log[i]
 		if c > 0 {
@@ -96,16 +105,16 @@ func newDivergence(bins []uint64, zero, levels int) *divergence {
 }
 
 // finest is the part of the range, as its inverse, below which structure of a
-// distribution does not count.
+// distribution does not count, unless it goes on in the neighbourhood.
 const finest = 32
 
-// steepest is the divergence of a density from its mean, for each value, where
-// it falls by a factor of e within 1/finest of the range: a²/24 for a factor of
-// e^a within a group.
-func steepest(levels int) float64 {
-	a := finest / float64(levels)
-	return a * a / 24
-}
+// steepest is the divergence for each value that a group may have whatever its
+// neighbours are.
+func steepest(levels int) float64 { return slope(finest / float64(levels)) }
+
+// slope is the divergence from its mean, for each value, of a density that falls
+// by a factor of e^a.
+func slope(a float64) float64 { return a * a / 24 }
 
 func xlogx(x float64) float64 {
 	if x == 0 {
@@ -153,26 +162,63 @@ func (d *divergence) at(k int) float64 {
 	if n < 2 || inside == 0 {
 		return math.Inf(1)
 	}
-	left, right := d.sum[a], all-d.sum[b]
-	first, last := float64(d.bins[a]), float64(d.bins[b-1])
-	loss, mean := 0., 0.
-	from := a
-	for g := range d.levels {
-		to := a + (g+1)*n/d.levels
-		if used := d.used[to] - d.used[from]; used > 0 {
-			s := d.sum[to] - d.sum[from]
-			mean = math.Log(s / float64(used))
-			loss += math.Min(d.log[to]-d.log[from]-s*mean-chance(used, s/float64(used)), d.steepest*s)
+	d.group(a, n)
+	loss := 0.
+	for i, g := range d.groups {
+		if g.values > 0 {
+			loss += math.Min(g.loss, d.most(i)*g.values)
 		}
-		if from == a && to > a {
-			loss += xlogx(first+left) - xlogx(first) - left*edgeLog(first, mean)
-		}
-		if to == b && from < b {
-			loss += xlogx(last+right) - xlogx(last) - right*edgeLog(last, mean)
-		}
-		from = to
 	}
+	loss += beyond(d.sum[a], float64(d.bins[a]), d.groups[0].mean) + beyond(all-d.sum[b], float64(d.bins[b-1]), d.groups[d.levels-1].mean)
 	return loss/all - math.Log(all) + math.Log(inside)
+}
+
+// group fills in the groups of n bins from bin a on, of which there are at least
+// as many as groups, unless nothing can be clipped.
+func (d *divergence) group(a, n int) {
+	from := a
+	for i := range d.groups {
+		to := a + (i+1)*n/d.levels
+		g := group{values: d.sum[to] - d.sum[from]}
+		if used := d.used[to] - d.used[from]; used > 0 {
+			mean := g.values / float64(used)
+			g.mean = math.Log(mean)
+			g.loss = d.log[to] - d.log[from] - g.values*g.mean - chance(used, mean)
+		}
+		d.groups[i], from = g, to
+	}
+}
+
+// most is the largest divergence for each value of group i that counts: twice
+// that of a density that is as steep as its neighbours say, which have to have
+// values.
+func (d *divergence) most(i int) float64 {
+	before, after, steps := i-1, i+1, 2.
+	switch {
+	case len(d.groups) < 3:
+		return math.Inf(1)
+	case i == 0:
+		before, after, steps = 1, 2, 1
+	case after == len(d.groups):
+		before, after, steps = i-2, i-1, 1
+	}
+	if d.groups[before].values == 0 || d.groups[after].values == 0 {
+		return math.Inf(1)
+	}
+	return math.Max(d.steepest, 2*slope((d.groups[before].mean-d.groups[after].mean)/steps))
+}
+
+// beyond is what the values beyond a threshold add in the bin at the edge, which
+// has count values of its own and is in a group of which mean is the logarithm of
+// the mean.
+func beyond(values, count, mean float64) float64 {
+	if values == 0 {
+		return 0
+	}
+	if count == 0 {
+		mean = math.Log(eps)
+	}
+	return xlogx(count+values) - xlogx(count) - values*mean
 }
 
 // chance is the divergence, in values, that a group of bins of one density has
@@ -182,13 +228,4 @@ func (d *divergence) at(k int) float64 {
 func chance(used int, mean float64) float64 {
 	x := mean - 1
 	return 0.5 * float64(used-1) * (1 - 1/(1+x*(1+x*(0.5+x/6))))
-}
-
-// edgeLog is ln q of a bin at the edge, whose group has a mean of which mean is
-// the logarithm.
-func edgeLog(count, mean float64) float64 {
-	if count == 0 {
-		return math.Log(eps)
-	}
-	return mean
 }

@@ -17,10 +17,12 @@ func slowDivergence(bins []uint64, zero, levels, k int) float64 {
 	for i, c := range bins {
 		p[min(max(i-a, 0), n-1)] += float64(c)
 	}
-	from, less := 0, 0.
+	from := 0
+	d := divergence{steepest: steepest(levels), groups: make([]group, levels)}
+	raw := make([]float64, levels) // the groups' divergences with what chance adds
 	for g := range levels {
 		to := (g + 1) * n / levels
-		sum, used, loss := 0., 0., 0.
+		sum, used := 0., 0.
 		for i := from; i < to; i++ {
 			if c := bins[a+i]; c > 0 {
 				sum, used = sum+float64(c), used+1
@@ -29,13 +31,19 @@ func slowDivergence(bins []uint64, zero, levels, k int) float64 {
 		for i := from; i < to; i++ {
 			if c := float64(bins[a+i]); c > 0 {
 				q[i] = sum / used
-				loss += c * math.Log(c/q[i])
+				raw[g] += c * math.Log(c/q[i])
 			}
 		}
 		if used > 0 {
-			less += loss - min(loss-chance(int(used), sum/used), steepest(levels)*sum)
+			d.groups[g] = group{sum, math.Log(sum / used), raw[g] - chance(int(used), sum/used)}
 		}
 		from = to
+	}
+	less := 0.
+	for i, g := range d.groups {
+		if g.values > 0 {
+			less += raw[i] - min(g.loss, d.most(i)*g.values)
+		}
 	}
 	pSum, qSum, kl := 0., 0., 0.
 	for i := range p {
