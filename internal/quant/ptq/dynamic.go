@@ -73,13 +73,24 @@ func (d *dynamic) quantize(n *ir.Node) (*weights, error) {
 	case roleProduct:
 		return d.product(n)
 	case roleConv:
-		if d.o.Ops == nil && (n.In[1].Const.Rank() != 3 || n.Int("group") != 1) {
+		if d.o.Ops == nil && !alongOne(n) {
 			d.reason[n] = "such a convolution with ranges measured in each run is slower than one of floats; asked for by name it is quantized"
 			return nil, nil
 		}
 		return d.conv(n)
 	}
 	return nil, nil
+}
+
+// alongOne reports whether a convolution runs over all channels along one dimension.
+func alongOne(n *ir.Node) bool {
+	wide := 0
+	for _, k := range n.In[1].Const.Shape[2:] {
+		if k > 1 {
+			wide++
+		}
+	}
+	return wide == 1 && n.Int("group") == 1
 }
 
 // measure gives x as integers, once for all that read it.
