@@ -171,21 +171,28 @@ func (pl *Plan) groupsOfAtMost(most int) ([]blockGroup, float64) {
 				n--
 			}
 			groups = append(groups, blockGroup{g, g*pl.outBlocks + at, n})
-			cost += planeCost(&pl.grid, n, len(pl.set.tiles[n])-1)
+			cost += pl.planeCost(n)
 			at += n
 		}
 	}
 	return groups, cost
 }
 
-// planeCost estimates the cycles per input channel of an output plane.
-func planeCost(g *window.Grid, nb, most int) float64 {
-	total := 0.0
-	g.Tiles(most, func(count, pixels, taps int) {
-		total += tileCycles(nb, pixels) * float64(count*taps)
+// planeCost estimates the cycles of nb output planes. Beside the sums it counts the
+// writing to several planes at once, which shows where sums are short: 16→96 channels at
+// 112² take 15 % less with one plane.
+func (pl *Plan) planeCost(nb int) float64 {
+	channels := float64(pl.inBlocks * max(pl.grid.CI, 1))
+	total, most := 0.0, len(pl.set.tiles[nb])-1
+	pl.grid.Tiles(most, func(count, pixels, taps int) {
+		total += float64(count) * (tileCycles(nb, pixels)*float64(taps)*channels + planeSwitch*float64(nb-1))
 	})
 	return total
 }
+
+// planeSwitch is the cycles that a tile takes longer for each further plane it
+// writes.
+const planeSwitch = 40
 
 // tileCycles is a model of one step of a tile: two multiply-adds of four
 // cycles' latency and two loads begin per cycle.
@@ -236,6 +243,9 @@ func (pl *Plan) work(n, threads int) window.Work {
 		Least: 4 * pl.longestTile(), Threads: threads, WeightBytes: pl.packed.size() * 4,
 		Order: pl.p.Tuning.Order, PartBytes: pl.p.Tuning.PartBytes,
 	}
+	if pl.p.Act.after() && pl.algorithm != Depthwise {
+		w.MostRows = pl.rowsToActivate()
+	}
 	planes := pl.inBlocks
 	if pl.algorithm == Depthwise {
 		w.Groups = blocks(pl.packed.outBlocks, pl.channelRun)
@@ -246,6 +256,15 @@ func (pl *Plan) work(n, threads int) window.Work {
 		w.LineBytes = planes * g.InPx * g.W.Stride
 	}
 	return w
+}
+
+// rowsToActivate is the rows of a part whose outputs stay in the first-level cache
+// until the activation reads them, or more where that would read the weights too
+// often: 3→16 channels with SiLU at 640² take half the time.
+func (pl *Plan) rowsToActivate() int {
+	g := pl.groupsOf[0]
+	bytes := max(cpu.Cache().L1d, 2*g.n*pl.weightsOut)
+	return max(1, bytes/(g.n*pl.grid.W.Out*pl.block*4))
 }
 
 // Algorithm says how the plan computes.

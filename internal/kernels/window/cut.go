@@ -17,6 +17,7 @@ type Work struct {
 	Threads                int
 	Order                  Order
 	PartBytes              int // most input of a part; 0 is DefaultPart
+	MostRows               int // of a part; 0: any
 }
 
 // Order is which parts of the work follow each other.
@@ -56,6 +57,9 @@ func NewCut(w Work) Cut {
 		w.PartBytes = DefaultPart
 	}
 	c.step = min(max(w.PartBytes/w.LineBytes, least), all)
+	if w.MostRows > 0 && w.Rows > 1 {
+		c.step = min(c.step, w.MostRows)
+	}
 	c.parts = (all + c.step - 1) / c.step
 	for w.Threads > 1 && c.Chunks() < w.Threads*chunksPerThread && c.step > least {
 		c.step = max((c.step+1)/2, least)
