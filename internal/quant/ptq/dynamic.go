@@ -74,7 +74,7 @@ func (d *dynamic) quantize(n *ir.Node) (*weights, error) {
 		return d.product(n)
 	case roleConv:
 		if d.o.Ops == nil && !alongOne(n) {
-			d.reason[n] = "such a convolution with ranges measured in each run is slower than one of floats; asked for by name it is quantized"
+			d.reason[n] = "a convolution with ranges measured in each run is slower than one of floats: quantize it statically, or name Conv among the operators"
 			return nil, nil
 		}
 		return d.conv(n)
