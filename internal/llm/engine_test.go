@@ -222,7 +222,7 @@ func TestAborts(t *testing.T) {
 }
 
 func TestPriorityAndFairness(t *testing.T) {
-	s := newScheduler(100, 64, 4, false)
+	s := newScheduler(100, 96, 4, false)
 	add := func(tenant string, priority int, number uint64) *sequence {
 		r := ask(make([]int32, 32), 100)
 		r.Tenant, r.Priority = tenant, priority

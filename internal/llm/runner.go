@@ -92,16 +92,19 @@ func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 
 func vector(v []int32) *tensor.Tensor { return tensor.FromSlice(v, len(v)) }
 
+// padding is what large numbers of rows are rounded up to.
+const padding = 32
+
 // padded is the number of rows that are computed for n: a plan is made for each
 // number, so that large ones are rounded up.
 func padded(n int) int {
 	switch {
-	case n <= 32:
+	case n <= padding:
 		return n
 	case n <= 128:
 		return (n + 7) &^ 7
 	}
-	return (n + 31) &^ 31
+	return (n + padding - 1) &^ (padding - 1)
 }
 
 // write fills in the inputs.

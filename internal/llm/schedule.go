@@ -11,7 +11,9 @@ import (
 // scheduler decides what each step computes. The engine's goroutine alone uses it.
 //
 // A step has a budget of tokens. Sequences that generate take one each; what is
-// left goes to prompts in chunks, those that have begun first. A sequence gets
+// left goes to prompts in chunks, those that have begun first: all of it to a long
+// one, but half to several, whose first tokens would otherwise all come at the end of
+// a long step. A sequence gets
 // the blocks of all its tokens when it is admitted, and one more whenever it has
 // filled its last; where none is free, the sequence that matters least gives its
 // blocks back and is computed again later (preemption by recompute).
@@ -77,32 +79,38 @@ func (s *scheduler) leastServed() float64 {
 func (s *scheduler) next(step []work) []work {
 	step, s.copies = step[:0], s.copies[:0]
 	s.makeWay()
-	left := s.budget
+	used, limit := 0, s.budget
 	take := func(q *sequence) {
-		n := min(q.left(), left)
+		n := min(q.left(), limit-used)
 		if q.PromptLogprobs >= 0 {
 			n = min(n, maxLogits)
 		}
 		step = append(step, work{q, n})
-		left -= n
+		used += n
 		s.served[q.Tenant] += float64(n)
 	}
-	for i := 0; i < len(s.running) && left > 0; i++ { // running may lose its last ones meanwhile
+	for i := 0; i < len(s.running) && used < limit; i++ { // running may lose its last ones meanwhile
 		if q := s.running[i]; q.left() == 1 && s.extend(q) {
 			take(q)
 		}
 	}
+	several := (used + s.budget) / 2
+	if padded(several) > several {
+		several -= several % padding // so that nothing is computed in vain
+	}
 	for _, q := range s.running {
-		if q.left() > 1 && left > 0 {
+		if q.left() > 1 && used < limit {
 			take(q)
+			limit = several
 		}
 	}
-	for left > 0 {
+	for used < limit {
 		q := s.admit()
 		if q == nil {
 			break
 		}
 		take(q)
+		limit = several
 	}
 	return step
 }

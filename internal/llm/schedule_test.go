@@ -74,7 +74,7 @@ func TestLogitsOfAStepAreBounded(t *testing.T) {
 		r.PromptLogprobs = n
 		s.submit(newSequence(&request{Request: r, choices: 1, number: uint64(i), out: newQueue()}, 0))
 	}
-	if step := s.next(nil); len(step) != 2 || step[0].n != maxLogits || step[1].n != 512-maxLogits {
+	if step := s.next(nil); len(step) != 2 || step[0].n != maxLogits || step[1].n != 512/2-maxLogits {
 		t.Errorf("a step of %+v", step)
 	}
 }
