@@ -3,7 +3,6 @@ package ptq
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/quant/calib"
-	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -541,93 +539,5 @@ func TestConstantActivations(t *testing.T) {
 	}
 	if db := worst(run(t, q, s[0]), want); db < 30 {
 		t.Errorf("%.1f dB", db)
-	}
-}
-
-// TestDynamic needs no data; per row, requests do not depend on each other.
-func TestDynamic(t *testing.T) {
-	for _, p := range patterns {
-		for _, o := range []Options{{}, {PerRow: true}, {PerTensor: true}, {Weights: dtype.Uint8, AsymmetricWeights: true}} {
-			for _, opset := range []int{13, 18} {
-				if strings.Contains(p.body, "ReduceMean") || strings.Contains(p.body, "Split") && opset > 13 {
-					continue
-				}
-				t.Run(fmt.Sprintf("%s, per row %v, one scale %v, %s, opset %d", p.name, o.PerRow, o.PerTensor, o.Weights, opset), func(t *testing.T) {
-					g := network(t, opset, p.body)
-					in := inputs(g, 1)[0]
-					want := run(t, g, in)
-					o.Ops = []string{"Conv", "MatMul", "Gemm", "Gather"}
-					if _, err := Dynamic(context.Background(), g, o); err != nil {
-						t.Fatal(err)
-					}
-					got := run(t, g, in)
-					if db := worst(got, want); db < 26 {
-						t.Errorf("%.1f dB", db)
-					}
-					if db := worst(run(t, reread(t, g), in), got); db < exact {
-						t.Errorf("the file differs by %.1f dB", db)
-					}
-					fast, _ := optimized(t, g)
-					if db := worst(run(t, fast, in), got); db < 60 {
-						t.Errorf("passes change the answer to %.1f dB", db)
-					}
-				})
-			}
-		}
-	}
-}
-
-func TestDynamicRowsAreIndependent(t *testing.T) {
-	for _, perRow := range []bool{false, true} {
-		g := network(t, 13, patterns[7].body)
-		if _, err := Dynamic(context.Background(), g, Options{PerRow: perRow}); err != nil {
-			t.Fatal(err)
-		}
-		if err := exec.ProveRows(g); (err == nil) != perRow {
-			t.Errorf("per row %v: %v", perRow, err)
-		}
-	}
-}
-
-func TestHalf(t *testing.T) {
-	for _, to := range []dtype.Type{dtype.Float16, dtype.BFloat16} {
-		for _, p := range patterns {
-			g := network(t, 13, p.body)
-			in := inputs(g, 1)[0]
-			want := run(t, g, in)
-			rep, err := Half(context.Background(), g, to, false, Options{})
-			if err != nil {
-				t.Fatalf("%s: %v", p.name, err)
-			}
-			least := map[dtype.Type]float64{dtype.Float16: 60, dtype.BFloat16: 42}[to]
-			if db := worst(run(t, g, in), want); db < least {
-				t.Errorf("%s, %s: %.1f dB", p.name, to, db)
-			}
-			if rep.BytesAfter > rep.BytesBefore*3/4 {
-				t.Errorf("%s, %s: %d of %d bytes", p.name, to, rep.BytesAfter, rep.BytesBefore)
-			}
-			if fast, counts := optimized(t, reread(t, g)); counts["Cast"] > 0 {
-				t.Errorf("%s, %s: a Cast remains\n%s", p.name, to, fast)
-			}
-		}
-	}
-}
-
-func TestHalfOverflow(t *testing.T) {
-	g := network(t, 13, patterns[2].body)
-	tensor.Of[float32](g.Nodes[0].In[1].Const)[7] = 1e5
-	rep, err := Half(context.Background(), g, dtype.Float16, true, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(rep.Layers, func(l report.Layer) bool { return l.Precision == "float32" })
-	if i < 0 || !strings.Contains(rep.Layers[i].Reason, `"w1" has 100000`) {
-		t.Errorf("the report says %+v", rep.Layers)
-	}
-	if in, out := g.Inputs[0].Type.DType, g.Outputs[0].Value.Type.DType; in != dtype.Float16 || out != dtype.Float16 {
-		t.Errorf("the ends are %s and %s", in, out)
-	}
-	if _, err := Half(context.Background(), network(t, 13, "  input %x float32[2]\n  %y = Relu(%x)\n  output %y\n"), dtype.Float16, false, Options{}); err == nil {
-		t.Error("no error without constants")
 	}
 }
