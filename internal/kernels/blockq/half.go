@@ -35,15 +35,25 @@ func (a *halfArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 // isHalf reports whether a format is plain floats of 16 bits.
 func isHalf(f block.Format) bool { return f == block.F16 || f == block.BF16 }
 
-// packHalf packs rows of 16-bit floats.
-func (p *Packed) packHalf(rows []byte) {
-	const size = 2 // bytes
-	clear(p.data)
-	for row := range p.n {
-		src := rows[row*p.k*size:][:p.k*size]
-		dst := p.data[row/cols*p.k*cols*size+row%cols*size:]
-		for k := range p.k {
-			le.PutUint16(dst[k*cols*size:], le.Uint16(src[k*size:]))
+// packHalf packs at most 16 rows of 16-bit floats, four elements at a time.
+func (p *Packed) packHalf(panel int, rows []byte, rowBytes int) {
+	const step = 2 * cols // bytes from k to k
+	dst := p.data[panel*p.k*step:][:p.k*step]
+	n := len(rows) / rowBytes
+	if n < cols {
+		clear(dst)
+	}
+	for j := range n {
+		src, to := rows[j*rowBytes:][:rowBytes], dst[2*j:]
+		for ; len(src) >= 8; src, to = src[8:], to[min(4*step, len(to)):] {
+			x := le.Uint64(src)
+			le.PutUint16(to, uint16(x))
+			le.PutUint16(to[step:], uint16(x>>16))
+			le.PutUint16(to[2*step:], uint16(x>>32))
+			le.PutUint16(to[3*step:], uint16(x>>48))
+		}
+		for ; len(src) > 0; src, to = src[2:], to[min(step, len(to)):] {
+			le.PutUint16(to, le.Uint16(src))
 		}
 	}
 }

@@ -30,10 +30,6 @@ func Pack(dst []byte, f block.Format, n, k int, rows []byte) (*Packed, error) {
 	if len(rows) != n*row {
 		return nil, fmt.Errorf("blockq: %d rows of %d elements of %v have %d bytes, got %d", n, k, f, n*row, len(rows))
 	}
-	if p.layout == nil {
-		p.packHalf(rows)
-		return p, nil
-	}
 	p.packPanels(rows, row)
 	return p, nil
 }
@@ -44,6 +40,10 @@ const packGrain = 8
 // packPanels packs on as many processors as there are: models are loaded before
 // anything else wants them.
 func (p *Packed) packPanels(rows []byte, row int) {
+	pack := p.packPanel
+	if p.layout == nil {
+		pack = p.packHalf
+	}
 	panels := tiling.Ceil(p.n, cols)
 	parts := min(split.Parts(panels, packGrain), cpu.Threads())
 	var wg sync.WaitGroup
@@ -51,7 +51,7 @@ func (p *Packed) packPanels(rows []byte, row int) {
 		wg.Go(func() {
 			lo, hi := split.Range(panels, parts, i)
 			for panel := lo; panel < hi; panel++ {
-				p.packPanel(panel, rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
+				pack(panel, rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func (p *Packed) packPanel(panel int, rows []byte, rowBytes int) {
 		clear(dst)
 	}
 	size := p.format.Bytes()
-	if n == cols && (p.format == block.Q4_0 || p.format == block.Q8_0) {
+	if n == cols && (p.format == block.Q4_0 || p.format == block.Q8_0 || p.format == block.IQ4_NL) {
 		for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
 			l.packWords(dst, rows[b:], rowBytes, size)
 		}
@@ -122,8 +122,9 @@ func (l *layout) packWords(dst, rows []byte, rowBytes, size int) {
 // time: words of the file, with bits rearranged within their bytes.
 func (l *layout) pack(dst []byte, j int, b []byte) {
 	group, first := l.groupBytes(), l.headerBytes()
-	codes := func(g int) []byte { return dst[first+g*group+l.scaleBytes():][:group-l.scaleBytes()] }
-	scales := func(g int) []byte { return dst[first+g*group:][:l.scaleBytes()] }
+	scaled := l.scaleBytes()
+	codes := func(g int) []byte { return dst[first+g*group+scaled:] }
+	scales := func(g int) []byte { return dst[first+g*group:] }
 	switch l.format {
 	case block.Q4_0, block.IQ4_NL:
 		put16(dst, j, b)
@@ -150,11 +151,11 @@ func (l *layout) pack(dst []byte, j int, b []byte) {
 	case block.Q4_K, block.Q5_K:
 		put16(dst, j, b)
 		put16(dst[2*cols:], j, b[2:])
-		var u unit
-		u.scaleMins(b[4:16])
+		sc, mins := scaleMins(b[4:16])
 		low := b[len(b)-128:]
 		for g := range 8 {
-			scales(g)[j], scales(g)[cols+j] = u.sc[g], u.mins[g]
+			s := scales(g)
+			s[j], s[cols+j] = byte(sc>>(8*g)), byte(mins>>(8*g))
 			rowNibbles(codes(g), j, low[g/2*32:][:32], g%2*4)
 			if l.high > 0 {
 				rowBits(codes(g)[4*vector:], j, b[16:48], g)
@@ -206,30 +207,35 @@ func copyWords(dst []byte, j int, b []byte) {
 	}
 }
 
+func words(b []byte, i int) uint64 { return le.Uint64(b[8*i:]) }
+
+// put2 sets column j of vectors v and v+1.
+func put2(dst []byte, v, j int, x uint64) {
+	put(dst, v, j, uint32(x))
+	put(dst, v+1, j, uint32(x>>32))
+}
+
 // rowNibbles takes 4 bits of each of 32 bytes.
 func rowNibbles(dst []byte, j int, b []byte, shift int) {
-	const mask = 0x0f0f0f0f
-	for v := range 4 {
-		put(dst, v, j, word(b, v)>>shift&mask|word(b, v+4)>>shift&mask<<4)
-	}
+	const mask = 0x0f0f0f0f0f0f0f0f
+	b = b[:32]
+	put2(dst, 0, j, words(b, 0)>>shift&mask|words(b, 2)>>shift&mask<<4)
+	put2(dst, 2, j, words(b, 1)>>shift&mask|words(b, 3)>>shift&mask<<4)
 }
 
 // rowPairs takes 2 bits of each of 32 bytes.
 func rowPairs(dst []byte, j int, b []byte, shift int) {
-	const mask = 0x03030303
-	for v := range 2 {
-		put(dst, v, j, word(b, v)>>shift&mask|word(b, v+2)>>shift&mask<<2|word(b, v+4)>>shift&mask<<4|word(b, v+6)>>shift&mask<<6)
-	}
+	const mask = 0x0303030303030303
+	b = b[:32]
+	put2(dst, 0, j, words(b, 0)>>shift&mask|words(b, 1)>>shift&mask<<2|words(b, 2)>>shift&mask<<4|words(b, 3)>>shift&mask<<6)
 }
 
 // rowBits takes a bit of each of 32 bytes.
 func rowBits(dst []byte, j int, b []byte, shift int) {
-	const mask = 0x01010101
-	var x uint32
-	for t := range 8 {
-		x |= word(b, t) >> shift & mask << t
-	}
-	put(dst, 0, j, x)
+	const mask = 0x0101010101010101
+	b = b[:32]
+	x := words(b, 0)>>shift&mask | words(b, 1)>>shift&mask<<2 | words(b, 2)>>shift&mask<<4 | words(b, 3)>>shift&mask<<6
+	put(dst, 0, j, uint32(x)|uint32(x>>32)<<1)
 }
 
 // fifths takes 32 bits: bit 4·t + i to bit t of byte i.

@@ -42,11 +42,11 @@ func (u *unit) parse(f block.Format, b []byte) {
 		copy(u.codes[:], b[2:34])
 	case block.Q4_K:
 		u.d, u.m = le.Uint16(b), le.Uint16(b[2:])
-		u.scaleMins(b[4:16])
+		u.setScaleMins(b[4:16])
 		u.nibbleRows(b[16:144])
 	case block.Q5_K:
 		u.d, u.m = le.Uint16(b), le.Uint16(b[2:])
-		u.scaleMins(b[4:16])
+		u.setScaleMins(b[4:16])
 		u.nibbleRows(b[48:176])
 		for i := range u.codes {
 			u.codes[i] |= b[16+i%32] >> (i / 32) & 1 << 4
@@ -102,13 +102,19 @@ func (u *unit) nibbleRows(qs []byte) {
 // twoBits are those of element i: four rows of 32 elements share 32 bytes.
 func twoBits(qs []byte, i int) byte { return qs[i/128*32+i%32] >> (i / 32 % 4 * 2) & 3 }
 
-// scaleMins reads the 6-bit scales and minimums of Q4_K and Q5_K.
-func (u *unit) scaleMins(packed []byte) {
-	for j := range 4 {
-		u.sc[j], u.mins[j] = packed[j]&63, packed[j+4]&63
-		u.sc[j+4] = packed[j+8]&15 | packed[j]>>6<<4
-		u.mins[j+4] = packed[j+8]>>4 | packed[j+4]>>6<<4
-	}
+// scaleMins reads the 6-bit scales and minimums of Q4_K and Q5_K, one in a byte.
+func scaleMins(packed []byte) (sc, mins uint64) {
+	const six, four, two = 0x3f3f3f3f, 0x0f0f0f0f, 0x03030303
+	a, b, c := word(packed, 0), word(packed, 1), word(packed, 2)
+	sc = uint64(a&six) | uint64(c&four|a>>6&two<<4)<<32
+	mins = uint64(b&six) | uint64(c>>4&four|b>>6&two<<4)<<32
+	return sc, mins
+}
+
+func (u *unit) setScaleMins(packed []byte) {
+	sc, mins := scaleMins(packed)
+	le.PutUint64(u.sc[:], sc)
+	le.PutUint64(u.mins[:], mins)
 }
 
 // scalesQ3 reads the 6-bit scales of Q3_K and takes 32 off.
