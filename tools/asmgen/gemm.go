@@ -105,6 +105,9 @@ type gemmKernel struct {
 	tmp   [2]reg.VecVirtual
 	k     [2]reg.OpmaskVirtual
 	mask  [2]reg.VecVirtual
+
+	far      reg.GPVirtual // where B is fetched
+	farScale uint8
 }
 
 // gemmTile writes the kernel for mr rows by two vectors of columns: a chain of
@@ -264,6 +267,7 @@ func (g *gemmKernel) product() {
 	b, ldb, k := g.load(gemmB), g.load(gemmLDB), g.load(gemmK)
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	g.ahead(ldb)
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
 	Label("loop")
@@ -288,19 +292,30 @@ func (g *gemmKernel) product() {
 	Label("finish")
 }
 
+// ahead says how far B is fetched: eight rows, which take some two hundred cycles,
+// or with few rows of A, where a row of B takes four, 32 of them.
+func (g *gemmKernel) ahead(ldb reg.GPVirtual) {
+	g.far, g.farScale = ldb, 8
+	if g.mr <= 3 {
+		g.far = GP64()
+		MOVQ(ldb, g.far)
+		SHLQ(Imm(2), g.far)
+	}
+}
+
 // step adds the products of one k, u elements after the row pointers.
 func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int) {
 	for j := range g.b {
 		m := g.at(Mem{Base: b}, j)
 		if g.gemmFlavour == gemmZMM {
 			VMOVUPS_Z(m, g.k[j], g.b[j])
-			PREFETCHT0(Mem{Base: b, Index: ldb, Scale: 8, Disp: 64 * j})
+			PREFETCHT0(Mem{Base: b, Index: g.far, Scale: g.farScale, Disp: 64 * j})
 		} else {
 			VMOVUPS(m, g.b[j])
 		}
 	}
 	if g.gemmFlavour != gemmZMM {
-		PREFETCHT0(Mem{Base: b, Index: ldb, Scale: 8})
+		PREFETCHT0(Mem{Base: b, Index: g.far, Scale: g.farScale})
 	}
 	ADDQ(ldb, b)
 	for i := range g.acc {
