@@ -154,6 +154,9 @@ func TestHistogram(t *testing.T) {
 			t.Errorf("%s: %d values in %d bins", s.name, n, len(h.Counts))
 		}
 	}
+	if observed(t, "minmax", Options{}, draw(0, 100)).Histogram() != nil || observed(t, "minmax", Options{Histogram: true}, draw(0, 100)).Histogram() == nil {
+		t.Error("minmax keeps a histogram only where it is asked for")
+	}
 	if h := observed(t, "mse", Options{}, []float32{0, 0}).Histogram(); !slices.Equal(h.Counts, []uint64{2}) {
 		t.Errorf("zeros: %v", h)
 	}

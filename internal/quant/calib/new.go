@@ -20,6 +20,8 @@ type Options struct {
 	// Percentile is the part of all values, in percent, that the range holds;
 	// half of the rest is cut at each end. 0 stands for 99.999.
 	Percentile float64
+	// Histogram keeps one for reports with minmax too, which needs none.
+	Histogram bool
 	// Bins bounds the bins of a histogram; at least half as many are in use.
 	// 0 stands for 8192.
 	Bins int
@@ -52,7 +54,11 @@ func New(method string, o Options) (Observer, error) {
 	h := stream{limit: o.Bins}
 	switch method {
 	case "minmax":
-		return &minmax{weight: o.MovingAverage}, nil
+		m := minmax{weight: o.MovingAverage}
+		if o.Histogram {
+			return &counted{m, h}, nil
+		}
+		return &m, nil
 	case "percentile":
 		return &percentile{stream: h, keep: o.Percentile / 100}, nil
 	case "entropy":
@@ -158,3 +164,18 @@ func (m *minmax) Range(dtype.Type, bool) (quant.Range, error) {
 }
 
 func (m *minmax) Histogram() *Histogram { return nil }
+
+// counted is minmax with a histogram.
+type counted struct {
+	minmax
+	counts stream
+}
+
+func (c *counted) Observe(x []float32) error {
+	if err := c.minmax.Observe(x); err != nil {
+		return err
+	}
+	return c.counts.Observe(x)
+}
+
+func (c *counted) Histogram() *Histogram { return c.counts.Histogram() }
