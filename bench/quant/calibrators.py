@@ -196,6 +196,7 @@ def main():
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--flag", action="append", default=[], help="a further flag of salver quantize")
     a = p.parse_args()
+    a.salver, a.assets = os.path.abspath(a.salver), os.path.abspath(a.assets)
     logging.disable(logging.WARNING)
     ort.set_default_logger_severity(3)
     head = ["model", "calibrator", "salver dB", "ORT dB", "difference", "salver s", "ORT s", "salver kB", "ORT kB"]
@@ -205,7 +206,7 @@ def main():
         if any(m in model for m in a.models.split(",")):
             draws = []
             for seed in range(1, a.seeds + 1):
-                with tempfile.TemporaryDirectory() as d:
+                with tempfile.TemporaryDirectory() as d, contextlib.chdir(d):  # onnxruntime leaves files where it runs
                     draws.append(compare(a, model, d, np.random.default_rng(seed)))
             for rows in zip(*draws):
                 mean = {k: v if isinstance(v, str) else np.mean([r[k] for r in rows]) for k, v in rows[0].items()}
