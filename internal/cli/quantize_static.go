@@ -75,7 +75,7 @@ func quantizeStatic(ctx context.Context, j *quantizeJob) (*report.Report, error)
 		return nil, err
 	}
 	f := &j.f.static
-	watch := calib.Options{Percentile: f.percentile, MovingAverage: f.movingAverage, Bins: f.bins}
+	watch := calib.Options{Percentile: f.percentile, MovingAverage: f.movingAverage, Bins: f.bins, Histogram: j.f.report != ""}
 	if _, err := calib.New(f.calibrator, watch); err != nil {
 		return nil, misuse{err}
 	}
