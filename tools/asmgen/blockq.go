@@ -65,6 +65,7 @@ const (
 	bqNext     = 144
 	bqNextStep = 152
 	bqConfig   = 160
+	bqAhead    = 168
 )
 
 // bqKind is what there is to do beside dot products.
@@ -294,7 +295,7 @@ func (a bqArgs) load(off int) reg.GPVirtual {
 // unpack writes the values of a panel's codes, with bias, and its scales.
 func (v bqLevel) unpack(f *bqFormat) {
 	a := bqText(fmt.Sprintf("unpack%s%s", v.suffix(), f.name))
-	r := v.reader(f, a.load(bqW))
+	r := v.reader(f, a)
 	values, dw, extra, units := a.load(bqValues), a.load(bqDW), a.load(bqExtra), a.load(bqUnits)
 	bias := v.reg()
 	VPBROADCASTD(a.field(bqBias), bias)

@@ -22,7 +22,7 @@ type bqDirect struct {
 // direct writes the product of some rows with packed panels.
 func (v bqLevel) direct(f *bqFormat, rows int) {
 	a := bqText(fmt.Sprintf("direct%s%sx%d", v.suffix(), f.name, rows))
-	k := &bqDirect{bqReader: v.reader(f, a.load(bqW)), kind: f.kind(), rows: rows, acc: make([][]reg.VecVirtual, v.halves())}
+	k := &bqDirect{bqReader: v.reader(f, a), kind: f.kind(), rows: rows, acc: make([][]reg.VecVirtual, v.halves())}
 	out, panels := a.load(bqAcc), a.load(bqPanels)
 	switch {
 	case v.wide && k.table != nil:

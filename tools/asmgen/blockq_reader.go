@@ -11,6 +11,7 @@ type bqReader struct {
 	bqLevel
 	f        *bqFormat
 	w        reg.GPVirtual // at a group, or a header
+	ahead    reg.GPVirtual // bytes from w to what is prefetched
 	lowMask  Op            // in memory for AVX2, which is short of registers
 	highMask Op
 	table    reg.VecVirtual
@@ -18,8 +19,8 @@ type bqReader struct {
 	thrifty  bool             // reads bits again rather than hold them: few registers are left
 }
 
-func (v bqLevel) reader(f *bqFormat, w reg.GPVirtual) *bqReader {
-	r := &bqReader{bqLevel: v, f: f, w: w, thrifty: !v.wide}
+func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
+	r := &bqReader{bqLevel: v, f: f, w: a.load(bqW), ahead: a.load(bqAhead), thrifty: !v.wide}
 	if f.low < 8 {
 		r.lowMask = v.mask(bytes4(1<<f.low - 1))
 	}
@@ -258,9 +259,9 @@ func (r *bqReader) units(units reg.GPVirtual, body func()) {
 // next moves on to the next group.
 func (r *bqReader) next() { ADDQ(U32(uint32(r.f.groupBytes())), r.w) }
 
-// prefetch asks for what follows four KiB on: two and eight are slower.
+// prefetch asks for what comes some KiB on.
 func (r *bqReader) prefetch() {
 	for at := 0; at < r.f.groupBytes(); at += 64 {
-		PREFETCHT0(Mem{Base: r.w, Disp: at + 4096})
+		PREFETCHT0(Mem{Base: r.w, Disp: at, Index: r.ahead, Scale: 1})
 	}
 }

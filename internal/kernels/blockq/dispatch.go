@@ -16,6 +16,9 @@ type kernels struct {
 	// directTiles is for how many tiles direct is faster than unpacking, at most.
 	directTiles int
 
+	// ahead is how many bytes of packed weights are prefetched before they are read.
+	ahead int
+
 	// direct[f][i] multiplies 1<<i rows by packed panels. Where it is nil, panels
 	// are unpacked first.
 	direct map[block.Format][4]kernel
@@ -67,6 +70,8 @@ type args struct {
 	next      uintptr        // packed weights that will be unpacked soon; the kernel moves it on, also past their end
 	nextStep  int            // bytes of them to prefetch for each group, tile and panel
 	config    unsafe.Pointer // of the tile registers
+
+	ahead int // bytes from the packed weights that direct and unpack read to those that they prefetch
 }
 
 const spillBytes = 8 << 10

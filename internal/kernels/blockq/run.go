@@ -185,6 +185,7 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	x := t.input.tile(i)
 	t.setRows(&w.args, &x)
 	a := &w.args
+	a.ahead = t.plan.kern.ahead
 	a.w, a.units, a.panels, a.acc = unsafe.Pointer(&t.Packed.panel(from)[0]), t.K/t.plan.layout.unit(), to-from, w.acc
 	t.plan.directKernel(x.size)(a.arg())
 	for j := from; j < to; j++ {
@@ -224,7 +225,7 @@ func (t *Task) place(a *args, panels []byte) {
 // unpack unpacks some panels.
 func (t *Task) unpack(a *args, scratch []byte, from, to int) {
 	l := t.plan.layout
-	a.units = t.K / l.unit()
+	a.units, a.ahead = t.K/l.unit(), t.plan.kern.ahead
 	for j := from; j < to; j++ {
 		t.place(a, scratch[(j-from)*a.panelStep:])
 		a.w = unsafe.Pointer(&t.Packed.panel(j)[0])
