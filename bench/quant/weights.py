@@ -25,7 +25,7 @@ import onnx
 from graphs import bench, best, difference, session, sqnr
 
 FORMS = [("4 bits", "weight-only", []), ("4 bits, range", "weight-only", ["--min-max"]), ("4 bits, symmetric", "weight-only", ["--symmetric"]), ("4 bits, g128", "weight-only", ["--group", "128"]),
-         ("4 bits, portable", "weight-only", ["--portable"]), ("8 bits", "weight-only", ["--bits", "8", "--symmetric"]), ("nf4, g64", "weight-only", ["--kind", "nf4", "--group", "64"]),
+         ("4 bits, float activations", "weight-only", ["--accuracy-level", "0"]), ("4 bits, portable", "weight-only", ["--portable"]), ("8 bits", "weight-only", ["--bits", "8", "--symmetric"]), ("nf4, g64", "weight-only", ["--kind", "nf4", "--group", "64"]),
          ("fp8-e4m3", "weight-only", ["--kind", "fp8-e4m3"]), ("HQQ", "hqq", []), ("AWQ", "awq", []), ("AWQ, g128", "awq", ["--group", "128"]), ("GPTQ", "gptq", []),
          ("GPTQ, g128", "gptq", ["--group", "128"]), ("GPTQ, sequential", "gptq", ["--sequential"]), ("GPTQ, act-order", "gptq", ["--act-order"]),
          ("4 bits, embeddings", "weight-only", ["--embeddings"]), ("GPTQ, embeddings", "gptq", ["--embeddings"])]

@@ -215,7 +215,8 @@ func AWQClip(ctx context.Context, w Matrix, a *Activations, scales []float32, s 
 	if err := checkAWQ([]Matrix{w}, a, s); err != nil {
 		return nil, err
 	}
-	q, g := newQuantized(s, w.Rows, w.Cols), newGrid(s)
+	q := newQuantized(s, w.Rows, w.Cols)
+	clip := &clipping{grid: newGrid(s), w: w, pool: p, least: make([]float64, w.Rows)}
 	size := s.size(w.Cols)
 	if size > maxGram {
 		return nil, fmt.Errorf("clipping by outputs needs groups of at most %d columns, not %d", maxGram, size)
@@ -229,14 +230,9 @@ func AWQClip(ctx context.Context, w Matrix, a *Activations, scales []float32, s 
 		if err != nil {
 			return nil, err
 		}
-		eachRow(p, w.Rows, awqClipSteps*(to-from)*(to-from), func(row int) {
-			x := w.row(row)[from:to]
-			of := g.fitGram(x, gram)
-			q.set(row, n, of)
-			for i, v := range x {
-				q.Codes[row*w.Cols+from+i] = g.code(v, of)
-			}
-		})
+		if err := clip.group(q, from, to, n, gram); err != nil {
+			return nil, err
+		}
 	}
 	return q, nil
 }
@@ -263,38 +259,60 @@ func gramOf(a *Activations, scales []float32, from, to int, p *pool.Pool) ([]flo
 	return gram, t.Run(p)
 }
 
-// fitGram is fit by the error dᵀ·gram·d, d the errors of a group's weights.
-func (g *grid) fitGram(w, gram []float32) params {
-	lo, hi := span(w)
-	best, least := g.cover(lo, hi, 1), math.Inf(1)
-	d := make([]float32, len(w))
-	for step := range awqClipSteps {
-		of := g.cover(lo, hi, 1-float32(step)/20)
-		for i, x := range w {
-			d[i] = x - g.value(g.code(x, of), of)
-		}
-		if e := quadratic(d, gram); e < least {
-			best, least = of, e
-		}
-	}
-	return best
+// clipping chooses ranges by the error dᵀ·gram·d, d the errors of a group's weights.
+type clipping struct {
+	*grid
+	w             Matrix
+	pool          *pool.Pool
+	least         []float64 // of each row
+	errors, moved []float32 // d and d·gram of all rows
+	task          gemm.Task
 }
 
-// quadratic is dᵀ·m·d of a symmetric matrix.
-func quadratic(d, m []float32) float64 {
-	var sum float64
-	for i, x := range d {
-		if x == 0 {
-			continue
+// group rounds columns [from, to), which are group n.
+func (c *clipping) group(q *Quantized, from, to, n int, gram []float32) error {
+	m := to - from
+	c.errors, c.moved = sized(c.errors, c.w.Rows*m), sized(c.moved, c.w.Rows*m)
+	t := &c.task
+	t.M, t.N, t.K = c.w.Rows, m, m
+	t.A, t.B, t.C = gemm.Matrix{Data: c.errors, Stride: m}, gemm.Matrix{Data: gram, Stride: m}, gemm.Matrix{Data: c.moved, Stride: m}
+	for step := range awqClipSteps {
+		by := 1 - float32(step)/20
+		eachRow(c.pool, c.w.Rows, 8*m, func(row int) {
+			x, d := c.w.row(row)[from:to], c.errors[row*m:][:m]
+			of := c.covering(x, by)
+			for i, v := range x {
+				d[i] = v - c.value(c.code(v, of), of)
+			}
+		})
+		if err := t.Run(c.pool); err != nil {
+			return err
 		}
-		row := m[i*len(d):][:len(d)]
-		var s float32
-		for j := i + 1; j < len(d); j++ {
-			s += float32(row[j] * d[j])
-		}
-		sum += float64(x) * (float64(float64(row[i])*float64(x)) + 2*float64(s))
+		eachRow(c.pool, c.w.Rows, 2*m, func(row int) {
+			var e float64
+			d := c.errors[row*m:][:m]
+			for i, v := range c.moved[row*m:][:m] {
+				e += float64(float64(v) * float64(d[i]))
+			}
+			if step == 0 || e < c.least[row] {
+				c.least[row] = e
+				q.set(row, n, c.covering(c.w.row(row)[from:to], by))
+			}
+		})
 	}
-	return sum
+	eachRow(c.pool, c.w.Rows, 4*m, func(row int) {
+		of := q.params(row, n)
+		for i, v := range c.w.row(row)[from:to] {
+			q.Codes[row*c.w.Cols+from+i] = c.code(v, of)
+		}
+	})
+	return nil
+}
+
+// covering is cover of what a group has.
+func (g *grid) covering(w []float32, by float32) params {
+	lo, hi := span(w)
+	return g.cover(lo, hi, by)
 }
 
 // OutputError compares the products of two matrices with the rows that were kept:

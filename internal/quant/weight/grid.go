@@ -159,43 +159,67 @@ func (g *grid) fit(w, importance []float32, c Clip) params {
 	if c == MinMax || lo == hi {
 		return p
 	}
-	best := g.distance(w, importance, p)
-	try := func(q params) {
-		if q.scale == 0 {
-			return
-		}
-		if d := g.distance(w, importance, q); d < best {
-			best, p = d, q
-		}
+	f := &fitting{g, w, importance, p, g.distance(w, importance, p)}
+	switch g.Kind {
+	case E4M3, E5M2: // whose small levels lie as close as large ones, relative to their size
+	case MXFP4:
+		f.try(params{scale: p.scale / 2})
+		f.try(params{scale: min(p.scale*2, 0x1p127)})
+		return f.best
+	default:
+		f.narrow(lo, hi)
 	}
-	g.candidates(lo, hi, try)
-	if g.Kind != MXFP4 {
-		try(g.refit(w, importance, p))
-	}
-	return p
+	f.try(g.refit(w, importance, f.best))
+	return f.best
 }
 
-// clipSteps is how many narrower ranges are tried, down to half.
+// fitting looks for the parameters with the smallest squared error.
+type fitting struct {
+	*grid
+	w, importance []float32
+	best          params
+	least         float64
+}
+
+// try keeps parameters that are better than the best so far, and says so.
+func (f *fitting) try(p params) bool {
+	if p.scale == 0 {
+		return false
+	}
+	d := f.distance(f.w, f.importance, p)
+	if d < f.least {
+		f.best, f.least = p, d
+		return true
+	}
+	return false
+}
+
+// clipSteps is how many narrower ranges there are, down to half: of each pair one
+// is tried, and then the neighbours of the best.
 const clipSteps = 20
 
-func (g *grid) candidates(lo, hi float32, try func(params)) {
-	switch g.Kind {
-	case E4M3, E5M2:
-		return // whose small levels lie as close as large ones, relative to their size
-	case MXFP4:
-		p := g.cover(lo, hi, 1)
-		try(params{scale: p.scale / 2})
-		try(params{scale: min(p.scale*2, 0x1p127)})
-		return
-	}
-	for i := range clipSteps {
-		by := 1 - float32(i)/(2*clipSteps)
-		p := g.cover(lo, hi, by)
-		try(p)
-		if g.Kind == Int && g.Symmetric && g.Bits <= 4 {
-			// the lowest level at the other end
-			try(params{-p.scale, p.zero})
+func (f *fitting) narrow(lo, hi float32) {
+	// a symmetric scheme of few bits has one level more at one end, which may be
+	// either
+	twoEnds := f.Kind == Int && f.Symmetric && f.Bits <= 4
+	at, sign := 0, float32(1)
+	try := func(i int, s float32) {
+		p := f.cover(lo, hi, 1-float32(i)/(2*clipSteps))
+		p.scale *= s
+		if f.try(p) {
+			at, sign = i, s
 		}
+	}
+	for i := 0; i < clipSteps; i += 2 {
+		try(i, 1)
+		if twoEnds {
+			try(i, -1)
+		}
+	}
+	middle, s := at, sign
+	try(middle+1, s)
+	if middle > 0 {
+		try(middle-1, s)
 	}
 }
 
