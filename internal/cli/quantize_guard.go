@@ -49,7 +49,7 @@ func (f *guardFlags) add(c *cobra.Command) {
 	fl.IntVar(&f.adaround, "adaround", 0, "static: choose for each weight on samples whether it is rounded up or down; =N iterations")
 	fl.BoolVar(&f.bias, "bias-correction", false, "static: correct biases for what rounding weights does to the mean of outputs")
 	fl.Lookup("smoothquant").NoOptDefVal = smoothSearch
-	fl.Lookup("adaround").NoOptDefVal = "300"
+	fl.Lookup("adaround").NoOptDefVal = "100"
 }
 
 // bound checks the flags.

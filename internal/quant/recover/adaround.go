@@ -2,6 +2,7 @@ package recover
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	"github.com/salver-ml/salver/internal/ir"
@@ -44,30 +45,54 @@ func AdaRound(ctx context.Context, g *ir.Graph, set samples.Set, iterations int,
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		w := l.matrix()
-		each := len(w) / l.groups
-		before, after := 0., 0.
-		for i, a := range s.groups {
-			r := newRounding(w[i*each:][:each], a)
-			if err := r.optimize(iterations, p); err != nil {
-				return err
-			}
-			b, c, err := r.finish(p)
-			if err != nil {
-				return err
-			}
-			before, after = before+b, after+c
+		t := &choosing{w: l.matrix(), seen: s, iterations: iterations, results: make([]chosen, l.groups)}
+		if l.groups == 1 {
+			t.pool = p
+			t.Do(0)
+		} else {
+			p.Run(l.groups, t)
 		}
-		if before > 0 {
-			gains[l.n.Name] = before / max(after, 1e-30)
+		var sum chosen
+		for _, c := range t.results {
+			sum.before, sum.after, sum.err = sum.before+c.before, sum.after+c.after, errors.Join(sum.err, c.err)
 		}
-		l.setMatrix(w)
+		if sum.err != nil {
+			return sum.err
+		}
+		if sum.before > 0 {
+			gains[l.n.Name] = sum.before / max(sum.after, 1e-30)
+		}
+		l.setMatrix(t.w)
 		if told != nil {
 			told(len(gains), len(list))
 		}
 		return nil
 	})
 	return gains, err
+}
+
+// choosing is AdaRound for one layer; a group of a convolution is a task.
+type choosing struct {
+	w          []float32
+	seen       *seen
+	iterations int
+	pool       *pool.Pool // within a group
+	results    []chosen
+}
+
+// chosen is E of a group before and after.
+type chosen struct {
+	before, after float64
+	err           error
+}
+
+// Do rounds the weights of a group.
+func (t *choosing) Do(i int) {
+	each := len(t.w) / len(t.results)
+	r, c := newRounding(t.w[i*each:][:each], t.seen.groups[i]), &t.results[i]
+	if c.err = r.optimize(t.iterations, t.pool); c.err == nil {
+		c.before, c.after, c.err = r.finish(t.pool)
+	}
 }
 
 // rounding is the choice for the outputs of one group.
@@ -110,16 +135,6 @@ func newRounding(w []float32, a *weight.Activations) *rounding {
 	return r
 }
 
-// relaxed gives h(v), and its derivative.
-func relaxed(v float32) (h, slope float32) {
-	s := 1 / (1 + math.Exp(-float64(v)))
-	x := s*(stretchZeta-stretchGamma) + stretchGamma
-	if x <= 0 || x >= 1 {
-		return float32(min(max(x, 0), 1)), 0
-	}
-	return float32(x), float32(s * (1 - s) * (stretchZeta - stretchGamma))
-}
-
 // errors gives Δ·H, and from that E for each row.
 func (r *rounding) errors(delta []float32, p *pool.Pool) (gradient []float32, err error) {
 	gradient = make([]float32, len(delta))
@@ -144,7 +159,7 @@ func (r *rounding) delta(choice func(i int) float32) []float32 {
 		if !r.fixed[i] {
 			up = choice(i)
 		}
-		d[i] = (r.floor[i]+up)*r.scale[i/r.cols] - w
+		d[i] = float32((r.floor[i]+up)*r.scale[i/r.cols]) - w
 	}
 	return d
 }
@@ -160,46 +175,82 @@ func (r *rounding) optimize(iterations int, p *pool.Pool) error {
 	if err != nil {
 		return err
 	}
-	norm := rowErrors(base, g, r.cols)
-	slopes := make([]float32, len(r.w))
-	for it := range iterations {
-		d := r.delta(func(i int) float32 {
-			var h float32
-			h, slopes[i] = relaxed(r.v[i])
-			return h
-		})
-		if g, err = r.errors(d, p); err != nil {
+	d := &descent{rounding: r, norm: rowErrors(base, g, r.cols), gradient: make([]float32, len(r.w)), delta: base, h: make([]float32, len(r.w)), slope: make([]float32, len(r.w))}
+	rows := len(r.w) / r.cols
+	for d.at = range iterations {
+		d.prepare(iterations)
+		p.Run(rows, d)
+		if d.gradient, err = r.errors(d.delta, p); err != nil {
 			return err
 		}
-		r.step(it, iterations, norm, slopes, g)
 	}
 	return nil
 }
 
-// step is one of Adam's, with decay .9 and .999.
-func (r *rounding) step(it, iterations int, norm []float64, slopes, gradient []float32) {
-	beta := 0.
-	if at := float64(it) / float64(iterations); at >= warmup {
-		beta = betaLast + .5*(betaFirst-betaLast)*(1+math.Cos(math.Pi*(at-warmup)/(1-warmup)))
+// descent is Adam on the choices of all rows; a row is a task.
+type descent struct {
+	*rounding
+	norm                             []float64 // E of each row, rounded to nearest
+	gradient, delta                  []float32
+	h, slope                         []float32 // of the relaxed choices
+	at                               int       // iteration
+	power                            int       // β - 1, rounded; 0: no regulariser
+	correctFirst, correctSecond, reg float64
+}
+
+func (d *descent) prepare(iterations int) {
+	d.power = 0
+	if at := float64(d.at) / float64(iterations); at >= warmup {
+		beta := betaLast + .5*(betaFirst-betaLast)*(1+math.Cos(math.Pi*(at-warmup)/(1-warmup)))
+		d.power = int(math.Round(beta)) - 1
 	}
-	correct1, correct2 := 1-math.Pow(.9, float64(it+1)), 1-math.Pow(.999, float64(it+1))
-	for i := range r.v {
-		row := i / r.cols
-		if r.fixed[i] || norm[row] <= 0 || slopes[i] == 0 {
+	d.correctFirst, d.correctSecond = 1/(1-math.Pow(.9, float64(d.at))), 1/(1-math.Pow(.999, float64(d.at)))
+	d.reg = regular / float64(d.cols) * 2 * float64(d.power+1)
+}
+
+// Do moves the choices of a row by what the last gradient says, and gives what they
+// make of its weights.
+func (d *descent) Do(row int) {
+	scale := d.scale[row]
+	for i := row * d.cols; i < (row+1)*d.cols; i++ {
+		if d.fixed[i] {
+			d.delta[i] = float32(d.floor[i]*scale) - d.w[i]
 			continue
 		}
-		d := 2 * float64(gradient[i]) * float64(r.scale[row]) / norm[row]
-		if beta > 0 {
-			h, _ := relaxed(r.v[i])
-			x := 2*float64(h) - 1
-			d -= regular / float64(r.cols) * 2 * beta * math.Copysign(math.Pow(math.Abs(x), beta-1), x)
+		if d.at > 0 && d.norm[row] > 0 && d.slope[i] != 0 {
+			d.move(i, 2*float64(d.gradient[i])*float64(scale)/d.norm[row])
 		}
-		d *= float64(slopes[i])
-		m1 := .9*float64(r.m1[i]) + .1*d
-		m2 := .999*float64(r.m2[i]) + .001*d*d
-		r.m1[i], r.m2[i] = float32(m1), float32(m2)
-		r.v[i] -= float32(rate * m1 / correct1 / (math.Sqrt(m2/correct2) + 1e-12))
+		s := 1 / (1 + math.Exp(-float64(d.v[i])))
+		x := s*(stretchZeta-stretchGamma) + stretchGamma
+		d.h[i], d.slope[i] = float32(min(max(x, 0), 1)), 0
+		if x > 0 && x < 1 {
+			d.slope[i] = float32(s * (1 - s) * (stretchZeta - stretchGamma))
+		}
+		d.delta[i] = float32((d.floor[i]+d.h[i])*scale) - d.w[i]
 	}
+}
+
+// move is a step of Adam, with decays .9 and .999.
+func (d *descent) move(i int, slope float64) {
+	if d.power > 0 {
+		x := 2*float64(d.h[i]) - 1
+		slope -= d.reg * math.Copysign(power(math.Abs(x), d.power), x)
+	}
+	slope *= float64(d.slope[i])
+	m1, m2 := float64(.9*float64(d.m1[i]))+float64(.1*slope), float64(.999*float64(d.m2[i]))+float64(.001*slope*slope)
+	d.m1[i], d.m2[i] = float32(m1), float32(m2)
+	d.v[i] -= float32(rate * m1 * d.correctFirst / (math.Sqrt(m2*d.correctSecond) + 1e-12))
+}
+
+func power(x float64, n int) float64 {
+	y := 1.
+	for ; n > 0; n >>= 1 {
+		if n&1 == 1 {
+			y *= x
+		}
+		x *= x
+	}
+	return y
 }
 
 // finish rounds the weights and gives the sum of E with rounding to the nearest, and as it is now.
@@ -219,22 +270,35 @@ func (r *rounding) finish(p *pool.Pool) (before, after float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	n := r.cols
-	for row := 0; row < len(r.w); row += n {
-		a, ga, b, gb := near[row:][:n], gNear[row:][:n], best[row:][:n], gBest[row:][:n]
-		least := dot(a, ga)
-		before += least
-		if least <= dot(b, gb) {
-			b, gb = a, ga
-		}
-		r.improve(row, b, gb)
-		after += dot(b, gb)
-		for j, d := range b {
-			q := math.RoundToEven(float64((r.w[row+j] + d) / r.scale[row/n]))
-			r.w[row+j] = float32(q) * r.scale[row/n]
-		}
+	f := &finishing{rounding: r, near: near, gNear: gNear, best: best, gBest: gBest, before: make([]float64, len(r.scale)), after: make([]float64, len(r.scale))}
+	p.Run(len(r.scale), f)
+	for i := range r.scale {
+		before, after = before+f.before[i], after+f.after[i]
 	}
 	return before, after, nil
+}
+
+// finishing rounds the weights; a row is a task.
+type finishing struct {
+	*rounding
+	near, gNear, best, gBest []float32
+	before, after            []float64
+}
+
+// Do rounds the weights of a row.
+func (f *finishing) Do(i int) {
+	n, row := f.cols, i*f.cols
+	a, ga, b, gb := f.near[row:][:n], f.gNear[row:][:n], f.best[row:][:n], f.gBest[row:][:n]
+	f.before[i] = dot(a, ga)
+	if f.before[i] <= dot(b, gb) {
+		b, gb = a, ga
+	}
+	f.improve(row, b, gb)
+	f.after[i] = dot(b, gb)
+	for j, d := range b {
+		q := math.RoundToEven(float64((f.w[row+j] + d) / f.scale[i]))
+		f.w[row+j] = float32(q) * f.scale[i]
+	}
 }
 
 // improve changes single weights of a row between the two integers around them as

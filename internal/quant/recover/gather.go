@@ -90,6 +90,9 @@ func (s *seen) add(c *patches, x *tensor.Tensor, rows int, p *pool.Pool) error {
 		return nil
 	}
 	s.ranges(c, x)
+	if len(s.groups) > 1 { // of which each is too small for several threads
+		p = nil
+	}
 	for i, a := range s.groups {
 		m := c.rows(x, i, rows)
 		for j, v := range m {
