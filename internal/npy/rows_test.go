@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,3 +106,35 @@ func TestRowsOfFiles(t *testing.T) {
 type nopCloser struct{ *bytes.Reader }
 
 func (nopCloser) Close() error { return nil }
+
+// What Decode reads is read by rows too, with the same elements; what it refuses
+// is refused at some row, or is longer than what was asked for.
+func FuzzRows(f *testing.F) {
+	f.Add(file("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 1)}", "abcdefgh"), 1)
+	f.Add(file("{'descr': '>i2', 'fortran_order': False, 'shape': (4,)}", "abcdefgh"), 2)
+	f.Add(file("{'descr': '|S2', 'fortran_order': False, 'shape': (2,)}", "ab\x00\x00"), 3)
+	f.Fuzz(func(t *testing.T, data []byte, n int) {
+		r, err := newRows(nopCloser{bytes.NewReader(data)})
+		if err != nil {
+			return
+		}
+		whole, wrong := Decode(data)
+		for step := 0; step < 100 && len(r.Shape()) > 0 && r.Next() < r.Shape()[0]; step++ {
+			from, k := r.Next(), min(max(n, 1), r.Shape()[0]-r.Next())
+			x, err := r.Read(k)
+			if err != nil && wrong == nil {
+				t.Fatalf("rows %d to %d: %v", from, from+k, err)
+			}
+			if err != nil {
+				return
+			}
+			if wrong == nil {
+				part := tensor.New(whole.DType, x.Shape...)
+				part.CopyElements(0, whole, from*(x.Len()/k), x.Len())
+				if !bytes.Equal(part.Data, x.Data) || !slices.Equal(part.Strings, x.Strings) {
+					t.Fatalf("rows %d to %d differ from the whole", from, from+k)
+				}
+			}
+		}
+	})
+}
