@@ -132,6 +132,11 @@ func (p *Prep) OutShape(i int) []int { s, _ := p.Out[i].Shape.Ints(); return s }
 // Has reports whether optional input i is present.
 func (p *Prep) Has(i int) bool { return i < len(p.In) && p.In[i].Present }
 
+// Cases makes the test cases of an operator. They are a method and no function,
+// since programs are linked without methods that nothing calls, and only tests
+// call this one.
+type Cases interface{ Cases() []Case }
+
 // Case is one test case of an operator.
 type Case struct {
 	Name  string

@@ -11,7 +11,7 @@
 //			Types: op.Types{"T": op.Floats},
 //			Attrs: op.Attrs{"axis": op.Default(ir.Int(-1))},
 //			Infer: op.SameAsInput, Ref: softmaxRef, Compile: compileSoftmax, Rows: op.RowsExceptAxis("axis"),
-//			Cases: softmaxCases,
+//			Cases: softmaxCases{},
 //		})
 //	}
 package op
@@ -80,7 +80,8 @@ type Op struct {
 	// bits of the kernel that Compile makes.
 	Row func(n *ir.Node) elemwise.RowFunc
 
-	Cases func() []Case
+	// Cases make the operator's test cases; nil where there are none.
+	Cases Cases
 }
 
 // NoRows marks a value that is the same for every request of a batch.

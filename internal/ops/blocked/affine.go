@@ -16,7 +16,7 @@ func init() {
 		Domain: op.Salver, Name: "BlockedAffine", Versions: []int{1},
 		Doc: "X·scale + shift with a number for each channel, of blocked X; scale and shift are [N or 1, blocks, 1, 1, b]",
 		In:  op.Ports("X:T", "scale:T", "shift:T?"), Out: op.Ports("Y:T"), Types: onlyFloat,
-		Infer: inferAffine, Ref: affineRef, Compile: compileAffine, InPlace: []int{0}, Rows: affineRows, Cases: affineCases,
+		Infer: inferAffine, Ref: affineRef, Compile: compileAffine, InPlace: []int{0}, Rows: affineRows, Cases: affineCases{},
 	})
 }
 
@@ -111,7 +111,9 @@ func compileAffine(p *op.Prep) (op.Kernel, error) {
 	return k, err
 }
 
-func affineCases() []op.Case {
+type affineCases struct{}
+
+func (affineCases) Cases() []op.Case {
 	x := ramp(2, 2, 3, 5, 8)
 	return []op.Case{
 		{Name: "one image", In: []*tensor.Tensor{x, ramp(1, 2, 1, 1, 8), ramp(1, 2, 1, 1, 8)}},

@@ -22,7 +22,7 @@ func init() {
 		Domain: op.Salver, Name: "BlockedConv", Versions: []int{1},
 		Doc: "two-dimensional convolution with a blocked result: activation(conv(X, W) + B + Z). X of so many channels is plain where it has four dimensions; Z is blocked like the result.",
 		In:  op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: attrs,
-		Infer: inferConv, Ref: convRef, Compile: compileConv, Flops: convFlops, Rows: rowsConv, Cases: convCases,
+		Infer: inferConv, Ref: convRef, Compile: compileConv, Flops: convFlops, Rows: rowsConv, Cases: convCases{},
 	})
 }
 
@@ -235,7 +235,9 @@ func rowsConv(n *ir.Node, in []int) ([]int, bool) {
 	return []int{in[0]}, true
 }
 
-func convCases() []op.Case {
+type convCases struct{}
+
+func (convCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
 	attrs := func(channels int, more map[string]ir.Attr) map[string]ir.Attr {
 		m := map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(channels)}

@@ -33,7 +33,7 @@ func init() {
 		op.Register(op.Op{
 			Domain: op.Salver, Name: o.name, Versions: []int{1}, Doc: o.doc,
 			In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: o.attrs,
-			Infer: p.infer, Ref: p.ref, Compile: p.compile, Rows: op.RowsFirst, Cases: p.cases,
+			Infer: p.infer, Ref: p.ref, Compile: p.compile, Rows: op.RowsFirst, Cases: p,
 		})
 	}
 }
@@ -138,7 +138,8 @@ func (o poolOp) compile(p *op.Prep) (op.Kernel, error) {
 	return &poolKernel{plan.NewRunner(), s[0]}, nil
 }
 
-func (o poolOp) cases() []op.Case {
+// Cases are those of the operator.
+func (o poolOp) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
 	x := []*tensor.Tensor{ramp(blockedDims(2, 19, 9, 8, b)...)}
 	if o.global {

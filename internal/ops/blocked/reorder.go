@@ -15,12 +15,12 @@ func init() {
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "ToBlocked", Versions: []int{1}, Doc: "[N,C,H,W] to blocked layout; channels beyond C are zero",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: op.Attrs{"block": op.Required(ir.KindInt)},
-		Infer: inferToBlocked, Ref: toBlockedRef, Compile: compileToBlocked, Rows: op.RowsFirst, Cases: toBlockedCases,
+		Infer: inferToBlocked, Ref: toBlockedRef, Compile: compileToBlocked, Rows: op.RowsFirst, Cases: toBlockedCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "FromBlocked", Versions: []int{1}, Doc: "blocked layout to [N,channels,H,W]",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: op.Attrs{"block": op.Required(ir.KindInt), "channels": op.Required(ir.KindInt)},
-		Infer: inferFromBlocked, Ref: fromBlockedRef, Compile: compileFromBlocked, Rows: op.RowsFirst, Cases: fromBlockedCases,
+		Infer: inferFromBlocked, Ref: fromBlockedRef, Compile: compileFromBlocked, Rows: op.RowsFirst, Cases: fromBlockedCases{},
 	})
 }
 
@@ -90,12 +90,16 @@ func compileFromBlocked(p *op.Prep) (op.Kernel, error) {
 	return &reorder{conv.NewFromBlocked(p.Node.Int("channels"), s[2]*s[3], cpu.Level()), s[0]}, nil
 }
 
-func toBlockedCases() []op.Case {
+type toBlockedCases struct{}
+
+func (toBlockedCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
 	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{ramp(2, 19, 3, 5)}, Attrs: map[string]ir.Attr{"block": ir.Int(b)}}}
 }
 
-func fromBlockedCases() []op.Case {
+type fromBlockedCases struct{}
+
+func (fromBlockedCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
 	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{blockedRamp(2, 19, 3, 5, b)}, Attrs: map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(19)}}}
 }

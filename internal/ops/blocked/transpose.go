@@ -22,7 +22,7 @@ func init() {
 			"pads": op.Default(ir.Ints(0, 0, 0, 0)), "output_padding": op.Default(ir.Ints(0, 0)),
 			"block": op.Required(ir.KindInt), "channels": op.Required(ir.KindInt),
 		},
-		Infer: inferTranspose, Ref: transposeRef, Compile: compileTranspose, Flops: transposeFlops, Rows: op.RowsFirst, Cases: transposeCases,
+		Infer: inferTranspose, Ref: transposeRef, Compile: compileTranspose, Flops: transposeFlops, Rows: op.RowsFirst, Cases: transposeCases{},
 	})
 }
 
@@ -162,7 +162,9 @@ func transposeFlops(in, _ []op.Fact) float64 {
 	return 2 * float64(tensor.Count(w)) * float64(x[0]*x[2]*x[3])
 }
 
-func transposeCases() []op.Case {
+type transposeCases struct{}
+
+func (transposeCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
 	attrs := func(channels int, more map[string]ir.Attr) map[string]ir.Attr {
 		m := map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(channels)}

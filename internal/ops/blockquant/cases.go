@@ -60,7 +60,9 @@ func noise(dims ...int) *tensor.Tensor {
 	return tensor.FromSlice(v, dims...)
 }
 
-func matMulCases() (cases []op.Case) {
+type matMulCases struct{}
+
+func (matMulCases) Cases() (cases []op.Case) {
 	q8 := make([]byte, 34)
 	q8[1] = 0x3c // scale 1
 	q8[2], q8[3] = 3, 0xff
@@ -83,7 +85,9 @@ func matMulCases() (cases []op.Case) {
 	)
 }
 
-func gatherCases() (cases []op.Case) {
+type gatherCases struct{}
+
+func (gatherCases) Cases() (cases []op.Case) {
 	q8 := make([]byte, 2*34)
 	q8[1], q8[35] = 0x3c, 0x40 // scales 1 and 2
 	q8[2], q8[36] = 3, 0xff
@@ -100,7 +104,9 @@ func gatherCases() (cases []op.Case) {
 	return cases
 }
 
-func expertsCases() (cases []op.Case) {
+type expertsCases struct{}
+
+func (expertsCases) Cases() (cases []op.Case) {
 	for _, c := range []struct {
 		name                  string
 		tokens, experts, used int

@@ -28,7 +28,7 @@ func init() {
 		Out: op.Ports("y:float32"),
 		Attrs: op.Attrs{"used": op.Required(ir.KindInt), "normalize": op.Default(ir.Int(0)), "k": op.Required(ir.KindInt), "ffn": op.Required(ir.KindInt),
 			"gate_format": op.Required(ir.KindString), "up_format": op.Required(ir.KindString), "down_format": op.Required(ir.KindString)},
-		Infer: inferExperts, Ref: expertsRef, Compile: compileExperts, Flops: flopsExperts, Cases: expertsCases,
+		Infer: inferExperts, Ref: expertsRef, Compile: compileExperts, Flops: flopsExperts, Cases: expertsCases{},
 		Rows: func(n *ir.Node, in []int) ([]int, bool) { return in[:1], in[exX] == 0 && in[exRouter] == 0 },
 	})
 }

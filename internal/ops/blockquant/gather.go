@@ -29,7 +29,7 @@ func init() {
 		Attrs: op.Attrs{"format": op.Required(ir.KindString), "k": op.Required(ir.KindInt)},
 		Infer: inferGather, Ref: gatherRef, Compile: compileGather,
 		Rows:  func(_ *ir.Node, in []int) ([]int, bool) { return in[:1], in[gW] == op.NoRows },
-		Cases: gatherCases,
+		Cases: gatherCases{},
 	})
 }
 

@@ -31,11 +31,8 @@ func init() {
 			c.Set(2, dtype.Int64, shape.Shape{n})
 			return nil
 		},
-		Ref: uniqueRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 1, 3, 2})},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 1, 2}), tensor.FromSlice([]int64{0, 1, 0, 2}), tensor.FromSlice([]int64{2, 1, 1})}}}
-		},
+		Ref:   uniqueRef,
+		Cases: uniqueCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "Range", Versions: []int{1}, Doc: "Range with a step of 1 by default",
@@ -55,19 +52,34 @@ func init() {
 			}
 			return err
 		},
-		Ref: rangeRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "no step", In: []*tensor.Tensor{tensor.Scalar[int64](2), tensor.Scalar[int64](5)}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{2, 3, 4})}}}
-		},
+		Ref:   rangeRef,
+		Cases: rangeCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "ExpandDims", Versions: []int{1}, Doc: "inserts a dimension of 1",
 		In: op.Ports("X:T", "axis:int32"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: inferExpandDims, Ref: expandDimsRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "last", In: []*tensor.Tensor{wave(2, 3), tensor.Scalar[int32](-1)}, Out: []*tensor.Tensor{wave(6).Reshape(2, 3, 1)}}}
-		},
+		Cases: expandDimsCases{},
 	})
+}
+
+type uniqueCases struct{}
+
+func (uniqueCases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 1, 3, 2})},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 1, 2}), tensor.FromSlice([]int64{0, 1, 0, 2}), tensor.FromSlice([]int64{2, 1, 1})}}}
+}
+
+type rangeCases struct{}
+
+func (rangeCases) Cases() []op.Case {
+	return []op.Case{{Name: "no step", In: []*tensor.Tensor{tensor.Scalar[int64](2), tensor.Scalar[int64](5)}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{2, 3, 4})}}}
+}
+
+type expandDimsCases struct{}
+
+func (expandDimsCases) Cases() []op.Case {
+	return []op.Case{{Name: "last", In: []*tensor.Tensor{wave(2, 3), tensor.Scalar[int32](-1)}, Out: []*tensor.Tensor{wave(6).Reshape(2, 3, 1)}}}
 }
 
 func uniqueRef(c *op.Call) error {

@@ -17,15 +17,19 @@ func init() {
 		Domain: op.Microsoft, Name: "CDist", Versions: []int{1}, Doc: "the distance, or its square, of each row of A from each row of B",
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("C:T"), Types: op.Types{"T": {dtype.Float32, dtype.Float64}}, Attrs: op.Attrs{"metric": op.Default(ir.Str("sqeuclidean"))},
 		Infer: inferCDist, Ref: cdistRef,
-		Rows: func(_ *ir.Node, in []int) ([]int, bool) { return []int{0}, in[0] == 0 && in[1] == op.NoRows },
-		Cases: func() []op.Case {
-			in := []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1}, 2, 2), tensor.FromSlice([]float32{3, 4}, 1, 2)}
-			return []op.Case{
-				{Name: "squares", In: in, Out: []*tensor.Tensor{tensor.FromSlice([]float32{25, 13}, 2, 1)}},
-				{Name: "distances", In: in, Attrs: map[string]ir.Attr{"metric": ir.Str("euclidean")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{5, 3.6055512}, 2, 1)}},
-			}
-		},
+		Rows:  func(_ *ir.Node, in []int) ([]int, bool) { return []int{0}, in[0] == 0 && in[1] == op.NoRows },
+		Cases: cDistCases{},
 	})
+}
+
+type cDistCases struct{}
+
+func (cDistCases) Cases() []op.Case {
+	in := []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1}, 2, 2), tensor.FromSlice([]float32{3, 4}, 1, 2)}
+	return []op.Case{
+		{Name: "squares", In: in, Out: []*tensor.Tensor{tensor.FromSlice([]float32{25, 13}, 2, 1)}},
+		{Name: "distances", In: in, Attrs: map[string]ir.Attr{"metric": ir.Str("euclidean")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{5, 3.6055512}, 2, 1)}},
+	}
 }
 
 func inferCDist(c *op.Infer) error {

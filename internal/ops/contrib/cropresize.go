@@ -17,16 +17,20 @@ func init() {
 		In: op.Ports("X:T1", "rois:T1", "batch_indices:int32", "crop_size:int32"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"mode": op.Default(ir.Str("bilinear")), "extrapolation_value": op.Default(ir.Float(0))},
 		Infer: inferCrop, Ref: cropRef,
-		Cases: func() []op.Case {
-			x := tensor.FromSlice([]float32{0, 1, 2, 3}, 1, 1, 2, 2)
-			box, first, size := tensor.FromSlice([]float32{0, 0, 1, 2}, 1, 4), tensor.FromSlice([]int32{0}), tensor.FromSlice([]int32{2, 3})
-			in := []*tensor.Tensor{x, box, first, size}
-			return []op.Case{
-				{Name: "bilinear", In: in, Attrs: map[string]ir.Attr{"extrapolation_value": ir.Float(9)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 9, 2, 3, 9}, 1, 1, 2, 3)}},
-				{Name: "nearest", In: in, Attrs: map[string]ir.Attr{"mode": ir.Str("nearest")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 2, 3, 0}, 1, 1, 2, 3)}},
-			}
-		},
+		Cases: cropAndResizeCases{},
 	})
+}
+
+type cropAndResizeCases struct{}
+
+func (cropAndResizeCases) Cases() []op.Case {
+	x := tensor.FromSlice([]float32{0, 1, 2, 3}, 1, 1, 2, 2)
+	box, first, size := tensor.FromSlice([]float32{0, 0, 1, 2}, 1, 4), tensor.FromSlice([]int32{0}), tensor.FromSlice([]int32{2, 3})
+	in := []*tensor.Tensor{x, box, first, size}
+	return []op.Case{
+		{Name: "bilinear", In: in, Attrs: map[string]ir.Attr{"extrapolation_value": ir.Float(9)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 9, 2, 3, 9}, 1, 1, 2, 3)}},
+		{Name: "nearest", In: in, Attrs: map[string]ir.Attr{"mode": ir.Str("nearest")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 2, 3, 0}, 1, 1, 2, 3)}},
+	}
 }
 
 func inferCrop(c *op.Infer) error {

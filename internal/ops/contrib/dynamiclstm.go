@@ -23,12 +23,16 @@ func init() {
 		Attrs: op.Attrs{"activation_alpha": op.Opt(ir.KindFloats), "activation_beta": op.Opt(ir.KindFloats), "activations": op.Opt(ir.KindStrings), "clip": op.Opt(ir.KindFloat),
 			"direction": op.Default(ir.Str("forward")), "hidden_size": op.Opt(ir.KindInt), "input_forget": op.Default(ir.Int(0))},
 		Infer: inferDynamicLSTM, Ref: dynamicLSTMRef,
-		Cases: func() []op.Case {
-			scale, zero := tensor.FromSlice([]float32{.01, .02}), tensor.FromSlice([]int8{3, -4})
-			in := []*tensor.Tensor{wave(5, 3, 2), bytesWave[int8](2, 2, 16), bytesWave[int8](2, 4, 16), wave(2, 32), tensor.FromSlice([]int32{5, 2, 1}), wave(2, 3, 4), wave(2, 3, 4), wave(2, 12), scale, zero, scale, zero}
-			return []op.Case{{Name: "both directions", In: in, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}}}
-		},
+		Cases: dynamicQuantizeLSTMCases{},
 	})
+}
+
+type dynamicQuantizeLSTMCases struct{}
+
+func (dynamicQuantizeLSTMCases) Cases() []op.Case {
+	scale, zero := tensor.FromSlice([]float32{.01, .02}), tensor.FromSlice([]int8{3, -4})
+	in := []*tensor.Tensor{wave(5, 3, 2), bytesWave[int8](2, 2, 16), bytesWave[int8](2, 4, 16), wave(2, 32), tensor.FromSlice([]int32{5, 2, 1}), wave(2, 3, 4), wave(2, 3, 4), wave(2, 12), scale, zero, scale, zero}
+	return []op.Case{{Name: "both directions", In: in, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}}}
 }
 
 // lstmSizes checks shapes and attributes and gives the directions and hidden size.

@@ -19,14 +19,18 @@ func init() {
 		Out: op.Ports("output:T", "mask_index:int32?", "embedding_sum:T?"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-12)), "mask_index_type": op.Default(ir.Int(1))},
 		Infer: inferEmbed, Ref: embedRef, Compile: wide.Compile(compileEmbed), Rows: rowsEmbed,
-		Cases: func() []op.Case {
-			word, pos := tensor.FromSlice([]float32{1, 2, 5, 1}, 2, 2), tensor.FromSlice([]float32{0, 1, 2, 0}, 2, 2)
-			ids := tensor.FromSlice([]int32{3, 0, 2, 1, 1, 3}, 2, 3)
-			segments := []*tensor.Tensor{ids, tensor.FromSlice([]int32{0, 0, 1, 0, 1, 1}, 2, 3), wave(4, 70), wave(5, 70), wave(2, 70), wave(70), wave(70), nil, tensor.FromSlice([]int32{4, 0, 2}, 1, 3)}
-			return []op.Case{{Name: "segments and positions", In: segments, Out: []*tensor.Tensor{nil, nil, nil}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int32{0, 1}, 1, 2), nil, word, pos, nil, tensor.FromSlice([]float32{1, 1}), tensor.FromSlice([]float32{0, 3}), tensor.FromSlice([]int32{1, 0}, 1, 2)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 4, 1, 2}, 1, 2, 2), tensor.FromSlice([]int32{1})}}}
-		},
+		Cases: embedLayerNormalizationCases{},
 	})
+}
+
+type embedLayerNormalizationCases struct{}
+
+func (embedLayerNormalizationCases) Cases() []op.Case {
+	word, pos := tensor.FromSlice([]float32{1, 2, 5, 1}, 2, 2), tensor.FromSlice([]float32{0, 1, 2, 0}, 2, 2)
+	ids := tensor.FromSlice([]int32{3, 0, 2, 1, 1, 3}, 2, 3)
+	segments := []*tensor.Tensor{ids, tensor.FromSlice([]int32{0, 0, 1, 0, 1, 1}, 2, 3), wave(4, 70), wave(5, 70), wave(2, 70), wave(70), wave(70), nil, tensor.FromSlice([]int32{4, 0, 2}, 1, 3)}
+	return []op.Case{{Name: "segments and positions", In: segments, Out: []*tensor.Tensor{nil, nil, nil}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int32{0, 1}, 1, 2), nil, word, pos, nil, tensor.FromSlice([]float32{1, 1}), tensor.FromSlice([]float32{0, 3}), tensor.FromSlice([]int32{1, 0}, 1, 2)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 4, 1, 2}, 1, 2, 2), tensor.FromSlice([]int32{1})}}}
 }
 
 func inferEmbed(c *op.Infer) error {

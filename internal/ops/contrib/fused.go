@@ -39,10 +39,7 @@ func init() {
 			}
 			return activated(c, base.Ref, f)
 		},
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "relu", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{1, -1, 0, 1}, 2, 2), tensor.FromSlice([]float32{0, -2})},
-				Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 3, 0}, 2, 2)}}}
-		},
+		Cases: fusedGemmCases{},
 	})
 	conv := op.Find("", "Conv", 11)
 	attrs = spatial.Attrs()
@@ -51,11 +48,22 @@ func init() {
 		Domain: op.Microsoft, Name: "FusedConv", Versions: []int{1},
 		In: op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: conv.Types, Attrs: attrs,
 		Infer: conv.Infer, Flops: conv.Flops, Ref: fusedConvRef(conv.Ref), Compile: wide.Compile(compileFusedConv), Rows: rowsFusedConv,
-		Cases: func() []op.Case {
-			sigmoid := op.Case{Name: "sigmoid", In: []*tensor.Tensor{wave(2, 3, 5, 5), wave(4, 3, 3, 3), wave(4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Sigmoid"), "pads": ir.Ints(1, 1, 1, 1)}}
-			return []op.Case{sigmoid, {Name: "relu", In: []*tensor.Tensor{wave(1, 2, 5, 5), wave(3, 2, 3, 3), wave(3), wave(1, 3, 3, 3)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}}}
-		},
+		Cases: fusedConvCases{},
 	})
+}
+
+type fusedGemmCases struct{}
+
+func (fusedGemmCases) Cases() []op.Case {
+	return []op.Case{{Name: "relu", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{1, -1, 0, 1}, 2, 2), tensor.FromSlice([]float32{0, -2})},
+		Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 3, 0}, 2, 2)}}}
+}
+
+type fusedConvCases struct{}
+
+func (fusedConvCases) Cases() []op.Case {
+	sigmoid := op.Case{Name: "sigmoid", In: []*tensor.Tensor{wave(2, 3, 5, 5), wave(4, 3, 3, 3), wave(4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Sigmoid"), "pads": ir.Ints(1, 1, 1, 1)}}
+	return []op.Case{sigmoid, {Name: "relu", In: []*tensor.Tensor{wave(1, 2, 5, 5), wave(3, 2, 3, 3), wave(3), wave(1, 3, 3, 3)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}}}
 }
 
 // activated runs ref and applies f to its output.

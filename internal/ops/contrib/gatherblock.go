@@ -22,28 +22,32 @@ func init() {
 		Rows: func(n *ir.Node, in []int) ([]int, bool) {
 			return []int{in[1]}, n.Int("gather_axis") == 0 && in[0] == op.NoRows && in[2] == op.NoRows && (len(in) < 4 || in[3] == op.NoRows)
 		},
-		Cases: func() []op.Case {
-			data := make([]byte, 2*16/2)
-			data[0], data[8] = 0x9a, 0x07 // rows 10 9 0… and 7 0 0…
-			scales := tensor.FromSlice([]float32{2, .5}, 2, 1)
-			want := func(a, b, rest float32) *tensor.Tensor {
-				v := make([]float32, 16)
-				for i := range v {
-					v[i] = rest
-				}
-				v[0], v[1] = a, b
-				return tensor.FromSlice(v, 1, 16)
-			}
-			attrs := map[string]ir.Attr{"block_size": ir.Int(16)}
-			return []op.Case{
-				{Name: "bytes", In: []*tensor.Tensor{tensor.FromSlice(data, 2, 8), tensor.FromSlice([]int64{1}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(-.5, -4, -4)}},
-				{Name: "zero points", In: []*tensor.Tensor{packedBytes(37, 40), tensor.FromSlice([]int32{3, -1, 36, 0, 3, 17}, 2, 3), wave(37, 3), packedBytes(37, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(32)}},
-				{Name: "8 bits", In: []*tensor.Tensor{packedBytes(9, 40), tensor.FromSlice([]int64{8, 0}), wave(9, 3)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(16), "bits": ir.Int(8)}},
-				{Name: "int4", In: []*tensor.Tensor{{DType: dtype.Int4, Shape: []int{5, 33}, Data: packedBytes(83).Data}, tensor.FromSlice([]int64{4, 2}), wave(5, 3)}, Attrs: attrs},
-				{Name: "uint4", In: []*tensor.Tensor{{DType: dtype.Uint4, Shape: []int{2, 16}, Data: data}, tensor.FromSlice([]int64{0}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(20, 18, 0)}},
-			}
-		},
+		Cases: gatherBlockQuantizedCases{},
 	})
+}
+
+type gatherBlockQuantizedCases struct{}
+
+func (gatherBlockQuantizedCases) Cases() []op.Case {
+	data := make([]byte, 2*16/2)
+	data[0], data[8] = 0x9a, 0x07 // rows 10 9 0… and 7 0 0…
+	scales := tensor.FromSlice([]float32{2, .5}, 2, 1)
+	want := func(a, b, rest float32) *tensor.Tensor {
+		v := make([]float32, 16)
+		for i := range v {
+			v[i] = rest
+		}
+		v[0], v[1] = a, b
+		return tensor.FromSlice(v, 1, 16)
+	}
+	attrs := map[string]ir.Attr{"block_size": ir.Int(16)}
+	return []op.Case{
+		{Name: "bytes", In: []*tensor.Tensor{tensor.FromSlice(data, 2, 8), tensor.FromSlice([]int64{1}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(-.5, -4, -4)}},
+		{Name: "zero points", In: []*tensor.Tensor{packedBytes(37, 40), tensor.FromSlice([]int32{3, -1, 36, 0, 3, 17}, 2, 3), wave(37, 3), packedBytes(37, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(32)}},
+		{Name: "8 bits", In: []*tensor.Tensor{packedBytes(9, 40), tensor.FromSlice([]int64{8, 0}), wave(9, 3)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(16), "bits": ir.Int(8)}},
+		{Name: "int4", In: []*tensor.Tensor{{DType: dtype.Int4, Shape: []int{5, 33}, Data: packedBytes(83).Data}, tensor.FromSlice([]int64{4, 2}), wave(5, 3)}, Attrs: attrs},
+		{Name: "uint4", In: []*tensor.Tensor{{DType: dtype.Uint4, Shape: []int{2, 16}, Data: data}, tensor.FromSlice([]int64{0}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(20, 18, 0)}},
+	}
 }
 
 // blockTable is the geometry of a table of block-quantized numbers.

@@ -52,10 +52,14 @@ func registerBiased(name string, in []op.Port, k elemwise.Op, f func(float64, pa
 			return nil
 		},
 		Compile: func(p *op.Prep) (op.Kernel, error) { return compileBiased(p, k) },
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "bias", In: []*tensor.Tensor{wave(3, 4, 33), wave(33)}}}
-		},
+		Cases:   biasedCases{},
 	})
+}
+
+type biasedCases struct{}
+
+func (biasedCases) Cases() []op.Case {
+	return []op.Case{{Name: "bias", In: []*tensor.Tensor{wave(3, 4, 33), wave(33)}}}
 }
 
 // wave makes numbers between -1 and 1.

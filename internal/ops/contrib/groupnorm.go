@@ -15,40 +15,59 @@ import (
 
 func init() {
 	attrs := op.Attrs{"activation": op.Required(ir.KindInt), "channels_last": op.Default(ir.Int(1)), "epsilon": op.Default(ir.Float(1e-5)), "groups": op.Required(ir.KindInt)}
-	caseAttrs := map[string]ir.Attr{"groups": ir.Int(2), "activation": ir.Int(1)}
 	types := op.Types{"T": op.Floats, "M": op.Floats}
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "GroupNorm", Versions: []int{1}, Doc: "group normalization, with SiLU after it if activation is 1; the channels are last, or first with channels_last 0",
 		In: op.Ports("X:T", "gamma:M", "beta:M"), Out: op.Ports("Y:T"), Types: types, Attrs: attrs,
 		Infer: op.SameAsInput, Ref: groupNormRef, Rows: op.RowsFirst,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "channels last", In: []*tensor.Tensor{wave(2, 3, 3, 4), wave(4), wave(4)}, Attrs: caseAttrs},
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3}, 1, 2, 1), tensor.FromSlice([]float32{2}), tensor.FromSlice([]float32{1})}, Attrs: map[string]ir.Attr{"groups": ir.Int(1), "activation": ir.Int(0), "epsilon": ir.Float(0)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 3}, 1, 2, 1)}}}
-		},
+		Cases: groupNormCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "SkipGroupNorm", Versions: []int{1}, Doc: "GroupNorm of X + skip + bias, which is output 1; skip and bias are added to channels that are last",
 		In: op.Ports("X:T", "gamma:M", "beta:M", "skip:T", "bias:T?"), Out: op.Ports("Y:T", "S:T?"), Types: types, Attrs: attrs,
 		Infer: func(c *op.Infer) error { c.Set(1, c.In[0].DType, c.In[0].Shape); return op.SameAsInput(c) }, Ref: skipGroupNormRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "skip of channels", In: []*tensor.Tensor{wave(2, 3, 3, 4), wave(4), wave(4), wave(2, 4), wave(4)}, Attrs: caseAttrs}}
-		},
+		Cases: skipGroupNormCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "BiasAdd", Versions: []int{1}, Doc: "X + bias along the last axis + skip",
 		In: op.Ports("X:T", "bias:T", "skip:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Ref: biasAddRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 2), tensor.FromSlice([]float32{10, 20}), tensor.FromSlice([]float32{100, 200}, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{111, 222}, 1, 2)}}}
-		},
+		Cases: biasAddCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "BiasSplitGelu", Versions: []int{1}, Doc: "of X + bias, the first half of the last axis times Gelu of the second",
 		In: op.Ports("X:T", "bias:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Infer: inferSplitGelu, Ref: splitGeluRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{2, 1}, 1, 2), tensor.FromSlice([]float32{1, 0})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{2.524034}, 1, 1)}}}
-		},
+		Cases: biasSplitGeluCases{},
 	})
+}
+
+func twoGroups() map[string]ir.Attr {
+	return map[string]ir.Attr{"groups": ir.Int(2), "activation": ir.Int(1)}
+}
+
+type groupNormCases struct{}
+
+func (groupNormCases) Cases() []op.Case {
+	return []op.Case{{Name: "channels last", In: []*tensor.Tensor{wave(2, 3, 3, 4), wave(4), wave(4)}, Attrs: twoGroups()},
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3}, 1, 2, 1), tensor.FromSlice([]float32{2}), tensor.FromSlice([]float32{1})}, Attrs: map[string]ir.Attr{"groups": ir.Int(1), "activation": ir.Int(0), "epsilon": ir.Float(0)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 3}, 1, 2, 1)}}}
+}
+
+type skipGroupNormCases struct{}
+
+func (skipGroupNormCases) Cases() []op.Case {
+	return []op.Case{{Name: "skip of channels", In: []*tensor.Tensor{wave(2, 3, 3, 4), wave(4), wave(4), wave(2, 4), wave(4)}, Attrs: twoGroups()}}
+}
+
+type biasAddCases struct{}
+
+func (biasAddCases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 2), tensor.FromSlice([]float32{10, 20}), tensor.FromSlice([]float32{100, 200}, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{111, 222}, 1, 2)}}}
+}
+
+type biasSplitGeluCases struct{}
+
+func (biasSplitGeluCases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{2, 1}, 1, 2), tensor.FromSlice([]float32{1, 0})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{2.524034}, 1, 1)}}}
 }
 
 func groupNormRef(c *op.Call) error {

@@ -26,11 +26,13 @@ func init() {
 			"sliding_window_cache": op.Default(ir.Int(0)), "kv_cache_bit_width": op.Default(ir.Int(0)), "k_quant_type": op.Default(ir.Str("NONE")), "v_quant_type": op.Default(ir.Str("NONE")),
 			"qk_norm_epsilon": op.Default(ir.Float(1e-6)), "q_norm_epsilon": op.Opt(ir.KindFloat), "k_norm_epsilon": op.Opt(ir.KindFloat),
 		},
-		Infer: inferGroupQuery, Ref: groupQueryRef, Compile: compileGroupQuery, SizesOutputs: true, Rows: rowsGroupQuery, Cases: groupQueryCases,
+		Infer: inferGroupQuery, Ref: groupQueryRef, Compile: compileGroupQuery, SizesOutputs: true, Rows: rowsGroupQuery, Cases: groupQueryCases{},
 	})
 }
 
-func groupQueryCases() []op.Case {
+type groupQueryCases struct{}
+
+func (groupQueryCases) Cases() []op.Case {
 	attrs := func(more ...any) map[string]ir.Attr {
 		m := map[string]ir.Attr{"num_heads": ir.Int(4), "kv_num_heads": ir.Int(2)}
 		for i := 0; i < len(more); i += 2 {

@@ -21,8 +21,12 @@ func init() {
 			num.SetInt64s(c.Output(0, dtype.Int32, m.Shape...), linear.Multiply(m, num.Int64s(c.In[0]), num.Int64s(c.In[1])))
 			return nil
 		},
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int16{1, -300}, 1, 2), tensor.FromSlice([]int16{200, 7}, 2, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]int32{-1900}, 1, 1)}}}
-		},
+		Cases: matMulInteger16Cases{},
 	})
+}
+
+type matMulInteger16Cases struct{}
+
+func (matMulInteger16Cases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int16{1, -300}, 1, 2), tensor.FromSlice([]int16{200, 7}, 2, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]int32{-1900}, 1, 1)}}}
 }

@@ -18,28 +18,36 @@ func init() {
 		In: op.Ports("A:T1", "B:T2", "a_scale:T3", "b_scale:T3", "a_zero_point:T1?", "b_zero_point:T2?", "bias:T3?"), Out: op.Ports("Y:T3"),
 		Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": {dtype.Float32, dtype.Float16}},
 		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, c.In[2].DType) }, Ref: matMulIntegerToFloatRef, Compile: compileIntegerToFloat, Flops: linear.Flops, Rows: rowsIntegerProduct,
-		Cases: func() []op.Case {
-			a, b := tensor.FromSlice([]uint8{11, 7, 3, 10}, 2, 2), tensor.FromSlice([]int8{1, 4, 2, 5}, 2, 2)
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{a, b, scalar32(.5), tensor.FromSlice([]float32{2, 4}), tensor.Scalar[uint8](10), nil, tensor.FromSlice([]float32{100, 0})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{95, -22, 93, -56}, 2, 2)}},
-				{Name: "zero of each column", In: []*tensor.Tensor{bytesWave[uint8](2, 3, 40), bytesWave[int8](40, 5), scalar32(.01), scalar32(.02), nil, tensor.FromSlice([]int8{1, -2, 3, 0, 9})}},
-			}
-		},
+		Cases: matMulIntegerToFloatCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "DynamicQuantizeMatMul", Versions: []int{1},
 		Doc: "A·B + bias for a quantized B; A is quantized as DynamicQuantizeLinear does, the whole tensor with one scale, so that rows of a batch depend on each other",
 		In:  op.Ports("A:float32", "B:T2", "b_scale:float32", "b_zero_point:T2?", "bias:float32?"), Out: op.Ports("Y:float32"), Types: op.Types{"T2": bytes8},
 		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, dtype.Float32) }, Ref: dynamicMatMulRef, Compile: compileDynamicMatMul, Flops: linear.Flops,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 255, 51, 102}, 2, 2), tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), scalar32(1), tensor.Scalar[int8](1), tensor.FromSlice([]float32{1, 0})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{511, 765, 205, 357}, 2, 2)}},
-				{Name: "scale of each column", In: []*tensor.Tensor{wave(2, 3, 40), bytesWave[uint8](40, 5), tensor.FromSlice([]float32{.1, .2, .3, .4, .5}), tensor.FromSlice([]uint8{1, 2, 3, 128, 255})}},
-			}
-		},
+		Cases: dynamicQuantizeMatMulCases{},
 	})
+}
+
+type matMulIntegerToFloatCases struct{}
+
+func (matMulIntegerToFloatCases) Cases() []op.Case {
+	a, b := tensor.FromSlice([]uint8{11, 7, 3, 10}, 2, 2), tensor.FromSlice([]int8{1, 4, 2, 5}, 2, 2)
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{a, b, scalar32(.5), tensor.FromSlice([]float32{2, 4}), tensor.Scalar[uint8](10), nil, tensor.FromSlice([]float32{100, 0})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{95, -22, 93, -56}, 2, 2)}},
+		{Name: "zero of each column", In: []*tensor.Tensor{bytesWave[uint8](2, 3, 40), bytesWave[int8](40, 5), scalar32(.01), scalar32(.02), nil, tensor.FromSlice([]int8{1, -2, 3, 0, 9})}},
+	}
+}
+
+type dynamicQuantizeMatMulCases struct{}
+
+func (dynamicQuantizeMatMulCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 255, 51, 102}, 2, 2), tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), scalar32(1), tensor.Scalar[int8](1), tensor.FromSlice([]float32{1, 0})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{511, 765, 205, 357}, 2, 2)}},
+		{Name: "scale of each column", In: []*tensor.Tensor{wave(2, 3, 40), bytesWave[uint8](40, 5), tensor.FromSlice([]float32{.1, .2, .3, .4, .5}), tensor.FromSlice([]uint8{1, 2, 3, 128, 255})}},
+	}
 }
 
 func inferIntegerProduct(c *op.Infer, dt dtype.Type) error {

@@ -21,10 +21,14 @@ func init() {
 			return op.SameAsInput(c)
 		},
 		Ref: inverseRef, Rows: rowsMatrices,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "two", In: []*tensor.Tensor{tensor.FromSlice([]float32{4, 7, 2, 6, 0, 1, 1, 0}, 2, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, -.7, -.2, .4, 0, 1, 1, 0}, 2, 2, 2)}}}
-		},
+		Cases: inverseCases{},
 	})
+}
+
+type inverseCases struct{}
+
+func (inverseCases) Cases() []op.Case {
+	return []op.Case{{Name: "two", In: []*tensor.Tensor{tensor.FromSlice([]float32{4, 7, 2, 6, 0, 1, 1, 0}, 2, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, -.7, -.2, .4, 0, 1, 1, 0}, 2, 2, 2)}}}
 }
 
 // rowsMatrices: the batch is not among the last two dimensions.

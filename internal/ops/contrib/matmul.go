@@ -24,24 +24,28 @@ func init() {
 		Doc: "alpha·A·B. transBatchA moves A's first dimension behind the batch, before transA swaps the last two.",
 		In:  op.Ports("A:T", "B:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferFusedMatMul, Ref: fusedMatMulRef, Compile: wide.Compile(compileFusedMatMul), Flops: linear.Flops,
-		Cases: func() []op.Case {
-			flags := func(names ...string) map[string]ir.Attr {
-				m := map[string]ir.Attr{"alpha": ir.Float(2)}
-				for _, n := range names {
-					m[n] = ir.Int(1)
-				}
-				return m
-			}
-			return []op.Case{
-				{Name: "transposed", In: []*tensor.Tensor{wave(2, 7, 3), wave(2, 5, 7)}, Attrs: flags("transA", "transB")},
-				{Name: "batch inside", In: []*tensor.Tensor{wave(3, 2, 7), wave(2, 7, 5)}, Attrs: flags("transBatchA")},
-				{Name: "both inside", In: []*tensor.Tensor{wave(7, 2, 3), wave(7, 2, 5)}, Attrs: flags("transBatchA", "transBatchB", "transA")},
-			}
-		},
+		Cases: fusedMatMulCases{},
 	})
 	older := *op.Find(op.Microsoft, "FusedMatMul", 1)
 	older.Name, older.Doc = "TransposeMatMul", "FusedMatMul by its older name"
 	op.Register(older)
+}
+
+type fusedMatMulCases struct{}
+
+func (fusedMatMulCases) Cases() []op.Case {
+	flags := func(names ...string) map[string]ir.Attr {
+		m := map[string]ir.Attr{"alpha": ir.Float(2)}
+		for _, n := range names {
+			m[n] = ir.Int(1)
+		}
+		return m
+	}
+	return []op.Case{
+		{Name: "transposed", In: []*tensor.Tensor{wave(2, 7, 3), wave(2, 5, 7)}, Attrs: flags("transA", "transB")},
+		{Name: "batch inside", In: []*tensor.Tensor{wave(3, 2, 7), wave(2, 7, 5)}, Attrs: flags("transBatchA")},
+		{Name: "both inside", In: []*tensor.Tensor{wave(7, 2, 3), wave(7, 2, 5)}, Attrs: flags("transBatchA", "transBatchB", "transA")},
+	}
 }
 
 // permutation is the order of an operand's dimensions.
@@ -126,20 +130,24 @@ func init() {
 		Attrs: op.Attrs{"K": op.Required(ir.KindInt), "N": op.Required(ir.KindInt), "bits": op.Default(ir.Int(4)), "block_size": op.Required(ir.KindInt),
 			"accuracy_level": op.Default(ir.Int(0)), "weight_prepacked": op.Default(ir.Int(0))},
 		Infer: inferNBits, Ref: nbitsRef, Compile: wide.Compile(compileNBits), Rows: rowsNBits, Flops: linear.Flops,
-		Cases: func() []op.Case {
-			attrs := map[string]ir.Attr{"K": ir.Int(3), "N": ir.Int(2), "block_size": ir.Int(16)}
-			level4 := map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32), "accuracy_level": ir.Int(4)}
-			b := make([]byte, 16)
-			b[0], b[1], b[8], b[9] = 0x9a, 0x07, 0x80, 0x0f // rows 10 9 7 and 0 8 15
-			return []op.Case{{Name: "4 bits", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3), tensor.FromSlice(b, 2, 1, 8), tensor.FromSlice([]float32{1, .5}, 2)}, Attrs: attrs,
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 6.5}, 1, 2)}},
-				{Name: "bias and zero points", In: []*tensor.Tensor{wave(2, 5, 40), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)},
-					Attrs: map[string]ir.Attr{"K": ir.Int(40), "N": ir.Int(33), "block_size": ir.Int(32)}},
-				{Name: "rounded to 8 bits", In: []*tensor.Tensor{wave(2, 5, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: level4, Tol: .02},
-				{Name: "rounded to 8 bits, with zero points", In: []*tensor.Tensor{wave(5, 64), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)}, Attrs: level4, Tol: .02},
-			}
-		},
+		Cases: matMulNBitsCases{},
 	})
+}
+
+type matMulNBitsCases struct{}
+
+func (matMulNBitsCases) Cases() []op.Case {
+	attrs := map[string]ir.Attr{"K": ir.Int(3), "N": ir.Int(2), "block_size": ir.Int(16)}
+	level4 := map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32), "accuracy_level": ir.Int(4)}
+	b := make([]byte, 16)
+	b[0], b[1], b[8], b[9] = 0x9a, 0x07, 0x80, 0x0f // rows 10 9 7 and 0 8 15
+	return []op.Case{{Name: "4 bits", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3), tensor.FromSlice(b, 2, 1, 8), tensor.FromSlice([]float32{1, .5}, 2)}, Attrs: attrs,
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 6.5}, 1, 2)}},
+		{Name: "bias and zero points", In: []*tensor.Tensor{wave(2, 5, 40), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)},
+			Attrs: map[string]ir.Attr{"K": ir.Int(40), "N": ir.Int(33), "block_size": ir.Int(32)}},
+		{Name: "rounded to 8 bits", In: []*tensor.Tensor{wave(2, 5, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: level4, Tol: .02},
+		{Name: "rounded to 8 bits, with zero points", In: []*tensor.Tensor{wave(5, 64), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)}, Attrs: level4, Tol: .02},
+	}
 }
 
 // compileNBits multiplies with constant weights that are dequantized once: fast

@@ -20,11 +20,13 @@ func init() {
 		In:  op.Ports("query:T", "key:T?", "value:T?", "bias:T?", "key_padding_mask:int32?", "attention_bias:T?", "past_key:T?", "past_value:T?", "past_sequence_length:int32?", "cache_indirection:int32?"),
 		Out: op.Ports("output:T", "present_key:T?", "present_value:T?", "qk:QK?"), Types: op.Types{"T": op.Floats, "QK": op.Floats},
 		Attrs: op.Attrs{"num_heads": op.Required(ir.KindInt), "mask_filter_value": op.Default(ir.Float(-10000)), "scale": op.Opt(ir.KindFloat), "unidirectional": op.Default(ir.Int(0))},
-		Infer: inferMultiHead, Ref: multiHeadRef, Compile: compileMultiHead, Rows: rowsMultiHead, Cases: multiHeadCases,
+		Infer: inferMultiHead, Ref: multiHeadRef, Compile: compileMultiHead, Rows: rowsMultiHead, Cases: multiHeadCases{},
 	})
 }
 
-func multiHeadCases() []op.Case {
+type multiHeadCases struct{}
+
+func (multiHeadCases) Cases() []op.Case {
 	heads := map[string]ir.Attr{"num_heads": ir.Int(2)}
 	one, three := []*tensor.Tensor{nil}, []*tensor.Tensor{nil, nil, nil}
 	q, k, v := wave(2, 3, 8), wave(2, 5, 8), wave(2, 5, 12)

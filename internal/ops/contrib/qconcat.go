@@ -14,13 +14,17 @@ func init() {
 		In: op.Ports("Y_scale:float32", "Y_zero_point:T8", "inputs:TV..."), Out: op.Ports("Y:T8"), Types: op.Types{"T8": bytes8},
 		Attrs: op.Attrs{"axis": op.Required(ir.KindInt)},
 		Infer: inferQConcat, Ref: qconcatRef,
-		Cases: func() []op.Case {
-			z := tensor.Scalar[uint8]
-			return []op.Case{{Name: "values", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
-				In:  []*tensor.Tensor{scalar32(.5), z(10), tensor.FromSlice([]uint8{10, 20}, 2, 1), scalar32(1), z(0), tensor.FromSlice([]uint8{4, 5, 6, 7}, 2, 2), scalar32(.5), z(2)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]uint8{30, 12, 13, 50, 14, 15}, 2, 3)}}}
-		},
+		Cases: qLinearConcatCases{},
 	})
+}
+
+type qLinearConcatCases struct{}
+
+func (qLinearConcatCases) Cases() []op.Case {
+	z := tensor.Scalar[uint8]
+	return []op.Case{{Name: "values", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+		In:  []*tensor.Tensor{scalar32(.5), z(10), tensor.FromSlice([]uint8{10, 20}, 2, 1), scalar32(1), z(0), tensor.FromSlice([]uint8{4, 5, 6, 7}, 2, 2), scalar32(.5), z(2)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]uint8{30, 12, 13, 50, 14, 15}, 2, 3)}}}
 }
 
 func inferQConcat(c *op.Infer) error {

@@ -21,10 +21,7 @@ func init() {
 		In: base.In, Out: base.Out, Types: base.Types, Attrs: attrs, Rows: op.RowsFirst, Flops: base.Flops,
 		Infer: func(c *op.Infer) error { return inferLast(c, base, c.Node.Bool("channels_last")) },
 		Ref:   func(c *op.Call) error { return runLast(c, base, c.Node.Bool("channels_last")) },
-		Cases: func() []op.Case {
-			in := []*tensor.Tensor{bytesWave[uint8](2, 5, 6, 4), scalar32(.02), tensor.Scalar[uint8](130), bytesWave[int8](3, 4, 3, 3), scalar32(.05), tensor.Scalar[int8](0), scalar32(2.5), tensor.Scalar[uint8](119)}
-			return []op.Case{{Name: "channels last", In: in, Attrs: map[string]ir.Attr{"channels_last": ir.Int(1), "pads": ir.Ints(1, 1, 1, 1)}}}
-		},
+		Cases: qLinearConvCases{},
 	})
 	conv := op.Find("", "Conv", 11)
 	attrs = spatial.Attrs()
@@ -34,10 +31,21 @@ func init() {
 		In: conv.In, Out: conv.Out, Types: conv.Types, Attrs: attrs, Rows: op.RowsFirst, Flops: conv.Flops,
 		Infer: func(c *op.Infer) error { return inferLast(c, conv, true) },
 		Ref:   func(c *op.Call) error { return runLast(c, conv, true) },
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "padded", In: []*tensor.Tensor{wave(2, 5, 6, 4), wave(3, 4, 3, 3), wave(3)}, Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}}}
-		},
+		Cases: nhwcConvCases{},
 	})
+}
+
+type qLinearConvCases struct{}
+
+func (qLinearConvCases) Cases() []op.Case {
+	in := []*tensor.Tensor{bytesWave[uint8](2, 5, 6, 4), scalar32(.02), tensor.Scalar[uint8](130), bytesWave[int8](3, 4, 3, 3), scalar32(.05), tensor.Scalar[int8](0), scalar32(2.5), tensor.Scalar[uint8](119)}
+	return []op.Case{{Name: "channels last", In: in, Attrs: map[string]ir.Attr{"channels_last": ir.Int(1), "pads": ir.Ints(1, 1, 1, 1)}}}
+}
+
+type nhwcConvCases struct{}
+
+func (nhwcConvCases) Cases() []op.Case {
+	return []op.Case{{Name: "padded", In: []*tensor.Tensor{wave(2, 5, 6, 4), wave(3, 4, 3, 3), wave(3)}, Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}}}
 }
 
 // inferLast is the inference of o with the channels last in input and output 0.

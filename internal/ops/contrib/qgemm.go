@@ -19,17 +19,21 @@ func init() {
 		Out: op.Ports("Y:TY"), Types: op.Types{"TA": bytes8, "TB": bytes8, "TYZ": bytes8, "TY": {dtype.Float32, dtype.Uint8, dtype.Int8}},
 		Attrs: op.Attrs{"alpha": op.Default(ir.Float(1)), "transA": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(0))},
 		Infer: inferQGemm, Ref: qgemmRef, Rows: rowsQGemm,
-		Cases: func() []op.Case {
-			a, b := tensor.FromSlice([]uint8{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int8{1, 0, -1, 2}, 2, 2)
-			zero, none := tensor.Scalar[uint8](0), tensor.Scalar[int8](0)
-			return []op.Case{
-				{Name: "float", In: []*tensor.Tensor{a, scalar32(2), zero, b, tensor.FromSlice([]float32{1, 10}), none, tensor.FromSlice([]int32{1, -1})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 60, 0, 140}, 2, 2)}},
-				{Name: "bytes", In: []*tensor.Tensor{a, scalar32(1), zero, b, scalar32(1), none, nil, scalar32(.5), tensor.Scalar[uint8](10)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1), "alpha": ir.Float(2)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]uint8{14, 22, 22, 30}, 2, 2)}},
-			}
-		},
+		Cases: qGemmCases{},
 	})
+}
+
+type qGemmCases struct{}
+
+func (qGemmCases) Cases() []op.Case {
+	a, b := tensor.FromSlice([]uint8{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int8{1, 0, -1, 2}, 2, 2)
+	zero, none := tensor.Scalar[uint8](0), tensor.Scalar[int8](0)
+	return []op.Case{
+		{Name: "float", In: []*tensor.Tensor{a, scalar32(2), zero, b, tensor.FromSlice([]float32{1, 10}), none, tensor.FromSlice([]int32{1, -1})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 60, 0, 140}, 2, 2)}},
+		{Name: "bytes", In: []*tensor.Tensor{a, scalar32(1), zero, b, scalar32(1), none, nil, scalar32(.5), tensor.Scalar[uint8](10)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1), "alpha": ir.Float(2)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]uint8{14, 22, 22, 30}, 2, 2)}},
+	}
 }
 
 func inferQGemm(c *op.Infer) error {

@@ -28,13 +28,17 @@ func init() {
 		Domain: op.Microsoft, Name: "NhwcMaxPool", Versions: []int{1}, Doc: "MaxPool with the channels last",
 		In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": bytes8}, Attrs: largest,
 		Infer: func(c *op.Infer) error { return inferPool(c, maxPool, true) }, Ref: nhwcMaxPoolRef, Rows: op.RowsFirst,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 8, 3, 2, 5, 4, 7, 6}, 1, 2, 2, 2)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{7, 8}, 1, 1, 1, 2)}},
-				{Name: "padded", In: []*tensor.Tensor{bytesWave[int8](2, 5, 6, 3)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
-			}
-		},
+		Cases: nhwcMaxPoolCases{},
 	})
+}
+
+type nhwcMaxPoolCases struct{}
+
+func (nhwcMaxPoolCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 8, 3, 2, 5, 4, 7, 6}, 1, 2, 2, 2)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{7, 8}, 1, 1, 1, 2)}},
+		{Name: "padded", In: []*tensor.Tensor{bytesWave[int8](2, 5, 6, 3)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
+	}
 }
 
 func averagePool(n *ir.Node) (*standard, error) {
@@ -62,19 +66,23 @@ func qpool(name string, in []op.Port, attrs op.Attrs, base func(*ir.Node) (*stan
 			}
 			return viaFloats(c, s, [4]*tensor.Tensor{c.In[1], c.In[2], c.In[3], c.Input(4)}, last(c.Node))
 		},
-		Cases: func() []op.Case {
-			lastAttrs := map[string]ir.Attr{"channels_last": ir.Int(1)}
-			for k, a := range caseAttrs {
-				lastAttrs[k] = a
-			}
-			in := func(x, xz, yz *tensor.Tensor) []*tensor.Tensor {
-				return []*tensor.Tensor{x, scalar32(.05), xz, scalar32(.03), yz}
-			}
-			return []op.Case{
-				{Name: "channels first", In: in(bytesWave[uint8](2, 3, 5, 6), tensor.Scalar[uint8](120), tensor.Scalar[uint8](100)), Attrs: caseAttrs},
-				{Name: "channels last", In: in(bytesWave[int8](2, 5, 6, 3), tensor.Scalar[int8](-3), nil), Attrs: lastAttrs},
-			}
-		},
+		Cases: qpoolCases{caseAttrs},
+	}
+}
+
+type qpoolCases struct{ attrs map[string]ir.Attr }
+
+func (c qpoolCases) Cases() []op.Case {
+	lastAttrs := map[string]ir.Attr{"channels_last": ir.Int(1)}
+	for k, a := range c.attrs {
+		lastAttrs[k] = a
+	}
+	in := func(x, xz, yz *tensor.Tensor) []*tensor.Tensor {
+		return []*tensor.Tensor{x, scalar32(.05), xz, scalar32(.03), yz}
+	}
+	return []op.Case{
+		{Name: "channels first", In: in(bytesWave[uint8](2, 3, 5, 6), tensor.Scalar[uint8](120), tensor.Scalar[uint8](100)), Attrs: c.attrs},
+		{Name: "channels last", In: in(bytesWave[int8](2, 5, 6, 3), tensor.Scalar[int8](-3), nil), Attrs: lastAttrs},
 	}
 }
 

@@ -21,13 +21,17 @@ func init() {
 			c.Set(0, c.In[1].DType, s)
 			return nil
 		},
-		Ref: qwhereRef,
-		Cases: func() []op.Case {
-			z := tensor.Scalar[uint8]
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]bool{true, false}, 2, 1), tensor.FromSlice([]uint8{10, 20}), scalar32(1), z(0), tensor.FromSlice([]uint8{30}), scalar32(.5), z(10), scalar32(.5), z(1)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]uint8{21, 41, 21, 21}, 2, 2)}}}
-		},
+		Ref:   qwhereRef,
+		Cases: qLinearWhereCases{},
 	})
+}
+
+type qLinearWhereCases struct{}
+
+func (qLinearWhereCases) Cases() []op.Case {
+	z := tensor.Scalar[uint8]
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]bool{true, false}, 2, 1), tensor.FromSlice([]uint8{10, 20}), scalar32(1), z(0), tensor.FromSlice([]uint8{30}), scalar32(.5), z(10), scalar32(.5), z(1)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]uint8{21, 41, 21, 21}, 2, 2)}}}
 }
 
 func qwhereRef(c *op.Call) error {

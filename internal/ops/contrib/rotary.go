@@ -17,17 +17,21 @@ func init() {
 		In:  op.Ports("input:T", "position_ids:int64", "cos_cache:T", "sin_cache:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"interleaved": op.Default(ir.Int(0)), "num_heads": op.Default(ir.Int(0)), "rotary_embedding_dim": op.Default(ir.Int(0)), "scale": op.Default(ir.Float(1)), "is_packed_batching": op.Default(ir.Int(0))},
 		Infer: inferRotary, Ref: rotaryRef, Compile: wide.Compile(compileRotary), InPlace: []int{0}, Rows: rowsRotary,
-		Cases: func() []op.Case {
-			x := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)
-			cos, sin := tensor.FromSlice([]float32{1, 1, 0, .5}, 2, 2), tensor.FromSlice([]float32{0, 0, 1, 2}, 2, 2)
-			return []op.Case{
-				{Name: "halves", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, -7, 1, 6}, 1, 1, 4)}},
-				{Name: "interleaved", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Attrs: map[string]ir.Attr{"interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, -6.5, 8}, 1, 1, 4)}},
-				{Name: "heads first", In: []*tensor.Tensor{wave(2, 3, 2, 8), tensor.FromSlice([]int64{0, 1, 4, 2}, 2, 2), wave(5, 4), wave(5, 4)}},
-				{Name: "partly", In: []*tensor.Tensor{wave(2, 3, 16), tensor.FromSlice([]int64{1}), wave(5, 2), wave(5, 2)}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2), "rotary_embedding_dim": ir.Int(4)}},
-			}
-		},
+		Cases: rotaryEmbeddingCases{},
 	})
+}
+
+type rotaryEmbeddingCases struct{}
+
+func (rotaryEmbeddingCases) Cases() []op.Case {
+	x := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)
+	cos, sin := tensor.FromSlice([]float32{1, 1, 0, .5}, 2, 2), tensor.FromSlice([]float32{0, 0, 1, 2}, 2, 2)
+	return []op.Case{
+		{Name: "halves", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, -7, 1, 6}, 1, 1, 4)}},
+		{Name: "interleaved", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Attrs: map[string]ir.Attr{"interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, -6.5, 8}, 1, 1, 4)}},
+		{Name: "heads first", In: []*tensor.Tensor{wave(2, 3, 2, 8), tensor.FromSlice([]int64{0, 1, 4, 2}, 2, 2), wave(5, 4), wave(5, 4)}},
+		{Name: "partly", In: []*tensor.Tensor{wave(2, 3, 16), tensor.FromSlice([]int64{1}), wave(5, 2), wave(5, 2)}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2), "rotary_embedding_dim": ir.Int(4)}},
+	}
 }
 
 func inferRotary(c *op.Infer) error {

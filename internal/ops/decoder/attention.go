@@ -26,7 +26,7 @@ func init() {
 		Out: op.Ports("Y:float32"), Types: op.Types{"C": {dtype.Float32, dtype.Float16}},
 		Attrs: op.Attrs{"heads": op.Required(ir.KindInt), "kv_heads": op.Required(ir.KindInt), "scale": op.Required(ir.KindFloat),
 			"softcap": op.Default(ir.Float(0)), "window": op.Default(ir.Int(0))},
-		Infer: inferPaged, Ref: pagedRef, Compile: compilePaged, Cases: pagedCases,
+		Infer: inferPaged, Ref: pagedRef, Compile: compilePaged, Cases: pagedCases{},
 	})
 }
 
@@ -166,7 +166,9 @@ func block(p *paged.Problem, s *paged.Sequence, head, j int) int {
 	return (int(s.Blocks[j/paged.BlockTokens])*p.KVHeads + head) * paged.BlockTokens * p.D
 }
 
-func pagedCases() []op.Case {
+type pagedCases struct{}
+
+func (pagedCases) Cases() []op.Case {
 	type layout struct {
 		name               string
 		heads, kv, d       int

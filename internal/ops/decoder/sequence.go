@@ -19,7 +19,7 @@ func init() {
 		In: op.Ports("Q:float32", "K:float32", "V:float32", "sequences:int32"), Out: op.Ports("Y:float32"),
 		Attrs: op.Attrs{"heads": op.Required(ir.KindInt), "kv_heads": op.Required(ir.KindInt), "scale": op.Required(ir.KindFloat),
 			"softcap": op.Default(ir.Float(0)), "window": op.Default(ir.Int(0)), "causal": op.Default(ir.Int(0))},
-		Infer: inferSequences, Ref: sequencesRef, Compile: compileSequences, Cases: sequenceCases,
+		Infer: inferSequences, Ref: sequencesRef, Compile: compileSequences, Cases: sequenceCases{},
 	})
 }
 
@@ -217,7 +217,9 @@ func (s *sequences) attend(p span, i, head int) {
 	}
 }
 
-func sequenceCases() (cases []op.Case) {
+type sequenceCases struct{}
+
+func (sequenceCases) Cases() (cases []op.Case) {
 	for _, c := range []struct {
 		name         string
 		heads, kv, d int

@@ -27,11 +27,13 @@ func init() {
 			"heads": op.Default(ir.Int(1)), "groups": op.Default(ir.Int(1)), "scale": op.Default(ir.Float(1)), "fill": op.Opt(ir.KindFloat), "zero_masked": op.Default(ir.Int(0)),
 			"softcap": op.Opt(ir.KindFloat), "mask_repeats": op.Opt(ir.KindInt)},
 		Infer: inferAttention, Ref: attentionRef, Compile: wide.Compile(compileAttention), Rows: rowsAttention,
-		Cases: attentionCases,
+		Cases: attentionCases{},
 	})
 }
 
-func attentionCases() []op.Case {
+type attentionCases struct{}
+
+func (attentionCases) Cases() []op.Case {
 	inf := float32(math.Inf(-1))
 	layouts := func(heads, groups int, q, k, v, y string) map[string]ir.Attr {
 		return map[string]ir.Attr{"heads": ir.Int(heads), "groups": ir.Int(groups), "q_layout": ir.Str(q), "k_layout": ir.Str(k), "v_layout": ir.Str(v), "y_layout": ir.Str(y),

@@ -20,11 +20,13 @@ func init() {
 		Doc: "activation(Conv(X, W, B) + Z): the residual Z has the output's shape.",
 		In:  op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferConv, Ref: convRef, Compile: wide.Compile(compileConv), Flops: spatial.Flops(1), Rows: rowsConv,
-		Cases: convCases,
+		Cases: convCases{},
 	})
 }
 
-func convCases() []op.Case {
+type convCases struct{}
+
+func (convCases) Cases() []op.Case {
 	cases := []op.Case{
 		{Name: "residual", In: []*tensor.Tensor{wave(2, 5, 7, 6), wave(19, 5, 1, 1), wave(19), wave(2, 19, 7, 6)}, Attrs: act("relu")},
 		{Name: "depthwise residual", In: []*tensor.Tensor{wave(1, 18, 7, 6), wave(18, 1, 3, 3), nil, wave(1, 18, 5, 4)}, Attrs: map[string]ir.Attr{"group": ir.Int(18), "activation": ir.Str("mish")}},

@@ -19,11 +19,13 @@ func init() {
 		In:  op.Ports("A:T", "B:T", "bias:T?", "residual:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: activationAttrs(op.Attrs{"alpha": op.Default(ir.Float(1)), "transA": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(0))}),
 		Infer: inferMatMul, Ref: matMulRef, Compile: wide.Compile(compileMatMul), Flops: linear.Flops, Rows: rowsMatMul,
-		Cases: matMulCases,
+		Cases: matMulCases{},
 	})
 }
 
-func matMulCases() []op.Case {
+type matMulCases struct{}
+
+func (matMulCases) Cases() []op.Case {
 	cases := []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2), tensor.FromSlice([]float32{-10, 1}), tensor.FromSlice([]float32{1, -40, 0, 0}, 2, 2)},
 			Attrs: act("relu"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{10, 0, 33, 51}, 2, 2)}},

@@ -20,11 +20,13 @@ func init() {
 			"is a node in the text form, of the inputs %x0, %x1, … and of the steps %y0, %y1, … before it; the last is the output",
 		In: op.Ports("X:V..."), Out: op.Ports("Y:float32"), Attrs: op.Attrs{"steps": op.Required(ir.KindStrings)},
 		Infer: inferPointwise, Ref: pointwiseRef, Compile: compilePointwise, Flops: pointwiseFlops,
-		InPlace: []int{0, 1, 2, 3, 4, 5, 6, 7}, Rows: op.RowsBroadcast, Cases: pointwiseCases,
+		InPlace: []int{0, 1, 2, 3, 4, 5, 6, 7}, Rows: op.RowsBroadcast, Cases: pointwiseCases{},
 	})
 }
 
-func pointwiseCases() []op.Case {
+type pointwiseCases struct{}
+
+func (pointwiseCases) Cases() []op.Case {
 	steps := func(lines ...string) map[string]ir.Attr { return map[string]ir.Attr{"steps": ir.Strs(lines...)} }
 	long := wave(3, 700, 5)
 	cond := tensor.New(dtype.Bool, 3, 1, 5)

@@ -41,7 +41,7 @@ func init() {
 			"With channels_last, X, Y and Z are [N, H, W, C].",
 		In:  op.Ports("X:T1", "W:T4", "scale:float32", "bias:int32?", "Z:T2?"),
 		Out: op.Ports("Y:T3"), Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": bytes8, "T4": {dtype.Int8, dtype.Int16}}, Attrs: attrs,
-		Infer: inferQConv, Ref: qConvRef, Compile: compileQConv, Flops: qConvFlops, Rows: rowsQConv, Cases: qConvCases,
+		Infer: inferQConv, Ref: qConvRef, Compile: compileQConv, Flops: qConvFlops, Rows: rowsQConv, Cases: qConvCases{},
 	})
 }
 
@@ -341,7 +341,9 @@ func rowsQConv(n *ir.Node, in []int) ([]int, bool) {
 	return []int{in[qcX]}, true
 }
 
-func qConvCases() []op.Case {
+type qConvCases struct{}
+
+func (qConvCases) Cases() []op.Case {
 	attrs := func(last int, more map[string]ir.Attr) map[string]ir.Attr {
 		m := map[string]ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(7), "y_zero": ir.Int(101), "lo": ir.Int(20)}
 		for k, a := range more {

@@ -35,7 +35,7 @@ func init() {
 		Out:   op.Ports("Y:float32"),
 		Types: op.Types{"T1": bytes8, "T2": bytes8}, Attrs: activationAttrs(op.Attrs{}),
 		Infer: inferIntegerMatMul, Ref: integerMatMulRef, Compile: compileIntegerMatMul,
-		Flops: linear.Flops, Rows: rowsIntegerMatMul, Cases: integerMatMulCases,
+		Flops: linear.Flops, Rows: rowsIntegerMatMul, Cases: integerMatMulCases{},
 	})
 }
 
@@ -214,7 +214,9 @@ func floatsOf(t *tensor.Tensor) []float32 {
 	return tensor.Of[float32](t)
 }
 
-func integerMatMulCases() []op.Case {
+type integerMatMulCases struct{}
+
+func (integerMatMulCases) Cases() []op.Case {
 	s := tensor.Scalar[float32]
 	column := wave(33)
 	return []op.Case{

@@ -23,12 +23,7 @@ func init() {
 		Doc: "MaxPool of 8-bit integers [N, H, W, C].",
 		In:  op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": bytes8}, Attrs: attrs,
 		Infer: inferQMaxPool, Ref: qMaxPoolRef, Compile: compileQMaxPool, Rows: op.RowsFirst,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, -2, 3, -4}, 1, 2, 2, 1)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{3, -2}, 1, 1, 2, 1)}},
-				{Name: "padded", In: []*tensor.Tensor{bytesOf[uint8](2, 9, 8, 70)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
-			}
-		},
+		Cases: qMaxPoolCases{},
 	})
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "QGlobalAveragePool", Versions: []int{1},
@@ -37,17 +32,30 @@ func init() {
 		Attrs: op.Attrs{"x_zero": op.Default(ir.Int(0)), "y_zero": op.Default(ir.Int(0)), "y_type": op.Default(ir.Int(int(dtype.Uint8))),
 			"x_scale": op.Default(ir.Float(1)), "y_scale": op.Default(ir.Float(1)), "channels_last": op.Default(ir.Int(0))},
 		Infer: inferQMean, Ref: qMeanRef, Compile: compileQMean, Rows: op.RowsFirst,
-		Cases: func() []op.Case {
-			attrs := func(last int) map[string]ir.Attr {
-				return map[string]ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(3), "y_zero": ir.Int(7), "x_scale": ir.Float(.02), "y_scale": ir.Float(.01)}
-			}
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 2, 9, 8}, 1, 1, 2, 2)}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice([]uint8{11}, 1, 1, 1, 1)}},
-				{Name: "channels first", In: []*tensor.Tensor{bytesOf[uint8](2, 5, 7, 7)}, Attrs: attrs(0)},
-				{Name: "channels last", In: []*tensor.Tensor{bytesOf[uint8](2, 7, 9, 37)}, Attrs: attrs(1)},
-			}
-		},
+		Cases: qGlobalAveragePoolCases{},
 	})
+}
+
+type qMaxPoolCases struct{}
+
+func (qMaxPoolCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, -2, 3, -4}, 1, 2, 2, 1)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{3, -2}, 1, 1, 2, 1)}},
+		{Name: "padded", In: []*tensor.Tensor{bytesOf[uint8](2, 9, 8, 70)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
+	}
+}
+
+type qGlobalAveragePoolCases struct{}
+
+func (qGlobalAveragePoolCases) Cases() []op.Case {
+	attrs := func(last int) map[string]ir.Attr {
+		return map[string]ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(3), "y_zero": ir.Int(7), "x_scale": ir.Float(.02), "y_scale": ir.Float(.01)}
+	}
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 2, 9, 8}, 1, 1, 2, 2)}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice([]uint8{11}, 1, 1, 1, 1)}},
+		{Name: "channels first", In: []*tensor.Tensor{bytesOf[uint8](2, 5, 7, 7)}, Attrs: attrs(0)},
+		{Name: "channels last", In: []*tensor.Tensor{bytesOf[uint8](2, 7, 9, 37)}, Attrs: attrs(1)},
+	}
 }
 
 // poolDims gives the windows along the height and the width of [N, H, W, C].

@@ -18,15 +18,19 @@ func init() {
 		Doc: "saturate(round(float32(bias + (X - x_zero)·W) · scale) + y_zero), at least lo and at most hi: a product of 8-bit integers by a matrix, with a bias and a scale for each column.",
 		In:  op.Ports("X:T1", "W:int8", "scale:float32", "bias:int32?"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": bytes8, "T2": bytes8}, Attrs: quantAttrs(op.Attrs{}),
 		Infer: inferQMatMul, Ref: qMatMulRef, Compile: compileQMatMul, Flops: linear.Flops, Rows: rowsQMatMul,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{3, 5}, 1, 2), tensor.FromSlice([]int8{2, -1, 4, 7}, 2, 2), tensor.FromSlice([]float32{.5, 2}), tensor.FromSlice([]int32{-3, 1})},
-					Attrs: map[string]ir.Attr{"x_zero": ir.Int(1), "y_zero": ir.Int(10)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{18, 64}, 1, 2)}},
-				{Name: "rows", In: []*tensor.Tensor{bytesOf[int8](3, 7, 40), bytesOf[int8](40, 33), tensor.Scalar[float32](.0004)},
-					Attrs: map[string]ir.Attr{"x_zero": ir.Int(-3), "y_zero": ir.Int(-10), "y_type": ir.Int(int(dtype.Int8)), "lo": ir.Int(-100), "hi": ir.Int(100)}},
-			}
-		},
+		Cases: qMatMulCases{},
 	})
+}
+
+type qMatMulCases struct{}
+
+func (qMatMulCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{3, 5}, 1, 2), tensor.FromSlice([]int8{2, -1, 4, 7}, 2, 2), tensor.FromSlice([]float32{.5, 2}), tensor.FromSlice([]int32{-3, 1})},
+			Attrs: map[string]ir.Attr{"x_zero": ir.Int(1), "y_zero": ir.Int(10)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{18, 64}, 1, 2)}},
+		{Name: "rows", In: []*tensor.Tensor{bytesOf[int8](3, 7, 40), bytesOf[int8](40, 33), tensor.Scalar[float32](.0004)},
+			Attrs: map[string]ir.Attr{"x_zero": ir.Int(-3), "y_zero": ir.Int(-10), "y_type": ir.Int(int(dtype.Int8)), "lo": ir.Int(-100), "hi": ir.Int(100)}},
+	}
 }
 
 func inferQMatMul(c *op.Infer) error {

@@ -26,9 +26,7 @@ func init() {
 			return nil
 		},
 		Ref: qTableRef, Compile: compileQTable, InPlace: []int{0}, Rows: rowsQTable,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "table", In: []*tensor.Tensor{bytesOf[int8](3, 41), bytesOf[uint8](256)}}}
-		},
+		Cases: qTableCases{},
 	})
 	for _, o := range []struct {
 		name, doc string
@@ -39,9 +37,21 @@ func init() {
 			Domain: op.Salver, Name: o.name, Versions: []int{1}, Doc: o.doc,
 			In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": bytes8},
 			Infer: turn.infer, Ref: turn.ref, Compile: turn.compile, Rows: op.RowsFirst,
-			Cases: func() []op.Case { return []op.Case{{Name: "odd", In: []*tensor.Tensor{bytesOf[uint8](2, 3, 5, 7)}}} },
+			Cases: turnCases{},
 		})
 	}
+}
+
+type qTableCases struct{}
+
+func (qTableCases) Cases() []op.Case {
+	return []op.Case{{Name: "table", In: []*tensor.Tensor{bytesOf[int8](3, 41), bytesOf[uint8](256)}}}
+}
+
+type turnCases struct{}
+
+func (turnCases) Cases() []op.Case {
+	return []op.Case{{Name: "odd", In: []*tensor.Tensor{bytesOf[uint8](2, 3, 5, 7)}}}
 }
 
 func rowsQTable(_ *ir.Node, in []int) ([]int, bool) { return []int{in[0]}, in[1] == op.NoRows }

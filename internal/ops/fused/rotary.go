@@ -21,11 +21,13 @@ func init() {
 		In: op.Ports("X:T", "cos:T", "sin:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": {dtype.Float32, dtype.Float16, dtype.BFloat16}},
 		Attrs: op.Attrs{"interleaved": op.Default(ir.Int(0)), "paired": op.Default(ir.Int(0))},
 		Infer: inferRotary, Ref: rotaryRef, Compile: wide.Compile(compileRotary), InPlace: []int{0}, Rows: rowsRotary,
-		Cases: rotaryCases,
+		Cases: rotaryCases{},
 	})
 }
 
-func rotaryCases() []op.Case {
+type rotaryCases struct{}
+
+func (rotaryCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6}, 1, 6)
 	cos, sin := tensor.FromSlice([]float32{0, 1, 2, 3}, 4), tensor.FromSlice([]float32{1, 0, -1, 2}, 4)
 	half, full := tensor.FromSlice([]float32{0, 1}, 2), tensor.FromSlice([]float32{1, 0}, 2)

@@ -10,32 +10,39 @@ func f32s(dims []int, v ...float32) *tensor.Tensor { return tensor.FromSlice(v, 
 func i64s(v ...int64) *tensor.Tensor               { return tensor.FromSlice(v, len(v)) }
 func list(t ...*tensor.Tensor) []*tensor.Tensor    { return t }
 
-func gridSampleCases(linear string) func() []op.Case {
-	return func() []op.Case {
-		x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
-		grid := f32s([]int{1, 1, 3, 2}, 0, 0, -1, -1, 3, 0)
-		attrs := func(mode, padding string) map[string]ir.Attr {
-			return map[string]ir.Attr{"mode": ir.Str(mode), "padding_mode": ir.Str(padding), "align_corners": ir.Int(1)}
-		}
-		return []op.Case{
-			{Name: "zeros", Attrs: attrs(linear, "zeros"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 0))},
-			{Name: "border", Attrs: attrs(linear, "border"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 3))},
-			{Name: "reflection", Attrs: attrs("nearest", "reflection"), In: list(x, f32s([]int{1, 1, 1, 2}, 2, -1)), Out: list(f32s([]int{1, 1, 1, 1}, 1))},
-		}
+// gridSampleCases are those of a schema, which has a name for linear interpolation.
+type gridSampleCases struct{ linear string }
+
+func (g gridSampleCases) Cases() []op.Case {
+	x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
+	grid := f32s([]int{1, 1, 3, 2}, 0, 0, -1, -1, 3, 0)
+	attrs := func(mode, padding string) map[string]ir.Attr {
+		return map[string]ir.Attr{"mode": ir.Str(mode), "padding_mode": ir.Str(padding), "align_corners": ir.Int(1)}
+	}
+	return []op.Case{
+		{Name: "zeros", Attrs: attrs(g.linear, "zeros"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 0))},
+		{Name: "border", Attrs: attrs(g.linear, "border"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 3))},
+		{Name: "reflection", Attrs: attrs("nearest", "reflection"), In: list(x, f32s([]int{1, 1, 1, 2}, 2, -1)), Out: list(f32s([]int{1, 1, 1, 1}, 1))},
 	}
 }
 
-func affineGridCases() []op.Case {
+type affineGridCases struct{}
+
+func (affineGridCases) Cases() []op.Case {
 	return []op.Case{{Name: "identity", In: list(f32s([]int{1, 2, 3}, 1, 0, 0, 0, 1, 0), i64s(1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 2, 2}, -.5, 0, .5, 0))}}
 }
 
-func roiAlignCases() []op.Case {
+type roiAlignCases struct{}
+
+func (roiAlignCases) Cases() []op.Case {
 	x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
 	attrs := map[string]ir.Attr{"sampling_ratio": ir.Int(1)}
 	return []op.Case{{Name: "centre", Attrs: attrs, In: list(x, f32s([]int{1, 4}, 0, 0, 2, 2), i64s(0)), Out: list(f32s([]int{1, 1, 1, 1}, 2.5))}}
 }
 
-func nmsCases() []op.Case {
+type nmsCases struct{}
+
+func (nmsCases) Cases() []op.Case {
 	boxes := f32s([]int{1, 3, 4}, 0, 0, 1, 1, 0, 0.1, 1, 1.1, 0, 10, 1, 11)
 	scores := f32s([]int{1, 1, 3}, 0.9, 0.95, 0.5)
 	half := tensor.FromSlice([]float32{0.5})
@@ -46,7 +53,9 @@ func nmsCases() []op.Case {
 	}
 }
 
-func col2ImCases() []op.Case {
+type col2ImCases struct{}
+
+func (col2ImCases) Cases() []op.Case {
 	x := f32s([]int{1, 2, 2}, 1, 2, 3, 4)
 	return []op.Case{
 		{Name: "rows overlap", In: list(x, i64s(1, 3), i64s(1, 2)), Out: list(f32s([]int{1, 1, 1, 3}, 1, 5, 4))},
@@ -54,13 +63,17 @@ func col2ImCases() []op.Case {
 	}
 }
 
-func cropPadCases() []op.Case {
+type cropPadCases struct{}
+
+func (cropPadCases) Cases() []op.Case {
 	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
 	return []op.Case{{Name: "both", In: list(x, i64s(1, 4)), Out: list(f32s([]int{1, 4}, 0, 3, 4, 0))}}
 }
 
 // decoderCases decode a portable pixmap of two pixels, and what is none.
-func decoderCases() []op.Case {
+type decoderCases struct{}
+
+func (decoderCases) Cases() []op.Case {
 	ppm := append([]byte("P6\n# two\n2 1\n255\n"), 1, 2, 3, 4, 5, 6)
 	stream := tensor.FromSlice(ppm)
 	return []op.Case{

@@ -15,7 +15,7 @@ func init() {
 		Name: "CenterCropPad", Versions: []int{18}, Doc: "crops or pads axes with zeros around their centre",
 		In: op.Ports("input_data:T", "shape:Tind"), Out: op.Ports("output_data:T"), Types: op.Types{"T": op.AllTensors, "Tind": op.Indices},
 		Attrs: op.Attrs{"axes": op.Opt(ir.KindInts)},
-		Infer: cropPadInfer, Ref: cropPadRef, Cases: cropPadCases,
+		Infer: cropPadInfer, Ref: cropPadRef, Cases: cropPadCases{},
 	})
 }
 

@@ -20,7 +20,7 @@ func init() {
 			Name: "GridSample", Versions: versions, Doc: "samples images at the positions of a grid",
 			In: op.Ports("X:T1", "grid:T2"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.NumBool, "T2": op.Floats},
 			Attrs: op.Attrs{"align_corners": op.Default(ir.Int(0)), "mode": op.Default(ir.Str(mode)), "padding_mode": op.Default(ir.Str("zeros"))},
-			Infer: gridSampleInfer, Ref: gridSampleRef, Cases: gridSampleCases(mode),
+			Infer: gridSampleInfer, Ref: gridSampleRef, Cases: gridSampleCases{mode},
 			Rows: func(n *ir.Node, in []int) ([]int, bool) {
 				return []int{in[0]}, in[0] == in[1] && (in[0] == 0 || in[0] == op.NoRows)
 			},
@@ -199,7 +199,7 @@ func init() {
 		Name: "AffineGrid", Versions: []int{20}, Doc: "the grid of GridSample for an affine map",
 		In: op.Ports("theta:T1", "size:int64"), Out: op.Ports("grid:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"align_corners": op.Default(ir.Int(0))},
-		Infer: affineGridInfer, Ref: affineGridRef, Cases: affineGridCases,
+		Infer: affineGridInfer, Ref: affineGridRef, Cases: affineGridCases{},
 	})
 }
 

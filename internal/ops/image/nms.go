@@ -22,7 +22,7 @@ func init() {
 			c.Set(0, dtype.Int64, shape.Shape{shape.Unknown(), shape.Const(3)})
 			return nil
 		},
-		Ref: nmsRef, Cases: nmsCases,
+		Ref: nmsRef, Cases: nmsCases{},
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register := func(extra bool, cases func() []op.Case, versions ...int) {
+	register := func(extra bool, cases op.Cases, versions ...int) {
 		attrs := op.Attrs{
 			"mode": op.Default(ir.Str("avg")), "output_height": op.Default(ir.Int(1)), "output_width": op.Default(ir.Int(1)),
 			"sampling_ratio": op.Default(ir.Int(0)), "spatial_scale": op.Default(ir.Float(1)),
@@ -27,7 +27,7 @@ func init() {
 		})
 	}
 	register(false, nil, 10)
-	register(true, roiAlignCases, 16, 22)
+	register(true, roiAlignCases{}, 16, 22)
 }
 
 func roiAlignInfer(c *op.Infer) error {

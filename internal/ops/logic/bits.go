@@ -21,15 +21,19 @@ func init() {
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.IntTypes},
 		Infer: op.SameAsInput, Ref: bitwiseNotRef, InPlace: []int{0}, Rows: op.RowsBroadcast,
 		Compile: func(*op.Prep) (op.Kernel, error) { return op.KernelFunc(bitwiseNot), nil },
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "int16", In: []*tensor.Tensor{tensor.FromSlice([]int16{0, -1, 5})}, Out: []*tensor.Tensor{tensor.FromSlice([]int16{-1, 0, -6})}}}
-		},
+		Cases:   bitwiseNotCases{},
 	})
 	op.Register(op.Op{
 		Name: "BitShift", Versions: []int{11}, Doc: "shifts X by Y bits; by the width or more gives 0",
 		In: op.Ports("X:T", "Y:T"), Out: op.Ports("Z:T"), Types: op.Types{"T": op.Unsigned}, Attrs: op.Attrs{"direction": op.Required(ir.KindString)},
-		Infer: op.BroadcastInputs, Ref: shiftRef, Compile: compileShift, InPlace: []int{0, 1}, Rows: op.RowsBroadcast, Cases: shiftCases,
+		Infer: op.BroadcastInputs, Ref: shiftRef, Compile: compileShift, InPlace: []int{0, 1}, Rows: op.RowsBroadcast, Cases: shiftCases{},
 	})
+}
+
+type bitwiseNotCases struct{}
+
+func (bitwiseNotCases) Cases() []op.Case {
+	return []op.Case{{Name: "int16", In: []*tensor.Tensor{tensor.FromSlice([]int16{0, -1, 5})}, Out: []*tensor.Tensor{tensor.FromSlice([]int16{-1, 0, -6})}}}
 }
 
 func bitwise(name string, kernel elemwise.Binary, f func(a, b int64) int64) {
@@ -37,13 +41,18 @@ func bitwise(name string, kernel elemwise.Binary, f func(a, b int64) int64) {
 		Name: name, Versions: []int{18}, Types: op.IntTypes,
 		Kernel: func(*ir.Node) elemwise.Binary { return kernel },
 		Signed: f, Unsigned: func(a, b uint64) uint64 { return uint64(f(int64(a), int64(b))) },
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "uint8", In: []*tensor.Tensor{tensor.FromSlice([]uint8{12, 200}), tensor.FromSlice([]uint8{10})}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{uint8(f(12, 10)), uint8(f(200, 10))})}},
-				{Name: "int32", In: []*tensor.Tensor{tensor.FromSlice([]int32{-12, 5}), tensor.FromSlice([]int32{10})}, Out: []*tensor.Tensor{tensor.FromSlice([]int32{int32(f(-12, 10)), int32(f(5, 10))})}},
-			}
-		},
+		Cases: bitwiseCases(f),
 	}.Register()
+}
+
+// bitwiseCases are those of a function.
+type bitwiseCases func(a, b int64) int64
+
+func (f bitwiseCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "uint8", In: []*tensor.Tensor{tensor.FromSlice([]uint8{12, 200}), tensor.FromSlice([]uint8{10})}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{uint8(f(12, 10)), uint8(f(200, 10))})}},
+		{Name: "int32", In: []*tensor.Tensor{tensor.FromSlice([]int32{-12, 5}), tensor.FromSlice([]int32{10})}, Out: []*tensor.Tensor{tensor.FromSlice([]int32{int32(f(-12, 10)), int32(f(5, 10))})}},
+	}
 }
 
 func bitwiseNotRef(c *op.Call) error {
@@ -124,7 +133,9 @@ func compileShift(p *op.Prep) (op.Kernel, error) {
 	return &shiftKernel{k, p.OutShape(0)}, nil
 }
 
-func shiftCases() []op.Case {
+type shiftCases struct{}
+
+func (shiftCases) Cases() []op.Case {
 	x, y := tensor.FromSlice([]uint8{16, 4, 255}), tensor.FromSlice([]uint8{1, 2, 9})
 	one := func(direction string, want ...uint8) op.Case {
 		return op.Case{Name: direction, Attrs: map[string]ir.Attr{"direction": ir.Str(direction)}, In: []*tensor.Tensor{x, y}, Out: []*tensor.Tensor{tensor.FromSlice(want)}}

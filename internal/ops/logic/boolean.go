@@ -30,11 +30,7 @@ func init() {
 			Float: func(*ir.Node) func(x, y float64) float64 {
 				return func(x, y float64) float64 { return number(b.f(x != 0, y != 0)) }
 			},
-			Cases: func() []op.Case {
-				x, y := tensor.FromSlice([]bool{false, false, true, true}), tensor.FromSlice([]bool{false, true, false, true})
-				want := tensor.FromSlice([]bool{b.f(false, false), b.f(false, true), b.f(true, false), b.f(true, true)})
-				return []op.Case{{Name: "table", In: []*tensor.Tensor{x, y}, Out: []*tensor.Tensor{want}}}
-			},
+			Cases: booleanCases(b.f),
 		}.Register()
 	}
 	op.Register(op.Op{
@@ -42,10 +38,23 @@ func init() {
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Bools},
 		Infer: notInfer, Ref: notRef, InPlace: []int{0}, Rows: op.RowsBroadcast,
 		Compile: func(*op.Prep) (op.Kernel, error) { return op.KernelFunc(notRef), nil },
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "table", In: []*tensor.Tensor{tensor.FromSlice([]bool{true, false})}, Out: []*tensor.Tensor{tensor.FromSlice([]bool{false, true})}}}
-		},
+		Cases:   notCases{},
 	})
+}
+
+// booleanCases are the table of a function.
+type booleanCases func(a, b bool) bool
+
+func (f booleanCases) Cases() []op.Case {
+	x, y := tensor.FromSlice([]bool{false, false, true, true}), tensor.FromSlice([]bool{false, true, false, true})
+	want := tensor.FromSlice([]bool{f(false, false), f(false, true), f(true, false), f(true, true)})
+	return []op.Case{{Name: "table", In: []*tensor.Tensor{x, y}, Out: []*tensor.Tensor{want}}}
+}
+
+type notCases struct{}
+
+func (notCases) Cases() []op.Case {
+	return []op.Case{{Name: "table", In: []*tensor.Tensor{tensor.FromSlice([]bool{true, false})}, Out: []*tensor.Tensor{tensor.FromSlice([]bool{false, true})}}}
 }
 
 func number(b bool) float64 {

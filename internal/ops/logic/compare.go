@@ -50,7 +50,7 @@ func (cmp comparison) register() {
 	op.Register(op.Op{
 		Name: cmp.name, Versions: cmp.versions, Doc: "compares elements; NaN is unequal to everything",
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("C:bool"), Types: op.Types{"T": cmp.types},
-		Infer: cmp.infer, Ref: cmp.ref, Compile: cmp.compile, Rows: op.RowsBroadcast, Cases: cmp.cases,
+		Infer: cmp.infer, Ref: cmp.ref, Compile: cmp.compile, Rows: op.RowsBroadcast, Cases: cmp,
 	})
 }
 
@@ -151,7 +151,8 @@ func (cmp comparison) compile(p *op.Prep) (op.Kernel, error) {
 	return &compareKernel{k, p.OutShape(0)}, nil
 }
 
-func (cmp comparison) cases() []op.Case {
+// Cases are those of the operator.
+func (cmp comparison) Cases() []op.Case {
 	want := func(orders ...order) *tensor.Tensor {
 		v := make([]bool, len(orders))
 		for i, o := range orders {

@@ -15,35 +15,23 @@ func init() {
 	pointwise.Binary{Name: "Add", Versions: []int{7, 13, 14}, Types: op.Numeric,
 		Kernel: always(elemwise.Add), Float: anyNode(add[float64]), Signed: add[int64], Unsigned: add[uint64],
 		Content: func(a, b shape.Dim) (shape.Dim, bool) { return a.Add(b), true },
-		Cases: func() []op.Case {
-			return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 1e10}, []float32{1.5, 0, 1e10}),
-				pair("wraps", []int8{127, -128}, []int8{1, -1}, []int8{-128, 127}))
-		},
+		Cases:   addCases{},
 	}.Register()
 	pointwise.Binary{Name: "Sub", Versions: []int{7, 13, 14}, Types: op.Numeric,
 		Kernel: always(elemwise.Sub), Float: anyNode(sub[float64]), Signed: sub[int64], Unsigned: sub[uint64],
 		Content: func(a, b shape.Dim) (shape.Dim, bool) { return a.Sub(b), true },
-		Cases: func() []op.Case {
-			return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 3}, []float32{.5, 4, 0}),
-				pair("wraps", []uint8{0, 9}, []uint8{1, 4}, []uint8{255, 5}))
-		},
+		Cases:   subCases{},
 	}.Register()
 	pointwise.Binary{Name: "Mul", Versions: []int{7, 13, 14}, Types: op.Numeric,
 		Kernel: always(elemwise.Mul), Float: anyNode(mul[float64]), Signed: mul[int64], Unsigned: mul[uint64],
 		Content: func(a, b shape.Dim) (shape.Dim, bool) { return a.Mul(b), true },
-		Cases: func() []op.Case {
-			return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 3}, []float32{.5, -4, 9}),
-				pair("int64", []int64{1 << 62, -3}, []int64{4, 5}, []int64{0, -15}))
-		},
+		Cases:   mulCases{},
 	}.Register()
 	pointwise.Binary{Name: "Div", Versions: []int{7, 13, 14}, Types: op.Numeric,
 		Doc:    "Integer quotients truncate towards zero; a division by zero gives 0.",
 		Kernel: always(elemwise.Div), Float: anyNode(func(a, b float64) float64 { return a / b }), Signed: divInt[int64], Unsigned: divInt[uint64],
 		Content: divDim,
-		Cases: func() []op.Case {
-			return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 4}, []float32{2, -1, .75}),
-				pair("truncates", []int32{7, -7, 5}, []int32{2, 2, 0}, []int32{3, -3, 0}), pair("unsigned", []uint64{1 << 63}, []uint64{2}, []uint64{1 << 62}))
-		},
+		Cases:   divCases{},
 	}.Register()
 	pointwise.Binary{Name: "Mod", Versions: []int{10, 13}, Types: op.Numeric,
 		Doc:   "The remainder has the divisor's sign, or the dividend's with fmod=1. A remainder of zero is 0 for integers.",
@@ -61,20 +49,56 @@ func init() {
 			return floorMod
 		},
 		SignedOf: modInt, Unsigned: modUint,
-		Cases: func() []op.Case {
-			c := pair("fmod", []int64{-4, 7, 5, 4, -7, 8}, []int64{2, -3, 8, -2, 3, 5}, []int64{0, 1, 5, 0, -1, 3})
-			c.Attrs = map[string]ir.Attr{"fmod": ir.Int(1)}
-			f := pair("float fmod", []float32{-4.3, 7.2}, []float32{2.1, -3.4}, []float32{-.1, .4})
-			f.Attrs = c.Attrs
-			return []op.Case{pair("sign of the divisor", []int64{-4, 7, 5, 4, -7, 8}, []int64{2, -3, 8, -2, 3, 5}, []int64{0, -2, 5, 0, 2, 3}), c, f}
-		},
+		Cases: modCases{},
 	}.Register()
 	pointwise.Binary{Name: "PRelu", Versions: []int{7, 9, 16}, Types: op.Numeric, In: [2]string{"X", "slope"}, Out: "Y", OneWay: true,
 		Kernel: always(elemwise.PRelu), Float: anyNode(prelu[float64]), Signed: prelu[int64], Unsigned: prelu[uint64],
-		Cases: func() []op.Case {
-			return []op.Case{pair("values", []float32{1, -2, 3}, []float32{.5, .5, 3}, []float32{1, -1, 3})}
-		},
+		Cases: pReluCases{},
 	}.Register()
+}
+
+type addCases struct{}
+
+func (addCases) Cases() []op.Case {
+	return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 1e10}, []float32{1.5, 0, 1e10}),
+		pair("wraps", []int8{127, -128}, []int8{1, -1}, []int8{-128, 127}))
+}
+
+type subCases struct{}
+
+func (subCases) Cases() []op.Case {
+	return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 3}, []float32{.5, 4, 0}),
+		pair("wraps", []uint8{0, 9}, []uint8{1, 4}, []uint8{255, 5}))
+}
+
+type mulCases struct{}
+
+func (mulCases) Cases() []op.Case {
+	return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 3}, []float32{.5, -4, 9}),
+		pair("int64", []int64{1 << 62, -3}, []int64{4, 5}, []int64{0, -15}))
+}
+
+type divCases struct{}
+
+func (divCases) Cases() []op.Case {
+	return append(broadcasts(), pair("floats", []float32{1, 2, 3}, []float32{.5, -2, 4}, []float32{2, -1, .75}),
+		pair("truncates", []int32{7, -7, 5}, []int32{2, 2, 0}, []int32{3, -3, 0}), pair("unsigned", []uint64{1 << 63}, []uint64{2}, []uint64{1 << 62}))
+}
+
+type modCases struct{}
+
+func (modCases) Cases() []op.Case {
+	c := pair("fmod", []int64{-4, 7, 5, 4, -7, 8}, []int64{2, -3, 8, -2, 3, 5}, []int64{0, 1, 5, 0, -1, 3})
+	c.Attrs = map[string]ir.Attr{"fmod": ir.Int(1)}
+	f := pair("float fmod", []float32{-4.3, 7.2}, []float32{2.1, -3.4}, []float32{-.1, .4})
+	f.Attrs = c.Attrs
+	return []op.Case{pair("sign of the divisor", []int64{-4, 7, 5, 4, -7, 8}, []int64{2, -3, 8, -2, 3, 5}, []int64{0, -2, 5, 0, 2, 3}), c, f}
+}
+
+type pReluCases struct{}
+
+func (pReluCases) Cases() []op.Case {
+	return []op.Case{pair("values", []float32{1, -2, 3}, []float32{.5, .5, 3}, []float32{1, -1, 3})}
 }
 
 type number interface{ float64 | int64 | uint64 }

@@ -26,24 +26,32 @@ func init() {
 	old.Versions, old.Row = []int{6}, nil
 	old.In = op.Ports("input:T")
 	old.Attrs = op.Attrs{"min": op.Default(ir.Float(-math.MaxFloat32)), "max": op.Default(ir.Float(math.MaxFloat32))}
-	old.Cases = func() []op.Case {
-		return []op.Case{{Name: "attributes", Attrs: map[string]ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)},
-			In: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}}}
-	}
+	old.Cases = clipAttrsCases{}
 	op.Register(old)
 	clip.Versions = []int{11, 12, 13}
-	clip.Cases = func() []op.Case {
-		x := tensor.FromSlice([]float32{-3, 0, 3})
-		return []op.Case{
-			{Name: "both", In: []*tensor.Tensor{x, tensor.Scalar[float32](-1), tensor.Scalar[float32](2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}},
-			{Name: "only max", In: []*tensor.Tensor{x, nil, tensor.Scalar[float32](2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 2})}},
-			{Name: "only min", In: []*tensor.Tensor{x, tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 3})}},
-			{Name: "crossed", In: []*tensor.Tensor{x, tensor.Scalar[float32](2), tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 1})}},
-			{Name: "none", In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{x}},
-			{Name: "int8", In: []*tensor.Tensor{tensor.FromSlice([]int8{-100, 5, 100}), tensor.Scalar[int8](-2), tensor.Scalar[int8](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{-2, 5, 50})}},
-		}
-	}
+	clip.Cases = clipCases{}
 	op.Register(clip)
+}
+
+type clipAttrsCases struct{}
+
+func (clipAttrsCases) Cases() []op.Case {
+	return []op.Case{{Name: "attributes", Attrs: map[string]ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)},
+		In: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}}}
+}
+
+type clipCases struct{}
+
+func (clipCases) Cases() []op.Case {
+	x := tensor.FromSlice([]float32{-3, 0, 3})
+	return []op.Case{
+		{Name: "both", In: []*tensor.Tensor{x, tensor.Scalar[float32](-1), tensor.Scalar[float32](2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}},
+		{Name: "only max", In: []*tensor.Tensor{x, nil, tensor.Scalar[float32](2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 2})}},
+		{Name: "only min", In: []*tensor.Tensor{x, tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 3})}},
+		{Name: "crossed", In: []*tensor.Tensor{x, tensor.Scalar[float32](2), tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 1})}},
+		{Name: "none", In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{x}},
+		{Name: "int8", In: []*tensor.Tensor{tensor.FromSlice([]int8{-100, 5, 100}), tensor.Scalar[int8](-2), tensor.Scalar[int8](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{-2, 5, 50})}},
+	}
 }
 
 func inferClip(c *op.Infer) error {

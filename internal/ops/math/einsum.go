@@ -18,21 +18,25 @@ func init() {
 		In: op.Ports("Inputs:T..."), Out: op.Ports("Output:T"), Types: op.Types{"T": op.Numeric},
 		Attrs: op.Attrs{"equation": op.Required(ir.KindString)},
 		Infer: inferEinsum, Ref: einsumRef, Rows: rowsEinsum,
-		Cases: func() []op.Case {
-			eq := func(s string) map[string]ir.Attr { return map[string]ir.Attr{"equation": ir.Str(s)} }
-			x := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)
-			return []op.Case{
-				{Name: "product", In: []*tensor.Tensor{x, x}, Attrs: eq("ij, jk -> ik"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 10, 15, 22}, 2, 2)}},
-				{Name: "transpose", In: []*tensor.Tensor{x}, Attrs: eq("ij->ji"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 2, 4}, 2, 2)}},
-				{Name: "implicit", In: []*tensor.Tensor{x}, Attrs: eq("ba"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 2, 4}, 2, 2)}},
-				{Name: "diagonal", In: []*tensor.Tensor{x}, Attrs: eq("ii->i"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 4})}},
-				{Name: "sum", In: []*tensor.Tensor{x}, Attrs: eq("ij->"), Out: []*tensor.Tensor{tensor.Scalar[float32](10)}},
-				{Name: "ellipsis", In: []*tensor.Tensor{ramp([]int{2, 3, 4}, 1), ramp([]int{2, 4, 5}, 1)}, Attrs: eq("...ij,...jk->...ik")},
-				{Name: "attention", In: []*tensor.Tensor{ramp([]int{2, 3, 2, 4}, 1), ramp([]int{2, 5, 2, 4}, 1)}, Attrs: eq("bqhd,bkhd->bhqk")},
-				{Name: "outer", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2}), tensor.FromSlice([]int64{3, 4})}, Attrs: eq("i,j"), Out: []*tensor.Tensor{tensor.FromSlice([]int64{3, 4, 6, 8}, 2, 2)}},
-			}
-		},
+		Cases: einsumCases{},
 	})
+}
+
+type einsumCases struct{}
+
+func (einsumCases) Cases() []op.Case {
+	eq := func(s string) map[string]ir.Attr { return map[string]ir.Attr{"equation": ir.Str(s)} }
+	x := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)
+	return []op.Case{
+		{Name: "product", In: []*tensor.Tensor{x, x}, Attrs: eq("ij, jk -> ik"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 10, 15, 22}, 2, 2)}},
+		{Name: "transpose", In: []*tensor.Tensor{x}, Attrs: eq("ij->ji"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 2, 4}, 2, 2)}},
+		{Name: "implicit", In: []*tensor.Tensor{x}, Attrs: eq("ba"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 2, 4}, 2, 2)}},
+		{Name: "diagonal", In: []*tensor.Tensor{x}, Attrs: eq("ii->i"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 4})}},
+		{Name: "sum", In: []*tensor.Tensor{x}, Attrs: eq("ij->"), Out: []*tensor.Tensor{tensor.Scalar[float32](10)}},
+		{Name: "ellipsis", In: []*tensor.Tensor{ramp([]int{2, 3, 4}, 1), ramp([]int{2, 4, 5}, 1)}, Attrs: eq("...ij,...jk->...ik")},
+		{Name: "attention", In: []*tensor.Tensor{ramp([]int{2, 3, 2, 4}, 1), ramp([]int{2, 5, 2, 4}, 1)}, Attrs: eq("bqhd,bkhd->bhqk")},
+		{Name: "outer", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2}), tensor.FromSlice([]int64{3, 4})}, Attrs: eq("i,j"), Out: []*tensor.Tensor{tensor.FromSlice([]int64{3, 4, 6, 8}, 2, 2)}},
+	}
 }
 
 // einsum is a resolved equation: each dimension of each term has an index.

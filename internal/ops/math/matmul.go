@@ -17,21 +17,7 @@ func init() {
 		Name: "MatMul", Versions: []int{1, 9, 13},
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Numeric},
 		Infer: inferMatMul, Ref: matMulRef, Compile: wide.Compile(compileMatMul), Flops: linear.Flops, Rows: linear.Rows,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "2x2", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{19, 22, 43, 50}, 2, 2)}},
-				{Name: "vector by matrix", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2}), tensor.FromSlice([]int64{5, 6, 7, 8}, 2, 2)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]int64{19, 22})}},
-				{Name: "dot", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}), tensor.FromSlice([]float32{5, 6})}, Out: []*tensor.Tensor{tensor.Scalar[float32](17)}},
-				{Name: "matrix by vector", In: []*tensor.Tensor{ramp([]int{2, 3, 7}, 1), ramp([]int{7}, 1)}},
-				{Name: "weights", In: []*tensor.Tensor{ramp([]int{3, 5, 37}, .1), ramp([]int{37, 50}, .2)}},
-				{Name: "one row", In: []*tensor.Tensor{ramp([]int{1, 65}, .1), ramp([]int{65, 33}, .2)}},
-				{Name: "batches", In: []*tensor.Tensor{ramp([]int{2, 1, 4, 9}, .1), ramp([]int{3, 9, 17}, .2)}},
-				{Name: "same batches", In: []*tensor.Tensor{ramp([]int{2, 3, 4, 9}, .1), ramp([]int{2, 3, 9, 17}, .2)}},
-				{Name: "empty", In: []*tensor.Tensor{tensor.FromSlice([]float32{}, 2, 0), tensor.FromSlice([]float32{}, 0, 3)}, Out: []*tensor.Tensor{tensor.FromSlice(make([]float32, 6), 2, 3)}},
-			}
-		},
+		Cases: matMulCases{},
 	})
 	gemm := op.Op{
 		Name: "Gemm", Out: op.Ports("Y:T"), Types: op.Types{"T": op.Numeric},
@@ -42,18 +28,40 @@ func init() {
 	old.Versions, old.In = []int{7, 9}, op.Ports("A:T", "B:T", "C:T")
 	op.Register(old)
 	gemm.Versions, gemm.In = []int{11, 13}, op.Ports("A:T", "B:T", "C:T?")
-	gemm.Cases = func() []op.Case {
-		at := map[string]ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.5), "beta": ir.Float(2)}
-		return []op.Case{
-			{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2), tensor.FromSlice([]float32{1, -1})},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{20, 21, 44, 49}, 2, 2)}},
-			{Name: "no C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2)}},
-			{Name: "column C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2), ramp([]int{3, 1}, 1)}},
-			{Name: "transposed", In: []*tensor.Tensor{ramp([]int{19, 3}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: at},
-			{Name: "fully connected", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1)}},
-		}
-	}
+	gemm.Cases = gemmCases{}
 	op.Register(gemm)
+}
+
+type matMulCases struct{}
+
+func (matMulCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "2x2", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{19, 22, 43, 50}, 2, 2)}},
+		{Name: "vector by matrix", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2}), tensor.FromSlice([]int64{5, 6, 7, 8}, 2, 2)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]int64{19, 22})}},
+		{Name: "dot", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}), tensor.FromSlice([]float32{5, 6})}, Out: []*tensor.Tensor{tensor.Scalar[float32](17)}},
+		{Name: "matrix by vector", In: []*tensor.Tensor{ramp([]int{2, 3, 7}, 1), ramp([]int{7}, 1)}},
+		{Name: "weights", In: []*tensor.Tensor{ramp([]int{3, 5, 37}, .1), ramp([]int{37, 50}, .2)}},
+		{Name: "one row", In: []*tensor.Tensor{ramp([]int{1, 65}, .1), ramp([]int{65, 33}, .2)}},
+		{Name: "batches", In: []*tensor.Tensor{ramp([]int{2, 1, 4, 9}, .1), ramp([]int{3, 9, 17}, .2)}},
+		{Name: "same batches", In: []*tensor.Tensor{ramp([]int{2, 3, 4, 9}, .1), ramp([]int{2, 3, 9, 17}, .2)}},
+		{Name: "empty", In: []*tensor.Tensor{tensor.FromSlice([]float32{}, 2, 0), tensor.FromSlice([]float32{}, 0, 3)}, Out: []*tensor.Tensor{tensor.FromSlice(make([]float32, 6), 2, 3)}},
+	}
+}
+
+type gemmCases struct{}
+
+func (gemmCases) Cases() []op.Case {
+	at := map[string]ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.5), "beta": ir.Float(2)}
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2), tensor.FromSlice([]float32{1, -1})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{20, 21, 44, 49}, 2, 2)}},
+		{Name: "no C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2)}},
+		{Name: "column C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2), ramp([]int{3, 1}, 1)}},
+		{Name: "transposed", In: []*tensor.Tensor{ramp([]int{19, 3}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: at},
+		{Name: "fully connected", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1)}},
+	}
 }
 
 func inferMatMul(c *op.Infer) error {

@@ -18,15 +18,19 @@ func init() {
 		In:  op.Ports("X:T", "Y:T1"), Out: op.Ports("Z:T"),
 		Types: op.Types{"T": op.Numeric, "T1": op.Numeric},
 		Infer: op.BroadcastInputs, Ref: powRef, Compile: compilePow, InPlace: []int{0}, Rows: op.RowsBroadcast,
-		Row: func(*ir.Node) elemwise.RowFunc { return elemwise.BinaryRow(elemwise.Pow) },
-		Cases: func() []op.Case {
-			mixed := pair("float to int", []float32{1, 2, 3}, []float32{4, 5, 6}, []float32{1, 32, 729})
-			mixed.In[1] = tensor.FromSlice([]int64{4, 5, 6})
-			mixed.Opset = 12
-			return append(broadcasts(), mixed, pair("values", []float32{1, 2, 4}, []float32{4, -1, .5}, []float32{1, .5, 2}),
-				pair("int64", []int64{3, -2, 2}, []int64{4, 3, -1}, []int64{81, -8, 0}))
-		},
+		Row:   func(*ir.Node) elemwise.RowFunc { return elemwise.BinaryRow(elemwise.Pow) },
+		Cases: powCases{},
 	})
+}
+
+type powCases struct{}
+
+func (powCases) Cases() []op.Case {
+	mixed := pair("float to int", []float32{1, 2, 3}, []float32{4, 5, 6}, []float32{1, 32, 729})
+	mixed.In[1] = tensor.FromSlice([]int64{4, 5, 6})
+	mixed.Opset = 12
+	return append(broadcasts(), mixed, pair("values", []float32{1, 2, 4}, []float32{4, -1, .5}, []float32{1, .5, 2}),
+		pair("int64", []int64{3, -2, 2}, []int64{4, 3, -1}, []int64{81, -8, 0}))
 }
 
 func powRef(c *op.Call) error {

@@ -61,14 +61,17 @@ func (v variadic) register() {
 		In: op.Ports("data_0:T..."), Out: op.Ports(v.out + ":T"),
 		Types: op.Types{"T": v.types},
 		Infer: v.infer, Ref: v.ref, Compile: v.compile, InPlace: []int{0}, Rows: op.RowsBroadcast,
-		Cases: func() []op.Case {
-			c := pair("three", []float32{3, 2, 1}, []float32{1, 5, 3}, v.want)
-			c.In = append(c.In, tensor.FromSlice([]float32{2, 2, 4}))
-			one := op.Case{Name: "one", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 2, 1})}}
-			stretch := op.Case{Name: "stretch", In: []*tensor.Tensor{ramp([]int{3, 1}, 1), ramp([]int{2, 1, 4}, .5), ramp([]int{}, 2)}}
-			return append(broadcasts(), c, one, stretch)
-		},
+		Cases: v,
 	})
+}
+
+// Cases are those of the operator.
+func (v variadic) Cases() []op.Case {
+	c := pair("three", []float32{3, 2, 1}, []float32{1, 5, 3}, v.want)
+	c.In = append(c.In, tensor.FromSlice([]float32{2, 2, 4}))
+	one := op.Case{Name: "one", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 2, 1})}}
+	stretch := op.Case{Name: "stretch", In: []*tensor.Tensor{ramp([]int{3, 1}, 1), ramp([]int{2, 1, 4}, .5), ramp([]int{}, 2)}}
+	return append(broadcasts(), c, one, stretch)
 }
 
 func (v variadic) infer(c *op.Infer) error {

@@ -14,15 +14,19 @@ func init() {
 		Domain: domain, Name: "ArrayFeatureExtractor", Versions: []int{1}, Doc: "chosen features, elements of the last dimension",
 		In: op.Ports("X:T", "Y:int64"), Out: op.Ports("Z:T"), Types: op.Types{"T": append([]dtype.Type{dtype.String}, features...)},
 		Infer: inferArrayFeature, Ref: arrayFeatureRef,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "columns", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 4), tensor.FromSlice([]int64{3, 0})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 0, 7, 4}, 2, 2)}},
-				{Name: "vector of strings", In: []*tensor.Tensor{tensor.FromStrings([]string{"a", "b", "c"}, 3), tensor.FromSlice([]int64{2})},
-					Out: []*tensor.Tensor{tensor.FromStrings([]string{"c"}, 1, 1)}},
-			}
-		},
+		Cases: arrayFeatureExtractorCases{},
 	})
+}
+
+type arrayFeatureExtractorCases struct{}
+
+func (arrayFeatureExtractorCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "columns", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 4), tensor.FromSlice([]int64{3, 0})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 0, 7, 4}, 2, 2)}},
+		{Name: "vector of strings", In: []*tensor.Tensor{tensor.FromStrings([]string{"a", "b", "c"}, 3), tensor.FromSlice([]int64{2})},
+			Out: []*tensor.Tensor{tensor.FromStrings([]string{"c"}, 1, 1)}},
+	}
 }
 
 func inferArrayFeature(c *op.Infer) error {

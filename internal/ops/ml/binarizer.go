@@ -12,11 +12,15 @@ func init() {
 		Domain: domain, Name: "Binarizer", Versions: []int{1}, Doc: "1 for elements above the threshold, else 0",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": features}, Attrs: op.Attrs{"threshold": op.Default(ir.Float(0))},
 		Infer: op.SameAsInput, Ref: binarizerRef, Rows: op.RowsBroadcast,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, .5, .6, 2})}, Attrs: map[string]ir.Attr{"threshold": ir.Float(.5)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1})}}}
-		},
+		Cases: binarizerCases{},
 	})
+}
+
+type binarizerCases struct{}
+
+func (binarizerCases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, .5, .6, 2})}, Attrs: map[string]ir.Attr{"threshold": ir.Float(.5)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1})}}}
 }
 
 func binarizerRef(c *op.Call) error {

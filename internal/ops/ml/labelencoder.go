@@ -15,14 +15,18 @@ func init() {
 		In: op.Ports("X:T1"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": labelTypes, "T2": labelTypes},
 		Attrs: op.Attrs{"classes_strings": op.Required(ir.KindStrings), "default_int64": op.Default(ir.Int(-1)), "default_string": op.Default(ir.Str("_Unused"))},
 		Infer: inferLabelEncoder, Ref: labelEncoderRef, Rows: op.RowsBroadcast,
-		Cases: func() []op.Case {
-			attrs := map[string]ir.Attr{"classes_strings": ir.Strs("a", "b")}
-			return []op.Case{
-				{Name: "to numbers", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c", "a"}, 3)}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]int64{1, -1, 0})}},
-				{Name: "to strings", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, -1})}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromStrings([]string{"b", "_Unused", "_Unused"}, 3)}},
-			}
-		},
+		Cases: labelEncoderCases{},
 	})
+}
+
+type labelEncoderCases struct{}
+
+func (labelEncoderCases) Cases() []op.Case {
+	attrs := map[string]ir.Attr{"classes_strings": ir.Strs("a", "b")}
+	return []op.Case{
+		{Name: "to numbers", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c", "a"}, 3)}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]int64{1, -1, 0})}},
+		{Name: "to strings", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, -1})}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromStrings([]string{"b", "_Unused", "_Unused"}, 3)}},
+	}
 }
 
 func inferLabelEncoder(c *op.Infer) error {

@@ -15,10 +15,7 @@ func init() {
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features},
 		Attrs: op.Attrs{"coefficients": op.Opt(ir.KindFloats), "intercepts": op.Opt(ir.KindFloats), "post_transform": op.Default(ir.Str("NONE")), "targets": op.Default(ir.Int(1))},
 		Infer: inferLinearRegressor, Ref: ref(newLinearRegressor), Compile: compile(newLinearRegressor), Rows: rowsMatrix,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "two targets", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 0, 7, 0}, 2, 2)},
-				Attrs: map[string]ir.Attr{"targets": ir.Int(2), "coefficients": ir.Floats(1, 1, 1, -1), "intercepts": ir.Floats(0, 1)}}}
-		},
+		Cases: linearRegressorCases{},
 	})
 	op.Register(op.Op{
 		Domain: domain, Name: "LinearClassifier", Versions: []int{1}, Doc: "the class with the greatest weighted sum of the features, and all classes' scores",
@@ -26,14 +23,25 @@ func init() {
 		Attrs: op.Attrs{"coefficients": op.Required(ir.KindFloats), "intercepts": op.Opt(ir.KindFloats), "post_transform": op.Default(ir.Str("NONE")),
 			"multi_class": op.Default(ir.Int(0)), "classlabels_strings": op.Opt(ir.KindStrings), "classlabels_ints": op.Opt(ir.KindInts)},
 		Infer: inferClassifier("classlabels_ints"), Ref: ref(newLinearClassifier), Compile: compile(newLinearClassifier), Rows: rowsMatrix,
-		Cases: func() []op.Case {
-			x := tensor.FromSlice([]float32{1, 2, 3, 1}, 2, 2)
-			return []op.Case{
-				{Name: "two scores", In: []*tensor.Tensor{x}, Attrs: map[string]ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, 0, 0, 1)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]int64{5, 4}), tensor.FromSlice([]float32{1, 2, 3, 1}, 2, 2)}},
-			}
-		},
+		Cases: linearClassifierCases{},
 	})
+}
+
+type linearRegressorCases struct{}
+
+func (linearRegressorCases) Cases() []op.Case {
+	return []op.Case{{Name: "two targets", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 0, 7, 0}, 2, 2)},
+		Attrs: map[string]ir.Attr{"targets": ir.Int(2), "coefficients": ir.Floats(1, 1, 1, -1), "intercepts": ir.Floats(0, 1)}}}
+}
+
+type linearClassifierCases struct{}
+
+func (linearClassifierCases) Cases() []op.Case {
+	x := tensor.FromSlice([]float32{1, 2, 3, 1}, 2, 2)
+	return []op.Case{
+		{Name: "two scores", In: []*tensor.Tensor{x}, Attrs: map[string]ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, 0, 0, 1)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]int64{5, 4}), tensor.FromSlice([]float32{1, 2, 3, 1}, 2, 2)}},
+	}
 }
 
 // sums is a matrix of coefficients, one row for each sum, with intercepts.

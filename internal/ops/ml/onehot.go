@@ -17,34 +17,46 @@ func init() {
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": append([]dtype.Type{dtype.String}, features...)},
 		Attrs: op.Attrs{"cats_strings": op.Opt(ir.KindStrings), "cats_int64s": op.Opt(ir.KindInts), "zeros": op.Default(ir.Int(1))},
 		Infer: inferOneHot, Ref: oneHotRef, Rows: op.RowsBroadcast,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "strings", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c"}, 2)}, Attrs: map[string]ir.Attr{"cats_strings": ir.Strs("a", "b")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 0}, 2, 2)}},
-				{Name: "numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{4, 2}, 2, 1)}, Attrs: map[string]ir.Attr{"cats_int64s": ir.Ints(2, 4, 8), "zeros": ir.Int(0)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 1, 0, 0}, 2, 1, 3)}},
-			}
-		},
+		Cases: oneHotEncoderCases{},
 	})
 	op.Register(op.Op{
 		Domain: domain, Name: "CategoryMapper", Versions: []int{1}, Doc: "strings from integers, or integers from strings",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": labelTypes, "T2": labelTypes},
 		Attrs: op.Attrs{"cats_strings": op.Opt(ir.KindStrings), "cats_int64s": op.Opt(ir.KindInts), "default_string": op.Default(ir.Str("_Unused")), "default_int64": op.Default(ir.Int(-1))},
 		Infer: inferCategory, Ref: categoryRef, Rows: op.RowsBroadcast,
-		Cases: func() []op.Case {
-			attrs := map[string]ir.Attr{"cats_strings": ir.Strs("a", "b"), "cats_int64s": ir.Ints(10, 20)}
-			words, numbers := tensor.FromStrings([]string{"b", "a"}, 2), tensor.FromSlice([]int64{20, 10})
-			return []op.Case{{Name: "to integers", In: []*tensor.Tensor{words}, Attrs: attrs, Out: []*tensor.Tensor{numbers}}, {Name: "to strings", In: []*tensor.Tensor{numbers}, Attrs: attrs, Out: []*tensor.Tensor{words}}}
-		},
+		Cases: categoryMapperCases{},
 	})
 	op.Register(op.Op{
 		Domain: domain, Name: "FeatureVectorizer", Versions: []int{1}, Doc: "joins the features of several matrices",
 		In: op.Ports("X:T1..."), Out: op.Ports("Y:float32"), Types: op.Types{"T1": features}, Attrs: op.Attrs{"inputdimensions": op.Opt(ir.KindInts)},
 		Infer: inferVectorizer, Ref: vectorizerRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "two", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 2, 1), tensor.FromSlice([]float32{3, 4, 5, 6}, 2, 2)}, Attrs: map[string]ir.Attr{"inputdimensions": ir.Ints(1, 2)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 4, 2, 5, 6}, 2, 3)}}}
-		},
+		Cases: featureVectorizerCases{},
 	})
+}
+
+type oneHotEncoderCases struct{}
+
+func (oneHotEncoderCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "strings", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c"}, 2)}, Attrs: map[string]ir.Attr{"cats_strings": ir.Strs("a", "b")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 0}, 2, 2)}},
+		{Name: "numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{4, 2}, 2, 1)}, Attrs: map[string]ir.Attr{"cats_int64s": ir.Ints(2, 4, 8), "zeros": ir.Int(0)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 1, 0, 0}, 2, 1, 3)}},
+	}
+}
+
+type categoryMapperCases struct{}
+
+func (categoryMapperCases) Cases() []op.Case {
+	attrs := map[string]ir.Attr{"cats_strings": ir.Strs("a", "b"), "cats_int64s": ir.Ints(10, 20)}
+	words, numbers := tensor.FromStrings([]string{"b", "a"}, 2), tensor.FromSlice([]int64{20, 10})
+	return []op.Case{{Name: "to integers", In: []*tensor.Tensor{words}, Attrs: attrs, Out: []*tensor.Tensor{numbers}}, {Name: "to strings", In: []*tensor.Tensor{numbers}, Attrs: attrs, Out: []*tensor.Tensor{words}}}
+}
+
+type featureVectorizerCases struct{}
+
+func (featureVectorizerCases) Cases() []op.Case {
+	return []op.Case{{Name: "two", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 2, 1), tensor.FromSlice([]float32{3, 4, 5, 6}, 2, 2)}, Attrs: map[string]ir.Attr{"inputdimensions": ir.Ints(1, 2)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 4, 2, 5, 6}, 2, 3)}}}
 }
 
 func categories(n *ir.Node, dt dtype.Type) (int, error) {

@@ -15,33 +15,45 @@ func init() {
 		Domain: domain, Name: "Scaler", Versions: []int{1}, Doc: "(X - offset)·scale, one number each for all features or one for each",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features}, Attrs: op.Attrs{"offset": op.Opt(ir.KindFloats), "scale": op.Opt(ir.KindFloats)},
 		Infer: inferScores, Ref: scalerRef, Rows: rowsMatrix,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, 3, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"offset": ir.Floats(1, 2), "scale": ir.Floats(.5)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1}, 2, 2)}}}
-		},
+		Cases: scalerCases{},
 	})
 	op.Register(op.Op{
 		Domain: domain, Name: "Normalizer", Versions: []int{1}, Doc: "each row divided by its largest element, its sum of magnitudes, or its length",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features}, Attrs: op.Attrs{"norm": op.Default(ir.Str("MAX"))},
 		Infer: inferScores, Ref: normalizerRef, Rows: rowsMatrix,
-		Cases: func() []op.Case {
-			norm := func(name string, out ...float32) op.Case {
-				return op.Case{Name: name, In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 0, 0}, 2, 2)}, Attrs: map[string]ir.Attr{"norm": ir.Str(name)}, Out: []*tensor.Tensor{tensor.FromSlice(out, 2, 2)}}
-			}
-			return []op.Case{norm("MAX", 1, -1.3333334, 0, 0), norm("L1", .42857143, -.5714286, 0, 0), norm("L2", .6, -.8, 0, 0)}
-		},
+		Cases: normalizerCases{},
 	})
 	op.Register(op.Op{
 		Domain: domain, Name: "Imputer", Versions: []int{1}, Doc: "replaces one value, or NaN",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": features},
 		Attrs: op.Attrs{"imputed_value_floats": op.Opt(ir.KindFloats), "imputed_value_int64s": op.Opt(ir.KindInts), "replaced_value_float": op.Default(ir.Float(0)), "replaced_value_int64": op.Default(ir.Int(0))},
 		Infer: op.SameAsInput, Ref: imputerRef, Rows: rowsMatrix,
-		Cases: func() []op.Case {
-			nan := float32(math.NaN())
-			return []op.Case{{Name: "NaN", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, nan, nan, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"imputed_value_floats": ir.Floats(7, 8), "replaced_value_float": ir.Float(nan)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 8, 7, 4}, 2, 2)}}}
-		},
+		Cases: imputerCases{},
 	})
+}
+
+type scalerCases struct{}
+
+func (scalerCases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, 3, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"offset": ir.Floats(1, 2), "scale": ir.Floats(.5)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1}, 2, 2)}}}
+}
+
+type normalizerCases struct{}
+
+func (normalizerCases) Cases() []op.Case {
+	norm := func(name string, out ...float32) op.Case {
+		return op.Case{Name: name, In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 0, 0}, 2, 2)}, Attrs: map[string]ir.Attr{"norm": ir.Str(name)}, Out: []*tensor.Tensor{tensor.FromSlice(out, 2, 2)}}
+	}
+	return []op.Case{norm("MAX", 1, -1.3333334, 0, 0), norm("L1", .42857143, -.5714286, 0, 0), norm("L2", .6, -.8, 0, 0)}
+}
+
+type imputerCases struct{}
+
+func (imputerCases) Cases() []op.Case {
+	nan := float32(math.NaN())
+	return []op.Case{{Name: "NaN", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, nan, nan, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"imputed_value_floats": ir.Floats(7, 8), "replaced_value_float": ir.Float(nan)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 8, 7, 4}, 2, 2)}}}
 }
 
 // inferScores is the inference of elementwise functions with float32 results.

@@ -16,7 +16,7 @@ func init() {
 		op.Register(op.Op{
 			Domain: domain, Name: "TreeEnsembleClassifier", Versions: versions, Doc: "the class that decision trees give most weight, and all classes' scores",
 			In: op.Ports("X:T1"), Out: op.Ports("Y:T2", "Z:float32"), Types: op.Types{"T1": features, "T2": labelTypes}, Attrs: attrs,
-			Infer: inferClassifier("classlabels_int64s"), Ref: ref(newTreeClassifier), Compile: compile(newTreeClassifier), Rows: rowsMatrix, Cases: treeClassifierCases,
+			Infer: inferClassifier("classlabels_int64s"), Ref: ref(newTreeClassifier), Compile: compile(newTreeClassifier), Rows: rowsMatrix, Cases: treeClassifierCases{},
 		})
 	}
 }
@@ -114,7 +114,9 @@ func (k *treeClassifier) binaryClass() int {
 	return 0
 }
 
-func treeClassifierCases() []op.Case {
+type treeClassifierCases struct{}
+
+func (treeClassifierCases) Cases() []op.Case {
 	attrs := stumps()
 	attrs["classlabels_strings"] = ir.Strs("a", "b", "c")
 	attrs["class_treeids"], attrs["class_nodeids"] = ir.Ints(0, 0, 1, 1, 1), ir.Ints(1, 2, 1, 2, 2)

@@ -24,11 +24,13 @@ func init() {
 	op.Register(op.Op{
 		Domain: domain, Name: "TreeEnsemble", Versions: []int{5}, Doc: "decision trees; a branch may test membership of a set",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": {dtype.Float32, dtype.Float64, dtype.Float16}}, Attrs: attrs,
-		Infer: inferTreeEnsemble, Ref: ref(newTreeEnsemble), Compile: compile(newTreeEnsemble), Rows: rowsMatrix, Cases: treeEnsembleCases,
+		Infer: inferTreeEnsemble, Ref: ref(newTreeEnsemble), Compile: compile(newTreeEnsemble), Rows: rowsMatrix, Cases: treeEnsembleCases{},
 	})
 }
 
-func treeEnsembleCases() []op.Case {
+type treeEnsembleCases struct{}
+
+func (treeEnsembleCases) Cases() []op.Case {
 	splits, weights := tensor.FromSlice([]float32{3.14, 1.2, 4.2}), tensor.FromSlice([]float32{5.23, 12.12, -12.23, 7.21})
 	return []op.Case{{
 		Name: "one tree", In: []*tensor.Tensor{tensor.FromSlice([]float32{1.2, 3.4, -.12, 1.66, 4.14, 1.77}, 3, 2)},

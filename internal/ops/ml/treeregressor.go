@@ -17,7 +17,7 @@ func init() {
 		op.Register(op.Op{
 			Domain: domain, Name: "TreeEnsembleRegressor", Versions: versions, Doc: "the sum, average, least or greatest of what decision trees say",
 			In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features}, Attrs: attrs,
-			Infer: inferTreeRegressor, Ref: ref(newTreeRegressor), Compile: compile(newTreeRegressor), Rows: rowsMatrix, Cases: treeRegressorCases,
+			Infer: inferTreeRegressor, Ref: ref(newTreeRegressor), Compile: compile(newTreeRegressor), Rows: rowsMatrix, Cases: treeRegressorCases{},
 		})
 	}
 }
@@ -60,7 +60,9 @@ func stumps() map[string]ir.Attr {
 	}
 }
 
-func treeRegressorCases() []op.Case {
+type treeRegressorCases struct{}
+
+func (treeRegressorCases) Cases() []op.Case {
 	attrs := stumps()
 	attrs["n_targets"], attrs["base_values"] = ir.Int(1), ir.Floats(100)
 	attrs["target_treeids"], attrs["target_nodeids"] = ir.Ints(0, 0, 1, 1), ir.Ints(1, 2, 1, 2)

@@ -35,16 +35,18 @@ func init() {
 		since int
 		in    []string
 		attrs op.Attrs
-		cases func() []op.Case
+		cases op.Cases
 	}{
-		{23, in[:6], attrs(), attentionCases}, {24, in, attrs(), nil}, {25, in, attrs("left_window_size", "right_window_size"), nil},
+		{23, in[:6], attrs(), attentionCases{}}, {24, in, attrs(), nil}, {25, in, attrs("left_window_size", "right_window_size"), nil},
 	} {
 		o.Versions, o.In, o.Attrs, o.Cases = []int{v.since}, op.Ports(v.in...), v.attrs, v.cases
 		op.Register(o)
 	}
 }
 
-func attentionCases() []op.Case {
+type attentionCases struct{}
+
+func (attentionCases) Cases() []op.Case {
 	mask := tensor.New(dtype.Bool, 4, 6)
 	for i := range 4 {
 		for j := range 6 {

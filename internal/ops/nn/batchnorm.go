@@ -21,7 +21,7 @@ func init() {
 	o := op.Op{
 		Name: "BatchNormalization", Infer: inferBatchNorm, Ref: batchNormRef, Compile: wide.Compile(compileBatchNorm), InPlace: []int{0}, Rows: rowsBatchNorm,
 		Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return 2 * float64(n) },
-		Types: op.Types{"T": op.Floats, "U": op.Floats, "T1": op.Floats, "T2": op.Floats}, Cases: batchNormCases,
+		Types: op.Types{"T": op.Floats, "U": op.Floats, "T1": op.Floats, "T2": op.Floats}, Cases: batchNormCases{},
 	}
 	seven := o
 	seven.Versions = []int{7}
@@ -48,7 +48,9 @@ func init() {
 	op.Register(o)
 }
 
-func batchNormCases() []op.Case {
+type batchNormCases struct{}
+
+func (batchNormCases) Cases() []op.Case {
 	v := func(x ...float32) *tensor.Tensor { return tensor.FromSlice(x) }
 	none := []*tensor.Tensor{nil}
 	return []op.Case{

@@ -18,15 +18,19 @@ func init() {
 		In:  op.Ports("input:T", "weight:T", "bias:T?", "past_state:T?"), Out: op.Ports("output:T", "present_state:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"activation": op.Default(ir.Str("none"))},
 		Infer: inferCausalConv, Ref: causalConvRef, Rows: rowsCausalConv,
-		Cases: func() []op.Case {
-			x, w := tensor.FromSlice([]float32{1, 2, 3}, 1, 1, 3), tensor.FromSlice([]float32{10, 1}, 1, 1, 2)
-			return []op.Case{
-				{Name: "no past", In: []*tensor.Tensor{x, w}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 12, 23}, 1, 1, 3), tensor.FromSlice([]float32{3}, 1, 1, 1)}},
-				{Name: "past", In: []*tensor.Tensor{x, w, tensor.FromSlice([]float32{.5}), tensor.FromSlice([]float32{4}, 1, 1, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{41.5, 12.5, 23.5}, 1, 1, 3), tensor.FromSlice([]float32{3}, 1, 1, 1)}},
-				{Name: "silu", In: []*tensor.Tensor{ramp(2, 3, 5), ramp(3, 1, 4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("silu")}},
-			}
-		},
+		Cases: causalConvWithStateCases{},
 	})
+}
+
+type causalConvWithStateCases struct{}
+
+func (causalConvWithStateCases) Cases() []op.Case {
+	x, w := tensor.FromSlice([]float32{1, 2, 3}, 1, 1, 3), tensor.FromSlice([]float32{10, 1}, 1, 1, 2)
+	return []op.Case{
+		{Name: "no past", In: []*tensor.Tensor{x, w}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 12, 23}, 1, 1, 3), tensor.FromSlice([]float32{3}, 1, 1, 1)}},
+		{Name: "past", In: []*tensor.Tensor{x, w, tensor.FromSlice([]float32{.5}), tensor.FromSlice([]float32{4}, 1, 1, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{41.5, 12.5, 23.5}, 1, 1, 3), tensor.FromSlice([]float32{3}, 1, 1, 1)}},
+		{Name: "silu", In: []*tensor.Tensor{ramp(2, 3, 5), ramp(3, 1, 4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("silu")}},
+	}
 }
 
 func rowsCausalConv(n *ir.Node, in []int) ([]int, bool) {

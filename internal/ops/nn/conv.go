@@ -21,7 +21,7 @@ func init() {
 		Name: "Conv", Versions: []int{1, 11, 22},
 		In: op.Ports("X:T", "W:T", "B:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferConv, Ref: convRef, Compile: wide.Compile(compileConv), Flops: spatial.Flops(1), Rows: op.RowsFirst,
-		Cases: convCases,
+		Cases: convCases{},
 	})
 }
 
@@ -85,7 +85,9 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	return spatial.CompileConv(p, s)
 }
 
-func convCases() []op.Case {
+type convCases struct{}
+
+func (convCases) Cases() []op.Case {
 	ones := func(shape ...int) *tensor.Tensor {
 		v := make([]float32, tensor.Count(shape))
 		for i := range v {

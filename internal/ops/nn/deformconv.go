@@ -19,12 +19,16 @@ func init() {
 		Name: "DeformConv", Versions: []int{19, 22}, Doc: "Deformable convolution, of images only (Zhu et al., 2019).",
 		In: op.Ports("X:T", "W:T", "offset:T", "B:T?", "mask:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferDeform, Ref: deformRef, Flops: spatial.Flops(1),
-		Cases: func() []op.Case {
-			offset := tensor.FromSlice([]float32{.5, 0, 0, 0, 0, 0, 0, 1}, 1, 8, 1, 1)
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]float32{1, 1, 1, 1}, 1, 1, 2, 2), offset},
-				Out: []*tensor.Tensor{tensor.FromSlice([]float32{7}, 1, 1, 1, 1)}}}
-		},
+		Cases: deformConvCases{},
 	})
+}
+
+type deformConvCases struct{}
+
+func (deformConvCases) Cases() []op.Case {
+	offset := tensor.FromSlice([]float32{.5, 0, 0, 0, 0, 0, 0, 1}, 1, 8, 1, 1)
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]float32{1, 1, 1, 1}, 1, 1, 2, 2), offset},
+		Out: []*tensor.Tensor{tensor.FromSlice([]float32{7}, 1, 1, 1, 1)}}}
 }
 
 func inferDeform(c *op.Infer) error {

@@ -27,11 +27,15 @@ func init() {
 			Name: p.name, Versions: p.versions, In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: p.attrs,
 			Infer: inferGlobal, Ref: p.globalRef, Compile: wide.Compile(p.compileGlobal), Rows: op.RowsFirst,
 			Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return float64(n) },
-			Cases: func() []op.Case {
-				return []op.Case{{Name: "2d", In: []*tensor.Tensor{ramp(2, 19, 7, 7)}}, {Name: "1d", In: []*tensor.Tensor{ramp(1, 3, 50)}}}
-			},
+			Cases: globalPoolCases{},
 		})
 	}
+}
+
+type globalPoolCases struct{}
+
+func (globalPoolCases) Cases() []op.Case {
+	return []op.Case{{Name: "2d", In: []*tensor.Tensor{ramp(2, 19, 7, 7)}}, {Name: "1d", In: []*tensor.Tensor{ramp(1, 3, 50)}}}
 }
 
 func inferGlobal(c *op.Infer) error {

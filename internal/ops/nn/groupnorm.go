@@ -19,13 +19,7 @@ func init() {
 		In: op.Ports("input:T", "scale:T", "B:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-5))},
 		Infer: op.SameAsInput, Ref: instanceNormRef, Compile: wide.Compile(compileInstanceNorm), Flops: normFlops, InPlace: []int{0}, Rows: op.RowsFirst,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 1, 2, 3, 4}, 1, 2, 3), tensor.FromSlice([]float32{1, 1.5}), tensor.FromSlice([]float32{0, 1})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1.2247357, 0, 1.2247357, -.8371035, 1, 2.8371034}, 1, 2, 3)}},
-				{Name: "image", In: []*tensor.Tensor{ramp(2, 5, 9, 8), ramp(5), ramp(5)}},
-			}
-		},
+		Cases: instanceNormalizationCases{},
 	})
 	group := op.Op{
 		Name: "GroupNormalization", In: op.Ports("X:T", "scale:T", "bias:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
@@ -35,16 +29,34 @@ func init() {
 	old.Versions = []int{18}
 	old.Doc = "Scale and bias hold one number per group."
 	old.Attrs = op.Attrs{"epsilon": op.Default(ir.Float(1e-5)), "num_groups": op.Required(ir.KindInt)}
-	old.Cases = func() []op.Case {
-		return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(3), ramp(3)}, Attrs: map[string]ir.Attr{"num_groups": ir.Int(3)}}}
-	}
+	old.Cases = oldGroupNormCases{}
 	op.Register(old)
 	group.Versions = []int{21}
 	group.Attrs = op.Attrs{"epsilon": op.Default(ir.Float(1e-5)), "num_groups": op.Required(ir.KindInt), "stash_type": op.Default(ir.Int(1))}
-	group.Cases = func() []op.Case {
-		return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(6), ramp(6)}, Attrs: map[string]ir.Attr{"num_groups": ir.Int(3)}}}
-	}
+	group.Cases = groupNormCases{}
 	op.Register(group)
+}
+
+type instanceNormalizationCases struct{}
+
+func (instanceNormalizationCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 1, 2, 3, 4}, 1, 2, 3), tensor.FromSlice([]float32{1, 1.5}), tensor.FromSlice([]float32{0, 1})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1.2247357, 0, 1.2247357, -.8371035, 1, 2.8371034}, 1, 2, 3)}},
+		{Name: "image", In: []*tensor.Tensor{ramp(2, 5, 9, 8), ramp(5), ramp(5)}},
+	}
+}
+
+type oldGroupNormCases struct{}
+
+func (oldGroupNormCases) Cases() []op.Case {
+	return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(3), ramp(3)}, Attrs: map[string]ir.Attr{"num_groups": ir.Int(3)}}}
+}
+
+type groupNormCases struct{}
+
+func (groupNormCases) Cases() []op.Case {
+	return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(6), ramp(6)}, Attrs: map[string]ir.Attr{"num_groups": ir.Int(3)}}}
 }
 
 func inferGroupNorm(c *op.Infer) error {

@@ -21,7 +21,7 @@ func init() {
 		In: op.Ports("X:T", "Scale:T", "B:T?"), Out: op.Ports("Y:T", "Mean:U?", "InvStdDev:U?"),
 		Types: op.Types{"T": op.Floats, "U": {dtype.Float32, dtype.BFloat16}}, Attrs: attrs,
 		Infer: inferLayerNorm, Ref: layerNormRef, Compile: wide.Compile(compileLayerNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
-		Cases: layerNormCases,
+		Cases: layerNormCases{},
 	}
 	op.Register(layer)
 	layer.Versions, layer.Attrs = []int{1}, op.Attrs{"epsion": op.Opt(ir.KindFloat)}
@@ -36,15 +36,19 @@ func init() {
 		Name: "RMSNormalization", Versions: []int{23},
 		In: op.Ports("X:T", "scale:V"), Out: op.Ports("Y:V"), Types: op.Types{"T": op.Floats, "V": op.Floats}, Attrs: attrs,
 		Infer: inferRMSNorm, Ref: rmsNormRef, Compile: wide.Compile(compileRMSNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4}, 1, 2), tensor.FromSlice([]float32{1, 2})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{.8485280, 2.2627413}, 1, 2)}},
-				{Name: "rows", In: []*tensor.Tensor{ramp(3, 5, 67), ramp(67)}},
-				{Name: "two axes", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
-			}
-		},
+		Cases: rmsNormalizationCases{},
 	})
+}
+
+type rmsNormalizationCases struct{}
+
+func (rmsNormalizationCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4}, 1, 2), tensor.FromSlice([]float32{1, 2})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{.8485280, 2.2627413}, 1, 2)}},
+		{Name: "rows", In: []*tensor.Tensor{ramp(3, 5, 67), ramp(67)}},
+		{Name: "two axes", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
+	}
 }
 
 func normFlops(in, _ []op.Fact) float64 {
@@ -52,7 +56,9 @@ func normFlops(in, _ []op.Fact) float64 {
 	return 8 * float64(n)
 }
 
-func layerNormCases() []op.Case {
+type layerNormCases struct{}
+
+func (layerNormCases) Cases() []op.Case {
 	none := []*tensor.Tensor{nil}
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5, 9}, 2, 2), tensor.FromSlice([]float32{1, 2}), tensor.FromSlice([]float32{0, 1})},

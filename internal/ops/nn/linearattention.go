@@ -20,18 +20,22 @@ func init() {
 		Attrs: op.Attrs{"chunk_size": op.Default(ir.Int(64)), "kv_num_heads": op.Required(ir.KindInt), "q_num_heads": op.Required(ir.KindInt),
 			"scale": op.Default(ir.Float(0)), "update_rule": op.Default(ir.Str("gated_delta"))},
 		Infer: inferLinearAttention, Ref: linearAttentionRef, Rows: rowsAllFirst,
-		Cases: func() []op.Case {
-			attrs := func(rule string) map[string]ir.Attr {
-				return map[string]ir.Attr{"q_num_heads": ir.Int(2), "kv_num_heads": ir.Int(1), "update_rule": ir.Str(rule), "scale": ir.Float(.5)}
-			}
-			q := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)
-			return []op.Case{
-				{Name: "linear", In: []*tensor.Tensor{q, tensor.FromSlice([]float32{1, -1}, 1, 1, 2), tensor.FromSlice([]float32{6}, 1, 1, 1)}, Attrs: attrs("linear"),
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, -3}, 1, 1, 2), tensor.FromSlice([]float32{6, -6}, 1, 1, 2, 1)}},
-				{Name: "gated delta", In: []*tensor.Tensor{ramp(2, 3, 8), ramp(2, 3, 4), ramp(2, 3, 5), nil, ramp(2, 3, 1), ramp(2, 3, 1)}, Attrs: attrs("gated_delta")},
-			}
-		},
+		Cases: linearAttentionCases{},
 	})
+}
+
+type linearAttentionCases struct{}
+
+func (linearAttentionCases) Cases() []op.Case {
+	attrs := func(rule string) map[string]ir.Attr {
+		return map[string]ir.Attr{"q_num_heads": ir.Int(2), "kv_num_heads": ir.Int(1), "update_rule": ir.Str(rule), "scale": ir.Float(.5)}
+	}
+	q := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)
+	return []op.Case{
+		{Name: "linear", In: []*tensor.Tensor{q, tensor.FromSlice([]float32{1, -1}, 1, 1, 2), tensor.FromSlice([]float32{6}, 1, 1, 1)}, Attrs: attrs("linear"),
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, -3}, 1, 1, 2), tensor.FromSlice([]float32{6, -6}, 1, 1, 2, 1)}},
+		{Name: "gated delta", In: []*tensor.Tensor{ramp(2, 3, 8), ramp(2, 3, 4), ramp(2, 3, 5), nil, ramp(2, 3, 1), ramp(2, 3, 1)}, Attrs: attrs("gated_delta")},
+	}
 }
 
 // rowsAllFirst: every input that is there carries the batch first.

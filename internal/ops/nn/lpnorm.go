@@ -20,28 +20,36 @@ func init() {
 		In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "p": op.Default(ir.Int(2))},
 		Infer: op.SameAsInput, Ref: lpNormRef, Compile: wide.Compile(compileLpNorm), Flops: normFlops, InPlace: []int{0}, Rows: op.RowsExceptAxis("axis"),
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "l2", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4, 0, 0}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, .8, 0, 0}, 2, 2)}},
-				{Name: "l1", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 1, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"p": ir.Int(1), "axis": ir.Int(0)},
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{.75, -.5, .25, .5}, 2, 2)}},
-				{Name: "rows", In: []*tensor.Tensor{ramp(5, 700)}},
-				{Name: "channels", In: []*tensor.Tensor{ramp(2, 30, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
-			}
-		},
+		Cases: lpNormalizationCases{},
 	})
 	op.Register(op.Op{
 		Name: "MeanVarianceNormalization", Versions: []int{9, 13},
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"axes": op.Default(ir.Ints(0, 2, 3))},
 		Infer: op.SameAsInput, Ref: mvnRef, Flops: normFlops, InPlace: []int{0}, Rows: rowsMVN,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5, 9}, 1, 2, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 1, -1, 1}, 1, 2, 1, 2)}},
-				{Name: "rows", In: []*tensor.Tensor{ramp(3, 2, 5)}, Attrs: map[string]ir.Attr{"axes": ir.Ints(1, 2)}},
-			}
-		},
+		Cases: meanVarianceNormalizationCases{},
 	})
+}
+
+type lpNormalizationCases struct{}
+
+func (lpNormalizationCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "l2", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4, 0, 0}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, .8, 0, 0}, 2, 2)}},
+		{Name: "l1", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 1, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"p": ir.Int(1), "axis": ir.Int(0)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{.75, -.5, .25, .5}, 2, 2)}},
+		{Name: "rows", In: []*tensor.Tensor{ramp(5, 700)}},
+		{Name: "channels", In: []*tensor.Tensor{ramp(2, 30, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
+	}
+}
+
+type meanVarianceNormalizationCases struct{}
+
+func (meanVarianceNormalizationCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5, 9}, 1, 2, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 1, -1, 1}, 1, 2, 1, 2)}},
+		{Name: "rows", In: []*tensor.Tensor{ramp(3, 2, 5)}, Attrs: map[string]ir.Attr{"axes": ir.Ints(1, 2)}},
+	}
 }
 
 // alongAxes calls f with the elements along the given axes, for each place of

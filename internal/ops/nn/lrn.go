@@ -19,16 +19,20 @@ func init() {
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"alpha": op.Default(ir.Float(1e-4)), "beta": op.Default(ir.Float(.75)), "bias": op.Default(ir.Float(1)), "size": op.Required(ir.KindInt)},
 		Infer: op.SameAsInput, Ref: lrnRef, Compile: wide.Compile(compileLRN), Flops: normFlops, Rows: op.RowsFirst,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3, 1)},
-					Attrs: map[string]ir.Attr{"size": ir.Int(3), "alpha": ir.Float(3), "beta": ir.Float(1)},
-					Out:   []*tensor.Tensor{tensor.FromSlice([]float32{1. / 6, 2. / 15, 3. / 14}, 1, 3, 1)}},
-				{Name: "image", In: []*tensor.Tensor{ramp(2, 7, 24, 23)}, Attrs: map[string]ir.Attr{"size": ir.Int(5), "alpha": ir.Float(.5), "bias": ir.Float(2)}},
-				{Name: "even size", In: []*tensor.Tensor{ramp(1, 5, 9)}, Attrs: map[string]ir.Attr{"size": ir.Int(4), "beta": ir.Float(.6)}},
-			}
-		},
+		Cases: lrnCases{},
 	})
+}
+
+type lrnCases struct{}
+
+func (lrnCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3, 1)},
+			Attrs: map[string]ir.Attr{"size": ir.Int(3), "alpha": ir.Float(3), "beta": ir.Float(1)},
+			Out:   []*tensor.Tensor{tensor.FromSlice([]float32{1. / 6, 2. / 15, 3. / 14}, 1, 3, 1)}},
+		{Name: "image", In: []*tensor.Tensor{ramp(2, 7, 24, 23)}, Attrs: map[string]ir.Attr{"size": ir.Int(5), "alpha": ir.Float(.5), "bias": ir.Float(2)}},
+		{Name: "even size", In: []*tensor.Tensor{ramp(1, 5, 9)}, Attrs: map[string]ir.Attr{"size": ir.Int(4), "beta": ir.Float(.6)}},
+	}
 }
 
 func lrnRef(c *op.Call) error {

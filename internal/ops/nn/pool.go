@@ -105,7 +105,7 @@ func init() {
 		}
 		hasCeil := v.attrs["ceil_mode"].Kind == ir.KindInt
 		_, hasDilations := v.attrs["dilations"]
-		o.Cases = func() []op.Case { return poolCases(v.p.name == "MaxPool", hasCeil, hasDilations) }
+		o.Cases = poolCases{bytes: v.p.name == "MaxPool", ceil: hasCeil, dilations: hasDilations}
 		op.Register(o)
 	}
 }
@@ -123,7 +123,10 @@ func poolFlops(_, out []op.Fact) float64 {
 	return 9 * float64(n)
 }
 
-func poolCases(bytes, hasCeil, hasDilations bool) []op.Case {
+// poolCases are those of the operators, some of which have more types and attributes.
+type poolCases struct{ bytes, ceil, dilations bool }
+
+func (p poolCases) Cases() []op.Case {
 	attrs := func(kernel []int, more map[string]ir.Attr) map[string]ir.Attr {
 		m := map[string]ir.Attr{"kernel_shape": ir.Ints(kernel...)}
 		for k, v := range more {
@@ -138,7 +141,7 @@ func poolCases(bytes, hasCeil, hasDilations bool) []op.Case {
 		{Name: "1d", In: []*tensor.Tensor{ramp(2, 3, 20)}, Attrs: attrs([]int{5}, map[string]ir.Attr{"strides": ir.Ints(3)})},
 		{Name: "3d", In: []*tensor.Tensor{ramp(1, 2, 4, 5, 6)}, Attrs: attrs([]int{2, 2, 3}, nil)},
 	}
-	if bytes {
+	if p.bytes {
 		for _, c := range cases {
 			x := c.In[0]
 			signed := tensor.New(dtype.Int8, x.Shape...)
@@ -149,11 +152,11 @@ func poolCases(bytes, hasCeil, hasDilations bool) []op.Case {
 			cases = append(cases, op.Case{Name: c.Name + " of int8", In: []*tensor.Tensor{signed}, Attrs: c.Attrs}, op.Case{Name: c.Name + " of uint8", In: []*tensor.Tensor{unsigned}, Attrs: c.Attrs})
 		}
 	}
-	if hasCeil {
+	if p.ceil {
 		cases = append(cases, op.Case{Name: "ceil", In: []*tensor.Tensor{ramp(1, 2, 6, 8)},
 			Attrs: attrs([]int{3, 3}, map[string]ir.Attr{"strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1), "pads": ir.Ints(1, 0, 0, 1)})})
 	}
-	if hasDilations {
+	if p.dilations {
 		cases = append(cases, op.Case{Name: "dilated", In: []*tensor.Tensor{ramp(1, 2, 9, 8)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"dilations": ir.Ints(2, 3)})})
 	}
 	cases = append(cases, op.Case{Name: "window larger than the input", In: []*tensor.Tensor{ramp(1, 1, 1, 3)}, Attrs: attrs([]int{2, 2}, map[string]ir.Attr{"strides": ir.Ints(2, 2)})})

@@ -17,11 +17,15 @@ func init() {
 		In: op.Ports("X:T", "rois:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"pooled_shape": op.Required(ir.KindInts), "spatial_scale": op.Default(ir.Float(1))},
 		Infer: inferRoiPool, Ref: roiPoolRef,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
-				Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 8}, 1, 1, 1, 2)}}}
-		},
+		Cases: maxRoiPoolCases{},
 	})
+}
+
+type maxRoiPoolCases struct{}
+
+func (maxRoiPoolCases) Cases() []op.Case {
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
+		Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 8}, 1, 1, 1, 2)}}}
 }
 
 func inferRoiPool(c *op.Infer) error {

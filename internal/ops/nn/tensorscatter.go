@@ -15,16 +15,20 @@ func init() {
 		In: op.Ports("past_cache:T", "update:T", "write_indices:int64?"), Out: op.Ports("present_cache:T"), Types: op.Types{"T": op.AllTensors},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-2)), "mode": op.Default(ir.Str("linear"))},
 		Infer: inferTensorScatter, Ref: tensorScatterRef, Rows: rowsTensorScatter,
-		Cases: func() []op.Case {
-			past := tensor.New(dtype.Float32, 2, 3, 1)
-			in := []*tensor.Tensor{past, tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2, 1), tensor.FromSlice([]int64{1, 0})}
-			wrap := []*tensor.Tensor{past, in[1], tensor.FromSlice([]int64{2, 0})}
-			return []op.Case{
-				{Name: "linear", In: in, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 0}, 2, 3, 1)}},
-				{Name: "circular", In: wrap, Attrs: map[string]ir.Attr{"mode": ir.Str("circular")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{2, 0, 1, 3, 4, 0}, 2, 3, 1)}},
-			}
-		},
+		Cases: tensorScatterCases{},
 	})
+}
+
+type tensorScatterCases struct{}
+
+func (tensorScatterCases) Cases() []op.Case {
+	past := tensor.New(dtype.Float32, 2, 3, 1)
+	in := []*tensor.Tensor{past, tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2, 1), tensor.FromSlice([]int64{1, 0})}
+	wrap := []*tensor.Tensor{past, in[1], tensor.FromSlice([]int64{2, 0})}
+	return []op.Case{
+		{Name: "linear", In: in, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 0}, 2, 3, 1)}},
+		{Name: "circular", In: wrap, Attrs: map[string]ir.Attr{"mode": ir.Str("circular")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{2, 0, 1, 3, 4, 0}, 2, 3, 1)}},
+	}
 }
 
 func rowsTensorScatter(n *ir.Node, in []int) ([]int, bool) {

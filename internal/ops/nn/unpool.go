@@ -18,16 +18,20 @@ func init() {
 		In: op.Ports("X:T1", "I:T2", "output_shape:T2?"), Out: op.Ports("output:T1"), Types: op.Types{"T1": op.Floats, "T2": {dtype.Int64}},
 		Attrs: op.Attrs{"kernel_shape": op.Required(ir.KindInts), "pads": op.Opt(ir.KindInts), "strides": op.Opt(ir.KindInts)},
 		Infer: inferUnpool, Ref: unpoolRef,
-		Cases: func() []op.Case {
-			attrs := map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2), "strides": ir.Ints(2, 2)}
-			x, i := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]int64{5, 7, 13, 15}, 1, 1, 2, 2)
-			return []op.Case{
-				{Name: "inferred", In: []*tensor.Tensor{x, i}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 4}, 1, 1, 4, 4)}},
-				{Name: "shape given", In: []*tensor.Tensor{x, i, tensor.FromSlice([]int64{1, 1, 5, 5})}, Attrs: attrs,
-					Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0, 0}, 1, 1, 5, 5)}},
-			}
-		},
+		Cases: maxUnpoolCases{},
 	})
+}
+
+type maxUnpoolCases struct{}
+
+func (maxUnpoolCases) Cases() []op.Case {
+	attrs := map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2), "strides": ir.Ints(2, 2)}
+	x, i := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]int64{5, 7, 13, 15}, 1, 1, 2, 2)
+	return []op.Case{
+		{Name: "inferred", In: []*tensor.Tensor{x, i}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 4}, 1, 1, 4, 4)}},
+		{Name: "shape given", In: []*tensor.Tensor{x, i, tensor.FromSlice([]int64{1, 1, 5, 5})}, Attrs: attrs,
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0, 0}, 1, 1, 5, 5)}},
+	}
 }
 
 // maxUnpoolRest bounds how much larger than inferred an output may be asked for.

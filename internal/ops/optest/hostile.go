@@ -33,7 +33,7 @@ func Hostile(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("%s-%d", o.Name, o.Versions[0]), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
-			for _, c := range o.Cases() {
+			for _, c := range o.Cases.Cases() {
 				for range tries {
 					attempt(t, o, changed(r, c))
 				}

@@ -31,7 +31,7 @@ func Run(t *testing.T) {
 			if o.Cases == nil {
 				t.Skip("has no cases of its own")
 			}
-			for _, c := range o.Cases() {
+			for _, c := range o.Cases.Cases() {
 				t.Run(c.Name, func(t *testing.T) { (&run{T: t, o: o, c: c, pools: pools}).all() })
 				if half, ok := halved(o, c); ok {
 					t.Run(c.Name+" in float16", func(t *testing.T) { (&run{T: t, o: o, c: half, pools: pools}).allHalf() })

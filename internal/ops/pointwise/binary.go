@@ -32,7 +32,7 @@ type Binary struct {
 	Content func(a, b shape.Dim) (shape.Dim, bool)
 	// OneWay says that only input 1 may be stretched.
 	OneWay bool
-	Cases  func() []op.Case
+	Cases  op.Cases
 }
 
 // Register adds b to the registry.

@@ -33,7 +33,7 @@ type Unary struct {
 	Select func(n *ir.Node) (elemwise.Op, func(float64, elemwise.Params) float64)
 	// Content follows shape arithmetic; nil where nothing is known.
 	Content func(d shape.Dim) (shape.Dim, bool)
-	Cases   func() []op.Case
+	Cases   op.Cases
 }
 
 // Register adds u to the registry.

@@ -19,17 +19,21 @@ func init() {
 		In:    op.Ports("x:float32"),
 		Out:   op.Ports("y:uint8", "y_scale:float32", "y_zero_point:uint8"),
 		Infer: inferDynamic, Ref: dynamicRef, Compile: compileDynamic,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 2, -3, -2.5, 1.34, .5})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]uint8{153, 255, 0, 26, 221, 179}), tensor.Scalar[float32](.019607844), tensor.Scalar[uint8](153)}},
-				{Name: "positive", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2.1, 1.3, 2.5, 3.34, 4})},
-					Out: []*tensor.Tensor{tensor.FromSlice([]uint8{64, 134, 83, 159, 213, 255}), tensor.Scalar[float32](.01568628), tensor.Scalar[uint8](0)}},
-				{Name: "zeros", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0})}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{0, 0}), tensor.Scalar[float32](1), tensor.Scalar[uint8](0)}},
-				{Name: "long", In: []*tensor.Tensor{wave(7, 333)}},
-			}
-		},
+		Cases: dynamicQuantizeLinearCases{},
 	})
+}
+
+type dynamicQuantizeLinearCases struct{}
+
+func (dynamicQuantizeLinearCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 2, -3, -2.5, 1.34, .5})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]uint8{153, 255, 0, 26, 221, 179}), tensor.Scalar[float32](.019607844), tensor.Scalar[uint8](153)}},
+		{Name: "positive", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2.1, 1.3, 2.5, 3.34, 4})},
+			Out: []*tensor.Tensor{tensor.FromSlice([]uint8{64, 134, 83, 159, 213, 255}), tensor.Scalar[float32](.01568628), tensor.Scalar[uint8](0)}},
+		{Name: "zeros", In: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0})}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{0, 0}), tensor.Scalar[float32](1), tensor.Scalar[uint8](0)}},
+		{Name: "long", In: []*tensor.Tensor{wave(7, 333)}},
+	}
 }
 
 func inferDynamic(c *op.Infer) error {

@@ -24,23 +24,112 @@ type pairKernel struct {
 	parts, size int
 }
 
-// compilePair gives nil where shapes differ: the reference broadcasts.
+// compilePair gives nil where the reference has to broadcast.
 func compilePair(p *op.Prep, f func(a, b float32) float32) (op.Kernel, error) {
-	if !slices.Equal(p.InShape(0), p.InShape(3)) {
-		return nil, nil
-	}
 	for _, i := range []int{1, 2, 4, 5, 6, 7} {
 		if p.Has(i) && tensor.Count(p.InShape(i)) != 1 {
 			return nil, nil
 		}
 	}
-	return &pairKernel{f: f, dt: p.In[0].DType, dims: p.InShape(0), size: tensor.Count(p.InShape(0))}, nil
+	a, b := p.InShape(0), p.InShape(3)
+	k := pairKernel{f: f, dt: p.In[0].DType, dims: a, size: tensor.Count(a)}
+	if slices.Equal(a, b) {
+		return &k, nil
+	}
+	if k, ok := newBlocks(k, a, b); ok {
+		return k, nil
+	}
+	if k, ok := newBlocks(k, b, a); ok { // both operators commute
+		k.swapped = true
+		return k, nil
+	}
+	return nil, nil
+}
+
+// blockKernel is pairKernel for operands of which one is broadcast to the other:
+// the channels of [N, C, H, W] meet [N, C, 1, 1], those of [N, H, W, C] meet
+// [N, 1, 1, C]. Each inner elements in a row meet the same number; step numbers
+// in a row come again until another cycle begins.
+type blockKernel struct {
+	pairKernel
+	inner, step, cycle int
+	swapped            bool // operand B is the larger
+}
+
+// newBlocks gives a kernel for few numbers that are broadcast to dims, if they
+// run along dimensions of these that follow each other, and along the first ones.
+func newBlocks(k pairKernel, dims, few []int) (*blockKernel, bool) {
+	if len(few) > len(dims) || tensor.Count(dims) == 0 {
+		return nil, false
+	}
+	few = slices.Concat(slices.Repeat([]int{1}, len(dims)-len(few)), few)
+	i := len(dims)
+	run := func(of func(i int) bool) (n int) {
+		for n = 1; i > 0 && of(i-1); i-- {
+			n *= dims[i-1]
+		}
+		return n
+	}
+	alone := func(i int) bool { return few[i] == 1 }
+	same := func(i int) bool { return few[i] == dims[i] }
+	b := &blockKernel{pairKernel: k, inner: run(alone), step: run(same)}
+	b.cycle = b.step * run(alone)
+	run(same)
+	b.dims, b.size = dims, tensor.Count(dims)
+	return b, i == 0
+}
+
+// Run computes the tensor.
+func (k *blockKernel) Run(c *op.Call) error {
+	large, few := 0, 3
+	if k.swapped {
+		large, few = few, large
+	}
+	k.prepare(c, large, few)
+	k.parts = split.Parts(k.size/k.inner, max(1, 8192/k.inner))
+	c.Pool.Run(k.parts, k)
+	k.x, k.y, k.out = nil, nil, nil
+	return nil
+}
+
+// tabled is from how many elements a table of all results is worth its 256.
+const tabled = 512
+
+// Do computes one chunk; it is called by the pool.
+func (k *blockKernel) Do(i int) {
+	lo, hi := split.Range(k.size/k.inner, k.parts, i)
+	var table [256]byte
+	for block := lo; block < hi; block++ {
+		out, x := k.out[block*k.inner:][:k.inner], k.x[block*k.inner:][:k.inner]
+		b := k.b[k.y[block/k.cycle*k.step+block%k.step]]
+		if k.inner < tabled {
+			for i := range out {
+				out[i] = k.quantize(k.f(k.a[x[i]], b))
+			}
+			continue
+		}
+		for q := range table {
+			table[q] = k.quantize(k.f(k.a[q], b))
+		}
+		for i := range out {
+			out[i] = table[x[i]]
+		}
+	}
 }
 
 // Run computes the tensor.
 func (k *pairKernel) Run(c *op.Call) error {
-	k.table(&k.a, c.In[1], c.In[2])
-	k.table(&k.b, c.In[4], c.In[5])
+	k.prepare(c, 0, 3)
+	k.parts = split.Parts(k.size, 8192)
+	c.Pool.Run(k.parts, k)
+	k.x, k.y, k.out = nil, nil, nil
+	return nil
+}
+
+// prepare makes the tables of the operands at two inputs.
+func (k *pairKernel) prepare(c *op.Call, x, y int) {
+	k.table(&k.a, c.In[x+1], c.In[x+2])
+	k.table(&k.b, c.In[y+1], c.In[y+2])
 	var zero [1]int32
 	widen(zero[:], c.Input(7))
 	k.scale, k.zero = tensor.Of[float32](c.In[6])[0], zero[0]
@@ -48,11 +137,7 @@ func (k *pairKernel) Run(c *op.Call) error {
 	if k.dt == dtype.Int8 {
 		k.lo, k.hi = float32(-128-k.zero), float32(127-k.zero)
 	}
-	k.x, k.y, k.out = c.In[0].Data, c.In[3].Data, c.Output(0, k.dt, k.dims...).Data
-	k.parts = split.Parts(k.size, 8192)
-	c.Pool.Run(k.parts, k)
-	k.x, k.y, k.out = nil, nil, nil
-	return nil
+	k.x, k.y, k.out = c.In[x].Data, c.In[y].Data, c.Output(0, k.dt, k.dims...).Data
 }
 
 func (k *pairKernel) table(t *[256]float32, scale, zero *tensor.Tensor) {
@@ -72,19 +157,24 @@ func (k *pairKernel) table(t *[256]float32, scale, zero *tensor.Tensor) {
 // to even, in the low bits.
 const magic = 12582912
 
-// Do computes one chunk; it is called by the pool. Limits that are integers may
-// be applied before rounding.
+// Do computes one chunk; it is called by the pool.
 func (k *pairKernel) Do(i int) {
 	lo, hi := split.Range(k.size, k.parts, i)
 	out, x, y := k.out[lo:hi], k.x[lo:hi], k.y[lo:hi]
 	for i := range out {
-		v := k.f(k.a[x[i]], k.b[y[i]]) / k.scale
-		if !(v > k.lo) {
-			v = k.lo
-		}
-		if v > k.hi {
-			v = k.hi
-		}
-		out[i] = byte(int32(float32(v+magic)-magic) + k.zero)
+		out[i] = k.quantize(k.f(k.a[x[i]], k.b[y[i]]))
 	}
+}
+
+// quantize maps a number to the result's byte. Limits that are integers may be
+// applied before rounding.
+func (k *pairKernel) quantize(v float32) byte {
+	v /= k.scale
+	if !(v > k.lo) {
+		v = k.lo
+	}
+	if v > k.hi {
+		v = k.hi
+	}
+	return byte(int32(float32(v+magic)-magic) + k.zero)
 }

@@ -19,7 +19,7 @@ func init() {
 		Name: "MatMulInteger", Versions: []int{10},
 		In: op.Ports("A:T1", "B:T2", "a_zero_point:T1?", "b_zero_point:T2?"), Out: op.Ports("Y:int32"), Types: op.Types{"T1": bytes8, "T2": bytes8},
 		Infer: func(c *op.Infer) error { return inferProduct(c, 1, dtype.Int32) }, Ref: matMulIntegerRef, Compile: compileMatMulInteger,
-		Flops: linear.Flops, Rows: rowsMatMulInteger, Cases: matMulIntegerCases,
+		Flops: linear.Flops, Rows: rowsMatMulInteger, Cases: matMulIntegerCases{},
 	})
 	float8 := op.Float8[:4]
 	q := op.Op{
@@ -28,7 +28,7 @@ func init() {
 		Out:   op.Ports("y:T3"),
 		Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": bytes8},
 		Infer: func(c *op.Infer) error { return inferProduct(c, 3, c.In[7].DType) }, Ref: qlinearMatMulRef, Compile: compileQLinearMatMul, Flops: linear.Flops, Rows: rowsQLinearMatMul,
-		Cases: qlinearMatMulCases,
+		Cases: qlinearMatMulCases{},
 	}
 	op.Register(q)
 	q.Versions = []int{21}
@@ -38,7 +38,9 @@ func init() {
 	op.Register(q)
 }
 
-func matMulIntegerCases() []op.Case {
+type matMulIntegerCases struct{}
+
+func (matMulIntegerCases) Cases() []op.Case {
 	a := tensor.FromSlice([]uint8{11, 7, 3, 10, 6, 2, 9, 5, 1, 8, 4, 0}, 4, 3)
 	b := tensor.FromSlice([]uint8{1, 4, 2, 5, 3, 6}, 3, 2)
 	return []op.Case{
@@ -51,7 +53,9 @@ func matMulIntegerCases() []op.Case {
 	}
 }
 
-func qlinearMatMulCases() []op.Case {
+type qlinearMatMulCases struct{}
+
+func (qlinearMatMulCases) Cases() []op.Case {
 	a := tensor.FromSlice([]uint8{208, 236, 0, 238, 3, 214, 255, 29}, 2, 4)
 	b := tensor.FromSlice([]uint8{152, 51, 244, 60, 26, 255, 0, 127, 246, 127, 254, 247}, 4, 3)
 	s := tensor.Scalar[float32]

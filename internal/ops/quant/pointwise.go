@@ -37,11 +37,18 @@ func registerBinary(name string, f func(a, b float32) float32) {
 		Types: op.Types{"T": bytes8},
 		Infer: inferQBinary, Ref: func(c *op.Call) error { return qbinaryRef(c, f) }, Rows: rowsQBinary, InPlace: []int{0, 3},
 		Compile: func(p *op.Prep) (op.Kernel, error) { return compilePair(p, f) },
-		Cases: func() []op.Case {
-			s, z := tensor.Scalar[float32], tensor.Scalar[uint8]
-			return []op.Case{{Name: "same shape", In: []*tensor.Tensor{quants[int8](5, 70), s(.02), tensor.Scalar[int8](-9), quants[int8](5, 70), s(.05), nil, s(.07), tensor.Scalar[int8](12)}}, {Name: "broadcast", In: []*tensor.Tensor{quants[uint8](2, 3, 4), s(.02), z(100), quants[uint8](3, 1), s(.05), z(7), s(.07), z(120)}}}
-		},
+		Cases:   qbinaryCases{},
 	})
+}
+
+type qbinaryCases struct{}
+
+func (qbinaryCases) Cases() []op.Case {
+	s, z := tensor.Scalar[float32], tensor.Scalar[uint8]
+	return []op.Case{{Name: "same shape", In: []*tensor.Tensor{quants[int8](5, 70), s(.02), tensor.Scalar[int8](-9), quants[int8](5, 70), s(.05), nil, s(.07), tensor.Scalar[int8](12)}}, {Name: "broadcast", In: []*tensor.Tensor{quants[uint8](2, 3, 4), s(.02), z(100), quants[uint8](3, 1), s(.05), z(7), s(.07), z(120)}},
+		{Name: "channels", In: []*tensor.Tensor{quants[uint8](2, 3, 24, 23), s(.02), z(100), quants[uint8](2, 3, 1, 1), s(.05), z(7), s(.07), z(120)}},
+		{Name: "few first", In: []*tensor.Tensor{quants[int8](3, 1, 1), s(.02), nil, quants[int8](2, 3, 4, 5), s(.05), tensor.Scalar[int8](7), s(.07), nil}},
+		{Name: "between", In: []*tensor.Tensor{quants[uint8](2, 1, 4), s(.02), z(100), quants[uint8](2, 3, 4), s(.05), z(7), s(.07), z(120)}}}
 }
 
 func inferQBinary(c *op.Infer) error {
@@ -125,14 +132,18 @@ func registerUnary(name string, attrs op.Attrs, f func(x float64, n *ir.Node) fl
 		Infer: op.SameAsInput, InPlace: []int{0}, Rows: op.RowsFirst,
 		Ref:     func(c *op.Call) error { return qunaryRef(c, f) },
 		Compile: func(p *op.Prep) (op.Kernel, error) { return compileTable(p, f) },
-		Cases: func() []op.Case {
-			s := tensor.Scalar[float32]
-			return []op.Case{
-				{Name: "uint8", In: []*tensor.Tensor{quants[uint8](3, 50), s(.05), tensor.Scalar[uint8](120), s(1. / 256), tensor.Scalar[uint8](0)}},
-				{Name: "int8", In: []*tensor.Tensor{quants[int8](2, 7), s(.1), nil, s(1. / 200), tensor.Scalar[int8](-100)}},
-			}
-		},
+		Cases:   qunaryCases{},
 	})
+}
+
+type qunaryCases struct{}
+
+func (qunaryCases) Cases() []op.Case {
+	s := tensor.Scalar[float32]
+	return []op.Case{
+		{Name: "uint8", In: []*tensor.Tensor{quants[uint8](3, 50), s(.05), tensor.Scalar[uint8](120), s(1. / 256), tensor.Scalar[uint8](0)}},
+		{Name: "int8", In: []*tensor.Tensor{quants[int8](2, 7), s(.1), nil, s(1. / 200), tensor.Scalar[int8](-100)}},
+	}
 }
 
 func qunaryRef(c *op.Call, f func(x float64, n *ir.Node) float64) error {

@@ -27,7 +27,7 @@ func init() {
 	}
 	versions(q, map[string]op.AttrSpec{
 		"output_dtype": op.Default(ir.Int(0)), "saturate": op.Default(ir.Int(1)), "precision": op.Default(ir.Int(0)),
-	}, [][]string{{}, {"axis"}, {"axis", "saturate"}, {"axis", "saturate", "block_size", "output_dtype"}, {"axis", "saturate", "block_size", "output_dtype", "precision"}}, quantizeCases)
+	}, [][]string{{}, {"axis"}, {"axis", "saturate"}, {"axis", "saturate", "block_size", "output_dtype"}, {"axis", "saturate", "block_size", "output_dtype", "precision"}}, func(opset int) op.Cases { return quantizeCases(opset) })
 	d := op.Op{
 		Name: "DequantizeLinear", Out: op.Ports("y:TY"),
 		Types: op.Types{"TX": quantized, "TS": scaleTypes, "TY": op.Floats},
@@ -35,11 +35,11 @@ func init() {
 		Infer: inferDequantize, Ref: dequantizeRef, Compile: compileDequantize, Rows: rowsScaled,
 	}
 	versions(d, map[string]op.AttrSpec{"output_dtype": op.Default(ir.Int(0))},
-		[][]string{{}, {"axis"}, {"axis"}, {"axis", "block_size"}, {"axis", "block_size", "output_dtype"}}, dequantizeCases)
+		[][]string{{}, {"axis"}, {"axis"}, {"axis", "block_size"}, {"axis", "block_size", "output_dtype"}}, func(opset int) op.Cases { return dequantizeCases(opset) })
 }
 
 // versions registers the five forms that the schema has had.
-func versions(o op.Op, specs map[string]op.AttrSpec, attrs [][]string, cases func(opset int) []op.Case) {
+func versions(o op.Op, specs map[string]op.AttrSpec, attrs [][]string, cases func(opset int) op.Cases) {
 	specs["axis"], specs["block_size"] = op.Default(ir.Int(1)), op.Default(ir.Int(0))
 	for i, since := range [][]int{{10}, {13}, {19}, {21}, {23, 24, 25}} {
 		v := o
@@ -47,7 +47,7 @@ func versions(o op.Op, specs map[string]op.AttrSpec, attrs [][]string, cases fun
 		for _, name := range attrs[i] {
 			v.Attrs[name] = specs[name]
 		}
-		v.Cases = func() []op.Case { return cases(since[0]) }
+		v.Cases = cases(since[0])
 		op.Register(v)
 	}
 	// onnxruntime's own versions take the same inputs.
@@ -58,7 +58,10 @@ func versions(o op.Op, specs map[string]op.AttrSpec, attrs [][]string, cases fun
 	op.Register(o)
 }
 
-func quantizeCases(opset int) []op.Case {
+// quantizeCases are those of an opset.
+type quantizeCases int
+
+func (opset quantizeCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{0, 2, 3, 1000, -254, -1000})
 	cases := []op.Case{
 		{Name: "uint8", In: []*tensor.Tensor{x, tensor.Scalar[float32](2), tensor.Scalar[uint8](128)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{128, 129, 130, 255, 1, 0})}},
@@ -76,7 +79,10 @@ func quantizeCases(opset int) []op.Case {
 	return cases
 }
 
-func dequantizeCases(opset int) []op.Case {
+// dequantizeCases are those of an opset.
+type dequantizeCases int
+
+func (opset dequantizeCases) Cases() []op.Case {
 	cases := []op.Case{
 		{Name: "uint8", In: []*tensor.Tensor{tensor.FromSlice([]uint8{0, 3, 128, 255}), tensor.Scalar[float32](2), tensor.Scalar[uint8](128)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-256, -250, 0, 254})}},
 		{Name: "int32", In: []*tensor.Tensor{tensor.FromSlice([]int32{-70000, 3, 9}, 1, 3), tensor.Scalar[float32](.5)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-35000, 1.5, 4.5}, 1, 3)}},

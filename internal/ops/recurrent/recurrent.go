@@ -51,11 +51,12 @@ func (c cell) register() {
 		o.Attrs[k] = v
 	}
 	o.Rows = c.rows
-	o.Cases = c.cases
+	o.Cases = c
 	op.Register(o)
 }
 
-func (c cell) cases() []op.Case {
+// Cases are those of the operator.
+func (c cell) Cases() []op.Case {
 	const seq, batch, in, hidden = 4, 3, 5, 7
 	g := c.gates * hidden
 	x, w, r, b := wave(1, seq, batch, in), wave(.3, 1, g, in), wave(.25, 1, g, hidden), wave(.1, 1, 2*g)

@@ -30,23 +30,26 @@ func (s cumulative) register() {
 		In: op.Ports("x:T", "axis:T2"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Numeric, "T2": op.Indices},
 		Attrs: op.Attrs{"exclusive": op.Default(ir.Int(0)), "reverse": op.Default(ir.Int(0))},
 		Infer: op.SameAsInput, Ref: s.ref, Compile: s.compile, InPlace: []int{0}, Rows: rowsCumulative,
-		Cases: func() []op.Case {
-			x, axis := tensor.FromSlice([]float32{1, 2, 3}), tensor.Scalar[int32](0)
-			want := map[bool][3][]float32{false: {{1, 3, 6}, {0, 1, 3}, {5, 3, 0}}, true: {{1, 2, 6}, {1, 1, 2}, {6, 3, 1}}}[s.product]
-			in := []*tensor.Tensor{x, axis}
-			flags := func(exclusive, reverse int) map[string]ir.Attr {
-				return map[string]ir.Attr{"exclusive": ir.Int(exclusive), "reverse": ir.Int(reverse)}
-			}
-			return []op.Case{
-				{Name: "forward", In: in, Out: []*tensor.Tensor{tensor.FromSlice(want[0])}},
-				{Name: "exclusive", In: in, Attrs: flags(1, 0), Out: []*tensor.Tensor{tensor.FromSlice(want[1])}},
-				{Name: "reverse exclusive", In: in, Attrs: flags(1, 1), Out: []*tensor.Tensor{tensor.FromSlice(want[2])}},
-				{Name: "middle", In: []*tensor.Tensor{ramp(2, 3, 4), tensor.FromSlice([]int64{-2})}},
-				{Name: "columns", In: []*tensor.Tensor{ramp(3, 50, 150), tensor.Scalar[int64](1)}, Attrs: flags(1, 0)},
-				{Name: "rows of integers", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 0, 1, 1, 0, 1}, 2, 3), tensor.Scalar[int64](1)}, Attrs: flags(0, 1)},
-			}
-		},
+		Cases: s,
 	})
+}
+
+// Cases are those of the operator.
+func (s cumulative) Cases() []op.Case {
+	x, axis := tensor.FromSlice([]float32{1, 2, 3}), tensor.Scalar[int32](0)
+	want := map[bool][3][]float32{false: {{1, 3, 6}, {0, 1, 3}, {5, 3, 0}}, true: {{1, 2, 6}, {1, 1, 2}, {6, 3, 1}}}[s.product]
+	in := []*tensor.Tensor{x, axis}
+	flags := func(exclusive, reverse int) map[string]ir.Attr {
+		return map[string]ir.Attr{"exclusive": ir.Int(exclusive), "reverse": ir.Int(reverse)}
+	}
+	return []op.Case{
+		{Name: "forward", In: in, Out: []*tensor.Tensor{tensor.FromSlice(want[0])}},
+		{Name: "exclusive", In: in, Attrs: flags(1, 0), Out: []*tensor.Tensor{tensor.FromSlice(want[1])}},
+		{Name: "reverse exclusive", In: in, Attrs: flags(1, 1), Out: []*tensor.Tensor{tensor.FromSlice(want[2])}},
+		{Name: "middle", In: []*tensor.Tensor{ramp(2, 3, 4), tensor.FromSlice([]int64{-2})}},
+		{Name: "columns", In: []*tensor.Tensor{ramp(3, 50, 150), tensor.Scalar[int64](1)}, Attrs: flags(1, 0)},
+		{Name: "rows of integers", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 0, 1, 1, 0, 1}, 2, 3), tensor.Scalar[int64](1)}, Attrs: flags(0, 1)},
+	}
 }
 
 func rowsCumulative(n *ir.Node, in []int) ([]int, bool) {

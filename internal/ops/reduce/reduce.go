@@ -62,25 +62,31 @@ func (r reduction) register() {
 	attr := o
 	attr.Versions, attr.In = r.versions, op.Ports("data:T")
 	attr.Attrs = op.Attrs{"axes": op.Opt(ir.KindInts), "keepdims": op.Default(ir.Int(1))}
-	attr.Cases = r.attrCases
+	attr.Cases = attrCases{r.want}
 	op.Register(attr)
 	o.Versions, o.In = []int{r.axesInput}, op.Ports("data:T", "axes:int64?")
 	if len(r.types) == len(op.NumBool) {
 		o.Versions = append(o.Versions, 20)
 	}
 	o.Attrs = op.Attrs{"keepdims": op.Default(ir.Int(1)), "noop_with_empty_axes": op.Default(ir.Int(0))}
-	o.Cases = r.inputCases
+	o.Cases = inputCases{r.want}
 	op.Register(o)
 }
 
-func (r reduction) attrCases() []op.Case {
+// attrCases have their axes as an attribute; want is the result of 1, 2 and 4.
+type attrCases struct{ want float32 }
+
+func (r attrCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "all", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 4}, 3, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{r.want}, 1, 1)}, Tol: 1e-6},
 		{Name: "drop", In: []*tensor.Tensor{ramp(3, 4, 5)}, Attrs: map[string]ir.Attr{"axes": ir.Ints(-1, 0), "keepdims": ir.Int(0)}},
 	}
 }
 
-func (r reduction) inputCases() []op.Case {
+// inputCases have their axes as an input.
+type inputCases struct{ want float32 }
+
+func (r inputCases) Cases() []op.Case {
 	axes := func(a ...int64) *tensor.Tensor { return tensor.FromSlice(a) }
 	flat := map[string]ir.Attr{"keepdims": ir.Int(0)}
 	return []op.Case{

@@ -25,15 +25,21 @@ func optionalOf(items ...*tensor.Tensor) *tensor.Tensor {
 
 var a, b = f32s([]int{1}, 1), f32s([]int{2}, 2, 3)
 
-func constructCases() []op.Case {
+type constructCases struct{}
+
+func (constructCases) Cases() []op.Case {
 	return []op.Case{{Name: "two", In: list(a, b), Out: list(seq(a, b))}}
 }
 
-func atCases() []op.Case {
+type atCases struct{}
+
+func (atCases) Cases() []op.Case {
 	return []op.Case{{Name: "from the end", In: list(seq(a, b), tensor.Scalar(int64(-1))), Out: list(b)}}
 }
 
-func insertCases() []op.Case {
+type insertCases struct{}
+
+func (insertCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "end", In: list(seq(a), b), Out: list(seq(a, b))},
 		{Name: "front", In: list(seq(a), b, tensor.Scalar(int64(0))), Out: list(seq(b, a))},
@@ -41,15 +47,21 @@ func insertCases() []op.Case {
 	}
 }
 
-func eraseCases() []op.Case {
+type eraseCases struct{}
+
+func (eraseCases) Cases() []op.Case {
 	return []op.Case{{Name: "last", In: list(seq(a, b)), Out: list(seq(a))}, {Name: "first", In: list(seq(a, b), tensor.Scalar(int64(-2))), Out: list(seq(b))}}
 }
 
-func lengthCases() []op.Case {
+type lengthCases struct{}
+
+func (lengthCases) Cases() []op.Case {
 	return []op.Case{{Name: "two", In: list(seq(a, b)), Out: list(tensor.Scalar(int64(2)))}}
 }
 
-func splitCases() []op.Case {
+type splitCases struct{}
+
+func (splitCases) Cases() []op.Case {
 	x := f32s([]int{3, 1}, 1, 2, 3)
 	drop := map[string]ir.Attr{"keepdims": ir.Int(0)}
 	return []op.Case{
@@ -59,7 +71,9 @@ func splitCases() []op.Case {
 	}
 }
 
-func concatCases() []op.Case {
+type concatCases struct{}
+
+func (concatCases) Cases() []op.Case {
 	axis := map[string]ir.Attr{"axis": ir.Int(0)}
 	fresh := map[string]ir.Attr{"axis": ir.Int(-1), "new_axis": ir.Int(1)}
 	return []op.Case{
@@ -68,11 +82,15 @@ func concatCases() []op.Case {
 	}
 }
 
-func getCases() []op.Case {
+type getCases struct{}
+
+func (getCases) Cases() []op.Case {
 	return []op.Case{{Name: "value", In: list(optionalOf(b)), Out: list(b)}}
 }
 
-func hasCases() []op.Case {
+type hasCases struct{}
+
+func (hasCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "value", In: list(optionalOf(b)), Out: list(tensor.Scalar(true))},
 		{Name: "none", In: list(optionalOf()), Out: list(tensor.Scalar(false))},

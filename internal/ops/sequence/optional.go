@@ -18,12 +18,12 @@ func init() {
 	})
 	op.Register(op.Op{
 		Name: "OptionalGetElement", Versions: []int{15, 18}, Doc: "the value of an optional that has one",
-		In: op.Ports("input:O"), Out: op.Ports("output:V"), Infer: getInfer, Ref: getRef, Cases: getCases,
+		In: op.Ports("input:O"), Out: op.Ports("output:V"), Infer: getInfer, Ref: getRef, Cases: getCases{},
 	})
 	has := func(in []op.Port, version int) {
 		op.Register(op.Op{
 			Name: "OptionalHasElement", Versions: []int{version}, Doc: "whether an optional has a value",
-			In: in, Out: op.Ports("output:bool"), Cases: hasCases,
+			In: in, Out: op.Ports("output:bool"), Cases: hasCases{},
 			Infer: func(c *op.Infer) error { c.Set(0, dtype.Bool, shape.Shape{}); return nil },
 			Ref: func(c *op.Call) error {
 				x := c.Input(0)

@@ -22,7 +22,7 @@ func init() {
 	position := op.Ports("input_sequence:S", "position:I?")
 	op.Register(op.Op{
 		Name: "SequenceConstruct", Versions: v, Doc: "a sequence of its inputs",
-		In: op.Ports("inputs:T..."), Out: op.Ports("output_sequence:S"), Types: types, Infer: constructInfer, Ref: constructRef, Cases: constructCases,
+		In: op.Ports("inputs:T..."), Out: op.Ports("output_sequence:S"), Types: types, Infer: constructInfer, Ref: constructRef, Cases: constructCases{},
 	})
 	op.Register(op.Op{
 		Name: "SequenceEmpty", Versions: v, Doc: "a sequence of nothing",
@@ -32,21 +32,21 @@ func init() {
 	})
 	op.Register(op.Op{
 		Name: "SequenceAt", Versions: v, Doc: "one item of a sequence",
-		In: op.Ports("input_sequence:S", "position:I"), Out: op.Ports("tensor:T"), Types: types, Infer: atInfer, Ref: atRef, Cases: atCases,
+		In: op.Ports("input_sequence:S", "position:I"), Out: op.Ports("tensor:T"), Types: types, Infer: atInfer, Ref: atRef, Cases: atCases{},
 	})
 	op.Register(op.Op{
 		Name: "SequenceInsert", Versions: v, Doc: "a sequence with one more item, at the end by default",
-		In: op.Ports("input_sequence:S", "tensor:T", "position:I?"), Out: op.Ports("output_sequence:S"), Types: types, Infer: insertInfer, Ref: insertRef, Cases: insertCases,
+		In: op.Ports("input_sequence:S", "tensor:T", "position:I?"), Out: op.Ports("output_sequence:S"), Types: types, Infer: insertInfer, Ref: insertRef, Cases: insertCases{},
 	})
 	op.Register(op.Op{
 		Name: "SequenceErase", Versions: v, Doc: "a sequence without one item, the last by default",
 		In: position, Out: op.Ports("output_sequence:S"), Types: types,
 		Infer: func(c *op.Infer) error { setSequence(c, 0, elem(c.In[0])); return nil },
-		Ref:   eraseRef, Cases: eraseCases,
+		Ref:   eraseRef, Cases: eraseCases{},
 	})
 	op.Register(op.Op{
 		Name: "SequenceLength", Versions: v, Doc: "the number of items",
-		In: op.Ports("input_sequence:S"), Out: op.Ports("length:int64"), Types: types, Cases: lengthCases,
+		In: op.Ports("input_sequence:S"), Out: op.Ports("length:int64"), Types: types, Cases: lengthCases{},
 		Infer: func(c *op.Infer) error { c.Set(0, dtype.Int64, shape.Shape{}); return nil },
 		Ref: func(c *op.Call) error {
 			tensor.Of[int64](c.Output(0, dtype.Int64))[0] = int64(len(c.In[0].Items))

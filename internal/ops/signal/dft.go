@@ -25,7 +25,7 @@ func init() {
 	old.Versions, old.In, old.Attrs = []int{17}, op.Ports("input:T1", "dft_length:T2?"), flags()
 	old.Attrs["axis"] = op.Default(ir.Int(1))
 	op.Register(old)
-	o.Versions, o.In, o.Attrs, o.Cases = []int{20}, op.Ports("input:T1", "dft_length:T2?", "axis:int64?"), flags(), dftCases
+	o.Versions, o.In, o.Attrs, o.Cases = []int{20}, op.Ports("input:T1", "dft_length:T2?", "axis:int64?"), flags(), dftCases{}
 	op.Register(o)
 }
 
@@ -204,7 +204,7 @@ func init() {
 		In:  op.Ports("signal:T1", "frame_step:T2", "window:T1?", "frame_length:T2?"),
 		Out: op.Ports("output:T1"), Types: op.Types{"T1": op.Floats, "T2": op.Indices},
 		Attrs: op.Attrs{"onesided": op.Default(ir.Int(1))},
-		Infer: stftInfer, Ref: stftRef, Rows: op.RowsFirst, Cases: stftCases,
+		Infer: stftInfer, Ref: stftRef, Rows: op.RowsFirst, Cases: stftCases{},
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 func init() {
 	size := op.Required(ir.KindInt)
 	firstOnly := sameAxis(func(_ *ir.Node, axis int) bool { return axis != 0 })
-	depth := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	depth := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["blocksize"] = size
 		op.Register(op.Op{
 			Name: "DepthToSpace", Versions: versions, Doc: "moves channels into blocks of pixels",
@@ -24,25 +24,18 @@ func init() {
 		})
 	}
 	depth(op.Attrs{}, nil, 1)
-	depth(op.Attrs{"mode": op.Default(ir.Str("DCR"))}, func() []op.Case {
-		attrs := func(mode string) map[string]ir.Attr {
-			return map[string]ir.Attr{"blocksize": ir.Int(2), "mode": ir.Str(mode)}
-		}
-		return []op.Case{{Name: "DCR", Attrs: attrs("DCR"), In: []*tensor.Tensor{sequence(2, 12, 3, 5)}}, {Name: "CRD", Attrs: attrs("CRD"), In: []*tensor.Tensor{sequence(2, 12, 3, 5)}}}
-	}, 11, 13)
+	depth(op.Attrs{"mode": op.Default(ir.Str("DCR"))}, depthToSpaceCases{}, 11, 13)
 	op.Register(op.Op{
 		Name: "SpaceToDepth", Versions: []int{1, 13}, Doc: "moves blocks of pixels into channels",
 		In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"blocksize": size},
 		Infer: blocksInfer, Ref: blocksRef, Compile: compileBlocks, Rows: firstOnly,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "image", Attrs: map[string]ir.Attr{"blocksize": ir.Int(2)}, In: []*tensor.Tensor{sequence(2, 3, 4, 6)}}}
-		},
+		Cases: spaceToDepthCases{},
 	})
 	op.Register(op.Op{
 		Name: "ReverseSequence", Versions: []int{10}, Doc: "reverses the first elements of each sequence of a batch",
 		In: op.Ports("input:T", "sequence_lens:int64"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.AllTensors},
 		Attrs: op.Attrs{"batch_axis": op.Default(ir.Int(1)), "time_axis": op.Default(ir.Int(0))},
-		Infer: op.SameAsInput, Ref: reverseSequenceRef, Cases: reverseSequenceCases,
+		Infer: op.SameAsInput, Ref: reverseSequenceRef, Cases: reverseSequenceCases{},
 		Rows: func(n *ir.Node, in []int) ([]int, bool) {
 			if in[0] == op.NoRows && in[1] == op.NoRows || in[0] == n.Int("batch_axis") && in[1] == 0 {
 				return every(n, in[0]), true
@@ -55,11 +48,26 @@ func init() {
 			Name: "EyeLike", Versions: []int{version}, Doc: "ones on a diagonal of a matrix of the input's shape",
 			In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": types, "T2": types},
 			Attrs: op.Attrs{"dtype": op.Opt(ir.KindInt), "k": op.Default(ir.Int(0))},
-			Infer: eyeInfer, Ref: eyeRef, Rows: noRows, Cases: eyeCases,
+			Infer: eyeInfer, Ref: eyeRef, Rows: noRows, Cases: eyeCases{},
 		})
 	}
 	like(op.NumBool, 9)
 	like(op.NumBool, 22)
+}
+
+type depthToSpaceCases struct{}
+
+func (depthToSpaceCases) Cases() []op.Case {
+	attrs := func(mode string) map[string]ir.Attr {
+		return map[string]ir.Attr{"blocksize": ir.Int(2), "mode": ir.Str(mode)}
+	}
+	return []op.Case{{Name: "DCR", Attrs: attrs("DCR"), In: []*tensor.Tensor{sequence(2, 12, 3, 5)}}, {Name: "CRD", Attrs: attrs("CRD"), In: []*tensor.Tensor{sequence(2, 12, 3, 5)}}}
+}
+
+type spaceToDepthCases struct{}
+
+func (spaceToDepthCases) Cases() []op.Case {
+	return []op.Case{{Name: "image", Attrs: map[string]ir.Attr{"blocksize": ir.Int(2)}, In: []*tensor.Tensor{sequence(2, 3, 4, 6)}}}
 }
 
 // maxBlock bounds the side of a block, so that its area does not overflow.

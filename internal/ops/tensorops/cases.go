@@ -32,7 +32,9 @@ func attr(pairs ...any) map[string]ir.Attr {
 	return m
 }
 
-func flattenCases() []op.Case {
+type flattenCases struct{}
+
+func (flattenCases) Cases() []op.Case {
 	x := sequence(2, 3, 4)
 	return []op.Case{
 		{Name: "default", In: list(x), Out: list(x.Reshape(2, 12))},
@@ -41,7 +43,9 @@ func flattenCases() []op.Case {
 	}
 }
 
-func squeezeCases() []op.Case {
+type squeezeCases struct{}
+
+func (squeezeCases) Cases() []op.Case {
 	x := sequence(3, 1, 2, 1)
 	return []op.Case{
 		{Name: "all", In: list(x), Out: list(x.Reshape(3, 2))},
@@ -49,12 +53,16 @@ func squeezeCases() []op.Case {
 	}
 }
 
-func unsqueezeCases() []op.Case {
+type unsqueezeCases struct{}
+
+func (unsqueezeCases) Cases() []op.Case {
 	x := sequence(3, 2)
 	return []op.Case{{Name: "unsorted axes", In: list(x, vec(-1, 1)), Out: list(x.Reshape(3, 1, 2, 1))}}
 }
 
-func identityCases() []op.Case {
+type identityCases struct{}
+
+func (identityCases) Cases() []op.Case {
 	return []op.Case{{Name: "packed", In: list(packed(dtype.Int4, 3, 0x21, 0x0f)), Out: list(packed(dtype.Int4, 3, 0x21, 0x0f))}}
 }
 
@@ -65,7 +73,9 @@ func packed(dt dtype.Type, n int, data ...byte) *tensor.Tensor {
 	return t
 }
 
-func shapeCases() []op.Case {
+type shapeCases struct{}
+
+func (shapeCases) Cases() []op.Case {
 	x := sequence(2, 3, 4)
 	return []op.Case{
 		{Name: "all", In: list(x), Out: list(vec(2, 3, 4))},
@@ -74,15 +84,21 @@ func shapeCases() []op.Case {
 	}
 }
 
-func sizeCases() []op.Case {
+type sizeCases struct{}
+
+func (sizeCases) Cases() []op.Case {
 	return []op.Case{{Name: "matrix", In: list(sequence(2, 3)), Out: list(tensor.Scalar(int64(6)))}}
 }
 
-func castLikeCases() []op.Case {
+type castLikeCases struct{}
+
+func (castLikeCases) Cases() []op.Case {
 	return []op.Case{{Name: "float", In: list(vec(1, -2), f32s([]int{1}, 0)), Out: list(f32s([]int{2}, 1, -2))}}
 }
 
-func narrowCastCases() []op.Case {
+type narrowCastCases struct{}
+
+func (narrowCastCases) Cases() []op.Case {
 	x := f32s([]int{5}, -1.5, 0.1, 7, 448, 1e9)
 	f8 := tensor.New(dtype.Float8E4M3FN, 5)
 	copy(f8.Data, []byte{0xbc, 0x1d, 0x4e, 0x7e, 0x7e})
@@ -93,11 +109,15 @@ func narrowCastCases() []op.Case {
 	}
 }
 
-func bitCastCases() []op.Case {
+type bitCastCases struct{}
+
+func (bitCastCases) Cases() []op.Case {
 	return []op.Case{{Name: "float bits", Attrs: attr("to", int(dtype.Uint32)), In: list(f32s([]int{2}, 1, -2)), Out: list(tensor.FromSlice([]uint32{0x3f800000, 0xc0000000}))}}
 }
 
-func gatherNDCases() []op.Case {
+type gatherNDCases struct{}
+
+func (gatherNDCases) Cases() []op.Case {
 	x := sequence(2, 3, 2)
 	return []op.Case{
 		{Name: "slices", In: list(x, i64s([]int{2, 2}, 0, 1, -1, 0)), Out: list(f32s([]int{2, 2}, 2, 3, 6, 7))},
@@ -105,7 +125,9 @@ func gatherNDCases() []op.Case {
 	}
 }
 
-func scatterElementsCases() []op.Case {
+type scatterElementsCases struct{}
+
+func (scatterElementsCases) Cases() []op.Case {
 	x := f32s([]int{2, 3}, 1, 2, 3, 4, 5, 6)
 	idx, up := i64s([]int{2, 2}, 0, -1, 1, 1), f32s([]int{2, 2}, 10, 20, 30, 40)
 	return []op.Case{
@@ -115,7 +137,9 @@ func scatterElementsCases() []op.Case {
 	}
 }
 
-func scatterNDCases() []op.Case {
+type scatterNDCases struct{}
+
+func (scatterNDCases) Cases() []op.Case {
 	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
 	return []op.Case{
 		{Name: "rows", In: list(x, i64s([]int{2, 1}, 2, 0), f32s([]int{2, 2}, 10, 20, 30, 40)), Out: list(f32s([]int{3, 2}, 30, 40, 3, 4, 10, 20))},
@@ -134,7 +158,9 @@ func noise(dims ...int) *tensor.Tensor {
 	return t
 }
 
-func topKCases() []op.Case {
+type topKCases struct{}
+
+func (topKCases) Cases() []op.Case {
 	x := f32s([]int{2, 4}, 1, 3, 3, 2, 0, -1, 5, 5)
 	return []op.Case{
 		{Name: "largest", In: list(x, vec(2)), Out: list(f32s([]int{2, 2}, 3, 3, 5, 5), i64s([]int{2, 2}, 1, 2, 2, 3))},
@@ -146,7 +172,9 @@ func topKCases() []op.Case {
 	}
 }
 
-func uniqueCases() []op.Case {
+type uniqueCases struct{}
+
+func (uniqueCases) Cases() []op.Case {
 	x := f32s([]int{5}, 2, 1, 1, 3, 2)
 	return []op.Case{
 		{Name: "sorted", In: list(x), Out: list(f32s([]int{3}, 1, 2, 3), vec(1, 0, 3), vec(1, 0, 0, 2, 1), vec(2, 2, 1))},
@@ -155,11 +183,15 @@ func uniqueCases() []op.Case {
 	}
 }
 
-func nonZeroCases() []op.Case {
+type nonZeroCases struct{}
+
+func (nonZeroCases) Cases() []op.Case {
 	return []op.Case{{Name: "matrix", In: list(f32s([]int{2, 2}, 1, 0, 1, 1)), Out: list(i64s([]int{2, 3}, 0, 1, 1, 0, 0, 1))}}
 }
 
-func compressCases() []op.Case {
+type compressCases struct{}
+
+func (compressCases) Cases() []op.Case {
 	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
 	return []op.Case{
 		{Name: "rows", Attrs: attr("axis", 0), In: list(x, tensor.FromSlice([]bool{false, true, true})), Out: list(f32s([]int{2, 2}, 3, 4, 5, 6))},
@@ -167,7 +199,9 @@ func compressCases() []op.Case {
 	}
 }
 
-func triluCases() []op.Case {
+type triluCases struct{}
+
+func (triluCases) Cases() []op.Case {
 	x := f32s([]int{2, 3}, 1, 2, 3, 4, 5, 6)
 	return []op.Case{
 		{Name: "upper", In: list(x), Out: list(f32s([]int{2, 3}, 1, 2, 3, 0, 5, 6))},
@@ -176,7 +210,9 @@ func triluCases() []op.Case {
 	}
 }
 
-func oneHotCases() []op.Case {
+type oneHotCases struct{}
+
+func (oneHotCases) Cases() []op.Case {
 	values := f32s([]int{2}, -1, 1)
 	return []op.Case{
 		{Name: "last", In: list(vec(1, -1, 7), tensor.Scalar(int64(3)), values), Out: list(f32s([]int{3, 3}, -1, 1, -1, -1, -1, 1, -1, -1, -1))},
@@ -184,7 +220,9 @@ func oneHotCases() []op.Case {
 	}
 }
 
-func reverseSequenceCases() []op.Case {
+type reverseSequenceCases struct{}
+
+func (reverseSequenceCases) Cases() []op.Case {
 	x := f32s([]int{3, 2}, 0, 1, 2, 3, 4, 5)
 	return []op.Case{
 		{Name: "time first", In: list(x, vec(3, 2)), Out: list(f32s([]int{3, 2}, 4, 3, 2, 1, 0, 5))},
@@ -192,16 +230,22 @@ func reverseSequenceCases() []op.Case {
 	}
 }
 
-func eyeCases() []op.Case {
+type eyeCases struct{}
+
+func (eyeCases) Cases() []op.Case {
 	return []op.Case{{Name: "above", Attrs: attr("k", 1), In: list(sequence(2, 3)), Out: list(f32s([]int{2, 3}, 0, 1, 0, 0, 0, 1))}}
 }
 
-func isNaNCases() []op.Case {
+type isNaNCases struct{}
+
+func (isNaNCases) Cases() []op.Case {
 	x := f32s([]int{3}, 1, nan32(), inf32())
 	return []op.Case{{Name: "float32", In: list(x), Out: list(tensor.FromSlice([]bool{false, true, false}))}}
 }
 
-func isInfCases() []op.Case {
+type isInfCases struct{}
+
+func (isInfCases) Cases() []op.Case {
 	x := f32s([]int{3}, nan32(), inf32(), -inf32())
 	return []op.Case{
 		{Name: "both", In: list(x), Out: list(tensor.FromSlice([]bool{false, true, true}))},
@@ -209,7 +253,9 @@ func isInfCases() []op.Case {
 	}
 }
 
-func upsampleCases() []op.Case {
+type upsampleCases struct{}
+
+func (upsampleCases) Cases() []op.Case {
 	x := f32s([]int{1, 1, 1, 2}, 1, 2)
 	return []op.Case{
 		{Name: "nearest", In: list(x, f32s([]int{4}, 1, 1, 2, 2)), Out: list(f32s([]int{1, 1, 2, 4}, 1, 1, 2, 2, 1, 1, 2, 2))},

@@ -16,7 +16,7 @@ import (
 var castTypes = slices.Concat(op.NumBool, []dtype.Type{dtype.String}, op.Float8, op.SubByte)
 
 func init() {
-	cast := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	cast := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["to"] = op.Required(ir.KindInt)
 		op.Register(op.Op{
 			Name: "Cast", Versions: versions, Doc: "converts the element type",
@@ -28,13 +28,13 @@ func init() {
 		op.Register(op.Op{
 			Name: "CastLike", Versions: versions, Doc: "converts to the element type of another input",
 			In: op.Ports("input:T1", "target_type:T2"), Out: op.Ports("output:T2"), Types: op.Types{"T1": castTypes, "T2": castTypes}, Attrs: attrs,
-			Infer: castInfer, Ref: castRef, Compile: compileCast, Cases: castLikeCases,
+			Infer: castInfer, Ref: castRef, Compile: compileCast, Cases: castLikeCases{},
 			Rows: func(n *ir.Node, in []int) ([]int, bool) { return every(n, in[0]), true },
 		})
 	}
 	saturate, round := op.Default(ir.Int(1)), op.Default(ir.Str("up"))
-	cast(op.Attrs{}, castCases, 6, 9, 13)
-	cast(op.Attrs{"saturate": saturate}, narrowCastCases, 19, 21, 23)
+	cast(op.Attrs{}, castCases{}, 6, 9, 13)
+	cast(op.Attrs{"saturate": saturate}, narrowCastCases{}, 19, 21, 23)
 	cast(op.Attrs{"saturate": saturate, "round_mode": round}, nil, 24, 25)
 	like(nil, 15)
 	like(op.Attrs{"saturate": saturate}, 19, 21, 23)
@@ -130,7 +130,9 @@ func compileCast(p *op.Prep) (op.Kernel, error) {
 	return &castKernel{k, to}, nil
 }
 
-func castCases() []op.Case {
+type castCases struct{}
+
+func (castCases) Cases() []op.Case {
 	to := func(dt dtype.Type) map[string]ir.Attr { return map[string]ir.Attr{"to": ir.Int(int(dt))} }
 	x := tensor.FromSlice([]float32{-1.5, 0, 2.9, 300})
 	one := func(name string, dt dtype.Type, in, out *tensor.Tensor) op.Case {

@@ -15,7 +15,7 @@ func init() {
 		Name: "Concat", Versions: []int{4, 11, 13}, Doc: "joins tensors along an axis",
 		In: op.Ports("inputs:T..."), Out: op.Ports("concat_result:T"),
 		Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"axis": op.Required(ir.KindInt)},
-		Infer: concatInfer, Ref: concatRef, Compile: compileConcat, Joins: concatJoins, Rows: concatRows, Cases: concatCases,
+		Infer: concatInfer, Ref: concatRef, Compile: compileConcat, Joins: concatJoins, Rows: concatRows, Cases: concatCases{},
 	})
 }
 
@@ -181,7 +181,9 @@ func compileConcat(p *op.Prep) (op.Kernel, error) {
 	return k, nil
 }
 
-func concatCases() []op.Case {
+type concatCases struct{}
+
+func (concatCases) Cases() []op.Case {
 	axis := func(a int) map[string]ir.Attr { return map[string]ir.Attr{"axis": ir.Int(a)} }
 	return []op.Case{
 		{Name: "columns", Attrs: axis(1), In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2}, 2, 1), tensor.FromSlice([]int8{3, 4, 5, 6}, 2, 2)},

@@ -82,14 +82,18 @@ func registerConstantOfShape() {
 		In: op.Ports("input:int64"), Out: op.Ports("output:T2"), Types: op.Types{"T2": op.AllTensors},
 		Attrs: op.Attrs{"value": op.Opt(ir.KindTensor)},
 		Infer: fillInfer, Ref: fillRef, Rows: noRows,
-		Cases: func() []op.Case {
-			return []op.Case{
-				{Name: "default", In: []*tensor.Tensor{tensor.FromSlice([]int64{2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0}, 2, 1)}},
-				{Name: "scalar", Attrs: map[string]ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]int8{3}))},
-					In: []*tensor.Tensor{tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.Scalar(int8(3))}},
-			}
-		},
+		Cases: constantOfShapeCases{},
 	})
+}
+
+type constantOfShapeCases struct{}
+
+func (constantOfShapeCases) Cases() []op.Case {
+	return []op.Case{
+		{Name: "default", In: []*tensor.Tensor{tensor.FromSlice([]int64{2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0}, 2, 1)}},
+		{Name: "scalar", Attrs: map[string]ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]int8{3}))},
+			In: []*tensor.Tensor{tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.Scalar(int8(3))}},
+	}
 }
 
 // fillValue is the one-element tensor that ConstantOfShape repeats.

@@ -24,13 +24,13 @@ func init() {
 			}
 			return to
 		}),
-		Cases: expandCases,
+		Cases: expandCases{},
 	})
 	op.Register(op.Op{
 		Name: "Tile", Versions: []int{6, 13}, Doc: "repeats the whole tensor along each dimension",
 		In: op.Ports("input:T", "repeats:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: tileInfer, Ref: tileRef, Compile: compileTile, Rows: sameAxis(changesSize),
-		Cases: tileCases,
+		Cases: tileCases{},
 	})
 }
 
@@ -176,7 +176,9 @@ func compileTile(p *op.Prep) (op.Kernel, error) {
 	return &moveKernel{m, p.In[0].DType, p.OutShape(0)}, nil
 }
 
-func expandCases() []op.Case {
+type expandCases struct{}
+
+func (expandCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "both ways", In: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2}, 2, 1), tensor.FromSlice([]int64{2, 1, 3})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2}, 2, 2, 3)}},
@@ -185,7 +187,9 @@ func expandCases() []op.Case {
 	}
 }
 
-func tileCases() []op.Case {
+type tileCases struct{}
+
+func (tileCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "matrix", In: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 2, 3}, 2, 2), tensor.FromSlice([]int64{1, 2})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 0, 1, 2, 3, 2, 3}, 2, 4)}},

@@ -16,7 +16,7 @@ func init() {
 		Name: "Gather", Versions: []int{1, 11, 13}, Doc: "slices along an axis, chosen by indices",
 		In: op.Ports("data:T", "indices:Tind"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: op.Attrs{"axis": op.Default(ir.Int(0))},
-		Infer: gatherInfer, Ref: gatherRef, Compile: compileGather, Rows: gatherRows, Cases: gatherCases,
+		Infer: gatherInfer, Ref: gatherRef, Compile: compileGather, Rows: gatherRows, Cases: gatherCases{},
 	})
 }
 
@@ -148,7 +148,9 @@ func compileGather(p *op.Prep) (op.Kernel, error) {
 	}, nil
 }
 
-func gatherCases() []op.Case {
+type gatherCases struct{}
+
+func (gatherCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5}, 3, 2)
 	return []op.Case{
 		{Name: "rows", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{2, 0, -1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{4, 5, 0, 1, 4, 5}, 3, 2)}},

@@ -16,13 +16,9 @@ func init() {
 		In: op.Ports("data:T", "indices:Tind"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: op.Attrs{"axis": op.Default(ir.Int(0))},
 		Infer: gatherElementsInfer, Ref: gatherElementsRef, Rows: gatherElementsRows,
-		Cases: func() []op.Case {
-			return []op.Case{{Name: "rows", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
-				In:  []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int64{0, 0, 1, -2}, 2, 2)},
-				Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 4, 3}, 2, 2)}}}
-		},
+		Cases: gatherElementsCases{},
 	})
-	nd := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	nd := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		op.Register(op.Op{
 			Name: "GatherND", Versions: versions, Doc: "slices chosen by index tuples",
 			In: op.Ports("data:T", "indices:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
@@ -30,7 +26,15 @@ func init() {
 		})
 	}
 	nd(nil, nil, 11)
-	nd(op.Attrs{"batch_dims": op.Default(ir.Int(0))}, gatherNDCases, 12, 13)
+	nd(op.Attrs{"batch_dims": op.Default(ir.Int(0))}, gatherNDCases{}, 12, 13)
+}
+
+type gatherElementsCases struct{}
+
+func (gatherElementsCases) Cases() []op.Case {
+	return []op.Case{{Name: "rows", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+		In:  []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int64{0, 0, 1, -2}, 2, 2)},
+		Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 4, 3}, 2, 2)}}}
 }
 
 func gatherElementsInfer(c *op.Infer) error {

@@ -16,14 +16,14 @@ func init() {
 	op.Register(op.Op{
 		Name: "IsNaN", Versions: []int{9, 13, 20}, Doc: "true for NaN",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
-		Infer: boolean, Rows: op.RowsBroadcast, Cases: isNaNCases,
+		Infer: boolean, Rows: op.RowsBroadcast, Cases: isNaNCases{},
 		Ref: func(c *op.Call) error { return test(c, math.IsNaN) },
 	})
 	op.Register(op.Op{
 		Name: "IsInf", Versions: []int{10, 20}, Doc: "true for infinities, of either sign or of both",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
 		Attrs: op.Attrs{"detect_negative": op.Default(ir.Int(1)), "detect_positive": op.Default(ir.Int(1))},
-		Infer: boolean, Rows: op.RowsBroadcast, Cases: isInfCases,
+		Infer: boolean, Rows: op.RowsBroadcast, Cases: isInfCases{},
 		Ref: func(c *op.Call) error {
 			neg, pos := c.Node.Bool("detect_negative"), c.Node.Bool("detect_positive")
 			return test(c, func(x float64) bool { return neg && math.IsInf(x, -1) || pos && math.IsInf(x, 1) })

@@ -28,7 +28,7 @@ func init() {
 	inputs.Versions, inputs.Attrs = []int{11, 13}, op.Attrs{"mode": mode}
 	inputs.In = op.Ports("data:T", "pads:int64", "constant_value:T?")
 	op.Register(inputs)
-	o.Versions, o.Attrs, o.Cases = []int{18, 19, 21, 23, 24, 25}, inputs.Attrs, padCases
+	o.Versions, o.Attrs, o.Cases = []int{18, 19, 21, 23, 24, 25}, inputs.Attrs, padCases{}
 	o.In = op.Ports("data:T", "pads:int64", "constant_value:T?", "axes:Tind?")
 	op.Register(o)
 }
@@ -315,7 +315,9 @@ func compilePad(p *op.Prep) (op.Kernel, error) {
 	return k, err
 }
 
-func padCases() []op.Case {
+type padCases struct{}
+
+func (padCases) Cases() []op.Case {
 	i64 := func(v ...int64) *tensor.Tensor { return tensor.FromSlice(v) }
 	mode := func(m string) map[string]ir.Attr { return map[string]ir.Attr{"mode": ir.Str(m)} }
 	x := tensor.FromSlice([]float32{1, 2, 3}, 1, 3)

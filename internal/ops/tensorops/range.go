@@ -18,7 +18,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "Range", Versions: []int{version}, Doc: "start, start+delta, … up to limit, which is not included",
 			In: op.Ports("start:T", "limit:T", "delta:T"), Out: op.Ports("output:T"), Types: op.Types{"T": types}, Attrs: attrs,
-			Infer: rangeInfer, Ref: rangeRef, Rows: noRows, Cases: rangeCases,
+			Infer: rangeInfer, Ref: rangeRef, Rows: noRows, Cases: rangeCases{},
 		})
 	}
 	register(types, nil, 11)
@@ -130,7 +130,9 @@ func rangeRef(c *op.Call) error {
 	return nil
 }
 
-func rangeCases() []op.Case {
+type rangeCases struct{}
+
+func (rangeCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "down", In: []*tensor.Tensor{tensor.Scalar(int64(7)), tensor.Scalar(int64(0)), tensor.Scalar(int64(-3))}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{7, 4, 1})}},
 		{Name: "floats", In: []*tensor.Tensor{tensor.Scalar(float32(1)), tensor.Scalar(float32(2)), tensor.Scalar(float32(0.5))}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1.5})}},

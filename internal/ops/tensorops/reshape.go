@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	register := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	register := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		op.Register(op.Op{
 			Name: "Reshape", Versions: versions, Doc: "the same elements under another shape",
 			In: op.Ports("data:T", "shape:int64"), Out: op.Ports("reshaped:T"),
@@ -20,7 +20,7 @@ func init() {
 		})
 	}
 	register(nil, nil, 5, 13)
-	register(op.Attrs{"allowzero": op.Default(ir.Int(0))}, reshapeCases, 14, 19, 21, 23, 24, 25)
+	register(op.Attrs{"allowzero": op.Default(ir.Int(0))}, reshapeCases{}, 14, 19, 21, 23, 24, 25)
 }
 
 func reshapeInfer(c *op.Infer) error {
@@ -116,7 +116,9 @@ func reshapeRef(c *op.Call) error {
 	return copyOut(c, x, dims)
 }
 
-func reshapeCases() []op.Case {
+type reshapeCases struct{}
+
+func (reshapeCases) Cases() []op.Case {
 	x := sequence(2, 3, 4)
 	return []op.Case{
 		{Name: "copy and infer", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{0, -1})}, Out: []*tensor.Tensor{x.Reshape(2, 12)}},

@@ -23,7 +23,7 @@ func init() {
 		}),
 	}
 	mode := op.Default(ir.Str("nearest"))
-	register := func(name string, in []op.Port, attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	register := func(name string, in []op.Port, attrs op.Attrs, cases op.Cases, versions ...int) {
 		o := o
 		o.Name, o.In, o.Attrs, o.Versions, o.Cases = name, in, attrs, versions, cases
 		op.Register(o)
@@ -36,7 +36,7 @@ func init() {
 	}
 	scaled := op.Ports("X:T1", "scales:float32")
 	register("Upsample", op.Ports("X:T1"), op.Attrs{"mode": mode, "scales": op.Required(ir.KindFloats)}, nil, 7)
-	register("Upsample", scaled, op.Attrs{"mode": mode}, upsampleCases, 9)
+	register("Upsample", scaled, op.Attrs{"mode": mode}, upsampleCases{}, 9)
 	register("Resize", scaled, op.Attrs{"mode": mode}, nil, 10)
 	register("Resize", op.Ports("X:T1", "roi:T2", "scales:float32", "sizes:int64?"), attrs(), nil, 11)
 	optional := op.Ports("X:T1", "roi:T2?", "scales:float32?", "sizes:int64?")
@@ -44,7 +44,7 @@ func init() {
 	newest := attrs()
 	newest["antialias"], newest["axes"] = op.Default(ir.Int(0)), op.Opt(ir.KindInts)
 	newest["keep_aspect_ratio_policy"] = op.Default(ir.Str("stretch"))
-	register("Resize", optional, newest, resizeCases, 18, 19)
+	register("Resize", optional, newest, resizeCases{}, 18, 19)
 }
 
 // resizing is a Resize or Upsample with its operands: what is wanted of each
@@ -372,7 +372,9 @@ func (r *resizing) pick(out, x *tensor.Tensor, taps []*axisTaps) error {
 	return nil
 }
 
-func resizeCases() []op.Case {
+type resizeCases struct{}
+
+func (resizeCases) Cases() []op.Case {
 	scales := func(s ...float32) *tensor.Tensor { return tensor.FromSlice(s) }
 	attrs := func(mode, coord string) map[string]ir.Attr {
 		return map[string]ir.Attr{"mode": ir.Str(mode), "coordinate_transformation_mode": ir.Str(coord)}

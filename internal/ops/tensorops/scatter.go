@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	elements := func(name string, attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	elements := func(name string, attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(0))
 		op.Register(op.Op{
 			Name: name, Versions: versions, Doc: "a copy of the data with single elements replaced or combined",
@@ -24,8 +24,8 @@ func init() {
 	reduction := op.Default(ir.Str("none"))
 	elements("Scatter", op.Attrs{}, nil, 9)
 	elements("ScatterElements", op.Attrs{}, nil, 11, 13)
-	elements("ScatterElements", op.Attrs{"reduction": reduction}, scatterElementsCases, 16, 18)
-	nd := func(attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	elements("ScatterElements", op.Attrs{"reduction": reduction}, scatterElementsCases{}, 16, 18)
+	nd := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		op.Register(op.Op{
 			Name: "ScatterND", Versions: versions, Doc: "a copy of the data with slices replaced or combined",
 			In: op.Ports("data:T", "indices:int64", "updates:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
@@ -33,7 +33,7 @@ func init() {
 		})
 	}
 	nd(nil, nil, 11, 13)
-	nd(op.Attrs{"reduction": reduction}, scatterNDCases, 16, 18)
+	nd(op.Attrs{"reduction": reduction}, scatterNDCases{}, 16, 18)
 }
 
 func scatterElementsRows(n *ir.Node, in []int) ([]int, bool) {

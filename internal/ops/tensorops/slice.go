@@ -21,7 +21,7 @@ func init() {
 	old.Versions, old.In = []int{1}, op.Ports("data:T")
 	old.Attrs = op.Attrs{"axes": op.Opt(ir.KindInts), "starts": op.Required(ir.KindInts), "ends": op.Required(ir.KindInts)}
 	op.Register(old)
-	o.Versions, o.Cases = []int{10, 11, 13}, sliceCases
+	o.Versions, o.Cases = []int{10, 11, 13}, sliceCases{}
 	o.In = op.Ports("data:T", "starts:Tind", "ends:Tind", "axes:Tind?", "steps:Tind?")
 	op.Register(o)
 }
@@ -289,7 +289,9 @@ func compileSlice(p *op.Prep) (op.Kernel, error) {
 	return newMoveKernel(p.In[0].DType, dims, strides, base)
 }
 
-func sliceCases() []op.Case {
+type sliceCases struct{}
+
+func (sliceCases) Cases() []op.Case {
 	i64 := func(v ...int64) *tensor.Tensor { return tensor.FromSlice(v) }
 	x := tensor.FromSlice([]int16{0, 1, 2, 3, 4, 5}, 2, 3)
 	return []op.Case{

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	register := func(in []op.Port, attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	register := func(in []op.Port, attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(0))
 		op.Register(op.Op{
 			Name: "Split", Versions: versions, Doc: "cuts a tensor along an axis",
@@ -23,7 +23,7 @@ func init() {
 	withSizes := op.Ports("input:T", "split:int64?")
 	register(op.Ports("input:T"), op.Attrs{"split": op.Opt(ir.KindInts)}, nil, 2, 11)
 	register(withSizes, op.Attrs{}, nil, 13)
-	register(withSizes, op.Attrs{"num_outputs": op.Opt(ir.KindInt)}, splitCases, 18)
+	register(withSizes, op.Attrs{"num_outputs": op.Opt(ir.KindInt)}, splitCases{}, 18)
 }
 
 // splitSizes gives the sizes of a split of size into n parts: those asked for,
@@ -191,7 +191,9 @@ func compileSplit(p *op.Prep) (op.Kernel, error) {
 	return k, nil
 }
 
-func splitCases() []op.Case {
+type splitCases struct{}
+
+func (splitCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "sizes", In: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 3, 4, 5, 6}), tensor.FromSlice([]int64{2, 4})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2}), tensor.FromSlice([]int32{3, 4, 5, 6})}},

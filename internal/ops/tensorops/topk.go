@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	register := func(in []op.Port, attrs op.Attrs, cases func() []op.Case, versions ...int) {
+	register := func(in []op.Port, attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(-1))
 		op.Register(op.Op{
 			Name: "TopK", Versions: versions, Doc: "the k largest or smallest along an axis, sorted; of equal ones the first",
@@ -25,7 +25,7 @@ func init() {
 	register(op.Ports("X:T"), op.Attrs{"k": op.Required(ir.KindInt)}, nil, 1)
 	withK := op.Ports("X:T", "K:int64")
 	register(withK, op.Attrs{}, nil, 10)
-	register(withK, op.Attrs{"largest": op.Default(ir.Int(1)), "sorted": op.Default(ir.Int(1))}, topKCases, 11, 24)
+	register(withK, op.Attrs{"largest": op.Default(ir.Int(1)), "sorted": op.Default(ir.Int(1))}, topKCases{}, 11, 24)
 }
 
 func topKInfer(c *op.Infer) error {

@@ -23,7 +23,7 @@ func init() {
 			}
 			return slices.Index(perm, axis)
 		}),
-		Cases: transposeCases,
+		Cases: transposeCases{},
 	})
 }
 
@@ -103,7 +103,9 @@ func permute(s, perm []int) []int {
 	return out
 }
 
-func transposeCases() []op.Case {
+type transposeCases struct{}
+
+func (transposeCases) Cases() []op.Case {
 	perm := func(p ...int) map[string]ir.Attr { return map[string]ir.Attr{"perm": ir.Ints(p...)} }
 	return []op.Case{
 		{Name: "default", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6}, 2, 3)},

@@ -16,7 +16,7 @@ func init() {
 		Name: "Unique", Versions: []int{11}, Doc: "the different elements, or slices along an axis, where they are and how often",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T", "indices:int64?", "inverse_indices:int64?", "counts:int64?"), Types: op.Types{"T": types},
 		Attrs: op.Attrs{"axis": op.Opt(ir.KindInt), "sorted": op.Default(ir.Int(1))},
-		Infer: uniqueInfer, Ref: uniqueRef, Rows: noRows, Cases: uniqueCases,
+		Infer: uniqueInfer, Ref: uniqueRef, Rows: noRows, Cases: uniqueCases{},
 	})
 }
 

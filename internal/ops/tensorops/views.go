@@ -19,7 +19,7 @@ func init() {
 	view(op.Op{
 		Name: "Flatten", Versions: []int{1, 9, 11, 13, 21, 23, 24, 25}, Doc: "a matrix: dimensions before and from axis",
 		In: op.Ports("input:T"), Out: op.Ports("output:T"), Attrs: op.Attrs{"axis": op.Default(ir.Int(1))},
-		Infer: flattenInfer, Ref: flattenRef, Cases: flattenCases,
+		Infer: flattenInfer, Ref: flattenRef, Cases: flattenCases{},
 	})
 	axesAttr, axesIn := op.Ports("data:T"), op.Ports("data:T", "axes:int64?")
 	view(op.Op{
@@ -29,7 +29,7 @@ func init() {
 	})
 	view(op.Op{
 		Name: "Squeeze", Versions: []int{13, 21, 23, 24, 25}, Doc: "drops dimensions of size 1",
-		In: axesIn, Out: op.Ports("squeezed:T"), Infer: squeezeInfer, Ref: squeezeRef, Cases: squeezeCases,
+		In: axesIn, Out: op.Ports("squeezed:T"), Infer: squeezeInfer, Ref: squeezeRef, Cases: squeezeCases{},
 	})
 	view(op.Op{
 		Name: "Unsqueeze", Versions: []int{1, 11}, Doc: "inserts dimensions of size 1",
@@ -38,12 +38,12 @@ func init() {
 	})
 	view(op.Op{
 		Name: "Unsqueeze", Versions: []int{13, 21, 23, 24, 25}, Doc: "inserts dimensions of size 1",
-		In: op.Ports("data:T", "axes:int64"), Out: op.Ports("expanded:T"), Infer: unsqueezeInfer, Ref: unsqueezeRef, Cases: unsqueezeCases,
+		In: op.Ports("data:T", "axes:int64"), Out: op.Ports("expanded:T"), Infer: unsqueezeInfer, Ref: unsqueezeRef, Cases: unsqueezeCases{},
 	})
 	op.Register(op.Op{
 		Name: "Identity", Versions: []int{1, 13, 14, 16, 19, 21, 23, 24, 25}, Doc: "its input",
 		In: op.Ports("input:V"), Out: op.Ports("output:V"), Types: op.Types{"V": slices.Concat(op.AllTensors, []dtype.Type{dtype.Sequence, dtype.Optional})},
-		Infer: identityInfer, Ref: identityRef, View: true, Cases: identityCases,
+		Infer: identityInfer, Ref: identityRef, View: true, Cases: identityCases{},
 		Rows: moveRows(func(_ *ir.Node, axis int) int { return axis }),
 	})
 }

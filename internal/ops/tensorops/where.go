@@ -13,7 +13,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "Where", Versions: []int{9, 16}, Doc: "X where the condition is true, else Y",
 		In: op.Ports("condition:bool", "X:T", "Y:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
-		Infer: whereInfer, Ref: whereRef, Compile: compileWhere, InPlace: []int{1, 2}, Rows: op.RowsBroadcast, Cases: whereCases,
+		Infer: whereInfer, Ref: whereRef, Compile: compileWhere, InPlace: []int{1, 2}, Rows: op.RowsBroadcast, Cases: whereCases{},
 		Row: func(*ir.Node) elemwise.RowFunc { return elemwise.SelectRow },
 	})
 }
@@ -100,7 +100,9 @@ func compileWhere(p *op.Prep) (op.Kernel, error) {
 	return &whereKernel{sel, p.OutShape(0)}, nil
 }
 
-func whereCases() []op.Case {
+type whereCases struct{}
+
+func (whereCases) Cases() []op.Case {
 	cond := tensor.FromSlice([]bool{true, false, true})
 	return []op.Case{
 		{Name: "vectors", In: []*tensor.Tensor{cond, tensor.FromSlice([]int8{1, 2, 3}), tensor.FromSlice([]int8{4, 5, 6})}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 5, 3})}},

@@ -9,11 +9,15 @@ import (
 func row(s ...string) *tensor.Tensor            { return tensor.FromStrings(s) }
 func list(t ...*tensor.Tensor) []*tensor.Tensor { return t }
 
-func concatCases() []op.Case {
+type concatCases struct{}
+
+func (concatCases) Cases() []op.Case {
 	return []op.Case{{Name: "broadcast", In: list(row("a", "b"), row("!")), Out: list(row("a!", "b!"))}}
 }
 
-func splitCases() []op.Case {
+type splitCases struct{}
+
+func (splitCases) Cases() []op.Case {
 	two := func(dims []int, s ...string) *tensor.Tensor { return tensor.FromStrings(s, dims...) }
 	return []op.Case{
 		{Name: "spaces", In: list(row(" a  b ", "c")), Out: list(two([]int{2, 2}, "a", "b", "c", ""), tensor.FromSlice([]int64{2, 1}))},
@@ -21,11 +25,15 @@ func splitCases() []op.Case {
 	}
 }
 
-func matchCases() []op.Case {
+type matchCases struct{}
+
+func (matchCases) Cases() []op.Case {
 	return []op.Case{{Name: "whole", Attrs: map[string]ir.Attr{"pattern": ir.Str("a|ab")}, In: list(row("ab", "abc", "a\n")), Out: list(tensor.FromSlice([]bool{true, false, false}))}}
 }
 
-func normalizeCases() []op.Case {
+type normalizeCases struct{}
+
+func (normalizeCases) Cases() []op.Case {
 	attrs := map[string]ir.Attr{"stopwords": ir.Strs("Monday"), "case_change_action": ir.Str("UPPER")}
 	return []op.Case{
 		{Name: "fold", Attrs: attrs, In: list(row("monday", "tuesday")), Out: list(row("TUESDAY"))},
@@ -33,7 +41,9 @@ func normalizeCases() []op.Case {
 	}
 }
 
-func tfidfCases() []op.Case {
+type tfidfCases struct{}
+
+func (tfidfCases) Cases() []op.Case {
 	attrs := func(mode string, skip int) map[string]ir.Attr {
 		return map[string]ir.Attr{
 			"mode": ir.Str(mode), "min_gram_length": ir.Int(1), "max_gram_length": ir.Int(2), "max_skip_count": ir.Int(skip),
@@ -48,7 +58,9 @@ func tfidfCases() []op.Case {
 	}
 }
 
-func labelCases() []op.Case {
+type labelCases struct{}
+
+func (labelCases) Cases() []op.Case {
 	attrs := map[string]ir.Attr{"keys_strings": ir.Strs("a", "b"), "values_int64s": ir.Ints(5, 6)}
 	return []op.Case{{Name: "strings", Attrs: attrs, In: list(row("b", "x", "a")), Out: list(tensor.FromSlice([]int64{6, -1, 5}))}}
 }

@@ -20,18 +20,18 @@ func init() {
 	op.Register(op.Op{
 		Name: "StringConcat", Versions: []int{20}, Doc: "joins strings element by element",
 		In: op.Ports("X:string", "Y:string"), Out: op.Ports("Z:string"),
-		Infer: op.BroadcastInputs, Ref: concatRef, Rows: op.RowsBroadcast, Cases: concatCases,
+		Infer: op.BroadcastInputs, Ref: concatRef, Rows: op.RowsBroadcast, Cases: concatCases{},
 	})
 	op.Register(op.Op{
 		Name: "StringSplit", Versions: []int{20}, Doc: "cuts strings at a delimiter, or at white space",
 		In: op.Ports("X:string"), Out: op.Ports("Y:string", "Z:int64"),
 		Attrs: op.Attrs{"delimiter": op.Opt(ir.KindString), "maxsplit": op.Opt(ir.KindInt)},
-		Infer: splitInfer, Ref: splitRef, Cases: splitCases,
+		Infer: splitInfer, Ref: splitRef, Cases: splitCases{},
 	})
 	op.Register(op.Op{
 		Name: "RegexFullMatch", Versions: []int{20}, Doc: "whether a regular expression (RE2) matches the whole string",
 		In: op.Ports("X:string"), Out: op.Ports("Y:bool"), Attrs: op.Attrs{"pattern": op.Opt(ir.KindString)},
-		Infer: matchInfer, Ref: matchRef, Rows: op.RowsBroadcast, Cases: matchCases,
+		Infer: matchInfer, Ref: matchRef, Rows: op.RowsBroadcast, Cases: matchCases{},
 	})
 	op.Register(op.Op{
 		Name: "StringNormalizer", Versions: []int{10}, Doc: "removes stop words and changes the case",
@@ -40,7 +40,7 @@ func init() {
 			"case_change_action": op.Default(ir.Str("NONE")), "is_case_sensitive": op.Default(ir.Int(0)),
 			"locale": op.Opt(ir.KindString), "stopwords": op.Opt(ir.KindStrings),
 		},
-		Infer: normalizeInfer, Ref: normalizeRef, Cases: normalizeCases,
+		Infer: normalizeInfer, Ref: normalizeRef, Cases: normalizeCases{},
 	})
 }
 

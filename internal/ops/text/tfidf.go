@@ -23,7 +23,7 @@ func init() {
 			"mode": op.Required(ir.KindString), "ngram_counts": op.Required(ir.KindInts), "ngram_indexes": op.Required(ir.KindInts),
 			"pool_int64s": op.Opt(ir.KindInts), "pool_strings": op.Opt(ir.KindStrings), "weights": op.Opt(ir.KindFloats),
 		},
-		Infer: tfidfInfer, Ref: tfidfRef, Rows: tfidfRows, Cases: tfidfCases,
+		Infer: tfidfInfer, Ref: tfidfRef, Rows: tfidfRows, Cases: tfidfCases{},
 	})
 }
 

@@ -80,7 +80,7 @@ func checkOperators(t *testing.T, p provider.Provider) {
 			continue
 		}
 		t.Run(fmt.Sprintf("%s%s-%d", o.Domain, o.Name, o.Versions[0]), func(t *testing.T) {
-			for _, c := range o.Cases() {
+			for _, c := range o.Cases.Cases() {
 				g, in, err := graphOf(o, c)
 				if err != nil {
 					t.Fatalf("%s: %v", c.Name, err)
