@@ -282,7 +282,6 @@ func softmaxFamily() {
 	for _, v := range rowLevels {
 		v.expSumBlock()
 		v.softmaxRow()
-		v.masked()
 	}
 }
 
@@ -344,17 +343,6 @@ func (v rows) softmaxRow() {
 		v.put(v.mul(v.get(dst, disp, t), inverse), dst, disp, t)
 	})
 	Label("return")
-	end()
-}
-
-// masked computes dst = src·scale + mask.
-func (v rows) masked() {
-	TEXT("masked"+v.suffix(), NOSPLIT, "func(dst, src, mask []float32, scale float32)")
-	Pragma("noescape")
-	dst, src, mask, n, scale := base("dst"), base("src"), base("mask"), length("dst"), v.param("scale")
-	v.rowLoop(n, 2, []reg.GPVirtual{dst, src, mask}, func(disp int, t *tail) {
-		v.put(v.add(v.mul(v.get(src, disp, t), scale), v.get(mask, disp, t)), dst, disp, t)
-	})
 	end()
 }
 

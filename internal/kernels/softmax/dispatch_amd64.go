@@ -5,5 +5,5 @@ package softmax
 //go:generate go -C ../../../tools/asmgen run . softmax -out ../../internal/kernels/softmax/softmax_amd64.s
 
 func init() {
-	tables = append(tables, &table{expSumAVX2, softmaxRowAVX2, maskedAVX2}, &table{expSumAVX512, softmaxRowAVX512, maskedAVX512})
+	tables = append(tables, &table{expSumAVX2, softmaxRowAVX2}, &table{expSumAVX512, softmaxRowAVX512})
 }

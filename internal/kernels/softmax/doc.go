@@ -1,5 +1,5 @@
 // Package softmax computes softmax and log-softmax of float32 tensors along any
-// axis, optionally of src·scale + mask as attention has it.
+// axis.
 //
 //	s, err := softmax.New(softmax.Plain, shape, axis)
 //	s.Run(pool, dst, src, scratch) // scratch has s.Scratch() elements
@@ -9,8 +9,7 @@
 // the rounded reciprocal of their sum, or (x-max) - log(sum).
 //
 // As in NumPy's definition, a row with a NaN or +Inf, or with nothing but -Inf, is all NaN;
-// -Inf among finite values gives 0 (log: -Inf). With ZeroMasked, a row of nothing but
-// -Inf gives zeros instead (log: -Inf). A tensor with no elements gives none.
+// -Inf among finite values gives 0 (log: -Inf). A tensor with no elements gives none.
 //
 // A prepared object is for one Run at a time. dst may be src. At least 8192 elements make
 // a chunk for the pool; less stays on the calling thread.

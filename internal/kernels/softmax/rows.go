@@ -18,12 +18,10 @@ type table struct {
 	// row computes the softmax of a row of at most blockLen elements and returns
 	// its greatest; where that is -Inf, dst is left as it is. Nil: in steps.
 	row func(dst, src []float32) float32
-	// masked computes dst = src·scale + mask, each operation rounded.
-	masked func(dst, src, mask []float32, scale float32)
 }
 
 // tables has each level's kernels; a level without its own has those below it.
-var tables = []*table{{expSum: expSumBlock, masked: maskedRow}}
+var tables = []*table{{expSum: expSumBlock}}
 
 func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
 
@@ -33,13 +31,6 @@ func expSumBlock(dst, src []float32, m float32) float32 {
 	}
 	elemwise.Float32(elemwise.Exp)(dst, dst, elemwise.Params{})
 	return reduce.SumRow(dst)
-}
-
-func maskedRow(dst, src, mask []float32, scale float32) {
-	src, mask = src[:len(dst)], mask[:len(dst)]
-	for i, x := range src {
-		dst[i] = float32(x*scale) + mask[i]
-	}
 }
 
 // ExpSum computes dst = e^(src-m) and the sum of dst, on this goroutine. dst may be src.
@@ -58,28 +49,19 @@ func ExpSum(dst, src []float32, m float32) float32 {
 	return sums.Sum()
 }
 
-func row(dst, src []float32, zeroMasked bool) {
+func row(dst, src []float32) {
 	src = src[:len(dst)]
 	k := kernels()
 	if k.row != nil && len(dst) <= blockLen && !math.IsInf(float64(k.row(dst, src)), -1) {
 		return
 	}
-	m := reduce.MaxRow(src)
-	if zeroMasked && math.IsInf(float64(m), -1) {
-		clear(dst)
-		return
-	}
-	p := elemwise.Params{A: 1 / ExpSum(dst, src, m)}
+	p := elemwise.Params{A: 1 / ExpSum(dst, src, reduce.MaxRow(src))}
 	elemwise.Float32(elemwise.Affine)(dst, dst, p)
 }
 
 // logRow needs blockLen elements of scratch memory.
-func logRow(dst, src []float32, zeroMasked bool, scratch []float32) {
+func logRow(dst, src, scratch []float32) {
 	m := reduce.MaxRow(src)
-	if zeroMasked && math.IsInf(float64(m), -1) {
-		copy(dst, src)
-		return
-	}
 	k := kernels()
 	var sums reduce.Blocks
 	for lo := 0; lo < len(src); lo += blockLen {

@@ -24,15 +24,11 @@ const (
 
 // Softmax is a prepared softmax.
 type Softmax struct {
-	// ZeroMasked makes rows of nothing but -Inf zeros, not NaN.
-	ZeroMasked bool
-
 	kind               Kind
 	outer, n, inner    int
 	units, parts, need int
-	mask               *maskPlan
 
-	dst, src, maskData, scratch []float32
+	dst, src, scratch []float32
 }
 
 // New prepares the softmax of a shape along an axis, which may be negative.
@@ -62,33 +58,17 @@ func New(kind Kind, shape []int, axis int) (*Softmax, error) {
 	return s, nil
 }
 
-// NewMasked prepares the softmax of src·scale + mask along the last axis; the
-// mask's shape broadcasts to the tensor's. A nil shape is no mask.
-func NewMasked(shape, mask []int, scale float32) (*Softmax, error) {
-	s, err := New(Plain, shape, -1)
-	if err != nil {
-		return nil, err
-	}
-	s.mask, err = newMaskPlan(shape, mask, scale)
-	return s, err
-}
-
 // Scratch is the number of float32 of scratch memory that Run needs.
 func (s *Softmax) Scratch() int { return s.need * s.parts }
 
 // Run computes dst from src.
 func (s *Softmax) Run(p *pool.Pool, dst, src, scratch []float32) {
-	s.RunMasked(p, dst, src, nil, scratch)
-}
-
-// RunMasked is Run with the mask's elements.
-func (s *Softmax) RunMasked(p *pool.Pool, dst, src, mask, scratch []float32) {
 	if s.outer*s.n*s.inner == 0 {
 		return
 	}
-	s.dst, s.src, s.maskData, s.scratch = dst, src, mask, scratch
+	s.dst, s.src, s.scratch = dst, src, scratch
 	p.Run(s.parts, s)
-	s.dst, s.src, s.maskData, s.scratch = nil, nil, nil, nil
+	s.dst, s.src, s.scratch = nil, nil, nil
 }
 
 // Do computes one chunk; it is called by the pool.
@@ -100,21 +80,16 @@ func (s *Softmax) Do(part int) {
 			s.tile(u, scratch)
 			continue
 		}
-		dst, src := s.dst[u*s.n:(u+1)*s.n], s.src[u*s.n:(u+1)*s.n]
-		if s.mask != nil {
-			s.mask.apply(dst, src, s.maskData, u)
-			src = dst
-		}
-		s.row(dst, src, scratch)
+		s.row(s.dst[u*s.n:(u+1)*s.n], s.src[u*s.n:(u+1)*s.n], scratch)
 	}
 }
 
 func (s *Softmax) row(dst, src, scratch []float32) {
 	if s.kind == Log {
-		logRow(dst, src, s.ZeroMasked, scratch)
+		logRow(dst, src, scratch)
 		return
 	}
-	row(dst, src, s.ZeroMasked)
+	row(dst, src)
 }
 
 // tile turns up to 16 columns into rows, and back.

@@ -11,13 +11,7 @@ func expSumAVX2(dst []float32, src []float32, m float32) float32
 func softmaxRowAVX2(dst []float32, src []float32) float32
 
 //go:noescape
-func maskedAVX2(dst []float32, src []float32, mask []float32, scale float32)
-
-//go:noescape
 func expSumAVX512(dst []float32, src []float32, m float32) float32
 
 //go:noescape
 func softmaxRowAVX512(dst []float32, src []float32) float32
-
-//go:noescape
-func maskedAVX512(dst []float32, src []float32, mask []float32, scale float32)

@@ -111,70 +111,18 @@ func TestInPlace(t *testing.T) {
 	})
 }
 
-func TestMasked(t *testing.T) {
-	kerneltest.Levels(t, func(t *testing.T) {
-		shape := []int{2, 3, 5, 37}
-		x := kerneltest.Floats(t, 2*3*5*37, nil)
-		for _, mask := range [][]int{nil, {37}, {5, 37}, {2, 1, 1, 37}, {3, 1, 37}, {2, 3, 5, 37}, {2, 1, 5, 1}, {1}} {
-			n := 1
-			for _, d := range mask {
-				n *= d
-			}
-			m := kerneltest.Floats(t, n, nil)
-			s, err := NewMasked(shape, mask, 0.125)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := make([]float32, len(x))
-			s.RunMasked(nil, got, x, m, nil)
-			full := make([]float32, len(x))
-			for i := range x {
-				full[i] = float32(x[i]*0.125) + maskAt(mask, m, shape, i)
-			}
-			for i, v := range run(t, Plain, shape, -1, full, nil) {
-				if got[i] != v {
-					t.Fatalf("mask %v, element %d: %v, unfused %v", mask, i, got[i], v)
-				}
-			}
-		}
-	})
-}
-
-func maskAt(mask []int, m []float32, shape []int, i int) float32 {
-	if mask == nil {
-		return 0
-	}
-	at, step := 0, 1
-	for k := len(shape) - 1; k >= 0; k-- {
-		idx := i % shape[k]
-		i /= shape[k]
-		if j := k - len(shape) + len(mask); j >= 0 {
-			if mask[j] != 1 {
-				at += idx * step
-			}
-			step *= mask[j]
-		}
-	}
-	return m[at]
-}
-
 func TestSpecialRows(t *testing.T) {
 	inf := float32(math.Inf(1))
 	nan := float32(math.NaN())
 	kerneltest.Levels(t, func(t *testing.T) {
-		for _, c := range []struct {
-			x, want []float32
-			zero    bool
-		}{
-			{[]float32{-inf, 0, -inf}, []float32{0, 1, 0}, false},
-			{[]float32{-inf, -inf}, []float32{nan, nan}, false},
-			{[]float32{-inf, -inf}, []float32{0, 0}, true},
-			{[]float32{inf, 0}, []float32{nan, nan}, false},
-			{[]float32{nan, 0}, []float32{nan, nan}, true},
-			{[]float32{3e38, -3e38}, []float32{1, 0}, false},
+		for _, c := range []struct{ x, want []float32 }{
+			{[]float32{-inf, 0, -inf}, []float32{0, 1, 0}},
+			{[]float32{-inf, -inf}, []float32{nan, nan}},
+			{[]float32{inf, 0}, []float32{nan, nan}},
+			{[]float32{nan, 0}, []float32{nan, nan}},
+			{[]float32{3e38, -3e38}, []float32{1, 0}},
 		} {
 			s, _ := New(Plain, []int{len(c.x)}, 0)
-			s.ZeroMasked = c.zero
 			got := make([]float32, len(c.x))
 			s.Run(nil, got, c.x, nil)
 			for i := range got {
@@ -197,11 +145,6 @@ func TestRunDoesNotAllocate(t *testing.T) {
 					t.Errorf("%v axis %d: %v allocations", kind, axis, n)
 				}
 			}
-		}
-		s, _ := NewMasked([]int{8, 64}, []int{64}, 0.5)
-		x, m := make([]float32, 512), make([]float32, 64)
-		if n := testing.AllocsPerRun(10, func() { s.RunMasked(nil, x, x, m, nil) }); n != 0 {
-			t.Errorf("masked: %v allocations", n)
 		}
 	})
 }

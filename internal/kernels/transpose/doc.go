@@ -1,5 +1,5 @@
 // Package transpose moves elements of 1, 2, 4, 8 or 16 bytes between layouts:
-// permutations, strided copies (slice, concat, split, expand, pad) and gathers.
+// permutations and strided copies (slice, concat, split, expand, pad).
 //
 //	t, err := transpose.New(4, shape, perm)
 //	t.Run(pool, dst.Data, src.Data)

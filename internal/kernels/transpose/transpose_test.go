@@ -162,24 +162,6 @@ func TestCopyOutOfBounds(t *testing.T) {
 	c.Run(nil, make([]byte, 16), make([]byte, 24), 0, 0)
 }
 
-func TestGather(t *testing.T) {
-	g, err := NewGather(1, []int{2, 3, 2}, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	src := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}
-	dst := make([]byte, 8)
-	if err := g.Run(nil, dst, src, []int64{-1, 0}); err != nil {
-		t.Fatal(err)
-	}
-	if fmt.Sprint(dst) != "[4 5 0 1 10 11 6 7]" {
-		t.Error(dst)
-	}
-	if err := g.Run(nil, dst, src, []int64{3}); err == nil {
-		t.Error("index 3 of an axis of 3 was let through")
-	}
-}
-
 func TestRunDoesNotAllocate(t *testing.T) {
 	tr, _ := New(4, []int{64, 64}, []int{1, 0})
 	src, dst := make([]byte, 4*4096), make([]byte, 4*4096)
