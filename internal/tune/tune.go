@@ -41,7 +41,7 @@ type Report struct {
 	Changed   int     `json:"changed"`  // of them, with another choice than the default
 	DefaultMS float64 `json:"default_ms"`
 	TunedMS   float64 `json:"tuned_ms"`
-	Error     float64 `json:"error"`       // of the outputs against the default's
+	Error     float64 `json:"error"`       // of the outputs against the default's, unless Dropped says more
 	MoreBytes int     `json:"more_packed"` // bytes of packed weights
 	Dropped   string  `json:"dropped,omitempty"`
 	Changes   []Layer `json:"changes"` // layers with other choices than the default
@@ -273,8 +273,12 @@ func (m *model) compare(ctx context.Context, fingerprint string) error {
 	if err != nil {
 		return err
 	}
-	m.report.Error = deviation
+	if !math.IsInf(deviation, 1) {
+		m.report.Error = deviation
+	}
 	switch {
+	case math.IsInf(deviation, 1):
+		m.report.Dropped = "an output is infinite with these choices and not without, or isn't a float and differs"
 	case deviation > m.MaxError:
 		m.report.Dropped = fmt.Sprintf("the outputs deviate by %.3g, more than the allowed %.3g", deviation, m.MaxError)
 	case m.report.TunedMS > noWorse*m.report.DefaultMS:

@@ -20,6 +20,7 @@
 package qgemm
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/kernels/tiling"
@@ -94,6 +95,7 @@ type Product struct {
 // changed between runs. A Task is used by one goroutine at a time.
 type Task struct {
 	Product
+	Tuning Tuning
 
 	// Scratch is at least ScratchSize bytes that nothing else uses during Run.
 	// With too little, Run allocates and keeps its own.
@@ -108,7 +110,7 @@ type Task struct {
 // Run computes C on the pool's threads. An error means that sizes, strides and
 // slices don't fit together, and that nothing was computed.
 func (t *Task) Run(p *pool.Pool) error {
-	if err := t.Check(); err != nil {
+	if err := errors.Join(t.Check(), t.Tuning.check()); err != nil {
 		return err
 	}
 	if t.M == 0 || t.N == 0 || t.items() == 0 {

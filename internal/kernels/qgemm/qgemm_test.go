@@ -237,6 +237,7 @@ func TestExact(t *testing.T) {
 					k *= 4
 				}
 				p := newProblem(t, rng, m, n, k, batch)
+				p.task.Tuning = Tuning{BlockBytes: rng.IntN(3) * 2000, Along: tiling.Along(rng.IntN(3))}
 				if rng.IntN(2) == 0 {
 					p.check(threads)
 				} else {

@@ -3,7 +3,6 @@ package qgemm
 import (
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
@@ -27,24 +26,29 @@ type planKey struct {
 	m, n, k, items int
 	threads        int
 	signedA        bool
+	tuning         Tuning
 }
 
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
 const chunkWork = 1 << 21
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{kern: t.Packed.kern, m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, signedA: t.A.Signed}
+	key := planKey{kern: t.Packed.kern, m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, signedA: t.A.Signed, tuning: t.Tuning}
 	if key == t.plan.planKey {
 		return t.plan
 	}
 	kern := key.kern
 	p := plan{planKey: key}
-	s := tiling.Shape{Items: p.items, M: p.m, N: p.n, K: p.k, MR: kern.mr, NR: kern.nr, ChunkWork: chunkWork}
+	s := tiling.Shape{Items: p.items, M: p.m, N: p.n, K: p.k, MR: kern.mr, NR: kern.nr, ChunkWork: chunkWork, Along: p.tuning.Along}
 	p.tiles, p.panels = s.Tiles(), s.Panels()
 	p.groups = kern.depth(p.k) / kern.group
 	p.grid = tiling.Split(s, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
-	p.ncPanel = max(1, cpu.Cache().L2/2/max(1, p.groups*kern.group*kern.nr))
+	block := BlockBytes()
+	if n := p.tuning.BlockBytes; n > 0 {
+		block = n
+	}
+	p.ncPanel = max(1, block/max(1, p.groups*kern.group*kern.nr))
 	p.copyA = kern.wide || p.signedA && kern.tiles == nil || p.k%kern.align != 0
 	if kern.tiles != nil {
 		p.steps = p.groups * kern.group / amx.StepInt8
