@@ -1,12 +1,11 @@
 package fused
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/qconv"
-	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
@@ -64,39 +63,12 @@ func qTableRef(c *op.Call) error {
 	return nil
 }
 
-// tableKernel looks bytes up.
-type tableKernel struct {
-	x, y, table []byte
-	parts       int
-}
-
 func compileQTable(p *op.Prep) (op.Kernel, error) {
-	n := tensor.Count(p.InShape(0))
-	return &tableKernel{parts: split.Parts(n, 16384)}, nil
-}
-
-// Run computes the tensor.
-func (k *tableKernel) Run(c *op.Call) error {
-	k.x, k.y, k.table = c.In[0].Data, c.Out[0].Data, c.In[1].Data
-	c.Pool.Run(k.parts, k)
-	k.x, k.y, k.table = nil, nil, nil
-	return nil
-}
-
-// Do computes one chunk; it is called by the pool.
-func (k *tableKernel) Do(i int) {
-	lo, hi := split.Range(len(k.x), k.parts, i)
-	x, y, t := k.x[lo:hi], k.y[lo:hi], (*[256]byte)(k.table)
-	for len(x) >= 8 && len(y) >= 8 {
-		v := binary.LittleEndian.Uint64(x)
-		r := uint64(t[byte(v)]) | uint64(t[byte(v>>8)])<<8 | uint64(t[byte(v>>16)])<<16 | uint64(t[byte(v>>24)])<<24 |
-			uint64(t[byte(v>>32)])<<32 | uint64(t[byte(v>>40)])<<40 | uint64(t[byte(v>>48)])<<48 | uint64(t[byte(v>>56)])<<56
-		binary.LittleEndian.PutUint64(y, r)
-		x, y = x[8:], y[8:]
-	}
-	for i, v := range x {
-		y[i] = t[v]
-	}
+	t := elemwise.NewTable(tensor.Count(p.InShape(0)))
+	return op.KernelFunc(func(c *op.Call) error {
+		t.Run(c.Pool, c.Out[0].Data, c.In[0].Data, (*[256]byte)(c.In[1].Data))
+		return nil
+	}), nil
 }
 
 // turnOp moves the channels to the end, or back.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -47,6 +48,7 @@ func (qbinaryCases) Cases() []op.Case {
 	s, z := tensor.Scalar[float32], tensor.Scalar[uint8]
 	return []op.Case{{Name: "same shape", In: []*tensor.Tensor{quants[int8](5, 70), s(.02), tensor.Scalar[int8](-9), quants[int8](5, 70), s(.05), nil, s(.07), tensor.Scalar[int8](12)}}, {Name: "broadcast", In: []*tensor.Tensor{quants[uint8](2, 3, 4), s(.02), z(100), quants[uint8](3, 1), s(.05), z(7), s(.07), z(120)}},
 		{Name: "channels", In: []*tensor.Tensor{quants[uint8](2, 3, 24, 23), s(.02), z(100), quants[uint8](2, 3, 1, 1), s(.05), z(7), s(.07), z(120)}},
+		{Name: "channels last", In: []*tensor.Tensor{quants[uint8](2, 5, 4, 7), s(.02), z(100), quants[uint8](2, 1, 1, 7), s(.05), z(7), s(.07), z(120)}},
 		{Name: "few first", In: []*tensor.Tensor{quants[int8](3, 1, 1), s(.02), nil, quants[int8](2, 3, 4, 5), s(.05), tensor.Scalar[int8](7), s(.07), nil}},
 		{Name: "between", In: []*tensor.Tensor{quants[uint8](2, 1, 4), s(.02), z(100), quants[uint8](2, 3, 4), s(.05), z(7), s(.07), z(120)}}}
 }
@@ -182,12 +184,10 @@ func compileTable(p *op.Prep, f func(x float64, n *ir.Node) float64) (op.Kernel,
 		return nil, err
 	}
 	table := [256]byte(c.Out[0].Data)
+	t := elemwise.NewTable(tensor.Count(p.InShape(0)))
 	return op.KernelFunc(func(c *op.Call) error {
 		x := c.In[0]
-		y := c.Output(0, x.DType, x.Shape...).Data
-		for i, q := range x.Data {
-			y[i] = table[q]
-		}
+		t.Run(c.Pool, c.Output(0, x.DType, x.Shape...).Data, x.Data, &table)
 		return nil
 	}), nil
 }
