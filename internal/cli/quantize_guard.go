@@ -28,7 +28,7 @@ import (
 type guardFlags struct {
 	maxDrop         string
 	minSQNR, maxKLD float64
-	raise           string
+	raise, target   string
 
 	equalize, bias bool
 	smooth         string
@@ -44,6 +44,7 @@ func (f *guardFlags) add(c *cobra.Command) {
 	fl.Float64Var(&f.maxKLD, "max-kld", 0, "static: leave out layers until the divergence of the classes' probabilities is at most this, in nats")
 	fl.StringVar(&f.maxDrop, "max-drop", "", "static: leave out layers until at most this much accuracy is lost on data with labels, e.g. 0.5%")
 	fl.StringVar(&f.raise, "raise", "float32", "static: what layers that cost too much are computed in: float32, or int16 for 16-bit activations")
+	fl.StringVar(&f.target, "for", "", "static: leave in float32 what is slower in int8 on CPUs of a kind: avx2, vnni or amx")
 	fl.BoolVar(&f.equalize, "equalize", false, "static: equalize the ranges of channels between layers, which helps --per-tensor weights")
 	fl.StringVar(&f.smooth, "smoothquant", "", "static: move outliers of activations into weights, as far as samples show it helps, or =ALPHA from 0 to 1")
 	fl.IntVar(&f.adaround, "adaround", 0, "static: choose for each weight on samples whether it is rounded up or down; =N iterations")
@@ -139,6 +140,9 @@ func (f *guardFlags) check(o ptq.Options) (alpha float64, err error) {
 	if _, err := f.raised(); err != nil {
 		return 0, err
 	}
+	if _, err := guard.FindTarget(f.target); f.target != "" && err != nil {
+		return 0, misuse{fmt.Errorf("--for %w", err)}
+	}
 	if f.adaround < 0 {
 		return 0, misusef("--adaround=%d: expected a number of iterations", f.adaround)
 	}
@@ -198,13 +202,18 @@ func (f *guardFlags) apply(ctx context.Context, j *quantizeJob, c *ptq.Calibrati
 		return nil, nil, err
 	}
 	defer r.Close()
-	bar := newProgress(j.e, 1, "layers")
-	defer bar.done()
-	q, rep, err := guard.Hold(ctx, r, func(keep map[string]ptq.Precision) (*ir.Graph, *report.Report, error) {
+	apply := func(keep map[string]ptq.Precision) (*ir.Graph, *report.Report, error) {
 		o := o
 		o.Keep = keep
 		return ptq.Apply(j.model.Graph, c, o)
-	}, guard.Options{Bound: bound, Raise: raise, Keep: o.Keep, Progress: func(done, all int) {
+	}
+	slow, err := f.slow(ctx, r, apply)
+	if err != nil {
+		return nil, nil, err
+	}
+	bar := newProgress(j.e, 1, "layers")
+	defer bar.done()
+	q, rep, err := guard.Hold(ctx, r, apply, guard.Options{Bound: bound, Raise: raise, Keep: kept(slow), Progress: func(done, all int) {
 		bar.all = all
 		bar.at(done)
 	}})
@@ -212,17 +221,81 @@ func (f *guardFlags) apply(ctx context.Context, j *quantizeJob, c *ptq.Calibrati
 		return nil, nil, err
 	}
 	rep.Steps = f.steps
-	before, after, err := r.Time(ctx, q)
+	for i := range rep.Layers {
+		if why := slow[rep.Layers[i].Name]; why != "" {
+			rep.Layers[i].Reason = why
+		}
+	}
+	best, err := r.Time(ctx, f.original, q)
 	if err != nil {
 		return nil, nil, err
 	}
-	rep.Measures["seconds_before"], rep.Measures["seconds_after"] = before.Seconds(), after.Seconds()
+	rep.Measures["seconds_before"], rep.Measures["seconds_after"] = best[0].Seconds(), best[1].Seconds()
 	if j.f.report != "" {
 		if err := layerErrors(ctx, j, f.original, q, rep, firstSamples{set, measuredSamples}); err != nil {
 			return nil, nil, err
 		}
 	}
 	return q, rep, nil
+}
+
+// kept leaves layers in float32.
+func kept(layers map[string]string) map[string]ptq.Precision {
+	keep := map[string]ptq.Precision{}
+	for name := range layers {
+		keep[name] = ptq.Float32
+	}
+	return keep
+}
+
+// slow gives the layers that are left in float32 for the target's sake, with why. Where
+// this machine can run as the target does, that is done only if it makes the whole
+// model faster, and a model that integers make slower is refused.
+func (f *guardFlags) slow(ctx context.Context, r *guard.Runner, apply guard.Apply) (map[string]string, error) {
+	if f.target == "" {
+		return nil, nil
+	}
+	t, err := guard.FindTarget(f.target)
+	if err != nil {
+		return nil, err
+	}
+	slow := t.Slow(f.original)
+	all, _, err := apply(nil)
+	if err != nil {
+		return nil, err
+	}
+	graphs := []*ir.Graph{f.original, all}
+	if len(slow) > 0 {
+		some, _, err := apply(kept(slow))
+		if err != nil {
+			return nil, fmt.Errorf("on %s: %w", t.Name, err)
+		}
+		graphs = append(graphs, some)
+	}
+	restore, ok := t.Force()
+	if !ok {
+		f.note("chose layers for %s by figures that were measured before: this machine is no such", t.Name)
+		return slow, nil
+	}
+	defer restore()
+	best, err := r.Time(ctx, graphs...)
+	if err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf("on %s a run takes %.3f ms in float32, %.3f with all layers in int8", t.Name, 1e3*best[0].Seconds(), 1e3*best[1].Seconds())
+	if len(best) == 2 {
+		slow = nil
+	} else {
+		text += fmt.Sprintf(", %.3f with %d of them left in float32", 1e3*best[2].Seconds(), len(slow))
+		if best[1] <= best[2] {
+			slow = nil
+		}
+	}
+	if least := slices.Min(best[1:]); least > best[0] {
+		return nil, fmt.Errorf("integers make the model slower: %s; --to fp16 makes it smaller at the same speed", text)
+	}
+	f.note("%s", text)
+	return slow, nil
 }
 
 // layerErrors writes into a report how far each layer's output is from the original's.

@@ -99,32 +99,31 @@ func (r *Runner) answer(ctx context.Context, i int, in []*tensor.Tensor) ([]*ten
 	return out, nil
 }
 
-// Time gives the best of some runs of the reference and of a graph on the first
-// sample, in turns, which take about a second each at most.
-func (r *Runner) Time(ctx context.Context, g *ir.Graph) (reference, own time.Duration, err error) {
-	s, err := prepare(g, r.pool)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer s.Close()
+// Time gives the best of some runs of graphs on the first sample, in turns, which take
+// about two seconds in all.
+func (r *Runner) Time(ctx context.Context, graphs ...*ir.Graph) ([]time.Duration, error) {
 	in, err := r.set.At(ctx, 0)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	reference, own = math.MaxInt64, math.MaxInt64
+	sessions, best := make([]*exec.Session, len(graphs)), make([]time.Duration, len(graphs))
+	for i, g := range graphs {
+		best[i] = math.MaxInt64
+		if sessions[i], err = prepare(g, r.pool); err != nil {
+			return nil, err
+		}
+		defer sessions[i].Close()
+	}
 	for i, start := 0, time.Now(); i < 2 || i < 30 && time.Since(start) < 2*time.Second; i++ {
-		for _, one := range []struct {
-			s    *exec.Session
-			best *time.Duration
-		}{{r.reference, &reference}, {s, &own}} {
+		for j, s := range sessions {
 			begin := time.Now()
-			if _, err := one.s.Run(ctx, in); err != nil {
-				return 0, 0, err
+			if _, err := s.Run(ctx, in); err != nil {
+				return nil, err
 			}
-			*one.best = min(*one.best, time.Since(begin))
+			best[j] = min(best[j], time.Since(begin))
 		}
 	}
-	return reference, own, nil
+	return best, nil
 }
 
 // fromDecibels gives noise as a share of the signal.
