@@ -12,7 +12,7 @@ import (
 // pairKernel computes QLinearAdd or QLinearMul of tensors of one shape. Scales
 // and zero points become tables of the 256 numbers that a byte can stand for.
 type pairKernel struct {
-	f    func(a, b float32) float32
+	mul  bool // a product, not a sum
 	dt   dtype.Type
 	dims []int
 
@@ -25,14 +25,14 @@ type pairKernel struct {
 }
 
 // compilePair gives nil where the reference has to broadcast.
-func compilePair(p *op.Prep, f func(a, b float32) float32) (op.Kernel, error) {
+func compilePair(p *op.Prep) (op.Kernel, error) {
 	for _, i := range []int{1, 2, 4, 5, 6, 7} {
 		if p.Has(i) && tensor.Count(p.InShape(i)) != 1 {
 			return nil, nil
 		}
 	}
 	a, b := p.InShape(0), p.InShape(3)
-	k := pairKernel{f: f, dt: p.In[0].DType, dims: a, size: tensor.Count(a)}
+	k := pairKernel{mul: p.Node.Op == "QLinearMul", dt: p.In[0].DType, dims: a, size: tensor.Count(a)}
 	if slices.Equal(a, b) {
 		return &k, nil
 	}
@@ -86,34 +86,51 @@ func (k *blockKernel) Run(c *op.Call) error {
 		large, few = few, large
 	}
 	k.prepare(c, large, few)
-	k.parts = split.Parts(k.size/k.inner, max(1, 8192/k.inner))
+	k.parts = split.Parts(k.size/k.unit(), max(1, 8192/k.unit()))
 	c.Pool.Run(k.parts, k)
 	k.x, k.y, k.out = nil, nil, nil
 	return nil
 }
 
-// tabled is from how many elements a table of all results is worth its 256.
-const tabled = 512
+// unit is how many elements in a row meet one number, or one row of numbers.
+func (k *blockKernel) unit() int {
+	if k.inner == 1 {
+		return k.step
+	}
+	return k.inner
+}
 
 // Do computes one chunk; it is called by the pool.
 func (k *blockKernel) Do(i int) {
-	lo, hi := split.Range(k.size/k.inner, k.parts, i)
-	var table [256]byte
-	for block := lo; block < hi; block++ {
-		out, x := k.out[block*k.inner:][:k.inner], k.x[block*k.inner:][:k.inner]
-		b := k.b[k.y[block/k.cycle*k.step+block%k.step]]
-		if k.inner < tabled {
-			for i := range out {
-				out[i] = k.quantize(k.f(k.a[x[i]], b))
-			}
+	unit := k.unit()
+	lo, hi := split.Range(k.size/unit, k.parts, i)
+	for u := lo; u < hi; u++ {
+		out, x := k.out[u*unit:][:unit], k.x[u*unit:][:unit]
+		if k.inner == 1 {
+			k.pairs(out, x, k.y[u*unit/k.cycle*k.step:])
 			continue
 		}
-		for q := range table {
-			table[q] = k.quantize(k.f(k.a[q], b))
-		}
+		k.one(out, x, k.b[k.y[u/k.cycle*k.step+u%k.step]])
+	}
+}
+
+// tabled is from how many elements a table of all results is worth its 256.
+const tabled = 512
+
+// one computes elements that meet the same number.
+func (k *blockKernel) one(out, x []byte, b float32) {
+	if len(out) < tabled {
 		for i := range out {
-			out[i] = table[x[i]]
+			out[i] = k.quantize(k.a[x[i]], b)
 		}
+		return
+	}
+	var table [256]byte
+	for q := range table {
+		table[q] = k.quantize(k.a[q], b)
+	}
+	for i := range out {
+		out[i] = table[x[i]]
 	}
 }
 
@@ -160,15 +177,23 @@ const magic = 12582912
 // Do computes one chunk; it is called by the pool.
 func (k *pairKernel) Do(i int) {
 	lo, hi := split.Range(k.size, k.parts, i)
-	out, x, y := k.out[lo:hi], k.x[lo:hi], k.y[lo:hi]
+	k.pairs(k.out[lo:hi], k.x[lo:hi], k.y[lo:hi])
+}
+
+func (k *pairKernel) pairs(out, x, y []byte) {
+	x, y = x[:len(out)], y[:len(out)]
 	for i := range out {
-		out[i] = k.quantize(k.f(k.a[x[i]], k.b[y[i]]))
+		out[i] = k.quantize(k.a[x[i]], k.b[y[i]])
 	}
 }
 
-// quantize maps a number to the result's byte. Limits that are integers may be
-// applied before rounding.
-func (k *pairKernel) quantize(v float32) byte {
+// quantize computes one element. Limits that are integers may be applied before
+// rounding.
+func (k *pairKernel) quantize(a, b float32) byte {
+	v := a + b
+	if k.mul {
+		v = float32(a * b)
+	}
 	v /= k.scale
 	if !(v > k.lo) {
 		v = k.lo

@@ -37,7 +37,7 @@ func registerBinary(name string, f func(a, b float32) float32) {
 		In: op.Ports("A:T", "A_scale:float32", "A_zero_point:T?", "B:T", "B_scale:float32", "B_zero_point:T?", "C_scale:float32", "C_zero_point:T?"), Out: op.Ports("C:T"),
 		Types: op.Types{"T": bytes8},
 		Infer: inferQBinary, Ref: func(c *op.Call) error { return qbinaryRef(c, f) }, Rows: rowsQBinary, InPlace: []int{0, 3},
-		Compile: func(p *op.Prep) (op.Kernel, error) { return compilePair(p, f) },
+		Compile: compilePair,
 		Cases:   qbinaryCases{},
 	})
 }

@@ -113,20 +113,27 @@ func (b *builder) withLast() map[string]ir.Attr {
 	return a
 }
 
-// pair takes operands of one shape, at least one of which has its channels last.
+// pair takes operands of one shape, or one number for each channel, at least one
+// of which has its channels last.
 func (b *builder) pair() *ir.Patch {
 	n := b.n
 	x, y := n.In[0], n.In[3]
 	if fromLast(x) == nil && fromLast(y) == nil {
 		return nil
 	}
-	if len(x.Type.Shape) != 4 || !x.Type.Shape.Equal(y.Type.Shape) {
+	if len(x.Type.Shape) != 4 || !x.Type.Shape.Equal(y.Type.Shape) && !perChannel(x, y) && !perChannel(y, x) {
 		b.c.Near(n, "the operands are %s and %s", x.Type, y.Type)
 		return nil
 	}
 	in := slices.Clone(n.In)
 	in[0], in[3] = b.last(x), b.last(y)
 	return b.done(b.node(n.Domain, n.Op, n.Opset, in, maps.Clone(n.Attrs)))
+}
+
+// perChannel reports whether y has one number for each channel of x.
+func perChannel(x, y *ir.Value) bool {
+	a, b := x.Type.Shape, y.Type.Shape
+	return len(a) == 4 && len(b) == 4 && a[0].Equal(b[0]) && a[1].Equal(b[1]) && b[2].Is(1) && b[3].Is(1)
 }
 
 // unary operators treat each element of input 0 alike.

@@ -108,7 +108,7 @@ func (s *site) qgemm() *ir.Patch {
 		return nil
 	}
 	if n.Bool("transB") {
-		q = transposed(q)
+		q = Transposed(q)
 	}
 	w, why := newWeights(q, n.In[4].Const, n.In[5].Const, 1)
 	if why == "" {

@@ -50,7 +50,7 @@ func floatProduct(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	d := n.In[1].Producer
 	q, scale, zero := d.In[0], d.In[1], d.Input(2)
 	if trans {
-		q = s.constant(q.Name, transposed(q.Const))
+		q = s.constant(q.Name, Transposed(q.Const))
 	}
 	if zero != nil && zero.Const.Len() == 1 {
 		zero = s.constant(zero.Name, zero.Const.Reshape())

@@ -215,13 +215,14 @@ func (s *site) product() *ir.Patch {
 	}
 	wv := s.weightValue(s.f.In[1], w)
 	if trans {
-		wv = s.constant(s.f.In[1].Name, transposed(w.data))
+		wv = s.constant(s.f.In[1].Name, Transposed(w.data))
 	}
 	in := []*ir.Value{x, wv, s.constant(s.f.Name+"_scale", w.multiplier(xf.scale, s.y.scale)), s.constant(s.f.Name+"_bias", bias)}
 	return s.patch("QMatMul", in, s.attrs(xf, nil))
 }
 
-func transposed(t *tensor.Tensor) *tensor.Tensor {
+// Transposed swaps the axes of a matrix of bytes.
+func Transposed(t *tensor.Tensor) *tensor.Tensor {
 	rows, cols := t.Shape[0], t.Shape[1]
 	out := tensor.New(t.DType, cols, rows)
 	for i, x := range t.Data {

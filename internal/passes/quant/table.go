@@ -22,32 +22,87 @@ var functions = map[string]bool{
 // table replaces functions of one dequantized tensor by a table of all 256
 // results.
 func (s *site) table() (*ir.Patch, error) {
-	var chain []*ir.Node // from last to first
-	v := s.n.In[0]
-	for {
-		if _, _, ok := dequantized(v); ok {
-			break
-		}
-		n := v.Producer
-		x, ok := functionOf(n)
-		if !ok || !match.Private(v) {
-			return nil, nil
-		}
-		chain, v = append(chain, n), x
+	w := &chain{seen: map[*ir.Node]bool{}}
+	if !w.walk(s.n.In[0]) || !w.private(s.n) {
+		return nil, nil
 	}
-	q, f, _ := dequantized(v)
-	if len(chain) == 0 && f == s.y {
-		return &ir.Patch{Reason: fmt.Sprintf("%s gives back what was dequantized", s.n), Replace: []ir.Replacement{{Old: s.n.Out[0], New: q}}}, nil
+	if len(w.nodes) == 0 && w.f == s.y {
+		return &ir.Patch{Reason: fmt.Sprintf("%s gives back what was dequantized", s.n), Replace: []ir.Replacement{{Old: s.n.Out[0], New: w.q}}}, nil
 	}
-	t, err := tabulate(chain, f, s.y)
+	t, err := tabulate(w.nodes, w.f, s.y)
 	if err != nil {
 		return nil, err
 	}
 	s.f = s.n
-	if len(chain) > 0 {
-		s.f = chain[0]
+	if len(w.nodes) > 0 {
+		s.f = w.nodes[len(w.nodes)-1]
 	}
-	return s.patch("QTable", []*ir.Value{q, s.constant(s.n.Out[0].Name+"_table", t)}, nil), nil
+	return s.patch("QTable", []*ir.Value{w.q, s.constant(s.n.Out[0].Name+"_table", t)}, nil), nil
+}
+
+// chain are the nodes that compute a function of one dequantized tensor, element
+// by element, in their order: x · sigmoid(x) too.
+type chain struct {
+	nodes []*ir.Node
+	seen  map[*ir.Node]bool
+	q     *ir.Value
+	f     format
+}
+
+// longest bounds chains.
+const longest = 32
+
+// walk collects what computes v and reports whether all of it begins with the
+// same bytes.
+func (w *chain) walk(v *ir.Value) bool {
+	if q, f, ok := dequantized(v); ok {
+		if w.q == nil {
+			w.q, w.f = q, f
+		}
+		return w.q == q && w.f == f
+	}
+	n := v.Producer
+	if n == nil || len(w.seen) >= longest {
+		return false
+	}
+	if w.seen[n] {
+		return true
+	}
+	w.seen[n] = true
+	if x, ok := functionOf(n); ok {
+		if !w.walk(x) {
+			return false
+		}
+	} else if !pairs(n) || !w.walk(n.In[0]) || !w.walk(n.In[1]) {
+		return false
+	}
+	w.nodes = append(w.nodes, n)
+	return true
+}
+
+// pairs reports whether n computes each element from the same one of two tensors.
+func pairs(n *ir.Node) bool {
+	switch n.Op {
+	case "Add", "Sub", "Mul", "Div":
+	default:
+		return false
+	}
+	return n.Domain == "" && match.Float32(n.Out[0]) && !n.In[0].IsConst() && !n.In[1].IsConst() && n.In[0].Type.Shape.Equal(n.In[1].Type.Shape)
+}
+
+// private reports whether nothing but the chain, and n, reads what it computes.
+func (w *chain) private(n *ir.Node) bool {
+	for _, m := range w.nodes {
+		for _, u := range m.Out[0].Uses() {
+			if u.Node != n && !w.seen[u.Node] {
+				return false
+			}
+		}
+		if m.Out[0].IsOutput() {
+			return false
+		}
+	}
+	return true
 }
 
 // functionOf gives the input of which n computes a function, element by element.
@@ -68,8 +123,7 @@ func functionOf(n *ir.Node) (x *ir.Value, ok bool) {
 	return x, x != nil && match.Float32(x) && match.Float32(n.Out[0]) && len(x.Type.Shape) == len(n.Out[0].Type.Shape)
 }
 
-// tabulate computes a chain of functions, the last of which comes first, for all
-// numbers of a format.
+// tabulate computes a chain of functions for all numbers of a format.
 func tabulate(chain []*ir.Node, from, to format) (*tensor.Tensor, error) {
 	x := make([]float32, 256)
 	for i := range x {
@@ -80,16 +134,18 @@ func tabulate(chain []*ir.Node, from, to format) (*tensor.Tensor, error) {
 		x[i] = float32(q-from.zero) * from.scale
 	}
 	t := tensor.FromSlice(x, 256)
-	for i := len(chain) - 1; i >= 0; i-- {
-		n := chain[i]
+	known, first := map[*ir.Value]*tensor.Tensor{}, t
+	for _, n := range chain {
 		in := make([]*tensor.Tensor, len(n.In))
 		for j, v := range n.In {
 			switch {
 			case v == nil:
 			case v.IsConst():
 				in[j] = v.Const.Reshape()
+			case known[v] != nil:
+				in[j] = known[v]
 			default:
-				in[j] = t
+				in[j] = first
 			}
 		}
 		out, err := op.Evaluate(n, in, nil)
@@ -97,6 +153,7 @@ func tabulate(chain []*ir.Node, from, to format) (*tensor.Tensor, error) {
 			return nil, err
 		}
 		t = out[0]
+		known[n.Out[0]] = t
 	}
 	y := tensor.New(to.dt, 256)
 	for i, v := range tensor.Of[float32](t) {

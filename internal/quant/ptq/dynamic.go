@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/passes/quant"
 	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -141,7 +142,7 @@ func (d *dynamic) product(n *ir.Node) (*weights, error) {
 	}
 	data := q.data
 	if axis == 0 {
-		data = transposed(data)
+		data = quant.Transposed(data)
 	}
 	x := d.measure(n.In[0], d.o.PerRow)
 	in := []*ir.Value{x.q, d.constant("q", data), x.zero, d.zeroPoints(q)}
@@ -220,14 +221,4 @@ func vectorOf(s []float32) *tensor.Tensor {
 		return tensor.Scalar(s[0])
 	}
 	return tensor.FromSlice(s, len(s))
-}
-
-// transposed swaps the axes of a matrix of bytes.
-func transposed(t *tensor.Tensor) *tensor.Tensor {
-	rows, cols := t.Shape[0], t.Shape[1]
-	out := tensor.New(t.DType, cols, rows)
-	for i, x := range t.Data {
-		out.Data[i%cols*rows+i/cols] = x
-	}
-	return out
 }
