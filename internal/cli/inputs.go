@@ -13,6 +13,7 @@ import (
 	"github.com/salver-ml/salver/internal/image"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/npy"
+	"github.com/salver-ml/salver/internal/quant/samples"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -43,13 +44,7 @@ func (r *inputReader) read(flags []string) ([]*tensor.Tensor, error) {
 	return in, nil
 }
 
-func (r *inputReader) inputNames() string {
-	names := make([]string, len(r.graph.Inputs))
-	for i, v := range r.graph.Inputs {
-		names[i] = fmt.Sprintf("%s %s", v.Name, v.Type)
-	}
-	return strings.Join(names, ", ")
-}
+func (r *inputReader) inputNames() string { return samples.InputNames(r.graph) }
 
 func (r *inputReader) readFlag(flag string, named map[string]*tensor.Tensor) error {
 	name, file, ok := strings.Cut(flag, "=")
@@ -90,29 +85,24 @@ func (r *inputReader) find(name string) (*ir.Value, error) {
 // readArchive takes from an npz the array called name, or all arrays whose
 // names (with or without in_ or in: in front) are inputs of the model.
 func (r *inputReader) readArchive(name, file string, named map[string]*tensor.Tensor) error {
-	arrays, err := npy.ReadArchive(file)
+	z, err := npy.OpenArchive(file)
 	if err != nil {
 		return err
 	}
+	defer z.Close()
 	found := 0
 	for _, v := range r.graph.Inputs {
-		if name != "" && v.Name != name {
+		key, ok := samples.ArrayOf(z, v.Name)
+		if name != "" && v.Name != name || !ok {
 			continue
 		}
-		for _, key := range []string{v.Name, "in_" + v.Name, "in:" + v.Name} {
-			if t := arrays[key]; t != nil {
-				named[v.Name] = t
-				found++
-				break
-			}
+		if named[v.Name], err = z.Read(key); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
 		}
+		found++
 	}
 	if found == 0 {
-		keys := make([]string, 0, len(arrays))
-		for k := range arrays {
-			keys = append(keys, k)
-		}
-		return fmt.Errorf("%s: no array is called like an input (%s); found %v", file, r.inputNames(), keys)
+		return fmt.Errorf("%s: no array is called like an input (%s); found %v", file, r.inputNames(), z.Names())
 	}
 	return nil
 }
@@ -140,15 +130,7 @@ func (r *inputReader) readImage(v *ir.Value, file string) (*tensor.Tensor, error
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	in := image.Input{Name: v.Name, DType: v.Type.DType}
-	for _, d := range v.Type.Shape {
-		n, ok := d.Int()
-		if !ok {
-			n = -1
-		}
-		in.Shape = append(in.Shape, n)
-	}
-	return recipe.Tensor(pixels, in)
+	return recipe.Tensor(pixels, samples.PictureInput(v))
 }
 
 // parseShapes reads NAME=1x3x224x224 flags.

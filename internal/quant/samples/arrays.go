@@ -81,9 +81,9 @@ func (a *arrays) openArchive(path string) error {
 	}
 	a.archive = z
 	for _, v := range a.graph.Inputs {
-		key, err := keyOf(z, v.Name, a.graph)
-		if err != nil {
-			return err
+		key, ok := ArrayOf(z, v.Name)
+		if !ok {
+			return fmt.Errorf("no array for input %q: the model has %s, the file %s", v.Name, InputNames(a.graph), strings.Join(z.Names(), ", "))
 		}
 		a.columns = append(a.columns, &column{input: v, open: func() (*npy.Rows, error) { return z.Rows(key) }, whole: func() (*tensor.Tensor, error) { return z.Read(key) }})
 	}
@@ -183,14 +183,15 @@ func (c *column) read(i int) (*tensor.Tensor, error) {
 	return t.Reshape(c.shape...), nil
 }
 
-// keyOf is the array for an input: its name, or that with in_ or in: in front.
-func keyOf(z *npy.Archive, name string, g *ir.Graph) (string, error) {
-	for _, key := range []string{name, "in_" + name, "in:" + name} {
-		if z.Has(key) {
-			return key, nil
+// ArrayOf is the array of an archive that holds an input: that of its name, or
+// of its name with in_ or in: in front. ok says whether there is one.
+func ArrayOf(z *npy.Archive, input string) (name string, ok bool) {
+	for _, name := range []string{input, "in_" + input, "in:" + input} {
+		if z.Has(name) {
+			return name, true
 		}
 	}
-	return "", fmt.Errorf("no array for input %q: the model has %s, the file %s", name, inputNames(g), strings.Join(z.Names(), ", "))
+	return "", false
 }
 
 // archiveLabels reads the classes of an archive's samples, if it has any.

@@ -126,7 +126,7 @@ func (j *jsonLines) read(_ context.Context, i int) ([]*tensor.Tensor, error) {
 			raw, ok = object[inputKey]
 		}
 		if !ok {
-			return nil, fmt.Errorf("no input %q: the model has %s, the line %s", v.Name, inputNames(j.graph), strings.Join(slices.Sorted(maps.Keys(object)), ", "))
+			return nil, fmt.Errorf("no input %q: the model has %s, the line %s", v.Name, InputNames(j.graph), strings.Join(slices.Sorted(maps.Keys(object)), ", "))
 		}
 		if in[k], err = jsonTensor(v, raw); err != nil {
 			return nil, fmt.Errorf("input %q: %w", v.Name, err)

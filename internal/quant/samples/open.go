@@ -219,10 +219,11 @@ func only(g *ir.Graph, what string) (*ir.Value, error) {
 	if len(g.Inputs) == 1 {
 		return g.Inputs[0], nil
 	}
-	return nil, fmt.Errorf("%s fills one input, the model has %s: give .npz or .jsonl with a value for each", what, inputNames(g))
+	return nil, fmt.Errorf("%s fills one input, the model has %s: give .npz or .jsonl with a value for each", what, InputNames(g))
 }
 
-func inputNames(g *ir.Graph) string {
+// InputNames lists the graph's inputs with their types, for messages.
+func InputNames(g *ir.Graph) string {
 	if len(g.Inputs) == 0 {
 		return "none"
 	}

@@ -27,18 +27,24 @@ func openPictures(dir string, files []string, g *ir.Graph, o Options) (source, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	p := &pictures{files: files, input: image.Input{Name: v.Name, DType: v.Type.DType}}
+	p := &pictures{files: files, input: PictureInput(v)}
+	if p.recipe, err = image.NewRecipe(o.Model, o.Recipe); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return p, p.byFolder(dir)
+}
+
+// PictureInput is what a recipe has to know of an input.
+func PictureInput(v *ir.Value) image.Input {
+	in := image.Input{Name: v.Name, DType: v.Type.DType}
 	for _, d := range v.Type.Shape {
 		n, ok := d.Int()
 		if !ok {
 			n = -1
 		}
-		p.input.Shape = append(p.input.Shape, n)
+		in.Shape = append(in.Shape, n)
 	}
-	if p.recipe, err = image.NewRecipe(o.Model, o.Recipe); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	return p, p.byFolder(dir)
+	return in
 }
 
 // byFolder reads classes off the names of sub-folders: the numbers that they

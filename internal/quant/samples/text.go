@@ -80,17 +80,17 @@ func newTokens(g *ir.Graph, o Options) (*tokens, error) {
 		ids = ids || v.Name == "input_ids"
 		dt := v.Type.DType
 		if roles[v.Name] == nil || len(v.Type.Shape) != 2 || dt != dtype.Int64 && dt != dtype.Int32 || !fits(v.Type.Shape[:1], []int{1}) {
-			return nil, fmt.Errorf("texts fill inputs that are called input_ids, attention_mask, token_type_ids or position_ids, int64 or int32, [1,length]; the model has %s: give .npz or .jsonl", inputNames(g))
+			return nil, fmt.Errorf("texts fill inputs that are called input_ids, attention_mask, token_type_ids or position_ids, int64 or int32, [1,length]; the model has %s: give .npz or .jsonl", InputNames(g))
 		}
 		if n, ok := v.Type.Shape[1].Int(); ok {
 			if t.exact && n != t.most || n < 1 {
-				return nil, fmt.Errorf("expected inputs of one length, 1 or more; the model has %s", inputNames(g))
+				return nil, fmt.Errorf("expected inputs of one length, 1 or more; the model has %s", InputNames(g))
 			}
 			t.most, t.exact = n, true
 		}
 	}
 	if !ids {
-		return nil, fmt.Errorf("texts fill an input that is called input_ids; the model has %s", inputNames(g))
+		return nil, fmt.Errorf("texts fill an input that is called input_ids; the model has %s", InputNames(g))
 	}
 	var err error
 	if t.tokenizer, err = token.FromFolder(os.DirFS(filepath.Dir(o.Model))); err != nil {
