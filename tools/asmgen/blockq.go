@@ -17,7 +17,7 @@ func blockq() {
 		for i := range bqFormats {
 			f := &bqFormats[i]
 			v.unpack(f)
-			for _, rows := range v.directRows(f) {
+			for _, rows := range v.directRows() {
 				v.direct(f, rows)
 			}
 		}
@@ -181,10 +181,10 @@ func (v bqLevel) suffix() string {
 	return "256"
 }
 
-// directRows are the rows that direct kernels take: what there are registers for.
-func (v bqLevel) directRows(f *bqFormat) []int {
+// directRows are the rows that direct kernels take.
+func (v bqLevel) directRows() []int {
 	if !v.wide {
-		return []int{1}
+		return []int{1, 2, 4}
 	}
 	return []int{1, 4, 8}
 }
@@ -306,7 +306,7 @@ func (v bqLevel) unpack(f *bqFormat) {
 	if k := f.kind(); k == bqPair || k == bqTwoOffsets {
 		halves = 2
 	}
-	r.units(units, func() {
+	r.units(units, "", func() {
 		r.prefetch()
 		for h := range v.halves() {
 			d, more := r.scales(h)

@@ -15,61 +15,114 @@ type bqDirect struct {
 	kind       bqKind
 	rows       int
 	q, d, s, c reg.GPVirtual
+	out        reg.GPVirtual
 	flip       reg.VecVirtual
-	acc        [][]reg.VecVirtual // of each half of the columns, of each row
+	acc        [][]reg.VecVirtual // of each half of the columns, of each row; nil: they are at out
 }
 
-// direct writes the product of some rows with packed panels.
+// direct writes the product of some rows with packed panels. AVX2 has registers for
+// both halves of the columns of one row; of more it does one after the other.
 func (v bqLevel) direct(f *bqFormat, rows int) {
 	a := bqText(fmt.Sprintf("direct%s%sx%d", v.suffix(), f.name, rows))
-	k := &bqDirect{bqReader: v.reader(f, a), kind: f.kind(), rows: rows, acc: make([][]reg.VecVirtual, v.halves())}
-	out, panels := a.load(bqAcc), a.load(bqPanels)
+	k := &bqDirect{bqReader: v.reader(f, a), kind: f.kind(), rows: rows, out: a.load(bqAcc)}
+	panels := a.load(bqPanels)
 	switch {
 	case v.wide && k.table != nil:
 		v.xor(v.constant(0x80808080), k.table, k.table)
 	case v.wide && f.signed():
 		k.flip = v.constant(0x80808080)
 	}
-	for h := range k.acc {
-		for range rows {
-			k.acc[h] = append(k.acc[h], v.reg())
+	sets := [][]int{{0}, {1}}
+	if v.wide {
+		sets = sets[:1]
+	} else if rows == 1 {
+		sets = [][]int{{0, 1}}
+	}
+	if v.wide || rows < 4 && k.kind != bqTwoOffsets || rows == 4 && k.kind != bqPair && k.kind != bqTwoOffsets && !f.signed() && f.high == 0 {
+		k.acc = make([][]reg.VecVirtual, v.halves())
+		for h := range k.acc {
+			for range rows {
+				k.acc[h] = append(k.acc[h], v.reg())
+			}
 		}
 	}
 	k.thrifty = k.thrifty || k.split()
 	k.q, k.d, k.s, k.c = GP64(), GP64(), GP64(), GP64()
-	units := GP64()
+	units, start := GP64(), GP64()
 	Label("panel")
-	MOVQ(a.field(bqQ), k.q)
-	MOVQ(a.field(bqD), k.d)
-	MOVQ(a.field(bqS), k.s)
-	MOVQ(a.field(bqC), k.c)
-	MOVQ(a.field(bqUnits), units)
-	for _, half := range k.acc {
-		for _, acc := range half {
-			v.clear(acc)
+	MOVQ(k.w, start)
+	for i, set := range sets {
+		k.columns = set
+		if i > 0 {
+			MOVQ(start, k.w)
 		}
+		MOVQ(a.field(bqQ), k.q)
+		MOVQ(a.field(bqD), k.d)
+		MOVQ(a.field(bqS), k.s)
+		MOVQ(a.field(bqC), k.c)
+		MOVQ(a.field(bqUnits), units)
+		k.clearResults()
+		k.units(units, fmt.Sprint(i), func() {
+			if i == 0 {
+				k.prefetch()
+			}
+			for _, h := range set {
+				k.half(h)
+			}
+			k.next()
+			ADDQ(U32(uint32(32*rows)), k.q)
+			ADDQ(Imm(uint64(4*rows)), k.d)
+			ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqTwoOffsets))), k.s)
+			ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqPair))), k.c)
+		})
+		k.storeResults()
 	}
-	k.units(units, func() {
-		k.prefetch()
-		for h := range v.halves() {
-			k.half(h)
-		}
-		k.next()
-		ADDQ(U32(uint32(32*rows)), k.q)
-		ADDQ(Imm(uint64(4*rows)), k.d)
-		ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqTwoOffsets))), k.s)
-		ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqPair))), k.c)
-	})
-	for h, half := range k.acc {
-		for r, acc := range half {
-			v.store(acc, Mem{Base: out, Disp: 64*r + 32*h})
-		}
-	}
-	ADDQ(U32(uint32(64*rows)), out)
+	ADDQ(U32(uint32(64*rows)), k.out)
 	DECQ(panels)
 	JNE(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// result is where a row's results of half h of the columns go.
+func (k *bqDirect) result(h, row int) Mem { return Mem{Base: k.out, Disp: 64*row + 32*h} }
+
+func (k *bqDirect) clearResults() {
+	for _, h := range k.columns {
+		if k.acc != nil {
+			for _, acc := range k.acc[h] {
+				k.clear(acc)
+			}
+			continue
+		}
+		zero := k.zeroed()
+		for r := range k.rows {
+			k.store(zero, k.result(h, r))
+		}
+	}
+}
+
+func (k *bqDirect) storeResults() {
+	if k.acc == nil {
+		return
+	}
+	for _, h := range k.columns {
+		for r, acc := range k.acc[h] {
+			k.store(acc, k.result(h, r))
+		}
+	}
+}
+
+// into changes a row's results.
+func (k *bqDirect) into(h, row int, add func(acc reg.VecVirtual)) {
+	if k.acc != nil {
+		add(k.acc[h][row])
+		return
+	}
+	acc := k.reg()
+	k.load(k.result(h, row), acc)
+	add(acc)
+	k.store(acc, k.result(h, row))
 }
 
 // of is a row's number of the group: the i-th where it has two.
@@ -104,7 +157,7 @@ func (k *bqDirect) half(h int) {
 
 // split: the halves of K are multiplied one after the other, since there are no
 // registers for the sums of both.
-func (k *bqDirect) split() bool { return k.kind == bqPair && k.rows > 4 }
+func (k *bqDirect) split() bool { return k.kind == bqPair && (k.rows > 4 || k.rows > 1 && !k.wide) }
 
 // byHalves adds the products of a group, 16 elements at a time.
 func (k *bqDirect) byHalves(h int) {
@@ -131,7 +184,7 @@ func (k *bqDirect) byHalves(h int) {
 		}
 	}
 	for r, sum := range sums {
-		VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), k.dh[h]), k.acc[h][r])
+		k.into(h, r, func(acc reg.VecVirtual) { VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), k.dh[h]), acc) })
 	}
 }
 
@@ -172,20 +225,29 @@ func (k *bqDirect) pair(t int, x, y reg.VecVirtual, dots [][]reg.VecVirtual) {
 	if k.wide {
 		return
 	}
-	p := [2]reg.VecVirtual{YMM(), YMM()}
-	for i, c := range []reg.VecVirtual{x, y} {
-		VPBROADCASTD(Mem{Base: k.q, Disp: 4 * (t + i)}, p[i])
-		bqBytes(k.f.signed(), c, p[i])
+	abs := [2]reg.VecVirtual{x, y}
+	for i, c := range abs {
+		if k.f.signed() && k.rows > 1 {
+			abs[i] = YMM()
+			VPABSB(c, abs[i])
+		}
 	}
-	if !k.f.signed() { // sums of two stay within 16 bits
-		VPADDW(p[1], p[0], p[0])
-		VPMADDWD(bitsConst(0x00010001), p[0], p[0])
-		VPADDD(p[0], k.sum(dots[0], t, 0), k.sum(dots[0], t, 0))
-		return
-	}
-	for i := range p {
-		VPMADDWD(bitsConst(0x00010001), p[i], p[i])
-		VPADDD(p[i], k.sum(dots[0], t, i), k.sum(dots[0], t, i))
+	for r, dot := range dots {
+		p := [2]reg.VecVirtual{YMM(), YMM()}
+		for i, c := range []reg.VecVirtual{x, y} {
+			VPBROADCASTD(Mem{Base: k.q, Disp: 32*r + 4*(t+i)}, p[i])
+			bqBytes(k.f.signed(), c, abs[i], p[i])
+		}
+		if !k.f.signed() { // sums of two stay within 16 bits
+			VPADDW(p[1], p[0], p[0])
+			VPMADDWD(bitsConst(0x00010001), p[0], p[0])
+			VPADDD(p[0], k.sum(dot, t, 0), k.sum(dot, t, 0))
+			continue
+		}
+		for i := range p {
+			VPMADDWD(bitsConst(0x00010001), p[i], p[i])
+			VPADDD(p[i], k.sum(dot, t, i), k.sum(dot, t, i))
+		}
 	}
 }
 
@@ -198,20 +260,23 @@ func (k *bqDirect) sum(dot []reg.VecVirtual, t, i int) reg.VecVirtual {
 }
 
 // bqBytes makes of x the sums of pairs of products with w. Those of signed bytes
-// are products of magnitudes, 128 at most, with x under w's sign.
-func bqBytes(signed bool, w, x reg.VecVirtual) {
+// are products of magnitudes, 128 at most, with x under w's sign; they are abs, or
+// take w's place.
+func bqBytes(signed bool, w, abs, x reg.VecVirtual) {
 	if signed {
 		VPSIGNB(w, x, x)
-		VPABSB(w, w)
+		if abs == w {
+			VPABSB(w, w)
+		}
 	}
-	VPMADDUBSW(x, w, x)
+	VPMADDUBSW(x, abs, x)
 }
 
 // add adds to the results.
 func (k *bqDirect) add(h int, dots [][]reg.VecVirtual) {
 	dw, extra := k.scales(h)
 	for r, dot := range dots {
-		sum, acc := dot[0], k.acc[h][r]
+		sum := dot[0]
 		switch {
 		case k.kind == bqPair:
 			for i, x := range dot {
@@ -228,13 +293,15 @@ func (k *bqDirect) add(h int, dots [][]reg.VecVirtual) {
 		default:
 			VCVTDQ2PS(sum, sum)
 		}
-		VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), dw), acc)
-		if k.kind != bqOffset && k.kind != bqTwoOffsets {
-			continue
-		}
-		for i, x := range extra {
-			k.addScaled(k.of(k.s, i, r), x, acc)
-		}
+		k.into(h, r, func(acc reg.VecVirtual) {
+			VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), dw), acc)
+			if k.kind != bqOffset && k.kind != bqTwoOffsets {
+				return
+			}
+			for i, x := range extra {
+				k.addScaled(k.of(k.s, i, r), x, acc)
+			}
+		})
 	}
 }
 

@@ -16,11 +16,12 @@ type bqReader struct {
 	highMask Op
 	table    reg.VecVirtual
 	dh, mh   []reg.VecVirtual // of the header: d, and -dmin, for each half of the columns
+	columns  []int            // halves of the columns that are read
 	thrifty  bool             // reads bits again rather than hold them: few registers are left
 }
 
 func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
-	r := &bqReader{bqLevel: v, f: f, w: a.load(bqW), ahead: a.load(bqAhead), thrifty: !v.wide}
+	r := &bqReader{bqLevel: v, f: f, w: a.load(bqW), ahead: a.load(bqAhead), thrifty: !v.wide, columns: []int{0, 1}[:v.halves()]}
 	if f.low < 8 {
 		r.lowMask = v.mask(bytes4(1<<f.low - 1))
 	}
@@ -53,16 +54,16 @@ func (r *bqReader) header() {
 	if r.f.headerBytes() == 0 {
 		return
 	}
-	r.dh, r.mh = nil, nil
-	for h := range r.halves() {
+	r.dh, r.mh = make([]reg.VecVirtual, 2), make([]reg.VecVirtual, 2)
+	for _, h := range r.columns {
 		d := r.reg()
 		VCVTPH2PS(r.at(0, 2, h), d)
-		r.dh = append(r.dh, d)
+		r.dh[h] = d
 		if r.f.headerBytes() == 64 {
 			m := r.reg()
 			VCVTPH2PS(r.at(32, 2, h), m)
 			r.xor(r.mask(0x80000000), m, m)
-			r.mh = append(r.mh, m)
+			r.mh[h] = m
 		}
 	}
 	ADDQ(Imm(uint64(r.f.headerBytes())), r.w)
@@ -239,21 +240,21 @@ func (r *bqReader) code(low, high reg.VecVirtual, t int) reg.VecVirtual {
 
 // units loops over the panel's units and their groups; BX-like counters are
 // virtual. body is one group.
-func (r *bqReader) units(units reg.GPVirtual, body func()) {
-	Label("unit")
+func (r *bqReader) units(units reg.GPVirtual, labels string, body func()) {
+	Label("unit" + labels)
 	if r.f.headerBytes() == 0 {
 		body()
 	} else {
 		r.header()
 		groups := GP64()
 		MOVQ(U32(8), groups)
-		Label("group")
+		Label("group" + labels)
 		body()
 		DECQ(groups)
-		JNE(LabelRef("group"))
+		JNE(LabelRef("group" + labels))
 	}
 	DECQ(units)
-	JNE(LabelRef("unit"))
+	JNE(LabelRef("unit" + labels))
 }
 
 // next moves on to the next group.

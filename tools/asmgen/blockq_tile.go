@@ -15,7 +15,8 @@ type bqTileKernel struct {
 	rows              int
 	values, dw, extra reg.GPVirtual
 	q, d, s, c        reg.GPVirtual
-	ones, zero        reg.VecVirtual
+	ones              Op
+	zero              Mem
 	acc               []reg.VecVirtual
 }
 
@@ -29,8 +30,10 @@ func (kind bqKind) tile(rows int) {
 	for range rows {
 		k.acc = append(k.acc, v.reg())
 	}
-	k.ones, k.zero = v.constant(0x00010001), XMM()
-	VMOVQ(a.field(bqZero), k.zero)
+	k.ones, k.zero = bitsConst(0x00010001), a.field(bqZero)
+	if kind != bqPair { // which has no register left
+		k.ones = v.constant(0x00010001)
+	}
 	MOVQ(U32(2), halves)
 	Label("half")
 	k.q, k.d, k.s, k.c = a.load(bqQ), a.load(bqD), a.load(bqS), a.load(bqC)

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -51,10 +52,37 @@ func generate(name string, family func(), stem string) error {
 	build.ConstraintExpr("!noasm")
 	family()
 	build.Generate() // exits on failure
+	if err := onlyAVX2(asm); err != nil {
+		return err
+	}
 	if err := os.Rename(asm, stem+".s"); err != nil {
 		return err
 	}
 	return os.Rename(stubs, stem+".go")
+}
+
+// beyondAVX2 are registers that only AVX-512 has. Avo hands them out when the others
+// are in use, and many instructions can be encoded with them.
+var beyondAVX2 = regexp.MustCompile(`[^A-Z0-9][XY](1[6-9]|2[0-9]|3[01])([^0-9]|$)`)
+
+// onlyAVX2 refuses functions for AVX2, by their names, that a processor without
+// AVX-512 can't run.
+func onlyAVX2(asm string) error {
+	text, err := os.ReadFile(asm)
+	if err != nil {
+		return err
+	}
+	name := ""
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "TEXT") {
+			name = strings.Fields(line)[1]
+		}
+		narrow := strings.Contains(name, "256") || strings.Contains(name, "AVX2")
+		if narrow && beyondAVX2.MatchString(line) {
+			return fmt.Errorf("%s has too few registers: %s", name, strings.TrimSpace(line))
+		}
+	}
+	return nil
 }
 
 // packageOf is the folder that holds the output.

@@ -36,7 +36,7 @@ const (
 // avx2 has codes as unsigned bytes where they are few enough for VPMADDUBSW not
 // to saturate, else signed values.
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4}, directTiles: 1, ahead: aheadElsewhere,
+	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4}, directTiles: 4, ahead: aheadElsewhere,
 	direct: direct256, unpack: unpack256,
 	tile: [kinds][5]kernel{
 		plain:      {tile256Plainx1, tile256Plainx2, tile256Plainx4},
@@ -116,22 +116,22 @@ func tileConfig(rows int, k kind) unsafe.Pointer {
 }
 
 var direct256 = map[block.Format][4]kernel{
-	block.Q4_0:   {0: direct256Q4_0x1},
-	block.Q4_1:   {0: direct256Q4_1x1},
-	block.Q5_0:   {0: direct256Q5_0x1},
-	block.Q5_1:   {0: direct256Q5_1x1},
-	block.Q8_0:   {0: direct256Q8_0x1},
-	block.Q2_K:   {0: direct256Q2_Kx1},
-	block.Q3_K:   {0: direct256Q3_Kx1},
-	block.Q4_K:   {0: direct256Q4_Kx1},
-	block.Q5_K:   {0: direct256Q5_Kx1},
-	block.Q6_K:   {0: direct256Q6_Kx1},
-	block.IQ4_NL: {0: direct256IQ4_NLx1},
-	block.IQ4_XS: {0: direct256IQ4_XSx1},
-	block.MXFP4:  {0: direct256MXFP4x1},
-	n4:           {0: direct256N4x1},
-	n4Zero:       {0: direct256N4Zerox1},
-	n8:           {0: direct256N8x1},
+	block.Q4_0:   {direct256Q4_0x1, direct256Q4_0x2, direct256Q4_0x4},
+	block.Q4_1:   {direct256Q4_1x1, direct256Q4_1x2, direct256Q4_1x4},
+	block.Q5_0:   {direct256Q5_0x1, direct256Q5_0x2, direct256Q5_0x4},
+	block.Q5_1:   {direct256Q5_1x1, direct256Q5_1x2, direct256Q5_1x4},
+	block.Q8_0:   {direct256Q8_0x1, direct256Q8_0x2, direct256Q8_0x4},
+	block.Q2_K:   {direct256Q2_Kx1, direct256Q2_Kx2, direct256Q2_Kx4},
+	block.Q3_K:   {direct256Q3_Kx1, direct256Q3_Kx2, direct256Q3_Kx4},
+	block.Q4_K:   {direct256Q4_Kx1, direct256Q4_Kx2, direct256Q4_Kx4},
+	block.Q5_K:   {direct256Q5_Kx1, direct256Q5_Kx2, direct256Q5_Kx4},
+	block.Q6_K:   {direct256Q6_Kx1, direct256Q6_Kx2, direct256Q6_Kx4},
+	block.IQ4_NL: {direct256IQ4_NLx1, direct256IQ4_NLx2, direct256IQ4_NLx4},
+	block.IQ4_XS: {direct256IQ4_XSx1, direct256IQ4_XSx2, direct256IQ4_XSx4},
+	block.MXFP4:  {direct256MXFP4x1, direct256MXFP4x2, direct256MXFP4x4},
+	n4:           {direct256N4x1, direct256N4x2, direct256N4x4},
+	n4Zero:       {direct256N4Zerox1, direct256N4Zerox2, direct256N4Zerox4},
+	n8:           {direct256N8x1, direct256N8x2, direct256N8x4},
 }
 
 var direct512 = map[block.Format][4]kernel{

@@ -11,10 +11,22 @@ func unpack256Q4_0(a *byte)
 func direct256Q4_0x1(a *byte)
 
 //go:noescape
+func direct256Q4_0x2(a *byte)
+
+//go:noescape
+func direct256Q4_0x4(a *byte)
+
+//go:noescape
 func unpack256Q4_1(a *byte)
 
 //go:noescape
 func direct256Q4_1x1(a *byte)
+
+//go:noescape
+func direct256Q4_1x2(a *byte)
+
+//go:noescape
+func direct256Q4_1x4(a *byte)
 
 //go:noescape
 func unpack256Q5_0(a *byte)
@@ -23,10 +35,22 @@ func unpack256Q5_0(a *byte)
 func direct256Q5_0x1(a *byte)
 
 //go:noescape
+func direct256Q5_0x2(a *byte)
+
+//go:noescape
+func direct256Q5_0x4(a *byte)
+
+//go:noescape
 func unpack256Q5_1(a *byte)
 
 //go:noescape
 func direct256Q5_1x1(a *byte)
+
+//go:noescape
+func direct256Q5_1x2(a *byte)
+
+//go:noescape
+func direct256Q5_1x4(a *byte)
 
 //go:noescape
 func unpack256Q8_0(a *byte)
@@ -35,10 +59,22 @@ func unpack256Q8_0(a *byte)
 func direct256Q8_0x1(a *byte)
 
 //go:noescape
+func direct256Q8_0x2(a *byte)
+
+//go:noescape
+func direct256Q8_0x4(a *byte)
+
+//go:noescape
 func unpack256Q2_K(a *byte)
 
 //go:noescape
 func direct256Q2_Kx1(a *byte)
+
+//go:noescape
+func direct256Q2_Kx2(a *byte)
+
+//go:noescape
+func direct256Q2_Kx4(a *byte)
 
 //go:noescape
 func unpack256Q3_K(a *byte)
@@ -47,10 +83,22 @@ func unpack256Q3_K(a *byte)
 func direct256Q3_Kx1(a *byte)
 
 //go:noescape
+func direct256Q3_Kx2(a *byte)
+
+//go:noescape
+func direct256Q3_Kx4(a *byte)
+
+//go:noescape
 func unpack256Q4_K(a *byte)
 
 //go:noescape
 func direct256Q4_Kx1(a *byte)
+
+//go:noescape
+func direct256Q4_Kx2(a *byte)
+
+//go:noescape
+func direct256Q4_Kx4(a *byte)
 
 //go:noescape
 func unpack256Q5_K(a *byte)
@@ -59,10 +107,22 @@ func unpack256Q5_K(a *byte)
 func direct256Q5_Kx1(a *byte)
 
 //go:noescape
+func direct256Q5_Kx2(a *byte)
+
+//go:noescape
+func direct256Q5_Kx4(a *byte)
+
+//go:noescape
 func unpack256Q6_K(a *byte)
 
 //go:noescape
 func direct256Q6_Kx1(a *byte)
+
+//go:noescape
+func direct256Q6_Kx2(a *byte)
+
+//go:noescape
+func direct256Q6_Kx4(a *byte)
 
 //go:noescape
 func unpack256IQ4_NL(a *byte)
@@ -71,10 +131,22 @@ func unpack256IQ4_NL(a *byte)
 func direct256IQ4_NLx1(a *byte)
 
 //go:noescape
+func direct256IQ4_NLx2(a *byte)
+
+//go:noescape
+func direct256IQ4_NLx4(a *byte)
+
+//go:noescape
 func unpack256IQ4_XS(a *byte)
 
 //go:noescape
 func direct256IQ4_XSx1(a *byte)
+
+//go:noescape
+func direct256IQ4_XSx2(a *byte)
+
+//go:noescape
+func direct256IQ4_XSx4(a *byte)
 
 //go:noescape
 func unpack256MXFP4(a *byte)
@@ -83,10 +155,22 @@ func unpack256MXFP4(a *byte)
 func direct256MXFP4x1(a *byte)
 
 //go:noescape
+func direct256MXFP4x2(a *byte)
+
+//go:noescape
+func direct256MXFP4x4(a *byte)
+
+//go:noescape
 func unpack256N4(a *byte)
 
 //go:noescape
 func direct256N4x1(a *byte)
+
+//go:noescape
+func direct256N4x2(a *byte)
+
+//go:noescape
+func direct256N4x4(a *byte)
 
 //go:noescape
 func unpack256N4Zero(a *byte)
@@ -95,10 +179,22 @@ func unpack256N4Zero(a *byte)
 func direct256N4Zerox1(a *byte)
 
 //go:noescape
+func direct256N4Zerox2(a *byte)
+
+//go:noescape
+func direct256N4Zerox4(a *byte)
+
+//go:noescape
 func unpack256N8(a *byte)
 
 //go:noescape
 func direct256N8x1(a *byte)
+
+//go:noescape
+func direct256N8x2(a *byte)
+
+//go:noescape
+func direct256N8x4(a *byte)
 
 //go:noescape
 func finish256(a *byte)
