@@ -39,9 +39,11 @@ func floatProduct(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		why = "alpha, beta or transA are not the defaults"
 	}
 	s := &site{c: c, n: n, f: n}
-	bias, ok := s.floatBias(n.Input(2), w.data, axis)
-	if why == "" && !ok {
-		why = fmt.Sprintf("%q is no constant of one number for each column", n.In[2].Name)
+	var bias *ir.Value
+	if why == "" {
+		if bias, ok = s.floatBias(n.Input(2), w.data, axis); !ok {
+			why = fmt.Sprintf("%q is no constant of one number for each column", n.In[2].Name)
+		}
 	}
 	if why != "" {
 		c.Near(n, "%s", why)
