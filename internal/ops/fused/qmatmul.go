@@ -163,6 +163,7 @@ func compileIntegerMatMul(p *op.Prep) (op.Kernel, error) {
 	if err := k.pack(p, b); err != nil {
 		return nil, err
 	}
+	t.Tuning = linear.TuneIntegers(p)
 	k.scratch = t.ScratchSize(p.Threads)
 	return k, nil
 }

@@ -57,6 +57,7 @@ func newMatMulKernel(p *op.Prep, b, zeroA, zeroB int) (*matMulKernel, error) {
 	if err := k.pack(p); err != nil {
 		return nil, err
 	}
+	t.Tuning = linear.TuneIntegers(p)
 	k.scratch = op.Align(t.ScratchSize(p.Threads))
 	return k, nil
 }
