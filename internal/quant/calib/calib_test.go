@@ -194,7 +194,7 @@ func TestPercentile(t *testing.T) {
 		for _, p := range []float64{90, 99, 99.9, 99.999, 100} {
 			o := observed(t, "percentile", Options{Percentile: p}, x)
 			r := rangeOf(t, o, mappings[0])
-			cut := int(math.Floor((1 - p/100) / 2 * float64(len(x))))
+			cut := int((1 - p/100) * float64(len(x)))
 			lo, hi := float64(sorted[cut]), float64(sorted[len(x)-1-cut])
 			if lo == 0 && hi == 0 {
 				lo, hi = float64(sorted[0]), float64(sorted[len(x)-1])

@@ -7,8 +7,8 @@ import (
 	"github.com/salver-ml/salver/internal/quant"
 )
 
-// percentile leaves out the largest and the smallest values: half of the part
-// that is not kept at each end, whole values only.
+// percentile takes the percentile of all values as its upper end, and of 100 less
+// that as its lower end. Values count as spread evenly over their bin.
 type percentile struct {
 	stream
 	keep float64
@@ -18,7 +18,7 @@ func (p *percentile) Range(dtype.Type, bool) (quant.Range, error) {
 	if p.total == 0 {
 		return quant.Range{}, errNothing()
 	}
-	cut := math.Floor((1 - p.keep) / 2 * float64(p.total))
+	cut := (1 - p.keep) * float64(p.total)
 	r := quant.Range{Min: p.below(cut), Max: p.above(cut)}
 	if r.Min == 0 && r.Max == 0 {
 		return p.whole(), nil // all but a few values are zero: without these nothing were left
@@ -28,9 +28,6 @@ func (p *percentile) Range(dtype.Type, bool) (quant.Range, error) {
 
 // below is where the smallest values end of which there are cut.
 func (p *percentile) below(cut float64) float64 {
-	if cut < 1 {
-		return p.min
-	}
 	sum := 0.
 	for i, c := range p.counts {
 		if p.first+i == 0 {
@@ -38,8 +35,8 @@ func (p *percentile) below(cut float64) float64 {
 				return 0
 			}
 		}
-		if sum+float64(c) > cut {
-			return math.Max(p.min, p.edge(i)+p.width()*(cut-sum)/float64(c))
+		if c > 0 && sum+float64(c) > cut {
+			return p.within(p.edge(i) + p.width()*(cut-sum)/float64(c))
 		}
 		sum += float64(c)
 	}
@@ -48,14 +45,11 @@ func (p *percentile) below(cut float64) float64 {
 
 // above is where the largest values begin of which there are cut.
 func (p *percentile) above(cut float64) float64 {
-	if cut < 1 {
-		return p.max
-	}
 	sum := 0.
 	for i := len(p.counts) - 1; i >= 0; i-- {
 		c := float64(p.counts[i])
-		if sum+c > cut {
-			return math.Min(p.max, p.edge(i+1)-p.width()*(cut-sum)/c)
+		if c > 0 && sum+c > cut {
+			return p.within(p.edge(i+1) - p.width()*(cut-sum)/c)
 		}
 		sum += c
 		if p.first+i == 0 {
@@ -66,3 +60,6 @@ func (p *percentile) above(cut float64) float64 {
 	}
 	return p.min
 }
+
+// within moves a place in a bin into the range of what was seen.
+func (p *percentile) within(x float64) float64 { return math.Max(p.min, math.Min(p.max, x)) }
