@@ -61,7 +61,7 @@ def check(path, args):
         print(f"{path}: {prompt!r}: {same} of {len(theirs.strip())} characters are the same{'' if agree else ': FAILED'}")
         if not agree:
             print(f"  llama.cpp: {theirs!r}\n  salver:    {text!r}")
-        if ours is not None and ours.get("ids") != ids:
+        if ours is not None and ours["tokens"] != ids:
             print(f"  tokens differ: {ids} and {ours}")
             ok = False
     return ok

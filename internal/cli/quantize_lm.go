@@ -26,6 +26,8 @@ type quantizeLanguageFlags struct {
 	output, embedding          string
 	pure, requantize           bool
 	importance, saveImportance string
+	targetBits                 float64
+	targetSize                 string
 }
 
 func (f *quantizeLanguageFlags) add(c *cobra.Command) {
@@ -37,6 +39,8 @@ func (f *quantizeLanguageFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.pure, "pure", false, "GGUF: the same format for all matrices")
 	fl.BoolVar(&f.requantize, "allow-requantize", false, "GGUF: round weights again that were rounded before")
 	fl.StringVar(&f.importance, "imatrix", "", "GGUF: importance matrix of llama-imatrix; with --data it is measured")
+	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF: formats from Q2_K to Q8_0 by what they cost, with so many bits a weight on average, e.g. 4.5")
+	fl.StringVar(&f.targetSize, "target-size", "", "GGUF: likewise, with so much of the original's size, e.g. 30%")
 	fl.StringVar(&f.saveImportance, "save-imatrix", "", "GGUF: file to write the measured importance matrix to")
 }
 
@@ -57,11 +61,15 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 		return err
 	}
 	defer m.Close()
+	o.Pool = p
 	j := &languageJob{f: f, e: e, m: m, o: o, pool: p}
 	if err := j.aim(cmd); err != nil {
 		return err
 	}
 	c, err := j.calibrate(cmd.Context())
+	if err == nil {
+		err = j.spread(cmd.Context())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -191,6 +199,26 @@ func (j *languageJob) calibrate(ctx context.Context) (*lm.Calibrated, error) {
 	return c, err
 }
 
+// spread chooses formats within a budget, if there is one.
+func (j *languageJob) spread(ctx context.Context) error {
+	b := lm.Budget{Bits: j.f.language.targetBits}
+	if text := j.f.language.targetSize; text != "" {
+		var err error
+		if b.Share, err = parseShare(text); err != nil {
+			return misuse{fmt.Errorf("--target-size %w", err)}
+		}
+	}
+	switch {
+	case b == (lm.Budget{}):
+		return nil
+	case b.Bits < 0 || b.Bits > 0 && b.Share > 0:
+		return misusef("--target-bits %g --target-size %q: expected one of them, above 0", b.Bits, j.f.language.targetSize)
+	case j.target != nil && languageMethods[j.f.method] != lm.AWQ || j.folder:
+		return misusef("--target-bits and --target-size choose formats of GGUF files: expected --method weight-only or awq")
+	}
+	return lm.Spread(ctx, j.m, &j.o, b)
+}
+
 // measure measures the importance of columns.
 func (j *languageJob) measure(ctx context.Context, text *lm.Text, r lm.Recipe) (err error) {
 	if j.o.Importance, err = lm.Measure(ctx, j.m, text, r.Pool, filepath.Dir(j.f.output), r.Progress); err != nil {
@@ -221,7 +249,6 @@ func (j *languageJob) write(ctx context.Context, c *lm.Calibrated) (rep *report.
 			return nil, err
 		}
 	}
-	j.o.Pool = j.pool
 	bar := newProgress(j.e, 0, "million weights")
 	defer bar.done()
 	j.o.Progress = func(done, all int64) {
