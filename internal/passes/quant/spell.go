@@ -12,8 +12,7 @@ import (
 // behind as those that have kernels and take part in fusions.
 var Spell = pass.Pass{
 	Name: "spell-contrib", Level: 2,
-	Doc: "onnxruntime's QLinearSoftmax, QLinearReduceMean and QLinearWhere, and its NhwcConv, NhwcMaxPool and QLinearConv " +
-		"with the channels last, are spelled out in operators that have kernels.",
+	Doc:     "onnxruntime's QLinearSoftmax, QLinearReduceMean and QLinearWhere, and its NhwcConv and NhwcMaxPool, are spelled out in operators that have kernels.",
 	Rewrite: spell,
 }
 
@@ -33,8 +32,6 @@ func spell(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return s.conv(), nil
 	case "NhwcMaxPool":
 		return s.maxPool(), nil
-	case "QLinearConv":
-		return s.qconv(), nil
 	}
 	return nil, nil
 }
@@ -128,14 +125,4 @@ func (s *speller) maxPool() *ir.Patch {
 		return nil
 	}
 	return s.patch(s.node(op.Salver, "QMaxPool", 1, n.In, only(n, "auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")))
-}
-
-func (s *speller) qconv() *ir.Patch {
-	n := s.n
-	if !n.Bool("channels_last") || len(n.In[0].Type.Shape) != 4 {
-		return nil
-	}
-	in := append([]*ir.Value{s.node(op.Salver, "FromChannelsLast", 1, n.In[:1], nil)}, n.In[1:]...)
-	y := s.node("", "QLinearConv", 10, in, only(n, windowAttrs...))
-	return s.patch(s.node(op.Salver, "ToChannelsLast", 1, []*ir.Value{y}, nil))
 }
