@@ -10,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
+	"github.com/salver-ml/salver/internal/passes/quant"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/calib"
 	"github.com/salver-ml/salver/internal/quant/samples"
@@ -79,13 +80,26 @@ func Calibrate(ctx context.Context, g *ir.Graph, set samples.Set, watch Watch, o
 	return c, nil
 }
 
+// observer gives what has seen v, or what v was moved from: a range that holds v.
+func (c *Calibration) observer(v *ir.Value) calib.Observer {
+	for {
+		if o := c.Observers[v.Name]; o != nil {
+			return o
+		}
+		if v.Producer == nil || !quant.Moves(v.Producer) {
+			return nil
+		}
+		v = v.Producer.In[0]
+	}
+}
+
 // watched lists the values of which ranges may be wanted, in the graph's order.
 // What is only moved has the range of what it was.
 func watched(g *ir.Graph, o *Options) []string {
 	p := newPlan(g, o, func(*ir.Value) bool { return true })
 	var names []string
 	add := func(v *ir.Value) {
-		if v != nil && p.types[v] != 0 && (v.Producer == nil || p.role[v.Producer] != roleMove) {
+		if v != nil && p.types[v] != 0 && (v.Producer == nil || p.role[v.Producer] != roleMove || !p.integer[v.Producer]) {
 			names = append(names, v.Name)
 		}
 	}

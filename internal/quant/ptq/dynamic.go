@@ -45,7 +45,7 @@ func Dynamic(ctx context.Context, g *ir.Graph, o Options) (*report.Report, error
 		if w != nil {
 			done++
 		}
-		d.describe(rep, n, w, nil)
+		d.describe(rep, n, w)
 	}
 	if done == 0 {
 		return nil, nothing(rep)

@@ -37,10 +37,11 @@ func (p *plan) fit(c *Calibration) (map[*ir.Value]quant.Affine, error) {
 }
 
 func (p *plan) fitOne(v *ir.Value, c *Calibration) (quant.Affine, error) {
-	seen := c.Observers[v.Name]
+	seen := c.observer(v)
 	if seen == nil {
 		return quant.Affine{}, fmt.Errorf("activation %q was not observed: calibrate the same graph", v.Name)
 	}
+	p.seen[v] = seen
 	r, err := seen.Range(p.types[v], p.o.Symmetric)
 	if err != nil {
 		return quant.Affine{}, fmt.Errorf("activation %q: %w", v.Name, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/passes/fuse"
 	"github.com/salver-ml/salver/internal/passes/match"
 	"github.com/salver-ml/salver/internal/passes/quant"
+	"github.com/salver-ml/salver/internal/quant/calib"
 )
 
 // role is what quantization sees in a node.
@@ -41,19 +42,20 @@ type plan struct {
 	o       *Options
 	known   func(*ir.Value) bool // whether its range is known
 	role    map[*ir.Node]role
-	reason  map[*ir.Node]string      // why a node with weights is not quantized
-	act     map[*ir.Node]*ir.Value   // what activation has found
-	useful  map[*ir.Value]bool       // whether something computes with it as integers
-	integer map[*ir.Node]bool        // computes on integers
-	types   map[*ir.Value]dtype.Type // of the values that are quantized
-	makers  map[*ir.Value]*ir.Node   // the integer operators that give them
-	share   map[*ir.Value]*ir.Value  // takes its format from
+	reason  map[*ir.Node]string          // why a node with weights is not quantized
+	act     map[*ir.Node]*ir.Value       // what activation has found
+	useful  map[*ir.Value]bool           // whether something computes with it as integers
+	integer map[*ir.Node]bool            // computes on integers
+	types   map[*ir.Value]dtype.Type     // of the values that are quantized
+	makers  map[*ir.Value]*ir.Node       // the integer operators that give them
+	share   map[*ir.Value]*ir.Value      // takes its format from
+	seen    map[*ir.Value]calib.Observer // which chose the range
 }
 
 // newPlan decides for a graph. known says for which values ranges exist.
 func newPlan(g *ir.Graph, o *Options, known func(*ir.Value) bool) *plan {
 	p := &plan{g: g, o: o, known: known, role: map[*ir.Node]role{}, reason: map[*ir.Node]string{}, act: map[*ir.Node]*ir.Value{},
-		useful: map[*ir.Value]bool{}, integer: map[*ir.Node]bool{}, types: map[*ir.Value]dtype.Type{}, makers: map[*ir.Value]*ir.Node{}, share: map[*ir.Value]*ir.Value{}}
+		useful: map[*ir.Value]bool{}, integer: map[*ir.Node]bool{}, types: map[*ir.Value]dtype.Type{}, makers: map[*ir.Value]*ir.Node{}, seen: map[*ir.Value]calib.Observer{}, share: map[*ir.Value]*ir.Value{}}
 	for _, n := range g.Nodes {
 		p.role[n] = p.roleOf(n)
 	}

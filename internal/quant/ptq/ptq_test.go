@@ -304,6 +304,19 @@ var patterns = []struct {
   %y = MatMul(%a, %w2)
   output %y
 `, map[string]int{"IntegerMatMul": 1, "Gather": 2}, 0, 33},
+	{"first token", `  input %x float32[n,7,32]
+  input %w1 float32[32,64]
+  input %b1 float32[64]
+  input %w2 float32[64,64]
+  input %b2 float32[64]
+  const %first int64[] = 0
+  %m = MatMul(%x, %w1)
+  %s = Softmax(%m)
+  %c = Gather(%s, %first) {axis = 1}
+  %g = Gemm(%c, %w2, %b2)
+  %t = Tanh(%g)
+  output %t
+`, map[string]int{"IntegerMatMul": 2}, 0, 30},
 	{"pieces", `  input %x float32[n,4,8,8]
   input %w1 float32[8,4,3,3]
   input %w2 float32[4,4,1,1]
@@ -369,6 +382,9 @@ func TestPatterns(t *testing.T) {
 				}
 				if f.name != "qdq" {
 					continue
+				}
+				if rep.Layers[0].Op != "Gather" && rep.Layers[0].Range == nil {
+					t.Errorf("the report has no range for %s", rep.Layers[0].Name)
 				}
 				for name, n := range p.want {
 					if counts[name] != n {

@@ -6,7 +6,6 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
-	quantpass "github.com/salver-ml/salver/internal/passes/quant"
 	"github.com/salver-ml/salver/internal/passes/upgrade"
 	"github.com/salver-ml/salver/internal/quant"
 	"github.com/salver-ml/salver/internal/quant/report"
@@ -23,9 +22,7 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 		return nil, nil, err
 	}
 	g = g.Clone()
-	p := newPlan(g, &o, func(v *ir.Value) bool {
-		return c.Observers[v.Name] != nil || v.Producer != nil && quantpass.Moves(v.Producer)
-	})
+	p := newPlan(g, &o, func(v *ir.Value) bool { return c.observer(v) != nil })
 	maps, err := p.fit(c)
 	if err != nil {
 		return nil, nil, err
@@ -44,7 +41,7 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 		if w != nil {
 			done++
 		}
-		e.describe(rep, n, w, c)
+		e.describe(rep, n, w)
 	}
 	if done == 0 {
 		return nil, nil, nothing(rep)
@@ -95,7 +92,7 @@ func (e *emitter) chooseWide() {
 }
 
 // describe reports a node with weights.
-func (e *emitter) describe(rep *report.Report, n *ir.Node, w *weights, c *Calibration) {
+func (e *emitter) describe(rep *report.Report, n *ir.Node, w *weights) {
 	reason := e.reason[n]
 	if w == nil && reason == "" {
 		return
@@ -105,14 +102,14 @@ func (e *emitter) describe(rep *report.Report, n *ir.Node, w *weights, c *Calibr
 		precision, _ := e.o.precision(n)
 		l.Precision, l.SQNR = precision.String(), w.sqnr
 		l.Bits = 8 + float64(32*len(w.maps))/float64(max(1, w.data.Len()))
-		if x := e.inputs[n][0]; c != nil && e.types[x] != dtype.Invalid {
-			e.describeInput(&l, x, c)
+		if x := e.inputs[n][0]; e.types[x] != dtype.Invalid && e.maps != nil {
+			e.describeInput(&l, x)
 		}
 	}
 	rep.Layers = append(rep.Layers, l)
 }
 
-func (e *emitter) describeInput(l *report.Layer, x *ir.Value, c *Calibration) {
+func (e *emitter) describeInput(l *report.Layer, x *ir.Value) {
 	m := e.maps[x]
 	lowest, highest, err := quant.Limits(m.Type)
 	if err != nil {
@@ -120,7 +117,7 @@ func (e *emitter) describeInput(l *report.Layer, x *ir.Value, c *Calibration) {
 	}
 	l.Range = &quant.Range{Min: float64(m.Dequantize(lowest)), Max: float64(m.Dequantize(highest))}
 	l.Scale, l.Zero = m.Scale, m.Zero
-	if seen := c.Observers[e.source(x).Name]; seen != nil {
+	if seen := e.seen[e.source(x)]; seen != nil {
 		l.Histogram = seen.Histogram()
 	}
 }
