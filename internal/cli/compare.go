@@ -24,7 +24,8 @@ import (
 type compareFlags struct {
 	engineFlags
 	languageFlags
-	data          string
+	data, labels  string
+	recipe        recipeFlags
 	limit, layers int
 	runs, window  int
 	all, json     bool
@@ -66,12 +67,14 @@ same token, the perplexity of both, tokens a second, and size.`,
 	f.languageFlags.add(c)
 	fl := c.Flags()
 	fl.StringVar(&f.data, "data", "", "samples (.npz, JSON lines, a folder of pictures) or, for language models, a text")
+	fl.StringVar(&f.labels, "labels", "", "file with the class of each sample")
 	fl.IntVar(&f.limit, "limit", 0, "samples, or tokens of the text, at most; 0 is all of them")
 	fl.IntVar(&f.layers, "layers", 8, "samples on which layers are compared; 0 leaves layers out")
 	fl.IntVar(&f.runs, "runs", 20, "runs of each model to time; 0 leaves latency out")
 	fl.IntVar(&f.window, "window", 0, "language models: tokens that are seen together; 0 is the context, 512 at most")
 	fl.BoolVar(&f.all, "all", false, "show all layers in their order, not the ten worst")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
+	f.recipe.add(c)
 	return c
 }
 
@@ -130,7 +133,11 @@ func (f *compareFlags) tensors(ctx context.Context, e *env, pathA, pathB string)
 	if err := sameInputs(pathA, pathB, a.Inputs(), b.Inputs()); err != nil {
 		return err
 	}
-	set, err := samples.Open(f.data, a.Graph(), samples.Options{Model: pathA, Limit: f.limit})
+	recipe, err := f.recipe.parse()
+	if err != nil {
+		return err
+	}
+	set, err := samples.Open(f.data, a.Graph(), samples.Options{Model: pathA, Recipe: recipe, Labels: f.labels, Limit: f.limit})
 	if err != nil {
 		return err
 	}
