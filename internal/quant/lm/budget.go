@@ -16,28 +16,12 @@ var ladder = []block.Format{block.Q2_K, block.Q3_K, block.Q4_K, block.Q5_K, bloc
 // format costs.
 const sampledRows = 256
 
-// A Budget bounds the size of a model: by bits for each weight of its matrices on
-// average, or else by the bytes of all tensors as a share of the source's.
-type Budget struct {
-	Bits  float64
-	Share float64
-}
-
-// bytes is what matrices of so many elements may take, where the model takes all
-// and other tensors rest.
-func (b Budget) bytes(elems, all, rest int64) int64 {
-	if b.Bits > 0 {
-		return int64(b.Bits * float64(elems) / 8)
-	}
-	return int64(b.Share*float64(all)) - rest
-}
-
 // Spread chooses formats of Q2_K to Q8_0 for the model's matrices so that they
 // keep to a budget, and the errors of their outputs, each relative to the output,
 // add up to the least. With an importance matrix errors are those on its text;
 // without one all columns count alike. The choice is added to o's overrides;
 // matrices that these name already are left out.
-func Spread(ctx context.Context, m *Model, o *Options, b Budget) error {
+func Spread(ctx context.Context, m *Model, o *Options, b guard.Budget) error {
 	c := newChooser(m, o.Mix, o)
 	var names []string
 	var formats [][]block.Format
@@ -63,7 +47,7 @@ func Spread(ctx context.Context, m *Model, o *Options, b Budget) error {
 		names, formats, choices = append(names, t.Name), append(formats, list), append(choices, costs)
 		elems += int64(t.Elems())
 	}
-	picked, err := guard.Allot(choices, b.bytes(elems, all, rest))
+	picked, err := guard.Allot(choices, b.Bytes(elems, all, rest))
 	if err != nil {
 		return fmt.Errorf("the matrices: %w", err)
 	}

@@ -24,6 +24,11 @@ type scaling struct {
 // scalingOf says where the factors of a group's inputs can go; false if what is
 // between forbids it.
 func (m *Model) scalingOf(g *group) (s scaling, ok bool) {
+	for _, u := range g.input.Uses() {
+		if !slices.ContainsFunc(g.products, func(p *product) bool { return p.node == u.Node }) {
+			return s, false // such as the experts, when the router's turn is
+		}
+	}
 	s.columns = namesOf(g.products)
 	layer, rest, ok := cutLayer(s.columns[0])
 	if !ok {
