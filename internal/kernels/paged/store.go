@@ -4,13 +4,28 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 // storeTokens is the number of tokens of a chunk of storeTask.
 const storeTokens = 8
 
 // storeTask writes the step's keys and values to their slots.
-type storeTask struct{ *Problem }
+type storeTask struct {
+	*Problem
+	keys []uint16 // room for a key in float16, of each chunk
+}
+
+// chunks prepares the task and gives the number of its chunks.
+func (t *storeTask) chunks(p *Problem) int {
+	t.Problem = p
+	n := tiling.Ceil(p.Tokens, storeTokens)
+	if need := n * p.D; p.K.DType == dtype.Float16 && len(t.keys) < need {
+		t.keys = make([]uint16, need)
+	}
+	return n
+}
 
 // Do stores chunk number i.
 func (t *storeTask) Do(i int) {
@@ -23,24 +38,25 @@ func (t *storeTask) Do(i int) {
 		for h := range t.KVHeads {
 			at := (block*t.KVHeads + h) * t.blockLen()
 			from := (row*t.KVHeads + h) * t.D
-			t.K.put(at+place, BlockTokens, t.NewK[from:from+t.D])
-			t.V.put(at+place*t.D, 1, t.NewV[from:from+t.D])
+			key, value := t.NewK[from:from+t.D], t.NewV[from:from+t.D]
+			if t.K.DType == dtype.Float16 {
+				keys := t.keys[i*t.D : (i+1)*t.D]
+				elemwise.Float16s(keys, key)
+				column(t.K.halves()[at+place:], keys)
+				elemwise.Float16s(t.V.halves()[at+place*t.D:][:t.D], value)
+				continue
+			}
+			column(t.K.float32s()[at+place:], key)
+			copy(t.V.float32s()[at+place*t.D:], value)
 		}
 	}
 }
 
-// put writes numbers from element at on, stride apart.
-func (c *Cache) put(at, stride int, v []float32) {
-	if c.DType == dtype.Float32 {
-		dst := c.float32s()
-		for i, x := range v {
-			dst[at+i*stride] = x
-		}
-		return
-	}
-	dst := c.halves()
-	for i, x := range v {
-		dst[at+i*stride] = dtype.F32ToF16(x)
+// column writes a token's key, one number to each row of its block.
+func column[T stored](dst, key []T) {
+	dst = dst[:(len(key)-1)*BlockTokens+1]
+	for i, x := range key {
+		dst[i*BlockTokens] = x
 	}
 }
 

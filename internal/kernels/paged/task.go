@@ -63,8 +63,7 @@ func (t *Task) Run(p *pool.Pool) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	t.store.Problem = &t.Problem
-	p.Run(tiling.Ceil(t.Tokens, storeTokens), &t.store)
+	p.Run(t.store.chunks(&t.Problem), &t.store)
 	t.cut()
 	t.slots.Reset(min(p.Threads(), tiling.MaxSlots))
 	for len(t.spaces) < min(p.Threads(), tiling.MaxSlots) {
