@@ -55,9 +55,11 @@ type model struct {
 	in     []*tensor.Tensor
 	cache  *Cache
 	report *Report
-	exact  map[string]Choices // of this model
 	found  []*Layer
 	clock  clock
+
+	fingerprint string
+	exact       map[string]Choices // of this model
 }
 
 // group is the layers of one signature.
@@ -76,25 +78,29 @@ func Measure(ctx context.Context, path string, inputs func(*ir.Graph) ([]*tensor
 	defer release()
 	m := &model{Options: t, path: path, load: o, cache: c, clock: clock}
 	m.report = &Report{Model: path, Host: c.Host, Threads: o.Pool.Threads(), Changes: []Layer{}}
-	notes := &recorder{cache: c, asked: map[*ir.Node]*group{}}
+	if err := m.measure(ctx, inputs); err != nil {
+		return nil, err
+	}
+	return m.report, m.compare(ctx)
+}
+
+// measure loads the model and measures its layers.
+func (m *model) measure(ctx context.Context, inputs func(*ir.Graph) ([]*tensor.Tensor, error)) error {
+	notes := &recorder{cache: m.cache, asked: map[*ir.Node]*group{}}
+	o := m.load
 	o.Tuned = notes.of
-	e, err := engine.Load(path, o)
+	e, err := engine.Load(m.path, o)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer e.Close()
-	if m.in, err = inputs(e.Graph()); err != nil {
-		return nil, err
-	}
-	fingerprint := Fingerprint(e.Graph())
-	m.exact = c.exact(fingerprint)
-	if m.exact == nil {
+	m.fingerprint = Fingerprint(e.Graph())
+	if m.exact = m.cache.exact(m.fingerprint); m.exact == nil {
 		m.exact = map[string]Choices{}
 	}
-	if err := m.layers(ctx, e, notes); err != nil {
-		return nil, err
+	if m.in, err = inputs(e.Graph()); err == nil {
+		err = m.layers(ctx, e, notes)
 	}
-	return m.report, m.compare(ctx, fingerprint)
+	return errors.Join(err, e.Close())
 }
 
 // recorder notes which choices nodes ask for.
@@ -256,7 +262,7 @@ func micros(d time.Duration) float64 { return math.Round(float64(d.Nanoseconds()
 
 // compare runs the model with and without what was found, and keeps it if the
 // outputs agree and the time is no worse.
-func (m *model) compare(ctx context.Context, fingerprint string) error {
+func (m *model) compare(ctx context.Context) error {
 	tuned := NewCache(m.cache.Host)
 	for k, l := range m.cache.layers {
 		tuned.layers[k] = l
@@ -264,8 +270,8 @@ func (m *model) compare(ctx context.Context, fingerprint string) error {
 	for _, l := range m.found {
 		tuned.layers[layerKey{l.Layer, l.Threads}] = l
 	}
-	if ours := exactModel(fingerprint, filepath.Base(m.path), m.exact); ours != nil {
-		tuned.models[fingerprint] = ours
+	if ours := exactModel(m.fingerprint, filepath.Base(m.path), m.exact); ours != nil {
+		tuned.models[m.fingerprint] = ours
 	}
 	with := m.load
 	with.Tuned = tuned.For
@@ -285,8 +291,8 @@ func (m *model) compare(ctx context.Context, fingerprint string) error {
 		m.report.Dropped = fmt.Sprintf("the model takes %.3f ms with these choices and %.3f without: the machine was too busy to measure", m.report.TunedMS, m.report.DefaultMS)
 	default:
 		m.cache.layers = tuned.layers
-		if ours := tuned.models[fingerprint]; ours != nil {
-			m.cache.models[fingerprint] = ours
+		if ours := tuned.models[m.fingerprint]; ours != nil {
+			m.cache.models[m.fingerprint] = ours
 		}
 	}
 	m.progress(1)
