@@ -13,6 +13,7 @@ import (
 	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/format/whole"
 	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/quant/guard"
 	"github.com/salver-ml/salver/internal/quant/lm"
 	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/quant/weight"
@@ -39,8 +40,8 @@ func (f *quantizeLanguageFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.pure, "pure", false, "GGUF: the same format for all matrices")
 	fl.BoolVar(&f.requantize, "allow-requantize", false, "GGUF: round weights again that were rounded before")
 	fl.StringVar(&f.importance, "imatrix", "", "GGUF: importance matrix of llama-imatrix; with --data it is measured")
-	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF: formats from Q2_K to Q8_0 by what they cost, with so many bits a weight on average, e.g. 4.5")
-	fl.StringVar(&f.targetSize, "target-size", "", "GGUF: likewise, with so much of the original's size, e.g. 30%")
+	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF, weight-only: formats (Q2_K to Q8_0, or 2 to 8 bits) by what they cost, with so many bits a weight on average, e.g. 4.5")
+	fl.StringVar(&f.targetSize, "target-size", "", "GGUF, weight-only: likewise, with so much of the original's size, e.g. 30%")
 	fl.StringVar(&f.saveImportance, "save-imatrix", "", "GGUF: file to write the measured importance matrix to")
 }
 
@@ -199,20 +200,26 @@ func (j *languageJob) calibrate(ctx context.Context) (*lm.Calibrated, error) {
 	return c, err
 }
 
-// spread chooses formats within a budget, if there is one.
-func (j *languageJob) spread(ctx context.Context) error {
-	b := lm.Budget{Bits: j.f.language.targetBits}
-	if text := j.f.language.targetSize; text != "" {
-		var err error
-		if b.Share, err = parseShare(text); err != nil {
-			return misuse{fmt.Errorf("--target-size %w", err)}
+// budget reads the flags; it is empty if there is none.
+func (f *quantizeLanguageFlags) budget() (b guard.Budget, err error) {
+	b.Bits = f.targetBits
+	if f.targetSize != "" {
+		if b.Share, err = parseShare(f.targetSize); err != nil {
+			return b, misuse{fmt.Errorf("--target-size %w", err)}
 		}
 	}
+	if b.Bits < 0 || b.Bits > 0 && b.Share > 0 {
+		return b, misusef("--target-bits %g --target-size %q: expected one of them, above 0", b.Bits, f.targetSize)
+	}
+	return b, nil
+}
+
+// spread chooses formats within a budget, if there is one.
+func (j *languageJob) spread(ctx context.Context) error {
+	b, err := j.f.language.budget()
 	switch {
-	case b == (lm.Budget{}):
-		return nil
-	case b.Bits < 0 || b.Bits > 0 && b.Share > 0:
-		return misusef("--target-bits %g --target-size %q: expected one of them, above 0", b.Bits, j.f.language.targetSize)
+	case err != nil || b == (guard.Budget{}):
+		return err
 	case j.target != nil && languageMethods[j.f.method] != lm.AWQ || j.folder:
 		return misusef("--target-bits and --target-size choose formats of GGUF files: expected --method weight-only or awq")
 	}

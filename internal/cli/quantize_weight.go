@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 
+	"github.com/salver-ml/salver/internal/quant/guard"
 	"github.com/salver-ml/salver/internal/quant/nbits"
 	"github.com/salver-ml/salver/internal/quant/ptq"
 	"github.com/salver-ml/salver/internal/quant/report"
@@ -82,6 +83,13 @@ func quantizeWeights(ctx context.Context, j *quantizeJob) (*report.Report, error
 	o.Progress = func(done, all int) {
 		bar.all = all
 		bar.at(done)
+	}
+	b, err := j.f.language.budget()
+	if err == nil && b != (guard.Budget{}) {
+		err = nbits.Spread(ctx, j.model.Graph, &o, b)
+	}
+	if err != nil {
+		return nil, err
 	}
 	rep, err := nbits.Quantize(ctx, j.model.Graph, o)
 	bar.done()

@@ -14,6 +14,22 @@ type Choice struct {
 	Error float64
 }
 
+// Budget bounds the size of a model: by bits for each weight of its layers on
+// average, or else by the bytes of all weights as a share of the original's.
+type Budget struct {
+	Bits  float64
+	Share float64
+}
+
+// Bytes is what layers of so many weights may take, where the model takes all and
+// weights that stay as they are take rest.
+func (b Budget) Bytes(weights, all, rest int64) int64 {
+	if b.Bits > 0 {
+		return int64(b.Bits * float64(weights) / 8)
+	}
+	return int64(b.Share*float64(all)) - rest
+}
+
 // Allot picks one choice for each layer such that all fit into the budget in bytes and
 // the errors add up to the least. It gives the index of each layer's choice, the
 // same for the same arguments, and fails where even the smallest choices do not fit.

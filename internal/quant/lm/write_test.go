@@ -15,6 +15,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/quant/guard"
 )
 
 // a tensor of a test's model.
@@ -188,7 +189,7 @@ func TestSpread(t *testing.T) {
 	m := model(t, 1, random{"blk.0.ffn_up.weight", []int{64, 256}}, random{"blk.0.ffn_gate.weight", []int{64, 256}}, random{"blk.0.ffn_down.weight", []int{64, 512}})
 	for _, bits := range []float64{2.7, 4.5, 6.6} {
 		o := Options{Mix: mix(t, "Q4_K_M")}
-		if err := Spread(t.Context(), m, &o, Budget{Bits: bits}); err != nil {
+		if err := Spread(t.Context(), m, &o, guard.Budget{Bits: bits}); err != nil {
 			t.Fatal(err)
 		}
 		size, elems := int64(0), 0
@@ -202,7 +203,7 @@ func TestSpread(t *testing.T) {
 			t.Errorf("%.3g bits a weight, expected at most %.3g", got, bits)
 		}
 	}
-	if err := Spread(t.Context(), m, &Options{Mix: mix(t, "Q4_K_M")}, Budget{Bits: 1}); err == nil {
+	if err := Spread(t.Context(), m, &Options{Mix: mix(t, "Q4_K_M")}, guard.Budget{Bits: 1}); err == nil {
 		t.Error("no error for one bit a weight")
 	}
 }

@@ -2,12 +2,14 @@ package nbits
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/quant/weight"
+	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -16,9 +18,36 @@ type emitter struct {
 	g             *ir.Graph
 	o             *Options
 	before, after int64 // bytes of weights
+	made          map[use][]*ir.Value
 }
 
-func newEmitter(g *ir.Graph, o *Options) *emitter { return &emitter{g: g, o: o} }
+// use is one way in which a constant is used: nodes that share weights share what
+// these become.
+type use struct {
+	weights        *ir.Value
+	outputs, table bool
+}
+
+func newEmitter(g *ir.Graph, o *Options) *emitter {
+	return &emitter{g: g, o: o, made: map[use][]*ir.Value{}}
+}
+
+// shared gives what a layer's weights have become before, or makes it.
+func (e *emitter) shared(l *layer, create func() ([]*ir.Value, error)) ([]*ir.Value, error) {
+	key := use{l.weights, l.outputs, l.table}
+	if in, ok := e.made[key]; ok {
+		return in, nil
+	}
+	in, err := create()
+	if err == nil {
+		e.made[key] = in
+		e.before += l.bytes()
+	}
+	return in, err
+}
+
+// known reports whether a layer's weights have been quantized for another node.
+func (e *emitter) known(l *layer) bool { return e.made[use{l.weights, l.outputs, l.table}] != nil }
 
 // constant adds to the bytes of what the weights became.
 func (e *emitter) constant(name string, t *tensor.Tensor) *ir.Value {
@@ -43,15 +72,16 @@ func (e *emitter) node(domain, name, label string, out ir.Type, in []*ir.Value, 
 	return y, nil
 }
 
-// layer replaces a node by its quantized form.
+// layer replaces a node by its quantized form. q may be nil if the weights are
+// known.
 func (e *emitter) layer(l *layer, q *weight.Quantized) error {
-	e.before += l.bytes()
+	kind := e.o.Scheme.Kind
 	switch {
 	case l.table:
 		return e.table(l, q)
-	case q.Scheme.Kind == weight.NF4:
+	case kind == weight.NF4:
 		return e.bnb4(l, q)
-	case e.o.Portable || q.Scheme.Kind != weight.Int:
+	case e.o.Portable || kind != weight.Int:
 		return e.dequantized(l, q)
 	}
 	return e.nbits(l, q)
@@ -59,6 +89,20 @@ func (e *emitter) layer(l *layer, q *weight.Quantized) error {
 
 // nbits replaces a product by MatMulNBits, and a Gemm's bias by an Add.
 func (e *emitter) nbits(l *layer, q *weight.Quantized) error {
+	in, err := e.shared(l, func() ([]*ir.Value, error) { return e.blocks(l, q), nil })
+	if err != nil {
+		return err
+	}
+	s := e.o.Scheme
+	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "bits": ir.Int(s.Bits), "block_size": ir.Int(s.Group)}
+	if e.o.AccuracyLevel != 0 {
+		attrs["accuracy_level"] = ir.Int(e.o.AccuracyLevel)
+	}
+	return e.product(l, "MatMulNBits", append([]*ir.Value{l.node.In[0]}, in...), attrs)
+}
+
+// blocks are the constants of MatMulNBits.
+func (e *emitter) blocks(l *layer, q *weight.Quantized) []*ir.Value {
 	s, name := q.Scheme, l.weights.Name
 	size := s.Group * s.Bits / 8
 	b := tensor.New(dtype.Uint8, q.Rows, q.Groups, size)
@@ -67,22 +111,24 @@ func (e *emitter) nbits(l *layer, q *weight.Quantized) error {
 			packBits(b.Data[(row*q.Groups+g)*size:][:size], q.Codes[row*q.Cols+g*s.Group:][:min(s.Group, q.Cols-g*s.Group)], s.Bits)
 		}
 	}
-	in := []*ir.Value{l.node.In[0], e.constant(name+"_q", b), e.constant(name+"_scales", typed(tensor.FromSlice(q.Scales, q.Rows, q.Groups), l.weights.Const.DType))}
+	in := []*ir.Value{e.constant(name+"_q", b), e.floats(l, "_scales", q.Scales, q.Rows, q.Groups)}
 	switch {
 	case q.Zeros != nil && s.FloatZero:
-		in = append(in, e.constant(name+"_zeros", typed(tensor.FromSlice(q.Zeros, q.Rows, q.Groups), l.weights.Const.DType)))
+		in = append(in, e.floats(l, "_zeros", q.Zeros, q.Rows, q.Groups))
 	case q.Zeros != nil:
 		in = append(in, e.constant(name+"_zeros", packedZeros(q)))
 	}
-	attrs := map[string]ir.Attr{"K": ir.Int(q.Cols), "N": ir.Int(q.Rows), "bits": ir.Int(s.Bits), "block_size": ir.Int(s.Group)}
-	if e.o.AccuracyLevel != 0 {
-		attrs["accuracy_level"] = ir.Int(e.o.AccuracyLevel)
-	}
-	return e.product(l, op.Microsoft, "MatMulNBits", in, attrs)
+	return in
 }
 
-// product puts a product in the place of a layer's node, with a Gemm's bias behind it.
-func (e *emitter) product(l *layer, domain, name string, in []*ir.Value, attrs map[string]ir.Attr) error {
+// floats are numbers in the type of a layer's weights, which holds them exactly.
+func (e *emitter) floats(l *layer, part string, v []float32, dims ...int) *ir.Value {
+	return e.constant(l.weights.Name+part, typed(tensor.FromSlice(v, dims...), l.weights.Const.DType))
+}
+
+// product puts an operator of com.microsoft in the place of a layer's node, with a
+// Gemm's bias behind it.
+func (e *emitter) product(l *layer, name string, in []*ir.Value, attrs map[string]ir.Attr) error {
 	old := l.node.Out[0]
 	label := old.Name
 	var bias *ir.Value
@@ -92,7 +138,7 @@ func (e *emitter) product(l *layer, domain, name string, in []*ir.Value, attrs m
 	if bias != nil {
 		label += "_product"
 	}
-	y, err := e.node(domain, name, label, old.Type, in, attrs)
+	y, err := e.node(op.Microsoft, name, label, old.Type, in, attrs)
 	if err == nil && bias != nil {
 		y, err = e.node("", "Add", old.Name, old.Type, []*ir.Value{y, bias}, nil)
 	}
@@ -133,7 +179,7 @@ func bytesOf(v []float32) []uint8 {
 	return b
 }
 
-// typed converts scales to the type of a layer's weights, which holds them exactly.
+// typed converts numbers.
 func typed(t *tensor.Tensor, dt dtype.Type) *tensor.Tensor {
 	if dt == dtype.Float32 {
 		return t
@@ -146,38 +192,71 @@ func typed(t *tensor.Tensor, dt dtype.Type) *tensor.Tensor {
 // bnb4 replaces a product by MatMulBnb4.
 func (e *emitter) bnb4(l *layer, q *weight.Quantized) error {
 	const nf4 = 1
-	b := tensor.New(dtype.Uint8, (len(q.Codes)+1)/2)
-	for i, c := range q.Codes {
-		b.Data[i/2] |= c << (4 * (1 - i%2))
+	in, err := e.shared(l, func() ([]*ir.Value, error) {
+		b := tensor.New(dtype.Uint8, (len(q.Codes)+1)/2)
+		for i, c := range q.Codes {
+			b.Data[i/2] |= c << (4 * (1 - i%2))
+		}
+		return []*ir.Value{e.constant(l.weights.Name+"_q", b), e.floats(l, "_absmax", q.Scales, len(q.Scales))}, nil
+	})
+	if err != nil {
+		return err
 	}
-	in := []*ir.Value{l.node.In[0], e.constant(l.weights.Name+"_q", b), e.constant(l.weights.Name+"_absmax", typed(tensor.FromSlice(q.Scales), l.weights.Const.DType))}
-	return e.product(l, op.Microsoft, "MatMulBnb4", in, map[string]ir.Attr{"K": ir.Int(q.Cols), "N": ir.Int(q.Rows), "block_size": ir.Int(q.Scheme.Group), "quant_type": ir.Int(nf4)})
+	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "block_size": ir.Int(e.o.Scheme.Group), "quant_type": ir.Int(nf4)}
+	return e.product(l, "MatMulBnb4", append([]*ir.Value{l.node.In[0]}, in...), attrs)
 }
 
 // dequantized puts a DequantizeLinear behind the weights of a product, which are
 // [inputs, outputs] then, in blocks along the inputs.
 func (e *emitter) dequantized(l *layer, q *weight.Quantized) error {
-	t, less := dtype.Uint8, 0
-	switch s := q.Scheme; {
-	case s.Kind == weight.E4M3:
-		t = dtype.Float8E4M3FN
-	case s.Kind == weight.E5M2:
-		t = dtype.Float8E5M2
-	case s.Symmetric && s.Bits == 8:
-		t, less = dtype.Int8, 128
-	case s.Symmetric:
-		t, less = dtype.Int4, 8
-	case s.Bits == 4:
-		t = dtype.Uint4
+	made, err := e.shared(l, func() ([]*ir.Value, error) {
+		y, err := e.dequantize(l, q)
+		return []*ir.Value{y}, err
+	})
+	if err != nil {
+		return err
 	}
+	if l.outputs {
+		l.node.Attrs["transB"] = ir.Int(0)
+	}
+	l.node.SetInput(1, made[0])
+	return nil
+}
+
+// storage is the type in which a scheme's codes are stored by standard operators,
+// and what is taken off them.
+func storage(s weight.Scheme) (t dtype.Type, less uint8) {
+	switch {
+	case s.Kind == weight.E4M3:
+		return dtype.Float8E4M3FN, 0
+	case s.Kind == weight.E5M2:
+		return dtype.Float8E5M2, 0
+	case s.Symmetric && s.Bits == 8:
+		return dtype.Int8, 128
+	case s.Symmetric:
+		return dtype.Int4, 8
+	case s.Bits == 4:
+		return dtype.Uint4, 0
+	}
+	return dtype.Uint8, 0
+}
+
+// stored is a tensor of codes.
+func stored(t dtype.Type, codes []uint8, less uint8, dims ...int) *tensor.Tensor {
+	x := tensor.New(t, dims...)
+	b := slices.Clone(codes)
+	for i := range b {
+		b[i] -= less
+	}
+	x.Pack(b)
+	return x
+}
+
+func (e *emitter) dequantize(l *layer, q *weight.Quantized) (*ir.Value, error) {
+	t, less := storage(q.Scheme)
 	codes := make([]uint8, len(q.Codes))
 	turn(codes, q.Codes, q.Rows, q.Cols)
-	for i := range codes {
-		codes[i] -= uint8(less)
-	}
 	name := l.weights.Name
-	w := tensor.New(t, q.Cols, q.Rows)
-	w.Pack(codes)
 	dims, attrs := []int{q.Groups, q.Rows}, map[string]ir.Attr{"axis": ir.Int(0), "block_size": ir.Int(q.Scheme.Group)}
 	if q.Scheme.Group == 0 {
 		dims, attrs = []int{q.Rows}, map[string]ir.Attr{"axis": ir.Int(1)}
@@ -187,54 +266,32 @@ func (e *emitter) dequantized(l *layer, q *weight.Quantized) error {
 		turn(out, v, q.Rows, q.Groups)
 		return out
 	}
-	scales := typed(tensor.FromSlice(turned(q.Scales), dims...), l.weights.Const.DType)
-	in := []*ir.Value{e.constant(name+"_q", w), e.constant(name+"_scales", scales)}
+	in := []*ir.Value{e.constant(name+"_q", stored(t, codes, less, q.Cols, q.Rows)), e.floats(l, "_scales", turned(q.Scales), dims...)}
 	if q.Zeros != nil {
-		z := tensor.New(t, dims...)
-		z.Pack(bytesOf(turned(q.Zeros)))
-		in = append(in, e.constant(name+"_zeros", z))
+		in = append(in, e.constant(name+"_zeros", stored(t, bytesOf(turned(q.Zeros)), 0, dims...)))
 	}
-	y, err := e.node("", "DequantizeLinear", name+"_dq", ir.Type{DType: l.weights.Const.DType, Shape: l.weights.Type.Shape}, in, attrs)
-	if err != nil {
-		return err
-	}
-	if l.outputs {
-		y.Type = ir.Type{DType: l.weights.Const.DType}
-		l.node.Attrs["transB"] = ir.Int(0)
-	}
-	l.node.SetInput(1, y)
-	return nil
+	return e.node("", "DequantizeLinear", name+"_dq", ir.Type{DType: l.weights.Const.DType, Shape: shape.Of(q.Cols, q.Rows)}, in, attrs)
 }
 
 // table replaces a Gather by GatherBlockQuantized.
 func (e *emitter) table(l *layer, q *weight.Quantized) error {
-	s, name := q.Scheme, l.weights.Name
-	attrs := map[string]ir.Attr{"gather_axis": ir.Int(0), "quantize_axis": ir.Int(1), "block_size": ir.Int(s.Group), "bits": ir.Int(s.Bits)}
-	scales := e.constant(name+"_scales", typed(tensor.FromSlice(q.Scales, q.Rows, q.Groups), l.weights.Const.DType))
-	var in []*ir.Value
-	if s.Bits == 8 { // bytes have zero points in the middle if there are none
-		in = []*ir.Value{e.constant(name+"_q", tensor.FromSlice(q.Codes, q.Rows, q.Cols)), l.node.In[1], scales}
+	s := e.o.Scheme
+	in, err := e.shared(l, func() ([]*ir.Value, error) {
+		t, less := storage(q.Scheme)
+		if s.Bits == 8 { // bytes have zero points in the middle if there are none
+			t, less = dtype.Uint8, 0
+		}
+		in := []*ir.Value{e.constant(l.weights.Name+"_q", stored(t, q.Codes, less, q.Rows, q.Cols)), e.floats(l, "_scales", q.Scales, q.Rows, q.Groups)}
 		if q.Zeros != nil {
-			in = append(in, e.constant(name+"_zeros", tensor.FromSlice(bytesOf(q.Zeros), q.Rows, q.Groups)))
+			in = append(in, e.constant(l.weights.Name+"_zeros", stored(t, bytesOf(q.Zeros), 0, q.Rows, q.Groups)))
 		}
-	} else {
-		t, codes := dtype.Uint4, q.Codes
-		if s.Symmetric {
-			t, codes = dtype.Int4, make([]uint8, len(q.Codes))
-			for i, c := range q.Codes {
-				codes[i] = c - 8
-			}
-		}
-		data := tensor.New(t, q.Rows, q.Cols)
-		data.Pack(codes)
-		in = []*ir.Value{e.constant(name+"_q", data), l.node.In[1], scales}
-		if q.Zeros != nil {
-			z := tensor.New(t, q.Rows, q.Groups)
-			z.Pack(bytesOf(q.Zeros))
-			in = append(in, e.constant(name+"_zeros", z))
-		}
+		return in, nil
+	})
+	if err != nil {
+		return err
 	}
-	return e.product(l, op.Microsoft, "GatherBlockQuantized", in, attrs)
+	attrs := map[string]ir.Attr{"gather_axis": ir.Int(0), "quantize_axis": ir.Int(1), "block_size": ir.Int(s.Group), "bits": ir.Int(s.Bits)}
+	return e.product(l, "GatherBlockQuantized", append([]*ir.Value{in[0], l.node.In[1]}, in[1:]...), attrs)
 }
 
 // divide divides the input of a group by scales: in the constants of the node that

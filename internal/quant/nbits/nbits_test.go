@@ -3,6 +3,7 @@ package nbits
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/quant/guard"
 	"github.com/salver-ml/salver/internal/quant/ptq"
 	"github.com/salver-ml/salver/internal/quant/samples"
 	"github.com/salver-ml/salver/internal/quant/weight"
@@ -244,6 +246,42 @@ func throughFile(t testing.TB, g *ir.Graph) *ir.Graph {
 	return m.Graph
 }
 
+// Nodes that share weights share what these become.
+func TestShared(t *testing.T) {
+	text := `graph "g" {
+  input %ids float32[n,64]
+  input %w_all float32[64,64]
+  %a = MatMul(%ids, %w_all)
+  %b = Relu(%a)
+  %c = MatMul(%b, %w_all)
+  %d = Sigmoid(%c)
+  %e = Gemm(%d, %w_all) {transB=1}
+  output %e
+}
+`
+	r := rand.New(rand.NewPCG(1, 1))
+	x := make([]float32, 3*64)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	data := set{{tensor.FromSlice(x, 3, 64)}}
+	for _, o := range []Options{{Scheme: weight.Scheme{Bits: 8, Group: 32}}, {Scheme: weight.Scheme{Bits: 8, Group: 32}, Portable: true},
+		{Scheme: weight.Scheme{Bits: 8, Group: 32}, Method: AWQ, Samples: data}, {Scheme: weight.Scheme{Kind: weight.NF4, Group: 32, Symmetric: true}}} {
+		g := network(t, text, 17, dtype.Float32)
+		want := outputs(t, g, data, nil)
+		rep, err := Quantize(context.Background(), g, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if db := decibels(want, outputs(t, throughFile(t, g), data, nil)); db < 15 {
+			t.Errorf("%.1f dB", db)
+		}
+		if rep.BytesBefore != 2*4*64*64 || rep.Layers[1].Reason == "" {
+			t.Errorf("%d bytes before, expected those of two matrices, one of them turned; %+v", rep.BytesBefore, rep.Layers[1])
+		}
+	}
+}
+
 // Models of float16 stay so: scales and zero points are float16.
 func TestHalf(t *testing.T) {
 	held := someSamples(3, 4)
@@ -306,5 +344,48 @@ func TestRefused(t *testing.T) {
 	cancel()
 	if _, err := Quantize(ctx, network(t, encoder, 17, dtype.Float32), Options{Scheme: int4}); err == nil {
 		t.Error("it goes on when it is cancelled")
+	}
+}
+
+// A budget holds, more of it never makes the result worse by much, and bits differ
+// between layers.
+func TestSpread(t *testing.T) {
+	g := network(t, `graph "b" {
+  input %xx float32[n,96]
+  input %w_v float32[96,64]
+  input %w_w float32[64,128]
+  input %w_u float32[128,32]
+  %aa = MatMul(%xx, %w_v)
+  %bb = MatMul(%aa, %w_w)
+  %yy = MatMul(%bb, %w_u)
+  output %yy
+}
+`, 21, dtype.Float32)
+	elems := float64(96*64 + 64*128 + 128*32)
+	last := 0.
+	for _, bits := range []float64{3.5, 4.7, 6, 9.2} {
+		o := Options{Scheme: weight.Scheme{Kind: weight.Int, Bits: 4, Group: 32}}
+		if err := Spread(t.Context(), g, &o, guard.Budget{Bits: bits}); err != nil {
+			t.Fatalf("%g bits: %v", bits, err)
+		}
+		rep, err := Quantize(t.Context(), g.Clone(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := 0.
+		for _, l := range rep.Layers {
+			sum += l.SQNR
+			if want := o.Bits[l.Name]; want == 0 || !strings.Contains(l.Precision, fmt.Sprint(want)) {
+				t.Errorf("%g bits: %s is %s, chosen were %d", bits, l.Name, l.Precision, want)
+			}
+		}
+		if float64(rep.BytesAfter)*8 > bits*elems*1.01+64*8 || sum < last {
+			t.Errorf("%g bits: %d bytes, %.1f dB in all, before it were %.1f", bits, rep.BytesAfter, sum, last)
+		}
+		last = sum
+	}
+	o := Options{Scheme: weight.Scheme{Kind: weight.Int, Bits: 4, Group: 32}}
+	if err := Spread(t.Context(), g, &o, guard.Budget{Share: .01}); err == nil {
+		t.Error("no error for a budget that is too small")
 	}
 }

@@ -33,6 +33,9 @@ type Options struct {
 	// power of two from 16, NF4 likewise, or float8 with a scale for each output. Its
 	// type of scales is that of the products.
 	Scheme weight.Scheme
+	// Bits are those of layers that have others than Scheme's, by name of the node:
+	// see Spread.
+	Bits map[string]int
 	// MinMax covers all numbers of a group. Otherwise the range with the smallest
 	// squared error is taken.
 	MinMax bool

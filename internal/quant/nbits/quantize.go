@@ -35,7 +35,7 @@ func Quantize(ctx context.Context, g *ir.Graph, o Options) (*report.Report, erro
 	if len(list) == 0 {
 		return nil, errors.New("nothing can be quantized: the model has no MatMul or Gemm with constant weights of float32 or float16 that are large enough")
 	}
-	q := &quantizer{ctx: ctx, g: g, o: &o, emit: newEmitter(g, &o), groups: byInput(list), rep: &report.Report{Method: o.Method.String(), Layers: left}}
+	q := &quantizer{ctx: ctx, g: g, o: &o, emit: newEmitter(g, &o), groups: byInput(list), count: len(list), rep: &report.Report{Method: o.Method.String(), Layers: left}}
 	if o.Samples != nil {
 		q.rep.Samples = o.Samples.Len()
 	}
@@ -54,6 +54,8 @@ type quantizer struct {
 	emit   *emitter
 	groups [][]*layer
 	rep    *report.Report
+
+	done, count int // layers, where there are no samples
 }
 
 // run quantizes all groups, in waves of what is gathered at a time.
@@ -84,7 +86,9 @@ func (q *quantizer) run() error {
 		if err := q.g.Sort(); err != nil {
 			return err
 		}
-		q.o.told((i+1)*steps, len(waves)*steps)
+		if q.o.Samples != nil {
+			q.o.told((i+1)*steps, len(waves)*steps)
+		}
 	}
 	return nil
 }
@@ -154,34 +158,52 @@ func (q *quantizer) group(group []*layer, a *weight.Activations) error {
 		return fmt.Errorf("%s: %w", group[0].node, err)
 	}
 	for i, l := range group {
-		w := ms[i]
-		if scales != nil {
-			w = w.ScaleColumns(scales)
-		}
-		s := q.o.scheme(l.weights.Const.DType)
-		done, note, err := q.quantize(l, w, a, scales, s)
+		e, err := q.layer(l, ms[i], a, scales)
 		if err != nil {
-			return fmt.Errorf("%s: %w", l.node, err)
-		}
-		e := report.Layer{Name: l.node.Name, Op: l.node.Op, Precision: done.Scheme.String(), Reason: note, Bits: done.Scheme.BitsPerWeight(l.cols)}
-		if e.SQNR, err = q.sqnr(ms[i], done, scales, a); err != nil {
-			return fmt.Errorf("%s: %w", l.node, err)
-		}
-		if err := q.emit.layer(l, done); err != nil {
 			return fmt.Errorf("%s: %w", l.node, err)
 		}
 		q.rep.Layers = append(q.rep.Layers, e)
 		if q.o.Samples == nil {
-			q.o.told(len(q.rep.Layers), len(q.rep.Layers)+1)
+			q.done++
+			q.o.told(q.done, q.count)
 		}
 	}
 	return nil
+}
+
+// layer quantizes one layer. Weights that were quantized for another node stay as
+// they are.
+func (q *quantizer) layer(l *layer, w weight.Matrix, a *weight.Activations, scales []float32) (e report.Layer, err error) {
+	s := q.o.scheme(l.weights.Const.DType)
+	e = report.Layer{Name: l.node.Name, Op: l.node.Op, Precision: s.String(), Bits: s.BitsPerWeight(l.cols)}
+	if q.emit.known(l) {
+		e.Reason = "its weights are those of another node"
+		return e, q.emit.layer(l, nil)
+	}
+	scaled := w
+	if scales != nil {
+		scaled = w.ScaleColumns(scales)
+	}
+	done, note, err := q.quantize(l, scaled, a, scales, s)
+	if err != nil {
+		return e, err
+	}
+	e.Reason = note
+	if e.SQNR, err = q.sqnr(w, done, scales, a); err != nil {
+		return e, err
+	}
+	return e, q.emit.layer(l, done)
 }
 
 // scales searches AWQ's, and makes the input of the group that divided by them.
 func (q *quantizer) scales(group []*layer, ms []weight.Matrix, a *weight.Activations) ([]float32, error) {
 	if q.o.Method != AWQ || a == nil || group[0].table {
 		return nil, nil
+	}
+	for _, l := range group {
+		if len(l.weights.Uses()) > 1 { // which other nodes read that have other inputs
+			return nil, nil
+		}
 	}
 	found, err := weight.AWQ(q.ctx, ms, a, q.o.scheme(dtype.Float32), nil, q.o.Pool)
 	if err != nil {
@@ -246,6 +268,19 @@ func noteOf(r *weight.GPTQResult, asked float64) (note string) {
 // sqnr is that of the outputs on the rows seen, or of the weights without samples,
 // in dB.
 func (q *quantizer) sqnr(w weight.Matrix, done *weight.Quantized, scales []float32, a *weight.Activations) (db float64, err error) {
+	signal, noise, err := q.noise(w, done, scales, a)
+	if err != nil {
+		return 0, err
+	}
+	const most = 999 // stands for no noise at all
+	if noise == 0 {
+		return most, nil
+	}
+	return max(10*math.Log10(signal/noise), -most), nil
+}
+
+// noise gives the sums of squares of outputs, or of weights, and of what is off.
+func (q *quantizer) noise(w weight.Matrix, done *weight.Quantized, scales []float32, a *weight.Activations) (signal, noise float64, err error) {
 	v := weight.Matrix{Rows: w.Rows, Cols: w.Cols, Data: make([]float32, len(w.Data))}
 	done.Dequantize(v.Data, q.o.Pool)
 	if scales != nil {
@@ -253,20 +288,12 @@ func (q *quantizer) sqnr(w weight.Matrix, done *weight.Quantized, scales []float
 			v.Data[i] /= scales[i%w.Cols]
 		}
 	}
-	var signal, noise float64
 	if a != nil {
-		if signal, noise, err = a.OutputError(w, v, q.o.Pool); err != nil {
-			return 0, err
-		}
-	} else {
-		for i, x := range w.Data {
-			d := float64(x) - float64(v.Data[i])
-			signal, noise = signal+float64(x)*float64(x), noise+d*d
-		}
+		return a.OutputError(w, v, q.o.Pool)
 	}
-	const most = 999 // stands for no noise at all
-	if noise == 0 {
-		return most, nil
+	for i, x := range w.Data {
+		d := float64(x) - float64(v.Data[i])
+		signal, noise = signal+float64(x)*float64(x), noise+d*d
 	}
-	return max(10*math.Log10(signal/noise), -most), nil
+	return signal, noise, nil
 }

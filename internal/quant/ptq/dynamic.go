@@ -35,7 +35,7 @@ func Dynamic(ctx context.Context, g *ir.Graph, o Options) (*report.Report, error
 	}
 	p := newPlan(g, &o, func(*ir.Value) bool { return true })
 	d := &dynamic{emitter: newEmitter(p, nil), measured: map[*ir.Value]measured{}}
-	rep := &report.Report{Method: "dynamic", BytesBefore: constantBytes(g)}
+	rep := &report.Report{Method: "dynamic", BytesBefore: ConstantBytes(g)}
 	done := 0
 	for _, n := range g.Nodes {
 		w, err := d.quantize(n)
@@ -53,7 +53,7 @@ func Dynamic(ctx context.Context, g *ir.Graph, o Options) (*report.Report, error
 	if err := d.finish(); err != nil {
 		return nil, fmt.Errorf("after quantization: %w", err)
 	}
-	rep.BytesAfter = constantBytes(g)
+	rep.BytesAfter = ConstantBytes(g)
 	return rep, nil
 }
 

@@ -33,7 +33,7 @@ func Half(ctx context.Context, g *ir.Graph, to dtype.Type, io bool, o Options) (
 		return nil, fmt.Errorf("the model has opset %d and its operators do not allow a newer one, bfloat16 needs opset %d: export the model again", v, perChannelOpset)
 	}
 	h := &halver{emitter: newEmitter(&plan{g: g, o: &o}, nil), to: to, done: map[*ir.Value]bool{}}
-	h.rep = &report.Report{Method: to.String(), BytesBefore: constantBytes(g)}
+	h.rep = &report.Report{Method: to.String(), BytesBefore: ConstantBytes(g)}
 	nodes := g.Nodes
 	h.constants(g)
 	if len(h.added) == 0 {
@@ -46,7 +46,7 @@ func Half(ctx context.Context, g *ir.Graph, to dtype.Type, io bool, o Options) (
 	if err := h.finish(); err != nil {
 		return nil, fmt.Errorf("after conversion: %w", err)
 	}
-	h.rep.BytesAfter = constantBytes(g)
+	h.rep.BytesAfter = ConstantBytes(g)
 	return h.rep, nil
 }
 
