@@ -29,7 +29,7 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 	}
 	e := newEmitter(p, maps)
 	e.chooseWide()
-	rep := &report.Report{Method: "static", Calibrator: c.Calibrator, Samples: c.Samples, BytesBefore: constantBytes(g)}
+	rep := &report.Report{Method: "static", Calibrator: c.Calibrator, Samples: c.Samples, BytesBefore: ConstantBytes(g)}
 	nodes := g.Nodes
 	e.quantizeValues()
 	done := 0
@@ -54,7 +54,7 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 			return nil, nil, fmt.Errorf("after quantization: %w", err)
 		}
 	}
-	rep.BytesAfter = constantBytes(g)
+	rep.BytesAfter = ConstantBytes(g)
 	return g, rep, nil
 }
 
@@ -122,8 +122,8 @@ func (e *emitter) describeInput(l *report.Layer, x *ir.Value) {
 	}
 }
 
-// constantBytes is the size of all constants of a graph, each once.
-func constantBytes(g *ir.Graph) int64 {
+// ConstantBytes is the size of all constants of a graph, each once.
+func ConstantBytes(g *ir.Graph) int64 {
 	var total int64
 	seen := map[*ir.Value]bool{}
 	for _, n := range g.Nodes {
@@ -134,7 +134,7 @@ func constantBytes(g *ir.Graph) int64 {
 			}
 		}
 		for _, sub := range n.Subgraphs() {
-			total += constantBytes(sub)
+			total += ConstantBytes(sub)
 		}
 	}
 	return total
