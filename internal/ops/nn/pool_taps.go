@@ -14,8 +14,9 @@ import (
 // tapPool pools float32 by lists of each window's places: MaxPool that gives
 // indices too, and LpPool.
 type tapPool struct {
-	taps   [][]int // per output place; -1 is padding
-	reduce func(plane []float32, taps []int) (v float32, best int)
+	taps   []int32 // window by window; -1 is padding
+	window int     // places of each
+	reduce func(plane []float32, taps []int32) (v float32, best int)
 	order  func(int) int // of a place's index
 	planes int
 	area   int // of an input plane
@@ -36,18 +37,20 @@ func (p pooling) compileTaps(c *op.Prep, dims []window.Dim) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &tapPool{taps: taps, reduce: firstLargest, planes: x[0] * x[1], area: tensor.Count(x[2:]), dims: c.OutShape(0)}
+	k := &tapPool{reduce: firstLargest, planes: x[0] * x[1], area: tensor.Count(x[2:]), dims: c.OutShape(0)}
+	for _, list := range taps {
+		for _, at := range list {
+			k.taps = append(k.taps, int32(at))
+		}
+		k.window = len(list)
+	}
 	if p.name == "LpPool" {
 		power := float64(c.Node.Int("p"))
-		k.reduce = func(plane []float32, taps []int) (float32, int) { return lpOf(plane, taps, power), 0 }
+		k.reduce = func(plane []float32, taps []int32) (float32, int) { return lpOf(plane, taps, power), 0 }
 	} else {
 		k.order = storageOrder(x[2:], c.Node.Bool("storage_order"))
 	}
-	work := k.planes * len(taps)
-	for _, d := range dims {
-		work *= d.Kernel
-	}
-	k.parts = min(split.Parts(work, 8192), k.planes)
+	k.parts = min(split.Parts(k.planes*len(k.taps), 8192), k.planes)
 	return k, nil
 }
 
@@ -65,34 +68,45 @@ func (k *tapPool) Run(c *op.Call) error {
 // Do pools the planes of one chunk; it is called by the pool.
 func (k *tapPool) Do(part int) {
 	lo, hi := split.Range(k.planes, k.parts, part)
+	places := tensor.Count(k.dims[2:])
 	for p := lo; p < hi; p++ {
-		plane, first := k.in[p*k.area:][:k.area], p*len(k.taps)
-		for i, taps := range k.taps {
-			v, best := k.reduce(plane, taps)
-			k.out[first+i] = v
+		plane, out := k.in[p*k.area:][:k.area], k.out[p*places:][:places]
+		for i := range out {
+			v, best := k.reduce(plane, k.taps[i*k.window:][:k.window])
+			out[i] = v
 			if k.indices != nil {
-				k.indices[first+i] = int64(p*k.area + k.order(best))
+				k.indices[p*places+i] = int64(p*k.area + k.order(best))
 			}
 		}
 	}
 }
 
-// firstLargest gives the largest number and its first place; -1 where all is padding.
-func firstLargest(plane []float32, taps []int) (float32, int) {
-	m, best := float32(math.Inf(-1)), -1
-	for _, at := range taps {
+// firstLargest gives the largest number, NaN if there is one, and its first place;
+// -1 where all is padding. Numbers are compared as integers of the same order,
+// with their place behind them, since a branch for each would be mispredicted.
+func firstLargest(plane []float32, taps []int32) (float32, int) {
+	const none = math.MinInt64
+	best, nan := int64(none), false
+	for i, at := range taps {
 		if at < 0 {
 			continue
 		}
-		if best < 0 || plane[at] > plane[best] {
-			best = at
-		}
-		m = max(m, plane[at])
+		v := plane[at] + 0 // no -0
+		bits := int32(math.Float32bits(v))
+		best = max(best, int64(bits^bits>>31&math.MaxInt32)<<32|int64(math.MaxInt32-i))
+		nan = nan || v != v
 	}
-	return m, best
+	if best == none {
+		return float32(math.Inf(-1)), -1
+	}
+	at := int(taps[math.MaxInt32-int(best&math.MaxInt32)])
+	if nan {
+		return float32(math.NaN()), at
+	}
+	return plane[at], at
 }
 
-func lpOf(plane []float32, taps []int, p float64) float32 {
+func lpOf(plane []float32, taps []int32, p float64) float32 {
 	s := 0.
 	for _, at := range taps {
 		if at < 0 {
