@@ -31,6 +31,9 @@ func pagedFamily() {
 				}
 				k := pagedKernel{wide, half, rows}
 				k.score()
+				if rows <= 2 {
+					k.scoreMany()
+				}
 				k.sum()
 			}
 		}
@@ -176,6 +179,57 @@ func (k pagedKernel) score() {
 		k.multiplyAdd(rows.at(r, 0), keys, sums[r])
 	}
 	ADDQ(step(pagedTokens*k.size()), block)
+	rows.advance(4)
+	DECQ(d)
+	JNE(LabelRef("loop"))
+	scale := k.vec()
+	x := Load(Param("scale"), XMM())
+	VBROADCASTSS(x, scale)
+	for r := range sums {
+		for i, s := range sums[r] {
+			VMULPS(scale, s, s)
+			VMOVUPS(s, Mem{Base: dst, Disp: r*pagedStride + 4*k.lanes()*i})
+		}
+	}
+	end()
+}
+
+// scoreMany is score for as many blocks as registers hold four vectors of, so that
+// the sums of few rows don't wait for each other.
+func (k pagedKernel) scoreMany() {
+	TEXT(k.name("scoreMany"), NOSPLIT, "func(dst, q *float32, blocks *uintptr, d int, scale float32)")
+	Pragma("noescape")
+	dst, q := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("q"), GP64()).(reg.GPVirtual)
+	list, d := Load(Param("blocks"), GP64()), Load(Param("d"), GP64()).(reg.GPVirtual)
+	stride, at := GP64(), GP64()
+	MOVQ(d, stride)
+	SHLQ(Imm(2), stride)
+	rows := newRowPointers(q, stride, k.rows)
+	parts := pagedTokens / k.lanes()
+	blocks := make([]reg.GPVirtual, 4/parts)
+	for i := range blocks {
+		blocks[i] = GP64()
+		MOVQ(Mem{Base: list, Disp: 8 * i}, blocks[i])
+	}
+	sums := make([][]reg.VecVirtual, k.rows)
+	for r := range sums {
+		for range 4 {
+			s := k.vec()
+			k.zero(s)
+			sums[r] = append(sums[r], s)
+		}
+	}
+	XORQ(at, at)
+	Label("loop")
+	keys := make([]reg.VecVirtual, 4)
+	for i := range keys {
+		keys[i] = k.vec()
+		k.load(Mem{Base: blocks[i/parts], Index: at, Scale: 1, Disp: i % parts * k.lanes() * k.size()}, keys[i])
+	}
+	for r := range sums {
+		k.multiplyAdd(rows.at(r, 0), keys, sums[r])
+	}
+	ADDQ(step(pagedTokens*k.size()), at)
 	rows.advance(4)
 	DECQ(d)
 	JNE(LabelRef("loop"))

@@ -8,10 +8,16 @@ package paged
 func score32x1AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
 
 //go:noescape
+func scoreMany32x1AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+
+//go:noescape
 func sum32x1AVX2(o *float32, p *float32, block *byte, d int, n int)
 
 //go:noescape
 func score32x2AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
+
+//go:noescape
+func scoreMany32x2AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
 
 //go:noescape
 func sum32x2AVX2(o *float32, p *float32, block *byte, d int, n int)
@@ -26,10 +32,16 @@ func sum32x4AVX2(o *float32, p *float32, block *byte, d int, n int)
 func score16x1AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
 
 //go:noescape
+func scoreMany16x1AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+
+//go:noescape
 func sum16x1AVX2(o *float32, p *float32, block *byte, d int, n int)
 
 //go:noescape
 func score16x2AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
+
+//go:noescape
+func scoreMany16x2AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
 
 //go:noescape
 func sum16x2AVX2(o *float32, p *float32, block *byte, d int, n int)
@@ -44,10 +56,16 @@ func sum16x4AVX2(o *float32, p *float32, block *byte, d int, n int)
 func score32x1AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
 
 //go:noescape
+func scoreMany32x1AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+
+//go:noescape
 func sum32x1AVX512(o *float32, p *float32, block *byte, d int, n int)
 
 //go:noescape
 func score32x2AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
+
+//go:noescape
+func scoreMany32x2AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
 
 //go:noescape
 func sum32x2AVX512(o *float32, p *float32, block *byte, d int, n int)
@@ -68,10 +86,16 @@ func sum32x8AVX512(o *float32, p *float32, block *byte, d int, n int)
 func score16x1AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
 
 //go:noescape
+func scoreMany16x1AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+
+//go:noescape
 func sum16x1AVX512(o *float32, p *float32, block *byte, d int, n int)
 
 //go:noescape
 func score16x2AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
+
+//go:noescape
+func scoreMany16x2AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
 
 //go:noescape
 func sum16x2AVX512(o *float32, p *float32, block *byte, d int, n int)

@@ -35,6 +35,50 @@ loop:
 	VZEROUPPER
 	RET
 
+// func scoreMany32x1AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·scoreMany32x1AVX2(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), SI
+	MOVQ   8(DX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   DX, DX
+
+loop:
+	VMOVUPS      (SI)(DX*1), Y4
+	VMOVUPS      32(SI)(DX*1), Y5
+	VMOVUPS      (DI)(DX*1), Y6
+	VMOVUPS      32(DI)(DX*1), Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000004, CX
+	DECQ         BX
+	JNE          loop
+	MOVSS        scale+32(FP), X4
+	VBROADCASTSS X4, Y4
+	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VZEROUPPER
+	RET
+
 // func sum32x1AVX2(o *float32, p *float32, block *byte, d int, n int)
 // Requires: AVX, FMA3
 TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-40
@@ -173,6 +217,67 @@ loop:
 	VMOVUPS      Y2, 512(AX)
 	VMULPS       Y4, Y3, Y3
 	VMOVUPS      Y3, 544(AX)
+	VZEROUPPER
+	RET
+
+// func scoreMany32x2AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·scoreMany32x2AVX2(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), DI
+	MOVQ   8(DX), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   DX, DX
+
+loop:
+	VMOVUPS      (DI)(DX*1), Y8
+	VMOVUPS      32(DI)(DX*1), Y9
+	VMOVUPS      (R8)(DX*1), Y10
+	VMOVUPS      32(R8)(DX*1), Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y8, Y12, Y0
+	VFMADD231PS  Y9, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(SI*1), Y12
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y9, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000004, CX
+	DECQ         BX
+	JNE          loop
+	MOVSS        scale+32(FP), X8
+	VBROADCASTSS X8, Y8
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, 512(AX)
+	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 544(AX)
+	VMULPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 576(AX)
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 608(AX)
 	VZEROUPPER
 	RET
 
@@ -496,6 +601,50 @@ loop:
 	VZEROUPPER
 	RET
 
+// func scoreMany16x1AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX2, F16C, FMA3, SSE
+TEXT ·scoreMany16x1AVX2(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), SI
+	MOVQ   8(DX), DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ   DX, DX
+
+loop:
+	VCVTPH2PS    (SI)(DX*1), Y4
+	VCVTPH2PS    16(SI)(DX*1), Y5
+	VCVTPH2PS    (DI)(DX*1), Y6
+	VCVTPH2PS    16(DI)(DX*1), Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000004, CX
+	DECQ         BX
+	JNE          loop
+	MOVSS        scale+32(FP), X4
+	VBROADCASTSS X4, Y4
+	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VZEROUPPER
+	RET
+
 // func sum16x1AVX2(o *float32, p *float32, block *byte, d int, n int)
 // Requires: AVX, F16C, FMA3
 TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-40
@@ -634,6 +783,67 @@ loop:
 	VMOVUPS      Y2, 512(AX)
 	VMULPS       Y4, Y3, Y3
 	VMOVUPS      Y3, 544(AX)
+	VZEROUPPER
+	RET
+
+// func scoreMany16x2AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX2, F16C, FMA3, SSE
+TEXT ·scoreMany16x2AVX2(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), DI
+	MOVQ   8(DX), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   DX, DX
+
+loop:
+	VCVTPH2PS    (DI)(DX*1), Y8
+	VCVTPH2PS    16(DI)(DX*1), Y9
+	VCVTPH2PS    (R8)(DX*1), Y10
+	VCVTPH2PS    16(R8)(DX*1), Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y8, Y12, Y0
+	VFMADD231PS  Y9, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(SI*1), Y12
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y9, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000004, CX
+	DECQ         BX
+	JNE          loop
+	MOVSS        scale+32(FP), X8
+	VBROADCASTSS X8, Y8
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, 512(AX)
+	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 544(AX)
+	VMULPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 576(AX)
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 608(AX)
 	VZEROUPPER
 	RET
 
@@ -951,6 +1161,51 @@ loop:
 	VZEROUPPER
 	RET
 
+// func scoreMany32x1AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scoreMany32x1AVX512(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), SI
+	MOVQ   8(DX), DI
+	MOVQ   16(DX), R8
+	MOVQ   24(DX), R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   DX, DX
+
+loop:
+	VMOVUPS          (SI)(DX*1), Z4
+	VMOVUPS          (DI)(DX*1), Z5
+	VMOVUPS          (R8)(DX*1), Z6
+	VMOVUPS          (R9)(DX*1), Z7
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST (CX), Z5, Z1
+	VFMADD231PS.BCST (CX), Z6, Z2
+	VFMADD231PS.BCST (CX), Z7, Z3
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000004, CX
+	DECQ             BX
+	JNE              loop
+	MOVSS            scale+32(FP), X4
+	VBROADCASTSS     X4, Z4
+	VMULPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (AX)
+	VMULPS           Z4, Z1, Z1
+	VMOVUPS          Z1, 64(AX)
+	VMULPS           Z4, Z2, Z2
+	VMOVUPS          Z2, 128(AX)
+	VMULPS           Z4, Z3, Z3
+	VMOVUPS          Z3, 192(AX)
+	VZEROUPPER
+	RET
+
 // func sum32x1AVX512(o *float32, p *float32, block *byte, d int, n int)
 // Requires: AVX, AVX512F, FMA3
 TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-40
@@ -1092,6 +1347,67 @@ loop:
 	VMOVUPS          Z0, (AX)
 	VMULPS           Z2, Z1, Z1
 	VMOVUPS          Z1, 512(AX)
+	VZEROUPPER
+	RET
+
+// func scoreMany32x2AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scoreMany32x2AVX512(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), DI
+	MOVQ   8(DX), R8
+	MOVQ   16(DX), R9
+	MOVQ   24(DX), R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	XORQ   DX, DX
+
+loop:
+	VMOVUPS          (DI)(DX*1), Z8
+	VMOVUPS          (R8)(DX*1), Z9
+	VMOVUPS          (R9)(DX*1), Z10
+	VMOVUPS          (R10)(DX*1), Z11
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST (CX), Z10, Z2
+	VFMADD231PS.BCST (CX), Z11, Z3
+	VFMADD231PS.BCST (CX)(SI*1), Z8, Z4
+	VFMADD231PS.BCST (CX)(SI*1), Z9, Z5
+	VFMADD231PS.BCST (CX)(SI*1), Z10, Z6
+	VFMADD231PS.BCST (CX)(SI*1), Z11, Z7
+	ADDQ             $0x00000040, DX
+	ADDQ             $0x00000004, CX
+	DECQ             BX
+	JNE              loop
+	MOVSS            scale+32(FP), X8
+	VBROADCASTSS     X8, Z8
+	VMULPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (AX)
+	VMULPS           Z8, Z1, Z1
+	VMOVUPS          Z1, 64(AX)
+	VMULPS           Z8, Z2, Z2
+	VMOVUPS          Z2, 128(AX)
+	VMULPS           Z8, Z3, Z3
+	VMOVUPS          Z3, 192(AX)
+	VMULPS           Z8, Z4, Z4
+	VMOVUPS          Z4, 512(AX)
+	VMULPS           Z8, Z5, Z5
+	VMOVUPS          Z5, 576(AX)
+	VMULPS           Z8, Z6, Z6
+	VMOVUPS          Z6, 640(AX)
+	VMULPS           Z8, Z7, Z7
+	VMOVUPS          Z7, 704(AX)
 	VZEROUPPER
 	RET
 
@@ -1593,6 +1909,51 @@ loop:
 	VZEROUPPER
 	RET
 
+// func scoreMany16x1AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scoreMany16x1AVX512(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), SI
+	MOVQ   8(DX), DI
+	MOVQ   16(DX), R8
+	MOVQ   24(DX), R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	XORQ   DX, DX
+
+loop:
+	VCVTPH2PS        (SI)(DX*1), Z4
+	VCVTPH2PS        (DI)(DX*1), Z5
+	VCVTPH2PS        (R8)(DX*1), Z6
+	VCVTPH2PS        (R9)(DX*1), Z7
+	VFMADD231PS.BCST (CX), Z4, Z0
+	VFMADD231PS.BCST (CX), Z5, Z1
+	VFMADD231PS.BCST (CX), Z6, Z2
+	VFMADD231PS.BCST (CX), Z7, Z3
+	ADDQ             $0x00000020, DX
+	ADDQ             $0x00000004, CX
+	DECQ             BX
+	JNE              loop
+	MOVSS            scale+32(FP), X4
+	VBROADCASTSS     X4, Z4
+	VMULPS           Z4, Z0, Z0
+	VMOVUPS          Z0, (AX)
+	VMULPS           Z4, Z1, Z1
+	VMOVUPS          Z1, 64(AX)
+	VMULPS           Z4, Z2, Z2
+	VMOVUPS          Z2, 128(AX)
+	VMULPS           Z4, Z3, Z3
+	VMOVUPS          Z3, 192(AX)
+	VZEROUPPER
+	RET
+
 // func sum16x1AVX512(o *float32, p *float32, block *byte, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3
 TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-40
@@ -1734,6 +2095,67 @@ loop:
 	VMOVUPS          Z0, (AX)
 	VMULPS           Z2, Z1, Z1
 	VMOVUPS          Z1, 512(AX)
+	VZEROUPPER
+	RET
+
+// func scoreMany16x2AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·scoreMany16x2AVX512(SB), NOSPLIT, $0-36
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   blocks+16(FP), DX
+	MOVQ   d+24(FP), BX
+	MOVQ   BX, SI
+	SHLQ   $0x02, SI
+	MOVQ   (DX), DI
+	MOVQ   8(DX), R8
+	MOVQ   16(DX), R9
+	MOVQ   24(DX), R10
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	XORQ   DX, DX
+
+loop:
+	VCVTPH2PS        (DI)(DX*1), Z8
+	VCVTPH2PS        (R8)(DX*1), Z9
+	VCVTPH2PS        (R9)(DX*1), Z10
+	VCVTPH2PS        (R10)(DX*1), Z11
+	VFMADD231PS.BCST (CX), Z8, Z0
+	VFMADD231PS.BCST (CX), Z9, Z1
+	VFMADD231PS.BCST (CX), Z10, Z2
+	VFMADD231PS.BCST (CX), Z11, Z3
+	VFMADD231PS.BCST (CX)(SI*1), Z8, Z4
+	VFMADD231PS.BCST (CX)(SI*1), Z9, Z5
+	VFMADD231PS.BCST (CX)(SI*1), Z10, Z6
+	VFMADD231PS.BCST (CX)(SI*1), Z11, Z7
+	ADDQ             $0x00000020, DX
+	ADDQ             $0x00000004, CX
+	DECQ             BX
+	JNE              loop
+	MOVSS            scale+32(FP), X8
+	VBROADCASTSS     X8, Z8
+	VMULPS           Z8, Z0, Z0
+	VMOVUPS          Z0, (AX)
+	VMULPS           Z8, Z1, Z1
+	VMOVUPS          Z1, 64(AX)
+	VMULPS           Z8, Z2, Z2
+	VMOVUPS          Z2, 128(AX)
+	VMULPS           Z8, Z3, Z3
+	VMOVUPS          Z3, 192(AX)
+	VMULPS           Z8, Z4, Z4
+	VMOVUPS          Z4, 512(AX)
+	VMULPS           Z8, Z5, Z5
+	VMOVUPS          Z5, 576(AX)
+	VMULPS           Z8, Z6, Z6
+	VMOVUPS          Z6, 640(AX)
+	VMULPS           Z8, Z7, Z7
+	VMOVUPS          Z7, 704(AX)
 	VZEROUPPER
 	RET
 

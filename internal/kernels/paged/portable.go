@@ -18,6 +18,24 @@ type sumFunc func(o, p []float32, block []byte, d, n int)
 type kernels struct {
 	score32, score16 scoreFunc
 	sum32, sum16     sumFunc
+
+	// For few rows, scores of several blocks of tokens that follow each other; nil if
+	// one block after the other is as fast.
+	many32, many16 manyFunc
+	together       int // blocks
+}
+
+// manyFunc is a scoreFunc of blocks at so many addresses, for rows of q up to fewRows.
+type manyFunc func(dst, q []float32, blocks *uintptr, d int, scale float32)
+
+// fewRows are those for which the sums of one block wait for each other.
+const fewRows = 3
+
+func (k *kernels) many(t dtype.Type) manyFunc {
+	if t == dtype.Float16 {
+		return k.many16
+	}
+	return k.many32
 }
 
 func (k *kernels) score(t dtype.Type) scoreFunc {

@@ -2,6 +2,7 @@ package paged
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
@@ -14,10 +15,11 @@ var negInf = float32(math.Inf(-1))
 // queries of a unit that share a head of keys: row r is query r/group of the
 // tile and head r%group of those that share.
 type workspace struct {
-	q, o    []float32 // [rows, D]
-	scores  []float32 // a tile's, [rows, TileTokens]
-	largest []float32 // m per row
-	sums    []float32 // l
+	q, o    []float32  // [rows, D]
+	scores  []float32  // a tile's, [rows, TileTokens]
+	largest []float32  // m per row
+	sums    []float32  // l
+	blocks  [4]uintptr // of keys
 
 	_ [128]byte // no false sharing with the next
 }
@@ -94,8 +96,18 @@ func (t *Task) at(u *unit, q int) int {
 
 // score computes the scores of a tile's n keys, whole blocks of them.
 func (t *Task) score(w *workspace, u *unit, rows, tile, n int) {
-	k := current().score(t.K.DType)
-	for b := 0; b < n; b += BlockTokens {
+	kern := current()
+	b := 0
+	if many := kern.many(t.K.DType); many != nil && rows <= fewRows {
+		for ; b+(kern.together-1)*BlockTokens < n; b += kern.together * BlockTokens {
+			for i := range kern.together {
+				w.blocks[i] = uintptr(unsafe.Pointer(unsafe.SliceData(t.K.block(t, u, (tile+b)/BlockTokens+i))))
+			}
+			many(w.scores[b:], w.q[:rows*t.D], &w.blocks[0], t.D, t.Scale)
+		}
+	}
+	k := kern.score(t.K.DType)
+	for ; b < n; b += BlockTokens {
 		k(w.scores[b:], w.q[:rows*t.D], t.K.block(t, u, (tile+b)/BlockTokens), t.D, t.Scale)
 	}
 	if t.Softcap > 0 {
