@@ -72,7 +72,7 @@ func (o *Options) rungs() []int {
 func (q *quantizer) costs(l *layer, a *weight.Activations) (list []guard.Choice, err error) {
 	w := l.matrix()
 	for _, bits := range q.o.rungs() {
-		s := q.o.scheme(l.weights.Const.DType)
+		s := q.o.scheme(l)
 		s.Bits = bits
 		o := weight.RTNOptions{Clip: weight.MSE}
 		if a != nil {

@@ -18,7 +18,7 @@ type emitter struct {
 	g             *ir.Graph
 	o             *Options
 	before, after int64 // bytes of weights
-	made          map[use][]*ir.Value
+	made          map[use]made
 }
 
 // use is one way in which a constant is used: nodes that share weights share what
@@ -28,26 +28,35 @@ type use struct {
 	outputs, table bool
 }
 
+// made is what weights became: constants, or the result of a DequantizeLinear.
+type made struct {
+	scheme weight.Scheme
+	values []*ir.Value
+}
+
 func newEmitter(g *ir.Graph, o *Options) *emitter {
-	return &emitter{g: g, o: o, made: map[use][]*ir.Value{}}
+	return &emitter{g: g, o: o, made: map[use]made{}}
 }
 
 // shared gives what a layer's weights have become before, or makes it.
-func (e *emitter) shared(l *layer, create func() ([]*ir.Value, error)) ([]*ir.Value, error) {
+func (e *emitter) shared(l *layer, s weight.Scheme, create func() ([]*ir.Value, error)) ([]*ir.Value, error) {
 	key := use{l.weights, l.outputs, l.table}
-	if in, ok := e.made[key]; ok {
-		return in, nil
+	if m, ok := e.made[key]; ok {
+		return m.values, nil
 	}
-	in, err := create()
+	values, err := create()
 	if err == nil {
-		e.made[key] = in
+		e.made[key] = made{s, values}
 		e.before += l.bytes()
 	}
-	return in, err
+	return values, err
 }
 
-// known reports whether a layer's weights have been quantized for another node.
-func (e *emitter) known(l *layer) bool { return e.made[use{l.weights, l.outputs, l.table}] != nil }
+// known gives the scheme of weights that have been quantized for another node.
+func (e *emitter) known(l *layer) (weight.Scheme, bool) {
+	m, ok := e.made[use{l.weights, l.outputs, l.table}]
+	return m.scheme, ok
+}
 
 // constant adds to the bytes of what the weights became.
 func (e *emitter) constant(name string, t *tensor.Tensor) *ir.Value {
@@ -74,26 +83,24 @@ func (e *emitter) node(domain, name, label string, out ir.Type, in []*ir.Value, 
 
 // layer replaces a node by its quantized form. q may be nil if the weights are
 // known.
-func (e *emitter) layer(l *layer, q *weight.Quantized) error {
-	kind := e.o.Scheme.Kind
+func (e *emitter) layer(l *layer, s weight.Scheme, q *weight.Quantized) error {
 	switch {
 	case l.table:
-		return e.table(l, q)
-	case kind == weight.NF4:
-		return e.bnb4(l, q)
-	case e.o.Portable || kind != weight.Int:
-		return e.dequantized(l, q)
+		return e.table(l, s, q)
+	case s.Kind == weight.NF4:
+		return e.bnb4(l, s, q)
+	case e.o.Portable || s.Kind != weight.Int:
+		return e.dequantized(l, s, q)
 	}
-	return e.nbits(l, q)
+	return e.nbits(l, s, q)
 }
 
 // nbits replaces a product by MatMulNBits, and a Gemm's bias by an Add.
-func (e *emitter) nbits(l *layer, q *weight.Quantized) error {
-	in, err := e.shared(l, func() ([]*ir.Value, error) { return e.blocks(l, q), nil })
+func (e *emitter) nbits(l *layer, s weight.Scheme, q *weight.Quantized) error {
+	in, err := e.shared(l, s, func() ([]*ir.Value, error) { return e.blocks(l, q), nil })
 	if err != nil {
 		return err
 	}
-	s := e.o.Scheme
 	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "bits": ir.Int(s.Bits), "block_size": ir.Int(s.Group)}
 	if e.o.AccuracyLevel != 0 {
 		attrs["accuracy_level"] = ir.Int(e.o.AccuracyLevel)
@@ -190,9 +197,9 @@ func typed(t *tensor.Tensor, dt dtype.Type) *tensor.Tensor {
 }
 
 // bnb4 replaces a product by MatMulBnb4.
-func (e *emitter) bnb4(l *layer, q *weight.Quantized) error {
+func (e *emitter) bnb4(l *layer, s weight.Scheme, q *weight.Quantized) error {
 	const nf4 = 1
-	in, err := e.shared(l, func() ([]*ir.Value, error) {
+	in, err := e.shared(l, s, func() ([]*ir.Value, error) {
 		b := tensor.New(dtype.Uint8, (len(q.Codes)+1)/2)
 		for i, c := range q.Codes {
 			b.Data[i/2] |= c << (4 * (1 - i%2))
@@ -202,14 +209,14 @@ func (e *emitter) bnb4(l *layer, q *weight.Quantized) error {
 	if err != nil {
 		return err
 	}
-	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "block_size": ir.Int(e.o.Scheme.Group), "quant_type": ir.Int(nf4)}
+	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "block_size": ir.Int(s.Group), "quant_type": ir.Int(nf4)}
 	return e.product(l, "MatMulBnb4", append([]*ir.Value{l.node.In[0]}, in...), attrs)
 }
 
 // dequantized puts a DequantizeLinear behind the weights of a product, which are
 // [inputs, outputs] then, in blocks along the inputs.
-func (e *emitter) dequantized(l *layer, q *weight.Quantized) error {
-	made, err := e.shared(l, func() ([]*ir.Value, error) {
+func (e *emitter) dequantized(l *layer, s weight.Scheme, q *weight.Quantized) error {
+	values, err := e.shared(l, s, func() ([]*ir.Value, error) {
 		y, err := e.dequantize(l, q)
 		return []*ir.Value{y}, err
 	})
@@ -219,7 +226,7 @@ func (e *emitter) dequantized(l *layer, q *weight.Quantized) error {
 	if l.outputs {
 		l.node.Attrs["transB"] = ir.Int(0)
 	}
-	l.node.SetInput(1, made[0])
+	l.node.SetInput(1, values[0])
 	return nil
 }
 
@@ -274,9 +281,8 @@ func (e *emitter) dequantize(l *layer, q *weight.Quantized) (*ir.Value, error) {
 }
 
 // table replaces a Gather by GatherBlockQuantized.
-func (e *emitter) table(l *layer, q *weight.Quantized) error {
-	s := e.o.Scheme
-	in, err := e.shared(l, func() ([]*ir.Value, error) {
+func (e *emitter) table(l *layer, s weight.Scheme, q *weight.Quantized) error {
+	in, err := e.shared(l, s, func() ([]*ir.Value, error) {
 		t, less := storage(q.Scheme)
 		if s.Bits == 8 { // bytes have zero points in the middle if there are none
 			t, less = dtype.Uint8, 0

@@ -260,11 +260,11 @@ func TestShared(t *testing.T) {
 }
 `
 	r := rand.New(rand.NewPCG(1, 1))
-	x := make([]float32, 3*64)
+	x := make([]float32, 96*64)
 	for i := range x {
 		x[i] = float32(r.NormFloat64())
 	}
-	data := set{{tensor.FromSlice(x, 3, 64)}}
+	data := set{{tensor.FromSlice(x, 96, 64)}}
 	for _, o := range []Options{{Scheme: weight.Scheme{Bits: 8, Group: 32}}, {Scheme: weight.Scheme{Bits: 8, Group: 32}, Portable: true},
 		{Scheme: weight.Scheme{Bits: 8, Group: 32}, Method: AWQ, Samples: data}, {Scheme: weight.Scheme{Kind: weight.NF4, Group: 32, Symmetric: true}}} {
 		g := network(t, text, 17, dtype.Float32)

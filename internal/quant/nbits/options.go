@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 
-	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/samples"
 	"github.com/salver-ml/salver/internal/quant/weight"
@@ -125,10 +124,13 @@ func (o *Options) checkScheme() error {
 	return nil
 }
 
-// scheme is that of products of a type.
-func (o *Options) scheme(t dtype.Type) weight.Scheme {
+// scheme is that of a layer.
+func (o *Options) scheme(l *layer) weight.Scheme {
 	s := o.Scheme
-	s.Scale = t
+	s.Scale = l.weights.Const.DType
+	if bits := o.Bits[l.node.Name]; bits != 0 && s.Kind == weight.Int {
+		s.Bits = bits
+	}
 	return s
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/passes/upgrade"
 	"github.com/salver-ml/salver/internal/quant/ptq"
@@ -174,11 +173,14 @@ func (q *quantizer) group(group []*layer, a *weight.Activations) error {
 // layer quantizes one layer. Weights that were quantized for another node stay as
 // they are.
 func (q *quantizer) layer(l *layer, w weight.Matrix, a *weight.Activations, scales []float32) (e report.Layer, err error) {
-	s := q.o.scheme(l.weights.Const.DType)
+	s, known := q.emit.known(l)
+	if !known {
+		s = q.o.scheme(l)
+	}
 	e = report.Layer{Name: l.node.Name, Op: l.node.Op, Precision: s.String(), Bits: s.BitsPerWeight(l.cols)}
-	if q.emit.known(l) {
+	if known {
 		e.Reason = "its weights are those of another node"
-		return e, q.emit.layer(l, nil)
+		return e, q.emit.layer(l, s, nil)
 	}
 	scaled := w
 	if scales != nil {
@@ -192,7 +194,7 @@ func (q *quantizer) layer(l *layer, w weight.Matrix, a *weight.Activations, scal
 	if e.SQNR, err = q.sqnr(w, done, scales, a); err != nil {
 		return e, err
 	}
-	return e, q.emit.layer(l, done)
+	return e, q.emit.layer(l, s, done)
 }
 
 // scales searches AWQ's, and makes the input of the group that divided by them.
@@ -205,7 +207,7 @@ func (q *quantizer) scales(group []*layer, ms []weight.Matrix, a *weight.Activat
 			return nil, nil
 		}
 	}
-	found, err := weight.AWQ(q.ctx, ms, a, q.o.scheme(dtype.Float32), nil, q.o.Pool)
+	found, err := weight.AWQ(q.ctx, ms, a, q.o.scheme(group[0]), nil, q.o.Pool)
 	if err != nil {
 		return nil, err
 	}
