@@ -26,7 +26,7 @@ func init() {
 		Name: "MeanVarianceNormalization", Versions: []int{9, 13},
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"axes": op.Default(ir.Ints(0, 2, 3))},
-		Infer: op.SameAsInput, Ref: mvnRef, Flops: normFlops, InPlace: []int{0}, Rows: rowsMVN,
+		Infer: op.SameAsInput, Ref: mvnRef, Compile: wide.Compile(compileMVN), Flops: normFlops, InPlace: []int{0}, Rows: rowsMVN,
 		Cases: meanVarianceNormalizationCases{},
 	})
 }
@@ -147,6 +147,33 @@ func mvnRef(c *op.Call) error {
 	})
 	num.SetFloats(c.Output(0, x.DType, x.Shape...), v)
 	return nil
+}
+
+// compileMVN serves float32 whose reduced axes come last, but for axes of one.
+// Added to the variance, the square of mvnEpsilon has the same effect: none,
+// but that a constant line becomes zeros.
+func compileMVN(p *op.Prep) (op.Kernel, error) {
+	dims := p.InShape(0)
+	axes, err := op.Axes(p.Node.Ints("axes"), len(dims))
+	if err != nil || p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 {
+		return nil, err
+	}
+	width, reduced := 1, false
+	for i, d := range dims {
+		switch {
+		case d == 1:
+		case slices.Contains(axes, i):
+			width, reduced = width*d, true
+		case reduced:
+			return nil, nil
+		}
+	}
+	k := norm.NewLayer(tensor.Count(dims)/width, width, mvnEpsilon*mvnEpsilon)
+	return op.KernelFunc(func(c *op.Call) error {
+		y := c.Output(0, dtype.Float32, dims...)
+		k.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), nil, nil)
+		return nil
+	}), nil
 }
 
 func rowsMVN(n *ir.Node, in []int) ([]int, bool) {
