@@ -71,6 +71,8 @@ func (d *dynamic) quantize(n *ir.Node) (*weights, error) {
 	switch d.role[n] {
 	case roleEmbed:
 		return d.quantizeRows(n)
+	case roleStored:
+		return d.quantizeStored(n)
 	case roleProduct:
 		return d.product(n)
 	case roleConv:

@@ -19,6 +19,7 @@ const (
 	roleConv                 // a convolution with constant weights
 	roleProduct              // MatMul or Gemm with constant weights
 	roleEmbed                // rows of constant weights by index
+	roleStored               // other constant weights: stored in 8 bits, computed with in floating point
 	rolePair                 // a sum or product of two activations
 	roleMean                 // GlobalAveragePool
 	roleConcat               // joins
@@ -27,7 +28,7 @@ const (
 )
 
 // weighted reports whether nodes of the role have weights to quantize.
-func (r role) weighted() bool { return r >= roleConv && r <= roleEmbed }
+func (r role) weighted() bool { return r >= roleConv && r <= roleStored }
 
 // plan says which values of a graph are quantized.
 //
@@ -110,6 +111,8 @@ func (p *plan) classify(n *ir.Node) (r role, why string) {
 		if embeds(n) {
 			return roleEmbed, ""
 		}
+	case "ConvTranspose", "LSTM", "GRU", "RNN":
+		return storedRole(n, "")
 	case "Add", "Mul":
 		if match.Float32(n.In[0]) && match.Float32(n.In[1]) && !n.In[0].IsConst() && !n.In[1].IsConst() {
 			return rolePair, ""
@@ -142,7 +145,7 @@ func convRole(n *ir.Node) (role, string) {
 	case !w.IsConst() || n.Input(2) != nil && !n.In[2].IsConst():
 		return roleFloat, "its weights or its bias are not constant"
 	case w.Const.Rank() > 4 || w.Const.Rank() < 3:
-		return roleFloat, "integer kernels convolve in one and two dimensions"
+		return storedRole(n, "integer kernels convolve in one and two dimensions")
 	}
 	return roleConv, ""
 }
@@ -160,6 +163,28 @@ func productRole(n *ir.Node) (role, string) {
 		return roleFloat, "its bias is no constant of one number for each column"
 	}
 	return roleProduct, ""
+}
+
+// storedRole is that of a node whose weights are worth storing in 8 bits.
+func storedRole(n *ir.Node, why string) (role, string) {
+	if len(stored(n)) == 0 {
+		return roleFloat, why
+	}
+	return roleStored, ""
+}
+
+// stored lists the inputs of n that are large constant weights.
+func stored(n *ir.Node) (list []int) {
+	inputs := []int{1}
+	if n.Op != "Conv" && n.Op != "ConvTranspose" {
+		inputs = []int{1, 2} // of the input and of the state
+	}
+	for _, i := range inputs {
+		if v := n.Input(i); v.IsConst() && match.Float32(v) && v.Const.Len() >= leastEmbedding && v.Const.Rank() > 1 {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 // channelAxis is the axis of a product's or convolution's weights along which its results run.

@@ -304,6 +304,24 @@ var patterns = []struct {
   %y = MatMul(%a, %w2)
   output %y
 `, map[string]int{"IntegerMatMul": 1, "Gather": 2}, 0, 33},
+	{"enlarged", `  input %x float32[n,16,4,4]
+  input %w1 float32[16,16,1,1]
+  input %w2 float32[16,17,4,4]
+  input %b2 float32[17]
+  input %w3 float32[4,17,1,1]
+  %a = Conv(%x, %w1)
+  %t = ConvTranspose(%a, %w2, %b2) {strides = [2,2]}
+  %y = Conv(%t, %w3)
+  output %y
+`, map[string]int{"QConv": 2}, 2, 27},
+	{"states", `  input %x float32[5,n,24]
+  input %w1 float32[24,32]
+  input %w2 float32[2,128,32]
+  input %w3 float32[2,128,32]
+  %m = MatMul(%x, %w1)
+  %y = LSTM(%m, %w2, %w3) {hidden_size = 32, direction = "bidirectional"}
+  output %y
+`, map[string]int{"IntegerMatMul": 1, "LSTM": 1}, 0, 27},
 	{"first token", `  input %x float32[n,7,32]
   input %w1 float32[32,64]
   input %b1 float32[64]

@@ -72,6 +72,8 @@ func (e *emitter) quantizeNode(n *ir.Node) (*weights, error) {
 	switch {
 	case e.role[n] == roleEmbed:
 		return e.quantizeRows(n)
+	case e.role[n] == roleStored:
+		return e.quantizeStored(n)
 	case e.integer[n] && e.role[n].weighted():
 		return e.quantizeOperator(n)
 	}
