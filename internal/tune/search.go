@@ -60,16 +60,17 @@ type search struct {
 	room     int     // bytes of packed weights that such an option may need
 	maxError float64
 
-	decided Choices
+	decided Choices // those of an earlier search at first
 	isExact map[string]bool
 	base    time.Duration // of the defaults
 	best    time.Duration
 	used    int // bytes of room
 }
 
-// run makes all choices, one after the other.
+// run makes the choices one after the other, the first at least. What is left when
+// the time is over stays open, which counts as the default.
 func (s *search) run() error {
-	s.decided, s.isExact = Choices{}, map[string]bool{}
+	s.isExact = map[string]bool{}
 	for {
 		f := &forced{decided: s.decided}
 		a, err := s.step.Compile(f)
@@ -90,6 +91,9 @@ func (s *search) run() error {
 				s.decided[c.Name] = known
 				continue
 			}
+		}
+		if s.base > 0 && time.Now().After(s.deadline) {
+			return nil
 		}
 		left := 0
 		for _, o := range f.asked {
@@ -166,7 +170,7 @@ func (s *search) refuse(list []*candidate) error {
 // measure times the candidates in turns.
 func (s *search) measure(list []*candidate, d time.Duration) error {
 	end := time.Now().Add(d)
-	for round := 0; round < 2*warmup || time.Now().Before(end); round++ {
+	for round := 0; round < 2 || time.Now().Before(end); round++ {
 		best := time.Duration(math.MaxInt64)
 		for i := range list {
 			x := list[(i+round)%len(list)]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -223,13 +224,20 @@ func (m *model) layer(plan *exec.Plan, g *group, evict *evictor, d time.Duration
 		return nil // operands of types that random numbers don't do for
 	}
 	defer x.Close()
-	s := &search{step: x, evict: evict, deadline: time.Now().Add(d), exact: m.exact[g.exact],
+	old := m.cache.layers[layerKey{g.key, m.report.Threads}]
+	s := &search{step: x, evict: evict, decided: Choices{}, deadline: time.Now().Add(d), exact: m.exact[g.exact],
 		allowed: m.Memory > 0, room: (m.Memory - m.report.MoreBytes) / len(g.steps), maxError: m.MaxError}
+	if old != nil && !m.Again {
+		maps.Copy(s.decided, old.Choices)
+	}
 	if err := s.run(); err != nil {
 		return err
 	}
 	m.report.Measured++
 	l := &Layer{Layer: g.key, Threads: m.report.Threads, Choices: Choices{}, Micros: micros(s.best), DefaultUS: micros(s.base)}
+	if old != nil && !m.Again {
+		l.DefaultUS = old.DefaultUS
+	}
 	exact := Choices{}
 	changed := false
 	for name, option := range s.decided {

@@ -119,8 +119,10 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%+v", l)
 		}
 	}
-	if r := measure(t, path, 2, 2, o, c); r.Measured != 0 {
-		t.Errorf("%d layers are measured again", r.Measured)
+	for try := 0; r.Measured > 0; try++ { // what there was no time for before
+		if r = measure(t, path, 2, 2, o, c); try > 15 {
+			t.Fatalf("%d layers are measured again", r.Measured)
+		}
 	}
 	want := run(t, path, 2, 1, nil)
 	for _, threads := range []int{1, 2} {
