@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -132,6 +133,9 @@ func (f *quantizeFlags) run(cmd *cobra.Command, e *env, path string) error {
 
 // graph quantizes an ONNX model.
 func (f *quantizeFlags) graph(ctx context.Context, e *env, path string, p *pool.Pool) error {
+	if _, err := os.Stat(filepath.Dir(f.output)); err != nil { // before work that takes long
+		return fmt.Errorf("-o %s: %w", f.output, err)
+	}
 	m, err := onnx.Load(path)
 	if err != nil {
 		return err
