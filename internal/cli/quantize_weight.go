@@ -71,6 +71,9 @@ func quantizeWeights(ctx context.Context, j *quantizeJob) (*report.Report, error
 	if (o.Method == nbits.GPTQ || o.Method == nbits.AWQ) && j.f.data == "" {
 		return nil, misusef("%v looks at what layers read: give --data, or --method weight-only or hqq", o.Method)
 	}
+	if err := o.Check(); err != nil {
+		return nil, misuse{err}
+	}
 	if err := ptq.Prepare(ctx, j.model.Graph, ptq.Options{Pool: j.pool}); err != nil {
 		return nil, err
 	}

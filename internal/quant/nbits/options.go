@@ -68,34 +68,46 @@ const defaultMemory = 1 << 30
 // complete checks the options and fills in what was left out.
 func (o Options) complete() (Options, error) {
 	s := &o.Scheme
-	if err := s.Check(); err != nil {
-		return o, err
-	}
 	if o.Method == HQQ && s.Kind == weight.Int && s.Bits == 4 && !s.Symmetric && !o.Portable {
 		s.FloatZero = true
 	}
 	if o.Memory == 0 {
 		o.Memory = defaultMemory
 	}
-	if err := o.checkScheme(); err != nil {
+	if err := o.Check(); err != nil {
 		return o, err
 	}
-	switch {
-	case (o.Method == GPTQ || o.Method == AWQ) && (o.Samples == nil || o.Samples.Len() == 0):
+	if (o.Method == GPTQ || o.Method == AWQ) && (o.Samples == nil || o.Samples.Len() == 0) {
 		return o, fmt.Errorf("%v looks at what layers read: it needs samples", o.Method)
+	}
+	return o, nil
+}
+
+// Check reports what cannot be asked for, whatever the model and the samples.
+func (o *Options) Check() error {
+	s := &o.Scheme
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if err := o.checkScheme(); err != nil {
+		return err
+	}
+	switch {
 	case o.Method == HQQ && (s.Kind != weight.Int || s.Symmetric):
-		return o, errors.New("HQQ chooses zero points: it needs integers that are not symmetric")
+		return errors.New("HQQ chooses zero points: it needs integers that are not symmetric")
 	case o.AccuracyLevel < 0 || o.AccuracyLevel > 4:
-		return o, fmt.Errorf("the accuracy level is %d, expected 0 to 4", o.AccuracyLevel)
+		return fmt.Errorf("the accuracy level is %d, expected 0 to 4", o.AccuracyLevel)
+	case o.Damp < 0:
+		return fmt.Errorf("damping is %g, expected 0 or more", o.Damp)
 	case o.Embeddings && (o.Portable || s.Kind != weight.Int || s.Bits == 2):
-		return o, errors.New("embeddings become com.microsoft's GatherBlockQuantized, which has 4 or 8 bits and is not standard")
+		return errors.New("embeddings become com.microsoft's GatherBlockQuantized, which has 4 or 8 bits and is not standard")
 	}
 	for _, p := range o.Exclude {
 		if _, err := path.Match(p, ""); err != nil {
-			return o, fmt.Errorf("exclude %q: %w", p, err)
+			return fmt.Errorf("exclude %q: %w", p, err)
 		}
 	}
-	return o, nil
+	return nil
 }
 
 // checkScheme refuses what no operator holds.
