@@ -50,25 +50,7 @@ func (e *entropy) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
 		bins, zero, levels = e.magnitudes(), 0, levels/2
 	}
 	k := newDivergence(bins, zero, levels).best()
-	limit := float64(k) * e.width()
-	return quant.Range{Min: math.Max(e.min, -limit), Max: math.Min(e.max, limit)}, nil
-}
-
-// magnitudes are the bins of |x|.
-func (s *stream) magnitudes() []uint64 {
-	if s.counts == nil {
-		return nil
-	}
-	last := s.first + len(s.counts)
-	m := make([]uint64, max(last, -s.first))
-	for i, c := range s.counts {
-		j := s.first + i
-		if j < 0 {
-			j = -1 - j // [-w, 0) beside [0, w)
-		}
-		m[j] += c
-	}
-	return m
+	return e.clipped(float64(k) * e.width()), nil
 }
 
 // divergence finds the threshold with the least divergence. Running sums over

@@ -17,8 +17,8 @@ type Options struct {
 	// MovingAverage, of minmax, is the weight of a new sample's extremes; 0
 	// takes the extremes of all samples. PyTorch and ONNX Runtime use 0.01.
 	MovingAverage float64
-	// Percentile is the part of all values, in percent, that lie below the upper
-	// end of the range, and above the lower. 0 stands for 99.999.
+	// Percentile is the part of all values, in percent, whose magnitudes the
+	// range reaches. 0 stands for 99.999.
 	Percentile float64
 	// Histogram keeps one for reports with minmax too, which needs none.
 	Histogram bool

@@ -109,6 +109,29 @@ func (s *stream) edge(i int) float64 { return math.Ldexp(float64(s.first+i), s.e
 // whole is the range of all that was seen.
 func (s *stream) whole() quant.Range { return quant.Range{Min: s.min, Max: s.max} }
 
+// magnitudes are the bins of |x|.
+func (s *stream) magnitudes() []uint64 {
+	if s.counts == nil {
+		return nil
+	}
+	last := s.first + len(s.counts)
+	m := make([]uint64, max(last, -s.first))
+	for i, c := range s.counts {
+		j := s.first + i
+		if j < 0 {
+			j = -1 - j // [-w, 0) beside [0, w)
+		}
+		m[j] += c
+	}
+	return m
+}
+
+// clipped is the range of all that was seen, but of magnitudes up to limit.
+func (s *stream) clipped(limit float64) quant.Range {
+	clip := func(x float64) float64 { return math.Max(-limit, math.Min(limit, x)) }
+	return quant.Range{Min: clip(s.min), Max: clip(s.max)}
+}
+
 // reportBins is the most bins of a Histogram.
 const reportBins = 256
 
