@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
@@ -15,7 +16,7 @@ func init() {
 		Name: "GatherElements", Versions: []int{11, 13}, Doc: "one element for each index, which replaces the coordinate of axis",
 		In: op.Ports("data:T", "indices:Tind"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: op.Attrs{"axis": op.Default(ir.Int(0))},
-		Infer: gatherElementsInfer, Ref: gatherElementsRef, Rows: gatherElementsRows,
+		Infer: gatherElementsInfer, Ref: gatherElementsRef, Compile: compileGatherElements, Rows: gatherElementsRows,
 		Cases: gatherElementsCases{},
 	})
 	nd := func(attrs op.Attrs, cases op.Cases, versions ...int) {
@@ -32,9 +33,16 @@ func init() {
 type gatherElementsCases struct{}
 
 func (gatherElementsCases) Cases() []op.Case {
+	some := tensor.New(dtype.Int32, 3, 50, 150)
+	for i := range tensor.Of[int32](some) {
+		tensor.Of[int32](some)[i] = int32(i*i%14 - 7)
+	}
 	return []op.Case{{Name: "rows", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
 		In:  []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int64{0, 0, 1, -2}, 2, 2)},
-		Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 4, 3}, 2, 2)}}}
+		Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 4, 3}, 2, 2)}},
+		{Name: "columns", Attrs: map[string]ir.Attr{"axis": ir.Int(1)}, In: []*tensor.Tensor{sequence(3, 7, 150), some}},
+		{Name: "fewer rows", In: []*tensor.Tensor{sequence(7, 60, 150), some.Reshape(3, 50, 150)}},
+	}
 }
 
 func gatherElementsInfer(c *op.Infer) error {

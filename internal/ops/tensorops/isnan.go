@@ -6,7 +6,9 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -17,7 +19,8 @@ func init() {
 		Name: "IsNaN", Versions: []int{9, 13, 20}, Doc: "true for NaN",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
 		Infer: boolean, Rows: op.RowsBroadcast, Cases: isNaNCases{},
-		Ref: func(c *op.Call) error { return test(c, math.IsNaN) },
+		Ref:     func(c *op.Call) error { return test(c, math.IsNaN) },
+		Compile: wide.Compile(compileIsNaN),
 	})
 	op.Register(op.Op{
 		Name: "IsInf", Versions: []int{10, 20}, Doc: "true for infinities, of either sign or of both",
@@ -38,4 +41,36 @@ func test(c *op.Call, holds func(float64) bool) error {
 		out[i] = holds(v)
 	}
 	return nil
+}
+
+// isNaN tests float32.
+type isNaN struct {
+	dst   []bool
+	src   []float32
+	parts int
+}
+
+func compileIsNaN(p *op.Prep) (op.Kernel, error) {
+	if p.In[0].DType != dtype.Float32 {
+		return nil, nil
+	}
+	return &isNaN{parts: split.Parts(tensor.Count(p.InShape(0)), 32768)}, nil
+}
+
+// Run tests all elements.
+func (k *isNaN) Run(c *op.Call) error {
+	x := c.In[0]
+	k.src, k.dst = tensor.Of[float32](x), tensor.Of[bool](c.Output(0, dtype.Bool, x.Shape...))
+	c.Pool.Run(k.parts, k)
+	k.src, k.dst = nil, nil
+	return nil
+}
+
+// Do tests one chunk; it is called by the pool.
+func (k *isNaN) Do(part int) {
+	lo, hi := split.Range(len(k.src), k.parts, part)
+	dst := k.dst[lo:hi]
+	for i, x := range k.src[lo:hi] {
+		dst[i] = x != x
+	}
 }

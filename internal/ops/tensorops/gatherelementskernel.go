@@ -1,0 +1,114 @@
+package tensorops
+
+import (
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// compileGatherElements serves elements of 8 to 64 bits, and indices of the
+// data's shape but for the axis.
+func compileGatherElements(p *op.Prep) (op.Kernel, error) {
+	x, idx := p.InShape(0), p.InShape(1)
+	axis, err := op.Axis(p.Node.Int("axis"), len(x))
+	if err != nil {
+		return nil, err
+	}
+	for i := range x {
+		if len(idx) != len(x) || i != axis && x[i] != idx[i] {
+			return nil, nil
+		}
+	}
+	if p.In[0].DType == dtype.String {
+		return nil, nil
+	}
+	long := p.In[1].DType == dtype.Int64
+	switch p.In[0].DType.Bits() {
+	case 8:
+		return newElements[uint8](x, idx, axis, long), nil
+	case 16:
+		return newElements[uint16](x, idx, axis, long), nil
+	case 32:
+		return newElements[uint32](x, idx, axis, long), nil
+	case 64:
+		return newElements[uint64](x, idx, axis, long), nil
+	}
+	return nil, nil
+}
+
+// elements gathers elements of so many bits.
+type elements[T uint8 | uint16 | uint32 | uint64] struct {
+	dims        []int // of the indices
+	from, inner int   // sizes of the data along the axis and behind it
+	to          int   // of the indices along the axis
+	long        bool  // indices of 64 bits
+	parts       int
+
+	dst, src []T
+	ids32    []int32
+	ids64    []int64
+	errs     [split.Most]error // of chunks
+}
+
+func newElements[T uint8 | uint16 | uint32 | uint64](x, idx []int, axis int, long bool) *elements[T] {
+	return &elements[T]{dims: idx, from: x[axis], to: idx[axis], inner: tensor.Count(x[axis+1:]), long: long, parts: split.Parts(tensor.Count(idx), 16384)}
+}
+
+// Run gathers.
+func (k *elements[T]) Run(c *op.Call) error {
+	k.src, k.dst = tensor.Of[T](c.In[0]), tensor.Of[T](c.Output(0, c.In[0].DType, k.dims...))
+	if k.long {
+		k.ids64 = tensor.Of[int64](c.In[1])
+	} else {
+		k.ids32 = tensor.Of[int32](c.In[1])
+	}
+	c.Pool.Run(k.parts, k)
+	k.src, k.dst, k.ids32, k.ids64 = nil, nil, nil, nil
+	for i, err := range k.errs[:k.parts] {
+		if err != nil {
+			clear(k.errs[i:])
+			return err
+		}
+	}
+	return nil
+}
+
+// Do gathers one chunk; it is called by the pool.
+func (k *elements[T]) Do(part int) {
+	lo, hi := split.Range(len(k.dst), k.parts, part)
+	if k.long {
+		k.errs[part] = gatherRange(k, k.ids64, lo, hi)
+	} else {
+		k.errs[part] = gatherRange(k, k.ids32, lo, hi)
+	}
+}
+
+func gatherRange[T uint8 | uint16 | uint32 | uint64, I int32 | int64](k *elements[T], ids []I, lo, hi int) error {
+	for lo < hi {
+		row := lo / k.inner
+		in := lo - row*k.inner
+		n := min(hi-lo, k.inner-in)
+		if k.inner == 1 { // all that share a line of the data
+			n = min(hi-lo, k.to-row%k.to)
+		}
+		base := row/k.to*k.from*k.inner + in
+		dst := k.dst[lo : lo+n]
+		for i, id := range ids[lo : lo+n] {
+			at := int(id)
+			if uint(at) >= uint(k.from) {
+				var err error
+				if at, err = element(at, k.from); err != nil {
+					return err
+				}
+			}
+			at *= k.inner
+			if k.inner > 1 {
+				at += i
+			}
+			dst[i] = k.src[base+at]
+		}
+		lo += n
+	}
+	return nil
+}
