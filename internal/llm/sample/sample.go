@@ -27,6 +27,9 @@ type Sampler struct {
 	scratch []float32
 	weights []float32 // e^((x-max)/T) of the whole vocabulary
 	order   []candidate
+
+	information []float64 // of candidates, for typical
+	nearest     []distant
 }
 
 // candidate is a token that may be chosen, and its probability by some measure
@@ -143,7 +146,7 @@ func (s *Sampler) draw(l []float32) int32 {
 	}
 	switch {
 	case filters(s.TypicalP):
-		c := typical(s.top(k), float64(s.TypicalP))
+		c := s.typical(k)
 		if filters(s.TopP) {
 			c, _ = nucleus(c, float64(s.TopP)*sum(c))
 		}
@@ -268,17 +271,94 @@ func atLeast(c []candidate, p float64) []candidate {
 	return c
 }
 
-// typical keeps the tokens whose information is nearest to the entropy, as many
-// as reach probability p together (arXiv 2202.00666), in descending order.
-func typical(c []candidate, p float64) []candidate {
-	total, entropy := sum(c), 0.
-	for i := range c {
-		q := c[i].p / total
-		entropy -= q * math.Log(q)
+// typical keeps those of the k likeliest tokens whose information is nearest to the
+// entropy, as many as reach TypicalP together (arXiv 2202.00666), in descending order.
+func (s *Sampler) typical(k int) []candidate {
+	all := s.order[:0]
+	if k < len(s.weights) {
+		all = s.top(k)
+	} else {
+		for i, p := range s.weights {
+			if p > 0 {
+				all = append(all, candidate{int32(i), float64(p)})
+			}
+		}
+		s.order = all
 	}
-	distance := func(x candidate) float64 { return math.Abs(-math.Log(x.p/total) - entropy) }
-	slices.SortStableFunc(c, func(a, b candidate) int { return cmp.Compare(distance(a), distance(b)) })
-	c, _ = nucleus(c, p*total)
-	descend(c)
+	total, entropy := sum(all), 0.
+	information := slices.Grow(s.information[:0], len(all))[:0]
+	for i := range all {
+		q := all[i].p / total
+		x := -math.Log(q)
+		entropy += q * x
+		information = append(information, x)
+	}
+	s.information = information
+	nearest := slices.Grow(s.nearest[:0], len(all))[:0]
+	for i, x := range information {
+		nearest = append(nearest, distant{all[i], math.Abs(x - entropy)})
+	}
+	s.nearest = nearest
+	for n := min(len(nearest), 256); ; n = min(len(nearest), 8*n) { // usually few reach it
+		least(nearest, n)
+		c := make([]candidate, 0, n)
+		for _, x := range nearest[:n] {
+			c = append(c, x.candidate)
+		}
+		if c, reached := nucleus(c, float64(s.TypicalP)*total); reached || n == len(nearest) {
+			descend(c)
+			return c
+		}
+	}
+}
+
+// distant is a candidate and how far its information is from the entropy.
+type distant struct {
+	candidate
+	far float64
+}
+
+func nearer(a, b distant) int {
+	return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id))
+}
+
+// least puts the n nearest first, in order.
+func least(c []distant, n int) {
+	rest := c
+	for at := n; at > 0 && at < len(rest); { // quickselect; no two are equal
+		pivot := median(rest[0], rest[len(rest)/2], rest[len(rest)-1])
+		split := 0
+		for i := range rest {
+			if nearer(rest[i], pivot) < 0 {
+				rest[i], rest[split] = rest[split], rest[i]
+				split++
+			}
+		}
+		switch {
+		case split == at:
+			at = 0
+		case split > at:
+			rest = rest[:split]
+		case split == 0: // the pivot is the nearest
+			i := slices.Index(rest, pivot)
+			rest[0], rest[i] = rest[i], rest[0]
+			rest, at = rest[1:], at-1
+		default:
+			rest, at = rest[split:], at-split
+		}
+	}
+	slices.SortFunc(c[:n], nearer)
+}
+
+func median(a, b, c distant) distant {
+	if nearer(a, b) > 0 {
+		a, b = b, a
+	}
+	if nearer(b, c) <= 0 {
+		return b
+	}
+	if nearer(a, c) > 0 {
+		return a
+	}
 	return c
 }
