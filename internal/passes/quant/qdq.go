@@ -142,8 +142,13 @@ func (s *site) conv() *ir.Patch {
 		return nil
 	}
 	w, why := dequantizedWeights(s.f.In[1], 0)
+	attrs, flat := s.f.Attrs, why == "" && w.data.Rank() == 3
+	if flat {
+		attrs = planar(attrs)
+		w.data = w.data.Reshape(w.data.Shape[0], w.data.Shape[1], 1, w.data.Shape[2])
+	}
 	if why == "" {
-		why = w.forConv(s.f)
+		why = w.forConv(&ir.Node{Op: "Conv", Attrs: attrs})
 	}
 	var bias *tensor.Tensor
 	if why == "" {
@@ -154,7 +159,38 @@ func (s *site) conv() *ir.Patch {
 		return nil
 	}
 	in := []*ir.Value{x, s.weightValue(s.f.In[1], w), s.constant(s.f.Name+"_scale", w.multiplier(xf.scale, s.y.scale)), s.constant(s.f.Name+"_bias", bias)}
-	return s.patch("QConv", in, s.attrs(xf, s.f.Attrs))
+	if flat {
+		return s.lifted(in, s.attrs(xf, attrs))
+	}
+	return s.patch("QConv", in, s.attrs(xf, attrs))
+}
+
+// planar are the attributes of a convolution in one dimension for two of which the
+// first has one element.
+func planar(from map[string]ir.Attr) map[string]ir.Attr {
+	a := maps.Clone(from)
+	for _, name := range []string{"kernel_shape", "strides", "dilations"} {
+		if v, ok := a[name]; ok {
+			a[name] = ir.Ints(append([]int64{1}, v.Ints...)...)
+		}
+	}
+	if v, ok := a["pads"]; ok && len(v.Ints) == 2 {
+		a["pads"] = ir.Ints(0, v.Ints[0], 0, v.Ints[1])
+	}
+	return a
+}
+
+// lifted is patch for a QConv between two changes of shape.
+func (s *site) lifted(in []*ir.Value, attrs map[string]ir.Attr) *ir.Patch {
+	axis := s.constant(s.f.Name+"_axis", tensor.FromSlice([]int64{2}, 1))
+	x, y := s.c.Value(in[0].Name), s.c.Value(s.n.Out[0].Name)
+	in[0], x = x, in[0]
+	up := ir.NewNode("", "Unsqueeze", 13, []*ir.Value{x, axis}, []*ir.Value{in[0]}, nil)
+	p := s.patch("QConv", in, attrs)
+	down := ir.NewNode("", "Squeeze", 13, []*ir.Value{p.Replace[0].New, axis}, []*ir.Value{y}, nil)
+	p.Replace[0].New = y
+	p.Add = []*ir.Node{up, p.Add[0], down}
+	return p
 }
 
 // forConv says what forbids the weights of a convolution.

@@ -304,6 +304,17 @@ var patterns = []struct {
   %y = MatMul(%a, %w2)
   output %y
 `, map[string]int{"IntegerMatMul": 1, "Gather": 2}, 0, 33},
+	{"signal", `  input %x float32[n,3,32]
+  input %w1 float32[8,3,5]
+  input %b1 float32[8]
+  input %w2 float32[8,8,3]
+  input %w3 float32[4,8,1]
+  %a = Conv(%x, %w1, %b1) {strides = [2], pads = [2,2]}
+  %r = Relu(%a)
+  %c = Conv(%r, %w2) {dilations = [2]}
+  %y = Conv(%c, %w3)
+  output %y
+`, map[string]int{"QConv": 3, "Conv": 0}, 1, 28},
 	{"enlarged", `  input %x float32[n,16,4,4]
   input %w1 float32[16,16,1,1]
   input %w2 float32[16,17,4,4]
