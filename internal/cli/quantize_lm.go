@@ -71,6 +71,9 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 	if err == nil {
 		err = j.spread(cmd.Context())
 	}
+	if err := cmd.Context().Err(); err != nil && j.target != nil {
+		return fmt.Errorf("%w: the same command goes on from what is in %s", err, j.work())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -96,6 +99,9 @@ type languageJob struct {
 	folder bool
 }
 
+// work is the folder in which methods that take long keep what is done.
+func (j *languageJob) work() string { return filepath.Clean(j.f.output) + ".work" }
+
 // languageMethods are the ways to quantize a language model; static is what is
 // meant where nothing is said.
 var languageMethods = map[string]lm.Method{"static": lm.Nearest, "weight-only": lm.Nearest, "gptq": lm.GPTQ, "awq": lm.AWQ, "hqq": lm.HQQ}
@@ -118,6 +124,9 @@ func (j *languageJob) aim(cmd *cobra.Command) error {
 			j.target = lm.Blocks(j.m, &j.o)
 		}
 		return nil
+	}
+	if list, err := os.ReadDir(f.output); j.folder && err == nil && len(list) > 0 {
+		return misusef("-o %s: the folder is there already, and not empty", f.output)
 	}
 	if !fl.Changed("group") {
 		f.weight.group = 128
@@ -176,7 +185,7 @@ func (j *languageJob) calibrate(ctx context.Context) (*lm.Calibrated, error) {
 	}
 	bar := newProgress(j.e, 1, "steps")
 	defer bar.done()
-	r := lm.Recipe{Method: method, Pool: j.pool, Work: filepath.Clean(f.output) + ".work", GPTQ: f.weight.gptq(j.folder), Progress: func(n, all int) {
+	r := lm.Recipe{Method: method, Pool: j.pool, Work: j.work(), GPTQ: f.weight.gptq(j.folder), Progress: func(n, all int) {
 		bar.all = all
 		bar.at(n)
 	}, Note: func(s string) {

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/format/gguf"
+)
+
+// chatModel is the demo's.
+var chatModel = filepath.Join("..", "demo", "models", "tiny-chat-draft.gguf")
+
+// quantizeTo runs the command and gives its status and what it said.
+func quantizeTo(t *testing.T, out string, args ...string) (status int, said string) {
+	t.Helper()
+	var stdout, stderr output
+	status = Main(append([]string{"quantize", chatModel, "-o", out}, args...), strings.NewReader(""), &stdout, &stderr)
+	return status, stdout.String() + stderr.String()
+}
+
+// A language model becomes a GGUF file by every method, and nothing else is left.
+func TestQuantizeLanguage(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text.txt")
+	if err := os.WriteFile(text, []byte(strings.Repeat("What is the opposite of hot? It is cold. ", 30)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		file string
+		args []string
+	}{
+		{"q4_0", []string{"--type", "Q4_0"}},
+		{"measured", []string{"--type", "IQ4_NL", "--data", text, "--max-tokens", "64"}},
+		{"gptq", []string{"--method", "gptq", "--data", text, "--max-tokens", "64"}},
+		{"awq", []string{"--method", "awq", "--type", "Q4_1", "--data", text, "--max-tokens", "64"}},
+		{"hqq", []string{"--method", "hqq"}},
+		{"floats", []string{"--type", "F16", "--bits", "4", "--group", "16"}},
+	} {
+		out := filepath.Join(dir, c.file+".gguf")
+		if status, said := quantizeTo(t, out, append(c.args, "--allow-requantize", "--threads", "1")...); status != exitOK {
+			t.Errorf("%v: status %d, %s", c.args, status, said)
+			continue
+		}
+		f, err := gguf.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 7 {
+		t.Errorf("the folder holds %v, %v", list, err)
+	}
+}
+
+// What is wrong is said before anything is computed.
+func TestQuantizeLanguageRefuses(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	for want, args := range map[string][]string{
+		"--allow-requantize":     {"--type", "Q4_0"},
+		"give --data":            {"--method", "gptq"},
+		"expected one of Q4_K_M": {"--type", "Q9"},
+		"models of tensors":      {"--method", "dynamic"},
+		"as a folder":            {"--format", "gptq", "-o", filepath.Join(t.TempDir(), "out")},
+		"is the model itself":    {"-o", chatModel},
+		"PATTERN=TYPE":           {"--tensor-type", "q4_0"},
+	} {
+		if status, said := quantizeTo(t, out, args...); status == exitOK || !strings.Contains(said, want) {
+			t.Errorf("%v: status %d, %q, expected %q", args, status, said, want)
+		}
+	}
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("a file is left: %v", err)
+	}
+}
