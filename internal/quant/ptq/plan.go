@@ -140,8 +140,8 @@ func (p *plan) classify(n *ir.Node) (r role, why string) {
 func convRole(n *ir.Node) (role, string) {
 	w := n.In[1]
 	switch {
-	case !match.Float32(n.In[0]):
-		return roleFloat, "its input is no float32"
+	case !match.Float32(n.In[0]) || !match.Float32(w) || w.IsConst() && w.Const.Len() == 0:
+		return roleFloat, "its input or its weights are no float32 numbers"
 	case !w.IsConst() || n.Input(2) != nil && !n.In[2].IsConst():
 		return roleFloat, "its weights or its bias are not constant"
 	case w.Const.Rank() > 4 || w.Const.Rank() < 3:
@@ -155,7 +155,7 @@ func productRole(n *ir.Node) (role, string) {
 	switch {
 	case n.In[0].IsConst() || !w.IsConst():
 		return roleFloat, "" // a product of activations has no weights
-	case !match.Float32(n.In[0]) || w.Const.Rank() != 2:
+	case !match.Float32(n.In[0]) || w.Const.Rank() != 2 || w.Const.Len() == 0:
 		return roleFloat, "its weights are no matrix of float32"
 	case n.Op == "Gemm" && (n.Bool("transA") || n.Float("alpha") != 1 || n.Input(2) != nil && n.Float("beta") != 1):
 		return roleFloat, "alpha, beta or transA are not the defaults"

@@ -534,6 +534,10 @@ func TestRefusals(t *testing.T) {
 	if _, err := Dynamic(ctx, relu.Clone(), Options{}); err == nil || !strings.Contains(err.Error(), "nothing can be quantized") {
 		t.Errorf("nothing to quantize: %v", err)
 	}
+	empty := network(t, 13, "  input %x float32[2,3]\n  input %w float32[3,0]\n  %y = MatMul(%x, %w)\n  output %y\n")
+	if _, err := Calibrate(ctx, empty, inputs(empty, 1), minmax, Options{}, nil); err == nil || !strings.Contains(err.Error(), "nothing can be quantized") {
+		t.Errorf("no weights: %v", err)
+	}
 	g := network(t, 13, patterns[0].body)
 	if _, err := Calibrate(ctx, g, set{}, minmax, Options{}, nil); err == nil || !strings.Contains(err.Error(), "no samples") {
 		t.Errorf("no samples: %v", err)
