@@ -8,9 +8,17 @@ tokens), generated tokens a second (one answer of --gen tokens), and, of salver 
 --streams answers at once (128 tokens of prompt, 64 of answer). llama.cpp comes with the
 package llama-cpp-python, built with the processor's own instructions; its 16 streams are taken
 as 1.37 times its single one, which is what its server reaches with TinyLlama in Q4_0.
+
+    python3 compare.py --cpu --salver PATH/salver MODEL.gguf…
+
+is for machines on which others work too: tokens a second of processor time, of one thread.
+salver's are differences between runs of its bench command with more and fewer tokens. Time
+spent waiting for memory counts, which several threads share, so that decoding on all of them
+scales less than the rest.
 """
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -19,26 +27,27 @@ PEER = """
 import json, sys, time
 import llama_cpp as L
 path, threads, prompt, gen = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+now = time.process_time if sys.argv[5:] else time.time
 quiet = L.llama_log_callback(lambda *_: None)
 L.llama_log_set(quiet, None)
-start = time.time()
+start = now()
 m = L.Llama(path, n_ctx=prompt + gen + 8, n_batch=prompt, n_ubatch=512, n_threads=threads, n_threads_batch=threads, verbose=False, logits_all=False)
 ids = [(i * 37) % (m.n_vocab() - 300) + 300 for i in range(prompt)]
 m.eval([ids[0]])
-out = {"first_s": time.time() - start, "prefill": 0, "decode": 0}
+out = {"first_s": now() - start, "prefill": 0, "decode": 0}
 for _ in range(2):
     m.reset()
-    t = time.time(); m.eval(ids); out["prefill"] = max(out["prefill"], prompt / (time.time() - t))
+    t = now(); m.eval(ids); out["prefill"] = max(out["prefill"], prompt / (now() - t))
     m.reset(); m.eval([ids[0]])
-    t = time.time()
+    t = now()
     for i in range(gen): m.eval([ids[i % prompt]])
-    out["decode"] = max(out["decode"], gen / (time.time() - t))
+    out["decode"] = max(out["decode"], gen / (now() - t))
 print(json.dumps(out))
 """
 
 
 def peer(a, model):
-    r = subprocess.run([a.python, "-c", PEER, model, str(a.threads), str(a.prompt), str(a.gen)], capture_output=True, text=True)
+    r = subprocess.run([a.python, "-c", PEER, model, str(a.threads), str(a.prompt), str(a.gen)] + ["cpu"] * a.cpu, capture_output=True, text=True)
     if r.returncode:
         sys.exit(f"llama.cpp on {model}: status {r.returncode}\n{r.stderr[-2000:]}")
     return json.loads(r.stdout.strip().splitlines()[-1])
@@ -51,6 +60,33 @@ def ours(a, model):
     return one, many["streams"][0]
 
 
+def cpu_seconds(a, model, prompt, gen, streams=1):
+    """Least processor time of some runs: loading, then a prompt, an answer, and streams of both."""
+    return min(cpu_run(a, model, prompt, gen, streams) for _ in range(a.rounds))
+
+
+def cpu_run(a, model, prompt, gen, streams):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([a.salver, "bench", model, "--json", "--rounds", "1", "--threads", "1", "--prompt", str(prompt), "--gen", str(gen), "--concurrency", str(streams)], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def by_cpu(a):
+    a.threads = 1
+    print(f"{'model':28} {'':10} {'prefill':>9} {'decode':>8} {'streams':>8}   tokens a second of one thread's time")
+    for model in a.models:
+        l = peer(a, model)
+        none = cpu_seconds(a, model, 1, 2)
+        prefill = 2 * (a.prompt - 1) / (cpu_seconds(a, model, a.prompt, 2) - none)
+        decode = 2 * (a.gen - 2) / (cpu_seconds(a, model, 1, a.gen) - none)
+        many = cpu_seconds(a, model, 128, 64, a.streams) - none - 128 / prefill - 64 / decode
+        gen = 64 * a.streams / many
+        print(f"{model.rsplit('/', 1)[-1]:28} {'llama.cpp':10} {l['prefill']:9.1f} {l['decode']:8.1f}")
+        print(f"{'':28} {'salver':10} {prefill:9.1f} {decode:8.1f} {gen:8.1f}")
+        print(f"{'':28} {'ratio':10} {prefill / l['prefill']:9.2f} {decode / l['decode']:8.2f}", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("models", nargs="+")
@@ -61,7 +97,10 @@ def main():
     p.add_argument("--prompt", type=int, default=512)
     p.add_argument("--gen", type=int, default=128)
     p.add_argument("--streams", type=int, default=16)
+    p.add_argument("--cpu", action="store_true", help="compare processor time of one thread")
     a = p.parse_args()
+    if a.cpu:
+        return by_cpu(a)
     print(f"{'model':28} {'':10} {'prefill':>9} {'decode':>8} {'GB/s':>6} {'of read':>7} {'streams':>8} {'TTFT p50':>9} {'first':>6}")
     for model in a.models:
         best = {}
