@@ -129,7 +129,7 @@ func (l *layers) writeWeights(ctx context.Context, c *Calibrated, path string) (
 	defer file.Close()
 	rep := &report.Report{Model: l.m.Path, Method: l.config.Method.String(), Warnings: slices.Clone(l.m.Warnings)}
 	var sources []safetensors.Source
-	done := map[string]bool{} // layers that are rounded, by their own names
+	done := map[string]*safetensors.File{} // layers that are rounded, by their own names
 	for _, p := range c.paths {
 		f, err := safetensors.Open(p)
 		if err != nil {
@@ -139,7 +139,7 @@ func (l *layers) writeWeights(ctx context.Context, c *Calibrated, path string) (
 		for i := range f.Tensors {
 			t := &f.Tensors[i]
 			sources = append(sources, t.Source())
-			done[t.Name[:strings.LastIndexByte(t.Name, '.')]] = true
+			done[t.Name[:strings.LastIndexByte(t.Name, '.')]] = f
 			rep.BytesAfter += int64(len(t.Data))
 		}
 	}
@@ -151,8 +151,12 @@ func (l *layers) writeWeights(ctx context.Context, c *Calibrated, path string) (
 		t := &file.Tensors[i]
 		rep.BytesBefore += int64(len(t.Data))
 		layer, isWeight := strings.CutSuffix(t.Name, ".weight")
-		if isWeight && done[layer] {
-			rep.Layers = append(rep.Layers, report.Layer{Name: layer, Op: "Linear", Precision: l.s.String(), Bits: l.s.BitsPerWeight(t.Shape[1]), SQNR: exact})
+		if isWeight && done[layer] != nil {
+			db, err := l.sqnr(known[t.Name], done[layer], layer)
+			if err != nil {
+				return nil, err
+			}
+			rep.Layers = append(rep.Layers, report.Layer{Name: layer, Op: "Linear", Precision: l.s.String(), Bits: l.s.BitsPerWeight(t.Shape[1]), SQNR: db})
 			continue
 		}
 		rep.BytesAfter += int64(len(t.Data))
@@ -165,6 +169,38 @@ func (l *layers) writeWeights(ctx context.Context, c *Calibrated, path string) (
 	return rep, whole.Write(path, func(w io.Writer) error {
 		return cmp.Or(ctx.Err(), safetensors.Write(w, map[string]string{"format": "pt"}, sources))
 	})
+}
+
+// sqnr compares a rounded layer with the model's tensor.
+func (l *layers) sqnr(x *Tensor, f *safetensors.File, layer string) (float64, error) {
+	b, err := l.config.JSON()
+	if err != nil {
+		return 0, err
+	}
+	c, err := packed.Parse(b) // as a reader has it
+	if err != nil {
+		return 0, err
+	}
+	m, err := c.Read(func(name string) (*safetensors.Tensor, bool) {
+		t, err := f.Tensor(name)
+		return t, err == nil
+	}, layer)
+	if err != nil {
+		return 0, err
+	}
+	values, row := make([]float32, m.Rows*m.Cols), make([]float32, m.Cols)
+	m.Values(values)
+	signal, noise := 0.0, 0.0
+	for i := range m.Rows {
+		x.Decode(row, i)
+		from := i
+		if x.order != nil {
+			from = x.order(i)
+		}
+		s, n := squares(row, values[from*m.Cols:(from+1)*m.Cols])
+		signal, noise = signal+s, noise+n
+	}
+	return decibels(signal, noise), nil
 }
 
 // why says why a matrix was not rounded.
