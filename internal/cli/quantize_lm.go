@@ -40,7 +40,7 @@ func (f *quantizeLanguageFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.pure, "pure", false, "GGUF: the same format for all matrices")
 	fl.BoolVar(&f.requantize, "allow-requantize", false, "GGUF: round weights again that were rounded before")
 	fl.StringVar(&f.importance, "imatrix", "", "GGUF: importance matrix of llama-imatrix; with --data it is measured")
-	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF, weight-only: formats (Q2_K to Q8_0, or 2 to 8 bits) by what they cost, with so many bits a weight on average, e.g. 4.5")
+	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF, weight-only: formats (Q2_K to Q8_0, or 4 and 8 bits) by what they cost, with so many bits a weight on average, e.g. 4.5")
 	fl.StringVar(&f.targetSize, "target-size", "", "GGUF, weight-only: likewise, with so much of the original's size, e.g. 30%")
 	fl.StringVar(&f.saveImportance, "save-imatrix", "", "GGUF: file to write the measured importance matrix to")
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/salver-ml/salver/internal/quant/weight"
 )
 
-// ladder are the bits among which a budget is spread; 2 are not standard.
-var ladder = []int{2, 4, 8}
+// ladder are the bits among which a budget is spread. With 2 a layer's error is no
+// longer small against its output, and errors of layers do not simply add up.
+var ladder = []int{4, 8}
 
 // Spread chooses the bits of each layer so that they keep to a budget, and the
 // errors of their outputs, each relative to the output, add up to the least. With
@@ -55,23 +56,15 @@ func Spread(ctx context.Context, g *ir.Graph, o *Options, b guard.Budget) error 
 	}
 	o.Bits = map[string]int{}
 	for i, k := range picked {
-		o.Bits[order[i].node.Name] = full.rungs()[k]
+		o.Bits[order[i].node.Name] = ladder[k]
 	}
 	return nil
-}
-
-// rungs are the bits that o's operators have.
-func (o *Options) rungs() []int {
-	if o.Portable {
-		return ladder[1:]
-	}
-	return ladder
 }
 
 // costs rounds a layer to each number of bits.
 func (q *quantizer) costs(l *layer, a *weight.Activations) (list []guard.Choice, err error) {
 	w := l.matrix()
-	for _, bits := range q.o.rungs() {
+	for _, bits := range ladder {
 		s := q.o.scheme(l)
 		s.Bits = bits
 		o := weight.RTNOptions{Clip: weight.MSE}

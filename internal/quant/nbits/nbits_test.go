@@ -363,7 +363,7 @@ func TestSpread(t *testing.T) {
 `, 21, dtype.Float32)
 	elems := float64(96*64 + 64*128 + 128*32)
 	last := 0.
-	for _, bits := range []float64{3.5, 4.7, 6, 9.2} {
+	for _, bits := range []float64{5.2, 6, 7.5, 9.2} {
 		o := Options{Scheme: weight.Scheme{Kind: weight.Int, Bits: 4, Group: 32}}
 		if err := Spread(t.Context(), g, &o, guard.Budget{Bits: bits}); err != nil {
 			t.Fatalf("%g bits: %v", bits, err)
