@@ -159,7 +159,7 @@ func (g *grid) fit(w, importance []float32, c Clip) params {
 	if c == MinMax || lo == hi {
 		return p
 	}
-	f := &fitting{g, w, importance, p, g.distance(w, importance, p)}
+	f := &fitting{g, w, importance, p, g.distance(w, importance, p, math.Inf(1))}
 	switch g.Kind {
 	case E4M3, E5M2: // whose small levels lie as close as large ones, relative to their size
 	case MXFP4:
@@ -186,7 +186,7 @@ func (f *fitting) try(p params) bool {
 	if p.scale == 0 {
 		return false
 	}
-	d := f.distance(f.w, f.importance, p)
+	d := f.distance(f.w, f.importance, p, f.least)
 	if d < f.least {
 		f.best, f.least = p, d
 		return true
@@ -242,10 +242,11 @@ func (g *grid) refit(w, importance []float32, p params) params {
 	return params{g.stored(float32(num / den)), p.zero}
 }
 
-// distance is the squared error of a group.
-func (g *grid) distance(w, importance []float32, p params) (sum float64) {
+// distance is the squared error of a group; if that is over limit, some number
+// over limit.
+func (g *grid) distance(w, importance []float32, p params, limit float64) (sum float64) {
 	if g.Kind == Int && importance == nil {
-		return distanceOfInts(w, p, g.largest())
+		return distanceOfInts(w, p, g.largest(), limit)
 	}
 	for i, x := range w {
 		d := float64(x) - float64(g.value(g.code(x, p), p))
@@ -259,11 +260,16 @@ func (g *grid) distance(w, importance []float32, p params) (sum float64) {
 }
 
 // distanceOfInts is distance where it is asked for most often.
-func distanceOfInts(w []float32, p params, largest float32) (sum float64) {
+func distanceOfInts(w []float32, p params, largest float32, limit float64) (sum float64) {
+	const each = 8 // numbers, after which it is seen whether that is enough
 	inv := inverse(p.scale)
-	for _, x := range w {
-		d := float64(x - float32((nearest(x, inv, p.zero, largest)-p.zero)*p.scale))
-		sum += float64(d * d)
+	for len(w) > 0 && sum <= limit {
+		n := min(each, len(w))
+		for _, x := range w[:n] {
+			d := float64(x - float32((nearest(x, inv, p.zero, largest)-p.zero)*p.scale))
+			sum += float64(d * d)
+		}
+		w = w[n:]
 	}
 	return sum
 }
