@@ -74,7 +74,7 @@ func TestAllotLarge(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	var layers [][]Choice
 	var full int64
-	for range 200 {
+	for range 100 {
 		n := int64(1+r.IntN(4000)) * 1021
 		sensitivity := math.Exp(r.NormFloat64() * 2)
 		var choices []Choice
@@ -84,7 +84,7 @@ func TestAllotLarge(t *testing.T) {
 		layers = append(layers, choices)
 		full += n * 2
 	}
-	for _, share := range []float64{.14, .2, .28, .4, .7, .9, 1.01} {
+	for _, share := range []float64{.14, .28, .7, 1.01} {
 		budget := int64(share * float64(full))
 		picked, err := Allot(layers, budget)
 		if err != nil {
@@ -105,7 +105,7 @@ func TestAllotLarge(t *testing.T) {
 // lagrange is a lower bound: max over λ of Σ min (error + λ·bytes) - λ·budget.
 func lagrange(layers [][]Choice, budget int64) float64 {
 	best := math.Inf(-1)
-	for lambda := 1e-12; lambda < 1e6; lambda *= 1.01 {
+	for lambda := 1e-12; lambda < 1e6; lambda *= 1.03 {
 		sum := -lambda * float64(budget)
 		for _, choices := range layers {
 			least := math.Inf(1)
