@@ -86,7 +86,7 @@ var trained = []struct {
 	{"mnist", "mnist.onnx", 0.03, func(out map[string]*tensor.Tensor) []answer {
 		return []answer{largest(softmax(tensor.Of[float32](out["Plus214_Output_0"])))}
 	}},
-	{"squeezenet-v1.1", "squeezenet_v1.1.onnx", 0.03, func(out map[string]*tensor.Tensor) []answer {
+	{"squeezenet-v1.1", "squeezenet_v1.1.onnx", 0.05, func(out map[string]*tensor.Tensor) []answer {
 		return []answer{largest(tensor.Of[float32](only(out)))}
 	}},
 	{"fastestdet", "fastestdet.onnx", 0.03, func(out map[string]*tensor.Tensor) []answer {
@@ -105,7 +105,7 @@ var trained = []struct {
 	{"ppocr-cls", "ppocr_cls.onnx", 0.1, func(out map[string]*tensor.Tensor) []answer {
 		return []answer{largest(tensor.Of[float32](only(out)))}
 	}},
-	{"magika-v3_3", "magika.onnx", 0.03, func(out map[string]*tensor.Tensor) (all []answer) {
+	{"magika-v3_3", "magika.onnx", 0.05, func(out map[string]*tensor.Tensor) (all []answer) {
 		y := only(out)
 		rows, per := y.Shape[0], y.Len()/y.Shape[0]
 		for i := range rows {
