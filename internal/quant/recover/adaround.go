@@ -26,6 +26,9 @@ const (
 	regular = 1.
 	// rate of Adam. The paper's is .01 for 10,000 iterations.
 	rate = .05
+	// damping is what is added to H's diagonal, in parts of its mean, for each column that
+	// there is for a row seen: few rows say little of inputs that they hardly have.
+	damping = .2
 	// sweeps over single weights at the end.
 	sweeps = 4
 )
@@ -117,6 +120,7 @@ func newRounding(w []float32, a *weight.Activations) *rounding {
 			r.h[i*n+j], r.h[j*n+i] = x, x
 		}
 	}
+	r.damp(float32(damping * float64(n) / float64(max(a.Count, 1))))
 	for i, x := range w {
 		if i%n == 0 {
 			r.scale[i/n] = rowScale(w[i:][:n])
@@ -133,6 +137,16 @@ func newRounding(w []float32, a *weight.Activations) *rounding {
 		r.v[i] = float32(math.Log(share / (1 - share)))
 	}
 	return r
+}
+
+func (r *rounding) damp(share float32) {
+	mean := float32(0)
+	for i := range r.cols {
+		mean += r.h[i*r.cols+i] / float32(r.cols)
+	}
+	for i := range r.cols {
+		r.h[i*r.cols+i] += float32(share * mean)
+	}
 }
 
 // errors gives Δ·H, and from that E for each row.
