@@ -62,14 +62,14 @@ func (pl *Plan) setWinograd() {
 	}
 }
 
-// winogradScratch is the bytes per thread for transformed inputs and products:
+// WinogradScratch is the bytes per thread for transformed inputs and products:
 // with the weights of one point they stay in a second-level cache.
-const winogradScratch = 1 << 20
+const WinogradScratch = 1 << 20
 
 // bandRows is the number of tile rows that are in flight on some threads.
 func (pl *Plan) bandRows(threads int) int {
 	row := pl.winograd.wide * winogradPoints * (pl.inBlocks + pl.outBlocks) * pl.block * 4
-	return max(1, threads*winogradScratch/row)
+	return max(1, threads*WinogradScratch/row)
 }
 
 func (pl *Plan) winogradScratchSize(threads int) int {

@@ -18,6 +18,7 @@ func init() {
 	attrs["group"] = op.Default(ir.Int(1))
 	attrs["activation"], attrs["activation_params"] = op.Default(ir.Str("")), op.Opt(ir.KindFloats)
 	attrs["block"], attrs["channels"] = op.Required(ir.KindInt), op.Required(ir.KindInt)
+	attrs["algorithm"] = op.Opt(ir.KindString)
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "BlockedConv", Versions: []int{1},
 		Doc: "two-dimensional convolution with a blocked result: activation(conv(X, W) + B + Z). X of so many channels is plain where it has four dimensions; Z is blocked like the result.",

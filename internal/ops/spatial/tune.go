@@ -1,6 +1,8 @@
 package spatial
 
 import (
+	"slices"
+
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/kernels/window"
@@ -11,6 +13,9 @@ import (
 func Tune(p *op.Prep, c *conv.Params, level cpu.Target) {
 	if conv.WinogradFits(*c, level) {
 		a := op.Choice{Name: "algorithm", Options: []string{conv.Direct.String(), conv.Winograd.String()}, Arithmetic: true}
+		if p.Node.Str("algorithm") == conv.Winograd.String() {
+			slices.Reverse(a.Options) // a pass has chosen for the whole model
+		}
 		c.Winograd = p.Choose(a) == conv.Winograd.String()
 	}
 	c.Tuning.Blocks = p.ChooseNumber("tile-blocks", append([]int{0}, conv.TileBlocks(level)...)...)

@@ -15,7 +15,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestConv(t *testing.T)    { passtest.Run(t, "conv", Conv, ConvTranspose) }
-func TestLayout(t *testing.T)  { passtest.Run(t, "layout", Passes...) }
-func TestEnds(t *testing.T)    { passtest.Run(t, "ends", append(Passes, clean.Common)...) }
-func TestPadding(t *testing.T) { passtest.Run(t, "padding", Passes...) }
+func TestConv(t *testing.T)     { passtest.Run(t, "conv", Conv, ConvTranspose) }
+func TestLayout(t *testing.T)   { passtest.Run(t, "layout", Passes...) }
+func TestEnds(t *testing.T)     { passtest.Run(t, "ends", append(Passes, clean.Common)...) }
+func TestPadding(t *testing.T)  { passtest.Run(t, "padding", Passes...) }
+func TestWinograd(t *testing.T) { passtest.Run(t, "winograd", Passes...) }

@@ -1,0 +1,132 @@
+package layout
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/conv"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/pass"
+)
+
+// Winograd marks the convolutions that Winograd's algorithm computes. Its
+// weights take four times the memory, so the layers with the most pixels come
+// first, which win the most for each byte, until winogradPercent is spent. It
+// needs working memory too, so a layer at which the activations are the largest
+// of the model is left alone. Neither batch nor threads enter into it.
+var Winograd = pass.Pass{
+	Name: "winograd", Level: 3, Last: true,
+	Doc: fmt.Sprintf("Convolutions of 3×3 and stride 1 over %d pixels or more use Winograd's algorithm, those with the most pixels first, "+
+		"as long as its larger weights add no more than %d %% to the model's constants and its working memory nothing to the activations.", winogradPixels, winogradPercent),
+	Rewrite: markWinograd,
+}
+
+const (
+	// winogradPixels are the fewest that make up for reading larger weights.
+	winogradPixels  = 28 * 28
+	winogradPercent = 20
+	// winogradScratch is the working memory of two threads.
+	winogradScratch = 2 * conv.WinogradScratch
+)
+
+type winogradKey struct{}
+
+func markWinograd(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if !couldWinograd(n) || n.Has("algorithm") {
+		return nil, nil
+	}
+	chosen, ok := c.Memo[winogradKey{}].(map[*ir.Node]bool)
+	if !ok {
+		chosen = chooseWinograd(c.Graph)
+		c.Memo[winogradKey{}] = chosen
+	}
+	if !chosen[n] {
+		c.Near(n, "its weights would take %d bytes more, which other layers use better, or it would need working memory where there is the least", winogradBytes(n))
+		return nil, nil
+	}
+	attrs := maps.Clone(n.Attrs)
+	attrs["algorithm"] = ir.Str(conv.Winograd.String())
+	b := newBuilder(c, n.Int("block"))
+	y := b.node(op.Salver, "BlockedConv", n.Out[0].Name, n.In, attrs)
+	y.Producer.Name = n.Name
+	return b.replace(fmt.Sprintf("%s has %d pixels: Winograd's algorithm", n, pixels(n)), n.Out[0], y), nil
+}
+
+// couldWinograd says whether the kernels have it for a layer of enough pixels,
+// their number known.
+func couldWinograd(n *ir.Node) bool {
+	if n.Domain != op.Salver || n.Op != "BlockedConv" || pixels(n) < winogradPixels {
+		return false
+	}
+	p, why := convParams(n)
+	return why == "" && conv.WinogradFits(p, level())
+}
+
+// pixels is the number of pixels of a blocked output [N, C/b, H, W, b], or 0.
+func pixels(n *ir.Node) int {
+	s := n.Out[0].Type.Shape
+	if len(s) != 5 {
+		return 0
+	}
+	h, known := s[2].Int()
+	w, both := s[3].Int()
+	if !known || !both {
+		return 0
+	}
+	return h * w
+}
+
+// winogradBytes is what a layer's weights take more: 36 numbers for 9.
+func winogradBytes(n *ir.Node) int { return 3 * len(n.In[1].Const.Data) }
+
+// chooseWinograd spends the memory. What is marked already is chosen again.
+func chooseWinograd(g *ir.Graph) map[*ir.Node]bool {
+	var layers []*ir.Node
+	left, peak := 0, 0
+	counted := map[*ir.Value]bool{}
+	for _, n := range g.Nodes {
+		if couldWinograd(n) {
+			layers = append(layers, n)
+		}
+		peak = max(peak, activations(n))
+		for _, v := range n.In {
+			if v != nil && v.IsConst() && !counted[v] {
+				counted[v] = true
+				left += len(v.Const.Data)
+			}
+		}
+	}
+	left = left / 100 * winogradPercent
+	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return activations(n)+winogradScratch > peak })
+	slices.SortStableFunc(layers, func(a, b *ir.Node) int { return cmp.Compare(pixels(b), pixels(a)) })
+	chosen := map[*ir.Node]bool{}
+	for _, n := range layers {
+		if need := winogradBytes(n); need <= left {
+			left -= need
+			chosen[n] = true
+		}
+	}
+	return chosen
+}
+
+// activations is the bytes that a node reads and writes for one row of a batch:
+// unknown sizes count as 1.
+func activations(n *ir.Node) int {
+	bytes := 0
+	for _, v := range slices.Concat(n.In, n.Out) {
+		if v == nil || v.IsConst() {
+			continue
+		}
+		elements := 1
+		for _, d := range v.Type.Shape {
+			if size, ok := d.Int(); ok {
+				elements *= size
+			}
+		}
+		bytes += v.Type.DType.Bytes(elements)
+	}
+	return bytes
+}
