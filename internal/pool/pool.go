@@ -276,10 +276,11 @@ func (j *job) workUntilPanic(did *int64) (finished bool) {
 }
 
 // How long the caller waits for others' chunks before it takes the next
-// measure: a spin is 15 to 50 ns.
+// measure: a spin is 15 to 50 ns. A chunk takes up to some 100 µs, and what
+// yielding costs, maxIdle says.
 const (
-	waitSpins  = 200  // then lets other goroutines run
-	waitYields = 1000 // then sleeps
+	waitSpins  = 8000 // then lets other goroutines run
+	waitYields = 9000 // then sleeps
 )
 
 // wait returns when all chunks are done.
