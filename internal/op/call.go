@@ -46,7 +46,7 @@ func (c *Call) Output(i int, dt dtype.Type, shape ...int) *tensor.Tensor {
 		return t
 	}
 	if n := dt.Bytes(tensor.Count(shape)); c.MaxOutput > 0 && n > c.MaxOutput {
-		panic(&TooLargeError{DType: dt, Shape: slices.Clone(shape), Limit: c.MaxOutput})
+		panic(&TooLargeError{DType: dt, Shape: slices.Clone(shape), Bytes: n, Limit: c.MaxOutput})
 	}
 	c.Out[i] = tensor.New(dt, shape...)
 	return c.Out[i]
@@ -56,11 +56,21 @@ func (c *Call) Output(i int, dt dtype.Type, shape ...int) *tensor.Tensor {
 type TooLargeError struct {
 	DType dtype.Type
 	Shape []int
-	Limit int // bytes
+	Bytes int // what it needs, or already takes
+	Limit int
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("the result %s%v needs %d bytes, a result whose size depends on data may have %d", e.DType, e.Shape, e.DType.Bytes(tensor.Count(e.Shape)), e.Limit)
+	return fmt.Sprintf("the result %s%v needs %d bytes, a result whose size depends on data may have %d", e.DType, e.Shape, e.Bytes, e.Limit)
+}
+
+// Holds refuses, with a *TooLargeError, that an operator gathers n bytes for
+// output i, of which t is the last part, where the plan does not know their number.
+func (c *Call) Holds(i, n int, t *tensor.Tensor) error {
+	if c.MaxOutput == 0 || n <= c.MaxOutput || i < len(c.Out) && c.Out[i] != nil {
+		return nil
+	}
+	return &TooLargeError{DType: t.DType, Shape: slices.Clone(t.Shape), Bytes: n, Limit: c.MaxOutput}
 }
 
 // Wants reports whether the graph uses output i.

@@ -9,10 +9,12 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops/control"
 	_ "github.com/salver-ml/salver/internal/ops/logic"
 	_ "github.com/salver-ml/salver/internal/ops/math"
+	_ "github.com/salver-ml/salver/internal/ops/sequence"
 	_ "github.com/salver-ml/salver/internal/ops/tensorops"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -145,6 +147,54 @@ func TestLoopStateThatGrows(t *testing.T) {
 	expect(t, got[0], []int{6}, 1, 10, 1, 10, 1, 10)
 	if s := out[0].Type.Shape; len(s) != 1 || !s[0].IsUnknown() {
 		t.Errorf("inferred %v, expected one unknown dimension", s)
+	}
+}
+
+// A state, a scan output and a sequence that grow without end are refused before
+// they take the memory that a run may have.
+func TestWhatALoopGathersIsBounded(t *testing.T) {
+	grow, _ := loop("Concat", map[string]ir.Attr{"axis": ir.Int(0)})
+	scan, _ := loop("Add", nil)
+	sequence := newBody(nil)
+	m, x := sequence.input("m", dtype.Int64, shape.Shape{}), sequence.input("x", dtype.Float32, shape.Of(2))
+	b := newBody(sequence.g)
+	b.input("i", dtype.Int64, shape.Shape{})
+	cond, state := b.input("cond", dtype.Bool, shape.Shape{}), b.input("state", dtype.Sequence, nil)
+	b.output(b.node("Identity", nil, cond), b.node("SequenceInsert", nil, state, x))
+	list := sequence.node("SequenceConstruct", nil, x)
+	items := sequence.control("Loop", 1, map[string]ir.Attr{"body": graph(b.g)}, m, nil, list)
+	sequence.g.Outputs = nil
+	sequence.output(sequence.node("SequenceLength", nil, items[0]))
+	for name, g := range map[string]*ir.Graph{"state": grow.g, "scan": scan.g, "sequence": sequence.g} {
+		complete(t, g)
+		if err := op.InferTypes(g); err != nil {
+			t.Fatal(name, err)
+		}
+		s := exec.New(g, exec.Options{MaxMemory: int(mmap.InUse()) + 1<<16})
+		_, err := s.Run(context.Background(), []*tensor.Tensor{tensor.Scalar(int64(1 << 40)), floats(1, 10)})
+		if !exec.IsMemoryError(err) || !exec.NeverFits(err) {
+			t.Errorf("%s: found %v, expected a refusal for want of memory", name, err)
+		}
+		s.Close()
+	}
+}
+
+// A body counts against the memory of a run as its outer graph does.
+func TestABodyIsBoundedInMemory(t *testing.T) {
+	top := newBody(nil)
+	cond, n := top.input("c", dtype.Bool, shape.Shape{}), top.input("n", dtype.Int64, shape.Of(1))
+	yes, no := newBody(top.g), newBody(top.g)
+	yes.output(yes.node("Neg", nil, yes.node("ConstantOfShape", nil, n)))
+	no.output(no.node("ConstantOfShape", nil, n))
+	top.control("If", 1, map[string]ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, cond)
+	complete(t, top.g)
+	if err := op.InferTypes(top.g); err != nil {
+		t.Fatal(err)
+	}
+	s := exec.New(top.g, exec.Options{MaxMemory: 1 << 20})
+	defer s.Close()
+	if _, err := s.Run(context.Background(), []*tensor.Tensor{tensor.Scalar(true), tensor.FromSlice([]int64{1 << 20}, 1)}); !exec.IsMemoryError(err) {
+		t.Errorf("found %v, expected a refusal for want of memory", err)
 	}
 }
 

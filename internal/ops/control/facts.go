@@ -122,6 +122,45 @@ func stack(items []*tensor.Tensor, axis int, empty ir.Type) (*tensor.Tensor, err
 	return out, nil
 }
 
+// gathered is what the outputs of a loop's iterations take so far, in bytes: a
+// state that grows and scan outputs of any number must not take the memory.
+type gathered []int
+
+// add counts an iteration's outputs: the state as it is now, and one item more of
+// each scan output.
+func (g *gathered) add(c *op.Call, state, items []*tensor.Tensor) error {
+	if *g == nil {
+		*g = make(gathered, len(items))
+	}
+	for i, t := range state {
+		if err := c.Holds(i, bytesOf(t), t); err != nil {
+			return err
+		}
+	}
+	for k, t := range items {
+		(*g)[k] += bytesOf(t)
+		if err := c.Holds(len(state)+k, (*g)[k], t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bytesOf is what a tensor takes, with the tensors of a sequence and the text of strings.
+func bytesOf(t *tensor.Tensor) int {
+	if t == nil {
+		return 0
+	}
+	n := t.DType.Bytes(t.Len())
+	for _, item := range t.Items {
+		n += bytesOf(item)
+	}
+	for _, s := range t.Strings {
+		n += len(s)
+	}
+	return n
+}
+
 // stackNothing is the output of a loop that ran no iteration: unknown
 // dimensions are 0.
 func stackNothing(axis int, empty ir.Type) (*tensor.Tensor, error) {

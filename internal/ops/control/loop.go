@@ -108,6 +108,7 @@ func loopRef(c *op.Call) error {
 	}
 	state := slices.Clone(c.In[min(2, len(c.In)):])
 	scans := make([][]*tensor.Tensor, len(g.Outputs)-1-n)
+	var held gathered
 	for i := 0; running && (trips < 0 || i < trips); i++ {
 		if err := c.Context.Err(); err != nil {
 			return err
@@ -123,6 +124,9 @@ func loopRef(c *op.Call) error {
 		}
 		running = tensor.Of[bool](out[0])[0]
 		state = out[1 : 1+n]
+		if err := held.add(c, state, out[1+n:]); err != nil {
+			return fmt.Errorf("iteration %d: %w", i, err)
+		}
 		for k := range scans {
 			scans[k] = append(scans[k], out[1+n+k])
 		}

@@ -175,6 +175,7 @@ func scanRef(c *op.Call) error {
 // outputs of the steps come in the order in which they are stacked.
 func (s *scan) run(c *op.Call, state []*tensor.Tensor, steps int, item func(input, step int) *tensor.Tensor) ([]*tensor.Tensor, [][]*tensor.Tensor, error) {
 	scans := make([][]*tensor.Tensor, s.k)
+	var held gathered
 	for step := range steps {
 		if err := c.Context.Err(); err != nil {
 			return nil, nil, err
@@ -192,6 +193,9 @@ func (s *scan) run(c *op.Call, state []*tensor.Tensor, steps int, item func(inpu
 			return nil, nil, fmt.Errorf("body, step %d: %w", step, err)
 		}
 		state = out[:s.n]
+		if err := held.add(c, state, out[s.n:]); err != nil {
+			return nil, nil, fmt.Errorf("step %d: %w", step, err)
+		}
 		for k := range scans {
 			scans[k] = append(scans[k], out[s.n+k])
 		}
