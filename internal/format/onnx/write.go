@@ -193,7 +193,7 @@ func (e *writer) graph(g *ir.Graph, top bool) (*message, error) {
 		}
 	}
 	for _, v := range g.Inputs {
-		out.message(11, valueMessage(v.Name, v.Type))
+		out.message(11, valueMessage(e.names[v], v.Type)) // a subgraph's may have got another name
 	}
 	for _, o := range g.Outputs {
 		out.message(12, valueMessage(o.Name, o.Value.Type))

@@ -130,3 +130,41 @@ func TestTypesAreWrittenWhereTheyWereRead(t *testing.T) {
 		got.Close()
 	}
 }
+
+// An input of a subgraph whose name is taken outside gets another, in its list of
+// inputs as in the nodes that read it.
+func TestInputsOfSubgraphsKeepTheirNodes(t *testing.T) {
+	text := `graph "g" {
+  input %x float32[4]
+  const %m int64[] = 3
+  const %c bool[] = true
+  %s = Loop(%m, %c, %x) {body = graph "b" {
+    input %i int64[]
+    input %cin bool[]
+    input %s float32[4]
+    %o = Tanh(%s)
+    output %cin
+    output %o
+  }}
+  output %s
+}
+`
+	g, err := ir.Parse(text, 17)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Opsets = map[string]int{"": 17}
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	if err := (&Model{Graph: g, IRVersion: 8}).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	body := m.Graph.Nodes[len(m.Graph.Nodes)-1].Subgraphs()[0]
+	if in := body.Inputs[2]; len(in.Uses()) != 1 {
+		t.Errorf("the state %s has %d uses in\n%s", in.Name, len(in.Uses()), m.Graph)
+	}
+}
