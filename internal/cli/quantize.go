@@ -118,6 +118,13 @@ func (f *quantizeFlags) run(cmd *cobra.Command, e *env, path string) error {
 	if ext := filepath.Ext(f.report); f.report != "" && ext != ".json" && ext != ".html" {
 		return misusef("--report %s: expected a name that ends in .json or .html", f.report)
 	}
+	language := llm.Recognise(path)
+	if err := f.check(cmd, e, language); err != nil {
+		return err
+	}
+	if err := f.checkOutputs(path); err != nil {
+		return err
+	}
 	threads := f.threads
 	if threads == 0 {
 		threads = cpu.Threads()
@@ -125,7 +132,7 @@ func (f *quantizeFlags) run(cmd *cobra.Command, e *env, path string) error {
 	reserveProcessors(threads)
 	p := pool.New(threads)
 	defer p.Close()
-	if llm.Recognise(path) {
+	if language {
 		return f.quantizeLanguage(cmd, e, path, p)
 	}
 	return f.graph(cmd.Context(), e, path, p)

@@ -54,9 +54,6 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 	if err != nil {
 		return err
 	}
-	if err := apart(path, f.output); err != nil {
-		return err
-	}
 	m, err := lm.Open(path)
 	if err != nil {
 		return err
@@ -119,6 +116,9 @@ func (j *languageJob) aim(cmd *cobra.Command) error {
 		return misusef("-o %s: expected a name that ends in .gguf with --format gguf, and the name of a folder with the other formats", f.output)
 	}
 	simulated := j.o.Mix.IsFloat() && (method != lm.Nearest || fl.Changed("bits") || fl.Changed("group") || fl.Changed("kind"))
+	if err := formatFlags(fl.Changed, j.folder, simulated, method); err != nil {
+		return err
+	}
 	if !j.folder && !simulated {
 		if method != lm.Nearest {
 			j.target = lm.Blocks(j.m, &j.o)
@@ -149,6 +149,26 @@ func (j *languageJob) aim(cmd *cobra.Command) error {
 	}
 	j.target, err = lm.Layers(j.m, c, s)
 	return err
+}
+
+// formatFlags refuses flags that the output's form leaves without effect.
+func formatFlags(given func(string) bool, folder, simulated bool, method lm.Method) error {
+	idle, why := "", ""
+	switch {
+	case folder:
+		idle, why = "type tensor-type output-tensor-type token-embedding-type pure imatrix save-imatrix", "is for GGUF files"
+	case !simulated:
+		idle, why = "bits group kind symmetric", "is for folders and --type F32: the formats of GGUF files have theirs, see --type"
+		if method != lm.GPTQ {
+			idle += " min-max"
+		}
+	}
+	for _, name := range strings.Fields(idle) {
+		if given(name) {
+			return misusef("--%s %s", name, why)
+		}
+	}
+	return nil
 }
 
 // packedConfig is the configuration of a folder.
@@ -278,14 +298,14 @@ func (j *languageJob) write(ctx context.Context, c *lm.Calibrated) (rep *report.
 	return rep, err
 }
 
-// apart refuses to write over what is read.
+// apart refuses to write over what is read. What is not there is left to who reads it.
 func apart(in, out string) error {
 	a, err := os.Stat(in)
 	if err != nil {
-		return err
+		return nil
 	}
 	if b, err := os.Stat(out); err == nil && os.SameFile(a, b) {
-		return misusef("-o %s is the model itself: expected another file", out)
+		return misusef("%s is read too: expected another file", out)
 	}
 	return nil
 }

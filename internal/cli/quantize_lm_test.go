@@ -63,7 +63,7 @@ func TestQuantizeLanguageRefuses(t *testing.T) {
 		"expected one of Q4_K_M": {"--type", "Q9"},
 		"models of tensors":      {"--method", "dynamic"},
 		"as a folder":            {"--format", "gptq", "-o", filepath.Join(t.TempDir(), "out")},
-		"is the model itself":    {"-o", chatModel},
+		"is read too":            {"-o", chatModel},
 		"PATTERN=TYPE":           {"--tensor-type", "q4_0"},
 	} {
 		if status, said := quantizeTo(t, out, args...); status == exitOK || !strings.Contains(said, want) {
