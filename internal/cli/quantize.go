@@ -197,6 +197,9 @@ func (f *quantizeFlags) tell(e *env, rep *report.Report) error {
 			return err
 		}
 	}
+	for _, w := range rep.Warnings {
+		fmt.Fprintf(e.err, "salver: warning: %s\n", w)
+	}
 	if f.json {
 		short := *rep
 		short.Layers = slices.Clone(rep.Layers)
@@ -216,9 +219,6 @@ func (f *quantizeFlags) tell(e *env, rep *report.Report) error {
 	fmt.Fprintf(e.out, "%s: %s; weights of %s became %s\n", f.output, strings.Join(parts, ", "), about(rep.BytesBefore), about(rep.BytesAfter))
 	tellMeasures(e, rep)
 	tellReasons(e, rep)
-	for _, w := range rep.Warnings {
-		fmt.Fprintf(e.out, "  warning: %s\n", w)
-	}
 	return nil
 }
 

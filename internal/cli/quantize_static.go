@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/quant/calib"
@@ -26,7 +25,7 @@ type staticFlags struct {
 
 func (f *staticFlags) add(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.calibrator, "calibrator", "percentile", "static: how ranges are chosen: "+strings.Join(calib.Methods, ", "))
+	fl.StringVar(&f.calibrator, "calibrator", "percentile", "static: how ranges are chosen: minmax, percentile, entropy or mse")
 	fl.Float64Var(&f.percentile, "percentile", 0, "static: of --calibrator percentile, the part of all values that a range holds, in percent; 0 is 99.999")
 	fl.Float64Var(&f.movingAverage, "moving-average", 0, "static: of --calibrator minmax, the weight of a new sample's extremes, e.g. 0.01; 0 takes the extremes of all")
 	fl.IntVar(&f.bins, "bins", 0, "static: bins of histograms; 0 is 8192")
@@ -78,6 +77,9 @@ func quantizeStatic(ctx context.Context, j *quantizeJob) (*report.Report, error)
 	watch := calib.Options{Percentile: f.percentile, MovingAverage: f.movingAverage, Bins: f.bins, Histogram: j.f.report != ""}
 	if _, err := calib.New(f.calibrator, watch); err != nil {
 		return nil, misuse{err}
+	}
+	if f.calibrator == "distribution" { // known before samples are read
+		return nil, misusef("--calibrator distribution makes scales of 8-bit floats, static quantization integers: expected minmax, percentile, entropy or mse")
 	}
 	g := j.model.Graph
 	if err := ptq.Prepare(ctx, g, o); err != nil {

@@ -143,3 +143,24 @@ func TestQuantizeStops(t *testing.T) {
 		t.Errorf("the output is there: %v", err)
 	}
 }
+
+// Samples that are one number are answered with a warning, in the report and on stderr.
+func TestQuantizeWarnsOfConstants(t *testing.T) {
+	model, data := digits(t, 3, func(x []float32) {
+		for i := range x {
+			x[i] = 0.5
+		}
+	})
+	const said = `input "image" was 0.5 everywhere in all 3 samples`
+	for _, calibrator := range []string{"minmax", "mse"} {
+		status, out, errs := command("quantize", model, "-o", filepath.Join(t.TempDir(), "out.onnx"), "--data", data, "--json", "--calibrator", calibrator)
+		var r report.Report
+		if err := json.Unmarshal([]byte(out), &r); err != nil || status != exitOK || len(r.Warnings) == 0 || !strings.HasPrefix(r.Warnings[0], said) || !strings.Contains(errs, said) {
+			t.Errorf("%s: status %d, warnings %q (%v), %q", calibrator, status, r.Warnings, err, errs)
+		}
+	}
+	model, data = digits(t, 3, nil)
+	if _, _, errs := command("quantize", model, "-o", filepath.Join(t.TempDir(), "out.onnx"), "--data", data); strings.Contains(errs, "warning") {
+		t.Errorf("samples that differ: %q", errs)
+	}
+}

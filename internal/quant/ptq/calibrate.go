@@ -22,6 +22,7 @@ type Calibration struct {
 	Calibrator string
 	Samples    int
 	Observers  map[string]calib.Observer // by the name of the value in the prepared graph
+	flat       map[string]*flat          // likewise
 }
 
 // Watch makes the observer of a tensor.
@@ -52,11 +53,12 @@ func Calibrate(ctx context.Context, g *ir.Graph, set samples.Set, watch Watch, o
 	if len(names) == 0 {
 		return nil, errNothing
 	}
-	c := &Calibration{Samples: set.Len(), Observers: map[string]calib.Observer{}}
+	c := &Calibration{Samples: set.Len(), Observers: map[string]calib.Observer{}, flat: map[string]*flat{}}
 	for _, name := range names {
 		if c.Observers[name], err = watch(); err != nil {
 			return nil, err
 		}
+		c.flat[name] = &flat{}
 	}
 	first, err := set.At(ctx, 0)
 	if err != nil {
@@ -205,7 +207,9 @@ type observation struct {
 
 // Do observes one value.
 func (t *observation) Do(i int) {
-	if err := t.c.Observers[t.names[i]].Observe(tensor.Of[float32](t.out[i])); err != nil {
+	x := tensor.Of[float32](t.out[i])
+	if err := t.c.Observers[t.names[i]].Observe(x); err != nil {
 		t.errs[i] = fmt.Errorf("activation %q: %w", t.names[i], err)
 	}
+	t.c.flat[t.names[i]].observe(x)
 }

@@ -55,6 +55,7 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 		}
 	}
 	rep.BytesAfter = ConstantBytes(g)
+	rep.Warnings = c.flatWarnings(p.seen)
 	return g, rep, nil
 }
 
