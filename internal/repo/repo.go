@@ -60,7 +60,7 @@ func Open(path string) (*Repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model repository: %w", err)
 	}
-	r := &Repository{path: path, file: !info.IsDir() || isCheckpoint(os.DirFS(path), ".")}
+	r := &Repository{path: path, file: !info.IsDir() || isCheckpoint(os.DirFS(path), ".") || isSavedModel(path)}
 	if r.file {
 		if !info.IsDir() && !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("model repository %s: expected a folder or a regular file, found %s", path, info.Mode().Type())
@@ -114,6 +114,13 @@ func isCheckpoint(fsys fs.FS, dir string) bool {
 	}
 	weights, err := fs.Glob(fsys, path.Join(dir, "*.safetensors"))
 	return err == nil && len(weights) > 0
+}
+
+// isSavedModel reports whether a folder is one model of TensorFlow's, not a
+// repository: reading it says how to export it.
+func isSavedModel(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "saved_model.pb"))
+	return err == nil
 }
 
 // hidden entries of a repository are no models.

@@ -166,6 +166,10 @@ func TestSingleFile(t *testing.T) {
 	if _, err := r.Model("squeezenet"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("another name: %v", err)
 	}
+	saved := tree(t, map[string]string{"saved_model.pb": "x", "variables/variables.index": "x"})
+	if r, err := Open(saved); err != nil || !r.file {
+		t.Errorf("a SavedModel is one model, not a repository: %+v %v", r, err)
+	}
 	bare := tree(t, map[string]string{"a.onnx": "x"})
 	for path, want := range map[string]string{
 		filepath.Join(dir, "bad name.onnx"): "rename the file",
