@@ -129,6 +129,7 @@ func TestBadModelsAreRefusedWithAReason(t *testing.T) {
 		{"external in memory", model(node("Add", []string{"x", "w"}, []string{"y"}), field(5, msg(field(1, 2), field(2, 1), field(8, "w"), field(13, msg(field(1, "location"), field(2, "w.bin"))), field(14, 1))), x, y), "external data is not allowed here"},
 		{"damaged", simple()[:20], "damaged"},
 		{"zip", []byte("PK\x03\x04 and so on"), "torch.onnx.export"},
+		{"keras", []byte("PK\x03\x04" + strings.Repeat("\x00", 26) + "metadata.json{}"), "model.export"},
 		{"tflite", []byte("\x1c\x00\x00\x00TFL3"), "tf2onnx"},
 		{"pickle", []byte("\x80\x02}q\x00"), "pickle"},
 		{"hdf5", []byte("\x89HDF\r\n\x1a\n"), "Keras"},

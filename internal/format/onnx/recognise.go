@@ -19,7 +19,7 @@ var foreign = []struct {
 	{"a ZIP archive: a PyTorch checkpoint (.pt, .pth), an exported program (.pt2) or a TorchServe archive (.mar)", 0, "PK\x03\x04",
 		"in Python, torch.onnx.export(model.eval(), args, \"model.onnx\", dynamo=True); unpack a .mar first"},
 	{"a TensorFlow Lite model", 4, "TFL3", "python -m tf2onnx.convert --tflite model.tflite --output model.onnx"},
-	{"an HDF5 file, probably a Keras model", 0, "\x89HDF\r\n\x1a\n", "in Python, model.export(\"saved\") and then python -m tf2onnx.convert --saved-model saved --output model.onnx"},
+	{"an HDF5 file, probably a Keras model", 0, "\x89HDF\r\n\x1a\n", fromKeras},
 	{"a TensorRT engine", 0, "ptrt", "keep the ONNX file that trtexec --onnx read: an engine cannot be converted back"},
 	{"a TensorRT engine", 0, "ftrt", "keep the ONNX file that trtexec --onnx read: an engine cannot be converted back"},
 	{"an OpenVINO model (XML)", 0, "<?xml", "export the source model to ONNX; OpenVINO IR cannot be converted back"},
@@ -27,10 +27,23 @@ var foreign = []struct {
 	{"a JSON file", 0, "{", "give the .onnx file itself"},
 }
 
+// fromKeras makes ONNX of a model that Keras can load.
+const fromKeras = "in Python, model.export(\"saved\") and then python -m tf2onnx.convert --saved-model saved --output model.onnx"
+
+// isKeras: a ZIP archive (APPNOTE 4.3.7) whose first file is of Keras 3.
+func isKeras(b []byte) bool {
+	const name = 30 // where it stands
+	return len(b) > name && bytes.HasPrefix(b, []byte("PK\x03\x04")) &&
+		(bytes.HasPrefix(b[name:], []byte("metadata.json")) || bytes.HasPrefix(b[name:], []byte("config.json")))
+}
+
 // recognise refuses files of other formats, saying how to get an ONNX model.
 func recognise(b []byte) error {
 	if len(b) == 0 {
 		return fmt.Errorf("not an ONNX model: the file is empty")
+	}
+	if isKeras(b) {
+		return fmt.Errorf("this is a Keras model, not ONNX; export it: %s", fromKeras)
 	}
 	for _, f := range foreign {
 		if len(b) >= f.offset+len(f.magic) && string(b[f.offset:f.offset+len(f.magic)]) == f.magic {
