@@ -86,8 +86,8 @@ func checkArity(what string, ports []Port, vals []*ir.Value) error {
 	if what == "input" && len(vals) < least || most >= 0 && len(vals) > most {
 		return fmt.Errorf("expected %s, found %d", arity(what, least, most), len(vals))
 	}
-	for i, p := range ports {
-		if what == "input" && !p.Optional && !p.Variadic && vals[i] == nil {
+	for i, v := range vals {
+		if p := port(ports, i); what == "input" && v == nil && (!p.Optional || p.Variadic) { // a variadic one may be absent as a whole
 			return fmt.Errorf("input %d (%s) is missing", i, p.Name)
 		}
 	}
