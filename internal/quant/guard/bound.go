@@ -49,6 +49,9 @@ func (b Bound) measurable(o *Outputs) error {
 	if _, ok := o.KLD(); b.MaxKLD != 0 && !ok {
 		return errors.New("no output is [rows, classes] of float32, so that there is no divergence to bound: give a bound on SQNR")
 	}
+	if b.MaxDrop != 0 && o.strange > 0 {
+		return fmt.Errorf("%d samples have a class that the output does not have, such as %d: classes are counted from 0", o.strange, o.class)
+	}
 	if _, _, ok := o.Accuracy(); b.MaxDrop != 0 && !ok {
 		return errors.New("a bound on accuracy needs data with labels and an output [1, classes]: give a bound on SQNR or divergence")
 	}

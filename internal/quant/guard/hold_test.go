@@ -197,3 +197,26 @@ func TestSlow(t *testing.T) {
 		t.Error("no error for an unknown target")
 	}
 }
+
+// Labels that the model has no class for are no measure of accuracy.
+func TestLabelsBeyondTheClasses(t *testing.T) {
+	o := NewOutputs([]ir.Output{{Name: "classes"}})
+	scores := tensor.FromSlice([]float32{0, 0, 1}, 1, 3)
+	add := func(class int) {
+		t.Helper()
+		if err := o.Add([]*tensor.Tensor{scores}, []*tensor.Tensor{scores}, class, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(2)
+	if model, _, ok := o.Accuracy(); !ok || model != 1 {
+		t.Errorf("accuracy %g, %v: expected 1", model, ok)
+	}
+	add(3)
+	if _, _, ok := o.Accuracy(); ok {
+		t.Error("an accuracy with a class that the output does not have")
+	}
+	if err := (Bound{MaxDrop: .1}).measurable(o); err == nil || !strings.Contains(err.Error(), "1 samples have a class that the output does not have, such as 3") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -16,6 +16,8 @@ type Outputs struct {
 	list           []*Output
 	labels         int // samples that have one
 	right, trueRef int // of which the model and the reference know it
+	strange        int // samples with a class that the output does not have
+	class          int // of the last of these
 }
 
 // Output is one output of both models.
@@ -50,6 +52,11 @@ func (o *Outputs) Add(got, want []*tensor.Tensor, class int, labelled bool) erro
 	}
 	for i := range o.list {
 		if classes(want[i]) > 0 && want[i].Shape[0] == 1 && classes(got[i]) == classes(want[i]) {
+			if class >= classes(want[i]) {
+				o.strange++
+				o.class = class
+				return nil
+			}
 			o.labels++
 			o.right += truth(argmax(tensor.Of[float32](got[i])) == class)
 			o.trueRef += truth(argmax(tensor.Of[float32](want[i])) == class)
@@ -162,9 +169,9 @@ func (o *Outputs) Agreement() (share float64, ok bool) {
 }
 
 // Accuracy is the share of labelled samples whose class the model and the reference
-// find; ok is false without labels.
+// find; ok is false without labels, and where some are classes that the output does not have.
 func (o *Outputs) Accuracy() (model, reference float64, ok bool) {
-	if o.labels == 0 {
+	if o.labels == 0 || o.strange > 0 {
 		return 0, 0, false
 	}
 	n := float64(o.labels)
