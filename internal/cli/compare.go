@@ -54,10 +54,13 @@ same token, the perplexity of both, tokens a second, and size.`,
 				return misusef("--data FILE is missing: what to run the models on")
 			}
 			a, b := llm.Recognise(args[0]), llm.Recognise(args[1])
-			switch {
-			case a != b:
+			if a != b {
 				return misusef("%s and %s are of different kinds: expected two ONNX models or two language models", args[0], args[1])
-			case a:
+			}
+			if err := f.checkIdle(cmd, a); err != nil {
+				return err
+			}
+			if a {
 				return f.languages(cmd.Context(), e, args[0], args[1])
 			}
 			return f.tensors(cmd.Context(), e, args[0], args[1])
@@ -76,6 +79,20 @@ same token, the perplexity of both, tokens a second, and size.`,
 	fl.BoolVar(&f.json, "json", false, "print JSON")
 	f.recipe.add(c)
 	return c
+}
+
+// checkIdle refuses flags that the kind of the models leaves without effect.
+func (f *compareFlags) checkIdle(cmd *cobra.Command, language bool) error {
+	idle, of := []string{"window", "context", "kv-cache", "kv-type", "max-sequences", "step-tokens", "no-prefix-cache"}, "models of tensors"
+	if language {
+		idle, of = append([]string{"all", "layers", "runs", "labels"}, dataFlags[4:]...), "language models"
+	}
+	for _, name := range idle {
+		if cmd.Flags().Changed(name) {
+			return misusef("--%s: without effect on %s", name, of)
+		}
+	}
+	return nil
 }
 
 // compared is one of the two models.
@@ -289,7 +306,11 @@ func (f *compareFlags) print(e *env, c *comparison) error {
 	t := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "\tMB\tmedian ms\tbest ms\taccuracy\tmodel\n")
 	for i, m := range []compared{c.A, c.B} {
-		fmt.Fprintf(t, "%c\t%.2f\t%.3f\t%.3f\t%s\t%s\n", 'A'+i, float64(m.Bytes)/1e6, m.MedianMS, m.BestMS, percent(m.Accuracy), m.Path)
+		median, best := "-", "-" // with --runs 0
+		if m.BestMS > 0 {
+			median, best = fmt.Sprintf("%.3f", m.MedianMS), fmt.Sprintf("%.3f", m.BestMS)
+		}
+		fmt.Fprintf(t, "%c\t%.2f\t%s\t%s\t%s\t%s\n", 'A'+i, float64(m.Bytes)/1e6, median, best, percent(m.Accuracy), m.Path)
 	}
 	if err := t.Flush(); err != nil {
 		return err

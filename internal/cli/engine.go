@@ -57,8 +57,8 @@ func (f *engineFlags) options() (o engine.Options, closePool func(), err error) 
 	if err != nil {
 		return o, nil, err
 	}
-	if f.threads < 0 {
-		return o, nil, misusef("--threads %d: expected 0 or more", f.threads)
+	if err := checkThreads(f.threads); err != nil {
+		return o, nil, err
 	}
 	off, err := switchedOff(f.passes)
 	if err != nil {

@@ -110,10 +110,13 @@ func (f *quantizeFlags) run(cmd *cobra.Command, e *env, path string) error {
 	switch {
 	case f.output == "":
 		return misusef("-o OUT is missing")
-	case f.limit < 0 || f.threads < 0 || f.maxTokens < 0:
-		return misusef("--limit, --threads and --max-tokens: expected 0 or more")
+	case f.limit < 0 || f.maxTokens < 0:
+		return misusef("--limit and --max-tokens: expected 0 or more")
 	case quantizeMethods[f.method] == nil:
 		return misusef("--method %q: expected static, dynamic, weight-only, gptq, awq or hqq", f.method)
+	}
+	if err := checkThreads(f.threads); err != nil {
+		return err
 	}
 	if ext := filepath.Ext(f.report); f.report != "" && ext != ".json" && ext != ".html" {
 		return misusef("--report %s: expected a name that ends in .json or .html", f.report)
@@ -156,11 +159,13 @@ func (f *quantizeFlags) graph(ctx context.Context, e *env, path string, p *pool.
 	default:
 		return misusef("--to %q: expected int8, int16, fp16 or bf16", f.to)
 	}
+	before := m.Graph.Clone()
 	rep, err := quantize(ctx, &quantizeJob{f: f, e: e, path: path, model: m, pool: p})
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	rep.Model = path
+	rep.Warnings = append(rep.Warnings, f.unmatched(rep, before, m.Graph)...)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
+	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -118,9 +121,9 @@ func (f *quantizeFlags) agree(given func(string) bool, form string) error {
 }
 
 // checkOutputs refuses to write over what is read, or two files with one name.
-func (f *quantizeFlags) checkOutputs(path string) error {
+func (f *quantizeFlags) checkOutputs(model string) error {
 	for _, out := range []string{f.output, f.report, f.language.saveImportance} {
-		for _, in := range []string{path, f.data, f.labels, f.language.importance} {
+		for _, in := range []string{model, f.data, f.labels, f.language.importance} {
 			if out == "" || in == "" {
 				continue
 			}
@@ -131,6 +134,47 @@ func (f *quantizeFlags) checkOutputs(path string) error {
 	}
 	if f.report != "" && f.report == f.output {
 		return misusef("--report %s is the output too: expected another file", f.report)
+	}
+	return nil
+}
+
+// unmatched says which of --ops and --exclude name nothing: of the model, of what was
+// made of it, or of the layers of the report, whose names may be those in between.
+func (f *quantizeFlags) unmatched(rep *report.Report, graphs ...*ir.Graph) (warnings []string) {
+	names, ops := map[string]bool{}, map[string]bool{}
+	for _, g := range graphs {
+		for _, n := range g.Nodes {
+			names[n.Name], ops[n.Op] = true, true
+		}
+	}
+	for _, l := range rep.Layers {
+		names[l.Name], ops[l.Op] = true, true
+	}
+	for _, op := range f.ops {
+		if !ops[op] {
+			warnings = append(warnings, fmt.Sprintf("--ops %s: the model has no such operator", op))
+		}
+	}
+	for _, pattern := range f.exclude {
+		found := false
+		for name := range names {
+			ok, _ := path.Match(pattern, name) // a wrong pattern was refused before
+			found = found || ok
+		}
+		if !found {
+			warnings = append(warnings, fmt.Sprintf("--exclude %s: no node has such a name; --report FILE.json has the names of all layers", pattern))
+		}
+	}
+	return warnings
+}
+
+// mostThreads is far above what helps; the runtime ends a program of 10,000 threads.
+const mostThreads = 1024
+
+// checkThreads refuses numbers of threads that cannot be.
+func checkThreads(n int) error {
+	if n < 0 || n > mostThreads {
+		return misusef("--threads %d: expected 0 to %d", n, mostThreads)
 	}
 	return nil
 }

@@ -96,3 +96,26 @@ func knownFlags() map[string]bool {
 	}
 	return known
 }
+
+// Names that nothing has are told; numbers of threads that cannot be are refused.
+func TestQuantizeWarnsOfUnmatchedNames(t *testing.T) {
+	model, data := digits(t, 2, nil)
+	out := filepath.Join(t.TempDir(), "out.onnx")
+	status, _, errs := command("quantize", model, "-o", out, "--data", data, "--exclude", "nonsense*", "--exclude", "*fc2*", "--ops", "Conv,Gemm,Foo")
+	if status != exitOK || !strings.Contains(errs, "--exclude nonsense*: no node") || !strings.Contains(errs, "--ops Foo: ") || strings.Count(errs, "warning") != 2 {
+		t.Errorf("status %d, %q", status, errs)
+	}
+	for _, args := range [][]string{{"quantize", model, "-o", out, "--method", "dynamic"}, {"tune", model}, {"run", model}, {"compare", model, model, "--data", data}} {
+		if status, _, errs := command(append(args, "--threads", "100000")...); status != exitMisuse || !strings.Contains(errs, "0 to 1024") {
+			t.Errorf("%v: status %d, %q", args, status, errs)
+		}
+	}
+	for _, args := range [][]string{{"compare", model, model, "--data", data, "--window", "5"}, {"compare", chatModel, chatModel, "--data", data, "--runs", "3"}} {
+		if status, _, errs := command(args...); status != exitMisuse || !strings.Contains(errs, "without effect") {
+			t.Errorf("%v: status %d, %q", args, status, errs)
+		}
+	}
+	if status, _, errs := command("tune", model, "--tolerance", "0.1"); status != exitMisuse || !strings.Contains(errs, "--memory") {
+		t.Errorf("tune: status %d, %q", status, errs)
+	}
+}

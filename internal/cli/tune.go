@@ -44,7 +44,12 @@ the outputs stay within --tolerance. They are chosen for this model alone, whate
 and the threads.`,
 		Example: "  salver tune model.onnx\n  salver tune model.onnx --shape x=8x3x224x224 --threads 2 --seconds 120\n  salver tune model.onnx --memory 100MiB --json",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), e, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("tolerance") && f.memory == 0 {
+				return misusef("--tolerance bounds what --memory allows: give both")
+			}
+			return f.run(cmd.Context(), e, args[0])
+		},
 	}
 	f.engineFlags.addPrepare(c)
 	fl := c.Flags()
