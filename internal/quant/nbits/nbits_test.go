@@ -389,3 +389,33 @@ func TestSpread(t *testing.T) {
 		t.Error("no error for a budget that is too small")
 	}
 }
+
+// Weights that two products with other inputs share are not scaled for one of them.
+func TestSharedWeightsAreNotScaled(t *testing.T) {
+	g := network(t, `graph "shared" {
+  input %in float32[n,64]
+  input %w_both float32[64,64]
+  %y = MatMul(%in, %w_both)
+  %z = Relu(%y)
+  %o = MatMul(%z, %w_both)
+  output %o
+}
+`, 17, dtype.Float32)
+	r := rand.New(rand.NewPCG(3, 4))
+	var data set
+	for range 12 {
+		x := make([]float32, 64)
+		for i := range x {
+			x[i] = float32(r.NormFloat64())
+		}
+		data = append(data, []*tensor.Tensor{tensor.FromSlice(x, 1, 64)})
+	}
+	if _, err := Quantize(context.Background(), g, Options{Scheme: weight.Scheme{Bits: 4, Group: 32}, Method: AWQ, Samples: data}); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range g.Nodes {
+		if n.Is("Mul") {
+			t.Errorf("an input is divided by scales that the shared weights do not have:\n%s", g)
+		}
+	}
+}

@@ -203,7 +203,8 @@ func (q *quantizer) scales(group []*layer, ms []weight.Matrix, a *weight.Activat
 		return nil, nil
 	}
 	for _, l := range group {
-		if len(l.weights.Uses()) > 1 { // which other nodes read that have other inputs
+		// Other nodes read or, before they were replaced, have read them, with other inputs.
+		if _, known := q.emit.known(l); known || len(l.weights.Uses()) > 1 {
 			return nil, nil
 		}
 	}
