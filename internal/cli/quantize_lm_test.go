@@ -74,3 +74,12 @@ func TestQuantizeLanguageRefuses(t *testing.T) {
 		t.Errorf("a file is left: %v", err)
 	}
 }
+
+// A pattern that no tensor matches is told.
+func TestQuantizeLanguageWarnsOfPatterns(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	status, said := quantizeTo(t, out, "--type", "Q4_0", "--allow-requantize", "--tensor-type", "nonsense=q6_k", "--tensor-type", "ffn_up=q8_0")
+	if status != exitOK || strings.Count(said, "warning: no tensor is called") != 1 || !strings.Contains(said, "called nonsense") {
+		t.Errorf("status %d, %q", status, said)
+	}
+}

@@ -134,6 +134,12 @@ func (m *Model) plan(o *Options) ([]plan, *report.Report, error) {
 	if unweighed > 0 {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the importance matrix says nothing of %d matrices: their columns count alike", unweighed))
 	}
+	for i := range o.Overrides {
+		v := &o.Overrides[i]
+		if !slices.ContainsFunc(m.Tensors, func(t Tensor) bool { return v.matches(t.Name) }) {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("no tensor is called %s: no format was changed by it", v.Pattern))
+		}
+	}
 	return plans, r, nil
 }
 
