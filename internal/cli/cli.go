@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -48,10 +49,10 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	case errors.Is(err, errReported):
 		return exitFailure
 	case errors.As(err, &misuse{}) || isUsage(err):
-		fmt.Fprintf(errw, "salver: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
+		fmt.Fprintf(errw, "salver: %s\nRun '%s --help' for usage.\n", forTerminal(err.Error()), cmd.CommandPath())
 		return exitMisuse
 	}
-	fmt.Fprintf(errw, "salver: %v\n", err)
+	fmt.Fprintf(errw, "salver: %s\n", forTerminal(err.Error()))
 	return exitFailure
 }
 
@@ -80,4 +81,15 @@ func newRoot(e *env) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
 	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newQuantize(e), newExplain(e), newTune(e), newTokenize(e), newPerplexity(e), newCompare(e), newVersion(e))
 	return root
+}
+
+// forTerminal replaces what a terminal would obey: the names in a model's file
+// are whatever its author wrote.
+func forTerminal(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }

@@ -42,7 +42,7 @@ func (s *server) reportModels() (ready int) {
 			s.reportModel(m)
 			continue
 		}
-		fmt.Fprintf(s.out, "  model %s is not served: %s\n", m.Name, m.Reason) // the log has it already
+		fmt.Fprintf(s.out, "  model %s is not served: %s\n", m.Name, forTerminal(m.Reason)) // the log has it already
 	}
 	return ready
 }
@@ -60,7 +60,7 @@ func (s *server) reportModel(m serve.IndexEntry) {
 	if rows == 1 {
 		batching = "no batching: " + reason
 	}
-	fmt.Fprintf(s.out, "  model %s version %s: %s → %s\n    %s\n", m.Name, m.Version, tensors(md.Inputs), tensors(md.Outputs), batching)
+	fmt.Fprintf(s.out, "  model %s version %s: %s → %s\n    %s\n", m.Name, m.Version, forTerminal(tensors(md.Inputs)), forTerminal(tensors(md.Outputs)), forTerminal(batching))
 	s.logStart("model ready", "model", m.Name, "version", m.Version, "inputs", tensors(md.Inputs), "outputs", tensors(md.Outputs), "batch_rows", rows, "no_batching", reason)
 }
 

@@ -68,7 +68,7 @@ func (w Window) check() error {
 		}
 		for _, x := range a.v {
 			if x < a.least || x > 1<<31 {
-				return fmt.Errorf("%s is %v, expected numbers of at least %d", a.name, a.v, a.least)
+				return fmt.Errorf("%s is %v, expected numbers from %d to %d", a.name, a.v, a.least, 1<<31)
 			}
 		}
 	}
