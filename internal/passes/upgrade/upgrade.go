@@ -145,6 +145,13 @@ func move(g *ir.Graph, to int) error {
 		if crosses(n, to) {
 			attributesToInputs(n)
 		}
+		const counted = 18 // from which a Split without sizes says how many parts there are
+		if n.Op == "Split" && n.Opset < counted && to >= counted && (len(n.In) < 2 || n.In[1] == nil) {
+			if n.Attrs == nil {
+				n.Attrs = map[string]ir.Attr{}
+			}
+			n.Attrs["num_outputs"] = ir.Int(len(n.Out))
+		}
 		n.Opset = to
 		if err := op.Complete(n); err != nil {
 			return fmt.Errorf("opset %d: %w", to, err)

@@ -81,3 +81,16 @@ func TestWhatCantMoveIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// A Split into equal parts says from opset 18 on how many there are.
+func TestSplitCountsItsOutputs(t *testing.T) {
+	for _, opset := range []int{11, 13} {
+		g := parse(t, opset, "  input %x float32[2,6]\n  %a, %b, %c = Split(%x) {axis = 1}\n  output %a\n  output %b\n  output %c\n")
+		if err := Opset(g, 21); err != nil {
+			t.Fatal(err)
+		}
+		if n := g.Nodes[0]; n.Int("num_outputs") != 3 || len(n.In) != 1 {
+			t.Errorf("from opset %d: %s", opset, g)
+		}
+	}
+}
