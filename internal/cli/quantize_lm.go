@@ -68,7 +68,7 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 	if err == nil {
 		err = j.spread(cmd.Context())
 	}
-	if err := cmd.Context().Err(); err != nil && j.target != nil {
+	if err := context.Cause(cmd.Context()); err != nil && j.target != nil {
 		return fmt.Errorf("%w: the same command goes on from what is in %s", err, j.work())
 	}
 	if err != nil {
