@@ -5,14 +5,19 @@ package whole
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 )
 
 // Write writes a file through a buffer: first under another name in the same
-// folder.
+// folder. It refuses a path that is a folder, a device or a pipe, which the file
+// would replace.
 func Write(path string, write func(io.Writer) error) (err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file (%s): expected the name of a file", path, info.Mode())
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".salver-*")
 	if err != nil {
 		return err

@@ -35,3 +35,12 @@ func TestWrite(t *testing.T) {
 		t.Error("no error for a folder that is not there")
 	}
 }
+
+// What is no file, such as a device or a folder, is not replaced.
+func TestWriteRefusesWhatIsNoFile(t *testing.T) {
+	path := t.TempDir()
+	err := Write(path, func(io.Writer) error { t.Error("written"); return nil })
+	if info, stat := os.Stat(path); err == nil || stat != nil || !info.IsDir() {
+		t.Errorf("got %v, %v", err, stat)
+	}
+}
