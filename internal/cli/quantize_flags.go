@@ -2,7 +2,9 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -131,6 +133,9 @@ func (f *quantizeFlags) checkOutputs(model string) error {
 				return err
 			}
 		}
+	}
+	if _, err := os.Stat(filepath.Dir(f.report)); f.report != "" && err != nil { // before work that takes long
+		return fmt.Errorf("--report %s: %w", f.report, err)
 	}
 	if f.report != "" && f.report == f.output {
 		return misusef("--report %s is the output too: expected another file", f.report)

@@ -114,6 +114,8 @@ func TestQuantizeRefuses(t *testing.T) {
 		{[]string{model, "-o", to, "--data", data, "--exclude", "["}, exitFailure, "syntax error in pattern"},
 		{[]string{model, "-o", filepath.Join(dir, "none", "out.onnx"), "--method", "dynamic"}, exitFailure, "no such file"},
 		{[]string{data, "-o", to, "--method", "dynamic"}, exitFailure, "data.npy"},
+		{[]string{model, "-o", dir, "--method", "dynamic"}, exitFailure, "is no file"},
+		{[]string{model, "-o", to, "--data", data, "--report", filepath.Join(dir, "none", "r.json")}, exitFailure, "--report"},
 	} {
 		status, out, errs := command(append([]string{"quantize"}, c.args...)...)
 		if status != c.status || !strings.Contains(errs, c.want) {
