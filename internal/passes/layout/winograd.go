@@ -14,20 +14,21 @@ import (
 
 // Winograd marks the convolutions that Winograd's algorithm computes. Its
 // weights take four times the memory, so the layers with the most pixels come
-// first, which win the most for each byte, until winogradPercent is spent. It
-// needs working memory too, so a layer at which the activations are the largest
-// of the model is left alone. Neither batch nor threads enter into it.
+// first, which win the most for each byte, until winogradPercent is spent: a part
+// of the largest activations, since it pays where these are large and weights are
+// small. It needs working memory too, so a layer at which the activations are the
+// largest is left alone. Neither batch nor threads enter into it.
 var Winograd = pass.Pass{
 	Name: "winograd", Level: 3, Last: true,
 	Doc: fmt.Sprintf("Convolutions of 3×3 and stride 1 over %d pixels or more use Winograd's algorithm, those with the most pixels first, "+
-		"as long as its larger weights add no more than %d %% to the model's constants and its working memory nothing to the activations.", winogradPixels, winogradPercent),
+		"as long as its larger weights take no more than %d %% of what the largest activations do, and its working memory nothing.", winogradPixels, winogradPercent),
 	Rewrite: markWinograd,
 }
 
 const (
 	// winogradPixels are the fewest that make up for reading larger weights.
 	winogradPixels  = 28 * 28
-	winogradPercent = 20
+	winogradPercent = 15
 	// winogradScratch is the working memory of two threads.
 	winogradScratch = 2 * conv.WinogradScratch
 )
@@ -85,21 +86,14 @@ func winogradBytes(n *ir.Node) int { return 3 * len(n.In[1].Const.Data) }
 // chooseWinograd spends the memory. What is marked already is chosen again.
 func chooseWinograd(g *ir.Graph) map[*ir.Node]bool {
 	var layers []*ir.Node
-	left, peak := 0, 0
-	counted := map[*ir.Value]bool{}
+	peak := 0
 	for _, n := range g.Nodes {
 		if couldWinograd(n) {
 			layers = append(layers, n)
 		}
 		peak = max(peak, activations(n))
-		for _, v := range n.In {
-			if v != nil && v.IsConst() && !counted[v] {
-				counted[v] = true
-				left += len(v.Const.Data)
-			}
-		}
 	}
-	left = left / 100 * winogradPercent
+	left := peak / 100 * winogradPercent
 	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return activations(n)+winogradScratch > peak })
 	slices.SortStableFunc(layers, func(a, b *ir.Node) int { return cmp.Compare(pixels(b), pixels(a)) })
 	chosen := map[*ir.Node]bool{}
