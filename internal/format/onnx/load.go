@@ -27,6 +27,7 @@ type Model struct {
 	Version   int64  // model_version
 	Typed     bool   // the file states types of what its nodes compute
 	files     []*mmap.File
+	beside    []fs.FileInfo // of external data
 }
 
 // Close unmaps the model's files; constants must not be used afterwards.
@@ -81,7 +82,7 @@ func Load(file string) (*Model, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.files = append(m.files, f)
+		m.files, m.beside = append(m.files, f), append(m.beside, st)
 		return f.Bytes(), nil
 	})
 	if err != nil {

@@ -155,6 +155,35 @@ func TestEveryTruncationIsAnError(t *testing.T) {
 	}
 }
 
+// The file that names the data would be of no use without it.
+func TestExternalDataIsNotWrittenOver(t *testing.T) {
+	dir := t.TempDir()
+	path, data := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "w.bin")
+	weights := tensor.AsBytes([]float32{1, 2})
+	file := model(node("Add", []string{"x", "w"}, []string{"y"}),
+		field(5, msg(field(1, 2), field(2, 1), field(8, "w"), field(13, msg(field(1, "location"), field(2, "w.bin"))), field(14, 1))),
+		value(11, "x", 2), value(12, "y", 2))
+	for name, b := range map[string][]byte{path: file, data: weights} {
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := onnx.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.WriteFile(data); err == nil || !strings.Contains(err.Error(), "holds weights of the model that was read") {
+		t.Errorf("writing over the data: %v", err)
+	}
+	if b, err := os.ReadFile(data); err != nil || !bytes.Equal(b, weights) {
+		t.Errorf("the data became %v (%v)", b, err)
+	}
+	if err := m.WriteFile(filepath.Join(dir, "other.onnx")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestExternalDataStaysInTheModelsFolder(t *testing.T) {
 	file := func(location string) []byte {
 		return model(node("Add", []string{"x", "w"}, []string{"y"}),

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -42,6 +44,9 @@ func (m *Model) Write(w io.Writer) error {
 func (m *Model) WriteFile(path string) error { return m.writeFile(path, maxProtobuf) }
 
 func (m *Model) writeFile(path string, most int) error {
+	if err := m.keepsData(path); err != nil {
+		return err
+	}
 	e := &writer{names: map[*ir.Value]string{}, taken: map[string]bool{}, opsets: m.Graph.Opsets}
 	model, err := e.model(m)
 	if err != nil {
@@ -55,11 +60,27 @@ func (m *Model) writeFile(path string, most int) error {
 		if model.size > most {
 			return fmt.Errorf("the model has %d bytes without its weights, one ONNX file holds at most %d", model.size, most)
 		}
+		if err := m.keepsData(path + ".data"); err != nil {
+			return err
+		}
 		if err := whole.Write(path+".data", e.beside.writeTo); err != nil {
 			return err
 		}
 	}
 	return whole.Write(path, model.writeTo)
+}
+
+// keepsData refuses to replace a file with external data that the model was read
+// from: the file that names it would be of no use any more.
+func (m *Model) keepsData(path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil // there is none, or writing says what is wrong
+	}
+	if slices.ContainsFunc(m.beside, func(data fs.FileInfo) bool { return os.SameFile(st, data) }) {
+		return fmt.Errorf("%s holds weights of the model that was read: write to another file", path)
+	}
+	return nil
 }
 
 // writer turns a graph into protobuf messages.
