@@ -163,7 +163,7 @@ func (l *layers) writeWeights(ctx context.Context, c *Calibrated, path string) (
 		sources = append(sources, l.unrounded(known[t.Name], t))
 		if isWeight && len(t.Shape) == 2 {
 			l.config.Ignore = append(l.config.Ignore, layer)
-			rep.Layers = append(rep.Layers, report.Layer{Name: layer, Op: "Linear", Precision: t.Type.String(), Reason: l.why(known[t.Name], t), Bits: float64(t.Type.Bits()), SQNR: exact})
+			rep.Layers = append(rep.Layers, report.Layer{Name: layer, Op: "Linear", Precision: t.Type.String(), Reason: l.why(known[t.Name], t), Bits: float64(t.Type.Bits()), SQNR: report.Exact})
 		}
 	}
 	return rep, whole.Write(path, func(w io.Writer) error {
@@ -200,7 +200,7 @@ func (l *layers) sqnr(x *Tensor, f *safetensors.File, layer string) (float64, er
 		s, n := squares(row, values[from*m.Cols:(from+1)*m.Cols])
 		signal, noise = signal+s, noise+n
 	}
-	return decibels(signal, noise), nil
+	return report.Decibels(signal, noise), nil
 }
 
 // why says why a matrix was not rounded.

@@ -15,6 +15,7 @@ import (
 	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/quant/weight"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -256,7 +257,7 @@ func TestFolders(t *testing.T) {
 		f.Close()
 		a, b := logits(t, dir, prompt), logits(t, out, prompt)
 		signal, noise := squares(a, b)
-		if db := decibels(signal, noise); db < 5 {
+		if db := report.Decibels(signal, noise); db < 5 {
 			t.Errorf("%v: the logits have %.1f dB", c.Method, db)
 		}
 	}

@@ -78,22 +78,9 @@ func Write(ctx context.Context, m *Model, w io.Writer, o Options) (*report.Repor
 	for i := range plans {
 		p := &plans[i]
 		r.Layers = append(r.Layers, report.Layer{Name: p.Name, Op: "weight", Precision: strings.ToUpper(p.format.String()), Reason: p.reason,
-			Bits: 8 * float64(bytesAs(p.Tensor, p.format)) / float64(p.Elems()), SQNR: decibels(p.signal, p.noise)})
+			Bits: 8 * float64(bytesAs(p.Tensor, p.format)) / float64(p.Elems()), SQNR: report.Decibels(p.signal, p.noise)})
 	}
 	return r, nil
-}
-
-// exact stands for an infinite ratio, which JSON cannot hold.
-const exact = 999
-
-func decibels(signal, noise float64) float64 {
-	switch {
-	case noise == 0:
-		return exact
-	case signal == 0:
-		return -exact
-	}
-	return 10 * math.Log10(signal/noise)
 }
 
 // plan chooses the formats, and refuses what cannot be done before anything is written.

@@ -16,6 +16,7 @@ import (
 	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/guard"
+	"github.com/salver-ml/salver/internal/quant/report"
 )
 
 // a tensor of a test's model.
@@ -124,7 +125,7 @@ func TestWrite(t *testing.T) {
 			s, n := squares(row, back)
 			signal, noise = signal+s, noise+n
 		}
-		if db := decibels(signal, noise); db < 25 {
+		if db := report.Decibels(signal, noise); db < 25 {
 			t.Errorf("%s: %.1f dB", x.Name, db)
 		}
 	}

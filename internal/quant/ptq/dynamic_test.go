@@ -8,6 +8,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/quant/report"
 )
 
 // TestDynamic needs no data; per row, requests do not depend on each other.
@@ -30,7 +31,7 @@ func TestDynamic(t *testing.T) {
 					if db := worst(got, want); db < 26 {
 						t.Errorf("%.1f dB", db)
 					}
-					if db := worst(run(t, reread(t, g), in), got); db < exact {
+					if db := worst(run(t, reread(t, g), in), got); db < report.Exact {
 						t.Errorf("the file differs by %.1f dB", db)
 					}
 					fast, _ := optimized(t, g)

@@ -76,7 +76,7 @@ func (h *halver) constant16(n *ir.Node, v *ir.Value) {
 	l := report.Layer{Name: n.Name, Op: n.Op, Precision: h.to.String(), Bits: 16}
 	t, sqnr, largest := toHalf(v.Const, h.to)
 	if l.SQNR = sqnr; t == nil {
-		l.Precision, l.Bits, l.SQNR = Float32.String(), 0, exact
+		l.Precision, l.Bits, l.SQNR = Float32.String(), 0, report.Exact
 		l.Reason = fmt.Sprintf("the constant %q has %g, which %s does not hold", v.Name, largest, h.to)
 	} else {
 		ir.ReplaceUses(v, h.cast(v.Name, h.constant(v.Name+"_half", t), dtype.Float32))
@@ -127,5 +127,5 @@ func toHalf(t *tensor.Tensor, to dtype.Type) (half *tensor.Tensor, sqnr float64,
 		d := float64(y) - float64(x)
 		signal, noise = signal+float64(x)*float64(x), noise+d*d
 	}
-	return half, decibels(signal, noise), largest
+	return half, report.Decibels(signal, noise), largest
 }

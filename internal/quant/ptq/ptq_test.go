@@ -18,6 +18,7 @@ import (
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/quant/calib"
+	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -115,14 +116,14 @@ func run(t testing.TB, g *ir.Graph, in []*tensor.Tensor) []*tensor.Tensor {
 }
 
 func worst(got, want []*tensor.Tensor) float64 {
-	least := float64(exact)
+	least := float64(report.Exact)
 	for i := range want {
 		signal, noise := 0.0, 0.0
 		for j, w := range tensor.Of[float32](want[i]) {
 			d := float64(tensor.Of[float32](got[i])[j]) - float64(w)
 			signal, noise = signal+float64(w)*float64(w), noise+d*d
 		}
-		least = min(least, decibels(signal, noise))
+		least = min(least, report.Decibels(signal, noise))
 	}
 	return least
 }
@@ -402,7 +403,7 @@ func TestPatterns(t *testing.T) {
 				if db := worst(got, want); db < p.sqnr-f.less {
 					t.Errorf("%s: %.1f dB, expected %.1f", f.name, db, p.sqnr-f.less)
 				}
-				if db := worst(run(t, reread(t, q), s[0]), got); db < exact {
+				if db := worst(run(t, reread(t, q), s[0]), got); db < report.Exact {
 					t.Errorf("%s: the file differs by %.1f dB", f.name, db)
 				}
 				fast, counts := optimized(t, q)

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/salver-ml/salver/internal/quant"
+	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -15,9 +16,6 @@ type weights struct {
 	axis  int            // of the channels
 	inner int            // elements between one channel and the next
 }
-
-// exact stands for an infinite ratio, which JSON cannot hold.
-const exact = 999
 
 // quantizeWeights rounds float32 weights, with one scale for each index of the
 // axis or one for all. A scale is at least that of floor, if it is not nil: one
@@ -56,7 +54,7 @@ func quantizeWeights(w *tensor.Tensor, axis int, perChannel bool, floor []float6
 		d := float64(m.Dequantize(n)) - float64(v)
 		signal, noise = signal+float64(v)*float64(v), noise+d*d
 	}
-	q.sqnr = decibels(signal, noise)
+	q.sqnr = report.Decibels(signal, noise)
 	return q, nil
 }
 
@@ -69,16 +67,6 @@ func leastScale(floor []float64, g, groups int) float32 {
 		}
 	}
 	return float32(least)
-}
-
-func decibels(signal, noise float64) float64 {
-	switch {
-	case noise == 0:
-		return exact
-	case signal == 0:
-		return -exact
-	}
-	return 10 * math.Log10(signal/noise)
 }
 
 // biasRoom is how large the integers of a bias may be, so that products can be
