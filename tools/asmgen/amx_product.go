@@ -22,6 +22,9 @@ func amxFamily() {
 	amxFinish()
 	amxBlocks()
 	amxPlanes()
+	amxPixels()
+	amxHalves()
+	amxMaximum()
 }
 
 // Offsets in bytes into the Go struct Block of amx.

@@ -127,6 +127,11 @@ type Kernels struct {
 	// blocks and planes bring pixels together.
 	blocks func(dst *uint16, lo, hi *float32, n, step int)
 	planes func(dst *uint16, p0, p1, p2, p3 *float32, n int)
+	halves func(dst, lo, hi *uint16, n, step int)
+	// pixels takes a *Pixels.
+	pixels func(t *byte)
+	// maximum is that of windows.
+	maximum func(dst, src *uint16, taps *int, count, n, step int)
 }
 
 // Available reports whether the level in force has tiles.

@@ -58,3 +58,18 @@ func blocks512(dst *uint16, lo *float32, hi *float32, n int, step int)
 //
 //go:noescape
 func planes512(dst *uint16, p0 *float32, p1 *float32, p2 *float32, p3 *float32, n int)
+
+// brings the sums of a panel to pixels; t is a *Pixels.
+//
+//go:noescape
+func pixels512(t *byte)
+
+// joins n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.
+//
+//go:noescape
+func halves512(dst *uint16, lo *uint16, hi *uint16, n int, step int)
+
+// gives the largest of so many taps, bytes from src, of n windows of 16 channels, step bytes apart.
+//
+//go:noescape
+func maximum512(dst *uint16, src *uint16, taps *int, count int, n int, step int)

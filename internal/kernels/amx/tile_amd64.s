@@ -1682,3 +1682,488 @@ DATA planesHigh<>+52(SB)/4, $0x0000001e
 DATA planesHigh<>+56(SB)/4, $0x0000000f
 DATA planesHigh<>+60(SB)/4, $0x0000001f
 GLOBL planesHigh<>(SB), RODATA|NOPTR, $64
+
+// func pixels512(t *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·pixels512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         64(AX), SI
+	MOVQ         32(AX), DI
+	MOVQ         40(AX), R8
+	MOVQ         48(AX), R9
+	MOVQ         56(AX), R10
+	MOVQ         24(AX), R11
+	MOVQ         80(AX), R12
+	MOVL         72(AX), R13
+	KMOVW        R13, K1
+	SHRL         $0x10, R13
+	KMOVW        R13, K2
+	SHRL         $0x10, R13
+	VBROADCASTSS 88(AX), Z30
+	VBROADCASTSS 92(AX), Z31
+	TESTQ        R11, R11
+	JEQ          nobias
+	VMOVUPS.Z    (R11), K1, Z28
+	VMOVUPS.Z    64(R11), K2, Z29
+
+nobias:
+	CMPQ R12, $0x00
+	JNE  form1
+
+row0:
+	VMOVUPS (CX), Z0
+	VMAXPS  Z0, Z30, Z0
+	VMINPS  Z0, Z31, Z0
+	VMOVUPS Z0, K1, (DX)
+	VMOVUPS 64(CX), Z1
+	VMAXPS  Z1, Z30, Z1
+	VMINPS  Z1, Z31, Z1
+	VMOVUPS Z1, K2, (DX)(R9*1)
+	ADDQ    $0x00000080, CX
+	ADDQ    DI, DX
+	DECQ    SI
+	JNE     row0
+	VZEROUPPER
+	RET
+
+form1:
+	CMPQ R12, $0x01
+	JNE  form2
+
+row1:
+	VADDPS  (CX), Z28, Z0
+	VMAXPS  Z0, Z30, Z0
+	VMINPS  Z0, Z31, Z0
+	VMOVUPS Z0, K1, (DX)
+	VADDPS  64(CX), Z29, Z1
+	VMAXPS  Z1, Z30, Z1
+	VMINPS  Z1, Z31, Z1
+	VMOVUPS Z1, K2, (DX)(R9*1)
+	ADDQ    $0x00000080, CX
+	ADDQ    DI, DX
+	DECQ    SI
+	JNE     row1
+	VZEROUPPER
+	RET
+
+form2:
+	CMPQ R12, $0x02
+	JNE  form3
+
+row2:
+	VMOVUPS   (CX), Z0
+	VMOVUPS.Z (BX), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMAXPS    Z0, Z30, Z0
+	VMINPS    Z0, Z31, Z0
+	VMOVUPS   Z0, K1, (DX)
+	VMOVUPS   64(CX), Z1
+	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VADDPS    Z3, Z1, Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+	VMOVUPS   Z1, K2, (DX)(R9*1)
+	ADDQ      R8, BX
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row2
+	VZEROUPPER
+	RET
+
+form3:
+	CMPQ R12, $0x03
+	JNE  form4
+
+row3:
+	VADDPS    (CX), Z28, Z0
+	VMOVUPS.Z (BX), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMAXPS    Z0, Z30, Z0
+	VMINPS    Z0, Z31, Z0
+	VMOVUPS   Z0, K1, (DX)
+	VADDPS    64(CX), Z29, Z1
+	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VADDPS    Z3, Z1, Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+	VMOVUPS   Z1, K2, (DX)(R9*1)
+	ADDQ      R8, BX
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row3
+	VZEROUPPER
+	RET
+
+form4:
+	CMPQ R12, $0x06
+	JNE  form7
+
+row6:
+	VMOVUPS     (CX), Z0
+	VPMOVZXWD.Z (BX), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMOVUPS     Z0, K1, (DX)
+	VMOVUPS     64(CX), Z1
+	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	VMOVUPS     Z1, K2, (DX)(R9*1)
+	ADDQ        R8, BX
+	ADDQ        $0x00000080, CX
+	ADDQ        DI, DX
+	DECQ        SI
+	JNE         row6
+	VZEROUPPER
+	RET
+
+form7:
+	CMPQ R12, $0x07
+	JNE  form8
+
+row7:
+	VADDPS      (CX), Z28, Z0
+	VPMOVZXWD.Z (BX), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMOVUPS     Z0, K1, (DX)
+	VADDPS      64(CX), Z29, Z1
+	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	VMOVUPS     Z1, K2, (DX)(R9*1)
+	ADDQ        R8, BX
+	ADDQ        $0x00000080, CX
+	ADDQ        DI, DX
+	DECQ        SI
+	JNE         row7
+	VZEROUPPER
+	RET
+
+form8:
+	CMPQ R12, $0x08
+	JNE  form9
+
+row8:
+	VMOVUPS (CX), Z0
+	VMAXPS  Z0, Z30, Z0
+	VMINPS  Z0, Z31, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Y0, K1, (DX)
+	VMOVUPS   64(CX), Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R9*1)
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row8
+	VZEROUPPER
+	RET
+
+form9:
+	CMPQ R12, $0x09
+	JNE  form10
+
+row9:
+	VADDPS (CX), Z28, Z0
+	VMAXPS Z0, Z30, Z0
+	VMINPS Z0, Z31, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Y0, K1, (DX)
+	VADDPS    64(CX), Z29, Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R9*1)
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row9
+	VZEROUPPER
+	RET
+
+form10:
+	CMPQ R12, $0x0a
+	JNE  form11
+
+row10:
+	VMOVUPS   (CX), Z0
+	VMOVUPS.Z (BX), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMAXPS    Z0, Z30, Z0
+	VMINPS    Z0, Z31, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Y0, K1, (DX)
+	VMOVUPS   64(CX), Z1
+	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VADDPS    Z3, Z1, Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R9*1)
+	ADDQ      R8, BX
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row10
+	VZEROUPPER
+	RET
+
+form11:
+	CMPQ R12, $0x0b
+	JNE  form12
+
+row11:
+	VADDPS    (CX), Z28, Z0
+	VMOVUPS.Z (BX), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	VMAXPS    Z0, Z30, Z0
+	VMINPS    Z0, Z31, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Y0, K1, (DX)
+	VADDPS    64(CX), Z29, Z1
+	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VADDPS    Z3, Z1, Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R9*1)
+	ADDQ      R8, BX
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row11
+	VZEROUPPER
+	RET
+
+form12:
+	CMPQ R12, $0x0e
+	JNE  form15
+
+row14:
+	VMOVUPS     (CX), Z0
+	VPMOVZXWD.Z (BX), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE        $0x62
+	BYTE        $0xf2
+	BYTE        $0x7e
+	BYTE        $0x48
+	BYTE        $0x72
+	BYTE        $0xc0
+	VMOVDQU16   Y0, K1, (DX)
+	VMOVUPS     64(CX), Z1
+	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R9*1)
+	ADDQ      R8, BX
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row14
+	VZEROUPPER
+	RET
+
+form15:
+	CMPQ R12, $0x0f
+	JNE  form16
+
+row15:
+	VADDPS      (CX), Z28, Z0
+	VPMOVZXWD.Z (BX), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE        $0x62
+	BYTE        $0xf2
+	BYTE        $0x7e
+	BYTE        $0x48
+	BYTE        $0x72
+	BYTE        $0xc0
+	VMOVDQU16   Y0, K1, (DX)
+	VADDPS      64(CX), Z29, Z1
+	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R9*1)
+	ADDQ      R8, BX
+	ADDQ      $0x00000080, CX
+	ADDQ      DI, DX
+	DECQ      SI
+	JNE       row15
+	VZEROUPPER
+	RET
+
+form16:
+	RET
+
+// func halves512(dst *uint16, lo *uint16, hi *uint16, n int, step int)
+// Requires: AVX, AVX512F
+TEXT ·halves512(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), AX
+	MOVQ  lo+8(FP), CX
+	MOVQ  hi+16(FP), DX
+	MOVQ  n+24(FP), BX
+	MOVQ  step+32(FP), SI
+	TESTQ DX, DX
+	JEQ   single
+
+both:
+	VMOVDQU      (CX), Y0
+	VINSERTI64X4 $0x01, (DX), Z0, Z0
+	ADDQ         SI, DX
+	VMOVDQU64    Z0, (AX)
+	ADDQ         SI, CX
+	ADDQ         $0x40, AX
+	DECQ         BX
+	JNE          both
+	VZEROUPPER
+	RET
+
+single:
+	VMOVDQU   (CX), Y0
+	VMOVDQU64 Z0, (AX)
+	ADDQ      SI, CX
+	ADDQ      $0x40, AX
+	DECQ      BX
+	JNE       single
+	VZEROUPPER
+	RET
+
+// func maximum512(dst *uint16, src *uint16, taps *int, count int, n int, step int)
+// Requires: AVX, AVX512F
+TEXT ·maximum512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ taps+16(FP), DX
+	MOVQ count+24(FP), BX
+	MOVQ n+32(FP), SI
+	MOVQ step+40(FP), DI
+
+window:
+	MOVQ      DX, R8
+	MOVQ      BX, R9
+	MOVQ      (R8), R10
+	VPMOVZXWD (CX)(R10*1), Z0
+	VPSLLD    $0x10, Z0, Z0
+	ADDQ      $0x08, R8
+	DECQ      R9
+	JEQ       done
+
+tap:
+	MOVQ      (R8), R10
+	VPMOVZXWD (CX)(R10*1), Z1
+	VPSLLD    $0x10, Z1, Z1
+	ADDQ      $0x08, R8
+	VMAXPS    Z1, Z0, Z0
+	DECQ      R9
+	JNE       tap
+
+done:
+	VPSRLD  $0x10, Z0, Z0
+	VPMOVDW Z0, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    DI, CX
+	DECQ    SI
+	JNE     window
+	VZEROUPPER
+	RET

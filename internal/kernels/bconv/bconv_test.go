@@ -43,6 +43,7 @@ func newLayer(rng *rand.Rand, n, in, out int, plain bool, h, w window.Dim) *laye
 	if l.Residual = rng.IntN(2) == 0; l.Residual {
 		l.z = noise(n * out * h.Out * w.Out)
 	}
+	l.InBF16, l.ResidualBF16, l.OutBF16 = !plain && rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
 	if l.Clamp = rng.IntN(2) == 0; l.Clamp {
 		l.Lo, l.Hi = 0, 3
 	}
@@ -77,6 +78,19 @@ func blocked(x []float32, n, c, plane int) []float32 {
 	return y
 }
 
+// stored copies x to where memory ends, as float32 or rounded.
+func stored(t *testing.T, x []float32, bf16 bool) []byte {
+	b := guard.Slice[byte](t, len(x)*sizeOf(bf16), guard.End)
+	if !bf16 {
+		copy(floats(b), x)
+		return b
+	}
+	for i := range numbers(b) {
+		numbers(b)[i] = amx.Round(x[i])
+	}
+	return b
+}
+
 // run gives the output in plain order.
 func (l *layer) run(t *testing.T, level cpu.Target, p *pool.Pool) []float32 {
 	t.Helper()
@@ -91,9 +105,9 @@ func (l *layer) run(t *testing.T, level cpu.Target, p *pool.Pool) []float32 {
 		t.Fatal(err)
 	}
 	plane := l.Places[0].Size * l.Places[1].Size
-	op := Operands{N: l.n, In: guard.Copy(t, in, side), Packed: weights, Out: guard.Slice[float32](t, pl.OutSize(l.n), side)}
+	op := Operands{N: l.n, In: stored(t, in, l.InBF16), Packed: weights, Out: guard.Slice[byte](t, pl.OutSize(l.n), side)}
 	if l.Residual {
-		op.Residual = guard.Copy(t, blocked(l.z, l.n, l.Out, plane), side)
+		op.Residual = stored(t, blocked(l.z, l.n, l.Out, plane), l.ResidualBF16)
 	}
 	op.Scratch = guard.Slice[byte](t, pl.ScratchSize(p.Threads()), side)
 	for i := range op.Scratch {
@@ -108,14 +122,17 @@ func (l *layer) run(t *testing.T, level cpu.Target, p *pool.Pool) []float32 {
 	out := make([]float32, l.n*l.Out*plane)
 	for i := range out {
 		image, ch, px := i/(l.Out*plane), i/plane%l.Out, i%plane
-		out[i] = op.Out[((image*pl.outBlocks+ch/Block)*plane+px)*Block+ch%Block]
+		at := ((image*pl.outBlocks+ch/Block)*plane+px)*Block + ch%Block
+		if l.OutBF16 {
+			out[i] = amx.Widen(numbers(op.Out)[at])
+		} else {
+			out[i] = floats(op.Out)[at]
+		}
 	}
 	return out
 }
 
-func rounded(x float32) float64 {
-	return float64(math.Float32frombits(uint32(amx.Round(x)) << 16))
-}
+func rounded(x float32) float64 { return float64(amx.Widen(amx.Round(x))) }
 
 // want is an output in float64 of rounded operands.
 func (l *layer) want(image, o, y, x int) float64 {
@@ -134,7 +151,12 @@ func (l *layer) want(image, o, y, x int) float64 {
 		}
 	}
 	if l.Residual {
-		s += float64(l.z[((image*l.Out+o)*l.H.Out+y)*l.W.Out+x])
+		z := l.z[((image*l.Out+o)*l.H.Out+y)*l.W.Out+x]
+		if l.ResidualBF16 {
+			s += rounded(z)
+		} else {
+			s += float64(z)
+		}
 	}
 	if l.Clamp {
 		s = math.Min(math.Max(s, float64(l.Lo)), float64(l.Hi))
@@ -145,13 +167,21 @@ func (l *layer) want(image, o, y, x int) float64 {
 	return s
 }
 
+// rounding is how far an output may be from x for being stored.
+func (l *layer) rounding(x float64) float64 {
+	if l.OutBF16 {
+		return math.Abs(x) / 256
+	}
+	return 0
+}
+
 func (l *layer) check(t *testing.T, level cpu.Target, p *pool.Pool) []float32 {
 	t.Helper()
 	got := l.run(t, level, p)
 	bound := 1e-4 * math.Sqrt(float64(l.In*l.H.Kernel*l.W.Kernel))
 	for i, g := range got {
 		image, o, y, x := i/(l.Out*l.H.Out*l.W.Out), i/(l.H.Out*l.W.Out)%l.Out, i/l.W.Out%l.H.Out, i%l.W.Out
-		if want := l.want(image, o, y, x); !(math.Abs(float64(g)-want) <= bound) {
+		if want := l.want(image, o, y, x); !(math.Abs(float64(g)-want) <= bound+l.rounding(want)) {
 			t.Fatalf("%v: output %d,%d,%d,%d is %v, want %v", l, image, o, y, x, g, want)
 		}
 	}
@@ -233,7 +263,7 @@ func TestLargeLayers(t *testing.T) {
 		for range 300 {
 			i := rng.IntN(len(want))
 			image, o, y, x := i/(l.Out*l.H.Out*l.W.Out), i/(l.H.Out*l.W.Out)%l.Out, i/l.W.Out%l.H.Out, i%l.W.Out
-			if w := l.want(image, o, y, x); math.Abs(float64(want[i])-w) > 1e-2 {
+			if w := l.want(image, o, y, x); math.Abs(float64(want[i])-w) > 1e-2+l.rounding(w) {
 				t.Fatalf("%v: output %d,%d,%d,%d is %v, want %v", l, image, o, y, x, want[i], w)
 			}
 		}
@@ -258,7 +288,7 @@ func TestErrors(t *testing.T) {
 	if err := pl.Pack(make([]byte, pl.PackedSize()), make([]float32, 1), nil); err == nil {
 		t.Error("too few weights are accepted")
 	}
-	op := Operands{N: 1, In: make([]float32, pl.InSize(1)), Packed: make([]byte, pl.PackedSize()), Out: make([]float32, pl.OutSize(1)), Scratch: make([]byte, pl.ScratchSize(1))}
+	op := Operands{N: 1, In: make([]byte, pl.InSize(1)), Packed: make([]byte, pl.PackedSize()), Out: make([]byte, pl.OutSize(1)), Scratch: make([]byte, pl.ScratchSize(1))}
 	if err := pl.NewRunner().Run(nil, op); err != nil {
 		t.Fatal(err)
 	}
@@ -280,9 +310,9 @@ func TestRunAllocatesNothing(t *testing.T) {
 	l := newLayer(rand.New(rand.NewPCG(5, 6)), 1, 40, 40, false, dim(20, 3, 1, 1, 1, 1), dim(20, 3, 1, 1, 1, 1))
 	l.After = nil
 	pl := New(l.Params, cpu.Level())
-	op := Operands{N: 1, In: make([]float32, pl.InSize(1)), Packed: make([]byte, pl.PackedSize()), Out: make([]float32, pl.OutSize(1)), Scratch: make([]byte, pl.ScratchSize(2))}
+	op := Operands{N: 1, In: make([]byte, pl.InSize(1)), Packed: make([]byte, pl.PackedSize()), Out: make([]byte, pl.OutSize(1)), Scratch: make([]byte, pl.ScratchSize(2))}
 	if l.Residual {
-		op.Residual = op.Out
+		op.Residual = make([]byte, pl.ResidualSize(1))
 	}
 	r := pl.NewRunner()
 	run := func() {

@@ -2,6 +2,7 @@ package bconv
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -24,9 +25,12 @@ type Params struct {
 	Places  [2]Place // of outputs along H and W
 
 	Residual bool
-	Clamp    bool // to [Lo, Hi]
-	Lo, Hi   float32
-	After    func(x []float32) // the rest of the activation, or nil
+	// What is of bfloat16 instead of float32: a blocked input, the residual, the output.
+	InBF16, ResidualBF16, OutBF16 bool
+
+	Clamp  bool // to [Lo, Hi]
+	Lo, Hi float32
+	After  func(x []float32) // the rest of the activation, or nil
 }
 
 // maxRow is the columns of a kernel over a plain input: a step holds 8 pixels.
@@ -48,6 +52,9 @@ type Plan struct {
 	kind    amx.Kind
 
 	inBlocks, outBlocks int
+	inSize              int // bytes of a number
+	residualSize        int
+	outSize             int
 	pairs               int // pairs of input blocks
 	panels              int // pairs of output blocks
 	steps               int
@@ -63,6 +70,10 @@ type phase struct{ y, x int }
 // is computed by portable twins, for tests.
 func New(p Params, level cpu.Target) *Plan {
 	pl := &Plan{Params: p, kern: amx.For(level), kind: amx.BF16, configs: amx.NewConfigs(amx.StepBytes)}
+	if !p.Clamp {
+		pl.Lo, pl.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
+	}
+	pl.inSize, pl.residualSize, pl.outSize = sizeOf(p.InBF16), sizeOf(p.ResidualBF16), sizeOf(p.OutBF16)
 	pl.inBlocks, pl.outBlocks = tiling.Ceil(p.In, Block), tiling.Ceil(p.Out, Block)
 	pl.pairs, pl.panels = tiling.Ceil(pl.inBlocks, 2), tiling.Ceil(pl.outBlocks, 2)
 	pl.work = p.H.Out * p.W.Out * p.Out * p.In * p.H.Kernel * p.W.Kernel
@@ -80,6 +91,14 @@ func New(p Params, level cpu.Target) *Plan {
 		}
 	}
 	return pl
+}
+
+// sizeOf is the bytes of a number.
+func sizeOf(bf16 bool) int {
+	if bf16 {
+		return 2
+	}
+	return 4
 }
 
 // phaseOf is the phase of a tap.

@@ -33,7 +33,9 @@ func (r *Runner) round(dst []byte, b *band, image, row, from, to int) {
 	}
 }
 
-func numbers(b []byte) []uint16 { return unsafe.Slice((*uint16)(unsafe.Pointer(&b[0])), len(b)/2) }
+func numbers(b []byte) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}
 
 // roundPlain rounds a row of a plain image, with its borders.
 func (r *Runner) roundPlain(dst []uint16, image, y, cols int) {
@@ -48,7 +50,7 @@ func (r *Runner) roundPlain(dst []uint16, image, y, cols int) {
 	clear(dst[4*(left+n):])
 	var planes [4][]float32
 	for c := range pl.In {
-		planes[c] = r.op.In[((image*pl.In+c)*pl.H.In+y)*pl.W.In:][:pl.W.In]
+		planes[c] = floats(r.op.In)[((image*pl.In+c)*pl.H.In+y)*pl.W.In:][:pl.W.In]
 	}
 	pl.kern.Planes(dst[4*left:], &planes, n)
 }
@@ -69,11 +71,19 @@ func (r *Runner) roundBlocks(dst []uint16, image, pair, y, x, cols int) {
 	if first == end {
 		return
 	}
-	plane := pl.H.In * pl.W.In * Block
-	at := ((image*pl.inBlocks+2*pair)*pl.H.In+y)*pl.W.In*Block + (first*s+x-pl.W.Begin)*Block
-	var hi []float32
+	plane := pl.H.In * pl.W.In * Block * pl.inSize
+	at := (((image*pl.inBlocks+2*pair)*pl.H.In+y)*pl.W.In + first*s + x - pl.W.Begin) * Block * pl.inSize
+	lo, hi := r.op.In[at:], []byte(nil)
 	if 2*pair+1 < pl.inBlocks {
-		hi = r.op.In[at+plane:]
+		hi = lo[plane:]
 	}
-	pl.kern.Blocks(dst[32*first:], r.op.In[at:], hi, end-first, s*Block)
+	if pl.InBF16 {
+		pl.kern.Halves(dst[32*first:], numbers(lo), numbers(hi), end-first, s*Block)
+		return
+	}
+	pl.kern.Blocks(dst[32*first:], floats(lo), floats(hi), end-first, s*Block)
+}
+
+func floats(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }

@@ -2,6 +2,7 @@ package bconv
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/amx"
@@ -13,24 +14,36 @@ import (
 // otherwise it overlaps nothing.
 type Operands struct {
 	N        int
-	In       []float32 // InSize(N)
-	Packed   []byte    // PackedSize()
-	Residual []float32 // OutSize(N) where Params.Residual
-	Out      []float32 // OutSize(N)
-	Scratch  []byte    // ScratchSize(threads)
+	In       []byte // InSize(N)
+	Packed   []byte // PackedSize()
+	Residual []byte // ResidualSize(N)
+	Out      []byte // OutSize(N)
+	Scratch  []byte // ScratchSize(threads)
 }
 
-// InSize is the number of floats of an input of n images.
+// InSize is the bytes of an input of n images.
 func (pl *Plan) InSize(n int) int {
+	channels := pl.inBlocks * Block
 	if pl.Plain {
-		return n * pl.In * pl.H.In * pl.W.In
+		channels = pl.In
 	}
-	return n * pl.inBlocks * pl.H.In * pl.W.In * Block
+	return n * channels * pl.H.In * pl.W.In * pl.inSize
 }
 
-// OutSize is the number of floats of the output and the residual.
-func (pl *Plan) OutSize(n int) int {
-	return n * pl.outBlocks * pl.Places[0].Size * pl.Places[1].Size * Block
+// OutSize is the bytes of the output.
+func (pl *Plan) OutSize(n int) int { return n * pl.outputs() * pl.outSize }
+
+// ResidualSize is the bytes of the residual, 0 where there is none.
+func (pl *Plan) ResidualSize(n int) int {
+	if !pl.Residual {
+		return 0
+	}
+	return n * pl.outputs() * pl.residualSize
+}
+
+// outputs is the numbers of an output of one image.
+func (pl *Plan) outputs() int {
+	return pl.outBlocks * pl.Places[0].Size * pl.Places[1].Size * Block
 }
 
 // ScratchSize is the bytes of working memory of a run, for any number of images.
@@ -90,19 +103,15 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 
 func (r *Runner) check(op Operands) error {
 	pl := r.plan
-	residual := 0
-	if pl.Residual {
-		residual = pl.OutSize(op.N)
-	}
 	for _, b := range []struct {
 		name      string
 		got, want int
 	}{
 		{"input", len(op.In), pl.InSize(op.N)}, {"packed weights", len(op.Packed), pl.PackedSize()},
-		{"residual", len(op.Residual), residual}, {"output", len(op.Out), pl.OutSize(op.N)},
+		{"residual", len(op.Residual), pl.ResidualSize(op.N)}, {"output", len(op.Out), pl.OutSize(op.N)},
 	} {
 		if b.got != b.want {
-			return fmt.Errorf("bconv: %s has length %d, expected %d for %d images of %d→%d channels, %d×%d→%d×%d",
+			return fmt.Errorf("bconv: %s has %d bytes, expected %d for %d images of %d→%d channels, %d×%d→%d×%d",
 				b.name, b.got, b.want, op.N, pl.In, pl.Out, pl.H.In, pl.W.In, pl.H.Out, pl.W.Out)
 		}
 	}
@@ -115,7 +124,7 @@ func (r *Runner) check(op Operands) error {
 // A workspace is what a chunk needs.
 type workspace struct {
 	block  amx.Block
-	finish amx.Finish
+	pixels amx.Pixels
 	sums   []byte
 	input  []byte // rounded
 
@@ -234,31 +243,34 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 // finish brings n sums of each panel, from number at, to their places in row y of
 // outputs, from column x.
 func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
-	pl, f := r.plan, &w.finish
+	pl := r.plan
 	ph, pw := &pl.Places[0], &pl.Places[1]
-	plane := ph.Size * pw.Size * Block // floats from one block to the next
-	f.Rows, f.Alpha, f.Beta = n, 1, 1
-	f.LDC, f.HalfC = pw.Step*4*Block, 4*plane
-	f.LDR, f.HalfR = f.LDC, f.HalfC
-	f.Clip, f.Lo, f.Hi = pl.Clamp, pl.Lo, pl.Hi
 	pixel := (ph.First+y*ph.Step)*pw.Size + pw.First + x*pw.Step
+	plane := ph.Size * pw.Size
 	for p := from; p < to; p++ {
-		out := (image*pl.outBlocks+2*p)*plane + pixel*Block
-		f.Mask = 1<<(2*Block) - 1
+		f := &w.pixels
+		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, Mask: 1<<(2*Block) - 1}
 		if 2*p+1 == pl.outBlocks {
-			f.Mask, f.HalfC, f.HalfR = 1<<Block-1, 0, 0
+			f.Mask = 1<<Block - 1
 		}
-		f.Src = unsafe.Pointer(&w.sums[(p-from)*w.block.PanelC+at*4*amx.Cols])
-		f.Dst = unsafe.Pointer(&r.op.Out[out])
-		f.ColBias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
-		f.Residual = nil
+		sums := w.sums[(p-from)*w.block.PanelC+at*4*amx.Cols:][:n*4*amx.Cols]
+		f.Src = unsafe.Pointer(&sums[0])
+		f.Bias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
+		first := (image*pl.outBlocks+2*p)*plane + pixel
 		if pl.Residual {
-			f.Residual = unsafe.Pointer(&r.op.Residual[out])
+			size := Block * pl.residualSize
+			f.Residual = unsafe.Pointer(&r.op.Residual[first*size])
+			f.LDR, f.HalfR, f.ResidualBF16 = pw.Step*size, plane*size, pl.ResidualBF16
 		}
-		pl.kern.Finish(f)
-		for block := 2 * p; pl.After != nil && block < min(2*p+2, pl.outBlocks); block++ {
-			pl.After(r.op.Out[out:][:n*Block]) // conv has places of step 1 then
-			out += plane
+		if pl.After != nil { // where they lie, all of them
+			f.Dst, f.LDC, f.HalfC = f.Src, 4*amx.Cols, 4*Block
+			pl.kern.Pixels(f)
+			pl.After(floats(sums))
+			*f = amx.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), Mask: f.Mask, Src: f.Src}
 		}
+		size := Block * pl.outSize
+		f.Dst = unsafe.Pointer(&r.op.Out[first*size])
+		f.LDC, f.HalfC, f.BF16 = pw.Step*size, plane*size, pl.OutBF16
+		pl.kern.Pixels(f)
 	}
 }

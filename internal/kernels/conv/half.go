@@ -16,7 +16,8 @@ func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	if !p.BF16 || p.Groups != 1 || len(dims) != 2 || a != Direct && a != Pointwise && a != PlainInput {
 		return nil
 	}
-	h := bconv.Params{In: p.In, Out: p.Out, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual}
+	h := bconv.Params{In: p.In, Out: p.Out, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual,
+		InBF16: p.Stored.In, ResidualBF16: p.Stored.Residual, OutBF16: p.Stored.Out}
 	for i, at := range places {
 		h.Places[i] = bconv.Place{Size: at.size, First: at.first, Step: at.step}
 	}
@@ -34,6 +35,22 @@ func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 // BF16 reports whether the plan computes in bfloat16.
 func (pl *Plan) BF16() bool { return pl.half != nil }
 
+// Half is the plan in bfloat16, whose operands are bytes, or nil.
+func (pl *Plan) Half() *bconv.Plan { return pl.half }
+
+// Halves are the plans in bfloat16 of the phases, one after the other: all of them
+// read the same input and write to the same output, and the packed weights of one
+// follow those of another. There are none where BF16 is false.
+func (t *TransposePlan) Halves() []*bconv.Plan {
+	var all []*bconv.Plan
+	for _, ph := range t.phases {
+		if ph.plan.half != nil {
+			all = append(all, ph.plan.half)
+		}
+	}
+	return all
+}
+
 // BF16 reports whether the plan computes in bfloat16.
 func (t *TransposePlan) BF16() bool { return t.phases[0].plan.BF16() }
 
@@ -47,5 +64,5 @@ func (r *Runner) runHalf(p *pool.Pool, op Operands) error {
 	if want := r.plan.PackedSize(); len(op.Weights) != want {
 		return fmt.Errorf("conv: packed weights has %d floats, expected %d", len(op.Weights), want)
 	}
-	return r.half.Run(p, bconv.Operands{N: op.N, In: op.In, Packed: bytesOf(op.Weights), Residual: op.Residual, Out: op.Out, Scratch: bytesOf(op.Scratch)})
+	return r.half.Run(p, bconv.Operands{N: op.N, In: bytesOf(op.In), Packed: bytesOf(op.Weights), Residual: bytesOf(op.Residual), Out: bytesOf(op.Out), Scratch: bytesOf(op.Scratch)})
 }

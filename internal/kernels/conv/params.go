@@ -27,12 +27,19 @@ type Params struct {
 	// such products: see package bconv and [Plan.BF16].
 	BF16 bool
 
+	// Stored says which tensors are of bfloat16. It is for plans that compute in
+	// bfloat16, which [Plan.Half] runs.
+	Stored Stored
+
 	// Tuning decides what otherwise a cost model does.
 	Tuning Tuning
 
 	Residual bool // a tensor like the output is added before the activation
 	Act      Activation
 }
+
+// Stored says which tensors of a convolution are of bfloat16 instead of float32.
+type Stored struct{ In, Residual, Out bool }
 
 // maxSide bounds every number of the geometry, so that sizes don't overflow.
 const maxSide = 1 << 28

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets in bytes into the Go struct Pixels of amx.
+const (
+	pixelsSrc      = 0
+	pixelsDst      = 8
+	pixelsResidual = 16
+	pixelsBias     = 24
+	pixelsLDC      = 32
+	pixelsLDR      = 40
+	pixelsHalfC    = 48
+	pixelsHalfR    = 56
+	pixelsRows     = 64
+	pixelsMask     = 72
+	pixelsForm     = 80
+	pixelsLo       = 88
+	pixelsHi       = 92
+)
+
+// pixelForm is what a loop of amxPixels does, in the bits of Pixels.form.
+type pixelForm int
+
+const (
+	formBias pixelForm = 1 << iota
+	formResidual
+	formHalfResidual // the residual is of bfloat16
+	formHalf         // the result is
+	formEnd
+)
+
+// amxPixels writes what brings sums to their pixels, with a loop for each form.
+func amxPixels() {
+	TEXT("pixels512", NOSPLIT, "func(t *byte)")
+	Doc("brings the sums of a panel to pixels; t is a *Pixels.")
+	Pragma("noescape")
+	t := Load(Param("t"), GP64()).(GPVirtual)
+	load := func(off int) GPVirtual {
+		r := GP64()
+		MOVQ(Mem{Base: t, Disp: off}, r)
+		return r
+	}
+	p := &pixelLoop{src: load(pixelsSrc), dst: load(pixelsDst), res: load(pixelsResidual), rows: load(pixelsRows),
+		ldc: load(pixelsLDC), ldr: load(pixelsLDR), halfC: load(pixelsHalfC), halfR: load(pixelsHalfR)}
+	bias, form, m := load(pixelsBias), load(pixelsForm), GP32()
+	MOVL(Mem{Base: t, Disp: pixelsMask}, m)
+	for j := range p.k {
+		p.k[j] = K()
+		KMOVW(m, p.k[j])
+		SHRL(Imm(16), m)
+	}
+	VBROADCASTSS(Mem{Base: t, Disp: pixelsLo}, Z30)
+	VBROADCASTSS(Mem{Base: t, Disp: pixelsHi}, Z31)
+	TESTQ(bias, bias)
+	JEQ(LabelRef("nobias"))
+	for j, b := range pixelBias {
+		VMOVUPS_Z(Mem{Base: bias, Disp: 64 * j}, p.k[j], b)
+	}
+	Label("nobias")
+	for f := range formEnd {
+		if f&formHalfResidual != 0 && f&formResidual == 0 {
+			continue
+		}
+		next := fmt.Sprintf("form%d", f+1)
+		CMPQ(form, Imm(uint64(f)))
+		JNE(LabelRef(next))
+		p.write(f)
+		Label(next)
+	}
+	RET()
+}
+
+// Registers of amxPixels, physical for the encodings that avo doesn't know.
+var (
+	pixelBias = [2]VecPhysical{Z28, Z29}
+	pixelSums = [2]VecPhysical{Z0, Z1}
+	pixelRes  = [2]VecPhysical{Z2, Z3}
+)
+
+type pixelLoop struct {
+	src, dst, res, rows, ldc, ldr, halfC, halfR GPVirtual
+	k                                           [2]OpmaskVirtual
+}
+
+// write writes the loop of a form, to its return.
+func (p *pixelLoop) write(f pixelForm) {
+	label := fmt.Sprintf("row%d", f)
+	at := func(base, half GPVirtual, j int) Mem {
+		if j == 0 {
+			return Mem{Base: base}
+		}
+		return Mem{Base: base, Index: half, Scale: 1}
+	}
+	Label(label)
+	for j, v := range pixelSums {
+		if f&formBias != 0 {
+			VADDPS(Mem{Base: p.src, Disp: 64 * j}, pixelBias[j], v)
+		} else {
+			VMOVUPS(Mem{Base: p.src, Disp: 64 * j}, v)
+		}
+		if f&formResidual != 0 {
+			r := pixelRes[j]
+			if f&formHalfResidual != 0 {
+				VPMOVZXWD_Z(at(p.res, p.halfR, j), p.k[j], r)
+				VPSLLD(Imm(16), r, r)
+			} else {
+				VMOVUPS_Z(at(p.res, p.halfR, j), p.k[j], r)
+			}
+			VADDPS(r, v, v)
+		}
+		VMAXPS(v, Z30, v) // a NaN stays
+		VMINPS(v, Z31, v)
+		if f&formHalf != 0 {
+			y := v.AsY().(VecPhysical)
+			VCVTNEPS2BF16(v, y)
+			VMOVDQU16(y, p.k[j], at(p.dst, p.halfC, j))
+		} else {
+			VMOVUPS(v, p.k[j], at(p.dst, p.halfC, j))
+		}
+	}
+	if f&formResidual != 0 {
+		ADDQ(p.ldr, p.res)
+	}
+	ADDQ(U32(128), p.src)
+	ADDQ(p.ldc, p.dst)
+	DECQ(p.rows)
+	JNE(LabelRef(label))
+	VZEROUPPER()
+	RET()
+}
+
+// amxHalves writes the joining of two blocks of 16 channels in bfloat16.
+func amxHalves() {
+	TEXT("halves512", NOSPLIT, "func(dst, lo, hi *uint16, n, step int)")
+	Doc("joins n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.")
+	Pragma("noescape")
+	dst, lo, hi := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("lo"), GP64()).(GPVirtual), Load(Param("hi"), GP64()).(GPVirtual)
+	n, step := Load(Param("n"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	TESTQ(hi, hi)
+	JEQ(LabelRef("single"))
+	for _, both := range []bool{true, false} {
+		loop := "single"
+		if both {
+			loop = "both"
+		}
+		Label(loop)
+		VMOVDQU(Mem{Base: lo}, Y0) // clears the upper half
+		if both {
+			VINSERTI64X4(Imm(1), Mem{Base: hi}, Z0, Z0)
+			ADDQ(step, hi)
+		}
+		VMOVDQU64(Z0, Mem{Base: dst})
+		ADDQ(step, lo)
+		ADDQ(Imm(64), dst)
+		DECQ(n)
+		JNE(LabelRef(loop))
+		VZEROUPPER()
+		RET()
+	}
+}
+
+// amxMaximum writes the maximum over the taps of windows of pixels in bfloat16.
+// Widened to float32 they keep their order.
+func amxMaximum() {
+	TEXT("maximum512", NOSPLIT, "func(dst, src *uint16, taps *int, count, n, step int)")
+	Doc("gives the largest of so many taps, bytes from src, of n windows of 16 channels, step bytes apart.")
+	Pragma("noescape")
+	dst, src, first := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("src"), GP64()).(GPVirtual), Load(Param("taps"), GP64()).(GPVirtual)
+	count, n, step := Load(Param("count"), GP64()).(GPVirtual), Load(Param("n"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	taps, left, tap := GP64(), GP64(), GP64()
+	read := func(z VecPhysical) {
+		MOVQ(Mem{Base: taps}, tap)
+		VPMOVZXWD(Mem{Base: src, Index: tap, Scale: 1}, z)
+		VPSLLD(Imm(16), z, z)
+		ADDQ(Imm(8), taps)
+	}
+	Label("window")
+	MOVQ(first, taps)
+	MOVQ(count, left)
+	read(Z0)
+	DECQ(left)
+	JEQ(LabelRef("done"))
+	Label("tap")
+	read(Z1)
+	VMAXPS(Z1, Z0, Z0)
+	DECQ(left)
+	JNE(LabelRef("tap"))
+	Label("done")
+	VPSRLD(Imm(16), Z0, Z0)
+	VPMOVDW(Z0, Mem{Base: dst})
+	ADDQ(Imm(32), dst)
+	ADDQ(step, src)
+	DECQ(n)
+	JNE(LabelRef("window"))
+	VZEROUPPER()
+	RET()
+}
