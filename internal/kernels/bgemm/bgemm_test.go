@@ -156,6 +156,19 @@ func TestLevelsAgree(t *testing.T) {
 	}
 }
 
+// Scratch holds what long sums need, on many threads, whatever lies in which order.
+func TestLongSums(t *testing.T) {
+	threads := pool.New(8)
+	defer threads.Close()
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 8 {
+		x := problem(t, rng, 40, 70, 2048, nil)
+		if at, ok := same(run(t, x, cpu.Level(), threads), run(t, x, cpu.Level(), nil)); !ok {
+			t.Fatalf("%s: threads change element %d", describe(x), at)
+		}
+	}
+}
+
 // TestValues compares with sums in float64 of rounded operands.
 func TestValues(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))

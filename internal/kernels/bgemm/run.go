@@ -39,18 +39,35 @@ func (t *Task) numbers(off, bytes int) []uint16 {
 // roundRows rounds a tile of rows of A.
 func (t *Task) roundRows(item, tile int) {
 	p := &t.plan
+	if t.K == 0 {
+		return
+	}
 	off := tiling.Batch(t.Batch).Offset(item, t.A.Steps)
 	row, end := tiling.Rows(tile, t.M, p.tiles)
-	for ; row < end; row++ {
-		dst := t.numbers((item*t.M+row)*p.rowBytes(), p.rowBytes())
-		if t.A.Trans {
-			for k := range t.K {
-				p.kern.Round(dst[k:k+1], t.A.Data[off+k*t.A.Stride+row:][:1])
-			}
-		} else {
-			p.kern.Round(dst[:t.K], t.A.Data[off+row*t.A.Stride:][:t.K])
+	dst := t.numbers((item*t.M+row)*p.rowBytes(), (end-row)*p.rowBytes())
+	if t.A.Trans {
+		t.roundColumns(dst, t.A.Data[off+row:], end-row)
+		return
+	}
+	for i := range end - row {
+		line := dst[i*p.rowBytes()/2:][:p.rowBytes()/2]
+		p.kern.Round(line[:t.K], t.A.Data[off+(row+i)*t.A.Stride:][:t.K])
+		clear(line[t.K:])
+	}
+}
+
+// roundColumns rounds rows of A that are columns of what is in memory.
+func (t *Task) roundColumns(dst []uint16, src []float32, rows int) {
+	var line [amx.Rows]uint16
+	stride := t.plan.rowBytes() / 2
+	for k := range t.K {
+		t.plan.kern.Round(line[:rows], src[k*t.A.Stride:][:rows])
+		for i, v := range line[:rows] {
+			dst[i*stride+k] = v
 		}
-		clear(dst[t.K:])
+	}
+	for i := range rows {
+		clear(dst[i*stride+t.K : (i+1)*stride])
 	}
 }
 
@@ -60,7 +77,10 @@ func (t *Task) packPanel(item, panel, chunk int) {
 	dst := panelOf(t.memory[p.bOff:], t.K, t.N, item, panel)
 	off := tiling.Batch(t.Batch).Offset(item, t.B.Steps)
 	j := panel * amx.Cols
-	column := t.numbers(p.columnOff+chunk*p.rowBytes(), p.rowBytes())
+	var column []uint16
+	if t.B.Trans {
+		column = t.numbers(p.columnOff+chunk*p.rowBytes(), p.rowBytes())
+	}
 	packPanel(p.kern, dst, &t.B, off, t.K, j, min(amx.Cols, t.N-j), column)
 }
 
