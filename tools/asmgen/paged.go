@@ -10,7 +10,7 @@ import (
 
 func init() { families["paged"] = pagedFamily }
 
-// pagedKernel is attention over one block of 16 tokens for so many rows.
+// pagedKernel is attention over blocks of 16 tokens for so many rows.
 type pagedKernel struct {
 	wide bool // AVX-512, else AVX2
 	half bool // the cache is float16
@@ -20,20 +20,16 @@ type pagedKernel struct {
 const (
 	pagedTokens = 16
 	pagedStride = 4 * 128 // bytes from one row of scores to the next
+	pagedRows   = 6
+	pagedAhead  = 4 // blocks
 )
 
 func pagedFamily() {
 	for _, wide := range []bool{false, true} {
 		for _, half := range []bool{false, true} {
-			for _, rows := range []int{1, 2, 4, 8} {
-				if rows > 4 && !wide {
-					continue
-				}
+			for rows := 1; rows <= pagedRows; rows++ {
 				k := pagedKernel{wide, half, rows}
 				k.score()
-				if rows <= 2 {
-					k.scoreMany()
-				}
 				k.sum()
 			}
 		}
@@ -93,23 +89,21 @@ func (k pagedKernel) zero(v reg.VecVirtual) {
 
 // multiplyAdd adds x times the number at m to each of the sums.
 func (k pagedKernel) multiplyAdd(m Mem, x, sums []reg.VecVirtual) {
-	if k.wide {
-		for i, s := range sums {
-			VFMADD231PS_BCST(m, x[i], s)
-		}
+	if k.wide && len(x) == 1 {
+		VFMADD231PS_BCST(m, x[0], sums[0])
 		return
 	}
-	b := YMM()
+	b := k.vec()
 	VBROADCASTSS(m, b)
 	for i, s := range sums {
 		VFMADD231PS(x[i], b, s)
 	}
 }
 
-// rowPointers reach up to 8 rows that lie stride apart.
+// rowPointers reach up to 6 rows that lie stride apart.
 type rowPointers struct {
-	a, b, c, stride reg.GPVirtual // rows 0, 3 and 6
-	rows            int
+	a, b, stride reg.GPVirtual // rows 0 and 3
+	rows         int
 }
 
 func newRowPointers(a, stride reg.GPVirtual, rows int) *rowPointers {
@@ -118,11 +112,6 @@ func newRowPointers(a, stride reg.GPVirtual, rows int) *rowPointers {
 		p.b = GP64()
 		LEAQ(Mem{Base: a, Index: stride, Scale: 2}, p.b)
 		ADDQ(stride, p.b)
-	}
-	if rows > 6 {
-		p.c = GP64()
-		LEAQ(Mem{Base: p.b, Index: stride, Scale: 2}, p.c)
-		ADDQ(stride, p.c)
 	}
 	return p
 }
@@ -136,106 +125,90 @@ func (p *rowPointers) at(i, disp int) Mem {
 		return Mem{Base: p.a, Index: p.stride, Scale: uint8(i), Disp: disp}
 	case 3:
 		return Mem{Base: p.b, Disp: disp}
-	case 5, 7:
-		return Mem{Base: p.b, Index: p.stride, Scale: uint8(i - 3), Disp: disp}
 	}
-	return Mem{Base: p.c, Disp: disp}
+	return Mem{Base: p.b, Index: p.stride, Scale: 2, Disp: disp}
 }
 
 func (p *rowPointers) advance(bytes int) {
-	for i, r := range []reg.GPVirtual{p.a, p.b, p.c} {
-		if p.rows > 3*i {
-			ADDQ(step(bytes), r)
-		}
+	ADDQ(step(bytes), p.a)
+	if p.rows > 3 {
+		ADDQ(step(bytes), p.b)
 	}
 }
 
-// score writes the products of d-element rows of q with the block's keys.
+// blocks is how many blocks of keys are taken at once: as many as leave room for
+// the sums, so that the sums of few rows don't wait for each other.
+func (k pagedKernel) blocks() int {
+	registers, parts := 16, pagedTokens/k.lanes()
+	if k.wide {
+		registers = 32
+	}
+	for n := 4; n > 1; n /= 2 {
+		if (k.rows+1)*parts*n < registers {
+			return n
+		}
+	}
+	return 1
+}
+
+// columns is how many registers of columns are summed at once.
+func (k pagedKernel) columns() int {
+	registers := 16
+	if k.wide {
+		registers = 32
+	}
+	for n := 4; n > 1; n /= 2 {
+		if (k.rows+1)*n < registers {
+			return n
+		}
+	}
+	return 1
+}
+
+// score writes the products of d-element rows of q with the keys of some blocks,
+// and has the memory fetched of those that come pagedAhead later in the list.
 func (k pagedKernel) score() {
-	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, block *byte, d int, scale float32)")
+	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, list *uintptr, d int, scale float32)")
 	Pragma("noescape")
-	dst, q := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("q"), GP64()).(reg.GPVirtual)
-	block, d := Load(Param("block"), GP64()).(reg.GPVirtual), Load(Param("d"), GP64()).(reg.GPVirtual)
-	stride := GP64()
-	MOVQ(d, stride)
+	list, stride := Load(Param("list"), GP64()), GP64()
+	Load(Param("d"), stride)
 	SHLQ(Imm(2), stride)
-	rows := newRowPointers(q, stride, k.rows)
-	parts := pagedTokens / k.lanes()
-	sums := make([][]reg.VecVirtual, k.rows)
-	for r := range sums {
-		for range parts {
-			s := k.vec()
-			k.zero(s)
-			sums[r] = append(sums[r], s)
-		}
-	}
-	Label("loop")
-	keys := make([]reg.VecVirtual, parts)
-	for i := range keys {
-		keys[i] = k.vec()
-		k.load(Mem{Base: block, Disp: i * k.lanes() * k.size()}, keys[i])
-	}
-	for r := range sums {
-		k.multiplyAdd(rows.at(r, 0), keys, sums[r])
-	}
-	ADDQ(step(pagedTokens*k.size()), block)
-	rows.advance(4)
-	DECQ(d)
-	JNE(LabelRef("loop"))
-	scale := k.vec()
-	x := Load(Param("scale"), XMM())
-	VBROADCASTSS(x, scale)
-	for r := range sums {
-		for i, s := range sums[r] {
-			VMULPS(scale, s, s)
-			VMOVUPS(s, Mem{Base: dst, Disp: r*pagedStride + 4*k.lanes()*i})
-		}
-	}
-	end()
-}
-
-// scoreMany is score for as many blocks as registers hold four vectors of, so that
-// the sums of few rows don't wait for each other.
-func (k pagedKernel) scoreMany() {
-	TEXT(k.name("scoreMany"), NOSPLIT, "func(dst, q *float32, blocks *uintptr, d int, scale float32)")
-	Pragma("noescape")
-	dst, q := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("q"), GP64()).(reg.GPVirtual)
-	list, d := Load(Param("blocks"), GP64()), Load(Param("d"), GP64()).(reg.GPVirtual)
-	stride, at := GP64(), GP64()
-	MOVQ(d, stride)
-	SHLQ(Imm(2), stride)
-	rows := newRowPointers(q, stride, k.rows)
-	parts := pagedTokens / k.lanes()
-	blocks := make([]reg.GPVirtual, 4/parts)
+	rows := newRowPointers(Load(Param("q"), GP64()).(reg.GPVirtual), stride, k.rows)
+	n, parts := k.blocks(), pagedTokens/k.lanes()
+	blocks, next := make([]reg.GPVirtual, n), make([]reg.GPVirtual, n)
 	for i := range blocks {
-		blocks[i] = GP64()
+		blocks[i], next[i] = GP64(), GP64()
 		MOVQ(Mem{Base: list, Disp: 8 * i}, blocks[i])
+		MOVQ(Mem{Base: list, Disp: 8 * (i + pagedAhead)}, next[i])
 	}
 	sums := make([][]reg.VecVirtual, k.rows)
 	for r := range sums {
-		for range 4 {
+		for range n * parts {
 			s := k.vec()
 			k.zero(s)
 			sums[r] = append(sums[r], s)
 		}
 	}
+	at, left := GP64(), Load(Param("d"), GP64()).(reg.GPVirtual)
 	XORQ(at, at)
 	Label("loop")
-	keys := make([]reg.VecVirtual, 4)
+	keys := make([]reg.VecVirtual, n*parts)
 	for i := range keys {
 		keys[i] = k.vec()
 		k.load(Mem{Base: blocks[i/parts], Index: at, Scale: 1, Disp: i % parts * k.lanes() * k.size()}, keys[i])
+	}
+	for _, b := range next {
+		PREFETCHT0(Mem{Base: b, Index: at, Scale: 1})
 	}
 	for r := range sums {
 		k.multiplyAdd(rows.at(r, 0), keys, sums[r])
 	}
 	ADDQ(step(pagedTokens*k.size()), at)
 	rows.advance(4)
-	DECQ(d)
+	DECQ(left)
 	JNE(LabelRef("loop"))
-	scale := k.vec()
-	x := Load(Param("scale"), XMM())
-	VBROADCASTSS(x, scale)
+	dst, scale := Load(Param("dst"), GP64()), k.vec()
+	broadcastParam("scale", scale)
 	for r := range sums {
 		for i, s := range sums[r] {
 			VMULPS(scale, s, s)
@@ -245,22 +218,20 @@ func (k pagedKernel) scoreMany() {
 	end()
 }
 
-// sum adds n of the block's values, weighted, to d-element rows of o.
+// sum adds the values of n tokens, weighted, to d-element rows of o.
 func (k pagedKernel) sum() {
-	TEXT(k.name("sum"), NOSPLIT, "func(o, p *float32, block *byte, d, n int)")
+	TEXT(k.name("sum"), NOSPLIT, "func(o, p *float32, list *uintptr, d, n int)")
 	Pragma("noescape")
-	o, p := Load(Param("o"), GP64()).(reg.GPVirtual), Load(Param("p"), GP64()).(reg.GPVirtual)
-	block := Load(Param("block"), GP64()).(reg.GPVirtual)
-	d, n := Load(Param("d"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual)
-	stride, pitch := GP64(), GP64() // bytes of a row of o and of the block
+	d := Load(Param("d"), GP64()).(reg.GPVirtual)
+	stride, pitch, at := GP64(), GP64(), GP64() // bytes of a row of o and of a block, and where columns are in that
 	MOVQ(d, stride)
 	SHLQ(Imm(2), stride)
 	MOVQ(d, pitch)
 	SHLQ(Imm(uint64(k.size()/2)), pitch) // times 2 or 4
-	rows := newRowPointers(o, stride, k.rows)
-	wideParts := map[int]int{1: 4, 2: 4, 4: 2, 8: 1}[k.rows]
-	for parts := wideParts; parts > 0; parts /= 2 {
-		k.sumColumns(rows, p, block, d, n, pitch, parts, parts == 1)
+	rows := newRowPointers(Load(Param("o"), GP64()).(reg.GPVirtual), stride, k.rows)
+	XORQ(at, at)
+	for parts := k.columns(); parts > 0; parts /= 2 {
+		k.sumColumns(rows, d, pitch, at, parts, parts == 1)
 	}
 	Label("done")
 	end()
@@ -268,14 +239,14 @@ func (k pagedKernel) sum() {
 
 // sumColumns takes parts registers of columns at a time while there are as many;
 // the last ones may be fewer than a register holds.
-func (k pagedKernel) sumColumns(rows *rowPointers, p, block, d, n, pitch reg.GPVirtual, parts int, last bool) {
+func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, parts int, last bool) {
 	width := parts * k.lanes()
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, parts) }
 	Label(label("columns"))
 	CMPQ(d, step(width))
 	JLT(LabelRef(label("fewer")))
-	k.sumTokens(rows, p, block, n, pitch, parts, label("token"))
-	ADDQ(step(width*k.size()), block)
+	k.sumTokens(rows, pitch, at, parts, fmt.Sprint(parts))
+	ADDQ(step(width*k.size()), at)
 	rows.advance(4 * width)
 	SUBQ(step(width), d)
 	JMP(LabelRef(label("columns")))
@@ -285,11 +256,13 @@ func (k pagedKernel) sumColumns(rows *rowPointers, p, block, d, n, pitch reg.GPV
 		JEQ(LabelRef("done"))
 		narrow := k
 		narrow.wide = false
-		narrow.sumTokens(rows, p, block, n, pitch, 1, "tokenNarrow")
+		narrow.sumTokens(rows, pitch, at, 1, "Narrow")
 	}
 }
 
-func (k pagedKernel) sumTokens(rows *rowPointers, p, block, n, pitch reg.GPVirtual, parts int, label string) {
+// sumTokens takes one block after the other, and has the one fetched that comes
+// pagedAhead later in the list.
+func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts int, label string) {
 	sums := make([][]reg.VecVirtual, k.rows)
 	for r := range sums {
 		for i := range parts {
@@ -298,23 +271,37 @@ func (k pagedKernel) sumTokens(rows *rowPointers, p, block, n, pitch reg.GPVirtu
 			sums[r] = append(sums[r], s)
 		}
 	}
-	v, w, left := GP64(), GP64(), GP64()
-	MOVQ(block, v)
-	MOVQ(p, w)
-	MOVQ(n, left)
-	Label(label)
-	values := make([]reg.VecVirtual, parts)
+	list, left, w := Load(Param("list"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual), Load(Param("p"), GP64()).(reg.GPVirtual)
+	v, next, tokens := GP64(), GP64(), GP64()
+	Label("block" + label)
+	MOVQ(Mem{Base: list}, v)
+	ADDQ(at, v)
+	MOVQ(Mem{Base: list, Disp: 8 * pagedAhead}, next)
+	ADDQ(at, next)
+	ADDQ(step(8), list)
+	MOVQ(step(pagedTokens), tokens)
+	CMPQ(left, tokens)
+	CMOVQLT(left, tokens)
+	SUBQ(tokens, left)
+	Label("token" + label)
+	values, bytes := make([]reg.VecVirtual, parts), k.lanes()*k.size()
 	for i := range values {
 		values[i] = k.vec()
-		k.load(Mem{Base: v, Disp: i * k.lanes() * k.size()}, values[i])
+		k.load(Mem{Base: v, Disp: i * bytes}, values[i])
+	}
+	for line := 0; line < parts*bytes; line += 64 {
+		PREFETCHT0(Mem{Base: next, Disp: line})
 	}
 	for r := range sums {
 		k.multiplyAdd(Mem{Base: w, Disp: r * pagedStride}, values, sums[r])
 	}
 	ADDQ(pitch, v)
+	ADDQ(pitch, next)
 	ADDQ(step(4), w)
-	DECQ(left)
-	JNE(LabelRef(label))
+	DECQ(tokens)
+	JNE(LabelRef("token" + label))
+	TESTQ(left, left)
+	JNE(LabelRef("block" + label))
 	for r := range sums {
 		for i, s := range sums[r] {
 			VMOVUPS(s, rows.at(r, 4*k.lanes()*i))

@@ -3,9 +3,8 @@
 package paged
 
 import (
-	"unsafe"
-
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 //go:generate sh -c "cd ../../../tools/asmgen && go run . paged -out ../../internal/kernels/paged/paged_amd64.s"
@@ -21,75 +20,70 @@ func current() *kernels {
 	return &portable
 }
 
+// mostRows is how many rows a kernel takes.
+const mostRows = 6
+
+// A scoreKernel writes the products of its rows with the keys of some blocks.
+type scoreKernel struct {
+	run    func(dst, q *float32, list *uintptr, d int, scale float32)
+	blocks int
+}
+
+// A sumKernel adds weighted values of n tokens to its rows.
+type sumKernel func(o, p *float32, list *uintptr, d, n int)
+
+// Kernels by their number of rows.
+type (
+	scoreKernels [mostRows + 1]scoreKernel
+	sumKernels   [mostRows + 1]sumKernel
+)
+
 var (
 	avx2 = kernels{
-		score32: scores(4, score32x1AVX2, score32x2AVX2, score32x4AVX2, nil), score16: scores(4, score16x1AVX2, score16x2AVX2, score16x4AVX2, nil),
-		many32: manyScores(scoreMany32x1AVX2, scoreMany32x2AVX2), many16: manyScores(scoreMany16x1AVX2, scoreMany16x2AVX2), together: 2,
-		sum32: sums(4, sum[float32], sum32x1AVX2, sum32x2AVX2, sum32x4AVX2, nil), sum16: sums(4, sum[uint16], sum16x1AVX2, sum16x2AVX2, sum16x4AVX2, nil),
+		score32: scores(&scoreKernels{1: {score32x1AVX2, 2}, 2: {score32x2AVX2, 2}, 3: {score32x3AVX2, 1}, 4: {score32x4AVX2, 1}, 5: {score32x5AVX2, 1}, 6: {score32x6AVX2, 1}}),
+		score16: scores(&scoreKernels{1: {score16x1AVX2, 2}, 2: {score16x2AVX2, 2}, 3: {score16x3AVX2, 1}, 4: {score16x4AVX2, 1}, 5: {score16x5AVX2, 1}, 6: {score16x6AVX2, 1}}),
+		sum32:   sums(portable.sum32, &sumKernels{1: sum32x1AVX2, 2: sum32x2AVX2, 3: sum32x3AVX2, 4: sum32x4AVX2, 5: sum32x5AVX2, 6: sum32x6AVX2}),
+		sum16:   sums(portable.sum16, &sumKernels{1: sum16x1AVX2, 2: sum16x2AVX2, 3: sum16x3AVX2, 4: sum16x4AVX2, 5: sum16x5AVX2, 6: sum16x6AVX2}),
 	}
 	avx512 = kernels{
-		score32: scores(8, score32x1AVX512, score32x2AVX512, score32x4AVX512, score32x8AVX512), score16: scores(8, score16x1AVX512, score16x2AVX512, score16x4AVX512, score16x8AVX512),
-		many32: manyScores(scoreMany32x1AVX512, scoreMany32x2AVX512), many16: manyScores(scoreMany16x1AVX512, scoreMany16x2AVX512), together: 4,
-		sum32: sums(8, sum[float32], sum32x1AVX512, sum32x2AVX512, sum32x4AVX512, sum32x8AVX512), sum16: sums(8, sum[uint16], sum16x1AVX512, sum16x2AVX512, sum16x4AVX512, sum16x8AVX512),
+		score32: scores(&scoreKernels{1: {score32x1AVX512, 4}, 2: {score32x2AVX512, 4}, 3: {score32x3AVX512, 4}, 4: {score32x4AVX512, 4}, 5: {score32x5AVX512, 4}, 6: {score32x6AVX512, 4}}),
+		score16: scores(&scoreKernels{1: {score16x1AVX512, 4}, 2: {score16x2AVX512, 4}, 3: {score16x3AVX512, 4}, 4: {score16x4AVX512, 4}, 5: {score16x5AVX512, 4}, 6: {score16x6AVX512, 4}}),
+		sum32:   sums(portable.sum32, &sumKernels{1: sum32x1AVX512, 2: sum32x2AVX512, 3: sum32x3AVX512, 4: sum32x4AVX512, 5: sum32x5AVX512, 6: sum32x6AVX512}),
+		sum16:   sums(portable.sum16, &sumKernels{1: sum16x1AVX512, 2: sum16x2AVX512, 3: sum16x3AVX512, 4: sum16x4AVX512, 5: sum16x5AVX512, 6: sum16x6AVX512}),
 	}
 )
 
-type (
-	scoreRows func(dst, q *float32, block *byte, d int, scale float32)
-	manyRows  func(dst, q *float32, blocks *uintptr, d int, scale float32)
-	sumRows   func(o, p *float32, block *byte, d, n int)
-)
+// together is how many of so many rows the next call takes, so that all calls take
+// about as many.
+func together(rows int) int { return tiling.Ceil(rows, tiling.Ceil(rows, mostRows)) }
 
-// step is how many of n rows the next call takes: a power of two.
-func step(n, most int) int {
-	for most > n {
-		most /= 2
-	}
-	return most
-}
-
-// scores makes a scoreFunc of kernels for 1, 2, 4 and 8 rows, the largest for most.
-func scores(most int, k1, k2, k4, k8 scoreRows) scoreFunc {
-	by := [9]scoreRows{1: k1, 2: k2, 4: k4, 8: k8}
-	return func(dst, q []float32, block []byte, d int, scale float32) {
-		for left := len(q) / d; left > 0; {
-			n := step(left, most)
-			by[n](&dst[0], &q[0], unsafe.SliceData(block), d, scale)
-			if left -= n; left > 0 {
-				dst, q = dst[n*TileTokens:], q[n*d:]
+// scores makes a scoreFunc. Kernels that take several blocks may read some beyond
+// the last, and write their products where no token is.
+func scores(by *scoreKernels) func(t *Task, w *workspace, s *span) {
+	return func(t *Task, w *workspace, s *span) {
+		blocks := tiling.Ceil(s.n, BlockTokens)
+		for r := 0; r < s.rows; {
+			n := together(s.rows - r)
+			k := &by[n]
+			for b := 0; b < blocks; b += k.blocks {
+				k.run(&w.scores[r*TileTokens+b*BlockTokens], &w.q[r*t.D], &s.keys[b], t.D, t.Scale)
 			}
+			r += n
 		}
 	}
 }
 
-// manyScores makes a manyFunc of kernels for 1 and 2 rows.
-func manyScores(k1, k2 manyRows) manyFunc {
-	return func(dst, q []float32, blocks *uintptr, d int, scale float32) {
-		rows := len(q) / d
-		if rows > 1 {
-			k2(&dst[0], &q[0], blocks, d, scale)
-		}
-		if last := rows - 1; rows != 2 {
-			k1(&dst[last*TileTokens], &q[last*d], blocks, d, scale)
-		}
-	}
-}
-
-// sums makes a sumFunc. The kernels take heads of a multiple of 8 elements;
-// others are portable.
-func sums(most int, other sumFunc, k1, k2, k4, k8 sumRows) sumFunc {
-	by := [9]sumRows{1: k1, 2: k2, 4: k4, 8: k8}
-	return func(o, p []float32, block []byte, d, n int) {
-		if d%8 != 0 {
-			other(o, p, block, d, n)
+// sums makes a sumFunc. The kernels take heads of a multiple of 8 elements.
+func sums(other func(t *Task, w *workspace, s *span), by *sumKernels) func(t *Task, w *workspace, s *span) {
+	return func(t *Task, w *workspace, s *span) {
+		if t.D%8 != 0 {
+			other(t, w, s)
 			return
 		}
-		for left := len(o) / d; left > 0; {
-			rows := step(left, most)
-			by[rows](&o[0], &p[0], unsafe.SliceData(block), d, n)
-			if left -= rows; left > 0 {
-				o, p = o[rows*d:], p[rows*TileTokens:]
-			}
+		for r := 0; r < s.rows; {
+			n := together(s.rows - r)
+			by[n](&w.o[r*t.D], &w.scores[r*TileTokens], &s.values[0], t.D, s.n)
+			r += n
 		}
 	}
 }

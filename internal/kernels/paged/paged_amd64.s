@@ -4,70 +4,42 @@
 
 #include "textflag.h"
 
-// func score32x1AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// func score32x1AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, FMA3, MMX+
 TEXT ·score32x1AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
 	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-
-loop:
-	VMOVUPS      (DX), Y2
-	VMOVUPS      32(DX), Y3
-	VBROADCASTSS (CX), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X2
-	VBROADCASTSS X2, Y2
-	VMULPS       Y2, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany32x1AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·scoreMany32x1AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), SI
-	MOVQ   8(DX), DI
+	MOVQ   (AX), DX
+	MOVQ   32(AX), BX
+	MOVQ   8(AX), SI
+	MOVQ   40(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	XORQ   DX, DX
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
 
 loop:
-	VMOVUPS      (SI)(DX*1), Y4
-	VMOVUPS      32(SI)(DX*1), Y5
-	VMOVUPS      (DI)(DX*1), Y6
-	VMOVUPS      32(DI)(DX*1), Y7
+	VMOVUPS      (DX)(DI*1), Y4
+	VMOVUPS      32(DX)(DI*1), Y5
+	VMOVUPS      (SI)(DI*1), Y6
+	VMOVUPS      32(SI)(DI*1), Y7
+	PREFETCHT0   (BX)(DI*1)
+	PREFETCHT0   (AX)(DI*1)
 	VBROADCASTSS (CX), Y8
 	VFMADD231PS  Y4, Y8, Y0
 	VFMADD231PS  Y5, Y8, Y1
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y3
-	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000004, CX
-	DECQ         BX
+	DECQ         R8
 	JNE          loop
-	MOVSS        scale+32(FP), X4
-	VBROADCASTSS X4, Y4
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y4
 	VMULPS       Y4, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y4, Y1, Y1
@@ -79,724 +51,162 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x1AVX2(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, FMA3
+// func sum32x1AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ o+0(FP), BX
+	XORQ DX, DX
 
 columns4:
-	CMPQ    BX, $0x00000020
+	CMPQ    AX, $0x00000020
 	JLT     fewer4
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block4:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 token4:
-	VMOVUPS      (R8), Y4
-	VMOVUPS      32(R8), Y5
-	VMOVUPS      64(R8), Y6
-	VMOVUPS      96(R8), Y7
-	VBROADCASTSS (R9), Y8
-	VFMADD231PS  Y4, Y8, Y0
-	VFMADD231PS  Y5, Y8, Y1
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
-	ADDQ         DI, R8
-	ADDQ         $0x00000004, R9
-	DECQ         R10
-	JNE          token4
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000020, BX
-	JMP          columns4
-
-fewer4:
-columns2:
-	CMPQ    BX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
-
-token2:
-	VMOVUPS      (R8), Y2
-	VMOVUPS      32(R8), Y3
-	VBROADCASTSS (R9), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         DI, R8
-	ADDQ         $0x00000004, R9
-	DECQ         R10
-	JNE          token2
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, BX
-	JMP          columns2
-
-fewer2:
-columns1:
-	CMPQ    BX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (AX), Y0
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
-
-token1:
-	VMOVUPS      (R8), Y1
-	VBROADCASTSS (R9), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         DI, R8
-	ADDQ         $0x00000004, R9
-	DECQ         R10
-	JNE          token1
-	VMOVUPS      Y0, (AX)
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, AX
-	SUBQ         $0x00000008, BX
-	JMP          columns1
-
-fewer1:
-	VZEROUPPER
-	RET
-
-// func score32x2AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·score32x2AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-loop:
-	VMOVUPS      (DX), Y4
-	VMOVUPS      32(DX), Y5
-	VBROADCASTSS (CX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (CX)(SI*1), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X4
-	VBROADCASTSS X4, Y4
-	VMULPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y4, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      Y2, 512(AX)
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 544(AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany32x2AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·scoreMany32x2AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), DI
-	MOVQ   8(DX), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	XORQ   DX, DX
-
-loop:
-	VMOVUPS      (DI)(DX*1), Y8
-	VMOVUPS      32(DI)(DX*1), Y9
-	VMOVUPS      (R8)(DX*1), Y10
-	VMOVUPS      32(R8)(DX*1), Y11
-	VBROADCASTSS (CX), Y12
-	VFMADD231PS  Y8, Y12, Y0
-	VFMADD231PS  Y9, Y12, Y1
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
-	VBROADCASTSS (CX)(SI*1), Y12
-	VFMADD231PS  Y8, Y12, Y4
-	VFMADD231PS  Y9, Y12, Y5
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X8
-	VBROADCASTSS X8, Y8
-	VMULPS       Y8, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y8, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y8, Y2, Y2
-	VMOVUPS      Y2, 64(AX)
-	VMULPS       Y8, Y3, Y3
-	VMOVUPS      Y3, 96(AX)
-	VMULPS       Y8, Y4, Y4
-	VMOVUPS      Y4, 512(AX)
-	VMULPS       Y8, Y5, Y5
-	VMOVUPS      Y5, 544(AX)
-	VMULPS       Y8, Y6, Y6
-	VMOVUPS      Y6, 576(AX)
-	VMULPS       Y8, Y7, Y7
-	VMOVUPS      Y7, 608(AX)
-	VZEROUPPER
-	RET
-
-// func sum32x2AVX2(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, FMA3
-TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x02, R8
-
-columns4:
-	CMPQ    BX, $0x00000020
-	JLT     fewer4
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS (AX)(DI*1), Y4
-	VMOVUPS 32(AX)(DI*1), Y5
-	VMOVUPS 64(AX)(DI*1), Y6
-	VMOVUPS 96(AX)(DI*1), Y7
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
-
-token4:
-	VMOVUPS      (R9), Y8
-	VMOVUPS      32(R9), Y9
-	VMOVUPS      64(R9), Y10
-	VMOVUPS      96(R9), Y11
-	VBROADCASTSS (R10), Y12
-	VFMADD231PS  Y8, Y12, Y0
-	VFMADD231PS  Y9, Y12, Y1
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
-	VBROADCASTSS 512(R10), Y12
-	VFMADD231PS  Y8, Y12, Y4
-	VFMADD231PS  Y9, Y12, Y5
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
-	ADDQ         R8, R9
-	ADDQ         $0x00000004, R10
-	DECQ         R11
-	JNE          token4
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, (AX)(DI*1)
-	VMOVUPS      Y5, 32(AX)(DI*1)
-	VMOVUPS      Y6, 64(AX)(DI*1)
-	VMOVUPS      Y7, 96(AX)(DI*1)
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000020, BX
-	JMP          columns4
-
-fewer4:
-columns2:
-	CMPQ    BX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS (AX)(DI*1), Y2
-	VMOVUPS 32(AX)(DI*1), Y3
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
-
-token2:
 	VMOVUPS      (R9), Y4
 	VMOVUPS      32(R9), Y5
-	VBROADCASTSS (R10), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS 512(R10), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         R8, R9
-	ADDQ         $0x00000004, R10
-	DECQ         R11
-	JNE          token2
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, (AX)(DI*1)
-	VMOVUPS      Y3, 32(AX)(DI*1)
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, BX
-	JMP          columns2
-
-fewer2:
-columns1:
-	CMPQ    BX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
-
-token1:
-	VMOVUPS      (R9), Y2
-	VBROADCASTSS (R10), Y3
-	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS 512(R10), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         R8, R9
-	ADDQ         $0x00000004, R10
-	DECQ         R11
-	JNE          token1
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, AX
-	SUBQ         $0x00000008, BX
-	JMP          columns1
-
-fewer1:
-	VZEROUPPER
-	RET
-
-// func score32x4AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·score32x4AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-
-loop:
-	VMOVUPS      (DX), Y8
-	VMOVUPS      32(DX), Y9
-	VBROADCASTSS (CX), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (CX)(SI*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (CX)(SI*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (DI), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000004, CX
-	ADDQ         $0x00000004, DI
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X8
-	VBROADCASTSS X8, Y8
-	VMULPS       Y8, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y8, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y8, Y2, Y2
-	VMOVUPS      Y2, 512(AX)
-	VMULPS       Y8, Y3, Y3
-	VMOVUPS      Y3, 544(AX)
-	VMULPS       Y8, Y4, Y4
-	VMOVUPS      Y4, 1024(AX)
-	VMULPS       Y8, Y5, Y5
-	VMOVUPS      Y5, 1056(AX)
-	VMULPS       Y8, Y6, Y6
-	VMOVUPS      Y6, 1536(AX)
-	VMULPS       Y8, Y7, Y7
-	VMOVUPS      Y7, 1568(AX)
-	VZEROUPPER
-	RET
-
-// func sum32x4AVX2(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, FMA3
-TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x02, R8
-	LEAQ (AX)(DI*2), R9
-	ADDQ DI, R9
-
-columns2:
-	CMPQ    BX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS (AX)(DI*1), Y2
-	VMOVUPS 32(AX)(DI*1), Y3
-	VMOVUPS (AX)(DI*2), Y4
-	VMOVUPS 32(AX)(DI*2), Y5
-	VMOVUPS (R9), Y6
-	VMOVUPS 32(R9), Y7
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
-
-token2:
-	VMOVUPS      (R10), Y8
-	VMOVUPS      32(R10), Y9
-	VBROADCASTSS (R11), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 512(R11), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 1024(R11), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 1536(R11), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         R8, R10
-	ADDQ         $0x00000004, R11
-	DECQ         R12
-	JNE          token2
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, (AX)(DI*1)
-	VMOVUPS      Y3, 32(AX)(DI*1)
-	VMOVUPS      Y4, (AX)(DI*2)
-	VMOVUPS      Y5, 32(AX)(DI*2)
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, 32(R9)
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, R9
-	SUBQ         $0x00000010, BX
-	JMP          columns2
-
-fewer2:
-columns1:
-	CMPQ    BX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	VMOVUPS (AX)(DI*2), Y2
-	VMOVUPS (R9), Y3
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
-
-token1:
-	VMOVUPS      (R10), Y4
-	VBROADCASTSS (R11), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS 512(R11), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS 1024(R11), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS 1536(R11), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R8, R10
-	ADDQ         $0x00000004, R11
-	DECQ         R12
-	JNE          token1
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	VMOVUPS      Y2, (AX)(DI*2)
-	VMOVUPS      Y3, (R9)
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, R9
-	SUBQ         $0x00000008, BX
-	JMP          columns1
-
-fewer1:
-	VZEROUPPER
-	RET
-
-// func score16x1AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·score16x1AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-
-loop:
-	VCVTPH2PS    (DX), Y2
-	VCVTPH2PS    16(DX), Y3
-	VBROADCASTSS (CX), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X2
-	VBROADCASTSS X2, Y2
-	VMULPS       Y2, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany16x1AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·scoreMany16x1AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), SI
-	MOVQ   8(DX), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	XORQ   DX, DX
-
-loop:
-	VCVTPH2PS    (SI)(DX*1), Y4
-	VCVTPH2PS    16(SI)(DX*1), Y5
-	VCVTPH2PS    (DI)(DX*1), Y6
-	VCVTPH2PS    16(DI)(DX*1), Y7
-	VBROADCASTSS (CX), Y8
+	VMOVUPS      64(R9), Y6
+	VMOVUPS      96(R9), Y7
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	VBROADCASTSS (R8), Y8
 	VFMADD231PS  Y4, Y8, Y0
 	VFMADD231PS  Y5, Y8, Y1
 	VFMADD231PS  Y6, Y8, Y2
 	VFMADD231PS  Y7, Y8, Y3
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X4
-	VBROADCASTSS X4, Y4
-	VMULPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y4, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      Y2, 64(AX)
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 96(AX)
-	VZEROUPPER
-	RET
-
-// func sum16x1AVX2(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, F16C, FMA3
-TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, DI
-	SHLQ $0x01, DI
-
-columns4:
-	CMPQ    BX, $0x00000020
-	JLT     fewer4
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
-
-token4:
-	VCVTPH2PS    (R8), Y4
-	VCVTPH2PS    16(R8), Y5
-	VCVTPH2PS    32(R8), Y6
-	VCVTPH2PS    48(R8), Y7
-	VBROADCASTSS (R9), Y8
-	VFMADD231PS  Y4, Y8, Y0
-	VFMADD231PS  Y5, Y8, Y1
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
-	ADDQ         DI, R8
-	ADDQ         $0x00000004, R9
-	DECQ         R10
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
 	JNE          token4
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000020, BX
+	TESTQ        DI, DI
+	JNE          block4
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y2, 64(BX)
+	VMOVUPS      Y3, 96(BX)
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x00000020, AX
 	JMP          columns4
 
 fewer4:
 columns2:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer2
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block2:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 token2:
-	VCVTPH2PS    (R8), Y2
-	VCVTPH2PS    16(R8), Y3
-	VBROADCASTSS (R9), Y4
+	VMOVUPS      (R9), Y2
+	VMOVUPS      32(R9), Y3
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         DI, R8
-	ADDQ         $0x00000004, R9
-	DECQ         R10
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
 	JNE          token2
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, BX
+	TESTQ        DI, DI
+	JNE          block2
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000010, AX
 	JMP          columns2
 
 fewer2:
 columns1:
-	CMPQ    BX, $0x00000008
+	CMPQ    AX, $0x00000008
 	JLT     fewer1
-	VMOVUPS (AX), Y0
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
+	VMOVUPS (BX), Y0
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block1:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 token1:
-	VCVTPH2PS    (R8), Y1
-	VBROADCASTSS (R9), Y2
+	VMOVUPS      (R9), Y1
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         DI, R8
-	ADDQ         $0x00000004, R9
-	DECQ         R10
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
 	JNE          token1
-	VMOVUPS      Y0, (AX)
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, AX
-	SUBQ         $0x00000008, BX
+	TESTQ        DI, DI
+	JNE          block1
+	VMOVUPS      Y0, (BX)
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000008, AX
 	JMP          columns1
 
 fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x2AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·score16x2AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-loop:
-	VCVTPH2PS    (DX), Y4
-	VCVTPH2PS    16(DX), Y5
-	VBROADCASTSS (CX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (CX)(SI*1), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          loop
-	MOVSS        scale+32(FP), X4
-	VBROADCASTSS X4, Y4
-	VMULPS       Y4, Y0, Y0
-	VMOVUPS      Y0, (AX)
-	VMULPS       Y4, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VMULPS       Y4, Y2, Y2
-	VMOVUPS      Y2, 512(AX)
-	VMULPS       Y4, Y3, Y3
-	VMOVUPS      Y3, 544(AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany16x2AVX2(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·scoreMany16x2AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), DI
-	MOVQ   8(DX), R8
+// func score32x2AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·score32x2AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), SI
+	MOVQ   8(AX), DI
+	MOVQ   40(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -805,29 +215,32 @@ TEXT ·scoreMany16x2AVX2(SB), NOSPLIT, $0-36
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   DX, DX
+	MOVQ   d+24(FP), R9
+	XORQ   R8, R8
 
 loop:
-	VCVTPH2PS    (DI)(DX*1), Y8
-	VCVTPH2PS    16(DI)(DX*1), Y9
-	VCVTPH2PS    (R8)(DX*1), Y10
-	VCVTPH2PS    16(R8)(DX*1), Y11
-	VBROADCASTSS (CX), Y12
+	VMOVUPS      (BX)(R8*1), Y8
+	VMOVUPS      32(BX)(R8*1), Y9
+	VMOVUPS      (DI)(R8*1), Y10
+	VMOVUPS      32(DI)(R8*1), Y11
+	PREFETCHT0   (SI)(R8*1)
+	PREFETCHT0   (AX)(R8*1)
+	VBROADCASTSS (DX), Y12
 	VFMADD231PS  Y8, Y12, Y0
 	VFMADD231PS  Y9, Y12, Y1
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3
-	VBROADCASTSS (CX)(SI*1), Y12
+	VBROADCASTSS (DX)(CX*1), Y12
 	VFMADD231PS  Y8, Y12, Y4
 	VFMADD231PS  Y9, Y12, Y5
 	VFMADD231PS  Y10, Y12, Y6
 	VFMADD231PS  Y11, Y12, Y7
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000004, DX
+	DECQ         R9
 	JNE          loop
-	MOVSS        scale+32(FP), X8
-	VBROADCASTSS X8, Y8
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -847,142 +260,354 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x2AVX2(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, F16C, FMA3
-TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x01, R8
+// func sum32x2AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
 
 columns4:
-	CMPQ    BX, $0x00000020
+	CMPQ    AX, $0x00000020
 	JLT     fewer4
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 96(AX), Y3
-	VMOVUPS (AX)(DI*1), Y4
-	VMOVUPS 32(AX)(DI*1), Y5
-	VMOVUPS 64(AX)(DI*1), Y6
-	VMOVUPS 96(AX)(DI*1), Y7
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS (SI)(CX*1), Y4
+	VMOVUPS 32(SI)(CX*1), Y5
+	VMOVUPS 64(SI)(CX*1), Y6
+	VMOVUPS 96(SI)(CX*1), Y7
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block4:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token4:
-	VCVTPH2PS    (R9), Y8
-	VCVTPH2PS    16(R9), Y9
-	VCVTPH2PS    32(R9), Y10
-	VCVTPH2PS    48(R9), Y11
-	VBROADCASTSS (R10), Y12
+	VMOVUPS      (R10), Y8
+	VMOVUPS      32(R10), Y9
+	VMOVUPS      64(R10), Y10
+	VMOVUPS      96(R10), Y11
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	VBROADCASTSS (R9), Y12
 	VFMADD231PS  Y8, Y12, Y0
 	VFMADD231PS  Y9, Y12, Y1
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3
-	VBROADCASTSS 512(R10), Y12
+	VBROADCASTSS 512(R9), Y12
 	VFMADD231PS  Y8, Y12, Y4
 	VFMADD231PS  Y9, Y12, Y5
 	VFMADD231PS  Y10, Y12, Y6
 	VFMADD231PS  Y11, Y12, Y7
-	ADDQ         R8, R9
-	ADDQ         $0x00000004, R10
-	DECQ         R11
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
 	JNE          token4
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, (AX)(DI*1)
-	VMOVUPS      Y5, 32(AX)(DI*1)
-	VMOVUPS      Y6, 64(AX)(DI*1)
-	VMOVUPS      Y7, 96(AX)(DI*1)
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000080, AX
-	SUBQ         $0x00000020, BX
+	TESTQ        R8, R8
+	JNE          block4
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, 64(SI)
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y4, (SI)(CX*1)
+	VMOVUPS      Y5, 32(SI)(CX*1)
+	VMOVUPS      Y6, 64(SI)(CX*1)
+	VMOVUPS      Y7, 96(SI)(CX*1)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, AX
 	JMP          columns4
 
 fewer4:
 columns2:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer2
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS (AX)(DI*1), Y2
-	VMOVUPS 32(AX)(DI*1), Y3
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token2:
-	VCVTPH2PS    (R9), Y4
-	VCVTPH2PS    16(R9), Y5
-	VBROADCASTSS (R10), Y6
+	VMOVUPS      (R10), Y4
+	VMOVUPS      32(R10), Y5
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y6
 	VFMADD231PS  Y4, Y6, Y0
 	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS 512(R10), Y6
+	VBROADCASTSS 512(R9), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         R8, R9
-	ADDQ         $0x00000004, R10
-	DECQ         R11
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
 	JNE          token2
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, (AX)(DI*1)
-	VMOVUPS      Y3, 32(AX)(DI*1)
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, BX
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, AX
 	JMP          columns2
 
 fewer2:
 columns1:
-	CMPQ    BX, $0x00000008
+	CMPQ    AX, $0x00000008
 	JLT     fewer1
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token1:
-	VCVTPH2PS    (R9), Y2
-	VBROADCASTSS (R10), Y3
+	VMOVUPS      (R10), Y2
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y3
 	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS 512(R10), Y3
+	VBROADCASTSS 512(R9), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         R8, R9
-	ADDQ         $0x00000004, R10
-	DECQ         R11
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
 	JNE          token1
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, AX
-	SUBQ         $0x00000008, BX
+	TESTQ        R8, R8
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
+	SUBQ         $0x00000008, AX
 	JMP          columns1
 
 fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x4AVX2(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·score16x4AVX2(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
+// func score32x3AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·score32x3AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   d+24(FP), DI
+	XORQ   SI, SI
+
+loop:
+	VMOVUPS      (BX)(SI*1), Y6
+	VMOVUPS      32(BX)(SI*1), Y7
+	PREFETCHT0   (AX)(SI*1)
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (DX)(CX*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (DX)(CX*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000004, DX
+	DECQ         DI
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y6
+	VMULPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y6, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y6, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VZEROUPPER
+	RET
+
+// func sum32x3AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·sum32x3AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token2:
+	VMOVUPS      (R10), Y6
+	VMOVUPS      32(R10), Y7
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 512(R9), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 1024(R9), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token1:
+	VMOVUPS      (R10), Y3
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 512(R9), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS 1024(R9), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token1
+	TESTQ        R8, R8
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score32x4AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·score32x4AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -991,29 +616,32 @@ TEXT ·score16x4AVX2(SB), NOSPLIT, $0-36
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
 
 loop:
-	VCVTPH2PS    (DX), Y8
-	VCVTPH2PS    16(DX), Y9
-	VBROADCASTSS (CX), Y10
+	VMOVUPS      (SI)(DI*1), Y8
+	VMOVUPS      32(SI)(DI*1), Y9
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (DX), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (CX)(SI*1), Y10
+	VBROADCASTSS (DX)(CX*1), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (CX)(SI*2), Y10
+	VBROADCASTSS (DX)(CX*2), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (DI), Y10
+	VBROADCASTSS (BX), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000004, CX
-	ADDQ         $0x00000004, DI
-	DECQ         BX
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R8
 	JNE          loop
-	MOVSS        scale+32(FP), X8
-	VBROADCASTSS X8, Y8
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y8
 	VMULPS       Y8, Y0, Y0
 	VMOVUPS      Y0, (AX)
 	VMULPS       Y8, Y1, Y1
@@ -1033,336 +661,2071 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x4AVX2(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, F16C, FMA3
-TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x01, R8
-	LEAQ (AX)(DI*2), R9
-	ADDQ DI, R9
+// func sum32x4AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
 
 columns2:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer2
-	VMOVUPS (AX), Y0
-	VMOVUPS 32(AX), Y1
-	VMOVUPS (AX)(DI*1), Y2
-	VMOVUPS 32(AX)(DI*1), Y3
-	VMOVUPS (AX)(DI*2), Y4
-	VMOVUPS 32(AX)(DI*2), Y5
-	VMOVUPS (R9), Y6
-	VMOVUPS 32(R9), Y7
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
 
 token2:
-	VCVTPH2PS    (R10), Y8
-	VCVTPH2PS    16(R10), Y9
-	VBROADCASTSS (R11), Y10
+	VMOVUPS      (R11), Y8
+	VMOVUPS      32(R11), Y9
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y10
 	VFMADD231PS  Y8, Y10, Y0
 	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS 512(R11), Y10
+	VBROADCASTSS 512(R10), Y10
 	VFMADD231PS  Y8, Y10, Y2
 	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS 1024(R11), Y10
+	VBROADCASTSS 1024(R10), Y10
 	VFMADD231PS  Y8, Y10, Y4
 	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS 1536(R11), Y10
+	VBROADCASTSS 1536(R10), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         R8, R10
-	ADDQ         $0x00000004, R11
-	DECQ         R12
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
 	JNE          token2
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, (AX)(DI*1)
-	VMOVUPS      Y3, 32(AX)(DI*1)
-	VMOVUPS      Y4, (AX)(DI*2)
-	VMOVUPS      Y5, 32(AX)(DI*2)
-	VMOVUPS      Y6, (R9)
-	VMOVUPS      Y7, 32(R9)
-	ADDQ         $0x00000020, DX
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, R9
-	SUBQ         $0x00000010, BX
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000010, AX
 	JMP          columns2
 
 fewer2:
 columns1:
-	CMPQ    BX, $0x00000008
+	CMPQ    AX, $0x00000008
 	JLT     fewer1
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	VMOVUPS (AX)(DI*2), Y2
-	VMOVUPS (R9), Y3
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
 
 token1:
-	VCVTPH2PS    (R10), Y4
-	VBROADCASTSS (R11), Y5
+	VMOVUPS      (R11), Y4
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y5
 	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS 512(R11), Y5
+	VBROADCASTSS 512(R10), Y5
 	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS 1024(R11), Y5
+	VBROADCASTSS 1024(R10), Y5
 	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS 1536(R11), Y5
+	VBROADCASTSS 1536(R10), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R8, R10
-	ADDQ         $0x00000004, R11
-	DECQ         R12
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
 	JNE          token1
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	VMOVUPS      Y2, (AX)(DI*2)
-	VMOVUPS      Y3, (R9)
-	ADDQ         $0x00000010, DX
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, R9
-	SUBQ         $0x00000008, BX
+	TESTQ        R9, R9
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DI
+	SUBQ         $0x00000008, AX
 	JMP          columns1
 
 fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x1AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
+// func score32x5AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·score32x5AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
+
+loop:
+	VMOVUPS      (SI)(DI*1), Y10
+	VMOVUPS      32(SI)(DI*1), Y11
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (DX)(CX*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (DX)(CX*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (DX)(CX*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R8
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y10
+	VMULPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y10, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y10, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y10, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y10, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y10, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VMULPS       Y10, Y6, Y6
+	VMOVUPS      Y6, 1536(AX)
+	VMULPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 1568(AX)
+	VMULPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 2048(AX)
+	VMULPS       Y10, Y9, Y9
+	VMOVUPS      Y9, 2080(AX)
+	VZEROUPPER
+	RET
+
+// func sum32x5AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·sum32x5AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS (SI)(CX*4), Y8
+	VMOVUPS 32(SI)(CX*4), Y9
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VMOVUPS      (R11), Y10
+	VMOVUPS      32(R11), Y11
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 512(R10), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 1024(R10), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 1536(R10), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 2048(R10), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, (SI)(CX*4)
+	VMOVUPS      Y9, 32(SI)(CX*4)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VMOVUPS      (R11), Y5
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 512(R10), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 1024(R10), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 1536(R10), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 2048(R10), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token1
+	TESTQ        R9, R9
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score32x6AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, FMA3, MMX+
+TEXT ·score32x6AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
+
+loop:
+	VMOVUPS      (SI)(DI*1), Y12
+	VMOVUPS      32(SI)(DI*1), Y13
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DX)(CX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (DX)(CX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (DX)(CX*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(CX*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R8
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y12
+	VMULPS       Y12, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y12, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y12, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y12, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y12, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VMULPS       Y12, Y6, Y6
+	VMOVUPS      Y6, 1536(AX)
+	VMULPS       Y12, Y7, Y7
+	VMOVUPS      Y7, 1568(AX)
+	VMULPS       Y12, Y8, Y8
+	VMOVUPS      Y8, 2048(AX)
+	VMULPS       Y12, Y9, Y9
+	VMOVUPS      Y9, 2080(AX)
+	VMULPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 2560(AX)
+	VMULPS       Y12, Y11, Y11
+	VMOVUPS      Y11, 2592(AX)
+	VZEROUPPER
+	RET
+
+// func sum32x6AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·sum32x6AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS (SI)(CX*4), Y8
+	VMOVUPS 32(SI)(CX*4), Y9
+	VMOVUPS (DI)(CX*2), Y10
+	VMOVUPS 32(DI)(CX*2), Y11
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VMOVUPS      (R11), Y12
+	VMOVUPS      32(R11), Y13
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 512(R10), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 1024(R10), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 1536(R10), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 2048(R10), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 2560(R10), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, (SI)(CX*4)
+	VMOVUPS      Y9, 32(SI)(CX*4)
+	VMOVUPS      Y10, (DI)(CX*2)
+	VMOVUPS      Y11, 32(DI)(CX*2)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	VMOVUPS (DI)(CX*2), Y5
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VMOVUPS      (R11), Y6
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 512(R10), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 1024(R10), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 1536(R10), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 2048(R10), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 2560(R10), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token1
+	TESTQ        R9, R9
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+	VMOVUPS      Y5, (DI)(CX*2)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score16x1AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·score16x1AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), CX
+	MOVQ   (AX), DX
+	MOVQ   32(AX), BX
+	MOVQ   8(AX), SI
+	MOVQ   40(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
+
+loop:
+	VCVTPH2PS    (DX)(DI*1), Y4
+	VCVTPH2PS    16(DX)(DI*1), Y5
+	VCVTPH2PS    (SI)(DI*1), Y6
+	VCVTPH2PS    16(SI)(DI*1), Y7
+	PREFETCHT0   (BX)(DI*1)
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000004, CX
+	DECQ         R8
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y4
+	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y4, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y4, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y4, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x1AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, CX
+	SHLQ $0x01, CX
+	MOVQ o+0(FP), BX
+	XORQ DX, DX
+
+columns4:
+	CMPQ    AX, $0x00000020
+	JLT     fewer4
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	VMOVUPS 64(BX), Y2
+	VMOVUPS 96(BX), Y3
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block4:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+token4:
+	VCVTPH2PS    (R9), Y4
+	VCVTPH2PS    16(R9), Y5
+	VCVTPH2PS    32(R9), Y6
+	VCVTPH2PS    48(R9), Y7
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token4
+	TESTQ        DI, DI
+	JNE          block4
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y2, 64(BX)
+	VMOVUPS      Y3, 96(BX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x00000020, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block2:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+token2:
+	VCVTPH2PS    (R9), Y2
+	VCVTPH2PS    16(R9), Y3
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token2
+	TESTQ        DI, DI
+	JNE          block2
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, 32(BX)
+	ADDQ         $0x00000020, DX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (BX), Y0
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block1:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+token1:
+	VCVTPH2PS    (R9), Y1
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token1
+	TESTQ        DI, DI
+	JNE          block1
+	VMOVUPS      Y0, (BX)
+	ADDQ         $0x00000010, DX
+	ADDQ         $0x00000020, BX
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score16x2AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·score16x2AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), SI
+	MOVQ   8(AX), DI
+	MOVQ   40(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   d+24(FP), R9
+	XORQ   R8, R8
+
+loop:
+	VCVTPH2PS    (BX)(R8*1), Y8
+	VCVTPH2PS    16(BX)(R8*1), Y9
+	VCVTPH2PS    (DI)(R8*1), Y10
+	VCVTPH2PS    16(DI)(R8*1), Y11
+	PREFETCHT0   (SI)(R8*1)
+	PREFETCHT0   (AX)(R8*1)
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  Y8, Y12, Y0
+	VFMADD231PS  Y9, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (DX)(CX*1), Y12
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y9, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         $0x00000020, R8
+	ADDQ         $0x00000004, DX
+	DECQ         R9
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y8
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 64(AX)
+	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 96(AX)
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, 512(AX)
+	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 544(AX)
+	VMULPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 576(AX)
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 608(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x2AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000020
+	JLT     fewer4
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS (SI)(CX*1), Y4
+	VMOVUPS 32(SI)(CX*1), Y5
+	VMOVUPS 64(SI)(CX*1), Y6
+	VMOVUPS 96(SI)(CX*1), Y7
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block4:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token4:
+	VCVTPH2PS    (R10), Y8
+	VCVTPH2PS    16(R10), Y9
+	VCVTPH2PS    32(R10), Y10
+	VCVTPH2PS    48(R10), Y11
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y8, Y12, Y0
+	VFMADD231PS  Y9, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 512(R9), Y12
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y9, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token4
+	TESTQ        R8, R8
+	JNE          block4
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, 64(SI)
+	VMOVUPS      Y3, 96(SI)
+	VMOVUPS      Y4, (SI)(CX*1)
+	VMOVUPS      Y5, 32(SI)(CX*1)
+	VMOVUPS      Y6, 64(SI)(CX*1)
+	VMOVUPS      Y7, 96(SI)(CX*1)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token2:
+	VCVTPH2PS    (R10), Y4
+	VCVTPH2PS    16(R10), Y5
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 512(R9), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token1:
+	VCVTPH2PS    (R10), Y2
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 512(R9), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token1
+	TESTQ        R8, R8
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000020, SI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score16x3AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·score16x3AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   d+24(FP), DI
+	XORQ   SI, SI
+
+loop:
+	VCVTPH2PS    (BX)(SI*1), Y6
+	VCVTPH2PS    16(BX)(SI*1), Y7
+	PREFETCHT0   (AX)(SI*1)
+	VBROADCASTSS (DX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (DX)(CX*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (DX)(CX*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000004, DX
+	DECQ         DI
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y6
+	VMULPS       Y6, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y6, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y6, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y6, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y6, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y6, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x3AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x3AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token2:
+	VCVTPH2PS    (R10), Y6
+	VCVTPH2PS    16(R10), Y7
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS 512(R9), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS 1024(R9), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token1:
+	VCVTPH2PS    (R10), Y3
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 512(R9), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS 1024(R9), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token1
+	TESTQ        R8, R8
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000020, SI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score16x4AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·score16x4AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
+
+loop:
+	VCVTPH2PS    (SI)(DI*1), Y8
+	VCVTPH2PS    16(SI)(DI*1), Y9
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (DX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DX)(CX*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (DX)(CX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R8
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y8
+	VMULPS       Y8, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y8, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y8, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y8, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y8, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VMULPS       Y8, Y6, Y6
+	VMOVUPS      Y6, 1536(AX)
+	VMULPS       Y8, Y7, Y7
+	VMOVUPS      Y7, 1568(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x4AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VCVTPH2PS    (R11), Y8
+	VCVTPH2PS    16(R11), Y9
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 512(R10), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 1024(R10), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 1536(R10), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VCVTPH2PS    (R11), Y4
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 512(R10), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 1024(R10), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 1536(R10), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token1
+	TESTQ        R9, R9
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score16x5AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·score16x5AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
+
+loop:
+	VCVTPH2PS    (SI)(DI*1), Y10
+	VCVTPH2PS    16(SI)(DI*1), Y11
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (DX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (DX)(CX*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (DX)(CX*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (BX), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (DX)(CX*4), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R8
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y10
+	VMULPS       Y10, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y10, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y10, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y10, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y10, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y10, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VMULPS       Y10, Y6, Y6
+	VMOVUPS      Y6, 1536(AX)
+	VMULPS       Y10, Y7, Y7
+	VMOVUPS      Y7, 1568(AX)
+	VMULPS       Y10, Y8, Y8
+	VMOVUPS      Y8, 2048(AX)
+	VMULPS       Y10, Y9, Y9
+	VMOVUPS      Y9, 2080(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x5AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x5AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS (SI)(CX*4), Y8
+	VMOVUPS 32(SI)(CX*4), Y9
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VCVTPH2PS    (R11), Y10
+	VCVTPH2PS    16(R11), Y11
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 512(R10), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 1024(R10), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 1536(R10), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 2048(R10), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, (SI)(CX*4)
+	VMOVUPS      Y9, 32(SI)(CX*4)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VCVTPH2PS    (R11), Y5
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 512(R10), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 1024(R10), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 1536(R10), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 2048(R10), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token1
+	TESTQ        R9, R9
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score16x6AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·score16x6AVX2(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	MOVQ   d+24(FP), R8
+	XORQ   DI, DI
+
+loop:
+	VCVTPH2PS    (SI)(DI*1), Y12
+	VCVTPH2PS    16(SI)(DI*1), Y13
+	PREFETCHT0   (AX)(DI*1)
+	VBROADCASTSS (DX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (DX)(CX*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (DX)(CX*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (DX)(CX*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(CX*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R8
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Y12
+	VMULPS       Y12, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VMULPS       Y12, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VMULPS       Y12, Y2, Y2
+	VMOVUPS      Y2, 512(AX)
+	VMULPS       Y12, Y3, Y3
+	VMOVUPS      Y3, 544(AX)
+	VMULPS       Y12, Y4, Y4
+	VMOVUPS      Y4, 1024(AX)
+	VMULPS       Y12, Y5, Y5
+	VMOVUPS      Y5, 1056(AX)
+	VMULPS       Y12, Y6, Y6
+	VMOVUPS      Y6, 1536(AX)
+	VMULPS       Y12, Y7, Y7
+	VMOVUPS      Y7, 1568(AX)
+	VMULPS       Y12, Y8, Y8
+	VMOVUPS      Y8, 2048(AX)
+	VMULPS       Y12, Y9, Y9
+	VMOVUPS      Y9, 2080(AX)
+	VMULPS       Y12, Y10, Y10
+	VMOVUPS      Y10, 2560(AX)
+	VMULPS       Y12, Y11, Y11
+	VMOVUPS      Y11, 2592(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x6AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x6AVX2(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns2:
+	CMPQ    AX, $0x00000010
+	JLT     fewer2
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS (SI)(CX*1), Y2
+	VMOVUPS 32(SI)(CX*1), Y3
+	VMOVUPS (SI)(CX*2), Y4
+	VMOVUPS 32(SI)(CX*2), Y5
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS (SI)(CX*4), Y8
+	VMOVUPS 32(SI)(CX*4), Y9
+	VMOVUPS (DI)(CX*2), Y10
+	VMOVUPS 32(DI)(CX*2), Y11
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VCVTPH2PS    (R11), Y12
+	VCVTPH2PS    16(R11), Y13
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 512(R10), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 1024(R10), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 1536(R10), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 2048(R10), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 2560(R10), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, (SI)(CX*1)
+	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y4, (SI)(CX*2)
+	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, (SI)(CX*4)
+	VMOVUPS      Y9, 32(SI)(CX*4)
+	VMOVUPS      Y10, (DI)(CX*2)
+	VMOVUPS      Y11, 32(DI)(CX*2)
+	ADDQ         $0x00000020, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DI
+	SUBQ         $0x00000010, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000008
+	JLT     fewer1
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	VMOVUPS (DI)(CX*2), Y5
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VCVTPH2PS    (R11), Y6
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 512(R10), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 1024(R10), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 1536(R10), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 2048(R10), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 2560(R10), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token1
+	TESTQ        R9, R9
+	JNE          block1
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+	VMOVUPS      Y5, (DI)(CX*2)
+	ADDQ         $0x00000010, BX
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DI
+	SUBQ         $0x00000008, AX
+	JMP          columns1
+
+fewer1:
+	VZEROUPPER
+	RET
+
+// func score32x1AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
 TEXT ·score32x1AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
 	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-
-loop:
-	VMOVUPS          (DX), Z1
-	VFMADD231PS.BCST (CX), Z1, Z0
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X1
-	VBROADCASTSS     X1, Z1
-	VMULPS           Z1, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany32x1AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·scoreMany32x1AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), SI
-	MOVQ   8(DX), DI
-	MOVQ   16(DX), R8
-	MOVQ   24(DX), R9
+	MOVQ   (AX), DX
+	MOVQ   32(AX), BX
+	MOVQ   8(AX), SI
+	MOVQ   40(AX), DI
+	MOVQ   16(AX), R8
+	MOVQ   48(AX), R9
+	MOVQ   24(AX), R10
+	MOVQ   56(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	XORQ   DX, DX
+	MOVQ   d+24(FP), R12
+	XORQ   R11, R11
 
 loop:
-	VMOVUPS          (SI)(DX*1), Z4
-	VMOVUPS          (DI)(DX*1), Z5
-	VMOVUPS          (R8)(DX*1), Z6
-	VMOVUPS          (R9)(DX*1), Z7
-	VFMADD231PS.BCST (CX), Z4, Z0
-	VFMADD231PS.BCST (CX), Z5, Z1
-	VFMADD231PS.BCST (CX), Z6, Z2
-	VFMADD231PS.BCST (CX), Z7, Z3
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X4
-	VBROADCASTSS     X4, Z4
-	VMULPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z4, Z1, Z1
-	VMOVUPS          Z1, 64(AX)
-	VMULPS           Z4, Z2, Z2
-	VMOVUPS          Z2, 128(AX)
-	VMULPS           Z4, Z3, Z3
-	VMOVUPS          Z3, 192(AX)
+	VMOVUPS      (DX)(R11*1), Z4
+	VMOVUPS      (SI)(R11*1), Z5
+	VMOVUPS      (R8)(R11*1), Z6
+	VMOVUPS      (R10)(R11*1), Z7
+	PREFETCHT0   (BX)(R11*1)
+	PREFETCHT0   (DI)(R11*1)
+	PREFETCHT0   (R9)(R11*1)
+	PREFETCHT0   (AX)(R11*1)
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000004, CX
+	DECQ         R12
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z4
+	VMULPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
 	VZEROUPPER
 	RET
 
-// func sum32x1AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, FMA3
+// func sum32x1AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
 TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ o+0(FP), BX
+	XORQ DX, DX
 
 columns4:
-	CMPQ    BX, $0x00000040
+	CMPQ    AX, $0x00000040
 	JLT     fewer4
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block4:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 token4:
-	VMOVUPS          (R8), Z4
-	VMOVUPS          64(R8), Z5
-	VMOVUPS          128(R8), Z6
-	VMOVUPS          192(R8), Z7
-	VFMADD231PS.BCST (R9), Z4, Z0
-	VFMADD231PS.BCST (R9), Z5, Z1
-	VFMADD231PS.BCST (R9), Z6, Z2
-	VFMADD231PS.BCST (R9), Z7, Z3
-	ADDQ             DI, R8
-	ADDQ             $0x00000004, R9
-	DECQ             R10
-	JNE              token4
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, 128(AX)
-	VMOVUPS          Z3, 192(AX)
-	ADDQ             $0x00000100, DX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x00000040, BX
-	JMP              columns4
+	VMOVUPS      (R9), Z4
+	VMOVUPS      64(R9), Z5
+	VMOVUPS      128(R9), Z6
+	VMOVUPS      192(R9), Z7
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	PREFETCHT0   128(R10)
+	PREFETCHT0   192(R10)
+	VBROADCASTSS (R8), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token4
+	TESTQ        DI, DI
+	JNE          block4
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, 128(BX)
+	VMOVUPS      Z3, 192(BX)
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x00000040, AX
+	JMP          columns4
 
 fewer4:
 columns2:
-	CMPQ    BX, $0x00000020
+	CMPQ    AX, $0x00000020
 	JLT     fewer2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block2:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 token2:
-	VMOVUPS          (R8), Z2
-	VMOVUPS          64(R8), Z3
-	VFMADD231PS.BCST (R9), Z2, Z0
-	VFMADD231PS.BCST (R9), Z3, Z1
-	ADDQ             DI, R8
-	ADDQ             $0x00000004, R9
-	DECQ             R10
-	JNE              token2
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	ADDQ             $0x00000080, DX
-	ADDQ             $0x00000080, AX
-	SUBQ             $0x00000020, BX
-	JMP              columns2
+	VMOVUPS      (R9), Z2
+	VMOVUPS      64(R9), Z3
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	VBROADCASTSS (R8), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token2
+	TESTQ        DI, DI
+	JNE          block2
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x00000020, AX
+	JMP          columns2
 
 fewer2:
 columns1:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer1
-	VMOVUPS (AX), Z0
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
+	VMOVUPS (BX), Z0
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block1:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 token1:
-	VMOVUPS          (R8), Z1
-	VFMADD231PS.BCST (R9), Z1, Z0
-	ADDQ             DI, R8
-	ADDQ             $0x00000004, R9
-	DECQ             R10
+	VMOVUPS          (R9), Z1
+	PREFETCHT0       (R10)
+	VFMADD231PS.BCST (R8), Z1, Z0
+	ADDQ             CX, R9
+	ADDQ             CX, R10
+	ADDQ             $0x00000004, R8
+	DECQ             R11
 	JNE              token1
-	VMOVUPS          Z0, (AX)
+	TESTQ            DI, DI
+	JNE              block1
+	VMOVUPS          Z0, (BX)
 	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000040, AX
-	SUBQ             $0x00000010, BX
+	ADDQ             $0x00000040, BX
+	SUBQ             $0x00000010, AX
 	JMP              columns1
 
 fewer1:
-	TESTQ   BX, BX
+	TESTQ   AX, AX
 	JEQ     done
-	VMOVUPS (AX), Y0
-	MOVQ    CX, CX
-	MOVQ    SI, BX
+	VMOVUPS (BX), Y0
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), SI
+	MOVQ    p+8(FP), DI
+
+blockNarrow:
+	MOVQ    (AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	ADDQ    DX, R9
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R10
+	CMPQ    SI, R10
+	CMOVQLT SI, R10
+	SUBQ    R10, SI
 
 tokenNarrow:
-	VMOVUPS      (DX), Y1
-	VBROADCASTSS (CX), Y2
+	VMOVUPS      (R8), Y1
+	PREFETCHT0   (R9)
+	VBROADCASTSS (DI), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         DI, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	ADDQ         $0x00000004, DI
+	DECQ         R10
 	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
+	TESTQ        SI, SI
+	JNE          blockNarrow
+	VMOVUPS      Y0, (BX)
 
 done:
 	VZEROUPPER
 	RET
 
-// func score32x2AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
+// func score32x2AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
 TEXT ·score32x2AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-
-loop:
-	VMOVUPS          (DX), Z2
-	VFMADD231PS.BCST (CX), Z2, Z0
-	VFMADD231PS.BCST (CX)(SI*1), Z2, Z1
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X2
-	VBROADCASTSS     X2, Z2
-	VMULPS           Z2, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z2, Z1, Z1
-	VMOVUPS          Z1, 512(AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany32x2AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·scoreMany32x2AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), DI
-	MOVQ   8(DX), R8
-	MOVQ   16(DX), R9
-	MOVQ   24(DX), R10
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), SI
+	MOVQ   8(AX), DI
+	MOVQ   40(AX), R8
+	MOVQ   16(AX), R9
+	MOVQ   48(AX), R10
+	MOVQ   24(AX), R11
+	MOVQ   56(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1371,746 +2734,275 @@ TEXT ·scoreMany32x2AVX512(SB), NOSPLIT, $0-36
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	XORQ   DX, DX
+	MOVQ   d+24(FP), R13
+	XORQ   R12, R12
 
 loop:
-	VMOVUPS          (DI)(DX*1), Z8
-	VMOVUPS          (R8)(DX*1), Z9
-	VMOVUPS          (R9)(DX*1), Z10
-	VMOVUPS          (R10)(DX*1), Z11
-	VFMADD231PS.BCST (CX), Z8, Z0
-	VFMADD231PS.BCST (CX), Z9, Z1
-	VFMADD231PS.BCST (CX), Z10, Z2
-	VFMADD231PS.BCST (CX), Z11, Z3
-	VFMADD231PS.BCST (CX)(SI*1), Z8, Z4
-	VFMADD231PS.BCST (CX)(SI*1), Z9, Z5
-	VFMADD231PS.BCST (CX)(SI*1), Z10, Z6
-	VFMADD231PS.BCST (CX)(SI*1), Z11, Z7
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X8
-	VBROADCASTSS     X8, Z8
-	VMULPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z8, Z1, Z1
-	VMOVUPS          Z1, 64(AX)
-	VMULPS           Z8, Z2, Z2
-	VMOVUPS          Z2, 128(AX)
-	VMULPS           Z8, Z3, Z3
-	VMOVUPS          Z3, 192(AX)
-	VMULPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 512(AX)
-	VMULPS           Z8, Z5, Z5
-	VMOVUPS          Z5, 576(AX)
-	VMULPS           Z8, Z6, Z6
-	VMOVUPS          Z6, 640(AX)
-	VMULPS           Z8, Z7, Z7
-	VMOVUPS          Z7, 704(AX)
+	VMOVUPS      (BX)(R12*1), Z8
+	VMOVUPS      (DI)(R12*1), Z9
+	VMOVUPS      (R9)(R12*1), Z10
+	VMOVUPS      (R11)(R12*1), Z11
+	PREFETCHT0   (SI)(R12*1)
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   (R10)(R12*1)
+	PREFETCHT0   (AX)(R12*1)
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(CX*1), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         $0x00000040, R12
+	ADDQ         $0x00000004, DX
+	DECQ         R13
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z8
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z8, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z8, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
 	VZEROUPPER
 	RET
 
-// func sum32x2AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, FMA3
+// func sum32x2AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
 TEXT ·sum32x2AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x02, R8
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
 
 columns4:
-	CMPQ    BX, $0x00000040
+	CMPQ    AX, $0x00000040
 	JLT     fewer4
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	VMOVUPS (AX)(DI*1), Z4
-	VMOVUPS 64(AX)(DI*1), Z5
-	VMOVUPS 128(AX)(DI*1), Z6
-	VMOVUPS 192(AX)(DI*1), Z7
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block4:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token4:
-	VMOVUPS          (R9), Z8
-	VMOVUPS          64(R9), Z9
-	VMOVUPS          128(R9), Z10
-	VMOVUPS          192(R9), Z11
-	VFMADD231PS.BCST (R10), Z8, Z0
-	VFMADD231PS.BCST (R10), Z9, Z1
-	VFMADD231PS.BCST (R10), Z10, Z2
-	VFMADD231PS.BCST (R10), Z11, Z3
-	VFMADD231PS.BCST 512(R10), Z8, Z4
-	VFMADD231PS.BCST 512(R10), Z9, Z5
-	VFMADD231PS.BCST 512(R10), Z10, Z6
-	VFMADD231PS.BCST 512(R10), Z11, Z7
-	ADDQ             R8, R9
-	ADDQ             $0x00000004, R10
-	DECQ             R11
-	JNE              token4
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, 128(AX)
-	VMOVUPS          Z3, 192(AX)
-	VMOVUPS          Z4, (AX)(DI*1)
-	VMOVUPS          Z5, 64(AX)(DI*1)
-	VMOVUPS          Z6, 128(AX)(DI*1)
-	VMOVUPS          Z7, 192(AX)(DI*1)
-	ADDQ             $0x00000100, DX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x00000040, BX
-	JMP              columns4
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VMOVUPS      128(R10), Z10
+	VMOVUPS      192(R10), Z11
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	PREFETCHT0   128(R11)
+	PREFETCHT0   192(R11)
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 512(R9), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token4
+	TESTQ        R8, R8
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
 
 fewer4:
 columns2:
-	CMPQ    BX, $0x00000020
+	CMPQ    AX, $0x00000020
 	JLT     fewer2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS (AX)(DI*1), Z2
-	VMOVUPS 64(AX)(DI*1), Z3
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token2:
-	VMOVUPS          (R9), Z4
-	VMOVUPS          64(R9), Z5
-	VFMADD231PS.BCST (R10), Z4, Z0
-	VFMADD231PS.BCST (R10), Z5, Z1
-	VFMADD231PS.BCST 512(R10), Z4, Z2
-	VFMADD231PS.BCST 512(R10), Z5, Z3
-	ADDQ             R8, R9
-	ADDQ             $0x00000004, R10
-	DECQ             R11
-	JNE              token2
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, (AX)(DI*1)
-	VMOVUPS          Z3, 64(AX)(DI*1)
-	ADDQ             $0x00000080, DX
-	ADDQ             $0x00000080, AX
-	SUBQ             $0x00000020, BX
-	JMP              columns2
+	VMOVUPS      (R10), Z4
+	VMOVUPS      64(R10), Z5
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	VBROADCASTSS (R9), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS 512(R9), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
 
 fewer2:
 columns1:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(DI*1), Z1
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token1:
-	VMOVUPS          (R9), Z2
-	VFMADD231PS.BCST (R10), Z2, Z0
-	VFMADD231PS.BCST 512(R10), Z2, Z1
-	ADDQ             R8, R9
-	ADDQ             $0x00000004, R10
-	DECQ             R11
-	JNE              token1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, (AX)(DI*1)
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000040, AX
-	SUBQ             $0x00000010, BX
-	JMP              columns1
-
-fewer1:
-	TESTQ   BX, BX
-	JEQ     done
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	MOVQ    CX, CX
-	MOVQ    SI, BX
-
-tokenNarrow:
-	VMOVUPS      (DX), Y2
-	VBROADCASTSS (CX), Y3
-	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS 512(CX), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         R8, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func score32x4AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·score32x4AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-
-loop:
-	VMOVUPS          (DX), Z4
-	VFMADD231PS.BCST (CX), Z4, Z0
-	VFMADD231PS.BCST (CX)(SI*1), Z4, Z1
-	VFMADD231PS.BCST (CX)(SI*2), Z4, Z2
-	VFMADD231PS.BCST (DI), Z4, Z3
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000004, CX
-	ADDQ             $0x00000004, DI
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X4
-	VBROADCASTSS     X4, Z4
-	VMULPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z4, Z1, Z1
-	VMOVUPS          Z1, 512(AX)
-	VMULPS           Z4, Z2, Z2
-	VMOVUPS          Z2, 1024(AX)
-	VMULPS           Z4, Z3, Z3
-	VMOVUPS          Z3, 1536(AX)
-	VZEROUPPER
-	RET
-
-// func sum32x4AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x02, R8
-	LEAQ (AX)(DI*2), R9
-	ADDQ DI, R9
-
-columns2:
-	CMPQ    BX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS (AX)(DI*1), Z2
-	VMOVUPS 64(AX)(DI*1), Z3
-	VMOVUPS (AX)(DI*2), Z4
-	VMOVUPS 64(AX)(DI*2), Z5
-	VMOVUPS (R9), Z6
-	VMOVUPS 64(R9), Z7
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
-
-token2:
-	VMOVUPS          (R10), Z8
-	VMOVUPS          64(R10), Z9
-	VFMADD231PS.BCST (R11), Z8, Z0
-	VFMADD231PS.BCST (R11), Z9, Z1
-	VFMADD231PS.BCST 512(R11), Z8, Z2
-	VFMADD231PS.BCST 512(R11), Z9, Z3
-	VFMADD231PS.BCST 1024(R11), Z8, Z4
-	VFMADD231PS.BCST 1024(R11), Z9, Z5
-	VFMADD231PS.BCST 1536(R11), Z8, Z6
-	VFMADD231PS.BCST 1536(R11), Z9, Z7
-	ADDQ             R8, R10
-	ADDQ             $0x00000004, R11
-	DECQ             R12
-	JNE              token2
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, (AX)(DI*1)
-	VMOVUPS          Z3, 64(AX)(DI*1)
-	VMOVUPS          Z4, (AX)(DI*2)
-	VMOVUPS          Z5, 64(AX)(DI*2)
-	VMOVUPS          Z6, (R9)
-	VMOVUPS          Z7, 64(R9)
-	ADDQ             $0x00000080, DX
-	ADDQ             $0x00000080, AX
-	ADDQ             $0x00000080, R9
-	SUBQ             $0x00000020, BX
-	JMP              columns2
-
-fewer2:
-columns1:
-	CMPQ    BX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(DI*1), Z1
-	VMOVUPS (AX)(DI*2), Z2
-	VMOVUPS (R9), Z3
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
-
-token1:
-	VMOVUPS          (R10), Z4
-	VFMADD231PS.BCST (R11), Z4, Z0
-	VFMADD231PS.BCST 512(R11), Z4, Z1
-	VFMADD231PS.BCST 1024(R11), Z4, Z2
-	VFMADD231PS.BCST 1536(R11), Z4, Z3
-	ADDQ             R8, R10
-	ADDQ             $0x00000004, R11
-	DECQ             R12
-	JNE              token1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, (AX)(DI*1)
-	VMOVUPS          Z2, (AX)(DI*2)
-	VMOVUPS          Z3, (R9)
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000040, AX
-	ADDQ             $0x00000040, R9
-	SUBQ             $0x00000010, BX
-	JMP              columns1
-
-fewer1:
-	TESTQ   BX, BX
-	JEQ     done
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	VMOVUPS (AX)(DI*2), Y2
-	VMOVUPS (R9), Y3
-	MOVQ    CX, CX
-	MOVQ    SI, BX
-
-tokenNarrow:
-	VMOVUPS      (DX), Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS 512(CX), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS 1024(CX), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS 1536(CX), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R8, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	VMOVUPS      Y2, (AX)(DI*2)
-	VMOVUPS      Y3, (R9)
-
-done:
-	VZEROUPPER
-	RET
-
-// func score32x8AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·score32x8AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-
-loop:
-	VMOVUPS          (DX), Z8
-	VFMADD231PS.BCST (CX), Z8, Z0
-	VFMADD231PS.BCST (CX)(SI*1), Z8, Z1
-	VFMADD231PS.BCST (CX)(SI*2), Z8, Z2
-	VFMADD231PS.BCST (DI), Z8, Z3
-	VFMADD231PS.BCST (CX)(SI*4), Z8, Z4
-	VFMADD231PS.BCST (DI)(SI*2), Z8, Z5
-	VFMADD231PS.BCST (R8), Z8, Z6
-	VFMADD231PS.BCST (DI)(SI*4), Z8, Z7
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000004, CX
-	ADDQ             $0x00000004, DI
-	ADDQ             $0x00000004, R8
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X8
-	VBROADCASTSS     X8, Z8
-	VMULPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z8, Z1, Z1
-	VMOVUPS          Z1, 512(AX)
-	VMULPS           Z8, Z2, Z2
-	VMOVUPS          Z2, 1024(AX)
-	VMULPS           Z8, Z3, Z3
-	VMOVUPS          Z3, 1536(AX)
-	VMULPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 2048(AX)
-	VMULPS           Z8, Z5, Z5
-	VMOVUPS          Z5, 2560(AX)
-	VMULPS           Z8, Z6, Z6
-	VMOVUPS          Z6, 3072(AX)
-	VMULPS           Z8, Z7, Z7
-	VMOVUPS          Z7, 3584(AX)
-	VZEROUPPER
-	RET
-
-// func sum32x8AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, FMA3
-TEXT ·sum32x8AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x02, R8
-	LEAQ (AX)(DI*2), R9
-	ADDQ DI, R9
-	LEAQ (R9)(DI*2), R10
-	ADDQ DI, R10
-
-columns1:
-	CMPQ    BX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(DI*1), Z1
-	VMOVUPS (AX)(DI*2), Z2
-	VMOVUPS (R9), Z3
-	VMOVUPS (AX)(DI*4), Z4
-	VMOVUPS (R9)(DI*2), Z5
-	VMOVUPS (R10), Z6
-	VMOVUPS (R9)(DI*4), Z7
-	MOVQ    DX, R11
-	MOVQ    CX, R12
-	MOVQ    SI, R13
-
-token1:
-	VMOVUPS          (R11), Z8
-	VFMADD231PS.BCST (R12), Z8, Z0
-	VFMADD231PS.BCST 512(R12), Z8, Z1
-	VFMADD231PS.BCST 1024(R12), Z8, Z2
-	VFMADD231PS.BCST 1536(R12), Z8, Z3
-	VFMADD231PS.BCST 2048(R12), Z8, Z4
-	VFMADD231PS.BCST 2560(R12), Z8, Z5
-	VFMADD231PS.BCST 3072(R12), Z8, Z6
-	VFMADD231PS.BCST 3584(R12), Z8, Z7
-	ADDQ             R8, R11
-	ADDQ             $0x00000004, R12
-	DECQ             R13
-	JNE              token1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, (AX)(DI*1)
-	VMOVUPS          Z2, (AX)(DI*2)
-	VMOVUPS          Z3, (R9)
-	VMOVUPS          Z4, (AX)(DI*4)
-	VMOVUPS          Z5, (R9)(DI*2)
-	VMOVUPS          Z6, (R10)
-	VMOVUPS          Z7, (R9)(DI*4)
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000040, AX
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	SUBQ             $0x00000010, BX
-	JMP              columns1
-
-fewer1:
-	TESTQ   BX, BX
-	JEQ     done
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	VMOVUPS (AX)(DI*2), Y2
-	VMOVUPS (R9), Y3
-	VMOVUPS (AX)(DI*4), Y4
-	VMOVUPS (R9)(DI*2), Y5
-	VMOVUPS (R10), Y6
-	VMOVUPS (R9)(DI*4), Y7
-	MOVQ    CX, CX
-	MOVQ    SI, BX
-
-tokenNarrow:
-	VMOVUPS      (DX), Y8
-	VBROADCASTSS (CX), Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VBROADCASTSS 512(CX), Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VBROADCASTSS 1024(CX), Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS 1536(CX), Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS 2048(CX), Y9
-	VFMADD231PS  Y8, Y9, Y4
-	VBROADCASTSS 2560(CX), Y9
-	VFMADD231PS  Y8, Y9, Y5
-	VBROADCASTSS 3072(CX), Y9
-	VFMADD231PS  Y8, Y9, Y6
-	VBROADCASTSS 3584(CX), Y9
-	VFMADD231PS  Y8, Y9, Y7
-	ADDQ         R8, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	VMOVUPS      Y2, (AX)(DI*2)
-	VMOVUPS      Y3, (R9)
-	VMOVUPS      Y4, (AX)(DI*4)
-	VMOVUPS      Y5, (R9)(DI*2)
-	VMOVUPS      Y6, (R10)
-	VMOVUPS      Y7, (R9)(DI*4)
-
-done:
-	VZEROUPPER
-	RET
-
-// func score16x1AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·score16x1AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-
-loop:
-	VCVTPH2PS        (DX), Z1
-	VFMADD231PS.BCST (CX), Z1, Z0
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X1
-	VBROADCASTSS     X1, Z1
-	VMULPS           Z1, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany16x1AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·scoreMany16x1AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), SI
-	MOVQ   8(DX), DI
-	MOVQ   16(DX), R8
-	MOVQ   24(DX), R9
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	XORQ   DX, DX
-
-loop:
-	VCVTPH2PS        (SI)(DX*1), Z4
-	VCVTPH2PS        (DI)(DX*1), Z5
-	VCVTPH2PS        (R8)(DX*1), Z6
-	VCVTPH2PS        (R9)(DX*1), Z7
-	VFMADD231PS.BCST (CX), Z4, Z0
-	VFMADD231PS.BCST (CX), Z5, Z1
-	VFMADD231PS.BCST (CX), Z6, Z2
-	VFMADD231PS.BCST (CX), Z7, Z3
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X4
-	VBROADCASTSS     X4, Z4
-	VMULPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z4, Z1, Z1
-	VMOVUPS          Z1, 64(AX)
-	VMULPS           Z4, Z2, Z2
-	VMOVUPS          Z2, 128(AX)
-	VMULPS           Z4, Z3, Z3
-	VMOVUPS          Z3, 192(AX)
-	VZEROUPPER
-	RET
-
-// func sum16x1AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, F16C, FMA3
-TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, DI
-	SHLQ $0x01, DI
-
-columns4:
-	CMPQ    BX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
-
-token4:
-	VCVTPH2PS        (R8), Z4
-	VCVTPH2PS        32(R8), Z5
-	VCVTPH2PS        64(R8), Z6
-	VCVTPH2PS        96(R8), Z7
-	VFMADD231PS.BCST (R9), Z4, Z0
-	VFMADD231PS.BCST (R9), Z5, Z1
-	VFMADD231PS.BCST (R9), Z6, Z2
-	VFMADD231PS.BCST (R9), Z7, Z3
-	ADDQ             DI, R8
-	ADDQ             $0x00000004, R9
-	DECQ             R10
-	JNE              token4
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, 128(AX)
-	VMOVUPS          Z3, 192(AX)
-	ADDQ             $0x00000080, DX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x00000040, BX
-	JMP              columns4
-
-fewer4:
-columns2:
-	CMPQ    BX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
-
-token2:
-	VCVTPH2PS        (R8), Z2
-	VCVTPH2PS        32(R8), Z3
+	VMOVUPS          (R10), Z2
+	PREFETCHT0       (R11)
 	VFMADD231PS.BCST (R9), Z2, Z0
-	VFMADD231PS.BCST (R9), Z3, Z1
-	ADDQ             DI, R8
+	VFMADD231PS.BCST 512(R9), Z2, Z1
+	ADDQ             DX, R10
+	ADDQ             DX, R11
 	ADDQ             $0x00000004, R9
-	DECQ             R10
-	JNE              token2
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000080, AX
-	SUBQ             $0x00000020, BX
-	JMP              columns2
-
-fewer2:
-columns1:
-	CMPQ    BX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (AX), Z0
-	MOVQ    DX, R8
-	MOVQ    CX, R9
-	MOVQ    SI, R10
-
-token1:
-	VCVTPH2PS        (R8), Z1
-	VFMADD231PS.BCST (R9), Z1, Z0
-	ADDQ             DI, R8
-	ADDQ             $0x00000004, R9
-	DECQ             R10
+	DECQ             R12
 	JNE              token1
-	VMOVUPS          Z0, (AX)
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000040, AX
-	SUBQ             $0x00000010, BX
+	TESTQ            R8, R8
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	ADDQ             $0x00000040, BX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x00000010, AX
 	JMP              columns1
 
 fewer1:
-	TESTQ   BX, BX
+	TESTQ   AX, AX
 	JEQ     done
-	VMOVUPS (AX), Y0
-	MOVQ    CX, CX
-	MOVQ    SI, BX
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+blockNarrow:
+	MOVQ    (AX), R9
+	ADDQ    BX, R9
+	MOVQ    32(AX), R10
+	ADDQ    BX, R10
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 tokenNarrow:
-	VCVTPH2PS    (DX), Y1
-	VBROADCASTSS (CX), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         DI, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
+	VMOVUPS      (R9), Y2
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 512(R8), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
 	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
+	TESTQ        DI, DI
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func score16x2AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·score16x2AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-
-loop:
-	VCVTPH2PS        (DX), Z2
-	VFMADD231PS.BCST (CX), Z2, Z0
-	VFMADD231PS.BCST (CX)(SI*1), Z2, Z1
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X2
-	VBROADCASTSS     X2, Z2
-	VMULPS           Z2, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z2, Z1, Z1
-	VMOVUPS          Z1, 512(AX)
-	VZEROUPPER
-	RET
-
-// func scoreMany16x2AVX512(dst *float32, q *float32, blocks *uintptr, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·scoreMany16x2AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   blocks+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	MOVQ   (DX), DI
-	MOVQ   8(DX), R8
-	MOVQ   16(DX), R9
-	MOVQ   24(DX), R10
+// func score32x3AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score32x3AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), SI
+	MOVQ   8(AX), DI
+	MOVQ   40(AX), R8
+	MOVQ   16(AX), R9
+	MOVQ   48(AX), R10
+	MOVQ   24(AX), R11
+	MOVQ   56(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2119,363 +3011,321 @@ TEXT ·scoreMany16x2AVX512(SB), NOSPLIT, $0-36
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	XORQ   DX, DX
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   d+24(FP), R13
+	XORQ   R12, R12
 
 loop:
-	VCVTPH2PS        (DI)(DX*1), Z8
-	VCVTPH2PS        (R8)(DX*1), Z9
-	VCVTPH2PS        (R9)(DX*1), Z10
-	VCVTPH2PS        (R10)(DX*1), Z11
-	VFMADD231PS.BCST (CX), Z8, Z0
-	VFMADD231PS.BCST (CX), Z9, Z1
-	VFMADD231PS.BCST (CX), Z10, Z2
-	VFMADD231PS.BCST (CX), Z11, Z3
-	VFMADD231PS.BCST (CX)(SI*1), Z8, Z4
-	VFMADD231PS.BCST (CX)(SI*1), Z9, Z5
-	VFMADD231PS.BCST (CX)(SI*1), Z10, Z6
-	VFMADD231PS.BCST (CX)(SI*1), Z11, Z7
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000004, CX
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X8
-	VBROADCASTSS     X8, Z8
-	VMULPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z8, Z1, Z1
-	VMOVUPS          Z1, 64(AX)
-	VMULPS           Z8, Z2, Z2
-	VMOVUPS          Z2, 128(AX)
-	VMULPS           Z8, Z3, Z3
-	VMOVUPS          Z3, 192(AX)
-	VMULPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 512(AX)
-	VMULPS           Z8, Z5, Z5
-	VMOVUPS          Z5, 576(AX)
-	VMULPS           Z8, Z6, Z6
-	VMOVUPS          Z6, 640(AX)
-	VMULPS           Z8, Z7, Z7
-	VMOVUPS          Z7, 704(AX)
+	VMOVUPS      (BX)(R12*1), Z12
+	VMOVUPS      (DI)(R12*1), Z13
+	VMOVUPS      (R9)(R12*1), Z14
+	VMOVUPS      (R11)(R12*1), Z15
+	PREFETCHT0   (SI)(R12*1)
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   (R10)(R12*1)
+	PREFETCHT0   (AX)(R12*1)
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(CX*1), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(CX*2), Z16
+	VFMADD231PS  Z12, Z16, Z8
+	VFMADD231PS  Z13, Z16, Z9
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         $0x00000040, R12
+	ADDQ         $0x00000004, DX
+	DECQ         R13
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z12
+	VMULPS       Z12, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z12, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z12, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z12, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z12, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z12, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z12, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z12, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z12, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z12, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z12, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z12, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
 	VZEROUPPER
 	RET
 
-// func sum16x2AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, F16C, FMA3
-TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x01, R8
+// func sum32x3AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
+TEXT ·sum32x3AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
 
 columns4:
-	CMPQ    BX, $0x00000040
+	CMPQ    AX, $0x00000040
 	JLT     fewer4
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	VMOVUPS (AX)(DI*1), Z4
-	VMOVUPS 64(AX)(DI*1), Z5
-	VMOVUPS 128(AX)(DI*1), Z6
-	VMOVUPS 192(AX)(DI*1), Z7
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block4:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token4:
-	VCVTPH2PS        (R9), Z8
-	VCVTPH2PS        32(R9), Z9
-	VCVTPH2PS        64(R9), Z10
-	VCVTPH2PS        96(R9), Z11
-	VFMADD231PS.BCST (R10), Z8, Z0
-	VFMADD231PS.BCST (R10), Z9, Z1
-	VFMADD231PS.BCST (R10), Z10, Z2
-	VFMADD231PS.BCST (R10), Z11, Z3
-	VFMADD231PS.BCST 512(R10), Z8, Z4
-	VFMADD231PS.BCST 512(R10), Z9, Z5
-	VFMADD231PS.BCST 512(R10), Z10, Z6
-	VFMADD231PS.BCST 512(R10), Z11, Z7
-	ADDQ             R8, R9
-	ADDQ             $0x00000004, R10
-	DECQ             R11
-	JNE              token4
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, 128(AX)
-	VMOVUPS          Z3, 192(AX)
-	VMOVUPS          Z4, (AX)(DI*1)
-	VMOVUPS          Z5, 64(AX)(DI*1)
-	VMOVUPS          Z6, 128(AX)(DI*1)
-	VMOVUPS          Z7, 192(AX)(DI*1)
-	ADDQ             $0x00000080, DX
-	ADDQ             $0x00000100, AX
-	SUBQ             $0x00000040, BX
-	JMP              columns4
+	VMOVUPS      (R10), Z12
+	VMOVUPS      64(R10), Z13
+	VMOVUPS      128(R10), Z14
+	VMOVUPS      192(R10), Z15
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	PREFETCHT0   128(R11)
+	PREFETCHT0   192(R11)
+	VBROADCASTSS (R9), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 512(R9), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 1024(R9), Z16
+	VFMADD231PS  Z12, Z16, Z8
+	VFMADD231PS  Z13, Z16, Z9
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token4
+	TESTQ        R8, R8
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
 
 fewer4:
 columns2:
-	CMPQ    BX, $0x00000020
+	CMPQ    AX, $0x00000020
 	JLT     fewer2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS (AX)(DI*1), Z2
-	VMOVUPS 64(AX)(DI*1), Z3
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token2:
-	VCVTPH2PS        (R9), Z4
-	VCVTPH2PS        32(R9), Z5
-	VFMADD231PS.BCST (R10), Z4, Z0
-	VFMADD231PS.BCST (R10), Z5, Z1
-	VFMADD231PS.BCST 512(R10), Z4, Z2
-	VFMADD231PS.BCST 512(R10), Z5, Z3
-	ADDQ             R8, R9
-	ADDQ             $0x00000004, R10
-	DECQ             R11
-	JNE              token2
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, (AX)(DI*1)
-	VMOVUPS          Z3, 64(AX)(DI*1)
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000080, AX
-	SUBQ             $0x00000020, BX
-	JMP              columns2
+	VMOVUPS      (R10), Z6
+	VMOVUPS      64(R10), Z7
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	VBROADCASTSS (R9), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 512(R9), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 1024(R9), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
 
 fewer2:
 columns1:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(DI*1), Z1
-	MOVQ    DX, R9
-	MOVQ    CX, R10
-	MOVQ    SI, R11
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 token1:
-	VCVTPH2PS        (R9), Z2
-	VFMADD231PS.BCST (R10), Z2, Z0
-	VFMADD231PS.BCST 512(R10), Z2, Z1
-	ADDQ             R8, R9
-	ADDQ             $0x00000004, R10
-	DECQ             R11
+	VMOVUPS          (R10), Z3
+	PREFETCHT0       (R11)
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST 512(R9), Z3, Z1
+	VFMADD231PS.BCST 1024(R9), Z3, Z2
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             $0x00000004, R9
+	DECQ             R12
 	JNE              token1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, (AX)(DI*1)
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000040, AX
-	SUBQ             $0x00000010, BX
+	TESTQ            R8, R8
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	ADDQ             $0x00000040, BX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x00000010, AX
 	JMP              columns1
 
 fewer1:
-	TESTQ   BX, BX
+	TESTQ   AX, AX
 	JEQ     done
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	MOVQ    CX, CX
-	MOVQ    SI, BX
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+blockNarrow:
+	MOVQ    (AX), R9
+	ADDQ    BX, R9
+	MOVQ    32(AX), R10
+	ADDQ    BX, R10
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
 
 tokenNarrow:
-	VCVTPH2PS    (DX), Y2
-	VBROADCASTSS (CX), Y3
-	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS 512(CX), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         R8, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
+	VMOVUPS      (R9), Y3
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 512(R8), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS 1024(R8), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
 	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
+	TESTQ        DI, DI
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
 
 done:
 	VZEROUPPER
 	RET
 
-// func score16x4AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·score16x4AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-
-loop:
-	VCVTPH2PS        (DX), Z4
-	VFMADD231PS.BCST (CX), Z4, Z0
-	VFMADD231PS.BCST (CX)(SI*1), Z4, Z1
-	VFMADD231PS.BCST (CX)(SI*2), Z4, Z2
-	VFMADD231PS.BCST (DI), Z4, Z3
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000004, CX
-	ADDQ             $0x00000004, DI
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X4
-	VBROADCASTSS     X4, Z4
-	VMULPS           Z4, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z4, Z1, Z1
-	VMOVUPS          Z1, 512(AX)
-	VMULPS           Z4, Z2, Z2
-	VMOVUPS          Z2, 1024(AX)
-	VMULPS           Z4, Z3, Z3
-	VMOVUPS          Z3, 1536(AX)
-	VZEROUPPER
-	RET
-
-// func sum16x4AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, F16C, FMA3
-TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x01, R8
-	LEAQ (AX)(DI*2), R9
-	ADDQ DI, R9
-
-columns2:
-	CMPQ    BX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS (AX)(DI*1), Z2
-	VMOVUPS 64(AX)(DI*1), Z3
-	VMOVUPS (AX)(DI*2), Z4
-	VMOVUPS 64(AX)(DI*2), Z5
-	VMOVUPS (R9), Z6
-	VMOVUPS 64(R9), Z7
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
-
-token2:
-	VCVTPH2PS        (R10), Z8
-	VCVTPH2PS        32(R10), Z9
-	VFMADD231PS.BCST (R11), Z8, Z0
-	VFMADD231PS.BCST (R11), Z9, Z1
-	VFMADD231PS.BCST 512(R11), Z8, Z2
-	VFMADD231PS.BCST 512(R11), Z9, Z3
-	VFMADD231PS.BCST 1024(R11), Z8, Z4
-	VFMADD231PS.BCST 1024(R11), Z9, Z5
-	VFMADD231PS.BCST 1536(R11), Z8, Z6
-	VFMADD231PS.BCST 1536(R11), Z9, Z7
-	ADDQ             R8, R10
-	ADDQ             $0x00000004, R11
-	DECQ             R12
-	JNE              token2
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, 64(AX)
-	VMOVUPS          Z2, (AX)(DI*1)
-	VMOVUPS          Z3, 64(AX)(DI*1)
-	VMOVUPS          Z4, (AX)(DI*2)
-	VMOVUPS          Z5, 64(AX)(DI*2)
-	VMOVUPS          Z6, (R9)
-	VMOVUPS          Z7, 64(R9)
-	ADDQ             $0x00000040, DX
-	ADDQ             $0x00000080, AX
-	ADDQ             $0x00000080, R9
-	SUBQ             $0x00000020, BX
-	JMP              columns2
-
-fewer2:
-columns1:
-	CMPQ    BX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(DI*1), Z1
-	VMOVUPS (AX)(DI*2), Z2
-	VMOVUPS (R9), Z3
-	MOVQ    DX, R10
-	MOVQ    CX, R11
-	MOVQ    SI, R12
-
-token1:
-	VCVTPH2PS        (R10), Z4
-	VFMADD231PS.BCST (R11), Z4, Z0
-	VFMADD231PS.BCST 512(R11), Z4, Z1
-	VFMADD231PS.BCST 1024(R11), Z4, Z2
-	VFMADD231PS.BCST 1536(R11), Z4, Z3
-	ADDQ             R8, R10
-	ADDQ             $0x00000004, R11
-	DECQ             R12
-	JNE              token1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, (AX)(DI*1)
-	VMOVUPS          Z2, (AX)(DI*2)
-	VMOVUPS          Z3, (R9)
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000040, AX
-	ADDQ             $0x00000040, R9
-	SUBQ             $0x00000010, BX
-	JMP              columns1
-
-fewer1:
-	TESTQ   BX, BX
-	JEQ     done
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	VMOVUPS (AX)(DI*2), Y2
-	VMOVUPS (R9), Y3
-	MOVQ    CX, CX
-	MOVQ    SI, BX
-
-tokenNarrow:
-	VCVTPH2PS    (DX), Y4
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS 512(CX), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS 1024(CX), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS 1536(CX), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         R8, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
-	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	VMOVUPS      Y2, (AX)(DI*2)
-	VMOVUPS      Y3, (R9)
-
-done:
-	VZEROUPPER
-	RET
-
-// func score16x8AVX512(dst *float32, q *float32, block *byte, d int, scale float32)
-// Requires: AVX, AVX512F, SSE
-TEXT ·score16x8AVX512(SB), NOSPLIT, $0-36
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   block+16(FP), DX
-	MOVQ   d+24(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
-	LEAQ   (DI)(SI*2), R8
-	ADDQ   SI, R8
+// func score32x4AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score32x4AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), DI
+	MOVQ   8(AX), R8
+	MOVQ   40(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   48(AX), R11
+	MOVQ   24(AX), R12
+	MOVQ   56(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2484,149 +3334,3291 @@ TEXT ·score16x8AVX512(SB), NOSPLIT, $0-36
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   d+24(FP), R14
+	XORQ   R13, R13
 
 loop:
-	VCVTPH2PS        (DX), Z8
-	VFMADD231PS.BCST (CX), Z8, Z0
-	VFMADD231PS.BCST (CX)(SI*1), Z8, Z1
-	VFMADD231PS.BCST (CX)(SI*2), Z8, Z2
-	VFMADD231PS.BCST (DI), Z8, Z3
-	VFMADD231PS.BCST (CX)(SI*4), Z8, Z4
-	VFMADD231PS.BCST (DI)(SI*2), Z8, Z5
-	VFMADD231PS.BCST (R8), Z8, Z6
-	VFMADD231PS.BCST (DI)(SI*4), Z8, Z7
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000004, CX
-	ADDQ             $0x00000004, DI
-	ADDQ             $0x00000004, R8
-	DECQ             BX
-	JNE              loop
-	MOVSS            scale+32(FP), X8
-	VBROADCASTSS     X8, Z8
-	VMULPS           Z8, Z0, Z0
-	VMOVUPS          Z0, (AX)
-	VMULPS           Z8, Z1, Z1
-	VMOVUPS          Z1, 512(AX)
-	VMULPS           Z8, Z2, Z2
-	VMOVUPS          Z2, 1024(AX)
-	VMULPS           Z8, Z3, Z3
-	VMOVUPS          Z3, 1536(AX)
-	VMULPS           Z8, Z4, Z4
-	VMOVUPS          Z4, 2048(AX)
-	VMULPS           Z8, Z5, Z5
-	VMOVUPS          Z5, 2560(AX)
-	VMULPS           Z8, Z6, Z6
-	VMOVUPS          Z6, 3072(AX)
-	VMULPS           Z8, Z7, Z7
-	VMOVUPS          Z7, 3584(AX)
+	VMOVUPS      (SI)(R13*1), Z16
+	VMOVUPS      (R8)(R13*1), Z17
+	VMOVUPS      (R10)(R13*1), Z18
+	VMOVUPS      (R12)(R13*1), Z19
+	PREFETCHT0   (DI)(R13*1)
+	PREFETCHT0   (R9)(R13*1)
+	PREFETCHT0   (R11)(R13*1)
+	PREFETCHT0   (AX)(R13*1)
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (DX)(CX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(CX*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (BX), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x00000040, R13
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R14
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z16
+	VMULPS       Z16, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z16, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z16, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z16, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z16, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z16, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z16, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z16, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z16, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z16, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z16, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z16, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VMULPS       Z16, Z12, Z12
+	VMOVUPS      Z12, 1536(AX)
+	VMULPS       Z16, Z13, Z13
+	VMOVUPS      Z13, 1600(AX)
+	VMULPS       Z16, Z14, Z14
+	VMOVUPS      Z14, 1664(AX)
+	VMULPS       Z16, Z15, Z15
+	VMOVUPS      Z15, 1728(AX)
 	VZEROUPPER
 	RET
 
-// func sum16x8AVX512(o *float32, p *float32, block *byte, d int, n int)
-// Requires: AVX, AVX512F, F16C, FMA3
-TEXT ·sum16x8AVX512(SB), NOSPLIT, $0-40
-	MOVQ o+0(FP), AX
-	MOVQ p+8(FP), CX
-	MOVQ block+16(FP), DX
-	MOVQ d+24(FP), BX
-	MOVQ n+32(FP), SI
-	MOVQ BX, DI
-	SHLQ $0x02, DI
-	MOVQ BX, R8
-	SHLQ $0x01, R8
-	LEAQ (AX)(DI*2), R9
-	ADDQ DI, R9
-	LEAQ (R9)(DI*2), R10
-	ADDQ DI, R10
+// func sum32x4AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
+TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
 
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block4:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token4:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	PREFETCHT0   192(R12)
+	VBROADCASTSS (R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 512(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 1024(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 1536(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token4
+	TESTQ        R9, R9
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	VBROADCASTSS (R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 512(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 1024(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 1536(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
 columns1:
-	CMPQ    BX, $0x00000010
+	CMPQ    AX, $0x00000010
 	JLT     fewer1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(DI*1), Z1
-	VMOVUPS (AX)(DI*2), Z2
-	VMOVUPS (R9), Z3
-	VMOVUPS (AX)(DI*4), Z4
-	VMOVUPS (R9)(DI*2), Z5
-	VMOVUPS (R10), Z6
-	VMOVUPS (R9)(DI*4), Z7
-	MOVQ    DX, R11
-	MOVQ    CX, R12
-	MOVQ    SI, R13
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	VMOVUPS (DI), Z3
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
 
 token1:
-	VCVTPH2PS        (R11), Z8
-	VFMADD231PS.BCST (R12), Z8, Z0
-	VFMADD231PS.BCST 512(R12), Z8, Z1
-	VFMADD231PS.BCST 1024(R12), Z8, Z2
-	VFMADD231PS.BCST 1536(R12), Z8, Z3
-	VFMADD231PS.BCST 2048(R12), Z8, Z4
-	VFMADD231PS.BCST 2560(R12), Z8, Z5
-	VFMADD231PS.BCST 3072(R12), Z8, Z6
-	VFMADD231PS.BCST 3584(R12), Z8, Z7
-	ADDQ             R8, R11
-	ADDQ             $0x00000004, R12
+	VMOVUPS          (R11), Z4
+	PREFETCHT0       (R12)
+	VFMADD231PS.BCST (R10), Z4, Z0
+	VFMADD231PS.BCST 512(R10), Z4, Z1
+	VFMADD231PS.BCST 1024(R10), Z4, Z2
+	VFMADD231PS.BCST 1536(R10), Z4, Z3
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             $0x00000004, R10
 	DECQ             R13
 	JNE              token1
-	VMOVUPS          Z0, (AX)
-	VMOVUPS          Z1, (AX)(DI*1)
-	VMOVUPS          Z2, (AX)(DI*2)
-	VMOVUPS          Z3, (R9)
-	VMOVUPS          Z4, (AX)(DI*4)
-	VMOVUPS          Z5, (R9)(DI*2)
-	VMOVUPS          Z6, (R10)
-	VMOVUPS          Z7, (R9)(DI*4)
-	ADDQ             $0x00000020, DX
-	ADDQ             $0x00000040, AX
-	ADDQ             $0x00000040, R9
-	ADDQ             $0x00000040, R10
-	SUBQ             $0x00000010, BX
+	TESTQ            R9, R9
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	VMOVUPS          Z3, (DI)
+	ADDQ             $0x00000040, BX
+	ADDQ             $0x00000040, SI
+	ADDQ             $0x00000040, DI
+	SUBQ             $0x00000010, AX
 	JMP              columns1
 
 fewer1:
-	TESTQ   BX, BX
+	TESTQ   AX, AX
 	JEQ     done
-	VMOVUPS (AX), Y0
-	VMOVUPS (AX)(DI*1), Y1
-	VMOVUPS (AX)(DI*2), Y2
-	VMOVUPS (R9), Y3
-	VMOVUPS (AX)(DI*4), Y4
-	VMOVUPS (R9)(DI*2), Y5
-	VMOVUPS (R10), Y6
-	VMOVUPS (R9)(DI*4), Y7
-	MOVQ    CX, CX
-	MOVQ    SI, BX
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+blockNarrow:
+	MOVQ    (AX), R10
+	ADDQ    BX, R10
+	MOVQ    32(AX), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
 
 tokenNarrow:
-	VCVTPH2PS    (DX), Y8
-	VBROADCASTSS (CX), Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VBROADCASTSS 512(CX), Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VBROADCASTSS 1024(CX), Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS 1536(CX), Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS 2048(CX), Y9
-	VFMADD231PS  Y8, Y9, Y4
-	VBROADCASTSS 2560(CX), Y9
-	VFMADD231PS  Y8, Y9, Y5
-	VBROADCASTSS 3072(CX), Y9
-	VFMADD231PS  Y8, Y9, Y6
-	VBROADCASTSS 3584(CX), Y9
-	VFMADD231PS  Y8, Y9, Y7
-	ADDQ         R8, DX
-	ADDQ         $0x00000004, CX
-	DECQ         BX
+	VMOVUPS      (R10), Y4
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 512(R9), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 1024(R9), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 1536(R9), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
 	JNE          tokenNarrow
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (AX)(DI*1)
-	VMOVUPS      Y2, (AX)(DI*2)
-	VMOVUPS      Y3, (R9)
-	VMOVUPS      Y4, (AX)(DI*4)
-	VMOVUPS      Y5, (R9)(DI*2)
-	VMOVUPS      Y6, (R10)
-	VMOVUPS      Y7, (R9)(DI*4)
+	TESTQ        R8, R8
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score32x5AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score32x5AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), DI
+	MOVQ   8(AX), R8
+	MOVQ   40(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   48(AX), R11
+	MOVQ   24(AX), R12
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   d+24(FP), R14
+	XORQ   R13, R13
+
+loop:
+	VMOVUPS      (SI)(R13*1), Z20
+	VMOVUPS      (R8)(R13*1), Z21
+	VMOVUPS      (R10)(R13*1), Z22
+	VMOVUPS      (R12)(R13*1), Z23
+	PREFETCHT0   (DI)(R13*1)
+	PREFETCHT0   (R9)(R13*1)
+	PREFETCHT0   (R11)(R13*1)
+	PREFETCHT0   (AX)(R13*1)
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z20, Z24, Z0
+	VFMADD231PS  Z21, Z24, Z1
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS (DX)(CX*1), Z24
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (DX)(CX*2), Z24
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (BX), Z24
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS (DX)(CX*4), Z24
+	VFMADD231PS  Z20, Z24, Z16
+	VFMADD231PS  Z21, Z24, Z17
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	ADDQ         $0x00000040, R13
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R14
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z20
+	VMULPS       Z20, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z20, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z20, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z20, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z20, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z20, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z20, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z20, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z20, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z20, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z20, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z20, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VMULPS       Z20, Z12, Z12
+	VMOVUPS      Z12, 1536(AX)
+	VMULPS       Z20, Z13, Z13
+	VMOVUPS      Z13, 1600(AX)
+	VMULPS       Z20, Z14, Z14
+	VMOVUPS      Z14, 1664(AX)
+	VMULPS       Z20, Z15, Z15
+	VMOVUPS      Z15, 1728(AX)
+	VMULPS       Z20, Z16, Z16
+	VMOVUPS      Z16, 2048(AX)
+	VMULPS       Z20, Z17, Z17
+	VMOVUPS      Z17, 2112(AX)
+	VMULPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 2176(AX)
+	VMULPS       Z20, Z19, Z19
+	VMOVUPS      Z19, 2240(AX)
+	VZEROUPPER
+	RET
+
+// func sum32x5AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
+TEXT ·sum32x5AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	VMOVUPS (SI)(CX*4), Z16
+	VMOVUPS 64(SI)(CX*4), Z17
+	VMOVUPS 128(SI)(CX*4), Z18
+	VMOVUPS 192(SI)(CX*4), Z19
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block4:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token4:
+	VMOVUPS      (R11), Z20
+	VMOVUPS      64(R11), Z21
+	VMOVUPS      128(R11), Z22
+	VMOVUPS      192(R11), Z23
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	PREFETCHT0   192(R12)
+	VBROADCASTSS (R10), Z24
+	VFMADD231PS  Z20, Z24, Z0
+	VFMADD231PS  Z21, Z24, Z1
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 512(R10), Z24
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS 1024(R10), Z24
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS 1536(R10), Z24
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS 2048(R10), Z24
+	VFMADD231PS  Z20, Z24, Z16
+	VFMADD231PS  Z21, Z24, Z17
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token4
+	TESTQ        R9, R9
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z16, (SI)(CX*4)
+	VMOVUPS      Z17, 64(SI)(CX*4)
+	VMOVUPS      Z18, 128(SI)(CX*4)
+	VMOVUPS      Z19, 192(SI)(CX*4)
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS (SI)(CX*4), Z8
+	VMOVUPS 64(SI)(CX*4), Z9
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VMOVUPS      (R11), Z10
+	VMOVUPS      64(R11), Z11
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	VBROADCASTSS (R10), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 512(R10), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 1024(R10), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 1536(R10), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 2048(R10), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, (SI)(CX*4)
+	VMOVUPS      Z9, 64(SI)(CX*4)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	VMOVUPS (DI), Z3
+	VMOVUPS (SI)(CX*4), Z4
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VMOVUPS          (R11), Z5
+	PREFETCHT0       (R12)
+	VFMADD231PS.BCST (R10), Z5, Z0
+	VFMADD231PS.BCST 512(R10), Z5, Z1
+	VFMADD231PS.BCST 1024(R10), Z5, Z2
+	VFMADD231PS.BCST 1536(R10), Z5, Z3
+	VFMADD231PS.BCST 2048(R10), Z5, Z4
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             $0x00000004, R10
+	DECQ             R13
+	JNE              token1
+	TESTQ            R9, R9
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	VMOVUPS          Z3, (DI)
+	VMOVUPS          Z4, (SI)(CX*4)
+	ADDQ             $0x00000040, BX
+	ADDQ             $0x00000040, SI
+	ADDQ             $0x00000040, DI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+blockNarrow:
+	MOVQ    (AX), R10
+	ADDQ    BX, R10
+	MOVQ    32(AX), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+tokenNarrow:
+	VMOVUPS      (R10), Y5
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 512(R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 1024(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 1536(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 2048(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          tokenNarrow
+	TESTQ        R8, R8
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score32x6AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score32x6AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), DI
+	MOVQ   8(AX), R8
+	MOVQ   40(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   48(AX), R11
+	MOVQ   24(AX), R12
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   d+24(FP), R14
+	XORQ   R13, R13
+
+loop:
+	VMOVUPS      (SI)(R13*1), Z24
+	VMOVUPS      (R8)(R13*1), Z25
+	VMOVUPS      (R10)(R13*1), Z26
+	VMOVUPS      (R12)(R13*1), Z27
+	PREFETCHT0   (DI)(R13*1)
+	PREFETCHT0   (R9)(R13*1)
+	PREFETCHT0   (R11)(R13*1)
+	PREFETCHT0   (AX)(R13*1)
+	VBROADCASTSS (DX), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (DX)(CX*1), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (DX)(CX*2), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (BX), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (DX)(CX*4), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (BX)(CX*2), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         $0x00000040, R13
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R14
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z24
+	VMULPS       Z24, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z24, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z24, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z24, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z24, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z24, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z24, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z24, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z24, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z24, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z24, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z24, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VMULPS       Z24, Z12, Z12
+	VMOVUPS      Z12, 1536(AX)
+	VMULPS       Z24, Z13, Z13
+	VMOVUPS      Z13, 1600(AX)
+	VMULPS       Z24, Z14, Z14
+	VMOVUPS      Z14, 1664(AX)
+	VMULPS       Z24, Z15, Z15
+	VMOVUPS      Z15, 1728(AX)
+	VMULPS       Z24, Z16, Z16
+	VMOVUPS      Z16, 2048(AX)
+	VMULPS       Z24, Z17, Z17
+	VMOVUPS      Z17, 2112(AX)
+	VMULPS       Z24, Z18, Z18
+	VMOVUPS      Z18, 2176(AX)
+	VMULPS       Z24, Z19, Z19
+	VMOVUPS      Z19, 2240(AX)
+	VMULPS       Z24, Z20, Z20
+	VMOVUPS      Z20, 2560(AX)
+	VMULPS       Z24, Z21, Z21
+	VMOVUPS      Z21, 2624(AX)
+	VMULPS       Z24, Z22, Z22
+	VMOVUPS      Z22, 2688(AX)
+	VMULPS       Z24, Z23, Z23
+	VMOVUPS      Z23, 2752(AX)
+	VZEROUPPER
+	RET
+
+// func sum32x6AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, FMA3, MMX+
+TEXT ·sum32x6AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x02, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	VMOVUPS (SI)(CX*4), Z16
+	VMOVUPS 64(SI)(CX*4), Z17
+	VMOVUPS 128(SI)(CX*4), Z18
+	VMOVUPS 192(SI)(CX*4), Z19
+	VMOVUPS (DI)(CX*2), Z20
+	VMOVUPS 64(DI)(CX*2), Z21
+	VMOVUPS 128(DI)(CX*2), Z22
+	VMOVUPS 192(DI)(CX*2), Z23
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block4:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token4:
+	VMOVUPS      (R11), Z24
+	VMOVUPS      64(R11), Z25
+	VMOVUPS      128(R11), Z26
+	VMOVUPS      192(R11), Z27
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	PREFETCHT0   128(R12)
+	PREFETCHT0   192(R12)
+	VBROADCASTSS (R10), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS 512(R10), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS 1024(R10), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS 1536(R10), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS 2048(R10), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS 2560(R10), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token4
+	TESTQ        R9, R9
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z16, (SI)(CX*4)
+	VMOVUPS      Z17, 64(SI)(CX*4)
+	VMOVUPS      Z18, 128(SI)(CX*4)
+	VMOVUPS      Z19, 192(SI)(CX*4)
+	VMOVUPS      Z20, (DI)(CX*2)
+	VMOVUPS      Z21, 64(DI)(CX*2)
+	VMOVUPS      Z22, 128(DI)(CX*2)
+	VMOVUPS      Z23, 192(DI)(CX*2)
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS (SI)(CX*4), Z8
+	VMOVUPS 64(SI)(CX*4), Z9
+	VMOVUPS (DI)(CX*2), Z10
+	VMOVUPS 64(DI)(CX*2), Z11
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VMOVUPS      (R11), Z12
+	VMOVUPS      64(R11), Z13
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	VBROADCASTSS (R10), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 512(R10), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 1024(R10), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 1536(R10), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 2048(R10), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 2560(R10), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, (SI)(CX*4)
+	VMOVUPS      Z9, 64(SI)(CX*4)
+	VMOVUPS      Z10, (DI)(CX*2)
+	VMOVUPS      Z11, 64(DI)(CX*2)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	VMOVUPS (DI), Z3
+	VMOVUPS (SI)(CX*4), Z4
+	VMOVUPS (DI)(CX*2), Z5
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VMOVUPS          (R11), Z6
+	PREFETCHT0       (R12)
+	VFMADD231PS.BCST (R10), Z6, Z0
+	VFMADD231PS.BCST 512(R10), Z6, Z1
+	VFMADD231PS.BCST 1024(R10), Z6, Z2
+	VFMADD231PS.BCST 1536(R10), Z6, Z3
+	VFMADD231PS.BCST 2048(R10), Z6, Z4
+	VFMADD231PS.BCST 2560(R10), Z6, Z5
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             $0x00000004, R10
+	DECQ             R13
+	JNE              token1
+	TESTQ            R9, R9
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	VMOVUPS          Z3, (DI)
+	VMOVUPS          Z4, (SI)(CX*4)
+	VMOVUPS          Z5, (DI)(CX*2)
+	ADDQ             $0x00000040, BX
+	ADDQ             $0x00000040, SI
+	ADDQ             $0x00000040, DI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	VMOVUPS (DI)(CX*2), Y5
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+blockNarrow:
+	MOVQ    (AX), R10
+	ADDQ    BX, R10
+	MOVQ    32(AX), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+tokenNarrow:
+	VMOVUPS      (R10), Y6
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 512(R9), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 1024(R9), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 1536(R9), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 2048(R9), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 2560(R9), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          tokenNarrow
+	TESTQ        R8, R8
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+	VMOVUPS      Y5, (DI)(CX*2)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score16x1AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score16x1AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), CX
+	MOVQ   (AX), DX
+	MOVQ   32(AX), BX
+	MOVQ   8(AX), SI
+	MOVQ   40(AX), DI
+	MOVQ   16(AX), R8
+	MOVQ   48(AX), R9
+	MOVQ   24(AX), R10
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   d+24(FP), R12
+	XORQ   R11, R11
+
+loop:
+	VCVTPH2PS    (DX)(R11*1), Z4
+	VCVTPH2PS    (SI)(R11*1), Z5
+	VCVTPH2PS    (R8)(R11*1), Z6
+	VCVTPH2PS    (R10)(R11*1), Z7
+	PREFETCHT0   (BX)(R11*1)
+	PREFETCHT0   (DI)(R11*1)
+	PREFETCHT0   (R9)(R11*1)
+	PREFETCHT0   (AX)(R11*1)
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000004, CX
+	DECQ         R12
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z4
+	VMULPS       Z4, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z4, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z4, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z4, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x1AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, CX
+	SHLQ $0x01, CX
+	MOVQ o+0(FP), BX
+	XORQ DX, DX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	VMOVUPS 128(BX), Z2
+	VMOVUPS 192(BX), Z3
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block4:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+token4:
+	VCVTPH2PS    (R9), Z4
+	VCVTPH2PS    32(R9), Z5
+	VCVTPH2PS    64(R9), Z6
+	VCVTPH2PS    96(R9), Z7
+	PREFETCHT0   (R10)
+	PREFETCHT0   64(R10)
+	VBROADCASTSS (R8), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token4
+	TESTQ        DI, DI
+	JNE          block4
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z2, 128(BX)
+	VMOVUPS      Z3, 192(BX)
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (BX), Z0
+	VMOVUPS 64(BX), Z1
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block2:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+token2:
+	VCVTPH2PS    (R9), Z2
+	VCVTPH2PS    32(R9), Z3
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         CX, R9
+	ADDQ         CX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          token2
+	TESTQ        DI, DI
+	JNE          block2
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, 64(BX)
+	ADDQ         $0x00000040, DX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (BX), Z0
+	MOVQ    list+16(FP), SI
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+block1:
+	MOVQ    (SI), R9
+	ADDQ    DX, R9
+	MOVQ    32(SI), R10
+	ADDQ    DX, R10
+	ADDQ    $0x00000008, SI
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+token1:
+	VCVTPH2PS        (R9), Z1
+	PREFETCHT0       (R10)
+	VFMADD231PS.BCST (R8), Z1, Z0
+	ADDQ             CX, R9
+	ADDQ             CX, R10
+	ADDQ             $0x00000004, R8
+	DECQ             R11
+	JNE              token1
+	TESTQ            DI, DI
+	JNE              block1
+	VMOVUPS          Z0, (BX)
+	ADDQ             $0x00000020, DX
+	ADDQ             $0x00000040, BX
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (BX), Y0
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), SI
+	MOVQ    p+8(FP), DI
+
+blockNarrow:
+	MOVQ    (AX), R8
+	ADDQ    DX, R8
+	MOVQ    32(AX), R9
+	ADDQ    DX, R9
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R10
+	CMPQ    SI, R10
+	CMOVQLT SI, R10
+	SUBQ    R10, SI
+
+tokenNarrow:
+	VCVTPH2PS    (R8), Y1
+	PREFETCHT0   (R9)
+	VBROADCASTSS (DI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         CX, R8
+	ADDQ         CX, R9
+	ADDQ         $0x00000004, DI
+	DECQ         R10
+	JNE          tokenNarrow
+	TESTQ        SI, SI
+	JNE          blockNarrow
+	VMOVUPS      Y0, (BX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score16x2AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score16x2AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), SI
+	MOVQ   8(AX), DI
+	MOVQ   40(AX), R8
+	MOVQ   16(AX), R9
+	MOVQ   48(AX), R10
+	MOVQ   24(AX), R11
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   d+24(FP), R13
+	XORQ   R12, R12
+
+loop:
+	VCVTPH2PS    (BX)(R12*1), Z8
+	VCVTPH2PS    (DI)(R12*1), Z9
+	VCVTPH2PS    (R9)(R12*1), Z10
+	VCVTPH2PS    (R11)(R12*1), Z11
+	PREFETCHT0   (SI)(R12*1)
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   (R10)(R12*1)
+	PREFETCHT0   (AX)(R12*1)
+	VBROADCASTSS (DX), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (DX)(CX*1), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         $0x00000020, R12
+	ADDQ         $0x00000004, DX
+	DECQ         R13
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z8
+	VMULPS       Z8, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z8, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z8, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z8, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z8, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z8, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z8, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z8, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x2AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block4:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token4:
+	VCVTPH2PS    (R10), Z8
+	VCVTPH2PS    32(R10), Z9
+	VCVTPH2PS    64(R10), Z10
+	VCVTPH2PS    96(R10), Z11
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 512(R9), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token4
+	TESTQ        R8, R8
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token2:
+	VCVTPH2PS    (R10), Z4
+	VCVTPH2PS    32(R10), Z5
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS 512(R9), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token1:
+	VCVTPH2PS        (R10), Z2
+	PREFETCHT0       (R11)
+	VFMADD231PS.BCST (R9), Z2, Z0
+	VFMADD231PS.BCST 512(R9), Z2, Z1
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             $0x00000004, R9
+	DECQ             R12
+	JNE              token1
+	TESTQ            R8, R8
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	ADDQ             $0x00000020, BX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+blockNarrow:
+	MOVQ    (AX), R9
+	ADDQ    BX, R9
+	MOVQ    32(AX), R10
+	ADDQ    BX, R10
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+tokenNarrow:
+	VCVTPH2PS    (R9), Y2
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS 512(R8), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          tokenNarrow
+	TESTQ        DI, DI
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score16x3AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score16x3AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	MOVQ   (AX), BX
+	MOVQ   32(AX), SI
+	MOVQ   8(AX), DI
+	MOVQ   40(AX), R8
+	MOVQ   16(AX), R9
+	MOVQ   48(AX), R10
+	MOVQ   24(AX), R11
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   d+24(FP), R13
+	XORQ   R12, R12
+
+loop:
+	VCVTPH2PS    (BX)(R12*1), Z12
+	VCVTPH2PS    (DI)(R12*1), Z13
+	VCVTPH2PS    (R9)(R12*1), Z14
+	VCVTPH2PS    (R11)(R12*1), Z15
+	PREFETCHT0   (SI)(R12*1)
+	PREFETCHT0   (R8)(R12*1)
+	PREFETCHT0   (R10)(R12*1)
+	PREFETCHT0   (AX)(R12*1)
+	VBROADCASTSS (DX), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (DX)(CX*1), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DX)(CX*2), Z16
+	VFMADD231PS  Z12, Z16, Z8
+	VFMADD231PS  Z13, Z16, Z9
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         $0x00000020, R12
+	ADDQ         $0x00000004, DX
+	DECQ         R13
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z12
+	VMULPS       Z12, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z12, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z12, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z12, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z12, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z12, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z12, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z12, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z12, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z12, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z12, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z12, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x3AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x3AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block4:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token4:
+	VCVTPH2PS    (R10), Z12
+	VCVTPH2PS    32(R10), Z13
+	VCVTPH2PS    64(R10), Z14
+	VCVTPH2PS    96(R10), Z15
+	PREFETCHT0   (R11)
+	PREFETCHT0   64(R11)
+	VBROADCASTSS (R9), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 512(R9), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 1024(R9), Z16
+	VFMADD231PS  Z12, Z16, Z8
+	VFMADD231PS  Z13, Z16, Z9
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token4
+	TESTQ        R8, R8
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block2:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token2:
+	VCVTPH2PS    (R10), Z6
+	VCVTPH2PS    32(R10), Z7
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 512(R9), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 1024(R9), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          token2
+	TESTQ        R8, R8
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	MOVQ    list+16(FP), DI
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+block1:
+	MOVQ    (DI), R10
+	ADDQ    BX, R10
+	MOVQ    32(DI), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, DI
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+token1:
+	VCVTPH2PS        (R10), Z3
+	PREFETCHT0       (R11)
+	VFMADD231PS.BCST (R9), Z3, Z0
+	VFMADD231PS.BCST 512(R9), Z3, Z1
+	VFMADD231PS.BCST 1024(R9), Z3, Z2
+	ADDQ             DX, R10
+	ADDQ             DX, R11
+	ADDQ             $0x00000004, R9
+	DECQ             R12
+	JNE              token1
+	TESTQ            R8, R8
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	ADDQ             $0x00000020, BX
+	ADDQ             $0x00000040, SI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), DI
+	MOVQ    p+8(FP), R8
+
+blockNarrow:
+	MOVQ    (AX), R9
+	ADDQ    BX, R9
+	MOVQ    32(AX), R10
+	ADDQ    BX, R10
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R11
+	CMPQ    DI, R11
+	CMOVQLT DI, R11
+	SUBQ    R11, DI
+
+tokenNarrow:
+	VCVTPH2PS    (R9), Y3
+	PREFETCHT0   (R10)
+	VBROADCASTSS (R8), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS 512(R8), Y4
+	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS 1024(R8), Y4
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         DX, R9
+	ADDQ         DX, R10
+	ADDQ         $0x00000004, R8
+	DECQ         R11
+	JNE          tokenNarrow
+	TESTQ        DI, DI
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score16x4AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score16x4AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), DI
+	MOVQ   8(AX), R8
+	MOVQ   40(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   48(AX), R11
+	MOVQ   24(AX), R12
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   d+24(FP), R14
+	XORQ   R13, R13
+
+loop:
+	VCVTPH2PS    (SI)(R13*1), Z16
+	VCVTPH2PS    (R8)(R13*1), Z17
+	VCVTPH2PS    (R10)(R13*1), Z18
+	VCVTPH2PS    (R12)(R13*1), Z19
+	PREFETCHT0   (DI)(R13*1)
+	PREFETCHT0   (R9)(R13*1)
+	PREFETCHT0   (R11)(R13*1)
+	PREFETCHT0   (AX)(R13*1)
+	VBROADCASTSS (DX), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (DX)(CX*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (DX)(CX*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (BX), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x00000020, R13
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R14
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z16
+	VMULPS       Z16, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z16, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z16, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z16, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z16, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z16, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z16, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z16, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z16, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z16, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z16, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z16, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VMULPS       Z16, Z12, Z12
+	VMOVUPS      Z12, 1536(AX)
+	VMULPS       Z16, Z13, Z13
+	VMOVUPS      Z13, 1600(AX)
+	VMULPS       Z16, Z14, Z14
+	VMOVUPS      Z14, 1664(AX)
+	VMULPS       Z16, Z15, Z15
+	VMOVUPS      Z15, 1728(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x4AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block4:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token4:
+	VCVTPH2PS    (R11), Z16
+	VCVTPH2PS    32(R11), Z17
+	VCVTPH2PS    64(R11), Z18
+	VCVTPH2PS    96(R11), Z19
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	VBROADCASTSS (R10), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS 512(R10), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS 1024(R10), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS 1536(R10), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token4
+	TESTQ        R9, R9
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VCVTPH2PS    (R11), Z8
+	VCVTPH2PS    32(R11), Z9
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 512(R10), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 1024(R10), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 1536(R10), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	VMOVUPS (DI), Z3
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VCVTPH2PS        (R11), Z4
+	PREFETCHT0       (R12)
+	VFMADD231PS.BCST (R10), Z4, Z0
+	VFMADD231PS.BCST 512(R10), Z4, Z1
+	VFMADD231PS.BCST 1024(R10), Z4, Z2
+	VFMADD231PS.BCST 1536(R10), Z4, Z3
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             $0x00000004, R10
+	DECQ             R13
+	JNE              token1
+	TESTQ            R9, R9
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	VMOVUPS          Z3, (DI)
+	ADDQ             $0x00000020, BX
+	ADDQ             $0x00000040, SI
+	ADDQ             $0x00000040, DI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+blockNarrow:
+	MOVQ    (AX), R10
+	ADDQ    BX, R10
+	MOVQ    32(AX), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+tokenNarrow:
+	VCVTPH2PS    (R10), Y4
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS 512(R9), Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 1024(R9), Y5
+	VFMADD231PS  Y4, Y5, Y2
+	VBROADCASTSS 1536(R9), Y5
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          tokenNarrow
+	TESTQ        R8, R8
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score16x5AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score16x5AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), DI
+	MOVQ   8(AX), R8
+	MOVQ   40(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   48(AX), R11
+	MOVQ   24(AX), R12
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   d+24(FP), R14
+	XORQ   R13, R13
+
+loop:
+	VCVTPH2PS    (SI)(R13*1), Z20
+	VCVTPH2PS    (R8)(R13*1), Z21
+	VCVTPH2PS    (R10)(R13*1), Z22
+	VCVTPH2PS    (R12)(R13*1), Z23
+	PREFETCHT0   (DI)(R13*1)
+	PREFETCHT0   (R9)(R13*1)
+	PREFETCHT0   (R11)(R13*1)
+	PREFETCHT0   (AX)(R13*1)
+	VBROADCASTSS (DX), Z24
+	VFMADD231PS  Z20, Z24, Z0
+	VFMADD231PS  Z21, Z24, Z1
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS (DX)(CX*1), Z24
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS (DX)(CX*2), Z24
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS (BX), Z24
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS (DX)(CX*4), Z24
+	VFMADD231PS  Z20, Z24, Z16
+	VFMADD231PS  Z21, Z24, Z17
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	ADDQ         $0x00000020, R13
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R14
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z20
+	VMULPS       Z20, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z20, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z20, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z20, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z20, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z20, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z20, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z20, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z20, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z20, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z20, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z20, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VMULPS       Z20, Z12, Z12
+	VMOVUPS      Z12, 1536(AX)
+	VMULPS       Z20, Z13, Z13
+	VMOVUPS      Z13, 1600(AX)
+	VMULPS       Z20, Z14, Z14
+	VMOVUPS      Z14, 1664(AX)
+	VMULPS       Z20, Z15, Z15
+	VMOVUPS      Z15, 1728(AX)
+	VMULPS       Z20, Z16, Z16
+	VMOVUPS      Z16, 2048(AX)
+	VMULPS       Z20, Z17, Z17
+	VMOVUPS      Z17, 2112(AX)
+	VMULPS       Z20, Z18, Z18
+	VMOVUPS      Z18, 2176(AX)
+	VMULPS       Z20, Z19, Z19
+	VMOVUPS      Z19, 2240(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x5AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x5AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	VMOVUPS (SI)(CX*4), Z16
+	VMOVUPS 64(SI)(CX*4), Z17
+	VMOVUPS 128(SI)(CX*4), Z18
+	VMOVUPS 192(SI)(CX*4), Z19
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block4:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token4:
+	VCVTPH2PS    (R11), Z20
+	VCVTPH2PS    32(R11), Z21
+	VCVTPH2PS    64(R11), Z22
+	VCVTPH2PS    96(R11), Z23
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	VBROADCASTSS (R10), Z24
+	VFMADD231PS  Z20, Z24, Z0
+	VFMADD231PS  Z21, Z24, Z1
+	VFMADD231PS  Z22, Z24, Z2
+	VFMADD231PS  Z23, Z24, Z3
+	VBROADCASTSS 512(R10), Z24
+	VFMADD231PS  Z20, Z24, Z4
+	VFMADD231PS  Z21, Z24, Z5
+	VFMADD231PS  Z22, Z24, Z6
+	VFMADD231PS  Z23, Z24, Z7
+	VBROADCASTSS 1024(R10), Z24
+	VFMADD231PS  Z20, Z24, Z8
+	VFMADD231PS  Z21, Z24, Z9
+	VFMADD231PS  Z22, Z24, Z10
+	VFMADD231PS  Z23, Z24, Z11
+	VBROADCASTSS 1536(R10), Z24
+	VFMADD231PS  Z20, Z24, Z12
+	VFMADD231PS  Z21, Z24, Z13
+	VFMADD231PS  Z22, Z24, Z14
+	VFMADD231PS  Z23, Z24, Z15
+	VBROADCASTSS 2048(R10), Z24
+	VFMADD231PS  Z20, Z24, Z16
+	VFMADD231PS  Z21, Z24, Z17
+	VFMADD231PS  Z22, Z24, Z18
+	VFMADD231PS  Z23, Z24, Z19
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token4
+	TESTQ        R9, R9
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z16, (SI)(CX*4)
+	VMOVUPS      Z17, 64(SI)(CX*4)
+	VMOVUPS      Z18, 128(SI)(CX*4)
+	VMOVUPS      Z19, 192(SI)(CX*4)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS (SI)(CX*4), Z8
+	VMOVUPS 64(SI)(CX*4), Z9
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VCVTPH2PS    (R11), Z10
+	VCVTPH2PS    32(R11), Z11
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 512(R10), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 1024(R10), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 1536(R10), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 2048(R10), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, (SI)(CX*4)
+	VMOVUPS      Z9, 64(SI)(CX*4)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	VMOVUPS (DI), Z3
+	VMOVUPS (SI)(CX*4), Z4
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VCVTPH2PS        (R11), Z5
+	PREFETCHT0       (R12)
+	VFMADD231PS.BCST (R10), Z5, Z0
+	VFMADD231PS.BCST 512(R10), Z5, Z1
+	VFMADD231PS.BCST 1024(R10), Z5, Z2
+	VFMADD231PS.BCST 1536(R10), Z5, Z3
+	VFMADD231PS.BCST 2048(R10), Z5, Z4
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             $0x00000004, R10
+	DECQ             R13
+	JNE              token1
+	TESTQ            R9, R9
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	VMOVUPS          Z3, (DI)
+	VMOVUPS          Z4, (SI)(CX*4)
+	ADDQ             $0x00000020, BX
+	ADDQ             $0x00000040, SI
+	ADDQ             $0x00000040, DI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+blockNarrow:
+	MOVQ    (AX), R10
+	ADDQ    BX, R10
+	MOVQ    32(AX), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+tokenNarrow:
+	VCVTPH2PS    (R10), Y5
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y6
+	VFMADD231PS  Y5, Y6, Y0
+	VBROADCASTSS 512(R9), Y6
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 1024(R9), Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 1536(R9), Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 2048(R9), Y6
+	VFMADD231PS  Y5, Y6, Y4
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          tokenNarrow
+	TESTQ        R8, R8
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+
+done:
+	VZEROUPPER
+	RET
+
+// func score16x6AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·score16x6AVX512(SB), NOSPLIT, $0-36
+	MOVQ   list+16(FP), AX
+	MOVQ   d+24(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   q+8(FP), DX
+	LEAQ   (DX)(CX*2), BX
+	ADDQ   CX, BX
+	MOVQ   (AX), SI
+	MOVQ   32(AX), DI
+	MOVQ   8(AX), R8
+	MOVQ   40(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   48(AX), R11
+	MOVQ   24(AX), R12
+	MOVQ   56(AX), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   d+24(FP), R14
+	XORQ   R13, R13
+
+loop:
+	VCVTPH2PS    (SI)(R13*1), Z24
+	VCVTPH2PS    (R8)(R13*1), Z25
+	VCVTPH2PS    (R10)(R13*1), Z26
+	VCVTPH2PS    (R12)(R13*1), Z27
+	PREFETCHT0   (DI)(R13*1)
+	PREFETCHT0   (R9)(R13*1)
+	PREFETCHT0   (R11)(R13*1)
+	PREFETCHT0   (AX)(R13*1)
+	VBROADCASTSS (DX), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (DX)(CX*1), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (DX)(CX*2), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (BX), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (DX)(CX*4), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (BX)(CX*2), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         $0x00000020, R13
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         R14
+	JNE          loop
+	MOVQ         dst+0(FP), AX
+	VBROADCASTSS scale+32(FP), Z24
+	VMULPS       Z24, Z0, Z0
+	VMOVUPS      Z0, (AX)
+	VMULPS       Z24, Z1, Z1
+	VMOVUPS      Z1, 64(AX)
+	VMULPS       Z24, Z2, Z2
+	VMOVUPS      Z2, 128(AX)
+	VMULPS       Z24, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
+	VMULPS       Z24, Z4, Z4
+	VMOVUPS      Z4, 512(AX)
+	VMULPS       Z24, Z5, Z5
+	VMOVUPS      Z5, 576(AX)
+	VMULPS       Z24, Z6, Z6
+	VMOVUPS      Z6, 640(AX)
+	VMULPS       Z24, Z7, Z7
+	VMOVUPS      Z7, 704(AX)
+	VMULPS       Z24, Z8, Z8
+	VMOVUPS      Z8, 1024(AX)
+	VMULPS       Z24, Z9, Z9
+	VMOVUPS      Z9, 1088(AX)
+	VMULPS       Z24, Z10, Z10
+	VMOVUPS      Z10, 1152(AX)
+	VMULPS       Z24, Z11, Z11
+	VMOVUPS      Z11, 1216(AX)
+	VMULPS       Z24, Z12, Z12
+	VMOVUPS      Z12, 1536(AX)
+	VMULPS       Z24, Z13, Z13
+	VMOVUPS      Z13, 1600(AX)
+	VMULPS       Z24, Z14, Z14
+	VMOVUPS      Z14, 1664(AX)
+	VMULPS       Z24, Z15, Z15
+	VMOVUPS      Z15, 1728(AX)
+	VMULPS       Z24, Z16, Z16
+	VMOVUPS      Z16, 2048(AX)
+	VMULPS       Z24, Z17, Z17
+	VMOVUPS      Z17, 2112(AX)
+	VMULPS       Z24, Z18, Z18
+	VMOVUPS      Z18, 2176(AX)
+	VMULPS       Z24, Z19, Z19
+	VMOVUPS      Z19, 2240(AX)
+	VMULPS       Z24, Z20, Z20
+	VMOVUPS      Z20, 2560(AX)
+	VMULPS       Z24, Z21, Z21
+	VMOVUPS      Z21, 2624(AX)
+	VMULPS       Z24, Z22, Z22
+	VMOVUPS      Z22, 2688(AX)
+	VMULPS       Z24, Z23, Z23
+	VMOVUPS      Z23, 2752(AX)
+	VZEROUPPER
+	RET
+
+// func sum16x6AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
+TEXT ·sum16x6AVX512(SB), NOSPLIT, $0-40
+	MOVQ d+24(FP), AX
+	MOVQ AX, CX
+	SHLQ $0x02, CX
+	MOVQ AX, DX
+	SHLQ $0x01, DX
+	MOVQ o+0(FP), SI
+	LEAQ (SI)(CX*2), DI
+	ADDQ CX, DI
+	XORQ BX, BX
+
+columns4:
+	CMPQ    AX, $0x00000040
+	JLT     fewer4
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS 128(SI), Z2
+	VMOVUPS 192(SI), Z3
+	VMOVUPS (SI)(CX*1), Z4
+	VMOVUPS 64(SI)(CX*1), Z5
+	VMOVUPS 128(SI)(CX*1), Z6
+	VMOVUPS 192(SI)(CX*1), Z7
+	VMOVUPS (SI)(CX*2), Z8
+	VMOVUPS 64(SI)(CX*2), Z9
+	VMOVUPS 128(SI)(CX*2), Z10
+	VMOVUPS 192(SI)(CX*2), Z11
+	VMOVUPS (DI), Z12
+	VMOVUPS 64(DI), Z13
+	VMOVUPS 128(DI), Z14
+	VMOVUPS 192(DI), Z15
+	VMOVUPS (SI)(CX*4), Z16
+	VMOVUPS 64(SI)(CX*4), Z17
+	VMOVUPS 128(SI)(CX*4), Z18
+	VMOVUPS 192(SI)(CX*4), Z19
+	VMOVUPS (DI)(CX*2), Z20
+	VMOVUPS 64(DI)(CX*2), Z21
+	VMOVUPS 128(DI)(CX*2), Z22
+	VMOVUPS 192(DI)(CX*2), Z23
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block4:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token4:
+	VCVTPH2PS    (R11), Z24
+	VCVTPH2PS    32(R11), Z25
+	VCVTPH2PS    64(R11), Z26
+	VCVTPH2PS    96(R11), Z27
+	PREFETCHT0   (R12)
+	PREFETCHT0   64(R12)
+	VBROADCASTSS (R10), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS 512(R10), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS 1024(R10), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS 1536(R10), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS 2048(R10), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS 2560(R10), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token4
+	TESTQ        R9, R9
+	JNE          block4
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, 128(SI)
+	VMOVUPS      Z3, 192(SI)
+	VMOVUPS      Z4, (SI)(CX*1)
+	VMOVUPS      Z5, 64(SI)(CX*1)
+	VMOVUPS      Z6, 128(SI)(CX*1)
+	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z8, (SI)(CX*2)
+	VMOVUPS      Z9, 64(SI)(CX*2)
+	VMOVUPS      Z10, 128(SI)(CX*2)
+	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z16, (SI)(CX*4)
+	VMOVUPS      Z17, 64(SI)(CX*4)
+	VMOVUPS      Z18, 128(SI)(CX*4)
+	VMOVUPS      Z19, 192(SI)(CX*4)
+	VMOVUPS      Z20, (DI)(CX*2)
+	VMOVUPS      Z21, 64(DI)(CX*2)
+	VMOVUPS      Z22, 128(DI)(CX*2)
+	VMOVUPS      Z23, 192(DI)(CX*2)
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
+	SUBQ         $0x00000040, AX
+	JMP          columns4
+
+fewer4:
+columns2:
+	CMPQ    AX, $0x00000020
+	JLT     fewer2
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS (SI)(CX*1), Z2
+	VMOVUPS 64(SI)(CX*1), Z3
+	VMOVUPS (SI)(CX*2), Z4
+	VMOVUPS 64(SI)(CX*2), Z5
+	VMOVUPS (DI), Z6
+	VMOVUPS 64(DI), Z7
+	VMOVUPS (SI)(CX*4), Z8
+	VMOVUPS 64(SI)(CX*4), Z9
+	VMOVUPS (DI)(CX*2), Z10
+	VMOVUPS 64(DI)(CX*2), Z11
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block2:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token2:
+	VCVTPH2PS    (R11), Z12
+	VCVTPH2PS    32(R11), Z13
+	PREFETCHT0   (R12)
+	VBROADCASTSS (R10), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 512(R10), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 1024(R10), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 1536(R10), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 2048(R10), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 2560(R10), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         DX, R11
+	ADDQ         DX, R12
+	ADDQ         $0x00000004, R10
+	DECQ         R13
+	JNE          token2
+	TESTQ        R9, R9
+	JNE          block2
+	VMOVUPS      Z0, (SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, (SI)(CX*1)
+	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z4, (SI)(CX*2)
+	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, (SI)(CX*4)
+	VMOVUPS      Z9, 64(SI)(CX*4)
+	VMOVUPS      Z10, (DI)(CX*2)
+	VMOVUPS      Z11, 64(DI)(CX*2)
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	SUBQ         $0x00000020, AX
+	JMP          columns2
+
+fewer2:
+columns1:
+	CMPQ    AX, $0x00000010
+	JLT     fewer1
+	VMOVUPS (SI), Z0
+	VMOVUPS (SI)(CX*1), Z1
+	VMOVUPS (SI)(CX*2), Z2
+	VMOVUPS (DI), Z3
+	VMOVUPS (SI)(CX*4), Z4
+	VMOVUPS (DI)(CX*2), Z5
+	MOVQ    list+16(FP), R8
+	MOVQ    n+32(FP), R9
+	MOVQ    p+8(FP), R10
+
+block1:
+	MOVQ    (R8), R11
+	ADDQ    BX, R11
+	MOVQ    32(R8), R12
+	ADDQ    BX, R12
+	ADDQ    $0x00000008, R8
+	MOVQ    $0x00000010, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+
+token1:
+	VCVTPH2PS        (R11), Z6
+	PREFETCHT0       (R12)
+	VFMADD231PS.BCST (R10), Z6, Z0
+	VFMADD231PS.BCST 512(R10), Z6, Z1
+	VFMADD231PS.BCST 1024(R10), Z6, Z2
+	VFMADD231PS.BCST 1536(R10), Z6, Z3
+	VFMADD231PS.BCST 2048(R10), Z6, Z4
+	VFMADD231PS.BCST 2560(R10), Z6, Z5
+	ADDQ             DX, R11
+	ADDQ             DX, R12
+	ADDQ             $0x00000004, R10
+	DECQ             R13
+	JNE              token1
+	TESTQ            R9, R9
+	JNE              block1
+	VMOVUPS          Z0, (SI)
+	VMOVUPS          Z1, (SI)(CX*1)
+	VMOVUPS          Z2, (SI)(CX*2)
+	VMOVUPS          Z3, (DI)
+	VMOVUPS          Z4, (SI)(CX*4)
+	VMOVUPS          Z5, (DI)(CX*2)
+	ADDQ             $0x00000020, BX
+	ADDQ             $0x00000040, SI
+	ADDQ             $0x00000040, DI
+	SUBQ             $0x00000010, AX
+	JMP              columns1
+
+fewer1:
+	TESTQ   AX, AX
+	JEQ     done
+	VMOVUPS (SI), Y0
+	VMOVUPS (SI)(CX*1), Y1
+	VMOVUPS (SI)(CX*2), Y2
+	VMOVUPS (DI), Y3
+	VMOVUPS (SI)(CX*4), Y4
+	VMOVUPS (DI)(CX*2), Y5
+	MOVQ    list+16(FP), AX
+	MOVQ    n+32(FP), R8
+	MOVQ    p+8(FP), R9
+
+blockNarrow:
+	MOVQ    (AX), R10
+	ADDQ    BX, R10
+	MOVQ    32(AX), R11
+	ADDQ    BX, R11
+	ADDQ    $0x00000008, AX
+	MOVQ    $0x00000010, R12
+	CMPQ    R8, R12
+	CMOVQLT R8, R12
+	SUBQ    R12, R8
+
+tokenNarrow:
+	VCVTPH2PS    (R10), Y6
+	PREFETCHT0   (R11)
+	VBROADCASTSS (R9), Y7
+	VFMADD231PS  Y6, Y7, Y0
+	VBROADCASTSS 512(R9), Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 1024(R9), Y7
+	VFMADD231PS  Y6, Y7, Y2
+	VBROADCASTSS 1536(R9), Y7
+	VFMADD231PS  Y6, Y7, Y3
+	VBROADCASTSS 2048(R9), Y7
+	VFMADD231PS  Y6, Y7, Y4
+	VBROADCASTSS 2560(R9), Y7
+	VFMADD231PS  Y6, Y7, Y5
+	ADDQ         DX, R10
+	ADDQ         DX, R11
+	ADDQ         $0x00000004, R9
+	DECQ         R12
+	JNE          tokenNarrow
+	TESTQ        R8, R8
+	JNE          blockNarrow
+	VMOVUPS      Y0, (SI)
+	VMOVUPS      Y1, (SI)(CX*1)
+	VMOVUPS      Y2, (SI)(CX*2)
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, (SI)(CX*4)
+	VMOVUPS      Y5, (DI)(CX*2)
 
 done:
 	VZEROUPPER

@@ -6,46 +6,23 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 )
 
-// scoreFunc computes the scores of the block's tokens for len(q)/d queries: those
-// of row i go to dst[i·TileTokens:].
-type scoreFunc func(dst, q []float32, block []byte, d int, scale float32)
-
-// sumFunc adds to the rows of o, len(o)/d of them, the weighted sums of the
-// block's first n values; the weights of row i are at p[i·TileTokens:].
-type sumFunc func(o, p []float32, block []byte, d, n int)
+// A spanFunc works on a span of keys: a score computes the scores of its tokens for
+// the workspace's queries, a sum adds their weighted values to the workspace's o.
+type spanFunc func(t *Task, w *workspace, s *span)
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
-	score32, score16 scoreFunc
-	sum32, sum16     sumFunc
-
-	// For few rows, scores of several blocks of tokens that follow each other; nil if
-	// one block after the other is as fast.
-	many32, many16 manyFunc
-	together       int // blocks
+	score32, score16, sum32, sum16 spanFunc
 }
 
-// manyFunc is a scoreFunc of blocks at so many addresses, for rows of q up to fewRows.
-type manyFunc func(dst, q []float32, blocks *uintptr, d int, scale float32)
-
-// fewRows are those for which the sums of one block wait for each other.
-const fewRows = 3
-
-func (k *kernels) many(t dtype.Type) manyFunc {
-	if t == dtype.Float16 {
-		return k.many16
-	}
-	return k.many32
-}
-
-func (k *kernels) score(t dtype.Type) scoreFunc {
+func (k *kernels) score(t dtype.Type) spanFunc {
 	if t == dtype.Float16 {
 		return k.score16
 	}
 	return k.score32
 }
 
-func (k *kernels) sum(t dtype.Type) sumFunc {
+func (k *kernels) sum(t dtype.Type) spanFunc {
 	if t == dtype.Float16 {
 		return k.sum16
 	}
@@ -76,8 +53,15 @@ func numbers[T stored](b []byte) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(zero)))
 }
 
-func score[T stored](dst, q []float32, block []byte, d int, scale float32) {
-	k := numbers[T](block)
+func score[T stored](t *Task, w *workspace, s *span) {
+	for b := 0; b < s.n; b += BlockTokens {
+		scoreBlock(w.scores[b:], w.q[:s.rows*t.D], numbers[T](t.K.block(t, s.head, s.block(b))), t.D, t.Scale)
+	}
+}
+
+// scoreBlock computes the scores of a block's tokens for len(q)/d queries: those of
+// row i go to dst[i·TileTokens:].
+func scoreBlock[T stored](dst, q []float32, k []T, d int, scale float32) {
 	rows := len(q) / d
 	for r := range rows {
 		clear(dst[r*TileTokens:][:BlockTokens])
@@ -100,8 +84,15 @@ func score[T stored](dst, q []float32, block []byte, d int, scale float32) {
 	}
 }
 
-func sum[T stored](o, p []float32, block []byte, d, n int) {
-	v := numbers[T](block)
+func sum[T stored](t *Task, w *workspace, s *span) {
+	for b := 0; b < s.n; b += BlockTokens {
+		sumBlock(w.o[:s.rows*t.D], w.scores[b:], numbers[T](t.V.block(t, s.head, s.block(b))), t.D, min(BlockTokens, s.n-b))
+	}
+}
+
+// sumBlock adds to the rows of o, len(o)/d of them, the weighted sums of a block's
+// first n values; the weights of row i are at p[i·TileTokens:].
+func sumBlock[T stored](o, p []float32, v []T, d, n int) {
 	var s strip
 	for j := range n {
 		for at := 0; at < d; at += len(s) {

@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/kernels/softmax"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 var negInf = float32(math.Inf(-1))
@@ -15,11 +16,11 @@ var negInf = float32(math.Inf(-1))
 // queries of a unit that share a head of keys: row r is query r/group of the
 // tile and head r%group of those that share.
 type workspace struct {
-	q, o    []float32  // [rows, D]
-	scores  []float32  // a tile's, [rows, TileTokens]
-	largest []float32  // m per row
-	sums    []float32  // l
-	blocks  [4]uintptr // of keys
+	q, o    []float32 // [rows, D]
+	scores  []float32 // a tile's, [rows, TileTokens]
+	largest []float32 // m per row
+	sums    []float32 // l
+	list    []uintptr // addresses of blocks in the order in which they are read
 
 	_ [128]byte // no false sharing with the next
 }
@@ -44,32 +45,84 @@ func (c *chunkTask) Do(i int) {
 	t.slots.Give(slot)
 }
 
-// attend computes a unit.
-func (t *Task) attend(w *workspace, u *unit) {
-	rows := t.load(w, u)
-	first := u.seq.First + u.row
-	last := first + u.rows - 1
-	begin := 0
-	if t.Window > 0 {
-		begin = max(0, first-t.Window+1)
-	}
-	for tile := begin - begin%TileTokens; tile <= last; tile += TileTokens {
-		n := min(TileTokens, last+1-tile)
-		t.score(w, u, rows, tile, n)
-		for r := range rows {
-			t.weigh(w, u, r, tile)
-		}
-		t.sum(w, u, rows, tile, n)
-	}
-	t.deliver(w, u)
+// A span is the keys of a tile, of one head, and the rows that see some of them.
+type span struct {
+	seq          *Sequence
+	head         int
+	first, n     int // keys
+	rows         int
+	keys, values []uintptr // blocks from the first on, and after them what is read next
 }
 
-// load copies the unit's rows of Q, and sets the state of queries that have
-// seen nothing.
-func (t *Task) load(w *workspace, u *unit) (rows int) {
+// block is the number of the block that holds the span's key number i.
+func (s *span) block(i int) int { return int(s.seq.Blocks[(s.first+i)/BlockTokens]) }
+
+// attend computes a unit.
+func (t *Task) attend(w *workspace, u *unit) {
+	kern := current()
+	score, sum := kern.score(t.K.DType), kern.sum(t.V.DType)
+	t.enlist(w, u)
+	rest := w.list
+	for head := u.head; head < u.head+u.heads; head++ {
+		rows := t.load(w, u, head)
+		for s := (span{seq: u.seq, head: head, first: t.begin(u), rows: rows}); s.first <= u.last(); s.first += TileTokens {
+			s.n = min(TileTokens, u.last()+1-s.first)
+			blocks := tiling.Ceil(s.n, BlockTokens)
+			s.keys, s.values, rest = rest, rest[blocks:], rest[2*blocks:]
+			score(t, w, &s)
+			for r := range rows {
+				t.weigh(w, u, &s, r)
+			}
+			sum(t, w, &s)
+		}
+		t.deliver(w, u, head)
+	}
+}
+
+// begin is the first key of the first tile that a unit's queries see.
+func (t *Task) begin(u *unit) int {
+	if t.Window == 0 {
+		return 0
+	}
+	first := max(0, u.seq.First+u.row-t.Window+1)
+	return first - first%TileTokens
+}
+
+// last is the last key that a query of the unit sees.
+func (u *unit) last() int { return u.seq.First + u.row + u.rows - 1 }
+
+// readAhead is how many blocks a kernel may read, or have fetched, beyond those that it
+// is given.
+const readAhead = 8
+
+// enlist lists the blocks that a unit reads. They are numbers, since the collector
+// must not see pointers to memory that may be unmapped.
+func (t *Task) enlist(w *workspace, u *unit) {
+	w.list = w.list[:0]
+	size := uintptr(t.K.DType.Bytes(t.blockLen()))
+	for head := u.head; head < u.head+u.heads; head++ {
+		for tile := t.begin(u); tile <= u.last(); tile += TileTokens {
+			blocks := u.seq.Blocks[tile/BlockTokens : min(tile+TileTokens, u.last()+BlockTokens)/BlockTokens]
+			for _, c := range []*Cache{&t.K, &t.V} {
+				base := uintptr(unsafe.Pointer(unsafe.SliceData(c.Data)))
+				for _, b := range blocks {
+					w.list = append(w.list, base+uintptr(int(b)*t.KVHeads+head)*size)
+				}
+			}
+		}
+	}
+	last := w.list[len(w.list)-1]
+	for range readAhead {
+		w.list = append(w.list, last)
+	}
+}
+
+// load copies the rows of Q of a unit's queries that share a head of keys, and sets
+// the state of queries that have seen nothing.
+func (t *Task) load(w *workspace, u *unit, head int) (rows int) {
 	width := t.group() * t.D
 	for q := range u.rows {
-		copy(w.q[q*width:(q+1)*width], t.Q[t.at(u, q):])
+		copy(w.q[q*width:(q+1)*width], t.Q[t.at(u, q, head):])
 	}
 	rows = u.rows * t.group()
 	for r := range rows {
@@ -80,68 +133,51 @@ func (t *Task) load(w *workspace, u *unit) (rows int) {
 }
 
 // deliver divides by the sums of the weights.
-func (t *Task) deliver(w *workspace, u *unit) {
+func (t *Task) deliver(w *workspace, u *unit, head int) {
 	affine := elemwise.Float32(elemwise.Affine)
 	group := t.group()
 	for r := range u.rows * group {
-		at := t.at(u, r/group) + r%group*t.D
+		at := t.at(u, r/group, head) + r%group*t.D
 		affine(t.O[at:at+t.D], w.o[r*t.D:(r+1)*t.D], elemwise.Params{A: 1 / w.sums[r]})
 	}
 }
 
 // at is where the group's rows of query q of a unit begin in Q and O.
-func (t *Task) at(u *unit, q int) int {
-	return ((u.seq.Row+u.row+q)*t.Heads + u.head*t.group()) * t.D
+func (t *Task) at(u *unit, q, head int) int {
+	return ((u.seq.Row+u.row+q)*t.Heads + head*t.group()) * t.D
 }
 
-// score computes the scores of a tile's n keys, whole blocks of them.
-func (t *Task) score(w *workspace, u *unit, rows, tile, n int) {
-	kern := current()
-	b := 0
-	if many := kern.many(t.K.DType); many != nil && rows <= fewRows {
-		for ; b+(kern.together-1)*BlockTokens < n; b += kern.together * BlockTokens {
-			for i := range kern.together {
-				w.blocks[i] = uintptr(unsafe.Pointer(unsafe.SliceData(t.K.block(t, u, (tile+b)/BlockTokens+i))))
-			}
-			many(w.scores[b:], w.q[:rows*t.D], &w.blocks[0], t.D, t.Scale)
-		}
-	}
-	k := kern.score(t.K.DType)
-	for ; b < n; b += BlockTokens {
-		k(w.scores[b:], w.q[:rows*t.D], t.K.block(t, u, (tile+b)/BlockTokens), t.D, t.Scale)
-	}
-	if t.Softcap > 0 {
-		for r := range rows {
-			t.cap(w.scores[r*TileTokens:][:n])
-		}
-	}
-}
-
-// cap squeezes scores into (-Softcap, Softcap).
-func (t *Task) cap(s []float32) {
+// softcap squeezes scores into (-Softcap, Softcap).
+func (t *Task) softcap(s []float32) {
 	affine := elemwise.Float32(elemwise.Affine)
 	affine(s, s, elemwise.Params{A: 1 / t.Softcap})
 	elemwise.Float32(elemwise.Tanh)(s, s, elemwise.Params{})
 	affine(s, s, elemwise.Params{A: t.Softcap})
 }
 
+// lanes is that of sums in package reduce: beyond a multiple of it, zeros do not show.
+const lanes = 32
+
 // weigh turns a row of scores into weights relative to the largest so far.
-func (t *Task) weigh(w *workspace, u *unit, r, tile int) {
-	s := w.scores[r*TileTokens:][:TileTokens]
+func (t *Task) weigh(w *workspace, u *unit, s *span, r int) {
+	p := w.scores[r*TileTokens:][:tiling.Align(s.n, lanes)]
 	position := u.seq.First + u.row + r/t.group()
-	lo, hi := 0, min(TileTokens, position+1-tile)
+	lo, hi := 0, min(s.n, position+1-s.first)
 	if t.Window > 0 {
-		lo = min(TileTokens, max(0, position-t.Window+1-tile))
+		lo = min(s.n, max(0, position-t.Window+1-s.first))
 	}
 	if lo >= hi {
-		clear(s)
+		clear(p)
 		return
 	}
-	fill(s[:lo])
-	fill(s[hi:])
+	if t.Softcap > 0 {
+		t.softcap(p[lo:hi])
+	}
+	fill(p[:lo])
+	fill(p[hi:])
 	old := w.largest[r]
-	m := max(old, reduce.MaxRow(s[lo:hi]))
-	sum := softmax.ExpSum(s, s, m)
+	m := max(old, reduce.MaxRow(p[lo:hi]))
+	sum := softmax.ExpSum(p, p, m)
 	if m != old && old != negInf {
 		c := float32(math.Exp(float64(old - m)))
 		w.sums[r] = float32(w.sums[r] * c)
@@ -158,16 +194,8 @@ func fill(s []float32) {
 	}
 }
 
-// sum adds the tile's weighted values to the rows' sums.
-func (t *Task) sum(w *workspace, u *unit, rows, tile, n int) {
-	k := current().sum(t.V.DType)
-	for b := 0; b < n; b += BlockTokens {
-		k(w.o[:rows*t.D], w.scores[b:], t.V.block(t, u, (tile+b)/BlockTokens), t.D, min(BlockTokens, n-b))
-	}
-}
-
-// block is a sequence's block number i, from the head of keys of a unit on.
-func (c *Cache) block(t *Task, u *unit, i int) []byte {
-	at := c.DType.Bytes((int(u.seq.Blocks[i])*t.KVHeads + u.head) * t.blockLen())
-	return c.Data[at : at+c.DType.Bytes(t.blockLen())]
+// block is what a block holds of a head.
+func (c *Cache) block(t *Task, head, i int) []byte {
+	size := c.DType.Bytes(t.blockLen())
+	return c.Data[(i*t.KVHeads+head)*size:][:size]
 }

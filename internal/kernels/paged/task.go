@@ -46,12 +46,12 @@ type Task struct {
 	store  storeTask
 }
 
-// A unit is what one chunk computes: a query tile of one head of keys.
+// A unit is what one chunk computes: a query tile of some heads of keys.
 type unit struct {
-	seq  *Sequence
-	head int // of keys
-	row  int // first query, counted within the sequence
-	rows int
+	seq         *Sequence
+	head, heads int // of keys
+	row         int // first query, counted within the sequence
+	rows        int
 }
 
 // queryTile is the number of queries of a unit, at most.
@@ -64,7 +64,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		return err
 	}
 	p.Run(t.store.chunks(&t.Problem), &t.store)
-	t.cut()
+	t.cut(p.Threads())
 	t.slots.Reset(min(p.Threads(), tiling.MaxSlots))
 	for len(t.spaces) < min(p.Threads(), tiling.MaxSlots) {
 		t.spaces = append(t.spaces, newWorkspace(&t.Problem))
@@ -74,15 +74,25 @@ func (t *Task) Run(p *pool.Pool) error {
 	return nil
 }
 
-// cut makes the units, the longest first, so that the threads end together.
-func (t *Task) cut() {
+// cut makes the units, the longest of a sequence first, so that the threads end
+// together. Where tiles are enough for the threads, each is a unit with all its heads,
+// whose blocks lie together in memory.
+func (t *Task) cut(threads int) {
 	t.units = t.units[:0]
+	tiles := 0
+	for i := range t.Sequences {
+		tiles += tiling.Ceil(t.Sequences[i].Count, queryTile)
+	}
+	heads := 1
+	if tiles >= 4*threads {
+		heads = t.KVHeads
+	}
 	for i := range t.Sequences {
 		s := &t.Sequences[i]
 		for end := s.Count; end > 0; end -= queryTile {
 			row := max(0, end-queryTile)
-			for h := range t.KVHeads {
-				t.units = append(t.units, unit{s, h, row, end - row})
+			for h := 0; h < t.KVHeads; h += heads {
+				t.units = append(t.units, unit{s, h, heads, row, end - row})
 			}
 		}
 	}

@@ -1,0 +1,84 @@
+package paged
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype"
+)
+
+// benchShapes are TinyLlama's and SmolLM's.
+var benchShapes = []struct{ heads, kv, d int }{{32, 4, 64}, {9, 3, 64}}
+
+// fastest runs tasks one after the other and gives the least time of one: other
+// processes only ever slow one down.
+func fastest(b *testing.B, tasks []*Task) time.Duration {
+	best := time.Hour
+	for i := 0; b.Loop(); i++ {
+		start := time.Now()
+		if err := tasks[i%len(tasks)].Run(nil); err != nil {
+			b.Fatal(err)
+		}
+		best = min(best, time.Since(start))
+	}
+	b.ReportMetric(float64(best.Nanoseconds())/1000, "best-us/op")
+	return best
+}
+
+// newBenchTask is a step of count tokens for each of several sequences of n in all.
+func newBenchTask(sequences, heads, kv, d, count, n int) *Task {
+	rng := rand.New(rand.NewPCG(6, 6))
+	m := newModel(rng, heads, kv, d, sequences*count)
+	m.n = sequences * (n + BlockTokens)
+	c := newCache(rng, m, dtype.Float16)
+	for i := range c.k.Data { // small positive numbers
+		c.k.Data[i], c.v.Data[i] = byte(i&1)*0x20, byte(i&1)*0x20
+	}
+	t := &Task{Problem: Problem{Heads: heads, KVHeads: kv, D: d, Scale: .1, Tokens: sequences * count, Q: m.q, NewK: m.k, NewV: m.v, O: make([]float32, len(m.q)), K: c.k, V: c.v,
+		Slots: make([]int32, sequences*count)}}
+	blocks := (n + BlockTokens - 1) / BlockTokens
+	for s := range sequences {
+		t.Sequences = append(t.Sequences, Sequence{Row: s * count, Count: count, First: n - count, Blocks: c.table[s*blocks:][:blocks]})
+		for i := range count {
+			at := n - count + i
+			t.Slots[s*count+i] = c.table[s*blocks+at/BlockTokens]*BlockTokens + int32(at%BlockTokens)
+		}
+	}
+	return t
+}
+
+// BenchmarkDecode is a token for each of some sequences, whose keys and values no
+// cache holds, as those of a model's layers.
+func BenchmarkDecode(b *testing.B) {
+	for _, c := range benchShapes {
+		for _, s := range []struct{ sequences, n, layers int }{{16, 160, 32}, {1, 640, 64}, {1, 2000, 64}} {
+			b.Run(fmt.Sprintf("%dof%dx%d/%dx%d", c.heads, c.kv, c.d, s.sequences, s.n), func(b *testing.B) {
+				var tasks []*Task
+				for range s.layers {
+					tasks = append(tasks, newBenchTask(s.sequences, c.heads, c.kv, c.d, 1, s.n))
+				}
+				bytes := 4 * s.sequences * s.n * c.kv * c.d
+				b.ReportMetric(float64(bytes)/float64(fastest(b, tasks).Nanoseconds()), "GB/s")
+			})
+		}
+	}
+}
+
+// BenchmarkPrompt is a prompt that is computed at once; of the products only those are
+// counted that count.
+func BenchmarkPrompt(b *testing.B) {
+	for _, c := range benchShapes {
+		for _, n := range []int{128, 512} {
+			for _, l := range cpu.Levels() {
+				b.Run(fmt.Sprintf("%dof%dx%d/%d/%v", c.heads, c.kv, c.d, n, l), func(b *testing.B) {
+					defer cpu.Force(l)()
+					flops := 2 * float64(n) * float64(n+1) * float64(c.heads*c.d)
+					b.ReportMetric(flops/float64(fastest(b, []*Task{newBenchTask(1, c.heads, c.kv, c.d, n, n)}).Nanoseconds()), "GFLOP/s")
+				})
+			}
+		}
+	}
+}
