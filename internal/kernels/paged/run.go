@@ -21,6 +21,7 @@ type workspace struct {
 	largest []float32 // m per row
 	sums    []float32 // l
 	list    []uintptr // addresses of blocks in the order in which they are read
+	span    span
 
 	_ [128]byte // no false sharing with the next
 }
@@ -65,15 +66,17 @@ func (t *Task) attend(w *workspace, u *unit) {
 	rest := w.list
 	for head := u.head; head < u.head+u.heads; head++ {
 		rows := t.load(w, u, head)
-		for s := (span{seq: u.seq, head: head, first: t.begin(u), rows: rows}); s.first <= u.last(); s.first += TileTokens {
+		s := &w.span
+		*s = span{seq: u.seq, head: head, first: t.begin(u), rows: rows}
+		for ; s.first <= u.last(); s.first += TileTokens {
 			s.n = min(TileTokens, u.last()+1-s.first)
 			blocks := tiling.Ceil(s.n, BlockTokens)
 			s.keys, s.values, rest = rest, rest[blocks:], rest[2*blocks:]
-			score(t, w, &s)
+			score(t, w, s)
 			for r := range rows {
-				t.weigh(w, u, &s, r)
+				t.weigh(w, u, s, r)
 			}
-			sum(t, w, &s)
+			sum(t, w, s)
 		}
 		t.deliver(w, u, head)
 	}
