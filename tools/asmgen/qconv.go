@@ -25,9 +25,7 @@ func qconvFamily() {
 			m.depthwise(mr)
 		}
 	}
-	for _, mr := range []int{1, 4} {
-		qconvVNNI.sums(mr)
-	}
+	qconvStripes()
 	for _, side := range []int{3, 5} {
 		for stride := 1; stride <= 2; stride++ {
 			qconvWideDepthwise(side, stride)
@@ -236,21 +234,6 @@ func (m qconvMode) tile(nv, mr int) {
 		JNE(LabelRef("single"))
 		Label("done")
 	})
-	k.finish()
-	k.end()
-}
-
-// sums finishes mr pixels of two vectors of channels that tiles have added up:
-// t.in points to rows of 32 sums.
-func (m qconvMode) sums(mr int) {
-	k := m.begin(fmt.Sprintf("%ssums_%d", m.name, mr), 2, mr)
-	p := GP64()
-	MOVQ(k.in, p)
-	for j := range k.acc {
-		for i, a := range k.acc[j] {
-			VPADDD(Mem{Base: p, Disp: 128*i + 64*j}, a, a)
-		}
-	}
 	k.finish()
 	k.end()
 }

@@ -2,10 +2,7 @@
 
 package qconv
 
-import (
-	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
-)
+import "github.com/salver-ml/salver/internal/cpu"
 
 //go:generate go -C ../../../tools/asmgen run . qconv -out ../../internal/kernels/qconv/tile_amd64.s
 
@@ -41,8 +38,7 @@ var vnni = kernels{
 // tiles are vnni with AMX for what has no groups.
 var tiles = func() kernels {
 	k := vnni
-	k.level, k.tiles = cpu.AMX, amx.For(cpu.AMX)
-	k.sums = [5]kernel{1: vnni512sums_1, 4: vnni512sums_4}
+	k.level, k.strip = cpu.AMX, [2][2]kernel{{u8strip16, u8strip32}, {s8strip16, s8strip32}}
 	return k
 }()
 

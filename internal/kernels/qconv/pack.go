@@ -47,8 +47,9 @@ func newPacking(p Params, kern *kernels) *packing {
 		k.taps, k.run = p.Kernel[0]*p.Parts, p.Kernel[1]*p.In
 	}
 	k.groups = (k.run + 3) / 4
-	if k.tiled = kern.tiles != nil && p.Groups == 1; k.tiled {
-		k.groups = (k.run + amx.StepInt8 - 1) / amx.StepInt8 * amx.StepInt8 / 4
+	steps := (k.run + amx.StepInt8 - 1) / amx.StepInt8
+	if k.tiled = kern.strip[0][0] != nil && p.Groups == 1 && k.taps*steps <= maxSteps; k.tiled {
+		k.groups = steps * amx.StepInt8 / 4
 	}
 	k.bytes = headerBytes
 	per, most := p.Out/p.Groups, 2*kern.lanes
@@ -168,7 +169,7 @@ func (k *packing) pack(dst []byte, w Weights) error {
 			if w.Bias != nil {
 				bias[at] = w.Bias[x.first+c]
 			}
-			bias[at] -= unsignedZero(k.p.Input) * k.packChannel(body, &w, x, lanes, c)
+			bias[at] -= k.zero() * k.packChannel(body, &w, x, lanes, c)
 		}
 		if k.kern.pairs[1][1] != nil && !k.p.depthwise() && !pairsFit(body) {
 			dst[0] = 0
@@ -181,7 +182,16 @@ func (k *packing) pack(dst []byte, w Weights) error {
 // holds four of its quarter's channels.
 func interleaved(c int) int { return c%16/4*16 + c/16*4 + c%4 }
 
-// unsignedZero is the zero point of the input as the kernels see it: unsigned.
+// zero is the zero point of the input as the kernels see it: tiles take signed
+// numbers as they are, the others unsigned ones only.
+func (k *packing) zero() int32 {
+	if k.tiled {
+		return k.p.Input.Zero
+	}
+	return unsignedZero(k.p.Input)
+}
+
+// unsignedZero is the zero point of an input that is made unsigned.
 func unsignedZero(f Format) int32 {
 	if f.Signed {
 		return f.Zero + 128

@@ -37,11 +37,10 @@ func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
 	pl.rows, pl.cols = h, w
 	pl.flat = p.Kernel[0]*p.Kernel[1] == 1 && p.Stride[0]*p.Stride[1] == 1 && p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] == 0
 	// Tiles read whole steps, beyond the input's end too, but for flat inputs.
-	pl.copied = p.Input.Signed
 	if pl.packed.tiled {
-		pl.copied = pl.copied || !pl.flat && pl.packed.run%amx.StepInt8 != 0
+		pl.copied = !pl.flat && pl.packed.run%amx.StepInt8 != 0
 	} else {
-		pl.copied = pl.copied || pl.packed.run%4 != 0 || p.depthwise() && !pl.kern.masked && p.In%pl.kern.lanes != 0
+		pl.copied = p.Input.Signed || pl.packed.run%4 != 0 || p.depthwise() && !pl.kern.masked && p.In%pl.kern.lanes != 0
 	}
 	if p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] > 0 {
 		pl.copied = true

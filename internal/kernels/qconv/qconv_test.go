@@ -162,6 +162,9 @@ func TestAgainstReference(t *testing.T) {
 		{Params{In: 97, Out: 97, Groups: 97, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}, Input: u}, 2, 8, 10},
 		{Params{In: 64, Out: 64, Groups: 64, Kernel: []int{5, 5}, Stride: []int{2, 2}, Dilation: []int{2, 1}, Pads: []int{2, 2, 2, 2}, Input: u}, 1, 15, 13},
 		{Params{In: 512, Out: 40, Kernel: []int{1, 1}, Input: u}, 1, 1, 1},
+		{Params{In: 64, Out: 72, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Input: s}, 2, 13, 15},
+		{Params{In: 128, Out: 32, Kernel: []int{1, 1}, Stride: []int{2, 2}, Input: u}, 1, 11, 66},
+		{Params{In: 100, Out: 31, Kernel: []int{1, 1}, Input: s}, 2, 5, 13},
 	} {
 		for i, out := range []Format{{Zero: 120}, {Signed: true, Zero: 3}, {}} {
 			c.p.Output = out
@@ -287,6 +290,51 @@ func TestTileOffsets(t *testing.T) {
 	} {
 		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly expects %d", i, c.got, c.want)
+		}
+	}
+}
+
+// The generated assembly reads a strip at these offsets (tools/asmgen/qconv_tiles.go).
+func TestStripOffsets(t *testing.T) {
+	var x strip
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(x.tile), 0}, {unsafe.Offsetof(x.config), 8}, {unsafe.Offsetof(x.in), 16}, {unsafe.Offsetof(x.out), 24},
+		{unsafe.Offsetof(x.residual), 32}, {unsafe.Offsetof(x.panel), 40}, {unsafe.Offsetof(x.sums), 48}, {unsafe.Offsetof(x.offsets), 56},
+		{unsafe.Offsetof(x.rows), 64}, {unsafe.Offsetof(x.pieces), 72}, {unsafe.Offsetof(x.next), 80}, {unsafe.Offsetof(x.lda), 88},
+		{unsafe.Offsetof(x.far), 96}, {unsafe.Offsetof(x.steps), 104}, {unsafe.Offsetof(x.panels), 112}, {unsafe.Offsetof(x.panelBytes), 120},
+		{unsafe.Offsetof(x.rowTiles), 128}, {unsafe.Offsetof(x.channels), 136}, {unsafe.Offsetof(x.nextRuns), 144},
+		{unsafe.Sizeof(rowTile{}), 24}, {unsafe.Sizeof(piece{}), 16}, {unsafe.Sizeof(tileConfig{}), 64},
+	} {
+		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
+			t.Errorf("field or struct %d is at %d, the assembly expects %d", i, c.got, c.want)
+		}
+	}
+}
+
+// TestResidualInPlace adds to the buffer that holds the residual, which row tiles that
+// overlap must not read again.
+func TestResidualInPlace(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	for _, side := range []int{5, 9, 14, 15} {
+		p := Params{In: 64, Out: 40, Kernel: []int{1, 1}, Output: Format{Zero: 99}, Hi: 255}
+		p.Residual = &Residual{Scale: .03, Mid: Format{Zero: 128}, MidHi: 255, MidScale: .02, OutScale: .04}
+		l := newLayer(t, rng, p, 1, side, side)
+		for _, level := range cpu.Levels() {
+			plan, err := New(p, side, side, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			op := Operands{N: 1, In: l.x, Packed: make([]byte, plan.PackedSize()), Out: bytes.Clone(l.z), Scratch: make([]byte, plan.ScratchSize(1))}
+			op.Residual = op.Out
+			if err := plan.Pack(op.Packed, l.weights); err != nil {
+				t.Fatal(err)
+			}
+			if err := plan.NewRunner().Run(nil, op); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(op.Out, l.want) {
+				t.Errorf("%v, %d×%d: not what a buffer of its own gives", level, side, side)
+			}
 		}
 	}
 }

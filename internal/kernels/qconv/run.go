@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -38,10 +37,10 @@ type workspace struct {
 	tile
 	src   []byte // what the kernels read
 	row0  int    // the row of output whose input is at its beginning
-	block amx.Block
-	runs  []run  // of tiles
-	tail  []byte // the input of a last tile, with room for what is read beyond
-	sums  [maxRun * amx.Rows * amx.Cols]int32
+	strip strip
+	layout
+	sums []byte // of a block of tiles
+	tail []byte // the input of a last tile, with room for what is read beyond
 	// A tile of a panel whose vectors are not full, where kernels have no masks.
 	bytes, residual [maxPixels * 16]byte
 }
@@ -88,7 +87,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	r.op, r.src, r.out, r.resid = Operands{}, nil, nil, nil
 	for i := range r.work {
-		r.work[i].tile, r.work[i].src, r.work[i].block = tile{}, nil, amx.Block{} // holds no buffer alive
+		r.work[i].tile, r.work[i].src, r.work[i].strip = tile{}, nil, strip{} // holds no buffer alive
 	}
 	return nil
 }
@@ -111,7 +110,7 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 	if need := r.cut.chunks(); len(r.work) < need {
 		r.work = make([]workspace, need)
 		for i := range r.work {
-			r.work[i].tail = make([]byte, pl.tailBytes())
+			r.work[i].sums, r.work[i].tail = pl.newSums(), make([]byte, pl.tailBytes())
 		}
 	}
 	p.Run(r.cut.chunks(), (*tileTask)(r))
@@ -137,7 +136,7 @@ func (c *copyTask) Do(i int) {
 
 // copyRow copies row y of a padded image, unsigned.
 func (pl *Plan) copyRow(dst, src []byte, y int) {
-	zero := byte(unsignedZero(pl.p.Input))
+	zero := byte(pl.packed.zero())
 	if y -= (pl.rows - pl.h.In) * pl.h.Begin / max(pl.h.Begin+pl.h.End, 1); y < 0 || y >= pl.h.In {
 		fill(dst, zero)
 		return
@@ -150,7 +149,7 @@ func (pl *Plan) copyRow(dst, src []byte, y int) {
 	fill(dst[:left], zero)
 	fill(dst[left+row:], zero)
 	src, dst = src[y*row:][:row], dst[left:][:row]
-	if !pl.p.Input.Signed {
+	if !pl.p.Input.Signed || pl.packed.tiled {
 		copy(dst, src)
 		return
 	}

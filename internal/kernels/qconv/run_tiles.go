@@ -7,12 +7,93 @@ import (
 )
 
 const (
-	maxRun     = 4         // panels of a call of tiles
-	callSteps  = 64        // about how many steps such a call should have
+	mostSteps  = 1024      // about the most steps of a call: 30 µs
+	maxSteps   = 2048      // of a block, which is one call
+	blockSteps = 4         // what finishing a block takes, in steps
 	fewWeights = 256 << 10 // bytes that stay in the second-level cache with all else
+	runBytes   = 512       // that are fetched at a time
+	rowsOfTile = 16
 	sumsRow    = 4 * amx.Cols
-	sumsPanel  = amx.Rows * sumsRow
+	headBytes  = 8 * amx.Cols // what a panel of 32 channels has before its weights
 )
+
+// A strip is the argument of a kernel that adds up in tiles: row tiles of one size
+// and some panels. Distances are in bytes. The assembly knows the offsets.
+type strip struct {
+	tile     unsafe.Pointer // what is the same for the layer
+	config   unsafe.Pointer // *tileConfig
+	in       unsafe.Pointer // where row tiles count from
+	out      unsafe.Pointer // where pieces count from: the first panel's channel
+	residual unsafe.Pointer // the same, or nil
+	panel    unsafe.Pointer
+	sums     unsafe.Pointer // of a block
+	offsets  unsafe.Pointer // of steps
+	rows     unsafe.Pointer // *rowTile
+	pieces   unsafe.Pointer // what rowTile.pieces counts from
+	next     unsafe.Pointer // nil, or what steps fetch into the second-level cache
+
+	lda        int // from pixel to pixel
+	far        int // from the first pixel to the 17th row's
+	steps      int
+	panels     int
+	panelBytes int
+	rowTiles   int
+	channels   int // from the first panel's on
+	nextRuns   int // of runBytes, that a step fetches
+}
+
+func (s *strip) arg() *byte { return (*byte)(unsafe.Pointer(s)) }
+
+// A rowTile is up to 32 pixels that are computed together.
+type rowTile struct {
+	in     int // bytes to the first pixel's input
+	pieces int // bytes to the first piece
+	n      int // pieces
+}
+
+// A piece is pixels of a row tile whose outputs follow each other.
+type piece struct {
+	sums, n int32 // bytes to the first pixel's sums, pixels
+	out     int   // bytes to its output
+}
+
+// tileConfig is what LDTILECFG loads.
+type tileConfig struct {
+	palette, startRow uint8
+	_                 [14]uint8
+	colBytes          [16]uint16
+	rows              [16]uint8
+}
+
+// newTileConfig is for blocks of so many rows in the first tile and in the second.
+func newTileConfig(near, far int) tileConfig {
+	c := tileConfig{palette: 1}
+	for i, rows := range [8]int{near, near, far, far, near, far, rowsOfTile, rowsOfTile} {
+		if rows > 0 {
+			c.rows[i], c.colBytes[i] = uint8(rows), amx.StepBytes
+		}
+	}
+	return c
+}
+
+// A span is row tiles of one size.
+type span struct {
+	config   tileConfig
+	near     int // rows of the first tile
+	far      int // and of the second
+	farBytes int // from the first pixel to that of the second tile
+	from, to int // of the chunk's row tiles
+	tail     int // -1, or where the input of an only row tile begins that reads beyond the end
+}
+
+// A layout is how the outputs of a chunk are cut into row tiles.
+type layout struct {
+	images int
+	cut    cut
+	spans  []span
+	tiles  []rowTile
+	pieces []piece
+}
 
 // stepOffsets are where the steps of a pixel's window are, from its first byte on.
 func (pl *Plan) stepOffsets() []int {
@@ -42,6 +123,49 @@ func (pl *Plan) tailBytes() int {
 	return (amx.Rows-1)*pl.p.In + pl.reach()
 }
 
+// lay cuts units [lo, hi): rows of outputs, or tiles of a flat input.
+func (r *Runner) lay(l *layout, lo, hi int) {
+	pl := r.plan
+	p := &pl.p
+	l.spans, l.tiles, l.pieces = l.spans[:0], l.tiles[:0], l.pieces[:0]
+	inRow, outRow, width := p.Stride[0]*pl.cols*p.In, pl.w.Out*p.Out, pl.w.Out
+	switch {
+	case pl.flat:
+		total := r.images * pl.h.Out * pl.w.Out
+		from, to := lo*total/r.cut.units, hi*total/r.cut.units
+		l.run(pl, run{from * p.In, from * p.Out, to - from, to - from, to - from})
+	case p.Stride[0] == 1 && p.Stride[1] == 1:
+		// The rows are one run, which goes on over the borders.
+		l.run(pl, run{lo * inRow, lo * outRow, (hi-lo-1)*pl.cols + width, pl.cols, width})
+	case width <= rowsOfTile:
+		l.pairs(pl, lo, hi)
+	default:
+		for y := lo; y < hi; y++ {
+			l.run(pl, run{y * inRow, y * outRow, width, width, width})
+		}
+	}
+	if pl.tailBytes() > 0 {
+		l.splitTail(pl, r.images*pl.inBytes())
+	}
+}
+
+// splitTail makes a span of its own of a last tile that reads beyond an input of n
+// bytes.
+func (l *layout) splitTail(pl *Plan, n int) {
+	last := &l.spans[len(l.spans)-1]
+	t := &l.tiles[last.to-1]
+	if t.in+(last.near+last.far-1)*pl.p.In+pl.reach() <= n {
+		return
+	}
+	tail := *last
+	tail.from, tail.tail, t.in = last.to-1, t.in, 0
+	if last.to--; last.to == last.from {
+		*last = tail
+		return
+	}
+	l.spans = append(l.spans, tail)
+}
+
 // A run is pixels whose windows follow each other at one distance, and among which
 // each width have outputs that follow each other.
 type run struct {
@@ -51,24 +175,76 @@ type run struct {
 	outputs int // of a row
 }
 
-// runsOf are the runs of rows [lo, hi) of outputs, or of such tiles of a flat input.
-// Without a stride the rows are one run, which goes on over the borders.
-func (r *Runner) runsOf(runs []run, lo, hi int) []run {
-	pl := r.plan
+// newSums is memory for the sums of a block, on a cache line.
+func (pl *Plan) newSums() []byte {
+	if !pl.packed.tiled {
+		return nil
+	}
+	b := make([]byte, amx.Rows*sumsRow+lineBytes)
+	at := int(-uintptr(unsafe.Pointer(&b[0])) & (lineBytes - 1))
+	return b[at : at+amx.Rows*sumsRow]
+}
+
+const lineBytes = 64
+
+// run cuts a run into tiles of the same number of rows. The last begins earlier than
+// the one before ends.
+func (l *layout) run(pl *Plan, x run) {
 	p := &pl.p
-	inRow, outRow := p.Stride[0]*pl.cols*p.In, pl.w.Out*p.Out
-	switch {
-	case pl.flat:
-		total := r.images * pl.h.Out * pl.w.Out
-		from, to := lo*total/r.cut.units, hi*total/r.cut.units
-		return append(runs, run{from * p.In, from * p.Out, to - from, to - from, to - from})
-	case p.Stride[0] == 1 && p.Stride[1] == 1:
-		return append(runs, run{lo * inRow, lo * outRow, (hi-lo-1)*pl.cols + pl.w.Out, pl.cols, pl.w.Out})
+	lda := p.Stride[1] * p.In
+	tiles := (x.n + amx.Rows - 1) / amx.Rows
+	rows := (x.n + tiles - 1) / tiles
+	l.span(min(rows, rowsOfTile), max(rows-rowsOfTile, 0), rowsOfTile*lda)
+	for i := range tiles {
+		at := min(i*rows, x.n-rows)
+		l.tile(x.in + at*lda)
+		// Pieces of the tile that are outputs of one row each.
+		for k, end := i*rows, min((i+1)*rows, x.n); k < end; {
+			y, col := k/x.width, k%x.width
+			n := min(end-k, x.width-col)
+			if outputs := min(n, x.outputs-col); outputs > 0 {
+				l.piece((k-at)*sumsRow, outputs, x.out+(y*x.outputs+col)*p.Out)
+			}
+			k += n
+		}
 	}
-	for y := lo; y < hi; y++ {
-		runs = append(runs, run{y * inRow, y * outRow, pl.w.Out, pl.w.Out, pl.w.Out})
+}
+
+// pairs makes tiles of two short rows each.
+func (l *layout) pairs(pl *Plan, lo, hi int) {
+	p := &pl.p
+	inRow, outRow, width := p.Stride[0]*pl.cols*p.In, pl.w.Out*p.Out, pl.w.Out
+	for y := lo; y < hi; y += 2 {
+		if y+1 == hi {
+			l.span(width, 0, 0)
+			l.tile(y * inRow)
+			l.piece(0, width, y*outRow)
+			return
+		}
+		l.span(width, width, inRow)
+		l.tile(y * inRow)
+		l.piece(0, width, y*outRow)
+		l.piece(rowsOfTile*sumsRow, width, (y+1)*outRow)
 	}
-	return runs
+}
+
+// span begins a span, or goes on with one of the same tiles.
+func (l *layout) span(near, far, farBytes int) {
+	if n := len(l.spans); n > 0 && l.spans[n-1].near == near && l.spans[n-1].far == far {
+		return
+	}
+	n := len(l.tiles)
+	l.spans = append(l.spans, span{config: newTileConfig(near, far), near: near, far: far, farBytes: farBytes, from: n, to: n, tail: -1})
+}
+
+func (l *layout) tile(in int) {
+	l.tiles = append(l.tiles, rowTile{in: in, pieces: len(l.pieces) * int(unsafe.Sizeof(piece{}))})
+	l.spans[len(l.spans)-1].to = len(l.tiles)
+}
+
+func (l *layout) piece(sums, n, out int) {
+	l.pieces = append(l.pieces, piece{int32(sums), int32(n), out})
+	l.tiles[len(l.tiles)-1].n++
 }
 
 // tiles computes units [lo, hi) of panels [first, last).
@@ -77,33 +253,73 @@ func (r *Runner) tiles(w *workspace, first, last, lo, hi int) {
 	if lo == hi {
 		return
 	}
-	w.runs = r.runsOf(w.runs[:0], lo, hi)
-	group := max(1, min(callSteps/len(pl.offsets), maxRun))
-	b := &w.block
-	b.LDA = pl.p.Stride[1] * pl.p.In
-	b.C, b.LDC, b.PanelC = unsafe.Pointer(&w.sums), sumsRow, sumsPanel
-	b.Gap = pl.packed.panelBytes(pl.packed.panels[0]) - len(pl.offsets)*amx.StepB
-	outer := group // panels that a tile meets before the next tile does
-	if pl.packed.bytes <= fewWeights {
-		outer = last - first
+	if l := &w.layout; l.images != r.images || l.cut != r.cut {
+		l.images, l.cut = r.images, r.cut
+		r.lay(l, lo, hi)
 	}
+	steps := len(pl.offsets)
+	size := pl.packed.panelBytes(pl.packed.panels[0])
+	outer := min(max(1, fewWeights/size), max(1, mostSteps/steps)) // panels that a row tile meets before the next does
+	s := &w.strip
+	s.tile, s.lda, s.steps, s.panelBytes = unsafe.Pointer(&w.tile), pl.p.Stride[1]*pl.p.In, steps, size
+	s.offsets, s.pieces, s.sums = unsafe.Pointer(&pl.offsets[0]), unsafe.Pointer(&w.layout.pieces[0]), unsafe.Pointer(&w.sums[0])
 	for from := first; from < last; from += outer {
-		next, calls := r.following(min(from+outer, last), min(from+2*outer, last)), 0
-		for _, x := range w.runs {
-			calls += (x.n + amx.Rows - 1) / amx.Rows
-		}
-		for _, x := range w.runs {
-			tiles := (x.n + amx.Rows - 1) / amx.Rows
-			for i := range tiles {
-				at, end := i*x.n/tiles, (i+1)*x.n/tiles
-				r.place(w, x.in+at*b.LDA, end-at)
-				for p := from; p < min(from+outer, last); p += group {
-					next = b.Fetch(next, len(pl.offsets)*(min(p+group, from+outer, last)-p), calls)
-					r.multiply(w, &x, at, end, p, min(p+group, from+outer, last))
-				}
-			}
+		to := min(from+outer, last)
+		s.panels, s.channels = to-from, pl.p.Out-pl.packed.panels[from].first
+		s.panel = unsafe.Pointer(&r.op.Packed[pl.packed.panels[from].at])
+		next := r.following(to, min(to+outer, last))
+		s.nextRuns = max(1, amx.StepB/runBytes/len(w.layout.tiles))
+		for i := range w.layout.spans {
+			next = r.span(w, &w.layout.spans[i], pl.packed.panels[from].first, next)
 		}
 	}
+}
+
+// span computes the row tiles of a span for the strip's panels, whose first channel
+// is given. It fetches from next and gives the rest.
+func (r *Runner) span(w *workspace, x *span, channel int, next []byte) []byte {
+	s := &w.strip
+	s.config, s.far = unsafe.Pointer(&x.config), x.farBytes
+	s.in = w.input(x)
+	s.out, s.residual = unsafe.Pointer(&r.out[channel]), nil
+	if r.resid != nil {
+		s.residual = unsafe.Pointer(&r.resid[channel])
+	}
+	f := r.plan.kern.strip[bit(r.plan.p.Input.Signed)][bit(x.far > 0)]
+	most := max(1, mostSteps/(s.panels*(s.steps+blockSteps)))
+	for from := x.from; from < x.to; from += most {
+		s.rowTiles = min(most, x.to-from)
+		s.rows = unsafe.Pointer(&w.layout.tiles[from])
+		s.next, next = nil, fetched(next, s)
+		f(s.arg())
+	}
+	return next
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// fetched gives what is left when the strip has fetched the beginning of next.
+func fetched(next []byte, s *strip) []byte {
+	n := s.rowTiles * s.panels * s.steps * s.nextRuns * runBytes
+	if n == 0 || len(next) < n {
+		return nil
+	}
+	s.next = unsafe.Pointer(&next[0])
+	return next[n:]
+}
+
+// input is where row tiles count from: the input, or a copy with room behind it.
+func (w *workspace) input(x *span) unsafe.Pointer {
+	if x.tail < 0 {
+		return unsafe.Pointer(&w.src[0])
+	}
+	copy(w.tail, w.src[x.tail:])
+	return unsafe.Pointer(&w.tail[0])
 }
 
 // following is the memory of panels [from, to).
@@ -114,64 +330,4 @@ func (r *Runner) following(from, to int) []byte {
 	k := r.plan.packed
 	last := k.panels[to-1]
 	return r.op.Packed[k.panels[from].at : last.at+k.panelBytes(last)]
-}
-
-// place points the block at the input of n pixels, or at a copy with room behind.
-func (r *Runner) place(w *workspace, in, n int) {
-	pl, b := r.plan, &w.block
-	b.SetRows(n)
-	src := w.src[in:]
-	if len(src) < (n-1)*b.LDA+pl.reach() {
-		copy(w.tail, src[:min(len(src), len(w.tail))])
-		src = w.tail
-	}
-	b.A = unsafe.Pointer(&src[0])
-}
-
-// multiply computes pixels [at, end) of a run for panels [from, to).
-func (r *Runner) multiply(w *workspace, x *run, at, end, from, to int) {
-	pl, b := r.plan, &w.block
-	panel := pl.packed.panels[from]
-	b.B = unsafe.Pointer(&r.op.Packed[panel.at+headBytes])
-	b.Panels = to - from
-	pl.kern.tiles.At(amx.U8S8, b, pl.offsets)
-	for p := from; p < to; p++ {
-		r.setPanel(&w.tile, pl.packed.panels[p])
-		sums := w.sums[(p-from)*amx.Rows*amx.Cols:]
-		// Pieces of the run that are outputs of one row each.
-		for i := at; i < end; {
-			y, col := i/x.width, i%x.width
-			n := min(end-i, x.width-col)
-			if outputs := min(n, x.outputs-col); outputs > 0 {
-				out := x.out + (y*x.outputs+col)*pl.p.Out + pl.packed.panels[p].first
-				r.finish(w, sums[(i-at)*amx.Cols:], out, outputs)
-			}
-			i += n
-		}
-	}
-}
-
-// headBytes is what a panel of 32 channels has before its weights.
-const headBytes = 8 * amx.Cols
-
-// finish brings the sums of n pixels to their places, four at a time.
-func (r *Runner) finish(w *workspace, sums []int32, out, n int) {
-	t := &w.tile
-	for _, mr := range [2]int{4, 1} {
-		if n < mr {
-			continue
-		}
-		t.in, t.inLine = unsafe.Pointer(&sums[0]), mr*sumsRow
-		t.out, t.outLine, t.residual = unsafe.Pointer(&r.out[out]), mr*t.outPx, nil
-		if r.resid != nil {
-			t.residual = unsafe.Pointer(&r.resid[out])
-		}
-		t.lines = n / mr
-		r.plan.kern.sums[mr](t.arg())
-		done := t.lines * mr
-		if n -= done; n == 0 {
-			return
-		}
-		sums, out = sums[done*amx.Cols:], out+done*t.outPx
-	}
 }

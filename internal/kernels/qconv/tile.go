@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 )
 
 // A tile is the argument of a kernel: some pixels of a panel of output channels,
@@ -59,8 +58,7 @@ type kernels struct {
 	depthwise [maxPixels + 1]kernel    // one vector of channels
 	chans     int                      // the most pixels of depthwise
 	channels  map[[2]int][5]kernel     // depthwise for 64 channels and 1 to 4 pixels, by size and stride; nil: there are none
-	tiles     *amx.Kernels             // adds up in convolutions without groups, or nil
-	sums      [5]kernel                // finishes then, by pixels
+	strip     [2][2]kernel             // convolutions without groups in tiles, of a *strip: for signed input, for more than 16 rows; nil: there are none
 	masked    bool                     // kernels touch no channel without a bit in mask
 	largest   func(signed bool) func(dst, src *byte, n int)
 }

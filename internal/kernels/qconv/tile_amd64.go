@@ -214,11 +214,25 @@ func wide256depthwise_7(t *byte)
 //go:noescape
 func wide256depthwise_8(t *byte)
 
+// convolves row tiles of up to 16 pixels; s is a *strip.
+//
 //go:noescape
-func vnni512sums_1(t *byte)
+func u8strip16(s *byte)
 
+// convolves row tiles of up to 16 pixels; s is a *strip.
+//
 //go:noescape
-func vnni512sums_4(t *byte)
+func s8strip16(s *byte)
+
+// convolves row tiles of up to 32 pixels; s is a *strip.
+//
+//go:noescape
+func u8strip32(s *byte)
+
+// convolves row tiles of up to 32 pixels; s is a *strip.
+//
+//go:noescape
+func s8strip32(s *byte)
 
 //go:noescape
 func vnni512channels_3x1_1(t *byte)

@@ -24691,390 +24691,1999 @@ clamp:
 	VZEROUPPER
 	RET
 
-// func vnni512sums_1(t *byte)
-// Requires: AVX, AVX512F
-TEXT ·vnni512sums_1(SB), NOSPLIT, $32-8
-	MOVQ  t+0(FP), AX
-	MOVQ  (AX), CX
-	MOVQ  CX, (SP)
-	MOVQ  16(AX), CX
-	MOVQ  CX, 8(SP)
-	MOVQ  24(AX), CX
-	MOVQ  CX, 16(SP)
-	MOVQ  120(AX), CX
-	MOVQ  CX, 24(SP)
-	MOVQ  144(AX), CX
-	KMOVW CX, K1
-	SHRQ  $0x10, CX
-	KMOVW CX, K2
+DATA strip_order<>+0(SB)/4, $0x00000000
+DATA strip_order<>+4(SB)/4, $0x00000004
+DATA strip_order<>+8(SB)/4, $0x00000008
+DATA strip_order<>+12(SB)/4, $0x0000000c
+DATA strip_order<>+16(SB)/4, $0x00000001
+DATA strip_order<>+20(SB)/4, $0x00000005
+DATA strip_order<>+24(SB)/4, $0x00000009
+DATA strip_order<>+28(SB)/4, $0x0000000d
+DATA strip_order<>+32(SB)/4, $0x00000002
+DATA strip_order<>+36(SB)/4, $0x00000006
+DATA strip_order<>+40(SB)/4, $0x0000000a
+DATA strip_order<>+44(SB)/4, $0x0000000e
+DATA strip_order<>+48(SB)/4, $0x00000003
+DATA strip_order<>+52(SB)/4, $0x00000007
+DATA strip_order<>+56(SB)/4, $0x0000000b
+DATA strip_order<>+60(SB)/4, $0x0000000f
+GLOBL strip_order<>(SB), RODATA|NOPTR, $64
 
-line:
-	MOVQ         32(AX), CX
-	VMOVUPS      (CX), Z0
-	VMOVUPS      64(CX), Z1
-	MOVQ         (SP), CX
-	VPADDD       (CX), Z0, Z0
-	VPADDD       64(CX), Z1, Z1
-	MOVQ         40(AX), CX
-	VMOVUPS      (CX), Z2
-	VCVTDQ2PS    Z0, Z0
-	VMULPS       Z2, Z0, Z0
-	VMOVUPS      64(CX), Z2
-	VCVTDQ2PS    Z1, Z1
-	VMULPS       Z2, Z1, Z1
-	CMPQ         24(AX), $0x00
-	JE           clamp
-	VBROADCASTSS 164(AX), Z2
-	VMAXPS       Z2, Z0, Z0
-	VMAXPS       Z2, Z1, Z1
-	VBROADCASTSS 168(AX), Z2
-	VMINPS       Z2, Z0, Z0
-	VMINPS       Z2, Z1, Z1
-	VRNDSCALEPS  $0x00, Z0, Z0
-	VRNDSCALEPS  $0x00, Z1, Z1
-	VBROADCASTSS 172(AX), Z2
-	VMULPS       Z2, Z0, Z0
-	VMULPS       Z2, Z1, Z1
-	CMPQ         192(AX), $0x00
+// func u8strip16(s *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·u8strip16(SB), NOSPLIT, $88-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         88(DI), CX
+	MOVQ         96(DI), R12
+	MOVQ         $0x00000080, BX
+	MOVQ         80(DI), R15
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
+	MOVQ         (DI), AX
+	VPBROADCASTW 200(AX), Z0
+	VPBROADCASTB 202(AX), Z1
+	VPBROADCASTB 203(AX), Z2
+	VPBROADCASTB 204(AX), Z3
+	VMOVUPS      vector_47800000<>+0(SB), Z4
+	VMOVDQU32    strip_order<>+0(SB), Z5
+
+rowtile:
+	MOVQ 40(DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 112(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 136(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ $0x00000000, 32(SP)
+
+panel:
+	MOVQ 16(SP), DX
+
+	// TILELOADD tmm0, 0(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x22
+
+	// TILELOADD tmm1, 64(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x22
+	BYTE $0x40
+	ADDQ $0x00000100, DX
+	MOVQ (SP), R11
+	MOVQ (R11), R11
+	ADDQ 16(DI), R11
+	MOVQ 56(DI), R9
+	MOVQ 104(DI), R10
+
+step:
+	MOVQ (R9), AX
+	ADDQ R11, AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBUSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBUSD tmm7, tmm4, tmm1
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x41
+	BYTE  $0x5e
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  144(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+finish:
+	MOVQ    64(SP), AX
+	TESTQ   AX, AX
+	JEQ     finished
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	MOVQ    80(SP), AX
+	MOVL    $0xffffffff, DX
+	CMPQ    AX, $0x20
+	JGE     whole
+	BZHIQ   AX, DX, DX
+
+whole:
+	KMOVD DX, K1
+	KMOVW DX, K2
+	SHRQ  $0x10, DX
+	KMOVW DX, K3
+	MOVQ  56(SP), DX
+	MOVQ  8(DX), AX
+	ADDQ  72(DI), AX
+	MOVQ  16(DX), DX
+
+piece:
+	MOVLQSX (AX), SI
+	ADDQ    48(DI), SI
+	MOVLQSX 4(AX), R12
+	MOVQ    8(AX), R8
+	ADDQ    72(SP), R8
+	MOVQ    R8, R9
+	ADDQ    24(DI), R8
+	ADDQ    32(DI), R9
+	MOVQ    $0x00000080, R10
+	MOVQ    (DI), R11
+	MOVQ    104(R11), R11
+	CMPQ    32(DI), $0x00
+	JNE     residual
+
+plain:
+	CMPQ R12, $0x01
+	JG   plaintwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+plaintwo:
+	VCVTDQ2PS     (SI), Z8
+	VCVTDQ2PS     64(SI), Z9
+	VCVTDQ2PS     (SI)(R10*1), Z10
+	VCVTDQ2PS     64(SI)(R10*1), Z11
+	VMULPS        Z6, Z8, Z8
+	VMULPS        Z7, Z9, Z9
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z7, Z11, Z11
+	VMINPS        Z4, Z8, Z8
+	VCVTPS2DQ     Z8, Z8
+	VMINPS        Z4, Z9, Z9
+	VCVTPS2DQ     Z9, Z9
+	VMINPS        Z4, Z10, Z10
+	VCVTPS2DQ     Z10, Z10
+	VMINPS        Z4, Z11, Z11
+	VCVTPS2DQ     Z11, Z11
+	VPACKSSDW     Z9, Z8, Z8
+	VPACKSSDW     Z11, Z10, Z10
+	VPADDSW       Z0, Z8, Z8
+	VPADDSW       Z0, Z10, Z10
+	VPACKUSWB     Z10, Z8, Z8
+	VPMAXUB       Z2, Z8, Z8
+	VPMINUB       Z3, Z8, Z8
+	VPXORD        Z1, Z8, Z8
+	VPERMD        Z8, Z5, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VMOVDQU8      Y8, K1, (R8)
+	VMOVDQU8      Y9, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R12
+	JG            plain
+	JMP           finishedpiece
+
+residual:
+	MOVQ         (DI), R13
+	VBROADCASTSS 164(R13), Z8
+	VBROADCASTSS 168(R13), Z9
+	VBROADCASTSS 172(R13), Z10
+	VBROADCASTSS 176(R13), Z11
+	VBROADCASTSS 180(R13), Z12
+	VBROADCASTSS 184(R13), Z13
+	VBROADCASTSS 188(R13), Z14
+	CMPQ         192(R13), $0x00
 	JNE          signed
-	VBROADCASTSS 176(AX), Z2
-	VBROADCASTSS 180(AX), Z3
-	MOVQ         16(SP), CX
-	MOVQ         104(AX), DX
-	VPMOVZXBD.Z  (CX), K1, Z4
-	VCVTDQ2PS    Z4, Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z0, Z0
-	VPMOVZXBD.Z  16(CX), K2, Z4
-	VCVTDQ2PS    Z4, Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
-	JMP          added
+
+unsigned:
+	CMPQ R12, $0x01
+	JG   unsignedtwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+unsignedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVZXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVZXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVZXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVZXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R12
+	JG            unsigned
+	JMP           finishedpiece
 
 signed:
-	VBROADCASTSS 176(AX), Z2
-	VBROADCASTSS 180(AX), Z3
-	MOVQ         16(SP), CX
-	MOVQ         104(AX), DX
-	VPMOVSXBD.Z  (CX), K1, Z4
-	VCVTDQ2PS    Z4, Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z0, Z0
-	VPMOVSXBD.Z  16(CX), K2, Z4
-	VCVTDQ2PS    Z4, Z4
-	VSUBPS       Z2, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VADDPS       Z4, Z1, Z1
+	CMPQ R12, $0x01
+	JG   signedtwo
+	XORQ R10, R10
+	XORQ R11, R11
 
-added:
-	VBROADCASTSS 184(AX), Z2
-	VBROADCASTSS 188(AX), Z3
-	VMULPS       Z3, Z0, Z4
-	VFNMADD231PS Z4, Z2, Z0
-	VFMADD213PS  Z4, Z3, Z0
-	VMULPS       Z3, Z1, Z4
-	VFNMADD231PS Z4, Z2, Z1
-	VFMADD213PS  Z4, Z3, Z1
+signedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVSXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVSXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVSXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVSXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R12
+	JG            signed
 
-clamp:
-	VBROADCASTSS 152(AX), Z2
-	VMAXPS       Z2, Z0, Z0
-	VMAXPS       Z2, Z1, Z1
-	VBROADCASTSS 156(AX), Z2
-	VMINPS       Z2, Z0, Z0
-	VMINPS       Z2, Z1, Z1
-	VCVTPS2DQ    Z0, Z0
-	VCVTPS2DQ    Z1, Z1
-	VPBROADCASTD 160(AX), Z2
-	VPADDD       Z2, Z0, Z0
-	VPADDD       Z2, Z1, Z1
-	MOVQ         8(SP), CX
-	MOVQ         104(AX), DX
-	VPMOVDB      Z0, K1, (CX)
-	VPMOVDB      Z1, K2, 16(CX)
-	MOVQ         128(AX), CX
-	ADDQ         CX, (SP)
-	MOVQ         136(AX), CX
-	ADDQ         CX, 8(SP)
-	ADDQ         CX, 16(SP)
-	DECQ         24(SP)
-	JNE          line
+finishedpiece:
+	ADDQ $0x10, AX
+	DECQ DX
+	JNE  piece
+
+finished:
+	CMPQ 48(SP), $0x00
+	JNE  return
+	MOVQ 48(DI), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+	MOVQ (SP), AX
+	MOVQ AX, 56(SP)
+	MOVQ 16(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ 40(SP), AX
+	MOVQ AX, 80(SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ $0x20, 32(SP)
+	SUBQ $0x20, 40(SP)
+	DECQ 24(SP)
+	JNE  panel
+	ADDQ $0x18, (SP)
+	DECQ 8(SP)
+	JNE  rowtile
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 48(SP)
+	JMP  finish
+
+return:
 	VZEROUPPER
 	RET
 
-// func vnni512sums_4(t *byte)
-// Requires: AVX, AVX512F
-TEXT ·vnni512sums_4(SB), NOSPLIT, $32-8
-	MOVQ  t+0(FP), AX
-	MOVQ  (AX), CX
-	MOVQ  CX, (SP)
-	MOVQ  16(AX), CX
-	MOVQ  CX, 8(SP)
-	MOVQ  24(AX), CX
-	MOVQ  CX, 16(SP)
-	MOVQ  120(AX), CX
-	MOVQ  CX, 24(SP)
-	MOVQ  144(AX), CX
-	KMOVW CX, K1
-	SHRQ  $0x10, CX
-	KMOVW CX, K2
+DATA vector_47800000<>+0(SB)/4, $0x47800000
+DATA vector_47800000<>+4(SB)/4, $0x47800000
+DATA vector_47800000<>+8(SB)/4, $0x47800000
+DATA vector_47800000<>+12(SB)/4, $0x47800000
+DATA vector_47800000<>+16(SB)/4, $0x47800000
+DATA vector_47800000<>+20(SB)/4, $0x47800000
+DATA vector_47800000<>+24(SB)/4, $0x47800000
+DATA vector_47800000<>+28(SB)/4, $0x47800000
+DATA vector_47800000<>+32(SB)/4, $0x47800000
+DATA vector_47800000<>+36(SB)/4, $0x47800000
+DATA vector_47800000<>+40(SB)/4, $0x47800000
+DATA vector_47800000<>+44(SB)/4, $0x47800000
+DATA vector_47800000<>+48(SB)/4, $0x47800000
+DATA vector_47800000<>+52(SB)/4, $0x47800000
+DATA vector_47800000<>+56(SB)/4, $0x47800000
+DATA vector_47800000<>+60(SB)/4, $0x47800000
+GLOBL vector_47800000<>(SB), RODATA|NOPTR, $64
 
-line:
-	MOVQ         32(AX), CX
-	VMOVUPS      (CX), Z0
-	VMOVAPS      Z0, Z1
-	VMOVAPS      Z0, Z2
-	VMOVAPS      Z0, Z3
-	VMOVUPS      64(CX), Z4
-	VMOVAPS      Z4, Z5
-	VMOVAPS      Z4, Z6
-	VMOVAPS      Z4, Z7
-	MOVQ         (SP), CX
-	VPADDD       (CX), Z0, Z0
-	VPADDD       128(CX), Z1, Z1
-	VPADDD       256(CX), Z2, Z2
-	VPADDD       384(CX), Z3, Z3
-	VPADDD       64(CX), Z4, Z4
-	VPADDD       192(CX), Z5, Z5
-	VPADDD       320(CX), Z6, Z6
-	VPADDD       448(CX), Z7, Z7
-	MOVQ         40(AX), CX
-	VMOVUPS      (CX), Z8
-	VCVTDQ2PS    Z0, Z0
-	VMULPS       Z8, Z0, Z0
-	VCVTDQ2PS    Z1, Z1
-	VMULPS       Z8, Z1, Z1
-	VCVTDQ2PS    Z2, Z2
-	VMULPS       Z8, Z2, Z2
-	VCVTDQ2PS    Z3, Z3
-	VMULPS       Z8, Z3, Z3
-	VMOVUPS      64(CX), Z8
-	VCVTDQ2PS    Z4, Z4
-	VMULPS       Z8, Z4, Z4
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z8, Z5, Z5
-	VCVTDQ2PS    Z6, Z6
-	VMULPS       Z8, Z6, Z6
-	VCVTDQ2PS    Z7, Z7
-	VMULPS       Z8, Z7, Z7
-	CMPQ         24(AX), $0x00
-	JE           clamp
-	VBROADCASTSS 164(AX), Z8
-	VMAXPS       Z8, Z0, Z0
-	VMAXPS       Z8, Z1, Z1
-	VMAXPS       Z8, Z2, Z2
-	VMAXPS       Z8, Z3, Z3
-	VMAXPS       Z8, Z4, Z4
-	VMAXPS       Z8, Z5, Z5
-	VMAXPS       Z8, Z6, Z6
-	VMAXPS       Z8, Z7, Z7
-	VBROADCASTSS 168(AX), Z8
-	VMINPS       Z8, Z0, Z0
-	VMINPS       Z8, Z1, Z1
-	VMINPS       Z8, Z2, Z2
-	VMINPS       Z8, Z3, Z3
-	VMINPS       Z8, Z4, Z4
-	VMINPS       Z8, Z5, Z5
-	VMINPS       Z8, Z6, Z6
-	VMINPS       Z8, Z7, Z7
-	VRNDSCALEPS  $0x00, Z0, Z0
-	VRNDSCALEPS  $0x00, Z1, Z1
-	VRNDSCALEPS  $0x00, Z2, Z2
-	VRNDSCALEPS  $0x00, Z3, Z3
-	VRNDSCALEPS  $0x00, Z4, Z4
-	VRNDSCALEPS  $0x00, Z5, Z5
-	VRNDSCALEPS  $0x00, Z6, Z6
-	VRNDSCALEPS  $0x00, Z7, Z7
-	VBROADCASTSS 172(AX), Z8
-	VMULPS       Z8, Z0, Z0
-	VMULPS       Z8, Z1, Z1
-	VMULPS       Z8, Z2, Z2
-	VMULPS       Z8, Z3, Z3
-	VMULPS       Z8, Z4, Z4
-	VMULPS       Z8, Z5, Z5
-	VMULPS       Z8, Z6, Z6
-	VMULPS       Z8, Z7, Z7
-	CMPQ         192(AX), $0x00
+// func s8strip16(s *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·s8strip16(SB), NOSPLIT, $88-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         88(DI), CX
+	MOVQ         96(DI), R12
+	MOVQ         $0x00000080, BX
+	MOVQ         80(DI), R15
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
+	MOVQ         (DI), AX
+	VPBROADCASTW 200(AX), Z0
+	VPBROADCASTB 202(AX), Z1
+	VPBROADCASTB 203(AX), Z2
+	VPBROADCASTB 204(AX), Z3
+	VMOVUPS      vector_47800000<>+0(SB), Z4
+	VMOVDQU32    strip_order<>+0(SB), Z5
+
+rowtile:
+	MOVQ 40(DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 112(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 136(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ $0x00000000, 32(SP)
+
+panel:
+	MOVQ 16(SP), DX
+
+	// TILELOADD tmm0, 0(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x22
+
+	// TILELOADD tmm1, 64(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x22
+	BYTE $0x40
+	ADDQ $0x00000100, DX
+	MOVQ (SP), R11
+	MOVQ (R11), R11
+	ADDQ 16(DI), R11
+	MOVQ 56(DI), R9
+	MOVQ 104(DI), R10
+
+step:
+	MOVQ (R9), AX
+	ADDQ R11, AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBSSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBSSD tmm7, tmm4, tmm1
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x43
+	BYTE  $0x5e
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  144(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+finish:
+	MOVQ    64(SP), AX
+	TESTQ   AX, AX
+	JEQ     finished
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	MOVQ    80(SP), AX
+	MOVL    $0xffffffff, DX
+	CMPQ    AX, $0x20
+	JGE     whole
+	BZHIQ   AX, DX, DX
+
+whole:
+	KMOVD DX, K1
+	KMOVW DX, K2
+	SHRQ  $0x10, DX
+	KMOVW DX, K3
+	MOVQ  56(SP), DX
+	MOVQ  8(DX), AX
+	ADDQ  72(DI), AX
+	MOVQ  16(DX), DX
+
+piece:
+	MOVLQSX (AX), SI
+	ADDQ    48(DI), SI
+	MOVLQSX 4(AX), R12
+	MOVQ    8(AX), R8
+	ADDQ    72(SP), R8
+	MOVQ    R8, R9
+	ADDQ    24(DI), R8
+	ADDQ    32(DI), R9
+	MOVQ    $0x00000080, R10
+	MOVQ    (DI), R11
+	MOVQ    104(R11), R11
+	CMPQ    32(DI), $0x00
+	JNE     residual
+
+plain:
+	CMPQ R12, $0x01
+	JG   plaintwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+plaintwo:
+	VCVTDQ2PS     (SI), Z8
+	VCVTDQ2PS     64(SI), Z9
+	VCVTDQ2PS     (SI)(R10*1), Z10
+	VCVTDQ2PS     64(SI)(R10*1), Z11
+	VMULPS        Z6, Z8, Z8
+	VMULPS        Z7, Z9, Z9
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z7, Z11, Z11
+	VMINPS        Z4, Z8, Z8
+	VCVTPS2DQ     Z8, Z8
+	VMINPS        Z4, Z9, Z9
+	VCVTPS2DQ     Z9, Z9
+	VMINPS        Z4, Z10, Z10
+	VCVTPS2DQ     Z10, Z10
+	VMINPS        Z4, Z11, Z11
+	VCVTPS2DQ     Z11, Z11
+	VPACKSSDW     Z9, Z8, Z8
+	VPACKSSDW     Z11, Z10, Z10
+	VPADDSW       Z0, Z8, Z8
+	VPADDSW       Z0, Z10, Z10
+	VPACKUSWB     Z10, Z8, Z8
+	VPMAXUB       Z2, Z8, Z8
+	VPMINUB       Z3, Z8, Z8
+	VPXORD        Z1, Z8, Z8
+	VPERMD        Z8, Z5, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VMOVDQU8      Y8, K1, (R8)
+	VMOVDQU8      Y9, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R12
+	JG            plain
+	JMP           finishedpiece
+
+residual:
+	MOVQ         (DI), R13
+	VBROADCASTSS 164(R13), Z8
+	VBROADCASTSS 168(R13), Z9
+	VBROADCASTSS 172(R13), Z10
+	VBROADCASTSS 176(R13), Z11
+	VBROADCASTSS 180(R13), Z12
+	VBROADCASTSS 184(R13), Z13
+	VBROADCASTSS 188(R13), Z14
+	CMPQ         192(R13), $0x00
 	JNE          signed
-	VBROADCASTSS 176(AX), Z8
-	VBROADCASTSS 180(AX), Z9
-	MOVQ         16(SP), CX
-	MOVQ         104(AX), DX
-	LEAQ         (DX)(DX*2), BX
-	VPMOVZXBD.Z  (CX), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	VPMOVZXBD.Z  16(CX), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z4, Z4
-	VPMOVZXBD.Z  (CX)(DX*1), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z1, Z1
-	VPMOVZXBD.Z  16(CX)(DX*1), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VPMOVZXBD.Z  (CX)(DX*2), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z2, Z2
-	VPMOVZXBD.Z  16(CX)(DX*2), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z6, Z6
-	VPMOVZXBD.Z  (CX)(BX*1), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z3, Z3
-	VPMOVZXBD.Z  16(CX)(BX*1), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z7, Z7
-	JMP          added
+
+unsigned:
+	CMPQ R12, $0x01
+	JG   unsignedtwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+unsignedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVZXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVZXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVZXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVZXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R12
+	JG            unsigned
+	JMP           finishedpiece
 
 signed:
-	VBROADCASTSS 176(AX), Z8
-	VBROADCASTSS 180(AX), Z9
-	MOVQ         16(SP), CX
-	MOVQ         104(AX), DX
-	LEAQ         (DX)(DX*2), BX
-	VPMOVSXBD.Z  (CX), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z0, Z0
-	VPMOVSXBD.Z  16(CX), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z4, Z4
-	VPMOVSXBD.Z  (CX)(DX*1), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z1, Z1
-	VPMOVSXBD.Z  16(CX)(DX*1), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z5, Z5
-	VPMOVSXBD.Z  (CX)(DX*2), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z2, Z2
-	VPMOVSXBD.Z  16(CX)(DX*2), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z6, Z6
-	VPMOVSXBD.Z  (CX)(BX*1), K1, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z3, Z3
-	VPMOVSXBD.Z  16(CX)(BX*1), K2, Z10
-	VCVTDQ2PS    Z10, Z10
-	VSUBPS       Z8, Z10, Z10
-	VMULPS       Z9, Z10, Z10
-	VADDPS       Z10, Z7, Z7
+	CMPQ R12, $0x01
+	JG   signedtwo
+	XORQ R10, R10
+	XORQ R11, R11
 
-added:
-	VBROADCASTSS 184(AX), Z8
-	VBROADCASTSS 188(AX), Z9
-	VMULPS       Z9, Z0, Z10
-	VFNMADD231PS Z10, Z8, Z0
-	VFMADD213PS  Z10, Z9, Z0
-	VMULPS       Z9, Z1, Z10
-	VFNMADD231PS Z10, Z8, Z1
-	VFMADD213PS  Z10, Z9, Z1
-	VMULPS       Z9, Z2, Z10
-	VFNMADD231PS Z10, Z8, Z2
-	VFMADD213PS  Z10, Z9, Z2
-	VMULPS       Z9, Z3, Z10
-	VFNMADD231PS Z10, Z8, Z3
-	VFMADD213PS  Z10, Z9, Z3
-	VMULPS       Z9, Z4, Z10
-	VFNMADD231PS Z10, Z8, Z4
-	VFMADD213PS  Z10, Z9, Z4
-	VMULPS       Z9, Z5, Z10
-	VFNMADD231PS Z10, Z8, Z5
-	VFMADD213PS  Z10, Z9, Z5
-	VMULPS       Z9, Z6, Z10
-	VFNMADD231PS Z10, Z8, Z6
-	VFMADD213PS  Z10, Z9, Z6
-	VMULPS       Z9, Z7, Z10
-	VFNMADD231PS Z10, Z8, Z7
-	VFMADD213PS  Z10, Z9, Z7
+signedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVSXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVSXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVSXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVSXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R12
+	JG            signed
 
-clamp:
-	VBROADCASTSS 152(AX), Z8
-	VMAXPS       Z8, Z0, Z0
-	VMAXPS       Z8, Z1, Z1
-	VMAXPS       Z8, Z2, Z2
-	VMAXPS       Z8, Z3, Z3
-	VMAXPS       Z8, Z4, Z4
-	VMAXPS       Z8, Z5, Z5
-	VMAXPS       Z8, Z6, Z6
-	VMAXPS       Z8, Z7, Z7
-	VBROADCASTSS 156(AX), Z8
-	VMINPS       Z8, Z0, Z0
-	VMINPS       Z8, Z1, Z1
-	VMINPS       Z8, Z2, Z2
-	VMINPS       Z8, Z3, Z3
-	VMINPS       Z8, Z4, Z4
-	VMINPS       Z8, Z5, Z5
-	VMINPS       Z8, Z6, Z6
-	VMINPS       Z8, Z7, Z7
-	VCVTPS2DQ    Z0, Z0
-	VCVTPS2DQ    Z1, Z1
-	VCVTPS2DQ    Z2, Z2
-	VCVTPS2DQ    Z3, Z3
-	VCVTPS2DQ    Z4, Z4
-	VCVTPS2DQ    Z5, Z5
-	VCVTPS2DQ    Z6, Z6
-	VCVTPS2DQ    Z7, Z7
-	VPBROADCASTD 160(AX), Z8
-	VPADDD       Z8, Z0, Z0
-	VPADDD       Z8, Z1, Z1
-	VPADDD       Z8, Z2, Z2
-	VPADDD       Z8, Z3, Z3
-	VPADDD       Z8, Z4, Z4
-	VPADDD       Z8, Z5, Z5
-	VPADDD       Z8, Z6, Z6
-	VPADDD       Z8, Z7, Z7
-	MOVQ         8(SP), CX
-	MOVQ         104(AX), DX
-	LEAQ         (DX)(DX*2), BX
-	VPMOVDB      Z0, K1, (CX)
-	VPMOVDB      Z4, K2, 16(CX)
-	VPMOVDB      Z1, K1, (CX)(DX*1)
-	VPMOVDB      Z5, K2, 16(CX)(DX*1)
-	VPMOVDB      Z2, K1, (CX)(DX*2)
-	VPMOVDB      Z6, K2, 16(CX)(DX*2)
-	VPMOVDB      Z3, K1, (CX)(BX*1)
-	VPMOVDB      Z7, K2, 16(CX)(BX*1)
-	MOVQ         128(AX), CX
-	ADDQ         CX, (SP)
-	MOVQ         136(AX), CX
-	ADDQ         CX, 8(SP)
-	ADDQ         CX, 16(SP)
-	DECQ         24(SP)
-	JNE          line
+finishedpiece:
+	ADDQ $0x10, AX
+	DECQ DX
+	JNE  piece
+
+finished:
+	CMPQ 48(SP), $0x00
+	JNE  return
+	MOVQ 48(DI), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+	MOVQ (SP), AX
+	MOVQ AX, 56(SP)
+	MOVQ 16(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ 40(SP), AX
+	MOVQ AX, 80(SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ $0x20, 32(SP)
+	SUBQ $0x20, 40(SP)
+	DECQ 24(SP)
+	JNE  panel
+	ADDQ $0x18, (SP)
+	DECQ 8(SP)
+	JNE  rowtile
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 48(SP)
+	JMP  finish
+
+return:
+	VZEROUPPER
+	RET
+
+// func u8strip32(s *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·u8strip32(SB), NOSPLIT, $88-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         88(DI), CX
+	MOVQ         96(DI), R12
+	MOVQ         $0x00000080, BX
+	MOVQ         80(DI), R15
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
+	MOVQ         (DI), AX
+	VPBROADCASTW 200(AX), Z0
+	VPBROADCASTB 202(AX), Z1
+	VPBROADCASTB 203(AX), Z2
+	VPBROADCASTB 204(AX), Z3
+	VMOVUPS      vector_47800000<>+0(SB), Z4
+	VMOVDQU32    strip_order<>+0(SB), Z5
+
+rowtile:
+	MOVQ 40(DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 112(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 136(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ $0x00000000, 32(SP)
+
+panel:
+	MOVQ 16(SP), DX
+
+	// TILELOADD tmm0, 0(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x22
+
+	// TILELOADD tmm1, 64(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x22
+	BYTE $0x40
+
+	// TILELOADD tmm2, 0(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x14
+	BYTE $0x22
+
+	// TILELOADD tmm3, 64(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x5c
+	BYTE $0x22
+	BYTE $0x40
+	ADDQ $0x00000100, DX
+	MOVQ (SP), R11
+	MOVQ (R11), R11
+	ADDQ 16(DI), R11
+	MOVQ 56(DI), R9
+	MOVQ 104(DI), R10
+
+step:
+	MOVQ (R9), AX
+	ADDQ R11, AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBUSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBUSD tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBUSD tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xd5
+
+	// TDPBUSD tmm7, tmm5, tmm3
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x41
+	BYTE  $0x5e
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  144(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+finish:
+	MOVQ    64(SP), AX
+	TESTQ   AX, AX
+	JEQ     finished
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	MOVQ    80(SP), AX
+	MOVL    $0xffffffff, DX
+	CMPQ    AX, $0x20
+	JGE     whole
+	BZHIQ   AX, DX, DX
+
+whole:
+	KMOVD DX, K1
+	KMOVW DX, K2
+	SHRQ  $0x10, DX
+	KMOVW DX, K3
+	MOVQ  56(SP), DX
+	MOVQ  8(DX), AX
+	ADDQ  72(DI), AX
+	MOVQ  16(DX), DX
+
+piece:
+	MOVLQSX (AX), SI
+	ADDQ    48(DI), SI
+	MOVLQSX 4(AX), R13
+	MOVQ    8(AX), R8
+	ADDQ    72(SP), R8
+	MOVQ    R8, R9
+	ADDQ    24(DI), R8
+	ADDQ    32(DI), R9
+	MOVQ    $0x00000080, R10
+	MOVQ    (DI), R11
+	MOVQ    104(R11), R11
+	CMPQ    32(DI), $0x00
+	JNE     residual
+
+plain:
+	CMPQ R13, $0x01
+	JG   plaintwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+plaintwo:
+	VCVTDQ2PS     (SI), Z8
+	VCVTDQ2PS     64(SI), Z9
+	VCVTDQ2PS     (SI)(R10*1), Z10
+	VCVTDQ2PS     64(SI)(R10*1), Z11
+	VMULPS        Z6, Z8, Z8
+	VMULPS        Z7, Z9, Z9
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z7, Z11, Z11
+	VMINPS        Z4, Z8, Z8
+	VCVTPS2DQ     Z8, Z8
+	VMINPS        Z4, Z9, Z9
+	VCVTPS2DQ     Z9, Z9
+	VMINPS        Z4, Z10, Z10
+	VCVTPS2DQ     Z10, Z10
+	VMINPS        Z4, Z11, Z11
+	VCVTPS2DQ     Z11, Z11
+	VPACKSSDW     Z9, Z8, Z8
+	VPACKSSDW     Z11, Z10, Z10
+	VPADDSW       Z0, Z8, Z8
+	VPADDSW       Z0, Z10, Z10
+	VPACKUSWB     Z10, Z8, Z8
+	VPMAXUB       Z2, Z8, Z8
+	VPMINUB       Z3, Z8, Z8
+	VPXORD        Z1, Z8, Z8
+	VPERMD        Z8, Z5, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VMOVDQU8      Y8, K1, (R8)
+	VMOVDQU8      Y9, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R13
+	JG            plain
+	JMP           finishedpiece
+
+residual:
+	MOVQ         (DI), R14
+	VBROADCASTSS 164(R14), Z8
+	VBROADCASTSS 168(R14), Z9
+	VBROADCASTSS 172(R14), Z10
+	VBROADCASTSS 176(R14), Z11
+	VBROADCASTSS 180(R14), Z12
+	VBROADCASTSS 184(R14), Z13
+	VBROADCASTSS 188(R14), Z14
+	CMPQ         192(R14), $0x00
+	JNE          signed
+
+unsigned:
+	CMPQ R13, $0x01
+	JG   unsignedtwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+unsignedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVZXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVZXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVZXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVZXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R13
+	JG            unsigned
+	JMP           finishedpiece
+
+signed:
+	CMPQ R13, $0x01
+	JG   signedtwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+signedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVSXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVSXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVSXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVSXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R13
+	JG            signed
+
+finishedpiece:
+	ADDQ $0x10, AX
+	DECQ DX
+	JNE  piece
+
+finished:
+	CMPQ 48(SP), $0x00
+	JNE  return
+	MOVQ 48(DI), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TILESTORED tmm2, 2048(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x1e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm3, 2112(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x1e
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ (SP), AX
+	MOVQ AX, 56(SP)
+	MOVQ 16(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ 40(SP), AX
+	MOVQ AX, 80(SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ $0x20, 32(SP)
+	SUBQ $0x20, 40(SP)
+	DECQ 24(SP)
+	JNE  panel
+	ADDQ $0x18, (SP)
+	DECQ 8(SP)
+	JNE  rowtile
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 48(SP)
+	JMP  finish
+
+return:
+	VZEROUPPER
+	RET
+
+// func s8strip32(s *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL, BMI2, MMX+
+TEXT ·s8strip32(SB), NOSPLIT, $88-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         88(DI), CX
+	MOVQ         96(DI), R12
+	MOVQ         $0x00000080, BX
+	MOVQ         80(DI), R15
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
+	MOVQ         (DI), AX
+	VPBROADCASTW 200(AX), Z0
+	VPBROADCASTB 202(AX), Z1
+	VPBROADCASTB 203(AX), Z2
+	VPBROADCASTB 204(AX), Z3
+	VMOVUPS      vector_47800000<>+0(SB), Z4
+	VMOVDQU32    strip_order<>+0(SB), Z5
+
+rowtile:
+	MOVQ 40(DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 112(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 136(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ $0x00000000, 32(SP)
+
+panel:
+	MOVQ 16(SP), DX
+
+	// TILELOADD tmm0, 0(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x22
+
+	// TILELOADD tmm1, 64(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x22
+	BYTE $0x40
+
+	// TILELOADD tmm2, 0(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x14
+	BYTE $0x22
+
+	// TILELOADD tmm3, 64(DX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x5c
+	BYTE $0x22
+	BYTE $0x40
+	ADDQ $0x00000100, DX
+	MOVQ (SP), R11
+	MOVQ (R11), R11
+	ADDQ 16(DI), R11
+	MOVQ 56(DI), R9
+	MOVQ 104(DI), R10
+
+step:
+	MOVQ (R9), AX
+	ADDQ R11, AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBSSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBSSD tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x43
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBSSD tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xd5
+
+	// TDPBSSD tmm7, tmm5, tmm3
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x43
+	BYTE  $0x5e
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  144(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+finish:
+	MOVQ    64(SP), AX
+	TESTQ   AX, AX
+	JEQ     finished
+	VMOVUPS 128(AX), Z6
+	VMOVUPS 192(AX), Z7
+	MOVQ    80(SP), AX
+	MOVL    $0xffffffff, DX
+	CMPQ    AX, $0x20
+	JGE     whole
+	BZHIQ   AX, DX, DX
+
+whole:
+	KMOVD DX, K1
+	KMOVW DX, K2
+	SHRQ  $0x10, DX
+	KMOVW DX, K3
+	MOVQ  56(SP), DX
+	MOVQ  8(DX), AX
+	ADDQ  72(DI), AX
+	MOVQ  16(DX), DX
+
+piece:
+	MOVLQSX (AX), SI
+	ADDQ    48(DI), SI
+	MOVLQSX 4(AX), R13
+	MOVQ    8(AX), R8
+	ADDQ    72(SP), R8
+	MOVQ    R8, R9
+	ADDQ    24(DI), R8
+	ADDQ    32(DI), R9
+	MOVQ    $0x00000080, R10
+	MOVQ    (DI), R11
+	MOVQ    104(R11), R11
+	CMPQ    32(DI), $0x00
+	JNE     residual
+
+plain:
+	CMPQ R13, $0x01
+	JG   plaintwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+plaintwo:
+	VCVTDQ2PS     (SI), Z8
+	VCVTDQ2PS     64(SI), Z9
+	VCVTDQ2PS     (SI)(R10*1), Z10
+	VCVTDQ2PS     64(SI)(R10*1), Z11
+	VMULPS        Z6, Z8, Z8
+	VMULPS        Z7, Z9, Z9
+	VMULPS        Z6, Z10, Z10
+	VMULPS        Z7, Z11, Z11
+	VMINPS        Z4, Z8, Z8
+	VCVTPS2DQ     Z8, Z8
+	VMINPS        Z4, Z9, Z9
+	VCVTPS2DQ     Z9, Z9
+	VMINPS        Z4, Z10, Z10
+	VCVTPS2DQ     Z10, Z10
+	VMINPS        Z4, Z11, Z11
+	VCVTPS2DQ     Z11, Z11
+	VPACKSSDW     Z9, Z8, Z8
+	VPACKSSDW     Z11, Z10, Z10
+	VPADDSW       Z0, Z8, Z8
+	VPADDSW       Z0, Z10, Z10
+	VPACKUSWB     Z10, Z8, Z8
+	VPMAXUB       Z2, Z8, Z8
+	VPMINUB       Z3, Z8, Z8
+	VPXORD        Z1, Z8, Z8
+	VPERMD        Z8, Z5, Z8
+	VEXTRACTI64X4 $0x01, Z8, Y9
+	VMOVDQU8      Y8, K1, (R8)
+	VMOVDQU8      Y9, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R13
+	JG            plain
+	JMP           finishedpiece
+
+residual:
+	MOVQ         (DI), R14
+	VBROADCASTSS 164(R14), Z8
+	VBROADCASTSS 168(R14), Z9
+	VBROADCASTSS 172(R14), Z10
+	VBROADCASTSS 176(R14), Z11
+	VBROADCASTSS 180(R14), Z12
+	VBROADCASTSS 184(R14), Z13
+	VBROADCASTSS 188(R14), Z14
+	CMPQ         192(R14), $0x00
+	JNE          signed
+
+unsigned:
+	CMPQ R13, $0x01
+	JG   unsignedtwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+unsignedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVZXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVZXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVZXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVZXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R13
+	JG            unsigned
+	JMP           finishedpiece
+
+signed:
+	CMPQ R13, $0x01
+	JG   signedtwo
+	XORQ R10, R10
+	XORQ R11, R11
+
+signedtwo:
+	VCVTDQ2PS     (SI), Z15
+	VCVTDQ2PS     64(SI), Z16
+	VCVTDQ2PS     (SI)(R10*1), Z17
+	VCVTDQ2PS     64(SI)(R10*1), Z18
+	VMULPS        Z6, Z15, Z15
+	VMULPS        Z7, Z16, Z16
+	VMULPS        Z6, Z17, Z17
+	VMULPS        Z7, Z18, Z18
+	VMAXPS        Z8, Z15, Z15
+	VMINPS        Z9, Z15, Z15
+	VRNDSCALEPS   $0x00, Z15, Z15
+	VMULPS        Z10, Z15, Z15
+	VPMOVSXBD.Z   (R9), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z15, Z15
+	VMULPS        Z14, Z15, Z19
+	VFNMADD231PS  Z19, Z13, Z15
+	VFMADD213PS   Z19, Z14, Z15
+	VMAXPS        Z8, Z16, Z16
+	VMINPS        Z9, Z16, Z16
+	VRNDSCALEPS   $0x00, Z16, Z16
+	VMULPS        Z10, Z16, Z16
+	VPMOVSXBD.Z   16(R9), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z16, Z16
+	VMULPS        Z14, Z16, Z19
+	VFNMADD231PS  Z19, Z13, Z16
+	VFMADD213PS   Z19, Z14, Z16
+	VMAXPS        Z8, Z17, Z17
+	VMINPS        Z9, Z17, Z17
+	VRNDSCALEPS   $0x00, Z17, Z17
+	VMULPS        Z10, Z17, Z17
+	VPMOVSXBD.Z   (R9)(R11*1), K2, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z17, Z17
+	VMULPS        Z14, Z17, Z19
+	VFNMADD231PS  Z19, Z13, Z17
+	VFMADD213PS   Z19, Z14, Z17
+	VMAXPS        Z8, Z18, Z18
+	VMINPS        Z9, Z18, Z18
+	VRNDSCALEPS   $0x00, Z18, Z18
+	VMULPS        Z10, Z18, Z18
+	VPMOVSXBD.Z   16(R9)(R11*1), K3, Z19
+	VCVTDQ2PS     Z19, Z19
+	VSUBPS        Z11, Z19, Z19
+	VMULPS        Z12, Z19, Z19
+	VADDPS        Z19, Z18, Z18
+	VMULPS        Z14, Z18, Z19
+	VFNMADD231PS  Z19, Z13, Z18
+	VFMADD213PS   Z19, Z14, Z18
+	VMINPS        Z4, Z15, Z15
+	VCVTPS2DQ     Z15, Z15
+	VMINPS        Z4, Z16, Z16
+	VCVTPS2DQ     Z16, Z16
+	VMINPS        Z4, Z17, Z17
+	VCVTPS2DQ     Z17, Z17
+	VMINPS        Z4, Z18, Z18
+	VCVTPS2DQ     Z18, Z18
+	VPACKSSDW     Z16, Z15, Z15
+	VPACKSSDW     Z18, Z17, Z17
+	VPADDSW       Z0, Z15, Z15
+	VPADDSW       Z0, Z17, Z17
+	VPACKUSWB     Z17, Z15, Z15
+	VPMAXUB       Z2, Z15, Z15
+	VPMINUB       Z3, Z15, Z15
+	VPXORD        Z1, Z15, Z15
+	VPERMD        Z15, Z5, Z15
+	VEXTRACTI64X4 $0x01, Z15, Y16
+	VMOVDQU8      Y15, K1, (R8)
+	VMOVDQU8      Y16, K1, (R8)(R11*1)
+	ADDQ          $0x00000100, SI
+	LEAQ          (R8)(R11*2), R8
+	LEAQ          (R9)(R11*2), R9
+	SUBQ          $0x02, R13
+	JG            signed
+
+finishedpiece:
+	ADDQ $0x10, AX
+	DECQ DX
+	JNE  piece
+
+finished:
+	CMPQ 48(SP), $0x00
+	JNE  return
+	MOVQ 48(DI), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TILESTORED tmm2, 2048(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x1e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm3, 2112(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x1e
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ (SP), AX
+	MOVQ AX, 56(SP)
+	MOVQ 16(SP), AX
+	MOVQ AX, 64(SP)
+	MOVQ 32(SP), AX
+	MOVQ AX, 72(SP)
+	MOVQ 40(SP), AX
+	MOVQ AX, 80(SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ $0x20, 32(SP)
+	SUBQ $0x20, 40(SP)
+	DECQ 24(SP)
+	JNE  panel
+	ADDQ $0x18, (SP)
+	DECQ 8(SP)
+	JNE  rowtile
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 48(SP)
+	JMP  finish
+
+return:
 	VZEROUPPER
 	RET
 
@@ -25207,24 +26816,6 @@ line:
 	JNE          line
 	VZEROUPPER
 	RET
-
-DATA vector_47800000<>+0(SB)/4, $0x47800000
-DATA vector_47800000<>+4(SB)/4, $0x47800000
-DATA vector_47800000<>+8(SB)/4, $0x47800000
-DATA vector_47800000<>+12(SB)/4, $0x47800000
-DATA vector_47800000<>+16(SB)/4, $0x47800000
-DATA vector_47800000<>+20(SB)/4, $0x47800000
-DATA vector_47800000<>+24(SB)/4, $0x47800000
-DATA vector_47800000<>+28(SB)/4, $0x47800000
-DATA vector_47800000<>+32(SB)/4, $0x47800000
-DATA vector_47800000<>+36(SB)/4, $0x47800000
-DATA vector_47800000<>+40(SB)/4, $0x47800000
-DATA vector_47800000<>+44(SB)/4, $0x47800000
-DATA vector_47800000<>+48(SB)/4, $0x47800000
-DATA vector_47800000<>+52(SB)/4, $0x47800000
-DATA vector_47800000<>+56(SB)/4, $0x47800000
-DATA vector_47800000<>+60(SB)/4, $0x47800000
-GLOBL vector_47800000<>(SB), RODATA|NOPTR, $64
 
 // func vnni512channels_3x1_2(t *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI

@@ -1,0 +1,395 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets in bytes into the Go struct strip of qconv.
+const (
+	qsTile       = 0
+	qsConfig     = 8
+	qsIn         = 16
+	qsOut        = 24
+	qsResidual   = 32
+	qsPanel      = 40
+	qsSums       = 48
+	qsOffsets    = 56
+	qsRows       = 64
+	qsPieces     = 72
+	qsNext       = 80
+	qsLDA        = 88
+	qsFar        = 96
+	qsSteps      = 104
+	qsPanels     = 112
+	qsPanelBytes = 120
+	qsRowTiles   = 128
+	qsChannels   = 136
+	qsNextRuns   = 144
+)
+
+// amxColumns is the columns of a panel.
+const amxColumns = 32
+
+// Sizes in bytes of qconv's rowTile and piece, and of what a panel begins with.
+const (
+	qsRowTileBytes = 24
+	qsPieceBytes   = 16
+	qsHeadBytes    = 256
+	qsRunBytes     = 512 // that are fetched at a time
+)
+
+// qconvStrip is the state of a kernel that adds up in tiles. What comes after the
+// sums of a block is done while the tiles add up the next one: they are different
+// units of a core.
+type qconvStrip struct {
+	*qconvKernel
+	tall     bool
+	multiply func(b, a, c Tmm)
+
+	rowTile, rowTiles Mem // in progress
+	panel, panels     Mem
+	column, channels  Mem
+	done              Mem       // 1: no more blocks
+	last              stripLast // what is to be finished
+
+	far, next reg.GPPhysical
+
+	zero16, flip, lo8, hi8, most, order reg.VecVirtual
+	bytes                               reg.OpmaskVirtual
+}
+
+// stripLast is the block whose sums are in memory.
+type stripLast struct{ rowTile, panel, column, channels Mem }
+
+// qconvStripes writes the kernels of up to 16 rows and of up to 32.
+func qconvStripes() {
+	order := GLOBL("strip_order", RODATA|NOPTR) // words of the two pixels that packing has mixed
+	for i := range 16 {
+		DATA(4*i, U32(uint32(i%4*4+i/4)))
+	}
+	for _, tall := range []bool{false, true} {
+		qconvStripOf("u8", tall, order, TDPBUSD)
+		qconvStripOf("s8", tall, order, TDPBSSD)
+	}
+}
+
+func qconvStripOf(name string, tall bool, order Mem, multiply func(b, a, c Tmm)) {
+	rows := 16
+	if tall {
+		rows = 32
+	}
+	TEXT(fmt.Sprintf("%sstrip%d", name, rows), NOSPLIT, "func(s *byte)")
+	Doc(fmt.Sprintf("convolves row tiles of up to %d pixels; s is a *strip.", rows))
+	Pragma("noescape")
+	k := &qconvStrip{qconvKernel: &qconvKernel{qconvMode: qconvVNNI}, tall: tall, multiply: multiply, far: reg.R12, next: reg.R15}
+	k.begin(order)
+	Label("rowtile")
+	k.move(k.strip(qsPanel), k.panel)
+	k.move(k.strip(qsPanels), k.panels)
+	k.move(k.strip(qsChannels), k.channels)
+	MOVQ(U32(0), k.column)
+	Label("panel")
+	k.sum()
+	Label("finish")
+	k.finishLast()
+	CMPQ(k.done, Imm(0))
+	JNE(LabelRef("return"))
+	k.storeSums()
+	k.move(k.rowTile, k.last.rowTile)
+	k.move(k.panel, k.last.panel)
+	k.move(k.column, k.last.column)
+	k.move(k.channels, k.last.channels)
+	MOVQ(k.strip(qsPanelBytes), reg.RAX)
+	ADDQ(reg.RAX, k.panel)
+	ADDQ(Imm(amxColumns), k.column)
+	SUBQ(Imm(amxColumns), k.channels)
+	DECQ(k.panels)
+	JNE(LabelRef("panel"))
+	ADDQ(Imm(qsRowTileBytes), k.rowTile)
+	DECQ(k.rowTiles)
+	JNE(LabelRef("rowtile"))
+	TILERELEASE()
+	MOVQ(U32(1), k.done)
+	JMP(LabelRef("finish"))
+	Label("return")
+	VZEROUPPER()
+	RET()
+}
+
+// strip is a field of the argument.
+func (k *qconvStrip) strip(off int) Mem { return Mem{Base: reg.RDI, Disp: off} }
+
+func (k *qconvStrip) move(from, to Mem) {
+	MOVQ(from, reg.RAX)
+	MOVQ(reg.RAX, to)
+}
+
+func (k *qconvStrip) begin(order Mem) {
+	Load(Param("s"), reg.RDI)
+	for _, m := range []*Mem{&k.rowTile, &k.rowTiles, &k.panel, &k.panels, &k.column, &k.channels, &k.done,
+		&k.last.rowTile, &k.last.panel, &k.last.column, &k.last.channels} {
+		*m = AllocLocal(8)
+	}
+	MOVQ(k.strip(qsConfig), reg.RAX)
+	LDTILECFG(At{Base: reg.RAX})
+	MOVQ(k.strip(qsLDA), reg.RCX)
+	MOVQ(k.strip(qsFar), k.far)
+	MOVQ(U32(4*amxColumns), reg.RBX)
+	MOVQ(k.strip(qsNext), k.next)
+	k.move(k.strip(qsRows), k.rowTile)
+	k.move(k.strip(qsRowTiles), k.rowTiles)
+	MOVQ(U32(0), k.last.panel)
+	MOVQ(U32(0), k.done)
+	k.constants(order)
+}
+
+// constants are the same for all blocks.
+func (k *qconvStrip) constants(order Mem) {
+	k.t = k.tile()
+	k.zero16, k.flip, k.lo8, k.hi8, k.most, k.order = ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
+	VPBROADCASTW(k.field(qcZero16), k.zero16)
+	VPBROADCASTB(k.field(qcFlip), k.flip)
+	VPBROADCASTB(k.field(qcLo8), k.lo8)
+	VPBROADCASTB(k.field(qcHi8), k.hi8)
+	VMOVUPS(constant(65536), k.most) // what is too large for an integer would become the least
+	VMOVDQU32(order, k.order)
+	k.bytes, k.k[0], k.k[1] = K(), K(), K()
+}
+
+// tile loads the address of the tile, whose fields are the layer's constants.
+func (k *qconvStrip) tile() reg.GPVirtual {
+	t := GP64()
+	MOVQ(k.strip(qsTile), t)
+	return t
+}
+
+// sum adds up a block: tiles 0 to 3 are sums, 4 and 5 are inputs, 6 and 7 weights.
+func (k *qconvStrip) sum() {
+	a, lda, b, ldb, in, offsets, steps := reg.RAX, reg.RCX, reg.RDX, reg.RBX, reg.R11, reg.R9, reg.R10
+	MOVQ(k.panel, b)
+	k.eachSum(func(i Tmm) { TILELOADD(At{Base: b, Disp: 64 * int32(i%2)}, i) }) // the bias in each row
+	ADDQ(U32(qsHeadBytes), b)
+	MOVQ(k.rowTile, in)
+	MOVQ(Mem{Base: in}, in)
+	ADDQ(k.strip(qsIn), in)
+	MOVQ(k.strip(qsOffsets), offsets)
+	MOVQ(k.strip(qsSteps), steps)
+	Label("step")
+	MOVQ(Mem{Base: offsets}, a)
+	ADDQ(in, a)
+	TILELOADD(At{Base: a, Index: lda}, 4)
+	TILELOADD(At{Base: b, Index: ldb}, 6)
+	k.multiply(6, 4, 0)
+	TILELOADD(At{b, ldb, 64}, 7)
+	k.multiply(7, 4, 1)
+	if k.tall {
+		ADDQ(k.far, a)
+		TILELOADD(At{Base: a, Index: lda}, 5)
+		k.multiply(6, 5, 2)
+		k.multiply(7, 5, 3)
+	}
+	k.fetch(a)
+	ADDQ(Imm(8), offsets)
+	ADDQ(U32(2048), b)
+	DECQ(steps)
+	JNE(LabelRef("step"))
+}
+
+// fetch brings some of what comes next into the second-level cache.
+func (k *qconvStrip) fetch(runs reg.GPPhysical) {
+	TESTQ(k.next, k.next)
+	JEQ(LabelRef("fetched"))
+	MOVQ(k.strip(qsNextRuns), runs)
+	Label("fetch")
+	for i := range qsRunBytes / 64 {
+		PREFETCHT1(Mem{Base: k.next, Disp: 64 * i})
+	}
+	ADDQ(U32(qsRunBytes), k.next)
+	DECQ(runs)
+	JNE(LabelRef("fetch"))
+	Label("fetched")
+}
+
+func (k *qconvStrip) eachSum(do func(i Tmm)) {
+	do(0)
+	do(1)
+	if k.tall {
+		do(2)
+		do(3)
+	}
+}
+
+func (k *qconvStrip) storeSums() {
+	c, ldc := reg.RSI, reg.RBX
+	MOVQ(k.strip(qsSums), c)
+	k.eachSum(func(i Tmm) { TILESTORED(i, At{c, ldc, 16*4*amxColumns*int32(i/2) + 64*int32(i%2)}) })
+}
+
+// stripPixels are two pixels while they are finished; the second is the first
+// again where there is one.
+type stripPixels struct {
+	sums, out, residual reg.GPVirtual
+	sumStep, outStep    reg.GPVirtual
+	n                   reg.GPVirtual
+}
+
+// finishLast makes bytes of the sums in memory, if there are any.
+func (k *qconvStrip) finishLast() {
+	panel := GP64()
+	MOVQ(k.last.panel, panel)
+	TESTQ(panel, panel)
+	JEQ(LabelRef("finished"))
+	scale := [2]reg.VecVirtual{ZMM(), ZMM()}
+	for j, s := range scale {
+		VMOVUPS(Mem{Base: panel, Disp: 4*amxColumns + 64*j}, s)
+	}
+	k.channelMasks()
+	piece, pieces := GP64(), GP64()
+	r := GP64()
+	MOVQ(k.last.rowTile, r)
+	MOVQ(Mem{Base: r, Disp: 8}, piece)
+	ADDQ(k.strip(qsPieces), piece)
+	MOVQ(Mem{Base: r, Disp: 16}, pieces)
+	Label("piece")
+	px := k.pixelsOf(piece)
+	CMPQ(k.strip(qsResidual), Imm(0))
+	JNE(LabelRef("residual"))
+	k.pairs("plain", px, func(v [4]reg.VecVirtual) { k.scaled(v, px, scale) })
+	JMP(LabelRef("finishedpiece"))
+	Label("residual")
+	k.addResiduals(px, scale)
+	Label("finishedpiece")
+	ADDQ(Imm(qsPieceBytes), piece)
+	DECQ(pieces)
+	JNE(LabelRef("piece"))
+	Label("finished")
+}
+
+// channelMasks has bits for the panel's channels: all, and those of each vector.
+func (k *qconvStrip) channelMasks() {
+	n, m := GP64(), GP64()
+	MOVQ(k.last.channels, n)
+	MOVL(U32(1<<32-1), m.As32())
+	CMPQ(n, Imm(amxColumns))
+	JGE(LabelRef("whole"))
+	BZHIQ(n, m, m)
+	Label("whole")
+	KMOVD(m.As32(), k.bytes)
+	KMOVW(m.As32(), k.k[0])
+	SHRQ(Imm(16), m)
+	KMOVW(m.As32(), k.k[1])
+}
+
+// pixelsOf finds the pixels of a piece.
+func (k *qconvStrip) pixelsOf(piece reg.GPVirtual) stripPixels {
+	px := stripPixels{GP64(), GP64(), GP64(), GP64(), GP64(), GP64()}
+	MOVLQSX(Mem{Base: piece}, px.sums)
+	ADDQ(k.strip(qsSums), px.sums)
+	MOVLQSX(Mem{Base: piece, Disp: 4}, px.n)
+	MOVQ(Mem{Base: piece, Disp: 8}, px.out)
+	ADDQ(k.last.column, px.out)
+	MOVQ(px.out, px.residual)
+	ADDQ(k.strip(qsOut), px.out)
+	ADDQ(k.strip(qsResidual), px.residual)
+	MOVQ(U32(4*amxColumns), px.sumStep)
+	MOVQ(k.strip(qsTile), px.outStep)
+	MOVQ(Mem{Base: px.outStep, Disp: qcOutPx}, px.outStep)
+	return px
+}
+
+// pairs loops over pairs of pixels; scaled makes the numbers of two vectors of each,
+// which are rounded and stored.
+func (k *qconvStrip) pairs(name string, px stripPixels, scaled func(v [4]reg.VecVirtual)) {
+	Label(name)
+	CMPQ(px.n, Imm(1))
+	JG(LabelRef(name + "two"))
+	XORQ(px.sumStep, px.sumStep)
+	XORQ(px.outStep, px.outStep)
+	Label(name + "two")
+	v := [4]reg.VecVirtual{ZMM(), ZMM(), ZMM(), ZMM()}
+	scaled(v)
+	k.narrow(v, px)
+	ADDQ(U32(8*amxColumns), px.sums)
+	LEAQ(Mem{Base: px.out, Index: px.outStep, Scale: 2}, px.out)
+	LEAQ(Mem{Base: px.residual, Index: px.outStep, Scale: 2}, px.residual)
+	SUBQ(Imm(2), px.n)
+	JG(LabelRef(name))
+}
+
+// scaled loads sums and multiplies them: vectors 0 and 1 are the first pixel.
+func (k *qconvStrip) scaled(v [4]reg.VecVirtual, px stripPixels, scale [2]reg.VecVirtual) {
+	for i, x := range v {
+		m := Mem{Base: px.sums, Disp: 64 * (i % 2)}
+		if i >= 2 {
+			m.Index, m.Scale = px.sumStep, 1
+		}
+		VCVTDQ2PS(m, x)
+	}
+	for i, x := range v {
+		VMULPS(scale[i%2], x, x)
+	}
+}
+
+// narrow rounds and saturates two pixels, and stores them.
+func (k *qconvStrip) narrow(v [4]reg.VecVirtual, px stripPixels) {
+	for _, x := range v {
+		VMINPS(k.most, x, x)
+		VCVTPS2DQ(x, x)
+	}
+	VPACKSSDW(v[1], v[0], v[0])
+	VPACKSSDW(v[3], v[2], v[2])
+	VPADDSW(k.zero16, v[0], v[0])
+	VPADDSW(k.zero16, v[2], v[2])
+	y := v[0]
+	VPACKUSWB(v[2], y, y)
+	VPMAXUB(k.lo8, y, y)
+	VPMINUB(k.hi8, y, y)
+	VPXORD(k.flip, y, y)
+	VPERMD(y, k.order, y)
+	high := YMM()
+	VEXTRACTI64X4(Imm(1), y, high)
+	VMOVDQU8(y.AsY(), k.bytes, Mem{Base: px.out})
+	VMOVDQU8(high, k.bytes, Mem{Base: px.out, Index: px.outStep, Scale: 1})
+}
+
+// addResiduals finishes a piece with a residual, as addResidual of qconvKernel does.
+func (k *qconvStrip) addResiduals(px stripPixels, scale [2]reg.VecVirtual) {
+	k.t = k.tile()
+	var c [7]reg.VecVirtual
+	for i, off := range []int{qcMidLo, qcMidHi, qcMidScale, qcResZero, qcResScale, qcYScale, qcYInverse} {
+		c[i] = ZMM()
+		VBROADCASTSS(k.field(off), c[i])
+	}
+	with := func(name string, load func(m Mem, mask reg.OpmaskVirtual, r reg.VecVirtual)) {
+		k.pairs(name, px, func(v [4]reg.VecVirtual) {
+			k.scaled(v, px, scale)
+			for i, x := range v {
+				VMAXPS(c[0], x, x)
+				VMINPS(c[1], x, x)
+				VRNDSCALEPS(Imm(0), x, x)
+				VMULPS(c[2], x, x)
+				m, r, q := Mem{Base: px.residual, Disp: 16 * (i % 2)}, ZMM(), ZMM()
+				if i >= 2 {
+					m.Index, m.Scale = px.outStep, 1
+				}
+				load(m, k.k[i%2], r)
+				VCVTDQ2PS(r, r)
+				VSUBPS(c[3], r, r)
+				VMULPS(c[4], r, r)
+				VADDPS(r, x, x)
+				VMULPS(c[6], x, q)
+				VFNMADD231PS(q, c[5], x)
+				VFMADD213PS(q, c[6], x)
+			}
+		})
+	}
+	CMPQ(k.field(qcSigned), Imm(0))
+	JNE(LabelRef("signed"))
+	with("unsigned", func(m Mem, mask reg.OpmaskVirtual, r reg.VecVirtual) { VPMOVZXBD_Z(m, mask, r) })
+	JMP(LabelRef("finishedpiece"))
+	with("signed", func(m Mem, mask reg.OpmaskVirtual, r reg.VecVirtual) { VPMOVSXBD_Z(m, mask, r) })
+}
