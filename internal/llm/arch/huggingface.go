@@ -92,7 +92,7 @@ var textDefaults = map[string]map[string]string{
 var harmless = []string{
 	"architectures", "auto_map", "transformers_version", "torch_dtype", "dtype", "use_cache", "return_dict", "is_encoder_decoder",
 	"initializer_range", "initializer_factor", "attention_dropout", "attention_probs_dropout_prob", "hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop",
-	"attn_pdrop", "classifier_dropout", "pretraining_tp", "gradient_checkpointing", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "cls_token_id",
+	"attn_pdrop", "classifier_dropout", "pretraining_tp", "gradient_checkpointing", "bos_token_id", "eos_token_id", "unk_token_id", "pad_token_id", "sep_token_id", "cls_token_id",
 	"decoder_start_token_id", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise", "router_z_loss_coef", "id2label", "label2id", "problem_type", "num_labels",
 	"task_specific_params", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout", "finetuning_task",
 	"chunk_size_feed_forward", "output_hidden_states", "output_attentions", "reorder_and_upcast_attn", "model_max_length", "max_sequence_length",
