@@ -33,7 +33,59 @@ func pagedFamily() {
 				k.sum()
 			}
 		}
+		rows{wide: wide}.pagedWeigh()
 	}
+}
+
+// pagedWeigh turns rows of n scores, a multiple of 32, into their exponentials relative
+// to the largest so far. It brings that up to date, gives the factors by which sums
+// relative to the one before are too large, and adds to those of the weights.
+func (v rows) pagedWeigh() {
+	TEXT("weigh"+v.suffix(), NOSPLIT, "func(p, largest, sums, factors *float32, rows, n int)")
+	Pragma("noescape")
+	row, largest := Load(Param("p"), GP64()).(reg.GPVirtual), Load(Param("largest"), GP64()).(reg.GPVirtual)
+	sums, factors := Load(Param("sums"), GP64()).(reg.GPVirtual), Load(Param("factors"), GP64()).(reg.GPVirtual)
+	rows, n := Load(Param("rows"), GP64()), Load(Param("n"), GP64())
+	at, left := GP64(), GP64()
+	each := func(label string, emit func(i int, x Mem)) {
+		MOVQ(row, at)
+		MOVQ(n, left)
+		Label(label)
+		for i := range lanes32 / v.width() {
+			emit(i, Mem{Base: at, Disp: 4 * v.width() * i})
+		}
+		ADDQ(step(4*lanes32), at)
+		SUBQ(step(lanes32), left)
+		JNE(LabelRef(label))
+	}
+	Label("row")
+	old := v.broadcast(Mem{Base: largest})
+	acc := make([]vec, lanes32/v.width())
+	for i := range acc {
+		acc[i] = v.copy(old)
+	}
+	each("max", func(i int, x Mem) { joinMore(v.load(x), acc[i], acc[i]) })
+	top, m := v.tree(acc, joinMore), v.reg()
+	VMOVSS(top.AsX(), Mem{Base: largest})
+	VBROADCASTSS(top.AsX(), m)
+	acc = v.accumulators(fconst(0))
+	each("exp", func(i int, x Mem) {
+		e := v.expNotPositive(v.sub(v.load(x), m))
+		v.store(e, x)
+		joinSum(e, acc[i], acc[i])
+	})
+	factor := v.expNotPositive(v.sub(old, m))
+	VMOVSS(factor.AsX(), Mem{Base: factors})
+	total := v.mul(factor, v.broadcast(Mem{Base: sums}))
+	joinSum(v.tree(acc, joinSum).AsX(), total.AsX(), total.AsX())
+	VMOVSS(total.AsX(), Mem{Base: sums})
+	ADDQ(step(pagedStride), row)
+	for _, p := range []reg.GPVirtual{largest, sums, factors} {
+		ADDQ(step(4), p)
+	}
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	end()
 }
 
 func (k pagedKernel) name(what string) string {
@@ -218,9 +270,9 @@ func (k pagedKernel) score() {
 	end()
 }
 
-// sum adds the values of n tokens, weighted, to d-element rows of o.
+// sum multiplies d-element rows of o by factors and adds the values of n tokens, weighted.
 func (k pagedKernel) sum() {
-	TEXT(k.name("sum"), NOSPLIT, "func(o, p *float32, list *uintptr, d, n int)")
+	TEXT(k.name("sum"), NOSPLIT, "func(o, factors, p *float32, list *uintptr, d, n int)")
 	Pragma("noescape")
 	d := Load(Param("d"), GP64()).(reg.GPVirtual)
 	stride, pitch, at := GP64(), GP64(), GP64() // bytes of a row of o and of a block, and where columns are in that
@@ -263,11 +315,13 @@ func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, p
 // sumTokens takes one block after the other, and has the one fetched that comes
 // pagedAhead later in the list.
 func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts int, label string) {
-	sums := make([][]reg.VecVirtual, k.rows)
+	sums, factors := make([][]reg.VecVirtual, k.rows), Load(Param("factors"), GP64())
 	for r := range sums {
+		f := k.vec()
+		VBROADCASTSS(Mem{Base: factors, Disp: 4 * r}, f)
 		for i := range parts {
 			s := k.vec()
-			VMOVUPS(rows.at(r, 4*k.lanes()*i), s)
+			VMULPS(rows.at(r, 4*k.lanes()*i), f, s)
 			sums[r] = append(sums[r], s)
 		}
 	}

@@ -29,8 +29,8 @@ type scoreKernel struct {
 	blocks int
 }
 
-// A sumKernel adds weighted values of n tokens to its rows.
-type sumKernel func(o, p *float32, list *uintptr, d, n int)
+// A sumKernel multiplies its rows by factors and adds weighted values of n tokens.
+type sumKernel func(o, factors, p *float32, list *uintptr, d, n int)
 
 // Kernels by their number of rows.
 type (
@@ -44,12 +44,14 @@ var (
 		score16: scores(&scoreKernels{1: {score16x1AVX2, 2}, 2: {score16x2AVX2, 2}, 3: {score16x3AVX2, 1}, 4: {score16x4AVX2, 1}, 5: {score16x5AVX2, 1}, 6: {score16x6AVX2, 1}}),
 		sum32:   sums(portable.sum32, &sumKernels{1: sum32x1AVX2, 2: sum32x2AVX2, 3: sum32x3AVX2, 4: sum32x4AVX2, 5: sum32x5AVX2, 6: sum32x6AVX2}),
 		sum16:   sums(portable.sum16, &sumKernels{1: sum16x1AVX2, 2: sum16x2AVX2, 3: sum16x3AVX2, 4: sum16x4AVX2, 5: sum16x5AVX2, 6: sum16x6AVX2}),
+		weigh:   weighs(weighAVX2),
 	}
 	avx512 = kernels{
 		score32: scores(&scoreKernels{1: {score32x1AVX512, 4}, 2: {score32x2AVX512, 4}, 3: {score32x3AVX512, 4}, 4: {score32x4AVX512, 4}, 5: {score32x5AVX512, 4}, 6: {score32x6AVX512, 4}}),
 		score16: scores(&scoreKernels{1: {score16x1AVX512, 4}, 2: {score16x2AVX512, 4}, 3: {score16x3AVX512, 4}, 4: {score16x4AVX512, 4}, 5: {score16x5AVX512, 4}, 6: {score16x6AVX512, 4}}),
 		sum32:   sums(portable.sum32, &sumKernels{1: sum32x1AVX512, 2: sum32x2AVX512, 3: sum32x3AVX512, 4: sum32x4AVX512, 5: sum32x5AVX512, 6: sum32x6AVX512}),
 		sum16:   sums(portable.sum16, &sumKernels{1: sum16x1AVX512, 2: sum16x2AVX512, 3: sum16x3AVX512, 4: sum16x4AVX512, 5: sum16x5AVX512, 6: sum16x6AVX512}),
+		weigh:   weighs(weighAVX512),
 	}
 )
 
@@ -59,7 +61,7 @@ func together(rows int) int { return tiling.Ceil(rows, tiling.Ceil(rows, mostRow
 
 // scores makes a scoreFunc. Kernels that take several blocks may read some beyond
 // the last, and write their products where no token is.
-func scores(by *scoreKernels) func(t *Task, w *workspace, s *span) {
+func scores(by *scoreKernels) spanFunc {
 	return func(t *Task, w *workspace, s *span) {
 		blocks := tiling.Ceil(s.n, BlockTokens)
 		for r := 0; r < s.rows; {
@@ -74,7 +76,7 @@ func scores(by *scoreKernels) func(t *Task, w *workspace, s *span) {
 }
 
 // sums makes a sumFunc. The kernels take heads of a multiple of 8 elements.
-func sums(other func(t *Task, w *workspace, s *span), by *sumKernels) func(t *Task, w *workspace, s *span) {
+func sums(other spanFunc, by *sumKernels) spanFunc {
 	return func(t *Task, w *workspace, s *span) {
 		if t.D%8 != 0 {
 			other(t, w, s)
@@ -82,8 +84,15 @@ func sums(other func(t *Task, w *workspace, s *span), by *sumKernels) func(t *Ta
 		}
 		for r := 0; r < s.rows; {
 			n := together(s.rows - r)
-			by[n](&w.o[r*t.D], &w.scores[r*TileTokens], &s.values[0], t.D, s.n)
+			by[n](&w.o[r*t.D], &w.factors[r], &w.scores[r*TileTokens], &s.values[0], t.D, s.n)
 			r += n
 		}
+	}
+}
+
+// weighs makes a weigh function.
+func weighs(kernel func(p, largest, sums, factors *float32, rows, n int)) func(w *workspace, rows, n int) {
+	return func(w *workspace, rows, n int) {
+		kernel(&w.scores[0], &w.largest[0], &w.sums[0], &w.factors[0], rows, n)
 	}
 }

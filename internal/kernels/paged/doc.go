@@ -16,9 +16,9 @@
 // scale, rounded, and with a soft cap c then c·tanh(score/c). Keys are taken in
 // tiles of TileTokens at absolute positions. Per query, m is the largest score so
 // far and l the sum of e^(score-m): a tile raises m if need be, both l and the
-// sums of O are multiplied by e^(m_old-m_new), and the tile's exponentials, those
-// of keys that the query does not see being 0, are summed in the order of package
-// softmax. O continues the chain o = fma(p[j], v[j], o) over all keys in order and is
+// sums of O are multiplied by e^(m_old-m_new), rounded, and the tile's exponentials,
+// those of keys that the query does not see being 0, are summed in the order of
+// package softmax. O continues the chain o = fma(p[j], v[j], o) over all keys in order and is
 // multiplied by the rounded reciprocal of l. So the bits of a query's row depend
 // on its own sequence up to its own position, never on other sequences, chunks of
 // the prompt, the order of blocks or threads. At level generic a multiplication

@@ -51,10 +51,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x1AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -63,15 +63,17 @@ TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-40
 	XORQ DX, DX
 
 columns4:
-	CMPQ    AX, $0x00000020
-	JLT     fewer4
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000020
+	JLT          fewer4
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Y0
+	VMULPS       (BX), Y0, Y1
+	VMULPS       32(BX), Y0, Y2
+	VMULPS       64(BX), Y0, Y3
+	VMULPS       96(BX), Y0, Y0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block4:
 	MOVQ    (SI), R9
@@ -92,10 +94,10 @@ token4:
 	PREFETCHT0   (R10)
 	PREFETCHT0   64(R10)
 	VBROADCASTSS (R8), Y8
-	VFMADD231PS  Y4, Y8, Y0
-	VFMADD231PS  Y5, Y8, Y1
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
+	VFMADD231PS  Y4, Y8, Y1
+	VFMADD231PS  Y5, Y8, Y2
+	VFMADD231PS  Y6, Y8, Y3
+	VFMADD231PS  Y7, Y8, Y0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -103,10 +105,10 @@ token4:
 	JNE          token4
 	TESTQ        DI, DI
 	JNE          block4
-	VMOVUPS      Y0, (BX)
-	VMOVUPS      Y1, 32(BX)
-	VMOVUPS      Y2, 64(BX)
-	VMOVUPS      Y3, 96(BX)
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      Y2, 32(BX)
+	VMOVUPS      Y3, 64(BX)
+	VMOVUPS      Y0, 96(BX)
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x00000080, BX
 	SUBQ         $0x00000020, AX
@@ -114,13 +116,15 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Y0
+	VMULPS       (BX), Y0, Y1
+	VMULPS       32(BX), Y0, Y0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block2:
 	MOVQ    (SI), R9
@@ -138,8 +142,8 @@ token2:
 	VMOVUPS      32(R9), Y3
 	PREFETCHT0   (R10)
 	VBROADCASTSS (R8), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VFMADD231PS  Y2, Y4, Y1
+	VFMADD231PS  Y3, Y4, Y0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -147,8 +151,8 @@ token2:
 	JNE          token2
 	TESTQ        DI, DI
 	JNE          block2
-	VMOVUPS      Y0, (BX)
-	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      Y0, 32(BX)
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x00000040, BX
 	SUBQ         $0x00000010, AX
@@ -156,12 +160,14 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (BX), Y0
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Y0
+	VMULPS       (BX), Y0, Y0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block1:
 	MOVQ    (SI), R9
@@ -260,10 +266,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x2AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -272,19 +278,22 @@ TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000020
-	JLT     fewer4
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS (SI)(CX*1), Y4
-	VMOVUPS 32(SI)(CX*1), Y5
-	VMOVUPS 64(SI)(CX*1), Y6
-	VMOVUPS 96(SI)(CX*1), Y7
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000020
+	JLT          fewer4
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y2
+	VMULPS       64(SI), Y0, Y3
+	VMULPS       96(SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y4
+	VMULPS       (SI)(CX*1), Y4, Y5
+	VMULPS       32(SI)(CX*1), Y4, Y6
+	VMULPS       64(SI)(CX*1), Y4, Y7
+	VMULPS       96(SI)(CX*1), Y4, Y4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block4:
 	MOVQ    (DI), R10
@@ -305,15 +314,15 @@ token4:
 	PREFETCHT0   (R11)
 	PREFETCHT0   64(R11)
 	VBROADCASTSS (R9), Y12
-	VFMADD231PS  Y8, Y12, Y0
-	VFMADD231PS  Y9, Y12, Y1
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
+	VFMADD231PS  Y8, Y12, Y1
+	VFMADD231PS  Y9, Y12, Y2
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y0
 	VBROADCASTSS 512(R9), Y12
-	VFMADD231PS  Y8, Y12, Y4
-	VFMADD231PS  Y9, Y12, Y5
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
+	VFMADD231PS  Y8, Y12, Y5
+	VFMADD231PS  Y9, Y12, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -321,14 +330,14 @@ token4:
 	JNE          token4
 	TESTQ        R8, R8
 	JNE          block4
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, 64(SI)
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, (SI)(CX*1)
-	VMOVUPS      Y5, 32(SI)(CX*1)
-	VMOVUPS      Y6, 64(SI)(CX*1)
-	VMOVUPS      Y7, 96(SI)(CX*1)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y2, 32(SI)
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y0, 96(SI)
+	VMOVUPS      Y5, (SI)(CX*1)
+	VMOVUPS      Y6, 32(SI)(CX*1)
+	VMOVUPS      Y7, 64(SI)(CX*1)
+	VMOVUPS      Y4, 96(SI)(CX*1)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	SUBQ         $0x00000020, AX
@@ -336,15 +345,18 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -362,11 +374,11 @@ token2:
 	VMOVUPS      32(R10), Y5
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y0
 	VBROADCASTSS 512(R9), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
+	VFMADD231PS  Y4, Y6, Y3
+	VFMADD231PS  Y5, Y6, Y2
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -374,10 +386,10 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000040, SI
 	SUBQ         $0x00000010, AX
@@ -385,13 +397,16 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -481,10 +496,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x3AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·sum32x3AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x3AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -493,17 +508,21 @@ TEXT ·sum32x3AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(DI), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -521,14 +540,14 @@ token2:
 	VMOVUPS      32(R10), Y7
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Y8
-	VFMADD231PS  Y6, Y8, Y0
-	VFMADD231PS  Y7, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y1
+	VFMADD231PS  Y7, Y8, Y0
 	VBROADCASTSS 512(R9), Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
+	VFMADD231PS  Y6, Y8, Y3
+	VFMADD231PS  Y7, Y8, Y2
 	VBROADCASTSS 1024(R9), Y8
-	VFMADD231PS  Y6, Y8, Y4
-	VFMADD231PS  Y7, Y8, Y5
+	VFMADD231PS  Y6, Y8, Y5
+	VFMADD231PS  Y7, Y8, Y4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -536,12 +555,12 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000040, SI
 	SUBQ         $0x00000010, AX
@@ -549,14 +568,18 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(DI), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -661,10 +684,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x4AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -675,19 +698,24 @@ TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(R8), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	VBROADCASTSS 12(R8), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -705,17 +733,17 @@ token2:
 	VMOVUPS      32(R11), Y9
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y9, Y10, Y0
 	VBROADCASTSS 512(R10), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y2
 	VBROADCASTSS 1024(R10), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y9, Y10, Y4
 	VBROADCASTSS 1536(R10), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
+	VFMADD231PS  Y8, Y10, Y7
+	VFMADD231PS  Y9, Y10, Y6
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -723,14 +751,14 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
-	VMOVUPS      Y6, (DI)
-	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000040, DI
@@ -739,15 +767,20 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(R8), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(R8), Y3
+	VMULPS       (DI), Y3, Y3
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -865,10 +898,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x5AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·sum32x5AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x5AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -879,21 +912,27 @@ TEXT ·sum32x5AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS (SI)(CX*4), Y8
-	VMOVUPS 32(SI)(CX*4), Y9
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(R8), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	VBROADCASTSS 12(R8), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	VBROADCASTSS 16(R8), Y8
+	VMULPS       (SI)(CX*4), Y8, Y9
+	VMULPS       32(SI)(CX*4), Y8, Y8
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -911,20 +950,20 @@ token2:
 	VMOVUPS      32(R11), Y11
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Y12
-	VFMADD231PS  Y10, Y12, Y0
-	VFMADD231PS  Y11, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y1
+	VFMADD231PS  Y11, Y12, Y0
 	VBROADCASTSS 512(R10), Y12
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y2
 	VBROADCASTSS 1024(R10), Y12
-	VFMADD231PS  Y10, Y12, Y4
-	VFMADD231PS  Y11, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y5
+	VFMADD231PS  Y11, Y12, Y4
 	VBROADCASTSS 1536(R10), Y12
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y6
 	VBROADCASTSS 2048(R10), Y12
-	VFMADD231PS  Y10, Y12, Y8
-	VFMADD231PS  Y11, Y12, Y9
+	VFMADD231PS  Y10, Y12, Y9
+	VFMADD231PS  Y11, Y12, Y8
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -932,16 +971,16 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
-	VMOVUPS      Y6, (DI)
-	VMOVUPS      Y7, 32(DI)
-	VMOVUPS      Y8, (SI)(CX*4)
-	VMOVUPS      Y9, 32(SI)(CX*4)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y9, (SI)(CX*4)
+	VMOVUPS      Y8, 32(SI)(CX*4)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000040, DI
@@ -950,16 +989,22 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(R8), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(R8), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(R8), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -1089,10 +1134,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x6AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, FMA3, MMX+
-TEXT ·sum32x6AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1103,23 +1148,30 @@ TEXT ·sum32x6AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS (SI)(CX*4), Y8
-	VMOVUPS 32(SI)(CX*4), Y9
-	VMOVUPS (DI)(CX*2), Y10
-	VMOVUPS 32(DI)(CX*2), Y11
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(R8), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	VBROADCASTSS 12(R8), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	VBROADCASTSS 16(R8), Y8
+	VMULPS       (SI)(CX*4), Y8, Y9
+	VMULPS       32(SI)(CX*4), Y8, Y8
+	VBROADCASTSS 20(R8), Y10
+	VMULPS       (DI)(CX*2), Y10, Y11
+	VMULPS       32(DI)(CX*2), Y10, Y10
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -1137,23 +1189,23 @@ token2:
 	VMOVUPS      32(R11), Y13
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
+	VFMADD231PS  Y12, Y14, Y1
+	VFMADD231PS  Y13, Y14, Y0
 	VBROADCASTSS 512(R10), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
+	VFMADD231PS  Y12, Y14, Y3
+	VFMADD231PS  Y13, Y14, Y2
 	VBROADCASTSS 1024(R10), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
+	VFMADD231PS  Y12, Y14, Y5
+	VFMADD231PS  Y13, Y14, Y4
 	VBROADCASTSS 1536(R10), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
+	VFMADD231PS  Y12, Y14, Y7
+	VFMADD231PS  Y13, Y14, Y6
 	VBROADCASTSS 2048(R10), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
+	VFMADD231PS  Y12, Y14, Y9
+	VFMADD231PS  Y13, Y14, Y8
 	VBROADCASTSS 2560(R10), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
+	VFMADD231PS  Y12, Y14, Y11
+	VFMADD231PS  Y13, Y14, Y10
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -1161,18 +1213,18 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
-	VMOVUPS      Y6, (DI)
-	VMOVUPS      Y7, 32(DI)
-	VMOVUPS      Y8, (SI)(CX*4)
-	VMOVUPS      Y9, 32(SI)(CX*4)
-	VMOVUPS      Y10, (DI)(CX*2)
-	VMOVUPS      Y11, 32(DI)(CX*2)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y9, (SI)(CX*4)
+	VMOVUPS      Y8, 32(SI)(CX*4)
+	VMOVUPS      Y11, (DI)(CX*2)
+	VMOVUPS      Y10, 32(DI)(CX*2)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000040, DI
@@ -1181,17 +1233,24 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	VMOVUPS (DI)(CX*2), Y5
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(R8), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(R8), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(R8), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	VBROADCASTSS 20(R8), Y5
+	VMULPS       (DI)(CX*2), Y5, Y5
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -1289,10 +1348,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x1AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -1301,15 +1360,17 @@ TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-40
 	XORQ DX, DX
 
 columns4:
-	CMPQ    AX, $0x00000020
-	JLT     fewer4
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000020
+	JLT          fewer4
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Y0
+	VMULPS       (BX), Y0, Y1
+	VMULPS       32(BX), Y0, Y2
+	VMULPS       64(BX), Y0, Y3
+	VMULPS       96(BX), Y0, Y0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block4:
 	MOVQ    (SI), R9
@@ -1329,10 +1390,10 @@ token4:
 	VCVTPH2PS    48(R9), Y7
 	PREFETCHT0   (R10)
 	VBROADCASTSS (R8), Y8
-	VFMADD231PS  Y4, Y8, Y0
-	VFMADD231PS  Y5, Y8, Y1
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
+	VFMADD231PS  Y4, Y8, Y1
+	VFMADD231PS  Y5, Y8, Y2
+	VFMADD231PS  Y6, Y8, Y3
+	VFMADD231PS  Y7, Y8, Y0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -1340,10 +1401,10 @@ token4:
 	JNE          token4
 	TESTQ        DI, DI
 	JNE          block4
-	VMOVUPS      Y0, (BX)
-	VMOVUPS      Y1, 32(BX)
-	VMOVUPS      Y2, 64(BX)
-	VMOVUPS      Y3, 96(BX)
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      Y2, 32(BX)
+	VMOVUPS      Y3, 64(BX)
+	VMOVUPS      Y0, 96(BX)
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x00000080, BX
 	SUBQ         $0x00000020, AX
@@ -1351,13 +1412,15 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Y0
+	VMULPS       (BX), Y0, Y1
+	VMULPS       32(BX), Y0, Y0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block2:
 	MOVQ    (SI), R9
@@ -1375,8 +1438,8 @@ token2:
 	VCVTPH2PS    16(R9), Y3
 	PREFETCHT0   (R10)
 	VBROADCASTSS (R8), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VFMADD231PS  Y2, Y4, Y1
+	VFMADD231PS  Y3, Y4, Y0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -1384,8 +1447,8 @@ token2:
 	JNE          token2
 	TESTQ        DI, DI
 	JNE          block2
-	VMOVUPS      Y0, (BX)
-	VMOVUPS      Y1, 32(BX)
+	VMOVUPS      Y1, (BX)
+	VMOVUPS      Y0, 32(BX)
 	ADDQ         $0x00000020, DX
 	ADDQ         $0x00000040, BX
 	SUBQ         $0x00000010, AX
@@ -1393,12 +1456,14 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (BX), Y0
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Y0
+	VMULPS       (BX), Y0, Y0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block1:
 	MOVQ    (SI), R9
@@ -1497,10 +1562,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x2AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1509,19 +1574,22 @@ TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000020
-	JLT     fewer4
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS 64(SI), Y2
-	VMOVUPS 96(SI), Y3
-	VMOVUPS (SI)(CX*1), Y4
-	VMOVUPS 32(SI)(CX*1), Y5
-	VMOVUPS 64(SI)(CX*1), Y6
-	VMOVUPS 96(SI)(CX*1), Y7
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000020
+	JLT          fewer4
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y2
+	VMULPS       64(SI), Y0, Y3
+	VMULPS       96(SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y4
+	VMULPS       (SI)(CX*1), Y4, Y5
+	VMULPS       32(SI)(CX*1), Y4, Y6
+	VMULPS       64(SI)(CX*1), Y4, Y7
+	VMULPS       96(SI)(CX*1), Y4, Y4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block4:
 	MOVQ    (DI), R10
@@ -1541,15 +1609,15 @@ token4:
 	VCVTPH2PS    48(R10), Y11
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Y12
-	VFMADD231PS  Y8, Y12, Y0
-	VFMADD231PS  Y9, Y12, Y1
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
+	VFMADD231PS  Y8, Y12, Y1
+	VFMADD231PS  Y9, Y12, Y2
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y0
 	VBROADCASTSS 512(R9), Y12
-	VFMADD231PS  Y8, Y12, Y4
-	VFMADD231PS  Y9, Y12, Y5
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
+	VFMADD231PS  Y8, Y12, Y5
+	VFMADD231PS  Y9, Y12, Y6
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -1557,14 +1625,14 @@ token4:
 	JNE          token4
 	TESTQ        R8, R8
 	JNE          block4
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, 64(SI)
-	VMOVUPS      Y3, 96(SI)
-	VMOVUPS      Y4, (SI)(CX*1)
-	VMOVUPS      Y5, 32(SI)(CX*1)
-	VMOVUPS      Y6, 64(SI)(CX*1)
-	VMOVUPS      Y7, 96(SI)(CX*1)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y2, 32(SI)
+	VMOVUPS      Y3, 64(SI)
+	VMOVUPS      Y0, 96(SI)
+	VMOVUPS      Y5, (SI)(CX*1)
+	VMOVUPS      Y6, 32(SI)(CX*1)
+	VMOVUPS      Y7, 64(SI)(CX*1)
+	VMOVUPS      Y4, 96(SI)(CX*1)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000080, SI
 	SUBQ         $0x00000020, AX
@@ -1572,15 +1640,18 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -1598,11 +1669,11 @@ token2:
 	VCVTPH2PS    16(R10), Y5
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y0
 	VBROADCASTSS 512(R9), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
+	VFMADD231PS  Y4, Y6, Y3
+	VFMADD231PS  Y5, Y6, Y2
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -1610,10 +1681,10 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
 	ADDQ         $0x00000020, BX
 	ADDQ         $0x00000040, SI
 	SUBQ         $0x00000010, AX
@@ -1621,13 +1692,16 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -1717,10 +1791,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x3AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x3AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x3AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1729,17 +1803,21 @@ TEXT ·sum16x3AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(DI), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -1757,14 +1835,14 @@ token2:
 	VCVTPH2PS    16(R10), Y7
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Y8
-	VFMADD231PS  Y6, Y8, Y0
-	VFMADD231PS  Y7, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y1
+	VFMADD231PS  Y7, Y8, Y0
 	VBROADCASTSS 512(R9), Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
+	VFMADD231PS  Y6, Y8, Y3
+	VFMADD231PS  Y7, Y8, Y2
 	VBROADCASTSS 1024(R9), Y8
-	VFMADD231PS  Y6, Y8, Y4
-	VFMADD231PS  Y7, Y8, Y5
+	VFMADD231PS  Y6, Y8, Y5
+	VFMADD231PS  Y7, Y8, Y4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -1772,12 +1850,12 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
 	ADDQ         $0x00000020, BX
 	ADDQ         $0x00000040, SI
 	SUBQ         $0x00000010, AX
@@ -1785,14 +1863,18 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(DI), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(DI), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -1897,10 +1979,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x4AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1911,19 +1993,24 @@ TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(R8), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	VBROADCASTSS 12(R8), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -1941,17 +2028,17 @@ token2:
 	VCVTPH2PS    16(R11), Y9
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
+	VFMADD231PS  Y8, Y10, Y1
+	VFMADD231PS  Y9, Y10, Y0
 	VBROADCASTSS 512(R10), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
+	VFMADD231PS  Y8, Y10, Y3
+	VFMADD231PS  Y9, Y10, Y2
 	VBROADCASTSS 1024(R10), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
+	VFMADD231PS  Y8, Y10, Y5
+	VFMADD231PS  Y9, Y10, Y4
 	VBROADCASTSS 1536(R10), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
+	VFMADD231PS  Y8, Y10, Y7
+	VFMADD231PS  Y9, Y10, Y6
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -1959,14 +2046,14 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
-	VMOVUPS      Y6, (DI)
-	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
 	ADDQ         $0x00000020, BX
 	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000040, DI
@@ -1975,15 +2062,20 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(R8), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(R8), Y3
+	VMULPS       (DI), Y3, Y3
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -2101,10 +2193,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x5AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x5AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x5AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -2115,21 +2207,27 @@ TEXT ·sum16x5AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS (SI)(CX*4), Y8
-	VMOVUPS 32(SI)(CX*4), Y9
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(R8), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	VBROADCASTSS 12(R8), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	VBROADCASTSS 16(R8), Y8
+	VMULPS       (SI)(CX*4), Y8, Y9
+	VMULPS       32(SI)(CX*4), Y8, Y8
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -2147,20 +2245,20 @@ token2:
 	VCVTPH2PS    16(R11), Y11
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Y12
-	VFMADD231PS  Y10, Y12, Y0
-	VFMADD231PS  Y11, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y1
+	VFMADD231PS  Y11, Y12, Y0
 	VBROADCASTSS 512(R10), Y12
-	VFMADD231PS  Y10, Y12, Y2
-	VFMADD231PS  Y11, Y12, Y3
+	VFMADD231PS  Y10, Y12, Y3
+	VFMADD231PS  Y11, Y12, Y2
 	VBROADCASTSS 1024(R10), Y12
-	VFMADD231PS  Y10, Y12, Y4
-	VFMADD231PS  Y11, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y5
+	VFMADD231PS  Y11, Y12, Y4
 	VBROADCASTSS 1536(R10), Y12
-	VFMADD231PS  Y10, Y12, Y6
-	VFMADD231PS  Y11, Y12, Y7
+	VFMADD231PS  Y10, Y12, Y7
+	VFMADD231PS  Y11, Y12, Y6
 	VBROADCASTSS 2048(R10), Y12
-	VFMADD231PS  Y10, Y12, Y8
-	VFMADD231PS  Y11, Y12, Y9
+	VFMADD231PS  Y10, Y12, Y9
+	VFMADD231PS  Y11, Y12, Y8
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -2168,16 +2266,16 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
-	VMOVUPS      Y6, (DI)
-	VMOVUPS      Y7, 32(DI)
-	VMOVUPS      Y8, (SI)(CX*4)
-	VMOVUPS      Y9, 32(SI)(CX*4)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y9, (SI)(CX*4)
+	VMOVUPS      Y8, 32(SI)(CX*4)
 	ADDQ         $0x00000020, BX
 	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000040, DI
@@ -2186,16 +2284,22 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(R8), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(R8), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(R8), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -2325,10 +2429,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x6AVX2(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x6AVX2(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x6AVX2(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -2339,23 +2443,30 @@ TEXT ·sum16x6AVX2(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns2:
-	CMPQ    AX, $0x00000010
-	JLT     fewer2
-	VMOVUPS (SI), Y0
-	VMOVUPS 32(SI), Y1
-	VMOVUPS (SI)(CX*1), Y2
-	VMOVUPS 32(SI)(CX*1), Y3
-	VMOVUPS (SI)(CX*2), Y4
-	VMOVUPS 32(SI)(CX*2), Y5
-	VMOVUPS (DI), Y6
-	VMOVUPS 32(DI), Y7
-	VMOVUPS (SI)(CX*4), Y8
-	VMOVUPS 32(SI)(CX*4), Y9
-	VMOVUPS (DI)(CX*2), Y10
-	VMOVUPS 32(DI)(CX*2), Y11
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y1
+	VMULPS       32(SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y2
+	VMULPS       (SI)(CX*1), Y2, Y3
+	VMULPS       32(SI)(CX*1), Y2, Y2
+	VBROADCASTSS 8(R8), Y4
+	VMULPS       (SI)(CX*2), Y4, Y5
+	VMULPS       32(SI)(CX*2), Y4, Y4
+	VBROADCASTSS 12(R8), Y6
+	VMULPS       (DI), Y6, Y7
+	VMULPS       32(DI), Y6, Y6
+	VBROADCASTSS 16(R8), Y8
+	VMULPS       (SI)(CX*4), Y8, Y9
+	VMULPS       32(SI)(CX*4), Y8, Y8
+	VBROADCASTSS 20(R8), Y10
+	VMULPS       (DI)(CX*2), Y10, Y11
+	VMULPS       32(DI)(CX*2), Y10, Y10
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -2373,23 +2484,23 @@ token2:
 	VCVTPH2PS    16(R11), Y13
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Y14
-	VFMADD231PS  Y12, Y14, Y0
-	VFMADD231PS  Y13, Y14, Y1
+	VFMADD231PS  Y12, Y14, Y1
+	VFMADD231PS  Y13, Y14, Y0
 	VBROADCASTSS 512(R10), Y14
-	VFMADD231PS  Y12, Y14, Y2
-	VFMADD231PS  Y13, Y14, Y3
+	VFMADD231PS  Y12, Y14, Y3
+	VFMADD231PS  Y13, Y14, Y2
 	VBROADCASTSS 1024(R10), Y14
-	VFMADD231PS  Y12, Y14, Y4
-	VFMADD231PS  Y13, Y14, Y5
+	VFMADD231PS  Y12, Y14, Y5
+	VFMADD231PS  Y13, Y14, Y4
 	VBROADCASTSS 1536(R10), Y14
-	VFMADD231PS  Y12, Y14, Y6
-	VFMADD231PS  Y13, Y14, Y7
+	VFMADD231PS  Y12, Y14, Y7
+	VFMADD231PS  Y13, Y14, Y6
 	VBROADCASTSS 2048(R10), Y14
-	VFMADD231PS  Y12, Y14, Y8
-	VFMADD231PS  Y13, Y14, Y9
+	VFMADD231PS  Y12, Y14, Y9
+	VFMADD231PS  Y13, Y14, Y8
 	VBROADCASTSS 2560(R10), Y14
-	VFMADD231PS  Y12, Y14, Y10
-	VFMADD231PS  Y13, Y14, Y11
+	VFMADD231PS  Y12, Y14, Y11
+	VFMADD231PS  Y13, Y14, Y10
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -2397,18 +2508,18 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Y0, (SI)
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, (SI)(CX*1)
-	VMOVUPS      Y3, 32(SI)(CX*1)
-	VMOVUPS      Y4, (SI)(CX*2)
-	VMOVUPS      Y5, 32(SI)(CX*2)
-	VMOVUPS      Y6, (DI)
-	VMOVUPS      Y7, 32(DI)
-	VMOVUPS      Y8, (SI)(CX*4)
-	VMOVUPS      Y9, 32(SI)(CX*4)
-	VMOVUPS      Y10, (DI)(CX*2)
-	VMOVUPS      Y11, 32(DI)(CX*2)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y0, 32(SI)
+	VMOVUPS      Y3, (SI)(CX*1)
+	VMOVUPS      Y2, 32(SI)(CX*1)
+	VMOVUPS      Y5, (SI)(CX*2)
+	VMOVUPS      Y4, 32(SI)(CX*2)
+	VMOVUPS      Y7, (DI)
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y9, (SI)(CX*4)
+	VMOVUPS      Y8, 32(SI)(CX*4)
+	VMOVUPS      Y11, (DI)(CX*2)
+	VMOVUPS      Y10, 32(DI)(CX*2)
 	ADDQ         $0x00000020, BX
 	ADDQ         $0x00000040, SI
 	ADDQ         $0x00000040, DI
@@ -2417,17 +2528,24 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000008
-	JLT     fewer1
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	VMOVUPS (DI)(CX*2), Y5
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000008
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(R8), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(R8), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(R8), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(R8), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	VBROADCASTSS 20(R8), Y5
+	VMULPS       (DI)(CX*2), Y5, Y5
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -2477,6 +2595,374 @@ token1:
 fewer1:
 	VZEROUPPER
 	RET
+
+// func weighAVX2(p *float32, largest *float32, sums *float32, factors *float32, rows int, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·weighAVX2(SB), NOSPLIT, $0-48
+	MOVQ p+0(FP), AX
+	MOVQ largest+8(FP), CX
+	MOVQ sums+16(FP), DX
+	MOVQ factors+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ n+40(FP), DI
+
+row:
+	VBROADCASTSS (CX), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	MOVQ         AX, R8
+	MOVQ         DI, R9
+
+max:
+	VMOVUPS      (R8), Y5
+	VMAXPS       Y1, Y5, Y1
+	VMOVUPS      32(R8), Y5
+	VMAXPS       Y2, Y5, Y2
+	VMOVUPS      64(R8), Y5
+	VMAXPS       Y3, Y5, Y3
+	VMOVUPS      96(R8), Y5
+	VMAXPS       Y4, Y5, Y4
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x00000020, R9
+	JNE          max
+	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y1, Y2, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VMAXPS       X1, X2, X1
+	VPERMILPS    $0x0e, X1, X2
+	VMAXPS       X1, X2, X1
+	VPERMILPS    $0x01, X1, X2
+	VMAXPS       X1, X2, X1
+	VMOVSS       X1, (CX)
+	VBROADCASTSS X1, Y1
+	VMOVUPS      word00000000<>+0(SB), Y2
+	VMOVUPS      word00000000<>+0(SB), Y3
+	VMOVUPS      word00000000<>+0(SB), Y4
+	VMOVUPS      word00000000<>+0(SB), Y5
+	MOVQ         AX, R8
+	MOVQ         DI, R9
+
+exp:
+	VMOVUPS      (R8), Y6
+	VSUBPS       Y1, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      Y6, (R8)
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      32(R8), Y6
+	VSUBPS       Y1, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      Y6, 32(R8)
+	VADDPS       Y6, Y3, Y3
+	VMOVUPS      64(R8), Y6
+	VSUBPS       Y1, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      Y6, 64(R8)
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      96(R8), Y6
+	VSUBPS       Y1, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      Y6, 96(R8)
+	VADDPS       Y6, Y5, Y5
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x00000020, R9
+	JNE          exp
+	VSUBPS       Y1, Y0, Y0
+	VMOVUPS      word00000000<>+0(SB), Y1
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y6
+	VBLENDVPS    Y6, Y1, Y0, Y0
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS word3f318000<>+0(SB), Y7, Y0
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y0
+	VMOVUPS      word3ab6de32<>+0(SB), Y8
+	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y8
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y8
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y8
+	VFMADD213PS  word3f000000<>+0(SB), Y0, Y8
+	VMULPS       Y0, Y0, Y9
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y9, Y8, Y0
+	VADDPS       word3f800000<>+0(SB), Y0, Y0
+	VCVTPS2DQ    Y7, Y7
+	VPSRAD       $0x01, Y7, Y8
+	VPSUBD       Y8, Y7, Y7
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y0, Y0
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y0, Y0
+	VBLENDVPS    Y6, Y1, Y0, Y0
+	VMOVSS       X0, (BX)
+	VBROADCASTSS (DX), Y1
+	VMULPS       Y1, Y0, Y0
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X1, X2, X2
+	VPERMILPS    $0x0e, X2, X1
+	VADDPS       X1, X2, X2
+	VPERMILPS    $0x01, X2, X1
+	VADDPS       X1, X2, X2
+	VADDPS       X2, X0, X0
+	VMOVSS       X0, (DX)
+	ADDQ         $0x00000200, AX
+	ADDQ         $0x00000004, CX
+	ADDQ         $0x00000004, DX
+	ADDQ         $0x00000004, BX
+	DECQ         SI
+	JNE          row
+	VZEROUPPER
+	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+DATA word00000000<>+4(SB)/4, $0x00000000
+DATA word00000000<>+8(SB)/4, $0x00000000
+DATA word00000000<>+12(SB)/4, $0x00000000
+DATA word00000000<>+16(SB)/4, $0x00000000
+DATA word00000000<>+20(SB)/4, $0x00000000
+DATA word00000000<>+24(SB)/4, $0x00000000
+DATA word00000000<>+28(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $32
+
+DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+4(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+8(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+12(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+16(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+20(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+24(SB)/4, $0xc2d00000
+DATA wordc2d00000<>+28(SB)/4, $0xc2d00000
+GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $32
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
+
+DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA word3f318000<>+0(SB)/4, $0x3f318000
+DATA word3f318000<>+4(SB)/4, $0x3f318000
+DATA word3f318000<>+8(SB)/4, $0x3f318000
+DATA word3f318000<>+12(SB)/4, $0x3f318000
+DATA word3f318000<>+16(SB)/4, $0x3f318000
+DATA word3f318000<>+20(SB)/4, $0x3f318000
+DATA word3f318000<>+24(SB)/4, $0x3f318000
+DATA word3f318000<>+28(SB)/4, $0x3f318000
+GLOBL word3f318000<>(SB), RODATA|NOPTR, $32
+
+DATA wordb95e8083<>+0(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+4(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+8(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+12(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+16(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+20(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+24(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+28(SB)/4, $0xb95e8083
+GLOBL wordb95e8083<>(SB), RODATA|NOPTR, $32
+
+DATA word3ab6de32<>+0(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+4(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+8(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+12(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+16(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+20(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+24(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+28(SB)/4, $0x3ab6de32
+GLOBL word3ab6de32<>(SB), RODATA|NOPTR, $32
+
+DATA word3c0920a4<>+0(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+4(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+8(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+12(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+16(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+20(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+24(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+28(SB)/4, $0x3c0920a4
+GLOBL word3c0920a4<>(SB), RODATA|NOPTR, $32
+
+DATA word3d2aaa2a<>+0(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+4(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+8(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+12(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+16(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+20(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+24(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+28(SB)/4, $0x3d2aaa2a
+GLOBL word3d2aaa2a<>(SB), RODATA|NOPTR, $32
+
+DATA word3e2aaa43<>+0(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+4(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+8(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+12(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+16(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+20(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+24(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+28(SB)/4, $0x3e2aaa43
+GLOBL word3e2aaa43<>(SB), RODATA|NOPTR, $32
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+DATA word3f000000<>+4(SB)/4, $0x3f000000
+DATA word3f000000<>+8(SB)/4, $0x3f000000
+DATA word3f000000<>+12(SB)/4, $0x3f000000
+DATA word3f000000<>+16(SB)/4, $0x3f000000
+DATA word3f000000<>+20(SB)/4, $0x3f000000
+DATA word3f000000<>+24(SB)/4, $0x3f000000
+DATA word3f000000<>+28(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+DATA word3f800000<>+4(SB)/4, $0x3f800000
+DATA word3f800000<>+8(SB)/4, $0x3f800000
+DATA word3f800000<>+12(SB)/4, $0x3f800000
+DATA word3f800000<>+16(SB)/4, $0x3f800000
+DATA word3f800000<>+20(SB)/4, $0x3f800000
+DATA word3f800000<>+24(SB)/4, $0x3f800000
+DATA word3f800000<>+28(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
+
+DATA word0000007f<>+0(SB)/4, $0x0000007f
+DATA word0000007f<>+4(SB)/4, $0x0000007f
+DATA word0000007f<>+8(SB)/4, $0x0000007f
+DATA word0000007f<>+12(SB)/4, $0x0000007f
+DATA word0000007f<>+16(SB)/4, $0x0000007f
+DATA word0000007f<>+20(SB)/4, $0x0000007f
+DATA word0000007f<>+24(SB)/4, $0x0000007f
+DATA word0000007f<>+28(SB)/4, $0x0000007f
+GLOBL word0000007f<>(SB), RODATA|NOPTR, $32
 
 // func score32x1AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
 // Requires: AVX, AVX512F, MMX+
@@ -2531,10 +3017,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x1AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -2543,15 +3029,17 @@ TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-40
 	XORQ DX, DX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Z2
-	VMOVUPS 192(BX), Z3
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Z0
+	VMULPS       (BX), Z0, Z1
+	VMULPS       64(BX), Z0, Z2
+	VMULPS       128(BX), Z0, Z3
+	VMULPS       192(BX), Z0, Z0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block4:
 	MOVQ    (SI), R9
@@ -2574,10 +3062,10 @@ token4:
 	PREFETCHT0   128(R10)
 	PREFETCHT0   192(R10)
 	VBROADCASTSS (R8), Z8
-	VFMADD231PS  Z4, Z8, Z0
-	VFMADD231PS  Z5, Z8, Z1
-	VFMADD231PS  Z6, Z8, Z2
-	VFMADD231PS  Z7, Z8, Z3
+	VFMADD231PS  Z4, Z8, Z1
+	VFMADD231PS  Z5, Z8, Z2
+	VFMADD231PS  Z6, Z8, Z3
+	VFMADD231PS  Z7, Z8, Z0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -2585,10 +3073,10 @@ token4:
 	JNE          token4
 	TESTQ        DI, DI
 	JNE          block4
-	VMOVUPS      Z0, (BX)
-	VMOVUPS      Z1, 64(BX)
-	VMOVUPS      Z2, 128(BX)
-	VMOVUPS      Z3, 192(BX)
+	VMOVUPS      Z1, (BX)
+	VMOVUPS      Z2, 64(BX)
+	VMOVUPS      Z3, 128(BX)
+	VMOVUPS      Z0, 192(BX)
 	ADDQ         $0x00000100, DX
 	ADDQ         $0x00000100, BX
 	SUBQ         $0x00000040, AX
@@ -2596,13 +3084,15 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Z0
+	VMULPS       (BX), Z0, Z1
+	VMULPS       64(BX), Z0, Z0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block2:
 	MOVQ    (SI), R9
@@ -2621,8 +3111,8 @@ token2:
 	PREFETCHT0   (R10)
 	PREFETCHT0   64(R10)
 	VBROADCASTSS (R8), Z4
-	VFMADD231PS  Z2, Z4, Z0
-	VFMADD231PS  Z3, Z4, Z1
+	VFMADD231PS  Z2, Z4, Z1
+	VFMADD231PS  Z3, Z4, Z0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -2630,8 +3120,8 @@ token2:
 	JNE          token2
 	TESTQ        DI, DI
 	JNE          block2
-	VMOVUPS      Z0, (BX)
-	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z1, (BX)
+	VMOVUPS      Z0, 64(BX)
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x00000080, BX
 	SUBQ         $0x00000020, AX
@@ -2639,12 +3129,14 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (BX), Z0
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Z0
+	VMULPS       (BX), Z0, Z0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block1:
 	MOVQ    (SI), R9
@@ -2675,12 +3167,14 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (BX), Y0
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), SI
-	MOVQ    p+8(FP), DI
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (BX), Y0, Y0
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), SI
+	MOVQ         p+16(FP), DI
 
 blockNarrow:
 	MOVQ    (AX), R8
@@ -2781,10 +3275,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x2AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·sum32x2AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x2AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -2793,19 +3287,22 @@ TEXT ·sum32x2AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block4:
 	MOVQ    (DI), R10
@@ -2828,15 +3325,15 @@ token4:
 	PREFETCHT0   128(R11)
 	PREFETCHT0   192(R11)
 	VBROADCASTSS (R9), Z12
-	VFMADD231PS  Z8, Z12, Z0
-	VFMADD231PS  Z9, Z12, Z1
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z3
+	VFMADD231PS  Z8, Z12, Z1
+	VFMADD231PS  Z9, Z12, Z2
+	VFMADD231PS  Z10, Z12, Z3
+	VFMADD231PS  Z11, Z12, Z0
 	VBROADCASTSS 512(R9), Z12
-	VFMADD231PS  Z8, Z12, Z4
-	VFMADD231PS  Z9, Z12, Z5
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z7
+	VFMADD231PS  Z8, Z12, Z5
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -2844,14 +3341,14 @@ token4:
 	JNE          token4
 	TESTQ        R8, R8
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
 	ADDQ         $0x00000100, BX
 	ADDQ         $0x00000100, SI
 	SUBQ         $0x00000040, AX
@@ -2859,15 +3356,18 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -2886,11 +3386,11 @@ token2:
 	PREFETCHT0   (R11)
 	PREFETCHT0   64(R11)
 	VBROADCASTSS (R9), Z6
-	VFMADD231PS  Z4, Z6, Z0
-	VFMADD231PS  Z5, Z6, Z1
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z0
 	VBROADCASTSS 512(R9), Z6
-	VFMADD231PS  Z4, Z6, Z2
-	VFMADD231PS  Z5, Z6, Z3
+	VFMADD231PS  Z4, Z6, Z3
+	VFMADD231PS  Z5, Z6, Z2
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -2898,10 +3398,10 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	SUBQ         $0x00000020, AX
@@ -2909,13 +3409,16 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -2948,13 +3451,16 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 blockNarrow:
 	MOVQ    (AX), R9
@@ -3075,10 +3581,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x3AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·sum32x3AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x3AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -3087,23 +3593,27 @@ TEXT ·sum32x3AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(DI), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block4:
 	MOVQ    (DI), R10
@@ -3126,20 +3636,20 @@ token4:
 	PREFETCHT0   128(R11)
 	PREFETCHT0   192(R11)
 	VBROADCASTSS (R9), Z16
-	VFMADD231PS  Z12, Z16, Z0
-	VFMADD231PS  Z13, Z16, Z1
-	VFMADD231PS  Z14, Z16, Z2
-	VFMADD231PS  Z15, Z16, Z3
+	VFMADD231PS  Z12, Z16, Z1
+	VFMADD231PS  Z13, Z16, Z2
+	VFMADD231PS  Z14, Z16, Z3
+	VFMADD231PS  Z15, Z16, Z0
 	VBROADCASTSS 512(R9), Z16
-	VFMADD231PS  Z12, Z16, Z4
-	VFMADD231PS  Z13, Z16, Z5
-	VFMADD231PS  Z14, Z16, Z6
-	VFMADD231PS  Z15, Z16, Z7
+	VFMADD231PS  Z12, Z16, Z5
+	VFMADD231PS  Z13, Z16, Z6
+	VFMADD231PS  Z14, Z16, Z7
+	VFMADD231PS  Z15, Z16, Z4
 	VBROADCASTSS 1024(R9), Z16
-	VFMADD231PS  Z12, Z16, Z8
-	VFMADD231PS  Z13, Z16, Z9
-	VFMADD231PS  Z14, Z16, Z10
-	VFMADD231PS  Z15, Z16, Z11
+	VFMADD231PS  Z12, Z16, Z9
+	VFMADD231PS  Z13, Z16, Z10
+	VFMADD231PS  Z14, Z16, Z11
+	VFMADD231PS  Z15, Z16, Z8
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -3147,18 +3657,18 @@ token4:
 	JNE          token4
 	TESTQ        R8, R8
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
 	ADDQ         $0x00000100, BX
 	ADDQ         $0x00000100, SI
 	SUBQ         $0x00000040, AX
@@ -3166,17 +3676,21 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(DI), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -3195,14 +3709,14 @@ token2:
 	PREFETCHT0   (R11)
 	PREFETCHT0   64(R11)
 	VBROADCASTSS (R9), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z1
+	VFMADD231PS  Z7, Z8, Z0
 	VBROADCASTSS 512(R9), Z8
-	VFMADD231PS  Z6, Z8, Z2
-	VFMADD231PS  Z7, Z8, Z3
+	VFMADD231PS  Z6, Z8, Z3
+	VFMADD231PS  Z7, Z8, Z2
 	VBROADCASTSS 1024(R9), Z8
-	VFMADD231PS  Z6, Z8, Z4
-	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z6, Z8, Z5
+	VFMADD231PS  Z7, Z8, Z4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -3210,12 +3724,12 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	SUBQ         $0x00000020, AX
@@ -3223,14 +3737,18 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(DI), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -3265,14 +3783,18 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 blockNarrow:
 	MOVQ    (AX), R9
@@ -3416,10 +3938,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x4AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -3430,27 +3952,32 @@ TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	VBROADCASTSS 12(R8), Z12
+	VMULPS       (DI), Z12, Z13
+	VMULPS       64(DI), Z12, Z14
+	VMULPS       128(DI), Z12, Z15
+	VMULPS       192(DI), Z12, Z12
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block4:
 	MOVQ    (R8), R11
@@ -3473,25 +4000,25 @@ token4:
 	PREFETCHT0   128(R12)
 	PREFETCHT0   192(R12)
 	VBROADCASTSS (R10), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
+	VFMADD231PS  Z16, Z20, Z1
+	VFMADD231PS  Z17, Z20, Z2
+	VFMADD231PS  Z18, Z20, Z3
+	VFMADD231PS  Z19, Z20, Z0
 	VBROADCASTSS 512(R10), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
+	VFMADD231PS  Z16, Z20, Z5
+	VFMADD231PS  Z17, Z20, Z6
+	VFMADD231PS  Z18, Z20, Z7
+	VFMADD231PS  Z19, Z20, Z4
 	VBROADCASTSS 1024(R10), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
+	VFMADD231PS  Z16, Z20, Z9
+	VFMADD231PS  Z17, Z20, Z10
+	VFMADD231PS  Z18, Z20, Z11
+	VFMADD231PS  Z19, Z20, Z8
 	VBROADCASTSS 1536(R10), Z20
-	VFMADD231PS  Z16, Z20, Z12
-	VFMADD231PS  Z17, Z20, Z13
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
+	VFMADD231PS  Z16, Z20, Z13
+	VFMADD231PS  Z17, Z20, Z14
+	VFMADD231PS  Z18, Z20, Z15
+	VFMADD231PS  Z19, Z20, Z12
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -3499,22 +4026,22 @@ token4:
 	JNE          token4
 	TESTQ        R9, R9
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
+	VMOVUPS      Z13, (DI)
+	VMOVUPS      Z14, 64(DI)
+	VMOVUPS      Z15, 128(DI)
+	VMOVUPS      Z12, 192(DI)
 	ADDQ         $0x00000100, BX
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
@@ -3523,19 +4050,24 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(R8), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	VBROADCASTSS 12(R8), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -3554,17 +4086,17 @@ token2:
 	PREFETCHT0   (R12)
 	PREFETCHT0   64(R12)
 	VBROADCASTSS (R10), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
+	VFMADD231PS  Z8, Z10, Z1
+	VFMADD231PS  Z9, Z10, Z0
 	VBROADCASTSS 512(R10), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
+	VFMADD231PS  Z8, Z10, Z3
+	VFMADD231PS  Z9, Z10, Z2
 	VBROADCASTSS 1024(R10), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
+	VFMADD231PS  Z8, Z10, Z5
+	VFMADD231PS  Z9, Z10, Z4
 	VBROADCASTSS 1536(R10), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
+	VFMADD231PS  Z8, Z10, Z7
+	VFMADD231PS  Z9, Z10, Z6
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -3572,14 +4104,14 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, DI
@@ -3588,15 +4120,20 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(R8), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	VBROADCASTSS 12(R8), Z3
+	VMULPS       (DI), Z3, Z3
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -3634,15 +4171,20 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VMULPS       (DI), Y3, Y3
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 blockNarrow:
 	MOVQ    (AX), R10
@@ -3806,10 +4348,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x5AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·sum32x5AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x5AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -3820,31 +4362,37 @@ TEXT ·sum32x5AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	VMOVUPS (SI)(CX*4), Z16
-	VMOVUPS 64(SI)(CX*4), Z17
-	VMOVUPS 128(SI)(CX*4), Z18
-	VMOVUPS 192(SI)(CX*4), Z19
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	VBROADCASTSS 12(R8), Z12
+	VMULPS       (DI), Z12, Z13
+	VMULPS       64(DI), Z12, Z14
+	VMULPS       128(DI), Z12, Z15
+	VMULPS       192(DI), Z12, Z12
+	VBROADCASTSS 16(R8), Z16
+	VMULPS       (SI)(CX*4), Z16, Z17
+	VMULPS       64(SI)(CX*4), Z16, Z18
+	VMULPS       128(SI)(CX*4), Z16, Z19
+	VMULPS       192(SI)(CX*4), Z16, Z16
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block4:
 	MOVQ    (R8), R11
@@ -3867,30 +4415,30 @@ token4:
 	PREFETCHT0   128(R12)
 	PREFETCHT0   192(R12)
 	VBROADCASTSS (R10), Z24
-	VFMADD231PS  Z20, Z24, Z0
-	VFMADD231PS  Z21, Z24, Z1
-	VFMADD231PS  Z22, Z24, Z2
-	VFMADD231PS  Z23, Z24, Z3
+	VFMADD231PS  Z20, Z24, Z1
+	VFMADD231PS  Z21, Z24, Z2
+	VFMADD231PS  Z22, Z24, Z3
+	VFMADD231PS  Z23, Z24, Z0
 	VBROADCASTSS 512(R10), Z24
-	VFMADD231PS  Z20, Z24, Z4
-	VFMADD231PS  Z21, Z24, Z5
-	VFMADD231PS  Z22, Z24, Z6
-	VFMADD231PS  Z23, Z24, Z7
+	VFMADD231PS  Z20, Z24, Z5
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z4
 	VBROADCASTSS 1024(R10), Z24
-	VFMADD231PS  Z20, Z24, Z8
-	VFMADD231PS  Z21, Z24, Z9
-	VFMADD231PS  Z22, Z24, Z10
-	VFMADD231PS  Z23, Z24, Z11
+	VFMADD231PS  Z20, Z24, Z9
+	VFMADD231PS  Z21, Z24, Z10
+	VFMADD231PS  Z22, Z24, Z11
+	VFMADD231PS  Z23, Z24, Z8
 	VBROADCASTSS 1536(R10), Z24
-	VFMADD231PS  Z20, Z24, Z12
-	VFMADD231PS  Z21, Z24, Z13
-	VFMADD231PS  Z22, Z24, Z14
-	VFMADD231PS  Z23, Z24, Z15
+	VFMADD231PS  Z20, Z24, Z13
+	VFMADD231PS  Z21, Z24, Z14
+	VFMADD231PS  Z22, Z24, Z15
+	VFMADD231PS  Z23, Z24, Z12
 	VBROADCASTSS 2048(R10), Z24
-	VFMADD231PS  Z20, Z24, Z16
-	VFMADD231PS  Z21, Z24, Z17
-	VFMADD231PS  Z22, Z24, Z18
-	VFMADD231PS  Z23, Z24, Z19
+	VFMADD231PS  Z20, Z24, Z17
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z16
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -3898,26 +4446,26 @@ token4:
 	JNE          token4
 	TESTQ        R9, R9
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	VMOVUPS      Z16, (SI)(CX*4)
-	VMOVUPS      Z17, 64(SI)(CX*4)
-	VMOVUPS      Z18, 128(SI)(CX*4)
-	VMOVUPS      Z19, 192(SI)(CX*4)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
+	VMOVUPS      Z13, (DI)
+	VMOVUPS      Z14, 64(DI)
+	VMOVUPS      Z15, 128(DI)
+	VMOVUPS      Z12, 192(DI)
+	VMOVUPS      Z17, (SI)(CX*4)
+	VMOVUPS      Z18, 64(SI)(CX*4)
+	VMOVUPS      Z19, 128(SI)(CX*4)
+	VMOVUPS      Z16, 192(SI)(CX*4)
 	ADDQ         $0x00000100, BX
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
@@ -3926,21 +4474,27 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS (SI)(CX*4), Z8
-	VMOVUPS 64(SI)(CX*4), Z9
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(R8), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	VBROADCASTSS 12(R8), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 16(R8), Z8
+	VMULPS       (SI)(CX*4), Z8, Z9
+	VMULPS       64(SI)(CX*4), Z8, Z8
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -3959,20 +4513,20 @@ token2:
 	PREFETCHT0   (R12)
 	PREFETCHT0   64(R12)
 	VBROADCASTSS (R10), Z12
-	VFMADD231PS  Z10, Z12, Z0
-	VFMADD231PS  Z11, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z0
 	VBROADCASTSS 512(R10), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z3
+	VFMADD231PS  Z11, Z12, Z2
 	VBROADCASTSS 1024(R10), Z12
-	VFMADD231PS  Z10, Z12, Z4
-	VFMADD231PS  Z11, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z5
+	VFMADD231PS  Z11, Z12, Z4
 	VBROADCASTSS 1536(R10), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z7
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z6
 	VBROADCASTSS 2048(R10), Z12
-	VFMADD231PS  Z10, Z12, Z8
-	VFMADD231PS  Z11, Z12, Z9
+	VFMADD231PS  Z10, Z12, Z9
+	VFMADD231PS  Z11, Z12, Z8
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -3980,16 +4534,16 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	VMOVUPS      Z8, (SI)(CX*4)
-	VMOVUPS      Z9, 64(SI)(CX*4)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (SI)(CX*4)
+	VMOVUPS      Z8, 64(SI)(CX*4)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, DI
@@ -3998,16 +4552,22 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS (SI)(CX*4), Z4
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(R8), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	VBROADCASTSS 12(R8), Z3
+	VMULPS       (DI), Z3, Z3
+	VBROADCASTSS 16(R8), Z4
+	VMULPS       (SI)(CX*4), Z4, Z4
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -4047,16 +4607,22 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(AX), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 blockNarrow:
 	MOVQ    (AX), R10
@@ -4240,10 +4806,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum32x6AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, FMA3, MMX+
-TEXT ·sum32x6AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum32x6AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -4254,35 +4820,42 @@ TEXT ·sum32x6AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	VMOVUPS (SI)(CX*4), Z16
-	VMOVUPS 64(SI)(CX*4), Z17
-	VMOVUPS 128(SI)(CX*4), Z18
-	VMOVUPS 192(SI)(CX*4), Z19
-	VMOVUPS (DI)(CX*2), Z20
-	VMOVUPS 64(DI)(CX*2), Z21
-	VMOVUPS 128(DI)(CX*2), Z22
-	VMOVUPS 192(DI)(CX*2), Z23
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	VBROADCASTSS 12(R8), Z12
+	VMULPS       (DI), Z12, Z13
+	VMULPS       64(DI), Z12, Z14
+	VMULPS       128(DI), Z12, Z15
+	VMULPS       192(DI), Z12, Z12
+	VBROADCASTSS 16(R8), Z16
+	VMULPS       (SI)(CX*4), Z16, Z17
+	VMULPS       64(SI)(CX*4), Z16, Z18
+	VMULPS       128(SI)(CX*4), Z16, Z19
+	VMULPS       192(SI)(CX*4), Z16, Z16
+	VBROADCASTSS 20(R8), Z20
+	VMULPS       (DI)(CX*2), Z20, Z21
+	VMULPS       64(DI)(CX*2), Z20, Z22
+	VMULPS       128(DI)(CX*2), Z20, Z23
+	VMULPS       192(DI)(CX*2), Z20, Z20
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block4:
 	MOVQ    (R8), R11
@@ -4305,35 +4878,35 @@ token4:
 	PREFETCHT0   128(R12)
 	PREFETCHT0   192(R12)
 	VBROADCASTSS (R10), Z28
-	VFMADD231PS  Z24, Z28, Z0
-	VFMADD231PS  Z25, Z28, Z1
-	VFMADD231PS  Z26, Z28, Z2
-	VFMADD231PS  Z27, Z28, Z3
+	VFMADD231PS  Z24, Z28, Z1
+	VFMADD231PS  Z25, Z28, Z2
+	VFMADD231PS  Z26, Z28, Z3
+	VFMADD231PS  Z27, Z28, Z0
 	VBROADCASTSS 512(R10), Z28
-	VFMADD231PS  Z24, Z28, Z4
-	VFMADD231PS  Z25, Z28, Z5
-	VFMADD231PS  Z26, Z28, Z6
-	VFMADD231PS  Z27, Z28, Z7
+	VFMADD231PS  Z24, Z28, Z5
+	VFMADD231PS  Z25, Z28, Z6
+	VFMADD231PS  Z26, Z28, Z7
+	VFMADD231PS  Z27, Z28, Z4
 	VBROADCASTSS 1024(R10), Z28
-	VFMADD231PS  Z24, Z28, Z8
-	VFMADD231PS  Z25, Z28, Z9
-	VFMADD231PS  Z26, Z28, Z10
-	VFMADD231PS  Z27, Z28, Z11
+	VFMADD231PS  Z24, Z28, Z9
+	VFMADD231PS  Z25, Z28, Z10
+	VFMADD231PS  Z26, Z28, Z11
+	VFMADD231PS  Z27, Z28, Z8
 	VBROADCASTSS 1536(R10), Z28
-	VFMADD231PS  Z24, Z28, Z12
-	VFMADD231PS  Z25, Z28, Z13
-	VFMADD231PS  Z26, Z28, Z14
-	VFMADD231PS  Z27, Z28, Z15
+	VFMADD231PS  Z24, Z28, Z13
+	VFMADD231PS  Z25, Z28, Z14
+	VFMADD231PS  Z26, Z28, Z15
+	VFMADD231PS  Z27, Z28, Z12
 	VBROADCASTSS 2048(R10), Z28
-	VFMADD231PS  Z24, Z28, Z16
-	VFMADD231PS  Z25, Z28, Z17
-	VFMADD231PS  Z26, Z28, Z18
-	VFMADD231PS  Z27, Z28, Z19
+	VFMADD231PS  Z24, Z28, Z17
+	VFMADD231PS  Z25, Z28, Z18
+	VFMADD231PS  Z26, Z28, Z19
+	VFMADD231PS  Z27, Z28, Z16
 	VBROADCASTSS 2560(R10), Z28
-	VFMADD231PS  Z24, Z28, Z20
-	VFMADD231PS  Z25, Z28, Z21
-	VFMADD231PS  Z26, Z28, Z22
-	VFMADD231PS  Z27, Z28, Z23
+	VFMADD231PS  Z24, Z28, Z21
+	VFMADD231PS  Z25, Z28, Z22
+	VFMADD231PS  Z26, Z28, Z23
+	VFMADD231PS  Z27, Z28, Z20
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -4341,30 +4914,30 @@ token4:
 	JNE          token4
 	TESTQ        R9, R9
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	VMOVUPS      Z16, (SI)(CX*4)
-	VMOVUPS      Z17, 64(SI)(CX*4)
-	VMOVUPS      Z18, 128(SI)(CX*4)
-	VMOVUPS      Z19, 192(SI)(CX*4)
-	VMOVUPS      Z20, (DI)(CX*2)
-	VMOVUPS      Z21, 64(DI)(CX*2)
-	VMOVUPS      Z22, 128(DI)(CX*2)
-	VMOVUPS      Z23, 192(DI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
+	VMOVUPS      Z13, (DI)
+	VMOVUPS      Z14, 64(DI)
+	VMOVUPS      Z15, 128(DI)
+	VMOVUPS      Z12, 192(DI)
+	VMOVUPS      Z17, (SI)(CX*4)
+	VMOVUPS      Z18, 64(SI)(CX*4)
+	VMOVUPS      Z19, 128(SI)(CX*4)
+	VMOVUPS      Z16, 192(SI)(CX*4)
+	VMOVUPS      Z21, (DI)(CX*2)
+	VMOVUPS      Z22, 64(DI)(CX*2)
+	VMOVUPS      Z23, 128(DI)(CX*2)
+	VMOVUPS      Z20, 192(DI)(CX*2)
 	ADDQ         $0x00000100, BX
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
@@ -4373,23 +4946,30 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS (SI)(CX*4), Z8
-	VMOVUPS 64(SI)(CX*4), Z9
-	VMOVUPS (DI)(CX*2), Z10
-	VMOVUPS 64(DI)(CX*2), Z11
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(R8), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	VBROADCASTSS 12(R8), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 16(R8), Z8
+	VMULPS       (SI)(CX*4), Z8, Z9
+	VMULPS       64(SI)(CX*4), Z8, Z8
+	VBROADCASTSS 20(R8), Z10
+	VMULPS       (DI)(CX*2), Z10, Z11
+	VMULPS       64(DI)(CX*2), Z10, Z10
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -4408,23 +4988,23 @@ token2:
 	PREFETCHT0   (R12)
 	PREFETCHT0   64(R12)
 	VBROADCASTSS (R10), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z1
+	VFMADD231PS  Z12, Z14, Z1
+	VFMADD231PS  Z13, Z14, Z0
 	VBROADCASTSS 512(R10), Z14
-	VFMADD231PS  Z12, Z14, Z2
-	VFMADD231PS  Z13, Z14, Z3
+	VFMADD231PS  Z12, Z14, Z3
+	VFMADD231PS  Z13, Z14, Z2
 	VBROADCASTSS 1024(R10), Z14
-	VFMADD231PS  Z12, Z14, Z4
-	VFMADD231PS  Z13, Z14, Z5
+	VFMADD231PS  Z12, Z14, Z5
+	VFMADD231PS  Z13, Z14, Z4
 	VBROADCASTSS 1536(R10), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z7
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z6
 	VBROADCASTSS 2048(R10), Z14
-	VFMADD231PS  Z12, Z14, Z8
-	VFMADD231PS  Z13, Z14, Z9
+	VFMADD231PS  Z12, Z14, Z9
+	VFMADD231PS  Z13, Z14, Z8
 	VBROADCASTSS 2560(R10), Z14
-	VFMADD231PS  Z12, Z14, Z10
-	VFMADD231PS  Z13, Z14, Z11
+	VFMADD231PS  Z12, Z14, Z11
+	VFMADD231PS  Z13, Z14, Z10
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -4432,18 +5012,18 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	VMOVUPS      Z8, (SI)(CX*4)
-	VMOVUPS      Z9, 64(SI)(CX*4)
-	VMOVUPS      Z10, (DI)(CX*2)
-	VMOVUPS      Z11, 64(DI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (SI)(CX*4)
+	VMOVUPS      Z8, 64(SI)(CX*4)
+	VMOVUPS      Z11, (DI)(CX*2)
+	VMOVUPS      Z10, 64(DI)(CX*2)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, DI
@@ -4452,17 +5032,24 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS (SI)(CX*4), Z4
-	VMOVUPS (DI)(CX*2), Z5
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(R8), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	VBROADCASTSS 12(R8), Z3
+	VMULPS       (DI), Z3, Z3
+	VBROADCASTSS 16(R8), Z4
+	VMULPS       (SI)(CX*4), Z4, Z4
+	VBROADCASTSS 20(R8), Z5
+	VMULPS       (DI)(CX*2), Z5, Z5
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -4504,17 +5091,24 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	VMOVUPS (DI)(CX*2), Y5
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(AX), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	VBROADCASTSS 20(AX), Y5
+	VMULPS       (DI)(CX*2), Y5, Y5
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 blockNarrow:
 	MOVQ    (AX), R10
@@ -4613,10 +5207,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x1AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -4625,15 +5219,17 @@ TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-40
 	XORQ DX, DX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	VMOVUPS 128(BX), Z2
-	VMOVUPS 192(BX), Z3
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Z0
+	VMULPS       (BX), Z0, Z1
+	VMULPS       64(BX), Z0, Z2
+	VMULPS       128(BX), Z0, Z3
+	VMULPS       192(BX), Z0, Z0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block4:
 	MOVQ    (SI), R9
@@ -4654,10 +5250,10 @@ token4:
 	PREFETCHT0   (R10)
 	PREFETCHT0   64(R10)
 	VBROADCASTSS (R8), Z8
-	VFMADD231PS  Z4, Z8, Z0
-	VFMADD231PS  Z5, Z8, Z1
-	VFMADD231PS  Z6, Z8, Z2
-	VFMADD231PS  Z7, Z8, Z3
+	VFMADD231PS  Z4, Z8, Z1
+	VFMADD231PS  Z5, Z8, Z2
+	VFMADD231PS  Z6, Z8, Z3
+	VFMADD231PS  Z7, Z8, Z0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -4665,10 +5261,10 @@ token4:
 	JNE          token4
 	TESTQ        DI, DI
 	JNE          block4
-	VMOVUPS      Z0, (BX)
-	VMOVUPS      Z1, 64(BX)
-	VMOVUPS      Z2, 128(BX)
-	VMOVUPS      Z3, 192(BX)
+	VMOVUPS      Z1, (BX)
+	VMOVUPS      Z2, 64(BX)
+	VMOVUPS      Z3, 128(BX)
+	VMOVUPS      Z0, 192(BX)
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x00000100, BX
 	SUBQ         $0x00000040, AX
@@ -4676,13 +5272,15 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Z0
+	VMULPS       (BX), Z0, Z1
+	VMULPS       64(BX), Z0, Z0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block2:
 	MOVQ    (SI), R9
@@ -4700,8 +5298,8 @@ token2:
 	VCVTPH2PS    32(R9), Z3
 	PREFETCHT0   (R10)
 	VBROADCASTSS (R8), Z4
-	VFMADD231PS  Z2, Z4, Z0
-	VFMADD231PS  Z3, Z4, Z1
+	VFMADD231PS  Z2, Z4, Z1
+	VFMADD231PS  Z3, Z4, Z0
 	ADDQ         CX, R9
 	ADDQ         CX, R10
 	ADDQ         $0x00000004, R8
@@ -4709,8 +5307,8 @@ token2:
 	JNE          token2
 	TESTQ        DI, DI
 	JNE          block2
-	VMOVUPS      Z0, (BX)
-	VMOVUPS      Z1, 64(BX)
+	VMOVUPS      Z1, (BX)
+	VMOVUPS      Z0, 64(BX)
 	ADDQ         $0x00000040, DX
 	ADDQ         $0x00000080, BX
 	SUBQ         $0x00000020, AX
@@ -4718,12 +5316,14 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (BX), Z0
-	MOVQ    list+16(FP), SI
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), SI
+	VBROADCASTSS (SI), Z0
+	VMULPS       (BX), Z0, Z0
+	MOVQ         list+24(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 block1:
 	MOVQ    (SI), R9
@@ -4754,12 +5354,14 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (BX), Y0
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), SI
-	MOVQ    p+8(FP), DI
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (BX), Y0, Y0
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), SI
+	MOVQ         p+16(FP), DI
 
 blockNarrow:
 	MOVQ    (AX), R8
@@ -4860,10 +5462,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x2AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -4872,19 +5474,22 @@ TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block4:
 	MOVQ    (DI), R10
@@ -4905,15 +5510,15 @@ token4:
 	PREFETCHT0   (R11)
 	PREFETCHT0   64(R11)
 	VBROADCASTSS (R9), Z12
-	VFMADD231PS  Z8, Z12, Z0
-	VFMADD231PS  Z9, Z12, Z1
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z3
+	VFMADD231PS  Z8, Z12, Z1
+	VFMADD231PS  Z9, Z12, Z2
+	VFMADD231PS  Z10, Z12, Z3
+	VFMADD231PS  Z11, Z12, Z0
 	VBROADCASTSS 512(R9), Z12
-	VFMADD231PS  Z8, Z12, Z4
-	VFMADD231PS  Z9, Z12, Z5
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z7
+	VFMADD231PS  Z8, Z12, Z5
+	VFMADD231PS  Z9, Z12, Z6
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -4921,14 +5526,14 @@ token4:
 	JNE          token4
 	TESTQ        R8, R8
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000100, SI
 	SUBQ         $0x00000040, AX
@@ -4936,15 +5541,18 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -4962,11 +5570,11 @@ token2:
 	VCVTPH2PS    32(R10), Z5
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Z6
-	VFMADD231PS  Z4, Z6, Z0
-	VFMADD231PS  Z5, Z6, Z1
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z0
 	VBROADCASTSS 512(R9), Z6
-	VFMADD231PS  Z4, Z6, Z2
-	VFMADD231PS  Z5, Z6, Z3
+	VFMADD231PS  Z4, Z6, Z3
+	VFMADD231PS  Z5, Z6, Z2
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -4974,10 +5582,10 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000080, SI
 	SUBQ         $0x00000020, AX
@@ -4985,13 +5593,16 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -5024,13 +5635,16 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 blockNarrow:
 	MOVQ    (AX), R9
@@ -5151,10 +5765,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x3AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x3AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x3AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -5163,23 +5777,27 @@ TEXT ·sum16x3AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(DI), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block4:
 	MOVQ    (DI), R10
@@ -5200,20 +5818,20 @@ token4:
 	PREFETCHT0   (R11)
 	PREFETCHT0   64(R11)
 	VBROADCASTSS (R9), Z16
-	VFMADD231PS  Z12, Z16, Z0
-	VFMADD231PS  Z13, Z16, Z1
-	VFMADD231PS  Z14, Z16, Z2
-	VFMADD231PS  Z15, Z16, Z3
+	VFMADD231PS  Z12, Z16, Z1
+	VFMADD231PS  Z13, Z16, Z2
+	VFMADD231PS  Z14, Z16, Z3
+	VFMADD231PS  Z15, Z16, Z0
 	VBROADCASTSS 512(R9), Z16
-	VFMADD231PS  Z12, Z16, Z4
-	VFMADD231PS  Z13, Z16, Z5
-	VFMADD231PS  Z14, Z16, Z6
-	VFMADD231PS  Z15, Z16, Z7
+	VFMADD231PS  Z12, Z16, Z5
+	VFMADD231PS  Z13, Z16, Z6
+	VFMADD231PS  Z14, Z16, Z7
+	VFMADD231PS  Z15, Z16, Z4
 	VBROADCASTSS 1024(R9), Z16
-	VFMADD231PS  Z12, Z16, Z8
-	VFMADD231PS  Z13, Z16, Z9
-	VFMADD231PS  Z14, Z16, Z10
-	VFMADD231PS  Z15, Z16, Z11
+	VFMADD231PS  Z12, Z16, Z9
+	VFMADD231PS  Z13, Z16, Z10
+	VFMADD231PS  Z14, Z16, Z11
+	VFMADD231PS  Z15, Z16, Z8
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -5221,18 +5839,18 @@ token4:
 	JNE          token4
 	TESTQ        R8, R8
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000100, SI
 	SUBQ         $0x00000040, AX
@@ -5240,17 +5858,21 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(DI), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block2:
 	MOVQ    (DI), R10
@@ -5268,14 +5890,14 @@ token2:
 	VCVTPH2PS    32(R10), Z7
 	PREFETCHT0   (R11)
 	VBROADCASTSS (R9), Z8
-	VFMADD231PS  Z6, Z8, Z0
-	VFMADD231PS  Z7, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z1
+	VFMADD231PS  Z7, Z8, Z0
 	VBROADCASTSS 512(R9), Z8
-	VFMADD231PS  Z6, Z8, Z2
-	VFMADD231PS  Z7, Z8, Z3
+	VFMADD231PS  Z6, Z8, Z3
+	VFMADD231PS  Z7, Z8, Z2
 	VBROADCASTSS 1024(R9), Z8
-	VFMADD231PS  Z6, Z8, Z4
-	VFMADD231PS  Z7, Z8, Z5
+	VFMADD231PS  Z6, Z8, Z5
+	VFMADD231PS  Z7, Z8, Z4
 	ADDQ         DX, R10
 	ADDQ         DX, R11
 	ADDQ         $0x00000004, R9
@@ -5283,12 +5905,12 @@ token2:
 	JNE          token2
 	TESTQ        R8, R8
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000080, SI
 	SUBQ         $0x00000020, AX
@@ -5296,14 +5918,18 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	MOVQ    list+16(FP), DI
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), DI
+	VBROADCASTSS (DI), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(DI), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(DI), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	MOVQ         list+24(FP), DI
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 block1:
 	MOVQ    (DI), R10
@@ -5338,14 +5964,18 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), DI
-	MOVQ    p+8(FP), R8
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), DI
+	MOVQ         p+16(FP), R8
 
 blockNarrow:
 	MOVQ    (AX), R9
@@ -5489,10 +6119,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x4AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -5503,27 +6133,32 @@ TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	VBROADCASTSS 12(R8), Z12
+	VMULPS       (DI), Z12, Z13
+	VMULPS       64(DI), Z12, Z14
+	VMULPS       128(DI), Z12, Z15
+	VMULPS       192(DI), Z12, Z12
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block4:
 	MOVQ    (R8), R11
@@ -5544,25 +6179,25 @@ token4:
 	PREFETCHT0   (R12)
 	PREFETCHT0   64(R12)
 	VBROADCASTSS (R10), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
+	VFMADD231PS  Z16, Z20, Z1
+	VFMADD231PS  Z17, Z20, Z2
+	VFMADD231PS  Z18, Z20, Z3
+	VFMADD231PS  Z19, Z20, Z0
 	VBROADCASTSS 512(R10), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
+	VFMADD231PS  Z16, Z20, Z5
+	VFMADD231PS  Z17, Z20, Z6
+	VFMADD231PS  Z18, Z20, Z7
+	VFMADD231PS  Z19, Z20, Z4
 	VBROADCASTSS 1024(R10), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
+	VFMADD231PS  Z16, Z20, Z9
+	VFMADD231PS  Z17, Z20, Z10
+	VFMADD231PS  Z18, Z20, Z11
+	VFMADD231PS  Z19, Z20, Z8
 	VBROADCASTSS 1536(R10), Z20
-	VFMADD231PS  Z16, Z20, Z12
-	VFMADD231PS  Z17, Z20, Z13
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
+	VFMADD231PS  Z16, Z20, Z13
+	VFMADD231PS  Z17, Z20, Z14
+	VFMADD231PS  Z18, Z20, Z15
+	VFMADD231PS  Z19, Z20, Z12
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -5570,22 +6205,22 @@ token4:
 	JNE          token4
 	TESTQ        R9, R9
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
+	VMOVUPS      Z13, (DI)
+	VMOVUPS      Z14, 64(DI)
+	VMOVUPS      Z15, 128(DI)
+	VMOVUPS      Z12, 192(DI)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
@@ -5594,19 +6229,24 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(R8), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	VBROADCASTSS 12(R8), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -5624,17 +6264,17 @@ token2:
 	VCVTPH2PS    32(R11), Z9
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
+	VFMADD231PS  Z8, Z10, Z1
+	VFMADD231PS  Z9, Z10, Z0
 	VBROADCASTSS 512(R10), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
+	VFMADD231PS  Z8, Z10, Z3
+	VFMADD231PS  Z9, Z10, Z2
 	VBROADCASTSS 1024(R10), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
+	VFMADD231PS  Z8, Z10, Z5
+	VFMADD231PS  Z9, Z10, Z4
 	VBROADCASTSS 1536(R10), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
+	VFMADD231PS  Z8, Z10, Z7
+	VFMADD231PS  Z9, Z10, Z6
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -5642,14 +6282,14 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, DI
@@ -5658,15 +6298,20 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(R8), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	VBROADCASTSS 12(R8), Z3
+	VMULPS       (DI), Z3, Z3
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -5704,15 +6349,20 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VMULPS       (DI), Y3, Y3
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 blockNarrow:
 	MOVQ    (AX), R10
@@ -5876,10 +6526,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x5AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x5AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x5AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -5890,31 +6540,37 @@ TEXT ·sum16x5AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	VMOVUPS (SI)(CX*4), Z16
-	VMOVUPS 64(SI)(CX*4), Z17
-	VMOVUPS 128(SI)(CX*4), Z18
-	VMOVUPS 192(SI)(CX*4), Z19
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	VBROADCASTSS 12(R8), Z12
+	VMULPS       (DI), Z12, Z13
+	VMULPS       64(DI), Z12, Z14
+	VMULPS       128(DI), Z12, Z15
+	VMULPS       192(DI), Z12, Z12
+	VBROADCASTSS 16(R8), Z16
+	VMULPS       (SI)(CX*4), Z16, Z17
+	VMULPS       64(SI)(CX*4), Z16, Z18
+	VMULPS       128(SI)(CX*4), Z16, Z19
+	VMULPS       192(SI)(CX*4), Z16, Z16
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block4:
 	MOVQ    (R8), R11
@@ -5935,30 +6591,30 @@ token4:
 	PREFETCHT0   (R12)
 	PREFETCHT0   64(R12)
 	VBROADCASTSS (R10), Z24
-	VFMADD231PS  Z20, Z24, Z0
-	VFMADD231PS  Z21, Z24, Z1
-	VFMADD231PS  Z22, Z24, Z2
-	VFMADD231PS  Z23, Z24, Z3
+	VFMADD231PS  Z20, Z24, Z1
+	VFMADD231PS  Z21, Z24, Z2
+	VFMADD231PS  Z22, Z24, Z3
+	VFMADD231PS  Z23, Z24, Z0
 	VBROADCASTSS 512(R10), Z24
-	VFMADD231PS  Z20, Z24, Z4
-	VFMADD231PS  Z21, Z24, Z5
-	VFMADD231PS  Z22, Z24, Z6
-	VFMADD231PS  Z23, Z24, Z7
+	VFMADD231PS  Z20, Z24, Z5
+	VFMADD231PS  Z21, Z24, Z6
+	VFMADD231PS  Z22, Z24, Z7
+	VFMADD231PS  Z23, Z24, Z4
 	VBROADCASTSS 1024(R10), Z24
-	VFMADD231PS  Z20, Z24, Z8
-	VFMADD231PS  Z21, Z24, Z9
-	VFMADD231PS  Z22, Z24, Z10
-	VFMADD231PS  Z23, Z24, Z11
+	VFMADD231PS  Z20, Z24, Z9
+	VFMADD231PS  Z21, Z24, Z10
+	VFMADD231PS  Z22, Z24, Z11
+	VFMADD231PS  Z23, Z24, Z8
 	VBROADCASTSS 1536(R10), Z24
-	VFMADD231PS  Z20, Z24, Z12
-	VFMADD231PS  Z21, Z24, Z13
-	VFMADD231PS  Z22, Z24, Z14
-	VFMADD231PS  Z23, Z24, Z15
+	VFMADD231PS  Z20, Z24, Z13
+	VFMADD231PS  Z21, Z24, Z14
+	VFMADD231PS  Z22, Z24, Z15
+	VFMADD231PS  Z23, Z24, Z12
 	VBROADCASTSS 2048(R10), Z24
-	VFMADD231PS  Z20, Z24, Z16
-	VFMADD231PS  Z21, Z24, Z17
-	VFMADD231PS  Z22, Z24, Z18
-	VFMADD231PS  Z23, Z24, Z19
+	VFMADD231PS  Z20, Z24, Z17
+	VFMADD231PS  Z21, Z24, Z18
+	VFMADD231PS  Z22, Z24, Z19
+	VFMADD231PS  Z23, Z24, Z16
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -5966,26 +6622,26 @@ token4:
 	JNE          token4
 	TESTQ        R9, R9
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	VMOVUPS      Z16, (SI)(CX*4)
-	VMOVUPS      Z17, 64(SI)(CX*4)
-	VMOVUPS      Z18, 128(SI)(CX*4)
-	VMOVUPS      Z19, 192(SI)(CX*4)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
+	VMOVUPS      Z13, (DI)
+	VMOVUPS      Z14, 64(DI)
+	VMOVUPS      Z15, 128(DI)
+	VMOVUPS      Z12, 192(DI)
+	VMOVUPS      Z17, (SI)(CX*4)
+	VMOVUPS      Z18, 64(SI)(CX*4)
+	VMOVUPS      Z19, 128(SI)(CX*4)
+	VMOVUPS      Z16, 192(SI)(CX*4)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
@@ -5994,21 +6650,27 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS (SI)(CX*4), Z8
-	VMOVUPS 64(SI)(CX*4), Z9
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(R8), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	VBROADCASTSS 12(R8), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 16(R8), Z8
+	VMULPS       (SI)(CX*4), Z8, Z9
+	VMULPS       64(SI)(CX*4), Z8, Z8
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -6026,20 +6688,20 @@ token2:
 	VCVTPH2PS    32(R11), Z11
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Z12
-	VFMADD231PS  Z10, Z12, Z0
-	VFMADD231PS  Z11, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z0
 	VBROADCASTSS 512(R10), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z3
+	VFMADD231PS  Z10, Z12, Z3
+	VFMADD231PS  Z11, Z12, Z2
 	VBROADCASTSS 1024(R10), Z12
-	VFMADD231PS  Z10, Z12, Z4
-	VFMADD231PS  Z11, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z5
+	VFMADD231PS  Z11, Z12, Z4
 	VBROADCASTSS 1536(R10), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z7
+	VFMADD231PS  Z10, Z12, Z7
+	VFMADD231PS  Z11, Z12, Z6
 	VBROADCASTSS 2048(R10), Z12
-	VFMADD231PS  Z10, Z12, Z8
-	VFMADD231PS  Z11, Z12, Z9
+	VFMADD231PS  Z10, Z12, Z9
+	VFMADD231PS  Z11, Z12, Z8
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -6047,16 +6709,16 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	VMOVUPS      Z8, (SI)(CX*4)
-	VMOVUPS      Z9, 64(SI)(CX*4)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (SI)(CX*4)
+	VMOVUPS      Z8, 64(SI)(CX*4)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, DI
@@ -6065,16 +6727,22 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS (SI)(CX*4), Z4
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(R8), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	VBROADCASTSS 12(R8), Z3
+	VMULPS       (DI), Z3, Z3
+	VBROADCASTSS 16(R8), Z4
+	VMULPS       (SI)(CX*4), Z4, Z4
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -6114,16 +6782,22 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(AX), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 blockNarrow:
 	MOVQ    (AX), R10
@@ -6307,10 +6981,10 @@ loop:
 	VZEROUPPER
 	RET
 
-// func sum16x6AVX512(o *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 // Requires: AVX, AVX512F, CMOV, F16C, FMA3, MMX+
-TEXT ·sum16x6AVX512(SB), NOSPLIT, $0-40
-	MOVQ d+24(FP), AX
+TEXT ·sum16x6AVX512(SB), NOSPLIT, $0-48
+	MOVQ d+32(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -6321,35 +6995,42 @@ TEXT ·sum16x6AVX512(SB), NOSPLIT, $0-40
 	XORQ BX, BX
 
 columns4:
-	CMPQ    AX, $0x00000040
-	JLT     fewer4
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS 128(SI), Z2
-	VMOVUPS 192(SI), Z3
-	VMOVUPS (SI)(CX*1), Z4
-	VMOVUPS 64(SI)(CX*1), Z5
-	VMOVUPS 128(SI)(CX*1), Z6
-	VMOVUPS 192(SI)(CX*1), Z7
-	VMOVUPS (SI)(CX*2), Z8
-	VMOVUPS 64(SI)(CX*2), Z9
-	VMOVUPS 128(SI)(CX*2), Z10
-	VMOVUPS 192(SI)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	VMOVUPS (SI)(CX*4), Z16
-	VMOVUPS 64(SI)(CX*4), Z17
-	VMOVUPS 128(SI)(CX*4), Z18
-	VMOVUPS 192(SI)(CX*4), Z19
-	VMOVUPS (DI)(CX*2), Z20
-	VMOVUPS 64(DI)(CX*2), Z21
-	VMOVUPS 128(DI)(CX*2), Z22
-	VMOVUPS 192(DI)(CX*2), Z23
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000040
+	JLT          fewer4
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z2
+	VMULPS       128(SI), Z0, Z3
+	VMULPS       192(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z4
+	VMULPS       (SI)(CX*1), Z4, Z5
+	VMULPS       64(SI)(CX*1), Z4, Z6
+	VMULPS       128(SI)(CX*1), Z4, Z7
+	VMULPS       192(SI)(CX*1), Z4, Z4
+	VBROADCASTSS 8(R8), Z8
+	VMULPS       (SI)(CX*2), Z8, Z9
+	VMULPS       64(SI)(CX*2), Z8, Z10
+	VMULPS       128(SI)(CX*2), Z8, Z11
+	VMULPS       192(SI)(CX*2), Z8, Z8
+	VBROADCASTSS 12(R8), Z12
+	VMULPS       (DI), Z12, Z13
+	VMULPS       64(DI), Z12, Z14
+	VMULPS       128(DI), Z12, Z15
+	VMULPS       192(DI), Z12, Z12
+	VBROADCASTSS 16(R8), Z16
+	VMULPS       (SI)(CX*4), Z16, Z17
+	VMULPS       64(SI)(CX*4), Z16, Z18
+	VMULPS       128(SI)(CX*4), Z16, Z19
+	VMULPS       192(SI)(CX*4), Z16, Z16
+	VBROADCASTSS 20(R8), Z20
+	VMULPS       (DI)(CX*2), Z20, Z21
+	VMULPS       64(DI)(CX*2), Z20, Z22
+	VMULPS       128(DI)(CX*2), Z20, Z23
+	VMULPS       192(DI)(CX*2), Z20, Z20
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block4:
 	MOVQ    (R8), R11
@@ -6370,35 +7051,35 @@ token4:
 	PREFETCHT0   (R12)
 	PREFETCHT0   64(R12)
 	VBROADCASTSS (R10), Z28
-	VFMADD231PS  Z24, Z28, Z0
-	VFMADD231PS  Z25, Z28, Z1
-	VFMADD231PS  Z26, Z28, Z2
-	VFMADD231PS  Z27, Z28, Z3
+	VFMADD231PS  Z24, Z28, Z1
+	VFMADD231PS  Z25, Z28, Z2
+	VFMADD231PS  Z26, Z28, Z3
+	VFMADD231PS  Z27, Z28, Z0
 	VBROADCASTSS 512(R10), Z28
-	VFMADD231PS  Z24, Z28, Z4
-	VFMADD231PS  Z25, Z28, Z5
-	VFMADD231PS  Z26, Z28, Z6
-	VFMADD231PS  Z27, Z28, Z7
+	VFMADD231PS  Z24, Z28, Z5
+	VFMADD231PS  Z25, Z28, Z6
+	VFMADD231PS  Z26, Z28, Z7
+	VFMADD231PS  Z27, Z28, Z4
 	VBROADCASTSS 1024(R10), Z28
-	VFMADD231PS  Z24, Z28, Z8
-	VFMADD231PS  Z25, Z28, Z9
-	VFMADD231PS  Z26, Z28, Z10
-	VFMADD231PS  Z27, Z28, Z11
+	VFMADD231PS  Z24, Z28, Z9
+	VFMADD231PS  Z25, Z28, Z10
+	VFMADD231PS  Z26, Z28, Z11
+	VFMADD231PS  Z27, Z28, Z8
 	VBROADCASTSS 1536(R10), Z28
-	VFMADD231PS  Z24, Z28, Z12
-	VFMADD231PS  Z25, Z28, Z13
-	VFMADD231PS  Z26, Z28, Z14
-	VFMADD231PS  Z27, Z28, Z15
+	VFMADD231PS  Z24, Z28, Z13
+	VFMADD231PS  Z25, Z28, Z14
+	VFMADD231PS  Z26, Z28, Z15
+	VFMADD231PS  Z27, Z28, Z12
 	VBROADCASTSS 2048(R10), Z28
-	VFMADD231PS  Z24, Z28, Z16
-	VFMADD231PS  Z25, Z28, Z17
-	VFMADD231PS  Z26, Z28, Z18
-	VFMADD231PS  Z27, Z28, Z19
+	VFMADD231PS  Z24, Z28, Z17
+	VFMADD231PS  Z25, Z28, Z18
+	VFMADD231PS  Z26, Z28, Z19
+	VFMADD231PS  Z27, Z28, Z16
 	VBROADCASTSS 2560(R10), Z28
-	VFMADD231PS  Z24, Z28, Z20
-	VFMADD231PS  Z25, Z28, Z21
-	VFMADD231PS  Z26, Z28, Z22
-	VFMADD231PS  Z27, Z28, Z23
+	VFMADD231PS  Z24, Z28, Z21
+	VFMADD231PS  Z25, Z28, Z22
+	VFMADD231PS  Z26, Z28, Z23
+	VFMADD231PS  Z27, Z28, Z20
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -6406,30 +7087,30 @@ token4:
 	JNE          token4
 	TESTQ        R9, R9
 	JNE          block4
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, 128(SI)
-	VMOVUPS      Z3, 192(SI)
-	VMOVUPS      Z4, (SI)(CX*1)
-	VMOVUPS      Z5, 64(SI)(CX*1)
-	VMOVUPS      Z6, 128(SI)(CX*1)
-	VMOVUPS      Z7, 192(SI)(CX*1)
-	VMOVUPS      Z8, (SI)(CX*2)
-	VMOVUPS      Z9, 64(SI)(CX*2)
-	VMOVUPS      Z10, 128(SI)(CX*2)
-	VMOVUPS      Z11, 192(SI)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	VMOVUPS      Z16, (SI)(CX*4)
-	VMOVUPS      Z17, 64(SI)(CX*4)
-	VMOVUPS      Z18, 128(SI)(CX*4)
-	VMOVUPS      Z19, 192(SI)(CX*4)
-	VMOVUPS      Z20, (DI)(CX*2)
-	VMOVUPS      Z21, 64(DI)(CX*2)
-	VMOVUPS      Z22, 128(DI)(CX*2)
-	VMOVUPS      Z23, 192(DI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z2, 64(SI)
+	VMOVUPS      Z3, 128(SI)
+	VMOVUPS      Z0, 192(SI)
+	VMOVUPS      Z5, (SI)(CX*1)
+	VMOVUPS      Z6, 64(SI)(CX*1)
+	VMOVUPS      Z7, 128(SI)(CX*1)
+	VMOVUPS      Z4, 192(SI)(CX*1)
+	VMOVUPS      Z9, (SI)(CX*2)
+	VMOVUPS      Z10, 64(SI)(CX*2)
+	VMOVUPS      Z11, 128(SI)(CX*2)
+	VMOVUPS      Z8, 192(SI)(CX*2)
+	VMOVUPS      Z13, (DI)
+	VMOVUPS      Z14, 64(DI)
+	VMOVUPS      Z15, 128(DI)
+	VMOVUPS      Z12, 192(DI)
+	VMOVUPS      Z17, (SI)(CX*4)
+	VMOVUPS      Z18, 64(SI)(CX*4)
+	VMOVUPS      Z19, 128(SI)(CX*4)
+	VMOVUPS      Z16, 192(SI)(CX*4)
+	VMOVUPS      Z21, (DI)(CX*2)
+	VMOVUPS      Z22, 64(DI)(CX*2)
+	VMOVUPS      Z23, 128(DI)(CX*2)
+	VMOVUPS      Z20, 192(DI)(CX*2)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000100, SI
 	ADDQ         $0x00000100, DI
@@ -6438,23 +7119,30 @@ token4:
 
 fewer4:
 columns2:
-	CMPQ    AX, $0x00000020
-	JLT     fewer2
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS (SI)(CX*1), Z2
-	VMOVUPS 64(SI)(CX*1), Z3
-	VMOVUPS (SI)(CX*2), Z4
-	VMOVUPS 64(SI)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS (SI)(CX*4), Z8
-	VMOVUPS 64(SI)(CX*4), Z9
-	VMOVUPS (DI)(CX*2), Z10
-	VMOVUPS 64(DI)(CX*2), Z11
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000020
+	JLT          fewer2
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z1
+	VMULPS       64(SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z2
+	VMULPS       (SI)(CX*1), Z2, Z3
+	VMULPS       64(SI)(CX*1), Z2, Z2
+	VBROADCASTSS 8(R8), Z4
+	VMULPS       (SI)(CX*2), Z4, Z5
+	VMULPS       64(SI)(CX*2), Z4, Z4
+	VBROADCASTSS 12(R8), Z6
+	VMULPS       (DI), Z6, Z7
+	VMULPS       64(DI), Z6, Z6
+	VBROADCASTSS 16(R8), Z8
+	VMULPS       (SI)(CX*4), Z8, Z9
+	VMULPS       64(SI)(CX*4), Z8, Z8
+	VBROADCASTSS 20(R8), Z10
+	VMULPS       (DI)(CX*2), Z10, Z11
+	VMULPS       64(DI)(CX*2), Z10, Z10
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block2:
 	MOVQ    (R8), R11
@@ -6472,23 +7160,23 @@ token2:
 	VCVTPH2PS    32(R11), Z13
 	PREFETCHT0   (R12)
 	VBROADCASTSS (R10), Z14
-	VFMADD231PS  Z12, Z14, Z0
-	VFMADD231PS  Z13, Z14, Z1
+	VFMADD231PS  Z12, Z14, Z1
+	VFMADD231PS  Z13, Z14, Z0
 	VBROADCASTSS 512(R10), Z14
-	VFMADD231PS  Z12, Z14, Z2
-	VFMADD231PS  Z13, Z14, Z3
+	VFMADD231PS  Z12, Z14, Z3
+	VFMADD231PS  Z13, Z14, Z2
 	VBROADCASTSS 1024(R10), Z14
-	VFMADD231PS  Z12, Z14, Z4
-	VFMADD231PS  Z13, Z14, Z5
+	VFMADD231PS  Z12, Z14, Z5
+	VFMADD231PS  Z13, Z14, Z4
 	VBROADCASTSS 1536(R10), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z7
+	VFMADD231PS  Z12, Z14, Z7
+	VFMADD231PS  Z13, Z14, Z6
 	VBROADCASTSS 2048(R10), Z14
-	VFMADD231PS  Z12, Z14, Z8
-	VFMADD231PS  Z13, Z14, Z9
+	VFMADD231PS  Z12, Z14, Z9
+	VFMADD231PS  Z13, Z14, Z8
 	VBROADCASTSS 2560(R10), Z14
-	VFMADD231PS  Z12, Z14, Z10
-	VFMADD231PS  Z13, Z14, Z11
+	VFMADD231PS  Z12, Z14, Z11
+	VFMADD231PS  Z13, Z14, Z10
 	ADDQ         DX, R11
 	ADDQ         DX, R12
 	ADDQ         $0x00000004, R10
@@ -6496,18 +7184,18 @@ token2:
 	JNE          token2
 	TESTQ        R9, R9
 	JNE          block2
-	VMOVUPS      Z0, (SI)
-	VMOVUPS      Z1, 64(SI)
-	VMOVUPS      Z2, (SI)(CX*1)
-	VMOVUPS      Z3, 64(SI)(CX*1)
-	VMOVUPS      Z4, (SI)(CX*2)
-	VMOVUPS      Z5, 64(SI)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	VMOVUPS      Z8, (SI)(CX*4)
-	VMOVUPS      Z9, 64(SI)(CX*4)
-	VMOVUPS      Z10, (DI)(CX*2)
-	VMOVUPS      Z11, 64(DI)(CX*2)
+	VMOVUPS      Z1, (SI)
+	VMOVUPS      Z0, 64(SI)
+	VMOVUPS      Z3, (SI)(CX*1)
+	VMOVUPS      Z2, 64(SI)(CX*1)
+	VMOVUPS      Z5, (SI)(CX*2)
+	VMOVUPS      Z4, 64(SI)(CX*2)
+	VMOVUPS      Z7, (DI)
+	VMOVUPS      Z6, 64(DI)
+	VMOVUPS      Z9, (SI)(CX*4)
+	VMOVUPS      Z8, 64(SI)(CX*4)
+	VMOVUPS      Z11, (DI)(CX*2)
+	VMOVUPS      Z10, 64(DI)(CX*2)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000080, SI
 	ADDQ         $0x00000080, DI
@@ -6516,17 +7204,24 @@ token2:
 
 fewer2:
 columns1:
-	CMPQ    AX, $0x00000010
-	JLT     fewer1
-	VMOVUPS (SI), Z0
-	VMOVUPS (SI)(CX*1), Z1
-	VMOVUPS (SI)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS (SI)(CX*4), Z4
-	VMOVUPS (DI)(CX*2), Z5
-	MOVQ    list+16(FP), R8
-	MOVQ    n+32(FP), R9
-	MOVQ    p+8(FP), R10
+	CMPQ         AX, $0x00000010
+	JLT          fewer1
+	MOVQ         factors+8(FP), R8
+	VBROADCASTSS (R8), Z0
+	VMULPS       (SI), Z0, Z0
+	VBROADCASTSS 4(R8), Z1
+	VMULPS       (SI)(CX*1), Z1, Z1
+	VBROADCASTSS 8(R8), Z2
+	VMULPS       (SI)(CX*2), Z2, Z2
+	VBROADCASTSS 12(R8), Z3
+	VMULPS       (DI), Z3, Z3
+	VBROADCASTSS 16(R8), Z4
+	VMULPS       (SI)(CX*4), Z4, Z4
+	VBROADCASTSS 20(R8), Z5
+	VMULPS       (DI)(CX*2), Z5, Z5
+	MOVQ         list+24(FP), R8
+	MOVQ         n+40(FP), R9
+	MOVQ         p+16(FP), R10
 
 block1:
 	MOVQ    (R8), R11
@@ -6568,17 +7263,24 @@ token1:
 	JMP              columns1
 
 fewer1:
-	TESTQ   AX, AX
-	JEQ     done
-	VMOVUPS (SI), Y0
-	VMOVUPS (SI)(CX*1), Y1
-	VMOVUPS (SI)(CX*2), Y2
-	VMOVUPS (DI), Y3
-	VMOVUPS (SI)(CX*4), Y4
-	VMOVUPS (DI)(CX*2), Y5
-	MOVQ    list+16(FP), AX
-	MOVQ    n+32(FP), R8
-	MOVQ    p+8(FP), R9
+	TESTQ        AX, AX
+	JEQ          done
+	MOVQ         factors+8(FP), AX
+	VBROADCASTSS (AX), Y0
+	VMULPS       (SI), Y0, Y0
+	VBROADCASTSS 4(AX), Y1
+	VMULPS       (SI)(CX*1), Y1, Y1
+	VBROADCASTSS 8(AX), Y2
+	VMULPS       (SI)(CX*2), Y2, Y2
+	VBROADCASTSS 12(AX), Y3
+	VMULPS       (DI), Y3, Y3
+	VBROADCASTSS 16(AX), Y4
+	VMULPS       (SI)(CX*4), Y4, Y4
+	VBROADCASTSS 20(AX), Y5
+	VMULPS       (DI)(CX*2), Y5, Y5
+	MOVQ         list+24(FP), AX
+	MOVQ         n+40(FP), R8
+	MOVQ         p+16(FP), R9
 
 blockNarrow:
 	MOVQ    (AX), R10
@@ -6621,5 +7323,145 @@ tokenNarrow:
 	VMOVUPS      Y5, (DI)(CX*2)
 
 done:
+	VZEROUPPER
+	RET
+
+// func weighAVX512(p *float32, largest *float32, sums *float32, factors *float32, rows int, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·weighAVX512(SB), NOSPLIT, $0-48
+	MOVQ p+0(FP), AX
+	MOVQ largest+8(FP), CX
+	MOVQ sums+16(FP), DX
+	MOVQ factors+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ n+40(FP), DI
+
+row:
+	VBROADCASTSS (CX), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	MOVQ         AX, R8
+	MOVQ         DI, R9
+
+max:
+	VMOVUPS       (R8), Z3
+	VMAXPS        Z1, Z3, Z1
+	VMOVUPS       64(R8), Z3
+	VMAXPS        Z2, Z3, Z2
+	ADDQ          $0x00000080, R8
+	SUBQ          $0x00000020, R9
+	JNE           max
+	VMAXPS        Z1, Z2, Z1
+	VEXTRACTF32X8 $0x01, Z1, Y2
+	VMAXPS        Y1, Y2, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VMAXPS        X1, X2, X1
+	VPERMILPS     $0x0e, X1, X2
+	VMAXPS        X1, X2, X1
+	VPERMILPS     $0x01, X1, X2
+	VMAXPS        X1, X2, X1
+	VMOVSS        X1, (CX)
+	VBROADCASTSS  X1, Z1
+	VBROADCASTSS  word00000000<>+0(SB), Z2
+	VBROADCASTSS  word00000000<>+0(SB), Z3
+	MOVQ          AX, R8
+	MOVQ          DI, R9
+
+exp:
+	VMOVUPS           (R8), Z10
+	VSUBPS            Z1, Z10, Z10
+	VBROADCASTSS      word00000000<>+0(SB), Z11
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z10, K1
+	VBLENDMPS         Z11, Z10, K1, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z10
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z10
+	VSUBPS.BCST       word4b400000<>+0(SB), Z10, Z10
+	VMOVAPS           Z4, Z12
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z10, Z12
+	VMOVAPS           Z12, Z12
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z10, Z12
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z13
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z12, Z13
+	VMULPS            Z12, Z12, Z14
+	VMOVAPS           Z12, Z12
+	VFMADD231PS       Z14, Z13, Z12
+	VADDPS.BCST       word3f800000<>+0(SB), Z12, Z12
+	VSCALEFPS         Z10, Z12, Z10
+	VBLENDMPS         Z11, Z10, K1, Z5
+	VMOVUPS           Z5, (R8)
+	VADDPS            Z5, Z2, Z2
+	VMOVUPS           64(R8), Z10
+	VSUBPS            Z1, Z10, Z10
+	VBROADCASTSS      word00000000<>+0(SB), Z11
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z10, K1
+	VBLENDMPS         Z11, Z10, K1, Z6
+	VBROADCASTSS      word4b400000<>+0(SB), Z10
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z10
+	VSUBPS.BCST       word4b400000<>+0(SB), Z10, Z10
+	VMOVAPS           Z6, Z12
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z10, Z12
+	VMOVAPS           Z12, Z12
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z10, Z12
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z13
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z12, Z13
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z12, Z13
+	VMULPS            Z12, Z12, Z14
+	VMOVAPS           Z12, Z12
+	VFMADD231PS       Z14, Z13, Z12
+	VADDPS.BCST       word3f800000<>+0(SB), Z12, Z12
+	VSCALEFPS         Z10, Z12, Z10
+	VBLENDMPS         Z11, Z10, K1, Z7
+	VMOVUPS           Z7, 64(R8)
+	VADDPS            Z7, Z3, Z3
+	ADDQ              $0x00000080, R8
+	SUBQ              $0x00000020, R9
+	JNE               exp
+	VSUBPS            Z1, Z0, Z0
+	VBROADCASTSS      word00000000<>+0(SB), Z1
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z0, K1
+	VBLENDMPS         Z1, Z0, K1, Z8
+	VBROADCASTSS      word4b400000<>+0(SB), Z0
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z0
+	VSUBPS.BCST       word4b400000<>+0(SB), Z0, Z0
+	VMOVAPS           Z8, Z10
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z0, Z10
+	VMOVAPS           Z10, Z10
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z0, Z10
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z11
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z10, Z11
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z10, Z11
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z10, Z11
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z10, Z11
+	VMULPS            Z10, Z10, Z12
+	VMOVAPS           Z10, Z10
+	VFMADD231PS       Z12, Z11, Z10
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z10
+	VSCALEFPS         Z0, Z10, Z0
+	VBLENDMPS         Z1, Z0, K1, Z9
+	VMOVSS            X9, (BX)
+	VBROADCASTSS      (DX), Z0
+	VMULPS            Z0, Z9, Z0
+	VADDPS            Z3, Z2, Z2
+	VEXTRACTF32X8     $0x01, Z2, Y1
+	VADDPS            Y1, Y2, Y1
+	VEXTRACTF128      $0x01, Y1, X2
+	VADDPS            X2, X1, X1
+	VPERMILPS         $0x0e, X1, X2
+	VADDPS            X2, X1, X1
+	VPERMILPS         $0x01, X1, X2
+	VADDPS            X2, X1, X1
+	VADDPS            X1, X0, X0
+	VMOVSS            X0, (DX)
+	ADDQ              $0x00000200, AX
+	ADDQ              $0x00000004, CX
+	ADDQ              $0x00000004, DX
+	ADDQ              $0x00000004, BX
+	DECQ              SI
+	JNE               row
 	VZEROUPPER
 	RET

@@ -4,15 +4,23 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+	"github.com/salver-ml/salver/internal/kernels/softmax"
 )
 
 // A spanFunc works on a span of keys: a score computes the scores of its tokens for
-// the workspace's queries, a sum adds their weighted values to the workspace's o.
+// the workspace's queries, a sum multiplies the workspace's o by the factors and adds
+// the weighted values of the tokens.
 type spanFunc func(t *Task, w *workspace, s *span)
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
 	score32, score16, sum32, sum16 spanFunc
+
+	// weigh turns rows of n scores, a multiple of lanes, into weights relative to the
+	// largest so far. It brings that and the sums of the weights up to date, and sets
+	// the factors for what was summed before.
+	weigh func(w *workspace, rows, n int)
 }
 
 func (k *kernels) score(t dtype.Type) spanFunc {
@@ -29,7 +37,7 @@ func (k *kernels) sum(t dtype.Type) spanFunc {
 	return k.sum32
 }
 
-var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16]}
+var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], weigh: weigh}
 
 // stored is an element of a cache: a float32, or the bits of a float16.
 type stored interface{ float32 | uint16 }
@@ -85,6 +93,12 @@ func scoreBlock[T stored](dst, q []float32, k []T, d int, scale float32) {
 }
 
 func sum[T stored](t *Task, w *workspace, s *span) {
+	for r := range s.rows {
+		o := w.o[r*t.D : (r+1)*t.D]
+		for i := range o {
+			o[i] *= w.factors[r]
+		}
+	}
 	for b := 0; b < s.n; b += BlockTokens {
 		sumBlock(w.o[:s.rows*t.D], w.scores[b:], numbers[T](t.V.block(t, s.head, s.block(b))), t.D, min(BlockTokens, s.n-b))
 	}
@@ -105,5 +119,19 @@ func sumBlock[T stored](o, p []float32, v []T, d, n int) {
 				}
 			}
 		}
+	}
+}
+
+func weigh(w *workspace, rows, n int) {
+	for r := range rows {
+		p := w.scores[r*TileTokens:][:n]
+		old := w.largest[r]
+		m := max(old, reduce.MaxRow(p))
+		w.largest[r] = m
+		sum := softmax.ExpSum(p, p, m)
+		f := w.factors[r : r+1]
+		f[0] = old
+		softmax.ExpSum(f, f, m)
+		w.sums[r] = float32(w.sums[r]*f[0]) + sum
 	}
 }

@@ -5,12 +5,8 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
-	"github.com/salver-ml/salver/internal/kernels/reduce"
-	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
-
-var negInf = float32(math.Inf(-1))
 
 // A workspace is what a chunk needs while it is computed. Its rows are the
 // queries of a unit that share a head of keys: row r is query r/group of the
@@ -20,6 +16,7 @@ type workspace struct {
 	scores  []float32 // a tile's, [rows, TileTokens]
 	largest []float32 // m per row
 	sums    []float32 // l
+	factors []float32 // e^(m_old-m), for what was summed before the tile
 	list    []uintptr // addresses of blocks in the order in which they are read
 	span    span
 
@@ -29,7 +26,7 @@ type workspace struct {
 func newWorkspace(t *Problem) workspace {
 	rows := queryTile * t.group()
 	return workspace{q: make([]float32, rows*t.D), o: make([]float32, rows*t.D), scores: make([]float32, rows*TileTokens),
-		largest: make([]float32, rows), sums: make([]float32, rows)}
+		largest: make([]float32, rows), sums: make([]float32, rows), factors: make([]float32, rows)}
 }
 
 // group is the number of heads of queries that share a head of keys.
@@ -73,9 +70,11 @@ func (t *Task) attend(w *workspace, u *unit) {
 			blocks := tiling.Ceil(s.n, BlockTokens)
 			s.keys, s.values, rest = rest, rest[blocks:], rest[2*blocks:]
 			score(t, w, s)
+			n := tiling.Align(s.n, lanes)
 			for r := range rows {
-				t.weigh(w, u, s, r)
+				t.hide(w.scores[r*TileTokens:][:n], s, u.seq.First+u.row+r/t.group())
 			}
+			kern.weigh(w, rows, n)
 			sum(t, w, s)
 		}
 		t.deliver(w, u, head)
@@ -129,7 +128,7 @@ func (t *Task) load(w *workspace, u *unit, head int) (rows int) {
 	}
 	rows = u.rows * t.group()
 	for r := range rows {
-		w.largest[r], w.sums[r] = negInf, 0
+		w.largest[r], w.sums[r] = -math.MaxFloat32, 0
 	}
 	clear(w.o[:rows*t.D])
 	return rows
@@ -161,41 +160,26 @@ func (t *Task) softcap(s []float32) {
 // lanes is that of sums in package reduce: beyond a multiple of it, zeros do not show.
 const lanes = 32
 
-// weigh turns a row of scores into weights relative to the largest so far.
-func (t *Task) weigh(w *workspace, u *unit, s *span, r int) {
-	p := w.scores[r*TileTokens:][:tiling.Align(s.n, lanes)]
-	position := u.seq.First + u.row + r/t.group()
-	lo, hi := 0, min(s.n, position+1-s.first)
+// hide makes the scores -Inf of keys that the query at a position does not see.
+func (t *Task) hide(scores []float32, s *span, position int) {
+	lo, hi := 0, min(s.n, max(0, position+1-s.first))
 	if t.Window > 0 {
-		lo = min(s.n, max(0, position-t.Window+1-s.first))
-	}
-	if lo >= hi {
-		clear(p)
-		return
+		lo = min(hi, max(0, position-t.Window+1-s.first))
 	}
 	if t.Softcap > 0 {
-		t.softcap(p[lo:hi])
+		t.softcap(scores[lo:hi])
 	}
-	fill(p[:lo])
-	fill(p[hi:])
-	old := w.largest[r]
-	m := max(old, reduce.MaxRow(p[lo:hi]))
-	sum := softmax.ExpSum(p, p, m)
-	if m != old && old != negInf {
-		c := float32(math.Exp(float64(old - m)))
-		w.sums[r] = float32(w.sums[r] * c)
-		o := w.o[r*t.D : (r+1)*t.D]
-		elemwise.Float32(elemwise.Affine)(o, o, elemwise.Params{A: c})
-	}
-	w.largest[r] = m
-	w.sums[r] += sum
+	copy(scores[:lo], hidden[:])
+	copy(scores[hi:], hidden[:])
 }
 
-func fill(s []float32) {
+// hidden are scores of keys that are not seen.
+var hidden = func() (s [TileTokens]float32) {
 	for i := range s {
-		s[i] = negInf
+		s[i] = float32(math.Inf(-1))
 	}
-}
+	return s
+}()
 
 // block is what a block holds of a head.
 func (c *Cache) block(t *Task, head, i int) []byte {
