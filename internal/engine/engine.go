@@ -89,7 +89,7 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		return nil, err
 	}
 	rows := exec.ProveRows(m.Graph) // before passes make operators whose rows are harder to follow
-	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool})
+	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool, Precision: o.Precision})
 	if err != nil {
 		m.Close()
 		return nil, err

@@ -102,11 +102,11 @@ func (b *bisection) run(level, most int) ([]named, *pass.Report, error) {
 		return nil, nil, err
 	}
 	defer m.Close()
-	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: level, Off: b.o.Off, Most: most, Pool: b.o.Pool})
+	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: level, Off: b.o.Off, Most: most, Pool: b.o.Pool, Precision: b.o.Precision})
 	if err != nil {
 		return nil, nil, err
 	}
-	s := exec.New(m.Graph, exec.Options{Pool: b.o.Pool, Provider: b.o.Provider})
+	s := exec.New(m.Graph, exec.Options{Pool: b.o.Pool, Provider: b.o.Provider, Precision: b.o.Precision})
 	defer s.Close()
 	out, err := s.Run(b.ctx, b.in)
 	if err != nil {

@@ -48,7 +48,7 @@ func Compare(ctx context.Context, model, reference string, s Samples, o engine.O
 		return nil, fmt.Errorf("the reference: %w", err)
 	}
 	defer want.Close()
-	if _, err := pass.Run(got.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool}); err != nil {
+	if _, err := pass.Run(got.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool, Precision: o.Precision}); err != nil {
 		return nil, err
 	}
 	if _, err := pass.Run(want.Graph, passes.All, pass.Options{Level: 0}); err != nil {

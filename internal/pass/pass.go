@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -37,6 +38,8 @@ type Options struct {
 	Most     int        // patches to apply at most, to find out what one of them does; 0 is all
 	Verify   bool       // check the whole graph after each patch: for tests, quadratic in time
 	Pool     *pool.Pool // on which constants are folded; nil is the caller's thread
+	// Precision is what products will be computed in.
+	Precision op.Precision
 
 	Context context.Context // ends the passes before the next one, with its cause; nil: never
 }
@@ -84,6 +87,9 @@ type Context struct {
 	Graph *ir.Graph   // the graph or subgraph that is rewritten
 	Memo  map[any]any // the pass's own notes, empty at the beginning of each sweep
 	Pool  *pool.Pool  // for computing constants; may be nil
+	// Precision is what products will be computed in.
+	Precision op.Precision
+
 	run   *runner
 	near  *PassReport
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -18,6 +19,7 @@ type runner struct {
 	names map[string]bool
 	count map[string]int
 	pool  *pool.Pool
+	at    op.Precision
 	ctx   context.Context // nil: never done
 	most  int             // patches; 0 is no limit
 	made  int             // patches applied
@@ -86,7 +88,7 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	}
 	start := time.Now()
 	rep := &Report{NodesBefore: CountNodes(g)}
-	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool, most: o.Most, ctx: o.Context}
+	r := &runner{names: map[string]bool{}, count: map[string]int{}, pool: o.Pool, at: o.Precision, most: o.Most, ctx: o.Context}
 	if o.Verify {
 		r.root = g
 	}
@@ -203,7 +205,7 @@ func (r *runner) collect(g *ir.Graph) {
 func (r *runner) sweep(p *Pass, rep *PassReport, g *ir.Graph) (changed bool, err error) {
 	start := time.Now()
 	defer func() { rep.Time += time.Since(start) }()
-	c := &Context{Graph: g, Memo: map[any]any{}, Pool: r.pool, run: r, near: rep}
+	c := &Context{Graph: g, Memo: map[any]any{}, Pool: r.pool, Precision: r.at, run: r, near: rep}
 	for _, n := range slices.Clone(g.Nodes) {
 		if n.Removed() {
 			continue

@@ -42,6 +42,7 @@ func newLayer(rng *rand.Rand, n, in, out int, plain bool, h, w window.Dim) *laye
 	}
 	if l.Residual = rng.IntN(2) == 0; l.Residual {
 		l.z = noise(n * out * h.Out * w.Out)
+		l.ResidualLast = rng.IntN(3) == 0
 	}
 	l.InBF16, l.ResidualBF16, l.OutBF16 = !plain && rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
 	if l.Clamp = rng.IntN(2) == 0; l.Clamp {
@@ -150,19 +151,24 @@ func (l *layer) want(image, o, y, x int) float64 {
 			}
 		}
 	}
+	z := 0.
 	if l.Residual {
-		z := l.z[((image*l.Out+o)*l.H.Out+y)*l.W.Out+x]
+		z = float64(l.z[((image*l.Out+o)*l.H.Out+y)*l.W.Out+x])
 		if l.ResidualBF16 {
-			s += rounded(z)
-		} else {
-			s += float64(z)
+			z = rounded(float32(z))
 		}
+	}
+	if !l.ResidualLast {
+		s += z
 	}
 	if l.Clamp {
 		s = math.Min(math.Max(s, float64(l.Lo)), float64(l.Hi))
 	}
 	if l.After != nil {
 		s *= .5
+	}
+	if l.ResidualLast {
+		s += z
 	}
 	return s
 }

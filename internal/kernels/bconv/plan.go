@@ -24,7 +24,8 @@ type Params struct {
 	H, W    window.Dim
 	Places  [2]Place // of outputs along H and W
 
-	Residual bool
+	Residual     bool
+	ResidualLast bool // is added after the limits and After
 	// What is of bfloat16 instead of float32: a blocked input, the residual, the output.
 	InBF16, ResidualBF16, OutBF16 bool
 
@@ -36,12 +37,13 @@ type Params struct {
 // maxRow is the columns of a kernel over a plain input: a step holds 8 pixels.
 const maxRow = 8
 
-// Supports reports whether there is a plan for such a convolution at a level.
-func Supports(p *Params, level cpu.Target) bool {
-	if level < cpu.AMX {
-		return false
-	}
-	return !p.Plain || p.In <= 4 && p.W.Kernel <= maxRow && p.W.Dilation == 1
+// Supports reports whether there are plans at a level for blocked inputs.
+func Supports(level cpu.Target) bool { return level >= cpu.AMX }
+
+// SupportsPlain reports whether there are for plain inputs of so many channels, and
+// kernels of so many columns.
+func SupportsPlain(channels, columns, dilation int, level cpu.Target) bool {
+	return Supports(level) && channels <= 4 && columns <= maxRow && dilation == 1
 }
 
 // Plan is a convolution prepared for one input size and level.

@@ -257,20 +257,31 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 		f.Src = unsafe.Pointer(&sums[0])
 		f.Bias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
 		first := (image*pl.outBlocks+2*p)*plane + pixel
-		if pl.Residual {
-			size := Block * pl.residualSize
-			f.Residual = unsafe.Pointer(&r.op.Residual[first*size])
-			f.LDR, f.HalfR, f.ResidualBF16 = pw.Step*size, plane*size, pl.ResidualBF16
+		if pl.Residual && !pl.ResidualLast {
+			r.addResidual(f, first)
 		}
-		if pl.After != nil { // where they lie, all of them
+		if pl.After != nil || pl.ResidualLast { // where they lie, all of them
 			f.Dst, f.LDC, f.HalfC = f.Src, 4*amx.Cols, 4*Block
 			pl.kern.Pixels(f)
-			pl.After(floats(sums))
+			if pl.After != nil {
+				pl.After(floats(sums))
+			}
 			*f = amx.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), Mask: f.Mask, Src: f.Src}
+		}
+		if pl.ResidualLast {
+			r.addResidual(f, first)
 		}
 		size := Block * pl.outSize
 		f.Dst = unsafe.Pointer(&r.op.Out[first*size])
 		f.LDC, f.HalfC, f.BF16 = pw.Step*size, plane*size, pl.OutBF16
 		pl.kern.Pixels(f)
 	}
+}
+
+// addResidual makes f add the residual from a pixel on.
+func (r *Runner) addResidual(f *amx.Pixels, pixel int) {
+	pl := r.plan
+	size := Block * pl.residualSize
+	f.Residual = unsafe.Pointer(&r.op.Residual[pixel*size])
+	f.LDR, f.HalfR, f.ResidualBF16 = pl.Places[1].Step*size, pl.Places[0].Size*pl.Places[1].Size*size, pl.ResidualBF16
 }

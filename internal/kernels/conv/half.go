@@ -10,13 +10,36 @@ import (
 	"github.com/salver-ml/salver/internal/pool"
 )
 
+// HalfFits reports whether a convolution is computed in bfloat16 at a level where
+// that is allowed.
+func HalfFits(p Params, level cpu.Target) bool {
+	p, err := p.normalize()
+	return err == nil && halfFits(p, Choose(p, level), level)
+}
+
+// HalfFitsTranspose is HalfFits of a transposed convolution.
+func HalfFitsTranspose(p TransposeParams, level cpu.Target) bool {
+	p, err := p.normalize()
+	return err == nil && halfFits(p.Params, p.algorithm(level), level)
+}
+
+func halfFits(p Params, a Algorithm, level cpu.Target) bool {
+	switch {
+	case !p.BF16 || p.Groups != 1 || len(p.Kernel) != 2:
+		return false
+	case a == PlainInput:
+		return bconv.SupportsPlain(p.In, p.Kernel[1], p.Dilation[1], level)
+	}
+	return bconv.Supports(level) && (a == Direct || a == Pointwise)
+}
+
 // newHalf is the plan of a convolution in bfloat16, nil where it is computed in
 // float32: where that isn't allowed, in groups, and at levels without tiles.
 func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places []place) *bconv.Plan {
-	if !p.BF16 || p.Groups != 1 || len(dims) != 2 || a != Direct && a != Pointwise && a != PlainInput {
+	if !halfFits(p, a, level) {
 		return nil
 	}
-	h := bconv.Params{In: p.In, Out: p.Out, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual,
+	h := bconv.Params{In: p.In, Out: p.Out, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual, ResidualLast: p.ResidualLast,
 		InBF16: p.Stored.In, ResidualBF16: p.Stored.Residual, OutBF16: p.Stored.Out}
 	for i, at := range places {
 		h.Places[i] = bconv.Place{Size: at.size, First: at.first, Step: at.step}
@@ -25,9 +48,6 @@ func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	if p.Act.after() {
 		activate := tileSetFor(level).activate
 		h.After = func(x []float32) { activate(p.Act.Kind, p.Act.Alpha, x) }
-	}
-	if !bconv.Supports(&h, level) {
-		return nil
 	}
 	return bconv.New(h, level)
 }

@@ -34,8 +34,9 @@ type Params struct {
 	// Tuning decides what otherwise a cost model does.
 	Tuning Tuning
 
-	Residual bool // a tensor like the output is added before the activation
-	Act      Activation
+	Residual     bool // a tensor like the output is added before the activation
+	ResidualLast bool // or after it, which only [Plan.Half] does
+	Act          Activation
 }
 
 // Stored says which tensors of a convolution are of bfloat16 instead of float32.

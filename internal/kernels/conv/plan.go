@@ -84,8 +84,8 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	if pl.half = newHalf(p, a, dims, level, places); pl.half != nil {
 		return pl, nil
 	}
-	if p.Stored != (Stored{}) {
-		return nil, fmt.Errorf("conv: the %s algorithm at level %v takes no tensors of bfloat16", a, level)
+	if p.Stored != (Stored{}) || p.ResidualLast {
+		return nil, fmt.Errorf("conv: the %s algorithm at level %v takes no tensors of bfloat16 and no residual after the activation", a, level)
 	}
 	pl.setGrid(dims, places)
 	if a == Plain && blockedSum(p, a, pl.block) {

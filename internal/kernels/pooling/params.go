@@ -36,8 +36,8 @@ func Global(kind Kind, spatial []int) Params {
 // maxSide bounds every number of the geometry, so that sizes don't overflow.
 const maxSide = 1 << 28
 
-// dims checks p and relates an input's spatial size to the output's.
-func (p Params) dims(spatial []int) ([]window.Dim, error) {
+// Dims checks p and relates an input's spatial size to the output's.
+func (p Params) Dims(spatial []int) ([]window.Dim, error) {
 	r := len(p.Kernel)
 	stride, dilation, pads := orOnes(p.Stride, r), orOnes(p.Dilation, r), p.Pads
 	if pads == nil {
@@ -80,7 +80,7 @@ func orOnes(v []int, n int) []int {
 
 // OutSpatial is the spatial size of the output for an input's.
 func (p Params) OutSpatial(spatial []int) ([]int, error) {
-	dims, err := p.dims(spatial)
+	dims, err := p.Dims(spatial)
 	if err != nil {
 		return nil, err
 	}

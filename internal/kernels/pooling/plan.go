@@ -24,7 +24,7 @@ type Plan struct {
 
 // New prepares a pooling. A blocked one has two spatial dimensions.
 func New(p Params, channels int, spatial []int, level cpu.Target, blocked bool) (*Plan, error) {
-	dims, err := p.dims(spatial)
+	dims, err := p.Dims(spatial)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 // maximum, row-major; the first of equals. A window without a tap inside the
 // input gives -Inf, or 0 as an average.
 func Reference(p Params, planes int, spatial []int, x, out []float32, indices []int64) error {
-	dims, err := p.dims(spatial)
+	dims, err := p.Dims(spatial)
 	if err != nil {
 		return err
 	}

@@ -56,11 +56,11 @@ func blocks(channels, block int) int { return (channels + block - 1) / block }
 // levelFits reports whether the kernels of the level in use have a node's block.
 func levelFits(n *ir.Node) bool { return n.Int("block") == conv.Block(cpu.Level()) }
 
-// plain converts a blocked tensor to [N, C, H, W] in the simplest way.
+// plain converts a blocked tensor to float32 [N, C, H, W] in the simplest way.
 func plain(t *tensor.Tensor, channels int) *tensor.Tensor {
 	n, area, b := t.Shape[0], t.Shape[2]*t.Shape[3], t.Shape[4]
 	out := tensor.New(dtype.Float32, n, channels, t.Shape[2], t.Shape[3])
-	src, dst := tensor.Of[float32](t), tensor.Of[float32](out)
+	src, dst := widened(t), tensor.Of[float32](out)
 	for i := range n * channels * area {
 		img, c, p := i/(channels*area), i/area%channels, i%area
 		dst[i] = src[((img*t.Shape[1]+c/b)*area+p)*b+c%b]
@@ -70,6 +70,12 @@ func plain(t *tensor.Tensor, channels int) *tensor.Tensor {
 
 // block converts [N, C, H, W] into dst, with zeros in the channels beyond C.
 func block(dst, t *tensor.Tensor) {
+	if dst.DType == dtype.BFloat16 {
+		wide := tensor.New(dtype.Float32, dst.Shape...)
+		block(wide, t)
+		roundInto(dst, wide)
+		return
+	}
 	n, channels, area, b := t.Shape[0], t.Shape[1], t.Shape[2]*t.Shape[3], dst.Shape[4]
 	src, out := tensor.Of[float32](t), tensor.Of[float32](dst)
 	clear(out)

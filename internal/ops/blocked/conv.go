@@ -19,10 +19,11 @@ func init() {
 	attrs["activation"], attrs["activation_params"] = op.Default(ir.Str("")), op.Opt(ir.KindFloats)
 	attrs["block"], attrs["channels"] = op.Required(ir.KindInt), op.Required(ir.KindInt)
 	attrs["algorithm"] = op.Opt(ir.KindString)
+	attrs["bf16"], attrs["residual_last"] = op.Opt(ir.KindInt), op.Opt(ir.KindInt)
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "BlockedConv", Versions: []int{1},
-		Doc: "two-dimensional convolution with a blocked result: activation(conv(X, W) + B + Z). X of so many channels is plain where it has four dimensions; Z is blocked like the result.",
-		In:  op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: attrs,
+		Doc: "two-dimensional convolution with a blocked result: activation(conv(X, W) + B + Z), or activation(conv(X, W) + B) + Z where residual_last is 1. X of so many channels is plain where it has four dimensions; Z is blocked like the result, which is of bfloat16 where bf16 is 1.",
+		In:  op.Ports("X:X", "W:T", "B:T?", "Z:Z?"), Out: op.Ports("Y:Y"), Types: op.Types{"T": {dtype.Float32}, "X": stored, "Z": stored, "Y": stored}, Attrs: attrs,
 		Infer: inferConv, Ref: convRef, Compile: compileConv, Flops: convFlops, Rows: rowsConv, Cases: convCases{},
 	})
 }
@@ -92,7 +93,7 @@ func inferConv(c *op.Infer) error {
 	if z := c.Input(3); z.Present && !z.Shape.Compatible(out) {
 		return fmt.Errorf("residual has shape %v, expected %v", z.Shape, out)
 	}
-	c.Set(0, dtype.Float32, out)
+	c.Set(0, storedAs(c.Node), out)
 	return nil
 }
 
@@ -108,7 +109,7 @@ func params(n *ir.Node, x, w []int, residual bool) (p conv.Params, in []int, err
 	if err != nil {
 		return p, nil, err
 	}
-	p = conv.Params{In: g.In, Out: g.Out, Groups: g.Groups, Residual: residual}
+	p = conv.Params{In: g.In, Out: g.Out, Groups: g.Groups, Residual: residual, ResidualLast: residual && n.Bool("residual_last")}
 	for _, d := range g.Dims {
 		p.Kernel, p.Stride, p.Dilation = append(p.Kernel, d.Kernel), append(p.Stride, d.Stride), append(p.Dilation, d.Dilation)
 		p.Pads = append(p.Pads, d.Begin)
@@ -122,6 +123,9 @@ func params(n *ir.Node, x, w []int, residual bool) (p conv.Params, in []int, err
 
 func convRef(c *op.Call) error {
 	x, w := c.In[0], c.In[1]
+	if len(x.Shape) == 4 && x.DType != dtype.Float32 {
+		return fmt.Errorf("input X is %v, expected float32 in plain layout", x.DType)
+	}
 	if len(x.Shape) == 5 {
 		x = plain(x, c.Node.Int("channels"))
 	}
@@ -133,6 +137,10 @@ func convRef(c *op.Call) error {
 	if z := c.Input(3); z != nil {
 		residual = tensor.Of[float32](plain(z, p.Out))
 	}
+	last := p.ResidualLast
+	if last {
+		p.Residual, p.ResidualLast = false, false
+	}
 	if b := c.Input(2); b != nil {
 		bias = tensor.Of[float32](b)
 	}
@@ -141,10 +149,19 @@ func convRef(c *op.Call) error {
 		return err
 	}
 	y := tensor.New(dtype.Float32, x.Shape[0], p.Out, size[0], size[1])
-	if err := conv.Reference(p, in, x.Shape[0], tensor.Of[float32](x), tensor.Of[float32](w), bias, residual, tensor.Of[float32](y)); err != nil {
+	before := residual
+	if last {
+		before = nil
+	}
+	if err := conv.Reference(p, in, x.Shape[0], tensor.Of[float32](x), tensor.Of[float32](w), bias, before, tensor.Of[float32](y)); err != nil {
 		return err
 	}
-	block(c.Output(0, dtype.Float32, blockedDims(x.Shape[0], p.Out, size[0], size[1], c.Node.Int("block"))...), y)
+	if last {
+		for i, z := range residual {
+			tensor.Of[float32](y)[i] += z
+		}
+	}
+	block(c.Output(0, storedAs(c.Node), blockedDims(x.Shape[0], p.Out, size[0], size[1], c.Node.Int("block"))...), y)
 	return nil
 }
 
@@ -154,20 +171,9 @@ type convKernel struct {
 	weights []float32
 	n       int
 	scratch int // bytes
-	bf16    bool
 }
 
 func (k *convKernel) ScratchBytes() int { return k.scratch }
-
-// Precision is bf16 where inputs and weights are rounded.
-func (k *convKernel) Precision() op.Precision { return precision(k.bf16) }
-
-func precision(bf16 bool) op.Precision {
-	if bf16 {
-		return op.BF16
-	}
-	return op.FP32
-}
 
 func (k *convKernel) Run(c *op.Call) error {
 	o := conv.Operands{N: k.n, In: tensor.Of[float32](c.In[0]), Weights: k.weights, Out: tensor.Of[float32](c.Out[0]),
@@ -192,6 +198,10 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	prm.BF16 = p.Precision == op.BF16
+	prm.Stored = conv.Stored{In: isBF16(p.In[0]), Residual: p.Has(3) && isBF16(p.In[3]), Out: storedAs(p.Node) == dtype.BFloat16}
+	if (prm.Stored != (conv.Stored{}) || prm.ResidualLast) && !conv.HalfFits(prm, cpu.Level()) {
+		return nil, nil
+	}
 	spatial.Tune(p, &prm, cpu.Level())
 	plan, err := conv.New(prm, in, cpu.Level())
 	if err != nil {
@@ -211,7 +221,10 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &convKernel{plan.NewRunner(), tensor.View[float32](packed), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
+	if half := plan.Half(); half != nil {
+		return newHalfConv(x[0], packed, p.Threads, half), nil
+	}
+	return &convKernel{plan.NewRunner(), tensor.View[float32](packed), x[0], 4 * plan.ScratchSize(p.Threads)}, nil
 }
 
 func convFlops(in, out []op.Fact) float64 {
@@ -254,6 +267,12 @@ func (convCases) Cases() []op.Case {
 			Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "activation": ir.Str("clip"), "activation_params": ir.Floats(0, 60)})},
 		{Name: "pointwise", In: []*tensor.Tensor{blockedRamp(2, 33, 5, 7, b), ramp(40, 33, 1, 1)}, Attrs: attrs(33, map[string]ir.Attr{"activation": ir.Str("leakyrelu"), "activation_params": ir.Floats(.5)})},
 		{Name: "depthwise", In: []*tensor.Tensor{blockedRamp(1, 19, 9, 8, b), ramp(19, 1, 3, 3), ramp(19)}, Attrs: attrs(19, map[string]ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2)})},
+		{Name: "stored in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(2, 40, 7, 6, b)), ramp(18, 40, 3, 3), ramp(18), narrowed(blockedRamp(2, 18, 7, 6, b))},
+			Attrs: attrs(40, map[string]ir.Attr{"pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
+		{Name: "added to an activation", In: []*tensor.Tensor{blockedRamp(1, 40, 7, 6, b), ramp(18, 40, 1, 1), ramp(18), narrowed(blockedRamp(1, 18, 7, 6, b))},
+			Attrs: attrs(40, map[string]ir.Attr{"activation": ir.Str("relu"), "residual_last": ir.Int(1)}), Tol: 1e-2},
+		{Name: "activated in bfloat16", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 1, 1), ramp(18)},
+			Attrs: attrs(20, map[string]ir.Attr{"activation": ir.Str("silu"), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "same upper", In: []*tensor.Tensor{blockedRamp(1, 24, 8, 7, b), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
 	}
 }

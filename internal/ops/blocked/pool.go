@@ -6,6 +6,8 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/bconv"
+	"github.com/salver-ml/salver/internal/kernels/bpool"
 	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/kernels/pooling"
 	"github.com/salver-ml/salver/internal/op"
@@ -29,10 +31,13 @@ func init() {
 		{"BlockedGlobalMaxPool", "GlobalMaxPool in blocked layout", nil, globalParams(pooling.Max)},
 		{"BlockedGlobalAveragePool", "GlobalAveragePool in blocked layout", nil, globalParams(pooling.Average)},
 	} {
-		p := poolOp{o.attrs == nil, o.params}
+		p := poolOp{o.attrs == nil, o.params, onlyFloat}
+		if o.name == "BlockedMaxPool" { // which is exact
+			p.types = op.Types{"T": stored}
+		}
 		op.Register(op.Op{
 			Domain: op.Salver, Name: o.name, Versions: []int{1}, Doc: o.doc,
-			In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: o.attrs,
+			In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: p.types, Attrs: o.attrs,
 			Infer: p.infer, Ref: p.ref, Compile: p.compile, Rows: op.RowsFirst, Cases: p,
 		})
 	}
@@ -43,6 +48,7 @@ func init() {
 type poolOp struct {
 	global bool
 	params func(n *ir.Node, h, w int) (pooling.Params, error)
+	types  op.Types
 }
 
 func globalParams(kind pooling.Kind) func(*ir.Node, int, int) (pooling.Params, error) {
@@ -89,7 +95,7 @@ func (o poolOp) infer(c *op.Infer) error {
 			return err
 		}
 	}
-	c.Set(0, dtype.Float32, shape.Shape{s[0], s[1], size[0], size[1], s[4]})
+	c.Set(0, c.In[0].DType, shape.Shape{s[0], s[1], size[0], size[1], s[4]})
 	return nil
 }
 
@@ -108,7 +114,7 @@ func (o poolOp) ref(c *op.Call) error {
 	if err := pooling.Reference(p, x.Shape[0]*channels, x.Shape[2:4], tensor.Of[float32](plain(x, channels)), tensor.Of[float32](y), nil); err != nil {
 		return err
 	}
-	block(c.Output(0, dtype.Float32, blockedDims(x.Shape[0], channels, size[0], size[1], x.Shape[4])...), y)
+	block(c.Output(0, x.DType, blockedDims(x.Shape[0], channels, size[0], size[1], x.Shape[4])...), y)
 	return nil
 }
 
@@ -131,11 +137,33 @@ func (o poolOp) compile(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if isBF16(p.In[0]) {
+		return compileHalfPool(prm, s)
+	}
 	plan, err := pooling.New(prm, s[1]*s[4], s[2:4], cpu.Level(), true)
 	if err != nil {
 		return nil, err
 	}
 	return &poolKernel{plan.NewRunner(), s[0]}, nil
+}
+
+// halfPool runs a prepared maximum of bfloat16.
+type halfPool struct {
+	run *bpool.Runner
+	n   int
+}
+
+func (k *halfPool) Run(c *op.Call) error {
+	return k.run.Run(c.Pool, k.n, c.In[0].Data, c.Out[0].Data)
+}
+
+// compileHalfPool prepares the maximum of an input of shape s.
+func compileHalfPool(p pooling.Params, s []int) (op.Kernel, error) {
+	dims, err := p.Dims(s[2:4])
+	if err != nil || s[4] != bconv.Block || !bpool.Supports(dims[0], dims[1]) {
+		return nil, err
+	}
+	return &halfPool{bpool.New(s[1], dims[0], dims[1], cpu.Level()).NewRunner(), s[0]}, nil
 }
 
 // Cases are those of the operator.
@@ -145,8 +173,12 @@ func (o poolOp) Cases() []op.Case {
 	if o.global {
 		return []op.Case{{Name: "9x8", In: x}}
 	}
-	return []op.Case{
+	var cases []op.Case
+	if len(o.types["T"]) > 1 {
+		cases = []op.Case{{Name: "bfloat16", In: []*tensor.Tensor{narrowed(x[0])}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}}}
+	}
+	return append(cases, []op.Case{
 		{Name: "3x3", In: x, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
 		{Name: "ceil", In: x, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 3), "strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1)}},
-	}
+	}...)
 }

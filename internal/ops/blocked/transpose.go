@@ -13,14 +13,15 @@ import (
 )
 
 func init() {
+	types := op.Types{"T": {dtype.Float32}, "X": stored, "Y": stored}
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "BlockedConvTranspose", Versions: []int{1},
-		Doc: "two-dimensional transposed convolution from and to blocked layout; X has so many channels",
-		In:  op.Ports("X:T", "W:T", "B:T?"), Out: op.Ports("Y:T"), Types: onlyFloat,
+		Doc: "two-dimensional transposed convolution from and to blocked layout; X has so many channels, Y is of bfloat16 where bf16 is 1",
+		In:  op.Ports("X:X", "W:T", "B:T?"), Out: op.Ports("Y:Y"), Types: types,
 		Attrs: op.Attrs{
 			"group": op.Default(ir.Int(1)), "strides": op.Default(ir.Ints(1, 1)), "dilations": op.Default(ir.Ints(1, 1)),
 			"pads": op.Default(ir.Ints(0, 0, 0, 0)), "output_padding": op.Default(ir.Ints(0, 0)),
-			"block": op.Required(ir.KindInt), "channels": op.Required(ir.KindInt),
+			"block": op.Required(ir.KindInt), "channels": op.Required(ir.KindInt), "bf16": op.Opt(ir.KindInt),
 		},
 		Infer: inferTranspose, Ref: transposeRef, Compile: compileTranspose, Flops: transposeFlops, Rows: op.RowsFirst, Cases: transposeCases{},
 	})
@@ -72,7 +73,7 @@ func inferTranspose(c *op.Infer) error {
 		}
 		sides = append(sides, d.Mul(shape.Const(p.Stride[i])).Add(shape.Const(out[i]-at*p.Stride[i])))
 	}
-	c.Set(0, dtype.Float32, Shape(shape.Shape{x[0], shape.Const(p.Out), sides[0], sides[1]}, b))
+	c.Set(0, storedAs(c.Node), Shape(shape.Shape{x[0], shape.Const(p.Out), sides[0], sides[1]}, b))
 	return nil
 }
 
@@ -95,7 +96,7 @@ func transposeRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	block(c.Output(0, dtype.Float32, blockedDims(x.Shape[0], p.Out, size[0], size[1], c.Node.Int("block"))...), y)
+	block(c.Output(0, storedAs(c.Node), blockedDims(x.Shape[0], p.Out, size[0], size[1], c.Node.Int("block"))...), y)
 	return nil
 }
 
@@ -105,11 +106,7 @@ type transposeKernel struct {
 	weights []float32
 	n       int
 	scratch int // bytes
-	bf16    bool
 }
-
-// Precision is bf16 where inputs and weights are rounded.
-func (k *transposeKernel) Precision() op.Precision { return precision(k.bf16) }
 
 func (k *transposeKernel) ScratchBytes() int { return k.scratch }
 
@@ -132,6 +129,10 @@ func compileTranspose(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	prm.BF16 = p.Precision == op.BF16
+	prm.Stored = conv.Stored{In: isBF16(p.In[0]), Out: storedAs(p.Node) == dtype.BFloat16}
+	if prm.Stored != (conv.Stored{}) && !conv.HalfFitsTranspose(prm, cpu.Level()) {
+		return nil, nil
+	}
 	plan, err := conv.NewTranspose(prm, x[2:4], cpu.Level())
 	if err != nil {
 		return nil, err
@@ -150,7 +151,10 @@ func compileTranspose(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &transposeKernel{plan.NewRunner(), tensor.View[float32](packed), x[0], 4 * plan.ScratchSize(p.Threads), plan.BF16()}, nil
+	if halves := plan.Halves(); len(halves) > 0 {
+		return newHalfConv(x[0], packed, p.Threads, halves...), nil
+	}
+	return &transposeKernel{plan.NewRunner(), tensor.View[float32](packed), x[0], 4 * plan.ScratchSize(p.Threads)}, nil
 }
 
 func transposeFlops(in, _ []op.Fact) float64 {
@@ -175,6 +179,8 @@ func (transposeCases) Cases() []op.Case {
 	}
 	return []op.Case{
 		{Name: "upsampling", In: []*tensor.Tensor{blockedRamp(2, 32, 5, 6, b), ramp(32, 16, 2, 2), ramp(16)}, Attrs: attrs(32, map[string]ir.Attr{"strides": ir.Ints(2, 2)})},
+		{Name: "stored in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(2, 32, 5, 6, b)), ramp(32, 16, 2, 2), ramp(16)},
+			Attrs: attrs(32, map[string]ir.Attr{"strides": ir.Ints(2, 2), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "4x4", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(20, 18, 4, 4)},
 			Attrs: attrs(20, map[string]ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)})},
 		{Name: "depthwise", In: []*tensor.Tensor{blockedRamp(1, 24, 7, 6, b), ramp(24, 1, 3, 3), ramp(24)},

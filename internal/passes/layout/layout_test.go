@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/passes/clean"
 	"github.com/salver-ml/salver/internal/passes/passtest"
 )
@@ -13,6 +14,13 @@ import (
 func TestMain(m *testing.M) {
 	level = func() cpu.Target { return cpu.AVX2 }
 	os.Exit(m.Run())
+}
+
+// TestHalf has blocks of 16 channels, which tiles need.
+func TestHalf(t *testing.T) {
+	defer func(l func() cpu.Target) { level = l }(level)
+	level = func() cpu.Target { return cpu.AMX }
+	passtest.RunAt(t, op.BF16, "half", append(Passes, clean.Common)...)
 }
 
 func TestConv(t *testing.T)     { passtest.Run(t, "conv", Conv, ConvTranspose) }

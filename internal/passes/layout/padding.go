@@ -97,6 +97,9 @@ func (p *planner) computedSpan(v *ir.Value) span {
 		if z := n.Input(3); z != nil {
 			in = p.blockedSpan(z)
 		}
+		if n.Bool("residual_last") {
+			return around(activationSpan(n, zero).abs() + in.abs())
+		}
 		return activationSpan(n, in)
 	case n.Domain == op.Salver && n.Op == "BlockedAffine":
 		s := around(p.blockedSpan(n.In[0]).abs() * operandSpan(n.In[1], p.operandOfBlocked).abs())

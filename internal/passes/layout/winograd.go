@@ -36,12 +36,12 @@ const (
 type winogradKey struct{}
 
 func markWinograd(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
-	if !couldWinograd(n) || n.Has("algorithm") {
+	if !couldWinograd(c, n) || n.Has("algorithm") {
 		return nil, nil
 	}
 	chosen, ok := c.Memo[winogradKey{}].(map[*ir.Node]bool)
 	if !ok {
-		chosen = chooseWinograd(c.Graph)
+		chosen = chooseWinograd(c)
 		c.Memo[winogradKey{}] = chosen
 	}
 	if !chosen[n] {
@@ -57,12 +57,13 @@ func markWinograd(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 }
 
 // couldWinograd says whether the kernels have it for a layer of enough pixels,
-// their number known.
-func couldWinograd(n *ir.Node) bool {
+// their number known: not in bfloat16.
+func couldWinograd(c *pass.Context, n *ir.Node) bool {
 	if n.Domain != op.Salver || n.Op != "BlockedConv" || pixels(n) < winogradPixels {
 		return false
 	}
 	p, why := convParams(n)
+	p.BF16 = c.Precision == op.BF16
 	return why == "" && conv.WinogradFits(p, level())
 }
 
@@ -84,11 +85,11 @@ func pixels(n *ir.Node) int {
 func winogradBytes(n *ir.Node) int { return 3 * len(n.In[1].Const.Data) }
 
 // chooseWinograd spends the memory. What is marked already is chosen again.
-func chooseWinograd(g *ir.Graph) map[*ir.Node]bool {
+func chooseWinograd(c *pass.Context) map[*ir.Node]bool {
 	var layers []*ir.Node
 	peak := 0
-	for _, n := range g.Nodes {
-		if couldWinograd(n) {
+	for _, n := range c.Graph.Nodes {
+		if couldWinograd(c, n) {
 			layers = append(layers, n)
 		}
 		peak = max(peak, activations(n))

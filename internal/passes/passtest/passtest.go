@@ -28,24 +28,27 @@ import (
 var update = flag.Bool("update", false, "rewrite the goldens")
 
 // Run tests the goldens testdata/NAME*.txt against the given passes.
-func Run(t *testing.T, name string, passes ...pass.Pass) {
+func Run(t *testing.T, name string, passes ...pass.Pass) { RunAt(t, op.FP32, name, passes...) }
+
+// RunAt is Run for a precision; numbers agree as far as it allows.
+func RunAt(t *testing.T, precision op.Precision, name string, passes ...pass.Pass) {
 	files, err := filepath.Glob(filepath.Join("testdata", name+"*.txt"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no goldens testdata/%s*.txt: %v", name, err)
 	}
 	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) { golden(t, f, passes) })
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) { golden(t, f, precision, passes) })
 	}
 }
 
-func golden(t *testing.T, file string, passes []pass.Pass) {
+func golden(t *testing.T, file string, precision op.Precision, passes []pass.Pass) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	source, want, _ := strings.Cut(string(raw), "----\n")
 	before, after := parse(t, source), parse(t, source)
-	report, err := pass.Run(after, passes, pass.Options{Level: pass.MaxLevel, Verify: true})
+	report, err := pass.Run(after, passes, pass.Options{Level: pass.MaxLevel, Precision: precision, Verify: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +60,7 @@ func golden(t *testing.T, file string, passes []pass.Pass) {
 	} else if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	agree(t, before, after)
+	agree(t, before, after, precision)
 }
 
 func parse(t *testing.T, source string) *ir.Graph {
@@ -121,7 +124,7 @@ func outcome(g *ir.Graph, r *pass.Report) string {
 }
 
 // agree runs both graphs on the same random inputs.
-func agree(t *testing.T, before, after *ir.Graph) {
+func agree(t *testing.T, before, after *ir.Graph, precision op.Precision) {
 	t.Helper()
 	sizes := map[string]int{}
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -144,6 +147,9 @@ func agree(t *testing.T, before, after *ir.Graph) {
 			}
 			continue
 		}
+		if precision == op.BF16 {
+			tolerance = max(tolerance, bf16Tolerance)
+		}
 		got := num.Floats(g)
 		for j, x := range num.Floats(w) {
 			if !near(x, got[j], tolerance) {
@@ -156,6 +162,9 @@ func agree(t *testing.T, before, after *ir.Graph) {
 
 // tolerances allow for another order of sums, and for roundings left out.
 var tolerances = map[dtype.Type]float64{dtype.Float32: 1e-4, dtype.Float16: 1e-2, dtype.BFloat16: 1e-1}
+
+// bf16Tolerance allows for what is rounded between operators.
+const bf16Tolerance = 3e-2
 
 // near compares two numbers. NaN is near NaN only.
 func near(x, y, tolerance float64) bool {
