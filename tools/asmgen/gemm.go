@@ -45,6 +45,7 @@ const (
 	gemmLo       = 112
 	gemmHi       = 116
 	gemmSlope    = 120
+	gemmNext     = 128
 )
 
 // Bits of tile.flags.
@@ -108,6 +109,7 @@ type gemmKernel struct {
 
 	far      reg.GPVirtual // where B is fetched
 	farScale uint8
+	next     reg.GPVirtual // what is fetched for later calls
 }
 
 // gemmTile writes the kernel for mr rows by two vectors of columns: a chain of
@@ -268,12 +270,14 @@ func (g *gemmKernel) product() {
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.ahead(ldb)
+	g.later(b)
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
 	Label("loop")
 	for u := range unroll {
 		g.step(b, ldb, u)
 	}
+	g.fetchLater()
 	for _, a := range g.a {
 		ADDQ(Imm(4*unroll), a)
 	}
@@ -301,6 +305,22 @@ func (g *gemmKernel) ahead(ldb reg.GPVirtual) {
 		MOVQ(ldb, g.far)
 		SHLQ(Imm(2), g.far)
 	}
+}
+
+// later says what is fetched for calls to come, B itself if nothing.
+func (g *gemmKernel) later(b reg.GPVirtual) {
+	g.next = g.load(gemmNext)
+	TESTQ(g.next, g.next)
+	CMOVQEQ(b, g.next)
+}
+
+// fetchLater brings a quarter of what four steps read of B to the second cache.
+func (g *gemmKernel) fetchLater() {
+	bytes := 2 * g.lanes() * 4
+	for line := 0; line < bytes; line += 64 {
+		PREFETCHT1(Mem{Base: g.next, Disp: line})
+	}
+	ADDQ(U32(uint32(bytes)), g.next)
 }
 
 // step adds the products of one k, u elements after the row pointers.

@@ -62,7 +62,8 @@ type tile struct {
 	alpha, beta   float32
 	lo, hi        float32
 	slope         float32
-	rows          int // for the portable kernel, which is one for all
+	next          unsafe.Pointer // to be in the second cache for later calls: k·nr bytes; nil: nothing
+	rows          int            // for the portable kernel, which is one for all
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }

@@ -95,31 +95,27 @@ func gcd(a, b int) int {
 	return a
 }
 
-// Limits of a block of B: few enough rows for a tile of A to stay in the first
-// cache, many enough that loading and storing C is cheap; and half of the second
-// cache in all.
-const (
-	blockRows    = 512
-	oneBlockRows = 768 // up to here K is not cut
-)
+// blockRows is the most rows of a block of B: few enough for a tile of A to stay in
+// the first cache, many enough that loading and storing C is cheap.
+const blockRows = 768
 
 // packFrom is the number of rows of A from which B is worth a copy into panels.
 const packFrom = 256
 
 func (p *plan) block() {
 	p.kc = p.k
-	whole, depth := oneBlockRows, blockRows
+	depth := blockRows
 	if n := p.tuning.DepthRows; n > 0 {
-		whole, depth = n, n
+		depth = n
 	}
-	if p.k > whole {
+	if p.k > depth {
 		blocks := tiling.Ceil(p.k, depth)
 		p.kc = tiling.Align(tiling.Ceil(p.k, blocks), 4)
 	}
 	p.keepR = p.inPlace && p.kc < p.k
 	p.tiles = tiling.Ceil(p.m, p.rows)
 	p.panels = tiling.Ceil(p.n, p.kern.nr)
-	size := BlockBytes()
+	size := BlockBytes(p.packed)
 	if n := p.tuning.BlockBytes; n > 0 {
 		size = n
 	}

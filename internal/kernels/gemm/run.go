@@ -12,7 +12,9 @@ type workspace struct {
 	tile    tile
 	final   uint64 // flags of the last block of K
 	scratch []float32
-	kept    int // first row of the residual that is copied
+	next    block // after the one in work
+	share   int   // of it that the row tile in work fetches
+	kept    int   // first row of the residual that is copied
 
 	// where the batch item begins; in B packed, its number
 	aOff, bOff, cOff, resOff, colOff, rowOff int
@@ -63,6 +65,7 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			if p.keepR && k == 0 {
 				t.keepResidual(w, &b, part)
 			}
+			w.next = t.after(&b, part)
 			t.block(w, &b, part.Tile, part.TileEnd)
 			if k+kn == t.K {
 				break
@@ -130,6 +133,15 @@ type block struct {
 	p0, p1 int // panels
 }
 
+// after is the block that a chunk computes next, empty if there is none.
+func (t *Task) after(b *block, part *tiling.Part) block {
+	p := &t.plan
+	if k := b.k0 + b.k; k < t.K {
+		return block{k0: k, k: min(p.kc, t.K-k), p0: b.p0, p1: b.p1}
+	}
+	return block{k: min(p.kc, t.K), p0: b.p1, p1: min(b.p1+p.ncPanel, part.PanelEnd)}
+}
+
 // block multiplies row tiles of A with a block of B. A tile of A meets all of
 // the block's panels while it is in the first cache; the block stays in the
 // second.
@@ -148,6 +160,7 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		x.rows = end - row
 		t.placeA(w, b, row)
+		w.share = i - t0
 		x.rowBias = at(t.RowBias.Data, w.rowOff+row)
 		t.panels(w, b, row)
 		if last && t.Post != nil {
@@ -183,8 +196,24 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 		x.c = at(t.C.Data, c+j*nr)
 		x.colBias = at(t.ColBias.Data, w.colOff+j*nr)
 		x.residual = t.residual(w, b, row, j)
+		x.next = t.fetched(w, j-b.p0)
 		f(x.arg())
 	}
+}
+
+// shares is the number of kernel calls that fetch a panel of B.
+const shares = 4
+
+// fetched is what a row tile's call for panel i of a block fetches of the next
+// block, which then is in the second cache when its turn comes: nil for nothing.
+// A first pass over B that waits for memory takes twice its time.
+func (t *Task) fetched(w *workspace, i int) unsafe.Pointer {
+	n := &w.next
+	if t.Packed == nil || w.share >= shares || n.p0+i >= n.p1 {
+		return nil
+	}
+	b, ldb := t.panelOf(w, n, n.p0+i)
+	return unsafe.Add(b, n.k*w.share/shares*ldb)
 }
 
 // keepResidual copies the residual of a block's columns, which the sums of blocks

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tile512x1(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x1(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -26,15 +26,18 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z1
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), DX
-	MOVQ 8(AX), BX
-	MOVQ 32(AX), SI
-	MOVQ 48(AX), DI
-	MOVQ SI, R8
-	SHLQ $0x02, R8
-	SUBQ $0x04, DI
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), DX
+	MOVQ    8(AX), BX
+	MOVQ    32(AX), SI
+	MOVQ    48(AX), DI
+	MOVQ    SI, R8
+	SHLQ    $0x02, R8
+	MOVQ    128(AX), R9
+	TESTQ   R9, R9
+	CMOVQEQ BX, R9
+	SUBQ    $0x04, DI
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (BX), K1, Z2
@@ -69,6 +72,9 @@ loop:
 	VBROADCASTSS 12(DX), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
+	ADDQ         $0x00000080, R9
 	ADDQ         $0x10, DX
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -158,7 +164,7 @@ store:
 	RET
 
 // func tile512x2(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x2(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -184,15 +190,18 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z3
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 32(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ DI, R9
-	SHLQ $0x02, R9
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    32(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ SI, R10
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (SI), K1, Z4
@@ -239,6 +248,9 @@ loop:
 	VBROADCASTSS 12(BX)(DX*1), Z6
 	VFMADD231PS  Z4, Z6, Z2
 	VFMADD231PS  Z5, Z6, Z3
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	ADDQ         $0x10, BX
 	SUBQ         $0x04, R8
 	JGE          loop
@@ -356,7 +368,7 @@ store:
 	RET
 
 // func tile512x3(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x3(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -387,15 +399,18 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z5
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 32(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ DI, R9
-	SHLQ $0x02, R9
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    32(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ SI, R10
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (SI), K1, Z6
@@ -454,6 +469,9 @@ loop:
 	VBROADCASTSS 12(BX)(DX*2), Z8
 	VFMADD231PS  Z6, Z8, Z4
 	VFMADD231PS  Z7, Z8, Z5
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	ADDQ         $0x10, BX
 	SUBQ         $0x04, R8
 	JGE          loop
@@ -599,7 +617,7 @@ store:
 	RET
 
 // func tile512x4(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x4(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -635,15 +653,18 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z7
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z8
@@ -714,6 +735,9 @@ loop:
 	VBROADCASTSS 12(SI), Z10
 	VFMADD231PS  Z8, Z10, Z6
 	VFMADD231PS  Z9, Z10, Z7
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -889,7 +913,7 @@ store:
 	RET
 
 // func tile512x5(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x5(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -930,15 +954,18 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z9
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z10
@@ -1021,6 +1048,9 @@ loop:
 	VBROADCASTSS 12(SI)(DX*1), Z12
 	VFMADD231PS  Z10, Z12, Z8
 	VFMADD231PS  Z11, Z12, Z9
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -1224,7 +1254,7 @@ store:
 	RET
 
 // func tile512x6(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x6(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -1270,15 +1300,18 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z11
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (DI), K1, Z12
@@ -1373,6 +1406,9 @@ loop:
 	VBROADCASTSS 12(SI)(DX*2), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	ADDQ         $0x00000080, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -1604,7 +1640,7 @@ store:
 	RET
 
 // func tile512x7(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x7(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -1655,17 +1691,20 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z13
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	MOVQ 8(AX), R8
-	MOVQ 32(AX), R9
-	MOVQ 48(AX), R10
-	SUBQ $0x04, R10
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	MOVQ    8(AX), R8
+	MOVQ    32(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    128(AX), R11
+	TESTQ   R11, R11
+	CMOVQEQ R8, R11
+	SUBQ    $0x04, R10
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R8), K1, Z14
@@ -1772,6 +1811,9 @@ loop:
 	VBROADCASTSS 12(DI), Z16
 	VFMADD231PS  Z14, Z16, Z12
 	VFMADD231PS  Z15, Z16, Z13
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	ADDQ         $0x00000080, R11
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -2033,7 +2075,7 @@ store:
 	RET
 
 // func tile512x8(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x8(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -2089,17 +2131,20 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z15
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	MOVQ 8(AX), R8
-	MOVQ 32(AX), R9
-	MOVQ 48(AX), R10
-	SUBQ $0x04, R10
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	MOVQ    8(AX), R8
+	MOVQ    32(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    128(AX), R11
+	TESTQ   R11, R11
+	CMOVQEQ R8, R11
+	SUBQ    $0x04, R10
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R8), K1, Z16
@@ -2218,6 +2263,9 @@ loop:
 	VBROADCASTSS 12(DI)(DX*1), Z18
 	VFMADD231PS  Z16, Z18, Z14
 	VFMADD231PS  Z17, Z18, Z15
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	ADDQ         $0x00000080, R11
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -2507,7 +2555,7 @@ store:
 	RET
 
 // func tile512x9(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x9(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -2568,17 +2616,20 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z17
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	MOVQ 8(AX), R8
-	MOVQ 32(AX), R9
-	MOVQ 48(AX), R10
-	SUBQ $0x04, R10
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	MOVQ    8(AX), R8
+	MOVQ    32(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    128(AX), R11
+	TESTQ   R11, R11
+	CMOVQEQ R8, R11
+	SUBQ    $0x04, R10
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R8), K1, Z18
@@ -2709,6 +2760,9 @@ loop:
 	VBROADCASTSS 12(DI)(DX*2), Z20
 	VFMADD231PS  Z18, Z20, Z16
 	VFMADD231PS  Z19, Z20, Z17
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	ADDQ         $0x00000080, R11
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -3026,7 +3080,7 @@ store:
 	RET
 
 // func tile512x10(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x10(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -3092,19 +3146,22 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z19
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	MOVQ 8(AX), R9
-	MOVQ 32(AX), R10
-	MOVQ 48(AX), R11
-	SUBQ $0x04, R11
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	MOVQ    8(AX), R9
+	MOVQ    32(AX), R10
+	MOVQ    48(AX), R11
+	MOVQ    128(AX), R12
+	TESTQ   R12, R12
+	CMOVQEQ R9, R12
+	SUBQ    $0x04, R11
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R9), K1, Z20
@@ -3247,6 +3304,9 @@ loop:
 	VBROADCASTSS 12(R8), Z22
 	VFMADD231PS  Z20, Z22, Z18
 	VFMADD231PS  Z21, Z22, Z19
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	ADDQ         $0x00000080, R12
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -3594,7 +3654,7 @@ store:
 	RET
 
 // func tile512x11(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x11(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -3665,19 +3725,22 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z21
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	MOVQ 8(AX), R9
-	MOVQ 32(AX), R10
-	MOVQ 48(AX), R11
-	SUBQ $0x04, R11
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	MOVQ    8(AX), R9
+	MOVQ    32(AX), R10
+	MOVQ    48(AX), R11
+	MOVQ    128(AX), R12
+	TESTQ   R12, R12
+	CMOVQEQ R9, R12
+	SUBQ    $0x04, R11
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R9), K1, Z22
@@ -3832,6 +3895,9 @@ loop:
 	VBROADCASTSS 12(R8)(DX*1), Z24
 	VFMADD231PS  Z22, Z24, Z20
 	VFMADD231PS  Z23, Z24, Z21
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	ADDQ         $0x00000080, R12
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -4207,7 +4273,7 @@ store:
 	RET
 
 // func tile512x12(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x12(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -4283,19 +4349,22 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z23
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	MOVQ 8(AX), R9
-	MOVQ 32(AX), R10
-	MOVQ 48(AX), R11
-	SUBQ $0x04, R11
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	MOVQ    8(AX), R9
+	MOVQ    32(AX), R10
+	MOVQ    48(AX), R11
+	MOVQ    128(AX), R12
+	TESTQ   R12, R12
+	CMOVQEQ R9, R12
+	SUBQ    $0x04, R11
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R9), K1, Z24
@@ -4462,6 +4531,9 @@ loop:
 	VBROADCASTSS 12(R8)(DX*2), Z26
 	VFMADD231PS  Z24, Z26, Z22
 	VFMADD231PS  Z25, Z26, Z23
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	ADDQ         $0x00000080, R12
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -4865,7 +4937,7 @@ store:
 	RET
 
 // func tile512x13(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x13(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -4946,21 +5018,24 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z25
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	LEAQ (R8)(DX*2), R9
-	ADDQ DX, R9
-	MOVQ 8(AX), R10
-	MOVQ 32(AX), R11
-	MOVQ 48(AX), R12
-	SUBQ $0x04, R12
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	LEAQ    (R8)(DX*2), R9
+	ADDQ    DX, R9
+	MOVQ    8(AX), R10
+	MOVQ    32(AX), R11
+	MOVQ    48(AX), R12
+	MOVQ    128(AX), R13
+	TESTQ   R13, R13
+	CMOVQEQ R10, R13
+	SUBQ    $0x04, R12
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R10), K1, Z26
@@ -5139,6 +5214,9 @@ loop:
 	VBROADCASTSS 12(R9), Z28
 	VFMADD231PS  Z26, Z28, Z24
 	VFMADD231PS  Z27, Z28, Z25
+	PREFETCHT1   (R13)
+	PREFETCHT1   64(R13)
+	ADDQ         $0x00000080, R13
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -5572,7 +5650,7 @@ store:
 	RET
 
 // func tile512x14(t *byte)
-// Requires: AVX, AVX512DQ, AVX512F, MMX+
+// Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x14(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -5658,21 +5736,24 @@ load:
 	VMOVUPS.Z 64(DX), K2, Z27
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	LEAQ (R8)(DX*2), R9
-	ADDQ DX, R9
-	MOVQ 8(AX), R10
-	MOVQ 32(AX), R11
-	MOVQ 48(AX), R12
-	SUBQ $0x04, R12
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	LEAQ    (R8)(DX*2), R9
+	ADDQ    DX, R9
+	MOVQ    8(AX), R10
+	MOVQ    32(AX), R11
+	MOVQ    48(AX), R12
+	MOVQ    128(AX), R13
+	TESTQ   R13, R13
+	CMOVQEQ R10, R13
+	SUBQ    $0x04, R12
+	JLT     rest
 
 loop:
 	VMOVUPS.Z    (R10), K1, Z28
@@ -5863,6 +5944,9 @@ loop:
 	VBROADCASTSS 12(R9)(DX*1), Z30
 	VFMADD231PS  Z28, Z30, Z26
 	VFMADD231PS  Z29, Z30, Z27
+	PREFETCHT1   (R13)
+	PREFETCHT1   64(R13)
+	ADDQ         $0x00000080, R13
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -6324,7 +6408,7 @@ store:
 	RET
 
 // func tile256x1(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x1(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -6341,15 +6425,18 @@ load:
 	VMOVUPS 32(DX), Y1
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), DX
-	MOVQ 8(AX), BX
-	MOVQ 32(AX), SI
-	MOVQ 48(AX), DI
-	MOVQ SI, R8
-	SHLQ $0x02, R8
-	SUBQ $0x04, DI
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), DX
+	MOVQ    8(AX), BX
+	MOVQ    32(AX), SI
+	MOVQ    48(AX), DI
+	MOVQ    SI, R8
+	SHLQ    $0x02, R8
+	MOVQ    128(AX), R9
+	TESTQ   R9, R9
+	CMOVQEQ BX, R9
+	SUBQ    $0x04, DI
+	JLT     rest
 
 loop:
 	VMOVUPS      (BX), Y2
@@ -6380,6 +6467,8 @@ loop:
 	VBROADCASTSS 12(DX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	PREFETCHT1   (R9)
+	ADDQ         $0x00000040, R9
 	ADDQ         $0x10, DX
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -6468,7 +6557,7 @@ store:
 	RET
 
 // func tile256x1masked(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·tile256x1masked(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -6492,15 +6581,18 @@ load:
 	VMASKMOVPS   32(DX), Y3, Y1
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), DX
-	MOVQ 8(AX), BX
-	MOVQ 32(AX), SI
-	MOVQ 48(AX), DI
-	MOVQ SI, R8
-	SHLQ $0x02, R8
-	SUBQ $0x04, DI
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), DX
+	MOVQ    8(AX), BX
+	MOVQ    32(AX), SI
+	MOVQ    48(AX), DI
+	MOVQ    SI, R8
+	SHLQ    $0x02, R8
+	MOVQ    128(AX), R9
+	TESTQ   R9, R9
+	CMOVQEQ BX, R9
+	SUBQ    $0x04, DI
+	JLT     rest
 
 loop:
 	VMOVUPS      (BX), Y2
@@ -6531,6 +6623,8 @@ loop:
 	VBROADCASTSS 12(DX), Y4
 	VFMADD231PS  Y2, Y4, Y0
 	VFMADD231PS  Y3, Y4, Y1
+	PREFETCHT1   (R9)
+	ADDQ         $0x00000040, R9
 	ADDQ         $0x10, DX
 	SUBQ         $0x04, DI
 	JGE          loop
@@ -6636,7 +6730,7 @@ DATA columnBits<>+28(SB)/4, $0x00000080
 GLOBL columnBits<>(SB), RODATA|NOPTR, $32
 
 // func tile256x2(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x2(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -6658,15 +6752,18 @@ load:
 	VMOVUPS 32(DX), Y3
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 32(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ DI, R9
-	SHLQ $0x02, R9
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    32(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ SI, R10
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVUPS      (SI), Y4
@@ -6709,6 +6806,8 @@ loop:
 	VBROADCASTSS 12(BX)(DX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	SUBQ         $0x04, R8
 	JGE          loop
@@ -6825,7 +6924,7 @@ store:
 	RET
 
 // func tile256x2masked(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·tile256x2masked(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -6854,15 +6953,18 @@ load:
 	VMASKMOVPS   32(DX), Y5, Y3
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 32(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ DI, R9
-	SHLQ $0x02, R9
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    32(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ SI, R10
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVUPS      (SI), Y4
@@ -6905,6 +7007,8 @@ loop:
 	VBROADCASTSS 12(BX)(DX*1), Y6
 	VFMADD231PS  Y4, Y6, Y2
 	VFMADD231PS  Y5, Y6, Y3
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	SUBQ         $0x04, R8
 	JGE          loop
@@ -7028,7 +7132,7 @@ store:
 	RET
 
 // func tile256x3(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x3(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -7055,15 +7159,18 @@ load:
 	VMOVUPS 32(DX), Y5
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 32(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ DI, R9
-	SHLQ $0x02, R9
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    32(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ SI, R10
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVUPS      (SI), Y6
@@ -7118,6 +7225,8 @@ loop:
 	VBROADCASTSS 12(BX)(DX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	SUBQ         $0x04, R8
 	JGE          loop
@@ -7262,7 +7371,7 @@ store:
 	RET
 
 // func tile256x3masked(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·tile256x3masked(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -7296,15 +7405,18 @@ load:
 	VMASKMOVPS   32(DX), Y7, Y5
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 32(AX), DI
-	MOVQ 48(AX), R8
-	MOVQ DI, R9
-	SHLQ $0x02, R9
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    32(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    DI, R9
+	SHLQ    $0x02, R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ SI, R10
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVUPS      (SI), Y6
@@ -7359,6 +7471,8 @@ loop:
 	VBROADCASTSS 12(BX)(DX*2), Y8
 	VFMADD231PS  Y6, Y8, Y4
 	VFMADD231PS  Y7, Y8, Y5
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	SUBQ         $0x04, R8
 	JGE          loop
@@ -7510,7 +7624,7 @@ store:
 	RET
 
 // func tile256x4(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x4(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -7542,15 +7656,18 @@ load:
 	VMOVUPS 32(DX), Y7
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS      (DI), Y8
@@ -7617,6 +7734,8 @@ loop:
 	VBROADCASTSS 12(SI), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -7791,7 +7910,7 @@ store:
 	RET
 
 // func tile256x4masked(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·tile256x4masked(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -7830,15 +7949,18 @@ load:
 	VMASKMOVPS   32(DX), Y9, Y7
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS      (DI), Y8
@@ -7905,6 +8027,8 @@ loop:
 	VBROADCASTSS 12(SI), Y10
 	VFMADD231PS  Y8, Y10, Y6
 	VFMADD231PS  Y9, Y10, Y7
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -8086,7 +8210,7 @@ store:
 	RET
 
 // func tile256x5(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x5(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -8123,15 +8247,18 @@ load:
 	VMOVUPS 32(DX), Y9
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS      (DI), Y10
@@ -8210,6 +8337,8 @@ loop:
 	VBROADCASTSS 12(SI)(DX*1), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -8412,7 +8541,7 @@ store:
 	RET
 
 // func tile256x5masked(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·tile256x5masked(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -8456,15 +8585,18 @@ load:
 	VMASKMOVPS   32(DX), Y11, Y9
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS      (DI), Y10
@@ -8543,6 +8675,8 @@ loop:
 	VBROADCASTSS 12(SI)(DX*1), Y12
 	VFMADD231PS  Y10, Y12, Y8
 	VFMADD231PS  Y11, Y12, Y9
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -8752,7 +8886,7 @@ store:
 	RET
 
 // func tile256x6(t *byte)
-// Requires: AVX, FMA3, MMX+
+// Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x6(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -8794,15 +8928,18 @@ load:
 	VMOVUPS 32(DX), Y11
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS      (DI), Y12
@@ -8893,6 +9030,8 @@ loop:
 	VBROADCASTSS 12(SI)(DX*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9
@@ -9123,7 +9262,7 @@ store:
 	RET
 
 // func tile256x6masked(t *byte)
-// Requires: AVX, AVX2, FMA3, MMX+
+// Requires: AVX, AVX2, CMOV, FMA3, MMX+
 TEXT ·tile256x6masked(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
 	MOVQ   96(AX), CX
@@ -9172,15 +9311,18 @@ load:
 	VMASKMOVPS   32(DX), Y13, Y11
 
 begin:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 32(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    128(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ DI, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVUPS      (DI), Y12
@@ -9271,6 +9413,8 @@ loop:
 	VBROADCASTSS 12(SI)(DX*2), Y14
 	VFMADD231PS  Y12, Y14, Y10
 	VFMADD231PS  Y13, Y14, Y11
+	PREFETCHT1   (R10)
+	ADDQ         $0x00000040, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	SUBQ         $0x04, R9

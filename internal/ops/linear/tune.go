@@ -16,7 +16,7 @@ func tuning(p *op.Prep, t *gemm.Product) (g gemm.Tuning) {
 		g.TileRows = p.ChooseNumber("tile-rows", 0, rows, rows-1, rows-2, rows/2+1, rows/2, rows/2-1)
 	}
 	g.DepthRows = p.ChooseNumber("depth-rows", 0, 256, 384, 512, 768, 1024, 1536)
-	g.BlockBytes = blockBytes(p, gemm.BlockBytes())
+	g.BlockBytes = blockBytes(p, gemm.BlockBytes(p.In[1].Const != nil))
 	if p.In[1].Const == nil && !t.B.Trans {
 		g.CopyB = tiling.Switch(p.ChooseIndex(op.Choice{Name: "copy-b", Options: []string{"by-cost", "yes", "no"}}))
 	}
