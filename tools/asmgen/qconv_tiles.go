@@ -31,32 +31,23 @@ const (
 	qsNextRuns   = 144
 )
 
-// amxColumns is the columns of a panel.
-const amxColumns = 32
-
 // Sizes in bytes of qconv's rowTile and piece, and of what a panel begins with.
 const (
 	qsRowTileBytes = 24
 	qsPieceBytes   = 16
 	qsHeadBytes    = 256
-	qsRunBytes     = 512 // that are fetched at a time
 )
 
-// qconvStrip is the state of a kernel that adds up in tiles. What comes after the
-// sums of a block is done while the tiles add up the next one: they are different
-// units of a core.
+// qconvStrip is the state of a kernel that convolves in tiles.
 type qconvStrip struct {
 	*qconvKernel
-	tall     bool
-	multiply func(b, a, c Tmm)
+	integerTiles
 
 	rowTile, rowTiles Mem // in progress
 	panel, panels     Mem
 	column, channels  Mem
 	done              Mem       // 1: no more blocks
 	last              stripLast // what is to be finished
-
-	far, next reg.GPPhysical
 
 	zero16, flip, lo8, hi8, most, order reg.VecVirtual
 	bytes                               reg.OpmaskVirtual
@@ -85,12 +76,27 @@ func qconvStripOf(name string, tall bool, order Mem, multiply func(b, a, c Tmm))
 	TEXT(fmt.Sprintf("%sstrip%d", name, rows), NOSPLIT, "func(s *byte)")
 	Doc(fmt.Sprintf("convolves row tiles of up to %d pixels; s is a *strip.", rows))
 	Pragma("noescape")
-	k := &qconvStrip{qconvKernel: &qconvKernel{qconvMode: qconvVNNI}, tall: tall, multiply: multiply, far: reg.R12, next: reg.R15}
-	k.begin(order)
+	k := &qconvStrip{qconvKernel: &qconvKernel{qconvMode: qconvVNNI}, integerTiles: integerTiles{tall: tall, multiply: multiply,
+		config: qsConfig, lda: qsLDA, far: qsFar, offsets: qsOffsets, steps: qsSteps, next: qsNext, nextRuns: qsNextRuns, sums: qsSums}}
+	k.integerTiles.begin("s")
+	k.constants(order)
+	k.loop()
+	VZEROUPPER()
+	RET()
+}
+
+// loop goes through the row tiles and, for each, through the panels.
+func (k *qconvStrip) loop() {
+	locals(&k.rowTile, &k.rowTiles, &k.panel, &k.panels, &k.column, &k.channels, &k.done,
+		&k.last.rowTile, &k.last.panel, &k.last.column, &k.last.channels)
+	moveLocal(k.arg(qsRows), k.rowTile)
+	moveLocal(k.arg(qsRowTiles), k.rowTiles)
+	MOVQ(U32(0), k.last.panel)
+	MOVQ(U32(0), k.done)
 	Label("rowtile")
-	k.move(k.strip(qsPanel), k.panel)
-	k.move(k.strip(qsPanels), k.panels)
-	k.move(k.strip(qsChannels), k.channels)
+	moveLocal(k.arg(qsPanel), k.panel)
+	moveLocal(k.arg(qsPanels), k.panels)
+	moveLocal(k.arg(qsChannels), k.channels)
 	MOVQ(U32(0), k.column)
 	Label("panel")
 	k.sum()
@@ -98,12 +104,12 @@ func qconvStripOf(name string, tall bool, order Mem, multiply func(b, a, c Tmm))
 	k.finishLast()
 	CMPQ(k.done, Imm(0))
 	JNE(LabelRef("return"))
-	k.storeSums()
-	k.move(k.rowTile, k.last.rowTile)
-	k.move(k.panel, k.last.panel)
-	k.move(k.column, k.last.column)
-	k.move(k.channels, k.last.channels)
-	MOVQ(k.strip(qsPanelBytes), reg.RAX)
+	k.store()
+	moveLocal(k.rowTile, k.last.rowTile)
+	moveLocal(k.panel, k.last.panel)
+	moveLocal(k.column, k.last.column)
+	moveLocal(k.channels, k.last.channels)
+	MOVQ(k.arg(qsPanelBytes), reg.RAX)
 	ADDQ(reg.RAX, k.panel)
 	ADDQ(Imm(amxColumns), k.column)
 	SUBQ(Imm(amxColumns), k.channels)
@@ -116,35 +122,6 @@ func qconvStripOf(name string, tall bool, order Mem, multiply func(b, a, c Tmm))
 	MOVQ(U32(1), k.done)
 	JMP(LabelRef("finish"))
 	Label("return")
-	VZEROUPPER()
-	RET()
-}
-
-// strip is a field of the argument.
-func (k *qconvStrip) strip(off int) Mem { return Mem{Base: reg.RDI, Disp: off} }
-
-func (k *qconvStrip) move(from, to Mem) {
-	MOVQ(from, reg.RAX)
-	MOVQ(reg.RAX, to)
-}
-
-func (k *qconvStrip) begin(order Mem) {
-	Load(Param("s"), reg.RDI)
-	for _, m := range []*Mem{&k.rowTile, &k.rowTiles, &k.panel, &k.panels, &k.column, &k.channels, &k.done,
-		&k.last.rowTile, &k.last.panel, &k.last.column, &k.last.channels} {
-		*m = AllocLocal(8)
-	}
-	MOVQ(k.strip(qsConfig), reg.RAX)
-	LDTILECFG(At{Base: reg.RAX})
-	MOVQ(k.strip(qsLDA), reg.RCX)
-	MOVQ(k.strip(qsFar), k.far)
-	MOVQ(U32(4*amxColumns), reg.RBX)
-	MOVQ(k.strip(qsNext), k.next)
-	k.move(k.strip(qsRows), k.rowTile)
-	k.move(k.strip(qsRowTiles), k.rowTiles)
-	MOVQ(U32(0), k.last.panel)
-	MOVQ(U32(0), k.done)
-	k.constants(order)
 }
 
 // constants are the same for all blocks.
@@ -163,70 +140,19 @@ func (k *qconvStrip) constants(order Mem) {
 // tile loads the address of the tile, whose fields are the layer's constants.
 func (k *qconvStrip) tile() reg.GPVirtual {
 	t := GP64()
-	MOVQ(k.strip(qsTile), t)
+	MOVQ(k.arg(qsTile), t)
 	return t
 }
 
-// sum adds up a block: tiles 0 to 3 are sums, 4 and 5 are inputs, 6 and 7 weights.
+// sum adds up a block. The panel begins with the bias, which is each row's start.
 func (k *qconvStrip) sum() {
-	a, lda, b, ldb, in, offsets, steps := reg.RAX, reg.RCX, reg.RDX, reg.RBX, reg.R11, reg.R9, reg.R10
-	MOVQ(k.panel, b)
-	k.eachSum(func(i Tmm) { TILELOADD(At{Base: b, Disp: 64 * int32(i%2)}, i) }) // the bias in each row
-	ADDQ(U32(qsHeadBytes), b)
-	MOVQ(k.rowTile, in)
-	MOVQ(Mem{Base: in}, in)
-	ADDQ(k.strip(qsIn), in)
-	MOVQ(k.strip(qsOffsets), offsets)
-	MOVQ(k.strip(qsSteps), steps)
-	Label("step")
-	MOVQ(Mem{Base: offsets}, a)
-	ADDQ(in, a)
-	TILELOADD(At{Base: a, Index: lda}, 4)
-	TILELOADD(At{Base: b, Index: ldb}, 6)
-	k.multiply(6, 4, 0)
-	TILELOADD(At{b, ldb, 64}, 7)
-	k.multiply(7, 4, 1)
-	if k.tall {
-		ADDQ(k.far, a)
-		TILELOADD(At{Base: a, Index: lda}, 5)
-		k.multiply(6, 5, 2)
-		k.multiply(7, 5, 3)
-	}
-	k.fetch(a)
-	ADDQ(Imm(8), offsets)
-	ADDQ(U32(2048), b)
-	DECQ(steps)
-	JNE(LabelRef("step"))
-}
-
-// fetch brings some of what comes next into the second-level cache.
-func (k *qconvStrip) fetch(runs reg.GPPhysical) {
-	TESTQ(k.next, k.next)
-	JEQ(LabelRef("fetched"))
-	MOVQ(k.strip(qsNextRuns), runs)
-	Label("fetch")
-	for i := range qsRunBytes / 64 {
-		PREFETCHT1(Mem{Base: k.next, Disp: 64 * i})
-	}
-	ADDQ(U32(qsRunBytes), k.next)
-	DECQ(runs)
-	JNE(LabelRef("fetch"))
-	Label("fetched")
-}
-
-func (k *qconvStrip) eachSum(do func(i Tmm)) {
-	do(0)
-	do(1)
-	if k.tall {
-		do(2)
-		do(3)
-	}
-}
-
-func (k *qconvStrip) storeSums() {
-	c, ldc := reg.RSI, reg.RBX
-	MOVQ(k.strip(qsSums), c)
-	k.eachSum(func(i Tmm) { TILESTORED(i, At{c, ldc, 16*4*amxColumns*int32(i/2) + 64*int32(i%2)}) })
+	MOVQ(k.panel, tilesB)
+	k.eachSum(func(i Tmm) { TILELOADD(At{Base: tilesB, Disp: 64 * int32(i%2)}, i) })
+	ADDQ(U32(qsHeadBytes), tilesB)
+	MOVQ(k.rowTile, tilesA)
+	MOVQ(Mem{Base: tilesA}, tilesA)
+	ADDQ(k.arg(qsIn), tilesA)
+	k.add()
 }
 
 // stripPixels are two pixels while they are finished; the second is the first
@@ -252,11 +178,11 @@ func (k *qconvStrip) finishLast() {
 	r := GP64()
 	MOVQ(k.last.rowTile, r)
 	MOVQ(Mem{Base: r, Disp: 8}, piece)
-	ADDQ(k.strip(qsPieces), piece)
+	ADDQ(k.arg(qsPieces), piece)
 	MOVQ(Mem{Base: r, Disp: 16}, pieces)
 	Label("piece")
 	px := k.pixelsOf(piece)
-	CMPQ(k.strip(qsResidual), Imm(0))
+	CMPQ(k.arg(qsResidual), Imm(0))
 	JNE(LabelRef("residual"))
 	k.pairs("plain", px, func(v [4]reg.VecVirtual) { k.scaled(v, px, scale) })
 	JMP(LabelRef("finishedpiece"))
@@ -288,15 +214,15 @@ func (k *qconvStrip) channelMasks() {
 func (k *qconvStrip) pixelsOf(piece reg.GPVirtual) stripPixels {
 	px := stripPixels{GP64(), GP64(), GP64(), GP64(), GP64(), GP64()}
 	MOVLQSX(Mem{Base: piece}, px.sums)
-	ADDQ(k.strip(qsSums), px.sums)
+	ADDQ(k.arg(qsSums), px.sums)
 	MOVLQSX(Mem{Base: piece, Disp: 4}, px.n)
 	MOVQ(Mem{Base: piece, Disp: 8}, px.out)
 	ADDQ(k.last.column, px.out)
 	MOVQ(px.out, px.residual)
-	ADDQ(k.strip(qsOut), px.out)
-	ADDQ(k.strip(qsResidual), px.residual)
+	ADDQ(k.arg(qsOut), px.out)
+	ADDQ(k.arg(qsResidual), px.residual)
 	MOVQ(U32(4*amxColumns), px.sumStep)
-	MOVQ(k.strip(qsTile), px.outStep)
+	MOVQ(k.arg(qsTile), px.outStep)
 	MOVQ(Mem{Base: px.outStep, Disp: qcOutPx}, px.outStep)
 	return px
 }

@@ -22,7 +22,7 @@ func qgemm() {
 	}
 	qgemmNarrow(gemmZMM)
 	qgemmNarrow(gemmYMM)
-	qgemmFinish()
+	qgemmStrips()
 }
 
 // Offsets in bytes into the Go struct tile of qgemm. Those of a, b, c, lda, ldc,
@@ -49,7 +49,9 @@ const (
 	qgemmDoColScale
 	qgemmDoColBias
 	qgemmDoClip
-	qgemmDoOneZero // finish: rowZero has one number for all rows
+	qgemmDoOneZero  // tiles: rowZero has one number for all rows
+	qgemmDoOneScale // tiles: so has rowScale
+	qgemmDoBytes    // tiles: C is bytes
 )
 
 // qgemmKernel shares loads, stores and masks with gemm.

@@ -24724,14 +24724,8 @@ TEXT ·u8strip16(SB), NOSPLIT, $88-8
 	BYTE         $0x20
 	MOVQ         88(DI), CX
 	MOVQ         96(DI), R12
-	MOVQ         $0x00000080, BX
 	MOVQ         80(DI), R15
-	MOVQ         64(DI), AX
-	MOVQ         AX, (SP)
-	MOVQ         128(DI), AX
-	MOVQ         AX, 8(SP)
-	MOVQ         $0x00000000, 64(SP)
-	MOVQ         $0x00000000, 48(SP)
+	MOVQ         $0x00000080, BX
 	MOVQ         (DI), AX
 	VPBROADCASTW 200(AX), Z0
 	VPBROADCASTB 202(AX), Z1
@@ -24739,6 +24733,12 @@ TEXT ·u8strip16(SB), NOSPLIT, $88-8
 	VPBROADCASTB 204(AX), Z3
 	VMOVUPS      vector_47800000<>+0(SB), Z4
 	VMOVDQU32    strip_order<>+0(SB), Z5
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
 
 rowtile:
 	MOVQ 40(DI), AX
@@ -24761,23 +24761,26 @@ panel:
 	BYTE $0x22
 
 	// TILELOADD tmm1, 64(DX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x22
-	BYTE $0x40
-	ADDQ $0x00000100, DX
-	MOVQ (SP), R11
-	MOVQ (R11), R11
-	ADDQ 16(DI), R11
-	MOVQ 56(DI), R9
-	MOVQ 104(DI), R10
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x4b
+	BYTE  $0x4c
+	BYTE  $0x22
+	BYTE  $0x40
+	ADDQ  $0x00000100, DX
+	MOVQ  (SP), R11
+	MOVQ  (R11), R11
+	ADDQ  16(DI), R11
+	MOVQ  56(DI), R9
+	MOVQ  104(DI), R10
+	TESTQ R10, R10
+	JEQ   added
 
 step:
 	MOVQ (R9), AX
 	ADDQ R11, AX
+	ADDQ $0x08, R9
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -24835,11 +24838,11 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x08, R9
 	ADDQ $0x00000800, DX
 	DECQ R10
 	JNE  step
 
+added:
 finish:
 	MOVQ    64(SP), AX
 	TESTQ   AX, AX
@@ -25118,23 +25121,23 @@ finishedpiece:
 finished:
 	CMPQ 48(SP), $0x00
 	JNE  return
-	MOVQ 48(DI), SI
+	MOVQ 48(DI), AX
 
-	// TILESTORED tmm0, 0(SI), distance BX
+	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x1e
+	BYTE $0x18
 
-	// TILESTORED tmm1, 64(SI), distance BX
+	// TILESTORED tmm1, 64(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x4c
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x40
 	MOVQ (SP), AX
 	MOVQ AX, 56(SP)
@@ -25200,14 +25203,8 @@ TEXT ·s8strip16(SB), NOSPLIT, $88-8
 	BYTE         $0x20
 	MOVQ         88(DI), CX
 	MOVQ         96(DI), R12
-	MOVQ         $0x00000080, BX
 	MOVQ         80(DI), R15
-	MOVQ         64(DI), AX
-	MOVQ         AX, (SP)
-	MOVQ         128(DI), AX
-	MOVQ         AX, 8(SP)
-	MOVQ         $0x00000000, 64(SP)
-	MOVQ         $0x00000000, 48(SP)
+	MOVQ         $0x00000080, BX
 	MOVQ         (DI), AX
 	VPBROADCASTW 200(AX), Z0
 	VPBROADCASTB 202(AX), Z1
@@ -25215,6 +25212,12 @@ TEXT ·s8strip16(SB), NOSPLIT, $88-8
 	VPBROADCASTB 204(AX), Z3
 	VMOVUPS      vector_47800000<>+0(SB), Z4
 	VMOVDQU32    strip_order<>+0(SB), Z5
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
 
 rowtile:
 	MOVQ 40(DI), AX
@@ -25237,23 +25240,26 @@ panel:
 	BYTE $0x22
 
 	// TILELOADD tmm1, 64(DX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x22
-	BYTE $0x40
-	ADDQ $0x00000100, DX
-	MOVQ (SP), R11
-	MOVQ (R11), R11
-	ADDQ 16(DI), R11
-	MOVQ 56(DI), R9
-	MOVQ 104(DI), R10
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x4b
+	BYTE  $0x4c
+	BYTE  $0x22
+	BYTE  $0x40
+	ADDQ  $0x00000100, DX
+	MOVQ  (SP), R11
+	MOVQ  (R11), R11
+	ADDQ  16(DI), R11
+	MOVQ  56(DI), R9
+	MOVQ  104(DI), R10
+	TESTQ R10, R10
+	JEQ   added
 
 step:
 	MOVQ (R9), AX
 	ADDQ R11, AX
+	ADDQ $0x08, R9
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -25311,11 +25317,11 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x08, R9
 	ADDQ $0x00000800, DX
 	DECQ R10
 	JNE  step
 
+added:
 finish:
 	MOVQ    64(SP), AX
 	TESTQ   AX, AX
@@ -25594,23 +25600,23 @@ finishedpiece:
 finished:
 	CMPQ 48(SP), $0x00
 	JNE  return
-	MOVQ 48(DI), SI
+	MOVQ 48(DI), AX
 
-	// TILESTORED tmm0, 0(SI), distance BX
+	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x1e
+	BYTE $0x18
 
-	// TILESTORED tmm1, 64(SI), distance BX
+	// TILESTORED tmm1, 64(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x4c
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x40
 	MOVQ (SP), AX
 	MOVQ AX, 56(SP)
@@ -25658,14 +25664,8 @@ TEXT ·u8strip32(SB), NOSPLIT, $88-8
 	BYTE         $0x20
 	MOVQ         88(DI), CX
 	MOVQ         96(DI), R12
-	MOVQ         $0x00000080, BX
 	MOVQ         80(DI), R15
-	MOVQ         64(DI), AX
-	MOVQ         AX, (SP)
-	MOVQ         128(DI), AX
-	MOVQ         AX, 8(SP)
-	MOVQ         $0x00000000, 64(SP)
-	MOVQ         $0x00000000, 48(SP)
+	MOVQ         $0x00000080, BX
 	MOVQ         (DI), AX
 	VPBROADCASTW 200(AX), Z0
 	VPBROADCASTB 202(AX), Z1
@@ -25673,6 +25673,12 @@ TEXT ·u8strip32(SB), NOSPLIT, $88-8
 	VPBROADCASTB 204(AX), Z3
 	VMOVUPS      vector_47800000<>+0(SB), Z4
 	VMOVDQU32    strip_order<>+0(SB), Z5
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
 
 rowtile:
 	MOVQ 40(DI), AX
@@ -25712,23 +25718,26 @@ panel:
 	BYTE $0x22
 
 	// TILELOADD tmm3, 64(DX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x5c
-	BYTE $0x22
-	BYTE $0x40
-	ADDQ $0x00000100, DX
-	MOVQ (SP), R11
-	MOVQ (R11), R11
-	ADDQ 16(DI), R11
-	MOVQ 56(DI), R9
-	MOVQ 104(DI), R10
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x4b
+	BYTE  $0x5c
+	BYTE  $0x22
+	BYTE  $0x40
+	ADDQ  $0x00000100, DX
+	MOVQ  (SP), R11
+	MOVQ  (R11), R11
+	ADDQ  16(DI), R11
+	MOVQ  56(DI), R9
+	MOVQ  104(DI), R10
+	TESTQ R10, R10
+	JEQ   added
 
 step:
 	MOVQ (R9), AX
 	ADDQ R11, AX
+	ADDQ $0x08, R9
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -25809,11 +25818,11 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x08, R9
 	ADDQ $0x00000800, DX
 	DECQ R10
 	JNE  step
 
+added:
 finish:
 	MOVQ    64(SP), AX
 	TESTQ   AX, AX
@@ -26092,44 +26101,44 @@ finishedpiece:
 finished:
 	CMPQ 48(SP), $0x00
 	JNE  return
-	MOVQ 48(DI), SI
+	MOVQ 48(DI), AX
 
-	// TILESTORED tmm0, 0(SI), distance BX
+	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x1e
+	BYTE $0x18
 
-	// TILESTORED tmm1, 64(SI), distance BX
+	// TILESTORED tmm1, 64(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x4c
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x40
 
-	// TILESTORED tmm2, 2048(SI), distance BX
+	// TILESTORED tmm2, 2048(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm3, 2112(SI), distance BX
+	// TILESTORED tmm3, 2112(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x9c
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
@@ -26180,14 +26189,8 @@ TEXT ·s8strip32(SB), NOSPLIT, $88-8
 	BYTE         $0x20
 	MOVQ         88(DI), CX
 	MOVQ         96(DI), R12
-	MOVQ         $0x00000080, BX
 	MOVQ         80(DI), R15
-	MOVQ         64(DI), AX
-	MOVQ         AX, (SP)
-	MOVQ         128(DI), AX
-	MOVQ         AX, 8(SP)
-	MOVQ         $0x00000000, 64(SP)
-	MOVQ         $0x00000000, 48(SP)
+	MOVQ         $0x00000080, BX
 	MOVQ         (DI), AX
 	VPBROADCASTW 200(AX), Z0
 	VPBROADCASTB 202(AX), Z1
@@ -26195,6 +26198,12 @@ TEXT ·s8strip32(SB), NOSPLIT, $88-8
 	VPBROADCASTB 204(AX), Z3
 	VMOVUPS      vector_47800000<>+0(SB), Z4
 	VMOVDQU32    strip_order<>+0(SB), Z5
+	MOVQ         64(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         $0x00000000, 64(SP)
+	MOVQ         $0x00000000, 48(SP)
 
 rowtile:
 	MOVQ 40(DI), AX
@@ -26234,23 +26243,26 @@ panel:
 	BYTE $0x22
 
 	// TILELOADD tmm3, 64(DX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x5c
-	BYTE $0x22
-	BYTE $0x40
-	ADDQ $0x00000100, DX
-	MOVQ (SP), R11
-	MOVQ (R11), R11
-	ADDQ 16(DI), R11
-	MOVQ 56(DI), R9
-	MOVQ 104(DI), R10
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x4b
+	BYTE  $0x5c
+	BYTE  $0x22
+	BYTE  $0x40
+	ADDQ  $0x00000100, DX
+	MOVQ  (SP), R11
+	MOVQ  (R11), R11
+	ADDQ  16(DI), R11
+	MOVQ  56(DI), R9
+	MOVQ  104(DI), R10
+	TESTQ R10, R10
+	JEQ   added
 
 step:
 	MOVQ (R9), AX
 	ADDQ R11, AX
+	ADDQ $0x08, R9
 
 	// TILELOADD tmm4, 0(AX), distance CX
 	BYTE $0xc4
@@ -26331,11 +26343,11 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x08, R9
 	ADDQ $0x00000800, DX
 	DECQ R10
 	JNE  step
 
+added:
 finish:
 	MOVQ    64(SP), AX
 	TESTQ   AX, AX
@@ -26614,44 +26626,44 @@ finishedpiece:
 finished:
 	CMPQ 48(SP), $0x00
 	JNE  return
-	MOVQ 48(DI), SI
+	MOVQ 48(DI), AX
 
-	// TILESTORED tmm0, 0(SI), distance BX
+	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x1e
+	BYTE $0x18
 
-	// TILESTORED tmm1, 64(SI), distance BX
+	// TILESTORED tmm1, 64(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x4c
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x40
 
-	// TILESTORED tmm2, 2048(SI), distance BX
+	// TILESTORED tmm2, 2048(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm3, 2112(SI), distance BX
+	// TILESTORED tmm3, 2112(AX), distance BX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x9c
-	BYTE $0x1e
+	BYTE $0x18
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00

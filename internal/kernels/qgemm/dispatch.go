@@ -15,12 +15,11 @@ type kernels struct {
 	group  int          // numbers of k that are adjacent in a panel of B and in A
 	align  int          // a panel's numbers of k are a multiple
 	wide   bool         // A is given as int16, else as uint8
-	tiles  *amx.Kernels // adds up, or nil
-	finish kernel       // what is left then; takes any rows and columns
+	strip  [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows
 
 	// tile[r] computes a tile of r rows and nr columns and stores it; partial
 	// one of fewer columns, outside of which it reads and writes nothing but B.
-	// Neither is there with tiles.
+	// Neither is there with strip.
 	tile    [tileRows + 1]kernel
 	partial [tileRows + 1]kernel
 
@@ -47,7 +46,9 @@ const (
 	flagColScale             // scale by rowScale·colScale, else by rowScale
 	flagColBias
 	flagClip
-	flagOneZero // finish: rowZero is the same for all rows
+	flagOneZero  // strip: rowZero is the same for all rows
+	flagOneScale // strip: so is rowScale
+	flagBytes    // strip: c is bytes
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -68,8 +69,19 @@ type tile struct {
 	colZero  unsafe.Pointer // int32 per column: -zeroB
 	rowZero  unsafe.Pointer // int32 per row: zeroA
 	rowSum   unsafe.Pointer // int32 per row: Σa'
-	sums     unsafe.Pointer // int32, 32 columns to a row
-	rows     int            // for the portable kernel, which is one for all
+	sums     unsafe.Pointer // of a strip: int32, 32 columns to a row
+	rows     int            // for the portable kernel, which is one for all, and for strips
+
+	// Of strips only. Fields with one element for each column are those of the first
+	// panel, as is mask.
+	config      unsafe.Pointer // *tileConfig
+	far         int            // bytes from row 0 to row 16
+	panels      int
+	columns     int            // from the first panel's on
+	next        unsafe.Pointer // nil, or what steps fetch into the second-level cache
+	nextRuns    int            // of runBytes, that a step fetches
+	least, most float32        // of bytes, less zero
+	zero        int32
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
@@ -77,12 +89,12 @@ func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
 // depth is the numbers of k of a panel.
 func (k *kernels) depth(n int) int { return tiling.Align(n, k.align) }
 
+// tiled reports whether the level adds up in AMX tiles.
+func (k *kernels) tiled() bool { return k.strip[0][0] != nil }
+
 // kernel is the one for a tile.
 func (k *kernels) kernel(x *tile) kernel {
-	switch {
-	case k.tiles != nil:
-		return k.finish
-	case x.mask == 1<<k.nr-1:
+	if x.mask == 1<<k.nr-1 {
 		return k.tile[x.rows]
 	}
 	return k.partial[x.rows]

@@ -24,8 +24,8 @@ func forLevel(l cpu.Target) *kernels {
 
 // tiles add up in AMX.
 var tiles = kernels{
-	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8, tiles: amx.For(cpu.AMX),
-	finish: finish512, narrow: narrow512,
+	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8,
+	strip: [2][2]kernel{{u8strip16, u8strip32}, {s8strip16, s8strip32}},
 }
 
 var vnni = kernels{

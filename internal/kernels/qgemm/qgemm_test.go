@@ -359,6 +359,9 @@ func TestTileLayout(t *testing.T) {
 		{"lo", unsafe.Offsetof(x.lo), 104}, {"hi", unsafe.Offsetof(x.hi), 108},
 		{"colZero", unsafe.Offsetof(x.colZero), 112}, {"rowZero", unsafe.Offsetof(x.rowZero), 120},
 		{"rowSum", unsafe.Offsetof(x.rowSum), 128}, {"sums", unsafe.Offsetof(x.sums), 136}, {"rows", unsafe.Offsetof(x.rows), 144},
+		{"config", unsafe.Offsetof(x.config), 152}, {"far", unsafe.Offsetof(x.far), 160}, {"panels", unsafe.Offsetof(x.panels), 168},
+		{"columns", unsafe.Offsetof(x.columns), 176}, {"next", unsafe.Offsetof(x.next), 184}, {"nextRuns", unsafe.Offsetof(x.nextRuns), 192},
+		{"least", unsafe.Offsetof(x.least), 200}, {"most", unsafe.Offsetof(x.most), 204}, {"zero", unsafe.Offsetof(x.zero), 208},
 	} {
 		if f.got != f.want {
 			t.Errorf("tile.%s is at %d, the assembly expects %d", f.name, f.got, f.want)

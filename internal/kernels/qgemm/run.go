@@ -15,7 +15,8 @@ type plan struct {
 	groups        int // of k
 	grid          tiling.Grid
 	copyA         bool
-	steps, run    int // tiles: steps of 64 k, and panels of a call
+	steps         int // of 64 k: of tiles
+	sums          int // of tiles: where they are in a slot's scratch
 	perSlot       int // bytes of scratch
 	slots         int
 }
@@ -49,14 +50,15 @@ func (t *Task) newPlan(threads int) plan {
 		block = n
 	}
 	p.ncPanel = max(1, block/max(1, p.groups*kern.group*kern.nr))
-	p.copyA = kern.wide || p.signedA && kern.tiles == nil || p.k%kern.align != 0
-	if kern.tiles != nil {
-		p.steps = p.groups * kern.group / amx.StepInt8
-		p.run = min(max(1, callSteps/max(1, p.steps)), maxRun)
-		p.ncPanel = max(p.run, p.ncPanel/4) // beside the next one, which is fetched meanwhile
-	}
+	p.copyA = kern.wide || p.signedA && !kern.tiled() || p.k%kern.align != 0
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
+	}
+	if kern.tiled() {
+		p.steps = p.groups * kern.group / amx.StepInt8
+		p.ncPanel = max(1, p.ncPanel/4) // beside the next one, which is fetched meanwhile
+		p.sums = p.perSlot
+		p.perSlot += sumsBytes
 	}
 	return p
 }
@@ -79,11 +81,10 @@ type workspace struct {
 	rowScale [maxRows]float32
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
-	block    amx.Block
-	next     []byte                            // tiles: the block of B after this one, or what is left to fetch
-	calls    int                               // tiles that share in fetching it
-	sums     [maxRun * maxRows * maxCols]int32 // of tiles
-	floats   [maxRows * maxCols]float32        // a tile on its way to bytes
+	next     []byte                      // of tiles: the block of B after this one, or what is left to fetch
+	calls    int                         // row tiles that share in fetching it
+	config   tileConfig                  // of tiles
+	floats   [tileRows * maxCols]float32 // a tile on its way to bytes
 
 	aOff, cOff, item int // where the batch item begins; the number of B's
 
@@ -105,7 +106,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.tile, w.scratch, w.block, w.next = tile{}, nil, amx.Block{}, nil
+	w.tile, w.scratch, w.next = tile{}, nil, nil
 	t.slots.Give(slot)
 }
 
@@ -142,8 +143,8 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
 			w.tile.rows = rowEnd - row
 			t.setRows(w, row)
-			if p.kern.tiles != nil {
-				t.tiles(w, row, j, end)
+			if p.kern.tiled() {
+				t.strip(w, row, j, end)
 			} else {
 				t.panels(w, row, j, end)
 			}
@@ -180,6 +181,9 @@ func (t *Task) setItem(w *workspace, item int) {
 	x.rowZero = unsafe.Pointer(&w.rowZero)
 	x.rowSum = unsafe.Pointer(&w.rowSum)
 	x.flags = t.flags()
+	if t.plan.kern.tiled() {
+		t.setStrip(w)
+	}
 }
 
 func (t *Task) flags() (f uint64) {
@@ -188,6 +192,9 @@ func (t *Task) flags() (f uint64) {
 	}
 	if len(t.ZeroA) <= 1 {
 		f |= flagOneZero
+	}
+	if len(t.RowScale) <= 1 {
+		f |= flagOneScale
 	}
 	if t.Packed.shifted {
 		f |= flagColZero
@@ -238,7 +245,7 @@ func (t *Task) setRows(w *workspace, row int) {
 // shift is what is added to numbers of A: kernels multiply unsigned ones, but for
 // tiles.
 func (t *Task) shift() int32 {
-	if t.A.Signed && t.plan.kern.tiles == nil {
+	if t.A.Signed && !t.plan.kern.tiled() {
 		return 128
 	}
 	return 0
@@ -298,12 +305,28 @@ func (t *Task) panels(w *workspace, row, from, to int) {
 // panel calls the kernel for the tile's rows of a panel, which begin with row.
 func (t *Task) panel(w *workspace, row, j int) {
 	kern, x := t.plan.kern, &w.tile
-	col, cols := j*kern.nr, w.item*t.N
+	col := j * kern.nr
 	x.mask = 1<<kern.nr - 1
 	if col+kern.nr > t.N {
 		x.mask = 1<<(t.N-col) - 1
 	}
+	t.setColumns(w, row, j)
 	f := kern.kernel(x)
+	if t.C.Byte == nil {
+		f(x.arg())
+		return
+	}
+	bytes := (*byte)(x.c)
+	x.c = unsafe.Pointer(&w.floats)
+	f(x.arg())
+	lo, hi := t.C.limits()
+	kern.narrow(bytes, t.C.Stride, &w.floats[0], x.rows, x.mask, lo, hi, t.C.Zero)
+}
+
+// setColumns points the tile at what there is for the columns from panel j on, and at C.
+func (t *Task) setColumns(w *workspace, row, j int) {
+	x := &w.tile
+	col, cols := j*t.plan.kern.nr, w.item*t.N
 	x.colSum = at(t.Packed.colSum, cols+col)
 	x.colZero = at(t.Packed.colZero, cols+col)
 	if x.flags&flagColScale != 0 {
@@ -314,14 +337,9 @@ func (t *Task) panel(w *workspace, row, j int) {
 	switch {
 	case t.C.Int != nil:
 		x.c = at(t.C.Int, c)
-		f(x.arg())
 	case t.C.Float != nil:
 		x.c = at(t.C.Float, c)
-		f(x.arg())
 	default:
-		x.c = unsafe.Pointer(&w.floats)
-		f(x.arg())
-		lo, hi := t.C.limits()
-		kern.narrow(&t.C.Byte[c], t.C.Stride, &w.floats[0], x.rows, x.mask, lo, hi, t.C.Zero)
+		x.c = at(t.C.Byte, c)
 	}
 }

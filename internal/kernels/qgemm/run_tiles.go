@@ -6,39 +6,81 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/amx"
 )
 
-// callSteps is about how many steps a call of tiles should have, and maxRun the
-// most panels: their sums stay in the first cache.
-const callSteps, maxRun = 96, 6
-
 const (
-	sumsRow   = 4 * maxCols // bytes
-	sumsPanel = maxRows * sumsRow
+	mostSteps = 1024 // of a call, about, which then takes 30 µs
+	runBytes  = 512  // that are fetched at a time
+	halfRows  = 16   // of a tile
+	sumsBytes = 4 * maxRows * maxCols
 )
 
-// tiles computes a row tile of some panels: amx adds up, and the kernel finishes.
-func (t *Task) tiles(w *workspace, row, from, to int) {
-	p, b := &t.plan, &w.block
-	kind := amx.U8S8
-	if t.A.Signed {
-		kind = amx.S8S8
-	}
-	b.SetRows(w.tile.rows)
-	b.A, b.LDA = w.tile.a, w.tile.lda
-	b.C, b.LDC, b.PanelC = unsafe.Pointer(&w.sums), sumsRow, sumsPanel
-	if p.steps == 0 {
-		clear(w.sums[:])
-	}
-	data := t.packed(w.item, 0, p.panels)
-	for j := from; j < to; j += p.run {
-		b.Panels = min(p.run, to-j)
-		b.B = at(data, j*p.steps*amx.StepB)
-		w.next = b.Fetch(w.next, p.steps*b.Panels, w.calls)
-		p.kern.tiles.Contiguous(kind, b, p.steps)
-		for i := range b.Panels {
-			w.tile.sums = unsafe.Pointer(&w.sums[i*maxRows*maxCols])
-			t.panel(w, row, j+i)
+// tileConfig is what LDTILECFG loads.
+type tileConfig struct {
+	palette, startRow uint8
+	_                 [14]uint8
+	colBytes          [16]uint16
+	rows              [16]uint8
+}
+
+// set makes the configuration for blocks of so many rows.
+func (c *tileConfig) set(rows int) {
+	*c = tileConfig{palette: 1}
+	near, far := min(rows, halfRows), max(rows-halfRows, 0)
+	for i, n := range [8]int{near, near, far, far, near, far, halfRows, halfRows} {
+		if n > 0 {
+			c.rows[i], c.colBytes[i] = uint8(n), amx.StepBytes
 		}
 	}
+}
+
+// setStrip sets what is the same for all strips of a batch item.
+func (t *Task) setStrip(w *workspace) {
+	x := &w.tile
+	x.k = t.plan.steps
+	x.config = unsafe.Pointer(&w.config)
+	x.sums = unsafe.Pointer(&w.scratch[t.plan.sums])
+	if t.C.Byte != nil {
+		x.flags |= flagBytes
+		x.ldc = t.C.Stride
+		x.least, x.most = t.C.limits()
+		x.zero = t.C.Zero
+	}
+}
+
+// strip computes a row tile of some panels.
+func (t *Task) strip(w *workspace, row, from, to int) {
+	p, x := &t.plan, &w.tile
+	w.config.set(x.rows)
+	x.far = halfRows * x.lda
+	f := p.kern.strip[bit(t.A.Signed)][bit(x.rows > halfRows)]
+	data, most := t.packed(w.item, 0, p.panels), max(1, mostSteps/max(p.steps, 1))
+	for j := from; j < to; j += most {
+		x.panels = min(most, to-j)
+		x.b = at(data, j*p.steps*amx.StepB)
+		x.columns = t.N - j*p.kern.nr
+		t.setColumns(w, row, j)
+		w.fetch(p.steps * x.panels)
+		f(x.arg())
+	}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// fetch makes the next call, of so many steps, fetch the first part of what comes
+// next: its share of what a row tile has.
+func (w *workspace) fetch(steps int) {
+	x := &w.tile
+	x.nextRuns = max(1, amx.StepB/runBytes/max(w.calls, 1))
+	n := steps * x.nextRuns * runBytes
+	if n == 0 || len(w.next) < n {
+		x.next, w.next = nil, nil
+		return
+	}
+	x.next, w.next = unsafe.Pointer(&w.next[0]), w.next[n:]
 }
 
 // packed is the memory of panels [from, to) of an item.

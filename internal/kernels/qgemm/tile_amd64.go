@@ -88,5 +88,22 @@ func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo fl
 //go:noescape
 func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
 
+// multiplies up to 16 rows by some panels; t is a *tile.
+//
 //go:noescape
-func finish512(t *byte)
+func u8strip16(t *byte)
+
+// multiplies up to 16 rows by some panels; t is a *tile.
+//
+//go:noescape
+func s8strip16(t *byte)
+
+// multiplies up to 32 rows by some panels; t is a *tile.
+//
+//go:noescape
+func u8strip32(t *byte)
+
+// multiplies up to 32 rows by some panels; t is a *tile.
+//
+//go:noescape
+func s8strip32(t *byte)

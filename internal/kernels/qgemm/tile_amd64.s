@@ -10423,130 +10423,1516 @@ DATA lowBytes<>+24(SB)/4, $0x000000ff
 DATA lowBytes<>+28(SB)/4, $0x000000ff
 GLOBL lowBytes<>(SB), RODATA|NOPTR, $32
 
-// func finish512(t *byte)
-// Requires: AVX, AVX512F
-TEXT ·finish512(SB), NOSPLIT, $0-8
-	MOVQ         t+0(FP), AX
-	MOVQ         96(AX), CX
-	MOVL         88(AX), DX
-	KMOVW        DX, K1
-	SHRL         $0x10, DX
-	KMOVW        DX, K2
-	MOVQ         136(AX), DX
-	MOVQ         16(AX), BX
-	MOVQ         40(AX), SI
-	MOVQ         144(AX), DI
-	MOVQ         120(AX), R8
-	MOVQ         128(AX), R9
-	MOVQ         64(AX), R10
-	VBROADCASTSS 104(AX), Z0
-	VBROADCASTSS 108(AX), Z1
-	TESTL        $0x00000001, CX
-	JEQ          nocolsums
-	MOVQ         80(AX), R11
-	VMOVUPS.Z    (R11), K1, Z2
-	VMOVUPS.Z    64(R11), K2, Z3
+// func u8strip16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·u8strip16(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ 152(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0x04
+	BYTE $0x20
+	MOVQ 24(DI), CX
+	MOVQ 160(DI), R12
+	MOVQ 184(DI), R15
+	MOVQ $0x00000080, BX
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 176(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ $0x00000000, 16(SP)
+	MOVQ $0x00000000, 32(SP)
+	MOVQ $0x00000000, 48(SP)
+
+panel:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x49
+	BYTE  $0xc8
+	MOVQ  (SP), DX
+	MOVQ  (DI), R11
+	MOVQ  48(DI), R10
+	TESTQ R10, R10
+	JEQ   added
+
+step:
+	MOVQ R11, AX
+	ADDQ $0x40, R11
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBUSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBUSD tmm7, tmm4, tmm1
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x41
+	BYTE  $0x5e
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  192(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+added:
+	MOVQ DX, (SP)
+
+finish:
+	MOVQ  48(SP), AX
+	TESTQ AX, AX
+	JEQ   finished
+	MOVQ  DI, DX
+	MOVQ  96(DX), SI
+	MOVL  $0xffffffff, R8
+	CMPQ  AX, $0x20
+	JGE   whole
+	BZHIQ AX, R8, R8
+
+whole:
+	KMOVW     R8, K1
+	SHRL      $0x10, R8
+	KMOVW     R8, K2
+	SHRL      $0x10, R8
+	TESTL     $0x00000001, SI
+	JEQ       nocolsums
+	MOVQ      80(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
 
 nocolsums:
-	TESTL     $0x00000002, CX
+	TESTL     $0x00000002, SI
 	JEQ       nocolzeros
-	MOVQ      112(AX), R11
-	VMOVUPS.Z (R11), K1, Z4
-	VMOVUPS.Z 64(R11), K2, Z5
+	MOVQ      112(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
 
 nocolzeros:
-	TESTL     $0x00000008, CX
+	TESTL     $0x00000008, SI
 	JEQ       nocolscales
-	MOVQ      72(AX), R11
-	VMOVUPS.Z (R11), K1, Z6
-	VMOVUPS.Z 64(R11), K2, Z7
+	MOVQ      72(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
 
 nocolscales:
-	TESTL     $0x00000010, CX
+	TESTL     $0x00000010, SI
 	JEQ       nocolbiases
-	MOVQ      56(AX), AX
-	VMOVUPS.Z (AX), K1, Z8
-	VMOVUPS.Z 64(AX), K2, Z9
+	MOVQ      56(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
 
 nocolbiases:
-	TESTL        $0x00000040, CX
+	TESTL        $0x00000040, SI
 	JEQ          zeros
-	VPBROADCASTD (R8), Z10
-	VPMULLD      Z10, Z2, Z2
-	VPMULLD      Z10, Z3, Z3
+	MOVQ         120(DX), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
 
 zeros:
+	TESTL        $0x00000080, SI
+	JEQ          scales
+	MOVQ         64(DX), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, SI
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  136(DX), AX
+	MOVQ  16(DX), R8
+	MOVQ  40(DX), R9
+	MOVQ  144(DX), R10
+	MOVQ  120(DX), R11
+	MOVQ  128(DX), R12
+	MOVQ  64(DX), R13
+	MOVQ  40(SP), R14
+	TESTL $0x00000100, SI
+	JEQ   words
+	SHRQ  $0x02, R14
+
+words:
+	ADDQ         R14, R8
+	VBROADCASTSS 104(DX), Z8
+	VBROADCASTSS 108(DX), Z9
+
 row:
-	VMOVDQU32    (DX), Z10
-	VMOVDQU32    64(DX), Z11
-	TESTL        $0x00000001, CX
+	VMOVDQU32    (AX), Z10
+	VMOVDQU32    64(AX), Z11
+	TESTL        $0x00000001, SI
 	JEQ          nocolsum
-	TESTL        $0x00000040, CX
+	TESTL        $0x00000040, SI
 	JNE          onezero
-	VPBROADCASTD (R8), Z12
-	VPMULLD      Z2, Z12, Z12
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z0, Z12, Z12
 	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R8), Z12
-	VPMULLD      Z3, Z12, Z12
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z1, Z12, Z12
 	VPADDD       Z12, Z11, Z11
 	JMP          nocolsum
 
 onezero:
-	VPADDD Z2, Z10, Z10
-	VPADDD Z3, Z11, Z11
+	VPADDD Z0, Z10, Z10
+	VPADDD Z1, Z11, Z11
 
 nocolsum:
-	TESTL        $0x00000002, CX
+	TESTL        $0x00000002, SI
 	JEQ          nocolzero
-	VPBROADCASTD (R9), Z12
-	VPMULLD      Z4, Z12, Z12
+	VPBROADCASTD (R12), Z12
+	VPMULLD      Z2, Z12, Z12
 	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R9), Z12
-	VPMULLD      Z5, Z12, Z12
+	VPBROADCASTD (R12), Z12
+	VPMULLD      Z3, Z12, Z12
 	VPADDD       Z12, Z11, Z11
 
 nocolzero:
-	TESTL        $0x00000004, CX
+	TESTL        $0x00000004, SI
 	JEQ          store
 	VCVTDQ2PS    Z10, Z10
 	VCVTDQ2PS    Z11, Z11
-	VBROADCASTSS (R10), Z12
-	TESTL        $0x00000008, CX
+	TESTL        $0x00000080, SI
+	JNE          onescale
+	VBROADCASTSS (R13), Z12
+	TESTL        $0x00000008, SI
 	JNE          colscale
 	VMULPS       Z12, Z10, Z10
 	VMULPS       Z12, Z11, Z11
 	JMP          scaled
 
 colscale:
-	VMULPS Z12, Z6, Z13
+	VMULPS Z12, Z4, Z13
 	VMULPS Z13, Z10, Z10
-	VMULPS Z12, Z7, Z12
+	VMULPS Z12, Z5, Z12
 	VMULPS Z12, Z11, Z11
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z10, Z10
+	VMULPS Z5, Z11, Z11
 
 scaled:
-	TESTL  $0x00000010, CX
+	TESTL  $0x00000010, SI
 	JEQ    nocolbias
-	VADDPS Z8, Z10, Z10
-	VADDPS Z9, Z11, Z11
+	VADDPS Z6, Z10, Z10
+	VADDPS Z7, Z11, Z11
 
 nocolbias:
-	TESTL  $0x00000020, CX
+	TESTL  $0x00000020, SI
 	JEQ    noclip
-	VMAXPS Z10, Z0, Z10
-	VMINPS Z10, Z1, Z10
-	VMAXPS Z11, Z0, Z11
-	VMINPS Z11, Z1, Z11
+	VMAXPS Z10, Z8, Z10
+	VMINPS Z10, Z9, Z10
+	VMAXPS Z11, Z8, Z11
+	VMINPS Z11, Z9, Z11
 
 noclip:
 store:
-	VMOVUPS Z10, K1, (BX)
-	VMOVUPS Z11, K2, 64(BX)
-	ADDQ    $0x00000080, DX
-	ADDQ    SI, BX
-	ADDQ    $0x04, R8
-	ADDQ    $0x04, R9
-	ADDQ    $0x04, R10
-	DECQ    DI
-	JNE     row
+	TESTL   $0x00000100, SI
+	JNE     bytes
+	VMOVUPS Z10, K1, (R8)
+	VMOVUPS Z11, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DX), Z12
+	VMAXPS       Z12, Z10, Z10
+	VBROADCASTSS 204(DX), Z12
+	VMINPS       Z12, Z10, Z10
+	VCVTPS2DQ    Z10, Z10
+	VPBROADCASTD 208(DX), Z12
+	VPADDD       Z12, Z10, Z10
+	VPMOVDB      Z10, K1, (R8)
+	VBROADCASTSS 200(DX), Z10
+	VMAXPS       Z10, Z11, Z11
+	VBROADCASTSS 204(DX), Z10
+	VMINPS       Z10, Z11, Z11
+	VCVTPS2DQ    Z11, Z11
+	VPBROADCASTD 208(DX), Z10
+	VPADDD       Z10, Z11, Z11
+	VPMOVDB      Z11, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, AX
+	ADDQ R9, R8
+	ADDQ $0x04, R11
+	ADDQ $0x04, R12
+	ADDQ $0x04, R13
+	DECQ R10
+	JNE  row
+
+finished:
+	CMPQ 32(SP), $0x00
+	JNE  return
+	MOVQ 136(DI), AX
+
+	// TILESTORED tmm0, 0(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x18
+
+	// TILESTORED tmm1, 64(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x18
+	BYTE $0x40
+	MOVQ 16(SP), AX
+	MOVQ AX, 40(SP)
+	MOVQ 24(SP), AX
+	MOVQ AX, 48(SP)
+	ADDQ $0x00000080, 16(SP)
+	SUBQ $0x20, 24(SP)
+	DECQ 8(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 32(SP)
+	JMP  finish
+
+return:
+	VZEROUPPER
+	RET
+
+// func s8strip16(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·s8strip16(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ 152(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0x04
+	BYTE $0x20
+	MOVQ 24(DI), CX
+	MOVQ 160(DI), R12
+	MOVQ 184(DI), R15
+	MOVQ $0x00000080, BX
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 176(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ $0x00000000, 16(SP)
+	MOVQ $0x00000000, 32(SP)
+	MOVQ $0x00000000, 48(SP)
+
+panel:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x49
+	BYTE  $0xc8
+	MOVQ  (SP), DX
+	MOVQ  (DI), R11
+	MOVQ  48(DI), R10
+	TESTQ R10, R10
+	JEQ   added
+
+step:
+	MOVQ R11, AX
+	ADDQ $0x40, R11
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBSSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBSSD tmm7, tmm4, tmm1
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x43
+	BYTE  $0x5e
+	BYTE  $0xcc
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  192(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+added:
+	MOVQ DX, (SP)
+
+finish:
+	MOVQ  48(SP), AX
+	TESTQ AX, AX
+	JEQ   finished
+	MOVQ  DI, DX
+	MOVQ  96(DX), SI
+	MOVL  $0xffffffff, R8
+	CMPQ  AX, $0x20
+	JGE   whole
+	BZHIQ AX, R8, R8
+
+whole:
+	KMOVW     R8, K1
+	SHRL      $0x10, R8
+	KMOVW     R8, K2
+	SHRL      $0x10, R8
+	TESTL     $0x00000001, SI
+	JEQ       nocolsums
+	MOVQ      80(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, SI
+	JEQ       nocolzeros
+	MOVQ      112(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, SI
+	JEQ       nocolscales
+	MOVQ      72(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, SI
+	JEQ       nocolbiases
+	MOVQ      56(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, SI
+	JEQ          zeros
+	MOVQ         120(DX), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, SI
+	JEQ          scales
+	MOVQ         64(DX), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, SI
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  136(DX), AX
+	MOVQ  16(DX), R8
+	MOVQ  40(DX), R9
+	MOVQ  144(DX), R10
+	MOVQ  120(DX), R11
+	MOVQ  128(DX), R12
+	MOVQ  64(DX), R13
+	MOVQ  40(SP), R14
+	TESTL $0x00000100, SI
+	JEQ   words
+	SHRQ  $0x02, R14
+
+words:
+	ADDQ         R14, R8
+	VBROADCASTSS 104(DX), Z8
+	VBROADCASTSS 108(DX), Z9
+
+row:
+	VMOVDQU32    (AX), Z10
+	VMOVDQU32    64(AX), Z11
+	TESTL        $0x00000001, SI
+	JEQ          nocolsum
+	TESTL        $0x00000040, SI
+	JNE          onezero
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z0, Z12, Z12
+	VPADDD       Z12, Z10, Z10
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z1, Z12, Z12
+	VPADDD       Z12, Z11, Z11
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z10, Z10
+	VPADDD Z1, Z11, Z11
+
+nocolsum:
+	TESTL        $0x00000002, SI
+	JEQ          nocolzero
+	VPBROADCASTD (R12), Z12
+	VPMULLD      Z2, Z12, Z12
+	VPADDD       Z12, Z10, Z10
+	VPBROADCASTD (R12), Z12
+	VPMULLD      Z3, Z12, Z12
+	VPADDD       Z12, Z11, Z11
+
+nocolzero:
+	TESTL        $0x00000004, SI
+	JEQ          store
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	TESTL        $0x00000080, SI
+	JNE          onescale
+	VBROADCASTSS (R13), Z12
+	TESTL        $0x00000008, SI
+	JNE          colscale
+	VMULPS       Z12, Z10, Z10
+	VMULPS       Z12, Z11, Z11
+	JMP          scaled
+
+colscale:
+	VMULPS Z12, Z4, Z13
+	VMULPS Z13, Z10, Z10
+	VMULPS Z12, Z5, Z12
+	VMULPS Z12, Z11, Z11
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z10, Z10
+	VMULPS Z5, Z11, Z11
+
+scaled:
+	TESTL  $0x00000010, SI
+	JEQ    nocolbias
+	VADDPS Z6, Z10, Z10
+	VADDPS Z7, Z11, Z11
+
+nocolbias:
+	TESTL  $0x00000020, SI
+	JEQ    noclip
+	VMAXPS Z10, Z8, Z10
+	VMINPS Z10, Z9, Z10
+	VMAXPS Z11, Z8, Z11
+	VMINPS Z11, Z9, Z11
+
+noclip:
+store:
+	TESTL   $0x00000100, SI
+	JNE     bytes
+	VMOVUPS Z10, K1, (R8)
+	VMOVUPS Z11, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DX), Z12
+	VMAXPS       Z12, Z10, Z10
+	VBROADCASTSS 204(DX), Z12
+	VMINPS       Z12, Z10, Z10
+	VCVTPS2DQ    Z10, Z10
+	VPBROADCASTD 208(DX), Z12
+	VPADDD       Z12, Z10, Z10
+	VPMOVDB      Z10, K1, (R8)
+	VBROADCASTSS 200(DX), Z10
+	VMAXPS       Z10, Z11, Z11
+	VBROADCASTSS 204(DX), Z10
+	VMINPS       Z10, Z11, Z11
+	VCVTPS2DQ    Z11, Z11
+	VPBROADCASTD 208(DX), Z10
+	VPADDD       Z10, Z11, Z11
+	VPMOVDB      Z11, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, AX
+	ADDQ R9, R8
+	ADDQ $0x04, R11
+	ADDQ $0x04, R12
+	ADDQ $0x04, R13
+	DECQ R10
+	JNE  row
+
+finished:
+	CMPQ 32(SP), $0x00
+	JNE  return
+	MOVQ 136(DI), AX
+
+	// TILESTORED tmm0, 0(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x18
+
+	// TILESTORED tmm1, 64(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x18
+	BYTE $0x40
+	MOVQ 16(SP), AX
+	MOVQ AX, 40(SP)
+	MOVQ 24(SP), AX
+	MOVQ AX, 48(SP)
+	ADDQ $0x00000080, 16(SP)
+	SUBQ $0x20, 24(SP)
+	DECQ 8(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 32(SP)
+	JMP  finish
+
+return:
+	VZEROUPPER
+	RET
+
+// func u8strip32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·u8strip32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ 152(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0x04
+	BYTE $0x20
+	MOVQ 24(DI), CX
+	MOVQ 160(DI), R12
+	MOVQ 184(DI), R15
+	MOVQ $0x00000080, BX
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 176(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ $0x00000000, 16(SP)
+	MOVQ $0x00000000, 32(SP)
+	MOVQ $0x00000000, 48(SP)
+
+panel:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO tmm3
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x49
+	BYTE  $0xd8
+	MOVQ  (SP), DX
+	MOVQ  (DI), R11
+	MOVQ  48(DI), R10
+	TESTQ R10, R10
+	JEQ   added
+
+step:
+	MOVQ R11, AX
+	ADDQ $0x40, R11
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBUSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBUSD tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBUSD tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xd5
+
+	// TDPBUSD tmm7, tmm5, tmm3
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x41
+	BYTE  $0x5e
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  192(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+added:
+	MOVQ DX, (SP)
+
+finish:
+	MOVQ  48(SP), AX
+	TESTQ AX, AX
+	JEQ   finished
+	MOVQ  DI, DX
+	MOVQ  96(DX), SI
+	MOVL  $0xffffffff, R8
+	CMPQ  AX, $0x20
+	JGE   whole
+	BZHIQ AX, R8, R8
+
+whole:
+	KMOVW     R8, K1
+	SHRL      $0x10, R8
+	KMOVW     R8, K2
+	SHRL      $0x10, R8
+	TESTL     $0x00000001, SI
+	JEQ       nocolsums
+	MOVQ      80(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, SI
+	JEQ       nocolzeros
+	MOVQ      112(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, SI
+	JEQ       nocolscales
+	MOVQ      72(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, SI
+	JEQ       nocolbiases
+	MOVQ      56(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, SI
+	JEQ          zeros
+	MOVQ         120(DX), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, SI
+	JEQ          scales
+	MOVQ         64(DX), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, SI
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  136(DX), AX
+	MOVQ  16(DX), R8
+	MOVQ  40(DX), R9
+	MOVQ  144(DX), R10
+	MOVQ  120(DX), R11
+	MOVQ  128(DX), R13
+	MOVQ  64(DX), R14
+	MOVQ  40(SP), BP
+	TESTL $0x00000100, SI
+	JEQ   words
+	SHRQ  $0x02, BP
+
+words:
+	ADDQ         BP, R8
+	VBROADCASTSS 104(DX), Z8
+	VBROADCASTSS 108(DX), Z9
+
+row:
+	VMOVDQU32    (AX), Z10
+	VMOVDQU32    64(AX), Z11
+	TESTL        $0x00000001, SI
+	JEQ          nocolsum
+	TESTL        $0x00000040, SI
+	JNE          onezero
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z0, Z12, Z12
+	VPADDD       Z12, Z10, Z10
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z1, Z12, Z12
+	VPADDD       Z12, Z11, Z11
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z10, Z10
+	VPADDD Z1, Z11, Z11
+
+nocolsum:
+	TESTL        $0x00000002, SI
+	JEQ          nocolzero
+	VPBROADCASTD (R13), Z12
+	VPMULLD      Z2, Z12, Z12
+	VPADDD       Z12, Z10, Z10
+	VPBROADCASTD (R13), Z12
+	VPMULLD      Z3, Z12, Z12
+	VPADDD       Z12, Z11, Z11
+
+nocolzero:
+	TESTL        $0x00000004, SI
+	JEQ          store
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	TESTL        $0x00000080, SI
+	JNE          onescale
+	VBROADCASTSS (R14), Z12
+	TESTL        $0x00000008, SI
+	JNE          colscale
+	VMULPS       Z12, Z10, Z10
+	VMULPS       Z12, Z11, Z11
+	JMP          scaled
+
+colscale:
+	VMULPS Z12, Z4, Z13
+	VMULPS Z13, Z10, Z10
+	VMULPS Z12, Z5, Z12
+	VMULPS Z12, Z11, Z11
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z10, Z10
+	VMULPS Z5, Z11, Z11
+
+scaled:
+	TESTL  $0x00000010, SI
+	JEQ    nocolbias
+	VADDPS Z6, Z10, Z10
+	VADDPS Z7, Z11, Z11
+
+nocolbias:
+	TESTL  $0x00000020, SI
+	JEQ    noclip
+	VMAXPS Z10, Z8, Z10
+	VMINPS Z10, Z9, Z10
+	VMAXPS Z11, Z8, Z11
+	VMINPS Z11, Z9, Z11
+
+noclip:
+store:
+	TESTL   $0x00000100, SI
+	JNE     bytes
+	VMOVUPS Z10, K1, (R8)
+	VMOVUPS Z11, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DX), Z12
+	VMAXPS       Z12, Z10, Z10
+	VBROADCASTSS 204(DX), Z12
+	VMINPS       Z12, Z10, Z10
+	VCVTPS2DQ    Z10, Z10
+	VPBROADCASTD 208(DX), Z12
+	VPADDD       Z12, Z10, Z10
+	VPMOVDB      Z10, K1, (R8)
+	VBROADCASTSS 200(DX), Z10
+	VMAXPS       Z10, Z11, Z11
+	VBROADCASTSS 204(DX), Z10
+	VMINPS       Z10, Z11, Z11
+	VCVTPS2DQ    Z11, Z11
+	VPBROADCASTD 208(DX), Z10
+	VPADDD       Z10, Z11, Z11
+	VPMOVDB      Z11, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, AX
+	ADDQ R9, R8
+	ADDQ $0x04, R11
+	ADDQ $0x04, R13
+	ADDQ $0x04, R14
+	DECQ R10
+	JNE  row
+
+finished:
+	CMPQ 32(SP), $0x00
+	JNE  return
+	MOVQ 136(DI), AX
+
+	// TILESTORED tmm0, 0(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x18
+
+	// TILESTORED tmm1, 64(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x18
+	BYTE $0x40
+
+	// TILESTORED tmm2, 2048(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x18
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm3, 2112(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x18
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 16(SP), AX
+	MOVQ AX, 40(SP)
+	MOVQ 24(SP), AX
+	MOVQ AX, 48(SP)
+	ADDQ $0x00000080, 16(SP)
+	SUBQ $0x20, 24(SP)
+	DECQ 8(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 32(SP)
+	JMP  finish
+
+return:
+	VZEROUPPER
+	RET
+
+// func s8strip32(t *byte)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·s8strip32(SB), NOSPLIT, $56-8
+	MOVQ t+0(FP), DI
+	MOVQ 152(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0x04
+	BYTE $0x20
+	MOVQ 24(DI), CX
+	MOVQ 160(DI), R12
+	MOVQ 184(DI), R15
+	MOVQ $0x00000080, BX
+	MOVQ 8(DI), AX
+	MOVQ AX, (SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 176(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ $0x00000000, 16(SP)
+	MOVQ $0x00000000, 32(SP)
+	MOVQ $0x00000000, 48(SP)
+
+panel:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO tmm3
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7b
+	BYTE  $0x49
+	BYTE  $0xd8
+	MOVQ  (SP), DX
+	MOVQ  (DI), R11
+	MOVQ  48(DI), R10
+	TESTQ R10, R10
+	JEQ   added
+
+step:
+	MOVQ R11, AX
+	ADDQ $0x40, R11
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBSSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBSSD tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x43
+	BYTE $0x5e
+	BYTE $0xcc
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBSSD tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xd5
+
+	// TDPBSSD tmm7, tmm5, tmm3
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x43
+	BYTE  $0x5e
+	BYTE  $0xdd
+	TESTQ R15, R15
+	JEQ   fetched
+	MOVQ  192(DI), AX
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        fetch
+
+fetched:
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  step
+
+added:
+	MOVQ DX, (SP)
+
+finish:
+	MOVQ  48(SP), AX
+	TESTQ AX, AX
+	JEQ   finished
+	MOVQ  DI, DX
+	MOVQ  96(DX), SI
+	MOVL  $0xffffffff, R8
+	CMPQ  AX, $0x20
+	JGE   whole
+	BZHIQ AX, R8, R8
+
+whole:
+	KMOVW     R8, K1
+	SHRL      $0x10, R8
+	KMOVW     R8, K2
+	SHRL      $0x10, R8
+	TESTL     $0x00000001, SI
+	JEQ       nocolsums
+	MOVQ      80(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, SI
+	JEQ       nocolzeros
+	MOVQ      112(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, SI
+	JEQ       nocolscales
+	MOVQ      72(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, SI
+	JEQ       nocolbiases
+	MOVQ      56(DX), AX
+	ADDQ      40(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, SI
+	JEQ          zeros
+	MOVQ         120(DX), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, SI
+	JEQ          scales
+	MOVQ         64(DX), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, SI
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  136(DX), AX
+	MOVQ  16(DX), R8
+	MOVQ  40(DX), R9
+	MOVQ  144(DX), R10
+	MOVQ  120(DX), R11
+	MOVQ  128(DX), R13
+	MOVQ  64(DX), R14
+	MOVQ  40(SP), BP
+	TESTL $0x00000100, SI
+	JEQ   words
+	SHRQ  $0x02, BP
+
+words:
+	ADDQ         BP, R8
+	VBROADCASTSS 104(DX), Z8
+	VBROADCASTSS 108(DX), Z9
+
+row:
+	VMOVDQU32    (AX), Z10
+	VMOVDQU32    64(AX), Z11
+	TESTL        $0x00000001, SI
+	JEQ          nocolsum
+	TESTL        $0x00000040, SI
+	JNE          onezero
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z0, Z12, Z12
+	VPADDD       Z12, Z10, Z10
+	VPBROADCASTD (R11), Z12
+	VPMULLD      Z1, Z12, Z12
+	VPADDD       Z12, Z11, Z11
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z10, Z10
+	VPADDD Z1, Z11, Z11
+
+nocolsum:
+	TESTL        $0x00000002, SI
+	JEQ          nocolzero
+	VPBROADCASTD (R13), Z12
+	VPMULLD      Z2, Z12, Z12
+	VPADDD       Z12, Z10, Z10
+	VPBROADCASTD (R13), Z12
+	VPMULLD      Z3, Z12, Z12
+	VPADDD       Z12, Z11, Z11
+
+nocolzero:
+	TESTL        $0x00000004, SI
+	JEQ          store
+	VCVTDQ2PS    Z10, Z10
+	VCVTDQ2PS    Z11, Z11
+	TESTL        $0x00000080, SI
+	JNE          onescale
+	VBROADCASTSS (R14), Z12
+	TESTL        $0x00000008, SI
+	JNE          colscale
+	VMULPS       Z12, Z10, Z10
+	VMULPS       Z12, Z11, Z11
+	JMP          scaled
+
+colscale:
+	VMULPS Z12, Z4, Z13
+	VMULPS Z13, Z10, Z10
+	VMULPS Z12, Z5, Z12
+	VMULPS Z12, Z11, Z11
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z10, Z10
+	VMULPS Z5, Z11, Z11
+
+scaled:
+	TESTL  $0x00000010, SI
+	JEQ    nocolbias
+	VADDPS Z6, Z10, Z10
+	VADDPS Z7, Z11, Z11
+
+nocolbias:
+	TESTL  $0x00000020, SI
+	JEQ    noclip
+	VMAXPS Z10, Z8, Z10
+	VMINPS Z10, Z9, Z10
+	VMAXPS Z11, Z8, Z11
+	VMINPS Z11, Z9, Z11
+
+noclip:
+store:
+	TESTL   $0x00000100, SI
+	JNE     bytes
+	VMOVUPS Z10, K1, (R8)
+	VMOVUPS Z11, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DX), Z12
+	VMAXPS       Z12, Z10, Z10
+	VBROADCASTSS 204(DX), Z12
+	VMINPS       Z12, Z10, Z10
+	VCVTPS2DQ    Z10, Z10
+	VPBROADCASTD 208(DX), Z12
+	VPADDD       Z12, Z10, Z10
+	VPMOVDB      Z10, K1, (R8)
+	VBROADCASTSS 200(DX), Z10
+	VMAXPS       Z10, Z11, Z11
+	VBROADCASTSS 204(DX), Z10
+	VMINPS       Z10, Z11, Z11
+	VCVTPS2DQ    Z11, Z11
+	VPBROADCASTD 208(DX), Z10
+	VPADDD       Z10, Z11, Z11
+	VPMOVDB      Z11, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, AX
+	ADDQ R9, R8
+	ADDQ $0x04, R11
+	ADDQ $0x04, R13
+	ADDQ $0x04, R14
+	DECQ R10
+	JNE  row
+
+finished:
+	CMPQ 32(SP), $0x00
+	JNE  return
+	MOVQ 136(DI), AX
+
+	// TILESTORED tmm0, 0(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x18
+
+	// TILESTORED tmm1, 64(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x18
+	BYTE $0x40
+
+	// TILESTORED tmm2, 2048(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x18
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm3, 2112(AX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x18
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 16(SP), AX
+	MOVQ AX, 40(SP)
+	MOVQ 24(SP), AX
+	MOVQ AX, 48(SP)
+	ADDQ $0x00000080, 16(SP)
+	SUBQ $0x20, 24(SP)
+	DECQ 8(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, 32(SP)
+	JMP  finish
+
+return:
 	VZEROUPPER
 	RET
