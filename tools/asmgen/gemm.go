@@ -14,11 +14,15 @@ func init() { families["gemm"] = gemm }
 // each must do.
 func gemm() {
 	for mr := 1; mr <= 14; mr++ {
-		gemmTile(gemmZMM, mr)
+		gemmTile(gemmZMM, mr, 1)
 	}
 	for mr := 1; mr <= 6; mr++ {
-		gemmTile(gemmYMM, mr)
-		gemmTile(gemmYMMMasked, mr)
+		gemmTile(gemmYMM, mr, 1)
+		gemmTile(gemmYMMMasked, mr, 1)
+	}
+	for mr := 1; mr <= 2; mr++ {
+		gemmTile(gemmZMM, mr, 4/mr)
+		gemmTile(gemmYMM, mr, 4/mr)
 	}
 	gemmDot(gemmZMM)
 	gemmDot(gemmYMM)
@@ -46,6 +50,7 @@ const (
 	gemmHi       = 116
 	gemmSlope    = 120
 	gemmNext     = 128
+	gemmStep     = 136
 )
 
 // Bits of tile.flags.
@@ -83,11 +88,13 @@ func (f gemmFlavour) vec() reg.VecVirtual {
 	return YMM()
 }
 
-func (f gemmFlavour) name(mr int) string {
-	switch f {
-	case gemmZMM:
+func (f gemmFlavour) name(mr, wide int) string {
+	switch {
+	case wide > 1:
+		return fmt.Sprintf("wide%dx%d", f.lanes()*32, mr)
+	case f == gemmZMM:
 		return fmt.Sprintf("tile512x%d", mr)
-	case gemmYMMMasked:
+	case f == gemmYMMMasked:
 		return fmt.Sprintf("tile256x%dmasked", mr)
 	}
 	return fmt.Sprintf("tile256x%d", mr)
@@ -97,11 +104,12 @@ func (f gemmFlavour) name(mr int) string {
 type gemmKernel struct {
 	gemmFlavour
 	mr    int
+	wide  int           // panels of packed B, if there are several; 0 stands for 1
 	t     reg.GPVirtual // a *tile
 	flags reg.GPVirtual
 	lda   reg.GPVirtual
-	a     []reg.GPVirtual // rows 0, 3, 6, …; the two after each are reached through lda
-	acc   [][2]reg.VecVirtual
+	a     []reg.GPVirtual     // rows 0, 3, 6, …; the two after each are reached through lda
+	acc   [][2]reg.VecVirtual // of each row, and of each panel of the row
 	b     [2]reg.VecVirtual
 	tmp   [2]reg.VecVirtual
 	k     [2]reg.OpmaskVirtual
@@ -112,15 +120,16 @@ type gemmKernel struct {
 	next     reg.GPVirtual // what is fetched for later calls
 }
 
-// gemmTile writes the kernel for mr rows by two vectors of columns: a chain of
-// fused multiply-adds over k in order for each element, then the epilogue.
-func gemmTile(f gemmFlavour, mr int) {
-	TEXT(f.name(mr), NOSPLIT, "func(t *byte)")
+// gemmTile writes the kernel for mr rows by two vectors of columns of so many
+// panels: a chain of fused multiply-adds over k in order for each element, then
+// the epilogue.
+func gemmTile(f gemmFlavour, mr, wide int) {
+	TEXT(f.name(mr, wide), NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
-	g := &gemmKernel{gemmFlavour: f, mr: mr}
+	g := &gemmKernel{gemmFlavour: f, mr: mr, wide: wide}
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
 	g.flags = g.load(gemmFlags)
-	g.acc = make([][2]reg.VecVirtual, mr)
+	g.acc = make([][2]reg.VecVirtual, mr*wide)
 	for i := range g.acc {
 		g.acc[i] = [2]reg.VecVirtual{f.vec(), f.vec()}
 	}
@@ -132,7 +141,11 @@ func gemmTile(f gemmFlavour, mr int) {
 		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
 	}
 	g.start()
-	g.product()
+	if wide > 1 {
+		g.wideProduct()
+	} else {
+		g.product()
+	}
 	g.epilogue()
 	VZEROUPPER()
 	RET()
@@ -207,17 +220,30 @@ func (g *gemmKernel) start() {
 	if g.gemmFlavour == gemmYMMMasked {
 		g.loadVectorMasks()
 	}
-	c, ldc := g.load(gemmC), g.load(gemmLDC)
-	for i := range g.acc {
-		for j := range g.acc[i] {
-			g.loadColumns(Mem{Base: c}, j, g.acc[i][j])
-		}
-		if i < g.mr-1 {
-			ADDQ(ldc, c)
-		}
-	}
+	g.columns(gemmC, gemmLDC, func(m Mem, i, j int) { g.loadColumns(m, j, g.acc[i][j]) })
 	Label("begin")
 }
+
+// columns emits for the halves of every accumulator with its place in C or the
+// residual.
+func (g *gemmKernel) columns(off, stride int, emit func(m Mem, i, j int)) {
+	p, wide := g.load(off), max(g.wide, 1)
+	var ld reg.GPVirtual
+	for i := range g.acc {
+		if i == wide {
+			ld = g.load(stride)
+		}
+		if i >= wide && i%wide == 0 {
+			ADDQ(ld, p)
+		}
+		for j := range g.acc[i] {
+			emit(Mem{Base: p, Disp: i % wide * g.panelBytes()}, i, j)
+		}
+	}
+}
+
+// panelBytes is the size of a row of a panel.
+func (g *gemmKernel) panelBytes() int { return 2 * g.lanes() * 4 }
 
 func (g *gemmKernel) zero(v reg.VecVirtual) {
 	if g.gemmFlavour == gemmZMM {
@@ -236,7 +262,7 @@ func (g *gemmKernel) at(m Mem, j int) Mem {
 func (g *gemmKernel) loadColumns(m Mem, j int, v reg.VecVirtual) {
 	switch g.gemmFlavour {
 	case gemmZMM:
-		VMOVUPS_Z(g.at(m, j), g.k[j], v)
+		VMOVUPS_Z(g.at(m, j), g.k[j%2], v)
 	case gemmYMM:
 		VMOVUPS(g.at(m, j), v)
 	case gemmYMMMasked:
@@ -316,7 +342,7 @@ func (g *gemmKernel) later(b reg.GPVirtual) {
 
 // fetchLater brings a quarter of what four steps read of B to the second cache.
 func (g *gemmKernel) fetchLater() {
-	bytes := 2 * g.lanes() * 4
+	bytes := g.panelBytes()
 	for line := 0; line < bytes; line += 64 {
 		PREFETCHT1(Mem{Base: g.next, Disp: line})
 	}
@@ -387,15 +413,7 @@ func (g *gemmKernel) epilogue() {
 			g.each(func(_, _ int, acc reg.VecVirtual) { VMINPS(acc, hi, acc) })
 		})
 	})
-	c, ldc := g.load(gemmC), g.load(gemmLDC)
-	for i := range g.acc {
-		for j := range g.acc[i] {
-			g.storeColumns(g.acc[i][j], Mem{Base: c}, j)
-		}
-		if i < g.mr-1 {
-			ADDQ(ldc, c)
-		}
-	}
+	g.columns(gemmC, gemmLDC, func(m Mem, i, j int) { g.storeColumns(g.acc[i][j], m, j) })
 }
 
 func (g *gemmKernel) broadcast(off int) reg.VecVirtual {
@@ -405,12 +423,12 @@ func (g *gemmKernel) broadcast(off int) reg.VecVirtual {
 }
 
 func (g *gemmKernel) columnBias() {
-	p := g.load(gemmColBias)
-	for j := range 2 {
+	p, wide := g.load(gemmColBias), max(g.wide, 1)
+	for j := range 2 * wide {
 		v := g.vec()
 		g.loadColumns(Mem{Base: p}, j, v)
-		for i := range g.acc {
-			VADDPS(v, g.acc[i][j], g.acc[i][j])
+		for i := j / 2; i < len(g.acc); i += wide {
+			VADDPS(v, g.acc[i][j%2], g.acc[i][j%2])
 		}
 	}
 }
@@ -419,7 +437,7 @@ func (g *gemmKernel) rowBias() {
 	p := g.load(gemmRowBias)
 	for i := range g.acc {
 		v := g.vec()
-		VBROADCASTSS(Mem{Base: p, Disp: 4 * i}, v)
+		VBROADCASTSS(Mem{Base: p, Disp: 4 * (i / max(g.wide, 1))}, v)
 		VADDPS(v, g.acc[i][0], g.acc[i][0])
 		VADDPS(v, g.acc[i][1], g.acc[i][1])
 	}
@@ -428,19 +446,13 @@ func (g *gemmKernel) rowBias() {
 // residual adds beta times it, rounding the product: the same as a separate
 // addition where beta is one.
 func (g *gemmKernel) residual() {
-	p, ldr := g.load(gemmResidual), g.load(gemmLDR)
 	beta := g.broadcast(gemmBeta)
-	for i := range g.acc {
-		for j := range g.acc[i] {
-			v := g.vec()
-			g.loadColumns(Mem{Base: p}, j, v)
-			VMULPS(beta, v, v)
-			VADDPS(v, g.acc[i][j], g.acc[i][j])
-		}
-		if i < g.mr-1 {
-			ADDQ(ldr, p)
-		}
-	}
+	g.columns(gemmResidual, gemmLDR, func(m Mem, i, j int) {
+		v := g.vec()
+		g.loadColumns(m, j, v)
+		VMULPS(beta, v, v)
+		VADDPS(v, g.acc[i][j], g.acc[i][j])
+	})
 }
 
 // leaky multiplies negative elements by the slope. The sign bit selects, so

@@ -22,6 +22,10 @@ type kernels struct {
 	// elsewhere such a panel of B is copied first.
 	masksB bool
 
+	// wide[r] computes r rows of maxWide/r panels of nr columns each, of packed B, all of
+	// which exist. It may be nil.
+	wide [3]kernel
+
 	// dot is the sum of products over n elements in the arithmetic of dot.go.
 	dot func(x, y *float32, n int) float32
 
@@ -30,7 +34,10 @@ type kernels struct {
 	transpose8 func(dst, src *float32, dstStride, srcStride, blocks int)
 }
 
-const maxRows = 14
+const (
+	maxRows = 14
+	maxWide = 4
+)
 
 // A kernel takes a *tile as bytes: the generator knows no Go types of this
 // package.
@@ -63,6 +70,7 @@ type tile struct {
 	lo, hi        float32
 	slope         float32
 	next          unsafe.Pointer // to be in the second cache for later calls: k·nr bytes; nil: nothing
+	step          int            // bytes from one panel of B to the next, for kernels.wide
 	rows          int            // for the portable kernel, which is one for all
 }
 

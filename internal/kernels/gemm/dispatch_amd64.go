@@ -18,13 +18,13 @@ func forLevel(l cpu.Target) *kernels {
 
 var avx512 = kernels{
 	level: cpu.AVX512, mr: 14, nr: 32, masksB: true,
-	tile: tiles512, partial: tiles512,
+	tile: tiles512, partial: tiles512, wide: [3]kernel{1: wide512x1, 2: wide512x2},
 	dot: dot512, transpose8: transpose8x8,
 }
 
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 6, nr: 16,
-	tile: tiles256, partial: masked256,
+	tile: tiles256, partial: masked256, wide: [3]kernel{1: wide256x1, 2: wide256x2},
 	dot: dot256, transpose8: transpose8x8,
 }
 

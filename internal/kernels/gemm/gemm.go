@@ -156,14 +156,15 @@ func (t *Task) scratchOf(slot int) []float32 {
 
 // Check reports what doesn't fit together.
 func (t *Product) Check() error {
-	if err := t.CheckAllButB(); err != nil {
+	if err := t.CheckAllButB(len(t.A.Data), len(t.C.Data)); err != nil {
 		return err
 	}
 	return t.checkB()
 }
 
-// CheckAllButB is Check for those who have B in a form of their own.
-func (t *Product) CheckAllButB() error {
+// CheckAllButB is Check for those who have B in a form of their own, and A and C
+// perhaps elsewhere, with so many elements.
+func (t *Product) CheckAllButB(a, c int) error {
 	if t.M < 0 || t.N < 0 || t.K < 0 {
 		return fmt.Errorf("gemm: sizes M=%d N=%d K=%d: none may be negative", t.M, t.N, t.K)
 	}

@@ -48,6 +48,8 @@ func TestAgainstReference(t *testing.T) {
 				batch = []int{1 + rng.IntN(3), 1 + rng.IntN(3)}
 			case 5:
 				n = 16 * (1 + rng.IntN(5))
+			case 6:
+				m, n = 1+rng.IntN(3), 1+rng.IntN(400) // several panels at once
 			}
 			p := newProblem(t, rng, m, n, k, batch)
 			if rng.IntN(2) == 0 {
@@ -341,9 +343,9 @@ func TestTileLayout(t *testing.T) {
 		unsafe.Offsetof(x.lda), unsafe.Offsetof(x.ldb), unsafe.Offsetof(x.ldc), unsafe.Offsetof(x.k),
 		unsafe.Offsetof(x.colBias), unsafe.Offsetof(x.rowBias), unsafe.Offsetof(x.residual), unsafe.Offsetof(x.ldr),
 		unsafe.Offsetof(x.mask), unsafe.Offsetof(x.flags), unsafe.Offsetof(x.alpha), unsafe.Offsetof(x.beta),
-		unsafe.Offsetof(x.lo), unsafe.Offsetof(x.hi), unsafe.Offsetof(x.slope), unsafe.Offsetof(x.next),
+		unsafe.Offsetof(x.lo), unsafe.Offsetof(x.hi), unsafe.Offsetof(x.slope), unsafe.Offsetof(x.next), unsafe.Offsetof(x.step),
 	}
-	want := []uintptr{0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 108, 112, 116, 120, 128}
+	want := []uintptr{0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 108, 112, 116, 120, 128, 136}
 	if unsafe.Sizeof(uintptr(0)) == 8 && !slices.Equal(offsets, want) {
 		t.Errorf("offsets %v, the assembly expects %v", offsets, want)
 	}

@@ -83,6 +83,18 @@ func tile256x6(t *byte)
 func tile256x6masked(t *byte)
 
 //go:noescape
+func wide512x1(t *byte)
+
+//go:noescape
+func wide256x1(t *byte)
+
+//go:noescape
+func wide512x2(t *byte)
+
+//go:noescape
+func wide256x2(t *byte)
+
+//go:noescape
 func dot512(x *float32, y *float32, n int) float32
 
 //go:noescape

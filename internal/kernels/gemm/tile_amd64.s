@@ -21,7 +21,6 @@ TEXT ·tile512x1(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 
@@ -125,9 +124,8 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z2
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z3
 	VMULPS       Z2, Z3, Z3
 	VADDPS       Z3, Z0, Z0
@@ -156,10 +154,9 @@ noleaky:
 
 noclip:
 store:
-	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
-	VMOVUPS Z0, K1, (CX)
-	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    16(AX), AX
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
 	VZEROUPPER
 	RET
 
@@ -182,9 +179,9 @@ TEXT ·tile512x2(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -311,15 +308,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z4
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z5
 	VMULPS       Z4, Z5, Z5
@@ -358,9 +355,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -388,9 +385,9 @@ TEXT ·tile512x3(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -542,15 +539,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z6
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z7
 	VMULPS       Z6, Z7, Z7
 	VADDPS       Z7, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z7
 	VMULPS       Z6, Z7, Z7
 	VADDPS       Z7, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z7
 	VMULPS       Z6, Z7, Z7
@@ -604,9 +601,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -639,9 +636,9 @@ TEXT ·tile512x4(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -820,15 +817,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z8
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z9
 	VMULPS       Z8, Z9, Z9
 	VADDPS       Z9, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z9
 	VMULPS       Z8, Z9, Z9
 	VADDPS       Z9, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z9
 	VMULPS       Z8, Z9, Z9
@@ -897,9 +894,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -937,9 +934,9 @@ TEXT ·tile512x5(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -1143,15 +1140,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z10
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z11
 	VMULPS       Z10, Z11, Z11
 	VADDPS       Z11, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z11
 	VMULPS       Z10, Z11, Z11
 	VADDPS       Z11, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z11
 	VMULPS       Z10, Z11, Z11
@@ -1235,9 +1232,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -1280,9 +1277,9 @@ TEXT ·tile512x6(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -1511,15 +1508,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z12
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z13
 	VMULPS       Z12, Z13, Z13
 	VADDPS       Z13, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z13
 	VMULPS       Z12, Z13, Z13
 	VADDPS       Z13, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z13
 	VMULPS       Z12, Z13, Z13
@@ -1618,9 +1615,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -1668,9 +1665,9 @@ TEXT ·tile512x7(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -1928,15 +1925,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z14
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z15
 	VMULPS       Z14, Z15, Z15
 	VADDPS       Z15, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z15
 	VMULPS       Z14, Z15, Z15
 	VADDPS       Z15, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z15
 	VMULPS       Z14, Z15, Z15
@@ -2050,9 +2047,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -2105,9 +2102,9 @@ TEXT ·tile512x8(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -2390,15 +2387,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z16
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z17
 	VMULPS       Z16, Z17, Z17
 	VADDPS       Z17, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z17
 	VMULPS       Z16, Z17, Z17
 	VADDPS       Z17, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z17
 	VMULPS       Z16, Z17, Z17
@@ -2527,9 +2524,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -2587,9 +2584,9 @@ TEXT ·tile512x9(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -2897,15 +2894,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z18
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z19
 	VMULPS       Z18, Z19, Z19
 	VADDPS       Z19, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z19
 	VMULPS       Z18, Z19, Z19
 	VADDPS       Z19, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z19
 	VMULPS       Z18, Z19, Z19
@@ -3049,9 +3046,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -3114,9 +3111,9 @@ TEXT ·tile512x10(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -3453,15 +3450,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z20
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z21
 	VMULPS       Z20, Z21, Z21
 	VADDPS       Z21, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z21
 	VMULPS       Z20, Z21, Z21
 	VADDPS       Z21, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z21
 	VMULPS       Z20, Z21, Z21
@@ -3620,9 +3617,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -3690,9 +3687,9 @@ TEXT ·tile512x11(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -4054,15 +4051,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z22
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z23
 	VMULPS       Z22, Z23, Z23
 	VADDPS       Z23, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z23
 	VMULPS       Z22, Z23, Z23
 	VADDPS       Z23, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z23
 	VMULPS       Z22, Z23, Z23
@@ -4236,9 +4233,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -4311,9 +4308,9 @@ TEXT ·tile512x12(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -4700,15 +4697,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z24
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z25
 	VMULPS       Z24, Z25, Z25
 	VADDPS       Z25, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z25
 	VMULPS       Z24, Z25, Z25
 	VADDPS       Z25, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z25
 	VMULPS       Z24, Z25, Z25
@@ -4897,9 +4894,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -4977,9 +4974,9 @@ TEXT ·tile512x13(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -5395,15 +5392,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z26
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z27
 	VMULPS       Z26, Z27, Z27
 	VADDPS       Z27, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z27
 	VMULPS       Z26, Z27, Z27
 	VADDPS       Z27, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z27
 	VMULPS       Z26, Z27, Z27
@@ -5607,9 +5604,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -5692,9 +5689,9 @@ TEXT ·tile512x14(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
-	MOVQ      40(AX), BX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
+	MOVQ      40(AX), BX
 	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VMOVUPS.Z 64(DX), K2, Z3
@@ -6135,15 +6132,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Z28
+	MOVQ         72(AX), DX
 	VMOVUPS.Z    (DX), K1, Z29
 	VMULPS       Z28, Z29, Z29
 	VADDPS       Z29, Z0, Z0
 	VMOVUPS.Z    64(DX), K2, Z29
 	VMULPS       Z28, Z29, Z29
 	VADDPS       Z29, Z1, Z1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z29
 	VMULPS       Z28, Z29, Z29
@@ -6362,9 +6359,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
@@ -6420,7 +6417,6 @@ TEXT ·tile256x1(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 
@@ -6518,9 +6514,8 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y2
+	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Y3
 	VMULPS       Y2, Y3, Y3
 	VADDPS       Y3, Y0, Y0
@@ -6549,10 +6544,9 @@ noleaky:
 
 noclip:
 store:
-	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
-	VMOVUPS Y0, (CX)
-	VMOVUPS Y1, 32(CX)
+	MOVQ    16(AX), AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
 	VZEROUPPER
 	RET
 
@@ -6576,7 +6570,6 @@ load:
 	VPAND        Y0, Y3, Y3
 	VPCMPEQD     Y0, Y3, Y3
 	MOVQ         16(AX), DX
-	MOVQ         40(AX), BX
 	VMASKMOVPS   (DX), Y2, Y0
 	VMASKMOVPS   32(DX), Y3, Y1
 
@@ -6681,9 +6674,8 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y4
+	MOVQ         72(AX), DX
 	VMASKMOVPS   (DX), Y2, Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y0, Y0
@@ -6712,10 +6704,9 @@ noleaky:
 
 noclip:
 store:
-	MOVQ       16(AX), CX
-	MOVQ       40(AX), AX
-	VMASKMOVPS Y0, Y2, (CX)
-	VMASKMOVPS Y1, Y3, 32(CX)
+	MOVQ       16(AX), AX
+	VMASKMOVPS Y0, Y2, (AX)
+	VMASKMOVPS Y1, Y3, 32(AX)
 	VZEROUPPER
 	RET
 
@@ -6744,9 +6735,9 @@ TEXT ·tile256x2(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
+	MOVQ    40(AX), BX
 	ADDQ    BX, DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -6867,15 +6858,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y4
+	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y0, Y0
 	VMOVUPS      32(DX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS      (DX), Y5
 	VMULPS       Y4, Y5, Y5
@@ -6914,9 +6905,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
@@ -6945,9 +6936,9 @@ load:
 	VPAND        Y0, Y5, Y5
 	VPCMPEQD     Y0, Y5, Y5
 	MOVQ         16(AX), DX
-	MOVQ         40(AX), BX
 	VMASKMOVPS   (DX), Y4, Y0
 	VMASKMOVPS   32(DX), Y5, Y1
+	MOVQ         40(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y4, Y2
 	VMASKMOVPS   32(DX), Y5, Y3
@@ -7075,15 +7066,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y6
+	MOVQ         72(AX), DX
 	VMASKMOVPS   (DX), Y4, Y7
 	VMULPS       Y6, Y7, Y7
 	VADDPS       Y7, Y0, Y0
 	VMASKMOVPS   32(DX), Y5, Y7
 	VMULPS       Y6, Y7, Y7
 	VADDPS       Y7, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y4, Y7
 	VMULPS       Y6, Y7, Y7
@@ -7122,9 +7113,9 @@ noleaky:
 noclip:
 store:
 	MOVQ       16(AX), CX
-	MOVQ       40(AX), AX
 	VMASKMOVPS Y0, Y4, (CX)
 	VMASKMOVPS Y1, Y5, 32(CX)
+	MOVQ       40(AX), AX
 	ADDQ       AX, CX
 	VMASKMOVPS Y2, Y4, (CX)
 	VMASKMOVPS Y3, Y5, 32(CX)
@@ -7148,9 +7139,9 @@ TEXT ·tile256x3(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
+	MOVQ    40(AX), BX
 	ADDQ    BX, DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -7296,15 +7287,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y6
+	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Y7
 	VMULPS       Y6, Y7, Y7
 	VADDPS       Y7, Y0, Y0
 	VMOVUPS      32(DX), Y7
 	VMULPS       Y6, Y7, Y7
 	VADDPS       Y7, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS      (DX), Y7
 	VMULPS       Y6, Y7, Y7
@@ -7358,9 +7349,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
@@ -7394,9 +7385,9 @@ load:
 	VPAND        Y0, Y7, Y7
 	VPCMPEQD     Y0, Y7, Y7
 	MOVQ         16(AX), DX
-	MOVQ         40(AX), BX
 	VMASKMOVPS   (DX), Y6, Y0
 	VMASKMOVPS   32(DX), Y7, Y1
+	MOVQ         40(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y6, Y2
 	VMASKMOVPS   32(DX), Y7, Y3
@@ -7549,15 +7540,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y8
+	MOVQ         72(AX), DX
 	VMASKMOVPS   (DX), Y6, Y9
 	VMULPS       Y8, Y9, Y9
 	VADDPS       Y9, Y0, Y0
 	VMASKMOVPS   32(DX), Y7, Y9
 	VMULPS       Y8, Y9, Y9
 	VADDPS       Y9, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y6, Y9
 	VMULPS       Y8, Y9, Y9
@@ -7611,9 +7602,9 @@ noleaky:
 noclip:
 store:
 	MOVQ       16(AX), CX
-	MOVQ       40(AX), AX
 	VMASKMOVPS Y0, Y6, (CX)
 	VMASKMOVPS Y1, Y7, 32(CX)
+	MOVQ       40(AX), AX
 	ADDQ       AX, CX
 	VMASKMOVPS Y2, Y6, (CX)
 	VMASKMOVPS Y3, Y7, 32(CX)
@@ -7642,9 +7633,9 @@ TEXT ·tile256x4(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
+	MOVQ    40(AX), BX
 	ADDQ    BX, DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -7817,15 +7808,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y8
+	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Y9
 	VMULPS       Y8, Y9, Y9
 	VADDPS       Y9, Y0, Y0
 	VMOVUPS      32(DX), Y9
 	VMULPS       Y8, Y9, Y9
 	VADDPS       Y9, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS      (DX), Y9
 	VMULPS       Y8, Y9, Y9
@@ -7894,9 +7885,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
@@ -7935,9 +7926,9 @@ load:
 	VPAND        Y0, Y9, Y9
 	VPCMPEQD     Y0, Y9, Y9
 	MOVQ         16(AX), DX
-	MOVQ         40(AX), BX
 	VMASKMOVPS   (DX), Y8, Y0
 	VMASKMOVPS   32(DX), Y9, Y1
+	MOVQ         40(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y8, Y2
 	VMASKMOVPS   32(DX), Y9, Y3
@@ -8117,15 +8108,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y10
+	MOVQ         72(AX), DX
 	VMASKMOVPS   (DX), Y8, Y11
 	VMULPS       Y10, Y11, Y11
 	VADDPS       Y11, Y0, Y0
 	VMASKMOVPS   32(DX), Y9, Y11
 	VMULPS       Y10, Y11, Y11
 	VADDPS       Y11, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y8, Y11
 	VMULPS       Y10, Y11, Y11
@@ -8194,9 +8185,9 @@ noleaky:
 noclip:
 store:
 	MOVQ       16(AX), CX
-	MOVQ       40(AX), AX
 	VMASKMOVPS Y0, Y8, (CX)
 	VMASKMOVPS Y1, Y9, 32(CX)
+	MOVQ       40(AX), AX
 	ADDQ       AX, CX
 	VMASKMOVPS Y2, Y8, (CX)
 	VMASKMOVPS Y3, Y9, 32(CX)
@@ -8230,9 +8221,9 @@ TEXT ·tile256x5(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
+	MOVQ    40(AX), BX
 	ADDQ    BX, DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -8430,15 +8421,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y10
+	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Y11
 	VMULPS       Y10, Y11, Y11
 	VADDPS       Y11, Y0, Y0
 	VMOVUPS      32(DX), Y11
 	VMULPS       Y10, Y11, Y11
 	VADDPS       Y11, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS      (DX), Y11
 	VMULPS       Y10, Y11, Y11
@@ -8522,9 +8513,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
@@ -8568,9 +8559,9 @@ load:
 	VPAND        Y0, Y11, Y11
 	VPCMPEQD     Y0, Y11, Y11
 	MOVQ         16(AX), DX
-	MOVQ         40(AX), BX
 	VMASKMOVPS   (DX), Y10, Y0
 	VMASKMOVPS   32(DX), Y11, Y1
+	MOVQ         40(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y10, Y2
 	VMASKMOVPS   32(DX), Y11, Y3
@@ -8775,15 +8766,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y12
+	MOVQ         72(AX), DX
 	VMASKMOVPS   (DX), Y10, Y13
 	VMULPS       Y12, Y13, Y13
 	VADDPS       Y13, Y0, Y0
 	VMASKMOVPS   32(DX), Y11, Y13
 	VMULPS       Y12, Y13, Y13
 	VADDPS       Y13, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y10, Y13
 	VMULPS       Y12, Y13, Y13
@@ -8867,9 +8858,9 @@ noleaky:
 noclip:
 store:
 	MOVQ       16(AX), CX
-	MOVQ       40(AX), AX
 	VMASKMOVPS Y0, Y10, (CX)
 	VMASKMOVPS Y1, Y11, 32(CX)
+	MOVQ       40(AX), AX
 	ADDQ       AX, CX
 	VMASKMOVPS Y2, Y10, (CX)
 	VMASKMOVPS Y3, Y11, 32(CX)
@@ -8908,9 +8899,9 @@ TEXT ·tile256x6(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
-	MOVQ    40(AX), BX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
+	MOVQ    40(AX), BX
 	ADDQ    BX, DX
 	VMOVUPS (DX), Y2
 	VMOVUPS 32(DX), Y3
@@ -9133,15 +9124,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y12
+	MOVQ         72(AX), DX
 	VMOVUPS      (DX), Y13
 	VMULPS       Y12, Y13, Y13
 	VADDPS       Y13, Y0, Y0
 	VMOVUPS      32(DX), Y13
 	VMULPS       Y12, Y13, Y13
 	VADDPS       Y13, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMOVUPS      (DX), Y13
 	VMULPS       Y12, Y13, Y13
@@ -9240,9 +9231,9 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
-	MOVQ    40(AX), AX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	MOVQ    40(AX), AX
 	ADDQ    AX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
@@ -9291,9 +9282,9 @@ load:
 	VPAND        Y0, Y13, Y13
 	VPCMPEQD     Y0, Y13, Y13
 	MOVQ         16(AX), DX
-	MOVQ         40(AX), BX
 	VMASKMOVPS   (DX), Y12, Y0
 	VMASKMOVPS   32(DX), Y13, Y1
+	MOVQ         40(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y12, Y2
 	VMASKMOVPS   32(DX), Y13, Y3
@@ -9523,15 +9514,15 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000010, CX
 	JEQ          noresidual
-	MOVQ         72(AX), DX
-	MOVQ         80(AX), BX
 	VBROADCASTSS 108(AX), Y14
+	MOVQ         72(AX), DX
 	VMASKMOVPS   (DX), Y12, Y15
 	VMULPS       Y14, Y15, Y15
 	VADDPS       Y15, Y0, Y0
 	VMASKMOVPS   32(DX), Y13, Y15
 	VMULPS       Y14, Y15, Y15
 	VADDPS       Y15, Y1, Y1
+	MOVQ         80(AX), BX
 	ADDQ         BX, DX
 	VMASKMOVPS   (DX), Y12, Y15
 	VMULPS       Y14, Y15, Y15
@@ -9630,9 +9621,9 @@ noleaky:
 noclip:
 store:
 	MOVQ       16(AX), CX
-	MOVQ       40(AX), AX
 	VMASKMOVPS Y0, Y12, (CX)
 	VMASKMOVPS Y1, Y13, 32(CX)
+	MOVQ       40(AX), AX
 	ADDQ       AX, CX
 	VMASKMOVPS Y2, Y12, (CX)
 	VMASKMOVPS Y3, Y13, 32(CX)
@@ -9648,6 +9639,1132 @@ store:
 	ADDQ       AX, CX
 	VMASKMOVPS Y10, Y12, (CX)
 	VMASKMOVPS Y11, Y13, 32(CX)
+	VZEROUPPER
+	RET
+
+// func wide512x1(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·wide512x1(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), AX
+	MOVQ   96(AX), CX
+	MOVL   88(AX), DX
+	KMOVW  DX, K1
+	SHRL   $0x10, DX
+	KMOVW  DX, K2
+	TESTL  $0x00000001, CX
+	JNE    load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP    begin
+
+load:
+	MOVQ      16(AX), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS.Z 64(DX), K2, Z1
+	VMOVUPS.Z 128(DX), K1, Z2
+	VMOVUPS.Z 192(DX), K2, Z3
+	VMOVUPS.Z 256(DX), K1, Z4
+	VMOVUPS.Z 320(DX), K2, Z5
+	VMOVUPS.Z 384(DX), K1, Z6
+	VMOVUPS.Z 448(DX), K2, Z7
+
+begin:
+	MOVQ (AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 136(AX), SI
+	LEAQ (BX)(SI*1), DI
+	LEAQ (DI)(SI*1), R8
+	LEAQ (R8)(SI*1), SI
+	MOVQ 48(AX), R9
+	SUBQ $0x04, R9
+	JLT  rest
+
+loop:
+	VBROADCASTSS (DX), Z8
+	PREFETCHT0   4096(BX)
+	VFMADD231PS  (BX), Z8, Z0
+	PREFETCHT0   4160(BX)
+	VFMADD231PS  64(BX), Z8, Z1
+	PREFETCHT0   4096(DI)
+	VFMADD231PS  (DI), Z8, Z2
+	PREFETCHT0   4160(DI)
+	VFMADD231PS  64(DI), Z8, Z3
+	PREFETCHT0   4096(R8)
+	VFMADD231PS  (R8), Z8, Z4
+	PREFETCHT0   4160(R8)
+	VFMADD231PS  64(R8), Z8, Z5
+	PREFETCHT0   4096(SI)
+	VFMADD231PS  (SI), Z8, Z6
+	PREFETCHT0   4160(SI)
+	VFMADD231PS  64(SI), Z8, Z7
+	VBROADCASTSS 4(DX), Z8
+	PREFETCHT0   4224(BX)
+	VFMADD231PS  128(BX), Z8, Z0
+	PREFETCHT0   4288(BX)
+	VFMADD231PS  192(BX), Z8, Z1
+	PREFETCHT0   4224(DI)
+	VFMADD231PS  128(DI), Z8, Z2
+	PREFETCHT0   4288(DI)
+	VFMADD231PS  192(DI), Z8, Z3
+	PREFETCHT0   4224(R8)
+	VFMADD231PS  128(R8), Z8, Z4
+	PREFETCHT0   4288(R8)
+	VFMADD231PS  192(R8), Z8, Z5
+	PREFETCHT0   4224(SI)
+	VFMADD231PS  128(SI), Z8, Z6
+	PREFETCHT0   4288(SI)
+	VFMADD231PS  192(SI), Z8, Z7
+	VBROADCASTSS 8(DX), Z8
+	PREFETCHT0   4352(BX)
+	VFMADD231PS  256(BX), Z8, Z0
+	PREFETCHT0   4416(BX)
+	VFMADD231PS  320(BX), Z8, Z1
+	PREFETCHT0   4352(DI)
+	VFMADD231PS  256(DI), Z8, Z2
+	PREFETCHT0   4416(DI)
+	VFMADD231PS  320(DI), Z8, Z3
+	PREFETCHT0   4352(R8)
+	VFMADD231PS  256(R8), Z8, Z4
+	PREFETCHT0   4416(R8)
+	VFMADD231PS  320(R8), Z8, Z5
+	PREFETCHT0   4352(SI)
+	VFMADD231PS  256(SI), Z8, Z6
+	PREFETCHT0   4416(SI)
+	VFMADD231PS  320(SI), Z8, Z7
+	VBROADCASTSS 12(DX), Z8
+	PREFETCHT0   4480(BX)
+	VFMADD231PS  384(BX), Z8, Z0
+	PREFETCHT0   4544(BX)
+	VFMADD231PS  448(BX), Z8, Z1
+	PREFETCHT0   4480(DI)
+	VFMADD231PS  384(DI), Z8, Z2
+	PREFETCHT0   4544(DI)
+	VFMADD231PS  448(DI), Z8, Z3
+	PREFETCHT0   4480(R8)
+	VFMADD231PS  384(R8), Z8, Z4
+	PREFETCHT0   4544(R8)
+	VFMADD231PS  448(R8), Z8, Z5
+	PREFETCHT0   4480(SI)
+	VFMADD231PS  384(SI), Z8, Z6
+	PREFETCHT0   4544(SI)
+	VFMADD231PS  448(SI), Z8, Z7
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x00000200, DI
+	ADDQ         $0x00000200, R8
+	ADDQ         $0x00000200, SI
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, R9
+	JGE          loop
+
+rest:
+	ADDQ $0x04, R9
+	JEQ  finish
+
+restloop:
+	VBROADCASTSS (DX), Z8
+	PREFETCHT0   4096(BX)
+	VFMADD231PS  (BX), Z8, Z0
+	PREFETCHT0   4160(BX)
+	VFMADD231PS  64(BX), Z8, Z1
+	PREFETCHT0   4096(DI)
+	VFMADD231PS  (DI), Z8, Z2
+	PREFETCHT0   4160(DI)
+	VFMADD231PS  64(DI), Z8, Z3
+	PREFETCHT0   4096(R8)
+	VFMADD231PS  (R8), Z8, Z4
+	PREFETCHT0   4160(R8)
+	VFMADD231PS  64(R8), Z8, Z5
+	PREFETCHT0   4096(SI)
+	VFMADD231PS  (SI), Z8, Z6
+	PREFETCHT0   4160(SI)
+	VFMADD231PS  64(SI), Z8, Z7
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x04, DX
+	DECQ         R9
+	JNE          restloop
+
+finish:
+	TESTL        $0x0000007e, CX
+	JEQ          store
+	TESTL        $0x00000002, CX
+	JEQ          noalpha
+	VBROADCASTSS 104(AX), Z8
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z8, Z1, Z1
+	VMULPS       Z8, Z2, Z2
+	VMULPS       Z8, Z3, Z3
+	VMULPS       Z8, Z4, Z4
+	VMULPS       Z8, Z5, Z5
+	VMULPS       Z8, Z6, Z6
+	VMULPS       Z8, Z7, Z7
+
+noalpha:
+	TESTL     $0x00000004, CX
+	JEQ       nocolbias
+	MOVQ      56(AX), DX
+	VMOVUPS.Z (DX), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	VMOVUPS.Z 64(DX), K2, Z8
+	VADDPS    Z8, Z1, Z1
+	VMOVUPS.Z 128(DX), K1, Z8
+	VADDPS    Z8, Z2, Z2
+	VMOVUPS.Z 192(DX), K2, Z8
+	VADDPS    Z8, Z3, Z3
+	VMOVUPS.Z 256(DX), K1, Z8
+	VADDPS    Z8, Z4, Z4
+	VMOVUPS.Z 320(DX), K2, Z8
+	VADDPS    Z8, Z5, Z5
+	VMOVUPS.Z 384(DX), K1, Z8
+	VADDPS    Z8, Z6, Z6
+	VMOVUPS.Z 448(DX), K2, Z8
+	VADDPS    Z8, Z7, Z7
+
+nocolbias:
+	TESTL        $0x00000008, CX
+	JEQ          norowbias
+	MOVQ         64(AX), DX
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z0, Z0
+	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z4, Z4
+	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z8, Z7, Z7
+
+norowbias:
+	TESTL        $0x00000010, CX
+	JEQ          noresidual
+	VBROADCASTSS 108(AX), Z8
+	MOVQ         72(AX), DX
+	VMOVUPS.Z    (DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS.Z    64(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS.Z    128(DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS.Z    192(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z3, Z3
+	VMOVUPS.Z    256(DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z4, Z4
+	VMOVUPS.Z    320(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VMOVUPS.Z    384(DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VMOVUPS.Z    448(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z7, Z7
+
+noresidual:
+	TESTL        $0x00000040, CX
+	JEQ          noleaky
+	VBROADCASTSS 120(AX), Z8
+	VPMOVD2M     Z0, K3
+	VMULPS       Z8, Z0, K3, Z0
+	VPMOVD2M     Z1, K3
+	VMULPS       Z8, Z1, K3, Z1
+	VPMOVD2M     Z2, K3
+	VMULPS       Z8, Z2, K3, Z2
+	VPMOVD2M     Z3, K3
+	VMULPS       Z8, Z3, K3, Z3
+	VPMOVD2M     Z4, K3
+	VMULPS       Z8, Z4, K3, Z4
+	VPMOVD2M     Z5, K3
+	VMULPS       Z8, Z5, K3, Z5
+	VPMOVD2M     Z6, K3
+	VMULPS       Z8, Z6, K3, Z6
+	VPMOVD2M     Z7, K3
+	VMULPS       Z8, Z7, K3, Z7
+
+noleaky:
+	TESTL        $0x00000020, CX
+	JEQ          noclip
+	VBROADCASTSS 112(AX), Z8
+	VMAXPS       Z0, Z8, Z0
+	VMAXPS       Z1, Z8, Z1
+	VMAXPS       Z2, Z8, Z2
+	VMAXPS       Z3, Z8, Z3
+	VMAXPS       Z4, Z8, Z4
+	VMAXPS       Z5, Z8, Z5
+	VMAXPS       Z6, Z8, Z6
+	VMAXPS       Z7, Z8, Z7
+	VBROADCASTSS 116(AX), Z8
+	VMINPS       Z0, Z8, Z0
+	VMINPS       Z1, Z8, Z1
+	VMINPS       Z2, Z8, Z2
+	VMINPS       Z3, Z8, Z3
+	VMINPS       Z4, Z8, Z4
+	VMINPS       Z5, Z8, Z5
+	VMINPS       Z6, Z8, Z6
+	VMINPS       Z7, Z8, Z7
+
+noclip:
+store:
+	MOVQ    16(AX), AX
+	VMOVUPS Z0, K1, (AX)
+	VMOVUPS Z1, K2, 64(AX)
+	VMOVUPS Z2, K1, 128(AX)
+	VMOVUPS Z3, K2, 192(AX)
+	VMOVUPS Z4, K1, 256(AX)
+	VMOVUPS Z5, K2, 320(AX)
+	VMOVUPS Z6, K1, 384(AX)
+	VMOVUPS Z7, K2, 448(AX)
+	VZEROUPPER
+	RET
+
+// func wide256x1(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wide256x1(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), AX
+	MOVQ   96(AX), CX
+	TESTL  $0x00000001, CX
+	JNE    load
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	JMP    begin
+
+load:
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	VMOVUPS 128(DX), Y4
+	VMOVUPS 160(DX), Y5
+	VMOVUPS 192(DX), Y6
+	VMOVUPS 224(DX), Y7
+
+begin:
+	MOVQ (AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 136(AX), SI
+	LEAQ (BX)(SI*1), DI
+	LEAQ (DI)(SI*1), R8
+	LEAQ (R8)(SI*1), SI
+	MOVQ 48(AX), R9
+	SUBQ $0x04, R9
+	JLT  rest
+
+loop:
+	VBROADCASTSS (DX), Y8
+	PREFETCHT0   4096(BX)
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  32(BX), Y8, Y1
+	PREFETCHT0   4096(DI)
+	VFMADD231PS  (DI), Y8, Y2
+	VFMADD231PS  32(DI), Y8, Y3
+	PREFETCHT0   4096(R8)
+	VFMADD231PS  (R8), Y8, Y4
+	VFMADD231PS  32(R8), Y8, Y5
+	PREFETCHT0   4096(SI)
+	VFMADD231PS  (SI), Y8, Y6
+	VFMADD231PS  32(SI), Y8, Y7
+	VBROADCASTSS 4(DX), Y8
+	PREFETCHT0   4160(BX)
+	VFMADD231PS  64(BX), Y8, Y0
+	VFMADD231PS  96(BX), Y8, Y1
+	PREFETCHT0   4160(DI)
+	VFMADD231PS  64(DI), Y8, Y2
+	VFMADD231PS  96(DI), Y8, Y3
+	PREFETCHT0   4160(R8)
+	VFMADD231PS  64(R8), Y8, Y4
+	VFMADD231PS  96(R8), Y8, Y5
+	PREFETCHT0   4160(SI)
+	VFMADD231PS  64(SI), Y8, Y6
+	VFMADD231PS  96(SI), Y8, Y7
+	VBROADCASTSS 8(DX), Y8
+	PREFETCHT0   4224(BX)
+	VFMADD231PS  128(BX), Y8, Y0
+	VFMADD231PS  160(BX), Y8, Y1
+	PREFETCHT0   4224(DI)
+	VFMADD231PS  128(DI), Y8, Y2
+	VFMADD231PS  160(DI), Y8, Y3
+	PREFETCHT0   4224(R8)
+	VFMADD231PS  128(R8), Y8, Y4
+	VFMADD231PS  160(R8), Y8, Y5
+	PREFETCHT0   4224(SI)
+	VFMADD231PS  128(SI), Y8, Y6
+	VFMADD231PS  160(SI), Y8, Y7
+	VBROADCASTSS 12(DX), Y8
+	PREFETCHT0   4288(BX)
+	VFMADD231PS  192(BX), Y8, Y0
+	VFMADD231PS  224(BX), Y8, Y1
+	PREFETCHT0   4288(DI)
+	VFMADD231PS  192(DI), Y8, Y2
+	VFMADD231PS  224(DI), Y8, Y3
+	PREFETCHT0   4288(R8)
+	VFMADD231PS  192(R8), Y8, Y4
+	VFMADD231PS  224(R8), Y8, Y5
+	PREFETCHT0   4288(SI)
+	VFMADD231PS  192(SI), Y8, Y6
+	VFMADD231PS  224(SI), Y8, Y7
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, DI
+	ADDQ         $0x00000100, R8
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, R9
+	JGE          loop
+
+rest:
+	ADDQ $0x04, R9
+	JEQ  finish
+
+restloop:
+	VBROADCASTSS (DX), Y8
+	PREFETCHT0   4096(BX)
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  32(BX), Y8, Y1
+	PREFETCHT0   4096(DI)
+	VFMADD231PS  (DI), Y8, Y2
+	VFMADD231PS  32(DI), Y8, Y3
+	PREFETCHT0   4096(R8)
+	VFMADD231PS  (R8), Y8, Y4
+	VFMADD231PS  32(R8), Y8, Y5
+	PREFETCHT0   4096(SI)
+	VFMADD231PS  (SI), Y8, Y6
+	VFMADD231PS  32(SI), Y8, Y7
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, R8
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x04, DX
+	DECQ         R9
+	JNE          restloop
+
+finish:
+	TESTL        $0x0000007e, CX
+	JEQ          store
+	TESTL        $0x00000002, CX
+	JEQ          noalpha
+	VBROADCASTSS 104(AX), Y8
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y8, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y8, Y3, Y3
+	VMULPS       Y8, Y4, Y4
+	VMULPS       Y8, Y5, Y5
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+
+noalpha:
+	TESTL   $0x00000004, CX
+	JEQ     nocolbias
+	MOVQ    56(AX), DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y8, Y0, Y0
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y8, Y1, Y1
+	VMOVUPS 64(DX), Y8
+	VADDPS  Y8, Y2, Y2
+	VMOVUPS 96(DX), Y8
+	VADDPS  Y8, Y3, Y3
+	VMOVUPS 128(DX), Y8
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 160(DX), Y8
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS 192(DX), Y8
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS 224(DX), Y8
+	VADDPS  Y8, Y7, Y7
+
+nocolbias:
+	TESTL        $0x00000008, CX
+	JEQ          norowbias
+	MOVQ         64(AX), DX
+	VBROADCASTSS (DX), Y8
+	VADDPS       Y8, Y0, Y0
+	VADDPS       Y8, Y1, Y1
+	VBROADCASTSS (DX), Y8
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y8, Y3, Y3
+	VBROADCASTSS (DX), Y8
+	VADDPS       Y8, Y4, Y4
+	VADDPS       Y8, Y5, Y5
+	VBROADCASTSS (DX), Y8
+	VADDPS       Y8, Y6, Y6
+	VADDPS       Y8, Y7, Y7
+
+norowbias:
+	TESTL        $0x00000010, CX
+	JEQ          noresidual
+	VBROADCASTSS 108(AX), Y8
+	MOVQ         72(AX), DX
+	VMOVUPS      (DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      32(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      64(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y2, Y2
+	VMOVUPS      96(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y3, Y3
+	VMOVUPS      128(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y4, Y4
+	VMOVUPS      160(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      192(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      224(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+
+noresidual:
+	TESTL        $0x00000040, CX
+	JEQ          noleaky
+	VBROADCASTSS 120(AX), Y8
+	VMULPS       Y8, Y0, Y9
+	VBLENDVPS    Y0, Y9, Y0, Y0
+	VMULPS       Y8, Y1, Y9
+	VBLENDVPS    Y1, Y9, Y1, Y1
+	VMULPS       Y8, Y2, Y9
+	VBLENDVPS    Y2, Y9, Y2, Y2
+	VMULPS       Y8, Y3, Y9
+	VBLENDVPS    Y3, Y9, Y3, Y3
+	VMULPS       Y8, Y4, Y9
+	VBLENDVPS    Y4, Y9, Y4, Y4
+	VMULPS       Y8, Y5, Y9
+	VBLENDVPS    Y5, Y9, Y5, Y5
+	VMULPS       Y8, Y6, Y9
+	VBLENDVPS    Y6, Y9, Y6, Y6
+	VMULPS       Y8, Y7, Y8
+	VBLENDVPS    Y7, Y8, Y7, Y7
+
+noleaky:
+	TESTL        $0x00000020, CX
+	JEQ          noclip
+	VBROADCASTSS 112(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS 116(AX), Y8
+	VMINPS       Y0, Y8, Y0
+	VMINPS       Y1, Y8, Y1
+	VMINPS       Y2, Y8, Y2
+	VMINPS       Y3, Y8, Y3
+	VMINPS       Y4, Y8, Y4
+	VMINPS       Y5, Y8, Y5
+	VMINPS       Y6, Y8, Y6
+	VMINPS       Y7, Y8, Y7
+
+noclip:
+store:
+	MOVQ    16(AX), AX
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	VZEROUPPER
+	RET
+
+// func wide512x2(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·wide512x2(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), AX
+	MOVQ   96(AX), CX
+	MOVL   88(AX), DX
+	KMOVW  DX, K1
+	SHRL   $0x10, DX
+	KMOVW  DX, K2
+	TESTL  $0x00000001, CX
+	JNE    load
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP    begin
+
+load:
+	MOVQ      16(AX), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS.Z 64(DX), K2, Z1
+	VMOVUPS.Z 128(DX), K1, Z2
+	VMOVUPS.Z 192(DX), K2, Z3
+	MOVQ      40(AX), BX
+	ADDQ      BX, DX
+	VMOVUPS.Z (DX), K1, Z4
+	VMOVUPS.Z 64(DX), K2, Z5
+	VMOVUPS.Z 128(DX), K1, Z6
+	VMOVUPS.Z 192(DX), K2, Z7
+
+begin:
+	MOVQ (AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 136(AX), SI
+	LEAQ (BX)(SI*1), SI
+	MOVQ 48(AX), DI
+	MOVQ 24(AX), R8
+	SUBQ $0x04, DI
+	JLT  rest
+
+loop:
+	VBROADCASTSS (DX), Z8
+	VBROADCASTSS (DX)(R8*1), Z9
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	PREFETCHT0   4160(BX)
+	VMOVUPS      64(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   4096(SI)
+	VMOVUPS      (SI), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	PREFETCHT0   4160(SI)
+	VMOVUPS      64(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS 4(DX), Z8
+	VBROADCASTSS 4(DX)(R8*1), Z9
+	PREFETCHT0   4224(BX)
+	VMOVUPS      128(BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	PREFETCHT0   4288(BX)
+	VMOVUPS      192(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   4224(SI)
+	VMOVUPS      128(SI), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	PREFETCHT0   4288(SI)
+	VMOVUPS      192(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS 8(DX), Z8
+	VBROADCASTSS 8(DX)(R8*1), Z9
+	PREFETCHT0   4352(BX)
+	VMOVUPS      256(BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	PREFETCHT0   4416(BX)
+	VMOVUPS      320(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   4352(SI)
+	VMOVUPS      256(SI), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	PREFETCHT0   4416(SI)
+	VMOVUPS      320(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS 12(DX), Z8
+	VBROADCASTSS 12(DX)(R8*1), Z9
+	PREFETCHT0   4480(BX)
+	VMOVUPS      384(BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	PREFETCHT0   4544(BX)
+	VMOVUPS      448(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   4480(SI)
+	VMOVUPS      384(SI), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	PREFETCHT0   4544(SI)
+	VMOVUPS      448(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000200, BX
+	ADDQ         $0x00000200, SI
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, DI
+	JGE          loop
+
+rest:
+	ADDQ $0x04, DI
+	JEQ  finish
+
+restloop:
+	VBROADCASTSS (DX), Z8
+	VBROADCASTSS (DX)(R8*1), Z9
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	PREFETCHT0   4160(BX)
+	VMOVUPS      64(BX), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	PREFETCHT0   4096(SI)
+	VMOVUPS      (SI), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	PREFETCHT0   4160(SI)
+	VMOVUPS      64(SI), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x04, DX
+	DECQ         DI
+	JNE          restloop
+
+finish:
+	TESTL        $0x0000007e, CX
+	JEQ          store
+	TESTL        $0x00000002, CX
+	JEQ          noalpha
+	VBROADCASTSS 104(AX), Z8
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z8, Z1, Z1
+	VMULPS       Z8, Z2, Z2
+	VMULPS       Z8, Z3, Z3
+	VMULPS       Z8, Z4, Z4
+	VMULPS       Z8, Z5, Z5
+	VMULPS       Z8, Z6, Z6
+	VMULPS       Z8, Z7, Z7
+
+noalpha:
+	TESTL     $0x00000004, CX
+	JEQ       nocolbias
+	MOVQ      56(AX), DX
+	VMOVUPS.Z (DX), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	VADDPS    Z8, Z4, Z4
+	VMOVUPS.Z 64(DX), K2, Z8
+	VADDPS    Z8, Z1, Z1
+	VADDPS    Z8, Z5, Z5
+	VMOVUPS.Z 128(DX), K1, Z8
+	VADDPS    Z8, Z2, Z2
+	VADDPS    Z8, Z6, Z6
+	VMOVUPS.Z 192(DX), K2, Z8
+	VADDPS    Z8, Z3, Z3
+	VADDPS    Z8, Z7, Z7
+
+nocolbias:
+	TESTL        $0x00000008, CX
+	JEQ          norowbias
+	MOVQ         64(AX), DX
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z0, Z0
+	VADDPS       Z8, Z1, Z1
+	VBROADCASTSS (DX), Z8
+	VADDPS       Z8, Z2, Z2
+	VADDPS       Z8, Z3, Z3
+	VBROADCASTSS 4(DX), Z8
+	VADDPS       Z8, Z4, Z4
+	VADDPS       Z8, Z5, Z5
+	VBROADCASTSS 4(DX), Z8
+	VADDPS       Z8, Z6, Z6
+	VADDPS       Z8, Z7, Z7
+
+norowbias:
+	TESTL        $0x00000010, CX
+	JEQ          noresidual
+	VBROADCASTSS 108(AX), Z8
+	MOVQ         72(AX), DX
+	VMOVUPS.Z    (DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z0, Z0
+	VMOVUPS.Z    64(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z1, Z1
+	VMOVUPS.Z    128(DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z2, Z2
+	VMOVUPS.Z    192(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z3, Z3
+	MOVQ         80(AX), BX
+	ADDQ         BX, DX
+	VMOVUPS.Z    (DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z4, Z4
+	VMOVUPS.Z    64(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z5, Z5
+	VMOVUPS.Z    128(DX), K1, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z6, Z6
+	VMOVUPS.Z    192(DX), K2, Z9
+	VMULPS       Z8, Z9, Z9
+	VADDPS       Z9, Z7, Z7
+
+noresidual:
+	TESTL        $0x00000040, CX
+	JEQ          noleaky
+	VBROADCASTSS 120(AX), Z8
+	VPMOVD2M     Z0, K3
+	VMULPS       Z8, Z0, K3, Z0
+	VPMOVD2M     Z1, K3
+	VMULPS       Z8, Z1, K3, Z1
+	VPMOVD2M     Z2, K3
+	VMULPS       Z8, Z2, K3, Z2
+	VPMOVD2M     Z3, K3
+	VMULPS       Z8, Z3, K3, Z3
+	VPMOVD2M     Z4, K3
+	VMULPS       Z8, Z4, K3, Z4
+	VPMOVD2M     Z5, K3
+	VMULPS       Z8, Z5, K3, Z5
+	VPMOVD2M     Z6, K3
+	VMULPS       Z8, Z6, K3, Z6
+	VPMOVD2M     Z7, K3
+	VMULPS       Z8, Z7, K3, Z7
+
+noleaky:
+	TESTL        $0x00000020, CX
+	JEQ          noclip
+	VBROADCASTSS 112(AX), Z8
+	VMAXPS       Z0, Z8, Z0
+	VMAXPS       Z1, Z8, Z1
+	VMAXPS       Z2, Z8, Z2
+	VMAXPS       Z3, Z8, Z3
+	VMAXPS       Z4, Z8, Z4
+	VMAXPS       Z5, Z8, Z5
+	VMAXPS       Z6, Z8, Z6
+	VMAXPS       Z7, Z8, Z7
+	VBROADCASTSS 116(AX), Z8
+	VMINPS       Z0, Z8, Z0
+	VMINPS       Z1, Z8, Z1
+	VMINPS       Z2, Z8, Z2
+	VMINPS       Z3, Z8, Z3
+	VMINPS       Z4, Z8, Z4
+	VMINPS       Z5, Z8, Z5
+	VMINPS       Z6, Z8, Z6
+	VMINPS       Z7, Z8, Z7
+
+noclip:
+store:
+	MOVQ    16(AX), CX
+	VMOVUPS Z0, K1, (CX)
+	VMOVUPS Z1, K2, 64(CX)
+	VMOVUPS Z2, K1, 128(CX)
+	VMOVUPS Z3, K2, 192(CX)
+	MOVQ    40(AX), AX
+	ADDQ    AX, CX
+	VMOVUPS Z4, K1, (CX)
+	VMOVUPS Z5, K2, 64(CX)
+	VMOVUPS Z6, K1, 128(CX)
+	VMOVUPS Z7, K2, 192(CX)
+	VZEROUPPER
+	RET
+
+// func wide256x2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·wide256x2(SB), NOSPLIT, $0-8
+	MOVQ   t+0(FP), AX
+	MOVQ   96(AX), CX
+	TESTL  $0x00000001, CX
+	JNE    load
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	JMP    begin
+
+load:
+	MOVQ    16(AX), DX
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	MOVQ    40(AX), BX
+	ADDQ    BX, DX
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	VMOVUPS 96(DX), Y7
+
+begin:
+	MOVQ (AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 136(AX), SI
+	LEAQ (BX)(SI*1), SI
+	MOVQ 48(AX), DI
+	MOVQ 24(AX), R8
+	SUBQ $0x04, DI
+	JLT  rest
+
+loop:
+	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (DX)(R8*1), Y9
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      32(BX), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   4096(SI)
+	VMOVUPS      (SI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      32(SI), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	VBROADCASTSS 4(DX), Y8
+	VBROADCASTSS 4(DX)(R8*1), Y9
+	PREFETCHT0   4160(BX)
+	VMOVUPS      64(BX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      96(BX), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   4160(SI)
+	VMOVUPS      64(SI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      96(SI), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	VBROADCASTSS 8(DX), Y8
+	VBROADCASTSS 8(DX)(R8*1), Y9
+	PREFETCHT0   4224(BX)
+	VMOVUPS      128(BX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      160(BX), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   4224(SI)
+	VMOVUPS      128(SI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      160(SI), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	VBROADCASTSS 12(DX), Y8
+	VBROADCASTSS 12(DX)(R8*1), Y9
+	PREFETCHT0   4288(BX)
+	VMOVUPS      192(BX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      224(BX), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   4288(SI)
+	VMOVUPS      192(SI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      224(SI), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x10, DX
+	SUBQ         $0x04, DI
+	JGE          loop
+
+rest:
+	ADDQ $0x04, DI
+	JEQ  finish
+
+restloop:
+	VBROADCASTSS (DX), Y8
+	VBROADCASTSS (DX)(R8*1), Y9
+	PREFETCHT0   4096(BX)
+	VMOVUPS      (BX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      32(BX), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	PREFETCHT0   4096(SI)
+	VMOVUPS      (SI), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      32(SI), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000040, BX
+	ADDQ         $0x00000040, SI
+	ADDQ         $0x04, DX
+	DECQ         DI
+	JNE          restloop
+
+finish:
+	TESTL        $0x0000007e, CX
+	JEQ          store
+	TESTL        $0x00000002, CX
+	JEQ          noalpha
+	VBROADCASTSS 104(AX), Y8
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y8, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y8, Y3, Y3
+	VMULPS       Y8, Y4, Y4
+	VMULPS       Y8, Y5, Y5
+	VMULPS       Y8, Y6, Y6
+	VMULPS       Y8, Y7, Y7
+
+noalpha:
+	TESTL   $0x00000004, CX
+	JEQ     nocolbias
+	MOVQ    56(AX), DX
+	VMOVUPS (DX), Y8
+	VADDPS  Y8, Y0, Y0
+	VADDPS  Y8, Y4, Y4
+	VMOVUPS 32(DX), Y8
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y5, Y5
+	VMOVUPS 64(DX), Y8
+	VADDPS  Y8, Y2, Y2
+	VADDPS  Y8, Y6, Y6
+	VMOVUPS 96(DX), Y8
+	VADDPS  Y8, Y3, Y3
+	VADDPS  Y8, Y7, Y7
+
+nocolbias:
+	TESTL        $0x00000008, CX
+	JEQ          norowbias
+	MOVQ         64(AX), DX
+	VBROADCASTSS (DX), Y8
+	VADDPS       Y8, Y0, Y0
+	VADDPS       Y8, Y1, Y1
+	VBROADCASTSS (DX), Y8
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y8, Y3, Y3
+	VBROADCASTSS 4(DX), Y8
+	VADDPS       Y8, Y4, Y4
+	VADDPS       Y8, Y5, Y5
+	VBROADCASTSS 4(DX), Y8
+	VADDPS       Y8, Y6, Y6
+	VADDPS       Y8, Y7, Y7
+
+norowbias:
+	TESTL        $0x00000010, CX
+	JEQ          noresidual
+	VBROADCASTSS 108(AX), Y8
+	MOVQ         72(AX), DX
+	VMOVUPS      (DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y0, Y0
+	VMOVUPS      32(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y1, Y1
+	VMOVUPS      64(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y2, Y2
+	VMOVUPS      96(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y3, Y3
+	MOVQ         80(AX), BX
+	ADDQ         BX, DX
+	VMOVUPS      (DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y4, Y4
+	VMOVUPS      32(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      64(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      96(DX), Y9
+	VMULPS       Y8, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+
+noresidual:
+	TESTL        $0x00000040, CX
+	JEQ          noleaky
+	VBROADCASTSS 120(AX), Y8
+	VMULPS       Y8, Y0, Y9
+	VBLENDVPS    Y0, Y9, Y0, Y0
+	VMULPS       Y8, Y1, Y9
+	VBLENDVPS    Y1, Y9, Y1, Y1
+	VMULPS       Y8, Y2, Y9
+	VBLENDVPS    Y2, Y9, Y2, Y2
+	VMULPS       Y8, Y3, Y9
+	VBLENDVPS    Y3, Y9, Y3, Y3
+	VMULPS       Y8, Y4, Y9
+	VBLENDVPS    Y4, Y9, Y4, Y4
+	VMULPS       Y8, Y5, Y9
+	VBLENDVPS    Y5, Y9, Y5, Y5
+	VMULPS       Y8, Y6, Y9
+	VBLENDVPS    Y6, Y9, Y6, Y6
+	VMULPS       Y8, Y7, Y8
+	VBLENDVPS    Y7, Y8, Y7, Y7
+
+noleaky:
+	TESTL        $0x00000020, CX
+	JEQ          noclip
+	VBROADCASTSS 112(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS 116(AX), Y8
+	VMINPS       Y0, Y8, Y0
+	VMINPS       Y1, Y8, Y1
+	VMINPS       Y2, Y8, Y2
+	VMINPS       Y3, Y8, Y3
+	VMINPS       Y4, Y8, Y4
+	VMINPS       Y5, Y8, Y5
+	VMINPS       Y6, Y8, Y6
+	VMINPS       Y7, Y8, Y7
+
+noclip:
+store:
+	MOVQ    16(AX), CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	MOVQ    40(AX), AX
+	ADDQ    AX, CX
+	VMOVUPS Y4, (CX)
+	VMOVUPS Y5, 32(CX)
+	VMOVUPS Y6, 64(CX)
+	VMOVUPS Y7, 96(CX)
 	VZEROUPPER
 	RET
 
