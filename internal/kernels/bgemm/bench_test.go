@@ -75,3 +75,52 @@ func (r *reader) Do(i int) {
 	n := len(r.data)
 	r.sums[i] = bytes.Count(r.data[n*i/r.parts:n*(i+1)/r.parts], []byte{0}) // which is vectorized
 }
+
+// BenchmarkProduct multiplies by packed weights, which stay in the caches ("hot") or
+// come from memory ("cold"), and reports the best of its runs.
+func BenchmarkProduct(b *testing.B) {
+	if !amx.Available() {
+		b.Skip("no tiles")
+	}
+	const stream = 192 << 20 // more than a core's share of the caches
+	for _, s := range [][3]int{{16, 1536, 384}, {128, 768, 768}, {128, 3072, 768}, {128, 768, 3072}, {197, 2304, 768}, {1024, 1024, 1024}, {1500, 1536, 384}, {1500, 384, 1536}} {
+		m, n, k := s[0], s[1], s[2]
+		size := PackedSize(k, n, 1)
+		buf := mmap.Alloc(stream / size * size)
+		data := buf.Bytes()
+		for i := range data {
+			data[i] = byte(i % 61)
+		}
+		for _, threads := range []int{1, 2} {
+			for _, copies := range []int{1, len(data) / size} {
+				name := "hot"
+				if copies > 1 {
+					name = "cold"
+				}
+				b.Run(fmt.Sprintf("%dx%dx%d/threads=%d/%s", m, n, k, threads, name), func(b *testing.B) {
+					p := pool.New(threads)
+					defer p.Close()
+					p.Begin()
+					defer p.End()
+					x := &Task{Product: gemm.Product{M: m, N: n, K: k, A: gemm.Matrix{Data: make([]float32, m*k), Stride: k}, C: gemm.Matrix{Data: make([]float32, m*n), Stride: n}}}
+					best := time.Hour
+					for i := 0; b.Loop(); i++ {
+						w, err := Prepacked(data[i%copies*size:][:size], k, n, 1)
+						if err != nil {
+							b.Fatal(err)
+						}
+						x.Weights = w
+						start := time.Now()
+						if err := x.Run(p); err != nil {
+							b.Fatal(err)
+						}
+						best = min(best, time.Since(start))
+					}
+					b.ReportMetric(0, "ns/op")
+					b.ReportMetric(float64(2*m*n*k)/best.Seconds()/1e9, "GFLOP/s")
+				})
+			}
+		}
+		buf.Free()
+	}
+}

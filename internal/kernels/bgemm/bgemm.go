@@ -12,9 +12,10 @@
 // # How it is fast
 //
 // Weights are packed once, as bfloat16. A, and B where it changes from run to
-// run, are rounded into scratch memory by a first sweep. Then a tile of 32 rows
-// meets a few panels of 32 columns at a time, whose sums go through the epilogue
-// while they are in the first cache.
+// run, are rounded into scratch memory by a first sweep, unless A is bfloat16
+// already. Then panels of 32 columns meet all row tiles that the second cache holds.
+// They do so in blocks of K of which a panel's fits the first cache. The sums go
+// through the epilogue while they are in the caches.
 package bgemm
 
 import (
@@ -30,6 +31,12 @@ import (
 type Task struct {
 	gemm.Product         // Product.Packed is nil
 	Weights      *Packed // instead of B.Data; B.Steps then counts packed items
+
+	// HalfA and HalfC say that A and C are stored in bfloat16: in A16 and C16 instead
+	// of A.Data and C.Data, with the strides and steps of A and C. C is then rounded
+	// last. An A so stored isn't transposed, and its B is packed.
+	HalfA, HalfC bool
+	A16, C16     []uint16
 
 	// Scratch is at least ScratchSize bytes that nothing else uses during Run.
 	// With too little, Run allocates and keeps its own.
@@ -72,11 +79,21 @@ func (t *Task) items() int { return tiling.Batch(t.Batch).Items() }
 
 // Check reports what doesn't fit together.
 func (t *Task) Check() error {
-	if t.Weights == nil {
-		return t.Product.Check()
+	if t.HalfA && (t.A.Trans || t.Weights == nil) {
+		return fmt.Errorf("bgemm: with A in bfloat16 it can't be transposed (it is: %v), and B must be packed (it is: %v)", t.A.Trans, t.Weights != nil)
 	}
-	if err := t.CheckAllButB(); err != nil {
+	a, c := len(t.A.Data), len(t.C.Data)
+	if t.HalfA {
+		a = len(t.A16)
+	}
+	if t.HalfC {
+		c = len(t.C16)
+	}
+	if err := t.CheckAllButB(a, c); err != nil {
 		return err
+	}
+	if t.Weights == nil {
+		return t.CheckB()
 	}
 	p := t.Weights
 	if p.k != t.K || p.n != t.N {

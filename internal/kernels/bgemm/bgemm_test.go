@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/amx"
@@ -68,6 +69,13 @@ func problem(t *testing.T, rng *rand.Rand, m, n, k int, batch []int) *Task {
 		x.Lo, x.Hi = -1, 2
 	case gemm.LeakyReLU:
 		x.Slope = .1
+	}
+	if coin() {
+		x.Post = func(s []float32) {
+			for i := range s {
+				s[i] = s[i]*s[i] - 1
+			}
+		}
 	}
 	x.B = matrix(k, n, items, coin())
 	if coin() {
@@ -219,13 +227,59 @@ func finished(x *Task, s float32, i, j int) float32 {
 	}
 	switch {
 	case x.Act == gemm.ReLU && s < 0:
-		return 0
+		s = 0
 	case x.Act == gemm.Clip:
-		return min(max(s, x.Lo), x.Hi)
+		s = min(max(s, x.Lo), x.Hi)
 	case x.Act == gemm.LeakyReLU && s < 0:
-		return s * x.Slope
+		s *= x.Slope
+	}
+	if x.Post != nil {
+		x.Post(unsafe.Slice(&s, 1))
 	}
 	return s
+}
+
+// TestStoredInBFloat16 compares with the same operands and results in float32.
+func TestStoredInBFloat16(t *testing.T) {
+	threads := pool.New(3)
+	defer threads.Close()
+	rng := rand.New(rand.NewPCG(9, 9))
+	for i := range 60 {
+		m, n, k := 1+rng.IntN(100), 1+rng.IntN(70), 1+rng.IntN(100)
+		if i%2 == 0 {
+			k = 32 * (1 + rng.IntN(15))
+		}
+		var batch []int
+		if i%5 == 0 {
+			batch = []int{3}
+		}
+		x := problem(t, rng, m, n, k, batch)
+		if x.A.Trans {
+			continue
+		}
+		want := run(t, x, cpu.Level(), nil)
+		y := Task{Product: x.Product, Weights: x.Weights, HalfC: true, C16: guard.Slice[uint16](t, len(x.C.Data), guard.End)}
+		if x.Weights != nil {
+			y.HalfA, y.A16 = true, guard.Slice[uint16](t, len(x.A.Data), guard.Side(i&1))
+			for j, a := range x.A.Data {
+				y.A16[j] = amx.Round(a)
+			}
+			y.A.Data = nil
+		}
+		y.C.Data = nil
+		y.Scratch = guard.Slice[byte](t, y.ScratchSize(3), guard.End)
+		if err := y.Run(threads); err != nil {
+			t.Fatal(err)
+		}
+		if y.own != nil {
+			t.Error("ScratchSize was not enough")
+		}
+		for j, c := range want {
+			if y.C16[j] != amx.Round(c) {
+				t.Fatalf("%s: element %d is %#x, want %g rounded", describe(x), j, y.C16[j], c)
+			}
+		}
+	}
 }
 
 // TestRowsAreIndependent computes rows of a product alone.

@@ -159,7 +159,7 @@ func (t *Product) Check() error {
 	if err := t.CheckAllButB(len(t.A.Data), len(t.C.Data)); err != nil {
 		return err
 	}
-	return t.checkB()
+	return t.CheckB()
 }
 
 // CheckAllButB is Check for those who have B in a form of their own, and A and C
@@ -174,10 +174,10 @@ func (t *Product) CheckAllButB(a, c int) error {
 	if t.C.Trans || t.Residual.Trans {
 		return fmt.Errorf("gemm: C and the residual can't be transposed")
 	}
-	if err := t.checkMatrix("A", &t.A, t.M, t.K); err != nil {
+	if err := t.checkElements("A", &t.A, a, t.M, t.K); err != nil {
 		return err
 	}
-	if err := t.checkMatrix("C", &t.C, t.M, t.N); err != nil {
+	if err := t.checkElements("C", &t.C, c, t.M, t.N); err != nil {
 		return err
 	}
 	if t.Residual.Data != nil {
@@ -191,7 +191,8 @@ func (t *Product) CheckAllButB(a, c int) error {
 	return t.checkVector("row bias", &t.RowBias, t.M)
 }
 
-func (t *Product) checkB() error {
+// CheckB is Check for B alone.
+func (t *Product) CheckB() error {
 	p := t.Packed
 	if p == nil {
 		return t.checkMatrix("B", &t.B, t.K, t.N)
@@ -211,10 +212,14 @@ func (t *Product) checkB() error {
 
 // checkMatrix holds the slice against the last element that is used.
 func (t *Product) checkMatrix(name string, m *Matrix, rows, cols int) error {
+	return t.checkElements(name, m, len(m.Data), rows, cols)
+}
+
+func (t *Product) checkElements(name string, m *Matrix, elements, rows, cols int) error {
 	if m.Trans {
 		rows, cols = cols, rows
 	}
-	if err := tiling.Batch(t.Batch).CheckMatrix(len(m.Data), rows, cols, m.Stride, m.Steps); err != nil {
+	if err := tiling.Batch(t.Batch).CheckMatrix(elements, rows, cols, m.Stride, m.Steps); err != nil {
 		return fmt.Errorf("gemm: %s: %w", name, err)
 	}
 	return nil
