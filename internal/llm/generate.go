@@ -21,7 +21,7 @@ func refuse(field, format string, args ...any) error {
 
 // Bounds of a request.
 const (
-	maxChoices  = 64
+	maxChoices  = 128
 	maxLogprobs = 100
 	maxStops    = 64
 	maxStopLen  = 4096 // bytes
@@ -63,7 +63,7 @@ func (m *Model) check(r *textgen.Request) error {
 		return refuse("best_of", "best_of is %d, expected at least n, which is %d", r.BestOf, r.N)
 	}
 	if n := max(r.N, r.BestOf, 1); n > m.engine.sched.most {
-		return refuse("n", "%d answers at once, the engine computes at most %d", n, m.engine.sched.most)
+		return refuse("n", "%d answers at once, the engine computes at most %d (--max-sequences)", n, m.engine.sched.most)
 	}
 	return checkStops(r)
 }

@@ -67,11 +67,12 @@ func (r *runner) cacheCount() int { return len(r.session.Graph().Inputs) - stepI
 // token with probabilities of the prompt. They are valid until the next step.
 func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 	r.write(step)
-	tokens, rows := len(r.tokens), len(r.rows)
-	for len(r.tokens) < padded(tokens) {
+	rows := len(r.rows)
+	tokens, logits := planned(len(r.tokens), rows)
+	for len(r.tokens) < tokens {
 		r.tokens, r.positions, r.slots = append(r.tokens, 0), append(r.positions, 0), append(r.slots, -1)
 	}
-	for len(r.rows) < padded(rows) {
+	for len(r.rows) < logits {
 		r.rows = append(r.rows, 0)
 	}
 	r.inputs[inTokens], r.inputs[inPositions] = vector(r.tokens), vector(r.positions)
@@ -95,8 +96,21 @@ func vector(v []int32) *tensor.Tensor { return tensor.FromSlice(v, len(v)) }
 // padding is what large numbers of rows are rounded up to.
 const padding = 32
 
-// padded is the number of rows that are computed for n: a plan is made for each
-// number, so that large ones are rounded up.
+// planned is for how many tokens and logits the step is computed that has so many. A
+// plan is made for each pair, which takes milliseconds. So numbers are rounded up, but
+// not those of a step that only generates: each of its tokens has its logits.
+func planned(tokens, logits int) (t, l int) {
+	t = padded(tokens)
+	switch {
+	case logits == tokens:
+		return t, t
+	case logits <= 1:
+		return t, logits
+	}
+	return t, min((logits+7)&^7, t)
+}
+
+// padded is the number of rows that are computed for n: large ones are rounded up.
 func padded(n int) int {
 	switch {
 	case n <= padding:

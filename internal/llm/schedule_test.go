@@ -78,3 +78,32 @@ func TestLogitsOfAStepAreBounded(t *testing.T) {
 		t.Errorf("a step of %+v", step)
 	}
 }
+
+// Of prompts that come at once, those that came first are computed first: half of the
+// first tokens are there when little more than half of all prompts is computed.
+func TestFirstTokensDoNotAllComeAtTheEnd(t *testing.T) {
+	const prompts, tokens = 16, 128
+	s := newScheduler(1000, 512, 64, false)
+	for i := range prompts {
+		s.submit(newSequence(&request{Request: ask(make([]int32, tokens), 64), choices: 1, number: uint64(i), out: newQueue()}, 0))
+	}
+	var first []int // what was computed before each first token
+	computed := 0
+	for step := s.next(nil); len(first) < prompts; step = s.next(step) {
+		s.computed(step)
+		for _, w := range step {
+			computed += w.n
+		}
+		for _, w := range step {
+			if w.left() == 0 {
+				if w.generated() == 0 {
+					first = append(first, computed)
+				}
+				w.tokens = append(w.tokens, 1)
+			}
+		}
+	}
+	if most := prompts*tokens/2 + 512/2; first[prompts/2] > most {
+		t.Errorf("half of the first tokens are there after %d tokens, expected at most %d: %v", first[prompts/2], most, first)
+	}
+}

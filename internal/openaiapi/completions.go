@@ -31,7 +31,7 @@ var completionFields = concat(
 			return err
 		}),
 		fields.Int("max_tokens", "Tokens of an answer, at most. Default: 16. 0 needs `echo`.", 0, fields.Many, func(q *completionRequest) **int { return &q.MaxTokens }),
-		fields.Int("best_of", "Answers computed for each prompt, of which the `n` likeliest are given; not with `stream`.", 1, answer.MaxBestOf, func(q *completionRequest) **int { return &q.BestOf }),
+		fields.Int("best_of", "Answers computed for each prompt, of which the `n` likeliest are given; no more than `--max-sequences`, and not with `stream`.", 1, answer.MaxBestOf, func(q *completionRequest) **int { return &q.BestOf }),
 		fields.Bool("echo", "Begins the answer with the prompt.", func(q *completionRequest) *bool { return &q.echo }),
 		fields.Int("logprobs", "Gives the probability of each token and of so many alternatives; with `echo`, of the prompt's too.", 0, answer.MaxLogprobs, func(q *completionRequest) **int { return &q.Logprobs }),
 	},

@@ -119,7 +119,7 @@ func (s *Settings) Check(info *textgen.Info, stream bool) error {
 var OpenAI = fields.Table[Settings]{
 	fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(s *Settings) **float32 { return &s.Temperature }),
 	fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(s *Settings) **float32 { return &s.TopP }),
-	fields.Int("n", "Answers to each prompt.", 1, MaxChoices, func(s *Settings) **int { return &s.N }),
+	fields.Int("n", "Answers to each prompt; no more than `--max-sequences`.", 1, MaxChoices, func(s *Settings) **int { return &s.N }),
 	Stop("stop", "Strings that end an answer; they are not part of it."),
 	fields.Float("presence_penalty", "Subtracted from the logit of each token that the answer has.", -2, 2, func(s *Settings) **float32 { return &s.Presence }),
 	fields.Float("frequency_penalty", "The same, for each time that the answer has it.", -2, 2, func(s *Settings) **float32 { return &s.Frequency }),
