@@ -71,6 +71,19 @@ func TDPBUSD(b, a, c Tmm) { product("TDPBUSD", prefix66, 0x5e, b, a, c) }
 // TDPBUUD is TDPBSSD with unsigned a and b.
 func TDPBUUD(b, a, c Tmm) { product("TDPBUUD", noPrefix, 0x5e, b, a, c) }
 
+// PREFETCHW fetches the cache line at base + disp to write to it.
+func PREFETCHW(base reg.GPPhysical, disp int32) {
+	code, low := []byte{}, number(base)&7
+	if number(base) > 7 {
+		code = append(code, 0x41)
+	}
+	if low == 4 {
+		panic("amx: this base needs a SIB byte")
+	}
+	code = binary.LittleEndian.AppendUint32(append(code, 0x0f, 0x0d, 0x80|1<<3|low), uint32(disp))
+	bytesOf(fmt.Sprintf("PREFETCHW %d(%s)", disp, base.Asm()), code, []Op{base}, nil)
+}
+
 // VCVTNEPS2BF16 rounds 16 floats to the nearest bfloat16, ties to even.
 func VCVTNEPS2BF16(src, dst reg.VecPhysical) {
 	bytesOf(fmt.Sprintf("VCVTNEPS2BF16 %s, %s", src.Asm(), dst.Asm()), evex(prefixF3, 0x72, number(dst), 0, number(src)), []Op{src}, []Op{dst})

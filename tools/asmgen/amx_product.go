@@ -29,23 +29,26 @@ func amxFamily() {
 
 // Offsets in bytes into the Go struct Block of amx.
 const (
-	amxA        = 0
-	amxB        = 8
-	amxC        = 16
-	amxOffsets  = 24
-	amxSteps    = 32
-	amxLDA      = 40
-	amxLDC      = 48
-	amxPanels   = 56
-	amxPanelB   = 64
-	amxPanelC   = 72
-	amxAdd      = 80
-	amxNext     = 88
-	amxConfig   = 96
-	amxTiles    = 104
-	amxTileA    = 112
-	amxTileC    = 120
-	amxNextRuns = 128
+	amxA         = 0
+	amxB         = 8
+	amxC         = 16
+	amxOffsets   = 24
+	amxSteps     = 32
+	amxLDA       = 40
+	amxLDC       = 48
+	amxPanels    = 56
+	amxPanelB    = 64
+	amxPanelC    = 72
+	amxAdd       = 80
+	amxNext      = 88
+	amxConfig    = 96
+	amxTiles     = 104
+	amxTileA     = 112
+	amxTileC     = 120
+	amxNextRuns  = 128
+	amxNarrow    = 136
+	amxAheadRuns = 144
+	amxAhead     = 152 // four of a place and a distance
 )
 
 // amxNextLines is the cache lines of a run of what comes next.
@@ -83,78 +86,156 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	move(field(amxB), panelB)
 	move(field(amxC), panelC)
 
+	p := &productLoop{field: field, tall: tall, multiply: multiply, t: t, a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc,
+		offsets: offsets, steps: steps, panels: panels, far: far, farC: farC, next: next, panelB: panelB, panelC: panelC, tileA: tileA, tiles: tiles}
+	for i := range p.ahead {
+		p.ahead[i] = AllocLocal(8)
+		move(field(amxAhead+16*i), p.ahead[i])
+	}
 	Label("panel")
-	move(field(amxA), tileA)
-	move(field(amxTiles), tiles)
-	MOVQ(panelC, c)
-	Label("tile")
-	MOVQ(panelB, b)
-	MOVQ(ldc, farC)
-	SHLQ(Imm(4), farC)
-	ADDQ(c, farC)
-	CMPQ(field(amxAdd), Imm(0))
-	JNE(LabelRef("add"))
-	for i := range Tmm(rows / 8) {
-		TILEZERO(i)
-	}
-	JMP(LabelRef("start"))
-	Label("add")
-	eachC(tall, func(i Tmm, base GPPhysical, disp int32) { TILELOADD(At{base, ldc, disp}, i) }, c, farC)
-	Label("start")
-	MOVQ(field(amxOffsets), offsets)
-	MOVQ(field(amxSteps), steps)
-	Label("step")
-	MOVQ(Mem{Base: offsets}, a)
-	ADDQ(tileA, a)
-	TILELOADD(At{Base: a, Index: lda}, 4)
-	TILELOADD(At{Base: b, Index: ldb}, 6)
-	multiply(6, 4, 0)
-	TILELOADD(At{b, ldb, 64}, 7)
-	multiply(7, 4, 1)
-	if tall {
-		ADDQ(far, a)
-		TILELOADD(At{Base: a, Index: lda}, 5)
-		multiply(6, 5, 2)
-		multiply(7, 5, 3)
-	}
-	TESTQ(next, next)
-	JEQ(LabelRef("fetched"))
-	MOVQ(field(amxNextRuns), a)
-	Label("fetch")
-	for i := range amxNextLines {
-		PREFETCHT1(Mem{Base: next, Disp: 64 * i})
-	}
-	ADDQ(U32(64*amxNextLines), next)
-	DECQ(a)
-	JNE(LabelRef("fetch"))
-	Label("fetched")
-	ADDQ(Imm(8), offsets)
-	ADDQ(U32(2048), b)
-	DECQ(steps)
-	JNE(LabelRef("step"))
-	eachC(tall, func(i Tmm, base GPPhysical, disp int32) { TILESTORED(i, At{base, ldc, disp}) }, c, farC)
-	MOVQ(field(amxTileA), a)
-	ADDQ(a, tileA)
-	ADDQ(field(amxTileC), c)
-	DECQ(tiles)
-	JNE(LabelRef("tile"))
-	ADDQ(field(amxPanelB), b)
-	MOVQ(b, panelB)
-	MOVQ(field(amxPanelC), a)
-	ADDQ(a, panelC)
+	CMPQ(panels, field(amxNarrow)) // the last, where that is 1
+	JEQ(LabelRef("narrow"))
+	p.panel("", 32)
 	DECQ(panels)
 	JNE(LabelRef("panel"))
+	JMP(LabelRef("end"))
+	Label("narrow")
+	p.panel("narrow", 16)
+	Label("end")
 	TILERELEASE()
 	RET()
 }
 
+// productLoop is what the loops of a product work with.
+type productLoop struct {
+	field                                                              func(off int) Mem
+	tall                                                               bool
+	multiply                                                           func(b, a, c Tmm)
+	t, a, lda, b, ldb, c, ldc, offsets, steps, panels, far, farC, next GPPhysical
+	panelB, panelC, tileA, tiles                                       Mem
+	ahead                                                              [4]Mem
+}
+
+// panel writes the product with one panel, of which so many columns count, and the
+// way to the next.
+func (p *productLoop) panel(name string, columns int) {
+	label := func(s string) string { return name + s }
+	move := func(from, to Op) {
+		MOVQ(from, p.a)
+		MOVQ(p.a, to)
+	}
+	move(p.field(amxA), p.tileA)
+	move(p.field(amxTiles), p.tiles)
+	MOVQ(p.panelC, p.c)
+	Label(label("tile"))
+	p.fetchAhead(label)
+	MOVQ(p.panelB, p.b)
+	MOVQ(p.ldc, p.farC)
+	SHLQ(Imm(4), p.farC)
+	ADDQ(p.c, p.farC)
+	CMPQ(p.field(amxAdd), Imm(0))
+	JNE(LabelRef(label("add")))
+	p.eachC(columns, func(i Tmm, _ GPPhysical, _ int32) { TILEZERO(i) })
+	JMP(LabelRef(label("start")))
+	Label(label("add"))
+	p.eachC(columns, func(i Tmm, base GPPhysical, disp int32) { TILELOADD(At{base, p.ldc, disp}, i) })
+	Label(label("start"))
+	MOVQ(p.field(amxOffsets), p.offsets)
+	MOVQ(p.field(amxSteps), p.steps)
+	Label(label("step"))
+	p.step(columns)
+	p.fetchNext(label)
+	ADDQ(Imm(8), p.offsets)
+	ADDQ(U32(2048), p.b)
+	DECQ(p.steps)
+	JNE(LabelRef(label("step")))
+	p.eachC(columns, func(i Tmm, base GPPhysical, disp int32) { TILESTORED(i, At{base, p.ldc, disp}) })
+	MOVQ(p.field(amxTileA), p.a)
+	ADDQ(p.a, p.tileA)
+	ADDQ(p.field(amxTileC), p.c)
+	DECQ(p.tiles)
+	JNE(LabelRef(label("tile")))
+	ADDQ(p.field(amxPanelB), p.b)
+	MOVQ(p.b, p.panelB)
+	MOVQ(p.field(amxPanelC), p.a)
+	ADDQ(p.a, p.panelC)
+	for i := range p.ahead {
+		MOVQ(p.field(amxAhead+16*i+8), p.a)
+		ADDQ(p.a, p.ahead[i])
+	}
+}
+
+// step writes the product of a step.
+func (p *productLoop) step(columns int) {
+	MOVQ(Mem{Base: p.offsets}, p.a)
+	ADDQ(p.tileA, p.a)
+	TILELOADD(At{Base: p.a, Index: p.lda}, 4)
+	TILELOADD(At{Base: p.b, Index: p.ldb}, 6)
+	p.multiply(6, 4, 0)
+	if columns > 16 {
+		TILELOADD(At{p.b, p.ldb, 64}, 7)
+		p.multiply(7, 4, 1)
+	}
+	if p.tall {
+		ADDQ(p.far, p.a)
+		TILELOADD(At{Base: p.a, Index: p.lda}, 5)
+		p.multiply(6, 5, 2)
+		if columns > 16 {
+			p.multiply(7, 5, 3)
+		}
+	}
+}
+
+// fetchNext writes the fetching of what comes after the call.
+func (p *productLoop) fetchNext(label func(string) string) {
+	TESTQ(p.next, p.next)
+	JEQ(LabelRef(label("fetched")))
+	MOVQ(p.field(amxNextRuns), p.a)
+	Label(label("fetch"))
+	for i := range amxNextLines {
+		PREFETCHT1(Mem{Base: p.next, Disp: 64 * i})
+	}
+	ADDQ(U32(64*amxNextLines), p.next)
+	DECQ(p.a)
+	JNE(LabelRef(label("fetch")))
+	Label(label("fetched"))
+}
+
+// fetchAhead writes the fetching of what the row tile's sums will meet. Steps and
+// offsets are free then.
+func (p *productLoop) fetchAhead(label func(string) string) {
+	CMPQ(p.field(amxAheadRuns), Imm(0))
+	JEQ(LabelRef(label("noahead")))
+	for i, at := range p.ahead {
+		done, line := label(fmt.Sprintf("ahead%d", i)), label(fmt.Sprintf("line%d", i))
+		MOVQ(at, p.offsets)
+		CMPQ(p.field(amxAhead+16*i), Imm(0))
+		JEQ(LabelRef(done))
+		MOVQ(p.field(amxAheadRuns), p.steps)
+		Label(line)
+		for l := range amxNextLines {
+			if i < 2 {
+				PREFETCHW(p.offsets, int32(64*l))
+			} else {
+				PREFETCHT0(Mem{Base: p.offsets, Disp: 64 * l})
+			}
+		}
+		ADDQ(U32(64*amxNextLines), p.offsets)
+		DECQ(p.steps)
+		JNE(LabelRef(line))
+		MOVQ(p.offsets, at)
+		Label(done)
+	}
+	Label(label("noahead"))
+}
+
 // eachC does something with each tile of C.
-func eachC(tall bool, do func(i Tmm, base GPPhysical, disp int32), c, far GPPhysical) {
-	do(0, c, 0)
-	do(1, c, 64)
-	if tall {
-		do(2, far, 0)
-		do(3, far, 64)
+func (p *productLoop) eachC(columns int, do func(i Tmm, base GPPhysical, disp int32)) {
+	for half := range columns / 16 {
+		do(Tmm(half), p.c, int32(64*half))
+		if p.tall {
+			do(Tmm(2+half), p.farC, int32(64*half))
+		}
 	}
 }
 

@@ -34,6 +34,8 @@ func TestEncodings(t *testing.T) {
 		{"tdpbsud %tmm7, %tmm5, %tmm3", func() { TDPBSUD(7, 5, 3) }, []byte{0xc4, 0xe2, 0x42, 0x5e, 0xdd}},
 		{"tdpbusd %tmm7, %tmm5, %tmm3", func() { TDPBUSD(7, 5, 3) }, []byte{0xc4, 0xe2, 0x41, 0x5e, 0xdd}},
 		{"tdpbuud %tmm7, %tmm5, %tmm3", func() { TDPBUUD(7, 5, 3) }, []byte{0xc4, 0xe2, 0x40, 0x5e, 0xdd}},
+		{"prefetchw 256(%rax)", func() { PREFETCHW(RAX, 256) }, []byte{0x0f, 0x0d, 0x88, 0, 1, 0, 0}},
+		{"prefetchw -64(%r9)", func() { PREFETCHW(R9, -64) }, []byte{0x41, 0x0f, 0x0d, 0x89, 0xc0, 0xff, 0xff, 0xff}},
 		{"vcvtneps2bf16 %zmm3, %ymm5", func() { VCVTNEPS2BF16(Z3, Y5) }, []byte{0x62, 0xf2, 0x7e, 0x48, 0x72, 0xeb}},
 		{"vcvtneps2bf16 %zmm29, %ymm26", func() { VCVTNEPS2BF16(Z29, Y26) }, []byte{0x62, 0x02, 0x7e, 0x48, 0x72, 0xd5}},
 		{"vcvtne2ps2bf16 %zmm1, %zmm2, %zmm3", func() { VCVTNE2PS2BF16(Z1, Z2, Z3) }, []byte{0x62, 0xf2, 0x6f, 0x48, 0x72, 0xd9}},

@@ -46,7 +46,7 @@ func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guar
 	p.Tiles = 1 + rng.IntN(3)
 	p.TileC, p.TileA = rows*p.LDC, 64*rng.IntN(3)
 	p.PanelC = p.Tiles * p.TileC
-	p.Add = rng.IntN(2)
+	p.Add, p.Narrow = rng.IntN(2), rng.IntN(2)
 	p.a = guard.Slice[byte](t, (p.Tiles-1)*p.TileA+(rows-1)*p.LDA+steps*StepBytes, side)
 	p.b = guard.Slice[byte](t, panels*(steps*StepB+p.SkipB)-p.SkipB, side)
 	p.c = guard.Slice[byte](t, (panels-1)*p.PanelC+(p.Tiles-1)*p.TileC+(rows-1)*p.LDC+4*Cols, side)
@@ -62,7 +62,9 @@ func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guar
 func (p *product) compare(t *testing.T, k *Kernels, kind Kind) {
 	t.Helper()
 	before := append([]byte(nil), p.c...)
-	p.Fetch(p.b, p.Steps*p.Panels*p.Tiles, 1+p.Steps%5) // changes nothing
+	p.Fetch(p.b, p.Steps*p.Panels*p.Tiles, 1+p.Steps%5)                               // changes nothing
+	p.Ahead = [4]Ahead{{uintptr(p.C), 3}, {}, {uintptr(p.B), -5}, {uintptr(p.A), 64}} // nor does this
+	p.AheadRuns = p.Steps % 4
 	k.Multiply(kind, &p.Block)
 	got := append([]byte(nil), p.c...)
 	copy(p.c, before)
@@ -312,6 +314,7 @@ func TestLayout(t *testing.T) {
 	for i, got := range []uintptr{
 		unsafe.Offsetof(b.A), unsafe.Offsetof(b.B), unsafe.Offsetof(b.C), unsafe.Offsetof(b.Offsets), unsafe.Offsetof(b.Steps), unsafe.Offsetof(b.LDA),
 		unsafe.Offsetof(b.LDC), unsafe.Offsetof(b.Panels), unsafe.Offsetof(b.SkipB), unsafe.Offsetof(b.PanelC), unsafe.Offsetof(b.Add), unsafe.Offsetof(b.next), unsafe.Offsetof(b.config), unsafe.Offsetof(b.Tiles), unsafe.Offsetof(b.TileA), unsafe.Offsetof(b.TileC), unsafe.Offsetof(b.nextRuns),
+		unsafe.Offsetof(b.Narrow), unsafe.Offsetof(b.AheadRuns), unsafe.Offsetof(b.Ahead),
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Block is at %d, the assembly expects %d", i, got, 8*i)
@@ -345,7 +348,7 @@ func BenchmarkBlock(b *testing.B) {
 				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
 				p.SetRows(32)
 				p.Tiles = 1
-				p.Add, p.SkipB, p.LDA, p.LDC, p.PanelC = 0, 0, (s[0]|1)*StepBytes, 4*Cols, 128*Rows
+				p.Add, p.Narrow, p.SkipB, p.LDA, p.LDC, p.PanelC = 0, 0, 0, (s[0]|1)*StepBytes, 4*Cols, 128*Rows
 				for i := range p.offsets {
 					p.offsets[i] = i * StepBytes
 				}

@@ -12,7 +12,7 @@ const (
 	Cols      = 32   // columns of a panel
 	StepBytes = 64   // of a row of A
 	StepB     = 2048 // bytes of a panel of B
-	nextRun   = 512  // bytes
+	NextRun   = 512  // bytes that are fetched together
 	StepBF16  = 32   // numbers of k
 	StepInt8  = 64
 
@@ -41,9 +41,20 @@ type Block struct {
 	TileA    int // bytes from one to the next
 	TileC    int
 	nextRuns int // of 512 bytes, that a step fetches
-	rows     int
+
+	Narrow    int      // 1: of the last panel only 16 columns are computed
+	AheadRuns int      // of 512 bytes, that a row tile fetches of each of Ahead; 0: none
+	Ahead     [4]Ahead // what the sums will meet: the first two are going to be written
+	rows      int
 
 	Gap int // bytes between one panel and the next, for Contiguous and At
+}
+
+// Ahead is memory that is fetched into the first-level cache while a block is
+// multiplied.
+type Ahead struct {
+	From uintptr // for the first panel; 0: nothing
+	Skip int     // bytes from the end of what is fetched for a panel to the next one's beginning
 }
 
 // config is what LDTILECFG loads.
@@ -94,8 +105,8 @@ var contiguous = func() (c [MaxSteps]int) {
 // into the second-level cache, and gives the rest. It is one of calls that share
 // the work. Without any next it fetches nothing.
 func (b *Block) Fetch(next []byte, steps, calls int) []byte {
-	b.nextRuns = max(1, StepB/nextRun/max(calls, 1))
-	size := steps * b.nextRuns * nextRun
+	b.nextRuns = max(1, StepB/NextRun/max(calls, 1))
+	size := steps * b.nextRuns * NextRun
 	if size == 0 || len(next) < size {
 		b.next = nil
 		return nil

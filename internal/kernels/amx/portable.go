@@ -24,7 +24,7 @@ func each[C any](t *byte, f func(c C, a, b unsafe.Pointer) C) {
 		panel := unsafe.Add(x.B, p*(x.Steps*StepB+x.SkipB))
 		for i := range x.rows {
 			row := view[C](unsafe.Add(x.C, p*x.PanelC+tile*x.TileC+i*x.LDC), Cols)
-			for j := range row {
+			for j := range x.columns(p) {
 				var c C
 				if x.Add != 0 {
 					c = row[j]
@@ -49,6 +49,14 @@ func portableBF16(t *byte) {
 		}
 		return add(zeroed(c), add(even, odd))
 	})
+}
+
+// columns is how many columns of a panel are computed.
+func (b *Block) columns(panel int) int {
+	if b.Narrow == 1 && panel == b.Panels-1 {
+		return Cols / 2
+	}
+	return Cols
 }
 
 // words is the size of a step in units of 4 bytes.

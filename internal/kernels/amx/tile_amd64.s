@@ -6,7 +6,7 @@
 
 // func bf16x16(t *byte)
 // Requires: MMX+
-TEXT ·bf16x16(SB), NOSPLIT, $32-8
+TEXT ·bf16x16(SB), NOSPLIT, $64-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -28,8 +28,18 @@ TEXT ·bf16x16(SB), NOSPLIT, $32-8
 	MOVQ AX, (SP)
 	MOVQ 16(DI), AX
 	MOVQ AX, 8(SP)
+	MOVQ 152(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 184(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 200(DI), AX
+	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ R11, 136(DI)
+	JEQ  narrow
 	MOVQ (DI), AX
 	MOVQ AX, 16(SP)
 	MOVQ 104(DI), AX
@@ -37,6 +47,231 @@ panel:
 	MOVQ 8(SP), SI
 
 tile:
+	CMPQ 144(DI), $0x00
+	JEQ  noahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  ahead0
+	MOVQ 144(DI), R10
+
+line0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line0
+	MOVQ R9, 32(SP)
+
+ahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  ahead1
+	MOVQ 144(DI), R10
+
+line1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line1
+	MOVQ R9, 40(SP)
+
+ahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  ahead2
+	MOVQ 144(DI), R10
+
+line2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line2
+	MOVQ       R9, 48(SP)
+
+ahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  ahead3
+	MOVQ 144(DI), R10
+
+line3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line3
+	MOVQ       R9, 56(SP)
+
+ahead3:
+noahead:
 	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
@@ -171,9 +406,354 @@ fetched:
 	MOVQ DX, (SP)
 	MOVQ 72(DI), AX
 	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
 	DECQ R11
 	JNE  panel
+	JMP  end
 
+narrow:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+narrowtile:
+	CMPQ 144(DI), $0x00
+	JEQ  narrownoahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  narrowahead0
+	MOVQ 144(DI), R10
+
+narrowline0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline0
+	MOVQ R9, 32(SP)
+
+narrowahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  narrowahead1
+	MOVQ 144(DI), R10
+
+narrowline1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline1
+	MOVQ R9, 40(SP)
+
+narrowahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  narrowahead2
+	MOVQ 144(DI), R10
+
+narrowline2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline2
+	MOVQ       R9, 48(SP)
+
+narrowahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  narrowahead3
+	MOVQ 144(DI), R10
+
+narrowline3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline3
+	MOVQ       R9, 56(SP)
+
+narrowahead3:
+narrownoahead:
+	MOVQ (SP), DX
+	MOVQ R8, R13
+	SHLQ $0x04, R13
+	ADDQ SI, R13
+	CMPQ 80(DI), $0x00
+	JNE  narrowadd
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	JMP  narrowstart
+
+narrowadd:
+	// TILELOADD tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+narrowstart:
+	MOVQ 24(DI), R9
+	MOVQ 32(DI), R10
+
+narrowstep:
+	MOVQ (R9), AX
+	ADDQ 16(SP), AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x4a
+	BYTE  $0x5c
+	BYTE  $0xc4
+	TESTQ R15, R15
+	JEQ   narrowfetched
+	MOVQ  128(DI), AX
+
+narrowfetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        narrowfetch
+
+narrowfetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  narrowstep
+
+	// TILESTORED tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  narrowtile
+	ADDQ 64(DI), DX
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
+
+end:
 	// TILERELEASE
 	BYTE $0xc4
 	BYTE $0xe2
@@ -184,7 +764,7 @@ fetched:
 
 // func u8s8x16(t *byte)
 // Requires: MMX+
-TEXT ·u8s8x16(SB), NOSPLIT, $32-8
+TEXT ·u8s8x16(SB), NOSPLIT, $64-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -206,8 +786,18 @@ TEXT ·u8s8x16(SB), NOSPLIT, $32-8
 	MOVQ AX, (SP)
 	MOVQ 16(DI), AX
 	MOVQ AX, 8(SP)
+	MOVQ 152(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 184(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 200(DI), AX
+	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ R11, 136(DI)
+	JEQ  narrow
 	MOVQ (DI), AX
 	MOVQ AX, 16(SP)
 	MOVQ 104(DI), AX
@@ -215,6 +805,231 @@ panel:
 	MOVQ 8(SP), SI
 
 tile:
+	CMPQ 144(DI), $0x00
+	JEQ  noahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  ahead0
+	MOVQ 144(DI), R10
+
+line0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line0
+	MOVQ R9, 32(SP)
+
+ahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  ahead1
+	MOVQ 144(DI), R10
+
+line1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line1
+	MOVQ R9, 40(SP)
+
+ahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  ahead2
+	MOVQ 144(DI), R10
+
+line2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line2
+	MOVQ       R9, 48(SP)
+
+ahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  ahead3
+	MOVQ 144(DI), R10
+
+line3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line3
+	MOVQ       R9, 56(SP)
+
+ahead3:
+noahead:
 	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
@@ -349,9 +1164,354 @@ fetched:
 	MOVQ DX, (SP)
 	MOVQ 72(DI), AX
 	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
 	DECQ R11
 	JNE  panel
+	JMP  end
 
+narrow:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+narrowtile:
+	CMPQ 144(DI), $0x00
+	JEQ  narrownoahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  narrowahead0
+	MOVQ 144(DI), R10
+
+narrowline0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline0
+	MOVQ R9, 32(SP)
+
+narrowahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  narrowahead1
+	MOVQ 144(DI), R10
+
+narrowline1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline1
+	MOVQ R9, 40(SP)
+
+narrowahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  narrowahead2
+	MOVQ 144(DI), R10
+
+narrowline2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline2
+	MOVQ       R9, 48(SP)
+
+narrowahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  narrowahead3
+	MOVQ 144(DI), R10
+
+narrowline3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline3
+	MOVQ       R9, 56(SP)
+
+narrowahead3:
+narrownoahead:
+	MOVQ (SP), DX
+	MOVQ R8, R13
+	SHLQ $0x04, R13
+	ADDQ SI, R13
+	CMPQ 80(DI), $0x00
+	JNE  narrowadd
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	JMP  narrowstart
+
+narrowadd:
+	// TILELOADD tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+narrowstart:
+	MOVQ 24(DI), R9
+	MOVQ 32(DI), R10
+
+narrowstep:
+	MOVQ (R9), AX
+	ADDQ 16(SP), AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBUSD tmm6, tmm4, tmm0
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x49
+	BYTE  $0x5e
+	BYTE  $0xc4
+	TESTQ R15, R15
+	JEQ   narrowfetched
+	MOVQ  128(DI), AX
+
+narrowfetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        narrowfetch
+
+narrowfetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  narrowstep
+
+	// TILESTORED tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  narrowtile
+	ADDQ 64(DI), DX
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
+
+end:
 	// TILERELEASE
 	BYTE $0xc4
 	BYTE $0xe2
@@ -362,7 +1522,7 @@ fetched:
 
 // func s8s8x16(t *byte)
 // Requires: MMX+
-TEXT ·s8s8x16(SB), NOSPLIT, $32-8
+TEXT ·s8s8x16(SB), NOSPLIT, $64-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -384,8 +1544,18 @@ TEXT ·s8s8x16(SB), NOSPLIT, $32-8
 	MOVQ AX, (SP)
 	MOVQ 16(DI), AX
 	MOVQ AX, 8(SP)
+	MOVQ 152(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 184(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 200(DI), AX
+	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ R11, 136(DI)
+	JEQ  narrow
 	MOVQ (DI), AX
 	MOVQ AX, 16(SP)
 	MOVQ 104(DI), AX
@@ -393,6 +1563,231 @@ panel:
 	MOVQ 8(SP), SI
 
 tile:
+	CMPQ 144(DI), $0x00
+	JEQ  noahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  ahead0
+	MOVQ 144(DI), R10
+
+line0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line0
+	MOVQ R9, 32(SP)
+
+ahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  ahead1
+	MOVQ 144(DI), R10
+
+line1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line1
+	MOVQ R9, 40(SP)
+
+ahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  ahead2
+	MOVQ 144(DI), R10
+
+line2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line2
+	MOVQ       R9, 48(SP)
+
+ahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  ahead3
+	MOVQ 144(DI), R10
+
+line3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line3
+	MOVQ       R9, 56(SP)
+
+ahead3:
+noahead:
 	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
@@ -527,9 +1922,354 @@ fetched:
 	MOVQ DX, (SP)
 	MOVQ 72(DI), AX
 	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
 	DECQ R11
 	JNE  panel
+	JMP  end
 
+narrow:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+narrowtile:
+	CMPQ 144(DI), $0x00
+	JEQ  narrownoahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  narrowahead0
+	MOVQ 144(DI), R10
+
+narrowline0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline0
+	MOVQ R9, 32(SP)
+
+narrowahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  narrowahead1
+	MOVQ 144(DI), R10
+
+narrowline1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline1
+	MOVQ R9, 40(SP)
+
+narrowahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  narrowahead2
+	MOVQ 144(DI), R10
+
+narrowline2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline2
+	MOVQ       R9, 48(SP)
+
+narrowahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  narrowahead3
+	MOVQ 144(DI), R10
+
+narrowline3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline3
+	MOVQ       R9, 56(SP)
+
+narrowahead3:
+narrownoahead:
+	MOVQ (SP), DX
+	MOVQ R8, R13
+	SHLQ $0x04, R13
+	ADDQ SI, R13
+	CMPQ 80(DI), $0x00
+	JNE  narrowadd
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	JMP  narrowstart
+
+narrowadd:
+	// TILELOADD tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+narrowstart:
+	MOVQ 24(DI), R9
+	MOVQ 32(DI), R10
+
+narrowstep:
+	MOVQ (R9), AX
+	ADDQ 16(SP), AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBSSD tmm6, tmm4, tmm0
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x4b
+	BYTE  $0x5e
+	BYTE  $0xc4
+	TESTQ R15, R15
+	JEQ   narrowfetched
+	MOVQ  128(DI), AX
+
+narrowfetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        narrowfetch
+
+narrowfetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  narrowstep
+
+	// TILESTORED tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  narrowtile
+	ADDQ 64(DI), DX
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
+
+end:
 	// TILERELEASE
 	BYTE $0xc4
 	BYTE $0xe2
@@ -540,7 +2280,7 @@ fetched:
 
 // func bf16x32(t *byte)
 // Requires: MMX+
-TEXT ·bf16x32(SB), NOSPLIT, $32-8
+TEXT ·bf16x32(SB), NOSPLIT, $64-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -562,8 +2302,18 @@ TEXT ·bf16x32(SB), NOSPLIT, $32-8
 	MOVQ AX, (SP)
 	MOVQ 16(DI), AX
 	MOVQ AX, 8(SP)
+	MOVQ 152(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 184(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 200(DI), AX
+	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ R11, 136(DI)
+	JEQ  narrow
 	MOVQ (DI), AX
 	MOVQ AX, 16(SP)
 	MOVQ 104(DI), AX
@@ -571,6 +2321,231 @@ panel:
 	MOVQ 8(SP), SI
 
 tile:
+	CMPQ 144(DI), $0x00
+	JEQ  noahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  ahead0
+	MOVQ 144(DI), R10
+
+line0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line0
+	MOVQ R9, 32(SP)
+
+ahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  ahead1
+	MOVQ 144(DI), R10
+
+line1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line1
+	MOVQ R9, 40(SP)
+
+ahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  ahead2
+	MOVQ 144(DI), R10
+
+line2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line2
+	MOVQ       R9, 48(SP)
+
+ahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  ahead3
+	MOVQ 144(DI), R10
+
+line3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line3
+	MOVQ       R9, 56(SP)
+
+ahead3:
+noahead:
 	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
@@ -585,19 +2560,19 @@ tile:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TILEZERO tmm1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-
 	// TILEZERO tmm2
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -616,15 +2591,6 @@ add:
 	BYTE $0x04
 	BYTE $0x06
 
-	// TILELOADD tmm1, 64(SI), distance R8
-	BYTE $0xc4
-	BYTE $0xa2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x06
-	BYTE $0x40
-
 	// TILELOADD tmm2, 0(R13), distance R8
 	BYTE $0xc4
 	BYTE $0x82
@@ -633,6 +2599,15 @@ add:
 	BYTE $0x54
 	BYTE $0x05
 	BYTE $0x00
+
+	// TILELOADD tmm1, 64(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x06
+	BYTE $0x40
 
 	// TILELOADD tmm3, 64(R13), distance R8
 	BYTE $0xc4
@@ -743,15 +2718,6 @@ fetched:
 	BYTE $0x04
 	BYTE $0x06
 
-	// TILESTORED tmm1, 64(SI), distance R8
-	BYTE $0xc4
-	BYTE $0xa2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x06
-	BYTE $0x40
-
 	// TILESTORED tmm2, 0(R13), distance R8
 	BYTE $0xc4
 	BYTE $0x82
@@ -760,6 +2726,15 @@ fetched:
 	BYTE $0x54
 	BYTE $0x05
 	BYTE $0x00
+
+	// TILESTORED tmm1, 64(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x06
+	BYTE $0x40
 
 	// TILESTORED tmm3, 64(R13), distance R8
 	BYTE $0xc4
@@ -778,9 +2753,395 @@ fetched:
 	MOVQ DX, (SP)
 	MOVQ 72(DI), AX
 	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
 	DECQ R11
 	JNE  panel
+	JMP  end
 
+narrow:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+narrowtile:
+	CMPQ 144(DI), $0x00
+	JEQ  narrownoahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  narrowahead0
+	MOVQ 144(DI), R10
+
+narrowline0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline0
+	MOVQ R9, 32(SP)
+
+narrowahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  narrowahead1
+	MOVQ 144(DI), R10
+
+narrowline1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline1
+	MOVQ R9, 40(SP)
+
+narrowahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  narrowahead2
+	MOVQ 144(DI), R10
+
+narrowline2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline2
+	MOVQ       R9, 48(SP)
+
+narrowahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  narrowahead3
+	MOVQ 144(DI), R10
+
+narrowline3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline3
+	MOVQ       R9, 56(SP)
+
+narrowahead3:
+narrownoahead:
+	MOVQ (SP), DX
+	MOVQ R8, R13
+	SHLQ $0x04, R13
+	ADDQ SI, R13
+	CMPQ 80(DI), $0x00
+	JNE  narrowadd
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	JMP  narrowstart
+
+narrowadd:
+	// TILELOADD tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+	// TILELOADD tmm2, 0(R13), distance R8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x05
+	BYTE $0x00
+
+narrowstart:
+	MOVQ 24(DI), R9
+	MOVQ 32(DI), R10
+
+narrowstep:
+	MOVQ (R9), AX
+	ADDQ 16(SP), AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBF16PS tmm6, tmm5, tmm2
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x4a
+	BYTE  $0x5c
+	BYTE  $0xd5
+	TESTQ R15, R15
+	JEQ   narrowfetched
+	MOVQ  128(DI), AX
+
+narrowfetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        narrowfetch
+
+narrowfetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  narrowstep
+
+	// TILESTORED tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+	// TILESTORED tmm2, 0(R13), distance R8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x05
+	BYTE $0x00
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  narrowtile
+	ADDQ 64(DI), DX
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
+
+end:
 	// TILERELEASE
 	BYTE $0xc4
 	BYTE $0xe2
@@ -791,7 +3152,7 @@ fetched:
 
 // func u8s8x32(t *byte)
 // Requires: MMX+
-TEXT ·u8s8x32(SB), NOSPLIT, $32-8
+TEXT ·u8s8x32(SB), NOSPLIT, $64-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -813,8 +3174,18 @@ TEXT ·u8s8x32(SB), NOSPLIT, $32-8
 	MOVQ AX, (SP)
 	MOVQ 16(DI), AX
 	MOVQ AX, 8(SP)
+	MOVQ 152(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 184(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 200(DI), AX
+	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ R11, 136(DI)
+	JEQ  narrow
 	MOVQ (DI), AX
 	MOVQ AX, 16(SP)
 	MOVQ 104(DI), AX
@@ -822,6 +3193,231 @@ panel:
 	MOVQ 8(SP), SI
 
 tile:
+	CMPQ 144(DI), $0x00
+	JEQ  noahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  ahead0
+	MOVQ 144(DI), R10
+
+line0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line0
+	MOVQ R9, 32(SP)
+
+ahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  ahead1
+	MOVQ 144(DI), R10
+
+line1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line1
+	MOVQ R9, 40(SP)
+
+ahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  ahead2
+	MOVQ 144(DI), R10
+
+line2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line2
+	MOVQ       R9, 48(SP)
+
+ahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  ahead3
+	MOVQ 144(DI), R10
+
+line3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line3
+	MOVQ       R9, 56(SP)
+
+ahead3:
+noahead:
 	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
@@ -836,19 +3432,19 @@ tile:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TILEZERO tmm1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-
 	// TILEZERO tmm2
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -867,15 +3463,6 @@ add:
 	BYTE $0x04
 	BYTE $0x06
 
-	// TILELOADD tmm1, 64(SI), distance R8
-	BYTE $0xc4
-	BYTE $0xa2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x06
-	BYTE $0x40
-
 	// TILELOADD tmm2, 0(R13), distance R8
 	BYTE $0xc4
 	BYTE $0x82
@@ -884,6 +3471,15 @@ add:
 	BYTE $0x54
 	BYTE $0x05
 	BYTE $0x00
+
+	// TILELOADD tmm1, 64(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x06
+	BYTE $0x40
 
 	// TILELOADD tmm3, 64(R13), distance R8
 	BYTE $0xc4
@@ -994,15 +3590,6 @@ fetched:
 	BYTE $0x04
 	BYTE $0x06
 
-	// TILESTORED tmm1, 64(SI), distance R8
-	BYTE $0xc4
-	BYTE $0xa2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x06
-	BYTE $0x40
-
 	// TILESTORED tmm2, 0(R13), distance R8
 	BYTE $0xc4
 	BYTE $0x82
@@ -1011,6 +3598,15 @@ fetched:
 	BYTE $0x54
 	BYTE $0x05
 	BYTE $0x00
+
+	// TILESTORED tmm1, 64(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x06
+	BYTE $0x40
 
 	// TILESTORED tmm3, 64(R13), distance R8
 	BYTE $0xc4
@@ -1029,9 +3625,395 @@ fetched:
 	MOVQ DX, (SP)
 	MOVQ 72(DI), AX
 	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
 	DECQ R11
 	JNE  panel
+	JMP  end
 
+narrow:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+narrowtile:
+	CMPQ 144(DI), $0x00
+	JEQ  narrownoahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  narrowahead0
+	MOVQ 144(DI), R10
+
+narrowline0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline0
+	MOVQ R9, 32(SP)
+
+narrowahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  narrowahead1
+	MOVQ 144(DI), R10
+
+narrowline1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline1
+	MOVQ R9, 40(SP)
+
+narrowahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  narrowahead2
+	MOVQ 144(DI), R10
+
+narrowline2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline2
+	MOVQ       R9, 48(SP)
+
+narrowahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  narrowahead3
+	MOVQ 144(DI), R10
+
+narrowline3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline3
+	MOVQ       R9, 56(SP)
+
+narrowahead3:
+narrownoahead:
+	MOVQ (SP), DX
+	MOVQ R8, R13
+	SHLQ $0x04, R13
+	ADDQ SI, R13
+	CMPQ 80(DI), $0x00
+	JNE  narrowadd
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	JMP  narrowstart
+
+narrowadd:
+	// TILELOADD tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+	// TILELOADD tmm2, 0(R13), distance R8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x05
+	BYTE $0x00
+
+narrowstart:
+	MOVQ 24(DI), R9
+	MOVQ 32(DI), R10
+
+narrowstep:
+	MOVQ (R9), AX
+	ADDQ 16(SP), AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBUSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x49
+	BYTE $0x5e
+	BYTE $0xc4
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBUSD tmm6, tmm5, tmm2
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x49
+	BYTE  $0x5e
+	BYTE  $0xd5
+	TESTQ R15, R15
+	JEQ   narrowfetched
+	MOVQ  128(DI), AX
+
+narrowfetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        narrowfetch
+
+narrowfetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  narrowstep
+
+	// TILESTORED tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+	// TILESTORED tmm2, 0(R13), distance R8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x05
+	BYTE $0x00
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  narrowtile
+	ADDQ 64(DI), DX
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
+
+end:
 	// TILERELEASE
 	BYTE $0xc4
 	BYTE $0xe2
@@ -1042,7 +4024,7 @@ fetched:
 
 // func s8s8x32(t *byte)
 // Requires: MMX+
-TEXT ·s8s8x32(SB), NOSPLIT, $32-8
+TEXT ·s8s8x32(SB), NOSPLIT, $64-8
 	MOVQ t+0(FP), DI
 	MOVQ 96(DI), AX
 
@@ -1064,8 +4046,18 @@ TEXT ·s8s8x32(SB), NOSPLIT, $32-8
 	MOVQ AX, (SP)
 	MOVQ 16(DI), AX
 	MOVQ AX, 8(SP)
+	MOVQ 152(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 184(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 200(DI), AX
+	MOVQ AX, 56(SP)
 
 panel:
+	CMPQ R11, 136(DI)
+	JEQ  narrow
 	MOVQ (DI), AX
 	MOVQ AX, 16(SP)
 	MOVQ 104(DI), AX
@@ -1073,6 +4065,231 @@ panel:
 	MOVQ 8(SP), SI
 
 tile:
+	CMPQ 144(DI), $0x00
+	JEQ  noahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  ahead0
+	MOVQ 144(DI), R10
+
+line0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line0
+	MOVQ R9, 32(SP)
+
+ahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  ahead1
+	MOVQ 144(DI), R10
+
+line1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  line1
+	MOVQ R9, 40(SP)
+
+ahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  ahead2
+	MOVQ 144(DI), R10
+
+line2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line2
+	MOVQ       R9, 48(SP)
+
+ahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  ahead3
+	MOVQ 144(DI), R10
+
+line3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        line3
+	MOVQ       R9, 56(SP)
+
+ahead3:
+noahead:
 	MOVQ (SP), DX
 	MOVQ R8, R13
 	SHLQ $0x04, R13
@@ -1087,19 +4304,19 @@ tile:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TILEZERO tmm1
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc8
-
 	// TILEZERO tmm2
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x49
 	BYTE $0xd0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
 
 	// TILEZERO tmm3
 	BYTE $0xc4
@@ -1118,15 +4335,6 @@ add:
 	BYTE $0x04
 	BYTE $0x06
 
-	// TILELOADD tmm1, 64(SI), distance R8
-	BYTE $0xc4
-	BYTE $0xa2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x06
-	BYTE $0x40
-
 	// TILELOADD tmm2, 0(R13), distance R8
 	BYTE $0xc4
 	BYTE $0x82
@@ -1135,6 +4343,15 @@ add:
 	BYTE $0x54
 	BYTE $0x05
 	BYTE $0x00
+
+	// TILELOADD tmm1, 64(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x06
+	BYTE $0x40
 
 	// TILELOADD tmm3, 64(R13), distance R8
 	BYTE $0xc4
@@ -1245,15 +4462,6 @@ fetched:
 	BYTE $0x04
 	BYTE $0x06
 
-	// TILESTORED tmm1, 64(SI), distance R8
-	BYTE $0xc4
-	BYTE $0xa2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x06
-	BYTE $0x40
-
 	// TILESTORED tmm2, 0(R13), distance R8
 	BYTE $0xc4
 	BYTE $0x82
@@ -1262,6 +4470,15 @@ fetched:
 	BYTE $0x54
 	BYTE $0x05
 	BYTE $0x00
+
+	// TILESTORED tmm1, 64(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x06
+	BYTE $0x40
 
 	// TILESTORED tmm3, 64(R13), distance R8
 	BYTE $0xc4
@@ -1280,9 +4497,395 @@ fetched:
 	MOVQ DX, (SP)
 	MOVQ 72(DI), AX
 	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
 	DECQ R11
 	JNE  panel
+	JMP  end
 
+narrow:
+	MOVQ (DI), AX
+	MOVQ AX, 16(SP)
+	MOVQ 104(DI), AX
+	MOVQ AX, 24(SP)
+	MOVQ 8(SP), SI
+
+narrowtile:
+	CMPQ 144(DI), $0x00
+	JEQ  narrownoahead
+	MOVQ 32(SP), R9
+	CMPQ 152(DI), $0x00
+	JEQ  narrowahead0
+	MOVQ 144(DI), R10
+
+narrowline0:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline0
+	MOVQ R9, 32(SP)
+
+narrowahead0:
+	MOVQ 40(SP), R9
+	CMPQ 168(DI), $0x00
+	JEQ  narrowahead1
+	MOVQ 144(DI), R10
+
+narrowline1:
+	// PREFETCHW 0(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 64(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 128(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 192(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 256(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x00
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 320(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x40
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 384(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0x80
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 448(R9)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x89
+	BYTE $0xc0
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R9
+	DECQ R10
+	JNE  narrowline1
+	MOVQ R9, 40(SP)
+
+narrowahead1:
+	MOVQ 48(SP), R9
+	CMPQ 184(DI), $0x00
+	JEQ  narrowahead2
+	MOVQ 144(DI), R10
+
+narrowline2:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline2
+	MOVQ       R9, 48(SP)
+
+narrowahead2:
+	MOVQ 56(SP), R9
+	CMPQ 200(DI), $0x00
+	JEQ  narrowahead3
+	MOVQ 144(DI), R10
+
+narrowline3:
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	PREFETCHT0 128(R9)
+	PREFETCHT0 192(R9)
+	PREFETCHT0 256(R9)
+	PREFETCHT0 320(R9)
+	PREFETCHT0 384(R9)
+	PREFETCHT0 448(R9)
+	ADDQ       $0x00000200, R9
+	DECQ       R10
+	JNE        narrowline3
+	MOVQ       R9, 56(SP)
+
+narrowahead3:
+narrownoahead:
+	MOVQ (SP), DX
+	MOVQ R8, R13
+	SHLQ $0x04, R13
+	ADDQ SI, R13
+	CMPQ 80(DI), $0x00
+	JNE  narrowadd
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	JMP  narrowstart
+
+narrowadd:
+	// TILELOADD tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+	// TILELOADD tmm2, 0(R13), distance R8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x05
+	BYTE $0x00
+
+narrowstart:
+	MOVQ 24(DI), R9
+	MOVQ 32(DI), R10
+
+narrowstep:
+	MOVQ (R9), AX
+	ADDQ 16(SP), AX
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBSSD tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xc4
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBSSD tmm6, tmm5, tmm2
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x4b
+	BYTE  $0x5e
+	BYTE  $0xd5
+	TESTQ R15, R15
+	JEQ   narrowfetched
+	MOVQ  128(DI), AX
+
+narrowfetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       AX
+	JNE        narrowfetch
+
+narrowfetched:
+	ADDQ $0x08, R9
+	ADDQ $0x00000800, DX
+	DECQ R10
+	JNE  narrowstep
+
+	// TILESTORED tmm0, 0(SI), distance R8
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x06
+
+	// TILESTORED tmm2, 0(R13), distance R8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x54
+	BYTE $0x05
+	BYTE $0x00
+	MOVQ 112(DI), AX
+	ADDQ AX, 16(SP)
+	ADDQ 120(DI), SI
+	DECQ 24(SP)
+	JNE  narrowtile
+	ADDQ 64(DI), DX
+	MOVQ DX, (SP)
+	MOVQ 72(DI), AX
+	ADDQ AX, 8(SP)
+	MOVQ 160(DI), AX
+	ADDQ AX, 32(SP)
+	MOVQ 176(DI), AX
+	ADDQ AX, 40(SP)
+	MOVQ 192(DI), AX
+	ADDQ AX, 48(SP)
+	MOVQ 208(DI), AX
+	ADDQ AX, 56(SP)
+
+end:
 	// TILERELEASE
 	BYTE $0xc4
 	BYTE $0xe2

@@ -27,6 +27,7 @@ const (
 	fewWeights = 256 << 10 // bytes that stay there too
 	callSteps  = 128       // about how many steps a call should have
 	maxSums    = 8         // panels times row tiles of a call: their sums stay near the first-level cache
+	aheadSums  = 4         // the same where outputs are fetched into it
 	chunkWork  = 1 << 22   // multiply-adds for which a chunk of its own pays
 	roundWork  = 1 << 15   // numbers for which one of the rounding does
 )
@@ -48,7 +49,11 @@ func (pl *Plan) newCut(images, threads int) cut {
 		c.bands, rows = 1, pl.H.Out
 	}
 	c.band = pl.newBand(tiling.Ceil(pl.H.Out, c.bands))
-	most := min(max(1, callSteps/pl.steps), maxSums)
+	sums := maxSums
+	if pl.fetches {
+		sums = aheadSums
+	}
+	most := min(max(1, callSteps/pl.steps), sums)
 	c.group = min(most, pl.panels)
 	c.tall = max(1, most/c.group)
 	c.byTiles = pl.panels*pl.panelBytes() <= fewWeights

@@ -61,7 +61,8 @@ type Plan struct {
 	panels              int // pairs of output blocks
 	steps               int
 	phases              []phase
-	work                int // multiply-adds of an image
+	work                int  // multiply-adds of an image
+	fetches             bool // outputs come from beyond the second-level cache
 }
 
 // phase is the input pixels at places that are alike modulo the strides, in the
@@ -79,6 +80,7 @@ func New(p Params, level cpu.Target) *Plan {
 	pl.inBlocks, pl.outBlocks = tiling.Ceil(p.In, Block), tiling.Ceil(p.Out, Block)
 	pl.pairs, pl.panels = tiling.Ceil(pl.inBlocks, 2), tiling.Ceil(pl.outBlocks, 2)
 	pl.work = p.H.Out * p.W.Out * p.Out * p.In * p.H.Kernel * p.W.Kernel
+	pl.fetches = pl.InSize(1)+pl.OutSize(1)+pl.ResidualSize(1) > cpu.Cache().L2/2
 	if p.Plain {
 		pl.configs = amx.NewConfigs(p.W.Kernel * pixelBytes)
 		pl.steps = p.H.Kernel

@@ -228,9 +228,14 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	x.B = unsafe.Pointer(&r.op.Packed[pl.biasBytes()+from*pl.panelBytes()])
 	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, n*panelSums
 	x.Panels = to - from
+	x.Narrow = 0
+	if to == pl.panels {
+		x.Narrow = pl.outBlocks % 2
+	}
+	y, col := line+first/b.width, first%b.width
+	r.ahead(x, image, row+y, col, from)
 	pl.kern.At(pl.kind, x, b.offsets)
 	// Pieces of the run that are outputs of one row each.
-	y, col := line+first/b.width, first%b.width
 	for at := 0; at < end-first; y, col = y+1, 0 {
 		n := min(end-first-at, b.width-col)
 		if outputs := min(n, b.outputs-col); outputs > 0 {
@@ -240,25 +245,62 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	}
 }
 
+// ahead makes a call fetch the places of its outputs, and the residual there, while
+// tiles multiply.
+func (r *Runner) ahead(x *amx.Block, image, y, col, panel int) {
+	pl := r.plan
+	x.AheadRuns = 0
+	if !pl.fetches {
+		return
+	}
+	ph, pw := &pl.Places[0], &pl.Places[1]
+	step := pw.Step * Block * pl.outSize // from pixel to pixel
+	x.AheadRuns = amx.Rows * step / amx.NextRun
+	plane := ph.Size * pw.Size
+	first := (image*pl.outBlocks+2*panel)*plane + r.pixel(y, col)
+	for half := range 2 {
+		x.Ahead[half], x.Ahead[2+half] = amx.Ahead{}, amx.Ahead{}
+		if 2*panel+half >= pl.outBlocks {
+			continue
+		}
+		x.Ahead[half] = fetch(r.op.Out, first+half*plane, plane, pl.outSize, x)
+		if pl.Residual {
+			x.Ahead[2+half] = fetch(r.op.Residual, first+half*plane, plane, pl.residualSize, x)
+		}
+	}
+}
+
+// fetch is the fetching of a block of each panel from a pixel on.
+func fetch(b []byte, pixel, plane, size int, x *amx.Block) amx.Ahead {
+	size *= Block
+	return amx.Ahead{From: uintptr(unsafe.Pointer(&b[pixel*size])), Skip: 2*plane*size - x.Tiles*x.AheadRuns*amx.NextRun}
+}
+
+// pixel is the place of an output in its plane.
+func (r *Runner) pixel(y, x int) int {
+	ph, pw := &r.plan.Places[0], &r.plan.Places[1]
+	return (ph.First+y*ph.Step)*pw.Size + pw.First + x*pw.Step
+}
+
 // finish brings n sums of each panel, from number at, to their places in row y of
 // outputs, from column x.
 func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 	pl := r.plan
 	ph, pw := &pl.Places[0], &pl.Places[1]
-	pixel := (ph.First+y*ph.Step)*pw.Size + pw.First + x*pw.Step
-	plane := ph.Size * pw.Size
+	pixel := r.pixel(y, x)
 	for p := from; p < to; p++ {
 		f := &w.pixels
 		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, Mask: 1<<(2*Block) - 1}
-		if 2*p+1 == pl.outBlocks {
-			f.Mask = 1<<Block - 1
+		plane := ph.Size * pw.Size
+		first := (image*pl.outBlocks+2*p)*plane + pixel
+		if 2*p+1 == pl.outBlocks { // there is no second block to go to
+			f.Mask, plane = 1<<Block-1, 0
 		}
 		sums := w.sums[(p-from)*w.block.PanelC+at*4*amx.Cols:][:n*4*amx.Cols]
 		f.Src = unsafe.Pointer(&sums[0])
 		f.Bias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
-		first := (image*pl.outBlocks+2*p)*plane + pixel
 		if pl.Residual && !pl.ResidualLast {
-			r.addResidual(f, first)
+			r.addResidual(f, first, plane)
 		}
 		if pl.After != nil || pl.ResidualLast { // where they lie, all of them
 			f.Dst, f.LDC, f.HalfC = f.Src, 4*amx.Cols, 4*Block
@@ -269,7 +311,7 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 			*f = amx.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), Mask: f.Mask, Src: f.Src}
 		}
 		if pl.ResidualLast {
-			r.addResidual(f, first)
+			r.addResidual(f, first, plane)
 		}
 		size := Block * pl.outSize
 		f.Dst = unsafe.Pointer(&r.op.Out[first*size])
@@ -278,10 +320,10 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 	}
 }
 
-// addResidual makes f add the residual from a pixel on.
-func (r *Runner) addResidual(f *amx.Pixels, pixel int) {
+// addResidual makes f add the residual from a pixel on, in blocks so many pixels apart.
+func (r *Runner) addResidual(f *amx.Pixels, pixel, plane int) {
 	pl := r.plan
 	size := Block * pl.residualSize
 	f.Residual = unsafe.Pointer(&r.op.Residual[pixel*size])
-	f.LDR, f.HalfR, f.ResidualBF16 = pl.Places[1].Step*size, pl.Places[0].Size*pl.Places[1].Size*size, pl.ResidualBF16
+	f.LDR, f.HalfR, f.ResidualBF16 = pl.Places[1].Step*size, plane*size, pl.ResidualBF16
 }
