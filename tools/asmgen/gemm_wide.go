@@ -55,10 +55,10 @@ func (g *gemmKernel) streams() []reg.GPVirtual {
 	return b
 }
 
-// wideStep adds the products of one k, u rows after the pointers. B is fetched 4
+// wideStep adds the products of one k, u rows after the pointers. B is fetched 1
 // KiB ahead.
 func (g *gemmKernel) wideStep(b []reg.GPVirtual, u int) {
-	const ahead = 4096
+	const ahead = 1024
 	for i := range g.mr {
 		VBROADCASTSS(g.row(i, 4*u), g.tmp[i])
 	}

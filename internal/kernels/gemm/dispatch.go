@@ -39,6 +39,14 @@ const (
 	maxWide = 4
 )
 
+// panelsOf is how many panels of packed B a call for so many rows can take.
+func (k *kernels) panelsOf(rows int) int {
+	if rows >= len(k.wide) || k.wide[rows] == nil {
+		return 1
+	}
+	return maxWide / rows
+}
+
 // A kernel takes a *tile as bytes: the generator knows no Go types of this
 // package.
 type kernel func(t *byte)

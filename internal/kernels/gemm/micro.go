@@ -70,21 +70,27 @@ func (m *Micro) Multiply(s *Strip) {
 	x.lo, x.hi = s.Lo, inf
 	x.flags = s.flags()
 	x.mask = 1<<nr - 1
-	panel := nr * s.K
+	panel, wide := nr*s.K, 1
 	if s.Panel != 0 {
 		panel = s.Panel
 	}
-	x.ldb = 4 * nr
+	x.ldb, x.step = 4*nr, 4*panel
 	if s.StrideB != 0 {
 		panel, x.ldb = nr, 4*s.StrideB
+	} else {
+		wide = m.kern.panelsOf(s.Rows)
 	}
-	f := m.kern.tile[s.Rows]
-	for j, p := 0, 0; j < s.N; j, p = j+nr, p+1 {
-		if j+nr > s.N {
+	for j, n := 0, 0; j < s.N; j += n * nr {
+		f := m.kern.tile[s.Rows]
+		n = 1
+		switch {
+		case wide > 1 && j+wide*nr <= s.N:
+			f, n = m.kern.wide[s.Rows], wide
+		case j+nr > s.N:
 			f = m.kern.partial[s.Rows]
 			x.mask = 1<<(s.N-j) - 1
 		}
-		x.b = unsafe.Add(at(s.B, 0), 4*p*panel)
+		x.b = unsafe.Add(at(s.B, 0), 4*(j/nr)*panel)
 		x.c, x.colBias, x.residual = at(s.C, j), at(s.ColBias, j), at(s.Residual, j)
 		f(x.arg())
 	}

@@ -187,10 +187,14 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 	c := w.cOff + row*t.C.Stride
 	x.mask = 1<<nr - 1
 	x.step = 4 * t.K * nr
+	wide := 1
+	if p.packed {
+		wide = p.kern.panelsOf(x.rows)
+	}
 	for j, n := b.p0, 0; j < b.p1; j += n {
 		f := p.kern.tile[x.rows]
 		n = 1
-		switch wide := p.wide(x.rows); {
+		switch {
 		case wide > 1 && j+wide <= b.p1 && (j+wide)*nr <= t.N:
 			f, n = p.kern.wide[x.rows], wide
 		case (j+1)*nr > t.N:
@@ -219,14 +223,6 @@ func (t *Task) fetched(w *workspace, i int) unsafe.Pointer {
 	}
 	b, ldb := t.panelOf(w, n, n.p0+i)
 	return unsafe.Add(b, n.k*w.share/shares*ldb)
-}
-
-// wide is the panels that a kernel call for so few rows of A can take at once.
-func (p *plan) wide(rows int) int {
-	if !p.packed || rows >= len(p.kern.wide) || p.kern.wide[rows] == nil {
-		return 1
-	}
-	return maxWide / rows
 }
 
 // keepResidual copies the residual of a block's columns, which the sums of blocks

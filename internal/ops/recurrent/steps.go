@@ -1,134 +1,175 @@
 package recurrent
 
-import "github.com/salver-ml/salver/internal/op"
+// resets reports whether R's last gate is multiplied with states that the reset
+// gates have let through, which takes a second phase of a step.
+func (k *kernel) resets() bool { return k.name == "GRU" && !k.linear }
 
-// step computes the gates of sequence w.batch at time w.t, its new state, and
-// its output. Products and sums are rounded one by one.
-func (k *kernel) step(l *direction, w *work) {
-	h := w.h[w.batch*k.hidden:][:k.hidden]
+// phases of a step: in each, a piece needs of others only what earlier ones gave.
+func (k *kernel) phases() int {
+	if k.resets() {
+		return 2
+	}
+	return 1
+}
+
+// advance runs a phase of step i of a piece: the gates of its sequences, their new
+// states, and their outputs. Products and sums are rounded one by one.
+func (k *kernel) advance(p *piece, i, phase int) {
+	s := &k.run.states[p.direction]
+	switch {
+	case !k.resets():
+		k.multiply(p, s.h, 0, k.gates)
+	case phase == 0:
+		k.multiply(p, s.h, 0, 2)
+	default:
+		k.multiply(p, s.reset, 2, 1)
+	}
+	for b := p.row; b < p.end; b++ {
+		w := k.row(p, b, i)
+		switch {
+		case w.over:
+			copy(w.next, w.h)
+		case k.resets() && phase == 0:
+			k.reset(&w)
+		default:
+			k.finish(&w)
+		}
+	}
+}
+
+// A row is a sequence at a step, as far as a piece has it.
+type row struct {
+	l       *direction
+	gate    [4][]float32 // first what the states give, then the gates
+	x       [4][]float32 // what the input gives to them
+	h, next []float32
+	c       []float32
+	reset   []float32
+	out     []float32 // or nil
+	col     int       // the first element of the piece
+	over    bool
+}
+
+func (k *kernel) row(p *piece, b, i int) row {
+	s, d := &k.run.states[p.direction], k.run.first+p.direction
+	w := row{l: &k.dir[d], col: p.col}
+	of := func(v []float32) []float32 {
+		if len(v) == 0 {
+			return nil
+		}
+		return v[b*k.hidden+p.col : b*k.hidden+p.last]
+	}
+	w.h, w.next, w.c, w.reset = of(s.h), of(s.next), of(s.c), of(s.reset)
+	t, ok := k.time(d, b, i)
+	if !ok {
+		w.over = true
+		return w
+	}
+	g := k.gates * k.hidden
+	x := s.x[k.inputAt(t, b)/k.in*g:][:g]
+	for j := range k.gates {
+		w.gate[j] = s.gates[b*g+j*k.hidden:][p.col:p.last]
+		w.x[j] = x[j*k.hidden:][p.col:p.last]
+	}
+	if k.run.out != nil {
+		w.out = k.run.out[k.outputAt(t, d, b):][p.col:p.last]
+	}
+	return w
+}
+
+// finish computes the new state from the products.
+func (k *kernel) finish(w *row) {
 	switch k.name {
 	case "RNN":
-		k.sum(w)
-		k.limit(w.gates)
-		l.acts[0](w.gates)
-		copy(h, w.gates)
+		k.sum(w, 0)
+		k.activate(w, 0, 0)
+		copy(w.next, w.gate[0])
 	case "GRU":
-		k.gruStep(l, w, h)
+		k.gru(w)
 	default:
-		k.lstmStep(l, w, h)
+		k.lstm(w)
 	}
 	if w.out != nil {
-		copy(w.out[k.outputAt(w.t, w.dir, w.batch):], h)
+		copy(w.out, w.next)
 	}
 }
 
-// sum adds what the input and the state give to all gates.
-func (k *kernel) sum(w *work) {
-	x, r := k.input(w), w.r[w.batch*len(w.gates):]
-	for i := range w.gates {
-		w.gates[i] = x[i] + r[i]
-	}
-}
-
-func (k *kernel) limit(x []float32) {
-	if k.clip <= 0 {
-		return
-	}
-	for i, v := range x {
-		x[i] = max(-k.clip, min(k.clip, v))
-	}
-}
-
-// gate is gate number i of the row of gates.
-func (k *kernel) gate(w *work, i int) []float32 { return w.gates[i*k.hidden : (i+1)*k.hidden] }
+// sum adds what the input gives to a gate.
+func (k *kernel) sum(w *row, gate int) { k.add(w.gate[gate], w.x[gate], w.gate[gate], 1, 1) }
 
 // activate limits a gate and applies activation number a.
-func (k *kernel) activate(l *direction, gate []float32, a int) {
-	k.limit(gate)
-	l.acts[a](gate)
+func (k *kernel) activate(w *row, gate, a int) {
+	x := w.gate[gate]
+	if k.clip > 0 {
+		for i, v := range x {
+			x[i] = max(-k.clip, min(k.clip, v))
+		}
+	}
+	w.l.acts[a](x)
 }
 
-func (k *kernel) lstmStep(l *direction, w *work, h []float32) {
-	k.sum(w)
-	c := w.c[w.batch*k.hidden:][:k.hidden]
-	in, out, forget, cell := k.gate(w, 0), k.gate(w, 1), k.gate(w, 2), k.gate(w, 3)
-	k.peephole(l, in, c, 0)
-	k.activate(l, in, 0)
+// one is the operand of 1 - x.
+var one = []float32{1}
+
+func (k *kernel) lstm(w *row) {
+	const input, output, forget, cell = 0, 1, 2, 3
+	for g := range k.gates {
+		k.sum(w, g)
+	}
+	k.peephole(w, input, 0)
+	k.activate(w, input, 0)
 	if k.coupled {
-		for i := range forget {
-			forget[i] = 1 - in[i]
-		}
+		k.sub(w.gate[forget], one, w.gate[input], 0, 1)
 	} else {
-		k.peephole(l, forget, c, 2)
-		k.activate(l, forget, 0)
+		k.peephole(w, forget, 2)
+		k.activate(w, forget, 0)
 	}
-	k.activate(l, cell, 1)
-	for i := range c {
-		c[i] = float32(forget[i]*c[i]) + float32(in[i]*cell[i])
-	}
-	k.peephole(l, out, c, 1)
-	k.activate(l, out, 0)
-	copy(cell, c)
-	l.acts[2](cell)
-	for i := range h {
-		h[i] = out[i] * cell[i]
-	}
+	k.activate(w, cell, 1)
+	k.mul(w.gate[forget], w.gate[forget], w.c, 1, 1)
+	k.mul(w.gate[input], w.gate[input], w.gate[cell], 1, 1)
+	k.add(w.c, w.gate[forget], w.gate[input], 1, 1)
+	k.peephole(w, output, 1)
+	k.activate(w, output, 0)
+	copy(w.gate[cell], w.c)
+	w.l.acts[2](w.gate[cell])
+	k.mul(w.next, w.gate[output], w.gate[cell], 1, 1)
 }
 
 // peephole adds peephole weights number which times the cells to a gate.
-func (k *kernel) peephole(l *direction, gate, c []float32, which int) {
-	if l.peep == nil {
+func (k *kernel) peephole(w *row, gate, which int) {
+	if w.l.peep == nil {
 		return
 	}
-	p := l.peep[which*k.hidden:]
-	for i := range gate {
-		gate[i] += float32(p[i] * c[i])
+	p, x := w.l.peep[which*k.hidden+w.col:], w.gate[gate]
+	for i := range x {
+		x[i] += float32(p[i] * w.c[i])
 	}
 }
 
-// candidate multiplies R's last gate with the states, or with the states that
-// the reset gates let through.
-func (k *kernel) candidate(c *op.Call, l *direction, w *work, i int) error {
-	state := w.h
-	if !k.linear {
-		state = w.reset
-		copy(state, w.h)
-		for b := range k.batch {
-			if !k.begin(c.Node, w, b, i) {
-				continue
-			}
-			r := w.extra
-			x, rec := k.input(w)[k.hidden:], w.r[b*len(w.gates)+k.hidden:]
-			for j := range r {
-				r[j] = x[j] + rec[j]
-			}
-			k.activate(l, r, 0)
-			for j := range r {
-				state[b*k.hidden+j] *= r[j]
-			}
-		}
-	}
-	l.r2.A.Data, l.r2.C.Data = state, w.r[2*k.hidden:]
-	return k.multiply(c, &l.r2, w)
+// GRU's gates.
+const update, reset, candidate = 0, 1, 2
+
+// reset computes the states that the reset gates let through.
+func (k *kernel) reset(w *row) {
+	k.sum(w, reset)
+	k.activate(w, reset, 0)
+	k.mul(w.reset, w.h, w.gate[reset], 1, 1)
 }
 
-func (k *kernel) gruStep(l *direction, w *work, h []float32) {
-	x, r := k.input(w), w.r[w.batch*len(w.gates):]
-	update, reset, next := k.gate(w, 0), k.gate(w, 1), k.gate(w, 2)
-	for i := range 2 * k.hidden {
-		w.gates[i] = x[i] + r[i]
+func (k *kernel) gru(w *row) {
+	k.sum(w, update)
+	k.activate(w, update, 0)
+	if k.linear {
+		k.sum(w, reset)
+		k.activate(w, reset, 0)
+		k.add(w.gate[candidate], w.gate[candidate], w.l.inner[w.col:], 1, 1)
+		k.mul(w.gate[candidate], w.gate[reset], w.gate[candidate], 1, 1)
 	}
-	k.activate(l, update, 0)
-	k.activate(l, reset, 0)
-	for i := range next {
-		inner := r[2*k.hidden+i]
-		if k.linear {
-			inner = float32(reset[i] * (inner + l.inner[i]))
-		}
-		next[i] = x[2*k.hidden+i] + inner
-	}
-	k.activate(l, next, 1)
-	for i := range h {
-		h[i] = float32((1-update[i])*next[i]) + float32(update[i]*h[i])
-	}
+	k.sum(w, candidate)
+	k.activate(w, candidate, 1)
+	z, rest := w.gate[update], w.gate[reset]
+	k.sub(rest, one, z, 0, 1)
+	k.mul(rest, rest, w.gate[candidate], 1, 1)
+	k.mul(z, z, w.h, 1, 1)
+	k.add(w.next, rest, z, 1, 1)
 }
