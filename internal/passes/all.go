@@ -14,7 +14,7 @@ import (
 // All are the passes in order: first what removes and computes, then what
 // folds into weights, then what fuses, then what chooses layouts,
 // and last what knows operators only by what they do.
-var All = slices.Concat(simplify, fusions, layout.Passes, []pass.Pass{fuse.Pointwise})
+var All = slices.Concat(simplify, fusions, layout.Passes, []pass.Pass{fuse.Pointwise, fuse.Halves})
 
 // fusions are the passes that merge operators.
 var fusions = []pass.Pass{

@@ -29,7 +29,7 @@ type plan struct {
 
 	// Of A, in bytes: from row to row, from step to step, from row tile to row tile.
 	rowPitch, stepPitch, tilePitch int
-	offsets                        []int // where the steps of a block begin
+	offsets                        [maxDepth]int // where the steps of a block begin
 
 	// Where what is in scratch: row tiles of A, panels of B, a column of B for each
 	// chunk of the first sweep, sums.
@@ -58,6 +58,7 @@ const (
 	blockDepth = 8
 	// loneBytes is how much of a single row tile stays in the first cache.
 	loneBytes = 24 << 10
+	maxDepth  = 64
 	// groupTiles is about how many products of tiles a call has, over which the
 	// configuration of the tile registers is spread.
 	groupTiles = 4
@@ -109,7 +110,7 @@ func (p *plan) block() {
 	p.stack = min(p.grid.MostTiles(), maxStack, max(1, stackBytes/max(p.height*p.steps*amx.StepBytes, 1)))
 	most, usual := wholeDepth, blockDepth
 	if p.stack == 1 {
-		most = loneBytes / (p.height * amx.StepBytes)
+		most = min(loneBytes/(p.height*amx.StepBytes), maxDepth)
 		usual = most
 	}
 	p.depth = p.steps
@@ -117,8 +118,7 @@ func (p *plan) block() {
 		p.depth = tiling.Ceil(p.steps, tiling.Ceil(p.steps, usual))
 	}
 	p.group = min(max(1, groupTiles/p.stack), p.panels)
-	p.offsets = make([]int, p.depth)
-	for i := range p.offsets {
+	for i := range p.depth {
 		p.offsets[i] = i * p.stepPitch
 	}
 }

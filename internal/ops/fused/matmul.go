@@ -3,6 +3,7 @@ package fused
 import (
 	"fmt"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
@@ -15,10 +16,11 @@ import (
 func init() {
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "FusedMatMul", Versions: []int{1},
-		Doc: "activation(alpha·A·B + bias + residual): the bias has a number for each column, the residual the output's shape. transA and transB swap the last two dimensions.",
-		In:  op.Ports("A:T", "B:T", "bias:T?", "residual:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
-		Attrs: activationAttrs(op.Attrs{"alpha": op.Default(ir.Float(1)), "transA": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(0))}),
-		Infer: inferMatMul, Ref: matMulRef, Compile: wide.Compile(compileMatMul), Flops: linear.Flops, Rows: rowsMatMul,
+		Doc: "activation(alpha·A·B + bias + residual): the bias has a number for each column, the residual the output's shape. transA and transB swap the last two dimensions. " +
+			"A may be of bfloat16 whatever the others are, and the output is where bf16 is 1.",
+		In: op.Ports("A:A", "B:T", "bias:T?", "residual:T?"), Out: op.Ports("Y:Y"), Types: op.Types{"T": op.Floats, "A": op.Floats, "Y": op.Floats},
+		Attrs: activationAttrs(op.Attrs{"alpha": op.Default(ir.Float(1)), "transA": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(0)), "bf16": op.Opt(ir.KindInt)}),
+		Infer: inferMatMul, Ref: matMulRef, Compile: compileMatMul, Flops: linear.Flops, Rows: rowsMatMul,
 		Cases: matMulCases{},
 	})
 }
@@ -32,6 +34,11 @@ func (matMulCases) Cases() []op.Case {
 		{Name: "transposed", In: []*tensor.Tensor{wave(2, 37, 5), wave(3, 1, 20, 37)}, Attrs: map[string]ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.125)}},
 		{Name: "residual only", In: []*tensor.Tensor{wave(4, 3, 20), wave(20, 33), nil, wave(4, 3, 33)}},
 	}
+	stored := act("gelu")
+	stored["bf16"] = ir.Int(1)
+	cases = append(cases,
+		op.Case{Name: "stored in bfloat16", In: []*tensor.Tensor{narrowed(wave(3, 5, 64)), wave(64, 33), wave(33)}, Attrs: stored, Tol: 1e-2},
+		op.Case{Name: "read in bfloat16", In: []*tensor.Tensor{narrowed(wave(37, 20)), wave(20, 33), nil, wave(37, 33)}, Tol: 1e-2})
 	for name, f := range functions {
 		a := act(name)
 		if f.params > 0 {
@@ -43,6 +50,13 @@ func (matMulCases) Cases() []op.Case {
 }
 
 func act(name string) map[string]ir.Attr { return map[string]ir.Attr{"activation": ir.Str(name)} }
+
+// narrowed is t in bfloat16.
+func narrowed(t *tensor.Tensor) *tensor.Tensor {
+	n := tensor.New(dtype.BFloat16, t.Shape...)
+	num.SetFloats(n, num.Floats(t))
+	return n
+}
 
 // wave makes numbers between -1 and 1.
 func wave(dims ...int) *tensor.Tensor {
@@ -85,8 +99,20 @@ func inferMatMul(c *op.Infer) error {
 	if r := c.Input(3); r.Present && !r.Shape.Compatible(s) {
 		return fmt.Errorf("residual has shape %v, expected the output's %v", r.Shape, s)
 	}
-	c.Set(0, c.In[0].DType, s)
+	if t := c.In[0].DType; t != c.In[1].DType && t != dtype.BFloat16 {
+		return fmt.Errorf("A is %v, expected %v as B is, or bfloat16", t, c.In[1].DType)
+	}
+	c.Set(0, typeOfProduct(c.Node, c.In[1].DType), s)
 	return nil
+}
+
+// typeOfProduct is that of B, unless the node says that the output is stored in
+// bfloat16.
+func typeOfProduct(n *ir.Node, b dtype.Type) dtype.Type {
+	if n.Bool("bf16") {
+		return dtype.BFloat16
+	}
+	return b
 }
 
 func matMulRef(c *op.Call) error {
@@ -119,7 +145,7 @@ func matMulRef(c *op.Call) error {
 		}
 	}
 	a.Each(y)
-	num.SetFloats(c.Output(0, c.In[0].DType, m.Shape...), y)
+	num.SetFloats(c.Output(0, typeOfProduct(c.Node, c.In[1].DType), m.Shape...), y)
 	return nil
 }
 
@@ -142,6 +168,13 @@ func transposed(t *tensor.Tensor, trans bool) ([]float64, []int) {
 }
 
 func compileMatMul(p *op.Prep) (op.Kernel, error) {
+	if linear.StoredOf(p) != (linear.Stored{}) {
+		return compileProduct(p)
+	}
+	return wide.Compile(compileProduct)(p)
+}
+
+func compileProduct(p *op.Prep) (op.Kernel, error) {
 	a, err := ActivationOf(p.Node)
 	if err != nil {
 		return nil, err

@@ -24,10 +24,23 @@ type Spec struct {
 	Activation     *pointwise.Activation
 }
 
+// Stored says which tensors of a product of float32 numbers are stored in bfloat16
+// between nodes that compute in precision bf16.
+type Stored struct{ A, Y bool }
+
+// StoredOf reads it from the types of a node whose input 1 is of float32.
+func StoredOf(p *op.Prep) Stored {
+	if p.In[1].DType != dtype.Float32 {
+		return Stored{}
+	}
+	return Stored{p.In[0].DType == dtype.BFloat16, p.Out[0].DType == dtype.BFloat16}
+}
+
 // kernel is a product of float32 matrices.
 type kernel struct {
 	spec          Spec
 	*gemm.Product             // of task or rounded
+	stored        Stored
 	task          *gemm.Task  // nil: rounded
 	rounded       *bgemm.Task // computes in bfloat16
 	dims          []int
@@ -37,7 +50,8 @@ type kernel struct {
 // Compile prepares the product, with packed weights where input 1 is constant.
 // It gives nil where the reference has to serve.
 func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
-	if p.In[0].DType != dtype.Float32 {
+	stored := StoredOf(p)
+	if p.In[1].DType != dtype.Float32 || stored != (Stored{}) && p.Precision != op.BF16 || stored.A && (s.TransA || p.In[1].Const == nil) {
 		return nil, nil
 	}
 	a, b := swapped(p.InShape(0), s.TransA), swapped(p.InShape(1), s.TransB)
@@ -48,9 +62,9 @@ func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
 	if m.K == 0 || m.M*m.N == 0 {
 		return nil, nil // nothing to multiply: the reference fills in zeros
 	}
-	k := &kernel{spec: s, dims: p.OutShape(0)}
+	k := &kernel{spec: s, stored: stored, dims: p.OutShape(0)}
 	if p.Precision == op.BF16 {
-		k.rounded = &bgemm.Task{}
+		k.rounded = &bgemm.Task{HalfA: stored.A, HalfC: stored.Y}
 		k.Product = &k.rounded.Product
 	} else {
 		k.task = &gemm.Task{}
@@ -196,8 +210,16 @@ func (k *kernel) ScratchBytes() int { return k.scratch }
 // Run computes the product.
 func (k *kernel) Run(c *op.Call) error {
 	t := k.Product
-	y := c.Output(0, dtype.Float32, k.dims...)
-	t.A.Data, t.C.Data = tensor.Of[float32](c.In[0]), tensor.Of[float32](y)
+	if k.stored.A {
+		k.rounded.A16 = tensor.Of[uint16](c.In[0])
+	} else {
+		t.A.Data = tensor.Of[float32](c.In[0])
+	}
+	if k.stored.Y {
+		k.rounded.C16 = tensor.Of[uint16](c.Output(0, dtype.BFloat16, k.dims...))
+	} else {
+		t.C.Data = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
+	}
 	if !k.packed() {
 		t.B.Data = tensor.Of[float32](c.In[1])
 	}
@@ -227,7 +249,7 @@ func (k *kernel) multiply(c *op.Call) error {
 	if k.rounded != nil {
 		k.rounded.Scratch = c.Scratch
 		err := k.rounded.Run(c.Pool)
-		k.rounded.Scratch = nil
+		k.rounded.Scratch, k.rounded.A16, k.rounded.C16 = nil, nil, nil
 		return err
 	}
 	k.task.Scratch = tensor.View[float32](c.Scratch)

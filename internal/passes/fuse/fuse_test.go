@@ -3,6 +3,8 @@ package fuse
 import (
 	"testing"
 
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/passes/clean"
 	"github.com/salver-ml/salver/internal/passes/passtest"
 )
 
@@ -16,4 +18,5 @@ func TestRotary(t *testing.T)            { passtest.Run(t, "rotary", Rotary) }
 func TestRows(t *testing.T)              { passtest.Run(t, "rows", Rows) }
 func TestTransposedWeights(t *testing.T) { passtest.Run(t, "transposed", TransposedWeights) }
 func TestPointwise(t *testing.T)         { passtest.Run(t, "pointwise", Pointwise) }
+func TestHalves(t *testing.T)            { passtest.RunAt(t, op.BF16, "half", MatMul, Halves, clean.Common) }
 func TestEinsum(t *testing.T)            { passtest.Run(t, "einsum", Einsum) }
