@@ -207,7 +207,7 @@ func same(a, b []float32) (int, bool) {
 func random(rng *rand.Rand, plain bool) *layer {
 	side := func(most int) window.Dim {
 		for {
-			d := dim(1+rng.IntN(20), 1+rng.IntN(most), 1+rng.IntN(3), 1+rng.IntN(2), rng.IntN(4), rng.IntN(4))
+			d := dim(1+rng.IntN(20), 1+rng.IntN(most), 1+rng.IntN(3), 1+rng.IntN(2), rng.IntN(6)-2, rng.IntN(6)-2) // transposed ones crop
 			if plain {
 				d.Dilation = 1
 				d = dim(d.In, d.Kernel, d.Stride, 1, d.Begin, d.End)
@@ -218,6 +218,9 @@ func random(rng *rand.Rand, plain bool) *layer {
 		}
 	}
 	in := 1 + rng.IntN(70)
+	if rng.IntN(3) == 0 { // one block
+		in = 1 + rng.IntN(16)
+	}
 	if plain {
 		in = 1 + rng.IntN(4)
 	}

@@ -76,7 +76,7 @@ func (pl *Plan) bandRows() int {
 func (c *cut) share(pl *Plan) {
 	c.rounds = max(1, min(4*c.threads, pl.units(&c.band), c.band.bytes/2/roundWork))
 	chunks := max(1, min(4*c.threads, pl.work/chunkWork))
-	tiles := c.band.lines * c.band.tiles
+	tiles := c.band.tiles
 	if c.byTiles || c.band.bytes > pl.panels*pl.panelBytes() {
 		c.rows = min(chunks, tiles)
 		c.cols = min(tiling.Ceil(chunks, c.rows), pl.panels)
@@ -112,11 +112,11 @@ func (c *cut) chunks() int {
 type area struct{ tile, tileEnd, panel, panelEnd int }
 
 // whole is all of a band of so many rows.
-func (pl *Plan) whole(b *band) area { return area{0, b.lines * b.tiles, 0, pl.panels} }
+func (pl *Plan) whole(b *band) area { return area{0, b.tiles, 0, pl.panels} }
 
 // part is the area of chunk i of a shared image.
 func (c *cut) part(pl *Plan, i int) area {
-	tiles := c.band.lines * c.band.tiles
+	tiles := c.band.tiles
 	r, p := i/c.cols, i%c.cols
 	return area{r * tiles / c.rows, (r + 1) * tiles / c.rows, p * pl.panels / c.cols, (p + 1) * pl.panels / c.cols}
 }

@@ -59,6 +59,9 @@ type Plan struct {
 	outSize             int
 	pairs               int // pairs of input blocks
 	panels              int // pairs of output blocks
+	pixel               int // bytes of a pixel of rounded input
+	columns             int // of the kernel, that a step multiplies
+	rowSteps            int // of a kernel row
 	steps               int
 	phases              []phase
 	work                int  // multiply-adds of an image
@@ -72,7 +75,7 @@ type phase struct{ y, x int }
 // New prepares a convolution, which must be supported. At levels without tiles it
 // is computed by portable twins, for tests.
 func New(p Params, level cpu.Target) *Plan {
-	pl := &Plan{Params: p, kern: amx.For(level), kind: amx.BF16, configs: amx.NewConfigs(amx.StepBytes)}
+	pl := &Plan{Params: p, kern: amx.For(level), kind: amx.BF16}
 	if !p.Clamp {
 		pl.Lo, pl.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	}
@@ -81,12 +84,17 @@ func New(p Params, level cpu.Target) *Plan {
 	pl.pairs, pl.panels = tiling.Ceil(pl.inBlocks, 2), tiling.Ceil(pl.outBlocks, 2)
 	pl.work = p.H.Out * p.W.Out * p.Out * p.In * p.H.Kernel * p.W.Kernel
 	pl.fetches = pl.InSize(1)+pl.OutSize(1)+pl.ResidualSize(1) > cpu.Cache().L2/2
-	if p.Plain {
-		pl.configs = amx.NewConfigs(p.W.Kernel * pixelBytes)
-		pl.steps = p.H.Kernel
-		return pl
+	pl.pixel = amx.StepBytes
+	switch {
+	case p.Plain:
+		pl.pixel = plainBytes
+	case pl.inBlocks == 1 && p.W.Dilation == 1:
+		pl.pixel = blockBytes
 	}
-	pl.steps = pl.pairs * p.H.Kernel * p.W.Kernel
+	pl.columns = min(amx.StepBytes/pl.pixel, p.W.Kernel)
+	pl.rowSteps = tiling.Ceil(p.W.Kernel, pl.columns)
+	pl.configs = amx.NewConfigs(pl.columns * pl.pixel)
+	pl.steps = pl.pairs * p.H.Kernel * pl.rowSteps
 	for kh := range p.H.Kernel {
 		for kw := range p.W.Kernel {
 			if f := pl.phaseOf(kh, kw); pl.phaseNumber(f) < 0 {
@@ -105,9 +113,23 @@ func sizeOf(bf16 bool) int {
 	return 4
 }
 
-// phaseOf is the phase of a tap.
+// phaseOf is the phase of a tap. Where a step multiplies several columns, whole rows
+// are in a phase.
 func (pl *Plan) phaseOf(kh, kw int) phase {
-	return phase{kh * pl.H.Dilation % pl.H.Stride, kw * pl.W.Dilation % pl.W.Stride}
+	f := phase{kh * pl.H.Dilation % pl.H.Stride, kw * pl.W.Dilation % pl.W.Stride}
+	if pl.wholeRows() {
+		f.x = 0
+	}
+	return f
+}
+
+// wholeRows reports whether a pixel has less than a step.
+func (pl *Plan) wholeRows() bool { return pl.pixel < amx.StepBytes }
+
+// firstColumn is the first column of the kernel in a step of a row. The last step
+// goes over columns of the one before where it has too few: their weights are zeros.
+func (pl *Plan) firstColumn(step int) int {
+	return min(step*pl.columns, pl.W.Kernel-pl.columns)
 }
 
 func (pl *Plan) phaseNumber(f phase) int {
@@ -121,8 +143,8 @@ func (pl *Plan) phaseNumber(f phase) int {
 
 // Sizes in bytes.
 const (
-	pixelBytes = 8 // of a plain input, four channels
-	blockBytes = amx.StepBytes
+	plainBytes = 8 // of a pixel of four channels
+	blockBytes = 2 * Block
 	lineBytes  = 64
 	panelSums  = 4 * amx.Rows * amx.Cols
 )
@@ -157,10 +179,9 @@ func (pl *Plan) packChannel(panel []uint16, w []uint16, col int) {
 	for tap := range taps {
 		kh, kw := tap/pl.W.Kernel, tap%pl.W.Kernel
 		for c := range pl.In {
-			step, k := c/32*taps+tap, c%32
-			if pl.Plain {
-				step, k = kh, 4*kw+c
-			}
+			inRow := kw / pl.columns
+			step := (c/32*pl.H.Kernel+kh)*pl.rowSteps + inRow
+			k := (kw-pl.firstColumn(inRow))*pl.pixel/2 + c%32
 			panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = w[c*taps+tap]
 		}
 	}
@@ -168,53 +189,53 @@ func (pl *Plan) packChannel(panel []uint16, w []uint16, col int) {
 
 // band is the geometry of some rows of outputs in scratch memory.
 type band struct {
-	rows     int // of outputs
-	inRows   int // of a plane: a phase of a pair of blocks, or a plain image
-	cols     int // pixels of a row there
-	plane    int // bytes
-	bytes    int // of all planes
-	lines    int // runs of outputs
-	run      int // outputs of a run, with those in between
-	width    int // outputs of a row, with those in between
-	outputs  int // of these
-	lineStep int // bytes from the input of one run to the next
-	rowStep  int // bytes from the input of one output to the next
-	tiles    int // of a run
-	offsets  []int
+	rows    int // of outputs
+	inRows  int // of a plane: a phase of a pair of blocks
+	cols    int // pixels of a row there
+	plane   int // bytes
+	bytes   int // of all planes
+	run     int // outputs, with those in between
+	width   int // outputs of a row, with those in between
+	outputs int // of these
+	rowStep int // bytes from the input of one output to the next
+	tiles   int // of the run
+	offsets []int
 }
 
 // newBand lays out a band of so many rows of outputs.
 func (pl *Plan) newBand(rows int) band {
-	b := band{rows: rows, outputs: pl.W.Out}
 	h, w := &pl.H, &pl.W
-	if pl.Plain {
-		b.inRows, b.cols = (rows-1)*h.Stride+(h.Kernel-1)*h.Dilation+1, (w.Out-1)*w.Stride+w.Kernel
-		b.plane = b.inRows * b.cols * pixelBytes
-		b.bytes = b.plane
-		b.lines, b.run, b.width = rows, w.Out, w.Out
-		b.lineStep, b.rowStep = h.Stride*b.cols*pixelBytes, w.Stride*pixelBytes
-		for kh := range h.Kernel {
-			b.offsets = append(b.offsets, kh*h.Dilation*b.cols*pixelBytes)
-		}
+	b := band{rows: rows, outputs: w.Out, inRows: rows + (h.Kernel-1)*h.Dilation/h.Stride}
+	if pl.wholeRows() {
+		b.width = tiling.Ceil((w.Out-1)*w.Stride+w.Kernel, w.Stride)
+		b.cols, b.rowStep = b.width*w.Stride, w.Stride*pl.pixel
 	} else {
-		b.inRows, b.cols = rows+(h.Kernel-1)*h.Dilation/h.Stride, w.Out+(w.Kernel-1)*w.Dilation/w.Stride
-		b.plane = b.inRows * b.cols * blockBytes
-		b.bytes = pl.pairs * len(pl.phases) * b.plane
-		b.lines, b.run, b.width = 1, (rows-1)*b.cols+w.Out, b.cols
-		b.rowStep = blockBytes
-		for p := range pl.pairs {
-			for kh := range h.Kernel {
-				for kw := range w.Kernel {
-					plane := p*len(pl.phases) + pl.phaseNumber(pl.phaseOf(kh, kw))
-					at := kh*h.Dilation/h.Stride*b.cols + kw*w.Dilation/w.Stride
-					b.offsets = append(b.offsets, plane*b.plane+at*blockBytes)
-				}
+		b.width = w.Out + (w.Kernel-1)*w.Dilation/w.Stride
+		b.cols, b.rowStep = b.width, pl.pixel
+	}
+	b.plane = b.inRows * b.cols * pl.pixel
+	b.bytes = pl.pairs * len(pl.phases) * b.plane
+	b.run = (rows-1)*b.width + w.Out
+	for p := range pl.pairs {
+		for kh := range h.Kernel {
+			for step := range pl.rowSteps {
+				b.offsets = append(b.offsets, pl.offset(&b, p, kh, pl.firstColumn(step)))
 			}
 		}
 	}
-	if b.lines == 1 && b.width == w.Out && pl.Places[1] == (Place{w.Out, 0, 1}) && pl.Places[0].Step == 1 {
+	if b.width == w.Out && pl.Places[1] == (Place{w.Out, 0, 1}) && pl.Places[0].Step == 1 {
 		b.width, b.outputs = b.run, b.run // rows of outputs follow each other, here and there
 	}
 	b.tiles = tiling.Ceil(b.run, amx.Rows)
 	return b
+}
+
+// offset is where the input of the first output is for a tap of a pair of blocks.
+func (pl *Plan) offset(b *band, pair, kh, kw int) int {
+	plane := pair*len(pl.phases) + pl.phaseNumber(pl.phaseOf(kh, kw))
+	col := kw
+	if !pl.wholeRows() {
+		col = kw * pl.W.Dilation / pl.W.Stride
+	}
+	return plane*b.plane + (kh*pl.H.Dilation/pl.H.Stride*b.cols+col)*pl.pixel
 }

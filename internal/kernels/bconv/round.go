@@ -7,29 +7,28 @@ import (
 )
 
 // units is the pieces of rounding of a band: rows of planes.
-func (pl *Plan) units(b *band) int {
-	if pl.Plain {
-		return b.inRows
-	}
-	return pl.pairs * len(pl.phases) * b.inRows
-}
+func (pl *Plan) units(b *band) int { return pl.pairs * len(pl.phases) * b.inRows }
 
 // round rounds units [from, to) of a band of an image, whose first row of outputs
 // is row.
 func (r *Runner) round(dst []byte, b *band, image, row, from, to int) {
 	pl := r.plan
 	for u := from; u < to; u++ {
-		line := row*pl.H.Stride + u%b.inRows // in the padded image
-		if pl.Plain {
-			size := b.cols * pixelBytes
-			r.roundPlain(numbers(dst[u*size:][:size]), image, line-pl.H.Begin, b.cols)
-			continue
-		}
 		plane := u / b.inRows
 		f := pl.phases[plane%len(pl.phases)]
-		line = (row+u%b.inRows)*pl.H.Stride + f.y - pl.H.Begin
-		size := b.cols * blockBytes
-		r.roundBlocks(numbers(dst[u*size:][:size]), image, plane/len(pl.phases), line, f.x, b.cols)
+		line := (row+u%b.inRows)*pl.H.Stride + f.y - pl.H.Begin
+		size := b.cols * pl.pixel
+		to := numbers(dst[u*size:][:size])
+		switch {
+		case line < 0 || line >= pl.H.In:
+			clear(to)
+		case pl.Plain:
+			r.roundPlain(to, image, line, b.cols)
+		case pl.wholeRows():
+			r.roundRow(to, image, line, b.cols)
+		default:
+			r.roundBlocks(to, image, plane/len(pl.phases), line, f.x, b.cols)
+		}
 	}
 }
 
@@ -37,20 +36,40 @@ func numbers(b []byte) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
 }
 
+// inner is the columns [left, left+n) of a padded row that are of the image, from its
+// column skip on; the others are cleared.
+func (pl *Plan) inner(dst []uint16, cols int) (left, skip, n int) {
+	left, skip = min(max(pl.W.Begin, 0), cols), max(-pl.W.Begin, 0)
+	n = max(0, min(pl.W.In-skip, cols-left))
+	numbers := pl.pixel / 2
+	clear(dst[:numbers*left])
+	clear(dst[numbers*(left+n):])
+	return left, skip, n
+}
+
+// roundRow rounds a row of an image of one block, with its borders.
+func (r *Runner) roundRow(dst []uint16, image, y, cols int) {
+	pl := r.plan
+	left, skip, n := pl.inner(dst, cols)
+	if n == 0 {
+		return
+	}
+	dst = dst[Block*left:][:Block*n]
+	src := r.op.In[((image*pl.H.In+y)*pl.W.In+skip)*Block*pl.inSize:][:n*Block*pl.inSize]
+	if pl.InBF16 {
+		copy(dst, numbers(src))
+	} else {
+		pl.kern.Round(dst, floats(src))
+	}
+}
+
 // roundPlain rounds a row of a plain image, with its borders.
 func (r *Runner) roundPlain(dst []uint16, image, y, cols int) {
 	pl := r.plan
-	if y < 0 || y >= pl.H.In {
-		clear(dst)
-		return
-	}
-	left := min(pl.W.Begin, cols)
-	n := max(0, min(pl.W.In, cols-left))
-	clear(dst[:4*left])
-	clear(dst[4*(left+n):])
+	left, skip, n := pl.inner(dst, cols)
 	var planes [4][]float32
 	for c := range pl.In {
-		planes[c] = floats(r.op.In)[((image*pl.In+c)*pl.H.In+y)*pl.W.In:][:pl.W.In]
+		planes[c] = floats(r.op.In)[((image*pl.In+c)*pl.H.In+y)*pl.W.In+skip:][:n]
 	}
 	pl.kern.Planes(dst[4*left:], &planes, n)
 }
@@ -58,10 +77,6 @@ func (r *Runner) roundPlain(dst []uint16, image, y, cols int) {
 // roundBlocks rounds a row of the pixels of a phase of a pair of blocks.
 func (r *Runner) roundBlocks(dst []uint16, image, pair, y, x, cols int) {
 	pl := r.plan
-	if y < 0 || y >= pl.H.In {
-		clear(dst)
-		return
-	}
 	// Pixel i is at column i·Stride + x - Begin of the image.
 	s := pl.W.Stride
 	first := min(max(0, tiling.Ceil(max(pl.W.Begin-x, 0), s)), cols)

@@ -203,10 +203,9 @@ func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
 	}
 }
 
-// inCall is how many tiles from t on a call computes: whole ones of a run, or its
-// last, which has fewer rows.
+// inCall is how many tiles from t on a call computes: whole ones, or the last, which has fewer rows.
 func (c *cut) inCall(b *band, t, end int) int {
-	whole := b.run/amx.Rows - t%b.tiles
+	whole := b.run/amx.Rows - t
 	return max(1, min(c.tall, whole, end-t))
 }
 
@@ -219,12 +218,11 @@ func (r *Runner) panels(from, to int) []byte {
 // tile computes n tiles of outputs, the first of which is number t, of some panels.
 func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	pl, x := r.plan, &w.block
-	line := t / b.tiles
-	first := t % b.tiles * amx.Rows
+	first := t * amx.Rows
 	end := min(first+n*amx.Rows, b.run)
 	x.Configure(pl.configs, min(amx.Rows, end-first))
 	x.Tiles, x.TileA, x.TileC = n, amx.Rows*b.rowStep, panelSums
-	x.A, x.LDA = unsafe.Pointer(&w.input[line*b.lineStep+first*b.rowStep]), b.rowStep
+	x.A, x.LDA = unsafe.Pointer(&w.input[first*b.rowStep]), b.rowStep
 	x.B = unsafe.Pointer(&r.op.Packed[pl.biasBytes()+from*pl.panelBytes()])
 	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, n*panelSums
 	x.Panels = to - from
@@ -232,7 +230,7 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	if to == pl.panels {
 		x.Narrow = pl.outBlocks % 2
 	}
-	y, col := line+first/b.width, first%b.width
+	y, col := first/b.width, first%b.width
 	r.ahead(x, image, row+y, col, from)
 	pl.kern.At(pl.kind, x, b.offsets)
 	// Pieces of the run that are outputs of one row each.
