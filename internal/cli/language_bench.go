@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -22,6 +22,7 @@ import (
 // languageBenchFlags say what bench measures of a language model.
 type languageBenchFlags struct {
 	prompt, gen int
+	prefix      int
 	concurrency []int
 	rounds      int
 }
@@ -31,6 +32,7 @@ func (f *languageBenchFlags) add(c *cobra.Command) {
 	fl.IntVar(&f.prompt, "prompt", 0, "language models: tokens of the prompt; 0 is 512, or three quarters of a short context")
 	fl.IntVar(&f.gen, "gen", 0, "language models: tokens of the answer; 0 is 128, or what a short context leaves")
 	fl.IntSliceVar(&f.concurrency, "concurrency", []int{1}, "language models: answers at once, one or more numbers")
+	fl.IntVar(&f.prefix, "shared-prefix", 0, "language models: measure answers at once also to prompts that begin with so many tokens in common, which the cache holds and not")
 	fl.IntVar(&f.rounds, "rounds", 3, "language models: how often each figure is measured; the best counts")
 }
 
@@ -42,6 +44,8 @@ func (f *languageBenchFlags) check(context int) error {
 		f.gen = min(128, context-f.prompt-1)
 	}
 	switch {
+	case f.prefix < 0 || f.prefix+f.prompt+f.gen >= context && f.prefix > 0:
+		return misusef("--shared-prefix %d --prompt %d --gen %d: expected no less than 0, and together less than %d, which is the context", f.prefix, f.prompt, f.gen, context)
 	case f.prompt < 1 || f.gen < 2 || f.prompt+f.gen >= context:
 		return misusef("--prompt %d --gen %d: expected at least 1 and 2, and together less than %d, which is the context", f.prompt, f.gen, context)
 	case f.rounds < 1:
@@ -78,6 +82,12 @@ type streamResult struct {
 	TTFTP50MS float64 `json:"ttft_p50_ms"`
 	TPOTP50MS float64 `json:"tpot_p50_ms"`
 	KVWaste   float64 `json:"kv_waste"` // mean share of the blocks in use that no token fills, while all answers grow
+
+	// With --shared-prefix: first tokens of prompts that begin alike, of which the cache
+	// holds nothing, and the beginning.
+	Prefix           int     `json:"shared_prefix,omitempty"` // tokens
+	PrefixColdP50MS  float64 `json:"shared_prefix_cold_ttft_p50_ms,omitempty"`
+	PrefixFoundP50MS float64 `json:"shared_prefix_ttft_p50_ms,omitempty"`
 }
 
 func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error {
@@ -98,9 +108,9 @@ func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error
 	start := time.Now()
 	lo := f.languageFlags.options(o)
 	lo.Sequences = max(lo.Sequences, slices.Max(append(f.concurrency, 1)))
-	lo.NoPrefixes = true // prompts are to be computed
+	lo.NoPrefixes = f.prefix == 0 // prompts are to be computed; without a common beginning they are anyway
 	if lo.CacheBytes == 0 {
-		lo.CacheTokens = (max(f.prompt, 512) + max(f.gen, 128) + 16) * slices.Max(append(f.concurrency, 1))
+		lo.CacheTokens = (f.prefix + max(f.prompt, 512) + max(f.gen, 128) + 16) * slices.Max(append(f.concurrency, 1))
 	}
 	m, err := llm.Load(path, lo)
 	if err != nil {
@@ -134,15 +144,26 @@ type languageBench struct {
 	model *llm.Model
 	flags *languageBenchFlags
 	rng   *rand.Rand
+
+	tenants int // rounds of prompts that share nothing
 }
 
 // generate answers one random prompt and gives the times of the first token and
 // of all.
-func (b *languageBench) generate(ctx context.Context, prompt, gen int) (u *textgen.Usage, err error) {
-	r := &textgen.Request{MaxTokens: gen, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1}
+func (b *languageBench) generate(ctx context.Context, prompt, gen int) (*textgen.Usage, error) {
+	return b.answer(ctx, b.request(nil, prompt, gen))
+}
+
+// request asks for gen tokens after a beginning and so many random tokens.
+func (b *languageBench) request(begin []int32, prompt, gen int) *textgen.Request {
+	r := &textgen.Request{Prompt: slices.Clone(begin), MaxTokens: gen, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1}
 	for range prompt {
 		r.Prompt = append(r.Prompt, int32(b.rng.IntN(b.model.Info().Vocabulary)))
 	}
+	return r
+}
+
+func (b *languageBench) answer(ctx context.Context, r *textgen.Request) (*textgen.Usage, error) {
 	return b.model.Generate(ctx, r, func(*textgen.Event) error { return nil })
 }
 
@@ -170,8 +191,16 @@ func (b *languageBench) measure(ctx context.Context, e *env, r *languageResult) 
 			if err != nil {
 				return err
 			}
-			if s.GenTokS > r.Streams[i].GenTokS {
-				r.Streams[i] = s
+			best := &r.Streams[i]
+			cold, found := best.PrefixColdP50MS, best.PrefixFoundP50MS
+			if s.GenTokS > best.GenTokS {
+				*best = s
+			}
+			if f.prefix > 0 {
+				if s.PrefixColdP50MS, s.PrefixFoundP50MS, err = b.sharing(ctx, n); err != nil {
+					return err
+				}
+				best.Prefix, best.PrefixColdP50MS, best.PrefixFoundP50MS = f.prefix, least(cold, s.PrefixColdP50MS), least(found, s.PrefixFoundP50MS)
 			}
 			step()
 		}
@@ -179,43 +208,89 @@ func (b *languageBench) measure(ctx context.Context, e *env, r *languageResult) 
 	return nil
 }
 
+// least is the smaller of a time so far, 0 if there is none, and another.
+func least(a, b float64) float64 {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
+}
+
 // together answers n prompts at once.
 func (b *languageBench) together(ctx context.Context, n int) (streamResult, error) {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var first, each []time.Duration
-	var failed error
-	waste := 0.
-	start := time.Now()
+	var requests []*textgen.Request
 	for range n {
-		r := &textgen.Request{MaxTokens: b.flags.gen, IgnoreEOS: true, Logprobs: -1, PromptLogprobs: -1}
-		for range b.flags.prompt {
-			r.Prompt = append(r.Prompt, int32(b.rng.IntN(b.model.Info().Vocabulary)))
-		}
-		wg.Go(func() {
-			u, err := b.model.Generate(ctx, r, func(*textgen.Event) error { return nil })
-			mu.Lock()
-			defer mu.Unlock()
-			if failed = cmp.Or(failed, err); err != nil {
-				return
-			}
-			first = append(first, u.FirstToken)
-			each = append(each, (u.Total-u.FirstToken)/time.Duration(max(u.GeneratedTokens-1, 1)))
-		})
+		requests = append(requests, b.request(nil, b.flags.prompt, b.flags.gen))
 	}
+	waste := 0.
 	stop := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() { waste = b.waste(n, stop) })
-	wg.Wait()
+	start := time.Now()
+	used, err := b.all(ctx, requests)
 	took := time.Since(start)
 	close(stop)
 	watch.Wait()
-	if failed != nil {
-		return streamResult{}, failed
+	if err != nil {
+		return streamResult{}, err
 	}
-	slices.Sort(first)
-	slices.Sort(each)
-	return streamResult{N: n, GenTokS: float64(n*b.flags.gen) / took.Seconds(), TTFTP50MS: quantile(first, .5), TPOTP50MS: quantile(each, .5), KVWaste: waste}, nil
+	return streamResult{N: n, GenTokS: float64(n*b.flags.gen) / took.Seconds(), TTFTP50MS: medianMS(used, firstToken), TPOTP50MS: medianMS(used, eachToken), KVWaste: waste}, nil
+}
+
+// sharing gives the median times to the first tokens of n prompts at once that begin
+// alike. First they are of tenants of their own, who share nothing; then of one for whom
+// the beginning has been computed.
+func (b *languageBench) sharing(ctx context.Context, n int) (cold, found float64, err error) {
+	begin := b.request(nil, b.flags.prefix, 1)
+	ask := func(tenant func(i int) string) (float64, error) {
+		var requests []*textgen.Request
+		for i := range n {
+			r := b.request(begin.Prompt, b.flags.prompt, 2)
+			r.Tenant = tenant(i)
+			requests = append(requests, r)
+		}
+		used, err := b.all(ctx, requests)
+		return medianMS(used, firstToken), err
+	}
+	b.tenants++
+	if cold, err = ask(func(i int) string { return fmt.Sprintf("alone %d.%d", b.tenants, i) }); err != nil {
+		return 0, 0, err
+	}
+	if _, err = b.answer(ctx, b.request(begin.Prompt, 1, 2)); err != nil {
+		return 0, 0, err
+	}
+	found, err = ask(func(int) string { return "" })
+	return cold, found, err
+}
+
+// all answers requests at once.
+func (b *languageBench) all(ctx context.Context, requests []*textgen.Request) ([]*textgen.Usage, error) {
+	used, failed := make([]*textgen.Usage, len(requests)), make([]error, len(requests))
+	var wg sync.WaitGroup
+	for i, r := range requests {
+		wg.Go(func() { used[i], failed[i] = b.answer(ctx, r) })
+	}
+	wg.Wait()
+	return used, errors.Join(failed...)
+}
+
+func firstToken(u *textgen.Usage) time.Duration { return u.FirstToken }
+
+func eachToken(u *textgen.Usage) time.Duration {
+	return (u.Total - u.FirstToken) / time.Duration(max(u.GeneratedTokens-1, 1))
+}
+
+// medianMS is the median of a time, in milliseconds.
+func medianMS(used []*textgen.Usage, of func(*textgen.Usage) time.Duration) float64 {
+	times := make([]time.Duration, 0, len(used))
+	for _, u := range used {
+		if u == nil {
+			return 0 // it failed, and so does what asks
+		}
+		times = append(times, of(u))
+	}
+	slices.Sort(times)
+	return quantile(times, .5)
 }
 
 // waste is the mean share of the cache's blocks in use that no token fills,
@@ -247,6 +322,9 @@ func (r *languageResult) print(e *env, asJSON bool) error {
 		r.Model, r.Precision, r.ISA, r.Threads, r.LoadS, r.FirstTokenS, r.PrefillTokS, r.DecodeTokS, r.DecodeBytesS/gb, 100*r.DecodeBytesS/r.ReadBytesS, r.ReadBytesS/gb)
 	for _, s := range r.Streams {
 		fmt.Fprintf(e.out, "%2d at once: %.1f tokens/s, first token after %.0f ms (median), then %.1f ms a token; %.1f %% of the cache's blocks unused\n", s.N, s.GenTokS, s.TTFTP50MS, s.TPOTP50MS, 100*s.KVWaste)
+		if s.Prefix > 0 {
+			fmt.Fprintf(e.out, "%2d at once that begin with the same %d tokens: first token after %.0f ms (median), without the cache %.0f\n", s.N, s.Prefix, s.PrefixFoundP50MS, s.PrefixColdP50MS)
+		}
 	}
 	_, err := fmt.Fprintf(e.out, "memory   weights %.1f MiB, held %.1f, cache up to %.1f, peak of the process %.1f\nsteps    %.2f %% of their time is scheduling and sampling\n",
 		float64(r.WeightBytes)/mib, float64(r.HeldBytes)/mib, float64(r.KVBytes)/mib, float64(r.PeakRSSBytes)/mib, 100*r.Scheduling)

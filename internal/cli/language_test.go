@@ -109,13 +109,19 @@ func TestPerplexity(t *testing.T) {
 }
 
 func TestBenchLanguageModel(t *testing.T) {
-	status, out, errs := salver("", "bench", stories(t), "--prompt", "20", "--gen", "10", "--concurrency", "1,4", "--rounds", "1", "--json")
+	status, out, errs := salver("", "bench", stories(t), "--prompt", "20", "--gen", "10", "--concurrency", "1,4", "--shared-prefix", "64", "--rounds", "1", "--json")
 	var r languageResult
 	if err := json.Unmarshal([]byte(out), &r); status != exitOK || err != nil {
 		t.Fatalf("status %d, %v, %q, %q", status, err, out, errs)
 	}
 	if !(r.PrefillTokS > 0 && r.DecodeTokS > 0 && r.DecodeBytesS > 0 && r.ReadBytesS > 0) || len(r.Streams) != 2 || r.Streams[1].N != 4 || !(r.Streams[1].GenTokS > 0) {
 		t.Errorf("%+v", r)
+	}
+	if s := r.Streams[1]; s.Prefix != 64 || !(s.PrefixFoundP50MS > 0 && s.PrefixColdP50MS > 0) {
+		t.Errorf("of prompts that begin alike: %+v", s)
+	}
+	if status, _, errs := salver("", "bench", stories(t), "--shared-prefix", "600", "--prompt", "20"); status != exitMisuse || !strings.Contains(errs, "--shared-prefix 600") {
+		t.Errorf("status %d, %q", status, errs)
 	}
 }
 
