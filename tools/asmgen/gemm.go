@@ -297,29 +297,46 @@ func (g *gemmKernel) product() {
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.ahead(ldb)
 	g.later(b)
+	if g.gemmFlavour == gemmZMM {
+		mask := GP32()
+		MOVL(g.field(gemmMask), mask)
+		CMPL(mask, I32(-1))
+		JNE(LabelRef("partial"))
+	}
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
 	Label("loop")
 	for u := range unroll {
-		g.step(b, ldb, u)
+		g.step(b, ldb, u, false)
 	}
 	g.fetchLater()
-	for _, a := range g.a {
-		ADDQ(Imm(4*unroll), a)
-	}
+	g.advance(unroll)
 	SUBQ(Imm(unroll), k)
 	JGE(LabelRef("loop"))
 	Label("rest")
 	ADDQ(Imm(unroll), k)
 	JEQ(LabelRef("finish"))
 	Label("restloop")
-	g.step(b, ldb, 0)
-	for _, a := range g.a {
-		ADDQ(Imm(4), a)
-	}
+	g.step(b, ldb, 0, false)
+	g.advance(1)
 	DECQ(k)
 	JNE(LabelRef("restloop"))
+	if g.gemmFlavour == gemmZMM {
+		JMP(LabelRef("finish"))
+		Label("partial")
+		g.step(b, ldb, 0, true)
+		g.advance(1)
+		DECQ(k)
+		JNE(LabelRef("partial"))
+	}
 	Label("finish")
+}
+
+// advance moves on by so many k.
+func (g *gemmKernel) advance(n int) {
+	for _, a := range g.a {
+		ADDQ(Imm(uint64(4*n)), a)
+	}
 }
 
 // ahead says how far B is fetched: eight rows, which take some two hundred cycles,
@@ -349,15 +366,19 @@ func (g *gemmKernel) fetchLater() {
 	ADDQ(U32(uint32(bytes)), g.next)
 }
 
-// step adds the products of one k, u elements after the row pointers.
-func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int) {
+// step adds the products of one k, u elements after the row pointers. Only where
+// columns are missing B is read under a mask, which takes the time of a
+// multiply-add.
+func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int, partial bool) {
 	for j := range g.b {
 		m := g.at(Mem{Base: b}, j)
-		if g.gemmFlavour == gemmZMM {
+		if partial {
 			VMOVUPS_Z(m, g.k[j], g.b[j])
-			PREFETCHT0(Mem{Base: b, Index: g.far, Scale: g.farScale, Disp: 64 * j})
 		} else {
 			VMOVUPS(m, g.b[j])
+		}
+		if g.gemmFlavour == gemmZMM {
+			PREFETCHT0(Mem{Base: b, Index: g.far, Scale: g.farScale, Disp: 64 * j})
 		}
 	}
 	if g.gemmFlavour != gemmZMM {
