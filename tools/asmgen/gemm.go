@@ -324,10 +324,13 @@ func (g *gemmKernel) product() {
 	if g.gemmFlavour == gemmZMM {
 		JMP(LabelRef("finish"))
 		Label("partial")
+		TESTQ(k, k)
+		JEQ(LabelRef("finish"))
+		Label("partialloop")
 		g.step(b, ldb, 0, true)
 		g.advance(1)
 		DECQ(k)
-		JNE(LabelRef("partial"))
+		JNE(LabelRef("partialloop"))
 	}
 	Label("finish")
 }

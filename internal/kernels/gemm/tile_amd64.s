@@ -100,6 +100,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ DI, DI
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (BX), K1, Z2
 	PREFETCHT0   (BX)(R8*8)
 	VMOVUPS.Z    64(BX), K2, Z3
@@ -110,7 +114,7 @@ partial:
 	VFMADD231PS  Z3, Z4, Z1
 	ADDQ         $0x04, DX
 	DECQ         DI
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -294,6 +298,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R8, R8
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (SI), K1, Z4
 	PREFETCHT0   (SI)(R9*8)
 	VMOVUPS.Z    64(SI), K2, Z5
@@ -307,7 +315,7 @@ partial:
 	VFMADD231PS  Z5, Z6, Z3
 	ADDQ         $0x04, BX
 	DECQ         R8
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -538,6 +546,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R8, R8
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (SI), K1, Z6
 	PREFETCHT0   (SI)(R9*8)
 	VMOVUPS.Z    64(SI), K2, Z7
@@ -554,7 +566,7 @@ partial:
 	VFMADD231PS  Z7, Z8, Z5
 	ADDQ         $0x04, BX
 	DECQ         R8
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -832,6 +844,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R9, R9
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (DI), K1, Z8
 	PREFETCHT0   (DI)(R8*8)
 	VMOVUPS.Z    64(DI), K2, Z9
@@ -852,7 +868,7 @@ partial:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	DECQ         R9
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -1175,6 +1191,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R9, R9
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (DI), K1, Z10
 	PREFETCHT0   (DI)(R8*8)
 	VMOVUPS.Z    64(DI), K2, Z11
@@ -1198,7 +1218,7 @@ partial:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	DECQ         R9
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -1566,6 +1586,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R9, R9
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (DI), K1, Z12
 	PREFETCHT0   (DI)(R8*8)
 	VMOVUPS.Z    64(DI), K2, Z13
@@ -1592,7 +1616,7 @@ partial:
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	DECQ         R9
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -2009,6 +2033,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R10, R10
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R8), K1, Z14
 	PREFETCHT0   (R8)(R9*8)
 	VMOVUPS.Z    64(R8), K2, Z15
@@ -2039,7 +2067,7 @@ partial:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	DECQ         R10
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -2501,6 +2529,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R10, R10
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R8), K1, Z16
 	PREFETCHT0   (R8)(R9*8)
 	VMOVUPS.Z    64(R8), K2, Z17
@@ -2534,7 +2566,7 @@ partial:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	DECQ         R10
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -3041,6 +3073,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R10, R10
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R8), K1, Z18
 	PREFETCHT0   (R8)(R9*8)
 	VMOVUPS.Z    64(R8), K2, Z19
@@ -3077,7 +3113,7 @@ partial:
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
 	DECQ         R10
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -3633,6 +3669,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R11, R11
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R9), K1, Z20
 	PREFETCHT0   (R9)(R10*8)
 	VMOVUPS.Z    64(R9), K2, Z21
@@ -3673,7 +3713,7 @@ partial:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
 	DECQ         R11
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -4274,6 +4314,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R11, R11
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R9), K1, Z22
 	PREFETCHT0   (R9)(R10*8)
 	VMOVUPS.Z    64(R9), K2, Z23
@@ -4317,7 +4361,7 @@ partial:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
 	DECQ         R11
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -4963,6 +5007,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R11, R11
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R9), K1, Z24
 	PREFETCHT0   (R9)(R10*8)
 	VMOVUPS.Z    64(R9), K2, Z25
@@ -5009,7 +5057,7 @@ partial:
 	ADDQ         $0x04, DI
 	ADDQ         $0x04, R8
 	DECQ         R11
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -5704,6 +5752,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R12, R12
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R10), K1, Z26
 	PREFETCHT0   (R10)(R11*8)
 	VMOVUPS.Z    64(R10), K2, Z27
@@ -5754,7 +5806,7 @@ partial:
 	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
 	DECQ         R12
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
@@ -6494,6 +6546,10 @@ restloop:
 	JMP          finish
 
 partial:
+	TESTQ R12, R12
+	JEQ   finish
+
+partialloop:
 	VMOVUPS.Z    (R10), K1, Z28
 	PREFETCHT0   (R10)(R11*8)
 	VMOVUPS.Z    64(R10), K2, Z29
@@ -6547,7 +6603,7 @@ partial:
 	ADDQ         $0x04, R8
 	ADDQ         $0x04, R9
 	DECQ         R12
-	JNE          partial
+	JNE          partialloop
 
 finish:
 	TESTL        $0x0000007e, CX
