@@ -63,7 +63,11 @@ func (m *Model) check(r *textgen.Request) error {
 		return refuse("best_of", "best_of is %d, expected at least n, which is %d", r.BestOf, r.N)
 	}
 	if n := max(r.N, r.BestOf, 1); n > m.engine.sched.most {
-		return refuse("n", "%d answers at once, the engine computes at most %d (--max-sequences)", n, m.engine.sched.most)
+		field := "n"
+		if r.BestOf > 0 {
+			field = "best_of"
+		}
+		return refuse(field, "%d answers at once, the engine computes at most %d (--max-sequences)", n, m.engine.sched.most)
 	}
 	return checkStops(r)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -64,6 +65,21 @@ func TestStopTokensAreTokens(t *testing.T) {
 	var refused *textgen.RequestError
 	if err := checkStops(r); !errors.As(err, &refused) || refused.Field != "stop_token_ids" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// More answers than the engine computes at once are refused by the field that asks for them.
+func TestTooManyAnswersAreRefused(t *testing.T) {
+	m := stories(t, "f32", Options{Sequences: 3})
+	for field, change := range map[string]func(*textgen.Request){
+		"n": func(r *textgen.Request) { r.N = 4 }, "best_of": func(r *textgen.Request) { r.N, r.BestOf = 2, 4 },
+	} {
+		r := ask([]int32{1}, 1)
+		change(r)
+		var refused *textgen.RequestError
+		if err := m.check(r); !errors.As(err, &refused) || refused.Field != field || !strings.Contains(err.Error(), "at most 3") {
+			t.Errorf("%s: got %v", field, err)
+		}
 	}
 }
 

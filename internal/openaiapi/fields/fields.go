@@ -7,6 +7,7 @@ package fields
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -254,7 +255,11 @@ func (v Value) Int(lo, hi int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(string(v.Raw), 10, 64)
 	if err != nil || n < lo || n > hi {
-		return 0, v.Errorf("expected an integer %s, found %s", span(float64(lo), float64(hi)), v.shown())
+		bounds := span(float64(lo), float64(hi))
+		if errors.Is(err, strconv.ErrRange) || n > hi {
+			bounds = fmt.Sprintf("from %d to %d", lo, hi)
+		}
+		return 0, v.Errorf("expected an integer %s, found %s", bounds, v.shown())
 	}
 	return n, nil
 }

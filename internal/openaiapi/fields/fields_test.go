@@ -97,6 +97,23 @@ func TestErrors(t *testing.T) {
 
 var rep = strings.Repeat
 
+// A number beyond all bounds is answered with them, also where a field stands for any size.
+func TestIntegersTooLarge(t *testing.T) {
+	for raw, want := range map[string]string{
+		"9223372036854775808": "expected an integer from 0 to 2147483647, found 9223372036854775808",
+		"2147483648":          "expected an integer from 0 to 2147483647, found 2147483648",
+		"-1":                  "expected an integer of at least 0, found -1",
+	} {
+		v, err := parseBody([]byte(raw))
+		if err == nil {
+			_, err = v.Int(0, Many)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, expected %q", raw, err, want)
+		}
+	}
+}
+
 func TestIDs(t *testing.T) {
 	for raw, want := range map[string]string{`[1,2147483647]`: "[1 2147483647] <nil>", `[-1]`: "error", `[null]`: "error", `[1.5]`: "error", `[2147483648]`: "error", `5`: "error"} {
 		ids, err := Value{Raw: json.RawMessage(raw)}.IDs()
