@@ -35,7 +35,7 @@ var flagUses = []flagUse{
 	{weightForms, "portable embeddings accuracy-level"},
 	{"gptq " + languageForm, "damp act-order"},
 	{"gptq awq", "sequential"},
-	{languageForm, "type tensor-type output-tensor-type token-embedding-type pure allow-requantize imatrix save-imatrix"},
+	{languageForm, "type tensor-type output-tensor-type token-embedding-type pure allow-requantize imatrix save-imatrix precision"},
 	{halfForm, "io"},
 	{halfForm + " static dynamic " + weightForms, "to"},
 }
@@ -112,6 +112,7 @@ func (f *quantizeFlags) agree(given func(string) bool, form string) error {
 		{"damp", f.method == "gptq", "--method gptq"},
 		{"act-order", f.method == "gptq", "--method gptq"},
 		{"labels", f.data != "", "--data"},
+		{"precision", f.data != "", "--data, on which the model is run"},
 		{"save-imatrix", f.data != "" && (f.method == "static" || f.method == "weight-only"), "--data, and no method but weight-only"},
 		{"imatrix", f.data == "" || f.method != "static" && f.method != "weight-only", "no --data, which measures another"},
 	} {

@@ -12,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/format/whole"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/guard"
 	"github.com/salver-ml/salver/internal/quant/lm"
@@ -29,6 +30,7 @@ type quantizeLanguageFlags struct {
 	importance, saveImportance string
 	targetBits                 float64
 	targetSize                 string
+	precision                  string
 }
 
 func (f *quantizeLanguageFlags) add(c *cobra.Command) {
@@ -43,6 +45,7 @@ func (f *quantizeLanguageFlags) add(c *cobra.Command) {
 	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF, weight-only: formats (Q2_K to Q8_0, or 4 and 8 bits) by what they cost, with so many bits a weight on average, e.g. 4.5")
 	fl.StringVar(&f.targetSize, "target-size", "", "GGUF, weight-only: likewise, with so much of the original's size, e.g. 30%")
 	fl.StringVar(&f.saveImportance, "save-imatrix", "", "GGUF: file to write the measured importance matrix to")
+	fl.StringVar(&f.precision, "precision", "fp32", "arithmetic in which a language model is run on --data: fp32, or bf16, several times as fast, on CPUs with AMX")
 }
 
 // quantizeLanguage quantizes a language model: a GGUF file or a Hugging Face folder.
@@ -215,6 +218,12 @@ func (j *languageJob) calibrate(ctx context.Context) (*lm.Calibrated, error) {
 	var text *lm.Text
 	if f.data != "" {
 		var err error
+		if r.Precision, err = op.ParsePrecision(f.language.precision); err == nil {
+			err = r.Precision.Available()
+		}
+		if err != nil {
+			return nil, misuse{fmt.Errorf("--precision: %w", err)}
+		}
 		if text, err = j.m.ReadText(f.data, f.maxTokens, f.limit); err != nil {
 			return nil, err
 		}
@@ -257,7 +266,7 @@ func (j *languageJob) spread(ctx context.Context) error {
 
 // measure measures the importance of columns.
 func (j *languageJob) measure(ctx context.Context, text *lm.Text, r lm.Recipe) (err error) {
-	if j.o.Importance, err = lm.Measure(ctx, j.m, text, r.Pool, filepath.Dir(j.f.output), r.Progress); err != nil {
+	if j.o.Importance, err = lm.Measure(ctx, j.m, text, r); err != nil {
 		return err
 	}
 	if path := j.f.language.saveImportance; path != "" {

@@ -56,15 +56,21 @@ func TestQuantizeLanguage(t *testing.T) {
 
 // What is wrong is said before anything is computed.
 func TestQuantizeLanguageRefuses(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "out.gguf")
+	out, binary := filepath.Join(t.TempDir(), "out.gguf"), filepath.Join(t.TempDir(), "text.txt")
+	if err := os.WriteFile(binary, []byte("\x00\x01text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
-		"--allow-requantize":     {"--type", "Q4_0"},
-		"give --data":            {"--method", "gptq"},
-		"expected one of Q4_K_M": {"--type", "Q9"},
-		"models of tensors":      {"--method", "dynamic"},
-		"as a folder":            {"--format", "gptq", "-o", filepath.Join(t.TempDir(), "out")},
-		"is read too":            {"-o", chatModel},
-		"PATTERN=TYPE":           {"--tensor-type", "q4_0"},
+		"--allow-requantize":                     {"--type", "Q4_0"},
+		"give --data":                            {"--method", "gptq"},
+		"expected one of Q4_K_M":                 {"--type", "Q9"},
+		"models of tensors":                      {"--method", "dynamic"},
+		"as a folder":                            {"--format", "gptq", "-o", filepath.Join(t.TempDir(), "out")},
+		"is read too":                            {"-o", chatModel},
+		"PATTERN=TYPE":                           {"--tensor-type", "q4_0"},
+		"byte 0 is 0x00: expected text in UTF-8": {"--method", "gptq", "--allow-requantize", "--data", binary},
+		"expected fp32 or bf16":                  {"--method", "gptq", "--data", binary, "--precision", "fp16"},
+		"it needs --data":                        {"--precision", "bf16"},
 	} {
 		if status, said := quantizeTo(t, out, args...); status == exitOK || !strings.Contains(said, want) {
 			t.Errorf("%v: status %d, %q, expected %q", args, status, said, want)

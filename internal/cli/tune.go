@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 	"github.com/salver-ml/salver/internal/tune"
@@ -73,6 +74,9 @@ func (f *tuneFlags) run(ctx context.Context, e *env, path string) error {
 	}
 	if f.precision == precisionAuto {
 		return misusef("--precision auto: a model is tuned in one precision; give fp32 or bf16")
+	}
+	if llm.Recognise(path) {
+		return misusef("%s is a language model: its kernels leave nothing to choose; tune takes models of tensors", path)
 	}
 	shapes, err := parseShapes(f.shapes)
 	if err != nil {

@@ -69,4 +69,7 @@ func TestTuneMisuse(t *testing.T) {
 			t.Errorf("%s: status %d, %s", flag, status, errw)
 		}
 	}
+	if status, _, errw := runCommand("tune", chatModel); status != exitMisuse || !strings.Contains(errw, "language model") {
+		t.Errorf("a language model: status %d, %s", status, errw)
+	}
 }

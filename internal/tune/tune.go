@@ -99,9 +99,23 @@ func (m *model) measure(ctx context.Context, inputs func(*ir.Graph) ([]*tensor.T
 		m.exact = map[string]Choices{}
 	}
 	if m.in, err = inputs(e.Graph()); err == nil {
+		err = notEmpty(e.Graph(), m.in)
+	}
+	if err == nil {
 		err = m.layers(ctx, e, notes)
 	}
 	return errors.Join(err, e.Close())
+}
+
+// notEmpty refuses inputs with which layers compute nothing: what is the fastest
+// then says nothing of others.
+func notEmpty(g *ir.Graph, in []*tensor.Tensor) error {
+	for i, t := range in {
+		if slices.Contains(t.Shape, 0) {
+			return fmt.Errorf("input %q has shape %v, which holds no element: expected one to measure with", g.Inputs[i].Name, t.Shape)
+		}
+	}
+	return nil
 }
 
 // recorder notes which choices nodes ask for.

@@ -132,6 +132,14 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// With an input of no elements there is nothing to measure.
+func TestEmptyInput(t *testing.T) {
+	_, err := Measure(t.Context(), network(t), inputs(0), engine.Options{Level: pass.MaxLevel}, Options{Seconds: 1, MaxError: 1e-3}, NewCache(ThisHost()))
+	if err == nil || !strings.Contains(err.Error(), "holds no element") {
+		t.Errorf("%v", err)
+	}
+}
+
 // edited takes the option of the same number for every choice.
 type edited struct {
 	inner *recorder

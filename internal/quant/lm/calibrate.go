@@ -41,7 +41,7 @@ func Calibrate(ctx context.Context, m *Model, text *Text, t Target, r Recipe) (*
 		chunks = text.Chunks
 	}
 	c := &Calibrated{}
-	if c.work, err = openWork(r.Work, keyOf(id, r.Method, r.GPTQ, t.key(), chunks)); err != nil {
+	if c.work, err = openWork(r.Work, keyOf(id, r.Method, r.GPTQ, r.Precision, t.key(), chunks)); err != nil {
 		return nil, err
 	}
 	if text != nil {
@@ -71,11 +71,10 @@ func (m *Model) suits(t Target, method Method) bool {
 
 // walk runs the model on a text.
 func (r *Recipe) walk(ctx context.Context, m *Model, text *Text, t Target, c *Calibrated) error {
-	w, err := newWalk(m, text, r.Pool, r.Work)
+	w, err := newWalk(m, text, r)
 	if err != nil {
 		return err
 	}
-	w.progress = r.Progress
 	out := &rounder{walk: w, recipe: r, target: t, work: c.work}
 	f := out.look
 	switch r.Method {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/weight"
 )
@@ -31,6 +32,9 @@ type Recipe struct {
 	Method Method
 	GPTQ   weight.GPTQOptions
 	Pool   *pool.Pool
+	// Precision is that of the products that the model is run with, and of GPTQ's
+	// Hessians.
+	Precision op.Precision
 	// Work is the folder in which what is done is kept, so that a run that was
 	// interrupted is continued.
 	Work string

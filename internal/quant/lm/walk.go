@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
@@ -38,6 +39,9 @@ func (m *Model) ReadText(path string, tokens, limit int) (*Text, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if err := checkText(b); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	t, err := m.tokenizer()
 	if err != nil {
@@ -73,6 +77,19 @@ func (m *Model) ReadText(path string, tokens, limit int) (*Text, error) {
 	return text, nil
 }
 
+// checkText refuses what is no text: other encodings than UTF-8, and files of other
+// kinds, whose bytes a model would take for words.
+func checkText(b []byte) error {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == 0 || r == utf8.RuneError && n == 1 {
+			return fmt.Errorf("byte %d is %#02x: expected text in UTF-8", i, b[i])
+		}
+		i += n
+	}
+	return nil
+}
+
 // Tokens is the number of tokens of all chunks.
 func (t *Text) Tokens() int { return len(t.Chunks) * len(t.Chunks[0]) }
 
@@ -80,23 +97,26 @@ func (t *Text) Tokens() int { return len(t.Chunks) * len(t.Chunks[0]) }
 // the next one is begun, so that the matrices of one stage are in memory at a
 // time, and those of the next can be chosen by what they will be multiplied with.
 type walk struct {
-	m        *Model
-	text     *Text
-	pool     *pool.Pool
-	config   *arch.Config
-	graph    *ir.Graph
-	stages   [][]*ir.Node
-	products [][]*product
-	made     map[*ir.Value]int // the stage that computes a value
-	last     map[*ir.Value]int // and the last one that reads it
-	values   *values
-	index    map[string]int
-	caches   map[string]*tensor.Tensor // of keys and values, by shape: chunks do not see each other
-	progress func(done, all int)       // in chunks of stages
+	m         *Model
+	text      *Text
+	pool      *pool.Pool
+	precision op.Precision
+	config    *arch.Config
+	graph     *ir.Graph
+	stages    [][]*ir.Node
+	products  [][]*product
+	made      map[*ir.Value]int // the stage that computes a value
+	last      map[*ir.Value]int // and the last one that reads it
+	values    *values
+	index     map[string]int
+	caches    map[string]*tensor.Tensor // of keys and values, by shape: chunks do not see each other
+	progress  func(done, all int)       // in chunks of stages
 }
 
-func newWalk(m *Model, text *Text, p *pool.Pool, dir string) (*walk, error) {
-	w := &walk{m: m, text: text, pool: p, made: map[*ir.Value]int{}, last: map[*ir.Value]int{}, index: m.index(), caches: map[string]*tensor.Tensor{}}
+// newWalk prepares a walk with the pool, precision and progress of a recipe, which
+// keeps what crosses between stages in the recipe's work folder.
+func newWalk(m *Model, text *Text, r *Recipe) (*walk, error) {
+	w := &walk{m: m, text: text, pool: r.Pool, precision: r.Precision, progress: r.Progress, made: map[*ir.Value]int{}, last: map[*ir.Value]int{}, index: m.index(), caches: map[string]*tensor.Tensor{}}
 	var err error
 	if w.graph, w.config, err = m.graph(len(text.Chunks[0])); err != nil {
 		return nil, err
@@ -109,7 +129,7 @@ func newWalk(m *Model, text *Text, p *pool.Pool, dir string) (*walk, error) {
 		}
 	}
 	w.stages, w.products = m.stagesOf(w.graph)
-	w.values = &values{dir: dir, number: map[*ir.Value]int{}, files: map[*ir.Value]*os.File{}}
+	w.values = &values{dir: r.Work, number: map[*ir.Value]int{}, files: map[*ir.Value]*os.File{}}
 	for s, nodes := range w.stages {
 		for _, n := range nodes {
 			for _, v := range n.Out {
@@ -221,7 +241,7 @@ func (w *walk) stage(ctx context.Context, s int, others map[string]*Tensor) erro
 	if err := errors.Join(seg.graph.Sort(), seg.graph.Verify(), op.InferTypes(seg.graph)); err != nil {
 		return err
 	}
-	session := exec.New(seg.graph, exec.Options{Pool: w.pool})
+	session := exec.New(seg.graph, exec.Options{Pool: w.pool, Precision: w.precision})
 	defer session.Close()
 	inputs := make([]*tensor.Tensor, len(seg.inputs))
 	for i, v := range seg.inputs {

@@ -14,6 +14,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/format/packed"
 	"github.com/salver-ml/salver/internal/llm"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/quant/report"
 	"github.com/salver-ml/salver/internal/quant/weight"
@@ -40,7 +41,7 @@ func TestWalkComputesTheModel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := quantize(t, open(t, folder(t, name)), Options{Mix: mix(t, "F32")})
 			m, tx := open(t, path), text(2)
-			w, err := newWalk(m, tx, nil, t.TempDir())
+			w, err := newWalk(m, tx, &Recipe{Work: t.TempDir()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,11 +87,11 @@ func TestWalkComputesTheModel(t *testing.T) {
 }
 
 // calibrated makes a GGUF file of what a method chooses.
-func calibrated(t *testing.T, dir string, method Method, mixName, work string) string {
+func calibrated(t *testing.T, dir, mixName string, r Recipe) string {
 	t.Helper()
 	m := open(t, dir)
 	o := Options{Mix: mix(t, mixName)}
-	c, err := Calibrate(t.Context(), m, text(6), Blocks(m, &o), Recipe{Method: method, Work: work})
+	c, err := Calibrate(t.Context(), m, text(6), Blocks(m, &o), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func calibrated(t *testing.T, dir string, method Method, mixName, work string) s
 	if err := c.Close(true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(work); !os.IsNotExist(err) {
+	if _, err := os.Stat(r.Work); !os.IsNotExist(err) {
 		t.Errorf("the work folder is left: %v", err)
 	}
 	return path
@@ -112,7 +113,7 @@ func calibrated(t *testing.T, dir string, method Method, mixName, work string) s
 func TestCalibrateContinues(t *testing.T) {
 	dir := folder(t, "llama")
 	for _, method := range []Method{GPTQ, AWQ} {
-		want, err := os.ReadFile(calibrated(t, dir, method, "Q4_0", filepath.Join(t.TempDir(), "work")))
+		want, err := os.ReadFile(calibrated(t, dir, "Q4_0", Recipe{Method: method, Work: filepath.Join(t.TempDir(), "work")}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,13 +136,43 @@ func TestCalibrateContinues(t *testing.T) {
 		if _, err := Calibrate(t.Context(), m, text(6), Blocks(m, &o), Recipe{Method: method, Work: work}); err == nil || !strings.Contains(err.Error(), "interrupted run") {
 			t.Errorf("another recipe in the same folder: %v", err)
 		}
-		got, err := os.ReadFile(calibrated(t, dir, method, "Q4_0", work))
+		got, err := os.ReadFile(calibrated(t, dir, "Q4_0", Recipe{Method: method, Work: work}))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
 			t.Errorf("%v: a continued run gave another file", method)
 		}
+	}
+}
+
+// In bfloat16 nearly all codes are those of float32, and the same on all threads.
+func TestCalibrateBF16(t *testing.T) {
+	if err := op.BF16.Available(); err != nil {
+		t.Skip(err)
+	}
+	dir := folder(t, "llama")
+	run := func(precision op.Precision, p *pool.Pool) []byte {
+		b, err := os.ReadFile(calibrated(t, dir, "Q4_0", Recipe{Method: GPTQ, Precision: precision, Pool: p, Work: filepath.Join(t.TempDir(), "work")}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	threads := pool.New(3)
+	defer threads.Close()
+	full, half := run(op.FP32, nil), run(op.BF16, nil)
+	if !bytes.Equal(half, run(op.BF16, threads)) {
+		t.Error("threads change bits")
+	}
+	other := 0
+	for i := range full {
+		if full[i] != half[i] {
+			other++
+		}
+	}
+	if other == 0 || other > len(full)/10 {
+		t.Errorf("%d of %d bytes differ from those of float32", other, len(full))
 	}
 }
 
@@ -188,7 +219,7 @@ func TestMeasure(t *testing.T) {
 	m := open(t, folder(t, "qwen3_moe"))
 	p := pool.New(2)
 	defer p.Close()
-	im, err := Measure(t.Context(), m, text(3), p, t.TempDir(), nil)
+	im, err := Measure(t.Context(), m, text(3), Recipe{Pool: p, Work: filepath.Join(t.TempDir(), "work")})
 	if err != nil {
 		t.Fatal(err)
 	}

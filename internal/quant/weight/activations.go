@@ -2,7 +2,9 @@ package weight
 
 import (
 	"fmt"
+	"math"
 
+	"github.com/salver-ml/salver/internal/kernels/bgemm"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -14,6 +16,7 @@ type Want uint8
 const (
 	WantHessian Want = 1 << iota // for GPTQ: Cols² numbers
 	WantRows                     // for AWQ: a few rows as they are
+	WantBF16                     // the Hessian is that of inputs rounded to bfloat16, for CPUs with AMX
 )
 
 // keptRows is how many rows are kept as they are.
@@ -32,7 +35,7 @@ type Activations struct {
 	rows        []float32 // kept: those whose number is a multiple of stride
 	stride      int
 	want        Want
-	tasks       []gemm.Task
+	panels      []panel
 }
 
 // NewActivations is for a layer with so many inputs.
@@ -66,28 +69,44 @@ func (a *Activations) Add(x []float32, p *pool.Pool) error {
 	if at, ok := finite(x); !ok {
 		return fmt.Errorf("input %d of row %d is %v: calibration needs finite numbers", at%a.Cols, a.Count+at/a.Cols, x[at])
 	}
-	for i := 0; i < len(x); i += a.Cols {
-		row := x[i:][:a.Cols]
-		for j, v := range row {
-			f := float64(v)
-			a.square[j] += float64(f * f)
-			if f < 0 {
-				f = -f
-			}
-			a.abs[j] += f
+	rows := len(x) / a.Cols
+	p.Run((a.Cols+sumCols-1)/sumCols, &sumTask{a, x})
+	if a.want&WantRows != 0 {
+		for i := range rows {
+			a.keep(a.Count+i, x[i*a.Cols:][:a.Cols])
 		}
-		if a.want&WantRows != 0 {
-			a.keep(row)
-		}
-		a.Count++
 	}
+	a.Count += rows
 	return a.addHessian(x, p)
+}
+
+// sumCols is how many columns a thread adds up at a time.
+const sumCols = 256
+
+// sumTask adds rows to the sums by column.
+type sumTask struct {
+	*Activations
+	x []float32
+}
+
+// Do adds up some columns, row by row.
+func (t *sumTask) Do(i int) {
+	from := i * sumCols
+	to := min(from+sumCols, t.Cols)
+	abs, square := t.abs[from:to], t.square[from:to]
+	for x := t.x; len(x) > 0; x = x[t.Cols:] {
+		for j, v := range x[from:to] {
+			f := float64(v)
+			square[j] += float64(f * f)
+			abs[j] += math.Abs(f)
+		}
+	}
 }
 
 // keep keeps rows at equal distances: when there are twice too many, every second
 // one is dropped and the distance doubles.
-func (a *Activations) keep(row []float32) {
-	if a.Count%a.stride != 0 {
+func (a *Activations) keep(number int, row []float32) {
+	if number%a.stride != 0 {
 		return
 	}
 	a.rows = append(a.rows, row...)
@@ -103,39 +122,55 @@ func (a *Activations) keep(row []float32) {
 
 // The sums over rows are cut into chains of hessianRows products, so that their
 // rounding errors do not grow with the number of rows; the Hessian is computed in
-// panels of hessianCols columns, of which those left of the diagonal are left out.
+// panels of columns, of which those left of the diagonal are left out. Panels are
+// wider in bfloat16, where rounding x for each of them takes longer than what is
+// computed below the diagonal.
 const (
-	hessianRows = 1024
-	hessianCols = 256
+	hessianRows     = 2048
+	hessianCols     = 256
+	hessianColsBF16 = 1024
 )
+
+// panel computes some rows of the Hessian.
+type panel struct {
+	full gemm.Task
+	half bgemm.Task
+}
 
 func (a *Activations) addHessian(x []float32, p *pool.Pool) error {
 	if a.Hessian == nil {
 		return nil
 	}
-	n := a.Cols
-	panels := (n + hessianCols - 1) / hessianCols
-	if a.tasks == nil {
-		a.tasks = make([]gemm.Task, panels)
+	n, cols, half := a.Cols, hessianCols, a.want&WantBF16 != 0
+	if half {
+		cols = hessianColsBF16
+	}
+	if a.panels == nil {
+		a.panels = make([]panel, (n+cols-1)/cols)
 	}
 	for ; len(x) > 0; x = x[min(len(x), hessianRows*n):] {
 		rows := min(len(x)/n, hessianRows)
-		for i := range panels {
-			from := i * hessianCols
-			m := min(hessianCols, n-from)
-			c := a.Hessian[from*n+from:]
-			t := &a.tasks[i]
-			t.M, t.N, t.K = m, n-from, rows
-			t.A = gemm.Matrix{Data: x[from:], Stride: n, Trans: true}
-			t.B = gemm.Matrix{Data: x[from:], Stride: n}
-			t.C = gemm.Matrix{Data: c, Stride: n}
-			t.Residual = gemm.Matrix{Data: c, Stride: n}
-			if err := t.Run(p); err != nil {
+		for i := range a.panels {
+			if err := a.panels[i].add(a, x, rows, i*cols, min((i+1)*cols, n), half, p); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// add adds what some rows of x give to rows [from, to) of the Hessian.
+func (t *panel) add(a *Activations, x []float32, rows, from, to int, half bool, p *pool.Pool) error {
+	n := a.Cols
+	c := gemm.Matrix{Data: a.Hessian[from*n+from:], Stride: n}
+	product := gemm.Product{M: to - from, N: n - from, K: rows, C: c, Epilogue: gemm.Epilogue{Residual: c},
+		A: gemm.Matrix{Data: x[from:], Stride: n, Trans: true}, B: gemm.Matrix{Data: x[from:], Stride: n}}
+	if half {
+		t.half.Product = product
+		return t.half.Run(p)
+	}
+	t.full.Product = product
+	return t.full.Run(p)
 }
 
 // MeanSquare is the mean of x² for each input, an importance for RTN; nil before

@@ -2,6 +2,7 @@ package weight
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -329,16 +330,27 @@ func TestHessian(t *testing.T) {
 	x := correlated(9, n, cols)
 	p := pool.New(3)
 	defer p.Close()
-	a, b := gathered(t, x, cols, nil), gathered(t, x, cols, p)
-	for i := range cols {
-		for j := i; j < cols; j++ {
-			var want, size float64
-			for k := 0; k < len(x); k += cols {
-				d := float64(x[k+i]) * float64(x[k+j])
-				want, size = want+d, size+math.Abs(d)
+	for _, want := range []Want{WantHessian, WantHessian | WantBF16} {
+		a, b := NewActivations(cols, want), NewActivations(cols, want)
+		if err := errors.Join(a.Add(x, nil), b.Add(x, p)); err != nil {
+			t.Fatal(err)
+		}
+		seen := slices.Clone(x)
+		if want&WantBF16 != 0 {
+			for i, v := range x {
+				seen[i] = dtype.BF16ToF32(dtype.F32ToBF16(v))
 			}
-			if got := a.Hessian[i*cols+j]; math.Abs(float64(got)-want) > 1e-5*size || got != b.Hessian[i*cols+j] {
-				t.Fatalf("[%d,%d] is %g and %g with threads, expected %g", i, j, got, b.Hessian[i*cols+j], want)
+		}
+		for i := range cols {
+			for j := i; j < cols; j++ {
+				var want, size float64
+				for k := 0; k < len(x); k += cols {
+					d := float64(seen[k+i]) * float64(seen[k+j])
+					want, size = want+d, size+math.Abs(d)
+				}
+				if got := a.Hessian[i*cols+j]; math.Abs(float64(got)-want) > 1e-5*size || got != b.Hessian[i*cols+j] {
+					t.Fatalf("[%d,%d] is %g and %g with threads, expected %g", i, j, got, b.Hessian[i*cols+j], want)
+				}
 			}
 		}
 	}
