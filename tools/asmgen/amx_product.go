@@ -25,6 +25,8 @@ func amxFamily() {
 	amxPixels()
 	amxHalves()
 	amxMaximum()
+	amxDepthwise()
+	amxWiden()
 }
 
 // Offsets in bytes into the Go struct Block of amx.

@@ -143,6 +143,9 @@ type Kernels struct {
 	pixels func(t *byte)
 	// maximum is that of windows.
 	maximum func(dst, src *uint16, taps *int, count, n, step int)
+	// depthwise takes a *Depthwise.
+	depthwise func(t *byte)
+	widen     func(dst *float32, src *uint16, n int)
 }
 
 // Available reports whether the level in force has tiles.

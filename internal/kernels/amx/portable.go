@@ -9,7 +9,7 @@ import (
 var portable = Kernels{
 	multiply: [kinds][2]func(*byte){{portableBF16, portableBF16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
 	round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
-	halves: portableHalves, pixels: portablePixels, maximum: portableMaximum,
+	halves: portableHalves, pixels: portablePixels, maximum: portableMaximum, depthwise: portableDepthwise, widen: portableWiden,
 }
 
 // view is n elements at p.
@@ -96,12 +96,15 @@ func fma(a, b, c float32) float32 { return sum(float64(a)*float64(b), float64(c)
 
 func add(a, b float32) float32 { return sum(float64(a), float64(b)) }
 
-// sum rounds x + y to float32, once: to odd in float64, which has more than twice
-// the bits, and then to nearest.
-func sum(x, y float64) float32 {
+// sum rounds x + y to float32, once; a denormal result is zero.
+func sum(x, y float64) float32 { return flushed(odd(x, y)) }
+
+// odd rounds x + y to odd in float64. That has more than twice the bits of float32, so
+// to round again to nearest there is like rounding once.
+func odd(x, y float64) float64 {
 	s := x + y
 	if math.IsInf(s, 0) || s != s {
-		return float32(s)
+		return s
 	}
 	v := s - x
 	if e := (x - (s - v)) + (y - v); e != 0 {
@@ -114,7 +117,7 @@ func sum(x, y float64) float32 {
 			s = math.Float64frombits(b)
 		}
 	}
-	return flushed(s)
+	return s
 }
 
 // flushed rounds to float32; what is below the least normal number after being

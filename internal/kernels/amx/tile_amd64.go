@@ -73,3 +73,13 @@ func halves512(dst *uint16, lo *uint16, hi *uint16, n int, step int)
 //
 //go:noescape
 func maximum512(dst *uint16, src *uint16, taps *int, count int, n int, step int)
+
+// computes a row of windows of 16 channels; t is a *Depthwise.
+//
+//go:noescape
+func depthwise512(t *byte)
+
+// widens n numbers, a multiple of 16.
+//
+//go:noescape
+func widen512(dst *float32, src *uint16, n int)

@@ -5770,3 +5770,654 @@ done:
 	JNE     window
 	VZEROUPPER
 	RET
+
+// func depthwise512(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·depthwise512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	MOVQ         40(AX), R8
+	MOVQ         48(AX), R9
+	MOVQ         56(AX), R10
+	MOVQ         64(AX), R11
+	VBROADCASTSS 72(AX), Z30
+	VBROADCASTSS 76(AX), Z31
+	CMPQ         R10, $0x00000040
+	JNE          not64
+
+group12by64:
+	CMPQ    R9, $0x0c
+	JLT     end12by64
+	VMOVUPS (SI), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	MOVQ    DI, AX
+	MOVQ    BX, R14
+	MOVQ    R8, R12
+
+tap12by64:
+	VMOVUPS     (R14), Z29
+	MOVQ        (AX), R13
+	ADDQ        CX, R13
+	VFMADD231PS (R13), Z29, Z0
+	VFMADD231PS 64(R13), Z29, Z1
+	VFMADD231PS 128(R13), Z29, Z2
+	VFMADD231PS 192(R13), Z29, Z3
+	VFMADD231PS 256(R13), Z29, Z4
+	VFMADD231PS 320(R13), Z29, Z5
+	VFMADD231PS 384(R13), Z29, Z6
+	VFMADD231PS 448(R13), Z29, Z7
+	VFMADD231PS 512(R13), Z29, Z8
+	VFMADD231PS 576(R13), Z29, Z9
+	VFMADD231PS 640(R13), Z29, Z10
+	VFMADD231PS 704(R13), Z29, Z11
+	ADDQ        $0x40, R14
+	ADDQ        $0x08, AX
+	DECQ        R12
+	JNE         tap12by64
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	VMAXPS      Z2, Z30, Z2
+	VMINPS      Z2, Z31, Z2
+	VMAXPS      Z3, Z30, Z3
+	VMINPS      Z3, Z31, Z3
+	VMAXPS      Z4, Z30, Z4
+	VMINPS      Z4, Z31, Z4
+	VMAXPS      Z5, Z30, Z5
+	VMINPS      Z5, Z31, Z5
+	VMAXPS      Z6, Z30, Z6
+	VMINPS      Z6, Z31, Z6
+	VMAXPS      Z7, Z30, Z7
+	VMINPS      Z7, Z31, Z7
+	VMAXPS      Z8, Z30, Z8
+	VMINPS      Z8, Z31, Z8
+	VMAXPS      Z9, Z30, Z9
+	VMINPS      Z9, Z31, Z9
+	VMAXPS      Z10, Z30, Z10
+	VMINPS      Z10, Z31, Z10
+	VMAXPS      Z11, Z30, Z11
+	VMINPS      Z11, Z31, Z11
+	TESTQ       R11, R11
+	JEQ         float12by64
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y0, (DX)
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc9
+	VMOVDQU Y1, 32(DX)
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xd2
+	VMOVDQU Y2, 64(DX)
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xdb
+	VMOVDQU Y3, 96(DX)
+
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xe4
+	VMOVDQU Y4, 128(DX)
+
+	// VCVTNEPS2BF16 Z5, Y5
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xed
+	VMOVDQU Y5, 160(DX)
+
+	// VCVTNEPS2BF16 Z6, Y6
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xf6
+	VMOVDQU Y6, 192(DX)
+
+	// VCVTNEPS2BF16 Z7, Y7
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xff
+	VMOVDQU Y7, 224(DX)
+
+	// VCVTNEPS2BF16 Z8, Y8
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y8, 256(DX)
+
+	// VCVTNEPS2BF16 Z9, Y9
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc9
+	VMOVDQU Y9, 288(DX)
+
+	// VCVTNEPS2BF16 Z10, Y10
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xd2
+	VMOVDQU Y10, 320(DX)
+
+	// VCVTNEPS2BF16 Z11, Y11
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xdb
+	VMOVDQU Y11, 352(DX)
+	ADDQ    $0x00000180, DX
+	JMP     next12by64
+
+float12by64:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	VMOVUPS Z3, 192(DX)
+	VMOVUPS Z4, 256(DX)
+	VMOVUPS Z5, 320(DX)
+	VMOVUPS Z6, 384(DX)
+	VMOVUPS Z7, 448(DX)
+	VMOVUPS Z8, 512(DX)
+	VMOVUPS Z9, 576(DX)
+	VMOVUPS Z10, 640(DX)
+	VMOVUPS Z11, 704(DX)
+	ADDQ    $0x00000300, DX
+
+next12by64:
+	ADDQ $0x00000300, CX
+	SUBQ $0x0c, R9
+	JMP  group12by64
+
+end12by64:
+group4by64:
+	CMPQ    R9, $0x04
+	JLT     end4by64
+	VMOVUPS (SI), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	MOVQ    DI, AX
+	MOVQ    BX, R14
+	MOVQ    R8, R12
+
+tap4by64:
+	VMOVUPS     (R14), Z29
+	MOVQ        (AX), R13
+	ADDQ        CX, R13
+	VFMADD231PS (R13), Z29, Z0
+	VFMADD231PS 64(R13), Z29, Z1
+	VFMADD231PS 128(R13), Z29, Z2
+	VFMADD231PS 192(R13), Z29, Z3
+	ADDQ        $0x40, R14
+	ADDQ        $0x08, AX
+	DECQ        R12
+	JNE         tap4by64
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	VMAXPS      Z2, Z30, Z2
+	VMINPS      Z2, Z31, Z2
+	VMAXPS      Z3, Z30, Z3
+	VMINPS      Z3, Z31, Z3
+	TESTQ       R11, R11
+	JEQ         float4by64
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y0, (DX)
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc9
+	VMOVDQU Y1, 32(DX)
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xd2
+	VMOVDQU Y2, 64(DX)
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xdb
+	VMOVDQU Y3, 96(DX)
+	ADDQ    $0x00000080, DX
+	JMP     next4by64
+
+float4by64:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	VMOVUPS Z3, 192(DX)
+	ADDQ    $0x00000100, DX
+
+next4by64:
+	ADDQ $0x00000100, CX
+	SUBQ $0x04, R9
+	JMP  group4by64
+
+end4by64:
+not64:
+	CMPQ R10, $0x00000080
+	JNE  not128
+
+group12by128:
+	CMPQ    R9, $0x0c
+	JLT     end12by128
+	VMOVUPS (SI), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	MOVQ    DI, AX
+	MOVQ    BX, R14
+	MOVQ    R8, R12
+
+tap12by128:
+	VMOVUPS     (R14), Z29
+	MOVQ        (AX), R13
+	ADDQ        CX, R13
+	VFMADD231PS (R13), Z29, Z0
+	VFMADD231PS 128(R13), Z29, Z1
+	VFMADD231PS 256(R13), Z29, Z2
+	VFMADD231PS 384(R13), Z29, Z3
+	VFMADD231PS 512(R13), Z29, Z4
+	VFMADD231PS 640(R13), Z29, Z5
+	VFMADD231PS 768(R13), Z29, Z6
+	VFMADD231PS 896(R13), Z29, Z7
+	VFMADD231PS 1024(R13), Z29, Z8
+	VFMADD231PS 1152(R13), Z29, Z9
+	VFMADD231PS 1280(R13), Z29, Z10
+	VFMADD231PS 1408(R13), Z29, Z11
+	ADDQ        $0x40, R14
+	ADDQ        $0x08, AX
+	DECQ        R12
+	JNE         tap12by128
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	VMAXPS      Z2, Z30, Z2
+	VMINPS      Z2, Z31, Z2
+	VMAXPS      Z3, Z30, Z3
+	VMINPS      Z3, Z31, Z3
+	VMAXPS      Z4, Z30, Z4
+	VMINPS      Z4, Z31, Z4
+	VMAXPS      Z5, Z30, Z5
+	VMINPS      Z5, Z31, Z5
+	VMAXPS      Z6, Z30, Z6
+	VMINPS      Z6, Z31, Z6
+	VMAXPS      Z7, Z30, Z7
+	VMINPS      Z7, Z31, Z7
+	VMAXPS      Z8, Z30, Z8
+	VMINPS      Z8, Z31, Z8
+	VMAXPS      Z9, Z30, Z9
+	VMINPS      Z9, Z31, Z9
+	VMAXPS      Z10, Z30, Z10
+	VMINPS      Z10, Z31, Z10
+	VMAXPS      Z11, Z30, Z11
+	VMINPS      Z11, Z31, Z11
+	TESTQ       R11, R11
+	JEQ         float12by128
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y0, (DX)
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc9
+	VMOVDQU Y1, 32(DX)
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xd2
+	VMOVDQU Y2, 64(DX)
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xdb
+	VMOVDQU Y3, 96(DX)
+
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xe4
+	VMOVDQU Y4, 128(DX)
+
+	// VCVTNEPS2BF16 Z5, Y5
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xed
+	VMOVDQU Y5, 160(DX)
+
+	// VCVTNEPS2BF16 Z6, Y6
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xf6
+	VMOVDQU Y6, 192(DX)
+
+	// VCVTNEPS2BF16 Z7, Y7
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xff
+	VMOVDQU Y7, 224(DX)
+
+	// VCVTNEPS2BF16 Z8, Y8
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y8, 256(DX)
+
+	// VCVTNEPS2BF16 Z9, Y9
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc9
+	VMOVDQU Y9, 288(DX)
+
+	// VCVTNEPS2BF16 Z10, Y10
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xd2
+	VMOVDQU Y10, 320(DX)
+
+	// VCVTNEPS2BF16 Z11, Y11
+	BYTE    $0x62
+	BYTE    $0x52
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xdb
+	VMOVDQU Y11, 352(DX)
+	ADDQ    $0x00000180, DX
+	JMP     next12by128
+
+float12by128:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	VMOVUPS Z3, 192(DX)
+	VMOVUPS Z4, 256(DX)
+	VMOVUPS Z5, 320(DX)
+	VMOVUPS Z6, 384(DX)
+	VMOVUPS Z7, 448(DX)
+	VMOVUPS Z8, 512(DX)
+	VMOVUPS Z9, 576(DX)
+	VMOVUPS Z10, 640(DX)
+	VMOVUPS Z11, 704(DX)
+	ADDQ    $0x00000300, DX
+
+next12by128:
+	ADDQ $0x00000600, CX
+	SUBQ $0x0c, R9
+	JMP  group12by128
+
+end12by128:
+group4by128:
+	CMPQ    R9, $0x04
+	JLT     end4by128
+	VMOVUPS (SI), Z0
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	MOVQ    DI, AX
+	MOVQ    BX, R14
+	MOVQ    R8, R12
+
+tap4by128:
+	VMOVUPS     (R14), Z29
+	MOVQ        (AX), R13
+	ADDQ        CX, R13
+	VFMADD231PS (R13), Z29, Z0
+	VFMADD231PS 128(R13), Z29, Z1
+	VFMADD231PS 256(R13), Z29, Z2
+	VFMADD231PS 384(R13), Z29, Z3
+	ADDQ        $0x40, R14
+	ADDQ        $0x08, AX
+	DECQ        R12
+	JNE         tap4by128
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	VMAXPS      Z2, Z30, Z2
+	VMINPS      Z2, Z31, Z2
+	VMAXPS      Z3, Z30, Z3
+	VMINPS      Z3, Z31, Z3
+	TESTQ       R11, R11
+	JEQ         float4by128
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y0, (DX)
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc9
+	VMOVDQU Y1, 32(DX)
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xd2
+	VMOVDQU Y2, 64(DX)
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xdb
+	VMOVDQU Y3, 96(DX)
+	ADDQ    $0x00000080, DX
+	JMP     next4by128
+
+float4by128:
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	VMOVUPS Z3, 192(DX)
+	ADDQ    $0x00000100, DX
+
+next4by128:
+	ADDQ $0x00000200, CX
+	SUBQ $0x04, R9
+	JMP  group4by128
+
+end4by128:
+not128:
+group1by0:
+	CMPQ    R9, $0x01
+	JLT     end1by0
+	VMOVUPS (SI), Z0
+	MOVQ    DI, AX
+	MOVQ    BX, R14
+	MOVQ    R8, R12
+
+tap1by0:
+	VMOVUPS     (R14), Z29
+	MOVQ        (AX), R13
+	ADDQ        CX, R13
+	VFMADD231PS (R13), Z29, Z0
+	ADDQ        $0x40, R14
+	ADDQ        $0x08, AX
+	DECQ        R12
+	JNE         tap1by0
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	TESTQ       R11, R11
+	JEQ         float1by0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE    $0x62
+	BYTE    $0xf2
+	BYTE    $0x7e
+	BYTE    $0x48
+	BYTE    $0x72
+	BYTE    $0xc0
+	VMOVDQU Y0, (DX)
+	ADDQ    $0x00000020, DX
+	JMP     next1by0
+
+float1by0:
+	VMOVUPS Z0, (DX)
+	ADDQ    $0x00000040, DX
+
+next1by0:
+	ADDQ R10, CX
+	SUBQ $0x01, R9
+	JMP  group1by0
+
+end1by0:
+	VZEROUPPER
+	RET
+
+// func widen512(dst *float32, src *uint16, n int)
+// Requires: AVX, AVX512F
+TEXT ·widen512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VMOVUPS   Z0, (AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x10, DX
+	JGT       loop
+	VZEROUPPER
+	RET

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/bconv"
+	"github.com/salver-ml/salver/internal/kernels/bdepth"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -33,6 +34,38 @@ func halfFits(p Params, a Algorithm, level cpu.Target) bool {
 	return bconv.Supports(level) && (a == Direct || a == Pointwise)
 }
 
+// DepthFits reports whether a depthwise convolution, which is computed in float32, may
+// have tensors of bfloat16: where bfloat16 is allowed, at levels with tiles.
+func DepthFits(p Params, level cpu.Target) bool {
+	p, err := p.normalize()
+	return err == nil && p.BF16 && !p.Residual && len(p.Kernel) == 2 && Choose(p, level) == Depthwise && bdepth.Supports(level)
+}
+
+// NewDepth prepares such a convolution of an input with the given spatial sizes.
+func NewDepth(p Params, spatial []int, level cpu.Target) (*bdepth.Plan, error) {
+	p, err := p.normalize()
+	if err != nil {
+		return nil, err
+	}
+	dims, err := p.dims(spatial)
+	if err != nil {
+		return nil, err
+	}
+	d := bdepth.Params{Channels: p.Out, H: dims[0], W: dims[1], InBF16: p.Stored.In, OutBF16: p.Stored.Out}
+	d.Lo, d.Hi, d.Clamp = p.Act.clamp()
+	d.After = p.Act.afterwards(level)
+	return bdepth.New(d, level), nil
+}
+
+// afterwards is the part of the activation that follows as a pass, or nil.
+func (a Activation) afterwards(level cpu.Target) func(x []float32) {
+	if !a.after() {
+		return nil
+	}
+	activate := tileSetFor(level).activate
+	return func(x []float32) { activate(a.Kind, a.Alpha, x) }
+}
+
 // newHalf is the plan of a convolution in bfloat16, nil where it is computed in
 // float32: where that isn't allowed, in groups, and at levels without tiles.
 func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places []place) *bconv.Plan {
@@ -45,10 +78,7 @@ func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		h.Places[i] = bconv.Place{Size: at.size, First: at.first, Step: at.step}
 	}
 	h.Lo, h.Hi, h.Clamp = p.Act.clamp()
-	if p.Act.after() {
-		activate := tileSetFor(level).activate
-		h.After = func(x []float32) { activate(p.Act.Kind, p.Act.Alpha, x) }
-	}
+	h.After = p.Act.afterwards(level)
 	return bconv.New(h, level)
 }
 

@@ -1,10 +1,13 @@
 package blocked
 
 import (
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/bconv"
+	"github.com/salver-ml/salver/internal/kernels/bdepth"
+	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -88,4 +91,37 @@ func (k *halfConv) Run(c *op.Call) error {
 		}
 	}
 	return nil
+}
+
+// depth runs a prepared depthwise convolution of tensors that are stored in bfloat16.
+// It computes in float32.
+type depth struct {
+	run     *bdepth.Runner
+	weights []byte
+	n       int
+	scratch int
+}
+
+func (k *depth) ScratchBytes() int { return k.scratch }
+
+func (k *depth) Run(c *op.Call) error {
+	return k.run.Run(c.Pool, bdepth.Operands{N: k.n, In: c.In[0].Data, Packed: k.weights, Out: c.Out[0].Data, Scratch: c.Scratch})
+}
+
+// compileDepth prepares it for n images of the given spatial size.
+func compileDepth(p *op.Prep, prm conv.Params, n int, size []int) (op.Kernel, error) {
+	plan, err := conv.NewDepth(prm, size, cpu.Level())
+	if err != nil {
+		return nil, err
+	}
+	var bias []float32
+	if p.Has(2) {
+		bias = tensor.Of[float32](p.In[2].Const)
+	}
+	p.OnlyPacked(1)
+	packed := p.Pack("depthwise", plan.PackedSize(), func(b []byte) { err = plan.Pack(b, tensor.Of[float32](p.In[1].Const), bias) })
+	if err != nil {
+		return nil, err
+	}
+	return &depth{plan.NewRunner(), packed, n, plan.ScratchSize(p.Threads)}, nil
 }

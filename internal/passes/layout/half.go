@@ -17,8 +17,8 @@ import (
 // Half stores activations between convolutions in bfloat16, where the precision is
 // bf16. A value is stored so if a convolution makes it, or an operator that only
 // moves or compares numbers, and all that read it take it so: convolutions as input,
-// which would round it anyway, or as residual, and such operators. Operators that
-// move have their operands and results in one type.
+// which but for depthwise ones would round it anyway, or as residual, and such
+// operators. Operators that move have their operands and results in one type.
 var Half = pass.Pass{
 	Name: "half-activations", Level: 3, Last: true,
 	Doc: "With `--precision bf16`, blocked activations that convolutions make and that only convolutions read, " +
@@ -88,7 +88,7 @@ func addLast(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	}
 	for i, v := range n.In {
 		p := v.Producer
-		if p == nil || p.Op != "BlockedConv" || !halfWriter(p) || p.Input(3) != nil || !match.Private(v) {
+		if p == nil || p.Op != "BlockedConv" || !halfWriter(p) || p.Int("group") > 1 || p.Input(3) != nil || !match.Private(v) {
 			continue
 		}
 		attrs := maps.Clone(p.Attrs)
@@ -191,7 +191,8 @@ func floatReader(v *ir.Value) *ir.Node {
 	return nil
 }
 
-// halfWriter reports whether n is a convolution that is computed in bfloat16.
+// halfWriter reports whether n is a convolution that is computed in bfloat16, or a
+// depthwise one, which may read and write it.
 func halfWriter(n *ir.Node) bool {
 	if n.Domain != op.Salver || !convs[n.Op] || n.In[1].Const == nil {
 		return false
@@ -203,7 +204,7 @@ func halfWriter(n *ir.Node) bool {
 	}
 	p, why := convParams(n)
 	p.BF16 = true
-	return why == "" && conv.HalfFits(p, level())
+	return why == "" && (conv.HalfFits(p, level()) || conv.DepthFits(p, level()))
 }
 
 // halfMover reports whether n only moves or compares the numbers of blocked tensors.
