@@ -283,6 +283,7 @@ func softmaxFamily() {
 		v.expSumBlock()
 		v.softmaxRow()
 	}
+	rows{wide: true}.weights()
 }
 
 // expSumBlock computes dst = e^(src-m) and its sum, for m the greatest or NaN.

@@ -5,5 +5,8 @@ package softmax
 //go:generate go -C ../../../tools/asmgen run . softmax -out ../../internal/kernels/softmax/softmax_amd64.s
 
 func init() {
-	tables = append(tables, &table{expSumAVX2, softmaxRowAVX2}, &table{expSumAVX512, softmaxRowAVX512})
+	tables = append(tables,
+		&table{expSum: expSumAVX2, row: softmaxRowAVX2},
+		&table{expSum: expSumAVX512, row: softmaxRowAVX512},
+		&table{expSum: expSumAVX512, row: softmaxRowAVX512, weights: weightsAMX})
 }

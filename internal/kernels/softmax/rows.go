@@ -18,6 +18,9 @@ type table struct {
 	// row computes the softmax of a row of at most blockLen elements and returns
 	// its greatest; where that is -Inf, dst is left as it is. Nil: in steps.
 	row func(dst, src []float32) float32
+	// weights is Weights for at most blockLen scores in a row, with the stride in
+	// bytes. Nil: in steps.
+	weights func(scores *float32, stride, rows, n int, scale float32, before, tops, sums *float32)
 }
 
 // tables has each level's kernels; a level without its own has those below it.

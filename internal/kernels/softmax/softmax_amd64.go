@@ -15,3 +15,6 @@ func expSumAVX512(dst []float32, src []float32, m float32) float32
 
 //go:noescape
 func softmaxRowAVX512(dst []float32, src []float32) float32
+
+//go:noescape
+func weightsAMX(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)

@@ -1416,3 +1416,286 @@ scaledone:
 return:
 	VZEROUPPER
 	RET
+
+// func weightsAMX(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·weightsAMX(SB), NOSPLIT, $0-64
+	MOVQ         scores+0(FP), AX
+	MOVQ         rows+16(FP), CX
+	XORQ         DX, DX
+	VBROADCASTSS scale+32(FP), Z0
+
+row:
+	VBROADCASTSS wordff800000<>+0(SB), Z2
+	VBROADCASTSS wordff800000<>+0(SB), Z3
+	KXORW        K1, K1, K1
+	MOVQ         AX, BX
+	MOVQ         n+24(FP), SI
+	SUBQ         $0x00000020, SI
+	JLT          toprest
+
+topeach:
+	VBROADCASTSS wordff800000<>+0(SB), Z12
+	VMOVUPS      (BX), Z12
+	VCMPPS       $0x03, Z12, Z12, K2
+	KORW         K2, K1, K1
+	VMAXPS       Z2, Z12, Z2
+	VBROADCASTSS wordff800000<>+0(SB), Z12
+	VMOVUPS      64(BX), Z12
+	VCMPPS       $0x03, Z12, Z12, K2
+	KORW         K2, K1, K1
+	VMAXPS       Z3, Z12, Z3
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x00000020, SI
+	JGE          topeach
+
+toprest:
+	ADDQ         $0x00000020, SI
+	JEQ          topdone
+	MOVQ         SI, DI
+	XORQ         R8, R8
+	SUBQ         $0x00000000, DI
+	CMOVQLT      R8, DI
+	MOVQ         $0x00000010, R8
+	CMPQ         DI, R8
+	CMOVQGT      R8, DI
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z12
+	VMOVUPS      (BX), K2, Z12
+	VCMPPS       $0x03, Z12, Z12, K2
+	KORW         K2, K1, K1
+	VMAXPS       Z2, Z12, Z2
+	XORQ         DI, DI
+	SUBQ         $0x00000010, SI
+	CMOVQLT      DI, SI
+	MOVQ         $0x00000010, DI
+	CMPQ         SI, DI
+	CMOVQGT      DI, SI
+	MOVL         $0xffffffff, DI
+	BZHIL        SI, DI, DI
+	KMOVW        DI, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z12
+	VMOVUPS      64(BX), K2, Z12
+	VCMPPS       $0x03, Z12, Z12, K2
+	KORW         K2, K1, K1
+	VMAXPS       Z3, Z12, Z3
+
+topdone:
+	VMAXPS        Z2, Z3, Z2
+	VEXTRACTF32X8 $0x01, Z2, Y3
+	VMAXPS        Y2, Y3, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VMAXPS        X2, X3, X2
+	VPERMILPS     $0x0e, X2, X3
+	VMAXPS        X2, X3, X2
+	VPERMILPS     $0x01, X2, X3
+	VMAXPS        X2, X3, X2
+	VBROADCASTSS  X2, Z2
+	VMULPS        Z0, Z2, Z2
+	MOVQ          before+40(FP), BX
+	VBROADCASTSS  (BX)(DX*4), Z3
+	VCMPPS        $0x03, Z3, Z3, K2
+	KORW          K2, K1, K1
+	VMAXPS        Z2, Z3, Z2
+	KORTESTW      K1, K1
+	JEQ           numbers
+	VBROADCASTSS  word7fc00000<>+0(SB), Z2
+
+numbers:
+	MOVQ           tops+48(FP), BX
+	VMOVSS         X2, (BX)(DX*4)
+	VCMPPS.BCST    $0x00, wordff800000<>+0(SB), Z2, K2
+	VBLENDMPS.BCST word00000000<>+0(SB), Z2, K2, Z1
+	VBROADCASTSS   word00000000<>+0(SB), Z2
+	VBROADCASTSS   word00000000<>+0(SB), Z3
+	MOVQ           AX, BX
+	MOVQ           AX, SI
+	MOVQ           n+24(FP), DI
+	SUBQ           $0x00000020, DI
+	JLT            weightrest
+
+weighteach:
+	VMOVUPS           (BX), Z12
+	VMULPS            Z0, Z12, Z12
+	VSUBPS            Z1, Z12, Z12
+	VBROADCASTSS      word00000000<>+0(SB), Z13
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K2
+	VBLENDMPS         Z13, Z12, K2, Z4
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
+	VMOVAPS           Z4, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z16
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z16, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z12, Z14, Z12
+	VBLENDMPS         Z13, Z12, K2, Z5
+	VADDPS            Z5, Z2, Z2
+	VMOVAPS           Z5, Z30
+	VMOVUPS           64(BX), Z12
+	VMULPS            Z0, Z12, Z12
+	VSUBPS            Z1, Z12, Z12
+	VBROADCASTSS      word00000000<>+0(SB), Z13
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K2
+	VBLENDMPS         Z13, Z12, K2, Z6
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
+	VMOVAPS           Z6, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z16
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z16, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z12, Z14, Z12
+	VBLENDMPS         Z13, Z12, K2, Z7
+	VADDPS            Z7, Z3, Z3
+	VMOVAPS           Z7, Z31
+
+	// VCVTNE2PS2BF16 Z30, Z31, Z30
+	BYTE    $0x62
+	BYTE    $0x02
+	BYTE    $0x07
+	BYTE    $0x40
+	BYTE    $0x72
+	BYTE    $0xf6
+	VMOVUPS Z30, (SI)
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, DI
+	JGE     weighteach
+
+weightrest:
+	ADDQ              $0x00000020, DI
+	JEQ               weightdone
+	MOVQ              DI, R8
+	XORQ              R9, R9
+	SUBQ              $0x00000000, R8
+	CMOVQLT           R9, R8
+	MOVQ              $0x00000010, R9
+	CMPQ              R8, R9
+	CMOVQGT           R9, R8
+	MOVL              $0xffffffff, R9
+	BZHIL             R8, R9, R9
+	KMOVW             R9, K2
+	VMOVUPS.Z         (BX), K2, Z12
+	VMULPS            Z0, Z12, Z12
+	VSUBPS            Z1, Z12, Z12
+	VBROADCASTSS      word00000000<>+0(SB), Z13
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K3
+	VBLENDMPS         Z13, Z12, K3, Z8
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
+	VMOVAPS           Z8, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z16
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z16, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z12, Z14, Z12
+	VBLENDMPS         Z13, Z12, K3, Z9
+	VMOVAPS.Z         Z9, K2, Z12
+	VADDPS            Z12, Z2, Z2
+	VMOVAPS           Z12, Z30
+	XORQ              R8, R8
+	SUBQ              $0x00000010, DI
+	CMOVQLT           R8, DI
+	MOVQ              $0x00000010, R8
+	CMPQ              DI, R8
+	CMOVQGT           R8, DI
+	MOVL              $0xffffffff, R8
+	BZHIL             DI, R8, R8
+	KMOVW             R8, K2
+	VMOVUPS.Z         64(BX), K2, Z12
+	VMULPS            Z0, Z12, Z12
+	VSUBPS            Z1, Z12, Z12
+	VBROADCASTSS      word00000000<>+0(SB), Z13
+	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K3
+	VBLENDMPS         Z13, Z12, K3, Z10
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z10, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
+	VMOVAPS           Z10, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z16
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z16, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z12, Z14, Z12
+	VBLENDMPS         Z13, Z12, K3, Z11
+	VMOVAPS.Z         Z11, K2, Z12
+	VADDPS            Z12, Z3, Z3
+	VMOVAPS           Z12, Z31
+
+	// VCVTNE2PS2BF16 Z30, Z31, Z30
+	BYTE    $0x62
+	BYTE    $0x02
+	BYTE    $0x07
+	BYTE    $0x40
+	BYTE    $0x72
+	BYTE    $0xf6
+	VMOVUPS Z30, (SI)
+	ADDQ    $0x00000040, SI
+
+weightdone:
+	VADDPS        Z3, Z2, Z2
+	VEXTRACTF32X8 $0x01, Z2, Y3
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X3
+	VADDPS        X3, X2, X2
+	VPERMILPS     $0x0e, X2, X3
+	VADDPS        X3, X2, X2
+	VPERMILPS     $0x01, X2, X3
+	VADDPS        X3, X2, X2
+	MOVQ          sums+56(FP), BX
+	VMOVSS        X2, (BX)(DX*4)
+	MOVQ          stride+8(FP), BX
+	ADDQ          BX, AX
+	INCQ          DX
+	CMPQ          DX, CX
+	JNE           row
+	VZEROUPPER
+	RET
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+DATA word7fc00000<>+4(SB)/4, $0x7fc00000
+DATA word7fc00000<>+8(SB)/4, $0x7fc00000
+DATA word7fc00000<>+12(SB)/4, $0x7fc00000
+DATA word7fc00000<>+16(SB)/4, $0x7fc00000
+DATA word7fc00000<>+20(SB)/4, $0x7fc00000
+DATA word7fc00000<>+24(SB)/4, $0x7fc00000
+DATA word7fc00000<>+28(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $32
