@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/textgen"
@@ -24,9 +25,11 @@ type Sampler struct {
 	counts map[int32]int // of the answer's tokens, where penalties need them
 	prompt map[int32]bool
 
-	scratch []float32
-	weights []float32 // e^((x-max)/T) of the whole vocabulary
-	order   []candidate
+	scratch  []float32
+	operands [2]float32 // of functions that are called through tables
+	weights  []float32  // e^((x-max)/T) of the whole vocabulary
+	sums     []float64  // of their blocks
+	order    []candidate
 
 	information []float64 // of candidates, for typical
 	nearest     []distant
@@ -165,31 +168,56 @@ func filters(p float32) bool { return p > 0 && p < 1 }
 // weigh gives all tokens their weights, of which the largest is 1, and their sum.
 func (s *Sampler) weigh(l []float32, top float32) float64 {
 	s.weights = slices.Grow(s.weights[:0], len(l))[:len(l)]
-	for i, x := range l {
-		w := (x - top) / s.Temperature
-		if w != w {
-			w = float32(math.Inf(-1))
-		}
-		s.weights[i] = w
+	w := s.weights
+	s.operands = [2]float32{top, s.Temperature}
+	elemwise.Row(elemwise.Sub)(w, l, s.operands[:1], 1, 0)
+	elemwise.Row(elemwise.Div)(w, w, s.operands[1:], 1, 0)
+	if total := float64(softmax.ExpSum(w, w, 0)); total == total {
+		return total
 	}
-	return float64(softmax.ExpSum(s.weights, s.weights, 0))
+	for i, x := range w { // there are NaNs, which nobody chooses
+		if x != x {
+			w[i] = 0
+		}
+	}
+	return float64(reduce.SumRow(w))
 }
+
+// drawBlock is how many weights are passed over at once.
+const drawBlock = 1024
 
 // drawAny chooses among all tokens that min-p leaves.
 func (s *Sampler) drawAny(likeliest int32) int32 {
-	total := 0.
-	for _, p := range s.weights {
-		if p >= s.MinP {
-			total += float64(p)
-		}
-	}
-	r := s.rng.Float64() * total
-	for i, p := range s.weights {
-		if p >= s.MinP && p > 0 {
-			if r -= float64(p); r < 0 {
-				return int32(i)
+	if s.MinP > 0 {
+		for i, p := range s.weights {
+			if p < s.MinP {
+				s.weights[i] = 0
 			}
 		}
+	}
+	s.sums = s.sums[:0]
+	total := 0.
+	for block := range slices.Chunk(s.weights, drawBlock) {
+		sum := float64(reduce.SumRow(block))
+		s.sums = append(s.sums, sum)
+		total += sum
+	}
+	r := s.rng.Float64() * total
+	for i, sum := range s.sums {
+		if r >= sum {
+			r -= sum
+			continue
+		}
+		last := likeliest // where roundings leave something of r
+		for j, p := range s.weights[i*drawBlock : min((i+1)*drawBlock, len(s.weights))] {
+			if p > 0 {
+				last = int32(i*drawBlock + j)
+				if r -= float64(p); r < 0 {
+					break
+				}
+			}
+		}
+		return last
 	}
 	return likeliest
 }
@@ -213,17 +241,26 @@ func sum(c []candidate) (total float64) {
 	return total
 }
 
+// topBlock is how many weights are passed over at once where none is among the likeliest.
+const topBlock = 256
+
 // top is the n likeliest tokens in descending order, or all that are possible; of
 // equals the first ones.
 func (s *Sampler) top(n int) []candidate {
 	c, least := s.order[:0], float32(0)
-	for i, p := range s.weights {
-		if p <= least {
+	for at := 0; at < len(s.weights); at += topBlock {
+		block := s.weights[at:min(at+topBlock, len(s.weights))]
+		if reduce.MaxRow(block) <= least {
 			continue
 		}
-		if c = append(c, candidate{int32(i), float64(p)}); len(c) == 2*n {
-			descend(c)
-			c, least = c[:n], float32(c[n-1].p)
+		for i, p := range block {
+			if p <= least {
+				continue
+			}
+			if c = append(c, candidate{int32(at + i), float64(p)}); len(c) == 2*n {
+				descend(c)
+				c, least = c[:n], float32(c[n-1].p)
+			}
 		}
 	}
 	descend(c)
