@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/llm/sample"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
@@ -26,6 +27,7 @@ import (
 type engine struct {
 	run      func(context.Context, []work) ([][]float32, error) // computes a step
 	copy     func(blockCopy)
+	pool     *pool.Pool // chooses tokens
 	eos      []int32
 	context  int // tokens of a sequence, at most
 	maxQueue int
@@ -43,6 +45,7 @@ type engine struct {
 
 	stopped chan struct{}
 	step    []work
+	draws   draws
 }
 
 // ender says that a choice is complete, since its text has a stop string.
@@ -51,8 +54,8 @@ type ender struct {
 	choice int
 }
 
-func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
-	e := &engine{run: run, copy: cp, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
+func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), p *pool.Pool, s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
+	e := &engine{run: run, copy: cp, pool: p, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
 	e.wake = sync.NewCond(&e.mu)
 	e.stats = newStats()
 	go e.loop()
@@ -194,9 +197,22 @@ func (e *engine) fail(err error) {
 
 // choose gives each sequence whose tokens are all computed its next one.
 func (e *engine) choose(logits [][]float32) {
+	e.gather(logits)
+	e.pool.Run(len(e.draws), &e.draws)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer e.gauge() // whoever has an answer sees the figures with it
+	for i := range e.draws {
+		e.append(&e.draws[i])
+	}
+}
+
+// gather lists the tokens that are to be chosen after a step, and notes what it says
+// about prompts.
+func (e *engine) gather(logits [][]float32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.draws = e.draws[:0]
 	for _, w := range e.step {
 		q := w.sequence
 		for p := q.computed - w.n; p < q.computed; p++ {
@@ -213,9 +229,34 @@ func (e *engine) choose(logits [][]float32) {
 			continue
 		}
 		for _, c := range append(e.first(q), q) {
-			e.append(c, logits[0])
+			e.draws = append(e.draws, draw{sequence: c, logits: logits[0], eos: e.eos})
 		}
 		logits = logits[1:]
+	}
+}
+
+// A draw is a token that is to be chosen.
+type draw struct {
+	*sequence
+	logits []float32
+	eos    []int32
+	token  textgen.Token
+}
+
+// draws are those of a step, on as many threads as there are: each sequence has a
+// sampler of its own.
+type draws []draw
+
+// Do chooses token number i.
+func (d *draws) Do(i int) {
+	c := &(*d)[i]
+	var forbidden []int32
+	if c.generated() < c.MinTokens {
+		forbidden = slices.Concat(c.eos, c.StopTokens)
+	}
+	c.token.ID = c.sampler.Next(c.logits, forbidden)
+	if c.Logprobs >= 0 || c.choices > max(c.N, 1) { // the best are chosen by them
+		c.token = probability(c.logits, c.token.ID, max(c.Logprobs, 0))
 	}
 }
 
@@ -240,19 +281,12 @@ func (e *engine) first(q *sequence) (others []*sequence) {
 	return others
 }
 
-// append chooses a sequence's next token and hands it over.
-func (e *engine) append(q *sequence, logits []float32) {
-	var forbidden []int32
-	if q.generated() < q.MinTokens {
-		forbidden = slices.Concat(e.eos, q.StopTokens)
-	}
-	id := q.sampler.Next(logits, forbidden)
+// append hands a token that was chosen over.
+func (e *engine) append(d *draw) {
+	q, id := d.sequence, d.token.ID
 	q.tokens = append(q.tokens, id)
 	e.stats.GeneratedTokens++
-	p := piece{choice: q.choice, token: textgen.Token{ID: id}}
-	if q.Logprobs >= 0 || q.choices > max(q.N, 1) { // the best are chosen by them
-		p.token = probability(logits, id, max(q.Logprobs, 0))
-	}
+	p := piece{choice: q.choice, token: d.token}
 	switch {
 	case !q.IgnoreEOS && slices.Contains(e.eos, id) || slices.Contains(q.StopTokens, id):
 		p.finish, p.end = textgen.FinishStop, true

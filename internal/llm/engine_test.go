@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/llm/kv"
+	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
@@ -23,12 +24,15 @@ type fakeModel struct {
 	steps int
 	most  int // tokens of a step
 	parts int // sequences of a step, at most
+	pool  *pool.Pool
 }
 
 const fakeVocabulary = 50
 
 func newFakeModel(t *testing.T) *fakeModel {
-	return &fakeModel{t: t, slots: map[int32]int32{}, seed: maphash.MakeSeed()}
+	p := pool.New(2)
+	t.Cleanup(p.Close)
+	return &fakeModel{t: t, slots: map[int32]int32{}, seed: maphash.MakeSeed(), pool: p}
 }
 
 func (m *fakeModel) run(_ context.Context, step []work) (rows [][]float32, err error) {
@@ -78,7 +82,7 @@ func (m *fakeModel) copy(c blockCopy) {
 }
 
 func (m *fakeModel) engine(blocks, budget, most int) *engine {
-	return newEngine(m.run, m.copy, newScheduler(blocks, budget, most, true), []int32{1}, min(blocks*kv.BlockTokens, 512), 100)
+	return newEngine(m.run, m.copy, m.pool, newScheduler(blocks, budget, most, true), []int32{1}, min(blocks*kv.BlockTokens, 512), 100)
 }
 
 // tokensOf runs a request and gives the tokens of each choice.
@@ -254,7 +258,7 @@ func TestPriorityAndFairness(t *testing.T) {
 
 func TestQueueIsBounded(t *testing.T) {
 	block := make(chan struct{})
-	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, newScheduler(4, 16, 1, false), nil, 64, 3)
+	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, nil, newScheduler(4, 16, 1, false), nil, 64, 3)
 	var full error
 	for range 5 {
 		if err := e.submit(&request{Request: ask([]int32{1}, 1), choices: 1, out: newQueue()}); err != nil {

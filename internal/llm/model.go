@@ -211,7 +211,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.info = textgen.Info{Name: name, Architecture: src.config.Architecture, Context: limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
 		Loaded: time.Now(), Defaults: src.defaults}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
-	m.engine = newEngine(m.runner.run, m.runner.copyBlock, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.ends, limit, o.Queue)
+	m.engine = newEngine(m.runner.run, m.runner.copyBlock, o.Pool, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.ends, limit, o.Queue)
 	return m, nil
 }
 
