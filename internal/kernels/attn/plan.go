@@ -25,8 +25,8 @@ type plan struct {
 	rows   int // queries of a chunk, at most
 
 	// where in a slot's scratch
-	vOff, scoreOff, stateOff, biasOff, workOff int
-	perSlot, slots                             int
+	vOff, scoreOff, stateOff, biasOff, topOff, workOff int
+	perSlot, slots                                     int
 }
 
 type planKey struct {
@@ -103,7 +103,7 @@ func (p *plan) measure() {
 	p.rows = tiles * p.micro.Rows()
 	p.packV = p.rows >= packRows || p.micro.NeedsPanels(p.dv)
 	// The pad keeps rows of scores from falling into the same lines of the cache.
-	p.padded = tiling.Align(n, 16) + 16
+	p.padded = tiling.Align(n, lanes) + 16
 	p.vOff = tiling.Align(p.micro.PanelSize(p.d, n), 16)
 	p.scoreOff = p.vOff
 	if p.packV {
@@ -111,7 +111,8 @@ func (p *plan) measure() {
 	}
 	p.stateOff = p.scoreOff + p.micro.Rows()*p.padded
 	p.biasOff = p.stateOff + 2*p.rows
-	p.workOff = tiling.Align(p.biasOff+p.micro.Rows(), 16)
+	p.topOff = p.biasOff + p.micro.Rows()
+	p.workOff = tiling.Align(p.topOff+2*p.micro.Rows(), 16)
 	p.perSlot = p.workOff
 	if p.bf16 {
 		p.perSlot += tiling.Align(new(bgemm.Micro).WorkSize(max(p.d, n)), 16)

@@ -28,6 +28,8 @@ type workspace struct {
 	largest []float32 // m per query of the chunk
 	sums    []float32 // l
 	bias    []float32 // the mask's column, where it has one
+	tops    []float32 // m after a tile of keys, and what the tile adds to l, per query
+	parts   []float32
 
 	_ [128]byte // no false sharing with the next
 }
@@ -70,7 +72,9 @@ func (t *Task) arrange(w *workspace, s []float32) {
 	w.micro = w.use(p.bf16)
 	w.bf16.Work(s[p.workOff:p.perSlot])
 	w.keys, w.vals, w.scores = s[:p.vOff], s[p.vOff:p.scoreOff], s[p.scoreOff:p.stateOff]
-	w.largest, w.sums, w.bias = s[p.stateOff:p.stateOff+p.rows], s[p.stateOff+p.rows:p.biasOff], s[p.biasOff:p.workOff]
+	w.largest, w.sums, w.bias = s[p.stateOff:p.stateOff+p.rows], s[p.stateOff+p.rows:p.biasOff], s[p.biasOff:p.topOff]
+	rows := p.micro.Rows()
+	w.tops, w.parts = s[p.topOff:p.topOff+rows], s[p.topOff+rows:p.topOff+2*rows]
 }
 
 // A rowTile is some queries of a batch item.
@@ -120,7 +124,11 @@ func (t *Task) sweep(w *workspace, unit, first, tile, end int, all bool) {
 				t.pack(w, r.item, key, n)
 				packed = true
 			}
-			t.tile(w, r, part{key, n, lo, hi})
+			if t.BF16 {
+				t.halfTile(w, r, part{key, n, lo, hi})
+			} else {
+				t.tile(w, r, part{key, n, lo, hi})
+			}
 		}
 	}
 }
@@ -242,8 +250,14 @@ func (t *Task) weigh(w *workspace, r rowTile, i, n int) {
 		clear(s)
 		return
 	}
-	sum := softmax.ExpSum(s, s, m)
-	if m != old && old != negInf {
+	t.raise(w, r, i, m, softmax.ExpSum(s, s, m))
+}
+
+// raise makes m the largest score that a query has seen, and adds a tile's sum of
+// weights.
+func (t *Task) raise(w *workspace, r rowTile, i int, m, sum float32) {
+	at := r.state + i - r.row
+	if old := w.largest[at]; m != old && old != negInf {
 		c := float32(math.Exp(float64(old - m)))
 		w.sums[at] = float32(w.sums[at] * c)
 		if o := t.out(&r, i); c == 0 {

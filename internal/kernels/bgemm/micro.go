@@ -47,9 +47,9 @@ const microGroup = 4
 // Pack copies B, K×N, into panels. b.Steps is ignored. It uses the memory of Work.
 func (m *Micro) Pack(dst []float32, b *gemm.Matrix, k, n int) {
 	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), itemSize(k, n))
-	column := numbersOf(m.work, rowSize(k)/2)
+	turned := numbersOf(m.work, turnedSize)
 	for j := 0; j < n; j += amx.Cols {
-		packPanel(m.kern, panelOf(data, k, n, 0, j/amx.Cols), b, 0, k, j, min(amx.Cols, n-j), column)
+		packPanel(m.kern, panelOf(data, k, n, 0, j/amx.Cols), b, 0, k, j, min(amx.Cols, n-j), turned)
 	}
 }
 
@@ -60,7 +60,27 @@ func numbersOf(s []float32, n int) []uint16 {
 
 // Multiply computes a strip, whose B is packed. Where it continues, the sums begin
 // at +0 and are added to C.
-func (m *Micro) Multiply(s *gemm.Strip) {
+func (m *Micro) Multiply(s *gemm.Strip) { m.multiply(s, m.round(s), rowSize(s.K)) }
+
+// MultiplyRounded is Multiply for an A whose rows are bfloat16, in the front of their
+// memory, with zeros up to a multiple of 32.
+func (m *Micro) MultiplyRounded(s *gemm.Strip) {
+	m.multiply(s, unsafe.Pointer(&s.A[0]), 4*s.StrideA)
+}
+
+// Sums computes the sums of a strip and nothing of what follows them. Whole panels
+// are written, so that rows of C must have room for them.
+func (m *Micro) Sums(s *gemm.Strip) {
+	b := &m.block
+	m.operands(s, m.round(s), rowSize(s.K))
+	b.B, b.Panels = at(s.B, 0), tiling.Ceil(s.N, amx.Cols)
+	b.C, b.LDC, b.PanelC = at(s.C, 0), 4*s.StrideC, 4*amx.Cols
+	m.kern.Contiguous(amx.BF16, b, tiling.Ceil(s.K, amx.StepBF16))
+	m.block = amx.Block{}
+}
+
+// round rounds the rows of A into the memory of Work.
+func (m *Micro) round(s *gemm.Strip) unsafe.Pointer {
 	row := rowSize(s.K)
 	rounded := numbersOf(m.work, s.Rows*row/2)
 	for i := range s.Rows {
@@ -68,10 +88,19 @@ func (m *Micro) Multiply(s *gemm.Strip) {
 		m.kern.Round(dst[:s.K], s.A[i*s.StrideA:][:s.K])
 		clear(dst[s.K:])
 	}
-	sums := m.work[amx.Rows*row/4:]
+	return unsafe.Pointer(&rounded[0])
+}
+
+// operands sets rows of bfloat16 and how far they are apart.
+func (m *Micro) operands(s *gemm.Strip, a unsafe.Pointer, lda int) {
+	m.block.SetRows(s.Rows)
+	m.block.A, m.block.LDA = a, lda
+}
+
+func (m *Micro) multiply(s *gemm.Strip, a unsafe.Pointer, lda int) {
+	sums := m.work[amx.Rows*rowSize(s.K)/4:]
 	b := &m.block
-	b.SetRows(s.Rows)
-	b.A, b.LDA = unsafe.Pointer(&rounded[0]), row
+	m.operands(s, a, lda)
 	b.C, b.LDC, b.PanelC = unsafe.Pointer(&sums[0]), 4*amx.Cols, panelSums
 	m.start(s)
 	steps := tiling.Ceil(s.K, amx.StepBF16)

@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 )
 
 // Packed is a constant B, rounded to bfloat16, in the order that package amx
@@ -43,10 +44,10 @@ func PackB(dst []byte, b gemm.Matrix, k, n, items, step int) error {
 		return fmt.Errorf("bgemm: packing %d items of %d×%d needs %d bytes, got %d", items, k, n, need, len(dst))
 	}
 	kern := amx.For(cpu.Level())
-	row := make([]uint16, k)
+	turned := make([]uint16, turnedSize)
 	for i := range items {
 		for j := 0; j < n; j += amx.Cols {
-			packPanel(kern, panelOf(dst, k, n, i, j/amx.Cols), &b, i*step, k, j, min(amx.Cols, n-j), row)
+			packPanel(kern, panelOf(dst, k, n, i, j/amx.Cols), &b, i*step, k, j, min(amx.Cols, n-j), turned)
 		}
 	}
 	return nil
@@ -71,13 +72,14 @@ func panelOf(data []byte, k, n, item, panel int) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&p[0])), size/2)
 }
 
-// packPanel packs n columns from j. Where B is transposed, row is room for a column.
-func packPanel(kern *amx.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int, row []uint16) {
+// packPanel packs n columns from j. Where B is transposed, turned is room for
+// turnedSize numbers.
+func packPanel(kern *amx.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int, turned []uint16) {
 	if k == 0 {
 		return
 	}
 	if b.Trans {
-		packTransposed(kern, dst, b.Data[off+j*b.Stride:], b.Stride, k, n, row)
+		packTransposed(kern, dst, b.Data[off+j*b.Stride:], b.Stride, k, n, turned)
 		return
 	}
 	src := b.Data[off+j:]
@@ -91,21 +93,31 @@ func packPanel(kern *amx.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int
 	}
 }
 
-// packTransposed packs n columns that are rows of src.
-func packTransposed(kern *amx.Kernels, dst []uint16, src []float32, stride, k, n int, row []uint16) {
+// turnedK is how many numbers of a column are turned at once, turnedSize that of all
+// columns of a panel.
+const (
+	turnedK    = 64
+	turnedSize = amx.Cols * turnedK
+)
+
+// packTransposed packs n columns that are rows of src. Rounded, they are rows of pairs
+// of numbers, which a panel has as columns.
+func packTransposed(kern *amx.Kernels, dst []uint16, src []float32, stride, k, n int, turned []uint16) {
 	if n < amx.Cols || k%amx.StepBF16 != 0 {
 		clear(dst)
 	}
-	row = row[:k]
-	for c := range n {
-		kern.Round(row, src[c*stride:][:k])
-		to := dst[2*c:]
-		for i := 0; i+1 < k; i += 2 {
-			to[0], to[1] = row[i], row[i+1]
-			to = to[min(2*amx.Cols, len(to)):]
+	for at := 0; at < k; at += turnedK {
+		m := min(turnedK, k-at)
+		for c := range n {
+			row := turned[c*turnedK:][:turnedK]
+			kern.Round(row[:m], src[c*stride+at:][:m])
+			clear(row[m : m+m%2])
 		}
-		if k%2 == 1 {
-			to[0] = row[k-1]
-		}
+		transpose.Tile32(pairsOf(dst[at*amx.Cols:]), pairsOf(turned), amx.Cols, turnedK/2, n, tiling.Ceil(m, 2))
 	}
+}
+
+// pairsOf views pairs of numbers as what package transpose moves.
+func pairsOf(s []uint16) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(s))), len(s)/2)
 }

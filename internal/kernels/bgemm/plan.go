@@ -31,9 +31,9 @@ type plan struct {
 	rowPitch, stepPitch, tilePitch int
 	offsets                        [maxDepth]int // where the steps of a block begin
 
-	// Where what is in scratch: row tiles of A, panels of B, a column of B for each
-	// chunk of the first sweep, sums.
-	bOff, columnOff, cOff, end int
+	// Where what is in scratch: row tiles of A, panels of B, room for turned columns of
+	// B for each chunk of the first sweep, sums.
+	bOff, turnedOff, cOff, end int
 }
 
 // planKey is what a plan depends on.
@@ -128,13 +128,13 @@ func (p *plan) place() {
 	if p.stride == 0 {
 		p.bOff = p.items * p.tiles * p.tilePitch
 	}
-	p.columnOff = p.bOff
+	p.turnedOff = p.bOff
 	if !p.packed {
-		p.columnOff += p.items * p.itemBytes()
+		p.turnedOff += p.items * p.itemBytes()
 	}
-	p.cOff = p.columnOff
+	p.cOff = p.turnedOff
 	if !p.packed && p.transB {
-		p.cOff += p.rounds * p.columnBytes()
+		p.cOff += p.rounds * 2 * turnedSize
 	}
 	p.end = p.cOff + p.slots*p.sumBytes()
 }
@@ -146,8 +146,7 @@ const (
 	halfBytes = 64 // of a row of a panel's sums
 )
 
-func (p *plan) itemBytes() int   { return itemSize(p.k, p.n) }
-func (p *plan) columnBytes() int { return rowSize(p.k) }
+func (p *plan) itemBytes() int { return itemSize(p.k, p.n) }
 
 // rowSums is the bytes of a row of a panel's sums, sumBytes those of a call.
 const rowSums = 4 * amx.Cols

@@ -81,9 +81,11 @@ func (t *Task) copyStep(step, a []uint16, rows, n int) {
 // roundColumns rounds a step of rows that are columns of a, of which n exist.
 func (t *Task) roundColumns(step []uint16, a []float32, rows, n int) {
 	clear(step)
+	var line [amx.Rows]uint16
 	for k := range n {
-		for i, x := range a[k*t.A.Stride:][:rows] {
-			step[i*amx.StepBF16+k] = amx.Round(x)
+		t.plan.kern.Round(line[:rows], a[k*t.A.Stride:][:rows])
+		for i, x := range line[:rows] {
+			step[i*amx.StepBF16+k] = x
 		}
 	}
 }
@@ -94,11 +96,11 @@ func (t *Task) packPanel(item, panel, chunk int) {
 	dst := panelOf(t.memory[p.bOff:], t.K, t.N, item, panel)
 	off := tiling.Batch(t.Batch).Offset(item, t.B.Steps)
 	j := panel * amx.Cols
-	var column []uint16
-	if t.B.Trans {
-		column = t.numbers(p.columnOff+chunk*p.columnBytes(), p.columnBytes())
+	var turned []uint16
+	if p.transB {
+		turned = t.numbers(p.turnedOff+chunk*2*turnedSize, 2*turnedSize)
 	}
-	packPanel(p.kern, dst, &t.B, off, t.K, j, min(amx.Cols, t.N-j), column)
+	packPanel(p.kern, dst, &t.B, off, t.K, j, min(amx.Cols, t.N-j), turned)
 }
 
 // A workspace is what a chunk needs.
