@@ -125,9 +125,13 @@ func (g *gptq) hessian(a *Activations) (h []float32, dead int) {
 	return h, dead
 }
 
-// gptqBlock is how many columns are worked on before the errors are handed on by
-// a product of matrices.
-const gptqBlock = 128
+// gptqBlock is how many columns are worked on before their errors are handed on to
+// all that follow, by a product of matrices; gptqStrip how many before they are handed
+// on within the block.
+const (
+	gptqBlock = 128
+	gptqStrip = 16
+)
 
 func (g *gptq) run() error {
 	n, size := g.w.Cols, g.out.Scheme.size(g.w.Cols)
@@ -146,6 +150,10 @@ func (g *gptq) run() error {
 		block = (gptqBlock + size - 1) / size * size
 	}
 	block = min(block, n)
+	strip := gptqStrip
+	if !static && gptqStrip%size != 0 && size%gptqStrip != 0 {
+		strip = block // no group begins where others do not know of all errors before it
+	}
 	g.losses = make([]float64, g.w.Rows)
 	g.target = make([]float32, g.w.Rows*block)
 	var t gemm.Task
@@ -157,7 +165,13 @@ func (g *gptq) run() error {
 		if err := g.aim(&t, from, to); err != nil {
 			return err
 		}
-		eachRow(g.pool, g.w.Rows, (to-from)*(to-from), func(row int) { g.columns(row, from, to, static) })
+		for at := from; at < to; at += strip {
+			end := min(at+strip, to)
+			eachRow(g.pool, g.w.Rows, 64*(end-at), func(row int) { g.columns(row, from, to, at, end, static) })
+			if err := g.handOn(&t, from, to, at, end); err != nil {
+				return err
+			}
+		}
 	}
 	for _, l := range g.losses {
 		g.out.Loss += l
@@ -201,33 +215,50 @@ func (g *gptq) aim(t *gemm.Task, from, to int) error {
 	return t.Run(g.pool)
 }
 
-// columns rounds a row's columns [from, to), and leaves their errors in w.
-func (g *gptq) columns(row, from, to int, static bool) {
+// handOn adds to the targets of a block [from, to) the errors of its columns [at, end),
+// for the columns that follow.
+func (g *gptq) handOn(t *gemm.Task, from, to, at, end int) error {
+	if end == to {
+		return nil
+	}
+	t.M, t.N, t.K = g.w.Rows, to-end, end-at
+	t.A = gemm.Matrix{Data: g.w.Data[at:], Stride: g.w.Cols}
+	t.B = gemm.Matrix{Data: g.factor.unit[at*g.w.Cols+end:], Stride: g.w.Cols}
+	t.C = gemm.Matrix{Data: g.target[end-from:], Stride: to - from}
+	t.Residual = t.C
+	return t.Run(g.pool)
+}
+
+// columns rounds a row's columns [at, end) of a block [from, to), and leaves their
+// errors in w.
+func (g *gptq) columns(row, from, to, at, end int, static bool) {
 	n, size, m := g.w.Cols, g.out.Scheme.size(g.w.Cols), to-from
 	line, target := g.w.row(row), g.target[row*m:][:m]
 	codes := g.out.Codes[row*n:][:n]
 	var of params
-	for i := from; i < to; i++ {
+	for i := at; i < end; i++ {
 		col := g.order[i]
 		switch {
 		case static:
 			of = g.out.params(row, col/size)
 		case i%size == 0:
-			end := min(i+size, n)
-			of = g.grid.fit(g.current(line, target[i-from:], i, end), g.importance(i, end), g.options.Clip)
+			last := min(i+size, n)
+			of = g.grid.fit(g.current(line, target[i-from:], i, last), g.importance(i, last), g.options.Clip)
 			g.out.set(row, i/size, of)
+		case i == at:
+			of = g.out.params(row, i/size)
 		}
 		t := target[i-from]
 		c := g.grid.code(t, of)
 		codes[col] = c
 		value := g.grid.value(c, of)
-		rest := float64(float64(t-value) * g.factor.diagonal[i])
-		g.losses[row] += float64(rest * rest)
+		missed := float64(float64(t-value) * g.factor.diagonal[i])
+		g.losses[row] += float64(missed * missed)
 		e := line[i] - value
 		line[i] = e
-		f := g.factor.unit[i*n:][:to]
-		for j := i + 1; j < to; j++ {
-			target[j-from] += float32(e * f[j])
+		f, rest := g.factor.unit[i*n:][i+1:end], target[i+1-from:end-from]
+		for j, v := range f {
+			rest[j] += float32(e * v)
 		}
 	}
 }

@@ -129,6 +129,7 @@ var gptqCases = []struct {
 }{
 	{"groups", Scheme{Bits: 4, Group: 32, Symmetric: true, Scale: dtype.Float16}, GPTQOptions{}},
 	{"a short last group", Scheme{Bits: 3, Group: 48}, GPTQOptions{}},
+	{"groups that are no strips", Scheme{Bits: 4, Group: 20}, GPTQOptions{RTNOptions: RTNOptions{Clip: MSE}}},
 	{"large groups", Scheme{Bits: 4, Group: 96, Scale: dtype.Float16}, GPTQOptions{RTNOptions: RTNOptions{Clip: MSE}}},
 	{"rows", Scheme{Bits: 4}, GPTQOptions{StaticGroups: true}},
 	{"act-order", Scheme{Bits: 4, Group: 32, Symmetric: true}, GPTQOptions{ActOrder: true}},
