@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	kernel "github.com/salver-ml/salver/internal/kernels/rotary"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -51,6 +52,7 @@ func (rotaryCases) Cases() []op.Case {
 		{Name: "halves", In: []*tensor.Tensor{x, table}, Attrs: map[string]ir.Attr{"heads": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 2, 1, 4, 5, 6}, 1, 6)}},
 		{Name: "interleaved", In: []*tensor.Tensor{x, table}, Attrs: map[string]ir.Attr{"heads": ir.Int(1), "interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, 3, 4, 5, 6}, 1, 6)}},
 		{Name: "heads", In: []*tensor.Tensor{wave(70, 3*16), wave(70, 16)}, Attrs: many},
+		{Name: "neighbours of heads", In: []*tensor.Tensor{wave(70, 3*20), wave(70, 16)}, Attrs: map[string]ir.Attr{"heads": ir.Int(3), "interleaved": ir.Int(1)}},
 	}
 }
 
@@ -104,8 +106,19 @@ func rotaryRef(c *op.Call) error {
 	if err := r.read(c); err != nil {
 		return err
 	}
-	for i := range r.tokens {
-		r.turn(i)
+	copy(r.y, r.x)
+	step, distance := 1, r.n // from pair to pair, and within one
+	if r.interleaved {
+		step, distance = 2, 1
+	}
+	for i := range r.y[:r.tokens*r.heads*r.width] {
+		pair, token := i%r.width, i/r.width/r.heads
+		if pair%step != 0 || pair/step >= r.n {
+			continue // no first of a pair
+		}
+		table := r.table[2*r.n*token:]
+		cos, sin, a, b := float64(table[pair/step]), float64(table[r.n+pair/step]), float64(r.x[i]), float64(r.x[i+distance])
+		r.y[i], r.y[i+distance] = float32(a*cos-b*sin), float32(b*cos+a*sin)
 	}
 	return nil
 }
@@ -133,25 +146,8 @@ func (r *rotary) read(c *op.Call) error {
 
 // turn computes one token.
 func (r *rotary) turn(token int) {
-	t := r.table[2*r.n*token:][:2*r.n]
-	cos, sin := t[:r.n], t[r.n:]
-	for h := range r.heads {
-		at := (token*r.heads + h) * r.width
-		x, y := r.x[at:at+r.width], r.y[at:at+r.width]
-		copy(y[2*r.n:], x[2*r.n:])
-		if r.interleaved {
-			for i, c := range cos {
-				a, b := x[2*i], x[2*i+1]
-				y[2*i], y[2*i+1] = float32(a*c)-float32(b*sin[i]), float32(b*c)+float32(a*sin[i])
-			}
-			continue
-		}
-		x1, x2, y1, y2 := x[:r.n], x[r.n:2*r.n], y[:r.n], y[r.n:2*r.n]
-		for i, c := range cos {
-			a, b := x1[i], x2[i]
-			y1[i], y2[i] = float32(a*c)-float32(b*sin[i]), float32(b*c)+float32(a*sin[i])
-		}
-	}
+	table, at := r.table[2*r.n*token:][:2*r.n], token*r.heads*r.width
+	kernel.Turn(r.y[at:], r.x[at:][:r.heads*r.width], table[:r.n], table[r.n:], r.heads, r.interleaved)
 }
 
 // chunkNumbers is about the size of a chunk.
