@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -54,7 +55,7 @@ func rotaryFamily() {
 
 // words8 is a constant of eight integers.
 func words8(name string, values ...uint32) Mem {
-	m := GLOBL(name, 8|16) // RODATA, NOPTR
+	m := GLOBL(name, attr.RODATA|attr.NOPTR)
 	for i, v := range values {
 		DATA(4*i, U32(v))
 	}
