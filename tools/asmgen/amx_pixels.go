@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -23,6 +24,7 @@ const (
 	pixelsForm     = 80
 	pixelsLo       = 88
 	pixelsHi       = 92
+	pixelsLDS      = 96
 )
 
 // pixelForm is what a loop of amxPixels does, in the bits of Pixels.form.
@@ -36,10 +38,15 @@ const (
 	formEnd
 )
 
-// amxPixels writes what brings sums to their pixels, with a loop for each form.
-func amxPixels() {
-	TEXT("pixels512", NOSPLIT, "func(t *byte)")
-	Doc("brings the sums of a panel to pixels; t is a *Pixels.")
+// amxPixels writes what brings sums to their pixels, with a loop for each form. With
+// silu the activation comes before the residual, and results are of bfloat16.
+func amxPixels(silu bool) {
+	name, doc := "pixels512", "brings the sums of a panel to pixels; t is a *Pixels."
+	if silu {
+		name, doc = "pixelsSilu512", "brings the sums of a panel to pixels by way of SiLU; t is a *Pixels."
+	}
+	TEXT(name, NOSPLIT, "func(t *byte)")
+	Doc(doc)
 	Pragma("noescape")
 	t := Load(Param("t"), GP64()).(GPVirtual)
 	load := func(off int) GPVirtual {
@@ -48,7 +55,7 @@ func amxPixels() {
 		return r
 	}
 	p := &pixelLoop{src: load(pixelsSrc), dst: load(pixelsDst), res: load(pixelsResidual), rows: load(pixelsRows),
-		ldc: load(pixelsLDC), ldr: load(pixelsLDR), halfC: load(pixelsHalfC), halfR: load(pixelsHalfR)}
+		silu: silu, lds: load(pixelsLDS), ldc: load(pixelsLDC), ldr: load(pixelsLDR), halfC: load(pixelsHalfC), halfR: load(pixelsHalfR)}
 	bias, form, m := load(pixelsBias), load(pixelsForm), GP32()
 	MOVL(Mem{Base: t, Disp: pixelsMask}, m)
 	for j := range p.k {
@@ -56,8 +63,12 @@ func amxPixels() {
 		KMOVW(m, p.k[j])
 		SHRL(Imm(16), m)
 	}
-	VBROADCASTSS(Mem{Base: t, Disp: pixelsLo}, Z30)
-	VBROADCASTSS(Mem{Base: t, Disp: pixelsHi}, Z31)
+	if silu {
+		loadSilu()
+	} else {
+		VBROADCASTSS(Mem{Base: t, Disp: pixelsLo}, Z30)
+		VBROADCASTSS(Mem{Base: t, Disp: pixelsHi}, Z31)
+	}
 	TESTQ(bias, bias)
 	JEQ(LabelRef("nobias"))
 	for j, b := range pixelBias {
@@ -65,7 +76,7 @@ func amxPixels() {
 	}
 	Label("nobias")
 	for f := range formEnd {
-		if f&formHalfResidual != 0 && f&formResidual == 0 {
+		if f&formHalfResidual != 0 && f&formResidual == 0 || silu && (f&formBias == 0 || f&formHalf == 0) {
 			continue
 		}
 		next := fmt.Sprintf("form%d", f+1)
@@ -85,11 +96,13 @@ var (
 )
 
 type pixelLoop struct {
-	src, dst, res, rows, ldc, ldr, halfC, halfR GPVirtual
-	k                                           [2]OpmaskVirtual
+	silu                                             bool
+	src, dst, res, rows, lds, ldc, ldr, halfC, halfR GPVirtual
+	k                                                [2]OpmaskVirtual
 }
 
 // write writes the loop of a form, to its return.
+// Sums that do not exist are not read: they could be slow subnormal numbers.
 func (p *pixelLoop) write(f pixelForm) {
 	label := fmt.Sprintf("row%d", f)
 	at := func(base, half GPVirtual, j int) Mem {
@@ -101,9 +114,12 @@ func (p *pixelLoop) write(f pixelForm) {
 	Label(label)
 	for j, v := range pixelSums {
 		if f&formBias != 0 {
-			VADDPS(Mem{Base: p.src, Disp: 64 * j}, pixelBias[j], v)
+			VADDPS_Z(Mem{Base: p.src, Disp: 64 * j}, pixelBias[j], p.k[j], v)
 		} else {
-			VMOVUPS(Mem{Base: p.src, Disp: 64 * j}, v)
+			VMOVUPS_Z(Mem{Base: p.src, Disp: 64 * j}, p.k[j], v)
+		}
+		if p.silu {
+			siluOf(v, pixelSilu[j])
 		}
 		if f&formResidual != 0 {
 			r := pixelRes[j]
@@ -115,8 +131,10 @@ func (p *pixelLoop) write(f pixelForm) {
 			}
 			VADDPS(r, v, v)
 		}
-		VMAXPS(v, Z30, v) // a NaN stays
-		VMINPS(v, Z31, v)
+		if !p.silu {
+			VMAXPS(v, Z30, v) // a NaN stays
+			VMINPS(v, Z31, v)
+		}
 		if f&formHalf != 0 {
 			y := v.AsY().(VecPhysical)
 			VCVTNEPS2BF16(v, y)
@@ -128,12 +146,48 @@ func (p *pixelLoop) write(f pixelForm) {
 	if f&formResidual != 0 {
 		ADDQ(p.ldr, p.res)
 	}
-	ADDQ(U32(128), p.src)
+	ADDQ(p.lds, p.src)
 	ADDQ(p.ldc, p.dst)
 	DECQ(p.rows)
 	JNE(LabelRef(label))
 	VZEROUPPER()
 	RET()
+}
+
+// pixelSilu are registers for SiLU.
+var pixelSilu = [2][2]VecPhysical{{Z4, Z5}, {Z6, Z7}}
+
+// Constants of SiLU. Within half a unit 2^f is c₀ + c₁f + c₂f² + c₃f³ to 8e-5.
+var siluConstants = []struct {
+	v VecPhysical
+	x float32
+}{
+	{Z16, 87}, {Z17, -math.Log2E}, {Z18, 0.055171654}, {Z19, 0.24261111}, {Z20, 0.69326099}, {Z21, 0.99992807}, {Z22, 1},
+}
+
+func loadSilu() {
+	for _, c := range siluConstants {
+		VMOVUPS(constant(c.x), c.v)
+	}
+}
+
+// siluOf makes x·1/(1+exp(-x)) of x, to 2e-4: that is a tenth of what the rounding to
+// bfloat16 does.
+func siluOf(x VecPhysical, tmp [2]VecPhysical) {
+	t, n := tmp[0], tmp[1]
+	VMINPS(x, Z16, t) // a NaN stays
+	VMULPS(Z17, t, t)
+	VRNDSCALEPS(Imm(0), t, n)
+	VSUBPS(n, t, t)
+	p := pixelRes[0]
+	VMOVAPS(Z18, p)
+	VFMADD213PS(Z19, t, p)
+	VFMADD213PS(Z20, t, p)
+	VFMADD213PS(Z21, t, p)
+	VSCALEFPS(n, p, p)
+	VADDPS(Z22, p, p)
+	VRCP14PS(p, p)
+	VMULPS(p, x, x)
 }
 
 // amxHalves writes the joining of two blocks of 16 channels in bfloat16.

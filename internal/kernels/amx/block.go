@@ -139,8 +139,8 @@ type Kernels struct {
 	blocks func(dst *uint16, lo, hi *float32, n, step int)
 	planes func(dst *uint16, p0, p1, p2, p3 *float32, n int)
 	halves func(dst, lo, hi *uint16, n, step int)
-	// pixels takes a *Pixels.
-	pixels func(t *byte)
+	// pixels and pixelsSilu take a *Pixels.
+	pixels, pixelsSilu func(t *byte)
 	// maximum is that of windows.
 	maximum func(dst, src *uint16, taps *int, count, n, step int)
 	// depthwise takes a *Depthwise.

@@ -27,7 +27,7 @@ func TestPixelsIsItsTwin(t *testing.T) {
 		for j := range src {
 			src[j] = floats(rng, i%4)
 		}
-		p := Pixels{Src: unsafe.Pointer(&src[0]), Rows: rows, Mask: 1<<(16*blocks) - 1, Lo: -.5, Hi: .75, BF16: rng.IntN(2) == 0, ResidualBF16: rng.IntN(2) == 0}
+		p := Pixels{Src: unsafe.Pointer(&src[0]), LDS: 4 * Cols, Rows: rows, Mask: 1<<(16*blocks) - 1, Lo: -.5, Hi: .75, BF16: rng.IntN(2) == 0, ResidualBF16: rng.IntN(2) == 0}
 		if rng.IntN(3) == 0 {
 			p.Lo, p.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 		}
@@ -118,6 +118,37 @@ func TestHalvesAndMaximumAreTheirTwins(t *testing.T) {
 	}
 }
 
+// TestSilu takes all bfloat16 for the sum, and adds nothing.
+func TestSilu(t *testing.T) {
+	k := needTiles(t)
+	src := guard.Slice[float32](t, 1<<16, guard.End)
+	for i := range src {
+		src[i] = Widen(uint16(i))
+	}
+	var bias [Cols]float32
+	got := guard.Slice[uint16](t, 1<<16, guard.End)
+	residual := guard.Slice[uint16](t, 1<<16, guard.End)
+	p := Pixels{Src: unsafe.Pointer(&src[0]), LDS: 4 * Cols, Dst: unsafe.Pointer(&got[0]), LDC: 2 * Cols, HalfC: Cols, Bias: unsafe.Pointer(&bias[0]),
+		Rows: len(src) / Cols, Mask: 1<<Cols - 1, BF16: true, Silu: true}
+	for range 2 {
+		k.Pixels(&p)
+		for i, g := range got {
+			x := float64(src[i])
+			if math.IsNaN(x) || math.IsInf(x, 0) || math.Abs(x) < smallest {
+				continue
+			}
+			want := x / (1 + math.Exp(-x))
+			if y := float64(Widen(g)); math.Abs(y-want) > math.Abs(want)/256*1.06+1e-36 {
+				t.Fatalf("silu(%g) is %g, want %g", x, y, want)
+			}
+		}
+		p.Residual, p.LDR, p.HalfR, p.ResidualBF16 = unsafe.Pointer(&residual[0]), 2*Cols, Cols, true
+	}
+	if at := math.Float32bits(float32(math.Inf(1))) >> 16; got[at] != uint16(at) {
+		t.Errorf("silu(∞) is %v", Widen(got[at]))
+	}
+}
+
 // TestPixelsLayout holds Pixels to the offsets in the generator.
 func TestPixelsLayout(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
@@ -126,7 +157,7 @@ func TestPixelsLayout(t *testing.T) {
 	var p Pixels
 	for i, got := range []uintptr{
 		unsafe.Offsetof(p.Src), unsafe.Offsetof(p.Dst), unsafe.Offsetof(p.Residual), unsafe.Offsetof(p.Bias), unsafe.Offsetof(p.LDC), unsafe.Offsetof(p.LDR),
-		unsafe.Offsetof(p.HalfC), unsafe.Offsetof(p.HalfR), unsafe.Offsetof(p.Rows), unsafe.Offsetof(p.Mask), unsafe.Offsetof(p.form), unsafe.Offsetof(p.Lo),
+		unsafe.Offsetof(p.HalfC), unsafe.Offsetof(p.HalfR), unsafe.Offsetof(p.Rows), unsafe.Offsetof(p.Mask), unsafe.Offsetof(p.form), unsafe.Offsetof(p.Lo), unsafe.Offsetof(p.LDS),
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Pixels is at %d, the assembly expects %d", i, got, 8*i)

@@ -64,6 +64,11 @@ func planes512(dst *uint16, p0 *float32, p1 *float32, p2 *float32, p3 *float32, 
 //go:noescape
 func pixels512(t *byte)
 
+// brings the sums of a panel to pixels by way of SiLU; t is a *Pixels.
+//
+//go:noescape
+func pixelsSilu512(t *byte)
+
 // joins n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.
 //
 //go:noescape

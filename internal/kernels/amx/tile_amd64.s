@@ -5294,176 +5294,177 @@ TEXT ·pixels512(SB), NOSPLIT, $0-8
 	MOVQ         8(AX), DX
 	MOVQ         16(AX), BX
 	MOVQ         64(AX), SI
-	MOVQ         32(AX), DI
-	MOVQ         40(AX), R8
-	MOVQ         48(AX), R9
-	MOVQ         56(AX), R10
-	MOVQ         24(AX), R11
-	MOVQ         80(AX), R12
-	MOVL         72(AX), R13
-	KMOVW        R13, K1
-	SHRL         $0x10, R13
-	KMOVW        R13, K2
-	SHRL         $0x10, R13
+	MOVQ         96(AX), DI
+	MOVQ         32(AX), R8
+	MOVQ         40(AX), R9
+	MOVQ         48(AX), R10
+	MOVQ         56(AX), R11
+	MOVQ         24(AX), R12
+	MOVQ         80(AX), R13
+	MOVL         72(AX), R14
+	KMOVW        R14, K1
+	SHRL         $0x10, R14
+	KMOVW        R14, K2
+	SHRL         $0x10, R14
 	VBROADCASTSS 88(AX), Z30
 	VBROADCASTSS 92(AX), Z31
-	TESTQ        R11, R11
+	TESTQ        R12, R12
 	JEQ          nobias
-	VMOVUPS.Z    (R11), K1, Z28
-	VMOVUPS.Z    64(R11), K2, Z29
+	VMOVUPS.Z    (R12), K1, Z28
+	VMOVUPS.Z    64(R12), K2, Z29
 
 nobias:
-	CMPQ R12, $0x00
+	CMPQ R13, $0x00
 	JNE  form1
 
 row0:
-	VMOVUPS (CX), Z0
-	VMAXPS  Z0, Z30, Z0
-	VMINPS  Z0, Z31, Z0
-	VMOVUPS Z0, K1, (DX)
-	VMOVUPS 64(CX), Z1
-	VMAXPS  Z1, Z30, Z1
-	VMINPS  Z1, Z31, Z1
-	VMOVUPS Z1, K2, (DX)(R9*1)
-	ADDQ    $0x00000080, CX
-	ADDQ    DI, DX
-	DECQ    SI
-	JNE     row0
+	VMOVUPS.Z (CX), K1, Z0
+	VMAXPS    Z0, Z30, Z0
+	VMINPS    Z0, Z31, Z0
+	VMOVUPS   Z0, K1, (DX)
+	VMOVUPS.Z 64(CX), K2, Z1
+	VMAXPS    Z1, Z30, Z1
+	VMINPS    Z1, Z31, Z1
+	VMOVUPS   Z1, K2, (DX)(R10*1)
+	ADDQ      DI, CX
+	ADDQ      R8, DX
+	DECQ      SI
+	JNE       row0
 	VZEROUPPER
 	RET
 
 form1:
-	CMPQ R12, $0x01
+	CMPQ R13, $0x01
 	JNE  form2
 
 row1:
-	VADDPS  (CX), Z28, Z0
-	VMAXPS  Z0, Z30, Z0
-	VMINPS  Z0, Z31, Z0
-	VMOVUPS Z0, K1, (DX)
-	VADDPS  64(CX), Z29, Z1
-	VMAXPS  Z1, Z30, Z1
-	VMINPS  Z1, Z31, Z1
-	VMOVUPS Z1, K2, (DX)(R9*1)
-	ADDQ    $0x00000080, CX
-	ADDQ    DI, DX
-	DECQ    SI
-	JNE     row1
+	VADDPS.Z (CX), Z28, K1, Z0
+	VMAXPS   Z0, Z30, Z0
+	VMINPS   Z0, Z31, Z0
+	VMOVUPS  Z0, K1, (DX)
+	VADDPS.Z 64(CX), Z29, K2, Z1
+	VMAXPS   Z1, Z30, Z1
+	VMINPS   Z1, Z31, Z1
+	VMOVUPS  Z1, K2, (DX)(R10*1)
+	ADDQ     DI, CX
+	ADDQ     R8, DX
+	DECQ     SI
+	JNE      row1
 	VZEROUPPER
 	RET
 
 form2:
-	CMPQ R12, $0x02
+	CMPQ R13, $0x02
 	JNE  form3
 
 row2:
-	VMOVUPS   (CX), Z0
+	VMOVUPS.Z (CX), K1, Z0
 	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMAXPS    Z0, Z30, Z0
 	VMINPS    Z0, Z31, Z0
 	VMOVUPS   Z0, K1, (DX)
-	VMOVUPS   64(CX), Z1
-	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VMOVUPS.Z 64(CX), K2, Z1
+	VMOVUPS.Z (BX)(R11*1), K2, Z3
 	VADDPS    Z3, Z1, Z1
 	VMAXPS    Z1, Z30, Z1
 	VMINPS    Z1, Z31, Z1
-	VMOVUPS   Z1, K2, (DX)(R9*1)
-	ADDQ      R8, BX
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVUPS   Z1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row2
 	VZEROUPPER
 	RET
 
 form3:
-	CMPQ R12, $0x03
+	CMPQ R13, $0x03
 	JNE  form4
 
 row3:
-	VADDPS    (CX), Z28, Z0
+	VADDPS.Z  (CX), Z28, K1, Z0
 	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMAXPS    Z0, Z30, Z0
 	VMINPS    Z0, Z31, Z0
 	VMOVUPS   Z0, K1, (DX)
-	VADDPS    64(CX), Z29, Z1
-	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VADDPS.Z  64(CX), Z29, K2, Z1
+	VMOVUPS.Z (BX)(R11*1), K2, Z3
 	VADDPS    Z3, Z1, Z1
 	VMAXPS    Z1, Z30, Z1
 	VMINPS    Z1, Z31, Z1
-	VMOVUPS   Z1, K2, (DX)(R9*1)
-	ADDQ      R8, BX
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVUPS   Z1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row3
 	VZEROUPPER
 	RET
 
 form4:
-	CMPQ R12, $0x06
+	CMPQ R13, $0x06
 	JNE  form7
 
 row6:
-	VMOVUPS     (CX), Z0
+	VMOVUPS.Z   (CX), K1, Z0
 	VPMOVZXWD.Z (BX), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z0, Z0
 	VMAXPS      Z0, Z30, Z0
 	VMINPS      Z0, Z31, Z0
 	VMOVUPS     Z0, K1, (DX)
-	VMOVUPS     64(CX), Z1
-	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VMOVUPS.Z   64(CX), K2, Z1
+	VPMOVZXWD.Z (BX)(R11*1), K2, Z3
 	VPSLLD      $0x10, Z3, Z3
 	VADDPS      Z3, Z1, Z1
 	VMAXPS      Z1, Z30, Z1
 	VMINPS      Z1, Z31, Z1
-	VMOVUPS     Z1, K2, (DX)(R9*1)
-	ADDQ        R8, BX
-	ADDQ        $0x00000080, CX
-	ADDQ        DI, DX
+	VMOVUPS     Z1, K2, (DX)(R10*1)
+	ADDQ        R9, BX
+	ADDQ        DI, CX
+	ADDQ        R8, DX
 	DECQ        SI
 	JNE         row6
 	VZEROUPPER
 	RET
 
 form7:
-	CMPQ R12, $0x07
+	CMPQ R13, $0x07
 	JNE  form8
 
 row7:
-	VADDPS      (CX), Z28, Z0
+	VADDPS.Z    (CX), Z28, K1, Z0
 	VPMOVZXWD.Z (BX), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z0, Z0
 	VMAXPS      Z0, Z30, Z0
 	VMINPS      Z0, Z31, Z0
 	VMOVUPS     Z0, K1, (DX)
-	VADDPS      64(CX), Z29, Z1
-	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VADDPS.Z    64(CX), Z29, K2, Z1
+	VPMOVZXWD.Z (BX)(R11*1), K2, Z3
 	VPSLLD      $0x10, Z3, Z3
 	VADDPS      Z3, Z1, Z1
 	VMAXPS      Z1, Z30, Z1
 	VMINPS      Z1, Z31, Z1
-	VMOVUPS     Z1, K2, (DX)(R9*1)
-	ADDQ        R8, BX
-	ADDQ        $0x00000080, CX
-	ADDQ        DI, DX
+	VMOVUPS     Z1, K2, (DX)(R10*1)
+	ADDQ        R9, BX
+	ADDQ        DI, CX
+	ADDQ        R8, DX
 	DECQ        SI
 	JNE         row7
 	VZEROUPPER
 	RET
 
 form8:
-	CMPQ R12, $0x08
+	CMPQ R13, $0x08
 	JNE  form9
 
 row8:
-	VMOVUPS (CX), Z0
-	VMAXPS  Z0, Z30, Z0
-	VMINPS  Z0, Z31, Z0
+	VMOVUPS.Z (CX), K1, Z0
+	VMAXPS    Z0, Z30, Z0
+	VMINPS    Z0, Z31, Z0
 
 	// VCVTNEPS2BF16 Z0, Y0
 	BYTE      $0x62
@@ -5473,7 +5474,7 @@ row8:
 	BYTE      $0x72
 	BYTE      $0xc0
 	VMOVDQU16 Y0, K1, (DX)
-	VMOVUPS   64(CX), Z1
+	VMOVUPS.Z 64(CX), K2, Z1
 	VMAXPS    Z1, Z30, Z1
 	VMINPS    Z1, Z31, Z1
 
@@ -5484,22 +5485,22 @@ row8:
 	BYTE      $0x48
 	BYTE      $0x72
 	BYTE      $0xc9
-	VMOVDQU16 Y1, K2, (DX)(R9*1)
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row8
 	VZEROUPPER
 	RET
 
 form9:
-	CMPQ R12, $0x09
+	CMPQ R13, $0x09
 	JNE  form10
 
 row9:
-	VADDPS (CX), Z28, Z0
-	VMAXPS Z0, Z30, Z0
-	VMINPS Z0, Z31, Z0
+	VADDPS.Z (CX), Z28, K1, Z0
+	VMAXPS   Z0, Z30, Z0
+	VMINPS   Z0, Z31, Z0
 
 	// VCVTNEPS2BF16 Z0, Y0
 	BYTE      $0x62
@@ -5509,7 +5510,7 @@ row9:
 	BYTE      $0x72
 	BYTE      $0xc0
 	VMOVDQU16 Y0, K1, (DX)
-	VADDPS    64(CX), Z29, Z1
+	VADDPS.Z  64(CX), Z29, K2, Z1
 	VMAXPS    Z1, Z30, Z1
 	VMINPS    Z1, Z31, Z1
 
@@ -5520,20 +5521,20 @@ row9:
 	BYTE      $0x48
 	BYTE      $0x72
 	BYTE      $0xc9
-	VMOVDQU16 Y1, K2, (DX)(R9*1)
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row9
 	VZEROUPPER
 	RET
 
 form10:
-	CMPQ R12, $0x0a
+	CMPQ R13, $0x0a
 	JNE  form11
 
 row10:
-	VMOVUPS   (CX), Z0
+	VMOVUPS.Z (CX), K1, Z0
 	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMAXPS    Z0, Z30, Z0
@@ -5547,8 +5548,8 @@ row10:
 	BYTE      $0x72
 	BYTE      $0xc0
 	VMOVDQU16 Y0, K1, (DX)
-	VMOVUPS   64(CX), Z1
-	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VMOVUPS.Z 64(CX), K2, Z1
+	VMOVUPS.Z (BX)(R11*1), K2, Z3
 	VADDPS    Z3, Z1, Z1
 	VMAXPS    Z1, Z30, Z1
 	VMINPS    Z1, Z31, Z1
@@ -5560,21 +5561,21 @@ row10:
 	BYTE      $0x48
 	BYTE      $0x72
 	BYTE      $0xc9
-	VMOVDQU16 Y1, K2, (DX)(R9*1)
-	ADDQ      R8, BX
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row10
 	VZEROUPPER
 	RET
 
 form11:
-	CMPQ R12, $0x0b
+	CMPQ R13, $0x0b
 	JNE  form12
 
 row11:
-	VADDPS    (CX), Z28, Z0
+	VADDPS.Z  (CX), Z28, K1, Z0
 	VMOVUPS.Z (BX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMAXPS    Z0, Z30, Z0
@@ -5588,8 +5589,8 @@ row11:
 	BYTE      $0x72
 	BYTE      $0xc0
 	VMOVDQU16 Y0, K1, (DX)
-	VADDPS    64(CX), Z29, Z1
-	VMOVUPS.Z (BX)(R10*1), K2, Z3
+	VADDPS.Z  64(CX), Z29, K2, Z1
+	VMOVUPS.Z (BX)(R11*1), K2, Z3
 	VADDPS    Z3, Z1, Z1
 	VMAXPS    Z1, Z30, Z1
 	VMINPS    Z1, Z31, Z1
@@ -5601,21 +5602,21 @@ row11:
 	BYTE      $0x48
 	BYTE      $0x72
 	BYTE      $0xc9
-	VMOVDQU16 Y1, K2, (DX)(R9*1)
-	ADDQ      R8, BX
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row11
 	VZEROUPPER
 	RET
 
 form12:
-	CMPQ R12, $0x0e
+	CMPQ R13, $0x0e
 	JNE  form15
 
 row14:
-	VMOVUPS     (CX), Z0
+	VMOVUPS.Z   (CX), K1, Z0
 	VPMOVZXWD.Z (BX), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z0, Z0
@@ -5630,8 +5631,8 @@ row14:
 	BYTE        $0x72
 	BYTE        $0xc0
 	VMOVDQU16   Y0, K1, (DX)
-	VMOVUPS     64(CX), Z1
-	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VMOVUPS.Z   64(CX), K2, Z1
+	VPMOVZXWD.Z (BX)(R11*1), K2, Z3
 	VPSLLD      $0x10, Z3, Z3
 	VADDPS      Z3, Z1, Z1
 	VMAXPS      Z1, Z30, Z1
@@ -5644,21 +5645,21 @@ row14:
 	BYTE      $0x48
 	BYTE      $0x72
 	BYTE      $0xc9
-	VMOVDQU16 Y1, K2, (DX)(R9*1)
-	ADDQ      R8, BX
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row14
 	VZEROUPPER
 	RET
 
 form15:
-	CMPQ R12, $0x0f
+	CMPQ R13, $0x0f
 	JNE  form16
 
 row15:
-	VADDPS      (CX), Z28, Z0
+	VADDPS.Z    (CX), Z28, K1, Z0
 	VPMOVZXWD.Z (BX), K1, Z2
 	VPSLLD      $0x10, Z2, Z2
 	VADDPS      Z2, Z0, Z0
@@ -5673,8 +5674,8 @@ row15:
 	BYTE        $0x72
 	BYTE        $0xc0
 	VMOVDQU16   Y0, K1, (DX)
-	VADDPS      64(CX), Z29, Z1
-	VPMOVZXWD.Z (BX)(R10*1), K2, Z3
+	VADDPS.Z    64(CX), Z29, K2, Z1
+	VPMOVZXWD.Z (BX)(R11*1), K2, Z3
 	VPSLLD      $0x10, Z3, Z3
 	VADDPS      Z3, Z1, Z1
 	VMAXPS      Z1, Z30, Z1
@@ -5687,10 +5688,10 @@ row15:
 	BYTE      $0x48
 	BYTE      $0x72
 	BYTE      $0xc9
-	VMOVDQU16 Y1, K2, (DX)(R9*1)
-	ADDQ      R8, BX
-	ADDQ      $0x00000080, CX
-	ADDQ      DI, DX
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
 	DECQ      SI
 	JNE       row15
 	VZEROUPPER
@@ -5698,6 +5699,347 @@ row15:
 
 form16:
 	RET
+
+// func pixelsSilu512(t *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·pixelsSilu512(SB), NOSPLIT, $0-8
+	MOVQ      t+0(FP), AX
+	MOVQ      (AX), CX
+	MOVQ      8(AX), DX
+	MOVQ      16(AX), BX
+	MOVQ      64(AX), SI
+	MOVQ      96(AX), DI
+	MOVQ      32(AX), R8
+	MOVQ      40(AX), R9
+	MOVQ      48(AX), R10
+	MOVQ      56(AX), R11
+	MOVQ      24(AX), R12
+	MOVQ      80(AX), R13
+	MOVL      72(AX), AX
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	SHRL      $0x10, AX
+	VMOVUPS   vector_42ae0000<>+0(SB), Z16
+	VMOVUPS   vector_bfb8aa3b<>+0(SB), Z17
+	VMOVUPS   vector_3d61fbac<>+0(SB), Z18
+	VMOVUPS   vector_3e786f0c<>+0(SB), Z19
+	VMOVUPS   vector_3f31798d<>+0(SB), Z20
+	VMOVUPS   vector_3f7ffb49<>+0(SB), Z21
+	VMOVUPS   vector_3f800000<>+0(SB), Z22
+	TESTQ     R12, R12
+	JEQ       nobias
+	VMOVUPS.Z (R12), K1, Z28
+	VMOVUPS.Z 64(R12), K2, Z29
+
+nobias:
+	CMPQ R13, $0x09
+	JNE  form10
+
+row9:
+	VADDPS.Z    (CX), Z28, K1, Z0
+	VMINPS      Z0, Z16, Z4
+	VMULPS      Z17, Z4, Z4
+	VRNDSCALEPS $0x00, Z4, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z4, Z2
+	VFMADD213PS Z20, Z4, Z2
+	VFMADD213PS Z21, Z4, Z2
+	VSCALEFPS   Z5, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z0, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE        $0x62
+	BYTE        $0xf2
+	BYTE        $0x7e
+	BYTE        $0x48
+	BYTE        $0x72
+	BYTE        $0xc0
+	VMOVDQU16   Y0, K1, (DX)
+	VADDPS.Z    64(CX), Z29, K2, Z1
+	VMINPS      Z1, Z16, Z6
+	VMULPS      Z17, Z6, Z6
+	VRNDSCALEPS $0x00, Z6, Z7
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z6, Z2
+	VFMADD213PS Z20, Z6, Z2
+	VFMADD213PS Z21, Z6, Z2
+	VSCALEFPS   Z7, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z1, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      DI, CX
+	ADDQ      R8, DX
+	DECQ      SI
+	JNE       row9
+	VZEROUPPER
+	RET
+
+form10:
+	CMPQ R13, $0x0b
+	JNE  form12
+
+row11:
+	VADDPS.Z    (CX), Z28, K1, Z0
+	VMINPS      Z0, Z16, Z4
+	VMULPS      Z17, Z4, Z4
+	VRNDSCALEPS $0x00, Z4, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z4, Z2
+	VFMADD213PS Z20, Z4, Z2
+	VFMADD213PS Z21, Z4, Z2
+	VSCALEFPS   Z5, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS.Z   (BX), K1, Z2
+	VADDPS      Z2, Z0, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE        $0x62
+	BYTE        $0xf2
+	BYTE        $0x7e
+	BYTE        $0x48
+	BYTE        $0x72
+	BYTE        $0xc0
+	VMOVDQU16   Y0, K1, (DX)
+	VADDPS.Z    64(CX), Z29, K2, Z1
+	VMINPS      Z1, Z16, Z6
+	VMULPS      Z17, Z6, Z6
+	VRNDSCALEPS $0x00, Z6, Z7
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z6, Z2
+	VFMADD213PS Z20, Z6, Z2
+	VFMADD213PS Z21, Z6, Z2
+	VSCALEFPS   Z7, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VMOVUPS.Z   (BX)(R11*1), K2, Z3
+	VADDPS      Z3, Z1, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
+	DECQ      SI
+	JNE       row11
+	VZEROUPPER
+	RET
+
+form12:
+	CMPQ R13, $0x0f
+	JNE  form16
+
+row15:
+	VADDPS.Z    (CX), Z28, K1, Z0
+	VMINPS      Z0, Z16, Z4
+	VMULPS      Z17, Z4, Z4
+	VRNDSCALEPS $0x00, Z4, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z4, Z2
+	VFMADD213PS Z20, Z4, Z2
+	VFMADD213PS Z21, Z4, Z2
+	VSCALEFPS   Z5, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VPMOVZXWD.Z (BX), K1, Z2
+	VPSLLD      $0x10, Z2, Z2
+	VADDPS      Z2, Z0, Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE        $0x62
+	BYTE        $0xf2
+	BYTE        $0x7e
+	BYTE        $0x48
+	BYTE        $0x72
+	BYTE        $0xc0
+	VMOVDQU16   Y0, K1, (DX)
+	VADDPS.Z    64(CX), Z29, K2, Z1
+	VMINPS      Z1, Z16, Z6
+	VMULPS      Z17, Z6, Z6
+	VRNDSCALEPS $0x00, Z6, Z7
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z6, Z2
+	VFMADD213PS Z20, Z6, Z2
+	VFMADD213PS Z21, Z6, Z2
+	VSCALEFPS   Z7, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	VPMOVZXWD.Z (BX)(R11*1), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z3, Z1, Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x7e
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc9
+	VMOVDQU16 Y1, K2, (DX)(R10*1)
+	ADDQ      R9, BX
+	ADDQ      DI, CX
+	ADDQ      R8, DX
+	DECQ      SI
+	JNE       row15
+	VZEROUPPER
+	RET
+
+form16:
+	RET
+
+DATA vector_42ae0000<>+0(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+4(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+8(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+12(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+16(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+20(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+24(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+28(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+32(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+36(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+40(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+44(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+48(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+52(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+56(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+60(SB)/4, $0x42ae0000
+GLOBL vector_42ae0000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_bfb8aa3b<>+0(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+4(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+8(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+12(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+16(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+20(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+24(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+28(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+32(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+36(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+40(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+44(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+48(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+52(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+56(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+60(SB)/4, $0xbfb8aa3b
+GLOBL vector_bfb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3d61fbac<>+0(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+4(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+8(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+12(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+16(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+20(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+24(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+28(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+32(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+36(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+40(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+44(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+48(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+52(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+56(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+60(SB)/4, $0x3d61fbac
+GLOBL vector_3d61fbac<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3e786f0c<>+0(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+4(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+8(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+12(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+16(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+20(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+24(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+28(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+32(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+36(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+40(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+44(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+48(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+52(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+56(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+60(SB)/4, $0x3e786f0c
+GLOBL vector_3e786f0c<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f31798d<>+0(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+4(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+8(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+12(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+16(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+20(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+24(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+28(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+32(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+36(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+40(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+44(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+48(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+52(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+56(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+60(SB)/4, $0x3f31798d
+GLOBL vector_3f31798d<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f7ffb49<>+0(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+4(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+8(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+12(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+16(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+20(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+24(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+28(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+32(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+36(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+40(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+44(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+48(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+52(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+56(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+60(SB)/4, $0x3f7ffb49
+GLOBL vector_3f7ffb49<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f800000<>+0(SB)/4, $0x3f800000
+DATA vector_3f800000<>+4(SB)/4, $0x3f800000
+DATA vector_3f800000<>+8(SB)/4, $0x3f800000
+DATA vector_3f800000<>+12(SB)/4, $0x3f800000
+DATA vector_3f800000<>+16(SB)/4, $0x3f800000
+DATA vector_3f800000<>+20(SB)/4, $0x3f800000
+DATA vector_3f800000<>+24(SB)/4, $0x3f800000
+DATA vector_3f800000<>+28(SB)/4, $0x3f800000
+DATA vector_3f800000<>+32(SB)/4, $0x3f800000
+DATA vector_3f800000<>+36(SB)/4, $0x3f800000
+DATA vector_3f800000<>+40(SB)/4, $0x3f800000
+DATA vector_3f800000<>+44(SB)/4, $0x3f800000
+DATA vector_3f800000<>+48(SB)/4, $0x3f800000
+DATA vector_3f800000<>+52(SB)/4, $0x3f800000
+DATA vector_3f800000<>+56(SB)/4, $0x3f800000
+DATA vector_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
 
 // func halves512(dst *uint16, lo *uint16, hi *uint16, n int, step int)
 // Requires: AVX, AVX512F

@@ -32,6 +32,9 @@ type Params struct {
 	Clamp  bool // to [Lo, Hi]
 	Lo, Hi float32
 	After  func(x []float32) // the rest of the activation, or nil
+	// Silu is SiLU after the limits, of which there are none, and before a residual that
+	// is last: for outputs of bfloat16, to 2e-4 of itself.
+	Silu bool
 }
 
 // maxRow is the columns of a kernel over a plain input: a step holds 8 pixels.

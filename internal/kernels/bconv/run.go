@@ -3,6 +3,7 @@ package bconv
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/amx"
@@ -288,7 +289,7 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 	pixel := r.pixel(y, x)
 	for p := from; p < to; p++ {
 		f := &w.pixels
-		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, Mask: 1<<(2*Block) - 1}
+		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, LDS: 4 * amx.Cols, Mask: 1<<(2*Block) - 1, Silu: pl.Silu}
 		plane := ph.Size * pw.Size
 		first := (image*pl.outBlocks+2*p)*plane + pixel
 		if 2*p+1 == pl.outBlocks { // there is no second block to go to
@@ -300,13 +301,13 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 		if pl.Residual && !pl.ResidualLast {
 			r.addResidual(f, first, plane)
 		}
-		if pl.After != nil || pl.ResidualLast { // where they lie, all of them
-			f.Dst, f.LDC, f.HalfC = f.Src, 4*amx.Cols, 4*Block
+		if pl.After != nil || pl.ResidualLast && !pl.Silu { // where they lie, one after the other
+			f.Dst, f.LDC, f.HalfC = f.Src, 4*bits.OnesCount64(f.Mask), 4*Block
 			pl.kern.Pixels(f)
 			if pl.After != nil {
-				pl.After(floats(sums))
+				pl.After(floats(sums[:n*f.LDC]))
 			}
-			*f = amx.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), Mask: f.Mask, Src: f.Src}
+			*f = amx.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), LDS: f.LDC, Mask: f.Mask, Src: f.Src}
 		}
 		if pl.ResidualLast {
 			r.addResidual(f, first, plane)

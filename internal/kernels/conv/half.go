@@ -78,7 +78,11 @@ func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		h.Places[i] = bconv.Place{Size: at.size, First: at.first, Step: at.step}
 	}
 	h.Lo, h.Hi, h.Clamp = p.Act.clamp()
-	h.After = p.Act.afterwards(level)
+	if p.Act.Kind == Silu && p.Stored.Out && (!p.Residual || p.ResidualLast) {
+		h.Silu = true
+	} else {
+		h.After = p.Act.afterwards(level)
+	}
 	return bconv.New(h, level)
 }
 
