@@ -65,16 +65,22 @@ type tileConfig struct {
 	rows              [16]uint8
 }
 
-// newTileConfig is for blocks of so many rows in the first tile and in the second.
-func newTileConfig(near, far int) tileConfig {
+// newTileConfig is for blocks of so many rows in the first tile and in the second, of
+// which a step takes n bytes, a multiple of 4: of the 16 rows of a step of weights only
+// the first n/4 are read.
+func newTileConfig(near, far, n int) tileConfig {
 	c := tileConfig{palette: 1}
-	for i, rows := range [8]int{near, near, far, far, near, far, rowsOfTile, rowsOfTile} {
-		if rows > 0 {
-			c.rows[i], c.colBytes[i] = uint8(rows), amx.StepBytes
+	for i, t := range [8][2]int{{near, sumsRow / 2}, {near, sumsRow / 2}, {far, sumsRow / 2}, {far, sumsRow / 2},
+		{near, n}, {far, n}, {n / 4, sumsRow / 2}, {n / 4, sumsRow / 2}} {
+		if t[0] > 0 {
+			c.rows[i], c.colBytes[i] = uint8(t[0]), uint16(t[1])
 		}
 	}
 	return c
 }
+
+// stepBytes is how much of a step there is to add up.
+func (pl *Plan) stepBytes() int { return min(amx.StepBytes, (pl.packed.run+3)/4*4) }
 
 // A span is row tiles of one size.
 type span struct {
@@ -194,7 +200,7 @@ func (l *layout) run(pl *Plan, x run) {
 	lda := p.Stride[1] * p.In
 	tiles := (x.n + amx.Rows - 1) / amx.Rows
 	rows := (x.n + tiles - 1) / tiles
-	l.span(min(rows, rowsOfTile), max(rows-rowsOfTile, 0), rowsOfTile*lda)
+	l.span(pl, min(rows, rowsOfTile), max(rows-rowsOfTile, 0), rowsOfTile*lda)
 	for i := range tiles {
 		at := min(i*rows, x.n-rows)
 		l.tile(x.in + at*lda)
@@ -216,12 +222,12 @@ func (l *layout) pairs(pl *Plan, lo, hi int) {
 	inRow, outRow, width := p.Stride[0]*pl.cols*p.In, pl.w.Out*p.Out, pl.w.Out
 	for y := lo; y < hi; y += 2 {
 		if y+1 == hi {
-			l.span(width, 0, 0)
+			l.span(pl, width, 0, 0)
 			l.tile(y * inRow)
 			l.piece(0, width, y*outRow)
 			return
 		}
-		l.span(width, width, inRow)
+		l.span(pl, width, width, inRow)
 		l.tile(y * inRow)
 		l.piece(0, width, y*outRow)
 		l.piece(rowsOfTile*sumsRow, width, (y+1)*outRow)
@@ -229,12 +235,12 @@ func (l *layout) pairs(pl *Plan, lo, hi int) {
 }
 
 // span begins a span, or goes on with one of the same tiles.
-func (l *layout) span(near, far, farBytes int) {
+func (l *layout) span(pl *Plan, near, far, farBytes int) {
 	if n := len(l.spans); n > 0 && l.spans[n-1].near == near && l.spans[n-1].far == far {
 		return
 	}
 	n := len(l.tiles)
-	l.spans = append(l.spans, span{config: newTileConfig(near, far), near: near, far: far, farBytes: farBytes, from: n, to: n, tail: -1})
+	l.spans = append(l.spans, span{config: newTileConfig(near, far, pl.stepBytes()), near: near, far: far, farBytes: farBytes, from: n, to: n, tail: -1})
 }
 
 func (l *layout) tile(in int) {
