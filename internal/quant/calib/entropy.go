@@ -2,6 +2,7 @@ package calib
 
 import (
 	"math"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/quant"
@@ -31,10 +32,50 @@ import (
 // Symmetric mappings look at magnitudes and half of the levels. The others look
 // at both sides with all levels and clip each at the same magnitude, so that
 // what is never negative is treated as one-sided.
-type entropy struct{ stream }
+//
+// The divergence counts how many values are clipped, not how far: of a heavy tail it
+// cuts off what has much of the energy. Therefore the threshold is not below the one
+// at which the squared error of common magnitudes, those that most samples reach, is
+// tolerance of the least.
+type entropy struct {
+	stream
+	tops stream // the largest magnitudes of pieces of samples
+}
 
 // eps is what an empty bin at the edge counts in q, in values.
 const eps = 1e-4
+
+// Observe takes in one sample's values.
+func (e *entropy) Observe(x []float32) error {
+	if err := e.stream.Observe(x); err != nil {
+		return err
+	}
+	return e.tops.Observe(piecewise(x))
+}
+
+// pieces is into how many a sample is cut, so that one sample too shows what is
+// common in it.
+const pieces = 5
+
+// leastPiece is the least number of values of a piece.
+const leastPiece = 64
+
+// piecewise gives the largest magnitude of each piece of a sample. Pieces take turns,
+// and lose step now and then, so that all meet all channels and columns.
+func piecewise(x []float32) []float32 {
+	var top [pieces]float32
+	for i, v := range x {
+		k := (i + i/61) % pieces
+		top[k] = max(top[k], v, -v)
+	}
+	switch {
+	case len(x) == 0:
+		return nil
+	case len(x) < pieces*leastPiece:
+		return []float32{slices.Max(top[:])}
+	}
+	return top[:]
+}
 
 func (e *entropy) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
 	if e.total == 0 {
@@ -50,7 +91,41 @@ func (e *entropy) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
 		bins, zero, levels = e.magnitudes(), 0, levels/2
 	}
 	k := newDivergence(bins, zero, levels).best()
-	return e.clipped(float64(k) * e.width()), nil
+	return e.clipped(math.Max(float64(k)*e.width(), e.floor(t, symmetric))), nil
+}
+
+// tolerance is how many times the least squared error of common values may be: 1 dB.
+const tolerance = 1.26
+
+// step is that of the thresholds that floor looks at, as many as steps.
+const (
+	step  = 0.99
+	steps = 500
+)
+
+// floor is the least threshold that entropy may choose.
+func (e *entropy) floor(t dtype.Type, symmetric bool) float64 {
+	common := e.within(e.tops.median())
+	mo := newMoments(&common)
+	cost := func(limit float64) float64 {
+		a, err := quant.Fit(e.clipped(limit), t, symmetric)
+		if err != nil {
+			return math.Inf(1)
+		}
+		return mo.cost(a)
+	}
+	limit := least(math.Max(-e.min, e.max), cost)
+	most := tolerance * cost(limit)
+	if most == 0 {
+		return 0
+	}
+	for range steps {
+		if cost(limit*step) > most {
+			break
+		}
+		limit *= step
+	}
+	return limit
 }
 
 // divergence finds the threshold with the least divergence. Running sums over

@@ -3,6 +3,7 @@ package calib
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -146,6 +147,84 @@ func TestEntropyThresholds(t *testing.T) {
 				t.Errorf("%s, %v: clipped at %g, expected %g to %g", c.name, c.m, r.Max, c.low, c.top)
 			}
 		}
+	}
+}
+
+// studentT draws from Student's distribution with 3 degrees of freedom.
+func studentT(r *rand.Rand) float64 {
+	sum := 0.
+	for range 3 {
+		x := r.NormFloat64()
+		sum += x * x
+	}
+	return r.NormFloat64() / math.Sqrt(sum/3)
+}
+
+// What entropy does to distributions that are easily got wrong: nothing is clipped
+// where there is no tail, an outlier is dropped, a heavy tail is not.
+func TestEntropyTails(t *testing.T) {
+	const n = 100000
+	r := rand.New(rand.NewPCG(11, 12))
+	outlier := func(size float64) []float32 {
+		x := normal(r, n)
+		x[n/3] = float32(size)
+		return x
+	}
+	discrete := func(values ...float64) []float32 {
+		return each(n, func() float64 { return values[r.IntN(len(values))] })
+	}
+	for _, c := range []struct {
+		name     string
+		x        []float32
+		low, top float64 // of the largest magnitude, as parts of what was seen
+		below    float64 // at most so many dB below the best range; 0 does not ask
+	}{
+		{"uniform", each(n, func() float64 { return 2*r.Float64() - 1 }), 0.999, 1, 0.1},
+		{"normal", normal(r, n), 0.85, 1, 1.1},
+		{"Laplace", each(n, func() float64 { return r.ExpFloat64() * float64(1-2*r.IntN(2)) }), 0.75, 1, 1.1},
+		{"Student-t", each(n, func() float64 { return studentT(r) }), 0.1, 1, 4},
+		{"bimodal", each(n, func() float64 { return float64(6*r.IntN(2)-3) + r.NormFloat64()/4 }), 0.9, 1, 0.6},
+		{"half-normal", each(n, func() float64 { return math.Max(0, r.NormFloat64()) }), 0.8, 1, 1.1},
+		{"outlier at 100 deviations", outlier(100), 0.04, 0.12, 0},
+		{"outlier at 1000 deviations", outlier(1000), 0.004, 0.03, 0},
+		{"constant", discrete(-2.5), 1, 1, 0},
+		{"two values", discrete(0, 7), 1, 1, 0},
+		{"few values", discrete(-3, -1, 0, 0.25, 9), 1, 1, 0},
+		{"few values, most of them equal", discrete(slices.Concat(slices.Repeat([]float64{0.5}, 60), []float64{4, -4})...), 1, 1, 0},
+	} {
+		for _, m := range mappings[:2] {
+			most := float64(max(slices.Max(c.x), -slices.Min(c.x)))
+			e := rangeOf(t, observed(t, "entropy", Options{}, c.x), m)
+			if part := math.Max(-e.Min, e.Max) / most; part < c.low || part > c.top {
+				t.Errorf("%s, %v: clipped at %.4f of %g, expected %g to %g", c.name, m, part, most, c.low, c.top)
+			}
+			best := rangeOf(t, observed(t, "mse", Options{}, c.x), m)
+			if d := sqnr(c.x, best, m.dtype, m.symmetric) - sqnr(c.x, e, m.dtype, m.symmetric); c.below > 0 && d > c.below {
+				t.Errorf("%s, %v: %.2f dB below the best range", c.name, m, d)
+			}
+		}
+	}
+}
+
+// A tail that all samples have stays; outliers of some samples do not.
+func TestEntropyCommon(t *testing.T) {
+	r := rand.New(rand.NewPCG(21, 22))
+	var common, rare [][]float32
+	for i := range 16 {
+		x := normal(r, 5000)
+		for j := 0; j < len(x); j += 100 {
+			x[j] = float32(10 + 10*r.Float64())
+		}
+		common = append(common, x)
+		if i%4 != 0 {
+			x = normal(r, 5000)
+		}
+		rare = append(rare, x)
+	}
+	m := target{dtype.Int4, true}
+	all, some := rangeOf(t, observed(t, "entropy", Options{}, common...), m), rangeOf(t, observed(t, "entropy", Options{}, rare...), m)
+	if all.Max < 6 || some.Max > 4.5 {
+		t.Errorf("a tail up to 20 is clipped at %g where all samples have it, at %g where a quarter of them do", all.Max, some.Max)
 	}
 }
 

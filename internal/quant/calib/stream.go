@@ -3,6 +3,7 @@ package calib
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/quant"
 )
@@ -130,6 +131,30 @@ func (s *stream) magnitudes() []uint64 {
 func (s *stream) clipped(limit float64) quant.Range {
 	clip := func(x float64) float64 { return math.Max(-limit, math.Min(limit, x)) }
 	return quant.Range{Min: clip(s.min), Max: clip(s.max)}
+}
+
+// within is what was seen of magnitudes up to limit, or in its bin.
+func (s *stream) within(limit float64) stream {
+	w := *s
+	w.counts = slices.Clone(s.counts)
+	for i := range w.counts {
+		if math.Max(s.edge(i), -s.edge(i+1)) > limit { // the end next to zero
+			w.counts[i] = 0
+		}
+	}
+	return w
+}
+
+// median is one of values that are not negative, up to the width of a bin.
+func (s *stream) median() float64 {
+	seen := s.zeros
+	for i, c := range s.counts {
+		if seen >= (s.total+1)/2 {
+			return s.edge(i)
+		}
+		seen += c
+	}
+	return s.max
 }
 
 // reportBins is the most bins of a Histogram.
