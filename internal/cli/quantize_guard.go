@@ -48,7 +48,7 @@ func (f *guardFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.equalize, "equalize", false, "static: equalize the ranges of channels between layers, which helps --per-tensor weights")
 	fl.StringVar(&f.smooth, "smoothquant", "", "static: move outliers of activations into weights, as far as samples show it helps, or =ALPHA from 0 to 1")
 	fl.IntVar(&f.adaround, "adaround", 0, "static: choose for each weight on samples whether it is rounded up or down; =N iterations")
-	fl.BoolVar(&f.bias, "bias-correction", false, "static: correct biases for what rounding weights does to the mean of outputs")
+	fl.BoolVar(&f.bias, "bias-correction", true, "static: correct biases for what rounding weights does to the mean of outputs")
 	fl.Lookup("smoothquant").NoOptDefVal = smoothSearch
 	fl.Lookup("adaround").NoOptDefVal = "100"
 }
@@ -169,7 +169,12 @@ func (f *guardFlags) correctBias(ctx context.Context, j *quantizeJob, c *ptq.Cal
 	if err != nil {
 		return err
 	}
-	n, err := recover.Bias(ctx, j.model.Graph, f.exact, q, set, j.pool)
+	bar := newProgress(j.e, set.Len(), "runs")
+	defer bar.done()
+	n, err := recover.Bias(ctx, j.model.Graph, f.exact, q, set, j.pool, func(done, all int) {
+		bar.all = all
+		bar.at(done)
+	})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func Calibrate(ctx context.Context, g *ir.Graph, set samples.Set, watch Watch, o
 	if err != nil {
 		return nil, err
 	}
-	groups, err := inGroups(g, names, first)
+	groups, err := Groups(g, names, first)
 	if err != nil {
 		return nil, err
 	}
@@ -116,8 +116,9 @@ func watched(g *ir.Graph, o *Options) []string {
 	return names
 }
 
-// inGroups cuts the values into lists that one run keeps at a time.
-func inGroups(g *ir.Graph, names []string, in []*tensor.Tensor) ([][]string, error) {
+// Groups cuts a list of values into such as one run keeps at a time, by what they take
+// with the inputs in.
+func Groups(g *ir.Graph, names []string, in []*tensor.Tensor) ([][]string, error) {
 	facts := make([]op.Fact, len(in))
 	for i, t := range in {
 		facts[i] = op.Fact{Type: ir.TypeOf(t), Present: true}

@@ -46,7 +46,7 @@ func (p *plan) fitOne(v *ir.Value, c *Calibration) (quant.Affine, error) {
 	if err != nil {
 		return quant.Affine{}, fmt.Errorf("activation %q: %w", v.Name, err)
 	}
-	m, err := quant.Fit(r, p.types[v], p.o.Symmetric)
+	m, err := quant.Fit(p.narrowed(v, r), p.types[v], p.o.Symmetric)
 	if err != nil {
 		return m, fmt.Errorf("activation %q: %w", v.Name, err)
 	}

@@ -102,9 +102,10 @@ var trained = []struct {
 		return []answer{{0, best}}
 	}},
 	{"yunet-n-320", "yunet_n_320.onnx", 0.03, func(out map[string]*tensor.Tensor) []answer { return []answer{bestFace(out)} }},
-	{"ppocr-cls", "ppocr_cls.onnx", 0.1, func(out map[string]*tensor.Tensor) []answer {
-		return []answer{largest(tensor.Of[float32](only(out)))}
-	}},
+	{"ppocr-cls", "ppocr_cls.onnx", 0.2, // of one of its pictures it is sure by 0.7 only
+		func(out map[string]*tensor.Tensor) []answer {
+			return []answer{largest(tensor.Of[float32](only(out)))}
+		}},
 	{"magika-v3_3", "magika.onnx", 0.05, func(out map[string]*tensor.Tensor) (all []answer) {
 		y := only(out)
 		rows, per := y.Shape[0], y.Len()/y.Shape[0]

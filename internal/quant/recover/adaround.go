@@ -44,7 +44,7 @@ const (
 func AdaRound(ctx context.Context, g *ir.Graph, set samples.Set, iterations int, p *pool.Pool, told func(done, all int)) (gains map[string]float64, err error) {
 	gains = map[string]float64{}
 	list := layers(g)
-	err = gather(ctx, g, list, set, weight.WantHessian, p, func(l *layer, s *seen) error {
+	err = gather(ctx, g, list, set, weight.WantHessian, p, nil, func(l *layer, s *seen) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}

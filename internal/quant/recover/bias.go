@@ -18,7 +18,8 @@ import (
 // measured). W is read from exact, which has g's nodes before weights were rounded, and Ŵ
 // from quantized, the graph as it is to be. Layers
 // without a bias get one where the operator has it. It gives how many were corrected.
-func Bias(ctx context.Context, g, exact, quantized *ir.Graph, set samples.Set, p *pool.Pool) (corrected int, err error) {
+// told, if not nil, hears how many runs of how many are done.
+func Bias(ctx context.Context, g, exact, quantized *ir.Graph, set samples.Set, p *pool.Pool, told func(done, all int)) (corrected int, err error) {
 	rounded, weights := roundedWeights(quantized), map[string][]float32{}
 	for _, l := range layers(exact) {
 		weights[l.n.Name] = l.matrix()
@@ -29,7 +30,7 @@ func Bias(ctx context.Context, g, exact, quantized *ir.Graph, set samples.Set, p
 			list = append(list, l)
 		}
 	}
-	err = gather(ctx, g, list, set, 0, p, func(l *layer, s *seen) error {
+	err = gather(ctx, g, list, set, 0, p, told, func(l *layer, s *seen) error {
 		l.correct(weights[l.n.Name], rounded[l.n.Name], s)
 		corrected++
 		return nil

@@ -29,26 +29,68 @@ type seen struct {
 
 // gather runs a graph and gathers what layers read, in lists of layers that fit into
 // memory; visit is called with each layer once. The rows of a convolution are the
-// patches under its window at some places, of a product all rows or some.
-func gather(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want, p *pool.Pool, visit func(*layer, *seen) error) error {
-	list = slices.DeleteFunc(slices.Clone(list), func(l *layer) bool { return newPatches(l) == nil })
-	for len(list) > 0 {
-		n, bytes := 0, int64(0)
-		for ; n < len(list); n++ {
-			bytes += want.Bytes(list[n].columns()) * int64(list[n].groups)
-			if n > 0 && bytes > gatheredBytes {
-				break
+// patches under its window at some places, of a product all rows or some. told, if not
+// nil, hears how many runs of how many are done.
+func gather(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want, p *pool.Pool, told func(done, all int), visit func(*layer, *seen) error) error {
+	lists, err := inLists(ctx, g, list, set, want)
+	if err != nil {
+		return err
+	}
+	for i, list := range lists {
+		each := func(done int) {
+			if told != nil {
+				told(i*set.Len()+done, len(lists)*set.Len())
 			}
 		}
-		if err := gatherSome(ctx, g, list[:n], set, want, p, visit); err != nil {
+		if err := gatherSome(ctx, g, list, set, want, p, each, visit); err != nil {
 			return err
 		}
-		list = list[n:]
 	}
 	return nil
 }
 
-func gatherSome(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want, p *pool.Pool, visit func(*layer, *seen) error) error {
+// inLists cuts the layers into lists of which what they read, and what is gathered of
+// it, fits into memory at the same time.
+func inLists(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want) ([][]*layer, error) {
+	readers, names := map[string][]*layer{}, []string(nil)
+	for _, l := range list {
+		if newPatches(l) == nil {
+			continue
+		}
+		name := l.n.In[0].Name
+		if readers[name] == nil {
+			names = append(names, name)
+		}
+		readers[name] = append(readers[name], l)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	first, err := set.At(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := ptq.Groups(g, names, first)
+	if err != nil {
+		return nil, err
+	}
+	var lists [][]*layer
+	for _, group := range groups {
+		bytes := int64(gatheredBytes)
+		for _, name := range group {
+			for _, l := range readers[name] {
+				size := want.Bytes(l.columns()) * int64(l.groups)
+				if bytes += size; bytes > gatheredBytes {
+					lists, bytes = append(lists, nil), size
+				}
+				lists[len(lists)-1] = append(lists[len(lists)-1], l)
+			}
+		}
+	}
+	return lists, nil
+}
+
+func gatherSome(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set, want weight.Want, p *pool.Pool, told func(done int), visit func(*layer, *seen) error) error {
 	var names []string
 	all := make([]*seen, len(list))
 	for i, l := range list {
@@ -72,7 +114,7 @@ func gatherSome(ctx context.Context, g *ir.Graph, list []*layer, set samples.Set
 		}
 		return nil
 	}
-	if err := ptq.Run(ctx, g, set, names, see, p, func(int) {}); err != nil {
+	if err := ptq.Run(ctx, g, set, names, see, p, told); err != nil {
 		return err
 	}
 	for i, l := range list {

@@ -282,7 +282,7 @@ func TestBias(t *testing.T) {
 		want := run(t, g, c.set)
 		o := ptq.Options{PerTensor: true}
 		q, before := quantized(t, g, c.set, want, o)
-		n, err := Bias(t.Context(), g, g.Clone(), q, c.set, nil)
+		n, err := Bias(t.Context(), g, g.Clone(), q, c.set, nil, nil)
 		if err != nil || n != c.corrected {
 			t.Fatalf("%s: %d corrected, %v", c.name, n, err)
 		}

@@ -50,7 +50,7 @@ func Smooth(ctx context.Context, g *ir.Graph, set samples.Set, alpha float64, p 
 			readers[l], ways[l] = list, s
 		}
 	}
-	err = gather(ctx, g, first, set, weight.WantRows, p, func(l *layer, s *seen) error {
+	err = gather(ctx, g, first, set, weight.WantRows, p, nil, func(l *layer, s *seen) error {
 		m := &smoothing{layers: readers[l], magnitude: magnitudes(s), lo: s.lo, hi: s.hi, pool: p}
 		m.x = s.groups[0].Rows()
 		m.x = m.x[:min(len(m.x), triedRows*l.inputs())]
