@@ -49,8 +49,9 @@ type planKey struct {
 const chunkWork = 1 << 22
 
 const (
-	// stackBytes is how much of A stays in the second cache while all panels pass.
-	stackBytes = 1 << 20
+	// stackBytes is how much of A stays in the second cache, of 2 MiB wherever there are
+	// tiles, while all panels pass.
+	stackBytes = 1408 << 10
 	maxStack   = 24 // whose sums stay there too
 	// wholeDepth is the most steps that are not worth a cut, blockDepth the steps of
 	// a block otherwise: a panel's take a third of the first cache.

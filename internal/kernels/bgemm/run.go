@@ -267,7 +267,7 @@ func (t *Task) finish(w *workspace, from, to, panel, end int) {
 // store brings finished elements to C, from element number to on.
 func (t *Task) store(w *workspace, to int) {
 	x, f := &w.store, &w.finish
-	x.Src, x.Rows, x.Mask = f.Src, f.Rows, f.Mask
+	x.Src, x.LDS, x.Rows, x.Mask = f.Src, rowSums, f.Rows, f.Mask
 	x.Lo, x.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	if x.BF16 = t.HalfC; x.BF16 {
 		x.Dst, x.LDC, x.HalfC = unsafe.Pointer(&t.C16[to]), 2*t.C.Stride, halfBytes/2
