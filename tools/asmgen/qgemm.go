@@ -118,12 +118,14 @@ func (g *qgemmKernel) product() {
 	b, k := g.load(gemmB), g.load(gemmK)
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	fetch := g.fetches(b)
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
 	Label("loop")
 	for u := range unroll {
 		g.step(b, u)
 	}
+	fetch()
 	g.advance(b, unroll)
 	SUBQ(Imm(unroll), k)
 	JGE(LabelRef("loop"))
@@ -136,6 +138,21 @@ func (g *qgemmKernel) product() {
 	DECQ(k)
 	JNE(LabelRef("restloop"))
 	Label("finish")
+}
+
+// fetches gives what brings a cache line of the panels that come next, or of B where
+// there are none, into the second-level cache.
+func (g *qgemmKernel) fetches(b reg.GPVirtual) func() {
+	if g.gemmFlavour != gemmZMM {
+		return func() {}
+	}
+	next := g.load(qgemmNext)
+	TESTQ(next, next)
+	CMOVQEQ(b, next)
+	return func() {
+		PREFETCHT1(Mem{Base: next})
+		ADDQ(Imm(64), next)
+	}
 }
 
 // groupBytes is what a group of k takes in a panel of B.

@@ -10,12 +10,13 @@ import (
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
-	level  cpu.Target
-	mr, nr int          // largest tile: rows and columns
-	group  int          // numbers of k that are adjacent in a panel of B and in A
-	align  int          // a panel's numbers of k are a multiple
-	wide   bool         // A is given as int16, else as uint8
-	strip  [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows
+	level   cpu.Target
+	mr, nr  int          // largest tile: rows and columns
+	group   int          // numbers of k that are adjacent in a panel of B and in A
+	align   int          // a panel's numbers of k are a multiple
+	wide    bool         // A is given as int16, else as uint8
+	fetches bool         // kernels bring tile.next into the second-level cache
+	strip   [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows
 
 	// tile[r] computes a tile of r rows and nr columns and stores it; partial
 	// one of fewer columns, outside of which it reads and writes nothing but B.
@@ -72,13 +73,13 @@ type tile struct {
 	sums     unsafe.Pointer // of a strip: int32, 32 columns to a row
 	rows     int            // for the portable kernel, which is one for all, and for strips
 
-	// Of strips only. Fields with one element for each column are those of the first
-	// panel, as is mask.
+	// Of strips only, but for next. Fields with one element for each column are those
+	// of the first panel.
 	config      unsafe.Pointer // *tileConfig
 	far         int            // bytes from row 0 to row 16
 	panels      int
 	columns     int            // from the first panel's on
-	next        unsafe.Pointer // nil, or what steps fetch into the second-level cache
+	next        unsafe.Pointer // nil, or what is fetched into the second-level cache
 	nextRuns    int            // of runBytes, that a step fetches
 	least, most float32        // of bytes, less zero
 	zero        int32

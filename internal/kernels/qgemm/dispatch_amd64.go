@@ -24,12 +24,12 @@ func forLevel(l cpu.Target) *kernels {
 
 // tiles add up in AMX.
 var tiles = kernels{
-	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8,
+	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8, fetches: true,
 	strip: [2][2]kernel{{u8strip16, u8strip32}, {s8strip16, s8strip32}},
 }
 
 var vnni = kernels{
-	level: cpu.AVX512, mr: 14, nr: 32, group: 4, align: 4,
+	level: cpu.AVX512, mr: 14, nr: 32, group: 4, align: 4, fetches: true,
 	tile: tiles512, partial: tiles512, narrow: narrow512,
 }
 

@@ -50,13 +50,15 @@ func (t *Task) newPlan(threads int) plan {
 		block = n
 	}
 	p.ncPanel = max(1, block/max(1, p.groups*kern.group*kern.nr))
+	if kern.fetches {
+		p.ncPanel = max(1, p.ncPanel/4) // beside the next one, which is fetched meanwhile
+	}
 	p.copyA = kern.wide || p.signedA && !kern.tiled() || p.k%kern.align != 0
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
 	}
 	if kern.tiled() {
 		p.steps = p.groups * kern.group / amx.StepInt8
-		p.ncPanel = max(1, p.ncPanel/4) // beside the next one, which is fetched meanwhile
 		p.sums = p.perSlot
 		p.perSlot += sumsBytes
 	}
@@ -81,8 +83,8 @@ type workspace struct {
 	rowScale [maxRows]float32
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
-	next     []byte                      // of tiles: the block of B after this one, or what is left to fetch
-	calls    int                         // row tiles that share in fetching it
+	next     []byte                      // where kernels fetch: the block of B after this one, or what is left of it
+	calls    int                         // row tiles that share in that
 	config   tileConfig                  // of tiles
 	floats   [tileRows * maxCols]float32 // a tile on its way to bytes
 
@@ -289,6 +291,24 @@ func (t *Task) copyRow(w *workspace, i int, a []byte) {
 	clear(dst[len(a):])
 }
 
+// packed is the memory of panels [from, to) of an item.
+func (t *Task) packed(item, from, to int) []byte {
+	p := &t.plan
+	size := p.groups * p.kern.group * p.kern.nr
+	return t.Packed.data[item*packedItem(p.kern, t.K, t.N):][from*size : to*size]
+}
+
+// fetch makes the next call of a kernel fetch n bytes of what comes next into the
+// second-level cache, if there are as many.
+func (w *workspace) fetch(n int) {
+	x := &w.tile
+	if n == 0 || len(w.next) < n {
+		x.next, w.next = nil, nil
+		return
+	}
+	x.next, w.next = unsafe.Pointer(&w.next[0]), w.next[n:]
+}
+
 // panels calls the kernel for a row tile and some panels.
 func (t *Task) panels(w *workspace, row, from, to int) {
 	p := &t.plan
@@ -311,6 +331,9 @@ func (t *Task) panel(w *workspace, row, j int) {
 		x.mask = 1<<(t.N-col) - 1
 	}
 	t.setColumns(w, row, j)
+	if kern.fetches {
+		w.fetch(t.plan.groups / 4 * lineBytes)
+	}
 	f := kern.kernel(x)
 	if t.C.Byte == nil {
 		f(x.arg())

@@ -58,7 +58,8 @@ func (t *Task) strip(w *workspace, row, from, to int) {
 		x.b = at(data, j*p.steps*amx.StepB)
 		x.columns = t.N - j*p.kern.nr
 		t.setColumns(w, row, j)
-		w.fetch(p.steps * x.panels)
+		x.nextRuns = max(1, amx.StepB/runBytes/max(w.calls, 1)) // its share of what a row tile has
+		w.fetch(p.steps * x.panels * x.nextRuns * runBytes)
 		f(x.arg())
 	}
 }
@@ -68,24 +69,4 @@ func bit(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// fetch makes the next call, of so many steps, fetch the first part of what comes
-// next: its share of what a row tile has.
-func (w *workspace) fetch(steps int) {
-	x := &w.tile
-	x.nextRuns = max(1, amx.StepB/runBytes/max(w.calls, 1))
-	n := steps * x.nextRuns * runBytes
-	if n == 0 || len(w.next) < n {
-		x.next, w.next = nil, nil
-		return
-	}
-	x.next, w.next = unsafe.Pointer(&w.next[0]), w.next[n:]
-}
-
-// packed is the memory of panels [from, to) of an item.
-func (t *Task) packed(item, from, to int) []byte {
-	p := &t.plan
-	size := p.steps * amx.StepB
-	return t.Packed.data[item*packedItem(p.kern, t.K, t.N):][from*size : to*size]
 }

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func vnni512x1(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x1(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -43,12 +43,15 @@ nocolsum:
 	VPADDD       Z3, Z1, Z1
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), DX
-	MOVQ 8(AX), BX
-	MOVQ 48(AX), SI
-	SUBQ $0x04, SI
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), DX
+	MOVQ    8(AX), BX
+	MOVQ    48(AX), SI
+	MOVQ    184(AX), DI
+	TESTQ   DI, DI
+	CMOVQEQ BX, DI
+	SUBQ    $0x04, SI
+	JLT     rest
 
 loop:
 	VMOVDQU32    (BX), Z2
@@ -79,6 +82,8 @@ loop:
 	VPBROADCASTD 12(DX), Z4
 	VPDPBUSD     Z2, Z4, Z0
 	VPDPBUSD     Z3, Z4, Z1
+	PREFETCHT1   (DI)
+	ADDQ         $0x40, DI
 	ADDQ         $0x10, DX
 	ADDQ         $0x00000200, BX
 	SUBQ         $0x04, SI
@@ -154,7 +159,7 @@ store:
 	RET
 
 // func vnni512x2(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x2(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -206,12 +211,15 @@ nocolsum:
 	VPADDD       Z5, Z3, Z3
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 48(AX), DI
-	SUBQ $0x04, DI
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    48(AX), DI
+	MOVQ    184(AX), R8
+	TESTQ   R8, R8
+	CMOVQEQ SI, R8
+	SUBQ    $0x04, DI
+	JLT     rest
 
 loop:
 	VMOVDQU32    (SI), Z4
@@ -254,6 +262,8 @@ loop:
 	VPBROADCASTD 12(BX)(DX*1), Z6
 	VPDPBUSD     Z4, Z6, Z2
 	VPDPBUSD     Z5, Z6, Z3
+	PREFETCHT1   (R8)
+	ADDQ         $0x40, R8
 	ADDQ         $0x10, BX
 	ADDQ         $0x00000200, SI
 	SUBQ         $0x04, DI
@@ -352,7 +362,7 @@ store:
 	RET
 
 // func vnni512x3(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x3(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -418,12 +428,15 @@ nocolsum:
 	VPADDD       Z7, Z5, Z5
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	MOVQ 8(AX), SI
-	MOVQ 48(AX), DI
-	SUBQ $0x04, DI
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	MOVQ    8(AX), SI
+	MOVQ    48(AX), DI
+	MOVQ    184(AX), R8
+	TESTQ   R8, R8
+	CMOVQEQ SI, R8
+	SUBQ    $0x04, DI
+	JLT     rest
 
 loop:
 	VMOVDQU32    (SI), Z6
@@ -478,6 +491,8 @@ loop:
 	VPBROADCASTD 12(BX)(DX*2), Z8
 	VPDPBUSD     Z6, Z8, Z4
 	VPDPBUSD     Z7, Z8, Z5
+	PREFETCHT1   (R8)
+	ADDQ         $0x40, R8
 	ADDQ         $0x10, BX
 	ADDQ         $0x00000200, SI
 	SUBQ         $0x04, DI
@@ -599,7 +614,7 @@ store:
 	RET
 
 // func vnni512x4(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x4(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -679,14 +694,17 @@ nocolsum:
 	VPADDD       Z9, Z7, Z7
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 48(AX), R8
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    184(AX), R9
+	TESTQ   R9, R9
+	CMOVQEQ DI, R9
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVDQU32    (DI), Z8
@@ -753,6 +771,8 @@ loop:
 	VPBROADCASTD 12(SI), Z10
 	VPDPBUSD     Z8, Z10, Z6
 	VPDPBUSD     Z9, Z10, Z7
+	PREFETCHT1   (R9)
+	ADDQ         $0x40, R9
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000200, DI
@@ -899,7 +919,7 @@ store:
 	RET
 
 // func vnni512x5(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x5(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -993,14 +1013,17 @@ nocolsum:
 	VPADDD       Z11, Z9, Z9
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 48(AX), R8
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    184(AX), R9
+	TESTQ   R9, R9
+	CMOVQEQ DI, R9
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVDQU32    (DI), Z10
@@ -1079,6 +1102,8 @@ loop:
 	VPBROADCASTD 12(SI)(DX*1), Z12
 	VPDPBUSD     Z10, Z12, Z8
 	VPDPBUSD     Z11, Z12, Z9
+	PREFETCHT1   (R9)
+	ADDQ         $0x40, R9
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000200, DI
@@ -1248,7 +1273,7 @@ store:
 	RET
 
 // func vnni512x6(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x6(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -1356,14 +1381,17 @@ nocolsum:
 	VPADDD       Z13, Z11, Z11
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	MOVQ 8(AX), DI
-	MOVQ 48(AX), R8
-	SUBQ $0x04, R8
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	MOVQ    8(AX), DI
+	MOVQ    48(AX), R8
+	MOVQ    184(AX), R9
+	TESTQ   R9, R9
+	CMOVQEQ DI, R9
+	SUBQ    $0x04, R8
+	JLT     rest
 
 loop:
 	VMOVDQU32    (DI), Z12
@@ -1454,6 +1482,8 @@ loop:
 	VPBROADCASTD 12(SI)(DX*2), Z14
 	VPDPBUSD     Z12, Z14, Z10
 	VPDPBUSD     Z13, Z14, Z11
+	PREFETCHT1   (R9)
+	ADDQ         $0x40, R9
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000200, DI
@@ -1646,7 +1676,7 @@ store:
 	RET
 
 // func vnni512x7(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x7(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -1768,16 +1798,19 @@ nocolsum:
 	VPADDD       Z15, Z13, Z13
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	MOVQ 8(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	MOVQ    8(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    184(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ R8, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R8), Z14
@@ -1880,6 +1913,8 @@ loop:
 	VPBROADCASTD 12(DI), Z16
 	VPDPBUSD     Z14, Z16, Z12
 	VPDPBUSD     Z15, Z16, Z13
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -2097,7 +2132,7 @@ store:
 	RET
 
 // func vnni512x8(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x8(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -2233,16 +2268,19 @@ nocolsum:
 	VPADDD       Z17, Z15, Z15
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	MOVQ 8(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	MOVQ    8(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    184(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ R8, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R8), Z16
@@ -2357,6 +2395,8 @@ loop:
 	VPBROADCASTD 12(DI)(DX*1), Z18
 	VPDPBUSD     Z16, Z18, Z14
 	VPDPBUSD     Z17, Z18, Z15
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -2597,7 +2637,7 @@ store:
 	RET
 
 // func vnni512x9(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x9(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -2747,16 +2787,19 @@ nocolsum:
 	VPADDD       Z19, Z17, Z17
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	MOVQ 8(AX), R8
-	MOVQ 48(AX), R9
-	SUBQ $0x04, R9
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	MOVQ    8(AX), R8
+	MOVQ    48(AX), R9
+	MOVQ    184(AX), R10
+	TESTQ   R10, R10
+	CMOVQEQ R8, R10
+	SUBQ    $0x04, R9
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R8), Z18
@@ -2883,6 +2926,8 @@ loop:
 	VPBROADCASTD 12(DI)(DX*2), Z20
 	VPDPBUSD     Z18, Z20, Z16
 	VPDPBUSD     Z19, Z20, Z17
+	PREFETCHT1   (R10)
+	ADDQ         $0x40, R10
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -3146,7 +3191,7 @@ store:
 	RET
 
 // func vnni512x10(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x10(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -3310,18 +3355,21 @@ nocolsum:
 	VPADDD       Z21, Z19, Z19
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	MOVQ 8(AX), R9
-	MOVQ 48(AX), R10
-	SUBQ $0x04, R10
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	MOVQ    8(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    184(AX), R11
+	TESTQ   R11, R11
+	CMOVQEQ R9, R11
+	SUBQ    $0x04, R10
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R9), Z20
@@ -3460,6 +3508,8 @@ loop:
 	VPBROADCASTD 12(R8), Z22
 	VPDPBUSD     Z20, Z22, Z18
 	VPDPBUSD     Z21, Z22, Z19
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -3748,7 +3798,7 @@ store:
 	RET
 
 // func vnni512x11(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x11(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -3926,18 +3976,21 @@ nocolsum:
 	VPADDD       Z23, Z21, Z21
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	MOVQ 8(AX), R9
-	MOVQ 48(AX), R10
-	SUBQ $0x04, R10
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	MOVQ    8(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    184(AX), R11
+	TESTQ   R11, R11
+	CMOVQEQ R9, R11
+	SUBQ    $0x04, R10
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R9), Z22
@@ -4088,6 +4141,8 @@ loop:
 	VPBROADCASTD 12(R8)(DX*1), Z24
 	VPDPBUSD     Z22, Z24, Z20
 	VPDPBUSD     Z23, Z24, Z21
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -4399,7 +4454,7 @@ store:
 	RET
 
 // func vnni512x12(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x12(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -4591,18 +4646,21 @@ nocolsum:
 	VPADDD       Z25, Z23, Z23
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	MOVQ 8(AX), R9
-	MOVQ 48(AX), R10
-	SUBQ $0x04, R10
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	MOVQ    8(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    184(AX), R11
+	TESTQ   R11, R11
+	CMOVQEQ R9, R11
+	SUBQ    $0x04, R10
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R9), Z24
@@ -4765,6 +4823,8 @@ loop:
 	VPBROADCASTD 12(R8)(DX*2), Z26
 	VPDPBUSD     Z24, Z26, Z22
 	VPDPBUSD     Z25, Z26, Z23
+	PREFETCHT1   (R11)
+	ADDQ         $0x40, R11
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -5099,7 +5159,7 @@ store:
 	RET
 
 // func vnni512x13(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x13(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -5305,20 +5365,23 @@ nocolsum:
 	VPADDD       Z27, Z25, Z25
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	LEAQ (R8)(DX*2), R9
-	ADDQ DX, R9
-	MOVQ 8(AX), R10
-	MOVQ 48(AX), R11
-	SUBQ $0x04, R11
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	LEAQ    (R8)(DX*2), R9
+	ADDQ    DX, R9
+	MOVQ    8(AX), R10
+	MOVQ    48(AX), R11
+	MOVQ    184(AX), R12
+	TESTQ   R12, R12
+	CMOVQEQ R10, R12
+	SUBQ    $0x04, R11
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R10), Z26
@@ -5493,6 +5556,8 @@ loop:
 	VPBROADCASTD 12(R9), Z28
 	VPDPBUSD     Z26, Z28, Z24
 	VPDPBUSD     Z27, Z28, Z25
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
@@ -5852,7 +5917,7 @@ store:
 	RET
 
 // func vnni512x14(t *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·vnni512x14(SB), NOSPLIT, $0-8
 	MOVQ         t+0(FP), AX
 	MOVQ         96(AX), CX
@@ -6072,20 +6137,23 @@ nocolsum:
 	VPADDD       Z29, Z27, Z27
 
 nocolzero:
-	MOVQ 24(AX), DX
-	MOVQ (AX), BX
-	LEAQ (BX)(DX*2), SI
-	ADDQ DX, SI
-	LEAQ (SI)(DX*2), DI
-	ADDQ DX, DI
-	LEAQ (DI)(DX*2), R8
-	ADDQ DX, R8
-	LEAQ (R8)(DX*2), R9
-	ADDQ DX, R9
-	MOVQ 8(AX), R10
-	MOVQ 48(AX), R11
-	SUBQ $0x04, R11
-	JLT  rest
+	MOVQ    24(AX), DX
+	MOVQ    (AX), BX
+	LEAQ    (BX)(DX*2), SI
+	ADDQ    DX, SI
+	LEAQ    (SI)(DX*2), DI
+	ADDQ    DX, DI
+	LEAQ    (DI)(DX*2), R8
+	ADDQ    DX, R8
+	LEAQ    (R8)(DX*2), R9
+	ADDQ    DX, R9
+	MOVQ    8(AX), R10
+	MOVQ    48(AX), R11
+	MOVQ    184(AX), R12
+	TESTQ   R12, R12
+	CMOVQEQ R10, R12
+	SUBQ    $0x04, R11
+	JLT     rest
 
 loop:
 	VMOVDQU32    (R10), Z28
@@ -6272,6 +6340,8 @@ loop:
 	VPBROADCASTD 12(R9)(DX*1), Z30
 	VPDPBUSD     Z28, Z30, Z26
 	VPDPBUSD     Z29, Z30, Z27
+	PREFETCHT1   (R12)
+	ADDQ         $0x40, R12
 	ADDQ         $0x10, BX
 	ADDQ         $0x10, SI
 	ADDQ         $0x10, DI
