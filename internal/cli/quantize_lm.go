@@ -53,6 +53,12 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 	if _, ok := languageMethods[f.method]; !ok {
 		return misusef("--method %s is for models of tensors: expected weight-only, gptq, awq or hqq", f.method)
 	}
+	if d := f.weight.damp; !(d > 0 && d <= weight.MaxDamp) {
+		return misusef("--damp %v: expected a number above 0, and at most %v", d, weight.MaxDamp)
+	}
+	if _, err := os.Stat(filepath.Dir(filepath.Clean(f.output))); err != nil { // before work that takes long
+		return fmt.Errorf("-o %s: %w", f.output, err)
+	}
 	o, err := f.language.options(f.method)
 	if err != nil {
 		return err
@@ -75,7 +81,7 @@ func (f *quantizeFlags) quantizeLanguage(cmd *cobra.Command, e *env, path string
 		return fmt.Errorf("%w: the same command goes on from what is in %s", err, j.work())
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w%s", path, err, j.kept())
 	}
 	rep, err := j.write(cmd.Context(), c)
 	if c != nil {
@@ -101,6 +107,14 @@ type languageJob struct {
 
 // work is the folder in which methods that take long keep what is done.
 func (j *languageJob) work() string { return filepath.Clean(j.f.output) + ".work" }
+
+// kept tells of the work folder, if there is one.
+func (j *languageJob) kept() string {
+	if _, err := os.Stat(j.work()); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("; %s has what was done before: remove it to begin anew", j.work())
+}
 
 // languageMethods are the ways to quantize a language model; static is what is
 // meant where nothing is said.

@@ -71,6 +71,8 @@ func TestQuantizeLanguageRefuses(t *testing.T) {
 		"byte 0 is 0x00: expected text in UTF-8": {"--method", "gptq", "--allow-requantize", "--data", binary},
 		"expected fp32 or bf16":                  {"--method", "gptq", "--data", binary, "--precision", "fp16"},
 		"it needs --data":                        {"--precision", "bf16"},
+		"expected a number above 0":              {"--method", "gptq", "--damp", "nan"},
+		"no such file or directory":              {"-o", filepath.Join(out, "nowhere", "out.gguf")},
 	} {
 		if status, said := quantizeTo(t, out, args...); status == exitOK || !strings.Contains(said, want) {
 			t.Errorf("%v: status %d, %q, expected %q", args, status, said, want)

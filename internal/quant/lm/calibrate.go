@@ -69,6 +69,16 @@ func (m *Model) suits(t Target, method Method) bool {
 	return method == AWQ || method == Nearest
 }
 
+// widest is the most columns of a layer's matrix.
+func (m *Model) widest() (cols int) {
+	for i := range m.Tensors {
+		if x := &m.Tensors[i]; layerWeight(x) && quantizable(x) {
+			cols = max(cols, x.Cols())
+		}
+	}
+	return cols
+}
+
 // walk runs the model on a text.
 func (r *Recipe) walk(ctx context.Context, m *Model, text *Text, t Target, c *Calibrated) error {
 	w, err := newWalk(m, text, r)
@@ -82,6 +92,9 @@ func (r *Recipe) walk(ctx context.Context, m *Model, text *Text, t Target, c *Ca
 		f = out.enter
 	case AWQ:
 		f = out.search
+	}
+	if cols := m.widest(); cols > text.Tokens() && r.Method != Nearest {
+		r.note("%s has %d tokens, and matrices have up to %d columns: what it tells of them is little; give a longer text", text.Name, text.Tokens(), cols)
 	}
 	if n := c.work.state.Next; n > 0 {
 		r.note("%s: continuing an interrupted run at stage %d of %d", r.Work, n, len(w.stages))

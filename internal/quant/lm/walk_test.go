@@ -146,6 +146,28 @@ func TestCalibrateContinues(t *testing.T) {
 	}
 }
 
+// A text of fewer tokens than columns is told to be too little.
+func TestCalibrateTellsOfShortTexts(t *testing.T) {
+	var notes []string
+	r := Recipe{Method: GPTQ, Work: filepath.Join(t.TempDir(), "work"), Note: func(s string) { notes = append(notes, s) }}
+	m := open(t, folder(t, "llama"))
+	o := Options{Mix: mix(t, "Q4_0")}
+	for chunks := range 2 {
+		notes = nil
+		c, err := Calibrate(t.Context(), m, text(1+5*chunks), Blocks(m, &o), r)
+		if err == nil {
+			err = c.Close(true)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "give a longer text") })
+		if told != (chunks == 0) {
+			t.Errorf("of %d chunks is said: %q", 1+5*chunks, notes)
+		}
+	}
+}
+
 // In bfloat16 nearly all codes are those of float32, and the same on all threads.
 func TestCalibrateBF16(t *testing.T) {
 	if err := op.BF16.Available(); err != nil {

@@ -15,8 +15,8 @@ type upper struct {
 	diagonal []float64
 }
 
-// maxDamp is the most that is added to a diagonal of mean 1 before giving up.
-const maxDamp = 100
+// MaxDamp is the most that is added to a diagonal of mean 1 before giving up.
+const MaxDamp = 100
 
 // factor damps h, [n, n], and factors it. Where it is not positive definite,
 // damping is raised tenfold until it is. h is changed.
@@ -28,7 +28,7 @@ func factor(ctx context.Context, h []float32, n int, damp float64, p *pool.Pool)
 		mean += float64(original[i]) / float64(n)
 	}
 	backup := h
-	for ; damp <= maxDamp; damp *= 10 {
+	for ; damp <= MaxDamp; damp *= 10 {
 		h = append([]float32(nil), backup...)
 		for i := range n {
 			h[i*n+i] = float32(float64(original[i]) + float64(damp*mean))
@@ -38,7 +38,7 @@ func factor(ctx context.Context, h []float32, n int, damp float64, p *pool.Pool)
 			return f, damp, err
 		}
 	}
-	return nil, 0, fmt.Errorf("the Hessian of %d inputs is not positive definite, even with damping %v: expected finite activations", n, maxDamp)
+	return nil, 0, fmt.Errorf("the Hessian of %d inputs is not positive definite, even with damping %v: expected finite activations", n, MaxDamp)
 }
 
 // choleskyBlock is the number of columns that are factored before the rest is

@@ -50,8 +50,8 @@ func GPTQ(ctx context.Context, w Matrix, a *Activations, s Scheme, o GPTQOptions
 		return nil, errors.New("GPTQ needs activations with a Hessian, of at least one row")
 	case a.Cols != w.Cols:
 		return nil, fmt.Errorf("the activations have %d inputs, the matrix %d", a.Cols, w.Cols)
-	case o.Damp < 0 || o.Damp > maxDamp:
-		return nil, fmt.Errorf("damping is %v, expected 0 to %v", o.Damp, maxDamp)
+	case !(o.Damp >= 0 && o.Damp <= MaxDamp):
+		return nil, fmt.Errorf("damping is %v, expected 0 to %v", o.Damp, MaxDamp)
 	}
 	g := &gptq{ctx: ctx, w: w.clone(), options: o, pool: p, grid: newGrid(s), out: newQuantized(s, w.Rows, w.Cols)}
 	g.order = columnOrder(a, o.ActOrder)
