@@ -2,11 +2,13 @@ package blockquant
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/bgemm"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
@@ -41,13 +43,22 @@ func (s *weights) packPanels(dst, w []byte) error {
 	rows := make([]float32, min(amx.Cols, s.n)*s.k)
 	for j := 0; j < s.n; j += amx.Cols {
 		n := min(amx.Cols, s.n-j)
-		block.Decode(s.format, rows[:n*s.k], w[j*s.row:(j+n)*s.row])
+		s.decode(rows[:n*s.k], w[j*s.row:(j+n)*s.row])
 		panel := gemm.Matrix{Data: rows[:n*s.k], Stride: s.k, Trans: true}
 		if err := bgemm.PackB(dst[j/amx.Cols*size:][:size], panel, s.k, n, 1, 0); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// decode widens rows of plain floats.
+func (s *weights) decode(dst []float32, w []byte) {
+	if s.format == block.F16 && uintptr(unsafe.Pointer(unsafe.SliceData(w)))%2 == 0 {
+		elemwise.FromFloat16s(dst, tensor.Of[uint16](&tensor.Tensor{Data: w}))
+		return
+	}
+	block.Decode(s.format, dst, w)
 }
 
 // newRounded prepares a product of m rows.
