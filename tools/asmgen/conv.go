@@ -30,6 +30,24 @@ func convFamily() {
 	}
 }
 
+// fetchFrom is what a line fetches for later calls: what is left of it, or
+// nothing new.
+func (a tileArgs) fetchFrom(nothing reg.GPVirtual) reg.GPVirtual {
+	next := a.get(tileNext)
+	CMPQ(next, a.field(tileNextEnd))
+	CMOVQCC(nothing, next)
+	return next
+}
+
+// fetched notes how far a line has fetched.
+func (a tileArgs) fetched(next reg.GPVirtual) {
+	old := a.get(tileNext)
+	CMPQ(old, a.field(tileNextEnd))
+	JCC(LabelRef("allfetched"))
+	MOVQ(next, a.field(tileNext))
+	Label("allfetched")
+}
+
 // convTile computes mr output pixels of nb output blocks over all input blocks
 // and the taps inside the input. It visits blocks, rows, columns and channels
 // in this order for each output, whatever mr and nb are.
@@ -45,6 +63,7 @@ func (l vectorLevel) convTile(nb, mr int) {
 	l.resume(args, acc)
 	in, w := GP64(), get(tileWeights)
 	MOVQ(args.in, in)
+	next := args.fetchFrom(w)
 	var wOut, wOut3 reg.GPVirtual
 	if nb > 1 {
 		wOut = get(tileWOut)
@@ -118,6 +137,9 @@ func (l vectorLevel) convTile(nb, mr int) {
 	for u := range 4 {
 		step(u)
 	}
+	PREFETCHT1(Mem{Base: next})
+	PREFETCHT1(Mem{Base: next, Disp: 64})
+	SUBQ(I8(-128), next)
 	px.advance(16)
 	ADDQ(U32(uint64(4*l.bytes)), w)
 	SUBQ(Imm(4), ci)
@@ -144,6 +166,7 @@ func (l vectorLevel) convTile(nb, mr int) {
 	ADDQ(field(tileWSkipIC), w)
 	DECQ(blocks)
 	JNE(LabelRef("block"))
+	args.fetched(next)
 	Label("sum")
 	l.finish(args, acc, ws[0], bc[0])
 	args.nextLine()

@@ -52,6 +52,8 @@ const (
 	tilePartial  = 200
 	tileLastCI   = 208
 	tileLastSkip = 216
+	tileNext     = 224
+	tileNextEnd  = 232
 )
 
 // pixels addresses a run of equally spaced places from one or two base

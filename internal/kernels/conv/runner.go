@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/bconv"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
@@ -32,6 +33,8 @@ type Runner struct {
 	gather *Reorder  // Plain: with its own state
 	source []float32 // Plain: what the kernels read
 	image  int       // Plain: the first image of the chunks
+
+	threads int // of the run
 
 	half *bconv.Runner
 
@@ -82,6 +85,7 @@ func (r *Runner) runChunks(p *pool.Pool, images int) {
 	r.cut = window.NewCut(r.plan.work(images, p.Threads()))
 	n := r.cut.Chunks()
 	r.grow(n)
+	r.threads = p.Threads()
 	p.Run(n, r)
 }
 
@@ -126,8 +130,28 @@ func (r *Runner) Do(i int) {
 	case Plain:
 		r.plain(t, r.cut.At(i))
 	default:
+		r.fetchNext(t, i)
 		r.direct(t, r.cut.At(i))
 	}
+}
+
+// fetchNext has a chunk fetch the weights of the one that its thread is likely to
+// compute after it, where these have not been read yet and both fit the second
+// cache: layers of many channels and few pixels would wait for memory otherwise.
+func (r *Runner) fetchNext(t *window.Tile, i int) {
+	t.Next, t.NextEnd = nil, nil
+	later := i + r.threads
+	if later >= r.cut.Chunks() || !r.cut.First(later) {
+		return
+	}
+	pl, next := r.plan, r.cut.At(later).Group
+	g := pl.groupsOf[next]
+	bytes := g.n * pl.weightsOut
+	if next == r.cut.At(i).Group || 3*bytes > cpu.Cache().L2 {
+		return
+	}
+	t.Next = window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut)
+	t.NextEnd = unsafe.Add(t.Next, bytes)
 }
 
 // direct computes a chunk of blocked output from blocked or plain input.

@@ -80,6 +80,10 @@ func NewCut(w Work) Cut {
 // Chunks is the number of chunks.
 func (c *Cut) Chunks() int { return c.work.Images * c.work.Depths * c.parts * c.work.Groups }
 
+// First reports whether no earlier round over the groups has read the weights of
+// chunk i.
+func (c *Cut) First(i int) bool { return c.groupFirst || i < c.work.Groups }
+
 // At gives chunk i.
 func (c *Cut) At(i int) Chunk {
 	var k Chunk

@@ -30,6 +30,8 @@ type Tile struct {
 	LastCI   int // CI of the last block, where that is not full; 0: CI
 	LastSkip int // weights left out after each of its taps
 
+	Next, NextEnd unsafe.Pointer // what kernels may fetch into the second cache, and are to move on as they do
+
 	_ [32]byte // threads write neighbouring tiles
 }
 

@@ -19,6 +19,7 @@ func TestTileOffsets(t *testing.T) {
 		{unsafe.Offsetof(x.Lines), 160}, {unsafe.Offsetof(x.Channels), 168},
 		{unsafe.Offsetof(x.InLine), 176}, {unsafe.Offsetof(x.OutLine), 184}, {unsafe.Offsetof(x.Divisor), 192}, {unsafe.Offsetof(x.Partial), 200},
 		{unsafe.Offsetof(x.LastCI), 208}, {unsafe.Offsetof(x.LastSkip), 216},
+		{unsafe.Offsetof(x.Next), 224}, {unsafe.Offsetof(x.NextEnd), 232},
 	} {
 		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly expects %d", i, c.got, c.want)
