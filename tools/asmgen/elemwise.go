@@ -257,23 +257,16 @@ func (v rows) quantization() {
 	v.minMax()
 }
 
-// quantize writes src / scale, correctly rounded without a division: the product with
-// the rounded inverse is within 2 ulp, one correction brings it within 1 ulp, where the
-// remainder is exact, and so is the quotient after another (Markstein, 1990). lo and hi
-// are limits of src.
 func (v rows) quantize(name, typ string, signed bool) {
-	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+typ+", src []float32, scale, inverse, lo, hi float32, zero int32)")
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+typ+", src []float32, scale, lo, hi float32, zero int32)")
 	Pragma("noescape")
-	scale, inverse, lo, hi := v.param("scale"), v.param("inverse"), v.param("lo"), v.param("hi")
+	scale, lo, hi := v.param("scale"), v.param("lo"), v.param("hi")
 	zero := v.param("zero")
 	dst, src, n := base("dst"), base("src"), length("dst")
 	v.wholeLoop(n, func() {
-		x := v.min(v.max(v.load(Mem{Base: src}), lo), hi)
-		q := v.mul(x, inverse)
-		for range 2 {
-			q = v.fma(v.fnma(q, scale, x), inverse, q)
-		}
-		VCVTPS2DQ(q, q)
+		x := v.min(v.max(v.div(v.load(Mem{Base: src}), scale), lo), hi)
+		q := v.reg()
+		VCVTPS2DQ(x, q)
 		VPADDD(zero, q, q)
 		if v.wide {
 			VPMOVDB(q, Mem{Base: dst})

@@ -111,8 +111,8 @@ func (t *table) setBinary(fs map[Binary][3]asmBinary) {
 type asmRows struct {
 	widenF16, widenBF16   func(dst []float32, src []uint16)
 	narrowF16, narrowBF16 func(dst []uint16, src []float32)
-	quantU8               func(dst []uint8, src []float32, scale, inverse, lo, hi float32, zero int32)
-	quantS8               func(dst []int8, src []float32, scale, inverse, lo, hi float32, zero int32)
+	quantU8               func(dst []uint8, src []float32, scale, lo, hi float32, zero int32)
+	quantS8               func(dst []int8, src []float32, scale, lo, hi float32, zero int32)
 	dequantU8             func(dst []float32, src []uint8, scale float32, zero int32)
 	dequantS8             func(dst []float32, src []int8, scale float32, zero int32)
 	minMax                func(x []float32) (lo, hi float32)
@@ -167,23 +167,15 @@ func convert[D, S any](width int, f, rest func(dst []D, src []S)) func(dst []D, 
 	}
 }
 
-// leastScale and mostScale bound the scales for which the kernels' quotients are exact.
-const leastScale, mostScale = 0x1p-90, 0x1p90
-
-func quantizeRows[T int8 | uint8](width int, f func(dst []T, src []float32, scale, inverse, lo, hi float32, zero int32)) func([]T, []float32, float32, float32) {
-	least, most := limits[T]()
+func quantizeRows[T int8 | uint8](width int, f func(dst []T, src []float32, scale, lo, hi float32, zero int32)) func([]T, []float32, float32, float32) {
+	lo, hi := limits[T]()
 	return func(dst []T, src []float32, scale, zero float32) {
 		src = src[:len(dst)]
-		if !(scale >= leastScale && scale <= mostScale) {
-			quantizeRow(dst, src, scale, zero)
-			return
-		}
-		inverse, lo, hi := 1/scale, float32((least-zero)*scale), float32((most-zero)*scale)
 		for len(dst) > callMax {
-			f(dst[:callMax], src, scale, inverse, lo, hi, int32(zero))
+			f(dst[:callMax], src, scale, lo-zero, hi-zero, int32(zero))
 			dst, src = dst[callMax:], src[callMax:]
 		}
-		f(dst, src, scale, inverse, lo, hi, int32(zero))
+		f(dst, src, scale, lo-zero, hi-zero, int32(zero))
 		whole := len(dst) / width * width
 		quantizeRow(dst[whole:], src[whole:], scale, zero)
 	}

@@ -4826,14 +4826,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func quantU8AVX2(dst []uint8, src []float32, scale float32, inverse float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·quantU8AVX2(SB), NOSPLIT, $0-68
+// func quantU8AVX2(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·quantU8AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Y0
-	VBROADCASTSS inverse+52(FP), Y1
-	VBROADCASTSS lo+56(FP), Y2
-	VBROADCASTSS hi+60(FP), Y3
-	VBROADCASTSS zero+64(FP), Y4
+	VBROADCASTSS lo+52(FP), Y1
+	VBROADCASTSS hi+56(FP), Y2
+	VBROADCASTSS zero+60(FP), Y3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4841,22 +4840,14 @@ TEXT ·quantU8AVX2(SB), NOSPLIT, $0-68
 	JLT          done
 
 each:
-	VMOVUPS      (CX), Y5
-	VMAXPS       Y2, Y5, Y5
-	VMINPS       Y3, Y5, Y5
-	VMULPS       Y1, Y5, Y6
-	VMOVAPS      Y5, Y7
-	VFNMADD231PS Y0, Y6, Y7
-	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y1, Y7, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS Y0, Y6, Y5
-	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y1, Y5, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y4, Y6, Y6
-	VEXTRACTI128 $0x01, Y6, X5
-	VPACKSSDW    X5, X6, X5
+	VMOVUPS      (CX), Y4
+	VDIVPS       Y0, Y4, Y4
+	VMAXPS       Y1, Y4, Y4
+	VMINPS       Y2, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKSSDW    X5, X4, X5
 	VPACKUSWB    X5, X5, X5
 	VMOVQ        X5, (AX)
 	ADDQ         $0x00000020, CX
@@ -4894,14 +4885,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func quantS8AVX2(dst []int8, src []float32, scale float32, inverse float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX2, FMA3
-TEXT ·quantS8AVX2(SB), NOSPLIT, $0-68
+// func quantS8AVX2(dst []int8, src []float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·quantS8AVX2(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Y0
-	VBROADCASTSS inverse+52(FP), Y1
-	VBROADCASTSS lo+56(FP), Y2
-	VBROADCASTSS hi+60(FP), Y3
-	VBROADCASTSS zero+64(FP), Y4
+	VBROADCASTSS lo+52(FP), Y1
+	VBROADCASTSS hi+56(FP), Y2
+	VBROADCASTSS zero+60(FP), Y3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -4909,22 +4899,14 @@ TEXT ·quantS8AVX2(SB), NOSPLIT, $0-68
 	JLT          done
 
 each:
-	VMOVUPS      (CX), Y5
-	VMAXPS       Y2, Y5, Y5
-	VMINPS       Y3, Y5, Y5
-	VMULPS       Y1, Y5, Y6
-	VMOVAPS      Y5, Y7
-	VFNMADD231PS Y0, Y6, Y7
-	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y1, Y7, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS Y0, Y6, Y5
-	VMOVAPS      Y6, Y6
-	VFMADD231PS  Y1, Y5, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y4, Y6, Y6
-	VEXTRACTI128 $0x01, Y6, X5
-	VPACKSSDW    X5, X6, X5
+	VMOVUPS      (CX), Y4
+	VDIVPS       Y0, Y4, Y4
+	VMAXPS       Y1, Y4, Y4
+	VMINPS       Y2, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPADDD       Y3, Y4, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPACKSSDW    X5, X4, X5
 	VPACKSSWB    X5, X5, X5
 	VMOVQ        X5, (AX)
 	ADDQ         $0x00000020, CX
@@ -8777,14 +8759,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func quantU8AVX512(dst []uint8, src []float32, scale float32, inverse float32, lo float32, hi float32, zero int32)
+// func quantU8AVX512(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·quantU8AVX512(SB), NOSPLIT, $0-68
+TEXT ·quantU8AVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS inverse+52(FP), Z1
-	VBROADCASTSS lo+56(FP), Z2
-	VBROADCASTSS hi+60(FP), Z3
-	VBROADCASTSS zero+64(FP), Z4
+	VBROADCASTSS lo+52(FP), Z1
+	VBROADCASTSS hi+56(FP), Z2
+	VBROADCASTSS zero+60(FP), Z3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8792,25 +8773,17 @@ TEXT ·quantU8AVX512(SB), NOSPLIT, $0-68
 	JLT          done
 
 each:
-	VMOVUPS      (CX), Z5
-	VMAXPS       Z2, Z5, Z5
-	VMINPS       Z3, Z5, Z5
-	VMULPS       Z1, Z5, Z6
-	VMOVAPS      Z5, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVAPS      Z6, Z6
-	VFMADD231PS  Z1, Z7, Z6
-	VMOVAPS      Z5, Z5
-	VFNMADD231PS Z0, Z6, Z5
-	VMOVAPS      Z6, Z6
-	VFMADD231PS  Z1, Z5, Z6
-	VCVTPS2DQ    Z6, Z6
-	VPADDD       Z4, Z6, Z6
-	VPMOVDB      Z6, (AX)
-	ADDQ         $0x00000040, CX
-	ADDQ         $0x00000010, AX
-	SUBQ         $0x00000010, DX
-	JGE          each
+	VMOVUPS   (CX), Z4
+	VDIVPS    Z0, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VMINPS    Z2, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPADDD    Z3, Z4, Z4
+	VPMOVDB   Z4, (AX)
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000010, AX
+	SUBQ      $0x00000010, DX
+	JGE       each
 
 done:
 	VZEROUPPER
@@ -8842,14 +8815,13 @@ done:
 	VZEROUPPER
 	RET
 
-// func quantS8AVX512(dst []int8, src []float32, scale float32, inverse float32, lo float32, hi float32, zero int32)
+// func quantS8AVX512(dst []int8, src []float32, scale float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·quantS8AVX512(SB), NOSPLIT, $0-68
+TEXT ·quantS8AVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS inverse+52(FP), Z1
-	VBROADCASTSS lo+56(FP), Z2
-	VBROADCASTSS hi+60(FP), Z3
-	VBROADCASTSS zero+64(FP), Z4
+	VBROADCASTSS lo+52(FP), Z1
+	VBROADCASTSS hi+56(FP), Z2
+	VBROADCASTSS zero+60(FP), Z3
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
@@ -8857,25 +8829,17 @@ TEXT ·quantS8AVX512(SB), NOSPLIT, $0-68
 	JLT          done
 
 each:
-	VMOVUPS      (CX), Z5
-	VMAXPS       Z2, Z5, Z5
-	VMINPS       Z3, Z5, Z5
-	VMULPS       Z1, Z5, Z6
-	VMOVAPS      Z5, Z7
-	VFNMADD231PS Z0, Z6, Z7
-	VMOVAPS      Z6, Z6
-	VFMADD231PS  Z1, Z7, Z6
-	VMOVAPS      Z5, Z5
-	VFNMADD231PS Z0, Z6, Z5
-	VMOVAPS      Z6, Z6
-	VFMADD231PS  Z1, Z5, Z6
-	VCVTPS2DQ    Z6, Z6
-	VPADDD       Z4, Z6, Z6
-	VPMOVDB      Z6, (AX)
-	ADDQ         $0x00000040, CX
-	ADDQ         $0x00000010, AX
-	SUBQ         $0x00000010, DX
-	JGE          each
+	VMOVUPS   (CX), Z4
+	VDIVPS    Z0, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VMINPS    Z2, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPADDD    Z3, Z4, Z4
+	VPMOVDB   Z4, (AX)
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000010, AX
+	SUBQ      $0x00000010, DX
+	JGE       each
 
 done:
 	VZEROUPPER
