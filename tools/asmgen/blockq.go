@@ -16,7 +16,9 @@ func blockq() {
 	for _, v := range []bqLevel{{}, {wide: true}} {
 		for i := range bqFormats {
 			f := &bqFormats[i]
-			v.unpack(f)
+			if !v.wide {
+				v.unpack(f)
+			}
 			for _, rows := range v.directRows() {
 				v.direct(f, rows)
 			}
@@ -31,41 +33,36 @@ func blockq() {
 			k.tile(rows)
 		}
 	}
-	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets} {
-		for _, r := range []int{8, 16} {
-			bqAMX(k, r, false)
-		}
-	}
-	bqAMX(bqPlain, 8, true)
-	bqAMX(bqPlain, 16, true)
-	bqQuantize()
+	bqAMXKernels()
+	bqQuantize(false)
+	bqQuantize(true)
 	bqQuantizeTile()
 }
 
 // Offsets in bytes into the Go struct args.
 const (
-	bqW        = 0
-	bqValues   = 8
-	bqDW       = 16
-	bqExtra    = 24
-	bqQ        = 32
-	bqD        = 40
-	bqS        = 48
-	bqC        = 56
-	bqAcc      = 64
-	bqUnits    = 72
-	bqPanels   = 80
-	bqBias     = 88
-	bqRows     = 96
-	bqZero     = 104
-	bqSpill    = 112
-	bqTiles    = 120
-	bqTile     = 128
-	bqPanel    = 136
-	bqNext     = 144
-	bqNextStep = 152
-	bqConfig   = 160
-	bqAhead    = 168
+	bqW      = 0
+	bqValues = 8
+	bqDW     = 16
+	bqExtra  = 24
+	bqQ      = 32
+	bqD      = 40
+	bqS      = 48
+	bqC      = 56
+	bqAcc    = 64
+	bqUnits  = 72
+	bqPanels = 80
+	bqBias   = 88
+	bqRows   = 96
+	bqZero   = 104
+	bqSpill  = 112
+	bqTiles  = 120
+	bqTile   = 128
+	bqGap    = 136
+	bqRing   = 144
+	bqSums   = 152
+	bqConfig = 160
+	bqAhead  = 168
 )
 
 // bqKind is what there is to do beside dot products.

@@ -6,12 +6,17 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
+// bqPairOrder shuffles four elements to 0, 2, 1, 3.
+const bqPairOrder = 0xd8
+
 // bqRowTile quantizes a tile of 16 rows: what a single row reduces across a register,
-// 16 rows reduce in a tree that leaves a number of each row in a lane.
+// 16 rows reduce in a tree that leaves a number of each row in a lane. Numbers become
+// bfloat16, in the order in which tiles pair them: 0, 2, 1, 3 of each four.
 type bqRowTile struct {
 	x      [4]reg.GPVirtual // rows 0, 4, 8 and 12
 	ldx    [4]reg.GPVirtual // times 1, 2 and 3; the first is none
-	q      reg.GPVirtual    // 512 bytes a group
+	q      reg.GPVirtual    // 1024 bytes a group
+	bytes  Mem              // the same as 8-bit integers, of one group
 	d      reg.GPVirtual    // 64 bytes a group; s and c are step and 2·step on
 	half   reg.GPVirtual    // 128 bytes a group: s; c is 2·step on
 	step   reg.GPVirtual
@@ -31,7 +36,9 @@ func bqQuantizeTile() {
 	}
 	MOVQ(t.groups, t.step)
 	SHLQ(Imm(6), t.step)
-	inverse := AllocLocal(64)
+	locals := AllocLocal(64 + 512)
+	inverse := locals.Offset(512)
+	t.bytes = locals
 	JMP(LabelRef("first"))
 	Label("group")
 	t.sums()
@@ -43,13 +50,17 @@ func bqQuantizeTile() {
 			VMOVUPS(t.row(r, h), x)
 			VMULPS_BCST(inverse.Offset(4*r), x, x)
 			VCVTPS2DQ(x, x)
-			VPMOVDB(x, Mem{Base: t.q, Disp: 32*r + 16*h}) // which makes 0 of what is no number
+			VPSHUFD(Imm(bqPairOrder), x, x)
+			VPMOVDB(x, t.bytes.Offset(32*r+16*h)) // which makes 0 of what is no number
+			VCVTDQ2PS(x, x)
+			VPSRLD(Imm(16), x, x)
+			VPMOVDW(x, Mem{Base: t.q, Disp: 64*r + 32*h})
 		}
 	}
 	for _, x := range t.x {
 		ADDQ(U32(128), x)
 	}
-	ADDQ(U32(512), t.q)
+	ADDQ(U32(1024), t.q)
 	ADDQ(Imm(64), t.d)
 	ADDQ(U32(128), t.half)
 	DECQ(t.groups)
@@ -138,7 +149,7 @@ func (t *bqRowTile) sums() {
 	x := make([]reg.VecVirtual, 8) // of two rows, each in two halves
 	for i := range x {
 		x[i] = v.constant(0)
-		VPDPBUSD(Mem{Base: t.q, Disp: 64*i - 512}, ones, x[i])
+		VPDPBUSD(t.bytes.Offset(64*i), ones, x[i])
 	}
 	x = bqQuads(x, func(b, a, r Op) { VPADDD(b, a, r) })
 	d := ZMM()

@@ -10,14 +10,14 @@ import (
 type bqReader struct {
 	bqLevel
 	f        *bqFormat
-	w        reg.GPVirtual // at a group, or a header
-	ahead    reg.GPVirtual // bytes from w to what is prefetched
-	lowMask  Op            // in memory for AVX2, which is short of registers
+	w        reg.Register // at a group, or a header
+	ahead    reg.Register // bytes from w to what is prefetched
+	lowMask  Op           // in memory for AVX2, which is short of registers
 	highMask Op
 	table    reg.VecVirtual
-	dh, mh   []reg.VecVirtual // of the header: d, and -dmin, for each half of the columns
-	columns  []int            // halves of the columns that are read
-	thrifty  bool             // reads bits again rather than hold them: few registers are left
+	dh, mh   [2]reg.VecVirtual // of the header: d, and -dmin, for each half of the columns
+	columns  []int             // halves of the columns that are read
+	thrifty  bool              // reads bits again rather than hold them: few registers are left
 }
 
 func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
@@ -54,16 +54,14 @@ func (r *bqReader) header() {
 	if r.f.headerBytes() == 0 {
 		return
 	}
-	r.dh, r.mh = make([]reg.VecVirtual, 2), make([]reg.VecVirtual, 2)
 	for _, h := range r.columns {
-		d := r.reg()
-		VCVTPH2PS(r.at(0, 2, h), d)
-		r.dh[h] = d
+		if r.dh[h] == nil {
+			r.dh[h], r.mh[h] = r.reg(), r.reg()
+		}
+		VCVTPH2PS(r.at(0, 2, h), r.dh[h])
 		if r.f.headerBytes() == 64 {
-			m := r.reg()
-			VCVTPH2PS(r.at(32, 2, h), m)
-			r.xor(r.mask(0x80000000), m, m)
-			r.mh[h] = m
+			VCVTPH2PS(r.at(32, 2, h), r.mh[h])
+			r.xor(r.mask(0x80000000), r.mh[h], r.mh[h])
 		}
 	}
 	ADDQ(Imm(uint64(r.f.headerBytes())), r.w)

@@ -125,17 +125,22 @@ const (
 	bqqLDX    = 72
 )
 
-// bqQuantize writes the quantization of a row, for AVX2 and all above.
-func bqQuantize() {
+// bqQuantize writes the quantization of a row: to 8-bit integers, for AVX2 and all
+// above, or to bfloat16 as tiles of AMX have it.
+func bqQuantize(tiles bool) {
 	v := bqLevel{}
-	a := bqText("quantize256")
+	name, bytes := "quantize256", uint64(5)
+	if tiles {
+		name, bytes = "quantize512", 6
+	}
+	a := bqText(name)
 	x, q, groups, rows := a.load(bqqX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
 	d, s, c, sHalf, cHalf := a.load(bqqD), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
-	step, step32 := GP64(), GP64()
+	step, qStep := GP64(), GP64()
 	MOVQ(rows, step)
 	SHLQ(Imm(2), step)
-	MOVQ(rows, step32)
-	SHLQ(Imm(5), step32)
+	MOVQ(rows, qStep)
+	SHLQ(Imm(bytes), qStep)
 	full := XMM()
 	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
 	order := YMM()
@@ -172,7 +177,11 @@ func bqQuantize() {
 	VPACKSSDW(e[3], e[2], e[2])
 	VPACKSSWB(e[2], e[0], e[0])
 	VPERMD(e[0], order, e[0])
-	VMOVDQU(e[0], Mem{Base: q})
+	if tiles {
+		bqStoreTileRow(e[0], q)
+	} else {
+		VMOVDQU(e[0], Mem{Base: q})
+	}
 	// Sums of the halves: of eight bytes plus 128, and again.
 	hi, sums, none := XMM(), XMM(), YMM()
 	VPXOR(bitsConst(0x80808080), e[0], e[0])
@@ -186,7 +195,7 @@ func bqQuantize() {
 	VPSUBD(bitsConst(16*128), sums, sums)
 	bqStoreSums(sums, scale, d, s, c, sHalf, cHalf, step)
 	ADDQ(U32(128), x)
-	ADDQ(step32, q)
+	ADDQ(qStep, q)
 	for _, p := range []reg.GPVirtual{d, s, c} {
 		ADDQ(step, p)
 	}
@@ -197,6 +206,20 @@ func bqQuantize() {
 	JNE(LabelRef("group"))
 	VZEROUPPER()
 	RET()
+}
+
+// bqStoreTileRow stores 32 integers as bfloat16, in the order in which tiles pair them.
+func bqStoreTileRow(x reg.VecVirtual, q reg.GPVirtual) {
+	halves := []Op{x.AsX(), XMM()}
+	VEXTRACTI128(Imm(1), x, halves[1])
+	for i, h := range halves {
+		z := ZMM()
+		VPMOVSXBD(h, z)
+		VPSHUFD(Imm(bqPairOrder), z, z)
+		VCVTDQ2PS(z, z)
+		VPSRLD(Imm(16), z, z)
+		VPMOVDW(z, Mem{Base: q, Disp: 32 * i})
+	}
 }
 
 // bqLargest is the largest magnitude in every lane, as bits: those of numbers

@@ -230,7 +230,7 @@ func TestNotFinite(t *testing.T) {
 // TestExtremeWeights: scales that are zero, subnormal, infinite or NaN, and codes
 // and numbers that make the largest sums.
 func TestExtremeWeights(t *testing.T) {
-	const n, k, m = 16, 256, 2
+	const n, k, most = 16, 256, 16
 	for _, f := range formats() {
 		for _, scale := range []uint16{0, 0x8000, 1, 0x03ff, 0x7bff, 0xfbff, 0x7c00, 0x7e00} {
 			for _, code := range []byte{0, 0xff, 0x80, 0x7f, 0x88} {
@@ -243,17 +243,18 @@ func TestExtremeWeights(t *testing.T) {
 						le.PutUint16(rows[at+h:], scale)
 					}
 				}
-				x := noise(m*k, 4)
+				x := noise(most*k, 4)
 				for i := range k {
 					x[i] = float32(1 - 2*(i/16%2))
+					x[k+i] = 1
 				}
 				var want []float32
 				kerneltest.Levels(t, func(t *testing.T) {
 					p := pack(t, f, n, k, rows)
-					for _, m := range []int{1, 2} {
+					for _, m := range []int{1, 2, most} {
 						y := product(t, p, x, m, 1, nil, nil)
 						if want == nil {
-							want = product(t, p, x, 2, 1, nil, nil)
+							want = product(t, p, x, most, 1, nil, nil)
 						}
 						for i, got := range y {
 							if !kerneltest.Same(got, want[i]) {
@@ -265,6 +266,36 @@ func TestExtremeWeights(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestLargestSums: products of the largest codes, scales and activations of Q6_K,
+// which are just below 2^24.
+func TestLargestSums(t *testing.T) {
+	const n, k, m, f = 16, 256, 17, block.Q6_K
+	rows := make([]byte, n*f.Bytes()) // codes that stand for -32
+	for j := range n {
+		b := rows[j*f.Bytes():]
+		for i := range 16 {
+			b[192+i] = 0x80 // scales of -128
+		}
+		le.PutUint16(b[208:], dtype.F32ToF16(float32(1+j)))
+	}
+	x := make([]float32, m*k)
+	for i := range x {
+		x[i] = 1
+		if i%k%groupSize == i/k { // and sums a little smaller
+			x[i] = 0.5
+		}
+	}
+	want := make([]float32, m*n)
+	Reference(want, f, m, n, k, x, rows)
+	kerneltest.Levels(t, func(t *testing.T) {
+		for i, y := range product(t, pack(t, f, n, k, rows), x, m, 1, nil, nil) {
+			if y != want[i] {
+				t.Fatalf("row %d, column %d: got %v, want %v", i/n, i%n, y, want[i])
+			}
+		}
+	})
 }
 
 // TestFMA compares with exact arithmetic where rounding twice goes wrong.
@@ -541,10 +572,11 @@ func TestLongRows(t *testing.T) {
 			}
 			p := pack(t, f, n, k, rows)
 			alone := product(t, p, x, 1, 1, nil, nil)
-			got := product(t, p, x, m, 2, nil, nil)
-			for i, y := range got {
-				if i < n && y != alone[i] || isHalf(f) && y != want[i] {
-					t.Fatalf("%v: row %d, column %d is %v, alone %v, by the reference %v", f, i/n, i%n, y, alone[i%n], want[i])
+			for _, m := range []int{16, m} {
+				for i, y := range product(t, p, x, m, 2, nil, nil) {
+					if i < n && y != alone[i] || isHalf(f) && y != want[i] {
+						t.Fatalf("%v: row %d of %d, column %d is %v, alone %v, by the reference %v", f, i/n, m, i%n, y, alone[i%n], want[i])
+					}
 				}
 			}
 		})

@@ -26,18 +26,27 @@ type kernels struct {
 	unpack map[block.Format]kernel
 	// tile[k][i] multiplies 1<<i rows by an unpacked panel.
 	tile [kinds][5]kernel
-	// packed[f] is tile for formats whose packed panels need no unpacking: values
-	// and dw are a panel's first group then.
-	packed map[block.Format]*[5]kernel
 	// bias is added to the unpacked values, modulo 256.
 	bias func(*layout) byte
-	// many says that tile takes several tiles of rows and several panels.
-	many bool
+	// tiles, if not nil, multiply in place of unpack and tile.
+	tiles *tileKernels
+
+	quantize kernel // a row
+	finish   kernel
+	half     map[block.Format]*halfKernels
+}
+
+// tileKernels multiply bfloat16, in which 8-bit integers are exact.
+type tileKernels struct {
+	// first[f][i] multiplies 8<<i rows by packed panels, which it unpacks. Their values
+	// stay, unless there are more than a.ring holds.
+	first map[block.Format][2]kernel
+	// more[k][i] multiplies further tiles of 8<<i rows by unpacked panels.
+	more [tileKinds][2]kernel
 
 	quantize     kernel // a row
-	quantizeTile kernel // mr rows, if not nil
-	finish       kernel
-	half         map[block.Format]*halfKernels
+	quantizeRows kernel // those of a tile of 16
+	config       func(rows int) unsafe.Pointer
 }
 
 // A kernel takes *args as bytes: the generator knows no Go types of this package.
@@ -55,26 +64,26 @@ type args struct {
 	d      unsafe.Pointer // scale of each row for each group
 	s      unsafe.Pointer // d·S, of the group or of each half
 	c      unsafe.Pointer // -128·S, likewise
-	acc    unsafe.Pointer // results: 16 of each row, or of each panel in direct
-	units  int            // of a panel in direct and unpack; groups in tile
-	panels int            // in direct, and tile if it takes many
+	acc    unsafe.Pointer // results: 16 of each row, or of each row of each panel, those of a tile together
+	units  int            // of a panel in direct and unpack; otherwise groups of a panel
+	panels int            // unless it takes one
 	bias   uint64         // in each byte
 	rows   int            // of a tile
 	zero   uint64         // c shifted right by it is -zero·S, for the layout's zero
-	spill  unsafe.Pointer // spillBytes for tile
+	spill  unsafe.Pointer // spillBytes for tileKernels
 
-	// For kernels that take several tiles and panels:
-	tiles     int
-	tileStep  int            // bytes from tile to tile of q, d and s
-	panelStep int            // bytes from panel to panel of values, dw and extra
-	next      uintptr        // packed weights that will be unpacked soon; the kernel moves it on, also past their end
-	nextStep  int            // bytes of them to prefetch for each group, tile and panel
-	config    unsafe.Pointer // of the tile registers
+	// For tileKernels:
+	tiles    int
+	tileStep int            // bytes from tile to tile of q, d and s
+	gap      int            // bytes of packed weights from the groups of a panel to those of the next
+	ring     int            // bytes of unpacked groups, which are at values
+	sums     int            // if not 0, acc has the sums of groups before
+	config   unsafe.Pointer // of the tile registers
 
-	ahead int // bytes from the packed weights that direct and unpack read to those that they prefetch
+	ahead int // bytes from the packed weights that are read to those that are prefetched
 }
 
-const spillBytes = 8 << 10
+const spillBytes = 4 << 10
 
 func (a *args) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 

@@ -56,19 +56,22 @@ var vnni = kernels{
 	direct: direct512, quantize: quantize256, finish: finish512, half: half512,
 }
 
+// amx takes up to 8 rows as vnni does, which is as fast then.
 var amx = kernels{
-	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX, many: true,
-	direct: direct512, unpack: unpack512,
-	tile: [kinds][5]kernel{
-		plain:      {3: amxPlainx8, 4: amxPlainx16},
-		offset:     {3: amxOffsetx8, 4: amxOffsetx16},
-		pair:       {3: amxPairx8, 4: amxPairx16},
-		twoOffsets: {3: amxTwoOffsetsx8, 4: amxTwoOffsetsx16},
-		signed:     {3: amxPlainx8, 4: amxPlainx16},
+	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX,
+	direct: direct512, tiles: &tilesAMX, quantize: quantize256, finish: finish512, half: half512,
+}
+
+var tilesAMX = tileKernels{
+	first: firstAMX,
+	more: [tileKinds][2]kernel{
+		tilePlain:      {amxMorePlainx8, amxMorePlainx16},
+		tileOffset:     {amxMoreOffsetx8, amxMoreOffsetx16},
+		tileTwoOffsets: {amxMoreTwoOffsetsx8, amxMoreTwoOffsetsx16},
+		tileDouble:     {amxMoreDoublex8, amxMoreDoublex16},
 	},
-	packed:   map[block.Format]*[5]kernel{block.Q8_0: {3: amxQ8_0x8, 4: amxQ8_0x16}},
-	bias:     func(*layout) byte { return 0 },
-	quantize: quantize256, quantizeTile: quantize512x16, finish: finish512, half: half512,
+	quantize: quantize512, quantizeRows: quantize512x16,
+	config: func(rows int) unsafe.Pointer { return unsafe.Pointer(&palettes[rows/16]) },
 }
 
 var half256 = map[block.Format]*halfKernels{
@@ -89,30 +92,18 @@ type tilePalette struct {
 	rows           [16]byte
 }
 
-// palettes are for tiles of 8 and 16 rows, and for groups of 32 and of 16
-// elements: two sets of sums, q and values.
-var palettes [2][2]tilePalette
+// palettes are for tiles of 8 and 16 rows: sums, values, and q.
+var palettes [2]tilePalette
 
 func init() {
-	for i, rows := range []byte{8, 16} {
-		for j, depth := range []byte{32, 16} {
-			p := &palettes[i][j]
-			p.palette = 1
-			for set := 0; set < 6; set += 3 {
-				p.bytes[set], p.rows[set] = 4*cols, rows
-				p.bytes[set+1], p.rows[set+1] = uint16(depth), rows
-				p.bytes[set+2], p.rows[set+2] = 4*cols, depth/4
-			}
+	for i := range palettes {
+		p := &palettes[i]
+		p.palette = 1
+		for t := range 8 {
+			p.bytes[t], p.rows[t] = 4*cols, byte(8<<i)
 		}
+		p.rows[1] = 16
 	}
-}
-
-func tileConfig(rows int, k kind) unsafe.Pointer {
-	p := &palettes[rows/16][0]
-	if k == pair {
-		p = &palettes[rows/16][1]
-	}
-	return unsafe.Pointer(p)
 }
 
 var direct256 = map[block.Format][4]kernel{
@@ -172,21 +163,21 @@ var unpack256 = map[block.Format]kernel{
 	n8:           unpack256N8,
 }
 
-var unpack512 = map[block.Format]kernel{
-	block.Q4_0:   unpack512Q4_0,
-	block.Q4_1:   unpack512Q4_1,
-	block.Q5_0:   unpack512Q5_0,
-	block.Q5_1:   unpack512Q5_1,
-	block.Q8_0:   unpack512Q8_0,
-	block.Q2_K:   unpack512Q2_K,
-	block.Q3_K:   unpack512Q3_K,
-	block.Q4_K:   unpack512Q4_K,
-	block.Q5_K:   unpack512Q5_K,
-	block.Q6_K:   unpack512Q6_K,
-	block.IQ4_NL: unpack512IQ4_NL,
-	block.IQ4_XS: unpack512IQ4_XS,
-	block.MXFP4:  unpack512MXFP4,
-	n4:           unpack512N4,
-	n4Zero:       unpack512N4Zero,
-	n8:           unpack512N8,
+var firstAMX = map[block.Format][2]kernel{
+	block.Q4_0:   {amxFirstQ4_0x8, amxFirstQ4_0x16},
+	block.Q4_1:   {amxFirstQ4_1x8, amxFirstQ4_1x16},
+	block.Q5_0:   {amxFirstQ5_0x8, amxFirstQ5_0x16},
+	block.Q5_1:   {amxFirstQ5_1x8, amxFirstQ5_1x16},
+	block.Q8_0:   {amxFirstQ8_0x8, amxFirstQ8_0x16},
+	block.Q2_K:   {amxFirstQ2_Kx8, amxFirstQ2_Kx16},
+	block.Q3_K:   {amxFirstQ3_Kx8, amxFirstQ3_Kx16},
+	block.Q4_K:   {amxFirstQ4_Kx8, amxFirstQ4_Kx16},
+	block.Q5_K:   {amxFirstQ5_Kx8, amxFirstQ5_Kx16},
+	block.Q6_K:   {amxFirstQ6_Kx8, amxFirstQ6_Kx16},
+	block.IQ4_NL: {amxFirstIQ4_NLx8, amxFirstIQ4_NLx16},
+	block.IQ4_XS: {amxFirstIQ4_XSx8, amxFirstIQ4_XSx16},
+	block.MXFP4:  {amxFirstMXFP4x8, amxFirstMXFP4x16},
+	n4:           {amxFirstN4x8, amxFirstN4x16},
+	n4Zero:       {amxFirstN4Zerox8, amxFirstN4Zerox16},
+	n8:           {amxFirstN8x8, amxFirstN8x16},
 }

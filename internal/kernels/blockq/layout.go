@@ -37,6 +37,17 @@ const (
 	kinds
 )
 
+// tileKind is what tileKernels have to do for a group.
+type tileKind uint8
+
+const (
+	tilePlain      tileKind = iota // one scale
+	tileOffset                     // and a minimum
+	tileTwoOffsets                 // a minimum for each half
+	tileDouble                     // plain, with values that are sums of two bfloat16
+	tileKinds
+)
+
 // scaling says what scales a format has, and how they are packed: in the header
 // of a superblock, and in a group.
 type scaling uint8
@@ -113,6 +124,25 @@ func (l *layout) kind() kind {
 		return signed
 	}
 	return plain
+}
+
+// tileKind is what tileKernels do for the format: values contain its integer scales.
+func (l *layout) tileKind() tileKind {
+	switch k := l.kind(); {
+	case k == offset:
+		return tileOffset
+	case k == twoOffsets:
+		return tileTwoOffsets
+	case k == pair:
+		return tileDouble
+	}
+	return tilePlain
+}
+
+// slotBytes is what a group takes that tileKernels have unpacked: values, the
+// scales, minimums.
+func (k tileKind) slotBytes() int {
+	return [...]int{tilePlain: 17, tileOffset: 18, tileTwoOffsets: 19, tileDouble: 33}[k] * vector
 }
 
 // shift turns -128·S into -zero·S.

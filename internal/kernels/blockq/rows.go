@@ -31,14 +31,30 @@ type quantizeSpace struct {
 // A tile of R rows, of G groups each, is
 //
 //	q  G·R·32 bytes    d, s, c  4·G·R bytes each    s, c of halves  8·G·R bytes each
-const rowGroupBytes = groupSize + 3*4 + 2*8
+//
+// where q has twice as many bytes for tileKernels: each four numbers as bfloat16, in
+// the order 0, 2, 1, 3.
+func (kern *kernels) rowGroupBytes(m int) int { return kern.qBytes(m) + 3*4 + 2*8 }
+
+// qBytes is what the numbers of a group of a row take.
+func (kern *kernels) qBytes(m int) int {
+	if kern.tiled(m) {
+		return 2 * groupSize
+	}
+	return groupSize
+}
+
+// tiled reports whether m rows are for tileKernels.
+func (kern *kernels) tiled(m int) bool {
+	return kern.tiles != nil && m > kern.alone[len(kern.alone)-1]
+}
 
 // RowsSize is the number of bytes that m rows of k elements need at the current level.
 func RowsSize(m, k int) int { return rowsSize(current(), m, k) }
 
 func rowsSize(kern *kernels, m, k int) int {
 	full := m / kern.mr
-	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*rowGroupBytes + vector
+	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*kern.rowGroupBytes(m) + vector
 }
 
 // tileSize is the size of tile i of m rows: at least those that it has.
@@ -79,7 +95,7 @@ func (r *Rows) Quantize(dst []byte, x []float32, m, k, stride int, p *pool.Pool)
 		return nil
 	}
 	if last := r.tile((m - 1) / kern.mr); last.rows < last.size {
-		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*rowGroupBytes:]) // rows that only fill up
+		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*kern.rowGroupBytes(m):]) // rows that only fill up
 	}
 	r.x, r.stride = x, stride
 	const work = 1 << 14 // elements that are worth a chunk
@@ -100,7 +116,7 @@ func aligned(b []byte) []byte {
 type quantizeTask Rows
 
 // wholeTiles says that rows are quantized a tile at a time where there is a whole one.
-func (r *Rows) wholeTiles() bool { return r.kern.quantizeTile != nil && r.m >= r.kern.mr }
+func (r *Rows) wholeTiles() bool { return r.kern.tiled(r.m) && r.m >= r.kern.mr }
 
 // units is how many parts the rows can be cut into.
 func (r *Rows) units() int {
@@ -136,11 +152,15 @@ func (r *Rows) quantizeTile(a *quantizeArgs, tile int) {
 		return
 	}
 	r.place(a, first)
-	r.kern.quantizeTile(a.arg())
+	r.kern.tiles.quantizeRows(a.arg())
 }
 
 func (r *Rows) quantizeRow(a *quantizeArgs, row int) {
 	r.place(a, row)
+	if r.kern.tiled(r.m) {
+		r.kern.tiles.quantize(a.arg())
+		return
+	}
 	r.kern.quantize(a.arg())
 }
 
@@ -149,7 +169,7 @@ func (r *Rows) place(a *quantizeArgs, row int) {
 	t, i := r.tile(row/r.kern.mr), row%r.kern.mr
 	*a = quantizeArgs{
 		x: unsafe.Pointer(&r.x[row*r.stride]),
-		q: unsafe.Add(t.q, groupSize*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
+		q: unsafe.Add(t.q, r.kern.qBytes(r.m)*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
 		sHalf: unsafe.Add(t.sHalf, 4*i), cHalf: unsafe.Add(t.cHalf, 4*i),
 		groups: r.k / groupSize, rows: t.size, ldx: 4 * r.stride,
 	}
@@ -168,8 +188,8 @@ func (r *Rows) tile(i int) rowTile {
 		t.rows, t.size = r.kern.mr, r.kern.mr
 	}
 	each := groups * t.size // numbers of a kind
-	t.q = unsafe.Pointer(&r.data[first*groups*rowGroupBytes])
-	t.d = unsafe.Add(t.q, each*groupSize)
+	t.q = unsafe.Pointer(&r.data[first*groups*r.kern.rowGroupBytes(r.m)])
+	t.d = unsafe.Add(t.q, each*r.kern.qBytes(r.m))
 	t.s, t.c = unsafe.Add(t.d, 4*each), unsafe.Add(t.d, 8*each)
 	t.sHalf, t.cHalf = unsafe.Add(t.d, 12*each), unsafe.Add(t.d, 20*each)
 	return t

@@ -18,9 +18,7 @@ type plan struct {
 	block         int          // tiles of rows that meet an unpacked panel
 	half          *halfKernels // of formats of 16 bits
 	direct        bool         // panels are multiplied by as they are packed
-	batch         int          // panels that are multiplied by at once
-	packed        *[5]kernel   // kernels that take panels as they are packed, or nil
-	panelStep     int          // bytes from panel to panel: unpacked, unless they are taken as packed
+	batch, groups int          // panels, and groups of them, that tileKernels multiply by at once
 	grid          tiling.Grid
 	slots         int
 	rowBytes      int // of scratch: X, if the task quantizes it
@@ -54,33 +52,23 @@ func (t *Task) newPlan(threads int) plan {
 	p.tiles, p.panels = tiling.Ceil(p.m, p.kern.mr), tiling.Ceil(p.n, cols)
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
 	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
-	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes))
-	p.batch = 1
-	p.panelStep = p.unpacked()
-	if p.packed = p.kern.packed[p.layout.format]; p.packed != nil {
-		p.panelStep = p.layout.panelBytes(p.k)
-	}
-	if p.kern.many && p.tiles == 1 {
-		p.batch = max(1, min(p.most(), cpu.Cache().L2/8/p.panelStep))
-	}
+	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*p.kern.rowGroupBytes(p.m)))
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
 	}
 	p.perSlot = accBytes
-	if p.direct = p.canDirect(); !p.direct {
-		p.perSlot += spillBytes
-		if p.packed == nil {
-			p.perSlot += p.batch * p.panelStep
-		}
+	switch p.direct = p.canDirect(); {
+	case p.direct:
+	case p.kern.tiled(p.m):
+		p.planTiles()
+	default:
+		p.perSlot += p.k / groupSize * unpackedBytes
 	}
 	return p
 }
 
 // unpackedBytes is what a group takes at most: values, dw, and two extra.
 const unpackedBytes = 8*vector + 3*4*cols
-
-// unpacked is the bytes of an unpacked panel.
-func (p *plan) unpacked() int { return p.k / groupSize * unpackedBytes }
 
 // canDirect reports whether there are kernels that need no unpacked panels for all
 // tiles, and they pay.
@@ -138,9 +126,10 @@ func (c *chunkTask) Do(i int) {
 		t.runHalf(w, scratch, &part)
 	} else if t.plan.direct {
 		t.direct(w, &part)
+	} else if t.plan.kern.tiled(t.M) {
+		t.tiles(w, scratch, &part)
 	} else {
-		w.args.spill = unsafe.Pointer(&scratch[accBytes])
-		t.tiled(w, scratch[accBytes+spillBytes:], &part)
+		t.unpacked(w, scratch[accBytes:], &part)
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
@@ -148,19 +137,13 @@ func (c *chunkTask) Do(i int) {
 	t.slots.Give(slot)
 }
 
-// A call of a kernel can't be interrupted, and should take less than 100 µs: so
-// many bytes of weights, or groups of as many tiles and panels.
-const (
-	maxDirect = 256 << 10
-	maxGroups = 2 << 10
-)
+// maxDirect is how many bytes of weights a call of a kernel takes, which can't be
+// interrupted, and should take less than 100 µs.
+const maxDirect = 256 << 10
 
 // againDirect is how many bytes of weights the tiles of rows are multiplied by in
 // turns: they stay in the second-level cache.
 const againDirect = 128 << 10
-
-// most is how many tiles times panels a call may have.
-func (p *plan) most() int { return max(1, min(maxTiles, maxGroups*groupSize/p.k)) }
 
 // direct multiplies by panels as they are packed.
 func (t *Task) direct(w *workspace, part *tiling.Part) {
@@ -193,90 +176,30 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	}
 }
 
-// tiled unpacks panels, and multiplies tiles of rows by them.
-func (t *Task) tiled(w *workspace, scratch []byte, part *tiling.Part) {
+// unpacked unpacks panels, and multiplies tiles of rows by them.
+func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
 	a.bias = uint64(p.kern.bias(p.layout)) * 0x0101010101010101
 	a.zero = p.layout.shift()
-	a.panelStep = p.panelStep
+	groups := t.K / groupSize
+	a.values = unsafe.Pointer(&scratch[0])
+	a.dw = unsafe.Pointer(&scratch[groups*8*vector])
+	a.extra = unsafe.Pointer(&scratch[groups*(8*vector+4*cols)])
+	a.acc, a.ahead = w.acc, p.kern.ahead
 	for first := part.Tile; first < part.TileEnd; first += p.block {
 		last := min(first+p.block, part.TileEnd)
-		for j := part.Panel; j < part.PanelEnd; j += p.batch {
-			end := min(j+p.batch, part.PanelEnd)
-			if p.packed == nil {
-				t.unpack(a, scratch, j, end)
-				t.prefetch(a, j, end, part.PanelEnd, last-first)
-			}
-			for i := first; i < last; {
-				i += t.tiles(w, scratch, i, last, j, end)
+		for j := part.Panel; j < part.PanelEnd; j++ {
+			a.w, a.units = unsafe.Pointer(&t.Packed.panel(j)[0]), t.K/p.layout.unit()
+			p.kern.unpack[p.layout.format](a.arg())
+			a.units = groups
+			for i := first; i < last; i++ {
+				x := t.input.tile(i)
+				t.setRows(a, &x)
+				p.kern.tile[p.layout.kind()][log2(x.size)](a.arg())
+				t.finish(w, i*p.kern.mr, x.rows, j, 0)
 			}
 		}
 	}
-}
-
-// place points the arguments at the unpacked panels.
-func (t *Task) place(a *args, panels []byte) {
-	groups := t.K / groupSize
-	a.values = unsafe.Pointer(&panels[0])
-	a.dw = unsafe.Pointer(&panels[groups*8*vector])
-	a.extra = unsafe.Pointer(&panels[groups*(8*vector+4*cols)])
-}
-
-// unpack unpacks some panels.
-func (t *Task) unpack(a *args, scratch []byte, from, to int) {
-	l := t.plan.layout
-	a.units, a.ahead = t.K/l.unit(), t.plan.kern.ahead
-	for j := from; j < to; j++ {
-		t.place(a, scratch[(j-from)*a.panelStep:])
-		a.w = unsafe.Pointer(&t.Packed.panel(j)[0])
-		t.plan.kern.unpack[l.format](a.arg())
-	}
-}
-
-// prefetch has the panels that come next read while these are multiplied by.
-func (t *Task) prefetch(a *args, from, to, last, tiles int) {
-	a.next, a.nextStep = uintptr(a.w), 0
-	if to < last {
-		a.next = uintptr(unsafe.Pointer(&t.Packed.panel(to)[0]))
-		a.nextStep = t.plan.layout.panelBytes(t.K) / (t.K / groupSize * tiles)
-	}
-}
-
-// tiles multiplies some tiles of rows, from the first on, by unpacked panels, and
-// gives their number.
-func (t *Task) tiles(w *workspace, scratch []byte, i, last, from, to int) int {
-	p, a := &t.plan, &w.args
-	x := t.input.tile(i)
-	t.setRows(a, &x)
-	f := p.kern.tile[p.layout.kind()][log2(x.size)]
-	if p.packed != nil {
-		f = p.packed[log2(x.size)]
-		a.values = unsafe.Pointer(&t.Packed.panel(from)[0])
-		a.dw = a.values
-	} else {
-		t.place(a, scratch)
-	}
-	a.units, a.panels, a.tiles = t.K/groupSize, to-from, 1
-	if p.kern.many {
-		for a.tiles < p.most()/a.panels && i+a.tiles < last && p.kern.tileSize(p.m, i+a.tiles) == x.size {
-			a.tiles++
-		}
-		a.tileStep = a.units * x.size * rowGroupBytes
-		a.config = tileConfig(x.size, p.layout.kind())
-	}
-	n := a.tiles
-	a.acc = w.acc
-	f(a.arg())
-	for j := from; j < to; j++ {
-		w.finish.ahead = 4 * p.kern.mr * t.StrideY
-		for k := range n {
-			if k == n-1 {
-				w.finish.ahead = 0
-			}
-			t.finish(w, (i+k)*p.kern.mr, min(p.kern.mr, p.m-(i+k)*p.kern.mr), j, ((j-from)*n+k)*x.size)
-		}
-	}
-	return n
 }
 
 // setRows points the arguments at a tile of X.

@@ -224,9 +224,6 @@ func bfloat256x4p1(a *byte)
 func bfloatWiden256(a *byte)
 
 //go:noescape
-func unpack512Q4_0(a *byte)
-
-//go:noescape
 func direct512Q4_0x1(a *byte)
 
 //go:noescape
@@ -234,9 +231,6 @@ func direct512Q4_0x4(a *byte)
 
 //go:noescape
 func direct512Q4_0x8(a *byte)
-
-//go:noescape
-func unpack512Q4_1(a *byte)
 
 //go:noescape
 func direct512Q4_1x1(a *byte)
@@ -248,9 +242,6 @@ func direct512Q4_1x4(a *byte)
 func direct512Q4_1x8(a *byte)
 
 //go:noescape
-func unpack512Q5_0(a *byte)
-
-//go:noescape
 func direct512Q5_0x1(a *byte)
 
 //go:noescape
@@ -258,9 +249,6 @@ func direct512Q5_0x4(a *byte)
 
 //go:noescape
 func direct512Q5_0x8(a *byte)
-
-//go:noescape
-func unpack512Q5_1(a *byte)
 
 //go:noescape
 func direct512Q5_1x1(a *byte)
@@ -272,9 +260,6 @@ func direct512Q5_1x4(a *byte)
 func direct512Q5_1x8(a *byte)
 
 //go:noescape
-func unpack512Q8_0(a *byte)
-
-//go:noescape
 func direct512Q8_0x1(a *byte)
 
 //go:noescape
@@ -282,9 +267,6 @@ func direct512Q8_0x4(a *byte)
 
 //go:noescape
 func direct512Q8_0x8(a *byte)
-
-//go:noescape
-func unpack512Q2_K(a *byte)
 
 //go:noescape
 func direct512Q2_Kx1(a *byte)
@@ -296,9 +278,6 @@ func direct512Q2_Kx4(a *byte)
 func direct512Q2_Kx8(a *byte)
 
 //go:noescape
-func unpack512Q3_K(a *byte)
-
-//go:noescape
 func direct512Q3_Kx1(a *byte)
 
 //go:noescape
@@ -306,9 +285,6 @@ func direct512Q3_Kx4(a *byte)
 
 //go:noescape
 func direct512Q3_Kx8(a *byte)
-
-//go:noescape
-func unpack512Q4_K(a *byte)
 
 //go:noescape
 func direct512Q4_Kx1(a *byte)
@@ -320,9 +296,6 @@ func direct512Q4_Kx4(a *byte)
 func direct512Q4_Kx8(a *byte)
 
 //go:noescape
-func unpack512Q5_K(a *byte)
-
-//go:noescape
 func direct512Q5_Kx1(a *byte)
 
 //go:noescape
@@ -330,9 +303,6 @@ func direct512Q5_Kx4(a *byte)
 
 //go:noescape
 func direct512Q5_Kx8(a *byte)
-
-//go:noescape
-func unpack512Q6_K(a *byte)
 
 //go:noescape
 func direct512Q6_Kx1(a *byte)
@@ -344,9 +314,6 @@ func direct512Q6_Kx4(a *byte)
 func direct512Q6_Kx8(a *byte)
 
 //go:noescape
-func unpack512IQ4_NL(a *byte)
-
-//go:noescape
 func direct512IQ4_NLx1(a *byte)
 
 //go:noescape
@@ -354,9 +321,6 @@ func direct512IQ4_NLx4(a *byte)
 
 //go:noescape
 func direct512IQ4_NLx8(a *byte)
-
-//go:noescape
-func unpack512IQ4_XS(a *byte)
 
 //go:noescape
 func direct512IQ4_XSx1(a *byte)
@@ -368,9 +332,6 @@ func direct512IQ4_XSx4(a *byte)
 func direct512IQ4_XSx8(a *byte)
 
 //go:noescape
-func unpack512MXFP4(a *byte)
-
-//go:noescape
 func direct512MXFP4x1(a *byte)
 
 //go:noescape
@@ -378,9 +339,6 @@ func direct512MXFP4x4(a *byte)
 
 //go:noescape
 func direct512MXFP4x8(a *byte)
-
-//go:noescape
-func unpack512N4(a *byte)
 
 //go:noescape
 func direct512N4x1(a *byte)
@@ -392,9 +350,6 @@ func direct512N4x4(a *byte)
 func direct512N4x8(a *byte)
 
 //go:noescape
-func unpack512N4Zero(a *byte)
-
-//go:noescape
 func direct512N4Zerox1(a *byte)
 
 //go:noescape
@@ -402,9 +357,6 @@ func direct512N4Zerox4(a *byte)
 
 //go:noescape
 func direct512N4Zerox8(a *byte)
-
-//go:noescape
-func unpack512N8(a *byte)
 
 //go:noescape
 func direct512N8x1(a *byte)
@@ -494,37 +446,130 @@ func tile256Signedx2(a *byte)
 func tile256Signedx4(a *byte)
 
 //go:noescape
-func amxPlainx8(a *byte)
+func amxFirstQ4_0x8(a *byte)
 
 //go:noescape
-func amxPlainx16(a *byte)
+func amxFirstQ4_1x8(a *byte)
 
 //go:noescape
-func amxOffsetx8(a *byte)
+func amxFirstQ5_0x8(a *byte)
 
 //go:noescape
-func amxOffsetx16(a *byte)
+func amxFirstQ5_1x8(a *byte)
 
 //go:noescape
-func amxPairx8(a *byte)
+func amxFirstQ8_0x8(a *byte)
 
 //go:noescape
-func amxPairx16(a *byte)
+func amxFirstQ2_Kx8(a *byte)
 
 //go:noescape
-func amxTwoOffsetsx8(a *byte)
+func amxFirstQ3_Kx8(a *byte)
 
 //go:noescape
-func amxTwoOffsetsx16(a *byte)
+func amxFirstQ4_Kx8(a *byte)
 
 //go:noescape
-func amxQ8_0x8(a *byte)
+func amxFirstQ5_Kx8(a *byte)
 
 //go:noescape
-func amxQ8_0x16(a *byte)
+func amxFirstQ6_Kx8(a *byte)
+
+//go:noescape
+func amxFirstIQ4_NLx8(a *byte)
+
+//go:noescape
+func amxFirstIQ4_XSx8(a *byte)
+
+//go:noescape
+func amxFirstMXFP4x8(a *byte)
+
+//go:noescape
+func amxFirstN4x8(a *byte)
+
+//go:noescape
+func amxFirstN4Zerox8(a *byte)
+
+//go:noescape
+func amxFirstN8x8(a *byte)
+
+//go:noescape
+func amxMorePlainx8(a *byte)
+
+//go:noescape
+func amxMoreOffsetx8(a *byte)
+
+//go:noescape
+func amxMoreTwoOffsetsx8(a *byte)
+
+//go:noescape
+func amxMoreDoublex8(a *byte)
+
+//go:noescape
+func amxFirstQ4_0x16(a *byte)
+
+//go:noescape
+func amxFirstQ4_1x16(a *byte)
+
+//go:noescape
+func amxFirstQ5_0x16(a *byte)
+
+//go:noescape
+func amxFirstQ5_1x16(a *byte)
+
+//go:noescape
+func amxFirstQ8_0x16(a *byte)
+
+//go:noescape
+func amxFirstQ2_Kx16(a *byte)
+
+//go:noescape
+func amxFirstQ3_Kx16(a *byte)
+
+//go:noescape
+func amxFirstQ4_Kx16(a *byte)
+
+//go:noescape
+func amxFirstQ5_Kx16(a *byte)
+
+//go:noescape
+func amxFirstQ6_Kx16(a *byte)
+
+//go:noescape
+func amxFirstIQ4_NLx16(a *byte)
+
+//go:noescape
+func amxFirstIQ4_XSx16(a *byte)
+
+//go:noescape
+func amxFirstMXFP4x16(a *byte)
+
+//go:noescape
+func amxFirstN4x16(a *byte)
+
+//go:noescape
+func amxFirstN4Zerox16(a *byte)
+
+//go:noescape
+func amxFirstN8x16(a *byte)
+
+//go:noescape
+func amxMorePlainx16(a *byte)
+
+//go:noescape
+func amxMoreOffsetx16(a *byte)
+
+//go:noescape
+func amxMoreTwoOffsetsx16(a *byte)
+
+//go:noescape
+func amxMoreDoublex16(a *byte)
 
 //go:noescape
 func quantize256(a *byte)
+
+//go:noescape
+func quantize512(a *byte)
 
 //go:noescape
 func quantize512x16(a *byte)
