@@ -296,7 +296,7 @@ func medianMS(used []*textgen.Usage, of func(*textgen.Usage) time.Duration) floa
 // waste is the mean share of the cache's blocks in use that no token fills,
 // while n answers grow.
 func (b *languageBench) waste(n int, stop chan struct{}) float64 {
-	sum, seen := 0., 0
+	sum, seen, size := 0., 0, b.model.Stats().BlockTokens
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -304,9 +304,8 @@ func (b *languageBench) waste(n int, stop chan struct{}) float64 {
 		case <-stop:
 			return sum / float64(max(seen, 1))
 		case <-tick.C:
-			s := b.model.Stats()
-			if s.Running == n && s.TokensHeld >= n*b.flags.prompt {
-				sum += 1 - float64(s.TokensHeld)/float64(s.BlocksUsed*s.BlockTokens)
+			if answers, tokens, blocks := b.model.Held(); answers == n && tokens >= n*b.flags.prompt {
+				sum += 1 - float64(tokens)/float64(blocks*size)
 				seen++
 			}
 		}

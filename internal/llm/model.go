@@ -271,6 +271,15 @@ func (m *Model) Stats() textgen.Stats {
 	return s
 }
 
+// Held is how many answers are computed at this moment, and how many tokens and blocks
+// of the cache they hold. Unlike Stats it is for those who look often.
+func (m *Model) Held() (answers, tokens, blocks int) {
+	m.engine.mu.Lock()
+	defer m.engine.mu.Unlock()
+	s := &m.engine.stats
+	return s.Running, s.TokensHeld, s.BlocksUsed
+}
+
 // MemoryBytes is what the model holds: weights, packed weights, arena and cache.
 func (m *Model) MemoryBytes() int64 { return m.runner.session.MemoryBytes() + int64(m.kvBytes) }
 
