@@ -15,7 +15,7 @@ import (
 // Arithmetic joins the constants of a chain.
 var Arithmetic = pass.Pass{
 	Name: "fold-arithmetic", Level: 1, Portable: true,
-	Doc:     "Add, Sub, Mul and Div by constants one after the other become one with a joint constant, where the joint constant is finite and no larger than its parts.",
+	Doc:     "Add, Sub, Mul and Div by constants one after the other become one with a joint constant, where the joint constant is finite, no larger than its parts, and no large one beside a part that others read too.",
 	Rewrite: arithmetic,
 }
 
@@ -48,12 +48,23 @@ func arithmetic(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "the joint constant with %s would be larger, or not finite", before)
 		return nil, nil
 	}
+	if joint.Len() >= largeJoint && (shared(a) || shared(b)) {
+		c.Near(n, "the joint constant with %s would come on top of one that others read", before)
+		return nil, nil
+	}
 	z := c.Value(n.Out[0].Name)
 	m := ir.NewNode("", j.op, n.Opset, []*ir.Value{x, ir.NewConst(c.Name(b.Name), joint)}, []*ir.Value{z}, nil)
 	m.Name = n.Name
 	return &ir.Patch{Reason: fmt.Sprintf("join the constants of %s and %s", before, n), Add: []*ir.Node{m},
 		Replace: []ir.Replacement{{Old: n.Out[0], New: z}}}, nil
 }
+
+// largeJoint is the number of elements from which a constant costs more than the
+// operator that it saves.
+const largeJoint = 4096
+
+// shared reports whether a large constant is read in more than one place.
+func shared(v *ir.Value) bool { return v.Const.Len() >= largeJoint && !match.Private(v) }
 
 // constantOperand splits float32 arithmetic into the variable operand and the
 // constant one; x - k and x / k count, k - x and k / x do not.

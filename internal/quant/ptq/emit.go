@@ -1,7 +1,6 @@
 package ptq
 
 import (
-	"bytes"
 	"fmt"
 	"hash/maphash"
 	"slices"
@@ -38,10 +37,8 @@ func newEmitter(p *plan, maps map[*ir.Value]quant.Affine) *emitter {
 // constant gives the one constant with these contents.
 func (e *emitter) constant(prefix string, t *tensor.Tensor) *ir.Value {
 	key := constKey{t.DType, maphash.Bytes(seed, t.Data)}
-	for _, v := range e.consts[key] {
-		if slices.Equal(v.Const.Shape, t.Shape) && bytes.Equal(v.Const.Data, t.Data) {
-			return v
-		}
+	if v := equal(e.consts[key], t); v != nil {
+		return v
 	}
 	v := ir.NewConst(fmt.Sprintf("%s.%d", prefix, e.count), t)
 	e.count++

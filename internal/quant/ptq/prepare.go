@@ -1,14 +1,18 @@
 package ptq
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/passes/upgrade"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // perChannelOpset is the opset from which DequantizeLinear has an axis.
@@ -22,6 +26,7 @@ func Prepare(ctx context.Context, g *ir.Graph, o Options) error {
 	if n := quantized(g); n != nil {
 		return fmt.Errorf("the model is quantized already: %s; quantize the model that it was made from", n)
 	}
+	shareConstants(g)
 	if _, err := pass.Run(g, passes.All, pass.Options{Level: pass.MaxLevel, Portable: true, Pool: o.Pool, Context: ctx}); err != nil {
 		return err
 	}
@@ -30,6 +35,39 @@ func Prepare(ctx context.Context, g *ir.Graph, o Options) error {
 		_ = upgrade.Opset(g, perChannelOpset)
 	}
 	nameNodes(g)
+	return nil
+}
+
+// shareConstants makes constants that are equal one, before passes compute different
+// ones from them.
+func shareConstants(g *ir.Graph) {
+	known := map[constKey][]*ir.Value{}
+	for _, n := range g.Nodes {
+		for _, v := range slices.Clone(n.In) {
+			if !v.IsConst() || v.Const.DType == dtype.String || v.Const.Len() < leastShared || v.IsOutput() {
+				continue
+			}
+			key := constKey{v.Const.DType, maphash.Bytes(seed, v.Const.Data)}
+			if same := equal(known[key], v.Const); same == nil {
+				known[key] = append(known[key], v)
+			} else if same != v {
+				ir.ReplaceUses(v, same)
+			}
+		}
+	}
+}
+
+// leastShared is the number of elements from which shareConstants looks at constants:
+// less is nothing to a file.
+const leastShared = 64
+
+// equal gives the constant of a list that holds what t does; nil if none does.
+func equal(list []*ir.Value, t *tensor.Tensor) *ir.Value {
+	for _, v := range list {
+		if slices.Equal(v.Const.Shape, t.Shape) && bytes.Equal(v.Const.Data, t.Data) {
+			return v
+		}
+	}
 	return nil
 }
 

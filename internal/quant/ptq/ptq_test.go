@@ -591,3 +591,25 @@ func TestConstantActivations(t *testing.T) {
 		t.Errorf("%.1f dB", db)
 	}
 }
+
+// Equal constants are one, also where passes would make different ones of them.
+func TestShareConstants(t *testing.T) {
+	g := network(t, 14, `  input %x float32[1,8,8,8]
+  input %w1 float32[8,8,3,3]
+  input %w2 float32[8,8,3,3]
+  input %w3 float32[8,8,3,3]
+  %a = Conv(%x, %w1) {pads = [1,1,1,1]}
+  %b = Conv(%a, %w2) {pads = [1,1,1,1]}
+  %c = Conv(%b, %w3) {pads = [1,1,1,1]}
+  output %c
+`)
+	copy(g.Nodes[1].In[1].Const.Data, g.Nodes[0].In[1].Const.Data)
+	before := ConstantBytes(g)
+	shareConstants(g)
+	if g.Nodes[0].In[1] != g.Nodes[1].In[1] || g.Nodes[0].In[1] == g.Nodes[2].In[1] {
+		t.Error("the first two weights are equal, the third ones are others")
+	}
+	if after := ConstantBytes(g); 3*after != 2*before {
+		t.Errorf("%d bytes of constants became %d, expected two thirds", before, after)
+	}
+}
