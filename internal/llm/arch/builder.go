@@ -192,7 +192,7 @@ func (b *Builder) Vector(name string, n int) []float32 {
 	if !ok {
 		return nil
 	}
-	w = w.ordered()
+	w = w.Plain()
 	v := make([]float32, n)
 	if !w.Format.Decodes() || n%w.Format.Elems() != 0 {
 		b.Fail("tensor %q is %s, expected numbers", name, w.Format)
@@ -216,7 +216,7 @@ func (b *Builder) matrix(name string, rows, cols int) (*ir.Value, map[string]ir.
 	if !ok {
 		return nil, nil
 	}
-	return b.stored(name, w.ordered(), rows, cols)
+	return b.stored(name, w.Plain(), rows, cols)
 }
 
 func (b *Builder) stored(name string, w Weight, rows, cols int) (*ir.Value, map[string]ir.Attr) {
@@ -264,6 +264,9 @@ func (b *Builder) LinearPart(x *ir.Value, name string, inputs, outputs, from, to
 	if to-from < outputs {
 		label = fmt.Sprintf("%s[%d:%d]", label, from, to)
 		w = b.rows(w, label, inputs, from, to)
+		if w.Scales != nil {
+			w.Scales = w.Scales[from:to]
+		}
 		if bias != nil && b.err == nil {
 			bias = bias[from:to]
 		}
@@ -274,10 +277,21 @@ func (b *Builder) LinearPart(x *ir.Value, name string, inputs, outputs, from, to
 		x = b.Node("Gather", map[string]ir.Attr{"axis": ir.Int(-1)}, x, order)
 	}
 	in := []*ir.Value{x, m}
+	var offset *ir.Value
 	if bias != nil {
-		in = append(in, b.Const(strings.Replace(label, ".weight", ".bias", 1), bias))
+		offset = b.Const(strings.Replace(label, ".weight", ".bias", 1), bias)
 	}
-	return b.Node("salver::BlockMatMul", attrs, in...)
+	if w.Scales == nil {
+		if offset != nil {
+			in = append(in, offset)
+		}
+		return b.Node("salver::BlockMatMul", attrs, in...)
+	}
+	y := b.Mul(b.Node("salver::BlockMatMul", attrs, in...), b.Const(label+".scales", w.Scales))
+	if offset != nil {
+		y = b.Add(y, offset)
+	}
+	return y
 }
 
 // rows gives some rows of a matrix.

@@ -99,5 +99,5 @@ func (b *Builder) expert(name string, e, rows, cols int) (*ir.Value, map[string]
 	if !ok {
 		return nil, nil
 	}
-	return b.stored(label, b.rows(w.ordered(), name+"s.weight", cols, e*rows, (e+1)*rows), rows, cols)
+	return b.stored(label, b.rows(w.Plain(), name+"s.weight", cols, e*rows, (e+1)*rows), rows, cols)
 }

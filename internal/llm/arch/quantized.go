@@ -18,7 +18,8 @@ import (
 //	                                -16 … 15   Q5_0, such as 4 bits with any zero points
 //	                                -128 … 127 Q8_0
 //
-// where groups are whole blocks of 32 columns and scales are float16 numbers.
+// where groups are whole blocks of 32 columns and scales are float16 numbers. 8-bit
+// floats with a scale for each row become bfloat16, and Weight.Scales has the scales.
 // What fits none becomes float32. Columns of groups that are not neighbours
 // (act-order) are sorted by group, and Weight.Order says how.
 func FromPacked(m *packed.Matrix) Weight {
@@ -29,13 +30,30 @@ func FromPacked(m *packed.Matrix) Weight {
 		w.Data = encodeBlocks(m, f, order)
 		return w
 	}
+	if m.Float != 0 && m.Groups() == 1 {
+		w.Format, w.Scales = block.BF16, m.Scales
+		w.Data = encodeLevels(m)
+		return w
+	}
 	values := make([]float32, m.Rows*m.Cols)
 	m.Values(values)
 	w.Data = make([]byte, 4*len(values))
-	for i, v := range values {
-		binary.LittleEndian.PutUint32(w.Data[4*i:], math.Float32bits(v))
-	}
+	block.Encode(block.F32, w.Data, values)
 	return w
+}
+
+// encodeLevels writes what the codes of 8-bit floats stand for, all of which bfloat16
+// holds.
+func encodeLevels(m *packed.Matrix) []byte {
+	var levels [256]uint16
+	for c := range levels {
+		levels[c] = dtype.F32ToBF16(dtype.FromNarrow(m.Float, byte(c)))
+	}
+	data := make([]byte, 2*len(m.Codes))
+	for i, c := range m.Codes {
+		binary.LittleEndian.PutUint16(data[2*i:], levels[c])
+	}
+	return data
 }
 
 // blockElems is the number of columns in a block of the formats used here.
@@ -139,20 +157,23 @@ func encodeBlocks(m *packed.Matrix, f block.Format, order []int32) []byte {
 	return data
 }
 
-// ordered gives a weight whose columns are in their order: itself, or its values
-// as float32.
-func (w Weight) ordered() Weight {
-	if w.Order == nil {
+// Plain gives a weight whose columns are in their order and whose rows have no scales:
+// itself, or its values as float32.
+func (w Weight) Plain() Weight {
+	if w.Order == nil && w.Scales == nil {
 		return w
 	}
-	cols := len(w.Order)
+	cols := w.Shape[1]
 	size, _ := w.Format.RowBytes(cols)
 	out := Weight{Format: block.F32, Shape: w.Shape, Data: make([]byte, 4*w.Shape[0]*cols)}
 	row := make([]float32, cols)
 	for i := range w.Shape[0] {
 		block.Decode(w.Format, row, w.Data[i*size:][:size])
-		for place, col := range w.Order {
-			binary.LittleEndian.PutUint32(out.Data[4*(i*cols+int(col)):], math.Float32bits(row[place]))
+		for place, v := range row {
+			if w.Scales != nil {
+				v *= w.Scales[i]
+			}
+			binary.LittleEndian.PutUint32(out.Data[4*(i*cols+at(w.Order, place)):], math.Float32bits(v))
 		}
 	}
 	return out

@@ -33,7 +33,9 @@ func TestFromPacked(t *testing.T) {
 		{"act-order, small groups", 4, 64, 16, false, true, 1. / 64, 0, block.F32},
 		{"no whole blocks", 4, 48, 48, false, false, 1. / 64, 0, block.F32},
 		{"fine scales", 4, 64, 32, false, false, 1e-3, 0, block.F32},
-		{"float8", 8, 64, 64, false, false, 1. / 64, dtype.Float8E4M3FN, block.F32},
+		{"float8", 8, 64, 64, false, false, 1. / 64, dtype.Float8E4M3FN, block.BF16},
+		{"float8 of two exponents more", 8, 64, 64, false, false, 1. / 64, dtype.Float8E5M2, block.BF16},
+		{"float8 in groups", 8, 64, 32, false, false, 1. / 64, dtype.Float8E4M3FN, block.F32},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const rows = 5
@@ -67,7 +69,7 @@ func TestFromPacked(t *testing.T) {
 			}
 			want, got := make([]float32, rows*c.cols), make([]float32, rows*c.cols)
 			m.Values(want)
-			w = w.ordered()
+			w = w.Plain()
 			block.Decode(w.Format, got, w.Data)
 			if !slices.Equal(got, want) {
 				t.Errorf("values changed")

@@ -10,6 +10,8 @@ type Weight struct {
 	// Order is the column that stands in each place of a matrix's rows; nil: all are
 	// in their order.
 	Order []int32
+	// Scales multiply the rows of a matrix; nil: all are 1.
+	Scales []float32
 }
 
 // Weights finds the tensors of a model by the names that GGUF has for them, such

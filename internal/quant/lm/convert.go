@@ -134,6 +134,7 @@ func fromWeight(name string, w arch.Weight) (Tensor, error) {
 	if w.Order != nil {
 		return Tensor{}, fmt.Errorf("tensor %q was quantized with its columns out of order (act-order), for which GGUF has no form: take the original model", name)
 	}
+	w = w.Plain()
 	return fromGGUF(&gguf.Tensor{Name: name, Format: w.Format, Shape: w.Shape, Data: w.Data})
 }
 
