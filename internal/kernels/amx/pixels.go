@@ -23,7 +23,7 @@ type Pixels struct {
 	Mask         uint64         // bit j: channel j exists
 	form         uint64
 	Lo, Hi       float32 // infinities where there are no limits
-	LDS          int     // bytes from row to row of Src
+	LDS          int     // bytes from row to row of Src; 0 stands for a panel's
 	BF16         bool    // Dst is of bfloat16
 	ResidualBF16 bool
 	Silu         bool
@@ -41,6 +41,9 @@ const (
 func (k *Kernels) Pixels(p *Pixels) {
 	p.form = bit(p.Bias != nil, formBias) | bit(p.Residual != nil, formResidual) |
 		bit(p.Residual != nil && p.ResidualBF16, formHalfResidual) | bit(p.BF16, formHalf)
+	if p.LDS == 0 {
+		p.LDS = 4 * Cols
+	}
 	if p.Silu {
 		k.pixelsSilu((*byte)(unsafe.Pointer(p)))
 		return

@@ -289,7 +289,7 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 	pixel := r.pixel(y, x)
 	for p := from; p < to; p++ {
 		f := &w.pixels
-		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, LDS: 4 * amx.Cols, Mask: 1<<(2*Block) - 1, Silu: pl.Silu}
+		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, Mask: 1<<(2*Block) - 1, Silu: pl.Silu}
 		plane := ph.Size * pw.Size
 		first := (image*pl.outBlocks+2*p)*plane + pixel
 		if 2*p+1 == pl.outBlocks { // there is no second block to go to
