@@ -15,6 +15,7 @@ const TileKeys = 512
 // x·Steps[0] + y·Steps[1] + … + i·Stride + d.
 type View struct {
 	Data   []float32
+	Data16 []uint16
 	Stride int   // elements from one position of the sequence to the next
 	Trans  bool  // K only: element (i, d) is at d·Stride + i
 	Steps  []int // elements between batch items; nil: all share it
@@ -52,8 +53,9 @@ type Problem struct {
 	ZeroMasked bool
 
 	// BF16 rounds Q, K, V and the weights of the keys to bfloat16 for their
-	// products, whose sums are of float32.
-	BF16 bool
+	// products, whose sums are of float32. With Halves, Q, K and V are stored so: in
+	// their Data16 instead of Data.
+	BF16, Halves bool
 }
 
 // A Task is a problem that is prepared once and run often. Its Data may change
@@ -125,6 +127,9 @@ func (t *Problem) Check() error {
 	if err := b.Check(); err != nil {
 		return fmt.Errorf("attn: %w", err)
 	}
+	if t.Halves && !t.BF16 {
+		return fmt.Errorf("attn: operands stored in bfloat16 are multiplied in bfloat16 only")
+	}
 	for _, v := range []struct {
 		name       string
 		v          *View
@@ -137,7 +142,11 @@ func (t *Problem) Check() error {
 			}
 			rows, cols = cols, rows
 		}
-		if err := b.CheckMatrix(len(v.v.Data), rows, cols, v.v.Stride, v.v.Steps); err != nil {
+		elements := len(v.v.Data)
+		if t.Halves && v.v != &t.O {
+			elements = len(v.v.Data16)
+		}
+		if err := b.CheckMatrix(elements, rows, cols, v.v.Stride, v.v.Steps); err != nil {
 			return fmt.Errorf("attn: %s: %w", v.name, err)
 		}
 	}
@@ -166,6 +175,9 @@ func (t *Problem) checkMask() error {
 }
 
 // matrix is an operand from an element on, as package gemm sees it.
-func (v *View) matrix(from int) gemm.Matrix {
+func (t *Problem) matrix(v *View, from int) gemm.Matrix {
+	if t.Halves {
+		return gemm.Matrix{Stride: v.Stride}
+	}
 	return gemm.Matrix{Data: v.Data[from:], Stride: v.Stride}
 }

@@ -5,8 +5,10 @@ import (
 	"math"
 	"testing"
 
+	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
+	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -113,6 +115,28 @@ func check(t *testing.T, p *Problem) {
 			if x := float64(got[i]); math.IsNaN(x) != math.IsNaN(want) || math.Abs(x-want) > bound {
 				t.Fatalf("element %d is %v, want %v; bf16 %v", i, x, want, p.BF16)
 			}
+		}
+		if p.BF16 && (amx.Available() || p.M*p.N < 500) { // the portable tiles are slow
+			checkHalves(t, p, got)
+		}
+	}
+}
+
+// checkHalves compares with operands that are stored in bfloat16.
+func checkHalves(t *testing.T, p *Problem, want []float32) {
+	t.Helper()
+	q := *p
+	q.Halves = true
+	for _, v := range []*View{&q.Q, &q.K, &q.V} {
+		v.Data16 = guard.Slice[uint16](t, len(v.Data), guard.End)
+		for i, x := range v.Data {
+			v.Data16[i] = amx.Round(x)
+		}
+		v.Data = nil
+	}
+	for i, x := range run(t, &q, nil) {
+		if !kerneltest.Same(x, want[i]) {
+			t.Fatalf("stored in bfloat16: element %d is %v, want %v", i, x, want[i])
 		}
 	}
 }

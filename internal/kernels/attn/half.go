@@ -30,8 +30,8 @@ func (t *Task) halfScores(w *workspace, r rowTile, p part) float32 {
 		return 1
 	}
 	s := &w.strip
-	*s = gemm.Strip{Rows: r.end - r.row, N: p.n, K: t.D, A: t.Q.Data[t.offset(r.item, t.Q.Steps)+r.row*t.Q.Stride:], StrideA: t.Q.Stride,
-		B: w.keys, C: w.scores, StrideC: t.plan.padded}
+	*s = gemm.Strip{Rows: r.end - r.row, N: p.n, K: t.D, B: w.keys, C: w.scores, StrideC: t.plan.padded}
+	t.queries(w, s, r)
 	w.bf16.Sums(s)
 	return t.Scale
 }

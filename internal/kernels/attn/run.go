@@ -153,12 +153,33 @@ func (t *Task) pack(w *workspace, item, key, n int) {
 	if t.K.Trans {
 		from = at + key
 	}
-	w.k = t.K.matrix(from)
+	w.k = t.matrix(&t.K, from)
 	w.k.Trans = !t.K.Trans // Kᵀ is what is multiplied
-	w.micro.Pack(w.keys, &w.k, t.D, n)
-	w.v = t.V.matrix(t.offset(item, t.V.Steps) + key*t.V.Stride)
+	t.packOperand(w, w.keys, &w.k, &t.K, from, t.D, n)
+	from = t.offset(item, t.V.Steps) + key*t.V.Stride
+	w.v = t.matrix(&t.V, from)
 	if t.plan.packV {
-		w.micro.Pack(w.vals, &w.v, n, t.DV)
+		t.packOperand(w, w.vals, &w.v, &t.V, from, n, t.DV)
+	}
+}
+
+// packOperand packs K or V, from an element on.
+func (t *Task) packOperand(w *workspace, dst []float32, m *gemm.Matrix, v *View, from, rows, cols int) {
+	if t.Halves {
+		w.bf16.PackHalves(dst, m, v.Data16[from:], rows, cols)
+	} else {
+		w.micro.Pack(dst, m, rows, cols)
+	}
+}
+
+// queries sets a strip's A.
+func (t *Task) queries(w *workspace, s *gemm.Strip, r rowTile) {
+	from := t.offset(r.item, t.Q.Steps) + r.row*t.Q.Stride
+	s.StrideA = t.Q.Stride
+	if t.Halves {
+		w.bf16.Halves(t.Q.Data16[from:])
+	} else {
+		s.A = t.Q.Data[from:]
 	}
 }
 
@@ -198,8 +219,8 @@ func (t *Task) tile(w *workspace, r rowTile, p part) {
 func (t *Task) score(w *workspace, r rowTile, p part) {
 	key, n := p.key+p.lo, p.hi-p.lo
 	s := &w.strip
-	*s = gemm.Strip{Rows: r.end - r.row, N: n, K: t.D, A: t.Q.Data[t.offset(r.item, t.Q.Steps)+r.row*t.Q.Stride:], StrideA: t.Q.Stride,
-		B: w.keys[p.lo*t.D:], C: w.scores, StrideC: t.plan.padded, Alpha: t.Scale, AtLeast: t.HasFill, Lo: t.Fill}
+	*s = gemm.Strip{Rows: r.end - r.row, N: n, K: t.D, B: w.keys[p.lo*t.D:], C: w.scores, StrideC: t.plan.padded, Alpha: t.Scale, AtLeast: t.HasFill, Lo: t.Fill}
+	t.queries(w, s, r)
 	m := &t.Mask
 	if m.Data == nil || t.Softcap > 0 {
 		w.micro.Multiply(s)

@@ -18,6 +18,7 @@ type Micro struct {
 	work   []float32
 	block  amx.Block
 	finish amx.Finish
+	halves []uint16 // rows of A
 }
 
 // Use takes the kernels of the level in force.
@@ -53,6 +54,15 @@ func (m *Micro) Pack(dst []float32, b *gemm.Matrix, k, n int) {
 	}
 }
 
+// PackHalves is Pack for a B of bfloat16, whose Data is not used.
+func (m *Micro) PackHalves(dst []float32, b *gemm.Matrix, from []uint16, k, n int) {
+	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), itemSize(k, n))
+	turned := numbersOf(m.work, turnedSize)
+	for j := 0; j < n; j += amx.Cols {
+		packHalves(panelOf(data, k, n, 0, j/amx.Cols), b, from, k, j, min(amx.Cols, n-j), turned)
+	}
+}
+
 // numbersOf views memory as n numbers.
 func numbersOf(s []float32, n int) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(s))), n)
@@ -79,15 +89,23 @@ func (m *Micro) Sums(s *gemm.Strip) {
 	m.block = amx.Block{}
 }
 
-// round rounds the rows of A into the memory of Work.
+// Halves makes the next Multiply or Sums take rows of bfloat16 instead of the strip's A.
+func (m *Micro) Halves(a []uint16) { m.halves = a }
+
+// round brings the rows of A to the memory of Work, rounded.
 func (m *Micro) round(s *gemm.Strip) unsafe.Pointer {
 	row := rowSize(s.K)
 	rounded := numbersOf(m.work, s.Rows*row/2)
 	for i := range s.Rows {
 		dst := rounded[i*row/2:][:row/2]
-		m.kern.Round(dst[:s.K], s.A[i*s.StrideA:][:s.K])
+		if m.halves != nil {
+			copy(dst, m.halves[i*s.StrideA:][:s.K])
+		} else {
+			m.kern.Round(dst[:s.K], s.A[i*s.StrideA:][:s.K])
+		}
 		clear(dst[s.K:])
 	}
+	m.halves = nil
 	return unsafe.Pointer(&rounded[0])
 }
 

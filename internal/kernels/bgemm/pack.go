@@ -103,17 +103,61 @@ const (
 // packTransposed packs n columns that are rows of src. Rounded, they are rows of pairs
 // of numbers, which a panel has as columns.
 func packTransposed(kern *amx.Kernels, dst []uint16, src []float32, stride, k, n int, turned []uint16) {
-	if n < amx.Cols || k%amx.StepBF16 != 0 {
-		clear(dst)
-	}
+	clearRest(dst, k, n)
 	for at := 0; at < k; at += turnedK {
 		m := min(turnedK, k-at)
 		for c := range n {
-			row := turned[c*turnedK:][:turnedK]
-			kern.Round(row[:m], src[c*stride+at:][:m])
-			clear(row[m : m+m%2])
+			kern.Round(turned[c*turnedK:][:m], src[c*stride+at:][:m])
 		}
-		transpose.Tile32(pairsOf(dst[at*amx.Cols:]), pairsOf(turned), amx.Cols, turnedK/2, n, tiling.Ceil(m, 2))
+		turn(dst[at*amx.Cols:], turned, m, n)
+	}
+}
+
+// clearRest clears a panel if n columns and k numbers do not fill it.
+func clearRest(dst []uint16, k, n int) {
+	if n < amx.Cols || k%amx.StepBF16 != 0 {
+		clear(dst)
+	}
+}
+
+// turn makes columns of n rows of k numbers.
+func turn(dst, rows []uint16, k, n int) {
+	if k%2 == 1 {
+		for c := range n {
+			rows[c*turnedK+k] = 0
+		}
+	}
+	transpose.Tile32(pairsOf(dst), pairsOf(rows), amx.Cols, turnedK/2, n, tiling.Ceil(k, 2))
+}
+
+// packHalves packs n columns from j of a B of bfloat16.
+func packHalves(dst []uint16, b *gemm.Matrix, from []uint16, k, j, n int, turned []uint16) {
+	clearRest(dst, k, n)
+	if b.Trans {
+		for at := 0; at < k; at += turnedK {
+			m := min(turnedK, k-at)
+			for c := range n {
+				copy(turned[c*turnedK:][:m], from[(j+c)*b.Stride+at:])
+			}
+			turn(dst[at*amx.Cols:], turned, m, n)
+		}
+		return
+	}
+	for i := range k / 2 {
+		interleave(dst[2*i*amx.Cols:], from[2*i*b.Stride+j:][:n], from[(2*i+1)*b.Stride+j:][:n])
+	}
+	if k%2 == 1 {
+		for c, x := range from[(k-1)*b.Stride+j:][:n] {
+			dst[(k-1)*amx.Cols+2*c] = x
+		}
+	}
+}
+
+// interleave makes pairs of the numbers of two rows.
+func interleave(dst, even, odd []uint16) {
+	dst, odd = dst[:2*len(even)], odd[:len(even)]
+	for c, x := range even {
+		dst[2*c], dst[2*c+1] = x, odd[c]
 	}
 }
 

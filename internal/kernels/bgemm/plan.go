@@ -31,8 +31,8 @@ type plan struct {
 	rowPitch, stepPitch, tilePitch int
 	offsets                        [maxDepth]int // where the steps of a block begin
 
-	// Where what is in scratch: row tiles of A, panels of B, room for turned columns of
-	// B for each chunk of the first sweep, sums.
+	// Where what is in scratch: row tiles of A, panels of B, room for each chunk of
+	// the first sweep to turn an operand in, sums.
 	bOff, turnedOff, cOff, end int
 }
 
@@ -41,7 +41,8 @@ type planKey struct {
 	level          cpu.Target
 	m, n, k, items int
 	threads        int
-	packed, transB bool
+	packed, transA bool
+	transB         bool
 	stride         int // of an A that is read where it is; 0: it is brought to scratch
 }
 
@@ -66,7 +67,7 @@ const (
 )
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, packed: t.Weights != nil, transB: t.B.Trans}
+	key := planKey{level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, packed: t.Weights != nil, transA: t.A.Trans, transB: t.B.Trans}
 	if t.HalfA && t.K%amx.StepBF16 == 0 {
 		key.stride = t.A.Stride // no step of K reaches beyond a row
 	}
@@ -124,6 +125,9 @@ func (p *plan) block() {
 	}
 }
 
+// turns reports whether operands are turned in the first sweep.
+func (p *plan) turns() bool { return p.transA || p.transB && !p.packed }
+
 // place divides the scratch memory.
 func (p *plan) place() {
 	if p.stride == 0 {
@@ -134,7 +138,7 @@ func (p *plan) place() {
 		p.turnedOff += p.items * p.itemBytes()
 	}
 	p.cOff = p.turnedOff
-	if !p.packed && p.transB {
+	if p.turns() {
 		p.cOff += p.rounds * 2 * turnedSize
 	}
 	p.end = p.cOff + p.slots*p.sumBytes()

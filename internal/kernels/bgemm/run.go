@@ -23,9 +23,9 @@ func (c *roundTask) Do(i int) {
 	}
 	for u := i * n / p.rounds; u < (i+1)*n/p.rounds; u++ {
 		if u < rowTiles {
-			t.roundRows(u/p.tiles, u%p.tiles)
+			t.roundRows(u/p.tiles, u%p.tiles, t.turned(i))
 		} else {
-			t.packPanel((u-rowTiles)/p.panels, (u-rowTiles)%p.panels, i)
+			t.packPanel((u-rowTiles)/p.panels, (u-rowTiles)%p.panels, t.turned(i))
 		}
 	}
 }
@@ -39,8 +39,16 @@ func (t *Task) numbers(off, bytes int) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&s[0])), bytes/2)
 }
 
+// turned is where a chunk turns an operand, if there is one to turn.
+func (t *Task) turned(chunk int) []uint16 {
+	if !t.plan.turns() {
+		return nil
+	}
+	return t.numbers(t.plan.turnedOff+chunk*2*turnedSize, 2*turnedSize)
+}
+
 // roundRows rounds a tile of rows of A, step by step.
-func (t *Task) roundRows(item, tile int) {
+func (t *Task) roundRows(item, tile int, turned []uint16) {
 	p := &t.plan
 	off := tiling.Batch(t.Batch).Offset(item, t.A.Steps)
 	row, end := p.rows(tile, tile+1)
@@ -53,7 +61,7 @@ func (t *Task) roundRows(item, tile int) {
 		case t.HalfA:
 			t.copyStep(step, t.A16[at:], end-row, n)
 		case t.A.Trans:
-			t.roundColumns(step, t.A.Data[off+k*t.A.Stride+row:], end-row, n)
+			t.roundColumns(step, t.A.Data[off+k*t.A.Stride+row:], end-row, n, turned)
 		case n == amx.StepBF16:
 			p.kern.Blocks(step, t.A.Data[at:], t.A.Data[at+amx.StepBF16/2:], end-row, t.A.Stride)
 		default:
@@ -79,28 +87,23 @@ func (t *Task) copyStep(step, a []uint16, rows, n int) {
 }
 
 // roundColumns rounds a step of rows that are columns of a, of which n exist.
-func (t *Task) roundColumns(step []uint16, a []float32, rows, n int) {
+func (t *Task) roundColumns(step []uint16, a []float32, rows, n int, turned []uint16) {
 	clear(step)
-	var line [amx.Rows]uint16
+	turned = turned[:rows]
 	for k := range n {
-		t.plan.kern.Round(line[:rows], a[k*t.A.Stride:][:rows])
-		for i, x := range line[:rows] {
+		t.plan.kern.Round(turned, a[k*t.A.Stride:][:rows])
+		for i, x := range turned {
 			step[i*amx.StepBF16+k] = x
 		}
 	}
 }
 
-// packPanel packs a panel of B, which changes from run to run, in a chunk.
-func (t *Task) packPanel(item, panel, chunk int) {
-	p := &t.plan
-	dst := panelOf(t.memory[p.bOff:], t.K, t.N, item, panel)
+// packPanel packs a panel of B, which changes from run to run.
+func (t *Task) packPanel(item, panel int, turned []uint16) {
+	dst := panelOf(t.memory[t.plan.bOff:], t.K, t.N, item, panel)
 	off := tiling.Batch(t.Batch).Offset(item, t.B.Steps)
 	j := panel * amx.Cols
-	var turned []uint16
-	if p.transB {
-		turned = t.numbers(p.turnedOff+chunk*2*turnedSize, 2*turnedSize)
-	}
-	packPanel(p.kern, dst, &t.B, off, t.K, j, min(amx.Cols, t.N-j), turned)
+	packPanel(t.plan.kern, dst, &t.B, off, t.K, j, min(amx.Cols, t.N-j), turned)
 }
 
 // A workspace is what a chunk needs.

@@ -21,12 +21,13 @@ func init() {
 		Doc: "softmax(scale·Q·Kᵀ + mask)·V, read from and written to tensors of any layout: an attribute for each names its dimensions, made of " +
 			"b (batch), h (heads of keys), g (heads of queries for each), s (sequence), d (elements of a head) and i/n (item i of n). The mask broadcasts to " +
 			"[b, h·g, queries, keys]; with mask_repeats, its first of four dimensions divides b, and item i has mask i mod it. With softcap c > 0, scores become " +
-			"c·tanh(score/c) before the mask is added. With fill, lower scores are raised to it. A query that sees no key gives NaN, or zeros with zero_masked.",
-		In: op.Ports("Q:T", "K:T", "V:T", "mask:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
+			"c·tanh(score/c) before the mask is added. With fill, lower scores are raised to it. A query that sees no key gives NaN, or zeros with zero_masked. " +
+			"Y has the type of Q, K and V, or is of float32 where float32 is 1.",
+		In: op.Ports("Q:Q", "K:Q", "V:Q", "mask:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats, "Q": op.Floats},
 		Attrs: op.Attrs{"q_layout": layout, "k_layout": layout, "v_layout": layout, "y_layout": layout,
 			"heads": op.Default(ir.Int(1)), "groups": op.Default(ir.Int(1)), "scale": op.Default(ir.Float(1)), "fill": op.Opt(ir.KindFloat), "zero_masked": op.Default(ir.Int(0)),
-			"softcap": op.Opt(ir.KindFloat), "mask_repeats": op.Opt(ir.KindInt)},
-		Infer: inferAttention, Ref: attentionRef, Compile: wide.Compile(compileAttention), Rows: rowsAttention,
+			"softcap": op.Opt(ir.KindFloat), "mask_repeats": op.Opt(ir.KindInt), "float32": op.Opt(ir.KindInt)},
+		Infer: inferAttention, Ref: attentionRef, Compile: compileAnyAttention, Rows: rowsAttention,
 		Cases: attentionCases{},
 	})
 }
@@ -41,6 +42,8 @@ func (attentionCases) Cases() []op.Case {
 	}
 	packed := wave(2, 5, 3*2*8)
 	const flat = "b s (h d)"
+	stored := layouts(2, 1, "b s (0/3 h d)", "b s (1/3 h d)", "b s (2/3 h d)", flat)
+	stored["float32"] = ir.Int(1)
 	filled := layouts(2, 1, flat, flat, flat, flat)
 	filled["fill"] = ir.Float(-1e4)
 	repeats := layouts(2, 1, flat, flat, flat, flat)
@@ -53,6 +56,7 @@ func (attentionCases) Cases() []op.Case {
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0}, 1, 1, 2, 1), tensor.FromSlice([]float32{0, float32(math.Log(3))}, 1, 1, 2, 1), tensor.FromSlice([]float32{4, 8}, 1, 1, 2, 1)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 6}, 1, 1, 2, 1)}},
 		{Name: "joint product", In: []*tensor.Tensor{packed, packed, packed}, Attrs: layouts(2, 1, "b s (0/3 h d)", "b s (1/3 h d)", "b s (2/3 h d)", flat)},
+		{Name: "stored in bfloat16", In: []*tensor.Tensor{narrowed(packed), narrowed(packed), narrowed(packed)}, Attrs: stored, Tol: 1e-2},
 		{Name: "sequence first", In: []*tensor.Tensor{wave(5, 3, 16), wave(7, 3, 16), wave(7, 3, 6)}, Attrs: layouts(2, 1, "s b (h d)", "s b (h d)", "s b (h d)", "s b h d")},
 		{Name: "mask of keys", In: []*tensor.Tensor{wave(2, 5, 16), wave(2, 7, 16), wave(2, 7, 16), wave(2, 1, 1, 7)}, Attrs: layouts(2, 1, flat, flat, flat, flat)},
 		{Name: "mask of heads", In: []*tensor.Tensor{wave(2, 5, 16), wave(2, 7, 16), wave(2, 7, 16), wave(2, 5, 7)}, Attrs: layouts(2, 1, flat, flat, flat, flat)},
@@ -142,7 +146,7 @@ func inferAttention(c *op.Infer) error {
 	var in []shape.Shape
 	for _, f := range c.In[:3] {
 		if f.Shape == nil {
-			c.Set(0, c.In[0].DType, nil)
+			c.Set(0, typeOfAttention(c.Node, c.In[0].DType), nil)
 			return nil
 		}
 		in = append(in, f.Shape)
@@ -156,8 +160,16 @@ func inferAttention(c *op.Infer) error {
 			return err
 		}
 	}
-	c.Set(0, c.In[0].DType, a.layouts[3].shape(a.y))
+	c.Set(0, typeOfAttention(c.Node, c.In[0].DType), a.layouts[3].shape(a.y))
 	return nil
+}
+
+// typeOfAttention is that of Q, unless the node says otherwise.
+func typeOfAttention(n *ir.Node, q dtype.Type) dtype.Type {
+	if n.Bool("float32") {
+		return dtype.Float32
+	}
+	return q
 }
 
 // scores is the shape to which the mask broadcasts.
@@ -220,7 +232,7 @@ func attentionRef(c *op.Call) error {
 	}
 	dims, _ := a.layouts[3].shape(a.y).Ints()
 	y := a.compute(num.Floats(c.In[0]), num.Floats(c.In[1]), num.Floats(c.In[2]), mask, tensor.Count(dims))
-	num.SetFloats(c.Output(0, c.In[0].DType, dims...), y)
+	num.SetFloats(c.Output(0, typeOfAttention(c.Node, c.In[0].DType), dims...), y)
 	return nil
 }
 
@@ -290,9 +302,22 @@ type attentionKernel struct {
 	scratch int
 }
 
+func compileAnyAttention(p *op.Prep) (op.Kernel, error) {
+	if storedHalf(p) {
+		return compileAttention(p)
+	}
+	return wide.Compile(compileAttention)(p)
+}
+
+// storedHalf reports whether Q, K and V are stored in bfloat16 as the kernel wants them.
+func storedHalf(p *op.Prep) bool {
+	return p.Precision == op.BF16 && p.Node.Bool("float32") && p.In[0].DType == dtype.BFloat16
+}
+
 func compileAttention(p *op.Prep) (op.Kernel, error) {
-	for _, f := range p.In {
-		if f.Present && f.DType != dtype.Float32 {
+	half := storedHalf(p)
+	for i, f := range p.In {
+		if f.Present && f.DType != dtype.Float32 && !(half && i < 3) {
 			return nil, nil
 		}
 	}
@@ -307,7 +332,7 @@ func compileAttention(p *op.Prep) (op.Kernel, error) {
 	k := &attentionKernel{dims: p.OutShape(0)}
 	t := &k.task
 	t.Batch, t.M, t.N, t.D, t.DV = []int{b, h, g}, m, n, d, dv
-	t.BF16 = p.Precision == op.BF16
+	t.BF16, t.Halves = p.Precision == op.BF16, half
 	t.Scale, t.Fill, t.HasFill, t.ZeroMasked = float32(a.scale), float32(a.fill), a.hasFill, a.zeroMasked
 	sizes := [4]axes{a.sizes[0], a.sizes[1], a.sizes[2], a.y}
 	for i, v := range []*attn.View{&t.Q, &t.K, &t.V, &t.O} {
@@ -388,15 +413,20 @@ func (k *attentionKernel) Run(c *op.Call) error {
 	t := &k.task
 	y := c.Output(0, dtype.Float32, k.dims...)
 	t.Scratch = tensor.View[float32](c.Scratch)
-	t.Q.Data = tensor.Of[float32](c.In[0])[k.offsets[0]:]
-	t.K.Data = tensor.Of[float32](c.In[1])[k.offsets[1]:]
-	t.V.Data = tensor.Of[float32](c.In[2])[k.offsets[2]:]
+	for i, v := range []*attn.View{&t.Q, &t.K, &t.V} {
+		if t.Halves {
+			v.Data16 = tensor.Of[uint16](c.In[i])[k.offsets[i]:]
+		} else {
+			v.Data = tensor.Of[float32](c.In[i])[k.offsets[i]:]
+		}
+	}
 	t.O.Data = tensor.Of[float32](y)
 	if m := c.Input(3); m != nil {
 		t.Mask.Data = tensor.Of[float32](m)
 	}
 	err := t.Run(c.Pool)
 	t.Scratch, t.Q.Data, t.K.Data, t.V.Data, t.O.Data, t.Mask.Data = nil, nil, nil, nil, nil, nil
+	t.Q.Data16, t.K.Data16, t.V.Data16 = nil, nil, nil
 	return err
 }
 
