@@ -50,7 +50,7 @@ func Calibrate(ctx context.Context, g *ir.Graph, set samples.Set, watch Watch, o
 	}
 	o.Keep, o.Exclude, o.Ops = nil, nil, nil
 	names := watched(g, &o)
-	if len(names) == 0 {
+	if len(names) == 0 && !storesSome(g, &o) {
 		return nil, errNothing
 	}
 	c := &Calibration{Samples: set.Len(), Observers: map[string]calib.Observer{}, flat: map[string]*flat{}}
@@ -59,6 +59,9 @@ func Calibrate(ctx context.Context, g *ir.Graph, set samples.Set, watch Watch, o
 			return nil, err
 		}
 		c.flat[name] = &flat{}
+	}
+	if len(names) == 0 {
+		return c, nil
 	}
 	first, err := set.At(ctx, 0)
 	if err != nil {
@@ -93,6 +96,18 @@ func (c *Calibration) observer(v *ir.Value) calib.Observer {
 		}
 		v = v.Producer.In[0]
 	}
+}
+
+// storesSome reports whether a graph has weights that are stored in 8 bits, which needs no
+// samples.
+func storesSome(g *ir.Graph, o *Options) bool {
+	p := newPlan(g, o, func(*ir.Value) bool { return true })
+	for _, r := range p.role {
+		if r == roleStored || r == roleEmbed {
+			return true
+		}
+	}
+	return inside(g, func(*ir.Node) error { return errNothing }) != nil
 }
 
 // watched lists the values of which ranges may be wanted, in the graph's order.

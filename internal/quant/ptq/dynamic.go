@@ -47,7 +47,11 @@ func Dynamic(ctx context.Context, g *ir.Graph, o Options) (*report.Report, error
 		}
 		d.describe(rep, n, w)
 	}
-	if done == 0 {
+	inside, err := d.quantizeInside(g, rep)
+	if err != nil {
+		return nil, err
+	}
+	if done+inside == 0 {
 		return nil, nothing(rep)
 	}
 	if err := d.finish(); err != nil {

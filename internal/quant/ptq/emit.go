@@ -207,16 +207,10 @@ func (e *emitter) quantizeRows(n *ir.Node) (*weights, error) {
 // quantizeStored gives weights that only floating-point kernels take 8 bits in the
 // file: for these the channels of results run along axis 1, but for Conv.
 func (e *emitter) quantizeStored(n *ir.Node) (w *weights, err error) {
-	axis := 1
-	if n.Op == "Conv" {
-		axis = 0
-	}
 	for _, i := range stored(n) {
-		v := n.In[i]
-		if w, err = quantizeWeights(v.Const, axis, e.perChannel(), nil, e.o); err != nil {
-			return nil, fmt.Errorf("%s: the weights %q: %w", n, v.Name, err)
+		if w, err = e.store(n, i, channelsOf(n)); err != nil {
+			return nil, err
 		}
-		n.SetInput(i, e.dequantized(v.Name, w.data, w.scales(), w.zeros(), axis))
 	}
 	e.reason[n] = "its weights are stored in 8 bits and computed with in floating point, for want of an integer kernel"
 	return w, nil

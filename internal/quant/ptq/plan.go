@@ -81,7 +81,7 @@ func (p *plan) roleOf(n *ir.Node) role {
 		return r
 	}
 	if !p.wanted(n, r) {
-		p.reason[n] = "not among the operators to quantize"
+		p.reason[n] = notWanted
 		return roleFloat
 	}
 	if precision, why := p.o.precision(n); precision == Float32 {
@@ -96,6 +96,9 @@ func (p *plan) roleOf(n *ir.Node) role {
 func (p *plan) wanted(n *ir.Node, r role) bool {
 	return p.o.Ops == nil || !r.weighted() || slices.Contains(p.o.Ops, n.Op)
 }
+
+// notWanted is why a node stays that Options.Ops does not have.
+const notWanted = "not among the operators to quantize"
 
 // classify says what n could be, or for nodes with weights why it is nothing.
 func (p *plan) classify(n *ir.Node) (r role, why string) {

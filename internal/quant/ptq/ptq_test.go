@@ -613,3 +613,53 @@ func TestShareConstants(t *testing.T) {
 		t.Errorf("%d bytes of constants became %d, expected two thirds", before, after)
 	}
 }
+
+// Weights in branches are stored in 8 bits, with names that may be the same in both.
+func TestInside(t *testing.T) {
+	text := `  input %x float32[2,64]
+  input %c bool[]
+  input %w1 float32[64,64]
+  input %w2 float32[64,64]
+  %y = If(%c) {else_branch = graph "else" {
+      %a = MatMul(%x, %w1)
+      output "out" %a
+    }, then_branch = graph "then" {
+      %a = MatMul(%x, %w2)
+      %b = Relu(%a)
+      output "out" %b
+    }}
+  output %y
+`
+	o := Options{}
+	for name, quantize := range map[string]func(g *ir.Graph) (*ir.Graph, *report.Report, error){
+		"static": func(g *ir.Graph) (*ir.Graph, *report.Report, error) {
+			c, err := Calibrate(t.Context(), g, set{nil}, minmax, o, nil) // of which nothing is read
+			if err != nil {
+				return nil, nil, err
+			}
+			return Apply(g, c, o)
+		},
+		"dynamic": func(g *ir.Graph) (*ir.Graph, *report.Report, error) {
+			g = g.Clone()
+			rep, err := Dynamic(t.Context(), g, o)
+			return g, rep, err
+		},
+	} {
+		g := network(t, 13, text)
+		q, rep, err := quantize(g)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if len(rep.Layers) != 2 || rep.BytesAfter > rep.BytesBefore/3 {
+			t.Errorf("%s: %d layers, %d bytes became %d", name, len(rep.Layers), rep.BytesBefore, rep.BytesAfter)
+		}
+		q = reread(t, q)
+		for _, branch := range []bool{false, true} {
+			c := tensor.FromSlice([]bool{branch})
+			in := []*tensor.Tensor{random(rand.New(rand.NewPCG(1, 9)), []int{2, 64}, 1), c.Reshape()}
+			if db := worst(run(t, q, in), run(t, g, in)); db < 35 {
+				t.Errorf("%s, branch %v: %.1f dB", name, branch, db)
+			}
+		}
+	}
+}

@@ -43,7 +43,11 @@ func Apply(g *ir.Graph, c *Calibration, o Options) (*ir.Graph, *report.Report, e
 		}
 		e.describe(rep, n, w)
 	}
-	if done == 0 {
+	inside, err := e.quantizeInside(g, rep)
+	if err != nil {
+		return nil, nil, err
+	}
+	if done+inside == 0 {
 		return nil, nil, nothing(rep)
 	}
 	if err := e.finish(); err != nil {
