@@ -139,7 +139,7 @@ func (r *Runner) Do(i int) {
 // compute after it, where these have not been read yet and both fit the second
 // cache: layers of many channels and few pixels would wait for memory otherwise.
 func (r *Runner) fetchNext(t *window.Tile, i int) {
-	t.Next, t.NextEnd = nil, nil
+	t.Next, t.NextEnd = 0, 0
 	later := i + r.threads
 	if later >= r.cut.Chunks() || !r.cut.First(later) {
 		return
@@ -150,8 +150,8 @@ func (r *Runner) fetchNext(t *window.Tile, i int) {
 	if next == r.cut.At(i).Group || 3*bytes > cpu.Cache().L2 {
 		return
 	}
-	t.Next = window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut)
-	t.NextEnd = unsafe.Add(t.Next, bytes)
+	t.Next = uintptr(window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut))
+	t.NextEnd = t.Next + uintptr(bytes)
 }
 
 // direct computes a chunk of blocked output from blocked or plain input.

@@ -31,16 +31,16 @@ func TestFetchNext(t *testing.T) {
 		fetched := 0
 		for i := range r.cut.Chunks() {
 			r.fetchNext(&x, i)
-			if x.Next == nil {
+			if x.Next == 0 {
 				continue
 			}
 			fetched++
 			g := plan.groupsOf[r.cut.At(i+threads.Threads()).Group]
-			from := uintptr(x.Next) - uintptr(unsafe.Pointer(&op.Weights[0]))
+			from := x.Next - uintptr(unsafe.Pointer(&op.Weights[0]))
 			if want := uintptr(4*plan.packed.biasFloats + g.first*plan.weightsOut); from != want {
 				t.Errorf("%d threads: chunk %d fetches from byte %d of the weights, want %d", threads.Threads(), i, from, want)
 			}
-			if n := uintptr(x.NextEnd) - uintptr(x.Next); n != uintptr(g.n*plan.weightsOut) {
+			if n := x.NextEnd - x.Next; n != uintptr(g.n*plan.weightsOut) {
 				t.Errorf("%d threads: chunk %d fetches %d bytes, want %d", threads.Threads(), i, n, g.n*plan.weightsOut)
 			}
 		}

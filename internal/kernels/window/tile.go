@@ -30,7 +30,10 @@ type Tile struct {
 	LastCI   int // CI of the last block, where that is not full; 0: CI
 	LastSkip int // weights left out after each of its taps
 
-	Next, NextEnd unsafe.Pointer // what kernels may fetch into the second cache, and are to move on as they do
+	// Next to NextEnd is what kernels may fetch into the second cache; they move Next
+	// on. These are no pointers to the collector, since both may end up behind the
+	// memory that they are about.
+	Next, NextEnd uintptr
 
 	_ [32]byte // threads write neighbouring tiles
 }

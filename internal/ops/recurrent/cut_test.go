@@ -117,6 +117,7 @@ var layers = []layer{
 	{name: "LSTM", dirs: 2, seq: 4, batch: 3, in: 20, hidden: 160, lens: true},
 	{name: "LSTM", dirs: 2, seq: 3, batch: 33, in: 9, hidden: 50, batchFirst: true, lens: true},
 	{name: "GRU", dirs: 1, seq: 5, batch: 2, in: 7, hidden: 288, state: true, lens: true},
+	{name: "GRU", dirs: 2, seq: 4, batch: 3, in: 7, hidden: 45, lens: true},
 	{name: "GRU", dirs: 1, seq: 5, batch: 1, in: 7, hidden: 256, linear: true, batchFirst: true},
 	{name: "RNN", dirs: 1, seq: 3, batch: 17, in: 8, hidden: 800, batchFirst: true},
 }

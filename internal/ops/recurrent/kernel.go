@@ -36,8 +36,8 @@ type kernel struct {
 
 // direction is one direction of the layer.
 type direction struct {
-	x     gemm.Task // inputs by W
-	r     []float32 // R in panels
+	x     gemm.Task    // inputs by W
+	r     [2][]float32 // R in panels, of the gates of each phase
 	acts  []func([]float32)
 	bias  []float32 // of x: that of W, and of R where it may be added beforehand
 	inner []float32 // GRU: R's bias of the last gate
@@ -158,12 +158,18 @@ func (k *kernel) inputWeights(p *op.Prep, d int) error {
 	return err
 }
 
-// stateWeights packs the transpose of R.
+// stateWeights packs the transpose of R: the gates of each phase in panels of their
+// own.
 func (k *kernel) stateWeights(p *op.Prep, d int) {
 	m, g := &k.pieces[0].micro, k.gates*k.hidden
-	r := gemm.Matrix{Data: rows(p.In[2].Const, d, g*k.hidden), Stride: k.hidden, Trans: true}
-	data := p.Pack(fmt.Sprint("R", d, "/", cpu.ISA()), 4*m.PanelSize(k.hidden, g), func(dst []byte) {
-		m.Pack(tensor.View[float32](dst), &r, k.hidden, g)
-	})
-	k.dir[d].r = tensor.View[float32](data)
+	r := rows(p.In[2].Const, d, g*k.hidden)
+	for phase := range k.phases() {
+		first, gates := k.phase(phase)
+		w := gemm.Matrix{Data: r[first*k.hidden*k.hidden:], Stride: k.hidden, Trans: true}
+		n := gates * k.hidden
+		data := p.Pack(fmt.Sprint("R", d, ".", phase, "/", cpu.ISA()), 4*m.PanelSize(k.hidden, n), func(dst []byte) {
+			m.Pack(tensor.View[float32](dst), &w, k.hidden, n)
+		})
+		k.dir[d].r[phase] = tensor.View[float32](data)
+	}
 }

@@ -228,19 +228,20 @@ const (
 	blockBytes = 256 << 10
 )
 
-// multiply sets so many gates from the first one on to the products of states by R.
-func (k *kernel) multiply(p *piece, state []float32, first, gates int) {
+// multiply sets the gates of a phase to the products of states by R.
+func (k *kernel) multiply(p *piece, state []float32, phase int) {
+	_, gates := k.phase(phase)
 	if k.whole() {
-		k.multiplyColumns(p, state, first*k.hidden, (first+gates)*k.hidden)
+		k.multiplyColumns(p, state, phase, 0, gates*k.hidden)
 		return
 	}
-	for g := first; g < first+gates; g++ {
-		k.multiplyColumns(p, state, g*k.hidden+p.col, g*k.hidden+p.last)
+	for g := range gates {
+		k.multiplyColumns(p, state, phase, g*k.hidden+p.col, g*k.hidden+p.last)
 	}
 }
 
-// multiplyColumns computes columns of the gates; from begins a panel.
-func (k *kernel) multiplyColumns(p *piece, state []float32, from, to int) {
+// multiplyColumns computes columns of a phase's gates; from begins a panel.
+func (k *kernel) multiplyColumns(p *piece, state []float32, phase, from, to int) {
 	width := to - from
 	if p.end-p.row > p.micro.Rows() {
 		nr := p.micro.Width()
@@ -250,22 +251,23 @@ func (k *kernel) multiplyColumns(p *piece, state []float32, from, to int) {
 		n := min(width, to-from)
 		for depth := 0; depth < k.hidden; depth += blockRows {
 			for row := p.row; row < p.end; row += p.micro.Rows() {
-				k.tile(p, state, row, from, n, depth)
+				k.tile(p, state, phase, row, from, n, depth)
 			}
 		}
 	}
 }
 
 // tile multiplies a few rows of states with a block of R.
-func (k *kernel) tile(p *piece, state []float32, row, from, n, depth int) {
+func (k *kernel) tile(p *piece, state []float32, phase, row, from, n, depth int) {
 	s := &k.run.states[p.direction]
-	r := k.dir[k.run.first+p.direction].r
+	r := k.dir[k.run.first+p.direction].r[phase]
+	first, _ := k.phase(phase)
 	g := k.gates * k.hidden
 	p.micro.Multiply(&gemm.Strip{
 		Rows: min(p.micro.Rows(), p.end-row), N: n, K: min(blockRows, k.hidden-depth),
 		A: state[row*k.hidden+depth:], StrideA: k.hidden,
 		B: r[from*k.hidden+depth*p.micro.Width():], Panel: k.hidden * p.micro.Width(),
-		C: s.gates[row*g+from:], StrideC: g,
+		C: s.gates[row*g+first*k.hidden+from:], StrideC: g,
 		Continue: depth > 0,
 	})
 }

@@ -12,18 +12,26 @@ func (k *kernel) phases() int {
 	return 1
 }
 
+// phase gives the first gate whose product a phase computes, and their number.
+func (k *kernel) phase(i int) (first, gates int) {
+	switch {
+	case !k.resets():
+		return 0, k.gates
+	case i == 0:
+		return update, 2
+	}
+	return candidate, 1
+}
+
 // advance runs a phase of step i of a piece: the gates of its sequences, their new
 // states, and their outputs. Products and sums are rounded one by one.
 func (k *kernel) advance(p *piece, i, phase int) {
 	s := &k.run.states[p.direction]
-	switch {
-	case !k.resets():
-		k.multiply(p, s.h, 0, k.gates)
-	case phase == 0:
-		k.multiply(p, s.h, 0, 2)
-	default:
-		k.multiply(p, s.reset, 2, 1)
+	state := s.h
+	if phase == 1 {
+		state = s.reset
 	}
+	k.multiply(p, state, phase)
 	for b := p.row; b < p.end; b++ {
 		w := k.row(p, b, i)
 		switch {
