@@ -35,8 +35,8 @@ import (
 //
 // The divergence counts how many values are clipped, not how far: of a heavy tail it
 // cuts off what has much of the energy. Therefore the threshold is not below the one
-// at which the squared error of common magnitudes, those that most samples reach, is
-// tolerance of the least.
+// at which the squared error of common magnitudes, those that a third of the samples
+// reach, is least.
 type entropy struct {
 	stream
 	tops stream // the largest magnitudes of pieces of samples
@@ -94,38 +94,17 @@ func (e *entropy) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
 	return e.clipped(math.Max(float64(k)*e.width(), e.floor(t, symmetric))), nil
 }
 
-// tolerance is how many times the least squared error of common values may be: 1 dB.
-const tolerance = 1.26
-
-// step is that of the thresholds that floor looks at, as many as steps.
-const (
-	step  = 0.99
-	steps = 500
-)
-
 // floor is the least threshold that entropy may choose.
 func (e *entropy) floor(t dtype.Type, symmetric bool) float64 {
-	common := e.within(e.tops.median())
+	common := e.within(e.tops.reached(1. / 3))
 	mo := newMoments(&common)
-	cost := func(limit float64) float64 {
+	return least(math.Max(-e.min, e.max), func(limit float64) float64 {
 		a, err := quant.Fit(e.clipped(limit), t, symmetric)
 		if err != nil {
 			return math.Inf(1)
 		}
 		return mo.cost(a)
-	}
-	limit := least(math.Max(-e.min, e.max), cost)
-	most := tolerance * cost(limit)
-	if most == 0 {
-		return 0
-	}
-	for range steps {
-		if cost(limit*step) > most {
-			break
-		}
-		limit *= step
-	}
-	return limit
+	})
 }
 
 // divergence finds the threshold with the least divergence. Running sums over

@@ -145,11 +145,12 @@ func (s *stream) within(limit float64) stream {
 	return w
 }
 
-// median is one of values that are not negative, up to the width of a bin.
-func (s *stream) median() float64 {
+// reached is the number that the given part of values, which are not negative, reach:
+// that or its bin.
+func (s *stream) reached(part float64) float64 {
 	seen := s.zeros
 	for i, c := range s.counts {
-		if seen >= (s.total+1)/2 {
+		if float64(seen) >= (1-part)*float64(s.total) {
 			return s.edge(i)
 		}
 		seen += c
