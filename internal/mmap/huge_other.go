@@ -7,3 +7,9 @@ func adviseHuge([]byte) {}
 
 // dropPages: elsewhere the advice may do nothing, or more than is wanted.
 func dropPages([]byte) {}
+
+// PopulateRead: pages are mapped as they are read.
+func PopulateRead([]byte) {}
+
+// PopulateWrite: pages are mapped as they are written.
+func PopulateWrite([]byte) {}

@@ -14,3 +14,9 @@ func unmap([]byte) error { return nil }
 
 // dropPages: nothing is mapped here.
 func dropPages([]byte) {}
+
+// PopulateRead: pages are mapped as they are read.
+func PopulateRead([]byte) {}
+
+// PopulateWrite: pages are mapped as they are written.
+func PopulateWrite([]byte) {}

@@ -73,3 +73,20 @@ func TestAlloc(t *testing.T) {
 	var none *Buffer
 	none.Free()
 }
+
+func TestPopulate(t *testing.T) {
+	b := Alloc(3*HugePage + 5)
+	defer b.Free()
+	for _, data := range [][]byte{nil, make([]byte, 100), b.Bytes()[4097:], b.Bytes()} {
+		for i := range data {
+			data[i] = byte(i)
+		}
+		PopulateWrite(data)
+		PopulateRead(data)
+		for i, v := range data {
+			if v != byte(i) {
+				t.Fatalf("of %d bytes number %d became %d", len(data), i, v)
+			}
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
+	"github.com/salver-ml/salver/internal/mmap"
 )
 
 // Packed is a matrix of weights in the order in which kernels read it, which is
@@ -37,25 +38,40 @@ func Pack(dst []byte, f block.Format, n, k int, rows []byte) (*Packed, error) {
 // packGrain is the number of panels for which another processor pays.
 const packGrain = 8
 
+// mapped is how many bytes of packed weights the system maps at once.
+const mapped = mmap.HugePage
+
 // packPanels packs on as many processors as there are: models are loaded before
 // anything else wants them.
 func (p *Packed) packPanels(rows []byte, row int) {
-	pack := p.packPanel
-	if p.layout == nil {
-		pack = p.packHalf
-	}
 	panels := tiling.Ceil(p.n, cols)
 	parts := min(split.Parts(panels, packGrain), cpu.Threads())
+	step := max(1, mapped*panels/len(p.data))
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() {
 			lo, hi := split.Range(panels, parts, i)
-			for panel := lo; panel < hi; panel++ {
-				pack(panel, rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
+			for from := lo; from < hi; from += step {
+				p.packRange(from, min(from+step, hi), rows, row)
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// packRange packs some panels. Of loading a large model most would be page faults,
+// one at a time.
+func (p *Packed) packRange(from, to int, rows []byte, row int) {
+	pack := p.packPanel
+	if p.layout == nil {
+		pack = p.packHalf
+	}
+	size := len(p.data) / tiling.Ceil(p.n, cols)
+	mmap.PopulateRead(rows[from*cols*row : min(to*cols, p.n)*row])
+	mmap.PopulateWrite(p.data[from*size : to*size])
+	for panel := from; panel < to; panel++ {
+		pack(panel, rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
+	}
 }
 
 // Prepacked views data that Pack has filled before.
