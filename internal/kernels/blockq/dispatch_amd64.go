@@ -56,7 +56,7 @@ var vnni = kernels{
 	direct: direct512, quantize: quantize256, finish: finish512, half: half512,
 }
 
-// amx takes up to 8 rows as vnni does, which is as fast then.
+// amx takes up to 8 rows as vnni does.
 var amx = kernels{
 	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX,
 	direct: direct512, tiles: &tilesAMX, quantize: quantize256, finish: finish512, half: half512,
