@@ -77,6 +77,9 @@ func (f *quantizeFlags) check(cmd *cobra.Command, e *env, language bool) error {
 		if language && given("to") {
 			hint = "; --type F16 or BF16 gives floats of 16 bits"
 		}
+		if form == "static" && (given("target-size") || given("target-bits")) {
+			hint = "; all weights are 8 bits there: --min-sqnr and --max-drop choose which, --method weight-only has budgets"
+		}
 		return misusef("%s: without effect on %s: leave out what is not meant%s", strings.Join(idle, ", "), called, hint)
 	}
 	if form == halfForm || form == "dynamic" {
