@@ -39,7 +39,8 @@ import (
 // reach, is least.
 type entropy struct {
 	stream
-	tops stream // the largest magnitudes of pieces of samples
+	tops stream // the largest magnitudes of samples
+	cuts stream // of their pieces
 }
 
 // eps is what an empty bin at the edge counts in q, in values.
@@ -50,12 +51,19 @@ func (e *entropy) Observe(x []float32) error {
 	if err := e.stream.Observe(x); err != nil {
 		return err
 	}
-	return e.tops.Observe(piecewise(x))
+	cuts := piecewise(x)
+	if err := e.cuts.Observe(cuts); err != nil || len(cuts) == 0 {
+		return err
+	}
+	return e.tops.Observe([]float32{slices.Max(cuts)})
 }
 
-// pieces is into how many a sample is cut, so that one sample too shows what is
-// common in it.
-const pieces = 5
+// enoughSamples is from how many on these show what is common. Fewer are cut into
+// pieces, so that one sample too shows what is common in it.
+const (
+	enoughSamples = 8
+	pieces        = 5
+)
 
 // leastPiece is the least number of values of a piece.
 const leastPiece = 64
@@ -96,7 +104,11 @@ func (e *entropy) Range(t dtype.Type, symmetric bool) (quant.Range, error) {
 
 // floor is the least threshold that entropy may choose.
 func (e *entropy) floor(t dtype.Type, symmetric bool) float64 {
-	common := e.within(e.tops.reached(1. / 3))
+	tops := &e.tops
+	if tops.total < enoughSamples {
+		tops = &e.cuts
+	}
+	common := e.within(tops.reached(1. / 3))
 	mo := newMoments(&common)
 	return least(math.Max(-e.min, e.max), func(limit float64) float64 {
 		a, err := quant.Fit(e.clipped(limit), t, symmetric)

@@ -62,7 +62,7 @@ func New(method string, o Options) (Observer, error) {
 	case "percentile":
 		return &percentile{stream: h, keep: o.Percentile / 100}, nil
 	case "entropy":
-		return &cached{Observer: &entropy{stream: h, tops: h}}, nil
+		return &cached{Observer: &entropy{stream: h, tops: h, cuts: h}}, nil
 	case "mse":
 		return &cached{Observer: &mse{h}}, nil
 	case "distribution":
