@@ -129,7 +129,7 @@ func (w *worker) load(ctx context.Context, req *workerRequest) (any, error) {
 		return nil, err
 	}
 	load := time.Since(start)
-	outputs := req.Inputs + ".salver.out.npz"
+	outputs := fmt.Sprintf("%s.salver.%d.npz", req.Inputs, os.Getpid()) // several workers may share the inputs
 	if err := w.check(ctx, req.Check, outputs); err != nil {
 		return nil, err
 	}
