@@ -208,4 +208,4 @@ func cancel(_ *pass.Context, n *ir.Node) (*ir.Patch, error) {
 }
 
 // Passes are the passes of this package in their order.
-var Passes = []pass.Pass{Conv, ConvTranspose, Choose, Cancel, Ends, AddLast, Winograd, Half}
+var Passes = []pass.Pass{Lines, Conv, ConvTranspose, Choose, Cancel, Ends, AddLast, Winograd, Half}
