@@ -91,7 +91,7 @@ lines, or a text for models with a tokenizer beside them. A hundred samples are 
 	fl.StringVar(&f.data, "data", "", "samples to calibrate with: .npz, folder, .jsonl or .txt")
 	fl.StringVar(&f.labels, "labels", "", "file with the class of each sample")
 	fl.IntVar(&f.limit, "limit", 0, "samples to use, taken evenly from all; 0 is all of them")
-	fl.IntVar(&f.maxTokens, "max-tokens", 0, "tokens of a text sample, at most; 0 is 256")
+	fl.IntVar(&f.maxTokens, "max-tokens", 0, "tokens of a text sample, at most; 0 is 256, of a language model 512 or its context")
 	fl.BoolVar(&f.symmetric, "symmetric", false, "zero points in the middle")
 	fl.StringSliceVar(&f.ops, "ops", nil, "operators to quantize, e.g. Conv,MatMul; by default all that gain by it")
 	fl.StringArrayVar(&f.exclude, "exclude", nil, "nodes to leave alone, by name or pattern such as 'head/*' (may be repeated)")

@@ -60,7 +60,13 @@ func TestQuantizeLanguageRefuses(t *testing.T) {
 	if err := os.WriteFile(binary, []byte("\x00\x01text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	text := filepath.Join(t.TempDir(), "words.txt")
+	if err := os.WriteFile(text, []byte("some words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for want, args := range map[string][]string{
+		"chunks of 1 tokens: expected 2 to":      {"--method", "gptq", "--allow-requantize", "--data", text, "--max-tokens", "1"},
+		"chunks of 99999 tokens: expected 2 to":  {"--method", "gptq", "--allow-requantize", "--data", text, "--max-tokens", "99999"},
 		"--allow-requantize":                     {"--type", "Q4_0"},
 		"give --data":                            {"--method", "gptq"},
 		"expected one of Q4_K_M":                 {"--type", "Q9"},

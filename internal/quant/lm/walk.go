@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"unicode/utf8"
@@ -33,8 +34,9 @@ type Text struct {
 const ChunkTokens = 512
 
 // ReadText cuts a text file into chunks of so many tokens, each beginning as the
-// model's texts do, and takes at most limit of them, evenly; 0 is all. A text of
-// less than a chunk is one.
+// model's texts do, and takes at most limit of them, evenly; 0 is all. 0 tokens are
+// ChunkTokens, or what the context of the model holds. A text of less than a chunk
+// is one.
 func (m *Model) ReadText(path string, tokens, limit int) (*Text, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -47,10 +49,13 @@ func (m *Model) ReadText(path string, tokens, limit int) (*Text, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tokens <= 0 {
-		tokens = ChunkTokens
+	context := m.number("context_length", math.MaxInt32)
+	if tokens == 0 {
+		tokens = max(min(ChunkTokens, context), 2)
 	}
-	tokens = max(min(tokens, m.number("context_length", tokens)), 2)
+	if tokens < 2 || tokens > max(context, 2) {
+		return nil, fmt.Errorf("chunks of %d tokens: expected 2 to %d, the model's context", tokens, context)
+	}
 	ids := t.Encode(string(b), token.EncodeOptions{})
 	var begin []int32
 	if bos, ok := t.BOS(); ok && len(t.Encode("", token.EncodeOptions{AddSpecial: true})) > 0 {
