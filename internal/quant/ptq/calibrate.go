@@ -29,7 +29,7 @@ type Calibration struct {
 type Watch func() (calib.Observer, error)
 
 // errNothing is what there is to say of a model without anything to quantize.
-var errNothing = errors.New("nothing can be quantized: the model has no convolution, matrix product or embedding with constant weights of float32")
+var errNothing = errors.New("nothing can be quantized: the model has no convolution, matrix product or embedding with constant weights of float32 (if it computes in 16 bits, take the one that it was made from)")
 
 // watchedBytes bounds the activations of one run that are kept to be observed.
 // A model with more of them is run several times.

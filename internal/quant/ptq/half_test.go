@@ -53,3 +53,24 @@ func TestHalfOverflow(t *testing.T) {
 		t.Error("no error without constants")
 	}
 }
+
+// Weights that are stored in 16 bits are quantized as those of float32 are, however
+// large.
+func TestQuantizeHalves(t *testing.T) {
+	g := network(t, 13, `  input %x float32[2,1024]
+  input %w float32[1024,1024]
+  %y = MatMul(%x, %w)
+  output %y
+`)
+	if _, err := Half(t.Context(), g, dtype.Float16, false, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	g = reread(t, g)
+	rep, err := Dynamic(t.Context(), g, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Layers) != 1 || rep.Layers[0].Precision != "int8" || rep.BytesAfter > 1100<<10 {
+		t.Errorf("%+v, %d bytes", rep.Layers, rep.BytesAfter)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
+	"github.com/salver-ml/salver/internal/passes/fold"
 	"github.com/salver-ml/salver/internal/passes/upgrade"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -27,6 +28,10 @@ func Prepare(ctx context.Context, g *ir.Graph, o Options) error {
 		return fmt.Errorf("the model is quantized already: %s; quantize the model that it was made from", n)
 	}
 	shareConstants(g)
+	// Weights that are stored in 16 bits are floats to what follows, however large.
+	if _, err := pass.Run(g, []pass.Pass{fold.Halves}, pass.Options{Level: pass.MaxLevel, Pool: o.Pool, Context: ctx}); err != nil {
+		return err
+	}
 	if _, err := pass.Run(g, passes.All, pass.Options{Level: pass.MaxLevel, Portable: true, Pool: o.Pool, Context: ctx}); err != nil {
 		return err
 	}
