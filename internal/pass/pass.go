@@ -90,8 +90,8 @@ type Context struct {
 	// Precision is what products will be computed in.
 	Precision op.Precision
 
-	run   *runner
-	near  *PassReport
+	run  *runner
+	near *PassReport
 }
 
 // dropOvertaken removes near misses at nodes that something has replaced since.

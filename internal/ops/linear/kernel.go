@@ -39,7 +39,7 @@ func StoredOf(p *op.Prep) Stored {
 // kernel is a product of float32 matrices.
 type kernel struct {
 	spec          Spec
-	*gemm.Product             // of task or rounded
+	*gemm.Product // of task or rounded
 	stored        Stored
 	task          *gemm.Task  // nil: rounded
 	rounded       *bgemm.Task // computes in bfloat16
