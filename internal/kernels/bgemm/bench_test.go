@@ -23,11 +23,8 @@ func BenchmarkDecode(b *testing.B) {
 	for _, s := range [][2]int{{1536, 576}, {5632, 2048}} {
 		n, k := s[0], s[1]
 		size := PackedSize(k, n, 1)
-		buf := mmap.Alloc(stream / size * size)
+		buf := streamOf(size, stream)
 		data := buf.Bytes()
-		for i := range data {
-			data[i] = byte(i % 61)
-		}
 		for _, threads := range []int{1, 2} {
 			for _, m := range []int{1, 16} {
 				b.Run(fmt.Sprintf("%dx%d/threads=%d/m=%d", n, k, threads, m), func(b *testing.B) {
@@ -64,6 +61,16 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// streamOf is memory for as many packed matrices of a size as make a stream.
+func streamOf(size, stream int) *mmap.Buffer {
+	buf := mmap.Alloc(stream / size * size)
+	data := buf.Bytes()
+	for i := range data {
+		data[i] = byte(i % 61)
+	}
+	return buf
+}
+
 // reader reads memory and does nothing else.
 type reader struct {
 	data  []byte
@@ -86,11 +93,8 @@ func BenchmarkProduct(b *testing.B) {
 	for _, s := range [][3]int{{16, 1536, 384}, {128, 768, 768}, {128, 3072, 768}, {128, 768, 3072}, {197, 2304, 768}, {1024, 1024, 1024}, {1500, 1536, 384}, {1500, 384, 1536}} {
 		m, n, k := s[0], s[1], s[2]
 		size := PackedSize(k, n, 1)
-		buf := mmap.Alloc(stream / size * size)
+		buf := streamOf(size, stream)
 		data := buf.Bytes()
-		for i := range data {
-			data[i] = byte(i % 61)
-		}
 		for _, threads := range []int{1, 2} {
 			for _, copies := range []int{1, len(data) / size} {
 				name := "hot"
