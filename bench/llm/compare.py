@@ -17,6 +17,10 @@ is for machines on which others work too: tokens a second of processor time, of 
 salver's are differences between runs of its bench command with more and fewer tokens. Time
 spent waiting for memory counts, which several threads share, so that decoding on all of them
 scales less than the rest.
+
+To compare the code for AVX2 on a processor that has more, set SALVER_ISA=avx2 and build
+llama.cpp for it: CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON
+-DGGML_F16C=ON -DGGML_BMI2=ON" pip install --no-binary llama-cpp-python llama-cpp-python.
 """
 import argparse
 import json

@@ -2,7 +2,7 @@
 """Measures salver, ONNX Runtime and OpenVINO on the same ONNX models, in turns.
 
     python3 compare.py --salver PATH/salver MODEL.onnx[:DIM=SIZE,…]… [--threads 1,2]
-                       [--precision fp32,bf16] [--rounds 4] [--seconds 0.5] [--busy 0] [--benchstat FILE]
+                       [--precision fp32,bf16] [--rounds 4] [--seconds 0.5] [--busy 0] [--avx2] [--benchstat FILE]
 
 Every engine, number of threads and precision is a process of its own. All of them load the
 model, then run for --seconds each by turns, --rounds times after one turn that does not count.
@@ -15,6 +15,11 @@ random numbers, and ones where they are integers; a file MODEL.npz beside MODEL.
 "in:NAME" replaces them.
 
 --busy starts so many processes that compute without pause meanwhile, as a neighbour would.
+
+--avx2 holds all engines to AVX2 and FMA: salver by SALVER_ISA, the others by hiding what the
+processor has beyond them (avx2only.c, which a C compiler makes into a library; Linux on a
+processor whose CPUID can fault). That compares the code for an instruction set, not a machine
+that ends at it: caches, clock and units are still this processor's.
 
 --benchstat writes a line for each turn in the format of Go's benchmarks, so that two builds of
 salver are compared by benchstat, and a regression shows:
@@ -99,10 +104,10 @@ class Worker:
     def __init__(self, a, engine, threads, precision, case, inputs):
         self.engine, self.threads, self.precision = engine, threads, precision
         self.medians, self.latencies, self.cpu = [], [], 0.0
-        command = [sys.executable, __file__, "--serve", engine, "--precision", precision]
+        command, held = [sys.executable, __file__, "--serve", engine, "--precision", precision], {"LD_PRELOAD": a.hide}
         if engine == "salver":
-            command = [a.salver, "bench", "--worker", "--precision", precision]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if a.quiet else None, text=True)
+            command, held = [a.salver, "bench", "--worker", "--precision", precision], {"SALVER_ISA": "avx2"}
+        self.process = subprocess.Popen(command, env=os.environ | (held if a.hide else {}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if a.quiet else None, text=True)
         self.ask({"model": case.path, "threads": threads, "inputs": inputs, "check": inputs})
 
     def ask(self, request):
@@ -202,6 +207,13 @@ def write_benchstat(path, case, workers):
                 f.write(f"BenchmarkModel/{case.name}/{w.engine}/{w.precision}-{w.threads} 1 {1e9 * median:.0f} ns/op\n")
 
 
+def hide_beyond_avx2(folder):
+    library = os.path.join(folder, "avx2only.so")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "avx2only.c")
+    subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
 def numbers(text):
     return [int(n) for n in text.split(",")]
 
@@ -216,6 +228,7 @@ def main():
     p.add_argument("--rounds", default=4, type=int)
     p.add_argument("--seconds", default=0.5, type=float)
     p.add_argument("--busy", default=0, type=int)
+    p.add_argument("--avx2", action="store_true", help="hold all engines to AVX2 and FMA")
     p.add_argument("--benchstat", metavar="FILE", help="lines are added to it")
     p.add_argument("--quiet", action="store_true", help="drop what engines print to their standard error")
     p.add_argument("--serve", help=argparse.SUPPRESS)
@@ -230,6 +243,7 @@ def main():
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(a.busy)]
     try:
         with tempfile.TemporaryDirectory() as folder:
+            a.hide = hide_beyond_avx2(folder) if a.avx2 else None
             for case in a.cases:
                 workers = measure(a, case, folder)
                 rows(case, workers)
