@@ -4,8 +4,8 @@
 //     cc -O2 -shared -fPIC -o avx2only.so avx2only.c && LD_PRELOAD=./avx2only.so PROGRAM
 //
 // CPUID is made to fault (Linux's ARCH_SET_CPUID, on processors that can), and is then
-// answered with their bits cleared. The setting belongs to a thread, new threads inherit
-// it, and each program that is started makes it anew.
+// answered with their bits cleared. Threads inherit the setting, and programs that are
+// started may, so PROGRAM should start none without the library.
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <signal.h>
