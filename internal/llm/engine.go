@@ -107,6 +107,8 @@ func (e *engine) close() {
 
 func (e *engine) loop() {
 	defer close(e.stopped)
+	e.pool.Keep()
+	defer e.pool.Release()
 	for e.receive() {
 		start := time.Now()
 		e.step = e.sched.next(e.step)
@@ -137,7 +139,9 @@ func (e *engine) receive() bool {
 	defer e.mu.Unlock()
 	for !e.closed && e.sched.idle() && len(e.arrived) == 0 {
 		e.drop()
+		e.pool.Release()
 		e.wake.Wait()
+		e.pool.Keep()
 	}
 	for _, r := range e.arrived {
 		e.sched.submit(newSequence(r, 0))

@@ -31,6 +31,7 @@ type Pool struct {
 	busy    atomic.Uint64 // one bit per job in use
 	_       line
 	running atomic.Int32 // Begin less End
+	kept    atomic.Int32 // Keep less Release
 	quit    atomic.Bool
 	_       line
 	parked  atomic.Int32 // workers asleep or about to be
@@ -88,6 +89,22 @@ func (p *Pool) End() {
 		return
 	}
 	p.running.Add(-1)
+}
+
+// Keep says that graphs will run one right after the other until the matching Release:
+// workers wait for the next awake. Waking one takes as long as a small operator, and the
+// system may put it where another thread still runs.
+func (p *Pool) Keep() {
+	if p != nil {
+		p.kept.Add(1)
+	}
+}
+
+// Release says that the last of the graphs of the matching Keep has run.
+func (p *Pool) Release() {
+	if p != nil {
+		p.kept.Add(-1)
+	}
 }
 
 // Close stops the workers and waits for them. No Run may be in progress; one

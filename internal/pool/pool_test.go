@@ -162,6 +162,8 @@ func TestCallerSleepsForSlowChunks(t *testing.T) {
 func TestWorkersParkBetweenGraphs(t *testing.T) {
 	p := New(4)
 	defer p.Close()
+	p.Keep() // for the next, but not for long
+	defer p.Release()
 	p.Begin()
 	p.Run(8, &slow{time.Millisecond})
 	p.End()

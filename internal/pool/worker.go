@@ -66,7 +66,7 @@ func (w *worker) spin() (again bool) {
 // spins reports whether this worker should wait for work awake.
 func (w *worker) spins() bool {
 	p := w.pool
-	return p.running.Load() > 0 && w.rank <= p.wanted() && !p.quit.Load()
+	return p.running.Load()+p.kept.Load() > 0 && w.rank <= p.wanted() && !p.quit.Load()
 }
 
 // work does chunks of the jobs there are, and reports whether it did any.

@@ -75,7 +75,7 @@ func (p *plan) planHalf() {
 	}
 	p.tiles, p.panels = tiling.Ceil(p.m, p.mr), tiling.Ceil(p.n, halfStep*cols)
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.mr, NR: halfStep * cols, ChunkWork: chunkWork}, p.threads)
-	p.slots = min(p.threads, p.grid.Chunks(), tiling.MaxSlots)
+	p.cut(2 * cols * halfStep * p.k)
 }
 
 // halfStep is the number of panels that make one of a plan's.

@@ -20,6 +20,8 @@ type plan struct {
 	direct        bool         // panels are multiplied by as they are packed
 	batch, groups int          // panels, and groups of them, that tileKernels multiply by at once
 	grid          tiling.Grid
+	tapered       bool  // cut at cuts, not by the grid
+	cuts          []int // where parts begin
 	slots         int
 	rowBytes      int // of scratch: X, if the task quantizes it
 	perSlot       int // results, sums and unpacked panels
@@ -43,7 +45,7 @@ func (t *Task) newPlan(threads int) plan {
 	if key == t.plan.planKey {
 		return t.plan
 	}
-	p := plan{planKey: key}
+	p := plan{planKey: key, cuts: t.plan.cuts}
 	if p.layout == nil {
 		p.planHalf()
 		return p
@@ -51,7 +53,7 @@ func (t *Task) newPlan(threads int) plan {
 	p.mr = p.kern.mr
 	p.tiles, p.panels = tiling.Ceil(p.m, p.kern.mr), tiling.Ceil(p.n, cols)
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
-	p.slots = min(threads, p.grid.Chunks(), tiling.MaxSlots)
+	p.cut(p.layout.panelBytes(p.k))
 	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*p.kern.rowGroupBytes(p.m)))
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
@@ -119,7 +121,7 @@ func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
 	slot := t.slots.Take()
 	w := &t.spaces[slot]
-	part := t.plan.grid.Part(i)
+	part := t.plan.part(i)
 	scratch := t.work[slot*tiling.Align(t.plan.perSlot, vector):][:t.plan.perSlot]
 	w.acc = unsafe.Pointer(&scratch[0])
 	if t.plan.layout == nil {

@@ -69,7 +69,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		scratch = scratch[t.plan.rowBytes:]
 	}
 	t.work = aligned(scratch)
-	p.Run(t.plan.grid.Chunks(), (*chunkTask)(t))
+	p.Run(t.plan.chunks(), (*chunkTask)(t))
 	t.input, t.work, t.rows.data = nil, nil, nil
 	return nil
 }
