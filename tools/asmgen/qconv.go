@@ -13,14 +13,14 @@ func init() { families["qconv"] = qconvFamily }
 // qconvFamily writes the kernels of internal/kernels/qconv, where tile.go says
 // what each must do.
 func qconvFamily() {
-	for _, m := range []qconvMode{qconvVNNI, qconvWide, qconvPairs} {
+	for _, m := range []qconvMode{qconvVNNI, qconvWords, qconvPairs} {
 		for nv := 1; nv <= 2; nv++ {
 			for mr := 1; mr <= m.pixels; mr++ {
 				m.tile(nv, mr)
 			}
 		}
 	}
-	for _, m := range []qconvMode{qconvVNNI, qconvWide} {
+	for _, m := range []qconvMode{qconvVNNI, qconvWords} {
 		for mr := 1; mr <= m.channelPixels; mr++ {
 			m.depthwise(mr)
 		}
@@ -32,6 +32,7 @@ func qconvFamily() {
 		}
 	}
 	qconvLargest()
+	qconvWiden()
 	qconvInterleave()
 }
 
@@ -69,8 +70,8 @@ const (
 	qcSigned   = 192
 )
 
-// qconvMode is a way to multiply groups of four bytes: VPDPBUSD on ZMM; on YMM
-// widened to words, or as pairs that VPMADDUBSW adds where that can't saturate.
+// qconvMode is a way to multiply groups of four numbers: bytes by VPDPBUSD on ZMM; on
+// YMM words, or bytes as pairs that VPMADDUBSW adds where that can't saturate.
 type qconvMode struct {
 	name          string
 	zmm           bool
@@ -81,7 +82,7 @@ type qconvMode struct {
 
 var (
 	qconvVNNI  = qconvMode{name: "vnni512", zmm: true, pixels: 14, channelPixels: 14}
-	qconvWide  = qconvMode{name: "wide256", pixels: 5, channelPixels: 8}
+	qconvWords = qconvMode{name: "words256", pixels: 6, channelPixels: 8}
 	qconvPairs = qconvMode{name: "pairs256", pairs: true, pixels: 5}
 )
 
@@ -90,6 +91,14 @@ func (m qconvMode) vec() reg.VecVirtual {
 		return ZMM()
 	}
 	return YMM()
+}
+
+// groupBytes is what a group of four numbers takes in the input.
+func (m qconvMode) groupBytes() int {
+	if m == qconvWords {
+		return 8
+	}
+	return 4
 }
 
 func (m qconvMode) bytes() int {
@@ -206,7 +215,7 @@ func (m qconvMode) tile(nv, mr int) {
 	case m.pairs:
 		step = k.stepPairs()
 	case !m.zmm:
-		step = k.stepWide
+		step = k.stepWords
 	}
 	k.taps(func(px pixels) {
 		g := k.get(qcGroups)
@@ -228,7 +237,7 @@ func (m qconvMode) tile(nv, mr int) {
 		}
 		Label("single")
 		step(w, 0, px, 0)
-		px.advance(4)
+		px.advance(m.groupBytes())
 		ADDQ(U32(uint64(bytes)), w)
 		DECQ(g)
 		JNE(LabelRef("single"))
@@ -255,28 +264,27 @@ func (k *qconvKernel) stepVNNI(w reg.GPVirtual, at int, px pixels, disp int) {
 	}
 }
 
-// stepWide multiplies the even bytes of a group as words, then the odd ones.
-func (k *qconvKernel) stepWide(w reg.GPVirtual, at int, px pixels, disp int) {
-	even, odd := make([]reg.VecVirtual, k.nv), make([]reg.VecVirtual, k.nv)
-	for j := range even {
-		even[j], odd[j] = k.vec(), k.vec()
-		VMOVDQU(Mem{Base: w, Disp: at + 32*j}, even[j])
-		VPSRAW(Imm(8), even[j], odd[j])
-		VPSLLW(Imm(8), even[j], even[j])
-		VPSRAW(Imm(8), even[j], even[j])
+// stepWords multiplies words of input by the first two weights of a group, then by the
+// other two.
+func (k *qconvKernel) stepWords(w reg.GPVirtual, at int, px pixels, disp int) {
+	ws := make([]reg.VecVirtual, k.nv)
+	for j := range ws {
+		ws[j] = k.vec()
 	}
-	b, p, low := k.vec(), k.vec(), integer(0x00ff00ff)
-	for i := range k.mr {
-		for half, ws := range [][]reg.VecVirtual{even, odd} {
-			VPBROADCASTD(px.at(i, disp), b)
-			if half == 0 {
-				VPAND(low, b, b)
-			} else {
-				VPSRLW(Imm(8), b, b)
-			}
+	b, p := k.vec(), k.vec()
+	for half := range 2 {
+		for j := range ws {
+			VPMOVSXBW(Mem{Base: w, Disp: at + 32*j + 16*half}, ws[j])
+		}
+		for i := range k.mr {
+			VPBROADCASTD(px.at(i, 2*disp+4*half), b)
 			for j := range ws {
-				VPMADDWD(ws[j], b, p)
-				VPADDD(p, k.acc[j][i], k.acc[j][i])
+				product := p
+				if j == k.nv-1 {
+					product = b
+				}
+				VPMADDWD(ws[j], b, product)
+				VPADDD(product, k.acc[j][i], k.acc[j][i])
 			}
 		}
 	}
@@ -453,6 +461,26 @@ func (k *qconvKernel) addBytes(signed bool) {
 		VMULPS(scale, r, r)
 		VADDPS(r, k.acc[j][i], k.acc[j][i])
 	})
+}
+
+// qconvWiden writes n bytes, a multiple of 16, with some bits flipped, as words.
+func qconvWiden() {
+	TEXT("widen256", NOSPLIT, "func(dst, src *byte, n int, flips uint64)")
+	Pragma("noescape")
+	dst, src, n := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64())
+	flips, v := YMM(), YMM()
+	VMOVQ(Load(Param("flips"), GP64()), flips.AsX())
+	VPBROADCASTW(flips.AsX(), flips)
+	Label("loop")
+	VPMOVZXBW(Mem{Base: src}, v)
+	VPXOR(flips, v, v)
+	VMOVDQU(v, Mem{Base: dst})
+	ADDQ(Imm(32), dst)
+	ADDQ(Imm(16), src)
+	SUBQ(Imm(16), n)
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
 
 // qconvLargest writes dst = max(dst, src) over n bytes, a multiple of 32.

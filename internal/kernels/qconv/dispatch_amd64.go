@@ -43,17 +43,17 @@ var tiles = func() kernels {
 }()
 
 var avx2 = kernels{
-	level: cpu.AVX2, lanes: 8, pixels: 5, chans: 8, largest: largest256,
+	level: cpu.AVX2, lanes: 8, pixels: 6, chans: 8, largest: largest256, words: true, pairsMost: 5,
 	tile: [3][maxPixels + 1]kernel{
-		1: {1: wide256_1x1, 2: wide256_1x2, 3: wide256_1x3, 4: wide256_1x4, 5: wide256_1x5},
-		2: {1: wide256_2x1, 2: wide256_2x2, 3: wide256_2x3, 4: wide256_2x4, 5: wide256_2x5},
+		1: {1: words256_1x1, 2: words256_1x2, 3: words256_1x3, 4: words256_1x4, 5: words256_1x5, 6: words256_1x6},
+		2: {1: words256_2x1, 2: words256_2x2, 3: words256_2x3, 4: words256_2x4, 5: words256_2x5, 6: words256_2x6},
 	},
 	pairs: [3][maxPixels + 1]kernel{
 		1: {1: pairs256_1x1, 2: pairs256_1x2, 3: pairs256_1x3, 4: pairs256_1x4, 5: pairs256_1x5},
 		2: {1: pairs256_2x1, 2: pairs256_2x2, 3: pairs256_2x3, 4: pairs256_2x4, 5: pairs256_2x5},
 	},
-	depthwise: [maxPixels + 1]kernel{1: wide256depthwise_1, 2: wide256depthwise_2, 3: wide256depthwise_3, 4: wide256depthwise_4,
-		5: wide256depthwise_5, 6: wide256depthwise_6, 7: wide256depthwise_7, 8: wide256depthwise_8},
+	depthwise: [maxPixels + 1]kernel{1: words256depthwise_1, 2: words256depthwise_2, 3: words256depthwise_3, 4: words256depthwise_4,
+		5: words256depthwise_5, 6: words256depthwise_6, 7: words256depthwise_7, 8: words256depthwise_8},
 }
 
 // interleave3 writes three planes as one of triples.
@@ -65,6 +65,17 @@ func interleave3(dst, a, b, c []byte) {
 		}
 	}
 	portableInterleave3(dst[3*n:], a[n:], b[n:], c[n:])
+}
+
+// widen writes numbers, with some bits flipped, in 16 bits each.
+func widen(dst, src []byte, flips byte) {
+	n := 0
+	if cpu.Level() >= cpu.AVX2 {
+		if n = len(src) &^ 15; n > 0 {
+			widen256(&dst[0], &src[0], n, uint64(flips))
+		}
+	}
+	portableWiden(dst[2*n:], src[n:], flips)
 }
 
 func largest256(signed bool) func(dst, src *byte, n int) {

@@ -20,9 +20,11 @@
 //
 // # How it is fast
 //
-// A register tile of up to 14 pixels by 32 channels (5 by 16 with AVX2) takes a
-// group of four bytes of each pixel at a time. With AMX it is 32 by 32, and while
-// the tiles of one block add up, the vector units round and store the one before.
+// A register tile of up to 14 pixels by 32 channels (6 by 16 with AVX2) takes a
+// group of four numbers of each pixel at a time. With AVX2 they are words, which a copy
+// of the input has, or bytes where weights are small enough for VPMADDUBSW not to
+// saturate. With AMX it is 32 by 32, and while the tiles of one block add up, the
+// vector units round and store the one before.
 // Padding is not tested for: an input with padding, or without AMX one of signed
 // numbers, is first copied with its borders, which are ZeroIn. A [Plan] is made from [Params] and the size, weights are
 // packed once, and a [Runner] runs without allocation.

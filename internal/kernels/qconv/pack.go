@@ -171,11 +171,34 @@ func (k *packing) pack(dst []byte, w Weights) error {
 			}
 			bias[at] -= k.zero() * k.packChannel(body, &w, x, lanes, c)
 		}
-		if k.kern.pairs[1][1] != nil && !k.p.depthwise() && !pairsFit(body) {
+		if k.wordsMayDo() && !pairsFit(body) {
 			dst[0] = 0
 		}
 	}
+	if k.wordsMayDo() && dst[0] == 0 {
+		for _, x := range k.panels {
+			k.splitGroups(dst[x.at:][8*x.vectors*k.kern.lanes : k.panelBytes(x)])
+		}
+	}
 	return nil
+}
+
+// wordsMayDo says whether the layer is computed with inputs in 16 bits if pairs of
+// weights don't fit VPMADDUBSW. The packed weights' first byte says whether they do.
+func (k *packing) wordsMayDo() bool { return k.kern.words && !k.p.depthwise() }
+
+// splitGroups has the first two weights of a group for all channels of a vector before
+// the other two.
+func (k *packing) splitGroups(body []byte) {
+	vector := 4 * k.kern.lanes
+	group := make([]byte, vector)
+	for ; len(body) >= vector; body = body[vector:] {
+		copy(group, body)
+		for c := range k.kern.lanes {
+			copy(body[2*c:][:2], group[4*c:])
+			copy(body[vector/2+2*c:][:2], group[4*c+2:])
+		}
+	}
 }
 
 // interleaved is where the sums of channel c of 64 are: a quarter of a register

@@ -71,15 +71,23 @@ func (pl *Plan) Pack(dst []byte, w Weights) error { return pl.packed.pack(dst, w
 // slack is what kernels may read beyond the copy of an input.
 const slack = 64
 
+// mostBytes is what a number of the input takes as the kernels read it, at most.
+func (pl *Plan) mostBytes() int {
+	if pl.packed.wordsMayDo() {
+		return 2
+	}
+	return 1
+}
+
 // ScratchSize is the working memory of a run, for any number of images.
 func (pl *Plan) ScratchSize(threads int) int {
 	switch {
-	case !pl.copied:
+	case !pl.copied && pl.mostBytes() == 1:
 		return 0
 	case pl.byBlocks():
-		return pl.newCut(1, threads).chunks() * pl.blockBytes()
+		return pl.newCut(1, threads, pl.kern.chans).chunks() * pl.blockBytes()
 	}
-	return pl.rows*pl.cols*pl.p.In + slack
+	return pl.mostBytes() * (pl.rows*pl.cols*pl.p.In + slack)
 }
 
 // byBlocks is true where each chunk copies the input of a few rows just before it

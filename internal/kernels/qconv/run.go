@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -27,6 +28,7 @@ type Runner struct {
 	out    []byte // of the images in progress
 	resid  []byte
 	images int // in progress
+	bytes  int // of a number of the input as the kernels read it
 	cut    cut
 	copies int // chunks of the copy
 	work   []workspace
@@ -78,7 +80,11 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 		return err
 	}
 	r.op = op
-	if pl.copied || !pl.flat {
+	r.bytes = 1
+	if pl.packed.wordsMayDo() && !r.pairs() {
+		r.bytes = 2
+	}
+	if r.copied() || !pl.flat {
 		for i := range op.N {
 			r.image(p, i, 1)
 		}
@@ -92,6 +98,29 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	return nil
 }
 
+// pairs says whether VPMADDUBSW multiplies: what the packed weights begin with says
+// whether it can't saturate.
+func (r *Runner) pairs() bool {
+	return r.op.Packed[0] == 1 && r.plan.packed.wordsMayDo()
+}
+
+// copied says whether kernels read a copy of the input.
+func (r *Runner) copied() bool { return r.plan.copied || r.bytes > 1 }
+
+// mostPixels is the most pixels of the kernels in use.
+func (r *Runner) mostPixels() int {
+	k := r.plan.kern
+	switch {
+	case r.plan.packed.tiled:
+		return amx.Rows
+	case r.plan.p.depthwise():
+		return k.chans
+	case r.pairs():
+		return k.pairsMost
+	}
+	return k.pixels
+}
+
 // image computes n images, the first of which is number i.
 func (r *Runner) image(p *pool.Pool, i, n int) {
 	pl := r.plan
@@ -101,12 +130,12 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 	if pl.p.Residual != nil {
 		r.resid = r.op.Residual[i*pl.outBytes():][:n*pl.outBytes()]
 	}
-	if pl.copied && !pl.byBlocks() {
+	if r.copied() && !pl.byBlocks() {
 		r.copies = min(pl.rows, 1+pl.inBytes()/copyBytes, 4*p.Threads())
 		p.Run(r.copies, (*copyTask)(r))
 		r.src = r.op.Scratch
 	}
-	r.cut = pl.newCut(n, p.Threads())
+	r.cut = pl.newCut(n, p.Threads(), r.mostPixels())
 	if need := r.cut.chunks(); len(r.work) < need {
 		r.work = make([]workspace, need)
 		for i := range r.work {
@@ -125,35 +154,42 @@ type copyTask Runner
 // Do copies chunk i.
 func (c *copyTask) Do(i int) {
 	pl := c.plan
-	row := pl.cols * pl.p.In
+	row := pl.cols * pl.p.In * c.bytes
 	for y := i * pl.rows / c.copies; y < (i+1)*pl.rows/c.copies; y++ {
-		pl.copyRow(c.op.Scratch[y*row:][:row], c.src, y)
+		pl.copyRow(c.op.Scratch[y*row:][:row], c.src, y, c.bytes)
 	}
 	if i == c.copies-1 {
-		clear(c.op.Scratch[pl.rows*row:][:slack])
+		clear(c.op.Scratch[pl.rows*row:][:slack*c.bytes])
 	}
 }
 
-// copyRow copies row y of a padded image, unsigned.
-func (pl *Plan) copyRow(dst, src []byte, y int) {
+// copyRow copies row y of a padded image, unsigned; each number takes so many bytes.
+func (pl *Plan) copyRow(dst, src []byte, y, bytes int) {
 	zero := byte(pl.packed.zero())
 	if y -= (pl.rows - pl.h.In) * pl.h.Begin / max(pl.h.Begin+pl.h.End, 1); y < 0 || y >= pl.h.In {
-		fill(dst, zero)
+		fill(dst, zero, bytes)
 		return
 	}
 	row := pl.w.In * pl.p.In
 	left := 0
 	if pl.cols > pl.w.In {
-		left = pl.w.Begin * pl.p.In
+		left = pl.w.Begin * pl.p.In * bytes
 	}
-	fill(dst[:left], zero)
-	fill(dst[left+row:], zero)
-	src, dst = src[y*row:][:row], dst[left:][:row]
-	if !pl.p.Input.Signed || pl.packed.tiled {
+	fill(dst[:left], zero, bytes)
+	fill(dst[left+row*bytes:], zero, bytes)
+	src, dst = src[y*row:][:row], dst[left:][:row*bytes]
+	flips := byte(0)
+	if pl.p.Input.Signed && !pl.packed.tiled {
+		flips = 128
+	}
+	switch {
+	case bytes == 2:
+		widen(dst, src, flips)
+	case flips == 0:
 		copy(dst, src)
-		return
+	default:
+		flip(dst, src)
 	}
-	flip(dst, src)
 }
 
 // flip turns signed bytes into unsigned ones, 128 larger, eight at a time.
@@ -167,12 +203,21 @@ func flip(dst, src []byte) {
 	}
 }
 
-func fill(dst []byte, x byte) {
+// portableWiden writes bytes, with some bits flipped, as little-endian numbers of 16 bits.
+func portableWiden(dst, src []byte, flips byte) {
+	for i, x := range src {
+		dst[2*i], dst[2*i+1] = x^flips, 0
+	}
+}
+
+// fill writes a number of some bytes again and again.
+func fill(dst []byte, x byte, bytes int) {
 	if len(dst) == 0 {
 		return
 	}
+	clear(dst[:bytes])
 	dst[0] = x
-	for n := 1; n < len(dst); n *= 2 {
+	for n := bytes; n < len(dst); n *= 2 {
 		copy(dst[n:], dst[:n])
 	}
 }

@@ -2,8 +2,6 @@ package qconv
 
 import (
 	"unsafe"
-
-	"github.com/salver-ml/salver/internal/kernels/amx"
 )
 
 // cut says how an image is divided: parts of its rows (of its pixels, where they
@@ -24,15 +22,8 @@ const chunkWork = 1 << 20
 // perThread lets threads that are late be helped.
 const perThread = 4
 
-func (pl *Plan) newCut(images, threads int) cut {
+func (pl *Plan) newCut(images, threads, most int) cut {
 	c := cut{rows: 1, panels: 1, tall: 1}
-	most := pl.kern.pixels
-	if pl.p.depthwise() {
-		most = pl.kern.chans
-	}
-	if pl.packed.tiled {
-		most = amx.Rows
-	}
 	switch {
 	case pl.flat:
 		c.units = (images*pl.h.Out*pl.w.Out + most - 1) / most
@@ -71,7 +62,7 @@ func (c *tileTask) Do(i int) {
 	r := (*Runner)(c)
 	w := &r.work[i]
 	pl := r.plan
-	pl.setTile(&w.tile)
+	pl.setTile(&w.tile, r.bytes)
 	part, cols := i/r.cut.panels, i%r.cut.panels
 	lo, hi := part*r.cut.units/r.cut.rows, (part+1)*r.cut.units/r.cut.rows
 	n := len(pl.packed.panels)
@@ -98,7 +89,7 @@ func (r *Runner) copyBlock(dst []byte, lo, hi int) {
 	pl := r.plan
 	row := pl.cols * pl.p.In
 	for y := range pl.inputRows(hi - lo) {
-		pl.copyRow(dst[y*row:][:row], r.src, lo*pl.p.Stride[0]+y)
+		pl.copyRow(dst[y*row:][:row], r.src, lo*pl.p.Stride[0]+y, r.bytes)
 	}
 }
 
@@ -113,8 +104,8 @@ func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
 			s.kernels, s.most = x.channels[:], len(x.channels)-1
 		case pl.p.depthwise():
 			s.kernels, s.most = pl.kern.depthwise[:], pl.kern.chans
-		case r.op.Packed[0] == 1 && pl.kern.pairs[1][1] != nil:
-			s.kernels, s.most = pl.kern.pairs[x.vectors][:], pl.kern.pixels
+		case r.pairs():
+			s.kernels, s.most = pl.kern.pairs[x.vectors][:], pl.kern.pairsMost
 		default:
 			s.kernels, s.most = pl.kern.tile[x.vectors][:], pl.kern.pixels
 		}
@@ -130,17 +121,17 @@ func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
 }
 
 // setTile sets what is the same for all tiles.
-func (pl *Plan) setTile(t *tile) {
+func (pl *Plan) setTile(t *tile, bytes int) {
 	p := &pl.p
 	t.kh, t.kw, t.groups = p.Kernel[0], pl.packed.taps/p.Kernel[0], pl.packed.groups
 	if p.depthwise() {
 		t.kw = p.Kernel[1]
 	}
-	t.inKH, t.inKW = p.Dilation[0]*pl.cols*p.In, p.Dilation[1]*p.In
+	t.inKH, t.inKW = p.Dilation[0]*pl.cols*p.In*bytes, p.Dilation[1]*p.In*bytes
 	if p.adjacent() {
 		t.inKW = 0 // parts of weights meet the same input
 	}
-	t.inPx, t.outPx = p.Stride[1]*p.In, p.Out
+	t.inPx, t.outPx = p.Stride[1]*p.In*bytes, p.Out
 	t.inFar, t.outFar = 7*t.inPx, 7*t.outPx
 	t.zero = p.Output.Zero
 	t.lo, t.hi = float32(p.Lo-t.zero), float32(p.Hi-t.zero)
@@ -199,7 +190,7 @@ func (s *sweep) row(at, n, tiles int) {
 // rows computes rows [lo, hi): columns of tiles, one line for each row.
 func (s *sweep) rows(lo, hi int) {
 	pl, t := s.r.plan, &s.w.tile
-	inRow, outRow := pl.p.Stride[0]*pl.cols*pl.p.In, pl.w.Out*pl.p.Out
+	inRow, outRow := pl.p.Stride[0]*pl.cols*pl.p.In*s.r.bytes, pl.w.Out*pl.p.Out
 	if s.r.cut.tall == 2 {
 		t.inFar, t.outFar = inRow, outRow
 		t.inLine, t.outLine = 2*inRow, 2*outRow
@@ -223,7 +214,7 @@ func (s *sweep) rows(lo, hi int) {
 // bytes from the image's.
 func (s *sweep) call(mr, in, out, n int) {
 	t := &s.w.tile
-	in, out = in+s.panel.in, out+s.panel.first
+	in, out = in+s.panel.in*s.r.bytes, out+s.panel.first
 	partial := !s.r.plan.kern.masked && s.panel.n != s.panel.vectors*s.r.plan.kern.lanes
 	for n > 0 {
 		t.lines = min(n, s.r.cut.lines)

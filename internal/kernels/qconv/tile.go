@@ -54,7 +54,9 @@ type kernels struct {
 	lanes     int // channels of a vector; a panel has one or two
 	pixels    int // the most of a tile
 	tile      [3][maxPixels + 1]kernel
-	pairs     [3][maxPixels + 1]kernel // where no two products of a pair saturate 16 bits; nil: tile is as fast
+	words     bool                     // tile takes input that is widened to 16 bits
+	pairs     [3][maxPixels + 1]kernel // of bytes, where no two products of a pair saturate 16 bits; nil: tile is as fast
+	pairsMost int                      // the most pixels of pairs
 	depthwise [maxPixels + 1]kernel    // one vector of channels
 	chans     int                      // the most pixels of depthwise
 	channels  map[[2]int][5]kernel     // depthwise for 64 channels and 1 to 4 pixels, by size and stride; nil: there are none

@@ -89,34 +89,40 @@ func vnni512_2x13(t *byte)
 func vnni512_2x14(t *byte)
 
 //go:noescape
-func wide256_1x1(t *byte)
+func words256_1x1(t *byte)
 
 //go:noescape
-func wide256_1x2(t *byte)
+func words256_1x2(t *byte)
 
 //go:noescape
-func wide256_1x3(t *byte)
+func words256_1x3(t *byte)
 
 //go:noescape
-func wide256_1x4(t *byte)
+func words256_1x4(t *byte)
 
 //go:noescape
-func wide256_1x5(t *byte)
+func words256_1x5(t *byte)
 
 //go:noescape
-func wide256_2x1(t *byte)
+func words256_1x6(t *byte)
 
 //go:noescape
-func wide256_2x2(t *byte)
+func words256_2x1(t *byte)
 
 //go:noescape
-func wide256_2x3(t *byte)
+func words256_2x2(t *byte)
 
 //go:noescape
-func wide256_2x4(t *byte)
+func words256_2x3(t *byte)
 
 //go:noescape
-func wide256_2x5(t *byte)
+func words256_2x4(t *byte)
+
+//go:noescape
+func words256_2x5(t *byte)
+
+//go:noescape
+func words256_2x6(t *byte)
 
 //go:noescape
 func pairs256_1x1(t *byte)
@@ -191,28 +197,28 @@ func vnni512depthwise_13(t *byte)
 func vnni512depthwise_14(t *byte)
 
 //go:noescape
-func wide256depthwise_1(t *byte)
+func words256depthwise_1(t *byte)
 
 //go:noescape
-func wide256depthwise_2(t *byte)
+func words256depthwise_2(t *byte)
 
 //go:noescape
-func wide256depthwise_3(t *byte)
+func words256depthwise_3(t *byte)
 
 //go:noescape
-func wide256depthwise_4(t *byte)
+func words256depthwise_4(t *byte)
 
 //go:noescape
-func wide256depthwise_5(t *byte)
+func words256depthwise_5(t *byte)
 
 //go:noescape
-func wide256depthwise_6(t *byte)
+func words256depthwise_6(t *byte)
 
 //go:noescape
-func wide256depthwise_7(t *byte)
+func words256depthwise_7(t *byte)
 
 //go:noescape
-func wide256depthwise_8(t *byte)
+func words256depthwise_8(t *byte)
 
 // convolves row tiles of up to 16 pixels; s is a *strip.
 //
@@ -287,6 +293,9 @@ func maxU8x256(dst *byte, src *byte, n int)
 
 //go:noescape
 func maxS8x256(dst *byte, src *byte, n int)
+
+//go:noescape
+func widen256(dst *byte, src *byte, n int, flips uint64)
 
 // writes a[i], b[i], c[i] to dst[3i:], for n i, a multiple of 16.
 //
