@@ -237,6 +237,11 @@ func (w *reader) take(p piece) {
 // cut moves text that is complete to the event: all but what may be the
 // beginning of a stop string. It reports whether one is there.
 func (w *reader) cut(c *answer) bool {
+	if c.count <= w.request.MinTokens { // as vLLM does: what may not end the answer is not looked at later either
+		c.pending.Text += c.held
+		c.held = ""
+		return false
+	}
 	at, stop := -1, ""
 	for _, s := range w.request.Stop {
 		if i := strings.Index(c.held, s); i >= 0 && (at < 0 || i < at) {
