@@ -21,6 +21,7 @@ const (
 	slotOutput                  // the memory of a graph output
 	slotView                    // bytes of another slot
 	slotDynamic                 // allocated when its node runs: the shape depends on data
+	slotLane                    // a place in each lane of the stretch
 )
 
 // slot is one value's place in a frame. A value that providers with different
@@ -51,7 +52,8 @@ type step struct {
 	joined    bool      // nothing to do: the inputs are computed in their places in the output
 	alone     bool      // runs on the caller's thread
 	dynamic   bool      // shapes are known only when it runs
-	scratch   int       // arena buffer number, -1 if none
+	rows      int       // of the batch that the kernel computes at once, as a step of the stretch; else 0
+	scratch   int       // arena buffer number, -1 if none; of the lane's arena in the stretch
 	precision op.Precision
 	subs      []*subgraph
 }
@@ -110,6 +112,7 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 		return nil, err
 	}
 	c.join()
+	c.setStretch()
 	if err := c.kernels(); err != nil {
 		return nil, err
 	}
@@ -239,17 +242,17 @@ func (c *compiler) kernels() error {
 			w.steps = append(w.steps, st)
 		}
 	}
-	w.errs = make([]error, len(w.steps))
-	c.s.pool.Begin()
-	c.s.pool.Run(len(w.steps), w)
-	c.s.pool.End()
-	for i, err := range w.errs {
-		if err != nil {
-			return fmt.Errorf("%s: %w", w.steps[i].node, err)
+	if err := w.run(); err != nil {
+		return err
+	}
+	if s := c.plan.stretch; s != nil && slices.ContainsFunc(c.plan.steps[s.first:s.end], func(st *step) bool { return st.kernel == nil }) {
+		w.steps = c.dropStretch()
+		if err := w.run(); err != nil {
+			return err
 		}
 	}
 	for at, st := range c.plan.steps {
-		if s, ok := st.kernel.(op.Scratcher); ok {
+		if s, ok := st.kernel.(op.Scratcher); ok && !c.plan.stretch.has(at) {
 			if n := s.ScratchBytes(); n > 0 {
 				a := &c.plan.arenas[st.space]
 				st.scratch = len(a.buffers)
@@ -265,6 +268,20 @@ type compilation struct {
 	*compiler
 	steps []*step
 	errs  []error
+}
+
+// run compiles the steps on all threads.
+func (w *compilation) run() error {
+	w.errs = make([]error, len(w.steps))
+	w.s.pool.Begin()
+	w.s.pool.Run(len(w.steps), w)
+	w.s.pool.End()
+	for i, err := range w.errs {
+		if err != nil {
+			return fmt.Errorf("%s: %w", w.steps[i].node, err)
+		}
+	}
+	return nil
 }
 
 // Do compiles one step.
@@ -286,10 +303,10 @@ func (c *compiler) kernel(st *step) error {
 		if v != nil && c.plan.slots[st.in[i]].kind == slotConst {
 			f.Const = c.plan.slots[st.in[i]].tensor
 		}
-		p.In = append(p.In, f)
+		p.In = append(p.In, st.ofRound(f))
 	}
 	for _, v := range st.node.Out {
-		p.Out = append(p.Out, c.facts.Get(v))
+		p.Out = append(p.Out, st.ofRound(c.facts.Get(v)))
 	}
 	k, err := c.s.weights.compile(c.s.providers[st.provider], p)
 	if err != nil || k == nil {

@@ -24,8 +24,9 @@ type frame struct {
 	calls   []op.Call
 	kernels []op.Kernel // by step; nil where the reference runs
 	dynamic []dynamicKernel
-	at      int  // step in progress, -1 outside
-	broken  bool // an operator panicked: what the frame holds is not to be trusted
+	lanes   *lanes // of the stretch, if there is one
+	at      int    // step in progress, -1 outside
+	broken  bool   // an operator panicked: what the frame holds is not to be trusted
 }
 
 func (p *Plan) newFrame() (f *frame, err error) {
@@ -45,7 +46,16 @@ func (p *Plan) newFrame() (f *frame, err error) {
 	for i := range p.slots {
 		f.makeTensor(i)
 	}
+	if p.stretch != nil {
+		if f.lanes, err = f.newLanes(); err != nil {
+			f.close()
+			return nil, err
+		}
+	}
 	for i, st := range p.steps {
+		if p.stretch.has(i) {
+			continue
+		}
 		f.at = i
 		k, err := p.takeKernel(st)
 		if err != nil {
@@ -78,7 +88,7 @@ func (f *frame) makeTensor(i int) {
 	case slotConst:
 		f.tensors[i] = s.tensor
 		return
-	case slotDynamic, slotInput:
+	case slotDynamic, slotInput, slotLane:
 		return
 	}
 	t := &tensor.Tensor{DType: s.typ.DType, Shape: s.shape}
@@ -131,6 +141,9 @@ func (f *frame) reset() {
 	for _, i := range f.plan.computed {
 		f.tensors[i] = nil
 	}
+	if f.lanes != nil {
+		f.lanes.reset()
+	}
 	for i := range f.calls {
 		c := &f.calls[i]
 		c.Context = nil
@@ -154,7 +167,14 @@ func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times
 		return err
 	}
 	done := ctx.Done()
-	for i := range f.plan.steps {
+	for i := 0; i < len(f.plan.steps); i++ {
+		if f.plan.stretch.has(i) {
+			if err := f.lanes.run(ctx, times); err != nil {
+				return err
+			}
+			i = f.plan.stretch.end - 1
+			continue
+		}
 		select {
 		case <-done:
 			return context.Cause(ctx)

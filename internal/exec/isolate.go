@@ -37,7 +37,7 @@ func (p *Plan) Isolate(i int) (*Isolated, error) {
 	at := map[int]*tensor.Tensor{} // by the slot that owns the memory
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, id := range st.in {
-		t, err := x.operand(p, id, at, rng)
+		t, err := x.operand(p.part(st, id), at, rng)
 		if err != nil {
 			x.Close()
 			return nil, fmt.Errorf("%s: %w", st.node, err)
@@ -49,7 +49,7 @@ func (p *Plan) Isolate(i int) (*Isolated, error) {
 			x.call.Out = append(x.call.Out, nil)
 			continue
 		}
-		s := &p.slots[id]
+		s := p.part(st, id)
 		if t := at[s.root]; t != nil && s.offset == 0 && s.size == len(t.Data) { // it overwrites an input
 			x.call.Out = append(x.call.Out, &tensor.Tensor{DType: s.typ.DType, Shape: s.shape, Data: t.Data})
 			continue
@@ -65,12 +65,24 @@ func (x *Isolated) alloc(s *slot) *tensor.Tensor {
 	return &tensor.Tensor{DType: s.typ.DType, Shape: s.shape, Data: b.Bytes()[:s.size]}
 }
 
-// operand makes the tensor of an input.
-func (x *Isolated) operand(p *Plan, id int, at map[int]*tensor.Tensor, rng *rand.Rand) (*tensor.Tensor, error) {
+// part gives a slot as far as a step computes it at once; nil if it is absent.
+func (p *Plan) part(st *step, id int) *slot {
 	if id < 0 {
+		return nil
+	}
+	s := p.slots[id]
+	if st.rows > 0 && s.kind != slotConst {
+		s.size = s.size / s.shape[0] * st.rows
+		s.shape = p.round(id).Shape
+	}
+	return &s
+}
+
+// operand makes the tensor of an input.
+func (x *Isolated) operand(s *slot, at map[int]*tensor.Tensor, rng *rand.Rand) (*tensor.Tensor, error) {
+	if s == nil {
 		return nil, nil
 	}
-	s := &p.slots[id]
 	if s.kind == slotConst {
 		return s.tensor, nil
 	}

@@ -75,6 +75,9 @@ func (c *compiler) lives() []plan.Buffer {
 func (c *compiler) layout() {
 	p := c.plan
 	lives := c.lives()
+	if p.stretch != nil {
+		c.layoutLane(lives)
+	}
 	for i := range p.slots {
 		s := &p.slots[i]
 		if s.kind != slotArena {

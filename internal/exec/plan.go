@@ -23,9 +23,10 @@ type Plan struct {
 	slots    []slot
 	steps    []*step
 	outputs  []output
-	arenas   []arena // by space
-	bound    []int   // slots that point at the caller's memory
-	computed []int   // slots whose tensors are made in each run
+	arenas   []arena  // by space
+	bound    []int    // slots that point at the caller's memory
+	computed []int    // slots whose tensors are made in each run
+	stretch  *stretch // nil if all steps compute the whole batch
 
 	derived int // bytes of derived constants that were held when the plan was made
 

@@ -56,6 +56,7 @@ type Session struct {
 	spaces    []provider.Memory   // nil, the host's, and then those of other providers
 	spaceOf   []int               // by provider
 	maxPlans  int
+	stretch   int // the least gain of a stretch, in bytes
 	maxMemory int
 	overhead  int
 	precision op.Precision
@@ -71,7 +72,7 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed,
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, stretch: stretchLeast, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed,
 		weights: newWeights(o.MaxMemory, o.Packed)}
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {
