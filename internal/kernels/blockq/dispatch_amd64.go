@@ -26,10 +26,11 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 // Bytes that are prefetched before they are read. On the Intel processors that have
-// AMX 2 and 8 KiB are slower than 4; on AMD's Zen 4 a core reads 28 GB/s with 4 KiB,
-// 31 with 8 and 30 with 12.
+// AMX two threads read 26.5 GB/s with 1 KiB, 29 with 2.5, 28 with 3 and 26 with 4 and more:
+// what is that far off has its place in the same sets of the first-level cache. On
+// AMD's Zen 4 a core reads 28 GB/s with 4 KiB, 31 with 8 and 30 with 12.
 const (
-	aheadWithAMX   = 4 << 10
+	aheadWithAMX   = 5 << 9
 	aheadElsewhere = 8 << 10
 )
 
