@@ -34,6 +34,7 @@ func blockq() {
 		}
 	}
 	bqAMXKernels()
+	bqPromptKernels()
 	bqQuantize(false)
 	bqQuantize(true)
 	bqQuantizeTile()

@@ -76,15 +76,14 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkPrompt multiplies many rows.
+// BenchmarkPrompt multiplies many rows, as tokens of prompts and as others.
 func BenchmarkPrompt(b *testing.B) {
-	const m = 512
 	for _, f := range append(formats(), block.F16, block.BF16) {
-		for _, s := range [][2]int{{256, 2048}, {128, 5632}} {
-			n, k := s[0], s[1]
-			b.Run(fmt.Sprintf("%v/%dx%d", f, n, k), func(b *testing.B) {
+		for _, s := range [][4]int{{512, 256, 2048}, {512, 128, 5632}, {512, 256, 2048, 1}, {512, 128, 5632, 1}, {256, 5632, 2048, 1}, {256, 2048, 5632, 1}, {128, 2048, 2048, 1}} {
+			m, n, k, prompt := s[0], s[1], s[2], s[3] == 1
+			b.Run(fmt.Sprintf("%v/%dx%dx%d/prompt=%v", f, m, n, k, prompt), func(b *testing.B) {
 				w := benchWeights(b, f, n, k, 0)[0]
-				task := Task{Product: Product{M: m, N: n, K: k, X: noise(m*k, 1), StrideX: k, Packed: w, Y: make([]float32, m*n), StrideY: n}}
+				task := Task{Product: Product{M: m, N: n, K: k, X: noise(m*k, 1), StrideX: k, Packed: w, Y: make([]float32, m*n), StrideY: n, Prompt: prompt}}
 				best := time.Hour
 				for b.Loop() {
 					start := time.Now()
@@ -93,7 +92,7 @@ func BenchmarkPrompt(b *testing.B) {
 					}
 					best = min(best, time.Since(start))
 				}
-				b.ReportMetric(2*m*float64(n)*float64(k)/best.Seconds()/1e9, "Gop/s")
+				b.ReportMetric(2*float64(m)*float64(n)*float64(k)/best.Seconds()/1e9, "Gop/s")
 			})
 		}
 	}

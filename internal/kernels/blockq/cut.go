@@ -37,6 +37,9 @@ func (p *plan) cut(panelBytes int) {
 }
 
 func (p *plan) chunks() int {
+	if p.prompt {
+		return p.parts * p.stacks
+	}
 	if p.tapered {
 		return len(p.cuts) - 1
 	}

@@ -30,6 +30,8 @@ type kernels struct {
 	bias func(*layout) byte
 	// tiles, if not nil, multiply in place of unpack and tile.
 	tiles *tileKernels
+	// prompts, if not nil, multiply tokens of prompts.
+	prompts *promptKernels
 
 	quantize kernel // a row
 	finish   kernel

@@ -60,7 +60,7 @@ var vnni = kernels{
 // amx takes up to 8 rows as vnni does.
 var amx = kernels{
 	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX,
-	direct: direct512, tiles: &tilesAMX, quantize: quantize256, finish: finish512, half: half512,
+	direct: direct512, tiles: &tilesAMX, prompts: &promptsAMX, quantize: quantize256, finish: finish512, half: half512,
 }
 
 var tilesAMX = tileKernels{
@@ -181,4 +181,23 @@ var firstAMX = map[block.Format][2]kernel{
 	n4:           {amxFirstN4x8, amxFirstN4x16},
 	n4Zero:       {amxFirstN4Zerox8, amxFirstN4Zerox16},
 	n8:           {amxFirstN8x8, amxFirstN8x16},
+}
+
+var promptsAMX = promptKernels{
+	decode: map[block.Format]kernel{
+		block.Q4_0:   decodeQ4_0,
+		block.Q4_1:   decodeQ4_1,
+		block.Q5_0:   decodeQ5_0,
+		block.Q5_1:   decodeQ5_1,
+		block.Q8_0:   decodeQ8_0,
+		block.Q2_K:   decodeQ2_K,
+		block.Q3_K:   decodeQ3_K,
+		block.Q4_K:   decodeQ4_K,
+		block.Q5_K:   decodeQ5_K,
+		block.Q6_K:   decodeQ6_K,
+		block.IQ4_NL: decodeIQ4_NL,
+		block.IQ4_XS: decodeIQ4_XS,
+		block.MXFP4:  decodeMXFP4,
+	},
+	product: promptProduct, round: roundTile,
 }

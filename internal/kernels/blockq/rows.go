@@ -20,6 +20,8 @@ type Rows struct {
 	stride int
 	chunks int
 	args   []quantizeSpace // of each chunk
+
+	rounding []promptSpace // likewise
 }
 
 // quantizeSpace is not on the stack since kernels are called through variables.

@@ -23,8 +23,9 @@ type plan struct {
 	tapered       bool  // cut at cuts, not by the grid
 	cuts          []int // where parts begin
 	slots         int
-	rowBytes      int // of scratch: X, if the task quantizes it
-	perSlot       int // results, sums and unpacked panels
+	promptPlan
+	rowBytes int // of scratch: X, if the task quantizes it
+	perSlot  int // results, sums and unpacked panels
 }
 
 // planKey is what a plan depends on.
@@ -35,6 +36,7 @@ type planKey struct {
 	m, n, k  int
 	threads  int
 	ownsRows bool
+	prompt   bool
 }
 
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
@@ -42,12 +44,18 @@ const chunkWork = 1 << 20
 
 func (t *Task) newPlan(threads int) plan {
 	key := planKey{kern: current(), format: t.Packed.format, layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads, ownsRows: t.Rows == nil}
+	key.prompt = t.Prompt && key.kern.promptsOf(key.format)
 	if key == t.plan.planKey {
 		return t.plan
 	}
 	p := plan{planKey: key, cuts: t.plan.cuts}
 	if p.layout == nil {
 		p.planHalf()
+		return p
+	}
+	if p.prompt {
+		p.panels = tiling.Ceil(p.n, cols)
+		p.planPrompt()
 		return p
 	}
 	p.mr = p.kern.mr
@@ -105,6 +113,7 @@ type workspace struct {
 	acc    unsafe.Pointer // accBytes of results
 	args   args
 	finish finishArgs
+	prompt promptArgs
 
 	half  halfArgs
 	micro gemm.Micro
@@ -121,9 +130,15 @@ func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
 	slot := t.slots.Take()
 	w := &t.spaces[slot]
-	part := t.plan.part(i)
 	scratch := t.work[slot*tiling.Align(t.plan.perSlot, vector):][:t.plan.perSlot]
 	w.acc = unsafe.Pointer(&scratch[0])
+	if t.plan.prompt {
+		t.prompt(w, scratch, i)
+		w.prompt, w.finish, w.acc = promptArgs{}, finishArgs{}, nil
+		t.slots.Give(slot)
+		return
+	}
+	part := t.plan.part(i)
 	if t.plan.layout == nil {
 		t.runHalf(w, scratch, &part)
 	} else if t.plan.direct {

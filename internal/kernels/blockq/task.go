@@ -19,6 +19,7 @@ type Product struct {
 	Bias     []float32 // N elements, or nil
 	Residual []float32 // M×N, or nil; may be Y itself
 	StrideR  int
+	Prompt   bool // rows are tokens of prompts, which may have an arithmetic of their own
 }
 
 // A Task is a product that is prepared once and run often. Its fields may be
@@ -63,7 +64,7 @@ func (t *Task) Run(p *pool.Pool) error {
 	}
 	if t.input = t.Rows; t.input == nil && t.plan.layout != nil {
 		t.input = &t.rows
-		if err := t.rows.Quantize(scratch, t.X, t.M, t.K, t.StrideX, p); err != nil {
+		if err := t.prepareRows(scratch, p); err != nil {
 			return err
 		}
 		scratch = scratch[t.plan.rowBytes:]
@@ -72,6 +73,14 @@ func (t *Task) Run(p *pool.Pool) error {
 	p.Run(t.plan.chunks(), (*chunkTask)(t))
 	t.input, t.work, t.rows.data = nil, nil, nil
 	return nil
+}
+
+// prepareRows brings X into the form that the kernels take.
+func (t *Task) prepareRows(dst []byte, p *pool.Pool) error {
+	if t.plan.prompt {
+		return t.rows.round(dst, t.X, t.M, t.K, t.StrideX, p)
+	}
+	return t.rows.Quantize(dst, t.X, t.M, t.K, t.StrideX, p)
 }
 
 // ScratchSize is how many bytes of Scratch a Run on so many threads uses. It
@@ -94,6 +103,8 @@ func (t *Product) Check() error {
 		return fmt.Errorf("blockq: W was packed as %d rows of %d, this product is M=%d N=%d K=%d", p.n, p.k, t.M, t.N, t.K)
 	case p.layout == nil && t.Rows != nil:
 		return fmt.Errorf("blockq: a product with weights of %v takes X as it is, not quantized", p.format)
+	case t.Rows != nil && t.Prompt:
+		return fmt.Errorf("blockq: a product of prompt tokens takes X as it is, not quantized")
 	case t.Bias != nil && len(t.Bias) != t.N:
 		return fmt.Errorf("blockq: bias has %d elements, expected N = %d", len(t.Bias), t.N)
 	}

@@ -566,6 +566,51 @@ func amxMoreTwoOffsetsx16(a *byte)
 func amxMoreDoublex16(a *byte)
 
 //go:noescape
+func decodeQ4_0(a *byte)
+
+//go:noescape
+func decodeQ4_1(a *byte)
+
+//go:noescape
+func decodeQ5_0(a *byte)
+
+//go:noescape
+func decodeQ5_1(a *byte)
+
+//go:noescape
+func decodeQ8_0(a *byte)
+
+//go:noescape
+func decodeQ2_K(a *byte)
+
+//go:noescape
+func decodeQ3_K(a *byte)
+
+//go:noescape
+func decodeQ4_K(a *byte)
+
+//go:noescape
+func decodeQ5_K(a *byte)
+
+//go:noescape
+func decodeQ6_K(a *byte)
+
+//go:noescape
+func decodeIQ4_NL(a *byte)
+
+//go:noescape
+func decodeIQ4_XS(a *byte)
+
+//go:noescape
+func decodeMXFP4(a *byte)
+
+//go:noescape
+func promptProduct(a *byte)
+
+//go:noescape
+func roundTile(a *byte)
+
+//go:noescape
 func quantize256(a *byte)
 
 //go:noescape
