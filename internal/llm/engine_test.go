@@ -81,8 +81,8 @@ func (m *fakeModel) copy(c blockCopy) {
 	}
 }
 
-func (m *fakeModel) engine(blocks, budget, most int) *engine {
-	return newEngine(m.run, m.copy, m.pool, newScheduler(blocks, budget, most, true), []int32{1}, min(blocks*kv.BlockTokens, 512), 100)
+func (m *fakeModel) engine(tokens, budget, most int) *engine {
+	return newEngine(m.run, m.copy, m.pool, newScheduler(blocksFor(tokens), budget, most, true), []int32{1}, min(tokens, 512), 100)
 }
 
 // tokensOf runs a request and gives the tokens of each choice.
@@ -147,16 +147,16 @@ func TestAnswersDoNotDependOnOthers(t *testing.T) {
 	m := newFakeModel(t)
 	var want [][][]int32
 	func() {
-		e := m.engine(60, 512, 8)
+		e := m.engine(960, 512, 8)
 		defer e.close()
 		for _, r := range requests {
 			want = append(want, tokensOf(t, e, r))
 		}
 	}()
-	for _, c := range []struct{ blocks, budget, most int }{{200, 512, 64}, {200, 7, 64}, {12, 32, 16}, {40, 16, 4}} {
+	for _, c := range []struct{ tokens, budget, most int }{{3200, 512, 64}, {3200, 7, 64}, {192, 32, 16}, {640, 16, 4}} {
 		n := newFakeModel(t)
 		n.seed = m.seed
-		e := n.engine(c.blocks, c.budget, c.most)
+		e := n.engine(c.tokens, c.budget, c.most)
 		got := make([][][]int32, len(requests))
 		var wg sync.WaitGroup
 		for i, r := range requests {
@@ -176,7 +176,7 @@ func TestAnswersDoNotDependOnOthers(t *testing.T) {
 		if s.Running+s.Waiting != 0 || s.BlocksUsed != 0 || s.Requests["length"] != uint64(len(requests)) {
 			t.Errorf("%+v: afterwards %+v", c, s)
 		}
-		if c.blocks == 12 && s.Preemptions == 0 {
+		if c.tokens == 192 && s.Preemptions == 0 {
 			t.Errorf("%+v: nothing was preempted", c)
 		}
 		if s.PrefixHits == 0 {
@@ -191,7 +191,7 @@ func equal(a, b [][]int32) bool { return slices.EqualFunc(a, b, slices.Equal[[]i
 func TestAborts(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	m := newFakeModel(t)
-	e := m.engine(30, 16, 8)
+	e := m.engine(480, 16, 8)
 	want := tokensOf(t, e, ask([]int32{3, 4, 5}, 30))
 	var wg sync.WaitGroup
 	for i := range 60 {
@@ -226,7 +226,7 @@ func TestAborts(t *testing.T) {
 }
 
 func TestPriorityAndFairness(t *testing.T) {
-	s := newScheduler(100, 96, 4, false)
+	s := newScheduler(400, 96, 4, false)
 	add := func(tenant string, priority int, number uint64) *sequence {
 		r := ask(make([]int32, 32), 100)
 		r.Tenant, r.Priority = tenant, priority
@@ -258,7 +258,7 @@ func TestPriorityAndFairness(t *testing.T) {
 
 func TestQueueIsBounded(t *testing.T) {
 	block := make(chan struct{})
-	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, nil, newScheduler(4, 16, 1, false), nil, 64, 3)
+	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
 	var full error
 	for range 5 {
 		if err := e.submit(&request{Request: ask([]int32{1}, 1), choices: 1, out: newQueue()}); err != nil {

@@ -17,7 +17,7 @@ func TestChoicesHaveTheirPlaces(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	for _, most := range []int{4, 5, 8} {
 		m := newFakeModel(t)
-		e := m.engine(200, 64, most)
+		e := m.engine(3200, 64, most)
 		var wg sync.WaitGroup
 		for i := range 40 {
 			r := ask(randomPrompt(rng, 1+rng.IntN(100)), 1+rng.IntN(20))
@@ -37,7 +37,7 @@ func TestChoicesHaveTheirPlaces(t *testing.T) {
 func TestPrefixFiguresCountPromptsOnce(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	shared := randomPrompt(rng, 64)
-	s := newScheduler(9, 64, 8, true)
+	s := newScheduler(36, 64, 8, true)
 	add := func(number uint64, prompt []int32) *sequence {
 		q := newSequence(&request{Request: ask(prompt, 20), choices: 1, number: number, out: newQueue()}, 0)
 		s.submit(q)
@@ -84,7 +84,7 @@ func TestTooManyAnswersAreRefused(t *testing.T) {
 }
 
 func TestLogitsOfAStepAreBounded(t *testing.T) {
-	s := newScheduler(100, 512, 8, true)
+	s := newScheduler(400, 512, 8, true)
 	for i, n := range []int{0, -1} {
 		r := ask(make([]int32, 400), 1)
 		r.PromptLogprobs = n
@@ -99,7 +99,7 @@ func TestLogitsOfAStepAreBounded(t *testing.T) {
 // first tokens are there when little more than half of all prompts is computed.
 func TestFirstTokensDoNotAllComeAtTheEnd(t *testing.T) {
 	const prompts, tokens = 16, 128
-	s := newScheduler(1000, 512, 64, false)
+	s := newScheduler(4000, 512, 64, false)
 	for i := range prompts {
 		s.submit(newSequence(&request{Request: ask(make([]int32, tokens), 64), choices: 1, number: uint64(i), out: newQueue()}, 0))
 	}

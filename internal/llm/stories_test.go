@@ -128,7 +128,7 @@ func TestAnswersAreBitIdentical(t *testing.T) {
 			{"together", 2, true, 3, Options{}},
 			{"prefixes", 1, false, 3, Options{}},
 			{"small chunks", 2, true, 3, Options{StepTokens: 7}},
-			{"little memory", 2, true, 3, Options{CacheBytes: 20 * bytesOfBlock(5, 4, 8, dtype.Float16), Context: 256}},
+			{"little memory", 2, true, 3, Options{CacheBytes: 80 * bytesOfBlock(5, 4, 8, dtype.Float16), Context: 256}},
 			{"unoptimized", 2, true, 0, Options{}},
 		} {
 			t.Run(fmt.Sprint(weights.format, " in ", weights.precision, ", ", c.name), func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/mmap"
 )
 
 // benchShapes are TinyLlama's and SmolLM's.
@@ -28,12 +29,28 @@ func fastest(b *testing.B, tasks []*Task) time.Duration {
 	return best
 }
 
+// An arena is memory in huge pages, as that of caches is.
+type arena struct{ free []byte }
+
+func newArena(b *testing.B, n int) *arena {
+	buf := mmap.Alloc(n)
+	b.Cleanup(buf.Free)
+	return &arena{buf.Bytes()}
+}
+
+func (a *arena) take(n int) []byte {
+	b := a.free[:n:n]
+	a.free = a.free[n:]
+	return b
+}
+
 // newBenchTask is a step of count tokens for each of several sequences of n in all.
-func newBenchTask(sequences, heads, kv, d, count, n int) *Task {
+func newBenchTask(memory *arena, sequences, heads, kv, d, count, n int) *Task {
 	rng := rand.New(rand.NewPCG(6, 6))
 	m := newModel(rng, heads, kv, d, sequences*count)
 	m.n = sequences * (n + BlockTokens)
 	c := newCache(rng, m, dtype.Float16)
+	c.k.Data, c.v.Data = memory.take(len(c.k.Data)), memory.take(len(c.v.Data))
 	for i := range c.k.Data { // small positive numbers
 		c.k.Data[i], c.v.Data[i] = byte(i&1)*0x20, byte(i&1)*0x20
 	}
@@ -56,11 +73,12 @@ func BenchmarkDecode(b *testing.B) {
 	for _, c := range benchShapes {
 		for _, s := range []struct{ sequences, n, layers int }{{16, 160, 32}, {1, 640, 64}, {1, 2000, 64}} {
 			b.Run(fmt.Sprintf("%dof%dx%d/%dx%d", c.heads, c.kv, c.d, s.sequences, s.n), func(b *testing.B) {
+				bytes := 4 * s.sequences * s.n * c.kv * c.d
+				memory := newArena(b, s.layers*(bytes+s.sequences<<16))
 				var tasks []*Task
 				for range s.layers {
-					tasks = append(tasks, newBenchTask(s.sequences, c.heads, c.kv, c.d, 1, s.n))
+					tasks = append(tasks, newBenchTask(memory, s.sequences, c.heads, c.kv, c.d, 1, s.n))
 				}
-				bytes := 4 * s.sequences * s.n * c.kv * c.d
 				b.ReportMetric(float64(bytes)/float64(fastest(b, tasks).Nanoseconds()), "GB/s")
 			})
 		}
@@ -76,7 +94,7 @@ func BenchmarkPrompt(b *testing.B) {
 				b.Run(fmt.Sprintf("%dof%dx%d/%d/%v", c.heads, c.kv, c.d, n, l), func(b *testing.B) {
 					defer cpu.Force(l)()
 					flops := 2 * float64(n) * float64(n+1) * float64(c.heads*c.d)
-					b.ReportMetric(flops/float64(fastest(b, []*Task{newBenchTask(1, c.heads, c.kv, c.d, n, n)}).Nanoseconds()), "GFLOP/s")
+					b.ReportMetric(flops/float64(fastest(b, []*Task{newBenchTask(newArena(b, 8<<20), 1, c.heads, c.kv, c.d, n, n)}).Nanoseconds()), "GFLOP/s")
 				})
 			}
 		}

@@ -20,9 +20,6 @@ func current() *kernels {
 	return &portable
 }
 
-// mostRows is how many rows a kernel takes.
-const mostRows = 6
-
 // A scoreKernel writes the products of its rows with the keys of some blocks.
 type scoreKernel struct {
 	run    func(dst, q *float32, list *uintptr, d int, scale float32)
@@ -34,56 +31,82 @@ type sumKernel func(o, factors, p *float32, list *uintptr, d, n int)
 
 // Kernels by their number of rows.
 type (
-	scoreKernels [mostRows + 1]scoreKernel
-	sumKernels   [mostRows + 1]sumKernel
+	scoreKernels [9]scoreKernel
+	sumKernels   [9]sumKernel
 )
 
 var (
 	avx2 = kernels{
-		score32: scores(&scoreKernels{1: {score32x1AVX2, 2}, 2: {score32x2AVX2, 2}, 3: {score32x3AVX2, 1}, 4: {score32x4AVX2, 1}, 5: {score32x5AVX2, 1}, 6: {score32x6AVX2, 1}}),
-		score16: scores(&scoreKernels{1: {score16x1AVX2, 2}, 2: {score16x2AVX2, 2}, 3: {score16x3AVX2, 1}, 4: {score16x4AVX2, 1}, 5: {score16x5AVX2, 1}, 6: {score16x6AVX2, 1}}),
-		sum32:   sums(portable.sum32, &sumKernels{1: sum32x1AVX2, 2: sum32x2AVX2, 3: sum32x3AVX2, 4: sum32x4AVX2, 5: sum32x5AVX2, 6: sum32x6AVX2}),
-		sum16:   sums(portable.sum16, &sumKernels{1: sum16x1AVX2, 2: sum16x2AVX2, 3: sum16x3AVX2, 4: sum16x4AVX2, 5: sum16x5AVX2, 6: sum16x6AVX2}),
+		score32: scores(portable.score32, 6, &scoreKernels{1: {score32x1AVX2, 4}, 2: {score32x2AVX2, 2}, 3: {score32x3AVX2, 2}, 4: {score32x4AVX2, 1}, 5: {score32x5AVX2, 1}, 6: {score32x6AVX2, 1}}),
+		score16: scores(portable.score16, 6, &scoreKernels{1: {score16x1AVX2, 4}, 2: {score16x2AVX2, 2}, 3: {score16x3AVX2, 2}, 4: {score16x4AVX2, 1}, 5: {score16x5AVX2, 1}, 6: {score16x6AVX2, 1}}),
+		sum32:   sums(portable.sum32, 6, &sumKernels{1: sum32x1AVX2, 2: sum32x2AVX2, 3: sum32x3AVX2, 4: sum32x4AVX2, 5: sum32x5AVX2, 6: sum32x6AVX2}),
+		sum16:   sums(portable.sum16, 6, &sumKernels{1: sum16x1AVX2, 2: sum16x2AVX2, 3: sum16x3AVX2, 4: sum16x4AVX2, 5: sum16x5AVX2, 6: sum16x6AVX2}),
+		spread:  spreads(6),
 		weigh:   weighs(weighAVX2),
 	}
 	avx512 = kernels{
-		score32: scores(&scoreKernels{1: {score32x1AVX512, 4}, 2: {score32x2AVX512, 4}, 3: {score32x3AVX512, 4}, 4: {score32x4AVX512, 4}, 5: {score32x5AVX512, 4}, 6: {score32x6AVX512, 4}}),
-		score16: scores(&scoreKernels{1: {score16x1AVX512, 4}, 2: {score16x2AVX512, 4}, 3: {score16x3AVX512, 4}, 4: {score16x4AVX512, 4}, 5: {score16x5AVX512, 4}, 6: {score16x6AVX512, 4}}),
-		sum32:   sums(portable.sum32, &sumKernels{1: sum32x1AVX512, 2: sum32x2AVX512, 3: sum32x3AVX512, 4: sum32x4AVX512, 5: sum32x5AVX512, 6: sum32x6AVX512}),
-		sum16:   sums(portable.sum16, &sumKernels{1: sum16x1AVX512, 2: sum16x2AVX512, 3: sum16x3AVX512, 4: sum16x4AVX512, 5: sum16x5AVX512, 6: sum16x6AVX512}),
+		score32: scores(portable.score32, 8, &scoreKernels{1: {score32x1AVX512, 4}, 2: {score32x2AVX512, 4}, 3: {score32x3AVX512, 4}, 4: {score32x4AVX512, 4}, 5: {score32x5AVX512, 4}, 6: {score32x6AVX512, 4}, 7: {score32x7AVX512, 2}, 8: {score32x8AVX512, 2}}),
+		score16: scores(portable.score16, 8, &scoreKernels{1: {score16x1AVX512, 4}, 2: {score16x2AVX512, 4}, 3: {score16x3AVX512, 4}, 4: {score16x4AVX512, 4}, 5: {score16x5AVX512, 4}, 6: {score16x6AVX512, 4}, 7: {score16x7AVX512, 2}, 8: {score16x8AVX512, 2}}),
+		sum32:   sums(portable.sum32, 8, &sumKernels{1: sum32x1AVX512, 2: sum32x2AVX512, 3: sum32x3AVX512, 4: sum32x4AVX512, 5: sum32x5AVX512, 6: sum32x6AVX512, 7: sum32x7AVX512, 8: sum32x8AVX512}),
+		sum16:   sums(portable.sum16, 8, &sumKernels{1: sum16x1AVX512, 2: sum16x2AVX512, 3: sum16x3AVX512, 4: sum16x4AVX512, 5: sum16x5AVX512, 6: sum16x6AVX512, 7: sum16x7AVX512, 8: sum16x8AVX512}),
+		spread:  spreads(8),
 		weigh:   weighs(weighAVX512),
 	}
 )
 
-// together is how many of so many rows the next call takes, so that all calls take
-// about as many.
-func together(rows int) int { return tiling.Ceil(rows, tiling.Ceil(rows, mostRows)) }
+// together is how many of so many rows the next call takes, at most most, so that all
+// calls take about as many.
+func together(rows, most int) int { return tiling.Ceil(rows, tiling.Ceil(rows, most)) }
 
-// scores makes a scoreFunc. Kernels that take several blocks may read some beyond
-// the last, and write their products where no token is.
-func scores(by *scoreKernels) spanFunc {
-	return func(t *Task, w *workspace, s *span) {
-		blocks := tiling.Ceil(s.n, BlockTokens)
-		for r := 0; r < s.rows; {
-			n := together(s.rows - r)
-			k := &by[n]
-			for b := 0; b < blocks; b += k.blocks {
-				k.run(&w.scores[r*TileTokens+b*BlockTokens], &w.q[r*t.D], &s.keys[b], t.D, t.Scale)
+// vectors reports whether the kernels take heads of d elements.
+func vectors(d int) bool { return d%8 == 0 }
+
+// spreads makes a spread function for kernels of most rows. What a call takes
+// together lies together: four elements of each of its rows, then the next four.
+func spreads(most int) func(w *workspace, rows, d int) {
+	return func(w *workspace, rows, d int) {
+		if !vectors(d) {
+			return
+		}
+		for r := 0; r < rows; {
+			n := together(rows-r, most)
+			for i := range n {
+				spreadAVX2(&w.spread[r*d*BlockTokens+i*4*BlockTokens], &w.q[(r+i)*d], d, n*4*4*BlockTokens)
 			}
 			r += n
 		}
 	}
 }
 
-// sums makes a sumFunc. The kernels take heads of a multiple of 8 elements.
-func sums(other spanFunc, by *sumKernels) spanFunc {
+// scores makes a scoreFunc. Kernels that take several blocks may read some beyond
+// the last, and write their products where no token is.
+func scores(other spanFunc, most int, by *scoreKernels) spanFunc {
 	return func(t *Task, w *workspace, s *span) {
-		if t.D%8 != 0 {
+		if !vectors(t.D) {
+			other(t, w, s)
+			return
+		}
+		blocks := tiling.Ceil(s.n, BlockTokens)
+		for r := 0; r < s.rows; {
+			n := together(s.rows-r, most)
+			k := &by[n]
+			for b := 0; b < blocks; b += k.blocks {
+				k.run(&w.scores[r*TileTokens+b*BlockTokens], &w.spread[r*t.D*BlockTokens], &s.keys[b], t.D, t.Scale)
+			}
+			r += n
+		}
+	}
+}
+
+// sums makes a sumFunc.
+func sums(other spanFunc, most int, by *sumKernels) spanFunc {
+	return func(t *Task, w *workspace, s *span) {
+		if !vectors(t.D) {
 			other(t, w, s)
 			return
 		}
 		for r := 0; r < s.rows; {
-			n := together(s.rows - r)
+			n := together(s.rows-r, most)
 			by[n](&w.o[r*t.D], &w.factors[r], &w.scores[r*TileTokens], &s.values[0], t.D, s.n)
 			r += n
 		}

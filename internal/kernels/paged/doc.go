@@ -7,13 +7,14 @@
 // # Layout
 //
 // A block of keys holds, for each head of keys, D rows of BlockTokens numbers,
-// that is, its tokens are columns: sixteen scores are one chain of multiply-adds
-// over vectors. A block of values holds BlockTokens rows of D numbers a head.
+// that is, its tokens are columns: a vector is four elements of four tokens. A block
+// of values holds BlockTokens rows of D numbers a head.
 //
 // # Arithmetic
 //
-// A score is the chain s = fma(q[d], k[d], s) over d = 0 … D-1 from +0, times
-// scale, rounded, and with a soft cap c then c·tanh(score/c). Keys are taken in
+// A score is four chains s[i] = fma(q[d], k[d], s[i]), over d = i, i+4, i+8 … from +0,
+// then (s[0]+s[2]) + (s[1]+s[3]), times scale, each rounded, and with a soft cap c
+// then c·tanh(score/c). Keys are taken in
 // tiles of TileTokens at absolute positions. Per query, m is the largest score so
 // far and l the sum of e^(score-m): a tile raises m if need be, both l and the
 // sums of O are multiplied by e^(m_old-m_new), rounded, and the tile's exponentials,
@@ -27,7 +28,7 @@ package paged
 
 const (
 	// BlockTokens is the number of tokens of a block.
-	BlockTokens = 16
+	BlockTokens = 4
 	// TileTokens is the number of keys between two corrections of the sums.
 	TileTokens = 128
 )

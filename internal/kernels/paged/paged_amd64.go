@@ -5,6 +5,9 @@
 package paged
 
 //go:noescape
+func spreadAVX2(dst *float32, q *float32, d int, stride int)
+
+//go:noescape
 func score32x1AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
 
 //go:noescape
@@ -116,6 +119,18 @@ func score32x6AVX512(dst *float32, q *float32, list *uintptr, d int, scale float
 func sum32x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 
 //go:noescape
+func score32x7AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+
+//go:noescape
+func sum32x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+
+//go:noescape
+func score32x8AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+
+//go:noescape
+func sum32x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+
+//go:noescape
 func score16x1AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
 
 //go:noescape
@@ -150,6 +165,18 @@ func score16x6AVX512(dst *float32, q *float32, list *uintptr, d int, scale float
 
 //go:noescape
 func sum16x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+
+//go:noescape
+func score16x7AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+
+//go:noescape
+func sum16x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+
+//go:noescape
+func score16x8AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+
+//go:noescape
+func sum16x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
 
 //go:noescape
 func weighAVX512(p *float32, largest *float32, sums *float32, factors *float32, rows int, n int)

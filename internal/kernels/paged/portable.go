@@ -17,6 +17,9 @@ type spanFunc func(t *Task, w *workspace, s *span)
 type kernels struct {
 	score32, score16, sum32, sum16 spanFunc
 
+	// spread prepares the rows of q, of d elements.
+	spread func(w *workspace, rows, d int)
+
 	// weigh turns rows of n scores, a multiple of lanes, into weights relative to the
 	// largest so far. It brings that and the sums of the weights up to date, and sets
 	// the factors for what was summed before.
@@ -37,21 +40,18 @@ func (k *kernels) sum(t dtype.Type) spanFunc {
 	return k.sum32
 }
 
-var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], weigh: weigh}
+var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], spread: func(*workspace, int, int) {}, weigh: weigh}
 
 // stored is an element of a cache: a float32, or the bits of a float16.
 type stored interface{ float32 | uint16 }
 
-// strip is some numbers of a cache, widened.
-type strip [BlockTokens]float32
-
-func widen[T stored](s *strip, x []T) {
+func widen[T stored](dst []float32, x []T) {
 	switch x := any(x).(type) {
 	case []float32:
-		copy(s[:], x)
+		copy(dst, x)
 	case []uint16:
 		for i, h := range x {
-			s[i] = dtype.F16ToF32(h)
+			dst[i] = dtype.F16ToF32(h)
 		}
 	}
 }
@@ -63,32 +63,24 @@ func numbers[T stored](b []byte) []T {
 
 func score[T stored](t *Task, w *workspace, s *span) {
 	for b := 0; b < s.n; b += BlockTokens {
-		scoreBlock(w.scores[b:], w.q[:s.rows*t.D], numbers[T](t.K.block(t, s.head, s.block(b))), t.D, t.Scale)
+		widen(w.block, numbers[T](t.K.block(t, s.head, s.block(b))))
+		for r := range s.rows {
+			scoreBlock(w.scores[r*TileTokens+b:][:BlockTokens], w.q[r*t.D:(r+1)*t.D], w.block, t.Scale)
+		}
 	}
 }
 
-// scoreBlock computes the scores of a block's tokens for len(q)/d queries: those of
-// row i go to dst[i·TileTokens:].
-func scoreBlock[T stored](dst, q []float32, k []T, d int, scale float32) {
-	rows := len(q) / d
-	for r := range rows {
-		clear(dst[r*TileTokens:][:BlockTokens])
-	}
-	var s strip
-	for i := range d {
-		widen(&s, k[i*BlockTokens:][:BlockTokens])
-		for r := range rows {
-			row := dst[r*TileTokens:][:BlockTokens]
-			for j, y := range s {
-				row[j] += float32(q[r*d+i] * y)
-			}
+// scoreBlock computes the scores of a block's tokens for a query.
+func scoreBlock(dst, q, k []float32, scale float32) {
+	var s [4][BlockTokens]float32
+	for d, x := range q {
+		row := &s[d%4]
+		for j, y := range k[d*BlockTokens:][:BlockTokens] {
+			row[j] += float32(x * y)
 		}
 	}
-	for r := range rows {
-		row := dst[r*TileTokens:][:BlockTokens]
-		for j := range row {
-			row[j] *= scale
-		}
+	for j := range dst {
+		dst[j] = ((s[0][j] + s[2][j]) + (s[1][j] + s[3][j])) * scale
 	}
 }
 
@@ -100,24 +92,18 @@ func sum[T stored](t *Task, w *workspace, s *span) {
 		}
 	}
 	for b := 0; b < s.n; b += BlockTokens {
-		sumBlock(w.o[:s.rows*t.D], w.scores[b:], numbers[T](t.V.block(t, s.head, s.block(b))), t.D, min(BlockTokens, s.n-b))
+		widen(w.block, numbers[T](t.V.block(t, s.head, s.block(b))))
+		for r := range s.rows {
+			sumBlock(w.o[r*t.D:(r+1)*t.D], w.scores[r*TileTokens+b:][:min(BlockTokens, s.n-b)], w.block)
+		}
 	}
 }
 
-// sumBlock adds to the rows of o, len(o)/d of them, the weighted sums of a block's
-// first n values; the weights of row i are at p[i·TileTokens:].
-func sumBlock[T stored](o, p []float32, v []T, d, n int) {
-	var s strip
-	for j := range n {
-		for at := 0; at < d; at += len(s) {
-			size := min(len(s), d-at)
-			widen(&s, v[j*d+at:][:size])
-			for r := range len(o) / d {
-				row := o[r*d+at:][:size]
-				for i := range row {
-					row[i] += float32(p[r*TileTokens+j] * s[i])
-				}
-			}
+// sumBlock adds to a row of o the sum of values, weighted.
+func sumBlock(o, weights, v []float32) {
+	for j, p := range weights {
+		for i, y := range v[j*len(o):][:len(o)] {
+			o[i] += float32(p * y)
 		}
 	}
 }

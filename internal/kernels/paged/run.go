@@ -2,6 +2,7 @@ package paged
 
 import (
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
@@ -13,6 +14,8 @@ import (
 // tile and head r%group of those that share.
 type workspace struct {
 	q, o    []float32 // [rows, D]
+	spread  []float32 // q as kernels read it: each number BlockTokens times
+	block   []float32 // numbers of a block of the cache
 	scores  []float32 // a tile's, [rows, TileTokens]
 	largest []float32 // m per row
 	sums    []float32 // l
@@ -25,7 +28,7 @@ type workspace struct {
 
 func newWorkspace(t *Problem) workspace {
 	rows := queryTile * t.group()
-	return workspace{q: make([]float32, rows*t.D), o: make([]float32, rows*t.D), scores: make([]float32, rows*TileTokens),
+	return workspace{q: make([]float32, rows*t.D), o: make([]float32, rows*t.D), spread: make([]float32, rows*t.D*BlockTokens), block: make([]float32, t.blockLen()), scores: make([]float32, rows*TileTokens),
 		largest: make([]float32, rows), sums: make([]float32, rows), factors: make([]float32, rows)}
 }
 
@@ -63,6 +66,7 @@ func (t *Task) attend(w *workspace, u *unit) {
 	rest := w.list
 	for head := u.head; head < u.head+u.heads; head++ {
 		rows := t.load(w, u, head)
+		kern.spread(w, rows, t.D)
 		s := &w.span
 		*s = span{seq: u.seq, head: head, first: t.begin(u), rows: rows}
 		for ; s.first <= u.last(); s.first += TileTokens {
@@ -95,27 +99,30 @@ func (u *unit) last() int { return u.seq.First + u.row + u.rows - 1 }
 
 // readAhead is how many blocks a kernel may read, or have fetched, beyond those that it
 // is given.
-const readAhead = 8
+const readAhead = 24
 
 // enlist lists the blocks that a unit reads. They are numbers, since the collector
 // must not see pointers to memory that may be unmapped.
 func (t *Task) enlist(w *workspace, u *unit) {
-	w.list = w.list[:0]
+	begin, end := t.begin(u), u.last()+1
+	n := 2 * u.heads * tiling.Ceil(end-begin, BlockTokens)
+	w.list = slices.Grow(w.list[:0], n+readAhead)[:n+readAhead]
 	size := uintptr(t.K.DType.Bytes(t.blockLen()))
+	stride, rest := uintptr(t.KVHeads)*size, w.list
 	for head := u.head; head < u.head+u.heads; head++ {
-		for tile := t.begin(u); tile <= u.last(); tile += TileTokens {
-			blocks := u.seq.Blocks[tile/BlockTokens : min(tile+TileTokens, u.last()+BlockTokens)/BlockTokens]
-			for _, c := range []*Cache{&t.K, &t.V} {
-				base := uintptr(unsafe.Pointer(unsafe.SliceData(c.Data)))
-				for _, b := range blocks {
-					w.list = append(w.list, base+uintptr(int(b)*t.KVHeads+head)*size)
+		for tile := begin; tile < end; tile += TileTokens {
+			blocks := u.seq.Blocks[tile/BlockTokens : tiling.Ceil(min(tile+TileTokens, end), BlockTokens)]
+			for _, c := range [...]*Cache{&t.K, &t.V} {
+				first := uintptr(unsafe.Pointer(unsafe.SliceData(c.Data))) + uintptr(head)*size
+				for i, b := range blocks {
+					rest[i] = first + uintptr(b)*stride
 				}
+				rest = rest[len(blocks):]
 			}
 		}
 	}
-	last := w.list[len(w.list)-1]
-	for range readAhead {
-		w.list = append(w.list, last)
+	for i := range rest {
+		rest[i] = w.list[n-1]
 	}
 }
 

@@ -42,7 +42,7 @@ type Task struct {
 
 	units  []unit
 	slots  tiling.Slots
-	spaces []workspace
+	spaces []workspace // while it runs
 	store  storeTask
 }
 
@@ -66,9 +66,8 @@ func (t *Task) Run(p *pool.Pool) error {
 	p.Run(t.store.chunks(&t.Problem), &t.store)
 	t.cut(p.Threads())
 	t.slots.Reset(min(p.Threads(), tiling.MaxSlots))
-	for len(t.spaces) < min(p.Threads(), tiling.MaxSlots) {
-		t.spaces = append(t.spaces, newWorkspace(&t.Problem))
-	}
+	t.takeSpaces(p.Threads())
+	defer t.giveSpaces()
 	t.clearPadding()
 	p.Run(len(t.units), (*chunkTask)(t))
 	return nil

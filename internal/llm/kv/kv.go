@@ -12,7 +12,7 @@ import (
 )
 
 // BlockTokens is the number of tokens of a block.
-const BlockTokens = 16
+const BlockTokens = 4
 
 // Key names the contents of a full block: all tokens of its sequence up to its
 // end, and whose they are. SHA-256 keeps one tenant from guessing another's.

@@ -19,8 +19,8 @@ func init() {
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "PagedAttention", Versions: []int{1},
 		Doc: "Causal attention of the tokens of one step, of any number of sequences. Writes their keys and values to the caches, which it is given as inputs, first. " +
-			"Shapes: Q and Y [tokens, heads·d], K and V [tokens, kv_heads·d], k_cache [blocks, kv_heads, d, 16], v_cache [blocks, kv_heads, 16, d]. " +
-			"slots[token] is where it goes in the caches (block·16 + place; negative: nowhere), positions[token] its place in its sequence; sequences[s] is its first token in the step " +
+			"Shapes: Q and Y [tokens, heads·d], K and V [tokens, kv_heads·d], k_cache [blocks, kv_heads, d, 4], v_cache [blocks, kv_heads, 4, d]. " +
+			"slots[token] is where it goes in the caches (block·4 + place; negative: nowhere), positions[token] its place in its sequence; sequences[s] is its first token in the step " +
 			"and how many it has, and tables[s] its blocks in order. Tokens of no sequence give zeros. A query sees window keys, or all before it with 0.",
 		In:  op.Ports("Q:float32", "K:float32", "V:float32", "k_cache:C", "v_cache:C", "slots:int32", "positions:int32", "sequences:int32", "tables:int32"),
 		Out: op.Ports("Y:float32"), Types: op.Types{"C": {dtype.Float32, dtype.Float16}},
@@ -180,10 +180,10 @@ func (pagedCases) Cases() []op.Case {
 	}
 	var cases []op.Case
 	for _, l := range []layout{
-		{name: "prompt", heads: 4, kv: 2, d: 8, sequences: []int32{0, 37}, first: []int32{0}, dt: dtype.Float32, tokens: 37, tableWidth: 3},
-		{name: "decode and prompt", heads: 4, kv: 1, d: 16, sequences: []int32{0, 1, 1, 1, 0, 0, 2, 9}, first: []int32{0, 140, 0, 20}, dt: dtype.Float32, tokens: 13, tableWidth: 9},
-		{name: "half cache", heads: 2, kv: 2, d: 24, sequences: []int32{0, 20, 20, 1}, first: []int32{3, 17}, dt: dtype.Float16, tokens: 21, tableWidth: 2},
-		{name: "window and soft cap", heads: 2, kv: 1, d: 8, sequences: []int32{0, 30}, first: []int32{10}, dt: dtype.Float32, window: 12, softcap: 3, tokens: 30, tableWidth: 3},
+		{name: "prompt", heads: 4, kv: 2, d: 8, sequences: []int32{0, 37}, first: []int32{0}, dt: dtype.Float32, tokens: 37, tableWidth: 10},
+		{name: "decode and prompt", heads: 4, kv: 1, d: 16, sequences: []int32{0, 1, 1, 1, 0, 0, 2, 9}, first: []int32{0, 140, 0, 20}, dt: dtype.Float32, tokens: 13, tableWidth: 36},
+		{name: "half cache", heads: 2, kv: 2, d: 24, sequences: []int32{0, 20, 20, 1}, first: []int32{3, 17}, dt: dtype.Float16, tokens: 21, tableWidth: 6},
+		{name: "window and soft cap", heads: 2, kv: 1, d: 8, sequences: []int32{0, 30}, first: []int32{10}, dt: dtype.Float32, window: 12, softcap: 3, tokens: 30, tableWidth: 10},
 	} {
 		count := len(l.first)
 		blocks := count*l.tableWidth + 1
