@@ -5,8 +5,10 @@ import (
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/serve"
 )
 
 // What of the memory that the process may use goes where, by default: the rest
@@ -45,7 +47,9 @@ func (f *serveFlags) shareMemory() memoryShares {
 
 // requestsGarbage is the collector's GOGC while serving. Weights and arenas are
 // outside its heap; what is left are requests, a few MiB alive, so that at 100
-// it would run dozens of times a second, and each time delay some of them.
+// it would run dozens of times a second, and each time delay some of them. A language
+// model has its vocabulary and plans there, tens of MiB: then 100 is seldom enough, and
+// garbage five times that size is too much.
 const requestsGarbage = 400
 
 // boundRuns bounds the engine's runs; options has done so for --max-memory.
@@ -62,7 +66,8 @@ func (s *server) tuneCollector() {
 	if s.memory.given {
 		return
 	}
-	if os.Getenv("GOGC") == "" {
+	generates := func(e serve.TextEntry) bool { return e.Generates }
+	if os.Getenv("GOGC") == "" && !slices.ContainsFunc(s.core.TextModels(), generates) {
 		debug.SetGCPercent(requestsGarbage)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" && s.memory.heap > 0 {
