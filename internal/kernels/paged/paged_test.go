@@ -217,3 +217,34 @@ func TestLevelsAgree(t *testing.T) {
 		}
 	}
 }
+
+// A run allocates nothing once there was one of its size, and tasks that don't run at a
+// time share their memory.
+func TestWorkspacesAreShared(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	m := newModel(rng, 2, 1, 56, 20)
+	pool := pool.New(2)
+	defer pool.Close()
+	newTask := func() *Task {
+		c := newCache(rng, m, dtype.Float32)
+		task := &Task{Problem: Problem{Heads: 2, KVHeads: 1, D: 56, Tokens: 20, Q: m.q, NewK: m.k, NewV: m.v, O: make([]float32, len(m.q)), K: c.k, V: c.v,
+			Slots: make([]int32, 20), Sequences: []Sequence{{Count: 20, Blocks: c.table}}}}
+		return task
+	}
+	task := newTask()
+	for _, task := range []*Task{task, newTask(), newTask()} {
+		if err := task.Run(pool); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(idle.of[spaceSize{2, 56, 2}]); n != 1 {
+		t.Errorf("three tasks left the memory of %d", n)
+	}
+	if n := testing.AllocsPerRun(10, func() {
+		if err := task.Run(pool); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

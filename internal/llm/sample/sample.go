@@ -31,8 +31,7 @@ type Sampler struct {
 	sums     []float64  // of their blocks
 	order    []candidate
 
-	information []float64 // of candidates, for typical
-	nearest     []distant
+	scaled, near []float32 // for typical: (x-max)/T, and how little it is from the mean
 }
 
 // candidate is a token that may be chosen, and its probability by some measure
@@ -149,7 +148,7 @@ func (s *Sampler) draw(l []float32) int32 {
 	}
 	switch {
 	case filters(s.TypicalP):
-		c := s.typical(k)
+		c := s.typical(l, l[likeliest], k, total)
 		if filters(s.TopP) {
 			c, _ = nucleus(c, float64(s.TopP)*sum(c))
 		}
@@ -167,11 +166,8 @@ func filters(p float32) bool { return p > 0 && p < 1 }
 
 // weigh gives all tokens their weights, of which the largest is 1, and their sum.
 func (s *Sampler) weigh(l []float32, top float32) float64 {
-	s.weights = slices.Grow(s.weights[:0], len(l))[:len(l)]
+	s.weights = s.scale(s.weights, l, top)
 	w := s.weights
-	s.operands = [2]float32{top, s.Temperature}
-	elemwise.Row(elemwise.Sub)(w, l, s.operands[:1], 1, 0)
-	elemwise.Row(elemwise.Div)(w, w, s.operands[1:], 1, 0)
 	if total := float64(softmax.ExpSum(w, w, 0)); total == total {
 		return total
 	}
@@ -181,6 +177,15 @@ func (s *Sampler) weigh(l []float32, top float32) float64 {
 		}
 	}
 	return float64(reduce.SumRow(w))
+}
+
+// scale gives the logits' distances from the largest, divided by the temperature.
+func (s *Sampler) scale(to, l []float32, top float32) []float32 {
+	to = slices.Grow(to[:0], len(l))[:len(l)]
+	s.operands = [2]float32{top, s.Temperature}
+	elemwise.Row(elemwise.Sub)(to, l, s.operands[:1], 1, 0)
+	elemwise.Row(elemwise.Div)(to, to, s.operands[1:], 1, 0)
+	return to
 }
 
 // drawBlock is how many weights are passed over at once.
@@ -241,15 +246,19 @@ func sum(c []candidate) (total float64) {
 	return total
 }
 
-// topBlock is how many weights are passed over at once where none is among the likeliest.
-const topBlock = 256
-
 // top is the n likeliest tokens in descending order, or all that are possible; of
 // equals the first ones.
-func (s *Sampler) top(n int) []candidate {
-	c, least := s.order[:0], float32(0)
-	for at := 0; at < len(s.weights); at += topBlock {
-		block := s.weights[at:min(at+topBlock, len(s.weights))]
+func (s *Sampler) top(n int) []candidate { return s.largest(s.weights, n, 0) }
+
+// topBlock is how many numbers are passed over at once where none is among the largest.
+const topBlock = 256
+
+// largest is the n tokens with the largest numbers, of those above least, in descending
+// order; of equals the first ones.
+func (s *Sampler) largest(x []float32, n int, least float32) []candidate {
+	c := s.order[:0]
+	for at := 0; at < len(x); at += topBlock {
+		block := x[at:min(at+topBlock, len(x))]
 		if reduce.MaxRow(block) <= least {
 			continue
 		}
@@ -308,94 +317,3 @@ func atLeast(c []candidate, p float64) []candidate {
 	return c
 }
 
-// typical keeps those of the k likeliest tokens whose information is nearest to the
-// entropy, as many as reach TypicalP together (arXiv 2202.00666), in descending order.
-func (s *Sampler) typical(k int) []candidate {
-	all := s.order[:0]
-	if k < len(s.weights) {
-		all = s.top(k)
-	} else {
-		for i, p := range s.weights {
-			if p > 0 {
-				all = append(all, candidate{int32(i), float64(p)})
-			}
-		}
-		s.order = all
-	}
-	total, entropy := sum(all), 0.
-	information := slices.Grow(s.information[:0], len(all))[:0]
-	for i := range all {
-		q := all[i].p / total
-		x := -math.Log(q)
-		entropy += q * x
-		information = append(information, x)
-	}
-	s.information = information
-	nearest := slices.Grow(s.nearest[:0], len(all))[:0]
-	for i, x := range information {
-		nearest = append(nearest, distant{all[i], math.Abs(x - entropy)})
-	}
-	s.nearest = nearest
-	for n := min(len(nearest), 256); ; n = min(len(nearest), 8*n) { // usually few reach it
-		least(nearest, n)
-		c := make([]candidate, 0, n)
-		for _, x := range nearest[:n] {
-			c = append(c, x.candidate)
-		}
-		if c, reached := nucleus(c, float64(s.TypicalP)*total); reached || n == len(nearest) {
-			descend(c)
-			return c
-		}
-	}
-}
-
-// distant is a candidate and how far its information is from the entropy.
-type distant struct {
-	candidate
-	far float64
-}
-
-func nearer(a, b distant) int {
-	return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id))
-}
-
-// least puts the n nearest first, in order.
-func least(c []distant, n int) {
-	rest := c
-	for at := n; at > 0 && at < len(rest); { // quickselect; no two are equal
-		pivot := median(rest[0], rest[len(rest)/2], rest[len(rest)-1])
-		split := 0
-		for i := range rest {
-			if nearer(rest[i], pivot) < 0 {
-				rest[i], rest[split] = rest[split], rest[i]
-				split++
-			}
-		}
-		switch {
-		case split == at:
-			at = 0
-		case split > at:
-			rest = rest[:split]
-		case split == 0: // the pivot is the nearest
-			i := slices.Index(rest, pivot)
-			rest[0], rest[i] = rest[i], rest[0]
-			rest, at = rest[1:], at-1
-		default:
-			rest, at = rest[split:], at-split
-		}
-	}
-	slices.SortFunc(c[:n], nearer)
-}
-
-func median(a, b, c distant) distant {
-	if nearer(a, b) > 0 {
-		a, b = b, a
-	}
-	if nearer(b, c) <= 0 {
-		return b
-	}
-	if nearer(a, c) > 0 {
-		return a
-	}
-	return c
-}
