@@ -90,7 +90,9 @@ func (l vectorLevel) convTile(nb, mr int) {
 	step := func(u int) {
 		for j := range nb {
 			VMOVUPS(weight(j, u*l.bytes), ws[j])
-			PREFETCHT0(weight(j, u*l.bytes+512))
+			if l.bytes == 64 {
+				PREFETCHT0(weight(j, u*l.bytes+512))
+			}
 		}
 		for i := range mr {
 			if nb == 1 && l.bcast {
@@ -128,6 +130,10 @@ func (l vectorLevel) convTile(nb, mr int) {
 	MOVQ(row, col)
 	MOVQ(field(tileKW), kw)
 	Label("col")
+	if l.bytes == 32 { // weights are read by some nine tiles of a 7×7 plane: a line for each block is enough
+		PREFETCHT1(Mem{Base: next})
+		ADDQ(Imm(64), next)
+	}
 	MOVQ(col, px.base)
 	px.setFar()
 	MOVQ(inputs, ci)
@@ -137,9 +143,11 @@ func (l vectorLevel) convTile(nb, mr int) {
 	for u := range 4 {
 		step(u)
 	}
-	PREFETCHT1(Mem{Base: next})
-	PREFETCHT1(Mem{Base: next, Disp: 64})
-	SUBQ(I8(-128), next)
+	if l.bytes == 64 {
+		PREFETCHT1(Mem{Base: next})
+		PREFETCHT1(Mem{Base: next, Disp: 64})
+		SUBQ(I8(-128), next)
+	}
 	px.advance(16)
 	ADDQ(U32(uint64(4*l.bytes)), w)
 	SUBQ(Imm(4), ci)
