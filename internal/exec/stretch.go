@@ -33,7 +33,7 @@ const (
 	stretchLeast = 32 << 20
 	// A round reads the weights anew. Kernels hide that behind their work if they
 	// multiply so often for each byte of weights, in float32 and otherwise.
-	hidingFloat, hidingOther = 80, 640
+	hidingFloat, hidingOther = 80, 320
 )
 
 // has reports whether a step belongs to the stretch; there may be none.

@@ -35,8 +35,9 @@ func TestRunDoesEachChunkOnce(t *testing.T) {
 			}
 			for _, n := range []int{0, 1, 2, 3, 17, 1000} {
 				c := &count{make([]atomic.Int32, n)}
-				for range 20 {
+				for range 10 {
 					p.Run(n, c)
+					p.RunFromEnds(n, c)
 				}
 				c.check(t, 20)
 			}
@@ -254,5 +255,35 @@ func BenchmarkRun(b *testing.B) {
 				p.Run(2, t)
 			}
 		})
+	}
+}
+
+// order notes the order of chunks, the first of which waits for another to begin.
+type order struct {
+	begun atomic.Int32
+	mu    sync.Mutex
+	done  []int
+}
+
+func (o *order) Do(i int) {
+	o.mu.Lock()
+	o.done = append(o.done, i)
+	o.mu.Unlock()
+	o.begun.Add(1)
+	for deadline := time.Now().Add(time.Second); o.begun.Load() < 2 && time.Now().Before(deadline); {
+		pause()
+	}
+}
+
+// From the ends, the first two chunks that begin are the first and the last.
+func TestRunFromEnds(t *testing.T) {
+	p := New(2)
+	defer p.Close()
+	p.Begin()
+	defer p.End()
+	o := &order{}
+	p.RunFromEnds(9, o)
+	if first := o.done[:2]; first[0]+first[1] != 8 {
+		t.Errorf("chunks were done in the order %v, expected 0 and 8 first", o.done)
 	}
 }

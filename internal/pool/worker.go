@@ -80,7 +80,7 @@ func (p *Pool) work(rank int) (any bool) {
 			slot = bits.TrailingZeros64(busy)
 		}
 		busy &^= 1 << slot
-		if p.jobs[slot].claimable() && p.jobs[slot].work() {
+		if p.jobs[slot].claimable() && p.jobs[slot].work(rank) {
 			any = true
 		}
 	}

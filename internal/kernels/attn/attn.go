@@ -85,7 +85,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		return nil
 	}
 	t.prepare(p.Threads())
-	p.Run(t.plan.chunks(), (*chunkTask)(t))
+	p.RunFromEnds(t.plan.chunks(), (*chunkTask)(t))
 	return nil
 }
 

@@ -91,11 +91,11 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	r.memory = op.Scratch[int(-uintptr(unsafe.Pointer(unsafe.SliceData(op.Scratch)))&(lineBytes-1)):]
 	r.slots.Reset(r.cut.slots)
 	if !r.cut.shared {
-		p.Run(r.cut.chunks(), (*bandTask)(r))
+		p.RunFromEnds(r.cut.chunks(), (*bandTask)(r))
 	} else {
 		for r.image = range op.N {
-			p.Run(r.cut.rounds, (*roundTask)(r))
-			p.Run(r.cut.chunks(), (*partTask)(r))
+			p.RunFromEnds(r.cut.rounds, (*roundTask)(r))
+			p.RunFromEnds(r.cut.chunks(), (*partTask)(r))
 		}
 	}
 	r.op, r.memory = Operands{}, nil

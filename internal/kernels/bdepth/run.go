@@ -75,7 +75,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	r.memory = op.Scratch[int(-uintptr(unsafe.Pointer(unsafe.SliceData(op.Scratch)))&(lineBytes-1)):]
 	r.slots.Reset(n)
 	r.divide(p.Threads())
-	p.Run(r.chunks, r)
+	p.RunFromEnds(r.chunks, r)
 	r.op, r.memory = Operands{}, nil
 	return nil
 }

@@ -59,8 +59,8 @@ func (t *Task) Run(p *pool.Pool) error {
 		return nil
 	}
 	t.prepare(p.Threads())
-	p.Run(t.plan.rounds, (*roundTask)(t))
-	p.Run(t.plan.grid.Chunks(), (*chunkTask)(t))
+	p.RunFromEnds(t.plan.rounds, (*roundTask)(t))
+	p.RunFromEnds(t.plan.grid.Chunks(), (*chunkTask)(t))
 	t.memory = nil
 	return nil
 }

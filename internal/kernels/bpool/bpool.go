@@ -94,7 +94,7 @@ func (r *Runner) Run(p *pool.Pool, n int, in, out []byte) error {
 	taps := r.rows * pl.w.Out * pl.h.Kernel * pl.w.Kernel
 	r.chunks = max(1, min(8*p.Threads(), r.rows, taps/chunkTaps))
 	if r.rows > 0 {
-		p.Run(r.chunks, r)
+		p.RunFromEnds(r.chunks, r)
 	}
 	r.in, r.out = nil, nil
 	return nil

@@ -86,7 +86,7 @@ func (r *Runner) runChunks(p *pool.Pool, images int) {
 	n := r.cut.Chunks()
 	r.grow(n)
 	r.threads = p.Threads()
-	p.Run(n, r)
+	p.RunFromEnds(n, r)
 }
 
 func (pl *Plan) check(op Operands, threads int) error {
@@ -136,12 +136,16 @@ func (r *Runner) Do(i int) {
 }
 
 // fetchNext has a chunk fetch the weights of the one that its thread is likely to
-// compute after it, where these have not been read yet and both fit the second
+// compute after it, coming from its end of the chunks, where these have not been read yet and both fit the second
 // cache: layers of many channels and few pixels would wait for memory otherwise.
 func (r *Runner) fetchNext(t *window.Tile, i int) {
 	t.Next, t.NextEnd = 0, 0
-	later := i + r.threads
-	if later >= r.cut.Chunks() || !r.cut.First(later) {
+	step := max(1, r.threads/2) // at each end
+	if r.threads > 1 && i >= r.cut.Chunks()/2 {
+		step = -step
+	}
+	later := i + step
+	if later < 0 || later >= r.cut.Chunks() || !r.cut.First(later) {
 		return
 	}
 	pl, next := r.plan, r.cut.At(later).Group

@@ -105,11 +105,11 @@ func (r *Runner) runWinograd(p *pool.Pool) {
 	for first := 0; first < total; first += step {
 		rows := min(step, total-first)
 		r.band = band{stageInput, first, rows}
-		p.Run(rows*blocks(pl.inBlocks, blocksPerChunk), r)
+		p.RunFromEnds(rows*blocks(pl.inBlocks, blocksPerChunk), r)
 		r.band.stage = stageProducts
-		p.Run(winogradPoints*len(pl.groupsOf), r)
+		p.RunFromEnds(winogradPoints*len(pl.groupsOf), r)
 		r.band.stage = stageOutput
-		p.Run(rows*blocks(pl.outBlocks, blocksPerChunk), r)
+		p.RunFromEnds(rows*blocks(pl.outBlocks, blocksPerChunk), r)
 	}
 }
 

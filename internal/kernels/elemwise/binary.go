@@ -103,7 +103,7 @@ func (k *BinaryKernel) Run(p *pool.Pool, dst, a, b []byte) {
 		return
 	}
 	k.dst, k.a, k.b = dst[:k.Broadcast.n*k.size], a[:k.need[0]*k.sizeIn], b[:k.need[1]*k.sizeIn]
-	p.Run(k.parts, k)
+	p.RunFromEnds(k.parts, k)
 	k.dst, k.a, k.b = nil, nil, nil
 }
 

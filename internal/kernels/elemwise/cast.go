@@ -69,7 +69,7 @@ func (c *Cast) Run(p *pool.Pool, dst, src []byte) {
 			}
 		}
 	}
-	p.Run(c.parts, c)
+	p.RunFromEnds(c.parts, c)
 	c.dst, c.src = nil, nil
 }
 

@@ -51,7 +51,7 @@ func NewQuantize(to dtype.Type, shape []int, axis int) (*Quantize, error) {
 // Run quantizes src; zero has elements of the target type, or is empty for 0.
 func (q *Quantize) Run(p *pool.Pool, dst []byte, src, scale []float32, zero []byte) {
 	q.dst, q.src, q.scale, q.zero = dst[:q.n*q.size], src[:q.n], scale, zero
-	p.Run(q.parts, q)
+	p.RunFromEnds(q.parts, q)
 	q.dst, q.src, q.scale, q.zero = nil, nil, nil, nil
 }
 
@@ -163,7 +163,7 @@ func NewDequantize(from dtype.Type, shape []int, axis int) (*Dequantize, error) 
 // Run dequantizes src; zero has elements of the source type, or is empty for 0.
 func (q *Dequantize) Run(p *pool.Pool, dst []float32, src []byte, scale []float32, zero []byte) {
 	q.dst, q.src, q.scale, q.zero = dst[:q.n], src[:q.n*q.size], scale, zero
-	p.Run(q.parts, q)
+	p.RunFromEnds(q.parts, q)
 	q.dst, q.src, q.scale, q.zero = nil, nil, nil, nil
 }
 
@@ -213,7 +213,7 @@ func NewDynamicQuantize(n int) (*DynamicQuantize, error) {
 // and the zero point. A range of nothing but 0 has scale 1.
 func (q *DynamicQuantize) Run(p *pool.Pool, dst []byte, src []float32) (scale float32, zero uint8) {
 	q.src = src[:q.n]
-	p.Run(q.parts, q)
+	p.RunFromEnds(q.parts, q)
 	var lo, hi float32
 	for _, e := range q.ends[:q.parts] {
 		lo, hi = min(lo, e[0]), max(hi, e[1])

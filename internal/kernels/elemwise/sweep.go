@@ -141,7 +141,7 @@ func (s *Sweep) Run(p *pool.Pool, dst []float32, in [][]byte, scratch []float32)
 		}
 		s.in[i] = in[i][:s.need[i]*size]
 	}
-	p.Run(s.parts, s)
+	p.RunFromEnds(s.parts, s)
 	s.dst, s.memory, s.in = nil, nil, [maxInputs][]byte{}
 }
 

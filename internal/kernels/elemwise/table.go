@@ -20,7 +20,7 @@ func NewTable(n int) *Table { return &Table{parts: split.Parts(n, 16384)} }
 // Run computes dst[i] = table[src[i]]. dst may be src.
 func (t *Table) Run(p *pool.Pool, dst, src []byte, table *[256]byte) {
 	t.dst, t.src, t.table = dst, src, table
-	p.Run(t.parts, t)
+	p.RunFromEnds(t.parts, t)
 	t.dst, t.src, t.table = nil, nil, nil
 }
 

@@ -157,7 +157,7 @@ func (u *Unary) Run(p *pool.Pool, dst, src []byte) {
 			}
 		}
 	}
-	p.Run(u.parts, u)
+	p.RunFromEnds(u.parts, u)
 	u.dst, u.src = nil, nil
 }
 

@@ -47,7 +47,7 @@ func (k *Select) Run(p *pool.Pool, dst, cond, a, b []byte) {
 	}
 	k.dst, k.cond = dst[:k.n*k.size], cond[:k.need[0]]
 	k.a, k.b = a[:k.need[1]*k.size], b[:k.need[2]*k.size]
-	p.Run(k.parts, k)
+	p.RunFromEnds(k.parts, k)
 	k.dst, k.cond, k.a, k.b = nil, nil, nil, nil
 }
 

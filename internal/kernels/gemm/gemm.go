@@ -104,7 +104,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		return nil
 	}
 	t.prepare(p.Threads())
-	p.Run(t.plan.grid.Chunks(), (*chunkTask)(t))
+	p.RunFromEnds(t.plan.grid.Chunks(), (*chunkTask)(t))
 	return nil
 }
 

@@ -49,7 +49,7 @@ func (b *Batch) Run(p *pool.Pool, dst, src []float32) {
 		return
 	}
 	b.dst, b.src = dst, src
-	p.Run(b.parts, b)
+	p.RunFromEnds(b.parts, b)
 	b.dst, b.src = nil, nil
 }
 

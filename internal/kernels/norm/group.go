@@ -37,7 +37,7 @@ func (g *Group) Run(p *pool.Pool, dst, src, gamma, beta []float32) {
 		return
 	}
 	g.dst, g.src, g.gamma, g.beta = dst, src, gamma, beta
-	p.Run(g.parts, g)
+	p.RunFromEnds(g.parts, g)
 	g.dst, g.src, g.gamma, g.beta = nil, nil, nil, nil
 }
 

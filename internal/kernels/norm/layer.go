@@ -55,7 +55,7 @@ func (l *Layer) RunExtra(p *pool.Pool, dst, src, gamma, beta []float32, io Extra
 		return
 	}
 	l.dst, l.src, l.gamma, l.beta, l.io = dst, src, gamma, beta, io
-	p.Run(l.parts, l)
+	p.RunFromEnds(l.parts, l)
 	l.dst, l.src, l.gamma, l.beta, l.io = nil, nil, nil, nil, Extra{}
 }
 

@@ -59,7 +59,7 @@ func (l *Lp) Run(p *pool.Pool, dst, src, scratch []float32) {
 		return
 	}
 	l.dst, l.src, l.scratch = dst, src, scratch
-	p.Run(l.parts, l)
+	p.RunFromEnds(l.parts, l)
 	l.dst, l.src, l.scratch = nil, nil, nil
 }
 

@@ -44,7 +44,7 @@ func (l *LRN) Scratch() int { return l.parts * l.rows() * lrnTile }
 // Run computes dst from src, which are different memory.
 func (l *LRN) Run(p *pool.Pool, dst, src, scratch []float32) {
 	l.dst, l.src, l.scratch = dst, src, scratch
-	p.Run(l.parts, l)
+	p.RunFromEnds(l.parts, l)
 	l.dst, l.src, l.scratch = nil, nil, nil
 }
 

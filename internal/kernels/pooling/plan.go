@@ -105,7 +105,7 @@ func (r *Runner) Run(p *pool.Pool, n int, in, out []float32) error {
 	if len(r.tiles) < chunks {
 		r.tiles = make([]window.Tile, chunks)
 	}
-	p.Run(chunks, r)
+	p.RunFromEnds(chunks, r)
 	r.in, r.out = nil, nil
 	clear(r.tiles[:chunks]) // holds no buffer alive
 	return nil

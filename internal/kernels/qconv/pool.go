@@ -37,7 +37,7 @@ func (m *MaxPool) Run(p *pool.Pool, n int, in, out, scratch []byte) error {
 		return fmt.Errorf("qconv: output and scratch of a pooling have %d and %d bytes, expected %d and %d", len(out), len(scratch), want, m.ScratchSize(n))
 	}
 	m.in, m.out, m.rows = in, out, scratch
-	p.Run(n*m.h.Out, m)
+	p.RunFromEnds(n*m.h.Out, m)
 	m.in, m.out, m.rows = nil, nil, nil
 	return nil
 }

@@ -132,7 +132,7 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 	}
 	if r.copied() && !pl.byBlocks() {
 		r.copies = min(pl.rows, 1+pl.inBytes()/copyBytes, 4*p.Threads())
-		p.Run(r.copies, (*copyTask)(r))
+		p.RunFromEnds(r.copies, (*copyTask)(r))
 		r.src = r.op.Scratch
 	}
 	r.cut = pl.newCut(n, p.Threads(), r.mostPixels())
@@ -142,7 +142,7 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 			r.work[i].sums, r.work[i].tail = pl.newSums(), make([]byte, pl.tailBytes())
 		}
 	}
-	p.Run(r.cut.chunks(), (*tileTask)(r))
+	p.RunFromEnds(r.cut.chunks(), (*tileTask)(r))
 }
 
 // copyBytes is the input for which a chunk of the copy pays.

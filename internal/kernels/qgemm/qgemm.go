@@ -124,7 +124,7 @@ func (t *Task) Run(p *pool.Pool) error {
 	if need := t.plan.scratch(); len(t.Scratch) < need && len(t.own) < need {
 		t.own = make([]byte, need)
 	}
-	p.Run(t.plan.grid.Chunks(), (*chunkTask)(t))
+	p.RunFromEnds(t.plan.grid.Chunks(), (*chunkTask)(t))
 	return nil
 }
 

@@ -67,7 +67,7 @@ func (s *Softmax) Run(p *pool.Pool, dst, src, scratch []float32) {
 		return
 	}
 	s.dst, s.src, s.scratch = dst, src, scratch
-	p.Run(s.parts, s)
+	p.RunFromEnds(s.parts, s)
 	s.dst, s.src, s.scratch = nil, nil, nil
 }
 

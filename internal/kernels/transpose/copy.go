@@ -176,7 +176,7 @@ func (c *Copy) Run(p *pool.Pool, dst, src []byte, dstOff, srcOff int) {
 	check("target", len(dst)/c.given, dstOff+c.dstLo, dstOff+c.dst2)
 	check("source", len(src)/c.given, srcOff+c.srcLo, srcOff+c.src2)
 	c.dst, c.src = unsafe.Pointer(&dst[dstOff*c.given]), unsafe.Pointer(&src[srcOff*c.given])
-	p.Run(c.parts, c)
+	p.RunFromEnds(c.parts, c)
 	c.dst, c.src = nil, nil
 }
 

@@ -80,9 +80,11 @@ func NewCut(w Work) Cut {
 // Chunks is the number of chunks.
 func (c *Cut) Chunks() int { return c.work.Images * c.work.Depths * c.parts * c.work.Groups }
 
-// First reports whether no earlier round over the groups has read the weights of
-// chunk i.
-func (c *Cut) First(i int) bool { return c.groupFirst || i < c.work.Groups }
+// First reports whether no earlier round over the groups, from either end, has read the
+// weights of chunk i.
+func (c *Cut) First(i int) bool {
+	return c.groupFirst || i < c.work.Groups || c.work.Threads > 1 && i >= c.Chunks()-c.work.Groups
+}
 
 // At gives chunk i.
 func (c *Cut) At(i int) Chunk {
