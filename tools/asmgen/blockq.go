@@ -64,6 +64,7 @@ const (
 	bqSums   = 152
 	bqConfig = 160
 	bqAhead  = 168
+	bqFar    = 176
 )
 
 // bqKind is what there is to do beside dot products.

@@ -12,6 +12,7 @@ type bqReader struct {
 	f        *bqFormat
 	w        reg.Register // at a group, or a header
 	ahead    reg.Register // bytes from w to what is prefetched
+	far      reg.Register // bytes from w to what the second-level cache prefetches, or nil
 	lowMask  Op           // in memory for AVX2, which is short of registers
 	highMask Op
 	table    reg.VecVirtual
@@ -22,6 +23,9 @@ type bqReader struct {
 
 func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
 	r := &bqReader{bqLevel: v, f: f, w: a.load(bqW), ahead: a.load(bqAhead), thrifty: !v.wide, columns: []int{0, 1}[:v.halves()]}
+	if v.wide {
+		r.far = a.load(bqFar)
+	}
 	if f.low < 8 {
 		r.lowMask = v.mask(bytes4(1<<f.low - 1))
 	}
@@ -262,5 +266,8 @@ func (r *bqReader) next() { ADDQ(U32(uint32(r.f.groupBytes())), r.w) }
 func (r *bqReader) prefetch() {
 	for at := 0; at < r.f.groupBytes(); at += 64 {
 		PREFETCHT0(Mem{Base: r.w, Disp: at, Index: r.ahead, Scale: 1})
+		if r.far != nil {
+			PREFETCHT1(Mem{Base: r.w, Disp: at, Index: r.far, Scale: 1})
+		}
 	}
 }

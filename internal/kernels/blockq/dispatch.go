@@ -16,8 +16,9 @@ type kernels struct {
 	// directTiles is for how many tiles direct is faster than unpacking, at most.
 	directTiles int
 
-	// ahead is how many bytes of packed weights are prefetched before they are read.
-	ahead int
+	// ahead is how many bytes of packed weights are prefetched before they are read, and
+	// far how many are brought into the second-level cache, by kernels of 512 bits.
+	ahead, far int
 
 	// direct[f][i] multiplies 1<<i rows by packed panels. Where it is nil, panels
 	// are unpacked first.
@@ -83,6 +84,7 @@ type args struct {
 	config   unsafe.Pointer // of the tile registers
 
 	ahead int // bytes from the packed weights that are read to those that are prefetched
+	far   int // likewise, into the second-level cache
 }
 
 const spillBytes = 4 << 10

@@ -26,11 +26,14 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 // Bytes that are prefetched before they are read. On the Intel processors that have
-// AMX two threads read 26.5 GB/s with 1 KiB, 29 with 2.5, 28 with 3 and 26 with 4 and more:
-// what is that far off has its place in the same sets of the first-level cache. On
-// AMD's Zen 4 a core reads 28 GB/s with 4 KiB, 31 with 8 and 30 with 12.
+// AMX two threads read Q4_0 at 26.5 GB/s with 1 KiB, 29 with 2.5, 28 with 3 and 26 with 4 and
+// more: what is that far off has its place in the same sets of the first-level cache. With
+// 10 KiB into the second-level one before it is 31, and 31 instead of 27 for Q6_K; a loop that
+// only reads gets 29 to 32. On AMD's Zen 4 a core reads 28 GB/s with 4 KiB, 31 with 8 and 30
+// with 12; nothing is known there of going farther.
 const (
 	aheadWithAMX   = 5 << 9
+	farWithAMX     = 10 << 10
 	aheadElsewhere = 8 << 10
 )
 
@@ -53,13 +56,13 @@ var avx2 = kernels{
 // vnni adds 128 to the values of panels, since VPDPBUSD wants them unsigned. Taking
 // panels apart in registers costs less than reading them unpacked, for any rows.
 var vnni = kernels{
-	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, directTiles: math.MaxInt, ahead: aheadElsewhere,
+	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, directTiles: math.MaxInt, ahead: aheadElsewhere, far: aheadElsewhere,
 	direct: direct512, quantize: quantize256, finish: finish512, half: half512,
 }
 
 // amx takes up to 8 rows as vnni does.
 var amx = kernels{
-	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX,
+	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX, far: farWithAMX,
 	direct: direct512, tiles: &tilesAMX, prompts: &promptsAMX, quantize: quantize256, finish: finish512, half: half512,
 }
 

@@ -185,7 +185,7 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	x := t.input.tile(i)
 	t.setRows(&w.args, &x)
 	a := &w.args
-	a.ahead = t.plan.kern.ahead
+	a.ahead, a.far = t.plan.kern.ahead, t.plan.kern.far
 	a.w, a.units, a.panels, a.acc = unsafe.Pointer(&t.Packed.panel(from)[0]), t.K/t.plan.layout.unit(), to-from, w.acc
 	t.plan.directKernel(x.size)(a.arg())
 	for j := from; j < to; j++ {
