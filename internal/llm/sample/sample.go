@@ -27,11 +27,12 @@ type Sampler struct {
 
 	scratch  []float32
 	operands [2]float32 // of functions that are called through tables
-	weights  []float32  // e^((x-max)/T) of the whole vocabulary
+	scaled   []float32  // (x-max)/T of the whole vocabulary
+	weights  []float32  // e^((x-max)/T)
 	sums     []float64  // of their blocks
 	order    []candidate
 
-	scaled, near []float32 // for typical: (x-max)/T, and how little it is from the mean
+	near []float32 // for typical: how little scaled is from its mean
 }
 
 // candidate is a token that may be chosen, and its probability by some measure
@@ -148,7 +149,7 @@ func (s *Sampler) draw(l []float32) int32 {
 	}
 	switch {
 	case filters(s.TypicalP):
-		c := s.typical(l, l[likeliest], k, total)
+		c := s.typical(k, total)
 		if filters(s.TopP) {
 			c, _ = nucleus(c, float64(s.TopP)*sum(c))
 		}
@@ -166,9 +167,12 @@ func filters(p float32) bool { return p > 0 && p < 1 }
 
 // weigh gives all tokens their weights, of which the largest is 1, and their sum.
 func (s *Sampler) weigh(l []float32, top float32) float64 {
-	s.weights = s.scale(s.weights, l, top)
-	w := s.weights
-	if total := float64(softmax.ExpSum(w, w, 0)); total == total {
+	s.scaled, s.weights = slices.Grow(s.scaled[:0], len(l))[:len(l)], slices.Grow(s.weights[:0], len(l))[:len(l)]
+	z, w := s.scaled, s.weights
+	s.operands = [2]float32{top, s.Temperature}
+	elemwise.Row(elemwise.Sub)(z, l, s.operands[:1], 1, 0)
+	elemwise.Row(elemwise.Div)(z, z, s.operands[1:], 1, 0)
+	if total := float64(softmax.ExpSum(w, z, 0)); total == total {
 		return total
 	}
 	for i, x := range w { // there are NaNs, which nobody chooses
@@ -179,24 +183,21 @@ func (s *Sampler) weigh(l []float32, top float32) float64 {
 	return float64(reduce.SumRow(w))
 }
 
-// scale gives the logits' distances from the largest, divided by the temperature.
-func (s *Sampler) scale(to, l []float32, top float32) []float32 {
-	to = slices.Grow(to[:0], len(l))[:len(l)]
-	s.operands = [2]float32{top, s.Temperature}
-	elemwise.Row(elemwise.Sub)(to, l, s.operands[:1], 1, 0)
-	elemwise.Row(elemwise.Div)(to, to, s.operands[1:], 1, 0)
-	return to
-}
-
 // drawBlock is how many weights are passed over at once.
 const drawBlock = 1024
 
 // drawAny chooses among all tokens that min-p leaves.
 func (s *Sampler) drawAny(likeliest int32) int32 {
 	if s.MinP > 0 {
-		for i, p := range s.weights {
-			if p < s.MinP {
-				s.weights[i] = 0
+		for block := range slices.Chunk(s.weights, topBlock) {
+			if reduce.MaxRow(block) < s.MinP {
+				clear(block)
+				continue
+			}
+			for i, p := range block {
+				if p < s.MinP {
+					block[i] = 0
+				}
 			}
 		}
 	}
@@ -316,4 +317,3 @@ func atLeast(c []candidate, p float64) []candidate {
 	}
 	return c
 }
-

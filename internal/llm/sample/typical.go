@@ -15,18 +15,17 @@ const impossible = -200
 //
 // With z = (x-max)/T a token's information is log(total) - z, and the entropy, its
 // mean, is log(total) less the mean of z. So z is compared with its mean.
-func (s *Sampler) typical(l []float32, top float32, k int, total float64) []candidate {
-	s.scaled = s.scale(s.scaled, l, top)
+func (s *Sampler) typical(k int, total float64) []candidate {
 	s.operands[0] = impossible
 	elemwise.Row(elemwise.Max)(s.scaled, s.scaled, s.operands[:1], 1, 0)
-	if k < len(l) {
+	if k < len(s.weights) {
 		return s.typicalOf(s.top(k))
 	}
 	s.operands[0] = float32(s.weighted() / total)
 	elemwise.Row(elemwise.Sub)(s.near, s.scaled, s.operands[:1], 1, 0)
 	elemwise.Float32(elemwise.Abs)(s.near, s.near, elemwise.Params{})
 	elemwise.Float32(elemwise.Neg)(s.near, s.near, elemwise.Params{})
-	for n := min(k, 256); ; n = min(k, 8*n) { // usually few reach it
+	for n := min(k, 128); ; n = min(k, 8*n) { // usually few reach it
 		c := s.likelihoods(s.largest(s.near, n, float32(math.Inf(-1))))
 		if c, reached := nucleus(c, float64(s.TypicalP)*total); reached || n == k {
 			descend(c)
