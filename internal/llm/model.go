@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,8 +14,10 @@ import (
 	"github.com/salver-ml/salver/internal/chat"
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/blockq"
 	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/llm/kv"
 	"github.com/salver-ml/salver/internal/mmap"
@@ -211,8 +214,22 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.info = textgen.Info{Name: name, Architecture: src.config.Architecture, Context: limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
 		Loaded: time.Now(), Defaults: src.defaults}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
-	m.engine = newEngine(m.runner.run, m.runner.copyBlock, o.Pool, newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes), src.ends, limit, o.Queue)
+	sched := newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes)
+	sched.roles = hasRoles(g)
+	m.engine = newEngine(m.runner.run, m.runner.copyBlock, o.Pool, sched, src.ends, limit, o.Queue)
 	return m, nil
+}
+
+// hasRoles reports whether the graph computes tokens of prompts differently from those
+// that are generated.
+func hasRoles(g *ir.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool {
+		if n.FullName() != op.Salver+"::BlockMatMul" {
+			return false
+		}
+		f, err := block.Parse(n.Str("format"))
+		return err == nil && blockq.PromptsDiffer(f)
+	})
 }
 
 // session are the options of the model's session.

@@ -20,7 +20,7 @@ type runner struct {
 	caches  []*tensor.Tensor
 
 	tokens, positions, slots, rows []int32
-	sequences, tables              []int32
+	sequences, tables, generated   []int32
 	width                          int // blocks of a table
 	inputs                         []*tensor.Tensor
 	outputs                        []*tensor.Tensor
@@ -46,6 +46,8 @@ func newRunner(s *exec.Session, vocab, sequences, blocks int) (*runner, error) {
 	}
 	r.inputs[inSequences] = tensor.FromSlice(r.sequences, sequences, 2)
 	r.inputs[inTables] = tensor.FromSlice(r.tables, sequences, blocks)
+	r.generated = make([]int32, 1)
+	r.inputs[inGenerated] = vector(r.generated)
 	return r, nil
 }
 
@@ -57,6 +59,7 @@ const (
 	inSequences
 	inTables
 	inRows
+	inGenerated
 	stepInputs
 )
 
@@ -121,11 +124,15 @@ func padded(n int) int {
 	return (n + padding - 1) &^ (padding - 1)
 }
 
-// write fills in the inputs.
+// write fills in the inputs. What was generated comes first in a step.
 func (r *runner) write(step []work) {
 	r.tokens, r.positions, r.slots, r.rows = r.tokens[:0], r.positions[:0], r.slots[:0], r.rows[:0]
+	r.generated[0] = 0
 	clear(r.sequences)
 	for i, w := range step {
+		if w.role() == 0 {
+			r.generated[0] += int32(w.n)
+		}
 		r.sequences[2*i], r.sequences[2*i+1] = int32(len(r.tokens)), int32(w.n)
 		copy(r.tables[i*r.width:(i+1)*r.width], w.blocks)
 		for p := w.computed; p < w.computed+w.n; p++ {

@@ -22,6 +22,7 @@ type scheduler struct {
 	budget  int                // tokens of a step
 	most    int                // sequences at once
 	reuse   bool               // prefixes
+	roles   bool               // prompts have an arithmetic of their own
 	running []*sequence        // those that matter most first
 	waiting []*sequence        // in no order
 	served  map[string]float64 // tokens computed for each tenant that has requests
@@ -40,6 +41,15 @@ const maxLogits = 128
 type work struct {
 	*sequence
 	n int
+}
+
+// role is 0 for tokens that were generated, and 1 for those of the prompt, of which
+// work has either. Those that were generated come first in a step.
+func (w work) role() int {
+	if w.computed >= w.prompt {
+		return 0
+	}
+	return 1
 }
 
 // blockCopy gives a sequence a block of its own where it had a shared one.
@@ -82,6 +92,9 @@ func (s *scheduler) next(step []work) []work {
 	used, limit := 0, s.budget
 	take := func(q *sequence) {
 		n := min(q.left(), limit-used)
+		if ahead := q.prompt - q.computed; ahead > 0 {
+			n = min(n, ahead) // what is computed again has its role
+		}
 		if q.PromptLogprobs >= 0 {
 			n = min(n, maxLogits)
 		}
@@ -112,6 +125,7 @@ func (s *scheduler) next(step []work) []work {
 		take(q)
 		limit = several
 	}
+	slices.SortStableFunc(step, func(a, b work) int { return cmp.Compare(a.role(), b.role()) })
 	return step
 }
 
@@ -198,13 +212,23 @@ func (s *scheduler) match(q *sequence) {
 		return
 	}
 	for q.computed+kv.BlockTokens < len(q.tokens) {
-		k := q.key.Next(q.tokens[q.computed : q.computed+kv.BlockTokens])
+		k := s.nextKey(q, q.computed)
 		b, ok := s.kv.Find(k)
 		if !ok {
 			break
 		}
 		q.blocks, q.key, q.computed = append(q.blocks, b), k, q.computed+kv.BlockTokens
 	}
+}
+
+// nextKey names the block of a sequence's tokens from a position on. Tokens of prompts
+// and generated ones are told apart where their keys and values are computed differently.
+func (s *scheduler) nextKey(q *sequence, at int) kv.Key {
+	prompt := kv.BlockTokens
+	if s.roles {
+		prompt = min(max(q.prompt-at, 0), kv.BlockTokens)
+	}
+	return q.key.Next(q.tokens[at:at+kv.BlockTokens], prompt)
 }
 
 // extend gives a generating sequence a block to write its next key and value
@@ -256,7 +280,7 @@ func (s *scheduler) computed(step []work) {
 		full := q.computed / kv.BlockTokens
 		q.computed += w.n
 		for ; s.reuse && full < q.computed/kv.BlockTokens; full++ {
-			q.key = q.key.Next(q.tokens[full*kv.BlockTokens : (full+1)*kv.BlockTokens])
+			q.key = s.nextKey(q, full*kv.BlockTokens)
 			s.kv.Publish(q.blocks[full], q.key)
 		}
 	}

@@ -123,3 +123,51 @@ func TestFirstTokensDoNotAllComeAtTheEnd(t *testing.T) {
 		t.Errorf("half of the first tokens are there after %d tokens, expected at most %d: %v", first[prompts/2], most, first)
 	}
 }
+
+// With roles, blocks of what was generated are not found by a prompt, work has one role,
+// and what was generated comes first in a step.
+func TestRolesAreApart(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	prompt, answer := randomPrompt(rng, 32), randomPrompt(rng, 32)
+	for _, roles := range []bool{false, true} {
+		s := newScheduler(100, 64, 8, true)
+		s.roles = roles
+		add := func(number uint64, prompt []int32) *sequence {
+			q := newSequence(&request{Request: ask(prompt, 50), choices: 1, number: number, out: newQueue()}, 0)
+			s.submit(q)
+			return q
+		}
+		first := add(1, prompt)
+		for _, id := range answer {
+			s.computed(s.next(nil))
+			first.tokens = append(first.tokens, id)
+		}
+		next := add(2, slices.Concat(prompt, answer, randomPrompt(rng, 10)))
+		step := s.next(nil)
+		if len(step) != 2 || step[0].sequence != first || step[0].role() != 0 || step[1].role() != 1 {
+			t.Fatalf("roles %v: a step of %v", roles, step)
+		}
+		want := 60 // the last of the answer is not computed yet
+		if roles {
+			want = 32
+		}
+		if next.computed != want {
+			t.Errorf("roles %v: %d tokens found, expected %d", roles, next.computed, want)
+		}
+		s.preempt()
+		s.preempt()
+		if s.match(first); roles && first.computed != 60 {
+			t.Errorf("%d tokens found of a sequence that is computed again, expected 60", first.computed)
+		}
+		s.release(first)
+		s.reuse = false
+		for step = s.next(nil); len(step) > 0 && first.left() > 0; step = s.next(nil) {
+			for _, w := range step {
+				if w.computed < w.prompt && w.computed+w.n > w.prompt {
+					t.Fatalf("roles %v: work with both roles", roles)
+				}
+			}
+			s.computed(step)
+		}
+	}
+}

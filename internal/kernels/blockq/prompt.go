@@ -89,7 +89,7 @@ func (p *plan) planPrompt() {
 		p.batch = min(2*tiling.Ceil(pairs, p.parts), max(2, promptSums/(p.stack*promptRows*rowSums)&^1))
 	}
 	p.slots = min(p.threads, p.parts*p.stacks, tiling.MaxSlots)
-	p.perSlot = 2*promptGroups*promptBytes + p.batch*p.stack*promptRows*rowSums
+	p.perSlot = 2*promptGroups*promptBytes + promptSums // whatever the rows: fewer ones need no more memory
 	if p.ownsRows {
 		p.rowBytes = tiling.Align(roundedSize(p.m, p.k), vector)
 	}

@@ -21,7 +21,7 @@ import (
 const opset = 24
 
 // Inputs are the names of a graph's inputs before the caches, in order.
-var Inputs = []string{"tokens", "positions", "slots", "sequences", "tables", "rows"}
+var Inputs = []string{"tokens", "positions", "slots", "sequences", "tables", "rows", "generated"}
 
 // Options says how a graph is to be.
 type Options struct {
@@ -44,6 +44,7 @@ type Builder struct {
 	tables  map[string]*ir.Value // of angles
 	count   map[string]int       // of nodes, by operator
 	scope   string
+	layers  int // nodes before the logits
 	err     error
 
 	// interleaved: rotary embeddings turn elements that are next to each other,
@@ -63,6 +64,7 @@ type Builder struct {
 //	positions int32[tokens]        each one's place in its sequence
 //	slots, sequences, tables       see the operator PagedAttention
 //	rows      int32[rows]          the tokens whose logits are wanted
+//	generated int32[1]             how many of the tokens were generated: they come first, then those of prompts
 //	k.0, v.0 …                     caches, one of each for a layer
 //	→ logits  float32[rows, vocabulary]
 //
@@ -82,6 +84,7 @@ func (a *Architecture) graph(b *Builder, inputs []string) (*ir.Graph, error) {
 	if b.err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Architecture, b.err)
 	}
+	b.giveRoles()
 	for _, layer := range b.caches {
 		b.graph.Inputs = append(b.graph.Inputs, layer[0], layer[1])
 	}
@@ -91,9 +94,27 @@ func (a *Architecture) graph(b *Builder, inputs []string) (*ir.Graph, error) {
 	return b.graph, errors.Join(b.graph.Verify(), op.InferTypes(b.graph))
 }
 
+// giveRoles tells the products which tokens were generated. Logits are computed in one
+// arithmetic, whoever wants them.
+func (b *Builder) giveRoles() {
+	generated := b.inputs["generated"]
+	if generated == nil {
+		return
+	}
+	for _, n := range b.graph.Nodes[:b.layers] {
+		if n.FullName() != op.Salver+"::BlockMatMul" {
+			continue
+		}
+		for len(n.In) < 4 {
+			n.AddInput(nil) // no bias, no residual
+		}
+		n.AddInput(generated)
+	}
+}
+
 func (b *Builder) addInputs(names []string) {
 	tokens, sequences := shape.Sym("tokens"), shape.Sym("sequences")
-	shapes := map[string]shape.Shape{"sequences": {sequences, shape.Const(2)}, "tables": {sequences, shape.Sym("blocks")}, "rows": {shape.Sym("rows")}}
+	shapes := map[string]shape.Shape{"sequences": {sequences, shape.Const(2)}, "tables": {sequences, shape.Sym("blocks")}, "rows": {shape.Sym("rows")}, "generated": {shape.Const(1)}}
 	for _, name := range names {
 		s, ok := shapes[name]
 		if !ok {
@@ -436,6 +457,7 @@ func (b *Builder) Logits(x *ir.Value) {
 		b.output("vectors", x)
 		return
 	}
+	b.layers = len(b.graph.Nodes)
 	x = b.Node("Gather", nil, x, b.inputs["rows"])
 	name := "output"
 	if b.Tied != nil && *b.Tied || b.Tied == nil && !b.Has("output.weight") {

@@ -21,12 +21,16 @@ type Key [sha256.Size]byte
 // Root is where the keys of a tenant's sequences begin. Tenants share nothing.
 func Root(tenant string) Key { return sha256.Sum256([]byte("salver kv\x00" + tenant)) }
 
-// Next is the key of the block that holds tokens after the one called k.
-func (k Key) Next(tokens []int32) Key {
-	b := make([]byte, 0, len(k)+4*BlockTokens)
+// Next is the key of the block that holds tokens after the one called k, of which so
+// many are a prompt's, and what follows was generated.
+func (k Key) Next(tokens []int32, prompt int) Key {
+	b := make([]byte, 0, len(k)+4*BlockTokens+1)
 	b = append(b, k[:]...)
 	for _, t := range tokens {
 		b = binary.LittleEndian.AppendUint32(b, uint32(t))
+	}
+	if prompt < len(tokens) {
+		b = append(b, byte(prompt))
 	}
 	return sha256.Sum256(b)
 }

@@ -7,7 +7,7 @@ import (
 
 func TestReuseOrder(t *testing.T) {
 	m := New(3)
-	k := Root("a").Next([]int32{1})
+	k := Root("a").Next([]int32{1}, 1)
 	a, _ := m.Take()
 	b, _ := m.Take()
 	c, _ := m.Take()
@@ -45,8 +45,19 @@ func okTake(m *Manager, want int32) bool {
 }
 
 func TestTenantsShareNothing(t *testing.T) {
-	if Root("a").Next([]int32{1}) == Root("b").Next([]int32{1}) || Root("a").Next([]int32{1, 2}) == Root("a").Next([]int32{1}).Next([]int32{2}) {
+	if Root("a").Next([]int32{1}, 1) == Root("b").Next([]int32{1}, 1) || Root("a").Next([]int32{1, 2}, 2) == Root("a").Next([]int32{1}, 1).Next([]int32{2}, 1) {
 		t.Error("keys collide")
+	}
+}
+
+func TestRolesShareNothing(t *testing.T) {
+	tokens := []int32{1, 2, 3, 4}
+	seen := map[Key]bool{}
+	for prompt := range len(tokens) + 1 {
+		seen[Root("a").Next(tokens, prompt)] = true
+	}
+	if len(seen) != len(tokens)+1 {
+		t.Error("keys of tokens in other roles collide")
 	}
 }
 
@@ -73,10 +84,10 @@ func TestRandomUse(t *testing.T) {
 		case 2:
 			if len(held) > 0 {
 				b := held[rng.IntN(len(held))]
-				m.Publish(b, Root("").Next([]int32{int32(rng.IntN(30))}))
+				m.Publish(b, Root("").Next([]int32{int32(rng.IntN(30))}, 1))
 			}
 		case 3:
-			if b, ok := m.Find(Root("").Next([]int32{int32(rng.IntN(30))})); ok {
+			if b, ok := m.Find(Root("").Next([]int32{int32(rng.IntN(30))}, 1)); ok {
 				held = append(held, b)
 				refs[b]++
 			}

@@ -81,6 +81,10 @@ func (matMulCases) Cases() (cases []op.Case) {
 		op.Case{Name: "bias and residual", Attrs: attrs(block.Q4_K, 512), In: []*tensor.Tensor{noise(2, 3, 512), randomWeights(block.Q4_K, 37, 512), noise(37), noise(2, 3, 37)}},
 		op.Case{Name: "decoded with bias", Attrs: attrs(block.IQ3_S, 256), In: []*tensor.Tensor{noise(2, 3, 256), randomWeights(block.IQ3_S, 65, 256), noise(65), noise(2, 3, 65)}},
 		op.Case{Name: "float32 with bias", Attrs: attrs(block.F32, 40), In: []*tensor.Tensor{noise(2, 3, 40), randomWeights(block.F32, 65, 40), noise(65), noise(2, 3, 65)}},
+		op.Case{Name: "prompts", Attrs: attrs(block.Q4_K, 512), Tol: 1e-2,
+			In: []*tensor.Tensor{noise(21, 512), randomWeights(block.Q4_K, 37, 512), noise(37), noise(21, 37), tensor.FromSlice([]int32{3}, 1)}},
+		op.Case{Name: "prompts alone", Attrs: attrs(block.Q8_0, 64), Tol: 1e-2,
+			In: []*tensor.Tensor{noise(2, 64), randomWeights(block.Q8_0, 19, 64), nil, nil, tensor.FromSlice([]int32{0}, 1)}},
 		op.Case{Name: "a vector", Attrs: attrs(block.Q6_K, 256), In: []*tensor.Tensor{noise(256), randomWeights(block.Q6_K, 33, 256)}},
 	)
 }

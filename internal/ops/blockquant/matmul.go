@@ -23,14 +23,16 @@ const (
 	mmW
 	mmBias
 	mmResidual
+	mmGenerated
 )
 
 func init() {
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "BlockMatMul", Versions: []int{1},
 		Doc: "x·wᵀ + bias + residual for w of N rows in a block-quantized format, k numbers each. Rows of x are quantized to 8 bits in blocks of 32 where the format has " +
-			"kernels (docs/NUMERICS.md); for the other formats w is decoded to float32. In precision bf16, x and a w of plain floats are rounded to bfloat16.",
-		In:    op.Ports("x:float32", "w:uint8", "bias:float32?", "residual:float32?"),
+			"kernels (docs/NUMERICS.md); for the other formats w is decoded to float32. In precision bf16, x and a w of plain floats are rounded to bfloat16. " +
+			"Generated is how many of x's rows, the first ones, are tokens that were generated: the others are those of prompts, which have an arithmetic of their own on AMX.",
+		In:    op.Ports("x:float32", "w:uint8", "bias:float32?", "residual:float32?", "generated:int32?"),
 		Out:   op.Ports("y:float32"),
 		Attrs: op.Attrs{"format": op.Required(ir.KindString), "k": op.Required(ir.KindInt)},
 		Infer: inferMatMul, Ref: matMulRef, Compile: compileMatMul, Rows: rowsMatMul, Flops: flopsMatMul, Cases: matMulCases{},
@@ -97,13 +99,19 @@ func inferMatMul(c *op.Infer) error {
 	if r := c.Input(mmResidual); r.Present && r.Shape != nil && !r.Shape.Compatible(y) {
 		return fmt.Errorf("residual has shape %v, expected %v", r.Shape, y)
 	}
+	if g := c.Input(mmGenerated); g.Present && g.Shape != nil && !g.Shape.Compatible(shape.Of(1)) {
+		return fmt.Errorf("generated has shape %v, expected one number", g.Shape)
+	}
 	c.Set(0, dtype.Float32, y)
 	return nil
 }
 
 // rowsMatMul: the batch may be any dimension of x but the last; a residual has
-// it in the same place.
+// it in the same place. Where rows have roles, their place in x counts.
 func rowsMatMul(n *ir.Node, in []int) ([]int, bool) {
+	if n.Input(mmGenerated) != nil {
+		return nil, false
+	}
 	x := n.In[mmX].Type.Shape
 	for i, a := range in {
 		if i != mmX && i != mmResidual && a != op.NoRows || i == mmResidual && n.In[i] != nil && a != in[mmX] {
@@ -139,7 +147,15 @@ func matMulRef(c *op.Call) error {
 	}
 	y := tensor.Of[float32](c.Output(0, dtype.Float32, append(slices.Clone(x.Shape[:len(x.Shape)-1]), s.n)...))
 	m := x.Len() / s.k
-	s.multiply(y, m, tensor.Of[float32](x), w.Data)
+	generated, err := generatedOf(c.Input(mmGenerated), m)
+	if err != nil {
+		return err
+	}
+	if !blockq.PromptsDiffer(s.format) {
+		generated = m
+	}
+	s.multiply(y, generated, tensor.Of[float32](x), w.Data)
+	s.decoded(y[generated*s.n:], m-generated, tensor.Of[float32](x)[generated*s.k:], w.Data)
 	if t := c.Input(mmBias); t != nil {
 		for i := range y {
 			y[i] += tensor.Of[float32](t)[i%s.n]
@@ -177,9 +193,22 @@ func (s *weights) decoded(y []float32, m int, x []float32, w []byte) {
 	}
 }
 
+// generatedOf is how many of m rows are generated tokens: all, where nothing says so.
+func generatedOf(t *tensor.Tensor, m int) (int, error) {
+	if t == nil {
+		return m, nil
+	}
+	if n := int(tensor.Of[int32](t)[0]); n >= 0 && n <= m {
+		return n, nil
+	}
+	return 0, fmt.Errorf("generated is %d, expected up to as many as x has rows, %d", tensor.Of[int32](t)[0], m)
+}
+
 // matMul multiplies on the kernels of blockq.
 type matMul struct {
 	task    blockq.Task
+	prompt  *blockq.Task // nil where prompts have the arithmetic of all rows
+	rows    int
 	dims    []int
 	scratch int
 }
@@ -206,6 +235,10 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	case !blockq.Supports(s.format):
 		return compileDecoded(p, s, dims)
 	}
+	return newMatMul(p, s, dims)
+}
+
+func newMatMul(p *op.Prep, s weights, dims []int) (*matMul, error) {
 	k := &matMul{dims: dims}
 	t := &k.task
 	packed, err := pack(p, s, mmW, 1)
@@ -213,10 +246,26 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	t.Packed = packed[0]
-	t.M, t.N, t.K = tensor.Count(dims)/s.n, s.n, s.k
+	k.rows = tensor.Count(dims) / s.n
+	t.M, t.N, t.K = k.rows, s.n, s.k
 	t.StrideX, t.StrideY, t.StrideR = s.k, s.n, s.n
 	k.scratch = t.ScratchSize(p.Threads)
+	if p.Has(mmGenerated) && blockq.PromptsDiffer(s.format) {
+		k.prompt = &blockq.Task{Product: t.Product}
+		k.prompt.Prompt = true
+		k.scratch = max(scratchUpTo(t, p.Threads), k.prompt.ScratchSize(p.Threads))
+	}
 	return k, nil
+}
+
+// scratchUpTo is the working memory of a task of up to so many rows as it has.
+func scratchUpTo(t *blockq.Task, threads int) (bytes int) {
+	m := t.M
+	for ; t.M > 0; t.M = min(t.M-1, fewRows) {
+		bytes = max(bytes, t.ScratchSize(threads))
+	}
+	t.M = m
+	return bytes
 }
 
 // compilePlain serves weights that are float32.
@@ -279,9 +328,31 @@ func (k *matMul) ScratchBytes() int { return k.scratch }
 
 // Run multiplies.
 func (k *matMul) Run(c *op.Call) error {
-	t := &k.task
-	t.Scratch, t.X, t.Y = c.Scratch, tensor.Of[float32](c.In[mmX]), tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
-	t.Bias, t.Residual = floatsOf(c.Input(mmBias)), floatsOf(c.Input(mmResidual))
+	x, y := tensor.Of[float32](c.In[mmX]), tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
+	bias, residual := floatsOf(c.Input(mmBias)), floatsOf(c.Input(mmResidual))
+	generated, err := generatedOf(c.Input(mmGenerated), k.rows)
+	if err != nil {
+		return err
+	}
+	if k.prompt == nil {
+		generated = k.rows
+	}
+	if err := k.multiply(c, &k.task, 0, generated, x, y, bias, residual); err != nil {
+		return err
+	}
+	return k.multiply(c, k.prompt, generated, k.rows, x, y, bias, residual)
+}
+
+// multiply computes rows from and to.
+func (k *matMul) multiply(c *op.Call, t *blockq.Task, from, to int, x, y, bias, residual []float32) error {
+	if from == to {
+		return nil
+	}
+	t.M, t.Scratch, t.Bias = to-from, c.Scratch, bias
+	t.X, t.Y = x[from*t.K:to*t.K], y[from*t.N:to*t.N]
+	if residual != nil {
+		t.Residual = residual[from*t.N : to*t.N]
+	}
 	err := t.Run(c.Pool)
 	t.Scratch, t.X, t.Y, t.Bias, t.Residual = nil, nil, nil, nil, nil
 	return err

@@ -41,9 +41,8 @@ func newProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
 	k := &packedProduct{matrices: packed}
 	t := &k.task
 	t.Packed, t.N, t.K, t.StrideX, t.StrideY = k.matrices[0], s.n, s.k, s.k, s.n
-	for t.M = m; t.M > 0; t.M = min(t.M-1, fewRows) {
-		k.scratch = max(k.scratch, t.ScratchSize(p.Threads))
-	}
+	t.M = m
+	k.scratch = scratchUpTo(t, p.Threads)
 	return k, nil
 }
 
