@@ -1,24 +1,11 @@
-// Package llm is the language-model engine: it loads a model of a GGUF file or a
-// Hugging Face folder, and answers any number of requests at once.
-//
-// The way through it: Generate (generate.go) checks a request and queues it. The
-// engine's goroutine (this file) goes round: the scheduler (schedule.go) decides
-// which tokens of which sequences a step computes, the runner (runner.go) computes
-// them all in one run of the model's graph, a sampler chooses each sequence's
-// next token, and the pieces go to the goroutines that wait for them.
-//
-// The answer to a request does not depend on the others: neither which tokens
-// share a step, nor cached prefixes, nor preemption change a bit of its logits.
 package llm
 
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/salver-ml/salver/internal/llm/sample"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/textgen"
 )
@@ -197,114 +184,4 @@ func (e *engine) fail(err error) {
 		w.out.put(piece{err: fmt.Errorf("a step of %d sequences: %w", len(e.step), err)})
 		e.finish(w.sequence, "error")
 	}
-}
-
-// choose gives each sequence whose tokens are all computed its next one.
-func (e *engine) choose(logits [][]float32) {
-	e.gather(logits)
-	e.pool.Run(len(e.draws), &e.draws)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer e.gauge() // whoever has an answer sees the figures with it
-	for i := range e.draws {
-		e.append(&e.draws[i])
-	}
-}
-
-// gather lists the tokens that are to be chosen after a step, and notes what it says
-// about prompts.
-func (e *engine) gather(logits [][]float32) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.draws = e.draws[:0]
-	for _, w := range e.step {
-		q := w.sequence
-		for p := q.computed - w.n; p < q.computed; p++ {
-			if p == len(q.tokens)-1 || !q.wants(p) {
-				continue
-			}
-			q.asked = append(q.asked, probability(logits[0], q.tokens[p+1], q.PromptLogprobs))
-			if q.visit != nil {
-				q.visit(p, logits[0])
-			}
-			logits = logits[1:]
-		}
-		if q.left() > 0 {
-			continue
-		}
-		for _, c := range append(e.first(q), q) {
-			e.draws = append(e.draws, draw{sequence: c, logits: logits[0], eos: e.eos})
-		}
-		logits = logits[1:]
-	}
-}
-
-// A draw is a token that is to be chosen.
-type draw struct {
-	*sequence
-	logits []float32
-	eos    []int32
-	token  textgen.Token
-}
-
-// draws are those of a step, on as many threads as there are: each sequence has a
-// sampler of its own.
-type draws []draw
-
-// Do chooses token number i.
-func (d *draws) Do(i int) {
-	c := &(*d)[i]
-	var forbidden []int32
-	if c.generated() < c.MinTokens {
-		forbidden = slices.Concat(c.eos, c.StopTokens)
-	}
-	c.token.ID = c.sampler.Next(c.logits, forbidden)
-	if c.Logprobs >= 0 || c.choices > max(c.N, 1) { // the best are chosen by them
-		c.token = probability(c.logits, c.token.ID, max(c.Logprobs, 0))
-	}
-}
-
-// first notes that the prompt of a request is computed and makes its other choices.
-func (e *engine) first(q *sequence) (others []*sequence) {
-	if q.forked {
-		return nil
-	}
-	e.waiting--
-	q.forked, q.open = true, q.choices
-	q.usage.FirstToken, q.usage.Queue = time.Since(q.arrived), q.admitted.Sub(q.arrived)
-	observe(&e.stats.FirstToken, q.usage.FirstToken.Seconds())
-	observe(&e.stats.Queue, q.usage.Queue.Seconds())
-	observe(&e.stats.Prompt, (q.usage.FirstToken - q.usage.Queue).Seconds())
-	e.stats.PromptTokens += uint64(q.prompt)
-	if q.PromptLogprobs >= 0 {
-		q.out.put(piece{prompt: q.asked})
-	}
-	for i := 1; i < q.choices; i++ {
-		others = append(others, e.sched.fork(q, i))
-	}
-	return others
-}
-
-// append hands a token that was chosen over.
-func (e *engine) append(d *draw) {
-	q, id := d.sequence, d.token.ID
-	q.tokens = append(q.tokens, id)
-	e.stats.GeneratedTokens++
-	p := piece{choice: q.choice, token: d.token}
-	switch {
-	case !q.IgnoreEOS && slices.Contains(e.eos, id) || slices.Contains(q.StopTokens, id):
-		p.finish, p.end = textgen.FinishStop, true
-	case q.generated() == q.MaxTokens || len(q.tokens) >= e.context:
-		p.finish = textgen.FinishLength
-	}
-	q.out.put(p)
-	if p.finish != "" {
-		e.finish(q, string(p.finish))
-	}
-}
-
-func probability(logits []float32, id int32, n int) textgen.Token {
-	t := textgen.Token{ID: id}
-	t.Logprob, t.Top = sample.Logprobs(logits, id, n)
-	return t
 }

@@ -148,7 +148,7 @@ func (r *runner) write(step []work) {
 
 // wants reports whether the logits at a position are needed.
 func (s *sequence) wants(position int) bool {
-	return position == len(s.tokens)-1 || s.PromptLogprobs >= 0 && position < s.prompt-1 && position >= len(s.asked)
+	return position == len(s.tokens)-1 || s.PromptLogprobs >= 0 && position < s.prompt-1 && position >= len(s.echo)
 }
 
 // copyBlock copies a block of all caches.

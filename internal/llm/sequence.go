@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 // request is one call of Generate while the engine works on it.
 type request struct {
 	*textgen.Request
-	ctx      context.Context
 	choices  int // sequences that are computed: BestOf
 	seed     uint64
 	arrived  time.Time
@@ -38,7 +36,7 @@ type sequence struct {
 	blocks   []int32
 	key      kv.Key // of the last block that was published
 	sampler  *sample.Sampler
-	asked    []textgen.Token // probabilities of the prompt, as far as they are known
+	echo     []textgen.Token // the tokens of the prompt with their probabilities, as far as they are wanted and known
 	done     bool
 }
 
