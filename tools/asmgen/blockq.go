@@ -30,7 +30,10 @@ func blockq() {
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets, bqSigned} {
 		for _, rows := range []int{1, 2, 4} {
-			k.tile(rows)
+			k.tile(rows, false)
+			if k == bqPlain || k == bqOffset {
+				k.tile(rows, true)
+			}
 		}
 	}
 	bqAMXKernels()
@@ -128,6 +131,11 @@ var bqFormats = []bqFormat{
 var bqTables = map[string][]int8{
 	"valuesIQ4":  {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113},
 	"valuesE2M1": {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12},
+}
+
+// nibbles: eight sums of VPMADDUBSW can be added in 16 bits, since codes are at most 15.
+func (f *bqFormat) nibbles() bool {
+	return f.low == 4 && f.high == 0 && !f.signed() && f.kind() <= bqOffset
 }
 
 func (f *bqFormat) kind() bqKind {

@@ -18,6 +18,7 @@ type bqDirect struct {
 	out        reg.GPVirtual
 	flip       reg.VecVirtual
 	acc        [][]reg.VecVirtual // of each half of the columns, of each row; nil: they are at out
+	sums       []reg.VecVirtual   // of each row, in 16 bits, where codes are nibbles
 }
 
 // direct writes the product of some rows with packed panels. AVX2 has registers for
@@ -138,8 +139,11 @@ func (k *bqDirect) half(h int) {
 	}
 	factors := k.factors(h)
 	dots := make([][]reg.VecVirtual, k.rows)
+	k.sums = make([]reg.VecVirtual, k.rows)
 	for r := range dots {
-		dots[r] = k.start(r)
+		if !k.nibbles() {
+			dots[r] = k.start(r)
+		}
 	}
 	k.codes(h, func(t int, x, y reg.VecVirtual) {
 		for i, c := range []reg.VecVirtual{x, y} {
@@ -152,8 +156,20 @@ func (k *bqDirect) half(h int) {
 		}
 		k.pair(t, x, y, dots)
 	})
+	if k.nibbles() {
+		for r, x := range k.sums {
+			VPMADDWD(bitsConst(0x00010001), x, x)
+			if k.f.zero != 0 {
+				VPADDD(k.start(r)[0], x, x)
+			}
+			dots[r] = []reg.VecVirtual{x}
+		}
+	}
 	k.add(h, dots)
 }
+
+// nibbles: all products of a group are added in 16 bits.
+func (k *bqDirect) nibbles() bool { return !k.wide && k.f.nibbles() }
 
 // split: the halves of K are multiplied one after the other, since there are no
 // registers for the sums of both.
@@ -192,7 +208,7 @@ func (k *bqDirect) byHalves(h int) {
 // other cases too, so as not to wait for one.
 func (k *bqDirect) start(row int) (dot []reg.VecVirtual) {
 	sums, from := 1, 1
-	if k.kind == bqPair || k.rows == 1 {
+	if k.kind == bqPair || k.rows == 1 && !k.nibbles() {
 		sums = 2
 	}
 	if k.kind == bqPair {
@@ -240,6 +256,14 @@ func (k *bqDirect) pair(t int, x, y reg.VecVirtual, dots [][]reg.VecVirtual) {
 		}
 		if !k.f.signed() { // sums of two stay within 16 bits
 			VPADDW(p[1], p[0], p[0])
+			if k.nibbles() {
+				if k.sums[r] == nil {
+					k.sums[r] = p[0]
+				} else {
+					VPADDW(p[0], k.sums[r], k.sums[r])
+				}
+				continue
+			}
 			VPMADDWD(bitsConst(0x00010001), p[0], p[0])
 			VPADDD(p[0], k.sum(dot, t, 0), k.sum(dot, t, 0))
 			continue

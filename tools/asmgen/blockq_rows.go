@@ -34,35 +34,45 @@ func (v bqLevel) finish() {
 	for h, b := range biases {
 		m.load(Mem{Base: bias, Disp: 32 * h}, h, b)
 	}
-	Label("row")
-	PREFETCHT0(Mem{Base: y, Index: ahead, Scale: 1})
-	x := make([]reg.VecVirtual, v.halves())
-	for h := range x {
-		x[h] = v.reg()
-		v.load(Mem{Base: acc, Disp: 32 * h}, x[h])
+	body := func(kind string, load, store func(h int, r reg.VecVirtual, m Mem)) {
+		Label(kind)
+		PREFETCHT0(Mem{Base: y, Index: ahead, Scale: 1})
+		x := make([]reg.VecVirtual, v.halves())
+		for h := range x {
+			x[h] = v.reg()
+			v.load(Mem{Base: acc, Disp: 32 * h}, x[h])
+		}
+		TESTQ(bias, bias)
+		JEQ(LabelRef(kind + "nobias"))
+		for h := range x {
+			VADDPS(biases[h], x[h], x[h])
+		}
+		Label(kind + "nobias")
+		TESTQ(residual, residual)
+		JEQ(LabelRef(kind + "store"))
+		for h := range x {
+			r := v.reg()
+			load(h, r, Mem{Base: residual, Disp: 32 * h})
+			VADDPS(r, x[h], x[h])
+		}
+		ADDQ(ldr, residual)
+		Label(kind + "store")
+		for h := range x {
+			store(h, x[h], Mem{Base: y, Disp: 32 * h})
+		}
+		ADDQ(Imm(64), acc)
+		ADDQ(ldy, y)
+		DECQ(rows)
+		JNE(LabelRef(kind))
 	}
-	TESTQ(bias, bias)
-	JEQ(LabelRef("nobias"))
-	for h := range x {
-		VADDPS(biases[h], x[h], x[h])
+	if !v.wide { // a store with a mask is slow on some processors
+		CMPQ(a.field(bqfMask), U32(0xffff))
+		JNE(LabelRef("row"))
+		body("whole", func(_ int, r reg.VecVirtual, at Mem) { v.load(at, r) }, func(_ int, r reg.VecVirtual, at Mem) { v.store(r, at) })
+		VZEROUPPER()
+		RET()
 	}
-	Label("nobias")
-	TESTQ(residual, residual)
-	JEQ(LabelRef("store"))
-	for h := range x {
-		r := v.reg()
-		m.load(Mem{Base: residual, Disp: 32 * h}, h, r)
-		VADDPS(r, x[h], x[h])
-	}
-	ADDQ(ldr, residual)
-	Label("store")
-	for h := range x {
-		m.store(x[h], Mem{Base: y, Disp: 32 * h}, h)
-	}
-	ADDQ(Imm(64), acc)
-	ADDQ(ldy, y)
-	DECQ(rows)
-	JNE(LabelRef("row"))
+	body("row", func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
 	VZEROUPPER()
 	RET()
 }

@@ -12,6 +12,7 @@ import (
 type bqTileKernel struct {
 	bqLevel
 	kind              bqKind
+	nibbles           bool // codes are at most 15
 	rows              int
 	values, dw, extra reg.GPVirtual
 	q, d, s, c        reg.GPVirtual
@@ -21,10 +22,14 @@ type bqTileKernel struct {
 }
 
 // tile writes the product of some rows with an unpacked panel.
-func (kind bqKind) tile(rows int) {
+func (kind bqKind) tile(rows int, nibbles bool) {
 	v := bqLevel{}
-	a := bqText(fmt.Sprintf("tile%s%sx%d", v.suffix(), kind, rows))
-	k := &bqTileKernel{bqLevel: v, kind: kind, rows: rows}
+	codes := ""
+	if nibbles {
+		codes = "Nibbles"
+	}
+	a := bqText(fmt.Sprintf("tile%s%s%sx%d", v.suffix(), kind, codes, rows))
+	k := &bqTileKernel{bqLevel: v, kind: kind, nibbles: nibbles, rows: rows}
 	k.values, k.dw, k.extra = a.load(bqValues), a.load(bqDW), a.load(bqExtra)
 	out, groups, halves := a.load(bqAcc), GP64(), GP64()
 	for range rows {
@@ -110,8 +115,13 @@ func (k *bqTileKernel) start(i int) []reg.VecVirtual {
 func (k *bqTileKernel) group() {
 	dw := k.reg()
 	if k.kind != bqPair {
-		dot := k.start(0)
-		k.dots(dot, 0, 8)
+		var dot []reg.VecVirtual
+		if k.nibbles {
+			dot = k.nibbleDots()
+		} else {
+			dot = k.start(0)
+			k.dots(dot, 0, 8)
+		}
 		for _, x := range dot {
 			VCVTDQ2PS(x, x)
 		}
@@ -183,6 +193,34 @@ func (k *bqTileKernel) dots(dot []reg.VecVirtual, from, n int) {
 			VPADDD(sum, x, x)
 		}
 	}
+}
+
+// nibbleDots adds the products of all quads in 16 bits first.
+func (k *bqTileKernel) nibbleDots() []reg.VecVirtual {
+	sums := make([]reg.VecVirtual, k.rows)
+	for t := range 8 {
+		w := k.reg()
+		k.load(Mem{Base: k.values, Disp: 64 * t}, w)
+		for r := range sums {
+			p := YMM()
+			VPBROADCASTD(Mem{Base: k.q, Disp: 32*r + 4*t}, p)
+			VPMADDUBSW(p, w, p)
+			if t == 0 {
+				sums[r] = p
+			} else {
+				VPADDW(p, sums[r], sums[r])
+			}
+		}
+	}
+	for _, x := range sums {
+		VPMADDWD(k.ones, x, x)
+	}
+	if k.hasC() {
+		for r, x := range k.start(0) {
+			VPADDD(x, sums[r], sums[r])
+		}
+	}
+	return sums
 }
 
 // unsaturated is how many sums of VPMADDUBSW can be added in 16 bits: codes are

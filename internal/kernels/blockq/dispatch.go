@@ -27,6 +27,8 @@ type kernels struct {
 	unpack map[block.Format]kernel
 	// tile[k][i] multiplies 1<<i rows by an unpacked panel.
 	tile [kinds][5]kernel
+	// nibbles are of plain and offset, where codes are at most 15; nil: as tile has them.
+	nibbles *[2][5]kernel
 	// bias is added to the unpacked values, modulo 256.
 	bias func(*layout) byte
 	// tiles, if not nil, multiply in place of unpack and tile.

@@ -4,6 +4,7 @@ package blockq
 
 import (
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -37,10 +38,19 @@ const (
 	aheadElsewhere = 8 << 10
 )
 
+// ahead is for kernels of AVX2: where to prefetch depends on the processor, not on what it
+// is told to use.
+func ahead() int {
+	if slices.Contains(cpu.Levels(), cpu.AMX) {
+		return aheadWithAMX
+	}
+	return aheadElsewhere
+}
+
 // avx2 has codes as unsigned bytes where they are few enough for VPMADDUBSW not
 // to saturate, else signed values.
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4}, directTiles: 4, ahead: aheadElsewhere,
+	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4}, directTiles: 4, ahead: ahead(),
 	direct: direct256, unpack: unpack256,
 	tile: [kinds][5]kernel{
 		plain:      {tile256Plainx1, tile256Plainx2, tile256Plainx4},
@@ -48,6 +58,10 @@ var avx2 = kernels{
 		pair:       {tile256Pairx1, tile256Pairx2, tile256Pairx4},
 		twoOffsets: {tile256TwoOffsetsx1, tile256TwoOffsetsx2, tile256TwoOffsetsx4},
 		signed:     {tile256Signedx1, tile256Signedx2, tile256Signedx4},
+	},
+	nibbles: &[2][5]kernel{
+		plain:  {tile256PlainNibblesx1, tile256PlainNibblesx2, tile256PlainNibblesx4},
+		offset: {tile256OffsetNibblesx1, tile256OffsetNibblesx2, tile256OffsetNibblesx4},
 	},
 	bias:     func(l *layout) byte { return byte(l.zero) },
 	quantize: quantize256, finish: finish256, half: half256,

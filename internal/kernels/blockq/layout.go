@@ -126,6 +126,9 @@ func (l *layout) kind() kind {
 	return plain
 }
 
+// nibbles says that the format is plain or offset, with codes of 4 bits.
+func (l *layout) nibbles() bool { return l.low == 4 && l.high == 0 && l.kind() <= offset }
+
 // tileKind is what tileKernels do for the format: values contain its integer scales.
 func (l *layout) tileKind() tileKind {
 	switch k := l.kind(); {

@@ -193,6 +193,10 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	}
 }
 
+// aheadOfPanels is how many bytes before they are unpacked packed weights are prefetched:
+// the last ones are of the next panel, which comes after all tiles.
+const aheadOfPanels = 8 << 10
+
 // unpacked unpacks panels, and multiplies tiles of rows by them.
 func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
@@ -202,7 +206,11 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 	a.values = unsafe.Pointer(&scratch[0])
 	a.dw = unsafe.Pointer(&scratch[groups*8*vector])
 	a.extra = unsafe.Pointer(&scratch[groups*(8*vector+4*cols)])
-	a.acc, a.ahead = w.acc, p.kern.ahead
+	a.acc, a.ahead = w.acc, aheadOfPanels
+	tile := &p.kern.tile[p.layout.kind()]
+	if p.kern.nibbles != nil && p.layout.nibbles() {
+		tile = &p.kern.nibbles[p.layout.kind()]
+	}
 	for first := part.Tile; first < part.TileEnd; first += p.block {
 		last := min(first+p.block, part.TileEnd)
 		for j := part.Panel; j < part.PanelEnd; j++ {
@@ -212,7 +220,7 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 			for i := first; i < last; i++ {
 				x := t.input.tile(i)
 				t.setRows(a, &x)
-				p.kern.tile[p.layout.kind()][log2(x.size)](a.arg())
+				tile[log2(x.size)](a.arg())
 				t.finish(w, i*p.kern.mr, x.rows, j, 0)
 			}
 		}

@@ -404,19 +404,37 @@ func bfloatWiden512(a *byte)
 func tile256Plainx1(a *byte)
 
 //go:noescape
+func tile256PlainNibblesx1(a *byte)
+
+//go:noescape
 func tile256Plainx2(a *byte)
+
+//go:noescape
+func tile256PlainNibblesx2(a *byte)
 
 //go:noescape
 func tile256Plainx4(a *byte)
 
 //go:noescape
+func tile256PlainNibblesx4(a *byte)
+
+//go:noescape
 func tile256Offsetx1(a *byte)
+
+//go:noescape
+func tile256OffsetNibblesx1(a *byte)
 
 //go:noescape
 func tile256Offsetx2(a *byte)
 
 //go:noescape
+func tile256OffsetNibblesx2(a *byte)
+
+//go:noescape
 func tile256Offsetx4(a *byte)
+
+//go:noescape
+func tile256OffsetNibblesx4(a *byte)
 
 //go:noescape
 func tile256Pairx1(a *byte)
