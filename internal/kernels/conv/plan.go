@@ -27,7 +27,7 @@ type Plan struct {
 	outBlocks  int // per group
 	groupsOf   []blockGroup
 	weightsOut int // bytes of an output block's weights
-	channelRun int // depthwise: channel blocks per chunk
+	channelRun int // depthwise: channel blocks per chunk, at most
 	blockRun   int // input blocks that one call can sum
 	packed     packing
 	winograd   winograd
@@ -251,14 +251,33 @@ func (pl *Plan) work(n, threads int) window.Work {
 	}
 	planes := pl.inBlocks
 	if pl.algorithm == Depthwise {
-		w.Groups = blocks(pl.packed.outBlocks, pl.channelRun)
-		planes = pl.channelRun
+		planes = pl.chunkChannels(n, threads)
+		w.Groups = blocks(pl.packed.outBlocks, planes)
 	}
 	w.LineBytes = planes * g.InRow * g.H.Stride
 	if w.Rows == 1 {
 		w.LineBytes = planes * g.InPx * g.W.Stride
 	}
 	return w
+}
+
+// chunksPerThread is how many chunks of channels each thread has at least.
+const chunksPerThread = 4
+
+// chunkChannels is the channel blocks of a depthwise chunk: few enough for all threads to
+// have whole planes, as they have of the 1×1 convolutions before, and the same number.
+func (pl *Plan) chunkChannels(n, threads int) int {
+	if threads == 1 {
+		return pl.channelRun
+	}
+	all := pl.packed.outBlocks
+	most := min(pl.channelRun, max(1, n*all/(threads*chunksPerThread)))
+	for run := most; run > 0; run-- {
+		if n*blocks(all, run)%threads == 0 {
+			return run
+		}
+	}
+	return most
 }
 
 // rowsToActivate is the rows of a part whose outputs stay in the first-level cache

@@ -34,7 +34,8 @@ type Runner struct {
 	source []float32 // Plain: what the kernels read
 	image  int       // Plain: the first image of the chunks
 
-	threads int // of the run
+	threads  int // of the run
+	channels int // depthwise: blocks of a chunk
 
 	half *bconv.Runner
 
@@ -85,7 +86,7 @@ func (r *Runner) runChunks(p *pool.Pool, images int) {
 	r.cut = window.NewCut(r.plan.work(images, p.Threads()))
 	n := r.cut.Chunks()
 	r.grow(n)
-	r.threads = p.Threads()
+	r.threads, r.channels = p.Threads(), r.plan.chunkChannels(images, p.Threads())
 	p.RunFromEnds(n, r)
 }
 
@@ -218,9 +219,9 @@ func (pl *Plan) setBlocks(t *window.Tile, g blockGroup, weights []float32) {
 func (r *Runner) depthwise(t *window.Tile, c window.Chunk) {
 	pl := r.plan
 	inPlane := pl.grid.H.In * pl.grid.InRow
-	first := c.Group * pl.channelRun
+	first := c.Group * r.channels
 	t.Blocks = 1
-	t.Channels = min(pl.channelRun, pl.packed.outBlocks-first)
+	t.Channels = min(r.channels, pl.packed.outBlocks-first)
 	t.InBlock, t.OutBlock, t.WeightsOut = inPlane, pl.outPlane, pl.weightsOut
 	t.Bias = window.At(r.op.Weights, first*pl.block*4)
 	plane := c.Image*pl.packed.outBlocks + first

@@ -53,3 +53,22 @@ func TestFetchNext(t *testing.T) {
 		}
 	}
 }
+
+// A depthwise chunk has whole planes of so few channels that threads get equally many.
+func TestDepthwiseChunks(t *testing.T) {
+	for _, c := range []struct{ blocks, side, images, threads, channels int }{
+		{60, 7, 1, 1, 60}, {60, 7, 1, 2, 6}, {36, 14, 1, 2, 3}, {24, 14, 1, 2, 3}, {12, 28, 1, 2, 1}, {9, 56, 1, 2, 1}, {24, 14, 8, 2, 10}, {60, 7, 1, 3, 5},
+	} {
+		channels := c.blocks * Block(cpu.AVX512)
+		p, err := New(Params{In: channels, Out: channels, Groups: channels, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}, []int{c.side, c.side}, cpu.AVX512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.threads == 1 {
+			c.channels = p.channelRun
+		}
+		if got := p.chunkChannels(c.images, c.threads); got != min(c.channels, p.channelRun) {
+			t.Errorf("%+v: a chunk has %d blocks of channels, of at most %d", c, got, p.channelRun)
+		}
+	}
+}

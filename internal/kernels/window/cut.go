@@ -65,8 +65,8 @@ func NewCut(w Work) Cut {
 		c.step = max((c.step+1)/2, least)
 		c.parts = (all + c.step - 1) / c.step
 	}
-	c.step = (all + c.parts - 1) / c.parts // of equal size
-	c.parts = (all + c.step - 1) / c.step
+	c.divide(all, c.parts)
+	c.balance(all, max(least/4, 1))
 	inputs := w.LineBytes * all * w.Images * w.Depths
 	switch w.Order {
 	case ByCost:
@@ -75,6 +75,35 @@ func NewCut(w Work) Cut {
 		c.groupFirst = true
 	}
 	return c
+}
+
+// divide makes parts of equal size, no more than so many.
+func (c *Cut) divide(all, parts int) {
+	c.step = (all + parts - 1) / parts
+	c.parts = (all + c.step - 1) / c.step
+}
+
+// fewChunks is how many chunks a thread has at least where it matters little that
+// another has one more.
+const fewChunks = 8
+
+// balance makes a few more parts, of least rows or columns, where so the threads can have
+// equally many chunks: of five, one thread would compute three.
+func (c *Cut) balance(all, least int) {
+	threads := c.work.Threads
+	if threads < 2 || c.Chunks()%threads == 0 || c.Chunks() >= threads*fewChunks {
+		return
+	}
+	more := *c
+	for parts := c.parts + 1; parts <= c.parts+threads; parts++ {
+		if more.divide(all, parts); more.step < least {
+			return
+		}
+		if more.Chunks()%threads == 0 {
+			*c = more
+			return
+		}
+	}
 }
 
 // Chunks is the number of chunks.

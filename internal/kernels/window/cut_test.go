@@ -28,3 +28,22 @@ func TestCutCoversEverythingOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestCutGivesThreadsEquallyManyChunks(t *testing.T) {
+	for _, c := range []struct {
+		w             Work
+		parts, chunks int
+	}{
+		{Work{Images: 1, Depths: 1, Groups: 5, Rows: 1, Cols: 49, LineBytes: 1 << 10, Least: 56, Threads: 2}, 2, 10},
+		{Work{Images: 1, Depths: 1, Groups: 5, Rows: 1, Cols: 40, LineBytes: 1 << 10, Least: 112, Threads: 2}, 1, 5}, // too few columns for two
+		{Work{Images: 1, Depths: 1, Groups: 9, Rows: 56, Cols: 56, LineBytes: 1 << 10, Threads: 2}, 2, 18},
+		{Work{Images: 1, Depths: 1, Groups: 9, Rows: 56, Cols: 56, LineBytes: 1 << 10, Threads: 3}, 2, 18},
+		{Work{Images: 1, Depths: 1, Groups: 17, Rows: 56, Cols: 56, LineBytes: 1 << 10, Threads: 2}, 1, 17}, // one more of many
+		{Work{Images: 1, Depths: 1, Groups: 5, Rows: 56, Cols: 56, LineBytes: 1 << 10, Threads: 1}, 1, 5},
+	} {
+		cut := NewCut(c.w)
+		if cut.parts != c.parts || cut.Chunks() != c.chunks {
+			t.Errorf("%+v: %d parts and %d chunks, expected %d and %d", c.w, cut.parts, cut.Chunks(), c.parts, c.chunks)
+		}
+	}
+}
