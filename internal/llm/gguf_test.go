@@ -181,6 +181,15 @@ func (w *ggufWriter) rotary() {
 }
 
 func (w *ggufWriter) add(name string, dims []int, v []float32) {
+	if f := w.g.blocks; f != block.F32 && len(dims) > 1 {
+		b := make([]byte, len(v)/f.Elems()*f.Bytes())
+		block.Encode(f, b, v)
+		w.sources = append(w.sources, gguf.Source{Name: name, Format: f, Shape: dims, WriteTo: func(out io.Writer) error {
+			_, err := out.Write(b)
+			return err
+		}})
+		return
+	}
 	w.sources = append(w.sources, gguf.Source{Name: name, Format: block.F32, Shape: dims, WriteTo: func(out io.Writer) error {
 		return binary.Write(out, binary.LittleEndian, v)
 	}})

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/format/safetensors"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -35,6 +36,8 @@ type reference struct {
 	Query          []int32
 	Documents      [][]int32
 	Scores         []float64
+
+	blocks block.Format // of matrices in a GGUF file
 }
 
 func readGolden(t *testing.T, name string) *reference {

@@ -39,6 +39,11 @@ func pagedFamily() {
 		}
 		rows{wide: wide}.pagedWeigh()
 	}
+	for _, half := range []bool{false, true} {
+		k := pagedKernel{wide: true, half: half}
+		k.packKeys()
+		k.packValues()
+	}
 }
 
 // pagedWeigh turns rows of n scores, a multiple of 32, into their exponentials relative
@@ -93,15 +98,11 @@ func (v rows) pagedWeigh() {
 }
 
 func (k pagedKernel) name(what string) string {
-	n := what + "32"
-	if k.half {
-		n = what + "16"
-	}
 	level := "AVX2"
 	if k.wide {
 		level = "AVX512"
 	}
-	return fmt.Sprintf("%sx%d%s", n, k.rows, level)
+	return fmt.Sprintf("%s%sx%d%s", what, k.stored(), k.rows, level)
 }
 
 func (k pagedKernel) lanes() int {
@@ -126,15 +127,27 @@ func (k pagedKernel) size() int {
 	return 4
 }
 
+// stored says what a number of the cache is.
+func (k pagedKernel) stored() string {
+	if k.half {
+		return "16"
+	}
+	return "32"
+}
+
 // load reads numbers of the cache.
 func (k pagedKernel) load(m Mem) reg.VecVirtual {
 	v := k.vec()
+	k.loadTo(m, v)
+	return v
+}
+
+func (k pagedKernel) loadTo(m Mem, v reg.Register) {
 	if k.half {
 		VCVTPH2PS(m, v)
 	} else {
 		VMOVUPS(m, v)
 	}
-	return v
 }
 
 func (k pagedKernel) zero() reg.VecVirtual {

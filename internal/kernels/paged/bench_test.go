@@ -85,17 +85,21 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkPrompt is a prompt that is computed at once; of the products only those are
-// counted that count.
+// BenchmarkPrompt is a prompt that is computed at once, with one arithmetic for all
+// tokens and with the prompts' own; of the products only those are counted that count.
 func BenchmarkPrompt(b *testing.B) {
 	for _, c := range benchShapes {
 		for _, n := range []int{128, 512} {
 			for _, l := range cpu.Levels() {
-				b.Run(fmt.Sprintf("%dof%dx%d/%d/%v", c.heads, c.kv, c.d, n, l), func(b *testing.B) {
-					defer cpu.Force(l)()
-					flops := 2 * float64(n) * float64(n+1) * float64(c.heads*c.d)
-					b.ReportMetric(flops/float64(fastest(b, []*Task{newBenchTask(newArena(b, 8<<20), 1, c.heads, c.kv, c.d, n, n)}).Nanoseconds()), "GFLOP/s")
-				})
+				for _, prompt := range []bool{false, true} {
+					b.Run(fmt.Sprintf("%dof%dx%d/%d/%v/prompt=%v", c.heads, c.kv, c.d, n, l, prompt), func(b *testing.B) {
+						defer cpu.Force(l)()
+						flops := 2 * float64(n) * float64(n+1) * float64(c.heads*c.d)
+						t := newBenchTask(newArena(b, 8<<20), 1, c.heads, c.kv, c.d, n, n)
+						t.Sequences[0].Prompt = prompt
+						b.ReportMetric(flops/float64(fastest(b, []*Task{t}).Nanoseconds()), "GFLOP/s")
+					})
+				}
 			}
 		}
 	}

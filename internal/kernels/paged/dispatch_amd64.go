@@ -12,6 +12,8 @@ import (
 // current is the table of the level in force.
 func current() *kernels {
 	switch l := cpu.Level(); {
+	case l >= cpu.AMX:
+		return &withTiles
 	case l >= cpu.AVX512:
 		return &avx512
 	case l >= cpu.AVX2:
@@ -53,6 +55,13 @@ var (
 		weigh:   weighs(weighAVX512),
 	}
 )
+
+// withTiles has kernels for prompts too.
+var withTiles = func() kernels {
+	k := avx512
+	k.packKeys32, k.packKeys16, k.packValues32, k.packValues16 = packKeys32AMX, packKeys16AMX, packValues32AMX, packValues16AMX
+	return k
+}()
 
 // together is how many of so many rows the next call takes, at most most, so that all
 // calls take about as many.

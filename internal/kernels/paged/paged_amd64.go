@@ -180,3 +180,15 @@ func sum16x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d in
 
 //go:noescape
 func weighAVX512(p *float32, largest *float32, sums *float32, factors *float32, rows int, n int)
+
+//go:noescape
+func packKeys32AMX(dst *uint16, list *uintptr, d int)
+
+//go:noescape
+func packValues32AMX(dst *uint16, list *uintptr, panel int, d int, blocks int)
+
+//go:noescape
+func packKeys16AMX(dst *uint16, list *uintptr, d int)
+
+//go:noescape
+func packValues16AMX(dst *uint16, list *uintptr, panel int, d int, blocks int)

@@ -9613,3 +9613,537 @@ exp:
 	JNE               row
 	VZEROUPPER
 	RET
+
+// func packKeys32AMX(dst *uint16, list *uintptr, d int)
+// Requires: AVX, AVX2, AVX512F
+TEXT ·packKeys32AMX(SB), NOSPLIT, $0-24
+	MOVQ    list+8(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    (AX), DX
+	MOVQ    8(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    40(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    56(AX), AX
+	MOVQ    d+16(FP), R12
+	VMOVDQU packKeysOrder32<>+0(SB), Y8
+	XORQ    R11, R11
+
+loop:
+	VMOVUPS (DX)(R11*1), Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xc0
+	VPSHUFB      Y8, Y0, Y0
+	VMOVDQU      X0, (CX)
+	VEXTRACTI128 $0x01, Y0, 128(CX)
+	VMOVUPS      (BX)(R11*1), Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xc9
+	VPSHUFB      Y8, Y1, Y1
+	VMOVDQU      X1, 16(CX)
+	VEXTRACTI128 $0x01, Y1, 144(CX)
+	VMOVUPS      (SI)(R11*1), Z2
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xd2
+	VPSHUFB      Y8, Y2, Y2
+	VMOVDQU      X2, 32(CX)
+	VEXTRACTI128 $0x01, Y2, 160(CX)
+	VMOVUPS      (DI)(R11*1), Z3
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xdb
+	VPSHUFB      Y8, Y3, Y3
+	VMOVDQU      X3, 48(CX)
+	VEXTRACTI128 $0x01, Y3, 176(CX)
+	VMOVUPS      (R8)(R11*1), Z4
+
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xe4
+	VPSHUFB      Y8, Y4, Y4
+	VMOVDQU      X4, 64(CX)
+	VEXTRACTI128 $0x01, Y4, 192(CX)
+	VMOVUPS      (R9)(R11*1), Z5
+
+	// VCVTNEPS2BF16 Z5, Y5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xed
+	VPSHUFB      Y8, Y5, Y5
+	VMOVDQU      X5, 80(CX)
+	VEXTRACTI128 $0x01, Y5, 208(CX)
+	VMOVUPS      (R10)(R11*1), Z6
+
+	// VCVTNEPS2BF16 Z6, Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xf6
+	VPSHUFB      Y8, Y6, Y6
+	VMOVDQU      X6, 96(CX)
+	VEXTRACTI128 $0x01, Y6, 224(CX)
+	VMOVUPS      (AX)(R11*1), Z7
+
+	// VCVTNEPS2BF16 Z7, Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xff
+	VPSHUFB      Y8, Y7, Y7
+	VMOVDQU      X7, 112(CX)
+	VEXTRACTI128 $0x01, Y7, 240(CX)
+	ADDQ         $0x00000040, R11
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x00000004, R12
+	JNE          loop
+	VZEROUPPER
+	RET
+
+DATA packKeysOrder32<>+0(SB)/1, $0x00
+DATA packKeysOrder32<>+1(SB)/1, $0x01
+DATA packKeysOrder32<>+2(SB)/1, $0x08
+DATA packKeysOrder32<>+3(SB)/1, $0x09
+DATA packKeysOrder32<>+4(SB)/1, $0x02
+DATA packKeysOrder32<>+5(SB)/1, $0x03
+DATA packKeysOrder32<>+6(SB)/1, $0x0a
+DATA packKeysOrder32<>+7(SB)/1, $0x0b
+DATA packKeysOrder32<>+8(SB)/1, $0x04
+DATA packKeysOrder32<>+9(SB)/1, $0x05
+DATA packKeysOrder32<>+10(SB)/1, $0x0c
+DATA packKeysOrder32<>+11(SB)/1, $0x0d
+DATA packKeysOrder32<>+12(SB)/1, $0x06
+DATA packKeysOrder32<>+13(SB)/1, $0x07
+DATA packKeysOrder32<>+14(SB)/1, $0x0e
+DATA packKeysOrder32<>+15(SB)/1, $0x0f
+DATA packKeysOrder32<>+16(SB)/1, $0x00
+DATA packKeysOrder32<>+17(SB)/1, $0x01
+DATA packKeysOrder32<>+18(SB)/1, $0x08
+DATA packKeysOrder32<>+19(SB)/1, $0x09
+DATA packKeysOrder32<>+20(SB)/1, $0x02
+DATA packKeysOrder32<>+21(SB)/1, $0x03
+DATA packKeysOrder32<>+22(SB)/1, $0x0a
+DATA packKeysOrder32<>+23(SB)/1, $0x0b
+DATA packKeysOrder32<>+24(SB)/1, $0x04
+DATA packKeysOrder32<>+25(SB)/1, $0x05
+DATA packKeysOrder32<>+26(SB)/1, $0x0c
+DATA packKeysOrder32<>+27(SB)/1, $0x0d
+DATA packKeysOrder32<>+28(SB)/1, $0x06
+DATA packKeysOrder32<>+29(SB)/1, $0x07
+DATA packKeysOrder32<>+30(SB)/1, $0x0e
+DATA packKeysOrder32<>+31(SB)/1, $0x0f
+GLOBL packKeysOrder32<>(SB), RODATA|NOPTR, $32
+
+// func packValues32AMX(dst *uint16, list *uintptr, panel int, d int, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·packValues32AMX(SB), NOSPLIT, $0-40
+	VMOVDQU64 packValuesOrder32<>+0(SB), Z8
+	MOVQ      list+8(FP), AX
+	MOVQ      dst+0(FP), CX
+	MOVQ      panel+16(FP), DX
+	MOVQ      blocks+32(FP), SI
+	MOVQ      d+24(FP), BX
+	SHLQ      $0x02, BX
+
+block:
+	MOVQ d+24(FP), R10
+	MOVQ (AX), DI
+	LEAQ (DI)(BX*2), R8
+	MOVQ CX, R9
+
+columns:
+	VMOVUPS (DI), Z0
+	VMOVUPS (DI)(BX*1), Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc8
+	VPERMW    Z1, Z8, Z1
+	VMOVDQU64 Z1, (R9)
+	VMOVUPS   64(DI), Z2
+	VMOVUPS   64(DI)(BX*1), Z3
+
+	// VCVTNE2PS2BF16 Z2, Z3, Z3
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x67
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xda
+	VPERMW    Z3, Z8, Z3
+	VMOVDQU64 Z3, 64(R9)
+	VMOVUPS   (R8), Z4
+	VMOVUPS   (R8)(BX*1), Z5
+
+	// VCVTNE2PS2BF16 Z4, Z5, Z5
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x57
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xec
+	VPERMW    Z5, Z8, Z5
+	VMOVDQU64 Z5, 128(R9)
+	VMOVUPS   64(R8), Z6
+	VMOVUPS   64(R8)(BX*1), Z7
+
+	// VCVTNE2PS2BF16 Z6, Z7, Z7
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x47
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xfe
+	VPERMW    Z7, Z8, Z7
+	VMOVDQU64 Z7, 192(R9)
+	ADDQ      $0x00000080, DI
+	ADDQ      $0x00000080, R8
+	ADDQ      DX, R9
+	SUBQ      $0x00000020, R10
+	JNE       columns
+	ADDQ      $0x00000008, AX
+	ADDQ      $0x00000100, CX
+	DECQ      SI
+	JNE       block
+	VZEROUPPER
+	RET
+
+DATA packValuesOrder32<>+0(SB)/2, $0x0000
+DATA packValuesOrder32<>+2(SB)/2, $0x0010
+DATA packValuesOrder32<>+4(SB)/2, $0x0001
+DATA packValuesOrder32<>+6(SB)/2, $0x0011
+DATA packValuesOrder32<>+8(SB)/2, $0x0002
+DATA packValuesOrder32<>+10(SB)/2, $0x0012
+DATA packValuesOrder32<>+12(SB)/2, $0x0003
+DATA packValuesOrder32<>+14(SB)/2, $0x0013
+DATA packValuesOrder32<>+16(SB)/2, $0x0004
+DATA packValuesOrder32<>+18(SB)/2, $0x0014
+DATA packValuesOrder32<>+20(SB)/2, $0x0005
+DATA packValuesOrder32<>+22(SB)/2, $0x0015
+DATA packValuesOrder32<>+24(SB)/2, $0x0006
+DATA packValuesOrder32<>+26(SB)/2, $0x0016
+DATA packValuesOrder32<>+28(SB)/2, $0x0007
+DATA packValuesOrder32<>+30(SB)/2, $0x0017
+DATA packValuesOrder32<>+32(SB)/2, $0x0008
+DATA packValuesOrder32<>+34(SB)/2, $0x0018
+DATA packValuesOrder32<>+36(SB)/2, $0x0009
+DATA packValuesOrder32<>+38(SB)/2, $0x0019
+DATA packValuesOrder32<>+40(SB)/2, $0x000a
+DATA packValuesOrder32<>+42(SB)/2, $0x001a
+DATA packValuesOrder32<>+44(SB)/2, $0x000b
+DATA packValuesOrder32<>+46(SB)/2, $0x001b
+DATA packValuesOrder32<>+48(SB)/2, $0x000c
+DATA packValuesOrder32<>+50(SB)/2, $0x001c
+DATA packValuesOrder32<>+52(SB)/2, $0x000d
+DATA packValuesOrder32<>+54(SB)/2, $0x001d
+DATA packValuesOrder32<>+56(SB)/2, $0x000e
+DATA packValuesOrder32<>+58(SB)/2, $0x001e
+DATA packValuesOrder32<>+60(SB)/2, $0x000f
+DATA packValuesOrder32<>+62(SB)/2, $0x001f
+GLOBL packValuesOrder32<>(SB), RODATA|NOPTR, $64
+
+// func packKeys16AMX(dst *uint16, list *uintptr, d int)
+// Requires: AVX, AVX2, AVX512F
+TEXT ·packKeys16AMX(SB), NOSPLIT, $0-24
+	MOVQ    list+8(FP), AX
+	MOVQ    dst+0(FP), CX
+	MOVQ    (AX), DX
+	MOVQ    8(AX), BX
+	MOVQ    16(AX), SI
+	MOVQ    24(AX), DI
+	MOVQ    32(AX), R8
+	MOVQ    40(AX), R9
+	MOVQ    48(AX), R10
+	MOVQ    56(AX), AX
+	MOVQ    d+16(FP), R12
+	VMOVDQU packKeysOrder16<>+0(SB), Y8
+	XORQ    R11, R11
+
+loop:
+	VCVTPH2PS (DX)(R11*1), Z0
+
+	// VCVTNEPS2BF16 Z0, Y0
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xc0
+	VPSHUFB      Y8, Y0, Y0
+	VMOVDQU      X0, (CX)
+	VEXTRACTI128 $0x01, Y0, 128(CX)
+	VCVTPH2PS    (BX)(R11*1), Z1
+
+	// VCVTNEPS2BF16 Z1, Y1
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xc9
+	VPSHUFB      Y8, Y1, Y1
+	VMOVDQU      X1, 16(CX)
+	VEXTRACTI128 $0x01, Y1, 144(CX)
+	VCVTPH2PS    (SI)(R11*1), Z2
+
+	// VCVTNEPS2BF16 Z2, Y2
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xd2
+	VPSHUFB      Y8, Y2, Y2
+	VMOVDQU      X2, 32(CX)
+	VEXTRACTI128 $0x01, Y2, 160(CX)
+	VCVTPH2PS    (DI)(R11*1), Z3
+
+	// VCVTNEPS2BF16 Z3, Y3
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xdb
+	VPSHUFB      Y8, Y3, Y3
+	VMOVDQU      X3, 48(CX)
+	VEXTRACTI128 $0x01, Y3, 176(CX)
+	VCVTPH2PS    (R8)(R11*1), Z4
+
+	// VCVTNEPS2BF16 Z4, Y4
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xe4
+	VPSHUFB      Y8, Y4, Y4
+	VMOVDQU      X4, 64(CX)
+	VEXTRACTI128 $0x01, Y4, 192(CX)
+	VCVTPH2PS    (R9)(R11*1), Z5
+
+	// VCVTNEPS2BF16 Z5, Y5
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xed
+	VPSHUFB      Y8, Y5, Y5
+	VMOVDQU      X5, 80(CX)
+	VEXTRACTI128 $0x01, Y5, 208(CX)
+	VCVTPH2PS    (R10)(R11*1), Z6
+
+	// VCVTNEPS2BF16 Z6, Y6
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xf6
+	VPSHUFB      Y8, Y6, Y6
+	VMOVDQU      X6, 96(CX)
+	VEXTRACTI128 $0x01, Y6, 224(CX)
+	VCVTPH2PS    (AX)(R11*1), Z7
+
+	// VCVTNEPS2BF16 Z7, Y7
+	BYTE         $0x62
+	BYTE         $0xf2
+	BYTE         $0x7e
+	BYTE         $0x48
+	BYTE         $0x72
+	BYTE         $0xff
+	VPSHUFB      Y8, Y7, Y7
+	VMOVDQU      X7, 112(CX)
+	VEXTRACTI128 $0x01, Y7, 240(CX)
+	ADDQ         $0x00000020, R11
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x00000004, R12
+	JNE          loop
+	VZEROUPPER
+	RET
+
+DATA packKeysOrder16<>+0(SB)/1, $0x00
+DATA packKeysOrder16<>+1(SB)/1, $0x01
+DATA packKeysOrder16<>+2(SB)/1, $0x08
+DATA packKeysOrder16<>+3(SB)/1, $0x09
+DATA packKeysOrder16<>+4(SB)/1, $0x02
+DATA packKeysOrder16<>+5(SB)/1, $0x03
+DATA packKeysOrder16<>+6(SB)/1, $0x0a
+DATA packKeysOrder16<>+7(SB)/1, $0x0b
+DATA packKeysOrder16<>+8(SB)/1, $0x04
+DATA packKeysOrder16<>+9(SB)/1, $0x05
+DATA packKeysOrder16<>+10(SB)/1, $0x0c
+DATA packKeysOrder16<>+11(SB)/1, $0x0d
+DATA packKeysOrder16<>+12(SB)/1, $0x06
+DATA packKeysOrder16<>+13(SB)/1, $0x07
+DATA packKeysOrder16<>+14(SB)/1, $0x0e
+DATA packKeysOrder16<>+15(SB)/1, $0x0f
+DATA packKeysOrder16<>+16(SB)/1, $0x00
+DATA packKeysOrder16<>+17(SB)/1, $0x01
+DATA packKeysOrder16<>+18(SB)/1, $0x08
+DATA packKeysOrder16<>+19(SB)/1, $0x09
+DATA packKeysOrder16<>+20(SB)/1, $0x02
+DATA packKeysOrder16<>+21(SB)/1, $0x03
+DATA packKeysOrder16<>+22(SB)/1, $0x0a
+DATA packKeysOrder16<>+23(SB)/1, $0x0b
+DATA packKeysOrder16<>+24(SB)/1, $0x04
+DATA packKeysOrder16<>+25(SB)/1, $0x05
+DATA packKeysOrder16<>+26(SB)/1, $0x0c
+DATA packKeysOrder16<>+27(SB)/1, $0x0d
+DATA packKeysOrder16<>+28(SB)/1, $0x06
+DATA packKeysOrder16<>+29(SB)/1, $0x07
+DATA packKeysOrder16<>+30(SB)/1, $0x0e
+DATA packKeysOrder16<>+31(SB)/1, $0x0f
+GLOBL packKeysOrder16<>(SB), RODATA|NOPTR, $32
+
+// func packValues16AMX(dst *uint16, list *uintptr, panel int, d int, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·packValues16AMX(SB), NOSPLIT, $0-40
+	VMOVDQU64 packValuesOrder16<>+0(SB), Z8
+	MOVQ      list+8(FP), AX
+	MOVQ      dst+0(FP), CX
+	MOVQ      panel+16(FP), DX
+	MOVQ      blocks+32(FP), SI
+	MOVQ      d+24(FP), BX
+	SHLQ      $0x01, BX
+
+block:
+	MOVQ d+24(FP), R10
+	MOVQ (AX), DI
+	LEAQ (DI)(BX*2), R8
+	MOVQ CX, R9
+
+columns:
+	VCVTPH2PS (DI), Z0
+	VCVTPH2PS (DI)(BX*1), Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z1
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc8
+	VPERMW    Z1, Z8, Z1
+	VMOVDQU64 Z1, (R9)
+	VCVTPH2PS 32(DI), Z2
+	VCVTPH2PS 32(DI)(BX*1), Z3
+
+	// VCVTNE2PS2BF16 Z2, Z3, Z3
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x67
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xda
+	VPERMW    Z3, Z8, Z3
+	VMOVDQU64 Z3, 64(R9)
+	VCVTPH2PS (R8), Z4
+	VCVTPH2PS (R8)(BX*1), Z5
+
+	// VCVTNE2PS2BF16 Z4, Z5, Z5
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x57
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xec
+	VPERMW    Z5, Z8, Z5
+	VMOVDQU64 Z5, 128(R9)
+	VCVTPH2PS 32(R8), Z6
+	VCVTPH2PS 32(R8)(BX*1), Z7
+
+	// VCVTNE2PS2BF16 Z6, Z7, Z7
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x47
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xfe
+	VPERMW    Z7, Z8, Z7
+	VMOVDQU64 Z7, 192(R9)
+	ADDQ      $0x00000040, DI
+	ADDQ      $0x00000040, R8
+	ADDQ      DX, R9
+	SUBQ      $0x00000020, R10
+	JNE       columns
+	ADDQ      $0x00000008, AX
+	ADDQ      $0x00000100, CX
+	DECQ      SI
+	JNE       block
+	VZEROUPPER
+	RET
+
+DATA packValuesOrder16<>+0(SB)/2, $0x0000
+DATA packValuesOrder16<>+2(SB)/2, $0x0010
+DATA packValuesOrder16<>+4(SB)/2, $0x0001
+DATA packValuesOrder16<>+6(SB)/2, $0x0011
+DATA packValuesOrder16<>+8(SB)/2, $0x0002
+DATA packValuesOrder16<>+10(SB)/2, $0x0012
+DATA packValuesOrder16<>+12(SB)/2, $0x0003
+DATA packValuesOrder16<>+14(SB)/2, $0x0013
+DATA packValuesOrder16<>+16(SB)/2, $0x0004
+DATA packValuesOrder16<>+18(SB)/2, $0x0014
+DATA packValuesOrder16<>+20(SB)/2, $0x0005
+DATA packValuesOrder16<>+22(SB)/2, $0x0015
+DATA packValuesOrder16<>+24(SB)/2, $0x0006
+DATA packValuesOrder16<>+26(SB)/2, $0x0016
+DATA packValuesOrder16<>+28(SB)/2, $0x0007
+DATA packValuesOrder16<>+30(SB)/2, $0x0017
+DATA packValuesOrder16<>+32(SB)/2, $0x0008
+DATA packValuesOrder16<>+34(SB)/2, $0x0018
+DATA packValuesOrder16<>+36(SB)/2, $0x0009
+DATA packValuesOrder16<>+38(SB)/2, $0x0019
+DATA packValuesOrder16<>+40(SB)/2, $0x000a
+DATA packValuesOrder16<>+42(SB)/2, $0x001a
+DATA packValuesOrder16<>+44(SB)/2, $0x000b
+DATA packValuesOrder16<>+46(SB)/2, $0x001b
+DATA packValuesOrder16<>+48(SB)/2, $0x000c
+DATA packValuesOrder16<>+50(SB)/2, $0x001c
+DATA packValuesOrder16<>+52(SB)/2, $0x000d
+DATA packValuesOrder16<>+54(SB)/2, $0x001d
+DATA packValuesOrder16<>+56(SB)/2, $0x000e
+DATA packValuesOrder16<>+58(SB)/2, $0x001e
+DATA packValuesOrder16<>+60(SB)/2, $0x000f
+DATA packValuesOrder16<>+62(SB)/2, $0x001f
+GLOBL packValuesOrder16<>(SB), RODATA|NOPTR, $64

@@ -18,6 +18,7 @@ import (
 type model struct {
 	heads, kv, d, n int
 	q, k, v         []float32
+	prompt          bool // its tokens are a prompt's
 }
 
 func newModel(rng *rand.Rand, heads, kv, d, n int) *model {
@@ -101,7 +102,7 @@ func (m *model) step(t *testing.T, p Problem, c *cache, from, end int, pool *poo
 		p.Slots = append(p.Slots, c.table[i/BlockTokens]*BlockTokens+int32(i%BlockTokens))
 	}
 	p.Slots = append(p.Slots, -1)
-	p.Sequences = []Sequence{{Row: 0, Count: n, First: from, Blocks: c.table}}
+	p.Sequences = []Sequence{{Row: 0, Count: n, First: from, Blocks: c.table, Prompt: m.prompt}}
 	task := &Task{Problem: p}
 	if err := task.Run(pool); err != nil {
 		t.Fatal(err)

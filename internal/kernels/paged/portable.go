@@ -20,6 +20,12 @@ type kernels struct {
 	// spread prepares the rows of q, of d elements.
 	spread func(w *workspace, rows, d int)
 
+	// packKeys writes a panel of AMX products, of 32 keys of d elements, and packValues
+	// the values of some blocks to panels that lie so many bytes apart. Both read blocks
+	// in float32 or float16.
+	packKeys32, packKeys16     func(dst *uint16, list *uintptr, d int)
+	packValues32, packValues16 func(dst *uint16, list *uintptr, panel, d, blocks int)
+
 	// weigh turns rows of n scores, a multiple of lanes, into weights relative to the
 	// largest so far. It brings that and the sums of the weights up to date, and sets
 	// the factors for what was summed before.

@@ -22,6 +22,7 @@ type workspace struct {
 	factors []float32 // e^(m_old-m), for what was summed before the tile
 	list    []uintptr // addresses of blocks in the order in which they are read
 	span    span
+	prompt  *promptSpace // where there are some
 
 	_ [128]byte // no false sharing with the next
 }
@@ -42,7 +43,11 @@ type chunkTask Task
 func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
 	slot := t.slots.Take()
-	t.attend(&t.spaces[slot], &t.units[i])
+	if u := &t.units[i]; u.prompt {
+		t.prompt(&t.spaces[slot], u)
+	} else {
+		t.attend(&t.spaces[slot], u)
+	}
 	t.slots.Give(slot)
 }
 
@@ -81,7 +86,7 @@ func (t *Task) attend(w *workspace, u *unit) {
 			kern.weigh(w, rows, n)
 			sum(t, w, s)
 		}
-		t.deliver(w, u, head)
+		t.deliver(w.o, w.sums, u, head)
 	}
 }
 
@@ -142,12 +147,12 @@ func (t *Task) load(w *workspace, u *unit, head int) (rows int) {
 }
 
 // deliver divides by the sums of the weights.
-func (t *Task) deliver(w *workspace, u *unit, head int) {
+func (t *Task) deliver(o, sums []float32, u *unit, head int) {
 	affine := elemwise.Float32(elemwise.Affine)
 	group := t.group()
 	for r := range u.rows * group {
 		at := t.at(u, r/group, head) + r%group*t.D
-		affine(t.O[at:at+t.D], w.o[r*t.D:(r+1)*t.D], elemwise.Params{A: 1 / w.sums[r]})
+		affine(t.O[at:at+t.D], o[r*t.D:(r+1)*t.D], elemwise.Params{A: 1 / sums[r]})
 	}
 }
 

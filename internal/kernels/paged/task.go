@@ -13,6 +13,7 @@ import (
 type Sequence struct {
 	Row, Count, First int
 	Blocks            []int32 // of the cache, in the order of positions
+	Prompt            bool    // tokens of a prompt, for which another arithmetic may be used
 }
 
 // A Cache is the keys or values of one layer.
@@ -52,6 +53,7 @@ type unit struct {
 	head, heads int // of keys
 	row         int // first query, counted within the sequence
 	rows        int
+	prompt      bool // in bfloat16
 }
 
 // queryTile is the number of queries of a unit, at most.
@@ -80,7 +82,7 @@ func (t *Task) cut(threads int) {
 	t.units = t.units[:0]
 	tiles := 0
 	for i := range t.Sequences {
-		tiles += tiling.Ceil(t.Sequences[i].Count, queryTile)
+		tiles += tiling.Ceil(t.Sequences[i].Count, t.queries(&t.Sequences[i]))
 	}
 	heads := 1
 	if tiles >= 4*threads {
@@ -88,13 +90,22 @@ func (t *Task) cut(threads int) {
 	}
 	for i := range t.Sequences {
 		s := &t.Sequences[i]
-		for end := s.Count; end > 0; end -= queryTile {
-			row := max(0, end-queryTile)
+		n := t.queries(s)
+		for end := s.Count; end > 0; end -= n {
+			row := max(0, end-n)
 			for h := 0; h < t.KVHeads; h += heads {
-				t.units = append(t.units, unit{s, h, heads, row, end - row})
+				t.units = append(t.units, unit{s, h, heads, row, end - row, t.tiled(s)})
 			}
 		}
 	}
+}
+
+// queries is how many a unit of a sequence has, at most.
+func (t *Task) queries(s *Sequence) int {
+	if t.tiled(s) {
+		return t.promptQueries()
+	}
+	return queryTile
 }
 
 func (t *Task) clearPadding() {

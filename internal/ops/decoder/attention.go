@@ -21,8 +21,9 @@ func init() {
 		Doc: "Causal attention of the tokens of one step, of any number of sequences. Writes their keys and values to the caches, which it is given as inputs, first. " +
 			"Shapes: Q and Y [tokens, heads·d], K and V [tokens, kv_heads·d], k_cache [blocks, kv_heads, d, 4], v_cache [blocks, kv_heads, 4, d]. " +
 			"slots[token] is where it goes in the caches (block·4 + place; negative: nowhere), positions[token] its place in its sequence; sequences[s] is its first token in the step " +
-			"and how many it has, and tables[s] its blocks in order. Tokens of no sequence give zeros. A query sees window keys, or all before it with 0.",
-		In:  op.Ports("Q:float32", "K:float32", "V:float32", "k_cache:C", "v_cache:C", "slots:int32", "positions:int32", "sequences:int32", "tables:int32"),
+			"and how many it has, and tables[s] its blocks in order. Tokens of no sequence give zeros. A query sees window keys, or all before it with 0. " +
+			"Generated is how many tokens of the step, the first ones, were generated: the others are those of prompts, which have an arithmetic of their own on AMX.",
+		In:  op.Ports("Q:float32", "K:float32", "V:float32", "k_cache:C", "v_cache:C", "slots:int32", "positions:int32", "sequences:int32", "tables:int32", "generated:int32?"),
 		Out: op.Ports("Y:float32"), Types: op.Types{"C": {dtype.Float32, dtype.Float16}},
 		Attrs: op.Attrs{"heads": op.Required(ir.KindInt), "kv_heads": op.Required(ir.KindInt), "scale": op.Required(ir.KindFloat),
 			"softcap": op.Default(ir.Float(0)), "window": op.Default(ir.Int(0))},
@@ -38,8 +39,8 @@ func inferPaged(c *op.Infer) error {
 	if c.Node.Int("window") < 0 || c.Node.Float("softcap") < 0 {
 		return fmt.Errorf("window is %d and softcap %v, expected none below 0", c.Node.Int("window"), c.Node.Float("softcap"))
 	}
-	for i, rank := range []int{2, 2, 2, 4, 4, 1, 1, 2, 2} {
-		if r, known := c.In[i].Rank(); known && r != rank {
+	for i, rank := range []int{2, 2, 2, 4, 4, 1, 1, 2, 2, 1} {
+		if r, known := c.Input(i).Rank(); known && r != rank {
 			return fmt.Errorf("input %d has rank %d, expected %d", i, r, rank)
 		}
 	}
@@ -73,7 +74,13 @@ func problem(c *op.Call, p *paged.Problem) error {
 	if rows.Shape[1] != 2 || rows.Shape[0] != tables.Shape[0] {
 		return fmt.Errorf("sequences are %s and tables %s, expected [s,2] and [s,blocks]", rows, tables)
 	}
-	width, blocks := tables.Shape[1], tensor.Of[int32](tables)
+	width, blocks, generated := tables.Shape[1], tensor.Of[int32](tables), p.Tokens
+	if g := c.Input(9); g != nil {
+		if g.Len() != 1 {
+			return fmt.Errorf("generated is %s, expected one number", g)
+		}
+		generated = int(tensor.Of[int32](g)[0])
+	}
 	p.Sequences = p.Sequences[:0]
 	for s := range rows.Shape[0] {
 		row, count := int(tensor.Of[int32](rows)[2*s]), int(tensor.Of[int32](rows)[2*s+1])
@@ -83,7 +90,7 @@ func problem(c *op.Call, p *paged.Problem) error {
 		if row < 0 || count < 0 || row+count > len(positions) {
 			return fmt.Errorf("sequence %d has tokens %d to %d of %d", s, row, row+count, len(positions))
 		}
-		p.Sequences = append(p.Sequences, paged.Sequence{Row: row, Count: count, First: int(positions[row]), Blocks: blocks[s*width : (s+1)*width]})
+		p.Sequences = append(p.Sequences, paged.Sequence{Row: row, Count: count, First: int(positions[row]), Blocks: blocks[s*width : (s+1)*width], Prompt: row >= generated})
 	}
 	return nil
 }
@@ -177,6 +184,7 @@ func (pagedCases) Cases() []op.Case {
 		window             int
 		softcap            float32
 		tokens, tableWidth int
+		generated          []int32 // nil: not said
 	}
 	var cases []op.Case
 	for _, l := range []layout{
@@ -184,6 +192,7 @@ func (pagedCases) Cases() []op.Case {
 		{name: "decode and prompt", heads: 4, kv: 1, d: 16, sequences: []int32{0, 1, 1, 1, 0, 0, 2, 9}, first: []int32{0, 140, 0, 20}, dt: dtype.Float32, tokens: 13, tableWidth: 36},
 		{name: "half cache", heads: 2, kv: 2, d: 24, sequences: []int32{0, 20, 20, 1}, first: []int32{3, 17}, dt: dtype.Float16, tokens: 21, tableWidth: 6},
 		{name: "window and soft cap", heads: 2, kv: 1, d: 8, sequences: []int32{0, 30}, first: []int32{10}, dt: dtype.Float32, window: 12, softcap: 3, tokens: 30, tableWidth: 10},
+		{name: "roles", heads: 4, kv: 2, d: 32, sequences: []int32{0, 1, 1, 40, 41, 3}, first: []int32{20, 0, 130}, dt: dtype.Float16, tokens: 44, tableWidth: 36, generated: []int32{1}},
 	} {
 		count := len(l.first)
 		blocks := count*l.tableWidth + 1
@@ -201,14 +210,18 @@ func (pagedCases) Cases() []op.Case {
 				slots[row] = tables[s*l.tableWidth+int(at)/paged.BlockTokens]*paged.BlockTokens + at%paged.BlockTokens
 			}
 		}
-		cases = append(cases, op.Case{
+		x := op.Case{
 			Name:  l.name,
 			Attrs: map[string]ir.Attr{"heads": ir.Int(l.heads), "kv_heads": ir.Int(l.kv), "scale": ir.Float(.4), "window": ir.Int(l.window), "softcap": ir.Float(l.softcap)},
 			In: []*tensor.Tensor{wave(l.tokens, l.heads*l.d), wave(l.tokens, l.kv*l.d), wave(l.tokens, l.kv*l.d),
 				cast(wave(blocks, l.kv, l.d, paged.BlockTokens), l.dt), cast(wave(blocks, l.kv, paged.BlockTokens, l.d), l.dt),
 				tensor.FromSlice(slots, l.tokens), tensor.FromSlice(positions, l.tokens), tensor.FromSlice(l.sequences, count, 2), tensor.FromSlice(tables, count, l.tableWidth)},
 			Out: []*tensor.Tensor{nil}, Tol: 1e-4,
-		})
+		}
+		if l.generated != nil {
+			x.In, x.Tol = append(x.In, tensor.FromSlice(l.generated, 1)), 3e-2
+		}
+		cases = append(cases, x)
 	}
 	return cases
 }
