@@ -17,6 +17,10 @@ func amxFamily() {
 		amxProduct("u8s8", tall, TDPBUSD)
 		amxProduct("s8s8", tall, TDPBSSD)
 	}
+	for _, tall := range []bool{false, true} {
+		amxStrip(tall, false)
+		amxStrip(tall, true)
+	}
 	amxRound()
 	amxRoundPairs()
 	amxFinish()

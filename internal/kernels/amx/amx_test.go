@@ -329,6 +329,20 @@ func TestLayout(t *testing.T) {
 			t.Errorf("field %d of Finish is at %d, the assembly expects %d", i, got, 8*i)
 		}
 	}
+	var s Strip
+	for i, got := range []uintptr{
+		unsafe.Offsetof(s.A), unsafe.Offsetof(s.LDA), unsafe.Offsetof(s.StepA), unsafe.Offsetof(s.B), unsafe.Offsetof(s.Steps), unsafe.Offsetof(s.Panels), unsafe.Offsetof(s.RowTiles),
+		unsafe.Offsetof(s.Tiles), unsafe.Offsetof(s.Sums), unsafe.Offsetof(s.next), unsafe.Offsetof(s.nextRuns), unsafe.Offsetof(s.stepRuns), unsafe.Offsetof(s.config), unsafe.Offsetof(s.Dst),
+		unsafe.Offsetof(s.LDC), unsafe.Offsetof(s.PanelC), unsafe.Offsetof(s.Residual), unsafe.Offsetof(s.LDR), unsafe.Offsetof(s.ColBias), unsafe.Offsetof(s.RowBias), unsafe.Offsetof(s.Columns),
+		unsafe.Offsetof(s.flags), unsafe.Offsetof(s.Alpha), unsafe.Offsetof(s.Lo), unsafe.Offsetof(s.Slope), unsafe.Offsetof(s.stepRows),
+	} {
+		if got != uintptr(8*i) {
+			t.Errorf("field %d of Strip is at %d, the assembly expects %d", i, got, 8*i)
+		}
+	}
+	if s := unsafe.Sizeof(RowTile{}); s != 48 {
+		t.Errorf("a row tile has %d bytes, the assembly expects 48", s)
+	}
 	if s := unsafe.Sizeof(config{}); s != 64 {
 		t.Errorf("a configuration has %d bytes, want 64", s)
 	}

@@ -135,6 +135,8 @@ type Kernels struct {
 	pairs func(dst *uint16, src *float32, stride, pairs, n int)
 	// finish takes a *Finish.
 	finish func(t *byte)
+	// strip takes a *Strip: without GELU and with; up to 16 rows, up to 32.
+	strip [2][2]func(t *byte)
 	// blocks and planes bring pixels together.
 	blocks func(dst *uint16, lo, hi *float32, n, step int)
 	planes func(dst *uint16, p0, p1, p2, p3 *float32, n int)

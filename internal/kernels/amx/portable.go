@@ -8,6 +8,7 @@ import (
 // portable is the specification of the other kernels.
 var portable = Kernels{
 	multiply: [kinds][2]func(*byte){{portableBF16, portableBF16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
+	strip:    [2][2]func(*byte){{portableStrip, portableStrip}, {portableStrip, portableStrip}},
 	round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
 	halves: portableHalves, pixels: portablePixels, pixelsSilu: portablePixels, maximum: portableMaximum, depthwise: portableDepthwise, widen: portableWiden,
 }

@@ -34,6 +34,26 @@ func u8s8x32(t *byte)
 //go:noescape
 func s8s8x32(t *byte)
 
+// multiplies row tiles of up to 16 rows by panels and finishes them; t is a *Strip.
+//
+//go:noescape
+func stripx16(t *byte)
+
+// multiplies row tiles of up to 16 rows by panels and finishes them by way of GELU; t is a *Strip.
+//
+//go:noescape
+func stripGelux16(t *byte)
+
+// multiplies row tiles of up to 32 rows by panels and finishes them; t is a *Strip.
+//
+//go:noescape
+func stripx32(t *byte)
+
+// multiplies row tiles of up to 32 rows by panels and finishes them by way of GELU; t is a *Strip.
+//
+//go:noescape
+func stripGelux32(t *byte)
+
 // rounds n floats to bfloat16.
 //
 //go:noescape

@@ -4894,6 +4894,2052 @@ end:
 	BYTE $0xc0
 	RET
 
+// func stripx16(t *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·stripx16(SB), NOSPLIT, $96-8
+	MOVQ t+0(FP), DI
+	MOVQ 96(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   8(DI), CX
+	MOVQ   CX, R12
+	SHLQ   $0x04, R12
+	MOVQ   $0x00000080, BX
+	MOVQ   72(DI), R15
+	MOVQ   24(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   104(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   128(DI), AX
+	MOVQ   AX, 16(SP)
+	MOVQ   144(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   160(DI), AX
+	MOVQ   AX, 32(SP)
+	MOVQ   40(DI), AX
+	MOVQ   AX, 40(SP)
+	MOVQ   64(DI), AX
+	MOVQ   AX, 64(SP)
+	ADDQ   $0x00001000, AX
+	MOVQ   AX, 72(SP)
+	XORQ   R13, R13
+	XORQ   SI, SI
+	XORQ   R8, R8
+	KXORW  K1, K1, K1
+	VPXORD Z2, Z2, Z2
+	KXORW  K2, K2, K2
+	VPXORD Z3, Z3, Z3
+	KXORD  K3, K3, K3
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, R11
+	MOVQ 56(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 32(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 80(DI)
+	JLE  share
+	MOVQ 80(DI), AX
+
+share:
+	MOVQ AX, 56(SP)
+	SUBQ AX, 80(DI)
+
+tile:
+	TESTL $0x00000040, 168(DI)
+	JNE   resume
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	JMP  start
+
+resume:
+	MOVQ 64(SP), R9
+
+	// TILELOADD tmm0, 0(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x19
+
+	// TILELOADD tmm1, 64(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x19
+	BYTE $0x40
+
+start:
+	MOVQ (SP), DX
+	MOVQ (DI), AX
+	ADDQ (R11), AX
+	MOVQ 32(DI), R10
+
+step:
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+	ADDQ 16(DI), AX
+	ADDQ $0x00000800, DX
+	CMPQ 56(SP), $0x00
+	JEQ  fetched
+	MOVQ 88(DI), R9
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       56(SP)
+	JEQ        fetched
+	DECQ       R9
+	JNE        fetch
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R9
+
+row:
+	VBROADCASTSS 176(DI), Z4
+	VMULPS       (SI), Z4, Z0
+	VMULPS       64(SI), Z4, Z1
+	TESTL        $0x00000001, 168(DI)
+	JEQ          nocolbias
+	VADDPS       Z2, Z0, Z0
+	VADDPS       Z3, Z1, Z1
+
+nocolbias:
+	TESTL       $0x00000002, 168(DI)
+	JEQ         norowbias
+	MOVQ        88(SP), R12
+	VADDPS.BCST (R12), Z0, Z0
+	VADDPS.BCST (R12), Z1, Z1
+	ADDQ        $0x04, 88(SP)
+
+norowbias:
+	TESTL        $0x00000004, 168(DI)
+	JEQ          noresidual
+	VBROADCASTSS 180(DI), Z5
+	MOVQ         80(SP), R12
+	VMOVUPS.Z    (R12), K1, Z4
+	VMULPS       Z5, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS.Z    64(R12), K2, Z4
+	VMULPS       Z5, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+	ADDQ         136(DI), R12
+	MOVQ         R12, 80(SP)
+
+noresidual:
+	TESTL        $0x00000008, 168(DI)
+	JEQ          noleaky
+	VBROADCASTSS 192(DI), Z4
+	VPMOVD2M     Z0, K4
+	VMULPS       Z4, Z0, K4, Z0
+	VPMOVD2M     Z1, K4
+	VMULPS       Z4, Z1, K4, Z1
+
+noleaky:
+	TESTL        $0x00000010, 168(DI)
+	JEQ          noclip
+	VBROADCASTSS 184(DI), Z4
+	VBROADCASTSS 188(DI), Z5
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+
+noclip:
+	TESTL   $0x00000020, 168(DI)
+	JNE     half
+	VMOVUPS Z0, K1, (R8)
+	VMOVUPS Z1, K2, 64(R8)
+	JMP     stored
+
+half:
+	VMOVAPS Z0, Z0
+	VMOVAPS Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Z0, K3, (R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 112(DI), R8
+	DECQ R13
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
+	DECQ R10
+	JNE  step
+	CMPQ 40(SP), $0x00
+	JEQ  end
+	MOVQ 64(SP), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x4c
+	BYTE  $0x1e
+	BYTE  $0x40
+	TESTL $0x00000080, 168(DI)
+	JNE   held
+	MOVQ  72(SP), R9
+	MOVQ  R9, 64(SP)
+	MOVQ  SI, 72(SP)
+	ADDQ  16(R11), SI
+	MOVQ  8(R11), R13
+	MOVQ  8(SP), R8
+	ADDQ  24(R11), R8
+	MOVQ  16(SP), R9
+	ADDQ  32(R11), R9
+	MOVQ  R9, 80(SP)
+	MOVQ  152(DI), R9
+	ADDQ  40(R11), R9
+	MOVQ  R9, 88(SP)
+	MOVL  $0xffffffff, AX
+	MOVQ  32(SP), R9
+	CMPQ  R9, $0x20
+	JGE   columns
+	BZHIL R9, AX, AX
+
+columns:
+	KMOVD     AX, K3
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	TESTL     $0x00000001, 168(DI)
+	JEQ       nobias
+	MOVQ      24(SP), R9
+	VMOVUPS.Z (R9), K1, Z2
+	VMOVUPS.Z 64(R9), K2, Z3
+
+nobias:
+held:
+	ADDQ $0x30, R11
+	DECQ 48(SP)
+	JNE  tile
+	MOVQ DX, (SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 8(SP)
+	ADDQ $0x00000080, 16(SP)
+	ADDQ $0x00000080, 24(SP)
+	SUBQ $0x20, 32(SP)
+	MOVQ 56(SP), AX
+	ADDQ AX, 80(DI)
+	DECQ 40(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	MOVQ  R15, 72(DI)
+	MOVQ  $0x00000001, R10
+	MOVQ  R13, R9
+	TESTQ R13, R13
+	JNE   row
+
+end:
+	VZEROUPPER
+	RET
+
+// func stripGelux16(t *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·stripGelux16(SB), NOSPLIT, $96-8
+	MOVQ t+0(FP), DI
+	MOVQ 96(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   8(DI), CX
+	MOVQ   CX, R12
+	SHLQ   $0x04, R12
+	MOVQ   $0x00000080, BX
+	MOVQ   72(DI), R15
+	MOVQ   24(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   104(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   128(DI), AX
+	MOVQ   AX, 16(SP)
+	MOVQ   144(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   160(DI), AX
+	MOVQ   AX, 32(SP)
+	MOVQ   40(DI), AX
+	MOVQ   AX, 40(SP)
+	MOVQ   64(DI), AX
+	MOVQ   AX, 64(SP)
+	ADDQ   $0x00001000, AX
+	MOVQ   AX, 72(SP)
+	XORQ   R13, R13
+	XORQ   SI, SI
+	XORQ   R8, R8
+	KXORW  K1, K1, K1
+	VPXORD Z2, Z2, Z2
+	KXORW  K2, K2, K2
+	VPXORD Z3, Z3, Z3
+	KXORD  K3, K3, K3
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, R11
+	MOVQ 56(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 32(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 80(DI)
+	JLE  share
+	MOVQ 80(DI), AX
+
+share:
+	MOVQ AX, 56(SP)
+	SUBQ AX, 80(DI)
+
+tile:
+	TESTL $0x00000040, 168(DI)
+	JNE   resume
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	JMP  start
+
+resume:
+	MOVQ 64(SP), R9
+
+	// TILELOADD tmm0, 0(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x19
+
+	// TILELOADD tmm1, 64(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x19
+	BYTE $0x40
+
+start:
+	MOVQ (SP), DX
+	MOVQ (DI), AX
+	ADDQ (R11), AX
+	MOVQ 32(DI), R10
+
+step:
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+	ADDQ 16(DI), AX
+	ADDQ $0x00000800, DX
+	CMPQ 56(SP), $0x00
+	JEQ  fetched
+	MOVQ 88(DI), R9
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       56(SP)
+	JEQ        fetched
+	DECQ       R9
+	JNE        fetch
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R9
+
+row:
+	VBROADCASTSS 176(DI), Z6
+	VMULPS       (SI), Z6, Z0
+	VMULPS       64(SI), Z6, Z1
+	TESTL        $0x00000001, 168(DI)
+	JEQ          nocolbias
+	VADDPS       Z2, Z0, Z0
+	VADDPS       Z3, Z1, Z1
+
+nocolbias:
+	TESTL       $0x00000002, 168(DI)
+	JEQ         norowbias
+	MOVQ        88(SP), R12
+	VADDPS.BCST (R12), Z0, Z0
+	VADDPS.BCST (R12), Z1, Z1
+	ADDQ        $0x04, 88(SP)
+
+norowbias:
+	TESTL        $0x00000004, 168(DI)
+	JEQ          noresidual
+	VBROADCASTSS 180(DI), Z7
+	MOVQ         80(SP), R12
+	VMOVUPS.Z    (R12), K1, Z6
+	VMULPS       Z7, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS.Z    64(R12), K2, Z6
+	VMULPS       Z7, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	ADDQ         136(DI), R12
+	MOVQ         R12, 80(SP)
+
+noresidual:
+	TESTL        $0x00000008, 168(DI)
+	JEQ          noleaky
+	VBROADCASTSS 192(DI), Z6
+	VPMOVD2M     Z0, K4
+	VMULPS       Z6, Z0, K4, Z0
+	VPMOVD2M     Z1, K4
+	VMULPS       Z6, Z1, K4, Z1
+
+noleaky:
+	TESTL        $0x00000010, 168(DI)
+	JEQ          noclip
+	VBROADCASTSS 184(DI), Z6
+	VBROADCASTSS 188(DI), Z7
+	VMAXPS       Z0, Z6, Z0
+	VMINPS       Z0, Z7, Z0
+	VMAXPS       Z1, Z6, Z1
+	VMINPS       Z1, Z7, Z1
+
+noclip:
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z6
+	VBROADCASTSS      word4169999a<>+0(SB), Z7
+	VMINPS            Z6, Z7, Z6
+	VSUBPS.BCST       word40800000<>+0(SB), Z6, Z7
+	VADDPS.BCST       word40800000<>+0(SB), Z6, Z8
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z9
+	VPSUBD            Z8, Z9, Z9
+	VBROADCASTSS      word3f800000<>+0(SB), Z10
+	VFNMADD231PS      Z9, Z8, Z10
+	VMOVAPS           Z9, Z11
+	VFMADD231PS       Z10, Z9, Z11
+	VBROADCASTSS      word3f800000<>+0(SB), Z9
+	VFNMADD231PS      Z11, Z8, Z9
+	VMOVAPS           Z11, Z10
+	VFMADD231PS       Z9, Z11, Z10
+	VBROADCASTSS      word3f800000<>+0(SB), Z9
+	VFNMADD231PS      Z10, Z8, Z9
+	VMOVAPS           Z10, Z8
+	VFMADD231PS       Z9, Z10, Z8
+	VMULPS            Z8, Z7, Z7
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z8
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z7, Z8
+	VADDPS.BCST       word3f800000<>+0(SB), Z6, Z7
+	VDIVPS            Z7, Z8, Z7
+	VMULPS            Z6, Z6, Z8
+	VMOVAPS           Z8, Z9
+	VFMSUB231PS       Z6, Z6, Z9
+	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z10
+	VMAXPS            Z8, Z10, Z8
+	VMULPS.BCST       wordbf000000<>+0(SB), Z9, Z9
+	VBROADCASTSS      word4b400000<>+0(SB), Z10
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z10
+	VSUBPS.BCST       word4b400000<>+0(SB), Z10, Z10
+	VMOVAPS           Z8, Z8
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z10, Z8
+	VMOVAPS           Z8, Z8
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z10, Z8
+	VADDPS            Z9, Z8, Z8
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z9
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z8, Z9
+	VMULPS            Z8, Z8, Z11
+	VMOVAPS           Z8, Z8
+	VFMADD231PS       Z11, Z9, Z8
+	VADDPS.BCST       word3f800000<>+0(SB), Z8, Z8
+	VSCALEFPS         Z10, Z8, Z8
+	VMULPS            Z7, Z6, Z9
+	VMULPS            Z8, Z9, Z9
+	VXORPS.BCST       word80000000<>+0(SB), Z9, Z9
+	VMULPS            Z8, Z7, Z7
+	VMOVAPS           Z0, Z8
+	VFNMADD231PS      Z7, Z6, Z8
+	VPMOVD2M          Z0, K4
+	VBLENDMPS         Z9, Z8, K4, Z4
+	VANDPS.BCST       word7fffffff<>+0(SB), Z1, Z0
+	VBROADCASTSS      word4169999a<>+0(SB), Z6
+	VMINPS            Z0, Z6, Z0
+	VSUBPS.BCST       word40800000<>+0(SB), Z0, Z6
+	VADDPS.BCST       word40800000<>+0(SB), Z0, Z7
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z8
+	VPSUBD            Z7, Z8, Z8
+	VBROADCASTSS      word3f800000<>+0(SB), Z9
+	VFNMADD231PS      Z8, Z7, Z9
+	VMOVAPS           Z8, Z10
+	VFMADD231PS       Z9, Z8, Z10
+	VBROADCASTSS      word3f800000<>+0(SB), Z8
+	VFNMADD231PS      Z10, Z7, Z8
+	VMOVAPS           Z10, Z9
+	VFMADD231PS       Z8, Z10, Z9
+	VBROADCASTSS      word3f800000<>+0(SB), Z8
+	VFNMADD231PS      Z9, Z7, Z8
+	VMOVAPS           Z9, Z7
+	VFMADD231PS       Z8, Z9, Z7
+	VMULPS            Z7, Z6, Z6
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z7
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z6, Z7
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z6
+	VDIVPS            Z6, Z7, Z6
+	VMULPS            Z0, Z0, Z7
+	VMOVAPS           Z7, Z8
+	VFMSUB231PS       Z0, Z0, Z8
+	VMULPS.BCST       wordbf000000<>+0(SB), Z7, Z7
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z9
+	VMAXPS            Z7, Z9, Z7
+	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
+	VBROADCASTSS      word4b400000<>+0(SB), Z9
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z7, Z9
+	VSUBPS.BCST       word4b400000<>+0(SB), Z9, Z9
+	VMOVAPS           Z7, Z7
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z7
+	VMOVAPS           Z7, Z7
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z7
+	VADDPS            Z8, Z7, Z7
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z8
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z7, Z8
+	VMULPS            Z7, Z7, Z10
+	VMOVAPS           Z7, Z7
+	VFMADD231PS       Z10, Z8, Z7
+	VADDPS.BCST       word3f800000<>+0(SB), Z7, Z7
+	VSCALEFPS         Z9, Z7, Z7
+	VMULPS            Z6, Z0, Z8
+	VMULPS            Z7, Z8, Z8
+	VXORPS.BCST       word80000000<>+0(SB), Z8, Z8
+	VMULPS            Z7, Z6, Z6
+	VMOVAPS           Z1, Z7
+	VFNMADD231PS      Z6, Z0, Z7
+	VPMOVD2M          Z1, K4
+	VBLENDMPS         Z8, Z7, K4, Z5
+	TESTL             $0x00000020, 168(DI)
+	JNE               half
+	VMOVUPS           Z4, K1, (R8)
+	VMOVUPS           Z5, K2, 64(R8)
+	JMP               stored
+
+half:
+	VMOVAPS Z4, Z0
+	VMOVAPS Z5, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Z0, K3, (R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 112(DI), R8
+	DECQ R13
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
+	DECQ R10
+	JNE  step
+	CMPQ 40(SP), $0x00
+	JEQ  end
+	MOVQ 64(SP), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x4c
+	BYTE  $0x1e
+	BYTE  $0x40
+	TESTL $0x00000080, 168(DI)
+	JNE   held
+	MOVQ  72(SP), R9
+	MOVQ  R9, 64(SP)
+	MOVQ  SI, 72(SP)
+	ADDQ  16(R11), SI
+	MOVQ  8(R11), R13
+	MOVQ  8(SP), R8
+	ADDQ  24(R11), R8
+	MOVQ  16(SP), R9
+	ADDQ  32(R11), R9
+	MOVQ  R9, 80(SP)
+	MOVQ  152(DI), R9
+	ADDQ  40(R11), R9
+	MOVQ  R9, 88(SP)
+	MOVL  $0xffffffff, AX
+	MOVQ  32(SP), R9
+	CMPQ  R9, $0x20
+	JGE   columns
+	BZHIL R9, AX, AX
+
+columns:
+	KMOVD     AX, K3
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	TESTL     $0x00000001, 168(DI)
+	JEQ       nobias
+	MOVQ      24(SP), R9
+	VMOVUPS.Z (R9), K1, Z2
+	VMOVUPS.Z 64(R9), K2, Z3
+
+nobias:
+held:
+	ADDQ $0x30, R11
+	DECQ 48(SP)
+	JNE  tile
+	MOVQ DX, (SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 8(SP)
+	ADDQ $0x00000080, 16(SP)
+	ADDQ $0x00000080, 24(SP)
+	SUBQ $0x20, 32(SP)
+	MOVQ 56(SP), AX
+	ADDQ AX, 80(DI)
+	DECQ 40(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	MOVQ  R15, 72(DI)
+	MOVQ  $0x00000001, R10
+	MOVQ  R13, R9
+	TESTQ R13, R13
+	JNE   row
+
+end:
+	VZEROUPPER
+	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+DATA word7fffffff<>+4(SB)/4, $0x7fffffff
+DATA word7fffffff<>+8(SB)/4, $0x7fffffff
+DATA word7fffffff<>+12(SB)/4, $0x7fffffff
+DATA word7fffffff<>+16(SB)/4, $0x7fffffff
+DATA word7fffffff<>+20(SB)/4, $0x7fffffff
+DATA word7fffffff<>+24(SB)/4, $0x7fffffff
+DATA word7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA word4169999a<>+0(SB)/4, $0x4169999a
+DATA word4169999a<>+4(SB)/4, $0x4169999a
+DATA word4169999a<>+8(SB)/4, $0x4169999a
+DATA word4169999a<>+12(SB)/4, $0x4169999a
+DATA word4169999a<>+16(SB)/4, $0x4169999a
+DATA word4169999a<>+20(SB)/4, $0x4169999a
+DATA word4169999a<>+24(SB)/4, $0x4169999a
+DATA word4169999a<>+28(SB)/4, $0x4169999a
+GLOBL word4169999a<>(SB), RODATA|NOPTR, $32
+
+DATA word40800000<>+0(SB)/4, $0x40800000
+DATA word40800000<>+4(SB)/4, $0x40800000
+DATA word40800000<>+8(SB)/4, $0x40800000
+DATA word40800000<>+12(SB)/4, $0x40800000
+DATA word40800000<>+16(SB)/4, $0x40800000
+DATA word40800000<>+20(SB)/4, $0x40800000
+DATA word40800000<>+24(SB)/4, $0x40800000
+DATA word40800000<>+28(SB)/4, $0x40800000
+GLOBL word40800000<>(SB), RODATA|NOPTR, $32
+
+DATA word7ef311c3<>+0(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+4(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+8(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+12(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+16(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+20(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+24(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+28(SB)/4, $0x7ef311c3
+GLOBL word7ef311c3<>(SB), RODATA|NOPTR, $32
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+DATA word3f800000<>+4(SB)/4, $0x3f800000
+DATA word3f800000<>+8(SB)/4, $0x3f800000
+DATA word3f800000<>+12(SB)/4, $0x3f800000
+DATA word3f800000<>+16(SB)/4, $0x3f800000
+DATA word3f800000<>+20(SB)/4, $0x3f800000
+DATA word3f800000<>+24(SB)/4, $0x3f800000
+DATA word3f800000<>+28(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
+
+DATA wordb89658f1<>+0(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+4(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+8(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+12(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+16(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+20(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+24(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+28(SB)/4, $0xb89658f1
+GLOBL wordb89658f1<>(SB), RODATA|NOPTR, $32
+
+DATA wordb87ee373<>+0(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+4(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+8(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+12(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+16(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+20(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+24(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+28(SB)/4, $0xb87ee373
+GLOBL wordb87ee373<>(SB), RODATA|NOPTR, $32
+
+DATA word3a35977b<>+0(SB)/4, $0x3a35977b
+DATA word3a35977b<>+4(SB)/4, $0x3a35977b
+DATA word3a35977b<>+8(SB)/4, $0x3a35977b
+DATA word3a35977b<>+12(SB)/4, $0x3a35977b
+DATA word3a35977b<>+16(SB)/4, $0x3a35977b
+DATA word3a35977b<>+20(SB)/4, $0x3a35977b
+DATA word3a35977b<>+24(SB)/4, $0x3a35977b
+DATA word3a35977b<>+28(SB)/4, $0x3a35977b
+GLOBL word3a35977b<>(SB), RODATA|NOPTR, $32
+
+DATA wordb99f3924<>+0(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+4(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+8(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+12(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+16(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+20(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+24(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+28(SB)/4, $0xb99f3924
+GLOBL wordb99f3924<>(SB), RODATA|NOPTR, $32
+
+DATA wordbba3fb04<>+0(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+4(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+8(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+12(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+16(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+20(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+24(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+28(SB)/4, $0xbba3fb04
+GLOBL wordbba3fb04<>(SB), RODATA|NOPTR, $32
+
+DATA word3c92f758<>+0(SB)/4, $0x3c92f758
+DATA word3c92f758<>+4(SB)/4, $0x3c92f758
+DATA word3c92f758<>+8(SB)/4, $0x3c92f758
+DATA word3c92f758<>+12(SB)/4, $0x3c92f758
+DATA word3c92f758<>+16(SB)/4, $0x3c92f758
+DATA word3c92f758<>+20(SB)/4, $0x3c92f758
+DATA word3c92f758<>+24(SB)/4, $0x3c92f758
+DATA word3c92f758<>+28(SB)/4, $0x3c92f758
+GLOBL word3c92f758<>(SB), RODATA|NOPTR, $32
+
+DATA wordbd03e14d<>+0(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+4(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+8(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+12(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+16(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+20(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+24(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+28(SB)/4, $0xbd03e14d
+GLOBL wordbd03e14d<>(SB), RODATA|NOPTR, $32
+
+DATA word3cea4a80<>+0(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+4(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+8(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+12(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+16(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+20(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+24(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+28(SB)/4, $0x3cea4a80
+GLOBL word3cea4a80<>(SB), RODATA|NOPTR, $32
+
+DATA word3c655e91<>+0(SB)/4, $0x3c655e91
+DATA word3c655e91<>+4(SB)/4, $0x3c655e91
+DATA word3c655e91<>+8(SB)/4, $0x3c655e91
+DATA word3c655e91<>+12(SB)/4, $0x3c655e91
+DATA word3c655e91<>+16(SB)/4, $0x3c655e91
+DATA word3c655e91<>+20(SB)/4, $0x3c655e91
+DATA word3c655e91<>+24(SB)/4, $0x3c655e91
+DATA word3c655e91<>+28(SB)/4, $0x3c655e91
+GLOBL word3c655e91<>(SB), RODATA|NOPTR, $32
+
+DATA wordbdc60c78<>+0(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+4(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+8(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+12(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+16(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+20(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+24(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+28(SB)/4, $0xbdc60c78
+GLOBL wordbdc60c78<>(SB), RODATA|NOPTR, $32
+
+DATA word3ef1b0f5<>+0(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+4(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+8(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+12(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+16(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+20(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+24(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+28(SB)/4, $0x3ef1b0f5
+GLOBL word3ef1b0f5<>(SB), RODATA|NOPTR, $32
+
+DATA wordbf000000<>+0(SB)/4, $0xbf000000
+DATA wordbf000000<>+4(SB)/4, $0xbf000000
+DATA wordbf000000<>+8(SB)/4, $0xbf000000
+DATA wordbf000000<>+12(SB)/4, $0xbf000000
+DATA wordbf000000<>+16(SB)/4, $0xbf000000
+DATA wordbf000000<>+20(SB)/4, $0xbf000000
+DATA wordbf000000<>+24(SB)/4, $0xbf000000
+DATA wordbf000000<>+28(SB)/4, $0xbf000000
+GLOBL wordbf000000<>(SB), RODATA|NOPTR, $32
+
+DATA wordc2d20000<>+0(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+4(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+8(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+12(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+16(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
+GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
+
+DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA word3f318000<>+0(SB)/4, $0x3f318000
+DATA word3f318000<>+4(SB)/4, $0x3f318000
+DATA word3f318000<>+8(SB)/4, $0x3f318000
+DATA word3f318000<>+12(SB)/4, $0x3f318000
+DATA word3f318000<>+16(SB)/4, $0x3f318000
+DATA word3f318000<>+20(SB)/4, $0x3f318000
+DATA word3f318000<>+24(SB)/4, $0x3f318000
+DATA word3f318000<>+28(SB)/4, $0x3f318000
+GLOBL word3f318000<>(SB), RODATA|NOPTR, $32
+
+DATA wordb95e8083<>+0(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+4(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+8(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+12(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+16(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+20(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+24(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+28(SB)/4, $0xb95e8083
+GLOBL wordb95e8083<>(SB), RODATA|NOPTR, $32
+
+DATA word3ab6de32<>+0(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+4(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+8(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+12(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+16(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+20(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+24(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+28(SB)/4, $0x3ab6de32
+GLOBL word3ab6de32<>(SB), RODATA|NOPTR, $32
+
+DATA word3c0920a4<>+0(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+4(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+8(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+12(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+16(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+20(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+24(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+28(SB)/4, $0x3c0920a4
+GLOBL word3c0920a4<>(SB), RODATA|NOPTR, $32
+
+DATA word3d2aaa2a<>+0(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+4(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+8(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+12(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+16(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+20(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+24(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+28(SB)/4, $0x3d2aaa2a
+GLOBL word3d2aaa2a<>(SB), RODATA|NOPTR, $32
+
+DATA word3e2aaa43<>+0(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+4(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+8(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+12(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+16(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+20(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+24(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+28(SB)/4, $0x3e2aaa43
+GLOBL word3e2aaa43<>(SB), RODATA|NOPTR, $32
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+DATA word3f000000<>+4(SB)/4, $0x3f000000
+DATA word3f000000<>+8(SB)/4, $0x3f000000
+DATA word3f000000<>+12(SB)/4, $0x3f000000
+DATA word3f000000<>+16(SB)/4, $0x3f000000
+DATA word3f000000<>+20(SB)/4, $0x3f000000
+DATA word3f000000<>+24(SB)/4, $0x3f000000
+DATA word3f000000<>+28(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+DATA word80000000<>+4(SB)/4, $0x80000000
+DATA word80000000<>+8(SB)/4, $0x80000000
+DATA word80000000<>+12(SB)/4, $0x80000000
+DATA word80000000<>+16(SB)/4, $0x80000000
+DATA word80000000<>+20(SB)/4, $0x80000000
+DATA word80000000<>+24(SB)/4, $0x80000000
+DATA word80000000<>+28(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $32
+
+// func stripx32(t *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·stripx32(SB), NOSPLIT, $96-8
+	MOVQ t+0(FP), DI
+	MOVQ 96(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   8(DI), CX
+	MOVQ   CX, R12
+	SHLQ   $0x04, R12
+	MOVQ   $0x00000080, BX
+	MOVQ   72(DI), R15
+	MOVQ   24(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   104(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   128(DI), AX
+	MOVQ   AX, 16(SP)
+	MOVQ   144(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   160(DI), AX
+	MOVQ   AX, 32(SP)
+	MOVQ   40(DI), AX
+	MOVQ   AX, 40(SP)
+	MOVQ   64(DI), AX
+	MOVQ   AX, 64(SP)
+	ADDQ   $0x00001000, AX
+	MOVQ   AX, 72(SP)
+	XORQ   R13, R13
+	XORQ   SI, SI
+	XORQ   R8, R8
+	KXORW  K1, K1, K1
+	VPXORD Z2, Z2, Z2
+	KXORW  K2, K2, K2
+	VPXORD Z3, Z3, Z3
+	KXORD  K3, K3, K3
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, R11
+	MOVQ 56(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 32(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 80(DI)
+	JLE  share
+	MOVQ 80(DI), AX
+
+share:
+	MOVQ AX, 56(SP)
+	SUBQ AX, 80(DI)
+
+tile:
+	TESTL $0x00000040, 168(DI)
+	JNE   resume
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	JMP  start
+
+resume:
+	MOVQ 64(SP), R9
+
+	// TILELOADD tmm0, 0(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x19
+
+	// TILELOADD tmm1, 64(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x19
+	BYTE $0x40
+
+	// TILELOADD tmm2, 2048(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x19
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD tmm3, 2112(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x19
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+start:
+	MOVQ (SP), DX
+	MOVQ (DI), AX
+	ADDQ (R11), AX
+	MOVQ 32(DI), R10
+
+step:
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+	LEAQ (AX)(R12*1), R9
+
+	// TILELOADD tmm5, 0(R9), distance CX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x09
+
+	// TDPBF16PS tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TDPBF16PS tmm7, tmm5, tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+	ADDQ 16(DI), AX
+	ADDQ $0x00000800, DX
+	CMPQ 56(SP), $0x00
+	JEQ  fetched
+	MOVQ 88(DI), R9
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       56(SP)
+	JEQ        fetched
+	DECQ       R9
+	JNE        fetch
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R9
+
+row:
+	VBROADCASTSS 176(DI), Z4
+	VMULPS       (SI), Z4, Z0
+	VMULPS       64(SI), Z4, Z1
+	TESTL        $0x00000001, 168(DI)
+	JEQ          nocolbias
+	VADDPS       Z2, Z0, Z0
+	VADDPS       Z3, Z1, Z1
+
+nocolbias:
+	TESTL       $0x00000002, 168(DI)
+	JEQ         norowbias
+	MOVQ        88(SP), R14
+	VADDPS.BCST (R14), Z0, Z0
+	VADDPS.BCST (R14), Z1, Z1
+	ADDQ        $0x04, 88(SP)
+
+norowbias:
+	TESTL        $0x00000004, 168(DI)
+	JEQ          noresidual
+	VBROADCASTSS 180(DI), Z5
+	MOVQ         80(SP), R14
+	VMOVUPS.Z    (R14), K1, Z4
+	VMULPS       Z5, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	VMOVUPS.Z    64(R14), K2, Z4
+	VMULPS       Z5, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+	ADDQ         136(DI), R14
+	MOVQ         R14, 80(SP)
+
+noresidual:
+	TESTL        $0x00000008, 168(DI)
+	JEQ          noleaky
+	VBROADCASTSS 192(DI), Z4
+	VPMOVD2M     Z0, K4
+	VMULPS       Z4, Z0, K4, Z0
+	VPMOVD2M     Z1, K4
+	VMULPS       Z4, Z1, K4, Z1
+
+noleaky:
+	TESTL        $0x00000010, 168(DI)
+	JEQ          noclip
+	VBROADCASTSS 184(DI), Z4
+	VBROADCASTSS 188(DI), Z5
+	VMAXPS       Z0, Z4, Z0
+	VMINPS       Z0, Z5, Z0
+	VMAXPS       Z1, Z4, Z1
+	VMINPS       Z1, Z5, Z1
+
+noclip:
+	TESTL   $0x00000020, 168(DI)
+	JNE     half
+	VMOVUPS Z0, K1, (R8)
+	VMOVUPS Z1, K2, 64(R8)
+	JMP     stored
+
+half:
+	VMOVAPS Z0, Z0
+	VMOVAPS Z1, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Z0, K3, (R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 112(DI), R8
+	DECQ R13
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
+	DECQ R10
+	JNE  step
+	CMPQ 40(SP), $0x00
+	JEQ  end
+	MOVQ 64(SP), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TILESTORED tmm2, 2048(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x1e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm3, 2112(SI), distance BX
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x9c
+	BYTE  $0x1e
+	BYTE  $0x40
+	BYTE  $0x08
+	BYTE  $0x00
+	BYTE  $0x00
+	TESTL $0x00000080, 168(DI)
+	JNE   held
+	MOVQ  72(SP), R9
+	MOVQ  R9, 64(SP)
+	MOVQ  SI, 72(SP)
+	ADDQ  16(R11), SI
+	MOVQ  8(R11), R13
+	MOVQ  8(SP), R8
+	ADDQ  24(R11), R8
+	MOVQ  16(SP), R9
+	ADDQ  32(R11), R9
+	MOVQ  R9, 80(SP)
+	MOVQ  152(DI), R9
+	ADDQ  40(R11), R9
+	MOVQ  R9, 88(SP)
+	MOVL  $0xffffffff, AX
+	MOVQ  32(SP), R9
+	CMPQ  R9, $0x20
+	JGE   columns
+	BZHIL R9, AX, AX
+
+columns:
+	KMOVD     AX, K3
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	TESTL     $0x00000001, 168(DI)
+	JEQ       nobias
+	MOVQ      24(SP), R9
+	VMOVUPS.Z (R9), K1, Z2
+	VMOVUPS.Z 64(R9), K2, Z3
+
+nobias:
+held:
+	ADDQ $0x30, R11
+	DECQ 48(SP)
+	JNE  tile
+	MOVQ DX, (SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 8(SP)
+	ADDQ $0x00000080, 16(SP)
+	ADDQ $0x00000080, 24(SP)
+	SUBQ $0x20, 32(SP)
+	MOVQ 56(SP), AX
+	ADDQ AX, 80(DI)
+	DECQ 40(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	MOVQ  R15, 72(DI)
+	MOVQ  $0x00000001, R10
+	MOVQ  R13, R9
+	TESTQ R13, R13
+	JNE   row
+
+end:
+	VZEROUPPER
+	RET
+
+// func stripGelux32(t *byte)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·stripGelux32(SB), NOSPLIT, $96-8
+	MOVQ t+0(FP), DI
+	MOVQ 96(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   8(DI), CX
+	MOVQ   CX, R12
+	SHLQ   $0x04, R12
+	MOVQ   $0x00000080, BX
+	MOVQ   72(DI), R15
+	MOVQ   24(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   104(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   128(DI), AX
+	MOVQ   AX, 16(SP)
+	MOVQ   144(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   160(DI), AX
+	MOVQ   AX, 32(SP)
+	MOVQ   40(DI), AX
+	MOVQ   AX, 40(SP)
+	MOVQ   64(DI), AX
+	MOVQ   AX, 64(SP)
+	ADDQ   $0x00001000, AX
+	MOVQ   AX, 72(SP)
+	XORQ   R13, R13
+	XORQ   SI, SI
+	XORQ   R8, R8
+	KXORW  K1, K1, K1
+	VPXORD Z2, Z2, Z2
+	KXORW  K2, K2, K2
+	VPXORD Z3, Z3, Z3
+	KXORD  K3, K3, K3
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, R11
+	MOVQ 56(DI), AX
+	MOVQ AX, 48(SP)
+	MOVQ 32(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 80(DI)
+	JLE  share
+	MOVQ 80(DI), AX
+
+share:
+	MOVQ AX, 56(SP)
+	SUBQ AX, 80(DI)
+
+tile:
+	TESTL $0x00000040, 168(DI)
+	JNE   resume
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	JMP  start
+
+resume:
+	MOVQ 64(SP), R9
+
+	// TILELOADD tmm0, 0(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x19
+
+	// TILELOADD tmm1, 64(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x19
+	BYTE $0x40
+
+	// TILELOADD tmm2, 2048(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x19
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD tmm3, 2112(R9), distance BX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x19
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+start:
+	MOVQ (SP), DX
+	MOVQ (DI), AX
+	ADDQ (R11), AX
+	MOVQ 32(DI), R10
+
+step:
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+	LEAQ (AX)(R12*1), R9
+
+	// TILELOADD tmm5, 0(R9), distance CX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x09
+
+	// TDPBF16PS tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+
+	// TDPBF16PS tmm7, tmm5, tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+	ADDQ 16(DI), AX
+	ADDQ $0x00000800, DX
+	CMPQ 56(SP), $0x00
+	JEQ  fetched
+	MOVQ 88(DI), R9
+
+fetch:
+	PREFETCHT1 (R15)
+	PREFETCHT1 64(R15)
+	PREFETCHT1 128(R15)
+	PREFETCHT1 192(R15)
+	PREFETCHT1 256(R15)
+	PREFETCHT1 320(R15)
+	PREFETCHT1 384(R15)
+	PREFETCHT1 448(R15)
+	ADDQ       $0x00000200, R15
+	DECQ       56(SP)
+	JEQ        fetched
+	DECQ       R9
+	JNE        fetch
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R9
+
+row:
+	VBROADCASTSS 176(DI), Z6
+	VMULPS       (SI), Z6, Z0
+	VMULPS       64(SI), Z6, Z1
+	TESTL        $0x00000001, 168(DI)
+	JEQ          nocolbias
+	VADDPS       Z2, Z0, Z0
+	VADDPS       Z3, Z1, Z1
+
+nocolbias:
+	TESTL       $0x00000002, 168(DI)
+	JEQ         norowbias
+	MOVQ        88(SP), R14
+	VADDPS.BCST (R14), Z0, Z0
+	VADDPS.BCST (R14), Z1, Z1
+	ADDQ        $0x04, 88(SP)
+
+norowbias:
+	TESTL        $0x00000004, 168(DI)
+	JEQ          noresidual
+	VBROADCASTSS 180(DI), Z7
+	MOVQ         80(SP), R14
+	VMOVUPS.Z    (R14), K1, Z6
+	VMULPS       Z7, Z6, Z6
+	VADDPS       Z6, Z0, Z0
+	VMOVUPS.Z    64(R14), K2, Z6
+	VMULPS       Z7, Z6, Z6
+	VADDPS       Z6, Z1, Z1
+	ADDQ         136(DI), R14
+	MOVQ         R14, 80(SP)
+
+noresidual:
+	TESTL        $0x00000008, 168(DI)
+	JEQ          noleaky
+	VBROADCASTSS 192(DI), Z6
+	VPMOVD2M     Z0, K4
+	VMULPS       Z6, Z0, K4, Z0
+	VPMOVD2M     Z1, K4
+	VMULPS       Z6, Z1, K4, Z1
+
+noleaky:
+	TESTL        $0x00000010, 168(DI)
+	JEQ          noclip
+	VBROADCASTSS 184(DI), Z6
+	VBROADCASTSS 188(DI), Z7
+	VMAXPS       Z0, Z6, Z0
+	VMINPS       Z0, Z7, Z0
+	VMAXPS       Z1, Z6, Z1
+	VMINPS       Z1, Z7, Z1
+
+noclip:
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z6
+	VBROADCASTSS      word4169999a<>+0(SB), Z7
+	VMINPS            Z6, Z7, Z6
+	VSUBPS.BCST       word40800000<>+0(SB), Z6, Z7
+	VADDPS.BCST       word40800000<>+0(SB), Z6, Z8
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z9
+	VPSUBD            Z8, Z9, Z9
+	VBROADCASTSS      word3f800000<>+0(SB), Z10
+	VFNMADD231PS      Z9, Z8, Z10
+	VMOVAPS           Z9, Z11
+	VFMADD231PS       Z10, Z9, Z11
+	VBROADCASTSS      word3f800000<>+0(SB), Z9
+	VFNMADD231PS      Z11, Z8, Z9
+	VMOVAPS           Z11, Z10
+	VFMADD231PS       Z9, Z11, Z10
+	VBROADCASTSS      word3f800000<>+0(SB), Z9
+	VFNMADD231PS      Z10, Z8, Z9
+	VMOVAPS           Z10, Z8
+	VFMADD231PS       Z9, Z10, Z8
+	VMULPS            Z8, Z7, Z7
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z8
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z7, Z8
+	VADDPS.BCST       word3f800000<>+0(SB), Z6, Z7
+	VDIVPS            Z7, Z8, Z7
+	VMULPS            Z6, Z6, Z8
+	VMOVAPS           Z8, Z9
+	VFMSUB231PS       Z6, Z6, Z9
+	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z10
+	VMAXPS            Z8, Z10, Z8
+	VMULPS.BCST       wordbf000000<>+0(SB), Z9, Z9
+	VBROADCASTSS      word4b400000<>+0(SB), Z10
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z10
+	VSUBPS.BCST       word4b400000<>+0(SB), Z10, Z10
+	VMOVAPS           Z8, Z8
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z10, Z8
+	VMOVAPS           Z8, Z8
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z10, Z8
+	VADDPS            Z9, Z8, Z8
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z9
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z8, Z9
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z8, Z9
+	VMULPS            Z8, Z8, Z11
+	VMOVAPS           Z8, Z8
+	VFMADD231PS       Z11, Z9, Z8
+	VADDPS.BCST       word3f800000<>+0(SB), Z8, Z8
+	VSCALEFPS         Z10, Z8, Z8
+	VMULPS            Z7, Z6, Z9
+	VMULPS            Z8, Z9, Z9
+	VXORPS.BCST       word80000000<>+0(SB), Z9, Z9
+	VMULPS            Z8, Z7, Z7
+	VMOVAPS           Z0, Z8
+	VFNMADD231PS      Z7, Z6, Z8
+	VPMOVD2M          Z0, K4
+	VBLENDMPS         Z9, Z8, K4, Z4
+	VANDPS.BCST       word7fffffff<>+0(SB), Z1, Z0
+	VBROADCASTSS      word4169999a<>+0(SB), Z6
+	VMINPS            Z0, Z6, Z0
+	VSUBPS.BCST       word40800000<>+0(SB), Z0, Z6
+	VADDPS.BCST       word40800000<>+0(SB), Z0, Z7
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z8
+	VPSUBD            Z7, Z8, Z8
+	VBROADCASTSS      word3f800000<>+0(SB), Z9
+	VFNMADD231PS      Z8, Z7, Z9
+	VMOVAPS           Z8, Z10
+	VFMADD231PS       Z9, Z8, Z10
+	VBROADCASTSS      word3f800000<>+0(SB), Z8
+	VFNMADD231PS      Z10, Z7, Z8
+	VMOVAPS           Z10, Z9
+	VFMADD231PS       Z8, Z10, Z9
+	VBROADCASTSS      word3f800000<>+0(SB), Z8
+	VFNMADD231PS      Z9, Z7, Z8
+	VMOVAPS           Z9, Z7
+	VFMADD231PS       Z8, Z9, Z7
+	VMULPS            Z7, Z6, Z6
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z7
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z6, Z7
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z6, Z7
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z6
+	VDIVPS            Z6, Z7, Z6
+	VMULPS            Z0, Z0, Z7
+	VMOVAPS           Z7, Z8
+	VFMSUB231PS       Z0, Z0, Z8
+	VMULPS.BCST       wordbf000000<>+0(SB), Z7, Z7
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z9
+	VMAXPS            Z7, Z9, Z7
+	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
+	VBROADCASTSS      word4b400000<>+0(SB), Z9
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z7, Z9
+	VSUBPS.BCST       word4b400000<>+0(SB), Z9, Z9
+	VMOVAPS           Z7, Z7
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z7
+	VMOVAPS           Z7, Z7
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z7
+	VADDPS            Z8, Z7, Z7
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z8
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z7, Z8
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z7, Z8
+	VMULPS            Z7, Z7, Z10
+	VMOVAPS           Z7, Z7
+	VFMADD231PS       Z10, Z8, Z7
+	VADDPS.BCST       word3f800000<>+0(SB), Z7, Z7
+	VSCALEFPS         Z9, Z7, Z7
+	VMULPS            Z6, Z0, Z8
+	VMULPS            Z7, Z8, Z8
+	VXORPS.BCST       word80000000<>+0(SB), Z8, Z8
+	VMULPS            Z7, Z6, Z6
+	VMOVAPS           Z1, Z7
+	VFNMADD231PS      Z6, Z0, Z7
+	VPMOVD2M          Z1, K4
+	VBLENDMPS         Z8, Z7, K4, Z5
+	TESTL             $0x00000020, 168(DI)
+	JNE               half
+	VMOVUPS           Z4, K1, (R8)
+	VMOVUPS           Z5, K2, 64(R8)
+	JMP               stored
+
+half:
+	VMOVAPS Z4, Z0
+	VMOVAPS Z5, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE      $0x62
+	BYTE      $0xf2
+	BYTE      $0x77
+	BYTE      $0x48
+	BYTE      $0x72
+	BYTE      $0xc0
+	VMOVDQU16 Z0, K3, (R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 112(DI), R8
+	DECQ R13
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
+	DECQ R10
+	JNE  step
+	CMPQ 40(SP), $0x00
+	JEQ  end
+	MOVQ 64(SP), SI
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TILESTORED tmm2, 2048(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x1e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm3, 2112(SI), distance BX
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x9c
+	BYTE  $0x1e
+	BYTE  $0x40
+	BYTE  $0x08
+	BYTE  $0x00
+	BYTE  $0x00
+	TESTL $0x00000080, 168(DI)
+	JNE   held
+	MOVQ  72(SP), R9
+	MOVQ  R9, 64(SP)
+	MOVQ  SI, 72(SP)
+	ADDQ  16(R11), SI
+	MOVQ  8(R11), R13
+	MOVQ  8(SP), R8
+	ADDQ  24(R11), R8
+	MOVQ  16(SP), R9
+	ADDQ  32(R11), R9
+	MOVQ  R9, 80(SP)
+	MOVQ  152(DI), R9
+	ADDQ  40(R11), R9
+	MOVQ  R9, 88(SP)
+	MOVL  $0xffffffff, AX
+	MOVQ  32(SP), R9
+	CMPQ  R9, $0x20
+	JGE   columns
+	BZHIL R9, AX, AX
+
+columns:
+	KMOVD     AX, K3
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	TESTL     $0x00000001, 168(DI)
+	JEQ       nobias
+	MOVQ      24(SP), R9
+	VMOVUPS.Z (R9), K1, Z2
+	VMOVUPS.Z 64(R9), K2, Z3
+
+nobias:
+held:
+	ADDQ $0x30, R11
+	DECQ 48(SP)
+	JNE  tile
+	MOVQ DX, (SP)
+	MOVQ 120(DI), AX
+	ADDQ AX, 8(SP)
+	ADDQ $0x00000080, 16(SP)
+	ADDQ $0x00000080, 24(SP)
+	SUBQ $0x20, 32(SP)
+	MOVQ 56(SP), AX
+	ADDQ AX, 80(DI)
+	DECQ 40(SP)
+	JNE  panel
+
+	// TILERELEASE
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x78
+	BYTE  $0x49
+	BYTE  $0xc0
+	MOVQ  R15, 72(DI)
+	MOVQ  $0x00000001, R10
+	MOVQ  R13, R9
+	TESTQ R13, R13
+	JNE   row
+
+end:
+	VZEROUPPER
+	RET
+
 // func round512(dst *uint16, src *float32, n int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·round512(SB), NOSPLIT, $0-24

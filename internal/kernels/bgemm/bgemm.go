@@ -14,8 +14,8 @@
 // Weights are packed once, as bfloat16. A, and B where it changes from run to
 // run, are rounded into scratch memory by a first sweep, unless A is bfloat16
 // already. Then panels of 32 columns meet all row tiles that the second cache holds.
-// They do so in blocks of K of which a panel's fits the first cache. The sums go
-// through the epilogue while they are in the caches.
+// While tiles add up a row tile, the one before goes through the epilogue in the
+// vector units, and the panel after is fetched from memory.
 package bgemm
 
 import (
@@ -37,6 +37,9 @@ type Task struct {
 	// last. An A so stored isn't transposed, and its B is packed.
 	HalfA, HalfC bool
 	A16, C16     []uint16
+
+	// Gelu says that x·Φ(x) follows, as package elemwise computes it, and no Post.
+	Gelu bool
 
 	// Scratch is at least ScratchSize bytes that nothing else uses during Run.
 	// With too little, Run allocates and keeps its own.
@@ -79,6 +82,9 @@ func (t *Task) items() int { return tiling.Batch(t.Batch).Items() }
 
 // Check reports what doesn't fit together.
 func (t *Task) Check() error {
+	if t.Gelu && t.Post != nil {
+		return fmt.Errorf("bgemm: Gelu and Post exclude each other")
+	}
 	if t.HalfA && (t.A.Trans || t.Weights == nil) {
 		return fmt.Errorf("bgemm: with A in bfloat16 it can't be transposed (it is: %v), and B must be packed (it is: %v)", t.A.Trans, t.Weights != nil)
 	}

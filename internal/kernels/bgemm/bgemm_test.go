@@ -10,6 +10,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/mmap/guard"
@@ -278,6 +279,32 @@ func TestStoredInBFloat16(t *testing.T) {
 			if y.C16[j] != amx.Round(c) {
 				t.Fatalf("%s: element %d is %#x, want %g rounded", describe(x), j, y.C16[j], c)
 			}
+		}
+	}
+}
+
+// TestGelu compares with the function that follows the product.
+func TestGelu(t *testing.T) {
+	threads := pool.New(3)
+	defer threads.Close()
+	rng := rand.New(rand.NewPCG(17, 18))
+	gelu := elemwise.Float32(elemwise.Gelu)
+	for range 40 {
+		x := problem(t, rng, 1+rng.IntN(100), 1+rng.IntN(70), 1+rng.IntN(200), nil)
+		x.Post = func(s []float32) { gelu(s, s, elemwise.Params{}) }
+		want := run(t, x, cpu.Level(), nil)
+		y := Task{Product: x.Product, Weights: x.Weights, Gelu: true}
+		if err := y.Check(); err == nil {
+			t.Fatal("Gelu and Post together are accepted")
+		}
+		y.Post = nil
+		clear(y.C.Data)
+		if err := y.Run(threads); err != nil {
+			t.Fatal(err)
+		}
+		at, ok := same(y.C.Data, want)
+		if d := float64(y.C.Data[at] - want[at]); !ok && (cpu.Level() == cpu.AMX || math.Abs(d) > 1e-5) {
+			t.Fatalf("%s: element %d is %g, want %g", describe(x), at, y.C.Data[at], want[at])
 		}
 	}
 }

@@ -42,8 +42,10 @@ func (m *Micro) WorkSize(k int) int {
 // Work gives WorkSize elements to Multiply, on a cache line.
 func (m *Micro) Work(s []float32) { m.work = s }
 
-// microGroup is how many panels are multiplied by one call.
-const microGroup = 4
+const (
+	microGroup = 4                       // panels that are multiplied by one call
+	panelSums  = 4 * amx.Rows * amx.Cols // bytes
+)
 
 // Pack copies B, K×N, into panels. b.Steps is ignored. It uses the memory of Work.
 func (m *Micro) Pack(dst []float32, b *gemm.Matrix, k, n int) {

@@ -10,17 +10,16 @@ import (
 
 // A plan says how a task is cut. None of it shows in the result.
 //
-// A call of a kernel multiplies some row tiles by some panels over a block of K. The
-// block of a panel stays in the first cache while the row tiles pass, which come from
-// the second; a single row tile stays there while panels pass. So K is cut once more.
+// A call of a kernel multiplies some row tiles by some panels, over all of K: sums
+// stay in registers, and what is read comes from the second cache.
 type plan struct {
 	planKey
 	kern   *amx.Kernels
 	steps  int // of 32 k
 	tiles  int // of rows, in a product
-	height int // rows of a tile; the last may have fewer
+	height int // rows of a tile; the last one begins before the end of the one before
 	panels int
-	depth  int // steps of a block
+	depth  int // steps of a call
 	stack  int // row tiles of a call, at most
 	group  int // panels of a call
 	grid   tiling.Grid
@@ -29,10 +28,9 @@ type plan struct {
 
 	// Of A, in bytes: from row to row, from step to step, from row tile to row tile.
 	rowPitch, stepPitch, tilePitch int
-	offsets                        [maxDepth]int // where the steps of a block begin
 
 	// Where what is in scratch: row tiles of A, panels of B, room for each chunk of
-	// the first sweep to turn an operand in, sums.
+	// the first sweep to turn an operand in, sums of each slot.
 	bOff, turnedOff, cOff, end int
 }
 
@@ -43,6 +41,7 @@ type planKey struct {
 	threads        int
 	packed, transA bool
 	transB         bool
+	post           bool
 	stride         int // of an A that is read where it is; 0: it is brought to scratch
 }
 
@@ -53,21 +52,13 @@ const (
 	// stackBytes is how much of A stays in the second cache, of 2 MiB wherever there are
 	// tiles, while all panels pass.
 	stackBytes = 1408 << 10
-	maxStack   = 24 // whose sums stay there too
-	// wholeDepth is the most steps that are not worth a cut, blockDepth the steps of
-	// a block otherwise: a panel's take a third of the first cache.
-	wholeDepth = 12
-	blockDepth = 8
-	// loneBytes is how much of a single row tile stays in the first cache.
-	loneBytes = 24 << 10
-	maxDepth  = 64
-	// groupTiles is about how many products of tiles a call has, over which the
-	// configuration of the tile registers is spread.
-	groupTiles = 4
+	maxStack   = 64
+	// callSteps is about how many steps of 32 rows and columns a call has: 50 µs.
+	callSteps = 2 * amx.MaxSteps
 )
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, packed: t.Weights != nil, transA: t.A.Trans, transB: t.B.Trans}
+	key := planKey{level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, packed: t.Weights != nil, transA: t.A.Trans, transB: t.B.Trans, post: t.Post != nil}
 	if t.HalfA && t.K%amx.StepBF16 == 0 {
 		key.stride = t.A.Stride // no step of K reaches beyond a row
 	}
@@ -107,21 +98,17 @@ func (p *plan) pitches() {
 	p.tilePitch = p.steps * p.stepPitch
 }
 
-// block chooses the sizes of calls.
+// block chooses the sizes of calls. Sums that are longer than a call are of one row
+// tile and panel.
 func (p *plan) block() {
-	p.stack = min(p.grid.MostTiles(), maxStack, max(1, stackBytes/max(p.height*p.steps*amx.StepBytes, 1)))
-	most, usual := wholeDepth, blockDepth
-	if p.stack == 1 {
-		most = min(loneBytes/(p.height*amx.StepBytes), maxDepth)
-		usual = most
+	p.depth = min(p.steps, callSteps)
+	p.stack, p.group = 1, 1
+	if p.steps == 0 || p.depth < p.steps {
+		return
 	}
-	p.depth = p.steps
-	if p.steps > most {
-		p.depth = tiling.Ceil(p.steps, tiling.Ceil(p.steps, usual))
-	}
-	p.group = min(max(1, groupTiles/p.stack), p.panels)
-	for i := range p.depth {
-		p.offsets[i] = i * p.stepPitch
+	p.stack = min(p.grid.MostTiles(), maxStack, max(1, min(stackBytes/(p.height*amx.StepBytes), callSteps)/p.steps))
+	if !p.post {
+		p.group = min(max(1, callSteps/(p.steps*p.stack)), p.panels)
 	}
 }
 
@@ -145,23 +132,29 @@ func (p *plan) place() {
 }
 
 const (
-	panelSums = 4 * amx.Rows * amx.Cols // bytes
-	roundWork = 1 << 15                 // numbers for which a chunk of the first sweep pays
+	roundWork = 1 << 15 // numbers for which a chunk of the first sweep pays
 	lineBytes = 64
 	halfBytes = 64 // of a row of a panel's sums
 )
 
 func (p *plan) itemBytes() int { return itemSize(p.k, p.n) }
 
-// rowSums is the bytes of a row of a panel's sums, sumBytes those of a call.
+// rowSums is the bytes of a row of a panel's sums.
 const rowSums = 4 * amx.Cols
 
-func (p *plan) sumBytes() int { return p.group * p.stack * p.height * rowSums }
-
-// rows are those of row tiles from and to, which is not included.
-func (p *plan) rows(from, to int) (row, end int) {
-	return from * p.height, min(to*p.height, p.m)
+// sumBytes is what a slot needs: the kernel's sums, and with Post those of a call.
+func (p *plan) sumBytes() int {
+	n := amx.StripSums
+	if p.post {
+		n += p.stack * p.height * rowSums
+	}
+	return n
 }
+
+// row is the first row of a tile that no tile before it has, start the first one
+// that it is computed from: all tiles have as many rows.
+func (p *plan) row(tile int) int   { return min(tile*p.height, p.m) }
+func (p *plan) start(tile int) int { return min(tile*p.height, p.m-p.height) }
 
 // units is how many pieces the first sweep has: tiles of rows, and panels.
 func (p *plan) units() int {

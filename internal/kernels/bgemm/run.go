@@ -51,7 +51,8 @@ func (t *Task) turned(chunk int) []uint16 {
 func (t *Task) roundRows(item, tile int, turned []uint16) {
 	p := &t.plan
 	off := tiling.Batch(t.Batch).Offset(item, t.A.Steps)
-	row, end := p.rows(tile, tile+1)
+	row := p.start(tile)
+	end := row + p.height
 	dst := t.numbers((item*p.tiles+tile)*p.tilePitch, p.tilePitch)
 	for k := 0; k < t.K; k += amx.StepBF16 {
 		step, n := dst[:p.stepPitch/2], min(amx.StepBF16, t.K-k)
@@ -108,10 +109,11 @@ func (t *Task) packPanel(item, panel int, turned []uint16) {
 
 // A workspace is what a chunk needs.
 type workspace struct {
-	block  amx.Block
-	finish amx.Finish
-	store  amx.Pixels
-	sums   []byte
+	strip    amx.Strip
+	rowTiles [maxStack]amx.RowTile
+	store    amx.Pixels
+	sums     []byte
+	next     []byte // of B, to be fetched
 
 	item             int
 	aOff, cOff       int // where the batch item begins
@@ -135,72 +137,119 @@ func (c *chunkTask) Do(i int) {
 	stacks := tiling.Ceil(part.TileEnd-part.Tile, p.stack)
 	for item := part.Item; item < part.ItemEnd; item++ {
 		t.setItem(w, item)
+		var after []byte
+		if item+1 == part.ItemEnd {
+			after = t.firstPanel(i + p.slots)
+		}
 		for r := range stacks {
 			from, to := tiling.Rows(r, part.TileEnd-part.Tile, stacks)
-			t.stack(w, &part, part.Tile+from, part.Tile+to)
+			t.stack(w, &part, part.Tile+from, part.Tile+to, after)
 		}
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.block, w.finish, w.store, w.sums = amx.Block{}, amx.Finish{}, amx.Pixels{}, nil
+	w.strip, w.store, w.sums, w.next = amx.Strip{}, amx.Pixels{}, nil, nil
 	t.slots.Give(slot)
 }
 
-// stack computes row tiles of a part's panels.
-func (t *Task) stack(w *workspace, part *tiling.Part, from, to int) {
+// firstPanel is where chunk number i begins, which this thread is likely to take next.
+func (t *Task) firstPanel(i int) []byte {
+	if i >= t.plan.grid.Chunks() {
+		return nil
+	}
+	part := t.plan.grid.Part(i)
+	return t.panelBytes(part.Item, part.Panel, part.Panel+1)
+}
+
+// stack computes row tiles of a part's panels. While the last one is computed, what
+// comes after the part is fetched.
+func (t *Task) stack(w *workspace, part *tiling.Part, from, to int, after []byte) {
 	p := &t.plan
-	for j := part.Panel; j < part.PanelEnd; j += p.group {
+	t.setRowTiles(w, from, to)
+	w.next = t.panelBytes(w.item, part.Panel+1, part.PanelEnd)
+	for j := part.Panel; j < part.PanelEnd; {
 		end := min(j+p.group, part.PanelEnd)
-		if p.steps == 0 {
-			clear(w.sums)
-		} else {
-			t.multiply(w, from, to, j, end, t.panelBytes(w.item, end, min(end+p.group, part.PanelEnd)))
+		if end == part.PanelEnd && end > j+1 && after != nil {
+			end--
 		}
-		t.finish(w, from, to, j, end)
+		if j == part.PanelEnd-1 {
+			w.next = after
+		}
+		t.panels(w, from, to, j, end)
+		j = end
 	}
 }
 
-// multiply adds up row tiles from and to of some panels, block by block, and fetches
-// the panels that are next.
-func (t *Task) multiply(w *workspace, from, to, panel, end int, next []byte) {
-	p, b := &t.plan, &w.block
-	row, rowEnd := p.rows(from, to)
-	tiles, rest := (rowEnd-row)/p.height, (rowEnd-row)%p.height
-	b.LDA, b.LDC = p.rowPitch, rowSums
-	b.TileA, b.TileC = p.tilePitch, p.height*rowSums
-	b.Panels, b.PanelC = end-panel, (rowEnd-row)*rowSums
-	panels := t.panelBytes(w.item, panel, end)
-	for s := 0; s < p.steps; s += p.depth {
-		n := min(p.depth, p.steps-s)
-		b.B, b.Gap, b.Add = unsafe.Pointer(&panels[s*amx.StepB]), (p.steps-n)*amx.StepB, min(s, 1)
-		if tiles > 0 {
-			next = b.Fetch(next, n*b.Panels*tiles, tiles)
-			t.block(w, from, s, n, tiles, p.height, 0)
-		}
-		if rest > 0 {
-			next = b.Fetch(next, n*b.Panels, tiles+1)
-			t.block(w, from+tiles, s, n, 1, rest, tiles*b.TileC)
+// setRowTiles says where row tiles lie.
+func (t *Task) setRowTiles(w *workspace, from, to int) {
+	p, s := &t.plan, &w.strip
+	s.SetRows(p.height)
+	s.LDA, s.StepA, s.Tiles, s.RowTiles = p.rowPitch, p.stepPitch, to-from, &w.rowTiles[0]
+	s.LDC, s.PanelC, s.LDR = 4*t.C.Stride, rowSums, 4*t.Residual.Stride
+	switch {
+	case t.Post != nil:
+		s.LDC = rowSums
+	case t.HalfC:
+		s.LDC, s.PanelC, s.Half = 2*t.C.Stride, rowSums/2, true
+	}
+	first := p.row(from)
+	for i := range s.Tiles {
+		row, start := p.row(from+i), p.start(from+i)
+		x := &w.rowTiles[i]
+		*x = amx.RowTile{A: (from + i) * p.tilePitch, Rows: p.row(from+i+1) - row, Skip: (row - start) * rowSums, C: (row - first) * s.LDC, R: (row - first) * s.LDR, Row: 4 * (row - first)}
+		if p.stride > 0 {
+			x.A = start * p.rowPitch
 		}
 	}
 }
 
-// block multiplies n steps of row tiles of some height, whose sums are at an offset.
-func (t *Task) block(w *workspace, tile, step, n, tiles, height, sums int) {
-	p, b := &t.plan, &w.block
-	b.SetRows(height)
-	b.Tiles = tiles
-	b.A = t.rowTile(w, tile, step)
-	b.C = unsafe.Pointer(&w.sums[sums])
-	p.kern.At(amx.BF16, b, p.offsets[:n])
+// noSteps stands for operands without any k.
+var noSteps [amx.StepB]byte
+
+// panels computes row tiles from and to of some panels.
+func (t *Task) panels(w *workspace, from, to, panel, end int) {
+	p, s := &t.plan, &w.strip
+	row, col := p.row(from), panel*amx.Cols
+	c := w.cOff + row*t.C.Stride + col
+	s.Panels, s.Columns, s.Sums = end-panel, t.N-col, unsafe.Pointer(&w.sums[0])
+	s.Residual = at(t.Residual.Data, w.resOff+row*t.Residual.Stride+col)
+	s.ColBias, s.RowBias = at(t.ColBias.Data, w.colBias+col), at(t.RowBias.Data, w.rowBias+row)
+	switch {
+	case t.Post != nil:
+		s.Dst = unsafe.Pointer(&w.sums[amx.StripSums])
+	case t.HalfC:
+		s.Dst = unsafe.Pointer(&t.C16[c])
+	default:
+		s.Dst = unsafe.Pointer(&t.C.Data[c])
+	}
+	if p.steps == 0 {
+		s.A, s.B, s.LDA, s.Steps = unsafe.Pointer(&noSteps), unsafe.Pointer(&noSteps), 0, 1
+		w.rowTiles[0].A = 0
+		p.kern.Strip(s)
+	}
+	data := t.panelBytes(w.item, panel, end)
+	for k := 0; k < p.steps; k += p.depth {
+		s.Steps = min(p.depth, p.steps-k)
+		s.A, s.B = t.rowsFrom(w, k), unsafe.Pointer(&data[k*amx.StepB])
+		s.Resume, s.Hold = k > 0, k+s.Steps < p.steps
+		s.Fetch(w.next)
+		p.kern.Strip(s)
+		w.next = s.Fetched(w.next)
+	}
+	if t.Post != nil {
+		rows := p.row(to) - row
+		t.Post(unsafe.Slice((*float32)(s.Dst), rows*amx.Cols))
+		t.store(w, c, rows)
+	}
 }
 
-// rowTile is where a step of a row tile of A begins.
-func (t *Task) rowTile(w *workspace, tile, step int) unsafe.Pointer {
+// rowsFrom is where a step of the first row of A begins.
+func (t *Task) rowsFrom(w *workspace, step int) unsafe.Pointer {
 	p := &t.plan
 	if p.stride > 0 {
-		return unsafe.Pointer(&t.A16[w.aOff+tile*p.height*p.stride+step*amx.StepBF16])
+		return unsafe.Pointer(&t.A16[w.aOff+step*amx.StepBF16])
 	}
-	return unsafe.Pointer(&t.memory[(w.item*p.tiles+tile)*p.tilePitch+step*p.stepPitch])
+	return unsafe.Pointer(&t.memory[w.item*p.tiles*p.tilePitch+step*p.stepPitch])
 }
 
 // setItem sets what is the same for all of a batch item.
@@ -209,10 +258,8 @@ func (t *Task) setItem(w *workspace, item int) {
 	w.item = item
 	w.aOff, w.cOff, w.resOff = batch.Offset(item, t.A.Steps), batch.Offset(item, t.C.Steps), batch.Offset(item, t.Residual.Steps)
 	w.colBias, w.rowBias = batch.Offset(item, t.ColBias.Steps), batch.Offset(item, t.RowBias.Steps)
-	f := &w.finish
-	f.LDR = 4 * t.Residual.Stride
-	f.HalfC, f.HalfR = halfBytes, halfBytes
-	f.Alpha, f.Beta = one(t.Alpha), one(t.Beta)
+	f := &w.strip
+	f.Alpha, f.Beta, f.Gelu = one(t.Alpha), one(t.Beta), t.Gelu
 	switch t.Act {
 	case gemm.ReLU:
 		f.Clip, f.Lo, f.Hi = true, 0, float32(math.Inf(1))
@@ -241,36 +288,10 @@ func (t *Task) panelBytes(item, from, to int) []byte {
 	return t.Weights.data[item*p.itemBytes():][from:to]
 }
 
-// finish brings sums to their place.
-func (t *Task) finish(w *workspace, from, to, panel, end int) {
-	p, f := &t.plan, &w.finish
-	row, rowEnd := p.rows(from, to)
-	f.Rows = rowEnd - row
-	f.RowBias = at(t.RowBias.Data, w.rowBias+row)
-	c, res := w.cOff+row*t.C.Stride, w.resOff+row*t.Residual.Stride
-	for j := panel; j < end; j++ {
-		col := j * amx.Cols
-		f.Mask = columns(t.N - col)
-		f.Src = unsafe.Pointer(&w.sums[(j-panel)*f.Rows*rowSums])
-		f.Residual, f.ColBias = at(t.Residual.Data, res+col), at(t.ColBias.Data, w.colBias+col)
-		if t.Post == nil && !t.HalfC {
-			f.Dst, f.LDC = at(t.C.Data, c+col), 4*t.C.Stride
-			p.kern.Finish(f)
-			continue
-		}
-		f.Dst, f.LDC = f.Src, rowSums
-		p.kern.Finish(f)
-		if t.Post != nil {
-			t.Post(unsafe.Slice((*float32)(f.Src), f.Rows*amx.Cols))
-		}
-		t.store(w, c+col)
-	}
-}
-
-// store brings finished elements to C, from element number to on.
-func (t *Task) store(w *workspace, to int) {
-	x, f := &w.store, &w.finish
-	x.Src, x.LDS, x.Rows, x.Mask = f.Src, rowSums, f.Rows, f.Mask
+// store brings finished rows of a panel to C, from element number to on.
+func (t *Task) store(w *workspace, to, rows int) {
+	x, s := &w.store, &w.strip
+	x.Src, x.LDS, x.Rows, x.Mask = s.Dst, rowSums, rows, columns(s.Columns)
 	x.Lo, x.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	if x.BF16 = t.HalfC; x.BF16 {
 		x.Dst, x.LDC, x.HalfC = unsafe.Pointer(&t.C16[to]), 2*t.C.Stride, halfBytes/2

@@ -158,6 +158,10 @@ func (k *kernel) epilogue(s Spec) {
 	case elemwise.LeakyRelu:
 		t.Act, t.Slope = gemm.LeakyReLU, p.A
 	default:
+		if k.rounded != nil && s.Activation.Op == elemwise.Gelu {
+			k.rounded.Gelu = true
+			return
+		}
 		t.Post = s.Activation.Row()
 	}
 }
