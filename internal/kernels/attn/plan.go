@@ -27,13 +27,14 @@ type plan struct {
 	// where in a slot's scratch
 	vOff, scoreOff, stateOff, biasOff, topOff, workOff int
 	perSlot, slots                                     int
+	stream                                             streamPlan
 }
 
 type planKey struct {
 	level                     cpu.Target
 	items, group, m, n, d, dv int
 	threads                   int
-	bf16                      bool
+	bf16, streams             bool
 }
 
 // micro multiplies: a gemm.Micro, or a bgemm.Micro.
@@ -53,7 +54,7 @@ const (
 )
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{level: cpu.Level(), items: t.items(), group: t.sharing(), m: t.M, n: t.N, d: t.D, dv: t.DV, threads: threads, bf16: t.BF16}
+	key := planKey{level: cpu.Level(), items: t.items(), group: t.sharing(), m: t.M, n: t.N, d: t.D, dv: t.DV, threads: threads, bf16: t.BF16, streams: t.streams()}
 	if key == t.plan.planKey {
 		return t.plan
 	}
@@ -92,6 +93,9 @@ func (p *plan) split() {
 		p.parts = max(1, min(tiling.Ceil(chunks, p.units), p.group*p.tiles/leastPart))
 		p.whole = p.units
 	}
+	if p.streams && p.units >= p.threads && (p.units%p.threads == 0 || p.units >= perThread*p.threads) {
+		p.parts, p.whole = 1, min(chunks, p.units) // packing is a tenth of the work
+	}
 	p.slots = min(p.threads, p.chunks(), tiling.MaxSlots)
 }
 
@@ -116,6 +120,10 @@ func (p *plan) measure() {
 	p.perSlot = p.workOff
 	if p.bf16 {
 		p.perSlot += tiling.Align(new(bgemm.Micro).WorkSize(max(p.d, n)), 16)
+	}
+	if p.streams {
+		p.stream = p.streamPlan(p.perSlot)
+		p.perSlot = p.stream.end
 	}
 }
 

@@ -30,6 +30,9 @@ type workspace struct {
 	bias    []float32 // the mask's column, where it has one
 	tops    []float32 // m after a tile of keys, and what the tile adds to l, per query
 	parts   []float32
+	stream  []float32 // the slot's whole scratch
+	sweep   sweepArgs
+	settle  settleArgs
 
 	_ [128]byte // no false sharing with the next
 }
@@ -71,6 +74,7 @@ func (t *Task) arrange(w *workspace, s []float32) {
 	p := &t.plan
 	w.micro = w.use(p.bf16)
 	w.bf16.Work(s[p.workOff:p.perSlot])
+	w.stream = s
 	w.keys, w.vals, w.scores = s[:p.vOff], s[p.vOff:p.scoreOff], s[p.scoreOff:p.stateOff]
 	w.largest, w.sums, w.bias = s[p.stateOff:p.stateOff+p.rows], s[p.stateOff+p.rows:p.biasOff], s[p.biasOff:p.topOff]
 	rows := p.micro.Rows()
@@ -95,6 +99,10 @@ func (t *Task) rowTile(unit, tile, first int) rowTile {
 
 // unit computes row tiles of the items that share keys and values.
 func (t *Task) unit(w *workspace, unit, first, end int) {
+	if t.plan.streams {
+		t.stream(w, unit, first, end)
+		return
+	}
 	t.sweep(w, unit, first, first, end, false)
 	for tile := first; tile < end; tile++ {
 		r := t.rowTile(unit, tile, first)

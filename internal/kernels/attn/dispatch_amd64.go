@@ -1,0 +1,32 @@
+//go:build !noasm
+
+package attn
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/amx"
+)
+
+//go:generate go -C ../../../tools/asmgen run . attn -out ../../internal/kernels/attn/attn_amd64.s
+
+func kernelsOf(l cpu.Target) *kernels {
+	if l >= cpu.AMX {
+		return &tiles
+	}
+	return &portable
+}
+
+var tiles = kernels{sweepTiles, func(a *settleArgs) { settle512((*byte)(unsafe.Pointer(a))) }, pairs512}
+
+var configs = amx.NewConfigs(amx.StepBytes)
+
+func sweepTiles(a *sweepArgs) {
+	a.config = unsafe.Pointer(&configs[a.rows])
+	if a.rows > 16 {
+		sweep32((*byte)(unsafe.Pointer(a)))
+	} else {
+		sweep16((*byte)(unsafe.Pointer(a)))
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !amd64 || noasm
+
+package attn
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+func kernelsOf(cpu.Target) *kernels { return &portable }

@@ -1,0 +1,253 @@
+package attn
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// Sizes of what a streamed row tile works on.
+const (
+	streamTile  = 64   // keys that are taken at once
+	streamKeys  = 2048 // keys that are packed at once
+	streamLanes = 16   // sums of a row
+	scoreRow    = streamTile + 16
+	weightRow   = (streamTile + 32) / 2 // in elements of float32
+)
+
+// The sums of weights that count: with others something was lost, or nothing seen.
+const (
+	leastSum = 0x1p-90
+	mostSum  = 0x1p100
+)
+
+// streams reports whether weights are 2^(scale·score + bias) at first, with a bias for each key.
+func (t *Problem) streams() bool {
+	return t.BF16 && !t.Keys.Limited && t.Softcap == 0 && !t.HasFill && t.Scale > 0 && t.Mask.Row == 0 && t.N > 0
+}
+
+// A streamPlan says where in a slot's scratch things are.
+type streamPlan struct {
+	keys, steps, cols, tiles                     int // packed at once; of a head of Q; panels of a head of V; row tiles whose state is kept
+	k, v, bias, s, p, o, l, q, failed, sums, end int
+}
+
+func (p *plan) streamPlan(from int) streamPlan {
+	s := streamPlan{keys: tiling.Align(min(p.n, streamKeys), streamTile), steps: tiling.Ceil(p.d, amx.StepBF16), cols: tiling.Ceil(p.dv, amx.Cols), tiles: 1}
+	if p.n > streamKeys {
+		s.tiles = p.rows / amx.Rows
+	}
+	at := tiling.Align(from, 16)
+	take := func(n int) int {
+		begin := at
+		at += tiling.Align(n, 16)
+		return begin
+	}
+	s.k = take(s.keys * s.steps * amx.StepBF16 / 2)
+	s.v = take(s.keys * s.cols * amx.Cols / 2)
+	s.bias = take(s.keys)
+	s.s = take(2 * amx.Rows * scoreRow)
+	s.p = take(2 * amx.Rows * weightRow)
+	s.o = take(s.tiles * amx.Rows * s.cols * amx.Cols)
+	s.l = take(s.tiles * amx.Rows * streamLanes)
+	s.q = take(amx.Rows * s.ldq() / 4)
+	s.failed = take(p.rows)
+	s.sums = take(amx.Rows)
+	s.end = at
+	return s
+}
+
+// ldq is the bytes from one copied row of Q to the next, an odd number of cache lines.
+func (s *streamPlan) ldq() int { return (s.steps | 1) * amx.StepBytes }
+
+// stream computes row tiles of the items that share keys and values.
+func (t *Task) stream(w *workspace, unit, first, end int) {
+	p := &t.plan.stream
+	clear(w.stream[p.failed:][:t.plan.rows])
+	missed := false
+	for key := 0; key < t.N; key += p.keys {
+		n := min(p.keys, t.N-key)
+		item := t.rowTile(unit, first, first).item
+		t.streamPack(w, item, key, n)
+		last, biased := key+n == t.N, -1
+		for i := first; i < end; i++ {
+			r := t.rowTile(unit, i, first)
+			if r.item != biased {
+				t.streamBias(w, r.item, key, n)
+				biased = r.item
+			}
+			state := (i - first) % p.tiles
+			o, l := w.stream[p.o+state*amx.Rows*p.cols*amx.Cols:][:amx.Rows*p.cols*amx.Cols], w.stream[p.l+state*amx.Rows*streamLanes:][:amx.Rows*streamLanes]
+			if key == 0 {
+				clear(o)
+				clear(l)
+			}
+			t.streamTiles(w, r, o, l, n)
+			if last {
+				missed = t.settle(w, r, o, l) || missed
+			}
+		}
+	}
+	if missed {
+		t.again(w, unit, first, end)
+	}
+}
+
+// streamPack packs n keys and their values, and fills up with zeros to whole tiles.
+func (t *Task) streamPack(w *workspace, item, key, n int) {
+	p := &t.plan.stream
+	at := t.offset(item, t.K.Steps)
+	from := at + key*t.K.Stride
+	if t.K.Trans {
+		from = at + key
+	}
+	w.k = t.matrix(&t.K, from)
+	w.k.Trans = !t.K.Trans
+	keys := w.stream[p.k:p.v]
+	t.packOperand(w, keys, &w.k, &t.K, from, t.D, n)
+	clear(keys[w.micro.PanelSize(t.D, n):])
+
+	from = t.offset(item, t.V.Steps) + key*t.V.Stride
+	panel := p.keys * amx.Cols / 2
+	for c := range p.cols {
+		dst := numbers(w.stream[p.v+c*panel:][:panel])
+		cols := min(amx.Cols, t.DV-c*amx.Cols)
+		if t.Halves {
+			pairs(kernelsInForce().pairs, dst, t.V.Data16[from+c*amx.Cols:], t.V.Stride, n, cols)
+			continue
+		}
+		src := t.V.Data[from+c*amx.Cols:]
+		amxInForce().Pairs(dst, src, t.V.Stride, n/2, cols)
+		rest := dst[n/2*2*amx.Cols:]
+		clear(rest)
+		if n%2 == 1 {
+			for j, x := range src[(n-1)*t.V.Stride:][:cols] {
+				rest[2*j] = amx.Round(x)
+			}
+		}
+	}
+}
+
+// pairs packs n rows of values, and clears the rest of the panel.
+func pairs(kernel func(dst, src *uint16, stride, pairs, n int), dst, src []uint16, stride, n, cols int) {
+	if n > 1 {
+		_ = src[(n/2*2-1)*stride+cols-1]
+		kernel(&dst[0], &src[0], 2*stride, n/2, cols)
+	}
+	rest := dst[n/2*2*amx.Cols:]
+	clear(rest)
+	if n%2 == 1 {
+		for j, x := range src[(n-1)*stride:][:cols] {
+			rest[2*j] = x
+		}
+	}
+}
+
+// streamBias sets what is added to the scores of keys, in powers of two: the mask, and
+// -Inf for keys that fill up a tile.
+func (t *Task) streamBias(w *workspace, item, key, n int) {
+	p := &t.plan.stream
+	bias := w.stream[p.bias:][:p.keys]
+	m := &t.Mask
+	if m.Data == nil {
+		clear(bias[:n])
+	} else {
+		at := t.offset(item, m.Steps) + key*m.Col
+		for j := range n {
+			bias[j] = float32(m.Data[at+j*m.Col] * math.Log2E)
+		}
+	}
+	fill(bias[n:])
+}
+
+// streamTiles lets a row tile see n keys.
+func (t *Task) streamTiles(w *workspace, r rowTile, o, l []float32, n int) {
+	p := &t.plan.stream
+	a := &w.sweep
+	*a = sweepArgs{
+		k: unsafe.Pointer(&w.stream[p.k]), v: unsafe.Pointer(&w.stream[p.v]), bias: unsafe.Pointer(&w.stream[p.bias]),
+		o: unsafe.Pointer(&o[0]), l: unsafe.Pointer(&l[0]), s: unsafe.Pointer(&w.stream[p.s]), p: unsafe.Pointer(&w.stream[p.p]),
+		ldo: 4 * p.cols * amx.Cols, skipV: p.keys * amx.Cols * 2, steps: p.steps, cols: p.cols,
+		tiles: tiling.Ceil(n, streamTile), rows: r.end - r.row, scale: float32(float64(t.Scale) * math.Log2E),
+	}
+	a.q, a.ldq = t.streamQueries(w, r)
+	kernelsInForce().sweep(a)
+	*a = sweepArgs{} // memory that may be unmapped must not stay referenced
+}
+
+// streamQueries gives rows of Q in bfloat16, in whole steps.
+func (t *Task) streamQueries(w *workspace, r rowTile) (q unsafe.Pointer, ldq int) {
+	p := &t.plan.stream
+	from := t.offset(r.item, t.Q.Steps) + r.row*t.Q.Stride
+	if t.Halves && t.D%amx.StepBF16 == 0 {
+		return unsafe.Pointer(&t.Q.Data16[from]), 2 * t.Q.Stride
+	}
+	row := p.ldq() / 2
+	dst := numbers(w.stream[p.q:p.failed])
+	for i := range r.end - r.row {
+		d := dst[i*row:][:row]
+		if t.Halves {
+			copy(d, t.Q.Data16[from+i*t.Q.Stride:][:t.D])
+		} else {
+			amxInForce().Round(d[:t.D], t.Q.Data[from+i*t.Q.Stride:][:t.D])
+		}
+		clear(d[t.D:])
+	}
+	return unsafe.Pointer(&dst[0]), p.ldq()
+}
+
+// settle writes what a row tile has seen to O, and notes rows whose sum does not count.
+func (t *Task) settle(w *workspace, r rowTile, o, l []float32) (missed bool) {
+	p := &t.plan.stream
+	rows := r.end - r.row
+	sums := w.stream[p.sums:][:rows]
+	w.settle = settleArgs{
+		o: unsafe.Pointer(&o[0]), l: unsafe.Pointer(&l[0]), dst: unsafe.Pointer(&t.O.Data[r.out]), sums: unsafe.Pointer(&sums[0]),
+		ldo: 4 * p.cols * amx.Cols, ldd: 4 * t.O.Stride, rows: rows, n: t.DV,
+	}
+	kernelsInForce().settle(&w.settle)
+	w.settle = settleArgs{}
+	for i, sum := range sums {
+		if !(sum >= leastSum && sum <= mostSum) {
+			w.stream[p.failed+r.state+i] = 1
+			missed = true
+		}
+	}
+	return missed
+}
+
+// again computes the rows whose sums do not count relative to their largest scores.
+func (t *Task) again(w *workspace, unit, first, end int) {
+	each := func(do func(r rowTile)) {
+		for i := first; i < end; i++ {
+			tile := t.rowTile(unit, i, first)
+			failed := w.stream[t.plan.stream.failed+tile.state:][:tile.end-tile.row]
+			for lo := 0; lo < len(failed); lo++ {
+				hi := lo
+				for hi < len(failed) && failed[hi] != 0 {
+					hi++
+				}
+				if hi > lo {
+					r := tile
+					r.row, r.end, r.state, r.out = tile.row+lo, tile.row+hi, tile.state+lo, tile.out+lo*t.O.Stride
+					do(r)
+					lo = hi
+				}
+			}
+		}
+	}
+	each(func(r rowTile) { t.begin(w, r) })
+	for key := 0; key < t.N; key += TileKeys {
+		n := min(TileKeys, t.N-key)
+		t.pack(w, t.rowTile(unit, first, first).item, key, n)
+		each(func(r rowTile) { t.halfTile(w, r, part{key, n, 0, n}) })
+	}
+	each(func(r rowTile) { t.finish(w, r) })
+}
+
+// numbers views memory as bfloat16.
+func numbers(s []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(s))), 2*len(s))
+}
