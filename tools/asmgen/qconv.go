@@ -32,7 +32,7 @@ func qconvFamily() {
 		}
 	}
 	qconvLargest()
-	qconvWiden()
+	widenBytes()
 	qconvInterleave()
 }
 
@@ -463,8 +463,8 @@ func (k *qconvKernel) addBytes(signed bool) {
 	})
 }
 
-// qconvWiden writes n bytes, a multiple of 16, with some bits flipped, as words.
-func qconvWiden() {
+// widenBytes writes n bytes, a multiple of 16, with some bits flipped, as words.
+func widenBytes() {
 	TEXT("widen256", NOSPLIT, "func(dst, src *byte, n int, flips uint64)")
 	Pragma("noescape")
 	dst, src, n := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64())

@@ -22,6 +22,7 @@ func qgemm() {
 	}
 	qgemmNarrow(gemmZMM)
 	qgemmNarrow(gemmYMM)
+	widenBytes()
 	qgemmStrips()
 }
 
@@ -189,7 +190,7 @@ func (g *qgemmKernel) step(b reg.GPVirtual, u int) {
 	for j := range g.b {
 		VPMOVSXBW(Mem{Base: b, Disp: at + 16*j}, g.b[j])
 	}
-	PREFETCHT0(Mem{Base: b, Disp: at + 512})
+	PREFETCHT0(Mem{Base: b, Disp: at + 2048})
 	for i := range g.acc {
 		VPBROADCASTD(g.row(i, 4*u), g.tmp[0])
 		VPMADDWD(g.b[0], g.tmp[0], g.tmp[1])

@@ -14,6 +14,9 @@ func flipped(dst, src []byte, flip byte) {
 	}
 }
 
+// widenStep is what kernels.widen takes a multiple of.
+const widenStep = 16
+
 // widen writes bytes, with some bits flipped, as little-endian 16-bit numbers,
 // four at a time, and fills dst up with zeros.
 func widen(dst, src []byte, flip byte) {

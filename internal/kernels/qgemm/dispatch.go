@@ -28,6 +28,10 @@ type kernels struct {
 	// rounded to the nearest, ties to even, plus zero. Columns without a bit in
 	// mask are left alone.
 	narrow func(dst *byte, stride int, src *float32, rows int, mask uint64, lo, hi float32, zero int32)
+
+	// widen writes n bytes, a multiple of widenStep, with some bits flipped, as 16-bit
+	// numbers; nil: widen in Go does.
+	widen func(dst, src *byte, n int, flips uint64)
 }
 
 const maxRows, maxCols = amx.Rows, 32

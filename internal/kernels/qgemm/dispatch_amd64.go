@@ -35,7 +35,7 @@ var vnni = kernels{
 
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 6, nr: 16, group: 2, align: 2, wide: true,
-	tile: tiles256, partial: masked256, narrow: avx2Narrow,
+	tile: tiles256, partial: masked256, narrow: avx2Narrow, widen: widen256,
 }
 
 var tiles512 = [tileRows + 1]kernel{

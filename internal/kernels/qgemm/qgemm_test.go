@@ -398,3 +398,25 @@ func BenchmarkQgemm(b *testing.B) {
 		}
 	}
 }
+
+func TestWiden(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, level := range cpu.Levels() {
+		kern := forLevel(level)
+		if kern.widen == nil {
+			continue
+		}
+		for _, n := range []int{widenStep, 2 * widenStep, 9 * widenStep} {
+			for _, flips := range []byte{0, 128} {
+				src, got, want := guard.Slice[byte](t, n, guard.End), guard.Slice[byte](t, 2*n, guard.End), make([]byte, 2*n)
+				for i := range src {
+					src[i] = byte(rng.Uint32())
+				}
+				kern.widen(&got[0], &src[0], n, uint64(flips))
+				if widen(want, src, flips); string(got) != string(want) {
+					t.Fatalf("%v: %d bytes, flips %d: %v of %v", level, n, flips, got, src)
+				}
+			}
+		}
+	}
+}

@@ -284,7 +284,12 @@ func (t *Task) copyRow(w *workspace, i int, a []byte) {
 	bytes := 4 * t.plan.groups
 	dst := w.scratch[i*bytes:][:bytes]
 	if t.plan.kern.wide {
-		widen(dst, a, flip)
+		n := 0
+		if f := t.plan.kern.widen; f != nil && len(a) >= widenStep {
+			n = len(a) &^ (widenStep - 1)
+			f(&dst[0], &a[0], n, uint64(flip))
+		}
+		widen(dst[2*n:], a[n:], flip)
 		return
 	}
 	flipped(dst, a, flip)

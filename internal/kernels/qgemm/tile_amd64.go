@@ -88,6 +88,9 @@ func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo fl
 //go:noescape
 func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
 
+//go:noescape
+func widen256(dst *byte, src *byte, n int, flips uint64)
+
 // multiplies up to 16 rows by some panels; t is a *tile.
 //
 //go:noescape
