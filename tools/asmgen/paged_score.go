@@ -47,13 +47,14 @@ func (k pagedKernel) blocks() int {
 	return 1
 }
 
-// score writes the products of rows of q with the keys of some blocks, and has the
-// memory fetched of those that come pagedAhead later in the list. A register of keys is
+// score writes the products of rows of q with the keys of blocks, so many groups of
+// them, and has the memory fetched of those that come pagedAhead later in the list. A register of keys is
 // four elements of four tokens, or two; q is spread to match, and has the rows' numbers
 // side by side. So a product has four sums, which are added in the end.
 func (k pagedKernel) score() {
-	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, list *uintptr, d int, scale float32)")
+	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, list *uintptr, d, groups int, scale float32)")
 	Pragma("noescape")
+	Label("group")
 	list, q := Load(Param("list"), GP64()), Load(Param("q"), GP64())
 	n, parts := k.blocks(), pagedTokens*4/k.lanes()
 	blocks, next := make([]reg.GPVirtual, n), make([]reg.GPVirtual, n)
@@ -113,7 +114,20 @@ func (k pagedKernel) score() {
 	SUBQ(step(8), left)
 	JNE(LabelRef("loop"))
 	k.deliver(sums)
+	ADDQ(step(8*n), memory("list")) // few registers are left
+	ADDQ(step(4*pagedTokens*n), memory("dst"))
+	DECQ(memory("groups"))
+	JNE(LabelRef("group"))
 	end()
+}
+
+// memory is where a parameter is.
+func memory(name string) Mem {
+	p, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return p.Addr
 }
 
 // deliver adds up the four sums of each score, the first and third to the second and

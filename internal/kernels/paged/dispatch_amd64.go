@@ -22,9 +22,9 @@ func current() *kernels {
 	return &portable
 }
 
-// A scoreKernel writes the products of its rows with the keys of some blocks.
+// A scoreKernel writes the products of its rows with the keys of groups of blocks.
 type scoreKernel struct {
-	run    func(dst, q *float32, list *uintptr, d int, scale float32)
+	run    func(dst, q *float32, list *uintptr, d, groups int, scale float32)
 	blocks int
 }
 
@@ -99,9 +99,7 @@ func scores(other spanFunc, most int, by *scoreKernels) spanFunc {
 		for r := 0; r < s.rows; {
 			n := together(s.rows-r, most)
 			k := &by[n]
-			for b := 0; b < blocks; b += k.blocks {
-				k.run(&w.scores[r*TileTokens+b*BlockTokens], &w.spread[r*t.D*BlockTokens], &s.keys[b], t.D, t.Scale)
-			}
+			k.run(&w.scores[r*TileTokens], &w.spread[r*t.D*BlockTokens], &s.keys[0], t.D, tiling.Ceil(blocks, k.blocks), t.Scale)
 			r += n
 		}
 	}

@@ -47,9 +47,10 @@ DATA spreadSecond<>+24(SB)/4, $0x00000003
 DATA spreadSecond<>+28(SB)/4, $0x00000003
 GLOBL spreadSecond<>(SB), RODATA|NOPTR, $32
 
-// func score32x1AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x1AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x1AVX2(SB), NOSPLIT, $0-36
+TEXT ·score32x1AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -117,7 +118,7 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y8
+	VBROADCASTSS scale+40(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -132,6 +133,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 32(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -286,9 +291,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x2AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x2AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x2AVX2(SB), NOSPLIT, $0-36
+TEXT ·score32x2AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -340,7 +346,7 @@ loop:
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y8
+	VBROADCASTSS scale+40(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -355,6 +361,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 512(AX)
+	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000020, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -536,9 +546,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x3AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x3AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x3AVX2(SB), NOSPLIT, $0-36
+TEXT ·score32x3AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -602,7 +613,7 @@ loop:
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y12
+	VBROADCASTSS scale+40(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -624,6 +635,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y12, Y2, Y2
 	VMOVUPS      Y2, 1024(AX)
+	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000020, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -751,9 +766,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x4AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x4AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x4AVX2(SB), NOSPLIT, $0-36
+TEXT ·score32x4AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -797,7 +813,7 @@ loop:
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y8
+	VBROADCASTSS scale+40(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -814,6 +830,10 @@ loop:
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      X2, 1024(AX)
 	VEXTRACTF128 $0x01, Y2, 1536(AX)
+	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000010, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -958,9 +978,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x5AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x5AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x5AVX2(SB), NOSPLIT, $0-36
+TEXT ·score32x5AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -1010,7 +1031,7 @@ loop:
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y10
+	VBROADCASTSS scale+40(FP), Y10
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1034,6 +1055,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y10, Y2, Y2
 	VMOVUPS      X2, 2048(AX)
+	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000010, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -1191,9 +1216,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x6AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x6AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x6AVX2(SB), NOSPLIT, $0-36
+TEXT ·score32x6AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -1249,7 +1275,7 @@ loop:
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y12
+	VBROADCASTSS scale+40(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1274,6 +1300,10 @@ loop:
 	VMULPS       Y12, Y2, Y2
 	VMOVUPS      X2, 2048(AX)
 	VEXTRACTF128 $0x01, Y2, 2560(AX)
+	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000010, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -1444,9 +1474,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x1AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x1AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x1AVX2(SB), NOSPLIT, $0-36
+TEXT ·score16x1AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -1510,7 +1541,7 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y8
+	VBROADCASTSS scale+40(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1525,6 +1556,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 32(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -1678,9 +1713,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x2AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x2AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x2AVX2(SB), NOSPLIT, $0-36
+TEXT ·score16x2AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -1730,7 +1766,7 @@ loop:
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y8
+	VBROADCASTSS scale+40(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1745,6 +1781,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 512(AX)
+	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000020, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -1925,9 +1965,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x3AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x3AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x3AVX2(SB), NOSPLIT, $0-36
+TEXT ·score16x3AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -1989,7 +2030,7 @@ loop:
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y12
+	VBROADCASTSS scale+40(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -2011,6 +2052,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y12, Y2, Y2
 	VMOVUPS      Y2, 1024(AX)
+	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000020, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -2138,9 +2183,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x4AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x4AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x4AVX2(SB), NOSPLIT, $0-36
+TEXT ·score16x4AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -2183,7 +2229,7 @@ loop:
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y8
+	VBROADCASTSS scale+40(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -2200,6 +2246,10 @@ loop:
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      X2, 1024(AX)
 	VEXTRACTF128 $0x01, Y2, 1536(AX)
+	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000010, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -2344,9 +2394,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x5AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x5AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x5AVX2(SB), NOSPLIT, $0-36
+TEXT ·score16x5AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -2395,7 +2446,7 @@ loop:
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y10
+	VBROADCASTSS scale+40(FP), Y10
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -2419,6 +2470,10 @@ loop:
 	VADDPS       Y0, Y2, Y2
 	VMULPS       Y10, Y2, Y2
 	VMOVUPS      X2, 2048(AX)
+	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000010, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -2576,9 +2631,10 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x6AVX2(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x6AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x6AVX2(SB), NOSPLIT, $0-36
+TEXT ·score16x6AVX2(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -2633,7 +2689,7 @@ loop:
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Y12
+	VBROADCASTSS scale+40(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -2658,6 +2714,10 @@ loop:
 	VMULPS       Y12, Y2, Y2
 	VMOVUPS      X2, 2048(AX)
 	VEXTRACTF128 $0x01, Y2, 2560(AX)
+	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000010, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -3196,9 +3256,10 @@ DATA word0000007f<>+24(SB)/4, $0x0000007f
 DATA word0000007f<>+28(SB)/4, $0x0000007f
 GLOBL word0000007f<>(SB), RODATA|NOPTR, $32
 
-// func score32x1AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x1AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x1AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x1AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -3248,18 +3309,22 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z4
+	VBROADCASTSS scale+40(FP), Z4
 	VSHUFF32X4   $0x44, Z1, Z0, Z5
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z5, Z5
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z5, Z1
-	VSHUFF32X4   $0xdd, Z0, Z5, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z4, Z1, Z1
-	VMOVUPS      Z1, (AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z6
+	VADDPS       Z6, Z5, Z5
+	VSHUFF32X4   $0x44, Z3, Z2, Z6
+	VSHUFF32X4   $0xee, Z3, Z2, Z7
+	VADDPS       Z7, Z6, Z6
+	VSHUFF32X4   $0x88, Z6, Z5, Z7
+	VSHUFF32X4   $0xdd, Z6, Z5, Z5
+	VADDPS       Z5, Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -3451,9 +3516,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x2AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x2AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x2AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x2AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -3517,29 +3583,33 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z8
+	VBROADCASTSS scale+40(FP), Z8
 	VSHUFF32X4   $0x44, Z1, Z0, Z9
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z9, Z9
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z9, Z1
-	VSHUFF32X4   $0xdd, Z0, Z9, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z8, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z8, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z10
+	VADDPS       Z10, Z9, Z9
+	VSHUFF32X4   $0x44, Z3, Z2, Z10
+	VSHUFF32X4   $0xee, Z3, Z2, Z11
+	VADDPS       Z11, Z10, Z10
+	VSHUFF32X4   $0x88, Z10, Z9, Z11
+	VSHUFF32X4   $0xdd, Z10, Z9, Z9
+	VADDPS       Z9, Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VMOVUPS      Z11, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z9
+	VSHUFF32X4   $0xee, Z5, Z4, Z10
+	VADDPS       Z10, Z9, Z9
+	VSHUFF32X4   $0x44, Z7, Z6, Z10
+	VSHUFF32X4   $0xee, Z7, Z6, Z11
+	VADDPS       Z11, Z10, Z10
+	VSHUFF32X4   $0x88, Z10, Z9, Z11
+	VSHUFF32X4   $0xdd, Z10, Z9, Z9
+	VADDPS       Z9, Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VMOVUPS      Z11, 512(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -3762,9 +3832,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x3AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x3AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x3AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x3AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -3842,40 +3913,44 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z12
+	VBROADCASTSS scale+40(FP), Z12
 	VSHUFF32X4   $0x44, Z1, Z0, Z13
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z13, Z13
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z13, Z1
-	VSHUFF32X4   $0xdd, Z0, Z13, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z12, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z12, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z12, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x44, Z3, Z2, Z14
+	VSHUFF32X4   $0xee, Z3, Z2, Z15
+	VADDPS       Z15, Z14, Z14
+	VSHUFF32X4   $0x88, Z14, Z13, Z15
+	VSHUFF32X4   $0xdd, Z14, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VMOVUPS      Z15, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z13
+	VSHUFF32X4   $0xee, Z5, Z4, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x44, Z7, Z6, Z14
+	VSHUFF32X4   $0xee, Z7, Z6, Z15
+	VADDPS       Z15, Z14, Z14
+	VSHUFF32X4   $0x88, Z14, Z13, Z15
+	VSHUFF32X4   $0xdd, Z14, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VMOVUPS      Z15, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z13
+	VSHUFF32X4   $0xee, Z9, Z8, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x44, Z11, Z10, Z14
+	VSHUFF32X4   $0xee, Z11, Z10, Z15
+	VADDPS       Z15, Z14, Z14
+	VSHUFF32X4   $0x88, Z14, Z13, Z15
+	VSHUFF32X4   $0xdd, Z14, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VMOVUPS      Z15, 1024(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -4129,9 +4204,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x4AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x4AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x4AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x4AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -4223,51 +4299,55 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z16
+	VBROADCASTSS scale+40(FP), Z16
 	VSHUFF32X4   $0x44, Z1, Z0, Z17
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z17, Z1
-	VSHUFF32X4   $0xdd, Z0, Z17, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z16, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z16, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z16, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
-	VSHUFF32X4   $0x44, Z13, Z12, Z0
-	VSHUFF32X4   $0xee, Z13, Z12, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z15, Z14, Z1
-	VSHUFF32X4   $0xee, Z15, Z14, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z16, Z2, Z2
-	VMOVUPS      Z2, 1536(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z3, Z2, Z18
+	VSHUFF32X4   $0xee, Z3, Z2, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z17
+	VSHUFF32X4   $0xee, Z5, Z4, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z7, Z6, Z18
+	VSHUFF32X4   $0xee, Z7, Z6, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z17
+	VSHUFF32X4   $0xee, Z9, Z8, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z11, Z10, Z18
+	VSHUFF32X4   $0xee, Z11, Z10, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, 1024(AX)
+	VSHUFF32X4   $0x44, Z13, Z12, Z17
+	VSHUFF32X4   $0xee, Z13, Z12, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z15, Z14, Z18
+	VSHUFF32X4   $0xee, Z15, Z14, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, 1536(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -4557,9 +4637,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x5AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x5AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x5AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x5AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -4665,62 +4746,66 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z20
+	VBROADCASTSS scale+40(FP), Z20
 	VSHUFF32X4   $0x44, Z1, Z0, Z21
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z21, Z21
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z21, Z1
-	VSHUFF32X4   $0xdd, Z0, Z21, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z20, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
-	VSHUFF32X4   $0x44, Z13, Z12, Z0
-	VSHUFF32X4   $0xee, Z13, Z12, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z15, Z14, Z1
-	VSHUFF32X4   $0xee, Z15, Z14, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 1536(AX)
-	VSHUFF32X4   $0x44, Z17, Z16, Z0
-	VSHUFF32X4   $0xee, Z17, Z16, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z19, Z18, Z1
-	VSHUFF32X4   $0xee, Z19, Z18, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 2048(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z3, Z2, Z22
+	VSHUFF32X4   $0xee, Z3, Z2, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z21
+	VSHUFF32X4   $0xee, Z5, Z4, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z7, Z6, Z22
+	VSHUFF32X4   $0xee, Z7, Z6, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z21
+	VSHUFF32X4   $0xee, Z9, Z8, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z11, Z10, Z22
+	VSHUFF32X4   $0xee, Z11, Z10, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 1024(AX)
+	VSHUFF32X4   $0x44, Z13, Z12, Z21
+	VSHUFF32X4   $0xee, Z13, Z12, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z15, Z14, Z22
+	VSHUFF32X4   $0xee, Z15, Z14, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 1536(AX)
+	VSHUFF32X4   $0x44, Z17, Z16, Z21
+	VSHUFF32X4   $0xee, Z17, Z16, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z19, Z18, Z22
+	VSHUFF32X4   $0xee, Z19, Z18, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 2048(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -5041,9 +5126,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x6AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x6AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x6AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x6AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -5163,73 +5249,77 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z24
+	VBROADCASTSS scale+40(FP), Z24
 	VSHUFF32X4   $0x44, Z1, Z0, Z25
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z25, Z25
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z25, Z1
-	VSHUFF32X4   $0xdd, Z0, Z25, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z24, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
-	VSHUFF32X4   $0x44, Z13, Z12, Z0
-	VSHUFF32X4   $0xee, Z13, Z12, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z15, Z14, Z1
-	VSHUFF32X4   $0xee, Z15, Z14, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 1536(AX)
-	VSHUFF32X4   $0x44, Z17, Z16, Z0
-	VSHUFF32X4   $0xee, Z17, Z16, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z19, Z18, Z1
-	VSHUFF32X4   $0xee, Z19, Z18, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 2048(AX)
-	VSHUFF32X4   $0x44, Z21, Z20, Z0
-	VSHUFF32X4   $0xee, Z21, Z20, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z23, Z22, Z1
-	VSHUFF32X4   $0xee, Z23, Z22, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 2560(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z3, Z2, Z26
+	VSHUFF32X4   $0xee, Z3, Z2, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z25
+	VSHUFF32X4   $0xee, Z5, Z4, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z7, Z6, Z26
+	VSHUFF32X4   $0xee, Z7, Z6, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z25
+	VSHUFF32X4   $0xee, Z9, Z8, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z11, Z10, Z26
+	VSHUFF32X4   $0xee, Z11, Z10, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 1024(AX)
+	VSHUFF32X4   $0x44, Z13, Z12, Z25
+	VSHUFF32X4   $0xee, Z13, Z12, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z15, Z14, Z26
+	VSHUFF32X4   $0xee, Z15, Z14, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 1536(AX)
+	VSHUFF32X4   $0x44, Z17, Z16, Z25
+	VSHUFF32X4   $0xee, Z17, Z16, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z19, Z18, Z26
+	VSHUFF32X4   $0xee, Z19, Z18, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 2048(AX)
+	VSHUFF32X4   $0x44, Z21, Z20, Z25
+	VSHUFF32X4   $0xee, Z21, Z20, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z23, Z22, Z26
+	VSHUFF32X4   $0xee, Z23, Z22, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 2560(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -5581,9 +5671,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x7AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x7AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x7AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x7AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -5663,54 +5754,58 @@ loop:
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+32(FP), Z14
+	VBROADCASTSS  scale+40(FP), Z14
 	VSHUFF32X4    $0x44, Z1, Z0, Z15
-	VSHUFF32X4    $0xee, Z1, Z0, Z0
-	VADDPS        Z0, Z15, Z15
-	VSHUFF32X4    $0x44, Z3, Z2, Z0
-	VSHUFF32X4    $0xee, Z3, Z2, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x88, Z0, Z15, Z1
-	VSHUFF32X4    $0xdd, Z0, Z15, Z0
-	VADDPS        Z0, Z1, Z1
-	VMULPS        Z14, Z1, Z1
-	VMOVUPS       Y1, (AX)
-	VEXTRACTF64X4 $0x01, Z1, 512(AX)
-	VSHUFF32X4    $0x44, Z5, Z4, Z0
-	VSHUFF32X4    $0xee, Z5, Z4, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z7, Z6, Z1
-	VSHUFF32X4    $0xee, Z7, Z6, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z14, Z2, Z2
-	VMOVUPS       Y2, 1024(AX)
-	VEXTRACTF64X4 $0x01, Z2, 1536(AX)
-	VSHUFF32X4    $0x44, Z9, Z8, Z0
-	VSHUFF32X4    $0xee, Z9, Z8, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z11, Z10, Z1
-	VSHUFF32X4    $0xee, Z11, Z10, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z14, Z2, Z2
-	VMOVUPS       Y2, 2048(AX)
-	VEXTRACTF64X4 $0x01, Z2, 2560(AX)
-	VSHUFF32X4    $0x44, Z13, Z12, Z0
-	VSHUFF32X4    $0xee, Z13, Z12, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z13, Z13, Z1
-	VSHUFF32X4    $0xee, Z13, Z13, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z14, Z2, Z2
-	VMOVUPS       Y2, 3072(AX)
+	VSHUFF32X4    $0xee, Z1, Z0, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z3, Z2, Z16
+	VSHUFF32X4    $0xee, Z3, Z2, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, (AX)
+	VEXTRACTF64X4 $0x01, Z17, 512(AX)
+	VSHUFF32X4    $0x44, Z5, Z4, Z15
+	VSHUFF32X4    $0xee, Z5, Z4, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z7, Z6, Z16
+	VSHUFF32X4    $0xee, Z7, Z6, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, 1024(AX)
+	VEXTRACTF64X4 $0x01, Z17, 1536(AX)
+	VSHUFF32X4    $0x44, Z9, Z8, Z15
+	VSHUFF32X4    $0xee, Z9, Z8, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z11, Z10, Z16
+	VSHUFF32X4    $0xee, Z11, Z10, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, 2048(AX)
+	VEXTRACTF64X4 $0x01, Z17, 2560(AX)
+	VSHUFF32X4    $0x44, Z13, Z12, Z15
+	VSHUFF32X4    $0xee, Z13, Z12, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z13, Z13, Z16
+	VSHUFF32X4    $0xee, Z13, Z13, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, 3072(AX)
+	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000020, dst+0(FP)
+	DECQ          groups+32(FP)
+	JNE           group
 	VZEROUPPER
 	RET
 
@@ -5957,9 +6052,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x8AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score32x8AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x8AVX512(SB), NOSPLIT, $0-36
+TEXT ·score32x8AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -6047,55 +6143,59 @@ loop:
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+32(FP), Z16
+	VBROADCASTSS  scale+40(FP), Z16
 	VSHUFF32X4    $0x44, Z1, Z0, Z17
-	VSHUFF32X4    $0xee, Z1, Z0, Z0
-	VADDPS        Z0, Z17, Z17
-	VSHUFF32X4    $0x44, Z3, Z2, Z0
-	VSHUFF32X4    $0xee, Z3, Z2, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x88, Z0, Z17, Z1
-	VSHUFF32X4    $0xdd, Z0, Z17, Z0
-	VADDPS        Z0, Z1, Z1
-	VMULPS        Z16, Z1, Z1
-	VMOVUPS       Y1, (AX)
-	VEXTRACTF64X4 $0x01, Z1, 512(AX)
-	VSHUFF32X4    $0x44, Z5, Z4, Z0
-	VSHUFF32X4    $0xee, Z5, Z4, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z7, Z6, Z1
-	VSHUFF32X4    $0xee, Z7, Z6, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z16, Z2, Z2
-	VMOVUPS       Y2, 1024(AX)
-	VEXTRACTF64X4 $0x01, Z2, 1536(AX)
-	VSHUFF32X4    $0x44, Z9, Z8, Z0
-	VSHUFF32X4    $0xee, Z9, Z8, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z11, Z10, Z1
-	VSHUFF32X4    $0xee, Z11, Z10, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z16, Z2, Z2
-	VMOVUPS       Y2, 2048(AX)
-	VEXTRACTF64X4 $0x01, Z2, 2560(AX)
-	VSHUFF32X4    $0x44, Z13, Z12, Z0
-	VSHUFF32X4    $0xee, Z13, Z12, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z15, Z14, Z1
-	VSHUFF32X4    $0xee, Z15, Z14, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z16, Z2, Z2
-	VMOVUPS       Y2, 3072(AX)
-	VEXTRACTF64X4 $0x01, Z2, 3584(AX)
+	VSHUFF32X4    $0xee, Z1, Z0, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z3, Z2, Z18
+	VSHUFF32X4    $0xee, Z3, Z2, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, (AX)
+	VEXTRACTF64X4 $0x01, Z19, 512(AX)
+	VSHUFF32X4    $0x44, Z5, Z4, Z17
+	VSHUFF32X4    $0xee, Z5, Z4, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z7, Z6, Z18
+	VSHUFF32X4    $0xee, Z7, Z6, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, 1024(AX)
+	VEXTRACTF64X4 $0x01, Z19, 1536(AX)
+	VSHUFF32X4    $0x44, Z9, Z8, Z17
+	VSHUFF32X4    $0xee, Z9, Z8, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z11, Z10, Z18
+	VSHUFF32X4    $0xee, Z11, Z10, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, 2048(AX)
+	VEXTRACTF64X4 $0x01, Z19, 2560(AX)
+	VSHUFF32X4    $0x44, Z13, Z12, Z17
+	VSHUFF32X4    $0xee, Z13, Z12, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z15, Z14, Z18
+	VSHUFF32X4    $0xee, Z15, Z14, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, 3072(AX)
+	VEXTRACTF64X4 $0x01, Z19, 3584(AX)
+	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000020, dst+0(FP)
+	DECQ          groups+32(FP)
+	JNE           group
 	VZEROUPPER
 	RET
 
@@ -6359,9 +6459,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x1AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x1AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x1AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x1AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -6407,18 +6508,22 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z4
+	VBROADCASTSS scale+40(FP), Z4
 	VSHUFF32X4   $0x44, Z1, Z0, Z5
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z5, Z5
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z5, Z1
-	VSHUFF32X4   $0xdd, Z0, Z5, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z4, Z1, Z1
-	VMOVUPS      Z1, (AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z6
+	VADDPS       Z6, Z5, Z5
+	VSHUFF32X4   $0x44, Z3, Z2, Z6
+	VSHUFF32X4   $0xee, Z3, Z2, Z7
+	VADDPS       Z7, Z6, Z6
+	VSHUFF32X4   $0x88, Z6, Z5, Z7
+	VSHUFF32X4   $0xdd, Z6, Z5, Z5
+	VADDPS       Z5, Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -6607,9 +6712,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x2AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x2AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x2AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x2AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -6669,29 +6775,33 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z8
+	VBROADCASTSS scale+40(FP), Z8
 	VSHUFF32X4   $0x44, Z1, Z0, Z9
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z9, Z9
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z9, Z1
-	VSHUFF32X4   $0xdd, Z0, Z9, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z8, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z8, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z10
+	VADDPS       Z10, Z9, Z9
+	VSHUFF32X4   $0x44, Z3, Z2, Z10
+	VSHUFF32X4   $0xee, Z3, Z2, Z11
+	VADDPS       Z11, Z10, Z10
+	VSHUFF32X4   $0x88, Z10, Z9, Z11
+	VSHUFF32X4   $0xdd, Z10, Z9, Z9
+	VADDPS       Z9, Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VMOVUPS      Z11, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z9
+	VSHUFF32X4   $0xee, Z5, Z4, Z10
+	VADDPS       Z10, Z9, Z9
+	VSHUFF32X4   $0x44, Z7, Z6, Z10
+	VSHUFF32X4   $0xee, Z7, Z6, Z11
+	VADDPS       Z11, Z10, Z10
+	VSHUFF32X4   $0x88, Z10, Z9, Z11
+	VSHUFF32X4   $0xdd, Z10, Z9, Z9
+	VADDPS       Z9, Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VMOVUPS      Z11, 512(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -6911,9 +7021,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x3AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x3AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x3AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x3AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -6987,40 +7098,44 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z12
+	VBROADCASTSS scale+40(FP), Z12
 	VSHUFF32X4   $0x44, Z1, Z0, Z13
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z13, Z13
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z13, Z1
-	VSHUFF32X4   $0xdd, Z0, Z13, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z12, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z12, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z12, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x44, Z3, Z2, Z14
+	VSHUFF32X4   $0xee, Z3, Z2, Z15
+	VADDPS       Z15, Z14, Z14
+	VSHUFF32X4   $0x88, Z14, Z13, Z15
+	VSHUFF32X4   $0xdd, Z14, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VMOVUPS      Z15, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z13
+	VSHUFF32X4   $0xee, Z5, Z4, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x44, Z7, Z6, Z14
+	VSHUFF32X4   $0xee, Z7, Z6, Z15
+	VADDPS       Z15, Z14, Z14
+	VSHUFF32X4   $0x88, Z14, Z13, Z15
+	VSHUFF32X4   $0xdd, Z14, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VMOVUPS      Z15, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z13
+	VSHUFF32X4   $0xee, Z9, Z8, Z14
+	VADDPS       Z14, Z13, Z13
+	VSHUFF32X4   $0x44, Z11, Z10, Z14
+	VSHUFF32X4   $0xee, Z11, Z10, Z15
+	VADDPS       Z15, Z14, Z14
+	VSHUFF32X4   $0x88, Z14, Z13, Z15
+	VSHUFF32X4   $0xdd, Z14, Z13, Z13
+	VADDPS       Z13, Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VMOVUPS      Z15, 1024(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -7271,9 +7386,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x4AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x4AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x4AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x4AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -7361,51 +7477,55 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z16
+	VBROADCASTSS scale+40(FP), Z16
 	VSHUFF32X4   $0x44, Z1, Z0, Z17
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z17, Z17
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z17, Z1
-	VSHUFF32X4   $0xdd, Z0, Z17, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z16, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z16, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z16, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
-	VSHUFF32X4   $0x44, Z13, Z12, Z0
-	VSHUFF32X4   $0xee, Z13, Z12, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z15, Z14, Z1
-	VSHUFF32X4   $0xee, Z15, Z14, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z16, Z2, Z2
-	VMOVUPS      Z2, 1536(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z3, Z2, Z18
+	VSHUFF32X4   $0xee, Z3, Z2, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z17
+	VSHUFF32X4   $0xee, Z5, Z4, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z7, Z6, Z18
+	VSHUFF32X4   $0xee, Z7, Z6, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z17
+	VSHUFF32X4   $0xee, Z9, Z8, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z11, Z10, Z18
+	VSHUFF32X4   $0xee, Z11, Z10, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, 1024(AX)
+	VSHUFF32X4   $0x44, Z13, Z12, Z17
+	VSHUFF32X4   $0xee, Z13, Z12, Z18
+	VADDPS       Z18, Z17, Z17
+	VSHUFF32X4   $0x44, Z15, Z14, Z18
+	VSHUFF32X4   $0xee, Z15, Z14, Z19
+	VADDPS       Z19, Z18, Z18
+	VSHUFF32X4   $0x88, Z18, Z17, Z19
+	VSHUFF32X4   $0xdd, Z18, Z17, Z17
+	VADDPS       Z17, Z19, Z19
+	VMULPS       Z16, Z19, Z19
+	VMOVUPS      Z19, 1536(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -7692,9 +7812,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x5AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x5AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x5AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x5AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -7796,62 +7917,66 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z20
+	VBROADCASTSS scale+40(FP), Z20
 	VSHUFF32X4   $0x44, Z1, Z0, Z21
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z21, Z21
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z21, Z1
-	VSHUFF32X4   $0xdd, Z0, Z21, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z20, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
-	VSHUFF32X4   $0x44, Z13, Z12, Z0
-	VSHUFF32X4   $0xee, Z13, Z12, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z15, Z14, Z1
-	VSHUFF32X4   $0xee, Z15, Z14, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 1536(AX)
-	VSHUFF32X4   $0x44, Z17, Z16, Z0
-	VSHUFF32X4   $0xee, Z17, Z16, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z19, Z18, Z1
-	VSHUFF32X4   $0xee, Z19, Z18, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z20, Z2, Z2
-	VMOVUPS      Z2, 2048(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z3, Z2, Z22
+	VSHUFF32X4   $0xee, Z3, Z2, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z21
+	VSHUFF32X4   $0xee, Z5, Z4, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z7, Z6, Z22
+	VSHUFF32X4   $0xee, Z7, Z6, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z21
+	VSHUFF32X4   $0xee, Z9, Z8, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z11, Z10, Z22
+	VSHUFF32X4   $0xee, Z11, Z10, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 1024(AX)
+	VSHUFF32X4   $0x44, Z13, Z12, Z21
+	VSHUFF32X4   $0xee, Z13, Z12, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z15, Z14, Z22
+	VSHUFF32X4   $0xee, Z15, Z14, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 1536(AX)
+	VSHUFF32X4   $0x44, Z17, Z16, Z21
+	VSHUFF32X4   $0xee, Z17, Z16, Z22
+	VADDPS       Z22, Z21, Z21
+	VSHUFF32X4   $0x44, Z19, Z18, Z22
+	VSHUFF32X4   $0xee, Z19, Z18, Z23
+	VADDPS       Z23, Z22, Z22
+	VSHUFF32X4   $0x88, Z22, Z21, Z23
+	VSHUFF32X4   $0xdd, Z22, Z21, Z21
+	VADDPS       Z21, Z23, Z23
+	VMULPS       Z20, Z23, Z23
+	VMOVUPS      Z23, 2048(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -8169,9 +8294,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x6AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x6AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x6AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x6AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -8287,73 +8413,77 @@ loop:
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+32(FP), Z24
+	VBROADCASTSS scale+40(FP), Z24
 	VSHUFF32X4   $0x44, Z1, Z0, Z25
-	VSHUFF32X4   $0xee, Z1, Z0, Z0
-	VADDPS       Z0, Z25, Z25
-	VSHUFF32X4   $0x44, Z3, Z2, Z0
-	VSHUFF32X4   $0xee, Z3, Z2, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x88, Z0, Z25, Z1
-	VSHUFF32X4   $0xdd, Z0, Z25, Z0
-	VADDPS       Z0, Z1, Z1
-	VMULPS       Z24, Z1, Z1
-	VMOVUPS      Z1, (AX)
-	VSHUFF32X4   $0x44, Z5, Z4, Z0
-	VSHUFF32X4   $0xee, Z5, Z4, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z7, Z6, Z1
-	VSHUFF32X4   $0xee, Z7, Z6, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 512(AX)
-	VSHUFF32X4   $0x44, Z9, Z8, Z0
-	VSHUFF32X4   $0xee, Z9, Z8, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z11, Z10, Z1
-	VSHUFF32X4   $0xee, Z11, Z10, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 1024(AX)
-	VSHUFF32X4   $0x44, Z13, Z12, Z0
-	VSHUFF32X4   $0xee, Z13, Z12, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z15, Z14, Z1
-	VSHUFF32X4   $0xee, Z15, Z14, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 1536(AX)
-	VSHUFF32X4   $0x44, Z17, Z16, Z0
-	VSHUFF32X4   $0xee, Z17, Z16, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z19, Z18, Z1
-	VSHUFF32X4   $0xee, Z19, Z18, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 2048(AX)
-	VSHUFF32X4   $0x44, Z21, Z20, Z0
-	VSHUFF32X4   $0xee, Z21, Z20, Z1
-	VADDPS       Z1, Z0, Z0
-	VSHUFF32X4   $0x44, Z23, Z22, Z1
-	VSHUFF32X4   $0xee, Z23, Z22, Z2
-	VADDPS       Z2, Z1, Z1
-	VSHUFF32X4   $0x88, Z1, Z0, Z2
-	VSHUFF32X4   $0xdd, Z1, Z0, Z0
-	VADDPS       Z0, Z2, Z2
-	VMULPS       Z24, Z2, Z2
-	VMOVUPS      Z2, 2560(AX)
+	VSHUFF32X4   $0xee, Z1, Z0, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z3, Z2, Z26
+	VSHUFF32X4   $0xee, Z3, Z2, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, (AX)
+	VSHUFF32X4   $0x44, Z5, Z4, Z25
+	VSHUFF32X4   $0xee, Z5, Z4, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z7, Z6, Z26
+	VSHUFF32X4   $0xee, Z7, Z6, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 512(AX)
+	VSHUFF32X4   $0x44, Z9, Z8, Z25
+	VSHUFF32X4   $0xee, Z9, Z8, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z11, Z10, Z26
+	VSHUFF32X4   $0xee, Z11, Z10, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 1024(AX)
+	VSHUFF32X4   $0x44, Z13, Z12, Z25
+	VSHUFF32X4   $0xee, Z13, Z12, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z15, Z14, Z26
+	VSHUFF32X4   $0xee, Z15, Z14, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 1536(AX)
+	VSHUFF32X4   $0x44, Z17, Z16, Z25
+	VSHUFF32X4   $0xee, Z17, Z16, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z19, Z18, Z26
+	VSHUFF32X4   $0xee, Z19, Z18, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 2048(AX)
+	VSHUFF32X4   $0x44, Z21, Z20, Z25
+	VSHUFF32X4   $0xee, Z21, Z20, Z26
+	VADDPS       Z26, Z25, Z25
+	VSHUFF32X4   $0x44, Z23, Z22, Z26
+	VSHUFF32X4   $0xee, Z23, Z22, Z27
+	VADDPS       Z27, Z26, Z26
+	VSHUFF32X4   $0x88, Z26, Z25, Z27
+	VSHUFF32X4   $0xdd, Z26, Z25, Z25
+	VADDPS       Z25, Z27, Z27
+	VMULPS       Z24, Z27, Z27
+	VMOVUPS      Z27, 2560(AX)
+	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000040, dst+0(FP)
+	DECQ         groups+32(FP)
+	JNE          group
 	VZEROUPPER
 	RET
 
@@ -8702,9 +8832,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x7AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x7AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x7AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x7AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -8782,54 +8913,58 @@ loop:
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+32(FP), Z14
+	VBROADCASTSS  scale+40(FP), Z14
 	VSHUFF32X4    $0x44, Z1, Z0, Z15
-	VSHUFF32X4    $0xee, Z1, Z0, Z0
-	VADDPS        Z0, Z15, Z15
-	VSHUFF32X4    $0x44, Z3, Z2, Z0
-	VSHUFF32X4    $0xee, Z3, Z2, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x88, Z0, Z15, Z1
-	VSHUFF32X4    $0xdd, Z0, Z15, Z0
-	VADDPS        Z0, Z1, Z1
-	VMULPS        Z14, Z1, Z1
-	VMOVUPS       Y1, (AX)
-	VEXTRACTF64X4 $0x01, Z1, 512(AX)
-	VSHUFF32X4    $0x44, Z5, Z4, Z0
-	VSHUFF32X4    $0xee, Z5, Z4, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z7, Z6, Z1
-	VSHUFF32X4    $0xee, Z7, Z6, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z14, Z2, Z2
-	VMOVUPS       Y2, 1024(AX)
-	VEXTRACTF64X4 $0x01, Z2, 1536(AX)
-	VSHUFF32X4    $0x44, Z9, Z8, Z0
-	VSHUFF32X4    $0xee, Z9, Z8, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z11, Z10, Z1
-	VSHUFF32X4    $0xee, Z11, Z10, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z14, Z2, Z2
-	VMOVUPS       Y2, 2048(AX)
-	VEXTRACTF64X4 $0x01, Z2, 2560(AX)
-	VSHUFF32X4    $0x44, Z13, Z12, Z0
-	VSHUFF32X4    $0xee, Z13, Z12, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z13, Z13, Z1
-	VSHUFF32X4    $0xee, Z13, Z13, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z14, Z2, Z2
-	VMOVUPS       Y2, 3072(AX)
+	VSHUFF32X4    $0xee, Z1, Z0, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z3, Z2, Z16
+	VSHUFF32X4    $0xee, Z3, Z2, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, (AX)
+	VEXTRACTF64X4 $0x01, Z17, 512(AX)
+	VSHUFF32X4    $0x44, Z5, Z4, Z15
+	VSHUFF32X4    $0xee, Z5, Z4, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z7, Z6, Z16
+	VSHUFF32X4    $0xee, Z7, Z6, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, 1024(AX)
+	VEXTRACTF64X4 $0x01, Z17, 1536(AX)
+	VSHUFF32X4    $0x44, Z9, Z8, Z15
+	VSHUFF32X4    $0xee, Z9, Z8, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z11, Z10, Z16
+	VSHUFF32X4    $0xee, Z11, Z10, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, 2048(AX)
+	VEXTRACTF64X4 $0x01, Z17, 2560(AX)
+	VSHUFF32X4    $0x44, Z13, Z12, Z15
+	VSHUFF32X4    $0xee, Z13, Z12, Z16
+	VADDPS        Z16, Z15, Z15
+	VSHUFF32X4    $0x44, Z13, Z13, Z16
+	VSHUFF32X4    $0xee, Z13, Z13, Z17
+	VADDPS        Z17, Z16, Z16
+	VSHUFF32X4    $0x88, Z16, Z15, Z17
+	VSHUFF32X4    $0xdd, Z16, Z15, Z15
+	VADDPS        Z15, Z17, Z17
+	VMULPS        Z14, Z17, Z17
+	VMOVUPS       Y17, 3072(AX)
+	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000020, dst+0(FP)
+	DECQ          groups+32(FP)
+	JNE           group
 	VZEROUPPER
 	RET
 
@@ -9075,9 +9210,10 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x8AVX512(dst *float32, q *float32, list *uintptr, d int, scale float32)
+// func score16x8AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x8AVX512(SB), NOSPLIT, $0-36
+TEXT ·score16x8AVX512(SB), NOSPLIT, $0-44
+group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
@@ -9163,55 +9299,59 @@ loop:
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+32(FP), Z16
+	VBROADCASTSS  scale+40(FP), Z16
 	VSHUFF32X4    $0x44, Z1, Z0, Z17
-	VSHUFF32X4    $0xee, Z1, Z0, Z0
-	VADDPS        Z0, Z17, Z17
-	VSHUFF32X4    $0x44, Z3, Z2, Z0
-	VSHUFF32X4    $0xee, Z3, Z2, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x88, Z0, Z17, Z1
-	VSHUFF32X4    $0xdd, Z0, Z17, Z0
-	VADDPS        Z0, Z1, Z1
-	VMULPS        Z16, Z1, Z1
-	VMOVUPS       Y1, (AX)
-	VEXTRACTF64X4 $0x01, Z1, 512(AX)
-	VSHUFF32X4    $0x44, Z5, Z4, Z0
-	VSHUFF32X4    $0xee, Z5, Z4, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z7, Z6, Z1
-	VSHUFF32X4    $0xee, Z7, Z6, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z16, Z2, Z2
-	VMOVUPS       Y2, 1024(AX)
-	VEXTRACTF64X4 $0x01, Z2, 1536(AX)
-	VSHUFF32X4    $0x44, Z9, Z8, Z0
-	VSHUFF32X4    $0xee, Z9, Z8, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z11, Z10, Z1
-	VSHUFF32X4    $0xee, Z11, Z10, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z16, Z2, Z2
-	VMOVUPS       Y2, 2048(AX)
-	VEXTRACTF64X4 $0x01, Z2, 2560(AX)
-	VSHUFF32X4    $0x44, Z13, Z12, Z0
-	VSHUFF32X4    $0xee, Z13, Z12, Z1
-	VADDPS        Z1, Z0, Z0
-	VSHUFF32X4    $0x44, Z15, Z14, Z1
-	VSHUFF32X4    $0xee, Z15, Z14, Z2
-	VADDPS        Z2, Z1, Z1
-	VSHUFF32X4    $0x88, Z1, Z0, Z2
-	VSHUFF32X4    $0xdd, Z1, Z0, Z0
-	VADDPS        Z0, Z2, Z2
-	VMULPS        Z16, Z2, Z2
-	VMOVUPS       Y2, 3072(AX)
-	VEXTRACTF64X4 $0x01, Z2, 3584(AX)
+	VSHUFF32X4    $0xee, Z1, Z0, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z3, Z2, Z18
+	VSHUFF32X4    $0xee, Z3, Z2, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, (AX)
+	VEXTRACTF64X4 $0x01, Z19, 512(AX)
+	VSHUFF32X4    $0x44, Z5, Z4, Z17
+	VSHUFF32X4    $0xee, Z5, Z4, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z7, Z6, Z18
+	VSHUFF32X4    $0xee, Z7, Z6, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, 1024(AX)
+	VEXTRACTF64X4 $0x01, Z19, 1536(AX)
+	VSHUFF32X4    $0x44, Z9, Z8, Z17
+	VSHUFF32X4    $0xee, Z9, Z8, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z11, Z10, Z18
+	VSHUFF32X4    $0xee, Z11, Z10, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, 2048(AX)
+	VEXTRACTF64X4 $0x01, Z19, 2560(AX)
+	VSHUFF32X4    $0x44, Z13, Z12, Z17
+	VSHUFF32X4    $0xee, Z13, Z12, Z18
+	VADDPS        Z18, Z17, Z17
+	VSHUFF32X4    $0x44, Z15, Z14, Z18
+	VSHUFF32X4    $0xee, Z15, Z14, Z19
+	VADDPS        Z19, Z18, Z18
+	VSHUFF32X4    $0x88, Z18, Z17, Z19
+	VSHUFF32X4    $0xdd, Z18, Z17, Z17
+	VADDPS        Z17, Z19, Z19
+	VMULPS        Z16, Z19, Z19
+	VMOVUPS       Y19, 3072(AX)
+	VEXTRACTF64X4 $0x01, Z19, 3584(AX)
+	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000020, dst+0(FP)
+	DECQ          groups+32(FP)
+	JNE           group
 	VZEROUPPER
 	RET
 
