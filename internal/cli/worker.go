@@ -114,6 +114,7 @@ func (w *worker) load(ctx context.Context, req *workerRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	onlyCompute(flags.threadCount())
 	start := time.Now()
 	eng, err := engine.Load(req.Model, o)
 	if err != nil {
