@@ -26,29 +26,39 @@ func taper(cuts []int, n, least, threads int) []int {
 	return cuts
 }
 
-// cut decides on the parts. Where there is one tile of rows the time is that of reading
-// the weights.
+// cut decides how the parts are cut. Where there is one tile of rows the time is that of
+// reading the weights.
 func (p *plan) cut(panelBytes int) {
-	p.tapered = p.tiles == 1
-	if p.tapered {
-		p.cuts = taper(p.cuts, p.panels, max(1, leastCut/panelBytes), p.threads)
+	chunks := p.grid.Chunks()
+	if p.tapered = p.tiles == 1; p.tapered {
+		p.least = max(1, leastCut/panelBytes)
+		chunks = tiling.Ceil(p.panels, p.least)
 	}
-	p.slots = min(p.threads, p.chunks(), tiling.MaxSlots)
+	p.slots = min(p.threads, chunks, tiling.MaxSlots)
 }
 
-func (p *plan) chunks() int {
-	if p.prompt {
+// follow makes a plan the task's.
+func (t *Task) follow(p plan) {
+	if p.tapered && p.planKey != t.plan.planKey {
+		t.cuts = taper(t.cuts, p.panels, p.least, p.threads)
+	}
+	t.plan = p
+}
+
+func (t *Task) chunks() int {
+	switch p := &t.plan; {
+	case p.prompt:
 		return p.parts * p.stacks
+	case p.tapered:
+		return len(t.cuts) - 1
 	}
-	if p.tapered {
-		return len(p.cuts) - 1
-	}
-	return p.grid.Chunks()
+	return t.plan.grid.Chunks()
 }
 
-func (p *plan) part(i int) tiling.Part {
-	if p.tapered {
-		return tiling.Part{ItemEnd: 1, TileEnd: p.tiles, Panel: p.cuts[i], PanelEnd: p.cuts[i+1]}
+// part is chunk number i of those that are no prompt's.
+func (t *Task) part(i int) tiling.Part {
+	if t.plan.tapered {
+		return tiling.Part{ItemEnd: 1, TileEnd: t.plan.tiles, Panel: t.cuts[i], PanelEnd: t.cuts[i+1]}
 	}
-	return p.grid.Part(i)
+	return t.plan.grid.Part(i)
 }

@@ -20,8 +20,8 @@ type plan struct {
 	direct        bool         // panels are multiplied by as they are packed
 	batch, groups int          // panels, and groups of them, that tileKernels multiply by at once
 	grid          tiling.Grid
-	tapered       bool  // cut at cuts, not by the grid
-	cuts          []int // where parts begin
+	tapered       bool // cut by taper, not by the grid
+	least         int  // panels of such a part
 	slots         int
 	promptPlan
 	rowBytes int // of scratch: X, if the task quantizes it
@@ -48,7 +48,7 @@ func (t *Task) newPlan(threads int) plan {
 	if key == t.plan.planKey {
 		return t.plan
 	}
-	p := plan{planKey: key, cuts: t.plan.cuts}
+	p := plan{planKey: key}
 	if p.layout == nil {
 		p.planHalf()
 		return p
@@ -138,7 +138,7 @@ func (c *chunkTask) Do(i int) {
 		t.slots.Give(slot)
 		return
 	}
-	part := t.plan.part(i)
+	part := t.part(i)
 	if t.plan.layout == nil {
 		t.runHalf(w, scratch, &part)
 	} else if t.plan.direct {

@@ -32,6 +32,7 @@ type Task struct {
 	Scratch []byte
 
 	plan   plan
+	cuts   []int // where its parts begin, if they are tapered
 	rows   Rows
 	input  *Rows
 	slots  tiling.Slots
@@ -49,7 +50,7 @@ func (t *Task) Run(p *pool.Pool) error {
 	if t.M == 0 {
 		return nil
 	}
-	t.plan = t.newPlan(p.Threads())
+	t.follow(t.newPlan(p.Threads()))
 	t.slots.Reset(t.plan.slots)
 	if len(t.spaces) < t.plan.slots {
 		t.spaces = make([]workspace, t.plan.slots)
@@ -70,7 +71,7 @@ func (t *Task) Run(p *pool.Pool) error {
 		scratch = scratch[t.plan.rowBytes:]
 	}
 	t.work = aligned(scratch)
-	p.Run(t.plan.chunks(), (*chunkTask)(t))
+	p.Run(t.chunks(), (*chunkTask)(t))
 	t.input, t.work, t.rows.data = nil, nil, nil
 	return nil
 }
