@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/salver-ml/salver/internal/textgen"
 	"github.com/salver-ml/salver/internal/token"
 )
 
@@ -45,7 +46,7 @@ func (e Embedder) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.T
 	if !utf8.ValidString(text) {
 		return nil, nil, serve.Errorf(serve.InvalidArgument, "text_input is not valid UTF-8")
 	}
-	ids := e.Tokenizer().Encode(text, token.EncodeOptions{AddSpecial: true})
+	ids := e.Tokenizer().Encode(text, token.EncodeOptions{AddSpecial: true, Most: textgen.MostOf(e.MaxTokens())})
 	vectors, err := e.Embed(ctx, [][]int32{ids})
 	if err != nil {
 		return nil, nil, classifyText(err)

@@ -96,7 +96,7 @@ func (l Language) request(inputs []*tensor.Tensor) (*textgen.Request, error) {
 	if !utf8.ValidString(prompt) {
 		return nil, serve.Errorf(serve.InvalidArgument, "text_input is not valid UTF-8")
 	}
-	ids := l.Tokenizer().Encode(prompt, token.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	ids := l.Tokenizer().Encode(prompt, token.EncodeOptions{AddSpecial: true, ParseSpecial: true, Most: textgen.MostOf(l.Info().Context)})
 	p := sampling{MaxTokens: min(defaultTokens, max(1, l.Info().Context-len(ids)))}
 	if s := inputs[inSampling]; s != nil {
 		d := json.NewDecoder(bytes.NewReader([]byte(s.Strings[0])))

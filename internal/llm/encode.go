@@ -144,7 +144,7 @@ func (e *Encoder) check(field string, number int, ids []int32) error {
 	case n == 0:
 		return refuse("has no tokens")
 	case n > e.limit:
-		return &textgen.RequestError{Field: field, TooLong: true, Message: fmt.Sprintf("text %d has %d tokens, this model reads at most %d", number, n, e.limit)}
+		return &textgen.RequestError{Field: field, TooLong: true, Message: fmt.Sprintf("text %d has %s tokens, this model reads at most %d", number, textgen.Count(n, e.limit), e.limit)}
 	}
 	for _, id := range ids {
 		if id < 0 || int(id) >= e.info.Vocabulary {
@@ -294,14 +294,14 @@ func (r *Reranker) Score(ctx context.Context, query string, documents []string) 
 		return nil, 0, fmt.Errorf("the tokenizer has %d tokens around a text, expected one before and one after", len(ends))
 	}
 	end := ends[len(ends)-1]
-	first := t.Encode(query, token.EncodeOptions{AddSpecial: true})
+	first := t.Encode(query, token.EncodeOptions{AddSpecial: true, Most: textgen.MostOf(r.MaxTokens())})
 	second := len(first)
 	if r.files.config.TokenTypes < 2 { // RoBERTa has two ends between texts, and no types
 		first, second = append(first, end), 0
 	}
 	texts := make([]passage, len(documents))
 	for i, d := range documents {
-		ids := append(append(append([]int32{}, first...), t.Encode(d, token.EncodeOptions{})...), end)
+		ids := append(append(append([]int32{}, first...), t.Encode(d, token.EncodeOptions{Most: textgen.MostOf(r.MaxTokens())})...), end)
 		if err := r.check("documents", i, ids); err != nil {
 			return nil, 0, err
 		}

@@ -66,7 +66,7 @@ func (m *Model) check(r *textgen.Request) error {
 	case n == 0:
 		return refuse("prompt", "the prompt is empty: it needs at least one token")
 	case n >= limit:
-		return &textgen.RequestError{Field: "prompt", TooLong: true, Message: fmt.Sprintf("the prompt has %d tokens; with room for an answer it may have %d, since the context is %d", n, limit-1, limit)}
+		return &textgen.RequestError{Field: "prompt", TooLong: true, Message: fmt.Sprintf("the prompt has %s tokens; with room for an answer it may have %d, since the context is %d", textgen.Count(n, limit-1), limit-1, limit)}
 	case r.MaxTokens > 0 && n+r.MaxTokens > limit:
 		return &textgen.RequestError{Field: "max_tokens", TooLong: true, Message: fmt.Sprintf("a prompt of %d tokens and an answer of %d are %d, the context is %d", n, r.MaxTokens, n+r.MaxTokens, limit)}
 	}

@@ -135,7 +135,7 @@ func (c *completion) prepare(info *textgen.Info, tenant string) error {
 	for i := range c.q.prompts {
 		p := &c.q.prompts[i]
 		if p.IDs == nil {
-			p.IDs = answer.Encode(c.model.Tokenizer(), p.Text, !c.q.bare)
+			p.IDs = answer.Encode(c.model.Tokenizer(), p.Text, !c.q.bare, info.Context-1)
 		} else if c.q.echo {
 			p.Text = c.model.Tokenizer().Decode(p.IDs, !c.q.KeepSpecial)
 		}

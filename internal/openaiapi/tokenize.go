@@ -2,6 +2,7 @@ package openaiapi
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/salver-ml/salver/api/openai"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
@@ -9,6 +10,23 @@ import (
 	"github.com/salver-ml/salver/internal/openaiapi/reply"
 	"github.com/salver-ml/salver/internal/token"
 )
+
+// maxTokenized bounds a text of which all tokens are wanted, in bytes, as templates bound
+// conversations.
+const maxTokenized = 16 << 20
+
+// tokenizing holds who makes all tokens of a large text: a word of megabytes takes a
+// hundred times its size.
+var tokenizing sync.Mutex
+
+// allTokens are those of a text.
+func allTokens(t *token.Tokenizer, text string, special bool) []int32 {
+	if len(text) > 1<<20 {
+		tokenizing.Lock()
+		defer tokenizing.Unlock()
+	}
+	return t.Encode(text, token.EncodeOptions{AddSpecial: special, ParseSpecial: true})
+}
 
 // tokenizeRequest is a text, or a conversation, to be cut into tokens.
 type tokenizeRequest struct {
@@ -22,8 +40,11 @@ type tokenizeRequest struct {
 var tokenizeFields = concat(
 	fields.Table[tokenizeRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *tokenizeRequest) *string { return &q.model }),
-		fields.Any("prompt", "string", "The text; or give `messages`.", func(q *tokenizeRequest, v fields.Value) error {
+		fields.Any("prompt", "string of at most 16 MiB", "The text; or give `messages`.", func(q *tokenizeRequest, v fields.Value) error {
 			s, err := v.Text()
+			if err == nil && len(s) > maxTokenized {
+				err = v.Errorf("expected at most %d bytes, found %d", maxTokenized, len(s))
+			}
 			q.prompt = &s
 			return err
 		}),
@@ -58,14 +79,14 @@ func (h *handler) tokenize(w http.ResponseWriter, r *http.Request, body []byte) 
 	defer release()
 	a := openai.Tokenization{MaxModelLen: context, Tokens: []int32{}}
 	if q.prompt != nil {
-		a.Tokens = append(a.Tokens, answer.Encode(t, *q.prompt, !q.bare)...)
+		a.Tokens = append(a.Tokens, allTokens(t, *q.prompt, !q.bare)...)
 	} else {
 		m, err := h.Model(q.model)
 		if err != nil {
 			return err
 		}
 		defer m.Release()
-		_, _, ids, err := answer.Prompt(m.Model, &q.Conversation)
+		_, _, ids, err := answer.Prompt(m.Model, &q.Conversation, 0)
 		if err != nil {
 			return err
 		}

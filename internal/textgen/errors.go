@@ -3,6 +3,7 @@ package textgen
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -19,9 +20,21 @@ type RequestError struct {
 // Error is the message.
 func (e *RequestError) Error() string { return e.Message }
 
+// MostOf is how many tokens of a text are to be made for a model that takes so many:
+// some more, so that the error can say how long a text is that is somewhat too long.
+func MostOf(limit int) int { return 8 * limit }
+
+// Count tells a number of tokens that was counted up to MostOf(limit).
+func Count(tokens, limit int) string {
+	if most := MostOf(limit); tokens > most {
+		return fmt.Sprintf("more than %d", most)
+	}
+	return strconv.Itoa(tokens)
+}
+
 // TooLong refuses a text of more tokens than a model takes.
 func TooLong(tokens, limit int) error {
-	return &RequestError{TooLong: true, Message: fmt.Sprintf("the text has %d tokens, and this model takes at most %d", tokens, limit)}
+	return &RequestError{TooLong: true, Message: fmt.Sprintf("the text has %s tokens, and this model takes at most %d", Count(tokens, limit), limit)}
 }
 
 // FullError refuses a request for now, since too many others wait.

@@ -112,7 +112,7 @@ func TestHostileGGUF(t *testing.T) {
 // checkRange fails if encoding gives numbers that are no tokens.
 func checkRange(t *testing.T, tok *Tokenizer, text string) {
 	t.Helper()
-	for _, o := range []EncodeOptions{{}, {true, true}} {
+	for _, o := range []EncodeOptions{{}, {AddSpecial: true, ParseSpecial: true}} {
 		got := tok.Encode(text, o)
 		for _, id := range got {
 			if id < 0 || int(id) >= tok.Size() {

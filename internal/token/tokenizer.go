@@ -1,6 +1,7 @@
 package token
 
 import (
+	"math"
 	"sync"
 
 	"github.com/salver-ml/salver/internal/token/decode"
@@ -39,6 +40,9 @@ type EncodeOptions struct {
 	// ParseSpecial turns the text of a special token, such as <|im_end|>, into
 	// its number. Text that users wrote should be encoded without it.
 	ParseSpecial bool
+	// Most, if it is not 0, is how many tokens are of use: of a text of more, some
+	// are given that are more than Most, soon and without the memory for all.
+	Most int
 }
 
 // scratch is what one call of Encode works in.
@@ -54,11 +58,14 @@ func (t *Tokenizer) Encode(text string, o EncodeOptions) []int32 {
 	if s == nil {
 		s = &scratch{}
 	}
-	dst := make([]int32, 0, len(text)/3+len(t.before)+len(t.after))
+	if o.Most == 0 {
+		o.Most = math.MaxInt - 1
+	}
+	dst := make([]int32, 0, min(len(text)/3, o.Most)+len(t.before)+len(t.after)+1)
 	if o.AddSpecial {
 		dst = append(dst, t.before...)
 	}
-	for at := 0; at < len(text); {
+	for at := 0; at < len(text) && len(dst) <= o.Most; {
 		m := t.raw.find(text, at, o.ParseSpecial)
 		dst = t.encodePlain(dst, text[at:m.start], at == 0, o, s)
 		if m.id != model.None {
@@ -92,9 +99,16 @@ func (t *Tokenizer) encodePlain(dst []int32, text string, start bool, o EncodeOp
 	if t.normalize != nil {
 		text = t.normalize(text)
 	}
-	for at := 0; at < len(text); {
+	for at := 0; at < len(text) && len(dst) <= o.Most; {
 		m := t.normalized.find(text, at, o.ParseSpecial)
 		pretokenize.Each(t.steps, text[at:m.start], start && at == 0, &s.cut, func(word string) {
+			left := o.Most - len(dst)
+			if left < 0 {
+				return
+			}
+			if len(word) > left {
+				word = t.model.Enough(word, left)
+			}
 			dst = s.cache.Append(t.model, dst, word, &s.merge)
 		})
 		if m.id != model.None {

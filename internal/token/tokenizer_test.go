@@ -42,7 +42,7 @@ func TestSpecialTokens(t *testing.T) {
 		{"the", EncodeOptions{AddSpecial: true}, "<s> the"},
 		{"", EncodeOptions{AddSpecial: true}, "<s>"},
 		{"<u>th<|im_end|>", EncodeOptions{}, "<u> th < | i m _ e n d | >"},
-		{"<u>th<|im_end|>", EncodeOptions{true, true}, "<s> <u> th <|im_end|>"},
+		{"<u>th<|im_end|>", EncodeOptions{AddSpecial: true, ParseSpecial: true}, "<s> <u> th <|im_end|>"},
 		{"<|im_end", EncodeOptions{ParseSpecial: true}, "< | i m _ e n d"},
 	} {
 		if got := pieces(tok, tok.Encode(c.text, c.o)); got != c.want {

@@ -110,8 +110,9 @@ func ReadTools(v fields.Value, table fields.Table[Tool], types ...string) ([]Too
 	return out, nil
 }
 
-// Prompt makes a prompt of a conversation with the model's template.
-func Prompt(m textgen.Model, c *Conversation) (*chat.Template, *chat.Conversation, []int32, error) {
+// Prompt makes a prompt of a conversation with the model's template: most is that of
+// token.EncodeOptions.
+func Prompt(m textgen.Model, c *Conversation, most int) (*chat.Template, *chat.Conversation, []int32, error) {
 	t, err := m.ChatTemplate()
 	if err != nil {
 		return nil, nil, nil, &Problem{Status: http.StatusBadRequest, Param: "messages", Message: "this model can't chat: " + err.Error()}
@@ -124,7 +125,7 @@ func Prompt(m textgen.Model, c *Conversation) (*chat.Template, *chat.Conversatio
 	if err != nil {
 		return nil, nil, nil, &Problem{Status: http.StatusBadRequest, Param: "messages", Message: "the model's chat template refuses them: " + err.Error()}
 	}
-	return t, cc, m.Tokenizer().Encode(text, token.EncodeOptions{ParseSpecial: true}), nil
+	return t, cc, m.Tokenizer().Encode(text, token.EncodeOptions{ParseSpecial: true, Most: most}), nil
 }
 
 // chat is the conversation for the template.

@@ -54,9 +54,10 @@ func ReadInputs(v fields.Value, most int) ([]Input, error) {
 	return out, nil
 }
 
-// Encode makes tokens of a text. special adds what the model wants around it.
-func Encode(t *token.Tokenizer, text string, special bool) []int32 {
-	return t.Encode(text, token.EncodeOptions{AddSpecial: special, ParseSpecial: true})
+// Encode makes tokens of a text for a model that takes so many: of a text that is
+// much longer, not all. special adds what the model wants around it.
+func Encode(t *token.Tokenizer, text string, special bool, limit int) []int32 {
+	return t.Encode(text, token.EncodeOptions{AddSpecial: special, ParseSpecial: true, Most: textgen.MostOf(limit)})
 }
 
 // Known refuses ids that the vocabulary has not.
@@ -96,7 +97,7 @@ func embeddingInputs(m textgen.Embedder, inputs []Input, dimensions *int) (ids [
 		case in.IDs == nil && in.Text == "":
 			return nil, 0, &fields.Error{Path: path, Reason: "expected a text, found an empty one"}
 		case in.IDs == nil:
-			in.IDs = Encode(t, in.Text, true)
+			in.IDs = Encode(t, in.Text, true, m.MaxTokens())
 		default:
 			if err := Known(path, in.IDs, t); err != nil {
 				return nil, 0, err

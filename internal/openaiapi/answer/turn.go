@@ -29,11 +29,11 @@ type turnState struct {
 // NewTurn makes the prompt. Without a temperature, neither the request's nor
 // the model's, the usual one is taken.
 func NewTurn(m textgen.Model, c *Conversation, s *Settings, usual float32, tenant string) (*Turn, error) {
-	template, conversation, prompt, err := Prompt(m, c)
+	info := m.Info()
+	template, conversation, prompt, err := Prompt(m, c, textgen.MostOf(info.Context-1))
 	if err != nil {
 		return nil, err
 	}
-	info := m.Info()
 	if err := Fit(prompt, &info); err != nil {
 		return nil, err
 	}

@@ -137,7 +137,7 @@ func (h *handler) count(w http.ResponseWriter, r *http.Request, body []byte) err
 		return err
 	}
 	defer m.Release()
-	_, _, ids, err := answer.Prompt(m.Model, &q.Conversation)
+	_, _, ids, err := answer.Prompt(m.Model, &q.Conversation, 0)
 	if err != nil {
 		return err
 	}

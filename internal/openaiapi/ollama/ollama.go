@@ -164,7 +164,7 @@ func (h *handler) raw(w http.ResponseWriter, r *http.Request, q *generateRequest
 	if err := q.check(&info); err != nil {
 		return err
 	}
-	ids := answer.Encode(m.Model.Tokenizer(), q.prompt, true)
+	ids := answer.Encode(m.Model.Tokenizer(), q.prompt, true, info.Context-1)
 	if err := answer.Fit(ids, &info); err != nil {
 		return err
 	}

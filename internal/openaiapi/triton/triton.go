@@ -93,7 +93,7 @@ func (h *handler) generate(w http.ResponseWriter, r *http.Request, body []byte, 
 	if err := q.Check(&info, stream); err != nil {
 		return err
 	}
-	prompt := answer.Encode(m.Model.Tokenizer(), q.text, true)
+	prompt := answer.Encode(m.Model.Tokenizer(), q.text, true, info.Context-1)
 	if err := answer.Fit(prompt, &info); err != nil {
 		return err
 	}

@@ -202,6 +202,27 @@ func (b *BPE) Append(dst []int32, word string, s *Scratch) []int32 {
 	return append(dst, b.finish(s)...)
 }
 
+// Enough implements Model.
+func (b *BPE) Enough(word string, n int) string {
+	if !b.countsBytes() {
+		return word
+	}
+	longest := b.vocab.longest
+	if b.Whole != nil {
+		longest = max(longest, b.Whole.longest)
+	}
+	return enough(word, n, longest)
+}
+
+// countsBytes reports whether no piece stands for more bytes than the longest of the
+// vocabulary has: none is left out, and not any number of them is one unknown piece.
+func (b *BPE) countsBytes() bool {
+	if b.Alphabet != nil {
+		return !slices.Contains(b.Alphabet[:], None)
+	}
+	return b.ByteFallback && !slices.Contains(b.bytes[:], None) || b.Unknown != None && !b.Fuse && !b.Late
+}
+
 // characters sets s.ids to the symbols of word.
 func (b *BPE) characters(word string, s *Scratch) {
 	s.ids = s.ids[:0]

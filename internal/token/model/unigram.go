@@ -106,6 +106,14 @@ func (u *Unigram) Append(dst []int32, word string, s *Scratch) []int32 {
 	return dst
 }
 
+// Enough implements Model. Where a run of unknown characters is one piece, none is.
+func (u *Unigram) Enough(word string, n int) string {
+	if !u.ByteFallback || slices.Contains(u.bytes[:], None) {
+		return word
+	}
+	return enough(word, n, u.vocab.longest)
+}
+
 func (u *Unigram) search(word string, s *Scratch) {
 	s.path = s.path[:0]
 	for range len(word) + 1 {

@@ -35,6 +35,9 @@ func (w *WordPiece) Append(dst []int32, word string, _ *Scratch) []int32 {
 	return dst
 }
 
+// Enough implements Model: a long word is one piece.
+func (w *WordPiece) Enough(word string, _ int) string { return word }
+
 // longestIn finds the longest piece that text begins with, and its length.
 func (v *Vocab) longestIn(text string) (id int32, size int) {
 	end := min(len(text), v.longest)
@@ -59,6 +62,9 @@ type WordLevel struct {
 
 // NewWordLevel makes a model. If unknown is None, unknown words are left out.
 func NewWordLevel(v *Vocab, unknown int32) *WordLevel { return &WordLevel{v, unknown} }
+
+// Enough implements Model: a word is one piece at most.
+func (w *WordLevel) Enough(word string, _ int) string { return word }
 
 // Append implements Model.
 func (w *WordLevel) Append(dst []int32, word string, _ *Scratch) []int32 {
