@@ -123,35 +123,54 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 		}
 	}
 	list, left, w := Load(Param("list"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual), Load(Param("p"), GP64()).(reg.GPVirtual)
-	v, next, tokens := GP64(), GP64(), GP64()
+	v, third, bytes := GP64(), GP64(), k.lanes()*k.size()
+	block := func(ahead int) {
+		MOVQ(Mem{Base: list, Disp: 8 * ahead}, v)
+		ADDQ(at, v)
+		LEAQ(Mem{Base: v, Index: pitch, Scale: 2}, third)
+	}
+	token := func(i, disp int) Mem { // of a block
+		if i%2 == 0 {
+			return Mem{Base: []reg.GPVirtual{v, third}[i/2], Disp: disp}
+		}
+		return Mem{Base: []reg.GPVirtual{v, third}[i/2], Index: pitch, Scale: 1, Disp: disp}
+	}
+	add := func(i int) {
+		values := make([]reg.VecVirtual, parts)
+		for part := range values {
+			values[part] = k.load(token(i, part*bytes))
+		}
+		for r := range sums {
+			k.multiplyAdd(Mem{Base: w, Disp: r*pagedStride + 4*i}, values, sums[r])
+		}
+	}
+	JMP(LabelRef("more" + label))
 	Label("block" + label)
-	MOVQ(Mem{Base: list}, v)
-	ADDQ(at, v)
-	MOVQ(Mem{Base: list, Disp: 8 * pagedAhead}, next)
-	ADDQ(at, next)
+	block(0)
+	for i := range pagedTokens {
+		add(i)
+	}
+	block(pagedAhead)
+	for i := range pagedTokens {
+		for line := 0; line < parts*bytes; line += 64 {
+			PREFETCHT0(token(i, line))
+		}
+	}
 	ADDQ(step(8), list)
-	MOVQ(step(pagedTokens), tokens)
-	CMPQ(left, tokens)
-	CMOVQLT(left, tokens)
-	SUBQ(tokens, left)
-	Label("token" + label)
-	values, bytes := make([]reg.VecVirtual, parts), k.lanes()*k.size()
-	for i := range values {
-		values[i] = k.load(Mem{Base: v, Disp: i * bytes})
-	}
-	for line := 0; line < parts*bytes; line += 64 {
-		PREFETCHT0(Mem{Base: next, Disp: line})
-	}
-	for r := range sums {
-		k.multiplyAdd(Mem{Base: w, Disp: r * pagedStride}, values, sums[r])
-	}
+	ADDQ(step(4*pagedTokens), w)
+	Label("more" + label)
+	SUBQ(step(pagedTokens), left)
+	JGE(LabelRef("block" + label))
+	ADDQ(step(pagedTokens), left)
+	JEQ(LabelRef("sums" + label))
+	block(0)
+	Label("token" + label) // of the last block, which is not full
+	add(0)
 	ADDQ(pitch, v)
-	ADDQ(pitch, next)
 	ADDQ(step(4), w)
-	DECQ(tokens)
+	DECQ(left)
 	JNE(LabelRef("token" + label))
-	TESTQ(left, left)
-	JNE(LabelRef("block" + label))
+	Label("sums" + label)
 	for r := range sums {
 		for i, s := range sums[r] {
 			VMOVUPS(s, rows.at(r, 4*k.lanes()*i))
