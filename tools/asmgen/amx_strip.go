@@ -62,8 +62,9 @@ const stripSumBytes = 4096 // of a row tile
 // the next one: they are different units of a core. Sums stay in tile registers over
 // all of K, tiles 0 to 3; 4 and 5 are of A, 6 and 7 of B.
 type strip struct {
-	tall bool
-	gelu bool
+	tall   bool
+	gelu   bool
+	coarse *coarseGelu
 
 	t, a, lda, b, ldb, far, steps, next, tile GPPhysical
 	rows, src, dst, count                     GPPhysical // of what is being finished; rows before the next step
@@ -94,6 +95,9 @@ func amxStrip(tall, gelu bool) {
 	s.alpha, s.beta, s.lo, s.hi, s.slope_ = s.field(stripAlpha), s.field(stripBeta), s.field(stripLo), s.field(stripHi), s.field(stripSlope)
 	locals(&s.panelB, &s.panelDst, &s.panelRes, &s.panelBias, &s.columns, &s.panels, &s.tiles, &s.runs, &s.sums, &s.others, &s.res, &s.rowBias)
 	s.begin()
+	if gelu {
+		s.coarse = loadCoarseGelu()
+	}
 	s.eachPanel()
 	RET()
 }
@@ -304,7 +308,7 @@ func (s *strip) sum() [2]VecVirtual {
 		})
 	})
 	if s.gelu {
-		each(func(j int) { v[j] = rows{wide: true}.gelu(v[j]) })
+		s.coarse.of(v[0], v[1])
 	}
 	return v
 }

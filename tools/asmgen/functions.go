@@ -221,6 +221,65 @@ func (v rows) finite(x reg.VecVirtual) reg.VecVirtual {
 	return v.atLeast(v.atMost(x, bitsConst(0x7f7fffff)), bitsConst(0xff7fffff))
 }
 
+// logitOfNormal has log₂(Φ(x)/(1-Φ(x))) = x·logitOfNormal(min(x², 25)), so near that x/(1 + 2^-that)
+// is x·Φ(x) to 1.2e-4 of itself or of 0.01.
+var logitOfNormal = []float64{2.301657199859619, 0.10580979287624359, -0.0005778821068815887, -6.022870002198033e-05, 2.105614612446516e-06}
+
+// coarseGelu is x·Φ(x) for results that are rounded to bfloat16: to 3e-4 of itself or of
+// 0.01. Its constants stay in registers.
+type coarseGelu struct {
+	most, low, high, one vec
+	logit, exp           []vec
+}
+
+func loadCoarseGelu() *coarseGelu {
+	v := rows{wide: true}
+	g := &coarseGelu{most: v.load(fconst(25)), low: v.load(fconst(-126)), high: v.load(fconst(126)), one: v.load(fconst(1))}
+	for _, c := range logitOfNormal {
+		g.logit = append(g.logit, v.load(fconst(-c)))
+	}
+	for _, c := range attnExp {
+		g.exp = append(g.exp, v.load(fconst(c)))
+	}
+	return g
+}
+
+// of applies it in place; a NaN stays.
+func (g *coarseGelu) of(x ...vec) {
+	each := func(do func(i int)) {
+		for i := range x {
+			do(i)
+		}
+	}
+	regs := func() []vec {
+		r := make([]vec, len(x))
+		for i := range r {
+			r[i] = ZMM()
+		}
+		return r
+	}
+	u, t, p := regs(), regs(), regs()
+	each(func(i int) { VMULPS(x[i], x[i], u[i]) })
+	each(func(i int) { VMINPS(g.most, u[i], u[i]) })
+	last := len(g.logit) - 1
+	each(func(i int) { VMOVAPS(g.logit[last], t[i]) })
+	for k := last - 1; k >= 0; k-- {
+		each(func(i int) { VFMADD213PS(g.logit[k], u[i], t[i]) })
+	}
+	each(func(i int) { VMULPS(x[i], t[i], t[i]) })
+	each(func(i int) { VMAXPS(g.low, t[i], t[i]) }) // 2^t is neither subnormal nor infinite
+	each(func(i int) { VMINPS(g.high, t[i], t[i]) })
+	each(func(i int) { VREDUCEPS(Imm(1), t[i], u[i]) })
+	each(func(i int) { VMOVAPS(g.exp[2], p[i]) })
+	for _, c := range []vec{g.exp[1], g.exp[0], g.one} {
+		each(func(i int) { VFMADD213PS(c, u[i], p[i]) })
+	}
+	each(func(i int) { VSCALEFPS(t[i], p[i], p[i]) })
+	each(func(i int) { VADDPS(g.one, p[i], p[i]) })
+	each(func(i int) { VRCP14PS(p[i], p[i]) })
+	each(func(i int) { VMULPS(p[i], x[i], x[i]) })
+}
+
 // geluTanh is x·sigmoid(w) with w = x·(c1 + c2·x²) in two float32.
 func (v rows) geluTanh(x reg.VecVirtual) reg.VecVirtual {
 	const (

@@ -44,7 +44,7 @@ type Strip struct {
 	Half     bool // results are of bfloat16
 	Leaky    bool
 	Clip     bool
-	Gelu     bool // x·Φ(x), as package elemwise computes it, after all else
+	Gelu     bool // x·Φ(x), to 3e-4 of itself or of 0.01, after all else
 	Resume   bool // of one row tile and panel: the sums begin with those of Sums
 	Hold     bool // of one row tile and panel: the sums stay in Sums and nothing is finished
 }

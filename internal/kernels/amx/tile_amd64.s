@@ -5234,41 +5234,53 @@ TEXT ·stripGelux16(SB), NOSPLIT, $96-8
 	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x78
-	BYTE   $0x49
-	BYTE   $0x04
-	BYTE   $0x20
-	MOVQ   8(DI), CX
-	MOVQ   CX, R12
-	SHLQ   $0x04, R12
-	MOVQ   $0x00000080, BX
-	MOVQ   72(DI), R15
-	MOVQ   24(DI), AX
-	MOVQ   AX, (SP)
-	MOVQ   104(DI), AX
-	MOVQ   AX, 8(SP)
-	MOVQ   128(DI), AX
-	MOVQ   AX, 16(SP)
-	MOVQ   144(DI), AX
-	MOVQ   AX, 24(SP)
-	MOVQ   160(DI), AX
-	MOVQ   AX, 32(SP)
-	MOVQ   40(DI), AX
-	MOVQ   AX, 40(SP)
-	MOVQ   64(DI), AX
-	MOVQ   AX, 64(SP)
-	ADDQ   $0x00001000, AX
-	MOVQ   AX, 72(SP)
-	XORQ   R13, R13
-	XORQ   SI, SI
-	XORQ   R8, R8
-	KXORW  K1, K1, K1
-	VPXORD Z2, Z2, Z2
-	KXORW  K2, K2, K2
-	VPXORD Z3, Z3, Z3
-	KXORD  K3, K3, K3
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         8(DI), CX
+	MOVQ         CX, R12
+	SHLQ         $0x04, R12
+	MOVQ         $0x00000080, BX
+	MOVQ         72(DI), R15
+	MOVQ         24(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         104(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         144(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         40(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 64(SP)
+	ADDQ         $0x00001000, AX
+	MOVQ         AX, 72(SP)
+	XORQ         R13, R13
+	XORQ         SI, SI
+	XORQ         R8, R8
+	KXORW        K1, K1, K1
+	VPXORD       Z2, Z2, Z2
+	KXORW        K2, K2, K2
+	VPXORD       Z3, Z3, Z3
+	KXORD        K3, K3, K3
+	VBROADCASTSS word41c80000<>+0(SB), Z4
+	VBROADCASTSS wordc2fc0000<>+0(SB), Z5
+	VBROADCASTSS word42fc0000<>+0(SB), Z6
+	VBROADCASTSS word3f800000<>+0(SB), Z7
+	VBROADCASTSS wordc0134e5a<>+0(SB), Z8
+	VBROADCASTSS wordbdd8b2ce<>+0(SB), Z9
+	VBROADCASTSS word3a177d03<>+0(SB), Z10
+	VBROADCASTSS word387c9e13<>+0(SB), Z11
+	VBROADCASTSS wordb60d4e2f<>+0(SB), Z12
+	VBROADCASTSS word3f320757<>+0(SB), Z13
+	VBROADCASTSS word3e67bd18<>+0(SB), Z14
+	VBROADCASTSS word3da04b18<>+0(SB), Z15
 
 panel:
 	MOVQ 48(DI), AX
@@ -5396,9 +5408,9 @@ fetched:
 	MOVQ  200(DI), R9
 
 row:
-	VBROADCASTSS 176(DI), Z6
-	VMULPS       (SI), Z6, Z0
-	VMULPS       64(SI), Z6, Z1
+	VBROADCASTSS 176(DI), Z16
+	VMULPS       (SI), Z16, Z0
+	VMULPS       64(SI), Z16, Z1
 	TESTL        $0x00000001, 168(DI)
 	JEQ          nocolbias
 	VADDPS       Z2, Z0, Z0
@@ -5415,178 +5427,84 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000004, 168(DI)
 	JEQ          noresidual
-	VBROADCASTSS 180(DI), Z7
+	VBROADCASTSS 180(DI), Z17
 	MOVQ         80(SP), R12
-	VMOVUPS.Z    (R12), K1, Z6
-	VMULPS       Z7, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	VMOVUPS.Z    64(R12), K2, Z6
-	VMULPS       Z7, Z6, Z6
-	VADDPS       Z6, Z1, Z1
+	VMOVUPS.Z    (R12), K1, Z16
+	VMULPS       Z17, Z16, Z16
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS.Z    64(R12), K2, Z16
+	VMULPS       Z17, Z16, Z16
+	VADDPS       Z16, Z1, Z1
 	ADDQ         136(DI), R12
 	MOVQ         R12, 80(SP)
 
 noresidual:
 	TESTL        $0x00000008, 168(DI)
 	JEQ          noleaky
-	VBROADCASTSS 192(DI), Z6
+	VBROADCASTSS 192(DI), Z16
 	VPMOVD2M     Z0, K4
-	VMULPS       Z6, Z0, K4, Z0
+	VMULPS       Z16, Z0, K4, Z0
 	VPMOVD2M     Z1, K4
-	VMULPS       Z6, Z1, K4, Z1
+	VMULPS       Z16, Z1, K4, Z1
 
 noleaky:
 	TESTL        $0x00000010, 168(DI)
 	JEQ          noclip
-	VBROADCASTSS 184(DI), Z6
-	VBROADCASTSS 188(DI), Z7
-	VMAXPS       Z0, Z6, Z0
-	VMINPS       Z0, Z7, Z0
-	VMAXPS       Z1, Z6, Z1
-	VMINPS       Z1, Z7, Z1
+	VBROADCASTSS 184(DI), Z16
+	VBROADCASTSS 188(DI), Z17
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
 
 noclip:
-	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z6
-	VBROADCASTSS      word4169999a<>+0(SB), Z7
-	VMINPS            Z6, Z7, Z6
-	VSUBPS.BCST       word40800000<>+0(SB), Z6, Z7
-	VADDPS.BCST       word40800000<>+0(SB), Z6, Z8
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z9
-	VPSUBD            Z8, Z9, Z9
-	VBROADCASTSS      word3f800000<>+0(SB), Z10
-	VFNMADD231PS      Z9, Z8, Z10
-	VMOVAPS           Z9, Z11
-	VFMADD231PS       Z10, Z9, Z11
-	VBROADCASTSS      word3f800000<>+0(SB), Z9
-	VFNMADD231PS      Z11, Z8, Z9
-	VMOVAPS           Z11, Z10
-	VFMADD231PS       Z9, Z11, Z10
-	VBROADCASTSS      word3f800000<>+0(SB), Z9
-	VFNMADD231PS      Z10, Z8, Z9
-	VMOVAPS           Z10, Z8
-	VFMADD231PS       Z9, Z10, Z8
-	VMULPS            Z8, Z7, Z7
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z8
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z7, Z8
-	VADDPS.BCST       word3f800000<>+0(SB), Z6, Z7
-	VDIVPS            Z7, Z8, Z7
-	VMULPS            Z6, Z6, Z8
-	VMOVAPS           Z8, Z9
-	VFMSUB231PS       Z6, Z6, Z9
-	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z10
-	VMAXPS            Z8, Z10, Z8
-	VMULPS.BCST       wordbf000000<>+0(SB), Z9, Z9
-	VBROADCASTSS      word4b400000<>+0(SB), Z10
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z10
-	VSUBPS.BCST       word4b400000<>+0(SB), Z10, Z10
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z10, Z8
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z10, Z8
-	VADDPS            Z9, Z8, Z8
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z9
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z8, Z9
-	VMULPS            Z8, Z8, Z11
-	VMOVAPS           Z8, Z8
-	VFMADD231PS       Z11, Z9, Z8
-	VADDPS.BCST       word3f800000<>+0(SB), Z8, Z8
-	VSCALEFPS         Z10, Z8, Z8
-	VMULPS            Z7, Z6, Z9
-	VMULPS            Z8, Z9, Z9
-	VXORPS.BCST       word80000000<>+0(SB), Z9, Z9
-	VMULPS            Z8, Z7, Z7
-	VMOVAPS           Z0, Z8
-	VFNMADD231PS      Z7, Z6, Z8
-	VPMOVD2M          Z0, K4
-	VBLENDMPS         Z9, Z8, K4, Z4
-	VANDPS.BCST       word7fffffff<>+0(SB), Z1, Z0
-	VBROADCASTSS      word4169999a<>+0(SB), Z6
-	VMINPS            Z0, Z6, Z0
-	VSUBPS.BCST       word40800000<>+0(SB), Z0, Z6
-	VADDPS.BCST       word40800000<>+0(SB), Z0, Z7
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z8
-	VPSUBD            Z7, Z8, Z8
-	VBROADCASTSS      word3f800000<>+0(SB), Z9
-	VFNMADD231PS      Z8, Z7, Z9
-	VMOVAPS           Z8, Z10
-	VFMADD231PS       Z9, Z8, Z10
-	VBROADCASTSS      word3f800000<>+0(SB), Z8
-	VFNMADD231PS      Z10, Z7, Z8
-	VMOVAPS           Z10, Z9
-	VFMADD231PS       Z8, Z10, Z9
-	VBROADCASTSS      word3f800000<>+0(SB), Z8
-	VFNMADD231PS      Z9, Z7, Z8
-	VMOVAPS           Z9, Z7
-	VFMADD231PS       Z8, Z9, Z7
-	VMULPS            Z7, Z6, Z6
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z7
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z6, Z7
-	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z6
-	VDIVPS            Z6, Z7, Z6
-	VMULPS            Z0, Z0, Z7
-	VMOVAPS           Z7, Z8
-	VFMSUB231PS       Z0, Z0, Z8
-	VMULPS.BCST       wordbf000000<>+0(SB), Z7, Z7
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z9
-	VMAXPS            Z7, Z9, Z7
-	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
-	VBROADCASTSS      word4b400000<>+0(SB), Z9
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z7, Z9
-	VSUBPS.BCST       word4b400000<>+0(SB), Z9, Z9
-	VMOVAPS           Z7, Z7
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z7
-	VMOVAPS           Z7, Z7
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z7
-	VADDPS            Z8, Z7, Z7
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z8
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z7, Z8
-	VMULPS            Z7, Z7, Z10
-	VMOVAPS           Z7, Z7
-	VFMADD231PS       Z10, Z8, Z7
-	VADDPS.BCST       word3f800000<>+0(SB), Z7, Z7
-	VSCALEFPS         Z9, Z7, Z7
-	VMULPS            Z6, Z0, Z8
-	VMULPS            Z7, Z8, Z8
-	VXORPS.BCST       word80000000<>+0(SB), Z8, Z8
-	VMULPS            Z7, Z6, Z6
-	VMOVAPS           Z1, Z7
-	VFNMADD231PS      Z6, Z0, Z7
-	VPMOVD2M          Z1, K4
-	VBLENDMPS         Z8, Z7, K4, Z5
-	TESTL             $0x00000020, 168(DI)
-	JNE               half
-	VMOVUPS           Z4, K1, (R8)
-	VMOVUPS           Z5, K2, 64(R8)
-	JMP               stored
+	VMULPS      Z0, Z0, Z16
+	VMULPS      Z1, Z1, Z17
+	VMINPS      Z4, Z16, Z16
+	VMINPS      Z4, Z17, Z17
+	VMOVAPS     Z12, Z18
+	VMOVAPS     Z12, Z19
+	VFMADD213PS Z11, Z16, Z18
+	VFMADD213PS Z11, Z17, Z19
+	VFMADD213PS Z10, Z16, Z18
+	VFMADD213PS Z10, Z17, Z19
+	VFMADD213PS Z9, Z16, Z18
+	VFMADD213PS Z9, Z17, Z19
+	VFMADD213PS Z8, Z16, Z18
+	VFMADD213PS Z8, Z17, Z19
+	VMULPS      Z0, Z18, Z18
+	VMULPS      Z1, Z19, Z19
+	VMAXPS      Z5, Z18, Z18
+	VMAXPS      Z5, Z19, Z19
+	VMINPS      Z6, Z18, Z18
+	VMINPS      Z6, Z19, Z19
+	VREDUCEPS   $0x01, Z18, Z16
+	VREDUCEPS   $0x01, Z19, Z17
+	VMOVAPS     Z15, Z20
+	VMOVAPS     Z15, Z21
+	VFMADD213PS Z14, Z16, Z20
+	VFMADD213PS Z14, Z17, Z21
+	VFMADD213PS Z13, Z16, Z20
+	VFMADD213PS Z13, Z17, Z21
+	VFMADD213PS Z7, Z16, Z20
+	VFMADD213PS Z7, Z17, Z21
+	VSCALEFPS   Z18, Z20, Z20
+	VSCALEFPS   Z19, Z21, Z21
+	VADDPS      Z7, Z20, Z20
+	VADDPS      Z7, Z21, Z21
+	VRCP14PS    Z20, Z20
+	VRCP14PS    Z21, Z21
+	VMULPS      Z20, Z0, Z0
+	VMULPS      Z21, Z1, Z1
+	TESTL       $0x00000020, 168(DI)
+	JNE         half
+	VMOVUPS     Z0, K1, (R8)
+	VMOVUPS     Z1, K2, 64(R8)
+	JMP         stored
 
 half:
-	VMOVAPS Z4, Z0
-	VMOVAPS Z5, Z1
+	VMOVAPS Z0, Z0
+	VMOVAPS Z1, Z1
 
 	// VCVTNE2PS2BF16 Z0, Z1, Z0
 	BYTE      $0x62
@@ -5692,45 +5610,35 @@ end:
 	VZEROUPPER
 	RET
 
-DATA word7fffffff<>+0(SB)/4, $0x7fffffff
-DATA word7fffffff<>+4(SB)/4, $0x7fffffff
-DATA word7fffffff<>+8(SB)/4, $0x7fffffff
-DATA word7fffffff<>+12(SB)/4, $0x7fffffff
-DATA word7fffffff<>+16(SB)/4, $0x7fffffff
-DATA word7fffffff<>+20(SB)/4, $0x7fffffff
-DATA word7fffffff<>+24(SB)/4, $0x7fffffff
-DATA word7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
+DATA word41c80000<>+0(SB)/4, $0x41c80000
+DATA word41c80000<>+4(SB)/4, $0x41c80000
+DATA word41c80000<>+8(SB)/4, $0x41c80000
+DATA word41c80000<>+12(SB)/4, $0x41c80000
+DATA word41c80000<>+16(SB)/4, $0x41c80000
+DATA word41c80000<>+20(SB)/4, $0x41c80000
+DATA word41c80000<>+24(SB)/4, $0x41c80000
+DATA word41c80000<>+28(SB)/4, $0x41c80000
+GLOBL word41c80000<>(SB), RODATA|NOPTR, $32
 
-DATA word4169999a<>+0(SB)/4, $0x4169999a
-DATA word4169999a<>+4(SB)/4, $0x4169999a
-DATA word4169999a<>+8(SB)/4, $0x4169999a
-DATA word4169999a<>+12(SB)/4, $0x4169999a
-DATA word4169999a<>+16(SB)/4, $0x4169999a
-DATA word4169999a<>+20(SB)/4, $0x4169999a
-DATA word4169999a<>+24(SB)/4, $0x4169999a
-DATA word4169999a<>+28(SB)/4, $0x4169999a
-GLOBL word4169999a<>(SB), RODATA|NOPTR, $32
+DATA wordc2fc0000<>+0(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+4(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+8(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+12(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+16(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+20(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+24(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+28(SB)/4, $0xc2fc0000
+GLOBL wordc2fc0000<>(SB), RODATA|NOPTR, $32
 
-DATA word40800000<>+0(SB)/4, $0x40800000
-DATA word40800000<>+4(SB)/4, $0x40800000
-DATA word40800000<>+8(SB)/4, $0x40800000
-DATA word40800000<>+12(SB)/4, $0x40800000
-DATA word40800000<>+16(SB)/4, $0x40800000
-DATA word40800000<>+20(SB)/4, $0x40800000
-DATA word40800000<>+24(SB)/4, $0x40800000
-DATA word40800000<>+28(SB)/4, $0x40800000
-GLOBL word40800000<>(SB), RODATA|NOPTR, $32
-
-DATA word7ef311c3<>+0(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+4(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+8(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+12(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+16(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+20(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+24(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+28(SB)/4, $0x7ef311c3
-GLOBL word7ef311c3<>(SB), RODATA|NOPTR, $32
+DATA word42fc0000<>+0(SB)/4, $0x42fc0000
+DATA word42fc0000<>+4(SB)/4, $0x42fc0000
+DATA word42fc0000<>+8(SB)/4, $0x42fc0000
+DATA word42fc0000<>+12(SB)/4, $0x42fc0000
+DATA word42fc0000<>+16(SB)/4, $0x42fc0000
+DATA word42fc0000<>+20(SB)/4, $0x42fc0000
+DATA word42fc0000<>+24(SB)/4, $0x42fc0000
+DATA word42fc0000<>+28(SB)/4, $0x42fc0000
+GLOBL word42fc0000<>(SB), RODATA|NOPTR, $32
 
 DATA word3f800000<>+0(SB)/4, $0x3f800000
 DATA word3f800000<>+4(SB)/4, $0x3f800000
@@ -5742,235 +5650,85 @@ DATA word3f800000<>+24(SB)/4, $0x3f800000
 DATA word3f800000<>+28(SB)/4, $0x3f800000
 GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
 
-DATA wordb89658f1<>+0(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+4(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+8(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+12(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+16(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+20(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+24(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+28(SB)/4, $0xb89658f1
-GLOBL wordb89658f1<>(SB), RODATA|NOPTR, $32
+DATA wordc0134e5a<>+0(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+4(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+8(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+12(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+16(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+20(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+24(SB)/4, $0xc0134e5a
+DATA wordc0134e5a<>+28(SB)/4, $0xc0134e5a
+GLOBL wordc0134e5a<>(SB), RODATA|NOPTR, $32
 
-DATA wordb87ee373<>+0(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+4(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+8(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+12(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+16(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+20(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+24(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+28(SB)/4, $0xb87ee373
-GLOBL wordb87ee373<>(SB), RODATA|NOPTR, $32
+DATA wordbdd8b2ce<>+0(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+4(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+8(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+12(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+16(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+20(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+24(SB)/4, $0xbdd8b2ce
+DATA wordbdd8b2ce<>+28(SB)/4, $0xbdd8b2ce
+GLOBL wordbdd8b2ce<>(SB), RODATA|NOPTR, $32
 
-DATA word3a35977b<>+0(SB)/4, $0x3a35977b
-DATA word3a35977b<>+4(SB)/4, $0x3a35977b
-DATA word3a35977b<>+8(SB)/4, $0x3a35977b
-DATA word3a35977b<>+12(SB)/4, $0x3a35977b
-DATA word3a35977b<>+16(SB)/4, $0x3a35977b
-DATA word3a35977b<>+20(SB)/4, $0x3a35977b
-DATA word3a35977b<>+24(SB)/4, $0x3a35977b
-DATA word3a35977b<>+28(SB)/4, $0x3a35977b
-GLOBL word3a35977b<>(SB), RODATA|NOPTR, $32
+DATA word3a177d03<>+0(SB)/4, $0x3a177d03
+DATA word3a177d03<>+4(SB)/4, $0x3a177d03
+DATA word3a177d03<>+8(SB)/4, $0x3a177d03
+DATA word3a177d03<>+12(SB)/4, $0x3a177d03
+DATA word3a177d03<>+16(SB)/4, $0x3a177d03
+DATA word3a177d03<>+20(SB)/4, $0x3a177d03
+DATA word3a177d03<>+24(SB)/4, $0x3a177d03
+DATA word3a177d03<>+28(SB)/4, $0x3a177d03
+GLOBL word3a177d03<>(SB), RODATA|NOPTR, $32
 
-DATA wordb99f3924<>+0(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+4(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+8(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+12(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+16(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+20(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+24(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+28(SB)/4, $0xb99f3924
-GLOBL wordb99f3924<>(SB), RODATA|NOPTR, $32
+DATA word387c9e13<>+0(SB)/4, $0x387c9e13
+DATA word387c9e13<>+4(SB)/4, $0x387c9e13
+DATA word387c9e13<>+8(SB)/4, $0x387c9e13
+DATA word387c9e13<>+12(SB)/4, $0x387c9e13
+DATA word387c9e13<>+16(SB)/4, $0x387c9e13
+DATA word387c9e13<>+20(SB)/4, $0x387c9e13
+DATA word387c9e13<>+24(SB)/4, $0x387c9e13
+DATA word387c9e13<>+28(SB)/4, $0x387c9e13
+GLOBL word387c9e13<>(SB), RODATA|NOPTR, $32
 
-DATA wordbba3fb04<>+0(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+4(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+8(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+12(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+16(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+20(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+24(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+28(SB)/4, $0xbba3fb04
-GLOBL wordbba3fb04<>(SB), RODATA|NOPTR, $32
+DATA wordb60d4e2f<>+0(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+4(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+8(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+12(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+16(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+20(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+24(SB)/4, $0xb60d4e2f
+DATA wordb60d4e2f<>+28(SB)/4, $0xb60d4e2f
+GLOBL wordb60d4e2f<>(SB), RODATA|NOPTR, $32
 
-DATA word3c92f758<>+0(SB)/4, $0x3c92f758
-DATA word3c92f758<>+4(SB)/4, $0x3c92f758
-DATA word3c92f758<>+8(SB)/4, $0x3c92f758
-DATA word3c92f758<>+12(SB)/4, $0x3c92f758
-DATA word3c92f758<>+16(SB)/4, $0x3c92f758
-DATA word3c92f758<>+20(SB)/4, $0x3c92f758
-DATA word3c92f758<>+24(SB)/4, $0x3c92f758
-DATA word3c92f758<>+28(SB)/4, $0x3c92f758
-GLOBL word3c92f758<>(SB), RODATA|NOPTR, $32
+DATA word3f320757<>+0(SB)/4, $0x3f320757
+DATA word3f320757<>+4(SB)/4, $0x3f320757
+DATA word3f320757<>+8(SB)/4, $0x3f320757
+DATA word3f320757<>+12(SB)/4, $0x3f320757
+DATA word3f320757<>+16(SB)/4, $0x3f320757
+DATA word3f320757<>+20(SB)/4, $0x3f320757
+DATA word3f320757<>+24(SB)/4, $0x3f320757
+DATA word3f320757<>+28(SB)/4, $0x3f320757
+GLOBL word3f320757<>(SB), RODATA|NOPTR, $32
 
-DATA wordbd03e14d<>+0(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+4(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+8(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+12(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+16(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+20(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+24(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+28(SB)/4, $0xbd03e14d
-GLOBL wordbd03e14d<>(SB), RODATA|NOPTR, $32
+DATA word3e67bd18<>+0(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+4(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+8(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+12(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+16(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+20(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+24(SB)/4, $0x3e67bd18
+DATA word3e67bd18<>+28(SB)/4, $0x3e67bd18
+GLOBL word3e67bd18<>(SB), RODATA|NOPTR, $32
 
-DATA word3cea4a80<>+0(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+4(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+8(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+12(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+16(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+20(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+24(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+28(SB)/4, $0x3cea4a80
-GLOBL word3cea4a80<>(SB), RODATA|NOPTR, $32
-
-DATA word3c655e91<>+0(SB)/4, $0x3c655e91
-DATA word3c655e91<>+4(SB)/4, $0x3c655e91
-DATA word3c655e91<>+8(SB)/4, $0x3c655e91
-DATA word3c655e91<>+12(SB)/4, $0x3c655e91
-DATA word3c655e91<>+16(SB)/4, $0x3c655e91
-DATA word3c655e91<>+20(SB)/4, $0x3c655e91
-DATA word3c655e91<>+24(SB)/4, $0x3c655e91
-DATA word3c655e91<>+28(SB)/4, $0x3c655e91
-GLOBL word3c655e91<>(SB), RODATA|NOPTR, $32
-
-DATA wordbdc60c78<>+0(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+4(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+8(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+12(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+16(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+20(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+24(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+28(SB)/4, $0xbdc60c78
-GLOBL wordbdc60c78<>(SB), RODATA|NOPTR, $32
-
-DATA word3ef1b0f5<>+0(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+4(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+8(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+12(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+16(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+20(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+24(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+28(SB)/4, $0x3ef1b0f5
-GLOBL word3ef1b0f5<>(SB), RODATA|NOPTR, $32
-
-DATA wordbf000000<>+0(SB)/4, $0xbf000000
-DATA wordbf000000<>+4(SB)/4, $0xbf000000
-DATA wordbf000000<>+8(SB)/4, $0xbf000000
-DATA wordbf000000<>+12(SB)/4, $0xbf000000
-DATA wordbf000000<>+16(SB)/4, $0xbf000000
-DATA wordbf000000<>+20(SB)/4, $0xbf000000
-DATA wordbf000000<>+24(SB)/4, $0xbf000000
-DATA wordbf000000<>+28(SB)/4, $0xbf000000
-GLOBL wordbf000000<>(SB), RODATA|NOPTR, $32
-
-DATA wordc2d20000<>+0(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+4(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+8(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+12(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+16(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
-GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
-
-DATA word4b400000<>+0(SB)/4, $0x4b400000
-DATA word4b400000<>+4(SB)/4, $0x4b400000
-DATA word4b400000<>+8(SB)/4, $0x4b400000
-DATA word4b400000<>+12(SB)/4, $0x4b400000
-DATA word4b400000<>+16(SB)/4, $0x4b400000
-DATA word4b400000<>+20(SB)/4, $0x4b400000
-DATA word4b400000<>+24(SB)/4, $0x4b400000
-DATA word4b400000<>+28(SB)/4, $0x4b400000
-GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
-
-DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $32
-
-DATA word3f318000<>+0(SB)/4, $0x3f318000
-DATA word3f318000<>+4(SB)/4, $0x3f318000
-DATA word3f318000<>+8(SB)/4, $0x3f318000
-DATA word3f318000<>+12(SB)/4, $0x3f318000
-DATA word3f318000<>+16(SB)/4, $0x3f318000
-DATA word3f318000<>+20(SB)/4, $0x3f318000
-DATA word3f318000<>+24(SB)/4, $0x3f318000
-DATA word3f318000<>+28(SB)/4, $0x3f318000
-GLOBL word3f318000<>(SB), RODATA|NOPTR, $32
-
-DATA wordb95e8083<>+0(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+4(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+8(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+12(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+16(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+20(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+24(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+28(SB)/4, $0xb95e8083
-GLOBL wordb95e8083<>(SB), RODATA|NOPTR, $32
-
-DATA word3ab6de32<>+0(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+4(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+8(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+12(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+16(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+20(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+24(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+28(SB)/4, $0x3ab6de32
-GLOBL word3ab6de32<>(SB), RODATA|NOPTR, $32
-
-DATA word3c0920a4<>+0(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+4(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+8(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+12(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+16(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+20(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+24(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+28(SB)/4, $0x3c0920a4
-GLOBL word3c0920a4<>(SB), RODATA|NOPTR, $32
-
-DATA word3d2aaa2a<>+0(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+4(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+8(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+12(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+16(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+20(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+24(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+28(SB)/4, $0x3d2aaa2a
-GLOBL word3d2aaa2a<>(SB), RODATA|NOPTR, $32
-
-DATA word3e2aaa43<>+0(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+4(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+8(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+12(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+16(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+20(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+24(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+28(SB)/4, $0x3e2aaa43
-GLOBL word3e2aaa43<>(SB), RODATA|NOPTR, $32
-
-DATA word3f000000<>+0(SB)/4, $0x3f000000
-DATA word3f000000<>+4(SB)/4, $0x3f000000
-DATA word3f000000<>+8(SB)/4, $0x3f000000
-DATA word3f000000<>+12(SB)/4, $0x3f000000
-DATA word3f000000<>+16(SB)/4, $0x3f000000
-DATA word3f000000<>+20(SB)/4, $0x3f000000
-DATA word3f000000<>+24(SB)/4, $0x3f000000
-DATA word3f000000<>+28(SB)/4, $0x3f000000
-GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
-
-DATA word80000000<>+0(SB)/4, $0x80000000
-DATA word80000000<>+4(SB)/4, $0x80000000
-DATA word80000000<>+8(SB)/4, $0x80000000
-DATA word80000000<>+12(SB)/4, $0x80000000
-DATA word80000000<>+16(SB)/4, $0x80000000
-DATA word80000000<>+20(SB)/4, $0x80000000
-DATA word80000000<>+24(SB)/4, $0x80000000
-DATA word80000000<>+28(SB)/4, $0x80000000
-GLOBL word80000000<>(SB), RODATA|NOPTR, $32
+DATA word3da04b18<>+0(SB)/4, $0x3da04b18
+DATA word3da04b18<>+4(SB)/4, $0x3da04b18
+DATA word3da04b18<>+8(SB)/4, $0x3da04b18
+DATA word3da04b18<>+12(SB)/4, $0x3da04b18
+DATA word3da04b18<>+16(SB)/4, $0x3da04b18
+DATA word3da04b18<>+20(SB)/4, $0x3da04b18
+DATA word3da04b18<>+24(SB)/4, $0x3da04b18
+DATA word3da04b18<>+28(SB)/4, $0x3da04b18
+GLOBL word3da04b18<>(SB), RODATA|NOPTR, $32
 
 // func stripx32(t *byte)
 // Requires: AVX, AVX512BW, AVX512DQ, AVX512F, BMI2, MMX+
@@ -6397,41 +6155,53 @@ TEXT ·stripGelux32(SB), NOSPLIT, $96-8
 	MOVQ 96(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x78
-	BYTE   $0x49
-	BYTE   $0x04
-	BYTE   $0x20
-	MOVQ   8(DI), CX
-	MOVQ   CX, R12
-	SHLQ   $0x04, R12
-	MOVQ   $0x00000080, BX
-	MOVQ   72(DI), R15
-	MOVQ   24(DI), AX
-	MOVQ   AX, (SP)
-	MOVQ   104(DI), AX
-	MOVQ   AX, 8(SP)
-	MOVQ   128(DI), AX
-	MOVQ   AX, 16(SP)
-	MOVQ   144(DI), AX
-	MOVQ   AX, 24(SP)
-	MOVQ   160(DI), AX
-	MOVQ   AX, 32(SP)
-	MOVQ   40(DI), AX
-	MOVQ   AX, 40(SP)
-	MOVQ   64(DI), AX
-	MOVQ   AX, 64(SP)
-	ADDQ   $0x00001000, AX
-	MOVQ   AX, 72(SP)
-	XORQ   R13, R13
-	XORQ   SI, SI
-	XORQ   R8, R8
-	KXORW  K1, K1, K1
-	VPXORD Z2, Z2, Z2
-	KXORW  K2, K2, K2
-	VPXORD Z3, Z3, Z3
-	KXORD  K3, K3, K3
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         8(DI), CX
+	MOVQ         CX, R12
+	SHLQ         $0x04, R12
+	MOVQ         $0x00000080, BX
+	MOVQ         72(DI), R15
+	MOVQ         24(DI), AX
+	MOVQ         AX, (SP)
+	MOVQ         104(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         128(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         144(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         40(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 64(SP)
+	ADDQ         $0x00001000, AX
+	MOVQ         AX, 72(SP)
+	XORQ         R13, R13
+	XORQ         SI, SI
+	XORQ         R8, R8
+	KXORW        K1, K1, K1
+	VPXORD       Z2, Z2, Z2
+	KXORW        K2, K2, K2
+	VPXORD       Z3, Z3, Z3
+	KXORD        K3, K3, K3
+	VBROADCASTSS word41c80000<>+0(SB), Z4
+	VBROADCASTSS wordc2fc0000<>+0(SB), Z5
+	VBROADCASTSS word42fc0000<>+0(SB), Z6
+	VBROADCASTSS word3f800000<>+0(SB), Z7
+	VBROADCASTSS wordc0134e5a<>+0(SB), Z8
+	VBROADCASTSS wordbdd8b2ce<>+0(SB), Z9
+	VBROADCASTSS word3a177d03<>+0(SB), Z10
+	VBROADCASTSS word387c9e13<>+0(SB), Z11
+	VBROADCASTSS wordb60d4e2f<>+0(SB), Z12
+	VBROADCASTSS word3f320757<>+0(SB), Z13
+	VBROADCASTSS word3e67bd18<>+0(SB), Z14
+	VBROADCASTSS word3da04b18<>+0(SB), Z15
 
 panel:
 	MOVQ 48(DI), AX
@@ -6620,9 +6390,9 @@ fetched:
 	MOVQ  200(DI), R9
 
 row:
-	VBROADCASTSS 176(DI), Z6
-	VMULPS       (SI), Z6, Z0
-	VMULPS       64(SI), Z6, Z1
+	VBROADCASTSS 176(DI), Z16
+	VMULPS       (SI), Z16, Z0
+	VMULPS       64(SI), Z16, Z1
 	TESTL        $0x00000001, 168(DI)
 	JEQ          nocolbias
 	VADDPS       Z2, Z0, Z0
@@ -6639,178 +6409,84 @@ nocolbias:
 norowbias:
 	TESTL        $0x00000004, 168(DI)
 	JEQ          noresidual
-	VBROADCASTSS 180(DI), Z7
+	VBROADCASTSS 180(DI), Z17
 	MOVQ         80(SP), R14
-	VMOVUPS.Z    (R14), K1, Z6
-	VMULPS       Z7, Z6, Z6
-	VADDPS       Z6, Z0, Z0
-	VMOVUPS.Z    64(R14), K2, Z6
-	VMULPS       Z7, Z6, Z6
-	VADDPS       Z6, Z1, Z1
+	VMOVUPS.Z    (R14), K1, Z16
+	VMULPS       Z17, Z16, Z16
+	VADDPS       Z16, Z0, Z0
+	VMOVUPS.Z    64(R14), K2, Z16
+	VMULPS       Z17, Z16, Z16
+	VADDPS       Z16, Z1, Z1
 	ADDQ         136(DI), R14
 	MOVQ         R14, 80(SP)
 
 noresidual:
 	TESTL        $0x00000008, 168(DI)
 	JEQ          noleaky
-	VBROADCASTSS 192(DI), Z6
+	VBROADCASTSS 192(DI), Z16
 	VPMOVD2M     Z0, K4
-	VMULPS       Z6, Z0, K4, Z0
+	VMULPS       Z16, Z0, K4, Z0
 	VPMOVD2M     Z1, K4
-	VMULPS       Z6, Z1, K4, Z1
+	VMULPS       Z16, Z1, K4, Z1
 
 noleaky:
 	TESTL        $0x00000010, 168(DI)
 	JEQ          noclip
-	VBROADCASTSS 184(DI), Z6
-	VBROADCASTSS 188(DI), Z7
-	VMAXPS       Z0, Z6, Z0
-	VMINPS       Z0, Z7, Z0
-	VMAXPS       Z1, Z6, Z1
-	VMINPS       Z1, Z7, Z1
+	VBROADCASTSS 184(DI), Z16
+	VBROADCASTSS 188(DI), Z17
+	VMAXPS       Z0, Z16, Z0
+	VMINPS       Z0, Z17, Z0
+	VMAXPS       Z1, Z16, Z1
+	VMINPS       Z1, Z17, Z1
 
 noclip:
-	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z6
-	VBROADCASTSS      word4169999a<>+0(SB), Z7
-	VMINPS            Z6, Z7, Z6
-	VSUBPS.BCST       word40800000<>+0(SB), Z6, Z7
-	VADDPS.BCST       word40800000<>+0(SB), Z6, Z8
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z9
-	VPSUBD            Z8, Z9, Z9
-	VBROADCASTSS      word3f800000<>+0(SB), Z10
-	VFNMADD231PS      Z9, Z8, Z10
-	VMOVAPS           Z9, Z11
-	VFMADD231PS       Z10, Z9, Z11
-	VBROADCASTSS      word3f800000<>+0(SB), Z9
-	VFNMADD231PS      Z11, Z8, Z9
-	VMOVAPS           Z11, Z10
-	VFMADD231PS       Z9, Z11, Z10
-	VBROADCASTSS      word3f800000<>+0(SB), Z9
-	VFNMADD231PS      Z10, Z8, Z9
-	VMOVAPS           Z10, Z8
-	VFMADD231PS       Z9, Z10, Z8
-	VMULPS            Z8, Z7, Z7
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z8
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z7, Z8
-	VADDPS.BCST       word3f800000<>+0(SB), Z6, Z7
-	VDIVPS            Z7, Z8, Z7
-	VMULPS            Z6, Z6, Z8
-	VMOVAPS           Z8, Z9
-	VFMSUB231PS       Z6, Z6, Z9
-	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z10
-	VMAXPS            Z8, Z10, Z8
-	VMULPS.BCST       wordbf000000<>+0(SB), Z9, Z9
-	VBROADCASTSS      word4b400000<>+0(SB), Z10
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z10
-	VSUBPS.BCST       word4b400000<>+0(SB), Z10, Z10
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z10, Z8
-	VMOVAPS           Z8, Z8
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z10, Z8
-	VADDPS            Z9, Z8, Z8
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z9
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z8, Z9
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z8, Z9
-	VMULPS            Z8, Z8, Z11
-	VMOVAPS           Z8, Z8
-	VFMADD231PS       Z11, Z9, Z8
-	VADDPS.BCST       word3f800000<>+0(SB), Z8, Z8
-	VSCALEFPS         Z10, Z8, Z8
-	VMULPS            Z7, Z6, Z9
-	VMULPS            Z8, Z9, Z9
-	VXORPS.BCST       word80000000<>+0(SB), Z9, Z9
-	VMULPS            Z8, Z7, Z7
-	VMOVAPS           Z0, Z8
-	VFNMADD231PS      Z7, Z6, Z8
-	VPMOVD2M          Z0, K4
-	VBLENDMPS         Z9, Z8, K4, Z4
-	VANDPS.BCST       word7fffffff<>+0(SB), Z1, Z0
-	VBROADCASTSS      word4169999a<>+0(SB), Z6
-	VMINPS            Z0, Z6, Z0
-	VSUBPS.BCST       word40800000<>+0(SB), Z0, Z6
-	VADDPS.BCST       word40800000<>+0(SB), Z0, Z7
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z8
-	VPSUBD            Z7, Z8, Z8
-	VBROADCASTSS      word3f800000<>+0(SB), Z9
-	VFNMADD231PS      Z8, Z7, Z9
-	VMOVAPS           Z8, Z10
-	VFMADD231PS       Z9, Z8, Z10
-	VBROADCASTSS      word3f800000<>+0(SB), Z8
-	VFNMADD231PS      Z10, Z7, Z8
-	VMOVAPS           Z10, Z9
-	VFMADD231PS       Z8, Z10, Z9
-	VBROADCASTSS      word3f800000<>+0(SB), Z8
-	VFNMADD231PS      Z9, Z7, Z8
-	VMOVAPS           Z9, Z7
-	VFMADD231PS       Z8, Z9, Z7
-	VMULPS            Z7, Z6, Z6
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z7
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z6, Z7
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z6, Z7
-	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z6
-	VDIVPS            Z6, Z7, Z6
-	VMULPS            Z0, Z0, Z7
-	VMOVAPS           Z7, Z8
-	VFMSUB231PS       Z0, Z0, Z8
-	VMULPS.BCST       wordbf000000<>+0(SB), Z7, Z7
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z9
-	VMAXPS            Z7, Z9, Z7
-	VMULPS.BCST       wordbf000000<>+0(SB), Z8, Z8
-	VBROADCASTSS      word4b400000<>+0(SB), Z9
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z7, Z9
-	VSUBPS.BCST       word4b400000<>+0(SB), Z9, Z9
-	VMOVAPS           Z7, Z7
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z9, Z7
-	VMOVAPS           Z7, Z7
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z9, Z7
-	VADDPS            Z8, Z7, Z7
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z8
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z7, Z8
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z7, Z8
-	VMULPS            Z7, Z7, Z10
-	VMOVAPS           Z7, Z7
-	VFMADD231PS       Z10, Z8, Z7
-	VADDPS.BCST       word3f800000<>+0(SB), Z7, Z7
-	VSCALEFPS         Z9, Z7, Z7
-	VMULPS            Z6, Z0, Z8
-	VMULPS            Z7, Z8, Z8
-	VXORPS.BCST       word80000000<>+0(SB), Z8, Z8
-	VMULPS            Z7, Z6, Z6
-	VMOVAPS           Z1, Z7
-	VFNMADD231PS      Z6, Z0, Z7
-	VPMOVD2M          Z1, K4
-	VBLENDMPS         Z8, Z7, K4, Z5
-	TESTL             $0x00000020, 168(DI)
-	JNE               half
-	VMOVUPS           Z4, K1, (R8)
-	VMOVUPS           Z5, K2, 64(R8)
-	JMP               stored
+	VMULPS      Z0, Z0, Z16
+	VMULPS      Z1, Z1, Z17
+	VMINPS      Z4, Z16, Z16
+	VMINPS      Z4, Z17, Z17
+	VMOVAPS     Z12, Z18
+	VMOVAPS     Z12, Z19
+	VFMADD213PS Z11, Z16, Z18
+	VFMADD213PS Z11, Z17, Z19
+	VFMADD213PS Z10, Z16, Z18
+	VFMADD213PS Z10, Z17, Z19
+	VFMADD213PS Z9, Z16, Z18
+	VFMADD213PS Z9, Z17, Z19
+	VFMADD213PS Z8, Z16, Z18
+	VFMADD213PS Z8, Z17, Z19
+	VMULPS      Z0, Z18, Z18
+	VMULPS      Z1, Z19, Z19
+	VMAXPS      Z5, Z18, Z18
+	VMAXPS      Z5, Z19, Z19
+	VMINPS      Z6, Z18, Z18
+	VMINPS      Z6, Z19, Z19
+	VREDUCEPS   $0x01, Z18, Z16
+	VREDUCEPS   $0x01, Z19, Z17
+	VMOVAPS     Z15, Z20
+	VMOVAPS     Z15, Z21
+	VFMADD213PS Z14, Z16, Z20
+	VFMADD213PS Z14, Z17, Z21
+	VFMADD213PS Z13, Z16, Z20
+	VFMADD213PS Z13, Z17, Z21
+	VFMADD213PS Z7, Z16, Z20
+	VFMADD213PS Z7, Z17, Z21
+	VSCALEFPS   Z18, Z20, Z20
+	VSCALEFPS   Z19, Z21, Z21
+	VADDPS      Z7, Z20, Z20
+	VADDPS      Z7, Z21, Z21
+	VRCP14PS    Z20, Z20
+	VRCP14PS    Z21, Z21
+	VMULPS      Z20, Z0, Z0
+	VMULPS      Z21, Z1, Z1
+	TESTL       $0x00000020, 168(DI)
+	JNE         half
+	VMOVUPS     Z0, K1, (R8)
+	VMOVUPS     Z1, K2, 64(R8)
+	JMP         stored
 
 half:
-	VMOVAPS Z4, Z0
-	VMOVAPS Z5, Z1
+	VMOVAPS Z0, Z0
+	VMOVAPS Z1, Z1
 
 	// VCVTNE2PS2BF16 Z0, Z1, Z0
 	BYTE      $0x62

@@ -38,7 +38,7 @@ type Task struct {
 	HalfA, HalfC bool
 	A16, C16     []uint16
 
-	// Gelu says that x·Φ(x) follows, as package elemwise computes it, and no Post.
+	// Gelu says that x·Φ(x) follows, to 3e-4 of itself or of 0.01, with HalfC and no Post.
 	Gelu bool
 
 	// Scratch is at least ScratchSize bytes that nothing else uses during Run.
@@ -82,8 +82,8 @@ func (t *Task) items() int { return tiling.Batch(t.Batch).Items() }
 
 // Check reports what doesn't fit together.
 func (t *Task) Check() error {
-	if t.Gelu && t.Post != nil {
-		return fmt.Errorf("bgemm: Gelu and Post exclude each other")
+	if t.Gelu && (t.Post != nil || !t.HalfC) {
+		return fmt.Errorf("bgemm: Gelu is for results of bfloat16 without Post")
 	}
 	if t.HalfA && (t.A.Trans || t.Weights == nil) {
 		return fmt.Errorf("bgemm: with A in bfloat16 it can't be transposed (it is: %v), and B must be packed (it is: %v)", t.A.Trans, t.Weights != nil)

@@ -158,7 +158,7 @@ func (k *kernel) epilogue(s Spec) {
 	case elemwise.LeakyRelu:
 		t.Act, t.Slope = gemm.LeakyReLU, p.A
 	default:
-		if k.rounded != nil && s.Activation.Op == elemwise.Gelu {
+		if k.rounded != nil && k.rounded.HalfC && s.Activation.Op == elemwise.Gelu {
 			k.rounded.Gelu = true
 			return
 		}
