@@ -21,7 +21,7 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// network writes a model: a convolution of 3×3 that Winograd's algorithm can
+// network writes a model: a convolution of integers, one of 3×3 that Winograd's algorithm can
 // compute, a pointwise one, and a product.
 func network(t *testing.T) string {
 	t.Helper()
@@ -44,7 +44,17 @@ func network(t *testing.T) string {
 		g.Nodes = append(g.Nodes, n)
 		return y
 	}
-	y := node("Conv", map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, x, ir.NewConst("w1", random(32, 32, 3, 3)))
+	quantized := func(v *ir.Value, scale float32) *ir.Value {
+		s, zero := ir.NewConst("", tensor.Scalar(scale)), ir.NewConst("", tensor.Scalar[uint8](128))
+		return node("DequantizeLinear", nil, node("QuantizeLinear", nil, v, s, zero), s, zero)
+	}
+	bytes := make([]int8, 32*32*3*3)
+	for i := range bytes {
+		bytes[i] = int8(rng.IntN(255) - 127)
+	}
+	w0 := node("DequantizeLinear", nil, ir.NewConst("w0", tensor.FromSlice(bytes, 32, 32, 3, 3)), ir.NewConst("", tensor.Scalar[float32](1./256)), ir.NewConst("", tensor.Scalar[int8](0)))
+	y := quantized(node("Conv", map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, quantized(x, 1./32), w0), 1./8)
+	y = node("Conv", map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, y, ir.NewConst("w1", random(32, 32, 3, 3)))
 	y.Name = "three"
 	y = node("Conv", nil, y, ir.NewConst("w2", random(48, 32, 1, 1)))
 	y = node("GlobalAveragePool", nil, y)
@@ -177,7 +187,7 @@ func TestEveryOptionGivesTheSameBits(t *testing.T) {
 				if !slices.Equal(tensor.Of[float32](out[0]), want) {
 					t.Errorf("option %d changes bits", which)
 				}
-				if len(asked.asked) < 3 {
+				if len(asked.asked) < 4 {
 					t.Errorf("%d nodes have choices", len(asked.asked))
 				}
 				if err := e.Close(); err != nil {

@@ -27,6 +27,8 @@ type Params struct {
 	Output   Format // of y
 	Lo, Hi   int32  // the least and the largest y
 	Residual *Residual
+
+	Tuning Tuning // decides what otherwise a cost model does
 }
 
 // Format says what a byte is.
@@ -89,6 +91,9 @@ func (p Params) normalize() (Params, error) {
 	p.Parts = max(p.Parts, 1)
 	if p.Parts > maxParts || p.Parts > 1 && !p.TakesParts() {
 		return p, fmt.Errorf("qconv: weights of %d parts, expected at most %d, and 1 in groups or with dilation", p.Parts, maxParts)
+	}
+	if err := p.Tuning.check(); err != nil {
+		return p, err
 	}
 	return p, p.checkFormats()
 }

@@ -195,6 +195,7 @@ func TestOddSizes(t *testing.T) {
 		if i%5 == 0 {
 			p.Out, p.Groups = p.In, p.In
 		}
+		p.Tuning = Tuning{Split: Split(i % 3), Chunks: i % 4}
 		newLayer(t, rng, p, 1+rng.IntN(2), 5+rng.IntN(12), 5+rng.IntN(60)).check(t, pools[i%2:][:1])
 	}
 }

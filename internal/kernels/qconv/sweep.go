@@ -19,9 +19,6 @@ func (c cut) chunks() int { return c.rows * c.panels }
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
 const chunkWork = 1 << 20
 
-// perThread lets threads that are late be helped.
-const perThread = 4
-
 func (pl *Plan) newCut(images, threads, most int) cut {
 	c := cut{rows: 1, panels: 1, tall: 1}
 	switch {
@@ -39,9 +36,13 @@ func (pl *Plan) newCut(images, threads, most int) cut {
 	if threads == 1 {
 		return c
 	}
-	want := min(perThread*threads, 1+images*pl.MACs()/chunkWork)
+	per := DefaultChunks
+	if pl.p.Tuning.Chunks > 0 {
+		per = pl.p.Tuning.Chunks
+	}
+	want := min(per*threads, 1+images*pl.MACs()/chunkWork)
 	panels := len(pl.packed.panels)
-	if pl.packed.bytes > images*pl.inBytes() && !pl.p.depthwise() {
+	if pl.byChannels(images) {
 		c.panels = min(want, panels)
 		c.rows = min(c.units, (want+c.panels-1)/c.panels)
 		return c
@@ -49,6 +50,14 @@ func (pl *Plan) newCut(images, threads, most int) cut {
 	c.rows = min(want, c.units)
 	c.panels = min(panels, (want+c.rows-1)/c.rows)
 	return c
+}
+
+// byChannels says whether threads divide the channels before the rows.
+func (pl *Plan) byChannels(images int) bool {
+	if pl.p.depthwise() || pl.p.Tuning.Split == Rows {
+		return false
+	}
+	return pl.p.Tuning.Split == Channels || pl.packed.bytes > images*pl.inBytes()
 }
 
 // callCycles bounds one call of a kernel, which can't be preempted: 50 µs.

@@ -237,7 +237,7 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, err := qconv.New(prm, size[1], size[2], cpu.Level())
+	plan, level, err := tunedQConv(p, prm, size[1], size[2])
 	if errors.Is(err, qconv.ErrPadding) {
 		return nil, nil
 	}
@@ -245,7 +245,7 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	k := &qConvKernel{n: size[0], sizes: [2]int{tensor.Count(x), tensor.Count(out)}, scratch: plan.ScratchSize(p.Threads)}
-	if k.packed, err = packQConv(p, plan, p.In[qcW].Const, p.In[qcScale].Const, constOf(p, qcBias)); err != nil {
+	if k.packed, err = packQConv(p, plan, level, p.In[qcW].Const, p.In[qcScale].Const, constOf(p, qcBias)); err != nil {
 		return nil, err
 	}
 	k.run = plan.NewRunner()
@@ -255,6 +255,22 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 	return k, err
 }
 
+// tunedQConv asks for the choices that a convolution of integers leaves open, none of
+// which changes a bit, and prepares it for the level whose instructions it is to use.
+func tunedQConv(p *op.Prep, prm qconv.Params, h, w int) (*qconv.Plan, cpu.Target, error) {
+	if p.Threads > 1 {
+		prm.Tuning.Split = qconv.Split(p.ChooseIndex(op.Choice{Name: "split", Options: []string{"by-cost", "rows", "channels"}}))
+		prm.Tuning.Chunks = p.ChooseNumber("chunks", qconv.DefaultChunks, 1, 2, 8)
+	}
+	level := cpu.Level()
+	plan, err := qconv.New(prm, h, w, level)
+	if err == nil && plan.Tiles() && p.Choose(op.Choice{Name: "unit", Options: []string{"tiles", "vectors"}}) == "vectors" {
+		level = cpu.AVX512
+		plan, err = qconv.New(prm, h, w, level)
+	}
+	return plan, level, err
+}
+
 func constOf(p *op.Prep, i int) *tensor.Tensor {
 	if !p.Has(i) {
 		return nil
@@ -262,9 +278,9 @@ func constOf(p *op.Prep, i int) *tensor.Tensor {
 	return p.In[i].Const
 }
 
-func packQConv(p *op.Prep, plan *qconv.Plan, w, scale, bias *tensor.Tensor) ([]byte, error) {
+func packQConv(p *op.Prep, plan *qconv.Plan, level cpu.Target, w, scale, bias *tensor.Tensor) ([]byte, error) {
 	var err error
-	packed := p.Pack("qconv/"+cpu.ISA(), plan.PackedSize(), func(b []byte) { err = plan.Pack(b, weightsOf(w, scale, bias)) })
+	packed := p.Pack("qconv/"+level.String(), plan.PackedSize(), func(b []byte) { err = plan.Pack(b, weightsOf(w, scale, bias)) })
 	return packed, err
 }
 

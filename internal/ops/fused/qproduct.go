@@ -104,6 +104,6 @@ func compileQMatMul(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	k := &qConvKernel{n: 1, scratch: plan.ScratchSize(p.Threads), run: plan.NewRunner()}
-	k.packed, err = packQConv(p, plan, w, p.In[2].Const, constOf(p, 3))
+	k.packed, err = packQConv(p, plan, cpu.Level(), w, p.In[2].Const, constOf(p, 3))
 	return k, err
 }
