@@ -147,6 +147,9 @@ type Member struct {
 	Value
 }
 
+// maxMembers bounds an object: no API has more in one.
+const maxMembers = 4096
+
 // Object gives the members of an object. A name may come once.
 func (v Value) Object() ([]Member, error) {
 	if err := v.expect("object"); err != nil {
@@ -166,7 +169,9 @@ func (v Value) Object() ([]Member, error) {
 			return nil, m.Errorf("it is given twice")
 		}
 		seen[m.Name] = true
-		list = append(list, m)
+		if list = append(list, m); len(list) > maxMembers {
+			return nil, v.Errorf("expected at most %d members, found more", maxMembers)
+		}
 	}
 	return list, nil
 }

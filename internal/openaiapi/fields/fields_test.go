@@ -203,3 +203,22 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestMembersAreBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range maxMembers + 1 {
+		fmt.Fprintf(&b, `,"%d":1`, i)
+	}
+	members := b.String()[1:]
+	v, err := parseBody([]byte("{" + members + "}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Object(); err == nil || !strings.Contains(err.Error(), "at most 4096 members") {
+		t.Errorf("got %v", err)
+	}
+	v.Raw = []byte("{" + members[:strings.LastIndex(members, ",")] + "}")
+	if got, err := v.Object(); err != nil || len(got) != maxMembers {
+		t.Errorf("%d members, %v", len(got), err)
+	}
+}
