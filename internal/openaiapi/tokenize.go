@@ -2,7 +2,6 @@ package openaiapi
 
 import (
 	"net/http"
-	"sync"
 
 	"github.com/salver-ml/salver/api/openai"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
@@ -14,19 +13,6 @@ import (
 // maxTokenized bounds a text of which all tokens are wanted, in bytes, as templates bound
 // conversations.
 const maxTokenized = 16 << 20
-
-// tokenizing holds who makes all tokens of a large text: a word of megabytes takes a
-// hundred times its size.
-var tokenizing sync.Mutex
-
-// allTokens are those of a text.
-func allTokens(t *token.Tokenizer, text string, special bool) []int32 {
-	if len(text) > 1<<20 {
-		tokenizing.Lock()
-		defer tokenizing.Unlock()
-	}
-	return t.Encode(text, token.EncodeOptions{AddSpecial: special, ParseSpecial: true})
-}
 
 // tokenizeRequest is a text, or a conversation, to be cut into tokens.
 type tokenizeRequest struct {
@@ -79,7 +65,7 @@ func (h *handler) tokenize(w http.ResponseWriter, r *http.Request, body []byte) 
 	defer release()
 	a := openai.Tokenization{MaxModelLen: context, Tokens: []int32{}}
 	if q.prompt != nil {
-		a.Tokens = append(a.Tokens, allTokens(t, *q.prompt, !q.bare)...)
+		a.Tokens = append(a.Tokens, t.Encode(*q.prompt, token.EncodeOptions{AddSpecial: !q.bare, ParseSpecial: true})...)
 	} else {
 		m, err := h.Model(q.model)
 		if err != nil {

@@ -91,6 +91,12 @@ func (t *Tokenizer) release(s *scratch) {
 	}
 }
 
+// Long words are encoded one at a time, whoever wants them: models need up to a hundred
+// times a word's size for it.
+const longWord = 1 << 20 // bytes
+
+var longWords sync.Mutex
+
 // encodePlain encodes what lies between special tokens.
 func (t *Tokenizer) encodePlain(dst []int32, text string, start bool, o EncodeOptions, s *scratch) []int32 {
 	if text == "" {
@@ -108,6 +114,10 @@ func (t *Tokenizer) encodePlain(dst []int32, text string, start bool, o EncodeOp
 			}
 			if len(word) > left {
 				word = t.model.Enough(word, left)
+			}
+			if len(word) > longWord {
+				longWords.Lock()
+				defer longWords.Unlock()
 			}
 			dst = s.cache.Append(t.model, dst, word, &s.merge)
 		})
