@@ -219,12 +219,20 @@ func (pl *Plan) setCalls() {
 		tile = tileCycles(g.n, pl.longestTile()) * taps * float64(pl.inBlocks*max(pl.grid.CI, 1))
 		pl.grid.LinesPerCall = max(1, int(callCycles/tile))
 		pl.blockRun = max(1, int(callCycles/tile*float64(pl.inBlocks)))
+		if taps == 1 && pl.block == 8 {
+			pl.blockRun = min(pl.blockRun, max(1, firstCache*pl.inBlocks/(g.n*pl.weightsOut)))
+		}
 		return
 	}
 	plane := pl.grid.H.In * pl.grid.InRow
 	pl.channelRun = min(max(1, depthwiseBytes/plane), pl.packed.outBlocks)
 	pl.grid.LinesPerCall = max(1, int(callCycles/tile)/pl.channelRun)
 }
+
+// firstCache is the weights of a 1×1 kernel that a call goes through, in bytes, so that
+// the following tiles find them in the first-level cache: 1024→256 at 14² takes 8 % less
+// with AVX2. AVX-512's tiles have more than twice the pixels.
+const firstCache = 16 << 10
 
 // depthwiseBytes is the input of the channel blocks that a chunk computes
 // together: they stay in a second-level cache.
