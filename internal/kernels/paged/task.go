@@ -80,9 +80,10 @@ func (t *Task) Run(p *pool.Pool) error {
 // whose blocks lie together in memory.
 func (t *Task) cut(threads int) {
 	t.units = t.units[:0]
-	tiles := 0
-	for i := range t.Sequences {
-		tiles += tiling.Ceil(t.Sequences[i].Count, t.queries(&t.Sequences[i]))
+	most := t.promptQueries()
+	tiles := t.tiles(most)
+	for ; tiles*t.KVHeads < 2*threads && most > queryTile; tiles = t.tiles(most) {
+		most = max(queryTile, most/2)
 	}
 	heads := 1
 	if tiles >= 4*threads {
@@ -90,7 +91,7 @@ func (t *Task) cut(threads int) {
 	}
 	for i := range t.Sequences {
 		s := &t.Sequences[i]
-		n := t.queries(s)
+		n := t.queries(s, most)
 		for end := s.Count; end > 0; end -= n {
 			row := max(0, end-n)
 			for h := 0; h < t.KVHeads; h += heads {
@@ -100,10 +101,19 @@ func (t *Task) cut(threads int) {
 	}
 }
 
-// queries is how many a unit of a sequence has, at most.
-func (t *Task) queries(s *Sequence) int {
+// tiles is into how many tiles the queries are cut, those of prompts into ones of up to
+// most.
+func (t *Task) tiles(most int) (n int) {
+	for i := range t.Sequences {
+		n += tiling.Ceil(t.Sequences[i].Count, t.queries(&t.Sequences[i], most))
+	}
+	return n
+}
+
+// queries is how many a tile of a sequence has, at most.
+func (t *Task) queries(s *Sequence, most int) int {
 	if t.tiled(s) {
-		return t.promptQueries()
+		return most
 	}
 	return queryTile
 }
