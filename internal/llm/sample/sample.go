@@ -27,12 +27,11 @@ type Sampler struct {
 
 	scratch  []float32
 	operands [2]float32 // of functions that are called through tables
-	scaled   []float32  // (x-max)/T of the whole vocabulary
-	weights  []float32  // e^((x-max)/T)
+	weights  []float32  // e^((x-max)/T) of the whole vocabulary
 	sums     []float64  // of their blocks
 	order    []candidate
 
-	near []float32 // for typical: how little scaled is from its mean
+	scaled, near []float32 // for typical: (x-max)/T, and how little it is from its mean
 }
 
 // candidate is a token that may be chosen, and its probability by some measure
@@ -167,8 +166,12 @@ func filters(p float32) bool { return p > 0 && p < 1 }
 
 // weigh gives all tokens their weights, of which the largest is 1, and their sum.
 func (s *Sampler) weigh(l []float32, top float32) float64 {
-	s.scaled, s.weights = slices.Grow(s.scaled[:0], len(l))[:len(l)], slices.Grow(s.weights[:0], len(l))[:len(l)]
-	z, w := s.scaled, s.weights
+	s.weights = slices.Grow(s.weights[:0], len(l))[:len(l)]
+	z, w := s.weights, s.weights
+	if filters(s.TypicalP) {
+		s.scaled = slices.Grow(s.scaled[:0], len(l))[:len(l)]
+		z = s.scaled
+	}
 	s.operands = [2]float32{top, s.Temperature}
 	elemwise.Row(elemwise.Sub)(z, l, s.operands[:1], 1, 0)
 	elemwise.Row(elemwise.Div)(z, z, s.operands[1:], 1, 0)
