@@ -13,10 +13,11 @@ import (
 // A step has a budget of tokens. Sequences that generate take one each; what is
 // left goes to prompts in chunks, those that have begun first: all of it to a long
 // one, but half to several, whose first tokens would otherwise all come at the end of
-// a long step. A sequence gets
-// the blocks of all its tokens when it is admitted, and one more whenever it has
-// filled its last; where none is free, the sequence that matters least gives its
-// blocks back and is computed again later (preemption by recompute).
+// a long step.
+//
+// A sequence gets the blocks of all its tokens when it is admitted, and one more
+// whenever it has filled its last; where none is free, the sequence that matters least
+// gives its blocks back and is computed again later (preemption by recompute).
 type scheduler struct {
 	kv      *kv.Manager
 	budget  int                // tokens of a step
