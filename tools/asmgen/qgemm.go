@@ -53,6 +53,7 @@ const (
 	qgemmDoOneZero  // tiles: rowZero has one number for all rows
 	qgemmDoOneScale // tiles: so has rowScale
 	qgemmDoBytes    // tiles: C is bytes
+	qgemmDoGelu     // tiles: x·Φ(x) follows
 )
 
 // qgemmKernel shares loads, stores and masks with gemm.

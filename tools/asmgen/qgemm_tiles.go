@@ -19,6 +19,7 @@ const (
 	qgemmLeast    = 200
 	qgemmMost     = 204
 	qgemmZero     = 208
+	qgemmStepRows = 216
 )
 
 // qgemmStrip is the state of a kernel that multiplies a row tile by some panels.
@@ -26,10 +27,13 @@ type qgemmStrip struct {
 	qgemmKernel
 	integerTiles
 
-	panel, panels     Mem // in progress
-	column, columns   Mem // bytes of 32 bits to the panel's first; columns from it on
-	done              Mem // 1: no more panels
-	lastColumn, lastN Mem // of the panel whose sums are in memory; 0 if none
+	panel, panels   Mem // in progress
+	column, columns Mem // bytes of 32 bits to the panel's first; columns from it on
+
+	// Of the panel whose sums are in memory: the next row's sums, its place, its number
+	// times 4, and rows to do. some counts those before the next step.
+	src, dst, row, rows, some, p reg.GPPhysical
+	of                           qgemmColumn
 }
 
 // qgemmColumn is what a panel has for its columns.
@@ -53,6 +57,8 @@ func qgemmStripOf(name string, tall bool, multiply func(b, a, c Tmm)) {
 	Pragma("noescape")
 	k := &qgemmStrip{qgemmKernel: qgemmKernel{gemmKernel{gemmFlavour: gemmZMM}}, integerTiles: integerTiles{tall: tall, multiply: multiply,
 		config: qgemmConfig, lda: gemmLDA, far: qgemmFar, offsets: contiguous, steps: gemmK, next: qgemmNext, nextRuns: qgemmNextRuns, sums: qgemmSums}}
+	k.src, k.dst, k.row, k.rows, k.some, k.p = reg.RSI, reg.R8, reg.R13, reg.R14, reg.R9, reg.RAX
+	k.between = k.finishSome
 	k.begin("t")
 	k.loop()
 	VZEROUPPER()
@@ -60,62 +66,75 @@ func qgemmStripOf(name string, tall bool, multiply func(b, a, c Tmm)) {
 }
 
 func (k *qgemmStrip) loop() {
-	locals(&k.panel, &k.panels, &k.column, &k.columns, &k.done, &k.lastColumn, &k.lastN)
+	locals(&k.panel, &k.panels, &k.column, &k.columns)
 	moveLocal(k.arg(gemmB), k.panel)
 	moveLocal(k.arg(qgemmPanels), k.panels)
 	moveLocal(k.arg(qgemmColumns), k.columns)
-	for _, m := range []Mem{k.column, k.done, k.lastN} {
-		MOVQ(U32(0), m)
+	MOVQ(U32(0), k.column)
+	for _, r := range []reg.GPPhysical{k.src, k.dst, k.row, k.rows} {
+		XORQ(r, r) // nothing is to be finished
+	}
+	for _, v := range []*[2]reg.VecVirtual{&k.of.sum, &k.of.zero, &k.of.scale, &k.of.bias} {
+		for j := range v {
+			v[j] = ZMM()
+			VPXORD(v[j], v[j], v[j])
+		}
+	}
+	for j := range k.k {
+		k.k[j] = K()
+		KXORW(k.k[j], k.k[j], k.k[j])
 	}
 	Label("panel")
 	k.eachSum(TILEZERO)
 	MOVQ(k.panel, tilesB)
 	MOVQ(k.arg(gemmA), tilesA)
 	k.add()
+	TESTQ(k.rows, k.rows)
+	JNE(LabelRef("rest")) // after the last panel, or without steps
+	CMPQ(k.panels, Imm(0))
+	JEQ(LabelRef("return"))
 	MOVQ(tilesB, k.panel)
-	Label("finish")
-	k.finishLast()
-	CMPQ(k.done, Imm(0))
-	JNE(LabelRef("return"))
 	k.integerTiles.store()
-	moveLocal(k.column, k.lastColumn)
-	moveLocal(k.columns, k.lastN)
+	k.beginFinish()
 	ADDQ(U32(4*amxColumns), k.column)
 	SUBQ(Imm(amxColumns), k.columns)
 	DECQ(k.panels)
 	JNE(LabelRef("panel"))
 	TILERELEASE()
-	MOVQ(U32(1), k.done)
-	JMP(LabelRef("finish"))
+	Label("rest")
+	MOVQ(k.rows, k.some)
+	MOVQ(U32(1), reg.R10) // the step that follows is the last
+	JMP(LabelRef("row"))
 	Label("return")
 }
 
-// finishLast adds what the zero points contribute to the sums in memory, if there
-// are any, does what epilogue does, and stores.
-func (k *qgemmStrip) finishLast() {
-	n := GP64()
-	MOVQ(k.lastN, n)
-	TESTQ(n, n)
-	JEQ(LabelRef("finished"))
-	k.t = GP64()
-	MOVQ(tilesArg, k.t)
-	k.flags = k.load(gemmFlags)
-	k.columnMasks(n)
-	c := k.loadPanel()
-	k.rowLoop(c)
-	Label("finished")
+// beginFinish makes what is to be finished the rows of the panel whose sums have been
+// stored.
+func (k *qgemmStrip) beginFinish() {
+	k.columnMasks()
+	k.loadPanel()
+	MOVQ(k.column, k.p)
+	TESTL(U32(qgemmDoBytes), k.field(gemmFlags))
+	JEQ(LabelRef("words"))
+	SHRQ(Imm(2), k.p)
+	Label("words")
+	MOVQ(k.field(gemmC), k.dst)
+	ADDQ(k.p, k.dst)
+	MOVQ(k.field(qgemmSums), k.src)
+	MOVQ(k.field(qgemmRows), k.rows)
+	XORQ(k.row, k.row)
 }
 
-// columnMasks has bits for the columns of each half, n of both.
-func (k *qgemmStrip) columnMasks(n reg.GPVirtual) {
-	m := GP64()
+// columnMasks has bits for the columns of each half.
+func (k *qgemmStrip) columnMasks() {
+	m := reg.RAX
 	MOVL(U32(1<<32-1), m.As32())
-	CMPQ(n, Imm(amxColumns))
+	MOVQ(k.columns, k.some)
+	CMPQ(k.some, Imm(amxColumns))
 	JGE(LabelRef("whole"))
-	BZHIQ(n, m, m)
+	BZHIQ(k.some, m, m)
 	Label("whole")
 	for j := range k.k {
-		k.k[j] = K()
 		KMOVW(m.As32(), k.k[j])
 		SHRL(Imm(16), m.As32())
 	}
@@ -123,10 +142,8 @@ func (k *qgemmStrip) columnMasks(n reg.GPVirtual) {
 
 // loadPanel reads what there is for the panel's columns. One zero point or scale for
 // all rows is multiplied once.
-func (k *qgemmStrip) loadPanel() (c qgemmColumn) {
-	for _, v := range []*[2]reg.VecVirtual{&c.sum, &c.zero, &c.scale, &c.bias} {
-		v[0], v[1] = ZMM(), ZMM()
-	}
+func (k *qgemmStrip) loadPanel() {
+	c := &k.of
 	for _, x := range []struct {
 		flag, field int
 		label       string
@@ -136,24 +153,26 @@ func (k *qgemmStrip) loadPanel() (c qgemmColumn) {
 		{qgemmDoColScale, qgemmColScale, "nocolscales", &c.scale}, {qgemmDoColBias, qgemmColBias, "nocolbiases", &c.bias},
 	} {
 		k.unless(x.flag, x.label, func() {
-			p := k.load(x.field)
-			ADDQ(k.lastColumn, p)
+			MOVQ(k.field(x.field), k.p)
+			ADDQ(k.column, k.p)
 			for j := range x.to {
-				k.loadColumns(Mem{Base: p}, j, x.to[j])
+				k.loadColumns(Mem{Base: k.p}, j, x.to[j])
 			}
 		})
 	}
 	k.unless(qgemmDoOneZero, "zeros", func() {
 		z := ZMM()
-		VPBROADCASTD(Mem{Base: k.load(qgemmRowZero)}, z)
+		MOVQ(k.field(qgemmRowZero), k.p)
+		VPBROADCASTD(Mem{Base: k.p}, z)
 		for j := range c.sum {
 			VPMULLD(z, c.sum[j], c.sum[j])
 		}
 	})
 	k.unless(qgemmDoOneScale, "scales", func() {
 		s := ZMM()
-		VBROADCASTSS(Mem{Base: k.load(qgemmRowScale)}, s)
-		TESTL(U32(qgemmDoColScale), k.flags.As32())
+		MOVQ(k.field(qgemmRowScale), k.p)
+		VBROADCASTSS(Mem{Base: k.p}, s)
+		TESTL(U32(qgemmDoColScale), k.field(gemmFlags))
 		JNE(LabelRef("times"))
 		VMOVAPS(s, c.scale[0])
 		VMOVAPS(s, c.scale[1])
@@ -163,60 +182,81 @@ func (k *qgemmStrip) loadPanel() (c qgemmColumn) {
 			VMULPS(s, c.scale[j], c.scale[j])
 		}
 	})
-	return c
 }
 
-// rowLoop finishes and stores the rows of a panel.
-func (k *qgemmStrip) rowLoop(c qgemmColumn) {
-	sums, out, ldc, rows := k.load(qgemmSums), k.load(gemmC), k.load(gemmLDC), k.load(qgemmRows)
-	zero, rowSum, scale := k.load(qgemmRowZero), k.load(qgemmRowSum), k.load(qgemmRowScale)
-	column := GP64()
-	MOVQ(k.lastColumn, column)
-	TESTL(U32(qgemmDoBytes), k.flags.As32())
-	JEQ(LabelRef("words"))
-	SHRQ(Imm(2), column)
-	Label("words")
-	ADDQ(column, out)
-	lo, hi := k.broadcast(qgemmLo), k.broadcast(qgemmHi)
+func (k *qgemmStrip) field(off int) Mem { return k.arg(off) }
+
+// unless skips what is not to be done.
+func (k *qgemmStrip) unless(flag int, label string, emit func()) {
+	TESTL(U32(uint32(flag)), k.field(gemmFlags))
+	JEQ(LabelRef(label))
+	emit()
+	Label(label)
+}
+
+// finishSome adds what the zero points contribute to some rows of sums in memory, does
+// what epilogue does, and stores them.
+func (k *qgemmStrip) finishSome() {
+	TESTQ(k.rows, k.rows)
+	JEQ(LabelRef("finished"))
+	MOVQ(k.field(qgemmStepRows), k.some)
+	Label("row")
 	v := [2]reg.VecVirtual{ZMM(), ZMM()}
 	each := func(f func(j int)) { f(0); f(1) }
-	Label("row")
-	each(func(j int) { VMOVDQU32(Mem{Base: sums, Disp: 64 * j}, v[j]) })
-	k.addZeros(c, v, zero, rowSum)
+	each(func(j int) { VMOVDQU32(Mem{Base: k.src, Disp: 64 * j}, v[j]) })
+	k.addZeros(v)
 	k.unless(qgemmDoFloat, "store", func() {
 		each(func(j int) { VCVTDQ2PS(v[j], v[j]) })
-		k.scaleRow(c, v, scale)
-		k.unless(qgemmDoColBias, "nocolbias", func() { each(func(j int) { VADDPS(c.bias[j], v[j], v[j]) }) })
+		k.scaleRow(v)
+		k.unless(qgemmDoColBias, "nocolbias", func() { each(func(j int) { VADDPS(k.of.bias[j], v[j], v[j]) }) })
 		k.unless(qgemmDoClip, "noclip", func() {
+			lo, hi := k.broadcast(qgemmLo), k.broadcast(qgemmHi)
 			each(func(j int) {
 				VMAXPS(v[j], lo, v[j])
 				VMINPS(v[j], hi, v[j])
 			})
 		})
+		k.unless(qgemmDoGelu, "nogelu", func() {
+			each(func(j int) { VMOVAPS(rows{wide: true}.gelu(v[j]), v[j]) })
+		})
 	})
-	TESTL(U32(qgemmDoBytes), k.flags.As32())
+	TESTL(U32(qgemmDoBytes), k.field(gemmFlags))
 	JNE(LabelRef("bytes"))
-	each(func(j int) { k.storeColumns(v[j], Mem{Base: out}, j) })
+	each(func(j int) { k.storeColumns(v[j], Mem{Base: k.dst}, j) })
 	JMP(LabelRef("stored"))
 	Label("bytes")
-	each(func(j int) { k.storeBytes(v[j], Mem{Base: out, Disp: 16 * j}, j) })
+	each(func(j int) { k.storeBytes(v[j], Mem{Base: k.dst, Disp: 16 * j}, j) })
 	Label("stored")
-	ADDQ(U32(amxRowSums), sums)
-	ADDQ(ldc, out)
-	for _, p := range []reg.GPVirtual{zero, rowSum, scale} {
-		ADDQ(Imm(4), p)
-	}
-	DECQ(rows)
+	ADDQ(U32(amxRowSums), k.src)
+	ADDQ(k.field(gemmLDC), k.dst)
+	ADDQ(Imm(4), k.row)
+	DECQ(k.rows)
+	JEQ(LabelRef("finished"))
+	DECQ(k.some)
 	JNE(LabelRef("row"))
+	Label("finished")
+}
+
+func (k *qgemmStrip) broadcast(off int) reg.VecVirtual {
+	v := ZMM()
+	VBROADCASTSS(k.field(off), v)
+	return v
+}
+
+// ofRow is where a vector has the row's number.
+func (k *qgemmStrip) ofRow(off int) Mem {
+	MOVQ(k.field(off), k.p)
+	return Mem{Base: k.p, Index: k.row, Scale: 1}
 }
 
 // addZeros adds the zero points' part to a row of sums.
-func (k *qgemmStrip) addZeros(c qgemmColumn, v [2]reg.VecVirtual, zero, rowSum reg.GPVirtual) {
+func (k *qgemmStrip) addZeros(v [2]reg.VecVirtual) {
+	c := &k.of
 	k.unless(qgemmDoColSum, "nocolsum", func() {
-		TESTL(U32(qgemmDoOneZero), k.flags.As32())
+		TESTL(U32(qgemmDoOneZero), k.field(gemmFlags))
 		JNE(LabelRef("onezero"))
 		for j := range v {
-			k.addProduct(zero, c.sum[j], v[j])
+			k.addProduct(k.ofRow(qgemmRowZero), c.sum[j], v[j])
 		}
 		JMP(LabelRef("nocolsum"))
 		Label("onezero")
@@ -226,26 +266,27 @@ func (k *qgemmStrip) addZeros(c qgemmColumn, v [2]reg.VecVirtual, zero, rowSum r
 	})
 	k.unless(qgemmDoColZero, "nocolzero", func() {
 		for j := range v {
-			k.addProduct(rowSum, c.zero[j], v[j])
+			k.addProduct(k.ofRow(qgemmRowSum), c.zero[j], v[j])
 		}
 	})
 }
 
 // addProduct adds a row's number times one for each column.
-func (k *qgemmStrip) addProduct(row reg.GPVirtual, col, v reg.VecVirtual) {
+func (k *qgemmStrip) addProduct(row Mem, col, v reg.VecVirtual) {
 	x := ZMM()
-	VPBROADCASTD(Mem{Base: row}, x)
+	VPBROADCASTD(row, x)
 	VPMULLD(col, x, x)
 	VPADDD(x, v, v)
 }
 
 // scaleRow multiplies a row by its scale, or by its product with the column's.
-func (k *qgemmStrip) scaleRow(c qgemmColumn, v [2]reg.VecVirtual, scale reg.GPVirtual) {
-	TESTL(U32(qgemmDoOneScale), k.flags.As32())
+func (k *qgemmStrip) scaleRow(v [2]reg.VecVirtual) {
+	c := &k.of
+	TESTL(U32(qgemmDoOneScale), k.field(gemmFlags))
 	JNE(LabelRef("onescale"))
 	s := ZMM()
-	VBROADCASTSS(Mem{Base: scale}, s)
-	TESTL(U32(qgemmDoColScale), k.flags.As32())
+	VBROADCASTSS(k.ofRow(qgemmRowScale), s)
+	TESTL(U32(qgemmDoColScale), k.field(gemmFlags))
 	JNE(LabelRef("colscale"))
 	for j := range v {
 		VMULPS(s, v[j], v[j])

@@ -11,10 +11,14 @@ import (
 // sums, 4 and 5 are of A, 6 and 7 of B. Such a kernel finishes a block while the
 // tiles add up the next one, since they are different units of a core.
 //
-// The argument of the kernel is in RDI; RBX, RCX, R12 and R15 are kept.
+// The argument of the kernel is in RDI; RBX, RCX, R12 and R15 are kept. Between
+// steps RAX, and R9 without offsets, are free.
 type integerTiles struct {
 	tall     bool
 	multiply func(b, a, c Tmm)
+
+	// between, if there is one, writes what the vector units do in a step.
+	between func()
 
 	// Offsets of the argument's fields.
 	config, lda, far, offsets, steps, next, nextRuns, sums int
@@ -94,6 +98,9 @@ func (k *integerTiles) add() {
 	}
 	k.fetch(a)
 	ADDQ(U32(16*amxRowSums), tilesB)
+	if k.between != nil {
+		k.between()
+	}
 	DECQ(steps)
 	JNE(LabelRef("step"))
 	Label("added")

@@ -54,6 +54,7 @@ const (
 	flagOneZero  // strip: rowZero is the same for all rows
 	flagOneScale // strip: so is rowScale
 	flagBytes    // strip: c is bytes
+	flagGelu     // strip: x·Φ(x) follows
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -87,6 +88,7 @@ type tile struct {
 	nextRuns    int            // of runBytes, that a step fetches
 	least, most float32        // of bytes, less zero
 	zero        int32
+	stepRows    int // that are finished in a step, while tiles add up
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }

@@ -87,8 +87,10 @@ type Product struct {
 	C       Output
 	Dequant
 
-	// Post is applied to finished pieces of rows of a floating-point C.
+	// Post is applied to finished pieces of rows of a floating-point C. Gelu says that
+	// it is x·Φ(x) as package elemwise computes it, which some kernels do themselves.
 	Post func(row []float32)
+	Gelu bool
 }
 
 // A Task is a product that is prepared once and run often. Its fields may be

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/mmap/guard"
@@ -277,6 +278,38 @@ func TestExtremes(t *testing.T) {
 	}
 }
 
+// TestGelu compares kernels that compute the function with it applied after them.
+func TestGelu(t *testing.T) {
+	threads := pool.New(3)
+	defer threads.Close()
+	gelu := elemwise.Float32(elemwise.Gelu)
+	for _, l := range cpu.Levels() {
+		defer cpu.Force(l)()
+		rng := rand.New(rand.NewPCG(9, 10))
+		for range 30 {
+			p := newProblem(t, rng, 1+rng.IntN(70), 1+rng.IntN(70), 1+rng.IntN(200), nil)
+			x := &p.task
+			p.dequant()
+			x.RowScale = []float32{1e-5}
+			x.C = Output{Float: make([]float32, x.M*x.N), Stride: x.N}
+			x.Post = func(s []float32) { gelu(s, s, elemwise.Params{}) }
+			if err := x.Run(threads); err != nil {
+				t.Fatal(err)
+			}
+			want := append([]float32(nil), x.C.Float...)
+			x.Gelu = true
+			if err := x.Run(threads); err != nil {
+				t.Fatal(err)
+			}
+			for i, y := range x.C.Float {
+				if math.Float32bits(y) != math.Float32bits(want[i]) {
+					t.Fatalf("level %v, %v: element %d is %g, want %g", l, p, i, y, want[i])
+				}
+			}
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	ok := func() *Task {
 		p, err := PackB(make([]byte, PackedSize(4, 3, 1)), Matrix{Data: make([]byte, 12), Stride: 3}, nil, 4, 3, 1, 0)
@@ -362,6 +395,7 @@ func TestTileLayout(t *testing.T) {
 		{"config", unsafe.Offsetof(x.config), 152}, {"far", unsafe.Offsetof(x.far), 160}, {"panels", unsafe.Offsetof(x.panels), 168},
 		{"columns", unsafe.Offsetof(x.columns), 176}, {"next", unsafe.Offsetof(x.next), 184}, {"nextRuns", unsafe.Offsetof(x.nextRuns), 192},
 		{"least", unsafe.Offsetof(x.least), 200}, {"most", unsafe.Offsetof(x.most), 204}, {"zero", unsafe.Offsetof(x.zero), 208},
+		{"stepRows", unsafe.Offsetof(x.stepRows), 216},
 	} {
 		if f.got != f.want {
 			t.Errorf("tile.%s is at %d, the assembly expects %d", f.name, f.got, f.want)

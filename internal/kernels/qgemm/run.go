@@ -53,6 +53,11 @@ func (t *Task) newPlan(threads int) plan {
 	if kern.fetches {
 		p.ncPanel = max(1, p.ncPanel/4) // beside the next one, which is fetched meanwhile
 	}
+	if kern.tiled() && threads > 1 && p.tuning.BlockBytes == 0 && p.m*p.k <= BlockBytes() {
+		// A stays in the second cache, and chunks are small: each of their first blocks has
+		// been fetched while the chunk before was computed.
+		p.ncPanel = min(p.ncPanel, tiling.Ceil(blockSteps, max(1, p.groups*kern.group/amx.StepInt8)))
+	}
 	p.copyA = kern.wide || p.signedA && !kern.tiled() || p.k%kern.align != 0
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
@@ -65,7 +70,10 @@ func (t *Task) newPlan(threads int) plan {
 	return p
 }
 
-const lineBytes = 64
+const (
+	lineBytes  = 64
+	blockSteps = 48 // that are worth a call of tiles
+)
 
 // scratch is the bytes that all slots need, with room for alignment.
 func (p *plan) scratch() int {
@@ -85,6 +93,7 @@ type workspace struct {
 	rowSum   [maxRows]int32
 	next     []byte                      // where kernels fetch: the block of B after this one, or what is left of it
 	calls    int                         // row tiles that share in that
+	after    int                         // the chunk that this thread is likely to take next
 	config   tileConfig                  // of tiles
 	floats   [tileRows * maxCols]float32 // a tile on its way to bytes
 
@@ -103,6 +112,7 @@ func (c *chunkTask) Do(i int) {
 	w := &t.spaces[slot]
 	w.scratch = t.scratchOf(slot)
 	part := t.plan.grid.Part(i)
+	w.after = i + t.plan.slots
 	for item := part.Item; item < part.ItemEnd; item++ {
 		t.product(w, item, &part)
 	}
@@ -140,7 +150,7 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 	p := &t.plan
 	for j := part.Panel; j < part.PanelEnd; j += p.ncPanel {
 		end := min(j+p.ncPanel, part.PanelEnd)
-		w.next, w.calls = t.packed(w.item, end, min(end+p.ncPanel, part.PanelEnd)), part.TileEnd-part.Tile
+		w.next, w.calls = t.following(w, part, end), part.TileEnd-part.Tile
 		for i := part.Tile; i < part.TileEnd; i++ {
 			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
 			w.tile.rows = rowEnd - row
@@ -150,11 +160,22 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			} else {
 				t.panels(w, row, j, end)
 			}
-			if t.Post != nil {
+			if t.Post != nil && !(t.Gelu && p.kern.tiled()) {
 				t.post(w, row, j, end)
 			}
 		}
 	}
+}
+
+// following is the block of B that comes after one that ends with panel end.
+func (t *Task) following(w *workspace, part *tiling.Part, end int) []byte {
+	p := &t.plan
+	if end == part.PanelEnd && w.after < p.grid.Chunks() {
+		if next := p.grid.Part(w.after); next.Item == part.Item {
+			end = next.Panel
+		}
+	}
+	return t.packed(w.item, end, min(end+p.ncPanel, p.panels))
 }
 
 // post applies Post to the panels of a row tile while they are in the cache.

@@ -38,6 +38,9 @@ func (t *Task) setStrip(w *workspace) {
 	x.k = t.plan.steps
 	x.config = unsafe.Pointer(&w.config)
 	x.sums = unsafe.Pointer(&w.scratch[t.plan.sums])
+	if t.Gelu {
+		x.flags |= flagGelu
+	}
 	if t.C.Byte != nil {
 		x.flags |= flagBytes
 		x.ldc = t.C.Stride
@@ -51,6 +54,7 @@ func (t *Task) strip(w *workspace, row, from, to int) {
 	p, x := &t.plan, &w.tile
 	w.config.set(x.rows)
 	x.far = halfRows * x.lda
+	x.stepRows = (x.rows + max(p.steps, 1) - 1) / max(p.steps, 1)
 	f := p.kern.strip[bit(t.A.Signed)][bit(x.rows > halfRows)]
 	data, most := t.packed(w.item, 0, p.panels), max(1, mostSteps/max(p.steps, 1))
 	for j := from; j < to; j += most {

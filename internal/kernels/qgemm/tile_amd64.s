@@ -10515,31 +10515,43 @@ loop:
 	RET
 
 // func u8strip16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
-TEXT ·u8strip16(SB), NOSPLIT, $56-8
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·u8strip16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x04
-	BYTE $0x20
-	MOVQ 24(DI), CX
-	MOVQ 160(DI), R12
-	MOVQ 184(DI), R15
-	MOVQ $0x00000080, BX
-	MOVQ 8(DI), AX
-	MOVQ AX, (SP)
-	MOVQ 168(DI), AX
-	MOVQ AX, 8(SP)
-	MOVQ 176(DI), AX
-	MOVQ AX, 24(SP)
-	MOVQ $0x00000000, 16(SP)
-	MOVQ $0x00000000, 32(SP)
-	MOVQ $0x00000000, 48(SP)
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   24(DI), CX
+	MOVQ   160(DI), R12
+	MOVQ   184(DI), R15
+	MOVQ   $0x00000080, BX
+	MOVQ   8(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   168(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   176(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   $0x00000000, 16(SP)
+	XORQ   SI, SI
+	XORQ   R8, R8
+	XORQ   R13, R13
+	XORQ   R14, R14
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	KXORW  K1, K1, K1
+	KXORW  K2, K2, K2
 
 panel:
 	// TILEZERO tmm0
@@ -10621,208 +10633,270 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x00000800, DX
+	ADDQ  $0x00000800, DX
+	TESTQ R14, R14
+	JEQ   finished
+	MOVQ  216(DI), R9
+
+row:
+	VMOVDQU32    (SI), Z8
+	VMOVDQU32    64(SI), Z9
+	TESTL        $0x00000001, 96(DI)
+	JEQ          nocolsum
+	TESTL        $0x00000040, 96(DI)
+	JNE          onezero
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z0, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z1, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z8, Z8
+	VPADDD Z1, Z9, Z9
+
+nocolsum:
+	TESTL        $0x00000002, 96(DI)
+	JEQ          nocolzero
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z2, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z3, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+
+nocolzero:
+	TESTL        $0x00000004, 96(DI)
+	JEQ          store
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	TESTL        $0x00000080, 96(DI)
+	JNE          onescale
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z10
+	TESTL        $0x00000008, 96(DI)
+	JNE          colscale
+	VMULPS       Z10, Z8, Z8
+	VMULPS       Z10, Z9, Z9
+	JMP          scaled
+
+colscale:
+	VMULPS Z10, Z4, Z13
+	VMULPS Z13, Z8, Z8
+	VMULPS Z10, Z5, Z10
+	VMULPS Z10, Z9, Z9
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z8, Z8
+	VMULPS Z5, Z9, Z9
+
+scaled:
+	TESTL  $0x00000010, 96(DI)
+	JEQ    nocolbias
+	VADDPS Z6, Z8, Z8
+	VADDPS Z7, Z9, Z9
+
+nocolbias:
+	TESTL        $0x00000020, 96(DI)
+	JEQ          noclip
+	VBROADCASTSS 104(DI), Z10
+	VBROADCASTSS 108(DI), Z13
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z13, Z8
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z13, Z9
+
+noclip:
+	TESTL             $0x00000200, 96(DI)
+	JEQ               nogelu
+	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z8, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z8, K3
+	VBLENDMPS         Z15, Z14, K3, Z11
+	VMOVAPS           Z11, Z8
+	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z9, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z9, K3
+	VBLENDMPS         Z15, Z14, K3, Z12
+	VMOVAPS           Z12, Z9
+
+nogelu:
+store:
+	TESTL   $0x00000100, 96(DI)
+	JNE     bytes
+	VMOVUPS Z8, K1, (R8)
+	VMOVUPS Z9, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DI), Z10
+	VMAXPS       Z10, Z8, Z8
+	VBROADCASTSS 204(DI), Z10
+	VMINPS       Z10, Z8, Z8
+	VCVTPS2DQ    Z8, Z8
+	VPBROADCASTD 208(DI), Z10
+	VPADDD       Z10, Z8, Z8
+	VPMOVDB      Z8, K1, (R8)
+	VBROADCASTSS 200(DI), Z8
+	VMAXPS       Z8, Z9, Z9
+	VBROADCASTSS 204(DI), Z8
+	VMINPS       Z8, Z9, Z9
+	VCVTPS2DQ    Z9, Z9
+	VPBROADCASTD 208(DI), Z8
+	VPADDD       Z8, Z9, Z9
+	VPMOVDB      Z9, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 40(DI), R8
+	ADDQ $0x04, R13
+	DECQ R14
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
 	DECQ R10
 	JNE  step
 
 added:
-	MOVQ DX, (SP)
-
-finish:
-	MOVQ  48(SP), AX
-	TESTQ AX, AX
-	JEQ   finished
-	MOVQ  DI, DX
-	MOVQ  96(DX), SI
-	MOVL  $0xffffffff, R8
-	CMPQ  AX, $0x20
-	JGE   whole
-	BZHIQ AX, R8, R8
-
-whole:
-	KMOVW     R8, K1
-	SHRL      $0x10, R8
-	KMOVW     R8, K2
-	SHRL      $0x10, R8
-	TESTL     $0x00000001, SI
-	JEQ       nocolsums
-	MOVQ      80(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-
-nocolsums:
-	TESTL     $0x00000002, SI
-	JEQ       nocolzeros
-	MOVQ      112(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
-
-nocolzeros:
-	TESTL     $0x00000008, SI
-	JEQ       nocolscales
-	MOVQ      72(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
-
-nocolscales:
-	TESTL     $0x00000010, SI
-	JEQ       nocolbiases
-	MOVQ      56(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
-
-nocolbiases:
-	TESTL        $0x00000040, SI
-	JEQ          zeros
-	MOVQ         120(DX), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
-
-zeros:
-	TESTL        $0x00000080, SI
-	JEQ          scales
-	MOVQ         64(DX), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, SI
-	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
-	JMP          scales
-
-times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
-
-scales:
-	MOVQ  136(DX), AX
-	MOVQ  16(DX), R8
-	MOVQ  40(DX), R9
-	MOVQ  144(DX), R10
-	MOVQ  120(DX), R11
-	MOVQ  128(DX), R12
-	MOVQ  64(DX), R13
-	MOVQ  40(SP), R14
-	TESTL $0x00000100, SI
-	JEQ   words
-	SHRQ  $0x02, R14
-
-words:
-	ADDQ         R14, R8
-	VBROADCASTSS 104(DX), Z8
-	VBROADCASTSS 108(DX), Z9
-
-row:
-	VMOVDQU32    (AX), Z10
-	VMOVDQU32    64(AX), Z11
-	TESTL        $0x00000001, SI
-	JEQ          nocolsum
-	TESTL        $0x00000040, SI
-	JNE          onezero
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z0, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z1, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-	JMP          nocolsum
-
-onezero:
-	VPADDD Z0, Z10, Z10
-	VPADDD Z1, Z11, Z11
-
-nocolsum:
-	TESTL        $0x00000002, SI
-	JEQ          nocolzero
-	VPBROADCASTD (R12), Z12
-	VPMULLD      Z2, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R12), Z12
-	VPMULLD      Z3, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-
-nocolzero:
-	TESTL        $0x00000004, SI
-	JEQ          store
-	VCVTDQ2PS    Z10, Z10
-	VCVTDQ2PS    Z11, Z11
-	TESTL        $0x00000080, SI
-	JNE          onescale
-	VBROADCASTSS (R13), Z12
-	TESTL        $0x00000008, SI
-	JNE          colscale
-	VMULPS       Z12, Z10, Z10
-	VMULPS       Z12, Z11, Z11
-	JMP          scaled
-
-colscale:
-	VMULPS Z12, Z4, Z13
-	VMULPS Z13, Z10, Z10
-	VMULPS Z12, Z5, Z12
-	VMULPS Z12, Z11, Z11
-	JMP    scaled
-
-onescale:
-	VMULPS Z4, Z10, Z10
-	VMULPS Z5, Z11, Z11
-
-scaled:
-	TESTL  $0x00000010, SI
-	JEQ    nocolbias
-	VADDPS Z6, Z10, Z10
-	VADDPS Z7, Z11, Z11
-
-nocolbias:
-	TESTL  $0x00000020, SI
-	JEQ    noclip
-	VMAXPS Z10, Z8, Z10
-	VMINPS Z10, Z9, Z10
-	VMAXPS Z11, Z8, Z11
-	VMINPS Z11, Z9, Z11
-
-noclip:
-store:
-	TESTL   $0x00000100, SI
-	JNE     bytes
-	VMOVUPS Z10, K1, (R8)
-	VMOVUPS Z11, K2, 64(R8)
-	JMP     stored
-
-bytes:
-	VBROADCASTSS 200(DX), Z12
-	VMAXPS       Z12, Z10, Z10
-	VBROADCASTSS 204(DX), Z12
-	VMINPS       Z12, Z10, Z10
-	VCVTPS2DQ    Z10, Z10
-	VPBROADCASTD 208(DX), Z12
-	VPADDD       Z12, Z10, Z10
-	VPMOVDB      Z10, K1, (R8)
-	VBROADCASTSS 200(DX), Z10
-	VMAXPS       Z10, Z11, Z11
-	VBROADCASTSS 204(DX), Z10
-	VMINPS       Z10, Z11, Z11
-	VCVTPS2DQ    Z11, Z11
-	VPBROADCASTD 208(DX), Z10
-	VPADDD       Z10, Z11, Z11
-	VPMOVDB      Z11, K2, 16(R8)
-
-stored:
-	ADDQ $0x00000080, AX
-	ADDQ R9, R8
-	ADDQ $0x04, R11
-	ADDQ $0x04, R12
-	ADDQ $0x04, R13
-	DECQ R10
-	JNE  row
-
-finished:
-	CMPQ 32(SP), $0x00
-	JNE  return
-	MOVQ 136(DI), AX
+	TESTQ R14, R14
+	JNE   rest
+	CMPQ  8(SP), $0x00
+	JEQ   return
+	MOVQ  DX, (SP)
+	MOVQ  136(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -10833,17 +10907,90 @@ finished:
 	BYTE $0x18
 
 	// TILESTORED tmm1, 64(AX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x18
-	BYTE $0x40
-	MOVQ 16(SP), AX
-	MOVQ AX, 40(SP)
-	MOVQ 24(SP), AX
-	MOVQ AX, 48(SP)
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x4c
+	BYTE  $0x18
+	BYTE  $0x40
+	MOVL  $0xffffffff, AX
+	MOVQ  24(SP), R9
+	CMPQ  R9, $0x20
+	JGE   whole
+	BZHIQ R9, AX, AX
+
+whole:
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	SHRL      $0x10, AX
+	TESTL     $0x00000001, 96(DI)
+	JEQ       nocolsums
+	MOVQ      80(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, 96(DI)
+	JEQ       nocolzeros
+	MOVQ      112(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, 96(DI)
+	JEQ       nocolscales
+	MOVQ      72(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, 96(DI)
+	JEQ       nocolbiases
+	MOVQ      56(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, 96(DI)
+	JEQ          zeros
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, 96(DI)
+	JEQ          scales
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, 96(DI)
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  16(SP), AX
+	TESTL $0x00000100, 96(DI)
+	JEQ   words
+	SHRQ  $0x02, AX
+
+words:
+	MOVQ 16(DI), R8
+	ADDQ AX, R8
+	MOVQ 136(DI), SI
+	MOVQ 144(DI), R14
+	XORQ R13, R13
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
 	DECQ 8(SP)
@@ -10855,39 +11002,334 @@ finished:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-	MOVQ $0x00000001, 32(SP)
-	JMP  finish
+
+rest:
+	MOVQ R14, R9
+	MOVQ $0x00000001, R10
+	JMP  row
 
 return:
 	VZEROUPPER
 	RET
 
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+DATA word7fffffff<>+4(SB)/4, $0x7fffffff
+DATA word7fffffff<>+8(SB)/4, $0x7fffffff
+DATA word7fffffff<>+12(SB)/4, $0x7fffffff
+DATA word7fffffff<>+16(SB)/4, $0x7fffffff
+DATA word7fffffff<>+20(SB)/4, $0x7fffffff
+DATA word7fffffff<>+24(SB)/4, $0x7fffffff
+DATA word7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA word4169999a<>+0(SB)/4, $0x4169999a
+DATA word4169999a<>+4(SB)/4, $0x4169999a
+DATA word4169999a<>+8(SB)/4, $0x4169999a
+DATA word4169999a<>+12(SB)/4, $0x4169999a
+DATA word4169999a<>+16(SB)/4, $0x4169999a
+DATA word4169999a<>+20(SB)/4, $0x4169999a
+DATA word4169999a<>+24(SB)/4, $0x4169999a
+DATA word4169999a<>+28(SB)/4, $0x4169999a
+GLOBL word4169999a<>(SB), RODATA|NOPTR, $32
+
+DATA word40800000<>+0(SB)/4, $0x40800000
+DATA word40800000<>+4(SB)/4, $0x40800000
+DATA word40800000<>+8(SB)/4, $0x40800000
+DATA word40800000<>+12(SB)/4, $0x40800000
+DATA word40800000<>+16(SB)/4, $0x40800000
+DATA word40800000<>+20(SB)/4, $0x40800000
+DATA word40800000<>+24(SB)/4, $0x40800000
+DATA word40800000<>+28(SB)/4, $0x40800000
+GLOBL word40800000<>(SB), RODATA|NOPTR, $32
+
+DATA word7ef311c3<>+0(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+4(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+8(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+12(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+16(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+20(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+24(SB)/4, $0x7ef311c3
+DATA word7ef311c3<>+28(SB)/4, $0x7ef311c3
+GLOBL word7ef311c3<>(SB), RODATA|NOPTR, $32
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+DATA word3f800000<>+4(SB)/4, $0x3f800000
+DATA word3f800000<>+8(SB)/4, $0x3f800000
+DATA word3f800000<>+12(SB)/4, $0x3f800000
+DATA word3f800000<>+16(SB)/4, $0x3f800000
+DATA word3f800000<>+20(SB)/4, $0x3f800000
+DATA word3f800000<>+24(SB)/4, $0x3f800000
+DATA word3f800000<>+28(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
+
+DATA wordb89658f1<>+0(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+4(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+8(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+12(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+16(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+20(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+24(SB)/4, $0xb89658f1
+DATA wordb89658f1<>+28(SB)/4, $0xb89658f1
+GLOBL wordb89658f1<>(SB), RODATA|NOPTR, $32
+
+DATA wordb87ee373<>+0(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+4(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+8(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+12(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+16(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+20(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+24(SB)/4, $0xb87ee373
+DATA wordb87ee373<>+28(SB)/4, $0xb87ee373
+GLOBL wordb87ee373<>(SB), RODATA|NOPTR, $32
+
+DATA word3a35977b<>+0(SB)/4, $0x3a35977b
+DATA word3a35977b<>+4(SB)/4, $0x3a35977b
+DATA word3a35977b<>+8(SB)/4, $0x3a35977b
+DATA word3a35977b<>+12(SB)/4, $0x3a35977b
+DATA word3a35977b<>+16(SB)/4, $0x3a35977b
+DATA word3a35977b<>+20(SB)/4, $0x3a35977b
+DATA word3a35977b<>+24(SB)/4, $0x3a35977b
+DATA word3a35977b<>+28(SB)/4, $0x3a35977b
+GLOBL word3a35977b<>(SB), RODATA|NOPTR, $32
+
+DATA wordb99f3924<>+0(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+4(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+8(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+12(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+16(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+20(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+24(SB)/4, $0xb99f3924
+DATA wordb99f3924<>+28(SB)/4, $0xb99f3924
+GLOBL wordb99f3924<>(SB), RODATA|NOPTR, $32
+
+DATA wordbba3fb04<>+0(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+4(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+8(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+12(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+16(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+20(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+24(SB)/4, $0xbba3fb04
+DATA wordbba3fb04<>+28(SB)/4, $0xbba3fb04
+GLOBL wordbba3fb04<>(SB), RODATA|NOPTR, $32
+
+DATA word3c92f758<>+0(SB)/4, $0x3c92f758
+DATA word3c92f758<>+4(SB)/4, $0x3c92f758
+DATA word3c92f758<>+8(SB)/4, $0x3c92f758
+DATA word3c92f758<>+12(SB)/4, $0x3c92f758
+DATA word3c92f758<>+16(SB)/4, $0x3c92f758
+DATA word3c92f758<>+20(SB)/4, $0x3c92f758
+DATA word3c92f758<>+24(SB)/4, $0x3c92f758
+DATA word3c92f758<>+28(SB)/4, $0x3c92f758
+GLOBL word3c92f758<>(SB), RODATA|NOPTR, $32
+
+DATA wordbd03e14d<>+0(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+4(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+8(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+12(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+16(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+20(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+24(SB)/4, $0xbd03e14d
+DATA wordbd03e14d<>+28(SB)/4, $0xbd03e14d
+GLOBL wordbd03e14d<>(SB), RODATA|NOPTR, $32
+
+DATA word3cea4a80<>+0(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+4(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+8(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+12(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+16(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+20(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+24(SB)/4, $0x3cea4a80
+DATA word3cea4a80<>+28(SB)/4, $0x3cea4a80
+GLOBL word3cea4a80<>(SB), RODATA|NOPTR, $32
+
+DATA word3c655e91<>+0(SB)/4, $0x3c655e91
+DATA word3c655e91<>+4(SB)/4, $0x3c655e91
+DATA word3c655e91<>+8(SB)/4, $0x3c655e91
+DATA word3c655e91<>+12(SB)/4, $0x3c655e91
+DATA word3c655e91<>+16(SB)/4, $0x3c655e91
+DATA word3c655e91<>+20(SB)/4, $0x3c655e91
+DATA word3c655e91<>+24(SB)/4, $0x3c655e91
+DATA word3c655e91<>+28(SB)/4, $0x3c655e91
+GLOBL word3c655e91<>(SB), RODATA|NOPTR, $32
+
+DATA wordbdc60c78<>+0(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+4(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+8(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+12(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+16(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+20(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+24(SB)/4, $0xbdc60c78
+DATA wordbdc60c78<>+28(SB)/4, $0xbdc60c78
+GLOBL wordbdc60c78<>(SB), RODATA|NOPTR, $32
+
+DATA word3ef1b0f5<>+0(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+4(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+8(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+12(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+16(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+20(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+24(SB)/4, $0x3ef1b0f5
+DATA word3ef1b0f5<>+28(SB)/4, $0x3ef1b0f5
+GLOBL word3ef1b0f5<>(SB), RODATA|NOPTR, $32
+
+DATA wordbf000000<>+0(SB)/4, $0xbf000000
+DATA wordbf000000<>+4(SB)/4, $0xbf000000
+DATA wordbf000000<>+8(SB)/4, $0xbf000000
+DATA wordbf000000<>+12(SB)/4, $0xbf000000
+DATA wordbf000000<>+16(SB)/4, $0xbf000000
+DATA wordbf000000<>+20(SB)/4, $0xbf000000
+DATA wordbf000000<>+24(SB)/4, $0xbf000000
+DATA wordbf000000<>+28(SB)/4, $0xbf000000
+GLOBL wordbf000000<>(SB), RODATA|NOPTR, $32
+
+DATA wordc2d20000<>+0(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+4(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+8(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+12(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+16(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
+DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
+GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
+
+DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA word3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA word3f318000<>+0(SB)/4, $0x3f318000
+DATA word3f318000<>+4(SB)/4, $0x3f318000
+DATA word3f318000<>+8(SB)/4, $0x3f318000
+DATA word3f318000<>+12(SB)/4, $0x3f318000
+DATA word3f318000<>+16(SB)/4, $0x3f318000
+DATA word3f318000<>+20(SB)/4, $0x3f318000
+DATA word3f318000<>+24(SB)/4, $0x3f318000
+DATA word3f318000<>+28(SB)/4, $0x3f318000
+GLOBL word3f318000<>(SB), RODATA|NOPTR, $32
+
+DATA wordb95e8083<>+0(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+4(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+8(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+12(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+16(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+20(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+24(SB)/4, $0xb95e8083
+DATA wordb95e8083<>+28(SB)/4, $0xb95e8083
+GLOBL wordb95e8083<>(SB), RODATA|NOPTR, $32
+
+DATA word3ab6de32<>+0(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+4(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+8(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+12(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+16(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+20(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+24(SB)/4, $0x3ab6de32
+DATA word3ab6de32<>+28(SB)/4, $0x3ab6de32
+GLOBL word3ab6de32<>(SB), RODATA|NOPTR, $32
+
+DATA word3c0920a4<>+0(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+4(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+8(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+12(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+16(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+20(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+24(SB)/4, $0x3c0920a4
+DATA word3c0920a4<>+28(SB)/4, $0x3c0920a4
+GLOBL word3c0920a4<>(SB), RODATA|NOPTR, $32
+
+DATA word3d2aaa2a<>+0(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+4(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+8(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+12(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+16(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+20(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+24(SB)/4, $0x3d2aaa2a
+DATA word3d2aaa2a<>+28(SB)/4, $0x3d2aaa2a
+GLOBL word3d2aaa2a<>(SB), RODATA|NOPTR, $32
+
+DATA word3e2aaa43<>+0(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+4(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+8(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+12(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+16(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+20(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+24(SB)/4, $0x3e2aaa43
+DATA word3e2aaa43<>+28(SB)/4, $0x3e2aaa43
+GLOBL word3e2aaa43<>(SB), RODATA|NOPTR, $32
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+DATA word3f000000<>+4(SB)/4, $0x3f000000
+DATA word3f000000<>+8(SB)/4, $0x3f000000
+DATA word3f000000<>+12(SB)/4, $0x3f000000
+DATA word3f000000<>+16(SB)/4, $0x3f000000
+DATA word3f000000<>+20(SB)/4, $0x3f000000
+DATA word3f000000<>+24(SB)/4, $0x3f000000
+DATA word3f000000<>+28(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+DATA word80000000<>+4(SB)/4, $0x80000000
+DATA word80000000<>+8(SB)/4, $0x80000000
+DATA word80000000<>+12(SB)/4, $0x80000000
+DATA word80000000<>+16(SB)/4, $0x80000000
+DATA word80000000<>+20(SB)/4, $0x80000000
+DATA word80000000<>+24(SB)/4, $0x80000000
+DATA word80000000<>+28(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $32
+
 // func s8strip16(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
-TEXT ·s8strip16(SB), NOSPLIT, $56-8
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·s8strip16(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x04
-	BYTE $0x20
-	MOVQ 24(DI), CX
-	MOVQ 160(DI), R12
-	MOVQ 184(DI), R15
-	MOVQ $0x00000080, BX
-	MOVQ 8(DI), AX
-	MOVQ AX, (SP)
-	MOVQ 168(DI), AX
-	MOVQ AX, 8(SP)
-	MOVQ 176(DI), AX
-	MOVQ AX, 24(SP)
-	MOVQ $0x00000000, 16(SP)
-	MOVQ $0x00000000, 32(SP)
-	MOVQ $0x00000000, 48(SP)
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   24(DI), CX
+	MOVQ   160(DI), R12
+	MOVQ   184(DI), R15
+	MOVQ   $0x00000080, BX
+	MOVQ   8(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   168(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   176(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   $0x00000000, 16(SP)
+	XORQ   SI, SI
+	XORQ   R8, R8
+	XORQ   R13, R13
+	XORQ   R14, R14
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	KXORW  K1, K1, K1
+	KXORW  K2, K2, K2
 
 panel:
 	// TILEZERO tmm0
@@ -10969,208 +11411,270 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x00000800, DX
+	ADDQ  $0x00000800, DX
+	TESTQ R14, R14
+	JEQ   finished
+	MOVQ  216(DI), R9
+
+row:
+	VMOVDQU32    (SI), Z8
+	VMOVDQU32    64(SI), Z9
+	TESTL        $0x00000001, 96(DI)
+	JEQ          nocolsum
+	TESTL        $0x00000040, 96(DI)
+	JNE          onezero
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z0, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z1, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z8, Z8
+	VPADDD Z1, Z9, Z9
+
+nocolsum:
+	TESTL        $0x00000002, 96(DI)
+	JEQ          nocolzero
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z2, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z3, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+
+nocolzero:
+	TESTL        $0x00000004, 96(DI)
+	JEQ          store
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	TESTL        $0x00000080, 96(DI)
+	JNE          onescale
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z10
+	TESTL        $0x00000008, 96(DI)
+	JNE          colscale
+	VMULPS       Z10, Z8, Z8
+	VMULPS       Z10, Z9, Z9
+	JMP          scaled
+
+colscale:
+	VMULPS Z10, Z4, Z13
+	VMULPS Z13, Z8, Z8
+	VMULPS Z10, Z5, Z10
+	VMULPS Z10, Z9, Z9
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z8, Z8
+	VMULPS Z5, Z9, Z9
+
+scaled:
+	TESTL  $0x00000010, 96(DI)
+	JEQ    nocolbias
+	VADDPS Z6, Z8, Z8
+	VADDPS Z7, Z9, Z9
+
+nocolbias:
+	TESTL        $0x00000020, 96(DI)
+	JEQ          noclip
+	VBROADCASTSS 104(DI), Z10
+	VBROADCASTSS 108(DI), Z13
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z13, Z8
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z13, Z9
+
+noclip:
+	TESTL             $0x00000200, 96(DI)
+	JEQ               nogelu
+	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z8, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z8, K3
+	VBLENDMPS         Z15, Z14, K3, Z11
+	VMOVAPS           Z11, Z8
+	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z9, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z9, K3
+	VBLENDMPS         Z15, Z14, K3, Z12
+	VMOVAPS           Z12, Z9
+
+nogelu:
+store:
+	TESTL   $0x00000100, 96(DI)
+	JNE     bytes
+	VMOVUPS Z8, K1, (R8)
+	VMOVUPS Z9, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DI), Z10
+	VMAXPS       Z10, Z8, Z8
+	VBROADCASTSS 204(DI), Z10
+	VMINPS       Z10, Z8, Z8
+	VCVTPS2DQ    Z8, Z8
+	VPBROADCASTD 208(DI), Z10
+	VPADDD       Z10, Z8, Z8
+	VPMOVDB      Z8, K1, (R8)
+	VBROADCASTSS 200(DI), Z8
+	VMAXPS       Z8, Z9, Z9
+	VBROADCASTSS 204(DI), Z8
+	VMINPS       Z8, Z9, Z9
+	VCVTPS2DQ    Z9, Z9
+	VPBROADCASTD 208(DI), Z8
+	VPADDD       Z8, Z9, Z9
+	VPMOVDB      Z9, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 40(DI), R8
+	ADDQ $0x04, R13
+	DECQ R14
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
 	DECQ R10
 	JNE  step
 
 added:
-	MOVQ DX, (SP)
-
-finish:
-	MOVQ  48(SP), AX
-	TESTQ AX, AX
-	JEQ   finished
-	MOVQ  DI, DX
-	MOVQ  96(DX), SI
-	MOVL  $0xffffffff, R8
-	CMPQ  AX, $0x20
-	JGE   whole
-	BZHIQ AX, R8, R8
-
-whole:
-	KMOVW     R8, K1
-	SHRL      $0x10, R8
-	KMOVW     R8, K2
-	SHRL      $0x10, R8
-	TESTL     $0x00000001, SI
-	JEQ       nocolsums
-	MOVQ      80(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-
-nocolsums:
-	TESTL     $0x00000002, SI
-	JEQ       nocolzeros
-	MOVQ      112(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
-
-nocolzeros:
-	TESTL     $0x00000008, SI
-	JEQ       nocolscales
-	MOVQ      72(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
-
-nocolscales:
-	TESTL     $0x00000010, SI
-	JEQ       nocolbiases
-	MOVQ      56(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
-
-nocolbiases:
-	TESTL        $0x00000040, SI
-	JEQ          zeros
-	MOVQ         120(DX), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
-
-zeros:
-	TESTL        $0x00000080, SI
-	JEQ          scales
-	MOVQ         64(DX), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, SI
-	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
-	JMP          scales
-
-times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
-
-scales:
-	MOVQ  136(DX), AX
-	MOVQ  16(DX), R8
-	MOVQ  40(DX), R9
-	MOVQ  144(DX), R10
-	MOVQ  120(DX), R11
-	MOVQ  128(DX), R12
-	MOVQ  64(DX), R13
-	MOVQ  40(SP), R14
-	TESTL $0x00000100, SI
-	JEQ   words
-	SHRQ  $0x02, R14
-
-words:
-	ADDQ         R14, R8
-	VBROADCASTSS 104(DX), Z8
-	VBROADCASTSS 108(DX), Z9
-
-row:
-	VMOVDQU32    (AX), Z10
-	VMOVDQU32    64(AX), Z11
-	TESTL        $0x00000001, SI
-	JEQ          nocolsum
-	TESTL        $0x00000040, SI
-	JNE          onezero
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z0, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z1, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-	JMP          nocolsum
-
-onezero:
-	VPADDD Z0, Z10, Z10
-	VPADDD Z1, Z11, Z11
-
-nocolsum:
-	TESTL        $0x00000002, SI
-	JEQ          nocolzero
-	VPBROADCASTD (R12), Z12
-	VPMULLD      Z2, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R12), Z12
-	VPMULLD      Z3, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-
-nocolzero:
-	TESTL        $0x00000004, SI
-	JEQ          store
-	VCVTDQ2PS    Z10, Z10
-	VCVTDQ2PS    Z11, Z11
-	TESTL        $0x00000080, SI
-	JNE          onescale
-	VBROADCASTSS (R13), Z12
-	TESTL        $0x00000008, SI
-	JNE          colscale
-	VMULPS       Z12, Z10, Z10
-	VMULPS       Z12, Z11, Z11
-	JMP          scaled
-
-colscale:
-	VMULPS Z12, Z4, Z13
-	VMULPS Z13, Z10, Z10
-	VMULPS Z12, Z5, Z12
-	VMULPS Z12, Z11, Z11
-	JMP    scaled
-
-onescale:
-	VMULPS Z4, Z10, Z10
-	VMULPS Z5, Z11, Z11
-
-scaled:
-	TESTL  $0x00000010, SI
-	JEQ    nocolbias
-	VADDPS Z6, Z10, Z10
-	VADDPS Z7, Z11, Z11
-
-nocolbias:
-	TESTL  $0x00000020, SI
-	JEQ    noclip
-	VMAXPS Z10, Z8, Z10
-	VMINPS Z10, Z9, Z10
-	VMAXPS Z11, Z8, Z11
-	VMINPS Z11, Z9, Z11
-
-noclip:
-store:
-	TESTL   $0x00000100, SI
-	JNE     bytes
-	VMOVUPS Z10, K1, (R8)
-	VMOVUPS Z11, K2, 64(R8)
-	JMP     stored
-
-bytes:
-	VBROADCASTSS 200(DX), Z12
-	VMAXPS       Z12, Z10, Z10
-	VBROADCASTSS 204(DX), Z12
-	VMINPS       Z12, Z10, Z10
-	VCVTPS2DQ    Z10, Z10
-	VPBROADCASTD 208(DX), Z12
-	VPADDD       Z12, Z10, Z10
-	VPMOVDB      Z10, K1, (R8)
-	VBROADCASTSS 200(DX), Z10
-	VMAXPS       Z10, Z11, Z11
-	VBROADCASTSS 204(DX), Z10
-	VMINPS       Z10, Z11, Z11
-	VCVTPS2DQ    Z11, Z11
-	VPBROADCASTD 208(DX), Z10
-	VPADDD       Z10, Z11, Z11
-	VPMOVDB      Z11, K2, 16(R8)
-
-stored:
-	ADDQ $0x00000080, AX
-	ADDQ R9, R8
-	ADDQ $0x04, R11
-	ADDQ $0x04, R12
-	ADDQ $0x04, R13
-	DECQ R10
-	JNE  row
-
-finished:
-	CMPQ 32(SP), $0x00
-	JNE  return
-	MOVQ 136(DI), AX
+	TESTQ R14, R14
+	JNE   rest
+	CMPQ  8(SP), $0x00
+	JEQ   return
+	MOVQ  DX, (SP)
+	MOVQ  136(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -11181,17 +11685,90 @@ finished:
 	BYTE $0x18
 
 	// TILESTORED tmm1, 64(AX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x4c
-	BYTE $0x18
-	BYTE $0x40
-	MOVQ 16(SP), AX
-	MOVQ AX, 40(SP)
-	MOVQ 24(SP), AX
-	MOVQ AX, 48(SP)
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x4c
+	BYTE  $0x18
+	BYTE  $0x40
+	MOVL  $0xffffffff, AX
+	MOVQ  24(SP), R9
+	CMPQ  R9, $0x20
+	JGE   whole
+	BZHIQ R9, AX, AX
+
+whole:
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	SHRL      $0x10, AX
+	TESTL     $0x00000001, 96(DI)
+	JEQ       nocolsums
+	MOVQ      80(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, 96(DI)
+	JEQ       nocolzeros
+	MOVQ      112(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, 96(DI)
+	JEQ       nocolscales
+	MOVQ      72(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, 96(DI)
+	JEQ       nocolbiases
+	MOVQ      56(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, 96(DI)
+	JEQ          zeros
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, 96(DI)
+	JEQ          scales
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, 96(DI)
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  16(SP), AX
+	TESTL $0x00000100, 96(DI)
+	JEQ   words
+	SHRQ  $0x02, AX
+
+words:
+	MOVQ 16(DI), R8
+	ADDQ AX, R8
+	MOVQ 136(DI), SI
+	MOVQ 144(DI), R14
+	XORQ R13, R13
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
 	DECQ 8(SP)
@@ -11203,39 +11780,54 @@ finished:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-	MOVQ $0x00000001, 32(SP)
-	JMP  finish
+
+rest:
+	MOVQ R14, R9
+	MOVQ $0x00000001, R10
+	JMP  row
 
 return:
 	VZEROUPPER
 	RET
 
 // func u8strip32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
-TEXT ·u8strip32(SB), NOSPLIT, $56-8
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·u8strip32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x04
-	BYTE $0x20
-	MOVQ 24(DI), CX
-	MOVQ 160(DI), R12
-	MOVQ 184(DI), R15
-	MOVQ $0x00000080, BX
-	MOVQ 8(DI), AX
-	MOVQ AX, (SP)
-	MOVQ 168(DI), AX
-	MOVQ AX, 8(SP)
-	MOVQ 176(DI), AX
-	MOVQ AX, 24(SP)
-	MOVQ $0x00000000, 16(SP)
-	MOVQ $0x00000000, 32(SP)
-	MOVQ $0x00000000, 48(SP)
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   24(DI), CX
+	MOVQ   160(DI), R12
+	MOVQ   184(DI), R15
+	MOVQ   $0x00000080, BX
+	MOVQ   8(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   168(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   176(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   $0x00000000, 16(SP)
+	XORQ   SI, SI
+	XORQ   R8, R8
+	XORQ   R13, R13
+	XORQ   R14, R14
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	KXORW  K1, K1, K1
+	KXORW  K2, K2, K2
 
 panel:
 	// TILEZERO tmm0
@@ -11354,208 +11946,270 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x00000800, DX
+	ADDQ  $0x00000800, DX
+	TESTQ R14, R14
+	JEQ   finished
+	MOVQ  216(DI), R9
+
+row:
+	VMOVDQU32    (SI), Z8
+	VMOVDQU32    64(SI), Z9
+	TESTL        $0x00000001, 96(DI)
+	JEQ          nocolsum
+	TESTL        $0x00000040, 96(DI)
+	JNE          onezero
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z0, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z1, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z8, Z8
+	VPADDD Z1, Z9, Z9
+
+nocolsum:
+	TESTL        $0x00000002, 96(DI)
+	JEQ          nocolzero
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z2, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z3, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+
+nocolzero:
+	TESTL        $0x00000004, 96(DI)
+	JEQ          store
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	TESTL        $0x00000080, 96(DI)
+	JNE          onescale
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z10
+	TESTL        $0x00000008, 96(DI)
+	JNE          colscale
+	VMULPS       Z10, Z8, Z8
+	VMULPS       Z10, Z9, Z9
+	JMP          scaled
+
+colscale:
+	VMULPS Z10, Z4, Z13
+	VMULPS Z13, Z8, Z8
+	VMULPS Z10, Z5, Z10
+	VMULPS Z10, Z9, Z9
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z8, Z8
+	VMULPS Z5, Z9, Z9
+
+scaled:
+	TESTL  $0x00000010, 96(DI)
+	JEQ    nocolbias
+	VADDPS Z6, Z8, Z8
+	VADDPS Z7, Z9, Z9
+
+nocolbias:
+	TESTL        $0x00000020, 96(DI)
+	JEQ          noclip
+	VBROADCASTSS 104(DI), Z10
+	VBROADCASTSS 108(DI), Z13
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z13, Z8
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z13, Z9
+
+noclip:
+	TESTL             $0x00000200, 96(DI)
+	JEQ               nogelu
+	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z8, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z8, K3
+	VBLENDMPS         Z15, Z14, K3, Z11
+	VMOVAPS           Z11, Z8
+	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z9, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z9, K3
+	VBLENDMPS         Z15, Z14, K3, Z12
+	VMOVAPS           Z12, Z9
+
+nogelu:
+store:
+	TESTL   $0x00000100, 96(DI)
+	JNE     bytes
+	VMOVUPS Z8, K1, (R8)
+	VMOVUPS Z9, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DI), Z10
+	VMAXPS       Z10, Z8, Z8
+	VBROADCASTSS 204(DI), Z10
+	VMINPS       Z10, Z8, Z8
+	VCVTPS2DQ    Z8, Z8
+	VPBROADCASTD 208(DI), Z10
+	VPADDD       Z10, Z8, Z8
+	VPMOVDB      Z8, K1, (R8)
+	VBROADCASTSS 200(DI), Z8
+	VMAXPS       Z8, Z9, Z9
+	VBROADCASTSS 204(DI), Z8
+	VMINPS       Z8, Z9, Z9
+	VCVTPS2DQ    Z9, Z9
+	VPBROADCASTD 208(DI), Z8
+	VPADDD       Z8, Z9, Z9
+	VPMOVDB      Z9, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 40(DI), R8
+	ADDQ $0x04, R13
+	DECQ R14
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
 	DECQ R10
 	JNE  step
 
 added:
-	MOVQ DX, (SP)
-
-finish:
-	MOVQ  48(SP), AX
-	TESTQ AX, AX
-	JEQ   finished
-	MOVQ  DI, DX
-	MOVQ  96(DX), SI
-	MOVL  $0xffffffff, R8
-	CMPQ  AX, $0x20
-	JGE   whole
-	BZHIQ AX, R8, R8
-
-whole:
-	KMOVW     R8, K1
-	SHRL      $0x10, R8
-	KMOVW     R8, K2
-	SHRL      $0x10, R8
-	TESTL     $0x00000001, SI
-	JEQ       nocolsums
-	MOVQ      80(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-
-nocolsums:
-	TESTL     $0x00000002, SI
-	JEQ       nocolzeros
-	MOVQ      112(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
-
-nocolzeros:
-	TESTL     $0x00000008, SI
-	JEQ       nocolscales
-	MOVQ      72(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
-
-nocolscales:
-	TESTL     $0x00000010, SI
-	JEQ       nocolbiases
-	MOVQ      56(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
-
-nocolbiases:
-	TESTL        $0x00000040, SI
-	JEQ          zeros
-	MOVQ         120(DX), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
-
-zeros:
-	TESTL        $0x00000080, SI
-	JEQ          scales
-	MOVQ         64(DX), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, SI
-	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
-	JMP          scales
-
-times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
-
-scales:
-	MOVQ  136(DX), AX
-	MOVQ  16(DX), R8
-	MOVQ  40(DX), R9
-	MOVQ  144(DX), R10
-	MOVQ  120(DX), R11
-	MOVQ  128(DX), R13
-	MOVQ  64(DX), R14
-	MOVQ  40(SP), BP
-	TESTL $0x00000100, SI
-	JEQ   words
-	SHRQ  $0x02, BP
-
-words:
-	ADDQ         BP, R8
-	VBROADCASTSS 104(DX), Z8
-	VBROADCASTSS 108(DX), Z9
-
-row:
-	VMOVDQU32    (AX), Z10
-	VMOVDQU32    64(AX), Z11
-	TESTL        $0x00000001, SI
-	JEQ          nocolsum
-	TESTL        $0x00000040, SI
-	JNE          onezero
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z0, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z1, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-	JMP          nocolsum
-
-onezero:
-	VPADDD Z0, Z10, Z10
-	VPADDD Z1, Z11, Z11
-
-nocolsum:
-	TESTL        $0x00000002, SI
-	JEQ          nocolzero
-	VPBROADCASTD (R13), Z12
-	VPMULLD      Z2, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R13), Z12
-	VPMULLD      Z3, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-
-nocolzero:
-	TESTL        $0x00000004, SI
-	JEQ          store
-	VCVTDQ2PS    Z10, Z10
-	VCVTDQ2PS    Z11, Z11
-	TESTL        $0x00000080, SI
-	JNE          onescale
-	VBROADCASTSS (R14), Z12
-	TESTL        $0x00000008, SI
-	JNE          colscale
-	VMULPS       Z12, Z10, Z10
-	VMULPS       Z12, Z11, Z11
-	JMP          scaled
-
-colscale:
-	VMULPS Z12, Z4, Z13
-	VMULPS Z13, Z10, Z10
-	VMULPS Z12, Z5, Z12
-	VMULPS Z12, Z11, Z11
-	JMP    scaled
-
-onescale:
-	VMULPS Z4, Z10, Z10
-	VMULPS Z5, Z11, Z11
-
-scaled:
-	TESTL  $0x00000010, SI
-	JEQ    nocolbias
-	VADDPS Z6, Z10, Z10
-	VADDPS Z7, Z11, Z11
-
-nocolbias:
-	TESTL  $0x00000020, SI
-	JEQ    noclip
-	VMAXPS Z10, Z8, Z10
-	VMINPS Z10, Z9, Z10
-	VMAXPS Z11, Z8, Z11
-	VMINPS Z11, Z9, Z11
-
-noclip:
-store:
-	TESTL   $0x00000100, SI
-	JNE     bytes
-	VMOVUPS Z10, K1, (R8)
-	VMOVUPS Z11, K2, 64(R8)
-	JMP     stored
-
-bytes:
-	VBROADCASTSS 200(DX), Z12
-	VMAXPS       Z12, Z10, Z10
-	VBROADCASTSS 204(DX), Z12
-	VMINPS       Z12, Z10, Z10
-	VCVTPS2DQ    Z10, Z10
-	VPBROADCASTD 208(DX), Z12
-	VPADDD       Z12, Z10, Z10
-	VPMOVDB      Z10, K1, (R8)
-	VBROADCASTSS 200(DX), Z10
-	VMAXPS       Z10, Z11, Z11
-	VBROADCASTSS 204(DX), Z10
-	VMINPS       Z10, Z11, Z11
-	VCVTPS2DQ    Z11, Z11
-	VPBROADCASTD 208(DX), Z10
-	VPADDD       Z10, Z11, Z11
-	VPMOVDB      Z11, K2, 16(R8)
-
-stored:
-	ADDQ $0x00000080, AX
-	ADDQ R9, R8
-	ADDQ $0x04, R11
-	ADDQ $0x04, R13
-	ADDQ $0x04, R14
-	DECQ R10
-	JNE  row
-
-finished:
-	CMPQ 32(SP), $0x00
-	JNE  return
-	MOVQ 136(DI), AX
+	TESTQ R14, R14
+	JNE   rest
+	CMPQ  8(SP), $0x00
+	JEQ   return
+	MOVQ  DX, (SP)
+	MOVQ  136(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -11587,20 +12241,93 @@ finished:
 	BYTE $0x00
 
 	// TILESTORED tmm3, 2112(AX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x18
-	BYTE $0x40
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x00
-	MOVQ 16(SP), AX
-	MOVQ AX, 40(SP)
-	MOVQ 24(SP), AX
-	MOVQ AX, 48(SP)
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x9c
+	BYTE  $0x18
+	BYTE  $0x40
+	BYTE  $0x08
+	BYTE  $0x00
+	BYTE  $0x00
+	MOVL  $0xffffffff, AX
+	MOVQ  24(SP), R9
+	CMPQ  R9, $0x20
+	JGE   whole
+	BZHIQ R9, AX, AX
+
+whole:
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	SHRL      $0x10, AX
+	TESTL     $0x00000001, 96(DI)
+	JEQ       nocolsums
+	MOVQ      80(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, 96(DI)
+	JEQ       nocolzeros
+	MOVQ      112(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, 96(DI)
+	JEQ       nocolscales
+	MOVQ      72(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, 96(DI)
+	JEQ       nocolbiases
+	MOVQ      56(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, 96(DI)
+	JEQ          zeros
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, 96(DI)
+	JEQ          scales
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, 96(DI)
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  16(SP), AX
+	TESTL $0x00000100, 96(DI)
+	JEQ   words
+	SHRQ  $0x02, AX
+
+words:
+	MOVQ 16(DI), R8
+	ADDQ AX, R8
+	MOVQ 136(DI), SI
+	MOVQ 144(DI), R14
+	XORQ R13, R13
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
 	DECQ 8(SP)
@@ -11612,39 +12339,54 @@ finished:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-	MOVQ $0x00000001, 32(SP)
-	JMP  finish
+
+rest:
+	MOVQ R14, R9
+	MOVQ $0x00000001, R10
+	JMP  row
 
 return:
 	VZEROUPPER
 	RET
 
 // func s8strip32(t *byte)
-// Requires: AVX, AVX512F, BMI2, MMX+
-TEXT ·s8strip32(SB), NOSPLIT, $56-8
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
+TEXT ·s8strip32(SB), NOSPLIT, $32-8
 	MOVQ t+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x78
-	BYTE $0x49
-	BYTE $0x04
-	BYTE $0x20
-	MOVQ 24(DI), CX
-	MOVQ 160(DI), R12
-	MOVQ 184(DI), R15
-	MOVQ $0x00000080, BX
-	MOVQ 8(DI), AX
-	MOVQ AX, (SP)
-	MOVQ 168(DI), AX
-	MOVQ AX, 8(SP)
-	MOVQ 176(DI), AX
-	MOVQ AX, 24(SP)
-	MOVQ $0x00000000, 16(SP)
-	MOVQ $0x00000000, 32(SP)
-	MOVQ $0x00000000, 48(SP)
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   24(DI), CX
+	MOVQ   160(DI), R12
+	MOVQ   184(DI), R15
+	MOVQ   $0x00000080, BX
+	MOVQ   8(DI), AX
+	MOVQ   AX, (SP)
+	MOVQ   168(DI), AX
+	MOVQ   AX, 8(SP)
+	MOVQ   176(DI), AX
+	MOVQ   AX, 24(SP)
+	MOVQ   $0x00000000, 16(SP)
+	XORQ   SI, SI
+	XORQ   R8, R8
+	XORQ   R13, R13
+	XORQ   R14, R14
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	KXORW  K1, K1, K1
+	KXORW  K2, K2, K2
 
 panel:
 	// TILEZERO tmm0
@@ -11763,208 +12505,270 @@ fetch:
 	JNE        fetch
 
 fetched:
-	ADDQ $0x00000800, DX
+	ADDQ  $0x00000800, DX
+	TESTQ R14, R14
+	JEQ   finished
+	MOVQ  216(DI), R9
+
+row:
+	VMOVDQU32    (SI), Z8
+	VMOVDQU32    64(SI), Z9
+	TESTL        $0x00000001, 96(DI)
+	JEQ          nocolsum
+	TESTL        $0x00000040, 96(DI)
+	JNE          onezero
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z0, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z1, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+	JMP          nocolsum
+
+onezero:
+	VPADDD Z0, Z8, Z8
+	VPADDD Z1, Z9, Z9
+
+nocolsum:
+	TESTL        $0x00000002, 96(DI)
+	JEQ          nocolzero
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z2, Z10, Z10
+	VPADDD       Z10, Z8, Z8
+	MOVQ         128(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z10
+	VPMULLD      Z3, Z10, Z10
+	VPADDD       Z10, Z9, Z9
+
+nocolzero:
+	TESTL        $0x00000004, 96(DI)
+	JEQ          store
+	VCVTDQ2PS    Z8, Z8
+	VCVTDQ2PS    Z9, Z9
+	TESTL        $0x00000080, 96(DI)
+	JNE          onescale
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z10
+	TESTL        $0x00000008, 96(DI)
+	JNE          colscale
+	VMULPS       Z10, Z8, Z8
+	VMULPS       Z10, Z9, Z9
+	JMP          scaled
+
+colscale:
+	VMULPS Z10, Z4, Z13
+	VMULPS Z13, Z8, Z8
+	VMULPS Z10, Z5, Z10
+	VMULPS Z10, Z9, Z9
+	JMP    scaled
+
+onescale:
+	VMULPS Z4, Z8, Z8
+	VMULPS Z5, Z9, Z9
+
+scaled:
+	TESTL  $0x00000010, 96(DI)
+	JEQ    nocolbias
+	VADDPS Z6, Z8, Z8
+	VADDPS Z7, Z9, Z9
+
+nocolbias:
+	TESTL        $0x00000020, 96(DI)
+	JEQ          noclip
+	VBROADCASTSS 104(DI), Z10
+	VBROADCASTSS 108(DI), Z13
+	VMAXPS       Z8, Z10, Z8
+	VMINPS       Z8, Z13, Z8
+	VMAXPS       Z9, Z10, Z9
+	VMINPS       Z9, Z13, Z9
+
+noclip:
+	TESTL             $0x00000200, 96(DI)
+	JEQ               nogelu
+	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z8, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z8, K3
+	VBLENDMPS         Z15, Z14, K3, Z11
+	VMOVAPS           Z11, Z8
+	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
+	VBROADCASTSS      word4169999a<>+0(SB), Z13
+	VMINPS            Z10, Z13, Z10
+	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
+	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
+	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
+	VPSUBD            Z14, Z15, Z15
+	VBROADCASTSS      word3f800000<>+0(SB), Z16
+	VFNMADD231PS      Z15, Z14, Z16
+	VMOVAPS           Z15, Z17
+	VFMADD231PS       Z16, Z15, Z17
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z17, Z14, Z15
+	VMOVAPS           Z17, Z16
+	VFMADD231PS       Z15, Z17, Z16
+	VBROADCASTSS      word3f800000<>+0(SB), Z15
+	VFNMADD231PS      Z16, Z14, Z15
+	VMOVAPS           Z16, Z14
+	VFMADD231PS       Z15, Z16, Z14
+	VMULPS            Z14, Z13, Z13
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
+	VDIVPS            Z13, Z14, Z13
+	VMULPS            Z10, Z10, Z14
+	VMOVAPS           Z14, Z15
+	VFMSUB231PS       Z10, Z10, Z15
+	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
+	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
+	VMAXPS            Z14, Z16, Z14
+	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
+	VBROADCASTSS      word4b400000<>+0(SB), Z16
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
+	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
+	VMOVAPS           Z14, Z14
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
+	VADDPS            Z15, Z14, Z14
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
+	VMULPS            Z14, Z14, Z17
+	VMOVAPS           Z14, Z14
+	VFMADD231PS       Z17, Z15, Z14
+	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
+	VSCALEFPS         Z16, Z14, Z14
+	VMULPS            Z13, Z10, Z15
+	VMULPS            Z14, Z15, Z15
+	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
+	VMULPS            Z14, Z13, Z13
+	VMOVAPS           Z9, Z14
+	VFNMADD231PS      Z13, Z10, Z14
+	VPMOVD2M          Z9, K3
+	VBLENDMPS         Z15, Z14, K3, Z12
+	VMOVAPS           Z12, Z9
+
+nogelu:
+store:
+	TESTL   $0x00000100, 96(DI)
+	JNE     bytes
+	VMOVUPS Z8, K1, (R8)
+	VMOVUPS Z9, K2, 64(R8)
+	JMP     stored
+
+bytes:
+	VBROADCASTSS 200(DI), Z10
+	VMAXPS       Z10, Z8, Z8
+	VBROADCASTSS 204(DI), Z10
+	VMINPS       Z10, Z8, Z8
+	VCVTPS2DQ    Z8, Z8
+	VPBROADCASTD 208(DI), Z10
+	VPADDD       Z10, Z8, Z8
+	VPMOVDB      Z8, K1, (R8)
+	VBROADCASTSS 200(DI), Z8
+	VMAXPS       Z8, Z9, Z9
+	VBROADCASTSS 204(DI), Z8
+	VMINPS       Z8, Z9, Z9
+	VCVTPS2DQ    Z9, Z9
+	VPBROADCASTD 208(DI), Z8
+	VPADDD       Z8, Z9, Z9
+	VPMOVDB      Z9, K2, 16(R8)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 40(DI), R8
+	ADDQ $0x04, R13
+	DECQ R14
+	JEQ  finished
+	DECQ R9
+	JNE  row
+
+finished:
 	DECQ R10
 	JNE  step
 
 added:
-	MOVQ DX, (SP)
-
-finish:
-	MOVQ  48(SP), AX
-	TESTQ AX, AX
-	JEQ   finished
-	MOVQ  DI, DX
-	MOVQ  96(DX), SI
-	MOVL  $0xffffffff, R8
-	CMPQ  AX, $0x20
-	JGE   whole
-	BZHIQ AX, R8, R8
-
-whole:
-	KMOVW     R8, K1
-	SHRL      $0x10, R8
-	KMOVW     R8, K2
-	SHRL      $0x10, R8
-	TESTL     $0x00000001, SI
-	JEQ       nocolsums
-	MOVQ      80(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
-
-nocolsums:
-	TESTL     $0x00000002, SI
-	JEQ       nocolzeros
-	MOVQ      112(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
-
-nocolzeros:
-	TESTL     $0x00000008, SI
-	JEQ       nocolscales
-	MOVQ      72(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
-
-nocolscales:
-	TESTL     $0x00000010, SI
-	JEQ       nocolbiases
-	MOVQ      56(DX), AX
-	ADDQ      40(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
-
-nocolbiases:
-	TESTL        $0x00000040, SI
-	JEQ          zeros
-	MOVQ         120(DX), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
-
-zeros:
-	TESTL        $0x00000080, SI
-	JEQ          scales
-	MOVQ         64(DX), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, SI
-	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
-	JMP          scales
-
-times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
-
-scales:
-	MOVQ  136(DX), AX
-	MOVQ  16(DX), R8
-	MOVQ  40(DX), R9
-	MOVQ  144(DX), R10
-	MOVQ  120(DX), R11
-	MOVQ  128(DX), R13
-	MOVQ  64(DX), R14
-	MOVQ  40(SP), BP
-	TESTL $0x00000100, SI
-	JEQ   words
-	SHRQ  $0x02, BP
-
-words:
-	ADDQ         BP, R8
-	VBROADCASTSS 104(DX), Z8
-	VBROADCASTSS 108(DX), Z9
-
-row:
-	VMOVDQU32    (AX), Z10
-	VMOVDQU32    64(AX), Z11
-	TESTL        $0x00000001, SI
-	JEQ          nocolsum
-	TESTL        $0x00000040, SI
-	JNE          onezero
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z0, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R11), Z12
-	VPMULLD      Z1, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-	JMP          nocolsum
-
-onezero:
-	VPADDD Z0, Z10, Z10
-	VPADDD Z1, Z11, Z11
-
-nocolsum:
-	TESTL        $0x00000002, SI
-	JEQ          nocolzero
-	VPBROADCASTD (R13), Z12
-	VPMULLD      Z2, Z12, Z12
-	VPADDD       Z12, Z10, Z10
-	VPBROADCASTD (R13), Z12
-	VPMULLD      Z3, Z12, Z12
-	VPADDD       Z12, Z11, Z11
-
-nocolzero:
-	TESTL        $0x00000004, SI
-	JEQ          store
-	VCVTDQ2PS    Z10, Z10
-	VCVTDQ2PS    Z11, Z11
-	TESTL        $0x00000080, SI
-	JNE          onescale
-	VBROADCASTSS (R14), Z12
-	TESTL        $0x00000008, SI
-	JNE          colscale
-	VMULPS       Z12, Z10, Z10
-	VMULPS       Z12, Z11, Z11
-	JMP          scaled
-
-colscale:
-	VMULPS Z12, Z4, Z13
-	VMULPS Z13, Z10, Z10
-	VMULPS Z12, Z5, Z12
-	VMULPS Z12, Z11, Z11
-	JMP    scaled
-
-onescale:
-	VMULPS Z4, Z10, Z10
-	VMULPS Z5, Z11, Z11
-
-scaled:
-	TESTL  $0x00000010, SI
-	JEQ    nocolbias
-	VADDPS Z6, Z10, Z10
-	VADDPS Z7, Z11, Z11
-
-nocolbias:
-	TESTL  $0x00000020, SI
-	JEQ    noclip
-	VMAXPS Z10, Z8, Z10
-	VMINPS Z10, Z9, Z10
-	VMAXPS Z11, Z8, Z11
-	VMINPS Z11, Z9, Z11
-
-noclip:
-store:
-	TESTL   $0x00000100, SI
-	JNE     bytes
-	VMOVUPS Z10, K1, (R8)
-	VMOVUPS Z11, K2, 64(R8)
-	JMP     stored
-
-bytes:
-	VBROADCASTSS 200(DX), Z12
-	VMAXPS       Z12, Z10, Z10
-	VBROADCASTSS 204(DX), Z12
-	VMINPS       Z12, Z10, Z10
-	VCVTPS2DQ    Z10, Z10
-	VPBROADCASTD 208(DX), Z12
-	VPADDD       Z12, Z10, Z10
-	VPMOVDB      Z10, K1, (R8)
-	VBROADCASTSS 200(DX), Z10
-	VMAXPS       Z10, Z11, Z11
-	VBROADCASTSS 204(DX), Z10
-	VMINPS       Z10, Z11, Z11
-	VCVTPS2DQ    Z11, Z11
-	VPBROADCASTD 208(DX), Z10
-	VPADDD       Z10, Z11, Z11
-	VPMOVDB      Z11, K2, 16(R8)
-
-stored:
-	ADDQ $0x00000080, AX
-	ADDQ R9, R8
-	ADDQ $0x04, R11
-	ADDQ $0x04, R13
-	ADDQ $0x04, R14
-	DECQ R10
-	JNE  row
-
-finished:
-	CMPQ 32(SP), $0x00
-	JNE  return
-	MOVQ 136(DI), AX
+	TESTQ R14, R14
+	JNE   rest
+	CMPQ  8(SP), $0x00
+	JEQ   return
+	MOVQ  DX, (SP)
+	MOVQ  136(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -11996,20 +12800,93 @@ finished:
 	BYTE $0x00
 
 	// TILESTORED tmm3, 2112(AX), distance BX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x9c
-	BYTE $0x18
-	BYTE $0x40
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x00
-	MOVQ 16(SP), AX
-	MOVQ AX, 40(SP)
-	MOVQ 24(SP), AX
-	MOVQ AX, 48(SP)
+	BYTE  $0xc4
+	BYTE  $0xe2
+	BYTE  $0x7a
+	BYTE  $0x4b
+	BYTE  $0x9c
+	BYTE  $0x18
+	BYTE  $0x40
+	BYTE  $0x08
+	BYTE  $0x00
+	BYTE  $0x00
+	MOVL  $0xffffffff, AX
+	MOVQ  24(SP), R9
+	CMPQ  R9, $0x20
+	JGE   whole
+	BZHIQ R9, AX, AX
+
+whole:
+	KMOVW     AX, K1
+	SHRL      $0x10, AX
+	KMOVW     AX, K2
+	SHRL      $0x10, AX
+	TESTL     $0x00000001, 96(DI)
+	JEQ       nocolsums
+	MOVQ      80(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z 64(AX), K2, Z1
+
+nocolsums:
+	TESTL     $0x00000002, 96(DI)
+	JEQ       nocolzeros
+	MOVQ      112(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z2
+	VMOVUPS.Z 64(AX), K2, Z3
+
+nocolzeros:
+	TESTL     $0x00000008, 96(DI)
+	JEQ       nocolscales
+	MOVQ      72(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z4
+	VMOVUPS.Z 64(AX), K2, Z5
+
+nocolscales:
+	TESTL     $0x00000010, 96(DI)
+	JEQ       nocolbiases
+	MOVQ      56(DI), AX
+	ADDQ      16(SP), AX
+	VMOVUPS.Z (AX), K1, Z6
+	VMOVUPS.Z 64(AX), K2, Z7
+
+nocolbiases:
+	TESTL        $0x00000040, 96(DI)
+	JEQ          zeros
+	MOVQ         120(DI), AX
+	VPBROADCASTD (AX), Z8
+	VPMULLD      Z8, Z0, Z0
+	VPMULLD      Z8, Z1, Z1
+
+zeros:
+	TESTL        $0x00000080, 96(DI)
+	JEQ          scales
+	MOVQ         64(DI), AX
+	VBROADCASTSS (AX), Z8
+	TESTL        $0x00000008, 96(DI)
+	JNE          times
+	VMOVAPS      Z8, Z4
+	VMOVAPS      Z8, Z5
+	JMP          scales
+
+times:
+	VMULPS Z8, Z4, Z4
+	VMULPS Z8, Z5, Z5
+
+scales:
+	MOVQ  16(SP), AX
+	TESTL $0x00000100, 96(DI)
+	JEQ   words
+	SHRQ  $0x02, AX
+
+words:
+	MOVQ 16(DI), R8
+	ADDQ AX, R8
+	MOVQ 136(DI), SI
+	MOVQ 144(DI), R14
+	XORQ R13, R13
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
 	DECQ 8(SP)
@@ -12021,8 +12898,11 @@ finished:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-	MOVQ $0x00000001, 32(SP)
-	JMP  finish
+
+rest:
+	MOVQ R14, R9
+	MOVQ $0x00000001, R10
+	JMP  row
 
 return:
 	VZEROUPPER

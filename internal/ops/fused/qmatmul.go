@@ -6,6 +6,7 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/qgemm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
@@ -158,7 +159,7 @@ func compileIntegerMatMul(p *op.Prep) (op.Kernel, error) {
 	t.C.Stride = m.N
 	t.ZeroA, t.RowScale = k.zeroA[:], k.scaleA[:]
 	if act != nil {
-		t.Post = act.Row()
+		t.Post, t.Gelu = act.Row(), act.Op == elemwise.Gelu
 	}
 	if err := k.pack(p, b); err != nil {
 		return nil, err
