@@ -415,3 +415,33 @@ func BenchmarkLayers(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) { bench(b, c.p, c.side, c.side) })
 	}
 }
+
+func TestTuning(t *testing.T) {
+	p := Params{In: 32, Out: 16, Kernel: []int{1, 1}, Hi: 255}
+	for _, c := range []struct {
+		t  Tuning
+		ok bool
+	}{{Tuning{}, true}, {Tuning{Split: Channels, Chunks: 3}, true}, {Tuning{Split: Channels + 1}, false}, {Tuning{Chunks: -1}, false}} {
+		p.Tuning = c.t
+		if _, err := New(p, 8, 8, cpu.Level()); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.t, err)
+		}
+	}
+	p.Tuning = Tuning{}
+	for _, level := range cpu.Levels() {
+		pl, err := New(p, 8, 8, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if use := pl.TileUse(); pl.Tiles() && use != .25 {
+			t.Errorf("32→16 channels use %v of tiles, expected half of a step and half of a panel", use)
+		}
+		for split, want := range []bool{false, false, true} {
+			p.Tuning.Split = Split(split)
+			if pl, _ := New(p, 8, 8, level); pl.byChannels(1) != want {
+				t.Errorf("split %d: by channels is %v", split, pl.byChannels(1))
+			}
+		}
+		p.Tuning = Tuning{}
+	}
+}

@@ -52,12 +52,15 @@ func (pl *Plan) newCut(images, threads, most int) cut {
 	return c
 }
 
-// byChannels says whether threads divide the channels before the rows.
+// byChannels says whether threads divide the channels before the rows: where weights are
+// by far larger than the input. Until then it pays that a thread reads what it has
+// written itself: with eight times instead of once mobilenet_v2 takes 3 % less on two
+// threads, resnet50 1 to 2 %.
 func (pl *Plan) byChannels(images int) bool {
 	if pl.p.depthwise() || pl.p.Tuning.Split == Rows {
 		return false
 	}
-	return pl.p.Tuning.Split == Channels || pl.packed.bytes > images*pl.inBytes()
+	return pl.p.Tuning.Split == Channels || pl.packed.bytes > 8*images*pl.inBytes()
 }
 
 // callCycles bounds one call of a kernel, which can't be preempted: 50 µs.

@@ -1,6 +1,10 @@
 package qconv
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/kernels/amx"
+)
 
 // Tuning decides how a plan divides its work among threads. It changes no bit.
 type Tuning struct {
@@ -12,7 +16,7 @@ type Tuning struct {
 type Split uint8
 
 const (
-	ByCost   Split = iota // channels where weights are larger than the input, else rows
+	ByCost   Split = iota // channels where weights are far larger than the input, else rows
 	Rows                  // each thread has rows of the image, or pixels
 	Channels              // each thread has some of the output's channels
 )
@@ -29,3 +33,10 @@ func (t Tuning) check() error {
 
 // Tiles says whether the plan adds up in tiles of AMX, which a lower level doesn't.
 func (pl *Plan) Tiles() bool { return pl.packed.tiled }
+
+// TileUse is the part of the products in tiles that is not with padding: of a step's
+// inputs, and of a panel's channels.
+func (pl *Plan) TileUse() float64 {
+	k := pl.packed
+	return float64(pl.p.In*pl.p.Kernel[0]*pl.p.Kernel[1]) * float64(pl.p.Out) / (float64(k.taps*k.groups*4) * float64(len(k.panels)*amx.Cols))
+}

@@ -255,6 +255,9 @@ func compileQConv(p *op.Prep) (op.Kernel, error) {
 	return k, err
 }
 
+// fewOfTile is the useful part of tiles' products up to which vectors are faster.
+const fewOfTile = 0.25
+
 // tunedQConv asks for the choices that a convolution of integers leaves open, none of
 // which changes a bit, and prepares it for the level whose instructions it is to use.
 func tunedQConv(p *op.Prep, prm qconv.Params, h, w int) (*qconv.Plan, cpu.Target, error) {
@@ -264,7 +267,14 @@ func tunedQConv(p *op.Prep, prm qconv.Params, h, w int) (*qconv.Plan, cpu.Target
 	}
 	level := cpu.Level()
 	plan, err := qconv.New(prm, h, w, level)
-	if err == nil && plan.Tiles() && p.Choose(op.Choice{Name: "unit", Options: []string{"tiles", "vectors"}}) == "vectors" {
+	if err != nil || !plan.Tiles() {
+		return plan, level, err
+	}
+	unit := op.Choice{Name: "unit", Options: []string{"tiles", "vectors"}}
+	if plan.TileUse() <= fewOfTile {
+		slices.Reverse(unit.Options)
+	}
+	if p.Choose(unit) == "vectors" {
 		level = cpu.AVX512
 		plan, err = qconv.New(prm, h, w, level)
 	}
