@@ -21,6 +21,7 @@ type weights struct {
 	step int
 
 	mu       sync.Mutex
+	arena    mmap.Arena
 	bufs     map[packKey]*packed
 	size     int // bytes of all buffers
 	trimmed  int // size at the last trim
@@ -43,7 +44,8 @@ type packKey struct {
 
 // packed is a buffer that is filled once, by the first who wants it.
 type packed struct {
-	buf    *mmap.Buffer
+	data   []byte
+	beyond *mmap.Buffer // that holds it beyond the limit
 	fill   sync.Mutex
 	filled bool
 }
@@ -270,11 +272,11 @@ func (w *weights) get(k packKey, size int, fill func([]byte)) []byte {
 	b.fill.Lock()
 	defer b.fill.Unlock()
 	if !b.filled && within {
-		fill(b.buf.Bytes()) // may panic: it stays unfilled then
+		fill(b.data) // may panic: it stays unfilled then
 		b.filled = true
 		w.maybeTrim()
 	}
-	return b.buf.Bytes()
+	return b.data
 }
 
 func (w *weights) buffer(k packKey, size int) (b *packed, within bool) {
@@ -286,10 +288,14 @@ func (w *weights) buffer(k packKey, size int) (b *packed, within bool) {
 	if w.bufs == nil {
 		w.bufs = map[packKey]*packed{}
 	}
-	b = &packed{buf: mmap.Alloc(size)}
+	b = &packed{}
 	w.bufs[k] = b
-	w.size += len(b.buf.Bytes())
-	if within = w.limit == 0 || w.size <= w.limit; !within {
+	w.size += size
+	if within = w.limit == 0 || w.size <= w.limit; within {
+		b.data = w.arena.Alloc(size)
+	} else {
+		b.beyond = mmap.Alloc(size)
+		b.data = b.beyond.Bytes()
 		w.unfilled = append(w.unfilled, k)
 	}
 	return b, within
@@ -323,8 +329,8 @@ func (w *weights) dropUnfilled() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range w.unfilled {
-		w.size -= len(w.bufs[k].buf.Bytes())
-		w.bufs[k].buf.Free()
+		w.size -= len(w.bufs[k].data)
+		w.bufs[k].beyond.Free()
 		delete(w.bufs, k)
 	}
 	w.unfilled = nil
@@ -334,8 +340,9 @@ func (w *weights) free() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, b := range w.bufs {
-		b.buf.Free()
+		b.beyond.Free()
 	}
+	w.arena.Free()
 	for _, up := range w.uploads {
 		up.memory.Free(up.tensor.Data)
 	}
