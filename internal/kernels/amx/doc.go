@@ -10,6 +10,9 @@
 // neighbouring k. K is filled up with zeros, in B for bytes and in both operands
 // for floats.
 //
+// A [Strip] is a product of bfloat16 over all of K that also finishes its sums: biases, a
+// residual, an activation, rounding.
+//
 // # Arithmetic
 //
 // Integers are exact, modulo 2³². With bfloat16 an element of C is
