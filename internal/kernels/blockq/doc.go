@@ -8,8 +8,8 @@
 //
 // # Arithmetic
 //
-// But for tokens of prompts, one arithmetic serves every M, position, thread count and instruction-set
-// level, with the same bits.
+// But for tokens of prompts, one arithmetic serves every M, position, thread count and
+// instruction-set level, with the same bits.
 //
 // X is quantized to 8 bits in blocks of 32 consecutive elements of a row. With a
 // the largest magnitude in a block,
@@ -51,7 +51,7 @@
 //	    odd  = fma(x[k], w[k], odd)  for k of 2 and 3 of each four, in order, from +0
 //	    y    = y + (even + odd)
 //
-// rounded as TDPBF16PS does. That takes a third of the time.
+// rounded as TDPBF16PS does. That takes half of the time.
 //
 // Weights in float16 and bfloat16 are widened to float32, and the arithmetic is
 // that of package gemm for N > 1, with the same bits.
