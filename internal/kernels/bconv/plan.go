@@ -68,6 +68,7 @@ type Plan struct {
 	steps               int
 	phases              []phase
 	work                int  // multiply-adds of an image
+	cost                int  // the time of an image, in multiply-adds
 	fetches             bool // outputs come from beyond the second-level cache
 }
 
@@ -86,6 +87,7 @@ func New(p Params, level cpu.Target) *Plan {
 	pl.inBlocks, pl.outBlocks = tiling.Ceil(p.In, Block), tiling.Ceil(p.Out, Block)
 	pl.pairs, pl.panels = tiling.Ceil(pl.inBlocks, 2), tiling.Ceil(pl.outBlocks, 2)
 	pl.work = p.H.Out * p.W.Out * p.Out * p.In * p.H.Kernel * p.W.Kernel
+	pl.cost = pl.work + 32*p.In*p.H.In*p.W.In + 64*p.Out*p.H.Out*p.W.Out
 	pl.fetches = pl.InSize(1)+pl.OutSize(1)+pl.ResidualSize(1) > cpu.Cache().L2/2
 	pl.pixel = amx.StepBytes
 	switch {

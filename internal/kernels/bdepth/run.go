@@ -38,7 +38,7 @@ type Runner struct {
 	slots  tiling.Slots
 	spaces []amx.Depthwise
 	bands  int // of a plane
-	chunks int
+	groups int // of planes
 }
 
 // NewRunner makes a runner for one session.
@@ -46,7 +46,9 @@ func (pl *Plan) NewRunner() *Runner { return &Runner{plan: pl} }
 
 const (
 	chunkTaps = 1 << 14 // of 16 channels, for which a chunk of its own pays
-	bandRows  = 8       // that a band has at least: the rows before it are widened once more
+	// Networks have as many channels more, for each pixel of a plane, where their weights
+	// are so much that threads divide these, and not the pixels.
+	bandPixels = 7
 )
 
 // Run computes op on the threads of p.
@@ -75,34 +77,37 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	r.memory = op.Scratch[int(-uintptr(unsafe.Pointer(unsafe.SliceData(op.Scratch)))&(lineBytes-1)):]
 	r.slots.Reset(n)
 	r.divide(p.Threads())
-	p.RunFromEnds(r.chunks, r)
+	p.RunFromEnds(r.bands*r.groups, r)
 	r.op, r.memory = Operands{}, nil
 	return nil
 }
 
-// divide cuts a run into bands of planes, and these into chunks.
+// divide cuts a run into groups of planes, and all planes of an image that is alone into
+// bands where they are large: as convolutions of a single pixel before and after are
+// cut, so that a thread finds what it reads in its own cache.
 func (r *Runner) divide(threads int) {
 	pl := r.plan
-	planes := r.op.N * pl.blocks
-	want := 1
-	if threads > 1 {
-		want = max(1, min(8*threads, planes*pl.H.Out*pl.W.Out*pl.taps/chunkTaps))
-	}
+	planes, pixels := r.op.N*pl.blocks, pl.H.Out*pl.W.Out
+	want := max(1, min(4*threads, planes*pixels*pl.taps/chunkTaps))
 	r.bands = 1
-	if planes < want {
-		r.bands = max(1, min(tiling.Ceil(want, planes), pl.H.Out/bandRows))
+	switch {
+	case threads == 1:
+		want = 1
+	case want >= threads && r.op.N == 1 && pl.H.Out >= 4*threads && (pixels*bandPixels > pl.Channels || planes < threads):
+		r.bands = threads
 	}
-	r.chunks = min(want, planes*r.bands)
+	r.groups = min(max(1, want/r.bands), planes)
 }
 
-// Do computes chunk i: some bands.
+// Do computes chunk i: a band of some planes.
 func (r *Runner) Do(i int) {
 	pl := r.plan
 	slot := r.slots.Take()
 	memory := r.memory[slot*pl.slotBytes():][:pl.slotBytes()]
-	bands := r.op.N * pl.blocks * r.bands
-	for b := i * bands / r.chunks; b < (i+1)*bands/r.chunks; b++ {
-		r.band(&r.spaces[slot], memory, b/r.bands, b%r.bands)
+	planes := r.op.N * pl.blocks
+	band, group := i/r.groups, i%r.groups
+	for plane := group * planes / r.groups; plane < (group+1)*planes/r.groups; plane++ {
+		r.band(&r.spaces[slot], memory, plane, band)
 	}
 	r.spaces[slot] = amx.Depthwise{} // memory that may be unmapped must not stay referenced
 	r.slots.Give(slot)
