@@ -77,6 +77,13 @@ func (v rows) expInRange(x reg.VecVirtual) reg.VecVirtual {
 // expNotPositive is e^x for x ≤ 0, or NaN. Where the result rounds to zero, it
 // doesn't come from a subnormal number: those take a hundred times as long.
 func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
+	if v.wide {
+		some := v.cmp(nltUQ, x, fconst(-104))
+		n, r := v.reduceExp(x)
+		e := v.reg()
+		VSCALEFPS_Z(n, v.expUnscaled(r), some.k, e)
+		return e
+	}
 	zero := v.load(fconst(0))
 	gone := v.cmp(ltOQ, x, fconst(-104))
 	return v.pick(gone, zero, v.expInRange(v.pick(gone, zero, x)))
@@ -89,9 +96,14 @@ func (v rows) expSum(x, lo reg.VecVirtual) reg.VecVirtual {
 }
 
 func (v rows) expReduced(n, r reg.VecVirtual) reg.VecVirtual {
+	return v.scale(v.expUnscaled(r), n)
+}
+
+// expUnscaled is e^r for r between -ln2/2 and ln2/2.
+func (v rows) expUnscaled(r reg.VecVirtual) reg.VecVirtual {
 	q := v.poly(r, expQ...)
 	p := v.fma(q, v.mul(r, r), r)
-	return v.scale(v.add(p, fconst(1)), n)
+	return v.add(p, fconst(1))
 }
 
 // expNegative is e^-|x|.

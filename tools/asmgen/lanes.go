@@ -164,6 +164,16 @@ func (a *anyNaN) spoil(result vec) {
 	if a.off {
 		return
 	}
+	a.ifSeen(func() { VMOVSS(bitsConst(0x7fc00000), result.AsX()) })
+}
+
+// spoilAll makes all elements NaN if one was seen.
+func (a *anyNaN) spoilAll(x vec) {
+	a.ifSeen(func() { VBROADCASTSS(bitsConst(0x7fc00000), x) })
+}
+
+// ifSeen writes what is done where a NaN was seen.
+func (a *anyNaN) ifSeen(do func()) {
 	g := GP32()
 	if a.v.wide {
 		KMOVW(a.k, g)
@@ -172,7 +182,7 @@ func (a *anyNaN) spoil(result vec) {
 	}
 	TESTL(g, g)
 	JEQ(LabelRef("clean"))
-	VMOVSS(bitsConst(0x7fc00000), result.AsX())
+	do()
 	Label("clean")
 }
 
@@ -282,6 +292,7 @@ func softmaxFamily() {
 	for _, v := range rowLevels {
 		v.expSumBlock()
 		v.softmaxRow()
+		v.exps()
 	}
 	rows{wide: true}.weights()
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/bgemm"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
-	"github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
@@ -205,11 +204,13 @@ func (t *Task) tile(w *workspace, r rowTile, p part) {
 	if t.Keys.Limited {
 		t.hide(w, r, key, n)
 	}
-	for i := r.row; i < r.end; i++ {
-		t.weigh(w, r, i, n)
+	rows := r.end - r.row
+	softmax.Exps(w.scores, t.plan.padded, n, w.largest[r.state:][:rows], w.tops, w.parts)
+	for i := range rows {
+		t.raise(w, r, r.row+i, w.tops[i], w.parts[i])
 	}
 	s := &w.strip
-	*s = gemm.Strip{Rows: r.end - r.row, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.skips(),
+	*s = gemm.Strip{Rows: rows, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.skips(),
 		C: t.O.Data[r.out:], StrideC: t.O.Stride}
 	switch {
 	case !t.plan.packV:
@@ -269,18 +270,6 @@ func (t *Task) cap(w *workspace, r rowTile, key, n int) {
 }
 
 func (w *workspace) row(t *Task, i, n int) []float32 { return w.scores[i*t.plan.padded:][:n] }
-
-// weigh turns a row of scores into weights relative to the largest score so far.
-func (t *Task) weigh(w *workspace, r rowTile, i, n int) {
-	s, at := w.row(t, i-r.row, n), r.state+i-r.row
-	old := w.largest[at]
-	m := max(old, reduce.MaxRow(s))
-	if m == negInf {
-		clear(s)
-		return
-	}
-	t.raise(w, r, i, m, softmax.ExpSum(s, s, m))
-}
 
 // raise makes m the largest score that a query has seen, and adds a tile's sum of
 // weights.

@@ -21,6 +21,8 @@ type table struct {
 	// weights is Weights for at most blockLen scores in a row, with the stride in
 	// bytes. Nil: in steps.
 	weights func(scores *float32, stride, rows, n int, scale float32, before, tops, sums *float32)
+	// exps is Exps likewise.
+	exps func(scores *float32, stride, rows, n int, before, tops, sums *float32)
 }
 
 // tables has each level's kernels; a level without its own has those below it.

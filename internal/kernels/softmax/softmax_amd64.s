@@ -1002,6 +1002,503 @@ DATA wordff800000<>+24(SB)/4, $0xff800000
 DATA wordff800000<>+28(SB)/4, $0xff800000
 GLOBL wordff800000<>(SB), RODATA|NOPTR, $32
 
+// func expsAVX2(scores *float32, stride int, rows int, n int, before *float32, tops *float32, sums *float32)
+// Requires: AVX, AVX2, CMOV, FMA3
+TEXT ·expsAVX2(SB), NOSPLIT, $0-56
+	MOVQ scores+0(FP), AX
+	MOVQ rows+16(FP), CX
+	XORQ DX, DX
+
+row:
+	VMOVUPS wordff800000<>+0(SB), Y0
+	VMOVUPS wordff800000<>+0(SB), Y1
+	VMOVUPS wordff800000<>+0(SB), Y2
+	VMOVUPS wordff800000<>+0(SB), Y3
+	VMOVUPS word00000000<>+0(SB), Y4
+	MOVQ    AX, BX
+	MOVQ    n+24(FP), SI
+	SUBQ    $0x00000020, SI
+	JLT     toprest
+
+topeach:
+	VMOVUPS (BX), Y5
+	VCMPPS  $0x03, Y5, Y5, Y6
+	VORPS   Y6, Y4, Y4
+	VMAXPS  Y0, Y5, Y0
+	VMOVUPS 32(BX), Y5
+	VCMPPS  $0x03, Y5, Y5, Y6
+	VORPS   Y6, Y4, Y4
+	VMAXPS  Y1, Y5, Y1
+	VMOVUPS 64(BX), Y5
+	VCMPPS  $0x03, Y5, Y5, Y6
+	VORPS   Y6, Y4, Y4
+	VMAXPS  Y2, Y5, Y2
+	VMOVUPS 96(BX), Y5
+	VCMPPS  $0x03, Y5, Y5, Y6
+	VORPS   Y6, Y4, Y4
+	VMAXPS  Y3, Y5, Y3
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JGE     topeach
+
+toprest:
+	ADDQ       $0x00000020, SI
+	JEQ        topdone
+	MOVQ       SI, DI
+	XORQ       R8, R8
+	SUBQ       $0x00000000, DI
+	CMOVQLT    R8, DI
+	MOVQ       $0x00000008, R8
+	CMPQ       DI, R8
+	CMOVQGT    R8, DI
+	LEAQ       tailmask<>+0(SB), R8
+	MOVQ       $0x00000008, R9
+	SUBQ       DI, R9
+	VMOVUPS    (R8)(R9*4), Y5
+	VMASKMOVPS (BX), Y5, Y6
+	VMOVUPS    wordff800000<>+0(SB), Y7
+	VBLENDVPS  Y5, Y6, Y7, Y6
+	VCMPPS     $0x03, Y6, Y6, Y5
+	VORPS      Y5, Y4, Y4
+	VMAXPS     Y0, Y6, Y0
+	MOVQ       SI, DI
+	XORQ       R8, R8
+	SUBQ       $0x00000008, DI
+	CMOVQLT    R8, DI
+	MOVQ       $0x00000008, R8
+	CMPQ       DI, R8
+	CMOVQGT    R8, DI
+	LEAQ       tailmask<>+0(SB), R8
+	MOVQ       $0x00000008, R9
+	SUBQ       DI, R9
+	VMOVUPS    (R8)(R9*4), Y5
+	VMASKMOVPS 32(BX), Y5, Y6
+	VMOVUPS    wordff800000<>+0(SB), Y7
+	VBLENDVPS  Y5, Y6, Y7, Y6
+	VCMPPS     $0x03, Y6, Y6, Y5
+	VORPS      Y5, Y4, Y4
+	VMAXPS     Y1, Y6, Y1
+	MOVQ       SI, DI
+	XORQ       R8, R8
+	SUBQ       $0x00000010, DI
+	CMOVQLT    R8, DI
+	MOVQ       $0x00000008, R8
+	CMPQ       DI, R8
+	CMOVQGT    R8, DI
+	LEAQ       tailmask<>+0(SB), R8
+	MOVQ       $0x00000008, R9
+	SUBQ       DI, R9
+	VMOVUPS    (R8)(R9*4), Y5
+	VMASKMOVPS 64(BX), Y5, Y6
+	VMOVUPS    wordff800000<>+0(SB), Y7
+	VBLENDVPS  Y5, Y6, Y7, Y6
+	VCMPPS     $0x03, Y6, Y6, Y5
+	VORPS      Y5, Y4, Y4
+	VMAXPS     Y2, Y6, Y2
+	XORQ       DI, DI
+	SUBQ       $0x00000018, SI
+	CMOVQLT    DI, SI
+	MOVQ       $0x00000008, DI
+	CMPQ       SI, DI
+	CMOVQGT    DI, SI
+	LEAQ       tailmask<>+0(SB), DI
+	MOVQ       $0x00000008, R8
+	SUBQ       SI, R8
+	VMOVUPS    (DI)(R8*4), Y5
+	VMASKMOVPS 96(BX), Y5, Y6
+	VMOVUPS    wordff800000<>+0(SB), Y7
+	VBLENDVPS  Y5, Y6, Y7, Y6
+	VCMPPS     $0x03, Y6, Y6, Y5
+	VORPS      Y5, Y4, Y4
+	VMAXPS     Y3, Y6, Y3
+
+topdone:
+	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y1, Y3, Y1
+	VMAXPS       Y0, Y1, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X0, X1, X0
+	VPERMILPS    $0x0e, X0, X1
+	VMAXPS       X0, X1, X0
+	VPERMILPS    $0x01, X0, X1
+	VMAXPS       X0, X1, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         before+32(FP), BX
+	VBROADCASTSS (BX)(DX*4), Y1
+	VCMPPS       $0x03, Y1, Y1, Y2
+	VORPS        Y2, Y4, Y4
+	VMAXPS       Y0, Y1, Y0
+	VMOVMSKPS    Y4, BX
+	TESTL        BX, BX
+	JEQ          clean
+	VBROADCASTSS word7fc00000<>+0(SB), Y0
+
+clean:
+	MOVQ      tops+40(FP), BX
+	VMOVSS    X0, (BX)(DX*4)
+	VMOVUPS   wordff800000<>+0(SB), Y1
+	VCMPPS    $0x00, Y1, Y0, Y1
+	VMOVUPS   word00000000<>+0(SB), Y2
+	VBLENDVPS Y1, Y2, Y0, Y0
+	VMOVUPS   word00000000<>+0(SB), Y1
+	VMOVUPS   word00000000<>+0(SB), Y2
+	VMOVUPS   word00000000<>+0(SB), Y3
+	VMOVUPS   word00000000<>+0(SB), Y4
+	MOVQ      AX, BX
+	MOVQ      n+24(FP), SI
+	SUBQ      $0x00000020, SI
+	JLT       exprest
+
+expeach:
+	VMOVUPS      (BX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y10, Y9, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      Y5, (BX)
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      32(BX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y10, Y9, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      Y5, 32(BX)
+	VADDPS       Y5, Y2, Y2
+	VMOVUPS      64(BX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y10, Y9, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      Y5, 64(BX)
+	VADDPS       Y5, Y3, Y3
+	VMOVUPS      96(BX), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y9
+	VMULPS       Y5, Y5, Y10
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y10, Y9, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y5, Y5
+	VBLENDVPS    Y7, Y6, Y5, Y5
+	VMOVUPS      Y5, 96(BX)
+	VADDPS       Y5, Y4, Y4
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x00000020, SI
+	JGE          expeach
+
+exprest:
+	ADDQ         $0x00000020, SI
+	JEQ          expdone
+	MOVQ         SI, DI
+	XORQ         R8, R8
+	SUBQ         $0x00000000, DI
+	CMOVQLT      R8, DI
+	MOVQ         $0x00000008, R8
+	CMPQ         DI, R8
+	CMOVQGT      R8, DI
+	LEAQ         tailmask<>+0(SB), R8
+	MOVQ         $0x00000008, R9
+	SUBQ         DI, R9
+	VMOVUPS      (R8)(R9*4), Y5
+	VMASKMOVPS   (BX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, (BX)
+	VANDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y1, Y1
+	MOVQ         SI, DI
+	XORQ         R8, R8
+	SUBQ         $0x00000008, DI
+	CMOVQLT      R8, DI
+	MOVQ         $0x00000008, R8
+	CMPQ         DI, R8
+	CMOVQGT      R8, DI
+	LEAQ         tailmask<>+0(SB), R8
+	MOVQ         $0x00000008, R9
+	SUBQ         DI, R9
+	VMOVUPS      (R8)(R9*4), Y5
+	VMASKMOVPS   32(BX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, 32(BX)
+	VANDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y2, Y2
+	MOVQ         SI, DI
+	XORQ         R8, R8
+	SUBQ         $0x00000010, DI
+	CMOVQLT      R8, DI
+	MOVQ         $0x00000008, R8
+	CMPQ         DI, R8
+	CMOVQGT      R8, DI
+	LEAQ         tailmask<>+0(SB), R8
+	MOVQ         $0x00000008, R9
+	SUBQ         DI, R9
+	VMOVUPS      (R8)(R9*4), Y5
+	VMASKMOVPS   64(BX), Y5, Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      word00000000<>+0(SB), Y7
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y9
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
+	VSUBPS       word4b400000<>+0(SB), Y9, Y9
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS word3f318000<>+0(SB), Y9, Y6
+	VMOVAPS      Y6, Y6
+	VFNMADD231PS wordb95e8083<>+0(SB), Y9, Y6
+	VMOVUPS      word3ab6de32<>+0(SB), Y10
+	VFMADD213PS  word3c0920a4<>+0(SB), Y6, Y10
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y6, Y10
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y6, Y10
+	VFMADD213PS  word3f000000<>+0(SB), Y6, Y10
+	VMULPS       Y6, Y6, Y11
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y11, Y10, Y6
+	VADDPS       word3f800000<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y9, Y9
+	VPSRAD       $0x01, Y9, Y10
+	VPSUBD       Y10, Y9, Y9
+	VPADDD       word0000007f<>+0(SB), Y10, Y10
+	VPSLLD       $0x17, Y10, Y10
+	VMULPS       Y10, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y6, Y6
+	VBLENDVPS    Y8, Y7, Y6, Y6
+	VMASKMOVPS   Y6, Y5, 64(BX)
+	VANDPS       Y5, Y6, Y5
+	VADDPS       Y5, Y3, Y3
+	XORQ         DI, DI
+	SUBQ         $0x00000018, SI
+	CMOVQLT      DI, SI
+	MOVQ         $0x00000008, DI
+	CMPQ         SI, DI
+	CMOVQGT      DI, SI
+	LEAQ         tailmask<>+0(SB), DI
+	MOVQ         $0x00000008, R8
+	SUBQ         SI, R8
+	VMOVUPS      (DI)(R8*4), Y5
+	VMASKMOVPS   96(BX), Y5, Y6
+	VSUBPS       Y0, Y6, Y0
+	VMOVUPS      word00000000<>+0(SB), Y6
+	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y7
+	VBLENDVPS    Y7, Y6, Y0, Y0
+	VMOVUPS      word4b400000<>+0(SB), Y8
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y8
+	VSUBPS       word4b400000<>+0(SB), Y8, Y8
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS word3f318000<>+0(SB), Y8, Y0
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS wordb95e8083<>+0(SB), Y8, Y0
+	VMOVUPS      word3ab6de32<>+0(SB), Y9
+	VFMADD213PS  word3c0920a4<>+0(SB), Y0, Y9
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y0, Y9
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y0, Y9
+	VFMADD213PS  word3f000000<>+0(SB), Y0, Y9
+	VMULPS       Y0, Y0, Y10
+	VMOVAPS      Y0, Y0
+	VFMADD231PS  Y10, Y9, Y0
+	VADDPS       word3f800000<>+0(SB), Y0, Y0
+	VCVTPS2DQ    Y8, Y8
+	VPSRAD       $0x01, Y8, Y9
+	VPSUBD       Y9, Y8, Y8
+	VPADDD       word0000007f<>+0(SB), Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VMULPS       Y9, Y0, Y0
+	VPADDD       word0000007f<>+0(SB), Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VMULPS       Y8, Y0, Y0
+	VBLENDVPS    Y7, Y6, Y0, Y0
+	VMASKMOVPS   Y0, Y5, 96(BX)
+	VANDPS       Y5, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+
+expdone:
+	VADDPS       Y3, Y1, Y1
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x0e, X1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPS    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	MOVQ         sums+48(FP), BX
+	VMOVSS       X1, (BX)(DX*4)
+	MOVQ         stride+8(FP), BX
+	ADDQ         BX, AX
+	INCQ         DX
+	CMPQ         DX, CX
+	JNE          row
+	VZEROUPPER
+	RET
+
+DATA word7fc00000<>+0(SB)/4, $0x7fc00000
+DATA word7fc00000<>+4(SB)/4, $0x7fc00000
+DATA word7fc00000<>+8(SB)/4, $0x7fc00000
+DATA word7fc00000<>+12(SB)/4, $0x7fc00000
+DATA word7fc00000<>+16(SB)/4, $0x7fc00000
+DATA word7fc00000<>+20(SB)/4, $0x7fc00000
+DATA word7fc00000<>+24(SB)/4, $0x7fc00000
+DATA word7fc00000<>+28(SB)/4, $0x7fc00000
+GLOBL word7fc00000<>(SB), RODATA|NOPTR, $32
+
 // func expSumAVX512(dst []float32, src []float32, m float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
@@ -1017,54 +1514,48 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS           (CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word00000000<>+0(SB), Z12
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K1
-	VBLENDMPS         Z12, Z3, K1, Z4
-	VBROADCASTSS      word4b400000<>+0(SB), Z3
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z3
-	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
-	VMOVAPS           Z4, Z13
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z13
-	VMOVAPS           Z13, Z13
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z13
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
-	VMULPS            Z13, Z13, Z15
-	VMOVAPS           Z13, Z13
-	VFMADD231PS       Z15, Z14, Z13
-	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
-	VSCALEFPS         Z3, Z13, Z3
-	VBLENDMPS         Z12, Z3, K1, Z5
-	VMOVUPS           Z5, (AX)
-	VADDPS            Z5, Z1, Z1
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS.Z       Z4, Z3, K1, Z3
+	VMOVUPS           Z3, (AX)
+	VADDPS            Z3, Z1, Z1
 	VMOVUPS           64(CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word00000000<>+0(SB), Z12
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K1
-	VBLENDMPS         Z12, Z3, K1, Z6
-	VBROADCASTSS      word4b400000<>+0(SB), Z3
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z3
-	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
-	VMOVAPS           Z6, Z13
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z13
-	VMOVAPS           Z13, Z13
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z13
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
-	VMULPS            Z13, Z13, Z15
-	VMOVAPS           Z13, Z13
-	VFMADD231PS       Z15, Z14, Z13
-	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
-	VSCALEFPS         Z3, Z13, Z3
-	VBLENDMPS         Z12, Z3, K1, Z7
-	VMOVUPS           Z7, 64(AX)
-	VADDPS            Z7, Z2, Z2
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS.Z       Z4, Z3, K1, Z3
+	VMOVUPS           Z3, 64(AX)
+	VADDPS            Z3, Z2, Z2
 	ADDQ              $0x00000080, AX
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x00000020, DX
@@ -1085,29 +1576,26 @@ rest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word00000000<>+0(SB), Z4
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K2
-	VBLENDMPS         Z4, Z3, K2, Z8
-	VBROADCASTSS      word4b400000<>+0(SB), Z3
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z3
-	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
-	VMOVAPS           Z8, Z5
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z5
-	VMOVAPS           Z5, Z5
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z5
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z5, Z6
-	VMULPS            Z5, Z5, Z7
-	VMOVAPS           Z5, Z5
-	VFMADD231PS       Z7, Z6, Z5
-	VADDPS.BCST       word3f800000<>+0(SB), Z5, Z5
-	VSCALEFPS         Z3, Z5, Z3
-	VBLENDMPS         Z4, Z3, K2, Z9
-	VMOVUPS           Z9, K1, (AX)
-	VMOVAPS.Z         Z9, K1, Z3
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS.Z       Z4, Z3, K2, Z3
+	VMOVUPS           Z3, K1, (AX)
+	VMOVAPS.Z         Z3, K1, Z3
 	VADDPS            Z3, Z1, Z1
 	XORQ              BX, BX
 	SUBQ              $0x00000010, DX
@@ -1120,29 +1608,26 @@ rest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VBROADCASTSS      word00000000<>+0(SB), Z3
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z0, K2
-	VBLENDMPS         Z3, Z0, K2, Z10
-	VBROADCASTSS      word4b400000<>+0(SB), Z0
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z10, Z0
-	VSUBPS.BCST       word4b400000<>+0(SB), Z0, Z0
-	VMOVAPS           Z10, Z4
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z0, Z4
-	VMOVAPS           Z4, Z4
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z0, Z4
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z5
-	VMULPS            Z4, Z4, Z6
-	VMOVAPS           Z4, Z4
-	VFMADD231PS       Z6, Z5, Z4
-	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
-	VSCALEFPS         Z0, Z4, Z0
-	VBLENDMPS         Z3, Z0, K2, Z11
-	VMOVUPS           Z11, K1, 64(AX)
-	VMOVAPS.Z         Z11, K1, Z0
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z0, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z0
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z4
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z0, Z4
+	VMULPS            Z0, Z0, Z5
+	VMOVAPS           Z0, Z0
+	VFMADD231PS       Z5, Z4, Z0
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
+	VSCALEFPS.Z       Z3, Z0, K2, Z0
+	VMOVUPS           Z0, K1, 64(AX)
+	VMOVAPS.Z         Z0, K1, Z0
 	VADDPS            Z0, Z2, Z2
 
 done:
@@ -1230,56 +1715,50 @@ maxdone:
 	JLT           exprest
 
 expeach:
-	VMOVUPS           (CX), Z11
-	VSUBPS            Z0, Z11, Z11
-	VBROADCASTSS      word00000000<>+0(SB), Z12
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z11, K1
-	VBLENDMPS         Z12, Z11, K1, Z3
-	VBROADCASTSS      word4b400000<>+0(SB), Z11
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z11
-	VSUBPS.BCST       word4b400000<>+0(SB), Z11, Z11
-	VMOVAPS           Z3, Z13
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z11, Z13
-	VMOVAPS           Z13, Z13
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z11, Z13
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
-	VMULPS            Z13, Z13, Z15
-	VMOVAPS           Z13, Z13
-	VFMADD231PS       Z15, Z14, Z13
-	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
-	VSCALEFPS         Z11, Z13, Z11
-	VBLENDMPS         Z12, Z11, K1, Z4
-	VMOVUPS           Z4, (AX)
-	VADDPS            Z4, Z1, Z1
-	VMOVUPS           64(CX), Z11
-	VSUBPS            Z0, Z11, Z11
-	VBROADCASTSS      word00000000<>+0(SB), Z12
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z11, K1
-	VBLENDMPS         Z12, Z11, K1, Z5
-	VBROADCASTSS      word4b400000<>+0(SB), Z11
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z5, Z11
-	VSUBPS.BCST       word4b400000<>+0(SB), Z11, Z11
-	VMOVAPS           Z5, Z13
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z11, Z13
-	VMOVAPS           Z13, Z13
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z11, Z13
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z14
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z13, Z14
-	VMULPS            Z13, Z13, Z15
-	VMOVAPS           Z13, Z13
-	VFMADD231PS       Z15, Z14, Z13
-	VADDPS.BCST       word3f800000<>+0(SB), Z13, Z13
-	VSCALEFPS         Z11, Z13, Z11
-	VBLENDMPS         Z12, Z11, K1, Z6
-	VMOVUPS           Z6, 64(AX)
-	VADDPS            Z6, Z2, Z2
+	VMOVUPS           (CX), Z3
+	VSUBPS            Z0, Z3, Z3
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS.Z       Z4, Z3, K1, Z3
+	VMOVUPS           Z3, (AX)
+	VADDPS            Z3, Z1, Z1
+	VMOVUPS           64(CX), Z3
+	VSUBPS            Z0, Z3, Z3
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS.Z       Z4, Z3, K1, Z3
+	VMOVUPS           Z3, 64(AX)
+	VADDPS            Z3, Z2, Z2
 	ADDQ              $0x00000080, AX
 	ADDQ              $0x00000080, CX
 	SUBQ              $0x00000020, DX
@@ -1300,29 +1779,26 @@ exprest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VBROADCASTSS      word00000000<>+0(SB), Z4
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z3, K2
-	VBLENDMPS         Z4, Z3, K2, Z7
-	VBROADCASTSS      word4b400000<>+0(SB), Z3
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z7, Z3
-	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
-	VMOVAPS           Z7, Z5
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z5
-	VMOVAPS           Z5, Z5
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z5
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z5, Z6
-	VMULPS            Z5, Z5, Z7
-	VMOVAPS           Z5, Z5
-	VFMADD231PS       Z7, Z6, Z5
-	VADDPS.BCST       word3f800000<>+0(SB), Z5, Z5
-	VSCALEFPS         Z3, Z5, Z3
-	VBLENDMPS         Z4, Z3, K2, Z8
-	VMOVUPS           Z8, K1, (AX)
-	VMOVAPS.Z         Z8, K1, Z3
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z5, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS.Z       Z4, Z3, K2, Z3
+	VMOVUPS           Z3, K1, (AX)
+	VMOVAPS.Z         Z3, K1, Z3
 	VADDPS            Z3, Z1, Z1
 	XORQ              BX, BX
 	SUBQ              $0x00000010, DX
@@ -1335,29 +1811,26 @@ exprest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VBROADCASTSS      word00000000<>+0(SB), Z3
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z0, K2
-	VBLENDMPS         Z3, Z0, K2, Z9
-	VBROADCASTSS      word4b400000<>+0(SB), Z0
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z9, Z0
-	VSUBPS.BCST       word4b400000<>+0(SB), Z0, Z0
-	VMOVAPS           Z9, Z4
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z0, Z4
-	VMOVAPS           Z4, Z4
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z0, Z4
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z5
-	VMULPS            Z4, Z4, Z6
-	VMOVAPS           Z4, Z4
-	VFMADD231PS       Z6, Z5, Z4
-	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
-	VSCALEFPS         Z0, Z4, Z0
-	VBLENDMPS         Z3, Z0, K2, Z10
-	VMOVUPS           Z10, K1, 64(AX)
-	VMOVAPS.Z         Z10, K1, Z0
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z0, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z3, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z3, Z0
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z4
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z0, Z4
+	VMULPS            Z0, Z0, Z5
+	VMOVAPS           Z0, Z0
+	VFMADD231PS       Z5, Z4, Z0
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z0
+	VSCALEFPS.Z       Z3, Z0, K2, Z0
+	VMOVUPS           Z0, K1, 64(AX)
+	VMOVAPS.Z         Z0, K1, Z0
 	VADDPS            Z0, Z2, Z2
 
 expdone:
@@ -1417,6 +1890,241 @@ return:
 	VZEROUPPER
 	RET
 
+// func expsAVX512(scores *float32, stride int, rows int, n int, before *float32, tops *float32, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
+TEXT ·expsAVX512(SB), NOSPLIT, $0-56
+	MOVQ scores+0(FP), AX
+	MOVQ rows+16(FP), CX
+	XORQ DX, DX
+
+row:
+	VBROADCASTSS wordff800000<>+0(SB), Z0
+	VBROADCASTSS wordff800000<>+0(SB), Z1
+	KXORW        K1, K1, K1
+	MOVQ         AX, BX
+	MOVQ         n+24(FP), SI
+	SUBQ         $0x00000020, SI
+	JLT          toprest
+
+topeach:
+	VMOVUPS (BX), Z2
+	VCMPPS  $0x03, Z2, Z2, K2
+	KORW    K2, K1, K1
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS 64(BX), Z2
+	VCMPPS  $0x03, Z2, Z2, K2
+	KORW    K2, K1, K1
+	VMAXPS  Z1, Z2, Z1
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x00000020, SI
+	JGE     topeach
+
+toprest:
+	ADDQ         $0x00000020, SI
+	JEQ          topdone
+	MOVQ         SI, DI
+	XORQ         R8, R8
+	SUBQ         $0x00000000, DI
+	CMOVQLT      R8, DI
+	MOVQ         $0x00000010, R8
+	CMPQ         DI, R8
+	CMOVQGT      R8, DI
+	MOVL         $0xffffffff, R8
+	BZHIL        DI, R8, R8
+	KMOVW        R8, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z2
+	VMOVUPS      (BX), K2, Z2
+	VCMPPS       $0x03, Z2, Z2, K2
+	KORW         K2, K1, K1
+	VMAXPS       Z0, Z2, Z0
+	XORQ         DI, DI
+	SUBQ         $0x00000010, SI
+	CMOVQLT      DI, SI
+	MOVQ         $0x00000010, DI
+	CMPQ         SI, DI
+	CMOVQGT      DI, SI
+	MOVL         $0xffffffff, DI
+	BZHIL        SI, DI, DI
+	KMOVW        DI, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z2
+	VMOVUPS      64(BX), K2, Z2
+	VCMPPS       $0x03, Z2, Z2, K2
+	KORW         K2, K1, K1
+	VMAXPS       Z1, Z2, Z1
+
+topdone:
+	VMAXPS        Z0, Z1, Z0
+	VEXTRACTF32X8 $0x01, Z0, Y1
+	VMAXPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X0, X1, X0
+	VPERMILPS     $0x0e, X0, X1
+	VMAXPS        X0, X1, X0
+	VPERMILPS     $0x01, X0, X1
+	VMAXPS        X0, X1, X0
+	VBROADCASTSS  X0, Z0
+	MOVQ          before+32(FP), BX
+	VBROADCASTSS  (BX)(DX*4), Z1
+	VCMPPS        $0x03, Z1, Z1, K2
+	KORW          K2, K1, K1
+	VMAXPS        Z0, Z1, Z0
+	KMOVW         K1, BX
+	TESTL         BX, BX
+	JEQ           clean
+	VBROADCASTSS  word7fc00000<>+0(SB), Z0
+
+clean:
+	MOVQ         tops+40(FP), BX
+	VMOVSS       X0, (BX)(DX*4)
+	VBROADCASTSS wordff800000<>+0(SB), Z1
+	VCMPPS       $0x00, Z1, Z0, K2
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	VBLENDMPS    Z1, Z0, K2, Z3
+	VBROADCASTSS word00000000<>+0(SB), Z0
+	VBROADCASTSS word00000000<>+0(SB), Z1
+	MOVQ         AX, BX
+	MOVQ         n+24(FP), SI
+	SUBQ         $0x00000020, SI
+	JLT          exprest
+
+expeach:
+	VMOVUPS           (BX), Z2
+	VSUBPS            Z3, Z2, Z2
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z2
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z2
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z5
+	VMULPS            Z2, Z2, Z6
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z6, Z5, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS.Z       Z4, Z2, K2, Z2
+	VMOVUPS           Z2, (BX)
+	VADDPS            Z2, Z0, Z0
+	VMOVUPS           64(BX), Z2
+	VSUBPS            Z3, Z2, Z2
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z2
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z2
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z5
+	VMULPS            Z2, Z2, Z6
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z6, Z5, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS.Z       Z4, Z2, K2, Z2
+	VMOVUPS           Z2, 64(BX)
+	VADDPS            Z2, Z1, Z1
+	ADDQ              $0x00000080, BX
+	SUBQ              $0x00000020, SI
+	JGE               expeach
+
+exprest:
+	ADDQ              $0x00000020, SI
+	JEQ               expdone
+	MOVQ              SI, DI
+	XORQ              R8, R8
+	SUBQ              $0x00000000, DI
+	CMOVQLT           R8, DI
+	MOVQ              $0x00000010, R8
+	CMPQ              DI, R8
+	CMOVQGT           R8, DI
+	MOVL              $0xffffffff, R8
+	BZHIL             DI, R8, R8
+	KMOVW             R8, K2
+	VMOVUPS.Z         (BX), K2, Z2
+	VSUBPS            Z3, Z2, Z2
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K3
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z2
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z2
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z5
+	VMULPS            Z2, Z2, Z6
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z6, Z5, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS.Z       Z4, Z2, K3, Z2
+	VMOVUPS           Z2, K2, (BX)
+	VMOVAPS.Z         Z2, K2, Z2
+	VADDPS            Z2, Z0, Z0
+	XORQ              DI, DI
+	SUBQ              $0x00000010, SI
+	CMOVQLT           DI, SI
+	MOVQ              $0x00000010, DI
+	CMPQ              SI, DI
+	CMOVQGT           DI, SI
+	MOVL              $0xffffffff, DI
+	BZHIL             SI, DI, DI
+	KMOVW             DI, K2
+	VMOVUPS.Z         64(BX), K2, Z2
+	VSUBPS            Z3, Z2, Z2
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K3
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z4, Z2
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z4, Z2
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z5
+	VMULPS            Z2, Z2, Z6
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z6, Z5, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS.Z       Z4, Z2, K3, Z2
+	VMOVUPS           Z2, K2, 64(BX)
+	VMOVAPS.Z         Z2, K2, Z2
+	VADDPS            Z2, Z1, Z1
+
+expdone:
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF32X8 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x0e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x01, X0, X1
+	VADDPS        X1, X0, X0
+	MOVQ          sums+48(FP), BX
+	VMOVSS        X0, (BX)(DX*4)
+	MOVQ          stride+8(FP), BX
+	ADDQ          BX, AX
+	INCQ          DX
+	CMPQ          DX, CX
+	JNE           row
+	VZEROUPPER
+	RET
+
 // func weightsAMX(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·weightsAMX(SB), NOSPLIT, $0-64
@@ -1435,16 +2143,16 @@ row:
 	JLT          toprest
 
 topeach:
-	VBROADCASTSS wordff800000<>+0(SB), Z12
-	VMOVUPS      (BX), Z12
-	VCMPPS       $0x03, Z12, Z12, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z4
+	VMOVUPS      (BX), Z4
+	VCMPPS       $0x03, Z4, Z4, K2
 	KORW         K2, K1, K1
-	VMAXPS       Z2, Z12, Z2
-	VBROADCASTSS wordff800000<>+0(SB), Z12
-	VMOVUPS      64(BX), Z12
-	VCMPPS       $0x03, Z12, Z12, K2
+	VMAXPS       Z2, Z4, Z2
+	VBROADCASTSS wordff800000<>+0(SB), Z4
+	VMOVUPS      64(BX), Z4
+	VCMPPS       $0x03, Z4, Z4, K2
 	KORW         K2, K1, K1
-	VMAXPS       Z3, Z12, Z3
+	VMAXPS       Z3, Z4, Z3
 	ADDQ         $0x00000080, BX
 	SUBQ         $0x00000020, SI
 	JGE          topeach
@@ -1462,11 +2170,11 @@ toprest:
 	MOVL         $0xffffffff, R8
 	BZHIL        DI, R8, R8
 	KMOVW        R8, K2
-	VBROADCASTSS wordff800000<>+0(SB), Z12
-	VMOVUPS      (BX), K2, Z12
-	VCMPPS       $0x03, Z12, Z12, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z4
+	VMOVUPS      (BX), K2, Z4
+	VCMPPS       $0x03, Z4, Z4, K2
 	KORW         K2, K1, K1
-	VMAXPS       Z2, Z12, Z2
+	VMAXPS       Z2, Z4, Z2
 	XORQ         DI, DI
 	SUBQ         $0x00000010, SI
 	CMOVQLT      DI, SI
@@ -1476,11 +2184,11 @@ toprest:
 	MOVL         $0xffffffff, DI
 	BZHIL        SI, DI, DI
 	KMOVW        DI, K2
-	VBROADCASTSS wordff800000<>+0(SB), Z12
-	VMOVUPS      64(BX), K2, Z12
-	VCMPPS       $0x03, Z12, Z12, K2
+	VBROADCASTSS wordff800000<>+0(SB), Z4
+	VMOVUPS      64(BX), K2, Z4
+	VCMPPS       $0x03, Z4, Z4, K2
 	KORW         K2, K1, K1
-	VMAXPS       Z3, Z12, Z3
+	VMAXPS       Z3, Z4, Z3
 
 topdone:
 	VMAXPS        Z2, Z3, Z2
@@ -1517,58 +2225,52 @@ numbers:
 	JLT            weightrest
 
 weighteach:
-	VMOVUPS           (BX), Z12
-	VMULPS            Z0, Z12, Z12
-	VSUBPS            Z1, Z12, Z12
-	VBROADCASTSS      word00000000<>+0(SB), Z13
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K2
-	VBLENDMPS         Z13, Z12, K2, Z4
-	VBROADCASTSS      word4b400000<>+0(SB), Z12
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z12
-	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
-	VMOVAPS           Z4, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z16
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z16, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z12, Z14, Z12
-	VBLENDMPS         Z13, Z12, K2, Z5
-	VADDPS            Z5, Z2, Z2
-	VMOVAPS           Z5, Z30
-	VMOVUPS           64(BX), Z12
-	VMULPS            Z0, Z12, Z12
-	VSUBPS            Z1, Z12, Z12
-	VBROADCASTSS      word00000000<>+0(SB), Z13
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K2
-	VBLENDMPS         Z13, Z12, K2, Z6
-	VBROADCASTSS      word4b400000<>+0(SB), Z12
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z6, Z12
-	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
-	VMOVAPS           Z6, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z16
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z16, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z12, Z14, Z12
-	VBLENDMPS         Z13, Z12, K2, Z7
-	VADDPS            Z7, Z3, Z3
-	VMOVAPS           Z7, Z31
+	VMOVUPS           (BX), Z4
+	VMULPS            Z0, Z4, Z4
+	VSUBPS            Z1, Z4, Z4
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z7, Z6, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS.Z       Z5, Z4, K2, Z4
+	VADDPS            Z4, Z2, Z2
+	VMOVAPS           Z4, Z30
+	VMOVUPS           64(BX), Z4
+	VMULPS            Z0, Z4, Z4
+	VSUBPS            Z1, Z4, Z4
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K2
+	VBROADCASTSS      word4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z7, Z6, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS.Z       Z5, Z4, K2, Z4
+	VADDPS            Z4, Z3, Z3
+	VMOVAPS           Z4, Z31
 
 	// VCVTNE2PS2BF16 Z30, Z31, Z30
 	BYTE    $0x62
@@ -1596,33 +2298,30 @@ weightrest:
 	MOVL              $0xffffffff, R9
 	BZHIL             R8, R9, R9
 	KMOVW             R9, K2
-	VMOVUPS.Z         (BX), K2, Z12
-	VMULPS            Z0, Z12, Z12
-	VSUBPS            Z1, Z12, Z12
-	VBROADCASTSS      word00000000<>+0(SB), Z13
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K3
-	VBLENDMPS         Z13, Z12, K3, Z8
-	VBROADCASTSS      word4b400000<>+0(SB), Z12
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z8, Z12
-	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
-	VMOVAPS           Z8, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z16
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z16, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z12, Z14, Z12
-	VBLENDMPS         Z13, Z12, K3, Z9
-	VMOVAPS.Z         Z9, K2, Z12
-	VADDPS            Z12, Z2, Z2
-	VMOVAPS           Z12, Z30
+	VMOVUPS.Z         (BX), K2, Z4
+	VMULPS            Z0, Z4, Z4
+	VSUBPS            Z1, Z4, Z4
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K3
+	VBROADCASTSS      word4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z7, Z6, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS.Z       Z5, Z4, K3, Z4
+	VMOVAPS.Z         Z4, K2, Z4
+	VADDPS            Z4, Z2, Z2
+	VMOVAPS           Z4, Z30
 	XORQ              R8, R8
 	SUBQ              $0x00000010, DI
 	CMOVQLT           R8, DI
@@ -1632,33 +2331,30 @@ weightrest:
 	MOVL              $0xffffffff, R8
 	BZHIL             DI, R8, R8
 	KMOVW             R8, K2
-	VMOVUPS.Z         64(BX), K2, Z12
-	VMULPS            Z0, Z12, Z12
-	VSUBPS            Z1, Z12, Z12
-	VBROADCASTSS      word00000000<>+0(SB), Z13
-	VCMPPS.BCST       $0x11, wordc2d00000<>+0(SB), Z12, K3
-	VBLENDMPS         Z13, Z12, K3, Z10
-	VBROADCASTSS      word4b400000<>+0(SB), Z12
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z10, Z12
-	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z12
-	VMOVAPS           Z10, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z12, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z12, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z16
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z16, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z12, Z14, Z12
-	VBLENDMPS         Z13, Z12, K3, Z11
-	VMOVAPS.Z         Z11, K2, Z12
-	VADDPS            Z12, Z3, Z3
-	VMOVAPS           Z12, Z31
+	VMOVUPS.Z         64(BX), K2, Z4
+	VMULPS            Z0, Z4, Z4
+	VSUBPS            Z1, Z4, Z4
+	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K3
+	VBROADCASTSS      word4b400000<>+0(SB), Z5
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z5, Z4
+	VMOVAPS           Z4, Z4
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z7, Z6, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS.Z       Z5, Z4, K3, Z4
+	VMOVAPS.Z         Z4, K2, Z4
+	VADDPS            Z4, Z3, Z3
+	VMOVAPS           Z4, Z31
 
 	// VCVTNE2PS2BF16 Z30, Z31, Z30
 	BYTE    $0x62
@@ -1689,13 +2385,3 @@ weightdone:
 	JNE           row
 	VZEROUPPER
 	RET
-
-DATA word7fc00000<>+0(SB)/4, $0x7fc00000
-DATA word7fc00000<>+4(SB)/4, $0x7fc00000
-DATA word7fc00000<>+8(SB)/4, $0x7fc00000
-DATA word7fc00000<>+12(SB)/4, $0x7fc00000
-DATA word7fc00000<>+16(SB)/4, $0x7fc00000
-DATA word7fc00000<>+20(SB)/4, $0x7fc00000
-DATA word7fc00000<>+24(SB)/4, $0x7fc00000
-DATA word7fc00000<>+28(SB)/4, $0x7fc00000
-GLOBL word7fc00000<>(SB), RODATA|NOPTR, $32

@@ -1,0 +1,63 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// exps turns rows of scores into e^(score-m) in place, with m the greatest of the row
+// and of what came before. It stores m and the sum of the exponentials. A row that is
+// -Inf, as what came before is, gives zeros.
+func (v rows) exps() {
+	TEXT("exps"+v.suffix(), NOSPLIT, "func(scores *float32, stride, rows, n int, before, tops, sums *float32)")
+	Pragma("noescape")
+	pointer := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
+	copied := func(from reg.GPVirtual) reg.GPVirtual {
+		r := GP64()
+		MOVQ(from, r)
+		return r
+	}
+	row, count, at := pointer("scores"), pointer("rows"), GP64()
+	XORQ(at, at)
+	least := bitsConst(0xff800000)
+
+	Label("row")
+	acc, nan := v.accumulators(least), v.noNaN(true)
+	src := copied(row)
+	v.part = "top"
+	v.lanesLoop(pointer("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
+		m := Mem{Base: src, Disp: disp}
+		var x vec
+		if t == nil {
+			x = v.load(m)
+		} else {
+			x = v.loadTailOr(m, *t, least)
+		}
+		nan.see(x)
+		joinMore(x, acc[i], acc[i])
+	})
+	top := v.reg()
+	VBROADCASTSS(v.tree(acc, joinMore).AsX(), top)
+	old := v.broadcast(Mem{Base: pointer("before"), Index: at, Scale: 4})
+	nan.see(old)
+	joinMore(old, top, top)
+	nan.spoilAll(top)
+	VMOVSS(top.AsX(), Mem{Base: pointer("tops"), Index: at, Scale: 4})
+	top = v.pick(v.cmp(eqOQ, top, v.load(least)), v.load(fconst(0)), top)
+
+	acc = v.accumulators(fconst(0))
+	src = copied(row)
+	v.part = "exp"
+	v.lanesLoop(pointer("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
+		e := v.expNotPositive(v.sub(v.get(src, disp, t), top))
+		v.put(e, src, disp, t)
+		joinSum(v.only(e, t), acc[i], acc[i])
+	})
+	VMOVSS(v.tree(acc, joinSum).AsX(), Mem{Base: pointer("sums"), Index: at, Scale: 4})
+	ADDQ(Load(Param("stride"), GP64()), row)
+	INCQ(at)
+	CMPQ(at, count)
+	JNE(LabelRef("row"))
+	end()
+}
