@@ -20,6 +20,8 @@ type sweepArgs struct {
 	steps, cols, tiles, rows int
 	scale                    float32
 	config                   unsafe.Pointer // of tile registers
+
+	block amx.Block // the portable twin's, which would escape
 }
 
 // settleArgs divides rows by the sums of their lanes.
@@ -44,9 +46,10 @@ var portable = kernels{portableSweep, portableSettle, portablePairs}
 func portableSweep(a *sweepArgs) {
 	kern := amx.For(cpu.Generic)
 	for tile := range a.tiles {
-		b := amx.Block{A: a.q, LDA: a.ldq, B: unsafe.Add(a.k, tile*streamTile/amx.Cols*a.steps*amx.StepB), C: a.s, LDC: 4 * scoreRow, PanelC: 4 * amx.Cols, Panels: streamTile / amx.Cols}
+		b := &a.block
+		*b = amx.Block{A: a.q, LDA: a.ldq, B: unsafe.Add(a.k, tile*streamTile/amx.Cols*a.steps*amx.StepB), C: a.s, LDC: 4 * scoreRow, PanelC: 4 * amx.Cols, Panels: streamTile / amx.Cols}
 		b.SetRows(a.rows)
-		kern.Contiguous(amx.BF16, &b, a.steps)
+		kern.Contiguous(amx.BF16, b, a.steps)
 		bias := unsafe.Slice((*float32)(unsafe.Add(a.bias, 4*tile*streamTile)), streamTile)
 		for i := range a.rows {
 			scores := unsafe.Slice((*float32)(unsafe.Add(a.s, 4*i*scoreRow)), streamTile)
@@ -63,9 +66,9 @@ func portableSweep(a *sweepArgs) {
 			}
 		}
 		for c := range a.cols {
-			b := amx.Block{A: a.p, LDA: 4 * weightRow, B: unsafe.Add(a.v, c*a.skipV+tile*streamTile/amx.StepBF16*amx.StepB), C: unsafe.Add(a.o, 4*c*amx.Cols), LDC: a.ldo, Panels: 1, Add: 1}
+			*b = amx.Block{A: a.p, LDA: 4 * weightRow, B: unsafe.Add(a.v, c*a.skipV+tile*streamTile/amx.StepBF16*amx.StepB), C: unsafe.Add(a.o, 4*c*amx.Cols), LDC: a.ldo, Panels: 1, Add: 1}
 			b.SetRows(a.rows)
-			kern.Contiguous(amx.BF16, &b, streamTile/amx.StepBF16)
+			kern.Contiguous(amx.BF16, b, streamTile/amx.StepBF16)
 		}
 	}
 }
