@@ -79,7 +79,7 @@ def serve_peer(engine, precision):
         request = json.loads(line)
         if "model" in request:
             with np.load(request["inputs"]) as arrays:
-                feed = {name.removeprefix("in:"): arrays[name] for name in arrays}
+                feed = {name.removeprefix("in:"): arrays[name] for name in arrays if name.startswith("in:")}
             start = time.perf_counter()
             run = PEERS[engine](request["model"], request["threads"], precision)
             answer = {"load_s": time.perf_counter() - start}
