@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -75,25 +74,11 @@ func TestAnswersWithRolesAreBitIdentical(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer m.Close()
-				got := make([][]textgen.Token, len(prompts))
-				var wg sync.WaitGroup
-				for i := range prompts {
-					run := func() { got[i] = probabilities(t, m, prompts[i]) }
-					if c.together {
-						wg.Go(run)
-					} else {
-						run()
-					}
-				}
-				wg.Wait()
+				got := answers(t, m, prompts, c.together)
 				if want == nil {
 					want = got
 				}
-				for i := range got {
-					if a, b := fmt.Sprint(got[i]), fmt.Sprint(want[i]); a != b {
-						t.Errorf("prompt %d: %.300s, alone %.300s", i, a, b)
-					}
-				}
+				sameAnswers(t, got, want)
 				if s := m.Stats(); c.o.CacheBytes > 0 && s.Preemptions == 0 || c.name == "prefixes" && s.PrefixHits == 0 {
 					t.Errorf("nothing was preempted or found: %+v", s)
 				}

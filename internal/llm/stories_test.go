@@ -136,29 +136,40 @@ func TestAnswersAreBitIdentical(t *testing.T) {
 				defer p.Close()
 				c.o.Pool, c.o.Level, c.o.Precision = p, c.level, weights.precision
 				m := stories(t, weights.format, c.o)
-				got := make([][]textgen.Token, len(prompts))
-				var wg sync.WaitGroup
-				for i := range prompts {
-					run := func() { got[i] = probabilities(t, m, prompts[i]) }
-					if c.together {
-						wg.Go(run)
-					} else {
-						run()
-					}
-				}
-				wg.Wait()
+				got := answers(t, m, prompts, c.together)
 				if want == nil {
 					want = got
 				}
-				for i := range got {
-					if a, b := fmt.Sprint(got[i]), fmt.Sprint(want[i]); a != b {
-						t.Errorf("prompt %d:\n%s, alone\n%s", i, a, b)
-					}
-				}
+				sameAnswers(t, got, want)
 				if s := m.Stats(); c.o.CacheBytes > 0 && s.Preemptions == 0 || c.name == "prefixes" && s.PrefixHits == 0 {
 					t.Errorf("nothing was preempted or found: %+v", s)
 				}
 			})
+		}
+	}
+}
+
+// answers gives what the model makes of the prompts, one after the other or together.
+func answers(t *testing.T, m *Model, prompts [][]int32, together bool) [][]textgen.Token {
+	got := make([][]textgen.Token, len(prompts))
+	var wg sync.WaitGroup
+	for i := range prompts {
+		run := func() { got[i] = probabilities(t, m, prompts[i]) }
+		if together {
+			wg.Go(run)
+		} else {
+			run()
+		}
+	}
+	wg.Wait()
+	return got
+}
+
+// sameAnswers compares tokens and every bit of their probabilities.
+func sameAnswers(t *testing.T, got, want [][]textgen.Token) {
+	for i := range got {
+		if a, b := fmt.Sprint(got[i]), fmt.Sprint(want[i]); a != b {
+			t.Errorf("prompt %d: %.300s, alone %.300s", i, a, b)
 		}
 	}
 }
