@@ -78,8 +78,8 @@ func multiHeadSizes(n *ir.Node, q, k, v shape.Shape) (*headSizes, error) {
 	}
 	switch {
 	case len(k) == 5 && v == nil:
-		if !shape.Of(heads, 2).Compatible(k[2:4]) {
-			return nil, fmt.Errorf("key has shape %v, expected [batch,sequence,%d,2,size]", k, heads)
+		if want := (shape.Shape{q[0], k[1], shape.Const(heads), shape.Const(2), h.size}); !want.Compatible(k) {
+			return nil, fmt.Errorf("key has shape %v, expected [batch,sequence,heads,2,size], which is %v", k, want)
 		}
 		h.keys, h.vsize = k[1], k[4]
 	case len(k) == 3 && len(v) == 3:

@@ -84,6 +84,9 @@ func (k *multiHeadKernel) place(p *op.Prep) bool {
 		switch {
 		case items > 1 && i >= first:
 			k.in[i] = first
+			if !equal(p.InShape(first), []int{h.batch, s.rows, heads, items, s.size}) {
+				return false
+			}
 			s.head, s.offset = items*s.size, (i-first)*s.size
 		case i > 0 && len(shapes[1]) == 4:
 			k.in[i] = i
