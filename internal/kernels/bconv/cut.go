@@ -82,7 +82,8 @@ func (c *cut) divide(pl *Plan) {
 	}
 	chunks := c.chunksThatPay(pl.cost * c.images)
 	best, all := math.MaxInt, tiling.Ceil(pl.H.Out*pl.W.Out, tileRows)*c.images
-	for n := c.bands; n == c.bands || n*c.images <= chunks && pl.H.Out/n >= least; n++ {
+	fewest := c.bands
+	for n := fewest; n == fewest || n*c.images <= chunks && pl.H.Out/n >= least; n++ {
 		rows := tiling.Ceil(pl.H.Out, n)
 		bands := tiling.Ceil(pl.H.Out, rows)
 		load := tiling.Ceil(bands*c.images, c.threads) * tiling.Ceil(rows*pl.W.Out, tileRows)

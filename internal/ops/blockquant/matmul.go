@@ -198,6 +198,9 @@ func generatedOf(t *tensor.Tensor, m int) (int, error) {
 	if t == nil {
 		return m, nil
 	}
+	if t.Len() != 1 {
+		return 0, fmt.Errorf("generated is %s, expected one number", t)
+	}
 	if n := int(tensor.Of[int32](t)[0]); n >= 0 && n <= m {
 		return n, nil
 	}

@@ -60,5 +60,8 @@ func TestRoles(t *testing.T) {
 		if _, err := generatedOf(tensor.FromSlice([]int32{9}, 1), 8); err == nil {
 			t.Error("9 of 8 rows generated is no error")
 		}
+		if _, err := generatedOf(tensor.FromSlice([]int32{}, 0), 8); err == nil {
+			t.Error("no number of generated rows is no error")
+		}
 	})
 }

@@ -79,7 +79,9 @@ func problem(c *op.Call, p *paged.Problem) error {
 		if g.Len() != 1 {
 			return fmt.Errorf("generated is %s, expected one number", g)
 		}
-		generated = int(tensor.Of[int32](g)[0])
+		if generated = int(tensor.Of[int32](g)[0]); generated < 0 || generated > p.Tokens {
+			return fmt.Errorf("generated is %d, expected up to as many as there are tokens, %d", generated, p.Tokens)
+		}
 	}
 	p.Sequences = p.Sequences[:0]
 	for s := range rows.Shape[0] {
