@@ -21,6 +21,10 @@ func amxFamily() {
 		amxStrip(tall, false)
 		amxStrip(tall, true)
 	}
+	for _, tall := range []bool{false, true} {
+		amxConv(tall, false)
+		amxConv(tall, true)
+	}
 	amxRound()
 	amxRoundPairs()
 	amxFinish()

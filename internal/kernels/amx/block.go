@@ -137,6 +137,8 @@ type Kernels struct {
 	finish func(t *byte)
 	// strip takes a *Strip: without GELU and with; up to 16 rows, up to 32.
 	strip [2][2]func(t *byte)
+	// conv takes a *Conv: without SiLU and with; up to 16 rows, up to 32.
+	conv [2][2]func(t *byte)
 	// blocks and planes bring pixels together.
 	blocks func(dst *uint16, lo, hi *float32, n, step int)
 	planes func(dst *uint16, p0, p1, p2, p3 *float32, n int)

@@ -9,6 +9,7 @@ import (
 var portable = Kernels{
 	multiply: [kinds][2]func(*byte){{portableBF16, portableBF16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
 	strip:    [2][2]func(*byte){{portableStrip, portableStrip}, {portableStrip, portableStrip}},
+	conv:     [2][2]func(*byte){{portableConv, portableConv}, {portableConv, portableConv}},
 	round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
 	halves: portableHalves, pixels: portablePixels, pixelsSilu: portablePixels, maximum: portableMaximum, depthwise: portableDepthwise, widen: portableWiden,
 }

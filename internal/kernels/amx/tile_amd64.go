@@ -54,6 +54,26 @@ func stripx32(t *byte)
 //go:noescape
 func stripGelux32(t *byte)
 
+// convolves up to 16 rows a tile; t is a *Conv.
+//
+//go:noescape
+func convx16(t *byte)
+
+// convolves up to 16 rows a tile, with SiLU; t is a *Conv.
+//
+//go:noescape
+func convSilux16(t *byte)
+
+// is the same for 17 to 32 rows.
+//
+//go:noescape
+func convx32(t *byte)
+
+// is the same for 17 to 32 rows.
+//
+//go:noescape
+func convSilux32(t *byte)
+
 // rounds n floats to bfloat16.
 //
 //go:noescape

@@ -6616,6 +6616,1730 @@ end:
 	VZEROUPPER
 	RET
 
+// func convx16(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·convx16(SB), NOSPLIT, $128-8
+	MOVQ t+0(FP), DI
+	MOVQ 104(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         8(DI), CX
+	MOVQ         CX, R12
+	SHLQ         $0x04, R12
+	MOVQ         $0x00000080, BX
+	MOVQ         192(DI), R14
+	MOVQ         32(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         112(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         144(DI), AX
+	MOVQ         AX, 48(SP)
+	MOVQ         176(DI), AX
+	MOVQ         AX, 56(SP)
+	MOVQ         40(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         72(DI), AX
+	MOVQ         AX, 64(SP)
+	ADDQ         $0x00001000, AX
+	MOVQ         AX, 72(SP)
+	XORQ         R13, R13
+	XORQ         SI, SI
+	XORQ         R8, R8
+	XORQ         R15, R15
+	KXORW        K1, K1, K1
+	VPXORD       Z28, Z28, Z28
+	VPXORD       Z29, Z29, Z29
+	VBROADCASTSS 208(DI), Z30
+	VBROADCASTSS 212(DI), Z31
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 56(DI), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	MOVQ 32(SP), DX
+	MOVQ 8(SP), AX
+	MOVQ (AX), AX
+	ADDQ (DI), AX
+	MOVQ AX, (SP)
+	MOVQ 24(DI), R10
+	MOVQ 16(DI), R9
+
+step:
+	MOVQ (R9), AX
+	ADDQ (SP), AX
+	ADDQ $0x08, R9
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  halfstep
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+halfstep:
+	ADDQ $0x00000800, DX
+	CMPQ 88(DI), $0x00
+	JLE  fetched
+	MOVQ 96(DI), R11
+	MOVQ 80(DI), AX
+	SUBQ R11, 88(DI)
+
+fetch:
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	PREFETCHT1 128(AX)
+	PREFETCHT1 192(AX)
+	PREFETCHT1 256(AX)
+	PREFETCHT1 320(AX)
+	PREFETCHT1 384(AX)
+	PREFETCHT1 448(AX)
+	ADDQ       $0x00000200, AX
+	DECQ       R11
+	JNE        fetch
+	MOVQ       AX, 80(DI)
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R11
+
+row:
+	VADDPS      (SI), Z28, Z0
+	VADDPS.Z    64(SI), Z29, K1, Z1
+	TESTL       $0x00000004, R14
+	JEQ         noadd
+	MOVQ        104(SP), AX
+	TESTL       $0x00000002, R14
+	JEQ         noaddfloat
+	VPMOVZXWD   (AX), Z2
+	ADDQ        96(SP), AX
+	VPMOVZXWD.Z (AX), K1, Z3
+	VPSLLD      $0x10, Z2, Z2
+	VPSLLD      $0x10, Z3, Z3
+	JMP         noaddloaded
+
+noaddfloat:
+	VMOVUPS   (AX), Z2
+	ADDQ      96(SP), AX
+	VMOVUPS.Z (AX), K1, Z3
+
+noaddloaded:
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z3, Z1, Z1
+	TESTL      $0x00000010, R14
+	JEQ        noaddnear
+	PREFETCHT0 2048(AX)
+	MOVQ       104(SP), AX
+	PREFETCHT0 2048(AX)
+
+noaddnear:
+	MOVQ 152(DI), AX
+	ADDQ AX, 104(SP)
+
+noadd:
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	TESTL       $0x00000008, R14
+	JEQ         noaddlast
+	MOVQ        104(SP), AX
+	TESTL       $0x00000002, R14
+	JEQ         noaddlastfloat
+	VPMOVZXWD   (AX), Z2
+	ADDQ        96(SP), AX
+	VPMOVZXWD.Z (AX), K1, Z3
+	VPSLLD      $0x10, Z2, Z2
+	VPSLLD      $0x10, Z3, Z3
+	JMP         noaddlastloaded
+
+noaddlastfloat:
+	VMOVUPS   (AX), Z2
+	ADDQ      96(SP), AX
+	VMOVUPS.Z (AX), K1, Z3
+
+noaddlastloaded:
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z3, Z1, Z1
+	TESTL      $0x00000010, R14
+	JEQ        noaddlastnear
+	PREFETCHT0 2048(AX)
+	MOVQ       104(SP), AX
+	PREFETCHT0 2048(AX)
+
+noaddlastnear:
+	MOVQ 152(DI), AX
+	ADDQ AX, 104(SP)
+
+noaddlast:
+	TESTL $0x00000010, R14
+	JEQ   near
+	LEAQ  (R8)(R15*1), AX
+
+	// PREFETCHW 2048(R8)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 2048(AX)
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+near:
+	TESTL $0x00000001, R14
+	JEQ   float
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE          $0x62
+	BYTE          $0xf2
+	BYTE          $0x77
+	BYTE          $0x48
+	BYTE          $0x72
+	BYTE          $0xc0
+	VMOVDQU       Y0, (R8)
+	VEXTRACTI32X8 $0x01, Z0, K1, (R8)(R15*1)
+	JMP           stored
+
+float:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, K1, (R8)(R15*1)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 120(DI), R8
+	DECQ R13
+	JEQ  piece
+
+more:
+	DECQ R11
+	JNE  row
+	JMP  finished
+
+piece:
+	DECQ 120(SP)
+	JEQ  finished
+	MOVQ 112(SP), AX
+	ADDQ $0x20, 112(SP)
+	MOVQ 8(AX), R13
+	MOVQ 72(SP), SI
+	ADDQ (AX), SI
+	MOVQ 80(SP), R8
+	ADDQ 16(AX), R8
+	MOVQ 24(AX), AX
+	ADDQ 88(SP), AX
+	MOVQ AX, 104(SP)
+	JMP  more
+
+finished:
+	DECQ  R10
+	JNE   step
+	CMPQ  24(SP), $0x00
+	JEQ   end
+	MOVQ  64(SP), SI
+	MOVQ  128(DI), R15
+	MOVQ  160(DI), AX
+	MOVQ  AX, 96(SP)
+	MOVQ  $0x0000ffff, R11
+	KMOVW R11, K1
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  narrow
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+	JMP  columns
+
+narrow:
+	XORQ  R15, R15
+	MOVQ  R15, 96(SP)
+	KXORW K1, K1, K1
+
+columns:
+	MOVQ    72(SP), AX
+	MOVQ    AX, 64(SP)
+	MOVQ    SI, 72(SP)
+	MOVQ    40(SP), AX
+	MOVQ    AX, 80(SP)
+	MOVQ    48(SP), AX
+	MOVQ    AX, 88(SP)
+	MOVQ    56(SP), AX
+	VMOVUPS (AX), Z28
+	VMOVUPS 64(AX), Z29
+	MOVQ    8(SP), R11
+	MOVQ    8(R11), AX
+	ADDQ    64(DI), AX
+	MOVQ    AX, 112(SP)
+	MOVQ    16(R11), AX
+	MOVQ    AX, 120(SP)
+	MOVQ    112(SP), AX
+	ADDQ    $0x20, 112(SP)
+	MOVQ    8(AX), R13
+	MOVQ    72(SP), SI
+	ADDQ    (AX), SI
+	MOVQ    80(SP), R8
+	ADDQ    16(AX), R8
+	MOVQ    24(AX), AX
+	ADDQ    88(SP), AX
+	MOVQ    AX, 104(SP)
+	ADDQ    $0x18, 8(SP)
+	DECQ    16(SP)
+	JNE     tile
+	MOVQ    DX, 32(SP)
+	MOVQ    136(DI), AX
+	ADDQ    AX, 40(SP)
+	MOVQ    168(DI), AX
+	ADDQ    AX, 48(SP)
+	ADDQ    $0x00000080, 56(SP)
+	DECQ    24(SP)
+	JNE     panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, R10
+	MOVQ $0x00000020, R11
+	JMP  row
+
+end:
+	VZEROUPPER
+	RET
+
+// func convSilux16(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·convSilux16(SB), NOSPLIT, $128-8
+	MOVQ t+0(FP), DI
+	MOVQ 104(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x04
+	BYTE    $0x20
+	MOVQ    8(DI), CX
+	MOVQ    CX, R12
+	SHLQ    $0x04, R12
+	MOVQ    $0x00000080, BX
+	MOVQ    192(DI), R14
+	MOVQ    32(DI), AX
+	MOVQ    AX, 32(SP)
+	MOVQ    112(DI), AX
+	MOVQ    AX, 40(SP)
+	MOVQ    144(DI), AX
+	MOVQ    AX, 48(SP)
+	MOVQ    176(DI), AX
+	MOVQ    AX, 56(SP)
+	MOVQ    40(DI), AX
+	MOVQ    AX, 24(SP)
+	MOVQ    72(DI), AX
+	MOVQ    AX, 64(SP)
+	ADDQ    $0x00001000, AX
+	MOVQ    AX, 72(SP)
+	XORQ    R13, R13
+	XORQ    SI, SI
+	XORQ    R8, R8
+	XORQ    R15, R15
+	KXORW   K1, K1, K1
+	VPXORD  Z28, Z28, Z28
+	VPXORD  Z29, Z29, Z29
+	VMOVUPS vector_42ae0000<>+0(SB), Z16
+	VMOVUPS vector_bfb8aa3b<>+0(SB), Z17
+	VMOVUPS vector_3d61fbac<>+0(SB), Z18
+	VMOVUPS vector_3e786f0c<>+0(SB), Z19
+	VMOVUPS vector_3f31798d<>+0(SB), Z20
+	VMOVUPS vector_3f7ffb49<>+0(SB), Z21
+	VMOVUPS vector_3f800000<>+0(SB), Z22
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 56(DI), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	MOVQ 32(SP), DX
+	MOVQ 8(SP), AX
+	MOVQ (AX), AX
+	ADDQ (DI), AX
+	MOVQ AX, (SP)
+	MOVQ 24(DI), R10
+	MOVQ 16(DI), R9
+
+step:
+	MOVQ (R9), AX
+	ADDQ (SP), AX
+	ADDQ $0x08, R9
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  halfstep
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+halfstep:
+	ADDQ $0x00000800, DX
+	CMPQ 88(DI), $0x00
+	JLE  fetched
+	MOVQ 96(DI), R11
+	MOVQ 80(DI), AX
+	SUBQ R11, 88(DI)
+
+fetch:
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	PREFETCHT1 128(AX)
+	PREFETCHT1 192(AX)
+	PREFETCHT1 256(AX)
+	PREFETCHT1 320(AX)
+	PREFETCHT1 384(AX)
+	PREFETCHT1 448(AX)
+	ADDQ       $0x00000200, AX
+	DECQ       R11
+	JNE        fetch
+	MOVQ       AX, 80(DI)
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R11
+
+row:
+	VADDPS      (SI), Z28, Z0
+	VADDPS.Z    64(SI), Z29, K1, Z1
+	VMINPS      Z0, Z16, Z4
+	VMULPS      Z17, Z4, Z4
+	VRNDSCALEPS $0x00, Z4, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z4, Z2
+	VFMADD213PS Z20, Z4, Z2
+	VFMADD213PS Z21, Z4, Z2
+	VSCALEFPS   Z5, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VMINPS      Z1, Z16, Z6
+	VMULPS      Z17, Z6, Z6
+	VRNDSCALEPS $0x00, Z6, Z7
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z6, Z2
+	VFMADD213PS Z20, Z6, Z2
+	VFMADD213PS Z21, Z6, Z2
+	VSCALEFPS   Z7, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	TESTL       $0x00000008, R14
+	JEQ         noaddlast
+	MOVQ        104(SP), AX
+	TESTL       $0x00000002, R14
+	JEQ         noaddlastfloat
+	VPMOVZXWD   (AX), Z2
+	ADDQ        96(SP), AX
+	VPMOVZXWD.Z (AX), K1, Z3
+	VPSLLD      $0x10, Z2, Z2
+	VPSLLD      $0x10, Z3, Z3
+	JMP         noaddlastloaded
+
+noaddlastfloat:
+	VMOVUPS   (AX), Z2
+	ADDQ      96(SP), AX
+	VMOVUPS.Z (AX), K1, Z3
+
+noaddlastloaded:
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z3, Z1, Z1
+	TESTL      $0x00000010, R14
+	JEQ        noaddlastnear
+	PREFETCHT0 2048(AX)
+	MOVQ       104(SP), AX
+	PREFETCHT0 2048(AX)
+
+noaddlastnear:
+	MOVQ 152(DI), AX
+	ADDQ AX, 104(SP)
+
+noaddlast:
+	TESTL $0x00000010, R14
+	JEQ   near
+	LEAQ  (R8)(R15*1), AX
+
+	// PREFETCHW 2048(R8)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 2048(AX)
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+near:
+	TESTL $0x00000001, R14
+	JEQ   float
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE          $0x62
+	BYTE          $0xf2
+	BYTE          $0x77
+	BYTE          $0x48
+	BYTE          $0x72
+	BYTE          $0xc0
+	VMOVDQU       Y0, (R8)
+	VEXTRACTI32X8 $0x01, Z0, K1, (R8)(R15*1)
+	JMP           stored
+
+float:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, K1, (R8)(R15*1)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 120(DI), R8
+	DECQ R13
+	JEQ  piece
+
+more:
+	DECQ R11
+	JNE  row
+	JMP  finished
+
+piece:
+	DECQ 120(SP)
+	JEQ  finished
+	MOVQ 112(SP), AX
+	ADDQ $0x20, 112(SP)
+	MOVQ 8(AX), R13
+	MOVQ 72(SP), SI
+	ADDQ (AX), SI
+	MOVQ 80(SP), R8
+	ADDQ 16(AX), R8
+	MOVQ 24(AX), AX
+	ADDQ 88(SP), AX
+	MOVQ AX, 104(SP)
+	JMP  more
+
+finished:
+	DECQ  R10
+	JNE   step
+	CMPQ  24(SP), $0x00
+	JEQ   end
+	MOVQ  64(SP), SI
+	MOVQ  128(DI), R15
+	MOVQ  160(DI), AX
+	MOVQ  AX, 96(SP)
+	MOVQ  $0x0000ffff, R11
+	KMOVW R11, K1
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  narrow
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+	JMP  columns
+
+narrow:
+	XORQ  R15, R15
+	MOVQ  R15, 96(SP)
+	KXORW K1, K1, K1
+
+columns:
+	MOVQ    72(SP), AX
+	MOVQ    AX, 64(SP)
+	MOVQ    SI, 72(SP)
+	MOVQ    40(SP), AX
+	MOVQ    AX, 80(SP)
+	MOVQ    48(SP), AX
+	MOVQ    AX, 88(SP)
+	MOVQ    56(SP), AX
+	VMOVUPS (AX), Z28
+	VMOVUPS 64(AX), Z29
+	MOVQ    8(SP), R11
+	MOVQ    8(R11), AX
+	ADDQ    64(DI), AX
+	MOVQ    AX, 112(SP)
+	MOVQ    16(R11), AX
+	MOVQ    AX, 120(SP)
+	MOVQ    112(SP), AX
+	ADDQ    $0x20, 112(SP)
+	MOVQ    8(AX), R13
+	MOVQ    72(SP), SI
+	ADDQ    (AX), SI
+	MOVQ    80(SP), R8
+	ADDQ    16(AX), R8
+	MOVQ    24(AX), AX
+	ADDQ    88(SP), AX
+	MOVQ    AX, 104(SP)
+	ADDQ    $0x18, 8(SP)
+	DECQ    16(SP)
+	JNE     tile
+	MOVQ    DX, 32(SP)
+	MOVQ    136(DI), AX
+	ADDQ    AX, 40(SP)
+	MOVQ    168(DI), AX
+	ADDQ    AX, 48(SP)
+	ADDQ    $0x00000080, 56(SP)
+	DECQ    24(SP)
+	JNE     panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, R10
+	MOVQ $0x00000020, R11
+	JMP  row
+
+end:
+	VZEROUPPER
+	RET
+
+DATA vector_42ae0000<>+0(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+4(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+8(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+12(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+16(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+20(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+24(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+28(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+32(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+36(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+40(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+44(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+48(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+52(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+56(SB)/4, $0x42ae0000
+DATA vector_42ae0000<>+60(SB)/4, $0x42ae0000
+GLOBL vector_42ae0000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_bfb8aa3b<>+0(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+4(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+8(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+12(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+16(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+20(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+24(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+28(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+32(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+36(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+40(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+44(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+48(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+52(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+56(SB)/4, $0xbfb8aa3b
+DATA vector_bfb8aa3b<>+60(SB)/4, $0xbfb8aa3b
+GLOBL vector_bfb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3d61fbac<>+0(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+4(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+8(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+12(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+16(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+20(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+24(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+28(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+32(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+36(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+40(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+44(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+48(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+52(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+56(SB)/4, $0x3d61fbac
+DATA vector_3d61fbac<>+60(SB)/4, $0x3d61fbac
+GLOBL vector_3d61fbac<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3e786f0c<>+0(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+4(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+8(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+12(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+16(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+20(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+24(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+28(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+32(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+36(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+40(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+44(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+48(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+52(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+56(SB)/4, $0x3e786f0c
+DATA vector_3e786f0c<>+60(SB)/4, $0x3e786f0c
+GLOBL vector_3e786f0c<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f31798d<>+0(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+4(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+8(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+12(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+16(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+20(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+24(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+28(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+32(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+36(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+40(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+44(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+48(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+52(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+56(SB)/4, $0x3f31798d
+DATA vector_3f31798d<>+60(SB)/4, $0x3f31798d
+GLOBL vector_3f31798d<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f7ffb49<>+0(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+4(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+8(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+12(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+16(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+20(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+24(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+28(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+32(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+36(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+40(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+44(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+48(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+52(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+56(SB)/4, $0x3f7ffb49
+DATA vector_3f7ffb49<>+60(SB)/4, $0x3f7ffb49
+GLOBL vector_3f7ffb49<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f800000<>+0(SB)/4, $0x3f800000
+DATA vector_3f800000<>+4(SB)/4, $0x3f800000
+DATA vector_3f800000<>+8(SB)/4, $0x3f800000
+DATA vector_3f800000<>+12(SB)/4, $0x3f800000
+DATA vector_3f800000<>+16(SB)/4, $0x3f800000
+DATA vector_3f800000<>+20(SB)/4, $0x3f800000
+DATA vector_3f800000<>+24(SB)/4, $0x3f800000
+DATA vector_3f800000<>+28(SB)/4, $0x3f800000
+DATA vector_3f800000<>+32(SB)/4, $0x3f800000
+DATA vector_3f800000<>+36(SB)/4, $0x3f800000
+DATA vector_3f800000<>+40(SB)/4, $0x3f800000
+DATA vector_3f800000<>+44(SB)/4, $0x3f800000
+DATA vector_3f800000<>+48(SB)/4, $0x3f800000
+DATA vector_3f800000<>+52(SB)/4, $0x3f800000
+DATA vector_3f800000<>+56(SB)/4, $0x3f800000
+DATA vector_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
+
+// func convx32(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·convx32(SB), NOSPLIT, $128-8
+	MOVQ t+0(FP), DI
+	MOVQ 104(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         8(DI), CX
+	MOVQ         CX, R12
+	SHLQ         $0x04, R12
+	MOVQ         $0x00000080, BX
+	MOVQ         192(DI), R14
+	MOVQ         32(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         112(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         144(DI), AX
+	MOVQ         AX, 48(SP)
+	MOVQ         176(DI), AX
+	MOVQ         AX, 56(SP)
+	MOVQ         40(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         72(DI), AX
+	MOVQ         AX, 64(SP)
+	ADDQ         $0x00001000, AX
+	MOVQ         AX, 72(SP)
+	XORQ         R13, R13
+	XORQ         SI, SI
+	XORQ         R8, R8
+	XORQ         R15, R15
+	KXORW        K1, K1, K1
+	VPXORD       Z28, Z28, Z28
+	VPXORD       Z29, Z29, Z29
+	VBROADCASTSS 208(DI), Z30
+	VBROADCASTSS 212(DI), Z31
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 56(DI), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ 32(SP), DX
+	MOVQ 8(SP), AX
+	MOVQ (AX), AX
+	ADDQ (DI), AX
+	MOVQ AX, (SP)
+	MOVQ 24(DI), R10
+	MOVQ 16(DI), R9
+
+step:
+	MOVQ (R9), AX
+	ADDQ (SP), AX
+	ADDQ $0x08, R9
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBF16PS tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  halfstep
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TDPBF16PS tmm7, tmm5, tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+
+halfstep:
+	ADDQ $0x00000800, DX
+	CMPQ 88(DI), $0x00
+	JLE  fetched
+	MOVQ 96(DI), R11
+	MOVQ 80(DI), AX
+	SUBQ R11, 88(DI)
+
+fetch:
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	PREFETCHT1 128(AX)
+	PREFETCHT1 192(AX)
+	PREFETCHT1 256(AX)
+	PREFETCHT1 320(AX)
+	PREFETCHT1 384(AX)
+	PREFETCHT1 448(AX)
+	ADDQ       $0x00000200, AX
+	DECQ       R11
+	JNE        fetch
+	MOVQ       AX, 80(DI)
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R11
+
+row:
+	VADDPS      (SI), Z28, Z0
+	VADDPS.Z    64(SI), Z29, K1, Z1
+	TESTL       $0x00000004, R14
+	JEQ         noadd
+	MOVQ        104(SP), AX
+	TESTL       $0x00000002, R14
+	JEQ         noaddfloat
+	VPMOVZXWD   (AX), Z2
+	ADDQ        96(SP), AX
+	VPMOVZXWD.Z (AX), K1, Z3
+	VPSLLD      $0x10, Z2, Z2
+	VPSLLD      $0x10, Z3, Z3
+	JMP         noaddloaded
+
+noaddfloat:
+	VMOVUPS   (AX), Z2
+	ADDQ      96(SP), AX
+	VMOVUPS.Z (AX), K1, Z3
+
+noaddloaded:
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z3, Z1, Z1
+	TESTL      $0x00000010, R14
+	JEQ        noaddnear
+	PREFETCHT0 2048(AX)
+	MOVQ       104(SP), AX
+	PREFETCHT0 2048(AX)
+
+noaddnear:
+	MOVQ 152(DI), AX
+	ADDQ AX, 104(SP)
+
+noadd:
+	VMAXPS      Z0, Z30, Z0
+	VMINPS      Z0, Z31, Z0
+	VMAXPS      Z1, Z30, Z1
+	VMINPS      Z1, Z31, Z1
+	TESTL       $0x00000008, R14
+	JEQ         noaddlast
+	MOVQ        104(SP), AX
+	TESTL       $0x00000002, R14
+	JEQ         noaddlastfloat
+	VPMOVZXWD   (AX), Z2
+	ADDQ        96(SP), AX
+	VPMOVZXWD.Z (AX), K1, Z3
+	VPSLLD      $0x10, Z2, Z2
+	VPSLLD      $0x10, Z3, Z3
+	JMP         noaddlastloaded
+
+noaddlastfloat:
+	VMOVUPS   (AX), Z2
+	ADDQ      96(SP), AX
+	VMOVUPS.Z (AX), K1, Z3
+
+noaddlastloaded:
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z3, Z1, Z1
+	TESTL      $0x00000010, R14
+	JEQ        noaddlastnear
+	PREFETCHT0 2048(AX)
+	MOVQ       104(SP), AX
+	PREFETCHT0 2048(AX)
+
+noaddlastnear:
+	MOVQ 152(DI), AX
+	ADDQ AX, 104(SP)
+
+noaddlast:
+	TESTL $0x00000010, R14
+	JEQ   near
+	LEAQ  (R8)(R15*1), AX
+
+	// PREFETCHW 2048(R8)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 2048(AX)
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+near:
+	TESTL $0x00000001, R14
+	JEQ   float
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE          $0x62
+	BYTE          $0xf2
+	BYTE          $0x77
+	BYTE          $0x48
+	BYTE          $0x72
+	BYTE          $0xc0
+	VMOVDQU       Y0, (R8)
+	VEXTRACTI32X8 $0x01, Z0, K1, (R8)(R15*1)
+	JMP           stored
+
+float:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, K1, (R8)(R15*1)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 120(DI), R8
+	DECQ R13
+	JEQ  piece
+
+more:
+	DECQ R11
+	JNE  row
+	JMP  finished
+
+piece:
+	DECQ 120(SP)
+	JEQ  finished
+	MOVQ 112(SP), AX
+	ADDQ $0x20, 112(SP)
+	MOVQ 8(AX), R13
+	MOVQ 72(SP), SI
+	ADDQ (AX), SI
+	MOVQ 80(SP), R8
+	ADDQ 16(AX), R8
+	MOVQ 24(AX), AX
+	ADDQ 88(SP), AX
+	MOVQ AX, 104(SP)
+	JMP  more
+
+finished:
+	DECQ  R10
+	JNE   step
+	CMPQ  24(SP), $0x00
+	JEQ   end
+	MOVQ  64(SP), SI
+	MOVQ  128(DI), R15
+	MOVQ  160(DI), AX
+	MOVQ  AX, 96(SP)
+	MOVQ  $0x0000ffff, R11
+	KMOVW R11, K1
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm2, 2048(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x1e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  narrow
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TILESTORED tmm3, 2112(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x1e
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	JMP  columns
+
+narrow:
+	XORQ  R15, R15
+	MOVQ  R15, 96(SP)
+	KXORW K1, K1, K1
+
+columns:
+	MOVQ    72(SP), AX
+	MOVQ    AX, 64(SP)
+	MOVQ    SI, 72(SP)
+	MOVQ    40(SP), AX
+	MOVQ    AX, 80(SP)
+	MOVQ    48(SP), AX
+	MOVQ    AX, 88(SP)
+	MOVQ    56(SP), AX
+	VMOVUPS (AX), Z28
+	VMOVUPS 64(AX), Z29
+	MOVQ    8(SP), R11
+	MOVQ    8(R11), AX
+	ADDQ    64(DI), AX
+	MOVQ    AX, 112(SP)
+	MOVQ    16(R11), AX
+	MOVQ    AX, 120(SP)
+	MOVQ    112(SP), AX
+	ADDQ    $0x20, 112(SP)
+	MOVQ    8(AX), R13
+	MOVQ    72(SP), SI
+	ADDQ    (AX), SI
+	MOVQ    80(SP), R8
+	ADDQ    16(AX), R8
+	MOVQ    24(AX), AX
+	ADDQ    88(SP), AX
+	MOVQ    AX, 104(SP)
+	ADDQ    $0x18, 8(SP)
+	DECQ    16(SP)
+	JNE     tile
+	MOVQ    DX, 32(SP)
+	MOVQ    136(DI), AX
+	ADDQ    AX, 40(SP)
+	MOVQ    168(DI), AX
+	ADDQ    AX, 48(SP)
+	ADDQ    $0x00000080, 56(SP)
+	DECQ    24(SP)
+	JNE     panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, R10
+	MOVQ $0x00000020, R11
+	JMP  row
+
+end:
+	VZEROUPPER
+	RET
+
+// func convSilux32(t *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·convSilux32(SB), NOSPLIT, $128-8
+	MOVQ t+0(FP), DI
+	MOVQ 104(DI), AX
+
+	// LDTILECFG tmm0, 0(AX), distance 0
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x04
+	BYTE    $0x20
+	MOVQ    8(DI), CX
+	MOVQ    CX, R12
+	SHLQ    $0x04, R12
+	MOVQ    $0x00000080, BX
+	MOVQ    192(DI), R14
+	MOVQ    32(DI), AX
+	MOVQ    AX, 32(SP)
+	MOVQ    112(DI), AX
+	MOVQ    AX, 40(SP)
+	MOVQ    144(DI), AX
+	MOVQ    AX, 48(SP)
+	MOVQ    176(DI), AX
+	MOVQ    AX, 56(SP)
+	MOVQ    40(DI), AX
+	MOVQ    AX, 24(SP)
+	MOVQ    72(DI), AX
+	MOVQ    AX, 64(SP)
+	ADDQ    $0x00001000, AX
+	MOVQ    AX, 72(SP)
+	XORQ    R13, R13
+	XORQ    SI, SI
+	XORQ    R8, R8
+	XORQ    R15, R15
+	KXORW   K1, K1, K1
+	VPXORD  Z28, Z28, Z28
+	VPXORD  Z29, Z29, Z29
+	VMOVUPS vector_42ae0000<>+0(SB), Z16
+	VMOVUPS vector_bfb8aa3b<>+0(SB), Z17
+	VMOVUPS vector_3d61fbac<>+0(SB), Z18
+	VMOVUPS vector_3e786f0c<>+0(SB), Z19
+	VMOVUPS vector_3f31798d<>+0(SB), Z20
+	VMOVUPS vector_3f7ffb49<>+0(SB), Z21
+	VMOVUPS vector_3f800000<>+0(SB), Z22
+
+panel:
+	MOVQ 48(DI), AX
+	MOVQ AX, 8(SP)
+	MOVQ 56(DI), AX
+	MOVQ AX, 16(SP)
+
+tile:
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TILEZERO tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+
+	// TILEZERO tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+
+	// TILEZERO tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ 32(SP), DX
+	MOVQ 8(SP), AX
+	MOVQ (AX), AX
+	ADDQ (DI), AX
+	MOVQ AX, (SP)
+	MOVQ 24(DI), R10
+	MOVQ 16(DI), R9
+
+step:
+	MOVQ (R9), AX
+	ADDQ (SP), AX
+	ADDQ $0x08, R9
+
+	// TILELOADD tmm4, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x24
+	BYTE $0x08
+
+	// TILELOADD tmm6, 0(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x34
+	BYTE $0x1a
+
+	// TDPBF16PS tmm6, tmm4, tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xc4
+	ADDQ R12, AX
+
+	// TILELOADD tmm5, 0(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x2c
+	BYTE $0x08
+
+	// TDPBF16PS tmm6, tmm5, tmm2
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4a
+	BYTE $0x5c
+	BYTE $0xd5
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  halfstep
+
+	// TILELOADD tmm7, 64(DX), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x7c
+	BYTE $0x1a
+	BYTE $0x40
+
+	// TDPBF16PS tmm7, tmm4, tmm1
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xcc
+
+	// TDPBF16PS tmm7, tmm5, tmm3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x42
+	BYTE $0x5c
+	BYTE $0xdd
+
+halfstep:
+	ADDQ $0x00000800, DX
+	CMPQ 88(DI), $0x00
+	JLE  fetched
+	MOVQ 96(DI), R11
+	MOVQ 80(DI), AX
+	SUBQ R11, 88(DI)
+
+fetch:
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	PREFETCHT1 128(AX)
+	PREFETCHT1 192(AX)
+	PREFETCHT1 256(AX)
+	PREFETCHT1 320(AX)
+	PREFETCHT1 384(AX)
+	PREFETCHT1 448(AX)
+	ADDQ       $0x00000200, AX
+	DECQ       R11
+	JNE        fetch
+	MOVQ       AX, 80(DI)
+
+fetched:
+	TESTQ R13, R13
+	JEQ   finished
+	MOVQ  200(DI), R11
+
+row:
+	VADDPS      (SI), Z28, Z0
+	VADDPS.Z    64(SI), Z29, K1, Z1
+	VMINPS      Z0, Z16, Z4
+	VMULPS      Z17, Z4, Z4
+	VRNDSCALEPS $0x00, Z4, Z5
+	VSUBPS      Z5, Z4, Z4
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z4, Z2
+	VFMADD213PS Z20, Z4, Z2
+	VFMADD213PS Z21, Z4, Z2
+	VSCALEFPS   Z5, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z0, Z0
+	VMINPS      Z1, Z16, Z6
+	VMULPS      Z17, Z6, Z6
+	VRNDSCALEPS $0x00, Z6, Z7
+	VSUBPS      Z7, Z6, Z6
+	VMOVAPS     Z18, Z2
+	VFMADD213PS Z19, Z6, Z2
+	VFMADD213PS Z20, Z6, Z2
+	VFMADD213PS Z21, Z6, Z2
+	VSCALEFPS   Z7, Z2, Z2
+	VADDPS      Z22, Z2, Z2
+	VRCP14PS    Z2, Z2
+	VMULPS      Z2, Z1, Z1
+	TESTL       $0x00000008, R14
+	JEQ         noaddlast
+	MOVQ        104(SP), AX
+	TESTL       $0x00000002, R14
+	JEQ         noaddlastfloat
+	VPMOVZXWD   (AX), Z2
+	ADDQ        96(SP), AX
+	VPMOVZXWD.Z (AX), K1, Z3
+	VPSLLD      $0x10, Z2, Z2
+	VPSLLD      $0x10, Z3, Z3
+	JMP         noaddlastloaded
+
+noaddlastfloat:
+	VMOVUPS   (AX), Z2
+	ADDQ      96(SP), AX
+	VMOVUPS.Z (AX), K1, Z3
+
+noaddlastloaded:
+	VADDPS     Z2, Z0, Z0
+	VADDPS     Z3, Z1, Z1
+	TESTL      $0x00000010, R14
+	JEQ        noaddlastnear
+	PREFETCHT0 2048(AX)
+	MOVQ       104(SP), AX
+	PREFETCHT0 2048(AX)
+
+noaddlastnear:
+	MOVQ 152(DI), AX
+	ADDQ AX, 104(SP)
+
+noaddlast:
+	TESTL $0x00000010, R14
+	JEQ   near
+	LEAQ  (R8)(R15*1), AX
+
+	// PREFETCHW 2048(R8)
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+	// PREFETCHW 2048(AX)
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x88
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+
+near:
+	TESTL $0x00000001, R14
+	JEQ   float
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	BYTE          $0x62
+	BYTE          $0xf2
+	BYTE          $0x77
+	BYTE          $0x48
+	BYTE          $0x72
+	BYTE          $0xc0
+	VMOVDQU       Y0, (R8)
+	VEXTRACTI32X8 $0x01, Z0, K1, (R8)(R15*1)
+	JMP           stored
+
+float:
+	VMOVUPS Z0, (R8)
+	VMOVUPS Z1, K1, (R8)(R15*1)
+
+stored:
+	ADDQ $0x00000080, SI
+	ADDQ 120(DI), R8
+	DECQ R13
+	JEQ  piece
+
+more:
+	DECQ R11
+	JNE  row
+	JMP  finished
+
+piece:
+	DECQ 120(SP)
+	JEQ  finished
+	MOVQ 112(SP), AX
+	ADDQ $0x20, 112(SP)
+	MOVQ 8(AX), R13
+	MOVQ 72(SP), SI
+	ADDQ (AX), SI
+	MOVQ 80(SP), R8
+	ADDQ 16(AX), R8
+	MOVQ 24(AX), AX
+	ADDQ 88(SP), AX
+	MOVQ AX, 104(SP)
+	JMP  more
+
+finished:
+	DECQ  R10
+	JNE   step
+	CMPQ  24(SP), $0x00
+	JEQ   end
+	MOVQ  64(SP), SI
+	MOVQ  128(DI), R15
+	MOVQ  160(DI), AX
+	MOVQ  AX, 96(SP)
+	MOVQ  $0x0000ffff, R11
+	KMOVW R11, K1
+
+	// TILESTORED tmm0, 0(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x1e
+
+	// TILESTORED tmm2, 2048(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x1e
+	BYTE $0x00
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	MOVQ 24(SP), AX
+	CMPQ AX, 184(DI)
+	JEQ  narrow
+
+	// TILESTORED tmm1, 64(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x4c
+	BYTE $0x1e
+	BYTE $0x40
+
+	// TILESTORED tmm3, 2112(SI), distance BX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x1e
+	BYTE $0x40
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x00
+	JMP  columns
+
+narrow:
+	XORQ  R15, R15
+	MOVQ  R15, 96(SP)
+	KXORW K1, K1, K1
+
+columns:
+	MOVQ    72(SP), AX
+	MOVQ    AX, 64(SP)
+	MOVQ    SI, 72(SP)
+	MOVQ    40(SP), AX
+	MOVQ    AX, 80(SP)
+	MOVQ    48(SP), AX
+	MOVQ    AX, 88(SP)
+	MOVQ    56(SP), AX
+	VMOVUPS (AX), Z28
+	VMOVUPS 64(AX), Z29
+	MOVQ    8(SP), R11
+	MOVQ    8(R11), AX
+	ADDQ    64(DI), AX
+	MOVQ    AX, 112(SP)
+	MOVQ    16(R11), AX
+	MOVQ    AX, 120(SP)
+	MOVQ    112(SP), AX
+	ADDQ    $0x20, 112(SP)
+	MOVQ    8(AX), R13
+	MOVQ    72(SP), SI
+	ADDQ    (AX), SI
+	MOVQ    80(SP), R8
+	ADDQ    16(AX), R8
+	MOVQ    24(AX), AX
+	ADDQ    88(SP), AX
+	MOVQ    AX, 104(SP)
+	ADDQ    $0x18, 8(SP)
+	DECQ    16(SP)
+	JNE     tile
+	MOVQ    DX, 32(SP)
+	MOVQ    136(DI), AX
+	ADDQ    AX, 40(SP)
+	MOVQ    168(DI), AX
+	ADDQ    AX, 48(SP)
+	ADDQ    $0x00000080, 56(SP)
+	DECQ    24(SP)
+	JNE     panel
+
+	// TILERELEASE
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	MOVQ $0x00000001, R10
+	MOVQ $0x00000020, R11
+	JMP  row
+
+end:
+	VZEROUPPER
+	RET
+
 // func round512(dst *uint16, src *float32, n int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2
 TEXT ·round512(SB), NOSPLIT, $0-24
@@ -7636,132 +9360,6 @@ row15:
 
 form16:
 	RET
-
-DATA vector_42ae0000<>+0(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+4(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+8(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+12(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+16(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+20(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+24(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+28(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+32(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+36(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+40(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+44(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+48(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+52(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+56(SB)/4, $0x42ae0000
-DATA vector_42ae0000<>+60(SB)/4, $0x42ae0000
-GLOBL vector_42ae0000<>(SB), RODATA|NOPTR, $64
-
-DATA vector_bfb8aa3b<>+0(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+4(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+8(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+12(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+16(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+20(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+24(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+28(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+32(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+36(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+40(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+44(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+48(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+52(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+56(SB)/4, $0xbfb8aa3b
-DATA vector_bfb8aa3b<>+60(SB)/4, $0xbfb8aa3b
-GLOBL vector_bfb8aa3b<>(SB), RODATA|NOPTR, $64
-
-DATA vector_3d61fbac<>+0(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+4(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+8(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+12(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+16(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+20(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+24(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+28(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+32(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+36(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+40(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+44(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+48(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+52(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+56(SB)/4, $0x3d61fbac
-DATA vector_3d61fbac<>+60(SB)/4, $0x3d61fbac
-GLOBL vector_3d61fbac<>(SB), RODATA|NOPTR, $64
-
-DATA vector_3e786f0c<>+0(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+4(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+8(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+12(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+16(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+20(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+24(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+28(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+32(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+36(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+40(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+44(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+48(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+52(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+56(SB)/4, $0x3e786f0c
-DATA vector_3e786f0c<>+60(SB)/4, $0x3e786f0c
-GLOBL vector_3e786f0c<>(SB), RODATA|NOPTR, $64
-
-DATA vector_3f31798d<>+0(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+4(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+8(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+12(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+16(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+20(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+24(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+28(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+32(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+36(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+40(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+44(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+48(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+52(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+56(SB)/4, $0x3f31798d
-DATA vector_3f31798d<>+60(SB)/4, $0x3f31798d
-GLOBL vector_3f31798d<>(SB), RODATA|NOPTR, $64
-
-DATA vector_3f7ffb49<>+0(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+4(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+8(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+12(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+16(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+20(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+24(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+28(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+32(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+36(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+40(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+44(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+48(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+52(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+56(SB)/4, $0x3f7ffb49
-DATA vector_3f7ffb49<>+60(SB)/4, $0x3f7ffb49
-GLOBL vector_3f7ffb49<>(SB), RODATA|NOPTR, $64
-
-DATA vector_3f800000<>+0(SB)/4, $0x3f800000
-DATA vector_3f800000<>+4(SB)/4, $0x3f800000
-DATA vector_3f800000<>+8(SB)/4, $0x3f800000
-DATA vector_3f800000<>+12(SB)/4, $0x3f800000
-DATA vector_3f800000<>+16(SB)/4, $0x3f800000
-DATA vector_3f800000<>+20(SB)/4, $0x3f800000
-DATA vector_3f800000<>+24(SB)/4, $0x3f800000
-DATA vector_3f800000<>+28(SB)/4, $0x3f800000
-DATA vector_3f800000<>+32(SB)/4, $0x3f800000
-DATA vector_3f800000<>+36(SB)/4, $0x3f800000
-DATA vector_3f800000<>+40(SB)/4, $0x3f800000
-DATA vector_3f800000<>+44(SB)/4, $0x3f800000
-DATA vector_3f800000<>+48(SB)/4, $0x3f800000
-DATA vector_3f800000<>+52(SB)/4, $0x3f800000
-DATA vector_3f800000<>+56(SB)/4, $0x3f800000
-DATA vector_3f800000<>+60(SB)/4, $0x3f800000
-GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
 
 // func halves512(dst *uint16, lo *uint16, hi *uint16, n int, step int)
 // Requires: AVX, AVX512F

@@ -29,7 +29,8 @@ type cut struct {
 const (
 	bandBytes  = 640 << 10    // of rounded input: with weights and outputs it stays in the second-level cache
 	fewWeights = 256 << 10    // bytes that stay there too
-	callSteps  = 128          // about how many steps a call should have
+	onceSteps  = 256          // about how many steps a call should have that also brings sums to their pixels
+	callSteps  = 128          // and one that doesn't
 	maxSums    = 8            // panels times row tiles of a call: their sums stay near the first-level cache
 	aheadSums  = 4            // the same where outputs are fetched into it
 	tileRows   = amx.Rows / 2 // of a single tile
@@ -45,6 +46,30 @@ func (pl *Plan) newCut(images, threads int) cut {
 		c.divide(pl)
 	}
 	c.band = pl.newBand(tiling.Ceil(pl.H.Out, c.bands))
+	c.byTiles = pl.panels*pl.panelBytes() <= fewWeights
+	c.calls(pl)
+	c.slots = min(threads, tiling.MaxSlots)
+	if c.shared {
+		c.share(pl)
+	}
+	c.place(pl)
+	return c
+}
+
+// calls says how much a call computes.
+func (c *cut) calls(pl *Plan) {
+	c.band.tabulate(pl)
+	if pl.atOnce() {
+		most := max(1, onceSteps/pl.steps)
+		if c.byTiles {
+			c.group = min(most, pl.panels)
+			c.tall = max(1, most/c.group)
+		} else {
+			c.tall = min(most, c.band.tiles)
+			c.group = max(1, most/c.tall)
+		}
+		return
+	}
 	sums := maxSums
 	if pl.fetches {
 		sums = aheadSums
@@ -52,13 +77,6 @@ func (pl *Plan) newCut(images, threads int) cut {
 	most := min(max(1, callSteps/pl.steps), sums)
 	c.group = min(most, pl.panels)
 	c.tall = max(1, most/c.group)
-	c.byTiles = pl.panels*pl.panelBytes() <= fewWeights
-	c.slots = min(threads, tiling.MaxSlots)
-	if c.shared {
-		c.share(pl)
-	}
-	c.place(pl)
-	return c
 }
 
 // bandRows is how many rows of outputs have about bandBytes of input.
@@ -125,6 +143,9 @@ func (c *cut) share(pl *Plan) {
 func (c *cut) place(pl *Plan) {
 	input := tiling.Align(c.band.bytes, lineBytes)
 	sums := c.group * c.tall * panelSums
+	if pl.atOnce() {
+		sums = amx.StripSums
+	}
 	if c.shared {
 		c.sumsOff, c.slotBytes = input, sums
 		c.bytes = input + c.slots*sums + lineBytes

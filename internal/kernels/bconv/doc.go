@@ -22,5 +22,6 @@
 // lie: nothing is copied per window. A run goes on over the border from one row of
 // outputs to the next; what is computed in between is dropped. Large images are
 // rounded and computed band by band, so that a band is read from the second-level
-// cache.
+// cache. While the tiles multiply, the vector units bring the sums before to their pixels
+// (amx.Conv), unless the activation is a function that is applied to memory.
 package bconv

@@ -205,6 +205,10 @@ type band struct {
 	rowStep int // bytes from the input of one output to the next
 	tiles   int // of the run
 	offsets []int
+
+	height int // of tiles that are computed at once: see tabulate
+	table  []amx.ConvTile
+	pieces []amx.Piece
 }
 
 // newBand lays out a band of so many rows of outputs.

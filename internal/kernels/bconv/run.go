@@ -82,6 +82,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	if r.cut.images != op.N || r.cut.threads != p.Threads() {
 		r.cut = pl.newCut(op.N, p.Threads())
 		r.last = pl.newBand(pl.H.Out - (r.cut.bands-1)*r.cut.band.rows)
+		r.last.tabulate(pl)
 		r.spaces = make([]workspace, r.cut.slots)
 	}
 	if err := r.check(op); err != nil {
@@ -124,6 +125,7 @@ func (r *Runner) check(op Operands) error {
 
 // A workspace is what a chunk needs.
 type workspace struct {
+	conv   amx.Conv
 	block  amx.Block
 	pixels amx.Pixels
 	sums   []byte
@@ -182,6 +184,10 @@ func (t *partTask) Do(i int) {
 
 // compute computes an area of a band whose first row of outputs is row.
 func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
+	if r.plan.atOnce() {
+		r.convolve(w, b, image, row, a)
+		return
+	}
 	if r.cut.byTiles {
 		for t := a.tile; t < a.tileEnd; {
 			n := r.cut.inCall(b, t, a.tileEnd)
