@@ -121,6 +121,8 @@ func (gatherNDCases) Cases() []op.Case {
 	x := sequence(2, 3, 2)
 	return []op.Case{
 		{Name: "slices", In: list(x, i64s([]int{2, 2}, 0, 1, -1, 0)), Out: list(f32s([]int{2, 2}, 2, 3, 6, 7))},
+		{Name: "pairs", In: list(noise(40, 30, 50), indices(-30, 30, 7, 40, 2))},
+		{Name: "pairs of a batch", Attrs: attr("batch_dims", 1), In: list(noise(4, 30, 20, 9), indices(-20, 20, 4, 60, 2))},
 		{Name: "batch", Attrs: attr("batch_dims", 1), In: list(x, i64s([]int{2, 1}, 2, 0)), Out: list(f32s([]int{2, 2}, 4, 5, 6, 7))},
 	}
 }
@@ -130,7 +132,12 @@ type scatterElementsCases struct{}
 func (scatterElementsCases) Cases() []op.Case {
 	x := f32s([]int{2, 3}, 1, 2, 3, 4, 5, 6)
 	idx, up := i64s([]int{2, 2}, 0, -1, 1, 1), f32s([]int{2, 2}, 10, 20, 30, 40)
+	many := indices(-5, 5, 9, 60, 70)
 	return []op.Case{
+		{Name: "columns", Attrs: attr("axis", 1, "reduction", "add"), In: list(sequence(9, 5, 70), many, noise(9, 60, 70))},
+		{Name: "few columns", Attrs: attr("reduction", "max"), In: list(noise(5, 70), many.Reshape(540, 70), noise(540, 70))},
+		{Name: "fewer lines", Attrs: attr("axis", 2, "reduction", "min"), In: list(noise(9, 61, 5), many, noise(9, 60, 70))},
+		{Name: "integers", Attrs: attr("axis", 2), In: list(indices(0, 100, 9, 60, 5), many, indices(0, 100, 9, 60, 70))},
 		{Name: "replace", Attrs: attr("axis", 1), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 10, 2, 20, 4, 40, 6))},
 		{Name: "add", Attrs: attr("axis", 1, "reduction", "add"), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 11, 2, 23, 4, 75, 6))},
 		{Name: "max", Attrs: attr("axis", 1, "reduction", "max"), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 10, 2, 20, 4, 40, 6))},
@@ -143,6 +150,8 @@ func (scatterNDCases) Cases() []op.Case {
 	x := f32s([]int{3, 2}, 1, 2, 3, 4, 5, 6)
 	return []op.Case{
 		{Name: "rows", In: list(x, i64s([]int{2, 1}, 2, 0), f32s([]int{2, 2}, 10, 20, 30, 40)), Out: list(f32s([]int{3, 2}, 30, 40, 3, 4, 10, 20))},
+		{Name: "wide rows", Attrs: attr("reduction", "max"), In: list(noise(3, 5, 300), indices(-3, 3, 80, 1), noise(80, 5, 300))},
+		{Name: "pairs", Attrs: attr("reduction", "add"), In: list(indices(0, 9, 3, 3, 40), indices(-3, 3, 80, 2), indices(0, 9, 80, 40))},
 		{Name: "multiply", Attrs: attr("reduction", "mul"), In: list(x, i64s([]int{2, 2}, 0, 1, 0, 1), f32s([]int{2}, 10, 2)), Out: list(f32s([]int{3, 2}, 1, 40, 3, 4, 5, 6))},
 	}
 }
@@ -154,6 +163,15 @@ func noise(dims ...int) *tensor.Tensor {
 	t := sequence(dims...)
 	for i, v := range tensor.Of[float32](t) {
 		tensor.Of[float32](t)[i] = float32(int(v)*7919%101) - 50
+	}
+	return t
+}
+
+// indices makes numbers from lo to below hi in no order.
+func indices(lo, hi int64, dims ...int) *tensor.Tensor {
+	t := tensor.New(dtype.Int64, dims...)
+	for i := range tensor.Of[int64](t) {
+		tensor.Of[int64](t)[i] = lo + int64(i)*7919%101%(hi-lo)
 	}
 	return t
 }

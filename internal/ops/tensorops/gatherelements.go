@@ -23,7 +23,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "GatherND", Versions: versions, Doc: "slices chosen by index tuples",
 			In: op.Ports("data:T", "indices:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
-			Infer: gatherNDInfer, Ref: gatherNDRef, Rows: gatherNDRows, Cases: cases,
+			Infer: gatherNDInfer, Ref: gatherNDRef, Compile: compileGatherND, Rows: gatherNDRows, Cases: cases,
 		})
 	}
 	nd(nil, nil, 11)

@@ -18,7 +18,7 @@ func init() {
 			Name: name, Versions: versions, Doc: "a copy of the data with single elements replaced or combined",
 			In: op.Ports("data:T", "indices:Tind", "updates:T"), Out: op.Ports("output:T"),
 			Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: attrs,
-			Infer: op.SameAsInput, Ref: scatterElementsRef, InPlace: []int{0}, Rows: scatterElementsRows, Cases: cases,
+			Infer: op.SameAsInput, Ref: scatterElementsRef, Compile: compileScatterElements, InPlace: []int{0}, Rows: scatterElementsRows, Cases: cases,
 		})
 	}
 	reduction := op.Default(ir.Str("none"))
@@ -29,7 +29,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "ScatterND", Versions: versions, Doc: "a copy of the data with slices replaced or combined",
 			In: op.Ports("data:T", "indices:int64", "updates:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
-			Infer: op.SameAsInput, Ref: scatterNDRef, InPlace: []int{0}, Rows: noRows, Cases: cases,
+			Infer: op.SameAsInput, Ref: scatterNDRef, Compile: compileScatterND, InPlace: []int{0}, Rows: noRows, Cases: cases,
 		})
 	}
 	nd(nil, nil, 11, 13)

@@ -1,0 +1,255 @@
+package tensorops
+
+import (
+	"slices"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// reduction is how an update is combined with what is there.
+type reduction uint8
+
+const (
+	replace reduction = iota
+	sum
+	product
+	highest
+	lowest
+)
+
+var reductions = map[string]reduction{"": replace, "none": replace, "add": sum, "mul": product, "max": highest, "min": lowest}
+
+// scattered are the element types that are combined; those that are only replaced
+// are taken for unsigned integers of their size.
+type scattered interface {
+	uint8 | uint16 | uint32 | uint64 | int32 | int64 | float32 | float64
+}
+
+// combine puts u into d.
+func combine[T scattered](d *T, u T, how reduction) {
+	switch how {
+	case replace:
+		*d = u
+	case sum:
+		*d += u
+	case product:
+		*d *= u
+	case highest:
+		if u > *d || u != u {
+			*d = u
+		}
+	case lowest:
+		if u < *d || u != u {
+			*d = u
+		}
+	}
+}
+
+// newScatter makes the kernel for the type of input 0, or nil where the reference serves it.
+func newScatter(p *op.Prep, s scatterShape) op.Kernel {
+	how, ok := reductions[p.Node.Str("reduction")]
+	size, whole := byteSize(p.In[0].DType)
+	if !ok || !whole || p.In[1].DType != dtype.Int64 {
+		return nil
+	}
+	s.how, s.dt, s.dims = how, p.In[0].DType, p.InShape(0)
+	switch {
+	case how == replace:
+		switch size {
+		case 1:
+			return &scatterKernel[uint8]{scatterShape: s}
+		case 2:
+			return &scatterKernel[uint16]{scatterShape: s}
+		case 4:
+			return &scatterKernel[uint32]{scatterShape: s}
+		case 8:
+			return &scatterKernel[uint64]{scatterShape: s}
+		}
+	case s.dt == dtype.Float32:
+		return &scatterKernel[float32]{scatterShape: s}
+	case s.dt == dtype.Float64:
+		return &scatterKernel[float64]{scatterShape: s}
+	case s.dt == dtype.Int32:
+		return &scatterKernel[int32]{scatterShape: s}
+	case s.dt == dtype.Int64:
+		return &scatterKernel[int64]{scatterShape: s}
+	}
+	return nil
+}
+
+// compileScatterElements serves indices of the data's shape behind the axis.
+func compileScatterElements(p *op.Prep) (op.Kernel, error) {
+	x, idx := p.InShape(0), p.InShape(1)
+	axis, err := op.Axis(p.Node.Int("axis"), len(x))
+	if err != nil {
+		return nil, err
+	}
+	if len(idx) != len(x) || !slices.Equal(idx, p.InShape(2)) || !slices.Equal(idx[axis+1:], x[axis+1:]) {
+		return nil, nil
+	}
+	for d := range axis {
+		if idx[d] > x[d] {
+			return nil, nil
+		}
+	}
+	inner, lines := tensor.Count(x[axis+1:]), tensor.Count(idx[:axis])
+	s := scatterShape{limits: x[axis : axis+1], strides: []int{inner}, n: idx[axis], width: inner, each: true, bases: make([]int, lines)}
+	at, strides := make([]int, axis), tensor.Strides(x)
+	for i := range s.bases {
+		for d, a := range at {
+			s.bases[i] += a * strides[d]
+		}
+		advance(at, idx[:axis])
+	}
+	s.parts = split.Parts(tensor.Count(idx), 16384)
+	if s.byLine = lines >= inner; s.byLine {
+		s.parts = min(s.parts, max(lines, 1))
+	} else {
+		s.parts = min(s.parts, inner)
+	}
+	k := newScatter(p, s)
+	if k == nil {
+		return nil, nil
+	}
+	return k, nil
+}
+
+func compileScatterND(p *op.Prep) (op.Kernel, error) {
+	x, idx := p.InShape(0), p.InShape(1)
+	if len(idx) == 0 || idx[len(idx)-1] > len(x) {
+		return nil, nil
+	}
+	last := len(idx) - 1
+	depth := idx[last]
+	if !slices.Equal(p.InShape(2), slices.Concat(idx[:last], x[depth:])) {
+		return nil, nil
+	}
+	s := scatterShape{limits: x[:depth], strides: tensor.Strides(x)[:depth], n: tensor.Count(idx[:last]), width: tensor.Count(x[depth:]), bases: []int{0}}
+	s.parts = max(min(split.Parts(s.n*s.width, 16384), s.width/64), 1)
+	k := newScatter(p, s)
+	if k == nil {
+		return nil, nil
+	}
+	return k, nil
+}
+
+// scatterShape is how updates lie: for each base, the offset of a part of the data,
+// there are n rows of so many of them (width).
+type scatterShape struct {
+	how     reduction
+	dt      dtype.Type
+	dims    []int
+	limits  []int // of indices
+	strides []int // in the data, for each index
+	bases   []int
+	n       int
+	width   int
+	each    bool // each update has an index; else each row a tuple of len(limits)
+	byLine  bool // chunks are of bases; else of columns
+	parts   int
+}
+
+// scatterKernel combines updates in their order. Chunks never share an element of the data.
+type scatterKernel[T scattered] struct {
+	scatterShape
+	dst, src, updates []T
+	ids               []int64
+	errs              [split.Most]error // of chunks
+}
+
+func (k *scatterKernel[T]) Run(c *op.Call) error {
+	out := c.Output(0, k.dt, k.dims...)
+	k.dst, k.src, k.updates, k.ids = tensor.Of[T](out), tensor.Of[T](c.In[0]), tensor.Of[T](c.In[2]), tensor.Of[int64](c.In[1])
+	if len(k.dst) > 0 && &k.dst[0] != &k.src[0] { // else in place
+		c.Pool.Run(split.Parts(len(k.dst), 1<<16), (*scatterCopy[T])(k))
+	}
+	c.Pool.Run(k.parts, k)
+	k.dst, k.src, k.updates, k.ids = nil, nil, nil, nil
+	for i, err := range k.errs[:k.parts] {
+		if err != nil {
+			clear(k.errs[i:])
+			return err
+		}
+	}
+	return nil
+}
+
+// scatterCopy copies the data.
+type scatterCopy[T scattered] scatterKernel[T]
+
+func (k *scatterCopy[T]) Do(part int) {
+	lo, hi := split.Range(len(k.dst), split.Parts(len(k.dst), 1<<16), part)
+	copy(k.dst[lo:hi], k.src[lo:hi])
+}
+
+// Do combines one chunk; it is called by the pool.
+func (k *scatterKernel[T]) Do(part int) {
+	from, to, left, right := 0, len(k.bases), 0, k.width
+	if k.byLine {
+		from, to = split.Range(len(k.bases), k.parts, part)
+	} else {
+		left, right = split.Range(k.width, k.parts, part)
+	}
+	for b := from; b < to; b++ {
+		var err error
+		switch {
+		case !k.each:
+			err = k.tuples(left, right)
+		case k.width == 1:
+			err = k.line(k.bases[b], 0, b*k.n, (b+1)*k.n)
+		default:
+			for r := b * k.n; r < (b+1)*k.n && err == nil; r++ {
+				err = k.line(k.bases[b]+left, 1, r*k.width+left, r*k.width+right)
+			}
+		}
+		if err != nil {
+			k.errs[part] = err
+			return
+		}
+	}
+}
+
+// line combines updates lo to hi, each with its index; the i-th of them i·step elements
+// further.
+func (k *scatterKernel[T]) line(base, step, lo, hi int) error {
+	limit, stride, how := k.limits[0], k.strides[0], k.how
+	updates := k.updates[lo:hi]
+	for i, id := range k.ids[lo:hi] {
+		at := int(id)
+		if uint(at) >= uint(limit) {
+			var err error
+			if at, err = element(at, limit); err != nil {
+				return err
+			}
+		}
+		combine(&k.dst[base+at*stride+i*step], updates[i], how)
+	}
+	return nil
+}
+
+// tuples combines the columns from left to right of all rows.
+func (k *scatterKernel[T]) tuples(left, right int) error {
+	depth := len(k.limits)
+	for r := range k.n {
+		base := 0
+		for d, id := range k.ids[r*depth : (r+1)*depth] {
+			at, err := element(int(id), k.limits[d])
+			if err != nil {
+				return err
+			}
+			base += at * k.strides[d]
+		}
+		dst, updates := k.dst[base+left:base+right], k.updates[r*k.width+left:r*k.width+right]
+		if k.how == replace {
+			copy(dst, updates)
+			continue
+		}
+		for i := range dst {
+			combine(&dst[i], updates[i], k.how)
+		}
+	}
+	return nil
+}
