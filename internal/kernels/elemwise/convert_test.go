@@ -3,6 +3,7 @@ package elemwise
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"unsafe"
 
@@ -185,6 +186,38 @@ func TestQuantizeIsPortableAtEveryLevel(t *testing.T) {
 			wlo, whi := minMaxRow(y)
 			if lo != wlo || hi != whi {
 				t.Fatalf("range of %d: %v %v, want %v %v", n, lo, hi, wlo, whi)
+			}
+		}
+	})
+}
+
+// TestQuantizeAtTies compares where a quotient's last bit decides: beside every half,
+// for scales over all exponents for which there are kernels, and beyond.
+func TestQuantizeAtTies(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(3, 4))
+		for i := range 300 {
+			scale := math.Float32frombits(0x3f800000 | rng.Uint32()>>9)
+			switch i % 3 {
+			case 1:
+				scale = math.Float32frombits(math.Float32bits(scale) | 0x7ffff0) // nearly a power of two
+			case 2:
+				scale = float32(math.Ldexp(float64(scale), rng.IntN(200)-100))
+			}
+			var x []float32
+			for half := -130.5; half < 260; half++ {
+				at := math.Float32bits(float32(half * float64(scale)))
+				for d := range uint32(7) {
+					x = append(x, math.Float32frombits(at+d-3))
+				}
+			}
+			u, want := make([]uint8, len(x)), make([]uint8, len(x))
+			kernels().quantU8(u, x, scale, 3)
+			quantizeRow(want, x, scale, 3)
+			for i := range x {
+				if u[i] != want[i] {
+					t.Fatalf("%v/%v+3: %v, want %v", x[i], scale, u[i], want[i])
+				}
 			}
 		}
 	})

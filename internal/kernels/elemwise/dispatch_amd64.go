@@ -30,7 +30,7 @@ func init() {
 		PRelu: {preluRRAVX2, preluRVAVX2, preluVRAVX2}, AddRelu: {addReluRRAVX2, addReluRVAVX2, addReluVRAVX2},
 	})
 	avx2.setRows(8, asmRows{
-		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantU8AVX2, quantS8AVX2,
+		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantizeRows(quantU8AVX2), quantizeRows(quantS8AVX2),
 		dequantU8AVX2, dequantS8AVX2, minMaxAVX2, scaleShiftAVX2,
 	})
 	avx2.casts = map[[2]dtype.Type]castFunc{
@@ -55,7 +55,7 @@ func init() {
 		PRelu: {preluRRAVX512, preluRVAVX512, preluVRAVX512}, AddRelu: {addReluRRAVX512, addReluRVAVX512, addReluVRAVX512},
 	})
 	avx512.setRows(16, asmRows{
-		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quantU8AVX512, quantS8AVX512,
+		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quotientRows(quantU8AVX512), quotientRows(quantS8AVX512),
 		dequantU8AVX512, dequantS8AVX512, minMaxAVX512, scaleShiftAVX512,
 	})
 	avx512.casts = map[[2]dtype.Type]castFunc{
@@ -107,12 +107,12 @@ func (t *table) setBinary(fs map[Binary][3]asmBinary) {
 }
 
 // asmRows are loops that leave the elements beyond whole registers to Go,
-// but for scaleShift.
+// but for quantU8, quantS8, minMax and scaleShift.
 type asmRows struct {
 	widenF16, widenBF16   func(dst []float32, src []uint16)
 	narrowF16, narrowBF16 func(dst []uint16, src []float32)
-	quantU8               func(dst []uint8, src []float32, scale, lo, hi float32, zero int32)
-	quantS8               func(dst []int8, src []float32, scale, lo, hi float32, zero int32)
+	quantU8               func(dst []uint8, src []float32, scale, zero float32) // all elements
+	quantS8               func(dst []int8, src []float32, scale, zero float32)
 	dequantU8             func(dst []float32, src []uint8, scale float32, zero int32)
 	dequantS8             func(dst []float32, src []int8, scale float32, zero int32)
 	minMax                func(x []float32) (lo, hi float32)
@@ -129,8 +129,7 @@ func (t *table) setRows(width int, r asmRows) {
 		convert(width, r.widenBF16, widenRow(dtype.BF16ToF32)),
 		convert(width, r.narrowBF16, narrowRowOf(dtype.F32ToBF16)),
 	}
-	t.quantU8 = quantizeRows(width, r.quantU8)
-	t.quantS8 = quantizeRows(width, r.quantS8)
+	t.quantU8, t.quantS8 = r.quantU8, r.quantS8
 	t.dequantU8 = dequantizeRows(width, r.dequantU8)
 	t.dequantS8 = dequantizeRows(width, r.dequantS8)
 	t.minMax = func(x []float32) (lo, hi float32) {
@@ -139,8 +138,7 @@ func (t *table) setRows(width int, r asmRows) {
 			lo, hi, x = min(lo, l), max(hi, h), x[callMax:]
 		}
 		l, h := r.minMax(x)
-		l2, h2 := minMaxRow(x[len(x)/width*width:])
-		return min(lo, l, l2), max(hi, h, h2)
+		return min(lo, l), max(hi, h)
 	}
 	t.scaleShift = func(dst, src, scale, shift []float32) {
 		src, scale, shift = src[:len(dst)], scale[:len(dst)], shift[:len(dst)]
@@ -167,7 +165,8 @@ func convert[D, S any](width int, f, rest func(dst []D, src []S)) func(dst []D, 
 	}
 }
 
-func quantizeRows[T int8 | uint8](width int, f func(dst []T, src []float32, scale, lo, hi float32, zero int32)) func([]T, []float32, float32, float32) {
+func quantizeRows[T int8 | uint8](f func(dst []T, src []float32, scale, lo, hi float32, zero int32)) func([]T, []float32, float32, float32) {
+	const width = 8
 	lo, hi := limits[T]()
 	return func(dst []T, src []float32, scale, zero float32) {
 		src = src[:len(dst)]
@@ -176,6 +175,28 @@ func quantizeRows[T int8 | uint8](width int, f func(dst []T, src []float32, scal
 			dst, src = dst[callMax:], src[callMax:]
 		}
 		f(dst, src, scale, lo-zero, hi-zero, int32(zero))
+		whole := len(dst) / width * width
+		quantizeRow(dst[whole:], src[whole:], scale, zero)
+	}
+}
+
+// leastScale and mostScale bound the scales for which quotients without a division are exact.
+const leastScale, mostScale = 0x1p-90, 0x1p90
+
+func quotientRows[T int8 | uint8](f func(dst []T, src []float32, scale, inverse, hi float32, zero int32)) func([]T, []float32, float32, float32) {
+	const width, beyond = 16, 512 // every sum with a zero point saturates
+	return func(dst []T, src []float32, scale, zero float32) {
+		src = src[:len(dst)]
+		if !(scale >= leastScale && scale <= mostScale) {
+			quantizeRow(dst, src, scale, zero)
+			return
+		}
+		inverse, hi := 1/scale, beyond*scale
+		for len(dst) > callMax {
+			f(dst[:callMax], src, scale, inverse, hi, int32(zero))
+			dst, src = dst[callMax:], src[callMax:]
+		}
+		f(dst, src, scale, inverse, hi, int32(zero))
 		whole := len(dst) / width * width
 		quantizeRow(dst[whole:], src[whole:], scale, zero)
 	}

@@ -398,13 +398,13 @@ func int64FromInt32AVX512(dst []int64, src []int32)
 func int32FromInt64AVX512(dst []int32, src []int64)
 
 //go:noescape
-func quantU8AVX512(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
+func quantU8AVX512(dst []uint8, src []float32, scale float32, inverse float32, hi float32, zero int32)
 
 //go:noescape
 func dequantU8AVX512(dst []float32, src []uint8, scale float32, zero int32)
 
 //go:noescape
-func quantS8AVX512(dst []int8, src []float32, scale float32, lo float32, hi float32, zero int32)
+func quantS8AVX512(dst []int8, src []float32, scale float32, inverse float32, hi float32, zero int32)
 
 //go:noescape
 func dequantS8AVX512(dst []float32, src []int8, scale float32, zero int32)

@@ -4951,18 +4951,63 @@ TEXT ·minMaxAVX2(SB), NOSPLIT, $0-32
 	MOVQ    x_len+8(FP), CX
 	VMOVUPS word00000000<>+0(SB), Y0
 	VMOVUPS word00000000<>+0(SB), Y1
-	SUBQ    $0x00000008, CX
-	JLT     done
+	VMOVUPS word00000000<>+0(SB), Y2
+	VMOVUPS word00000000<>+0(SB), Y3
+	VMOVUPS word00000000<>+0(SB), Y4
+	VMOVUPS word00000000<>+0(SB), Y5
+	VMOVUPS word00000000<>+0(SB), Y6
+	VMOVUPS word00000000<>+0(SB), Y7
+	SUBQ    $0x00000020, CX
+	JLT     one
+
+many:
+	VMOVUPS (AX), Y8
+	VMINPS  Y0, Y8, Y0
+	VMAXPS  Y1, Y8, Y1
+	VMOVUPS 32(AX), Y8
+	VMINPS  Y2, Y8, Y2
+	VMAXPS  Y3, Y8, Y3
+	VMOVUPS 64(AX), Y8
+	VMINPS  Y4, Y8, Y4
+	VMAXPS  Y5, Y8, Y5
+	VMOVUPS 96(AX), Y8
+	VMINPS  Y6, Y8, Y6
+	VMAXPS  Y7, Y8, Y7
+	ADDQ    $0x00000080, AX
+	SUBQ    $0x00000020, CX
+	JGE     many
+
+one:
+	ADDQ $0x00000020, CX
+	SUBQ $0x00000008, CX
+	JLT  rest
 
 each:
-	VMOVUPS (AX), Y2
-	VMINPS  Y0, Y2, Y0
-	VMAXPS  Y1, Y2, Y1
+	VMOVUPS (AX), Y8
+	VMINPS  Y0, Y8, Y0
+	VMAXPS  Y1, Y8, Y1
 	ADDQ    $0x00000020, AX
 	SUBQ    $0x00000008, CX
 	JGE     each
 
+rest:
+	ADDQ       $0x00000008, CX
+	JEQ        done
+	LEAQ       tailmask<>+0(SB), DX
+	MOVQ       $0x00000008, BX
+	SUBQ       CX, BX
+	VMOVUPS    (DX)(BX*4), Y8
+	VMASKMOVPS (AX), Y8, Y8
+	VMINPS     Y0, Y8, Y0
+	VMAXPS     Y1, Y8, Y1
+
 done:
+	VMINPS       Y2, Y0, Y0
+	VMAXPS       Y3, Y1, Y1
+	VMINPS       Y4, Y0, Y0
+	VMAXPS       Y5, Y1, Y1
+	VMINPS       Y6, Y0, Y0
+	VMAXPS       Y7, Y1, Y1
 	VEXTRACTF128 $0x01, Y0, X2
 	VMINPS       X2, X0, X0
 	VPERMILPS    $0x0e, X0, X2
@@ -8759,35 +8804,125 @@ done:
 	VZEROUPPER
 	RET
 
-// func quantU8AVX512(dst []uint8, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX512F
+// func quantU8AVX512(dst []uint8, src []float32, scale float32, inverse float32, hi float32, zero int32)
+// Requires: AVX, AVX512BW, AVX512F
 TEXT ·quantU8AVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS lo+52(FP), Z1
+	VBROADCASTSS inverse+52(FP), Z1
 	VBROADCASTSS hi+56(FP), Z2
 	VBROADCASTSS zero+60(FP), Z3
+	VPACKSSDW    Z3, Z3, Z4
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
+	VMOVUPS      lanesofpacked<>+0(SB), Z5
+	SUBQ         $0x00000040, DX
+	JLT          few
+
+many:
+	VMINPS       (CX), Z2, Z6
+	VMULPS       Z1, Z6, Z7
+	VMOVAPS      Z6, Z8
+	VFNMADD231PS Z0, Z7, Z8
+	VMOVAPS      Z7, Z7
+	VFMADD231PS  Z1, Z8, Z7
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z7, Z6
+	VMOVAPS      Z7, Z7
+	VFMADD231PS  Z1, Z6, Z7
+	VCVTPS2DQ    Z7, Z7
+	VMINPS       64(CX), Z2, Z6
+	VMULPS       Z1, Z6, Z8
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z0, Z8, Z9
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z9, Z8
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z8, Z6
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z6, Z8
+	VCVTPS2DQ    Z8, Z8
+	VPACKSSDW    Z8, Z7, Z7
+	VPADDSW      Z4, Z7, Z7
+	VMINPS       128(CX), Z2, Z6
+	VMULPS       Z1, Z6, Z8
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z0, Z8, Z9
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z9, Z8
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z8, Z6
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z6, Z8
+	VCVTPS2DQ    Z8, Z8
+	VMINPS       192(CX), Z2, Z6
+	VMULPS       Z1, Z6, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z0, Z9, Z10
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z1, Z10, Z9
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z9, Z6
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z1, Z6, Z9
+	VCVTPS2DQ    Z9, Z9
+	VPACKSSDW    Z9, Z8, Z8
+	VPADDSW      Z4, Z8, Z8
+	VPACKUSWB    Z8, Z7, Z7
+	VPERMD       Z7, Z5, Z7
+	VMOVDQU32    Z7, (AX)
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000040, DX
+	JGE          many
+
+few:
+	ADDQ         $0x00000040, DX
+	VBROADCASTSS word00000000<>+0(SB), Z4
 	SUBQ         $0x00000010, DX
 	JLT          done
 
 each:
-	VMOVUPS   (CX), Z4
-	VDIVPS    Z0, Z4, Z4
-	VMAXPS    Z1, Z4, Z4
-	VMINPS    Z2, Z4, Z4
-	VCVTPS2DQ Z4, Z4
-	VPADDD    Z3, Z4, Z4
-	VPMOVDB   Z4, (AX)
-	ADDQ      $0x00000040, CX
-	ADDQ      $0x00000010, AX
-	SUBQ      $0x00000010, DX
-	JGE       each
+	VMINPS       (CX), Z2, Z5
+	VMULPS       Z1, Z5, Z6
+	VMOVAPS      Z5, Z7
+	VFNMADD231PS Z0, Z6, Z7
+	VMOVAPS      Z6, Z6
+	VFMADD231PS  Z1, Z7, Z6
+	VMOVAPS      Z5, Z5
+	VFNMADD231PS Z0, Z6, Z5
+	VMOVAPS      Z6, Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VCVTPS2DQ    Z6, Z6
+	VPADDD       Z3, Z6, Z6
+	VPMAXSD      Z4, Z6, Z6
+	VPMOVUSDB    Z6, (AX)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000010, AX
+	SUBQ         $0x00000010, DX
+	JGE          each
 
 done:
 	VZEROUPPER
 	RET
+
+DATA lanesofpacked<>+0(SB)/4, $0x00000000
+DATA lanesofpacked<>+4(SB)/4, $0x00000004
+DATA lanesofpacked<>+8(SB)/4, $0x00000008
+DATA lanesofpacked<>+12(SB)/4, $0x0000000c
+DATA lanesofpacked<>+16(SB)/4, $0x00000001
+DATA lanesofpacked<>+20(SB)/4, $0x00000005
+DATA lanesofpacked<>+24(SB)/4, $0x00000009
+DATA lanesofpacked<>+28(SB)/4, $0x0000000d
+DATA lanesofpacked<>+32(SB)/4, $0x00000002
+DATA lanesofpacked<>+36(SB)/4, $0x00000006
+DATA lanesofpacked<>+40(SB)/4, $0x0000000a
+DATA lanesofpacked<>+44(SB)/4, $0x0000000e
+DATA lanesofpacked<>+48(SB)/4, $0x00000003
+DATA lanesofpacked<>+52(SB)/4, $0x00000007
+DATA lanesofpacked<>+56(SB)/4, $0x0000000b
+DATA lanesofpacked<>+60(SB)/4, $0x0000000f
+GLOBL lanesofpacked<>(SB), RODATA|NOPTR, $64
 
 // func dequantU8AVX512(dst []float32, src []uint8, scale float32, zero int32)
 // Requires: AVX, AVX512F
@@ -8815,31 +8950,102 @@ done:
 	VZEROUPPER
 	RET
 
-// func quantS8AVX512(dst []int8, src []float32, scale float32, lo float32, hi float32, zero int32)
-// Requires: AVX, AVX512F
+// func quantS8AVX512(dst []int8, src []float32, scale float32, inverse float32, hi float32, zero int32)
+// Requires: AVX, AVX512BW, AVX512F
 TEXT ·quantS8AVX512(SB), NOSPLIT, $0-64
 	VBROADCASTSS scale+48(FP), Z0
-	VBROADCASTSS lo+52(FP), Z1
+	VBROADCASTSS inverse+52(FP), Z1
 	VBROADCASTSS hi+56(FP), Z2
 	VBROADCASTSS zero+60(FP), Z3
+	VPACKSSDW    Z3, Z3, Z4
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         src_base+24(FP), CX
 	MOVQ         dst_len+8(FP), DX
+	VMOVUPS      lanesofpacked<>+0(SB), Z5
+	SUBQ         $0x00000040, DX
+	JLT          few
+
+many:
+	VMINPS       (CX), Z2, Z6
+	VMULPS       Z1, Z6, Z7
+	VMOVAPS      Z6, Z8
+	VFNMADD231PS Z0, Z7, Z8
+	VMOVAPS      Z7, Z7
+	VFMADD231PS  Z1, Z8, Z7
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z7, Z6
+	VMOVAPS      Z7, Z7
+	VFMADD231PS  Z1, Z6, Z7
+	VCVTPS2DQ    Z7, Z7
+	VMINPS       64(CX), Z2, Z6
+	VMULPS       Z1, Z6, Z8
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z0, Z8, Z9
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z9, Z8
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z8, Z6
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z6, Z8
+	VCVTPS2DQ    Z8, Z8
+	VPACKSSDW    Z8, Z7, Z7
+	VPADDSW      Z4, Z7, Z7
+	VMINPS       128(CX), Z2, Z6
+	VMULPS       Z1, Z6, Z8
+	VMOVAPS      Z6, Z9
+	VFNMADD231PS Z0, Z8, Z9
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z9, Z8
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z8, Z6
+	VMOVAPS      Z8, Z8
+	VFMADD231PS  Z1, Z6, Z8
+	VCVTPS2DQ    Z8, Z8
+	VMINPS       192(CX), Z2, Z6
+	VMULPS       Z1, Z6, Z9
+	VMOVAPS      Z6, Z10
+	VFNMADD231PS Z0, Z9, Z10
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z1, Z10, Z9
+	VMOVAPS      Z6, Z6
+	VFNMADD231PS Z0, Z9, Z6
+	VMOVAPS      Z9, Z9
+	VFMADD231PS  Z1, Z6, Z9
+	VCVTPS2DQ    Z9, Z9
+	VPACKSSDW    Z9, Z8, Z8
+	VPADDSW      Z4, Z8, Z8
+	VPACKSSWB    Z8, Z7, Z7
+	VPERMD       Z7, Z5, Z7
+	VMOVDQU32    Z7, (AX)
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000040, DX
+	JGE          many
+
+few:
+	ADDQ         $0x00000040, DX
+	VBROADCASTSS word00000000<>+0(SB), Z4
 	SUBQ         $0x00000010, DX
 	JLT          done
 
 each:
-	VMOVUPS   (CX), Z4
-	VDIVPS    Z0, Z4, Z4
-	VMAXPS    Z1, Z4, Z4
-	VMINPS    Z2, Z4, Z4
-	VCVTPS2DQ Z4, Z4
-	VPADDD    Z3, Z4, Z4
-	VPMOVDB   Z4, (AX)
-	ADDQ      $0x00000040, CX
-	ADDQ      $0x00000010, AX
-	SUBQ      $0x00000010, DX
-	JGE       each
+	VMINPS       (CX), Z2, Z4
+	VMULPS       Z1, Z4, Z5
+	VMOVAPS      Z4, Z6
+	VFNMADD231PS Z0, Z5, Z6
+	VMOVAPS      Z5, Z5
+	VFMADD231PS  Z1, Z6, Z5
+	VMOVAPS      Z4, Z4
+	VFNMADD231PS Z0, Z5, Z4
+	VMOVAPS      Z5, Z5
+	VFMADD231PS  Z1, Z4, Z5
+	VCVTPS2DQ    Z5, Z5
+	VPADDD       Z3, Z5, Z5
+	VPMOVSDB     Z5, (AX)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000010, AX
+	SUBQ         $0x00000010, DX
+	JGE          each
 
 done:
 	VZEROUPPER
@@ -8872,24 +9078,68 @@ done:
 	RET
 
 // func minMaxAVX512(x []float32) (lo float32, hi float32)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·minMaxAVX512(SB), NOSPLIT, $0-32
 	MOVQ         x_base+0(FP), AX
 	MOVQ         x_len+8(FP), CX
 	VBROADCASTSS word00000000<>+0(SB), Z0
 	VBROADCASTSS word00000000<>+0(SB), Z1
-	SUBQ         $0x00000010, CX
-	JLT          done
+	VBROADCASTSS word00000000<>+0(SB), Z2
+	VBROADCASTSS word00000000<>+0(SB), Z3
+	VBROADCASTSS word00000000<>+0(SB), Z4
+	VBROADCASTSS word00000000<>+0(SB), Z5
+	VBROADCASTSS word00000000<>+0(SB), Z6
+	VBROADCASTSS word00000000<>+0(SB), Z7
+	SUBQ         $0x00000040, CX
+	JLT          one
+
+many:
+	VMOVUPS (AX), Z8
+	VMINPS  Z0, Z8, Z0
+	VMAXPS  Z1, Z8, Z1
+	VMOVUPS 64(AX), Z8
+	VMINPS  Z2, Z8, Z2
+	VMAXPS  Z3, Z8, Z3
+	VMOVUPS 128(AX), Z8
+	VMINPS  Z4, Z8, Z4
+	VMAXPS  Z5, Z8, Z5
+	VMOVUPS 192(AX), Z8
+	VMINPS  Z6, Z8, Z6
+	VMAXPS  Z7, Z8, Z7
+	ADDQ    $0x00000100, AX
+	SUBQ    $0x00000040, CX
+	JGE     many
+
+one:
+	ADDQ $0x00000040, CX
+	SUBQ $0x00000010, CX
+	JLT  rest
 
 each:
-	VMOVUPS (AX), Z2
-	VMINPS  Z0, Z2, Z0
-	VMAXPS  Z1, Z2, Z1
+	VMOVUPS (AX), Z8
+	VMINPS  Z0, Z8, Z0
+	VMAXPS  Z1, Z8, Z1
 	ADDQ    $0x00000040, AX
 	SUBQ    $0x00000010, CX
 	JGE     each
 
+rest:
+	ADDQ      $0x00000010, CX
+	JEQ       done
+	MOVL      $0xffffffff, DX
+	BZHIL     CX, DX, DX
+	KMOVW     DX, K1
+	VMOVUPS.Z (AX), K1, Z8
+	VMINPS    Z0, Z8, Z0
+	VMAXPS    Z1, Z8, Z1
+
 done:
+	VMINPS        Z2, Z0, Z0
+	VMAXPS        Z3, Z1, Z1
+	VMINPS        Z4, Z0, Z0
+	VMAXPS        Z5, Z1, Z1
+	VMINPS        Z6, Z0, Z0
+	VMAXPS        Z7, Z1, Z1
 	VEXTRACTF32X8 $0x01, Z0, Y2
 	VMINPS        Y2, Y0, Y0
 	VEXTRACTF128  $0x01, Y0, X2
