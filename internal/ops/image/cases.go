@@ -1,6 +1,9 @@
 package image
 
 import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -19,11 +22,29 @@ func (g gridSampleCases) Cases() []op.Case {
 	attrs := func(mode, padding string) map[string]ir.Attr {
 		return map[string]ir.Attr{"mode": ir.Str(mode), "padding_mode": ir.Str(padding), "align_corners": ir.Int(1)}
 	}
-	return []op.Case{
+	cases := []op.Case{
 		{Name: "zeros", Attrs: attrs(g.linear, "zeros"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 0))},
 		{Name: "border", Attrs: attrs(g.linear, "border"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 3))},
 		{Name: "reflection", Attrs: attrs("nearest", "reflection"), In: list(x, f32s([]int{1, 1, 1, 2}, 2, -1)), Out: list(f32s([]int{1, 1, 1, 1}, 1))},
 	}
+	cubic := map[string]string{"bilinear": "bicubic", "linear": "cubic"}[g.linear]
+	for _, mode := range []string{g.linear, "nearest", cubic} {
+		for i, padding := range []string{"zeros", "border", "reflection"} {
+			a := attrs(mode, padding)
+			a["align_corners"] = ir.Int(i % 2)
+			cases = append(cases, op.Case{Name: mode + " with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 5, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))})
+		}
+	}
+	return cases
+}
+
+// spread makes numbers from lo to hi in no order.
+func spread(lo, hi float32, dims ...int) *tensor.Tensor {
+	t := tensor.New(dtype.Float32, dims...)
+	for i := range tensor.Of[float32](t) {
+		tensor.Of[float32](t)[i] = lo + (hi-lo)*float32(i*7919%1009)/1008
+	}
+	return t
 }
 
 type affineGridCases struct{}
@@ -37,7 +58,15 @@ type roiAlignCases struct{}
 func (roiAlignCases) Cases() []op.Case {
 	x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
 	attrs := map[string]ir.Attr{"sampling_ratio": ir.Int(1)}
-	return []op.Case{{Name: "centre", Attrs: attrs, In: list(x, f32s([]int{1, 4}, 0, 0, 2, 2), i64s(0)), Out: list(f32s([]int{1, 1, 1, 1}, 2.5))}}
+	cases := []op.Case{{Name: "centre", Attrs: attrs, In: list(x, f32s([]int{1, 4}, 0, 0, 2, 2), i64s(0)), Out: list(f32s([]int{1, 1, 1, 1}, 2.5))}}
+	boxes := f32s([]int{4, 4}, 1, 2, 19, 11, -8, -8, 3, 40, 30, 1, 28, 9, 5, 5, 5, 5)
+	for _, mode := range []string{"avg", "max"} {
+		for _, ratio := range []int{0, 3} {
+			attrs := map[string]ir.Attr{"sampling_ratio": ir.Int(ratio), "mode": ir.Str(mode), "output_height": ir.Int(3), "output_width": ir.Int(5), "spatial_scale": ir.Float(0.5)}
+			cases = append(cases, op.Case{Name: fmt.Sprintf("%s of %d", mode, ratio), Attrs: attrs, In: list(spread(-9, 9, 2, 40, 8, 12), boxes, i64s(0, 1, 1, 0))})
+		}
+	}
+	return cases
 }
 
 type nmsCases struct{}

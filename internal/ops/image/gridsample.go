@@ -20,7 +20,7 @@ func init() {
 			Name: "GridSample", Versions: versions, Doc: "samples images at the positions of a grid",
 			In: op.Ports("X:T1", "grid:T2"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.NumBool, "T2": op.Floats},
 			Attrs: op.Attrs{"align_corners": op.Default(ir.Int(0)), "mode": op.Default(ir.Str(mode)), "padding_mode": op.Default(ir.Str("zeros"))},
-			Infer: gridSampleInfer, Ref: gridSampleRef, Cases: gridSampleCases{mode},
+			Infer: gridSampleInfer, Ref: gridSampleRef, Compile: compileGridSample, Cases: gridSampleCases{mode},
 			Rows: func(n *ir.Node, in []int) ([]int, bool) {
 				return []int{in[0]}, in[0] == in[1] && (in[0] == 0 || in[0] == op.NoRows)
 			},
@@ -72,10 +72,11 @@ func newSampler(n *ir.Node) (sampler, error) {
 	return s, nil
 }
 
-// taps gives the input positions for a coordinate in [-1, 1] of an axis of n.
-func (s sampler) taps(coord float32, n int) []tap {
-	lo, hi := -0.5, float64(n)-0.5
-	x := float64((float32((coord+1)*float32(n)) - 1) / 2)
+// position is where a coordinate in [-1, 1] lies on an axis of n pixels, between the
+// outermost places lo and hi unless padding is with zeros; ok is false where nothing is there.
+func (s sampler) position(coord float32, n int) (x, lo, hi float64, ok bool) {
+	lo, hi = -0.5, float64(n)-0.5
+	x = float64((float32((coord+1)*float32(n)) - 1) / 2)
 	if s.corners {
 		lo, hi = 0, float64(n-1)
 		x = float64(float32((coord+1)/2) * float32(n-1))
@@ -91,8 +92,14 @@ func (s sampler) taps(coord float32, n int) []tap {
 			x = reflect(x, lo, hi)
 		}
 	}
-	if x != x || math.Abs(x) > 1<<40 {
-		return nil // nothing is there
+	return x, lo, hi, x == x && math.Abs(x) <= 1<<40
+}
+
+// taps gives the input positions for a coordinate in [-1, 1] of an axis of n.
+func (s sampler) taps(coord float32, n int) []tap {
+	x, lo, hi, ok := s.position(coord, n)
+	if !ok {
+		return nil
 	}
 	base := math.Floor(x)
 	r := x - base
@@ -116,10 +123,16 @@ func (s sampler) weights(r float64) []float64 {
 	case "linear":
 		return []float64{1 - r, r}
 	}
-	const a = -0.75 // Keys' cubic convolution
+	w := cubic(r)
+	return w[:]
+}
+
+// cubic is Keys' convolution for a position between the second and the third of four pixels.
+func cubic(r float64) [4]float64 {
+	const a = -0.75
 	outer := func(x float64) float64 { return ((a*x-5*a)*x+8*a)*x - 4*a }
 	inner := func(x float64) float64 { return ((a+2)*x-(a+3))*x*x + 1 }
-	return []float64{outer(r + 1), inner(r), inner(1 - r), outer(2 - r)}
+	return [4]float64{outer(r + 1), inner(r), inner(1 - r), outer(2 - r)}
 }
 
 // place applies the padding mode to an index; ok is false where zeros are.

@@ -23,7 +23,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "RoiAlign", Versions: versions, Doc: "pools regions of interest by bilinear samples",
 			In: op.Ports("X:T1", "rois:T1", "batch_indices:int64"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats}, Attrs: attrs,
-			Infer: roiAlignInfer, Ref: roiAlignRef, Cases: cases,
+			Infer: roiAlignInfer, Ref: roiAlignRef, Compile: compileRoiAlign, Cases: cases,
 		})
 	}
 	register(false, nil, 10)
@@ -91,31 +91,56 @@ type line struct {
 	inside   bool
 }
 
-// roiSamples gives the sample positions of every bin along y and x.
-func roiSamples(n *ir.Node, box []float64, h, w int) (ys, xs [][]line, err error) {
-	scale, offset := float64(n.Float("spatial_scale")), 0.
-	half := n.Str("coordinate_transformation_mode") == "half_pixel"
-	if half {
+// roiSampling are the attributes that say where samples lie.
+type roiSampling struct {
+	scale float64
+	half  bool
+	ratio int
+}
+
+func newRoiSampling(n *ir.Node) roiSampling {
+	return roiSampling{float64(n.Float("spatial_scale")), n.Str("coordinate_transformation_mode") == "half_pixel", n.Int("sampling_ratio")}
+}
+
+// axis gives, for a region between two coordinates, where its first bin starts, how long a bin is
+// and how many samples it has.
+func (s roiSampling) axis(from, to float64, bins int) (start, bin float64, samples int, err error) {
+	offset := 0.
+	if s.half {
 		offset = 0.5
 	}
+	start = from*s.scale - offset
+	length := to*s.scale - offset - start
+	if !s.half {
+		length = max(length, 1) // malformed regions are one pixel
+	}
+	samples = s.ratio
+	if samples <= 0 {
+		samples = int(min(math.Ceil(length/float64(bins)), maxSamples+1))
+	}
+	if math.IsNaN(length) || samples > maxSamples {
+		return 0, 0, 0, fmt.Errorf("from %v to %v: expected finite coordinates and at most %d samples in a bin", from, to, maxSamples)
+	}
+	return start, length / float64(bins), max(samples, 0), nil
+}
+
+// sampleAt is where sample k of bin i lies.
+func sampleAt(start, bin float64, i, k, samples int) float64 {
+	return start + float64(i)*bin + (float64(k)+0.5)*bin/float64(samples)
+}
+
+// roiSamples gives the sample positions of every bin along y and x.
+func roiSamples(n *ir.Node, box []float64, h, w int) (ys, xs [][]line, err error) {
+	s := newRoiSampling(n)
 	axis := func(from, to float64, bins, size int) ([][]line, error) {
-		start := from*scale - offset
-		length := to*scale - offset - start
-		if !half {
-			length = max(length, 1) // malformed regions are one pixel
-		}
-		samples := n.Int("sampling_ratio")
-		if samples <= 0 {
-			samples = int(min(math.Ceil(length/float64(bins)), maxSamples+1))
-		}
-		if math.IsNaN(length) || samples > maxSamples {
-			return nil, fmt.Errorf("%v: expected finite coordinates and at most %d samples in a bin", box, maxSamples)
+		start, bin, samples, err := s.axis(from, to, bins)
+		if err != nil {
+			return nil, err
 		}
 		out := make([][]line, bins)
-		bin := length / float64(bins)
 		for i := range out {
-			for k := range max(samples, 0) {
-				out[i] = append(out[i], sampleLine(start+float64(i)*bin+(float64(k)+0.5)*bin/float64(samples), size))
+			for k := range samples {
+				out[i] = append(out[i], sampleLine(sampleAt(start, bin, i, k, samples), size))
 			}
 		}
 		return out, nil

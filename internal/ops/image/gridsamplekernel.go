@@ -1,0 +1,137 @@
+package image
+
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
+)
+
+// compileGridSample serves images of float32.
+func compileGridSample(p *op.Prep) (op.Kernel, error) {
+	x, grid := p.InShape(0), p.InShape(1)
+	s, err := newSampler(p.Node)
+	if err != nil {
+		return nil, err
+	}
+	if len(x) != 4 || len(grid) != 4 || grid[3] != 2 || grid[0] != x[0] || p.In[0].DType != dtype.Float32 || p.In[1].DType != dtype.Float32 || x[2]*x[3] > math.MaxInt32 {
+		return nil, nil
+	}
+	k := &gridKernel{sampler: s, dims: p.OutShape(0), h: x[2], w: x[3], channels: x[1], points: grid[1] * grid[2]}
+	taps := 1
+	switch s.mode {
+	case "linear":
+		taps = 4
+	case "cubic":
+		taps = 16
+	}
+	k.parts = split.Parts(x[0]*k.points*(8+k.channels)*taps, 1<<16)
+	return k, nil
+}
+
+// gridKernel samples images. The pixels that make up a point, with their weights, are found once
+// for all channels.
+type gridKernel struct {
+	sampler
+	dims             []int
+	h, w             int
+	channels, points int
+	parts            int
+
+	dst, src, grid []float32
+}
+
+func (k *gridKernel) Run(c *op.Call) error {
+	k.dst, k.src, k.grid = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...)), tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1])
+	c.Pool.Run(k.parts, k)
+	k.dst, k.src, k.grid = nil, nil, nil
+	return nil
+}
+
+// Do samples one chunk of points; it is called by the pool.
+func (k *gridKernel) Do(part int) {
+	lo, hi := split.Range(k.dims[0]*k.points, k.parts, part)
+	var b pixelBlock
+	for lo < hi {
+		image, first := lo/k.points, lo%k.points
+		n := min(hi-lo, k.points-first, len(b.n))
+		for i := range n {
+			k.find(&b, i, k.grid[2*(lo+i)], k.grid[2*(lo+i)+1])
+		}
+		area := k.h * k.w
+		for ch := range k.channels {
+			plane := image*k.channels + ch
+			b.sum(k.dst[plane*k.points+first:][:n], k.src[plane*area:][:area])
+		}
+		lo += n
+	}
+}
+
+// pixelBlock holds the pixels that make up some points: n of them each, row by row.
+type pixelBlock struct {
+	n      [64]uint8
+	at     [64][16]int32
+	weight [64][16]float32
+}
+
+// find notes the pixels of point i.
+func (k *gridKernel) find(b *pixelBlock, i int, x, y float32) {
+	var columns, rows [4]tap
+	nx, ny := k.along(&columns, x, k.w), k.along(&rows, y, k.h)
+	n := 0
+	for _, r := range rows[:ny] {
+		for _, c := range columns[:nx] {
+			b.at[i][n], b.weight[i][n] = int32(r.at*k.w+c.at), float32(r.weight*c.weight)
+			n++
+		}
+	}
+	b.n[i] = uint8(n)
+}
+
+// along is taps without memory of its own.
+func (k *gridKernel) along(out *[4]tap, coord float32, n int) int {
+	x, lo, hi, ok := k.position(coord, n)
+	if !ok {
+		return 0
+	}
+	base := math.Floor(x)
+	first, r, found := int(base), x-base, 0
+	add := func(at int, w float64) {
+		if at, ok := k.place(at, n, lo, hi); ok {
+			out[found] = tap{at, w}
+			found++
+		}
+	}
+	switch k.mode {
+	case "nearest":
+		add(first, 1)
+	case "linear":
+		add(first, 1-r)
+		add(first+1, r)
+	default:
+		for i, w := range cubic(r) {
+			add(first-1+i, w)
+		}
+	}
+	return found
+}
+
+// sum weighs the pixels of one plane: products and sums are rounded one by one.
+func (b *pixelBlock) sum(dst, plane []float32) {
+	for i := range dst {
+		at, w := &b.at[i], &b.weight[i]
+		if b.n[i] == 4 {
+			s := float32(w[0]*plane[at[0]]) + float32(w[1]*plane[at[1]])
+			s += float32(w[2] * plane[at[2]])
+			dst[i] = s + float32(w[3]*plane[at[3]])
+			continue
+		}
+		var s float32
+		for j := range b.n[i] {
+			s += float32(w[j&15] * plane[at[j&15]])
+		}
+		dst[i] = s
+	}
+}
