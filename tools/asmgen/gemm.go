@@ -51,6 +51,7 @@ const (
 	gemmSlope    = 120
 	gemmNext     = 128
 	gemmStep     = 136
+	gemmAdvance  = 144
 )
 
 // Bits of tile.flags.
@@ -308,8 +309,10 @@ func (g *gemmKernel) product() {
 	Label("loop")
 	for u := range unroll {
 		g.step(b, ldb, u, false)
+		if u%2 == 1 {
+			g.fetchLater()
+		}
 	}
-	g.fetchLater()
 	g.advance(unroll)
 	SUBQ(Imm(unroll), k)
 	JGE(LabelRef("loop"))
@@ -360,13 +363,10 @@ func (g *gemmKernel) later(b reg.GPVirtual) {
 	CMOVQEQ(b, g.next)
 }
 
-// fetchLater brings a quarter of what four steps read of B to the second cache.
+// fetchLater brings a line to the second cache, every two steps.
 func (g *gemmKernel) fetchLater() {
-	bytes := g.panelBytes()
-	for line := 0; line < bytes; line += 64 {
-		PREFETCHT1(Mem{Base: g.next, Disp: line})
-	}
-	ADDQ(U32(uint32(bytes)), g.next)
+	PREFETCHT1(Mem{Base: g.next})
+	ADDQ(g.field(gemmAdvance), g.next)
 }
 
 // step adds the products of one k, u elements after the row pointers. Only where

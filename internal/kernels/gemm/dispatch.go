@@ -77,8 +77,9 @@ type tile struct {
 	alpha, beta   float32
 	lo, hi        float32
 	slope         float32
-	next          unsafe.Pointer // to be in the second cache for later calls: k·nr bytes; nil: nothing
+	next          unsafe.Pointer // to be in the second cache for later calls; nil: nothing
 	step          int            // bytes from one panel of B to the next, for kernels.wide
+	advance       int            // bytes that next goes on by in two steps
 	rows          int            // for the portable kernel, which is one for all
 }
 

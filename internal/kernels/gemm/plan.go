@@ -99,6 +99,10 @@ func gcd(a, b int) int {
 // the first cache, many enough that loading and storing C is cheap.
 const blockRows = 768
 
+// fewRowsBlock is the most bytes of a block of packed B of more than two panels that meets
+// few rows: the first block, which nobody has fetched, is then a good part of them.
+const fewRowsBlock = 128 << 10
+
 // packFrom is the number of rows of A from which B is worth a copy into panels.
 const packFrom = 256
 
@@ -119,8 +123,11 @@ func (p *plan) block() {
 	if n := p.tuning.BlockBytes; n > 0 {
 		size = n
 	}
-	fit := size / 4 / max(p.kc, 1) / p.kern.nr
-	p.ncPanel = min(max(fit, 1), p.panels)
+	panel := 4 * max(p.kc, 1) * p.kern.nr
+	p.ncPanel = min(max(size/panel, 1), p.panels)
+	if p.packed && p.m < packFrom && p.tuning.BlockBytes == 0 {
+		p.ncPanel = min(p.ncPanel, max(2, fewRowsBlock/panel))
+	}
 	if p.packed {
 		return
 	}

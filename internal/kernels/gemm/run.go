@@ -13,7 +13,9 @@ type workspace struct {
 	final   uint64 // flags of the last block of K
 	scratch []float32
 	next    block // after the one in work
+	ahead   block // the first of the chunk that the thread is likely to take next
 	share   int   // of it that the row tile in work fetches
+	shares  int   // how many there are
 	kept    int   // first row of the residual that is copied
 
 	// where the batch item begins; in B packed, its number
@@ -32,6 +34,7 @@ func (c *chunkTask) Do(i int) {
 	w := &t.spaces[slot]
 	w.scratch = t.scratchOf(slot)
 	part := t.plan.grid.Part(i)
+	w.ahead = t.ahead(i)
 	for item := part.Item; item < part.ItemEnd; item++ {
 		t.product(w, item, &part)
 	}
@@ -65,7 +68,7 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 			if p.keepR && k == 0 {
 				t.keepResidual(w, &b, part)
 			}
-			w.next = t.after(&b, part)
+			w.next = t.after(w, &b, part)
 			t.block(w, &b, part.Tile, part.TileEnd)
 			if k+kn == t.K {
 				break
@@ -133,13 +136,39 @@ type block struct {
 	p0, p1 int // panels
 }
 
-// after is the block that a chunk computes next, empty if there is none.
-func (t *Task) after(b *block, part *tiling.Part) block {
+// after is the block that a thread computes next, empty if none is known.
+func (t *Task) after(w *workspace, b *block, part *tiling.Part) block {
 	p := &t.plan
 	if k := b.k0 + b.k; k < t.K {
 		return block{k0: k, k: min(p.kc, t.K-k), p0: b.p0, p1: b.p1}
 	}
-	return block{k: min(p.kc, t.K), p0: b.p1, p1: min(b.p1+p.ncPanel, part.PanelEnd)}
+	if b.p1 == part.PanelEnd {
+		return w.ahead
+	}
+	return t.firstBlock(b.p1, part)
+}
+
+// firstBlock is the first block from a panel of a part on.
+func (t *Task) firstBlock(panel int, part *tiling.Part) block {
+	return block{k: min(t.plan.kc, t.K), p0: panel, p1: min(panel+t.plan.ncPanel, part.PanelEnd)}
+}
+
+// ahead is the first block of the chunk that a thread is likely to take after chunk i:
+// threads claim them from both ends. It is empty where that is in another product.
+func (t *Task) ahead(i int) block {
+	chunks := t.plan.grid.Chunks()
+	next := i + 1
+	if i >= chunks/2 {
+		next = i - 1
+	}
+	if next < 0 || next >= chunks {
+		return block{}
+	}
+	part := t.plan.grid.Part(next)
+	if part.Item != t.plan.grid.Part(i).Item {
+		return block{}
+	}
+	return t.firstBlock(part.Panel, &part)
 }
 
 // block multiplies row tiles of A with a block of B. A tile of A meets all of
@@ -156,6 +185,8 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 	if last {
 		x.flags |= w.final
 	}
+	w.shares = max(t1-t0, 1)
+	x.advance = 8 * t.plan.kern.nr * w.next.k / (w.shares * max(b.k, 1))
 	for i := t0; i < t1; i++ {
 		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		x.rows = end - row
@@ -210,19 +241,17 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 	}
 }
 
-// shares is the number of kernel calls that fetch a panel of B.
-const shares = 4
-
 // fetched is what a row tile's call for panel i of a block fetches of the next
 // block, which then is in the second cache when its turn comes: nil for nothing.
-// A first pass over B that waits for memory takes twice its time.
+// A first pass over B that waits for memory takes twice its time. Each row tile fetches
+// an even share, since lines on their way from memory hold up those from the second cache.
 func (t *Task) fetched(w *workspace, i int) unsafe.Pointer {
 	n := &w.next
-	if t.Packed == nil || w.share >= shares || n.p0+i >= n.p1 {
+	if t.Packed == nil || n.p0+i >= n.p1 {
 		return nil
 	}
 	b, ldb := t.panelOf(w, n, n.p0+i)
-	return unsafe.Add(b, n.k*w.share/shares*ldb)
+	return unsafe.Add(b, n.k*w.share/w.shares*ldb)
 }
 
 // keepResidual copies the residual of a block's columns, which the sums of blocks
