@@ -17,6 +17,9 @@ const (
 // expQ has e^r = 1 + r + r²·expQ(r) for |r| ≤ ln2/2: 2^-28.
 var expQ = []float64{0.5, 0.16666512191295624, 0.0416661873459816, 0.008369598537683487, 0.0013951717410236597}
 
+// exp2P has 2^f = 1 + f·exp2P(f) for 0 ≤ f ≤ 1, exact at both ends: 2^-28.
+var exp2P = []float64{0.6931470632553101, 0.2402293086051941, 0.055485282093286514, 0.009675451554358006, 0.001246784464456141, 0.00021612919226754457}
+
 // logP has log(1+f) = f - f²/2 + f³·logP(f) between √½-1 and √2-1: 2^-30.
 var logP = []float64{0.3333331346511841, -0.25000008940696716, 0.20002134144306183, -0.16668006777763367, 0.14219222962856293,
 	-0.12405137717723846, 0.11890336126089096, -0.11679643392562866, 0.06746559590101242}
@@ -87,6 +90,25 @@ func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
 	zero := v.load(fconst(0))
 	gone := v.cmp(ltOQ, x, fconst(-104))
 	return v.pick(gone, zero, v.expInRange(v.pick(gone, zero, x)))
+}
+
+// exp2 is 2^x, or zero below 2^-126; where it overflows, +Inf or NaN.
+func (v rows) exp2(x reg.VecVirtual) reg.VecVirtual {
+	some := v.cmp(nltUQ, x, fconst(-126))
+	if v.wide {
+		f := v.reg()
+		VREDUCEPS(Imm(1), x, f) // x - ⌊x⌋
+		e := v.poly(f, append([]float64{1}, exp2P...)...)
+		VSCALEFPS_Z(x, e, some.k, e)
+		return e
+	}
+	x = v.atMost(x, fconst(128))
+	n := v.round(x, toFloor)
+	e := v.poly(v.sub(x, n), append([]float64{1}, exp2P...)...)
+	VCVTPS2DQ(n, n)
+	n = v.addInt(n, bitsConst(127))
+	VPSLLD(Imm(23), n, n)
+	return v.and(v.mul(e, n), some.y)
 }
 
 // expSum is e^(x+lo) for a lo below x's precision.

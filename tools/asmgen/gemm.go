@@ -52,6 +52,7 @@ const (
 	gemmNext     = 128
 	gemmStep     = 136
 	gemmAdvance  = 144
+	gemmSums     = 152
 )
 
 // Bits of tile.flags.
@@ -63,6 +64,7 @@ const (
 	gemmDoResidual
 	gemmDoClip
 	gemmDoLeaky
+	gemmDoPowers
 )
 
 // gemmFlavour is a vector width and how columns beyond the matrix are kept
@@ -420,7 +422,7 @@ func (g *gemmKernel) epilogue() {
 	if g.gemmFlavour == gemmYMMMasked {
 		g.loadVectorMasks()
 	}
-	g.unless(^gemmDoLoad&(gemmDoLeaky<<1-1), "store", func() {
+	g.unless(^gemmDoLoad&(gemmDoPowers<<1-1), "store", func() {
 		g.unless(gemmDoAlpha, "noalpha", func() {
 			x := g.broadcast(gemmAlpha)
 			g.each(func(_, _ int, acc reg.VecVirtual) { VMULPS(x, acc, acc) })
@@ -436,8 +438,23 @@ func (g *gemmKernel) epilogue() {
 			VBROADCASTSS(g.field(gemmHi), hi)
 			g.each(func(_, _ int, acc reg.VecVirtual) { VMINPS(acc, hi, acc) })
 		})
+		if g.gemmFlavour == gemmZMM && g.wide <= 1 {
+			g.unless(gemmDoPowers, "nopowers", g.powers)
+		}
 	})
 	g.columns(gemmC, gemmLDC, func(m Mem, i, j int) { g.storeColumns(g.acc[i][j], m, j) })
+}
+
+// powers makes elements powers of two, which are added to 16 sums of their row.
+func (g *gemmKernel) powers() {
+	v, sums := rows{wide: true}, g.load(gemmSums)
+	for i, acc := range g.acc {
+		for j, x := range acc {
+			VMOVAPS(v.exp2(x), acc[j])
+		}
+		sum := v.add(acc[0], acc[1])
+		v.store(v.add(sum, Mem{Base: sums, Disp: 64 * i}), Mem{Base: sums, Disp: 64 * i})
+	}
 }
 
 func (g *gemmKernel) broadcast(off int) reg.VecVirtual {

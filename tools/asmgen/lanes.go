@@ -293,6 +293,7 @@ func softmaxFamily() {
 		v.expSumBlock()
 		v.softmaxRow()
 		v.exps()
+		v.powers()
 	}
 	rows{wide: true}.weights()
 }

@@ -12,11 +12,16 @@ import (
 //go:generate go -C ../../../tools/asmgen run . attn -out ../../internal/kernels/attn/attn_amd64.s
 
 func kernelsOf(l cpu.Target) *kernels {
-	if l >= cpu.AMX {
+	switch {
+	case l >= cpu.AMX:
 		return &tiles
+	case l >= cpu.AVX512:
+		return &avx512
 	}
 	return &portable
 }
+
+var avx512 = kernels{portableSweep, tiles.settle, portablePairs}
 
 var tiles = kernels{sweepTiles, func(a *settleArgs) { settle512((*byte)(unsafe.Pointer(a))) }, pairs512}
 

@@ -15,10 +15,10 @@
 // 2205.14135). So the bits of a query's row depend on the keys, values and mask
 // of that query, never on batch, heads, other queries or threads.
 //
-// With BF16, where no mask, limit or function distinguishes queries, the weights are
-// powers of two of the scores themselves, not of their distance from the largest: the
-// exponents of bfloat16 and float32 reach as far. A row whose sum shows that they did not
-// is computed again as above. docs/NUMERICS.md has the details.
+// Where no mask, limit or function distinguishes queries, the weights are powers of two of
+// the scores themselves, not of their distance from the largest: exponents of float32
+// reach far enough. A row whose sum shows that they did not is computed again as above.
+// docs/NUMERICS.md has the details, which differ between float32 and BF16.
 //
 // # Masks
 //

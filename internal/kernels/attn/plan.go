@@ -28,6 +28,7 @@ type plan struct {
 	vOff, scoreOff, stateOff, biasOff, topOff, workOff int
 	perSlot, slots                                     int
 	stream                                             streamPlan
+	flow                                               flowPlan
 }
 
 type planKey struct {
@@ -93,7 +94,7 @@ func (p *plan) split() {
 		p.parts = max(1, min(tiling.Ceil(chunks, p.units), p.group*p.tiles/leastPart))
 		p.whole = p.units
 	}
-	if p.streams && p.units >= p.threads && (p.units%p.threads == 0 || p.units >= perThread*p.threads) {
+	if p.streams && p.bf16 && p.units >= p.threads && (p.units%p.threads == 0 || p.units >= perThread*p.threads) {
 		p.parts, p.whole = 1, min(chunks, p.units) // packing is a tenth of the work
 	}
 	p.slots = min(p.threads, p.chunks(), tiling.MaxSlots)
@@ -121,9 +122,13 @@ func (p *plan) measure() {
 	if p.bf16 {
 		p.perSlot += tiling.Align(new(bgemm.Micro).WorkSize(max(p.d, n)), 16)
 	}
-	if p.streams {
+	switch {
+	case p.streams && p.bf16:
 		p.stream = p.streamPlan(p.perSlot)
 		p.perSlot = p.stream.end
+	case p.streams:
+		p.flow = p.flowPlan(p.perSlot)
+		p.perSlot = p.flow.end
 	}
 }
 

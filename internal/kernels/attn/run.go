@@ -98,8 +98,12 @@ func (t *Task) rowTile(unit, tile, first int) rowTile {
 
 // unit computes row tiles of the items that share keys and values.
 func (t *Task) unit(w *workspace, unit, first, end int) {
-	if t.plan.streams {
+	switch {
+	case t.plan.streams && t.BF16:
 		t.stream(w, unit, first, end)
+		return
+	case t.plan.streams:
+		t.flow(w, unit, first, end)
 		return
 	}
 	t.sweep(w, unit, first, first, end, false)
@@ -209,8 +213,14 @@ func (t *Task) tile(w *workspace, r rowTile, p part) {
 	for i := range rows {
 		t.raise(w, r, r.row+i, w.tops[i], w.parts[i])
 	}
+	t.weigh(w, r, p)
+}
+
+// weigh adds values times the weights of a part of a tile of keys.
+func (t *Task) weigh(w *workspace, r rowTile, p part) {
+	n := p.hi - p.lo
 	s := &w.strip
-	*s = gemm.Strip{Rows: rows, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: key > 0 || t.skips(),
+	*s = gemm.Strip{Rows: r.end - r.row, N: t.DV, K: n, A: w.scores, StrideA: t.plan.padded, Continue: p.key > 0 || t.skips(),
 		C: t.O.Data[r.out:], StrideC: t.O.Stride}
 	switch {
 	case !t.plan.packV:

@@ -17,7 +17,7 @@ const (
 	weightRow   = (streamTile + 32) / 2 // in elements of float32
 )
 
-// The sums of weights that count: with others something was lost, or nothing seen.
+// The sums of weights in bfloat16 that count: with others something was lost, or nothing seen.
 const (
 	leastSum = 0x1p-90
 	mostSum  = 0x1p100
@@ -25,7 +25,7 @@ const (
 
 // streams reports whether weights are 2^(scale·score + bias) at first, with a bias for each key.
 func (t *Problem) streams() bool {
-	return t.BF16 && !t.Keys.Limited && t.Softcap == 0 && !t.HasFill && t.Scale > 0 && t.Mask.Row == 0 && t.N > 0
+	return !t.Keys.Limited && t.Softcap == 0 && !t.HasFill && t.Scale > 0 && t.Mask.Row == 0 && t.N > 0
 }
 
 // A streamPlan says where in a slot's scratch things are.
@@ -86,12 +86,13 @@ func (t *Task) stream(w *workspace, unit, first, end int) {
 			}
 			t.streamTiles(w, r, o, l, n)
 			if last {
-				missed = t.settle(w, r, o, l) || missed
+				s := settling{o: o, ldo: p.cols * amx.Cols, l: l, sums: w.stream[p.sums:], failed: w.stream[p.failed+r.state:], least: leastSum, most: mostSum}
+				missed = t.settle(w, r, &s) || missed
 			}
 		}
 	}
 	if missed {
-		t.again(w, unit, first, end)
+		t.again(w, unit, first, end, w.stream[p.failed:][:t.plan.rows])
 	}
 }
 
@@ -145,11 +146,15 @@ func pairs(kernel func(dst, src *uint16, stride, pairs, n int), dst, src []uint1
 	}
 }
 
-// streamBias sets what is added to the scores of keys, in powers of two: the mask, and
-// -Inf for keys that fill up a tile.
+// streamBias sets what is added to the scores of keys.
 func (t *Task) streamBias(w *workspace, item, key, n int) {
 	p := &t.plan.stream
-	bias := w.stream[p.bias:][:p.keys]
+	t.keyBias(w.stream[p.bias:][:p.keys], item, key, n)
+}
+
+// keyBias sets what is added to the scores of n keys, in powers of two: the mask, and
+// -Inf for keys that fill up a tile.
+func (t *Task) keyBias(bias []float32, item, key, n int) {
 	m := &t.Mask
 	if m.Data == nil {
 		clear(bias[:n])
@@ -196,55 +201,6 @@ func (t *Task) streamQueries(w *workspace, r rowTile) (q unsafe.Pointer, ldq int
 		clear(d[t.D:])
 	}
 	return unsafe.Pointer(&dst[0]), p.ldq()
-}
-
-// settle writes what a row tile has seen to O, and notes rows whose sum does not count.
-func (t *Task) settle(w *workspace, r rowTile, o, l []float32) (missed bool) {
-	p := &t.plan.stream
-	rows := r.end - r.row
-	sums := w.stream[p.sums:][:rows]
-	w.settle = settleArgs{
-		o: unsafe.Pointer(&o[0]), l: unsafe.Pointer(&l[0]), dst: unsafe.Pointer(&t.O.Data[r.out]), sums: unsafe.Pointer(&sums[0]),
-		ldo: 4 * p.cols * amx.Cols, ldd: 4 * t.O.Stride, rows: rows, n: t.DV,
-	}
-	kernelsInForce().settle(&w.settle)
-	w.settle = settleArgs{}
-	for i, sum := range sums {
-		if !(sum >= leastSum && sum <= mostSum) {
-			w.stream[p.failed+r.state+i] = 1
-			missed = true
-		}
-	}
-	return missed
-}
-
-// again computes the rows whose sums do not count relative to their largest scores.
-func (t *Task) again(w *workspace, unit, first, end int) {
-	each := func(do func(r rowTile)) {
-		for i := first; i < end; i++ {
-			tile := t.rowTile(unit, i, first)
-			failed := w.stream[t.plan.stream.failed+tile.state:][:tile.end-tile.row]
-			for lo := 0; lo < len(failed); lo++ {
-				hi := lo
-				for hi < len(failed) && failed[hi] != 0 {
-					hi++
-				}
-				if hi > lo {
-					r := tile
-					r.row, r.end, r.state, r.out = tile.row+lo, tile.row+hi, tile.state+lo, tile.out+lo*t.O.Stride
-					do(r)
-					lo = hi
-				}
-			}
-		}
-	}
-	each(func(r rowTile) { t.begin(w, r) })
-	for key := 0; key < t.N; key += TileKeys {
-		n := min(TileKeys, t.N-key)
-		t.pack(w, t.rowTile(unit, first, first).item, key, n)
-		each(func(r rowTile) { t.halfTile(w, r, part{key, n, 0, n}) })
-	}
-	each(func(r rowTile) { t.finish(w, r) })
 }
 
 // numbers views memory as bfloat16.

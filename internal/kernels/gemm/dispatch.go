@@ -26,6 +26,10 @@ type kernels struct {
 	// which exist. It may be nil.
 	wide [3]kernel
 
+	// powers says that tile knows flagPowers: elements become powers of two, as package
+	// softmax's Powers has them.
+	powers bool
+
 	// dot is the sum of products over n elements in the arithmetic of dot.go.
 	dot func(x, y *float32, n int) float32
 
@@ -60,6 +64,7 @@ const (
 	flagResidual
 	flagClip
 	flagLeaky
+	flagPowers // where kernels.powers, and never with kernels.wide
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -80,6 +85,7 @@ type tile struct {
 	next          unsafe.Pointer // to be in the second cache for later calls; nil: nothing
 	step          int            // bytes from one panel of B to the next, for kernels.wide
 	advance       int            // bytes that next goes on by in two steps
+	sums          unsafe.Pointer // of flagPowers, 16 of each row
 	rows          int            // for the portable kernel, which is one for all
 }
 

@@ -17,7 +17,7 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 var avx512 = kernels{
-	level: cpu.AVX512, mr: 14, nr: 32, masksB: true,
+	level: cpu.AVX512, mr: 14, nr: 32, masksB: true, powers: true,
 	tile: tiles512, partial: tiles512, wide: [3]kernel{1: wide512x1, 2: wide512x2},
 	dot: dot512, transpose8: transpose8x8,
 }

@@ -26,6 +26,9 @@ func (m *Micro) Width() int { return m.kern.nr }
 // NeedsPanels reports whether B with n columns must be packed.
 func (m *Micro) NeedsPanels(n int) bool { return !m.kern.masksB && n%m.kern.nr != 0 }
 
+// Powers reports whether a Strip may have Sums.
+func (m *Micro) Powers() bool { return m.kern.powers }
+
 // PanelSize is the number of elements that Pack writes for K×N.
 func (m *Micro) PanelSize(k, n int) int { return k * tiling.Align(n, m.kern.nr) }
 
@@ -57,6 +60,10 @@ type Strip struct {
 	StrideRes int
 	AtLeast   bool // of Lo
 	Lo        float32
+
+	// Sums, if not nil, are 16 of each row, to which powers of two are added that the
+	// elements become, as package softmax's Powers has it. N is then whole panels.
+	Sums []float32
 }
 
 // Multiply computes a strip.
@@ -77,9 +84,10 @@ func (m *Micro) Multiply(s *Strip) {
 	x.ldb, x.step = 4*nr, 4*panel
 	if s.StrideB != 0 {
 		panel, x.ldb = nr, 4*s.StrideB
-	} else {
+	} else if s.Sums == nil {
 		wide = m.kern.panelsOf(s.Rows)
 	}
+	x.sums = at(s.Sums, 0)
 	for j, n := 0, 0; j < s.N; j += n * nr {
 		f := m.kern.tile[s.Rows]
 		n = 1
@@ -117,6 +125,9 @@ func (s *Strip) flags() (f uint64) {
 	}
 	if s.AtLeast {
 		f |= flagClip
+	}
+	if s.Sums != nil {
+		f |= flagPowers
 	}
 	return f
 }

@@ -6,7 +6,7 @@ package softmax
 
 func init() {
 	tables = append(tables,
-		&table{expSum: expSumAVX2, row: softmaxRowAVX2, exps: expsAVX2},
-		&table{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512},
-		&table{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, weights: weightsAMX})
+		&table{expSum: expSumAVX2, row: softmaxRowAVX2, exps: expsAVX2, powers: powersAVX2},
+		&table{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512},
+		&table{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsAMX})
 }

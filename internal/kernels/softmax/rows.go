@@ -23,6 +23,8 @@ type table struct {
 	weights func(scores *float32, stride, rows, n int, scale float32, before, tops, sums *float32)
 	// exps is Exps likewise.
 	exps func(scores *float32, stride, rows, n int, before, tops, sums *float32)
+	// powers is Powers likewise, for any n. Nil: one by one.
+	powers func(scores *float32, stride, rows, n int, sums *float32)
 }
 
 // tables has each level's kernels; a level without its own has those below it.

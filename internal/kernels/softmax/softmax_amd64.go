@@ -14,6 +14,9 @@ func softmaxRowAVX2(dst []float32, src []float32) float32
 func expsAVX2(scores *float32, stride int, rows int, n int, before *float32, tops *float32, sums *float32)
 
 //go:noescape
+func powersAVX2(scores *float32, stride int, rows int, n int, sums *float32)
+
+//go:noescape
 func expSumAVX512(dst []float32, src []float32, m float32) float32
 
 //go:noescape
@@ -21,6 +24,9 @@ func softmaxRowAVX512(dst []float32, src []float32) float32
 
 //go:noescape
 func expsAVX512(scores *float32, stride int, rows int, n int, before *float32, tops *float32, sums *float32)
+
+//go:noescape
+func powersAVX512(scores *float32, stride int, rows int, n int, sums *float32)
 
 //go:noescape
 func weightsAMX(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)

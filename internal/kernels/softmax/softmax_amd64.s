@@ -1499,6 +1499,241 @@ DATA word7fc00000<>+24(SB)/4, $0x7fc00000
 DATA word7fc00000<>+28(SB)/4, $0x7fc00000
 GLOBL word7fc00000<>(SB), RODATA|NOPTR, $32
 
+// func powersAVX2(scores *float32, stride int, rows int, n int, sums *float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·powersAVX2(SB), NOSPLIT, $0-40
+	MOVQ scores+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ sums+32(FP), BX
+
+row:
+	MOVQ    n+24(FP), DI
+	MOVQ    AX, SI
+	VMOVUPS (BX), Y0
+	VMOVUPS 32(BX), Y1
+	SUBQ    $0x20, DI
+	JLT     rest
+
+each:
+	VMOVUPS     (SI), Y2
+	VCMPPS      $0x15, wordc2fc0000<>+0(SB), Y2, Y3
+	VMOVUPS     word43000000<>+0(SB), Y4
+	VMINPS      Y2, Y4, Y2
+	VROUNDPS    $0x09, Y2, Y4
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     word3962a0bd<>+0(SB), Y5
+	VFMADD213PS word3aa36b25<>+0(SB), Y2, Y5
+	VFMADD213PS word3c1e85c9<>+0(SB), Y2, Y5
+	VFMADD213PS word3d634489<>+0(SB), Y2, Y5
+	VFMADD213PS word3e75feac<>+0(SB), Y2, Y5
+	VFMADD213PS word3f317216<>+0(SB), Y2, Y5
+	VFMADD213PS word3f800000<>+0(SB), Y2, Y5
+	VCVTPS2DQ   Y4, Y4
+	VPADDD      word0000007f<>+0(SB), Y4, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VMULPS      Y2, Y5, Y2
+	VANDPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (SI)
+	VMOVUPS     32(SI), Y3
+	VCMPPS      $0x15, wordc2fc0000<>+0(SB), Y3, Y4
+	VMOVUPS     word43000000<>+0(SB), Y5
+	VMINPS      Y3, Y5, Y3
+	VROUNDPS    $0x09, Y3, Y5
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     word3962a0bd<>+0(SB), Y6
+	VFMADD213PS word3aa36b25<>+0(SB), Y3, Y6
+	VFMADD213PS word3c1e85c9<>+0(SB), Y3, Y6
+	VFMADD213PS word3d634489<>+0(SB), Y3, Y6
+	VFMADD213PS word3e75feac<>+0(SB), Y3, Y6
+	VFMADD213PS word3f317216<>+0(SB), Y3, Y6
+	VFMADD213PS word3f800000<>+0(SB), Y3, Y6
+	VCVTPS2DQ   Y5, Y5
+	VPADDD      word0000007f<>+0(SB), Y5, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VMULPS      Y3, Y6, Y3
+	VANDPS      Y4, Y3, Y3
+	VMOVUPS     Y3, 32(SI)
+	VMOVUPS     64(SI), Y4
+	VCMPPS      $0x15, wordc2fc0000<>+0(SB), Y4, Y5
+	VMOVUPS     word43000000<>+0(SB), Y6
+	VMINPS      Y4, Y6, Y4
+	VROUNDPS    $0x09, Y4, Y6
+	VSUBPS      Y6, Y4, Y4
+	VMOVUPS     word3962a0bd<>+0(SB), Y7
+	VFMADD213PS word3aa36b25<>+0(SB), Y4, Y7
+	VFMADD213PS word3c1e85c9<>+0(SB), Y4, Y7
+	VFMADD213PS word3d634489<>+0(SB), Y4, Y7
+	VFMADD213PS word3e75feac<>+0(SB), Y4, Y7
+	VFMADD213PS word3f317216<>+0(SB), Y4, Y7
+	VFMADD213PS word3f800000<>+0(SB), Y4, Y7
+	VCVTPS2DQ   Y6, Y6
+	VPADDD      word0000007f<>+0(SB), Y6, Y4
+	VPSLLD      $0x17, Y4, Y4
+	VMULPS      Y4, Y7, Y4
+	VANDPS      Y5, Y4, Y4
+	VMOVUPS     Y4, 64(SI)
+	VMOVUPS     96(SI), Y5
+	VCMPPS      $0x15, wordc2fc0000<>+0(SB), Y5, Y6
+	VMOVUPS     word43000000<>+0(SB), Y7
+	VMINPS      Y5, Y7, Y5
+	VROUNDPS    $0x09, Y5, Y7
+	VSUBPS      Y7, Y5, Y5
+	VMOVUPS     word3962a0bd<>+0(SB), Y8
+	VFMADD213PS word3aa36b25<>+0(SB), Y5, Y8
+	VFMADD213PS word3c1e85c9<>+0(SB), Y5, Y8
+	VFMADD213PS word3d634489<>+0(SB), Y5, Y8
+	VFMADD213PS word3e75feac<>+0(SB), Y5, Y8
+	VFMADD213PS word3f317216<>+0(SB), Y5, Y8
+	VFMADD213PS word3f800000<>+0(SB), Y5, Y8
+	VCVTPS2DQ   Y7, Y7
+	VPADDD      word0000007f<>+0(SB), Y7, Y5
+	VPSLLD      $0x17, Y5, Y5
+	VMULPS      Y5, Y8, Y5
+	VANDPS      Y6, Y5, Y5
+	VMOVUPS     Y5, 96(SI)
+	VADDPS      Y4, Y2, Y2
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y5, Y3, Y2
+	VADDPS      Y2, Y1, Y1
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x20, DI
+	JGE         each
+
+rest:
+	ADDQ        $0x20, DI
+	JEQ         done
+	VMOVUPS     (SI), Y2
+	VCMPPS      $0x15, wordc2fc0000<>+0(SB), Y2, Y3
+	VMOVUPS     word43000000<>+0(SB), Y4
+	VMINPS      Y2, Y4, Y2
+	VROUNDPS    $0x09, Y2, Y4
+	VSUBPS      Y4, Y2, Y2
+	VMOVUPS     word3962a0bd<>+0(SB), Y5
+	VFMADD213PS word3aa36b25<>+0(SB), Y2, Y5
+	VFMADD213PS word3c1e85c9<>+0(SB), Y2, Y5
+	VFMADD213PS word3d634489<>+0(SB), Y2, Y5
+	VFMADD213PS word3e75feac<>+0(SB), Y2, Y5
+	VFMADD213PS word3f317216<>+0(SB), Y2, Y5
+	VFMADD213PS word3f800000<>+0(SB), Y2, Y5
+	VCVTPS2DQ   Y4, Y4
+	VPADDD      word0000007f<>+0(SB), Y4, Y2
+	VPSLLD      $0x17, Y2, Y2
+	VMULPS      Y2, Y5, Y2
+	VANDPS      Y3, Y2, Y2
+	VMOVUPS     Y2, (SI)
+	VMOVUPS     32(SI), Y3
+	VCMPPS      $0x15, wordc2fc0000<>+0(SB), Y3, Y4
+	VMOVUPS     word43000000<>+0(SB), Y5
+	VMINPS      Y3, Y5, Y3
+	VROUNDPS    $0x09, Y3, Y5
+	VSUBPS      Y5, Y3, Y3
+	VMOVUPS     word3962a0bd<>+0(SB), Y6
+	VFMADD213PS word3aa36b25<>+0(SB), Y3, Y6
+	VFMADD213PS word3c1e85c9<>+0(SB), Y3, Y6
+	VFMADD213PS word3d634489<>+0(SB), Y3, Y6
+	VFMADD213PS word3e75feac<>+0(SB), Y3, Y6
+	VFMADD213PS word3f317216<>+0(SB), Y3, Y6
+	VFMADD213PS word3f800000<>+0(SB), Y3, Y6
+	VCVTPS2DQ   Y5, Y5
+	VPADDD      word0000007f<>+0(SB), Y5, Y3
+	VPSLLD      $0x17, Y3, Y3
+	VMULPS      Y3, Y6, Y3
+	VANDPS      Y4, Y3, Y3
+	VMOVUPS     Y3, 32(SI)
+	VADDPS      Y2, Y0, Y0
+	VADDPS      Y3, Y1, Y1
+
+done:
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 32(BX)
+	ADDQ    CX, AX
+	ADDQ    $0x40, BX
+	DECQ    DX
+	JNE     row
+	VZEROUPPER
+	RET
+
+DATA wordc2fc0000<>+0(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+4(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+8(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+12(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+16(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+20(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+24(SB)/4, $0xc2fc0000
+DATA wordc2fc0000<>+28(SB)/4, $0xc2fc0000
+GLOBL wordc2fc0000<>(SB), RODATA|NOPTR, $32
+
+DATA word43000000<>+0(SB)/4, $0x43000000
+DATA word43000000<>+4(SB)/4, $0x43000000
+DATA word43000000<>+8(SB)/4, $0x43000000
+DATA word43000000<>+12(SB)/4, $0x43000000
+DATA word43000000<>+16(SB)/4, $0x43000000
+DATA word43000000<>+20(SB)/4, $0x43000000
+DATA word43000000<>+24(SB)/4, $0x43000000
+DATA word43000000<>+28(SB)/4, $0x43000000
+GLOBL word43000000<>(SB), RODATA|NOPTR, $32
+
+DATA word3962a0bd<>+0(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+4(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+8(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+12(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+16(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+20(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+24(SB)/4, $0x3962a0bd
+DATA word3962a0bd<>+28(SB)/4, $0x3962a0bd
+GLOBL word3962a0bd<>(SB), RODATA|NOPTR, $32
+
+DATA word3aa36b25<>+0(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+4(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+8(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+12(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+16(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+20(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+24(SB)/4, $0x3aa36b25
+DATA word3aa36b25<>+28(SB)/4, $0x3aa36b25
+GLOBL word3aa36b25<>(SB), RODATA|NOPTR, $32
+
+DATA word3c1e85c9<>+0(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+4(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+8(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+12(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+16(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+20(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+24(SB)/4, $0x3c1e85c9
+DATA word3c1e85c9<>+28(SB)/4, $0x3c1e85c9
+GLOBL word3c1e85c9<>(SB), RODATA|NOPTR, $32
+
+DATA word3d634489<>+0(SB)/4, $0x3d634489
+DATA word3d634489<>+4(SB)/4, $0x3d634489
+DATA word3d634489<>+8(SB)/4, $0x3d634489
+DATA word3d634489<>+12(SB)/4, $0x3d634489
+DATA word3d634489<>+16(SB)/4, $0x3d634489
+DATA word3d634489<>+20(SB)/4, $0x3d634489
+DATA word3d634489<>+24(SB)/4, $0x3d634489
+DATA word3d634489<>+28(SB)/4, $0x3d634489
+GLOBL word3d634489<>(SB), RODATA|NOPTR, $32
+
+DATA word3e75feac<>+0(SB)/4, $0x3e75feac
+DATA word3e75feac<>+4(SB)/4, $0x3e75feac
+DATA word3e75feac<>+8(SB)/4, $0x3e75feac
+DATA word3e75feac<>+12(SB)/4, $0x3e75feac
+DATA word3e75feac<>+16(SB)/4, $0x3e75feac
+DATA word3e75feac<>+20(SB)/4, $0x3e75feac
+DATA word3e75feac<>+24(SB)/4, $0x3e75feac
+DATA word3e75feac<>+28(SB)/4, $0x3e75feac
+GLOBL word3e75feac<>(SB), RODATA|NOPTR, $32
+
+DATA word3f317216<>+0(SB)/4, $0x3f317216
+DATA word3f317216<>+4(SB)/4, $0x3f317216
+DATA word3f317216<>+8(SB)/4, $0x3f317216
+DATA word3f317216<>+12(SB)/4, $0x3f317216
+DATA word3f317216<>+16(SB)/4, $0x3f317216
+DATA word3f317216<>+20(SB)/4, $0x3f317216
+DATA word3f317216<>+24(SB)/4, $0x3f317216
+DATA word3f317216<>+28(SB)/4, $0x3f317216
+GLOBL word3f317216<>(SB), RODATA|NOPTR, $32
+
 // func expSumAVX512(dst []float32, src []float32, m float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
@@ -2122,6 +2357,78 @@ expdone:
 	INCQ          DX
 	CMPQ          DX, CX
 	JNE           row
+	VZEROUPPER
+	RET
+
+// func powersAVX512(scores *float32, stride int, rows int, n int, sums *float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·powersAVX512(SB), NOSPLIT, $0-40
+	MOVQ scores+0(FP), AX
+	MOVQ stride+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ sums+32(FP), BX
+
+row:
+	MOVQ    n+24(FP), DI
+	MOVQ    AX, SI
+	VMOVUPS (BX), Z0
+	SUBQ    $0x20, DI
+	JLT     rest
+
+each:
+	VMOVUPS          (SI), Z1
+	VCMPPS.BCST      $0x15, wordc2fc0000<>+0(SB), Z1, K1
+	VREDUCEPS        $0x01, Z1, Z2
+	VBROADCASTSS     word3962a0bd<>+0(SB), Z3
+	VFMADD213PS.BCST word3aa36b25<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3c1e85c9<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3d634489<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3e75feac<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3f317216<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z2, Z3
+	VSCALEFPS.Z      Z1, Z3, K1, Z3
+	VMOVUPS          Z3, (SI)
+	VMOVUPS          64(SI), Z1
+	VCMPPS.BCST      $0x15, wordc2fc0000<>+0(SB), Z1, K1
+	VREDUCEPS        $0x01, Z1, Z2
+	VBROADCASTSS     word3962a0bd<>+0(SB), Z4
+	VFMADD213PS.BCST word3aa36b25<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST word3c1e85c9<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST word3d634489<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST word3e75feac<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST word3f317216<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z2, Z4
+	VSCALEFPS.Z      Z1, Z4, K1, Z4
+	VMOVUPS          Z4, 64(SI)
+	VADDPS           Z4, Z3, Z1
+	VADDPS           Z1, Z0, Z0
+	ADDQ             $0x00000080, SI
+	SUBQ             $0x20, DI
+	JGE              each
+
+rest:
+	ADDQ             $0x20, DI
+	JEQ              done
+	VMOVUPS          (SI), Z1
+	VCMPPS.BCST      $0x15, wordc2fc0000<>+0(SB), Z1, K1
+	VREDUCEPS        $0x01, Z1, Z2
+	VBROADCASTSS     word3962a0bd<>+0(SB), Z3
+	VFMADD213PS.BCST word3aa36b25<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3c1e85c9<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3d634489<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3e75feac<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3f317216<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST word3f800000<>+0(SB), Z2, Z3
+	VSCALEFPS.Z      Z1, Z3, K1, Z3
+	VMOVUPS          Z3, (SI)
+	VADDPS           Z3, Z0, Z0
+
+done:
+	VMOVUPS Z0, (BX)
+	ADDQ    CX, AX
+	ADDQ    $0x40, BX
+	DECQ    DX
+	JNE     row
 	VZEROUPPER
 	RET
 
