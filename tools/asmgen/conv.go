@@ -82,12 +82,22 @@ func (l vectorLevel) convTile(nb, mr int) {
 		}
 		return Mem{Base: w, Disp: disp}
 	}
-	ws := make([]reg.VecVirtual, nb)
-	for j := range ws {
-		ws[j] = l.vec()
-	}
+	ws := l.vectors(nb)
 	bc := []reg.VecVirtual{l.vec(), l.vec()}
 	step := func(u int) {
+		if l.bytes == 32 && nb > 3 { // registers hold the pixels, and one block's weights at a time
+			xs := l.vectors(mr)
+			for i, x := range xs {
+				VBROADCASTSS(px.at(i, u*4), x)
+			}
+			for j := range nb {
+				VMOVUPS(weight(j, u*l.bytes), ws[0])
+				for i, x := range xs {
+					VFMADD231PS(x, ws[0], acc[j][i])
+				}
+			}
+			return
+		}
 		for j := range nb {
 			VMOVUPS(weight(j, u*l.bytes), ws[j])
 			if l.bytes == 64 {

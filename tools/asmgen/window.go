@@ -18,7 +18,7 @@ type vectorLevel struct {
 
 var vectorLevels = []vectorLevel{
 	{"512", 64, ZMM, true, []int{0, 14, 14, 0, 6}},
-	{"256", 32, YMM, false, []int{0, 12, 6, 4}},
+	{"256", 32, YMM, false, []int{0, 12, 6, 4, 3}},
 }
 
 // Offsets in bytes of window.Tile.

@@ -390,6 +390,21 @@ func tile256_3x3(t *byte)
 //go:noescape
 func tile256_3x4(t *byte)
 
+// adds up 1 output pixels of 4 blocks; t is a *tile.
+//
+//go:noescape
+func tile256_4x1(t *byte)
+
+// adds up 2 output pixels of 4 blocks; t is a *tile.
+//
+//go:noescape
+func tile256_4x2(t *byte)
+
+// adds up 3 output pixels of 4 blocks; t is a *tile.
+//
+//go:noescape
+func tile256_4x3(t *byte)
+
 // computes 1 output pixels of each channel block; t is a *window.Tile.
 //
 //go:noescape

@@ -33,6 +33,8 @@ var tiles512 = &tileSet{
 	activate:  activate512,
 	transpose: transpose512,
 
+	planeSwitch: 40,
+
 	winogradInput:  winogradInput512,
 	winogradOutput: winogradOutput512,
 }
@@ -44,6 +46,7 @@ var tiles256 = &tileSet{
 		{nil, tile256_1x1, tile256_1x2, tile256_1x3, tile256_1x4, tile256_1x5, tile256_1x6, tile256_1x7, tile256_1x8, tile256_1x9, tile256_1x10, tile256_1x11, tile256_1x12},
 		{nil, tile256_2x1, tile256_2x2, tile256_2x3, tile256_2x4, tile256_2x5, tile256_2x6},
 		{nil, tile256_3x1, tile256_3x2, tile256_3x3, tile256_3x4},
+		{nil, tile256_4x1, tile256_4x2, tile256_4x3},
 	},
 	depthwise: []window.TileFunc{nil, depthwise256_1, depthwise256_2, depthwise256_3, depthwise256_4, depthwise256_5, depthwise256_6, depthwise256_7, depthwise256_8, depthwise256_9, depthwise256_10, depthwise256_11, depthwise256_12},
 	activate:  activate256,

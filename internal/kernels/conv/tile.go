@@ -17,6 +17,10 @@ type tileSet struct {
 	activate  func(kind Kind, alpha float32, x []float32)
 	transpose transposeFunc // nil in Go
 
+	// planeSwitch is the cycles that a tile takes longer for each further plane it
+	// writes: 16→96 channels at 112² take 15 % less with one plane of AVX-512.
+	planeSwitch float64
+
 	winogradInput  winogradInputFunc
 	winogradOutput winogradOutputFunc
 }
