@@ -21,6 +21,9 @@ const (
 	depthwiseForm    = 64
 	depthwiseLo      = 72
 	depthwiseHi      = 76
+	depthwiseRows    = 80
+	depthwiseRowStep = 88
+	depthwiseRowGap  = 96
 )
 
 // depthwiseLoop is what the loops of a depthwise convolution work with.
@@ -29,10 +32,10 @@ type depthwiseLoop struct {
 	tap, left, at, w                                    GPVirtual
 }
 
-// amxDepthwise writes a depthwise convolution of a row of float32.
+// amxDepthwise writes a depthwise convolution of rows of float32.
 func amxDepthwise() {
 	TEXT("depthwise512", NOSPLIT, "func(t *byte)")
-	Doc("computes a row of windows of 16 channels; t is a *Depthwise.")
+	Doc("computes rows of windows of 16 channels; t is a *Depthwise.")
 	Pragma("noescape")
 	t := Load(Param("t"), GP64()).(GPVirtual)
 	load := func(off int) GPVirtual {
@@ -41,21 +44,60 @@ func amxDepthwise() {
 		return r
 	}
 	d := &depthwiseLoop{src: load(depthwiseSrc), dst: load(depthwiseDst), weights: load(depthwiseWeights), bias: load(depthwiseBias),
-		taps: load(depthwiseTaps), count: load(depthwiseCount), n: load(depthwiseN), step: load(depthwiseStep), form: load(depthwiseForm),
+		taps: load(depthwiseTaps), count: load(depthwiseCount), n: GP64(), step: load(depthwiseStep), form: load(depthwiseForm),
 		tap: GP64(), left: GP64(), at: GP64(), w: GP64()}
 	VBROADCASTSS(Mem{Base: t, Disp: depthwiseLo}, Z30)
 	VBROADCASTSS(Mem{Base: t, Disp: depthwiseHi}, Z31)
+	rows, rowSrc := AllocLocal(8), AllocLocal(8)
+	MOVQ(Mem{Base: t, Disp: depthwiseRows}, d.at)
+	MOVQ(d.at, rows)
+	Label("row")
+	MOVQ(d.src, rowSrc)
+	MOVQ(Mem{Base: t, Disp: depthwiseN}, d.n)
 	for _, step := range []int{64, 128} {
 		CMPQ(d.step, U32(uint64(step)))
 		JNE(LabelRef(fmt.Sprintf("not%d", step)))
-		for _, windows := range []int{12, 4} {
+		for _, windows := range []int{14, 7, 4} {
 			d.group(windows, step)
+			d.again(t, windows, step)
 		}
 		Label(fmt.Sprintf("not%d", step))
 	}
 	d.group(1, 0)
+	MOVQ(rowSrc, d.src)
+	ADDQ(Mem{Base: t, Disp: depthwiseRowStep}, d.src)
+	ADDQ(Mem{Base: t, Disp: depthwiseRowGap}, d.dst)
+	DECQ(rows)
+	JNE(LabelRef("row"))
 	VZEROUPPER()
 	RET()
+}
+
+// again goes back where a row of at least so many windows has a few left, so that the
+// last ones are computed with some before them once more: sums of few windows wait for
+// each other.
+func (d *depthwiseLoop) again(t GPVirtual, windows, step int) {
+	if windows == 14 {
+		return
+	}
+	done := fmt.Sprintf("done%dby%d", windows, step)
+	TESTQ(d.n, d.n)
+	JEQ(LabelRef(done))
+	CMPQ(Mem{Base: t, Disp: depthwiseN}, Imm(uint64(windows)))
+	JLT(LabelRef(done))
+	MOVQ(U32(uint64(windows)), d.at)
+	SUBQ(d.n, d.at) // windows to go back
+	MOVQ(U32(uint64(windows)), d.n)
+	MOVQ(d.at, d.left)
+	IMULQ(d.step, d.left)
+	SUBQ(d.left, d.src)
+	SHLQ(Imm(5), d.at)
+	SUBQ(d.at, d.dst)
+	TESTQ(d.form, d.form)
+	JNE(LabelRef(fmt.Sprintf("group%dby%d", windows, step)))
+	SUBQ(d.at, d.dst)
+	JMP(LabelRef(fmt.Sprintf("group%dby%d", windows, step)))
+	Label(done)
 }
 
 // group writes the loop over so many windows at once, as long as there are enough. A
@@ -116,23 +158,55 @@ func (d *depthwiseLoop) group(windows, step int) {
 
 // depthwiseSum is the register of a window's sum. VMOVDQU reaches the first 16 only.
 func depthwiseSum(i int) VecPhysical {
-	return []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11}[i]
+	return []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13}[i]
 }
 
-// amxWiden writes the conversion of bfloat16 to floats.
+// amxWiden writes the conversion of rows of pixels in bfloat16 to floats with borders.
 func amxWiden() {
-	TEXT("widen512", NOSPLIT, "func(dst *float32, src *uint16, n int)")
-	Doc("widens n numbers, a multiple of 16.")
+	TEXT("widen512", NOSPLIT, "func(dst *float32, src *uint16, left, n, right, rows, step int)")
+	Doc("widens rows of n pixels of 16 channels, step bytes apart, between so many pixels of zeros.")
 	Pragma("noescape")
-	dst, src, n := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("src"), GP64()).(GPVirtual), Load(Param("n"), GP64()).(GPVirtual)
-	Label("loop")
-	VPMOVZXWD(Mem{Base: src}, Z0)
-	VPSLLD(Imm(16), Z0, Z0)
-	VMOVUPS(Z0, Mem{Base: dst})
-	ADDQ(Imm(32), src)
-	ADDQ(Imm(64), dst)
-	SUBQ(Imm(16), n)
-	JGT(LabelRef("loop"))
+	dst, src, rows, step := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("src"), GP64()).(GPVirtual), Load(Param("rows"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	at, count := GP64(), GP64()
+	zeros := func(side string) {
+		Load(Param(side), count)
+		TESTQ(count, count)
+		JEQ(LabelRef("no" + side))
+		Label(side)
+		VMOVUPS(Z31, Mem{Base: dst})
+		ADDQ(Imm(64), dst)
+		DECQ(count)
+		JNE(LabelRef(side))
+		Label("no" + side)
+	}
+	pixels := func(n int) {
+		loop, end := fmt.Sprintf("by%d", n), fmt.Sprintf("end%d", n)
+		Label(loop)
+		CMPQ(count, Imm(uint64(n)))
+		JLT(LabelRef(end))
+		for i := range n {
+			z := depthwiseSum(i)
+			VPMOVZXWD(Mem{Base: at, Disp: 32 * i}, z)
+			VPSLLD(Imm(16), z, z)
+			VMOVUPS(z, Mem{Base: dst, Disp: 64 * i})
+		}
+		ADDQ(U32(uint64(32*n)), at)
+		ADDQ(U32(uint64(64*n)), dst)
+		SUBQ(Imm(uint64(n)), count)
+		JMP(LabelRef(loop))
+		Label(end)
+	}
+	VPXORD(Z31, Z31, Z31)
+	Label("row")
+	zeros("left")
+	Load(Param("n"), count)
+	MOVQ(src, at)
+	pixels(8)
+	pixels(1)
+	zeros("right")
+	ADDQ(step, src)
+	DECQ(rows)
+	JNE(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }

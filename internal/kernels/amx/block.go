@@ -149,7 +149,7 @@ type Kernels struct {
 	maximum func(dst, src *uint16, taps *int, count, n, step int)
 	// depthwise takes a *Depthwise.
 	depthwise func(t *byte)
-	widen     func(dst *float32, src *uint16, n int)
+	widen     func(dst *float32, src *uint16, left, n, right, rows, step int)
 }
 
 // Available reports whether the level in force has tiles.

@@ -27,17 +27,21 @@ func TestDepthwiseIsItsTwin(t *testing.T) {
 		}
 		taps[0] = 64 * 19
 		step := 16 * (1 + rng.IntN(3))
-		d := Depthwise{Weights: noise(16 * len(taps)), Bias: noise(16), Taps: unsafe.Pointer(&taps[0]), Count: len(taps), N: 1 + rng.IntN(50), Step: 4 * step,
+		d := Depthwise{Weights: noise(16 * len(taps)), Bias: noise(16), Taps: unsafe.Pointer(&taps[0]), Count: len(taps), N: 1 + rng.IntN(50), Step: 4 * step, Rows: 1 + rng.IntN(3),
 			Lo: -.5, Hi: .75, BF16: rng.IntN(2) == 0}
 		if rng.IntN(2) == 0 {
 			d.Lo, d.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 		}
-		d.Src = noise((d.N-1)*step + 20*16)
+		rowStep := 16 * rng.IntN(60)
+		d.RowStep = 4 * rowStep
+		d.Src = noise((d.Rows-1)*rowStep + (d.N-1)*step + 20*16)
 		size := 4
 		if d.BF16 {
 			size = 2
 		}
-		got, want := guard.Slice[byte](t, 16*size*d.N, side), make([]byte, 16*size*d.N)
+		d.RowGap = 16 * size * rng.IntN(3)
+		bytes := 16*size*d.N*d.Rows + (d.Rows-1)*d.RowGap
+		got, want := guard.Slice[byte](t, bytes, side), make([]byte, bytes)
 		d.Dst = unsafe.Pointer(&got[0])
 		k.Depthwise(&d)
 		d.Dst = unsafe.Pointer(&want[0])
@@ -62,8 +66,21 @@ func TestWiden(t *testing.T) {
 	for i := range src {
 		src[i] = uint16(i)
 	}
-	got := guard.Slice[float32](t, 1<<16, guard.End)
-	k.Widen(got, src)
+	for n := range 40 {
+		side, left, right, rows, gap := guard.Side(n&1), n%3, n%4, 1+n%5, 16*(n%2)
+		step := 16*n + gap
+		from := src[len(src)-(rows*step-gap):]
+		got, want := guard.Slice[float32](t, 16*rows*(left+n+right), side), make([]float32, 16*rows*(left+n+right))
+		k.Widen(got, from, left, n, right, rows, step)
+		portable.Widen(want, from, left, n, right, rows, step)
+		for i := range want {
+			if math.Float32bits(got[i]) != math.Float32bits(want[i]) {
+				t.Fatalf("%d rows of %d pixels, number %d: %v, want %v", rows, n, i, got[i], want[i])
+			}
+		}
+	}
+	got := make([]float32, 1<<16)
+	k.Widen(got, src, 0, 1<<12, 0, 1, 0)
 	for i, g := range got {
 		if math.Float32bits(g) != uint32(i)<<16 {
 			t.Fatalf("%#x is widened to %#x", i, math.Float32bits(g))
@@ -79,7 +96,7 @@ func TestDepthwiseLayout(t *testing.T) {
 	var d Depthwise
 	for i, got := range []uintptr{
 		unsafe.Offsetof(d.Src), unsafe.Offsetof(d.Dst), unsafe.Offsetof(d.Weights), unsafe.Offsetof(d.Bias), unsafe.Offsetof(d.Taps),
-		unsafe.Offsetof(d.Count), unsafe.Offsetof(d.N), unsafe.Offsetof(d.Step), unsafe.Offsetof(d.form), unsafe.Offsetof(d.Lo),
+		unsafe.Offsetof(d.Count), unsafe.Offsetof(d.N), unsafe.Offsetof(d.Step), unsafe.Offsetof(d.form), unsafe.Offsetof(d.Lo), unsafe.Offsetof(d.Rows), unsafe.Offsetof(d.RowStep), unsafe.Offsetof(d.RowGap),
 	} {
 		if got != uintptr(8*i) {
 			t.Errorf("field %d of Depthwise is at %d, the assembly expects %d", i, got, 8*i)

@@ -119,12 +119,12 @@ func halves512(dst *uint16, lo *uint16, hi *uint16, n int, step int)
 //go:noescape
 func maximum512(dst *uint16, src *uint16, taps *int, count int, n int, step int)
 
-// computes a row of windows of 16 channels; t is a *Depthwise.
+// computes rows of windows of 16 channels; t is a *Depthwise.
 //
 //go:noescape
 func depthwise512(t *byte)
 
-// widens n numbers, a multiple of 16.
+// widens rows of n pixels of 16 channels, step bytes apart, between so many pixels of zeros.
 //
 //go:noescape
-func widen512(dst *float32, src *uint16, n int)
+func widen512(dst *float32, src *uint16, left int, n int, right int, rows int, step int)

@@ -14,7 +14,7 @@ import (
 
 func randomDim(rng *rand.Rand) window.Dim {
 	for {
-		d := window.Dim{In: 1 + rng.IntN(40), Kernel: 1 + rng.IntN(5), Stride: 1 + rng.IntN(3), Dilation: 1 + rng.IntN(2), Begin: rng.IntN(4), End: rng.IntN(4)}
+		d := window.Dim{In: 1 + rng.IntN(70), Kernel: 1 + rng.IntN(5), Stride: 1 + rng.IntN(3), Dilation: 1 + rng.IntN(2), Begin: rng.IntN(4), End: rng.IntN(4)}
 		d.Out = window.OutSize(d.In, d.Kernel, d.Stride, d.Dilation, d.Begin, d.End, false)
 		if d.Out > 0 {
 			return d

@@ -10,8 +10,9 @@
 //
 // # How it is fast
 //
-// Rows of inputs are widened once, with their borders, into a ring of as many rows as
-// the kernel has; a row of outputs reads them from the first-level cache.
+// Pieces of some rows and columns of inputs are widened, with their borders, into memory that
+// stays in the first-level cache; the outputs that read them follow in one call. What two
+// pieces have in common is widened twice.
 package bdepth
 
 import (
@@ -48,10 +49,13 @@ type Plan struct {
 	Params
 	kern    *amx.Kernels
 	blocks  int
-	ring    int // rows
-	cols    int // pixels of a row there
-	taps    int
-	inSize  int // bytes of a number
+	window  int   // rows of inputs that a row of outputs reads
+	taps    int   // of a window
+	rows    int   // of outputs in a piece
+	width   int   // and columns
+	cols    int   // pixels of its widened rows
+	offsets []int // of taps there, in bytes
+	inSize  int   // bytes of a number
 	outSize int
 }
 
@@ -62,11 +66,29 @@ func New(p Params, level cpu.Target) *Plan {
 	if !p.Clamp {
 		pl.Lo, pl.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	}
-	pl.ring = (p.H.Kernel-1)*p.H.Dilation + 1
-	pl.cols = (p.W.Out-1)*p.W.Stride + (p.W.Kernel-1)*p.W.Dilation + 1
+	pl.window = (p.H.Kernel-1)*p.H.Dilation + 1
+	pl.width = min(p.W.Out, pieceWidth)
+	pl.cols = (pl.width-1)*p.W.Stride + (p.W.Kernel-1)*p.W.Dilation + 1
 	pl.taps = p.H.Kernel * p.W.Kernel
+	for kh := range p.H.Kernel {
+		for kw := range p.W.Kernel {
+			pl.offsets = append(pl.offsets, (kh*p.H.Dilation*pl.cols+kw*p.W.Dilation)*pixelBytes)
+		}
+	}
+	fit := pieceBytes / (pl.cols * pixelBytes) // rows of inputs
+	pl.rows = min(p.H.Out, max(leastRows, (fit-pl.window)/p.H.Stride+1))
 	return pl
 }
+
+const (
+	pixelBytes = 4 * Block
+	pieceBytes = 28 << 10 // of widened rows
+	pieceWidth = 28       // twice what the kernel takes at once
+	leastRows  = 4        // of a piece: fewer would have too much widened twice
+)
+
+// widened is the rows of inputs that so many rows of outputs read.
+func (pl *Plan) widened(rows int) int { return (rows-1)*pl.H.Stride + pl.window }
 
 // sizeOf is the bytes of a number.
 func sizeOf(bf16 bool) int {

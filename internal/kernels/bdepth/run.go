@@ -25,9 +25,13 @@ const lineBytes = 64
 
 func slots(threads int) int { return min(threads, tiling.MaxSlots) }
 
-// slotBytes is a ring and a row of zeros, a row of sums, and where the taps are.
+// slotBytes is widened rows and, where an activation follows, sums.
 func (pl *Plan) slotBytes() int {
-	return tiling.Align(((pl.ring+1)*pl.cols+pl.W.Out)*4*Block+8*pl.taps, lineBytes)
+	pixels := pl.widened(pl.rows) * pl.cols
+	if pl.After != nil {
+		pixels += pl.rows * pl.width
+	}
+	return pixels * pixelBytes
 }
 
 // Runner runs a plan, one run at a time.
@@ -113,71 +117,76 @@ func (r *Runner) Do(i int) {
 	r.slots.Give(slot)
 }
 
-// band computes a band of a plane.
+// band computes a band of a plane, piece by piece.
 func (r *Runner) band(d *amx.Depthwise, memory []byte, plane, band int) {
 	pl := r.plan
-	ring := floats(memory)[:(pl.ring+1)*pl.cols*Block]
-	sums := floats(memory)[len(ring):][:pl.W.Out*Block]
-	taps := unsafe.Slice((*int)(unsafe.Pointer(&memory[4*(len(ring)+len(sums))])), pl.taps)
-	clear(ring[pl.ring*pl.cols*Block:])
+	wide := floats(memory)[:pl.widened(pl.rows)*pl.cols*Block]
+	sums := floats(memory)[len(wide):]
 	weights := floats(r.op.Packed)[plane%pl.blocks*pl.blockFloats():][:pl.blockFloats()]
-	*d = amx.Depthwise{Bias: unsafe.Pointer(&weights[0]), Weights: unsafe.Pointer(&weights[Block]), Src: unsafe.Pointer(&ring[0]), Taps: unsafe.Pointer(&taps[0]),
-		Count: pl.taps, N: pl.W.Out, Step: pl.W.Stride * 4 * Block, Lo: pl.Lo, Hi: pl.Hi, BF16: pl.OutBF16 && pl.After == nil}
-	outRow := pl.W.Out * Block * pl.outSize
-	next := 0 // the first row of the input that is not in the ring
-	for y := band * pl.H.Out / r.bands; y < (band+1)*pl.H.Out/r.bands; y++ {
-		top := y*pl.H.Stride - pl.H.Begin
-		for next = max(next, top, 0); next < min(top+pl.ring, pl.H.In); next++ {
-			r.widen(ring[next%pl.ring*pl.cols*Block:][:pl.cols*Block], plane, next)
-		}
-		pl.setTaps(taps, top)
-		out := r.op.Out[(plane*pl.H.Out+y)*outRow:][:outRow]
-		if pl.After == nil {
-			d.Dst = unsafe.Pointer(&out[0])
+	*d = amx.Depthwise{Bias: unsafe.Pointer(&weights[0]), Weights: unsafe.Pointer(&weights[Block]), Src: unsafe.Pointer(&wide[0]), Taps: unsafe.Pointer(&pl.offsets[0]),
+		Count: pl.taps, Step: pl.W.Stride * pixelBytes, RowStep: pl.H.Stride * pl.cols * pixelBytes, Lo: pl.Lo, Hi: pl.Hi, BF16: pl.OutBF16 && pl.After == nil}
+	end := (band + 1) * pl.H.Out / r.bands
+	for y := band * pl.H.Out / r.bands; y < end; y += pl.rows {
+		d.Rows = min(pl.rows, end-y)
+		for x := 0; x < pl.W.Out; x += pl.width {
+			d.N = min(pl.width, pl.W.Out-x)
+			r.widen(wide[:pl.widened(d.Rows)*pl.cols*Block], plane, y*pl.H.Stride-pl.H.Begin, x*pl.W.Stride-pl.W.Begin)
+			out := r.op.Out[((plane*pl.H.Out+y)*pl.W.Out+x)*Block*pl.outSize:]
+			if pl.After == nil {
+				d.Dst, d.RowGap = unsafe.Pointer(&out[0]), (pl.W.Out-d.N)*Block*pl.outSize
+				pl.kern.Depthwise(d)
+				continue
+			}
+			sums := sums[:d.Rows*d.N*Block]
+			d.Dst, d.RowGap = unsafe.Pointer(&sums[0]), 0
 			pl.kern.Depthwise(d)
-			continue
-		}
-		d.Dst = unsafe.Pointer(&sums[0])
-		pl.kern.Depthwise(d)
-		pl.After(sums)
-		pl.store(out, sums)
-	}
-}
-
-// setTaps finds the taps of a row of outputs whose first row of inputs is top. Rows in
-// the padding are the one after the ring, which is zeros.
-func (pl *Plan) setTaps(taps []int, top int) {
-	for kh := range pl.H.Kernel {
-		row := top + kh*pl.H.Dilation
-		slot := pl.ring
-		if row >= 0 && row < pl.H.In {
-			slot = row % pl.ring
-		}
-		for kw := range pl.W.Kernel {
-			taps[kh*pl.W.Kernel+kw] = (slot*pl.cols + kw*pl.W.Dilation) * 4 * Block
+			pl.After(sums)
+			for i := range d.Rows {
+				pl.store(out[i*pl.W.Out*Block*pl.outSize:], sums[i*d.N*Block:][:d.N*Block])
+			}
 		}
 	}
 }
 
-// widen converts a row of a plane, with its borders.
-func (r *Runner) widen(dst []float32, plane, y int) {
+// widen converts the piece of a plane that begins at row y and column x; what is in the
+// padding is zeros.
+func (r *Runner) widen(dst []float32, plane, y, x int) {
 	pl := r.plan
-	left := min(pl.W.Begin, pl.cols)
-	n := max(0, min(pl.W.In, pl.cols-left))
-	clear(dst[:left*Block])
-	clear(dst[(left+n)*Block:])
-	src := r.op.In[(plane*pl.H.In+y)*pl.W.In*Block*pl.inSize:][:n*Block*pl.inSize]
-	if pl.InBF16 {
-		pl.kern.Widen(dst[left*Block:], numbers(src))
-	} else {
-		copy(dst[left*Block:], floats(src))
+	row := pl.cols * Block
+	first, rows := inside(pl.H.In, y, len(dst)/row)
+	left, cols := inside(pl.W.In, x, pl.cols)
+	clear(dst[:first*row])
+	clear(dst[(first+rows)*row:])
+	if rows == 0 {
+		return
 	}
+	dst = dst[first*row:][:rows*row]
+	if cols == 0 {
+		clear(dst)
+		return
+	}
+	src := r.op.In[((plane*pl.H.In+y+first)*pl.W.In+x+left)*Block*pl.inSize:]
+	if pl.InBF16 {
+		pl.kern.Widen(dst, numbers(src), left, cols, pl.cols-left-cols, rows, pl.W.In*Block)
+		return
+	}
+	clear(dst)
+	for i := range rows {
+		copy(dst[i*row+left*Block:][:cols*Block], floats(src)[i*pl.W.In*Block:])
+	}
+}
+
+// inside is which of n rows from a row on, or columns, are of an image of a size: so many
+// after the first.
+func inside(size, from, n int) (first, count int) {
+	first = min(max(-from, 0), n)
+	return first, max(0, min(n, size-from)-first)
 }
 
 // store writes a row of results.
 func (pl *Plan) store(out []byte, sums []float32) {
 	if pl.OutBF16 {
-		pl.kern.Round(numbers(out), sums)
+		pl.kern.Round(numbers(out[:2*len(sums)]), sums)
 	} else {
 		copy(floats(out), sums)
 	}
