@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/testkit"
 )
 
@@ -23,11 +24,28 @@ func BenchmarkEncode(b *testing.B) {
 
 func BenchmarkLoad(b *testing.B) {
 	dir := testkit.Assets(b, "tokenizers/gguf-vocab")
-	for _, name := range []string{"llama-bpe", "llama-spm", "gemma-4"} {
+	for _, name := range []string{"llama-bpe", "qwen2", "llama-spm", "gemma-4"} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				openGGUF(b, filepath.Join(dir, "ggml-vocab-"+name+".gguf"))
 			}
 		})
 	}
+	b.Run("gemma-4 by scores", func(b *testing.B) { // as SentencePiece has it
+		f, err := gguf.Open(filepath.Join(dir, "ggml-vocab-gemma-4.gguf"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		scores := make([]float32, len(f.Metadata["tokenizer.ggml.tokens"].([]string)))
+		for i := range scores {
+			scores[i] = -float32(i)
+		}
+		f.Metadata["tokenizer.ggml.model"], f.Metadata["tokenizer.ggml.scores"] = "llama", scores
+		for b.Loop() {
+			if _, err := FromGGUF(f.Metadata); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

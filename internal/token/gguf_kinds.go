@@ -3,7 +3,6 @@ package token
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -157,7 +156,7 @@ func (g *ggufMeta) addMerges(m *model.BPE, ranks bool, texts []string) error {
 				return fmt.Errorf("tokenizer.ggml.merges: merge %d is %q, expected two pieces with a blank between", i, merge)
 			}
 		}
-		return m.AddMerges(len(merges), splitMerges(merges))
+		return m.AddMerges(len(merges), func(i int) (string, string) { return splitMerge(merges[i]) })
 	case ranks:
 		return m.AddUnions(func(x, y int32) int { return int(x) - int(y) }, g.isControl, texts)
 	}
@@ -171,16 +170,6 @@ func splitMerge(merge string) (left, right string) {
 		return merge[:at+1], merge[at+2:]
 	}
 	return "", ""
-}
-
-func splitMerges(merges []string) iter.Seq2[string, string] {
-	return func(yield func(left, right string) bool) {
-		for _, m := range merges {
-			if !yield(splitMerge(m)) {
-				return
-			}
-		}
-	}
 }
 
 // byteAlphabet finds the pieces of single bytes.

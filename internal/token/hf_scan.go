@@ -3,7 +3,6 @@ package token
 import (
 	"encoding/json"
 	"fmt"
-	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -223,14 +222,4 @@ func scanMerges(data string) (list [][2]string, err error) {
 		list = append(list, [2]string{left, right})
 	}
 	return list, s.err
-}
-
-func splitPairs(merges [][2]string) iter.Seq2[string, string] {
-	return func(yield func(left, right string) bool) {
-		for _, m := range merges {
-			if !yield(m[0], m[1]) {
-				return
-			}
-		}
-	}
 }

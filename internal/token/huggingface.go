@@ -328,7 +328,7 @@ func (m *hfModel) bpe() (model.Model, error) {
 		}
 	}
 	b := model.NewBPE(v, o)
-	if err := b.AddMerges(len(merges), splitPairs(merges)); err != nil {
+	if err := b.AddMerges(len(merges), func(i int) (string, string) { return merges[i][0], merges[i][1] }); err != nil {
 		return nil, err
 	}
 	m.cutAtMarks(o)

@@ -1,9 +1,6 @@
 package model
 
 import (
-	"cmp"
-	"fmt"
-	"iter"
 	"slices"
 	"unicode/utf8"
 )
@@ -45,7 +42,7 @@ type BPE struct {
 
 // NewBPE makes a model without merges.
 func NewBPE(v *Vocab, o BPEOptions) *BPE {
-	b := &BPE{BPEOptions: o, vocab: v, pairs: newPairs(0), bytes: v.byteTokens(), extra: map[string]int32{}}
+	b := &BPE{BPEOptions: o, vocab: v, pairs: indexPairs(nil), bytes: v.byteTokens(), extra: map[string]int32{}}
 	for c := range b.ascii {
 		b.ascii[c] = None
 		if o.Prefix == "" && o.Suffix == "" {
@@ -53,129 +50,6 @@ func NewBPE(v *Vocab, o BPEOptions) *BPE {
 		}
 	}
 	return b
-}
-
-// MaxMerges bounds the merges of a model.
-const MaxMerges = 1 << 26
-
-// AddMerges adds count merges, the lowest rank first.
-func (b *BPE) AddMerges(count int, merges iter.Seq2[string, string]) error {
-	if count > MaxMerges {
-		return fmt.Errorf("the model has %d merges, expected at most %d", count, MaxMerges)
-	}
-	b.pairs = newPairs(count)
-	rank, id := uint32(0), None
-	for left, right := range merges {
-		tail := right
-		if len(right) >= len(b.Prefix) {
-			tail = right[len(b.Prefix):]
-		}
-		l, r := b.symbol(left), b.symbol(right)
-		id = b.union(left, tail, id+1)
-		if l == None || r == None || id == None {
-			return fmt.Errorf("merge %d, of %q and %q: expected both and their union among the pieces", rank, left, right)
-		}
-		b.pairs.add(l, r, rank, id)
-		rank++
-	}
-	return nil
-}
-
-// union gives the number of left+right. As a rule it is the guess, since pieces
-// were numbered as they were merged.
-func (b *BPE) union(left, right string, guess int32) int32 {
-	if int(guess) < b.vocab.Size() && b.vocab.own[guess] {
-		p := b.vocab.Piece(guess)
-		if len(p) == len(left)+len(right) && p[:len(left)] == left && p[len(left):] == right {
-			return guess
-		}
-	}
-	return b.symbol(left + right)
-}
-
-// symbol gives the number of a text. If it is no piece, it gets a number of its
-// own (if Late), or None.
-func (b *BPE) symbol(text string) int32 {
-	if id := b.vocab.ID(text); id != None || !b.Late || text == "" {
-		return id
-	}
-	id, ok := b.extra[text]
-	if !ok {
-		id = int32(b.vocab.Size() + len(b.texts))
-		b.extra[text] = id
-		b.texts = append(b.texts, text)
-	}
-	return id
-}
-
-// AddUnions derives the merges from the vocabulary: any two symbols whose union
-// is a piece merge to it, and order gives the pieces' ranks (equal ones are
-// merged from left to right). Pieces that skip names are not made.
-func (b *BPE) AddUnions(order func(x, y int32) int, skip func(id int32) bool, texts []string) error {
-	ids := make([]int32, 0, len(texts))
-	for i, text := range texts {
-		if len(text) > maxUnion {
-			return fmt.Errorf("piece %d has %d bytes, expected at most %d", i, len(text), maxUnion)
-		}
-		if id := int32(i); text != "" && (skip == nil || !skip(id)) {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortStableFunc(ids, order)
-	find := b.vocab
-	if b.Alphabet != nil {
-		var err error
-		if find, err = NewVocab(texts, skip); err != nil {
-			return err
-		}
-	}
-	rank := uint32(0)
-	for i, id := range ids {
-		if i > 0 && order(ids[i-1], id) != 0 {
-			rank = uint32(i)
-		}
-		if find.ID(texts[id]) == id {
-			b.addUnion(find, texts[id], rank, id)
-		}
-	}
-	return nil
-}
-
-// maxUnion is the longest piece whose merges are derived, in bytes.
-const maxUnion = 4096
-
-func (b *BPE) addUnion(find *Vocab, text string, rank uint32, id int32) {
-	for at := b.width(text); at < len(text); at += b.width(text[at:]) {
-		left, right := b.part(find, text[:at]), b.part(find, text[at:])
-		if left != None && right != None {
-			b.pairs.add(left, right, rank, id)
-		}
-	}
-}
-
-// width is the length of the first symbol of text.
-func (b *BPE) width(text string) int {
-	if b.Alphabet != nil {
-		return 1
-	}
-	_, size := utf8.DecodeRuneInString(text)
-	return size
-}
-
-// part is the number of a part of a piece: a piece, or one character.
-func (b *BPE) part(find *Vocab, text string) int32 {
-	if id := find.ID(text); id != None {
-		return id
-	}
-	if b.Alphabet == nil && b.width(text) == len(text) {
-		return b.symbol(text)
-	}
-	return None
-}
-
-// ByScore orders pieces by falling score.
-func ByScore(scores []float32) func(x, y int32) int {
-	return func(x, y int32) int { return cmp.Compare(scores[y], scores[x]) }
 }
 
 // Append implements Model.

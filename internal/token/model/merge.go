@@ -71,7 +71,7 @@ func (b *BPE) mergeShort(s *Scratch) {
 }
 
 func (b *BPE) rank(left, right int32) uint32 {
-	if p := b.pairs.find(left, right); p.key != noPair {
+	if p := b.pairs.find(left, right); p.key != 0 {
 		return p.rank
 	}
 	return noRank
@@ -124,7 +124,7 @@ func (b *BPE) mergeLong(s *Scratch) {
 func (b *BPE) candidate(s *Scratch, pos int32) (candidate, bool) {
 	left, right := s.ids[pos], s.ids[s.next[pos]]
 	p := b.pairs.find(left, right)
-	return candidate{uint64(p.rank)<<32 | uint64(uint32(pos)), left, right, p.id}, p.key != noPair
+	return candidate{uint64(p.rank)<<32 | uint64(uint32(pos)), left, right, p.id}, p.key != 0
 }
 
 func (b *BPE) push(s *Scratch, pos int32) {

@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -33,14 +32,8 @@ func TestVocab(t *testing.T) {
 	}
 }
 
-func list(pairs [][2]string) iter.Seq2[string, string] {
-	return func(yield func(a, b string) bool) {
-		for _, p := range pairs {
-			if !yield(p[0], p[1]) {
-				return
-			}
-		}
-	}
+func list(pairs [][2]string) func(int) (string, string) {
+	return func(i int) (a, b string) { return pairs[i][0], pairs[i][1] }
 }
 
 // slowBPE merges as the definition says: again and again, the first of the pairs

@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 	"hash/maphash"
-	"math"
 	"math/bits"
 )
 
@@ -81,60 +80,4 @@ func (v *Vocab) byteTokens() (ids [256]int32) {
 		ids[b] = v.ID(fmt.Sprintf("<0x%02X>", b))
 	}
 	return ids
-}
-
-// pairs maps two numbers to the rank of their merge and its result.
-type pairs struct {
-	slots []pair
-	shift int
-	count int
-}
-
-type pair struct {
-	key  uint64 // left<<32 | right; free where noPair
-	rank uint32
-	id   int32
-}
-
-const noPair = math.MaxUint64
-
-func newPairs(n int) *pairs {
-	size := bits.Len(uint(2*n + 2))
-	p := &pairs{slots: make([]pair, 1<<size), shift: 64 - size}
-	for i := range p.slots {
-		p.slots[i].key = noPair
-	}
-	return p
-}
-
-func pairKey(left, right int32) uint64 { return uint64(uint32(left))<<32 | uint64(uint32(right)) }
-
-func (p *pairs) find(left, right int32) *pair {
-	key, mask := pairKey(left, right), len(p.slots)-1
-	at := int(key * 0x9e3779b97f4a7c15 >> p.shift)
-	for p.slots[at].key != key && p.slots[at].key != noPair {
-		at = (at + 1) & mask
-	}
-	return &p.slots[at]
-}
-
-// add sets what a pair merges to, unless it is known already.
-func (p *pairs) add(left, right int32, rank uint32, id int32) {
-	if 2*p.count >= len(p.slots) {
-		p.grow()
-	}
-	if s := p.find(left, right); s.key == noPair {
-		*s = pair{pairKey(left, right), rank, id}
-		p.count++
-	}
-}
-
-func (p *pairs) grow() {
-	bigger := newPairs(len(p.slots))
-	for _, s := range p.slots {
-		if s.key != noPair {
-			*bigger.find(int32(s.key>>32), int32(uint32(s.key))) = s
-		}
-	}
-	p.slots, p.shift = bigger.slots, bigger.shift
 }
