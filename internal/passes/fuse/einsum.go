@@ -12,87 +12,77 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// Einsum writes sums of products of two tensors as matrix products.
+// Einsum writes sums of products as matrix products.
 var Einsum = pass.Pass{
 	Name: "einsum-to-matmul", Level: 1,
-	Doc:     "Einsum of two tensors becomes a MatMul, with the Transposes and Reshapes around it that the equation needs.",
+	Doc: "Einsum of two tensors becomes a MatMul, or a Mul where nothing is summed, with the ReduceSums, Transposes and Reshapes around it that the equation needs. " +
+		"Of more tensors, the two with the smallest product are multiplied first.",
 	Rewrite: einsum,
 }
 
 func einsum(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
-	if !n.Is("Einsum") || len(n.In) != 2 || !isFloat(n.Out[0]) || n.In[0].Type.Shape == nil || n.In[1].Type.Shape == nil {
+	if !n.Is("Einsum") || !isFloat(n.Out[0]) {
 		return nil, nil
 	}
-	e, why := readEinsum(n)
+	e, why := readEquation(n)
 	if why != "" {
 		c.Near(n, "%s", why)
 		return nil, nil
 	}
 	b := &einsumBuilder{c: c, sizes: e.sizes}
-	out := b.product(n.In[0], n.In[1], e)
+	var out *ir.Value
+	reason := fmt.Sprintf("%s multiplies %q as matrices", n, n.Str("equation"))
+	switch len(e.in) {
+	case 1:
+		x, indices := b.sum(n.In[0], e.in[0], e.out)
+		out, reason = b.transpose(x, indices, e.out), fmt.Sprintf("%s sums and transposes by %q", n, n.Str("equation"))
+	case 2:
+		x, first := b.sum(n.In[0], e.in[0], e.in[1]+e.out)
+		y, second := b.sum(n.In[1], e.in[1], e.in[0]+e.out)
+		parts := newEinsumParts(first, second, e.out)
+		if parts.inner == "" {
+			out, reason = b.node("Mul", nil, b.spread(x, first, e.out), b.spread(y, second, e.out)), fmt.Sprintf("%s sums nothing by %q", n, n.Str("equation"))
+			break
+		}
+		out = b.product(x, y, parts)
+	default:
+		out, reason = b.split(n, e), fmt.Sprintf("%s has %d operands", n, len(e.in))
+	}
 	if b.why != "" {
 		c.Near(n, "%s", b.why)
 		(&ir.Patch{Add: b.nodes}).Discard()
 		return nil, nil
 	}
-	return &ir.Patch{Reason: fmt.Sprintf("%s multiplies %q as matrices", n, n.Str("equation")), Add: b.nodes, Replace: []ir.Replacement{{Old: n.Out[0], New: out}}}, nil
+	return &ir.Patch{Reason: reason, Add: b.nodes, Replace: []ir.Replacement{{Old: n.Out[0], New: out}}}, nil
 }
 
-// einsumParts are the indices of an equation by where they occur.
+// einsumParts are the indices of an equation of two operands by where they occur.
 type einsumParts struct {
 	in                          [2]string
 	out                         string
 	batch, rows, inner, columns string // in all three; the first and the result; both operands; the second and the result
-	sizes                       map[byte]shape.Dim
 }
 
-// readEinsum sorts the indices, or says what is in the way.
-func readEinsum(n *ir.Node) (e *einsumParts, why string) {
-	equation := strings.ReplaceAll(n.Str("equation"), " ", "")
-	left, out, explicit := strings.Cut(equation, "->")
-	in := strings.Split(left, ",")
-	if !explicit || len(in) != 2 || strings.Contains(equation, ".") {
-		return nil, fmt.Sprintf("the equation %q has an ellipsis or no result", equation)
-	}
-	e = &einsumParts{in: [2]string{in[0], in[1]}, out: out, sizes: map[byte]shape.Dim{}}
-	for k, indices := range e.in {
-		s := n.In[k].Type.Shape
-		if len(s) != len(indices) {
-			return nil, fmt.Sprintf("operand %d has %d dimensions, %q %d indices", k, len(s), indices, len(indices))
-		}
-		for i := range len(indices) {
-			x := indices[i]
-			if strings.Count(indices, string(x)) > 1 {
-				return nil, fmt.Sprintf("the equation %q repeats an index in an operand", equation)
-			}
-			if d, seen := e.sizes[x]; seen && !d.Equal(s[i]) {
-				return nil, fmt.Sprintf("index %c has sizes %s and %s", x, d, s[i])
-			}
-			e.sizes[x] = s[i]
-		}
-	}
-	for _, x := range out + in[0] + in[1] {
+// newEinsumParts sorts the indices; none is in one operand alone.
+func newEinsumParts(first, second, out string) *einsumParts {
+	e := &einsumParts{in: [2]string{first, second}, out: out}
+	for _, x := range out + first + second {
 		index := string(x)
 		if strings.Contains(e.batch+e.rows+e.inner+e.columns, index) {
 			continue
 		}
-		switch a, b, c := strings.Contains(in[0], index), strings.Contains(in[1], index), strings.Contains(out, index); {
+		switch a, b, c := strings.Contains(first, index), strings.Contains(second, index), strings.Contains(out, index); {
 		case a && b && c:
 			e.batch += index
 		case a && c:
 			e.rows += index
 		case b && c:
 			e.columns += index
-		case a && b:
-			e.inner += index
 		default:
-			return nil, fmt.Sprintf("the equation %q sums an index of one operand alone", equation)
+			e.inner += index
 		}
 	}
-	if e.inner == "" {
-		return nil, fmt.Sprintf("the equation %q sums nothing", equation)
-	}
-	return e, ""
+	return e
 }
 
 // einsumBuilder makes the nodes of a product.
@@ -154,6 +144,58 @@ func (b *einsumBuilder) apart(z *ir.Value, keep int, indices string) *ir.Value {
 		to = append(to, b.size(b.sizes[i]))
 	}
 	return b.reshapeTo(z, to)
+}
+
+// sum adds up along the indices of x that are not kept.
+func (b *einsumBuilder) sum(x *ir.Value, indices, keep string) (*ir.Value, string) {
+	var axes []int64
+	rest := ""
+	for i, index := range indices {
+		if strings.ContainsRune(keep, index) {
+			rest += string(index)
+		} else {
+			axes = append(axes, int64(i))
+		}
+	}
+	if axes != nil {
+		x = b.node("ReduceSum", map[string]ir.Attr{"keepdims": ir.Int(0)}, x, ir.NewConst(b.c.Name("axes"), tensor.FromSlice(axes, len(axes))))
+	}
+	return x, rest
+}
+
+// spread gives x the dimensions of the result, of size 1 where it has no such index.
+func (b *einsumBuilder) spread(x *ir.Value, indices, out string) *ir.Value {
+	var axes []int64
+	own := ""
+	for i, index := range out {
+		if strings.ContainsRune(indices, index) {
+			own += string(index)
+		} else {
+			axes = append(axes, int64(i))
+		}
+	}
+	x = b.transpose(x, indices, own)
+	if axes != nil {
+		x = b.node("Unsqueeze", nil, x, ir.NewConst(b.c.Name("axes"), tensor.FromSlice(axes, len(axes))))
+	}
+	return x
+}
+
+// split multiplies the two operands with the smallest product, and then that with the others.
+func (b *einsumBuilder) split(n *ir.Node, e *equation) *ir.Value {
+	i, j, indices := e.smallest()
+	var in []*ir.Value
+	var terms []string
+	for k, v := range n.In {
+		if k != i && k != j {
+			in, terms = append(in, v), append(terms, e.in[k])
+		}
+	}
+	name := func(terms []string, out string) map[string]ir.Attr {
+		return map[string]ir.Attr{"equation": ir.Str(strings.Join(terms, ",") + "->" + out)}
+	}
+	z := b.node("Einsum", name([]string{e.in[i], e.in[j]}, indices), n.In[i], n.In[j])
+	return b.node("Einsum", name(append([]string{indices}, terms...), e.out), append([]*ir.Value{z}, in...)...)
 }
 
 func (b *einsumBuilder) transpose(x *ir.Value, from, to string) *ir.Value {
