@@ -68,6 +68,7 @@ const (
 	bqConfig = 160
 	bqAhead  = 168
 	bqFar    = 176
+	bqFetch  = 184
 )
 
 // bqKind is what there is to do beside dot products.

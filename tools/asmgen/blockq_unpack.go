@@ -30,7 +30,7 @@ type bqUnpack struct {
 // bqUnpackOf is for packed weights at bqpW.
 func bqUnpackOf(f *bqFormat) *bqUnpack {
 	v := bqLevel{wide: true}
-	return &bqUnpack{bqReader: &bqReader{bqLevel: v, f: f, w: bqpW, ahead: bqpAhead, columns: []int{0}}}
+	return &bqUnpack{bqReader: &bqReader{bqLevel: v, f: f, w: bqpW, columns: []int{0}}}
 }
 
 // double: a group has two tiles of values.
@@ -81,7 +81,6 @@ func (u *bqUnpack) lookup(name string, n int, value func(int) int) reg.VecVirtua
 
 // group unpacks a group to bqpSlot, and moves on to the next.
 func (u *bqUnpack) group(valueBytes int) {
-	u.prefetch()
 	dw, extra := u.scales(0)
 	if u.f.scales == bqSuperPair {
 		extra = nil // values contain them

@@ -87,6 +87,8 @@ type args struct {
 
 	ahead int // bytes from the packed weights that are read to those that are prefetched
 	far   int // likewise, into the second-level cache
+
+	fetch int // for tileKernels: bytes from w to the end of what they prefetch
 }
 
 const spillBytes = 4 << 10

@@ -21,10 +21,6 @@ const (
 // and panel: some 60 µs.
 const maxGroups = 1 << 10
 
-// aheadOfTiles is how many bytes before they are unpacked packed weights are
-// prefetched: less than elsewhere, since more happens meanwhile.
-const aheadOfTiles = 2 << 10
-
 // planTiles cuts for tileKernels.
 func (p *plan) planTiles() {
 	tiles := p.grid.MostTiles()
@@ -52,13 +48,13 @@ func (t *Task) tiles(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
 	rest := scratch[len(scratch)-spillBytes-p.ring():]
 	a.spill, a.values = unsafe.Pointer(&rest[0]), unsafe.Pointer(&rest[spillBytes])
-	a.ring, a.ahead = p.ring(), aheadOfTiles
+	a.ring = p.ring()
 	for first := part.Tile; first < part.TileEnd; first += p.block {
 		last := min(first+p.block, part.TileEnd)
 		for j := part.Panel; j < part.PanelEnd; j += p.batch {
 			end := min(j+p.batch, part.PanelEnd)
 			for g := 0; g < t.K/groupSize; g += p.groups {
-				t.groups(w, first, last, j, end, g)
+				t.groups(w, first, last, j, end, g, part.PanelEnd)
 			}
 			t.finishTiles(w, first, last, j, end)
 		}
@@ -67,13 +63,16 @@ func (t *Task) tiles(w *workspace, scratch []byte, part *tiling.Part) {
 
 // groups adds the products with some groups, from g on, of some panels. Where there are
 // fewer groups than further tiles take, each tile unpacks its own.
-func (t *Task) groups(w *workspace, first, last, from, to, g int) {
+func (t *Task) groups(w *workspace, first, last, from, to, g, end int) {
 	p, a := &t.plan, &w.args
 	l, kern := p.layout, p.kern.tiles
 	a.units, a.panels, a.sums = min(p.groups, t.K/groupSize-g), to-from, g
 	unit := l.unit() / groupSize
 	a.w = unsafe.Pointer(&t.Packed.panel(from)[g/unit*l.unitBytes()])
 	a.gap = l.panelBytes(t.K) - a.units/unit*l.unitBytes()
+	if a.fetch = 0; a.gap == 0 {
+		a.fetch = (end - from) * l.panelBytes(t.K)
+	}
 	a.acc = w.acc
 	for i := first; i < last; i += a.tiles {
 		x := t.input.tile(i)
