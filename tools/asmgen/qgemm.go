@@ -38,11 +38,10 @@ const (
 	qgemmColZero  = 112
 	qgemmRowZero  = 120
 	qgemmRowSum   = 128
-	qgemmSums     = 136
-	qgemmRows     = 144
+	qgemmNext     = 136
 )
 
-// Bits of tile.flags.
+// Bits of the flags of tile and strip.
 const (
 	qgemmDoColSum = 1 << iota
 	qgemmDoColZero
@@ -50,10 +49,12 @@ const (
 	qgemmDoColScale
 	qgemmDoColBias
 	qgemmDoClip
-	qgemmDoOneZero  // tiles: rowZero has one number for all rows
-	qgemmDoOneScale // tiles: so has rowScale
-	qgemmDoBytes    // tiles: C is bytes
-	qgemmDoGelu     // tiles: x·Φ(x) follows
+	qgemmDoOneZero  // strip: rowZero has one number for all rows
+	qgemmDoOneScale // strip: so has rowScale
+	qgemmDoBytes    // strip: C is bytes
+	qgemmDoGelu     // strip: x·Φ(x) follows
+	qgemmDoResidual // strip: a residual is added before a clip
+	qgemmDoEnds     // strip: the least and the most number are wanted
 )
 
 // qgemmKernel shares loads, stores and masks with gemm.

@@ -17,8 +17,9 @@ type integerTiles struct {
 	tall     bool
 	multiply func(b, a, c Tmm)
 
-	// between, if there is one, writes what the vector units do in a step.
-	between func()
+	// between, if there is one, writes what the vector units do in a step; ahead, how
+	// what comes next is fetched, if not with the same for each step.
+	between, ahead func()
 
 	// Offsets of the argument's fields.
 	config, lda, far, offsets, steps, next, nextRuns, sums int
@@ -96,7 +97,11 @@ func (k *integerTiles) add() {
 		k.multiply(6, 5, 2)
 		k.multiply(7, 5, 3)
 	}
-	k.fetch(a)
+	if k.ahead != nil {
+		k.ahead()
+	} else {
+		k.fetch(a)
+	}
 	ADDQ(U32(16*amxRowSums), tilesB)
 	if k.between != nil {
 		k.between()

@@ -15,8 +15,8 @@ type kernels struct {
 	group   int          // numbers of k that are adjacent in a panel of B and in A
 	align   int          // a panel's numbers of k are a multiple
 	wide    bool         // A is given as int16, else as uint8
-	fetches bool         // kernels bring tile.next into the second-level cache
-	strip   [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows
+	fetches bool         // kernels bring next into the second-level cache
+	strip   [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows; takes a *strip
 
 	// tile[r] computes a tile of r rows and nr columns and stores it; partial
 	// one of fewer columns, outside of which it reads and writes nothing but B.
@@ -43,7 +43,7 @@ const tileRows = 14
 // package.
 type kernel func(t *byte)
 
-// Bits of tile.flags.
+// Bits of the flags of tile and strip.
 const (
 	flagColSum   = 1 << iota // start from colSum·rowZero
 	flagColZero              // plus colZero·rowSum
@@ -55,6 +55,8 @@ const (
 	flagOneScale // strip: so is rowScale
 	flagBytes    // strip: c is bytes
 	flagGelu     // strip: x·Φ(x) follows
+	flagResidual // strip: a residual is added before a clip
+	flagEnds     // strip: the least and the most number are wanted
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -75,20 +77,8 @@ type tile struct {
 	colZero  unsafe.Pointer // int32 per column: -zeroB
 	rowZero  unsafe.Pointer // int32 per row: zeroA
 	rowSum   unsafe.Pointer // int32 per row: Σa'
-	sums     unsafe.Pointer // of a strip: int32, 32 columns to a row
-	rows     int            // for the portable kernel, which is one for all, and for strips
-
-	// Of strips only, but for next. Fields with one element for each column are those
-	// of the first panel.
-	config      unsafe.Pointer // *tileConfig
-	far         int            // bytes from row 0 to row 16
-	panels      int
-	columns     int            // from the first panel's on
-	next        unsafe.Pointer // nil, or what is fetched into the second-level cache
-	nextRuns    int            // of runBytes, that a step fetches
-	least, most float32        // of bytes, less zero
-	zero        int32
-	stepRows    int // that are finished in a step, while tiles add up
+	next     unsafe.Pointer // nil, or what is fetched into the second-level cache
+	rows     int            // for the portable kernel, which is one for all
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }

@@ -8,7 +8,7 @@
 //
 //	float32(C) · (rowScale[m] · colScale[n]) + bias[n], activation
 //
-// each operation rounded, and then through Post, or 8 bits after that and saturate(round(x) + zero).
+// each operation rounded, and then with a residual and through Post, or 8 bits after that and saturate(round(x) + zero).
 //
 // The kernels multiply unsigned A by signed B. Other kinds are shifted by 128,
 // and the zero points with them; what they contribute is, with a' and b' the
@@ -87,10 +87,19 @@ type Product struct {
 	C       Output
 	Dequant
 
-	// Post is applied to finished pieces of rows of a floating-point C. Gelu says that
-	// it is x·Φ(x) as package elemwise computes it, which some kernels do themselves.
-	Post func(row []float32)
-	Gelu bool
+	// Of a floating-point C: Residual, where there is one, has rows of N numbers and is
+	// added before Post. There is no batch then and no Clip.
+	Residual       []float32
+	ResidualStride int
+
+	// Functions of finished pieces of rows of a floating-point C, of which kernels of tiles
+	// do all but Post themselves. Add adds a residual; Post comes after it; Range is the
+	// range of the results and 0, which goes to Task.Least and Most. Gelu says that Post
+	// is x·Φ(x): kernels of tiles compute that too, within 3e-7 of itself or of 1.
+	Add   func(row, residual []float32)
+	Post  func(row []float32)
+	Range func(row []float32) (lo, hi float32)
+	Gelu  bool
 }
 
 // A Task is a product that is prepared once and run often. Its fields may be
@@ -98,6 +107,8 @@ type Product struct {
 type Task struct {
 	Product
 	Tuning Tuning
+
+	Least, Most float32 // of C and 0, after a Run with Range
 
 	// Scratch is at least ScratchSize bytes that nothing else uses during Run.
 	// With too little, Run allocates and keeps its own.
@@ -126,7 +137,14 @@ func (t *Task) Run(p *pool.Pool) error {
 	if need := t.plan.scratch(); len(t.Scratch) < need && len(t.own) < need {
 		t.own = make([]byte, need)
 	}
+	for i := range t.spaces {
+		t.spaces[i].least, t.spaces[i].most = 0, 0
+	}
 	p.RunFromEnds(t.plan.grid.Chunks(), (*chunkTask)(t))
+	t.Least, t.Most = 0, 0
+	for i := range t.spaces {
+		t.Least, t.Most = min(t.Least, t.spaces[i].least), max(t.Most, t.spaces[i].most)
+	}
 	return nil
 }
 
@@ -163,8 +181,11 @@ func (t *Product) Check() error {
 	if n := t.C.kinds(); n != 1 && t.M > 0 && t.N > 0 {
 		return fmt.Errorf("qgemm: C needs one of Int, Float and Byte, got %d of them", n)
 	}
-	if t.Post != nil && t.C.Float == nil && t.M > 0 && t.N > 0 {
-		return fmt.Errorf("qgemm: Post is for a floating-point C")
+	if t.C.Float == nil && t.M > 0 && t.N > 0 && (t.Post != nil || t.Range != nil || t.Residual != nil) {
+		return fmt.Errorf("qgemm: Post, Range and Residual are for a floating-point C")
+	}
+	if err := t.checkResidual(); err != nil {
+		return err
 	}
 	if lo, hi := t.C.limits(); t.C.Byte != nil && (lo > 0 || hi < 0) {
 		return fmt.Errorf("qgemm: C has zero point %d, which is not one of its numbers", t.C.Zero)
@@ -185,6 +206,19 @@ func (t *Product) Check() error {
 		if v.got != 0 && v.got != v.whole && !(v.one && v.got == 1) {
 			return fmt.Errorf("qgemm: %d %s for a product of %d×%d", v.got, v.name, t.M, t.N)
 		}
+	}
+	return nil
+}
+
+func (t *Product) checkResidual() error {
+	if t.Residual == nil {
+		return nil
+	}
+	if t.Add == nil || t.Clip || t.items() != 1 {
+		return fmt.Errorf("qgemm: a residual needs Add, and neither a batch nor Clip")
+	}
+	if err := tiling.Batch(nil).CheckMatrix(len(t.Residual), t.M, t.N, t.ResidualStride, nil); err != nil {
+		return fmt.Errorf("qgemm: residual: %w", err)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package qgemm
 import (
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -15,8 +14,7 @@ type plan struct {
 	groups        int // of k
 	grid          tiling.Grid
 	copyA         bool
-	steps         int // of 64 k: of tiles
-	sums          int // of tiles: where they are in a slot's scratch
+	strips        stripPlan
 	perSlot       int // bytes of scratch
 	slots         int
 }
@@ -53,27 +51,18 @@ func (t *Task) newPlan(threads int) plan {
 	if kern.fetches {
 		p.ncPanel = max(1, p.ncPanel/4) // beside the next one, which is fetched meanwhile
 	}
-	if kern.tiled() && threads > 1 && p.tuning.BlockBytes == 0 && p.m*p.k <= BlockBytes() {
-		// A stays in the second cache, and chunks are small: each of their first blocks has
-		// been fetched while the chunk before was computed.
-		p.ncPanel = min(p.ncPanel, tiling.Ceil(blockSteps, max(1, p.groups*kern.group/amx.StepInt8)))
+	if kern.tiled() {
+		p.planStrips()
+		return p
 	}
-	p.copyA = kern.wide || p.signedA && !kern.tiled() || p.k%kern.align != 0
+	p.copyA = kern.wide || p.signedA || p.k%kern.align != 0
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
-	}
-	if kern.tiled() {
-		p.steps = p.groups * kern.group / amx.StepInt8
-		p.sums = p.perSlot
-		p.perSlot += sumsBytes
 	}
 	return p
 }
 
-const (
-	lineBytes  = 64
-	blockSteps = 48 // that are worth a call of tiles
-)
+const lineBytes = 64
 
 // scratch is the bytes that all slots need, with room for alignment.
 func (p *plan) scratch() int {
@@ -91,10 +80,11 @@ type workspace struct {
 	rowScale [maxRows]float32
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
-	next     []byte                      // where kernels fetch: the block of B after this one, or what is left of it
-	calls    int                         // row tiles that share in that
-	after    int                         // the chunk that this thread is likely to take next
-	config   tileConfig                  // of tiles
+	next     []byte  // where kernels fetch: the block of B after this one, or what is left of it
+	chunk    int     // in progress
+	least    float32 // of the results, and 0
+	most     float32
+	strip    *strips                     // of tiles
 	floats   [tileRows * maxCols]float32 // a tile on its way to bytes
 
 	aOff, cOff, item int // where the batch item begins; the number of B's
@@ -110,11 +100,14 @@ func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
 	slot := t.slots.Take()
 	w := &t.spaces[slot]
-	w.scratch = t.scratchOf(slot)
+	w.scratch, w.chunk = t.scratchOf(slot), i
 	part := t.plan.grid.Part(i)
-	w.after = i + t.plan.slots
 	for item := part.Item; item < part.ItemEnd; item++ {
-		t.product(w, item, &part)
+		if t.plan.kern.tiled() {
+			t.productOfTiles(w, item, &part)
+		} else {
+			t.product(w, item, &part)
+		}
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
@@ -150,19 +143,13 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 	p := &t.plan
 	for j := part.Panel; j < part.PanelEnd; j += p.ncPanel {
 		end := min(j+p.ncPanel, part.PanelEnd)
-		w.next, w.calls = t.following(w, part, end), part.TileEnd-part.Tile
+		w.next = t.following(w, part, end)
 		for i := part.Tile; i < part.TileEnd; i++ {
 			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
 			w.tile.rows = rowEnd - row
 			t.setRows(w, row)
-			if p.kern.tiled() {
-				t.strip(w, row, j, end)
-			} else {
-				t.panels(w, row, j, end)
-			}
-			if t.Post != nil && !(t.Gelu && p.kern.tiled()) {
-				t.post(w, row, j, end)
-			}
+			t.panels(w, row, j, end)
+			t.finishRows(w, row, w.tile.rows, j, end)
 		}
 	}
 }
@@ -170,29 +157,55 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 // following is the block of B that comes after one that ends with panel end.
 func (t *Task) following(w *workspace, part *tiling.Part, end int) []byte {
 	p := &t.plan
-	if end == part.PanelEnd && w.after < p.grid.Chunks() {
-		if next := p.grid.Part(w.after); next.Item == part.Item {
+	if end == part.PanelEnd {
+		if next, ok := t.after(w.chunk); ok && next.Item == part.Item {
 			end = next.Panel
 		}
 	}
 	return t.packed(w.item, end, min(end+p.ncPanel, p.panels))
 }
 
-// post applies Post to the panels of a row tile while they are in the cache.
-func (t *Task) post(w *workspace, row, from, to int) {
+// after is the part that a thread is likely to take after chunk i: the first threads
+// claim chunks forwards, the others backwards.
+func (t *Task) after(i int) (tiling.Part, bool) {
+	chunks := t.plan.grid.Chunks()
+	if next := i + 1; t.plan.slots == 1 || next <= (chunks-1)/2 {
+		return t.plan.grid.Part(min(next, chunks-1)), next < chunks
+	}
+	if i > (chunks+1)/2 {
+		return t.plan.grid.Part(i - 1), true
+	}
+	return tiling.Part{}, false
+}
+
+// finishRows does what kernels have not done with the panels of some rows, while these are
+// in the cache.
+func (t *Task) finishRows(w *workspace, row, rows, from, to int) {
+	tiled := t.plan.kern.tiled()
+	add, post := t.Residual != nil && !tiled, t.Post != nil && !(t.Gelu && tiled)
+	ends := t.Range != nil && (post || !tiled)
+	if !add && !post && !ends {
+		return
+	}
 	lo, hi := from*t.plan.kern.nr, min(to*t.plan.kern.nr, t.N)
-	for i := range w.tile.rows {
-		at := w.cOff + (row+i)*t.C.Stride
-		t.Post(t.C.Float[at+lo : at+hi])
+	for i := row; i < row+rows; i++ {
+		piece := t.C.Float[w.cOff+i*t.C.Stride:][lo:hi]
+		if add {
+			t.Add(piece, t.Residual[i*t.ResidualStride:][lo:hi])
+		}
+		if post {
+			t.Post(piece)
+		}
+		if ends {
+			least, most := t.Range(piece)
+			w.least, w.most = min(w.least, least), max(w.most, most)
+		}
 	}
 }
 
 // setItem sets what is the same for all tiles of a batch item.
 func (t *Task) setItem(w *workspace, item int) {
-	batch := tiling.Batch(t.Batch)
-	w.aOff = batch.Offset(item, t.A.Steps)
-	w.cOff = batch.Offset(item, t.C.Steps)
-	w.item = batch.Offset(item, t.Steps)
+	t.findItem(w, item)
 	x := &w.tile
 	x.k = t.plan.groups
 	x.ldc = 4 * t.C.Stride
@@ -204,9 +217,14 @@ func (t *Task) setItem(w *workspace, item int) {
 	x.rowZero = unsafe.Pointer(&w.rowZero)
 	x.rowSum = unsafe.Pointer(&w.rowSum)
 	x.flags = t.flags()
-	if t.plan.kern.tiled() {
-		t.setStrip(w)
-	}
+}
+
+// findItem finds the operands of a batch item.
+func (t *Task) findItem(w *workspace, item int) {
+	batch := tiling.Batch(t.Batch)
+	w.aOff = batch.Offset(item, t.A.Steps)
+	w.cOff = batch.Offset(item, t.C.Steps)
+	w.item = batch.Offset(item, t.Steps)
 }
 
 func (t *Task) flags() (f uint64) {
@@ -250,7 +268,7 @@ func (t *Task) setRows(w *workspace, row int) {
 			w.rowScale[i] = float32(w.rowScale[i] * t.ColScale[0])
 		}
 		if t.plan.copyA {
-			t.copyRow(w, i, a)
+			t.copyRow(w.scratch, i, a)
 		}
 		if x.flags&flagColZero != 0 {
 			w.rowSum[i] = rowSum(a, t.A.Signed) + t.shift()*int32(t.K)
@@ -300,10 +318,10 @@ func rowSum(a []byte, signed bool) (s int32) {
 
 // copyRow copies a row of A to scratch: unsigned, widened if the kernel wants
 // so, and filled up to a whole group.
-func (t *Task) copyRow(w *workspace, i int, a []byte) {
+func (t *Task) copyRow(dst []byte, i int, a []byte) {
 	flip := byte(t.shift())
 	bytes := 4 * t.plan.groups
-	dst := w.scratch[i*bytes:][:bytes]
+	dst = dst[i*bytes:][:bytes]
 	if t.plan.kern.wide {
 		n := 0
 		if f := t.plan.kern.widen; f != nil && len(a) >= widenStep {

@@ -91,22 +91,22 @@ func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo fl
 //go:noescape
 func widen256(dst *byte, src *byte, n int, flips uint64)
 
-// multiplies up to 16 rows by some panels; t is a *tile.
+// multiplies row tiles of up to 16 rows by some panels; s is a *strip.
 //
 //go:noescape
-func u8strip16(t *byte)
+func u8strip16(s *byte)
 
-// multiplies up to 16 rows by some panels; t is a *tile.
+// multiplies row tiles of up to 16 rows by some panels; s is a *strip.
 //
 //go:noescape
-func s8strip16(t *byte)
+func s8strip16(s *byte)
 
-// multiplies up to 32 rows by some panels; t is a *tile.
+// multiplies row tiles of up to 32 rows by some panels; s is a *strip.
 //
 //go:noescape
-func u8strip32(t *byte)
+func u8strip32(s *byte)
 
-// multiplies up to 32 rows by some panels; t is a *tile.
+// multiplies row tiles of up to 32 rows by some panels; s is a *strip.
 //
 //go:noescape
-func s8strip32(t *byte)
+func s8strip32(s *byte)

@@ -47,7 +47,7 @@ nocolzero:
 	MOVQ    (AX), DX
 	MOVQ    8(AX), BX
 	MOVQ    48(AX), SI
-	MOVQ    184(AX), DI
+	MOVQ    136(AX), DI
 	TESTQ   DI, DI
 	CMOVQEQ BX, DI
 	SUBQ    $0x04, SI
@@ -215,7 +215,7 @@ nocolzero:
 	MOVQ    (AX), BX
 	MOVQ    8(AX), SI
 	MOVQ    48(AX), DI
-	MOVQ    184(AX), R8
+	MOVQ    136(AX), R8
 	TESTQ   R8, R8
 	CMOVQEQ SI, R8
 	SUBQ    $0x04, DI
@@ -432,7 +432,7 @@ nocolzero:
 	MOVQ    (AX), BX
 	MOVQ    8(AX), SI
 	MOVQ    48(AX), DI
-	MOVQ    184(AX), R8
+	MOVQ    136(AX), R8
 	TESTQ   R8, R8
 	CMOVQEQ SI, R8
 	SUBQ    $0x04, DI
@@ -700,7 +700,7 @@ nocolzero:
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
 	MOVQ    48(AX), R8
-	MOVQ    184(AX), R9
+	MOVQ    136(AX), R9
 	TESTQ   R9, R9
 	CMOVQEQ DI, R9
 	SUBQ    $0x04, R8
@@ -1019,7 +1019,7 @@ nocolzero:
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
 	MOVQ    48(AX), R8
-	MOVQ    184(AX), R9
+	MOVQ    136(AX), R9
 	TESTQ   R9, R9
 	CMOVQEQ DI, R9
 	SUBQ    $0x04, R8
@@ -1387,7 +1387,7 @@ nocolzero:
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
 	MOVQ    48(AX), R8
-	MOVQ    184(AX), R9
+	MOVQ    136(AX), R9
 	TESTQ   R9, R9
 	CMOVQEQ DI, R9
 	SUBQ    $0x04, R8
@@ -1806,7 +1806,7 @@ nocolzero:
 	ADDQ    DX, DI
 	MOVQ    8(AX), R8
 	MOVQ    48(AX), R9
-	MOVQ    184(AX), R10
+	MOVQ    136(AX), R10
 	TESTQ   R10, R10
 	CMOVQEQ R8, R10
 	SUBQ    $0x04, R9
@@ -2276,7 +2276,7 @@ nocolzero:
 	ADDQ    DX, DI
 	MOVQ    8(AX), R8
 	MOVQ    48(AX), R9
-	MOVQ    184(AX), R10
+	MOVQ    136(AX), R10
 	TESTQ   R10, R10
 	CMOVQEQ R8, R10
 	SUBQ    $0x04, R9
@@ -2795,7 +2795,7 @@ nocolzero:
 	ADDQ    DX, DI
 	MOVQ    8(AX), R8
 	MOVQ    48(AX), R9
-	MOVQ    184(AX), R10
+	MOVQ    136(AX), R10
 	TESTQ   R10, R10
 	CMOVQEQ R8, R10
 	SUBQ    $0x04, R9
@@ -3365,7 +3365,7 @@ nocolzero:
 	ADDQ    DX, R8
 	MOVQ    8(AX), R9
 	MOVQ    48(AX), R10
-	MOVQ    184(AX), R11
+	MOVQ    136(AX), R11
 	TESTQ   R11, R11
 	CMOVQEQ R9, R11
 	SUBQ    $0x04, R10
@@ -3986,7 +3986,7 @@ nocolzero:
 	ADDQ    DX, R8
 	MOVQ    8(AX), R9
 	MOVQ    48(AX), R10
-	MOVQ    184(AX), R11
+	MOVQ    136(AX), R11
 	TESTQ   R11, R11
 	CMOVQEQ R9, R11
 	SUBQ    $0x04, R10
@@ -4656,7 +4656,7 @@ nocolzero:
 	ADDQ    DX, R8
 	MOVQ    8(AX), R9
 	MOVQ    48(AX), R10
-	MOVQ    184(AX), R11
+	MOVQ    136(AX), R11
 	TESTQ   R11, R11
 	CMOVQEQ R9, R11
 	SUBQ    $0x04, R10
@@ -5377,7 +5377,7 @@ nocolzero:
 	ADDQ    DX, R9
 	MOVQ    8(AX), R10
 	MOVQ    48(AX), R11
-	MOVQ    184(AX), R12
+	MOVQ    136(AX), R12
 	TESTQ   R12, R12
 	CMOVQEQ R10, R12
 	SUBQ    $0x04, R11
@@ -6149,7 +6149,7 @@ nocolzero:
 	ADDQ    DX, R9
 	MOVQ    8(AX), R10
 	MOVQ    48(AX), R11
-	MOVQ    184(AX), R12
+	MOVQ    136(AX), R12
 	TESTQ   R12, R12
 	CMOVQEQ R10, R12
 	SUBQ    $0x04, R11
@@ -10514,46 +10514,72 @@ loop:
 	VZEROUPPER
 	RET
 
-// func u8strip16(t *byte)
+// func u8strip16(s *byte)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
-TEXT ·u8strip16(SB), NOSPLIT, $32-8
-	MOVQ t+0(FP), DI
+TEXT ·u8strip16(SB), NOSPLIT, $64-8
+	MOVQ s+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x78
-	BYTE   $0x49
-	BYTE   $0x04
-	BYTE   $0x20
-	MOVQ   24(DI), CX
-	MOVQ   160(DI), R12
-	MOVQ   184(DI), R15
-	MOVQ   $0x00000080, BX
-	MOVQ   8(DI), AX
-	MOVQ   AX, (SP)
-	MOVQ   168(DI), AX
-	MOVQ   AX, 8(SP)
-	MOVQ   176(DI), AX
-	MOVQ   AX, 24(SP)
-	MOVQ   $0x00000000, 16(SP)
-	XORQ   SI, SI
-	XORQ   R8, R8
-	XORQ   R13, R13
-	XORQ   R14, R14
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	KXORW  K1, K1, K1
-	KXORW  K2, K2, K2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x04
+	BYTE    $0x20
+	MOVQ    (DI), CX
+	MOVQ    (DI), R12
+	MOVQ    160(DI), R15
+	MOVQ    $0x00000080, BX
+	VMOVUPS aOfGelu0<>+0(SB), Z0
+	VMOVUPS aOfGelu1<>+0(SB), Z1
+	VMOVUPS bOfGelu0<>+0(SB), Z2
+	VMOVUPS bOfGelu1<>+0(SB), Z3
+	VMOVUPS cOfGelu0<>+0(SB), Z4
+	VMOVUPS cOfGelu1<>+0(SB), Z5
+	VMOVUPS dOfGelu0<>+0(SB), Z6
+	VMOVUPS dOfGelu1<>+0(SB), Z7
+	MOVQ    (DI), AX
+	MOVQ    AX, (SP)
+	MOVQ    48(DI), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    56(DI), AX
+	MOVQ    AX, 24(SP)
+	MOVQ    $0x00000000, 16(SP)
+	XORQ    SI, SI
+	XORQ    R8, R8
+	XORQ    R13, R13
+	XORQ    R14, R14
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	KXORW   K1, K1, K1
+	KXORW   K2, K2, K2
+	MOVQ    200(DI), AX
+	VMOVUPS (AX), Z16
+	VMOVUPS 64(AX), Z17
 
 panel:
+	MOVQ 32(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 24(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 40(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 168(DI)
+	JLE  share
+	MOVQ 168(DI), AX
+
+share:
+	MOVQ AX, 48(SP)
+	SUBQ AX, 168(DI)
+
+tile:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -10568,8 +10594,13 @@ panel:
 	BYTE  $0x49
 	BYTE  $0xc8
 	MOVQ  (SP), DX
-	MOVQ  (DI), R11
-	MOVQ  48(DI), R10
+	MOVQ  32(SP), AX
+	MOVQ  8(AX), CX
+	MOVQ  CX, R12
+	SHLQ  $0x04, R12
+	MOVQ  (AX), R11
+	ADDQ  16(DI), R11
+	MOVQ  40(DI), R10
 	TESTQ R10, R10
 	JEQ   added
 
@@ -10610,14 +10641,14 @@ step:
 	BYTE $0x40
 
 	// TDPBUSD tmm7, tmm4, tmm1
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x41
-	BYTE  $0x5e
-	BYTE  $0xcc
-	TESTQ R15, R15
-	JEQ   fetched
-	MOVQ  192(DI), AX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xcc
+	CMPQ 48(SP), $0x00
+	JEQ  fetched
+	MOVQ 176(DI), AX
 
 fetch:
 	PREFETCHT1 (R15)
@@ -10629,6 +10660,8 @@ fetch:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       48(SP)
+	JEQ        fetched
 	DECQ       AX
 	JNE        fetch
 
@@ -10636,250 +10669,177 @@ fetched:
 	ADDQ  $0x00000800, DX
 	TESTQ R14, R14
 	JEQ   finished
-	MOVQ  216(DI), R9
+	MOVQ  184(DI), R9
 
 row:
-	VMOVDQU32    (SI), Z8
-	VMOVDQU32    64(SI), Z9
-	TESTL        $0x00000001, 96(DI)
+	VMOVDQU32    (SI), Z18
+	VMOVDQU32    64(SI), Z19
+	TESTL        $0x00000001, 192(DI)
 	JEQ          nocolsum
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JNE          onezero
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z0, Z10, Z10
-	VPADDD       Z10, Z8, Z8
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z8, Z20, Z20
+	VPADDD       Z20, Z18, Z18
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z1, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z9, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 	JMP          nocolsum
 
 onezero:
-	VPADDD Z0, Z8, Z8
-	VPADDD Z1, Z9, Z9
+	VPADDD Z8, Z18, Z18
+	VPADDD Z9, Z19, Z19
 
 nocolsum:
-	TESTL        $0x00000002, 96(DI)
+	TESTL        $0x00000002, 192(DI)
 	JEQ          nocolzero
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z2, Z10, Z10
-	VPADDD       Z10, Z8, Z8
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z3, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z10, Z20, Z20
+	VPADDD       Z20, Z18, Z18
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z11, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 
 nocolzero:
-	TESTL        $0x00000004, 96(DI)
+	TESTL        $0x00000004, 192(DI)
 	JEQ          store
-	VCVTDQ2PS    Z8, Z8
-	VCVTDQ2PS    Z9, Z9
-	TESTL        $0x00000080, 96(DI)
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	TESTL        $0x00000080, 192(DI)
 	JNE          onescale
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX)(R13*1), Z10
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z20
+	TESTL        $0x00000008, 192(DI)
 	JNE          colscale
-	VMULPS       Z10, Z8, Z8
-	VMULPS       Z10, Z9, Z9
+	VMULPS       Z20, Z18, Z18
+	VMULPS       Z20, Z19, Z19
 	JMP          scaled
 
 colscale:
-	VMULPS Z10, Z4, Z13
-	VMULPS Z13, Z8, Z8
-	VMULPS Z10, Z5, Z10
-	VMULPS Z10, Z9, Z9
+	VMULPS Z20, Z12, Z21
+	VMULPS Z21, Z18, Z18
+	VMULPS Z20, Z13, Z20
+	VMULPS Z20, Z19, Z19
 	JMP    scaled
 
 onescale:
-	VMULPS Z4, Z8, Z8
-	VMULPS Z5, Z9, Z9
+	VMULPS Z12, Z18, Z18
+	VMULPS Z13, Z19, Z19
 
 scaled:
-	TESTL  $0x00000010, 96(DI)
+	TESTL  $0x00000010, 192(DI)
 	JEQ    nocolbias
-	VADDPS Z6, Z8, Z8
-	VADDPS Z7, Z9, Z9
+	VADDPS Z14, Z18, Z18
+	VADDPS Z15, Z19, Z19
 
 nocolbias:
-	TESTL        $0x00000020, 96(DI)
+	TESTL     $0x00000400, 192(DI)
+	JEQ       noresidual
+	MOVQ      56(SP), AX
+	VMOVUPS.Z (AX), K1, Z20
+	VADDPS    Z20, Z18, Z18
+	VMOVUPS.Z 64(AX), K2, Z20
+	VADDPS    Z20, Z19, Z19
+	ADDQ      80(DI), AX
+	MOVQ      AX, 56(SP)
+
+noresidual:
+	TESTL        $0x00000020, 192(DI)
 	JEQ          noclip
-	VBROADCASTSS 104(DI), Z10
-	VBROADCASTSS 108(DI), Z13
-	VMAXPS       Z8, Z10, Z8
-	VMINPS       Z8, Z13, Z8
-	VMAXPS       Z9, Z10, Z9
-	VMINPS       Z9, Z13, Z9
+	VBROADCASTSS 208(DI), Z20
+	VBROADCASTSS 212(DI), Z21
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMAXPS       Z19, Z20, Z19
+	VMINPS       Z19, Z21, Z19
 
 noclip:
-	TESTL             $0x00000200, 96(DI)
+	TESTL             $0x00000200, 192(DI)
 	JEQ               nogelu
-	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z8, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z8, K3
-	VBLENDMPS         Z15, Z14, K3, Z11
-	VMOVAPS           Z11, Z8
-	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z9, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z9, K3
-	VBLENDMPS         Z15, Z14, K3, Z12
-	VMOVAPS           Z12, Z9
+	VANDPS.BCST       word7fffffff<>+0(SB), Z18, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z18, Z18
+	VFMADD231PS       Z22, Z20, Z18
+	VANDPS.BCST       word7fffffff<>+0(SB), Z19, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z19, Z19
+	VFMADD231PS       Z22, Z20, Z19
 
 nogelu:
+	TESTL  $0x00000800, 192(DI)
+	JEQ    noends
+	VMINPS Z16, Z18, K1, Z16
+	VMAXPS Z17, Z18, K1, Z17
+	VMINPS Z16, Z19, K2, Z16
+	VMAXPS Z17, Z19, K2, Z17
+
+noends:
 store:
-	TESTL   $0x00000100, 96(DI)
+	TESTL   $0x00000100, 192(DI)
 	JNE     bytes
-	VMOVUPS Z8, K1, (R8)
-	VMOVUPS Z9, K2, 64(R8)
+	VMOVUPS Z18, K1, (R8)
+	VMOVUPS Z19, K2, 64(R8)
 	JMP     stored
 
 bytes:
-	VBROADCASTSS 200(DI), Z10
-	VMAXPS       Z10, Z8, Z8
-	VBROADCASTSS 204(DI), Z10
-	VMINPS       Z10, Z8, Z8
-	VCVTPS2DQ    Z8, Z8
-	VPBROADCASTD 208(DI), Z10
-	VPADDD       Z10, Z8, Z8
-	VPMOVDB      Z8, K1, (R8)
-	VBROADCASTSS 200(DI), Z8
-	VMAXPS       Z8, Z9, Z9
-	VBROADCASTSS 204(DI), Z8
-	VMINPS       Z8, Z9, Z9
-	VCVTPS2DQ    Z9, Z9
-	VPBROADCASTD 208(DI), Z8
-	VPADDD       Z8, Z9, Z9
-	VPMOVDB      Z9, K2, 16(R8)
+	VBROADCASTSS 216(DI), Z20
+	VMAXPS       Z20, Z18, Z18
+	VBROADCASTSS 220(DI), Z20
+	VMINPS       Z20, Z18, Z18
+	VCVTPS2DQ    Z18, Z18
+	VPBROADCASTD 224(DI), Z20
+	VPADDD       Z20, Z18, Z18
+	VPMOVDB      Z18, K1, (R8)
+	VBROADCASTSS 216(DI), Z18
+	VMAXPS       Z18, Z19, Z19
+	VBROADCASTSS 220(DI), Z18
+	VMINPS       Z18, Z19, Z19
+	VCVTPS2DQ    Z19, Z19
+	VPBROADCASTD 224(DI), Z18
+	VPADDD       Z18, Z19, Z19
+	VPMOVDB      Z19, K2, 16(R8)
 
 stored:
 	ADDQ $0x00000080, SI
-	ADDQ 40(DI), R8
+	ADDQ 64(DI), R8
 	ADDQ $0x04, R13
 	DECQ R14
 	JEQ  finished
@@ -10891,12 +10851,9 @@ finished:
 	JNE  step
 
 added:
-	TESTQ R14, R14
-	JNE   rest
-	CMPQ  8(SP), $0x00
-	JEQ   return
-	MOVQ  DX, (SP)
-	MOVQ  136(DI), AX
+	CMPQ 8(SP), $0x00
+	JEQ  return
+	MOVQ 144(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -10914,6 +10871,9 @@ added:
 	BYTE  $0x4c
 	BYTE  $0x18
 	BYTE  $0x40
+	MOVQ  32(SP), AX
+	CMPQ  AX, 32(DI)
+	JNE   loaded
 	MOVL  $0xffffffff, AX
 	MOVQ  24(SP), R9
 	CMPQ  R9, $0x20
@@ -10925,74 +10885,89 @@ whole:
 	SHRL      $0x10, AX
 	KMOVW     AX, K2
 	SHRL      $0x10, AX
-	TESTL     $0x00000001, 96(DI)
+	TESTL     $0x00000001, 192(DI)
 	JEQ       nocolsums
-	MOVQ      80(DI), AX
+	MOVQ      88(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
+	VMOVUPS.Z (AX), K1, Z8
+	VMOVUPS.Z 64(AX), K2, Z9
 
 nocolsums:
-	TESTL     $0x00000002, 96(DI)
+	TESTL     $0x00000002, 192(DI)
 	JEQ       nocolzeros
-	MOVQ      112(DI), AX
+	MOVQ      96(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
+	VMOVUPS.Z (AX), K1, Z10
+	VMOVUPS.Z 64(AX), K2, Z11
 
 nocolzeros:
-	TESTL     $0x00000008, 96(DI)
+	TESTL     $0x00000008, 192(DI)
 	JEQ       nocolscales
-	MOVQ      72(DI), AX
+	MOVQ      104(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
+	VMOVUPS.Z (AX), K1, Z12
+	VMOVUPS.Z 64(AX), K2, Z13
 
 nocolscales:
-	TESTL     $0x00000010, 96(DI)
+	TESTL     $0x00000010, 192(DI)
 	JEQ       nocolbiases
-	MOVQ      56(DI), AX
+	MOVQ      112(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
+	VMOVUPS.Z (AX), K1, Z14
+	VMOVUPS.Z 64(AX), K2, Z15
 
 nocolbiases:
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JEQ          zeros
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
+	VPBROADCASTD (AX), Z18
+	VPMULLD      Z18, Z8, Z8
+	VPMULLD      Z18, Z9, Z9
 
 zeros:
-	TESTL        $0x00000080, 96(DI)
+	TESTL        $0x00000080, 192(DI)
 	JEQ          scales
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX), Z18
+	TESTL        $0x00000008, 192(DI)
 	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
+	VMOVAPS      Z18, Z12
+	VMOVAPS      Z18, Z13
 	JMP          scales
 
 times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
+	VMULPS Z18, Z12, Z12
+	VMULPS Z18, Z13, Z13
 
 scales:
+	MOVQ 32(SP), AX
+
+loaded:
+	MOVQ  16(AX), R14
+	MOVQ  32(AX), R13
+	MOVQ  144(DI), SI
+	ADDQ  24(AX), SI
+	MOVQ  8(DI), R8
+	ADDQ  40(AX), R8
+	MOVQ  48(AX), AX
+	ADDQ  72(DI), AX
+	ADDQ  16(SP), AX
+	MOVQ  AX, 56(SP)
 	MOVQ  16(SP), AX
-	TESTL $0x00000100, 96(DI)
+	TESTL $0x00000100, 192(DI)
 	JEQ   words
 	SHRQ  $0x02, AX
 
 words:
-	MOVQ 16(DI), R8
 	ADDQ AX, R8
-	MOVQ 136(DI), SI
-	MOVQ 144(DI), R14
-	XORQ R13, R13
+	ADDQ $0x38, 32(SP)
+	DECQ 40(SP)
+	JNE  tile
+	MOVQ DX, (SP)
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
+	MOVQ 48(SP), AX
+	ADDQ AX, 168(DI)
 	DECQ 8(SP)
 	JNE  panel
 
@@ -11002,15 +10977,160 @@ words:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-
-rest:
 	MOVQ R14, R9
 	MOVQ $0x00000001, R10
 	JMP  row
 
 return:
+	MOVQ    200(DI), AX
+	VMOVUPS Z16, (AX)
+	VMOVUPS Z17, 64(AX)
 	VZEROUPPER
 	RET
+
+DATA aOfGelu0<>+0(SB)/4, $0x00000000
+DATA aOfGelu0<>+4(SB)/4, $0x3d8bbd3e
+DATA aOfGelu0<>+8(SB)/4, $0x3e09b5d8
+DATA aOfGelu0<>+12(SB)/4, $0x3e49ab15
+DATA aOfGelu0<>+16(SB)/4, $0x3e821b7e
+DATA aOfGelu0<>+20(SB)/4, $0x3e9c202e
+DATA aOfGelu0<>+24(SB)/4, $0x3eb29459
+DATA aOfGelu0<>+28(SB)/4, $0x3ec564f7
+DATA aOfGelu0<>+32(SB)/4, $0x3ed4b3cb
+DATA aOfGelu0<>+36(SB)/4, $0x3ee0cb97
+DATA aOfGelu0<>+40(SB)/4, $0x3eea1231
+DATA aOfGelu0<>+44(SB)/4, $0x3ef0fab7
+DATA aOfGelu0<>+48(SB)/4, $0x3ef5f99b
+DATA aOfGelu0<>+52(SB)/4, $0x3ef97b90
+DATA aOfGelu0<>+56(SB)/4, $0x3efbdfbf
+DATA aOfGelu0<>+60(SB)/4, $0x3efd74fc
+GLOBL aOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA aOfGelu1<>+0(SB)/4, $0x3efe7971
+DATA aOfGelu1<>+4(SB)/4, $0x3eff1bfc
+DATA aOfGelu1<>+8(SB)/4, $0x3eff7e79
+DATA aOfGelu1<>+12(SB)/4, $0x3effb86c
+DATA aOfGelu1<>+16(SB)/4, $0x3effd986
+DATA aOfGelu1<>+20(SB)/4, $0x3effebe3
+DATA aOfGelu1<>+24(SB)/4, $0x3efff5c6
+DATA aOfGelu1<>+28(SB)/4, $0x3efffaf2
+DATA aOfGelu1<>+32(SB)/4, $0x3efffd92
+DATA aOfGelu1<>+36(SB)/4, $0x3efffedd
+DATA aOfGelu1<>+40(SB)/4, $0x3effff7c
+DATA aOfGelu1<>+44(SB)/4, $0x3effffc6
+DATA aOfGelu1<>+48(SB)/4, $0x3effffe7
+DATA aOfGelu1<>+52(SB)/4, $0x3efffff6
+DATA aOfGelu1<>+56(SB)/4, $0x3efffffc
+DATA aOfGelu1<>+60(SB)/4, $0x3f000000
+GLOBL aOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA bOfGelu0<>+0(SB)/4, $0x3ecc4227
+DATA bOfGelu0<>+4(SB)/4, $0x3ec9437a
+DATA bOfGelu0<>+8(SB)/4, $0x3ec08a3e
+DATA bOfGelu0<>+12(SB)/4, $0x3eb2d534
+DATA bOfGelu0<>+16(SB)/4, $0x3ea14436
+DATA bOfGelu0<>+20(SB)/4, $0x3e8d3141
+DATA bOfGelu0<>+24(SB)/4, $0x3e700999
+DATA bOfGelu0<>+28(SB)/4, $0x3e4619f0
+DATA bOfGelu0<>+32(SB)/4, $0x3e1ebb8c
+DATA bOfGelu0<>+36(SB)/4, $0x3df6f87f
+DATA bOfGelu0<>+40(SB)/4, $0x3dba897e
+DATA bOfGelu0<>+44(SB)/4, $0x3d88ca53
+DATA bOfGelu0<>+48(SB)/4, $0x3d42c7e2
+DATA bOfGelu0<>+52(SB)/4, $0x3d06a418
+DATA bOfGelu0<>+56(SB)/4, $0x3cb4b89d
+DATA bOfGelu0<>+60(SB)/4, $0x3c6b82cc
+GLOBL bOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA bOfGelu1<>+0(SB)/4, $0x3c14fd22
+DATA bOfGelu1<>+4(SB)/4, $0x3bb704ea
+DATA bOfGelu1<>+8(SB)/4, $0x3b5a472e
+DATA bOfGelu1<>+12(SB)/4, $0x3afcc069
+DATA bOfGelu1<>+16(SB)/4, $0x3a8e133f
+DATA bOfGelu1<>+20(SB)/4, $0x3a1b134d
+DATA bOfGelu1<>+24(SB)/4, $0x39a45686
+DATA bOfGelu1<>+28(SB)/4, $0x39291598
+DATA bOfGelu1<>+32(SB)/4, $0x38a8e75b
+DATA bOfGelu1<>+36(SB)/4, $0x3823cfd8
+DATA bOfGelu1<>+40(SB)/4, $0x379a3fb5
+DATA bOfGelu1<>+44(SB)/4, $0x370d0422
+DATA bOfGelu1<>+48(SB)/4, $0x367a54f1
+DATA bOfGelu1<>+52(SB)/4, $0x35d7b9fc
+DATA bOfGelu1<>+56(SB)/4, $0x35347e4e
+DATA bOfGelu1<>+60(SB)/4, $0x3577d56b
+GLOBL bOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA cOfGelu0<>+0(SB)/4, $0x21800000
+DATA cOfGelu0<>+4(SB)/4, $0xbd0a1db6
+DATA cOfGelu0<>+8(SB)/4, $0xbd842301
+DATA cOfGelu0<>+12(SB)/4, $0xbdb81c81
+DATA cOfGelu0<>+16(SB)/4, $0xbddd6593
+DATA cOfGelu0<>+20(SB)/4, $0xbdf25640
+DATA cOfGelu0<>+24(SB)/4, $0xbdf73e69
+DATA cOfGelu0<>+28(SB)/4, $0xbdee1ceb
+DATA cOfGelu0<>+32(SB)/4, $0xbdda1bb6
+DATA cOfGelu0<>+36(SB)/4, $0xbdbef1e3
+DATA cOfGelu0<>+40(SB)/4, $0xbda04cf4
+DATA cOfGelu0<>+44(SB)/4, $0xbd815aeb
+DATA cOfGelu0<>+48(SB)/4, $0xbd4905bc
+DATA cOfGelu0<>+52(SB)/4, $0xbd169a7d
+DATA cOfGelu0<>+56(SB)/4, $0xbcd9cda0
+DATA cOfGelu0<>+60(SB)/4, $0xbc98227f
+GLOBL cOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA cOfGelu1<>+0(SB)/4, $0xbc4d6f57
+DATA cOfGelu1<>+4(SB)/4, $0xbc062548
+DATA cOfGelu1<>+8(SB)/4, $0xbba981ff
+DATA cOfGelu1<>+12(SB)/4, $0xbb4f5292
+DATA cOfGelu1<>+16(SB)/4, $0xbaf584d4
+DATA cOfGelu1<>+20(SB)/4, $0xba8ccbf1
+DATA cOfGelu1<>+24(SB)/4, $0xba1c6eff
+DATA cOfGelu1<>+28(SB)/4, $0xb9a867be
+DATA cOfGelu1<>+32(SB)/4, $0xb92fb07f
+DATA cOfGelu1<>+36(SB)/4, $0xb8b1a69b
+DATA cOfGelu1<>+40(SB)/4, $0xb82e21e0
+DATA cOfGelu1<>+44(SB)/4, $0xb7a579d6
+DATA cOfGelu1<>+48(SB)/4, $0xb71877f0
+DATA cOfGelu1<>+52(SB)/4, $0xb68839a4
+DATA cOfGelu1<>+56(SB)/4, $0xb5ec10f3
+DATA cOfGelu1<>+60(SB)/4, $0x00000000
+GLOBL cOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA dOfGelu0<>+0(SB)/4, $0xbd880585
+DATA dOfGelu0<>+4(SB)/4, $0xbd821280
+DATA dOfGelu0<>+8(SB)/4, $0xbd622aa6
+DATA dOfGelu0<>+12(SB)/4, $0xbd2eeb49
+DATA dOfGelu0<>+16(SB)/4, $0xbce2b827
+DATA dOfGelu0<>+20(SB)/4, $0xbc45249e
+DATA dOfGelu0<>+24(SB)/4, $0x3b206693
+DATA dOfGelu0<>+28(SB)/4, $0x3c6bb4d7
+DATA dOfGelu0<>+32(SB)/4, $0x3cbc1f5a
+DATA dOfGelu0<>+36(SB)/4, $0x3ce4fb5f
+DATA dOfGelu0<>+40(SB)/4, $0x3cf2bb9b
+DATA dOfGelu0<>+44(SB)/4, $0x3cea955b
+DATA dOfGelu0<>+48(SB)/4, $0x3cd328ed
+DATA dOfGelu0<>+52(SB)/4, $0x3cb325dc
+DATA dOfGelu0<>+56(SB)/4, $0x3c904bf1
+DATA dOfGelu0<>+60(SB)/4, $0x3c5dc005
+GLOBL dOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA dOfGelu1<>+0(SB)/4, $0x3c2317a5
+DATA dOfGelu1<>+4(SB)/4, $0x3be630fb
+DATA dOfGelu1<>+8(SB)/4, $0x3b9c290c
+DATA dOfGelu1<>+12(SB)/4, $0x3b4bf76f
+DATA dOfGelu1<>+16(SB)/4, $0x3b006046
+DATA dOfGelu1<>+20(SB)/4, $0x3a9be256
+DATA dOfGelu1<>+24(SB)/4, $0x3a36ba87
+DATA dOfGelu1<>+28(SB)/4, $0x39cee744
+DATA dOfGelu1<>+32(SB)/4, $0x39626b11
+DATA dOfGelu1<>+36(SB)/4, $0x38ef91a2
+DATA dOfGelu1<>+40(SB)/4, $0x38752ec2
+DATA dOfGelu1<>+44(SB)/4, $0x37f2ca6b
+DATA dOfGelu1<>+48(SB)/4, $0x3768b130
+DATA dOfGelu1<>+52(SB)/4, $0x36d7e5c6
+DATA dOfGelu1<>+56(SB)/4, $0x3641f75f
+DATA dOfGelu1<>+60(SB)/4, $0x00000000
+GLOBL dOfGelu1<>(SB), RODATA|NOPTR, $64
 
 DATA word7fffffff<>+0(SB)/4, $0x7fffffff
 DATA word7fffffff<>+4(SB)/4, $0x7fffffff
@@ -11022,175 +11142,15 @@ DATA word7fffffff<>+24(SB)/4, $0x7fffffff
 DATA word7fffffff<>+28(SB)/4, $0x7fffffff
 GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
 
-DATA word4169999a<>+0(SB)/4, $0x4169999a
-DATA word4169999a<>+4(SB)/4, $0x4169999a
-DATA word4169999a<>+8(SB)/4, $0x4169999a
-DATA word4169999a<>+12(SB)/4, $0x4169999a
-DATA word4169999a<>+16(SB)/4, $0x4169999a
-DATA word4169999a<>+20(SB)/4, $0x4169999a
-DATA word4169999a<>+24(SB)/4, $0x4169999a
-DATA word4169999a<>+28(SB)/4, $0x4169999a
-GLOBL word4169999a<>(SB), RODATA|NOPTR, $32
-
-DATA word40800000<>+0(SB)/4, $0x40800000
-DATA word40800000<>+4(SB)/4, $0x40800000
-DATA word40800000<>+8(SB)/4, $0x40800000
-DATA word40800000<>+12(SB)/4, $0x40800000
-DATA word40800000<>+16(SB)/4, $0x40800000
-DATA word40800000<>+20(SB)/4, $0x40800000
-DATA word40800000<>+24(SB)/4, $0x40800000
-DATA word40800000<>+28(SB)/4, $0x40800000
-GLOBL word40800000<>(SB), RODATA|NOPTR, $32
-
-DATA word7ef311c3<>+0(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+4(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+8(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+12(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+16(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+20(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+24(SB)/4, $0x7ef311c3
-DATA word7ef311c3<>+28(SB)/4, $0x7ef311c3
-GLOBL word7ef311c3<>(SB), RODATA|NOPTR, $32
-
-DATA word3f800000<>+0(SB)/4, $0x3f800000
-DATA word3f800000<>+4(SB)/4, $0x3f800000
-DATA word3f800000<>+8(SB)/4, $0x3f800000
-DATA word3f800000<>+12(SB)/4, $0x3f800000
-DATA word3f800000<>+16(SB)/4, $0x3f800000
-DATA word3f800000<>+20(SB)/4, $0x3f800000
-DATA word3f800000<>+24(SB)/4, $0x3f800000
-DATA word3f800000<>+28(SB)/4, $0x3f800000
-GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
-
-DATA wordb89658f1<>+0(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+4(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+8(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+12(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+16(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+20(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+24(SB)/4, $0xb89658f1
-DATA wordb89658f1<>+28(SB)/4, $0xb89658f1
-GLOBL wordb89658f1<>(SB), RODATA|NOPTR, $32
-
-DATA wordb87ee373<>+0(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+4(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+8(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+12(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+16(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+20(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+24(SB)/4, $0xb87ee373
-DATA wordb87ee373<>+28(SB)/4, $0xb87ee373
-GLOBL wordb87ee373<>(SB), RODATA|NOPTR, $32
-
-DATA word3a35977b<>+0(SB)/4, $0x3a35977b
-DATA word3a35977b<>+4(SB)/4, $0x3a35977b
-DATA word3a35977b<>+8(SB)/4, $0x3a35977b
-DATA word3a35977b<>+12(SB)/4, $0x3a35977b
-DATA word3a35977b<>+16(SB)/4, $0x3a35977b
-DATA word3a35977b<>+20(SB)/4, $0x3a35977b
-DATA word3a35977b<>+24(SB)/4, $0x3a35977b
-DATA word3a35977b<>+28(SB)/4, $0x3a35977b
-GLOBL word3a35977b<>(SB), RODATA|NOPTR, $32
-
-DATA wordb99f3924<>+0(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+4(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+8(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+12(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+16(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+20(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+24(SB)/4, $0xb99f3924
-DATA wordb99f3924<>+28(SB)/4, $0xb99f3924
-GLOBL wordb99f3924<>(SB), RODATA|NOPTR, $32
-
-DATA wordbba3fb04<>+0(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+4(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+8(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+12(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+16(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+20(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+24(SB)/4, $0xbba3fb04
-DATA wordbba3fb04<>+28(SB)/4, $0xbba3fb04
-GLOBL wordbba3fb04<>(SB), RODATA|NOPTR, $32
-
-DATA word3c92f758<>+0(SB)/4, $0x3c92f758
-DATA word3c92f758<>+4(SB)/4, $0x3c92f758
-DATA word3c92f758<>+8(SB)/4, $0x3c92f758
-DATA word3c92f758<>+12(SB)/4, $0x3c92f758
-DATA word3c92f758<>+16(SB)/4, $0x3c92f758
-DATA word3c92f758<>+20(SB)/4, $0x3c92f758
-DATA word3c92f758<>+24(SB)/4, $0x3c92f758
-DATA word3c92f758<>+28(SB)/4, $0x3c92f758
-GLOBL word3c92f758<>(SB), RODATA|NOPTR, $32
-
-DATA wordbd03e14d<>+0(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+4(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+8(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+12(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+16(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+20(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+24(SB)/4, $0xbd03e14d
-DATA wordbd03e14d<>+28(SB)/4, $0xbd03e14d
-GLOBL wordbd03e14d<>(SB), RODATA|NOPTR, $32
-
-DATA word3cea4a80<>+0(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+4(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+8(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+12(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+16(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+20(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+24(SB)/4, $0x3cea4a80
-DATA word3cea4a80<>+28(SB)/4, $0x3cea4a80
-GLOBL word3cea4a80<>(SB), RODATA|NOPTR, $32
-
-DATA word3c655e91<>+0(SB)/4, $0x3c655e91
-DATA word3c655e91<>+4(SB)/4, $0x3c655e91
-DATA word3c655e91<>+8(SB)/4, $0x3c655e91
-DATA word3c655e91<>+12(SB)/4, $0x3c655e91
-DATA word3c655e91<>+16(SB)/4, $0x3c655e91
-DATA word3c655e91<>+20(SB)/4, $0x3c655e91
-DATA word3c655e91<>+24(SB)/4, $0x3c655e91
-DATA word3c655e91<>+28(SB)/4, $0x3c655e91
-GLOBL word3c655e91<>(SB), RODATA|NOPTR, $32
-
-DATA wordbdc60c78<>+0(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+4(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+8(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+12(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+16(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+20(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+24(SB)/4, $0xbdc60c78
-DATA wordbdc60c78<>+28(SB)/4, $0xbdc60c78
-GLOBL wordbdc60c78<>(SB), RODATA|NOPTR, $32
-
-DATA word3ef1b0f5<>+0(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+4(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+8(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+12(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+16(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+20(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+24(SB)/4, $0x3ef1b0f5
-DATA word3ef1b0f5<>+28(SB)/4, $0x3ef1b0f5
-GLOBL word3ef1b0f5<>(SB), RODATA|NOPTR, $32
-
-DATA wordbf000000<>+0(SB)/4, $0xbf000000
-DATA wordbf000000<>+4(SB)/4, $0xbf000000
-DATA wordbf000000<>+8(SB)/4, $0xbf000000
-DATA wordbf000000<>+12(SB)/4, $0xbf000000
-DATA wordbf000000<>+16(SB)/4, $0xbf000000
-DATA wordbf000000<>+20(SB)/4, $0xbf000000
-DATA wordbf000000<>+24(SB)/4, $0xbf000000
-DATA wordbf000000<>+28(SB)/4, $0xbf000000
-GLOBL wordbf000000<>(SB), RODATA|NOPTR, $32
-
-DATA wordc2d20000<>+0(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+4(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+8(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+12(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+16(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+20(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+24(SB)/4, $0xc2d20000
-DATA wordc2d20000<>+28(SB)/4, $0xc2d20000
-GLOBL wordc2d20000<>(SB), RODATA|NOPTR, $32
+DATA word40aa8000<>+0(SB)/4, $0x40aa8000
+DATA word40aa8000<>+4(SB)/4, $0x40aa8000
+DATA word40aa8000<>+8(SB)/4, $0x40aa8000
+DATA word40aa8000<>+12(SB)/4, $0x40aa8000
+DATA word40aa8000<>+16(SB)/4, $0x40aa8000
+DATA word40aa8000<>+20(SB)/4, $0x40aa8000
+DATA word40aa8000<>+24(SB)/4, $0x40aa8000
+DATA word40aa8000<>+28(SB)/4, $0x40aa8000
+GLOBL word40aa8000<>(SB), RODATA|NOPTR, $32
 
 DATA word4b400000<>+0(SB)/4, $0x4b400000
 DATA word4b400000<>+4(SB)/4, $0x4b400000
@@ -11202,75 +11162,25 @@ DATA word4b400000<>+24(SB)/4, $0x4b400000
 DATA word4b400000<>+28(SB)/4, $0x4b400000
 GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
 
-DATA word3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
-DATA word3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $32
+DATA word40ba2e8c<>+0(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+4(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+8(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+12(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+16(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+20(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+24(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+28(SB)/4, $0x40ba2e8c
+GLOBL word40ba2e8c<>(SB), RODATA|NOPTR, $32
 
-DATA word3f318000<>+0(SB)/4, $0x3f318000
-DATA word3f318000<>+4(SB)/4, $0x3f318000
-DATA word3f318000<>+8(SB)/4, $0x3f318000
-DATA word3f318000<>+12(SB)/4, $0x3f318000
-DATA word3f318000<>+16(SB)/4, $0x3f318000
-DATA word3f318000<>+20(SB)/4, $0x3f318000
-DATA word3f318000<>+24(SB)/4, $0x3f318000
-DATA word3f318000<>+28(SB)/4, $0x3f318000
-GLOBL word3f318000<>(SB), RODATA|NOPTR, $32
-
-DATA wordb95e8083<>+0(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+4(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+8(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+12(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+16(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+20(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+24(SB)/4, $0xb95e8083
-DATA wordb95e8083<>+28(SB)/4, $0xb95e8083
-GLOBL wordb95e8083<>(SB), RODATA|NOPTR, $32
-
-DATA word3ab6de32<>+0(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+4(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+8(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+12(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+16(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+20(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+24(SB)/4, $0x3ab6de32
-DATA word3ab6de32<>+28(SB)/4, $0x3ab6de32
-GLOBL word3ab6de32<>(SB), RODATA|NOPTR, $32
-
-DATA word3c0920a4<>+0(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+4(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+8(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+12(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+16(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+20(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+24(SB)/4, $0x3c0920a4
-DATA word3c0920a4<>+28(SB)/4, $0x3c0920a4
-GLOBL word3c0920a4<>(SB), RODATA|NOPTR, $32
-
-DATA word3d2aaa2a<>+0(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+4(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+8(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+12(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+16(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+20(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+24(SB)/4, $0x3d2aaa2a
-DATA word3d2aaa2a<>+28(SB)/4, $0x3d2aaa2a
-GLOBL word3d2aaa2a<>(SB), RODATA|NOPTR, $32
-
-DATA word3e2aaa43<>+0(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+4(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+8(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+12(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+16(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+20(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+24(SB)/4, $0x3e2aaa43
-DATA word3e2aaa43<>+28(SB)/4, $0x3e2aaa43
-GLOBL word3e2aaa43<>(SB), RODATA|NOPTR, $32
+DATA word3e300000<>+0(SB)/4, $0x3e300000
+DATA word3e300000<>+4(SB)/4, $0x3e300000
+DATA word3e300000<>+8(SB)/4, $0x3e300000
+DATA word3e300000<>+12(SB)/4, $0x3e300000
+DATA word3e300000<>+16(SB)/4, $0x3e300000
+DATA word3e300000<>+20(SB)/4, $0x3e300000
+DATA word3e300000<>+24(SB)/4, $0x3e300000
+DATA word3e300000<>+28(SB)/4, $0x3e300000
+GLOBL word3e300000<>(SB), RODATA|NOPTR, $32
 
 DATA word3f000000<>+0(SB)/4, $0x3f000000
 DATA word3f000000<>+4(SB)/4, $0x3f000000
@@ -11282,56 +11192,72 @@ DATA word3f000000<>+24(SB)/4, $0x3f000000
 DATA word3f000000<>+28(SB)/4, $0x3f000000
 GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
 
-DATA word80000000<>+0(SB)/4, $0x80000000
-DATA word80000000<>+4(SB)/4, $0x80000000
-DATA word80000000<>+8(SB)/4, $0x80000000
-DATA word80000000<>+12(SB)/4, $0x80000000
-DATA word80000000<>+16(SB)/4, $0x80000000
-DATA word80000000<>+20(SB)/4, $0x80000000
-DATA word80000000<>+24(SB)/4, $0x80000000
-DATA word80000000<>+28(SB)/4, $0x80000000
-GLOBL word80000000<>(SB), RODATA|NOPTR, $32
-
-// func s8strip16(t *byte)
+// func s8strip16(s *byte)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
-TEXT ·s8strip16(SB), NOSPLIT, $32-8
-	MOVQ t+0(FP), DI
+TEXT ·s8strip16(SB), NOSPLIT, $64-8
+	MOVQ s+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x78
-	BYTE   $0x49
-	BYTE   $0x04
-	BYTE   $0x20
-	MOVQ   24(DI), CX
-	MOVQ   160(DI), R12
-	MOVQ   184(DI), R15
-	MOVQ   $0x00000080, BX
-	MOVQ   8(DI), AX
-	MOVQ   AX, (SP)
-	MOVQ   168(DI), AX
-	MOVQ   AX, 8(SP)
-	MOVQ   176(DI), AX
-	MOVQ   AX, 24(SP)
-	MOVQ   $0x00000000, 16(SP)
-	XORQ   SI, SI
-	XORQ   R8, R8
-	XORQ   R13, R13
-	XORQ   R14, R14
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	KXORW  K1, K1, K1
-	KXORW  K2, K2, K2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x04
+	BYTE    $0x20
+	MOVQ    (DI), CX
+	MOVQ    (DI), R12
+	MOVQ    160(DI), R15
+	MOVQ    $0x00000080, BX
+	VMOVUPS aOfGelu0<>+0(SB), Z0
+	VMOVUPS aOfGelu1<>+0(SB), Z1
+	VMOVUPS bOfGelu0<>+0(SB), Z2
+	VMOVUPS bOfGelu1<>+0(SB), Z3
+	VMOVUPS cOfGelu0<>+0(SB), Z4
+	VMOVUPS cOfGelu1<>+0(SB), Z5
+	VMOVUPS dOfGelu0<>+0(SB), Z6
+	VMOVUPS dOfGelu1<>+0(SB), Z7
+	MOVQ    (DI), AX
+	MOVQ    AX, (SP)
+	MOVQ    48(DI), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    56(DI), AX
+	MOVQ    AX, 24(SP)
+	MOVQ    $0x00000000, 16(SP)
+	XORQ    SI, SI
+	XORQ    R8, R8
+	XORQ    R13, R13
+	XORQ    R14, R14
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	KXORW   K1, K1, K1
+	KXORW   K2, K2, K2
+	MOVQ    200(DI), AX
+	VMOVUPS (AX), Z16
+	VMOVUPS 64(AX), Z17
 
 panel:
+	MOVQ 32(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 24(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 40(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 168(DI)
+	JLE  share
+	MOVQ 168(DI), AX
+
+share:
+	MOVQ AX, 48(SP)
+	SUBQ AX, 168(DI)
+
+tile:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -11346,8 +11272,13 @@ panel:
 	BYTE  $0x49
 	BYTE  $0xc8
 	MOVQ  (SP), DX
-	MOVQ  (DI), R11
-	MOVQ  48(DI), R10
+	MOVQ  32(SP), AX
+	MOVQ  8(AX), CX
+	MOVQ  CX, R12
+	SHLQ  $0x04, R12
+	MOVQ  (AX), R11
+	ADDQ  16(DI), R11
+	MOVQ  40(DI), R10
 	TESTQ R10, R10
 	JEQ   added
 
@@ -11388,14 +11319,14 @@ step:
 	BYTE $0x40
 
 	// TDPBSSD tmm7, tmm4, tmm1
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x43
-	BYTE  $0x5e
-	BYTE  $0xcc
-	TESTQ R15, R15
-	JEQ   fetched
-	MOVQ  192(DI), AX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x43
+	BYTE $0x5e
+	BYTE $0xcc
+	CMPQ 48(SP), $0x00
+	JEQ  fetched
+	MOVQ 176(DI), AX
 
 fetch:
 	PREFETCHT1 (R15)
@@ -11407,6 +11338,8 @@ fetch:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       48(SP)
+	JEQ        fetched
 	DECQ       AX
 	JNE        fetch
 
@@ -11414,250 +11347,177 @@ fetched:
 	ADDQ  $0x00000800, DX
 	TESTQ R14, R14
 	JEQ   finished
-	MOVQ  216(DI), R9
+	MOVQ  184(DI), R9
 
 row:
-	VMOVDQU32    (SI), Z8
-	VMOVDQU32    64(SI), Z9
-	TESTL        $0x00000001, 96(DI)
+	VMOVDQU32    (SI), Z18
+	VMOVDQU32    64(SI), Z19
+	TESTL        $0x00000001, 192(DI)
 	JEQ          nocolsum
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JNE          onezero
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z0, Z10, Z10
-	VPADDD       Z10, Z8, Z8
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z8, Z20, Z20
+	VPADDD       Z20, Z18, Z18
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z1, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z9, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 	JMP          nocolsum
 
 onezero:
-	VPADDD Z0, Z8, Z8
-	VPADDD Z1, Z9, Z9
+	VPADDD Z8, Z18, Z18
+	VPADDD Z9, Z19, Z19
 
 nocolsum:
-	TESTL        $0x00000002, 96(DI)
+	TESTL        $0x00000002, 192(DI)
 	JEQ          nocolzero
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z2, Z10, Z10
-	VPADDD       Z10, Z8, Z8
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z3, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z10, Z20, Z20
+	VPADDD       Z20, Z18, Z18
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z11, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 
 nocolzero:
-	TESTL        $0x00000004, 96(DI)
+	TESTL        $0x00000004, 192(DI)
 	JEQ          store
-	VCVTDQ2PS    Z8, Z8
-	VCVTDQ2PS    Z9, Z9
-	TESTL        $0x00000080, 96(DI)
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	TESTL        $0x00000080, 192(DI)
 	JNE          onescale
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX)(R13*1), Z10
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z20
+	TESTL        $0x00000008, 192(DI)
 	JNE          colscale
-	VMULPS       Z10, Z8, Z8
-	VMULPS       Z10, Z9, Z9
+	VMULPS       Z20, Z18, Z18
+	VMULPS       Z20, Z19, Z19
 	JMP          scaled
 
 colscale:
-	VMULPS Z10, Z4, Z13
-	VMULPS Z13, Z8, Z8
-	VMULPS Z10, Z5, Z10
-	VMULPS Z10, Z9, Z9
+	VMULPS Z20, Z12, Z21
+	VMULPS Z21, Z18, Z18
+	VMULPS Z20, Z13, Z20
+	VMULPS Z20, Z19, Z19
 	JMP    scaled
 
 onescale:
-	VMULPS Z4, Z8, Z8
-	VMULPS Z5, Z9, Z9
+	VMULPS Z12, Z18, Z18
+	VMULPS Z13, Z19, Z19
 
 scaled:
-	TESTL  $0x00000010, 96(DI)
+	TESTL  $0x00000010, 192(DI)
 	JEQ    nocolbias
-	VADDPS Z6, Z8, Z8
-	VADDPS Z7, Z9, Z9
+	VADDPS Z14, Z18, Z18
+	VADDPS Z15, Z19, Z19
 
 nocolbias:
-	TESTL        $0x00000020, 96(DI)
+	TESTL     $0x00000400, 192(DI)
+	JEQ       noresidual
+	MOVQ      56(SP), AX
+	VMOVUPS.Z (AX), K1, Z20
+	VADDPS    Z20, Z18, Z18
+	VMOVUPS.Z 64(AX), K2, Z20
+	VADDPS    Z20, Z19, Z19
+	ADDQ      80(DI), AX
+	MOVQ      AX, 56(SP)
+
+noresidual:
+	TESTL        $0x00000020, 192(DI)
 	JEQ          noclip
-	VBROADCASTSS 104(DI), Z10
-	VBROADCASTSS 108(DI), Z13
-	VMAXPS       Z8, Z10, Z8
-	VMINPS       Z8, Z13, Z8
-	VMAXPS       Z9, Z10, Z9
-	VMINPS       Z9, Z13, Z9
+	VBROADCASTSS 208(DI), Z20
+	VBROADCASTSS 212(DI), Z21
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMAXPS       Z19, Z20, Z19
+	VMINPS       Z19, Z21, Z19
 
 noclip:
-	TESTL             $0x00000200, 96(DI)
+	TESTL             $0x00000200, 192(DI)
 	JEQ               nogelu
-	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z8, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z8, K3
-	VBLENDMPS         Z15, Z14, K3, Z11
-	VMOVAPS           Z11, Z8
-	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z9, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z9, K3
-	VBLENDMPS         Z15, Z14, K3, Z12
-	VMOVAPS           Z12, Z9
+	VANDPS.BCST       word7fffffff<>+0(SB), Z18, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z18, Z18
+	VFMADD231PS       Z22, Z20, Z18
+	VANDPS.BCST       word7fffffff<>+0(SB), Z19, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z19, Z19
+	VFMADD231PS       Z22, Z20, Z19
 
 nogelu:
+	TESTL  $0x00000800, 192(DI)
+	JEQ    noends
+	VMINPS Z16, Z18, K1, Z16
+	VMAXPS Z17, Z18, K1, Z17
+	VMINPS Z16, Z19, K2, Z16
+	VMAXPS Z17, Z19, K2, Z17
+
+noends:
 store:
-	TESTL   $0x00000100, 96(DI)
+	TESTL   $0x00000100, 192(DI)
 	JNE     bytes
-	VMOVUPS Z8, K1, (R8)
-	VMOVUPS Z9, K2, 64(R8)
+	VMOVUPS Z18, K1, (R8)
+	VMOVUPS Z19, K2, 64(R8)
 	JMP     stored
 
 bytes:
-	VBROADCASTSS 200(DI), Z10
-	VMAXPS       Z10, Z8, Z8
-	VBROADCASTSS 204(DI), Z10
-	VMINPS       Z10, Z8, Z8
-	VCVTPS2DQ    Z8, Z8
-	VPBROADCASTD 208(DI), Z10
-	VPADDD       Z10, Z8, Z8
-	VPMOVDB      Z8, K1, (R8)
-	VBROADCASTSS 200(DI), Z8
-	VMAXPS       Z8, Z9, Z9
-	VBROADCASTSS 204(DI), Z8
-	VMINPS       Z8, Z9, Z9
-	VCVTPS2DQ    Z9, Z9
-	VPBROADCASTD 208(DI), Z8
-	VPADDD       Z8, Z9, Z9
-	VPMOVDB      Z9, K2, 16(R8)
+	VBROADCASTSS 216(DI), Z20
+	VMAXPS       Z20, Z18, Z18
+	VBROADCASTSS 220(DI), Z20
+	VMINPS       Z20, Z18, Z18
+	VCVTPS2DQ    Z18, Z18
+	VPBROADCASTD 224(DI), Z20
+	VPADDD       Z20, Z18, Z18
+	VPMOVDB      Z18, K1, (R8)
+	VBROADCASTSS 216(DI), Z18
+	VMAXPS       Z18, Z19, Z19
+	VBROADCASTSS 220(DI), Z18
+	VMINPS       Z18, Z19, Z19
+	VCVTPS2DQ    Z19, Z19
+	VPBROADCASTD 224(DI), Z18
+	VPADDD       Z18, Z19, Z19
+	VPMOVDB      Z19, K2, 16(R8)
 
 stored:
 	ADDQ $0x00000080, SI
-	ADDQ 40(DI), R8
+	ADDQ 64(DI), R8
 	ADDQ $0x04, R13
 	DECQ R14
 	JEQ  finished
@@ -11669,12 +11529,9 @@ finished:
 	JNE  step
 
 added:
-	TESTQ R14, R14
-	JNE   rest
-	CMPQ  8(SP), $0x00
-	JEQ   return
-	MOVQ  DX, (SP)
-	MOVQ  136(DI), AX
+	CMPQ 8(SP), $0x00
+	JEQ  return
+	MOVQ 144(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -11692,6 +11549,9 @@ added:
 	BYTE  $0x4c
 	BYTE  $0x18
 	BYTE  $0x40
+	MOVQ  32(SP), AX
+	CMPQ  AX, 32(DI)
+	JNE   loaded
 	MOVL  $0xffffffff, AX
 	MOVQ  24(SP), R9
 	CMPQ  R9, $0x20
@@ -11703,74 +11563,89 @@ whole:
 	SHRL      $0x10, AX
 	KMOVW     AX, K2
 	SHRL      $0x10, AX
-	TESTL     $0x00000001, 96(DI)
+	TESTL     $0x00000001, 192(DI)
 	JEQ       nocolsums
-	MOVQ      80(DI), AX
+	MOVQ      88(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
+	VMOVUPS.Z (AX), K1, Z8
+	VMOVUPS.Z 64(AX), K2, Z9
 
 nocolsums:
-	TESTL     $0x00000002, 96(DI)
+	TESTL     $0x00000002, 192(DI)
 	JEQ       nocolzeros
-	MOVQ      112(DI), AX
+	MOVQ      96(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
+	VMOVUPS.Z (AX), K1, Z10
+	VMOVUPS.Z 64(AX), K2, Z11
 
 nocolzeros:
-	TESTL     $0x00000008, 96(DI)
+	TESTL     $0x00000008, 192(DI)
 	JEQ       nocolscales
-	MOVQ      72(DI), AX
+	MOVQ      104(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
+	VMOVUPS.Z (AX), K1, Z12
+	VMOVUPS.Z 64(AX), K2, Z13
 
 nocolscales:
-	TESTL     $0x00000010, 96(DI)
+	TESTL     $0x00000010, 192(DI)
 	JEQ       nocolbiases
-	MOVQ      56(DI), AX
+	MOVQ      112(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
+	VMOVUPS.Z (AX), K1, Z14
+	VMOVUPS.Z 64(AX), K2, Z15
 
 nocolbiases:
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JEQ          zeros
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
+	VPBROADCASTD (AX), Z18
+	VPMULLD      Z18, Z8, Z8
+	VPMULLD      Z18, Z9, Z9
 
 zeros:
-	TESTL        $0x00000080, 96(DI)
+	TESTL        $0x00000080, 192(DI)
 	JEQ          scales
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX), Z18
+	TESTL        $0x00000008, 192(DI)
 	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
+	VMOVAPS      Z18, Z12
+	VMOVAPS      Z18, Z13
 	JMP          scales
 
 times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
+	VMULPS Z18, Z12, Z12
+	VMULPS Z18, Z13, Z13
 
 scales:
+	MOVQ 32(SP), AX
+
+loaded:
+	MOVQ  16(AX), R14
+	MOVQ  32(AX), R13
+	MOVQ  144(DI), SI
+	ADDQ  24(AX), SI
+	MOVQ  8(DI), R8
+	ADDQ  40(AX), R8
+	MOVQ  48(AX), AX
+	ADDQ  72(DI), AX
+	ADDQ  16(SP), AX
+	MOVQ  AX, 56(SP)
 	MOVQ  16(SP), AX
-	TESTL $0x00000100, 96(DI)
+	TESTL $0x00000100, 192(DI)
 	JEQ   words
 	SHRQ  $0x02, AX
 
 words:
-	MOVQ 16(DI), R8
 	ADDQ AX, R8
-	MOVQ 136(DI), SI
-	MOVQ 144(DI), R14
-	XORQ R13, R13
+	ADDQ $0x38, 32(SP)
+	DECQ 40(SP)
+	JNE  tile
+	MOVQ DX, (SP)
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
+	MOVQ 48(SP), AX
+	ADDQ AX, 168(DI)
 	DECQ 8(SP)
 	JNE  panel
 
@@ -11780,56 +11655,83 @@ words:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-
-rest:
 	MOVQ R14, R9
 	MOVQ $0x00000001, R10
 	JMP  row
 
 return:
+	MOVQ    200(DI), AX
+	VMOVUPS Z16, (AX)
+	VMOVUPS Z17, 64(AX)
 	VZEROUPPER
 	RET
 
-// func u8strip32(t *byte)
+// func u8strip32(s *byte)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
-TEXT ·u8strip32(SB), NOSPLIT, $32-8
-	MOVQ t+0(FP), DI
+TEXT ·u8strip32(SB), NOSPLIT, $64-8
+	MOVQ s+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x78
-	BYTE   $0x49
-	BYTE   $0x04
-	BYTE   $0x20
-	MOVQ   24(DI), CX
-	MOVQ   160(DI), R12
-	MOVQ   184(DI), R15
-	MOVQ   $0x00000080, BX
-	MOVQ   8(DI), AX
-	MOVQ   AX, (SP)
-	MOVQ   168(DI), AX
-	MOVQ   AX, 8(SP)
-	MOVQ   176(DI), AX
-	MOVQ   AX, 24(SP)
-	MOVQ   $0x00000000, 16(SP)
-	XORQ   SI, SI
-	XORQ   R8, R8
-	XORQ   R13, R13
-	XORQ   R14, R14
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	KXORW  K1, K1, K1
-	KXORW  K2, K2, K2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x04
+	BYTE    $0x20
+	MOVQ    (DI), CX
+	MOVQ    (DI), R12
+	MOVQ    160(DI), R15
+	MOVQ    $0x00000080, BX
+	VMOVUPS aOfGelu0<>+0(SB), Z0
+	VMOVUPS aOfGelu1<>+0(SB), Z1
+	VMOVUPS bOfGelu0<>+0(SB), Z2
+	VMOVUPS bOfGelu1<>+0(SB), Z3
+	VMOVUPS cOfGelu0<>+0(SB), Z4
+	VMOVUPS cOfGelu1<>+0(SB), Z5
+	VMOVUPS dOfGelu0<>+0(SB), Z6
+	VMOVUPS dOfGelu1<>+0(SB), Z7
+	MOVQ    (DI), AX
+	MOVQ    AX, (SP)
+	MOVQ    48(DI), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    56(DI), AX
+	MOVQ    AX, 24(SP)
+	MOVQ    $0x00000000, 16(SP)
+	XORQ    SI, SI
+	XORQ    R8, R8
+	XORQ    R13, R13
+	XORQ    R14, R14
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	KXORW   K1, K1, K1
+	KXORW   K2, K2, K2
+	MOVQ    200(DI), AX
+	VMOVUPS (AX), Z16
+	VMOVUPS 64(AX), Z17
 
 panel:
+	MOVQ 32(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 24(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 40(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 168(DI)
+	JLE  share
+	MOVQ 168(DI), AX
+
+share:
+	MOVQ AX, 48(SP)
+	SUBQ AX, 168(DI)
+
+tile:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -11858,8 +11760,13 @@ panel:
 	BYTE  $0x49
 	BYTE  $0xd8
 	MOVQ  (SP), DX
-	MOVQ  (DI), R11
-	MOVQ  48(DI), R10
+	MOVQ  32(SP), AX
+	MOVQ  8(AX), CX
+	MOVQ  CX, R12
+	SHLQ  $0x04, R12
+	MOVQ  (AX), R11
+	ADDQ  16(DI), R11
+	MOVQ  40(DI), R10
 	TESTQ R10, R10
 	JEQ   added
 
@@ -11923,14 +11830,14 @@ step:
 	BYTE $0xd5
 
 	// TDPBUSD tmm7, tmm5, tmm3
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x41
-	BYTE  $0x5e
-	BYTE  $0xdd
-	TESTQ R15, R15
-	JEQ   fetched
-	MOVQ  192(DI), AX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x41
+	BYTE $0x5e
+	BYTE $0xdd
+	CMPQ 48(SP), $0x00
+	JEQ  fetched
+	MOVQ 176(DI), AX
 
 fetch:
 	PREFETCHT1 (R15)
@@ -11942,6 +11849,8 @@ fetch:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       48(SP)
+	JEQ        fetched
 	DECQ       AX
 	JNE        fetch
 
@@ -11949,250 +11858,177 @@ fetched:
 	ADDQ  $0x00000800, DX
 	TESTQ R14, R14
 	JEQ   finished
-	MOVQ  216(DI), R9
+	MOVQ  184(DI), R9
 
 row:
-	VMOVDQU32    (SI), Z8
-	VMOVDQU32    64(SI), Z9
-	TESTL        $0x00000001, 96(DI)
+	VMOVDQU32    (SI), Z18
+	VMOVDQU32    64(SI), Z19
+	TESTL        $0x00000001, 192(DI)
 	JEQ          nocolsum
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JNE          onezero
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z0, Z10, Z10
-	VPADDD       Z10, Z8, Z8
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z8, Z20, Z20
+	VPADDD       Z20, Z18, Z18
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z1, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z9, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 	JMP          nocolsum
 
 onezero:
-	VPADDD Z0, Z8, Z8
-	VPADDD Z1, Z9, Z9
+	VPADDD Z8, Z18, Z18
+	VPADDD Z9, Z19, Z19
 
 nocolsum:
-	TESTL        $0x00000002, 96(DI)
+	TESTL        $0x00000002, 192(DI)
 	JEQ          nocolzero
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z2, Z10, Z10
-	VPADDD       Z10, Z8, Z8
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z3, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z10, Z20, Z20
+	VPADDD       Z20, Z18, Z18
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z11, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 
 nocolzero:
-	TESTL        $0x00000004, 96(DI)
+	TESTL        $0x00000004, 192(DI)
 	JEQ          store
-	VCVTDQ2PS    Z8, Z8
-	VCVTDQ2PS    Z9, Z9
-	TESTL        $0x00000080, 96(DI)
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	TESTL        $0x00000080, 192(DI)
 	JNE          onescale
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX)(R13*1), Z10
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z20
+	TESTL        $0x00000008, 192(DI)
 	JNE          colscale
-	VMULPS       Z10, Z8, Z8
-	VMULPS       Z10, Z9, Z9
+	VMULPS       Z20, Z18, Z18
+	VMULPS       Z20, Z19, Z19
 	JMP          scaled
 
 colscale:
-	VMULPS Z10, Z4, Z13
-	VMULPS Z13, Z8, Z8
-	VMULPS Z10, Z5, Z10
-	VMULPS Z10, Z9, Z9
+	VMULPS Z20, Z12, Z21
+	VMULPS Z21, Z18, Z18
+	VMULPS Z20, Z13, Z20
+	VMULPS Z20, Z19, Z19
 	JMP    scaled
 
 onescale:
-	VMULPS Z4, Z8, Z8
-	VMULPS Z5, Z9, Z9
+	VMULPS Z12, Z18, Z18
+	VMULPS Z13, Z19, Z19
 
 scaled:
-	TESTL  $0x00000010, 96(DI)
+	TESTL  $0x00000010, 192(DI)
 	JEQ    nocolbias
-	VADDPS Z6, Z8, Z8
-	VADDPS Z7, Z9, Z9
+	VADDPS Z14, Z18, Z18
+	VADDPS Z15, Z19, Z19
 
 nocolbias:
-	TESTL        $0x00000020, 96(DI)
+	TESTL     $0x00000400, 192(DI)
+	JEQ       noresidual
+	MOVQ      56(SP), AX
+	VMOVUPS.Z (AX), K1, Z20
+	VADDPS    Z20, Z18, Z18
+	VMOVUPS.Z 64(AX), K2, Z20
+	VADDPS    Z20, Z19, Z19
+	ADDQ      80(DI), AX
+	MOVQ      AX, 56(SP)
+
+noresidual:
+	TESTL        $0x00000020, 192(DI)
 	JEQ          noclip
-	VBROADCASTSS 104(DI), Z10
-	VBROADCASTSS 108(DI), Z13
-	VMAXPS       Z8, Z10, Z8
-	VMINPS       Z8, Z13, Z8
-	VMAXPS       Z9, Z10, Z9
-	VMINPS       Z9, Z13, Z9
+	VBROADCASTSS 208(DI), Z20
+	VBROADCASTSS 212(DI), Z21
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMAXPS       Z19, Z20, Z19
+	VMINPS       Z19, Z21, Z19
 
 noclip:
-	TESTL             $0x00000200, 96(DI)
+	TESTL             $0x00000200, 192(DI)
 	JEQ               nogelu
-	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z8, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z8, K3
-	VBLENDMPS         Z15, Z14, K3, Z11
-	VMOVAPS           Z11, Z8
-	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z9, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z9, K3
-	VBLENDMPS         Z15, Z14, K3, Z12
-	VMOVAPS           Z12, Z9
+	VANDPS.BCST       word7fffffff<>+0(SB), Z18, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z18, Z18
+	VFMADD231PS       Z22, Z20, Z18
+	VANDPS.BCST       word7fffffff<>+0(SB), Z19, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z19, Z19
+	VFMADD231PS       Z22, Z20, Z19
 
 nogelu:
+	TESTL  $0x00000800, 192(DI)
+	JEQ    noends
+	VMINPS Z16, Z18, K1, Z16
+	VMAXPS Z17, Z18, K1, Z17
+	VMINPS Z16, Z19, K2, Z16
+	VMAXPS Z17, Z19, K2, Z17
+
+noends:
 store:
-	TESTL   $0x00000100, 96(DI)
+	TESTL   $0x00000100, 192(DI)
 	JNE     bytes
-	VMOVUPS Z8, K1, (R8)
-	VMOVUPS Z9, K2, 64(R8)
+	VMOVUPS Z18, K1, (R8)
+	VMOVUPS Z19, K2, 64(R8)
 	JMP     stored
 
 bytes:
-	VBROADCASTSS 200(DI), Z10
-	VMAXPS       Z10, Z8, Z8
-	VBROADCASTSS 204(DI), Z10
-	VMINPS       Z10, Z8, Z8
-	VCVTPS2DQ    Z8, Z8
-	VPBROADCASTD 208(DI), Z10
-	VPADDD       Z10, Z8, Z8
-	VPMOVDB      Z8, K1, (R8)
-	VBROADCASTSS 200(DI), Z8
-	VMAXPS       Z8, Z9, Z9
-	VBROADCASTSS 204(DI), Z8
-	VMINPS       Z8, Z9, Z9
-	VCVTPS2DQ    Z9, Z9
-	VPBROADCASTD 208(DI), Z8
-	VPADDD       Z8, Z9, Z9
-	VPMOVDB      Z9, K2, 16(R8)
+	VBROADCASTSS 216(DI), Z20
+	VMAXPS       Z20, Z18, Z18
+	VBROADCASTSS 220(DI), Z20
+	VMINPS       Z20, Z18, Z18
+	VCVTPS2DQ    Z18, Z18
+	VPBROADCASTD 224(DI), Z20
+	VPADDD       Z20, Z18, Z18
+	VPMOVDB      Z18, K1, (R8)
+	VBROADCASTSS 216(DI), Z18
+	VMAXPS       Z18, Z19, Z19
+	VBROADCASTSS 220(DI), Z18
+	VMINPS       Z18, Z19, Z19
+	VCVTPS2DQ    Z19, Z19
+	VPBROADCASTD 224(DI), Z18
+	VPADDD       Z18, Z19, Z19
+	VPMOVDB      Z19, K2, 16(R8)
 
 stored:
 	ADDQ $0x00000080, SI
-	ADDQ 40(DI), R8
+	ADDQ 64(DI), R8
 	ADDQ $0x04, R13
 	DECQ R14
 	JEQ  finished
@@ -12204,12 +12040,9 @@ finished:
 	JNE  step
 
 added:
-	TESTQ R14, R14
-	JNE   rest
-	CMPQ  8(SP), $0x00
-	JEQ   return
-	MOVQ  DX, (SP)
-	MOVQ  136(DI), AX
+	CMPQ 8(SP), $0x00
+	JEQ  return
+	MOVQ 144(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -12251,6 +12084,9 @@ added:
 	BYTE  $0x08
 	BYTE  $0x00
 	BYTE  $0x00
+	MOVQ  32(SP), AX
+	CMPQ  AX, 32(DI)
+	JNE   loaded
 	MOVL  $0xffffffff, AX
 	MOVQ  24(SP), R9
 	CMPQ  R9, $0x20
@@ -12262,74 +12098,89 @@ whole:
 	SHRL      $0x10, AX
 	KMOVW     AX, K2
 	SHRL      $0x10, AX
-	TESTL     $0x00000001, 96(DI)
+	TESTL     $0x00000001, 192(DI)
 	JEQ       nocolsums
-	MOVQ      80(DI), AX
+	MOVQ      88(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
+	VMOVUPS.Z (AX), K1, Z8
+	VMOVUPS.Z 64(AX), K2, Z9
 
 nocolsums:
-	TESTL     $0x00000002, 96(DI)
+	TESTL     $0x00000002, 192(DI)
 	JEQ       nocolzeros
-	MOVQ      112(DI), AX
+	MOVQ      96(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
+	VMOVUPS.Z (AX), K1, Z10
+	VMOVUPS.Z 64(AX), K2, Z11
 
 nocolzeros:
-	TESTL     $0x00000008, 96(DI)
+	TESTL     $0x00000008, 192(DI)
 	JEQ       nocolscales
-	MOVQ      72(DI), AX
+	MOVQ      104(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
+	VMOVUPS.Z (AX), K1, Z12
+	VMOVUPS.Z 64(AX), K2, Z13
 
 nocolscales:
-	TESTL     $0x00000010, 96(DI)
+	TESTL     $0x00000010, 192(DI)
 	JEQ       nocolbiases
-	MOVQ      56(DI), AX
+	MOVQ      112(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
+	VMOVUPS.Z (AX), K1, Z14
+	VMOVUPS.Z 64(AX), K2, Z15
 
 nocolbiases:
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JEQ          zeros
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
+	VPBROADCASTD (AX), Z18
+	VPMULLD      Z18, Z8, Z8
+	VPMULLD      Z18, Z9, Z9
 
 zeros:
-	TESTL        $0x00000080, 96(DI)
+	TESTL        $0x00000080, 192(DI)
 	JEQ          scales
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX), Z18
+	TESTL        $0x00000008, 192(DI)
 	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
+	VMOVAPS      Z18, Z12
+	VMOVAPS      Z18, Z13
 	JMP          scales
 
 times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
+	VMULPS Z18, Z12, Z12
+	VMULPS Z18, Z13, Z13
 
 scales:
+	MOVQ 32(SP), AX
+
+loaded:
+	MOVQ  16(AX), R14
+	MOVQ  32(AX), R13
+	MOVQ  144(DI), SI
+	ADDQ  24(AX), SI
+	MOVQ  8(DI), R8
+	ADDQ  40(AX), R8
+	MOVQ  48(AX), AX
+	ADDQ  72(DI), AX
+	ADDQ  16(SP), AX
+	MOVQ  AX, 56(SP)
 	MOVQ  16(SP), AX
-	TESTL $0x00000100, 96(DI)
+	TESTL $0x00000100, 192(DI)
 	JEQ   words
 	SHRQ  $0x02, AX
 
 words:
-	MOVQ 16(DI), R8
 	ADDQ AX, R8
-	MOVQ 136(DI), SI
-	MOVQ 144(DI), R14
-	XORQ R13, R13
+	ADDQ $0x38, 32(SP)
+	DECQ 40(SP)
+	JNE  tile
+	MOVQ DX, (SP)
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
+	MOVQ 48(SP), AX
+	ADDQ AX, 168(DI)
 	DECQ 8(SP)
 	JNE  panel
 
@@ -12339,56 +12190,83 @@ words:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-
-rest:
 	MOVQ R14, R9
 	MOVQ $0x00000001, R10
 	JMP  row
 
 return:
+	MOVQ    200(DI), AX
+	VMOVUPS Z16, (AX)
+	VMOVUPS Z17, 64(AX)
 	VZEROUPPER
 	RET
 
-// func s8strip32(t *byte)
+// func s8strip32(s *byte)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
-TEXT ·s8strip32(SB), NOSPLIT, $32-8
-	MOVQ t+0(FP), DI
+TEXT ·s8strip32(SB), NOSPLIT, $64-8
+	MOVQ s+0(FP), DI
 	MOVQ 152(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE   $0xc4
-	BYTE   $0xe2
-	BYTE   $0x78
-	BYTE   $0x49
-	BYTE   $0x04
-	BYTE   $0x20
-	MOVQ   24(DI), CX
-	MOVQ   160(DI), R12
-	MOVQ   184(DI), R15
-	MOVQ   $0x00000080, BX
-	MOVQ   8(DI), AX
-	MOVQ   AX, (SP)
-	MOVQ   168(DI), AX
-	MOVQ   AX, 8(SP)
-	MOVQ   176(DI), AX
-	MOVQ   AX, 24(SP)
-	MOVQ   $0x00000000, 16(SP)
-	XORQ   SI, SI
-	XORQ   R8, R8
-	XORQ   R13, R13
-	XORQ   R14, R14
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	VPXORD Z5, Z5, Z5
-	VPXORD Z6, Z6, Z6
-	VPXORD Z7, Z7, Z7
-	KXORW  K1, K1, K1
-	KXORW  K2, K2, K2
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x04
+	BYTE    $0x20
+	MOVQ    (DI), CX
+	MOVQ    (DI), R12
+	MOVQ    160(DI), R15
+	MOVQ    $0x00000080, BX
+	VMOVUPS aOfGelu0<>+0(SB), Z0
+	VMOVUPS aOfGelu1<>+0(SB), Z1
+	VMOVUPS bOfGelu0<>+0(SB), Z2
+	VMOVUPS bOfGelu1<>+0(SB), Z3
+	VMOVUPS cOfGelu0<>+0(SB), Z4
+	VMOVUPS cOfGelu1<>+0(SB), Z5
+	VMOVUPS dOfGelu0<>+0(SB), Z6
+	VMOVUPS dOfGelu1<>+0(SB), Z7
+	MOVQ    (DI), AX
+	MOVQ    AX, (SP)
+	MOVQ    48(DI), AX
+	MOVQ    AX, 8(SP)
+	MOVQ    56(DI), AX
+	MOVQ    AX, 24(SP)
+	MOVQ    $0x00000000, 16(SP)
+	XORQ    SI, SI
+	XORQ    R8, R8
+	XORQ    R13, R13
+	XORQ    R14, R14
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	KXORW   K1, K1, K1
+	KXORW   K2, K2, K2
+	MOVQ    200(DI), AX
+	VMOVUPS (AX), Z16
+	VMOVUPS 64(AX), Z17
 
 panel:
+	MOVQ 32(DI), AX
+	MOVQ AX, 32(SP)
+	MOVQ 24(DI), AX
+	MOVQ AX, 40(SP)
+	MOVQ 40(DI), AX
+	SHLQ $0x02, AX
+	CMPQ AX, 168(DI)
+	JLE  share
+	MOVQ 168(DI), AX
+
+share:
+	MOVQ AX, 48(SP)
+	SUBQ AX, 168(DI)
+
+tile:
 	// TILEZERO tmm0
 	BYTE $0xc4
 	BYTE $0xe2
@@ -12417,8 +12295,13 @@ panel:
 	BYTE  $0x49
 	BYTE  $0xd8
 	MOVQ  (SP), DX
-	MOVQ  (DI), R11
-	MOVQ  48(DI), R10
+	MOVQ  32(SP), AX
+	MOVQ  8(AX), CX
+	MOVQ  CX, R12
+	SHLQ  $0x04, R12
+	MOVQ  (AX), R11
+	ADDQ  16(DI), R11
+	MOVQ  40(DI), R10
 	TESTQ R10, R10
 	JEQ   added
 
@@ -12482,14 +12365,14 @@ step:
 	BYTE $0xd5
 
 	// TDPBSSD tmm7, tmm5, tmm3
-	BYTE  $0xc4
-	BYTE  $0xe2
-	BYTE  $0x43
-	BYTE  $0x5e
-	BYTE  $0xdd
-	TESTQ R15, R15
-	JEQ   fetched
-	MOVQ  192(DI), AX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x43
+	BYTE $0x5e
+	BYTE $0xdd
+	CMPQ 48(SP), $0x00
+	JEQ  fetched
+	MOVQ 176(DI), AX
 
 fetch:
 	PREFETCHT1 (R15)
@@ -12501,6 +12384,8 @@ fetch:
 	PREFETCHT1 384(R15)
 	PREFETCHT1 448(R15)
 	ADDQ       $0x00000200, R15
+	DECQ       48(SP)
+	JEQ        fetched
 	DECQ       AX
 	JNE        fetch
 
@@ -12508,250 +12393,177 @@ fetched:
 	ADDQ  $0x00000800, DX
 	TESTQ R14, R14
 	JEQ   finished
-	MOVQ  216(DI), R9
+	MOVQ  184(DI), R9
 
 row:
-	VMOVDQU32    (SI), Z8
-	VMOVDQU32    64(SI), Z9
-	TESTL        $0x00000001, 96(DI)
+	VMOVDQU32    (SI), Z18
+	VMOVDQU32    64(SI), Z19
+	TESTL        $0x00000001, 192(DI)
 	JEQ          nocolsum
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JNE          onezero
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z0, Z10, Z10
-	VPADDD       Z10, Z8, Z8
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z8, Z20, Z20
+	VPADDD       Z20, Z18, Z18
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z1, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z9, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 	JMP          nocolsum
 
 onezero:
-	VPADDD Z0, Z8, Z8
-	VPADDD Z1, Z9, Z9
+	VPADDD Z8, Z18, Z18
+	VPADDD Z9, Z19, Z19
 
 nocolsum:
-	TESTL        $0x00000002, 96(DI)
+	TESTL        $0x00000002, 192(DI)
 	JEQ          nocolzero
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z2, Z10, Z10
-	VPADDD       Z10, Z8, Z8
-	MOVQ         128(DI), AX
-	VPBROADCASTD (AX)(R13*1), Z10
-	VPMULLD      Z3, Z10, Z10
-	VPADDD       Z10, Z9, Z9
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z10, Z20, Z20
+	VPADDD       Z20, Z18, Z18
+	MOVQ         136(DI), AX
+	VPBROADCASTD (AX)(R13*1), Z20
+	VPMULLD      Z11, Z20, Z20
+	VPADDD       Z20, Z19, Z19
 
 nocolzero:
-	TESTL        $0x00000004, 96(DI)
+	TESTL        $0x00000004, 192(DI)
 	JEQ          store
-	VCVTDQ2PS    Z8, Z8
-	VCVTDQ2PS    Z9, Z9
-	TESTL        $0x00000080, 96(DI)
+	VCVTDQ2PS    Z18, Z18
+	VCVTDQ2PS    Z19, Z19
+	TESTL        $0x00000080, 192(DI)
 	JNE          onescale
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX)(R13*1), Z10
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX)(R13*1), Z20
+	TESTL        $0x00000008, 192(DI)
 	JNE          colscale
-	VMULPS       Z10, Z8, Z8
-	VMULPS       Z10, Z9, Z9
+	VMULPS       Z20, Z18, Z18
+	VMULPS       Z20, Z19, Z19
 	JMP          scaled
 
 colscale:
-	VMULPS Z10, Z4, Z13
-	VMULPS Z13, Z8, Z8
-	VMULPS Z10, Z5, Z10
-	VMULPS Z10, Z9, Z9
+	VMULPS Z20, Z12, Z21
+	VMULPS Z21, Z18, Z18
+	VMULPS Z20, Z13, Z20
+	VMULPS Z20, Z19, Z19
 	JMP    scaled
 
 onescale:
-	VMULPS Z4, Z8, Z8
-	VMULPS Z5, Z9, Z9
+	VMULPS Z12, Z18, Z18
+	VMULPS Z13, Z19, Z19
 
 scaled:
-	TESTL  $0x00000010, 96(DI)
+	TESTL  $0x00000010, 192(DI)
 	JEQ    nocolbias
-	VADDPS Z6, Z8, Z8
-	VADDPS Z7, Z9, Z9
+	VADDPS Z14, Z18, Z18
+	VADDPS Z15, Z19, Z19
 
 nocolbias:
-	TESTL        $0x00000020, 96(DI)
+	TESTL     $0x00000400, 192(DI)
+	JEQ       noresidual
+	MOVQ      56(SP), AX
+	VMOVUPS.Z (AX), K1, Z20
+	VADDPS    Z20, Z18, Z18
+	VMOVUPS.Z 64(AX), K2, Z20
+	VADDPS    Z20, Z19, Z19
+	ADDQ      80(DI), AX
+	MOVQ      AX, 56(SP)
+
+noresidual:
+	TESTL        $0x00000020, 192(DI)
 	JEQ          noclip
-	VBROADCASTSS 104(DI), Z10
-	VBROADCASTSS 108(DI), Z13
-	VMAXPS       Z8, Z10, Z8
-	VMINPS       Z8, Z13, Z8
-	VMAXPS       Z9, Z10, Z9
-	VMINPS       Z9, Z13, Z9
+	VBROADCASTSS 208(DI), Z20
+	VBROADCASTSS 212(DI), Z21
+	VMAXPS       Z18, Z20, Z18
+	VMINPS       Z18, Z21, Z18
+	VMAXPS       Z19, Z20, Z19
+	VMINPS       Z19, Z21, Z19
 
 noclip:
-	TESTL             $0x00000200, 96(DI)
+	TESTL             $0x00000200, 192(DI)
 	JEQ               nogelu
-	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z8, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z8, K3
-	VBLENDMPS         Z15, Z14, K3, Z11
-	VMOVAPS           Z11, Z8
-	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
-	VBROADCASTSS      word4169999a<>+0(SB), Z13
-	VMINPS            Z10, Z13, Z10
-	VSUBPS.BCST       word40800000<>+0(SB), Z10, Z13
-	VADDPS.BCST       word40800000<>+0(SB), Z10, Z14
-	VBROADCASTSS      word7ef311c3<>+0(SB), Z15
-	VPSUBD            Z14, Z15, Z15
-	VBROADCASTSS      word3f800000<>+0(SB), Z16
-	VFNMADD231PS      Z15, Z14, Z16
-	VMOVAPS           Z15, Z17
-	VFMADD231PS       Z16, Z15, Z17
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z17, Z14, Z15
-	VMOVAPS           Z17, Z16
-	VFMADD231PS       Z15, Z17, Z16
-	VBROADCASTSS      word3f800000<>+0(SB), Z15
-	VFNMADD231PS      Z16, Z14, Z15
-	VMOVAPS           Z16, Z14
-	VFMADD231PS       Z15, Z16, Z14
-	VMULPS            Z14, Z13, Z13
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z14
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z13, Z14
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z13, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z10, Z13
-	VDIVPS            Z13, Z14, Z13
-	VMULPS            Z10, Z10, Z14
-	VMOVAPS           Z14, Z15
-	VFMSUB231PS       Z10, Z10, Z15
-	VMULPS.BCST       wordbf000000<>+0(SB), Z14, Z14
-	VBROADCASTSS      wordc2d20000<>+0(SB), Z16
-	VMAXPS            Z14, Z16, Z14
-	VMULPS.BCST       wordbf000000<>+0(SB), Z15, Z15
-	VBROADCASTSS      word4b400000<>+0(SB), Z16
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z14, Z16
-	VSUBPS.BCST       word4b400000<>+0(SB), Z16, Z16
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z16, Z14
-	VMOVAPS           Z14, Z14
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z16, Z14
-	VADDPS            Z15, Z14, Z14
-	VBROADCASTSS      word3ab6de32<>+0(SB), Z15
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z14, Z15
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z14, Z15
-	VMULPS            Z14, Z14, Z17
-	VMOVAPS           Z14, Z14
-	VFMADD231PS       Z17, Z15, Z14
-	VADDPS.BCST       word3f800000<>+0(SB), Z14, Z14
-	VSCALEFPS         Z16, Z14, Z14
-	VMULPS            Z13, Z10, Z15
-	VMULPS            Z14, Z15, Z15
-	VXORPS.BCST       word80000000<>+0(SB), Z15, Z15
-	VMULPS            Z14, Z13, Z13
-	VMOVAPS           Z9, Z14
-	VFNMADD231PS      Z13, Z10, Z14
-	VPMOVD2M          Z9, K3
-	VBLENDMPS         Z15, Z14, K3, Z12
-	VMOVAPS           Z12, Z9
+	VANDPS.BCST       word7fffffff<>+0(SB), Z18, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z18, Z18
+	VFMADD231PS       Z22, Z20, Z18
+	VANDPS.BCST       word7fffffff<>+0(SB), Z19, Z20
+	VBROADCASTSS      word40aa8000<>+0(SB), Z21
+	VMINPS            Z20, Z21, Z21
+	VBROADCASTSS      word4b400000<>+0(SB), Z22
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z21, Z22
+	VSUBPS.BCST       word4b400000<>+0(SB), Z22, Z23
+	VMOVAPS           Z21, Z21
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z23, Z21
+	VMOVAPS           Z22, Z23
+	VPERMI2PS         Z1, Z0, Z23
+	VMOVAPS           Z22, Z24
+	VPERMI2PS         Z3, Z2, Z24
+	VMOVAPS           Z22, Z25
+	VPERMI2PS         Z5, Z4, Z25
+	VMOVAPS           Z22, Z22
+	VPERMI2PS         Z7, Z6, Z22
+	VFMADD213PS       Z25, Z21, Z22
+	VFMADD213PS       Z24, Z21, Z22
+	VFMADD213PS       Z23, Z21, Z22
+	VMULPS.BCST       word3f000000<>+0(SB), Z19, Z19
+	VFMADD231PS       Z22, Z20, Z19
 
 nogelu:
+	TESTL  $0x00000800, 192(DI)
+	JEQ    noends
+	VMINPS Z16, Z18, K1, Z16
+	VMAXPS Z17, Z18, K1, Z17
+	VMINPS Z16, Z19, K2, Z16
+	VMAXPS Z17, Z19, K2, Z17
+
+noends:
 store:
-	TESTL   $0x00000100, 96(DI)
+	TESTL   $0x00000100, 192(DI)
 	JNE     bytes
-	VMOVUPS Z8, K1, (R8)
-	VMOVUPS Z9, K2, 64(R8)
+	VMOVUPS Z18, K1, (R8)
+	VMOVUPS Z19, K2, 64(R8)
 	JMP     stored
 
 bytes:
-	VBROADCASTSS 200(DI), Z10
-	VMAXPS       Z10, Z8, Z8
-	VBROADCASTSS 204(DI), Z10
-	VMINPS       Z10, Z8, Z8
-	VCVTPS2DQ    Z8, Z8
-	VPBROADCASTD 208(DI), Z10
-	VPADDD       Z10, Z8, Z8
-	VPMOVDB      Z8, K1, (R8)
-	VBROADCASTSS 200(DI), Z8
-	VMAXPS       Z8, Z9, Z9
-	VBROADCASTSS 204(DI), Z8
-	VMINPS       Z8, Z9, Z9
-	VCVTPS2DQ    Z9, Z9
-	VPBROADCASTD 208(DI), Z8
-	VPADDD       Z8, Z9, Z9
-	VPMOVDB      Z9, K2, 16(R8)
+	VBROADCASTSS 216(DI), Z20
+	VMAXPS       Z20, Z18, Z18
+	VBROADCASTSS 220(DI), Z20
+	VMINPS       Z20, Z18, Z18
+	VCVTPS2DQ    Z18, Z18
+	VPBROADCASTD 224(DI), Z20
+	VPADDD       Z20, Z18, Z18
+	VPMOVDB      Z18, K1, (R8)
+	VBROADCASTSS 216(DI), Z18
+	VMAXPS       Z18, Z19, Z19
+	VBROADCASTSS 220(DI), Z18
+	VMINPS       Z18, Z19, Z19
+	VCVTPS2DQ    Z19, Z19
+	VPBROADCASTD 224(DI), Z18
+	VPADDD       Z18, Z19, Z19
+	VPMOVDB      Z19, K2, 16(R8)
 
 stored:
 	ADDQ $0x00000080, SI
-	ADDQ 40(DI), R8
+	ADDQ 64(DI), R8
 	ADDQ $0x04, R13
 	DECQ R14
 	JEQ  finished
@@ -12763,12 +12575,9 @@ finished:
 	JNE  step
 
 added:
-	TESTQ R14, R14
-	JNE   rest
-	CMPQ  8(SP), $0x00
-	JEQ   return
-	MOVQ  DX, (SP)
-	MOVQ  136(DI), AX
+	CMPQ 8(SP), $0x00
+	JEQ  return
+	MOVQ 144(DI), AX
 
 	// TILESTORED tmm0, 0(AX), distance BX
 	BYTE $0xc4
@@ -12810,6 +12619,9 @@ added:
 	BYTE  $0x08
 	BYTE  $0x00
 	BYTE  $0x00
+	MOVQ  32(SP), AX
+	CMPQ  AX, 32(DI)
+	JNE   loaded
 	MOVL  $0xffffffff, AX
 	MOVQ  24(SP), R9
 	CMPQ  R9, $0x20
@@ -12821,74 +12633,89 @@ whole:
 	SHRL      $0x10, AX
 	KMOVW     AX, K2
 	SHRL      $0x10, AX
-	TESTL     $0x00000001, 96(DI)
+	TESTL     $0x00000001, 192(DI)
 	JEQ       nocolsums
-	MOVQ      80(DI), AX
+	MOVQ      88(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z0
-	VMOVUPS.Z 64(AX), K2, Z1
+	VMOVUPS.Z (AX), K1, Z8
+	VMOVUPS.Z 64(AX), K2, Z9
 
 nocolsums:
-	TESTL     $0x00000002, 96(DI)
+	TESTL     $0x00000002, 192(DI)
 	JEQ       nocolzeros
-	MOVQ      112(DI), AX
+	MOVQ      96(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z2
-	VMOVUPS.Z 64(AX), K2, Z3
+	VMOVUPS.Z (AX), K1, Z10
+	VMOVUPS.Z 64(AX), K2, Z11
 
 nocolzeros:
-	TESTL     $0x00000008, 96(DI)
+	TESTL     $0x00000008, 192(DI)
 	JEQ       nocolscales
-	MOVQ      72(DI), AX
+	MOVQ      104(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z4
-	VMOVUPS.Z 64(AX), K2, Z5
+	VMOVUPS.Z (AX), K1, Z12
+	VMOVUPS.Z 64(AX), K2, Z13
 
 nocolscales:
-	TESTL     $0x00000010, 96(DI)
+	TESTL     $0x00000010, 192(DI)
 	JEQ       nocolbiases
-	MOVQ      56(DI), AX
+	MOVQ      112(DI), AX
 	ADDQ      16(SP), AX
-	VMOVUPS.Z (AX), K1, Z6
-	VMOVUPS.Z 64(AX), K2, Z7
+	VMOVUPS.Z (AX), K1, Z14
+	VMOVUPS.Z 64(AX), K2, Z15
 
 nocolbiases:
-	TESTL        $0x00000040, 96(DI)
+	TESTL        $0x00000040, 192(DI)
 	JEQ          zeros
 	MOVQ         120(DI), AX
-	VPBROADCASTD (AX), Z8
-	VPMULLD      Z8, Z0, Z0
-	VPMULLD      Z8, Z1, Z1
+	VPBROADCASTD (AX), Z18
+	VPMULLD      Z18, Z8, Z8
+	VPMULLD      Z18, Z9, Z9
 
 zeros:
-	TESTL        $0x00000080, 96(DI)
+	TESTL        $0x00000080, 192(DI)
 	JEQ          scales
-	MOVQ         64(DI), AX
-	VBROADCASTSS (AX), Z8
-	TESTL        $0x00000008, 96(DI)
+	MOVQ         128(DI), AX
+	VBROADCASTSS (AX), Z18
+	TESTL        $0x00000008, 192(DI)
 	JNE          times
-	VMOVAPS      Z8, Z4
-	VMOVAPS      Z8, Z5
+	VMOVAPS      Z18, Z12
+	VMOVAPS      Z18, Z13
 	JMP          scales
 
 times:
-	VMULPS Z8, Z4, Z4
-	VMULPS Z8, Z5, Z5
+	VMULPS Z18, Z12, Z12
+	VMULPS Z18, Z13, Z13
 
 scales:
+	MOVQ 32(SP), AX
+
+loaded:
+	MOVQ  16(AX), R14
+	MOVQ  32(AX), R13
+	MOVQ  144(DI), SI
+	ADDQ  24(AX), SI
+	MOVQ  8(DI), R8
+	ADDQ  40(AX), R8
+	MOVQ  48(AX), AX
+	ADDQ  72(DI), AX
+	ADDQ  16(SP), AX
+	MOVQ  AX, 56(SP)
 	MOVQ  16(SP), AX
-	TESTL $0x00000100, 96(DI)
+	TESTL $0x00000100, 192(DI)
 	JEQ   words
 	SHRQ  $0x02, AX
 
 words:
-	MOVQ 16(DI), R8
 	ADDQ AX, R8
-	MOVQ 136(DI), SI
-	MOVQ 144(DI), R14
-	XORQ R13, R13
+	ADDQ $0x38, 32(SP)
+	DECQ 40(SP)
+	JNE  tile
+	MOVQ DX, (SP)
 	ADDQ $0x00000080, 16(SP)
 	SUBQ $0x20, 24(SP)
+	MOVQ 48(SP), AX
+	ADDQ AX, 168(DI)
 	DECQ 8(SP)
 	JNE  panel
 
@@ -12898,12 +12725,13 @@ words:
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
-
-rest:
 	MOVQ R14, R9
 	MOVQ $0x00000001, R10
 	JMP  row
 
 return:
+	MOVQ    200(DI), AX
+	VMOVUPS Z16, (AX)
+	VMOVUPS Z17, 64(AX)
 	VZEROUPPER
 	RET
