@@ -77,18 +77,21 @@ func (v rows) expInRange(x reg.VecVirtual) reg.VecVirtual {
 	return v.expReduced(n, r)
 }
 
-// expNotPositive is e^x for x ≤ 0, or NaN. Where the result rounds to zero, it
-// doesn't come from a subnormal number: those take a hundred times as long.
+// leastExp is the least number whose power of e is no subnormal number.
+const leastExp = -87.33654
+
+// expNotPositive is e^x for x ≤ 0, or NaN. Where the result would be subnormal, it is zero: such
+// numbers take a hundred times as long, here and in products with what is read from here.
 func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
 	if v.wide {
-		some := v.cmp(nltUQ, x, fconst(-104))
+		some := v.cmp(nltUQ, x, fconst(leastExp))
 		n, r := v.reduceExp(x)
 		e := v.reg()
 		VSCALEFPS_Z(n, v.expUnscaled(r), some.k, e)
 		return e
 	}
 	zero := v.load(fconst(0))
-	gone := v.cmp(ltOQ, x, fconst(-104))
+	gone := v.cmp(ltOQ, x, fconst(leastExp))
 	return v.pick(gone, zero, v.expInRange(v.pick(gone, zero, x)))
 }
 

@@ -4423,7 +4423,7 @@ exp:
 	VMOVUPS      (R8), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -4456,7 +4456,7 @@ exp:
 	VMOVUPS      32(R8), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -4489,7 +4489,7 @@ exp:
 	VMOVUPS      64(R8), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -4522,7 +4522,7 @@ exp:
 	VMOVUPS      96(R8), Y6
 	VSUBPS       Y1, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -4557,7 +4557,7 @@ exp:
 	JNE          exp
 	VSUBPS       Y1, Y0, Y0
 	VMOVUPS      word00000000<>+0(SB), Y1
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y6
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y0, Y6
 	VBLENDVPS    Y6, Y1, Y0, Y0
 	VMOVUPS      word4b400000<>+0(SB), Y7
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y7
@@ -4618,15 +4618,15 @@ DATA word00000000<>+24(SB)/4, $0x00000000
 DATA word00000000<>+28(SB)/4, $0x00000000
 GLOBL word00000000<>(SB), RODATA|NOPTR, $32
 
-DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+4(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+8(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+12(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+16(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+20(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+24(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+28(SB)/4, $0xc2d00000
-GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $32
+DATA wordc2aeac4f<>+0(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+4(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+8(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+12(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+16(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+20(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+24(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+28(SB)/4, $0xc2aeac4f
+GLOBL wordc2aeac4f<>(SB), RODATA|NOPTR, $32
 
 DATA word4b400000<>+0(SB)/4, $0x4b400000
 DATA word4b400000<>+4(SB)/4, $0x4b400000
@@ -14912,7 +14912,7 @@ max:
 exp:
 	VMOVUPS           (R8), Z4
 	VSUBPS            Z1, Z4, Z4
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z4, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z5
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
 	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
@@ -14934,7 +14934,7 @@ exp:
 	VADDPS            Z4, Z2, Z2
 	VMOVUPS           64(R8), Z4
 	VSUBPS            Z1, Z4, Z4
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z4, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z5
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
 	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
@@ -14958,7 +14958,7 @@ exp:
 	SUBQ              $0x00000020, R9
 	JNE               exp
 	VSUBPS            Z1, Z0, Z0
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z0, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z0, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z1
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z1
 	VSUBPS.BCST       word4b400000<>+0(SB), Z1, Z1

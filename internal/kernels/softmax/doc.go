@@ -6,7 +6,8 @@
 //
 // A row is reduced in the order of package reduce, whatever the axis, so its bits depend
 // on its elements and the instruction-set level only. Elements are e^(x-max) times
-// the rounded reciprocal of their sum, or (x-max) - log(sum).
+// the rounded reciprocal of their sum, or (x-max) - log(sum). Exponentials that would be
+// subnormal numbers are zeros.
 //
 // As in NumPy's definition, a row with a NaN or +Inf, or with nothing but -Inf, is all NaN;
 // -Inf among finite values gives 0 (log: -Inf). A tensor with no elements gives none.

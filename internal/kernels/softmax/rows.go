@@ -32,9 +32,15 @@ var tables = []*table{{expSum: expSumBlock}}
 
 func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
 
+// leastExp is the least number whose power of e is no subnormal number. Exponentials of less are
+// zeros: subnormal numbers are slow in whatever reads them, and add nothing to a sum of at least 1.
+const leastExp = -87.33654
+
 func expSumBlock(dst, src []float32, m float32) float32 {
 	for i, x := range src[:len(dst)] {
-		dst[i] = x - m
+		if dst[i] = x - m; dst[i] < leastExp {
+			dst[i] = float32(math.Inf(-1))
+		}
 	}
 	elemwise.Float32(elemwise.Exp)(dst, dst, elemwise.Params{})
 	return reduce.SumRow(dst)

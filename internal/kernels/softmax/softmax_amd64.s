@@ -22,7 +22,7 @@ each:
 	VMOVUPS      (CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -55,7 +55,7 @@ each:
 	VMOVUPS      32(CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -88,7 +88,7 @@ each:
 	VMOVUPS      64(CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -121,7 +121,7 @@ each:
 	VMOVUPS      96(CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -173,7 +173,7 @@ rest:
 	VMASKMOVPS   (CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -218,7 +218,7 @@ rest:
 	VMASKMOVPS   32(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -263,7 +263,7 @@ rest:
 	VMASKMOVPS   64(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -307,7 +307,7 @@ rest:
 	VMASKMOVPS   96(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y0
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y0, Y7
 	VBLENDVPS    Y7, Y6, Y0, Y0
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y8
@@ -363,15 +363,15 @@ DATA word00000000<>+24(SB)/4, $0x00000000
 DATA word00000000<>+28(SB)/4, $0x00000000
 GLOBL word00000000<>(SB), RODATA|NOPTR, $32
 
-DATA wordc2d00000<>+0(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+4(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+8(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+12(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+16(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+20(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+24(SB)/4, $0xc2d00000
-DATA wordc2d00000<>+28(SB)/4, $0xc2d00000
-GLOBL wordc2d00000<>(SB), RODATA|NOPTR, $32
+DATA wordc2aeac4f<>+0(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+4(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+8(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+12(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+16(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+20(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+24(SB)/4, $0xc2aeac4f
+DATA wordc2aeac4f<>+28(SB)/4, $0xc2aeac4f
+GLOBL wordc2aeac4f<>(SB), RODATA|NOPTR, $32
 
 DATA word4b400000<>+0(SB)/4, $0x4b400000
 DATA word4b400000<>+4(SB)/4, $0x4b400000
@@ -617,7 +617,7 @@ expeach:
 	VMOVUPS      (CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -650,7 +650,7 @@ expeach:
 	VMOVUPS      32(CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -683,7 +683,7 @@ expeach:
 	VMOVUPS      64(CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -716,7 +716,7 @@ expeach:
 	VMOVUPS      96(CX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -768,7 +768,7 @@ exprest:
 	VMASKMOVPS   (CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -813,7 +813,7 @@ exprest:
 	VMASKMOVPS   32(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -858,7 +858,7 @@ exprest:
 	VMASKMOVPS   64(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -902,7 +902,7 @@ exprest:
 	VMASKMOVPS   96(CX), Y5, Y6
 	VSUBPS       Y0, Y6, Y0
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y0, Y7
 	VBLENDVPS    Y7, Y6, Y0, Y0
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y8
@@ -1153,7 +1153,7 @@ expeach:
 	VMOVUPS      (BX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -1186,7 +1186,7 @@ expeach:
 	VMOVUPS      32(BX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -1219,7 +1219,7 @@ expeach:
 	VMOVUPS      64(BX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -1252,7 +1252,7 @@ expeach:
 	VMOVUPS      96(BX), Y5
 	VSUBPS       Y0, Y5, Y5
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y5, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y5, Y7
 	VBLENDVPS    Y7, Y6, Y5, Y5
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y8
@@ -1303,7 +1303,7 @@ exprest:
 	VMASKMOVPS   (BX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -1348,7 +1348,7 @@ exprest:
 	VMASKMOVPS   32(BX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -1393,7 +1393,7 @@ exprest:
 	VMASKMOVPS   64(BX), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
 	VMOVUPS      word00000000<>+0(SB), Y7
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y6, Y8
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y6, Y8
 	VBLENDVPS    Y8, Y7, Y6, Y6
 	VMOVUPS      word4b400000<>+0(SB), Y9
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y6, Y9
@@ -1437,7 +1437,7 @@ exprest:
 	VMASKMOVPS   96(BX), Y5, Y6
 	VSUBPS       Y0, Y6, Y0
 	VMOVUPS      word00000000<>+0(SB), Y6
-	VCMPPS       $0x11, wordc2d00000<>+0(SB), Y0, Y7
+	VCMPPS       $0x11, wordc2aeac4f<>+0(SB), Y0, Y7
 	VBLENDVPS    Y7, Y6, Y0, Y0
 	VMOVUPS      word4b400000<>+0(SB), Y8
 	VFMADD231PS  word3fb8aa3b<>+0(SB), Y0, Y8
@@ -1749,7 +1749,7 @@ TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS           (CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z3, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -1771,7 +1771,7 @@ each:
 	VADDPS            Z3, Z1, Z1
 	VMOVUPS           64(CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z3, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -1811,7 +1811,7 @@ rest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z3, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -1843,7 +1843,7 @@ rest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z0, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z0, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z3
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
 	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
@@ -1952,7 +1952,7 @@ maxdone:
 expeach:
 	VMOVUPS           (CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z3, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -1974,7 +1974,7 @@ expeach:
 	VADDPS            Z3, Z1, Z1
 	VMOVUPS           64(CX), Z3
 	VSUBPS            Z0, Z3, Z3
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K1
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z3, K1
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -2014,7 +2014,7 @@ exprest:
 	KMOVW             SI, K1
 	VMOVUPS.Z         (CX), K1, Z3
 	VSUBPS            Z0, Z3, Z3
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z3, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z3, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -2046,7 +2046,7 @@ exprest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         64(CX), K1, Z3
 	VSUBPS            Z0, Z3, Z0
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z0, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z0, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z3
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z0, Z3
 	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
@@ -2225,7 +2225,7 @@ clean:
 expeach:
 	VMOVUPS           (BX), Z2
 	VSUBPS            Z3, Z2, Z2
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z2, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -2247,7 +2247,7 @@ expeach:
 	VADDPS            Z2, Z0, Z0
 	VMOVUPS           64(BX), Z2
 	VSUBPS            Z3, Z2, Z2
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z2, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -2286,7 +2286,7 @@ exprest:
 	KMOVW             R8, K2
 	VMOVUPS.Z         (BX), K2, Z2
 	VSUBPS            Z3, Z2, Z2
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K3
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z2, K3
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -2318,7 +2318,7 @@ exprest:
 	KMOVW             DI, K2
 	VMOVUPS.Z         64(BX), K2, Z2
 	VSUBPS            Z3, Z2, Z2
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z2, K3
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z2, K3
 	VBROADCASTSS      word4b400000<>+0(SB), Z4
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z4
 	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
@@ -2535,7 +2535,7 @@ weighteach:
 	VMOVUPS           (BX), Z4
 	VMULPS            Z0, Z4, Z4
 	VSUBPS            Z1, Z4, Z4
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z4, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z5
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
 	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
@@ -2558,7 +2558,7 @@ weighteach:
 	VMOVUPS           64(BX), Z4
 	VMULPS            Z0, Z4, Z4
 	VSUBPS            Z1, Z4, Z4
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K2
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z4, K2
 	VBROADCASTSS      word4b400000<>+0(SB), Z5
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
 	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
@@ -2608,7 +2608,7 @@ weightrest:
 	VMOVUPS.Z         (BX), K2, Z4
 	VMULPS            Z0, Z4, Z4
 	VSUBPS            Z1, Z4, Z4
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K3
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z4, K3
 	VBROADCASTSS      word4b400000<>+0(SB), Z5
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
 	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
@@ -2641,7 +2641,7 @@ weightrest:
 	VMOVUPS.Z         64(BX), K2, Z4
 	VMULPS            Z0, Z4, Z4
 	VSUBPS            Z1, Z4, Z4
-	VCMPPS.BCST       $0x15, wordc2d00000<>+0(SB), Z4, K3
+	VCMPPS.BCST       $0x15, wordc2aeac4f<>+0(SB), Z4, K3
 	VBROADCASTSS      word4b400000<>+0(SB), Z5
 	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z4, Z5
 	VSUBPS.BCST       word4b400000<>+0(SB), Z5, Z5
