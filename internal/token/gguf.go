@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/salver-ml/salver/internal/token/model"
 )
@@ -66,11 +67,23 @@ func (g *ggufMeta) tokenizer() (*Tokenizer, error) {
 	if g.types == nil {
 		g.types = slices.Repeat([]int32{typeNormal}, n)
 	}
+	index := inBackground(func() (*model.Vocab, error) { return model.NewVocab(g.pieces, nil) })
 	t, err := g.byKind(kind)
 	if err != nil {
 		return nil, err
 	}
+	if t.vocab, err = index(); err != nil {
+		return nil, err
+	}
 	return t, g.finish(t)
+}
+
+// inBackground starts f, and gives a function that waits for its results. Large
+// vocabularies have several indexes, and a process that starts waits for them.
+func inBackground[T any](f func() (T, error)) func() (T, error) {
+	f = sync.OnceValues(f)
+	go f()
+	return f
 }
 
 func (g *ggufMeta) byKind(kind string) (*Tokenizer, error) {
@@ -148,7 +161,7 @@ func (g *ggufMeta) isControl(id int32) bool {
 func (g *ggufMeta) vocab() (*model.Vocab, error) { return model.NewVocab(g.pieces, g.isControl) }
 
 // finish sets what does not depend on the kind of tokenizer.
-func (g *ggufMeta) finish(t *Tokenizer) (err error) {
+func (g *ggufMeta) finish(t *Tokenizer) error {
 	for key, v := range map[string]*int32{"bos_token_id": &g.bos, "eos_token_id": &g.eos, "seperator_token_id": &g.sep} {
 		if g.meta[keyPrefix+key] == nil {
 			*v = g.usual(*v)
@@ -158,9 +171,6 @@ func (g *ggufMeta) finish(t *Tokenizer) (err error) {
 	value(g, "add_bos_token", &g.addBOS)
 	value(g, "add_eos_token", &g.addEOS)
 	value(g, "add_sep_token", &g.addSep)
-	if t.vocab, err = model.NewVocab(g.pieces, nil); err != nil {
-		return err
-	}
 	t.pieces = g.pieces
 	t.bos = g.bos
 	ends := []int32{g.eos, model.None, model.None}

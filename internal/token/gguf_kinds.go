@@ -105,12 +105,12 @@ func (g *ggufMeta) gpt2(kind string) (*Tokenizer, error) {
 	}
 	g.addBOS, g.addSep = pre.addBOS, pre.addSep
 	t := &Tokenizer{}
-	var err error
-	if t.steps, err = pre.steps(); err != nil {
-		return nil, err
-	}
+	steps := inBackground(pre.steps)
 	v, err := g.vocab()
 	if err != nil {
+		return nil, err
+	}
+	if t.steps, err = steps(); err != nil {
 		return nil, err
 	}
 	o := model.BPEOptions{Unknown: model.None, Late: true}
@@ -127,12 +127,14 @@ func (g *ggufMeta) gpt2(kind string) (*Tokenizer, error) {
 			texts = byteTexts(g.pieces)
 		}
 	}
-	if o.Whole, err = g.whole(pre, texts); err != nil {
+	whole := inBackground(func() (*model.Vocab, error) { return g.whole(pre, texts) })
+	m := model.NewBPE(v, o)
+	if err := g.addMerges(m, pre.ranks, texts); err != nil {
 		return nil, err
 	}
-	m := model.NewBPE(v, o)
 	t.model = m
-	return t, g.addMerges(m, pre.ranks, texts)
+	m.Whole, err = whole()
+	return t, err
 }
 
 // whole indexes the words that are not merged.

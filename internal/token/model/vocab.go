@@ -32,7 +32,7 @@ func NewVocab(pieces []string, skip func(id int32) bool) (*Vocab, error) {
 	if len(pieces) > MaxPieces {
 		return nil, fmt.Errorf("the vocabulary has %d pieces, expected at most %d", len(pieces), MaxPieces)
 	}
-	v := &Vocab{pieces: pieces, seed: maphash.MakeSeed(), own: make([]bool, len(pieces)), slots: make([]slot, 1<<bits.Len(uint(2*len(pieces)+1)))}
+	v := &Vocab{pieces: pieces, seed: maphash.MakeSeed(), own: make([]bool, len(pieces)), slots: make([]slot, 1<<bits.Len(uint(len(pieces)+len(pieces)/2+1)))}
 	for i := range v.slots {
 		v.slots[i].id = None
 	}

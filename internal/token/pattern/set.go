@@ -120,8 +120,8 @@ func newClass(s set) *class {
 		page = [4]uint64{}
 		for ; next < len(s) && s[next].lo <= first+255; next++ {
 			lo, hi := max(s[next].lo, first), min(s[next].hi, first+255)
-			for r := lo - first; r <= hi-first; r++ {
-				page[r>>6] |= 1 << (r & 63)
+			for r := lo; r <= hi; r = r&^63 + 64 {
+				page[(r-first)>>6] |= ^uint64(0) << (r & 63) & (^uint64(0) >> (63 - min(hi-r&^63, 63)))
 			}
 			if s[next].hi > first+255 {
 				break
