@@ -280,6 +280,9 @@ func testBatch(t *testing.T, all *layer, level cpu.Target, threads *pool.Pool) {
 		one.n = 1
 		one.x = all.x[i*len(all.x)/all.n:][:len(all.x)/all.n]
 		one.want = all.want[i*len(all.want)/all.n:][:len(all.want)/all.n]
+		if all.residual != nil {
+			one.residual = all.residual[i*len(all.want)/all.n:][:len(all.want)/all.n]
+		}
 		if at := firstDifference(one.run(t, level, nil), batch[i*len(one.want):][:len(one.want)]); at >= 0 {
 			t.Fatalf("%v %v: output %d of image %d differs in a batch", level, all, at, i)
 		}

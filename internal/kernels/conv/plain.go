@@ -15,6 +15,9 @@ func (pl *Plan) ScratchSize(threads int) int {
 	if pl.half != nil {
 		return (pl.half.ScratchSize(threads) + 3) / 4
 	}
+	if pl.thin != nil {
+		return pl.thinImages() * pl.thin.InSize(1)
+	}
 	switch pl.algorithm {
 	case Plain:
 		return pl.gatheredSize() + threads*pl.scratchPerThread()

@@ -33,6 +33,7 @@ type Plan struct {
 	winograd   winograd
 	gather     *Reorder    // Plain: how an image's input becomes blocked first; nil: is read as it is
 	half       *bconv.Plan // computes in bfloat16, or nil
+	thin       *Plan       // computes on copied pixels, or nil
 }
 
 // blockGroup is a run of output blocks that one kernel call computes.
@@ -61,7 +62,11 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	if p.Winograd && WinogradFits(p, level) {
 		a = Winograd
 	}
-	return newPlan(p, a, dims, level, nil)
+	pl, err := newPlan(p, a, dims, level, nil)
+	if err == nil {
+		pl.thin, err = pl.thinned(level)
+	}
+	return pl, err
 }
 
 // place says where the outputs along a dimension are in the output tensor.

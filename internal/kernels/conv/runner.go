@@ -39,6 +39,9 @@ type Runner struct {
 
 	half *bconv.Runner
 
+	thin   *Runner
+	copies thinner
+
 	band    band      // Winograd
 	patches []float32 // Winograd: patchFloats per chunk
 }
@@ -53,6 +56,9 @@ func (pl *Plan) NewRunner() *Runner {
 	if pl.half != nil {
 		r.half = pl.half.NewRunner()
 	}
+	if pl.thin != nil {
+		r.thin = pl.thin.NewRunner()
+	}
 	return r
 }
 
@@ -66,6 +72,9 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	if op.N == 0 {
 		return nil
+	}
+	if r.thin != nil {
+		return r.runThin(p, op)
 	}
 	r.op = op
 	switch r.plan.algorithm {
