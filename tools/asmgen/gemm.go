@@ -16,6 +16,9 @@ func gemm() {
 	for mr := 1; mr <= 14; mr++ {
 		gemmTile(gemmZMM, mr, 1)
 	}
+	for mr := 7; mr <= 14; mr++ {
+		gemmHalf(mr)
+	}
 	for mr := 1; mr <= 6; mr++ {
 		gemmTile(gemmYMM, mr, 1)
 		gemmTile(gemmYMMMasked, mr, 1)
@@ -65,6 +68,7 @@ const (
 	gemmDoClip
 	gemmDoLeaky
 	gemmDoPowers
+	gemmMaskB
 )
 
 // gemmFlavour is a vector width and how columns beyond the matrix are kept
@@ -107,7 +111,8 @@ func (f gemmFlavour) name(mr, wide int) string {
 type gemmKernel struct {
 	gemmFlavour
 	mr    int
-	wide  int           // panels of packed B, if there are several; 0 stands for 1
+	wide  int           // panels of packed B
+	vecs  int           // vectors of a panel's columns: 2, or 1 of only the first half
 	t     reg.GPVirtual // a *tile
 	flags reg.GPVirtual
 	lda   reg.GPVirtual
@@ -127,24 +132,34 @@ type gemmKernel struct {
 // panels: a chain of fused multiply-adds over k in order for each element, then
 // the epilogue.
 func gemmTile(f gemmFlavour, mr, wide int) {
-	TEXT(f.name(mr, wide), NOSPLIT, "func(t *byte)")
+	(&gemmKernel{gemmFlavour: f, mr: mr, wide: wide, vecs: 2}).write(f.name(mr, wide))
+}
+
+// gemmHalf writes the kernel for the first half of a panel's columns.
+func gemmHalf(mr int) {
+	(&gemmKernel{gemmFlavour: gemmZMM, mr: mr, wide: 1, vecs: 1}).write(gemmZMM.name(mr, 1) + "half")
+}
+
+func (g *gemmKernel) write(name string) {
+	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
-	g := &gemmKernel{gemmFlavour: f, mr: mr, wide: wide}
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
 	g.flags = g.load(gemmFlags)
-	g.acc = make([][2]reg.VecVirtual, mr*wide)
+	g.acc = make([][2]reg.VecVirtual, g.mr*g.wide)
 	for i := range g.acc {
-		g.acc[i] = [2]reg.VecVirtual{f.vec(), f.vec()}
+		for j := range g.vecs {
+			g.acc[i][j] = g.vec()
+		}
 	}
-	if f == gemmZMM {
+	if g.gemmFlavour == gemmZMM {
 		g.loadOpmasks()
 	}
-	if f == gemmYMMMasked {
+	if g.gemmFlavour == gemmYMMMasked {
 		// The registers of b and tmp are only needed in the loop.
-		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
+		g.mask = [2]reg.VecVirtual{g.vec(), g.vec()}
 	}
 	g.start()
-	if wide > 1 {
+	if g.wide > 1 {
 		g.wideProduct()
 	} else {
 		g.product()
@@ -213,11 +228,7 @@ func (g *gemmKernel) unless(flag int, label string, emit func()) {
 func (g *gemmKernel) start() {
 	TESTL(U32(gemmDoLoad), g.flags.As32())
 	JNE(LabelRef("load"))
-	for i := range g.acc {
-		for j := range g.acc[i] {
-			g.zero(g.acc[i][j])
-		}
-	}
+	g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
 	JMP(LabelRef("begin"))
 	Label("load")
 	if g.gemmFlavour == gemmYMMMasked {
@@ -230,7 +241,7 @@ func (g *gemmKernel) start() {
 // columns emits for the halves of every accumulator with its place in C or the
 // residual.
 func (g *gemmKernel) columns(off, stride int, emit func(m Mem, i, j int)) {
-	p, wide := g.load(off), max(g.wide, 1)
+	p, wide := g.load(off), g.wide
 	var ld reg.GPVirtual
 	for i := range g.acc {
 		if i == wide {
@@ -239,7 +250,7 @@ func (g *gemmKernel) columns(off, stride int, emit func(m Mem, i, j int)) {
 		if i >= wide && i%wide == 0 {
 			ADDQ(ld, p)
 		}
-		for j := range g.acc[i] {
+		for j := range g.vecs {
 			emit(Mem{Base: p, Disp: i % wide * g.panelBytes()}, i, j)
 		}
 	}
@@ -301,9 +312,7 @@ func (g *gemmKernel) product() {
 	g.ahead(ldb)
 	g.later(b)
 	if g.gemmFlavour == gemmZMM {
-		mask := GP32()
-		MOVL(g.field(gemmMask), mask)
-		CMPL(mask, I32(-1))
+		TESTL(U32(gemmMaskB), g.flags.As32())
 		JNE(LabelRef("partial"))
 	}
 	SUBQ(Imm(unroll), k)
@@ -375,7 +384,7 @@ func (g *gemmKernel) fetchLater() {
 // columns are missing B is read under a mask, which takes the time of a
 // multiply-add.
 func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int, partial bool) {
-	for j := range g.b {
+	for j := range g.vecs {
 		m := g.at(Mem{Base: b}, j)
 		if partial {
 			VMOVUPS_Z(m, g.k[j], g.b[j])
@@ -393,8 +402,9 @@ func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int, partial bool) {
 	for i := range g.acc {
 		t := g.tmp[i&1]
 		VBROADCASTSS(g.row(i, 4*u), t)
-		VFMADD231PS(g.b[0], t, g.acc[i][0])
-		VFMADD231PS(g.b[1], t, g.acc[i][1])
+		for j := range g.vecs {
+			VFMADD231PS(g.b[j], t, g.acc[i][j])
+		}
 	}
 }
 
@@ -410,8 +420,8 @@ func (g *gemmKernel) row(i, disp int) Mem {
 // each emits for every accumulator.
 func (g *gemmKernel) each(emit func(i, j int, acc reg.VecVirtual)) {
 	for i := range g.acc {
-		for j, acc := range g.acc[i] {
-			emit(i, j, acc)
+		for j := range g.vecs {
+			emit(i, j, g.acc[i][j])
 		}
 	}
 }
@@ -438,7 +448,7 @@ func (g *gemmKernel) epilogue() {
 			VBROADCASTSS(g.field(gemmHi), hi)
 			g.each(func(_, _ int, acc reg.VecVirtual) { VMINPS(acc, hi, acc) })
 		})
-		if g.gemmFlavour == gemmZMM && g.wide <= 1 {
+		if g.gemmFlavour == gemmZMM && g.wide == 1 && g.vecs == 2 {
 			g.unless(gemmDoPowers, "nopowers", g.powers)
 		}
 	})
@@ -464,8 +474,8 @@ func (g *gemmKernel) broadcast(off int) reg.VecVirtual {
 }
 
 func (g *gemmKernel) columnBias() {
-	p, wide := g.load(gemmColBias), max(g.wide, 1)
-	for j := range 2 * wide {
+	p, wide := g.load(gemmColBias), g.wide
+	for j := range g.vecs * wide {
 		v := g.vec()
 		g.loadColumns(Mem{Base: p}, j, v)
 		for i := j / 2; i < len(g.acc); i += wide {
@@ -478,9 +488,10 @@ func (g *gemmKernel) rowBias() {
 	p := g.load(gemmRowBias)
 	for i := range g.acc {
 		v := g.vec()
-		VBROADCASTSS(Mem{Base: p, Disp: 4 * (i / max(g.wide, 1))}, v)
-		VADDPS(v, g.acc[i][0], g.acc[i][0])
-		VADDPS(v, g.acc[i][1], g.acc[i][1])
+		VBROADCASTSS(Mem{Base: p, Disp: 4 * (i / g.wide)}, v)
+		for j := range g.vecs {
+			VADDPS(v, g.acc[i][j], g.acc[i][j])
+		}
 	}
 }
 

@@ -18,7 +18,9 @@ type kernels struct {
 	tile [maxRows + 1]kernel
 	// partial is the same for tiles of fewer than nr columns.
 	partial [maxRows + 1]kernel
-	// masksB says that partial doesn't read B's columns beyond the mask either;
+	// half[r] is partial where no more than half of the columns exist. It may be nil.
+	half [maxRows + 1]kernel
+	// masksB says that with flagMaskB partial doesn't read B's columns beyond the mask either;
 	// elsewhere such a panel of B is copied first.
 	masksB bool
 
@@ -43,6 +45,14 @@ const (
 	maxWide = 4
 )
 
+// partialOf is the kernel for a panel of which only some columns exist.
+func (k *kernels) partialOf(rows, columns int) kernel {
+	if f := k.half[rows]; f != nil && columns <= k.nr/2 {
+		return f
+	}
+	return k.partial[rows]
+}
+
 // panelsOf is how many panels of packed B a call for so many rows can take.
 func (k *kernels) panelsOf(rows int) int {
 	if rows >= len(k.wide) || k.wide[rows] == nil {
@@ -65,6 +75,7 @@ const (
 	flagClip
 	flagLeaky
 	flagPowers // where kernels.powers, and never with kernels.wide
+	flagMaskB  // columns of B beyond the mask must not be read
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of

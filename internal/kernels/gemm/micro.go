@@ -95,8 +95,11 @@ func (m *Micro) Multiply(s *Strip) {
 		case wide > 1 && j+wide*nr <= s.N:
 			f, n = m.kern.wide[s.Rows], wide
 		case j+nr > s.N:
-			f = m.kern.partial[s.Rows]
+			f = m.kern.partialOf(s.Rows, s.N-j)
 			x.mask = 1<<(s.N-j) - 1
+			if s.StrideB != 0 {
+				x.flags |= flagMaskB
+			}
 		}
 		x.b = unsafe.Add(at(s.B, 0), 4*(j/nr)*panel)
 		x.c, x.colBias, x.residual = at(s.C, j), at(s.ColBias, j), at(s.Residual, j)

@@ -217,6 +217,7 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 	nr := p.kern.nr
 	c := w.cOff + row*t.C.Stride
 	x.mask = 1<<nr - 1
+	x.flags &^= flagMaskB
 	x.step = 4 * t.K * nr
 	wide := 1
 	if p.packed {
@@ -229,8 +230,11 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 		case wide > 1 && j+wide <= b.p1 && (j+wide)*nr <= t.N:
 			f, n = p.kern.wide[x.rows], wide
 		case (j+1)*nr > t.N:
-			f = p.kern.partial[x.rows]
+			f = p.kern.partialOf(x.rows, t.N-j*nr)
 			x.mask = 1<<(t.N-j*nr) - 1
+			if !p.packed && !p.packB && !p.packTail {
+				x.flags |= flagMaskB
+			}
 		}
 		x.b, x.ldb = t.panelOf(w, b, j)
 		x.c = at(t.C.Data, c+j*nr)

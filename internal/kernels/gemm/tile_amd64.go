@@ -47,6 +47,30 @@ func tile512x13(t *byte)
 func tile512x14(t *byte)
 
 //go:noescape
+func tile512x7half(t *byte)
+
+//go:noescape
+func tile512x8half(t *byte)
+
+//go:noescape
+func tile512x9half(t *byte)
+
+//go:noescape
+func tile512x10half(t *byte)
+
+//go:noescape
+func tile512x11half(t *byte)
+
+//go:noescape
+func tile512x12half(t *byte)
+
+//go:noescape
+func tile512x13half(t *byte)
+
+//go:noescape
+func tile512x14half(t *byte)
+
+//go:noescape
 func tile256x1(t *byte)
 
 //go:noescape
