@@ -13,6 +13,15 @@ func (pl *Plan) units(b *band) int { return pl.pairs * len(pl.phases) * b.inRows
 // is row.
 func (r *Runner) round(dst []byte, b *band, image, row, from, to int) {
 	pl := r.plan
+	if pl.dense() {
+		for u := from; u < to; {
+			pair, y := u/b.inRows, u%b.inRows
+			n := min(to-u, b.inRows-y)
+			r.join(numbers(dst[u*b.cols*pl.pixel:]), image, pair, (row+y)*pl.W.In, n*pl.W.In, 1)
+			u += n
+		}
+		return
+	}
 	for u := from; u < to; u++ {
 		plane := u / b.inRows
 		f := pl.phases[plane%len(pl.phases)]
@@ -30,6 +39,12 @@ func (r *Runner) round(dst []byte, b *band, image, row, from, to int) {
 			r.roundBlocks(to, image, plane/len(pl.phases), line, f.x, b.cols)
 		}
 	}
+}
+
+// dense reports whether planes are all pixels of a pair of blocks, one after the other.
+func (pl *Plan) dense() bool {
+	return !pl.Plain && !pl.wholeRows() && pl.H.Kernel == 1 && pl.W.Kernel == 1 && pl.H.Stride == 1 && pl.W.Stride == 1 &&
+		pl.H.Begin == 0 && pl.W.Begin == 0 && pl.W.Out == pl.W.In && pl.H.Out <= pl.H.In
 }
 
 func numbers(b []byte) []uint16 {
@@ -86,17 +101,22 @@ func (r *Runner) roundBlocks(dst []uint16, image, pair, y, x, cols int) {
 	if first == end {
 		return
 	}
+	r.join(dst[32*first:], image, pair, y*pl.W.In+first*s+x-pl.W.Begin, end-first, s)
+}
+
+// join brings n pixels of a pair of blocks together, every step-th from a pixel on.
+func (r *Runner) join(dst []uint16, image, pair, pixel, n, step int) {
+	pl := r.plan
 	plane := pl.H.In * pl.W.In * Block * pl.inSize
-	at := (((image*pl.inBlocks+2*pair)*pl.H.In+y)*pl.W.In + first*s + x - pl.W.Begin) * Block * pl.inSize
-	lo, hi := r.op.In[at:], []byte(nil)
+	lo, hi := r.op.In[(image*pl.inBlocks+2*pair)*plane+pixel*Block*pl.inSize:], []byte(nil)
 	if 2*pair+1 < pl.inBlocks {
 		hi = lo[plane:]
 	}
 	if pl.InBF16 {
-		pl.kern.Halves(dst[32*first:], numbers(lo), numbers(hi), end-first, s*Block)
+		pl.kern.Halves(dst, numbers(lo), numbers(hi), n, step*Block)
 		return
 	}
-	pl.kern.Blocks(dst[32*first:], floats(lo), floats(hi), end-first, s*Block)
+	pl.kern.Blocks(dst, floats(lo), floats(hi), n, step*Block)
 }
 
 func floats(b []byte) []float32 {
