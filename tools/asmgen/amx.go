@@ -50,6 +50,10 @@ func TILEZERO(t Tmm) {
 // TILELOADD loads a tile.
 func TILELOADD(m At, t Tmm) { vexMemory("TILELOADD", prefixF2, 0x4b, m, t) }
 
+// TILELOADDx2 and TILESTOREDx2 load and store a tile whose rows are twice the distance apart.
+func TILELOADDx2(m At, t Tmm)  { vexScaled("TILELOADD", prefixF2, 0x4b, m, 2, t) }
+func TILESTOREDx2(t Tmm, m At) { vexScaled("TILESTORED", prefixF3, 0x4b, m, 2, t) }
+
 // TILELOADDT1 is TILELOADD for what is read once.
 func TILELOADDT1(m At, t Tmm) { vexMemory("TILELOADDT1", prefix66, 0x4b, m, t) }
 
@@ -107,7 +111,10 @@ func vex(pp, opcode byte, reg, vvvv, rm Tmm) []byte {
 }
 
 // vexMemory encodes an instruction with a SIB byte, which tile memory needs.
-func vexMemory(name string, pp, opcode byte, m At, t Tmm) {
+func vexMemory(name string, pp, opcode byte, m At, t Tmm) { vexScaled(name, pp, opcode, m, 1, t) }
+
+// vexScaled is vexMemory with an index that counts scale times: once or twice.
+func vexScaled(name string, pp, opcode byte, m At, scale byte, t Tmm) {
 	base, index, rows := number(m.Base), byte(noIndex), "0"
 	in := []Op{m.Base}
 	if m.Index != nil {
@@ -117,7 +124,7 @@ func vexMemory(name string, pp, opcode byte, m At, t Tmm) {
 		in, rows = append(in, m.Index), m.Index.Asm()
 	}
 	code := []byte{0xc4, 0x80 | ^index>>3&1<<6 | ^base>>3&1<<5 | 2, 0x78 | pp, opcode}
-	sib := index&7<<3 | base&7
+	sib := scale>>1<<6 | index&7<<3 | base&7
 	switch {
 	case m.Disp == 0 && base&7 != 5:
 		code = append(code, byte(t)<<3|4, sib)
@@ -126,6 +133,9 @@ func vexMemory(name string, pp, opcode byte, m At, t Tmm) {
 	default:
 		code = append(code, 0x80|byte(t)<<3|4, sib)
 		code = binary.LittleEndian.AppendUint32(code, uint32(m.Disp))
+	}
+	if scale == 2 {
+		rows = "2·" + rows
 	}
 	bytesOf(fmt.Sprintf("%s tmm%d, %d(%s), distance %s", name, t, m.Disp, m.Base.Asm(), rows), code, in, nil)
 }

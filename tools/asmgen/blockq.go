@@ -40,7 +40,8 @@ func blockq() {
 	bqPromptKernels()
 	bqQuantize(false)
 	bqQuantize(true)
-	bqQuantizeTile()
+	bqQuantizeTile("quantize512x16", false)
+	bqQuantizeTile("quantizePairs512x16", true)
 }
 
 // Offsets in bytes into the Go struct args.

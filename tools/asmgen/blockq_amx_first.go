@@ -55,7 +55,7 @@ func (k *bqFirst) write() {
 	k.locals = AllocLocal(8 * bqlCount)
 	k.begin()
 	k.count()
-	k.unpacks.begin()
+	k.unpacks.begin(k.bytes())
 	MOVQ(k.arg(bqAcc), bqxTemp)
 	k.startResults(bqxTemp, "first")
 	JMP(LabelRef("unpack"))
@@ -76,7 +76,7 @@ func (k *bqFirst) write() {
 	Label("last")
 	CMPQ(k.local(bqlGroups), I8(-1))
 	JNE(LabelRef("drain"))
-	k.store()
+	k.storeSums()
 	Label("drain")
 	CMPQ(bqpRead, bqpWrite)
 	JNE(LabelRef("take"))
@@ -100,7 +100,7 @@ func (k *bqFirst) count() {
 	IMULQ(k.arg(bqUnits), bqxTemp)
 	MOVQ(bqxTemp, k.local(bqlGroups))
 	MOVQ(bqxTemp, k.local(bqlUnpack))
-	for _, x := range []struct{ local, bytes int }{{bqlRewind, 64 * k.rows}, {bqlRewindD, 4 * k.rows}, {bqlRewindS, 4 * k.rows * k.extras()}} {
+	for _, x := range []struct{ local, bytes int }{{bqlRewind, k.rowBytes() * k.rows}, {bqlRewindD, 4 * k.rows}, {bqlRewindS, 4 * k.rows * k.extras()}} {
 		IMUL3Q(U32(uint32(x.bytes)), k.arg(bqUnits), bqxTemp)
 		MOVQ(bqxTemp, k.local(x.local))
 	}
@@ -117,10 +117,10 @@ func (k *bqFirst) count() {
 // multiply begins the sums of a group, and stores those of the one before.
 func (k *bqFirst) multiply() {
 	k.load(bqxValues, 0, bqxB)
-	k.load(bqxQ, 0, bqxRows)
-	k.store()
+	k.loadRows(0, bqxRows)
+	k.storeSums()
 	k.product(bqxRows, 0)
-	ADDQ(U32(uint32(64*k.rows)), bqxQ)
+	ADDQ(U32(uint32(k.rowBytes()*k.rows)), bqxQ)
 	k.advance(bqxValues, "multiplied")
 	DECQ(k.local(bqlRun))
 	JNE(LabelRef("within"))
@@ -139,10 +139,10 @@ func (k *bqFirst) advance(p GPPhysical, label string) {
 	Label(label)
 }
 
-// store puts sums into the ring.
-func (k *bqFirst) store() {
+// storeSums puts sums into the ring.
+func (k *bqFirst) storeSums() {
 	LEAQ(Mem{Base: bqxSpill, Index: bqpWrite, Scale: 1}, bqxTemp)
-	TILESTORED(bqxSums, At{Base: bqxTemp, Index: bqxStride})
+	k.store(bqxTemp, 0)
 	ADDQ(U32(1024), bqpWrite)
 	ANDQ(U32(bqpRingBytes-1), bqpWrite)
 }
@@ -181,7 +181,7 @@ func (k *bqFirst) unpackNext() {
 	CMPQ(k.local(bqlUnpack), Imm(0))
 	JEQ(LabelRef("group"))
 	k.fetch()
-	k.unpacks.group(k.valueBytes())
+	k.unpacks.group(&k.bqAMX)
 	k.advance(bqpSlot, "unpacked")
 	DECQ(k.local(bqlUnpack))
 	JEQ(LabelRef("group"))

@@ -32,7 +32,7 @@ func (k *bqMore) write(name string) {
 	MOVQ(bqmPanels, bqmTakePanels)
 	MOVQ(bqmPanels, bqmRuns)
 	IMULQ(k.arg(bqTiles), bqmRuns)
-	k.loadRows()
+	k.loadStaying()
 	k.startResults(bqmAcc, "first")
 	for g := range bqxRing - 1 {
 		k.multiply(g, g > 0)
@@ -55,10 +55,10 @@ func (k *bqMore) write(name string) {
 	MOVQ(k.arg(bqPanels), bqmPanels)
 	MOVQ(k.arg(bqValues), bqxValues)
 	ADDQ(k.arg(bqTile), bqxQ)
-	k.loadRows()
+	k.loadStaying()
 	JMP(LabelRef("run"))
 	Label("last")
-	k.store(bqmGroups - 1)
+	k.storeSums(bqmGroups - 1)
 	for g := range bqxRing - 1 {
 		k.takeBehind(g)
 	}
@@ -66,10 +66,10 @@ func (k *bqMore) write(name string) {
 	k.end()
 }
 
-// loadRows loads what stays.
-func (k *bqMore) loadRows() {
+// loadStaying loads what stays.
+func (k *bqMore) loadStaying() {
 	for g := range bqmStay {
-		k.load(bqxQ, 64*k.rows*g, k.rowsOf(g))
+		k.loadRows(g, k.rowsOf(g))
 	}
 }
 
@@ -85,17 +85,15 @@ func (k *bqMore) rowsOf(g int) Tmm {
 func (k *bqMore) multiply(g int, before bool) {
 	k.load(bqxValues, g*k.slotBytes(), bqxB)
 	if g >= bqmStay {
-		k.load(bqxQ, 64*k.rows*g, bqxRows)
+		k.loadRows(g, bqxRows)
 	}
 	if before {
-		k.store(g + bqmGroups - 1)
+		k.storeSums(g + bqmGroups - 1)
 	}
 	k.product(k.rowsOf(g), g)
 }
 
-func (k *bqMore) store(g int) {
-	TILESTORED(bqxSums, At{Base: bqxSpill, Index: bqxStride, Disp: int32(g % bqxRing << 10)})
-}
+func (k *bqMore) storeSums(g int) { k.store(bqxSpill, g%bqxRing<<10) }
 
 // takeBehind adds the contribution of the group that is three before g.
 func (k *bqMore) takeBehind(g int) {

@@ -10,13 +10,14 @@ import (
 const bqPairOrder = 0xd8
 
 // bqRowTile quantizes a tile of 16 rows: what a single row reduces across a register,
-// 16 rows reduce in a tree that leaves a number of each row in a lane. Numbers become
-// bfloat16, in the order in which tiles pair them: 0, 2, 1, 3 of each four.
+// 16 rows reduce in a tree that leaves a number of each row in a lane. Numbers are bytes,
+// or bfloat16 in the order in which tiles pair them: 0, 2, 1, 3 of each four.
 type bqRowTile struct {
+	pairs  bool             // of bfloat16
 	x      [4]reg.GPVirtual // rows 0, 4, 8 and 12
 	ldx    [4]reg.GPVirtual // times 1, 2 and 3; the first is none
-	q      reg.GPVirtual    // 1024 bytes a group
-	bytes  Mem              // the same as 8-bit integers, of one group
+	q      reg.GPVirtual    // 512 bytes a group, or 1024
+	bytes  Mem              // of one group, of pairs
 	d      reg.GPVirtual    // 64 bytes a group; s and c are step and 2·step on
 	half   reg.GPVirtual    // 128 bytes a group: s; c is 2·step on
 	step   reg.GPVirtual
@@ -24,9 +25,9 @@ type bqRowTile struct {
 }
 
 // bqQuantizeTile writes the quantization of a tile.
-func bqQuantizeTile() {
-	a := bqText("quantize512x16")
-	t := &bqRowTile{q: a.load(bqqQ), d: a.load(bqqD), half: a.load(bqqSHalf), groups: a.load(bqqGroups), step: GP64()}
+func bqQuantizeTile(name string, pairs bool) {
+	a := bqText(name)
+	t := &bqRowTile{pairs: pairs, q: a.load(bqqQ), d: a.load(bqqD), half: a.load(bqqSHalf), groups: a.load(bqqGroups), step: GP64()}
 	t.x[0], t.ldx[1] = a.load(bqqX), a.load(bqqLDX)
 	t.ldx[3] = GP64()
 	LEAQ(Mem{Base: t.ldx[1], Index: t.ldx[1], Scale: 2}, t.ldx[3])
@@ -36,9 +37,10 @@ func bqQuantizeTile() {
 	}
 	MOVQ(t.groups, t.step)
 	SHLQ(Imm(6), t.step)
-	locals := AllocLocal(64 + 512)
-	inverse := locals.Offset(512)
-	t.bytes = locals
+	inverse := AllocLocal(64)
+	if pairs {
+		t.bytes = AllocLocal(512)
+	}
 	JMP(LabelRef("first"))
 	Label("group")
 	t.sums()
@@ -50,8 +52,12 @@ func bqQuantizeTile() {
 			VMOVUPS(t.row(r, h), x)
 			VMULPS_BCST(inverse.Offset(4*r), x, x)
 			VCVTPS2DQ(x, x)
+			if !pairs {
+				VPMOVDB(x, Mem{Base: t.q, Disp: 32*r + 16*h}) // which makes 0 of what is no number
+				continue
+			}
 			VPSHUFD(Imm(bqPairOrder), x, x)
-			VPMOVDB(x, t.bytes.Offset(32*r+16*h)) // which makes 0 of what is no number
+			VPMOVDB(x, t.bytes.Offset(32*r+16*h))
 			VCVTDQ2PS(x, x)
 			VPSRLD(Imm(16), x, x)
 			VPMOVDW(x, Mem{Base: t.q, Disp: 64*r + 32*h})
@@ -60,7 +66,7 @@ func bqQuantizeTile() {
 	for _, x := range t.x {
 		ADDQ(U32(128), x)
 	}
-	ADDQ(U32(1024), t.q)
+	ADDQ(U32(uint32(t.groupBytes())), t.q)
 	ADDQ(Imm(64), t.d)
 	ADDQ(U32(128), t.half)
 	DECQ(t.groups)
@@ -68,6 +74,13 @@ func bqQuantizeTile() {
 	t.sums()
 	VZEROUPPER()
 	RET()
+}
+
+func (t *bqRowTile) groupBytes() int {
+	if t.pairs {
+		return 1024
+	}
+	return 512
 }
 
 // row is half h of a row's group.
@@ -149,7 +162,11 @@ func (t *bqRowTile) sums() {
 	x := make([]reg.VecVirtual, 8) // of two rows, each in two halves
 	for i := range x {
 		x[i] = v.constant(0)
-		VPDPBUSD(t.bytes.Offset(64*i), ones, x[i])
+		bytes := Mem{Base: t.q, Disp: 64*i - t.groupBytes()}
+		if t.pairs {
+			bytes = t.bytes.Offset(64 * i)
+		}
+		VPDPBUSD(bytes, ones, x[i])
 	}
 	x = bqQuads(x, func(b, a, r Op) { VPADDD(b, a, r) })
 	d := ZMM()

@@ -26,11 +26,18 @@ func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
 	if v.wide {
 		r.far = a.load(bqFar)
 	}
+	r.masks()
+	return r
+}
+
+// masks loads what takes codes out of bytes, and what they stand for.
+func (r *bqReader) masks() {
+	f := r.f
 	if f.low < 8 {
-		r.lowMask = v.mask(bytes4(1<<f.low - 1))
+		r.lowMask = r.mask(bytes4(1<<f.low - 1))
 	}
 	if f.high > 0 {
-		r.highMask = v.mask(bytes4((1<<f.high - 1) << f.low))
+		r.highMask = r.mask(bytes4((1<<f.high - 1) << f.low))
 	}
 	if f.table != "" {
 		words := make([]uint32, 4)
@@ -38,14 +45,13 @@ func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
 			words[i/4] |= uint32(byte(x)) << (i % 4 * 8)
 		}
 		m := (&gemmKernel{}).constant(f.table, words)
-		r.table = v.reg()
-		if v.wide {
+		r.table = r.reg()
+		if r.wide {
 			VBROADCASTI32X4(m, r.table)
 		} else {
 			VBROADCASTI128(m, r.table)
 		}
 	}
-	return r
 }
 
 // at is disp bytes into 16 columns' numbers of the given bytes each, for half h.

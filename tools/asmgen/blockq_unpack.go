@@ -10,12 +10,13 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// bqUnpack makes of packed groups what tiles multiply: 16 rows of pairs of bfloat16
-// for each column. Row 2·t has elements 0 and 2 of quad t, row 2·t + 1 elements 1
-// and 3: those that are in the same bytes of words.
+// bqUnpack makes of packed groups what tiles multiply. For those of bytes these are 8 rows
+// of quads for each column. For the others it is 16 rows of pairs of bfloat16: row 2·t has
+// elements 0 and 2 of quad t, row 2·t + 1 elements 1 and 3, those that are in the same
+// bytes of words.
 //
-// A code of up to 5 bits stands in the low bits of a word, where VPERMW looks it up.
-// Weights of 8 bits are converted. Products w of codes and scales that have more bits
+// There, products of codes and scales that are small stand in the low bits of a word, where
+// VPERMW looks them up. Products w of codes and scales that have more bits
 // are 128·h + l with l of 7 bits, in two rows that are added: of -128·(h-1) and of
 // -(128 + l), whose bfloat16 has l as its lowest bits; together they are -w, of which
 // zeros - products is the start.
@@ -24,7 +25,8 @@ type bqUnpack struct {
 	table reg.VecVirtual    // of values
 	more  Mem               // those that are beyond a register
 	low7  reg.VecVirtual    // a mask
-	moves [4]reg.VecVirtual // bytes 0 to 2 of words to byte 3, and bytes 2 and 3 to 0 and 1
+	zeros reg.VecVirtual    // the code that stands for 0 in each byte
+	signs [2]reg.VecVirtual // matrices that make of either 4 bits, of which 8 stands for 0, a byte
 }
 
 // bqUnpackOf is for packed weights at bqpW.
@@ -37,17 +39,15 @@ func bqUnpackOf(f *bqFormat) *bqUnpack {
 func (f *bqFormat) double() bool { return f.scales == bqSuperPair }
 
 // begin loads constants, and the first header.
-func (u *bqUnpack) begin() {
+func (u *bqUnpack) begin(bytes bool) {
 	switch f := u.f; {
-	case f.low == 8:
-		u.loadMoves()
+	case bytes:
+		u.loadBytes()
 	case f.scales == bqSuperPair:
 		u.low7 = u.constant(0x007f007f)
 		u.table = u.lookup("minusHigh", 64, func(i int) int { return -128 * (int(int8(i<<2))/4 - 1) })
-	case f.scales == bqSuperQ2:
-		u.table = u.lookup("integers", 64, func(i int) int { return i })
 	default:
-		u.table = u.lookup("values"+f.name, 32, f.value)
+		u.table = u.lookup("integers", 64, func(i int) int { return i })
 	}
 	u.header()
 }
@@ -80,25 +80,28 @@ func (u *bqUnpack) lookup(name string, n int, value func(int) int) reg.VecVirtua
 }
 
 // group unpacks a group to bqpSlot, and moves on to the next.
-func (u *bqUnpack) group(valueBytes int) {
+func (u *bqUnpack) group(k *bqAMX) {
 	dw, extra := u.scales(0)
 	if u.f.scales == bqSuperPair {
 		extra = nil // values contain them
 	}
 	for i, x := range append([]reg.VecVirtual{dw}, extra...) {
-		VMOVUPS(x, Mem{Base: bqpSlot, Disp: valueBytes + 64*i})
+		VMOVUPS(x, Mem{Base: bqpSlot, Disp: k.valueBytes() + 64*i})
 	}
-	if u.f.low == 8 {
-		for t := range 8 {
-			u.bytes(t)
-		}
-		u.next()
-		return
+	if k.bytes() {
+		u.bytes()
+	} else {
+		u.pairs()
 	}
+	u.next()
+}
+
+// pairs stores the rows of products of codes and scales.
+func (u *bqUnpack) pairs() {
 	places := 8 / u.f.low
 	var scales, zeros reg.VecVirtual
 	for s := range places {
-		if u.weighted() && s%(places/2) == 0 {
+		if s%(places/2) == 0 {
 			scales, zeros = u.words(s / (places / 2))
 		}
 		for v := range u.f.low {
@@ -109,11 +112,7 @@ func (u *bqUnpack) group(valueBytes int) {
 			}
 		}
 	}
-	u.next()
 }
-
-// weighted: values are products of codes and scales.
-func (u *bqUnpack) weighted() bool { return u.f.scales == bqSuperPair || u.f.scales == bqSuperQ2 }
 
 // words are the scales of a half as words, and what codes that stand for 0 give.
 func (u *bqUnpack) words(half int) (scales, zeros reg.VecVirtual) {
@@ -169,11 +168,6 @@ func (u *bqUnpack) row(i int, x, scales, zeros reg.VecVirtual) {
 	to := Mem{Base: bqpSlot, Disp: 64 * i}
 	store := func(x reg.VecVirtual, tile int) { VMOVDQU32(x, to.Offset(1024*tile)) }
 	const andOr = 0xea // of the destination with the second, with the first
-	if !u.weighted() {
-		VPERMW(u.table, x, x)
-		store(x, 0)
-		return
-	}
 	codes := uint32(1<<(u.f.low+u.f.high)-1) * 0x00010001
 	VPANDD_BCST(bitsConst(codes), x, x)
 	VPMULLW(scales, x, x)
@@ -191,42 +185,49 @@ func (u *bqUnpack) row(i int, x, scales, zeros reg.VecVirtual) {
 	store(h, 1)
 }
 
-// loadMoves loads shuffles: they run on another port than shifts.
-func (u *bqUnpack) loadMoves() {
-	for i, bytes := range [][4]byte{{128, 128, 128, 0}, {128, 128, 128, 1}, {128, 128, 128, 2}, {2, 3, 128, 128}} {
-		words := make([]uint32, 4)
-		for w := range words {
-			for b, from := range bytes {
-				if from < 128 {
-					from += byte(4 * w)
-				}
-				words[w] |= uint32(from) << (8 * b)
+// centered: 4 bits, of which 8 stands for 0.
+func (u *bqUnpack) centered() bool { return u.f.low == 4 && u.f.high == 0 && u.f.zero == 8 }
+
+// loadBytes loads constants for bytes.
+func (u *bqUnpack) loadBytes() {
+	if u.centered() {
+		for i, shift := range []int{0, 4} {
+			matrix := make([]uint32, 2) // byte 7-b has the bit that bit b is made of
+			for b := range 8 {
+				matrix[(7-b)/4] |= 1 << (min(b, 3) + shift) << ((7 - b) % 4 * 8)
 			}
+			u.signs[i] = ZMM()
+			VPBROADCASTQ((&gemmKernel{}).constant([]string{"lowSigns", "highSigns"}[i], matrix), u.signs[i])
 		}
-		u.moves[i] = ZMM()
-		VBROADCASTI32X4((&gemmKernel{}).constant(fmt.Sprintf("moveBytes%d", i), words), u.moves[i])
+		return
+	}
+	u.masks()
+	if u.f.zero != 0 {
+		u.zeros = u.constant(bytes4(u.f.zero))
 	}
 }
 
-// bytes stores the rows of quad t, of integers.
-func (u *bqUnpack) bytes(t int) {
-	quad := ZMM()
-	VMOVDQU32(u.plane(t), quad)
-	var floats [4]reg.VecVirtual
-	for i := range floats {
-		x := quad
-		if i < 3 {
-			x = ZMM()
-			VPSHUFB(u.moves[i], quad, x)
+// bytes stores the rows of quads.
+func (u *bqUnpack) bytes() {
+	store := func(t int, x reg.VecVirtual) { VMOVDQU32(x, Mem{Base: bqpSlot, Disp: 64 * t}) }
+	if u.centered() {
+		const flip = 0xf8 // of the sign's bits, which are copies of bit 3
+		for v := range 4 {
+			low, high := ZMM(), ZMM()
+			VMOVDQU32(u.plane(v), low)
+			VGF2P8AFFINEQB(Imm(flip), u.signs[1], low, high)
+			VGF2P8AFFINEQB(Imm(flip), u.signs[0], low, low)
+			store(v, low)
+			store(v+4, high)
 		}
-		VPSRAD(Imm(24), x, x)
-		VCVTDQ2PS(x, x)
-		floats[i] = x
+		return
 	}
-	for i := range 2 {
-		x, y := floats[i], floats[i+2]
-		VPSHUFB(u.moves[3], x, x)
-		VPTERNLOGD_BCST(Imm(0xf8), bitsConst(0xffff0000), y, x) // and the upper half of y
-		VMOVDQU32(x, Mem{Base: bqpSlot, Disp: 64 * (2*t + i)})
-	}
+	u.codes(0, func(t int, x, y reg.VecVirtual) {
+		for i, c := range []reg.VecVirtual{x, y} {
+			if u.f.zero != 0 {
+				VPSUBB(u.zeros, c, c)
+			}
+			store(t+i, c)
+		}
+	})
 }

@@ -318,16 +318,26 @@ func TestFMA(t *testing.T) {
 }
 
 func TestSharedRows(t *testing.T) {
-	const m, k = 5, 256
-	kerneltest.Levels(t, func(t *testing.T) {
-		x := noise(m*k, 8)
-		var rows Rows
-		if err := rows.Quantize(make([]byte, RowsSize(m, k)), x, m, k, k, nil); err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range []block.Format{block.Q4_0, block.Q6_K, block.Q4_K} {
+	const most, k = 37, 256
+	x := noise(most*k, 8)
+	for _, m := range []int{5, most} {
+		kerneltest.Levels(t, func(t *testing.T) { sharedRows(t, x, m, k) })
+	}
+}
+
+// sharedRows multiplies rows by weights of several formats, of which some want them
+// quantized otherwise.
+func sharedRows(t *testing.T, x []float32, m, k int) {
+	var rows Rows
+	for _, formats := range [][]block.Format{{block.Q4_0, block.Q5_1, block.Q8_0, block.Q4_K}, {block.Q6_K, block.Q2_K}} {
+		for i, f := range formats {
 			p := pack(t, f, 40, k, randomRows(f, 40, k, 2))
-			want := product(t, p, x, m, 1, nil, nil)
+			if i == 0 {
+				if err := rows.Quantize(make([]byte, RowsSize(m, k)), p, x, m, k, k, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := product(t, p, x[:m*k], m, 1, nil, nil)
 			y := make([]float32, m*40)
 			task := Task{Product: Product{M: m, N: 40, K: k, Rows: &rows, Packed: p, Y: y, StrideY: 40}}
 			if err := task.Run(nil); err != nil {
@@ -339,7 +349,7 @@ func TestSharedRows(t *testing.T) {
 				}
 			}
 		}
-	})
+	}
 }
 
 func TestErrors(t *testing.T) {

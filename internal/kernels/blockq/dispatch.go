@@ -41,7 +41,8 @@ type kernels struct {
 	half     map[block.Format]*halfKernels
 }
 
-// tileKernels multiply bfloat16, in which 8-bit integers are exact.
+// tileKernels multiply 8-bit integers, or bfloat16, in which they are exact, where values
+// have more bits.
 type tileKernels struct {
 	// first[f][i] multiplies 8<<i rows by packed panels, which it unpacks. Their values
 	// stay, unless there are more than a.ring holds.
@@ -49,9 +50,10 @@ type tileKernels struct {
 	// more[k][i] multiplies further tiles of 8<<i rows by unpacked panels.
 	more [tileKinds][2]kernel
 
-	quantize     kernel // a row
-	quantizeRows kernel // those of a tile of 16
-	config       func(rows int) unsafe.Pointer
+	quantizeRows  kernel // those of a tile of 16
+	quantizePair  kernel // a row, as bfloat16
+	quantizePairs kernel // those of a tile
+	config        func(rows int, pairs bool) unsafe.Pointer
 }
 
 // A kernel takes *args as bytes: the generator knows no Go types of this package.

@@ -88,8 +88,13 @@ var tilesAMX = tileKernels{
 		tileTwoOffsets: {amxMoreTwoOffsetsx8, amxMoreTwoOffsetsx16},
 		tileDouble:     {amxMoreDoublex8, amxMoreDoublex16},
 	},
-	quantize: quantize512, quantizeRows: quantize512x16,
-	config: func(rows int) unsafe.Pointer { return unsafe.Pointer(&palettes[rows/16]) },
+	quantizeRows: quantize512x16, quantizePair: quantize512, quantizePairs: quantizePairs512x16,
+	config: func(rows int, pairs bool) unsafe.Pointer {
+		if pairs {
+			return unsafe.Pointer(&palettes[rows/16])
+		}
+		return unsafe.Pointer(&bytePalettes[rows/16])
+	},
 }
 
 var half256 = map[block.Format]*halfKernels{
@@ -110,17 +115,21 @@ type tilePalette struct {
 	rows           [16]byte
 }
 
-// palettes are for tiles of 8 and 16 rows: sums, values, and q.
-var palettes [2]tilePalette
+// palettes are for tiles of 8 and 16 rows: sums, values, and q; bytePalettes are those for
+// 8-bit integers.
+var palettes, bytePalettes [2]tilePalette
 
 func init() {
-	for i := range palettes {
-		p := &palettes[i]
+	set := func(p *tilePalette, rows, values, q int) {
 		p.palette = 1
 		for t := range 8 {
-			p.bytes[t], p.rows[t] = 4*cols, byte(8<<i)
+			p.bytes[t], p.rows[t] = uint16(q), byte(rows)
 		}
-		p.rows[1] = 16
+		p.bytes[0], p.bytes[1], p.rows[1] = 4*cols, 4*cols, byte(values)
+	}
+	for i := range palettes {
+		set(&palettes[i], 8<<i, groupSize/2, 2*groupSize)
+		set(&bytePalettes[i], 8<<i, groupSize/4, groupSize)
 	}
 }
 

@@ -142,10 +142,13 @@ func (l *layout) tileKind() tileKind {
 	return tilePlain
 }
 
+// pairs says that values and rows are pairs of bfloat16, not quads of 8-bit integers.
+func (k tileKind) pairs() bool { return k >= tileTwoOffsets }
+
 // slotBytes is what a group takes that tileKernels have unpacked: values, the
 // scales, minimums.
 func (k tileKind) slotBytes() int {
-	return [...]int{tilePlain: 17, tileOffset: 18, tileTwoOffsets: 19, tileDouble: 33}[k] * vector
+	return [...]int{tilePlain: 9, tileOffset: 10, tileTwoOffsets: 19, tileDouble: 33}[k] * vector
 }
 
 // shift turns -128·S into -zero·S.

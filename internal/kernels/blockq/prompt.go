@@ -104,7 +104,7 @@ func (t *Task) prompt(w *workspace, scratch []byte, chunk int) {
 	groups := t.K / groupSize
 	b := unsafe.Pointer(&scratch[0])
 	w.acc = unsafe.Pointer(&scratch[2*promptGroups*promptBytes])
-	a.config = p.kern.tiles.config(promptRows)
+	a.config = p.kern.tiles.config(promptRows, true)
 	a.tiles, a.tileStep = last-first, promptGroups*promptBytes
 	a.panelB, a.panelAcc = promptGroups*promptBytes, rows*rowSums
 	w.finish.ahead = rowSums

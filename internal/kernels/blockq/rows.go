@@ -11,10 +11,11 @@ import (
 // Rows is an X quantized for the kernels of one level. Tasks with the same X can
 // share it.
 type Rows struct {
-	kern *kernels
-	m, k int
-	last int // size of the last tile
-	data []byte
+	kern  *kernels
+	m, k  int
+	pairs bool // numbers are bfloat16
+	last  int  // size of the last tile
+	data  []byte
 
 	x      []float32 // while it is quantized
 	stride int
@@ -34,29 +35,33 @@ type quantizeSpace struct {
 //
 //	q  G·R·32 bytes    d, s, c  4·G·R bytes each    s, c of halves  8·G·R bytes each
 //
-// where q has twice as many bytes for tileKernels: each four numbers as bfloat16, in
+// where q has twice as many bytes if it is of pairs: each four numbers as bfloat16, in
 // the order 0, 2, 1, 3.
-func (kern *kernels) rowGroupBytes(m int) int { return kern.qBytes(m) + 3*4 + 2*8 }
+func rowGroupBytes(pairs bool) int { return qBytes(pairs) + 3*4 + 2*8 }
 
 // qBytes is what the numbers of a group of a row take.
-func (kern *kernels) qBytes(m int) int {
-	if kern.tiled(m) {
+func qBytes(pairs bool) int {
+	if pairs {
 		return 2 * groupSize
 	}
 	return groupSize
 }
+
+// pairsOf reports whether m rows are bfloat16 for weights of a layout.
+func (kern *kernels) pairsOf(l *layout, m int) bool { return kern.tiled(m) && l.tileKind().pairs() }
 
 // tiled reports whether m rows are for tileKernels.
 func (kern *kernels) tiled(m int) bool {
 	return kern.tiles != nil && m > kern.alone[len(kern.alone)-1]
 }
 
-// RowsSize is the number of bytes that m rows of k elements need at the current level.
-func RowsSize(m, k int) int { return rowsSize(current(), m, k) }
+// RowsSize is the number of bytes that m rows of k elements need at the current level, for
+// weights of any format.
+func RowsSize(m, k int) int { return rowsSize(current(), m, k, current().tiled(m)) }
 
-func rowsSize(kern *kernels, m, k int) int {
+func rowsSize(kern *kernels, m, k int, pairs bool) int {
 	full := m / kern.mr
-	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*kern.rowGroupBytes(m) + vector
+	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*rowGroupBytes(pairs) + vector
 }
 
 // tileSize is the size of tile i of m rows: at least those that it has.
@@ -79,8 +84,11 @@ func (kern *kernels) tileSize(m, i int) int {
 }
 
 // Quantize makes r the m rows of k elements of x, at the given distance, in dst,
-// which is retained and has RowsSize bytes.
-func (r *Rows) Quantize(dst []byte, x []float32, m, k, stride int, p *pool.Pool) error {
+// which is retained and has RowsSize bytes, for weights like w.
+func (r *Rows) Quantize(dst []byte, w *Packed, x []float32, m, k, stride int, p *pool.Pool) error {
+	if w.layout == nil {
+		return fmt.Errorf("blockq: rows for weights of %v are not quantized", w.format)
+	}
 	if m < 0 || k < 0 || k%groupSize != 0 {
 		return fmt.Errorf("blockq: X has %d rows of %d elements, expected a multiple of %d", m, k, groupSize)
 	}
@@ -88,16 +96,17 @@ func (r *Rows) Quantize(dst []byte, x []float32, m, k, stride int, p *pool.Pool)
 		return fmt.Errorf("blockq: X: %w", err)
 	}
 	kern := current()
-	if need := rowsSize(kern, m, k); len(dst) < need {
+	pairs := kern.pairsOf(w.layout, m)
+	if need := rowsSize(kern, m, k, pairs); len(dst) < need {
 		return fmt.Errorf("blockq: %d quantized rows of %d elements need %d bytes, got %d", m, k, need, len(dst))
 	}
-	r.kern, r.m, r.k, r.data = kern, m, k, aligned(dst)
+	r.kern, r.m, r.k, r.pairs, r.data = kern, m, k, pairs, aligned(dst)
 	r.last = kern.tileSize(m, tiling.Ceil(m, kern.mr)-1)
 	if m == 0 || k == 0 {
 		return nil
 	}
 	if last := r.tile((m - 1) / kern.mr); last.rows < last.size {
-		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*kern.rowGroupBytes(m):]) // rows that only fill up
+		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*rowGroupBytes(pairs):]) // rows that only fill up
 	}
 	r.x, r.stride = x, stride
 	const work = 1 << 14 // elements that are worth a chunk
@@ -154,13 +163,17 @@ func (r *Rows) quantizeTile(a *quantizeArgs, tile int) {
 		return
 	}
 	r.place(a, first)
+	if r.pairs {
+		r.kern.tiles.quantizePairs(a.arg())
+		return
+	}
 	r.kern.tiles.quantizeRows(a.arg())
 }
 
 func (r *Rows) quantizeRow(a *quantizeArgs, row int) {
 	r.place(a, row)
-	if r.kern.tiled(r.m) {
-		r.kern.tiles.quantize(a.arg())
+	if r.pairs {
+		r.kern.tiles.quantizePair(a.arg())
 		return
 	}
 	r.kern.quantize(a.arg())
@@ -171,7 +184,7 @@ func (r *Rows) place(a *quantizeArgs, row int) {
 	t, i := r.tile(row/r.kern.mr), row%r.kern.mr
 	*a = quantizeArgs{
 		x: unsafe.Pointer(&r.x[row*r.stride]),
-		q: unsafe.Add(t.q, r.kern.qBytes(r.m)*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
+		q: unsafe.Add(t.q, qBytes(r.pairs)*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
 		sHalf: unsafe.Add(t.sHalf, 4*i), cHalf: unsafe.Add(t.cHalf, 4*i),
 		groups: r.k / groupSize, rows: t.size, ldx: 4 * r.stride,
 	}
@@ -190,8 +203,8 @@ func (r *Rows) tile(i int) rowTile {
 		t.rows, t.size = r.kern.mr, r.kern.mr
 	}
 	each := groups * t.size // numbers of a kind
-	t.q = unsafe.Pointer(&r.data[first*groups*r.kern.rowGroupBytes(r.m)])
-	t.d = unsafe.Add(t.q, each*r.kern.qBytes(r.m))
+	t.q = unsafe.Pointer(&r.data[first*groups*rowGroupBytes(r.pairs)])
+	t.d = unsafe.Add(t.q, each*qBytes(r.pairs))
 	t.s, t.c = unsafe.Add(t.d, 4*each), unsafe.Add(t.d, 8*each)
 	t.sHalf, t.cHalf = unsafe.Add(t.d, 12*each), unsafe.Add(t.d, 20*each)
 	return t

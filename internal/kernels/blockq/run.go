@@ -62,9 +62,9 @@ func (t *Task) newPlan(threads int) plan {
 	p.tiles, p.panels = tiling.Ceil(p.m, p.kern.mr), tiling.Ceil(p.n, cols)
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
 	p.cut(p.layout.panelBytes(p.k))
-	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*p.kern.rowGroupBytes(p.m)))
+	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes(p.kern.pairsOf(p.layout, p.m))))
 	if p.ownsRows {
-		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k), vector)
+		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k, p.kern.pairsOf(p.layout, p.m)), vector)
 	}
 	p.perSlot = accBytes
 	switch p.direct = p.canDirect(); {

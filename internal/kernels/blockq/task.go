@@ -81,7 +81,7 @@ func (t *Task) prepareRows(dst []byte, p *pool.Pool) error {
 	if t.plan.prompt {
 		return t.rows.round(dst, t.X, t.M, t.K, t.StrideX, p)
 	}
-	return t.rows.Quantize(dst, t.X, t.M, t.K, t.StrideX, p)
+	return t.rows.Quantize(dst, t.Packed, t.X, t.M, t.K, t.StrideX, p)
 }
 
 // ScratchSize is how many bytes of Scratch a Run on so many threads uses. It
@@ -104,6 +104,8 @@ func (t *Product) Check() error {
 		return fmt.Errorf("blockq: W was packed as %d rows of %d, this product is M=%d N=%d K=%d", p.n, p.k, t.M, t.N, t.K)
 	case p.layout == nil && t.Rows != nil:
 		return fmt.Errorf("blockq: a product with weights of %v takes X as it is, not quantized", p.format)
+	case t.Rows != nil && t.Rows.pairs != current().pairsOf(p.layout, t.M):
+		return fmt.Errorf("blockq: X was quantized for weights of another kind than %v", p.format)
 	case t.Rows != nil && t.Prompt:
 		return fmt.Errorf("blockq: a product of prompt tokens takes X as it is, not quantized")
 	case t.Bias != nil && len(t.Bias) != t.N:

@@ -636,3 +636,6 @@ func quantize512(a *byte)
 
 //go:noescape
 func quantize512x16(a *byte)
+
+//go:noescape
+func quantizePairs512x16(a *byte)

@@ -27395,80 +27395,81 @@ group:
 	RET
 
 // func amxFirstQ4_0x8(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, GFNI, MMX+
 TEXT ·amxFirstQ4_0x8(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ4_0<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000100, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000000, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTQ lowSigns<>+0(SB), Z8
+	VPBROADCASTQ highSigns<>+0(SB), Z9
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -27487,13 +27488,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -27504,13 +27505,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -27522,14 +27523,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -27550,27 +27551,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -27643,65 +27652,33 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS (R14), Z9
-	VMOVUPS   Z9, 1024(R15)
-	VMOVDQU32 32(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, (R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 64(R15)
-	VMOVDQU32 96(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 128(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 192(R15)
-	VMOVDQU32 160(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 256(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 320(R15)
-	VMOVDQU32 224(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 384(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 448(R15)
-	VMOVDQU32 32(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 512(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 576(R15)
-	VMOVDQU32 96(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 640(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 704(R15)
-	VMOVDQU32 160(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 768(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 832(R15)
-	VMOVDQU32 224(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 896(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 960(R15)
-	ADDQ      $0x00000120, R14
-	ADDQ      $0x00000440, R15
-	CMPQ      R15, 64(SP)
-	JNE       unpacked
-	MOVQ      8(DI), R15
+	VCVTPH2PS      (R14), Z10
+	VMOVUPS        Z10, 512(R15)
+	VMOVDQU32      32(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, (R15)
+	VMOVDQU32      Z11, 256(R15)
+	VMOVDQU32      96(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, 64(R15)
+	VMOVDQU32      Z11, 320(R15)
+	VMOVDQU32      160(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, 128(R15)
+	VMOVDQU32      Z11, 384(R15)
+	VMOVDQU32      224(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, 192(R15)
+	VMOVDQU32      Z11, 448(R15)
+	ADDQ           $0x00000120, R14
+	ADDQ           $0x00000240, R15
+	CMPQ           R15, 64(SP)
+	JNE            unpacked
+	MOVQ           8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -27722,13 +27699,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -27746,23 +27723,13 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesQ4_0<>+0(SB)/4, $0xc0e0c100
-DATA valuesQ4_0<>+4(SB)/4, $0xc0a0c0c0
-DATA valuesQ4_0<>+8(SB)/4, $0xc040c080
-DATA valuesQ4_0<>+12(SB)/4, $0xbf80c000
-DATA valuesQ4_0<>+16(SB)/4, $0x3f800000
-DATA valuesQ4_0<>+20(SB)/4, $0x40404000
-DATA valuesQ4_0<>+24(SB)/4, $0x40a04080
-DATA valuesQ4_0<>+28(SB)/4, $0x40e040c0
-DATA valuesQ4_0<>+32(SB)/4, $0xc0e0c100
-DATA valuesQ4_0<>+36(SB)/4, $0xc0a0c0c0
-DATA valuesQ4_0<>+40(SB)/4, $0xc040c080
-DATA valuesQ4_0<>+44(SB)/4, $0xbf80c000
-DATA valuesQ4_0<>+48(SB)/4, $0x3f800000
-DATA valuesQ4_0<>+52(SB)/4, $0x40404000
-DATA valuesQ4_0<>+56(SB)/4, $0x40a04080
-DATA valuesQ4_0<>+60(SB)/4, $0x40e040c0
-GLOBL valuesQ4_0<>(SB), RODATA|NOPTR, $64
+DATA lowSigns<>+0(SB)/4, $0x08080808
+DATA lowSigns<>+4(SB)/4, $0x01020408
+GLOBL lowSigns<>(SB), RODATA|NOPTR, $8
+
+DATA highSigns<>+0(SB)/4, $0x80808080
+DATA highSigns<>+4(SB)/4, $0x10204080
+GLOBL highSigns<>(SB), RODATA|NOPTR, $8
 
 // func amxFirstQ4_1x8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
@@ -27771,74 +27738,74 @@ TEXT ·amxFirstQ4_1x8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ4_1<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000100, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z8
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -27857,13 +27824,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -27874,13 +27841,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -27892,14 +27859,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -27920,37 +27887,45 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000020, SI
 	ADDQ             $0x00000020, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -28025,62 +28000,34 @@ fetch:
 fetched:
 	VCVTPH2PS (R14), Z9
 	VCVTPH2PS 32(R14), Z10
-	VMOVUPS   Z9, 1024(R15)
-	VMOVUPS   Z10, 1088(R15)
+	VMOVUPS   Z9, 512(R15)
+	VMOVUPS   Z10, 576(R15)
 	VMOVDQU32 64(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, (R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 64(R15)
-	VMOVDQU32 128(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 128(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 192(R15)
-	VMOVDQU32 192(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
+	VMOVDQU32 128(R14), Z10
+	VPANDD    Z8, Z9, Z11
+	VPANDD    Z8, Z10, Z12
+	VMOVDQU32 Z11, (R15)
+	VMOVDQU32 Z12, 64(R15)
+	VPSRLW    $0x04, Z9, Z9
+	VPANDD    Z8, Z9, Z9
+	VPSRLW    $0x04, Z10, Z10
+	VPANDD    Z8, Z10, Z10
 	VMOVDQU32 Z9, 256(R15)
-	VPERMW    Z8, Z10, Z10
 	VMOVDQU32 Z10, 320(R15)
-	VMOVDQU32 256(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 384(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 448(R15)
-	VMOVDQU32 64(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 512(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 576(R15)
-	VMOVDQU32 128(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 640(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 704(R15)
 	VMOVDQU32 192(R14), Z9
+	VMOVDQU32 256(R14), Z10
+	VPANDD    Z8, Z9, Z11
+	VPANDD    Z8, Z10, Z12
+	VMOVDQU32 Z11, 128(R15)
+	VMOVDQU32 Z12, 192(R15)
 	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 768(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 832(R15)
-	VMOVDQU32 256(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 896(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 960(R15)
+	VPANDD    Z8, Z9, Z9
+	VPSRLW    $0x04, Z10, Z10
+	VPANDD    Z8, Z10, Z10
+	VMOVDQU32 Z9, 384(R15)
+	VMOVDQU32 Z10, 448(R15)
 	ADDQ      $0x00000140, R14
-	ADDQ      $0x00000480, R15
+	ADDQ      $0x00000280, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -28104,13 +28051,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -28128,24 +28075,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesQ4_1<>+0(SB)/4, $0x3f800000
-DATA valuesQ4_1<>+4(SB)/4, $0x40404000
-DATA valuesQ4_1<>+8(SB)/4, $0x40a04080
-DATA valuesQ4_1<>+12(SB)/4, $0x40e040c0
-DATA valuesQ4_1<>+16(SB)/4, $0x41104100
-DATA valuesQ4_1<>+20(SB)/4, $0x41304120
-DATA valuesQ4_1<>+24(SB)/4, $0x41504140
-DATA valuesQ4_1<>+28(SB)/4, $0x41704160
-DATA valuesQ4_1<>+32(SB)/4, $0x3f800000
-DATA valuesQ4_1<>+36(SB)/4, $0x40404000
-DATA valuesQ4_1<>+40(SB)/4, $0x40a04080
-DATA valuesQ4_1<>+44(SB)/4, $0x40e040c0
-DATA valuesQ4_1<>+48(SB)/4, $0x41104100
-DATA valuesQ4_1<>+52(SB)/4, $0x41304120
-DATA valuesQ4_1<>+56(SB)/4, $0x41504140
-DATA valuesQ4_1<>+60(SB)/4, $0x41704160
-GLOBL valuesQ4_1<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstQ5_0x8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstQ5_0x8(SB), NOSPLIT, $120-8
@@ -28153,74 +28082,76 @@ TEXT ·amxFirstQ5_0x8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ5_0<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000100, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000000, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z8
+	VPBROADCASTD word10101010<>+0(SB), Z9
+	VPBROADCASTD word10101010<>+0(SB), Z10
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -28239,13 +28170,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -28256,13 +28187,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -28274,14 +28205,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -28302,27 +28233,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -28395,88 +28334,61 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS       (R14), Z9
-	VMOVUPS         Z9, 1024(R15)
-	VMOVDQU32       32(R14), Z9
-	VMOVDQU32       288(R14), Z10
-	VPSLLW          $0x04, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, (R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 64(R15)
-	VMOVDQU32       96(R14), Z9
-	VMOVDQU32       288(R14), Z10
-	VPSLLW          $0x03, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 128(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 192(R15)
-	VMOVDQU32       160(R14), Z9
-	VMOVDQU32       288(R14), Z10
-	VPSLLW          $0x02, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 256(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 320(R15)
-	VMOVDQU32       224(R14), Z9
-	VMOVDQU32       288(R14), Z10
-	VPSLLW          $0x01, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 384(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 448(R15)
-	VMOVDQU32       32(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       288(R14), Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 512(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 576(R15)
-	VMOVDQU32       96(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       288(R14), Z10
-	VPSRLW          $0x01, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 640(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 704(R15)
-	VMOVDQU32       160(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       288(R14), Z10
-	VPSRLW          $0x02, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 768(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 832(R15)
-	VMOVDQU32       224(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       288(R14), Z10
-	VPSRLW          $0x03, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 896(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 960(R15)
-	ADDQ            $0x00000160, R14
-	ADDQ            $0x00000440, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VCVTPH2PS  (R14), Z11
+	VMOVUPS    Z11, 512(R15)
+	VMOVDQU32  288(R14), Z11
+	VMOVDQU32  32(R14), Z12
+	VMOVDQU32  96(R14), Z13
+	VPANDD     Z8, Z12, Z14
+	VPSLLW     $0x04, Z11, Z15
+	VPTERNLOGD $0xf8, Z9, Z15, Z14
+	VPANDD     Z8, Z13, Z15
+	VPSLLW     $0x03, Z11, Z16
+	VPTERNLOGD $0xf8, Z9, Z16, Z15
+	VPSUBB     Z10, Z14, Z14
+	VMOVDQU32  Z14, (R15)
+	VPSUBB     Z10, Z15, Z15
+	VMOVDQU32  Z15, 64(R15)
+	VPSRLW     $0x04, Z12, Z12
+	VPANDD     Z8, Z12, Z12
+	VPTERNLOGD $0xf8, Z9, Z11, Z12
+	VPSRLW     $0x04, Z13, Z13
+	VPANDD     Z8, Z13, Z13
+	VPSRLW     $0x01, Z11, Z14
+	VPTERNLOGD $0xf8, Z9, Z14, Z13
+	VPSUBB     Z10, Z12, Z12
+	VMOVDQU32  Z12, 256(R15)
+	VPSUBB     Z10, Z13, Z13
+	VMOVDQU32  Z13, 320(R15)
+	VMOVDQU32  160(R14), Z12
+	VMOVDQU32  224(R14), Z13
+	VPANDD     Z8, Z12, Z14
+	VPSLLW     $0x02, Z11, Z15
+	VPTERNLOGD $0xf8, Z9, Z15, Z14
+	VPANDD     Z8, Z13, Z15
+	VPSLLW     $0x01, Z11, Z16
+	VPTERNLOGD $0xf8, Z9, Z16, Z15
+	VPSUBB     Z10, Z14, Z14
+	VMOVDQU32  Z14, 128(R15)
+	VPSUBB     Z10, Z15, Z15
+	VMOVDQU32  Z15, 192(R15)
+	VPSRLW     $0x04, Z12, Z12
+	VPANDD     Z8, Z12, Z12
+	VPSRLW     $0x02, Z11, Z14
+	VPTERNLOGD $0xf8, Z9, Z14, Z12
+	VPSRLW     $0x04, Z13, Z13
+	VPANDD     Z8, Z13, Z13
+	VPSRLW     $0x03, Z11, Z11
+	VPTERNLOGD $0xf8, Z9, Z11, Z13
+	VPSUBB     Z10, Z12, Z12
+	VMOVDQU32  Z12, 384(R15)
+	VPSUBB     Z10, Z13, Z13
+	VMOVDQU32  Z13, 448(R15)
+	ADDQ       $0x00000160, R14
+	ADDQ       $0x00000240, R15
+	CMPQ       R15, 64(SP)
+	JNE        unpacked
+	MOVQ       8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -28497,13 +28409,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -28521,24 +28433,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesQ5_0<>+0(SB)/4, $0xc170c180
-DATA valuesQ5_0<>+4(SB)/4, $0xc150c160
-DATA valuesQ5_0<>+8(SB)/4, $0xc130c140
-DATA valuesQ5_0<>+12(SB)/4, $0xc110c120
-DATA valuesQ5_0<>+16(SB)/4, $0xc0e0c100
-DATA valuesQ5_0<>+20(SB)/4, $0xc0a0c0c0
-DATA valuesQ5_0<>+24(SB)/4, $0xc040c080
-DATA valuesQ5_0<>+28(SB)/4, $0xbf80c000
-DATA valuesQ5_0<>+32(SB)/4, $0x3f800000
-DATA valuesQ5_0<>+36(SB)/4, $0x40404000
-DATA valuesQ5_0<>+40(SB)/4, $0x40a04080
-DATA valuesQ5_0<>+44(SB)/4, $0x40e040c0
-DATA valuesQ5_0<>+48(SB)/4, $0x41104100
-DATA valuesQ5_0<>+52(SB)/4, $0x41304120
-DATA valuesQ5_0<>+56(SB)/4, $0x41504140
-DATA valuesQ5_0<>+60(SB)/4, $0x41704160
-GLOBL valuesQ5_0<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstQ5_1x8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstQ5_1x8(SB), NOSPLIT, $120-8
@@ -28546,74 +28440,75 @@ TEXT ·amxFirstQ5_1x8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ5_1<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000100, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z8
+	VPBROADCASTD word10101010<>+0(SB), Z9
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -28632,13 +28527,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -28649,13 +28544,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -28667,14 +28562,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -28695,37 +28590,45 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000020, SI
 	ADDQ             $0x00000020, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -28798,90 +28701,55 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS       (R14), Z9
-	VCVTPH2PS       32(R14), Z10
-	VMOVUPS         Z9, 1024(R15)
-	VMOVUPS         Z10, 1088(R15)
-	VMOVDQU32       64(R14), Z9
-	VMOVDQU32       320(R14), Z10
-	VPSLLW          $0x04, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, (R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 64(R15)
-	VMOVDQU32       128(R14), Z9
-	VMOVDQU32       320(R14), Z10
-	VPSLLW          $0x03, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 128(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 192(R15)
-	VMOVDQU32       192(R14), Z9
-	VMOVDQU32       320(R14), Z10
-	VPSLLW          $0x02, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 256(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 320(R15)
-	VMOVDQU32       256(R14), Z9
-	VMOVDQU32       320(R14), Z10
-	VPSLLW          $0x01, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 384(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 448(R15)
-	VMOVDQU32       64(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       320(R14), Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 512(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 576(R15)
-	VMOVDQU32       128(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       320(R14), Z10
-	VPSRLW          $0x01, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 640(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 704(R15)
-	VMOVDQU32       192(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       320(R14), Z10
-	VPSRLW          $0x02, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 768(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 832(R15)
-	VMOVDQU32       256(R14), Z9
-	VPSRLW          $0x04, Z9, Z9
-	VMOVDQU32       320(R14), Z10
-	VPSRLW          $0x03, Z10, Z10
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z10, Z9
-	VPALIGNR        $0x01, Z9, Z9, Z10
-	VPERMW          Z8, Z9, Z9
-	VMOVDQU32       Z9, 896(R15)
-	VPERMW          Z8, Z10, Z10
-	VMOVDQU32       Z10, 960(R15)
-	ADDQ            $0x00000180, R14
-	ADDQ            $0x00000480, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VCVTPH2PS  (R14), Z10
+	VCVTPH2PS  32(R14), Z11
+	VMOVUPS    Z10, 512(R15)
+	VMOVUPS    Z11, 576(R15)
+	VMOVDQU32  320(R14), Z10
+	VMOVDQU32  64(R14), Z11
+	VMOVDQU32  128(R14), Z12
+	VPANDD     Z8, Z11, Z13
+	VPSLLW     $0x04, Z10, Z14
+	VPTERNLOGD $0xf8, Z9, Z14, Z13
+	VPANDD     Z8, Z12, Z14
+	VPSLLW     $0x03, Z10, Z15
+	VPTERNLOGD $0xf8, Z9, Z15, Z14
+	VMOVDQU32  Z13, (R15)
+	VMOVDQU32  Z14, 64(R15)
+	VPSRLW     $0x04, Z11, Z11
+	VPANDD     Z8, Z11, Z11
+	VPTERNLOGD $0xf8, Z9, Z10, Z11
+	VPSRLW     $0x04, Z12, Z12
+	VPANDD     Z8, Z12, Z12
+	VPSRLW     $0x01, Z10, Z13
+	VPTERNLOGD $0xf8, Z9, Z13, Z12
+	VMOVDQU32  Z11, 256(R15)
+	VMOVDQU32  Z12, 320(R15)
+	VMOVDQU32  192(R14), Z11
+	VMOVDQU32  256(R14), Z12
+	VPANDD     Z8, Z11, Z13
+	VPSLLW     $0x02, Z10, Z14
+	VPTERNLOGD $0xf8, Z9, Z14, Z13
+	VPANDD     Z8, Z12, Z14
+	VPSLLW     $0x01, Z10, Z15
+	VPTERNLOGD $0xf8, Z9, Z15, Z14
+	VMOVDQU32  Z13, 128(R15)
+	VMOVDQU32  Z14, 192(R15)
+	VPSRLW     $0x04, Z11, Z11
+	VPANDD     Z8, Z11, Z11
+	VPSRLW     $0x02, Z10, Z13
+	VPTERNLOGD $0xf8, Z9, Z13, Z11
+	VPSRLW     $0x04, Z12, Z12
+	VPANDD     Z8, Z12, Z12
+	VPSRLW     $0x03, Z10, Z10
+	VPTERNLOGD $0xf8, Z9, Z10, Z12
+	VMOVDQU32  Z11, 384(R15)
+	VMOVDQU32  Z12, 448(R15)
+	ADDQ       $0x00000180, R14
+	ADDQ       $0x00000280, R15
+	CMPQ       R15, 64(SP)
+	JNE        unpacked
+	MOVQ       8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -28902,13 +28770,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -28926,102 +28794,80 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesQ5_1<>+0(SB)/4, $0x3f800000
-DATA valuesQ5_1<>+4(SB)/4, $0x40404000
-DATA valuesQ5_1<>+8(SB)/4, $0x40a04080
-DATA valuesQ5_1<>+12(SB)/4, $0x40e040c0
-DATA valuesQ5_1<>+16(SB)/4, $0x41104100
-DATA valuesQ5_1<>+20(SB)/4, $0x41304120
-DATA valuesQ5_1<>+24(SB)/4, $0x41504140
-DATA valuesQ5_1<>+28(SB)/4, $0x41704160
-DATA valuesQ5_1<>+32(SB)/4, $0x41884180
-DATA valuesQ5_1<>+36(SB)/4, $0x41984190
-DATA valuesQ5_1<>+40(SB)/4, $0x41a841a0
-DATA valuesQ5_1<>+44(SB)/4, $0x41b841b0
-DATA valuesQ5_1<>+48(SB)/4, $0x41c841c0
-DATA valuesQ5_1<>+52(SB)/4, $0x41d841d0
-DATA valuesQ5_1<>+56(SB)/4, $0x41e841e0
-DATA valuesQ5_1<>+60(SB)/4, $0x41f841f0
-GLOBL valuesQ5_1<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstQ8_0x8(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·amxFirstQ8_0x8(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE            $0xc4
-	BYTE            $0xe2
-	BYTE            $0x78
-	BYTE            $0x49
-	BYTE            $0x04
-	BYTE            $0x20
-	MOVQ            $0x00000040, CX
-	MOVQ            32(DI), AX
-	MOVQ            40(DI), SI
-	MOVQ            48(DI), R8
-	MOVQ            8(DI), DX
-	MOVQ            DX, R9
-	MOVQ            112(DI), R10
-	MOVQ            $0x00000c00, R11
-	XORQ            R12, R12
-	MOVQ            72(DI), R13
-	MOVQ            R13, 8(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 16(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 80(SP)
-	MOVQ            80(DI), R13
-	MOVQ            R13, 24(SP)
-	MOVQ            64(DI), R13
-	MOVQ            R13, 32(SP)
-	MOVQ            80(DI), R13
-	IMULQ           72(DI), R13
-	MOVQ            R13, (SP)
-	MOVQ            R13, 72(SP)
-	IMUL3Q          $0x00000200, 72(DI), R13
-	MOVQ            R13, 40(SP)
-	IMUL3Q          $0x00000020, 72(DI), R13
-	MOVQ            R13, 48(SP)
-	IMUL3Q          $0x00000000, 72(DI), R13
-	MOVQ            R13, 56(SP)
-	MOVQ            DX, R15
-	MOVQ            DX, R13
-	ADDQ            144(DI), R13
-	MOVQ            R13, 64(SP)
-	MOVQ            (DI), R14
-	MOVQ            R14, R13
-	ADDQ            184(DI), R13
-	MOVQ            R13, 96(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x000000ff, R13
-	MOVQ            R13, 104(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x00003fff, R13
-	MOVQ            R14, BX
-	SUBQ            R13, BX
-	SHRQ            $0x08, R13
-	SHLQ            $0x06, R13
-	LEAQ            16384(BX)(R13*1), BX
-	MOVQ            $0x00000008, 88(SP)
-	MOVQ            $0x00000001, 112(SP)
-	VBROADCASTI32X4 moveBytes0<>+0(SB), Z8
-	VBROADCASTI32X4 moveBytes1<>+0(SB), Z9
-	VBROADCASTI32X4 moveBytes2<>+0(SB), Z10
-	VBROADCASTI32X4 moveBytes3<>+0(SB), Z11
-	MOVQ            64(DI), R13
-	CMPQ            152(DI), $0x00
-	JNE             firstsums
-	VPXORD          Z0, Z0, Z0
-	VPXORD          Z1, Z1, Z1
-	VPXORD          Z2, Z2, Z2
-	VPXORD          Z3, Z3, Z3
-	VPXORD          Z4, Z4, Z4
-	VPXORD          Z5, Z5, Z5
-	VPXORD          Z6, Z6, Z6
-	VPXORD          Z7, Z7, Z7
-	JMP             firststarted
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   $0x00000020, CX
+	MOVQ   32(DI), AX
+	MOVQ   40(DI), SI
+	MOVQ   48(DI), R8
+	MOVQ   8(DI), DX
+	MOVQ   DX, R9
+	MOVQ   112(DI), R10
+	MOVQ   $0x00000c00, R11
+	XORQ   R12, R12
+	MOVQ   72(DI), R13
+	MOVQ   R13, 8(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 16(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 80(SP)
+	MOVQ   80(DI), R13
+	MOVQ   R13, 24(SP)
+	MOVQ   64(DI), R13
+	MOVQ   R13, 32(SP)
+	MOVQ   80(DI), R13
+	IMULQ  72(DI), R13
+	MOVQ   R13, (SP)
+	MOVQ   R13, 72(SP)
+	IMUL3Q $0x00000100, 72(DI), R13
+	MOVQ   R13, 40(SP)
+	IMUL3Q $0x00000020, 72(DI), R13
+	MOVQ   R13, 48(SP)
+	IMUL3Q $0x00000000, 72(DI), R13
+	MOVQ   R13, 56(SP)
+	MOVQ   DX, R15
+	MOVQ   DX, R13
+	ADDQ   144(DI), R13
+	MOVQ   R13, 64(SP)
+	MOVQ   (DI), R14
+	MOVQ   R14, R13
+	ADDQ   184(DI), R13
+	MOVQ   R13, 96(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x000000ff, R13
+	MOVQ   R13, 104(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x00003fff, R13
+	MOVQ   R14, BX
+	SUBQ   R13, BX
+	SHRQ   $0x08, R13
+	SHLQ   $0x06, R13
+	LEAQ   16384(BX)(R13*1), BX
+	MOVQ   $0x00000008, 88(SP)
+	MOVQ   $0x00000001, 112(SP)
+	MOVQ   64(DI), R13
+	CMPQ   152(DI), $0x00
+	JNE    firstsums
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP    firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -29040,13 +28886,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -29057,13 +28903,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -29075,14 +28921,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -29103,27 +28949,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -29196,157 +29050,29 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS       (R14), Z12
-	VMOVUPS         Z12, 1024(R15)
-	VMOVDQU32       32(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, (R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 64(R15)
-	VMOVDQU32       96(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 128(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 192(R15)
-	VMOVDQU32       160(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 256(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 320(R15)
-	VMOVDQU32       224(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 384(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 448(R15)
-	VMOVDQU32       288(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 512(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 576(R15)
-	VMOVDQU32       352(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 640(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 704(R15)
-	VMOVDQU32       416(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 768(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 832(R15)
-	VMOVDQU32       480(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 896(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 960(R15)
-	ADDQ            $0x00000220, R14
-	ADDQ            $0x00000440, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VCVTPH2PS (R14), Z8
+	VMOVUPS   Z8, 512(R15)
+	VMOVDQU32 32(R14), Z8
+	VMOVDQU32 96(R14), Z9
+	VMOVDQU32 Z8, (R15)
+	VMOVDQU32 Z9, 64(R15)
+	VMOVDQU32 160(R14), Z8
+	VMOVDQU32 224(R14), Z9
+	VMOVDQU32 Z8, 128(R15)
+	VMOVDQU32 Z9, 192(R15)
+	VMOVDQU32 288(R14), Z8
+	VMOVDQU32 352(R14), Z9
+	VMOVDQU32 Z8, 256(R15)
+	VMOVDQU32 Z9, 320(R15)
+	VMOVDQU32 416(R14), Z8
+	VMOVDQU32 480(R14), Z9
+	VMOVDQU32 Z8, 384(R15)
+	VMOVDQU32 Z9, 448(R15)
+	ADDQ      $0x00000220, R14
+	ADDQ      $0x00000240, R15
+	CMPQ      R15, 64(SP)
+	JNE       unpacked
+	MOVQ      8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -29367,13 +29093,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -29391,40 +29117,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA moveBytes0<>+0(SB)/4, $0x00808080
-DATA moveBytes0<>+4(SB)/4, $0x04808080
-DATA moveBytes0<>+8(SB)/4, $0x08808080
-DATA moveBytes0<>+12(SB)/4, $0x0c808080
-GLOBL moveBytes0<>(SB), RODATA|NOPTR, $16
-
-DATA moveBytes1<>+0(SB)/4, $0x01808080
-DATA moveBytes1<>+4(SB)/4, $0x05808080
-DATA moveBytes1<>+8(SB)/4, $0x09808080
-DATA moveBytes1<>+12(SB)/4, $0x0d808080
-GLOBL moveBytes1<>(SB), RODATA|NOPTR, $16
-
-DATA moveBytes2<>+0(SB)/4, $0x02808080
-DATA moveBytes2<>+4(SB)/4, $0x06808080
-DATA moveBytes2<>+8(SB)/4, $0x0a808080
-DATA moveBytes2<>+12(SB)/4, $0x0e808080
-GLOBL moveBytes2<>(SB), RODATA|NOPTR, $16
-
-DATA moveBytes3<>+0(SB)/4, $0x80800302
-DATA moveBytes3<>+4(SB)/4, $0x80800706
-DATA moveBytes3<>+8(SB)/4, $0x80800b0a
-DATA moveBytes3<>+12(SB)/4, $0x80800f0e
-GLOBL moveBytes3<>(SB), RODATA|NOPTR, $16
-
-DATA wordffff0000<>+0(SB)/4, $0xffff0000
-DATA wordffff0000<>+4(SB)/4, $0xffff0000
-DATA wordffff0000<>+8(SB)/4, $0xffff0000
-DATA wordffff0000<>+12(SB)/4, $0xffff0000
-DATA wordffff0000<>+16(SB)/4, $0xffff0000
-DATA wordffff0000<>+20(SB)/4, $0xffff0000
-DATA wordffff0000<>+24(SB)/4, $0xffff0000
-DATA wordffff0000<>+28(SB)/4, $0xffff0000
-GLOBL wordffff0000<>(SB), RODATA|NOPTR, $32
-
 // func amxFirstQ2_Kx8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstQ2_Kx8(SB), NOSPLIT, $120-8
@@ -29438,7 +29130,7 @@ TEXT ·amxFirstQ2_Kx8(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -29523,30 +29215,30 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILELOADD tmm2, 0(AX), distance CX
+	// TILELOADD tmm2, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x14
-	BYTE $0x08
+	BYTE $0x48
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -29601,24 +29293,24 @@ take:
 	VFMADD231PS      128(R13), Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
 	VFMADD231PS.BCST 40(R8), Z29, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VFMADD231PS      192(R13), Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
 	VFMADD231PS.BCST 44(R8), Z29, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VFMADD231PS      256(R13), Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
 	VFMADD231PS.BCST 48(R8), Z29, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VFMADD231PS      320(R13), Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
 	VFMADD231PS.BCST 52(R8), Z29, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VFMADD231PS      384(R13), Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
 	VFMADD231PS.BCST 56(R8), Z29, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VFMADD231PS      448(R13), Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	VFMADD231PS.BCST 60(R8), Z29, Z7
 	ADDQ             $0x00000400, R12
@@ -29839,13 +29531,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -29920,7 +29612,7 @@ TEXT ·amxFirstQ3_Kx8(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -30003,30 +29695,30 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILELOADD tmm2, 0(AX), distance CX
+	// TILELOADD tmm2, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x14
-	BYTE $0x08
+	BYTE $0x48
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -30045,13 +29737,13 @@ group:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -30092,16 +29784,16 @@ take:
 	VFMADD231PS 64(R13), Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
 	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VMULPS.BCST 12(SI), Z31, Z25
+	VFMADD231PS 192(R13), Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VFMADD231PS 256(R13), Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VFMADD231PS 320(R13), Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VFMADD231PS 384(R13), Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VFMADD231PS 448(R13), Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
@@ -30399,13 +30091,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -30510,7 +30202,7 @@ TEXT ·amxFirstQ4_Kx8(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -30533,7 +30225,7 @@ TEXT ·amxFirstQ4_Kx8(SB), NOSPLIT, $120-8
 	IMULQ        72(DI), R13
 	MOVQ         R13, (SP)
 	MOVQ         R13, 72(SP)
-	IMUL3Q       $0x00000200, 72(DI), R13
+	IMUL3Q       $0x00000100, 72(DI), R13
 	MOVQ         R13, 40(SP)
 	IMUL3Q       $0x00000020, 72(DI), R13
 	MOVQ         R13, 48(SP)
@@ -30559,7 +30251,7 @@ TEXT ·amxFirstQ4_Kx8(SB), NOSPLIT, $120-8
 	LEAQ         16384(BX)(R13*1), BX
 	MOVQ         $0x00000008, 88(SP)
 	MOVQ         $0x00000001, 112(SP)
-	VMOVDQU16    valuesQ4_K<>+0(SB), Z8
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z8
 	VCVTPH2PS    (R14), Z9
 	VCVTPH2PS    32(R14), Z10
 	VPBROADCASTD word80000000<>+0(SB), Z11
@@ -30595,13 +30287,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -30612,13 +30304,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -30630,14 +30322,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -30658,37 +30350,45 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000020, SI
 	ADDQ             $0x00000020, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -30767,62 +30467,34 @@ fetched:
 	VPMOVZXBD 16(R14), Z12
 	VCVTDQ2PS Z12, Z12
 	VMULPS    Z10, Z12, Z12
-	VMOVUPS   Z11, 1024(R15)
-	VMOVUPS   Z12, 1088(R15)
+	VMOVUPS   Z11, 512(R15)
+	VMOVUPS   Z12, 576(R15)
 	VMOVDQU32 32(R14), Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, (R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 64(R15)
-	VMOVDQU32 96(R14), Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 128(R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 192(R15)
-	VMOVDQU32 160(R14), Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
+	VMOVDQU32 96(R14), Z12
+	VPANDD    Z8, Z11, Z13
+	VPANDD    Z8, Z12, Z14
+	VMOVDQU32 Z13, (R15)
+	VMOVDQU32 Z14, 64(R15)
+	VPSRLW    $0x04, Z11, Z11
+	VPANDD    Z8, Z11, Z11
+	VPSRLW    $0x04, Z12, Z12
+	VPANDD    Z8, Z12, Z12
 	VMOVDQU32 Z11, 256(R15)
-	VPERMW    Z8, Z12, Z12
 	VMOVDQU32 Z12, 320(R15)
-	VMOVDQU32 224(R14), Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 384(R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 448(R15)
-	VMOVDQU32 32(R14), Z11
-	VPSRLW    $0x04, Z11, Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 512(R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 576(R15)
-	VMOVDQU32 96(R14), Z11
-	VPSRLW    $0x04, Z11, Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 640(R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 704(R15)
 	VMOVDQU32 160(R14), Z11
+	VMOVDQU32 224(R14), Z12
+	VPANDD    Z8, Z11, Z13
+	VPANDD    Z8, Z12, Z14
+	VMOVDQU32 Z13, 128(R15)
+	VMOVDQU32 Z14, 192(R15)
 	VPSRLW    $0x04, Z11, Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 768(R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 832(R15)
-	VMOVDQU32 224(R14), Z11
-	VPSRLW    $0x04, Z11, Z11
-	VPALIGNR  $0x01, Z11, Z11, Z12
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 896(R15)
-	VPERMW    Z8, Z12, Z12
-	VMOVDQU32 Z12, 960(R15)
+	VPANDD    Z8, Z11, Z11
+	VPSRLW    $0x04, Z12, Z12
+	VPANDD    Z8, Z12, Z12
+	VMOVDQU32 Z11, 384(R15)
+	VMOVDQU32 Z12, 448(R15)
 	ADDQ      $0x00000120, R14
-	ADDQ      $0x00000480, R15
+	ADDQ      $0x00000280, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -30857,13 +30529,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -30881,24 +30553,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesQ4_K<>+0(SB)/4, $0x3f800000
-DATA valuesQ4_K<>+4(SB)/4, $0x40404000
-DATA valuesQ4_K<>+8(SB)/4, $0x40a04080
-DATA valuesQ4_K<>+12(SB)/4, $0x40e040c0
-DATA valuesQ4_K<>+16(SB)/4, $0x41104100
-DATA valuesQ4_K<>+20(SB)/4, $0x41304120
-DATA valuesQ4_K<>+24(SB)/4, $0x41504140
-DATA valuesQ4_K<>+28(SB)/4, $0x41704160
-DATA valuesQ4_K<>+32(SB)/4, $0x3f800000
-DATA valuesQ4_K<>+36(SB)/4, $0x40404000
-DATA valuesQ4_K<>+40(SB)/4, $0x40a04080
-DATA valuesQ4_K<>+44(SB)/4, $0x40e040c0
-DATA valuesQ4_K<>+48(SB)/4, $0x41104100
-DATA valuesQ4_K<>+52(SB)/4, $0x41304120
-DATA valuesQ4_K<>+56(SB)/4, $0x41504140
-DATA valuesQ4_K<>+60(SB)/4, $0x41704160
-GLOBL valuesQ4_K<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstQ5_Kx8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstQ5_Kx8(SB), NOSPLIT, $120-8
@@ -30912,7 +30566,7 @@ TEXT ·amxFirstQ5_Kx8(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -30935,7 +30589,7 @@ TEXT ·amxFirstQ5_Kx8(SB), NOSPLIT, $120-8
 	IMULQ        72(DI), R13
 	MOVQ         R13, (SP)
 	MOVQ         R13, 72(SP)
-	IMUL3Q       $0x00000200, 72(DI), R13
+	IMUL3Q       $0x00000100, 72(DI), R13
 	MOVQ         R13, 40(SP)
 	IMUL3Q       $0x00000020, 72(DI), R13
 	MOVQ         R13, 48(SP)
@@ -30961,11 +30615,12 @@ TEXT ·amxFirstQ5_Kx8(SB), NOSPLIT, $120-8
 	LEAQ         16384(BX)(R13*1), BX
 	MOVQ         $0x00000008, 88(SP)
 	MOVQ         $0x00000001, 112(SP)
-	VMOVDQU16    valuesQ5_K<>+0(SB), Z8
-	VCVTPH2PS    (R14), Z9
-	VCVTPH2PS    32(R14), Z10
-	VPBROADCASTD word80000000<>+0(SB), Z11
-	VPXORD       Z11, Z10, Z10
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z8
+	VPBROADCASTD word10101010<>+0(SB), Z9
+	VCVTPH2PS    (R14), Z10
+	VCVTPH2PS    32(R14), Z11
+	VPBROADCASTD word80000000<>+0(SB), Z12
+	VPXORD       Z12, Z11, Z11
 	ADDQ         $0x40, R14
 	MOVQ         64(DI), R13
 	CMPQ         152(DI), $0x00
@@ -30997,13 +30652,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -31014,13 +30669,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -31032,14 +30687,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -31060,37 +30715,45 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000020, SI
 	ADDQ             $0x00000020, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -31163,94 +30826,59 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VPMOVZXBD       (R14), Z11
-	VCVTDQ2PS       Z11, Z11
-	VMULPS          Z9, Z11, Z11
-	VPMOVZXBD       16(R14), Z12
-	VCVTDQ2PS       Z12, Z12
-	VMULPS          Z10, Z12, Z12
-	VMOVUPS         Z11, 1024(R15)
-	VMOVUPS         Z12, 1088(R15)
-	VMOVDQU32       32(R14), Z11
-	VMOVDQU32       288(R14), Z12
-	VPSLLW          $0x04, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, (R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 64(R15)
-	VMOVDQU32       96(R14), Z11
-	VMOVDQU32       288(R14), Z12
-	VPSLLW          $0x03, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 128(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 192(R15)
-	VMOVDQU32       160(R14), Z11
-	VMOVDQU32       288(R14), Z12
-	VPSLLW          $0x02, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 256(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 320(R15)
-	VMOVDQU32       224(R14), Z11
-	VMOVDQU32       288(R14), Z12
-	VPSLLW          $0x01, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 384(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 448(R15)
-	VMOVDQU32       32(R14), Z11
-	VPSRLW          $0x04, Z11, Z11
-	VMOVDQU32       288(R14), Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 512(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 576(R15)
-	VMOVDQU32       96(R14), Z11
-	VPSRLW          $0x04, Z11, Z11
-	VMOVDQU32       288(R14), Z12
-	VPSRLW          $0x01, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 640(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 704(R15)
-	VMOVDQU32       160(R14), Z11
-	VPSRLW          $0x04, Z11, Z11
-	VMOVDQU32       288(R14), Z12
-	VPSRLW          $0x02, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 768(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 832(R15)
-	VMOVDQU32       224(R14), Z11
-	VPSRLW          $0x04, Z11, Z11
-	VMOVDQU32       288(R14), Z12
-	VPSRLW          $0x03, Z12, Z12
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z12, Z11
-	VPALIGNR        $0x01, Z11, Z11, Z12
-	VPERMW          Z8, Z11, Z11
-	VMOVDQU32       Z11, 896(R15)
-	VPERMW          Z8, Z12, Z12
-	VMOVDQU32       Z12, 960(R15)
-	ADDQ            $0x00000160, R14
-	ADDQ            $0x00000480, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VPMOVZXBD  (R14), Z12
+	VCVTDQ2PS  Z12, Z12
+	VMULPS     Z10, Z12, Z12
+	VPMOVZXBD  16(R14), Z13
+	VCVTDQ2PS  Z13, Z13
+	VMULPS     Z11, Z13, Z13
+	VMOVUPS    Z12, 512(R15)
+	VMOVUPS    Z13, 576(R15)
+	VMOVDQU32  288(R14), Z12
+	VMOVDQU32  32(R14), Z13
+	VMOVDQU32  96(R14), Z14
+	VPANDD     Z8, Z13, Z15
+	VPSLLW     $0x04, Z12, Z16
+	VPTERNLOGD $0xf8, Z9, Z16, Z15
+	VPANDD     Z8, Z14, Z16
+	VPSLLW     $0x03, Z12, Z17
+	VPTERNLOGD $0xf8, Z9, Z17, Z16
+	VMOVDQU32  Z15, (R15)
+	VMOVDQU32  Z16, 64(R15)
+	VPSRLW     $0x04, Z13, Z13
+	VPANDD     Z8, Z13, Z13
+	VPTERNLOGD $0xf8, Z9, Z12, Z13
+	VPSRLW     $0x04, Z14, Z14
+	VPANDD     Z8, Z14, Z14
+	VPSRLW     $0x01, Z12, Z15
+	VPTERNLOGD $0xf8, Z9, Z15, Z14
+	VMOVDQU32  Z13, 256(R15)
+	VMOVDQU32  Z14, 320(R15)
+	VMOVDQU32  160(R14), Z13
+	VMOVDQU32  224(R14), Z14
+	VPANDD     Z8, Z13, Z15
+	VPSLLW     $0x02, Z12, Z16
+	VPTERNLOGD $0xf8, Z9, Z16, Z15
+	VPANDD     Z8, Z14, Z16
+	VPSLLW     $0x01, Z12, Z17
+	VPTERNLOGD $0xf8, Z9, Z17, Z16
+	VMOVDQU32  Z15, 128(R15)
+	VMOVDQU32  Z16, 192(R15)
+	VPSRLW     $0x04, Z13, Z13
+	VPANDD     Z8, Z13, Z13
+	VPSRLW     $0x02, Z12, Z15
+	VPTERNLOGD $0xf8, Z9, Z15, Z13
+	VPSRLW     $0x04, Z14, Z14
+	VPANDD     Z8, Z14, Z14
+	VPSRLW     $0x03, Z12, Z12
+	VPTERNLOGD $0xf8, Z9, Z12, Z14
+	VMOVDQU32  Z13, 384(R15)
+	VMOVDQU32  Z14, 448(R15)
+	ADDQ       $0x00000160, R14
+	ADDQ       $0x00000280, R15
+	CMPQ       R15, 64(SP)
+	JNE        unpacked
+	MOVQ       8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -31265,10 +30893,10 @@ unpacked:
 	ADDQ 136(DI), R14
 
 samepanel:
-	VCVTPH2PS    (R14), Z9
-	VCVTPH2PS    32(R14), Z10
-	VPBROADCASTD word80000000<>+0(SB), Z11
-	VPXORD       Z11, Z10, Z10
+	VCVTPH2PS    (R14), Z10
+	VCVTPH2PS    32(R14), Z11
+	VPBROADCASTD word80000000<>+0(SB), Z12
+	VPXORD       Z12, Z11, Z11
 	ADDQ         $0x40, R14
 	ADDQ         $0x00000040, 104(SP)
 
@@ -31282,13 +30910,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -31306,24 +30934,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesQ5_K<>+0(SB)/4, $0x3f800000
-DATA valuesQ5_K<>+4(SB)/4, $0x40404000
-DATA valuesQ5_K<>+8(SB)/4, $0x40a04080
-DATA valuesQ5_K<>+12(SB)/4, $0x40e040c0
-DATA valuesQ5_K<>+16(SB)/4, $0x41104100
-DATA valuesQ5_K<>+20(SB)/4, $0x41304120
-DATA valuesQ5_K<>+24(SB)/4, $0x41504140
-DATA valuesQ5_K<>+28(SB)/4, $0x41704160
-DATA valuesQ5_K<>+32(SB)/4, $0x41884180
-DATA valuesQ5_K<>+36(SB)/4, $0x41984190
-DATA valuesQ5_K<>+40(SB)/4, $0x41a841a0
-DATA valuesQ5_K<>+44(SB)/4, $0x41b841b0
-DATA valuesQ5_K<>+48(SB)/4, $0x41c841c0
-DATA valuesQ5_K<>+52(SB)/4, $0x41d841d0
-DATA valuesQ5_K<>+56(SB)/4, $0x41e841e0
-DATA valuesQ5_K<>+60(SB)/4, $0x41f841f0
-GLOBL valuesQ5_K<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstQ6_Kx8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstQ6_Kx8(SB), NOSPLIT, $120-8
@@ -31337,7 +30947,7 @@ TEXT ·amxFirstQ6_Kx8(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -31420,30 +31030,30 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILELOADD tmm2, 0(AX), distance CX
+	// TILELOADD tmm2, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x14
-	BYTE $0x08
+	BYTE $0x48
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -31462,13 +31072,13 @@ group:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -31509,16 +31119,16 @@ take:
 	VFMADD231PS 64(R13), Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
 	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VMULPS.BCST 12(SI), Z31, Z25
+	VFMADD231PS 192(R13), Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VFMADD231PS 256(R13), Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VFMADD231PS 320(R13), Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VFMADD231PS 384(R13), Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VFMADD231PS 448(R13), Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
@@ -31813,13 +31423,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -31854,74 +31464,75 @@ TEXT ·amxFirstIQ4_NLx8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesIQ4_NL<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x04
+	BYTE            $0x20
+	MOVQ            $0x00000020, CX
+	MOVQ            32(DI), AX
+	MOVQ            40(DI), SI
+	MOVQ            48(DI), R8
+	MOVQ            8(DI), DX
+	MOVQ            DX, R9
+	MOVQ            112(DI), R10
+	MOVQ            $0x00000c00, R11
+	XORQ            R12, R12
+	MOVQ            72(DI), R13
+	MOVQ            R13, 8(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 16(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 80(SP)
+	MOVQ            80(DI), R13
+	MOVQ            R13, 24(SP)
+	MOVQ            64(DI), R13
+	MOVQ            R13, 32(SP)
+	MOVQ            80(DI), R13
+	IMULQ           72(DI), R13
+	MOVQ            R13, (SP)
+	MOVQ            R13, 72(SP)
+	IMUL3Q          $0x00000100, 72(DI), R13
+	MOVQ            R13, 40(SP)
+	IMUL3Q          $0x00000020, 72(DI), R13
+	MOVQ            R13, 48(SP)
+	IMUL3Q          $0x00000000, 72(DI), R13
+	MOVQ            R13, 56(SP)
+	MOVQ            DX, R15
+	MOVQ            DX, R13
+	ADDQ            144(DI), R13
+	MOVQ            R13, 64(SP)
+	MOVQ            (DI), R14
+	MOVQ            R14, R13
+	ADDQ            184(DI), R13
+	MOVQ            R13, 96(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x000000ff, R13
+	MOVQ            R13, 104(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x00003fff, R13
+	MOVQ            R14, BX
+	SUBQ            R13, BX
+	SHRQ            $0x08, R13
+	SHLQ            $0x06, R13
+	LEAQ            16384(BX)(R13*1), BX
+	MOVQ            $0x00000008, 88(SP)
+	MOVQ            $0x00000001, 112(SP)
+	VPBROADCASTD    word0f0f0f0f<>+0(SB), Z8
+	VBROADCASTI32X4 valuesIQ4<>+0(SB), Z9
+	MOVQ            64(DI), R13
+	CMPQ            152(DI), $0x00
+	JNE             firstsums
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	JMP             firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -31940,13 +31551,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -31957,13 +31568,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -31975,14 +31586,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -32003,27 +31614,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -32096,62 +31715,42 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS (R14), Z9
-	VMOVUPS   Z9, 1024(R15)
-	VMOVDQU32 32(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, (R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 64(R15)
-	VMOVDQU32 96(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 128(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 192(R15)
-	VMOVDQU32 160(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 256(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 320(R15)
-	VMOVDQU32 224(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 384(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 448(R15)
-	VMOVDQU32 32(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 512(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 576(R15)
-	VMOVDQU32 96(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 640(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 704(R15)
-	VMOVDQU32 160(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 768(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 832(R15)
-	VMOVDQU32 224(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 896(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 960(R15)
+	VCVTPH2PS (R14), Z10
+	VMOVUPS   Z10, 512(R15)
+	VMOVDQU32 32(R14), Z10
+	VMOVDQU32 96(R14), Z11
+	VPANDD    Z8, Z10, Z12
+	VPSHUFB   Z12, Z9, Z12
+	VPANDD    Z8, Z11, Z13
+	VPSHUFB   Z13, Z9, Z13
+	VMOVDQU32 Z12, (R15)
+	VMOVDQU32 Z13, 64(R15)
+	VPSRLW    $0x04, Z10, Z10
+	VPANDD    Z8, Z10, Z10
+	VPSHUFB   Z10, Z9, Z10
+	VPSRLW    $0x04, Z11, Z11
+	VPANDD    Z8, Z11, Z11
+	VPSHUFB   Z11, Z9, Z11
+	VMOVDQU32 Z10, 256(R15)
+	VMOVDQU32 Z11, 320(R15)
+	VMOVDQU32 160(R14), Z10
+	VMOVDQU32 224(R14), Z11
+	VPANDD    Z8, Z10, Z12
+	VPSHUFB   Z12, Z9, Z12
+	VPANDD    Z8, Z11, Z13
+	VPSHUFB   Z13, Z9, Z13
+	VMOVDQU32 Z12, 128(R15)
+	VMOVDQU32 Z13, 192(R15)
+	VPSRLW    $0x04, Z10, Z10
+	VPANDD    Z8, Z10, Z10
+	VPSHUFB   Z10, Z9, Z10
+	VPSRLW    $0x04, Z11, Z11
+	VPANDD    Z8, Z11, Z11
+	VPSHUFB   Z11, Z9, Z11
+	VMOVDQU32 Z10, 384(R15)
+	VMOVDQU32 Z11, 448(R15)
 	ADDQ      $0x00000120, R14
-	ADDQ      $0x00000440, R15
+	ADDQ      $0x00000240, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -32175,13 +31774,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -32199,24 +31798,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesIQ4_NL<>+0(SB)/4, $0xc2d0c2fe
-DATA valuesIQ4_NL<>+4(SB)/4, $0xc282c2a6
-DATA valuesIQ4_NL<>+8(SB)/4, $0xc20cc244
-DATA valuesIQ4_NL<>+12(SB)/4, $0xc120c1b0
-DATA valuesIQ4_NL<>+16(SB)/4, $0x41503f80
-DATA valuesIQ4_NL<>+20(SB)/4, $0x421841c8
-DATA valuesIQ4_NL<>+24(SB)/4, $0x428a4254
-DATA valuesIQ4_NL<>+28(SB)/4, $0x42e242b2
-DATA valuesIQ4_NL<>+32(SB)/4, $0xc2d0c2fe
-DATA valuesIQ4_NL<>+36(SB)/4, $0xc282c2a6
-DATA valuesIQ4_NL<>+40(SB)/4, $0xc20cc244
-DATA valuesIQ4_NL<>+44(SB)/4, $0xc120c1b0
-DATA valuesIQ4_NL<>+48(SB)/4, $0x41503f80
-DATA valuesIQ4_NL<>+52(SB)/4, $0x421841c8
-DATA valuesIQ4_NL<>+56(SB)/4, $0x428a4254
-DATA valuesIQ4_NL<>+60(SB)/4, $0x42e242b2
-GLOBL valuesIQ4_NL<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstIQ4_XSx8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstIQ4_XSx8(SB), NOSPLIT, $120-8
@@ -32224,76 +31805,77 @@ TEXT ·amxFirstIQ4_XSx8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesIQ4_XS<>+0(SB), Z8
-	VCVTPH2PS (R14), Z9
-	ADDQ      $0x20, R14
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x04
+	BYTE            $0x20
+	MOVQ            $0x00000020, CX
+	MOVQ            32(DI), AX
+	MOVQ            40(DI), SI
+	MOVQ            48(DI), R8
+	MOVQ            8(DI), DX
+	MOVQ            DX, R9
+	MOVQ            112(DI), R10
+	MOVQ            $0x00000c00, R11
+	XORQ            R12, R12
+	MOVQ            72(DI), R13
+	MOVQ            R13, 8(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 16(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 80(SP)
+	MOVQ            80(DI), R13
+	MOVQ            R13, 24(SP)
+	MOVQ            64(DI), R13
+	MOVQ            R13, 32(SP)
+	MOVQ            80(DI), R13
+	IMULQ           72(DI), R13
+	MOVQ            R13, (SP)
+	MOVQ            R13, 72(SP)
+	IMUL3Q          $0x00000100, 72(DI), R13
+	MOVQ            R13, 40(SP)
+	IMUL3Q          $0x00000020, 72(DI), R13
+	MOVQ            R13, 48(SP)
+	IMUL3Q          $0x00000000, 72(DI), R13
+	MOVQ            R13, 56(SP)
+	MOVQ            DX, R15
+	MOVQ            DX, R13
+	ADDQ            144(DI), R13
+	MOVQ            R13, 64(SP)
+	MOVQ            (DI), R14
+	MOVQ            R14, R13
+	ADDQ            184(DI), R13
+	MOVQ            R13, 96(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x000000ff, R13
+	MOVQ            R13, 104(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x00003fff, R13
+	MOVQ            R14, BX
+	SUBQ            R13, BX
+	SHRQ            $0x08, R13
+	SHLQ            $0x06, R13
+	LEAQ            16384(BX)(R13*1), BX
+	MOVQ            $0x00000008, 88(SP)
+	MOVQ            $0x00000001, 112(SP)
+	VPBROADCASTD    word0f0f0f0f<>+0(SB), Z8
+	VBROADCASTI32X4 valuesIQ4<>+0(SB), Z9
+	VCVTPH2PS       (R14), Z10
+	ADDQ            $0x20, R14
+	MOVQ            64(DI), R13
+	CMPQ            152(DI), $0x00
+	JNE             firstsums
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	JMP             firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -32312,13 +31894,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -32329,13 +31911,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -32347,14 +31929,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -32375,27 +31957,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -32468,64 +32058,44 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VPMOVSXBD (R14), Z10
-	VCVTDQ2PS Z10, Z10
-	VMULPS    Z9, Z10, Z10
-	VMOVUPS   Z10, 1024(R15)
-	VMOVDQU32 16(R14), Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, (R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 64(R15)
-	VMOVDQU32 80(R14), Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 128(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 192(R15)
-	VMOVDQU32 144(R14), Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 256(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 320(R15)
-	VMOVDQU32 208(R14), Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 384(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 448(R15)
-	VMOVDQU32 16(R14), Z10
-	VPSRLW    $0x04, Z10, Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 512(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 576(R15)
-	VMOVDQU32 80(R14), Z10
-	VPSRLW    $0x04, Z10, Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 640(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 704(R15)
-	VMOVDQU32 144(R14), Z10
-	VPSRLW    $0x04, Z10, Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 768(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 832(R15)
-	VMOVDQU32 208(R14), Z10
-	VPSRLW    $0x04, Z10, Z10
-	VPALIGNR  $0x01, Z10, Z10, Z11
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 896(R15)
-	VPERMW    Z8, Z11, Z11
-	VMOVDQU32 Z11, 960(R15)
+	VPMOVSXBD (R14), Z11
+	VCVTDQ2PS Z11, Z11
+	VMULPS    Z10, Z11, Z11
+	VMOVUPS   Z11, 512(R15)
+	VMOVDQU32 16(R14), Z11
+	VMOVDQU32 80(R14), Z12
+	VPANDD    Z8, Z11, Z13
+	VPSHUFB   Z13, Z9, Z13
+	VPANDD    Z8, Z12, Z14
+	VPSHUFB   Z14, Z9, Z14
+	VMOVDQU32 Z13, (R15)
+	VMOVDQU32 Z14, 64(R15)
+	VPSRLW    $0x04, Z11, Z11
+	VPANDD    Z8, Z11, Z11
+	VPSHUFB   Z11, Z9, Z11
+	VPSRLW    $0x04, Z12, Z12
+	VPANDD    Z8, Z12, Z12
+	VPSHUFB   Z12, Z9, Z12
+	VMOVDQU32 Z11, 256(R15)
+	VMOVDQU32 Z12, 320(R15)
+	VMOVDQU32 144(R14), Z11
+	VMOVDQU32 208(R14), Z12
+	VPANDD    Z8, Z11, Z13
+	VPSHUFB   Z13, Z9, Z13
+	VPANDD    Z8, Z12, Z14
+	VPSHUFB   Z14, Z9, Z14
+	VMOVDQU32 Z13, 128(R15)
+	VMOVDQU32 Z14, 192(R15)
+	VPSRLW    $0x04, Z11, Z11
+	VPANDD    Z8, Z11, Z11
+	VPSHUFB   Z11, Z9, Z11
+	VPSRLW    $0x04, Z12, Z12
+	VPANDD    Z8, Z12, Z12
+	VPSHUFB   Z12, Z9, Z12
+	VMOVDQU32 Z11, 384(R15)
+	VMOVDQU32 Z12, 448(R15)
 	ADDQ      $0x00000110, R14
-	ADDQ      $0x00000440, R15
+	ADDQ      $0x00000240, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -32543,7 +32113,7 @@ unpacked:
 	ADDQ 136(DI), R14
 
 samepanel:
-	VCVTPH2PS (R14), Z9
+	VCVTPH2PS (R14), Z10
 	ADDQ      $0x20, R14
 	ADDQ      $0x00000020, 104(SP)
 
@@ -32557,13 +32127,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -32581,24 +32151,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesIQ4_XS<>+0(SB)/4, $0xc2d0c2fe
-DATA valuesIQ4_XS<>+4(SB)/4, $0xc282c2a6
-DATA valuesIQ4_XS<>+8(SB)/4, $0xc20cc244
-DATA valuesIQ4_XS<>+12(SB)/4, $0xc120c1b0
-DATA valuesIQ4_XS<>+16(SB)/4, $0x41503f80
-DATA valuesIQ4_XS<>+20(SB)/4, $0x421841c8
-DATA valuesIQ4_XS<>+24(SB)/4, $0x428a4254
-DATA valuesIQ4_XS<>+28(SB)/4, $0x42e242b2
-DATA valuesIQ4_XS<>+32(SB)/4, $0xc2d0c2fe
-DATA valuesIQ4_XS<>+36(SB)/4, $0xc282c2a6
-DATA valuesIQ4_XS<>+40(SB)/4, $0xc20cc244
-DATA valuesIQ4_XS<>+44(SB)/4, $0xc120c1b0
-DATA valuesIQ4_XS<>+48(SB)/4, $0x41503f80
-DATA valuesIQ4_XS<>+52(SB)/4, $0x421841c8
-DATA valuesIQ4_XS<>+56(SB)/4, $0x428a4254
-DATA valuesIQ4_XS<>+60(SB)/4, $0x42e242b2
-GLOBL valuesIQ4_XS<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstMXFP4x8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstMXFP4x8(SB), NOSPLIT, $120-8
@@ -32606,74 +32158,75 @@ TEXT ·amxFirstMXFP4x8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesMXFP4<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x04
+	BYTE            $0x20
+	MOVQ            $0x00000020, CX
+	MOVQ            32(DI), AX
+	MOVQ            40(DI), SI
+	MOVQ            48(DI), R8
+	MOVQ            8(DI), DX
+	MOVQ            DX, R9
+	MOVQ            112(DI), R10
+	MOVQ            $0x00000c00, R11
+	XORQ            R12, R12
+	MOVQ            72(DI), R13
+	MOVQ            R13, 8(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 16(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 80(SP)
+	MOVQ            80(DI), R13
+	MOVQ            R13, 24(SP)
+	MOVQ            64(DI), R13
+	MOVQ            R13, 32(SP)
+	MOVQ            80(DI), R13
+	IMULQ           72(DI), R13
+	MOVQ            R13, (SP)
+	MOVQ            R13, 72(SP)
+	IMUL3Q          $0x00000100, 72(DI), R13
+	MOVQ            R13, 40(SP)
+	IMUL3Q          $0x00000020, 72(DI), R13
+	MOVQ            R13, 48(SP)
+	IMUL3Q          $0x00000000, 72(DI), R13
+	MOVQ            R13, 56(SP)
+	MOVQ            DX, R15
+	MOVQ            DX, R13
+	ADDQ            144(DI), R13
+	MOVQ            R13, 64(SP)
+	MOVQ            (DI), R14
+	MOVQ            R14, R13
+	ADDQ            184(DI), R13
+	MOVQ            R13, 96(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x000000ff, R13
+	MOVQ            R13, 104(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x00003fff, R13
+	MOVQ            R14, BX
+	SUBQ            R13, BX
+	SHRQ            $0x08, R13
+	SHLQ            $0x06, R13
+	LEAQ            16384(BX)(R13*1), BX
+	MOVQ            $0x00000008, 88(SP)
+	MOVQ            $0x00000001, 112(SP)
+	VPBROADCASTD    word0f0f0f0f<>+0(SB), Z8
+	VBROADCASTI32X4 valuesE2M1<>+0(SB), Z9
+	MOVQ            64(DI), R13
+	CMPQ            152(DI), $0x00
+	JNE             firstsums
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	JMP             firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -32692,13 +32245,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -32709,13 +32262,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -32727,14 +32280,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -32755,27 +32308,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -32848,69 +32409,49 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VPBROADCASTD word00200000<>+0(SB), Z10
-	VPBROADCASTD word00000001<>+0(SB), Z11
-	VPMOVZXBD    (R14), Z9
-	VPMINUD      Z11, Z9, Z12
-	VPSLLVD      Z12, Z10, Z10
-	VPSUBD       Z11, Z9, Z9
-	VPSLLD       $0x17, Z9, Z9
-	VPMAXSD      Z10, Z9, Z9
-	VMOVUPS      Z9, 1024(R15)
-	VMOVDQU32    16(R14), Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, (R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 64(R15)
-	VMOVDQU32    80(R14), Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 128(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 192(R15)
-	VMOVDQU32    144(R14), Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 256(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 320(R15)
-	VMOVDQU32    208(R14), Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 384(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 448(R15)
-	VMOVDQU32    16(R14), Z9
-	VPSRLW       $0x04, Z9, Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 512(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 576(R15)
-	VMOVDQU32    80(R14), Z9
-	VPSRLW       $0x04, Z9, Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 640(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 704(R15)
-	VMOVDQU32    144(R14), Z9
-	VPSRLW       $0x04, Z9, Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 768(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 832(R15)
-	VMOVDQU32    208(R14), Z9
-	VPSRLW       $0x04, Z9, Z9
-	VPALIGNR     $0x01, Z9, Z9, Z10
-	VPERMW       Z8, Z9, Z9
-	VMOVDQU32    Z9, 896(R15)
-	VPERMW       Z8, Z10, Z10
-	VMOVDQU32    Z10, 960(R15)
+	VPBROADCASTD word00200000<>+0(SB), Z11
+	VPBROADCASTD word00000001<>+0(SB), Z12
+	VPMOVZXBD    (R14), Z10
+	VPMINUD      Z12, Z10, Z13
+	VPSLLVD      Z13, Z11, Z11
+	VPSUBD       Z12, Z10, Z10
+	VPSLLD       $0x17, Z10, Z10
+	VPMAXSD      Z11, Z10, Z10
+	VMOVUPS      Z10, 512(R15)
+	VMOVDQU32    16(R14), Z10
+	VMOVDQU32    80(R14), Z11
+	VPANDD       Z8, Z10, Z12
+	VPSHUFB      Z12, Z9, Z12
+	VPANDD       Z8, Z11, Z13
+	VPSHUFB      Z13, Z9, Z13
+	VMOVDQU32    Z12, (R15)
+	VMOVDQU32    Z13, 64(R15)
+	VPSRLW       $0x04, Z10, Z10
+	VPANDD       Z8, Z10, Z10
+	VPSHUFB      Z10, Z9, Z10
+	VPSRLW       $0x04, Z11, Z11
+	VPANDD       Z8, Z11, Z11
+	VPSHUFB      Z11, Z9, Z11
+	VMOVDQU32    Z10, 256(R15)
+	VMOVDQU32    Z11, 320(R15)
+	VMOVDQU32    144(R14), Z10
+	VMOVDQU32    208(R14), Z11
+	VPANDD       Z8, Z10, Z12
+	VPSHUFB      Z12, Z9, Z12
+	VPANDD       Z8, Z11, Z13
+	VPSHUFB      Z13, Z9, Z13
+	VMOVDQU32    Z12, 128(R15)
+	VMOVDQU32    Z13, 192(R15)
+	VPSRLW       $0x04, Z10, Z10
+	VPANDD       Z8, Z10, Z10
+	VPSHUFB      Z10, Z9, Z10
+	VPSRLW       $0x04, Z11, Z11
+	VPANDD       Z8, Z11, Z11
+	VPSHUFB      Z11, Z9, Z11
+	VMOVDQU32    Z10, 384(R15)
+	VMOVDQU32    Z11, 448(R15)
 	ADDQ         $0x00000110, R14
-	ADDQ         $0x00000440, R15
+	ADDQ         $0x00000240, R15
 	CMPQ         R15, 64(SP)
 	JNE          unpacked
 	MOVQ         8(DI), R15
@@ -32934,13 +32475,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -32958,99 +32499,82 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesMXFP4<>+0(SB)/4, $0x3f800000
-DATA valuesMXFP4<>+4(SB)/4, $0x40404000
-DATA valuesMXFP4<>+8(SB)/4, $0x40c04080
-DATA valuesMXFP4<>+12(SB)/4, $0x41404100
-DATA valuesMXFP4<>+16(SB)/4, $0xbf800000
-DATA valuesMXFP4<>+20(SB)/4, $0xc040c000
-DATA valuesMXFP4<>+24(SB)/4, $0xc0c0c080
-DATA valuesMXFP4<>+28(SB)/4, $0xc140c100
-DATA valuesMXFP4<>+32(SB)/4, $0x3f800000
-DATA valuesMXFP4<>+36(SB)/4, $0x40404000
-DATA valuesMXFP4<>+40(SB)/4, $0x40c04080
-DATA valuesMXFP4<>+44(SB)/4, $0x41404100
-DATA valuesMXFP4<>+48(SB)/4, $0xbf800000
-DATA valuesMXFP4<>+52(SB)/4, $0xc040c000
-DATA valuesMXFP4<>+56(SB)/4, $0xc0c0c080
-DATA valuesMXFP4<>+60(SB)/4, $0xc140c100
-GLOBL valuesMXFP4<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstN4x8(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, GFNI, MMX+
 TEXT ·amxFirstN4x8(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesN4<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000100, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000000, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTQ lowSigns<>+0(SB), Z8
+	VPBROADCASTQ highSigns<>+0(SB), Z9
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -33069,13 +32593,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -33086,13 +32610,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -33104,14 +32628,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -33132,27 +32656,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -33225,65 +32757,33 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VMOVDQU32 (R14), Z9
-	VMOVUPS   Z9, 1024(R15)
-	VMOVDQU32 64(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, (R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 64(R15)
-	VMOVDQU32 128(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 128(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 192(R15)
-	VMOVDQU32 192(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 256(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 320(R15)
-	VMOVDQU32 256(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 384(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 448(R15)
-	VMOVDQU32 64(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 512(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 576(R15)
-	VMOVDQU32 128(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 640(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 704(R15)
-	VMOVDQU32 192(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 768(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 832(R15)
-	VMOVDQU32 256(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 896(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 960(R15)
-	ADDQ      $0x00000140, R14
-	ADDQ      $0x00000440, R15
-	CMPQ      R15, 64(SP)
-	JNE       unpacked
-	MOVQ      8(DI), R15
+	VMOVDQU32      (R14), Z10
+	VMOVUPS        Z10, 512(R15)
+	VMOVDQU32      64(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, (R15)
+	VMOVDQU32      Z11, 256(R15)
+	VMOVDQU32      128(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, 64(R15)
+	VMOVDQU32      Z11, 320(R15)
+	VMOVDQU32      192(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, 128(R15)
+	VMOVDQU32      Z11, 384(R15)
+	VMOVDQU32      256(R14), Z10
+	VGF2P8AFFINEQB $0xf8, Z9, Z10, Z11
+	VGF2P8AFFINEQB $0xf8, Z8, Z10, Z10
+	VMOVDQU32      Z10, 192(R15)
+	VMOVDQU32      Z11, 448(R15)
+	ADDQ           $0x00000140, R14
+	ADDQ           $0x00000240, R15
+	CMPQ           R15, 64(SP)
+	JNE            unpacked
+	MOVQ           8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -33304,13 +32804,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -33328,24 +32828,6 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesN4<>+0(SB)/4, $0xc0e0c100
-DATA valuesN4<>+4(SB)/4, $0xc0a0c0c0
-DATA valuesN4<>+8(SB)/4, $0xc040c080
-DATA valuesN4<>+12(SB)/4, $0xbf80c000
-DATA valuesN4<>+16(SB)/4, $0x3f800000
-DATA valuesN4<>+20(SB)/4, $0x40404000
-DATA valuesN4<>+24(SB)/4, $0x40a04080
-DATA valuesN4<>+28(SB)/4, $0x40e040c0
-DATA valuesN4<>+32(SB)/4, $0xc0e0c100
-DATA valuesN4<>+36(SB)/4, $0xc0a0c0c0
-DATA valuesN4<>+40(SB)/4, $0xc040c080
-DATA valuesN4<>+44(SB)/4, $0xbf80c000
-DATA valuesN4<>+48(SB)/4, $0x3f800000
-DATA valuesN4<>+52(SB)/4, $0x40404000
-DATA valuesN4<>+56(SB)/4, $0x40a04080
-DATA valuesN4<>+60(SB)/4, $0x40e040c0
-GLOBL valuesN4<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstN4Zerox8(a *byte)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·amxFirstN4Zerox8(SB), NOSPLIT, $120-8
@@ -33353,74 +32835,74 @@ TEXT ·amxFirstN4Zerox8(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000200, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000020, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesN4Zero<>+0(SB), Z8
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000100, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000020, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z8
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -33439,13 +32921,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -33456,13 +32938,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -33474,14 +32956,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -33502,37 +32984,45 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000020, SI
 	ADDQ             $0x00000020, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -33607,62 +33097,34 @@ fetch:
 fetched:
 	VMOVDQU32 (R14), Z9
 	VMOVDQU32 64(R14), Z10
-	VMOVUPS   Z9, 1024(R15)
-	VMOVUPS   Z10, 1088(R15)
+	VMOVUPS   Z9, 512(R15)
+	VMOVUPS   Z10, 576(R15)
 	VMOVDQU32 128(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, (R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 64(R15)
-	VMOVDQU32 192(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 128(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 192(R15)
-	VMOVDQU32 256(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
+	VMOVDQU32 192(R14), Z10
+	VPANDD    Z8, Z9, Z11
+	VPANDD    Z8, Z10, Z12
+	VMOVDQU32 Z11, (R15)
+	VMOVDQU32 Z12, 64(R15)
+	VPSRLW    $0x04, Z9, Z9
+	VPANDD    Z8, Z9, Z9
+	VPSRLW    $0x04, Z10, Z10
+	VPANDD    Z8, Z10, Z10
 	VMOVDQU32 Z9, 256(R15)
-	VPERMW    Z8, Z10, Z10
 	VMOVDQU32 Z10, 320(R15)
-	VMOVDQU32 320(R14), Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 384(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 448(R15)
-	VMOVDQU32 128(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 512(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 576(R15)
-	VMOVDQU32 192(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 640(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 704(R15)
 	VMOVDQU32 256(R14), Z9
+	VMOVDQU32 320(R14), Z10
+	VPANDD    Z8, Z9, Z11
+	VPANDD    Z8, Z10, Z12
+	VMOVDQU32 Z11, 128(R15)
+	VMOVDQU32 Z12, 192(R15)
 	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 768(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 832(R15)
-	VMOVDQU32 320(R14), Z9
-	VPSRLW    $0x04, Z9, Z9
-	VPALIGNR  $0x01, Z9, Z9, Z10
-	VPERMW    Z8, Z9, Z9
-	VMOVDQU32 Z9, 896(R15)
-	VPERMW    Z8, Z10, Z10
-	VMOVDQU32 Z10, 960(R15)
+	VPANDD    Z8, Z9, Z9
+	VPSRLW    $0x04, Z10, Z10
+	VPANDD    Z8, Z10, Z10
+	VMOVDQU32 Z9, 384(R15)
+	VMOVDQU32 Z10, 448(R15)
 	ADDQ      $0x00000180, R14
-	ADDQ      $0x00000480, R15
+	ADDQ      $0x00000280, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -33686,13 +33148,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -33710,102 +33172,80 @@ drain:
 	VZEROUPPER
 	RET
 
-DATA valuesN4Zero<>+0(SB)/4, $0x3f800000
-DATA valuesN4Zero<>+4(SB)/4, $0x40404000
-DATA valuesN4Zero<>+8(SB)/4, $0x40a04080
-DATA valuesN4Zero<>+12(SB)/4, $0x40e040c0
-DATA valuesN4Zero<>+16(SB)/4, $0x41104100
-DATA valuesN4Zero<>+20(SB)/4, $0x41304120
-DATA valuesN4Zero<>+24(SB)/4, $0x41504140
-DATA valuesN4Zero<>+28(SB)/4, $0x41704160
-DATA valuesN4Zero<>+32(SB)/4, $0x3f800000
-DATA valuesN4Zero<>+36(SB)/4, $0x40404000
-DATA valuesN4Zero<>+40(SB)/4, $0x40a04080
-DATA valuesN4Zero<>+44(SB)/4, $0x40e040c0
-DATA valuesN4Zero<>+48(SB)/4, $0x41104100
-DATA valuesN4Zero<>+52(SB)/4, $0x41304120
-DATA valuesN4Zero<>+56(SB)/4, $0x41504140
-DATA valuesN4Zero<>+60(SB)/4, $0x41704160
-GLOBL valuesN4Zero<>(SB), RODATA|NOPTR, $64
-
 // func amxFirstN8x8(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·amxFirstN8x8(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE            $0xc4
-	BYTE            $0xe2
-	BYTE            $0x78
-	BYTE            $0x49
-	BYTE            $0x04
-	BYTE            $0x20
-	MOVQ            $0x00000040, CX
-	MOVQ            32(DI), AX
-	MOVQ            40(DI), SI
-	MOVQ            48(DI), R8
-	MOVQ            8(DI), DX
-	MOVQ            DX, R9
-	MOVQ            112(DI), R10
-	MOVQ            $0x00000c00, R11
-	XORQ            R12, R12
-	MOVQ            72(DI), R13
-	MOVQ            R13, 8(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 16(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 80(SP)
-	MOVQ            80(DI), R13
-	MOVQ            R13, 24(SP)
-	MOVQ            64(DI), R13
-	MOVQ            R13, 32(SP)
-	MOVQ            80(DI), R13
-	IMULQ           72(DI), R13
-	MOVQ            R13, (SP)
-	MOVQ            R13, 72(SP)
-	IMUL3Q          $0x00000200, 72(DI), R13
-	MOVQ            R13, 40(SP)
-	IMUL3Q          $0x00000020, 72(DI), R13
-	MOVQ            R13, 48(SP)
-	IMUL3Q          $0x00000000, 72(DI), R13
-	MOVQ            R13, 56(SP)
-	MOVQ            DX, R15
-	MOVQ            DX, R13
-	ADDQ            144(DI), R13
-	MOVQ            R13, 64(SP)
-	MOVQ            (DI), R14
-	MOVQ            R14, R13
-	ADDQ            184(DI), R13
-	MOVQ            R13, 96(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x000000ff, R13
-	MOVQ            R13, 104(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x00003fff, R13
-	MOVQ            R14, BX
-	SUBQ            R13, BX
-	SHRQ            $0x08, R13
-	SHLQ            $0x06, R13
-	LEAQ            16384(BX)(R13*1), BX
-	MOVQ            $0x00000008, 88(SP)
-	MOVQ            $0x00000001, 112(SP)
-	VBROADCASTI32X4 moveBytes0<>+0(SB), Z8
-	VBROADCASTI32X4 moveBytes1<>+0(SB), Z9
-	VBROADCASTI32X4 moveBytes2<>+0(SB), Z10
-	VBROADCASTI32X4 moveBytes3<>+0(SB), Z11
-	MOVQ            64(DI), R13
-	CMPQ            152(DI), $0x00
-	JNE             firstsums
-	VPXORD          Z0, Z0, Z0
-	VPXORD          Z1, Z1, Z1
-	VPXORD          Z2, Z2, Z2
-	VPXORD          Z3, Z3, Z3
-	VPXORD          Z4, Z4, Z4
-	VPXORD          Z5, Z5, Z5
-	VPXORD          Z6, Z6, Z6
-	VPXORD          Z7, Z7, Z7
-	JMP             firststarted
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   $0x00000020, CX
+	MOVQ   32(DI), AX
+	MOVQ   40(DI), SI
+	MOVQ   48(DI), R8
+	MOVQ   8(DI), DX
+	MOVQ   DX, R9
+	MOVQ   112(DI), R10
+	MOVQ   $0x00000c00, R11
+	XORQ   R12, R12
+	MOVQ   72(DI), R13
+	MOVQ   R13, 8(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 16(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 80(SP)
+	MOVQ   80(DI), R13
+	MOVQ   R13, 24(SP)
+	MOVQ   64(DI), R13
+	MOVQ   R13, 32(SP)
+	MOVQ   80(DI), R13
+	IMULQ  72(DI), R13
+	MOVQ   R13, (SP)
+	MOVQ   R13, 72(SP)
+	IMUL3Q $0x00000100, 72(DI), R13
+	MOVQ   R13, 40(SP)
+	IMUL3Q $0x00000020, 72(DI), R13
+	MOVQ   R13, 48(SP)
+	IMUL3Q $0x00000000, 72(DI), R13
+	MOVQ   R13, 56(SP)
+	MOVQ   DX, R15
+	MOVQ   DX, R13
+	ADDQ   144(DI), R13
+	MOVQ   R13, 64(SP)
+	MOVQ   (DI), R14
+	MOVQ   R14, R13
+	ADDQ   184(DI), R13
+	MOVQ   R13, 96(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x000000ff, R13
+	MOVQ   R13, 104(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x00003fff, R13
+	MOVQ   R14, BX
+	SUBQ   R13, BX
+	SHRQ   $0x08, R13
+	SHLQ   $0x06, R13
+	LEAQ   16384(BX)(R13*1), BX
+	MOVQ   $0x00000008, 88(SP)
+	MOVQ   $0x00000001, 112(SP)
+	MOVQ   64(DI), R13
+	CMPQ   152(DI), $0x00
+	JNE    firstsums
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	JMP    firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -33824,13 +33264,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -33841,13 +33281,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -33859,14 +33299,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000200, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000100, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -33887,27 +33327,35 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000020, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -33980,157 +33428,29 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VMOVDQU32       (R14), Z12
-	VMOVUPS         Z12, 1024(R15)
-	VMOVDQU32       64(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, (R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 64(R15)
-	VMOVDQU32       128(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 128(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 192(R15)
-	VMOVDQU32       192(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 256(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 320(R15)
-	VMOVDQU32       256(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 384(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 448(R15)
-	VMOVDQU32       320(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 512(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 576(R15)
-	VMOVDQU32       384(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 640(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 704(R15)
-	VMOVDQU32       448(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 768(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 832(R15)
-	VMOVDQU32       512(R14), Z12
-	VPSHUFB         Z8, Z12, Z13
-	VPSRAD          $0x18, Z13, Z13
-	VCVTDQ2PS       Z13, Z13
-	VPSHUFB         Z9, Z12, Z14
-	VPSRAD          $0x18, Z14, Z14
-	VCVTDQ2PS       Z14, Z14
-	VPSHUFB         Z10, Z12, Z15
-	VPSRAD          $0x18, Z15, Z15
-	VCVTDQ2PS       Z15, Z15
-	VPSRAD          $0x18, Z12, Z12
-	VCVTDQ2PS       Z12, Z12
-	VPSHUFB         Z11, Z13, Z13
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z15, Z13
-	VMOVDQU32       Z13, 896(R15)
-	VPSHUFB         Z11, Z14, Z14
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z12, Z14
-	VMOVDQU32       Z14, 960(R15)
-	ADDQ            $0x00000240, R14
-	ADDQ            $0x00000440, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VMOVDQU32 (R14), Z8
+	VMOVUPS   Z8, 512(R15)
+	VMOVDQU32 64(R14), Z8
+	VMOVDQU32 128(R14), Z9
+	VMOVDQU32 Z8, (R15)
+	VMOVDQU32 Z9, 64(R15)
+	VMOVDQU32 192(R14), Z8
+	VMOVDQU32 256(R14), Z9
+	VMOVDQU32 Z8, 128(R15)
+	VMOVDQU32 Z9, 192(R15)
+	VMOVDQU32 320(R14), Z8
+	VMOVDQU32 384(R14), Z9
+	VMOVDQU32 Z8, 256(R15)
+	VMOVDQU32 Z9, 320(R15)
+	VMOVDQU32 448(R14), Z8
+	VMOVDQU32 512(R14), Z9
+	VMOVDQU32 Z8, 384(R15)
+	VMOVDQU32 Z9, 448(R15)
+	ADDQ      $0x00000240, R14
+	ADDQ      $0x00000240, R15
+	CMPQ      R15, 64(SP)
+	JNE       unpacked
+	MOVQ      8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -34151,13 +33471,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -34188,7 +33508,7 @@ TEXT ·amxMorePlainx8(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -34209,7 +33529,7 @@ TEXT ·amxMorePlainx8(SB), NOSPLIT, $0-8
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 256(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34217,11 +33537,11 @@ TEXT ·amxMorePlainx8(SB), NOSPLIT, $0-8
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x02
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34229,11 +33549,11 @@ TEXT ·amxMorePlainx8(SB), NOSPLIT, $0-8
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 768(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34241,11 +33561,11 @@ TEXT ·amxMorePlainx8(SB), NOSPLIT, $0-8
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x06
+	BYTE $0x03
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 1024(AX), distance CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
@@ -34253,7 +33573,7 @@ TEXT ·amxMorePlainx8(SB), NOSPLIT, $0-8
 	BYTE   $0xbc
 	BYTE   $0x08
 	BYTE   $0x00
-	BYTE   $0x08
+	BYTE   $0x04
 	BYTE   $0x00
 	BYTE   $0x00
 	CMPQ   152(DI), $0x00
@@ -34279,13 +33599,13 @@ firstsums:
 	VMOVUPS 448(R11), Z7
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -34294,32 +33614,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1088(DX), distance CX
+	// TILELOADD tmm1, 576(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -34328,32 +33648,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 2176(DX), distance CX
+	// TILELOADD tmm1, 1152(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -34366,30 +33686,30 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc5
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -34402,49 +33722,57 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc3
-	VMOVUPS     6464(R9), Z31
+	VMOVUPS     3392(R9), Z31
 	VMULPS.BCST 160(SI), Z31, Z25
-	VFMADD231PS 1024(R10), Z25, Z0
+	VCVTDQ2PS   1024(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 164(SI), Z31, Z26
-	VFMADD231PS 1088(R10), Z26, Z1
+	VCVTDQ2PS   1088(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 168(SI), Z31, Z27
-	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 172(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 176(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 180(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 184(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 188(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
+	VCVTDQ2PS   1152(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 172(SI), Z31, Z25
+	VCVTDQ2PS   1216(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 176(SI), Z31, Z26
+	VCVTDQ2PS   1280(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 180(SI), Z31, Z27
+	VCVTDQ2PS   1344(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 184(SI), Z31, Z25
+	VCVTDQ2PS   1408(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 188(SI), Z31, Z26
+	VCVTDQ2PS   1472(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 
-	// TILELOADD tmm1, 1088(DX), distance CX
+	// TILELOADD tmm1, 576(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -34453,49 +33781,57 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc4
-	VMOVUPS     7552(R9), Z31
+	VMOVUPS     3968(R9), Z31
 	VMULPS.BCST 192(SI), Z31, Z25
-	VFMADD231PS 2048(R10), Z25, Z0
+	VCVTDQ2PS   2048(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 196(SI), Z31, Z26
-	VFMADD231PS 2112(R10), Z26, Z1
+	VCVTDQ2PS   2112(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 200(SI), Z31, Z27
-	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 204(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 208(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 212(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 216(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 220(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
+	VCVTDQ2PS   2176(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 204(SI), Z31, Z25
+	VCVTDQ2PS   2240(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 208(SI), Z31, Z26
+	VCVTDQ2PS   2304(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 212(SI), Z31, Z27
+	VCVTDQ2PS   2368(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 216(SI), Z31, Z25
+	VCVTDQ2PS   2432(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 220(SI), Z31, Z26
+	VCVTDQ2PS   2496(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 
-	// TILELOADD tmm1, 2176(DX), distance CX
+	// TILELOADD tmm1, 1152(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -34508,29 +33844,37 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc5
-	VMOVUPS     8640(R9), Z31
+	VMOVUPS     4544(R9), Z31
 	VMULPS.BCST 224(SI), Z31, Z25
-	VFMADD231PS 3072(R10), Z25, Z0
+	VCVTDQ2PS   3072(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 228(SI), Z31, Z26
-	VFMADD231PS 3136(R10), Z26, Z1
+	VCVTDQ2PS   3136(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 232(SI), Z31, Z27
-	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 236(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 240(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 244(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 248(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 252(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
+	VCVTDQ2PS   3200(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 236(SI), Z31, Z25
+	VCVTDQ2PS   3264(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 240(SI), Z31, Z26
+	VCVTDQ2PS   3328(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 244(SI), Z31, Z27
+	VCVTDQ2PS   3392(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 248(SI), Z31, Z25
+	VCVTDQ2PS   3456(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 252(SI), Z31, Z26
+	VCVTDQ2PS   3520(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -34563,7 +33907,7 @@ nextsums:
 	VMOVUPS 448(R11), Z7
 
 nextstarted:
-	ADDQ $0x00002200, R9
+	ADDQ $0x00001200, R9
 	DECQ R15
 	JNE  sametile
 	MOVQ 80(DI), R15
@@ -34573,25 +33917,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 3264(DX), distance CX
+	// TILELOADD tmm1, 1728(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -34604,49 +33948,57 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm6, tmm0
+	// TDPBSSD tmm1, tmm6, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc6
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R10), Z25, Z0
+	VCVTDQ2PS   (R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R10), Z26, Z1
+	VCVTDQ2PS   64(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
+	VCVTDQ2PS   128(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 
-	// TILELOADD tmm1, 4352(DX), distance CX
+	// TILELOADD tmm1, 2304(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x11
+	BYTE $0x09
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -34659,43 +34011,51 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm7, tmm0
+	// TDPBSSD tmm1, tmm7, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc7
-	VMOVUPS     2112(R9), Z31
+	VMOVUPS     1088(R9), Z31
 	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 1024(R10), Z25, Z0
+	VCVTDQ2PS   1024(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 1088(R10), Z26, Z1
+	VCVTDQ2PS   1088(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
+	VCVTDQ2PS   1152(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 44(SI), Z31, Z25
+	VCVTDQ2PS   1216(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 48(SI), Z31, Z26
+	VCVTDQ2PS   1280(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 52(SI), Z31, Z27
+	VCVTDQ2PS   1344(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 56(SI), Z31, Z25
+	VCVTDQ2PS   1408(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 60(SI), Z31, Z26
+	VCVTDQ2PS   1472(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 
-	// TILELOADD tmm1, 5440(DX), distance CX
+	// TILELOADD tmm1, 2880(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
-	BYTE $0x15
+	BYTE $0x0b
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 2560(AX), distance CX
+	// TILELOADD tmm2, 1280(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34703,17 +34063,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0a
+	BYTE $0x05
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -34722,43 +34082,51 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc2
-	VMOVUPS     3200(R9), Z31
+	VMOVUPS     1664(R9), Z31
 	VMULPS.BCST 64(SI), Z31, Z25
-	VFMADD231PS 2048(R10), Z25, Z0
+	VCVTDQ2PS   2048(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 68(SI), Z31, Z26
-	VFMADD231PS 2112(R10), Z26, Z1
+	VCVTDQ2PS   2112(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 72(SI), Z31, Z27
-	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 76(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 80(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 84(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 88(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 92(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
+	VCVTDQ2PS   2176(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 76(SI), Z31, Z25
+	VCVTDQ2PS   2240(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 80(SI), Z31, Z26
+	VCVTDQ2PS   2304(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 84(SI), Z31, Z27
+	VCVTDQ2PS   2368(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 88(SI), Z31, Z25
+	VCVTDQ2PS   2432(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 92(SI), Z31, Z26
+	VCVTDQ2PS   2496(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 
-	// TILELOADD tmm1, 6528(DX), distance CX
+	// TILELOADD tmm1, 3456(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x19
+	BYTE $0x0d
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3072(AX), distance CX
+	// TILELOADD tmm2, 1536(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34766,17 +34134,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -34789,43 +34157,51 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc2
-	VMOVUPS     4288(R9), Z31
+	VMOVUPS     2240(R9), Z31
 	VMULPS.BCST 96(SI), Z31, Z25
-	VFMADD231PS 3072(R10), Z25, Z0
+	VCVTDQ2PS   3072(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 100(SI), Z31, Z26
-	VFMADD231PS 3136(R10), Z26, Z1
+	VCVTDQ2PS   3136(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 104(SI), Z31, Z27
-	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 108(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 112(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 116(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 120(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 124(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
+	VCVTDQ2PS   3200(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 108(SI), Z31, Z25
+	VCVTDQ2PS   3264(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 112(SI), Z31, Z26
+	VCVTDQ2PS   3328(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 116(SI), Z31, Z27
+	VCVTDQ2PS   3392(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 120(SI), Z31, Z25
+	VCVTDQ2PS   3456(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 124(SI), Z31, Z26
+	VCVTDQ2PS   3520(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 
-	// TILELOADD tmm1, 7616(DX), distance CX
+	// TILELOADD tmm1, 4032(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
-	BYTE $0x1d
+	BYTE $0x0f
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3584(AX), distance CX
+	// TILELOADD tmm2, 1792(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34833,17 +34209,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0e
+	BYTE $0x07
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -34856,32 +34232,40 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc2
-	VMOVUPS     5376(R9), Z31
+	VMOVUPS     2816(R9), Z31
 	VMULPS.BCST 128(SI), Z31, Z25
-	VFMADD231PS (R10), Z25, Z0
+	VCVTDQ2PS   (R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 132(SI), Z31, Z26
-	VFMADD231PS 64(R10), Z26, Z1
+	VCVTDQ2PS   64(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 136(SI), Z31, Z27
-	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 140(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 144(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 148(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 152(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 156(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
+	VCVTDQ2PS   128(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 140(SI), Z31, Z25
+	VCVTDQ2PS   192(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 144(SI), Z31, Z26
+	VCVTDQ2PS   256(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 148(SI), Z31, Z27
+	VCVTDQ2PS   320(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 152(SI), Z31, Z25
+	VCVTDQ2PS   384(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 156(SI), Z31, Z26
+	VCVTDQ2PS   448(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 	DECQ        R14
 	JEQ         last
-	ADDQ        $0x00002200, DX
+	ADDQ        $0x00001200, DX
 	DECQ        R12
 	JNE         run
 	MOVQ        80(DI), R12
@@ -34896,7 +34280,7 @@ first:
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 256(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34904,11 +34288,11 @@ first:
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x02
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34916,11 +34300,11 @@ first:
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 768(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34928,11 +34312,11 @@ first:
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x06
+	BYTE $0x03
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 1024(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -34940,74 +34324,98 @@ first:
 	BYTE $0xbc
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
 	BYTE        $0x84
-	BYTE        $0x0a
+	BYTE        $0x4a
 	BYTE        $0x00
 	BYTE        $0x0c
 	BYTE        $0x00
 	BYTE        $0x00
-	VMOVUPS     6464(R9), Z31
+	VMOVUPS     3392(R9), Z31
 	VMULPS.BCST 160(SI), Z31, Z25
-	VFMADD231PS 1024(R10), Z25, Z0
+	VCVTDQ2PS   1024(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 164(SI), Z31, Z26
-	VFMADD231PS 1088(R10), Z26, Z1
+	VCVTDQ2PS   1088(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 168(SI), Z31, Z27
-	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 172(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 176(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 180(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 184(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 188(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMOVUPS     7552(R9), Z31
+	VCVTDQ2PS   1152(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 172(SI), Z31, Z25
+	VCVTDQ2PS   1216(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 176(SI), Z31, Z26
+	VCVTDQ2PS   1280(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 180(SI), Z31, Z27
+	VCVTDQ2PS   1344(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 184(SI), Z31, Z25
+	VCVTDQ2PS   1408(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 188(SI), Z31, Z26
+	VCVTDQ2PS   1472(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMOVUPS     3968(R9), Z31
 	VMULPS.BCST 192(SI), Z31, Z25
-	VFMADD231PS 2048(R10), Z25, Z0
+	VCVTDQ2PS   2048(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 196(SI), Z31, Z26
-	VFMADD231PS 2112(R10), Z26, Z1
+	VCVTDQ2PS   2112(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 200(SI), Z31, Z27
-	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 204(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 208(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 212(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 216(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 220(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMOVUPS     8640(R9), Z31
+	VCVTDQ2PS   2176(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 204(SI), Z31, Z25
+	VCVTDQ2PS   2240(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 208(SI), Z31, Z26
+	VCVTDQ2PS   2304(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 212(SI), Z31, Z27
+	VCVTDQ2PS   2368(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 216(SI), Z31, Z25
+	VCVTDQ2PS   2432(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 220(SI), Z31, Z26
+	VCVTDQ2PS   2496(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMOVUPS     4544(R9), Z31
 	VMULPS.BCST 224(SI), Z31, Z25
-	VFMADD231PS 3072(R10), Z25, Z0
+	VCVTDQ2PS   3072(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 228(SI), Z31, Z26
-	VFMADD231PS 3136(R10), Z26, Z1
+	VCVTDQ2PS   3136(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 232(SI), Z31, Z27
-	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 236(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 240(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 244(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 248(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 252(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
+	VCVTDQ2PS   3200(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 236(SI), Z31, Z25
+	VCVTDQ2PS   3264(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 240(SI), Z31, Z26
+	VCVTDQ2PS   3328(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 244(SI), Z31, Z27
+	VCVTDQ2PS   3392(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 248(SI), Z31, Z25
+	VCVTDQ2PS   3456(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 252(SI), Z31, Z26
+	VCVTDQ2PS   3520(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -35039,7 +34447,7 @@ TEXT ·amxMoreOffsetx8(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -35060,7 +34468,7 @@ TEXT ·amxMoreOffsetx8(SB), NOSPLIT, $0-8
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 256(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35068,11 +34476,11 @@ TEXT ·amxMoreOffsetx8(SB), NOSPLIT, $0-8
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x02
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35080,11 +34488,11 @@ TEXT ·amxMoreOffsetx8(SB), NOSPLIT, $0-8
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 768(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35092,11 +34500,11 @@ TEXT ·amxMoreOffsetx8(SB), NOSPLIT, $0-8
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x06
+	BYTE $0x03
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 1024(AX), distance CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
@@ -35104,7 +34512,7 @@ TEXT ·amxMoreOffsetx8(SB), NOSPLIT, $0-8
 	BYTE   $0xbc
 	BYTE   $0x08
 	BYTE   $0x00
-	BYTE   $0x08
+	BYTE   $0x04
 	BYTE   $0x00
 	BYTE   $0x00
 	CMPQ   152(DI), $0x00
@@ -35130,13 +34538,13 @@ firstsums:
 	VMOVUPS 448(R11), Z7
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -35145,32 +34553,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1152(DX), distance CX
+	// TILELOADD tmm1, 640(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -35179,32 +34587,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 2304(DX), distance CX
+	// TILELOADD tmm1, 1280(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x09
+	BYTE $0x05
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -35217,30 +34625,30 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc5
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -35253,58 +34661,66 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc3
-	VMOVUPS          6784(R9), Z31
-	VMOVUPS          6848(R9), Z30
+	VMOVUPS          3712(R9), Z31
+	VMOVUPS          3776(R9), Z30
 	VMULPS.BCST      160(SI), Z31, Z25
-	VFMADD231PS      1024(R10), Z25, Z0
+	VCVTDQ2PS        1024(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 160(R8), Z30, Z0
 	VMULPS.BCST      164(SI), Z31, Z26
-	VFMADD231PS      1088(R10), Z26, Z1
+	VCVTDQ2PS        1088(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 164(R8), Z30, Z1
 	VMULPS.BCST      168(SI), Z31, Z27
-	VFMADD231PS      1152(R10), Z27, Z2
+	VCVTDQ2PS        1152(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 168(R8), Z30, Z2
-	VMULPS.BCST      172(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      172(SI), Z31, Z25
+	VCVTDQ2PS        1216(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 172(R8), Z30, Z3
-	VMULPS.BCST      176(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      176(SI), Z31, Z26
+	VCVTDQ2PS        1280(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 176(R8), Z30, Z4
-	VMULPS.BCST      180(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      180(SI), Z31, Z27
+	VCVTDQ2PS        1344(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 180(R8), Z30, Z5
-	VMULPS.BCST      184(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      184(SI), Z31, Z25
+	VCVTDQ2PS        1408(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 184(R8), Z30, Z6
-	VMULPS.BCST      188(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      188(SI), Z31, Z26
+	VCVTDQ2PS        1472(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 188(R8), Z30, Z7
 
-	// TILELOADD tmm1, 1152(DX), distance CX
+	// TILELOADD tmm1, 640(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -35313,58 +34729,66 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc4
-	VMOVUPS          7936(R9), Z31
-	VMOVUPS          8000(R9), Z30
+	VMOVUPS          4352(R9), Z31
+	VMOVUPS          4416(R9), Z30
 	VMULPS.BCST      192(SI), Z31, Z25
-	VFMADD231PS      2048(R10), Z25, Z0
+	VCVTDQ2PS        2048(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 192(R8), Z30, Z0
 	VMULPS.BCST      196(SI), Z31, Z26
-	VFMADD231PS      2112(R10), Z26, Z1
+	VCVTDQ2PS        2112(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 196(R8), Z30, Z1
 	VMULPS.BCST      200(SI), Z31, Z27
-	VFMADD231PS      2176(R10), Z27, Z2
+	VCVTDQ2PS        2176(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 200(R8), Z30, Z2
-	VMULPS.BCST      204(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      204(SI), Z31, Z25
+	VCVTDQ2PS        2240(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 204(R8), Z30, Z3
-	VMULPS.BCST      208(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      208(SI), Z31, Z26
+	VCVTDQ2PS        2304(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 208(R8), Z30, Z4
-	VMULPS.BCST      212(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      212(SI), Z31, Z27
+	VCVTDQ2PS        2368(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 212(R8), Z30, Z5
-	VMULPS.BCST      216(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      216(SI), Z31, Z25
+	VCVTDQ2PS        2432(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 216(R8), Z30, Z6
-	VMULPS.BCST      220(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      220(SI), Z31, Z26
+	VCVTDQ2PS        2496(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 220(R8), Z30, Z7
 
-	// TILELOADD tmm1, 2304(DX), distance CX
+	// TILELOADD tmm1, 1280(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x09
+	BYTE $0x05
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -35377,37 +34801,45 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc5
-	VMOVUPS          9088(R9), Z31
-	VMOVUPS          9152(R9), Z30
+	VMOVUPS          4992(R9), Z31
+	VMOVUPS          5056(R9), Z30
 	VMULPS.BCST      224(SI), Z31, Z25
-	VFMADD231PS      3072(R10), Z25, Z0
+	VCVTDQ2PS        3072(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 224(R8), Z30, Z0
 	VMULPS.BCST      228(SI), Z31, Z26
-	VFMADD231PS      3136(R10), Z26, Z1
+	VCVTDQ2PS        3136(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 228(R8), Z30, Z1
 	VMULPS.BCST      232(SI), Z31, Z27
-	VFMADD231PS      3200(R10), Z27, Z2
+	VCVTDQ2PS        3200(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 232(R8), Z30, Z2
-	VMULPS.BCST      236(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      236(SI), Z31, Z25
+	VCVTDQ2PS        3264(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 236(R8), Z30, Z3
-	VMULPS.BCST      240(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      240(SI), Z31, Z26
+	VCVTDQ2PS        3328(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 240(R8), Z30, Z4
-	VMULPS.BCST      244(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      244(SI), Z31, Z27
+	VCVTDQ2PS        3392(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 244(R8), Z30, Z5
-	VMULPS.BCST      248(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      248(SI), Z31, Z25
+	VCVTDQ2PS        3456(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 248(R8), Z30, Z6
-	VMULPS.BCST      252(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      252(SI), Z31, Z26
+	VCVTDQ2PS        3520(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 252(R8), Z30, Z7
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -35441,7 +34873,7 @@ nextsums:
 	VMOVUPS 448(R11), Z7
 
 nextstarted:
-	ADDQ $0x00002400, R9
+	ADDQ $0x00001400, R9
 	DECQ R15
 	JNE  sametile
 	MOVQ 80(DI), R15
@@ -35451,25 +34883,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 3456(DX), distance CX
+	// TILELOADD tmm1, 1920(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x0d
+	BYTE $0x07
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -35482,58 +34914,66 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm6, tmm0
+	// TDPBSSD tmm1, tmm6, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc6
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R10), Z25, Z0
+	VCVTDQ2PS        (R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R10), Z26, Z1
+	VCVTDQ2PS        64(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R10), Z27, Z2
+	VCVTDQ2PS        128(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 
-	// TILELOADD tmm1, 4608(DX), distance CX
+	// TILELOADD tmm1, 2560(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x12
+	BYTE $0x0a
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -35546,142 +34986,158 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm7, tmm0
+	// TDPBSSD tmm1, tmm7, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc7
-	VMOVUPS          2176(R9), Z31
-	VMOVUPS          2240(R9), Z30
+	VMOVUPS          1152(R9), Z31
+	VMOVUPS          1216(R9), Z30
 	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      1024(R10), Z25, Z0
+	VCVTDQ2PS        1024(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 32(R8), Z30, Z0
 	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      1088(R10), Z26, Z1
+	VCVTDQ2PS        1088(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 36(R8), Z30, Z1
 	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      1152(R10), Z27, Z2
+	VCVTDQ2PS        1152(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 40(R8), Z30, Z2
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      44(SI), Z31, Z25
+	VCVTDQ2PS        1216(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 44(R8), Z30, Z3
-	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      48(SI), Z31, Z26
+	VCVTDQ2PS        1280(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 48(R8), Z30, Z4
-	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      52(SI), Z31, Z27
+	VCVTDQ2PS        1344(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 52(R8), Z30, Z5
-	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      56(SI), Z31, Z25
+	VCVTDQ2PS        1408(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 56(R8), Z30, Z6
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      60(SI), Z31, Z26
+	VCVTDQ2PS        1472(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 60(R8), Z30, Z7
 
-	// TILELOADD tmm1, 5760(DX), distance CX
+	// TILELOADD tmm1, 3200(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x16
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD tmm2, 2560(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x08
-	BYTE $0x00
-	BYTE $0x0a
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILESTORED tmm0, 0(R10), distance CX
-	BYTE $0xc4
-	BYTE $0xc2
-	BYTE $0x7a
-	BYTE $0x4b
-	BYTE $0x04
-	BYTE $0x0a
-
-	// TILEZERO tmm0
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x49
-	BYTE $0xc0
-
-	// TDPBF16PS tmm1, tmm2, tmm0
-	BYTE             $0xc4
-	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
-	BYTE             $0xc2
-	VMOVUPS          3328(R9), Z31
-	VMOVUPS          3392(R9), Z30
-	VMULPS.BCST      64(SI), Z31, Z25
-	VFMADD231PS      2048(R10), Z25, Z0
-	VFMADD231PS.BCST 64(R8), Z30, Z0
-	VMULPS.BCST      68(SI), Z31, Z26
-	VFMADD231PS      2112(R10), Z26, Z1
-	VFMADD231PS.BCST 68(R8), Z30, Z1
-	VMULPS.BCST      72(SI), Z31, Z27
-	VFMADD231PS      2176(R10), Z27, Z2
-	VFMADD231PS.BCST 72(R8), Z30, Z2
-	VMULPS.BCST      76(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
-	VFMADD231PS.BCST 76(R8), Z30, Z3
-	VMULPS.BCST      80(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
-	VFMADD231PS.BCST 80(R8), Z30, Z4
-	VMULPS.BCST      84(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
-	VFMADD231PS.BCST 84(R8), Z30, Z5
-	VMULPS.BCST      88(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
-	VFMADD231PS.BCST 88(R8), Z30, Z6
-	VMULPS.BCST      92(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
-	VFMADD231PS.BCST 92(R8), Z30, Z7
-
-	// TILELOADD tmm1, 6912(DX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x8c
-	BYTE $0x0a
-	BYTE $0x00
-	BYTE $0x1b
-	BYTE $0x00
-	BYTE $0x00
-
-	// TILELOADD tmm2, 3072(AX), distance CX
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x94
-	BYTE $0x08
-	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILELOADD tmm2, 1280(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x05
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm0, 0(R10), distance 2·CX
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x04
+	BYTE $0x4a
+
+	// TILEZERO tmm0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+
+	// TDPBSSD tmm1, tmm2, tmm0
+	BYTE             $0xc4
+	BYTE             $0xe2
+	BYTE             $0x73
+	BYTE             $0x5e
+	BYTE             $0xc2
+	VMOVUPS          1792(R9), Z31
+	VMOVUPS          1856(R9), Z30
+	VMULPS.BCST      64(SI), Z31, Z25
+	VCVTDQ2PS        2048(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
+	VFMADD231PS.BCST 64(R8), Z30, Z0
+	VMULPS.BCST      68(SI), Z31, Z26
+	VCVTDQ2PS        2112(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
+	VFMADD231PS.BCST 68(R8), Z30, Z1
+	VMULPS.BCST      72(SI), Z31, Z27
+	VCVTDQ2PS        2176(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
+	VFMADD231PS.BCST 72(R8), Z30, Z2
+	VMULPS.BCST      76(SI), Z31, Z25
+	VCVTDQ2PS        2240(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
+	VFMADD231PS.BCST 76(R8), Z30, Z3
+	VMULPS.BCST      80(SI), Z31, Z26
+	VCVTDQ2PS        2304(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
+	VFMADD231PS.BCST 80(R8), Z30, Z4
+	VMULPS.BCST      84(SI), Z31, Z27
+	VCVTDQ2PS        2368(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
+	VFMADD231PS.BCST 84(R8), Z30, Z5
+	VMULPS.BCST      88(SI), Z31, Z25
+	VCVTDQ2PS        2432(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
+	VFMADD231PS.BCST 88(R8), Z30, Z6
+	VMULPS.BCST      92(SI), Z31, Z26
+	VCVTDQ2PS        2496(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
+	VFMADD231PS.BCST 92(R8), Z30, Z7
+
+	// TILELOADD tmm1, 3840(DX), distance 2·CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x4a
+	BYTE $0x00
+	BYTE $0x0f
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILELOADD tmm2, 1536(AX), distance CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x08
+	BYTE $0x00
+	BYTE $0x06
+	BYTE $0x00
+	BYTE $0x00
+
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -35694,52 +35150,60 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc2
-	VMOVUPS          4480(R9), Z31
-	VMOVUPS          4544(R9), Z30
+	VMOVUPS          2432(R9), Z31
+	VMOVUPS          2496(R9), Z30
 	VMULPS.BCST      96(SI), Z31, Z25
-	VFMADD231PS      3072(R10), Z25, Z0
+	VCVTDQ2PS        3072(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 96(R8), Z30, Z0
 	VMULPS.BCST      100(SI), Z31, Z26
-	VFMADD231PS      3136(R10), Z26, Z1
+	VCVTDQ2PS        3136(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 100(R8), Z30, Z1
 	VMULPS.BCST      104(SI), Z31, Z27
-	VFMADD231PS      3200(R10), Z27, Z2
+	VCVTDQ2PS        3200(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 104(R8), Z30, Z2
-	VMULPS.BCST      108(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      108(SI), Z31, Z25
+	VCVTDQ2PS        3264(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 108(R8), Z30, Z3
-	VMULPS.BCST      112(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      112(SI), Z31, Z26
+	VCVTDQ2PS        3328(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 112(R8), Z30, Z4
-	VMULPS.BCST      116(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      116(SI), Z31, Z27
+	VCVTDQ2PS        3392(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 116(R8), Z30, Z5
-	VMULPS.BCST      120(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      120(SI), Z31, Z25
+	VCVTDQ2PS        3456(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 120(R8), Z30, Z6
-	VMULPS.BCST      124(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      124(SI), Z31, Z26
+	VCVTDQ2PS        3520(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 124(R8), Z30, Z7
 
-	// TILELOADD tmm1, 8064(DX), distance CX
+	// TILELOADD tmm1, 4480(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x1f
+	BYTE $0x11
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3584(AX), distance CX
+	// TILELOADD tmm2, 1792(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35747,17 +35211,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0e
+	BYTE $0x07
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -35770,41 +35234,49 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc2
-	VMOVUPS          5632(R9), Z31
-	VMOVUPS          5696(R9), Z30
+	VMOVUPS          3072(R9), Z31
+	VMOVUPS          3136(R9), Z30
 	VMULPS.BCST      128(SI), Z31, Z25
-	VFMADD231PS      (R10), Z25, Z0
+	VCVTDQ2PS        (R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 128(R8), Z30, Z0
 	VMULPS.BCST      132(SI), Z31, Z26
-	VFMADD231PS      64(R10), Z26, Z1
+	VCVTDQ2PS        64(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 132(R8), Z30, Z1
 	VMULPS.BCST      136(SI), Z31, Z27
-	VFMADD231PS      128(R10), Z27, Z2
+	VCVTDQ2PS        128(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 136(R8), Z30, Z2
-	VMULPS.BCST      140(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      140(SI), Z31, Z25
+	VCVTDQ2PS        192(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 140(R8), Z30, Z3
-	VMULPS.BCST      144(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      144(SI), Z31, Z26
+	VCVTDQ2PS        256(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 144(R8), Z30, Z4
-	VMULPS.BCST      148(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      148(SI), Z31, Z27
+	VCVTDQ2PS        320(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 148(R8), Z30, Z5
-	VMULPS.BCST      152(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      152(SI), Z31, Z25
+	VCVTDQ2PS        384(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 152(R8), Z30, Z6
-	VMULPS.BCST      156(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      156(SI), Z31, Z26
+	VCVTDQ2PS        448(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 156(R8), Z30, Z7
 	DECQ             R14
 	JEQ              last
-	ADDQ             $0x00002400, DX
+	ADDQ             $0x00001400, DX
 	DECQ             R12
 	JNE              run
 	MOVQ             80(DI), R12
@@ -35819,7 +35291,7 @@ first:
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 256(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35827,11 +35299,11 @@ first:
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x02
+	BYTE $0x01
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35839,11 +35311,11 @@ first:
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 768(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35851,11 +35323,11 @@ first:
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x06
+	BYTE $0x03
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 1024(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -35863,100 +35335,124 @@ first:
 	BYTE $0xbc
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0x0a
+	BYTE             $0x4a
 	BYTE             $0x00
 	BYTE             $0x0c
 	BYTE             $0x00
 	BYTE             $0x00
-	VMOVUPS          6784(R9), Z31
-	VMOVUPS          6848(R9), Z30
+	VMOVUPS          3712(R9), Z31
+	VMOVUPS          3776(R9), Z30
 	VMULPS.BCST      160(SI), Z31, Z25
-	VFMADD231PS      1024(R10), Z25, Z0
+	VCVTDQ2PS        1024(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 160(R8), Z30, Z0
 	VMULPS.BCST      164(SI), Z31, Z26
-	VFMADD231PS      1088(R10), Z26, Z1
+	VCVTDQ2PS        1088(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 164(R8), Z30, Z1
 	VMULPS.BCST      168(SI), Z31, Z27
-	VFMADD231PS      1152(R10), Z27, Z2
+	VCVTDQ2PS        1152(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 168(R8), Z30, Z2
-	VMULPS.BCST      172(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      172(SI), Z31, Z25
+	VCVTDQ2PS        1216(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 172(R8), Z30, Z3
-	VMULPS.BCST      176(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      176(SI), Z31, Z26
+	VCVTDQ2PS        1280(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 176(R8), Z30, Z4
-	VMULPS.BCST      180(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      180(SI), Z31, Z27
+	VCVTDQ2PS        1344(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 180(R8), Z30, Z5
-	VMULPS.BCST      184(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      184(SI), Z31, Z25
+	VCVTDQ2PS        1408(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 184(R8), Z30, Z6
-	VMULPS.BCST      188(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      188(SI), Z31, Z26
+	VCVTDQ2PS        1472(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 188(R8), Z30, Z7
-	VMOVUPS          7936(R9), Z31
-	VMOVUPS          8000(R9), Z30
+	VMOVUPS          4352(R9), Z31
+	VMOVUPS          4416(R9), Z30
 	VMULPS.BCST      192(SI), Z31, Z25
-	VFMADD231PS      2048(R10), Z25, Z0
+	VCVTDQ2PS        2048(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 192(R8), Z30, Z0
 	VMULPS.BCST      196(SI), Z31, Z26
-	VFMADD231PS      2112(R10), Z26, Z1
+	VCVTDQ2PS        2112(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 196(R8), Z30, Z1
 	VMULPS.BCST      200(SI), Z31, Z27
-	VFMADD231PS      2176(R10), Z27, Z2
+	VCVTDQ2PS        2176(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 200(R8), Z30, Z2
-	VMULPS.BCST      204(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      204(SI), Z31, Z25
+	VCVTDQ2PS        2240(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 204(R8), Z30, Z3
-	VMULPS.BCST      208(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      208(SI), Z31, Z26
+	VCVTDQ2PS        2304(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 208(R8), Z30, Z4
-	VMULPS.BCST      212(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      212(SI), Z31, Z27
+	VCVTDQ2PS        2368(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 212(R8), Z30, Z5
-	VMULPS.BCST      216(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      216(SI), Z31, Z25
+	VCVTDQ2PS        2432(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 216(R8), Z30, Z6
-	VMULPS.BCST      220(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      220(SI), Z31, Z26
+	VCVTDQ2PS        2496(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 220(R8), Z30, Z7
-	VMOVUPS          9088(R9), Z31
-	VMOVUPS          9152(R9), Z30
+	VMOVUPS          4992(R9), Z31
+	VMOVUPS          5056(R9), Z30
 	VMULPS.BCST      224(SI), Z31, Z25
-	VFMADD231PS      3072(R10), Z25, Z0
+	VCVTDQ2PS        3072(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 224(R8), Z30, Z0
 	VMULPS.BCST      228(SI), Z31, Z26
-	VFMADD231PS      3136(R10), Z26, Z1
+	VCVTDQ2PS        3136(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 228(R8), Z30, Z1
 	VMULPS.BCST      232(SI), Z31, Z27
-	VFMADD231PS      3200(R10), Z27, Z2
+	VCVTDQ2PS        3200(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 232(R8), Z30, Z2
-	VMULPS.BCST      236(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      236(SI), Z31, Z25
+	VCVTDQ2PS        3264(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 236(R8), Z30, Z3
-	VMULPS.BCST      240(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      240(SI), Z31, Z26
+	VCVTDQ2PS        3328(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 240(R8), Z30, Z4
-	VMULPS.BCST      244(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      244(SI), Z31, Z27
+	VCVTDQ2PS        3392(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 244(R8), Z30, Z5
-	VMULPS.BCST      248(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      248(SI), Z31, Z25
+	VCVTDQ2PS        3456(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 248(R8), Z30, Z6
-	VMULPS.BCST      252(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      252(SI), Z31, Z26
+	VCVTDQ2PS        3520(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 252(R8), Z30, Z7
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -35989,7 +35485,7 @@ TEXT ·amxMoreTwoOffsetsx8(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -36002,57 +35498,57 @@ TEXT ·amxMoreTwoOffsetsx8(SB), NOSPLIT, $0-8
 	MOVQ  R12, R14
 	IMULQ 120(DI), R14
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance 2·CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
 	BYTE   $0x4b
 	BYTE   $0xbc
-	BYTE   $0x08
+	BYTE   $0x48
 	BYTE   $0x00
 	BYTE   $0x08
 	BYTE   $0x00
@@ -36080,13 +35576,13 @@ firstsums:
 	VMOVUPS 448(R11), Z7
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -36102,25 +35598,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1216(DX), distance CX
+	// TILELOADD tmm1, 1216(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -36136,25 +35632,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 2432(DX), distance CX
+	// TILELOADD tmm1, 2432(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x09
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -36176,21 +35672,21 @@ firststarted:
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -36224,46 +35720,46 @@ run:
 	VFMADD231PS      1152(R10), Z27, Z2
 	VFMADD231PS.BCST 328(R8), Z30, Z2
 	VFMADD231PS.BCST 360(R8), Z29, Z2
-	VMULPS.BCST      172(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      172(SI), Z31, Z25
+	VFMADD231PS      1216(R10), Z25, Z3
 	VFMADD231PS.BCST 332(R8), Z30, Z3
 	VFMADD231PS.BCST 364(R8), Z29, Z3
-	VMULPS.BCST      176(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      176(SI), Z31, Z26
+	VFMADD231PS      1280(R10), Z26, Z4
 	VFMADD231PS.BCST 336(R8), Z30, Z4
 	VFMADD231PS.BCST 368(R8), Z29, Z4
-	VMULPS.BCST      180(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      180(SI), Z31, Z27
+	VFMADD231PS      1344(R10), Z27, Z5
 	VFMADD231PS.BCST 340(R8), Z30, Z5
 	VFMADD231PS.BCST 372(R8), Z29, Z5
-	VMULPS.BCST      184(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      184(SI), Z31, Z25
+	VFMADD231PS      1408(R10), Z25, Z6
 	VFMADD231PS.BCST 344(R8), Z30, Z6
 	VFMADD231PS.BCST 376(R8), Z29, Z6
-	VMULPS.BCST      188(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      188(SI), Z31, Z26
+	VFMADD231PS      1472(R10), Z26, Z7
 	VFMADD231PS.BCST 348(R8), Z30, Z7
 	VFMADD231PS.BCST 380(R8), Z29, Z7
 
-	// TILELOADD tmm1, 1216(DX), distance CX
+	// TILELOADD tmm1, 1216(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -36293,46 +35789,46 @@ run:
 	VFMADD231PS      2176(R10), Z27, Z2
 	VFMADD231PS.BCST 392(R8), Z30, Z2
 	VFMADD231PS.BCST 424(R8), Z29, Z2
-	VMULPS.BCST      204(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      204(SI), Z31, Z25
+	VFMADD231PS      2240(R10), Z25, Z3
 	VFMADD231PS.BCST 396(R8), Z30, Z3
 	VFMADD231PS.BCST 428(R8), Z29, Z3
-	VMULPS.BCST      208(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      208(SI), Z31, Z26
+	VFMADD231PS      2304(R10), Z26, Z4
 	VFMADD231PS.BCST 400(R8), Z30, Z4
 	VFMADD231PS.BCST 432(R8), Z29, Z4
-	VMULPS.BCST      212(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      212(SI), Z31, Z27
+	VFMADD231PS      2368(R10), Z27, Z5
 	VFMADD231PS.BCST 404(R8), Z30, Z5
 	VFMADD231PS.BCST 436(R8), Z29, Z5
-	VMULPS.BCST      216(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      216(SI), Z31, Z25
+	VFMADD231PS      2432(R10), Z25, Z6
 	VFMADD231PS.BCST 408(R8), Z30, Z6
 	VFMADD231PS.BCST 440(R8), Z29, Z6
-	VMULPS.BCST      220(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      220(SI), Z31, Z26
+	VFMADD231PS      2496(R10), Z26, Z7
 	VFMADD231PS.BCST 412(R8), Z30, Z7
 	VFMADD231PS.BCST 444(R8), Z29, Z7
 
-	// TILELOADD tmm1, 2432(DX), distance CX
+	// TILELOADD tmm1, 2432(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x09
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -36366,24 +35862,24 @@ run:
 	VFMADD231PS      3200(R10), Z27, Z2
 	VFMADD231PS.BCST 456(R8), Z30, Z2
 	VFMADD231PS.BCST 488(R8), Z29, Z2
-	VMULPS.BCST      236(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      236(SI), Z31, Z25
+	VFMADD231PS      3264(R10), Z25, Z3
 	VFMADD231PS.BCST 460(R8), Z30, Z3
 	VFMADD231PS.BCST 492(R8), Z29, Z3
-	VMULPS.BCST      240(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      240(SI), Z31, Z26
+	VFMADD231PS      3328(R10), Z26, Z4
 	VFMADD231PS.BCST 464(R8), Z30, Z4
 	VFMADD231PS.BCST 496(R8), Z29, Z4
-	VMULPS.BCST      244(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      244(SI), Z31, Z27
+	VFMADD231PS      3392(R10), Z27, Z5
 	VFMADD231PS.BCST 468(R8), Z30, Z5
 	VFMADD231PS.BCST 500(R8), Z29, Z5
-	VMULPS.BCST      248(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      248(SI), Z31, Z25
+	VFMADD231PS      3456(R10), Z25, Z6
 	VFMADD231PS.BCST 472(R8), Z30, Z6
 	VFMADD231PS.BCST 504(R8), Z29, Z6
-	VMULPS.BCST      252(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      252(SI), Z31, Z26
+	VFMADD231PS      3520(R10), Z26, Z7
 	VFMADD231PS.BCST 476(R8), Z30, Z7
 	VFMADD231PS.BCST 508(R8), Z29, Z7
 	VMOVUPS          Z0, (R11)
@@ -36428,25 +35924,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 3648(DX), distance CX
+	// TILELOADD tmm1, 3648(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x0e
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -36480,46 +35976,46 @@ first:
 	VFMADD231PS      128(R10), Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
 	VFMADD231PS.BCST 40(R8), Z29, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VFMADD231PS      192(R10), Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
 	VFMADD231PS.BCST 44(R8), Z29, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VFMADD231PS      256(R10), Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
 	VFMADD231PS.BCST 48(R8), Z29, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VFMADD231PS      320(R10), Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
 	VFMADD231PS.BCST 52(R8), Z29, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VFMADD231PS      384(R10), Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
 	VFMADD231PS.BCST 56(R8), Z29, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VFMADD231PS      448(R10), Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	VFMADD231PS.BCST 60(R8), Z29, Z7
 
-	// TILELOADD tmm1, 4864(DX), distance CX
+	// TILELOADD tmm1, 4864(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x13
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -36553,58 +36049,58 @@ first:
 	VFMADD231PS      1152(R10), Z27, Z2
 	VFMADD231PS.BCST 72(R8), Z30, Z2
 	VFMADD231PS.BCST 104(R8), Z29, Z2
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      44(SI), Z31, Z25
+	VFMADD231PS      1216(R10), Z25, Z3
 	VFMADD231PS.BCST 76(R8), Z30, Z3
 	VFMADD231PS.BCST 108(R8), Z29, Z3
-	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      48(SI), Z31, Z26
+	VFMADD231PS      1280(R10), Z26, Z4
 	VFMADD231PS.BCST 80(R8), Z30, Z4
 	VFMADD231PS.BCST 112(R8), Z29, Z4
-	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      52(SI), Z31, Z27
+	VFMADD231PS      1344(R10), Z27, Z5
 	VFMADD231PS.BCST 84(R8), Z30, Z5
 	VFMADD231PS.BCST 116(R8), Z29, Z5
-	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      56(SI), Z31, Z25
+	VFMADD231PS      1408(R10), Z25, Z6
 	VFMADD231PS.BCST 88(R8), Z30, Z6
 	VFMADD231PS.BCST 120(R8), Z29, Z6
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      60(SI), Z31, Z26
+	VFMADD231PS      1472(R10), Z26, Z7
 	VFMADD231PS.BCST 92(R8), Z30, Z7
 	VFMADD231PS.BCST 124(R8), Z29, Z7
 
-	// TILELOADD tmm1, 6080(DX), distance CX
+	// TILELOADD tmm1, 6080(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x17
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 2560(AX), distance CX
+	// TILELOADD tmm2, 2560(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0a
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -36634,58 +36130,58 @@ first:
 	VFMADD231PS      2176(R10), Z27, Z2
 	VFMADD231PS.BCST 136(R8), Z30, Z2
 	VFMADD231PS.BCST 168(R8), Z29, Z2
-	VMULPS.BCST      76(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      76(SI), Z31, Z25
+	VFMADD231PS      2240(R10), Z25, Z3
 	VFMADD231PS.BCST 140(R8), Z30, Z3
 	VFMADD231PS.BCST 172(R8), Z29, Z3
-	VMULPS.BCST      80(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      80(SI), Z31, Z26
+	VFMADD231PS      2304(R10), Z26, Z4
 	VFMADD231PS.BCST 144(R8), Z30, Z4
 	VFMADD231PS.BCST 176(R8), Z29, Z4
-	VMULPS.BCST      84(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      84(SI), Z31, Z27
+	VFMADD231PS      2368(R10), Z27, Z5
 	VFMADD231PS.BCST 148(R8), Z30, Z5
 	VFMADD231PS.BCST 180(R8), Z29, Z5
-	VMULPS.BCST      88(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      88(SI), Z31, Z25
+	VFMADD231PS      2432(R10), Z25, Z6
 	VFMADD231PS.BCST 152(R8), Z30, Z6
 	VFMADD231PS.BCST 184(R8), Z29, Z6
-	VMULPS.BCST      92(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      92(SI), Z31, Z26
+	VFMADD231PS      2496(R10), Z26, Z7
 	VFMADD231PS.BCST 156(R8), Z30, Z7
 	VFMADD231PS.BCST 188(R8), Z29, Z7
 
-	// TILELOADD tmm1, 7296(DX), distance CX
+	// TILELOADD tmm1, 7296(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x1c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3072(AX), distance CX
+	// TILELOADD tmm2, 3072(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -36719,58 +36215,58 @@ first:
 	VFMADD231PS      3200(R10), Z27, Z2
 	VFMADD231PS.BCST 200(R8), Z30, Z2
 	VFMADD231PS.BCST 232(R8), Z29, Z2
-	VMULPS.BCST      108(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      108(SI), Z31, Z25
+	VFMADD231PS      3264(R10), Z25, Z3
 	VFMADD231PS.BCST 204(R8), Z30, Z3
 	VFMADD231PS.BCST 236(R8), Z29, Z3
-	VMULPS.BCST      112(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      112(SI), Z31, Z26
+	VFMADD231PS      3328(R10), Z26, Z4
 	VFMADD231PS.BCST 208(R8), Z30, Z4
 	VFMADD231PS.BCST 240(R8), Z29, Z4
-	VMULPS.BCST      116(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      116(SI), Z31, Z27
+	VFMADD231PS      3392(R10), Z27, Z5
 	VFMADD231PS.BCST 212(R8), Z30, Z5
 	VFMADD231PS.BCST 244(R8), Z29, Z5
-	VMULPS.BCST      120(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      120(SI), Z31, Z25
+	VFMADD231PS      3456(R10), Z25, Z6
 	VFMADD231PS.BCST 216(R8), Z30, Z6
 	VFMADD231PS.BCST 248(R8), Z29, Z6
-	VMULPS.BCST      124(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      124(SI), Z31, Z26
+	VFMADD231PS      3520(R10), Z26, Z7
 	VFMADD231PS.BCST 220(R8), Z30, Z7
 	VFMADD231PS.BCST 252(R8), Z29, Z7
 
-	// TILELOADD tmm1, 8512(DX), distance CX
+	// TILELOADD tmm1, 8512(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x21
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3584(AX), distance CX
+	// TILELOADD tmm2, 3584(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0e
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -36804,24 +36300,24 @@ first:
 	VFMADD231PS      128(R10), Z27, Z2
 	VFMADD231PS.BCST 264(R8), Z30, Z2
 	VFMADD231PS.BCST 296(R8), Z29, Z2
-	VMULPS.BCST      140(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      140(SI), Z31, Z25
+	VFMADD231PS      192(R10), Z25, Z3
 	VFMADD231PS.BCST 268(R8), Z30, Z3
 	VFMADD231PS.BCST 300(R8), Z29, Z3
-	VMULPS.BCST      144(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      144(SI), Z31, Z26
+	VFMADD231PS      256(R10), Z26, Z4
 	VFMADD231PS.BCST 272(R8), Z30, Z4
 	VFMADD231PS.BCST 304(R8), Z29, Z4
-	VMULPS.BCST      148(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      148(SI), Z31, Z27
+	VFMADD231PS      320(R10), Z27, Z5
 	VFMADD231PS.BCST 276(R8), Z30, Z5
 	VFMADD231PS.BCST 308(R8), Z29, Z5
-	VMULPS.BCST      152(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      152(SI), Z31, Z25
+	VFMADD231PS      384(R10), Z25, Z6
 	VFMADD231PS.BCST 280(R8), Z30, Z6
 	VFMADD231PS.BCST 312(R8), Z29, Z6
-	VMULPS.BCST      156(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      156(SI), Z31, Z26
+	VFMADD231PS      448(R10), Z26, Z7
 	VFMADD231PS.BCST 284(R8), Z30, Z7
 	VFMADD231PS.BCST 316(R8), Z29, Z7
 	DECQ             R14
@@ -36833,57 +36329,57 @@ first:
 	MOVQ             8(DI), DX
 	ADDQ             128(DI), AX
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xbc
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -36891,13 +36387,13 @@ first:
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0x0a
+	BYTE             $0x4a
 	BYTE             $0x00
 	BYTE             $0x0c
 	BYTE             $0x00
@@ -36917,24 +36413,24 @@ last:
 	VFMADD231PS      1152(R10), Z27, Z2
 	VFMADD231PS.BCST 328(R8), Z30, Z2
 	VFMADD231PS.BCST 360(R8), Z29, Z2
-	VMULPS.BCST      172(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      172(SI), Z31, Z25
+	VFMADD231PS      1216(R10), Z25, Z3
 	VFMADD231PS.BCST 332(R8), Z30, Z3
 	VFMADD231PS.BCST 364(R8), Z29, Z3
-	VMULPS.BCST      176(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      176(SI), Z31, Z26
+	VFMADD231PS      1280(R10), Z26, Z4
 	VFMADD231PS.BCST 336(R8), Z30, Z4
 	VFMADD231PS.BCST 368(R8), Z29, Z4
-	VMULPS.BCST      180(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      180(SI), Z31, Z27
+	VFMADD231PS      1344(R10), Z27, Z5
 	VFMADD231PS.BCST 340(R8), Z30, Z5
 	VFMADD231PS.BCST 372(R8), Z29, Z5
-	VMULPS.BCST      184(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      184(SI), Z31, Z25
+	VFMADD231PS      1408(R10), Z25, Z6
 	VFMADD231PS.BCST 344(R8), Z30, Z6
 	VFMADD231PS.BCST 376(R8), Z29, Z6
-	VMULPS.BCST      188(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      188(SI), Z31, Z26
+	VFMADD231PS      1472(R10), Z26, Z7
 	VFMADD231PS.BCST 348(R8), Z30, Z7
 	VFMADD231PS.BCST 380(R8), Z29, Z7
 	VMOVUPS          8320(R9), Z31
@@ -36952,24 +36448,24 @@ last:
 	VFMADD231PS      2176(R10), Z27, Z2
 	VFMADD231PS.BCST 392(R8), Z30, Z2
 	VFMADD231PS.BCST 424(R8), Z29, Z2
-	VMULPS.BCST      204(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      204(SI), Z31, Z25
+	VFMADD231PS      2240(R10), Z25, Z3
 	VFMADD231PS.BCST 396(R8), Z30, Z3
 	VFMADD231PS.BCST 428(R8), Z29, Z3
-	VMULPS.BCST      208(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      208(SI), Z31, Z26
+	VFMADD231PS      2304(R10), Z26, Z4
 	VFMADD231PS.BCST 400(R8), Z30, Z4
 	VFMADD231PS.BCST 432(R8), Z29, Z4
-	VMULPS.BCST      212(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      212(SI), Z31, Z27
+	VFMADD231PS      2368(R10), Z27, Z5
 	VFMADD231PS.BCST 404(R8), Z30, Z5
 	VFMADD231PS.BCST 436(R8), Z29, Z5
-	VMULPS.BCST      216(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      216(SI), Z31, Z25
+	VFMADD231PS      2432(R10), Z25, Z6
 	VFMADD231PS.BCST 408(R8), Z30, Z6
 	VFMADD231PS.BCST 440(R8), Z29, Z6
-	VMULPS.BCST      220(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      220(SI), Z31, Z26
+	VFMADD231PS      2496(R10), Z26, Z7
 	VFMADD231PS.BCST 412(R8), Z30, Z7
 	VFMADD231PS.BCST 444(R8), Z29, Z7
 	VMOVUPS          9536(R9), Z31
@@ -36987,24 +36483,24 @@ last:
 	VFMADD231PS      3200(R10), Z27, Z2
 	VFMADD231PS.BCST 456(R8), Z30, Z2
 	VFMADD231PS.BCST 488(R8), Z29, Z2
-	VMULPS.BCST      236(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      236(SI), Z31, Z25
+	VFMADD231PS      3264(R10), Z25, Z3
 	VFMADD231PS.BCST 460(R8), Z30, Z3
 	VFMADD231PS.BCST 492(R8), Z29, Z3
-	VMULPS.BCST      240(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      240(SI), Z31, Z26
+	VFMADD231PS      3328(R10), Z26, Z4
 	VFMADD231PS.BCST 464(R8), Z30, Z4
 	VFMADD231PS.BCST 496(R8), Z29, Z4
-	VMULPS.BCST      244(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      244(SI), Z31, Z27
+	VFMADD231PS      3392(R10), Z27, Z5
 	VFMADD231PS.BCST 468(R8), Z30, Z5
 	VFMADD231PS.BCST 500(R8), Z29, Z5
-	VMULPS.BCST      248(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      248(SI), Z31, Z25
+	VFMADD231PS      3456(R10), Z25, Z6
 	VFMADD231PS.BCST 472(R8), Z30, Z6
 	VFMADD231PS.BCST 504(R8), Z29, Z6
-	VMULPS.BCST      252(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      252(SI), Z31, Z26
+	VFMADD231PS      3520(R10), Z26, Z7
 	VFMADD231PS.BCST 476(R8), Z30, Z7
 	VFMADD231PS.BCST 508(R8), Z29, Z7
 	VMOVUPS          Z0, (R11)
@@ -37038,7 +36534,7 @@ TEXT ·amxMoreDoublex8(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -37051,57 +36547,57 @@ TEXT ·amxMoreDoublex8(SB), NOSPLIT, $0-8
 	MOVQ  R12, R14
 	IMULQ 120(DI), R14
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance 2·CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
 	BYTE   $0x4b
 	BYTE   $0xbc
-	BYTE   $0x08
+	BYTE   $0x48
 	BYTE   $0x00
 	BYTE   $0x08
 	BYTE   $0x00
@@ -37129,13 +36625,13 @@ firstsums:
 	VMOVUPS 448(R11), Z7
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -37151,13 +36647,13 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -37170,25 +36666,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 2112(DX), distance CX
+	// TILELOADD tmm1, 2112(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -37204,13 +36700,13 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 3136(DX), distance CX
+	// TILELOADD tmm1, 3136(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x0c
 	BYTE $0x00
@@ -37223,25 +36719,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 4224(DX), distance CX
+	// TILELOADD tmm1, 4224(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x10
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -37261,13 +36757,13 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc5
 
-	// TILELOADD tmm1, 5248(DX), distance CX
+	// TILELOADD tmm1, 5248(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x14
 	BYTE $0x00
@@ -37282,21 +36778,21 @@ firststarted:
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -37316,13 +36812,13 @@ run:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -37341,36 +36837,36 @@ run:
 	VFMADD231PS 1088(R10), Z26, Z1
 	VMULPS.BCST 168(SI), Z31, Z27
 	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 172(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 176(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 180(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 184(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 188(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
+	VMULPS.BCST 172(SI), Z31, Z25
+	VFMADD231PS 1216(R10), Z25, Z3
+	VMULPS.BCST 176(SI), Z31, Z26
+	VFMADD231PS 1280(R10), Z26, Z4
+	VMULPS.BCST 180(SI), Z31, Z27
+	VFMADD231PS 1344(R10), Z27, Z5
+	VMULPS.BCST 184(SI), Z31, Z25
+	VFMADD231PS 1408(R10), Z25, Z6
+	VMULPS.BCST 188(SI), Z31, Z26
+	VFMADD231PS 1472(R10), Z26, Z7
 
-	// TILELOADD tmm1, 2112(DX), distance CX
+	// TILELOADD tmm1, 2112(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -37386,13 +36882,13 @@ run:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 3136(DX), distance CX
+	// TILELOADD tmm1, 3136(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x0c
 	BYTE $0x00
@@ -37411,36 +36907,36 @@ run:
 	VFMADD231PS 2112(R10), Z26, Z1
 	VMULPS.BCST 200(SI), Z31, Z27
 	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 204(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 208(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 212(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 216(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 220(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
+	VMULPS.BCST 204(SI), Z31, Z25
+	VFMADD231PS 2240(R10), Z25, Z3
+	VMULPS.BCST 208(SI), Z31, Z26
+	VFMADD231PS 2304(R10), Z26, Z4
+	VMULPS.BCST 212(SI), Z31, Z27
+	VFMADD231PS 2368(R10), Z27, Z5
+	VMULPS.BCST 216(SI), Z31, Z25
+	VFMADD231PS 2432(R10), Z25, Z6
+	VMULPS.BCST 220(SI), Z31, Z26
+	VFMADD231PS 2496(R10), Z26, Z7
 
-	// TILELOADD tmm1, 4224(DX), distance CX
+	// TILELOADD tmm1, 4224(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x10
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -37460,13 +36956,13 @@ run:
 	BYTE $0x5c
 	BYTE $0xc5
 
-	// TILELOADD tmm1, 5248(DX), distance CX
+	// TILELOADD tmm1, 5248(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x14
 	BYTE $0x00
@@ -37485,16 +36981,16 @@ run:
 	VFMADD231PS 3136(R10), Z26, Z1
 	VMULPS.BCST 232(SI), Z31, Z27
 	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 236(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 240(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 244(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 248(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 252(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
+	VMULPS.BCST 236(SI), Z31, Z25
+	VFMADD231PS 3264(R10), Z25, Z3
+	VMULPS.BCST 240(SI), Z31, Z26
+	VFMADD231PS 3328(R10), Z26, Z4
+	VMULPS.BCST 244(SI), Z31, Z27
+	VFMADD231PS 3392(R10), Z27, Z5
+	VMULPS.BCST 248(SI), Z31, Z25
+	VFMADD231PS 3456(R10), Z25, Z6
+	VMULPS.BCST 252(SI), Z31, Z26
+	VFMADD231PS 3520(R10), Z26, Z7
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -37537,25 +37033,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 6336(DX), distance CX
+	// TILELOADD tmm1, 6336(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x18
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -37575,13 +37071,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc6
 
-	// TILELOADD tmm1, 7360(DX), distance CX
+	// TILELOADD tmm1, 7360(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x1c
 	BYTE $0x00
@@ -37600,36 +37096,36 @@ first:
 	VFMADD231PS 64(R10), Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
 	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
+	VMULPS.BCST 12(SI), Z31, Z25
+	VFMADD231PS 192(R10), Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VFMADD231PS 256(R10), Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VFMADD231PS 320(R10), Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VFMADD231PS 384(R10), Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VFMADD231PS 448(R10), Z26, Z7
 
-	// TILELOADD tmm1, 8448(DX), distance CX
+	// TILELOADD tmm1, 8448(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x21
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -37649,13 +37145,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc7
 
-	// TILELOADD tmm1, 9472(DX), distance CX
+	// TILELOADD tmm1, 9472(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x25
 	BYTE $0x00
@@ -37674,48 +37170,48 @@ first:
 	VFMADD231PS 1088(R10), Z26, Z1
 	VMULPS.BCST 40(SI), Z31, Z27
 	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
+	VMULPS.BCST 44(SI), Z31, Z25
+	VFMADD231PS 1216(R10), Z25, Z3
+	VMULPS.BCST 48(SI), Z31, Z26
+	VFMADD231PS 1280(R10), Z26, Z4
+	VMULPS.BCST 52(SI), Z31, Z27
+	VFMADD231PS 1344(R10), Z27, Z5
+	VMULPS.BCST 56(SI), Z31, Z25
+	VFMADD231PS 1408(R10), Z25, Z6
+	VMULPS.BCST 60(SI), Z31, Z26
+	VFMADD231PS 1472(R10), Z26, Z7
 
-	// TILELOADD tmm1, 10560(DX), distance CX
+	// TILELOADD tmm1, 10560(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x29
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 2560(AX), distance CX
+	// TILELOADD tmm2, 2560(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0a
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -37731,13 +37227,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 11584(DX), distance CX
+	// TILELOADD tmm1, 11584(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x2d
 	BYTE $0x00
@@ -37756,48 +37252,48 @@ first:
 	VFMADD231PS 2112(R10), Z26, Z1
 	VMULPS.BCST 72(SI), Z31, Z27
 	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 76(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 80(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 84(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 88(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 92(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
+	VMULPS.BCST 76(SI), Z31, Z25
+	VFMADD231PS 2240(R10), Z25, Z3
+	VMULPS.BCST 80(SI), Z31, Z26
+	VFMADD231PS 2304(R10), Z26, Z4
+	VMULPS.BCST 84(SI), Z31, Z27
+	VFMADD231PS 2368(R10), Z27, Z5
+	VMULPS.BCST 88(SI), Z31, Z25
+	VFMADD231PS 2432(R10), Z25, Z6
+	VMULPS.BCST 92(SI), Z31, Z26
+	VFMADD231PS 2496(R10), Z26, Z7
 
-	// TILELOADD tmm1, 12672(DX), distance CX
+	// TILELOADD tmm1, 12672(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x31
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3072(AX), distance CX
+	// TILELOADD tmm2, 3072(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -37817,13 +37313,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 13696(DX), distance CX
+	// TILELOADD tmm1, 13696(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x35
 	BYTE $0x00
@@ -37842,48 +37338,48 @@ first:
 	VFMADD231PS 3136(R10), Z26, Z1
 	VMULPS.BCST 104(SI), Z31, Z27
 	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 108(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 112(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 116(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 120(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 124(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
+	VMULPS.BCST 108(SI), Z31, Z25
+	VFMADD231PS 3264(R10), Z25, Z3
+	VMULPS.BCST 112(SI), Z31, Z26
+	VFMADD231PS 3328(R10), Z26, Z4
+	VMULPS.BCST 116(SI), Z31, Z27
+	VFMADD231PS 3392(R10), Z27, Z5
+	VMULPS.BCST 120(SI), Z31, Z25
+	VFMADD231PS 3456(R10), Z25, Z6
+	VMULPS.BCST 124(SI), Z31, Z26
+	VFMADD231PS 3520(R10), Z26, Z7
 
-	// TILELOADD tmm1, 14784(DX), distance CX
+	// TILELOADD tmm1, 14784(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x39
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 3584(AX), distance CX
+	// TILELOADD tmm2, 3584(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0e
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -37903,13 +37399,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 15808(DX), distance CX
+	// TILELOADD tmm1, 15808(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x3d
 	BYTE $0x00
@@ -37928,16 +37424,16 @@ first:
 	VFMADD231PS 64(R10), Z26, Z1
 	VMULPS.BCST 136(SI), Z31, Z27
 	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 140(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 144(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 148(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 152(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 156(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
+	VMULPS.BCST 140(SI), Z31, Z25
+	VFMADD231PS 192(R10), Z25, Z3
+	VMULPS.BCST 144(SI), Z31, Z26
+	VFMADD231PS 256(R10), Z26, Z4
+	VMULPS.BCST 148(SI), Z31, Z27
+	VFMADD231PS 320(R10), Z27, Z5
+	VMULPS.BCST 152(SI), Z31, Z25
+	VFMADD231PS 384(R10), Z25, Z6
+	VMULPS.BCST 156(SI), Z31, Z26
+	VFMADD231PS 448(R10), Z26, Z7
 	DECQ        R14
 	JEQ         last
 	ADDQ        $0x00004200, DX
@@ -37947,57 +37443,57 @@ first:
 	MOVQ        8(DI), DX
 	ADDQ        128(DI), AX
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 512(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 1024(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 1536(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 2048(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xbc
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -38005,13 +37501,13 @@ first:
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
 	BYTE        $0x84
-	BYTE        $0x0a
+	BYTE        $0x4a
 	BYTE        $0x00
 	BYTE        $0x0c
 	BYTE        $0x00
@@ -38023,16 +37519,16 @@ last:
 	VFMADD231PS 1088(R10), Z26, Z1
 	VMULPS.BCST 168(SI), Z31, Z27
 	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 172(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 176(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 180(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 184(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 188(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
+	VMULPS.BCST 172(SI), Z31, Z25
+	VFMADD231PS 1216(R10), Z25, Z3
+	VMULPS.BCST 176(SI), Z31, Z26
+	VFMADD231PS 1280(R10), Z26, Z4
+	VMULPS.BCST 180(SI), Z31, Z27
+	VFMADD231PS 1344(R10), Z27, Z5
+	VMULPS.BCST 184(SI), Z31, Z25
+	VFMADD231PS 1408(R10), Z25, Z6
+	VMULPS.BCST 188(SI), Z31, Z26
+	VFMADD231PS 1472(R10), Z26, Z7
 	VMOVUPS     14720(R9), Z31
 	VMULPS.BCST 192(SI), Z31, Z25
 	VFMADD231PS 2048(R10), Z25, Z0
@@ -38040,16 +37536,16 @@ last:
 	VFMADD231PS 2112(R10), Z26, Z1
 	VMULPS.BCST 200(SI), Z31, Z27
 	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 204(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 208(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 212(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 216(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 220(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
+	VMULPS.BCST 204(SI), Z31, Z25
+	VFMADD231PS 2240(R10), Z25, Z3
+	VMULPS.BCST 208(SI), Z31, Z26
+	VFMADD231PS 2304(R10), Z26, Z4
+	VMULPS.BCST 212(SI), Z31, Z27
+	VFMADD231PS 2368(R10), Z27, Z5
+	VMULPS.BCST 216(SI), Z31, Z25
+	VFMADD231PS 2432(R10), Z25, Z6
+	VMULPS.BCST 220(SI), Z31, Z26
+	VFMADD231PS 2496(R10), Z26, Z7
 	VMOVUPS     16832(R9), Z31
 	VMULPS.BCST 224(SI), Z31, Z25
 	VFMADD231PS 3072(R10), Z25, Z0
@@ -38057,16 +37553,16 @@ last:
 	VFMADD231PS 3136(R10), Z26, Z1
 	VMULPS.BCST 232(SI), Z31, Z27
 	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 236(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 240(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 244(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 248(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 252(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
+	VMULPS.BCST 236(SI), Z31, Z25
+	VFMADD231PS 3264(R10), Z25, Z3
+	VMULPS.BCST 240(SI), Z31, Z26
+	VFMADD231PS 3328(R10), Z26, Z4
+	VMULPS.BCST 244(SI), Z31, Z27
+	VFMADD231PS 3392(R10), Z27, Z5
+	VMULPS.BCST 248(SI), Z31, Z25
+	VFMADD231PS 3456(R10), Z25, Z6
+	VMULPS.BCST 252(SI), Z31, Z26
+	VFMADD231PS 3520(R10), Z26, Z7
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -38086,88 +37582,89 @@ last:
 	RET
 
 // func amxFirstQ4_0x16(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, GFNI, MMX+
 TEXT ·amxFirstQ4_0x16(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ4_0<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000200, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000000, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTQ lowSigns<>+0(SB), Z16
+	VPBROADCASTQ highSigns<>+0(SB), Z17
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -38194,13 +37691,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -38211,13 +37708,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -38229,14 +37726,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -38257,43 +37754,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -38390,65 +37903,33 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS (R14), Z17
-	VMOVUPS   Z17, 1024(R15)
-	VMOVDQU32 32(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, (R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 64(R15)
-	VMOVDQU32 96(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 128(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 192(R15)
-	VMOVDQU32 160(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 256(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 320(R15)
-	VMOVDQU32 224(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 384(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 448(R15)
-	VMOVDQU32 32(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 512(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 576(R15)
-	VMOVDQU32 96(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 640(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 704(R15)
-	VMOVDQU32 160(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 768(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 832(R15)
-	VMOVDQU32 224(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 896(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 960(R15)
-	ADDQ      $0x00000120, R14
-	ADDQ      $0x00000440, R15
-	CMPQ      R15, 64(SP)
-	JNE       unpacked
-	MOVQ      8(DI), R15
+	VCVTPH2PS      (R14), Z18
+	VMOVUPS        Z18, 512(R15)
+	VMOVDQU32      32(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, (R15)
+	VMOVDQU32      Z19, 256(R15)
+	VMOVDQU32      96(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, 64(R15)
+	VMOVDQU32      Z19, 320(R15)
+	VMOVDQU32      160(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, 128(R15)
+	VMOVDQU32      Z19, 384(R15)
+	VMOVDQU32      224(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, 192(R15)
+	VMOVDQU32      Z19, 448(R15)
+	ADDQ           $0x00000120, R14
+	ADDQ           $0x00000240, R15
+	CMPQ           R15, 64(SP)
+	JNE            unpacked
+	MOVQ           8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -38469,13 +37950,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -38500,82 +37981,82 @@ TEXT ·amxFirstQ4_1x16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ4_1<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000200, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z16
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -38602,13 +38083,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -38619,13 +38100,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -38637,14 +38118,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -38665,61 +38146,77 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R13), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VCVTDQ2PS        512(R13), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R13), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VCVTDQ2PS        576(R13), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R13), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VCVTDQ2PS        640(R13), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R13), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VCVTDQ2PS        704(R13), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      768(R13), Z25, Z12
+	VCVTDQ2PS        768(R13), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 48(R8), Z30, Z12
 	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      832(R13), Z26, Z13
+	VCVTDQ2PS        832(R13), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 52(R8), Z30, Z13
 	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      896(R13), Z27, Z14
+	VCVTDQ2PS        896(R13), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R13), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VCVTDQ2PS        960(R13), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000040, SI
 	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -38818,62 +38315,34 @@ fetch:
 fetched:
 	VCVTPH2PS (R14), Z17
 	VCVTPH2PS 32(R14), Z18
-	VMOVUPS   Z17, 1024(R15)
-	VMOVUPS   Z18, 1088(R15)
+	VMOVUPS   Z17, 512(R15)
+	VMOVUPS   Z18, 576(R15)
 	VMOVDQU32 64(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, (R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 64(R15)
-	VMOVDQU32 128(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 128(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 192(R15)
-	VMOVDQU32 192(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
+	VMOVDQU32 128(R14), Z18
+	VPANDD    Z16, Z17, Z19
+	VPANDD    Z16, Z18, Z20
+	VMOVDQU32 Z19, (R15)
+	VMOVDQU32 Z20, 64(R15)
+	VPSRLW    $0x04, Z17, Z17
+	VPANDD    Z16, Z17, Z17
+	VPSRLW    $0x04, Z18, Z18
+	VPANDD    Z16, Z18, Z18
 	VMOVDQU32 Z17, 256(R15)
-	VPERMW    Z16, Z18, Z18
 	VMOVDQU32 Z18, 320(R15)
-	VMOVDQU32 256(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 384(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 448(R15)
-	VMOVDQU32 64(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 512(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 576(R15)
-	VMOVDQU32 128(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 640(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 704(R15)
 	VMOVDQU32 192(R14), Z17
+	VMOVDQU32 256(R14), Z18
+	VPANDD    Z16, Z17, Z19
+	VPANDD    Z16, Z18, Z20
+	VMOVDQU32 Z19, 128(R15)
+	VMOVDQU32 Z20, 192(R15)
 	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 768(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 832(R15)
-	VMOVDQU32 256(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 896(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 960(R15)
+	VPANDD    Z16, Z17, Z17
+	VPSRLW    $0x04, Z18, Z18
+	VPANDD    Z16, Z18, Z18
+	VMOVDQU32 Z17, 384(R15)
+	VMOVDQU32 Z18, 448(R15)
 	ADDQ      $0x00000140, R14
-	ADDQ      $0x00000480, R15
+	ADDQ      $0x00000280, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -38897,13 +38366,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -38928,82 +38397,84 @@ TEXT ·amxFirstQ5_0x16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ5_0<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000200, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000000, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z16
+	VPBROADCASTD word10101010<>+0(SB), Z17
+	VPBROADCASTD word10101010<>+0(SB), Z18
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -39030,13 +38501,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -39047,13 +38518,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -39065,14 +38536,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -39093,43 +38564,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -39226,88 +38713,61 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS       (R14), Z17
-	VMOVUPS         Z17, 1024(R15)
-	VMOVDQU32       32(R14), Z17
-	VMOVDQU32       288(R14), Z18
-	VPSLLW          $0x04, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, (R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 64(R15)
-	VMOVDQU32       96(R14), Z17
-	VMOVDQU32       288(R14), Z18
-	VPSLLW          $0x03, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 128(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 192(R15)
-	VMOVDQU32       160(R14), Z17
-	VMOVDQU32       288(R14), Z18
-	VPSLLW          $0x02, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 256(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 320(R15)
-	VMOVDQU32       224(R14), Z17
-	VMOVDQU32       288(R14), Z18
-	VPSLLW          $0x01, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 384(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 448(R15)
-	VMOVDQU32       32(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       288(R14), Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 512(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 576(R15)
-	VMOVDQU32       96(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       288(R14), Z18
-	VPSRLW          $0x01, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 640(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 704(R15)
-	VMOVDQU32       160(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       288(R14), Z18
-	VPSRLW          $0x02, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 768(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 832(R15)
-	VMOVDQU32       224(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       288(R14), Z18
-	VPSRLW          $0x03, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 896(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 960(R15)
-	ADDQ            $0x00000160, R14
-	ADDQ            $0x00000440, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VCVTPH2PS  (R14), Z19
+	VMOVUPS    Z19, 512(R15)
+	VMOVDQU32  288(R14), Z19
+	VMOVDQU32  32(R14), Z20
+	VMOVDQU32  96(R14), Z21
+	VPANDD     Z16, Z20, Z22
+	VPSLLW     $0x04, Z19, Z23
+	VPTERNLOGD $0xf8, Z17, Z23, Z22
+	VPANDD     Z16, Z21, Z23
+	VPSLLW     $0x03, Z19, Z24
+	VPTERNLOGD $0xf8, Z17, Z24, Z23
+	VPSUBB     Z18, Z22, Z22
+	VMOVDQU32  Z22, (R15)
+	VPSUBB     Z18, Z23, Z23
+	VMOVDQU32  Z23, 64(R15)
+	VPSRLW     $0x04, Z20, Z20
+	VPANDD     Z16, Z20, Z20
+	VPTERNLOGD $0xf8, Z17, Z19, Z20
+	VPSRLW     $0x04, Z21, Z21
+	VPANDD     Z16, Z21, Z21
+	VPSRLW     $0x01, Z19, Z22
+	VPTERNLOGD $0xf8, Z17, Z22, Z21
+	VPSUBB     Z18, Z20, Z20
+	VMOVDQU32  Z20, 256(R15)
+	VPSUBB     Z18, Z21, Z21
+	VMOVDQU32  Z21, 320(R15)
+	VMOVDQU32  160(R14), Z20
+	VMOVDQU32  224(R14), Z21
+	VPANDD     Z16, Z20, Z22
+	VPSLLW     $0x02, Z19, Z23
+	VPTERNLOGD $0xf8, Z17, Z23, Z22
+	VPANDD     Z16, Z21, Z23
+	VPSLLW     $0x01, Z19, Z24
+	VPTERNLOGD $0xf8, Z17, Z24, Z23
+	VPSUBB     Z18, Z22, Z22
+	VMOVDQU32  Z22, 128(R15)
+	VPSUBB     Z18, Z23, Z23
+	VMOVDQU32  Z23, 192(R15)
+	VPSRLW     $0x04, Z20, Z20
+	VPANDD     Z16, Z20, Z20
+	VPSRLW     $0x02, Z19, Z22
+	VPTERNLOGD $0xf8, Z17, Z22, Z20
+	VPSRLW     $0x04, Z21, Z21
+	VPANDD     Z16, Z21, Z21
+	VPSRLW     $0x03, Z19, Z19
+	VPTERNLOGD $0xf8, Z17, Z19, Z21
+	VPSUBB     Z18, Z20, Z20
+	VMOVDQU32  Z20, 384(R15)
+	VPSUBB     Z18, Z21, Z21
+	VMOVDQU32  Z21, 448(R15)
+	ADDQ       $0x00000160, R14
+	ADDQ       $0x00000240, R15
+	CMPQ       R15, 64(SP)
+	JNE        unpacked
+	MOVQ       8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -39328,13 +38788,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -39359,82 +38819,83 @@ TEXT ·amxFirstQ5_1x16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesQ5_1<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000200, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z16
+	VPBROADCASTD word10101010<>+0(SB), Z17
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -39461,13 +38922,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -39478,13 +38939,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -39496,14 +38957,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -39524,61 +38985,77 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R13), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VCVTDQ2PS        512(R13), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R13), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VCVTDQ2PS        576(R13), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R13), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VCVTDQ2PS        640(R13), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R13), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VCVTDQ2PS        704(R13), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      768(R13), Z25, Z12
+	VCVTDQ2PS        768(R13), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 48(R8), Z30, Z12
 	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      832(R13), Z26, Z13
+	VCVTDQ2PS        832(R13), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 52(R8), Z30, Z13
 	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      896(R13), Z27, Z14
+	VCVTDQ2PS        896(R13), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R13), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VCVTDQ2PS        960(R13), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000040, SI
 	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -39675,90 +39152,55 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS       (R14), Z17
-	VCVTPH2PS       32(R14), Z18
-	VMOVUPS         Z17, 1024(R15)
-	VMOVUPS         Z18, 1088(R15)
-	VMOVDQU32       64(R14), Z17
-	VMOVDQU32       320(R14), Z18
-	VPSLLW          $0x04, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, (R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 64(R15)
-	VMOVDQU32       128(R14), Z17
-	VMOVDQU32       320(R14), Z18
-	VPSLLW          $0x03, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 128(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 192(R15)
-	VMOVDQU32       192(R14), Z17
-	VMOVDQU32       320(R14), Z18
-	VPSLLW          $0x02, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 256(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 320(R15)
-	VMOVDQU32       256(R14), Z17
-	VMOVDQU32       320(R14), Z18
-	VPSLLW          $0x01, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 384(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 448(R15)
-	VMOVDQU32       64(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       320(R14), Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 512(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 576(R15)
-	VMOVDQU32       128(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       320(R14), Z18
-	VPSRLW          $0x01, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 640(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 704(R15)
-	VMOVDQU32       192(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       320(R14), Z18
-	VPSRLW          $0x02, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 768(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 832(R15)
-	VMOVDQU32       256(R14), Z17
-	VPSRLW          $0x04, Z17, Z17
-	VMOVDQU32       320(R14), Z18
-	VPSRLW          $0x03, Z18, Z18
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z18, Z17
-	VPALIGNR        $0x01, Z17, Z17, Z18
-	VPERMW          Z16, Z17, Z17
-	VMOVDQU32       Z17, 896(R15)
-	VPERMW          Z16, Z18, Z18
-	VMOVDQU32       Z18, 960(R15)
-	ADDQ            $0x00000180, R14
-	ADDQ            $0x00000480, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VCVTPH2PS  (R14), Z18
+	VCVTPH2PS  32(R14), Z19
+	VMOVUPS    Z18, 512(R15)
+	VMOVUPS    Z19, 576(R15)
+	VMOVDQU32  320(R14), Z18
+	VMOVDQU32  64(R14), Z19
+	VMOVDQU32  128(R14), Z20
+	VPANDD     Z16, Z19, Z21
+	VPSLLW     $0x04, Z18, Z22
+	VPTERNLOGD $0xf8, Z17, Z22, Z21
+	VPANDD     Z16, Z20, Z22
+	VPSLLW     $0x03, Z18, Z23
+	VPTERNLOGD $0xf8, Z17, Z23, Z22
+	VMOVDQU32  Z21, (R15)
+	VMOVDQU32  Z22, 64(R15)
+	VPSRLW     $0x04, Z19, Z19
+	VPANDD     Z16, Z19, Z19
+	VPTERNLOGD $0xf8, Z17, Z18, Z19
+	VPSRLW     $0x04, Z20, Z20
+	VPANDD     Z16, Z20, Z20
+	VPSRLW     $0x01, Z18, Z21
+	VPTERNLOGD $0xf8, Z17, Z21, Z20
+	VMOVDQU32  Z19, 256(R15)
+	VMOVDQU32  Z20, 320(R15)
+	VMOVDQU32  192(R14), Z19
+	VMOVDQU32  256(R14), Z20
+	VPANDD     Z16, Z19, Z21
+	VPSLLW     $0x02, Z18, Z22
+	VPTERNLOGD $0xf8, Z17, Z22, Z21
+	VPANDD     Z16, Z20, Z22
+	VPSLLW     $0x01, Z18, Z23
+	VPTERNLOGD $0xf8, Z17, Z23, Z22
+	VMOVDQU32  Z21, 128(R15)
+	VMOVDQU32  Z22, 192(R15)
+	VPSRLW     $0x04, Z19, Z19
+	VPANDD     Z16, Z19, Z19
+	VPSRLW     $0x02, Z18, Z21
+	VPTERNLOGD $0xf8, Z17, Z21, Z19
+	VPSRLW     $0x04, Z20, Z20
+	VPANDD     Z16, Z20, Z20
+	VPSRLW     $0x03, Z18, Z18
+	VPTERNLOGD $0xf8, Z17, Z18, Z20
+	VMOVDQU32  Z19, 384(R15)
+	VMOVDQU32  Z20, 448(R15)
+	ADDQ       $0x00000180, R14
+	ADDQ       $0x00000280, R15
+	CMPQ       R15, 64(SP)
+	JNE        unpacked
+	MOVQ       8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -39779,13 +39221,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -39804,91 +39246,87 @@ drain:
 	RET
 
 // func amxFirstQ8_0x16(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·amxFirstQ8_0x16(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE            $0xc4
-	BYTE            $0xe2
-	BYTE            $0x78
-	BYTE            $0x49
-	BYTE            $0x04
-	BYTE            $0x20
-	MOVQ            $0x00000040, CX
-	MOVQ            32(DI), AX
-	MOVQ            40(DI), SI
-	MOVQ            48(DI), R8
-	MOVQ            8(DI), DX
-	MOVQ            DX, R9
-	MOVQ            112(DI), R10
-	MOVQ            $0x00000c00, R11
-	XORQ            R12, R12
-	MOVQ            72(DI), R13
-	MOVQ            R13, 8(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 16(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 80(SP)
-	MOVQ            80(DI), R13
-	MOVQ            R13, 24(SP)
-	MOVQ            64(DI), R13
-	MOVQ            R13, 32(SP)
-	MOVQ            80(DI), R13
-	IMULQ           72(DI), R13
-	MOVQ            R13, (SP)
-	MOVQ            R13, 72(SP)
-	IMUL3Q          $0x00000400, 72(DI), R13
-	MOVQ            R13, 40(SP)
-	IMUL3Q          $0x00000040, 72(DI), R13
-	MOVQ            R13, 48(SP)
-	IMUL3Q          $0x00000000, 72(DI), R13
-	MOVQ            R13, 56(SP)
-	MOVQ            DX, R15
-	MOVQ            DX, R13
-	ADDQ            144(DI), R13
-	MOVQ            R13, 64(SP)
-	MOVQ            (DI), R14
-	MOVQ            R14, R13
-	ADDQ            184(DI), R13
-	MOVQ            R13, 96(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x000000ff, R13
-	MOVQ            R13, 104(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x00003fff, R13
-	MOVQ            R14, BX
-	SUBQ            R13, BX
-	SHRQ            $0x08, R13
-	SHLQ            $0x06, R13
-	LEAQ            16384(BX)(R13*1), BX
-	MOVQ            $0x00000008, 88(SP)
-	MOVQ            $0x00000001, 112(SP)
-	VBROADCASTI32X4 moveBytes0<>+0(SB), Z16
-	VBROADCASTI32X4 moveBytes1<>+0(SB), Z17
-	VBROADCASTI32X4 moveBytes2<>+0(SB), Z18
-	VBROADCASTI32X4 moveBytes3<>+0(SB), Z19
-	MOVQ            64(DI), R13
-	CMPQ            152(DI), $0x00
-	JNE             firstsums
-	VPXORD          Z0, Z0, Z0
-	VPXORD          Z1, Z1, Z1
-	VPXORD          Z2, Z2, Z2
-	VPXORD          Z3, Z3, Z3
-	VPXORD          Z4, Z4, Z4
-	VPXORD          Z5, Z5, Z5
-	VPXORD          Z6, Z6, Z6
-	VPXORD          Z7, Z7, Z7
-	VPXORD          Z8, Z8, Z8
-	VPXORD          Z9, Z9, Z9
-	VPXORD          Z10, Z10, Z10
-	VPXORD          Z11, Z11, Z11
-	VPXORD          Z12, Z12, Z12
-	VPXORD          Z13, Z13, Z13
-	VPXORD          Z14, Z14, Z14
-	VPXORD          Z15, Z15, Z15
-	JMP             firststarted
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   $0x00000020, CX
+	MOVQ   32(DI), AX
+	MOVQ   40(DI), SI
+	MOVQ   48(DI), R8
+	MOVQ   8(DI), DX
+	MOVQ   DX, R9
+	MOVQ   112(DI), R10
+	MOVQ   $0x00000c00, R11
+	XORQ   R12, R12
+	MOVQ   72(DI), R13
+	MOVQ   R13, 8(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 16(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 80(SP)
+	MOVQ   80(DI), R13
+	MOVQ   R13, 24(SP)
+	MOVQ   64(DI), R13
+	MOVQ   R13, 32(SP)
+	MOVQ   80(DI), R13
+	IMULQ  72(DI), R13
+	MOVQ   R13, (SP)
+	MOVQ   R13, 72(SP)
+	IMUL3Q $0x00000200, 72(DI), R13
+	MOVQ   R13, 40(SP)
+	IMUL3Q $0x00000040, 72(DI), R13
+	MOVQ   R13, 48(SP)
+	IMUL3Q $0x00000000, 72(DI), R13
+	MOVQ   R13, 56(SP)
+	MOVQ   DX, R15
+	MOVQ   DX, R13
+	ADDQ   144(DI), R13
+	MOVQ   R13, 64(SP)
+	MOVQ   (DI), R14
+	MOVQ   R14, R13
+	ADDQ   184(DI), R13
+	MOVQ   R13, 96(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x000000ff, R13
+	MOVQ   R13, 104(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x00003fff, R13
+	MOVQ   R14, BX
+	SUBQ   R13, BX
+	SHRQ   $0x08, R13
+	SHLQ   $0x06, R13
+	LEAQ   16384(BX)(R13*1), BX
+	MOVQ   $0x00000008, 88(SP)
+	MOVQ   $0x00000001, 112(SP)
+	MOVQ   64(DI), R13
+	CMPQ   152(DI), $0x00
+	JNE    firstsums
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	JMP    firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -39915,13 +39353,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -39932,13 +39370,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -39950,14 +39388,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -39978,43 +39416,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -40111,157 +39565,29 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS       (R14), Z20
-	VMOVUPS         Z20, 1024(R15)
-	VMOVDQU32       32(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, (R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 64(R15)
-	VMOVDQU32       96(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 128(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 192(R15)
-	VMOVDQU32       160(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 256(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 320(R15)
-	VMOVDQU32       224(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 384(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 448(R15)
-	VMOVDQU32       288(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 512(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 576(R15)
-	VMOVDQU32       352(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 640(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 704(R15)
-	VMOVDQU32       416(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 768(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 832(R15)
-	VMOVDQU32       480(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 896(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 960(R15)
-	ADDQ            $0x00000220, R14
-	ADDQ            $0x00000440, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VCVTPH2PS (R14), Z16
+	VMOVUPS   Z16, 512(R15)
+	VMOVDQU32 32(R14), Z16
+	VMOVDQU32 96(R14), Z17
+	VMOVDQU32 Z16, (R15)
+	VMOVDQU32 Z17, 64(R15)
+	VMOVDQU32 160(R14), Z16
+	VMOVDQU32 224(R14), Z17
+	VMOVDQU32 Z16, 128(R15)
+	VMOVDQU32 Z17, 192(R15)
+	VMOVDQU32 288(R14), Z16
+	VMOVDQU32 352(R14), Z17
+	VMOVDQU32 Z16, 256(R15)
+	VMOVDQU32 Z17, 320(R15)
+	VMOVDQU32 416(R14), Z16
+	VMOVDQU32 480(R14), Z17
+	VMOVDQU32 Z16, 384(R15)
+	VMOVDQU32 Z17, 448(R15)
+	ADDQ      $0x00000220, R14
+	ADDQ      $0x00000240, R15
+	CMPQ      R15, 64(SP)
+	JNE       unpacked
+	MOVQ      8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -40282,13 +39608,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -40319,7 +39645,7 @@ TEXT ·amxFirstQ2_Kx16(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -40420,30 +39746,30 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILELOADD tmm2, 0(AX), distance CX
+	// TILELOADD tmm2, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x14
-	BYTE $0x08
+	BYTE $0x48
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -40498,40 +39824,40 @@ take:
 	VFMADD231PS      128(R13), Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
 	VFMADD231PS.BCST 72(R8), Z29, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VFMADD231PS      192(R13), Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
 	VFMADD231PS.BCST 76(R8), Z29, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VFMADD231PS      256(R13), Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
 	VFMADD231PS.BCST 80(R8), Z29, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VFMADD231PS      320(R13), Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
 	VFMADD231PS.BCST 84(R8), Z29, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VFMADD231PS      384(R13), Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
 	VFMADD231PS.BCST 88(R8), Z29, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VFMADD231PS      448(R13), Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	VFMADD231PS.BCST 92(R8), Z29, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R13), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VFMADD231PS      512(R13), Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
 	VFMADD231PS.BCST 96(R8), Z29, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R13), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VFMADD231PS      576(R13), Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
 	VFMADD231PS.BCST 100(R8), Z29, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R13), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VFMADD231PS      640(R13), Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
 	VFMADD231PS.BCST 104(R8), Z29, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R13), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VFMADD231PS      704(R13), Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VFMADD231PS.BCST 108(R8), Z29, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
@@ -40546,8 +39872,8 @@ take:
 	VFMADD231PS      896(R13), Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
 	VFMADD231PS.BCST 120(R8), Z29, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R13), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VFMADD231PS      960(R13), Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	VFMADD231PS.BCST 124(R8), Z29, Z15
 	ADDQ             $0x00000400, R12
@@ -40792,13 +40118,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -40829,7 +40155,7 @@ TEXT ·amxFirstQ3_Kx16(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -40928,30 +40254,30 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILELOADD tmm2, 0(AX), distance CX
+	// TILELOADD tmm2, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x14
-	BYTE $0x08
+	BYTE $0x48
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -40970,13 +40296,13 @@ group:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -41017,32 +40343,32 @@ take:
 	VFMADD231PS 64(R13), Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
 	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VMULPS.BCST 12(SI), Z31, Z25
+	VFMADD231PS 192(R13), Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VFMADD231PS 256(R13), Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VFMADD231PS 320(R13), Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VFMADD231PS 384(R13), Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VFMADD231PS 448(R13), Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VFMADD231PS 512(R13), Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VFMADD231PS 576(R13), Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VFMADD231PS 640(R13), Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VFMADD231PS 704(R13), Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
 	VFMADD231PS 768(R13), Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
 	VFMADD231PS 832(R13), Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
 	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VMULPS.BCST 60(SI), Z31, Z25
+	VFMADD231PS 960(R13), Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
@@ -41364,13 +40690,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -41401,7 +40727,7 @@ TEXT ·amxFirstQ4_Kx16(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -41424,7 +40750,7 @@ TEXT ·amxFirstQ4_Kx16(SB), NOSPLIT, $120-8
 	IMULQ        72(DI), R13
 	MOVQ         R13, (SP)
 	MOVQ         R13, 72(SP)
-	IMUL3Q       $0x00000400, 72(DI), R13
+	IMUL3Q       $0x00000200, 72(DI), R13
 	MOVQ         R13, 40(SP)
 	IMUL3Q       $0x00000040, 72(DI), R13
 	MOVQ         R13, 48(SP)
@@ -41450,7 +40776,7 @@ TEXT ·amxFirstQ4_Kx16(SB), NOSPLIT, $120-8
 	LEAQ         16384(BX)(R13*1), BX
 	MOVQ         $0x00000008, 88(SP)
 	MOVQ         $0x00000001, 112(SP)
-	VMOVDQU16    valuesQ4_K<>+0(SB), Z16
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z16
 	VCVTPH2PS    (R14), Z17
 	VCVTPH2PS    32(R14), Z18
 	VPBROADCASTD word80000000<>+0(SB), Z19
@@ -41502,13 +40828,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -41519,13 +40845,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -41537,14 +40863,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -41565,61 +40891,77 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R13), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VCVTDQ2PS        512(R13), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R13), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VCVTDQ2PS        576(R13), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R13), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VCVTDQ2PS        640(R13), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R13), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VCVTDQ2PS        704(R13), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      768(R13), Z25, Z12
+	VCVTDQ2PS        768(R13), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 48(R8), Z30, Z12
 	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      832(R13), Z26, Z13
+	VCVTDQ2PS        832(R13), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 52(R8), Z30, Z13
 	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      896(R13), Z27, Z14
+	VCVTDQ2PS        896(R13), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R13), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VCVTDQ2PS        960(R13), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000040, SI
 	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -41722,62 +41064,34 @@ fetched:
 	VPMOVZXBD 16(R14), Z20
 	VCVTDQ2PS Z20, Z20
 	VMULPS    Z18, Z20, Z20
-	VMOVUPS   Z19, 1024(R15)
-	VMOVUPS   Z20, 1088(R15)
+	VMOVUPS   Z19, 512(R15)
+	VMOVUPS   Z20, 576(R15)
 	VMOVDQU32 32(R14), Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, (R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 64(R15)
-	VMOVDQU32 96(R14), Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 128(R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 192(R15)
-	VMOVDQU32 160(R14), Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
+	VMOVDQU32 96(R14), Z20
+	VPANDD    Z16, Z19, Z21
+	VPANDD    Z16, Z20, Z22
+	VMOVDQU32 Z21, (R15)
+	VMOVDQU32 Z22, 64(R15)
+	VPSRLW    $0x04, Z19, Z19
+	VPANDD    Z16, Z19, Z19
+	VPSRLW    $0x04, Z20, Z20
+	VPANDD    Z16, Z20, Z20
 	VMOVDQU32 Z19, 256(R15)
-	VPERMW    Z16, Z20, Z20
 	VMOVDQU32 Z20, 320(R15)
-	VMOVDQU32 224(R14), Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 384(R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 448(R15)
-	VMOVDQU32 32(R14), Z19
-	VPSRLW    $0x04, Z19, Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 512(R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 576(R15)
-	VMOVDQU32 96(R14), Z19
-	VPSRLW    $0x04, Z19, Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 640(R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 704(R15)
 	VMOVDQU32 160(R14), Z19
+	VMOVDQU32 224(R14), Z20
+	VPANDD    Z16, Z19, Z21
+	VPANDD    Z16, Z20, Z22
+	VMOVDQU32 Z21, 128(R15)
+	VMOVDQU32 Z22, 192(R15)
 	VPSRLW    $0x04, Z19, Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 768(R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 832(R15)
-	VMOVDQU32 224(R14), Z19
-	VPSRLW    $0x04, Z19, Z19
-	VPALIGNR  $0x01, Z19, Z19, Z20
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 896(R15)
-	VPERMW    Z16, Z20, Z20
-	VMOVDQU32 Z20, 960(R15)
+	VPANDD    Z16, Z19, Z19
+	VPSRLW    $0x04, Z20, Z20
+	VPANDD    Z16, Z20, Z20
+	VMOVDQU32 Z19, 384(R15)
+	VMOVDQU32 Z20, 448(R15)
 	ADDQ      $0x00000120, R14
-	ADDQ      $0x00000480, R15
+	ADDQ      $0x00000280, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -41812,13 +41126,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -41849,7 +41163,7 @@ TEXT ·amxFirstQ5_Kx16(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -41872,7 +41186,7 @@ TEXT ·amxFirstQ5_Kx16(SB), NOSPLIT, $120-8
 	IMULQ        72(DI), R13
 	MOVQ         R13, (SP)
 	MOVQ         R13, 72(SP)
-	IMUL3Q       $0x00000400, 72(DI), R13
+	IMUL3Q       $0x00000200, 72(DI), R13
 	MOVQ         R13, 40(SP)
 	IMUL3Q       $0x00000040, 72(DI), R13
 	MOVQ         R13, 48(SP)
@@ -41898,11 +41212,12 @@ TEXT ·amxFirstQ5_Kx16(SB), NOSPLIT, $120-8
 	LEAQ         16384(BX)(R13*1), BX
 	MOVQ         $0x00000008, 88(SP)
 	MOVQ         $0x00000001, 112(SP)
-	VMOVDQU16    valuesQ5_K<>+0(SB), Z16
-	VCVTPH2PS    (R14), Z17
-	VCVTPH2PS    32(R14), Z18
-	VPBROADCASTD word80000000<>+0(SB), Z19
-	VPXORD       Z19, Z18, Z18
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z16
+	VPBROADCASTD word10101010<>+0(SB), Z17
+	VCVTPH2PS    (R14), Z18
+	VCVTPH2PS    32(R14), Z19
+	VPBROADCASTD word80000000<>+0(SB), Z20
+	VPXORD       Z20, Z19, Z19
 	ADDQ         $0x40, R14
 	MOVQ         64(DI), R13
 	CMPQ         152(DI), $0x00
@@ -41950,13 +41265,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -41967,13 +41282,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -41985,14 +41300,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -42013,61 +41328,77 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R13), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VCVTDQ2PS        512(R13), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R13), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VCVTDQ2PS        576(R13), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R13), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VCVTDQ2PS        640(R13), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R13), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VCVTDQ2PS        704(R13), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      768(R13), Z25, Z12
+	VCVTDQ2PS        768(R13), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 48(R8), Z30, Z12
 	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      832(R13), Z26, Z13
+	VCVTDQ2PS        832(R13), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 52(R8), Z30, Z13
 	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      896(R13), Z27, Z14
+	VCVTDQ2PS        896(R13), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R13), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VCVTDQ2PS        960(R13), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000040, SI
 	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -42164,94 +41495,59 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VPMOVZXBD       (R14), Z19
-	VCVTDQ2PS       Z19, Z19
-	VMULPS          Z17, Z19, Z19
-	VPMOVZXBD       16(R14), Z20
-	VCVTDQ2PS       Z20, Z20
-	VMULPS          Z18, Z20, Z20
-	VMOVUPS         Z19, 1024(R15)
-	VMOVUPS         Z20, 1088(R15)
-	VMOVDQU32       32(R14), Z19
-	VMOVDQU32       288(R14), Z20
-	VPSLLW          $0x04, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, (R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 64(R15)
-	VMOVDQU32       96(R14), Z19
-	VMOVDQU32       288(R14), Z20
-	VPSLLW          $0x03, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 128(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 192(R15)
-	VMOVDQU32       160(R14), Z19
-	VMOVDQU32       288(R14), Z20
-	VPSLLW          $0x02, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 256(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 320(R15)
-	VMOVDQU32       224(R14), Z19
-	VMOVDQU32       288(R14), Z20
-	VPSLLW          $0x01, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 384(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 448(R15)
-	VMOVDQU32       32(R14), Z19
-	VPSRLW          $0x04, Z19, Z19
-	VMOVDQU32       288(R14), Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 512(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 576(R15)
-	VMOVDQU32       96(R14), Z19
-	VPSRLW          $0x04, Z19, Z19
-	VMOVDQU32       288(R14), Z20
-	VPSRLW          $0x01, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 640(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 704(R15)
-	VMOVDQU32       160(R14), Z19
-	VPSRLW          $0x04, Z19, Z19
-	VMOVDQU32       288(R14), Z20
-	VPSRLW          $0x02, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 768(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 832(R15)
-	VMOVDQU32       224(R14), Z19
-	VPSRLW          $0x04, Z19, Z19
-	VMOVDQU32       288(R14), Z20
-	VPSRLW          $0x03, Z20, Z20
-	VPTERNLOGD.BCST $0xd8, word10101010<>+0(SB), Z20, Z19
-	VPALIGNR        $0x01, Z19, Z19, Z20
-	VPERMW          Z16, Z19, Z19
-	VMOVDQU32       Z19, 896(R15)
-	VPERMW          Z16, Z20, Z20
-	VMOVDQU32       Z20, 960(R15)
-	ADDQ            $0x00000160, R14
-	ADDQ            $0x00000480, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VPMOVZXBD  (R14), Z20
+	VCVTDQ2PS  Z20, Z20
+	VMULPS     Z18, Z20, Z20
+	VPMOVZXBD  16(R14), Z21
+	VCVTDQ2PS  Z21, Z21
+	VMULPS     Z19, Z21, Z21
+	VMOVUPS    Z20, 512(R15)
+	VMOVUPS    Z21, 576(R15)
+	VMOVDQU32  288(R14), Z20
+	VMOVDQU32  32(R14), Z21
+	VMOVDQU32  96(R14), Z22
+	VPANDD     Z16, Z21, Z23
+	VPSLLW     $0x04, Z20, Z24
+	VPTERNLOGD $0xf8, Z17, Z24, Z23
+	VPANDD     Z16, Z22, Z24
+	VPSLLW     $0x03, Z20, Z25
+	VPTERNLOGD $0xf8, Z17, Z25, Z24
+	VMOVDQU32  Z23, (R15)
+	VMOVDQU32  Z24, 64(R15)
+	VPSRLW     $0x04, Z21, Z21
+	VPANDD     Z16, Z21, Z21
+	VPTERNLOGD $0xf8, Z17, Z20, Z21
+	VPSRLW     $0x04, Z22, Z22
+	VPANDD     Z16, Z22, Z22
+	VPSRLW     $0x01, Z20, Z23
+	VPTERNLOGD $0xf8, Z17, Z23, Z22
+	VMOVDQU32  Z21, 256(R15)
+	VMOVDQU32  Z22, 320(R15)
+	VMOVDQU32  160(R14), Z21
+	VMOVDQU32  224(R14), Z22
+	VPANDD     Z16, Z21, Z23
+	VPSLLW     $0x02, Z20, Z24
+	VPTERNLOGD $0xf8, Z17, Z24, Z23
+	VPANDD     Z16, Z22, Z24
+	VPSLLW     $0x01, Z20, Z25
+	VPTERNLOGD $0xf8, Z17, Z25, Z24
+	VMOVDQU32  Z23, 128(R15)
+	VMOVDQU32  Z24, 192(R15)
+	VPSRLW     $0x04, Z21, Z21
+	VPANDD     Z16, Z21, Z21
+	VPSRLW     $0x02, Z20, Z23
+	VPTERNLOGD $0xf8, Z17, Z23, Z21
+	VPSRLW     $0x04, Z22, Z22
+	VPANDD     Z16, Z22, Z22
+	VPSRLW     $0x03, Z20, Z20
+	VPTERNLOGD $0xf8, Z17, Z20, Z22
+	VMOVDQU32  Z21, 384(R15)
+	VMOVDQU32  Z22, 448(R15)
+	ADDQ       $0x00000160, R14
+	ADDQ       $0x00000280, R15
+	CMPQ       R15, 64(SP)
+	JNE        unpacked
+	MOVQ       8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -42266,10 +41562,10 @@ unpacked:
 	ADDQ 136(DI), R14
 
 samepanel:
-	VCVTPH2PS    (R14), Z17
-	VCVTPH2PS    32(R14), Z18
-	VPBROADCASTD word80000000<>+0(SB), Z19
-	VPXORD       Z19, Z18, Z18
+	VCVTPH2PS    (R14), Z18
+	VCVTPH2PS    32(R14), Z19
+	VPBROADCASTD word80000000<>+0(SB), Z20
+	VPXORD       Z20, Z19, Z19
 	ADDQ         $0x40, R14
 	ADDQ         $0x00000040, 104(SP)
 
@@ -42283,13 +41579,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -42320,7 +41616,7 @@ TEXT ·amxFirstQ6_Kx16(SB), NOSPLIT, $120-8
 	BYTE         $0x49
 	BYTE         $0x04
 	BYTE         $0x20
-	MOVQ         $0x00000040, CX
+	MOVQ         $0x00000020, CX
 	MOVQ         32(DI), AX
 	MOVQ         40(DI), SI
 	MOVQ         48(DI), R8
@@ -42419,30 +41715,30 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILELOADD tmm2, 0(AX), distance CX
+	// TILELOADD tmm2, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x14
-	BYTE $0x08
+	BYTE $0x48
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -42461,13 +41757,13 @@ group:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -42508,32 +41804,32 @@ take:
 	VFMADD231PS 64(R13), Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
 	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VMULPS.BCST 12(SI), Z31, Z25
+	VFMADD231PS 192(R13), Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VFMADD231PS 256(R13), Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VFMADD231PS 320(R13), Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VFMADD231PS 384(R13), Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VFMADD231PS 448(R13), Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VFMADD231PS 512(R13), Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VFMADD231PS 576(R13), Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VFMADD231PS 640(R13), Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VFMADD231PS 704(R13), Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
 	VFMADD231PS 768(R13), Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
 	VFMADD231PS 832(R13), Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
 	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VMULPS.BCST 60(SI), Z31, Z25
+	VFMADD231PS 960(R13), Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
@@ -42852,13 +42148,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -42883,82 +42179,83 @@ TEXT ·amxFirstIQ4_NLx16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesIQ4_NL<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x04
+	BYTE            $0x20
+	MOVQ            $0x00000020, CX
+	MOVQ            32(DI), AX
+	MOVQ            40(DI), SI
+	MOVQ            48(DI), R8
+	MOVQ            8(DI), DX
+	MOVQ            DX, R9
+	MOVQ            112(DI), R10
+	MOVQ            $0x00000c00, R11
+	XORQ            R12, R12
+	MOVQ            72(DI), R13
+	MOVQ            R13, 8(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 16(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 80(SP)
+	MOVQ            80(DI), R13
+	MOVQ            R13, 24(SP)
+	MOVQ            64(DI), R13
+	MOVQ            R13, 32(SP)
+	MOVQ            80(DI), R13
+	IMULQ           72(DI), R13
+	MOVQ            R13, (SP)
+	MOVQ            R13, 72(SP)
+	IMUL3Q          $0x00000200, 72(DI), R13
+	MOVQ            R13, 40(SP)
+	IMUL3Q          $0x00000040, 72(DI), R13
+	MOVQ            R13, 48(SP)
+	IMUL3Q          $0x00000000, 72(DI), R13
+	MOVQ            R13, 56(SP)
+	MOVQ            DX, R15
+	MOVQ            DX, R13
+	ADDQ            144(DI), R13
+	MOVQ            R13, 64(SP)
+	MOVQ            (DI), R14
+	MOVQ            R14, R13
+	ADDQ            184(DI), R13
+	MOVQ            R13, 96(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x000000ff, R13
+	MOVQ            R13, 104(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x00003fff, R13
+	MOVQ            R14, BX
+	SUBQ            R13, BX
+	SHRQ            $0x08, R13
+	SHLQ            $0x06, R13
+	LEAQ            16384(BX)(R13*1), BX
+	MOVQ            $0x00000008, 88(SP)
+	MOVQ            $0x00000001, 112(SP)
+	VPBROADCASTD    word0f0f0f0f<>+0(SB), Z16
+	VBROADCASTI32X4 valuesIQ4<>+0(SB), Z17
+	MOVQ            64(DI), R13
+	CMPQ            152(DI), $0x00
+	JNE             firstsums
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	JMP             firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -42985,13 +42282,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -43002,13 +42299,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -43020,14 +42317,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -43048,43 +42345,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -43181,62 +42494,42 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VCVTPH2PS (R14), Z17
-	VMOVUPS   Z17, 1024(R15)
-	VMOVDQU32 32(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, (R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 64(R15)
-	VMOVDQU32 96(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 128(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 192(R15)
-	VMOVDQU32 160(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 256(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 320(R15)
-	VMOVDQU32 224(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 384(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 448(R15)
-	VMOVDQU32 32(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 512(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 576(R15)
-	VMOVDQU32 96(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 640(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 704(R15)
-	VMOVDQU32 160(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 768(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 832(R15)
-	VMOVDQU32 224(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 896(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 960(R15)
+	VCVTPH2PS (R14), Z18
+	VMOVUPS   Z18, 512(R15)
+	VMOVDQU32 32(R14), Z18
+	VMOVDQU32 96(R14), Z19
+	VPANDD    Z16, Z18, Z20
+	VPSHUFB   Z20, Z17, Z20
+	VPANDD    Z16, Z19, Z21
+	VPSHUFB   Z21, Z17, Z21
+	VMOVDQU32 Z20, (R15)
+	VMOVDQU32 Z21, 64(R15)
+	VPSRLW    $0x04, Z18, Z18
+	VPANDD    Z16, Z18, Z18
+	VPSHUFB   Z18, Z17, Z18
+	VPSRLW    $0x04, Z19, Z19
+	VPANDD    Z16, Z19, Z19
+	VPSHUFB   Z19, Z17, Z19
+	VMOVDQU32 Z18, 256(R15)
+	VMOVDQU32 Z19, 320(R15)
+	VMOVDQU32 160(R14), Z18
+	VMOVDQU32 224(R14), Z19
+	VPANDD    Z16, Z18, Z20
+	VPSHUFB   Z20, Z17, Z20
+	VPANDD    Z16, Z19, Z21
+	VPSHUFB   Z21, Z17, Z21
+	VMOVDQU32 Z20, 128(R15)
+	VMOVDQU32 Z21, 192(R15)
+	VPSRLW    $0x04, Z18, Z18
+	VPANDD    Z16, Z18, Z18
+	VPSHUFB   Z18, Z17, Z18
+	VPSRLW    $0x04, Z19, Z19
+	VPANDD    Z16, Z19, Z19
+	VPSHUFB   Z19, Z17, Z19
+	VMOVDQU32 Z18, 384(R15)
+	VMOVDQU32 Z19, 448(R15)
 	ADDQ      $0x00000120, R14
-	ADDQ      $0x00000440, R15
+	ADDQ      $0x00000240, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -43260,13 +42553,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -43291,84 +42584,85 @@ TEXT ·amxFirstIQ4_XSx16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesIQ4_XS<>+0(SB), Z16
-	VCVTPH2PS (R14), Z17
-	ADDQ      $0x20, R14
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x04
+	BYTE            $0x20
+	MOVQ            $0x00000020, CX
+	MOVQ            32(DI), AX
+	MOVQ            40(DI), SI
+	MOVQ            48(DI), R8
+	MOVQ            8(DI), DX
+	MOVQ            DX, R9
+	MOVQ            112(DI), R10
+	MOVQ            $0x00000c00, R11
+	XORQ            R12, R12
+	MOVQ            72(DI), R13
+	MOVQ            R13, 8(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 16(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 80(SP)
+	MOVQ            80(DI), R13
+	MOVQ            R13, 24(SP)
+	MOVQ            64(DI), R13
+	MOVQ            R13, 32(SP)
+	MOVQ            80(DI), R13
+	IMULQ           72(DI), R13
+	MOVQ            R13, (SP)
+	MOVQ            R13, 72(SP)
+	IMUL3Q          $0x00000200, 72(DI), R13
+	MOVQ            R13, 40(SP)
+	IMUL3Q          $0x00000040, 72(DI), R13
+	MOVQ            R13, 48(SP)
+	IMUL3Q          $0x00000000, 72(DI), R13
+	MOVQ            R13, 56(SP)
+	MOVQ            DX, R15
+	MOVQ            DX, R13
+	ADDQ            144(DI), R13
+	MOVQ            R13, 64(SP)
+	MOVQ            (DI), R14
+	MOVQ            R14, R13
+	ADDQ            184(DI), R13
+	MOVQ            R13, 96(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x000000ff, R13
+	MOVQ            R13, 104(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x00003fff, R13
+	MOVQ            R14, BX
+	SUBQ            R13, BX
+	SHRQ            $0x08, R13
+	SHLQ            $0x06, R13
+	LEAQ            16384(BX)(R13*1), BX
+	MOVQ            $0x00000008, 88(SP)
+	MOVQ            $0x00000001, 112(SP)
+	VPBROADCASTD    word0f0f0f0f<>+0(SB), Z16
+	VBROADCASTI32X4 valuesIQ4<>+0(SB), Z17
+	VCVTPH2PS       (R14), Z18
+	ADDQ            $0x20, R14
+	MOVQ            64(DI), R13
+	CMPQ            152(DI), $0x00
+	JNE             firstsums
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	JMP             firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -43395,13 +42689,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -43412,13 +42706,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -43430,14 +42724,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -43458,43 +42752,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -43591,64 +42901,44 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VPMOVSXBD (R14), Z18
-	VCVTDQ2PS Z18, Z18
-	VMULPS    Z17, Z18, Z18
-	VMOVUPS   Z18, 1024(R15)
-	VMOVDQU32 16(R14), Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, (R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 64(R15)
-	VMOVDQU32 80(R14), Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 128(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 192(R15)
-	VMOVDQU32 144(R14), Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 256(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 320(R15)
-	VMOVDQU32 208(R14), Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 384(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 448(R15)
-	VMOVDQU32 16(R14), Z18
-	VPSRLW    $0x04, Z18, Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 512(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 576(R15)
-	VMOVDQU32 80(R14), Z18
-	VPSRLW    $0x04, Z18, Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 640(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 704(R15)
-	VMOVDQU32 144(R14), Z18
-	VPSRLW    $0x04, Z18, Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 768(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 832(R15)
-	VMOVDQU32 208(R14), Z18
-	VPSRLW    $0x04, Z18, Z18
-	VPALIGNR  $0x01, Z18, Z18, Z19
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 896(R15)
-	VPERMW    Z16, Z19, Z19
-	VMOVDQU32 Z19, 960(R15)
+	VPMOVSXBD (R14), Z19
+	VCVTDQ2PS Z19, Z19
+	VMULPS    Z18, Z19, Z19
+	VMOVUPS   Z19, 512(R15)
+	VMOVDQU32 16(R14), Z19
+	VMOVDQU32 80(R14), Z20
+	VPANDD    Z16, Z19, Z21
+	VPSHUFB   Z21, Z17, Z21
+	VPANDD    Z16, Z20, Z22
+	VPSHUFB   Z22, Z17, Z22
+	VMOVDQU32 Z21, (R15)
+	VMOVDQU32 Z22, 64(R15)
+	VPSRLW    $0x04, Z19, Z19
+	VPANDD    Z16, Z19, Z19
+	VPSHUFB   Z19, Z17, Z19
+	VPSRLW    $0x04, Z20, Z20
+	VPANDD    Z16, Z20, Z20
+	VPSHUFB   Z20, Z17, Z20
+	VMOVDQU32 Z19, 256(R15)
+	VMOVDQU32 Z20, 320(R15)
+	VMOVDQU32 144(R14), Z19
+	VMOVDQU32 208(R14), Z20
+	VPANDD    Z16, Z19, Z21
+	VPSHUFB   Z21, Z17, Z21
+	VPANDD    Z16, Z20, Z22
+	VPSHUFB   Z22, Z17, Z22
+	VMOVDQU32 Z21, 128(R15)
+	VMOVDQU32 Z22, 192(R15)
+	VPSRLW    $0x04, Z19, Z19
+	VPANDD    Z16, Z19, Z19
+	VPSHUFB   Z19, Z17, Z19
+	VPSRLW    $0x04, Z20, Z20
+	VPANDD    Z16, Z20, Z20
+	VPSHUFB   Z20, Z17, Z20
+	VMOVDQU32 Z19, 384(R15)
+	VMOVDQU32 Z20, 448(R15)
 	ADDQ      $0x00000110, R14
-	ADDQ      $0x00000440, R15
+	ADDQ      $0x00000240, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -43666,7 +42956,7 @@ unpacked:
 	ADDQ 136(DI), R14
 
 samepanel:
-	VCVTPH2PS (R14), Z17
+	VCVTPH2PS (R14), Z18
 	ADDQ      $0x20, R14
 	ADDQ      $0x00000020, 104(SP)
 
@@ -43680,13 +42970,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -43711,82 +43001,83 @@ TEXT ·amxFirstMXFP4x16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesMXFP4<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE            $0xc4
+	BYTE            $0xe2
+	BYTE            $0x78
+	BYTE            $0x49
+	BYTE            $0x04
+	BYTE            $0x20
+	MOVQ            $0x00000020, CX
+	MOVQ            32(DI), AX
+	MOVQ            40(DI), SI
+	MOVQ            48(DI), R8
+	MOVQ            8(DI), DX
+	MOVQ            DX, R9
+	MOVQ            112(DI), R10
+	MOVQ            $0x00000c00, R11
+	XORQ            R12, R12
+	MOVQ            72(DI), R13
+	MOVQ            R13, 8(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 16(SP)
+	MOVQ            72(DI), R13
+	MOVQ            R13, 80(SP)
+	MOVQ            80(DI), R13
+	MOVQ            R13, 24(SP)
+	MOVQ            64(DI), R13
+	MOVQ            R13, 32(SP)
+	MOVQ            80(DI), R13
+	IMULQ           72(DI), R13
+	MOVQ            R13, (SP)
+	MOVQ            R13, 72(SP)
+	IMUL3Q          $0x00000200, 72(DI), R13
+	MOVQ            R13, 40(SP)
+	IMUL3Q          $0x00000040, 72(DI), R13
+	MOVQ            R13, 48(SP)
+	IMUL3Q          $0x00000000, 72(DI), R13
+	MOVQ            R13, 56(SP)
+	MOVQ            DX, R15
+	MOVQ            DX, R13
+	ADDQ            144(DI), R13
+	MOVQ            R13, 64(SP)
+	MOVQ            (DI), R14
+	MOVQ            R14, R13
+	ADDQ            184(DI), R13
+	MOVQ            R13, 96(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x000000ff, R13
+	MOVQ            R13, 104(SP)
+	MOVQ            R14, R13
+	ANDQ            $0x00003fff, R13
+	MOVQ            R14, BX
+	SUBQ            R13, BX
+	SHRQ            $0x08, R13
+	SHLQ            $0x06, R13
+	LEAQ            16384(BX)(R13*1), BX
+	MOVQ            $0x00000008, 88(SP)
+	MOVQ            $0x00000001, 112(SP)
+	VPBROADCASTD    word0f0f0f0f<>+0(SB), Z16
+	VBROADCASTI32X4 valuesE2M1<>+0(SB), Z17
+	MOVQ            64(DI), R13
+	CMPQ            152(DI), $0x00
+	JNE             firstsums
+	VPXORD          Z0, Z0, Z0
+	VPXORD          Z1, Z1, Z1
+	VPXORD          Z2, Z2, Z2
+	VPXORD          Z3, Z3, Z3
+	VPXORD          Z4, Z4, Z4
+	VPXORD          Z5, Z5, Z5
+	VPXORD          Z6, Z6, Z6
+	VPXORD          Z7, Z7, Z7
+	VPXORD          Z8, Z8, Z8
+	VPXORD          Z9, Z9, Z9
+	VPXORD          Z10, Z10, Z10
+	VPXORD          Z11, Z11, Z11
+	VPXORD          Z12, Z12, Z12
+	VPXORD          Z13, Z13, Z13
+	VPXORD          Z14, Z14, Z14
+	VPXORD          Z15, Z15, Z15
+	JMP             firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -43813,13 +43104,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -43830,13 +43121,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -43848,14 +43139,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -43876,43 +43167,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -44009,69 +43316,49 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VPBROADCASTD word00200000<>+0(SB), Z18
-	VPBROADCASTD word00000001<>+0(SB), Z19
-	VPMOVZXBD    (R14), Z17
-	VPMINUD      Z19, Z17, Z20
-	VPSLLVD      Z20, Z18, Z18
-	VPSUBD       Z19, Z17, Z17
-	VPSLLD       $0x17, Z17, Z17
-	VPMAXSD      Z18, Z17, Z17
-	VMOVUPS      Z17, 1024(R15)
-	VMOVDQU32    16(R14), Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, (R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 64(R15)
-	VMOVDQU32    80(R14), Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 128(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 192(R15)
-	VMOVDQU32    144(R14), Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 256(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 320(R15)
-	VMOVDQU32    208(R14), Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 384(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 448(R15)
-	VMOVDQU32    16(R14), Z17
-	VPSRLW       $0x04, Z17, Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 512(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 576(R15)
-	VMOVDQU32    80(R14), Z17
-	VPSRLW       $0x04, Z17, Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 640(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 704(R15)
-	VMOVDQU32    144(R14), Z17
-	VPSRLW       $0x04, Z17, Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 768(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 832(R15)
-	VMOVDQU32    208(R14), Z17
-	VPSRLW       $0x04, Z17, Z17
-	VPALIGNR     $0x01, Z17, Z17, Z18
-	VPERMW       Z16, Z17, Z17
-	VMOVDQU32    Z17, 896(R15)
-	VPERMW       Z16, Z18, Z18
-	VMOVDQU32    Z18, 960(R15)
+	VPBROADCASTD word00200000<>+0(SB), Z19
+	VPBROADCASTD word00000001<>+0(SB), Z20
+	VPMOVZXBD    (R14), Z18
+	VPMINUD      Z20, Z18, Z21
+	VPSLLVD      Z21, Z19, Z19
+	VPSUBD       Z20, Z18, Z18
+	VPSLLD       $0x17, Z18, Z18
+	VPMAXSD      Z19, Z18, Z18
+	VMOVUPS      Z18, 512(R15)
+	VMOVDQU32    16(R14), Z18
+	VMOVDQU32    80(R14), Z19
+	VPANDD       Z16, Z18, Z20
+	VPSHUFB      Z20, Z17, Z20
+	VPANDD       Z16, Z19, Z21
+	VPSHUFB      Z21, Z17, Z21
+	VMOVDQU32    Z20, (R15)
+	VMOVDQU32    Z21, 64(R15)
+	VPSRLW       $0x04, Z18, Z18
+	VPANDD       Z16, Z18, Z18
+	VPSHUFB      Z18, Z17, Z18
+	VPSRLW       $0x04, Z19, Z19
+	VPANDD       Z16, Z19, Z19
+	VPSHUFB      Z19, Z17, Z19
+	VMOVDQU32    Z18, 256(R15)
+	VMOVDQU32    Z19, 320(R15)
+	VMOVDQU32    144(R14), Z18
+	VMOVDQU32    208(R14), Z19
+	VPANDD       Z16, Z18, Z20
+	VPSHUFB      Z20, Z17, Z20
+	VPANDD       Z16, Z19, Z21
+	VPSHUFB      Z21, Z17, Z21
+	VMOVDQU32    Z20, 128(R15)
+	VMOVDQU32    Z21, 192(R15)
+	VPSRLW       $0x04, Z18, Z18
+	VPANDD       Z16, Z18, Z18
+	VPSHUFB      Z18, Z17, Z18
+	VPSRLW       $0x04, Z19, Z19
+	VPANDD       Z16, Z19, Z19
+	VPSHUFB      Z19, Z17, Z19
+	VMOVDQU32    Z18, 384(R15)
+	VMOVDQU32    Z19, 448(R15)
 	ADDQ         $0x00000110, R14
-	ADDQ         $0x00000440, R15
+	ADDQ         $0x00000240, R15
 	CMPQ         R15, 64(SP)
 	JNE          unpacked
 	MOVQ         8(DI), R15
@@ -44095,13 +43382,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -44120,88 +43407,89 @@ drain:
 	RET
 
 // func amxFirstN4x16(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, GFNI, MMX+
 TEXT ·amxFirstN4x16(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000000, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesN4<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000200, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000000, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTQ lowSigns<>+0(SB), Z16
+	VPBROADCASTQ highSigns<>+0(SB), Z17
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -44228,13 +43516,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -44245,13 +43533,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -44263,14 +43551,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -44291,43 +43579,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -44424,65 +43728,33 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VMOVDQU32 (R14), Z17
-	VMOVUPS   Z17, 1024(R15)
-	VMOVDQU32 64(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, (R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 64(R15)
-	VMOVDQU32 128(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 128(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 192(R15)
-	VMOVDQU32 192(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 256(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 320(R15)
-	VMOVDQU32 256(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 384(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 448(R15)
-	VMOVDQU32 64(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 512(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 576(R15)
-	VMOVDQU32 128(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 640(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 704(R15)
-	VMOVDQU32 192(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 768(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 832(R15)
-	VMOVDQU32 256(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 896(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 960(R15)
-	ADDQ      $0x00000140, R14
-	ADDQ      $0x00000440, R15
-	CMPQ      R15, 64(SP)
-	JNE       unpacked
-	MOVQ      8(DI), R15
+	VMOVDQU32      (R14), Z18
+	VMOVUPS        Z18, 512(R15)
+	VMOVDQU32      64(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, (R15)
+	VMOVDQU32      Z19, 256(R15)
+	VMOVDQU32      128(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, 64(R15)
+	VMOVDQU32      Z19, 320(R15)
+	VMOVDQU32      192(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, 128(R15)
+	VMOVDQU32      Z19, 384(R15)
+	VMOVDQU32      256(R14), Z18
+	VGF2P8AFFINEQB $0xf8, Z17, Z18, Z19
+	VGF2P8AFFINEQB $0xf8, Z16, Z18, Z18
+	VMOVDQU32      Z18, 192(R15)
+	VMOVDQU32      Z19, 448(R15)
+	ADDQ           $0x00000140, R14
+	ADDQ           $0x00000240, R15
+	CMPQ           R15, 64(SP)
+	JNE            unpacked
+	MOVQ           8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -44503,13 +43775,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -44534,82 +43806,82 @@ TEXT ·amxFirstN4Zerox16(SB), NOSPLIT, $120-8
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE      $0xc4
-	BYTE      $0xe2
-	BYTE      $0x78
-	BYTE      $0x49
-	BYTE      $0x04
-	BYTE      $0x20
-	MOVQ      $0x00000040, CX
-	MOVQ      32(DI), AX
-	MOVQ      40(DI), SI
-	MOVQ      48(DI), R8
-	MOVQ      8(DI), DX
-	MOVQ      DX, R9
-	MOVQ      112(DI), R10
-	MOVQ      $0x00000c00, R11
-	XORQ      R12, R12
-	MOVQ      72(DI), R13
-	MOVQ      R13, 8(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 16(SP)
-	MOVQ      72(DI), R13
-	MOVQ      R13, 80(SP)
-	MOVQ      80(DI), R13
-	MOVQ      R13, 24(SP)
-	MOVQ      64(DI), R13
-	MOVQ      R13, 32(SP)
-	MOVQ      80(DI), R13
-	IMULQ     72(DI), R13
-	MOVQ      R13, (SP)
-	MOVQ      R13, 72(SP)
-	IMUL3Q    $0x00000400, 72(DI), R13
-	MOVQ      R13, 40(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 48(SP)
-	IMUL3Q    $0x00000040, 72(DI), R13
-	MOVQ      R13, 56(SP)
-	MOVQ      DX, R15
-	MOVQ      DX, R13
-	ADDQ      144(DI), R13
-	MOVQ      R13, 64(SP)
-	MOVQ      (DI), R14
-	MOVQ      R14, R13
-	ADDQ      184(DI), R13
-	MOVQ      R13, 96(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x000000ff, R13
-	MOVQ      R13, 104(SP)
-	MOVQ      R14, R13
-	ANDQ      $0x00003fff, R13
-	MOVQ      R14, BX
-	SUBQ      R13, BX
-	SHRQ      $0x08, R13
-	SHLQ      $0x06, R13
-	LEAQ      16384(BX)(R13*1), BX
-	MOVQ      $0x00000008, 88(SP)
-	MOVQ      $0x00000001, 112(SP)
-	VMOVDQU16 valuesN4Zero<>+0(SB), Z16
-	MOVQ      64(DI), R13
-	CMPQ      152(DI), $0x00
-	JNE       firstsums
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	JMP       firststarted
+	BYTE         $0xc4
+	BYTE         $0xe2
+	BYTE         $0x78
+	BYTE         $0x49
+	BYTE         $0x04
+	BYTE         $0x20
+	MOVQ         $0x00000020, CX
+	MOVQ         32(DI), AX
+	MOVQ         40(DI), SI
+	MOVQ         48(DI), R8
+	MOVQ         8(DI), DX
+	MOVQ         DX, R9
+	MOVQ         112(DI), R10
+	MOVQ         $0x00000c00, R11
+	XORQ         R12, R12
+	MOVQ         72(DI), R13
+	MOVQ         R13, 8(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 16(SP)
+	MOVQ         72(DI), R13
+	MOVQ         R13, 80(SP)
+	MOVQ         80(DI), R13
+	MOVQ         R13, 24(SP)
+	MOVQ         64(DI), R13
+	MOVQ         R13, 32(SP)
+	MOVQ         80(DI), R13
+	IMULQ        72(DI), R13
+	MOVQ         R13, (SP)
+	MOVQ         R13, 72(SP)
+	IMUL3Q       $0x00000200, 72(DI), R13
+	MOVQ         R13, 40(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 48(SP)
+	IMUL3Q       $0x00000040, 72(DI), R13
+	MOVQ         R13, 56(SP)
+	MOVQ         DX, R15
+	MOVQ         DX, R13
+	ADDQ         144(DI), R13
+	MOVQ         R13, 64(SP)
+	MOVQ         (DI), R14
+	MOVQ         R14, R13
+	ADDQ         184(DI), R13
+	MOVQ         R13, 96(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x000000ff, R13
+	MOVQ         R13, 104(SP)
+	MOVQ         R14, R13
+	ANDQ         $0x00003fff, R13
+	MOVQ         R14, BX
+	SUBQ         R13, BX
+	SHRQ         $0x08, R13
+	SHLQ         $0x06, R13
+	LEAQ         16384(BX)(R13*1), BX
+	MOVQ         $0x00000008, 88(SP)
+	MOVQ         $0x00000001, 112(SP)
+	VPBROADCASTD word0f0f0f0f<>+0(SB), Z16
+	MOVQ         64(DI), R13
+	CMPQ         152(DI), $0x00
+	JNE          firstsums
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	JMP          firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -44636,13 +43908,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -44653,13 +43925,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -44671,14 +43943,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000480, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000280, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -44699,61 +43971,77 @@ within:
 
 take:
 	LEAQ             (R10)(R12*1), R13
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R13), Z25, Z0
+	VCVTDQ2PS        (R13), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R13), Z26, Z1
+	VCVTDQ2PS        64(R13), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R13), Z27, Z2
+	VCVTDQ2PS        128(R13), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R13), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R13), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R13), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R13), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R13), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R13), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R13), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R13), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R13), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R13), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R13), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VCVTDQ2PS        512(R13), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R13), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VCVTDQ2PS        576(R13), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R13), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VCVTDQ2PS        640(R13), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R13), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VCVTDQ2PS        704(R13), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      768(R13), Z25, Z12
+	VCVTDQ2PS        768(R13), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 48(R8), Z30, Z12
 	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      832(R13), Z26, Z13
+	VCVTDQ2PS        832(R13), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 52(R8), Z30, Z13
 	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      896(R13), Z27, Z14
+	VCVTDQ2PS        896(R13), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R13), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VCVTDQ2PS        960(R13), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	ADDQ             $0x00000400, R12
 	ANDQ             $0x00000fff, R12
 	ADDQ             $0x00000040, SI
 	ADDQ             $0x00000040, R8
-	ADDQ             $0x00000480, R9
+	ADDQ             $0x00000280, R9
 	CMPQ             R9, 64(SP)
 	JNE              scaled
 	MOVQ             8(DI), R9
@@ -44852,62 +44140,34 @@ fetch:
 fetched:
 	VMOVDQU32 (R14), Z17
 	VMOVDQU32 64(R14), Z18
-	VMOVUPS   Z17, 1024(R15)
-	VMOVUPS   Z18, 1088(R15)
+	VMOVUPS   Z17, 512(R15)
+	VMOVUPS   Z18, 576(R15)
 	VMOVDQU32 128(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, (R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 64(R15)
-	VMOVDQU32 192(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 128(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 192(R15)
-	VMOVDQU32 256(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
+	VMOVDQU32 192(R14), Z18
+	VPANDD    Z16, Z17, Z19
+	VPANDD    Z16, Z18, Z20
+	VMOVDQU32 Z19, (R15)
+	VMOVDQU32 Z20, 64(R15)
+	VPSRLW    $0x04, Z17, Z17
+	VPANDD    Z16, Z17, Z17
+	VPSRLW    $0x04, Z18, Z18
+	VPANDD    Z16, Z18, Z18
 	VMOVDQU32 Z17, 256(R15)
-	VPERMW    Z16, Z18, Z18
 	VMOVDQU32 Z18, 320(R15)
-	VMOVDQU32 320(R14), Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 384(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 448(R15)
-	VMOVDQU32 128(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 512(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 576(R15)
-	VMOVDQU32 192(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 640(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 704(R15)
 	VMOVDQU32 256(R14), Z17
+	VMOVDQU32 320(R14), Z18
+	VPANDD    Z16, Z17, Z19
+	VPANDD    Z16, Z18, Z20
+	VMOVDQU32 Z19, 128(R15)
+	VMOVDQU32 Z20, 192(R15)
 	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 768(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 832(R15)
-	VMOVDQU32 320(R14), Z17
-	VPSRLW    $0x04, Z17, Z17
-	VPALIGNR  $0x01, Z17, Z17, Z18
-	VPERMW    Z16, Z17, Z17
-	VMOVDQU32 Z17, 896(R15)
-	VPERMW    Z16, Z18, Z18
-	VMOVDQU32 Z18, 960(R15)
+	VPANDD    Z16, Z17, Z17
+	VPSRLW    $0x04, Z18, Z18
+	VPANDD    Z16, Z18, Z18
+	VMOVDQU32 Z17, 384(R15)
+	VMOVDQU32 Z18, 448(R15)
 	ADDQ      $0x00000180, R14
-	ADDQ      $0x00000480, R15
+	ADDQ      $0x00000280, R15
 	CMPQ      R15, 64(SP)
 	JNE       unpacked
 	MOVQ      8(DI), R15
@@ -44931,13 +44191,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -44956,91 +44216,87 @@ drain:
 	RET
 
 // func amxFirstN8x16(a *byte)
-// Requires: AVX, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·amxFirstN8x16(SB), NOSPLIT, $120-8
 	MOVQ a+0(FP), DI
 	MOVQ 160(DI), AX
 
 	// LDTILECFG tmm0, 0(AX), distance 0
-	BYTE            $0xc4
-	BYTE            $0xe2
-	BYTE            $0x78
-	BYTE            $0x49
-	BYTE            $0x04
-	BYTE            $0x20
-	MOVQ            $0x00000040, CX
-	MOVQ            32(DI), AX
-	MOVQ            40(DI), SI
-	MOVQ            48(DI), R8
-	MOVQ            8(DI), DX
-	MOVQ            DX, R9
-	MOVQ            112(DI), R10
-	MOVQ            $0x00000c00, R11
-	XORQ            R12, R12
-	MOVQ            72(DI), R13
-	MOVQ            R13, 8(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 16(SP)
-	MOVQ            72(DI), R13
-	MOVQ            R13, 80(SP)
-	MOVQ            80(DI), R13
-	MOVQ            R13, 24(SP)
-	MOVQ            64(DI), R13
-	MOVQ            R13, 32(SP)
-	MOVQ            80(DI), R13
-	IMULQ           72(DI), R13
-	MOVQ            R13, (SP)
-	MOVQ            R13, 72(SP)
-	IMUL3Q          $0x00000400, 72(DI), R13
-	MOVQ            R13, 40(SP)
-	IMUL3Q          $0x00000040, 72(DI), R13
-	MOVQ            R13, 48(SP)
-	IMUL3Q          $0x00000000, 72(DI), R13
-	MOVQ            R13, 56(SP)
-	MOVQ            DX, R15
-	MOVQ            DX, R13
-	ADDQ            144(DI), R13
-	MOVQ            R13, 64(SP)
-	MOVQ            (DI), R14
-	MOVQ            R14, R13
-	ADDQ            184(DI), R13
-	MOVQ            R13, 96(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x000000ff, R13
-	MOVQ            R13, 104(SP)
-	MOVQ            R14, R13
-	ANDQ            $0x00003fff, R13
-	MOVQ            R14, BX
-	SUBQ            R13, BX
-	SHRQ            $0x08, R13
-	SHLQ            $0x06, R13
-	LEAQ            16384(BX)(R13*1), BX
-	MOVQ            $0x00000008, 88(SP)
-	MOVQ            $0x00000001, 112(SP)
-	VBROADCASTI32X4 moveBytes0<>+0(SB), Z16
-	VBROADCASTI32X4 moveBytes1<>+0(SB), Z17
-	VBROADCASTI32X4 moveBytes2<>+0(SB), Z18
-	VBROADCASTI32X4 moveBytes3<>+0(SB), Z19
-	MOVQ            64(DI), R13
-	CMPQ            152(DI), $0x00
-	JNE             firstsums
-	VPXORD          Z0, Z0, Z0
-	VPXORD          Z1, Z1, Z1
-	VPXORD          Z2, Z2, Z2
-	VPXORD          Z3, Z3, Z3
-	VPXORD          Z4, Z4, Z4
-	VPXORD          Z5, Z5, Z5
-	VPXORD          Z6, Z6, Z6
-	VPXORD          Z7, Z7, Z7
-	VPXORD          Z8, Z8, Z8
-	VPXORD          Z9, Z9, Z9
-	VPXORD          Z10, Z10, Z10
-	VPXORD          Z11, Z11, Z11
-	VPXORD          Z12, Z12, Z12
-	VPXORD          Z13, Z13, Z13
-	VPXORD          Z14, Z14, Z14
-	VPXORD          Z15, Z15, Z15
-	JMP             firststarted
+	BYTE   $0xc4
+	BYTE   $0xe2
+	BYTE   $0x78
+	BYTE   $0x49
+	BYTE   $0x04
+	BYTE   $0x20
+	MOVQ   $0x00000020, CX
+	MOVQ   32(DI), AX
+	MOVQ   40(DI), SI
+	MOVQ   48(DI), R8
+	MOVQ   8(DI), DX
+	MOVQ   DX, R9
+	MOVQ   112(DI), R10
+	MOVQ   $0x00000c00, R11
+	XORQ   R12, R12
+	MOVQ   72(DI), R13
+	MOVQ   R13, 8(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 16(SP)
+	MOVQ   72(DI), R13
+	MOVQ   R13, 80(SP)
+	MOVQ   80(DI), R13
+	MOVQ   R13, 24(SP)
+	MOVQ   64(DI), R13
+	MOVQ   R13, 32(SP)
+	MOVQ   80(DI), R13
+	IMULQ  72(DI), R13
+	MOVQ   R13, (SP)
+	MOVQ   R13, 72(SP)
+	IMUL3Q $0x00000200, 72(DI), R13
+	MOVQ   R13, 40(SP)
+	IMUL3Q $0x00000040, 72(DI), R13
+	MOVQ   R13, 48(SP)
+	IMUL3Q $0x00000000, 72(DI), R13
+	MOVQ   R13, 56(SP)
+	MOVQ   DX, R15
+	MOVQ   DX, R13
+	ADDQ   144(DI), R13
+	MOVQ   R13, 64(SP)
+	MOVQ   (DI), R14
+	MOVQ   R14, R13
+	ADDQ   184(DI), R13
+	MOVQ   R13, 96(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x000000ff, R13
+	MOVQ   R13, 104(SP)
+	MOVQ   R14, R13
+	ANDQ   $0x00003fff, R13
+	MOVQ   R14, BX
+	SUBQ   R13, BX
+	SHRQ   $0x08, R13
+	SHLQ   $0x06, R13
+	LEAQ   16384(BX)(R13*1), BX
+	MOVQ   $0x00000008, 88(SP)
+	MOVQ   $0x00000001, 112(SP)
+	MOVQ   64(DI), R13
+	CMPQ   152(DI), $0x00
+	JNE    firstsums
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	JMP    firststarted
 
 firstsums:
 	VMOVUPS (R13), Z0
@@ -45067,13 +44323,13 @@ group:
 	DECQ (SP)
 	JLT  last
 
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILELOADD tmm2, 0(AX), distance CX
 	BYTE $0xc4
@@ -45084,13 +44340,13 @@ group:
 	BYTE $0x08
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -45102,14 +44358,14 @@ group:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc2
-	ADDQ $0x00000400, AX
-	ADDQ $0x00000440, DX
+	ADDQ $0x00000200, AX
+	ADDQ $0x00000240, DX
 	CMPQ DX, 64(SP)
 	JNE  multiplied
 	MOVQ 8(DI), DX
@@ -45130,43 +44386,59 @@ within:
 
 take:
 	LEAQ        (R10)(R12*1), R13
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R13), Z25, Z0
+	VCVTDQ2PS   (R13), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R13), Z26, Z1
+	VCVTDQ2PS   64(R13), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R13), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R13), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R13), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R13), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R13), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R13), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R13), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R13), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R13), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R13), Z28, Z11
+	VCVTDQ2PS   128(R13), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R13), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R13), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R13), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R13), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R13), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R13), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R13), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R13), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R13), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R13), Z25, Z12
+	VCVTDQ2PS   768(R13), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R13), Z26, Z13
+	VCVTDQ2PS   832(R13), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R13), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R13), Z28, Z15
+	VCVTDQ2PS   896(R13), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R13), Z28
+	VFMADD231PS Z28, Z25, Z15
 	ADDQ        $0x00000400, R12
 	ANDQ        $0x00000fff, R12
 	ADDQ        $0x00000040, SI
-	ADDQ        $0x00000440, R9
+	ADDQ        $0x00000240, R9
 	CMPQ        R9, 64(SP)
 	JNE         scaled
 	MOVQ        8(DI), R9
@@ -45263,157 +44535,29 @@ fetch:
 	JMP        fetch
 
 fetched:
-	VMOVDQU32       (R14), Z20
-	VMOVUPS         Z20, 1024(R15)
-	VMOVDQU32       64(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, (R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 64(R15)
-	VMOVDQU32       128(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 128(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 192(R15)
-	VMOVDQU32       192(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 256(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 320(R15)
-	VMOVDQU32       256(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 384(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 448(R15)
-	VMOVDQU32       320(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 512(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 576(R15)
-	VMOVDQU32       384(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 640(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 704(R15)
-	VMOVDQU32       448(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 768(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 832(R15)
-	VMOVDQU32       512(R14), Z20
-	VPSHUFB         Z16, Z20, Z21
-	VPSRAD          $0x18, Z21, Z21
-	VCVTDQ2PS       Z21, Z21
-	VPSHUFB         Z17, Z20, Z22
-	VPSRAD          $0x18, Z22, Z22
-	VCVTDQ2PS       Z22, Z22
-	VPSHUFB         Z18, Z20, Z23
-	VPSRAD          $0x18, Z23, Z23
-	VCVTDQ2PS       Z23, Z23
-	VPSRAD          $0x18, Z20, Z20
-	VCVTDQ2PS       Z20, Z20
-	VPSHUFB         Z19, Z21, Z21
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z23, Z21
-	VMOVDQU32       Z21, 896(R15)
-	VPSHUFB         Z19, Z22, Z22
-	VPTERNLOGD.BCST $0xf8, wordffff0000<>+0(SB), Z20, Z22
-	VMOVDQU32       Z22, 960(R15)
-	ADDQ            $0x00000240, R14
-	ADDQ            $0x00000440, R15
-	CMPQ            R15, 64(SP)
-	JNE             unpacked
-	MOVQ            8(DI), R15
+	VMOVDQU32 (R14), Z16
+	VMOVUPS   Z16, 512(R15)
+	VMOVDQU32 64(R14), Z16
+	VMOVDQU32 128(R14), Z17
+	VMOVDQU32 Z16, (R15)
+	VMOVDQU32 Z17, 64(R15)
+	VMOVDQU32 192(R14), Z16
+	VMOVDQU32 256(R14), Z17
+	VMOVDQU32 Z16, 128(R15)
+	VMOVDQU32 Z17, 192(R15)
+	VMOVDQU32 320(R14), Z16
+	VMOVDQU32 384(R14), Z17
+	VMOVDQU32 Z16, 256(R15)
+	VMOVDQU32 Z17, 320(R15)
+	VMOVDQU32 448(R14), Z16
+	VMOVDQU32 512(R14), Z17
+	VMOVDQU32 Z16, 384(R15)
+	VMOVDQU32 Z17, 448(R15)
+	ADDQ      $0x00000240, R14
+	ADDQ      $0x00000240, R15
+	CMPQ      R15, 64(SP)
+	JNE       unpacked
+	MOVQ      8(DI), R15
 
 unpacked:
 	DECQ 72(SP)
@@ -45434,13 +44578,13 @@ last:
 	JNE  drain
 	LEAQ (R10)(R11*1), R13
 
-	// TILESTORED tmm0, 0(R13), distance CX
+	// TILESTORED tmm0, 0(R13), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x44
-	BYTE $0x0d
+	BYTE $0x4d
 	BYTE $0x00
 	ADDQ $0x00000400, R11
 	ANDQ $0x00000fff, R11
@@ -45471,7 +44615,7 @@ TEXT ·amxMorePlainx16(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -45492,7 +44636,7 @@ TEXT ·amxMorePlainx16(SB), NOSPLIT, $0-8
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -45500,11 +44644,11 @@ TEXT ·amxMorePlainx16(SB), NOSPLIT, $0-8
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -45512,11 +44656,11 @@ TEXT ·amxMorePlainx16(SB), NOSPLIT, $0-8
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -45524,11 +44668,11 @@ TEXT ·amxMorePlainx16(SB), NOSPLIT, $0-8
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
@@ -45536,7 +44680,7 @@ TEXT ·amxMorePlainx16(SB), NOSPLIT, $0-8
 	BYTE   $0xbc
 	BYTE   $0x08
 	BYTE   $0x00
-	BYTE   $0x10
+	BYTE   $0x08
 	BYTE   $0x00
 	BYTE   $0x00
 	CMPQ   152(DI), $0x00
@@ -45578,13 +44722,13 @@ firstsums:
 	VMOVUPS 960(R11), Z15
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -45593,32 +44737,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1088(DX), distance CX
+	// TILELOADD tmm1, 576(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -45627,32 +44771,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 2176(DX), distance CX
+	// TILELOADD tmm1, 1152(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -45665,30 +44809,30 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc5
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -45701,65 +44845,81 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc3
-	VMOVUPS     6464(R9), Z31
+	VMOVUPS     3392(R9), Z31
 	VMULPS.BCST 320(SI), Z31, Z25
-	VFMADD231PS 1024(R10), Z25, Z0
+	VCVTDQ2PS   1024(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 324(SI), Z31, Z26
-	VFMADD231PS 1088(R10), Z26, Z1
+	VCVTDQ2PS   1088(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 328(SI), Z31, Z27
-	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 332(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 336(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 340(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 344(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 348(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMULPS.BCST 352(SI), Z31, Z25
-	VFMADD231PS 1536(R10), Z25, Z8
-	VMULPS.BCST 356(SI), Z31, Z26
-	VFMADD231PS 1600(R10), Z26, Z9
-	VMULPS.BCST 360(SI), Z31, Z27
-	VFMADD231PS 1664(R10), Z27, Z10
-	VMULPS.BCST 364(SI), Z31, Z28
-	VFMADD231PS 1728(R10), Z28, Z11
+	VCVTDQ2PS   1152(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 332(SI), Z31, Z25
+	VCVTDQ2PS   1216(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 336(SI), Z31, Z26
+	VCVTDQ2PS   1280(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 340(SI), Z31, Z27
+	VCVTDQ2PS   1344(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 344(SI), Z31, Z25
+	VCVTDQ2PS   1408(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 348(SI), Z31, Z26
+	VCVTDQ2PS   1472(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 352(SI), Z31, Z27
+	VCVTDQ2PS   1536(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 356(SI), Z31, Z25
+	VCVTDQ2PS   1600(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 360(SI), Z31, Z26
+	VCVTDQ2PS   1664(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 364(SI), Z31, Z27
+	VCVTDQ2PS   1728(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 368(SI), Z31, Z25
-	VFMADD231PS 1792(R10), Z25, Z12
+	VCVTDQ2PS   1792(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 372(SI), Z31, Z26
-	VFMADD231PS 1856(R10), Z26, Z13
+	VCVTDQ2PS   1856(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 376(SI), Z31, Z27
-	VFMADD231PS 1920(R10), Z27, Z14
-	VMULPS.BCST 380(SI), Z31, Z28
-	VFMADD231PS 1984(R10), Z28, Z15
+	VCVTDQ2PS   1920(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 380(SI), Z31, Z25
+	VCVTDQ2PS   1984(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 
-	// TILELOADD tmm1, 1088(DX), distance CX
+	// TILELOADD tmm1, 576(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -45768,65 +44928,81 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc4
-	VMOVUPS     7552(R9), Z31
+	VMOVUPS     3968(R9), Z31
 	VMULPS.BCST 384(SI), Z31, Z25
-	VFMADD231PS 2048(R10), Z25, Z0
+	VCVTDQ2PS   2048(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 388(SI), Z31, Z26
-	VFMADD231PS 2112(R10), Z26, Z1
+	VCVTDQ2PS   2112(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 392(SI), Z31, Z27
-	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 396(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 400(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 404(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 408(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 412(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMULPS.BCST 416(SI), Z31, Z25
-	VFMADD231PS 2560(R10), Z25, Z8
-	VMULPS.BCST 420(SI), Z31, Z26
-	VFMADD231PS 2624(R10), Z26, Z9
-	VMULPS.BCST 424(SI), Z31, Z27
-	VFMADD231PS 2688(R10), Z27, Z10
-	VMULPS.BCST 428(SI), Z31, Z28
-	VFMADD231PS 2752(R10), Z28, Z11
+	VCVTDQ2PS   2176(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 396(SI), Z31, Z25
+	VCVTDQ2PS   2240(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 400(SI), Z31, Z26
+	VCVTDQ2PS   2304(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 404(SI), Z31, Z27
+	VCVTDQ2PS   2368(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 408(SI), Z31, Z25
+	VCVTDQ2PS   2432(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 412(SI), Z31, Z26
+	VCVTDQ2PS   2496(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 416(SI), Z31, Z27
+	VCVTDQ2PS   2560(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 420(SI), Z31, Z25
+	VCVTDQ2PS   2624(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 424(SI), Z31, Z26
+	VCVTDQ2PS   2688(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 428(SI), Z31, Z27
+	VCVTDQ2PS   2752(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 432(SI), Z31, Z25
-	VFMADD231PS 2816(R10), Z25, Z12
+	VCVTDQ2PS   2816(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 436(SI), Z31, Z26
-	VFMADD231PS 2880(R10), Z26, Z13
+	VCVTDQ2PS   2880(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 440(SI), Z31, Z27
-	VFMADD231PS 2944(R10), Z27, Z14
-	VMULPS.BCST 444(SI), Z31, Z28
-	VFMADD231PS 3008(R10), Z28, Z15
+	VCVTDQ2PS   2944(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 444(SI), Z31, Z25
+	VCVTDQ2PS   3008(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 
-	// TILELOADD tmm1, 2176(DX), distance CX
+	// TILELOADD tmm1, 1152(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -45839,45 +45015,61 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc5
-	VMOVUPS     8640(R9), Z31
+	VMOVUPS     4544(R9), Z31
 	VMULPS.BCST 448(SI), Z31, Z25
-	VFMADD231PS 3072(R10), Z25, Z0
+	VCVTDQ2PS   3072(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 452(SI), Z31, Z26
-	VFMADD231PS 3136(R10), Z26, Z1
+	VCVTDQ2PS   3136(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 456(SI), Z31, Z27
-	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 460(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 464(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 468(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 472(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 476(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
-	VMULPS.BCST 480(SI), Z31, Z25
-	VFMADD231PS 3584(R10), Z25, Z8
-	VMULPS.BCST 484(SI), Z31, Z26
-	VFMADD231PS 3648(R10), Z26, Z9
-	VMULPS.BCST 488(SI), Z31, Z27
-	VFMADD231PS 3712(R10), Z27, Z10
-	VMULPS.BCST 492(SI), Z31, Z28
-	VFMADD231PS 3776(R10), Z28, Z11
+	VCVTDQ2PS   3200(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 460(SI), Z31, Z25
+	VCVTDQ2PS   3264(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 464(SI), Z31, Z26
+	VCVTDQ2PS   3328(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 468(SI), Z31, Z27
+	VCVTDQ2PS   3392(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 472(SI), Z31, Z25
+	VCVTDQ2PS   3456(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 476(SI), Z31, Z26
+	VCVTDQ2PS   3520(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 480(SI), Z31, Z27
+	VCVTDQ2PS   3584(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 484(SI), Z31, Z25
+	VCVTDQ2PS   3648(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 488(SI), Z31, Z26
+	VCVTDQ2PS   3712(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 492(SI), Z31, Z27
+	VCVTDQ2PS   3776(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 496(SI), Z31, Z25
-	VFMADD231PS 3840(R10), Z25, Z12
+	VCVTDQ2PS   3840(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 500(SI), Z31, Z26
-	VFMADD231PS 3904(R10), Z26, Z13
+	VCVTDQ2PS   3904(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 504(SI), Z31, Z27
-	VFMADD231PS 3968(R10), Z27, Z14
-	VMULPS.BCST 508(SI), Z31, Z28
-	VFMADD231PS 4032(R10), Z28, Z15
+	VCVTDQ2PS   3968(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 508(SI), Z31, Z25
+	VCVTDQ2PS   4032(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -45934,7 +45126,7 @@ nextsums:
 	VMOVUPS 960(R11), Z15
 
 nextstarted:
-	ADDQ $0x00002200, R9
+	ADDQ $0x00001200, R9
 	DECQ R15
 	JNE  sametile
 	MOVQ 80(DI), R15
@@ -45944,25 +45136,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 3264(DX), distance CX
+	// TILELOADD tmm1, 1728(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -45975,65 +45167,81 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm6, tmm0
+	// TDPBSSD tmm1, tmm6, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc6
-	VMOVUPS     1024(R9), Z31
+	VMOVUPS     512(R9), Z31
 	VMULPS.BCST (SI), Z31, Z25
-	VFMADD231PS (R10), Z25, Z0
+	VCVTDQ2PS   (R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 4(SI), Z31, Z26
-	VFMADD231PS 64(R10), Z26, Z1
+	VCVTDQ2PS   64(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
-	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R10), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R10), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R10), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R10), Z28, Z11
+	VCVTDQ2PS   128(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 12(SI), Z31, Z25
+	VCVTDQ2PS   192(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VCVTDQ2PS   256(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VCVTDQ2PS   320(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VCVTDQ2PS   384(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VCVTDQ2PS   448(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VCVTDQ2PS   512(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VCVTDQ2PS   576(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VCVTDQ2PS   640(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VCVTDQ2PS   704(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
-	VFMADD231PS 768(R10), Z25, Z12
+	VCVTDQ2PS   768(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
-	VFMADD231PS 832(R10), Z26, Z13
+	VCVTDQ2PS   832(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
-	VFMADD231PS 896(R10), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R10), Z28, Z15
+	VCVTDQ2PS   896(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 60(SI), Z31, Z25
+	VCVTDQ2PS   960(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 
-	// TILELOADD tmm1, 4352(DX), distance CX
+	// TILELOADD tmm1, 2304(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x11
+	BYTE $0x09
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -46046,59 +45254,75 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm7, tmm0
+	// TDPBSSD tmm1, tmm7, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc7
-	VMOVUPS     2112(R9), Z31
+	VMOVUPS     1088(R9), Z31
 	VMULPS.BCST 64(SI), Z31, Z25
-	VFMADD231PS 1024(R10), Z25, Z0
+	VCVTDQ2PS   1024(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 68(SI), Z31, Z26
-	VFMADD231PS 1088(R10), Z26, Z1
+	VCVTDQ2PS   1088(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 72(SI), Z31, Z27
-	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 76(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 80(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 84(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 88(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 92(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMULPS.BCST 96(SI), Z31, Z25
-	VFMADD231PS 1536(R10), Z25, Z8
-	VMULPS.BCST 100(SI), Z31, Z26
-	VFMADD231PS 1600(R10), Z26, Z9
-	VMULPS.BCST 104(SI), Z31, Z27
-	VFMADD231PS 1664(R10), Z27, Z10
-	VMULPS.BCST 108(SI), Z31, Z28
-	VFMADD231PS 1728(R10), Z28, Z11
+	VCVTDQ2PS   1152(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 76(SI), Z31, Z25
+	VCVTDQ2PS   1216(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 80(SI), Z31, Z26
+	VCVTDQ2PS   1280(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 84(SI), Z31, Z27
+	VCVTDQ2PS   1344(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 88(SI), Z31, Z25
+	VCVTDQ2PS   1408(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 92(SI), Z31, Z26
+	VCVTDQ2PS   1472(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 96(SI), Z31, Z27
+	VCVTDQ2PS   1536(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 100(SI), Z31, Z25
+	VCVTDQ2PS   1600(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 104(SI), Z31, Z26
+	VCVTDQ2PS   1664(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 108(SI), Z31, Z27
+	VCVTDQ2PS   1728(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 112(SI), Z31, Z25
-	VFMADD231PS 1792(R10), Z25, Z12
+	VCVTDQ2PS   1792(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 116(SI), Z31, Z26
-	VFMADD231PS 1856(R10), Z26, Z13
+	VCVTDQ2PS   1856(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 120(SI), Z31, Z27
-	VFMADD231PS 1920(R10), Z27, Z14
-	VMULPS.BCST 124(SI), Z31, Z28
-	VFMADD231PS 1984(R10), Z28, Z15
+	VCVTDQ2PS   1920(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 124(SI), Z31, Z25
+	VCVTDQ2PS   1984(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 
-	// TILELOADD tmm1, 5440(DX), distance CX
+	// TILELOADD tmm1, 2880(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
-	BYTE $0x15
+	BYTE $0x0b
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 5120(AX), distance CX
+	// TILELOADD tmm2, 2560(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46106,17 +45330,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x14
+	BYTE $0x0a
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -46125,59 +45349,75 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc2
-	VMOVUPS     3200(R9), Z31
+	VMOVUPS     1664(R9), Z31
 	VMULPS.BCST 128(SI), Z31, Z25
-	VFMADD231PS 2048(R10), Z25, Z0
+	VCVTDQ2PS   2048(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 132(SI), Z31, Z26
-	VFMADD231PS 2112(R10), Z26, Z1
+	VCVTDQ2PS   2112(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 136(SI), Z31, Z27
-	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 140(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 144(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 148(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 152(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 156(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMULPS.BCST 160(SI), Z31, Z25
-	VFMADD231PS 2560(R10), Z25, Z8
-	VMULPS.BCST 164(SI), Z31, Z26
-	VFMADD231PS 2624(R10), Z26, Z9
-	VMULPS.BCST 168(SI), Z31, Z27
-	VFMADD231PS 2688(R10), Z27, Z10
-	VMULPS.BCST 172(SI), Z31, Z28
-	VFMADD231PS 2752(R10), Z28, Z11
+	VCVTDQ2PS   2176(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 140(SI), Z31, Z25
+	VCVTDQ2PS   2240(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 144(SI), Z31, Z26
+	VCVTDQ2PS   2304(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 148(SI), Z31, Z27
+	VCVTDQ2PS   2368(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 152(SI), Z31, Z25
+	VCVTDQ2PS   2432(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 156(SI), Z31, Z26
+	VCVTDQ2PS   2496(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 160(SI), Z31, Z27
+	VCVTDQ2PS   2560(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 164(SI), Z31, Z25
+	VCVTDQ2PS   2624(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 168(SI), Z31, Z26
+	VCVTDQ2PS   2688(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 172(SI), Z31, Z27
+	VCVTDQ2PS   2752(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 176(SI), Z31, Z25
-	VFMADD231PS 2816(R10), Z25, Z12
+	VCVTDQ2PS   2816(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 180(SI), Z31, Z26
-	VFMADD231PS 2880(R10), Z26, Z13
+	VCVTDQ2PS   2880(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 184(SI), Z31, Z27
-	VFMADD231PS 2944(R10), Z27, Z14
-	VMULPS.BCST 188(SI), Z31, Z28
-	VFMADD231PS 3008(R10), Z28, Z15
+	VCVTDQ2PS   2944(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 188(SI), Z31, Z25
+	VCVTDQ2PS   3008(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 
-	// TILELOADD tmm1, 6528(DX), distance CX
+	// TILELOADD tmm1, 3456(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x19
+	BYTE $0x0d
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 6144(AX), distance CX
+	// TILELOADD tmm2, 3072(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46185,17 +45425,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x18
+	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -46208,59 +45448,75 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc2
-	VMOVUPS     4288(R9), Z31
+	VMOVUPS     2240(R9), Z31
 	VMULPS.BCST 192(SI), Z31, Z25
-	VFMADD231PS 3072(R10), Z25, Z0
+	VCVTDQ2PS   3072(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 196(SI), Z31, Z26
-	VFMADD231PS 3136(R10), Z26, Z1
+	VCVTDQ2PS   3136(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 200(SI), Z31, Z27
-	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 204(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 208(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 212(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 216(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 220(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
-	VMULPS.BCST 224(SI), Z31, Z25
-	VFMADD231PS 3584(R10), Z25, Z8
-	VMULPS.BCST 228(SI), Z31, Z26
-	VFMADD231PS 3648(R10), Z26, Z9
-	VMULPS.BCST 232(SI), Z31, Z27
-	VFMADD231PS 3712(R10), Z27, Z10
-	VMULPS.BCST 236(SI), Z31, Z28
-	VFMADD231PS 3776(R10), Z28, Z11
+	VCVTDQ2PS   3200(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 204(SI), Z31, Z25
+	VCVTDQ2PS   3264(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 208(SI), Z31, Z26
+	VCVTDQ2PS   3328(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 212(SI), Z31, Z27
+	VCVTDQ2PS   3392(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 216(SI), Z31, Z25
+	VCVTDQ2PS   3456(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 220(SI), Z31, Z26
+	VCVTDQ2PS   3520(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 224(SI), Z31, Z27
+	VCVTDQ2PS   3584(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 228(SI), Z31, Z25
+	VCVTDQ2PS   3648(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 232(SI), Z31, Z26
+	VCVTDQ2PS   3712(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 236(SI), Z31, Z27
+	VCVTDQ2PS   3776(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 240(SI), Z31, Z25
-	VFMADD231PS 3840(R10), Z25, Z12
+	VCVTDQ2PS   3840(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 244(SI), Z31, Z26
-	VFMADD231PS 3904(R10), Z26, Z13
+	VCVTDQ2PS   3904(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 248(SI), Z31, Z27
-	VFMADD231PS 3968(R10), Z27, Z14
-	VMULPS.BCST 252(SI), Z31, Z28
-	VFMADD231PS 4032(R10), Z28, Z15
+	VCVTDQ2PS   3968(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 252(SI), Z31, Z25
+	VCVTDQ2PS   4032(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 
-	// TILELOADD tmm1, 7616(DX), distance CX
+	// TILELOADD tmm1, 4032(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
-	BYTE $0x1d
+	BYTE $0x0f
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 7168(AX), distance CX
+	// TILELOADD tmm2, 3584(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46268,17 +45524,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x1c
+	BYTE $0x0e
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -46291,48 +45547,64 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE        $0xc4
 	BYTE        $0xe2
-	BYTE        $0x72
-	BYTE        $0x5c
+	BYTE        $0x73
+	BYTE        $0x5e
 	BYTE        $0xc2
-	VMOVUPS     5376(R9), Z31
+	VMOVUPS     2816(R9), Z31
 	VMULPS.BCST 256(SI), Z31, Z25
-	VFMADD231PS (R10), Z25, Z0
+	VCVTDQ2PS   (R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 260(SI), Z31, Z26
-	VFMADD231PS 64(R10), Z26, Z1
+	VCVTDQ2PS   64(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 264(SI), Z31, Z27
-	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 268(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 272(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 276(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 280(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 284(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
-	VMULPS.BCST 288(SI), Z31, Z25
-	VFMADD231PS 512(R10), Z25, Z8
-	VMULPS.BCST 292(SI), Z31, Z26
-	VFMADD231PS 576(R10), Z26, Z9
-	VMULPS.BCST 296(SI), Z31, Z27
-	VFMADD231PS 640(R10), Z27, Z10
-	VMULPS.BCST 300(SI), Z31, Z28
-	VFMADD231PS 704(R10), Z28, Z11
+	VCVTDQ2PS   128(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 268(SI), Z31, Z25
+	VCVTDQ2PS   192(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 272(SI), Z31, Z26
+	VCVTDQ2PS   256(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 276(SI), Z31, Z27
+	VCVTDQ2PS   320(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 280(SI), Z31, Z25
+	VCVTDQ2PS   384(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 284(SI), Z31, Z26
+	VCVTDQ2PS   448(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 288(SI), Z31, Z27
+	VCVTDQ2PS   512(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 292(SI), Z31, Z25
+	VCVTDQ2PS   576(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 296(SI), Z31, Z26
+	VCVTDQ2PS   640(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 300(SI), Z31, Z27
+	VCVTDQ2PS   704(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 304(SI), Z31, Z25
-	VFMADD231PS 768(R10), Z25, Z12
+	VCVTDQ2PS   768(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 308(SI), Z31, Z26
-	VFMADD231PS 832(R10), Z26, Z13
+	VCVTDQ2PS   832(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 312(SI), Z31, Z27
-	VFMADD231PS 896(R10), Z27, Z14
-	VMULPS.BCST 316(SI), Z31, Z28
-	VFMADD231PS 960(R10), Z28, Z15
+	VCVTDQ2PS   896(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 316(SI), Z31, Z25
+	VCVTDQ2PS   960(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 	DECQ        R14
 	JEQ         last
-	ADDQ        $0x00002200, DX
+	ADDQ        $0x00001200, DX
 	DECQ        R12
 	JNE         run
 	MOVQ        80(DI), R12
@@ -46347,7 +45619,7 @@ first:
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46355,11 +45627,11 @@ first:
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46367,11 +45639,11 @@ first:
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46379,11 +45651,11 @@ first:
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46391,122 +45663,170 @@ first:
 	BYTE $0xbc
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x10
+	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
 	BYTE        $0x84
-	BYTE        $0x0a
+	BYTE        $0x4a
 	BYTE        $0x00
 	BYTE        $0x0c
 	BYTE        $0x00
 	BYTE        $0x00
-	VMOVUPS     6464(R9), Z31
+	VMOVUPS     3392(R9), Z31
 	VMULPS.BCST 320(SI), Z31, Z25
-	VFMADD231PS 1024(R10), Z25, Z0
+	VCVTDQ2PS   1024(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 324(SI), Z31, Z26
-	VFMADD231PS 1088(R10), Z26, Z1
+	VCVTDQ2PS   1088(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 328(SI), Z31, Z27
-	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 332(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 336(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 340(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 344(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 348(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMULPS.BCST 352(SI), Z31, Z25
-	VFMADD231PS 1536(R10), Z25, Z8
-	VMULPS.BCST 356(SI), Z31, Z26
-	VFMADD231PS 1600(R10), Z26, Z9
-	VMULPS.BCST 360(SI), Z31, Z27
-	VFMADD231PS 1664(R10), Z27, Z10
-	VMULPS.BCST 364(SI), Z31, Z28
-	VFMADD231PS 1728(R10), Z28, Z11
+	VCVTDQ2PS   1152(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 332(SI), Z31, Z25
+	VCVTDQ2PS   1216(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 336(SI), Z31, Z26
+	VCVTDQ2PS   1280(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 340(SI), Z31, Z27
+	VCVTDQ2PS   1344(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 344(SI), Z31, Z25
+	VCVTDQ2PS   1408(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 348(SI), Z31, Z26
+	VCVTDQ2PS   1472(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 352(SI), Z31, Z27
+	VCVTDQ2PS   1536(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 356(SI), Z31, Z25
+	VCVTDQ2PS   1600(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 360(SI), Z31, Z26
+	VCVTDQ2PS   1664(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 364(SI), Z31, Z27
+	VCVTDQ2PS   1728(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 368(SI), Z31, Z25
-	VFMADD231PS 1792(R10), Z25, Z12
+	VCVTDQ2PS   1792(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 372(SI), Z31, Z26
-	VFMADD231PS 1856(R10), Z26, Z13
+	VCVTDQ2PS   1856(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 376(SI), Z31, Z27
-	VFMADD231PS 1920(R10), Z27, Z14
-	VMULPS.BCST 380(SI), Z31, Z28
-	VFMADD231PS 1984(R10), Z28, Z15
-	VMOVUPS     7552(R9), Z31
+	VCVTDQ2PS   1920(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 380(SI), Z31, Z25
+	VCVTDQ2PS   1984(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
+	VMOVUPS     3968(R9), Z31
 	VMULPS.BCST 384(SI), Z31, Z25
-	VFMADD231PS 2048(R10), Z25, Z0
+	VCVTDQ2PS   2048(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 388(SI), Z31, Z26
-	VFMADD231PS 2112(R10), Z26, Z1
+	VCVTDQ2PS   2112(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 392(SI), Z31, Z27
-	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 396(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 400(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 404(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 408(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 412(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMULPS.BCST 416(SI), Z31, Z25
-	VFMADD231PS 2560(R10), Z25, Z8
-	VMULPS.BCST 420(SI), Z31, Z26
-	VFMADD231PS 2624(R10), Z26, Z9
-	VMULPS.BCST 424(SI), Z31, Z27
-	VFMADD231PS 2688(R10), Z27, Z10
-	VMULPS.BCST 428(SI), Z31, Z28
-	VFMADD231PS 2752(R10), Z28, Z11
+	VCVTDQ2PS   2176(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 396(SI), Z31, Z25
+	VCVTDQ2PS   2240(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 400(SI), Z31, Z26
+	VCVTDQ2PS   2304(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 404(SI), Z31, Z27
+	VCVTDQ2PS   2368(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 408(SI), Z31, Z25
+	VCVTDQ2PS   2432(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 412(SI), Z31, Z26
+	VCVTDQ2PS   2496(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 416(SI), Z31, Z27
+	VCVTDQ2PS   2560(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 420(SI), Z31, Z25
+	VCVTDQ2PS   2624(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 424(SI), Z31, Z26
+	VCVTDQ2PS   2688(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 428(SI), Z31, Z27
+	VCVTDQ2PS   2752(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 432(SI), Z31, Z25
-	VFMADD231PS 2816(R10), Z25, Z12
+	VCVTDQ2PS   2816(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 436(SI), Z31, Z26
-	VFMADD231PS 2880(R10), Z26, Z13
+	VCVTDQ2PS   2880(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 440(SI), Z31, Z27
-	VFMADD231PS 2944(R10), Z27, Z14
-	VMULPS.BCST 444(SI), Z31, Z28
-	VFMADD231PS 3008(R10), Z28, Z15
-	VMOVUPS     8640(R9), Z31
+	VCVTDQ2PS   2944(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 444(SI), Z31, Z25
+	VCVTDQ2PS   3008(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
+	VMOVUPS     4544(R9), Z31
 	VMULPS.BCST 448(SI), Z31, Z25
-	VFMADD231PS 3072(R10), Z25, Z0
+	VCVTDQ2PS   3072(R10), Z28
+	VFMADD231PS Z28, Z25, Z0
 	VMULPS.BCST 452(SI), Z31, Z26
-	VFMADD231PS 3136(R10), Z26, Z1
+	VCVTDQ2PS   3136(R10), Z29
+	VFMADD231PS Z29, Z26, Z1
 	VMULPS.BCST 456(SI), Z31, Z27
-	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 460(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 464(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 468(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 472(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 476(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
-	VMULPS.BCST 480(SI), Z31, Z25
-	VFMADD231PS 3584(R10), Z25, Z8
-	VMULPS.BCST 484(SI), Z31, Z26
-	VFMADD231PS 3648(R10), Z26, Z9
-	VMULPS.BCST 488(SI), Z31, Z27
-	VFMADD231PS 3712(R10), Z27, Z10
-	VMULPS.BCST 492(SI), Z31, Z28
-	VFMADD231PS 3776(R10), Z28, Z11
+	VCVTDQ2PS   3200(R10), Z24
+	VFMADD231PS Z24, Z27, Z2
+	VMULPS.BCST 460(SI), Z31, Z25
+	VCVTDQ2PS   3264(R10), Z28
+	VFMADD231PS Z28, Z25, Z3
+	VMULPS.BCST 464(SI), Z31, Z26
+	VCVTDQ2PS   3328(R10), Z29
+	VFMADD231PS Z29, Z26, Z4
+	VMULPS.BCST 468(SI), Z31, Z27
+	VCVTDQ2PS   3392(R10), Z24
+	VFMADD231PS Z24, Z27, Z5
+	VMULPS.BCST 472(SI), Z31, Z25
+	VCVTDQ2PS   3456(R10), Z28
+	VFMADD231PS Z28, Z25, Z6
+	VMULPS.BCST 476(SI), Z31, Z26
+	VCVTDQ2PS   3520(R10), Z29
+	VFMADD231PS Z29, Z26, Z7
+	VMULPS.BCST 480(SI), Z31, Z27
+	VCVTDQ2PS   3584(R10), Z24
+	VFMADD231PS Z24, Z27, Z8
+	VMULPS.BCST 484(SI), Z31, Z25
+	VCVTDQ2PS   3648(R10), Z28
+	VFMADD231PS Z28, Z25, Z9
+	VMULPS.BCST 488(SI), Z31, Z26
+	VCVTDQ2PS   3712(R10), Z29
+	VFMADD231PS Z29, Z26, Z10
+	VMULPS.BCST 492(SI), Z31, Z27
+	VCVTDQ2PS   3776(R10), Z24
+	VFMADD231PS Z24, Z27, Z11
 	VMULPS.BCST 496(SI), Z31, Z25
-	VFMADD231PS 3840(R10), Z25, Z12
+	VCVTDQ2PS   3840(R10), Z28
+	VFMADD231PS Z28, Z25, Z12
 	VMULPS.BCST 500(SI), Z31, Z26
-	VFMADD231PS 3904(R10), Z26, Z13
+	VCVTDQ2PS   3904(R10), Z29
+	VFMADD231PS Z29, Z26, Z13
 	VMULPS.BCST 504(SI), Z31, Z27
-	VFMADD231PS 3968(R10), Z27, Z14
-	VMULPS.BCST 508(SI), Z31, Z28
-	VFMADD231PS 4032(R10), Z28, Z15
+	VCVTDQ2PS   3968(R10), Z24
+	VFMADD231PS Z24, Z27, Z14
+	VMULPS.BCST 508(SI), Z31, Z25
+	VCVTDQ2PS   4032(R10), Z28
+	VFMADD231PS Z28, Z25, Z15
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -46546,7 +45866,7 @@ TEXT ·amxMoreOffsetx16(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -46567,7 +45887,7 @@ TEXT ·amxMoreOffsetx16(SB), NOSPLIT, $0-8
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46575,11 +45895,11 @@ TEXT ·amxMoreOffsetx16(SB), NOSPLIT, $0-8
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46587,11 +45907,11 @@ TEXT ·amxMoreOffsetx16(SB), NOSPLIT, $0-8
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -46599,11 +45919,11 @@ TEXT ·amxMoreOffsetx16(SB), NOSPLIT, $0-8
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
@@ -46611,7 +45931,7 @@ TEXT ·amxMoreOffsetx16(SB), NOSPLIT, $0-8
 	BYTE   $0xbc
 	BYTE   $0x08
 	BYTE   $0x00
-	BYTE   $0x10
+	BYTE   $0x08
 	BYTE   $0x00
 	BYTE   $0x00
 	CMPQ   152(DI), $0x00
@@ -46653,13 +45973,13 @@ firstsums:
 	VMOVUPS 960(R11), Z15
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -46668,32 +45988,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1152(DX), distance CX
+	// TILELOADD tmm1, 640(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -46702,32 +46022,32 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 2304(DX), distance CX
+	// TILELOADD tmm1, 1280(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x09
+	BYTE $0x05
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -46740,30 +46060,30 @@ firststarted:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE $0xc4
 	BYTE $0xe2
-	BYTE $0x72
-	BYTE $0x5c
+	BYTE $0x73
+	BYTE $0x5e
 	BYTE $0xc5
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -46776,82 +46096,98 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm3, tmm0
+	// TDPBSSD tmm1, tmm3, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc3
-	VMOVUPS          6784(R9), Z31
-	VMOVUPS          6848(R9), Z30
+	VMOVUPS          3712(R9), Z31
+	VMOVUPS          3776(R9), Z30
 	VMULPS.BCST      320(SI), Z31, Z25
-	VFMADD231PS      1024(R10), Z25, Z0
+	VCVTDQ2PS        1024(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 320(R8), Z30, Z0
 	VMULPS.BCST      324(SI), Z31, Z26
-	VFMADD231PS      1088(R10), Z26, Z1
+	VCVTDQ2PS        1088(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 324(R8), Z30, Z1
 	VMULPS.BCST      328(SI), Z31, Z27
-	VFMADD231PS      1152(R10), Z27, Z2
+	VCVTDQ2PS        1152(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 328(R8), Z30, Z2
-	VMULPS.BCST      332(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      332(SI), Z31, Z25
+	VCVTDQ2PS        1216(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 332(R8), Z30, Z3
-	VMULPS.BCST      336(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      336(SI), Z31, Z26
+	VCVTDQ2PS        1280(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 336(R8), Z30, Z4
-	VMULPS.BCST      340(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      340(SI), Z31, Z27
+	VCVTDQ2PS        1344(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 340(R8), Z30, Z5
-	VMULPS.BCST      344(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      344(SI), Z31, Z25
+	VCVTDQ2PS        1408(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 344(R8), Z30, Z6
-	VMULPS.BCST      348(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      348(SI), Z31, Z26
+	VCVTDQ2PS        1472(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 348(R8), Z30, Z7
-	VMULPS.BCST      352(SI), Z31, Z25
-	VFMADD231PS      1536(R10), Z25, Z8
+	VMULPS.BCST      352(SI), Z31, Z27
+	VCVTDQ2PS        1536(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 352(R8), Z30, Z8
-	VMULPS.BCST      356(SI), Z31, Z26
-	VFMADD231PS      1600(R10), Z26, Z9
+	VMULPS.BCST      356(SI), Z31, Z25
+	VCVTDQ2PS        1600(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 356(R8), Z30, Z9
-	VMULPS.BCST      360(SI), Z31, Z27
-	VFMADD231PS      1664(R10), Z27, Z10
+	VMULPS.BCST      360(SI), Z31, Z26
+	VCVTDQ2PS        1664(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 360(R8), Z30, Z10
-	VMULPS.BCST      364(SI), Z31, Z28
-	VFMADD231PS      1728(R10), Z28, Z11
+	VMULPS.BCST      364(SI), Z31, Z27
+	VCVTDQ2PS        1728(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 364(R8), Z30, Z11
 	VMULPS.BCST      368(SI), Z31, Z25
-	VFMADD231PS      1792(R10), Z25, Z12
+	VCVTDQ2PS        1792(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 368(R8), Z30, Z12
 	VMULPS.BCST      372(SI), Z31, Z26
-	VFMADD231PS      1856(R10), Z26, Z13
+	VCVTDQ2PS        1856(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 372(R8), Z30, Z13
 	VMULPS.BCST      376(SI), Z31, Z27
-	VFMADD231PS      1920(R10), Z27, Z14
+	VCVTDQ2PS        1920(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 376(R8), Z30, Z14
-	VMULPS.BCST      380(SI), Z31, Z28
-	VFMADD231PS      1984(R10), Z28, Z15
+	VMULPS.BCST      380(SI), Z31, Z25
+	VCVTDQ2PS        1984(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 380(R8), Z30, Z15
 
-	// TILELOADD tmm1, 1152(DX), distance CX
+	// TILELOADD tmm1, 640(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -46860,82 +46196,98 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm4, tmm0
+	// TDPBSSD tmm1, tmm4, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc4
-	VMOVUPS          7936(R9), Z31
-	VMOVUPS          8000(R9), Z30
+	VMOVUPS          4352(R9), Z31
+	VMOVUPS          4416(R9), Z30
 	VMULPS.BCST      384(SI), Z31, Z25
-	VFMADD231PS      2048(R10), Z25, Z0
+	VCVTDQ2PS        2048(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 384(R8), Z30, Z0
 	VMULPS.BCST      388(SI), Z31, Z26
-	VFMADD231PS      2112(R10), Z26, Z1
+	VCVTDQ2PS        2112(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 388(R8), Z30, Z1
 	VMULPS.BCST      392(SI), Z31, Z27
-	VFMADD231PS      2176(R10), Z27, Z2
+	VCVTDQ2PS        2176(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 392(R8), Z30, Z2
-	VMULPS.BCST      396(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      396(SI), Z31, Z25
+	VCVTDQ2PS        2240(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 396(R8), Z30, Z3
-	VMULPS.BCST      400(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      400(SI), Z31, Z26
+	VCVTDQ2PS        2304(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 400(R8), Z30, Z4
-	VMULPS.BCST      404(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      404(SI), Z31, Z27
+	VCVTDQ2PS        2368(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 404(R8), Z30, Z5
-	VMULPS.BCST      408(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      408(SI), Z31, Z25
+	VCVTDQ2PS        2432(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 408(R8), Z30, Z6
-	VMULPS.BCST      412(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      412(SI), Z31, Z26
+	VCVTDQ2PS        2496(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 412(R8), Z30, Z7
-	VMULPS.BCST      416(SI), Z31, Z25
-	VFMADD231PS      2560(R10), Z25, Z8
+	VMULPS.BCST      416(SI), Z31, Z27
+	VCVTDQ2PS        2560(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 416(R8), Z30, Z8
-	VMULPS.BCST      420(SI), Z31, Z26
-	VFMADD231PS      2624(R10), Z26, Z9
+	VMULPS.BCST      420(SI), Z31, Z25
+	VCVTDQ2PS        2624(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 420(R8), Z30, Z9
-	VMULPS.BCST      424(SI), Z31, Z27
-	VFMADD231PS      2688(R10), Z27, Z10
+	VMULPS.BCST      424(SI), Z31, Z26
+	VCVTDQ2PS        2688(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 424(R8), Z30, Z10
-	VMULPS.BCST      428(SI), Z31, Z28
-	VFMADD231PS      2752(R10), Z28, Z11
+	VMULPS.BCST      428(SI), Z31, Z27
+	VCVTDQ2PS        2752(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 428(R8), Z30, Z11
 	VMULPS.BCST      432(SI), Z31, Z25
-	VFMADD231PS      2816(R10), Z25, Z12
+	VCVTDQ2PS        2816(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 432(R8), Z30, Z12
 	VMULPS.BCST      436(SI), Z31, Z26
-	VFMADD231PS      2880(R10), Z26, Z13
+	VCVTDQ2PS        2880(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 436(R8), Z30, Z13
 	VMULPS.BCST      440(SI), Z31, Z27
-	VFMADD231PS      2944(R10), Z27, Z14
+	VCVTDQ2PS        2944(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 440(R8), Z30, Z14
-	VMULPS.BCST      444(SI), Z31, Z28
-	VFMADD231PS      3008(R10), Z28, Z15
+	VMULPS.BCST      444(SI), Z31, Z25
+	VCVTDQ2PS        3008(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 444(R8), Z30, Z15
 
-	// TILELOADD tmm1, 2304(DX), distance CX
+	// TILELOADD tmm1, 1280(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x09
+	BYTE $0x05
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -46948,61 +46300,77 @@ run:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm5, tmm0
+	// TDPBSSD tmm1, tmm5, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc5
-	VMOVUPS          9088(R9), Z31
-	VMOVUPS          9152(R9), Z30
+	VMOVUPS          4992(R9), Z31
+	VMOVUPS          5056(R9), Z30
 	VMULPS.BCST      448(SI), Z31, Z25
-	VFMADD231PS      3072(R10), Z25, Z0
+	VCVTDQ2PS        3072(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 448(R8), Z30, Z0
 	VMULPS.BCST      452(SI), Z31, Z26
-	VFMADD231PS      3136(R10), Z26, Z1
+	VCVTDQ2PS        3136(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 452(R8), Z30, Z1
 	VMULPS.BCST      456(SI), Z31, Z27
-	VFMADD231PS      3200(R10), Z27, Z2
+	VCVTDQ2PS        3200(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 456(R8), Z30, Z2
-	VMULPS.BCST      460(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      460(SI), Z31, Z25
+	VCVTDQ2PS        3264(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 460(R8), Z30, Z3
-	VMULPS.BCST      464(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      464(SI), Z31, Z26
+	VCVTDQ2PS        3328(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 464(R8), Z30, Z4
-	VMULPS.BCST      468(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      468(SI), Z31, Z27
+	VCVTDQ2PS        3392(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 468(R8), Z30, Z5
-	VMULPS.BCST      472(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      472(SI), Z31, Z25
+	VCVTDQ2PS        3456(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 472(R8), Z30, Z6
-	VMULPS.BCST      476(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      476(SI), Z31, Z26
+	VCVTDQ2PS        3520(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 476(R8), Z30, Z7
-	VMULPS.BCST      480(SI), Z31, Z25
-	VFMADD231PS      3584(R10), Z25, Z8
+	VMULPS.BCST      480(SI), Z31, Z27
+	VCVTDQ2PS        3584(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 480(R8), Z30, Z8
-	VMULPS.BCST      484(SI), Z31, Z26
-	VFMADD231PS      3648(R10), Z26, Z9
+	VMULPS.BCST      484(SI), Z31, Z25
+	VCVTDQ2PS        3648(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 484(R8), Z30, Z9
-	VMULPS.BCST      488(SI), Z31, Z27
-	VFMADD231PS      3712(R10), Z27, Z10
+	VMULPS.BCST      488(SI), Z31, Z26
+	VCVTDQ2PS        3712(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 488(R8), Z30, Z10
-	VMULPS.BCST      492(SI), Z31, Z28
-	VFMADD231PS      3776(R10), Z28, Z11
+	VMULPS.BCST      492(SI), Z31, Z27
+	VCVTDQ2PS        3776(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 492(R8), Z30, Z11
 	VMULPS.BCST      496(SI), Z31, Z25
-	VFMADD231PS      3840(R10), Z25, Z12
+	VCVTDQ2PS        3840(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 496(R8), Z30, Z12
 	VMULPS.BCST      500(SI), Z31, Z26
-	VFMADD231PS      3904(R10), Z26, Z13
+	VCVTDQ2PS        3904(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 500(R8), Z30, Z13
 	VMULPS.BCST      504(SI), Z31, Z27
-	VFMADD231PS      3968(R10), Z27, Z14
+	VCVTDQ2PS        3968(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 504(R8), Z30, Z14
-	VMULPS.BCST      508(SI), Z31, Z28
-	VFMADD231PS      4032(R10), Z28, Z15
+	VMULPS.BCST      508(SI), Z31, Z25
+	VCVTDQ2PS        4032(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 508(R8), Z30, Z15
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -47060,7 +46428,7 @@ nextsums:
 	VMOVUPS 960(R11), Z15
 
 nextstarted:
-	ADDQ $0x00002400, R9
+	ADDQ $0x00001400, R9
 	DECQ R15
 	JNE  sametile
 	MOVQ 80(DI), R15
@@ -47070,25 +46438,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 3456(DX), distance CX
+	// TILELOADD tmm1, 1920(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x0d
+	BYTE $0x07
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -47101,82 +46469,98 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm6, tmm0
+	// TDPBSSD tmm1, tmm6, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc6
-	VMOVUPS          1024(R9), Z31
-	VMOVUPS          1088(R9), Z30
+	VMOVUPS          512(R9), Z31
+	VMOVUPS          576(R9), Z30
 	VMULPS.BCST      (SI), Z31, Z25
-	VFMADD231PS      (R10), Z25, Z0
+	VCVTDQ2PS        (R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST (R8), Z30, Z0
 	VMULPS.BCST      4(SI), Z31, Z26
-	VFMADD231PS      64(R10), Z26, Z1
+	VCVTDQ2PS        64(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 4(R8), Z30, Z1
 	VMULPS.BCST      8(SI), Z31, Z27
-	VFMADD231PS      128(R10), Z27, Z2
+	VCVTDQ2PS        128(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VCVTDQ2PS        192(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VCVTDQ2PS        256(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VCVTDQ2PS        320(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VCVTDQ2PS        384(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VCVTDQ2PS        448(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R10), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VCVTDQ2PS        512(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R10), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VCVTDQ2PS        576(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R10), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VCVTDQ2PS        640(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R10), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VCVTDQ2PS        704(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
-	VFMADD231PS      768(R10), Z25, Z12
+	VCVTDQ2PS        768(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 48(R8), Z30, Z12
 	VMULPS.BCST      52(SI), Z31, Z26
-	VFMADD231PS      832(R10), Z26, Z13
+	VCVTDQ2PS        832(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 52(R8), Z30, Z13
 	VMULPS.BCST      56(SI), Z31, Z27
-	VFMADD231PS      896(R10), Z27, Z14
+	VCVTDQ2PS        896(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R10), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VCVTDQ2PS        960(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 
-	// TILELOADD tmm1, 4608(DX), distance CX
+	// TILELOADD tmm1, 2560(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x12
+	BYTE $0x0a
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -47189,76 +46573,92 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm7, tmm0
+	// TDPBSSD tmm1, tmm7, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc7
-	VMOVUPS          2176(R9), Z31
-	VMOVUPS          2240(R9), Z30
+	VMOVUPS          1152(R9), Z31
+	VMOVUPS          1216(R9), Z30
 	VMULPS.BCST      64(SI), Z31, Z25
-	VFMADD231PS      1024(R10), Z25, Z0
+	VCVTDQ2PS        1024(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 64(R8), Z30, Z0
 	VMULPS.BCST      68(SI), Z31, Z26
-	VFMADD231PS      1088(R10), Z26, Z1
+	VCVTDQ2PS        1088(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 68(R8), Z30, Z1
 	VMULPS.BCST      72(SI), Z31, Z27
-	VFMADD231PS      1152(R10), Z27, Z2
+	VCVTDQ2PS        1152(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 72(R8), Z30, Z2
-	VMULPS.BCST      76(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      76(SI), Z31, Z25
+	VCVTDQ2PS        1216(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 76(R8), Z30, Z3
-	VMULPS.BCST      80(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      80(SI), Z31, Z26
+	VCVTDQ2PS        1280(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 80(R8), Z30, Z4
-	VMULPS.BCST      84(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      84(SI), Z31, Z27
+	VCVTDQ2PS        1344(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 84(R8), Z30, Z5
-	VMULPS.BCST      88(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      88(SI), Z31, Z25
+	VCVTDQ2PS        1408(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 88(R8), Z30, Z6
-	VMULPS.BCST      92(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      92(SI), Z31, Z26
+	VCVTDQ2PS        1472(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 92(R8), Z30, Z7
-	VMULPS.BCST      96(SI), Z31, Z25
-	VFMADD231PS      1536(R10), Z25, Z8
+	VMULPS.BCST      96(SI), Z31, Z27
+	VCVTDQ2PS        1536(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 96(R8), Z30, Z8
-	VMULPS.BCST      100(SI), Z31, Z26
-	VFMADD231PS      1600(R10), Z26, Z9
+	VMULPS.BCST      100(SI), Z31, Z25
+	VCVTDQ2PS        1600(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 100(R8), Z30, Z9
-	VMULPS.BCST      104(SI), Z31, Z27
-	VFMADD231PS      1664(R10), Z27, Z10
+	VMULPS.BCST      104(SI), Z31, Z26
+	VCVTDQ2PS        1664(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 104(R8), Z30, Z10
-	VMULPS.BCST      108(SI), Z31, Z28
-	VFMADD231PS      1728(R10), Z28, Z11
+	VMULPS.BCST      108(SI), Z31, Z27
+	VCVTDQ2PS        1728(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 108(R8), Z30, Z11
 	VMULPS.BCST      112(SI), Z31, Z25
-	VFMADD231PS      1792(R10), Z25, Z12
+	VCVTDQ2PS        1792(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 112(R8), Z30, Z12
 	VMULPS.BCST      116(SI), Z31, Z26
-	VFMADD231PS      1856(R10), Z26, Z13
+	VCVTDQ2PS        1856(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 116(R8), Z30, Z13
 	VMULPS.BCST      120(SI), Z31, Z27
-	VFMADD231PS      1920(R10), Z27, Z14
+	VCVTDQ2PS        1920(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 120(R8), Z30, Z14
-	VMULPS.BCST      124(SI), Z31, Z28
-	VFMADD231PS      1984(R10), Z28, Z15
+	VMULPS.BCST      124(SI), Z31, Z25
+	VCVTDQ2PS        1984(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 124(R8), Z30, Z15
 
-	// TILELOADD tmm1, 5760(DX), distance CX
+	// TILELOADD tmm1, 3200(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x16
+	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 5120(AX), distance CX
+	// TILELOADD tmm2, 2560(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47266,17 +46666,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x14
+	BYTE $0x0a
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -47285,76 +46685,92 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc2
-	VMOVUPS          3328(R9), Z31
-	VMOVUPS          3392(R9), Z30
+	VMOVUPS          1792(R9), Z31
+	VMOVUPS          1856(R9), Z30
 	VMULPS.BCST      128(SI), Z31, Z25
-	VFMADD231PS      2048(R10), Z25, Z0
+	VCVTDQ2PS        2048(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 128(R8), Z30, Z0
 	VMULPS.BCST      132(SI), Z31, Z26
-	VFMADD231PS      2112(R10), Z26, Z1
+	VCVTDQ2PS        2112(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 132(R8), Z30, Z1
 	VMULPS.BCST      136(SI), Z31, Z27
-	VFMADD231PS      2176(R10), Z27, Z2
+	VCVTDQ2PS        2176(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 136(R8), Z30, Z2
-	VMULPS.BCST      140(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      140(SI), Z31, Z25
+	VCVTDQ2PS        2240(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 140(R8), Z30, Z3
-	VMULPS.BCST      144(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      144(SI), Z31, Z26
+	VCVTDQ2PS        2304(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 144(R8), Z30, Z4
-	VMULPS.BCST      148(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      148(SI), Z31, Z27
+	VCVTDQ2PS        2368(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 148(R8), Z30, Z5
-	VMULPS.BCST      152(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      152(SI), Z31, Z25
+	VCVTDQ2PS        2432(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 152(R8), Z30, Z6
-	VMULPS.BCST      156(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      156(SI), Z31, Z26
+	VCVTDQ2PS        2496(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 156(R8), Z30, Z7
-	VMULPS.BCST      160(SI), Z31, Z25
-	VFMADD231PS      2560(R10), Z25, Z8
+	VMULPS.BCST      160(SI), Z31, Z27
+	VCVTDQ2PS        2560(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 160(R8), Z30, Z8
-	VMULPS.BCST      164(SI), Z31, Z26
-	VFMADD231PS      2624(R10), Z26, Z9
+	VMULPS.BCST      164(SI), Z31, Z25
+	VCVTDQ2PS        2624(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 164(R8), Z30, Z9
-	VMULPS.BCST      168(SI), Z31, Z27
-	VFMADD231PS      2688(R10), Z27, Z10
+	VMULPS.BCST      168(SI), Z31, Z26
+	VCVTDQ2PS        2688(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 168(R8), Z30, Z10
-	VMULPS.BCST      172(SI), Z31, Z28
-	VFMADD231PS      2752(R10), Z28, Z11
+	VMULPS.BCST      172(SI), Z31, Z27
+	VCVTDQ2PS        2752(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 172(R8), Z30, Z11
 	VMULPS.BCST      176(SI), Z31, Z25
-	VFMADD231PS      2816(R10), Z25, Z12
+	VCVTDQ2PS        2816(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 176(R8), Z30, Z12
 	VMULPS.BCST      180(SI), Z31, Z26
-	VFMADD231PS      2880(R10), Z26, Z13
+	VCVTDQ2PS        2880(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 180(R8), Z30, Z13
 	VMULPS.BCST      184(SI), Z31, Z27
-	VFMADD231PS      2944(R10), Z27, Z14
+	VCVTDQ2PS        2944(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 184(R8), Z30, Z14
-	VMULPS.BCST      188(SI), Z31, Z28
-	VFMADD231PS      3008(R10), Z28, Z15
+	VMULPS.BCST      188(SI), Z31, Z25
+	VCVTDQ2PS        3008(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 188(R8), Z30, Z15
 
-	// TILELOADD tmm1, 6912(DX), distance CX
+	// TILELOADD tmm1, 3840(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
-	BYTE $0x1b
+	BYTE $0x0f
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 6144(AX), distance CX
+	// TILELOADD tmm2, 3072(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47362,17 +46778,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x18
+	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -47385,76 +46801,92 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc2
-	VMOVUPS          4480(R9), Z31
-	VMOVUPS          4544(R9), Z30
+	VMOVUPS          2432(R9), Z31
+	VMOVUPS          2496(R9), Z30
 	VMULPS.BCST      192(SI), Z31, Z25
-	VFMADD231PS      3072(R10), Z25, Z0
+	VCVTDQ2PS        3072(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 192(R8), Z30, Z0
 	VMULPS.BCST      196(SI), Z31, Z26
-	VFMADD231PS      3136(R10), Z26, Z1
+	VCVTDQ2PS        3136(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 196(R8), Z30, Z1
 	VMULPS.BCST      200(SI), Z31, Z27
-	VFMADD231PS      3200(R10), Z27, Z2
+	VCVTDQ2PS        3200(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 200(R8), Z30, Z2
-	VMULPS.BCST      204(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      204(SI), Z31, Z25
+	VCVTDQ2PS        3264(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 204(R8), Z30, Z3
-	VMULPS.BCST      208(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      208(SI), Z31, Z26
+	VCVTDQ2PS        3328(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 208(R8), Z30, Z4
-	VMULPS.BCST      212(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      212(SI), Z31, Z27
+	VCVTDQ2PS        3392(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 212(R8), Z30, Z5
-	VMULPS.BCST      216(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      216(SI), Z31, Z25
+	VCVTDQ2PS        3456(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 216(R8), Z30, Z6
-	VMULPS.BCST      220(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      220(SI), Z31, Z26
+	VCVTDQ2PS        3520(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 220(R8), Z30, Z7
-	VMULPS.BCST      224(SI), Z31, Z25
-	VFMADD231PS      3584(R10), Z25, Z8
+	VMULPS.BCST      224(SI), Z31, Z27
+	VCVTDQ2PS        3584(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 224(R8), Z30, Z8
-	VMULPS.BCST      228(SI), Z31, Z26
-	VFMADD231PS      3648(R10), Z26, Z9
+	VMULPS.BCST      228(SI), Z31, Z25
+	VCVTDQ2PS        3648(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 228(R8), Z30, Z9
-	VMULPS.BCST      232(SI), Z31, Z27
-	VFMADD231PS      3712(R10), Z27, Z10
+	VMULPS.BCST      232(SI), Z31, Z26
+	VCVTDQ2PS        3712(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 232(R8), Z30, Z10
-	VMULPS.BCST      236(SI), Z31, Z28
-	VFMADD231PS      3776(R10), Z28, Z11
+	VMULPS.BCST      236(SI), Z31, Z27
+	VCVTDQ2PS        3776(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 236(R8), Z30, Z11
 	VMULPS.BCST      240(SI), Z31, Z25
-	VFMADD231PS      3840(R10), Z25, Z12
+	VCVTDQ2PS        3840(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 240(R8), Z30, Z12
 	VMULPS.BCST      244(SI), Z31, Z26
-	VFMADD231PS      3904(R10), Z26, Z13
+	VCVTDQ2PS        3904(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 244(R8), Z30, Z13
 	VMULPS.BCST      248(SI), Z31, Z27
-	VFMADD231PS      3968(R10), Z27, Z14
+	VCVTDQ2PS        3968(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 248(R8), Z30, Z14
-	VMULPS.BCST      252(SI), Z31, Z28
-	VFMADD231PS      4032(R10), Z28, Z15
+	VMULPS.BCST      252(SI), Z31, Z25
+	VCVTDQ2PS        4032(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 252(R8), Z30, Z15
 
-	// TILELOADD tmm1, 8064(DX), distance CX
+	// TILELOADD tmm1, 4480(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
-	BYTE $0x1f
+	BYTE $0x11
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 7168(AX), distance CX
+	// TILELOADD tmm2, 3584(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47462,17 +46894,17 @@ first:
 	BYTE $0x94
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x1c
+	BYTE $0x0e
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -47485,65 +46917,81 @@ first:
 	BYTE $0x49
 	BYTE $0xc0
 
-	// TDPBF16PS tmm1, tmm2, tmm0
+	// TDPBSSD tmm1, tmm2, tmm0
 	BYTE             $0xc4
 	BYTE             $0xe2
-	BYTE             $0x72
-	BYTE             $0x5c
+	BYTE             $0x73
+	BYTE             $0x5e
 	BYTE             $0xc2
-	VMOVUPS          5632(R9), Z31
-	VMOVUPS          5696(R9), Z30
+	VMOVUPS          3072(R9), Z31
+	VMOVUPS          3136(R9), Z30
 	VMULPS.BCST      256(SI), Z31, Z25
-	VFMADD231PS      (R10), Z25, Z0
+	VCVTDQ2PS        (R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 256(R8), Z30, Z0
 	VMULPS.BCST      260(SI), Z31, Z26
-	VFMADD231PS      64(R10), Z26, Z1
+	VCVTDQ2PS        64(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 260(R8), Z30, Z1
 	VMULPS.BCST      264(SI), Z31, Z27
-	VFMADD231PS      128(R10), Z27, Z2
+	VCVTDQ2PS        128(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 264(R8), Z30, Z2
-	VMULPS.BCST      268(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      268(SI), Z31, Z25
+	VCVTDQ2PS        192(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 268(R8), Z30, Z3
-	VMULPS.BCST      272(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      272(SI), Z31, Z26
+	VCVTDQ2PS        256(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 272(R8), Z30, Z4
-	VMULPS.BCST      276(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      276(SI), Z31, Z27
+	VCVTDQ2PS        320(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 276(R8), Z30, Z5
-	VMULPS.BCST      280(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      280(SI), Z31, Z25
+	VCVTDQ2PS        384(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 280(R8), Z30, Z6
-	VMULPS.BCST      284(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      284(SI), Z31, Z26
+	VCVTDQ2PS        448(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 284(R8), Z30, Z7
-	VMULPS.BCST      288(SI), Z31, Z25
-	VFMADD231PS      512(R10), Z25, Z8
+	VMULPS.BCST      288(SI), Z31, Z27
+	VCVTDQ2PS        512(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 288(R8), Z30, Z8
-	VMULPS.BCST      292(SI), Z31, Z26
-	VFMADD231PS      576(R10), Z26, Z9
+	VMULPS.BCST      292(SI), Z31, Z25
+	VCVTDQ2PS        576(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 292(R8), Z30, Z9
-	VMULPS.BCST      296(SI), Z31, Z27
-	VFMADD231PS      640(R10), Z27, Z10
+	VMULPS.BCST      296(SI), Z31, Z26
+	VCVTDQ2PS        640(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 296(R8), Z30, Z10
-	VMULPS.BCST      300(SI), Z31, Z28
-	VFMADD231PS      704(R10), Z28, Z11
+	VMULPS.BCST      300(SI), Z31, Z27
+	VCVTDQ2PS        704(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 300(R8), Z30, Z11
 	VMULPS.BCST      304(SI), Z31, Z25
-	VFMADD231PS      768(R10), Z25, Z12
+	VCVTDQ2PS        768(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 304(R8), Z30, Z12
 	VMULPS.BCST      308(SI), Z31, Z26
-	VFMADD231PS      832(R10), Z26, Z13
+	VCVTDQ2PS        832(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 308(R8), Z30, Z13
 	VMULPS.BCST      312(SI), Z31, Z27
-	VFMADD231PS      896(R10), Z27, Z14
+	VCVTDQ2PS        896(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 312(R8), Z30, Z14
-	VMULPS.BCST      316(SI), Z31, Z28
-	VFMADD231PS      960(R10), Z28, Z15
+	VMULPS.BCST      316(SI), Z31, Z25
+	VCVTDQ2PS        960(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 316(R8), Z30, Z15
 	DECQ             R14
 	JEQ              last
-	ADDQ             $0x00002400, DX
+	ADDQ             $0x00001400, DX
 	DECQ             R12
 	JNE              run
 	MOVQ             80(DI), R12
@@ -47558,7 +47006,7 @@ first:
 	BYTE $0x1c
 	BYTE $0x08
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 512(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47566,11 +47014,11 @@ first:
 	BYTE $0xa4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x04
+	BYTE $0x02
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 1024(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47578,11 +47026,11 @@ first:
 	BYTE $0xac
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x08
+	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 1536(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47590,11 +47038,11 @@ first:
 	BYTE $0xb4
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x0c
+	BYTE $0x06
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 2048(AX), distance CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
@@ -47602,172 +47050,220 @@ first:
 	BYTE $0xbc
 	BYTE $0x08
 	BYTE $0x00
-	BYTE $0x10
+	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0x0a
+	BYTE             $0x4a
 	BYTE             $0x00
 	BYTE             $0x0c
 	BYTE             $0x00
 	BYTE             $0x00
-	VMOVUPS          6784(R9), Z31
-	VMOVUPS          6848(R9), Z30
+	VMOVUPS          3712(R9), Z31
+	VMOVUPS          3776(R9), Z30
 	VMULPS.BCST      320(SI), Z31, Z25
-	VFMADD231PS      1024(R10), Z25, Z0
+	VCVTDQ2PS        1024(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 320(R8), Z30, Z0
 	VMULPS.BCST      324(SI), Z31, Z26
-	VFMADD231PS      1088(R10), Z26, Z1
+	VCVTDQ2PS        1088(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 324(R8), Z30, Z1
 	VMULPS.BCST      328(SI), Z31, Z27
-	VFMADD231PS      1152(R10), Z27, Z2
+	VCVTDQ2PS        1152(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 328(R8), Z30, Z2
-	VMULPS.BCST      332(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      332(SI), Z31, Z25
+	VCVTDQ2PS        1216(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 332(R8), Z30, Z3
-	VMULPS.BCST      336(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      336(SI), Z31, Z26
+	VCVTDQ2PS        1280(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 336(R8), Z30, Z4
-	VMULPS.BCST      340(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      340(SI), Z31, Z27
+	VCVTDQ2PS        1344(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 340(R8), Z30, Z5
-	VMULPS.BCST      344(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      344(SI), Z31, Z25
+	VCVTDQ2PS        1408(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 344(R8), Z30, Z6
-	VMULPS.BCST      348(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      348(SI), Z31, Z26
+	VCVTDQ2PS        1472(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 348(R8), Z30, Z7
-	VMULPS.BCST      352(SI), Z31, Z25
-	VFMADD231PS      1536(R10), Z25, Z8
+	VMULPS.BCST      352(SI), Z31, Z27
+	VCVTDQ2PS        1536(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 352(R8), Z30, Z8
-	VMULPS.BCST      356(SI), Z31, Z26
-	VFMADD231PS      1600(R10), Z26, Z9
+	VMULPS.BCST      356(SI), Z31, Z25
+	VCVTDQ2PS        1600(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 356(R8), Z30, Z9
-	VMULPS.BCST      360(SI), Z31, Z27
-	VFMADD231PS      1664(R10), Z27, Z10
+	VMULPS.BCST      360(SI), Z31, Z26
+	VCVTDQ2PS        1664(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 360(R8), Z30, Z10
-	VMULPS.BCST      364(SI), Z31, Z28
-	VFMADD231PS      1728(R10), Z28, Z11
+	VMULPS.BCST      364(SI), Z31, Z27
+	VCVTDQ2PS        1728(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 364(R8), Z30, Z11
 	VMULPS.BCST      368(SI), Z31, Z25
-	VFMADD231PS      1792(R10), Z25, Z12
+	VCVTDQ2PS        1792(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 368(R8), Z30, Z12
 	VMULPS.BCST      372(SI), Z31, Z26
-	VFMADD231PS      1856(R10), Z26, Z13
+	VCVTDQ2PS        1856(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 372(R8), Z30, Z13
 	VMULPS.BCST      376(SI), Z31, Z27
-	VFMADD231PS      1920(R10), Z27, Z14
+	VCVTDQ2PS        1920(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 376(R8), Z30, Z14
-	VMULPS.BCST      380(SI), Z31, Z28
-	VFMADD231PS      1984(R10), Z28, Z15
+	VMULPS.BCST      380(SI), Z31, Z25
+	VCVTDQ2PS        1984(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 380(R8), Z30, Z15
-	VMOVUPS          7936(R9), Z31
-	VMOVUPS          8000(R9), Z30
+	VMOVUPS          4352(R9), Z31
+	VMOVUPS          4416(R9), Z30
 	VMULPS.BCST      384(SI), Z31, Z25
-	VFMADD231PS      2048(R10), Z25, Z0
+	VCVTDQ2PS        2048(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 384(R8), Z30, Z0
 	VMULPS.BCST      388(SI), Z31, Z26
-	VFMADD231PS      2112(R10), Z26, Z1
+	VCVTDQ2PS        2112(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 388(R8), Z30, Z1
 	VMULPS.BCST      392(SI), Z31, Z27
-	VFMADD231PS      2176(R10), Z27, Z2
+	VCVTDQ2PS        2176(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 392(R8), Z30, Z2
-	VMULPS.BCST      396(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      396(SI), Z31, Z25
+	VCVTDQ2PS        2240(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 396(R8), Z30, Z3
-	VMULPS.BCST      400(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      400(SI), Z31, Z26
+	VCVTDQ2PS        2304(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 400(R8), Z30, Z4
-	VMULPS.BCST      404(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      404(SI), Z31, Z27
+	VCVTDQ2PS        2368(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 404(R8), Z30, Z5
-	VMULPS.BCST      408(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      408(SI), Z31, Z25
+	VCVTDQ2PS        2432(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 408(R8), Z30, Z6
-	VMULPS.BCST      412(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      412(SI), Z31, Z26
+	VCVTDQ2PS        2496(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 412(R8), Z30, Z7
-	VMULPS.BCST      416(SI), Z31, Z25
-	VFMADD231PS      2560(R10), Z25, Z8
+	VMULPS.BCST      416(SI), Z31, Z27
+	VCVTDQ2PS        2560(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 416(R8), Z30, Z8
-	VMULPS.BCST      420(SI), Z31, Z26
-	VFMADD231PS      2624(R10), Z26, Z9
+	VMULPS.BCST      420(SI), Z31, Z25
+	VCVTDQ2PS        2624(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 420(R8), Z30, Z9
-	VMULPS.BCST      424(SI), Z31, Z27
-	VFMADD231PS      2688(R10), Z27, Z10
+	VMULPS.BCST      424(SI), Z31, Z26
+	VCVTDQ2PS        2688(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 424(R8), Z30, Z10
-	VMULPS.BCST      428(SI), Z31, Z28
-	VFMADD231PS      2752(R10), Z28, Z11
+	VMULPS.BCST      428(SI), Z31, Z27
+	VCVTDQ2PS        2752(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 428(R8), Z30, Z11
 	VMULPS.BCST      432(SI), Z31, Z25
-	VFMADD231PS      2816(R10), Z25, Z12
+	VCVTDQ2PS        2816(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 432(R8), Z30, Z12
 	VMULPS.BCST      436(SI), Z31, Z26
-	VFMADD231PS      2880(R10), Z26, Z13
+	VCVTDQ2PS        2880(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 436(R8), Z30, Z13
 	VMULPS.BCST      440(SI), Z31, Z27
-	VFMADD231PS      2944(R10), Z27, Z14
+	VCVTDQ2PS        2944(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 440(R8), Z30, Z14
-	VMULPS.BCST      444(SI), Z31, Z28
-	VFMADD231PS      3008(R10), Z28, Z15
+	VMULPS.BCST      444(SI), Z31, Z25
+	VCVTDQ2PS        3008(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 444(R8), Z30, Z15
-	VMOVUPS          9088(R9), Z31
-	VMOVUPS          9152(R9), Z30
+	VMOVUPS          4992(R9), Z31
+	VMOVUPS          5056(R9), Z30
 	VMULPS.BCST      448(SI), Z31, Z25
-	VFMADD231PS      3072(R10), Z25, Z0
+	VCVTDQ2PS        3072(R10), Z28
+	VFMADD231PS      Z28, Z25, Z0
 	VFMADD231PS.BCST 448(R8), Z30, Z0
 	VMULPS.BCST      452(SI), Z31, Z26
-	VFMADD231PS      3136(R10), Z26, Z1
+	VCVTDQ2PS        3136(R10), Z29
+	VFMADD231PS      Z29, Z26, Z1
 	VFMADD231PS.BCST 452(R8), Z30, Z1
 	VMULPS.BCST      456(SI), Z31, Z27
-	VFMADD231PS      3200(R10), Z27, Z2
+	VCVTDQ2PS        3200(R10), Z24
+	VFMADD231PS      Z24, Z27, Z2
 	VFMADD231PS.BCST 456(R8), Z30, Z2
-	VMULPS.BCST      460(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      460(SI), Z31, Z25
+	VCVTDQ2PS        3264(R10), Z28
+	VFMADD231PS      Z28, Z25, Z3
 	VFMADD231PS.BCST 460(R8), Z30, Z3
-	VMULPS.BCST      464(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      464(SI), Z31, Z26
+	VCVTDQ2PS        3328(R10), Z29
+	VFMADD231PS      Z29, Z26, Z4
 	VFMADD231PS.BCST 464(R8), Z30, Z4
-	VMULPS.BCST      468(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      468(SI), Z31, Z27
+	VCVTDQ2PS        3392(R10), Z24
+	VFMADD231PS      Z24, Z27, Z5
 	VFMADD231PS.BCST 468(R8), Z30, Z5
-	VMULPS.BCST      472(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      472(SI), Z31, Z25
+	VCVTDQ2PS        3456(R10), Z28
+	VFMADD231PS      Z28, Z25, Z6
 	VFMADD231PS.BCST 472(R8), Z30, Z6
-	VMULPS.BCST      476(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      476(SI), Z31, Z26
+	VCVTDQ2PS        3520(R10), Z29
+	VFMADD231PS      Z29, Z26, Z7
 	VFMADD231PS.BCST 476(R8), Z30, Z7
-	VMULPS.BCST      480(SI), Z31, Z25
-	VFMADD231PS      3584(R10), Z25, Z8
+	VMULPS.BCST      480(SI), Z31, Z27
+	VCVTDQ2PS        3584(R10), Z24
+	VFMADD231PS      Z24, Z27, Z8
 	VFMADD231PS.BCST 480(R8), Z30, Z8
-	VMULPS.BCST      484(SI), Z31, Z26
-	VFMADD231PS      3648(R10), Z26, Z9
+	VMULPS.BCST      484(SI), Z31, Z25
+	VCVTDQ2PS        3648(R10), Z28
+	VFMADD231PS      Z28, Z25, Z9
 	VFMADD231PS.BCST 484(R8), Z30, Z9
-	VMULPS.BCST      488(SI), Z31, Z27
-	VFMADD231PS      3712(R10), Z27, Z10
+	VMULPS.BCST      488(SI), Z31, Z26
+	VCVTDQ2PS        3712(R10), Z29
+	VFMADD231PS      Z29, Z26, Z10
 	VFMADD231PS.BCST 488(R8), Z30, Z10
-	VMULPS.BCST      492(SI), Z31, Z28
-	VFMADD231PS      3776(R10), Z28, Z11
+	VMULPS.BCST      492(SI), Z31, Z27
+	VCVTDQ2PS        3776(R10), Z24
+	VFMADD231PS      Z24, Z27, Z11
 	VFMADD231PS.BCST 492(R8), Z30, Z11
 	VMULPS.BCST      496(SI), Z31, Z25
-	VFMADD231PS      3840(R10), Z25, Z12
+	VCVTDQ2PS        3840(R10), Z28
+	VFMADD231PS      Z28, Z25, Z12
 	VFMADD231PS.BCST 496(R8), Z30, Z12
 	VMULPS.BCST      500(SI), Z31, Z26
-	VFMADD231PS      3904(R10), Z26, Z13
+	VCVTDQ2PS        3904(R10), Z29
+	VFMADD231PS      Z29, Z26, Z13
 	VFMADD231PS.BCST 500(R8), Z30, Z13
 	VMULPS.BCST      504(SI), Z31, Z27
-	VFMADD231PS      3968(R10), Z27, Z14
+	VCVTDQ2PS        3968(R10), Z24
+	VFMADD231PS      Z24, Z27, Z14
 	VFMADD231PS.BCST 504(R8), Z30, Z14
-	VMULPS.BCST      508(SI), Z31, Z28
-	VFMADD231PS      4032(R10), Z28, Z15
+	VMULPS.BCST      508(SI), Z31, Z25
+	VCVTDQ2PS        4032(R10), Z28
+	VFMADD231PS      Z28, Z25, Z15
 	VFMADD231PS.BCST 508(R8), Z30, Z15
 	VMOVUPS          Z0, (R11)
 	VMOVUPS          Z1, 64(R11)
@@ -47808,7 +47304,7 @@ TEXT ·amxMoreTwoOffsetsx16(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -47821,57 +47317,57 @@ TEXT ·amxMoreTwoOffsetsx16(SB), NOSPLIT, $0-8
 	MOVQ  R12, R14
 	IMULQ 120(DI), R14
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 2048(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 3072(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 4096(AX), distance 2·CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
 	BYTE   $0x4b
 	BYTE   $0xbc
-	BYTE   $0x08
+	BYTE   $0x48
 	BYTE   $0x00
 	BYTE   $0x10
 	BYTE   $0x00
@@ -47915,13 +47411,13 @@ firstsums:
 	VMOVUPS 960(R11), Z15
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -47937,25 +47433,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1216(DX), distance CX
+	// TILELOADD tmm1, 1216(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -47971,25 +47467,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 2432(DX), distance CX
+	// TILELOADD tmm1, 2432(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x09
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -48011,21 +47507,21 @@ firststarted:
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -48059,40 +47555,40 @@ run:
 	VFMADD231PS      1152(R10), Z27, Z2
 	VFMADD231PS.BCST 648(R8), Z30, Z2
 	VFMADD231PS.BCST 712(R8), Z29, Z2
-	VMULPS.BCST      332(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      332(SI), Z31, Z25
+	VFMADD231PS      1216(R10), Z25, Z3
 	VFMADD231PS.BCST 652(R8), Z30, Z3
 	VFMADD231PS.BCST 716(R8), Z29, Z3
-	VMULPS.BCST      336(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      336(SI), Z31, Z26
+	VFMADD231PS      1280(R10), Z26, Z4
 	VFMADD231PS.BCST 656(R8), Z30, Z4
 	VFMADD231PS.BCST 720(R8), Z29, Z4
-	VMULPS.BCST      340(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      340(SI), Z31, Z27
+	VFMADD231PS      1344(R10), Z27, Z5
 	VFMADD231PS.BCST 660(R8), Z30, Z5
 	VFMADD231PS.BCST 724(R8), Z29, Z5
-	VMULPS.BCST      344(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      344(SI), Z31, Z25
+	VFMADD231PS      1408(R10), Z25, Z6
 	VFMADD231PS.BCST 664(R8), Z30, Z6
 	VFMADD231PS.BCST 728(R8), Z29, Z6
-	VMULPS.BCST      348(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      348(SI), Z31, Z26
+	VFMADD231PS      1472(R10), Z26, Z7
 	VFMADD231PS.BCST 668(R8), Z30, Z7
 	VFMADD231PS.BCST 732(R8), Z29, Z7
-	VMULPS.BCST      352(SI), Z31, Z25
-	VFMADD231PS      1536(R10), Z25, Z8
+	VMULPS.BCST      352(SI), Z31, Z27
+	VFMADD231PS      1536(R10), Z27, Z8
 	VFMADD231PS.BCST 672(R8), Z30, Z8
 	VFMADD231PS.BCST 736(R8), Z29, Z8
-	VMULPS.BCST      356(SI), Z31, Z26
-	VFMADD231PS      1600(R10), Z26, Z9
+	VMULPS.BCST      356(SI), Z31, Z25
+	VFMADD231PS      1600(R10), Z25, Z9
 	VFMADD231PS.BCST 676(R8), Z30, Z9
 	VFMADD231PS.BCST 740(R8), Z29, Z9
-	VMULPS.BCST      360(SI), Z31, Z27
-	VFMADD231PS      1664(R10), Z27, Z10
+	VMULPS.BCST      360(SI), Z31, Z26
+	VFMADD231PS      1664(R10), Z26, Z10
 	VFMADD231PS.BCST 680(R8), Z30, Z10
 	VFMADD231PS.BCST 744(R8), Z29, Z10
-	VMULPS.BCST      364(SI), Z31, Z28
-	VFMADD231PS      1728(R10), Z28, Z11
+	VMULPS.BCST      364(SI), Z31, Z27
+	VFMADD231PS      1728(R10), Z27, Z11
 	VFMADD231PS.BCST 684(R8), Z30, Z11
 	VFMADD231PS.BCST 748(R8), Z29, Z11
 	VMULPS.BCST      368(SI), Z31, Z25
@@ -48107,30 +47603,30 @@ run:
 	VFMADD231PS      1920(R10), Z27, Z14
 	VFMADD231PS.BCST 696(R8), Z30, Z14
 	VFMADD231PS.BCST 760(R8), Z29, Z14
-	VMULPS.BCST      380(SI), Z31, Z28
-	VFMADD231PS      1984(R10), Z28, Z15
+	VMULPS.BCST      380(SI), Z31, Z25
+	VFMADD231PS      1984(R10), Z25, Z15
 	VFMADD231PS.BCST 700(R8), Z30, Z15
 	VFMADD231PS.BCST 764(R8), Z29, Z15
 
-	// TILELOADD tmm1, 1216(DX), distance CX
+	// TILELOADD tmm1, 1216(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -48160,40 +47656,40 @@ run:
 	VFMADD231PS      2176(R10), Z27, Z2
 	VFMADD231PS.BCST 776(R8), Z30, Z2
 	VFMADD231PS.BCST 840(R8), Z29, Z2
-	VMULPS.BCST      396(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      396(SI), Z31, Z25
+	VFMADD231PS      2240(R10), Z25, Z3
 	VFMADD231PS.BCST 780(R8), Z30, Z3
 	VFMADD231PS.BCST 844(R8), Z29, Z3
-	VMULPS.BCST      400(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      400(SI), Z31, Z26
+	VFMADD231PS      2304(R10), Z26, Z4
 	VFMADD231PS.BCST 784(R8), Z30, Z4
 	VFMADD231PS.BCST 848(R8), Z29, Z4
-	VMULPS.BCST      404(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      404(SI), Z31, Z27
+	VFMADD231PS      2368(R10), Z27, Z5
 	VFMADD231PS.BCST 788(R8), Z30, Z5
 	VFMADD231PS.BCST 852(R8), Z29, Z5
-	VMULPS.BCST      408(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      408(SI), Z31, Z25
+	VFMADD231PS      2432(R10), Z25, Z6
 	VFMADD231PS.BCST 792(R8), Z30, Z6
 	VFMADD231PS.BCST 856(R8), Z29, Z6
-	VMULPS.BCST      412(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      412(SI), Z31, Z26
+	VFMADD231PS      2496(R10), Z26, Z7
 	VFMADD231PS.BCST 796(R8), Z30, Z7
 	VFMADD231PS.BCST 860(R8), Z29, Z7
-	VMULPS.BCST      416(SI), Z31, Z25
-	VFMADD231PS      2560(R10), Z25, Z8
+	VMULPS.BCST      416(SI), Z31, Z27
+	VFMADD231PS      2560(R10), Z27, Z8
 	VFMADD231PS.BCST 800(R8), Z30, Z8
 	VFMADD231PS.BCST 864(R8), Z29, Z8
-	VMULPS.BCST      420(SI), Z31, Z26
-	VFMADD231PS      2624(R10), Z26, Z9
+	VMULPS.BCST      420(SI), Z31, Z25
+	VFMADD231PS      2624(R10), Z25, Z9
 	VFMADD231PS.BCST 804(R8), Z30, Z9
 	VFMADD231PS.BCST 868(R8), Z29, Z9
-	VMULPS.BCST      424(SI), Z31, Z27
-	VFMADD231PS      2688(R10), Z27, Z10
+	VMULPS.BCST      424(SI), Z31, Z26
+	VFMADD231PS      2688(R10), Z26, Z10
 	VFMADD231PS.BCST 808(R8), Z30, Z10
 	VFMADD231PS.BCST 872(R8), Z29, Z10
-	VMULPS.BCST      428(SI), Z31, Z28
-	VFMADD231PS      2752(R10), Z28, Z11
+	VMULPS.BCST      428(SI), Z31, Z27
+	VFMADD231PS      2752(R10), Z27, Z11
 	VFMADD231PS.BCST 812(R8), Z30, Z11
 	VFMADD231PS.BCST 876(R8), Z29, Z11
 	VMULPS.BCST      432(SI), Z31, Z25
@@ -48208,30 +47704,30 @@ run:
 	VFMADD231PS      2944(R10), Z27, Z14
 	VFMADD231PS.BCST 824(R8), Z30, Z14
 	VFMADD231PS.BCST 888(R8), Z29, Z14
-	VMULPS.BCST      444(SI), Z31, Z28
-	VFMADD231PS      3008(R10), Z28, Z15
+	VMULPS.BCST      444(SI), Z31, Z25
+	VFMADD231PS      3008(R10), Z25, Z15
 	VFMADD231PS.BCST 828(R8), Z30, Z15
 	VFMADD231PS.BCST 892(R8), Z29, Z15
 
-	// TILELOADD tmm1, 2432(DX), distance CX
+	// TILELOADD tmm1, 2432(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x09
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -48265,40 +47761,40 @@ run:
 	VFMADD231PS      3200(R10), Z27, Z2
 	VFMADD231PS.BCST 904(R8), Z30, Z2
 	VFMADD231PS.BCST 968(R8), Z29, Z2
-	VMULPS.BCST      460(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      460(SI), Z31, Z25
+	VFMADD231PS      3264(R10), Z25, Z3
 	VFMADD231PS.BCST 908(R8), Z30, Z3
 	VFMADD231PS.BCST 972(R8), Z29, Z3
-	VMULPS.BCST      464(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      464(SI), Z31, Z26
+	VFMADD231PS      3328(R10), Z26, Z4
 	VFMADD231PS.BCST 912(R8), Z30, Z4
 	VFMADD231PS.BCST 976(R8), Z29, Z4
-	VMULPS.BCST      468(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      468(SI), Z31, Z27
+	VFMADD231PS      3392(R10), Z27, Z5
 	VFMADD231PS.BCST 916(R8), Z30, Z5
 	VFMADD231PS.BCST 980(R8), Z29, Z5
-	VMULPS.BCST      472(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      472(SI), Z31, Z25
+	VFMADD231PS      3456(R10), Z25, Z6
 	VFMADD231PS.BCST 920(R8), Z30, Z6
 	VFMADD231PS.BCST 984(R8), Z29, Z6
-	VMULPS.BCST      476(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      476(SI), Z31, Z26
+	VFMADD231PS      3520(R10), Z26, Z7
 	VFMADD231PS.BCST 924(R8), Z30, Z7
 	VFMADD231PS.BCST 988(R8), Z29, Z7
-	VMULPS.BCST      480(SI), Z31, Z25
-	VFMADD231PS      3584(R10), Z25, Z8
+	VMULPS.BCST      480(SI), Z31, Z27
+	VFMADD231PS      3584(R10), Z27, Z8
 	VFMADD231PS.BCST 928(R8), Z30, Z8
 	VFMADD231PS.BCST 992(R8), Z29, Z8
-	VMULPS.BCST      484(SI), Z31, Z26
-	VFMADD231PS      3648(R10), Z26, Z9
+	VMULPS.BCST      484(SI), Z31, Z25
+	VFMADD231PS      3648(R10), Z25, Z9
 	VFMADD231PS.BCST 932(R8), Z30, Z9
 	VFMADD231PS.BCST 996(R8), Z29, Z9
-	VMULPS.BCST      488(SI), Z31, Z27
-	VFMADD231PS      3712(R10), Z27, Z10
+	VMULPS.BCST      488(SI), Z31, Z26
+	VFMADD231PS      3712(R10), Z26, Z10
 	VFMADD231PS.BCST 936(R8), Z30, Z10
 	VFMADD231PS.BCST 1000(R8), Z29, Z10
-	VMULPS.BCST      492(SI), Z31, Z28
-	VFMADD231PS      3776(R10), Z28, Z11
+	VMULPS.BCST      492(SI), Z31, Z27
+	VFMADD231PS      3776(R10), Z27, Z11
 	VFMADD231PS.BCST 940(R8), Z30, Z11
 	VFMADD231PS.BCST 1004(R8), Z29, Z11
 	VMULPS.BCST      496(SI), Z31, Z25
@@ -48313,8 +47809,8 @@ run:
 	VFMADD231PS      3968(R10), Z27, Z14
 	VFMADD231PS.BCST 952(R8), Z30, Z14
 	VFMADD231PS.BCST 1016(R8), Z29, Z14
-	VMULPS.BCST      508(SI), Z31, Z28
-	VFMADD231PS      4032(R10), Z28, Z15
+	VMULPS.BCST      508(SI), Z31, Z25
+	VFMADD231PS      4032(R10), Z25, Z15
 	VFMADD231PS.BCST 956(R8), Z30, Z15
 	VFMADD231PS.BCST 1020(R8), Z29, Z15
 	VMOVUPS          Z0, (R11)
@@ -48383,25 +47879,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 3648(DX), distance CX
+	// TILELOADD tmm1, 3648(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x0e
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -48435,40 +47931,40 @@ first:
 	VFMADD231PS      128(R10), Z27, Z2
 	VFMADD231PS.BCST 8(R8), Z30, Z2
 	VFMADD231PS.BCST 72(R8), Z29, Z2
-	VMULPS.BCST      12(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      12(SI), Z31, Z25
+	VFMADD231PS      192(R10), Z25, Z3
 	VFMADD231PS.BCST 12(R8), Z30, Z3
 	VFMADD231PS.BCST 76(R8), Z29, Z3
-	VMULPS.BCST      16(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      16(SI), Z31, Z26
+	VFMADD231PS      256(R10), Z26, Z4
 	VFMADD231PS.BCST 16(R8), Z30, Z4
 	VFMADD231PS.BCST 80(R8), Z29, Z4
-	VMULPS.BCST      20(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      20(SI), Z31, Z27
+	VFMADD231PS      320(R10), Z27, Z5
 	VFMADD231PS.BCST 20(R8), Z30, Z5
 	VFMADD231PS.BCST 84(R8), Z29, Z5
-	VMULPS.BCST      24(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      24(SI), Z31, Z25
+	VFMADD231PS      384(R10), Z25, Z6
 	VFMADD231PS.BCST 24(R8), Z30, Z6
 	VFMADD231PS.BCST 88(R8), Z29, Z6
-	VMULPS.BCST      28(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      28(SI), Z31, Z26
+	VFMADD231PS      448(R10), Z26, Z7
 	VFMADD231PS.BCST 28(R8), Z30, Z7
 	VFMADD231PS.BCST 92(R8), Z29, Z7
-	VMULPS.BCST      32(SI), Z31, Z25
-	VFMADD231PS      512(R10), Z25, Z8
+	VMULPS.BCST      32(SI), Z31, Z27
+	VFMADD231PS      512(R10), Z27, Z8
 	VFMADD231PS.BCST 32(R8), Z30, Z8
 	VFMADD231PS.BCST 96(R8), Z29, Z8
-	VMULPS.BCST      36(SI), Z31, Z26
-	VFMADD231PS      576(R10), Z26, Z9
+	VMULPS.BCST      36(SI), Z31, Z25
+	VFMADD231PS      576(R10), Z25, Z9
 	VFMADD231PS.BCST 36(R8), Z30, Z9
 	VFMADD231PS.BCST 100(R8), Z29, Z9
-	VMULPS.BCST      40(SI), Z31, Z27
-	VFMADD231PS      640(R10), Z27, Z10
+	VMULPS.BCST      40(SI), Z31, Z26
+	VFMADD231PS      640(R10), Z26, Z10
 	VFMADD231PS.BCST 40(R8), Z30, Z10
 	VFMADD231PS.BCST 104(R8), Z29, Z10
-	VMULPS.BCST      44(SI), Z31, Z28
-	VFMADD231PS      704(R10), Z28, Z11
+	VMULPS.BCST      44(SI), Z31, Z27
+	VFMADD231PS      704(R10), Z27, Z11
 	VFMADD231PS.BCST 44(R8), Z30, Z11
 	VFMADD231PS.BCST 108(R8), Z29, Z11
 	VMULPS.BCST      48(SI), Z31, Z25
@@ -48483,30 +47979,30 @@ first:
 	VFMADD231PS      896(R10), Z27, Z14
 	VFMADD231PS.BCST 56(R8), Z30, Z14
 	VFMADD231PS.BCST 120(R8), Z29, Z14
-	VMULPS.BCST      60(SI), Z31, Z28
-	VFMADD231PS      960(R10), Z28, Z15
+	VMULPS.BCST      60(SI), Z31, Z25
+	VFMADD231PS      960(R10), Z25, Z15
 	VFMADD231PS.BCST 60(R8), Z30, Z15
 	VFMADD231PS.BCST 124(R8), Z29, Z15
 
-	// TILELOADD tmm1, 4864(DX), distance CX
+	// TILELOADD tmm1, 4864(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x13
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -48540,40 +48036,40 @@ first:
 	VFMADD231PS      1152(R10), Z27, Z2
 	VFMADD231PS.BCST 136(R8), Z30, Z2
 	VFMADD231PS.BCST 200(R8), Z29, Z2
-	VMULPS.BCST      76(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      76(SI), Z31, Z25
+	VFMADD231PS      1216(R10), Z25, Z3
 	VFMADD231PS.BCST 140(R8), Z30, Z3
 	VFMADD231PS.BCST 204(R8), Z29, Z3
-	VMULPS.BCST      80(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      80(SI), Z31, Z26
+	VFMADD231PS      1280(R10), Z26, Z4
 	VFMADD231PS.BCST 144(R8), Z30, Z4
 	VFMADD231PS.BCST 208(R8), Z29, Z4
-	VMULPS.BCST      84(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      84(SI), Z31, Z27
+	VFMADD231PS      1344(R10), Z27, Z5
 	VFMADD231PS.BCST 148(R8), Z30, Z5
 	VFMADD231PS.BCST 212(R8), Z29, Z5
-	VMULPS.BCST      88(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      88(SI), Z31, Z25
+	VFMADD231PS      1408(R10), Z25, Z6
 	VFMADD231PS.BCST 152(R8), Z30, Z6
 	VFMADD231PS.BCST 216(R8), Z29, Z6
-	VMULPS.BCST      92(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      92(SI), Z31, Z26
+	VFMADD231PS      1472(R10), Z26, Z7
 	VFMADD231PS.BCST 156(R8), Z30, Z7
 	VFMADD231PS.BCST 220(R8), Z29, Z7
-	VMULPS.BCST      96(SI), Z31, Z25
-	VFMADD231PS      1536(R10), Z25, Z8
+	VMULPS.BCST      96(SI), Z31, Z27
+	VFMADD231PS      1536(R10), Z27, Z8
 	VFMADD231PS.BCST 160(R8), Z30, Z8
 	VFMADD231PS.BCST 224(R8), Z29, Z8
-	VMULPS.BCST      100(SI), Z31, Z26
-	VFMADD231PS      1600(R10), Z26, Z9
+	VMULPS.BCST      100(SI), Z31, Z25
+	VFMADD231PS      1600(R10), Z25, Z9
 	VFMADD231PS.BCST 164(R8), Z30, Z9
 	VFMADD231PS.BCST 228(R8), Z29, Z9
-	VMULPS.BCST      104(SI), Z31, Z27
-	VFMADD231PS      1664(R10), Z27, Z10
+	VMULPS.BCST      104(SI), Z31, Z26
+	VFMADD231PS      1664(R10), Z26, Z10
 	VFMADD231PS.BCST 168(R8), Z30, Z10
 	VFMADD231PS.BCST 232(R8), Z29, Z10
-	VMULPS.BCST      108(SI), Z31, Z28
-	VFMADD231PS      1728(R10), Z28, Z11
+	VMULPS.BCST      108(SI), Z31, Z27
+	VFMADD231PS      1728(R10), Z27, Z11
 	VFMADD231PS.BCST 172(R8), Z30, Z11
 	VFMADD231PS.BCST 236(R8), Z29, Z11
 	VMULPS.BCST      112(SI), Z31, Z25
@@ -48588,42 +48084,42 @@ first:
 	VFMADD231PS      1920(R10), Z27, Z14
 	VFMADD231PS.BCST 184(R8), Z30, Z14
 	VFMADD231PS.BCST 248(R8), Z29, Z14
-	VMULPS.BCST      124(SI), Z31, Z28
-	VFMADD231PS      1984(R10), Z28, Z15
+	VMULPS.BCST      124(SI), Z31, Z25
+	VFMADD231PS      1984(R10), Z25, Z15
 	VFMADD231PS.BCST 188(R8), Z30, Z15
 	VFMADD231PS.BCST 252(R8), Z29, Z15
 
-	// TILELOADD tmm1, 6080(DX), distance CX
+	// TILELOADD tmm1, 6080(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x17
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 5120(AX), distance CX
+	// TILELOADD tmm2, 5120(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x14
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -48653,40 +48149,40 @@ first:
 	VFMADD231PS      2176(R10), Z27, Z2
 	VFMADD231PS.BCST 264(R8), Z30, Z2
 	VFMADD231PS.BCST 328(R8), Z29, Z2
-	VMULPS.BCST      140(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      140(SI), Z31, Z25
+	VFMADD231PS      2240(R10), Z25, Z3
 	VFMADD231PS.BCST 268(R8), Z30, Z3
 	VFMADD231PS.BCST 332(R8), Z29, Z3
-	VMULPS.BCST      144(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      144(SI), Z31, Z26
+	VFMADD231PS      2304(R10), Z26, Z4
 	VFMADD231PS.BCST 272(R8), Z30, Z4
 	VFMADD231PS.BCST 336(R8), Z29, Z4
-	VMULPS.BCST      148(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      148(SI), Z31, Z27
+	VFMADD231PS      2368(R10), Z27, Z5
 	VFMADD231PS.BCST 276(R8), Z30, Z5
 	VFMADD231PS.BCST 340(R8), Z29, Z5
-	VMULPS.BCST      152(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      152(SI), Z31, Z25
+	VFMADD231PS      2432(R10), Z25, Z6
 	VFMADD231PS.BCST 280(R8), Z30, Z6
 	VFMADD231PS.BCST 344(R8), Z29, Z6
-	VMULPS.BCST      156(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      156(SI), Z31, Z26
+	VFMADD231PS      2496(R10), Z26, Z7
 	VFMADD231PS.BCST 284(R8), Z30, Z7
 	VFMADD231PS.BCST 348(R8), Z29, Z7
-	VMULPS.BCST      160(SI), Z31, Z25
-	VFMADD231PS      2560(R10), Z25, Z8
+	VMULPS.BCST      160(SI), Z31, Z27
+	VFMADD231PS      2560(R10), Z27, Z8
 	VFMADD231PS.BCST 288(R8), Z30, Z8
 	VFMADD231PS.BCST 352(R8), Z29, Z8
-	VMULPS.BCST      164(SI), Z31, Z26
-	VFMADD231PS      2624(R10), Z26, Z9
+	VMULPS.BCST      164(SI), Z31, Z25
+	VFMADD231PS      2624(R10), Z25, Z9
 	VFMADD231PS.BCST 292(R8), Z30, Z9
 	VFMADD231PS.BCST 356(R8), Z29, Z9
-	VMULPS.BCST      168(SI), Z31, Z27
-	VFMADD231PS      2688(R10), Z27, Z10
+	VMULPS.BCST      168(SI), Z31, Z26
+	VFMADD231PS      2688(R10), Z26, Z10
 	VFMADD231PS.BCST 296(R8), Z30, Z10
 	VFMADD231PS.BCST 360(R8), Z29, Z10
-	VMULPS.BCST      172(SI), Z31, Z28
-	VFMADD231PS      2752(R10), Z28, Z11
+	VMULPS.BCST      172(SI), Z31, Z27
+	VFMADD231PS      2752(R10), Z27, Z11
 	VFMADD231PS.BCST 300(R8), Z30, Z11
 	VFMADD231PS.BCST 364(R8), Z29, Z11
 	VMULPS.BCST      176(SI), Z31, Z25
@@ -48701,42 +48197,42 @@ first:
 	VFMADD231PS      2944(R10), Z27, Z14
 	VFMADD231PS.BCST 312(R8), Z30, Z14
 	VFMADD231PS.BCST 376(R8), Z29, Z14
-	VMULPS.BCST      188(SI), Z31, Z28
-	VFMADD231PS      3008(R10), Z28, Z15
+	VMULPS.BCST      188(SI), Z31, Z25
+	VFMADD231PS      3008(R10), Z25, Z15
 	VFMADD231PS.BCST 316(R8), Z30, Z15
 	VFMADD231PS.BCST 380(R8), Z29, Z15
 
-	// TILELOADD tmm1, 7296(DX), distance CX
+	// TILELOADD tmm1, 7296(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x1c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 6144(AX), distance CX
+	// TILELOADD tmm2, 6144(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x18
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -48770,40 +48266,40 @@ first:
 	VFMADD231PS      3200(R10), Z27, Z2
 	VFMADD231PS.BCST 392(R8), Z30, Z2
 	VFMADD231PS.BCST 456(R8), Z29, Z2
-	VMULPS.BCST      204(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      204(SI), Z31, Z25
+	VFMADD231PS      3264(R10), Z25, Z3
 	VFMADD231PS.BCST 396(R8), Z30, Z3
 	VFMADD231PS.BCST 460(R8), Z29, Z3
-	VMULPS.BCST      208(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      208(SI), Z31, Z26
+	VFMADD231PS      3328(R10), Z26, Z4
 	VFMADD231PS.BCST 400(R8), Z30, Z4
 	VFMADD231PS.BCST 464(R8), Z29, Z4
-	VMULPS.BCST      212(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      212(SI), Z31, Z27
+	VFMADD231PS      3392(R10), Z27, Z5
 	VFMADD231PS.BCST 404(R8), Z30, Z5
 	VFMADD231PS.BCST 468(R8), Z29, Z5
-	VMULPS.BCST      216(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      216(SI), Z31, Z25
+	VFMADD231PS      3456(R10), Z25, Z6
 	VFMADD231PS.BCST 408(R8), Z30, Z6
 	VFMADD231PS.BCST 472(R8), Z29, Z6
-	VMULPS.BCST      220(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      220(SI), Z31, Z26
+	VFMADD231PS      3520(R10), Z26, Z7
 	VFMADD231PS.BCST 412(R8), Z30, Z7
 	VFMADD231PS.BCST 476(R8), Z29, Z7
-	VMULPS.BCST      224(SI), Z31, Z25
-	VFMADD231PS      3584(R10), Z25, Z8
+	VMULPS.BCST      224(SI), Z31, Z27
+	VFMADD231PS      3584(R10), Z27, Z8
 	VFMADD231PS.BCST 416(R8), Z30, Z8
 	VFMADD231PS.BCST 480(R8), Z29, Z8
-	VMULPS.BCST      228(SI), Z31, Z26
-	VFMADD231PS      3648(R10), Z26, Z9
+	VMULPS.BCST      228(SI), Z31, Z25
+	VFMADD231PS      3648(R10), Z25, Z9
 	VFMADD231PS.BCST 420(R8), Z30, Z9
 	VFMADD231PS.BCST 484(R8), Z29, Z9
-	VMULPS.BCST      232(SI), Z31, Z27
-	VFMADD231PS      3712(R10), Z27, Z10
+	VMULPS.BCST      232(SI), Z31, Z26
+	VFMADD231PS      3712(R10), Z26, Z10
 	VFMADD231PS.BCST 424(R8), Z30, Z10
 	VFMADD231PS.BCST 488(R8), Z29, Z10
-	VMULPS.BCST      236(SI), Z31, Z28
-	VFMADD231PS      3776(R10), Z28, Z11
+	VMULPS.BCST      236(SI), Z31, Z27
+	VFMADD231PS      3776(R10), Z27, Z11
 	VFMADD231PS.BCST 428(R8), Z30, Z11
 	VFMADD231PS.BCST 492(R8), Z29, Z11
 	VMULPS.BCST      240(SI), Z31, Z25
@@ -48818,42 +48314,42 @@ first:
 	VFMADD231PS      3968(R10), Z27, Z14
 	VFMADD231PS.BCST 440(R8), Z30, Z14
 	VFMADD231PS.BCST 504(R8), Z29, Z14
-	VMULPS.BCST      252(SI), Z31, Z28
-	VFMADD231PS      4032(R10), Z28, Z15
+	VMULPS.BCST      252(SI), Z31, Z25
+	VFMADD231PS      4032(R10), Z25, Z15
 	VFMADD231PS.BCST 444(R8), Z30, Z15
 	VFMADD231PS.BCST 508(R8), Z29, Z15
 
-	// TILELOADD tmm1, 8512(DX), distance CX
+	// TILELOADD tmm1, 8512(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x21
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 7168(AX), distance CX
+	// TILELOADD tmm2, 7168(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x1c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -48887,40 +48383,40 @@ first:
 	VFMADD231PS      128(R10), Z27, Z2
 	VFMADD231PS.BCST 520(R8), Z30, Z2
 	VFMADD231PS.BCST 584(R8), Z29, Z2
-	VMULPS.BCST      268(SI), Z31, Z28
-	VFMADD231PS      192(R10), Z28, Z3
+	VMULPS.BCST      268(SI), Z31, Z25
+	VFMADD231PS      192(R10), Z25, Z3
 	VFMADD231PS.BCST 524(R8), Z30, Z3
 	VFMADD231PS.BCST 588(R8), Z29, Z3
-	VMULPS.BCST      272(SI), Z31, Z25
-	VFMADD231PS      256(R10), Z25, Z4
+	VMULPS.BCST      272(SI), Z31, Z26
+	VFMADD231PS      256(R10), Z26, Z4
 	VFMADD231PS.BCST 528(R8), Z30, Z4
 	VFMADD231PS.BCST 592(R8), Z29, Z4
-	VMULPS.BCST      276(SI), Z31, Z26
-	VFMADD231PS      320(R10), Z26, Z5
+	VMULPS.BCST      276(SI), Z31, Z27
+	VFMADD231PS      320(R10), Z27, Z5
 	VFMADD231PS.BCST 532(R8), Z30, Z5
 	VFMADD231PS.BCST 596(R8), Z29, Z5
-	VMULPS.BCST      280(SI), Z31, Z27
-	VFMADD231PS      384(R10), Z27, Z6
+	VMULPS.BCST      280(SI), Z31, Z25
+	VFMADD231PS      384(R10), Z25, Z6
 	VFMADD231PS.BCST 536(R8), Z30, Z6
 	VFMADD231PS.BCST 600(R8), Z29, Z6
-	VMULPS.BCST      284(SI), Z31, Z28
-	VFMADD231PS      448(R10), Z28, Z7
+	VMULPS.BCST      284(SI), Z31, Z26
+	VFMADD231PS      448(R10), Z26, Z7
 	VFMADD231PS.BCST 540(R8), Z30, Z7
 	VFMADD231PS.BCST 604(R8), Z29, Z7
-	VMULPS.BCST      288(SI), Z31, Z25
-	VFMADD231PS      512(R10), Z25, Z8
+	VMULPS.BCST      288(SI), Z31, Z27
+	VFMADD231PS      512(R10), Z27, Z8
 	VFMADD231PS.BCST 544(R8), Z30, Z8
 	VFMADD231PS.BCST 608(R8), Z29, Z8
-	VMULPS.BCST      292(SI), Z31, Z26
-	VFMADD231PS      576(R10), Z26, Z9
+	VMULPS.BCST      292(SI), Z31, Z25
+	VFMADD231PS      576(R10), Z25, Z9
 	VFMADD231PS.BCST 548(R8), Z30, Z9
 	VFMADD231PS.BCST 612(R8), Z29, Z9
-	VMULPS.BCST      296(SI), Z31, Z27
-	VFMADD231PS      640(R10), Z27, Z10
+	VMULPS.BCST      296(SI), Z31, Z26
+	VFMADD231PS      640(R10), Z26, Z10
 	VFMADD231PS.BCST 552(R8), Z30, Z10
 	VFMADD231PS.BCST 616(R8), Z29, Z10
-	VMULPS.BCST      300(SI), Z31, Z28
-	VFMADD231PS      704(R10), Z28, Z11
+	VMULPS.BCST      300(SI), Z31, Z27
+	VFMADD231PS      704(R10), Z27, Z11
 	VFMADD231PS.BCST 556(R8), Z30, Z11
 	VFMADD231PS.BCST 620(R8), Z29, Z11
 	VMULPS.BCST      304(SI), Z31, Z25
@@ -48935,8 +48431,8 @@ first:
 	VFMADD231PS      896(R10), Z27, Z14
 	VFMADD231PS.BCST 568(R8), Z30, Z14
 	VFMADD231PS.BCST 632(R8), Z29, Z14
-	VMULPS.BCST      316(SI), Z31, Z28
-	VFMADD231PS      960(R10), Z28, Z15
+	VMULPS.BCST      316(SI), Z31, Z25
+	VFMADD231PS      960(R10), Z25, Z15
 	VFMADD231PS.BCST 572(R8), Z30, Z15
 	VFMADD231PS.BCST 636(R8), Z29, Z15
 	DECQ             R14
@@ -48948,57 +48444,57 @@ first:
 	MOVQ             8(DI), DX
 	ADDQ             128(DI), AX
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 2048(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 3072(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 4096(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xbc
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x10
 	BYTE $0x00
@@ -49006,13 +48502,13 @@ first:
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE             $0xc4
 	BYTE             $0xc2
 	BYTE             $0x7a
 	BYTE             $0x4b
 	BYTE             $0x84
-	BYTE             $0x0a
+	BYTE             $0x4a
 	BYTE             $0x00
 	BYTE             $0x0c
 	BYTE             $0x00
@@ -49032,40 +48528,40 @@ last:
 	VFMADD231PS      1152(R10), Z27, Z2
 	VFMADD231PS.BCST 648(R8), Z30, Z2
 	VFMADD231PS.BCST 712(R8), Z29, Z2
-	VMULPS.BCST      332(SI), Z31, Z28
-	VFMADD231PS      1216(R10), Z28, Z3
+	VMULPS.BCST      332(SI), Z31, Z25
+	VFMADD231PS      1216(R10), Z25, Z3
 	VFMADD231PS.BCST 652(R8), Z30, Z3
 	VFMADD231PS.BCST 716(R8), Z29, Z3
-	VMULPS.BCST      336(SI), Z31, Z25
-	VFMADD231PS      1280(R10), Z25, Z4
+	VMULPS.BCST      336(SI), Z31, Z26
+	VFMADD231PS      1280(R10), Z26, Z4
 	VFMADD231PS.BCST 656(R8), Z30, Z4
 	VFMADD231PS.BCST 720(R8), Z29, Z4
-	VMULPS.BCST      340(SI), Z31, Z26
-	VFMADD231PS      1344(R10), Z26, Z5
+	VMULPS.BCST      340(SI), Z31, Z27
+	VFMADD231PS      1344(R10), Z27, Z5
 	VFMADD231PS.BCST 660(R8), Z30, Z5
 	VFMADD231PS.BCST 724(R8), Z29, Z5
-	VMULPS.BCST      344(SI), Z31, Z27
-	VFMADD231PS      1408(R10), Z27, Z6
+	VMULPS.BCST      344(SI), Z31, Z25
+	VFMADD231PS      1408(R10), Z25, Z6
 	VFMADD231PS.BCST 664(R8), Z30, Z6
 	VFMADD231PS.BCST 728(R8), Z29, Z6
-	VMULPS.BCST      348(SI), Z31, Z28
-	VFMADD231PS      1472(R10), Z28, Z7
+	VMULPS.BCST      348(SI), Z31, Z26
+	VFMADD231PS      1472(R10), Z26, Z7
 	VFMADD231PS.BCST 668(R8), Z30, Z7
 	VFMADD231PS.BCST 732(R8), Z29, Z7
-	VMULPS.BCST      352(SI), Z31, Z25
-	VFMADD231PS      1536(R10), Z25, Z8
+	VMULPS.BCST      352(SI), Z31, Z27
+	VFMADD231PS      1536(R10), Z27, Z8
 	VFMADD231PS.BCST 672(R8), Z30, Z8
 	VFMADD231PS.BCST 736(R8), Z29, Z8
-	VMULPS.BCST      356(SI), Z31, Z26
-	VFMADD231PS      1600(R10), Z26, Z9
+	VMULPS.BCST      356(SI), Z31, Z25
+	VFMADD231PS      1600(R10), Z25, Z9
 	VFMADD231PS.BCST 676(R8), Z30, Z9
 	VFMADD231PS.BCST 740(R8), Z29, Z9
-	VMULPS.BCST      360(SI), Z31, Z27
-	VFMADD231PS      1664(R10), Z27, Z10
+	VMULPS.BCST      360(SI), Z31, Z26
+	VFMADD231PS      1664(R10), Z26, Z10
 	VFMADD231PS.BCST 680(R8), Z30, Z10
 	VFMADD231PS.BCST 744(R8), Z29, Z10
-	VMULPS.BCST      364(SI), Z31, Z28
-	VFMADD231PS      1728(R10), Z28, Z11
+	VMULPS.BCST      364(SI), Z31, Z27
+	VFMADD231PS      1728(R10), Z27, Z11
 	VFMADD231PS.BCST 684(R8), Z30, Z11
 	VFMADD231PS.BCST 748(R8), Z29, Z11
 	VMULPS.BCST      368(SI), Z31, Z25
@@ -49080,8 +48576,8 @@ last:
 	VFMADD231PS      1920(R10), Z27, Z14
 	VFMADD231PS.BCST 696(R8), Z30, Z14
 	VFMADD231PS.BCST 760(R8), Z29, Z14
-	VMULPS.BCST      380(SI), Z31, Z28
-	VFMADD231PS      1984(R10), Z28, Z15
+	VMULPS.BCST      380(SI), Z31, Z25
+	VFMADD231PS      1984(R10), Z25, Z15
 	VFMADD231PS.BCST 700(R8), Z30, Z15
 	VFMADD231PS.BCST 764(R8), Z29, Z15
 	VMOVUPS          8320(R9), Z31
@@ -49099,40 +48595,40 @@ last:
 	VFMADD231PS      2176(R10), Z27, Z2
 	VFMADD231PS.BCST 776(R8), Z30, Z2
 	VFMADD231PS.BCST 840(R8), Z29, Z2
-	VMULPS.BCST      396(SI), Z31, Z28
-	VFMADD231PS      2240(R10), Z28, Z3
+	VMULPS.BCST      396(SI), Z31, Z25
+	VFMADD231PS      2240(R10), Z25, Z3
 	VFMADD231PS.BCST 780(R8), Z30, Z3
 	VFMADD231PS.BCST 844(R8), Z29, Z3
-	VMULPS.BCST      400(SI), Z31, Z25
-	VFMADD231PS      2304(R10), Z25, Z4
+	VMULPS.BCST      400(SI), Z31, Z26
+	VFMADD231PS      2304(R10), Z26, Z4
 	VFMADD231PS.BCST 784(R8), Z30, Z4
 	VFMADD231PS.BCST 848(R8), Z29, Z4
-	VMULPS.BCST      404(SI), Z31, Z26
-	VFMADD231PS      2368(R10), Z26, Z5
+	VMULPS.BCST      404(SI), Z31, Z27
+	VFMADD231PS      2368(R10), Z27, Z5
 	VFMADD231PS.BCST 788(R8), Z30, Z5
 	VFMADD231PS.BCST 852(R8), Z29, Z5
-	VMULPS.BCST      408(SI), Z31, Z27
-	VFMADD231PS      2432(R10), Z27, Z6
+	VMULPS.BCST      408(SI), Z31, Z25
+	VFMADD231PS      2432(R10), Z25, Z6
 	VFMADD231PS.BCST 792(R8), Z30, Z6
 	VFMADD231PS.BCST 856(R8), Z29, Z6
-	VMULPS.BCST      412(SI), Z31, Z28
-	VFMADD231PS      2496(R10), Z28, Z7
+	VMULPS.BCST      412(SI), Z31, Z26
+	VFMADD231PS      2496(R10), Z26, Z7
 	VFMADD231PS.BCST 796(R8), Z30, Z7
 	VFMADD231PS.BCST 860(R8), Z29, Z7
-	VMULPS.BCST      416(SI), Z31, Z25
-	VFMADD231PS      2560(R10), Z25, Z8
+	VMULPS.BCST      416(SI), Z31, Z27
+	VFMADD231PS      2560(R10), Z27, Z8
 	VFMADD231PS.BCST 800(R8), Z30, Z8
 	VFMADD231PS.BCST 864(R8), Z29, Z8
-	VMULPS.BCST      420(SI), Z31, Z26
-	VFMADD231PS      2624(R10), Z26, Z9
+	VMULPS.BCST      420(SI), Z31, Z25
+	VFMADD231PS      2624(R10), Z25, Z9
 	VFMADD231PS.BCST 804(R8), Z30, Z9
 	VFMADD231PS.BCST 868(R8), Z29, Z9
-	VMULPS.BCST      424(SI), Z31, Z27
-	VFMADD231PS      2688(R10), Z27, Z10
+	VMULPS.BCST      424(SI), Z31, Z26
+	VFMADD231PS      2688(R10), Z26, Z10
 	VFMADD231PS.BCST 808(R8), Z30, Z10
 	VFMADD231PS.BCST 872(R8), Z29, Z10
-	VMULPS.BCST      428(SI), Z31, Z28
-	VFMADD231PS      2752(R10), Z28, Z11
+	VMULPS.BCST      428(SI), Z31, Z27
+	VFMADD231PS      2752(R10), Z27, Z11
 	VFMADD231PS.BCST 812(R8), Z30, Z11
 	VFMADD231PS.BCST 876(R8), Z29, Z11
 	VMULPS.BCST      432(SI), Z31, Z25
@@ -49147,8 +48643,8 @@ last:
 	VFMADD231PS      2944(R10), Z27, Z14
 	VFMADD231PS.BCST 824(R8), Z30, Z14
 	VFMADD231PS.BCST 888(R8), Z29, Z14
-	VMULPS.BCST      444(SI), Z31, Z28
-	VFMADD231PS      3008(R10), Z28, Z15
+	VMULPS.BCST      444(SI), Z31, Z25
+	VFMADD231PS      3008(R10), Z25, Z15
 	VFMADD231PS.BCST 828(R8), Z30, Z15
 	VFMADD231PS.BCST 892(R8), Z29, Z15
 	VMOVUPS          9536(R9), Z31
@@ -49166,40 +48662,40 @@ last:
 	VFMADD231PS      3200(R10), Z27, Z2
 	VFMADD231PS.BCST 904(R8), Z30, Z2
 	VFMADD231PS.BCST 968(R8), Z29, Z2
-	VMULPS.BCST      460(SI), Z31, Z28
-	VFMADD231PS      3264(R10), Z28, Z3
+	VMULPS.BCST      460(SI), Z31, Z25
+	VFMADD231PS      3264(R10), Z25, Z3
 	VFMADD231PS.BCST 908(R8), Z30, Z3
 	VFMADD231PS.BCST 972(R8), Z29, Z3
-	VMULPS.BCST      464(SI), Z31, Z25
-	VFMADD231PS      3328(R10), Z25, Z4
+	VMULPS.BCST      464(SI), Z31, Z26
+	VFMADD231PS      3328(R10), Z26, Z4
 	VFMADD231PS.BCST 912(R8), Z30, Z4
 	VFMADD231PS.BCST 976(R8), Z29, Z4
-	VMULPS.BCST      468(SI), Z31, Z26
-	VFMADD231PS      3392(R10), Z26, Z5
+	VMULPS.BCST      468(SI), Z31, Z27
+	VFMADD231PS      3392(R10), Z27, Z5
 	VFMADD231PS.BCST 916(R8), Z30, Z5
 	VFMADD231PS.BCST 980(R8), Z29, Z5
-	VMULPS.BCST      472(SI), Z31, Z27
-	VFMADD231PS      3456(R10), Z27, Z6
+	VMULPS.BCST      472(SI), Z31, Z25
+	VFMADD231PS      3456(R10), Z25, Z6
 	VFMADD231PS.BCST 920(R8), Z30, Z6
 	VFMADD231PS.BCST 984(R8), Z29, Z6
-	VMULPS.BCST      476(SI), Z31, Z28
-	VFMADD231PS      3520(R10), Z28, Z7
+	VMULPS.BCST      476(SI), Z31, Z26
+	VFMADD231PS      3520(R10), Z26, Z7
 	VFMADD231PS.BCST 924(R8), Z30, Z7
 	VFMADD231PS.BCST 988(R8), Z29, Z7
-	VMULPS.BCST      480(SI), Z31, Z25
-	VFMADD231PS      3584(R10), Z25, Z8
+	VMULPS.BCST      480(SI), Z31, Z27
+	VFMADD231PS      3584(R10), Z27, Z8
 	VFMADD231PS.BCST 928(R8), Z30, Z8
 	VFMADD231PS.BCST 992(R8), Z29, Z8
-	VMULPS.BCST      484(SI), Z31, Z26
-	VFMADD231PS      3648(R10), Z26, Z9
+	VMULPS.BCST      484(SI), Z31, Z25
+	VFMADD231PS      3648(R10), Z25, Z9
 	VFMADD231PS.BCST 932(R8), Z30, Z9
 	VFMADD231PS.BCST 996(R8), Z29, Z9
-	VMULPS.BCST      488(SI), Z31, Z27
-	VFMADD231PS      3712(R10), Z27, Z10
+	VMULPS.BCST      488(SI), Z31, Z26
+	VFMADD231PS      3712(R10), Z26, Z10
 	VFMADD231PS.BCST 936(R8), Z30, Z10
 	VFMADD231PS.BCST 1000(R8), Z29, Z10
-	VMULPS.BCST      492(SI), Z31, Z28
-	VFMADD231PS      3776(R10), Z28, Z11
+	VMULPS.BCST      492(SI), Z31, Z27
+	VFMADD231PS      3776(R10), Z27, Z11
 	VFMADD231PS.BCST 940(R8), Z30, Z11
 	VFMADD231PS.BCST 1004(R8), Z29, Z11
 	VMULPS.BCST      496(SI), Z31, Z25
@@ -49214,8 +48710,8 @@ last:
 	VFMADD231PS      3968(R10), Z27, Z14
 	VFMADD231PS.BCST 952(R8), Z30, Z14
 	VFMADD231PS.BCST 1016(R8), Z29, Z14
-	VMULPS.BCST      508(SI), Z31, Z28
-	VFMADD231PS      4032(R10), Z28, Z15
+	VMULPS.BCST      508(SI), Z31, Z25
+	VFMADD231PS      4032(R10), Z25, Z15
 	VFMADD231PS.BCST 956(R8), Z30, Z15
 	VFMADD231PS.BCST 1020(R8), Z29, Z15
 	VMOVUPS          Z0, (R11)
@@ -49257,7 +48753,7 @@ TEXT ·amxMoreDoublex16(SB), NOSPLIT, $0-8
 	BYTE  $0x49
 	BYTE  $0x04
 	BYTE  $0x20
-	MOVQ  $0x00000040, CX
+	MOVQ  $0x00000020, CX
 	MOVQ  32(DI), AX
 	MOVQ  40(DI), SI
 	MOVQ  48(DI), R8
@@ -49270,57 +48766,57 @@ TEXT ·amxMoreDoublex16(SB), NOSPLIT, $0-8
 	MOVQ  R12, R14
 	IMULQ 120(DI), R14
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 2048(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 3072(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 4096(AX), distance 2·CX
 	BYTE   $0xc4
 	BYTE   $0xe2
 	BYTE   $0x7b
 	BYTE   $0x4b
 	BYTE   $0xbc
-	BYTE   $0x08
+	BYTE   $0x48
 	BYTE   $0x00
 	BYTE   $0x10
 	BYTE   $0x00
@@ -49364,13 +48860,13 @@ firstsums:
 	VMOVUPS 960(R11), Z15
 
 firststarted:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -49386,13 +48882,13 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -49405,25 +48901,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 2112(DX), distance CX
+	// TILELOADD tmm1, 2112(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -49439,13 +48935,13 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 3136(DX), distance CX
+	// TILELOADD tmm1, 3136(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x0c
 	BYTE $0x00
@@ -49458,25 +48954,25 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 4224(DX), distance CX
+	// TILELOADD tmm1, 4224(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x10
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -49496,13 +48992,13 @@ firststarted:
 	BYTE $0x5c
 	BYTE $0xc5
 
-	// TILELOADD tmm1, 5248(DX), distance CX
+	// TILELOADD tmm1, 5248(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x14
 	BYTE $0x00
@@ -49517,21 +49013,21 @@ firststarted:
 	JMP  first
 
 run:
-	// TILELOADD tmm1, 0(DX), distance CX
+	// TILELOADD tmm1, 0(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x0c
-	BYTE $0x0a
+	BYTE $0x4a
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -49551,13 +49047,13 @@ run:
 	BYTE $0x5c
 	BYTE $0xc3
 
-	// TILELOADD tmm1, 1024(DX), distance CX
+	// TILELOADD tmm1, 1024(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -49576,52 +49072,52 @@ run:
 	VFMADD231PS 1088(R10), Z26, Z1
 	VMULPS.BCST 328(SI), Z31, Z27
 	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 332(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 336(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 340(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 344(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 348(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMULPS.BCST 352(SI), Z31, Z25
-	VFMADD231PS 1536(R10), Z25, Z8
-	VMULPS.BCST 356(SI), Z31, Z26
-	VFMADD231PS 1600(R10), Z26, Z9
-	VMULPS.BCST 360(SI), Z31, Z27
-	VFMADD231PS 1664(R10), Z27, Z10
-	VMULPS.BCST 364(SI), Z31, Z28
-	VFMADD231PS 1728(R10), Z28, Z11
+	VMULPS.BCST 332(SI), Z31, Z25
+	VFMADD231PS 1216(R10), Z25, Z3
+	VMULPS.BCST 336(SI), Z31, Z26
+	VFMADD231PS 1280(R10), Z26, Z4
+	VMULPS.BCST 340(SI), Z31, Z27
+	VFMADD231PS 1344(R10), Z27, Z5
+	VMULPS.BCST 344(SI), Z31, Z25
+	VFMADD231PS 1408(R10), Z25, Z6
+	VMULPS.BCST 348(SI), Z31, Z26
+	VFMADD231PS 1472(R10), Z26, Z7
+	VMULPS.BCST 352(SI), Z31, Z27
+	VFMADD231PS 1536(R10), Z27, Z8
+	VMULPS.BCST 356(SI), Z31, Z25
+	VFMADD231PS 1600(R10), Z25, Z9
+	VMULPS.BCST 360(SI), Z31, Z26
+	VFMADD231PS 1664(R10), Z26, Z10
+	VMULPS.BCST 364(SI), Z31, Z27
+	VFMADD231PS 1728(R10), Z27, Z11
 	VMULPS.BCST 368(SI), Z31, Z25
 	VFMADD231PS 1792(R10), Z25, Z12
 	VMULPS.BCST 372(SI), Z31, Z26
 	VFMADD231PS 1856(R10), Z26, Z13
 	VMULPS.BCST 376(SI), Z31, Z27
 	VFMADD231PS 1920(R10), Z27, Z14
-	VMULPS.BCST 380(SI), Z31, Z28
-	VFMADD231PS 1984(R10), Z28, Z15
+	VMULPS.BCST 380(SI), Z31, Z25
+	VFMADD231PS 1984(R10), Z25, Z15
 
-	// TILELOADD tmm1, 2112(DX), distance CX
+	// TILELOADD tmm1, 2112(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -49637,13 +49133,13 @@ run:
 	BYTE $0x5c
 	BYTE $0xc4
 
-	// TILELOADD tmm1, 3136(DX), distance CX
+	// TILELOADD tmm1, 3136(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x0c
 	BYTE $0x00
@@ -49662,52 +49158,52 @@ run:
 	VFMADD231PS 2112(R10), Z26, Z1
 	VMULPS.BCST 392(SI), Z31, Z27
 	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 396(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 400(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 404(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 408(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 412(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMULPS.BCST 416(SI), Z31, Z25
-	VFMADD231PS 2560(R10), Z25, Z8
-	VMULPS.BCST 420(SI), Z31, Z26
-	VFMADD231PS 2624(R10), Z26, Z9
-	VMULPS.BCST 424(SI), Z31, Z27
-	VFMADD231PS 2688(R10), Z27, Z10
-	VMULPS.BCST 428(SI), Z31, Z28
-	VFMADD231PS 2752(R10), Z28, Z11
+	VMULPS.BCST 396(SI), Z31, Z25
+	VFMADD231PS 2240(R10), Z25, Z3
+	VMULPS.BCST 400(SI), Z31, Z26
+	VFMADD231PS 2304(R10), Z26, Z4
+	VMULPS.BCST 404(SI), Z31, Z27
+	VFMADD231PS 2368(R10), Z27, Z5
+	VMULPS.BCST 408(SI), Z31, Z25
+	VFMADD231PS 2432(R10), Z25, Z6
+	VMULPS.BCST 412(SI), Z31, Z26
+	VFMADD231PS 2496(R10), Z26, Z7
+	VMULPS.BCST 416(SI), Z31, Z27
+	VFMADD231PS 2560(R10), Z27, Z8
+	VMULPS.BCST 420(SI), Z31, Z25
+	VFMADD231PS 2624(R10), Z25, Z9
+	VMULPS.BCST 424(SI), Z31, Z26
+	VFMADD231PS 2688(R10), Z26, Z10
+	VMULPS.BCST 428(SI), Z31, Z27
+	VFMADD231PS 2752(R10), Z27, Z11
 	VMULPS.BCST 432(SI), Z31, Z25
 	VFMADD231PS 2816(R10), Z25, Z12
 	VMULPS.BCST 436(SI), Z31, Z26
 	VFMADD231PS 2880(R10), Z26, Z13
 	VMULPS.BCST 440(SI), Z31, Z27
 	VFMADD231PS 2944(R10), Z27, Z14
-	VMULPS.BCST 444(SI), Z31, Z28
-	VFMADD231PS 3008(R10), Z28, Z15
+	VMULPS.BCST 444(SI), Z31, Z25
+	VFMADD231PS 3008(R10), Z25, Z15
 
-	// TILELOADD tmm1, 4224(DX), distance CX
+	// TILELOADD tmm1, 4224(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x10
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -49727,13 +49223,13 @@ run:
 	BYTE $0x5c
 	BYTE $0xc5
 
-	// TILELOADD tmm1, 5248(DX), distance CX
+	// TILELOADD tmm1, 5248(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x14
 	BYTE $0x00
@@ -49752,32 +49248,32 @@ run:
 	VFMADD231PS 3136(R10), Z26, Z1
 	VMULPS.BCST 456(SI), Z31, Z27
 	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 460(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 464(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 468(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 472(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 476(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
-	VMULPS.BCST 480(SI), Z31, Z25
-	VFMADD231PS 3584(R10), Z25, Z8
-	VMULPS.BCST 484(SI), Z31, Z26
-	VFMADD231PS 3648(R10), Z26, Z9
-	VMULPS.BCST 488(SI), Z31, Z27
-	VFMADD231PS 3712(R10), Z27, Z10
-	VMULPS.BCST 492(SI), Z31, Z28
-	VFMADD231PS 3776(R10), Z28, Z11
+	VMULPS.BCST 460(SI), Z31, Z25
+	VFMADD231PS 3264(R10), Z25, Z3
+	VMULPS.BCST 464(SI), Z31, Z26
+	VFMADD231PS 3328(R10), Z26, Z4
+	VMULPS.BCST 468(SI), Z31, Z27
+	VFMADD231PS 3392(R10), Z27, Z5
+	VMULPS.BCST 472(SI), Z31, Z25
+	VFMADD231PS 3456(R10), Z25, Z6
+	VMULPS.BCST 476(SI), Z31, Z26
+	VFMADD231PS 3520(R10), Z26, Z7
+	VMULPS.BCST 480(SI), Z31, Z27
+	VFMADD231PS 3584(R10), Z27, Z8
+	VMULPS.BCST 484(SI), Z31, Z25
+	VFMADD231PS 3648(R10), Z25, Z9
+	VMULPS.BCST 488(SI), Z31, Z26
+	VFMADD231PS 3712(R10), Z26, Z10
+	VMULPS.BCST 492(SI), Z31, Z27
+	VFMADD231PS 3776(R10), Z27, Z11
 	VMULPS.BCST 496(SI), Z31, Z25
 	VFMADD231PS 3840(R10), Z25, Z12
 	VMULPS.BCST 500(SI), Z31, Z26
 	VFMADD231PS 3904(R10), Z26, Z13
 	VMULPS.BCST 504(SI), Z31, Z27
 	VFMADD231PS 3968(R10), Z27, Z14
-	VMULPS.BCST 508(SI), Z31, Z28
-	VFMADD231PS 4032(R10), Z28, Z15
+	VMULPS.BCST 508(SI), Z31, Z25
+	VFMADD231PS 4032(R10), Z25, Z15
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -49844,25 +49340,25 @@ nextstarted:
 
 sametile:
 first:
-	// TILELOADD tmm1, 6336(DX), distance CX
+	// TILELOADD tmm1, 6336(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x18
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -49882,13 +49378,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc6
 
-	// TILELOADD tmm1, 7360(DX), distance CX
+	// TILELOADD tmm1, 7360(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x1c
 	BYTE $0x00
@@ -49907,52 +49403,52 @@ first:
 	VFMADD231PS 64(R10), Z26, Z1
 	VMULPS.BCST 8(SI), Z31, Z27
 	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 12(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 16(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 20(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 24(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 28(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
-	VMULPS.BCST 32(SI), Z31, Z25
-	VFMADD231PS 512(R10), Z25, Z8
-	VMULPS.BCST 36(SI), Z31, Z26
-	VFMADD231PS 576(R10), Z26, Z9
-	VMULPS.BCST 40(SI), Z31, Z27
-	VFMADD231PS 640(R10), Z27, Z10
-	VMULPS.BCST 44(SI), Z31, Z28
-	VFMADD231PS 704(R10), Z28, Z11
+	VMULPS.BCST 12(SI), Z31, Z25
+	VFMADD231PS 192(R10), Z25, Z3
+	VMULPS.BCST 16(SI), Z31, Z26
+	VFMADD231PS 256(R10), Z26, Z4
+	VMULPS.BCST 20(SI), Z31, Z27
+	VFMADD231PS 320(R10), Z27, Z5
+	VMULPS.BCST 24(SI), Z31, Z25
+	VFMADD231PS 384(R10), Z25, Z6
+	VMULPS.BCST 28(SI), Z31, Z26
+	VFMADD231PS 448(R10), Z26, Z7
+	VMULPS.BCST 32(SI), Z31, Z27
+	VFMADD231PS 512(R10), Z27, Z8
+	VMULPS.BCST 36(SI), Z31, Z25
+	VFMADD231PS 576(R10), Z25, Z9
+	VMULPS.BCST 40(SI), Z31, Z26
+	VFMADD231PS 640(R10), Z26, Z10
+	VMULPS.BCST 44(SI), Z31, Z27
+	VFMADD231PS 704(R10), Z27, Z11
 	VMULPS.BCST 48(SI), Z31, Z25
 	VFMADD231PS 768(R10), Z25, Z12
 	VMULPS.BCST 52(SI), Z31, Z26
 	VFMADD231PS 832(R10), Z26, Z13
 	VMULPS.BCST 56(SI), Z31, Z27
 	VFMADD231PS 896(R10), Z27, Z14
-	VMULPS.BCST 60(SI), Z31, Z28
-	VFMADD231PS 960(R10), Z28, Z15
+	VMULPS.BCST 60(SI), Z31, Z25
+	VFMADD231PS 960(R10), Z25, Z15
 
-	// TILELOADD tmm1, 8448(DX), distance CX
+	// TILELOADD tmm1, 8448(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x21
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
@@ -49972,13 +49468,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc7
 
-	// TILELOADD tmm1, 9472(DX), distance CX
+	// TILELOADD tmm1, 9472(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x25
 	BYTE $0x00
@@ -49997,64 +49493,64 @@ first:
 	VFMADD231PS 1088(R10), Z26, Z1
 	VMULPS.BCST 72(SI), Z31, Z27
 	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 76(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 80(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 84(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 88(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 92(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMULPS.BCST 96(SI), Z31, Z25
-	VFMADD231PS 1536(R10), Z25, Z8
-	VMULPS.BCST 100(SI), Z31, Z26
-	VFMADD231PS 1600(R10), Z26, Z9
-	VMULPS.BCST 104(SI), Z31, Z27
-	VFMADD231PS 1664(R10), Z27, Z10
-	VMULPS.BCST 108(SI), Z31, Z28
-	VFMADD231PS 1728(R10), Z28, Z11
+	VMULPS.BCST 76(SI), Z31, Z25
+	VFMADD231PS 1216(R10), Z25, Z3
+	VMULPS.BCST 80(SI), Z31, Z26
+	VFMADD231PS 1280(R10), Z26, Z4
+	VMULPS.BCST 84(SI), Z31, Z27
+	VFMADD231PS 1344(R10), Z27, Z5
+	VMULPS.BCST 88(SI), Z31, Z25
+	VFMADD231PS 1408(R10), Z25, Z6
+	VMULPS.BCST 92(SI), Z31, Z26
+	VFMADD231PS 1472(R10), Z26, Z7
+	VMULPS.BCST 96(SI), Z31, Z27
+	VFMADD231PS 1536(R10), Z27, Z8
+	VMULPS.BCST 100(SI), Z31, Z25
+	VFMADD231PS 1600(R10), Z25, Z9
+	VMULPS.BCST 104(SI), Z31, Z26
+	VFMADD231PS 1664(R10), Z26, Z10
+	VMULPS.BCST 108(SI), Z31, Z27
+	VFMADD231PS 1728(R10), Z27, Z11
 	VMULPS.BCST 112(SI), Z31, Z25
 	VFMADD231PS 1792(R10), Z25, Z12
 	VMULPS.BCST 116(SI), Z31, Z26
 	VFMADD231PS 1856(R10), Z26, Z13
 	VMULPS.BCST 120(SI), Z31, Z27
 	VFMADD231PS 1920(R10), Z27, Z14
-	VMULPS.BCST 124(SI), Z31, Z28
-	VFMADD231PS 1984(R10), Z28, Z15
+	VMULPS.BCST 124(SI), Z31, Z25
+	VFMADD231PS 1984(R10), Z25, Z15
 
-	// TILELOADD tmm1, 10560(DX), distance CX
+	// TILELOADD tmm1, 10560(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x29
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 5120(AX), distance CX
+	// TILELOADD tmm2, 5120(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x14
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 0(R10), distance CX
+	// TILESTORED tmm0, 0(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x04
-	BYTE $0x0a
+	BYTE $0x4a
 
 	// TILEZERO tmm0
 	BYTE $0xc4
@@ -50070,13 +49566,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 11584(DX), distance CX
+	// TILELOADD tmm1, 11584(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x40
 	BYTE $0x2d
 	BYTE $0x00
@@ -50095,64 +49591,64 @@ first:
 	VFMADD231PS 2112(R10), Z26, Z1
 	VMULPS.BCST 136(SI), Z31, Z27
 	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 140(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 144(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 148(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 152(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 156(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMULPS.BCST 160(SI), Z31, Z25
-	VFMADD231PS 2560(R10), Z25, Z8
-	VMULPS.BCST 164(SI), Z31, Z26
-	VFMADD231PS 2624(R10), Z26, Z9
-	VMULPS.BCST 168(SI), Z31, Z27
-	VFMADD231PS 2688(R10), Z27, Z10
-	VMULPS.BCST 172(SI), Z31, Z28
-	VFMADD231PS 2752(R10), Z28, Z11
+	VMULPS.BCST 140(SI), Z31, Z25
+	VFMADD231PS 2240(R10), Z25, Z3
+	VMULPS.BCST 144(SI), Z31, Z26
+	VFMADD231PS 2304(R10), Z26, Z4
+	VMULPS.BCST 148(SI), Z31, Z27
+	VFMADD231PS 2368(R10), Z27, Z5
+	VMULPS.BCST 152(SI), Z31, Z25
+	VFMADD231PS 2432(R10), Z25, Z6
+	VMULPS.BCST 156(SI), Z31, Z26
+	VFMADD231PS 2496(R10), Z26, Z7
+	VMULPS.BCST 160(SI), Z31, Z27
+	VFMADD231PS 2560(R10), Z27, Z8
+	VMULPS.BCST 164(SI), Z31, Z25
+	VFMADD231PS 2624(R10), Z25, Z9
+	VMULPS.BCST 168(SI), Z31, Z26
+	VFMADD231PS 2688(R10), Z26, Z10
+	VMULPS.BCST 172(SI), Z31, Z27
+	VFMADD231PS 2752(R10), Z27, Z11
 	VMULPS.BCST 176(SI), Z31, Z25
 	VFMADD231PS 2816(R10), Z25, Z12
 	VMULPS.BCST 180(SI), Z31, Z26
 	VFMADD231PS 2880(R10), Z26, Z13
 	VMULPS.BCST 184(SI), Z31, Z27
 	VFMADD231PS 2944(R10), Z27, Z14
-	VMULPS.BCST 188(SI), Z31, Z28
-	VFMADD231PS 3008(R10), Z28, Z15
+	VMULPS.BCST 188(SI), Z31, Z25
+	VFMADD231PS 3008(R10), Z25, Z15
 
-	// TILELOADD tmm1, 12672(DX), distance CX
+	// TILELOADD tmm1, 12672(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x31
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 6144(AX), distance CX
+	// TILELOADD tmm2, 6144(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x18
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 1024(R10), distance CX
+	// TILESTORED tmm0, 1024(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -50172,13 +49668,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 13696(DX), distance CX
+	// TILELOADD tmm1, 13696(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x80
 	BYTE $0x35
 	BYTE $0x00
@@ -50197,64 +49693,64 @@ first:
 	VFMADD231PS 3136(R10), Z26, Z1
 	VMULPS.BCST 200(SI), Z31, Z27
 	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 204(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 208(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 212(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 216(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 220(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
-	VMULPS.BCST 224(SI), Z31, Z25
-	VFMADD231PS 3584(R10), Z25, Z8
-	VMULPS.BCST 228(SI), Z31, Z26
-	VFMADD231PS 3648(R10), Z26, Z9
-	VMULPS.BCST 232(SI), Z31, Z27
-	VFMADD231PS 3712(R10), Z27, Z10
-	VMULPS.BCST 236(SI), Z31, Z28
-	VFMADD231PS 3776(R10), Z28, Z11
+	VMULPS.BCST 204(SI), Z31, Z25
+	VFMADD231PS 3264(R10), Z25, Z3
+	VMULPS.BCST 208(SI), Z31, Z26
+	VFMADD231PS 3328(R10), Z26, Z4
+	VMULPS.BCST 212(SI), Z31, Z27
+	VFMADD231PS 3392(R10), Z27, Z5
+	VMULPS.BCST 216(SI), Z31, Z25
+	VFMADD231PS 3456(R10), Z25, Z6
+	VMULPS.BCST 220(SI), Z31, Z26
+	VFMADD231PS 3520(R10), Z26, Z7
+	VMULPS.BCST 224(SI), Z31, Z27
+	VFMADD231PS 3584(R10), Z27, Z8
+	VMULPS.BCST 228(SI), Z31, Z25
+	VFMADD231PS 3648(R10), Z25, Z9
+	VMULPS.BCST 232(SI), Z31, Z26
+	VFMADD231PS 3712(R10), Z26, Z10
+	VMULPS.BCST 236(SI), Z31, Z27
+	VFMADD231PS 3776(R10), Z27, Z11
 	VMULPS.BCST 240(SI), Z31, Z25
 	VFMADD231PS 3840(R10), Z25, Z12
 	VMULPS.BCST 244(SI), Z31, Z26
 	VFMADD231PS 3904(R10), Z26, Z13
 	VMULPS.BCST 248(SI), Z31, Z27
 	VFMADD231PS 3968(R10), Z27, Z14
-	VMULPS.BCST 252(SI), Z31, Z28
-	VFMADD231PS 4032(R10), Z28, Z15
+	VMULPS.BCST 252(SI), Z31, Z25
+	VFMADD231PS 4032(R10), Z25, Z15
 
-	// TILELOADD tmm1, 14784(DX), distance CX
+	// TILELOADD tmm1, 14784(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x39
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm2, 7168(AX), distance CX
+	// TILELOADD tmm2, 7168(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x1c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILESTORED tmm0, 2048(R10), distance CX
+	// TILESTORED tmm0, 2048(R10), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
@@ -50274,13 +49770,13 @@ first:
 	BYTE $0x5c
 	BYTE $0xc2
 
-	// TILELOADD tmm1, 15808(DX), distance CX
+	// TILELOADD tmm1, 15808(DX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x0a
+	BYTE $0x4a
 	BYTE $0xc0
 	BYTE $0x3d
 	BYTE $0x00
@@ -50299,32 +49795,32 @@ first:
 	VFMADD231PS 64(R10), Z26, Z1
 	VMULPS.BCST 264(SI), Z31, Z27
 	VFMADD231PS 128(R10), Z27, Z2
-	VMULPS.BCST 268(SI), Z31, Z28
-	VFMADD231PS 192(R10), Z28, Z3
-	VMULPS.BCST 272(SI), Z31, Z25
-	VFMADD231PS 256(R10), Z25, Z4
-	VMULPS.BCST 276(SI), Z31, Z26
-	VFMADD231PS 320(R10), Z26, Z5
-	VMULPS.BCST 280(SI), Z31, Z27
-	VFMADD231PS 384(R10), Z27, Z6
-	VMULPS.BCST 284(SI), Z31, Z28
-	VFMADD231PS 448(R10), Z28, Z7
-	VMULPS.BCST 288(SI), Z31, Z25
-	VFMADD231PS 512(R10), Z25, Z8
-	VMULPS.BCST 292(SI), Z31, Z26
-	VFMADD231PS 576(R10), Z26, Z9
-	VMULPS.BCST 296(SI), Z31, Z27
-	VFMADD231PS 640(R10), Z27, Z10
-	VMULPS.BCST 300(SI), Z31, Z28
-	VFMADD231PS 704(R10), Z28, Z11
+	VMULPS.BCST 268(SI), Z31, Z25
+	VFMADD231PS 192(R10), Z25, Z3
+	VMULPS.BCST 272(SI), Z31, Z26
+	VFMADD231PS 256(R10), Z26, Z4
+	VMULPS.BCST 276(SI), Z31, Z27
+	VFMADD231PS 320(R10), Z27, Z5
+	VMULPS.BCST 280(SI), Z31, Z25
+	VFMADD231PS 384(R10), Z25, Z6
+	VMULPS.BCST 284(SI), Z31, Z26
+	VFMADD231PS 448(R10), Z26, Z7
+	VMULPS.BCST 288(SI), Z31, Z27
+	VFMADD231PS 512(R10), Z27, Z8
+	VMULPS.BCST 292(SI), Z31, Z25
+	VFMADD231PS 576(R10), Z25, Z9
+	VMULPS.BCST 296(SI), Z31, Z26
+	VFMADD231PS 640(R10), Z26, Z10
+	VMULPS.BCST 300(SI), Z31, Z27
+	VFMADD231PS 704(R10), Z27, Z11
 	VMULPS.BCST 304(SI), Z31, Z25
 	VFMADD231PS 768(R10), Z25, Z12
 	VMULPS.BCST 308(SI), Z31, Z26
 	VFMADD231PS 832(R10), Z26, Z13
 	VMULPS.BCST 312(SI), Z31, Z27
 	VFMADD231PS 896(R10), Z27, Z14
-	VMULPS.BCST 316(SI), Z31, Z28
-	VFMADD231PS 960(R10), Z28, Z15
+	VMULPS.BCST 316(SI), Z31, Z25
+	VFMADD231PS 960(R10), Z25, Z15
 	DECQ        R14
 	JEQ         last
 	ADDQ        $0x00004200, DX
@@ -50334,57 +49830,57 @@ first:
 	MOVQ        8(DI), DX
 	ADDQ        128(DI), AX
 
-	// TILELOADD tmm3, 0(AX), distance CX
+	// TILELOADD tmm3, 0(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x1c
-	BYTE $0x08
+	BYTE $0x48
 
-	// TILELOADD tmm4, 1024(AX), distance CX
+	// TILELOADD tmm4, 1024(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm5, 2048(AX), distance CX
+	// TILELOADD tmm5, 2048(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm6, 3072(AX), distance CX
+	// TILELOADD tmm6, 3072(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x0c
 	BYTE $0x00
 	BYTE $0x00
 
-	// TILELOADD tmm7, 4096(AX), distance CX
+	// TILELOADD tmm7, 4096(AX), distance 2·CX
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xbc
-	BYTE $0x08
+	BYTE $0x48
 	BYTE $0x00
 	BYTE $0x10
 	BYTE $0x00
@@ -50392,13 +49888,13 @@ first:
 	JMP  run
 
 last:
-	// TILESTORED tmm0, 3072(R10), distance CX
+	// TILESTORED tmm0, 3072(R10), distance 2·CX
 	BYTE        $0xc4
 	BYTE        $0xc2
 	BYTE        $0x7a
 	BYTE        $0x4b
 	BYTE        $0x84
-	BYTE        $0x0a
+	BYTE        $0x4a
 	BYTE        $0x00
 	BYTE        $0x0c
 	BYTE        $0x00
@@ -50410,32 +49906,32 @@ last:
 	VFMADD231PS 1088(R10), Z26, Z1
 	VMULPS.BCST 328(SI), Z31, Z27
 	VFMADD231PS 1152(R10), Z27, Z2
-	VMULPS.BCST 332(SI), Z31, Z28
-	VFMADD231PS 1216(R10), Z28, Z3
-	VMULPS.BCST 336(SI), Z31, Z25
-	VFMADD231PS 1280(R10), Z25, Z4
-	VMULPS.BCST 340(SI), Z31, Z26
-	VFMADD231PS 1344(R10), Z26, Z5
-	VMULPS.BCST 344(SI), Z31, Z27
-	VFMADD231PS 1408(R10), Z27, Z6
-	VMULPS.BCST 348(SI), Z31, Z28
-	VFMADD231PS 1472(R10), Z28, Z7
-	VMULPS.BCST 352(SI), Z31, Z25
-	VFMADD231PS 1536(R10), Z25, Z8
-	VMULPS.BCST 356(SI), Z31, Z26
-	VFMADD231PS 1600(R10), Z26, Z9
-	VMULPS.BCST 360(SI), Z31, Z27
-	VFMADD231PS 1664(R10), Z27, Z10
-	VMULPS.BCST 364(SI), Z31, Z28
-	VFMADD231PS 1728(R10), Z28, Z11
+	VMULPS.BCST 332(SI), Z31, Z25
+	VFMADD231PS 1216(R10), Z25, Z3
+	VMULPS.BCST 336(SI), Z31, Z26
+	VFMADD231PS 1280(R10), Z26, Z4
+	VMULPS.BCST 340(SI), Z31, Z27
+	VFMADD231PS 1344(R10), Z27, Z5
+	VMULPS.BCST 344(SI), Z31, Z25
+	VFMADD231PS 1408(R10), Z25, Z6
+	VMULPS.BCST 348(SI), Z31, Z26
+	VFMADD231PS 1472(R10), Z26, Z7
+	VMULPS.BCST 352(SI), Z31, Z27
+	VFMADD231PS 1536(R10), Z27, Z8
+	VMULPS.BCST 356(SI), Z31, Z25
+	VFMADD231PS 1600(R10), Z25, Z9
+	VMULPS.BCST 360(SI), Z31, Z26
+	VFMADD231PS 1664(R10), Z26, Z10
+	VMULPS.BCST 364(SI), Z31, Z27
+	VFMADD231PS 1728(R10), Z27, Z11
 	VMULPS.BCST 368(SI), Z31, Z25
 	VFMADD231PS 1792(R10), Z25, Z12
 	VMULPS.BCST 372(SI), Z31, Z26
 	VFMADD231PS 1856(R10), Z26, Z13
 	VMULPS.BCST 376(SI), Z31, Z27
 	VFMADD231PS 1920(R10), Z27, Z14
-	VMULPS.BCST 380(SI), Z31, Z28
-	VFMADD231PS 1984(R10), Z28, Z15
+	VMULPS.BCST 380(SI), Z31, Z25
+	VFMADD231PS 1984(R10), Z25, Z15
 	VMOVUPS     14720(R9), Z31
 	VMULPS.BCST 384(SI), Z31, Z25
 	VFMADD231PS 2048(R10), Z25, Z0
@@ -50443,32 +49939,32 @@ last:
 	VFMADD231PS 2112(R10), Z26, Z1
 	VMULPS.BCST 392(SI), Z31, Z27
 	VFMADD231PS 2176(R10), Z27, Z2
-	VMULPS.BCST 396(SI), Z31, Z28
-	VFMADD231PS 2240(R10), Z28, Z3
-	VMULPS.BCST 400(SI), Z31, Z25
-	VFMADD231PS 2304(R10), Z25, Z4
-	VMULPS.BCST 404(SI), Z31, Z26
-	VFMADD231PS 2368(R10), Z26, Z5
-	VMULPS.BCST 408(SI), Z31, Z27
-	VFMADD231PS 2432(R10), Z27, Z6
-	VMULPS.BCST 412(SI), Z31, Z28
-	VFMADD231PS 2496(R10), Z28, Z7
-	VMULPS.BCST 416(SI), Z31, Z25
-	VFMADD231PS 2560(R10), Z25, Z8
-	VMULPS.BCST 420(SI), Z31, Z26
-	VFMADD231PS 2624(R10), Z26, Z9
-	VMULPS.BCST 424(SI), Z31, Z27
-	VFMADD231PS 2688(R10), Z27, Z10
-	VMULPS.BCST 428(SI), Z31, Z28
-	VFMADD231PS 2752(R10), Z28, Z11
+	VMULPS.BCST 396(SI), Z31, Z25
+	VFMADD231PS 2240(R10), Z25, Z3
+	VMULPS.BCST 400(SI), Z31, Z26
+	VFMADD231PS 2304(R10), Z26, Z4
+	VMULPS.BCST 404(SI), Z31, Z27
+	VFMADD231PS 2368(R10), Z27, Z5
+	VMULPS.BCST 408(SI), Z31, Z25
+	VFMADD231PS 2432(R10), Z25, Z6
+	VMULPS.BCST 412(SI), Z31, Z26
+	VFMADD231PS 2496(R10), Z26, Z7
+	VMULPS.BCST 416(SI), Z31, Z27
+	VFMADD231PS 2560(R10), Z27, Z8
+	VMULPS.BCST 420(SI), Z31, Z25
+	VFMADD231PS 2624(R10), Z25, Z9
+	VMULPS.BCST 424(SI), Z31, Z26
+	VFMADD231PS 2688(R10), Z26, Z10
+	VMULPS.BCST 428(SI), Z31, Z27
+	VFMADD231PS 2752(R10), Z27, Z11
 	VMULPS.BCST 432(SI), Z31, Z25
 	VFMADD231PS 2816(R10), Z25, Z12
 	VMULPS.BCST 436(SI), Z31, Z26
 	VFMADD231PS 2880(R10), Z26, Z13
 	VMULPS.BCST 440(SI), Z31, Z27
 	VFMADD231PS 2944(R10), Z27, Z14
-	VMULPS.BCST 444(SI), Z31, Z28
-	VFMADD231PS 3008(R10), Z28, Z15
+	VMULPS.BCST 444(SI), Z31, Z25
+	VFMADD231PS 3008(R10), Z25, Z15
 	VMOVUPS     16832(R9), Z31
 	VMULPS.BCST 448(SI), Z31, Z25
 	VFMADD231PS 3072(R10), Z25, Z0
@@ -50476,32 +49972,32 @@ last:
 	VFMADD231PS 3136(R10), Z26, Z1
 	VMULPS.BCST 456(SI), Z31, Z27
 	VFMADD231PS 3200(R10), Z27, Z2
-	VMULPS.BCST 460(SI), Z31, Z28
-	VFMADD231PS 3264(R10), Z28, Z3
-	VMULPS.BCST 464(SI), Z31, Z25
-	VFMADD231PS 3328(R10), Z25, Z4
-	VMULPS.BCST 468(SI), Z31, Z26
-	VFMADD231PS 3392(R10), Z26, Z5
-	VMULPS.BCST 472(SI), Z31, Z27
-	VFMADD231PS 3456(R10), Z27, Z6
-	VMULPS.BCST 476(SI), Z31, Z28
-	VFMADD231PS 3520(R10), Z28, Z7
-	VMULPS.BCST 480(SI), Z31, Z25
-	VFMADD231PS 3584(R10), Z25, Z8
-	VMULPS.BCST 484(SI), Z31, Z26
-	VFMADD231PS 3648(R10), Z26, Z9
-	VMULPS.BCST 488(SI), Z31, Z27
-	VFMADD231PS 3712(R10), Z27, Z10
-	VMULPS.BCST 492(SI), Z31, Z28
-	VFMADD231PS 3776(R10), Z28, Z11
+	VMULPS.BCST 460(SI), Z31, Z25
+	VFMADD231PS 3264(R10), Z25, Z3
+	VMULPS.BCST 464(SI), Z31, Z26
+	VFMADD231PS 3328(R10), Z26, Z4
+	VMULPS.BCST 468(SI), Z31, Z27
+	VFMADD231PS 3392(R10), Z27, Z5
+	VMULPS.BCST 472(SI), Z31, Z25
+	VFMADD231PS 3456(R10), Z25, Z6
+	VMULPS.BCST 476(SI), Z31, Z26
+	VFMADD231PS 3520(R10), Z26, Z7
+	VMULPS.BCST 480(SI), Z31, Z27
+	VFMADD231PS 3584(R10), Z27, Z8
+	VMULPS.BCST 484(SI), Z31, Z25
+	VFMADD231PS 3648(R10), Z25, Z9
+	VMULPS.BCST 488(SI), Z31, Z26
+	VFMADD231PS 3712(R10), Z26, Z10
+	VMULPS.BCST 492(SI), Z31, Z27
+	VFMADD231PS 3776(R10), Z27, Z11
 	VMULPS.BCST 496(SI), Z31, Z25
 	VFMADD231PS 3840(R10), Z25, Z12
 	VMULPS.BCST 500(SI), Z31, Z26
 	VFMADD231PS 3904(R10), Z26, Z13
 	VMULPS.BCST 504(SI), Z31, Z27
 	VFMADD231PS 3968(R10), Z27, Z14
-	VMULPS.BCST 508(SI), Z31, Z28
-	VFMADD231PS 4032(R10), Z28, Z15
+	VMULPS.BCST 508(SI), Z31, Z25
+	VFMADD231PS 4032(R10), Z25, Z15
 	VMOVUPS     Z0, (R11)
 	VMOVUPS     Z1, 64(R11)
 	VMOVUPS     Z2, 128(R11)
@@ -55472,7 +54968,7 @@ group:
 
 // func quantize512x16(a *byte)
 // Requires: AVX, AVX512F, AVX512VNNI
-TEXT ·quantize512x16(SB), NOSPLIT, $576-8
+TEXT ·quantize512x16(SB), NOSPLIT, $64-8
 	MOVQ a+0(FP), AX
 	MOVQ 8(AX), CX
 	MOVQ 16(AX), DX
@@ -55491,21 +54987,21 @@ TEXT ·quantize512x16(SB), NOSPLIT, $576-8
 group:
 	VPBROADCASTD word01010101<>+0(SB), Z0
 	VPBROADCASTD word00000000<>+0(SB), Z1
-	VPDPBUSD     (SP), Z0, Z1
+	VPDPBUSD     -512(CX), Z0, Z1
 	VPBROADCASTD word00000000<>+0(SB), Z2
-	VPDPBUSD     64(SP), Z0, Z2
+	VPDPBUSD     -448(CX), Z0, Z2
 	VPBROADCASTD word00000000<>+0(SB), Z3
-	VPDPBUSD     128(SP), Z0, Z3
+	VPDPBUSD     -384(CX), Z0, Z3
 	VPBROADCASTD word00000000<>+0(SB), Z4
-	VPDPBUSD     192(SP), Z0, Z4
+	VPDPBUSD     -320(CX), Z0, Z4
 	VPBROADCASTD word00000000<>+0(SB), Z5
-	VPDPBUSD     256(SP), Z0, Z5
+	VPDPBUSD     -256(CX), Z0, Z5
 	VPBROADCASTD word00000000<>+0(SB), Z6
-	VPDPBUSD     320(SP), Z0, Z6
+	VPDPBUSD     -192(CX), Z0, Z6
 	VPBROADCASTD word00000000<>+0(SB), Z7
-	VPDPBUSD     384(SP), Z0, Z7
+	VPDPBUSD     -128(CX), Z0, Z7
 	VPBROADCASTD word00000000<>+0(SB), Z8
-	VPDPBUSD     448(SP), Z0, Z8
+	VPDPBUSD     -64(CX), Z0, Z8
 	VPUNPCKLDQ   Z2, Z1, Z0
 	VPUNPCKHDQ   Z2, Z1, Z1
 	VPADDD       Z0, Z1, Z1
@@ -55659,289 +55155,161 @@ first:
 	VPBROADCASTD word7fc00000<>+0(SB), Z2
 	VMOVDQA32    Z2, K1, Z1
 	VMOVUPS      Z1, (DX)
-	VMOVUPS      Z0, 512(SP)
+	VMOVUPS      Z0, (SP)
 	VMOVUPS      (DI), Z0
-	VMULPS.BCST  512(SP), Z0, Z0
+	VMULPS.BCST  (SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, (SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, (CX)
+	VPMOVDB      Z0, (CX)
 	VMOVUPS      64(DI), Z0
-	VMULPS.BCST  512(SP), Z0, Z0
+	VMULPS.BCST  (SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 16(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 32(CX)
+	VPMOVDB      Z0, 16(CX)
 	VMOVUPS      (DI)(R8*1), Z0
-	VMULPS.BCST  516(SP), Z0, Z0
+	VMULPS.BCST  4(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 32(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 64(CX)
+	VPMOVDB      Z0, 32(CX)
 	VMOVUPS      64(DI)(R8*1), Z0
-	VMULPS.BCST  516(SP), Z0, Z0
+	VMULPS.BCST  4(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 48(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 96(CX)
+	VPMOVDB      Z0, 48(CX)
 	VMOVUPS      (DI)(R8*2), Z0
-	VMULPS.BCST  520(SP), Z0, Z0
+	VMULPS.BCST  8(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 64(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 128(CX)
+	VPMOVDB      Z0, 64(CX)
 	VMOVUPS      64(DI)(R8*2), Z0
-	VMULPS.BCST  520(SP), Z0, Z0
+	VMULPS.BCST  8(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 80(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 160(CX)
+	VPMOVDB      Z0, 80(CX)
 	VMOVUPS      (DI)(R9*1), Z0
-	VMULPS.BCST  524(SP), Z0, Z0
+	VMULPS.BCST  12(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 96(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 192(CX)
+	VPMOVDB      Z0, 96(CX)
 	VMOVUPS      64(DI)(R9*1), Z0
-	VMULPS.BCST  524(SP), Z0, Z0
+	VMULPS.BCST  12(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 112(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 224(CX)
+	VPMOVDB      Z0, 112(CX)
 	VMOVUPS      (R10), Z0
-	VMULPS.BCST  528(SP), Z0, Z0
+	VMULPS.BCST  16(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 128(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 256(CX)
+	VPMOVDB      Z0, 128(CX)
 	VMOVUPS      64(R10), Z0
-	VMULPS.BCST  528(SP), Z0, Z0
+	VMULPS.BCST  16(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 144(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 288(CX)
+	VPMOVDB      Z0, 144(CX)
 	VMOVUPS      (R10)(R8*1), Z0
-	VMULPS.BCST  532(SP), Z0, Z0
+	VMULPS.BCST  20(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 160(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 320(CX)
+	VPMOVDB      Z0, 160(CX)
 	VMOVUPS      64(R10)(R8*1), Z0
-	VMULPS.BCST  532(SP), Z0, Z0
+	VMULPS.BCST  20(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 176(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 352(CX)
+	VPMOVDB      Z0, 176(CX)
 	VMOVUPS      (R10)(R8*2), Z0
-	VMULPS.BCST  536(SP), Z0, Z0
+	VMULPS.BCST  24(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 192(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 384(CX)
+	VPMOVDB      Z0, 192(CX)
 	VMOVUPS      64(R10)(R8*2), Z0
-	VMULPS.BCST  536(SP), Z0, Z0
+	VMULPS.BCST  24(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 208(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 416(CX)
+	VPMOVDB      Z0, 208(CX)
 	VMOVUPS      (R10)(R9*1), Z0
-	VMULPS.BCST  540(SP), Z0, Z0
+	VMULPS.BCST  28(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 224(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 448(CX)
+	VPMOVDB      Z0, 224(CX)
 	VMOVUPS      64(R10)(R9*1), Z0
-	VMULPS.BCST  540(SP), Z0, Z0
+	VMULPS.BCST  28(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 240(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 480(CX)
+	VPMOVDB      Z0, 240(CX)
 	VMOVUPS      (R11), Z0
-	VMULPS.BCST  544(SP), Z0, Z0
+	VMULPS.BCST  32(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 256(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 512(CX)
+	VPMOVDB      Z0, 256(CX)
 	VMOVUPS      64(R11), Z0
-	VMULPS.BCST  544(SP), Z0, Z0
+	VMULPS.BCST  32(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 272(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 544(CX)
+	VPMOVDB      Z0, 272(CX)
 	VMOVUPS      (R11)(R8*1), Z0
-	VMULPS.BCST  548(SP), Z0, Z0
+	VMULPS.BCST  36(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 288(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 576(CX)
+	VPMOVDB      Z0, 288(CX)
 	VMOVUPS      64(R11)(R8*1), Z0
-	VMULPS.BCST  548(SP), Z0, Z0
+	VMULPS.BCST  36(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 304(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 608(CX)
+	VPMOVDB      Z0, 304(CX)
 	VMOVUPS      (R11)(R8*2), Z0
-	VMULPS.BCST  552(SP), Z0, Z0
+	VMULPS.BCST  40(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 320(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 640(CX)
+	VPMOVDB      Z0, 320(CX)
 	VMOVUPS      64(R11)(R8*2), Z0
-	VMULPS.BCST  552(SP), Z0, Z0
+	VMULPS.BCST  40(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 336(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 672(CX)
+	VPMOVDB      Z0, 336(CX)
 	VMOVUPS      (R11)(R9*1), Z0
-	VMULPS.BCST  556(SP), Z0, Z0
+	VMULPS.BCST  44(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 352(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 704(CX)
+	VPMOVDB      Z0, 352(CX)
 	VMOVUPS      64(R11)(R9*1), Z0
-	VMULPS.BCST  556(SP), Z0, Z0
+	VMULPS.BCST  44(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 368(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 736(CX)
+	VPMOVDB      Z0, 368(CX)
 	VMOVUPS      (R12), Z0
-	VMULPS.BCST  560(SP), Z0, Z0
+	VMULPS.BCST  48(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 384(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 768(CX)
+	VPMOVDB      Z0, 384(CX)
 	VMOVUPS      64(R12), Z0
-	VMULPS.BCST  560(SP), Z0, Z0
+	VMULPS.BCST  48(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 400(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 800(CX)
+	VPMOVDB      Z0, 400(CX)
 	VMOVUPS      (R12)(R8*1), Z0
-	VMULPS.BCST  564(SP), Z0, Z0
+	VMULPS.BCST  52(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 416(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 832(CX)
+	VPMOVDB      Z0, 416(CX)
 	VMOVUPS      64(R12)(R8*1), Z0
-	VMULPS.BCST  564(SP), Z0, Z0
+	VMULPS.BCST  52(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 432(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 864(CX)
+	VPMOVDB      Z0, 432(CX)
 	VMOVUPS      (R12)(R8*2), Z0
-	VMULPS.BCST  568(SP), Z0, Z0
+	VMULPS.BCST  56(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 448(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 896(CX)
+	VPMOVDB      Z0, 448(CX)
 	VMOVUPS      64(R12)(R8*2), Z0
-	VMULPS.BCST  568(SP), Z0, Z0
+	VMULPS.BCST  56(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 464(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 928(CX)
+	VPMOVDB      Z0, 464(CX)
 	VMOVUPS      (R12)(R9*1), Z0
-	VMULPS.BCST  572(SP), Z0, Z0
+	VMULPS.BCST  60(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 480(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 960(CX)
+	VPMOVDB      Z0, 480(CX)
 	VMOVUPS      64(R12)(R9*1), Z0
-	VMULPS.BCST  572(SP), Z0, Z0
+	VMULPS.BCST  60(SP), Z0, Z0
 	VCVTPS2DQ    Z0, Z0
-	VPSHUFD      $0xd8, Z0, Z0
-	VPMOVDB      Z0, 496(SP)
-	VCVTDQ2PS    Z0, Z0
-	VPSRLD       $0x10, Z0, Z0
-	VPMOVDW      Z0, 992(CX)
+	VPMOVDB      Z0, 496(CX)
 	ADDQ         $0x00000080, DI
 	ADDQ         $0x00000080, R10
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000080, R12
-	ADDQ         $0x00000400, CX
+	ADDQ         $0x00000200, CX
 	ADDQ         $0x40, DX
 	ADDQ         $0x00000080, BX
 	DECQ         SI
 	JNE          group
 	VPBROADCASTD word01010101<>+0(SB), Z0
 	VPBROADCASTD word00000000<>+0(SB), Z1
-	VPDPBUSD     (SP), Z0, Z1
+	VPDPBUSD     -512(CX), Z0, Z1
 	VPBROADCASTD word00000000<>+0(SB), Z2
-	VPDPBUSD     64(SP), Z0, Z2
+	VPDPBUSD     -448(CX), Z0, Z2
 	VPBROADCASTD word00000000<>+0(SB), Z3
-	VPDPBUSD     128(SP), Z0, Z3
+	VPDPBUSD     -384(CX), Z0, Z3
 	VPBROADCASTD word00000000<>+0(SB), Z4
-	VPDPBUSD     192(SP), Z0, Z4
+	VPDPBUSD     -320(CX), Z0, Z4
 	VPBROADCASTD word00000000<>+0(SB), Z5
-	VPDPBUSD     256(SP), Z0, Z5
+	VPDPBUSD     -256(CX), Z0, Z5
 	VPBROADCASTD word00000000<>+0(SB), Z6
-	VPDPBUSD     320(SP), Z0, Z6
+	VPDPBUSD     -192(CX), Z0, Z6
 	VPBROADCASTD word00000000<>+0(SB), Z7
-	VPDPBUSD     384(SP), Z0, Z7
+	VPDPBUSD     -128(CX), Z0, Z7
 	VPBROADCASTD word00000000<>+0(SB), Z8
-	VPDPBUSD     448(SP), Z0, Z8
+	VPDPBUSD     -64(CX), Z0, Z8
 	VPUNPCKLDQ   Z2, Z1, Z0
 	VPUNPCKHDQ   Z2, Z1, Z1
 	VPADDD       Z0, Z1, Z1
@@ -56045,3 +55413,523 @@ DATA secondHalves<>+52(SB)/4, $0x0000001e
 DATA secondHalves<>+56(SB)/4, $0x00000017
 DATA secondHalves<>+60(SB)/4, $0x0000001f
 GLOBL secondHalves<>(SB), RODATA|NOPTR, $64
+
+// func quantizePairs512x16(a *byte)
+// Requires: AVX, AVX512F, AVX512VNNI
+TEXT ·quantizePairs512x16(SB), NOSPLIT, $576-8
+	MOVQ a+0(FP), AX
+	MOVQ 8(AX), CX
+	MOVQ 16(AX), DX
+	MOVQ 40(AX), BX
+	MOVQ 56(AX), SI
+	MOVQ (AX), DI
+	MOVQ 72(AX), R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (DI)(R8*4), R10
+	LEAQ (R10)(R8*4), R11
+	LEAQ (R11)(R8*4), R12
+	MOVQ SI, AX
+	SHLQ $0x06, AX
+	JMP  first
+
+group:
+	VPBROADCASTD word01010101<>+0(SB), Z0
+	VPBROADCASTD word00000000<>+0(SB), Z1
+	VPDPBUSD     64(SP), Z0, Z1
+	VPBROADCASTD word00000000<>+0(SB), Z2
+	VPDPBUSD     128(SP), Z0, Z2
+	VPBROADCASTD word00000000<>+0(SB), Z3
+	VPDPBUSD     192(SP), Z0, Z3
+	VPBROADCASTD word00000000<>+0(SB), Z4
+	VPDPBUSD     256(SP), Z0, Z4
+	VPBROADCASTD word00000000<>+0(SB), Z5
+	VPDPBUSD     320(SP), Z0, Z5
+	VPBROADCASTD word00000000<>+0(SB), Z6
+	VPDPBUSD     384(SP), Z0, Z6
+	VPBROADCASTD word00000000<>+0(SB), Z7
+	VPDPBUSD     448(SP), Z0, Z7
+	VPBROADCASTD word00000000<>+0(SB), Z8
+	VPDPBUSD     512(SP), Z0, Z8
+	VPUNPCKLDQ   Z2, Z1, Z0
+	VPUNPCKHDQ   Z2, Z1, Z1
+	VPADDD       Z0, Z1, Z1
+	VPUNPCKLDQ   Z4, Z3, Z0
+	VPUNPCKHDQ   Z4, Z3, Z3
+	VPADDD       Z0, Z3, Z3
+	VPUNPCKLDQ   Z6, Z5, Z0
+	VPUNPCKHDQ   Z6, Z5, Z5
+	VPADDD       Z0, Z5, Z5
+	VPUNPCKLDQ   Z8, Z7, Z0
+	VPUNPCKHDQ   Z8, Z7, Z7
+	VPADDD       Z0, Z7, Z7
+	VPUNPCKLQDQ  Z3, Z1, Z0
+	VPUNPCKHQDQ  Z3, Z1, Z1
+	VPADDD       Z0, Z1, Z1
+	VPUNPCKLQDQ  Z7, Z5, Z0
+	VPUNPCKHQDQ  Z7, Z5, Z5
+	VPADDD       Z0, Z5, Z5
+	VMOVUPS      -64(DX), Z0
+	VMOVDQU32    firstHalves<>+0(SB), Z2
+	VPERMI2D     Z5, Z1, Z2
+	VPBROADCASTD word00000000<>+0(SB), Z4
+	VCVTDQ2PS    Z2, Z3
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, -128(BX)
+	VPSLLD       $0x07, Z2, Z3
+	VPSUBD       Z3, Z4, Z4
+	VMOVDQU32    Z4, -128(BX)(AX*2)
+	VMOVDQU32    secondHalves<>+0(SB), Z3
+	VPERMI2D     Z5, Z1, Z3
+	VPBROADCASTD word00000000<>+0(SB), Z4
+	VCVTDQ2PS    Z3, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, -64(BX)
+	VPSLLD       $0x07, Z3, Z1
+	VPSUBD       Z1, Z4, Z4
+	VMOVDQU32    Z4, -64(BX)(AX*2)
+	VPADDD       Z3, Z2, Z2
+	VPBROADCASTD word00000000<>+0(SB), Z3
+	VCVTDQ2PS    Z2, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, -64(DX)(AX*1)
+	VPSLLD       $0x07, Z2, Z0
+	VPSUBD       Z0, Z3, Z3
+	VMOVDQU32    Z3, -64(DX)(AX*2)
+
+first:
+	VPBROADCASTD word7fffffff<>+0(SB), Z0
+	VPANDD       (DI), Z0, Z1
+	VPANDD       64(DI), Z0, Z2
+	VPMAXUD      Z1, Z2, Z2
+	VPANDD       (DI)(R8*1), Z0, Z1
+	VPANDD       64(DI)(R8*1), Z0, Z3
+	VPMAXUD      Z1, Z3, Z3
+	VPANDD       (DI)(R8*2), Z0, Z1
+	VPANDD       64(DI)(R8*2), Z0, Z4
+	VPMAXUD      Z1, Z4, Z4
+	VPANDD       (DI)(R9*1), Z0, Z1
+	VPANDD       64(DI)(R9*1), Z0, Z5
+	VPMAXUD      Z1, Z5, Z5
+	VPANDD       (R10), Z0, Z1
+	VPANDD       64(R10), Z0, Z6
+	VPMAXUD      Z1, Z6, Z6
+	VPANDD       (R10)(R8*1), Z0, Z1
+	VPANDD       64(R10)(R8*1), Z0, Z7
+	VPMAXUD      Z1, Z7, Z7
+	VPANDD       (R10)(R8*2), Z0, Z1
+	VPANDD       64(R10)(R8*2), Z0, Z8
+	VPMAXUD      Z1, Z8, Z8
+	VPANDD       (R10)(R9*1), Z0, Z1
+	VPANDD       64(R10)(R9*1), Z0, Z9
+	VPMAXUD      Z1, Z9, Z9
+	VPANDD       (R11), Z0, Z1
+	VPANDD       64(R11), Z0, Z10
+	VPMAXUD      Z1, Z10, Z10
+	VPANDD       (R11)(R8*1), Z0, Z1
+	VPANDD       64(R11)(R8*1), Z0, Z11
+	VPMAXUD      Z1, Z11, Z11
+	VPANDD       (R11)(R8*2), Z0, Z1
+	VPANDD       64(R11)(R8*2), Z0, Z12
+	VPMAXUD      Z1, Z12, Z12
+	VPANDD       (R11)(R9*1), Z0, Z1
+	VPANDD       64(R11)(R9*1), Z0, Z13
+	VPMAXUD      Z1, Z13, Z13
+	VPANDD       (R12), Z0, Z1
+	VPANDD       64(R12), Z0, Z14
+	VPMAXUD      Z1, Z14, Z14
+	VPANDD       (R12)(R8*1), Z0, Z1
+	VPANDD       64(R12)(R8*1), Z0, Z15
+	VPMAXUD      Z1, Z15, Z15
+	VPANDD       (R12)(R8*2), Z0, Z1
+	VPANDD       64(R12)(R8*2), Z0, Z16
+	VPMAXUD      Z1, Z16, Z16
+	VPANDD       (R12)(R9*1), Z0, Z1
+	VPANDD       64(R12)(R9*1), Z0, Z0
+	VPMAXUD      Z1, Z0, Z0
+	VPUNPCKLDQ   Z3, Z2, Z1
+	VPUNPCKHDQ   Z3, Z2, Z2
+	VPMAXUD      Z1, Z2, Z2
+	VPUNPCKLDQ   Z5, Z4, Z1
+	VPUNPCKHDQ   Z5, Z4, Z4
+	VPMAXUD      Z1, Z4, Z4
+	VPUNPCKLDQ   Z7, Z6, Z1
+	VPUNPCKHDQ   Z7, Z6, Z6
+	VPMAXUD      Z1, Z6, Z6
+	VPUNPCKLDQ   Z9, Z8, Z1
+	VPUNPCKHDQ   Z9, Z8, Z8
+	VPMAXUD      Z1, Z8, Z8
+	VPUNPCKLDQ   Z11, Z10, Z1
+	VPUNPCKHDQ   Z11, Z10, Z10
+	VPMAXUD      Z1, Z10, Z10
+	VPUNPCKLDQ   Z13, Z12, Z1
+	VPUNPCKHDQ   Z13, Z12, Z12
+	VPMAXUD      Z1, Z12, Z12
+	VPUNPCKLDQ   Z15, Z14, Z1
+	VPUNPCKHDQ   Z15, Z14, Z14
+	VPMAXUD      Z1, Z14, Z14
+	VPUNPCKLDQ   Z0, Z16, Z1
+	VPUNPCKHDQ   Z0, Z16, Z16
+	VPMAXUD      Z1, Z16, Z16
+	VPUNPCKLQDQ  Z4, Z2, Z0
+	VPUNPCKHQDQ  Z4, Z2, Z2
+	VPMAXUD      Z0, Z2, Z2
+	VPUNPCKLQDQ  Z8, Z6, Z0
+	VPUNPCKHQDQ  Z8, Z6, Z6
+	VPMAXUD      Z0, Z6, Z6
+	VPUNPCKLQDQ  Z12, Z10, Z0
+	VPUNPCKHQDQ  Z12, Z10, Z10
+	VPMAXUD      Z0, Z10, Z10
+	VPUNPCKLQDQ  Z16, Z14, Z0
+	VPUNPCKHQDQ  Z16, Z14, Z14
+	VPMAXUD      Z0, Z14, Z14
+	VSHUFI32X4   $0x88, Z6, Z2, Z0
+	VSHUFI32X4   $0xdd, Z6, Z2, Z2
+	VPMAXUD      Z0, Z2, Z2
+	VSHUFI32X4   $0x88, Z14, Z10, Z0
+	VSHUFI32X4   $0xdd, Z14, Z10, Z10
+	VPMAXUD      Z0, Z10, Z10
+	VSHUFI32X4   $0x88, Z10, Z2, Z0
+	VSHUFI32X4   $0xdd, Z10, Z2, Z2
+	VPMAXUD      Z0, Z2, Z2
+	VPBROADCASTD word7f800000<>+0(SB), Z0
+	VPCMPUD      $0x01, Z0, Z2, K1
+	VPBROADCASTD word03800000<>+0(SB), Z0
+	VPCMPUD      $0x05, Z0, Z2, K2
+	KANDW        K1, K2, K2
+	VPBROADCASTD word42fe0000<>+0(SB), Z0
+	VDIVPS.Z     Z0, Z2, K2, Z1
+	VDIVPS.Z     Z2, Z0, K2, Z0
+	KNOTW        K1, K1
+	VPBROADCASTD word7fc00000<>+0(SB), Z2
+	VMOVDQA32    Z2, K1, Z1
+	VMOVUPS      Z1, (DX)
+	VMOVUPS      Z0, (SP)
+	VMOVUPS      (DI), Z0
+	VMULPS.BCST  (SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 64(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, (CX)
+	VMOVUPS      64(DI), Z0
+	VMULPS.BCST  (SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 80(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 32(CX)
+	VMOVUPS      (DI)(R8*1), Z0
+	VMULPS.BCST  4(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 96(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 64(CX)
+	VMOVUPS      64(DI)(R8*1), Z0
+	VMULPS.BCST  4(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 112(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 96(CX)
+	VMOVUPS      (DI)(R8*2), Z0
+	VMULPS.BCST  8(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 128(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 128(CX)
+	VMOVUPS      64(DI)(R8*2), Z0
+	VMULPS.BCST  8(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 144(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 160(CX)
+	VMOVUPS      (DI)(R9*1), Z0
+	VMULPS.BCST  12(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 160(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 192(CX)
+	VMOVUPS      64(DI)(R9*1), Z0
+	VMULPS.BCST  12(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 176(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 224(CX)
+	VMOVUPS      (R10), Z0
+	VMULPS.BCST  16(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 192(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 256(CX)
+	VMOVUPS      64(R10), Z0
+	VMULPS.BCST  16(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 208(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 288(CX)
+	VMOVUPS      (R10)(R8*1), Z0
+	VMULPS.BCST  20(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 224(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 320(CX)
+	VMOVUPS      64(R10)(R8*1), Z0
+	VMULPS.BCST  20(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 240(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 352(CX)
+	VMOVUPS      (R10)(R8*2), Z0
+	VMULPS.BCST  24(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 256(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 384(CX)
+	VMOVUPS      64(R10)(R8*2), Z0
+	VMULPS.BCST  24(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 272(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 416(CX)
+	VMOVUPS      (R10)(R9*1), Z0
+	VMULPS.BCST  28(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 288(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 448(CX)
+	VMOVUPS      64(R10)(R9*1), Z0
+	VMULPS.BCST  28(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 304(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 480(CX)
+	VMOVUPS      (R11), Z0
+	VMULPS.BCST  32(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 320(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 512(CX)
+	VMOVUPS      64(R11), Z0
+	VMULPS.BCST  32(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 336(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 544(CX)
+	VMOVUPS      (R11)(R8*1), Z0
+	VMULPS.BCST  36(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 352(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 576(CX)
+	VMOVUPS      64(R11)(R8*1), Z0
+	VMULPS.BCST  36(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 368(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 608(CX)
+	VMOVUPS      (R11)(R8*2), Z0
+	VMULPS.BCST  40(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 384(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 640(CX)
+	VMOVUPS      64(R11)(R8*2), Z0
+	VMULPS.BCST  40(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 400(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 672(CX)
+	VMOVUPS      (R11)(R9*1), Z0
+	VMULPS.BCST  44(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 416(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 704(CX)
+	VMOVUPS      64(R11)(R9*1), Z0
+	VMULPS.BCST  44(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 432(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 736(CX)
+	VMOVUPS      (R12), Z0
+	VMULPS.BCST  48(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 448(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 768(CX)
+	VMOVUPS      64(R12), Z0
+	VMULPS.BCST  48(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 464(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 800(CX)
+	VMOVUPS      (R12)(R8*1), Z0
+	VMULPS.BCST  52(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 480(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 832(CX)
+	VMOVUPS      64(R12)(R8*1), Z0
+	VMULPS.BCST  52(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 496(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 864(CX)
+	VMOVUPS      (R12)(R8*2), Z0
+	VMULPS.BCST  56(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 512(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 896(CX)
+	VMOVUPS      64(R12)(R8*2), Z0
+	VMULPS.BCST  56(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 528(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 928(CX)
+	VMOVUPS      (R12)(R9*1), Z0
+	VMULPS.BCST  60(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 544(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 960(CX)
+	VMOVUPS      64(R12)(R9*1), Z0
+	VMULPS.BCST  60(SP), Z0, Z0
+	VCVTPS2DQ    Z0, Z0
+	VPSHUFD      $0xd8, Z0, Z0
+	VPMOVDB      Z0, 560(SP)
+	VCVTDQ2PS    Z0, Z0
+	VPSRLD       $0x10, Z0, Z0
+	VPMOVDW      Z0, 992(CX)
+	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000080, R10
+	ADDQ         $0x00000080, R11
+	ADDQ         $0x00000080, R12
+	ADDQ         $0x00000400, CX
+	ADDQ         $0x40, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNE          group
+	VPBROADCASTD word01010101<>+0(SB), Z0
+	VPBROADCASTD word00000000<>+0(SB), Z1
+	VPDPBUSD     64(SP), Z0, Z1
+	VPBROADCASTD word00000000<>+0(SB), Z2
+	VPDPBUSD     128(SP), Z0, Z2
+	VPBROADCASTD word00000000<>+0(SB), Z3
+	VPDPBUSD     192(SP), Z0, Z3
+	VPBROADCASTD word00000000<>+0(SB), Z4
+	VPDPBUSD     256(SP), Z0, Z4
+	VPBROADCASTD word00000000<>+0(SB), Z5
+	VPDPBUSD     320(SP), Z0, Z5
+	VPBROADCASTD word00000000<>+0(SB), Z6
+	VPDPBUSD     384(SP), Z0, Z6
+	VPBROADCASTD word00000000<>+0(SB), Z7
+	VPDPBUSD     448(SP), Z0, Z7
+	VPBROADCASTD word00000000<>+0(SB), Z8
+	VPDPBUSD     512(SP), Z0, Z8
+	VPUNPCKLDQ   Z2, Z1, Z0
+	VPUNPCKHDQ   Z2, Z1, Z1
+	VPADDD       Z0, Z1, Z1
+	VPUNPCKLDQ   Z4, Z3, Z0
+	VPUNPCKHDQ   Z4, Z3, Z3
+	VPADDD       Z0, Z3, Z3
+	VPUNPCKLDQ   Z6, Z5, Z0
+	VPUNPCKHDQ   Z6, Z5, Z5
+	VPADDD       Z0, Z5, Z5
+	VPUNPCKLDQ   Z8, Z7, Z0
+	VPUNPCKHDQ   Z8, Z7, Z7
+	VPADDD       Z0, Z7, Z7
+	VPUNPCKLQDQ  Z3, Z1, Z0
+	VPUNPCKHQDQ  Z3, Z1, Z1
+	VPADDD       Z0, Z1, Z1
+	VPUNPCKLQDQ  Z7, Z5, Z0
+	VPUNPCKHQDQ  Z7, Z5, Z5
+	VPADDD       Z0, Z5, Z5
+	VMOVUPS      -64(DX), Z0
+	VMOVDQU32    firstHalves<>+0(SB), Z2
+	VPERMI2D     Z5, Z1, Z2
+	VPBROADCASTD word00000000<>+0(SB), Z4
+	VCVTDQ2PS    Z2, Z3
+	VMULPS       Z0, Z3, Z3
+	VMOVUPS      Z3, -128(BX)
+	VPSLLD       $0x07, Z2, Z3
+	VPSUBD       Z3, Z4, Z4
+	VMOVDQU32    Z4, -128(BX)(AX*2)
+	VMOVDQU32    secondHalves<>+0(SB), Z3
+	VPERMI2D     Z5, Z1, Z3
+	VPBROADCASTD word00000000<>+0(SB), Z4
+	VCVTDQ2PS    Z3, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, -64(BX)
+	VPSLLD       $0x07, Z3, Z1
+	VPSUBD       Z1, Z4, Z4
+	VMOVDQU32    Z4, -64(BX)(AX*2)
+	VPADDD       Z3, Z2, Z2
+	VPBROADCASTD word00000000<>+0(SB), Z3
+	VCVTDQ2PS    Z2, Z1
+	VMULPS       Z0, Z1, Z1
+	VMOVUPS      Z1, -64(DX)(AX*1)
+	VPSLLD       $0x07, Z2, Z0
+	VPSUBD       Z0, Z3, Z3
+	VMOVDQU32    Z3, -64(DX)(AX*2)
+	VZEROUPPER
+	RET

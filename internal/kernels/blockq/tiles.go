@@ -77,10 +77,10 @@ func (t *Task) groups(w *workspace, first, last, from, to, g, end int) {
 	for i := first; i < last; i += a.tiles {
 		x := t.input.tile(i)
 		t.setRows(a, &x)
-		a.q = unsafe.Add(a.q, g*x.size*p.kern.qBytes(t.M))
+		a.q = unsafe.Add(a.q, g*x.size*qBytes(l.tileKind().pairs()))
 		a.d = unsafe.Add(a.d, 4*g*x.size)
 		a.s = unsafe.Add(a.s, 4*g*x.size*l.tileKind().sums())
-		a.config = kern.config(x.size)
+		a.config = kern.config(x.size, l.tileKind().pairs())
 		a.tiles = 1
 		if i == first || a.units < tileGroups {
 			kern.first[l.format][x.size/16](a.arg())
@@ -89,7 +89,7 @@ func (t *Task) groups(w *workspace, first, last, from, to, g, end int) {
 			for a.tiles < most && i+a.tiles < last && p.kern.tileSize(p.m, i+a.tiles) == x.size {
 				a.tiles++
 			}
-			a.tileStep = t.K / groupSize * x.size * p.kern.rowGroupBytes(t.M)
+			a.tileStep = t.K / groupSize * x.size * rowGroupBytes(l.tileKind().pairs())
 			kern.more[l.tileKind()][x.size/16](a.arg())
 		}
 		a.acc = unsafe.Add(a.acc, 4*cols*x.size*a.tiles*a.panels)
