@@ -56,6 +56,8 @@ var unaries = []unaryFunc{
 	{"exp", 0, 1, plain(rows.exp)},
 	{"expm1", 0, 1, plain(rows.expm1)},
 	{"log", 0, 1, plain(rows.log)},
+	{"sin", 0, 1, plain(rows.sin)},
+	{"cos", 0, 1, plain(rows.cos)},
 	{"tanh", 0, 1, plain(rows.tanh)},
 	{"sigmoid", 0, 1, plain(rows.sigmoid)},
 	{"erf", 0, 1, plain(rows.erf)},

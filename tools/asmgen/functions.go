@@ -20,6 +20,13 @@ var expQ = []float64{0.5, 0.16666512191295624, 0.0416661873459816, 0.00836959853
 // exp2P has 2^f = 1 + f·exp2P(f) for 0 ≤ f ≤ 1, exact at both ends: 2^-28.
 var exp2P = []float64{0.6931470632553101, 0.2402293086051941, 0.055485282093286514, 0.009675451554358006, 0.001246784464456141, 0.00021612919226754457}
 
+// sinP has sin(r) = r + r·r²·sinP(r²), cosP has cos(r) = 1 - r²/2 + r⁴·cosP(r²), for
+// |r| ≤ π/4: 2^-27.
+var (
+	sinP = []float64{-0.16666654611, 0.0083321608736, -0.00019515295891}
+	cosP = []float64{0.04166664568298827, -0.001388731625493765, 2.443315711809948e-05}
+)
+
 // logP has log(1+f) = f - f²/2 + f³·logP(f) between √½-1 and √2-1: 2^-30.
 var logP = []float64{0.3333331346511841, -0.25000008940696716, 0.20002134144306183, -0.16668006777763367, 0.14219222962856293,
 	-0.12405137717723846, 0.11890336126089096, -0.11679643392562866, 0.06746559590101242}
@@ -157,6 +164,37 @@ func (v rows) sigmoid(x reg.VecVirtual) reg.VecVirtual {
 	e := v.expNegative(x)
 	num := v.pick(v.negative(x), e, v.load(fconst(1)))
 	return v.div(num, v.add(e, fconst(1)))
+}
+
+// The parts of π/2: with a fused multiply-add the first is subtracted exactly.
+const (
+	halfPi1 = 1.57079637050628662109375
+	halfPi2 = -4.37113900018624283e-8
+	halfPi3 = -1.71512493923e-15
+)
+
+// sin and cos are for |x| up to 2^15.
+func (v rows) sin(x reg.VecVirtual) reg.VecVirtual {
+	return v.xor(v.quarters(v.abs(x), 0), v.and(x, bitsConst(signBit)))
+}
+
+func (v rows) cos(x reg.VecVirtual) reg.VecVirtual { return v.quarters(v.abs(x), 1) }
+
+// quarters is sin(a + shift·π/2) for a ≥ 0.
+func (v rows) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
+	const toInteger = 3 << 22
+	n := v.fma(a, v.load(fconst(0.6366197723675814)), v.load(fconst(toInteger)))
+	q := v.addInt(n, bitsConst(shift)) // its lowest bits are n's
+	n = v.sub(n, fconst(toInteger))
+	r := v.fnma(n, fconst(halfPi3), v.fnma(n, fconst(halfPi2), v.fnma(n, fconst(halfPi1), a)))
+	z := v.mul(r, r)
+	sin := v.fma(v.mul(v.poly(z, sinP...), z), r, r)
+	cos := v.add(v.fma(v.mul(z, z), v.poly(z, cosP...), v.mul(z, fconst(-0.5))), fconst(1))
+	odd, sign := v.reg(), v.reg()
+	VPSLLD(Imm(31), q, odd)
+	VPSLLD(Imm(30), q, sign)
+	y := v.pick(v.negative(odd), cos, sin)
+	return v.xor(y, v.and(sign, bitsConst(signBit)))
 }
 
 // logFinite is log(x) for a finite x > 0.

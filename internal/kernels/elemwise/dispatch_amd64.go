@@ -19,7 +19,7 @@ func init() {
 	avx2 := tables[0].above()
 	avx2.setUnary(map[Op]asmUnary{
 		Abs: absAVX2, Neg: negAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
-		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Expm1: expm1AVX2, Log: logAVX2, Tanh: tanhAVX2,
+		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Expm1: expm1AVX2, Log: logAVX2, Sin: sinAVX2, Cos: cosAVX2, Tanh: tanhAVX2,
 		Sigmoid: sigmoidAVX2, Erf: erfAVX2, Gelu: geluAVX2, GeluTanh: geluTanhAVX2, Silu: siluAVX2, HardSigmoid: hardSigmoidAVX2,
 		HardSwish: hardSwishAVX2, Mish: mishAVX2, Softplus: softplusAVX2, Softsign: softsignAVX2, Elu: eluAVX2,
 		LeakyRelu: leakyReluAVX2, ThresholdedRelu: thresholdedReluAVX2, Relu: reluAVX2, Clip: clipAVX2, Affine: affineAVX2,
@@ -44,7 +44,7 @@ func init() {
 	avx512 := tables[0].above()
 	avx512.setUnary(map[Op]asmUnary{
 		Abs: absAVX512, Neg: negAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
-		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Expm1: expm1AVX512, Log: logAVX512, Tanh: tanhAVX512,
+		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Expm1: expm1AVX512, Log: logAVX512, Sin: sinAVX512, Cos: cosAVX512, Tanh: tanhAVX512,
 		Sigmoid: sigmoidAVX512, Erf: erfAVX512, Gelu: geluAVX512, GeluTanh: geluTanhAVX512, Silu: siluAVX512, HardSigmoid: hardSigmoidAVX512,
 		HardSwish: hardSwishAVX512, Mish: mishAVX512, Softplus: softplusAVX512, Softsign: softsignAVX512, Elu: eluAVX512,
 		LeakyRelu: leakyReluAVX512, ThresholdedRelu: thresholdedReluAVX512, Relu: reluAVX512, Clip: clipAVX512, Affine: affineAVX512,
@@ -77,6 +77,32 @@ func (t *table) setUnary(fs map[Op]asmUnary) {
 				dst, src = dst[callMax:], src[callMax:]
 			}
 			f(dst, src, p.A, p.B, p.C)
+		}
+	}
+	for _, op := range []Op{Sin, Cos} {
+		t.unary[op] = limited(t.unary[op], exact[op])
+	}
+}
+
+// mostAngle is the largest angle of sin and cos in assembly.
+const mostAngle = 1 << 15
+
+// limited leaves elements beyond mostAngle, and NaN, to f.
+func limited(fast Func, f func(float64, Params) float64) Func {
+	return func(dst, src []float32, p Params) {
+		src = src[:len(dst)]
+		var room [block]float32
+		for len(dst) > 0 {
+			n := min(block, len(dst))
+			y := room[:n]
+			fast(y, src, p)
+			for i, x := range src[:n] {
+				if !(x >= -mostAngle && x <= mostAngle) {
+					y[i] = float32(f(float64(x), p))
+				}
+			}
+			copy(dst, y)
+			dst, src = dst[n:], src[n:]
 		}
 	}
 }

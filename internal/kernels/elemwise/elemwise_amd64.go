@@ -41,6 +41,12 @@ func expm1AVX2(dst []float32, src []float32, a float32, b float32, c float32)
 func logAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
+func sinAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func cosAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
 func tanhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
@@ -243,6 +249,12 @@ func expm1AVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func logAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func sinAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func cosAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func tanhAVX512(dst []float32, src []float32, a float32, b float32, c float32)

@@ -1120,6 +1120,324 @@ DATA word7fc00000<>+24(SB)/4, $0x7fc00000
 DATA word7fc00000<>+28(SB)/4, $0x7fc00000
 GLOBL word7fc00000<>(SB), RODATA|NOPTR, $32
 
+// func sinAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·sinAVX2(SB), NOSPLIT, $0-60
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  rest
+
+each:
+	VMOVUPS      (CX), Y0
+	VANDPS       word7fffffff<>+0(SB), Y0, Y1
+	VMOVUPS      word3f22f983<>+0(SB), Y2
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  Y2, Y1, Y3
+	VPADDD       word00000000<>+0(SB), Y3, Y2
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS word3fc90fdb<>+0(SB), Y3, Y1
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS wordb33bbd2e<>+0(SB), Y3, Y1
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS worda6f72cf1<>+0(SB), Y3, Y1
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      wordb94ca1f9<>+0(SB), Y4
+	VFMADD213PS  word3c08839e<>+0(SB), Y3, Y4
+	VFMADD213PS  wordbe2aaaa3<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y4, Y4
+	VMOVAPS      Y1, Y5
+	VFMADD231PS  Y1, Y4, Y5
+	VMULPS       Y3, Y3, Y1
+	VMOVUPS      word37ccf5ce<>+0(SB), Y4
+	VFMADD213PS  wordbab6061a<>+0(SB), Y3, Y4
+	VFMADD213PS  word3d2aaaa5<>+0(SB), Y3, Y4
+	VMULPS       wordbf000000<>+0(SB), Y3, Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VADDPS       word3f800000<>+0(SB), Y3, Y1
+	VPSLLD       $0x1f, Y2, Y3
+	VPSLLD       $0x1e, Y2, Y2
+	VBLENDVPS    Y3, Y1, Y5, Y1
+	VANDPS       word80000000<>+0(SB), Y2, Y2
+	VXORPS       Y2, Y1, Y1
+	VANDPS       word80000000<>+0(SB), Y0, Y0
+	VXORPS       Y0, Y1, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JGE          each
+
+rest:
+	ADDQ         $0x00000008, DX
+	JEQ          done
+	LEAQ         tailmask<>+0(SB), BX
+	MOVQ         $0x00000008, SI
+	SUBQ         DX, SI
+	VMOVUPS      (BX)(SI*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VANDPS       word7fffffff<>+0(SB), Y1, Y2
+	VMOVUPS      word3f22f983<>+0(SB), Y3
+	VMOVUPS      word4b400000<>+0(SB), Y4
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  Y3, Y2, Y4
+	VPADDD       word00000000<>+0(SB), Y4, Y3
+	VSUBPS       word4b400000<>+0(SB), Y4, Y4
+	VMOVAPS      Y2, Y2
+	VFNMADD231PS word3fc90fdb<>+0(SB), Y4, Y2
+	VMOVAPS      Y2, Y2
+	VFNMADD231PS wordb33bbd2e<>+0(SB), Y4, Y2
+	VMOVAPS      Y2, Y2
+	VFNMADD231PS worda6f72cf1<>+0(SB), Y4, Y2
+	VMULPS       Y2, Y2, Y4
+	VMOVUPS      wordb94ca1f9<>+0(SB), Y5
+	VFMADD213PS  word3c08839e<>+0(SB), Y4, Y5
+	VFMADD213PS  wordbe2aaaa3<>+0(SB), Y4, Y5
+	VMULPS       Y4, Y5, Y5
+	VMOVAPS      Y2, Y6
+	VFMADD231PS  Y2, Y5, Y6
+	VMULPS       Y4, Y4, Y2
+	VMOVUPS      word37ccf5ce<>+0(SB), Y5
+	VFMADD213PS  wordbab6061a<>+0(SB), Y4, Y5
+	VFMADD213PS  word3d2aaaa5<>+0(SB), Y4, Y5
+	VMULPS       wordbf000000<>+0(SB), Y4, Y4
+	VMOVAPS      Y4, Y4
+	VFMADD231PS  Y5, Y2, Y4
+	VADDPS       word3f800000<>+0(SB), Y4, Y2
+	VPSLLD       $0x1f, Y3, Y4
+	VPSLLD       $0x1e, Y3, Y3
+	VBLENDVPS    Y4, Y2, Y6, Y2
+	VANDPS       word80000000<>+0(SB), Y3, Y3
+	VXORPS       Y3, Y2, Y2
+	VANDPS       word80000000<>+0(SB), Y1, Y1
+	VXORPS       Y1, Y2, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA word3f22f983<>+0(SB)/4, $0x3f22f983
+DATA word3f22f983<>+4(SB)/4, $0x3f22f983
+DATA word3f22f983<>+8(SB)/4, $0x3f22f983
+DATA word3f22f983<>+12(SB)/4, $0x3f22f983
+DATA word3f22f983<>+16(SB)/4, $0x3f22f983
+DATA word3f22f983<>+20(SB)/4, $0x3f22f983
+DATA word3f22f983<>+24(SB)/4, $0x3f22f983
+DATA word3f22f983<>+28(SB)/4, $0x3f22f983
+GLOBL word3f22f983<>(SB), RODATA|NOPTR, $32
+
+DATA worda6f72cf1<>+0(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+4(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+8(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+12(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+16(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+20(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+24(SB)/4, $0xa6f72cf1
+DATA worda6f72cf1<>+28(SB)/4, $0xa6f72cf1
+GLOBL worda6f72cf1<>(SB), RODATA|NOPTR, $32
+
+DATA wordb33bbd2e<>+0(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+4(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+8(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+12(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+16(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+20(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+24(SB)/4, $0xb33bbd2e
+DATA wordb33bbd2e<>+28(SB)/4, $0xb33bbd2e
+GLOBL wordb33bbd2e<>(SB), RODATA|NOPTR, $32
+
+DATA word3fc90fdb<>+0(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+4(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+8(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+12(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+16(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+20(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+24(SB)/4, $0x3fc90fdb
+DATA word3fc90fdb<>+28(SB)/4, $0x3fc90fdb
+GLOBL word3fc90fdb<>(SB), RODATA|NOPTR, $32
+
+DATA wordb94ca1f9<>+0(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+4(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+8(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+12(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+16(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+20(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+24(SB)/4, $0xb94ca1f9
+DATA wordb94ca1f9<>+28(SB)/4, $0xb94ca1f9
+GLOBL wordb94ca1f9<>(SB), RODATA|NOPTR, $32
+
+DATA word3c08839e<>+0(SB)/4, $0x3c08839e
+DATA word3c08839e<>+4(SB)/4, $0x3c08839e
+DATA word3c08839e<>+8(SB)/4, $0x3c08839e
+DATA word3c08839e<>+12(SB)/4, $0x3c08839e
+DATA word3c08839e<>+16(SB)/4, $0x3c08839e
+DATA word3c08839e<>+20(SB)/4, $0x3c08839e
+DATA word3c08839e<>+24(SB)/4, $0x3c08839e
+DATA word3c08839e<>+28(SB)/4, $0x3c08839e
+GLOBL word3c08839e<>(SB), RODATA|NOPTR, $32
+
+DATA wordbe2aaaa3<>+0(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+4(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+8(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+12(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+16(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+20(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+24(SB)/4, $0xbe2aaaa3
+DATA wordbe2aaaa3<>+28(SB)/4, $0xbe2aaaa3
+GLOBL wordbe2aaaa3<>(SB), RODATA|NOPTR, $32
+
+DATA word37ccf5ce<>+0(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+4(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+8(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+12(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+16(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+20(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+24(SB)/4, $0x37ccf5ce
+DATA word37ccf5ce<>+28(SB)/4, $0x37ccf5ce
+GLOBL word37ccf5ce<>(SB), RODATA|NOPTR, $32
+
+DATA wordbab6061a<>+0(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+4(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+8(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+12(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+16(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+20(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+24(SB)/4, $0xbab6061a
+DATA wordbab6061a<>+28(SB)/4, $0xbab6061a
+GLOBL wordbab6061a<>(SB), RODATA|NOPTR, $32
+
+DATA word3d2aaaa5<>+0(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+4(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+8(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+12(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+16(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+20(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+24(SB)/4, $0x3d2aaaa5
+DATA word3d2aaaa5<>+28(SB)/4, $0x3d2aaaa5
+GLOBL word3d2aaaa5<>(SB), RODATA|NOPTR, $32
+
+DATA wordbf000000<>+0(SB)/4, $0xbf000000
+DATA wordbf000000<>+4(SB)/4, $0xbf000000
+DATA wordbf000000<>+8(SB)/4, $0xbf000000
+DATA wordbf000000<>+12(SB)/4, $0xbf000000
+DATA wordbf000000<>+16(SB)/4, $0xbf000000
+DATA wordbf000000<>+20(SB)/4, $0xbf000000
+DATA wordbf000000<>+24(SB)/4, $0xbf000000
+DATA wordbf000000<>+28(SB)/4, $0xbf000000
+GLOBL wordbf000000<>(SB), RODATA|NOPTR, $32
+
+// func cosAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·cosAVX2(SB), NOSPLIT, $0-60
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  rest
+
+each:
+	VMOVUPS      (CX), Y0
+	VANDPS       word7fffffff<>+0(SB), Y0, Y0
+	VMOVUPS      word3f22f983<>+0(SB), Y1
+	VMOVUPS      word4b400000<>+0(SB), Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y1, Y0, Y2
+	VPADDD       word00000001<>+0(SB), Y2, Y1
+	VSUBPS       word4b400000<>+0(SB), Y2, Y2
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS word3fc90fdb<>+0(SB), Y2, Y0
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS wordb33bbd2e<>+0(SB), Y2, Y0
+	VMOVAPS      Y0, Y0
+	VFNMADD231PS worda6f72cf1<>+0(SB), Y2, Y0
+	VMULPS       Y0, Y0, Y2
+	VMOVUPS      wordb94ca1f9<>+0(SB), Y3
+	VFMADD213PS  word3c08839e<>+0(SB), Y2, Y3
+	VFMADD213PS  wordbe2aaaa3<>+0(SB), Y2, Y3
+	VMULPS       Y2, Y3, Y3
+	VMOVAPS      Y0, Y4
+	VFMADD231PS  Y0, Y3, Y4
+	VMULPS       Y2, Y2, Y0
+	VMOVUPS      word37ccf5ce<>+0(SB), Y3
+	VFMADD213PS  wordbab6061a<>+0(SB), Y2, Y3
+	VFMADD213PS  word3d2aaaa5<>+0(SB), Y2, Y3
+	VMULPS       wordbf000000<>+0(SB), Y2, Y2
+	VMOVAPS      Y2, Y2
+	VFMADD231PS  Y3, Y0, Y2
+	VADDPS       word3f800000<>+0(SB), Y2, Y0
+	VPSLLD       $0x1f, Y1, Y2
+	VPSLLD       $0x1e, Y1, Y1
+	VBLENDVPS    Y2, Y0, Y4, Y0
+	VANDPS       word80000000<>+0(SB), Y1, Y1
+	VXORPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, CX
+	SUBQ         $0x00000008, DX
+	JGE          each
+
+rest:
+	ADDQ         $0x00000008, DX
+	JEQ          done
+	LEAQ         tailmask<>+0(SB), BX
+	MOVQ         $0x00000008, SI
+	SUBQ         DX, SI
+	VMOVUPS      (BX)(SI*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VANDPS       word7fffffff<>+0(SB), Y1, Y1
+	VMOVUPS      word3f22f983<>+0(SB), Y2
+	VMOVUPS      word4b400000<>+0(SB), Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  Y2, Y1, Y3
+	VPADDD       word00000001<>+0(SB), Y3, Y2
+	VSUBPS       word4b400000<>+0(SB), Y3, Y3
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS word3fc90fdb<>+0(SB), Y3, Y1
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS wordb33bbd2e<>+0(SB), Y3, Y1
+	VMOVAPS      Y1, Y1
+	VFNMADD231PS worda6f72cf1<>+0(SB), Y3, Y1
+	VMULPS       Y1, Y1, Y3
+	VMOVUPS      wordb94ca1f9<>+0(SB), Y4
+	VFMADD213PS  word3c08839e<>+0(SB), Y3, Y4
+	VFMADD213PS  wordbe2aaaa3<>+0(SB), Y3, Y4
+	VMULPS       Y3, Y4, Y4
+	VMOVAPS      Y1, Y5
+	VFMADD231PS  Y1, Y4, Y5
+	VMULPS       Y3, Y3, Y1
+	VMOVUPS      word37ccf5ce<>+0(SB), Y4
+	VFMADD213PS  wordbab6061a<>+0(SB), Y3, Y4
+	VFMADD213PS  word3d2aaaa5<>+0(SB), Y3, Y4
+	VMULPS       wordbf000000<>+0(SB), Y3, Y3
+	VMOVAPS      Y3, Y3
+	VFMADD231PS  Y4, Y1, Y3
+	VADDPS       word3f800000<>+0(SB), Y3, Y1
+	VPSLLD       $0x1f, Y2, Y3
+	VPSLLD       $0x1e, Y2, Y2
+	VBLENDVPS    Y3, Y1, Y5, Y1
+	VANDPS       word80000000<>+0(SB), Y2, Y2
+	VXORPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA word00000001<>+0(SB)/4, $0x00000001
+DATA word00000001<>+4(SB)/4, $0x00000001
+DATA word00000001<>+8(SB)/4, $0x00000001
+DATA word00000001<>+12(SB)/4, $0x00000001
+DATA word00000001<>+16(SB)/4, $0x00000001
+DATA word00000001<>+20(SB)/4, $0x00000001
+DATA word00000001<>+24(SB)/4, $0x00000001
+DATA word00000001<>+28(SB)/4, $0x00000001
+GLOBL word00000001<>(SB), RODATA|NOPTR, $32
+
 // func tanhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·tanhAVX2(SB), NOSPLIT, $0-60
@@ -1945,16 +2263,6 @@ DATA word3ef1b0f5<>+20(SB)/4, $0x3ef1b0f5
 DATA word3ef1b0f5<>+24(SB)/4, $0x3ef1b0f5
 DATA word3ef1b0f5<>+28(SB)/4, $0x3ef1b0f5
 GLOBL word3ef1b0f5<>(SB), RODATA|NOPTR, $32
-
-DATA wordbf000000<>+0(SB)/4, $0xbf000000
-DATA wordbf000000<>+4(SB)/4, $0xbf000000
-DATA wordbf000000<>+8(SB)/4, $0xbf000000
-DATA wordbf000000<>+12(SB)/4, $0xbf000000
-DATA wordbf000000<>+16(SB)/4, $0xbf000000
-DATA wordbf000000<>+20(SB)/4, $0xbf000000
-DATA wordbf000000<>+24(SB)/4, $0xbf000000
-DATA wordbf000000<>+28(SB)/4, $0xbf000000
-GLOBL wordbf000000<>(SB), RODATA|NOPTR, $32
 
 // func geluTanhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 // Requires: AVX, AVX2, FMA3
@@ -4685,16 +4993,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA word00000001<>+0(SB)/4, $0x00000001
-DATA word00000001<>+4(SB)/4, $0x00000001
-DATA word00000001<>+8(SB)/4, $0x00000001
-DATA word00000001<>+12(SB)/4, $0x00000001
-DATA word00000001<>+16(SB)/4, $0x00000001
-DATA word00000001<>+20(SB)/4, $0x00000001
-DATA word00000001<>+24(SB)/4, $0x00000001
-DATA word00000001<>+28(SB)/4, $0x00000001
-GLOBL word00000001<>(SB), RODATA|NOPTR, $32
-
 DATA word00007fff<>+0(SB)/4, $0x00007fff
 DATA word00007fff<>+4(SB)/4, $0x00007fff
 DATA word00007fff<>+8(SB)/4, $0x00007fff
@@ -5714,6 +6012,206 @@ rest:
 	VCMPPS.BCST       $0x11, word00000000<>+0(SB), Z0, K2
 	VBLENDMPS.BCST    word7fc00000<>+0(SB), Z10, K2, Z11
 	VMOVUPS           Z11, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func sinAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·sinAVX512(SB), NOSPLIT, $0-60
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  rest
+
+each:
+	VMOVUPS           (CX), Z0
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z1
+	VBROADCASTSS      word3f22f983<>+0(SB), Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z2, Z1, Z3
+	VPADDD.BCST       word00000000<>+0(SB), Z3, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST word3fc90fdb<>+0(SB), Z3, Z1
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST wordb33bbd2e<>+0(SB), Z3, Z1
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST worda6f72cf1<>+0(SB), Z3, Z1
+	VMULPS            Z1, Z1, Z3
+	VBROADCASTSS      wordb94ca1f9<>+0(SB), Z6
+	VFMADD213PS.BCST  word3c08839e<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  wordbe2aaaa3<>+0(SB), Z3, Z6
+	VMULPS            Z3, Z6, Z6
+	VMOVAPS           Z1, Z7
+	VFMADD231PS       Z1, Z6, Z7
+	VMULPS            Z3, Z3, Z1
+	VBROADCASTSS      word37ccf5ce<>+0(SB), Z6
+	VFMADD213PS.BCST  wordbab6061a<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  word3d2aaaa5<>+0(SB), Z3, Z6
+	VMULPS.BCST       wordbf000000<>+0(SB), Z3, Z3
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z6, Z1, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z1
+	VPSLLD            $0x1f, Z2, Z3
+	VPSLLD            $0x1e, Z2, Z2
+	VPMOVD2M          Z3, K1
+	VBLENDMPS         Z1, Z7, K1, Z4
+	VANDPS.BCST       word80000000<>+0(SB), Z2, Z1
+	VXORPS            Z1, Z4, Z1
+	VANDPS.BCST       word80000000<>+0(SB), Z0, Z0
+	VXORPS            Z0, Z1, Z0
+	VMOVUPS           Z0, (AX)
+	ADDQ              $0x00000040, AX
+	ADDQ              $0x00000040, CX
+	SUBQ              $0x00000010, DX
+	JGE               each
+
+rest:
+	ADDQ              $0x00000010, DX
+	JEQ               done
+	MOVL              $0xffffffff, BX
+	BZHIL             DX, BX, BX
+	KMOVW             BX, K1
+	VMOVUPS.Z         (CX), K1, Z0
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z1
+	VBROADCASTSS      word3f22f983<>+0(SB), Z2
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z2, Z1, Z3
+	VPADDD.BCST       word00000000<>+0(SB), Z3, Z2
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST word3fc90fdb<>+0(SB), Z3, Z1
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST wordb33bbd2e<>+0(SB), Z3, Z1
+	VMOVAPS           Z1, Z1
+	VFNMADD231PS.BCST worda6f72cf1<>+0(SB), Z3, Z1
+	VMULPS            Z1, Z1, Z3
+	VBROADCASTSS      wordb94ca1f9<>+0(SB), Z4
+	VFMADD213PS.BCST  word3c08839e<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  wordbe2aaaa3<>+0(SB), Z3, Z4
+	VMULPS            Z3, Z4, Z4
+	VMOVAPS           Z1, Z6
+	VFMADD231PS       Z1, Z4, Z6
+	VMULPS            Z3, Z3, Z1
+	VBROADCASTSS      word37ccf5ce<>+0(SB), Z4
+	VFMADD213PS.BCST  wordbab6061a<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  word3d2aaaa5<>+0(SB), Z3, Z4
+	VMULPS.BCST       wordbf000000<>+0(SB), Z3, Z3
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z4, Z1, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z1
+	VPSLLD            $0x1f, Z2, Z3
+	VPSLLD            $0x1e, Z2, Z2
+	VPMOVD2M          Z3, K2
+	VBLENDMPS         Z1, Z6, K2, Z5
+	VANDPS.BCST       word80000000<>+0(SB), Z2, Z1
+	VXORPS            Z1, Z5, Z1
+	VANDPS.BCST       word80000000<>+0(SB), Z0, Z0
+	VXORPS            Z0, Z1, Z0
+	VMOVUPS           Z0, K1, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func cosAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·cosAVX512(SB), NOSPLIT, $0-60
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  rest
+
+each:
+	VMOVUPS           (CX), Z0
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z0
+	VBROADCASTSS      word3f22f983<>+0(SB), Z3
+	VBROADCASTSS      word4b400000<>+0(SB), Z4
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z3, Z0, Z4
+	VPADDD.BCST       word00000001<>+0(SB), Z4, Z3
+	VSUBPS.BCST       word4b400000<>+0(SB), Z4, Z4
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST word3fc90fdb<>+0(SB), Z4, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST wordb33bbd2e<>+0(SB), Z4, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST worda6f72cf1<>+0(SB), Z4, Z0
+	VMULPS            Z0, Z0, Z4
+	VBROADCASTSS      wordb94ca1f9<>+0(SB), Z5
+	VFMADD213PS.BCST  word3c08839e<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  wordbe2aaaa3<>+0(SB), Z4, Z5
+	VMULPS            Z4, Z5, Z5
+	VMOVAPS           Z0, Z6
+	VFMADD231PS       Z0, Z5, Z6
+	VMULPS            Z4, Z4, Z0
+	VBROADCASTSS      word37ccf5ce<>+0(SB), Z5
+	VFMADD213PS.BCST  wordbab6061a<>+0(SB), Z4, Z5
+	VFMADD213PS.BCST  word3d2aaaa5<>+0(SB), Z4, Z5
+	VMULPS.BCST       wordbf000000<>+0(SB), Z4, Z4
+	VMOVAPS           Z4, Z4
+	VFMADD231PS       Z5, Z0, Z4
+	VADDPS.BCST       word3f800000<>+0(SB), Z4, Z0
+	VPSLLD            $0x1f, Z3, Z4
+	VPSLLD            $0x1e, Z3, Z3
+	VPMOVD2M          Z4, K1
+	VBLENDMPS         Z0, Z6, K1, Z1
+	VANDPS.BCST       word80000000<>+0(SB), Z3, Z0
+	VXORPS            Z0, Z1, Z0
+	VMOVUPS           Z0, (AX)
+	ADDQ              $0x00000040, AX
+	ADDQ              $0x00000040, CX
+	SUBQ              $0x00000010, DX
+	JGE               each
+
+rest:
+	ADDQ              $0x00000010, DX
+	JEQ               done
+	MOVL              $0xffffffff, BX
+	BZHIL             DX, BX, BX
+	KMOVW             BX, K1
+	VMOVUPS.Z         (CX), K1, Z0
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z0
+	VBROADCASTSS      word3f22f983<>+0(SB), Z1
+	VBROADCASTSS      word4b400000<>+0(SB), Z3
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z1, Z0, Z3
+	VPADDD.BCST       word00000001<>+0(SB), Z3, Z1
+	VSUBPS.BCST       word4b400000<>+0(SB), Z3, Z3
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST word3fc90fdb<>+0(SB), Z3, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST wordb33bbd2e<>+0(SB), Z3, Z0
+	VMOVAPS           Z0, Z0
+	VFNMADD231PS.BCST worda6f72cf1<>+0(SB), Z3, Z0
+	VMULPS            Z0, Z0, Z3
+	VBROADCASTSS      wordb94ca1f9<>+0(SB), Z4
+	VFMADD213PS.BCST  word3c08839e<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  wordbe2aaaa3<>+0(SB), Z3, Z4
+	VMULPS            Z3, Z4, Z4
+	VMOVAPS           Z0, Z5
+	VFMADD231PS       Z0, Z4, Z5
+	VMULPS            Z3, Z3, Z0
+	VBROADCASTSS      word37ccf5ce<>+0(SB), Z4
+	VFMADD213PS.BCST  wordbab6061a<>+0(SB), Z3, Z4
+	VFMADD213PS.BCST  word3d2aaaa5<>+0(SB), Z3, Z4
+	VMULPS.BCST       wordbf000000<>+0(SB), Z3, Z3
+	VMOVAPS           Z3, Z3
+	VFMADD231PS       Z4, Z0, Z3
+	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z0
+	VPSLLD            $0x1f, Z1, Z3
+	VPSLLD            $0x1e, Z1, Z1
+	VPMOVD2M          Z3, K2
+	VBLENDMPS         Z0, Z5, K2, Z2
+	VANDPS.BCST       word80000000<>+0(SB), Z1, Z0
+	VXORPS            Z0, Z2, Z0
+	VMOVUPS           Z0, K1, (AX)
 
 done:
 	VZEROUPPER

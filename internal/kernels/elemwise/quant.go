@@ -218,9 +218,14 @@ func (q *DynamicQuantize) Run(p *pool.Pool, dst []byte, src []float32) (scale fl
 	for _, e := range q.ends[:q.parts] {
 		lo, hi = min(lo, e[0]), max(hi, e[1])
 	}
+	q.src = nil
+	return q.RunInRange(p, dst, src, lo, hi)
+}
+
+// RunInRange is Run for numbers whose range has been found.
+func (q *DynamicQuantize) RunInRange(p *pool.Pool, dst []byte, src []float32, lo, hi float32) (scale float32, zero uint8) {
 	q.scale[0], q.zero[0] = DynamicRange(lo, hi)
 	q.quantize.Run(p, dst, src, q.scale[:], q.zero[:])
-	q.src = nil
 	return q.scale[0], q.zero[0]
 }
 

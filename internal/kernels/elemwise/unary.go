@@ -30,8 +30,8 @@ const (
 	Expm1                     // 2
 	Log                       // 1
 	Log1p                     //
-	Sin                       //
-	Cos                       //
+	Sin                       // 1.5
+	Cos                       // 1.5
 	Tan                       //
 	Asin                      //
 	Acos                      //

@@ -12,14 +12,18 @@ import (
 type Arg struct {
 	outer, k, inner, parts int
 	min, last              bool
-	row                    argFunc
+	columns                argFunc
 	size                   int
 	dst                    []int64
 	src                    []byte
 }
 
-// argFunc finds the index of the extremum of k elements, stride apart.
-type argFunc func(src []byte, stride, k int, least, last bool) int64
+// argFunc finds the index of the extremum of k elements, stride apart, of each of
+// neighbouring columns, at most argColumns.
+type argFunc func(dst []int64, src []byte, stride, k int, least, last bool)
+
+// argColumns is how many columns are searched together: rows of them are read in order.
+const argColumns = 64
 
 // NewArg prepares the search for the greatest element, or the least. Of equal ones
 // the first counts, or the last. A NaN counts as the extremum, as in NumPy.
@@ -41,7 +45,7 @@ func NewArg(least, last bool, dt dtype.Type, shape []int, axis int) (*Arg, error
 	if a.k == 0 && a.outer*a.inner > 0 {
 		return nil, fmt.Errorf("arg: axis %d has no elements", axis)
 	}
-	if a.row = argOf(dt); a.row == nil {
+	if a.columns = argOf(dt); a.columns == nil {
 		return nil, fmt.Errorf("arg: not defined for %v", dt)
 	}
 	a.parts = min(split.Parts(a.outer*a.k*a.inner, grain/4), max(a.outer*a.inner, 1))
@@ -58,44 +62,72 @@ func (a *Arg) Run(p *pool.Pool, dst []int64, src []byte) {
 // Do computes one chunk; it is called by the pool.
 func (a *Arg) Do(i int) {
 	lo, hi := split.Range(a.outer*a.inner, a.parts, i)
-	for u := lo; u < hi; u++ {
-		o, c := u/a.inner, u%a.inner
-		a.dst[u] = a.row(a.src[(o*a.k*a.inner+c)*a.size:], a.inner, a.k, a.min, a.last)
+	for lo < hi {
+		o, c := lo/a.inner, lo%a.inner
+		n := min(argColumns, a.inner-c, hi-lo)
+		a.columns(a.dst[lo:lo+n], a.src[(o*a.k*a.inner+c)*a.size:], a.inner, a.k, a.min, a.last)
+		lo += n
 	}
 }
 
 func argOf(dt dtype.Type) argFunc {
 	switch dt {
 	case dtype.Float32:
-		return argRow[float32]
+		return argOfColumns[float32]
 	case dtype.Float64:
-		return argRow[float64]
+		return argOfColumns[float64]
 	case dtype.Float16:
 		return argNarrow(dtype.F16ToF32)
 	case dtype.BFloat16:
 		return argNarrow(dtype.BF16ToF32)
 	case dtype.Int8:
-		return argRow[int8]
+		return argOfColumns[int8]
 	case dtype.Int16:
-		return argRow[int16]
+		return argOfColumns[int16]
 	case dtype.Int32:
-		return argRow[int32]
+		return argOfColumns[int32]
 	case dtype.Int64:
-		return argRow[int64]
+		return argOfColumns[int64]
 	case dtype.Uint8:
-		return argRow[uint8]
+		return argOfColumns[uint8]
 	case dtype.Uint16:
-		return argRow[uint16]
+		return argOfColumns[uint16]
 	case dtype.Uint32:
-		return argRow[uint32]
+		return argOfColumns[uint32]
 	case dtype.Uint64:
-		return argRow[uint64]
+		return argOfColumns[uint64]
 	}
 	return nil
 }
 
-func argRow[T number](src []byte, stride, k int, least, last bool) int64 {
+func argOfColumns[T number](dst []int64, src []byte, stride, k int, least, last bool) {
 	x := view[T](src)
+	if len(dst) == 1 {
+		dst[0] = argRow(x, stride, k, least, last)
+		return
+	}
+	clear(dst)
+	var room [argColumns]T
+	best := room[:copy(room[:len(dst)], x)]
+	for i := 1; i < k; i++ {
+		row := x[i*stride:][:len(best)]
+		if least || last {
+			for j, v := range row {
+				if better(v, best[j], least, last) {
+					best[j], dst[j] = v, int64(i)
+				}
+			}
+			continue
+		}
+		for j, v := range row {
+			if !(v <= best[j]) && better(v, best[j], false, false) {
+				best[j], dst[j] = v, int64(i)
+			}
+		}
+	}
+}
+
+func argRow[T number](x []T, stride, k int, least, last bool) int64 {
 	best, at := x[0], 0
 	for i := 1; i < k; i++ {
 		if v := x[i*stride]; better(v, best, least, last) {
@@ -106,15 +138,20 @@ func argRow[T number](src []byte, stride, k int, least, last bool) int64 {
 }
 
 func argNarrow(widen func(uint16) float32) argFunc {
-	return func(src []byte, stride, k int, least, last bool) int64 {
+	return func(dst []int64, src []byte, stride, k int, least, last bool) {
 		x := view[uint16](src)
-		best, at := widen(x[0]), 0
+		clear(dst)
+		var best [argColumns]float32
+		for j := range dst {
+			best[j] = widen(x[j])
+		}
 		for i := 1; i < k; i++ {
-			if v := widen(x[i*stride]); better(v, best, least, last) {
-				best, at = v, i
+			for j, v := range x[i*stride:][:len(dst)] {
+				if v := widen(v); better(v, best[j], least, last) {
+					best[j], dst[j] = v, int64(i)
+				}
 			}
 		}
-		return int64(at)
 	}
 }
 

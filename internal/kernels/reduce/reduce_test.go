@@ -335,3 +335,30 @@ func BenchmarkReduce(b *testing.B) {
 		}
 	}
 }
+
+// TestArgOfColumns: columns that are searched together give what each alone does.
+func TestArgOfColumns(t *testing.T) {
+	const k, inner = 7, 150
+	x := make([]float32, 2*k*inner)
+	for i := range x {
+		x[i] = float32(i * 7919 % 11)
+		if i%97 == 0 {
+			x[i] = float32(math.NaN())
+		}
+	}
+	for _, least := range []bool{false, true} {
+		for _, last := range []bool{false, true} {
+			a, err := NewArg(least, last, dtype.Float32, []int{2, k, inner}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := make([]int64, 2*inner)
+			a.Run(nil, out, bytesOf(x))
+			for i, got := range out {
+				if want := argRow(x[i/inner*k*inner+i%inner:], inner, k, least, last); got != want {
+					t.Fatalf("least %v, last %v, column %d: %d, want %d", least, last, i, got, want)
+				}
+			}
+		}
+	}
+}
