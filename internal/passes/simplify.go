@@ -28,6 +28,7 @@ var simplify = []pass.Pass{
 	clean.Views,
 	fold.Arithmetic,
 	fold.Pads,
+	fold.Crops,
 	fold.BatchNorm,
 	fold.Affine,
 }

@@ -18,6 +18,7 @@ func TestBatchNorm(t *testing.T)  { passtest.Run(t, "batchnorm", BatchNorm) }
 func TestAffine(t *testing.T)     { passtest.Run(t, "affine", Affine) }
 func TestArithmetic(t *testing.T) { passtest.Run(t, "arithmetic", Arithmetic) }
 func TestPads(t *testing.T)       { passtest.Run(t, "pad", Pads) }
+func TestCrops(t *testing.T)      { passtest.Run(t, "crop", Crops) }
 func TestHalves(t *testing.T)     { passtest.Run(t, "halves", Halves) }
 
 // A large constant that something else reads too stays one.
