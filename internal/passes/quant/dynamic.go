@@ -18,11 +18,14 @@ import (
 // IntegerMatMul merges what makes floating point of an integer product.
 var IntegerMatMul = pass.Pass{
 	Name: "fuse-integer-matmul", Level: 2,
-	Doc:     "MatMulInteger by a constant matrix, Cast, the scales, a bias and an activation, as dynamic quantization writes them, become one product with the same bits.",
+	Doc:     "MatMulInteger by a constant matrix, Cast, the scales, a bias, a residual and an activation, as dynamic quantization writes them, become one product with the same bits. It also finds the range by which DynamicQuantizeLinear quantizes its result.",
 	Rewrite: integerMatMul,
 }
 
 func integerMatMul(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
+	if n.Is("DynamicQuantizeLinear") {
+		return rangedProduct(c, n), nil
+	}
 	if n.Domain != "" || n.Output(0) == nil || !match.Float32(n.Out[0]) || len(n.In) == 0 {
 		return nil, nil
 	}
@@ -56,6 +59,7 @@ const (
 	inZeroA
 	inZeroB
 	inBias
+	inResidual
 )
 
 // integerProduct gives the product that alone feeds n through v and to which more
@@ -188,11 +192,41 @@ func withInput(in []*ir.Value, i int, v *ir.Value) []*ir.Value {
 func productBias(c *pass.Context, n *ir.Node) (patch *ir.Patch) {
 	match.Either(n, func(x, bias *ir.Value) bool {
 		f := integerProduct(c, n, x)
-		if f == nil || f.Input(inBias) != nil || !isVectorFor(bias, f) || bias.Const.Len() != f.In[inB].Const.Shape[1] || bias.Const.Rank() == 0 {
+		if f == nil || f.Input(inResidual) != nil {
 			return false
 		}
-		patch = productPatch(c, f, n, withInput(f.In, inBias, vector(c, bias)), nil)
-		return true
+		if f.Input(inBias) == nil && isVectorFor(bias, f) && bias.Const.Len() == f.In[inB].Const.Shape[1] && bias.Const.Rank() > 0 {
+			patch = productPatch(c, f, n, withInput(f.In, inBias, vector(c, bias)), nil)
+		} else if bias != x && match.Float32(bias) && bias.Type.Shape.Equal(f.Out[0].Type.Shape) {
+			patch = productPatch(c, f, n, withInput(f.In, inResidual, bias), nil)
+		}
+		return patch != nil
 	})
+	return patch
+}
+
+// rangedProduct has a product find the range of its result.
+func rangedProduct(c *pass.Context, n *ir.Node) *ir.Patch {
+	f := n.In[0].Producer
+	if f == nil || f.Domain != op.Salver || f.Op != "IntegerMatMul" || f.Output(1) != nil {
+		return nil
+	}
+	y, ends := c.Value(f.Out[0].Name), c.Value(f.Out[0].Name+"_range")
+	m := ir.NewNode(op.Salver, "IntegerMatMul", 1, f.In, []*ir.Value{y, ends}, maps.Clone(f.Attrs))
+	m.Name = f.Name
+	patch := &ir.Patch{Reason: fmt.Sprintf("%s finds the range for %s", f, n), Replace: []ir.Replacement{{Old: f.Out[0], New: y}}}
+	var outs []*ir.Value
+	for _, old := range n.Out {
+		if old == nil {
+			outs = append(outs, nil)
+			continue
+		}
+		v := c.Value(old.Name)
+		outs = append(outs, v)
+		patch.Replace = append(patch.Replace, ir.Replacement{Old: old, New: v})
+	}
+	q := ir.NewNode(op.Salver, "QuantizeInRange", 1, []*ir.Value{y, ends}, outs, nil)
+	q.Name = n.Name
+	patch.Add = []*ir.Node{m, q}
 	return patch
 }
