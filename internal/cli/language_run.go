@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -85,13 +86,14 @@ func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt [
 	return t.converse(cmd.Context(), e.in)
 }
 
-func isTerminal(r io.Reader) bool {
-	f, ok := r.(*os.File)
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}
 	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+	null, _ := os.Stat(os.DevNull)
+	return err == nil && st.Mode()&os.ModeCharDevice != 0 && !os.SameFile(st, null)
 }
 
 // clear forgets what was said.
@@ -171,7 +173,7 @@ func (t *talk) converse(ctx context.Context, in io.Reader) error {
 	lines.Buffer(nil, 16<<20)
 	for {
 		text, ok := t.read(lines)
-		if !ok || strings.TrimSpace(text) == "/quit" {
+		if !ok || slices.Contains([]string{"/quit", "/exit", "/bye"}, strings.TrimSpace(text)) {
 			return lines.Err()
 		}
 		if strings.TrimSpace(text) == "" {
@@ -219,7 +221,7 @@ func (t *talk) command(line string) error {
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
 	switch name {
-	case "/help":
+	case "/help", "/?":
 		fmt.Fprint(t.err, talkHelp)
 	case "/clear":
 		t.clear()

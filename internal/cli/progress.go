@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 )
@@ -19,10 +18,8 @@ type progress struct {
 
 func newProgress(e *env, all int, what string) *progress {
 	p := &progress{all: all, what: what, start: time.Now()}
-	if f, ok := e.err.(*os.File); ok {
-		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
-			p.out = f
-		}
+	if isTerminal(e.err) {
+		p.out = e.err
 	}
 	return p
 }

@@ -57,7 +57,12 @@ func (s *server) reportModel(m serve.IndexEntry) {
 		return
 	}
 	batching := fmt.Sprintf("batching: up to %d rows", rows)
-	if rows == 1 {
+	if text, err := s.core.TextModel(m.Name, m.Version); err == nil {
+		info := text.Model.Info()
+		text.Release()
+		batching = fmt.Sprintf("generates: %s, %.3g million parameters, up to %d tokens of prompt and answer", info.Architecture, float64(info.Parameters)/1e6, info.Context)
+		reason = ""
+	} else if rows == 1 {
 		batching = "no batching: " + reason
 	}
 	fmt.Fprintf(s.out, "  model %s version %s: %s → %s\n    %s\n", m.Name, m.Version, forTerminal(tensors(md.Inputs)), forTerminal(tensors(md.Outputs)), forTerminal(batching))

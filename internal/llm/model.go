@@ -258,15 +258,26 @@ func (m *Model) Info() textgen.Info { return m.info }
 // Sequences is how many answers are computed at once, at most.
 func (m *Model) Sequences() int { return m.engine.sched.most }
 
-// TokenBytes is how much of the weights a generated token reads: all but the
-// embedding, of which it needs one row, where that is not the last product too.
+// TokenBytes is how much of the weights a generated token reads: all but the experts
+// that it is not sent to and the embedding, of which it needs one row, where that is not
+// the last product too.
 func (m *Model) TokenBytes() int64 {
-	w := m.files.weights
-	e, ok := w.Weight("token_embd.weight")
-	if _, own := w.Weight("output.weight"); !ok || !own {
-		return m.info.WeightBytes
+	w, c, bytes := m.files.weights, m.files.config, m.info.WeightBytes
+	if _, own := w.Weight("output.weight"); own {
+		e, _ := w.Weight("token_embd.weight")
+		bytes -= int64(len(e.Data))
 	}
-	return m.info.WeightBytes - int64(len(e.Data))
+	for i := range c.Experts * c.Layers {
+		layer, expert := i/c.Experts, i%c.Experts
+		for _, part := range []string{"gate", "up", "down"} {
+			e, _ := w.Weight(fmt.Sprintf("blk.%d.ffn_%s_exp.%d.weight", layer, part, expert))
+			if expert == 0 && e.Data == nil {
+				e, _ = w.Weight(fmt.Sprintf("blk.%d.ffn_%s_exps.weight", layer, part))
+			}
+			bytes -= int64(len(e.Data)) * int64(c.Experts-c.ExpertsUsed) / int64(c.Experts)
+		}
+	}
+	return bytes
 }
 
 // Tokenizer is the model's.

@@ -23,7 +23,7 @@ func TestAuthorization(t *testing.T) {
 		}
 		return oip.ErrUnauthenticated
 	}})
-	public := []string{"/", "/index.html", "/v2/health/live", "/v2/health/ready", "/healthz"}
+	public := []string{"/", "/index.html", "/v2/health/live", "/v2/health/ready", "/healthz", "/health"}
 	fill := strings.NewReplacer("{model}", "identity", "{version}", "1", "{rest}", "x")
 	paths := []string{"GET /", "GET /index.html", "GET /v2/unknown", "DELETE /v2/models/identity/infer", "OPTIONS /v2"}
 	for _, rt := range routes {

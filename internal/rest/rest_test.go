@@ -92,6 +92,7 @@ func TestAnswers(t *testing.T) {
 		"live":            {"GET", "/v2/health/live", nil, "", 200, `{"live":true}`},
 		"ready":           {"GET", "/v2/health/ready", nil, "", 200, `{"ready":true}`},
 		"healthz":         {"GET", "/healthz", nil, "", 200, `{"live":true}`},
+		"health":          {"GET", "/health", nil, "", 200, `{"ready":true}`},
 		"model":           {"GET", "/v2/models/identity", nil, "", 200, `{"name":"identity","versions":["1"],"platform":…`},
 		"model tensors":   {"GET", "/v2/models/identity/versions/1", nil, "", 200, `…"inputs":[{"name":"x","datatype":"FP32","shape":[-1,4]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1,4]}]}…`},
 		"model ready":     {"GET", "/v2/models/identity/ready", nil, "", 200, `{"name":"identity","ready":true}`},

@@ -35,6 +35,7 @@ func init() {
 		{"GET", "/v2/health/live", oip.Public, (*Handler).live, nil, nil},
 		{"GET", "/v2/health/ready", oip.Public, (*Handler).ready, nil, nil},
 		{"GET", "/healthz", oip.Public, (*Handler).live, nil, nil},
+		{"GET", "/health", oip.Public, (*Handler).ready, nil, nil}, // of vLLM and llama.cpp's server
 		{"GET", "/metrics", oip.Use, (*Handler).metrics, nil, nil},
 
 		{"GET", "/v2/models/stats", oip.Use, (*Handler).statistics, nil, nil},
