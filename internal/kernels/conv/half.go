@@ -26,12 +26,19 @@ func HalfFitsTranspose(p TransposeParams, level cpu.Target) bool {
 
 func halfFits(p Params, a Algorithm, level cpu.Target) bool {
 	switch {
-	case !p.BF16 || p.Groups != 1 || len(p.Kernel) != 2:
+	case !p.BF16 || p.Groups != 1 && !halfGroups(p, level) || len(p.Kernel) != 2:
 		return false
 	case a == PlainInput:
 		return bconv.SupportsPlain(p.In, p.Kernel[1], p.Dilation[1], level)
 	}
 	return bconv.Supports(level) && (a == Direct || a == Pointwise)
+}
+
+// halfGroups reports whether a convolution in groups is computed in bfloat16, where zeros
+// between groups are multiplied too: tiles are fast enough for 32 outputs at once that
+// need only two channels each.
+func halfGroups(p Params, level cpu.Target) bool {
+	return p.BF16 && p.Groups > 1 && p.In/p.Groups > 1 && len(p.Kernel) == 2 && bconv.Supports(level)
 }
 
 // DepthFits reports whether a depthwise convolution, which is computed in float32, may
@@ -67,12 +74,12 @@ func (a Activation) afterwards(level cpu.Target) func(x []float32) {
 }
 
 // newHalf is the plan of a convolution in bfloat16, nil where it is computed in
-// float32: where that isn't allowed, in groups, and at levels without tiles.
+// float32: where that isn't allowed, in groups of one channel, and at levels without tiles.
 func newHalf(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places []place) *bconv.Plan {
 	if !halfFits(p, a, level) {
 		return nil
 	}
-	h := bconv.Params{In: p.In, Out: p.Out, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual, ResidualLast: p.ResidualLast,
+	h := bconv.Params{In: p.In, Out: p.Out, Groups: p.Groups, Plain: a == PlainInput, H: dims[0], W: dims[1], Residual: p.Residual, ResidualLast: p.ResidualLast,
 		InBF16: p.Stored.In, ResidualBF16: p.Stored.Residual, OutBF16: p.Stored.Out}
 	for i, at := range places {
 		h.Places[i] = bconv.Place{Size: at.size, First: at.first, Step: at.step}

@@ -62,6 +62,7 @@ type TransposePlan struct {
 	p      TransposeParams
 	out    []int
 	phases []phase
+	joined *joined // computes all phases at once, or nil
 }
 
 type phase struct {
@@ -93,6 +94,9 @@ func NewTranspose(p TransposeParams, spatial []int, level cpu.Target) (*Transpos
 		t.phases = append(t.phases, ph)
 		return err
 	})
+	if err == nil {
+		t.joined, err = p.join(spatial, out, level)
+	}
 	return t, err
 }
 
@@ -199,6 +203,9 @@ func (t *TransposePlan) OutSize(n int) int { return t.phases[0].plan.OutSize(n) 
 
 // ScratchSize is the number of floats of scratch for a number of threads.
 func (t *TransposePlan) ScratchSize(threads int) int {
+	if j := t.joined; j != nil {
+		return j.plan.OutSize(1) + j.plan.ScratchSize(threads)
+	}
 	most := 0
 	for _, ph := range t.phases {
 		most = max(most, ph.plan.ScratchSize(threads))
@@ -217,6 +224,9 @@ func (t *TransposePlan) FLOPs(n int) int {
 
 // PackedSize is the number of floats that Pack writes.
 func (t *TransposePlan) PackedSize() int {
+	if t.joined != nil {
+		return t.joined.plan.PackedSize()
+	}
 	n := 0
 	for _, ph := range t.phases {
 		n += ph.plan.PackedSize()
@@ -233,6 +243,9 @@ func (t *TransposePlan) Pack(dst, weights, bias []float32) error {
 	if want := t.p.In * (t.p.Out / t.p.Groups) * product(t.p.Kernel); len(weights) != want {
 		return fmt.Errorf("conv: expected %d weights for a transposed convolution of %d→%d channels, groups %d, kernel %v, found %d",
 			want, t.p.In, t.p.Out, t.p.Groups, t.p.Kernel, len(weights))
+	}
+	if t.joined != nil {
+		return t.joined.pack(dst, t.p, weights, bias)
 	}
 	for _, ph := range t.phases {
 		n := ph.plan.PackedSize()
@@ -284,13 +297,18 @@ func (p TransposeParams) tapAt(taps []progression, i int) (at int, ok bool) {
 
 // TransposeRunner runs a TransposePlan, one run at a time.
 type TransposeRunner struct {
-	plan *TransposePlan
-	runs []*Runner
+	plan   *TransposePlan
+	runs   []*Runner
+	joined *joinedRunner // instead of them, or nil
 }
 
 // NewRunner makes a runner for one session.
 func (t *TransposePlan) NewRunner() *TransposeRunner {
 	r := &TransposeRunner{plan: t}
+	if t.joined != nil {
+		r.joined = t.newJoinedRunner()
+		return r
+	}
 	for _, ph := range t.phases {
 		r.runs = append(r.runs, ph.plan.NewRunner())
 	}
@@ -301,6 +319,9 @@ func (t *TransposePlan) NewRunner() *TransposeRunner {
 func (r *TransposeRunner) Run(p *pool.Pool, op Operands) error {
 	if want := r.plan.PackedSize(); len(op.Weights) != want {
 		return fmt.Errorf("conv: packed weights have %d floats, expected %d", len(op.Weights), want)
+	}
+	if r.joined != nil {
+		return r.joined.Run(p, op, r.plan.OutSize(1))
 	}
 	weights := op.Weights
 	for _, run := range r.runs {

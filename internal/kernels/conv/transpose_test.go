@@ -2,6 +2,7 @@ package conv
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -47,6 +48,49 @@ func testTranspose(t *testing.T, rng *rand.Rand, ps []*pool.Pool, p TransposePar
 			t.Fatal(err)
 		}
 		l.check(t, transposed{plan}, level, ps, l.differ)
+	}
+}
+
+// Phases that are computed together give the numbers that they give apart.
+func TestJoinedPhases(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	ps := pools(t)
+	relu := Activation{Kind: Relu}
+	for _, c := range []struct {
+		p       Params
+		more    []int
+		spatial []int
+	}{
+		{Params{In: 32, Out: 1, Kernel: []int{9, 9}, Stride: []int{4, 4}, Pads: []int{4, 4, 4, 4}}, []int{3, 3}, []int{5, 6}},
+		{Params{In: 19, Out: 3, Kernel: []int{5, 6}, Stride: []int{3, 2}, Pads: []int{0, 2, 1, 1}, Act: relu}, []int{1, 0}, []int{7, 4}},
+		{Params{In: 40, Out: 2, Kernel: []int{2, 2}, Stride: []int{2, 2}}, nil, []int{9, 17}},
+		{Params{In: 8, Out: 1, Kernel: []int{2, 7}, Stride: []int{3, 3}}, []int{2, 2}, []int{6, 5}},
+		{Params{In: 33, Out: 1, Kernel: []int{8, 8}, Stride: []int{4, 4}, Pads: []int{3, 3, 3, 3}}, nil, []int{1, 1}},
+		{Params{In: 12, Out: 1, Kernel: []int{4, 4}, Stride: []int{3, 3}, Pads: []int{1, 0, 1, 3}}, nil, []int{1, 1}},
+	} {
+		c.p.Groups = 1
+		p := TransposeParams{Params: c.p, OutputPadding: c.more}
+		out, err := p.OutSpatial(c.spatial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		testTranspose(t, rng, ps, p, c.spatial, out, 3)
+		l := &layer{p: c.p, spatial: c.spatial, n: 1, x: random(rng, c.p.In*product(c.spatial)), w: random(rng, c.p.In*c.p.Out*product(c.p.Kernel)), bias: random(rng, c.p.Out)}
+		l.want = make([]float32, c.p.Out*product(out))
+		for _, level := range cpu.Levels() {
+			plan, err := NewTranspose(p, c.spatial, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.joined == nil {
+				t.Errorf("%v on %v: phases are apart", l, level)
+			}
+			apart := *plan
+			apart.joined = nil
+			if !slices.Equal(l.compute(t, transposed{plan}, level, nil), l.compute(t, transposed{&apart}, level, nil)) {
+				t.Errorf("%v on %v: other numbers than apart", l, level)
+			}
+		}
 	}
 }
 
