@@ -132,10 +132,15 @@ type scatterElementsCases struct{}
 func (scatterElementsCases) Cases() []op.Case {
 	x := f32s([]int{2, 3}, 1, 2, 3, 4, 5, 6)
 	idx, up := i64s([]int{2, 2}, 0, -1, 1, 1), f32s([]int{2, 2}, 10, 20, 30, 40)
-	many := indices(-5, 5, 9, 60, 70)
+	many, alike := indices(-5, 5, 9, 60, 70), indices(-5, 5, 540, 70)
+	for i, ids := 0, tensor.Of[int64](alike); i < len(ids); i++ {
+		ids[i] = ids[i/70*70]
+	}
 	return []op.Case{
 		{Name: "columns", Attrs: attr("axis", 1, "reduction", "add"), In: list(sequence(9, 5, 70), many, noise(9, 60, 70))},
 		{Name: "few columns", Attrs: attr("reduction", "max"), In: list(noise(5, 70), many.Reshape(540, 70), noise(540, 70))},
+		{Name: "no columns", In: list(noise(5, 2, 0), indices(0, 5, 3, 2, 0), noise(3, 2, 0))},
+		{Name: "one index a row", Attrs: attr("reduction", "add"), In: list(noise(9, 70), alike, noise(540, 70))},
 		{Name: "fewer lines", Attrs: attr("axis", 2, "reduction", "min"), In: list(noise(9, 61, 5), many, noise(9, 60, 70))},
 		{Name: "integers", Attrs: attr("axis", 2), In: list(indices(0, 100, 9, 60, 5), many, indices(0, 100, 9, 60, 70))},
 		{Name: "replace", Attrs: attr("axis", 1), In: list(x, idx, up), Out: list(f32s([]int{2, 3}, 10, 2, 20, 4, 40, 6))},

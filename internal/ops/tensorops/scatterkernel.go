@@ -48,6 +48,23 @@ func combine[T scattered](d *T, u T, how reduction) {
 	}
 }
 
+// combineRow puts updates into d one by one.
+func combineRow[T scattered](d, updates []T, how reduction) {
+	d = d[:len(updates)]
+	switch how {
+	case replace:
+		copy(d, updates)
+	case sum:
+		for i, u := range updates {
+			d[i] += u
+		}
+	default:
+		for i, u := range updates {
+			combine(&d[i], u, how)
+		}
+	}
+}
+
 // newScatter makes the kernel for the type of input 0, or nil where the reference serves it.
 func newScatter(p *op.Prep, s scatterShape) op.Kernel {
 	how, ok := reductions[p.Node.Str("reduction")]
@@ -202,7 +219,7 @@ func (k *scatterKernel[T]) Do(part int) {
 			err = k.line(k.bases[b], 0, b*k.n, (b+1)*k.n)
 		default:
 			for r := b * k.n; r < (b+1)*k.n && err == nil; r++ {
-				err = k.line(k.bases[b]+left, 1, r*k.width+left, r*k.width+right)
+				err = k.row(k.bases[b]+left, r*k.width+left, r*k.width+right)
 			}
 		}
 		if err != nil {
@@ -210,6 +227,24 @@ func (k *scatterKernel[T]) Do(part int) {
 			return
 		}
 	}
+}
+
+// row combines updates lo to hi with neighbours in the data; often all have the same index.
+func (k *scatterKernel[T]) row(base, lo, hi int) error {
+	if lo == hi {
+		return nil
+	}
+	ids := k.ids[lo:hi]
+	for _, id := range ids {
+		if id != ids[0] {
+			return k.line(base, 1, lo, hi)
+		}
+	}
+	at, err := element(int(ids[0]), k.limits[0])
+	if err == nil {
+		combineRow(k.dst[base+at*k.strides[0]:], k.updates[lo:hi], k.how)
+	}
+	return err
 }
 
 // line combines updates lo to hi, each with its index; the i-th of them i·step elements
@@ -242,14 +277,7 @@ func (k *scatterKernel[T]) tuples(left, right int) error {
 			}
 			base += at * k.strides[d]
 		}
-		dst, updates := k.dst[base+left:base+right], k.updates[r*k.width+left:r*k.width+right]
-		if k.how == replace {
-			copy(dst, updates)
-			continue
-		}
-		for i := range dst {
-			combine(&dst[i], updates[i], k.how)
-		}
+		combineRow(k.dst[base+left:base+right], k.updates[r*k.width+left:r*k.width+right], k.how)
 	}
 	return nil
 }
