@@ -27,7 +27,12 @@ func dim(in, kernel, stride, dilation, begin, end int) window.Dim {
 }
 
 func newLayer(rng *rand.Rand, n, in, out int, plain bool, h, w window.Dim) *layer {
-	l := &layer{n: n, Params: Params{In: in, Out: out, Plain: plain, H: h, W: w}}
+	l := &layer{n: n, Params: Params{In: in, Out: out, Plain: plain, H: h, W: w, Groups: 1}}
+	if !plain && rng.IntN(3) == 0 {
+		l.Groups = 1 + rng.IntN(6)
+		l.In, l.Out = l.Groups*(1+in/l.Groups), l.Groups*(1+out/l.Groups)
+		in, out = l.In, l.Out
+	}
 	l.Places = [2]Place{{h.Out, 0, 1}, {w.Out, 0, 1}}
 	noise := func(n int) []float32 {
 		s := make([]float32, n)
@@ -36,7 +41,7 @@ func newLayer(rng *rand.Rand, n, in, out int, plain bool, h, w window.Dim) *laye
 		}
 		return s
 	}
-	l.x, l.w = noise(n*in*h.In*w.In), noise(out*in*h.Kernel*w.Kernel)
+	l.x, l.w = noise(n*in*h.In*w.In), noise(out*in/l.Groups*h.Kernel*w.Kernel)
 	if rng.IntN(2) == 0 {
 		l.bias = noise(out)
 	}
@@ -61,7 +66,7 @@ func newLayer(rng *rand.Rand, n, in, out int, plain bool, h, w window.Dim) *laye
 }
 
 func (l *layer) String() string {
-	return fmt.Sprintf("%d images %d→%d, plain %v, %+v, %+v", l.n, l.In, l.Out, l.Plain, l.H, l.W)
+	return fmt.Sprintf("%d images %d→%d, %d groups, plain %v, %+v, %+v", l.n, l.In, l.Out, l.Groups, l.Plain, l.H, l.W)
 }
 
 // blocked brings [n, c, plane] into blocks; channels that don't exist hold numbers.
@@ -143,12 +148,14 @@ func (l *layer) want(image, o, y, x int) float64 {
 	if l.bias != nil {
 		s = float64(l.bias[o])
 	}
-	for c := range l.In {
+	size := l.In / l.Groups
+	for i := range size {
+		c := o/(l.Out/l.Groups)*size + i
 		for kh := range l.H.Kernel {
 			for kw := range l.W.Kernel {
 				iy, ix := y*l.H.Stride+kh*l.H.Dilation-l.H.Begin, x*l.W.Stride+kw*l.W.Dilation-l.W.Begin
 				if iy >= 0 && iy < l.H.In && ix >= 0 && ix < l.W.In {
-					s += rounded(l.x[((image*l.In+c)*l.H.In+iy)*l.W.In+ix]) * rounded(l.w[((o*l.In+c)*l.H.Kernel+kh)*l.W.Kernel+kw])
+					s += rounded(l.x[((image*l.In+c)*l.H.In+iy)*l.W.In+ix]) * rounded(l.w[((o*size+i)*l.H.Kernel+kh)*l.W.Kernel+kw])
 				}
 			}
 		}

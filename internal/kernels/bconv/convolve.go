@@ -44,7 +44,7 @@ func (r *Runner) convolve(w *workspace, b *band, image, row int, a area) {
 	pl, x := r.plan, &w.conv
 	pw := &pl.Places[1]
 	plane := pl.Places[0].Size * pw.Size
-	*x = amx.Conv{A: unsafe.Pointer(&w.input[0]), LDA: b.rowStep, Offsets: unsafe.Pointer(&b.offsets[0]), Steps: pl.steps, Pieces: &b.pieces[0],
+	*x = amx.Conv{LDA: b.rowStep, Offsets: unsafe.Pointer(&b.offsets[0]), Steps: pl.steps, Pieces: &b.pieces[0],
 		Sums: unsafe.Pointer(&w.sums[0]), Lo: pl.Lo, Hi: pl.Hi, Silu: pl.Silu, Ahead: pl.fetches,
 		BF16: pl.OutBF16, ResidualBF16: pl.ResidualBF16, ResidualLast: pl.ResidualLast}
 	x.Configure(pl.configs, b.height)
@@ -52,6 +52,7 @@ func (r *Runner) convolve(w *workspace, b *band, image, row int, a area) {
 	x.LDR, x.HalfR, x.PanelR = pw.Step*Block*pl.residualSize, plane*Block*pl.residualSize, 2*plane*Block*pl.residualSize
 	place := (image*pl.outBlocks*plane + r.pixel(row, 0)) * Block
 	call := func(t, tiles, p, panels int) {
+		x.A = unsafe.Pointer(&w.input[pl.input(b, p)])
 		at := place + 2*p*plane*Block
 		x.Dst = unsafe.Pointer(&r.op.Out[at*pl.outSize])
 		if pl.Residual {

@@ -56,17 +56,21 @@ func (pl *Plan) newCut(images, threads int) cut {
 	return c
 }
 
-// calls says how much a call computes.
+// calls says how much a call computes. Panels of a call have the same input.
 func (c *cut) calls(pl *Plan) {
 	c.band.tabulate(pl)
+	panels := pl.panels
+	if pl.span < pl.pairs {
+		panels = 1
+	}
 	if pl.atOnce() {
 		most := max(1, onceSteps/pl.steps)
 		if c.byTiles {
-			c.group = min(most, pl.panels)
+			c.group = min(most, panels)
 			c.tall = max(1, most/c.group)
 		} else {
 			c.tall = min(most, c.band.tiles)
-			c.group = max(1, most/c.tall)
+			c.group = min(max(1, most/c.tall), panels)
 		}
 		return
 	}
@@ -75,7 +79,7 @@ func (c *cut) calls(pl *Plan) {
 		sums = aheadSums
 	}
 	most := min(max(1, callSteps/pl.steps), sums)
-	c.group = min(most, pl.panels)
+	c.group = min(most, panels)
 	c.tall = max(1, most/c.group)
 }
 

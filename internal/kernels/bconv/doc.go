@@ -9,7 +9,9 @@
 // 16 channels, not dilated along a row, a step is two columns; the last one of an odd
 // number multiplies the column before once more, by zeros. With a plain input of up to
 // four channels a step is one kernel row of four channels a column. Taps in the padding are zeros that are multiplied; channels that do not
-// exist are zeros in the weights. Then the bias, the residual and the limits are
+// exist are zeros in the weights. In groups the steps are those of the blocks of 32 channels
+// that any group of 32 neighbouring outputs needs, as many for all such outputs, and weights
+// between groups are zeros. Then the bias, the residual and the limits are
 // applied in that order, each rounded, and an activation that is more than limits
 // last. So a bit of the output depends on the layer and the window alone.
 //

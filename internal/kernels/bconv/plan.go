@@ -20,6 +20,7 @@ type Place struct{ Size, First, Step int }
 // Params says what to compute.
 type Params struct {
 	In, Out int  // channels
+	Groups  int  // of them; 0 stands for 1
 	Plain   bool // the input is [N, In, H, W] with In up to 4; else it is blocked
 	H, W    window.Dim
 	Places  [2]Place // of outputs along H and W
@@ -60,11 +61,13 @@ type Plan struct {
 	inSize              int // bytes of a number
 	residualSize        int
 	outSize             int
-	pairs               int // pairs of input blocks
-	panels              int // pairs of output blocks
-	pixel               int // bytes of a pixel of rounded input
-	columns             int // of the kernel, that a step multiplies
-	rowSteps            int // of a kernel row
+	pairs               int   // pairs of input blocks
+	span                int   // pairs that a panel needs: all, without groups
+	firstPair           []int // of each panel
+	panels              int   // pairs of output blocks
+	pixel               int   // bytes of a pixel of rounded input
+	columns             int   // of the kernel, that a step multiplies
+	rowSteps            int   // of a kernel row
 	steps               int
 	phases              []phase
 	work                int  // multiply-adds of an image
@@ -86,8 +89,10 @@ func New(p Params, level cpu.Target) *Plan {
 	pl.inSize, pl.residualSize, pl.outSize = sizeOf(p.InBF16), sizeOf(p.ResidualBF16), sizeOf(p.OutBF16)
 	pl.inBlocks, pl.outBlocks = tiling.Ceil(p.In, Block), tiling.Ceil(p.Out, Block)
 	pl.pairs, pl.panels = tiling.Ceil(pl.inBlocks, 2), tiling.Ceil(pl.outBlocks, 2)
-	pl.work = p.H.Out * p.W.Out * p.Out * p.In * p.H.Kernel * p.W.Kernel
-	pl.cost = pl.work + 32*p.In*p.H.In*p.W.In + 64*p.Out*p.H.Out*p.W.Out
+	pl.Groups = max(p.Groups, 1)
+	pl.setSpan()
+	pl.work = p.H.Out * p.W.Out * p.Out * p.In / pl.Groups * p.H.Kernel * p.W.Kernel
+	pl.cost = p.H.Out*p.W.Out*p.Out*min(p.In, 2*Block*pl.span)*p.H.Kernel*p.W.Kernel + 32*p.In*p.H.In*p.W.In + 64*p.Out*p.H.Out*p.W.Out
 	pl.fetches = pl.InSize(1)+pl.OutSize(1)+pl.ResidualSize(1) > cpu.Cache().L2/2
 	pl.pixel = amx.StepBytes
 	switch {
@@ -99,7 +104,7 @@ func New(p Params, level cpu.Target) *Plan {
 	pl.columns = min(amx.StepBytes/pl.pixel, p.W.Kernel)
 	pl.rowSteps = tiling.Ceil(p.W.Kernel, pl.columns)
 	pl.configs = amx.NewConfigs(pl.columns * pl.pixel)
-	pl.steps = pl.pairs * p.H.Kernel * pl.rowSteps
+	pl.steps = pl.span * p.H.Kernel * pl.rowSteps
 	for kh := range p.H.Kernel {
 		for kw := range p.W.Kernel {
 			if f := pl.phaseOf(kh, kw); pl.phaseNumber(f) < 0 {
@@ -108,6 +113,27 @@ func New(p Params, level cpu.Target) *Plan {
 		}
 	}
 	return pl
+}
+
+// setSpan finds the pairs of input blocks that panels need, which are equally many: those
+// of the groups that their outputs belong to. Weights between groups are zeros.
+func (pl *Plan) setSpan() {
+	in, out := pl.In/pl.Groups, pl.Out/pl.Groups
+	last := make([]int, pl.panels)
+	for p := range pl.panels {
+		end := min((p+1)*amx.Cols, pl.Out)
+		pl.firstPair = append(pl.firstPair, p*amx.Cols/out*in/(2*Block))
+		last[p] = ((end-1)/out*in + in - 1) / (2 * Block)
+		pl.span = max(pl.span, last[p]+1-pl.firstPair[p])
+	}
+	for p := range pl.firstPair {
+		pl.firstPair[p] = min(pl.firstPair[p], pl.pairs-pl.span)
+	}
+}
+
+// input is where the pixels of a panel's first pair of input blocks are, in bytes.
+func (pl *Plan) input(b *band, panel int) int {
+	return pl.firstPair[panel] * len(pl.phases) * b.plane
 }
 
 // sizeOf is the bytes of a number.
@@ -163,7 +189,7 @@ func (pl *Plan) panelBytes() int { return pl.steps * amx.StepB }
 // Pack writes weights [Out, In, kernel rows, kernel columns] and bias [Out] (or
 // nil) into dst, in the order in which they are read.
 func (pl *Plan) Pack(dst []byte, weights, bias []float32) error {
-	if want := pl.Out * pl.In * pl.H.Kernel * pl.W.Kernel; len(weights) != want || len(dst) != pl.PackedSize() || bias != nil && len(bias) != pl.Out {
+	if want := pl.Out * pl.In / pl.Groups * pl.H.Kernel * pl.W.Kernel; len(weights) != want || len(dst) != pl.PackedSize() || bias != nil && len(bias) != pl.Out {
 		return fmt.Errorf("bconv: %d weights into %d bytes with a bias of %d, expected %d, %d and %d", len(weights), len(dst), len(bias), want, pl.PackedSize(), pl.Out)
 	}
 	clear(dst)
@@ -172,22 +198,24 @@ func (pl *Plan) Pack(dst []byte, weights, bias []float32) error {
 	for o := range pl.Out {
 		pl.kern.Round(row, weights[o*len(row):][:len(row)])
 		panel := dst[pl.biasBytes()+o/amx.Cols*pl.panelBytes():][:pl.panelBytes()]
-		pl.packChannel(unsafe.Slice((*uint16)(unsafe.Pointer(&panel[0])), len(panel)/2), row, o%amx.Cols)
+		pl.packChannel(unsafe.Slice((*uint16)(unsafe.Pointer(&panel[0])), len(panel)/2), row, o)
 	}
 	return nil
 }
 
 // packChannel packs the rounded weights of one output channel into a column of a
 // panel.
-func (pl *Plan) packChannel(panel []uint16, w []uint16, col int) {
-	taps := pl.H.Kernel * pl.W.Kernel
+func (pl *Plan) packChannel(panel []uint16, w []uint16, out int) {
+	taps, col := pl.H.Kernel*pl.W.Kernel, out%amx.Cols
+	size := pl.In / pl.Groups
+	first := out/(pl.Out/pl.Groups)*size - 2*Block*pl.firstPair[out/amx.Cols] // channel of the panel's
 	for tap := range taps {
 		kh, kw := tap/pl.W.Kernel, tap%pl.W.Kernel
-		for c := range pl.In {
-			inRow := kw / pl.columns
+		for i := range size {
+			c, inRow := first+i, kw/pl.columns
 			step := (c/32*pl.H.Kernel+kh)*pl.rowSteps + inRow
 			k := (kw-pl.firstColumn(inRow))*pl.pixel/2 + c%32
-			panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = w[c*taps+tap]
+			panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = w[i*taps+tap]
 		}
 	}
 }
@@ -225,7 +253,7 @@ func (pl *Plan) newBand(rows int) band {
 	b.plane = b.inRows * b.cols * pl.pixel
 	b.bytes = pl.pairs * len(pl.phases) * b.plane
 	b.run = (rows-1)*b.width + w.Out
-	for p := range pl.pairs {
+	for p := range pl.span {
 		for kh := range h.Kernel {
 			for step := range pl.rowSteps {
 				b.offsets = append(b.offsets, pl.offset(&b, p, kh, pl.firstColumn(step)))

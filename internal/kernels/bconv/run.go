@@ -229,7 +229,7 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	end := min(first+n*amx.Rows, b.run)
 	x.Configure(pl.configs, min(amx.Rows, end-first))
 	x.Tiles, x.TileA, x.TileC = n, amx.Rows*b.rowStep, panelSums
-	x.A, x.LDA = unsafe.Pointer(&w.input[first*b.rowStep]), b.rowStep
+	x.A, x.LDA = unsafe.Pointer(&w.input[pl.input(b, from)+first*b.rowStep]), b.rowStep
 	x.B = unsafe.Pointer(&r.op.Packed[pl.biasBytes()+from*pl.panelBytes()])
 	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, n*panelSums
 	x.Panels = to - from

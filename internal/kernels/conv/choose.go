@@ -58,7 +58,10 @@ const fewChannels = 4
 //	winograd 3×3 64→64 at 56²         551   293
 func Choose(p Params, level cpu.Target) Algorithm {
 	b, g := Block(level), max(p.Groups, 1)
+	depthwise := g > 1 && g == p.In && g == p.Out
 	switch {
+	case len(p.Kernel) == 3 && depthwise && !p.Residual:
+		return Depthwise
 	case len(p.Kernel) != 2:
 		return Plain
 	case g == 1 && p.In <= fewChannels && atOr1(p.Dilation, 1) == 1:

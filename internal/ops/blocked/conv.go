@@ -276,6 +276,8 @@ func (convCases) Cases() []op.Case {
 			Attrs: attrs(40, map[string]ir.Attr{"activation": ir.Str("relu"), "residual_last": ir.Int(1)}), Tol: 1e-2},
 		{Name: "depthwise in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(1, 19, 9, 8, b)), ramp(19, 1, 3, 3), ramp(19)},
 			Attrs: attrs(19, map[string]ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2), "bf16": ir.Int(1)}), Tol: 1e-2},
+		{Name: "groups in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(2, 72, 7, 6, b)), ramp(48, 24, 3, 3), ramp(48)},
+			Attrs: attrs(72, map[string]ir.Attr{"group": ir.Int(3), "pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "activated in bfloat16", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 1, 1), ramp(18)},
 			Attrs: attrs(20, map[string]ir.Attr{"activation": ir.Str("silu"), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "same upper", In: []*tensor.Tensor{blockedRamp(1, 24, 8, 7, b), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},

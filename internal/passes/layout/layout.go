@@ -55,6 +55,7 @@ func blockConv(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "%s", why)
 		return nil, nil
 	}
+	p.BF16 = c.Precision == op.BF16
 	alg := conv.Choose(p, level())
 	if !alg.OutBlocked() {
 		c.Near(n, "the %s algorithm is the best for it", alg)
