@@ -321,6 +321,24 @@ func (v rows) cmp(predicate int, a reg.VecVirtual, b Op) chosen {
 	return c
 }
 
+// unlessAny jumps where no element is chosen.
+func (v rows) unlessAny(c chosen, label string) {
+	if v.wide {
+		KTESTW(c.k, c.k)
+	} else {
+		VTESTPS(c.y, c.y)
+	}
+	JEQ(LabelRef(label))
+}
+
+var labels int
+
+// newLabel is a name that nothing else has.
+func newLabel(name string) string {
+	labels++
+	return fmt.Sprintf("%s%d", name, labels)
+}
+
 // negative is where the sign bit is set.
 func (v rows) negative(a reg.VecVirtual) chosen {
 	if v.wide {

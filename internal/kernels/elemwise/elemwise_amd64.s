@@ -1969,97 +1969,69 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS      (CX), Y0
 	VANDPS       word7fffffff<>+0(SB), Y0, Y1
-	VMOVUPS      word4169999a<>+0(SB), Y2
+	VMOVUPS      word40b33333<>+0(SB), Y2
 	VMINPS       Y1, Y2, Y1
-	VSUBPS       word40800000<>+0(SB), Y1, Y2
-	VADDPS       word40800000<>+0(SB), Y1, Y3
-	VMOVUPS      word7ef311c3<>+0(SB), Y4
-	VPSUBD       Y3, Y4, Y4
-	VMOVUPS      word3f800000<>+0(SB), Y5
-	VFNMADD231PS Y4, Y3, Y5
-	VMOVAPS      Y4, Y6
-	VFMADD231PS  Y5, Y4, Y6
-	VMOVUPS      word3f800000<>+0(SB), Y4
-	VFNMADD231PS Y6, Y3, Y4
-	VMOVAPS      Y6, Y5
-	VFMADD231PS  Y4, Y6, Y5
-	VMOVUPS      word3f800000<>+0(SB), Y4
-	VFNMADD231PS Y5, Y3, Y4
-	VMOVAPS      Y5, Y3
-	VFMADD231PS  Y4, Y5, Y3
-	VMULPS       Y3, Y2, Y2
-	VMOVUPS      wordb89658f1<>+0(SB), Y3
-	VFMADD213PS  wordb87ee373<>+0(SB), Y2, Y3
-	VFMADD213PS  word3a35977b<>+0(SB), Y2, Y3
-	VFMADD213PS  wordb99f3924<>+0(SB), Y2, Y3
-	VFMADD213PS  wordbba3fb04<>+0(SB), Y2, Y3
-	VFMADD213PS  word3c92f758<>+0(SB), Y2, Y3
-	VFMADD213PS  wordbd03e14d<>+0(SB), Y2, Y3
-	VFMADD213PS  word3cea4a80<>+0(SB), Y2, Y3
-	VFMADD213PS  word3c655e91<>+0(SB), Y2, Y3
-	VFMADD213PS  wordbdc60c78<>+0(SB), Y2, Y3
-	VFMADD213PS  word3ef1b0f5<>+0(SB), Y2, Y3
-	VADDPS       word3f800000<>+0(SB), Y1, Y2
-	VDIVPS       Y2, Y3, Y2
-	VMULPS       Y1, Y1, Y3
-	VMOVAPS      Y3, Y4
-	VFMSUB231PS  Y1, Y1, Y4
-	VMULPS       wordbf000000<>+0(SB), Y3, Y3
-	VMOVUPS      wordc2d20000<>+0(SB), Y5
-	VMAXPS       Y3, Y5, Y3
-	VMULPS       wordbf000000<>+0(SB), Y4, Y4
-	VMOVUPS      word4b400000<>+0(SB), Y5
-	VFMADD231PS  word3fb8aa3b<>+0(SB), Y3, Y5
+	VSUBPS       word3f8b37e3<>+0(SB), Y1, Y2
+	VMOVUPS      wordaf963eeb<>+0(SB), Y3
+	VFMADD213PS  word320d28d8<>+0(SB), Y2, Y3
+	VFMADD213PS  wordb3ef5601<>+0(SB), Y2, Y3
+	VFMADD213PS  word35707bb4<>+0(SB), Y2, Y3
+	VFMADD213PS  wordb699296f<>+0(SB), Y2, Y3
+	VFMADD213PS  word374ec56f<>+0(SB), Y2, Y3
+	VFMADD213PS  word37d86304<>+0(SB), Y2, Y3
+	VFMADD213PS  wordba16b3cf<>+0(SB), Y2, Y3
+	VFMADD213PS  word3b939c02<>+0(SB), Y2, Y3
+	VFMADD213PS  wordbcd9067e<>+0(SB), Y2, Y3
+	VFMADD213PS  word3e0bb754<>+0(SB), Y2, Y3
+	VFMADD213PS  wordbf3baa8a<>+0(SB), Y2, Y3
+	VMULPS       Y1, Y1, Y4
+	VMOVAPS      Y4, Y5
+	VFMSUB231PS  Y1, Y1, Y5
+	VMOVUPS      wordbf38aa3b<>+0(SB), Y6
+	VMULPS       Y6, Y4, Y7
+	VMOVAPS      Y7, Y8
+	VFMSUB231PS  Y6, Y4, Y8
+	VMOVAPS      Y8, Y8
+	VFMADD231PS  wordb2257060<>+0(SB), Y4, Y8
+	VMOVAPS      Y8, Y4
+	VFMADD231PS  Y6, Y5, Y4
+	VMOVAPS      Y7, Y5
+	VFMADD231PS  Y2, Y3, Y5
+	VADDPS       word4b3ffffe<>+0(SB), Y5, Y5
 	VSUBPS       word4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS word3f318000<>+0(SB), Y5, Y3
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS wordb95e8083<>+0(SB), Y5, Y3
-	VADDPS       Y4, Y3, Y3
-	VMOVUPS      word3ab6de32<>+0(SB), Y4
-	VFMADD213PS  word3c0920a4<>+0(SB), Y3, Y4
-	VFMADD213PS  word3d2aaa2a<>+0(SB), Y3, Y4
-	VFMADD213PS  word3e2aaa43<>+0(SB), Y3, Y4
-	VFMADD213PS  word3f000000<>+0(SB), Y3, Y4
-	VMULPS       Y3, Y3, Y6
-	VMOVAPS      Y3, Y3
-	VFMADD231PS  Y6, Y4, Y3
-	VADDPS       word3f800000<>+0(SB), Y3, Y3
-	VCVTPS2DQ    Y5, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       word0000007f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
+	VSUBPS       Y5, Y7, Y6
+	VSUBPS       word40000000<>+0(SB), Y6, Y6
+	VMOVAPS      Y6, Y6
+	VFMADD231PS  Y2, Y3, Y6
+	VADDPS       Y4, Y6, Y2
+	VMOVUPS      word3920f842<>+0(SB), Y3
+	VFMADD213PS  word3aafa7eb<>+0(SB), Y2, Y3
+	VFMADD213PS  word3c1d96c2<>+0(SB), Y2, Y3
+	VFMADD213PS  word3d635763<>+0(SB), Y2, Y3
+	VFMADD213PS  word3e75fdee<>+0(SB), Y2, Y3
+	VFMADD213PS  word3f317218<>+0(SB), Y2, Y3
+	VFMADD213PS  word3f800000<>+0(SB), Y2, Y3
+	VCVTPS2DQ    Y5, Y2
+	VPSRAD       $0x01, Y2, Y4
+	VPSUBD       Y4, Y2, Y2
 	VPADDD       word0000007f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
 	VMULPS       Y4, Y3, Y3
-	VMULPS       Y2, Y1, Y4
-	VMULPS       Y3, Y4, Y4
-	VXORPS       word80000000<>+0(SB), Y4, Y4
-	VMULPS       Y3, Y2, Y2
-	VMOVAPS      Y0, Y3
+	VPADDD       word0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y2, Y3, Y2
+	VMOVUPS      word00000000<>+0(SB), Y3
+	VMAXPS       Y0, Y3, Y3
+	VMOVAPS      Y3, Y3
 	VFNMADD231PS Y2, Y1, Y3
-	VBLENDVPS    Y0, Y4, Y3, Y0
-	VMOVUPS      Y0, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	SUBQ         $0x00000008, DX
-	JGE          each
-
-rest:
-	ADDQ         $0x00000008, DX
-	JEQ          done
-	LEAQ         tailmask<>+0(SB), BX
-	MOVQ         $0x00000008, SI
-	SUBQ         DX, SI
-	VMOVUPS      (BX)(SI*4), Y0
-	VMASKMOVPS   (CX), Y0, Y1
-	VANDPS       word7fffffff<>+0(SB), Y1, Y2
-	VMOVUPS      word4169999a<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VSUBPS       word40800000<>+0(SB), Y2, Y3
-	VADDPS       word40800000<>+0(SB), Y2, Y4
+	VCMPPS       $0x11, wordc0b33333<>+0(SB), Y0, Y1
+	VTESTPS      Y1, Y1
+	JEQ          near1
+	VANDPS       word7fffffff<>+0(SB), Y0, Y0
+	VMOVUPS      word4169999a<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y0
+	VSUBPS       word40800000<>+0(SB), Y0, Y2
+	VADDPS       word40800000<>+0(SB), Y0, Y4
 	VMOVUPS      word7ef311c3<>+0(SB), Y5
 	VPSUBD       Y4, Y5, Y5
 	VMOVUPS      word3f800000<>+0(SB), Y6
@@ -2074,23 +2046,23 @@ rest:
 	VFNMADD231PS Y6, Y4, Y5
 	VMOVAPS      Y6, Y4
 	VFMADD231PS  Y5, Y6, Y4
-	VMULPS       Y4, Y3, Y3
+	VMULPS       Y4, Y2, Y2
 	VMOVUPS      wordb89658f1<>+0(SB), Y4
-	VFMADD213PS  wordb87ee373<>+0(SB), Y3, Y4
-	VFMADD213PS  word3a35977b<>+0(SB), Y3, Y4
-	VFMADD213PS  wordb99f3924<>+0(SB), Y3, Y4
-	VFMADD213PS  wordbba3fb04<>+0(SB), Y3, Y4
-	VFMADD213PS  word3c92f758<>+0(SB), Y3, Y4
-	VFMADD213PS  wordbd03e14d<>+0(SB), Y3, Y4
-	VFMADD213PS  word3cea4a80<>+0(SB), Y3, Y4
-	VFMADD213PS  word3c655e91<>+0(SB), Y3, Y4
-	VFMADD213PS  wordbdc60c78<>+0(SB), Y3, Y4
-	VFMADD213PS  word3ef1b0f5<>+0(SB), Y3, Y4
-	VADDPS       word3f800000<>+0(SB), Y2, Y3
-	VDIVPS       Y3, Y4, Y3
-	VMULPS       Y2, Y2, Y4
+	VFMADD213PS  wordb87ee373<>+0(SB), Y2, Y4
+	VFMADD213PS  word3a35977b<>+0(SB), Y2, Y4
+	VFMADD213PS  wordb99f3924<>+0(SB), Y2, Y4
+	VFMADD213PS  wordbba3fb04<>+0(SB), Y2, Y4
+	VFMADD213PS  word3c92f758<>+0(SB), Y2, Y4
+	VFMADD213PS  wordbd03e14d<>+0(SB), Y2, Y4
+	VFMADD213PS  word3cea4a80<>+0(SB), Y2, Y4
+	VFMADD213PS  word3c655e91<>+0(SB), Y2, Y4
+	VFMADD213PS  wordbdc60c78<>+0(SB), Y2, Y4
+	VFMADD213PS  word3ef1b0f5<>+0(SB), Y2, Y4
+	VADDPS       word3f800000<>+0(SB), Y0, Y2
+	VDIVPS       Y2, Y4, Y2
+	VMULPS       Y0, Y0, Y4
 	VMOVAPS      Y4, Y5
-	VFMSUB231PS  Y2, Y2, Y5
+	VFMSUB231PS  Y0, Y0, Y5
 	VMULPS       wordbf000000<>+0(SB), Y4, Y4
 	VMOVUPS      wordc2d20000<>+0(SB), Y6
 	VMAXPS       Y4, Y6, Y4
@@ -2121,18 +2093,404 @@ rest:
 	VPADDD       word0000007f<>+0(SB), Y5, Y5
 	VPSLLD       $0x17, Y5, Y5
 	VMULPS       Y5, Y4, Y4
-	VMULPS       Y3, Y2, Y5
-	VMULPS       Y4, Y5, Y5
-	VXORPS       word80000000<>+0(SB), Y5, Y5
-	VMULPS       Y4, Y3, Y3
-	VMOVAPS      Y1, Y4
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VXORPS       word80000000<>+0(SB), Y0, Y0
+	VBLENDVPS    Y1, Y0, Y3, Y0
+	VMOVAPS      Y0, Y3
+
+near1:
+	VMOVUPS Y3, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, CX
+	SUBQ    $0x00000008, DX
+	JGE     each
+
+rest:
+	ADDQ         $0x00000008, DX
+	JEQ          done
+	LEAQ         tailmask<>+0(SB), BX
+	MOVQ         $0x00000008, SI
+	SUBQ         DX, SI
+	VMOVUPS      (BX)(SI*4), Y0
+	VMASKMOVPS   (CX), Y0, Y1
+	VANDPS       word7fffffff<>+0(SB), Y1, Y2
+	VMOVUPS      word40b33333<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VSUBPS       word3f8b37e3<>+0(SB), Y2, Y3
+	VMOVUPS      wordaf963eeb<>+0(SB), Y4
+	VFMADD213PS  word320d28d8<>+0(SB), Y3, Y4
+	VFMADD213PS  wordb3ef5601<>+0(SB), Y3, Y4
+	VFMADD213PS  word35707bb4<>+0(SB), Y3, Y4
+	VFMADD213PS  wordb699296f<>+0(SB), Y3, Y4
+	VFMADD213PS  word374ec56f<>+0(SB), Y3, Y4
+	VFMADD213PS  word37d86304<>+0(SB), Y3, Y4
+	VFMADD213PS  wordba16b3cf<>+0(SB), Y3, Y4
+	VFMADD213PS  word3b939c02<>+0(SB), Y3, Y4
+	VFMADD213PS  wordbcd9067e<>+0(SB), Y3, Y4
+	VFMADD213PS  word3e0bb754<>+0(SB), Y3, Y4
+	VFMADD213PS  wordbf3baa8a<>+0(SB), Y3, Y4
+	VMULPS       Y2, Y2, Y5
+	VMOVAPS      Y5, Y6
+	VFMSUB231PS  Y2, Y2, Y6
+	VMOVUPS      wordbf38aa3b<>+0(SB), Y7
+	VMULPS       Y7, Y5, Y8
+	VMOVAPS      Y8, Y9
+	VFMSUB231PS  Y7, Y5, Y9
+	VMOVAPS      Y9, Y9
+	VFMADD231PS  wordb2257060<>+0(SB), Y5, Y9
+	VMOVAPS      Y9, Y5
+	VFMADD231PS  Y7, Y6, Y5
+	VMOVAPS      Y8, Y6
+	VFMADD231PS  Y3, Y4, Y6
+	VADDPS       word4b3ffffe<>+0(SB), Y6, Y6
+	VSUBPS       word4b400000<>+0(SB), Y6, Y6
+	VSUBPS       Y6, Y8, Y7
+	VSUBPS       word40000000<>+0(SB), Y7, Y7
+	VMOVAPS      Y7, Y7
+	VFMADD231PS  Y3, Y4, Y7
+	VADDPS       Y5, Y7, Y3
+	VMOVUPS      word3920f842<>+0(SB), Y4
+	VFMADD213PS  word3aafa7eb<>+0(SB), Y3, Y4
+	VFMADD213PS  word3c1d96c2<>+0(SB), Y3, Y4
+	VFMADD213PS  word3d635763<>+0(SB), Y3, Y4
+	VFMADD213PS  word3e75fdee<>+0(SB), Y3, Y4
+	VFMADD213PS  word3f317218<>+0(SB), Y3, Y4
+	VFMADD213PS  word3f800000<>+0(SB), Y3, Y4
+	VCVTPS2DQ    Y6, Y3
+	VPSRAD       $0x01, Y3, Y5
+	VPSUBD       Y5, Y3, Y3
+	VPADDD       word0000007f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y4, Y4
+	VPADDD       word0000007f<>+0(SB), Y3, Y3
+	VPSLLD       $0x17, Y3, Y3
+	VMULPS       Y3, Y4, Y3
+	VMOVUPS      word00000000<>+0(SB), Y4
+	VMAXPS       Y1, Y4, Y4
+	VMOVAPS      Y4, Y4
 	VFNMADD231PS Y3, Y2, Y4
-	VBLENDVPS    Y1, Y5, Y4, Y1
-	VMASKMOVPS   Y1, Y0, (AX)
+	VCMPPS       $0x11, wordc0b33333<>+0(SB), Y1, Y2
+	VTESTPS      Y2, Y2
+	JEQ          near2
+	VANDPS       word7fffffff<>+0(SB), Y1, Y1
+	VMOVUPS      word4169999a<>+0(SB), Y3
+	VMINPS       Y1, Y3, Y1
+	VSUBPS       word40800000<>+0(SB), Y1, Y3
+	VADDPS       word40800000<>+0(SB), Y1, Y5
+	VMOVUPS      word7ef311c3<>+0(SB), Y6
+	VPSUBD       Y5, Y6, Y6
+	VMOVUPS      word3f800000<>+0(SB), Y7
+	VFNMADD231PS Y6, Y5, Y7
+	VMOVAPS      Y6, Y8
+	VFMADD231PS  Y7, Y6, Y8
+	VMOVUPS      word3f800000<>+0(SB), Y6
+	VFNMADD231PS Y8, Y5, Y6
+	VMOVAPS      Y8, Y7
+	VFMADD231PS  Y6, Y8, Y7
+	VMOVUPS      word3f800000<>+0(SB), Y6
+	VFNMADD231PS Y7, Y5, Y6
+	VMOVAPS      Y7, Y5
+	VFMADD231PS  Y6, Y7, Y5
+	VMULPS       Y5, Y3, Y3
+	VMOVUPS      wordb89658f1<>+0(SB), Y5
+	VFMADD213PS  wordb87ee373<>+0(SB), Y3, Y5
+	VFMADD213PS  word3a35977b<>+0(SB), Y3, Y5
+	VFMADD213PS  wordb99f3924<>+0(SB), Y3, Y5
+	VFMADD213PS  wordbba3fb04<>+0(SB), Y3, Y5
+	VFMADD213PS  word3c92f758<>+0(SB), Y3, Y5
+	VFMADD213PS  wordbd03e14d<>+0(SB), Y3, Y5
+	VFMADD213PS  word3cea4a80<>+0(SB), Y3, Y5
+	VFMADD213PS  word3c655e91<>+0(SB), Y3, Y5
+	VFMADD213PS  wordbdc60c78<>+0(SB), Y3, Y5
+	VFMADD213PS  word3ef1b0f5<>+0(SB), Y3, Y5
+	VADDPS       word3f800000<>+0(SB), Y1, Y3
+	VDIVPS       Y3, Y5, Y3
+	VMULPS       Y1, Y1, Y5
+	VMOVAPS      Y5, Y6
+	VFMSUB231PS  Y1, Y1, Y6
+	VMULPS       wordbf000000<>+0(SB), Y5, Y5
+	VMOVUPS      wordc2d20000<>+0(SB), Y7
+	VMAXPS       Y5, Y7, Y5
+	VMULPS       wordbf000000<>+0(SB), Y6, Y6
+	VMOVUPS      word4b400000<>+0(SB), Y7
+	VFMADD231PS  word3fb8aa3b<>+0(SB), Y5, Y7
+	VSUBPS       word4b400000<>+0(SB), Y7, Y7
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS word3f318000<>+0(SB), Y7, Y5
+	VMOVAPS      Y5, Y5
+	VFNMADD231PS wordb95e8083<>+0(SB), Y7, Y5
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      word3ab6de32<>+0(SB), Y6
+	VFMADD213PS  word3c0920a4<>+0(SB), Y5, Y6
+	VFMADD213PS  word3d2aaa2a<>+0(SB), Y5, Y6
+	VFMADD213PS  word3e2aaa43<>+0(SB), Y5, Y6
+	VFMADD213PS  word3f000000<>+0(SB), Y5, Y6
+	VMULPS       Y5, Y5, Y8
+	VMOVAPS      Y5, Y5
+	VFMADD231PS  Y8, Y6, Y5
+	VADDPS       word3f800000<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y7, Y6
+	VPSRAD       $0x01, Y6, Y7
+	VPSUBD       Y7, Y6, Y6
+	VPADDD       word0000007f<>+0(SB), Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VMULPS       Y7, Y5, Y5
+	VPADDD       word0000007f<>+0(SB), Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMULPS       Y6, Y5, Y5
+	VMULPS       Y3, Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VXORPS       word80000000<>+0(SB), Y1, Y1
+	VBLENDVPS    Y2, Y1, Y4, Y1
+	VMOVAPS      Y1, Y4
+
+near2:
+	VMASKMOVPS Y4, Y0, (AX)
 
 done:
 	VZEROUPPER
 	RET
+
+DATA word40b33333<>+0(SB)/4, $0x40b33333
+DATA word40b33333<>+4(SB)/4, $0x40b33333
+DATA word40b33333<>+8(SB)/4, $0x40b33333
+DATA word40b33333<>+12(SB)/4, $0x40b33333
+DATA word40b33333<>+16(SB)/4, $0x40b33333
+DATA word40b33333<>+20(SB)/4, $0x40b33333
+DATA word40b33333<>+24(SB)/4, $0x40b33333
+DATA word40b33333<>+28(SB)/4, $0x40b33333
+GLOBL word40b33333<>(SB), RODATA|NOPTR, $32
+
+DATA word3f8b37e3<>+0(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+4(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+8(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+12(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+16(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+20(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+24(SB)/4, $0x3f8b37e3
+DATA word3f8b37e3<>+28(SB)/4, $0x3f8b37e3
+GLOBL word3f8b37e3<>(SB), RODATA|NOPTR, $32
+
+DATA wordaf963eeb<>+0(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+4(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+8(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+12(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+16(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+20(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+24(SB)/4, $0xaf963eeb
+DATA wordaf963eeb<>+28(SB)/4, $0xaf963eeb
+GLOBL wordaf963eeb<>(SB), RODATA|NOPTR, $32
+
+DATA word320d28d8<>+0(SB)/4, $0x320d28d8
+DATA word320d28d8<>+4(SB)/4, $0x320d28d8
+DATA word320d28d8<>+8(SB)/4, $0x320d28d8
+DATA word320d28d8<>+12(SB)/4, $0x320d28d8
+DATA word320d28d8<>+16(SB)/4, $0x320d28d8
+DATA word320d28d8<>+20(SB)/4, $0x320d28d8
+DATA word320d28d8<>+24(SB)/4, $0x320d28d8
+DATA word320d28d8<>+28(SB)/4, $0x320d28d8
+GLOBL word320d28d8<>(SB), RODATA|NOPTR, $32
+
+DATA wordb3ef5601<>+0(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+4(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+8(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+12(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+16(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+20(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+24(SB)/4, $0xb3ef5601
+DATA wordb3ef5601<>+28(SB)/4, $0xb3ef5601
+GLOBL wordb3ef5601<>(SB), RODATA|NOPTR, $32
+
+DATA word35707bb4<>+0(SB)/4, $0x35707bb4
+DATA word35707bb4<>+4(SB)/4, $0x35707bb4
+DATA word35707bb4<>+8(SB)/4, $0x35707bb4
+DATA word35707bb4<>+12(SB)/4, $0x35707bb4
+DATA word35707bb4<>+16(SB)/4, $0x35707bb4
+DATA word35707bb4<>+20(SB)/4, $0x35707bb4
+DATA word35707bb4<>+24(SB)/4, $0x35707bb4
+DATA word35707bb4<>+28(SB)/4, $0x35707bb4
+GLOBL word35707bb4<>(SB), RODATA|NOPTR, $32
+
+DATA wordb699296f<>+0(SB)/4, $0xb699296f
+DATA wordb699296f<>+4(SB)/4, $0xb699296f
+DATA wordb699296f<>+8(SB)/4, $0xb699296f
+DATA wordb699296f<>+12(SB)/4, $0xb699296f
+DATA wordb699296f<>+16(SB)/4, $0xb699296f
+DATA wordb699296f<>+20(SB)/4, $0xb699296f
+DATA wordb699296f<>+24(SB)/4, $0xb699296f
+DATA wordb699296f<>+28(SB)/4, $0xb699296f
+GLOBL wordb699296f<>(SB), RODATA|NOPTR, $32
+
+DATA word374ec56f<>+0(SB)/4, $0x374ec56f
+DATA word374ec56f<>+4(SB)/4, $0x374ec56f
+DATA word374ec56f<>+8(SB)/4, $0x374ec56f
+DATA word374ec56f<>+12(SB)/4, $0x374ec56f
+DATA word374ec56f<>+16(SB)/4, $0x374ec56f
+DATA word374ec56f<>+20(SB)/4, $0x374ec56f
+DATA word374ec56f<>+24(SB)/4, $0x374ec56f
+DATA word374ec56f<>+28(SB)/4, $0x374ec56f
+GLOBL word374ec56f<>(SB), RODATA|NOPTR, $32
+
+DATA word37d86304<>+0(SB)/4, $0x37d86304
+DATA word37d86304<>+4(SB)/4, $0x37d86304
+DATA word37d86304<>+8(SB)/4, $0x37d86304
+DATA word37d86304<>+12(SB)/4, $0x37d86304
+DATA word37d86304<>+16(SB)/4, $0x37d86304
+DATA word37d86304<>+20(SB)/4, $0x37d86304
+DATA word37d86304<>+24(SB)/4, $0x37d86304
+DATA word37d86304<>+28(SB)/4, $0x37d86304
+GLOBL word37d86304<>(SB), RODATA|NOPTR, $32
+
+DATA wordba16b3cf<>+0(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+4(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+8(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+12(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+16(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+20(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+24(SB)/4, $0xba16b3cf
+DATA wordba16b3cf<>+28(SB)/4, $0xba16b3cf
+GLOBL wordba16b3cf<>(SB), RODATA|NOPTR, $32
+
+DATA word3b939c02<>+0(SB)/4, $0x3b939c02
+DATA word3b939c02<>+4(SB)/4, $0x3b939c02
+DATA word3b939c02<>+8(SB)/4, $0x3b939c02
+DATA word3b939c02<>+12(SB)/4, $0x3b939c02
+DATA word3b939c02<>+16(SB)/4, $0x3b939c02
+DATA word3b939c02<>+20(SB)/4, $0x3b939c02
+DATA word3b939c02<>+24(SB)/4, $0x3b939c02
+DATA word3b939c02<>+28(SB)/4, $0x3b939c02
+GLOBL word3b939c02<>(SB), RODATA|NOPTR, $32
+
+DATA wordbcd9067e<>+0(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+4(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+8(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+12(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+16(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+20(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+24(SB)/4, $0xbcd9067e
+DATA wordbcd9067e<>+28(SB)/4, $0xbcd9067e
+GLOBL wordbcd9067e<>(SB), RODATA|NOPTR, $32
+
+DATA word3e0bb754<>+0(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+4(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+8(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+12(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+16(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+20(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+24(SB)/4, $0x3e0bb754
+DATA word3e0bb754<>+28(SB)/4, $0x3e0bb754
+GLOBL word3e0bb754<>(SB), RODATA|NOPTR, $32
+
+DATA wordbf3baa8a<>+0(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+4(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+8(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+12(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+16(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+20(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+24(SB)/4, $0xbf3baa8a
+DATA wordbf3baa8a<>+28(SB)/4, $0xbf3baa8a
+GLOBL wordbf3baa8a<>(SB), RODATA|NOPTR, $32
+
+DATA wordbf38aa3b<>+0(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+4(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+8(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+12(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+16(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+20(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+24(SB)/4, $0xbf38aa3b
+DATA wordbf38aa3b<>+28(SB)/4, $0xbf38aa3b
+GLOBL wordbf38aa3b<>(SB), RODATA|NOPTR, $32
+
+DATA wordb2257060<>+0(SB)/4, $0xb2257060
+DATA wordb2257060<>+4(SB)/4, $0xb2257060
+DATA wordb2257060<>+8(SB)/4, $0xb2257060
+DATA wordb2257060<>+12(SB)/4, $0xb2257060
+DATA wordb2257060<>+16(SB)/4, $0xb2257060
+DATA wordb2257060<>+20(SB)/4, $0xb2257060
+DATA wordb2257060<>+24(SB)/4, $0xb2257060
+DATA wordb2257060<>+28(SB)/4, $0xb2257060
+GLOBL wordb2257060<>(SB), RODATA|NOPTR, $32
+
+DATA word4b3ffffe<>+0(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+4(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+8(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+12(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+16(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+20(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+24(SB)/4, $0x4b3ffffe
+DATA word4b3ffffe<>+28(SB)/4, $0x4b3ffffe
+GLOBL word4b3ffffe<>(SB), RODATA|NOPTR, $32
+
+DATA word3920f842<>+0(SB)/4, $0x3920f842
+DATA word3920f842<>+4(SB)/4, $0x3920f842
+DATA word3920f842<>+8(SB)/4, $0x3920f842
+DATA word3920f842<>+12(SB)/4, $0x3920f842
+DATA word3920f842<>+16(SB)/4, $0x3920f842
+DATA word3920f842<>+20(SB)/4, $0x3920f842
+DATA word3920f842<>+24(SB)/4, $0x3920f842
+DATA word3920f842<>+28(SB)/4, $0x3920f842
+GLOBL word3920f842<>(SB), RODATA|NOPTR, $32
+
+DATA word3aafa7eb<>+0(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+4(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+8(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+12(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+16(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+20(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+24(SB)/4, $0x3aafa7eb
+DATA word3aafa7eb<>+28(SB)/4, $0x3aafa7eb
+GLOBL word3aafa7eb<>(SB), RODATA|NOPTR, $32
+
+DATA word3c1d96c2<>+0(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+4(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+8(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+12(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+16(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+20(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+24(SB)/4, $0x3c1d96c2
+DATA word3c1d96c2<>+28(SB)/4, $0x3c1d96c2
+GLOBL word3c1d96c2<>(SB), RODATA|NOPTR, $32
+
+DATA word3d635763<>+0(SB)/4, $0x3d635763
+DATA word3d635763<>+4(SB)/4, $0x3d635763
+DATA word3d635763<>+8(SB)/4, $0x3d635763
+DATA word3d635763<>+12(SB)/4, $0x3d635763
+DATA word3d635763<>+16(SB)/4, $0x3d635763
+DATA word3d635763<>+20(SB)/4, $0x3d635763
+DATA word3d635763<>+24(SB)/4, $0x3d635763
+DATA word3d635763<>+28(SB)/4, $0x3d635763
+GLOBL word3d635763<>(SB), RODATA|NOPTR, $32
+
+DATA word3e75fdee<>+0(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+4(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+8(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+12(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+16(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+20(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+24(SB)/4, $0x3e75fdee
+DATA word3e75fdee<>+28(SB)/4, $0x3e75fdee
+GLOBL word3e75fdee<>(SB), RODATA|NOPTR, $32
+
+DATA word3f317218<>+0(SB)/4, $0x3f317218
+DATA word3f317218<>+4(SB)/4, $0x3f317218
+DATA word3f317218<>+8(SB)/4, $0x3f317218
+DATA word3f317218<>+12(SB)/4, $0x3f317218
+DATA word3f317218<>+16(SB)/4, $0x3f317218
+DATA word3f317218<>+20(SB)/4, $0x3f317218
+DATA word3f317218<>+24(SB)/4, $0x3f317218
+DATA word3f317218<>+28(SB)/4, $0x3f317218
+GLOBL word3f317218<>(SB), RODATA|NOPTR, $32
+
+DATA wordc0b33333<>+0(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+4(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+8(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+12(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+16(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+20(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+24(SB)/4, $0xc0b33333
+DATA wordc0b33333<>+28(SB)/4, $0xc0b33333
+GLOBL wordc0b33333<>(SB), RODATA|NOPTR, $32
 
 DATA word4169999a<>+0(SB)/4, $0x4169999a
 DATA word4169999a<>+4(SB)/4, $0x4169999a
@@ -6529,76 +6887,126 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-60
 each:
 	VMOVUPS           (CX), Z0
 	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z1
-	VBROADCASTSS      word4169999a<>+0(SB), Z2
+	VBROADCASTSS      word40b33333<>+0(SB), Z2
 	VMINPS            Z1, Z2, Z1
-	VSUBPS.BCST       word40800000<>+0(SB), Z1, Z2
-	VADDPS.BCST       word40800000<>+0(SB), Z1, Z5
+	VSUBPS.BCST       word3f8b37e3<>+0(SB), Z1, Z2
+	VBROADCASTSS      wordaf963eeb<>+0(SB), Z5
+	VFMADD213PS.BCST  word320d28d8<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  wordb3ef5601<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word35707bb4<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  wordb699296f<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word374ec56f<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word37d86304<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  wordba16b3cf<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3b939c02<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  wordbcd9067e<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e0bb754<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  wordbf3baa8a<>+0(SB), Z2, Z5
+	VMULPS            Z1, Z1, Z6
+	VMOVAPS           Z6, Z7
+	VFMSUB231PS       Z1, Z1, Z7
+	VBROADCASTSS      wordbf38aa3b<>+0(SB), Z8
+	VMULPS            Z8, Z6, Z9
+	VMOVAPS           Z9, Z10
+	VFMSUB231PS       Z8, Z6, Z10
+	VMOVAPS           Z10, Z10
+	VFMADD231PS.BCST  wordb2257060<>+0(SB), Z6, Z10
+	VMOVAPS           Z10, Z6
+	VFMADD231PS       Z8, Z7, Z6
+	VMOVAPS           Z9, Z7
+	VFMADD231PS       Z2, Z5, Z7
+	VADDPS.BCST       word4b3ffffe<>+0(SB), Z7, Z7
+	VSUBPS.BCST       word4b400000<>+0(SB), Z7, Z7
+	VSUBPS            Z7, Z9, Z8
+	VSUBPS.BCST       word40000000<>+0(SB), Z8, Z8
+	VMOVAPS           Z8, Z8
+	VFMADD231PS       Z2, Z5, Z8
+	VADDPS            Z6, Z8, Z2
+	VBROADCASTSS      word3920f842<>+0(SB), Z5
+	VFMADD213PS.BCST  word3aafa7eb<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3c1d96c2<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3d635763<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e75fdee<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f317218<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f800000<>+0(SB), Z2, Z5
+	VSCALEFPS         Z7, Z5, Z2
+	VBROADCASTSS      word00000000<>+0(SB), Z5
+	VMAXPS            Z0, Z5, Z5
+	VMOVAPS           Z5, Z5
+	VFNMADD231PS      Z2, Z1, Z5
+	VCMPPS.BCST       $0x11, wordc0b33333<>+0(SB), Z0, K1
+	KTESTW            K1, K1
+	JEQ               near3
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z0
+	VBROADCASTSS      word4169999a<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VSUBPS.BCST       word40800000<>+0(SB), Z0, Z1
+	VADDPS.BCST       word40800000<>+0(SB), Z0, Z2
 	VBROADCASTSS      word7ef311c3<>+0(SB), Z6
-	VPSUBD            Z5, Z6, Z6
+	VPSUBD            Z2, Z6, Z6
 	VBROADCASTSS      word3f800000<>+0(SB), Z7
-	VFNMADD231PS      Z6, Z5, Z7
+	VFNMADD231PS      Z6, Z2, Z7
 	VMOVAPS           Z6, Z8
 	VFMADD231PS       Z7, Z6, Z8
 	VBROADCASTSS      word3f800000<>+0(SB), Z6
-	VFNMADD231PS      Z8, Z5, Z6
+	VFNMADD231PS      Z8, Z2, Z6
 	VMOVAPS           Z8, Z7
 	VFMADD231PS       Z6, Z8, Z7
 	VBROADCASTSS      word3f800000<>+0(SB), Z6
-	VFNMADD231PS      Z7, Z5, Z6
-	VMOVAPS           Z7, Z5
-	VFMADD231PS       Z6, Z7, Z5
-	VMULPS            Z5, Z2, Z2
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z5
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z2, Z5
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z2, Z5
-	VADDPS.BCST       word3f800000<>+0(SB), Z1, Z2
-	VDIVPS            Z2, Z5, Z2
-	VMULPS            Z1, Z1, Z5
-	VMOVAPS           Z5, Z6
-	VFMSUB231PS       Z1, Z1, Z6
-	VMULPS.BCST       wordbf000000<>+0(SB), Z5, Z5
+	VFNMADD231PS      Z7, Z2, Z6
+	VMOVAPS           Z7, Z2
+	VFMADD231PS       Z6, Z7, Z2
+	VMULPS            Z2, Z1, Z1
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z2
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z1, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z1
+	VDIVPS            Z1, Z2, Z1
+	VMULPS            Z0, Z0, Z2
+	VMOVAPS           Z2, Z6
+	VFMSUB231PS       Z0, Z0, Z6
+	VMULPS.BCST       wordbf000000<>+0(SB), Z2, Z2
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z7
-	VMAXPS            Z5, Z7, Z5
+	VMAXPS            Z2, Z7, Z2
 	VMULPS.BCST       wordbf000000<>+0(SB), Z6, Z6
 	VBROADCASTSS      word4b400000<>+0(SB), Z7
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z5, Z7
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z7
 	VSUBPS.BCST       word4b400000<>+0(SB), Z7, Z7
-	VMOVAPS           Z5, Z5
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z7, Z5
-	VMOVAPS           Z5, Z5
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z7, Z5
-	VADDPS            Z6, Z5, Z5
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z7, Z2
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z7, Z2
+	VADDPS            Z6, Z2, Z2
 	VBROADCASTSS      word3ab6de32<>+0(SB), Z6
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z5, Z6
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z5, Z6
-	VMULPS            Z5, Z5, Z8
-	VMOVAPS           Z5, Z5
-	VFMADD231PS       Z8, Z6, Z5
-	VADDPS.BCST       word3f800000<>+0(SB), Z5, Z5
-	VSCALEFPS         Z7, Z5, Z5
-	VMULPS            Z2, Z1, Z6
-	VMULPS            Z5, Z6, Z6
-	VXORPS.BCST       word80000000<>+0(SB), Z6, Z6
-	VMULPS            Z5, Z2, Z2
-	VMOVAPS           Z0, Z5
-	VFNMADD231PS      Z2, Z1, Z5
-	VPMOVD2M          Z0, K1
-	VBLENDMPS         Z6, Z5, K1, Z3
-	VMOVUPS           Z3, (AX)
-	ADDQ              $0x00000040, AX
-	ADDQ              $0x00000040, CX
-	SUBQ              $0x00000010, DX
-	JGE               each
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z2, Z6
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z6
+	VMULPS            Z2, Z2, Z8
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z8, Z6, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS         Z7, Z2, Z2
+	VMULPS            Z1, Z0, Z0
+	VMULPS            Z2, Z0, Z0
+	VXORPS.BCST       word80000000<>+0(SB), Z0, Z0
+	VBLENDMPS         Z0, Z5, K1, Z3
+	VMOVAPS           Z3, Z5
+
+near3:
+	VMOVUPS Z5, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, CX
+	SUBQ    $0x00000010, DX
+	JGE     each
 
 rest:
 	ADDQ              $0x00000010, DX
@@ -6608,72 +7016,122 @@ rest:
 	KMOVW             BX, K1
 	VMOVUPS.Z         (CX), K1, Z0
 	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z1
-	VBROADCASTSS      word4169999a<>+0(SB), Z2
+	VBROADCASTSS      word40b33333<>+0(SB), Z2
 	VMINPS            Z1, Z2, Z1
-	VSUBPS.BCST       word40800000<>+0(SB), Z1, Z2
-	VADDPS.BCST       word40800000<>+0(SB), Z1, Z3
+	VSUBPS.BCST       word3f8b37e3<>+0(SB), Z1, Z2
+	VBROADCASTSS      wordaf963eeb<>+0(SB), Z3
+	VFMADD213PS.BCST  word320d28d8<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  wordb3ef5601<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word35707bb4<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  wordb699296f<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word374ec56f<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word37d86304<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  wordba16b3cf<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3b939c02<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  wordbcd9067e<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3e0bb754<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  wordbf3baa8a<>+0(SB), Z2, Z3
+	VMULPS            Z1, Z1, Z5
+	VMOVAPS           Z5, Z6
+	VFMSUB231PS       Z1, Z1, Z6
+	VBROADCASTSS      wordbf38aa3b<>+0(SB), Z7
+	VMULPS            Z7, Z5, Z8
+	VMOVAPS           Z8, Z9
+	VFMSUB231PS       Z7, Z5, Z9
+	VMOVAPS           Z9, Z9
+	VFMADD231PS.BCST  wordb2257060<>+0(SB), Z5, Z9
+	VMOVAPS           Z9, Z5
+	VFMADD231PS       Z7, Z6, Z5
+	VMOVAPS           Z8, Z6
+	VFMADD231PS       Z2, Z3, Z6
+	VADDPS.BCST       word4b3ffffe<>+0(SB), Z6, Z6
+	VSUBPS.BCST       word4b400000<>+0(SB), Z6, Z6
+	VSUBPS            Z6, Z8, Z7
+	VSUBPS.BCST       word40000000<>+0(SB), Z7, Z7
+	VMOVAPS           Z7, Z7
+	VFMADD231PS       Z2, Z3, Z7
+	VADDPS            Z5, Z7, Z2
+	VBROADCASTSS      word3920f842<>+0(SB), Z3
+	VFMADD213PS.BCST  word3aafa7eb<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3c1d96c2<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3d635763<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3e75fdee<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3f317218<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  word3f800000<>+0(SB), Z2, Z3
+	VSCALEFPS         Z6, Z3, Z2
+	VBROADCASTSS      word00000000<>+0(SB), Z3
+	VMAXPS            Z0, Z3, Z3
+	VMOVAPS           Z3, Z3
+	VFNMADD231PS      Z2, Z1, Z3
+	VCMPPS.BCST       $0x11, wordc0b33333<>+0(SB), Z0, K2
+	KTESTW            K2, K2
+	JEQ               near4
+	VANDPS.BCST       word7fffffff<>+0(SB), Z0, Z0
+	VBROADCASTSS      word4169999a<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VSUBPS.BCST       word40800000<>+0(SB), Z0, Z1
+	VADDPS.BCST       word40800000<>+0(SB), Z0, Z2
 	VBROADCASTSS      word7ef311c3<>+0(SB), Z5
-	VPSUBD            Z3, Z5, Z5
+	VPSUBD            Z2, Z5, Z5
 	VBROADCASTSS      word3f800000<>+0(SB), Z6
-	VFNMADD231PS      Z5, Z3, Z6
+	VFNMADD231PS      Z5, Z2, Z6
 	VMOVAPS           Z5, Z7
 	VFMADD231PS       Z6, Z5, Z7
 	VBROADCASTSS      word3f800000<>+0(SB), Z5
-	VFNMADD231PS      Z7, Z3, Z5
+	VFNMADD231PS      Z7, Z2, Z5
 	VMOVAPS           Z7, Z6
 	VFMADD231PS       Z5, Z7, Z6
 	VBROADCASTSS      word3f800000<>+0(SB), Z5
-	VFNMADD231PS      Z6, Z3, Z5
-	VMOVAPS           Z6, Z3
-	VFMADD231PS       Z5, Z6, Z3
-	VMULPS            Z3, Z2, Z2
-	VBROADCASTSS      wordb89658f1<>+0(SB), Z3
-	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z2, Z3
-	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z2, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z1, Z2
-	VDIVPS            Z2, Z3, Z2
-	VMULPS            Z1, Z1, Z3
-	VMOVAPS           Z3, Z5
-	VFMSUB231PS       Z1, Z1, Z5
-	VMULPS.BCST       wordbf000000<>+0(SB), Z3, Z3
+	VFNMADD231PS      Z6, Z2, Z5
+	VMOVAPS           Z6, Z2
+	VFMADD231PS       Z5, Z6, Z2
+	VMULPS            Z2, Z1, Z1
+	VBROADCASTSS      wordb89658f1<>+0(SB), Z2
+	VFMADD213PS.BCST  wordb87ee373<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3a35977b<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordb99f3924<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordbba3fb04<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3c92f758<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordbd03e14d<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3cea4a80<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3c655e91<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  wordbdc60c78<>+0(SB), Z1, Z2
+	VFMADD213PS.BCST  word3ef1b0f5<>+0(SB), Z1, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z0, Z1
+	VDIVPS            Z1, Z2, Z1
+	VMULPS            Z0, Z0, Z2
+	VMOVAPS           Z2, Z5
+	VFMSUB231PS       Z0, Z0, Z5
+	VMULPS.BCST       wordbf000000<>+0(SB), Z2, Z2
 	VBROADCASTSS      wordc2d20000<>+0(SB), Z6
-	VMAXPS            Z3, Z6, Z3
+	VMAXPS            Z2, Z6, Z2
 	VMULPS.BCST       wordbf000000<>+0(SB), Z5, Z5
 	VBROADCASTSS      word4b400000<>+0(SB), Z6
-	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z3, Z6
+	VFMADD231PS.BCST  word3fb8aa3b<>+0(SB), Z2, Z6
 	VSUBPS.BCST       word4b400000<>+0(SB), Z6, Z6
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST word3f318000<>+0(SB), Z6, Z3
-	VMOVAPS           Z3, Z3
-	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z6, Z3
-	VADDPS            Z5, Z3, Z3
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST word3f318000<>+0(SB), Z6, Z2
+	VMOVAPS           Z2, Z2
+	VFNMADD231PS.BCST wordb95e8083<>+0(SB), Z6, Z2
+	VADDPS            Z5, Z2, Z2
 	VBROADCASTSS      word3ab6de32<>+0(SB), Z5
-	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z3, Z5
-	VFMADD213PS.BCST  word3f000000<>+0(SB), Z3, Z5
-	VMULPS            Z3, Z3, Z7
-	VMOVAPS           Z3, Z3
-	VFMADD231PS       Z7, Z5, Z3
-	VADDPS.BCST       word3f800000<>+0(SB), Z3, Z3
-	VSCALEFPS         Z6, Z3, Z3
-	VMULPS            Z2, Z1, Z5
-	VMULPS            Z3, Z5, Z5
-	VXORPS.BCST       word80000000<>+0(SB), Z5, Z5
-	VMULPS            Z3, Z2, Z2
-	VMOVAPS           Z0, Z3
-	VFNMADD231PS      Z2, Z1, Z3
-	VPMOVD2M          Z0, K2
-	VBLENDMPS         Z5, Z3, K2, Z4
-	VMOVUPS           Z4, K1, (AX)
+	VFMADD213PS.BCST  word3c0920a4<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3d2aaa2a<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3e2aaa43<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  word3f000000<>+0(SB), Z2, Z5
+	VMULPS            Z2, Z2, Z7
+	VMOVAPS           Z2, Z2
+	VFMADD231PS       Z7, Z5, Z2
+	VADDPS.BCST       word3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS         Z6, Z2, Z2
+	VMULPS            Z1, Z0, Z0
+	VMULPS            Z2, Z0, Z0
+	VXORPS.BCST       word80000000<>+0(SB), Z0, Z0
+	VBLENDMPS         Z0, Z3, K2, Z4
+	VMOVAPS           Z4, Z3
+
+near4:
+	VMOVUPS Z3, K1, (AX)
 
 done:
 	VZEROUPPER

@@ -44,7 +44,7 @@ const (
 	Tanh                      // 3
 	Sigmoid                   // 1/(1+e^-x): 3
 	Erf                       // 2
-	Gelu                      // x·Φ(x): 4.5
+	Gelu                      // x·Φ(x): 4
 	GeluTanh                  // x/2·(1+tanh(√(2/π)(x+0.044715x³))): 4
 	Silu                      // x·sigmoid(A·x), A = 1 for SiLU and Swish: 4
 	HardSigmoid               // max(0, min(1, A·x+B)), each operation rounded
