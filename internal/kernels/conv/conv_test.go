@@ -259,12 +259,17 @@ func TestBatchDoesNotChangeBits(t *testing.T) {
 		{In: 3, Out: 20, Kernel: []int{7, 7}, Stride: []int{2, 2}, Pads: []int{3, 3, 3, 3}},
 		{In: 24, Out: 24, Groups: 24, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
 		{In: 12, Out: 20, Groups: 2, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+		{In: 21, Out: 21, Groups: 21, Kernel: []int{3, 2, 3}, Stride: []int{2, 1, 1}, Dilation: []int{2, 1, 1}, Pads: []int{5, 1, 1, 2, 0, 1}, Act: Activation{Kind: Silu}},
+		{In: 36, Out: 36, Groups: 36, Kernel: []int{3, 3, 1}, Pads: []int{1, 1, 0, 1, 1, 0}, Act: Activation{Kind: Relu}},
 	} {
-		spatial := []int{13, 17}
+		spatial := []int{13, 17, 5}[:len(p.Kernel)]
 		const n = 5
 		all := newLayer(t, rng, p, spatial, n)
 		for _, level := range cpu.Levels() {
 			for _, pl := range pools(t) {
+				if err := all.differ(all.run(t, level, pl)); err != nil {
+					t.Fatalf("%v on %v: %v", all, level, err)
+				}
 				testBatch(t, all, level, pl)
 			}
 		}

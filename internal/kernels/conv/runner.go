@@ -227,25 +227,56 @@ func (pl *Plan) setBlocks(t *window.Tile, g blockGroup, weights []float32) {
 // depthwise computes a chunk of some channel blocks.
 func (r *Runner) depthwise(t *window.Tile, c window.Chunk) {
 	pl := r.plan
-	inPlane := pl.grid.H.In * pl.grid.InRow
 	first := c.Group * r.channels
 	t.Blocks = 1
 	t.Channels = min(r.channels, pl.packed.outBlocks-first)
-	t.InBlock, t.OutBlock, t.WeightsOut = inPlane, pl.outPlane, pl.weightsOut
+	t.InBlock, t.OutBlock, t.WeightsOut = pl.grid.H.In*pl.grid.InRow*pl.depth.In, pl.outPlane*pl.places[0].size, pl.weightsOut
 	t.Bias = window.At(r.op.Weights, first*pl.block*4)
 	plane := c.Image*pl.packed.outBlocks + first
-	out := plane*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
+	out := plane*t.OutBlock + c.Depth*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
 	p := window.Planes{
-		In:      window.At(r.op.In, plane*inPlane),
+		In:      window.At(r.op.In, plane*t.InBlock),
 		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+first*pl.weightsOut),
 		Out:     window.At(r.op.Out, out),
 	}
 	if pl.p.Residual {
 		p.Residual = window.At(r.op.Residual, out)
 	}
-	pl.grid.Sweep(t, pl.set.depthwise, c.Area, p)
-	for j := range t.Channels {
-		r.activate(out+j*pl.outPlane, c.Area)
+	channels := t.Channels
+	if len(pl.p.Kernel) == 3 {
+		pl.depthwiseVolume(t, c, p)
+	} else {
+		pl.grid.Sweep(t, pl.set.depthwise, c.Area, p)
+	}
+	for j := range channels {
+		r.activate(out+j*t.OutBlock, c.Area)
+	}
+}
+
+// depthwiseVolume sums the kernel's depths in order, each on top of the last, a block
+// of channels after the other.
+func (pl *Plan) depthwiseVolume(t *window.Tile, c window.Chunk, all window.Planes) {
+	plane := pl.grid.H.In * pl.grid.InRow
+	bias, clamp, channels := t.Bias, t.Clamp, t.Channels
+	t.Channels = 1
+	k0, k1 := pl.depth.Taps(c.Depth)
+	in := pl.depth.First(c.Depth) * plane
+	if k0 == k1 { // wholly in the padding: the bias alone
+		t.Blocks, k0, k1, in = 0, 0, 1, 0
+	}
+	for j := range channels {
+		t.Bias = unsafe.Add(bias, j*pl.block*4)
+		p := window.Planes{Out: unsafe.Add(all.Out, j*t.OutBlock)}
+		for k := k0; k < k1; k++ {
+			p.In = unsafe.Add(all.In, j*t.InBlock+in+k*pl.depth.Dilation*plane*t.Blocks)
+			p.Weights = unsafe.Add(all.Weights, j*t.WeightsOut+k*pl.grid.H.Kernel*pl.grid.TapRow)
+			t.Clamp = 0
+			if k == k1-1 {
+				t.Clamp = clamp
+			}
+			pl.grid.Sweep(t, pl.set.depthwise, c.Area, p)
+			t.Bias, p.Residual = window.At(zeroBias[:], 0), p.Out
+		}
 	}
 }
 

@@ -109,6 +109,7 @@ func paramsOf(g *Geometry) (conv.Params, []int) {
 	if len(dims) == 1 {
 		dims = append(dims[:0:0], window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}, dims[0])
 	}
+	dims = merged(dims)
 	var in, ends []int
 	for _, d := range dims {
 		p.Kernel, p.Stride, p.Dilation = append(p.Kernel, d.Kernel), append(p.Stride, d.Stride), append(p.Dilation, d.Dilation)
@@ -116,6 +117,19 @@ func paramsOf(g *Geometry) (conv.Params, []int) {
 	}
 	p.Pads = append(p.Pads, ends...)
 	return p, in
+}
+
+// merged makes one dimension of two neighbours of a volume along which the kernel has one tap, which leaves two.
+func merged(dims []window.Dim) []window.Dim {
+	single := func(d window.Dim) bool { return d.Kernel == 1 && d.Stride == 1 && d.Begin == 0 && d.End == 0 }
+	for i := range len(dims) - 1 {
+		if a, b := dims[i], dims[i+1]; len(dims) == 3 && single(a) && single(b) {
+			b.In *= a.In
+			b.Out, b.Dilation = b.In, 1
+			return append(append(dims[:i:i], b), dims[i+2:]...)
+		}
+	}
+	return dims
 }
 
 // activation translates a; known is false where package conv doesn't have it.
