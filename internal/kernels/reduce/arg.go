@@ -111,6 +111,7 @@ func argOfColumns[T number](dst []int64, src []byte, stride, k int, least, last 
 	best := room[:copy(room[:len(dst)], x)]
 	for i := 1; i < k; i++ {
 		row := x[i*stride:][:len(best)]
+		best, dst := best[:len(row)], dst[:len(row)]
 		if least || last {
 			for j, v := range row {
 				if better(v, best[j], least, last) {
@@ -120,7 +121,10 @@ func argOfColumns[T number](dst []int64, src []byte, stride, k int, least, last 
 			continue
 		}
 		for j, v := range row {
-			if !(v <= best[j]) && better(v, best[j], false, false) {
+			if v <= best[j] { // nearly always
+				continue
+			}
+			if better(v, best[j], false, false) {
 				best[j], dst[j] = v, int64(i)
 			}
 		}
