@@ -113,6 +113,19 @@ func intAt(dt dtype.Type, b []byte, i int) int32 {
 	return view[int32](b)[i]
 }
 
+// Rows8 are the loops over rows of Uint8 or Int8: float gives (src - zero)·scale, round
+// what Quantize does.
+func Rows8(dt dtype.Type) (float func(dst []float32, src []byte, scale float32, zero int32), round func(dst []byte, src []float32, scale, zero float32)) {
+	k := kernels()
+	if dt == dtype.Uint8 {
+		return k.dequantU8, k.quantU8
+	}
+	float = func(dst []float32, src []byte, scale float32, zero int32) {
+		k.dequantS8(dst, view[int8](src), scale, zero)
+	}
+	return float, func(dst []byte, src []float32, scale, zero float32) { k.quantS8(view[int8](dst), src, scale, zero) }
+}
+
 // view reads bytes as elements.
 func view[T any](b []byte) []T {
 	var z T

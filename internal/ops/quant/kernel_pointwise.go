@@ -4,25 +4,41 @@ import (
 	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// pairKernel computes QLinearAdd or QLinearMul of tensors of one shape. Scales
-// and zero points become tables of the 256 numbers that a byte can stand for.
+// pairKernel computes QLinearAdd or QLinearMul of tensors of one shape, a piece after the
+// other: both operands become float32, which stays in the first-level cache.
 type pairKernel struct {
-	mul  bool // a product, not a sum
-	dt   dtype.Type
-	dims []int
+	dims  []int
+	float func(dst []float32, src []byte, scale float32, zero int32)
+	join  func(dst, a, b []float32, sa, sb int)
+	round func(dst []byte, src []float32, scale, zero float32)
+	dt    dtype.Type
 
-	a, b        [256]float32
-	scale       float32
-	zero        int32
-	lo, hi      float32
+	a, b        format
+	scale, zero float32
 	x, y, out   []byte
 	parts, size int
+	slots       tiling.Slots
+	count       int // of slots
+	scratch     []byte
 }
+
+// format is what a quantized number stands for.
+type format struct {
+	scale float32
+	zero  int32
+}
+
+const (
+	piece      = 1024 // elements
+	pieceBytes = 4 * piece
+)
 
 // compilePair gives nil where the reference has to broadcast.
 func compilePair(p *op.Prep) (op.Kernel, error) {
@@ -32,9 +48,13 @@ func compilePair(p *op.Prep) (op.Kernel, error) {
 		}
 	}
 	a, b := p.InShape(0), p.InShape(3)
-	k := pairKernel{mul: p.Node.Op == "QLinearMul", dt: p.In[0].DType, dims: a, size: tensor.Count(a)}
+	k := &pairKernel{dt: p.In[0].DType, dims: a, size: tensor.Count(a), count: min(max(p.Threads, 1), tiling.MaxSlots), join: elemwise.Row(elemwise.Add)}
+	if p.Node.Op == "QLinearMul" {
+		k.join = elemwise.Row(elemwise.Mul)
+	}
+	k.float, k.round = elemwise.Rows8(k.dt)
 	if slices.Equal(a, b) {
-		return &k, nil
+		return k, nil
 	}
 	if k, ok := newBlocks(k, a, b); ok {
 		return k, nil
@@ -51,14 +71,14 @@ func compilePair(p *op.Prep) (op.Kernel, error) {
 // [N, 1, 1, C]. Each inner elements in a row meet the same number; step numbers
 // in a row come again until another cycle begins.
 type blockKernel struct {
-	pairKernel
+	*pairKernel
 	inner, step, cycle int
 	swapped            bool // operand B is the larger
 }
 
 // newBlocks gives a kernel for few numbers that are broadcast to dims, if they
 // run along dimensions of these that follow each other, and along the first ones.
-func newBlocks(k pairKernel, dims, few []int) (*blockKernel, bool) {
+func newBlocks(k *pairKernel, dims, few []int) (*blockKernel, bool) {
 	if len(few) > len(dims) || tensor.Count(dims) == 0 {
 		return nil, false
 	}
@@ -86,9 +106,9 @@ func (k *blockKernel) Run(c *op.Call) error {
 		large, few = few, large
 	}
 	k.prepare(c, large, few)
-	k.parts = split.Parts(k.size/k.unit(), max(1, 8192/k.unit()))
+	k.parts = split.Parts(k.size/k.unit(), max(1, grain/k.unit()))
 	c.Pool.Run(k.parts, k)
-	k.x, k.y, k.out = nil, nil, nil
+	k.x, k.y, k.out, k.scratch = nil, nil, nil, nil
 	return nil
 }
 
@@ -102,104 +122,101 @@ func (k *blockKernel) unit() int {
 
 // Do computes one chunk; it is called by the pool.
 func (k *blockKernel) Do(i int) {
+	slot, a, b := k.take()
+	defer k.slots.Give(slot)
 	unit := k.unit()
 	lo, hi := split.Range(k.size/unit, k.parts, i)
-	for u := lo; u < hi; u++ {
-		out, x := k.out[u*unit:][:unit], k.x[u*unit:][:unit]
-		if k.inner == 1 {
-			k.pairs(out, x, k.y[u*unit/k.cycle*k.step:])
+	for lo < hi {
+		if k.inner > 1 {
+			k.float(b[:1], k.y[lo/k.cycle*k.step+lo%k.step:][:1], k.b.scale, k.b.zero)
+			k.meet(a, b[:1], 0, lo*unit, (lo+1)*unit)
+			lo++
 			continue
 		}
-		k.one(out, x, k.b[k.y[u/k.cycle*k.step+u%k.step]])
+		again := k.cycle / unit // units that meet the same row
+		end := min(hi, (lo/again+1)*again)
+		k.meetRow(a, b, k.y[lo/again*unit:][:unit], lo, end)
+		lo = end
 	}
 }
 
-// tabled is from how many elements a table of all results is worth its 256.
-const tabled = 512
-
-// one computes elements that meet the same number.
-func (k *blockKernel) one(out, x []byte, b float32) {
-	if len(out) < tabled {
-		for i := range out {
-			out[i] = k.quantize(k.a[x[i]], b)
+// meetRow joins units with the same row, as many at a time as a piece holds.
+func (k *blockKernel) meetRow(a, b []float32, row []byte, lo, hi int) {
+	unit := len(row)
+	for at := 0; at < unit; at += piece {
+		n := min(piece, unit-at)
+		k.float(b[:n], row[at:at+n], k.b.scale, k.b.zero)
+		copies := min(piece/n, hi-lo)
+		if n < unit {
+			copies = 1
 		}
-		return
-	}
-	var table [256]byte
-	for q := range table {
-		table[q] = k.quantize(k.a[q], b)
-	}
-	for i := range out {
-		out[i] = table[x[i]]
+		for i := 1; i < copies; i++ {
+			copy(b[i*n:(i+1)*n], b[:n])
+		}
+		for u := lo; u < hi; u += copies {
+			from := u*unit + at
+			k.meet(a, b, 1, from, from+min(copies, hi-u)*n)
+		}
 	}
 }
 
 // Run computes the tensor.
 func (k *pairKernel) Run(c *op.Call) error {
 	k.prepare(c, 0, 3)
-	k.parts = split.Parts(k.size, 8192)
+	k.parts = split.Parts(k.size, grain)
 	c.Pool.Run(k.parts, k)
-	k.x, k.y, k.out = nil, nil, nil
+	k.x, k.y, k.out, k.scratch = nil, nil, nil, nil
 	return nil
 }
 
-// prepare makes the tables of the operands at two inputs.
+// ScratchBytes is the working memory of a run.
+func (k *pairKernel) ScratchBytes() int { return k.count * 2 * pieceBytes }
+
+// grain is from how many elements a chunk of its own pays.
+const grain = 16384
+
+// prepare reads the operands at two inputs.
 func (k *pairKernel) prepare(c *op.Call, x, y int) {
-	k.table(&k.a, c.In[x+1], c.In[x+2])
-	k.table(&k.b, c.In[y+1], c.In[y+2])
+	k.slots.Reset(k.count)
+	k.a, k.b = formatOf(c, x), formatOf(c, y)
 	var zero [1]int32
 	widen(zero[:], c.Input(7))
-	k.scale, k.zero = tensor.Of[float32](c.In[6])[0], zero[0]
-	k.lo, k.hi = float32(-k.zero), float32(255-k.zero)
-	if k.dt == dtype.Int8 {
-		k.lo, k.hi = float32(-128-k.zero), float32(127-k.zero)
-	}
-	k.x, k.y, k.out = c.In[x].Data, c.In[y].Data, c.Output(0, k.dt, k.dims...).Data
+	k.scale, k.zero = tensor.Of[float32](c.In[6])[0], float32(zero[0])
+	k.x, k.y, k.out, k.scratch = c.In[x].Data, c.In[y].Data, c.Output(0, k.dt, k.dims...).Data, c.Scratch
 }
 
-func (k *pairKernel) table(t *[256]float32, scale, zero *tensor.Tensor) {
-	var z [1]int32
-	widen(z[:], zero)
-	s := tensor.Of[float32](scale)[0]
-	for i := range t {
-		q := int32(i)
-		if k.dt == dtype.Int8 {
-			q = int32(int8(i))
-		}
-		t[i] = float32(q-z[0]) * s
-	}
+// formatOf reads the scale and the zero point of the operand at an input.
+func formatOf(c *op.Call, i int) format {
+	var zero [1]int32
+	widen(zero[:], c.Input(i+2))
+	return format{scale: tensor.Of[float32](c.In[i+1])[0], zero: zero[0]}
 }
 
-// magic is 1.5·2²³: adding it to a small number rounds it to an integer, ties
-// to even, in the low bits.
-const magic = 12582912
+// take gives a slot, and memory for a piece of each operand.
+func (k *pairKernel) take() (slot int, a, b []float32) {
+	slot = k.slots.Take()
+	memory := k.scratch[slot*2*pieceBytes:]
+	return slot, tensor.View[float32](memory[:pieceBytes]), tensor.View[float32](memory[pieceBytes : 2*pieceBytes])
+}
 
 // Do computes one chunk; it is called by the pool.
 func (k *pairKernel) Do(i int) {
+	slot, a, b := k.take()
+	defer k.slots.Give(slot)
 	lo, hi := split.Range(k.size, k.parts, i)
-	k.pairs(k.out[lo:hi], k.x[lo:hi], k.y[lo:hi])
-}
-
-func (k *pairKernel) pairs(out, x, y []byte) {
-	x, y = x[:len(out)], y[:len(out)]
-	for i := range out {
-		out[i] = k.quantize(k.a[x[i]], k.b[y[i]])
+	for ; lo < hi; lo += piece {
+		n := min(piece, hi-lo)
+		k.float(b[:n], k.y[lo:lo+n], k.b.scale, k.b.zero)
+		k.meet(a, b, 1, lo, lo+n)
 	}
 }
 
-// quantize computes one element. Limits that are integers may be applied before
-// rounding.
-func (k *pairKernel) quantize(a, b float32) byte {
-	v := a + b
-	if k.mul {
-		v = float32(a * b)
+// meet computes elements that meet those of b, or all the same one.
+func (k *pairKernel) meet(a, b []float32, step, lo, hi int) {
+	for ; lo < hi; lo += piece {
+		n := min(piece, hi-lo)
+		k.float(a[:n], k.x[lo:lo+n], k.a.scale, k.a.zero)
+		k.join(a[:n], a[:n], b, 1, step)
+		k.round(k.out[lo:lo+n], a[:n], k.scale, k.zero)
 	}
-	v /= k.scale
-	if !(v > k.lo) {
-		v = k.lo
-	}
-	if v > k.hi {
-		v = k.hi
-	}
-	return byte(int32(float32(v+magic)-magic) + k.zero)
 }

@@ -49,6 +49,8 @@ func (qbinaryCases) Cases() []op.Case {
 	return []op.Case{{Name: "same shape", In: []*tensor.Tensor{quants[int8](5, 70), s(.02), tensor.Scalar[int8](-9), quants[int8](5, 70), s(.05), nil, s(.07), tensor.Scalar[int8](12)}}, {Name: "broadcast", In: []*tensor.Tensor{quants[uint8](2, 3, 4), s(.02), z(100), quants[uint8](3, 1), s(.05), z(7), s(.07), z(120)}},
 		{Name: "channels", In: []*tensor.Tensor{quants[uint8](2, 3, 24, 23), s(.02), z(100), quants[uint8](2, 3, 1, 1), s(.05), z(7), s(.07), z(120)}},
 		{Name: "channels last", In: []*tensor.Tensor{quants[uint8](2, 5, 4, 7), s(.02), z(100), quants[uint8](2, 1, 1, 7), s(.05), z(7), s(.07), z(120)}},
+		{Name: "long", In: []*tensor.Tensor{quants[uint8](3, 1500), s(.02), z(100), quants[uint8](3, 1500), s(.05), z(7), s(.07), z(120)}},
+		{Name: "long row", In: []*tensor.Tensor{quants[int8](5, 1500), s(.02), nil, quants[int8](1500), s(.05), nil, s(.07), nil}},
 		{Name: "few first", In: []*tensor.Tensor{quants[int8](3, 1, 1), s(.02), nil, quants[int8](2, 3, 4, 5), s(.05), tensor.Scalar[int8](7), s(.07), nil}},
 		{Name: "between", In: []*tensor.Tensor{quants[uint8](2, 1, 4), s(.02), z(100), quants[uint8](2, 3, 4), s(.05), z(7), s(.07), z(120)}}}
 }
