@@ -20,11 +20,11 @@ type pagedKernel struct {
 const (
 	pagedTokens = 4
 	pagedStride = 4 * 128 // bytes from one row of scores to the next
-	pagedAhead  = 16      // blocks
 )
 
 func pagedFamily() {
 	pagedSpread()
+	pagedJoin()
 	for _, wide := range []bool{false, true} {
 		most := 6
 		if wide {

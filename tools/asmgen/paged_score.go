@@ -48,20 +48,24 @@ func (k pagedKernel) blocks() int {
 }
 
 // score writes the products of rows of q with the keys of blocks, so many groups of
-// them, and has the memory fetched of those that come pagedAhead later in the list. A register of keys is
+// them, and has as many of another list fetched. A register of keys is
 // four elements of four tokens, or two; q is spread to match, and has the rows' numbers
 // side by side. So a product has four sums, which are added in the end.
 func (k pagedKernel) score() {
-	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, list *uintptr, d, groups int, scale float32)")
+	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, list, fetch *uintptr, d, groups int, scale float32)")
 	Pragma("noescape")
 	Label("group")
 	list, q := Load(Param("list"), GP64()), Load(Param("q"), GP64())
 	n, parts := k.blocks(), pagedTokens*4/k.lanes()
 	blocks, next := make([]reg.GPVirtual, n), make([]reg.GPVirtual, n)
 	for i := range blocks {
-		blocks[i], next[i] = GP64(), GP64()
+		blocks[i] = GP64()
 		MOVQ(Mem{Base: list, Disp: 8 * i}, blocks[i])
-		MOVQ(Mem{Base: list, Disp: 8 * (i + pagedAhead)}, next[i])
+	}
+	Load(Param("fetch"), list)
+	for i := range next {
+		next[i] = GP64()
+		MOVQ(Mem{Base: list, Disp: 8 * i}, next[i])
 	}
 	sums := make([][][]reg.VecVirtual, k.rows) // of a row's blocks, parts of each
 	for r := range sums {
@@ -106,7 +110,7 @@ func (k pagedKernel) score() {
 	}
 	for _, b := range next {
 		for line := 0; line < 2*four*k.size(); line += 64 {
-			PREFETCHT0(Mem{Base: b, Index: at, Scale: 1, Disp: line})
+			PREFETCHT1(Mem{Base: b, Index: at, Scale: 1, Disp: line})
 		}
 	}
 	ADDQ(step(2*four*k.size()), at)
@@ -115,6 +119,7 @@ func (k pagedKernel) score() {
 	JNE(LabelRef("loop"))
 	k.deliver(sums)
 	ADDQ(step(8*n), memory("list")) // few registers are left
+	ADDQ(step(8*n), memory("fetch"))
 	ADDQ(step(4*pagedTokens*n), memory("dst"))
 	DECQ(memory("groups"))
 	JNE(LabelRef("group"))

@@ -69,7 +69,7 @@ func (k pagedKernel) columns() int {
 
 // sum multiplies d-element rows of o by factors and adds the values of n tokens, weighted.
 func (k pagedKernel) sum() {
-	TEXT(k.name("sum"), NOSPLIT, "func(o, factors, p *float32, list *uintptr, d, n int)")
+	TEXT(k.name("sum"), NOSPLIT, "func(o, factors, p *float32, list, fetch *uintptr, d, n int)")
 	Pragma("noescape")
 	d := Load(Param("d"), GP64()).(reg.GPVirtual)
 	stride, pitch, at := GP64(), GP64(), GP64() // bytes of a row of o and of a token, and where columns are in that
@@ -109,8 +109,8 @@ func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, p
 	}
 }
 
-// sumTokens takes one block after the other, and has the one fetched that comes
-// pagedAhead later in the list.
+// sumTokens takes one block after the other, and has one of another list
+// fetched.
 func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts int, label string) {
 	sums, factors := make([][]reg.VecVirtual, k.rows), Load(Param("factors"), GP64())
 	for r := range sums {
@@ -124,8 +124,9 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 	}
 	list, left, w := Load(Param("list"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual), Load(Param("p"), GP64()).(reg.GPVirtual)
 	v, third, bytes := GP64(), GP64(), k.lanes()*k.size()
-	block := func(ahead int) {
-		MOVQ(Mem{Base: list, Disp: 8 * ahead}, v)
+	fetch := Load(Param("fetch"), GP64())
+	block := func(list reg.Register) {
+		MOVQ(Mem{Base: list}, v)
 		ADDQ(at, v)
 		LEAQ(Mem{Base: v, Index: pitch, Scale: 2}, third)
 	}
@@ -146,24 +147,25 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 	}
 	JMP(LabelRef("more" + label))
 	Label("block" + label)
-	block(0)
+	block(list)
 	for i := range pagedTokens {
 		add(i)
 	}
-	block(pagedAhead)
+	block(fetch)
 	for i := range pagedTokens {
 		for line := 0; line < parts*bytes; line += 64 {
-			PREFETCHT0(token(i, line))
+			PREFETCHT1(token(i, line))
 		}
 	}
 	ADDQ(step(8), list)
+	ADDQ(step(8), fetch)
 	ADDQ(step(4*pagedTokens), w)
 	Label("more" + label)
 	SUBQ(step(pagedTokens), left)
 	JGE(LabelRef("block" + label))
 	ADDQ(step(pagedTokens), left)
 	JEQ(LabelRef("sums" + label))
-	block(0)
+	block(list)
 	Label("token" + label) // of the last block, which is not full
 	add(0)
 	ADDQ(pitch, v)
@@ -176,4 +178,31 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 			VMOVUPS(s, rows.at(r, 4*k.lanes()*i))
 		}
 	}
+}
+
+// pagedJoin multiplies rows of o by factors, and adds weighted rows of part.
+func pagedJoin() {
+	TEXT("joinAVX2", NOSPLIT, "func(o, part, factors, weights *float32, rows, d int)")
+	Pragma("noescape")
+	o, part := Load(Param("o"), GP64()), Load(Param("part"), GP64())
+	f, g := Load(Param("factors"), GP64()), Load(Param("weights"), GP64())
+	rows, left, before, weight := Load(Param("rows"), GP64()), GP64(), YMM(), YMM()
+	Label("row")
+	VBROADCASTSS(Mem{Base: f}, before)
+	VBROADCASTSS(Mem{Base: g}, weight)
+	Load(Param("d"), left)
+	Label("loop")
+	x := YMM()
+	VMULPS(Mem{Base: o}, before, x)
+	VFMADD231PS(Mem{Base: part}, weight, x)
+	VMOVUPS(x, Mem{Base: o})
+	ADDQ(step(32), o)
+	ADDQ(step(32), part)
+	SUBQ(step(8), left)
+	JNE(LabelRef("loop"))
+	ADDQ(step(4), f)
+	ADDQ(step(4), g)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	end()
 }

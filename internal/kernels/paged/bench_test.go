@@ -3,24 +3,28 @@ package paged
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/pool"
 )
 
-// benchShapes are TinyLlama's and SmolLM's.
-var benchShapes = []struct{ heads, kv, d int }{{32, 4, 64}, {9, 3, 64}}
+// benchShapes are TinyLlama's and SmolLM's, and wider heads, eight and one of keys.
+var benchShapes = []struct{ heads, kv, d int }{{32, 4, 64}, {9, 3, 64}, {32, 8, 128}, {8, 1, 128}}
 
 // fastest runs tasks one after the other and gives the least time of one: other
 // processes only ever slow one down.
-func fastest(b *testing.B, tasks []*Task) time.Duration {
+func fastest(b *testing.B, p *pool.Pool, tasks []*Task) time.Duration {
+	p.Begin()
+	defer p.End()
 	best := time.Hour
 	for i := 0; b.Loop(); i++ {
 		start := time.Now()
-		if err := tasks[i%len(tasks)].Run(nil); err != nil {
+		if err := tasks[i%len(tasks)].Run(p); err != nil {
 			b.Fatal(err)
 		}
 		best = min(best, time.Since(start))
@@ -45,11 +49,14 @@ func (a *arena) take(n int) []byte {
 }
 
 // newBenchTask is a step of count tokens for each of several sequences of n in all.
-func newBenchTask(memory *arena, sequences, heads, kv, d, count, n int) *Task {
+func newBenchTask(memory *arena, sequences, heads, kv, d, count, n int, mixed bool) *Task {
 	rng := rand.New(rand.NewPCG(6, 6))
 	m := newModel(rng, heads, kv, d, sequences*count)
 	m.n = sequences * (n + BlockTokens)
 	c := newCache(rng, m, dtype.Float16)
+	if !mixed {
+		slices.Sort(c.table)
+	}
 	c.k.Data, c.v.Data = memory.take(len(c.k.Data)), memory.take(len(c.v.Data))
 	for i := range c.k.Data { // small positive numbers
 		c.k.Data[i], c.v.Data[i] = byte(i&1)*0x20, byte(i&1)*0x20
@@ -68,19 +75,28 @@ func newBenchTask(memory *arena, sequences, heads, kv, d, count, n int) *Task {
 }
 
 // BenchmarkDecode is a token for each of some sequences, whose keys and values no
-// cache holds, as those of a model's layers.
+// cache holds, as those of a model's layers. Their blocks lie in order, as in a cache that
+// is new, or mixed.
 func BenchmarkDecode(b *testing.B) {
 	for _, c := range benchShapes {
-		for _, s := range []struct{ sequences, n, layers int }{{16, 160, 32}, {1, 640, 64}, {1, 2000, 64}} {
-			b.Run(fmt.Sprintf("%dof%dx%d/%dx%d", c.heads, c.kv, c.d, s.sequences, s.n), func(b *testing.B) {
-				bytes := 4 * s.sequences * s.n * c.kv * c.d
-				memory := newArena(b, s.layers*(bytes+s.sequences<<16))
-				var tasks []*Task
-				for range s.layers {
-					tasks = append(tasks, newBenchTask(memory, s.sequences, c.heads, c.kv, c.d, 1, s.n))
-				}
-				b.ReportMetric(float64(bytes)/float64(fastest(b, tasks).Nanoseconds()), "GB/s")
-			})
+		for _, s := range []struct{ sequences, n, layers int }{{16, 160, 32}, {1, 640, 64}, {1, 2000, 64}, {1, 8000, 24}, {1, 16000, 12}} {
+			for _, mixed := range []bool{false, true} {
+				b.Run(fmt.Sprintf("%dof%dx%d/%dx%d/mixed=%v", c.heads, c.kv, c.d, s.sequences, s.n, mixed), func(b *testing.B) {
+					bytes := 4 * s.sequences * s.n * c.kv * c.d
+					memory := newArena(b, s.layers*(bytes+s.sequences<<16))
+					var tasks []*Task
+					for range s.layers {
+						tasks = append(tasks, newBenchTask(memory, s.sequences, c.heads, c.kv, c.d, 1, s.n, mixed))
+					}
+					for _, threads := range []int{1, 2} {
+						b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
+							p := pool.New(threads)
+							defer p.Close()
+							b.ReportMetric(float64(bytes)/float64(fastest(b, p, tasks).Nanoseconds()), "GB/s")
+						})
+					}
+				})
+			}
 		}
 	}
 }
@@ -95,9 +111,9 @@ func BenchmarkPrompt(b *testing.B) {
 					b.Run(fmt.Sprintf("%dof%dx%d/%d/%v/prompt=%v", c.heads, c.kv, c.d, n, l, prompt), func(b *testing.B) {
 						defer cpu.Force(l)()
 						flops := 2 * float64(n) * float64(n+1) * float64(c.heads*c.d)
-						t := newBenchTask(newArena(b, 8<<20), 1, c.heads, c.kv, c.d, n, n)
+						t := newBenchTask(newArena(b, 8<<20), 1, c.heads, c.kv, c.d, n, n, true)
 						t.Sequences[0].Prompt = prompt
-						b.ReportMetric(flops/float64(fastest(b, []*Task{t}).Nanoseconds()), "GFLOP/s")
+						b.ReportMetric(flops/float64(fastest(b, nil, []*Task{t}).Nanoseconds()), "GFLOP/s")
 					})
 				}
 			}

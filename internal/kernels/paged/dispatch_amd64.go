@@ -24,12 +24,12 @@ func current() *kernels {
 
 // A scoreKernel writes the products of its rows with the keys of groups of blocks.
 type scoreKernel struct {
-	run    func(dst, q *float32, list *uintptr, d, groups int, scale float32)
+	run    func(dst, q *float32, list, fetch *uintptr, d, groups int, scale float32)
 	blocks int
 }
 
 // A sumKernel multiplies its rows by factors and adds weighted values of n tokens.
-type sumKernel func(o, factors, p *float32, list *uintptr, d, n int)
+type sumKernel func(o, factors, p *float32, list, fetch *uintptr, d, n int)
 
 // Kernels by their number of rows.
 type (
@@ -45,6 +45,7 @@ var (
 		sum16:   sums(portable.sum16, 6, &sumKernels{1: sum16x1AVX2, 2: sum16x2AVX2, 3: sum16x3AVX2, 4: sum16x4AVX2, 5: sum16x5AVX2, 6: sum16x6AVX2}),
 		spread:  spreads(6),
 		weigh:   weighs(weighAVX2),
+		join:    joinRows,
 	}
 	avx512 = kernels{
 		score32: scores(portable.score32, 8, &scoreKernels{1: {score32x1AVX512, 4}, 2: {score32x2AVX512, 4}, 3: {score32x3AVX512, 4}, 4: {score32x4AVX512, 4}, 5: {score32x5AVX512, 4}, 6: {score32x6AVX512, 4}, 7: {score32x7AVX512, 2}, 8: {score32x8AVX512, 2}}),
@@ -53,6 +54,7 @@ var (
 		sum16:   sums(portable.sum16, 8, &sumKernels{1: sum16x1AVX512, 2: sum16x2AVX512, 3: sum16x3AVX512, 4: sum16x4AVX512, 5: sum16x5AVX512, 6: sum16x6AVX512, 7: sum16x7AVX512, 8: sum16x8AVX512}),
 		spread:  spreads(8),
 		weigh:   weighs(weighAVX512),
+		join:    joinRows,
 	}
 )
 
@@ -72,13 +74,13 @@ func vectors(d int) bool { return d%8 == 0 }
 
 // spreads makes a spread function for kernels of most rows. What a call takes
 // together lies together: four elements of each of its rows, then the next four.
-func spreads(most int) func(w *workspace, rows, d int) {
-	return func(w *workspace, rows, d int) {
+func spreads(most int) func(w *workspace, row, rows, d int) {
+	return func(w *workspace, row, rows, d int) {
 		if !vectors(d) {
 			return
 		}
-		for r := 0; r < rows; {
-			n := together(rows-r, most)
+		for r, end := row, row+rows; r < end; {
+			n := together(end-r, most)
 			for i := range n {
 				spreadAVX2(&w.spread[r*d*BlockTokens+i*4*BlockTokens], &w.q[(r+i)*d], d, n*4*4*BlockTokens)
 			}
@@ -90,39 +92,54 @@ func spreads(most int) func(w *workspace, rows, d int) {
 // scores makes a scoreFunc. Kernels that take several blocks may read some beyond
 // the last, and write their products where no token is.
 func scores(other spanFunc, most int, by *scoreKernels) spanFunc {
-	return func(t *Task, w *workspace, s *span) {
+	return func(t *Task, w *workspace, part state, s *span) {
 		if !vectors(t.D) {
-			other(t, w, s)
+			other(t, w, part, s)
 			return
 		}
 		blocks := tiling.Ceil(s.n, BlockTokens)
-		for r := 0; r < s.rows; {
-			n := together(s.rows-r, most)
+		for r, end := s.row, s.row+s.rows; r < end; {
+			n := together(end-r, most)
 			k := &by[n]
-			k.run(&w.scores[r*TileTokens], &w.spread[r*t.D*BlockTokens], &s.keys[0], t.D, tiling.Ceil(blocks, k.blocks), t.Scale)
+			k.run(&w.scores[r*TileTokens+s.at], &w.spread[r*t.D*BlockTokens], &s.list.read[0], &s.list.fetch[0], t.D, tiling.Ceil(blocks, k.blocks), t.Scale)
 			r += n
 		}
 	}
 }
 
+// noFactors change nothing.
+var noFactors = [9]float32{1, 1, 1, 1, 1, 1, 1, 1, 1}
+
 // sums makes a sumFunc.
 func sums(other spanFunc, most int, by *sumKernels) spanFunc {
-	return func(t *Task, w *workspace, s *span) {
+	return func(t *Task, w *workspace, part state, s *span) {
 		if !vectors(t.D) {
-			other(t, w, s)
+			other(t, w, part, s)
 			return
 		}
-		for r := 0; r < s.rows; {
-			n := together(s.rows-r, most)
-			by[n](&w.o[r*t.D], &w.factors[r], &w.scores[r*TileTokens], &s.values[0], t.D, s.n)
+		for r, end := s.row, s.row+s.rows; r < end; {
+			n := together(end-r, most)
+			factors := &w.factors[r]
+			if s.at > 0 {
+				factors = &noFactors[0]
+			}
+			by[n](&part.o[r*t.D], factors, &w.scores[r*TileTokens+s.at], &s.list.read[0], &s.list.fetch[0], t.D, s.n)
 			r += n
 		}
 	}
 }
 
 // weighs makes a weigh function.
-func weighs(kernel func(p, largest, sums, factors *float32, rows, n int)) func(w *workspace, rows, n int) {
-	return func(w *workspace, rows, n int) {
-		kernel(&w.scores[0], &w.largest[0], &w.sums[0], &w.factors[0], rows, n)
+func weighs(kernel func(p, largest, sums, factors *float32, rows, n int)) func(w *workspace, part state, rows, n int) {
+	return func(w *workspace, part state, rows, n int) {
+		kernel(&w.scores[0], &part.largest[0], &part.l[0], &w.factors[0], rows, n)
 	}
+}
+
+func joinRows(o, part, f, g []float32, d int) {
+	if !vectors(d) {
+		join(o, part, f, g, d)
+		return
+	}
+	joinAVX2(&o[0], &part[0], &f[0], &g[0], len(f), d)
 }

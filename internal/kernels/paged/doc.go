@@ -19,8 +19,11 @@
 // far and l the sum of e^(score-m): a tile raises m if need be, both l and the
 // sums of O are multiplied by e^(m_old-m_new), rounded, and the tile's exponentials,
 // those of keys that the query does not see being 0, are summed in the order of
-// package softmax. O continues the chain o = fma(p[j], v[j], o) over all keys in order and is
-// multiplied by the rounded reciprocal of l. So the bits of a query's row depend
+// package softmax. O continues the chain o = fma(p[j], v[j], o) over all keys in order. That
+// is so for each part of PartTokens keys at absolute positions, which begins anew. Parts are
+// joined in order: with m the larger one of both, f = e^(m_before-m) and
+// g = e^(m_part-m), l is the rounded l·f plus the rounded l_part·g, and O is
+// fma(g, O_part, O·f), O·f rounded. In the end O is multiplied by the rounded reciprocal of l. So the bits of a query's row depend
 // on its own sequence up to its own position, never on other sequences, chunks of
 // the prompt, the order of blocks or threads. At level generic a multiplication
 // rounds before the addition; all levels with FMA give the same bits.
@@ -37,4 +40,7 @@ const (
 	BlockTokens = 4
 	// TileTokens is the number of keys between two corrections of the sums.
 	TileTokens = 128
+	// PartTokens is the number of keys after which the sums begin anew, a multiple of
+	// TileTokens.
+	PartTokens = 256
 )

@@ -8,175 +8,178 @@ package paged
 func spreadAVX2(dst *float32, q *float32, d int, stride int)
 
 //go:noescape
-func score32x1AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func joinAVX2(o *float32, part *float32, factors *float32, weights *float32, rows int, d int)
 
 //go:noescape
-func sum32x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score32x1AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score32x2AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum32x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum32x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score32x2AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score32x3AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum32x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum32x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score32x3AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score32x4AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum32x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum32x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score32x4AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score32x5AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum32x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum32x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score32x5AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score32x6AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum32x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum32x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score32x6AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score16x1AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum32x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum16x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score16x1AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score16x2AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum16x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum16x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score16x2AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score16x3AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum16x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum16x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score16x3AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score16x4AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum16x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum16x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score16x4AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score16x5AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum16x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum16x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score16x5AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func score16x6AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func sum16x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func sum16x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func score16x6AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
+
+//go:noescape
+func sum16x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
 func weighAVX2(p *float32, largest *float32, sums *float32, factors *float32, rows int, n int)
 
 //go:noescape
-func score32x1AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x1AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x2AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x2AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x3AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x3AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x4AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x4AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x5AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x5AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x6AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x6AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x7AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x7AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score32x8AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score32x8AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum32x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum32x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x1AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x1AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x2AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x2AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x3AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x3AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x4AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x4AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x5AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x5AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x6AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x6AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x7AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x7AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
-func score16x8AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+func score16x8AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape
-func sum16x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+func sum16x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 
 //go:noescape
 func weighAVX512(p *float32, largest *float32, sums *float32, factors *float32, rows int, n int)

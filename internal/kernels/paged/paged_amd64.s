@@ -47,20 +47,50 @@ DATA spreadSecond<>+24(SB)/4, $0x00000003
 DATA spreadSecond<>+28(SB)/4, $0x00000003
 GLOBL spreadSecond<>(SB), RODATA|NOPTR, $32
 
-// func score32x1AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func joinAVX2(o *float32, part *float32, factors *float32, weights *float32, rows int, d int)
+// Requires: AVX, FMA3
+TEXT ·joinAVX2(SB), NOSPLIT, $0-48
+	MOVQ o+0(FP), AX
+	MOVQ part+8(FP), CX
+	MOVQ factors+16(FP), DX
+	MOVQ weights+24(FP), BX
+	MOVQ rows+32(FP), SI
+
+row:
+	VBROADCASTSS (DX), Y0
+	VBROADCASTSS (BX), Y1
+	MOVQ         d+40(FP), DI
+
+loop:
+	VMULPS      (AX), Y0, Y2
+	VFMADD231PS (CX), Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, CX
+	SUBQ        $0x00000008, DI
+	JNE         loop
+	ADDQ        $0x00000004, DX
+	ADDQ        $0x00000004, BX
+	DECQ        SI
+	JNE         row
+	VZEROUPPER
+	RET
+
+// func score32x1AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x1AVX2(SB), NOSPLIT, $0-44
+TEXT ·score32x1AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -69,7 +99,7 @@ group:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
@@ -77,48 +107,48 @@ loop:
 	VFMADD231PS  (CX), Y8, Y0
 	VMOVUPS      32(DX)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y1
-	VMOVUPS      (SI)(R11*1), Y8
+	VMOVUPS      (BX)(R11*1), Y8
 	VFMADD231PS  (CX), Y8, Y2
-	VMOVUPS      32(SI)(R11*1), Y8
+	VMOVUPS      32(BX)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y3
-	VMOVUPS      (R8)(R11*1), Y8
+	VMOVUPS      (SI)(R11*1), Y8
 	VFMADD231PS  (CX), Y8, Y4
-	VMOVUPS      32(R8)(R11*1), Y8
+	VMOVUPS      32(SI)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y5
-	VMOVUPS      (R10)(R11*1), Y8
+	VMOVUPS      (DI)(R11*1), Y8
 	VFMADD231PS  (CX), Y8, Y6
-	VMOVUPS      32(R10)(R11*1), Y8
+	VMOVUPS      32(DI)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y7
 	VMOVUPS      64(DX)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y0
 	VMOVUPS      96(DX)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y1
-	VMOVUPS      64(SI)(R11*1), Y8
+	VMOVUPS      64(BX)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y2
-	VMOVUPS      96(SI)(R11*1), Y8
+	VMOVUPS      96(BX)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y3
-	VMOVUPS      64(R8)(R11*1), Y8
+	VMOVUPS      64(SI)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y4
-	VMOVUPS      96(R8)(R11*1), Y8
+	VMOVUPS      96(SI)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y5
-	VMOVUPS      64(R10)(R11*1), Y8
+	VMOVUPS      64(DI)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y6
-	VMOVUPS      96(R10)(R11*1), Y8
+	VMOVUPS      96(DI)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y7
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y8
+	VBROADCASTSS scale+48(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -134,16 +164,17 @@ loop:
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 32(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x1AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -161,8 +192,9 @@ columns4:
 	VMULPS       64(BX), Y0, Y3
 	VMULPS       96(BX), Y0, Y0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more4
 
 block4:
@@ -205,18 +237,19 @@ block4:
 	VFMADD231PS  Y5, Y8, Y2
 	VFMADD231PS  Y6, Y8, Y3
 	VFMADD231PS  Y7, Y8, Y0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   64(R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   64(R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(CX*1)
-	PREFETCHT0   64(R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(CX*1)
+	PREFETCHT1   64(R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more4:
@@ -262,8 +295,9 @@ columns2:
 	VMULPS       (BX), Y0, Y1
 	VMULPS       32(BX), Y0, Y0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more2
 
 block2:
@@ -290,14 +324,15 @@ block2:
 	VBROADCASTSS 12(R8), Y4
 	VFMADD231PS  Y2, Y4, Y1
 	VFMADD231PS  Y3, Y4, Y0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more2:
@@ -336,8 +371,9 @@ columns1:
 	VBROADCASTSS (SI), Y0
 	VMULPS       (BX), Y0, Y0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more1
 
 block1:
@@ -356,14 +392,15 @@ block1:
 	VMOVUPS      (R10)(CX*1), Y1
 	VBROADCASTSS 12(R8), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more1:
@@ -395,16 +432,17 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x2AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x2AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x2AVX2(SB), NOSPLIT, $0-44
+TEXT ·score32x2AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -413,7 +451,7 @@ group:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
@@ -423,10 +461,10 @@ loop:
 	VMOVUPS      32(DX)(DI*1), Y8
 	VFMADD231PS  32(CX), Y8, Y1
 	VFMADD231PS  96(CX), Y8, Y5
-	VMOVUPS      (SI)(DI*1), Y8
+	VMOVUPS      (BX)(DI*1), Y8
 	VFMADD231PS  (CX), Y8, Y2
 	VFMADD231PS  64(CX), Y8, Y6
-	VMOVUPS      32(SI)(DI*1), Y8
+	VMOVUPS      32(BX)(DI*1), Y8
 	VFMADD231PS  32(CX), Y8, Y3
 	VFMADD231PS  96(CX), Y8, Y7
 	VMOVUPS      64(DX)(DI*1), Y8
@@ -435,22 +473,22 @@ loop:
 	VMOVUPS      96(DX)(DI*1), Y8
 	VFMADD231PS  160(CX), Y8, Y1
 	VFMADD231PS  224(CX), Y8, Y5
-	VMOVUPS      64(SI)(DI*1), Y8
+	VMOVUPS      64(BX)(DI*1), Y8
 	VFMADD231PS  128(CX), Y8, Y2
 	VFMADD231PS  192(CX), Y8, Y6
-	VMOVUPS      96(SI)(DI*1), Y8
+	VMOVUPS      96(BX)(DI*1), Y8
 	VFMADD231PS  160(CX), Y8, Y3
 	VFMADD231PS  224(CX), Y8, Y7
-	PREFETCHT0   (BX)(DI*1)
-	PREFETCHT0   64(BX)(DI*1)
-	PREFETCHT0   (AX)(DI*1)
-	PREFETCHT0   64(AX)(DI*1)
+	PREFETCHT1   (SI)(DI*1)
+	PREFETCHT1   64(SI)(DI*1)
+	PREFETCHT1   (AX)(DI*1)
+	PREFETCHT1   64(AX)(DI*1)
 	ADDQ         $0x00000080, DI
 	ADDQ         $0x00000100, CX
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y8
+	VBROADCASTSS scale+48(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -466,16 +504,17 @@ loop:
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 512(AX)
 	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000010, fetch+24(FP)
 	ADDQ         $0x00000020, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x2AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -498,8 +537,9 @@ columns4:
 	VMULPS       64(SI)(CX*1), Y4, Y7
 	VMULPS       96(SI)(CX*1), Y4, Y4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more4
 
 block4:
@@ -562,18 +602,19 @@ block4:
 	VFMADD231PS  Y9, Y12, Y6
 	VFMADD231PS  Y10, Y12, Y7
 	VFMADD231PS  Y11, Y12, Y4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more4:
@@ -631,8 +672,9 @@ columns2:
 	VMULPS       (SI)(CX*1), Y2, Y3
 	VMULPS       32(SI)(CX*1), Y2, Y2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -671,14 +713,15 @@ block2:
 	VBROADCASTSS 524(R9), Y6
 	VFMADD231PS  Y4, Y6, Y3
 	VFMADD231PS  Y5, Y6, Y2
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -724,8 +767,9 @@ columns1:
 	VBROADCASTSS 4(DI), Y1
 	VMULPS       (SI)(CX*1), Y1, Y1
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -752,14 +796,15 @@ block1:
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 524(R9), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more1:
@@ -794,16 +839,17 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x3AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x3AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x3AVX2(SB), NOSPLIT, $0-44
+TEXT ·score32x3AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -816,7 +862,7 @@ group:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
@@ -828,11 +874,11 @@ loop:
 	VFMADD231PS  32(CX), Y12, Y1
 	VFMADD231PS  96(CX), Y12, Y5
 	VFMADD231PS  160(CX), Y12, Y9
-	VMOVUPS      (SI)(DI*1), Y12
+	VMOVUPS      (BX)(DI*1), Y12
 	VFMADD231PS  (CX), Y12, Y2
 	VFMADD231PS  64(CX), Y12, Y6
 	VFMADD231PS  128(CX), Y12, Y10
-	VMOVUPS      32(SI)(DI*1), Y12
+	VMOVUPS      32(BX)(DI*1), Y12
 	VFMADD231PS  32(CX), Y12, Y3
 	VFMADD231PS  96(CX), Y12, Y7
 	VFMADD231PS  160(CX), Y12, Y11
@@ -844,24 +890,24 @@ loop:
 	VFMADD231PS  224(CX), Y12, Y1
 	VFMADD231PS  288(CX), Y12, Y5
 	VFMADD231PS  352(CX), Y12, Y9
-	VMOVUPS      64(SI)(DI*1), Y12
+	VMOVUPS      64(BX)(DI*1), Y12
 	VFMADD231PS  192(CX), Y12, Y2
 	VFMADD231PS  256(CX), Y12, Y6
 	VFMADD231PS  320(CX), Y12, Y10
-	VMOVUPS      96(SI)(DI*1), Y12
+	VMOVUPS      96(BX)(DI*1), Y12
 	VFMADD231PS  224(CX), Y12, Y3
 	VFMADD231PS  288(CX), Y12, Y7
 	VFMADD231PS  352(CX), Y12, Y11
-	PREFETCHT0   (BX)(DI*1)
-	PREFETCHT0   64(BX)(DI*1)
-	PREFETCHT0   (AX)(DI*1)
-	PREFETCHT0   64(AX)(DI*1)
+	PREFETCHT1   (SI)(DI*1)
+	PREFETCHT1   64(SI)(DI*1)
+	PREFETCHT1   (AX)(DI*1)
+	PREFETCHT1   64(AX)(DI*1)
 	ADDQ         $0x00000080, DI
 	ADDQ         $0x00000180, CX
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y12
+	VBROADCASTSS scale+48(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -884,16 +930,17 @@ loop:
 	VMULPS       Y12, Y2, Y2
 	VMOVUPS      Y2, 1024(AX)
 	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000010, fetch+24(FP)
 	ADDQ         $0x00000020, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·sum32x3AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x3AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -915,8 +962,9 @@ columns2:
 	VMULPS       (SI)(CX*2), Y4, Y5
 	VMULPS       32(SI)(CX*2), Y4, Y4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -967,14 +1015,15 @@ block2:
 	VBROADCASTSS 1036(R9), Y8
 	VFMADD231PS  Y6, Y8, Y5
 	VFMADD231PS  Y7, Y8, Y4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -1027,8 +1076,9 @@ columns1:
 	VBROADCASTSS 8(DI), Y2
 	VMULPS       (SI)(CX*2), Y2, Y2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -1063,14 +1113,15 @@ block1:
 	VFMADD231PS  Y3, Y4, Y1
 	VBROADCASTSS 1036(R9), Y4
 	VFMADD231PS  Y3, Y4, Y2
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more1:
@@ -1108,14 +1159,15 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x4AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x4AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x4AVX2(SB), NOSPLIT, $0-44
+TEXT ·score32x4AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), AX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1124,7 +1176,7 @@ group:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   d+24(FP), SI
+	MOVQ   d+32(FP), SI
 	XORQ   BX, BX
 
 loop:
@@ -1148,14 +1200,14 @@ loop:
 	VFMADD231PS  352(CX), Y8, Y3
 	VFMADD231PS  416(CX), Y8, Y5
 	VFMADD231PS  480(CX), Y8, Y7
-	PREFETCHT0   (AX)(BX*1)
-	PREFETCHT0   64(AX)(BX*1)
+	PREFETCHT1   (AX)(BX*1)
+	PREFETCHT1   64(AX)(BX*1)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000200, CX
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y8
+	VBROADCASTSS scale+48(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1173,16 +1225,17 @@ loop:
 	VMOVUPS      X2, 1024(AX)
 	VEXTRACTF128 $0x01, Y2, 1536(AX)
 	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000008, fetch+24(FP)
 	ADDQ         $0x00000010, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x4AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1209,8 +1262,9 @@ columns2:
 	VMULPS       (DI), Y6, Y7
 	VMULPS       32(DI), Y6, Y6
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -1273,14 +1327,15 @@ block2:
 	VBROADCASTSS 1548(R10), Y10
 	VFMADD231PS  Y8, Y10, Y7
 	VFMADD231PS  Y9, Y10, Y6
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -1341,8 +1396,9 @@ columns1:
 	VBROADCASTSS 12(R8), Y3
 	VMULPS       (DI), Y3, Y3
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -1385,14 +1441,15 @@ block1:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS 1548(R10), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more1:
@@ -1434,14 +1491,15 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x5AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x5AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x5AVX2(SB), NOSPLIT, $0-44
+TEXT ·score32x5AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), AX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1452,7 +1510,7 @@ group:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	MOVQ   d+24(FP), SI
+	MOVQ   d+32(FP), SI
 	XORQ   BX, BX
 
 loop:
@@ -1480,14 +1538,14 @@ loop:
 	VFMADD231PS  480(CX), Y10, Y5
 	VFMADD231PS  544(CX), Y10, Y7
 	VFMADD231PS  608(CX), Y10, Y9
-	PREFETCHT0   (AX)(BX*1)
-	PREFETCHT0   64(AX)(BX*1)
+	PREFETCHT1   (AX)(BX*1)
+	PREFETCHT1   64(AX)(BX*1)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000280, CX
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y10
+	VBROADCASTSS scale+48(FP), Y10
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1512,16 +1570,17 @@ loop:
 	VMULPS       Y10, Y2, Y2
 	VMOVUPS      X2, 2048(AX)
 	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000008, fetch+24(FP)
 	ADDQ         $0x00000010, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·sum32x5AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x5AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1551,8 +1610,9 @@ columns2:
 	VMULPS       (DI)(CX*1), Y8, Y9
 	VMULPS       32(DI)(CX*1), Y8, Y8
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -1627,14 +1687,15 @@ block2:
 	VBROADCASTSS 2060(R10), Y12
 	VFMADD231PS  Y10, Y12, Y9
 	VFMADD231PS  Y11, Y12, Y8
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -1702,8 +1763,9 @@ columns1:
 	VBROADCASTSS 16(R8), Y4
 	VMULPS       (DI)(CX*1), Y4, Y4
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -1754,14 +1816,15 @@ block1:
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS 2060(R10), Y6
 	VFMADD231PS  Y5, Y6, Y4
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more1:
@@ -1806,14 +1869,15 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score32x6AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x6AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·score32x6AVX2(SB), NOSPLIT, $0-44
+TEXT ·score32x6AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), AX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1826,7 +1890,7 @@ group:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   d+24(FP), SI
+	MOVQ   d+32(FP), SI
 	XORQ   BX, BX
 
 loop:
@@ -1858,14 +1922,14 @@ loop:
 	VFMADD231PS  608(CX), Y12, Y7
 	VFMADD231PS  672(CX), Y12, Y9
 	VFMADD231PS  736(CX), Y12, Y11
-	PREFETCHT0   (AX)(BX*1)
-	PREFETCHT0   64(AX)(BX*1)
+	PREFETCHT1   (AX)(BX*1)
+	PREFETCHT1   64(AX)(BX*1)
 	ADDQ         $0x00000080, BX
 	ADDQ         $0x00000300, CX
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y12
+	VBROADCASTSS scale+48(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -1891,16 +1955,17 @@ loop:
 	VMOVUPS      X2, 2048(AX)
 	VEXTRACTF128 $0x01, Y2, 2560(AX)
 	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000008, fetch+24(FP)
 	ADDQ         $0x00000010, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, FMA3, MMX+
-TEXT ·sum32x6AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x6AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -1933,8 +1998,9 @@ columns2:
 	VMULPS       (DI)(CX*2), Y10, Y11
 	VMULPS       32(DI)(CX*2), Y10, Y10
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -2021,14 +2087,15 @@ block2:
 	VBROADCASTSS 2572(R10), Y14
 	VFMADD231PS  Y12, Y14, Y11
 	VFMADD231PS  Y13, Y14, Y10
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -2103,8 +2170,9 @@ columns1:
 	VBROADCASTSS 20(R8), Y5
 	VMULPS       (DI)(CX*2), Y5, Y5
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -2163,14 +2231,15 @@ block1:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS 2572(R10), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more1:
@@ -2218,20 +2287,21 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x1AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x1AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x1AVX2(SB), NOSPLIT, $0-44
+TEXT ·score16x1AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2240,7 +2310,7 @@ group:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
@@ -2248,44 +2318,44 @@ loop:
 	VFMADD231PS  (CX), Y8, Y0
 	VCVTPH2PS    16(DX)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y1
-	VCVTPH2PS    (SI)(R11*1), Y8
+	VCVTPH2PS    (BX)(R11*1), Y8
 	VFMADD231PS  (CX), Y8, Y2
-	VCVTPH2PS    16(SI)(R11*1), Y8
+	VCVTPH2PS    16(BX)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y3
-	VCVTPH2PS    (R8)(R11*1), Y8
+	VCVTPH2PS    (SI)(R11*1), Y8
 	VFMADD231PS  (CX), Y8, Y4
-	VCVTPH2PS    16(R8)(R11*1), Y8
+	VCVTPH2PS    16(SI)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y5
-	VCVTPH2PS    (R10)(R11*1), Y8
+	VCVTPH2PS    (DI)(R11*1), Y8
 	VFMADD231PS  (CX), Y8, Y6
-	VCVTPH2PS    16(R10)(R11*1), Y8
+	VCVTPH2PS    16(DI)(R11*1), Y8
 	VFMADD231PS  32(CX), Y8, Y7
 	VCVTPH2PS    32(DX)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y0
 	VCVTPH2PS    48(DX)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y1
-	VCVTPH2PS    32(SI)(R11*1), Y8
+	VCVTPH2PS    32(BX)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y2
-	VCVTPH2PS    48(SI)(R11*1), Y8
+	VCVTPH2PS    48(BX)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y3
-	VCVTPH2PS    32(R8)(R11*1), Y8
+	VCVTPH2PS    32(SI)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y4
-	VCVTPH2PS    48(R8)(R11*1), Y8
+	VCVTPH2PS    48(SI)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y5
-	VCVTPH2PS    32(R10)(R11*1), Y8
+	VCVTPH2PS    32(DI)(R11*1), Y8
 	VFMADD231PS  64(CX), Y8, Y6
-	VCVTPH2PS    48(R10)(R11*1), Y8
+	VCVTPH2PS    48(DI)(R11*1), Y8
 	VFMADD231PS  96(CX), Y8, Y7
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y8
+	VBROADCASTSS scale+48(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -2301,16 +2371,17 @@ loop:
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 32(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x1AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x1AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -2328,8 +2399,9 @@ columns4:
 	VMULPS       64(BX), Y0, Y3
 	VMULPS       96(BX), Y0, Y0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more4
 
 block4:
@@ -2372,14 +2444,15 @@ block4:
 	VFMADD231PS  Y5, Y8, Y2
 	VFMADD231PS  Y6, Y8, Y3
 	VFMADD231PS  Y7, Y8, Y0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more4:
@@ -2425,8 +2498,9 @@ columns2:
 	VMULPS       (BX), Y0, Y1
 	VMULPS       32(BX), Y0, Y0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more2
 
 block2:
@@ -2453,14 +2527,15 @@ block2:
 	VBROADCASTSS 12(R8), Y4
 	VFMADD231PS  Y2, Y4, Y1
 	VFMADD231PS  Y3, Y4, Y0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more2:
@@ -2499,8 +2574,9 @@ columns1:
 	VBROADCASTSS (SI), Y0
 	VMULPS       (BX), Y0, Y0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more1
 
 block1:
@@ -2519,14 +2595,15 @@ block1:
 	VCVTPH2PS    (R10)(CX*1), Y1
 	VBROADCASTSS 12(R8), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more1:
@@ -2558,16 +2635,17 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x2AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x2AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x2AVX2(SB), NOSPLIT, $0-44
+TEXT ·score16x2AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2576,7 +2654,7 @@ group:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
@@ -2586,10 +2664,10 @@ loop:
 	VCVTPH2PS    16(DX)(DI*1), Y8
 	VFMADD231PS  32(CX), Y8, Y1
 	VFMADD231PS  96(CX), Y8, Y5
-	VCVTPH2PS    (SI)(DI*1), Y8
+	VCVTPH2PS    (BX)(DI*1), Y8
 	VFMADD231PS  (CX), Y8, Y2
 	VFMADD231PS  64(CX), Y8, Y6
-	VCVTPH2PS    16(SI)(DI*1), Y8
+	VCVTPH2PS    16(BX)(DI*1), Y8
 	VFMADD231PS  32(CX), Y8, Y3
 	VFMADD231PS  96(CX), Y8, Y7
 	VCVTPH2PS    32(DX)(DI*1), Y8
@@ -2598,20 +2676,20 @@ loop:
 	VCVTPH2PS    48(DX)(DI*1), Y8
 	VFMADD231PS  160(CX), Y8, Y1
 	VFMADD231PS  224(CX), Y8, Y5
-	VCVTPH2PS    32(SI)(DI*1), Y8
+	VCVTPH2PS    32(BX)(DI*1), Y8
 	VFMADD231PS  128(CX), Y8, Y2
 	VFMADD231PS  192(CX), Y8, Y6
-	VCVTPH2PS    48(SI)(DI*1), Y8
+	VCVTPH2PS    48(BX)(DI*1), Y8
 	VFMADD231PS  160(CX), Y8, Y3
 	VFMADD231PS  224(CX), Y8, Y7
-	PREFETCHT0   (BX)(DI*1)
-	PREFETCHT0   (AX)(DI*1)
+	PREFETCHT1   (SI)(DI*1)
+	PREFETCHT1   (AX)(DI*1)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000100, CX
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y8
+	VBROADCASTSS scale+48(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -2627,16 +2705,17 @@ loop:
 	VMULPS       Y8, Y2, Y2
 	VMOVUPS      Y2, 512(AX)
 	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000010, fetch+24(FP)
 	ADDQ         $0x00000020, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x2AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x2AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -2659,8 +2738,9 @@ columns4:
 	VMULPS       64(SI)(CX*1), Y4, Y7
 	VMULPS       96(SI)(CX*1), Y4, Y4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more4
 
 block4:
@@ -2723,14 +2803,15 @@ block4:
 	VFMADD231PS  Y9, Y12, Y6
 	VFMADD231PS  Y10, Y12, Y7
 	VFMADD231PS  Y11, Y12, Y4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more4:
@@ -2788,8 +2869,9 @@ columns2:
 	VMULPS       (SI)(CX*1), Y2, Y3
 	VMULPS       32(SI)(CX*1), Y2, Y2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -2828,14 +2910,15 @@ block2:
 	VBROADCASTSS 524(R9), Y6
 	VFMADD231PS  Y4, Y6, Y3
 	VFMADD231PS  Y5, Y6, Y2
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -2881,8 +2964,9 @@ columns1:
 	VBROADCASTSS 4(DI), Y1
 	VMULPS       (SI)(CX*1), Y1, Y1
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -2909,14 +2993,15 @@ block1:
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 524(R9), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more1:
@@ -2951,16 +3036,17 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x3AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x3AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x3AVX2(SB), NOSPLIT, $0-44
+TEXT ·score16x3AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2973,7 +3059,7 @@ group:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
@@ -2985,11 +3071,11 @@ loop:
 	VFMADD231PS  32(CX), Y12, Y1
 	VFMADD231PS  96(CX), Y12, Y5
 	VFMADD231PS  160(CX), Y12, Y9
-	VCVTPH2PS    (SI)(DI*1), Y12
+	VCVTPH2PS    (BX)(DI*1), Y12
 	VFMADD231PS  (CX), Y12, Y2
 	VFMADD231PS  64(CX), Y12, Y6
 	VFMADD231PS  128(CX), Y12, Y10
-	VCVTPH2PS    16(SI)(DI*1), Y12
+	VCVTPH2PS    16(BX)(DI*1), Y12
 	VFMADD231PS  32(CX), Y12, Y3
 	VFMADD231PS  96(CX), Y12, Y7
 	VFMADD231PS  160(CX), Y12, Y11
@@ -3001,22 +3087,22 @@ loop:
 	VFMADD231PS  224(CX), Y12, Y1
 	VFMADD231PS  288(CX), Y12, Y5
 	VFMADD231PS  352(CX), Y12, Y9
-	VCVTPH2PS    32(SI)(DI*1), Y12
+	VCVTPH2PS    32(BX)(DI*1), Y12
 	VFMADD231PS  192(CX), Y12, Y2
 	VFMADD231PS  256(CX), Y12, Y6
 	VFMADD231PS  320(CX), Y12, Y10
-	VCVTPH2PS    48(SI)(DI*1), Y12
+	VCVTPH2PS    48(BX)(DI*1), Y12
 	VFMADD231PS  224(CX), Y12, Y3
 	VFMADD231PS  288(CX), Y12, Y7
 	VFMADD231PS  352(CX), Y12, Y11
-	PREFETCHT0   (BX)(DI*1)
-	PREFETCHT0   (AX)(DI*1)
+	PREFETCHT1   (SI)(DI*1)
+	PREFETCHT1   (AX)(DI*1)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000180, CX
 	SUBQ         $0x00000008, R8
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y12
+	VBROADCASTSS scale+48(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -3039,16 +3125,17 @@ loop:
 	VMULPS       Y12, Y2, Y2
 	VMOVUPS      Y2, 1024(AX)
 	ADDQ         $0x00000010, list+16(FP)
+	ADDQ         $0x00000010, fetch+24(FP)
 	ADDQ         $0x00000020, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x3AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·sum16x3AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x3AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -3070,8 +3157,9 @@ columns2:
 	VMULPS       (SI)(CX*2), Y4, Y5
 	VMULPS       32(SI)(CX*2), Y4, Y4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -3122,14 +3210,15 @@ block2:
 	VBROADCASTSS 1036(R9), Y8
 	VFMADD231PS  Y6, Y8, Y5
 	VFMADD231PS  Y7, Y8, Y4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -3182,8 +3271,9 @@ columns1:
 	VBROADCASTSS 8(DI), Y2
 	VMULPS       (SI)(CX*2), Y2, Y2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -3218,14 +3308,15 @@ block1:
 	VFMADD231PS  Y3, Y4, Y1
 	VBROADCASTSS 1036(R9), Y4
 	VFMADD231PS  Y3, Y4, Y2
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more1:
@@ -3263,14 +3354,15 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x4AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x4AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x4AVX2(SB), NOSPLIT, $0-44
+TEXT ·score16x4AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), AX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3279,7 +3371,7 @@ group:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	MOVQ   d+24(FP), SI
+	MOVQ   d+32(FP), SI
 	XORQ   BX, BX
 
 loop:
@@ -3303,13 +3395,13 @@ loop:
 	VFMADD231PS  352(CX), Y8, Y3
 	VFMADD231PS  416(CX), Y8, Y5
 	VFMADD231PS  480(CX), Y8, Y7
-	PREFETCHT0   (AX)(BX*1)
+	PREFETCHT1   (AX)(BX*1)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000200, CX
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y8
+	VBROADCASTSS scale+48(FP), Y8
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -3327,16 +3419,17 @@ loop:
 	VMOVUPS      X2, 1024(AX)
 	VEXTRACTF128 $0x01, Y2, 1536(AX)
 	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000008, fetch+24(FP)
 	ADDQ         $0x00000010, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x4AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x4AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -3363,8 +3456,9 @@ columns2:
 	VMULPS       (DI), Y6, Y7
 	VMULPS       32(DI), Y6, Y6
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -3427,14 +3521,15 @@ block2:
 	VBROADCASTSS 1548(R10), Y10
 	VFMADD231PS  Y8, Y10, Y7
 	VFMADD231PS  Y9, Y10, Y6
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -3495,8 +3590,9 @@ columns1:
 	VBROADCASTSS 12(R8), Y3
 	VMULPS       (DI), Y3, Y3
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -3539,14 +3635,15 @@ block1:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS 1548(R10), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more1:
@@ -3588,14 +3685,15 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x5AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x5AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x5AVX2(SB), NOSPLIT, $0-44
+TEXT ·score16x5AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), AX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3606,7 +3704,7 @@ group:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
-	MOVQ   d+24(FP), SI
+	MOVQ   d+32(FP), SI
 	XORQ   BX, BX
 
 loop:
@@ -3634,13 +3732,13 @@ loop:
 	VFMADD231PS  480(CX), Y10, Y5
 	VFMADD231PS  544(CX), Y10, Y7
 	VFMADD231PS  608(CX), Y10, Y9
-	PREFETCHT0   (AX)(BX*1)
+	PREFETCHT1   (AX)(BX*1)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000280, CX
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y10
+	VBROADCASTSS scale+48(FP), Y10
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -3665,16 +3763,17 @@ loop:
 	VMULPS       Y10, Y2, Y2
 	VMOVUPS      X2, 2048(AX)
 	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000008, fetch+24(FP)
 	ADDQ         $0x00000010, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x5AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·sum16x5AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x5AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -3704,8 +3803,9 @@ columns2:
 	VMULPS       (DI)(CX*1), Y8, Y9
 	VMULPS       32(DI)(CX*1), Y8, Y8
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -3780,14 +3880,15 @@ block2:
 	VBROADCASTSS 2060(R10), Y12
 	VFMADD231PS  Y10, Y12, Y9
 	VFMADD231PS  Y11, Y12, Y8
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -3855,8 +3956,9 @@ columns1:
 	VBROADCASTSS 16(R8), Y4
 	VMULPS       (DI)(CX*1), Y4, Y4
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -3907,14 +4009,15 @@ block1:
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS 2060(R10), Y6
 	VFMADD231PS  Y5, Y6, Y4
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more1:
@@ -3959,14 +4062,15 @@ fewer1:
 	VZEROUPPER
 	RET
 
-// func score16x6AVX2(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x6AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·score16x6AVX2(SB), NOSPLIT, $0-44
+TEXT ·score16x6AVX2(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), AX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), AX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3979,7 +4083,7 @@ group:
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
-	MOVQ   d+24(FP), SI
+	MOVQ   d+32(FP), SI
 	XORQ   BX, BX
 
 loop:
@@ -4011,13 +4115,13 @@ loop:
 	VFMADD231PS  608(CX), Y12, Y7
 	VFMADD231PS  672(CX), Y12, Y9
 	VFMADD231PS  736(CX), Y12, Y11
-	PREFETCHT0   (AX)(BX*1)
+	PREFETCHT1   (AX)(BX*1)
 	ADDQ         $0x00000040, BX
 	ADDQ         $0x00000300, CX
 	SUBQ         $0x00000008, SI
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Y12
+	VBROADCASTSS scale+48(FP), Y12
 	VADDPS       Y1, Y0, Y0
 	VADDPS       Y3, Y2, Y1
 	VPERM2F128   $0x20, Y1, Y0, Y2
@@ -4043,16 +4147,17 @@ loop:
 	VMOVUPS      X2, 2048(AX)
 	VEXTRACTF128 $0x01, Y2, 2560(AX)
 	ADDQ         $0x00000008, list+16(FP)
+	ADDQ         $0x00000008, fetch+24(FP)
 	ADDQ         $0x00000010, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x6AVX2(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, F16C, FMA3, MMX+
-TEXT ·sum16x6AVX2(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x6AVX2(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -4085,8 +4190,9 @@ columns2:
 	VMULPS       (DI)(CX*2), Y10, Y11
 	VMULPS       32(DI)(CX*2), Y10, Y10
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -4173,14 +4279,15 @@ block2:
 	VBROADCASTSS 2572(R10), Y14
 	VFMADD231PS  Y12, Y14, Y11
 	VFMADD231PS  Y13, Y14, Y10
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -4255,8 +4362,9 @@ columns1:
 	VBROADCASTSS 20(R8), Y5
 	VMULPS       (DI)(CX*2), Y5, Y5
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -4315,14 +4423,15 @@ block1:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS 2572(R10), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more1:
@@ -4738,60 +4847,61 @@ DATA word0000007f<>+24(SB)/4, $0x0000007f
 DATA word0000007f<>+28(SB)/4, $0x0000007f
 GLOBL word0000007f<>(SB), RODATA|NOPTR, $32
 
-// func score32x1AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x1AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x1AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x1AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VMOVUPS      (DX)(R11*1), Z4
-	VMOVUPS      (SI)(R11*1), Z5
-	VMOVUPS      (R8)(R11*1), Z6
-	VMOVUPS      (R10)(R11*1), Z7
+	VMOVUPS      (BX)(R11*1), Z5
+	VMOVUPS      (SI)(R11*1), Z6
+	VMOVUPS      (DI)(R11*1), Z7
 	VMOVUPS      (CX), Z8
 	VFMADD231PS  Z4, Z8, Z0
 	VFMADD231PS  Z5, Z8, Z1
 	VFMADD231PS  Z6, Z8, Z2
 	VFMADD231PS  Z7, Z8, Z3
 	VMOVUPS      64(DX)(R11*1), Z4
-	VMOVUPS      64(SI)(R11*1), Z5
-	VMOVUPS      64(R8)(R11*1), Z6
-	VMOVUPS      64(R10)(R11*1), Z7
+	VMOVUPS      64(BX)(R11*1), Z5
+	VMOVUPS      64(SI)(R11*1), Z6
+	VMOVUPS      64(DI)(R11*1), Z7
 	VMOVUPS      64(CX), Z8
 	VFMADD231PS  Z4, Z8, Z0
 	VFMADD231PS  Z5, Z8, Z1
 	VFMADD231PS  Z6, Z8, Z2
 	VFMADD231PS  Z7, Z8, Z3
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z4
+	VBROADCASTSS scale+48(FP), Z4
 	VSHUFF32X4   $0x44, Z1, Z0, Z5
 	VSHUFF32X4   $0xee, Z1, Z0, Z6
 	VADDPS       Z6, Z5, Z5
@@ -4804,16 +4914,17 @@ loop:
 	VMULPS       Z4, Z7, Z7
 	VMOVUPS      Z7, (AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x1AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -4831,8 +4942,9 @@ columns4:
 	VMULPS       128(BX), Z0, Z3
 	VMULPS       192(BX), Z0, Z0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more4
 
 block4:
@@ -4875,26 +4987,27 @@ block4:
 	VFMADD231PS  Z5, Z8, Z2
 	VFMADD231PS  Z6, Z8, Z3
 	VFMADD231PS  Z7, Z8, Z0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   64(R9)
-	PREFETCHT0   128(R9)
-	PREFETCHT0   192(R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   64(R9)(CX*1)
-	PREFETCHT0   128(R9)(CX*1)
-	PREFETCHT0   192(R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   128(R10)
-	PREFETCHT0   192(R10)
-	PREFETCHT0   (R10)(CX*1)
-	PREFETCHT0   64(R10)(CX*1)
-	PREFETCHT0   128(R10)(CX*1)
-	PREFETCHT0   192(R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
+	PREFETCHT1   128(R9)
+	PREFETCHT1   192(R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	PREFETCHT1   128(R9)(CX*1)
+	PREFETCHT1   192(R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	PREFETCHT1   (R10)(CX*1)
+	PREFETCHT1   64(R10)(CX*1)
+	PREFETCHT1   128(R10)(CX*1)
+	PREFETCHT1   192(R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more4:
@@ -4940,8 +5053,9 @@ columns2:
 	VMULPS       (BX), Z0, Z1
 	VMULPS       64(BX), Z0, Z0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more2
 
 block2:
@@ -4968,18 +5082,19 @@ block2:
 	VBROADCASTSS 12(R8), Z4
 	VFMADD231PS  Z2, Z4, Z1
 	VFMADD231PS  Z3, Z4, Z0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   64(R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   64(R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(CX*1)
-	PREFETCHT0   64(R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(CX*1)
+	PREFETCHT1   64(R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more2:
@@ -5018,8 +5133,9 @@ columns1:
 	VBROADCASTSS (SI), Z0
 	VMULPS       (BX), Z0, Z0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more1
 
 block1:
@@ -5034,14 +5150,15 @@ block1:
 	VFMADD231PS.BCST 8(R8), Z1, Z0
 	VMOVUPS          (R10)(CX*1), Z1
 	VFMADD231PS.BCST 12(R8), Z1, Z0
-	MOVQ             128(SI), R9
+	MOVQ             (R11), R9
 	ADDQ             DX, R9
 	LEAQ             (R9)(CX*2), R10
-	PREFETCHT0       (R9)
-	PREFETCHT0       (R9)(CX*1)
-	PREFETCHT0       (R10)
-	PREFETCHT0       (R10)(CX*1)
+	PREFETCHT1       (R9)
+	PREFETCHT1       (R9)(CX*1)
+	PREFETCHT1       (R10)
+	PREFETCHT1       (R10)(CX*1)
 	ADDQ             $0x00000008, SI
+	ADDQ             $0x00000008, R11
 	ADDQ             $0x00000010, R8
 
 more1:
@@ -5075,8 +5192,9 @@ fewer1:
 	VBROADCASTSS (AX), Y0
 	VMULPS       (BX), Y0, Y0
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), SI
+	MOVQ         n+48(FP), SI
 	MOVQ         p+16(FP), DI
+	MOVQ         fetch+32(FP), R10
 	JMP          moreNarrow
 
 blockNarrow:
@@ -5095,14 +5213,15 @@ blockNarrow:
 	VMOVUPS      (R9)(CX*1), Y1
 	VBROADCASTSS 12(DI), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	MOVQ         128(AX), R8
+	MOVQ         (R10), R8
 	ADDQ         DX, R8
 	LEAQ         (R8)(CX*2), R9
-	PREFETCHT0   (R8)
-	PREFETCHT0   (R8)(CX*1)
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R10
 	ADDQ         $0x00000010, DI
 
 moreNarrow:
@@ -5130,20 +5249,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x2AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x2AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x2AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x2AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5152,14 +5272,14 @@ group:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VMOVUPS      (DX)(R11*1), Z8
-	VMOVUPS      (SI)(R11*1), Z9
-	VMOVUPS      (R8)(R11*1), Z10
-	VMOVUPS      (R10)(R11*1), Z11
+	VMOVUPS      (BX)(R11*1), Z9
+	VMOVUPS      (SI)(R11*1), Z10
+	VMOVUPS      (DI)(R11*1), Z11
 	VMOVUPS      (CX), Z12
 	VFMADD231PS  Z8, Z12, Z0
 	VFMADD231PS  Z9, Z12, Z1
@@ -5171,9 +5291,9 @@ loop:
 	VFMADD231PS  Z10, Z12, Z6
 	VFMADD231PS  Z11, Z12, Z7
 	VMOVUPS      64(DX)(R11*1), Z8
-	VMOVUPS      64(SI)(R11*1), Z9
-	VMOVUPS      64(R8)(R11*1), Z10
-	VMOVUPS      64(R10)(R11*1), Z11
+	VMOVUPS      64(BX)(R11*1), Z9
+	VMOVUPS      64(SI)(R11*1), Z10
+	VMOVUPS      64(DI)(R11*1), Z11
 	VMOVUPS      128(CX), Z12
 	VFMADD231PS  Z8, Z12, Z0
 	VFMADD231PS  Z9, Z12, Z1
@@ -5184,20 +5304,20 @@ loop:
 	VFMADD231PS  Z9, Z12, Z5
 	VFMADD231PS  Z10, Z12, Z6
 	VFMADD231PS  Z11, Z12, Z7
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000100, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z8
+	VBROADCASTSS scale+48(FP), Z8
 	VSHUFF32X4   $0x44, Z1, Z0, Z9
 	VSHUFF32X4   $0xee, Z1, Z0, Z10
 	VADDPS       Z10, Z9, Z9
@@ -5221,16 +5341,17 @@ loop:
 	VMULPS       Z8, Z11, Z11
 	VMOVUPS      Z11, 512(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x2AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x2AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -5253,8 +5374,9 @@ columns4:
 	VMULPS       128(SI)(CX*1), Z4, Z7
 	VMULPS       192(SI)(CX*1), Z4, Z4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more4
 
 block4:
@@ -5317,26 +5439,27 @@ block4:
 	VFMADD231PS  Z9, Z12, Z6
 	VFMADD231PS  Z10, Z12, Z7
 	VFMADD231PS  Z11, Z12, Z4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   128(R10)
-	PREFETCHT0   192(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   128(R10)(DX*1)
-	PREFETCHT0   192(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   128(R11)
-	PREFETCHT0   192(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   128(R11)(DX*1)
-	PREFETCHT0   192(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   128(R10)(DX*1)
+	PREFETCHT1   192(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more4:
@@ -5394,8 +5517,9 @@ columns2:
 	VMULPS       (SI)(CX*1), Z2, Z3
 	VMULPS       64(SI)(CX*1), Z2, Z2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -5434,18 +5558,19 @@ block2:
 	VBROADCASTSS 524(R9), Z6
 	VFMADD231PS  Z4, Z6, Z3
 	VFMADD231PS  Z5, Z6, Z2
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -5491,8 +5616,9 @@ columns1:
 	VBROADCASTSS 4(DI), Z1
 	VMULPS       (SI)(CX*1), Z1, Z1
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -5511,14 +5637,15 @@ block1:
 	VMOVUPS          (R11)(DX*1), Z2
 	VFMADD231PS.BCST 12(R9), Z2, Z0
 	VFMADD231PS.BCST 524(R9), Z2, Z1
-	MOVQ             128(DI), R10
+	MOVQ             (R12), R10
 	ADDQ             BX, R10
 	LEAQ             (R10)(DX*2), R11
-	PREFETCHT0       (R10)
-	PREFETCHT0       (R10)(DX*1)
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
+	PREFETCHT1       (R10)
+	PREFETCHT1       (R10)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
 	ADDQ             $0x00000008, DI
+	ADDQ             $0x00000008, R12
 	ADDQ             $0x00000010, R9
 
 more1:
@@ -5556,8 +5683,9 @@ fewer1:
 	VBROADCASTSS 4(AX), Y1
 	VMULPS       (SI)(CX*1), Y1, Y1
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          moreNarrow
 
 blockNarrow:
@@ -5584,14 +5712,15 @@ blockNarrow:
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 524(R8), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	MOVQ         128(AX), R9
+	MOVQ         (R11), R9
 	ADDQ         BX, R9
 	LEAQ         (R9)(DX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(DX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 moreNarrow:
@@ -5622,20 +5751,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x3AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x3AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x3AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x3AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5648,14 +5778,14 @@ group:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VMOVUPS      (DX)(R11*1), Z12
-	VMOVUPS      (SI)(R11*1), Z13
-	VMOVUPS      (R8)(R11*1), Z14
-	VMOVUPS      (R10)(R11*1), Z15
+	VMOVUPS      (BX)(R11*1), Z13
+	VMOVUPS      (SI)(R11*1), Z14
+	VMOVUPS      (DI)(R11*1), Z15
 	VMOVUPS      (CX), Z16
 	VFMADD231PS  Z12, Z16, Z0
 	VFMADD231PS  Z13, Z16, Z1
@@ -5672,9 +5802,9 @@ loop:
 	VFMADD231PS  Z14, Z16, Z10
 	VFMADD231PS  Z15, Z16, Z11
 	VMOVUPS      64(DX)(R11*1), Z12
-	VMOVUPS      64(SI)(R11*1), Z13
-	VMOVUPS      64(R8)(R11*1), Z14
-	VMOVUPS      64(R10)(R11*1), Z15
+	VMOVUPS      64(BX)(R11*1), Z13
+	VMOVUPS      64(SI)(R11*1), Z14
+	VMOVUPS      64(DI)(R11*1), Z15
 	VMOVUPS      192(CX), Z16
 	VFMADD231PS  Z12, Z16, Z0
 	VFMADD231PS  Z13, Z16, Z1
@@ -5690,20 +5820,20 @@ loop:
 	VFMADD231PS  Z13, Z16, Z9
 	VFMADD231PS  Z14, Z16, Z10
 	VFMADD231PS  Z15, Z16, Z11
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000180, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z12
+	VBROADCASTSS scale+48(FP), Z12
 	VSHUFF32X4   $0x44, Z1, Z0, Z13
 	VSHUFF32X4   $0xee, Z1, Z0, Z14
 	VADDPS       Z14, Z13, Z13
@@ -5738,16 +5868,17 @@ loop:
 	VMULPS       Z12, Z15, Z15
 	VMOVUPS      Z15, 1024(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x3AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x3AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -5775,8 +5906,9 @@ columns4:
 	VMULPS       128(SI)(CX*2), Z8, Z11
 	VMULPS       192(SI)(CX*2), Z8, Z8
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more4
 
 block4:
@@ -5859,26 +5991,27 @@ block4:
 	VFMADD231PS  Z13, Z16, Z10
 	VFMADD231PS  Z14, Z16, Z11
 	VFMADD231PS  Z15, Z16, Z8
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   128(R10)
-	PREFETCHT0   192(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   128(R10)(DX*1)
-	PREFETCHT0   192(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   128(R11)
-	PREFETCHT0   192(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   128(R11)(DX*1)
-	PREFETCHT0   192(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   128(R10)
+	PREFETCHT1   192(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   128(R10)(DX*1)
+	PREFETCHT1   192(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more4:
@@ -5948,8 +6081,9 @@ columns2:
 	VMULPS       (SI)(CX*2), Z4, Z5
 	VMULPS       64(SI)(CX*2), Z4, Z4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -6000,18 +6134,19 @@ block2:
 	VBROADCASTSS 1036(R9), Z8
 	VFMADD231PS  Z6, Z8, Z5
 	VFMADD231PS  Z7, Z8, Z4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -6064,8 +6199,9 @@ columns1:
 	VBROADCASTSS 8(DI), Z2
 	VMULPS       (SI)(CX*2), Z2, Z2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -6088,14 +6224,15 @@ block1:
 	VFMADD231PS.BCST 12(R9), Z3, Z0
 	VFMADD231PS.BCST 524(R9), Z3, Z1
 	VFMADD231PS.BCST 1036(R9), Z3, Z2
-	MOVQ             128(DI), R10
+	MOVQ             (R12), R10
 	ADDQ             BX, R10
 	LEAQ             (R10)(DX*2), R11
-	PREFETCHT0       (R10)
-	PREFETCHT0       (R10)(DX*1)
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
+	PREFETCHT1       (R10)
+	PREFETCHT1       (R10)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
 	ADDQ             $0x00000008, DI
+	ADDQ             $0x00000008, R12
 	ADDQ             $0x00000010, R9
 
 more1:
@@ -6137,8 +6274,9 @@ fewer1:
 	VBROADCASTSS 8(AX), Y2
 	VMULPS       (SI)(CX*2), Y2, Y2
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          moreNarrow
 
 blockNarrow:
@@ -6173,14 +6311,15 @@ blockNarrow:
 	VFMADD231PS  Y3, Y4, Y1
 	VBROADCASTSS 1036(R8), Y4
 	VFMADD231PS  Y3, Y4, Y2
-	MOVQ         128(AX), R9
+	MOVQ         (R11), R9
 	ADDQ         BX, R9
 	LEAQ         (R9)(DX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(DX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 moreNarrow:
@@ -6214,20 +6353,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x4AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x4AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x4AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x4AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6244,14 +6384,14 @@ group:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VMOVUPS      (DX)(R11*1), Z16
-	VMOVUPS      (SI)(R11*1), Z17
-	VMOVUPS      (R8)(R11*1), Z18
-	VMOVUPS      (R10)(R11*1), Z19
+	VMOVUPS      (BX)(R11*1), Z17
+	VMOVUPS      (SI)(R11*1), Z18
+	VMOVUPS      (DI)(R11*1), Z19
 	VMOVUPS      (CX), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -6273,9 +6413,9 @@ loop:
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
 	VMOVUPS      64(DX)(R11*1), Z16
-	VMOVUPS      64(SI)(R11*1), Z17
-	VMOVUPS      64(R8)(R11*1), Z18
-	VMOVUPS      64(R10)(R11*1), Z19
+	VMOVUPS      64(BX)(R11*1), Z17
+	VMOVUPS      64(SI)(R11*1), Z18
+	VMOVUPS      64(DI)(R11*1), Z19
 	VMOVUPS      256(CX), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -6296,20 +6436,20 @@ loop:
 	VFMADD231PS  Z17, Z20, Z13
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000200, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z16
+	VBROADCASTSS scale+48(FP), Z16
 	VSHUFF32X4   $0x44, Z1, Z0, Z17
 	VSHUFF32X4   $0xee, Z1, Z0, Z18
 	VADDPS       Z18, Z17, Z17
@@ -6355,16 +6495,17 @@ loop:
 	VMULPS       Z16, Z19, Z19
 	VMOVUPS      Z19, 1536(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x4AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -6399,8 +6540,9 @@ columns4:
 	VMULPS       128(DI), Z12, Z15
 	VMULPS       192(DI), Z12, Z12
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more4
 
 block4:
@@ -6503,26 +6645,27 @@ block4:
 	VFMADD231PS  Z17, Z20, Z14
 	VFMADD231PS  Z18, Z20, Z15
 	VFMADD231PS  Z19, Z20, Z12
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   128(R11)
-	PREFETCHT0   192(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   128(R11)(DX*1)
-	PREFETCHT0   192(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   128(R12)
-	PREFETCHT0   192(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
-	PREFETCHT0   128(R12)(DX*1)
-	PREFETCHT0   192(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   128(R12)
+	PREFETCHT1   192(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
+	PREFETCHT1   128(R12)(DX*1)
+	PREFETCHT1   192(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more4:
@@ -6605,8 +6748,9 @@ columns2:
 	VMULPS       (DI), Z6, Z7
 	VMULPS       64(DI), Z6, Z6
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -6669,18 +6813,19 @@ block2:
 	VBROADCASTSS 1548(R10), Z10
 	VFMADD231PS  Z8, Z10, Z7
 	VFMADD231PS  Z9, Z10, Z6
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -6741,8 +6886,9 @@ columns1:
 	VBROADCASTSS 12(R8), Z3
 	VMULPS       (DI), Z3, Z3
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -6769,14 +6915,15 @@ block1:
 	VFMADD231PS.BCST 524(R10), Z4, Z1
 	VFMADD231PS.BCST 1036(R10), Z4, Z2
 	VFMADD231PS.BCST 1548(R10), Z4, Z3
-	MOVQ             128(R8), R11
+	MOVQ             (R13), R11
 	ADDQ             BX, R11
 	LEAQ             (R11)(DX*2), R12
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
 	ADDQ             $0x00000008, R8
+	ADDQ             $0x00000008, R13
 	ADDQ             $0x00000010, R10
 
 more1:
@@ -6823,8 +6970,9 @@ fewer1:
 	VBROADCASTSS 12(AX), Y3
 	VMULPS       (DI), Y3, Y3
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          moreNarrow
 
 blockNarrow:
@@ -6867,14 +7015,15 @@ blockNarrow:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS 1548(R9), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	MOVQ         128(AX), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 moreNarrow:
@@ -6911,20 +7060,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x5AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x5AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x5AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x5AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -6945,14 +7095,14 @@ group:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VMOVUPS      (DX)(R11*1), Z20
-	VMOVUPS      (SI)(R11*1), Z21
-	VMOVUPS      (R8)(R11*1), Z22
-	VMOVUPS      (R10)(R11*1), Z23
+	VMOVUPS      (BX)(R11*1), Z21
+	VMOVUPS      (SI)(R11*1), Z22
+	VMOVUPS      (DI)(R11*1), Z23
 	VMOVUPS      (CX), Z24
 	VFMADD231PS  Z20, Z24, Z0
 	VFMADD231PS  Z21, Z24, Z1
@@ -6979,9 +7129,9 @@ loop:
 	VFMADD231PS  Z22, Z24, Z18
 	VFMADD231PS  Z23, Z24, Z19
 	VMOVUPS      64(DX)(R11*1), Z20
-	VMOVUPS      64(SI)(R11*1), Z21
-	VMOVUPS      64(R8)(R11*1), Z22
-	VMOVUPS      64(R10)(R11*1), Z23
+	VMOVUPS      64(BX)(R11*1), Z21
+	VMOVUPS      64(SI)(R11*1), Z22
+	VMOVUPS      64(DI)(R11*1), Z23
 	VMOVUPS      320(CX), Z24
 	VFMADD231PS  Z20, Z24, Z0
 	VFMADD231PS  Z21, Z24, Z1
@@ -7007,20 +7157,20 @@ loop:
 	VFMADD231PS  Z21, Z24, Z17
 	VFMADD231PS  Z22, Z24, Z18
 	VFMADD231PS  Z23, Z24, Z19
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000280, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z20
+	VBROADCASTSS scale+48(FP), Z20
 	VSHUFF32X4   $0x44, Z1, Z0, Z21
 	VSHUFF32X4   $0xee, Z1, Z0, Z22
 	VADDPS       Z22, Z21, Z21
@@ -7077,16 +7227,17 @@ loop:
 	VMULPS       Z20, Z23, Z23
 	VMOVUPS      Z23, 2048(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x5AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x5AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -7126,8 +7277,9 @@ columns4:
 	VMULPS       128(DI)(CX*1), Z16, Z19
 	VMULPS       192(DI)(CX*1), Z16, Z16
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more4
 
 block4:
@@ -7250,26 +7402,27 @@ block4:
 	VFMADD231PS  Z21, Z24, Z18
 	VFMADD231PS  Z22, Z24, Z19
 	VFMADD231PS  Z23, Z24, Z16
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   128(R11)
-	PREFETCHT0   192(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   128(R11)(DX*1)
-	PREFETCHT0   192(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   128(R12)
-	PREFETCHT0   192(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
-	PREFETCHT0   128(R12)(DX*1)
-	PREFETCHT0   192(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   128(R12)
+	PREFETCHT1   192(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
+	PREFETCHT1   128(R12)(DX*1)
+	PREFETCHT1   192(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more4:
@@ -7364,8 +7517,9 @@ columns2:
 	VMULPS       (DI)(CX*1), Z8, Z9
 	VMULPS       64(DI)(CX*1), Z8, Z8
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -7440,18 +7594,19 @@ block2:
 	VBROADCASTSS 2060(R10), Z12
 	VFMADD231PS  Z10, Z12, Z9
 	VFMADD231PS  Z11, Z12, Z8
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -7519,8 +7674,9 @@ columns1:
 	VBROADCASTSS 16(R8), Z4
 	VMULPS       (DI)(CX*1), Z4, Z4
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -7551,14 +7707,15 @@ block1:
 	VFMADD231PS.BCST 1036(R10), Z5, Z2
 	VFMADD231PS.BCST 1548(R10), Z5, Z3
 	VFMADD231PS.BCST 2060(R10), Z5, Z4
-	MOVQ             128(R8), R11
+	MOVQ             (R13), R11
 	ADDQ             BX, R11
 	LEAQ             (R11)(DX*2), R12
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
 	ADDQ             $0x00000008, R8
+	ADDQ             $0x00000008, R13
 	ADDQ             $0x00000010, R10
 
 more1:
@@ -7609,8 +7766,9 @@ fewer1:
 	VBROADCASTSS 16(AX), Y4
 	VMULPS       (DI)(CX*1), Y4, Y4
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          moreNarrow
 
 blockNarrow:
@@ -7661,14 +7819,15 @@ blockNarrow:
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS 2060(R9), Y6
 	VFMADD231PS  Y5, Y6, Y4
-	MOVQ         128(AX), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 moreNarrow:
@@ -7708,20 +7867,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x6AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x6AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x6AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x6AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -7746,14 +7906,14 @@ group:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VMOVUPS      (DX)(R11*1), Z24
-	VMOVUPS      (SI)(R11*1), Z25
-	VMOVUPS      (R8)(R11*1), Z26
-	VMOVUPS      (R10)(R11*1), Z27
+	VMOVUPS      (BX)(R11*1), Z25
+	VMOVUPS      (SI)(R11*1), Z26
+	VMOVUPS      (DI)(R11*1), Z27
 	VMOVUPS      (CX), Z28
 	VFMADD231PS  Z24, Z28, Z0
 	VFMADD231PS  Z25, Z28, Z1
@@ -7785,9 +7945,9 @@ loop:
 	VFMADD231PS  Z26, Z28, Z22
 	VFMADD231PS  Z27, Z28, Z23
 	VMOVUPS      64(DX)(R11*1), Z24
-	VMOVUPS      64(SI)(R11*1), Z25
-	VMOVUPS      64(R8)(R11*1), Z26
-	VMOVUPS      64(R10)(R11*1), Z27
+	VMOVUPS      64(BX)(R11*1), Z25
+	VMOVUPS      64(SI)(R11*1), Z26
+	VMOVUPS      64(DI)(R11*1), Z27
 	VMOVUPS      384(CX), Z28
 	VFMADD231PS  Z24, Z28, Z0
 	VFMADD231PS  Z25, Z28, Z1
@@ -7818,20 +7978,20 @@ loop:
 	VFMADD231PS  Z25, Z28, Z21
 	VFMADD231PS  Z26, Z28, Z22
 	VFMADD231PS  Z27, Z28, Z23
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   64(BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   64(DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   64(R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
-	PREFETCHT0   64(AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   64(R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   64(R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   64(R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
+	PREFETCHT1   64(AX)(R11*1)
 	ADDQ         $0x00000080, R11
 	ADDQ         $0x00000300, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z24
+	VBROADCASTSS scale+48(FP), Z24
 	VSHUFF32X4   $0x44, Z1, Z0, Z25
 	VSHUFF32X4   $0xee, Z1, Z0, Z26
 	VADDPS       Z26, Z25, Z25
@@ -7899,16 +8059,17 @@ loop:
 	VMULPS       Z24, Z27, Z27
 	VMOVUPS      Z27, 2560(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum32x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x6AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x6AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -7953,8 +8114,9 @@ columns4:
 	VMULPS       128(DI)(CX*2), Z20, Z23
 	VMULPS       192(DI)(CX*2), Z20, Z20
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more4
 
 block4:
@@ -8097,26 +8259,27 @@ block4:
 	VFMADD231PS  Z25, Z28, Z22
 	VFMADD231PS  Z26, Z28, Z23
 	VFMADD231PS  Z27, Z28, Z20
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   128(R11)
-	PREFETCHT0   192(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   128(R11)(DX*1)
-	PREFETCHT0   192(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   128(R12)
-	PREFETCHT0   192(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
-	PREFETCHT0   128(R12)(DX*1)
-	PREFETCHT0   192(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   128(R11)
+	PREFETCHT1   192(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   128(R12)
+	PREFETCHT1   192(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
+	PREFETCHT1   128(R12)(DX*1)
+	PREFETCHT1   192(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more4:
@@ -8223,8 +8386,9 @@ columns2:
 	VMULPS       (DI)(CX*2), Z10, Z11
 	VMULPS       64(DI)(CX*2), Z10, Z10
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -8311,18 +8475,19 @@ block2:
 	VBROADCASTSS 2572(R10), Z14
 	VFMADD231PS  Z12, Z14, Z11
 	VFMADD231PS  Z13, Z14, Z10
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -8397,8 +8562,9 @@ columns1:
 	VBROADCASTSS 20(R8), Z5
 	VMULPS       (DI)(CX*2), Z5, Z5
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -8433,14 +8599,15 @@ block1:
 	VFMADD231PS.BCST 1548(R10), Z6, Z3
 	VFMADD231PS.BCST 2060(R10), Z6, Z4
 	VFMADD231PS.BCST 2572(R10), Z6, Z5
-	MOVQ             128(R8), R11
+	MOVQ             (R13), R11
 	ADDQ             BX, R11
 	LEAQ             (R11)(DX*2), R12
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
 	ADDQ             $0x00000008, R8
+	ADDQ             $0x00000008, R13
 	ADDQ             $0x00000010, R10
 
 more1:
@@ -8495,8 +8662,9 @@ fewer1:
 	VBROADCASTSS 20(AX), Y5
 	VMULPS       (DI)(CX*2), Y5, Y5
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          moreNarrow
 
 blockNarrow:
@@ -8555,14 +8723,15 @@ blockNarrow:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS 2572(R9), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	MOVQ         128(AX), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 moreNarrow:
@@ -8605,16 +8774,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x7AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x7AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x7AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x7AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -8629,12 +8799,12 @@ group:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
 	VMOVUPS       (DX)(DI*1), Z14
-	VMOVUPS       (SI)(DI*1), Z15
+	VMOVUPS       (BX)(DI*1), Z15
 	VMOVUPS       (CX), Z16
 	VFMADD231PS   Z14, Z16, Z0
 	VFMADD231PS   Z15, Z16, Z1
@@ -8657,7 +8827,7 @@ loop:
 	VFMADD231PS   Z14, Z16, Z12
 	VFMADD231PS   Z15, Z16, Z13
 	VMOVUPS       64(DX)(DI*1), Z14
-	VMOVUPS       64(SI)(DI*1), Z15
+	VMOVUPS       64(BX)(DI*1), Z15
 	VMOVUPS       448(CX), Z16
 	VFMADD231PS   Z14, Z16, Z0
 	VFMADD231PS   Z15, Z16, Z1
@@ -8679,16 +8849,16 @@ loop:
 	VMOVUPS       832(CX), Z16
 	VFMADD231PS   Z14, Z16, Z12
 	VFMADD231PS   Z15, Z16, Z13
-	PREFETCHT0    (BX)(DI*1)
-	PREFETCHT0    64(BX)(DI*1)
-	PREFETCHT0    (AX)(DI*1)
-	PREFETCHT0    64(AX)(DI*1)
+	PREFETCHT1    (SI)(DI*1)
+	PREFETCHT1    64(SI)(DI*1)
+	PREFETCHT1    (AX)(DI*1)
+	PREFETCHT1    64(AX)(DI*1)
 	ADDQ          $0x00000080, DI
 	ADDQ          $0x00000380, CX
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+40(FP), Z14
+	VBROADCASTSS  scale+48(FP), Z14
 	VSHUFF32X4    $0x44, Z1, Z0, Z15
 	VSHUFF32X4    $0xee, Z1, Z0, Z16
 	VADDPS        Z16, Z15, Z15
@@ -8737,16 +8907,17 @@ loop:
 	VMULPS        Z14, Z17, Z17
 	VMOVUPS       Y17, 3072(AX)
 	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000010, fetch+24(FP)
 	ADDQ          $0x00000020, dst+0(FP)
-	DECQ          groups+32(FP)
+	DECQ          groups+40(FP)
 	JNE           group
 	VZEROUPPER
 	RET
 
-// func sum32x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x7AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x7AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -8784,8 +8955,9 @@ columns2:
 	VMULPS       (R8), Z12, Z13
 	VMULPS       64(R8), Z12, Z12
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more2
 
 block2:
@@ -8884,18 +9056,19 @@ block2:
 	VBROADCASTSS 3084(R11), Z16
 	VFMADD231PS  Z14, Z16, Z13
 	VFMADD231PS  Z15, Z16, Z12
-	MOVQ         128(R9), R12
+	MOVQ         (R14), R12
 	ADDQ         BX, R12
 	LEAQ         (R12)(DX*2), R13
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
-	PREFETCHT0   (R13)
-	PREFETCHT0   64(R13)
-	PREFETCHT0   (R13)(DX*1)
-	PREFETCHT0   64(R13)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
+	PREFETCHT1   (R13)
+	PREFETCHT1   64(R13)
+	PREFETCHT1   (R13)(DX*1)
+	PREFETCHT1   64(R13)(DX*1)
 	ADDQ         $0x00000008, R9
+	ADDQ         $0x00000008, R14
 	ADDQ         $0x00000010, R11
 
 more2:
@@ -8978,8 +9151,9 @@ columns1:
 	VBROADCASTSS 24(R9), Z6
 	VMULPS       (R8), Z6, Z6
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more1
 
 block1:
@@ -9018,14 +9192,15 @@ block1:
 	VFMADD231PS.BCST 2060(R11), Z7, Z4
 	VFMADD231PS.BCST 2572(R11), Z7, Z5
 	VFMADD231PS.BCST 3084(R11), Z7, Z6
-	MOVQ             128(R9), R12
+	MOVQ             (R14), R12
 	ADDQ             BX, R12
 	LEAQ             (R12)(DX*2), R13
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
-	PREFETCHT0       (R13)
-	PREFETCHT0       (R13)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
+	PREFETCHT1       (R13)
+	PREFETCHT1       (R13)(DX*1)
 	ADDQ             $0x00000008, R9
+	ADDQ             $0x00000008, R14
 	ADDQ             $0x00000010, R11
 
 more1:
@@ -9085,8 +9260,9 @@ fewer1:
 	VBROADCASTSS 24(AX), Y6
 	VMULPS       (R8), Y6, Y6
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          moreNarrow
 
 blockNarrow:
@@ -9153,14 +9329,15 @@ blockNarrow:
 	VFMADD231PS  Y7, Y8, Y5
 	VBROADCASTSS 3084(R10), Y8
 	VFMADD231PS  Y7, Y8, Y6
-	MOVQ         128(AX), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 moreNarrow:
@@ -9206,16 +9383,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func score32x8AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score32x8AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score32x8AVX512(SB), NOSPLIT, $0-44
+TEXT ·score32x8AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -9232,12 +9410,12 @@ group:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
 	VMOVUPS       (DX)(DI*1), Z16
-	VMOVUPS       (SI)(DI*1), Z17
+	VMOVUPS       (BX)(DI*1), Z17
 	VMOVUPS       (CX), Z18
 	VFMADD231PS   Z16, Z18, Z0
 	VFMADD231PS   Z17, Z18, Z1
@@ -9263,7 +9441,7 @@ loop:
 	VFMADD231PS   Z16, Z18, Z14
 	VFMADD231PS   Z17, Z18, Z15
 	VMOVUPS       64(DX)(DI*1), Z16
-	VMOVUPS       64(SI)(DI*1), Z17
+	VMOVUPS       64(BX)(DI*1), Z17
 	VMOVUPS       512(CX), Z18
 	VFMADD231PS   Z16, Z18, Z0
 	VFMADD231PS   Z17, Z18, Z1
@@ -9288,16 +9466,16 @@ loop:
 	VMOVUPS       960(CX), Z18
 	VFMADD231PS   Z16, Z18, Z14
 	VFMADD231PS   Z17, Z18, Z15
-	PREFETCHT0    (BX)(DI*1)
-	PREFETCHT0    64(BX)(DI*1)
-	PREFETCHT0    (AX)(DI*1)
-	PREFETCHT0    64(AX)(DI*1)
+	PREFETCHT1    (SI)(DI*1)
+	PREFETCHT1    64(SI)(DI*1)
+	PREFETCHT1    (AX)(DI*1)
+	PREFETCHT1    64(AX)(DI*1)
 	ADDQ          $0x00000080, DI
 	ADDQ          $0x00000400, CX
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+40(FP), Z16
+	VBROADCASTSS  scale+48(FP), Z16
 	VSHUFF32X4    $0x44, Z1, Z0, Z17
 	VSHUFF32X4    $0xee, Z1, Z0, Z18
 	VADDPS        Z18, Z17, Z17
@@ -9347,16 +9525,17 @@ loop:
 	VMOVUPS       Y19, 3072(AX)
 	VEXTRACTF64X4 $0x01, Z19, 3584(AX)
 	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000010, fetch+24(FP)
 	ADDQ          $0x00000020, dst+0(FP)
-	DECQ          groups+32(FP)
+	DECQ          groups+40(FP)
 	JNE           group
 	VZEROUPPER
 	RET
 
-// func sum32x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum32x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, FMA3, MMX+
-TEXT ·sum32x8AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum32x8AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -9397,8 +9576,9 @@ columns2:
 	VMULPS       (R8)(CX*1), Z14, Z15
 	VMULPS       64(R8)(CX*1), Z14, Z14
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more2
 
 block2:
@@ -9509,18 +9689,19 @@ block2:
 	VBROADCASTSS 3596(R11), Z18
 	VFMADD231PS  Z16, Z18, Z15
 	VFMADD231PS  Z17, Z18, Z14
-	MOVQ         128(R9), R12
+	MOVQ         (R14), R12
 	ADDQ         BX, R12
 	LEAQ         (R12)(DX*2), R13
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
-	PREFETCHT0   (R13)
-	PREFETCHT0   64(R13)
-	PREFETCHT0   (R13)(DX*1)
-	PREFETCHT0   64(R13)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
+	PREFETCHT1   (R13)
+	PREFETCHT1   64(R13)
+	PREFETCHT1   (R13)(DX*1)
+	PREFETCHT1   64(R13)(DX*1)
 	ADDQ         $0x00000008, R9
+	ADDQ         $0x00000008, R14
 	ADDQ         $0x00000010, R11
 
 more2:
@@ -9610,8 +9791,9 @@ columns1:
 	VBROADCASTSS 28(R9), Z7
 	VMULPS       (R8)(CX*1), Z7, Z7
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more1
 
 block1:
@@ -9654,14 +9836,15 @@ block1:
 	VFMADD231PS.BCST 2572(R11), Z8, Z5
 	VFMADD231PS.BCST 3084(R11), Z8, Z6
 	VFMADD231PS.BCST 3596(R11), Z8, Z7
-	MOVQ             128(R9), R12
+	MOVQ             (R14), R12
 	ADDQ             BX, R12
 	LEAQ             (R12)(DX*2), R13
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
-	PREFETCHT0       (R13)
-	PREFETCHT0       (R13)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
+	PREFETCHT1       (R13)
+	PREFETCHT1       (R13)(DX*1)
 	ADDQ             $0x00000008, R9
+	ADDQ             $0x00000008, R14
 	ADDQ             $0x00000010, R11
 
 more1:
@@ -9725,8 +9908,9 @@ fewer1:
 	VBROADCASTSS 28(AX), Y7
 	VMULPS       (R8)(CX*1), Y7, Y7
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          moreNarrow
 
 blockNarrow:
@@ -9801,14 +9985,15 @@ blockNarrow:
 	VFMADD231PS  Y8, Y9, Y6
 	VBROADCASTSS 3596(R10), Y9
 	VFMADD231PS  Y8, Y9, Y7
-	MOVQ         128(AX), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 moreNarrow:
@@ -9857,56 +10042,57 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x1AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x1AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x1AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x1AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VCVTPH2PS    (DX)(R11*1), Z4
-	VCVTPH2PS    (SI)(R11*1), Z5
-	VCVTPH2PS    (R8)(R11*1), Z6
-	VCVTPH2PS    (R10)(R11*1), Z7
+	VCVTPH2PS    (BX)(R11*1), Z5
+	VCVTPH2PS    (SI)(R11*1), Z6
+	VCVTPH2PS    (DI)(R11*1), Z7
 	VMOVUPS      (CX), Z8
 	VFMADD231PS  Z4, Z8, Z0
 	VFMADD231PS  Z5, Z8, Z1
 	VFMADD231PS  Z6, Z8, Z2
 	VFMADD231PS  Z7, Z8, Z3
 	VCVTPH2PS    32(DX)(R11*1), Z4
-	VCVTPH2PS    32(SI)(R11*1), Z5
-	VCVTPH2PS    32(R8)(R11*1), Z6
-	VCVTPH2PS    32(R10)(R11*1), Z7
+	VCVTPH2PS    32(BX)(R11*1), Z5
+	VCVTPH2PS    32(SI)(R11*1), Z6
+	VCVTPH2PS    32(DI)(R11*1), Z7
 	VMOVUPS      64(CX), Z8
 	VFMADD231PS  Z4, Z8, Z0
 	VFMADD231PS  Z5, Z8, Z1
 	VFMADD231PS  Z6, Z8, Z2
 	VFMADD231PS  Z7, Z8, Z3
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000080, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z4
+	VBROADCASTSS scale+48(FP), Z4
 	VSHUFF32X4   $0x44, Z1, Z0, Z5
 	VSHUFF32X4   $0xee, Z1, Z0, Z6
 	VADDPS       Z6, Z5, Z5
@@ -9919,16 +10105,17 @@ loop:
 	VMULPS       Z4, Z7, Z7
 	VMOVUPS      Z7, (AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x1AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x1AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, CX
@@ -9946,8 +10133,9 @@ columns4:
 	VMULPS       128(BX), Z0, Z3
 	VMULPS       192(BX), Z0, Z0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more4
 
 block4:
@@ -9990,18 +10178,19 @@ block4:
 	VFMADD231PS  Z5, Z8, Z2
 	VFMADD231PS  Z6, Z8, Z3
 	VFMADD231PS  Z7, Z8, Z0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   64(R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   64(R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(CX*1)
-	PREFETCHT0   64(R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   64(R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(CX*1)
+	PREFETCHT1   64(R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more4:
@@ -10047,8 +10236,9 @@ columns2:
 	VMULPS       (BX), Z0, Z1
 	VMULPS       64(BX), Z0, Z0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more2
 
 block2:
@@ -10075,14 +10265,15 @@ block2:
 	VBROADCASTSS 12(R8), Z4
 	VFMADD231PS  Z2, Z4, Z1
 	VFMADD231PS  Z3, Z4, Z0
-	MOVQ         128(SI), R9
+	MOVQ         (R11), R9
 	ADDQ         DX, R9
 	LEAQ         (R9)(CX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(CX*1)
 	ADDQ         $0x00000008, SI
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 more2:
@@ -10121,8 +10312,9 @@ columns1:
 	VBROADCASTSS (SI), Z0
 	VMULPS       (BX), Z0, Z0
 	MOVQ         list+24(FP), SI
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          more1
 
 block1:
@@ -10137,14 +10329,15 @@ block1:
 	VFMADD231PS.BCST 8(R8), Z1, Z0
 	VCVTPH2PS        (R10)(CX*1), Z1
 	VFMADD231PS.BCST 12(R8), Z1, Z0
-	MOVQ             128(SI), R9
+	MOVQ             (R11), R9
 	ADDQ             DX, R9
 	LEAQ             (R9)(CX*2), R10
-	PREFETCHT0       (R9)
-	PREFETCHT0       (R9)(CX*1)
-	PREFETCHT0       (R10)
-	PREFETCHT0       (R10)(CX*1)
+	PREFETCHT1       (R9)
+	PREFETCHT1       (R9)(CX*1)
+	PREFETCHT1       (R10)
+	PREFETCHT1       (R10)(CX*1)
 	ADDQ             $0x00000008, SI
+	ADDQ             $0x00000008, R11
 	ADDQ             $0x00000010, R8
 
 more1:
@@ -10178,8 +10371,9 @@ fewer1:
 	VBROADCASTSS (AX), Y0
 	VMULPS       (BX), Y0, Y0
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), SI
+	MOVQ         n+48(FP), SI
 	MOVQ         p+16(FP), DI
+	MOVQ         fetch+32(FP), R10
 	JMP          moreNarrow
 
 blockNarrow:
@@ -10198,14 +10392,15 @@ blockNarrow:
 	VCVTPH2PS    (R9)(CX*1), Y1
 	VBROADCASTSS 12(DI), Y2
 	VFMADD231PS  Y1, Y2, Y0
-	MOVQ         128(AX), R8
+	MOVQ         (R10), R8
 	ADDQ         DX, R8
 	LEAQ         (R8)(CX*2), R9
-	PREFETCHT0   (R8)
-	PREFETCHT0   (R8)(CX*1)
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(CX*1)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(CX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(CX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R10
 	ADDQ         $0x00000010, DI
 
 moreNarrow:
@@ -10233,20 +10428,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x2AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x2AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x2AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x2AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10255,14 +10451,14 @@ group:
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VCVTPH2PS    (DX)(R11*1), Z8
-	VCVTPH2PS    (SI)(R11*1), Z9
-	VCVTPH2PS    (R8)(R11*1), Z10
-	VCVTPH2PS    (R10)(R11*1), Z11
+	VCVTPH2PS    (BX)(R11*1), Z9
+	VCVTPH2PS    (SI)(R11*1), Z10
+	VCVTPH2PS    (DI)(R11*1), Z11
 	VMOVUPS      (CX), Z12
 	VFMADD231PS  Z8, Z12, Z0
 	VFMADD231PS  Z9, Z12, Z1
@@ -10274,9 +10470,9 @@ loop:
 	VFMADD231PS  Z10, Z12, Z6
 	VFMADD231PS  Z11, Z12, Z7
 	VCVTPH2PS    32(DX)(R11*1), Z8
-	VCVTPH2PS    32(SI)(R11*1), Z9
-	VCVTPH2PS    32(R8)(R11*1), Z10
-	VCVTPH2PS    32(R10)(R11*1), Z11
+	VCVTPH2PS    32(BX)(R11*1), Z9
+	VCVTPH2PS    32(SI)(R11*1), Z10
+	VCVTPH2PS    32(DI)(R11*1), Z11
 	VMOVUPS      128(CX), Z12
 	VFMADD231PS  Z8, Z12, Z0
 	VFMADD231PS  Z9, Z12, Z1
@@ -10287,16 +10483,16 @@ loop:
 	VFMADD231PS  Z9, Z12, Z5
 	VFMADD231PS  Z10, Z12, Z6
 	VFMADD231PS  Z11, Z12, Z7
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000100, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z8
+	VBROADCASTSS scale+48(FP), Z8
 	VSHUFF32X4   $0x44, Z1, Z0, Z9
 	VSHUFF32X4   $0xee, Z1, Z0, Z10
 	VADDPS       Z10, Z9, Z9
@@ -10320,16 +10516,17 @@ loop:
 	VMULPS       Z8, Z11, Z11
 	VMOVUPS      Z11, 512(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x2AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x2AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -10352,8 +10549,9 @@ columns4:
 	VMULPS       128(SI)(CX*1), Z4, Z7
 	VMULPS       192(SI)(CX*1), Z4, Z4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more4
 
 block4:
@@ -10416,18 +10614,19 @@ block4:
 	VFMADD231PS  Z9, Z12, Z6
 	VFMADD231PS  Z10, Z12, Z7
 	VFMADD231PS  Z11, Z12, Z4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more4:
@@ -10485,8 +10684,9 @@ columns2:
 	VMULPS       (SI)(CX*1), Z2, Z3
 	VMULPS       64(SI)(CX*1), Z2, Z2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -10525,14 +10725,15 @@ block2:
 	VBROADCASTSS 524(R9), Z6
 	VFMADD231PS  Z4, Z6, Z3
 	VFMADD231PS  Z5, Z6, Z2
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -10578,8 +10779,9 @@ columns1:
 	VBROADCASTSS 4(DI), Z1
 	VMULPS       (SI)(CX*1), Z1, Z1
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -10598,14 +10800,15 @@ block1:
 	VCVTPH2PS        (R11)(DX*1), Z2
 	VFMADD231PS.BCST 12(R9), Z2, Z0
 	VFMADD231PS.BCST 524(R9), Z2, Z1
-	MOVQ             128(DI), R10
+	MOVQ             (R12), R10
 	ADDQ             BX, R10
 	LEAQ             (R10)(DX*2), R11
-	PREFETCHT0       (R10)
-	PREFETCHT0       (R10)(DX*1)
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
+	PREFETCHT1       (R10)
+	PREFETCHT1       (R10)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
 	ADDQ             $0x00000008, DI
+	ADDQ             $0x00000008, R12
 	ADDQ             $0x00000010, R9
 
 more1:
@@ -10643,8 +10846,9 @@ fewer1:
 	VBROADCASTSS 4(AX), Y1
 	VMULPS       (SI)(CX*1), Y1, Y1
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          moreNarrow
 
 blockNarrow:
@@ -10671,14 +10875,15 @@ blockNarrow:
 	VFMADD231PS  Y2, Y3, Y0
 	VBROADCASTSS 524(R8), Y3
 	VFMADD231PS  Y2, Y3, Y1
-	MOVQ         128(AX), R9
+	MOVQ         (R11), R9
 	ADDQ         BX, R9
 	LEAQ         (R9)(DX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(DX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 moreNarrow:
@@ -10709,20 +10914,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x3AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x3AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x3AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x3AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -10735,14 +10941,14 @@ group:
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VCVTPH2PS    (DX)(R11*1), Z12
-	VCVTPH2PS    (SI)(R11*1), Z13
-	VCVTPH2PS    (R8)(R11*1), Z14
-	VCVTPH2PS    (R10)(R11*1), Z15
+	VCVTPH2PS    (BX)(R11*1), Z13
+	VCVTPH2PS    (SI)(R11*1), Z14
+	VCVTPH2PS    (DI)(R11*1), Z15
 	VMOVUPS      (CX), Z16
 	VFMADD231PS  Z12, Z16, Z0
 	VFMADD231PS  Z13, Z16, Z1
@@ -10759,9 +10965,9 @@ loop:
 	VFMADD231PS  Z14, Z16, Z10
 	VFMADD231PS  Z15, Z16, Z11
 	VCVTPH2PS    32(DX)(R11*1), Z12
-	VCVTPH2PS    32(SI)(R11*1), Z13
-	VCVTPH2PS    32(R8)(R11*1), Z14
-	VCVTPH2PS    32(R10)(R11*1), Z15
+	VCVTPH2PS    32(BX)(R11*1), Z13
+	VCVTPH2PS    32(SI)(R11*1), Z14
+	VCVTPH2PS    32(DI)(R11*1), Z15
 	VMOVUPS      192(CX), Z16
 	VFMADD231PS  Z12, Z16, Z0
 	VFMADD231PS  Z13, Z16, Z1
@@ -10777,16 +10983,16 @@ loop:
 	VFMADD231PS  Z13, Z16, Z9
 	VFMADD231PS  Z14, Z16, Z10
 	VFMADD231PS  Z15, Z16, Z11
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000180, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z12
+	VBROADCASTSS scale+48(FP), Z12
 	VSHUFF32X4   $0x44, Z1, Z0, Z13
 	VSHUFF32X4   $0xee, Z1, Z0, Z14
 	VADDPS       Z14, Z13, Z13
@@ -10821,16 +11027,17 @@ loop:
 	VMULPS       Z12, Z15, Z15
 	VMOVUPS      Z15, 1024(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x3AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x3AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x3AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -10858,8 +11065,9 @@ columns4:
 	VMULPS       128(SI)(CX*2), Z8, Z11
 	VMULPS       192(SI)(CX*2), Z8, Z8
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more4
 
 block4:
@@ -10942,18 +11150,19 @@ block4:
 	VFMADD231PS  Z13, Z16, Z10
 	VFMADD231PS  Z14, Z16, Z11
 	VFMADD231PS  Z15, Z16, Z8
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   64(R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   64(R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   64(R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more4:
@@ -11023,8 +11232,9 @@ columns2:
 	VMULPS       (SI)(CX*2), Z4, Z5
 	VMULPS       64(SI)(CX*2), Z4, Z4
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more2
 
 block2:
@@ -11075,14 +11285,15 @@ block2:
 	VBROADCASTSS 1036(R9), Z8
 	VFMADD231PS  Z6, Z8, Z5
 	VFMADD231PS  Z7, Z8, Z4
-	MOVQ         128(DI), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, DI
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 more2:
@@ -11135,8 +11346,9 @@ columns1:
 	VBROADCASTSS 8(DI), Z2
 	VMULPS       (SI)(CX*2), Z2, Z2
 	MOVQ         list+24(FP), DI
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          more1
 
 block1:
@@ -11159,14 +11371,15 @@ block1:
 	VFMADD231PS.BCST 12(R9), Z3, Z0
 	VFMADD231PS.BCST 524(R9), Z3, Z1
 	VFMADD231PS.BCST 1036(R9), Z3, Z2
-	MOVQ             128(DI), R10
+	MOVQ             (R12), R10
 	ADDQ             BX, R10
 	LEAQ             (R10)(DX*2), R11
-	PREFETCHT0       (R10)
-	PREFETCHT0       (R10)(DX*1)
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
+	PREFETCHT1       (R10)
+	PREFETCHT1       (R10)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
 	ADDQ             $0x00000008, DI
+	ADDQ             $0x00000008, R12
 	ADDQ             $0x00000010, R9
 
 more1:
@@ -11208,8 +11421,9 @@ fewer1:
 	VBROADCASTSS 8(AX), Y2
 	VMULPS       (SI)(CX*2), Y2, Y2
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), DI
+	MOVQ         n+48(FP), DI
 	MOVQ         p+16(FP), R8
+	MOVQ         fetch+32(FP), R11
 	JMP          moreNarrow
 
 blockNarrow:
@@ -11244,14 +11458,15 @@ blockNarrow:
 	VFMADD231PS  Y3, Y4, Y1
 	VBROADCASTSS 1036(R8), Y4
 	VFMADD231PS  Y3, Y4, Y2
-	MOVQ         128(AX), R9
+	MOVQ         (R11), R9
 	ADDQ         BX, R9
 	LEAQ         (R9)(DX*2), R10
-	PREFETCHT0   (R9)
-	PREFETCHT0   (R9)(DX*1)
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R11
 	ADDQ         $0x00000010, R8
 
 moreNarrow:
@@ -11285,20 +11500,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x4AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x4AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x4AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x4AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -11315,14 +11531,14 @@ group:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VCVTPH2PS    (DX)(R11*1), Z16
-	VCVTPH2PS    (SI)(R11*1), Z17
-	VCVTPH2PS    (R8)(R11*1), Z18
-	VCVTPH2PS    (R10)(R11*1), Z19
+	VCVTPH2PS    (BX)(R11*1), Z17
+	VCVTPH2PS    (SI)(R11*1), Z18
+	VCVTPH2PS    (DI)(R11*1), Z19
 	VMOVUPS      (CX), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -11344,9 +11560,9 @@ loop:
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
 	VCVTPH2PS    32(DX)(R11*1), Z16
-	VCVTPH2PS    32(SI)(R11*1), Z17
-	VCVTPH2PS    32(R8)(R11*1), Z18
-	VCVTPH2PS    32(R10)(R11*1), Z19
+	VCVTPH2PS    32(BX)(R11*1), Z17
+	VCVTPH2PS    32(SI)(R11*1), Z18
+	VCVTPH2PS    32(DI)(R11*1), Z19
 	VMOVUPS      256(CX), Z20
 	VFMADD231PS  Z16, Z20, Z0
 	VFMADD231PS  Z17, Z20, Z1
@@ -11367,16 +11583,16 @@ loop:
 	VFMADD231PS  Z17, Z20, Z13
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000200, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z16
+	VBROADCASTSS scale+48(FP), Z16
 	VSHUFF32X4   $0x44, Z1, Z0, Z17
 	VSHUFF32X4   $0xee, Z1, Z0, Z18
 	VADDPS       Z18, Z17, Z17
@@ -11422,16 +11638,17 @@ loop:
 	VMULPS       Z16, Z19, Z19
 	VMOVUPS      Z19, 1536(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x4AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x4AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -11466,8 +11683,9 @@ columns4:
 	VMULPS       128(DI), Z12, Z15
 	VMULPS       192(DI), Z12, Z12
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more4
 
 block4:
@@ -11570,18 +11788,19 @@ block4:
 	VFMADD231PS  Z17, Z20, Z14
 	VFMADD231PS  Z18, Z20, Z15
 	VFMADD231PS  Z19, Z20, Z12
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more4:
@@ -11664,8 +11883,9 @@ columns2:
 	VMULPS       (DI), Z6, Z7
 	VMULPS       64(DI), Z6, Z6
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -11728,14 +11948,15 @@ block2:
 	VBROADCASTSS 1548(R10), Z10
 	VFMADD231PS  Z8, Z10, Z7
 	VFMADD231PS  Z9, Z10, Z6
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -11796,8 +12017,9 @@ columns1:
 	VBROADCASTSS 12(R8), Z3
 	VMULPS       (DI), Z3, Z3
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -11824,14 +12046,15 @@ block1:
 	VFMADD231PS.BCST 524(R10), Z4, Z1
 	VFMADD231PS.BCST 1036(R10), Z4, Z2
 	VFMADD231PS.BCST 1548(R10), Z4, Z3
-	MOVQ             128(R8), R11
+	MOVQ             (R13), R11
 	ADDQ             BX, R11
 	LEAQ             (R11)(DX*2), R12
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
 	ADDQ             $0x00000008, R8
+	ADDQ             $0x00000008, R13
 	ADDQ             $0x00000010, R10
 
 more1:
@@ -11878,8 +12101,9 @@ fewer1:
 	VBROADCASTSS 12(AX), Y3
 	VMULPS       (DI), Y3, Y3
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          moreNarrow
 
 blockNarrow:
@@ -11922,14 +12146,15 @@ blockNarrow:
 	VFMADD231PS  Y4, Y5, Y2
 	VBROADCASTSS 1548(R9), Y5
 	VFMADD231PS  Y4, Y5, Y3
-	MOVQ         128(AX), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 moreNarrow:
@@ -11966,20 +12191,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x5AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x5AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x5AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x5AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12000,14 +12226,14 @@ group:
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VCVTPH2PS    (DX)(R11*1), Z20
-	VCVTPH2PS    (SI)(R11*1), Z21
-	VCVTPH2PS    (R8)(R11*1), Z22
-	VCVTPH2PS    (R10)(R11*1), Z23
+	VCVTPH2PS    (BX)(R11*1), Z21
+	VCVTPH2PS    (SI)(R11*1), Z22
+	VCVTPH2PS    (DI)(R11*1), Z23
 	VMOVUPS      (CX), Z24
 	VFMADD231PS  Z20, Z24, Z0
 	VFMADD231PS  Z21, Z24, Z1
@@ -12034,9 +12260,9 @@ loop:
 	VFMADD231PS  Z22, Z24, Z18
 	VFMADD231PS  Z23, Z24, Z19
 	VCVTPH2PS    32(DX)(R11*1), Z20
-	VCVTPH2PS    32(SI)(R11*1), Z21
-	VCVTPH2PS    32(R8)(R11*1), Z22
-	VCVTPH2PS    32(R10)(R11*1), Z23
+	VCVTPH2PS    32(BX)(R11*1), Z21
+	VCVTPH2PS    32(SI)(R11*1), Z22
+	VCVTPH2PS    32(DI)(R11*1), Z23
 	VMOVUPS      320(CX), Z24
 	VFMADD231PS  Z20, Z24, Z0
 	VFMADD231PS  Z21, Z24, Z1
@@ -12062,16 +12288,16 @@ loop:
 	VFMADD231PS  Z21, Z24, Z17
 	VFMADD231PS  Z22, Z24, Z18
 	VFMADD231PS  Z23, Z24, Z19
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000280, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z20
+	VBROADCASTSS scale+48(FP), Z20
 	VSHUFF32X4   $0x44, Z1, Z0, Z21
 	VSHUFF32X4   $0xee, Z1, Z0, Z22
 	VADDPS       Z22, Z21, Z21
@@ -12128,16 +12354,17 @@ loop:
 	VMULPS       Z20, Z23, Z23
 	VMOVUPS      Z23, 2048(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x5AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x5AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x5AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -12177,8 +12404,9 @@ columns4:
 	VMULPS       128(DI)(CX*1), Z16, Z19
 	VMULPS       192(DI)(CX*1), Z16, Z16
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more4
 
 block4:
@@ -12301,18 +12529,19 @@ block4:
 	VFMADD231PS  Z21, Z24, Z18
 	VFMADD231PS  Z22, Z24, Z19
 	VFMADD231PS  Z23, Z24, Z16
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more4:
@@ -12407,8 +12636,9 @@ columns2:
 	VMULPS       (DI)(CX*1), Z8, Z9
 	VMULPS       64(DI)(CX*1), Z8, Z8
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -12483,14 +12713,15 @@ block2:
 	VBROADCASTSS 2060(R10), Z12
 	VFMADD231PS  Z10, Z12, Z9
 	VFMADD231PS  Z11, Z12, Z8
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -12558,8 +12789,9 @@ columns1:
 	VBROADCASTSS 16(R8), Z4
 	VMULPS       (DI)(CX*1), Z4, Z4
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -12590,14 +12822,15 @@ block1:
 	VFMADD231PS.BCST 1036(R10), Z5, Z2
 	VFMADD231PS.BCST 1548(R10), Z5, Z3
 	VFMADD231PS.BCST 2060(R10), Z5, Z4
-	MOVQ             128(R8), R11
+	MOVQ             (R13), R11
 	ADDQ             BX, R11
 	LEAQ             (R11)(DX*2), R12
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
 	ADDQ             $0x00000008, R8
+	ADDQ             $0x00000008, R13
 	ADDQ             $0x00000010, R10
 
 more1:
@@ -12648,8 +12881,9 @@ fewer1:
 	VBROADCASTSS 16(AX), Y4
 	VMULPS       (DI)(CX*1), Y4, Y4
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          moreNarrow
 
 blockNarrow:
@@ -12700,14 +12934,15 @@ blockNarrow:
 	VFMADD231PS  Y5, Y6, Y3
 	VBROADCASTSS 2060(R9), Y6
 	VFMADD231PS  Y5, Y6, Y4
-	MOVQ         128(AX), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 moreNarrow:
@@ -12747,20 +12982,21 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x6AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x6AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x6AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x6AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), DI
-	MOVQ   16(AX), R8
-	MOVQ   144(AX), R9
-	MOVQ   24(AX), R10
-	MOVQ   152(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   16(AX), SI
+	MOVQ   24(AX), DI
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), R8
+	MOVQ   8(AX), R9
+	MOVQ   16(AX), R10
+	MOVQ   24(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -12785,14 +13021,14 @@ group:
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	MOVQ   d+24(FP), R12
+	MOVQ   d+32(FP), R12
 	XORQ   R11, R11
 
 loop:
 	VCVTPH2PS    (DX)(R11*1), Z24
-	VCVTPH2PS    (SI)(R11*1), Z25
-	VCVTPH2PS    (R8)(R11*1), Z26
-	VCVTPH2PS    (R10)(R11*1), Z27
+	VCVTPH2PS    (BX)(R11*1), Z25
+	VCVTPH2PS    (SI)(R11*1), Z26
+	VCVTPH2PS    (DI)(R11*1), Z27
 	VMOVUPS      (CX), Z28
 	VFMADD231PS  Z24, Z28, Z0
 	VFMADD231PS  Z25, Z28, Z1
@@ -12824,9 +13060,9 @@ loop:
 	VFMADD231PS  Z26, Z28, Z22
 	VFMADD231PS  Z27, Z28, Z23
 	VCVTPH2PS    32(DX)(R11*1), Z24
-	VCVTPH2PS    32(SI)(R11*1), Z25
-	VCVTPH2PS    32(R8)(R11*1), Z26
-	VCVTPH2PS    32(R10)(R11*1), Z27
+	VCVTPH2PS    32(BX)(R11*1), Z25
+	VCVTPH2PS    32(SI)(R11*1), Z26
+	VCVTPH2PS    32(DI)(R11*1), Z27
 	VMOVUPS      384(CX), Z28
 	VFMADD231PS  Z24, Z28, Z0
 	VFMADD231PS  Z25, Z28, Z1
@@ -12857,16 +13093,16 @@ loop:
 	VFMADD231PS  Z25, Z28, Z21
 	VFMADD231PS  Z26, Z28, Z22
 	VFMADD231PS  Z27, Z28, Z23
-	PREFETCHT0   (BX)(R11*1)
-	PREFETCHT0   (DI)(R11*1)
-	PREFETCHT0   (R9)(R11*1)
-	PREFETCHT0   (AX)(R11*1)
+	PREFETCHT1   (R8)(R11*1)
+	PREFETCHT1   (R9)(R11*1)
+	PREFETCHT1   (R10)(R11*1)
+	PREFETCHT1   (AX)(R11*1)
 	ADDQ         $0x00000040, R11
 	ADDQ         $0x00000300, CX
 	SUBQ         $0x00000008, R12
 	JNE          loop
 	MOVQ         dst+0(FP), AX
-	VBROADCASTSS scale+40(FP), Z24
+	VBROADCASTSS scale+48(FP), Z24
 	VSHUFF32X4   $0x44, Z1, Z0, Z25
 	VSHUFF32X4   $0xee, Z1, Z0, Z26
 	VADDPS       Z26, Z25, Z25
@@ -12934,16 +13170,17 @@ loop:
 	VMULPS       Z24, Z27, Z27
 	VMOVUPS      Z27, 2560(AX)
 	ADDQ         $0x00000020, list+16(FP)
+	ADDQ         $0x00000020, fetch+24(FP)
 	ADDQ         $0x00000040, dst+0(FP)
-	DECQ         groups+32(FP)
+	DECQ         groups+40(FP)
 	JNE          group
 	VZEROUPPER
 	RET
 
-// func sum16x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x6AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x6AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x6AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -12988,8 +13225,9 @@ columns4:
 	VMULPS       128(DI)(CX*2), Z20, Z23
 	VMULPS       192(DI)(CX*2), Z20, Z20
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more4
 
 block4:
@@ -13132,18 +13370,19 @@ block4:
 	VFMADD231PS  Z25, Z28, Z22
 	VFMADD231PS  Z26, Z28, Z23
 	VFMADD231PS  Z27, Z28, Z20
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   64(R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   64(R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   64(R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   64(R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   64(R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   64(R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   64(R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more4:
@@ -13250,8 +13489,9 @@ columns2:
 	VMULPS       (DI)(CX*2), Z10, Z11
 	VMULPS       64(DI)(CX*2), Z10, Z10
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more2
 
 block2:
@@ -13338,14 +13578,15 @@ block2:
 	VBROADCASTSS 2572(R10), Z14
 	VFMADD231PS  Z12, Z14, Z11
 	VFMADD231PS  Z13, Z14, Z10
-	MOVQ         128(R8), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, R8
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 more2:
@@ -13420,8 +13661,9 @@ columns1:
 	VBROADCASTSS 20(R8), Z5
 	VMULPS       (DI)(CX*2), Z5, Z5
 	MOVQ         list+24(FP), R8
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          more1
 
 block1:
@@ -13456,14 +13698,15 @@ block1:
 	VFMADD231PS.BCST 1548(R10), Z6, Z3
 	VFMADD231PS.BCST 2060(R10), Z6, Z4
 	VFMADD231PS.BCST 2572(R10), Z6, Z5
-	MOVQ             128(R8), R11
+	MOVQ             (R13), R11
 	ADDQ             BX, R11
 	LEAQ             (R11)(DX*2), R12
-	PREFETCHT0       (R11)
-	PREFETCHT0       (R11)(DX*1)
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
+	PREFETCHT1       (R11)
+	PREFETCHT1       (R11)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
 	ADDQ             $0x00000008, R8
+	ADDQ             $0x00000008, R13
 	ADDQ             $0x00000010, R10
 
 more1:
@@ -13518,8 +13761,9 @@ fewer1:
 	VBROADCASTSS 20(AX), Y5
 	VMULPS       (DI)(CX*2), Y5, Y5
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R8
+	MOVQ         n+48(FP), R8
 	MOVQ         p+16(FP), R9
+	MOVQ         fetch+32(FP), R12
 	JMP          moreNarrow
 
 blockNarrow:
@@ -13578,14 +13822,15 @@ blockNarrow:
 	VFMADD231PS  Y6, Y7, Y4
 	VBROADCASTSS 2572(R9), Y7
 	VFMADD231PS  Y6, Y7, Y5
-	MOVQ         128(AX), R10
+	MOVQ         (R12), R10
 	ADDQ         BX, R10
 	LEAQ         (R10)(DX*2), R11
-	PREFETCHT0   (R10)
-	PREFETCHT0   (R10)(DX*1)
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
+	PREFETCHT1   (R10)
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R12
 	ADDQ         $0x00000010, R9
 
 moreNarrow:
@@ -13628,16 +13873,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x7AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x7AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x7AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x7AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -13652,12 +13898,12 @@ group:
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
 	VCVTPH2PS     (DX)(DI*1), Z14
-	VCVTPH2PS     (SI)(DI*1), Z15
+	VCVTPH2PS     (BX)(DI*1), Z15
 	VMOVUPS       (CX), Z16
 	VFMADD231PS   Z14, Z16, Z0
 	VFMADD231PS   Z15, Z16, Z1
@@ -13680,7 +13926,7 @@ loop:
 	VFMADD231PS   Z14, Z16, Z12
 	VFMADD231PS   Z15, Z16, Z13
 	VCVTPH2PS     32(DX)(DI*1), Z14
-	VCVTPH2PS     32(SI)(DI*1), Z15
+	VCVTPH2PS     32(BX)(DI*1), Z15
 	VMOVUPS       448(CX), Z16
 	VFMADD231PS   Z14, Z16, Z0
 	VFMADD231PS   Z15, Z16, Z1
@@ -13702,14 +13948,14 @@ loop:
 	VMOVUPS       832(CX), Z16
 	VFMADD231PS   Z14, Z16, Z12
 	VFMADD231PS   Z15, Z16, Z13
-	PREFETCHT0    (BX)(DI*1)
-	PREFETCHT0    (AX)(DI*1)
+	PREFETCHT1    (SI)(DI*1)
+	PREFETCHT1    (AX)(DI*1)
 	ADDQ          $0x00000040, DI
 	ADDQ          $0x00000380, CX
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+40(FP), Z14
+	VBROADCASTSS  scale+48(FP), Z14
 	VSHUFF32X4    $0x44, Z1, Z0, Z15
 	VSHUFF32X4    $0xee, Z1, Z0, Z16
 	VADDPS        Z16, Z15, Z15
@@ -13758,16 +14004,17 @@ loop:
 	VMULPS        Z14, Z17, Z17
 	VMOVUPS       Y17, 3072(AX)
 	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000010, fetch+24(FP)
 	ADDQ          $0x00000020, dst+0(FP)
-	DECQ          groups+32(FP)
+	DECQ          groups+40(FP)
 	JNE           group
 	VZEROUPPER
 	RET
 
-// func sum16x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x7AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x7AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x7AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -13805,8 +14052,9 @@ columns2:
 	VMULPS       (R8), Z12, Z13
 	VMULPS       64(R8), Z12, Z12
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more2
 
 block2:
@@ -13905,14 +14153,15 @@ block2:
 	VBROADCASTSS 3084(R11), Z16
 	VFMADD231PS  Z14, Z16, Z13
 	VFMADD231PS  Z15, Z16, Z12
-	MOVQ         128(R9), R12
+	MOVQ         (R14), R12
 	ADDQ         BX, R12
 	LEAQ         (R12)(DX*2), R13
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   (R13)
-	PREFETCHT0   (R13)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   (R13)
+	PREFETCHT1   (R13)(DX*1)
 	ADDQ         $0x00000008, R9
+	ADDQ         $0x00000008, R14
 	ADDQ         $0x00000010, R11
 
 more2:
@@ -13995,8 +14244,9 @@ columns1:
 	VBROADCASTSS 24(R9), Z6
 	VMULPS       (R8), Z6, Z6
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more1
 
 block1:
@@ -14035,14 +14285,15 @@ block1:
 	VFMADD231PS.BCST 2060(R11), Z7, Z4
 	VFMADD231PS.BCST 2572(R11), Z7, Z5
 	VFMADD231PS.BCST 3084(R11), Z7, Z6
-	MOVQ             128(R9), R12
+	MOVQ             (R14), R12
 	ADDQ             BX, R12
 	LEAQ             (R12)(DX*2), R13
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
-	PREFETCHT0       (R13)
-	PREFETCHT0       (R13)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
+	PREFETCHT1       (R13)
+	PREFETCHT1       (R13)(DX*1)
 	ADDQ             $0x00000008, R9
+	ADDQ             $0x00000008, R14
 	ADDQ             $0x00000010, R11
 
 more1:
@@ -14102,8 +14353,9 @@ fewer1:
 	VBROADCASTSS 24(AX), Y6
 	VMULPS       (R8), Y6, Y6
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          moreNarrow
 
 blockNarrow:
@@ -14170,14 +14422,15 @@ blockNarrow:
 	VFMADD231PS  Y7, Y8, Y5
 	VBROADCASTSS 3084(R10), Y8
 	VFMADD231PS  Y7, Y8, Y6
-	MOVQ         128(AX), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 moreNarrow:
@@ -14223,16 +14476,17 @@ done:
 	VZEROUPPER
 	RET
 
-// func score16x8AVX512(dst *float32, q *float32, list *uintptr, d int, groups int, scale float32)
+// func score16x8AVX512(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·score16x8AVX512(SB), NOSPLIT, $0-44
+TEXT ·score16x8AVX512(SB), NOSPLIT, $0-52
 group:
 	MOVQ   list+16(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   (AX), DX
-	MOVQ   128(AX), BX
-	MOVQ   8(AX), SI
-	MOVQ   136(AX), AX
+	MOVQ   8(AX), BX
+	MOVQ   fetch+24(FP), AX
+	MOVQ   (AX), SI
+	MOVQ   8(AX), AX
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -14249,12 +14503,12 @@ group:
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
 	VPXORD Z15, Z15, Z15
-	MOVQ   d+24(FP), R8
+	MOVQ   d+32(FP), R8
 	XORQ   DI, DI
 
 loop:
 	VCVTPH2PS     (DX)(DI*1), Z16
-	VCVTPH2PS     (SI)(DI*1), Z17
+	VCVTPH2PS     (BX)(DI*1), Z17
 	VMOVUPS       (CX), Z18
 	VFMADD231PS   Z16, Z18, Z0
 	VFMADD231PS   Z17, Z18, Z1
@@ -14280,7 +14534,7 @@ loop:
 	VFMADD231PS   Z16, Z18, Z14
 	VFMADD231PS   Z17, Z18, Z15
 	VCVTPH2PS     32(DX)(DI*1), Z16
-	VCVTPH2PS     32(SI)(DI*1), Z17
+	VCVTPH2PS     32(BX)(DI*1), Z17
 	VMOVUPS       512(CX), Z18
 	VFMADD231PS   Z16, Z18, Z0
 	VFMADD231PS   Z17, Z18, Z1
@@ -14305,14 +14559,14 @@ loop:
 	VMOVUPS       960(CX), Z18
 	VFMADD231PS   Z16, Z18, Z14
 	VFMADD231PS   Z17, Z18, Z15
-	PREFETCHT0    (BX)(DI*1)
-	PREFETCHT0    (AX)(DI*1)
+	PREFETCHT1    (SI)(DI*1)
+	PREFETCHT1    (AX)(DI*1)
 	ADDQ          $0x00000040, DI
 	ADDQ          $0x00000400, CX
 	SUBQ          $0x00000008, R8
 	JNE           loop
 	MOVQ          dst+0(FP), AX
-	VBROADCASTSS  scale+40(FP), Z16
+	VBROADCASTSS  scale+48(FP), Z16
 	VSHUFF32X4    $0x44, Z1, Z0, Z17
 	VSHUFF32X4    $0xee, Z1, Z0, Z18
 	VADDPS        Z18, Z17, Z17
@@ -14362,16 +14616,17 @@ loop:
 	VMOVUPS       Y19, 3072(AX)
 	VEXTRACTF64X4 $0x01, Z19, 3584(AX)
 	ADDQ          $0x00000010, list+16(FP)
+	ADDQ          $0x00000010, fetch+24(FP)
 	ADDQ          $0x00000020, dst+0(FP)
-	DECQ          groups+32(FP)
+	DECQ          groups+40(FP)
 	JNE           group
 	VZEROUPPER
 	RET
 
-// func sum16x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, d int, n int)
+// func sum16x8AVX512(o *float32, factors *float32, p *float32, list *uintptr, fetch *uintptr, d int, n int)
 // Requires: AVX, AVX512F, F16C, FMA3, MMX+
-TEXT ·sum16x8AVX512(SB), NOSPLIT, $0-48
-	MOVQ d+32(FP), AX
+TEXT ·sum16x8AVX512(SB), NOSPLIT, $0-56
+	MOVQ d+40(FP), AX
 	MOVQ AX, CX
 	SHLQ $0x02, CX
 	MOVQ AX, DX
@@ -14412,8 +14667,9 @@ columns2:
 	VMULPS       (R8)(CX*1), Z14, Z15
 	VMULPS       64(R8)(CX*1), Z14, Z14
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more2
 
 block2:
@@ -14524,14 +14780,15 @@ block2:
 	VBROADCASTSS 3596(R11), Z18
 	VFMADD231PS  Z16, Z18, Z15
 	VFMADD231PS  Z17, Z18, Z14
-	MOVQ         128(R9), R12
+	MOVQ         (R14), R12
 	ADDQ         BX, R12
 	LEAQ         (R12)(DX*2), R13
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
-	PREFETCHT0   (R13)
-	PREFETCHT0   (R13)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
+	PREFETCHT1   (R13)
+	PREFETCHT1   (R13)(DX*1)
 	ADDQ         $0x00000008, R9
+	ADDQ         $0x00000008, R14
 	ADDQ         $0x00000010, R11
 
 more2:
@@ -14621,8 +14878,9 @@ columns1:
 	VBROADCASTSS 28(R9), Z7
 	VMULPS       (R8)(CX*1), Z7, Z7
 	MOVQ         list+24(FP), R9
-	MOVQ         n+40(FP), R10
+	MOVQ         n+48(FP), R10
 	MOVQ         p+16(FP), R11
+	MOVQ         fetch+32(FP), R14
 	JMP          more1
 
 block1:
@@ -14665,14 +14923,15 @@ block1:
 	VFMADD231PS.BCST 2572(R11), Z8, Z5
 	VFMADD231PS.BCST 3084(R11), Z8, Z6
 	VFMADD231PS.BCST 3596(R11), Z8, Z7
-	MOVQ             128(R9), R12
+	MOVQ             (R14), R12
 	ADDQ             BX, R12
 	LEAQ             (R12)(DX*2), R13
-	PREFETCHT0       (R12)
-	PREFETCHT0       (R12)(DX*1)
-	PREFETCHT0       (R13)
-	PREFETCHT0       (R13)(DX*1)
+	PREFETCHT1       (R12)
+	PREFETCHT1       (R12)(DX*1)
+	PREFETCHT1       (R13)
+	PREFETCHT1       (R13)(DX*1)
 	ADDQ             $0x00000008, R9
+	ADDQ             $0x00000008, R14
 	ADDQ             $0x00000010, R11
 
 more1:
@@ -14736,8 +14995,9 @@ fewer1:
 	VBROADCASTSS 28(AX), Y7
 	VMULPS       (R8)(CX*1), Y7, Y7
 	MOVQ         list+24(FP), AX
-	MOVQ         n+40(FP), R9
+	MOVQ         n+48(FP), R9
 	MOVQ         p+16(FP), R10
+	MOVQ         fetch+32(FP), R13
 	JMP          moreNarrow
 
 blockNarrow:
@@ -14812,14 +15072,15 @@ blockNarrow:
 	VFMADD231PS  Y8, Y9, Y6
 	VBROADCASTSS 3596(R10), Y9
 	VFMADD231PS  Y8, Y9, Y7
-	MOVQ         128(AX), R11
+	MOVQ         (R13), R11
 	ADDQ         BX, R11
 	LEAQ         (R11)(DX*2), R12
-	PREFETCHT0   (R11)
-	PREFETCHT0   (R11)(DX*1)
-	PREFETCHT0   (R12)
-	PREFETCHT0   (R12)(DX*1)
+	PREFETCHT1   (R11)
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   (R12)
+	PREFETCHT1   (R12)(DX*1)
 	ADDQ         $0x00000008, AX
+	ADDQ         $0x00000008, R13
 	ADDQ         $0x00000010, R10
 
 moreNarrow:

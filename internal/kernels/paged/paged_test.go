@@ -238,7 +238,7 @@ func TestWorkspacesAreShared(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(idle.of[spaceSize{2, 56, 2}]); n != 1 {
+	if n := len(idle.of[spaceSize{32, 2, 56, 2}]); n != 1 {
 		t.Errorf("three tasks left the memory of %d", n)
 	}
 	if n := testing.AllocsPerRun(10, func() {

@@ -9,16 +9,16 @@ import (
 )
 
 // A spanFunc works on a span of keys: a score computes the scores of its tokens for
-// the workspace's queries, a sum multiplies the workspace's o by the factors and adds
-// the weighted values of the tokens.
-type spanFunc func(t *Task, w *workspace, s *span)
+// the span's rows, a sum adds the weighted values of the tokens to the state's o, which it
+// multiplies by the factors first where the span begins a tile.
+type spanFunc func(t *Task, w *workspace, part state, s *span)
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
 	score32, score16, sum32, sum16 spanFunc
 
-	// spread prepares the rows of q, of d elements.
-	spread func(w *workspace, rows, d int)
+	// spread prepares rows of q from one on, of d elements.
+	spread func(w *workspace, row, rows, d int)
 
 	// packKeys writes a panel of AMX products, of 32 keys of d elements, and packValues
 	// the values of some blocks to panels that lie so many bytes apart. Both read blocks
@@ -29,7 +29,11 @@ type kernels struct {
 	// weigh turns rows of n scores, a multiple of lanes, into weights relative to the
 	// largest so far. It brings that and the sums of the weights up to date, and sets
 	// the factors for what was summed before.
-	weigh func(w *workspace, rows, n int)
+	weigh func(w *workspace, part state, rows, n int)
+
+	// join multiplies rows of d elements of o by factors f and adds those of a part
+	// times g.
+	join func(o, part, f, g []float32, d int)
 }
 
 func (k *kernels) score(t dtype.Type) spanFunc {
@@ -46,7 +50,7 @@ func (k *kernels) sum(t dtype.Type) spanFunc {
 	return k.sum32
 }
 
-var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], spread: func(*workspace, int, int) {}, weigh: weigh}
+var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], spread: func(*workspace, int, int, int) {}, weigh: weigh, join: join}
 
 // stored is an element of a cache: a float32, or the bits of a float16.
 type stored interface{ float32 | uint16 }
@@ -67,11 +71,11 @@ func numbers[T stored](b []byte) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(zero)))
 }
 
-func score[T stored](t *Task, w *workspace, s *span) {
+func score[T stored](t *Task, w *workspace, _ state, s *span) {
 	for b := 0; b < s.n; b += BlockTokens {
 		widen(w.block, numbers[T](t.K.block(t, s.head, s.block(b))))
-		for r := range s.rows {
-			scoreBlock(w.scores[r*TileTokens+b:][:BlockTokens], w.q[r*t.D:(r+1)*t.D], w.block, t.Scale)
+		for r := s.row; r < s.row+s.rows; r++ {
+			scoreBlock(w.scores[r*TileTokens+s.at+b:][:BlockTokens], w.q[r*t.D:(r+1)*t.D], w.block, t.Scale)
 		}
 	}
 }
@@ -90,17 +94,17 @@ func scoreBlock(dst, q, k []float32, scale float32) {
 	}
 }
 
-func sum[T stored](t *Task, w *workspace, s *span) {
-	for r := range s.rows {
-		o := w.o[r*t.D : (r+1)*t.D]
+func sum[T stored](t *Task, w *workspace, part state, s *span) {
+	for r := s.row; r < s.row+s.rows && s.at == 0; r++ {
+		o := part.o[r*t.D : (r+1)*t.D]
 		for i := range o {
 			o[i] *= w.factors[r]
 		}
 	}
 	for b := 0; b < s.n; b += BlockTokens {
 		widen(w.block, numbers[T](t.V.block(t, s.head, s.block(b))))
-		for r := range s.rows {
-			sumBlock(w.o[r*t.D:(r+1)*t.D], w.scores[r*TileTokens+b:][:min(BlockTokens, s.n-b)], w.block)
+		for r := s.row; r < s.row+s.rows; r++ {
+			sumBlock(part.o[r*t.D:(r+1)*t.D], w.scores[r*TileTokens+s.at+b:][:min(BlockTokens, s.n-b)], w.block)
 		}
 	}
 }
@@ -114,16 +118,24 @@ func sumBlock(o, weights, v []float32) {
 	}
 }
 
-func weigh(w *workspace, rows, n int) {
+func weigh(w *workspace, part state, rows, n int) {
 	for r := range rows {
 		p := w.scores[r*TileTokens:][:n]
-		old := w.largest[r]
+		old := part.largest[r]
 		m := max(old, reduce.MaxRow(p))
-		w.largest[r] = m
+		part.largest[r] = m
 		sum := softmax.ExpSum(p, p, m)
 		f := w.factors[r : r+1]
 		f[0] = old
 		softmax.ExpSum(f, f, m)
-		w.sums[r] = float32(w.sums[r]*f[0]) + sum
+		part.l[r] = float32(part.l[r]*f[0]) + sum
+	}
+}
+
+func join(o, part, f, g []float32, d int) {
+	for r, c := range f {
+		for i := range d {
+			o[r*d+i] = float32(o[r*d+i]*c) + float32(g[r]*part[r*d+i])
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package paged
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -33,11 +32,9 @@ func (t *Problem) promptQueries() int { return max(queryTile, promptRows/t.group
 
 // A promptSpace is what a unit of a prompt needs.
 type promptSpace struct {
-	q, k, v []uint16  // packed: rows of A, panels of keys, panels of values
-	o       []float32 // [rows, D]
-	scores  []float32 // of amx.Rows rows
-	largest []float32
-	sums    []float32
+	state
+	q, k, v []uint16          // packed: rows of A, panels of keys, panels of values
+	scores  []float32         // of amx.Rows rows
 	tops    [amx.Rows]float32 // m after a tile, what it adds to l, and e^(m_old-m)
 	parts   [amx.Rows]float32
 	factors [amx.Rows]float32
@@ -46,7 +43,7 @@ type promptSpace struct {
 
 func newPromptSpace(t *Problem) *promptSpace {
 	rows := t.promptQueries() * t.group()
-	p := &promptSpace{o: make([]float32, rows*t.D), scores: make([]float32, amx.Rows*scoreStride), largest: make([]float32, rows), sums: make([]float32, rows)}
+	p := &promptSpace{state: newState(rows, t.D), scores: make([]float32, amx.Rows*scoreStride)}
 	for _, to := range []struct {
 		x *[]uint16
 		n int
@@ -61,12 +58,11 @@ func (t *Task) prompt(w *workspace, u *unit) {
 	if w.prompt == nil {
 		w.prompt = newPromptSpace(&t.Problem)
 	}
-	t.enlist(w, u)
-	rest := w.list
+	rest := t.enlist(w, u, 1).read
 	for head := u.head; head < u.head+u.heads; head++ {
 		rows := t.loadPrompt(w.prompt, u, head)
-		for first := t.begin(u); first <= u.last(); first += TileTokens {
-			n := min(TileTokens, u.last()+1-first)
+		for first := u.begin; first < u.end; first += TileTokens {
+			n := min(TileTokens, u.end-first)
 			blocks := tiling.Ceil(n, BlockTokens)
 			t.pack(w.prompt, rest, rest[blocks:], n)
 			rest = rest[2*blocks:]
@@ -74,7 +70,7 @@ func (t *Task) prompt(w *workspace, u *unit) {
 				t.promptTile(w, u, &span{seq: u.seq, head: head, first: first, n: n}, row, min(amx.Rows, rows-row))
 			}
 		}
-		t.deliver(w.prompt.o, w.prompt.sums, u, head)
+		t.deliver(w.prompt.state, u, head, 1)
 	}
 }
 
@@ -87,10 +83,7 @@ func (t *Task) loadPrompt(p *promptSpace, u *unit, head int) (rows int) {
 		k.Round(p.q[q*width:(q+1)*width], t.Q[t.at(u, q, head):][:width])
 	}
 	rows = u.rows * t.group()
-	for r := range rows {
-		p.largest[r], p.sums[r] = -math.MaxFloat32, 0
-	}
-	clear(p.o[:rows*t.D])
+	p.clear(rows, t.D, 0)
 	return rows
 }
 
@@ -154,7 +147,7 @@ func (t *Task) promptTile(w *workspace, u *unit, s *span, row, rows int) {
 // raise makes the tile's the largest scores that rows have seen, and adds its sums of
 // weights.
 func (t *Task) raise(p *promptSpace, row, rows int) {
-	largest, sums, factors := p.largest[row:][:rows], p.sums[row:][:rows], p.factors[:rows]
+	largest, sums, factors := p.largest[row:][:rows], p.l[row:][:rows], p.factors[:rows]
 	elemwise.Row(elemwise.Sub)(factors, largest, p.tops[:], 1, 1)
 	elemwise.Float32(elemwise.Exp)(factors, factors, elemwise.Params{})
 	affine := elemwise.Float32(elemwise.Affine)

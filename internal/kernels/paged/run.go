@@ -2,36 +2,64 @@ package paged
 
 import (
 	"math"
-	"slices"
-	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
-// A workspace is what a chunk needs while it is computed. Its rows are the
-// queries of a unit that share a head of keys: row r is query r/group of the
-// tile and head r%group of those that share.
+// A workspace is what a chunk needs while it is computed. Its rows are those of some heads
+// of keys, one head after the other, and of a head the queries of a unit that share it: row
+// r is query r/group of the tile and head r%group of those that share.
 type workspace struct {
-	q, o    []float32 // [rows, D]
+	q       []float32 // [rows, D]
 	spread  []float32 // q as kernels read it: each number BlockTokens times
 	block   []float32 // numbers of a block of the cache
 	scores  []float32 // a tile's, [rows, TileTokens]
-	largest []float32 // m per row
-	sums    []float32 // l
-	factors []float32 // e^(m_old-m), for what was summed before the tile
-	list    []uintptr // addresses of blocks in the order in which they are read
+	factors []float32 // e^(m_old-m), for what was summed before the tile or the part
+	weights []float32 // e^(m_part-m), for what is added of a part
+	part    state
+	all     state // of several parts
 	span    span
 	prompt  *promptSpace // where there are some
+
+	reads, fetches []uintptr // of a list
 
 	_ [128]byte // no false sharing with the next
 }
 
-func newWorkspace(t *Problem) workspace {
-	rows := queryTile * t.group()
-	return workspace{q: make([]float32, rows*t.D), o: make([]float32, rows*t.D), spread: make([]float32, rows*t.D*BlockTokens), block: make([]float32, t.blockLen()), scores: make([]float32, rows*TileTokens),
-		largest: make([]float32, rows), sums: make([]float32, rows), factors: make([]float32, rows)}
+// A state is what rows have of the keys that they have seen.
+type state struct {
+	o          []float32 // [rows, D]
+	largest, l []float32 // m and l per row
 }
+
+func newState(rows, d int) state {
+	return state{make([]float32, rows*d), make([]float32, rows), make([]float32, rows)}
+}
+
+// from is the state of rows from r on.
+func (s state) from(r, d int) state { return state{s.o[r*d:], s.largest[r:], s.l[r:]} }
+
+// clear makes n rows those of queries that have seen nothing, with such zeros in o.
+func (s state) clear(n, d int, zero float32) {
+	for r := range n {
+		s.largest[r], s.l[r] = -math.MaxFloat32, 0
+	}
+	o := s.o[:n*d]
+	o[0] = zero
+	for i := 1; i < len(o); i *= 2 {
+		copy(o[i:], o[:i])
+	}
+}
+
+func newWorkspace(t *Problem) workspace {
+	rows := t.mostRows()
+	return workspace{q: make([]float32, rows*t.D), spread: make([]float32, rows*t.D*BlockTokens), block: make([]float32, t.blockLen()), scores: make([]float32, rows*TileTokens),
+		factors: make([]float32, rows), weights: make([]float32, rows), part: newState(rows, t.D), all: newState(rows, t.D)}
+}
+
+// mostRows is how many a workspace has.
+func (t *Problem) mostRows() int { return max(queryTile*t.group(), t.Heads) }
 
 // group is the number of heads of queries that share a head of keys.
 func (t *Problem) group() int { return t.Heads / t.KVHeads }
@@ -44,20 +72,21 @@ func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
 	slot := t.slots.Take()
 	if u := &t.units[i]; u.prompt {
-		t.prompt(&t.spaces[slot], u)
+		t.prompt(&t.spaces.each[slot], u)
 	} else {
-		t.attend(&t.spaces[slot], u)
+		t.attend(&t.spaces.each[slot], u)
 	}
 	t.slots.Give(slot)
 }
 
-// A span is the keys of a tile, of one head, and the rows that see some of them.
+// A span is some keys of a tile, of one head, and the rows that see some of them.
 type span struct {
-	seq          *Sequence
-	head         int
-	first, n     int // keys
-	rows         int
-	keys, values []uintptr // blocks from the first on, and after them what is read next
+	seq       *Sequence
+	head      int
+	first, n  int  // keys
+	at        int  // of the first in the tile
+	row, rows int  // of the workspace
+	list      list // blocks from the first key's on, and after them what is read next
 }
 
 // block is the number of the block that holds the span's key number i.
@@ -65,94 +94,123 @@ func (s *span) block(i int) int { return int(s.seq.Blocks[(s.first+i)/BlockToken
 
 // attend computes a unit.
 func (t *Task) attend(w *workspace, u *unit) {
+	heads := u.atOnce()
+	l := t.enlist(w, u, heads)
+	for h := u.head; h < u.head+u.heads; h += heads {
+		l = t.attendHeads(w, u, h, heads, l)
+	}
+	if u.split > 0 {
+		t.finish(w, u)
+	}
+}
+
+// longKeys is from how many keys on reading them in order matters more than what it takes.
+const longKeys = 1024
+
+// atOnce is how many heads a unit takes at once: all for one query and many keys, otherwise
+// one after the other.
+func (u *unit) atOnce() int {
+	if u.rows == 1 && u.seq.First >= longKeys {
+		return u.heads
+	}
+	return 1
+}
+
+// attendHeads lets the queries of a unit see keys of some heads, and gives what is left of
+// the list.
+func (t *Task) attendHeads(w *workspace, u *unit, head, heads int, l list) list {
+	rows := t.load(w, u, head, heads)
+	several := u.split == 0 && nextPart(u.begin) < u.end
+	if several {
+		w.all.clear(rows, t.D, negativeZero)
+	}
+	part := w.part
+	for begin := u.begin; begin < u.end; begin = nextPart(begin) {
+		if u.split > 0 {
+			part = t.part(u, begin).from((head-u.head)*t.group(), t.D)
+		}
+		part.clear(rows, t.D, 0)
+		for first := begin; first < min(u.end, nextPart(begin)); first += TileTokens {
+			s := &span{seq: u.seq, head: head, first: first, n: min(TileTokens, u.end-first), rows: rows / heads, list: l}
+			t.tile(w, u, part, s, heads)
+			l = l.from(2 * heads * tiling.Ceil(s.n, BlockTokens))
+		}
+		if several {
+			t.join(w, u, begin, part, heads)
+		}
+	}
+	switch {
+	case several:
+		t.deliver(w.all, u, head, heads)
+	case u.split == 0:
+		t.deliver(w.part, u, head, heads)
+	}
+	return l
+}
+
+// negativeZero can be multiplied by a factor, and have anything added, without a trace.
+var negativeZero = float32(math.Copysign(0, -1))
+
+// nextPart is where the part after the one of a key begins.
+func nextPart(key int) int { return key - key%PartTokens + PartTokens }
+
+// tile lets rows see the keys of a tile.
+func (t *Task) tile(w *workspace, u *unit, part state, s *span, heads int) {
 	kern := current()
-	score, sum := kern.score(t.K.DType), kern.sum(t.V.DType)
-	t.enlist(w, u)
-	rest := w.list
-	for head := u.head; head < u.head+u.heads; head++ {
-		rows := t.load(w, u, head)
-		kern.spread(w, rows, t.D)
-		s := &w.span
-		*s = span{seq: u.seq, head: head, first: t.begin(u), rows: rows}
-		for ; s.first <= u.last(); s.first += TileTokens {
-			s.n = min(TileTokens, u.last()+1-s.first)
-			blocks := tiling.Ceil(s.n, BlockTokens)
-			s.keys, s.values, rest = rest, rest[blocks:], rest[2*blocks:]
-			score(t, w, s)
-			n := tiling.Align(s.n, lanes)
-			for r := range rows {
-				t.hide(w.scores[r*TileTokens:][:n], s, u.seq.First+u.row+r/t.group())
-			}
-			kern.weigh(w, rows, n)
-			sum(t, w, s)
-		}
-		t.deliver(w.o, w.sums, u, head)
-	}
-}
-
-// begin is the first key of the first tile that a unit's queries see.
-func (t *Task) begin(u *unit) int {
-	if t.Window == 0 {
-		return 0
-	}
-	first := max(0, u.seq.First+u.row-t.Window+1)
-	return first - first%TileTokens
-}
-
-// last is the last key that a query of the unit sees.
-func (u *unit) last() int { return u.seq.First + u.row + u.rows - 1 }
-
-// readAhead is how many blocks a kernel may read, or have fetched, beyond those that it
-// is given.
-const readAhead = 24
-
-// enlist lists the blocks that a unit reads. They are numbers, since the collector
-// must not see pointers to memory that may be unmapped.
-func (t *Task) enlist(w *workspace, u *unit) {
-	begin, end := t.begin(u), u.last()+1
-	n := 2 * u.heads * tiling.Ceil(end-begin, BlockTokens)
-	w.list = slices.Grow(w.list[:0], n+readAhead)[:n+readAhead]
-	size := uintptr(t.K.DType.Bytes(t.blockLen()))
-	stride, rest := uintptr(t.KVHeads)*size, w.list
-	for head := u.head; head < u.head+u.heads; head++ {
-		for tile := begin; tile < end; tile += TileTokens {
-			blocks := u.seq.Blocks[tile/BlockTokens : tiling.Ceil(min(tile+TileTokens, end), BlockTokens)]
-			for _, c := range [...]*Cache{&t.K, &t.V} {
-				first := uintptr(unsafe.Pointer(unsafe.SliceData(c.Data))) + uintptr(head)*size
-				for i, b := range blocks {
-					rest[i] = first + uintptr(b)*stride
-				}
-				rest = rest[len(blocks):]
-			}
+	rows, n := heads*s.rows, tiling.Align(s.n, lanes)
+	rest := t.each(w, part, *s, heads, kern.score(t.K.DType))
+	if position := u.seq.First + u.row; t.Softcap > 0 || t.Window > 0 || n > s.n || position+1 < s.first+s.n {
+		for r := range rows {
+			t.hide(w.scores[r*TileTokens:][:n], s, position+r%s.rows/t.group())
 		}
 	}
-	for i := range rest {
-		rest[i] = w.list[n-1]
-	}
+	kern.weigh(w, part, rows, n)
+	tile := *s
+	tile.list = rest
+	t.each(w, part, tile, heads, kern.sum(t.V.DType))
 }
 
-// load copies the rows of Q of a unit's queries that share a head of keys, and sets
-// the state of queries that have seen nothing.
-func (t *Task) load(w *workspace, u *unit, head int) (rows int) {
-	width := t.group() * t.D
+// each calls a kernel for all keys of a tile and so many heads, and gives what is left
+// of the list.
+func (t *Task) each(w *workspace, part state, tile span, heads int, kernel spanFunc) list {
+	step := strip
+	if heads == 1 {
+		step = TileTokens
+	}
+	w.span = tile
+	s := &w.span
+	for s.at = 0; s.at < tile.n; s.at += step {
+		s.first, s.n = tile.first+s.at, min(step, tile.n-s.at)
+		for h := range heads {
+			s.head, s.row = tile.head+h, h*s.rows
+			kernel(t, w, part, s)
+			s.list = s.list.from(tiling.Ceil(s.n, BlockTokens))
+		}
+	}
+	return s.list
+}
+
+// load copies the rows of Q of a unit's queries that share some heads of keys.
+func (t *Task) load(w *workspace, u *unit, head, heads int) (rows int) {
+	width := heads * t.group() * t.D // heads are side by side, and so are the rows of one query
 	for q := range u.rows {
 		copy(w.q[q*width:(q+1)*width], t.Q[t.at(u, q, head):])
 	}
-	rows = u.rows * t.group()
-	for r := range rows {
-		w.largest[r], w.sums[r] = -math.MaxFloat32, 0
+	rows = heads * u.rows * t.group()
+	kern := current()
+	for h := range heads {
+		kern.spread(w, h*rows/heads, rows/heads, t.D)
 	}
-	clear(w.o[:rows*t.D])
 	return rows
 }
 
 // deliver divides by the sums of the weights.
-func (t *Task) deliver(o, sums []float32, u *unit, head int) {
+func (t *Task) deliver(s state, u *unit, head, heads int) {
 	affine := elemwise.Float32(elemwise.Affine)
-	group := t.group()
+	group := heads * t.group() // of all heads, as there is one query where they are several
 	for r := range u.rows * group {
 		at := t.at(u, r/group, head) + r%group*t.D
-		affine(t.O[at:at+t.D], o[r*t.D:(r+1)*t.D], elemwise.Params{A: 1 / sums[r]})
+		affine(t.O[at:at+t.D], s.o[r*t.D:(r+1)*t.D], elemwise.Params{A: 1 / s.l[r]})
 	}
 }
 

@@ -41,19 +41,34 @@ type Problem struct {
 type Task struct {
 	Problem
 
-	units  []unit
-	slots  tiling.Slots
-	spaces []workspace // while it runs
-	store  storeTask
+	units    []unit
+	splits   []split
+	partRows int // of all splits
+	slots    tiling.Slots
+	spaces   *spaces // while it runs
+	store    storeTask
 }
 
-// A unit is what one chunk computes: a query tile of some heads of keys.
+// A unit is what one chunk computes: what a query tile sees of some keys, of some heads of
+// keys.
 type unit struct {
 	seq         *Sequence
 	head, heads int // of keys
 	row         int // first query, counted within the sequence
 	rows        int
+	begin, end  int  // keys
+	split       int  // 1 + that of which the unit has some parts, 0 where it has all keys
 	prompt      bool // in bfloat16
+}
+
+// unit is one of all keys that so many queries see, from a row on.
+func (t *Task) unit(s *Sequence, row, rows int) unit {
+	u := unit{seq: s, heads: t.KVHeads, row: row, rows: rows, end: s.First + row + rows, prompt: t.tiled(s)}
+	if t.Window > 0 {
+		first := max(0, s.First+row-t.Window+1)
+		u.begin = first - first%TileTokens
+	}
+	return u
 }
 
 // queryTile is the number of queries of a unit, at most.
@@ -77,9 +92,9 @@ func (t *Task) Run(p *pool.Pool) error {
 
 // cut makes the units, the longest of a sequence first, so that the threads end
 // together. Where tiles are enough for the threads, each is a unit with all its heads,
-// whose blocks lie together in memory.
+// whose blocks lie together in memory. Single queries are cut by their keys too.
 func (t *Task) cut(threads int) {
-	t.units = t.units[:0]
+	t.units, t.splits, t.partRows = t.units[:0], t.splits[:0], 0
 	most := t.promptQueries()
 	tiles := t.tiles(most)
 	for ; tiles*t.KVHeads < 2*threads && most > queryTile; tiles = t.tiles(most) {
@@ -89,13 +104,19 @@ func (t *Task) cut(threads int) {
 	if tiles >= 4*threads {
 		heads = t.KVHeads
 	}
+	single := t.keyCut(threads)
 	for i := range t.Sequences {
 		s := &t.Sequences[i]
 		n := t.queries(s, most)
 		for end := s.Count; end > 0; end -= n {
 			row := max(0, end-n)
-			for h := 0; h < t.KVHeads; h += heads {
-				t.units = append(t.units, unit{s, h, heads, row, end - row, t.tiled(s)})
+			u := t.unit(s, row, end-row)
+			if s.Count == 1 && !u.prompt {
+				t.cutKeys(u, single)
+				continue
+			}
+			for u.heads = heads; u.head < t.KVHeads; u.head += heads {
+				t.units = append(t.units, u)
 			}
 		}
 	}
