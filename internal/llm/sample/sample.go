@@ -30,6 +30,7 @@ type Sampler struct {
 	weights  []float32  // e^((x-max)/T) of the whole vocabulary
 	sums     []float64  // of their blocks
 	order    []candidate
+	regions  []float64 // for top-p: sums of the weights of about the same size
 
 	scaled, near []float32 // for typical: (x-max)/T, and how little it is from its mean
 }
@@ -154,7 +155,12 @@ func (s *Sampler) draw(l []float32) int32 {
 		}
 		return s.choose(c)
 	case filters(s.TopP):
-		return s.choose(s.nucleus(k, total))
+		if k == len(l) {
+			return s.drawNucleus(float64(s.TopP) * total)
+		}
+		c := s.top(k)
+		c, _ = nucleus(c, float64(s.TopP)*sum(c))
+		return s.choose(c)
 	case k < len(l):
 		return s.choose(s.top(k))
 	}
@@ -234,7 +240,11 @@ func (s *Sampler) drawAny(likeliest int32) int32 {
 // choose chooses among candidates that are in order, of which min-p leaves some.
 func (s *Sampler) choose(c []candidate) int32 {
 	c = atLeast(c, float64(s.MinP))
-	r := s.rng.Float64() * sum(c)
+	return pick(c, s.rng.Float64()*sum(c))
+}
+
+// pick gives the token at which the weights reach r.
+func pick(c []candidate, r float64) int32 {
 	for i := range c {
 		if r -= c[i].p; r < 0 {
 			return c[i].id
@@ -283,31 +293,6 @@ func (s *Sampler) largest(x []float32, n int, least float32) []candidate {
 
 func descend(c []candidate) {
 	slices.SortFunc(c, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id)) })
-}
-
-// nucleus keeps those of the k likeliest tokens that reach TopP together.
-func (s *Sampler) nucleus(k int, total float64) []candidate {
-	if k < len(s.weights) {
-		c := s.top(k)
-		c, _ = nucleus(c, float64(s.TopP)*sum(c))
-		return c
-	}
-	for n := min(k, 128); ; n = min(k, 8*n) { // usually few have nearly all
-		if c, reached := nucleus(s.top(n), float64(s.TopP)*total); reached || n == k {
-			return c
-		}
-	}
-}
-
-// nucleus keeps the first tokens that reach a weight together (top-p, arXiv
-// 1904.09751); at least one.
-func nucleus(c []candidate, weight float64) (kept []candidate, reached bool) {
-	for i := range c {
-		if weight -= c[i].p; weight <= 0 {
-			return c[:i+1], true
-		}
-	}
-	return c, false
 }
 
 // atLeast keeps the tokens that are at least p times as likely as the likeliest
