@@ -87,22 +87,21 @@ func (t *table) setUnary(fs map[Op]asmUnary) {
 // mostAngle is the largest angle of sin and cos in assembly.
 const mostAngle = 1 << 15
 
-// limited leaves elements beyond mostAngle, and NaN, to f.
+// limited leaves elements beyond mostAngle, and NaN, to f; runs of others are fast's.
 func limited(fast Func, f func(float64, Params) float64) Func {
 	return func(dst, src []float32, p Params) {
 		src = src[:len(dst)]
-		var room [block]float32
-		for len(dst) > 0 {
-			n := min(block, len(dst))
-			y := room[:n]
-			fast(y, src, p)
-			for i, x := range src[:n] {
-				if !(x >= -mostAngle && x <= mostAngle) {
-					y[i] = float32(f(float64(x), p))
-				}
+		for i := 0; i < len(dst); {
+			from := i
+			for i < len(dst) && src[i] >= -mostAngle && src[i] <= mostAngle {
+				i++
 			}
-			copy(dst, y)
-			dst, src = dst[n:], src[n:]
+			if i > from {
+				fast(dst[from:i], src[from:i], p)
+			}
+			for ; i < len(dst) && !(src[i] >= -mostAngle && src[i] <= mostAngle); i++ {
+				dst[i] = float32(f(float64(src[i]), p))
+			}
 		}
 	}
 }
