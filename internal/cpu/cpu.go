@@ -20,7 +20,7 @@ const (
 	Generic Target = iota // portable Go
 	AVX2                  // AVX2, FMA and F16C
 	AVX512                // AVX-512 F, CD, BW, DQ and VL
-	AMX                   // AVX-512 with AMX tiles, int8 and bf16
+	AMX                   // AVX-512 with VNNI, BF16 and GFNI, and AMX tiles, int8 and bf16
 )
 
 var targetNames = [...]string{"generic", "avx2", "avx512", "amx"}

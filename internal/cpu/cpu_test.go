@@ -43,6 +43,9 @@ func TestForce(t *testing.T) {
 		if l < AVX512 && Has().VNNI {
 			t.Errorf("VNNI is on at %v", l)
 		}
+		if l == AMX && !(Has().VNNI && Has().AVX512BF16) {
+			t.Errorf("extensions at %v, whose kernels use VNNI and BF16: %+v", l, Has())
+		}
 		restore()
 	}
 	if Level() != before {

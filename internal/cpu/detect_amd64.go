@@ -21,7 +21,9 @@ func detect() machine {
 		return m
 	}
 	m.level = AVX512
-	if x.HasAMXTile && x.HasAMXInt8 && x.HasAMXBF16 && requestAMX() {
+	// Every CPU with AMX has these, which kernels of that level use; a hypervisor may hide them.
+	beside := x.HasAVX512VNNI && x.HasAVX512BF16 && x.HasAVX512GFNI
+	if x.HasAMXTile && x.HasAMXInt8 && x.HasAMXBF16 && beside && requestAMX() {
 		m.level = AMX
 	}
 	return m
