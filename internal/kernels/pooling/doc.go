@@ -5,7 +5,7 @@
 //	plan, err := pooling.New(params, channels, []int{112, 112}, cpu.Level(), true)
 //	err = plan.NewRunner().Run(pool, n, in, out)
 //
-// Nothing is allocated per run. A Plan is safe for concurrent use, a Runner is
+// Nothing is allocated per run, but for room that a first run makes. A Plan is safe for concurrent use, a Runner is
 // for one run at a time. Averages add the taps row by row, then divide; the
 // order depends on the window alone. What a maximum over NaN gives is not
 // defined.

@@ -3,6 +3,7 @@ package pooling
 import (
 	"math"
 
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
 
@@ -28,7 +29,7 @@ func (r *Runner) plain(c window.Chunk, plane int) {
 			}
 		}
 		if pl.kind == Average {
-			pl.divide(row, y, depthTaps, c.Area)
+			pl.divide(row, y, depthTaps, c.Area, nil)
 		}
 	}
 }
@@ -88,8 +89,8 @@ func (pl *Plan) addStrided(row, in []float32, stride int) {
 	}
 }
 
-// divide turns the sums of a row into averages.
-func (pl *Plan) divide(row []float32, y, depthTaps int, a window.Area) {
+// divide turns the sums of a row into averages; one, if not nil, is room for a divisor.
+func (pl *Plan) divide(row []float32, y, depthTaps int, a window.Area, one []float32) {
 	g := &pl.grid
 	y0, y1 := g.H.Taps(y)
 	rowTaps := y1 - y0
@@ -102,8 +103,13 @@ func (pl *Plan) divide(row []float32, y, depthTaps int, a window.Area) {
 			n = s.Padded
 		}
 		divisor := float32(max(n*rowTaps*depthTaps, 1))
-		for x := max(s.Lo, a.C0); x < min(s.Hi, a.C1); x++ {
-			row[x] /= divisor
+		if lo, hi := max(s.Lo, a.C0), min(s.Hi, a.C1); one != nil && hi-lo >= 16 {
+			one[0] = divisor
+			elemwise.Row(elemwise.Div)(row[lo:hi], row[lo:hi], one, 1, 0)
+		} else {
+			for x := lo; x < hi; x++ {
+				row[x] /= divisor
+			}
 		}
 	}
 }

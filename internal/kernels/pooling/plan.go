@@ -19,7 +19,10 @@ type Plan struct {
 	kernels  []window.TileFunc
 	depth    window.Dim
 	grid     window.Grid
-	run      int // blocked: channel blocks per chunk
+	run      int // channel blocks, or planes, per chunk
+
+	whole              bool // plain: a plane is one window to be averaged
+	bandRows, bandCols int  // plain: outputs of a dense band; 0: none
 }
 
 // New prepares a pooling. A blocked one has two spatial dimensions.
@@ -48,6 +51,9 @@ func New(p Params, channels int, spatial []int, level cpu.Target, blocked bool) 
 		pl.kernels = kernelsFor(p.Kind, level)
 	}
 	pl.setDistances()
+	if !blocked {
+		pl.setPlain()
+	}
 	return pl, nil
 }
 
@@ -64,6 +70,15 @@ func (pl *Plan) setDistances() {
 	plane := g.H.In * g.InRow * pl.depth.In
 	pl.run = min(max(1, chunkBytes/plane), pl.planes(1))
 	g.LinesPerCall = max(1, callTaps/(pl.run*len(pl.kernels)*g.H.Kernel*g.W.Kernel+1))
+}
+
+// setPlain chooses how planes in plain layout are pooled.
+func (pl *Plan) setPlain() {
+	if pl.whole = pl.oneWindow(); pl.whole {
+		pl.run = min((pl.run+chains-1)/chains*chains, pl.planes(1))
+		return
+	}
+	pl.setDense()
 }
 
 // planes is the number of planes, or of blocks of planes, of n images.
@@ -83,7 +98,8 @@ type Runner struct {
 	plan    *Plan
 	in, out []float32
 	cut     window.Cut
-	tiles   []window.Tile // one per chunk
+	tiles   []window.Tile  // one per chunk
+	rooms   chan []float32 // for dense bands, one per thread
 }
 
 // NewRunner makes a runner for one session.
@@ -101,6 +117,7 @@ func (r *Runner) Run(p *pool.Pool, n int, in, out []float32) error {
 	}
 	r.in, r.out = in, out
 	r.cut = window.NewCut(pl.work(n, p.Threads()))
+	r.makeRooms(p.Threads())
 	chunks := r.cut.Chunks()
 	if len(r.tiles) < chunks {
 		r.tiles = make([]window.Tile, chunks)
@@ -132,8 +149,31 @@ func (r *Runner) Do(i int) {
 		r.blocked(&r.tiles[i], c.Area, first, n)
 		return
 	}
-	for p := first; p < first+n; p++ {
-		r.plain(c, p)
+	pl, inSize, outSize := r.plan, product(r.plan.in), product(r.plan.out)
+	switch {
+	case pl.whole:
+		pl.averages(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
+	case pl.bandRows > 0:
+		room := <-r.rooms
+		defer func() { r.rooms <- room }()
+		for p := first; p < first+n; p++ {
+			pl.denseArea(r.in[p*inSize:][:inSize], r.out[p*outSize:][:outSize], c.Area, room)
+		}
+	default:
+		for p := first; p < first+n; p++ {
+			r.plain(c, p)
+		}
+	}
+}
+
+// makeRooms sees to it that each thread finds a room.
+func (r *Runner) makeRooms(threads int) {
+	if r.plan.bandRows == 0 || cap(r.rooms) >= threads {
+		return
+	}
+	r.rooms = make(chan []float32, threads)
+	for range threads {
+		r.rooms <- make([]float32, 2*r.plan.stored(r.plan.bandRows, r.plan.bandCols)+1)
 	}
 }
 
