@@ -335,9 +335,15 @@ func quotients(name, typ string, signed bool) {
 	JGE(LabelRef("many"))
 	Label("few")
 	ADDQ(step(64), n)
-	none := v.load(fconst(0))
+	none, least := v.load(fconst(0)), reg.VecVirtual(nil)
+	if signed {
+		least = v.load(bitsConst(1<<32 - 512)) // the least int32 and a zero point below 0 have no sum
+	}
 	v.wholeLoop(n, func() {
 		q := quotient(0)
+		if signed {
+			VPMAXSD(least, q, q)
+		}
 		VPADDD(zero, q, q)
 		if signed {
 			VPMOVSDB(q, Mem{Base: dst})

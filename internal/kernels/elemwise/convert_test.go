@@ -160,6 +160,16 @@ func TestQuantizeIsPortableAtEveryLevel(t *testing.T) {
 						t.Fatalf("%v/%v+%v: %v and %v, want %v and %v", x[i], scale, zero, u[i], s[i], wantU[i], wantS[i])
 					}
 				}
+				for n := range 20 { // what saturates is in registers of all kinds, and beyond
+					from := x[len(x)-len(special)-n*7:]
+					k.quantS8(s[:len(from)], from, scale, -zero)
+					quantizeRow(wantS[:len(from)], from, scale, -zero)
+					for i := range from {
+						if s[i] != wantS[i] {
+							t.Fatalf("%v/%v-%v: %v, want %v", from[i], scale, zero, s[i], wantS[i])
+						}
+					}
+				}
 				a, b := make([]float32, len(u)), make([]float32, len(u))
 				k.dequantU8(a, u, scale, int32(zero))
 				dequantizeRow(b, u, scale, int32(zero))

@@ -9981,23 +9981,25 @@ many:
 few:
 	ADDQ         $0x00000040, DX
 	VBROADCASTSS word00000000<>+0(SB), Z4
+	VBROADCASTSS wordfffffe00<>+0(SB), Z4
 	SUBQ         $0x00000010, DX
 	JLT          done
 
 each:
-	VMINPS       (CX), Z2, Z4
-	VMULPS       Z1, Z4, Z5
-	VMOVAPS      Z4, Z6
-	VFNMADD231PS Z0, Z5, Z6
+	VMINPS       (CX), Z2, Z5
+	VMULPS       Z1, Z5, Z6
+	VMOVAPS      Z5, Z7
+	VFNMADD231PS Z0, Z6, Z7
+	VMOVAPS      Z6, Z6
+	VFMADD231PS  Z1, Z7, Z6
 	VMOVAPS      Z5, Z5
-	VFMADD231PS  Z1, Z6, Z5
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS Z0, Z5, Z4
-	VMOVAPS      Z5, Z5
-	VFMADD231PS  Z1, Z4, Z5
-	VCVTPS2DQ    Z5, Z5
-	VPADDD       Z3, Z5, Z5
-	VPMOVSDB     Z5, (AX)
+	VFNMADD231PS Z0, Z6, Z5
+	VMOVAPS      Z6, Z6
+	VFMADD231PS  Z1, Z5, Z6
+	VCVTPS2DQ    Z6, Z6
+	VPMAXSD      Z4, Z6, Z6
+	VPADDD       Z3, Z6, Z6
+	VPMOVSDB     Z6, (AX)
 	ADDQ         $0x00000040, CX
 	ADDQ         $0x00000010, AX
 	SUBQ         $0x00000010, DX
@@ -10006,6 +10008,16 @@ each:
 done:
 	VZEROUPPER
 	RET
+
+DATA wordfffffe00<>+0(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+4(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+8(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+12(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+16(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+20(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+24(SB)/4, $0xfffffe00
+DATA wordfffffe00<>+28(SB)/4, $0xfffffe00
+GLOBL wordfffffe00<>(SB), RODATA|NOPTR, $32
 
 // func dequantS8AVX512(dst []float32, src []int8, scale float32, zero int32)
 // Requires: AVX, AVX512F
