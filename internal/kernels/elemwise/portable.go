@@ -8,6 +8,7 @@ func portableUnary() (t [numOps]Func) {
 	}
 	t[Rsqrt] = each(func(x float32, _ Params) float32 { return 1 / float32(math.Sqrt(float64(x))) })
 	t[Abs] = each(func(x float32, _ Params) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) })
+	t[Sign] = sign32
 	t[Relu] = relu32
 	t[Clip] = clip32
 	t[HardSigmoid] = each(hardSigmoid32)
@@ -42,6 +43,20 @@ func relu32(dst, src []float32, _ Params) {
 			x = 0
 		}
 		dst[i] = x
+	}
+}
+
+// sign32 is without a branch, which would be hard to predict: 1 with x's sign, but for zeros and NaN.
+func sign32(dst, src []float32, _ Params) {
+	const signBit, one, inf = 1 << 31, 0x3f800000, 0x7f800000
+	src = src[:len(dst)]
+	for i, x := range src {
+		b := math.Float32bits(x)
+		y := b&signBit | one
+		if b&^signBit-1 >= inf {
+			y = b
+		}
+		dst[i] = math.Float32frombits(y)
 	}
 }
 
