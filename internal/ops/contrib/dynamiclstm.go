@@ -22,7 +22,7 @@ func init() {
 		Out: op.Ports("Y:float32?", "Y_h:float32?", "Y_c:float32?"), Types: op.Types{"T2": bytes8},
 		Attrs: op.Attrs{"activation_alpha": op.Opt(ir.KindFloats), "activation_beta": op.Opt(ir.KindFloats), "activations": op.Opt(ir.KindStrings), "clip": op.Opt(ir.KindFloat),
 			"direction": op.Default(ir.Str("forward")), "hidden_size": op.Opt(ir.KindInt), "input_forget": op.Default(ir.Int(0))},
-		Infer: inferDynamicLSTM, Ref: dynamicLSTMRef,
+		Infer: inferDynamicLSTM, Ref: dynamicLSTMRef, Compile: compileDynamicLSTM,
 		Cases: dynamicQuantizeLSTMCases{},
 	})
 }
@@ -32,7 +32,19 @@ type dynamicQuantizeLSTMCases struct{}
 func (dynamicQuantizeLSTMCases) Cases() []op.Case {
 	scale, zero := tensor.FromSlice([]float32{.01, .02}), tensor.FromSlice([]int8{3, -4})
 	in := []*tensor.Tensor{wave(5, 3, 2), bytesWave[int8](2, 2, 16), bytesWave[int8](2, 4, 16), wave(2, 32), tensor.FromSlice([]int32{5, 2, 1}), wave(2, 3, 4), wave(2, 3, 4), wave(2, 12), scale, zero, scale, zero}
-	return []op.Case{{Name: "both directions", In: in, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}}}
+	one, column := tensor.FromSlice([]float32{.01}), make([]float32, 28)
+	for i := range column {
+		column[i] = .01 + float32(i%5)*.002
+	}
+	mid := tensor.FromSlice([]uint8{128})
+	forward := []*tensor.Tensor{wave(4, 1, 3), bytesWave[uint8](1, 3, 28), bytesWave[uint8](1, 7, 28), nil, nil, nil, nil, nil, tensor.FromSlice(column), bytesWave[uint8](28), one, mid}
+	// Longer than vectors, with a rest.
+	long := []*tensor.Tensor{wave(9, 2, 70), bytesWave[int8](1, 70, 4*37), bytesWave[int8](1, 37, 4*37), wave(1, 8*37), nil, nil, wave(1, 2, 37), nil, one, tensor.FromSlice([]int8{2}), one, tensor.FromSlice([]int8{0})}
+	return []op.Case{
+		{Name: "both directions", In: in, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
+		{Name: "scale of each column", In: forward, Attrs: map[string]ir.Attr{"clip": ir.Float(.4), "hidden_size": ir.Int(7)}},
+		{Name: "reverse, coupled gates", In: long, Attrs: map[string]ir.Attr{"direction": ir.Str("reverse"), "hidden_size": ir.Int(37), "input_forget": ir.Int(1)}},
+	}
 }
 
 // lstmSizes checks shapes and attributes and gives the directions and hidden size.
