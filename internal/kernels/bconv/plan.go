@@ -119,12 +119,11 @@ func New(p Params, level cpu.Target) *Plan {
 // of the groups that their outputs belong to. Weights between groups are zeros.
 func (pl *Plan) setSpan() {
 	in, out := pl.In/pl.Groups, pl.Out/pl.Groups
-	last := make([]int, pl.panels)
 	for p := range pl.panels {
 		end := min((p+1)*amx.Cols, pl.Out)
-		pl.firstPair = append(pl.firstPair, p*amx.Cols/out*in/(2*Block))
-		last[p] = ((end-1)/out*in + in - 1) / (2 * Block)
-		pl.span = max(pl.span, last[p]+1-pl.firstPair[p])
+		first, last := p*amx.Cols/out*in/(2*Block), ((end-1)/out*in+in-1)/(2*Block)
+		pl.firstPair = append(pl.firstPair, first)
+		pl.span = max(pl.span, last+1-first)
 	}
 	for p := range pl.firstPair {
 		pl.firstPair[p] = min(pl.firstPair[p], pl.pairs-pl.span)
