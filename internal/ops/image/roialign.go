@@ -118,7 +118,7 @@ func (s roiSampling) axis(from, to float64, bins int) (start, bin float64, sampl
 	if samples <= 0 {
 		samples = int(min(math.Ceil(length/float64(bins)), maxSamples+1))
 	}
-	if math.IsNaN(length) || samples > maxSamples {
+	if math.IsNaN(start-start) || math.IsNaN(length-length) || samples > maxSamples {
 		return 0, 0, 0, fmt.Errorf("from %v to %v: expected finite coordinates and at most %d samples in a bin", from, to, maxSamples)
 	}
 	return start, length / float64(bins), max(samples, 0), nil
