@@ -18,6 +18,9 @@ type equation struct {
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
+// mostOperands bounds the pairs that are compared.
+const mostOperands = 16
+
 // readEquation resolves the ellipsis and a result that is not written, or says what is in the way.
 func readEquation(n *ir.Node) (e *equation, why string) {
 	text := strings.ReplaceAll(n.Str("equation"), " ", "")
@@ -25,6 +28,9 @@ func readEquation(n *ir.Node) (e *equation, why string) {
 	e = &equation{in: strings.Split(left, ","), sizes: map[byte]shape.Dim{}}
 	if len(e.in) != len(n.In) {
 		return nil, fmt.Sprintf("the equation %q has %d operands, the node %d", text, len(e.in), len(n.In))
+	}
+	if len(e.in) > mostOperands {
+		return nil, fmt.Sprintf("it has %d operands, more than %d", len(e.in), mostOperands)
 	}
 	free := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(text, r) {
