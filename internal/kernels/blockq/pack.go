@@ -105,31 +105,18 @@ func (p *Packed) packPanel(panel int, rows []byte, rowBytes int) {
 		clear(dst)
 	}
 	size := p.format.Bytes()
-	if n == cols && (p.format == block.Q4_0 || p.format == block.Q8_0 || p.format == block.IQ4_NL) {
-		for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
-			l.packWords(dst, rows[b:], rowBytes, size)
-		}
-		return
+	var pairs func([]byte, []byte, int)
+	if n == cols {
+		pairs = l.packPairs()
 	}
 	for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
-		for j := range n {
-			l.pack(dst[:l.unitBytes()], j, rows[j*rowBytes+b:][:size])
+		at, unit := rows[b:], dst[:l.unitBytes()]
+		if pairs != nil {
+			pairs(unit, at, rowBytes)
+			continue
 		}
-	}
-}
-
-// packWords is pack for whole panels of blocks that are a scale and then words
-// as they are. It writes one vector after the other, twice as fast as by columns.
-func (l *layout) packWords(dst, rows []byte, rowBytes, size int) {
-	codes := dst[l.headerBytes()+l.scaleBytes():]
-	for j := range cols {
-		put16(dst, j, rows[j*rowBytes:])
-	}
-	for v := range (size - 2) / 4 {
-		to, at := (*[vector]byte)(codes[v*vector:]), 2+4*v
-		for j := range cols {
-			le.PutUint32(to[4*j:4*j+4], le.Uint32(rows[at:]))
-			at += rowBytes
+		for j := range n {
+			l.pack(unit, j, at[j*rowBytes:][:size])
 		}
 	}
 }
