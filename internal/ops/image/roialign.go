@@ -45,7 +45,7 @@ func roiAlignInfer(c *op.Infer) error {
 	return nil
 }
 
-// maxSamples bounds the samples of one bin, which grow with the region's size.
+// maxSamples bounds the samples of a region along an axis, which grow with its size.
 const maxSamples = 1 << 20
 
 func roiAlignRef(c *op.Call) error {
@@ -118,8 +118,8 @@ func (s roiSampling) axis(from, to float64, bins int) (start, bin float64, sampl
 	if samples <= 0 {
 		samples = int(min(math.Ceil(length/float64(bins)), maxSamples+1))
 	}
-	if math.IsNaN(start-start) || math.IsNaN(length-length) || samples > maxSamples {
-		return 0, 0, 0, fmt.Errorf("from %v to %v: expected finite coordinates and at most %d samples in a bin", from, to, maxSamples)
+	if math.IsNaN(start-start) || math.IsNaN(length-length) || samples > maxSamples/bins {
+		return 0, 0, 0, fmt.Errorf("from %v to %v: expected finite coordinates and at most %d samples in %d bins", from, to, maxSamples, bins)
 	}
 	return start, length / float64(bins), max(samples, 0), nil
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// benchmark runs the compiled kernel of a node whose inputs are constants.
-func benchmark(b *testing.B, name string, attrs map[string]ir.Attr, in ...*tensor.Tensor) {
+// compiled gives the kernel of a node whose inputs are constants, and a call of it.
+func compiled(tb testing.TB, name string, attrs map[string]ir.Attr, in ...*tensor.Tensor) (op.Kernel, *op.Call) {
+	tb.Helper()
 	vals, facts := make([]*ir.Value, len(in)), make([]op.Fact, len(in))
 	for i, t := range in {
 		if t != nil {
@@ -21,19 +22,27 @@ func benchmark(b *testing.B, name string, attrs map[string]ir.Attr, in ...*tenso
 	out := []*ir.Value{ir.NewValue("y", ir.Type{}), ir.NewValue("z", ir.Type{})}[:1]
 	n := ir.NewNode("", name, op.MaxOpset, vals, out, attrs)
 	if err := op.Complete(n); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	inf := &op.Infer{Node: n, In: facts, Out: make([]op.Fact, len(out))}
 	if err := op.Of(n).Infer(inf); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	k, err := op.Of(n).Compile(&op.Prep{Node: n, In: facts, Out: inf.Out, Threads: 1})
-	if err != nil || k == nil {
-		b.Fatal("no kernel", err)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	c := &op.Call{Context: context.Background(), Node: n, In: in}
 	if s, ok := k.(op.Scratcher); ok {
 		c.Scratch = tensor.Bytes(s.ScratchBytes())
+	}
+	return k, c
+}
+
+func benchmark(b *testing.B, name string, attrs map[string]ir.Attr, in ...*tensor.Tensor) {
+	k, c := compiled(b, name, attrs, in...)
+	if k == nil {
+		b.Fatal("no kernel")
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -27,6 +27,9 @@ func compileGatherND(p *op.Prep) (op.Kernel, error) {
 		dt: p.In[0].DType, dims: p.OutShape(0), limits: x[batch : batch+depth], n: tensor.Count(idx[:len(idx)-1]),
 		perBatch: max(tensor.Count(idx[batch:len(idx)-1]), 1), block: tensor.Count(x[batch:]) * size, bytes: tensor.Count(x[batch+depth:]) * size,
 	}
+	if depth == 0 && k.bytes == 0 { // neither an index nor an element
+		k.n = 0
+	}
 	for _, s := range tensor.Strides(x)[batch : batch+depth] {
 		k.strides = append(k.strides, s*size)
 	}

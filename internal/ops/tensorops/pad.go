@@ -213,13 +213,18 @@ func (p padding) sources(in []int, mode string) (src [][]int, dims []int, err er
 		if err := tensor.CheckSize(dims); err != nil {
 			return nil, nil, err
 		}
-		row := make([]int, size)
-		for i := range row {
-			if row[i], err = padSource(i-p.before[d], n, mode); err != nil {
+	}
+	src = make([][]int, len(in))
+	if tensor.Count(dims) == 0 { // other dimensions may be long, as they cost nothing
+		return src, dims, nil
+	}
+	for d, n := range in {
+		src[d] = make([]int, dims[d])
+		for i := range src[d] {
+			if src[d][i], err = padSource(i-p.before[d], n, mode); err != nil {
 				return nil, nil, err
 			}
 		}
-		src = append(src, row)
 	}
 	return src, dims, nil
 }

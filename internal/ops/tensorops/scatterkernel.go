@@ -112,8 +112,11 @@ func compileScatterElements(p *op.Prep) (op.Kernel, error) {
 			return nil, nil
 		}
 	}
-	inner, lines := tensor.Count(x[axis+1:]), tensor.Count(idx[:axis])
-	s := scatterShape{limits: x[axis : axis+1], strides: []int{inner}, n: idx[axis], width: inner, each: true, bases: make([]int, lines)}
+	inner, lines, rows := tensor.Count(x[axis+1:]), tensor.Count(idx[:axis]), idx[axis]
+	if tensor.Count(idx) == 0 { // of dimensions that may be long
+		lines, rows = 0, 0
+	}
+	s := scatterShape{limits: x[axis : axis+1], strides: []int{inner}, n: rows, width: inner, each: true, bases: make([]int, lines)}
 	at, strides := make([]int, axis), tensor.Strides(x)
 	for i := range s.bases {
 		for d, a := range at {
@@ -145,6 +148,9 @@ func compileScatterND(p *op.Prep) (op.Kernel, error) {
 		return nil, nil
 	}
 	s := scatterShape{limits: x[:depth], strides: tensor.Strides(x)[:depth], n: tensor.Count(idx[:last]), width: tensor.Count(x[depth:]), bases: []int{0}}
+	if depth == 0 && s.width == 0 { // neither an index nor an element
+		s.n = 0
+	}
 	s.parts = max(min(split.Parts(s.n*s.width, 16384), s.width/64), 1)
 	k := newScatter(p, s)
 	if k == nil {
