@@ -42,7 +42,7 @@ func amxFinish() {
 	Doc("finishes rows of a panel; t is a *Finish.")
 	Pragma("noescape")
 	t := Load(Param("t"), GP64())
-	g := &gemmKernel{gemmFlavour: gemmZMM, t: t.(GPVirtual)}
+	g := &gemmKernel{gemmFlavour: gemmZMM, wide: 1, vecs: 2, t: t.(GPVirtual)}
 	g.flags = g.load(finishFlags)
 	src, dst, rows, res, rowBias := g.load(finishSrc), g.load(finishDst), g.load(finishRows), g.load(finishResidual), g.load(finishRowBias)
 	ldc, ldr, halfC, halfR := g.load(finishLDC), g.load(finishLDR), g.load(finishHalfC), g.load(finishHalfR)

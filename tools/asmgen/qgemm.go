@@ -69,7 +69,7 @@ func qgemmTile(f gemmFlavour, mr int) {
 	name := map[gemmFlavour]string{gemmZMM: "vnni512x%d", gemmYMM: "pairs256x%d", gemmYMMMasked: "pairs256x%dmasked"}[f]
 	TEXT(fmt.Sprintf(name, mr), NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
-	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr}}
+	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr, wide: 1, vecs: 2}}
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
 	g.flags = g.load(gemmFlags)
 	g.acc = make([][2]reg.VecVirtual, mr)

@@ -15,7 +15,7 @@ func qgemmNarrow(f gemmFlavour) {
 	}
 	TEXT(name, NOSPLIT, "func(dst *byte, stride int, src *float32, rows int, mask uint64, lo, hi float32, zero int32)")
 	Pragma("noescape")
-	n := &narrowKernel{gemmKernel: gemmKernel{gemmFlavour: f}}
+	n := &narrowKernel{gemmKernel: gemmKernel{gemmFlavour: f, wide: 1, vecs: 2}}
 	dst, stride := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("stride"), GP64())
 	src, rows := Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("rows"), GP64())
 	if f == gemmZMM {
