@@ -26,3 +26,17 @@ func Aligned(units, align, parts, i int) (lo, hi int) {
 	lo, hi = Range(blocks, parts, i)
 	return min(lo*align, units), min(hi*align, units)
 }
+
+// Errors are those of an operator's chunks.
+type Errors [Most]error
+
+// First gives the error of the first chunk that has one, and forgets all.
+func (e *Errors) First() error {
+	for _, err := range e {
+		if err != nil {
+			clear(e[:])
+			return err
+		}
+	}
+	return nil
+}

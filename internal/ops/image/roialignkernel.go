@@ -34,7 +34,7 @@ type roiKernel struct {
 	dst, src, boxes []float32
 	batch           []int64
 	lines           [split.Most]roiLines // of chunks
-	errs            [split.Most]error
+	errs            split.Errors
 }
 
 // roiLines are the samples of one region.
@@ -51,13 +51,7 @@ func (k *roiKernel) Run(c *op.Call) error {
 	k.batch = tensor.Of[int64](c.In[2])
 	c.Pool.Run(k.parts, k)
 	k.dst, k.src, k.boxes, k.batch = nil, nil, nil, nil
-	for i, err := range k.errs[:k.parts] {
-		if err != nil {
-			clear(k.errs[i:])
-			return err
-		}
-	}
-	return nil
+	return k.errs.First()
 }
 
 // Do pools one chunk, of channels of regions; it is called by the pool.

@@ -48,7 +48,7 @@ type elements[T uint8 | uint16 | uint32 | uint64] struct {
 	dst, src []T
 	ids32    []int32
 	ids64    []int64
-	errs     [split.Most]error // of chunks
+	errs     split.Errors
 }
 
 func newElements[T uint8 | uint16 | uint32 | uint64](x, idx []int, axis int, long bool) *elements[T] {
@@ -65,13 +65,7 @@ func (k *elements[T]) Run(c *op.Call) error {
 	}
 	c.Pool.Run(k.parts, k)
 	k.src, k.dst, k.ids32, k.ids64 = nil, nil, nil, nil
-	for i, err := range k.errs[:k.parts] {
-		if err != nil {
-			clear(k.errs[i:])
-			return err
-		}
-	}
-	return nil
+	return k.errs.First()
 }
 
 // Do gathers one chunk; it is called by the pool.

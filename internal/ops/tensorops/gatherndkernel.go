@@ -48,20 +48,14 @@ type gatherNDKernel struct {
 
 	dst, src []byte
 	ids      []int64
-	errs     [split.Most]error // of chunks
+	errs     split.Errors
 }
 
 func (k *gatherNDKernel) Run(c *op.Call) error {
 	k.dst, k.src, k.ids = c.Output(0, k.dt, k.dims...).Data, c.In[0].Data, tensor.Of[int64](c.In[1])
 	c.Pool.Run(k.parts, k)
 	k.dst, k.src, k.ids = nil, nil, nil
-	for i, err := range k.errs[:k.parts] {
-		if err != nil {
-			clear(k.errs[i:])
-			return err
-		}
-	}
-	return nil
+	return k.errs.First()
 }
 
 // Do gathers one chunk; it is called by the pool.

@@ -180,7 +180,7 @@ type scatterKernel[T scattered] struct {
 	scatterShape
 	dst, src, updates []T
 	ids               []int64
-	errs              [split.Most]error // of chunks
+	errs              split.Errors
 }
 
 func (k *scatterKernel[T]) Run(c *op.Call) error {
@@ -191,13 +191,7 @@ func (k *scatterKernel[T]) Run(c *op.Call) error {
 	}
 	c.Pool.Run(k.parts, k)
 	k.dst, k.src, k.updates, k.ids = nil, nil, nil, nil
-	for i, err := range k.errs[:k.parts] {
-		if err != nil {
-			clear(k.errs[i:])
-			return err
-		}
-	}
-	return nil
+	return k.errs.First()
 }
 
 // scatterCopy copies the data.
