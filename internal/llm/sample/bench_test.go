@@ -37,16 +37,18 @@ func BenchmarkNext(b *testing.B) {
 			}
 		})
 	}
-	b.Run("top_p of a flat distribution", func(b *testing.B) {
-		flat := make([]float32, 128<<10)
-		for i := range flat {
-			flat[i] = float32(rng.NormFloat64())
-		}
-		s := New(textgen.Sampling{Temperature: 1, TopP: 0.95}, nil, 1, 0)
-		for b.Loop() {
-			s.Next(flat, nil)
-		}
-	})
+	flat := make([]float32, 128<<10)
+	for i := range flat {
+		flat[i] = float32(rng.NormFloat64())
+	}
+	for name, c := range map[string]textgen.Sampling{"top_p": {Temperature: 1, TopP: 0.95}, "typical": {Temperature: 1, TypicalP: 0.95}} {
+		b.Run(name+" of a flat distribution", func(b *testing.B) {
+			s := New(c, nil, 1, 0)
+			for b.Loop() {
+				s.Next(flat, nil)
+			}
+		})
+	}
 	b.Run("logprobs", func(b *testing.B) {
 		for b.Loop() {
 			Logprobs(logits, 5, 20)

@@ -1,13 +1,18 @@
 package sample
 
-import "math"
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/kernels/reduce"
+)
+
+// few is how many tokens usually have nearly all of the weight.
+const few = 128
 
 // drawNucleus draws among the likeliest tokens that reach a weight together.
 func (s *Sampler) drawNucleus(weight float64) int32 {
-	for _, n := range []int{128, 1024} { // usually few have nearly all
-		if c, reached := nucleus(s.top(n), weight); reached {
-			return s.choose(c)
-		}
+	if c, reached := nucleus(s.top(few), weight); reached {
+		return s.choose(c)
 	}
 	return s.drawFlat(weight)
 }
@@ -23,24 +28,31 @@ func nucleus(c []candidate, weight float64) (kept []candidate, reached bool) {
 	return c, false
 }
 
-// region numbers weights from 0 to 1 by their size, 32 for each power of two, so that
+// region numbers numbers from 0 to 1000 by their size, 32 for each power of two, so that
 // only those of one region have to be put in order to find one in the order of all.
-func region(p float32) int { return int(math.Float32bits(p) >> 18) }
+func region(x float32) int { return int(math.Float32bits(x) >> 18) }
 
-const regions = 1 << 12 // that of 1, and what roundings may make of it, is below
+const regions = 1 << 13
 
-// drawFlat is drawNucleus where tens of thousands of tokens are nearly alike.
-func (s *Sampler) drawFlat(weight float64) int32 {
-	if s.MinP > 0 { // leaves the beginning of the same order, so that the shorter one counts
-		weight = min(weight, s.weightAbove(s.MinP)*(1-1e-12))
-	}
+// sumRegions adds up the weights of each region of x, numbers of all tokens.
+func (s *Sampler) sumRegions(x []float32) {
 	if s.regions == nil {
 		s.regions = make([]float64, regions)
 	}
 	clear(s.regions)
-	for _, p := range s.weights {
-		s.regions[region(p)] += float64(p)
+	x = x[:len(s.weights)]
+	for i, p := range s.weights {
+		s.regions[region(x[i])] += float64(p)
 	}
+}
+
+// drawFlat is drawNucleus where tens of thousands of tokens are nearly alike.
+func (s *Sampler) drawFlat(weight float64) int32 {
+	if s.MinP > 0 { // leaves the beginning of the same order, so that the shorter one counts
+		least := s.MinP * reduce.MaxRow(s.weights)
+		weight = min(weight, s.weightAbove(least)*(1-1e-12))
+	}
+	s.sumRegions(s.weights)
 	above, last := 0., 0 // the last region of which some are kept, and the weight of those above
 	for i, next := regions-1, 0.; i >= 0 && next < weight; i-- {
 		if s.regions[i] > 0 {
@@ -68,7 +80,7 @@ func (s *Sampler) weightAbove(least float32) (total float64) {
 	return total
 }
 
-// within gives the tokens of a region in descending order.
+// within gives the tokens of a region of weights in descending order.
 func (s *Sampler) within(number int) []candidate {
 	c := s.order[:0]
 	for id, p := range s.weights {

@@ -30,7 +30,7 @@ type Sampler struct {
 	weights  []float32  // e^((x-max)/T) of the whole vocabulary
 	sums     []float64  // of their blocks
 	order    []candidate
-	regions  []float64 // for top-p: sums of the weights of about the same size
+	regions  []float64 // sums of the weights of tokens that are about alike
 
 	scaled, near []float32 // for typical: (x-max)/T, and how little it is from its mean
 }
@@ -149,22 +149,26 @@ func (s *Sampler) draw(l []float32) int32 {
 	}
 	switch {
 	case filters(s.TypicalP):
-		c := s.typical(k, total)
-		if filters(s.TopP) {
-			c, _ = nucleus(c, float64(s.TopP)*sum(c))
+		if c, reached := s.typical(k, total); reached {
+			return s.chooseOf(c)
 		}
-		return s.choose(c)
-	case filters(s.TopP):
-		if k == len(l) {
-			return s.drawNucleus(float64(s.TopP) * total)
-		}
-		c := s.top(k)
-		c, _ = nucleus(c, float64(s.TopP)*sum(c))
-		return s.choose(c)
+		total = s.keepTypical(float64(s.TypicalP) * total)
+		likeliest = argmax(s.weights)
 	case k < len(l):
-		return s.choose(s.top(k))
+		return s.chooseOf(s.top(k))
+	}
+	if filters(s.TopP) {
+		return s.drawNucleus(float64(s.TopP) * total)
 	}
 	return s.drawAny(likeliest)
+}
+
+// chooseOf is choose after top-p.
+func (s *Sampler) chooseOf(c []candidate) int32 {
+	if filters(s.TopP) {
+		c, _ = nucleus(c, float64(s.TopP)*sum(c))
+	}
+	return s.choose(c)
 }
 
 // filters reports whether the probability that tokens are to have together leaves some out.
@@ -198,13 +202,14 @@ const drawBlock = 1024
 // drawAny chooses among all tokens that min-p leaves.
 func (s *Sampler) drawAny(likeliest int32) int32 {
 	if s.MinP > 0 {
+		least := s.MinP * s.weights[likeliest]
 		for block := range slices.Chunk(s.weights, topBlock) {
-			if reduce.MaxRow(block) < s.MinP {
+			if reduce.MaxRow(block) < least {
 				clear(block)
 				continue
 			}
 			for i, p := range block {
-				if p < s.MinP {
+				if p < least {
 					block[i] = 0
 				}
 			}
