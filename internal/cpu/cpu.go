@@ -39,6 +39,7 @@ type Features struct {
 	VNNI       bool // AVX-512 VNNI: VPDPBUSD on ZMM
 	AVXVNNI    bool // AVX-VNNI: VPDPBUSD on YMM without AVX-512
 	AVX512BF16 bool // VDPBF16PS
+	VBMI       bool // AVX-512 VBMI: VPERMI2B
 }
 
 var (
@@ -65,6 +66,7 @@ func Has() Features {
 	level := Level()
 	f.VNNI = f.VNNI && level >= AVX512
 	f.AVX512BF16 = f.AVX512BF16 && level >= AVX512
+	f.VBMI = f.VBMI && level >= AVX512
 	f.AVXVNNI = f.AVXVNNI && level >= AVX2
 	return f
 }

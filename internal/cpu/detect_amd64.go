@@ -12,6 +12,7 @@ func detect() machine {
 		VNNI:       x.HasAVX512VNNI,
 		AVXVNNI:    x.HasAVXVNNI,
 		AVX512BF16: x.HasAVX512BF16,
+		VBMI:       x.HasAVX512VBMI,
 	}}
 	if !x.HasAVX2 || !x.HasFMA {
 		return m
