@@ -6,7 +6,7 @@ import "strings"
 type Delta struct {
 	Content   string
 	Reasoning string
-	ToolCalls []ToolCallDelta
+	ToolCalls []ToolCallDelta // one at most
 }
 
 // ToolCallDelta is a tool call, or more of one. A call comes whole, when it is known to

@@ -103,7 +103,7 @@ func accepted[T any]() fields.Table[T] {
 		fields.Ignore[T]("prompt_cache_options", "prefixes are found by their content"),
 		fields.Ignore[T]("service_tier", "there is one tier"),
 		fields.Ignore[T]("request_id", "the answer has an id of its own"),
-		fields.Refuse[T]("store", "nothing is stored", "false"),
+		fields.Ignore[T]("store", "nothing is stored"),
 		fields.Refuse[T]("moderation", "answers are not moderated"),
 	}
 }
@@ -118,7 +118,7 @@ var chatFields = concat(
 			q.noTools, err = readToolChoice(v)
 			return err
 		}),
-		fields.Refuse[chatRequest]("parallel_tool_calls", "output can't be constrained yet", "true"),
+		fields.In(fields.Table[answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *chatRequest) *answer.Conversation { return &q.Conversation })[0],
 		fields.Int("max_completion_tokens", "Tokens of an answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxCompletion }),
 		fields.Int("max_tokens", "The same, by its old name.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxTokens }),
 	},
@@ -159,7 +159,7 @@ func concat[T any](tables ...fields.Table[T]) (all fields.Table[T]) {
 }
 
 // efforts are OpenAI's.
-var efforts = []string{"none", "minimal", "low", "medium", "high", "xhigh"}
+var efforts = []string{"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 
 // readEffort makes the template's variables of how much a model is to think.
 func readEffort(v fields.Value) ([]fields.Member, error) {

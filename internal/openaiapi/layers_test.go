@@ -40,8 +40,9 @@ func TestOllama(t *testing.T) {
 		{"/api/generate", `{"model":"m"}`, `{"created_at":"","done":true,"done_reason":"load","model":"m","response":""}`},
 		{"/api/chat", `{"model":"nobody","messages":[]}`, `{"error":"model: no model is called \"nobody\"; ready are [\"e\" \"m\" \"t\"]"}`},
 		{"/api/chat", `{"model":"m","messages":[{"role":"user","content":"x","images":["x"]}]}`, `{"error":"messages[0].images: it is not supported: models here read text only"}`},
-		{"/api/generate", `{"model":"m","prompt":"x","options":{"num_ctx":9999}}`, `{"error":"options.num_ctx: this model's context has 2048 tokens, found 9999"}`},
-		{"/api/embed", `{"model":"e","input":"ab"}`, `{"embeddings":[[3,256,0,0]],"load_duration":0,"model":"e","prompt_eval_count":3,"total_duration":0}`},
+		{"/api/generate", `{"model":"m","prompt":"x","stream":false,"options":{"num_ctx":9999}}`, `{"created_at":"","done":true,"done_reason":"stop","eval_count":5,"eval_duration":2000000,"load_duration":0,"model":"m","prompt_eval_count":20,"prompt_eval_duration":1000000,"response":"hello","total_duration":3000000}`},
+		{"/api/embeddings", `{"model":"e","prompt":"ab"}`, `{"embedding":[3,256,0,0]}`},
+		{"/api/embed", `{"model":"e","input":"ab","truncate":true,"options":{"num_ctx":512}}`, `{"embeddings":[[3,256,0,0]],"load_duration":0,"model":"e","prompt_eval_count":3,"total_duration":0}`},
 		{"/api/show", `{"model":"m"}`, `{"capabilities":["completion","tools"],"details":{"families":["fake"],"family":"fake","format":"","parameter_size":"1.0M","parent_model":"","quantization_level":""},"model_info":{"fake.context_length":2048,"fake.vocab_size":260,"general.architecture":"fake","general.parameter_count":1000000},"modified_at":""}`},
 	} {
 		_, body, _ := post(t, s, c.path, c.body)
@@ -85,7 +86,6 @@ func TestAnthropic(t *testing.T) {
 		{`{"model":"m","messages":[{"role":"user","content":"hi"}]}`, `{"error":{"message":"max_tokens: expected an integer of at least 1, found none","type":"invalid_request_error"},"type":"error"}`},
 		{`{"model":"nobody","max_tokens":1,"messages":[{"role":"user","content":"hi"}]}`, `{"error":{"message":"model: no model is called \"nobody\"; ready are [\"e\" \"m\" \"t\"]","type":"not_found_error"},"type":"error"}`},
 		{`{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"image","source":{}}]}]}`, `{"error":{"message":"messages[0].content[0]: expected a block that a message of the role user can have, found the type \"image\"","type":"invalid_request_error"},"type":"error"}`},
-		{`{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"x"}],"thinking":{"type":"enabled","budget_tokens":1024}}`, `{"error":{"message":"thinking.budget_tokens: it is not supported: thinking is not bounded apart from max_tokens","type":"invalid_request_error"},"type":"error"}`},
 	} {
 		_, body, _ := post(t, s, "/v1/messages", c.body)
 		check(t, masked(t, body), c.want)

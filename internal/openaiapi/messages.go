@@ -26,6 +26,8 @@ var messageFields = fields.Table[answer.Said]{
 var partFields = fields.Table[string]{
 	fields.Ignore[string]("type", "it was read before"),
 	fields.Text("text", "", fields.Many, func(s *string) *string { return s }),
+	fields.Ignore[string]("cache_control", "prefixes are found by their content"),
+	fields.Ignore[string]("prompt_cache_breakpoint", "prefixes are found by their content"),
 }
 
 func readContent(m *answer.Said, v fields.Value) (err error) {
@@ -40,11 +42,24 @@ var functionFields = fields.Table[answer.Call]{
 			c.Arguments = string(v.Raw)
 			return nil
 		}
-		if c.Arguments, err = v.Text(); err == nil && !isObject(c.Arguments) {
-			err = v.Errorf("expected a JSON object as a string")
-		}
+		c.Arguments, err = readArguments(v)
 		return err
 	}),
+}
+
+// readArguments reads the arguments of a call, a JSON object in a string. Those of a function
+// that has none may be empty.
+func readArguments(v fields.Value) (string, error) {
+	s, err := v.Text()
+	switch {
+	case err != nil:
+		return "", err
+	case s == "":
+		return "{}", nil
+	case !isObject(s):
+		return "", v.Errorf("expected a JSON object as a string")
+	}
+	return s, nil
 }
 
 func isObject(s string) bool {

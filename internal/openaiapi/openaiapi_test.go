@@ -240,7 +240,6 @@ func TestErrors(t *testing.T) {
 		{"/v1/chat/completions", chat(`,"stop":["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p","q"]`), 400, "stop", "", "at most 16"},
 		{"/v1/chat/completions", chat(`,"response_format":{"type":"json_object"}`), 400, "response_format", "", "can't be constrained"},
 		{"/v1/chat/completions", chat(`,"tool_choice":"required"`), 400, "tool_choice", "", "can't be forced"},
-		{"/v1/chat/completions", chat(`,"store":true`), 400, "store", "", "nothing is stored"},
 		{"/v1/chat/completions", chat(`,"top_logprobs":2`), 400, "top_logprobs", "", "needs logprobs"},
 		{"/v1/chat/completions", chat(`,"logit_bias":{"5000":1}`), 400, "logit_bias", "", "260 tokens"},
 		{"/v1/chat/completions", chat(`,"stream_options":{"include_usage":true}`), 400, "stream_options", "", "needs stream"},

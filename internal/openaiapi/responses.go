@@ -3,6 +3,7 @@ package openaiapi
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"github.com/salver-ml/salver/api/openai"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
@@ -45,11 +46,11 @@ var responseFields = concat(
 			q.noTools, err = readToolChoice(v)
 			return err
 		}),
-		fields.Refuse[responseRequest]("parallel_tool_calls", "output can't be constrained yet", "true"),
+		fields.In(fields.Table[answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *responseRequest) *answer.Conversation { return &q.Conversation })[0],
 		fields.Int("max_output_tokens", "Tokens of the answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *responseRequest) **int { return &q.MaxTokens }),
 		fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(q *responseRequest) **float32 { return &q.Temperature }),
 		fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *responseRequest) **float32 { return &q.TopP }),
-		fields.Any("reasoning", "object: effort, summary", "`effort` is given to the model's template as `reasoning_effort`; `summary` may be auto: there are none.", func(q *responseRequest, v fields.Value) error {
+		fields.Any("reasoning", "object: effort, summary", "`effort` is given to the model's template as `reasoning_effort`; `summary` may come: there are none, since reasoning is shown as it is.", func(q *responseRequest, v fields.Value) error {
 			return reasoningFields.Read(v, q)
 		}),
 		fields.Bool("stream", "Sends the answer as events while it is made.", func(q *responseRequest) *bool { return &q.stream }),
@@ -68,7 +69,7 @@ var responseFields = concat(
 		fields.Refuse[responseRequest]("prompt", "nothing is stored: send the prompt as instructions"),
 		fields.Refuse[responseRequest]("background", "nothing is stored", "false"),
 		fields.Refuse[responseRequest]("context_management", "a conversation is never cut", "[]"),
-		fields.Refuse[responseRequest]("include", "there is nothing more", "[]"),
+		fields.Any("include", "array of strings", "What else is wanted of items that answers here do not have: nothing is added. Reasoning is never encrypted, but shown as it is. Probabilities are an error: use /v1/chat/completions.", readInclude),
 		fields.Refuse[responseRequest]("max_tool_calls", "this server runs no tools"),
 		fields.Refuse[responseRequest]("top_logprobs", "use /v1/chat/completions", "0"),
 	},
@@ -82,8 +83,22 @@ var reasoningFields = fields.Table[responseRequest]{
 		q.Variables = append(q.Variables, s...)
 		return err
 	}),
-	fields.Refuse[responseRequest]("summary", "reasoning is shown as it is", `"auto"`),
-	fields.Refuse[responseRequest]("generate_summary", "reasoning is shown as it is", `"auto"`),
+	fields.Refuse[responseRequest]("summary", "reasoning is shown as it is", summaries...),
+	fields.Refuse[responseRequest]("generate_summary", "reasoning is shown as it is", summaries...),
+	fields.Refuse[responseRequest]("context", "the template decides", `"auto"`),
+	fields.Refuse[responseRequest]("mode", "there is one mode", `"standard"`),
+}
+
+// summaries are the kinds of summaries of what a model thought, which come if there are any.
+var summaries = []string{`"auto"`, `"concise"`, `"detailed"`}
+
+// readInclude refuses what would be missing from the answer.
+func readInclude(_ *responseRequest, v fields.Value) error {
+	list, err := v.Strings(fields.Many)
+	if slices.Contains(list, "message.output_text.logprobs") {
+		err = v.Errorf("found message.output_text.logprobs: use logprobs of /v1/chat/completions")
+	}
+	return err
 }
 
 var responseTextFields = fields.Table[responseRequest]{
@@ -92,7 +107,12 @@ var responseTextFields = fields.Table[responseRequest]{
 }
 
 // flatToolFields are those of a function in the Responses API.
-var flatToolFields = append(fields.Table[answer.Tool]{fields.Ignore[answer.Tool]("type", "it was read before")}, answer.FunctionFields...)
+var flatToolFields = append(fields.Table[answer.Tool]{
+	fields.Ignore[answer.Tool]("type", "it was read before"),
+	fields.Refuse[answer.Tool]("defer_loading", "all tools are shown to the model", "false"),
+	fields.Refuse[answer.Tool]("allowed_callers", "models call tools directly", `["direct"]`),
+	fields.Ignore[answer.Tool]("output_schema", "templates do not know it"),
+}, answer.FunctionFields...)
 
 // respond answers /v1/responses.
 func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) error {
@@ -149,7 +169,7 @@ func (h *handler) failResponse(b *responseBuilder, err error) error {
 func (q *responseRequest) response(r *textgen.Request) openai.Response {
 	a := openai.Response{
 		ID: newID("resp_"), Object: "response", CreatedAt: now(), Status: "in_progress", Instructions: q.instructions, MaxOutputTokens: q.MaxTokens,
-		Metadata: q.metadata, Model: q.model, Output: []openai.OutputItem{}, ParallelToolCalls: true, Temperature: r.Temperature, TopP: r.TopP,
+		Metadata: q.metadata, Model: q.model, Output: []openai.OutputItem{}, ParallelToolCalls: !q.OneCall, Temperature: r.Temperature, TopP: r.TopP,
 		Text: openai.ResponseText{Format: openai.ResponseFormat{Type: "text"}}, ToolChoice: "auto", Tools: q.tools, Truncation: "disabled",
 	}
 	if q.metadata == nil {

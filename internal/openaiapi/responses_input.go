@@ -81,9 +81,7 @@ var itemFields = map[string]fields.Table[answer.Said]{
 			return err
 		}),
 		fields.Any("arguments", "", "", func(m *answer.Said, v fields.Value) (err error) {
-			if onlyCall(m).Arguments, err = v.Text(); err == nil && !isObject(m.Calls[0].Arguments) {
-				err = v.Errorf("expected a JSON object as a string")
-			}
+			onlyCall(m).Arguments, err = readArguments(v)
 			return err
 		}),
 		fields.Any("call_id", "", "", func(m *answer.Said, v fields.Value) (err error) {

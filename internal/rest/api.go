@@ -3,6 +3,7 @@ package rest
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/salver-ml/salver/internal/oip"
@@ -28,6 +29,17 @@ type Route struct {
 	// Serve answers. The body has been read, decompressed, and is valid until
 	// Serve returns. The request's context ends when the client goes.
 	Serve func(w http.ResponseWriter, r *http.Request, body []byte)
+}
+
+// patterns lists the paths of the routes.
+func (a *API) patterns() string {
+	var list []string
+	for _, rt := range a.Routes {
+		if !slices.Contains(list, rt.Pattern) {
+			list = append(list, rt.Pattern)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // mount makes the routes of the APIs.

@@ -123,6 +123,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.replyError(w, http.StatusMethodNotAllowed, "expected "+allow+" for "+r.URL.Path+", found "+r.Method)
 	case page:
 		h.limitWrite(w, r, h.opts.Pages)
+	case api != nil:
+		h.replyError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; there are "+api.patterns())
 	default:
 		h.replyError(w, http.StatusNotFound, "there is nothing at "+r.URL.Path+"; the API begins at /v2")
 	}

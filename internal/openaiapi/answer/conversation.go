@@ -29,7 +29,9 @@ type Conversation struct {
 	// Continue goes on with the last message, instead of beginning an answer to it.
 	Continue bool
 	// NoPrompt leaves out what begins an answer.
-	NoPrompt  bool
+	NoPrompt bool
+	// OneCall leaves out the calls of tools behind an answer's first one.
+	OneCall   bool
 	Variables []fields.Member // of the template
 }
 
@@ -84,7 +86,25 @@ var FunctionFields = fields.Table[Tool]{
 		_, err := v.Object()
 		return err
 	}),
-	fields.Refuse[Tool]("strict", "output can't be constrained yet", "false"),
+	Strict,
+}
+
+// Strict is what many clients send by default. A call is not held to its tool's
+// schema, with it or without.
+var Strict = fields.Ignore[Tool]("strict", "arguments are as the model writes them: output can't be constrained yet")
+
+// OneCall is a field that says whether calls may come beside each other, by another name
+// if only says the opposite.
+func OneCall(name string, only bool) fields.Field[Conversation] {
+	doc := "false gives the first call of an answer alone. Default: true."
+	if only {
+		doc = "true gives the first call of an answer alone."
+	}
+	return fields.Any(name, "boolean", doc, func(c *Conversation, v fields.Value) error {
+		on, err := v.Bool()
+		c.OneCall = on == only
+		return err
+	})
 }
 
 // ReadTools reads functions of the types given by the table of their form.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/chat"
@@ -18,6 +19,7 @@ type Turn struct {
 	model   textgen.Model
 	parsers []*chat.Parser // one for each choice
 	state   []turnState    // of each choice
+	oneCall bool           // calls behind the first are left out
 }
 
 // turnState is what a choice has come to.
@@ -37,7 +39,7 @@ func NewTurn(m textgen.Model, c *Conversation, s *Settings, usual float32, tenan
 	if err := Fit(prompt, &info); err != nil {
 		return nil, err
 	}
-	t := &Turn{Request: s.Request(prompt, &info, usual, tenant), model: m, state: make([]turnState, s.Choices())}
+	t := &Turn{Request: s.Request(prompt, &info, usual, tenant), model: m, state: make([]turnState, s.Choices()), oneCall: c.OneCall}
 	for range s.Choices() {
 		t.parsers = append(t.parsers, template.Parser(*conversation))
 	}
@@ -69,6 +71,9 @@ func (t *Turn) Run(ctx context.Context, emit func(*Piece) error) (*textgen.Usage
 			p.Deltas = append(p.Deltas, t.parsers[e.Choice].Finish()...)
 		}
 		st := &t.state[e.Choice]
+		if t.oneCall {
+			p.Deltas = firstCall(p.Deltas)
+		}
 		for i := range p.Deltas {
 			st.take(&p.Deltas[i])
 		}
@@ -78,6 +83,11 @@ func (t *Turn) Run(ctx context.Context, emit func(*Piece) error) (*textgen.Usage
 		}
 		return emit(&p)
 	})
+}
+
+// firstCall leaves out an answer's calls behind its first one. A delta has one call at most.
+func firstCall(deltas []chat.Delta) []chat.Delta {
+	return slices.DeleteFunc(deltas, func(d chat.Delta) bool { return len(d.ToolCalls) > 0 && d.ToolCalls[0].Index > 0 })
 }
 
 // take notes what a delta brings, and gives calls without an id one.

@@ -13,6 +13,7 @@ type request struct {
 	answer.Conversation
 	answer.Settings
 	system  []string
+	effort  string
 	noTools bool
 	stream  bool
 }
@@ -32,13 +33,13 @@ var promptFields = fields.Table[request]{
 		q.Tools, err = answer.ReadTools(v, toolFields, "custom", "")
 		return err
 	}),
-	fields.Any("tool_choice", "`{\"type\":…}`: auto, none", "none hides the tools from the model. A call can't be forced yet.", readToolChoice),
-	fields.Any("thinking", "`{\"type\":…}`: disabled, enabled, adaptive", "Sets `enable_thinking` of the model's template. A `budget_tokens` can't be kept, and is an error.", readThinking),
+	fields.Any("tool_choice", "`{\"type\":…}`: auto, none", "none hides the tools from the model. With `disable_parallel_tool_use` an answer has its first call alone. A call can't be forced yet.", readToolChoice),
+	fields.Any("thinking", "`{\"type\":…}`: disabled, enabled, adaptive", "Sets `enable_thinking` of the model's template. `budget_tokens` may come: thinking is bounded by `max_tokens` alone.", readThinking),
 	fields.Ignore[request]("cache_control", "prefixes are found by their content"),
 	fields.Refuse[request]("mcp_servers", "this server runs no tools", "[]"),
 	fields.Refuse[request]("container", "this server runs no tools"),
-	fields.Refuse[request]("context_management", "a conversation is never cut"),
-	fields.Refuse[request]("output_config", "output can't be constrained yet", "{}"),
+	fields.Ignore[request]("context_management", "a conversation is never cut: one that is too long is an error"),
+	fields.Any("output_config", "object: effort, format", "`effort` is given to the model's template as `reasoning_effort`; a `format` is an error, since output can't be constrained yet.", func(q *request, v fields.Value) error { return outputFields.Read(v, q) }),
 	fields.Refuse[request]("output_format", "output can't be constrained yet"),
 }
 
@@ -81,6 +82,9 @@ func read(body []byte, whole bool) (*request, error) {
 	if q.system != nil {
 		q.Messages = append([]answer.Said{{Role: "system", Parts: q.system}}, q.Messages...)
 	}
+	if q.effort != "" {
+		q.Variables = append(q.Variables, answer.Variable("reasoning_effort", q.effort))
+	}
 	if q.noTools {
 		q.Tools = nil
 	}
@@ -90,8 +94,11 @@ func read(body []byte, whole bool) (*request, error) {
 	return q, nil
 }
 
-// typed is an object that has only a type.
-type typed struct{ kind string }
+// typed is an object that has only a type that counts.
+type typed struct {
+	kind   string
+	budget *int // a target and no bound
+}
 
 func readToolChoice(q *request, v fields.Value) error {
 	kind, err := v.Type("")
@@ -102,17 +109,22 @@ func readToolChoice(q *request, v fields.Value) error {
 		return v.Errorf("expected the type auto or none, found %q: a call can't be forced yet", kind)
 	}
 	q.noTools = kind == "none"
-	return fields.Table[typed]{
-		fields.Ignore[typed]("type", "it was read before"),
-		fields.Refuse[typed]("disable_parallel_tool_use", "output can't be constrained yet", "false"),
-	}.Read(v, new(typed))
+	return fields.Table[answer.Conversation]{
+		fields.Ignore[answer.Conversation]("type", "it was read before"),
+		answer.OneCall("disable_parallel_tool_use", true),
+	}.Read(v, &q.Conversation)
+}
+
+var outputFields = fields.Table[request]{
+	fields.OneOf("effort", "", func(q *request) *string { return &q.effort }, "low", "medium", "high", "xhigh", "max"),
+	fields.Refuse[request]("format", "output can't be constrained yet"),
 }
 
 func readThinking(q *request, v fields.Value) error {
 	var t typed
 	err := fields.Table[typed]{
 		fields.OneOf("type", "", func(t *typed) *string { return &t.kind }, "disabled", "enabled", "adaptive"),
-		fields.Refuse[typed]("budget_tokens", "thinking is not bounded apart from max_tokens"),
+		fields.Int("budget_tokens", "", 1, fields.Many, func(t *typed) **int { return &t.budget }),
 		fields.Ignore[typed]("display", "thinking is shown as it is"),
 	}.Read(v, &t)
 	q.Variables = append(q.Variables, answer.Variable("enable_thinking", t.kind != "disabled"))
@@ -129,7 +141,11 @@ var toolFields = fields.Table[answer.Tool]{
 		return err
 	}),
 	fields.Ignore[answer.Tool]("cache_control", "prefixes are found by their content"),
-	fields.Refuse[answer.Tool]("strict", "output can't be constrained yet", "false"),
+	answer.Strict,
+	fields.Ignore[answer.Tool]("eager_input_streaming", "calls come whole"),
+	fields.Refuse[answer.Tool]("defer_loading", "all tools are shown to the model", "false"),
+	fields.Refuse[answer.Tool]("allowed_callers", "models call tools directly", `["direct"]`),
+	fields.Refuse[answer.Tool]("input_examples", "say them in the description", "[]"),
 }
 
 // message is a message as it comes.

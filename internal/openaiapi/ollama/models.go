@@ -137,6 +137,7 @@ type embedRequest struct {
 	model      string
 	inputs     []answer.Input
 	dimensions *int
+	options    request // read to find what is no option
 }
 
 var embedFields = fields.Table[embedRequest]{
@@ -149,9 +150,37 @@ var embedFields = fields.Table[embedRequest]{
 		return err
 	}),
 	fields.Int("dimensions", "Only the model's own number.", 1, fields.Many, func(q *embedRequest) **int { return &q.dimensions }),
-	fields.Refuse[embedRequest]("truncate", "a text is never cut", "false"),
-	fields.Refuse[embedRequest]("options", "a model's vectors have none", "{}"),
+	fields.Ignore[embedRequest]("truncate", "a text is never cut: one that is too long is an error"),
+	fields.Object("options", "Those of the other requests; none changes a vector.", optionFields, func(q *embedRequest) *request { return &q.options }),
 	fields.Ignore[embedRequest]("keep_alive", "models stay loaded"),
+}
+
+// embedOneFields are those of /api/embeddings, which Ollama had before /api/embed.
+var embedOneFields = append(fields.Table[embedRequest]{
+	fields.Any("prompt", "string", "The text.", func(q *embedRequest, v fields.Value) error {
+		text, err := v.Text()
+		q.inputs = []answer.Input{{Text: text}}
+		return err
+	}),
+}, embedFields.But("input", "dimensions", "truncate")...)
+
+// embedOne answers /api/embeddings.
+func (h *handler) embedOne(w http.ResponseWriter, r *http.Request, body []byte) error {
+	q, err := embedOneFields.ReadBody(body)
+	if err != nil {
+		return err
+	}
+	if len(q.inputs) == 0 {
+		return &fields.Error{Path: "prompt", Reason: "expected a text"}
+	}
+	vectors, _, err := h.Embed(r.Context(), q.model, q.inputs, nil)
+	if err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, struct {
+		Embedding []float32 `json:"embedding"`
+	}{vectors[0]})
+	return nil
 }
 
 // embed answers /api/embed.

@@ -31,7 +31,7 @@ func API(s *answer.Server) rest.API {
 			fail(w, &answer.Problem{Status: status, Message: message})
 		},
 		Routes: []rest.Route{
-			route("POST", "/api/chat", h.chat), route("POST", "/api/generate", h.generate), route("POST", "/api/embed", h.embed),
+			route("POST", "/api/chat", h.chat), route("POST", "/api/generate", h.generate), route("POST", "/api/embed", h.embed), route("POST", "/api/embeddings", h.embedOne),
 			route("GET", "/api/tags", h.tags), route("GET", "/api/ps", h.tags), route("POST", "/api/show", h.show), route("GET", "/api/version", h.version),
 		},
 	}
@@ -141,7 +141,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, q *request, for
 	}
 	defer m.Release()
 	info := m.Model.Info()
-	if err := q.check(&info); err != nil {
+	if err := q.Check(&info, !q.whole); err != nil {
 		return err
 	}
 	t, err := answer.NewTurn(m.Model, &q.Conversation, &q.Settings, usualTemperature, oip.Tenant(r.Context()))
@@ -161,7 +161,7 @@ func (h *handler) raw(w http.ResponseWriter, r *http.Request, q *generateRequest
 	}
 	defer m.Release()
 	info := m.Model.Info()
-	if err := q.check(&info); err != nil {
+	if err := q.Check(&info, !q.whole); err != nil {
 		return err
 	}
 	ids := answer.Encode(m.Model.Tokenizer(), q.prompt, true, info.Context-1)

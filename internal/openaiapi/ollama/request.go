@@ -1,11 +1,8 @@
 package ollama
 
 import (
-	"fmt"
-
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
-	"github.com/salver-ml/salver/internal/textgen"
 )
 
 // request is what chat and generate have in common.
@@ -13,15 +10,7 @@ type request struct {
 	model string
 	answer.Conversation
 	answer.Settings
-	context *int
-	whole   bool // not in pieces
-}
-
-func (q *request) check(info *textgen.Info) error {
-	if q.context != nil && *q.context > info.Context {
-		return &fields.Error{Path: "options.num_ctx", Reason: fmt.Sprintf("this model's context has %d tokens, found %d", info.Context, *q.context)}
-	}
-	return q.Check(info, !q.whole)
+	whole bool // not in pieces
 }
 
 var optionFields = fields.Table[request]{
@@ -35,10 +24,10 @@ var optionFields = fields.Table[request]{
 	set(fields.Float("frequency_penalty", "", -2, 2, func(s *answer.Settings) **float32 { return &s.Frequency })),
 	set(answer.Seed("seed", "")),
 	set(answer.Stop("stop", "")),
-	fields.Any("num_predict", "integer of at least 1, or -1", "Tokens of the answer, at most; -1 is as many as the context has room for.", func(q *request, v fields.Value) error {
-		n, err := v.Int(-1, fields.Many)
+	fields.Any("num_predict", "integer of at least 1, or -1 or -2", "Tokens of the answer, at most; -1 and -2 are as many as the context has room for.", func(q *request, v fields.Value) error {
+		n, err := v.Int(-2, fields.Many)
 		if err == nil && n == 0 {
-			err = v.Errorf("expected at least 1, or -1, found 0")
+			err = v.Errorf("expected at least 1, or -1 or -2, found 0")
 		}
 		if n > 0 {
 			most := int(n)
@@ -46,18 +35,21 @@ var optionFields = fields.Table[request]{
 		}
 		return err
 	}),
-	fields.Int("num_ctx", "At most the model's context, which is what it gets.", 1, fields.Many, func(q *request) **int { return &q.context }),
+	fields.Ignore[request]("num_ctx", "a conversation gets the model's whole context, and is an error if it is longer"),
 	fields.Ignore[request]("num_batch", "the engine decides"),
 	fields.Ignore[request]("num_gpu", "there is none"),
 	fields.Ignore[request]("main_gpu", "there is none"),
 	fields.Ignore[request]("num_thread", "the engine decides"),
 	fields.Ignore[request]("use_mmap", "the engine decides"),
+	fields.Ignore[request]("use_mlock", "the engine decides"),
+	fields.Ignore[request]("low_vram", "the engine decides"),
+	fields.Ignore[request]("f16_kv", "the engine decides"),
 	fields.Ignore[request]("numa", "the engine decides"),
 	fields.Refuse[request]("repeat_last_n", "penalties are over all tokens", "-1"),
-	fields.Refuse[request]("num_keep", "a conversation is never cut", "0"),
+	fields.Ignore[request]("num_keep", "a conversation is never cut"),
 	fields.Refuse[request]("mirostat", "use top_p or min_p", "0"),
-	fields.Refuse[request]("mirostat_tau", "use top_p or min_p"),
-	fields.Refuse[request]("mirostat_eta", "use top_p or min_p"),
+	fields.Ignore[request]("mirostat_tau", "it is mirostat's"),
+	fields.Ignore[request]("mirostat_eta", "it is mirostat's"),
 	fields.Refuse[request]("tfs_z", "use top_p or min_p", "1", "1.0"),
 	fields.Refuse[request]("penalize_newline", "all tokens are equal", "true"),
 }

@@ -4,5 +4,6 @@ package ollama
 func Tables() map[string]string {
 	return map[string]string{
 		"ollama-chat": chatFields.Markdown(), "ollama-generate": generateFields.Markdown(), "ollama-options": optionFields.Markdown(), "ollama-embed": embedFields.Markdown(),
+		"ollama-embeddings": embedOneFields.Markdown(),
 	}
 }
