@@ -43,7 +43,7 @@ var testOnly = []string{
 var foreign = map[string][]string{
 	"internal/format/onnx": {"google.golang.org/protobuf/encoding/protowire"},
 	"internal/token":       {"google.golang.org/protobuf/encoding/protowire"}, // SentencePiece models
-	"internal/image":       {"golang.org/x/image"},
+	"internal/image":       {"go.yaml.in/yaml/v4", "golang.org/x/image"},
 	"internal/ops/image":   {"golang.org/x/image"}, // the formats of the ImageDecoder operator
 	"api/oip":              {"google.golang.org/protobuf"},
 	"api/oip/oipgrpc":      {"google.golang.org/grpc"},

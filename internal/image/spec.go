@@ -5,22 +5,24 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // Spec is a recipe as people write it: in a YAML file or as flags of the same
 // names. Empty fields are not stated.
 type Spec struct {
-	Color  string  // rgb, bgr or gray
-	Resize string  // WxH, N (shorter side) or letterbox:WxH
-	Filter string  // bilinear (if not stated), bicubic, lanczos, box, hamming, nearest
-	Pad    string  // letterbox ground, 0..255
-	Crop   string  // WxH or N, from the middle
-	Scale  Numbers // one factor, e.g. 1/255; if not stated, what Mean and Std imply
-	Mean   Numbers // one, or one per channel in the order of Color
-	Std    Numbers
-	Layout string // nchw or nhwc
+	Color  string  `yaml:"color"`  // rgb, bgr or gray
+	Resize string  `yaml:"resize"` // WxH, N (shorter side) or letterbox:WxH
+	Filter string  `yaml:"filter"` // bilinear (if not stated), bicubic, lanczos, box, hamming, nearest
+	Pad    string  `yaml:"pad"`    // letterbox ground, 0..255
+	Crop   string  `yaml:"crop"`   // WxH or N, from the middle
+	Scale  Numbers `yaml:"scale"`  // one factor, e.g. 1/255; if not stated, what Mean and Std imply
+	Mean   Numbers `yaml:"mean"`   // one, or one per channel in the order of Color
+	Std    Numbers `yaml:"std"`
+	Layout string  `yaml:"layout"` // nchw or nhwc
 
-	Source string // the file it was read from, for messages
+	Source string `yaml:"-"` // the file it was read from, for messages
 }
 
 // Numbers is a list of numbers; each may be a fraction such as 1/255.
@@ -53,6 +55,23 @@ func parseNumber(s string) (float64, error) {
 	return v, nil
 }
 
+// UnmarshalYAML reads one number or a list of them.
+func (n *Numbers) UnmarshalYAML(node *yaml.Node) error {
+	items := []*yaml.Node{node}
+	if node.Kind == yaml.SequenceNode {
+		items = node.Content
+	}
+	*n = nil
+	for _, item := range items {
+		v, err := parseNumber(item.Value)
+		if err != nil {
+			return fmt.Errorf("line %d: %w", item.Line, err)
+		}
+		*n = append(*n, v)
+	}
+	return nil
+}
+
 // String writes the numbers as a flag takes them.
 func (n Numbers) String() string {
 	s := make([]string, len(n))
@@ -64,52 +83,11 @@ func (n Numbers) String() string {
 
 // ParseSpec reads a recipe file. Fields it does not know are errors.
 func ParseSpec(data []byte) (Spec, error) {
-	fields, err := readYAML(data)
-	if err != nil {
-		return Spec{}, fmt.Errorf("recipe: %w", err)
-	}
 	var s Spec
-	lines := map[string]int{}
-	for _, f := range fields {
-		if line, twice := lines[f.name]; twice {
-			return Spec{}, fmt.Errorf("recipe: line %d: %q is already defined at line %d", f.line, f.name, line)
-		}
-		lines[f.name] = f.line
-		if err := s.set(f); err != nil {
-			return Spec{}, fmt.Errorf("recipe: line %d: %s: %w", f.line, f.name, err)
-		}
+	if err := yaml.Load(data, &s, yaml.WithKnownFields()); err != nil {
+		return Spec{}, fmt.Errorf("recipe: %w (fields: color, resize, filter, pad, crop, scale, mean, std, layout)", err)
 	}
 	return s, nil
-}
-
-// set puts in what a line of a recipe file states.
-func (s *Spec) set(f yamlField) (err error) {
-	texts := map[string]*string{"color": &s.Color, "resize": &s.Resize, "filter": &s.Filter, "pad": &s.Pad, "crop": &s.Crop, "layout": &s.Layout}
-	numbers := map[string]*Numbers{"scale": &s.Scale, "mean": &s.Mean, "std": &s.Std}
-	if text := texts[f.name]; text != nil {
-		if f.list {
-			return fmt.Errorf("expected one value, found a list")
-		}
-		if len(f.values) == 1 && !f.values[0].null() {
-			*text = f.values[0].text
-		}
-		return nil
-	}
-	n := numbers[f.name]
-	if n == nil {
-		return fmt.Errorf("expected a field of color, resize, filter, pad, crop, scale, mean, std, layout")
-	}
-	for _, item := range f.values {
-		if !f.list && item.null() {
-			continue
-		}
-		v, err := parseNumber(item.text)
-		if err != nil {
-			return err
-		}
-		*n = append(*n, v)
-	}
-	return nil
 }
 
 // Over gives base with the fields that s states replaced.
