@@ -169,11 +169,34 @@ func (c *compiler) rowStep(st *step, n int) (r rowStep) {
 	if !ok || slices.ContainsFunc(out, func(axis int) bool { return axis != 0 }) {
 		return r
 	}
+	if !c.rowByRow(st) {
+		return r
+	}
 	if st.op.Flops != nil {
 		r.flops = st.op.Flops(c.factsOf(st.in), c.factsOf(st.out)) / float64(n)
 	}
 	r.fits = true
 	return r
+}
+
+// rowByRow reports whether a step gives one row of its outputs for one row of its inputs.
+// It doesn't where a constant holds the number of rows, as the sizes of Resize do.
+func (c *compiler) rowByRow(st *step) bool {
+	one := &step{rows: 1}
+	in := c.factsOf(st.in)
+	for i, f := range in {
+		in[i] = one.ofRound(f)
+	}
+	inf := &op.Infer{Node: st.node, In: in, Out: make([]op.Fact, len(st.out))}
+	if err := st.op.InferOutputs(inf); err != nil {
+		return false
+	}
+	for i, f := range c.factsOf(st.out) {
+		if f.Present && !inf.Out[i].Shape.Equal(one.ofRound(f).Shape) {
+			return false
+		}
+	}
+	return true
 }
 
 // hasRows reports whether a slot is n rows of whole bytes, one after the other, in all of

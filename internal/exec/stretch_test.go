@@ -29,6 +29,20 @@ func init() {
 			}
 			return &rowwise{tensor.Count(p.InShape(0)), b}, nil
 		}})
+	op.Register(op.Op{Domain: "test", Name: "Sized", Versions: []int{1}, In: op.Ports("x:T", "sizes:int64"), Out: op.Ports("y:T"),
+		Types: op.Types{"T": op.Floats}, Rows: func(_ *ir.Node, in []int) ([]int, bool) { return in[:1], true }, Ref: nilRef,
+		Infer: func(c *op.Infer) error {
+			sizes, _ := c.In[1].Dims()
+			c.Set(0, c.In[0].DType, sizes)
+			return nil
+		},
+		Compile: func(p *op.Prep) (op.Kernel, error) {
+			dims := p.OutShape(0)
+			return op.KernelFunc(func(c *op.Call) error {
+				copy(c.Output(0, dtype.Float32, dims...).Data, c.In[0].Data)
+				return nil
+			}), nil
+		}})
 	op.Register(op.Op{Domain: "test", Name: "Declines", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Rows: op.RowsBroadcast, Compile: func(*op.Prep) (op.Kernel, error) { return nil, nil },
 		Ref: func(c *op.Call) error {
@@ -168,6 +182,35 @@ func TestStretchNeedsKernels(t *testing.T) {
 		t.Errorf("the stretch is %+v, expected none", p.stretch)
 	}
 	if !bytes.Equal(got[1].Data, want[1].Data) {
+		t.Error("the outputs differ")
+	}
+}
+
+// A step whose constant says how many rows there are computes the whole batch.
+func TestStretchOfWholeSizes(t *testing.T) {
+	wide := cpu.Cache().L2 / 8
+	x := ir.NewValue("x", ir.Type{DType: dtype.Float32, Shape: shape.Of(6, wide)})
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	v := b.node("Rowwise", b.node("Rowwise", b.node("Rowwise", x)))
+	v = b.node("Sized", v, ir.NewConst("sizes", tensor.FromSlice([]int64{6, int64(wide)}, 2)))
+	b.g.AddOutput("y", b.node("Rowwise", b.node("Rowwise", v)))
+	if err := op.InferTypes(b.g); err != nil {
+		t.Fatal(err)
+	}
+	with, without := sessions(t, b.g, 2)
+	in := rows(6, wide)
+	got, err := with.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := without.Run(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, _ := with.PlanFor(in); p.stretch == nil || p.stretch.end != 3 {
+		t.Errorf("the stretch is %+v, expected steps 0 to 3", p.stretch)
+	}
+	if !bytes.Equal(got[0].Data, want[0].Data) {
 		t.Error("the outputs differ")
 	}
 }
