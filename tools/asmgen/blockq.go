@@ -39,6 +39,7 @@ func blockq() {
 	bqAMXKernels()
 	bqPromptKernels()
 	bqQuantize(false)
+	bqQuantizeRows()
 	bqQuantize(true)
 	bqQuantizeTile("quantize512x16", false)
 	bqQuantizeTile("quantizePairs512x16", true)

@@ -198,3 +198,131 @@ func (t *bqRowTile) store(sum, d reg.VecVirtual, m Mem) {
 	m.Index, m.Scale = t.step, 2
 	VMOVDQU32(c, m)
 }
+
+// bqRowsAtOnce is how many rows bqQuantizeRows does.
+const bqRowsAtOnce = 4
+
+// bqQuantizeRows writes the quantization of some rows of a tile to 8-bit integers, for AVX2
+// and all above. A row alone writes a few bytes of each of the tile's cache lines, and
+// reduces across registers what four rows reduce in lanes.
+func bqQuantizeRows() {
+	const n = bqRowsAtOnce
+	v := bqLevel{}
+	a := bqText("quantize256x4")
+	x, ldx, q, groups, rows := a.load(bqqX), a.load(bqqLDX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
+	d, s, c, sHalf, cHalf := a.load(bqqD), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	ldx3, step, qStep := GP64(), GP64(), GP64()
+	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, ldx3)
+	MOVQ(rows, step)
+	SHLQ(Imm(2), step)
+	MOVQ(rows, qStep)
+	SHLQ(Imm(5), qStep)
+	row := func(r, i int) Mem {
+		return []Mem{{Base: x}, {Base: x, Index: ldx, Scale: 1}, {Base: x, Index: ldx, Scale: 2}, {Base: x, Index: ldx3, Scale: 1}}[r].Offset(32 * i)
+	}
+	order, magnitude := YMM(), v.constant(0x7fffffff)
+	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
+	ones, ones16 := v.constant(0x01010101), v.constant(0x00010001)
+	full := XMM()
+	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
+	inverses, goods := AllocLocal(4*n), AllocLocal(4*n)
+	Label("group")
+	var most [n]reg.VecVirtual
+	for r := range most {
+		most[r] = YMM()
+		VPAND(row(r, 0), magnitude, most[r])
+		for i := 1; i < 4; i++ {
+			m := YMM()
+			VPAND(row(r, i), magnitude, m)
+			VPMAXUD(m, most[r], most[r])
+		}
+	}
+	largest := bqQuads256(most, func(b, a, r Op) { VPMAXUD(b, a, r) })
+	hi, a4 := XMM(), largest.AsX()
+	VEXTRACTI128(Imm(1), largest, hi)
+	VPMAXUD(hi, a4, a4)
+	finite, good, scale, inverse, nan := XMM(), XMM(), XMM(), XMM(), XMM()
+	VBROADCASTSS(bitsConst(0x7f800000), finite)
+	VPCMPGTD(a4, finite, finite)
+	VBROADCASTSS(bitsConst(0x03800000), good) // 2^-120
+	VPCMPGTD(a4, good, good)
+	VPANDN(finite, good, good)
+	VDIVPS(full, a4, scale)
+	VDIVPS(a4, full, inverse)
+	VMOVUPS(inverse, inverses)
+	VMOVDQU(good, goods)
+	VPAND(good, scale, scale)
+	VPANDN(bitsConst(0x7fc00000), finite, nan)
+	VPOR(nan, scale, scale)
+	var sums [n]reg.VecVirtual
+	for r := range sums {
+		var e [4]reg.VecVirtual
+		by := YMM()
+		VBROADCASTSS(inverses.Offset(4*r), by)
+		for i := range e {
+			e[i] = YMM()
+			VMULPS(row(r, i), by, e[i])
+			VCVTPS2DQ(e[i], e[i])
+		}
+		VPACKSSDW(e[1], e[0], e[0])
+		VPACKSSDW(e[3], e[2], e[2])
+		VPACKSSWB(e[2], e[0], e[0])
+		VPERMD(e[0], order, e[0])
+		VPBROADCASTD(goods.Offset(4*r), by)
+		VPAND(by, e[0], e[0])
+		VMOVDQU(e[0], Mem{Base: q, Disp: 32 * r})
+		sums[r] = YMM()
+		VPMADDUBSW(e[0], ones, sums[r])
+		VPMADDWD(ones16, sums[r], sums[r])
+	}
+	halves := bqQuads256(sums, func(b, a, r Op) { VPADDD(b, a, r) }) // of rows, in the lanes
+	total, second := XMM(), XMM()
+	VEXTRACTI128(Imm(1), halves, second)
+	VPADDD(second, halves.AsX(), total)
+	for _, out := range []struct {
+		sum  Op
+		s, c Mem
+	}{
+		{total, Mem{Base: s}, Mem{Base: c}},
+		{halves.AsX(), Mem{Base: sHalf}, Mem{Base: cHalf}},
+		{second, Mem{Base: sHalf, Index: step, Scale: 1}, Mem{Base: cHalf, Index: step, Scale: 1}},
+	} {
+		f, shifted := XMM(), XMM()
+		VCVTDQ2PS(out.sum, f)
+		VMULPS(scale, f, f)
+		VMOVUPS(f, out.s)
+		VPSLLD(Imm(7), out.sum, shifted)
+		VPXOR(f, f, f)
+		VPSUBD(shifted, f, f)
+		VMOVDQU(f, out.c)
+	}
+	VMOVUPS(scale, Mem{Base: d})
+	ADDQ(U32(128), x)
+	ADDQ(qStep, q)
+	for _, p := range []reg.GPVirtual{d, s, c} {
+		ADDQ(step, p)
+	}
+	for _, p := range []reg.GPVirtual{sHalf, cHalf} {
+		LEAQ(Mem{Base: p, Index: step, Scale: 2}, p)
+	}
+	DECQ(groups)
+	JNE(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+// bqQuads256 joins the four words in each 128 bits of four registers, into one that has a
+// word of each in turn.
+func bqQuads256(x [4]reg.VecVirtual, join func(b, a, r Op)) reg.VecVirtual {
+	for i := 0; i < 4; i += 2 {
+		low := YMM()
+		VPUNPCKLDQ(x[i+1], x[i], low)
+		VPUNPCKHDQ(x[i+1], x[i], x[i])
+		join(low, x[i], x[i])
+	}
+	low := YMM()
+	VPUNPCKLQDQ(x[2], x[0], low)
+	VPUNPCKHQDQ(x[2], x[0], x[0])
+	join(low, x[0], x[0])
+	return x[0]
+}

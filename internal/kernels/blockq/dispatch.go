@@ -36,7 +36,8 @@ type kernels struct {
 	// prompts, if not nil, multiply tokens of prompts.
 	prompts *promptKernels
 
-	quantize kernel // a row
+	quantize     kernel // a row
+	quantizeFour kernel // four rows of a tile that are next to each other, or nil
 	finish   kernel
 	half     map[block.Format]*halfKernels
 }

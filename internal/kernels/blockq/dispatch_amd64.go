@@ -64,14 +64,14 @@ var avx2 = kernels{
 		offset: {tile256OffsetNibblesx1, tile256OffsetNibblesx2, tile256OffsetNibblesx4},
 	},
 	bias:     func(l *layout) byte { return byte(l.zero) },
-	quantize: quantize256, finish: finish256, half: half256,
+	quantize: quantize256, quantizeFour: quantize256x4, finish: finish256, half: half256,
 }
 
 // vnni adds 128 to the values of panels, since VPDPBUSD wants them unsigned. Taking
 // panels apart in registers costs less than reading them unpacked, for any rows.
 var vnni = kernels{
 	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, directTiles: math.MaxInt, ahead: aheadElsewhere, far: aheadElsewhere,
-	direct: direct512, quantize: quantize256, finish: finish512, half: half512,
+	direct: direct512, quantize: quantize256, quantizeFour: quantize256x4, finish: finish512, half: half512,
 }
 
 // amx takes up to 8 rows as vnni does.

@@ -129,39 +129,46 @@ type quantizeTask Rows
 // wholeTiles says that rows are quantized a tile at a time where there is a whole one.
 func (r *Rows) wholeTiles() bool { return r.kern.tiled(r.m) && r.m >= r.kern.mr }
 
-// units is how many parts the rows can be cut into.
-func (r *Rows) units() int {
-	if r.wholeTiles() {
-		return tiling.Ceil(r.m, r.kern.mr)
+// atOnce is how many rows are quantized at once, where there are so many.
+func (r *Rows) atOnce() int {
+	switch {
+	case r.wholeTiles():
+		return r.kern.mr
+	case r.kern.quantizeFour != nil && !r.pairs:
+		return 4
 	}
-	return r.m
+	return 1
 }
+
+// units is how many parts the rows can be cut into.
+func (r *Rows) units() int { return tiling.Ceil(r.m, r.atOnce()) }
 
 // Do quantizes chunk i of the rows.
 func (t *quantizeTask) Do(i int) {
 	r := (*Rows)(t)
 	a := &r.args[i].quantizeArgs
-	from, to := r.units()*i/r.chunks, r.units()*(i+1)/r.chunks
-	if !r.wholeTiles() {
-		for row := from; row < to; row++ {
+	n := r.atOnce()
+	from, to := n*(r.units()*i/r.chunks), min(n*(r.units()*(i+1)/r.chunks), r.m)
+	for row := from; row < to; row += n {
+		switch {
+		case row+n > to:
+			for ; row < to; row++ {
+				r.quantizeRow(a, row)
+			}
+		case r.wholeTiles():
+			r.quantizeTile(a, row)
+		case n > 1:
+			r.place(a, row)
+			r.kern.quantizeFour(a.arg())
+		default:
 			r.quantizeRow(a, row)
-		}
-	} else {
-		for tile := from; tile < to; tile++ {
-			r.quantizeTile(a, tile)
 		}
 	}
 	*a = quantizeArgs{}
 }
 
-func (r *Rows) quantizeTile(a *quantizeArgs, tile int) {
-	first := tile * r.kern.mr
-	if first+r.kern.mr > r.m {
-		for row := first; row < r.m; row++ {
-			r.quantizeRow(a, row)
-		}
-		return
-	}
+// quantizeTile quantizes a tile's rows.
+func (r *Rows) quantizeTile(a *quantizeArgs, first int) {
 	r.place(a, first)
 	if r.pairs {
 		r.kern.tiles.quantizePairs(a.arg())

@@ -632,6 +632,9 @@ func roundTile(a *byte)
 func quantize256(a *byte)
 
 //go:noescape
+func quantize256x4(a *byte)
+
+//go:noescape
 func quantize512(a *byte)
 
 //go:noescape
