@@ -1,6 +1,12 @@
 package cli
 
 import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/salver-ml/salver/internal/chat"
+	"github.com/salver-ml/salver/internal/chat/jinja"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/llm"
@@ -15,6 +21,8 @@ type languageFlags struct {
 	sequences  int
 	stepTokens int
 	noPrefixes bool
+	template   string // the name of a file
+	source     string // what the file has
 }
 
 func (f *languageFlags) add(c *cobra.Command) {
@@ -25,6 +33,11 @@ func (f *languageFlags) add(c *cobra.Command) {
 	fl.IntVar(&f.sequences, "max-sequences", 64, "language models: answers computed at once")
 	fl.IntVar(&f.stepTokens, "step-tokens", 512, "language models: tokens of one step, at most; fewer make answers flow more evenly while prompts come in")
 	fl.BoolVar(&f.noPrefixes, "no-prefix-cache", false, "language models: compute every prompt anew, though its beginning is known")
+}
+
+// addTemplate is for the commands that chat.
+func (f *languageFlags) addTemplate(c *cobra.Command) {
+	c.Flags().StringVar(&f.template, "chat-template", "", "language models: a file with a chat template in Jinja, in the place of the model's own")
 }
 
 var cacheTypes = map[string]dtype.Type{"f16": dtype.Float16, "f32": dtype.Float32}
@@ -41,12 +54,36 @@ func (f *languageFlags) check() error {
 	case f.stepTokens < 1 || f.stepTokens > 1<<16:
 		return misusef("--step-tokens %d: expected 1 to 65536", f.stepTokens)
 	}
+	return f.readTemplate()
+}
+
+// readTemplate reads --chat-template, and finds what is wrong with it before a model is loaded.
+func (f *languageFlags) readTemplate() error {
+	if f.template == "" {
+		return nil
+	}
+	file, err := os.Open(f.template)
+	if err != nil {
+		return fmt.Errorf("--chat-template: %w", err)
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, jinja.MaxSource+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("--chat-template: %w", err)
+	case len(b) > jinja.MaxSource:
+		return fmt.Errorf("--chat-template %s: it has more than %d bytes", f.template, jinja.MaxSource)
+	}
+	if _, err := chat.Compile(string(b), chat.Options{}); err != nil {
+		return fmt.Errorf("--chat-template %s: %w", f.template, err)
+	}
+	f.source = string(b)
 	return nil
 }
 
 func (f *languageFlags) options(e engine.Options) llm.Options {
 	return llm.Options{Pool: e.Pool, Provider: e.Provider, Level: e.Level, Precision: e.Precision, Context: f.context, CacheType: cacheTypes[f.cacheType], CacheBytes: int(f.cache), MaxMemory: e.MaxMemory, Overhead: e.Overhead,
-		StepTokens: f.stepTokens, Sequences: f.sequences, NoPrefixes: f.noPrefixes}
+		StepTokens: f.stepTokens, Sequences: f.sequences, NoPrefixes: f.noPrefixes, Template: f.source}
 }
 
 // checkLanguage refuses what only models of tensors have.

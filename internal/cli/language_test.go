@@ -69,6 +69,31 @@ func TestLanguageModelMisuse(t *testing.T) {
 	}
 }
 
+// A template of the user's takes the place of the model's.
+func TestChatTemplateFlag(t *testing.T) {
+	m := stories(t)
+	file := func(text string) string {
+		name := filepath.Join(t.TempDir(), "template.jinja")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	_, plain, _ := salver("", "run", m, "Once upon a time", "--max-tokens", "9", "--raw")
+	status, out, errs := salver("", "run", m, "Once", "--max-tokens", "9", "--system", "time", "--chat-template", file("{{ bos_token }}{{ messages[1].content }} upon a {{ messages[0].content }}"))
+	if status != exitOK || out != plain {
+		t.Errorf("status %d, %q, %q; expected %q", status, out, errs, plain)
+	}
+	for text, want := range map[string]string{"{% if %}": "template.jinja: chat template, line 1", " ": "no chat template", strings.Repeat("x", 2<<20): "more than 1048576 bytes"} {
+		if status, _, errs := salver("", "run", m, "Once", "--chat-template", file(text)); status != exitFailure || !strings.Contains(errs, want) {
+			t.Errorf("%.20q: status %d, %q; expected %q", text, status, errs, want)
+		}
+	}
+	if status, _, errs := salver("", "serve", m, "--chat-template", "nothing.jinja"); status != exitFailure || !strings.Contains(errs, "--chat-template: open nothing.jinja") {
+		t.Errorf("status %d, %q", status, errs)
+	}
+}
+
 func TestTokenize(t *testing.T) {
 	status, out, errs := salver("", "tokenize", stories(t), "--ids", "Hello world")
 	if status != exitOK || out != "1 346 306 414 263 304 341\n" {

@@ -58,6 +58,7 @@ talks: /help there lists what can be done.`,
 	}
 	f.engineFlags.add(c)
 	f.languageFlags.add(c)
+	f.languageFlags.addTemplate(c)
 	f.samplingFlags.add(c)
 	fl := c.Flags()
 	fl.StringArrayVar(&f.inputs, "input", nil, "NAME=FILE (.npy, .npz, .pb or a picture); NAME= may be left out for a single input")

@@ -75,6 +75,7 @@ and ends with status 1 if there is anything.`,
 	}
 	f.engineFlags.add(c)
 	f.languageFlags.add(c)
+	f.languageFlags.addTemplate(c)
 	fl := c.Flags()
 	fl.Lookup("max-memory").Usage = "refuse models and runs for which the process would need more memory, e.g. 64MiB; 0 is seven tenths of what the machine or the control group has"
 	fl.BoolVar(&f.demo, "demo", false, "serve the models that come with the program")

@@ -109,7 +109,7 @@ func named(model string, err error) error {
 
 func (s *server) registerText(m *demo.LanguageModel) error {
 	o := s.language
-	o.Name = m.Name
+	o.Name, o.Template = m.Name, "" // they have their own
 	lm, err := llm.Parse(m.GGUF, o)
 	if err != nil {
 		return err

@@ -57,6 +57,8 @@ type Options struct {
 	Sequences  int // at once; 64
 	Queue      int // requests that wait, at most; 1024
 	NoPrefixes bool
+	// Template is a chat template in the place of the model's own.
+	Template string
 }
 
 // DefaultCacheBytes bounds the cache that a model gets unasked.
@@ -213,6 +215,9 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	}
 	m.info = textgen.Info{Name: name, Architecture: src.config.Architecture, Context: limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
 		Loaded: time.Now(), Defaults: src.defaults}
+	if o.Template != "" {
+		src.template = o.Template
+	}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
 	sched := newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes)
 	sched.roles = hasRoles(g)
@@ -240,7 +245,7 @@ func (o *Options) session(src *source) exec.Options {
 
 func compile(src *source) (*chat.Template, error) {
 	if src.template == "" {
-		return nil, errors.New("the model's file has no chat template: use completions, or serve a file that has one")
+		return nil, errors.New("the model's file has no chat template: use completions, or give a template with --chat-template")
 	}
 	return chat.Compile(src.template, chat.Options{BOS: src.bos, EOS: src.eos})
 }
