@@ -32,6 +32,7 @@ type Model struct {
 	Created     int64  `json:"created"`
 	OwnedBy     string `json:"owned_by"`
 	MaxModelLen int    `json:"max_model_len,omitempty"` // vLLM: tokens of prompt and answer together
+	Chats       *bool  `json:"chats,omitempty"`         // of a model that generates: whether it has a chat template
 }
 
 // Usage is what a request took.

@@ -11,7 +11,11 @@ import (
 )
 
 func modelOf(e *serve.TextEntry) openai.Model {
-	return openai.Model{ID: e.Name, Object: "model", Created: e.Loaded.Unix(), OwnedBy: "salver", MaxModelLen: e.Info.Context}
+	m := openai.Model{ID: e.Name, Object: "model", Created: e.Loaded.Unix(), OwnedBy: "salver", MaxModelLen: e.Info.Context}
+	if e.Generates {
+		m.Chats = &e.Chats
+	}
+	return m
 }
 
 // models answers /v1/models with those that generate, embed or compare texts.

@@ -379,9 +379,9 @@ func TestModels(t *testing.T) {
 		return r.StatusCode, string(b)
 	}
 	_, body := get("/v1/models")
-	check(t, masked(t, body), `{"data":[{"created":0,"id":"e","object":"model","owned_by":"salver"},{"created":0,"id":"m","max_model_len":2048,"object":"model","owned_by":"salver"}],"object":"list"}`)
+	check(t, masked(t, body), `{"data":[{"created":0,"id":"e","object":"model","owned_by":"salver"},{"chats":true,"created":0,"id":"m","max_model_len":2048,"object":"model","owned_by":"salver"}],"object":"list"}`)
 	_, body = get("/v1/models/m")
-	check(t, masked(t, body), `{"created":0,"id":"m","max_model_len":2048,"object":"model","owned_by":"salver"}`)
+	check(t, masked(t, body), `{"chats":true,"created":0,"id":"m","max_model_len":2048,"object":"model","owned_by":"salver"}`)
 	if status, body := get("/v1/models/t"); status != 404 || !strings.Contains(body, "model_not_found") {
 		t.Errorf("%d %s", status, body)
 	}

@@ -146,6 +146,9 @@ func (s *servable) statistics() ModelStatistics {
 		z := t.bySize[n]
 		m.Batch = append(m.Batch, BatchStats{BatchSize: uint64(n), ComputeInput: z.input, ComputeInfer: z.infer, ComputeOutput: z.output})
 	}
+	if text := s.textStats(); text != nil {
+		m.generated(text, t)
+	}
 	return m
 }
 
@@ -182,6 +185,9 @@ func (s *servable) metrics() ModelMetrics {
 		Waiting: s.batcher.Waiting(), InFlight: int(s.gate.inside()), MaxBatchSize: s.config.MaxBatchSize, Text: s.textStats()}
 	for r := range reasons {
 		m.Failures[r] = t.failures[r].Load()
+	}
+	if m.Text != nil {
+		m.Failures[CanceledByClient], m.Failures[BackendFailed] = m.Text.Requests["abort"], m.Text.Requests["error"]
 	}
 	t.byProtocol.Range(func(k, v any) bool {
 		m.Requests[k.(string)] = v.(*histogram).snapshot()

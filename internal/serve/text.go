@@ -62,6 +62,7 @@ type TextEntry struct {
 	Versions                    []string
 	Loaded                      time.Time
 	Generates, Embeds, Compares bool
+	Chats                       bool         // it generates, and has a chat template
 	Info                        textgen.Info // of a model that generates
 	MemoryBytes                 int64
 }
@@ -79,6 +80,8 @@ func (c *Core) TextModels() []TextEntry {
 		var m textgen.Model
 		if m, e.Generates = s.backend.(textgen.Model); e.Generates {
 			e.Info = m.Info()
+			_, err := m.ChatTemplate()
+			e.Chats = err == nil
 		}
 		_, e.Embeds = s.backend.(textgen.Embedder)
 		_, e.Compares = s.backend.(textgen.Reranker)
@@ -92,6 +95,26 @@ func (c *Core) TextModels() []TextEntry {
 		list = append(list, e)
 	}
 	return list
+}
+
+// generated makes Triton's counters of a language model's. Requests come to it by many
+// protocols, and its engine counts them all. A step is an execution.
+func (m *ModelStatistics) generated(text *textgen.Stats, t *stats) {
+	done := text.Requests[string(textgen.FinishStop)] + text.Requests[string(textgen.FinishLength)]
+	ended := text.Requests["abort"] + text.Requests["error"]
+	nanoseconds := func(seconds float64) uint64 { return uint64(max(seconds, 0) * 1e9) }
+	all, queued := nanoseconds(text.Request.Sum), nanoseconds(text.Queue.Sum)
+	m.InferenceCount, m.ExecutionCount = done, text.Steps
+	m.Inference = InferenceStats{
+		Success:      DurationStat{Count: done, NS: all},
+		Fail:         DurationStat{Count: ended + t.failures[Rejected].Load() + t.failures[OtherFailure].Load()},
+		Queue:        DurationStat{Count: done, NS: queued},
+		ComputeInfer: DurationStat{Count: done, NS: all - min(queued, all)},
+	}
+	if n := done + ended; n > 0 { // its times are of both, which are told apart by their numbers
+		m.Inference.Success.NS = uint64(float64(all) * float64(done) / float64(n))
+		m.Inference.Fail.NS = all - m.Inference.Success.NS
+	}
 }
 
 // textStats are a language model's figures; nil if it is none.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
+	"github.com/salver-ml/salver/internal/textgen"
 )
 
 func textCore(t *testing.T) (*serve.Core, *servetest.Text) {
@@ -49,6 +50,28 @@ func TestTextModels(t *testing.T) {
 	for _, s := range c.Metrics() {
 		if (s.Text != nil) != (s.Name == "m") {
 			t.Errorf("%s: %v", s.Name, s.Text)
+		}
+	}
+}
+
+// What a language model generated counts in Triton's statistics, whoever asked for it.
+func TestTextStatistics(t *testing.T) {
+	c, m := textCore(t)
+	m.Figures(func(s *textgen.Stats) {
+		s.Requests["stop"], s.Requests["length"], s.Requests["abort"], s.Steps, s.Request.Sum, s.Queue.Sum = 2, 1, 1, 9, 4, 1
+	})
+	list, err := c.Statistics("m", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := list[0]
+	want := serve.InferenceStats{Success: serve.DurationStat{Count: 3, NS: 3e9}, Fail: serve.DurationStat{Count: 1, NS: 1e9}, Queue: serve.DurationStat{Count: 3, NS: 1e9}, ComputeInfer: serve.DurationStat{Count: 3, NS: 3e9}}
+	if s.Inference != want || s.InferenceCount != 3 || s.ExecutionCount != 9 {
+		t.Errorf("%+v", s)
+	}
+	for _, s := range c.Metrics() {
+		if s.Name == "m" && (s.Failures[serve.CanceledByClient] != 1 || s.Failures[serve.BackendFailed] != 0) {
+			t.Errorf("%v", s.Failures)
 		}
 	}
 }

@@ -162,6 +162,13 @@ func (m *Text) Stats() textgen.Stats {
 	return s
 }
 
+// Figures changes what Stats gives.
+func (m *Text) Figures(change func(*textgen.Stats)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.stats)
+}
+
 // Generate emits the answers, the choices in turn.
 func (m *Text) Generate(ctx context.Context, r *textgen.Request, emit func(*textgen.Event) error) (*textgen.Usage, error) {
 	m.mu.Lock()
