@@ -1,10 +1,11 @@
 // Package pool runs the chunks of an operator on several threads, at a cost of
 // well under a microsecond when the workers are awake.
 //
-// Workers spin while a graph runs (Begin to End) and park otherwise. The caller
-// of Run claims chunks like a worker does and waits only for chunks that a
-// worker has begun, so it finishes alone where the workers are busy, parked or
-// descheduled. Any number of goroutines may Run at once, and a task may Run.
+// Workers spin while a graph runs (Begin to End), and a moment longer, and park
+// otherwise. The caller of Run claims chunks like a worker does and waits only
+// for chunks that a worker has begun, so it finishes alone where the workers are
+// busy, parked or descheduled. Any number of goroutines may Run at once, and a
+// task may Run.
 package pool
 
 import (

@@ -20,6 +20,10 @@ const (
 // 15 % of the time of a network of many small operators.
 const maxIdle = 200 * time.Microsecond
 
+// linger is how long it spins after the last graph has run: a next one is
+// often there at once, and waking takes longer than that.
+const linger = 20 * time.Microsecond
+
 // spinsPerLook is after how many spins of 15 to 50 ns a worker looks at the clock.
 const spinsPerLook = 32
 
@@ -57,16 +61,22 @@ func (w *worker) spin() (again bool) {
 			return true
 		}
 		pause()
-		if n%spinsPerLook == 0 && (!w.spins() || time.Since(idle) > maxIdle) {
+		if n%spinsPerLook == 0 && time.Since(idle) > w.patience() {
 			return false
 		}
 	}
 }
 
-// spins reports whether this worker should wait for work awake.
-func (w *worker) spins() bool {
+// patience is how long this worker waits for work awake.
+func (w *worker) patience() time.Duration {
 	p := w.pool
-	return p.running.Load()+p.kept.Load() > 0 && w.rank <= p.wanted() && !p.quit.Load()
+	switch {
+	case w.rank > p.wanted() || p.quit.Load():
+		return 0
+	case p.running.Load()+p.kept.Load() > 0:
+		return maxIdle
+	}
+	return linger
 }
 
 // work does chunks of the jobs there are, and reports whether it did any.
