@@ -23,6 +23,9 @@ func (m *Micro) Rows() int { return m.kern.mr }
 // Width is the number of columns of a panel of packed B.
 func (m *Micro) Width() int { return m.kern.nr }
 
+// Side is how many panels of packed B a product of so many rows reads side by side.
+func (m *Micro) Side(rows int) int { return m.kern.panelsOf(rows) }
+
 // NeedsPanels reports whether B with n columns must be packed.
 func (m *Micro) NeedsPanels(n int) bool { return !m.kern.masksB && n%m.kern.nr != 0 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/gated"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/pointwise"
@@ -29,6 +30,8 @@ type kernel struct {
 	dims, states []int // shapes of the outputs
 
 	add, sub, mul func(dst, a, b []float32, sa, sb int)
+	lstmCell      gated.LSTM // nil: operation by operation; these know only the usual functions
+	gruCell       gated.GRU
 
 	pieces []piece
 	run    run
@@ -76,6 +79,9 @@ func (c cell) compile(p *op.Prep) (op.Kernel, error) {
 	k := &kernel{cell: c, sizes: s, clip: p.Node.Float("clip"), linear: p.Node.Bool("linear_before_reset"), coupled: p.Node.Bool("input_forget")}
 	k.dir, k.dims, k.states = make([]direction, s.dirs), s.output(), s.state()
 	k.add, k.sub, k.mul = elemwise.Row(elemwise.Add), elemwise.Row(elemwise.Sub), elemwise.Row(elemwise.Mul)
+	if k.clip <= 0 && !k.coupled && !p.Has(7) && c.usual(p.Node) {
+		k.lstmCell, k.gruCell = gated.ForLSTM(), gated.ForGRU()
+	}
 	k.divide(p.Threads)
 	for d := range k.dir {
 		k.dir[d].acts = acts[d*len(c.defaults):][:len(c.defaults)]
@@ -84,6 +90,16 @@ func (c cell) compile(p *op.Prep) (op.Kernel, error) {
 		}
 	}
 	return k, nil
+}
+
+// usual reports whether the activations are the defaults.
+func (c cell) usual(n *ir.Node) bool {
+	for i, name := range n.Strs("activations") {
+		if !strings.EqualFold(name, c.defaults[i%len(c.defaults)]) {
+			return false
+		}
+	}
+	return true
 }
 
 // rowFunctions is activations for rows of float32.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/dtype"
-	"github.com/salver-ml/salver/internal/kernels/gemm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -15,6 +14,7 @@ type run struct {
 	out    []float32
 	lens   []int32
 	first  int  // the first of these directions
+	joined bool // products of states have what the inputs give added as they are stored
 	back   bool // the layer's only direction is reverse
 	step   int  // where the pieces meet
 	phase  int
@@ -87,6 +87,7 @@ func (k *kernel) begin(c *op.Call) error {
 			}
 		}
 	}
+	w.joined = k.joins()
 	if c.Wants(0) {
 		w.out = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
 		clear(w.out)
@@ -219,55 +220,4 @@ func (k *kernel) time(direction, b, i int) (int, bool) {
 		return length - 1 - i, i < length
 	}
 	return i, i < length
-}
-
-// Limits of a block of R: few enough rows for a call of a kernel to be short, and
-// few enough columns to stay in the second cache for all sequences.
-const (
-	blockRows  = 768
-	blockBytes = 256 << 10
-)
-
-// multiply sets the gates of a phase to the products of states by R.
-func (k *kernel) multiply(p *piece, state []float32, phase int) {
-	_, gates := k.phase(phase)
-	if k.whole() {
-		k.multiplyColumns(p, state, phase, 0, gates*k.hidden)
-		return
-	}
-	for g := range gates {
-		k.multiplyColumns(p, state, phase, g*k.hidden+p.col, g*k.hidden+p.last)
-	}
-}
-
-// multiplyColumns computes columns of a phase's gates; from begins a panel.
-func (k *kernel) multiplyColumns(p *piece, state []float32, phase, from, to int) {
-	width := to - from
-	if p.end-p.row > p.micro.Rows() {
-		nr := p.micro.Width()
-		width = max(blockBytes/4/min(k.hidden, blockRows)/nr, 1) * nr
-	}
-	for ; from < to; from += width {
-		n := min(width, to-from)
-		for depth := 0; depth < k.hidden; depth += blockRows {
-			for row := p.row; row < p.end; row += p.micro.Rows() {
-				k.tile(p, state, phase, row, from, n, depth)
-			}
-		}
-	}
-}
-
-// tile multiplies a few rows of states with a block of R.
-func (k *kernel) tile(p *piece, state []float32, phase, row, from, n, depth int) {
-	s := &k.run.states[p.direction]
-	r := k.dir[k.run.first+p.direction].r[phase]
-	first, _ := k.phase(phase)
-	g := k.gates * k.hidden
-	p.micro.Multiply(&gemm.Strip{
-		Rows: min(p.micro.Rows(), p.end-row), N: n, K: min(blockRows, k.hidden-depth),
-		A: state[row*k.hidden+depth:], StrideA: k.hidden,
-		B: r[from*k.hidden+depth*p.micro.Width():], Panel: k.hidden * p.micro.Width(),
-		C: s.gates[row*g+first*k.hidden+from:], StrideC: g,
-		Continue: depth > 0,
-	})
 }

@@ -31,7 +31,7 @@ func (k *kernel) advance(p *piece, i, phase int) {
 	if phase == 1 {
 		state = s.reset
 	}
-	k.multiply(p, state, phase)
+	k.multiply(p, state, phase, i)
 	for b := p.row; b < p.end; b++ {
 		w := k.row(p, b, i)
 		switch {
@@ -48,6 +48,7 @@ func (k *kernel) advance(p *piece, i, phase int) {
 // A row is a sequence at a step, as far as a piece has it.
 type row struct {
 	l       *direction
+	gates   []float32    // from the piece's first element of the first gate on
 	gate    [4][]float32 // first what the states give, then the gates
 	x       [4][]float32 // what the input gives to them
 	h, next []float32
@@ -75,6 +76,7 @@ func (k *kernel) row(p *piece, b, i int) row {
 	}
 	g := k.gates * k.hidden
 	x := s.x[k.inputAt(t, b)/k.in*g:][:g]
+	w.gates = s.gates[b*g+p.col : (b+1)*g]
 	for j := range k.gates {
 		w.gate[j] = s.gates[b*g+j*k.hidden:][p.col:p.last]
 		w.x[j] = x[j*k.hidden:][p.col:p.last]
@@ -102,8 +104,12 @@ func (k *kernel) finish(w *row) {
 	}
 }
 
-// sum adds what the input gives to a gate.
-func (k *kernel) sum(w *row, gate int) { k.add(w.gate[gate], w.x[gate], w.gate[gate], 1, 1) }
+// sum adds what the input gives to a gate, where that is not there yet.
+func (k *kernel) sum(w *row, gate int) {
+	if !k.run.joined {
+		k.add(w.gate[gate], w.x[gate], w.gate[gate], 1, 1)
+	}
+}
 
 // activate limits a gate and applies activation number a.
 func (k *kernel) activate(w *row, gate, a int) {
@@ -123,6 +129,10 @@ func (k *kernel) lstm(w *row) {
 	const input, output, forget, cell = 0, 1, 2, 3
 	for g := range k.gates {
 		k.sum(w, g)
+	}
+	if k.lstmCell != nil {
+		k.lstmCell(w.gates, k.hidden, w.c, w.next)
+		return
 	}
 	k.peephole(w, input, 0)
 	k.activate(w, input, 0)
@@ -166,14 +176,27 @@ func (k *kernel) reset(w *row) {
 
 func (k *kernel) gru(w *row) {
 	k.sum(w, update)
+	if k.linear && !k.run.joined {
+		k.sum(w, reset)
+		k.add(w.gate[candidate], w.gate[candidate], w.l.inner[w.col:], 1, 1)
+	}
+	if !k.linear {
+		k.sum(w, candidate)
+	}
+	if k.gruCell != nil {
+		var x []float32
+		if k.linear {
+			x = w.x[candidate]
+		}
+		k.gruCell(w.gates, k.hidden, x, w.h, w.next)
+		return
+	}
 	k.activate(w, update, 0)
 	if k.linear {
-		k.sum(w, reset)
 		k.activate(w, reset, 0)
-		k.add(w.gate[candidate], w.gate[candidate], w.l.inner[w.col:], 1, 1)
 		k.mul(w.gate[candidate], w.gate[reset], w.gate[candidate], 1, 1)
+		k.add(w.gate[candidate], w.x[candidate], w.gate[candidate], 1, 1)
 	}
-	k.sum(w, candidate)
 	k.activate(w, candidate, 1)
 	z, rest := w.gate[update], w.gate[reset]
 	k.sub(rest, one, z, 0, 1)
