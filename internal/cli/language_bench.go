@@ -129,6 +129,7 @@ func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error
 		return err
 	}
 	r.FirstTokenS = time.Since(start).Seconds()
+	m.Settle()
 	if err := b.measure(ctx, e, &r); err != nil {
 		return err
 	}

@@ -297,7 +297,7 @@ func (w *compilation) Do(i int) {
 
 func (c *compiler) kernel(st *step) error {
 	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads(), Precision: c.s.precision, Chooser: c.s.chooser}
-	p.Pack = c.s.weights.packer(p)
+	c.s.weights.serve(p)
 	for i, v := range st.node.In {
 		f := c.facts.Get(v)
 		if v != nil && c.plan.slots[st.in[i]].kind == slotConst {

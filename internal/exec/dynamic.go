@@ -81,7 +81,7 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 		d.out, d.types = append(d.out, shape), append(d.types, f.DType)
 	}
 	p := &op.Prep{Node: st.node, In: inf.In, Out: inf.Out, Threads: s.pool.Threads(), Precision: s.precision, Chooser: s.chooser}
-	p.Pack = s.weights.packer(p)
+	s.weights.serve(p)
 	k, err := s.weights.compile(s.providers[s.host()], p)
 	if err != nil || k == nil {
 		return err

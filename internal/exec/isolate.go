@@ -122,7 +122,7 @@ func (x *Isolated) Compile(c op.Chooser) (*Alternative, error) {
 	before := x.session.weights.bytes()
 	prep := *x.step.prep
 	prep.Chooser = c
-	prep.Pack = x.session.weights.packer(&prep)
+	x.session.weights.serve(&prep)
 	k, err := x.session.weights.compile(x.session.providers[x.step.provider], &prep)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", x.step.node, err)

@@ -45,6 +45,9 @@ type Options struct {
 	// Packed is called while and after weights are packed: the originals of the
 	// file are hardly read any more.
 	Packed func()
+	// PackLater lets kernels run, more slowly, before their weights are packed. Settle
+	// is to be called then.
+	PackLater bool
 }
 
 // Session runs one graph, for any number of goroutines at once.
@@ -74,6 +77,7 @@ type Session struct {
 func New(g *ir.Graph, o Options) *Session {
 	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, stretch: stretchLeast, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed,
 		weights: newWeights(o.MaxMemory, o.Packed)}
+	s.weights.defers = o.PackLater
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {
 		s.weights.register(g)
@@ -100,6 +104,27 @@ func (s *Session) Close() {
 	}
 	s.plans = nil
 	s.weights.free()
+}
+
+// Settle packs the weights for which Options.PackLater lets runs do without.
+func (s *Session) Settle() {
+	if all := s.weights.toSettle(); len(all) > 0 {
+		s.pool.Begin()
+		s.pool.Run(len(all), all)
+		s.pool.End()
+		s.weights.settled(all...)
+	}
+}
+
+// SettleSome is Settle for some of them; false: there are none.
+func (s *Session) SettleSome() bool {
+	all := s.weights.toSettle()
+	if len(all) == 0 {
+		return false
+	}
+	all.Do(0)
+	s.weights.settled(all[0])
+	return true
 }
 
 // Run computes the outputs for inputs in the graph's order. The outputs are new

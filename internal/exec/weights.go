@@ -19,12 +19,16 @@ type weights struct {
 	// pages that they came from can go.
 	trim func()
 	step int
+	// defers says that packing waits where kernels can do without.
+	defers bool
 
 	mu       sync.Mutex
 	arena    mmap.Arena
 	bufs     map[packKey]*packed
 	size     int // bytes of all buffers
-	trimmed  int // size at the last trim
+	filled   int // those of buffers that are filled
+	trimmed  int // filled at the last trim
+	waiting  unsettled
 	unfilled []packKey
 	derived  map[*tensor.Tensor]*derived
 	stated   map[port]bool // inputs that only packing reads
@@ -44,10 +48,8 @@ type packKey struct {
 
 // packed is a buffer that is filled once, by the first who wants it.
 type packed struct {
-	data   []byte
+	*op.Packing
 	beyond *mmap.Buffer // that holds it beyond the limit
-	fill   sync.Mutex
-	filled bool
 }
 
 // derived is a constant that can be computed again.
@@ -241,13 +243,72 @@ func (w *weights) held() (bytes int) {
 	return bytes
 }
 
-// packer gives the function by which the kernel of p packs weights.
-func (w *weights) packer(p *op.Prep) func(string, int, func([]byte)) []byte {
-	return func(key string, size int, fill func([]byte)) []byte {
-		return w.get(packKey{p.Node, key}, size, func(b []byte) {
-			w.restoreAll(p)
-			fill(b)
-		})
+// serve lets the kernel of p pack weights.
+func (w *weights) serve(p *op.Prep) {
+	p.Pack = func(key string, size int, fill func([]byte)) []byte {
+		own := w.filler(p, fill)
+		b, within, _ := w.buffer(packKey{p.Node, key}, size, own)
+		if within {
+			b.FillBy(own)
+		}
+		return b.Data
+	}
+	if w.defers {
+		p.Later = func(key string, size int, fill func([]byte)) *op.Packing { return w.later(p, key, size, fill) }
+	}
+}
+
+// filler fills a buffer from the constants of p.
+func (w *weights) filler(p *op.Prep, fill func([]byte)) func([]byte) {
+	return func(b []byte) {
+		_, err := w.hold(p)
+		defer w.letGo(p)
+		if err != nil {
+			panic(err) // it went well when the model was loaded
+		}
+		w.restoreAll(p)
+		fill(b)
+		w.maybeTrim(len(b))
+	}
+}
+
+// later gives a buffer that is filled in Settle. Constants that may be dropped are not
+// there to be read meanwhile.
+func (w *weights) later(p *op.Prep, key string, size int, fill func([]byte)) *op.Packing {
+	for _, f := range p.In {
+		if w.isDropped(f.Const) {
+			return nil
+		}
+	}
+	b, within, made := w.buffer(packKey{p.Node, key}, size, w.filler(p, fill))
+	if within && made {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.waiting = append(w.waiting, b)
+	}
+	return b.Packing
+}
+
+// unsettled are buffers that wait to be filled.
+type unsettled []*packed
+
+// Do fills one.
+func (u unsettled) Do(i int) { u[i].Fill() }
+
+func (w *weights) toSettle() unsettled {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.waiting)
+}
+
+// settled notes that buffers have been filled.
+func (w *weights) settled(done ...*packed) {
+	w.mu.Lock()
+	w.waiting = slices.DeleteFunc(w.waiting, func(b *packed) bool { return slices.Contains(done, b) })
+	last := len(w.waiting) == 0
+	w.mu.Unlock()
+	if last {
+		w.trimRest()
 	}
 }
 
@@ -264,26 +325,14 @@ func (w *weights) restoreAll(p *op.Prep) {
 	}
 }
 
-// get gives the buffer of a key, filling it the first time. Beyond the limit
-// buffers are made but not filled, which takes no memory: the plan that wants
-// them is going to be refused.
-func (w *weights) get(k packKey, size int, fill func([]byte)) []byte {
-	b, within := w.buffer(k, size)
-	b.fill.Lock()
-	defer b.fill.Unlock()
-	if !b.filled && within {
-		fill(b.data) // may panic: it stays unfilled then
-		b.filled = true
-		w.maybeTrim()
-	}
-	return b.data
-}
-
-func (w *weights) buffer(k packKey, size int) (b *packed, within bool) {
+// buffer gives the buffer of a key, and says whether it was made now. Beyond the limit
+// buffers are made but not filled, which takes no memory: the plan that wants them is
+// going to be refused.
+func (w *weights) buffer(k packKey, size int, fill func([]byte)) (b *packed, within, made bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if b, ok := w.bufs[k]; ok {
-		return b, w.limit == 0 || w.size <= w.limit
+		return b, w.limit == 0 || w.size <= w.limit, false
 	}
 	if w.bufs == nil {
 		w.bufs = map[packKey]*packed{}
@@ -291,21 +340,25 @@ func (w *weights) buffer(k packKey, size int) (b *packed, within bool) {
 	b = &packed{}
 	w.bufs[k] = b
 	w.size += size
+	var data []byte
 	if within = w.limit == 0 || w.size <= w.limit; within {
-		b.data = w.arena.Alloc(size)
+		data = w.arena.Alloc(size)
 	} else {
 		b.beyond = mmap.Alloc(size)
-		b.data = b.beyond.Bytes()
+		data = b.beyond.Bytes()
 		w.unfilled = append(w.unfilled, k)
 	}
-	return b, within
+	b.Packing = op.NewPacking(data, fill)
+	return b, within, true
 }
 
-func (w *weights) maybeTrim() {
+// maybeTrim notes that a buffer has been filled.
+func (w *weights) maybeTrim(bytes int) {
 	w.mu.Lock()
-	due := w.trim != nil && w.size-w.trimmed >= w.step
+	w.filled += bytes
+	due := w.trim != nil && w.filled-w.trimmed >= w.step
 	if due {
-		w.trimmed = w.size
+		w.trimmed = w.filled
 	}
 	w.mu.Unlock()
 	if due {
@@ -316,8 +369,8 @@ func (w *weights) maybeTrim() {
 // trimRest is for when all has been packed.
 func (w *weights) trimRest() {
 	w.mu.Lock()
-	due := w.trim != nil && w.size > w.trimmed
-	w.trimmed = w.size
+	due := w.trim != nil && w.filled > w.trimmed
+	w.trimmed = w.filled
 	w.mu.Unlock()
 	if due {
 		w.trim()
@@ -329,7 +382,7 @@ func (w *weights) dropUnfilled() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range w.unfilled {
-		w.size -= len(w.bufs[k].data)
+		w.size -= len(w.bufs[k].Data)
 		w.bufs[k].beyond.Free()
 		delete(w.bufs, k)
 	}
@@ -346,7 +399,7 @@ func (w *weights) free() {
 	for _, up := range w.uploads {
 		up.memory.Free(up.tensor.Data)
 	}
-	w.bufs, w.uploads, w.size, w.trimmed = nil, nil, 0, 0
+	w.bufs, w.waiting, w.uploads, w.size, w.filled, w.trimmed = nil, nil, nil, 0, 0, 0
 }
 
 // bytes is the size of all packed weights.

@@ -14,7 +14,8 @@ import (
 type engine struct {
 	run      func(context.Context, []work) ([][]float32, error) // computes a step
 	copy     func(blockCopy)
-	pool     *pool.Pool // chooses tokens
+	spare    func() bool // does some of what waits for there to be nothing else to do; false: nothing does
+	pool     *pool.Pool  // chooses tokens
 	eos      []int32
 	context  int // tokens of a sequence, at most
 	maxQueue int
@@ -41,8 +42,8 @@ type ender struct {
 	choice int
 }
 
-func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), p *pool.Pool, s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
-	e := &engine{run: run, copy: cp, pool: p, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
+func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), spare func() bool, p *pool.Pool, s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
+	e := &engine{run: run, copy: cp, spare: spare, pool: p, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
 	e.wake = sync.NewCond(&e.mu)
 	e.stats = newStats()
 	go e.loop()
@@ -65,6 +66,13 @@ func (e *engine) submit(r *request) error {
 	e.arrived = append(e.arrived, r)
 	e.wake.Signal()
 	return nil
+}
+
+// nudge has the loop look for what there is to do.
+func (e *engine) nudge() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.wake.Signal()
 }
 
 // abort ends a request whose reader has gone.
@@ -124,10 +132,17 @@ func (e *engine) loop() {
 func (e *engine) receive() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for !e.closed && e.sched.idle() && len(e.arrived) == 0 {
+	for more := true; !e.closed && e.sched.idle() && len(e.arrived) == 0; {
 		e.drop()
 		e.pool.Release()
-		e.wake.Wait()
+		if more {
+			e.mu.Unlock()
+			more = e.spare()
+			e.mu.Lock()
+		} else {
+			e.wake.Wait()
+			more = true
+		}
 		e.pool.Keep()
 	}
 	for _, r := range e.arrived {

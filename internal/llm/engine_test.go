@@ -82,7 +82,7 @@ func (m *fakeModel) copy(c blockCopy) {
 }
 
 func (m *fakeModel) engine(tokens, budget, most int) *engine {
-	return newEngine(m.run, m.copy, m.pool, newScheduler(blocksFor(tokens), budget, most, true), []int32{1}, min(tokens, 512), 100)
+	return newEngine(m.run, m.copy, func() bool { return false }, m.pool, newScheduler(blocksFor(tokens), budget, most, true), []int32{1}, min(tokens, 512), 100)
 }
 
 // tokensOf runs a request and gives the tokens of each choice.
@@ -258,7 +258,7 @@ func TestPriorityAndFairness(t *testing.T) {
 
 func TestQueueIsBounded(t *testing.T) {
 	block := make(chan struct{})
-	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
+	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, func() bool { return false }, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
 	var full error
 	for range 5 {
 		if err := e.submit(&request{Request: ask([]int32{1}, 1), choices: 1, out: newQueue()}); err != nil {

@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -221,7 +220,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
 	sched := newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes)
 	sched.roles = hasRoles(g)
-	m.engine = newEngine(m.runner.run, m.runner.copyBlock, o.Pool, sched, src.ends, limit, o.Queue)
+	m.engine = newEngine(m.runner.run, m.runner.copyBlock, m.runner.session.SettleSome, o.Pool, sched, src.ends, limit, o.Queue)
 	return m, nil
 }
 
@@ -239,7 +238,7 @@ func hasRoles(g *ir.Graph) bool {
 
 // session are the options of the model's session.
 func (o *Options) session(src *source) exec.Options {
-	return exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision, Packed: src.release, OwnConstants: true, MaxPlans: 64,
+	return exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision, Packed: src.release, PackLater: true, OwnConstants: true, MaxPlans: 64,
 		MaxMemory: o.MaxMemory, Overhead: o.Overhead}
 }
 
@@ -250,12 +249,19 @@ func compile(src *source) (*chat.Template, error) {
 	return chat.Compile(src.template, chat.Options{BOS: src.bos, EOS: src.eos})
 }
 
-// Warm runs one token, so that weights are packed before the first request.
+// Warm makes what a first token needs, so that a model for which there is no memory
+// fails now, and has weights packed while there is nothing else to do.
 func (m *Model) Warm() error {
 	q := &sequence{request: &request{Request: &textgen.Request{PromptLogprobs: -1}}, tokens: []int32{0}, blocks: []int32{0}}
-	_, err := m.runner.run(context.Background(), []work{{q, 1}})
-	return err
+	if err := m.runner.plan([]work{{q, 1}}); err != nil {
+		return err
+	}
+	m.engine.nudge()
+	return nil
 }
+
+// Settle packs all weights that are not packed yet.
+func (m *Model) Settle() { m.runner.session.Settle() }
 
 // Info describes the model.
 func (m *Model) Info() textgen.Info { return m.info }

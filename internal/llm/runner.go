@@ -25,7 +25,12 @@ type runner struct {
 	inputs                         []*tensor.Tensor
 	outputs                        []*tensor.Tensor
 	logits                         []float32
+	early                          int // steps before weights had to be packed
 }
+
+// mostEarly is how many steps of prompts there may be before weights are packed: each
+// takes longer, but the first token, which comes after the last one, does not wait.
+const mostEarly = 4
 
 // newRunner allocates caches as the graph declares them, and inputs for as many
 // sequences of as many blocks.
@@ -69,6 +74,29 @@ func (r *runner) cacheCount() int { return len(r.session.Graph().Inputs) - stepI
 // part those of its last token if all its tokens are computed then, or of every
 // token with probabilities of the prompt. They are valid until the next step.
 func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
+	rows := r.prepare(step)
+	if r.early++; r.generated[0] > 0 || r.early > mostEarly {
+		r.session.Settle()
+	}
+	if err := r.session.RunInto(ctx, r.inputs, r.outputs); err != nil {
+		return nil, err
+	}
+	all := make([][]float32, rows)
+	for i := range all {
+		all[i] = r.logits[i*r.vocab : (i+1)*r.vocab]
+	}
+	return all, nil
+}
+
+// plan makes the plan of a step that is not to be computed.
+func (r *runner) plan(step []work) error {
+	r.prepare(step)
+	_, err := r.session.PlanFor(r.inputs)
+	return err
+}
+
+// prepare sets inputs and outputs, and gives how many logits the step asks for.
+func (r *runner) prepare(step []work) int {
 	r.write(step)
 	rows := len(r.rows)
 	tokens, logits := planned(len(r.tokens), rows)
@@ -84,14 +112,7 @@ func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 		r.logits = make([]float32, n)
 	}
 	r.outputs[0] = tensor.FromSlice(r.logits[:len(r.rows)*r.vocab], len(r.rows), r.vocab)
-	if err := r.session.RunInto(ctx, r.inputs, r.outputs); err != nil {
-		return nil, err
-	}
-	all := make([][]float32, rows)
-	for i := range all {
-		all[i] = r.logits[i*r.vocab : (i+1)*r.vocab]
-	}
-	return all, nil
+	return rows
 }
 
 func vector(v []int32) *tensor.Tensor { return tensor.FromSlice(v, len(v)) }

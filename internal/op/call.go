@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -112,8 +114,38 @@ type Prep struct {
 	// It calls fill once for each key and node and keeps the buffer for the
 	// life of the session, whatever the shapes.
 	Pack func(key string, bytes int, fill func([]byte)) []byte
+	// Later is Pack for a kernel that can do without for some runs: the memory may be
+	// filled later. nil, or a nil result, asks to Pack.
+	Later func(key string, bytes int, fill func([]byte)) *Packing
 
 	onlyPacked []bool
+}
+
+// Packing is memory that a fill has filled, or will.
+type Packing struct {
+	Data   []byte
+	fill   func([]byte)
+	mu     sync.Mutex
+	filled atomic.Bool
+}
+
+// NewPacking is memory to be filled.
+func NewPacking(data []byte, fill func([]byte)) *Packing { return &Packing{Data: data, fill: fill} }
+
+// Filled reports whether the memory is filled.
+func (p *Packing) Filled() bool { return p.filled.Load() }
+
+// Fill fills the memory, unless it is.
+func (p *Packing) Fill() { p.FillBy(p.fill) }
+
+// FillBy is Fill by another function, which does the same.
+func (p *Packing) FillBy(fill func([]byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.Filled() {
+		fill(p.Data) // may panic: it stays unfilled then
+		p.filled.Store(true)
+	}
 }
 
 // OnlyPacked states that the kernel reads constant input i inside fills of Pack

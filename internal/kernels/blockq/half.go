@@ -36,9 +36,8 @@ func (a *halfArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 func isHalf(f block.Format) bool { return f == block.F16 || f == block.BF16 }
 
 // packHalf packs at most 16 rows of 16-bit floats, four elements at a time.
-func (p *Packed) packHalf(panel int, rows []byte, rowBytes int) {
+func (p *Packed) packHalf(dst, rows []byte, rowBytes int) {
 	const step = 2 * cols // bytes from k to k
-	dst := p.data[panel*p.k*step:][:p.k*step]
 	n := len(rows) / rowBytes
 	if n < cols {
 		clear(dst)
@@ -99,6 +98,7 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 		if j+halfStep <= to && 2*cols*halfStep*t.K <= maxDirect*2 {
 			n = halfStep
 		}
+		weights := t.panels(w, j, j+n)
 		for i := first; i < last; {
 			a.x = unsafe.Pointer(&t.X[i*t.StrideX])
 			if i+4 <= last {
@@ -107,6 +107,7 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 					if h.fourWide != nil && k+2 <= n {
 						f, panels = h.fourWide, 2
 					}
+					a.w = unsafe.Add(weights, k*a.panel)
 					t.halfPanel(w, f, i, 4, j+k, panels)
 					k += panels
 				}
@@ -117,6 +118,7 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 			if n == halfStep {
 				f = h.wide
 			}
+			a.w = weights
 			t.halfPanel(w, f, i, 1, j, n)
 			i++
 		}
@@ -124,9 +126,8 @@ func (t *Task) runHalf(w *workspace, scratch []byte, part *tiling.Part) {
 	}
 }
 
-// halfPanel multiplies some rows by some panels.
+// halfPanel multiplies some rows by some panels, which the arguments point at.
 func (t *Task) halfPanel(w *workspace, f kernel, row, rows, panel, panels int) {
-	w.half.w = unsafe.Pointer(&t.Packed.data[panel*2*cols*t.K])
 	f(w.half.arg())
 	for k := range panels {
 		t.finish(w, row, rows, panel+k, k*rows)
@@ -141,7 +142,7 @@ func (t *Task) widened(w *workspace, scratch []byte, from, to, first, last int) 
 	for j := from; j < to; j += width / cols {
 		end := min(j+width/cols, to)
 		for k := j; k < end; k++ {
-			w.half = halfArgs{w: unsafe.Pointer(&t.Packed.data[k*2*cols*t.K]), k: t.K, acc: unsafe.Pointer(&floats[(k-j)*cols]), ldw: 4 * width}
+			w.half = halfArgs{w: t.panels(w, k, k+1), k: t.K, acc: unsafe.Pointer(&floats[(k-j)*cols]), ldw: 4 * width}
 			t.plan.half.widen(w.half.arg())
 		}
 		s := &w.strip

@@ -18,6 +18,7 @@ type Packed struct {
 	layout *layout // nil for formats of 16 bits
 	n, k   int
 	data   []byte
+	rows   []byte // to be read in place of data: see Stream
 }
 
 // Pack packs n rows of k elements, as a file has them, into dst, which is
@@ -31,7 +32,7 @@ func Pack(dst []byte, f block.Format, n, k int, rows []byte) (*Packed, error) {
 	if len(rows) != n*row {
 		return nil, fmt.Errorf("blockq: %d rows of %d elements of %v have %d bytes, got %d", n, k, f, n*row, len(rows))
 	}
-	p.packPanels(rows, row)
+	p.packPanels(rows)
 	return p, nil
 }
 
@@ -43,7 +44,7 @@ const mapped = mmap.HugePage
 
 // packPanels packs on as many processors as there are: models are loaded before
 // anything else wants them.
-func (p *Packed) packPanels(rows []byte, row int) {
+func (p *Packed) packPanels(rows []byte) {
 	panels := tiling.Ceil(p.n, cols)
 	parts := min(split.Parts(panels, packGrain), cpu.Threads())
 	step := max(1, mapped*panels/len(p.data))
@@ -52,25 +53,28 @@ func (p *Packed) packPanels(rows []byte, row int) {
 		wg.Go(func() {
 			lo, hi := split.Range(panels, parts, i)
 			for from := lo; from < hi; from += step {
-				p.packRange(from, min(from+step, hi), rows, row)
+				to := min(from+step, hi)
+				dst := p.data[from*p.panelBytes() : to*p.panelBytes()]
+				mmap.PopulateWrite(dst)
+				p.packRange(dst, from, to, rows)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// packRange packs some panels. Of loading a large model most would be page faults,
-// one at a time.
-func (p *Packed) packRange(from, to int, rows []byte, row int) {
+// packRange packs some panels into dst. Of loading a large model most would be page
+// faults, one at a time.
+func (p *Packed) packRange(dst []byte, from, to int, rows []byte) {
 	pack := p.packPanel
 	if p.layout == nil {
 		pack = p.packHalf
 	}
-	size := len(p.data) / tiling.Ceil(p.n, cols)
+	row, size := len(rows)/p.n, p.panelBytes()
 	mmap.PopulateRead(rows[from*cols*row : min(to*cols, p.n)*row])
-	mmap.PopulateWrite(p.data[from*size : to*size])
 	for panel := from; panel < to; panel++ {
-		pack(panel, rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
+		pack(dst[:size], rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
+		dst = dst[size:]
 	}
 }
 
@@ -91,15 +95,22 @@ func (p *Packed) Bytes() int { return len(p.data) }
 
 // panel is the data of a panel.
 func (p *Packed) panel(i int) []byte {
-	size := p.layout.panelBytes(p.k)
+	size := p.panelBytes()
 	return p.data[i*size : (i+1)*size]
 }
 
-// packPanel packs at most 16 rows. Rows that are missing become zeros: their
+// panelBytes is what a panel takes.
+func (p *Packed) panelBytes() int {
+	if p.layout == nil {
+		return 2 * cols * p.k
+	}
+	return p.layout.panelBytes(p.k)
+}
+
+// packPanel packs at most 16 rows into dst. Rows that are missing become zeros: their
 // results are not stored.
-func (p *Packed) packPanel(panel int, rows []byte, rowBytes int) {
+func (p *Packed) packPanel(dst, rows []byte, rowBytes int) {
 	l := p.layout
-	dst := p.panel(panel)
 	n := len(rows) / rowBytes
 	if n < cols {
 		clear(dst)

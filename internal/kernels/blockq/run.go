@@ -114,6 +114,7 @@ type workspace struct {
 	args   args
 	finish finishArgs
 	prompt promptArgs
+	stream *[]byte // for panels of weights that are not packed yet
 
 	half  halfArgs
 	micro gemm.Micro
@@ -151,6 +152,7 @@ func (c *chunkTask) Do(i int) {
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
 	w.args, w.finish, w.half, w.acc = args{}, finishArgs{}, halfArgs{}, nil
+	w.endStream()
 	t.slots.Give(slot)
 }
 
@@ -173,6 +175,7 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 		last := min(first+t.plan.block, part.TileEnd)
 		for from := part.Panel; from < part.PanelEnd; from += most {
 			to := min(from+most, part.PanelEnd)
+			w.args.w = t.panels(w, from, to)
 			for i := first; i < last; i++ {
 				t.directTile(w, i, from, to)
 			}
@@ -180,13 +183,13 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 	}
 }
 
-// directTile multiplies a tile of rows by some panels.
+// directTile multiplies a tile of rows by some panels, which the arguments point at.
 func (t *Task) directTile(w *workspace, i, from, to int) {
 	x := t.input.tile(i)
 	t.setRows(&w.args, &x)
 	a := &w.args
 	a.ahead, a.far = t.plan.kern.ahead, t.plan.kern.far
-	a.w, a.units, a.panels, a.acc = unsafe.Pointer(&t.Packed.panel(from)[0]), t.K/t.plan.layout.unit(), to-from, w.acc
+	a.units, a.panels, a.acc = t.K/t.plan.layout.unit(), to-from, w.acc
 	t.plan.directKernel(x.size)(a.arg())
 	for j := from; j < to; j++ {
 		t.finish(w, i*t.plan.mr, x.rows, j, (j-from)*x.size)
@@ -214,7 +217,7 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 	for first := part.Tile; first < part.TileEnd; first += p.block {
 		last := min(first+p.block, part.TileEnd)
 		for j := part.Panel; j < part.PanelEnd; j++ {
-			a.w, a.units = unsafe.Pointer(&t.Packed.panel(j)[0]), t.K/p.layout.unit()
+			a.w, a.units = t.panels(w, j, j+1), t.K/p.layout.unit()
 			p.kern.unpack[p.layout.format](a.arg())
 			a.units = groups
 			for i := first; i < last; i++ {

@@ -211,6 +211,7 @@ func generatedOf(t *tensor.Tensor, m int) (int, error) {
 type matMul struct {
 	task    blockq.Task
 	prompt  *blockq.Task // nil where prompts have the arithmetic of all rows
+	weights *matrices
 	rows    int
 	dims    []int
 	scratch int
@@ -244,11 +245,11 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 func newMatMul(p *op.Prep, s weights, dims []int) (*matMul, error) {
 	k := &matMul{dims: dims}
 	t := &k.task
-	packed, err := pack(p, s, mmW, 1)
-	if err != nil {
+	var err error
+	if k.weights, err = pack(p, s, mmW, 1); err != nil {
 		return nil, err
 	}
-	t.Packed = packed[0]
+	t.Packed = k.weights.packed[0]
 	k.rows = tensor.Count(dims) / s.n
 	t.M, t.N, t.K = k.rows, s.n, s.k
 	t.StrideX, t.StrideY, t.StrideR = s.k, s.n, s.n
@@ -294,38 +295,6 @@ func compilePlain(p *op.Prep, s weights, w *tensor.Tensor) (op.Kernel, error) {
 	return linear.Compile(&inner, spec)
 }
 
-// pack packs constant inputs first to first+count-1 into one buffer.
-func pack(p *op.Prep, s weights, first, count int) ([]*blockq.Packed, error) {
-	size, err := blockq.PackedSize(s.format, s.n, s.k)
-	if err != nil {
-		return nil, err
-	}
-	step := align(size)
-	for i := range count {
-		p.OnlyPacked(first + i)
-	}
-	data := p.Pack(fmt.Sprintf("w%d", first), (count-1)*step+size, func(dst []byte) {
-		for i := range count {
-			if _, e := blockq.Pack(dst[i*step:][:size], s.format, s.n, s.k, p.In[first+i].Const.Data); e != nil {
-				err = e
-			}
-		}
-	})
-	if err != nil {
-		return nil, err
-	}
-	list := make([]*blockq.Packed, count)
-	for i := range list {
-		if list[i], err = blockq.Prepacked(data[i*step:][:size], s.format, s.n, s.k); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// align rounds up to cache lines.
-func align(n int) int { return (n + 63) &^ 63 }
-
 // ScratchBytes is the working memory of a run.
 func (k *matMul) ScratchBytes() int { return k.scratch }
 
@@ -356,6 +325,7 @@ func (k *matMul) multiply(c *op.Call, t *blockq.Task, from, to int, x, y, bias, 
 	if residual != nil {
 		t.Residual = residual[from*t.N : to*t.N]
 	}
+	k.weights.prepare(t, c.Pool)
 	err := t.Run(c.Pool)
 	t.Scratch, t.X, t.Y, t.Bias, t.Residual = nil, nil, nil, nil, nil
 	return err

@@ -38,9 +38,9 @@ func newProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &packedProduct{matrices: packed}
+	k := &packedProduct{weights: packed}
 	t := &k.task
-	t.Packed, t.N, t.K, t.StrideX, t.StrideY = k.matrices[0], s.n, s.k, s.k, s.n
+	t.Packed, t.N, t.K, t.StrideX, t.StrideY = packed.packed[0], s.n, s.k, s.k, s.n
 	t.M = m
 	k.scratch = scratchUpTo(t, p.Threads)
 	return k, nil
@@ -48,16 +48,17 @@ func newProduct(p *op.Prep, s weights, first, count, m int) (product, error) {
 
 // packedProduct runs on the kernels of blockq.
 type packedProduct struct {
-	task     blockq.Task
-	matrices []*blockq.Packed
-	scratch  int
+	task    blockq.Task
+	weights *matrices
+	scratch int
 }
 
 func (k *packedProduct) scratchBytes() int { return k.scratch }
 
 func (k *packedProduct) run(p *pool.Pool, scratch []byte, i, m int, x, y []float32) error {
 	t := &k.task
-	t.Packed, t.M, t.Scratch, t.X, t.Y = k.matrices[i], m, scratch, x, y
+	t.Packed, t.M, t.Scratch, t.X, t.Y = k.weights.packed[i], m, scratch, x, y
+	k.weights.prepare(t, p)
 	err := t.Run(p)
 	t.Scratch, t.X, t.Y = nil, nil, nil
 	return err
