@@ -17,6 +17,8 @@ var simplify = []pass.Pass{
 	fuse.TransposedWeights,
 	fold.Constants,
 	clean.Branches,
+	clean.Loops,
+	clean.Sequences,
 	clean.Common,
 	clean.Outputs,
 	clean.Expands,

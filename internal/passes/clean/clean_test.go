@@ -22,6 +22,8 @@ func TestGoldens(t *testing.T) {
 		{"expand", []pass.Pass{Expands}},
 		{"outputs", []pass.Pass{Outputs}},
 		{"branch", []pass.Pass{Branches}},
+		{"loop", []pass.Pass{Loops}},
+		{"sequence", []pass.Pass{Sequences}},
 	} {
 		passtest.Run(t, c.prefix, c.passes...)
 	}
