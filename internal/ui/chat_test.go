@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salver-ml/salver/internal/obs"
 	"github.com/salver-ml/salver/internal/openaiapi"
 	"github.com/salver-ml/salver/internal/rest"
 	"github.com/salver-ml/salver/internal/serve"
@@ -21,7 +22,7 @@ func chatServer(t *testing.T) (*servetest.Text, string) {
 	m := servetest.NewText()
 	m.Delay = 4 * time.Millisecond
 	m.Answer = func(prompt string, _ int) string {
-		switch last := prompt[strings.LastIndex(prompt, "<|im_start|>user"):]; {
+		switch last := prompt[max(strings.LastIndex(prompt, "<|im_start|>user"), 0):]; {
 		case strings.Contains(last, "<|im_start|>tool"):
 			return "It is sunny in Oslo."
 		case strings.Contains(last, "weather"):
@@ -37,7 +38,7 @@ func chatServer(t *testing.T) (*servetest.Text, string) {
 			t.Fatal(err)
 		}
 	}
-	s := httptest.NewServer(rest.New(core, rest.Options{Version: "test", Pages: ui.Handler(), APIs: openaiapi.APIs(core, openaiapi.Options{})}))
+	s := httptest.NewServer(rest.New(core, rest.Options{Version: "test", Metrics: obs.Handler(obs.Sources{Core: core}), Pages: ui.Handler(), APIs: openaiapi.APIs(core, openaiapi.Options{})}))
 	t.Cleanup(func() {
 		s.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -65,6 +66,44 @@ func (b *browser) last(selector string) (text string) {
 }
 
 const idle = "document.getElementById('stop').hidden && document.querySelectorAll('.message').length === "
+
+// A model without a chat template goes on with texts; the models' page leads to it.
+func TestTextPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	m, url := chatServer(t)
+	m.Template = ""
+	b := openBrowser(t, 1200, 900)
+	b.call("Page.navigate", map[string]any{"url": url + "/"}, nil)
+	b.wait("document.querySelector('.talk:not([hidden]) a')?.href.endsWith('/chat?model=talker')")
+	var tensors, curl string
+	b.eval("document.querySelector('.talk:not([hidden])').parentElement.querySelector('.tensors').textContent", &tensors)
+	b.eval("document.querySelector('.talk:not([hidden])').parentElement.querySelector('code').textContent", &curl)
+	if tensors != "generates text: no chat template, 2,048 tokens of context" || !strings.Contains(curl, "/v1/completions") {
+		t.Errorf("%q %q", tensors, curl)
+	}
+	b.eval("document.querySelector('.talk:not([hidden]) a').click()", nil)
+	b.wait("document.getElementById('form-of')?.value === 'text' && document.getElementById('system').parentElement.hidden")
+	b.say("One ")
+	b.wait(idle + "2")
+	b.say(" two")
+	b.wait(idle + "4")
+	all := m.Requests()
+	const answer = "Hello <b>you</b>, grüß Gott 🙂"
+	if prompt := m.Tok.Decode(all[len(all)-1].Prompt, true); prompt != "One "+answer+" two" || all[0].MaxTokens != 256 {
+		t.Errorf("%q, at most %d", prompt, all[0].MaxTokens)
+	}
+	if got := b.last(".text"); got != answer {
+		t.Errorf("%q", got)
+	}
+	if got := b.last(".figures"); !strings.Contains(got, "first token after") {
+		t.Errorf("%q", got)
+	}
+	if len(b.problems) > 0 {
+		t.Errorf("the browser complains: %s", strings.Join(b.problems, "\n"))
+	}
+}
 
 func TestChat(t *testing.T) {
 	if testing.Short() {

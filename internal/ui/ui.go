@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// The page's files; index.html is served at /, the others below /ui/.
+// The pages' files; index.html is served at /, chat.html at /chat, the others below /ui/.
 //
 //go:embed static
 var static embed.FS
@@ -26,6 +26,9 @@ var static embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// addresses are those of the pages that people go to.
+var addresses = map[string]string{"index.html": "/", "chat.html": "/chat"}
+
 type file struct {
 	name, contentType, etag string
 	data                    []byte
@@ -33,7 +36,7 @@ type file struct {
 
 type handler struct{ files map[string]file }
 
-// Handler serves the page: GET and HEAD of / and /ui/…; all else is 404 or 405.
+// Handler serves the pages: GET and HEAD of /, /chat and /ui/…; all else is 404 or 405.
 func Handler() http.Handler {
 	h := &handler{files: map[string]file{}}
 	err := fs.WalkDir(static, "static", func(p string, d fs.DirEntry, err error) error {
@@ -47,8 +50,8 @@ func Handler() http.Handler {
 		sum := sha256.Sum256(data)
 		name := path.Base(p)
 		url := "/ui/" + name
-		if name == "index.html" {
-			url = "/"
+		if at, ok := addresses[name]; ok {
+			url = at
 		}
 		h.files[url] = file{name, contentType(name), `"` + hex.EncodeToString(sum[:8]) + `"`, data}
 		return nil
@@ -76,7 +79,7 @@ func contentType(name string) string {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, ok := h.files[r.URL.Path]
 	if !ok {
-		http.Error(w, "no such page: expected /, found "+strings.ToValidUTF8(r.URL.Path, "?"), http.StatusNotFound)
+		http.Error(w, "no such page: expected / or /chat, found "+strings.ToValidUTF8(r.URL.Path, "?")+"; the APIs begin at /v1, /v2 and /api", http.StatusNotFound)
 		return
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -29,7 +29,7 @@ func TestPages(t *testing.T) {
 	}{
 		{"GET", "/", 200, "text/html; charset=utf-8"},
 		{"HEAD", "/", 200, "text/html; charset=utf-8"},
-		{"GET", "/ui/chat.html", 200, "text/html; charset=utf-8"},
+		{"GET", "/chat", 200, "text/html; charset=utf-8"},
 		{"GET", "/ui/app.js", 200, "text/javascript; charset=utf-8"},
 		{"GET", "/ui/app.css", 200, "text/css; charset=utf-8"},
 		{"GET", "/ui/icon.svg", 200, "image/svg+xml"},

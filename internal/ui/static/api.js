@@ -67,6 +67,13 @@ export async function call(path, body, signal) {
   return read(await send(path, body, signal));
 }
 
+// text fetches what is no JSON.
+export async function text(path) {
+  const answer = await send(path);
+  if (!answer.ok) await read(answer);
+  return answer.text();
+}
+
 // stream hands the values of server-sent events to take, as they come.
 export async function stream(path, body, signal, take) {
   const answer = await send(path, body, signal);

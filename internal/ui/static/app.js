@@ -34,16 +34,6 @@ async function server() {
   document.title = `${name} at ${location.host}`;
 }
 
-// chatLink shows the way to the chat where there is a model to chat with.
-let known = "";
-async function chatLink(list) {
-  const ready = list.filter((e) => e.state === "READY").map((e) => e.name).join(" ");
-  if (ready === known) return;
-  const { data } = await call("/v1/models");
-  document.getElementById("chat-link").hidden = !data.some((m) => m.max_model_len > 0);
-  known = ready;
-}
-
 async function tick() {
   const tell = notice("server");
   try {
@@ -51,7 +41,7 @@ async function tick() {
     const ready = await fetch("/v2/health/ready", { credentials: "omit", cache: "no-store" });
     const list = await models.refresh();
     setState(ready.ok ? "ready" : "not ready", ready.ok ? "good" : "bad");
-    await chatLink(list);
+    document.getElementById("chat-link").hidden = models.talkers.size === 0; // the way to the chat
     for (const entry of list) {
       const it = TRY[entry.name];
       if (!it || entry.state !== "READY" || started.has(entry.name)) continue;

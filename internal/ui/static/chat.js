@@ -15,6 +15,8 @@ const EXAMPLE = [{
   },
 }];
 
+const TEXT_TOKENS = 256; // of a text that is continued, if nothing is said; it may have no end
+
 const shown = []; // the Messages of the conversation
 let running = null; // of the answer that is being made
 
@@ -34,27 +36,51 @@ async function listModels() {
   const before = $("model").value;
   $("model").replaceChildren(...models.map((m) => {
     const option = new Option(m.id, m.id);
-    option.dataset.about = `${m.max_model_len.toLocaleString("en")} tokens of context`;
+    option.dataset.about = `${m.max_model_len.toLocaleString("en")} tokens of context${m.chats ? "" : ", no chat template: it goes on with texts"}`;
+    option.dataset.chats = m.chats;
     return option;
   }));
-  if (models.some((m) => m.id === before)) $("model").value = before;
+  const wanted = before || new URLSearchParams(location.search).get("model") || models.find((m) => m.chats)?.id;
+  if (models.some((m) => m.id === wanted)) $("model").value = wanted;
   describe();
   setState(models.length ? "ready" : "no language model", models.length ? "good" : "bad");
   $("send").disabled = models.length === 0;
 }
 
+// describe shows what the chosen model is and can.
 function describe() {
-  $("about").textContent = $("model").selectedOptions[0]?.dataset.about ?? "";
+  const chosen = $("model").selectedOptions[0];
+  const chats = chosen?.dataset.chats === "true";
+  $("about").textContent = chosen?.dataset.about ?? "";
+  $("form-of").options[0].disabled = !chats;
+  $("form-of").value = chats ? "chat" : "text";
+  form();
+}
+
+const isText = () => $("form-of").value === "text";
+
+function form() {
+  for (const e of document.querySelectorAll(".chat-only")) e.hidden = isText();
+  $("max_tokens").placeholder = isText() ? TEXT_TOKENS : "context";
 }
 
 // body is the request for an answer to what was said.
 function body() {
-  const messages = shown.filter((m) => !m.failed).map((m) => m.json());
-  if ($("system").value.trim()) messages.unshift({ role: "system", content: $("system").value });
-  const b = { model: $("model").value, messages, stream: true, stream_options: { include_usage: true } };
+  const said = shown.filter((m) => !m.failed);
+  const b = { model: $("model").value };
+  if (isText()) {
+    b.prompt = said.map((m) => m.text).join("");
+    b.max_tokens = TEXT_TOKENS;
+  } else {
+    b.messages = said.map((m) => m.json());
+    if ($("system").value.trim()) b.messages.unshift({ role: "system", content: $("system").value });
+  }
+  b.stream = true;
+  b.stream_options = { include_usage: true };
   for (const id of NUMBERS) {
     if ($(id).value !== "") b[id] = Number($(id).value);
   }
+  if (isText()) return b;
   if ($("thinking").value) b.chat_template_kwargs = { enable_thinking: $("thinking").value === "true" };
   if ($("tools").value.trim()) b.tools = JSON.parse($("tools").value);
   return b;
@@ -85,7 +111,8 @@ async function answer() {
     tell(`The tools are no JSON: ${error.message}`);
     return;
   }
-  $("curl").textContent = request("/v1/chat/completions", b);
+  const path = isText() ? "/v1/completions" : "/v1/chat/completions";
+  $("curl").textContent = request(path, b);
   const message = new Message("assistant", b.model);
   message.onResult = answerCalls;
   add(message);
@@ -93,7 +120,7 @@ async function answer() {
   busy(true);
   message.begin();
   try {
-    await stream("/v1/chat/completions", b, running.signal, (event) => follow(() => message.take(event)));
+    await stream(path, b, running.signal, (event) => follow(() => message.take(event)));
     follow(() => message.end());
   } catch (error) {
     const stopped = running.signal.aborted;
@@ -155,6 +182,7 @@ $("again").addEventListener("click", () => {
   if (shown.length) answer();
 });
 $("model").addEventListener("change", describe);
+$("form-of").addEventListener("change", form);
 $("example").addEventListener("click", () => { $("tools").value = JSON.stringify(EXAMPLE, null, 2); });
 
 listModels().catch((error) => {

@@ -44,8 +44,9 @@ export class Message {
   // take brings in an event of the stream.
   take(event) {
     if (event.usage) this.usage = event.usage;
-    const delta = event.choices[0]?.delta;
-    if (event.choices[0]?.finish_reason) this.finish = event.choices[0].finish_reason;
+    const choice = event.choices[0];
+    const delta = choice?.delta ?? (choice && { content: choice.text }); // of a chat, or of a text
+    if (choice?.finish_reason) this.finish = choice.finish_reason;
     if (!delta) return;
     if (delta.content || delta.reasoning_content || delta.tool_calls) {
       this.last = performance.now();

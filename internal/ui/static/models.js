@@ -1,13 +1,56 @@
 // The list of models with their live figures.
 
-import { call, curl, metadata, milliseconds, statistics } from "/ui/api.js";
+import { call, curl, metadata, milliseconds, request, statistics, text } from "/ui/api.js";
 
 const KEPT = 120; // samples of a sparkline, one a second
 const cards = new Map();
 
+// talkers are the models that generate text, by name, as /v1/models has them.
+export const talkers = new Map();
+let known = "";
+
+async function findTalkers(index) {
+  const ready = index.filter((e) => e.state === "READY").map((e) => e.name).join(" ");
+  if (ready === known) return;
+  const { data } = await call("/v1/models");
+  talkers.clear();
+  for (const m of data) if (m.max_model_len > 0) talkers.set(m.id, m);
+  known = ready;
+}
+
+// SERIES are the figures of generation on /metrics, by the names that cards have for them.
+const SERIES = {
+  salver_llm_generated_tokens_total: "tokens",
+  salver_llm_first_token_seconds_sum: "firstSum",
+  salver_llm_first_token_seconds_count: "firstCount",
+};
+
+// generation reads the figures of generation, by model and version.
+async function generation() {
+  const figures = new Map();
+  if (talkers.size === 0) return figures;
+  let lines = "";
+  try {
+    lines = await text("/metrics");
+  } catch (error) {
+    if (error.status !== 404) throw error; // a server without metrics still has models
+  }
+  for (const line of lines.split("\n")) {
+    const found = /^(\w+){model="([^"]*)",version="([^"]*)"} (\S+)$/.exec(line);
+    const name = found && SERIES[found[1]];
+    if (!name) continue;
+    const id = `${found[2]} ${found[3]}`;
+    if (!figures.has(id)) figures.set(id, {});
+    figures.get(id)[name] = Number(found[4]);
+  }
+  return figures;
+}
+
 // refresh reads the list and the counters, and brings the cards up to date. It gives the models.
 export async function refresh() {
   const index = await call("/v2/repository/index", {});
+  await findTalkers(index);
+  const generated = await generation();
   const counters = new Map();
   try {
     for (const s of (await statistics()).model_stats) counters.set(`${s.name} ${s.version}`, s);
@@ -19,7 +62,7 @@ export async function refresh() {
     const id = `${entry.name} ${entry.version ?? ""}`;
     seen.add(id);
     if (!cards.has(id)) cards.set(id, new Card(entry));
-    cards.get(id).update(entry, counters.get(id));
+    cards.get(id).update(entry, counters.get(id), generated.get(id));
   }
   for (const [id, card] of cards) {
     if (seen.has(id)) continue;
@@ -50,7 +93,7 @@ class Card {
     document.getElementById("list").append(copy);
   }
 
-  update(entry, counters) {
+  update(entry, counters, generated) {
     const ready = entry.state === "READY";
     this.badge.textContent = ready ? "ready" : (entry.state ?? "unknown").toLowerCase();
     this.badge.className = `badge ${ready ? "good" : "bad"}`;
@@ -59,10 +102,38 @@ class Card {
       this.described = true;
       this.describe(entry.name).catch(() => { this.described = false; });
     }
+    if (generated) this.generate(generated, performance.now());
     if (counters) this.count(counters, performance.now());
   }
 
+  // generate shows the figures of a model that generates text.
+  generate(now, at) {
+    now.at = at;
+    const before = this.generated;
+    this.generated = now;
+    if (!before || now.tokens < before.tokens) return;
+    const rate = (1000 * (now.tokens - before.tokens)) / (at - before.at);
+    this.show("tokens", rate < 100 ? rate.toFixed(rate > 0 ? 1 : 0) : Math.round(rate).toLocaleString("en"));
+    const answers = now.firstCount - before.firstCount;
+    if (answers > 0) this.show("first", milliseconds((1000 * (now.firstSum - before.firstSum)) / answers));
+  }
+
+  // talk describes a model that generates text, rather than its tensors.
+  talk(model) {
+    const path = model.chats ? "/v1/chat/completions" : "/v1/completions";
+    const ask = model.chats ? { messages: [{ role: "user", content: "Hello" }] } : { prompt: "Once upon a time", max_tokens: 40 };
+    this.element.querySelector(".tensors").textContent = `generates text: ${model.chats ? "a chat" : "no chat template"}, ${model.max_model_len.toLocaleString("en")} tokens of context`;
+    this.code.textContent = request(path, { model: model.id, ...ask });
+    this.element.querySelector(".talk").hidden = false;
+    this.element.querySelector(".talk a").href = `/chat?model=${encodeURIComponent(model.id)}`;
+    for (const e of this.element.querySelectorAll("[data-for]")) e.hidden = e.dataset.for !== "text";
+  }
+
   async describe(name) {
+    if (talkers.has(name)) {
+      this.talk(talkers.get(name));
+      return;
+    }
     const m = await metadata(name);
     const line = (t) => `${t.name} ${t.datatype} [${t.shape.map((d) => (d < 0 ? "?" : d)).join(", ")}]`;
     this.element.querySelector(".tensors").textContent =
