@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"text/tabwriter"
 	"time"
 
@@ -341,7 +342,7 @@ func (f *compareFlags) printLayers(t *tabwriter.Writer, layers []explain.Differe
 	const few = 10
 	order, which := slices.Clone(layers), "in order"
 	if !f.all && len(order) > few {
-		slices.SortStableFunc(order, func(a, b explain.Difference) int { return cmp.Compare(a.SQNR, b.SQNR) })
+		sort.SliceStable(order, func(i, j int) bool { return cmp.Less(order[i].SQNR, order[j].SQNR) })
 		order, which = order[:few], fmt.Sprintf("the %d worst, --all shows all", few)
 	}
 	fmt.Fprintf(t, "\n%d values in common, %s\nSQNR dB\tcosine\tmax difference\toperator\tvalue\n", len(layers), which)

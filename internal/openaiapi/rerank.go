@@ -1,10 +1,9 @@
 package openaiapi
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
-	"slices"
+	"sort"
 
 	"github.com/salver-ml/salver/api/openai"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
@@ -88,7 +87,7 @@ func (h *handler) rerank(w http.ResponseWriter, r *http.Request, body []byte) er
 		}
 		a.Results = append(a.Results, res)
 	}
-	slices.SortStableFunc(a.Results, func(x, y openai.RankedResult) int { return cmp.Compare(y.Relevance, x.Relevance) })
+	sort.SliceStable(a.Results, func(i, j int) bool { return a.Results[i].Relevance > a.Results[j].Relevance })
 	if q.top != nil {
 		a.Results = a.Results[:min(*q.top, len(a.Results))]
 	}

@@ -13,6 +13,7 @@ package plan
 import (
 	"cmp"
 	"slices"
+	"sort"
 )
 
 // Align is the alignment of every buffer in the arena, in bytes.
@@ -84,7 +85,10 @@ func Bound(bufs []Buffer) int {
 	for _, b := range bufs {
 		events = append(events, event{b.First, b.Size}, event{b.Last + 1, -b.Size})
 	}
-	slices.SortFunc(events, func(a, b event) int { return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.delta, b.delta)) })
+	sort.Slice(events, func(i, j int) bool {
+		a, b := events[i], events[j]
+		return cmp.Or(cmp.Compare(a.step, b.step), cmp.Compare(a.delta, b.delta)) < 0
+	})
 	live, most := 0, 0
 	for _, e := range events {
 		live += e.delta

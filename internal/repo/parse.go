@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -40,11 +41,12 @@ func build(m *message) (*Config, Problems) {
 	if len(c.problems) == 0 {
 		c.semantics(cfg, m)
 	}
-	slices.SortStableFunc(c.problems, func(a, b Problem) int {
+	sort.SliceStable(c.problems, func(i, j int) bool {
+		a, b := &c.problems[i], &c.problems[j]
 		if a.Line != b.Line {
-			return a.Line - b.Line
+			return a.Line < b.Line
 		}
-		return a.Col - b.Col
+		return a.Col < b.Col
 	})
 	return cfg, c.problems
 }

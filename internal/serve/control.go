@@ -9,6 +9,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/salver-ml/salver/internal/repo"
@@ -36,7 +37,7 @@ func (c *Core) Index(readyOnly bool) []IndexEntry {
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b IndexEntry) int { return cmp.Compare(a.Name, b.Name) })
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
 
@@ -59,8 +60,8 @@ func (c *Core) States() []IndexEntry {
 			list = append(list, IndexEntry{Name: name, Version: s.versionText, State: StateReady})
 		}
 	}
-	slices.SortFunc(list, func(a, b IndexEntry) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), compareVersions(a.Version, b.Version))
+	sort.Slice(list, func(i, j int) bool {
+		return cmp.Or(cmp.Compare(list[i].Name, list[j].Name), compareVersions(list[i].Version, list[j].Version)) < 0
 	})
 	return list
 }

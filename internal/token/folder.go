@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -136,7 +137,7 @@ func (c *config) read(data []byte) error {
 		a.ID = int32(id)
 		c.added = append(c.added, a)
 	}
-	slices.SortFunc(c.added, func(a, b addedToken) int { return int(a.ID - b.ID) })
+	sort.Slice(c.added, func(i, j int) bool { return c.added[i].ID < c.added[j].ID })
 	return nil
 }
 

@@ -9,8 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"sort"
 
 	"github.com/salver-ml/salver/internal/format/whole"
 	"github.com/salver-ml/salver/internal/ir"
@@ -206,16 +205,17 @@ func (c *Cache) Bytes() ([]byte, error) {
 	for _, l := range c.layers {
 		f.Layers = append(f.Layers, *l)
 	}
-	slices.SortFunc(f.Layers, func(a, b Layer) int {
-		if d := strings.Compare(a.Layer, b.Layer); d != 0 {
-			return d
+	sort.Slice(f.Layers, func(i, j int) bool {
+		a, b := &f.Layers[i], &f.Layers[j]
+		if a.Layer != b.Layer {
+			return a.Layer < b.Layer
 		}
-		return a.Threads - b.Threads
+		return a.Threads < b.Threads
 	})
 	for _, m := range c.models {
 		f.Models = append(f.Models, *m)
 	}
-	slices.SortFunc(f.Models, func(a, b Model) int { return strings.Compare(a.Model, b.Model) })
+	sort.Slice(f.Models, func(i, j int) bool { return f.Models[i].Model < f.Models[j].Model })
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)

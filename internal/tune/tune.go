@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -333,12 +334,7 @@ func exactModel(fingerprint, name string, by map[string]Choices) *Model {
 	for layer, choices := range by {
 		m.Layers = append(m.Layers, Exact{layer, choices})
 	}
-	slices.SortFunc(m.Layers, func(a, b Exact) int {
-		if a.Layer < b.Layer {
-			return -1
-		}
-		return 1
-	})
+	sort.Slice(m.Layers, func(a, b int) bool { return m.Layers[a].Layer < m.Layers[b].Layer })
 	return m
 }
 

@@ -1,10 +1,10 @@
 package gguf
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/salver-ml/salver/internal/dtype/block"
 )
@@ -99,7 +99,8 @@ func (f *File) place(b []byte, end int, infos []info) error {
 
 // disjoint refuses tensors that share bytes.
 func disjoint(infos []info) error {
-	sorted := slices.SortedFunc(slices.Values(infos), func(a, b info) int { return cmp.Compare(a.offset, b.offset) })
+	sorted := slices.Clone(infos)
+	sort.Slice(sorted, func(i, j int) bool { return sorted[i].offset < sorted[j].offset })
 	for i := 1; i < len(sorted); i++ {
 		a, b := sorted[i-1], sorted[i]
 		if b.offset < a.offset+a.bytes {

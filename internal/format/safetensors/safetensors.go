@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/mmap"
@@ -93,8 +94,9 @@ func foreign(b []byte, n uint64) error {
 
 // place gives the tensors their data, which follow each other without holes.
 func (f *File) place(data []byte, infos []info) error {
-	slices.SortStableFunc(infos, func(a, b info) int {
-		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end))
+	sort.SliceStable(infos, func(i, j int) bool {
+		a, b := &infos[i], &infos[j]
+		return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end)) < 0
 	})
 	at := uint64(0)
 	for _, t := range infos {

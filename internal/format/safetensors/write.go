@@ -3,7 +3,6 @@ package safetensors
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sort"
 	"unicode/utf8"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -42,7 +42,7 @@ func Write(w io.Writer, metadata map[string]string, tensors []Source) error {
 
 func writeFile(w io.Writer, metadata map[string]string, tensors []Source, most int) error {
 	tensors = slices.Clone(tensors)
-	slices.SortStableFunc(tensors, func(a, b Source) int { return cmp.Compare(b.Type.Bits(), a.Type.Bits()) })
+	sort.SliceStable(tensors, func(i, j int) bool { return tensors[i].Type.Bits() > tensors[j].Type.Bits() })
 	header, sizes, err := encodeHeader(metadata, tensors)
 	if err != nil {
 		return err

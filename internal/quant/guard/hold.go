@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/quant/ptq"
@@ -184,7 +185,7 @@ func (h *holder) rank(rep *report.Report) error {
 			h.o.Progress(i+1, len(layers))
 		}
 	}
-	slices.SortStableFunc(h.ranked, func(a, b ranking) int { return cmp.Compare(b.noise, a.noise) })
+	sort.SliceStable(h.ranked, func(i, j int) bool { return cmp.Less(h.ranked[j].noise, h.ranked[i].noise) })
 	return nil
 }
 
@@ -209,7 +210,7 @@ func weightsOf(g *ir.Graph, name string) (n int64) {
 // giveBack tries layers of those that were raised as integers again.
 func (h *holder) giveBack(best attempt) error {
 	order := slices.Clone(best.raised)
-	slices.SortStableFunc(order, func(a, b ranking) int { return cmp.Compare(b.weights, a.weights) })
+	sort.SliceStable(order, func(i, j int) bool { return order[i].weights > order[j].weights })
 	for _, candidate := range order[:min(len(order), mostReturns)] {
 		if len(best.raised) == 1 {
 			break // none was too little

@@ -1,8 +1,8 @@
 package pattern
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -39,7 +39,7 @@ func (s set) addStride(lo, hi, stride rune) set {
 
 // normal sorts the spans and joins those that overlap or touch.
 func (s set) normal() set {
-	slices.SortFunc(s, func(a, b span) int { return cmp.Compare(a.lo, b.lo) })
+	sort.Slice(s, func(i, j int) bool { return s[i].lo < s[j].lo })
 	out := s[:0]
 	for _, p := range s {
 		if n := len(out); n > 0 && p.lo <= out[n-1].hi+1 {
