@@ -14,21 +14,25 @@ import (
 
 // Winograd marks the convolutions that Winograd's algorithm computes. Its
 // weights take four times the memory, so the layers with the most pixels come
-// first, which win the most for each byte, until winogradPercent is spent: a part
-// of the largest activations, since it pays where these are large and weights are
-// small. It needs working memory too, so a layer at which the activations are the
+// first, which win the most for each byte, until a part of the largest activations is
+// spent, since it pays where these are large and weights are small, and a small part of the
+// model's weights. It needs working memory too, so a layer at which the activations are the
 // largest is left alone. Neither batch nor threads enter into it.
 var Winograd = pass.Pass{
 	Name: "winograd", Level: 3, Last: true,
 	Doc: fmt.Sprintf("Convolutions of 3×3 and stride 1 over %d pixels or more use Winograd's algorithm, those with the most pixels first, "+
-		"as long as its larger weights take no more than %d %% of what the largest activations do, and its working memory nothing.", winogradPixels, winogradPercent),
+		"as long as its larger weights take no more than %d %% of what the largest activations do and %d %% of the model's weights, and its working memory nothing.",
+		winogradPixels, winogradPercent, winogradWeightsPercent),
 	Rewrite: markWinograd,
 }
 
 const (
 	// winogradPixels are the fewest that make up for reading larger weights.
-	winogradPixels  = 28 * 28
-	winogradPercent = 15
+	winogradPixels = 28 * 28
+	// winogradPercent is spent of the largest activations, winogradWeightsPercent of all
+	// weights: of ResNet-50 that pays for all layers with so many pixels.
+	winogradPercent        = 15
+	winogradWeightsPercent = 6
 	// winogradScratch is the working memory of two threads.
 	winogradScratch = 2 * conv.WinogradScratch
 )
@@ -94,7 +98,7 @@ func chooseWinograd(c *pass.Context) map[*ir.Node]bool {
 		}
 		peak = max(peak, activations(n))
 	}
-	left := peak / 100 * winogradPercent
+	left := peak/100*winogradPercent + weights(c.Graph)/100*winogradWeightsPercent
 	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return activations(n)+winogradScratch > peak })
 	slices.SortStableFunc(layers, func(a, b *ir.Node) int { return cmp.Compare(pixels(b), pixels(a)) })
 	chosen := map[*ir.Node]bool{}
@@ -105,6 +109,20 @@ func chooseWinograd(c *pass.Context) map[*ir.Node]bool {
 		}
 	}
 	return chosen
+}
+
+// weights is the bytes of all constants that nodes read.
+func weights(g *ir.Graph) int {
+	bytes, seen := 0, map[*ir.Value]bool{}
+	for _, n := range g.Nodes {
+		for _, v := range n.In {
+			if v != nil && v.IsConst() && !seen[v] {
+				seen[v] = true
+				bytes += len(v.Const.Data)
+			}
+		}
+	}
+	return bytes
 }
 
 // activations is the bytes that a node reads and writes for one row of a batch:
