@@ -14,15 +14,15 @@ import (
 type dynamicKernel struct {
 	key     []inputKey
 	kernel  op.Kernel
-	scratch []byte
+	scratch int     // bytes
 	out     [][]int // shapes of the outputs, nil where data decides
 	types   []dtype.Type
 	tried   bool
 }
 
-func (d *dynamicKernel) run(s *Session, st *step, c *op.Call) error {
+func (d *dynamicKernel) run(f *frame, st *step, c *op.Call) error {
 	if !d.fits(c.In) {
-		if err := d.compile(s, st, c); err != nil {
+		if err := d.compile(f.plan.session, st, c); err != nil {
 			return err
 		}
 	}
@@ -34,7 +34,11 @@ func (d *dynamicKernel) run(s *Session, st *step, c *op.Call) error {
 			c.Output(i, d.types[i], shape...)
 		}
 	}
-	c.Scratch = d.scratch
+	if d.scratch > len(f.scratch) {
+		f.scratch = tensor.Bytes(d.scratch)
+	}
+	c.Scratch = f.scratch[:d.scratch:d.scratch]
+	defer func() { c.Scratch = nil }()
 	return d.kernel.Run(c)
 }
 
@@ -88,7 +92,7 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 	}
 	d.kernel = k
 	if sc, ok := k.(op.Scratcher); ok {
-		d.scratch = tensor.Bytes(sc.ScratchBytes())
+		d.scratch = sc.ScratchBytes()
 	}
 	return nil
 }

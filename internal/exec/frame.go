@@ -24,6 +24,9 @@ type frame struct {
 	calls   []op.Call
 	kernels []op.Kernel // by step; nil where the reference runs
 	dynamic []dynamicKernel
+	scratch []byte // of dynamic steps, as much as the greediest so far wanted
+	held    int    // bytes of the results whose sizes depend on data
+	takes   []int  // the bytes of each, by slot
 	lanes   *lanes // of the stretch, if there is one
 	at      int    // step in progress, -1 outside
 	broken  bool   // an operator panicked: what the frame holds is not to be trusted
@@ -141,6 +144,8 @@ func (f *frame) reset() {
 	for _, i := range f.plan.computed {
 		f.tensors[i] = nil
 	}
+	clear(f.takes)
+	f.held = 0
 	if f.lanes != nil {
 		f.lanes.reset()
 	}
@@ -271,9 +276,43 @@ func (f *frame) step(ctx context.Context, i int) error {
 		if id < 0 {
 			continue
 		}
-		if err := f.store(id, c.Out[j]); err != nil {
+		if err := f.store(id, c.Out[j], c.In); err != nil {
 			return fmt.Errorf("output %d: %w", j, err)
 		}
+	}
+	if st.dynamic {
+		clear(c.In)
+		clear(c.Out)
+	}
+	f.drop(f.plan.last[i])
+	return nil
+}
+
+// drop lets go of computed tensors that nothing reads any more.
+func (f *frame) drop(ids []int) {
+	for _, id := range ids {
+		f.tensors[id] = nil
+		if f.takes != nil {
+			f.held -= f.takes[id]
+			f.takes[id] = 0
+		}
+	}
+}
+
+// hold keeps a tensor whose size data has decided. One that shares the memory of an
+// input of its step takes none.
+func (f *frame) hold(id int, t *tensor.Tensor, in []*tensor.Tensor) error {
+	f.tensors[id] = t
+	if len(t.Data) == 0 || slices.ContainsFunc(in, func(x *tensor.Tensor) bool { return x != nil && len(x.Data) > 0 && &x.Data[0] == &t.Data[0] }) {
+		return nil
+	}
+	if f.takes == nil {
+		f.takes = make([]int, len(f.tensors))
+	}
+	f.takes[id] = len(t.Data)
+	f.held += len(t.Data)
+	if most := f.plan.session.maxHeld(); most > 0 && f.held > most {
+		return memoryError{error: fmt.Errorf("results whose sizes depend on data take %s at once, the limit is %s", bytesText(f.held), bytesText(most)), alone: true}
 	}
 	return nil
 }
@@ -286,13 +325,13 @@ func (f *frame) compute(i int) error {
 	case f.kernels[i] != nil:
 		return f.kernels[i].Run(c)
 	case st.dynamic && len(st.subs) == 0:
-		return f.dynamic[i].run(f.plan.session, st, c)
+		return f.dynamic[i].run(f, st, c)
 	}
 	return st.op.Ref(c)
 }
 
-// store takes what a step has computed for a slot.
-func (f *frame) store(id int, got *tensor.Tensor) error {
+// store takes what a step has computed of its inputs for a slot.
+func (f *frame) store(id int, got *tensor.Tensor, in []*tensor.Tensor) error {
 	s := &f.plan.slots[id]
 	planned := f.own[id]
 	switch {
@@ -304,8 +343,7 @@ func (f *frame) store(id int, got *tensor.Tensor) error {
 		if s.typ.DType != dtype.Invalid && s.typ.DType != got.DType && s.typ.Elem == nil {
 			return fmt.Errorf("expected %s, computed %s", s.typ.Type, got)
 		}
-		f.tensors[id] = got
-		return nil
+		return f.hold(id, got, in)
 	case got.DType == planned.DType && slices.Equal(got.Shape, planned.Shape):
 		copy(planned.Data, got.Data)
 		return nil

@@ -71,10 +71,16 @@ func (c *compiler) lives() []plan.Buffer {
 	return lives
 }
 
-// layout places all arena buffers.
+// layout places all arena buffers, and finds where computed tensors are read last.
 func (c *compiler) layout() {
 	p := c.plan
 	lives := c.lives()
+	p.last = make([][]int, len(p.steps))
+	for i := range p.slots {
+		if l := lives[i]; p.slots[i].kind == slotDynamic && l.First >= 0 && l.Last < len(p.steps) {
+			p.last[l.Last] = append(p.last[l.Last], i)
+		}
+	}
 	if p.stretch != nil {
 		c.layoutLane(lives)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/mmap"
@@ -26,6 +27,7 @@ type Plan struct {
 	arenas   []arena  // by space
 	bound    []int    // slots that point at the caller's memory
 	computed []int    // slots whose tensors are made in each run
+	last     [][]int  // by step, those of them that no later step reads
 	stretch  *stretch // nil if all steps compute the whole batch
 
 	derived int // bytes of derived constants that were held when the plan was made
@@ -322,6 +324,20 @@ func IsMemoryError(err error) bool {
 // maxDynamic bounds, in bytes, one result whose size depends on data, so that
 // one request cannot take the machine's memory.
 const maxDynamic = 1 << 30
+
+// maxHeld bounds, in bytes, all such results that a run holds at once; 0 is no bound.
+func (s *Session) maxHeld() int {
+	if s.maxMemory > 0 {
+		return s.maxMemory
+	}
+	return halfMemory()
+}
+
+// halfMemory is half of what the process may use.
+var halfMemory = sync.OnceValue(func() int {
+	total, _ := cpu.Memory()
+	return int(total / 2)
+})
 
 // maxOutput is the bound for the session: maxDynamic, or less where a run may
 // need less in all.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -32,5 +33,32 @@ func TestAResultSizedByDataIsBounded(t *testing.T) {
 	}
 	if err := run(8); err != nil {
 		t.Errorf("the session goes on: %v", err)
+	}
+}
+
+// Results whose sizes depend on data are let go after their last reader, and counted
+// together while they are held.
+func TestResultsSizedByDataAreBoundedTogether(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	first := b.node("Positive", x)
+	v := first
+	for range 9 {
+		v = b.node("Positive", v)
+	}
+	b.g.AddOutput("y", v)
+	s := b.session(t)
+	in := rows(1<<16, 2) // half a megabyte for each result
+	tensor.Of[float32](in[0])[0] = 1
+	s.maxMemory = 2<<20 + int(mmap.InUse())
+	for range 2 {
+		out, err := s.Run(context.Background(), in)
+		if err != nil || out[0].Len() < 1<<16 {
+			t.Fatalf("two results at a time: %v, %v", out, err)
+		}
+	}
+	s.maxMemory = 1<<19 + 1<<18
+	if _, err := s.Run(context.Background(), in); !IsMemoryError(err) || !strings.Contains(err.Error(), "results whose sizes depend on data take ") {
+		t.Errorf("got %v", err)
 	}
 }
