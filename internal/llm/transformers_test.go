@@ -183,7 +183,7 @@ func (g *reference) compare(t *testing.T, m *Model) {
 }
 
 var decoders = []string{
-	"llama", "llama-biases", "llama3", "llama-linear", "llama-yarn", "mistral", "qwen2", "qwen3",
+	"llama", "llama-biases", "llama3", "llama-linear", "llama-dynamic", "llama-yarn", "llama-yarn-fractions", "mistral", "qwen2", "qwen3",
 	"gemma", "gemma2", "gemma2-scaled", "gemma3", "gemma3-vision", "phi3", "phi3-long", "phi3-short", "gpt2",
 	"mixtral", "qwen2_moe", "qwen3_moe",
 }

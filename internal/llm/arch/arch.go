@@ -32,6 +32,8 @@ type Architecture struct {
 	Prefixes []string
 	// Needless are parts of the names of tensors that are not used on purpose.
 	Needless []string
+	// TurnsParts: rotary embeddings may turn a part of each head.
+	TurnsParts bool
 	// Encoder: the model reads a text at once, and makes a vector of it.
 	Encoder bool
 }

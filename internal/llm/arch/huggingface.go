@@ -45,6 +45,9 @@ func fromHuggingFace(b []byte) (*Config, error) {
 	f.sizes(c)
 	f.layers(c, a.WindowEvery)
 	f.rotary(c)
+	if c.Rope.Dim != c.HeadDim && !a.TurnsParts {
+		f.fail("partial_rotary_factor leaves %d of a head's %d elements to be turned: %s turns all, programs differ in what they make of it", c.Rope.Dim, c.HeadDim, name)
+	}
 	if a.Configure != nil {
 		a.Configure(f, c)
 	}
@@ -189,14 +192,14 @@ func (f *fields) scaling(c *Config) {
 	r.AttnScale = f.number(0, "attention_factor")
 	r.Factor = f.number(float64(c.Context)/float64(max(r.Original, 1)), "factor")
 	switch r.Scaling {
-	case "default":
+	case "default", "dynamic": // the latter changes with texts beyond the context, which are refused
 		r.Scaling, r.Factor = "", 1
 	case "linear":
 	case "llama3":
 		r.LowFreq, r.HighFreq = f.number(1, "low_freq_factor"), f.number(4, "high_freq_factor")
 	case "yarn":
 		r.BetaFast, r.BetaSlow = f.number(32, "beta_fast"), f.number(1, "beta_slow")
-		f.only("truncate", true)
+		r.Fractions = !f.bool(true, "truncate")
 		if m, all := f.number(0, "mscale"), f.number(0, "mscale_all_dim"); m != 0 && all != 0 && r.AttnScale == 0 {
 			r.AttnScale = yarnScale(r.Factor, m) / yarnScale(r.Factor, all)
 		}
@@ -205,7 +208,7 @@ func (f *fields) scaling(c *Config) {
 		f.value(&r.Short, "short_factor")
 		f.value(&r.Long, "long_factor")
 	default:
-		f.fail("rope_type %q is not supported; known are default, linear, llama3, yarn and longrope", r.Scaling)
+		f.fail("rope_type %q is not supported; known are default, linear, dynamic, llama3, yarn and longrope", r.Scaling)
 	}
 }
 

@@ -5,7 +5,7 @@ import "github.com/salver-ml/salver/internal/ir"
 // Phi-3 and Phi-4 (arXiv 2404.14219): Llama with Q, K and V, and gate and up, as
 // one matrix each, and LongRoPE (2402.13753).
 func init() {
-	register(Architecture{GGUF: []string{"phi3"}, HuggingFace: []string{"phi3"}, Configure: phi3Fields,
+	register(Architecture{GGUF: []string{"phi3"}, HuggingFace: []string{"phi3"}, Configure: phi3Fields, TurnsParts: true,
 		Build: func(b *Builder) { preNorm(b, fusedFFN) },
 		Names: map[string]string{
 			"blk.%d.attn_qkv": "model.layers.%d.self_attn.qkv_proj",

@@ -20,6 +20,7 @@ type Rope struct {
 	HighFreq  float64
 	BetaFast  float64 // of yarn
 	BetaSlow  float64
+	Fractions bool    // of yarn: its ramp may begin and end between two pairs
 	AttnScale float64 // of yarn and longrope: multiplies cosines and sines; 0: as the paper has it
 	// Short and Long are longrope's divisors of the frequencies: for contexts up
 	// to Original, and beyond.
@@ -106,7 +107,11 @@ func (r *Rope) yarn(w float64, i int) float64 {
 	at := func(rotations float64) float64 {
 		return float64(r.Dim) * math.Log(float64(r.Original)/(rotations*2*math.Pi)) / (2 * math.Log(r.Base))
 	}
-	low, high := max(math.Floor(at(r.BetaFast)), 0), min(math.Ceil(at(r.BetaSlow)), float64(r.Dim-1))
+	low, high := at(r.BetaFast), at(r.BetaSlow)
+	if !r.Fractions {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	low, high = max(low, 0), min(high, float64(r.Dim-1))
 	ramp := min(max((float64(i)-low)/max(high-low, .001), 0), 1)
 	return w/r.Factor*ramp + w*(1-ramp)
 }

@@ -57,6 +57,8 @@ MODELS = {
                                                     "original_max_position_embeddings": 32})),
     "llama-linear": ("llama", dict(BASE, rope_parameters=dict(ROPE, rope_type="linear", factor=4.0))),
     "llama-yarn": ("llama", dict(BASE, rope_parameters=dict(ROPE, rope_type="yarn", factor=4.0, original_max_position_embeddings=16))),
+    "llama-yarn-fractions": ("llama", dict(BASE, rope_parameters=dict(ROPE, rope_type="yarn", factor=4.0, original_max_position_embeddings=16, truncate=False))),
+    "llama-dynamic": ("llama", dict(BASE, rope_parameters=dict(ROPE, rope_type="dynamic", factor=4.0))),
     "mistral": ("mistral", dict(BASE, sliding_window=20)),
     "qwen2": ("qwen2", dict(BASE, use_sliding_window=True, sliding_window=20, max_window_layers=1)),
     "qwen3": ("qwen3", dict(BASE, head_dim=16)),
