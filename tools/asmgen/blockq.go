@@ -71,6 +71,8 @@ const (
 	bqAhead  = 168
 	bqFar    = 176
 	bqFetch  = 184
+	bqY      = 192
+	bqLDY    = 200
 )
 
 // bqKind is what there is to do beside dot products.

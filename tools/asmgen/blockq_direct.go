@@ -51,6 +51,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 	k.q, k.d, k.s, k.c = GP64(), GP64(), GP64(), GP64()
 	units, start := GP64(), GP64()
 	Label("panel")
+	k.prefetchResults(a)
 	MOVQ(k.w, start)
 	for i, set := range sets {
 		k.columns = set
@@ -83,6 +84,25 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 	JNE(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// prefetchResults fetches where a panel's results go, to be written to: they may be in the
+// cache of the processor that wrote or read there before.
+func (k *bqDirect) prefetchResults(a bqArgs) {
+	y := reg.R9
+	MOVQ(a.field(bqY), y)
+	if k.rows == 1 {
+		PREFETCHW(y, 0)
+	} else {
+		ldy, rows := a.load(bqLDY), GP64()
+		MOVQ(U32(uint32(k.rows)), rows)
+		Label("result")
+		PREFETCHW(y, 0)
+		ADDQ(ldy, y)
+		DECQ(rows)
+		JNE(LabelRef("result"))
+	}
+	ADDQ(Imm(64), a.field(bqY))
 }
 
 // result is where a row's results of half h of the columns go.

@@ -26,12 +26,12 @@ func taper(cuts []int, n, least, threads int) []int {
 	return cuts
 }
 
-// cut decides how the parts are cut. Where there is one tile of rows the time is that of
-// reading the weights.
+// cut decides how the parts are cut: by columns, if there are enough of these. So each part
+// reads its weights once for all rows.
 func (p *plan) cut(panelBytes int) {
 	chunks := p.grid.Chunks()
-	if p.tapered = p.tiles == 1; p.tapered {
-		p.least = max(1, leastCut/panelBytes)
+	if p.tapered = p.tiles == 1 || !p.kern.tiled(p.m) && p.panels >= 4*p.threads; p.tapered {
+		p.least = max(1, leastCut/(panelBytes*p.tiles))
 		chunks = tiling.Ceil(p.panels, p.least)
 	}
 	p.slots = min(p.threads, chunks, tiling.MaxSlots)

@@ -92,6 +92,11 @@ type args struct {
 	far   int // likewise, into the second-level cache
 
 	fetch int // for tileKernels: bytes from w to the end of what they prefetch
+
+	// For direct: where the results of the first panel go in the end, and the bytes from
+	// row to row. They are prefetched; y moves on, and beyond the last ones.
+	y   uintptr
+	ldy int
 }
 
 const spillBytes = 4 << 10

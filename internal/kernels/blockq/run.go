@@ -170,13 +170,18 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 	if part.TileEnd-part.Tile > 1 {
 		bytes = againDirect
 	}
-	most := min(maxRows*maxTiles/t.input.tile(part.Tile).size, max(1, bytes/t.plan.layout.panelBytes(t.K)))
+	kern, a, panelBytes := t.plan.kern, &w.args, t.plan.layout.panelBytes(t.K)
+	most := min(maxRows*maxTiles/t.input.tile(part.Tile).size, max(1, bytes/panelBytes))
 	for first := part.Tile; first < part.TileEnd; first += t.plan.block {
 		last := min(first+t.plan.block, part.TileEnd)
 		for from := part.Panel; from < part.PanelEnd; from += most {
 			to := min(from+most, part.PanelEnd)
-			w.args.w = t.panels(w, from, to)
+			a.w = t.panels(w, from, to)
 			for i := first; i < last; i++ {
+				a.ahead, a.far = kern.ahead, kern.far
+				if i > first && i == last-1 { // these are in the second-level cache: the next ones can come there
+					a.far = (to - from) * panelBytes
+				}
 				t.directTile(w, i, from, to)
 			}
 		}
@@ -188,8 +193,8 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	x := t.input.tile(i)
 	t.setRows(&w.args, &x)
 	a := &w.args
-	a.ahead, a.far = t.plan.kern.ahead, t.plan.kern.far
 	a.units, a.panels, a.acc = t.K/t.plan.layout.unit(), to-from, w.acc
+	a.y, a.ldy = uintptr(unsafe.Pointer(&t.Y[i*t.plan.mr*t.StrideY+from*cols])), 4*t.StrideY
 	t.plan.directKernel(x.size)(a.arg())
 	for j := from; j < to; j++ {
 		t.finish(w, i*t.plan.mr, x.rows, j, (j-from)*x.size)

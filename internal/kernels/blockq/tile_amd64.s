@@ -130,6 +130,18 @@ TEXT ·direct256Q4_0x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -276,6 +288,24 @@ TEXT ·direct256Q4_0x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -493,6 +523,24 @@ TEXT ·direct256Q4_0x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -941,6 +989,18 @@ TEXT ·direct256Q4_1x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -1077,6 +1137,24 @@ TEXT ·direct256Q4_1x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -1292,6 +1370,24 @@ TEXT ·direct256Q4_1x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -1804,6 +1900,18 @@ TEXT ·direct256Q5_0x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -2013,6 +2121,24 @@ TEXT ·direct256Q5_0x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -2305,6 +2431,24 @@ TEXT ·direct256Q5_0x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -2913,6 +3057,18 @@ TEXT ·direct256Q5_1x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -3126,6 +3282,24 @@ TEXT ·direct256Q5_1x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -3424,6 +3598,24 @@ TEXT ·direct256Q5_1x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -3962,6 +4154,18 @@ TEXT ·direct256Q8_0x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -4134,6 +4338,24 @@ TEXT ·direct256Q8_0x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -4411,6 +4633,24 @@ TEXT ·direct256Q8_0x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -5071,6 +5311,18 @@ TEXT ·direct256Q2_Kx1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, DI
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -5283,6 +5535,24 @@ TEXT ·direct256Q2_Kx2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -5592,6 +5862,24 @@ TEXT ·direct256Q2_Kx4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -6247,6 +6535,18 @@ TEXT ·direct256Q3_Kx1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -6474,6 +6774,24 @@ TEXT ·direct256Q3_Kx2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -6808,6 +7126,24 @@ TEXT ·direct256Q3_Kx4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -7435,6 +7771,18 @@ TEXT ·direct256Q4_Kx1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -7591,6 +7939,24 @@ TEXT ·direct256Q4_Kx2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -7832,6 +8198,24 @@ TEXT ·direct256Q4_Kx4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -8383,6 +8767,18 @@ TEXT ·direct256Q5_Kx1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -8616,6 +9012,24 @@ TEXT ·direct256Q5_Kx2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -8940,6 +9354,24 @@ TEXT ·direct256Q5_Kx4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -9619,6 +10051,18 @@ TEXT ·direct256Q6_Kx1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -9847,6 +10291,24 @@ TEXT ·direct256Q6_Kx2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -10186,6 +10648,24 @@ TEXT ·direct256Q6_Kx4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -10817,6 +11297,18 @@ TEXT ·direct256IQ4_NLx1(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -11018,6 +11510,24 @@ TEXT ·direct256IQ4_NLx2(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -11324,6 +11834,24 @@ TEXT ·direct256IQ4_NLx4(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -11951,6 +12479,18 @@ TEXT ·direct256IQ4_XSx1(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -12164,6 +12704,24 @@ TEXT ·direct256IQ4_XSx2(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -12488,6 +13046,24 @@ TEXT ·direct256IQ4_XSx4(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -13161,6 +13737,18 @@ TEXT ·direct256MXFP4x1(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -13376,6 +13964,24 @@ TEXT ·direct256MXFP4x2(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -13696,6 +14302,24 @@ TEXT ·direct256MXFP4x4(SB), NOSPLIT, $0-8
 	MOVQ           80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -14309,6 +14933,18 @@ TEXT ·direct256N4x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -14445,6 +15081,24 @@ TEXT ·direct256N4x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -14662,6 +15316,24 @@ TEXT ·direct256N4x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -15111,6 +15783,18 @@ TEXT ·direct256N4Zerox1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -15248,6 +15932,24 @@ TEXT ·direct256N4Zerox2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -15464,6 +16166,24 @@ TEXT ·direct256N4Zerox4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -15890,6 +16610,18 @@ TEXT ·direct256N8x1(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, DI
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -16062,6 +16794,24 @@ TEXT ·direct256N8x2(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000002, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE  $0x41
+	BYTE  $0x0f
+	BYTE  $0x0d
+	BYTE  $0x89
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	BYTE  $0x00
+	ADDQ  DI, R9
+	DECQ  R8
+	JNE   result
+	ADDQ  $0x40, 192(AX)
 	MOVQ  CX, R12
 	MOVQ  32(AX), DI
 	MOVQ  40(AX), R8
@@ -16339,6 +17089,24 @@ TEXT ·direct256N8x4(SB), NOSPLIT, $0-8
 	MOVQ 80(AX), SI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), DI
+	MOVQ $0x00000004, R8
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE    $0x41
+	BYTE    $0x0f
+	BYTE    $0x0d
+	BYTE    $0x89
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    DI, R9
+	DECQ    R8
+	JNE     result
+	ADDQ    $0x40, 192(AX)
 	MOVQ    CX, R12
 	MOVQ    32(AX), DI
 	MOVQ    40(AX), R8
@@ -17256,6 +18024,18 @@ TEXT ·direct512Q4_0x1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -17333,6 +18113,24 @@ TEXT ·direct512Q4_0x4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -17453,6 +18251,24 @@ TEXT ·direct512Q4_0x8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -17633,6 +18449,18 @@ TEXT ·direct512Q4_1x1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -17711,6 +18539,24 @@ TEXT ·direct512Q4_1x4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -17832,6 +18678,24 @@ TEXT ·direct512Q4_1x8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18014,6 +18878,18 @@ TEXT ·direct512Q5_0x1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18110,6 +18986,24 @@ TEXT ·direct512Q5_0x4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18249,6 +19143,24 @@ TEXT ·direct512Q5_0x8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18448,6 +19360,18 @@ TEXT ·direct512Q5_1x1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18545,6 +19469,24 @@ TEXT ·direct512Q5_1x4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18685,6 +19627,24 @@ TEXT ·direct512Q5_1x8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18884,6 +19844,18 @@ TEXT ·direct512Q8_0x1(SB), NOSPLIT, $0-8
 	VPBROADCASTD word80808080<>+0(SB), Z0
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -18978,6 +19950,24 @@ TEXT ·direct512Q8_0x4(SB), NOSPLIT, $0-8
 	VPBROADCASTD word80808080<>+0(SB), Z0
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -19102,6 +20092,24 @@ TEXT ·direct512Q8_0x8(SB), NOSPLIT, $0-8
 	VPBROADCASTD word80808080<>+0(SB), Z0
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -19282,6 +20290,18 @@ TEXT ·direct512Q2_Kx1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -19391,6 +20411,24 @@ TEXT ·direct512Q2_Kx4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -19546,6 +20584,24 @@ TEXT ·direct512Q2_Kx8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -19766,6 +20822,18 @@ TEXT ·direct512Q3_Kx1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -19871,6 +20939,24 @@ TEXT ·direct512Q3_Kx4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20036,6 +21122,24 @@ TEXT ·direct512Q3_Kx8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20289,6 +21393,18 @@ TEXT ·direct512Q4_Kx1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20381,6 +21497,24 @@ TEXT ·direct512Q4_Kx4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20516,6 +21650,24 @@ TEXT ·direct512Q4_Kx8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20712,6 +21864,18 @@ TEXT ·direct512Q5_Kx1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20823,6 +21987,24 @@ TEXT ·direct512Q5_Kx4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -20977,6 +22159,24 @@ TEXT ·direct512Q5_Kx8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -21191,6 +22391,18 @@ TEXT ·direct512Q6_Kx1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -21302,6 +22514,24 @@ TEXT ·direct512Q6_Kx4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -21473,6 +22703,24 @@ TEXT ·direct512Q6_Kx8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -21736,6 +22984,18 @@ TEXT ·direct512IQ4_NLx1(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -21823,6 +23083,24 @@ TEXT ·direct512IQ4_NLx4(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -21950,6 +23228,24 @@ TEXT ·direct512IQ4_NLx8(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22133,6 +23429,18 @@ TEXT ·direct512IQ4_XSx1(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22229,6 +23537,24 @@ TEXT ·direct512IQ4_XSx4(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22365,6 +23691,24 @@ TEXT ·direct512IQ4_XSx8(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22557,6 +23901,18 @@ TEXT ·direct512MXFP4x1(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22651,6 +24007,24 @@ TEXT ·direct512MXFP4x4(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22785,6 +24159,24 @@ TEXT ·direct512MXFP4x8(SB), NOSPLIT, $0-8
 	VPXORD          Z2, Z1, Z1
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -22972,6 +24364,18 @@ TEXT ·direct512N4x1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23049,6 +24453,24 @@ TEXT ·direct512N4x4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23169,6 +24591,24 @@ TEXT ·direct512N4x8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23349,6 +24789,18 @@ TEXT ·direct512N4Zerox1(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23429,6 +24881,24 @@ TEXT ·direct512N4Zerox4(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23552,6 +25022,24 @@ TEXT ·direct512N4Zerox8(SB), NOSPLIT, $0-8
 	MOVQ         80(AX), DI
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23735,6 +25223,18 @@ TEXT ·direct512N8x1(SB), NOSPLIT, $0-8
 	VPBROADCASTD word80808080<>+0(SB), Z0
 
 panel:
+	MOVQ 192(AX), R9
+
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23819,6 +25319,24 @@ TEXT ·direct512N8x4(SB), NOSPLIT, $0-8
 	VPBROADCASTD word80808080<>+0(SB), Z0
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000004, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
@@ -23943,6 +25461,24 @@ TEXT ·direct512N8x8(SB), NOSPLIT, $0-8
 	VPBROADCASTD word80808080<>+0(SB), Z0
 
 panel:
+	MOVQ 192(AX), R9
+	MOVQ 200(AX), R8
+	MOVQ $0x00000008, R10
+
+result:
+	// PREFETCHW 0(R9)
+	BYTE   $0x41
+	BYTE   $0x0f
+	BYTE   $0x0d
+	BYTE   $0x89
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	BYTE   $0x00
+	ADDQ   R8, R9
+	DECQ   R10
+	JNE    result
+	ADDQ   $0x40, 192(AX)
 	MOVQ   CX, R8
 	MOVQ   32(AX), R8
 	MOVQ   40(AX), R9
