@@ -52,8 +52,16 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 		fmt.Fprintf(errw, "salver: %s\nRun '%s --help' for usage.\n", forTerminal(err.Error()), cmd.CommandPath())
 		return exitMisuse
 	}
-	fmt.Fprintf(errw, "salver: %s\n", forTerminal(err.Error()))
+	fmt.Fprintf(errw, "salver: %s\n", forTerminal(interrupted(ctx, err).Error()))
 	return exitFailure
+}
+
+// interrupted is err, or which signal ended the command if one did.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // isUsage recognises the errors that the command-line library itself makes.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -42,6 +43,22 @@ func TestWorkerAnswersBadLines(t *testing.T) {
 	if status != exitOK || len(answers) != 3 || !strings.Contains(answers[0], `{"error":"request \"not JSON\": invalid character`) ||
 		!strings.Contains(answers[1], "expected a model first") || !strings.Contains(answers[2], "rss_peak") {
 		t.Errorf("status %d, %q, %q", status, answers, errw.String())
+	}
+}
+
+// A command that a signal ended names the signal; other errors stay.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop, other := errors.New("interrupt signal received"), errors.New("no such file")
+	cancel(stop)
+	if err := interrupted(ctx, fmt.Errorf("layer 3: %w", context.Canceled)); err != stop {
+		t.Error(err)
+	}
+	if err := interrupted(ctx, other); err != other {
+		t.Error(err)
+	}
+	if err := interrupted(context.Background(), context.Canceled); err != context.Canceled {
+		t.Error(err)
 	}
 }
 

@@ -77,7 +77,7 @@ Graphs come out as standard ONNX that other runtimes load too. --data is an .npz
 called like the inputs and samples along the first axis, a folder of those or of pictures, JSON
 lines, or a text for models with a tokenizer beside them. A hundred samples are usually enough.`,
 		Example: "  salver quantize model.onnx -o model.int8.onnx --data calibration.npz\n" +
-			"  salver quantize model.onnx -o model.int8.onnx --data pictures/ --calibrator entropy --report report.json\n" +
+			"  salver quantize model.onnx -o model.int8.onnx --data pictures/ --resize 256 --crop 224 --scale 1/255 --color rgb --report report.json\n" +
 			"  salver quantize encoder.onnx -o encoder.int8.onnx --method dynamic\n" +
 			"  salver quantize model.onnx -o model.fp16.onnx --to fp16",
 		Args: cobra.ExactArgs(1),
