@@ -46,15 +46,23 @@ type Attr struct {
 }
 
 // Int makes an integer attribute.
+//
+//go:noinline
 func Int[T int | int64](v T) Attr { return Attr{Kind: KindInt, Int: int64(v)} }
 
 // Float makes a float attribute.
+//
+//go:noinline
 func Float(v float32) Attr { return Attr{Kind: KindFloat, Float: v} }
 
 // Str makes a string attribute.
+//
+//go:noinline
 func Str(v string) Attr { return Attr{Kind: KindString, Str: v} }
 
 // Ints makes an attribute of integers.
+//
+//go:noinline
 func Ints[T int | int64](v ...T) Attr {
 	a := Attr{Kind: KindInts, Ints: make([]int64, len(v))}
 	for i, x := range v {
@@ -80,18 +88,28 @@ func GraphAttr(g *Graph) Attr { return Attr{Kind: KindGraph, Graph: g} }
 func (n *Node) Has(name string) bool { _, ok := n.Attrs[name]; return ok }
 
 // Int gives an integer attribute, or 0.
+//
+//go:noinline
 func (n *Node) Int(name string) int { return int(n.Attrs[name].Int) }
 
 // Bool gives an integer attribute as a flag.
+//
+//go:noinline
 func (n *Node) Bool(name string) bool { return n.Attrs[name].Int != 0 }
 
 // Float gives a float attribute, or 0.
+//
+//go:noinline
 func (n *Node) Float(name string) float32 { return n.Attrs[name].Float }
 
 // Str gives a string attribute, or "".
+//
+//go:noinline
 func (n *Node) Str(name string) string { return n.Attrs[name].Str }
 
 // Ints gives an attribute of integers, or nil.
+//
+//go:noinline
 func (n *Node) Ints(name string) []int {
 	a, ok := n.Attrs[name]
 	if !ok {

@@ -72,6 +72,8 @@ func (c *Infer) Input(i int) Fact {
 }
 
 // Set states the type of output i. A nil shape is an unknown rank.
+//
+//go:noinline
 func (c *Infer) Set(i int, dt dtype.Type, s shape.Shape) {
 	if i < len(c.Out) {
 		c.Out[i] = Fact{Type: ir.Type{DType: dt, Shape: s}, Present: true}

@@ -109,12 +109,18 @@ type AttrSpec struct {
 }
 
 // Required is an attribute that must be given.
+//
+//go:noinline
 func Required(k ir.Kind) AttrSpec { return AttrSpec{Kind: k, Required: true} }
 
 // Opt is an attribute that may be absent and has no default.
+//
+//go:noinline
 func Opt(k ir.Kind) AttrSpec { return AttrSpec{Kind: k} }
 
 // Default is an attribute with a default value.
+//
+//go:noinline
 func Default(a ir.Attr) AttrSpec { return AttrSpec{Kind: a.Kind, Default: &a} }
 
 // Ports parses formal parameters: "name:T" is required, "name:T?" optional and

@@ -31,6 +31,8 @@ func Unknowns(rank int) Shape {
 func (s Shape) Known() bool { return s != nil }
 
 // Ints gives the sizes if all are constants.
+//
+//go:noinline
 func (s Shape) Ints() ([]int, bool) {
 	if s == nil {
 		return nil, false

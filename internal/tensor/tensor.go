@@ -210,6 +210,8 @@ func (t *Tensor) String() string {
 }
 
 // Strides are the row-major strides of a shape in elements.
+//
+//go:noinline
 func Strides(shape []int) []int {
 	s := make([]int, len(shape))
 	n := 1
