@@ -27,6 +27,7 @@ func convFamily() {
 		}
 		l.transpose()
 		l.winograd()
+		l.planar()
 	}
 }
 

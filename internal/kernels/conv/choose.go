@@ -68,6 +68,8 @@ func Choose(p Params, level cpu.Target) Algorithm {
 		return PlainInput
 	case g > 1 && g == p.In && g == p.Out:
 		return Depthwise
+	case planarFits(p, level):
+		return Plain
 	case halfGroups(p, level):
 		return Direct
 	case g > 1 && (p.In/g%b != 0 || p.Out/g%b != 0) && !sharesBlocks(p, b):

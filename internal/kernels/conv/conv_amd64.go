@@ -280,6 +280,46 @@ func winogradInput512(dst *byte, src *byte, tmp *byte, dstStride int, srcRow int
 //go:noescape
 func winogradOutput512(dst *byte, residual *byte, src *byte, bias *byte, tmp *byte, srcStride int, dstRow int, n int, lo float32, hi float32, clamp int)
 
+// adds up 8 vectors of pixels of 1 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_1x8(t *byte)
+
+// adds up 1 vectors of pixels of 1 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_1x1(t *byte)
+
+// adds up 8 vectors of pixels of 2 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_2x8(t *byte)
+
+// adds up 1 vectors of pixels of 2 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_2x1(t *byte)
+
+// adds up 6 vectors of pixels of 4 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_4x6(t *byte)
+
+// adds up 1 vectors of pixels of 4 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_4x1(t *byte)
+
+// adds up 3 vectors of pixels of 8 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_8x3(t *byte)
+
+// adds up 1 vectors of pixels of 8 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_8x1(t *byte)
+
 // adds up 1 output pixels of 1 blocks; t is a *tile.
 //
 //go:noescape
@@ -500,3 +540,33 @@ func winogradInput256(dst *byte, src *byte, tmp *byte, dstStride int, srcRow int
 //
 //go:noescape
 func winogradOutput256(dst *byte, residual *byte, src *byte, bias *byte, tmp *byte, srcStride int, dstRow int, n int, lo float32, hi float32, clamp int)
+
+// adds up 8 vectors of pixels of 1 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_1x8(t *byte)
+
+// adds up 1 vectors of pixels of 1 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_1x1(t *byte)
+
+// adds up 5 vectors of pixels of 2 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_2x5(t *byte)
+
+// adds up 1 vectors of pixels of 2 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_2x1(t *byte)
+
+// adds up 3 vectors of pixels of 4 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_4x3(t *byte)
+
+// adds up 1 vectors of pixels of 4 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_4x1(t *byte)

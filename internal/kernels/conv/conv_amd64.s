@@ -14777,6 +14777,881 @@ DATA vector_41000000<>+56(SB)/4, $0x41000000
 DATA vector_41000000<>+60(SB)/4, $0x41000000
 GLOBL vector_41000000<>(SB), RODATA|NOPTR, $64
 
+// func planar512_1x8(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_1x8(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VBROADCASTSS (R13), Z8
+	VFMADD231PS  (R9), Z8, Z0
+	VFMADD231PS  64(R9), Z8, Z1
+	VFMADD231PS  128(R9), Z8, Z2
+	VFMADD231PS  192(R9), Z8, Z3
+	VFMADD231PS  256(R9), Z8, Z4
+	VFMADD231PS  320(R9), Z8, Z5
+	VFMADD231PS  384(R9), Z8, Z6
+	VFMADD231PS  448(R9), Z8, Z7
+	ADDQ         $0x04, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z8
+	VMAXPS       Z0, Z8, Z0
+	VMAXPS       Z1, Z8, Z1
+	VMAXPS       Z2, Z8, Z2
+	VMAXPS       Z3, Z8, Z3
+	VMAXPS       Z4, Z8, Z4
+	VMAXPS       Z5, Z8, Z5
+	VMAXPS       Z6, Z8, Z6
+	VMAXPS       Z7, Z8, Z7
+	VBROADCASTSS 100(AX), Z8
+	VMINPS       Z0, Z8, Z0
+	VMINPS       Z1, Z8, Z1
+	VMINPS       Z2, Z8, Z2
+	VMINPS       Z3, Z8, Z3
+	VMINPS       Z4, Z8, Z4
+	VMINPS       Z5, Z8, Z5
+	VMINPS       Z6, Z8, Z6
+	VMINPS       Z7, Z8, Z7
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	ADDQ         $0x00000200, CX
+	ADDQ         $0x00000200, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_1x1(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_1x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VBROADCASTSS (R13), Z1
+	VFMADD231PS  (R9), Z1, Z0
+	ADDQ         $0x04, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z1
+	VMAXPS       Z0, Z1, Z0
+	VBROADCASTSS 100(AX), Z1
+	VMINPS       Z0, Z1, Z0
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_2x8(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_2x8(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VMOVAPS      Z0, Z6
+	VMOVAPS      Z0, Z7
+	VBROADCASTSS 4(DI), Z8
+	VMOVAPS      Z8, Z9
+	VMOVAPS      Z8, Z10
+	VMOVAPS      Z8, Z11
+	VMOVAPS      Z8, Z12
+	VMOVAPS      Z8, Z13
+	VMOVAPS      Z8, Z14
+	VMOVAPS      Z8, Z15
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Z17
+	VMOVUPS      64(R9), Z18
+	VMOVUPS      128(R9), Z19
+	VMOVUPS      192(R9), Z20
+	VMOVUPS      256(R9), Z21
+	VMOVUPS      320(R9), Z22
+	VMOVUPS      384(R9), Z23
+	VMOVUPS      448(R9), Z24
+	VBROADCASTSS (R13), Z16
+	VFMADD231PS  Z17, Z16, Z0
+	VFMADD231PS  Z18, Z16, Z1
+	VFMADD231PS  Z19, Z16, Z2
+	VFMADD231PS  Z20, Z16, Z3
+	VFMADD231PS  Z21, Z16, Z4
+	VFMADD231PS  Z22, Z16, Z5
+	VFMADD231PS  Z23, Z16, Z6
+	VFMADD231PS  Z24, Z16, Z7
+	VBROADCASTSS 4(R13), Z16
+	VFMADD231PS  Z17, Z16, Z8
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z19, Z16, Z10
+	VFMADD231PS  Z20, Z16, Z11
+	VFMADD231PS  Z21, Z16, Z12
+	VFMADD231PS  Z22, Z16, Z13
+	VFMADD231PS  Z23, Z16, Z14
+	VFMADD231PS  Z24, Z16, Z15
+	ADDQ         $0x08, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z16
+	VMAXPS       Z0, Z16, Z0
+	VMAXPS       Z1, Z16, Z1
+	VMAXPS       Z2, Z16, Z2
+	VMAXPS       Z3, Z16, Z3
+	VMAXPS       Z4, Z16, Z4
+	VMAXPS       Z5, Z16, Z5
+	VMAXPS       Z6, Z16, Z6
+	VMAXPS       Z7, Z16, Z7
+	VMAXPS       Z8, Z16, Z8
+	VMAXPS       Z9, Z16, Z9
+	VMAXPS       Z10, Z16, Z10
+	VMAXPS       Z11, Z16, Z11
+	VMAXPS       Z12, Z16, Z12
+	VMAXPS       Z13, Z16, Z13
+	VMAXPS       Z14, Z16, Z14
+	VMAXPS       Z15, Z16, Z15
+	VBROADCASTSS 100(AX), Z16
+	VMINPS       Z0, Z16, Z0
+	VMINPS       Z1, Z16, Z1
+	VMINPS       Z2, Z16, Z2
+	VMINPS       Z3, Z16, Z3
+	VMINPS       Z4, Z16, Z4
+	VMINPS       Z5, Z16, Z5
+	VMINPS       Z6, Z16, Z6
+	VMINPS       Z7, Z16, Z7
+	VMINPS       Z8, Z16, Z8
+	VMINPS       Z9, Z16, Z9
+	VMINPS       Z10, Z16, Z10
+	VMINPS       Z11, Z16, Z11
+	VMINPS       Z12, Z16, Z12
+	VMINPS       Z13, Z16, Z13
+	VMINPS       Z14, Z16, Z14
+	VMINPS       Z15, Z16, Z15
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	VMOVUPS      Z6, 384(DI)
+	VMOVUPS      Z7, 448(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z8, (DI)
+	VMOVUPS      Z9, 64(DI)
+	VMOVUPS      Z10, 128(DI)
+	VMOVUPS      Z11, 192(DI)
+	VMOVUPS      Z12, 256(DI)
+	VMOVUPS      Z13, 320(DI)
+	VMOVUPS      Z14, 384(DI)
+	VMOVUPS      Z15, 448(DI)
+	ADDQ         $0x00000200, CX
+	ADDQ         $0x00000200, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_2x1(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_2x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Z3
+	VBROADCASTSS (R13), Z2
+	VFMADD231PS  Z3, Z2, Z0
+	VBROADCASTSS 4(R13), Z2
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x08, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z2
+	VMAXPS       Z0, Z2, Z0
+	VMAXPS       Z1, Z2, Z1
+	VBROADCASTSS 100(AX), Z2
+	VMINPS       Z0, Z2, Z0
+	VMINPS       Z1, Z2, Z1
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_4x6(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_4x6(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VMOVAPS      Z0, Z3
+	VMOVAPS      Z0, Z4
+	VMOVAPS      Z0, Z5
+	VBROADCASTSS 4(DI), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VMOVAPS      Z6, Z9
+	VMOVAPS      Z6, Z10
+	VMOVAPS      Z6, Z11
+	VBROADCASTSS 8(DI), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VMOVAPS      Z12, Z15
+	VMOVAPS      Z12, Z16
+	VMOVAPS      Z12, Z17
+	VBROADCASTSS 12(DI), Z18
+	VMOVAPS      Z18, Z19
+	VMOVAPS      Z18, Z20
+	VMOVAPS      Z18, Z21
+	VMOVAPS      Z18, Z22
+	VMOVAPS      Z18, Z23
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Z25
+	VMOVUPS      64(R9), Z26
+	VMOVUPS      128(R9), Z27
+	VMOVUPS      192(R9), Z28
+	VMOVUPS      256(R9), Z29
+	VMOVUPS      320(R9), Z30
+	VBROADCASTSS (R13), Z24
+	VFMADD231PS  Z25, Z24, Z0
+	VFMADD231PS  Z26, Z24, Z1
+	VFMADD231PS  Z27, Z24, Z2
+	VFMADD231PS  Z28, Z24, Z3
+	VFMADD231PS  Z29, Z24, Z4
+	VFMADD231PS  Z30, Z24, Z5
+	VBROADCASTSS 4(R13), Z24
+	VFMADD231PS  Z25, Z24, Z6
+	VFMADD231PS  Z26, Z24, Z7
+	VFMADD231PS  Z27, Z24, Z8
+	VFMADD231PS  Z28, Z24, Z9
+	VFMADD231PS  Z29, Z24, Z10
+	VFMADD231PS  Z30, Z24, Z11
+	VBROADCASTSS 8(R13), Z24
+	VFMADD231PS  Z25, Z24, Z12
+	VFMADD231PS  Z26, Z24, Z13
+	VFMADD231PS  Z27, Z24, Z14
+	VFMADD231PS  Z28, Z24, Z15
+	VFMADD231PS  Z29, Z24, Z16
+	VFMADD231PS  Z30, Z24, Z17
+	VBROADCASTSS 12(R13), Z24
+	VFMADD231PS  Z25, Z24, Z18
+	VFMADD231PS  Z26, Z24, Z19
+	VFMADD231PS  Z27, Z24, Z20
+	VFMADD231PS  Z28, Z24, Z21
+	VFMADD231PS  Z29, Z24, Z22
+	VFMADD231PS  Z30, Z24, Z23
+	ADDQ         $0x10, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z24
+	VMAXPS       Z0, Z24, Z0
+	VMAXPS       Z1, Z24, Z1
+	VMAXPS       Z2, Z24, Z2
+	VMAXPS       Z3, Z24, Z3
+	VMAXPS       Z4, Z24, Z4
+	VMAXPS       Z5, Z24, Z5
+	VMAXPS       Z6, Z24, Z6
+	VMAXPS       Z7, Z24, Z7
+	VMAXPS       Z8, Z24, Z8
+	VMAXPS       Z9, Z24, Z9
+	VMAXPS       Z10, Z24, Z10
+	VMAXPS       Z11, Z24, Z11
+	VMAXPS       Z12, Z24, Z12
+	VMAXPS       Z13, Z24, Z13
+	VMAXPS       Z14, Z24, Z14
+	VMAXPS       Z15, Z24, Z15
+	VMAXPS       Z16, Z24, Z16
+	VMAXPS       Z17, Z24, Z17
+	VMAXPS       Z18, Z24, Z18
+	VMAXPS       Z19, Z24, Z19
+	VMAXPS       Z20, Z24, Z20
+	VMAXPS       Z21, Z24, Z21
+	VMAXPS       Z22, Z24, Z22
+	VMAXPS       Z23, Z24, Z23
+	VBROADCASTSS 100(AX), Z24
+	VMINPS       Z0, Z24, Z0
+	VMINPS       Z1, Z24, Z1
+	VMINPS       Z2, Z24, Z2
+	VMINPS       Z3, Z24, Z3
+	VMINPS       Z4, Z24, Z4
+	VMINPS       Z5, Z24, Z5
+	VMINPS       Z6, Z24, Z6
+	VMINPS       Z7, Z24, Z7
+	VMINPS       Z8, Z24, Z8
+	VMINPS       Z9, Z24, Z9
+	VMINPS       Z10, Z24, Z10
+	VMINPS       Z11, Z24, Z11
+	VMINPS       Z12, Z24, Z12
+	VMINPS       Z13, Z24, Z13
+	VMINPS       Z14, Z24, Z14
+	VMINPS       Z15, Z24, Z15
+	VMINPS       Z16, Z24, Z16
+	VMINPS       Z17, Z24, Z17
+	VMINPS       Z18, Z24, Z18
+	VMINPS       Z19, Z24, Z19
+	VMINPS       Z20, Z24, Z20
+	VMINPS       Z21, Z24, Z21
+	VMINPS       Z22, Z24, Z22
+	VMINPS       Z23, Z24, Z23
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	VMOVUPS      Z3, 192(DI)
+	VMOVUPS      Z4, 256(DI)
+	VMOVUPS      Z5, 320(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, 128(DI)
+	VMOVUPS      Z9, 192(DI)
+	VMOVUPS      Z10, 256(DI)
+	VMOVUPS      Z11, 320(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	VMOVUPS      Z15, 192(DI)
+	VMOVUPS      Z16, 256(DI)
+	VMOVUPS      Z17, 320(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z18, (DI)
+	VMOVUPS      Z19, 64(DI)
+	VMOVUPS      Z20, 128(DI)
+	VMOVUPS      Z21, 192(DI)
+	VMOVUPS      Z22, 256(DI)
+	VMOVUPS      Z23, 320(DI)
+	ADDQ         $0x00000180, CX
+	ADDQ         $0x00000180, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_4x1(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_4x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Z5
+	VBROADCASTSS (R13), Z4
+	VFMADD231PS  Z5, Z4, Z0
+	VBROADCASTSS 4(R13), Z4
+	VFMADD231PS  Z5, Z4, Z1
+	VBROADCASTSS 8(R13), Z4
+	VFMADD231PS  Z5, Z4, Z2
+	VBROADCASTSS 12(R13), Z4
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         $0x10, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z4
+	VMAXPS       Z0, Z4, Z0
+	VMAXPS       Z1, Z4, Z1
+	VMAXPS       Z2, Z4, Z2
+	VMAXPS       Z3, Z4, Z3
+	VBROADCASTSS 100(AX), Z4
+	VMINPS       Z0, Z4, Z0
+	VMINPS       Z1, Z4, Z1
+	VMINPS       Z2, Z4, Z2
+	VMINPS       Z3, Z4, Z3
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z2, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z3, (DI)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_8x3(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_8x3(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VMOVAPS      Z0, Z1
+	VMOVAPS      Z0, Z2
+	VBROADCASTSS 4(DI), Z3
+	VMOVAPS      Z3, Z4
+	VMOVAPS      Z3, Z5
+	VBROADCASTSS 8(DI), Z6
+	VMOVAPS      Z6, Z7
+	VMOVAPS      Z6, Z8
+	VBROADCASTSS 12(DI), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VBROADCASTSS 16(DI), Z12
+	VMOVAPS      Z12, Z13
+	VMOVAPS      Z12, Z14
+	VBROADCASTSS 20(DI), Z15
+	VMOVAPS      Z15, Z16
+	VMOVAPS      Z15, Z17
+	VBROADCASTSS 24(DI), Z18
+	VMOVAPS      Z18, Z19
+	VMOVAPS      Z18, Z20
+	VBROADCASTSS 28(DI), Z21
+	VMOVAPS      Z21, Z22
+	VMOVAPS      Z21, Z23
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Z25
+	VMOVUPS      64(R9), Z26
+	VMOVUPS      128(R9), Z27
+	VBROADCASTSS (R13), Z24
+	VFMADD231PS  Z25, Z24, Z0
+	VFMADD231PS  Z26, Z24, Z1
+	VFMADD231PS  Z27, Z24, Z2
+	VBROADCASTSS 4(R13), Z24
+	VFMADD231PS  Z25, Z24, Z3
+	VFMADD231PS  Z26, Z24, Z4
+	VFMADD231PS  Z27, Z24, Z5
+	VBROADCASTSS 8(R13), Z24
+	VFMADD231PS  Z25, Z24, Z6
+	VFMADD231PS  Z26, Z24, Z7
+	VFMADD231PS  Z27, Z24, Z8
+	VBROADCASTSS 12(R13), Z24
+	VFMADD231PS  Z25, Z24, Z9
+	VFMADD231PS  Z26, Z24, Z10
+	VFMADD231PS  Z27, Z24, Z11
+	VBROADCASTSS 16(R13), Z24
+	VFMADD231PS  Z25, Z24, Z12
+	VFMADD231PS  Z26, Z24, Z13
+	VFMADD231PS  Z27, Z24, Z14
+	VBROADCASTSS 20(R13), Z24
+	VFMADD231PS  Z25, Z24, Z15
+	VFMADD231PS  Z26, Z24, Z16
+	VFMADD231PS  Z27, Z24, Z17
+	VBROADCASTSS 24(R13), Z24
+	VFMADD231PS  Z25, Z24, Z18
+	VFMADD231PS  Z26, Z24, Z19
+	VFMADD231PS  Z27, Z24, Z20
+	VBROADCASTSS 28(R13), Z24
+	VFMADD231PS  Z25, Z24, Z21
+	VFMADD231PS  Z26, Z24, Z22
+	VFMADD231PS  Z27, Z24, Z23
+	ADDQ         $0x20, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z24
+	VMAXPS       Z0, Z24, Z0
+	VMAXPS       Z1, Z24, Z1
+	VMAXPS       Z2, Z24, Z2
+	VMAXPS       Z3, Z24, Z3
+	VMAXPS       Z4, Z24, Z4
+	VMAXPS       Z5, Z24, Z5
+	VMAXPS       Z6, Z24, Z6
+	VMAXPS       Z7, Z24, Z7
+	VMAXPS       Z8, Z24, Z8
+	VMAXPS       Z9, Z24, Z9
+	VMAXPS       Z10, Z24, Z10
+	VMAXPS       Z11, Z24, Z11
+	VMAXPS       Z12, Z24, Z12
+	VMAXPS       Z13, Z24, Z13
+	VMAXPS       Z14, Z24, Z14
+	VMAXPS       Z15, Z24, Z15
+	VMAXPS       Z16, Z24, Z16
+	VMAXPS       Z17, Z24, Z17
+	VMAXPS       Z18, Z24, Z18
+	VMAXPS       Z19, Z24, Z19
+	VMAXPS       Z20, Z24, Z20
+	VMAXPS       Z21, Z24, Z21
+	VMAXPS       Z22, Z24, Z22
+	VMAXPS       Z23, Z24, Z23
+	VBROADCASTSS 100(AX), Z24
+	VMINPS       Z0, Z24, Z0
+	VMINPS       Z1, Z24, Z1
+	VMINPS       Z2, Z24, Z2
+	VMINPS       Z3, Z24, Z3
+	VMINPS       Z4, Z24, Z4
+	VMINPS       Z5, Z24, Z5
+	VMINPS       Z6, Z24, Z6
+	VMINPS       Z7, Z24, Z7
+	VMINPS       Z8, Z24, Z8
+	VMINPS       Z9, Z24, Z9
+	VMINPS       Z10, Z24, Z10
+	VMINPS       Z11, Z24, Z11
+	VMINPS       Z12, Z24, Z12
+	VMINPS       Z13, Z24, Z13
+	VMINPS       Z14, Z24, Z14
+	VMINPS       Z15, Z24, Z15
+	VMINPS       Z16, Z24, Z16
+	VMINPS       Z17, Z24, Z17
+	VMINPS       Z18, Z24, Z18
+	VMINPS       Z19, Z24, Z19
+	VMINPS       Z20, Z24, Z20
+	VMINPS       Z21, Z24, Z21
+	VMINPS       Z22, Z24, Z22
+	VMINPS       Z23, Z24, Z23
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	VMOVUPS      Z2, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z3, (DI)
+	VMOVUPS      Z4, 64(DI)
+	VMOVUPS      Z5, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	VMOVUPS      Z8, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z9, (DI)
+	VMOVUPS      Z10, 64(DI)
+	VMOVUPS      Z11, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z12, (DI)
+	VMOVUPS      Z13, 64(DI)
+	VMOVUPS      Z14, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z15, (DI)
+	VMOVUPS      Z16, 64(DI)
+	VMOVUPS      Z17, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z18, (DI)
+	VMOVUPS      Z19, 64(DI)
+	VMOVUPS      Z20, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z21, (DI)
+	VMOVUPS      Z22, 64(DI)
+	VMOVUPS      Z23, 128(DI)
+	ADDQ         $0x000000c0, CX
+	ADDQ         $0x000000c0, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar512_8x1(t *byte)
+// Requires: AVX, AVX512F
+TEXT ·planar512_8x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z0
+	VBROADCASTSS 4(DI), Z1
+	VBROADCASTSS 8(DI), Z2
+	VBROADCASTSS 12(DI), Z3
+	VBROADCASTSS 16(DI), Z4
+	VBROADCASTSS 20(DI), Z5
+	VBROADCASTSS 24(DI), Z6
+	VBROADCASTSS 28(DI), Z7
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Z9
+	VBROADCASTSS (R13), Z8
+	VFMADD231PS  Z9, Z8, Z0
+	VBROADCASTSS 4(R13), Z8
+	VFMADD231PS  Z9, Z8, Z1
+	VBROADCASTSS 8(R13), Z8
+	VFMADD231PS  Z9, Z8, Z2
+	VBROADCASTSS 12(R13), Z8
+	VFMADD231PS  Z9, Z8, Z3
+	VBROADCASTSS 16(R13), Z8
+	VFMADD231PS  Z9, Z8, Z4
+	VBROADCASTSS 20(R13), Z8
+	VFMADD231PS  Z9, Z8, Z5
+	VBROADCASTSS 24(R13), Z8
+	VFMADD231PS  Z9, Z8, Z6
+	VBROADCASTSS 28(R13), Z8
+	VFMADD231PS  Z9, Z8, Z7
+	ADDQ         $0x20, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Z8
+	VMAXPS       Z0, Z8, Z0
+	VMAXPS       Z1, Z8, Z1
+	VMAXPS       Z2, Z8, Z2
+	VMAXPS       Z3, Z8, Z3
+	VMAXPS       Z4, Z8, Z4
+	VMAXPS       Z5, Z8, Z5
+	VMAXPS       Z6, Z8, Z6
+	VMAXPS       Z7, Z8, Z7
+	VBROADCASTSS 100(AX), Z8
+	VMINPS       Z0, Z8, Z0
+	VMINPS       Z1, Z8, Z1
+	VMINPS       Z2, Z8, Z2
+	VMINPS       Z3, Z8, Z3
+	VMINPS       Z4, Z8, Z4
+	VMINPS       Z5, Z8, Z5
+	VMINPS       Z6, Z8, Z6
+	VMINPS       Z7, Z8, Z7
+	MOVQ         DX, DI
+	VMOVUPS      Z0, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z2, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z3, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z4, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z5, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z6, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Z7, (DI)
+	ADDQ         $0x00000040, CX
+	ADDQ         $0x00000040, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
 // func tile256_1x1(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256_1x1(SB), NOSPLIT, $56-8
@@ -23902,5 +24777,498 @@ next:
 	ADDQ $0x00000020, DX
 	DECQ SI
 	JNE  loop
+	VZEROUPPER
+	RET
+
+// func planar256_1x8(t *byte)
+// Requires: AVX, FMA3
+TEXT ·planar256_1x8(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VMOVAPS      Y0, Y5
+	VMOVAPS      Y0, Y6
+	VMOVAPS      Y0, Y7
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VBROADCASTSS (R13), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         $0x04, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Y8
+	VMAXPS       Y0, Y8, Y0
+	VMAXPS       Y1, Y8, Y1
+	VMAXPS       Y2, Y8, Y2
+	VMAXPS       Y3, Y8, Y3
+	VMAXPS       Y4, Y8, Y4
+	VMAXPS       Y5, Y8, Y5
+	VMAXPS       Y6, Y8, Y6
+	VMAXPS       Y7, Y8, Y7
+	VBROADCASTSS 100(AX), Y8
+	VMINPS       Y0, Y8, Y0
+	VMINPS       Y1, Y8, Y1
+	VMINPS       Y2, Y8, Y2
+	VMINPS       Y3, Y8, Y3
+	VMINPS       Y4, Y8, Y4
+	VMINPS       Y5, Y8, Y5
+	VMINPS       Y6, Y8, Y6
+	VMINPS       Y7, Y8, Y7
+	MOVQ         DX, DI
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar256_1x1(t *byte)
+// Requires: AVX, FMA3
+TEXT ·planar256_1x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y0
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VBROADCASTSS (R13), Y1
+	VFMADD231PS  (R9), Y1, Y0
+	ADDQ         $0x04, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Y1
+	VMAXPS       Y0, Y1, Y0
+	VBROADCASTSS 100(AX), Y1
+	VMINPS       Y0, Y1, Y0
+	MOVQ         DX, DI
+	VMOVUPS      Y0, (DI)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar256_2x5(t *byte)
+// Requires: AVX, FMA3
+TEXT ·planar256_2x5(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VMOVAPS      Y0, Y3
+	VMOVAPS      Y0, Y4
+	VBROADCASTSS 4(DI), Y5
+	VMOVAPS      Y5, Y6
+	VMOVAPS      Y5, Y7
+	VMOVAPS      Y5, Y8
+	VMOVAPS      Y5, Y9
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Y11
+	VMOVUPS      32(R9), Y12
+	VMOVUPS      64(R9), Y13
+	VMOVUPS      96(R9), Y14
+	VMOVUPS      128(R9), Y15
+	VBROADCASTSS (R13), Y10
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y12, Y10, Y1
+	VFMADD231PS  Y13, Y10, Y2
+	VFMADD231PS  Y14, Y10, Y3
+	VFMADD231PS  Y15, Y10, Y4
+	VBROADCASTSS 4(R13), Y10
+	VFMADD231PS  Y11, Y10, Y5
+	VFMADD231PS  Y12, Y10, Y6
+	VFMADD231PS  Y13, Y10, Y7
+	VFMADD231PS  Y14, Y10, Y8
+	VFMADD231PS  Y15, Y10, Y9
+	ADDQ         $0x08, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Y10
+	VMAXPS       Y0, Y10, Y0
+	VMAXPS       Y1, Y10, Y1
+	VMAXPS       Y2, Y10, Y2
+	VMAXPS       Y3, Y10, Y3
+	VMAXPS       Y4, Y10, Y4
+	VMAXPS       Y5, Y10, Y5
+	VMAXPS       Y6, Y10, Y6
+	VMAXPS       Y7, Y10, Y7
+	VMAXPS       Y8, Y10, Y8
+	VMAXPS       Y9, Y10, Y9
+	VBROADCASTSS 100(AX), Y10
+	VMINPS       Y0, Y10, Y0
+	VMINPS       Y1, Y10, Y1
+	VMINPS       Y2, Y10, Y2
+	VMINPS       Y3, Y10, Y3
+	VMINPS       Y4, Y10, Y4
+	VMINPS       Y5, Y10, Y5
+	VMINPS       Y6, Y10, Y6
+	VMINPS       Y7, Y10, Y7
+	VMINPS       Y8, Y10, Y8
+	VMINPS       Y9, Y10, Y9
+	MOVQ         DX, DI
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y5, (DI)
+	VMOVUPS      Y6, 32(DI)
+	VMOVUPS      Y7, 64(DI)
+	VMOVUPS      Y8, 96(DI)
+	VMOVUPS      Y9, 128(DI)
+	ADDQ         $0x000000a0, CX
+	ADDQ         $0x000000a0, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar256_2x1(t *byte)
+// Requires: AVX, FMA3
+TEXT ·planar256_2x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Y3
+	VBROADCASTSS (R13), Y2
+	VFMADD231PS  Y3, Y2, Y0
+	VBROADCASTSS 4(R13), Y2
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         $0x08, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Y2
+	VMAXPS       Y0, Y2, Y0
+	VMAXPS       Y1, Y2, Y1
+	VBROADCASTSS 100(AX), Y2
+	VMINPS       Y0, Y2, Y0
+	VMINPS       Y1, Y2, Y1
+	MOVQ         DX, DI
+	VMOVUPS      Y0, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y1, (DI)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar256_4x3(t *byte)
+// Requires: AVX, FMA3
+TEXT ·planar256_4x3(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y0
+	VMOVAPS      Y0, Y1
+	VMOVAPS      Y0, Y2
+	VBROADCASTSS 4(DI), Y3
+	VMOVAPS      Y3, Y4
+	VMOVAPS      Y3, Y5
+	VBROADCASTSS 8(DI), Y6
+	VMOVAPS      Y6, Y7
+	VMOVAPS      Y6, Y8
+	VBROADCASTSS 12(DI), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Y13
+	VMOVUPS      32(R9), Y14
+	VMOVUPS      64(R9), Y15
+	VBROADCASTSS (R13), Y12
+	VFMADD231PS  Y13, Y12, Y0
+	VFMADD231PS  Y14, Y12, Y1
+	VFMADD231PS  Y15, Y12, Y2
+	VBROADCASTSS 4(R13), Y12
+	VFMADD231PS  Y13, Y12, Y3
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y15, Y12, Y5
+	VBROADCASTSS 8(R13), Y12
+	VFMADD231PS  Y13, Y12, Y6
+	VFMADD231PS  Y14, Y12, Y7
+	VFMADD231PS  Y15, Y12, Y8
+	VBROADCASTSS 12(R13), Y12
+	VFMADD231PS  Y13, Y12, Y9
+	VFMADD231PS  Y14, Y12, Y10
+	VFMADD231PS  Y15, Y12, Y11
+	ADDQ         $0x10, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Y12
+	VMAXPS       Y0, Y12, Y0
+	VMAXPS       Y1, Y12, Y1
+	VMAXPS       Y2, Y12, Y2
+	VMAXPS       Y3, Y12, Y3
+	VMAXPS       Y4, Y12, Y4
+	VMAXPS       Y5, Y12, Y5
+	VMAXPS       Y6, Y12, Y6
+	VMAXPS       Y7, Y12, Y7
+	VMAXPS       Y8, Y12, Y8
+	VMAXPS       Y9, Y12, Y9
+	VMAXPS       Y10, Y12, Y10
+	VMAXPS       Y11, Y12, Y11
+	VBROADCASTSS 100(AX), Y12
+	VMINPS       Y0, Y12, Y0
+	VMINPS       Y1, Y12, Y1
+	VMINPS       Y2, Y12, Y2
+	VMINPS       Y3, Y12, Y3
+	VMINPS       Y4, Y12, Y4
+	VMINPS       Y5, Y12, Y5
+	VMINPS       Y6, Y12, Y6
+	VMINPS       Y7, Y12, Y7
+	VMINPS       Y8, Y12, Y8
+	VMINPS       Y9, Y12, Y9
+	VMINPS       Y10, Y12, Y10
+	VMINPS       Y11, Y12, Y11
+	MOVQ         DX, DI
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y3, (DI)
+	VMOVUPS      Y4, 32(DI)
+	VMOVUPS      Y5, 64(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	VMOVUPS      Y8, 64(DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y9, (DI)
+	VMOVUPS      Y10, 32(DI)
+	VMOVUPS      Y11, 64(DI)
+	ADDQ         $0x00000060, CX
+	ADDQ         $0x00000060, DX
+	DECQ         (SP)
+	JNE          step
+	VZEROUPPER
+	RET
+
+// func planar256_4x1(t *byte)
+// Requires: AVX, FMA3
+TEXT ·planar256_4x1(SB), NOSPLIT, $8-8
+	MOVQ t+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 24(AX), DX
+	MOVQ 88(AX), BX
+	MOVQ BX, (SP)
+	MOVQ 40(AX), BX
+	MOVQ 48(AX), SI
+
+step:
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y0
+	VBROADCASTSS 4(DI), Y1
+	VBROADCASTSS 8(DI), Y2
+	VBROADCASTSS 12(DI), Y3
+	MOVQ         8(AX), R13
+	MOVQ         CX, DI
+	MOVQ         56(AX), R10
+
+channel:
+	MOVQ DI, R8
+	MOVQ 64(AX), R11
+
+row:
+	MOVQ R8, R9
+	MOVQ 72(AX), R12
+
+col:
+	VMOVUPS      (R9), Y5
+	VBROADCASTSS (R13), Y4
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(R13), Y4
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(R13), Y4
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(R13), Y4
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x10, R13
+	ADDQ         SI, R9
+	DECQ         R12
+	JNE          col
+	ADDQ         BX, R8
+	DECQ         R11
+	JNE          row
+	ADDQ         32(AX), DI
+	DECQ         R10
+	JNE          channel
+	VBROADCASTSS 96(AX), Y4
+	VMAXPS       Y0, Y4, Y0
+	VMAXPS       Y1, Y4, Y1
+	VMAXPS       Y2, Y4, Y2
+	VMAXPS       Y3, Y4, Y3
+	VBROADCASTSS 100(AX), Y4
+	VMINPS       Y0, Y4, Y0
+	VMINPS       Y1, Y4, Y1
+	VMINPS       Y2, Y4, Y2
+	VMINPS       Y3, Y4, Y3
+	MOVQ         DX, DI
+	VMOVUPS      Y0, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y1, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y2, (DI)
+	ADDQ         80(AX), DI
+	VMOVUPS      Y3, (DI)
+	ADDQ         $0x00000020, CX
+	ADDQ         $0x00000020, DX
+	DECQ         (SP)
+	JNE          step
 	VZEROUPPER
 	RET

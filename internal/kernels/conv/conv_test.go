@@ -259,6 +259,9 @@ func TestBatchDoesNotChangeBits(t *testing.T) {
 		{In: 3, Out: 20, Kernel: []int{7, 7}, Stride: []int{2, 2}, Pads: []int{3, 3, 3, 3}},
 		{In: 24, Out: 24, Groups: 24, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
 		{In: 12, Out: 20, Groups: 2, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+		{In: 28, Out: 28, Groups: 7, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Residual: true, Act: Activation{Kind: Relu}},
+		{In: 40, Out: 3, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}},
+		{In: 29 * 2, Out: 29 * 2, Groups: 2, Kernel: []int{1, 1}},
 		{In: 21, Out: 21, Groups: 21, Kernel: []int{3, 2, 3}, Stride: []int{2, 1, 1}, Dilation: []int{2, 1, 1}, Pads: []int{5, 1, 1, 2, 0, 1}, Act: Activation{Kind: Silu}},
 		{In: 36, Out: 36, Groups: 36, Kernel: []int{3, 3, 1}, Pads: []int{1, 1, 0, 1, 1, 0}, Act: Activation{Kind: Relu}},
 	} {
@@ -299,6 +302,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 		{In: 32, Out: 32, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Act: Activation{Kind: Silu}},
 		{In: 32, Out: 32, Groups: 32, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
 		{In: 12, Out: 20, Groups: 2, Kernel: []int{3, 3}},
+		{In: 12, Out: 20, Groups: 2, Kernel: []int{3, 3}, Stride: []int{2, 2}},
 	} {
 		plan, err := New(p, []int{14, 14}, cpu.Level())
 		if err != nil {

@@ -35,6 +35,8 @@ var tiles512 = &tileSet{
 
 	planeSwitch: 40,
 
+	planar: []planarKernel{{8, 3, planar512_8x3, planar512_8x1}, {4, 6, planar512_4x6, planar512_4x1}, {2, 8, planar512_2x8, planar512_2x1}, {1, 8, planar512_1x8, planar512_1x1}},
+
 	winogradInput:  winogradInput512,
 	winogradOutput: winogradOutput512,
 }
@@ -51,6 +53,8 @@ var tiles256 = &tileSet{
 	depthwise: []window.TileFunc{nil, depthwise256_1, depthwise256_2, depthwise256_3, depthwise256_4, depthwise256_5, depthwise256_6, depthwise256_7, depthwise256_8, depthwise256_9, depthwise256_10, depthwise256_11, depthwise256_12},
 	activate:  activate256,
 	transpose: transpose256,
+
+	planar: []planarKernel{{4, 3, planar256_4x3, planar256_4x1}, {2, 5, planar256_2x5, planar256_2x1}, {1, 8, planar256_1x8, planar256_1x1}},
 
 	winogradInput:  winogradInput256,
 	winogradOutput: winogradOutput256,

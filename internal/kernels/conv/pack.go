@@ -55,9 +55,10 @@ func (k packing) size() int {
 // allOut is the number of output blocks over all groups.
 func (k packing) allOut() int { return k.groups * k.outBlocks }
 
-func (k packing) pack(dst, w, bias []float32) error {
-	if len(dst) != k.size() {
-		return fmt.Errorf("conv: packed weights need %d floats, the buffer has %d", k.size(), len(dst))
+// check refuses buffers of other sizes than the layer's.
+func (k packing) check(size int, dst, w, bias []float32) error {
+	if len(dst) != size {
+		return fmt.Errorf("conv: packed weights need %d floats, the buffer has %d", size, len(dst))
 	}
 	if len(w) != k.p.WeightCount() {
 		return fmt.Errorf("conv: expected %d weights for %d→%d channels, groups %d, kernel %v, found %d",
@@ -65,6 +66,13 @@ func (k packing) pack(dst, w, bias []float32) error {
 	}
 	if bias != nil && len(bias) != k.p.Out {
 		return fmt.Errorf("conv: expected a bias of %d numbers, found %d", k.p.Out, len(bias))
+	}
+	return nil
+}
+
+func (k packing) pack(dst, w, bias []float32) error {
+	if err := k.check(k.size(), dst, w, bias); err != nil {
+		return err
 	}
 	clear(dst)
 	for o := range k.p.Out {

@@ -18,6 +18,9 @@ func (pl *Plan) ScratchSize(threads int) int {
 	if pl.thin != nil {
 		return pl.thinImages() * pl.thin.InSize(1)
 	}
+	if pl.planar != nil {
+		return threads * pl.planar.scratchPerThread()
+	}
 	switch pl.algorithm {
 	case Plain:
 		return pl.gatheredSize() + threads*pl.scratchPerThread()

@@ -34,6 +34,7 @@ type Plan struct {
 	gather     *Reorder    // Plain: how an image's input becomes blocked first; nil: is read as it is
 	half       *bconv.Plan // computes in bfloat16, or nil
 	thin       *Plan       // computes on copied pixels, or nil
+	planar     *planar     // Plain: with pixels in the lanes, or nil
 }
 
 // blockGroup is a run of output blocks that one kernel call computes.
@@ -65,6 +66,9 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	pl, err := newPlan(p, a, dims, level, nil)
 	if err == nil {
 		pl.thin, err = pl.thinned(level)
+	}
+	if err == nil && a == Plain && planarFits(p, level) {
+		pl.planar = newPlanar(p, dims, level)
 	}
 	return pl, err
 }
@@ -217,6 +221,9 @@ func (pl *Plan) PackedSize() int {
 	if pl.half != nil {
 		return pl.half.PackedSize() / 4
 	}
+	if n := pl.planar; n != nil {
+		return n.biasFloats + pl.p.WeightCount()
+	}
 	return pl.packed.size()
 }
 
@@ -225,6 +232,13 @@ func (pl *Plan) PackedSize() int {
 func (pl *Plan) Pack(dst, weights, bias []float32) error {
 	if pl.half != nil {
 		return pl.half.Pack(bytesOf(dst), weights, bias)
+	}
+	if pl.planar != nil {
+		if err := pl.packed.check(pl.PackedSize(), dst, weights, bias); err != nil {
+			return err
+		}
+		pl.planar.pack(dst, weights, bias)
+		return nil
 	}
 	return pl.packed.pack(dst, weights, bias)
 }

@@ -39,6 +39,8 @@ type Runner struct {
 
 	half *bconv.Runner
 
+	planar *planarRun
+
 	thin   *Runner
 	copies thinner
 
@@ -55,6 +57,9 @@ func (pl *Plan) NewRunner() *Runner {
 	}
 	if pl.half != nil {
 		r.half = pl.half.NewRunner()
+	}
+	if pl.planar != nil {
+		r.planar = &planarRun{plan: pl}
 	}
 	if pl.thin != nil {
 		r.thin = pl.thin.NewRunner()
@@ -75,6 +80,10 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	if r.thin != nil {
 		return r.runThin(p, op)
+	}
+	if r.planar != nil {
+		r.planar.run(p, op)
+		return nil
 	}
 	r.op = op
 	switch r.plan.algorithm {

@@ -6,7 +6,7 @@ import "github.com/salver-ml/salver/internal/kernels/window"
 func portableTiles(block int) *tileSet {
 	const mostPixels, mostBlocks = 8, 2
 	s := &tileSet{
-		block: block, activate: portableActivate,
+		block: block, activate: portableActivate, planar: portablePlanar(block),
 		winogradInput: portableWinogradInput(block), winogradOutput: portableWinogradOutput(block),
 	}
 	for nb := range mostBlocks + 1 {

@@ -1,0 +1,258 @@
+package conv
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/window"
+	"github.com/salver-ml/salver/internal/pool"
+)
+
+// Where a group has few channels, blocks of channels are mostly empty. The planar kernels
+// have pixels in the lanes instead: a tile is some vectors of pixels of up to eight channels
+// of plain output, and rows of the input lie beside each other with their padding, so
+// that one long run of pixels covers several rows. What it computes between the rows is
+// dropped.
+
+// planarTile is the argument of a planar kernel. Strides are in bytes. Assembly knows the
+// offsets.
+type planarTile struct {
+	In, Weights, Bias, Out  unsafe.Pointer
+	InChannel, InRow, InCol int
+	Channels, KH, KW        int
+	OutChannel              int
+	Steps                   int // runs of the kernel's vectors, one after the other
+	Lo, Hi                  float32
+
+	_ [24]byte // threads write neighbouring tiles
+}
+
+// planarKernel computes some channels: wide several vectors of pixels in a step, narrow one.
+type planarKernel struct {
+	channels, vectors int
+	wide, narrow      func(t *byte)
+}
+
+// planarFits reports whether a layer is computed by the planar kernels: stride 1 over two
+// dimensions in float32, and outputs that leave half or more of a block empty, or groups that
+// fill no whole blocks. A kernel of 1×1 does little beside bringing its input out of blocks, so
+// there the input has to be small, too. On one core with AVX-512, groups of 4 channels (3×3, 128 channels at 56²)
+// take 446 µs instead of 1081, 64→3 at 128² 1150 instead of 2795, 8→8 at 128² 204 instead of 532.
+func planarFits(p Params, level cpu.Target) bool {
+	g, b := max(p.Groups, 1), Block(level)
+	if len(p.Kernel) != 2 || p.BF16 || atOr1(p.Stride, 0) != 1 || atOr1(p.Stride, 1) != 1 {
+		return false
+	}
+	in, out := p.In/g, p.Out/g
+	switch {
+	case g > 1 && in == 1 && out == 1:
+		return false
+	case g > 1:
+		return sharesBlocks(p, b) && 2*in <= b || !sharesBlocks(p, b) && (in%b != 0 || out%b != 0)
+	case product(p.Kernel) == 1:
+		return 2*max(in, out) <= b
+	}
+	return 2*out <= b
+}
+
+// planar is how a plan uses them.
+type planar struct {
+	in, out    int // channels of a group
+	h, w       window.Dim
+	pitch      int // of rows with their padding
+	rows       int // of outputs, at most, that a thread computes at once
+	kernels    []planarKernel
+	lanes      int
+	biasFloats int
+}
+
+// planarBytes is the input with its padding that a thread works on: it stays in a second-level cache.
+const planarBytes = 128 << 10
+
+func newPlanar(p Params, dims []window.Dim, level cpu.Target) *planar {
+	set := tileSetFor(level)
+	n := &planar{in: p.In / p.Groups, out: p.Out / p.Groups, h: dims[0], w: dims[1], kernels: set.planar, lanes: set.block}
+	n.pitch = n.w.Out + n.w.Dilation*(n.w.Kernel-1)
+	n.rows = min(max(1, planarBytes/4/(n.in*n.pitch)-n.halo()), n.h.Out)
+	n.biasFloats = (p.Out + 15) &^ 15
+	return n
+}
+
+// halo is the rows of input beyond one for each row of output.
+func (n *planar) halo() int { return n.h.Dilation * (n.h.Kernel - 1) }
+
+// slack is what a last step may read or write beyond the pixels.
+func (n *planar) slack() int { return n.lanes }
+
+func (n *planar) inFloats() int { return n.in*(n.rows+n.halo())*n.pitch + n.slack() }
+
+func (n *planar) pieceFloats() int {
+	return n.kernels[0].channels * (n.rows*n.pitch + n.slack())
+}
+
+func (n *planar) scratchPerThread() int { return (n.inFloats() + n.pieceFloats() + 15) &^ 15 }
+
+// eachKernel cuts a group's channels into runs, the longest first.
+func (n *planar) eachKernel(visit func(k *planarKernel, first int)) {
+	first := 0
+	for i := range n.kernels {
+		for k := &n.kernels[i]; n.out-first >= k.channels; first += k.channels {
+			visit(k, first)
+		}
+	}
+}
+
+func (n *planar) perGroup() int { return n.in * n.h.Kernel * n.w.Kernel * n.out }
+
+// pack writes the biases, then for each group and run of channels [input channel][row][column][channel].
+func (n *planar) pack(dst, w, bias []float32) {
+	clear(dst[:n.biasFloats])
+	copy(dst, bias)
+	taps := n.in * n.h.Kernel * n.w.Kernel
+	for g := range len(w) / n.perGroup() {
+		at := n.biasFloats + g*n.perGroup()
+		n.eachKernel(func(k *planarKernel, first int) {
+			to, from := dst[at+first*taps:], w[(g*n.out+first)*taps:]
+			for c := range k.channels {
+				for i, v := range from[c*taps : (c+1)*taps] {
+					to[i*k.channels+c] = v
+				}
+			}
+		})
+	}
+}
+
+// planarRun is a run of a plan's planar kernels; it is the task of its chunks.
+type planarRun struct {
+	plan  *Plan
+	op    Operands
+	rows  int // of a chunk
+	slots chan int
+	tiles []planarTile // by slot
+}
+
+// planarChunks is how many chunks a thread has at least, if there are rows enough.
+const planarChunks = 4
+
+func (r *planarRun) run(p *pool.Pool, op Operands) {
+	n := r.plan.planar
+	if threads := p.Threads(); len(r.slots) != threads {
+		r.slots, r.tiles = make(chan int, threads), make([]planarTile, threads)
+		for i := range threads {
+			r.slots <- i
+		}
+	}
+	r.op, r.rows = op, n.rows
+	if threads := p.Threads(); threads > 1 {
+		parts := blocks(threads*planarChunks, op.N*r.plan.p.Groups)
+		r.rows = min(r.rows, max(blocks(n.h.Out, parts), min(4, n.h.Out)))
+	}
+	p.RunFromEnds(op.N*r.plan.p.Groups*blocks(n.h.Out, r.rows), r)
+	r.op = Operands{}
+	clear(r.tiles) // holds no buffer alive
+}
+
+// Do computes some rows of all channels of a group.
+func (r *planarRun) Do(i int) {
+	slot := <-r.slots
+	defer func() { r.slots <- slot }()
+	n, p := r.plan.planar, &r.plan.p
+	bands := blocks(n.h.Out, r.rows)
+	group, y := i/bands, i%bands*r.rows // group of an image
+	rows := min(r.rows, n.h.Out-y)
+	scratch := r.op.Scratch[slot*n.scratchPerThread():][:n.scratchPerThread()]
+	in, piece := scratch[:n.inFloats()], scratch[n.inFloats():]
+	inRows := rows + n.halo()
+	n.copyRows(in, r.op.In[group*n.in*n.h.In*n.w.In:][:n.in*n.h.In*n.w.In], n.h.First(y), inRows)
+
+	t := &r.tiles[slot]
+	*t = planarTile{
+		InChannel: inRows * n.pitch * 4, InRow: n.h.Dilation * n.pitch * 4, InCol: n.w.Dilation * 4,
+		Channels: n.in, KH: n.h.Kernel, KW: n.w.Kernel, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
+	}
+	if lo, hi, clamp := p.Act.clamp(); clamp && !p.Residual {
+		t.Lo, t.Hi = lo, hi
+	}
+	pixels := (rows-1)*n.pitch + n.w.Out
+	stride := pixels + n.slack()
+	t.OutChannel = stride * 4
+	g := group % p.Groups
+	taps := n.in * n.h.Kernel * n.w.Kernel
+	n.eachKernel(func(k *planarKernel, first int) {
+		weights := n.biasFloats + g*n.perGroup() + first*taps
+		n.compute(t, k, window.At(in, 0), window.At(piece, 0), window.At(r.op.Weights, weights*4), window.At(r.op.Weights, (g*n.out+first)*4), pixels)
+		for c := range k.channels {
+			r.finish(piece[c*stride:][:stride], (group*n.out+first+c)*n.h.Out*n.w.Out+y*n.w.Out, rows)
+		}
+	})
+}
+
+// compute runs a kernel over so many pixels. A last step that would go beyond them begins
+// earlier, and computes some again.
+func (n *planar) compute(t *planarTile, k *planarKernel, in, out, weights, bias unsafe.Pointer, pixels int) {
+	t.Weights, t.Bias = weights, bias
+	kernel, step := k.wide, k.vectors*n.lanes
+	if pixels < step {
+		kernel, step = k.narrow, n.lanes
+	}
+	most := max(1, callCycles/(n.in*n.h.Kernel*n.w.Kernel*k.channels*k.vectors))
+	for at := 0; at < pixels; {
+		t.Steps = min(most, (pixels-at)/step)
+		if t.Steps == 0 {
+			at, t.Steps = max(0, pixels-step), 1
+		}
+		t.In, t.Out = unsafe.Add(in, at*4), unsafe.Add(out, at*4)
+		kernel((*byte)(unsafe.Pointer(t)))
+		at += t.Steps * step
+	}
+}
+
+// copyRows copies rows of all channels from y on, with zeros around.
+func (n *planar) copyRows(dst, src []float32, y, rows int) {
+	left := n.w.Begin
+	to, from := min(left, n.pitch), 0
+	count := max(0, min(n.w.In-from, n.pitch-to))
+	for c := range n.in {
+		plane := src[c*n.h.In*n.w.In:][:n.h.In*n.w.In]
+		for r := range rows {
+			row := dst[(c*rows+r)*n.pitch:][:n.pitch]
+			if at := y + r; at < 0 || at >= n.h.In {
+				clear(row)
+			} else {
+				clear(row[:to])
+				copy(row[to:to+count], plane[at*n.w.In:])
+				clear(row[to+count:])
+			}
+		}
+	}
+	clear(dst[n.in*rows*n.pitch:][:n.slack()])
+}
+
+// finish writes rows of a channel to the output from a place on, with the residual and what is left of
+// the activation.
+func (r *planarRun) finish(piece []float32, at, rows int) {
+	n, p := r.plan.planar, &r.plan.p
+	if p.Residual {
+		for y := range rows {
+			from, to := r.op.Residual[at+y*n.w.Out:][:n.w.Out], piece[y*n.pitch:][:n.w.Out]
+			for x, v := range from {
+				to[x] += v
+			}
+		}
+	}
+	if p.Act.after() {
+		used := (rows-1)*n.pitch + n.w.Out
+		r.plan.set.activate(p.Act.Kind, p.Act.Alpha, piece[:(used+n.lanes-1)/n.lanes*n.lanes])
+	}
+	for y := range rows {
+		from, to := piece[y*n.pitch:][:n.w.Out], r.op.Out[at+y*n.w.Out:][:n.w.Out]
+		if p.Residual && !p.Act.after() {
+			for x, v := range from {
+				to[x] = p.Act.Apply(v)
+			}
+		} else {
+			copy(to, from)
+		}
+	}
+}

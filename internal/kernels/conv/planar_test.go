@@ -1,0 +1,61 @@
+package conv
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
+
+// The generated assembly reads a tile at these offsets (tools/asmgen/planar.go).
+func TestPlanarTileOffsets(t *testing.T) {
+	var x planarTile
+	for i, c := range []struct{ got, want uintptr }{
+		{unsafe.Offsetof(x.In), 0}, {unsafe.Offsetof(x.Weights), 8}, {unsafe.Offsetof(x.Bias), 16}, {unsafe.Offsetof(x.Out), 24},
+		{unsafe.Offsetof(x.InChannel), 32}, {unsafe.Offsetof(x.InRow), 40}, {unsafe.Offsetof(x.InCol), 48},
+		{unsafe.Offsetof(x.Channels), 56}, {unsafe.Offsetof(x.KH), 64}, {unsafe.Offsetof(x.KW), 72},
+		{unsafe.Offsetof(x.OutChannel), 80}, {unsafe.Offsetof(x.Steps), 88}, {unsafe.Offsetof(x.Lo), 96}, {unsafe.Offsetof(x.Hi), 100},
+	} {
+		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
+			t.Errorf("field %d is at %d, the assembly expects %d", i, c.got, c.want)
+		}
+	}
+}
+
+// Planar kernels take any number of channels and pixels, kernels larger than the input, and
+// rows and columns that see nothing but padding.
+func TestPlanarAgainstReference(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	ps := pools(t)
+	for _, level := range cpu.Levels() {
+		planar := 0
+		for channels := 1; channels <= 33; channels++ {
+			for _, size := range []int{1, 2, 5, 9, 31, 65} {
+				k := 1 + rng.IntN(4)
+				p := Params{In: 2 * (1 + rng.IntN(9)), Out: 2 * channels, Groups: 2, Kernel: []int{k, 1 + rng.IntN(4)}, Dilation: []int{1 + rng.IntN(2), 1 + rng.IntN(2)},
+					Pads: []int{2 + rng.IntN(4), 3, rng.IntN(4), 2 + rng.IntN(4)}, Residual: rng.IntN(2) == 0,
+					Act: Activation{Kind: Kind(rng.IntN(int(Silu) + 1)), Lo: -0.5, Hi: 1.5, Alpha: 0.1}}
+				spatial := []int{1 + rng.IntN(7), size}
+				if _, err := p.OutSpatial(spatial); err != nil {
+					continue
+				}
+				plan, err := New(p, spatial, level)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if plan.planar != nil {
+					planar++
+				}
+				t.Run(fmt.Sprintf("%v/%d/%d", level, channels, size), func(t *testing.T) {
+					l := newLayer(t, rng, p, spatial, 1+rng.IntN(2))
+					l.check(t, ordinary{plan}, level, ps, l.differ)
+				})
+			}
+		}
+		if planar < 100 {
+			t.Errorf("%v: %d layers of %d were planar", level, planar, 33*6)
+		}
+	}
+}
