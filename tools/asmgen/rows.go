@@ -293,7 +293,9 @@ func (v rows) round(a reg.VecVirtual, mode int) reg.VecVirtual {
 const (
 	eqOQ  = 0x00
 	ltOQ  = 0x11
+	leOQ  = 0x12
 	unord = 0x03
+	neqUQ = 0x04
 	nltUQ = 0x15
 	nleUQ = 0x16
 	gtOQ  = 0x1e

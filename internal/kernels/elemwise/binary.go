@@ -91,7 +91,7 @@ func NewBinary(op Binary, dt dtype.Type, a, b []int) (*BinaryKernel, error) {
 	n, s := bc.row()
 	k.n, k.sa, k.sb = n, s[0], s[1]
 	k.parts = split.Parts(bc.n, grain)
-	if dt == dtype.Float16 || dt == dtype.BFloat16 {
+	if dt != dtype.Float32 && dt != dtype.Float64 {
 		k.scratch = make([]float32, k.parts*3*block)
 	}
 	return k, nil
@@ -124,10 +124,18 @@ func (k *BinaryKernel) Do(i int) {
 
 // binaryRow chooses the row function; nil where op is not defined for dt.
 func binaryRow(op Binary, dt dtype.Type) rowFunc2 {
+	rest := plainRow(op, dt)
+	if f := typedRow(op, dt, rest); f != nil {
+		return f
+	}
+	return rest
+}
+
+func plainRow(op Binary, dt dtype.Type) rowFunc2 {
 	switch dt {
 	case dtype.Float32:
 		if op.Compares() {
-			return rowOf(compareLoop[float32](op))
+			return rowOf(floatCompare(op))
 		}
 		return rowOf(kernels().binary[op])
 	case dtype.Float64:
@@ -178,7 +186,7 @@ func rowOf[R, T any](f func(dst []R, a, b []T, sa, sb int)) rowFunc2 {
 
 // narrowBinary widens a block of each input, computes in float32, and narrows.
 func narrowBinary(op Binary, c codec) rowFunc2 {
-	compare, compute := compareLoop[float32](op), kernels().binary[op]
+	compare, compute := floatCompare(op), kernels().binary[op]
 	if compare == nil && compute == nil {
 		return nil
 	}

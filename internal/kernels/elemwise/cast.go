@@ -37,9 +37,9 @@ func NewCast(from, to dtype.Type) (*Cast, error) {
 	case isNarrow(from) && isNarrow(to):
 		c.row = narrowToNarrow(narrowCodec(from), narrowCodec(to))
 	case isNarrow(from):
-		c.row = fromNarrow(narrowCodec(from), castRow(dtype.Float32, to), c.sizeDst)
+		c.row = fromNarrow(narrowCodec(from), castRow(dtype.Float32, to), c.sizeDst, to == dtype.Float32)
 	case isNarrow(to):
-		c.row = toNarrow(narrowCodec(to), castRow(from, dtype.Float32), c.sizeSrc)
+		c.row = toNarrow(narrowCodec(to), castRow(from, dtype.Float32), c.sizeSrc, from == dtype.Float32)
 	default:
 		c.row = castRow(from, to)
 	}
@@ -88,9 +88,15 @@ func (c *Cast) Do(i int) {
 
 type castFunc func(dst, src unsafe.Pointer, n int, scratch []float32)
 
-func fromNarrow(c codec, rest castFunc, size int) castFunc {
+// fromNarrow converts by way of float32, unless that is what is wanted; toNarrow likewise.
+func fromNarrow(c codec, rest castFunc, size int, same bool) castFunc {
 	if rest == nil {
 		return nil
+	}
+	if same {
+		return func(dst, src unsafe.Pointer, n int, _ []float32) {
+			c.widen(unsafe.Slice((*float32)(dst), n), unsafe.Slice((*uint16)(src), n))
+		}
 	}
 	return func(dst, src unsafe.Pointer, n int, scratch []float32) {
 		s := unsafe.Slice((*uint16)(src), n)
@@ -102,9 +108,14 @@ func fromNarrow(c codec, rest castFunc, size int) castFunc {
 	}
 }
 
-func toNarrow(c codec, first castFunc, size int) castFunc {
+func toNarrow(c codec, first castFunc, size int, same bool) castFunc {
 	if first == nil {
 		return nil
+	}
+	if same {
+		return func(dst, src unsafe.Pointer, n int, _ []float32) {
+			c.narrow(unsafe.Slice((*uint16)(dst), n), unsafe.Slice((*float32)(src), n))
+		}
 	}
 	return func(dst, src unsafe.Pointer, n int, scratch []float32) {
 		d := unsafe.Slice((*uint16)(dst), n)
@@ -237,9 +248,7 @@ func castBool(to dtype.Type) castFunc {
 		size := to.Bits() / 8
 		for lo := 0; lo < n; lo += block {
 			m := min(block, n-lo)
-			for i, v := range s[lo : lo+m] {
-				t[i] = min(v, 1)
-			}
+			bools(t[:m], s[lo:lo+m], 0)
 			rest(unsafe.Add(dst, lo*size), unsafe.Pointer(&t[0]), m, scratch)
 		}
 	}

@@ -19,6 +19,8 @@ type table struct {
 	minMax    func(x []float32) (lo, hi float32)
 
 	scaleShift func(dst, src, scale, shift []float32)
+
+	typed
 }
 
 // tables has the kernels of each level that this build has; a level without

@@ -39,6 +39,9 @@ func init() {
 		{dtype.Uint8, dtype.Float32}: cast(8, float32FromUint8AVX2, direct[float32, uint8]),
 		{dtype.Int32, dtype.Int64}:   cast(8, int64FromInt32AVX2, direct[int64, int32]),
 		{dtype.Int64, dtype.Int32}:   cast(8, int32FromInt64AVX2, direct[int32, int64]),
+		{dtype.Float32, dtype.Uint8}: cast(8, lowBytesAVX2, truncated[uint8, float32]),
+		{dtype.Float32, dtype.Int8}:  cast(8, func(dst []int8, src []float32) { lowBytesAVX2(unsigned(dst), src) }, truncated[int8, float32]),
+		{dtype.Float32, dtype.Bool}:  toTruth,
 	}
 
 	avx512 := tables[0].above()
@@ -64,7 +67,12 @@ func init() {
 		{dtype.Uint8, dtype.Float32}: cast(16, float32FromUint8AVX512, direct[float32, uint8]),
 		{dtype.Int32, dtype.Int64}:   cast(16, int64FromInt32AVX512, direct[int64, int32]),
 		{dtype.Int64, dtype.Int32}:   cast(16, int32FromInt64AVX512, direct[int32, int64]),
+		{dtype.Float32, dtype.Uint8}: cast(16, lowBytesAVX512, truncated[uint8, float32]),
+		{dtype.Float32, dtype.Int8}:  cast(16, func(dst []int8, src []float32) { lowBytesAVX512(unsigned(dst), src) }, truncated[int8, float32]),
+		{dtype.Float32, dtype.Bool}:  toTruth,
 	}
+	avx2.typed, avx512.typed = typedAVX2(), typedAVX512()
+	avx2.binary[Pow], avx512.binary[Pow] = powers{}.row, powers{wide: true}.row
 	tables = append(tables, avx2, avx512)
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/pointwise"
 	"github.com/salver-ml/salver/internal/shape"
@@ -37,8 +38,10 @@ func init() {
 		Name: "Not", Versions: []int{1}, Doc: "false where true, and the reverse",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Bools},
 		Infer: notInfer, Ref: notRef, InPlace: []int{0}, Rows: op.RowsBroadcast,
-		Compile: func(*op.Prep) (op.Kernel, error) { return op.KernelFunc(notRef), nil },
-		Cases:   notCases{},
+		Compile: func(p *op.Prep) (op.Kernel, error) {
+			return &notKernel{parts: split.Parts(tensor.Count(p.InShape(0)), notGrain)}, nil
+		},
+		Cases: notCases{},
 	})
 }
 
@@ -76,6 +79,29 @@ func notInfer(c *op.Infer) error {
 		c.SetContent(0, out)
 	}
 	return nil
+}
+
+// notGrain is the least number of bytes in a chunk.
+const notGrain = 1 << 16
+
+type notKernel struct {
+	dst, src []byte
+	parts    int
+}
+
+// Run inverts all elements.
+func (k *notKernel) Run(c *op.Call) error {
+	x := c.In[0]
+	k.src, k.dst = x.Data, c.Output(0, dtype.Bool, x.Shape...).Data
+	c.Pool.Run(k.parts, k)
+	k.src, k.dst = nil, nil
+	return nil
+}
+
+// Do inverts one chunk; it is called by the pool.
+func (k *notKernel) Do(part int) {
+	lo, hi := split.Range(len(k.src), k.parts, part)
+	elemwise.Not(k.dst[lo:hi], k.src[lo:hi])
 }
 
 func notRef(c *op.Call) error {

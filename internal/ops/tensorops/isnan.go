@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/wide"
@@ -31,6 +32,7 @@ func init() {
 			neg, pos := c.Node.Bool("detect_negative"), c.Node.Bool("detect_positive")
 			return test(c, func(x float64) bool { return neg && math.IsInf(x, -1) || pos && math.IsInf(x, 1) })
 		},
+		Compile: wide.Compile(compileIsInf),
 	})
 }
 
@@ -43,22 +45,43 @@ func test(c *op.Call, holds func(float64) bool) error {
 	return nil
 }
 
-// isNaN tests float32.
-type isNaN struct {
+// testKernel tests float32.
+type testKernel struct {
+	holds func(dst []bool, src []float32)
 	dst   []bool
 	src   []float32
 	parts int
 }
 
-func compileIsNaN(p *op.Prep) (op.Kernel, error) {
+func newTest(p *op.Prep, holds func(dst []bool, src []float32)) (op.Kernel, error) {
 	if p.In[0].DType != dtype.Float32 {
 		return nil, nil
 	}
-	return &isNaN{parts: split.Parts(tensor.Count(p.InShape(0)), 32768)}, nil
+	return &testKernel{holds: holds, parts: split.Parts(tensor.Count(p.InShape(0)), 32768)}, nil
+}
+
+func compileIsNaN(p *op.Prep) (op.Kernel, error) { return newTest(p, elemwise.IsNaN) }
+
+func compileIsInf(p *op.Prep) (op.Kernel, error) {
+	const infinity, none = 0x7f800000, 1
+	most, least := uint32(none), uint32(none) // of a number that is no infinity
+	if p.Node.Bool("detect_positive") {
+		most = infinity
+	}
+	if p.Node.Bool("detect_negative") {
+		least = infinity | 1<<31
+	}
+	return newTest(p, func(dst []bool, src []float32) {
+		src = src[:len(dst)]
+		for i, x := range src {
+			b := math.Float32bits(x)
+			dst[i] = b&^(1<<31) == infinity && (b == most || b == least)
+		}
+	})
 }
 
 // Run tests all elements.
-func (k *isNaN) Run(c *op.Call) error {
+func (k *testKernel) Run(c *op.Call) error {
 	x := c.In[0]
 	k.src, k.dst = tensor.Of[float32](x), tensor.Of[bool](c.Output(0, dtype.Bool, x.Shape...))
 	c.Pool.Run(k.parts, k)
@@ -67,10 +90,7 @@ func (k *isNaN) Run(c *op.Call) error {
 }
 
 // Do tests one chunk; it is called by the pool.
-func (k *isNaN) Do(part int) {
+func (k *testKernel) Do(part int) {
 	lo, hi := split.Range(len(k.src), k.parts, part)
-	dst := k.dst[lo:hi]
-	for i, x := range k.src[lo:hi] {
-		dst[i] = x != x
-	}
+	k.holds(k.dst[lo:hi], k.src[lo:hi])
 }

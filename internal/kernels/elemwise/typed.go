@@ -1,0 +1,172 @@
+package elemwise
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/dtype"
+)
+
+// typed is what a level has for comparisons, integers and bits, all of it on rows of
+// whole registers; nil or empty where there is nothing.
+type typed struct {
+	compare        map[Binary]compareRows
+	notZero, isNaN func(dst []bool, src []float32)
+	rows           map[typedOp]func(dst, a, b []byte)
+	width          int // float32 in a register
+}
+
+// compareRows compares a row with a row, and with one value.
+type compareRows [2]func(dst []bool, a, b []float32)
+
+// typedOp is a function of rows of integers of so many bytes, or of bits with 0, or of truths
+// with 1.
+type typedOp struct {
+	op   Binary
+	size int
+}
+
+// rowBytes is the bytes of a row's step in typed.rows.
+func (t *typed) rowBytes() int { return 4 * t.width }
+
+// typedRow is the row function of op for integers of type dt, or nil. One value against a
+// row is copied to a row first.
+func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
+	if dt != dtype.Bool && !dt.IsInt() || rest == nil {
+		return nil
+	}
+	t, size := &kernels().typed, dt.Bits()/8
+	f := t.rows[typedOp{op, size}]
+	if f == nil && op >= BitAnd && op <= BitXor && dt != dtype.Bool {
+		f = t.rows[typedOp{op, 0}]
+	}
+	if f == nil {
+		return nil
+	}
+	step := t.rowBytes() / size
+	return func(dst, a, b unsafe.Pointer, n, sa, sb int, scratch []float32) {
+		whole := n / step * step
+		if whole == 0 || sa+sb == 0 {
+			rest(dst, a, b, n, sa, sb, nil)
+			return
+		}
+		piece := callMax
+		if sa+sb == 1 {
+			piece = min(piece, block*4/size)
+		}
+		one := bytesAt(unsafe.Pointer(&scratch[0]), min(piece, whole)*size)
+		if sa == 0 {
+			fillWith(one, bytesAt(a, size))
+		} else if sb == 0 {
+			fillWith(one, bytesAt(b, size))
+		}
+		for at := 0; at < whole; at += piece {
+			m := min(piece, whole-at) * size
+			x, y := one, one
+			if sa != 0 {
+				x = bytesAt(unsafe.Add(a, at*size), m)
+			}
+			if sb != 0 {
+				y = bytesAt(unsafe.Add(b, at*size), m)
+			}
+			f(bytesAt(unsafe.Add(dst, at*size), m), x, y)
+		}
+		if whole < n {
+			rest(unsafe.Add(dst, whole*size), unsafe.Add(a, whole*sa*size), unsafe.Add(b, whole*sb*size), n-whole, sa, sb, nil)
+		}
+	}
+}
+
+func bytesAt(p unsafe.Pointer, n int) []byte { return unsafe.Slice((*byte)(p), n) }
+
+// fillWith fills dst with copies of one.
+func fillWith(dst, one []byte) {
+	for n := copy(dst, one); n < len(dst); n *= 2 {
+		copy(dst[n:], dst[:n])
+	}
+}
+
+// mirrored is the comparison with its operands exchanged.
+var mirrored = map[Binary]Binary{Equal: Equal, Less: Greater, LessEqual: GreaterEqual, Greater: Less, GreaterEqual: LessEqual}
+
+// floatCompare is the loop of a comparison of float32 at the level in force.
+func floatCompare(op Binary) loop[bool, float32] {
+	t, rest := &kernels().typed, loop[bool, float32](compareLoop[float32](op))
+	f, swapped := t.compare[op], t.compare[mirrored[op]][1]
+	if f[0] == nil || rest == nil {
+		return rest
+	}
+	return func(dst []bool, a, b []float32, sa, sb int) {
+		whole := len(dst) / t.width * t.width
+		if sa+sb == 0 {
+			whole = 0
+		}
+		for at := 0; at < whole; at += callMax {
+			n := min(callMax, whole-at)
+			d := dst[at : at+n]
+			switch {
+			case sa == 0:
+				swapped(d, b[at:at+n], a)
+			case sb == 0:
+				f[1](d, a[at:at+n], b)
+			default:
+				f[0](d, a[at:at+n], b[at:at+n])
+			}
+		}
+		if whole < len(dst) {
+			rest(dst[whole:], a[whole*sa:], b[whole*sb:], sa, sb)
+		}
+	}
+}
+
+// IsNaN sets dst to where src is none; len(dst) elements.
+func IsNaN(dst []bool, src []float32) {
+	truths(dst, src, kernels().isNaN, func(x float32) bool { return x != x })
+}
+
+// truths runs f on whole registers and one on what is left.
+func truths(dst []bool, src []float32, f func(dst []bool, src []float32), one func(x float32) bool) {
+	whole := 0
+	if f != nil {
+		w := kernels().width
+		whole = len(dst) / w * w
+		for at := 0; at < whole; at += callMax {
+			n := min(callMax, whole-at)
+			f(dst[at:at+n], src[at:at+n])
+		}
+	}
+	for i, x := range src[whole:len(dst)] {
+		dst[whole+i] = one(x)
+	}
+}
+
+// truth is 1 for any byte but 0, eight at a time.
+func truth(x uint64) uint64 {
+	const low, one = 0x7f7f7f7f7f7f7f7f, 0x0101010101010101
+	return (((x & low) + low) | x) >> 7 & one
+}
+
+// Not sets dst to the opposite of src, bytes of which any but 0 is true; len(dst) elements.
+func Not(dst, src []byte) { bools(dst, src, 1) }
+
+// bools writes 1 for each byte of src but 0, and 0 for that, or with flip = 1 the reverse.
+func bools(dst, src []byte, flip byte) {
+	src = src[:len(dst)]
+	whole := len(dst) &^ 7
+	for i := 0; i < whole; i += 8 {
+		x := binary.LittleEndian.Uint64(src[i:])
+		binary.LittleEndian.PutUint64(dst[i:], truth(x)^uint64(flip)*0x0101010101010101)
+	}
+	for i := whole; i < len(dst); i++ {
+		dst[i] = min(src[i], 1) ^ flip
+	}
+}
+
+// toTruth is a castFunc from float32 to bool.
+func toTruth(dst, src unsafe.Pointer, n int, _ []float32) {
+	truths(unsafe.Slice((*bool)(dst), n), unsafe.Slice((*float32)(src), n), kernels().notZero, func(x float32) bool { return x != 0 })
+}
+
+func unsigned(x []int8) []uint8 {
+	return unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}

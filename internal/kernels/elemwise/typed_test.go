@@ -1,0 +1,147 @@
+package elemwise
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+)
+
+// operand is guarded memory for n elements of a type, full of random bytes; floats are some of
+// the special ones.
+func operand(t *testing.T, rng *rand.Rand, dt dtype.Type, n int) []byte {
+	b := kerneltest.Guarded(t, n*dt.Bits()/8)
+	for i := range b {
+		b[i] = byte(rng.IntN(256))
+		if dt == dtype.Bool && rng.IntN(2) == 0 {
+			b[i] = 0
+		}
+	}
+	if dt == dtype.Float32 {
+		for i := range n {
+			*(*float32)(unsafe.Pointer(&b[4*i])) = special[rng.IntN(len(special))]
+		}
+	}
+	return b
+}
+
+// Comparisons, integers, bits and truths have the portable bytes in every form and length.
+func TestTypedRowsArePortable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	types := []dtype.Type{dtype.Float32, dtype.Bool, dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64}
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, op := range []Binary{Add, Sub, Mul, BitAnd, BitOr, BitXor, And, Or, Xor, Equal, Less, LessEqual, Greater, GreaterEqual} {
+			for _, dt := range types {
+				f := binaryRow(op, dt)
+				want := plainRow(op, dt)
+				if dt == dtype.Float32 && op.Compares() {
+					want = rowOf(compareLoop[float32](op))
+				}
+				if f == nil || dt == dtype.Float32 && !op.Compares() {
+					continue
+				}
+				size := dt.Bits() / 8
+				out := size
+				if op.Compares() {
+					out = 1
+				}
+				for _, n := range []int{1, 3, 7, 8, 15, 16, 17, 31, 63, 64, 65, 100, 129, 1000, 2*callMax + 5} {
+					for _, form := range [][2]int{{1, 1}, {1, 0}, {0, 1}, {0, 0}} {
+						a, b := operand(t, rng, dt, 1+(n-1)*form[0]), operand(t, rng, dt, 1+(n-1)*form[1])
+						x, y := kerneltest.Guarded(t, n*out), make([]byte, n*out)
+						f(unsafe.Pointer(&x[0]), unsafe.Pointer(&a[0]), unsafe.Pointer(&b[0]), n, form[0], form[1], make([]float32, 3*block))
+						want(unsafe.Pointer(&y[0]), unsafe.Pointer(&a[0]), unsafe.Pointer(&b[0]), n, form[0], form[1], nil)
+						if !bytes.Equal(x, y) {
+							t.Fatalf("%v of %d %v, strides %v: differs from portable code", op, n, dt, form)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// Powers are within a unit in the last place, and depend on nothing but their operands.
+func TestPowers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	kerneltest.Levels(t, func(t *testing.T) {
+		f := kernels().binary[Pow]
+		for round := range 300 {
+			n := 1 + rng.IntN(2*block)
+			b := kerneltest.Floats(t, n, func(int) float32 {
+				switch rng.IntN(4) {
+				case 0:
+					return float32(rng.IntN(9) - 4)
+				case 1:
+					return special[rng.IntN(len(special))]
+				}
+				return float32(rng.NormFloat64() * math.Exp(3*rng.NormFloat64()))
+			})
+			a := kerneltest.Floats(t, n, func(int) float32 {
+				if rng.IntN(20) == 0 {
+					return special[rng.IntN(len(special))]
+				}
+				return float32(rng.NormFloat64() * math.Exp(4*rng.NormFloat64()))
+			})
+			if round%3 == 0 {
+				for i := range a {
+					a[i] = float32(math.Exp(rng.NormFloat64() / 50)) // near 1
+				}
+			}
+			got, one := make([]float32, n), make([]float32, n)
+			f(got, a, b, 1, 1)
+			for i := range got {
+				want := math.Pow(float64(a[i]), float64(b[i]))
+				if e := kerneltest.ULP(got[i], want); e > 1 && b[i] != 3 {
+					t.Fatalf("%v to the %v: %v, want %v: %.2f units off", a[i], b[i], got[i], want, e)
+				}
+			}
+			f(one, a, b[:1], 1, 0)
+			for i, x := range one {
+				if f(got[:1], a[i:i+1], b[:1], 1, 1); !kerneltest.Same(x, got[0]) {
+					t.Fatalf("%v to the %v: %v in a row, %v alone", a[i], b[0], x, got[0])
+				}
+			}
+			f(got, a, b, 1, 1)
+			f(a, a, b, 1, 1)
+			for i := range got {
+				if !kerneltest.Same(got[i], a[i]) {
+					t.Fatalf("element %d in place: %v, want %v", i, a[i], got[i])
+				}
+			}
+		}
+	})
+}
+
+func TestTruths(t *testing.T) {
+	for n := range 30 {
+		src := make([]byte, n)
+		for i := range src {
+			src[i] = []byte{0, 1, 2, 128, 255}[i*i%5]
+		}
+		dst := kerneltest.Guarded(t, n)
+		Not(dst, src)
+		for i, x := range src {
+			if want := fmt.Sprint(x == 0); fmt.Sprint(dst[i] == 1) != want || dst[i] > 1 {
+				t.Fatalf("not %d is %d", x, dst[i])
+			}
+		}
+	}
+	kerneltest.Levels(t, func(t *testing.T) {
+		for n := range 70 {
+			src := kerneltest.Floats(t, n, func(i int) float32 { return special[i%len(special)] })
+			dst := make([]bool, n)
+			IsNaN(dst, src)
+			for i, x := range src {
+				if dst[i] != (x != x) {
+					t.Fatalf("IsNaN(%v) is %v", x, dst[i])
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// logTerms is how many terms of log₂(m) = 2/ln2·(s + s³/3 + s⁵/5 + …), s = (m-1)/(m+1), are taken
+// for m between √½ and √2: the rest is below 2^-40 of the logarithm. expTerms is how many 2^f = Σ
+// (f·ln2)^k/k! has for |f| ≤ 1/2, to 2^-32.
+const logTerms, expTerms = 8, 10
+
+var doubles = map[uint64]Mem{}
+
+// double has eight copies of a float64 in the data section.
+func double(f float64) Mem {
+	b := math.Float64bits(f)
+	if m, ok := doubles[b]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("double%016x", b), attr.RODATA|attr.NOPTR)
+	for i := range 8 {
+		DATA(8*i, U64(b))
+	}
+	doubles[b] = m
+	return m
+}
+
+// narrowReg is a register of float32 for as many elements as a whole one has of float64.
+func (v rows) narrowReg() reg.VecVirtual {
+	if v.wide {
+		return YMM()
+	}
+	return XMM()
+}
+
+// power is dst = |a|^b with the sign that a whole exponent gives, through float64, for as
+// many elements as fill registers of float64. An element that it can't do (a zero, subnormal,
+// infinite or NaN, b infinite, NaN or 2^30 and more, a below zero and b not whole) becomes a
+// signalling NaN, of the bits that the caller gives; it returns how many there are, registers counting as a whole.
+func (v rows) power() {
+	TEXT("power"+v.suffix(), NOSPLIT, "func(dst, a, b []float32, undone uint32) int")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+	count, lanes := GP64(), v.width()/2
+	XORQ(count, count)
+	undone := v.narrowReg()
+	bits, low := Load(Param("undone"), GP32()), XMM()
+	VMOVD(bits, low)
+	VPBROADCASTD(low, undone)
+	SUBQ(step(lanes), n)
+	JLT(LabelRef("done"))
+	Label("each")
+	x, y := v.narrowReg(), v.narrowReg()
+	VMOVUPS(Mem{Base: a}, x)
+	VMOVUPS(Mem{Base: b}, y)
+	result, bad := v.powerOf(x, y)
+	VBLENDVPS(bad, undone, result, result)
+	VMOVUPS(result, Mem{Base: dst})
+	m := GP32()
+	VMOVMSKPS(bad, m)
+	POPCNTL(m, m)
+	ADDQ(m.As64(), count)
+	for _, p := range []reg.GPVirtual{dst, a, b} {
+		ADDQ(step(4*lanes), p)
+	}
+	SUBQ(step(lanes), n)
+	JGE(LabelRef("each"))
+	Label("done")
+	Store(count, ReturnIndex(0))
+	end()
+}
+
+// powerOf gives the result and where there is none.
+func (v rows) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
+	magnitude, sign, whole, t := v.narrowReg(), v.narrowReg(), v.narrowReg(), v.narrowReg()
+	VANDPS(bitsConst(allBits), x, magnitude)
+	// bad where |x| is no positive normal number, or |y| too large
+	bad = v.narrowReg()
+	VCMPPS(Imm(1), bitsConst(0x00800000), magnitude, bad) // less
+	VCMPPS(Imm(5), bitsConst(0x7f800000), magnitude, t)   // not less: infinite or NaN
+	VORPS(t, bad, bad)
+	VANDPS(bitsConst(allBits), y, t)
+	VCMPPS(Imm(5), fconst(1<<30), t, t)
+	VORPS(t, bad, bad)
+	// the sign of an odd power; bad where y is not whole and x is below 0
+	VCVTTPS2DQ(y, sign)
+	VCVTDQ2PS(sign, whole)
+	VCMPPS(Imm(4), y, whole, whole) // not whole
+	VANDPS(x, whole, whole)
+	VPSRAD(Imm(31), whole, whole)
+	VORPS(whole, bad, bad)
+	VPSLLD(Imm(31), sign, sign)
+	VANDPS(x, sign, sign)
+
+	e, m := v.narrowReg(), v.narrowReg()
+	VPSUBD(bitsConst(0x3f3504f3), magnitude, e)
+	VPAND(bitsConst(0x007fffff), e, m)
+	VPSRAD(Imm(23), e, e)
+	VPADDD(bitsConst(0x3f3504f3), m, m)
+	exponent, mantissa, power := v.reg(), v.reg(), v.reg()
+	VCVTDQ2PD(e, exponent)
+	VCVTPS2PD(m, mantissa)
+	VCVTPS2PD(y, power)
+
+	s, sum, sq := v.reg(), v.reg(), v.reg()
+	VSUBPD(double(1), mantissa, s)
+	VADDPD(double(1), mantissa, sum)
+	VDIVPD(sum, s, s)
+	VMULPD(s, s, sq)
+	log := v.reg()
+	VMOVUPD(double(logCoefficient(logTerms-1)), log)
+	for k := logTerms - 2; k >= 0; k-- {
+		VFMADD213PD(double(logCoefficient(k)), sq, log)
+	}
+	VFMADD213PD(exponent, s, log) // log·s + exponent
+	VMULPD(power, log, log)
+	VMINPD(double(1000), log, log)
+	VMAXPD(double(-1000), log, log)
+
+	shifted, f := v.reg(), v.reg()
+	VADDPD(double(3<<51), log, shifted)
+	VSUBPD(double(3<<51), shifted, f)
+	VSUBPD(f, log, f)
+	exp := v.reg()
+	VMOVUPD(double(expCoefficient(expTerms-1)), exp)
+	for k := expTerms - 2; k >= 0; k-- {
+		VFMADD213PD(double(expCoefficient(k)), f, exp)
+	}
+	VPSLLQ(Imm(52), shifted, shifted)
+	VPADDQ(shifted, exp, exp)
+	result = v.narrowReg()
+	if v.wide {
+		VCVTPD2PS(exp, result)
+	} else {
+		VCVTPD2PSY(exp, result)
+	}
+	VORPS(sign, result, result)
+
+	// y·y and y·y·y have forms of their own
+	square := v.narrowReg()
+	VMULPS(x, x, square)
+	VCMPPS(Imm(0), fconst(2), y, t)
+	VBLENDVPS(t, square, result, result)
+	VANDNPS(bad, t, bad)
+	VMULPS(x, square, square)
+	VCMPPS(Imm(0), fconst(3), y, t)
+	VBLENDVPS(t, square, result, result)
+	VANDNPS(bad, t, bad)
+	return result, bad
+}
+
+func logCoefficient(k int) float64 { return 2 / (math.Ln2 * float64(2*k+1)) }
+
+func expCoefficient(k int) float64 {
+	c := 1.0
+	for i := 1; i <= k; i++ {
+		c *= math.Ln2 / float64(i)
+	}
+	return c
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["typed"] = typedFamily }
+
+// typedFamily writes the loops of internal/kernels/elemwise that compare float32, narrow
+// it to bytes, or work on integers and bits. They take whole registers' worth of elements;
+// Go's code does the rest.
+func typedFamily() {
+	for _, v := range rowLevels {
+		for _, c := range []struct {
+			name      string
+			predicate int
+		}{{"equal", eqOQ}, {"less", ltOQ}, {"lessEqual", leOQ}, {"greater", gtOQ}, {"greaterEqual", geOQ}} {
+			v.comparison(c.name, c.predicate, true)
+			v.comparison(c.name, c.predicate, false)
+		}
+		v.truths("notZero", neqUQ, func(x vec) (vec, Op) { return x, fconst(0) })
+		v.truths("isNaN", unord, func(x vec) (vec, Op) { return x, x })
+		v.lowBytes()
+		for _, f := range []struct {
+			name, of string
+			size     int
+			do       func(b Op, a, r reg.VecVirtual)
+		}{
+			{"addInt32", "int32", 4, vectorOp(VPADDD)}, {"subInt32", "int32", 4, vectorOp(VPSUBD)}, {"mulInt32", "int32", 4, vectorOp(VPMULLD)},
+			{"addInt64", "int64", 8, vectorOp(VPADDQ)}, {"subInt64", "int64", 8, vectorOp(VPSUBQ)},
+			{"andBits", "byte", 1, v.bits(VPAND, VPANDD)}, {"orBits", "byte", 1, v.bits(VPOR, VPORD)}, {"xorBits", "byte", 1, v.bits(VPXOR, VPXORD)},
+		} {
+			v.typed(f.name, f.of, f.size, f.do)
+		}
+		v.power()
+		one := func() vec { return v.load(truthOnes()) }
+		v.truth("andTruth", one, func(a, b, one, r vec) { VPMINUB(b, a, r); VPMINUB(one, r, r) })
+		v.truth("orTruth", one, func(a, b, one, r vec) { v.bits(VPOR, VPORD)(b, a, r); VPMINUB(one, r, r) })
+		v.truth("xorTruth", one, func(a, b, one, r vec) {
+			VPMINUB(one, a, a)
+			VPMINUB(one, b, b)
+			v.bits(VPXOR, VPXORD)(b, a, r)
+		})
+	}
+}
+
+func vectorOp(f func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
+	return func(b Op, a, r reg.VecVirtual) { f(b, a, r) }
+}
+
+// bits is an operation on bits at both levels.
+func (v rows) bits(narrow func(b, a, r Op), wide func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
+	if v.wide {
+		return vectorOp(wide)
+	}
+	return func(b Op, a, r reg.VecVirtual) { narrow(b, a, r) }
+}
+
+// storeTruths writes a byte, 0 or 1, for each element of a condition.
+func (v rows) storeTruths(c chosen, dst Mem) {
+	x := XMM()
+	if v.wide {
+		VMOVDQU8_Z(truthOnes(), c.k, x)
+		VMOVDQU(x, dst)
+		return
+	}
+	high := XMM()
+	VEXTRACTI128(Imm(1), c.y, high)
+	VPACKSSDW(high, c.y.AsX(), x)
+	VPACKSSWB(x, x, x)
+	VPAND(truthOnes(), x, x)
+	VMOVQ(x, dst)
+}
+
+func truthOnes() Mem { return bitsConst(0x01010101) }
+
+// comparison is dst = a ∘ b, where b may be one value.
+func (v rows) comparison(name string, predicate int, row bool) {
+	form := "RV"
+	if row {
+		form = "RR"
+	}
+	TEXT(name+form+v.suffix(), NOSPLIT, "func(dst []bool, a, b []float32)")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+	var right Op = Mem{Base: b}
+	if !row {
+		right = v.broadcast(Mem{Base: b})
+	}
+	v.wholeLoop(n, func() {
+		v.storeTruths(v.cmp(predicate, v.load(Mem{Base: a}), right), Mem{Base: dst})
+		ADDQ(step(v.width()), dst)
+		ADDQ(step(4*v.width()), a)
+		if row {
+			ADDQ(step(4*v.width()), b)
+		}
+	})
+	end()
+}
+
+// truths compares each element with what with says.
+func (v rows) truths(name string, predicate int, with func(x vec) (vec, Op)) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst []bool, src []float32)")
+	Pragma("noescape")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	v.wholeLoop(n, func() {
+		a, b := with(v.load(Mem{Base: src}))
+		v.storeTruths(v.cmp(predicate, a, b), Mem{Base: dst})
+		ADDQ(step(v.width()), dst)
+		ADDQ(step(4*v.width()), src)
+	})
+	end()
+}
+
+// lowBytes truncates float32 to int32 and keeps the low byte.
+func (v rows) lowBytes() {
+	v.conversion("lowBytes", "byte", "float32", 1, 4, func(dst, src Mem) {
+		r := v.reg()
+		VCVTTPS2DQ(src, r)
+		if v.wide {
+			VPMOVDB(r, dst)
+			return
+		}
+		x, high := XMM(), XMM()
+		VPAND(bitsConst(255), r, r)
+		VEXTRACTI128(Imm(1), r, high)
+		VPACKUSDW(high, r.AsX(), x)
+		VPACKUSWB(x, x, x)
+		VMOVQ(x, dst)
+	})
+}
+
+// typed is dst = a ∘ b on rows of integers.
+func (v rows) typed(name, of string, size int, do func(b Op, a, r reg.VecVirtual)) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst, a, b []"+of+")")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+	v.byteLoop(n, size, func() {
+		x := v.load(Mem{Base: a})
+		do(Mem{Base: b}, x, x)
+		v.store(x, Mem{Base: dst})
+		for _, p := range []reg.GPVirtual{dst, a, b} {
+			ADDQ(step(4*v.width()), p)
+		}
+	})
+	end()
+}
+
+// truth is dst = a ∘ b on rows of bytes of which any but 0 is true.
+func (v rows) truth(name string, one func() vec, do func(a, b, one, r vec)) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst, a, b []byte)")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+	ones := one()
+	v.byteLoop(n, 1, func() {
+		x, y, r := v.load(Mem{Base: a}), v.load(Mem{Base: b}), v.reg()
+		do(x, y, ones, r)
+		v.store(r, Mem{Base: dst})
+		for _, p := range []reg.GPVirtual{dst, a, b} {
+			ADDQ(step(4*v.width()), p)
+		}
+	})
+	end()
+}
+
+// byteLoop is wholeLoop for elements of so many bytes.
+func (v rows) byteLoop(n reg.GPVirtual, size int, emit func()) {
+	count := 4 * v.width() / size
+	SUBQ(step(count), n)
+	JLT(LabelRef("done"))
+	Label("each")
+	emit()
+	SUBQ(step(count), n)
+	JGE(LabelRef("each"))
+	Label("done")
+}
