@@ -20,7 +20,8 @@ type runner struct {
 	caches  []*tensor.Tensor
 
 	tokens, positions, slots, rows []int32
-	sequences, tables, generated   []int32
+	sequences, tables              []int32
+	generated, generatedRows       []int32
 	width                          int // blocks of a table
 	inputs                         []*tensor.Tensor
 	outputs                        []*tensor.Tensor
@@ -51,8 +52,8 @@ func newRunner(s *exec.Session, vocab, sequences, blocks int) (*runner, error) {
 	}
 	r.inputs[inSequences] = tensor.FromSlice(r.sequences, sequences, 2)
 	r.inputs[inTables] = tensor.FromSlice(r.tables, sequences, blocks)
-	r.generated = make([]int32, 1)
-	r.inputs[inGenerated] = vector(r.generated)
+	r.generated, r.generatedRows = make([]int32, 1), make([]int32, 1)
+	r.inputs[inGenerated], r.inputs[inGeneratedRows] = vector(r.generated), vector(r.generatedRows)
 	return r, nil
 }
 
@@ -65,6 +66,7 @@ const (
 	inTables
 	inRows
 	inGenerated
+	inGeneratedRows
 	stepInputs
 )
 
@@ -148,7 +150,7 @@ func padded(n int) int {
 // write fills in the inputs. What was generated comes first in a step.
 func (r *runner) write(step []work) {
 	r.tokens, r.positions, r.slots, r.rows = r.tokens[:0], r.positions[:0], r.slots[:0], r.rows[:0]
-	r.generated[0] = 0
+	r.generated[0], r.generatedRows[0] = 0, 0
 	clear(r.sequences)
 	for i, w := range step {
 		if w.role() == 0 {
@@ -163,6 +165,9 @@ func (r *runner) write(step []work) {
 			if w.wants(p) {
 				r.rows = append(r.rows, int32(len(r.tokens)-1))
 			}
+		}
+		if w.role() == 0 {
+			r.generatedRows[0] = int32(len(r.rows))
 		}
 	}
 }

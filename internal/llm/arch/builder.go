@@ -22,7 +22,7 @@ import (
 const opset = 24
 
 // Inputs are the names of a graph's inputs before the caches, in order.
-var Inputs = []string{"tokens", "positions", "slots", "sequences", "tables", "rows", "generated"}
+var Inputs = []string{"tokens", "positions", "slots", "sequences", "tables", "rows", "generated", "generated_rows"}
 
 // Options says how a graph is to be.
 type Options struct {
@@ -46,6 +46,7 @@ type Builder struct {
 	count   map[string]int       // of nodes, by operator
 	scope   string
 	layers  int // nodes before the logits
+	narrow  int // nodes before those that compute only what the logits need; 0: none do
 	err     error
 
 	// interleaved: rotary embeddings turn elements that are next to each other,
@@ -66,6 +67,7 @@ type Builder struct {
 //	slots, sequences, tables       see the operator PagedAttention
 //	rows      int32[rows]          the tokens whose logits are wanted
 //	generated int32[1]             how many of the tokens were generated: they come first, then those of prompts
+//	generated_rows int32[1]        likewise, of the tokens whose logits are wanted
 //	k.0, v.0 …                     caches, one of each for a layer
 //	→ logits  float32[rows, vocabulary]
 //
@@ -104,7 +106,7 @@ func (b *Builder) giveRoles() {
 		return
 	}
 	differ := false
-	for _, n := range b.graph.Nodes[:b.layers] {
+	for i, n := range b.graph.Nodes[:b.layers] {
 		if n.FullName() != op.Salver+"::BlockMatMul" {
 			continue
 		}
@@ -113,7 +115,11 @@ func (b *Builder) giveRoles() {
 		for len(n.In) < 4 {
 			n.AddInput(nil) // no bias, no residual
 		}
-		n.AddInput(generated)
+		if b.narrow > 0 && i >= b.narrow {
+			n.AddInput(b.inputs["generated_rows"])
+		} else {
+			n.AddInput(generated)
+		}
 	}
 	for _, n := range b.graph.Nodes[:b.layers] {
 		if differ && n.FullName() == op.Salver+"::PagedAttention" {
@@ -124,7 +130,7 @@ func (b *Builder) giveRoles() {
 
 func (b *Builder) addInputs(names []string) {
 	tokens, sequences := shape.Sym("tokens"), shape.Sym("sequences")
-	shapes := map[string]shape.Shape{"sequences": {sequences, shape.Const(2)}, "tables": {sequences, shape.Sym("blocks")}, "rows": {shape.Sym("rows")}, "generated": {shape.Const(1)}}
+	shapes := map[string]shape.Shape{"sequences": {sequences, shape.Const(2)}, "tables": {sequences, shape.Sym("blocks")}, "rows": {shape.Sym("rows")}, "generated": {shape.Const(1)}, "generated_rows": {shape.Const(1)}}
 	for _, name := range names {
 		s, ok := shapes[name]
 		if !ok {
@@ -443,8 +449,29 @@ func (b *Builder) Attention(q, k, v *ir.Value, window int) *ir.Value {
 	kc := b.cache("k", b.HeadDim, paged.BlockTokens)
 	vc := b.cache("v", paged.BlockTokens, b.HeadDim)
 	b.caches = append(b.caches, [2]*ir.Value{kc, vc})
-	return b.Node("salver::PagedAttention", attrs,
+	y := b.Node("salver::PagedAttention", attrs,
 		q, k, v, kc, vc, b.inputs["slots"], b.inputs["positions"], b.inputs["sequences"], b.inputs["tables"])
+	if len(b.caches) < b.Layers {
+		return y
+	}
+	b.narrow = len(b.graph.Nodes)
+	return b.wanted(y)
+}
+
+// wanted are the rows of the tokens whose logits are wanted.
+func (b *Builder) wanted(x *ir.Value) *ir.Value { return b.Node("Gather", nil, x, b.inputs["rows"]) }
+
+// Residual is x + y for what a layer's attention has made of x. In the last layer that is
+// only the tokens whose logits are wanted: of the others it computes keys and values.
+func (b *Builder) Residual(x, y *ir.Value) *ir.Value {
+	if b.narrow == 0 || b.err != nil {
+		return b.Add(x, y)
+	}
+	x = b.wanted(x)
+	if n := len(b.graph.Nodes); b.err == nil { // so that y is still the last one, and may add x itself
+		b.graph.Nodes[n-2], b.graph.Nodes[n-1] = b.graph.Nodes[n-1], b.graph.Nodes[n-2]
+	}
+	return b.Add(x, y)
 }
 
 func (b *Builder) cache(name string, rows, cols int) *ir.Value {
@@ -468,7 +495,9 @@ func (b *Builder) Logits(x *ir.Value) {
 		return
 	}
 	b.layers = len(b.graph.Nodes)
-	x = b.Node("Gather", nil, x, b.inputs["rows"])
+	if b.narrow == 0 {
+		x = b.wanted(x)
+	}
 	name := "output"
 	if b.Tied != nil && *b.Tied || b.Tied == nil && !b.Has("output.weight") {
 		name = "token_embd"

@@ -61,7 +61,7 @@ func gemma(b *Builder) {
 	x := b.Scale(b.Embed("token_embd"), float32(math.Sqrt(float64(b.Hidden))))
 	for i := range b.Layers {
 		p := b.Layer(i)
-		x = b.Add(x, postNorm(b, llamaAttention(b, b.RMSNorm(x, p+"attn_norm", b.Hidden), p, b.LayerWindow(i)), p+"post_attention_norm"))
+		x = b.Residual(x, postNorm(b, llamaAttention(b, b.RMSNorm(x, p+"attn_norm", b.Hidden), p, b.LayerWindow(i)), p+"post_attention_norm"))
 		x = b.Add(x, postNorm(b, gatedFFN(b, b.RMSNorm(x, p+"ffn_norm", b.Hidden), p), p+"post_ffw_norm"))
 	}
 	b.End()

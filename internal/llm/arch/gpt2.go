@@ -37,7 +37,7 @@ func gpt2(b *Builder) {
 	for i := range b.Layers {
 		p := b.Layer(i)
 		q, k, v := queries(b, b.LayerNorm(x, p+"attn_norm", b.Hidden), p)
-		x = b.Add(x, b.Linear(b.Attention(q, k, v, 0), p+"attn_output", b.Heads*b.HeadDim, b.Hidden))
+		x = b.Residual(x, b.Linear(b.Attention(q, k, v, 0), p+"attn_output", b.Heads*b.HeadDim, b.Hidden))
 		x = b.Add(x, plainFFN(b, b.LayerNorm(x, p+"ffn_norm", b.Hidden), p))
 	}
 	b.End()

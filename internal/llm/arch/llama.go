@@ -35,7 +35,7 @@ func preNorm(b *Builder, ffn func(b *Builder, x *ir.Value, p string) *ir.Value) 
 	x := b.Embed("token_embd")
 	for i := range b.Layers {
 		p := b.Layer(i)
-		x = b.Add(x, llamaAttention(b, b.RMSNorm(x, p+"attn_norm", b.Hidden), p, b.LayerWindow(i)))
+		x = b.Residual(x, llamaAttention(b, b.RMSNorm(x, p+"attn_norm", b.Hidden), p, b.LayerWindow(i)))
 		x = b.Add(x, ffn(b, b.RMSNorm(x, p+"ffn_norm", b.Hidden), p))
 	}
 	b.End()

@@ -298,7 +298,7 @@ func (w *walk) input(v *ir.Value) *tensor.Tensor {
 		return w.chunkOf(v)
 	case v.Name == "positions", v.Name == "slots", v.Name == "rows":
 		return tensor.FromSlice(count(n), n)
-	case v.Name == "generated": // which have one arithmetic everywhere
+	case v.Name == "generated", v.Name == "generated_rows": // which have one arithmetic everywhere
 		return tensor.FromSlice([]int32{int32(n)}, 1)
 	case v.Name == "sequences":
 		return tensor.FromSlice([]int32{0, int32(n)}, 1, 2)
