@@ -117,6 +117,7 @@ func TestGenerate(t *testing.T) {
 	for _, c := range []struct{ path, body, want string }{
 		{"/v2/models/m/generate", `{"text_input":"say hi","id":"7","parameters":{"max_tokens":9,"stream":false},"temperature":0.25}`, `{"id":"7","model_name":"m","model_version":"1","text_output":" hi"}`},
 		{"/v2/models/m/versions/1/generate", `{"text_input":"say hi","parameters":{"exclude_input_in_output":false,"stop_words":["i"]}}`, `{"model_name":"m","model_version":"1","text_output":"say hi h"}`},
+		{"/v2/models/m/generate", `{"text_input":"say hi","max_tokens":9,"bad_words":"","stop_words":"","random_seed":3,"beam_width":1}`, `{"model_name":"m","model_version":"1","text_output":" hi"}`},
 		{"/v2/models/m/generate", `{"text_input":"x","parameters":{"heat":1}}`, `{"error":"parameters.heat: there is no such field"}`},
 		{"/v2/models/t/generate", `{"text_input":"x"}`, `{"error":"model: model \"t\" is no language model"}`},
 	} {

@@ -106,6 +106,7 @@ func TestLayersRefuse(t *testing.T) {
 	for _, c := range []struct{ path, body, want string }{
 		{"/api/chat", `{"model":"m",` + hi + `,"think":"much"}`, "think: expected true, false, low, medium or high"},
 		{"/api/chat", `{"model":"m",` + hi + `,"format":{"type":"object"}}`, "format: it is not supported"},
+		{"/api/chat", `{"model":"m",` + hi + `,"options":{"repeat_last_n":64,"repeat_penalty":1.1}}`, "options.repeat_last_n: penalties are over all tokens: with one, expected -1, found 64"},
 		{"/api/chat", `{"model":"m",` + hi + `,"options":{"mirostat":2}}`, "options.mirostat: it is not supported"},
 		{"/api/chat", `{"model":"m",` + hi + `,"options":{"num_predict":0}}`, "options.num_predict: expected at least 1, or -1"},
 		{"/api/chat", `{"model":"m","messages":[{"content":"hi"}]}`, "messages[0]: expected a role"},

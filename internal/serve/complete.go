@@ -11,6 +11,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/repo"
 	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/salver-ml/salver/internal/textgen"
 )
 
 // Defaults apply to models whose configuration is silent.
@@ -39,6 +40,7 @@ type completion struct {
 	concurrent int    // runs at once that the backend wants
 	modelIn    []TensorInfo
 	modelOut   []TensorInfo
+	ofText     bool // it generates, embeds or compares texts
 	bad        problems
 }
 
@@ -50,6 +52,10 @@ func complete(name string, cfg *repo.Config, b Backend, d Defaults) (*completion
 	}
 	c.cfg.Name = name
 	c.canBatch, c.whyNot = b.Batchable()
+	switch b.(type) {
+	case textgen.Model, textgen.Embedder, textgen.Reranker:
+		c.ofText = true
+	}
 	if own, ok := b.(Concurrent); ok {
 		c.concurrent = own.Concurrent()
 	}
@@ -312,8 +318,11 @@ func (c *completion) batchRows() (rows int, reason string) {
 // rest completes what is only to be told, so that clients find lists and not nulls in the JSON.
 func (c *completion) rest() {
 	cfg := c.cfg
-	cfg.Platform = cmp.Or(cfg.Platform, "onnxruntime_onnx")
-	cfg.Backend = cmp.Or(cfg.Backend, "onnxruntime")
+	platform, backend := "onnxruntime_onnx", "onnxruntime" // which clients know for ONNX
+	if c.ofText {
+		platform, backend = "salver_text", "salver"
+	}
+	cfg.Platform, cfg.Backend = cmp.Or(cfg.Platform, platform), cmp.Or(cfg.Backend, backend)
 	if cfg.VersionPolicy == (repo.VersionPolicy{}) {
 		cfg.VersionPolicy.Latest = &repo.Latest{NumVersions: 1}
 	}

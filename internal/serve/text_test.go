@@ -47,6 +47,11 @@ func TestTextModels(t *testing.T) {
 	if len(list) != 2 || list[0].Name != "e" || !list[0].Embeds || !list[0].Compares || list[0].Generates || list[1].Name != "m" || !list[1].Generates || list[1].Info.Context != 2048 || time.Since(list[1].Loaded) > time.Minute {
 		t.Errorf("%+v", list)
 	}
+	for name, want := range map[string]string{"m": "salver_text", "e": "salver_text", "t": "onnxruntime_onnx"} {
+		if md, err := c.Metadata(name, ""); err != nil || md.Platform != want {
+			t.Errorf("%s: %+v, %v", name, md, err)
+		}
+	}
 	for _, s := range c.Metrics() {
 		if (s.Text != nil) != (s.Name == "m") {
 			t.Errorf("%s: %v", s.Name, s.Text)

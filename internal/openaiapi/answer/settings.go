@@ -167,19 +167,22 @@ var VLLM = fields.Table[Settings]{
 // Stop is a field of stop strings.
 func Stop(name, doc string) fields.Field[Settings] {
 	form := "string, or array of at most " + strconv.Itoa(MaxStops) + "; each of 1 to " + strconv.Itoa(MaxStopBytes) + " bytes"
-	return fields.Any(name, form, doc, func(s *Settings, v fields.Value) error {
-		list, err := v.Strings(MaxStops)
-		if err != nil {
-			return err
+	return fields.Any(name, form, doc, (*Settings).ReadStop)
+}
+
+// ReadStop reads stop strings.
+func (s *Settings) ReadStop(v fields.Value) error {
+	list, err := v.Strings(MaxStops)
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if len(t) == 0 || len(t) > MaxStopBytes {
+			return v.Errorf("expected strings of 1 to %d bytes, found one of %d", MaxStopBytes, len(t))
 		}
-		for _, t := range list {
-			if len(t) == 0 || len(t) > MaxStopBytes {
-				return v.Errorf("expected strings of 1 to %d bytes, found one of %d", MaxStopBytes, len(t))
-			}
-		}
-		s.Stop = list
-		return nil
-	})
+	}
+	s.Stop = list
+	return nil
 }
 
 // Seed is a field of a seed.

@@ -141,7 +141,7 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, q *request, for
 	}
 	defer m.Release()
 	info := m.Model.Info()
-	if err := q.Check(&info, !q.whole); err != nil {
+	if err := q.check(&info); err != nil {
 		return err
 	}
 	t, err := answer.NewTurn(m.Model, &q.Conversation, &q.Settings, usualTemperature, oip.Tenant(r.Context()))
@@ -161,7 +161,7 @@ func (h *handler) raw(w http.ResponseWriter, r *http.Request, q *generateRequest
 	}
 	defer m.Release()
 	info := m.Model.Info()
-	if err := q.Check(&info, !q.whole); err != nil {
+	if err := q.check(&info); err != nil {
 		return err
 	}
 	ids := answer.Encode(m.Model.Tokenizer(), q.prompt, true, info.Context-1)

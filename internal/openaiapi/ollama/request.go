@@ -1,8 +1,11 @@
 package ollama
 
 import (
+	"fmt"
+
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
+	"github.com/salver-ml/salver/internal/textgen"
 )
 
 // request is what chat and generate have in common.
@@ -10,7 +13,17 @@ type request struct {
 	model string
 	answer.Conversation
 	answer.Settings
-	whole bool // not in pieces
+	whole  bool // not in pieces
+	window *int // of penalties, in tokens
+}
+
+// check refuses what contradicts itself, and a window where there is something for it to bound.
+func (q *request) check(info *textgen.Info) error {
+	differs := func(v *float32, neutral float32) bool { return v != nil && *v != neutral }
+	if q.window != nil && *q.window != -1 && (differs(q.Repetition, 1) || differs(q.Presence, 0) || differs(q.Frequency, 0)) {
+		return &fields.Error{Path: "options.repeat_last_n", Reason: fmt.Sprintf("penalties are over all tokens: with one, expected -1, found %d", *q.window)}
+	}
+	return q.Check(info, !q.whole)
 }
 
 var optionFields = fields.Table[request]{
@@ -45,7 +58,7 @@ var optionFields = fields.Table[request]{
 	fields.Ignore[request]("low_vram", "the engine decides"),
 	fields.Ignore[request]("f16_kv", "the engine decides"),
 	fields.Ignore[request]("numa", "the engine decides"),
-	fields.Refuse[request]("repeat_last_n", "penalties are over all tokens", "-1"),
+	fields.Int("repeat_last_n", "Penalties are over all tokens: with one it is an error, but for -1.", -1, fields.Many, func(q *request) **int { return &q.window }),
 	fields.Ignore[request]("num_keep", "a conversation is never cut"),
 	fields.Refuse[request]("mirostat", "use top_p or min_p", "0"),
 	fields.Ignore[request]("mirostat_tau", "it is mirostat's"),

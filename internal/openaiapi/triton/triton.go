@@ -54,7 +54,15 @@ var parameterFields = append(fields.Table[request]{
 		return err
 	}),
 	fields.Ignore[request]("stream", "the path says it"),
-}, fields.In(slices.Concat(answer.OpenAI.But("n"), answer.VLLM, fields.Table[answer.Settings]{answer.Stop("stop_words", "As `stop`.")}), func(q *request) *answer.Settings { return &q.Settings })...)
+	fields.Any("stop_words", "as `stop`", "As `stop`; of an empty string there are none.", func(q *request, v fields.Value) error {
+		if string(v.Raw) == `""` { // as in the examples of TensorRT-LLM
+			return nil
+		}
+		return q.ReadStop(v)
+	}),
+	fields.Refuse[request]("bad_words", "use logit_bias", `""`, "[]"),
+	fields.Refuse[request]("beam_width", "there is no beam search", "1"),
+}, fields.In(slices.Concat(answer.OpenAI.But("n"), answer.VLLM.But("bad_words"), fields.Table[answer.Settings]{answer.Seed("random_seed", "As `seed`.")}), func(q *request) *answer.Settings { return &q.Settings })...)
 
 var requestFields = append(fields.Table[request]{
 	fields.Text("id", "Repeated in the answer.", 256, func(q *request) *string { return &q.id }),
