@@ -19,6 +19,30 @@ func transposeFamily() {
 		}
 	})
 	transposeTile("tile8", 8, 4, block8)
+	copyLines()
+}
+
+// copyLines copies lines of 128 bytes. Go's own copy of more than two KiB is an instruction
+// on processors of AMD that leaves what it writes out of the caches.
+func copyLines() {
+	TEXT("copyLinesAVX2", NOSPLIT, "func(dst, src *byte, lines int)")
+	Pragma("noescape")
+	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("lines"), GP64())
+	Label("line")
+	var r [4]reg.VecVirtual
+	for i := range r {
+		r[i] = YMM()
+		VMOVUPS(Mem{Base: src, Disp: 32 * i}, r[i])
+	}
+	for i := range r {
+		VMOVUPS(r[i], Mem{Base: dst, Disp: 32 * i})
+	}
+	ADDQ(U32(128), src)
+	ADDQ(U32(128), dst)
+	DECQ(n)
+	JNE(LabelRef("line"))
+	VZEROUPPER()
+	RET()
 }
 
 // rowAddress finds eight rows from one register and multiples of a stride.

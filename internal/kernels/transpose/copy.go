@@ -35,7 +35,8 @@ type Copy struct {
 	ti, tj      int // elements of a tile
 	tile        tileFunc
 	move        func(dst, src unsafe.Pointer, n, dstStride, srcStride int)
-	dstLo, dst2 int // elements reached: [dstLo, dst2)
+	short       func(dst, src unsafe.Pointer, rows, n, dstStride, srcStride int) // where rows are
+	dstLo, dst2 int                                                              // elements reached: [dstLo, dst2)
 	srcLo, src2 int
 
 	dst, src unsafe.Pointer
@@ -146,6 +147,10 @@ func (c *Copy) plan() {
 		count *= d.n
 	}
 	c.units = count
+	if inner := c.dims[last]; last > 0 && inner.dst == 1 && inner.src == 1 && inner.n <= shortRow {
+		c.short = moveShort(c.elem)
+		c.units /= inner.n // rows
+	}
 	c.parts = min(c.parts, c.units)
 }
 
@@ -196,6 +201,10 @@ func (c *Copy) Do(part int) {
 	last := len(c.dims) - 1
 	inner := c.dims[last]
 	var at cursor
+	if c.short != nil {
+		c.doShort(lo, hi)
+		return
+	}
 	pos := lo % inner.n
 	at.seek(c.dims[:last], lo/inner.n)
 	for lo < hi {
@@ -204,6 +213,22 @@ func (c *Copy) Do(part int) {
 		lo += n
 		pos = 0
 		at.next(c.dims[:last])
+	}
+}
+
+// doShort copies rows lo to hi, all of the next dimension at once.
+func (c *Copy) doShort(lo, hi int) {
+	last := len(c.dims) - 1
+	row, outer := c.dims[last].n, c.dims[last-1]
+	var at cursor
+	pos := lo % outer.n
+	at.seek(c.dims[:last-1], lo/outer.n)
+	for lo < hi {
+		n := min(outer.n-pos, hi-lo)
+		c.short(unsafe.Add(c.dst, (at.dst+pos*outer.dst)*c.elem), unsafe.Add(c.src, (at.src+pos*outer.src)*c.elem), n, row, outer.dst, outer.src)
+		lo += n
+		pos = 0
+		at.next(c.dims[:last-1])
 	}
 }
 

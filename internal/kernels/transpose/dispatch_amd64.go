@@ -8,7 +8,7 @@ import "unsafe"
 
 func init() {
 	tables = append(tables, &table{
-		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2),
+		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2), copyLong,
 	})
 }
 
@@ -31,4 +31,18 @@ func inBlocks[T any](side int, f func(dst, src *byte, ds, ss, h, w int)) tileFun
 			tile[T](unsafe.Add(dst, bh*size), unsafe.Add(src, bh*ss*size), ds, ss, h-bh, w)
 		}
 	}
+}
+
+// longCopy is from how many bytes on copyLines is worth a call, callBytes how many it gets.
+const longCopy, callBytes = 2 << 10, 256 << 10
+
+// copyLong copies as many bytes as dst has.
+func copyLong(dst, src []byte) {
+	for len(dst) >= longCopy {
+		n := min(len(dst), callBytes) &^ 127
+		_ = src[n-1]
+		copyLinesAVX2(&dst[0], &src[0], n/128)
+		dst, src = dst[n:], src[n:]
+	}
+	copy(dst, src)
 }

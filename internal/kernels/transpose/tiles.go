@@ -69,10 +69,49 @@ func moveOf(elem int) func(dst, src unsafe.Pointer, n, ds, ss int) {
 	return move[[2]uint64]
 }
 
+// longRow is from how many bytes on a level's own copy is used.
+const longRow = 2 << 10
+
+// Bytes copies as many bytes as dst has, on this goroutine.
+func Bytes(dst, src []byte) { kernels().lines(dst, src[:len(dst)]) }
+
+// shortRow is the largest number of elements in a row that moveShort copies.
+const shortRow = 8
+
+// moveShort copies rows of n elements, up to shortRow, each of which lies so many elements
+// after the last.
+func moveShort(elem int) func(dst, src unsafe.Pointer, rows, n, ds, ss int) {
+	switch elem {
+	case 1:
+		return shortRows[uint8]
+	case 2:
+		return shortRows[uint16]
+	case 4:
+		return shortRows[uint32]
+	case 8:
+		return shortRows[uint64]
+	}
+	return shortRows[[2]uint64]
+}
+
+func shortRows[T any](dst, src unsafe.Pointer, rows, n, ds, ss int) {
+	var z T
+	size := int(unsafe.Sizeof(z))
+	for r := range rows {
+		d, s := unsafe.Slice((*T)(unsafe.Add(dst, r*ds*size)), n), unsafe.Slice((*T)(unsafe.Add(src, r*ss*size)), n)
+		for i := range d {
+			d[i] = s[i]
+		}
+	}
+}
+
 func move[T any](dst, src unsafe.Pointer, n, ds, ss int) {
 	var z T
 	size := int(unsafe.Sizeof(z))
 	switch {
+	case ds == 1 && ss == 1 && n*size >= longRow:
+		kernels().lines(unsafe.Slice((*byte)(dst), n*size), unsafe.Slice((*byte)(src), n*size))
+		return
 	case ds == 1 && ss == 1:
 		copy(unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n))
 		return

@@ -15,3 +15,6 @@ func tile4AVX2(dst *byte, src *byte, ds int, ss int, h int, w int)
 
 //go:noescape
 func tile8AVX2(dst *byte, src *byte, ds int, ss int, h int, w int)
+
+//go:noescape
+func copyLinesAVX2(dst *byte, src *byte, lines int)
