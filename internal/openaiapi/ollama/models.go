@@ -20,6 +20,7 @@ type listed struct {
 	Size       int64     `json:"size"`
 	Digest     string    `json:"digest"`
 	Details    details   `json:"details"`
+	Context    int       `json:"context_length,omitempty"`
 }
 
 type details struct {
@@ -51,7 +52,7 @@ func detailsOf(e *serve.TextEntry) details {
 func (h *handler) tags(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	list := []listed{}
 	for _, e := range h.Core.TextModels() {
-		list = append(list, listed{e.Name, e.Name, e.Loaded.UTC(), e.MemoryBytes, "", detailsOf(&e)})
+		list = append(list, listed{e.Name, e.Name, e.Loaded.UTC(), e.MemoryBytes, "", detailsOf(&e), e.Info.Context})
 	}
 	reply.JSON(w, http.StatusOK, struct {
 		Models []listed `json:"models"`
