@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -56,6 +57,9 @@ const (
 	gemmStep     = 136
 	gemmAdvance  = 144
 	gemmSums     = 152
+	gemmPanels   = 160
+	gemmPanel    = 168
+	gemmNextStep = 176
 )
 
 // Bits of tile.flags.
@@ -144,15 +148,19 @@ func (g *gemmKernel) write(name string) {
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	if g.gemmFlavour == gemmZMM {
+		g.loadOpmasks()
+	}
+	if g.walks() {
+		MOVQ(I32(0), g.field(gemmPanel))
+		Label("panel")
+	}
 	g.flags = g.load(gemmFlags)
 	g.acc = make([][2]reg.VecVirtual, g.mr*g.wide)
 	for i := range g.acc {
 		for j := range g.vecs {
 			g.acc[i][j] = g.vec()
 		}
-	}
-	if g.gemmFlavour == gemmZMM {
-		g.loadOpmasks()
 	}
 	if g.gemmFlavour == gemmYMMMasked {
 		// The registers of b and tmp are only needed in the loop.
@@ -165,8 +173,44 @@ func (g *gemmKernel) write(name string) {
 		g.product()
 	}
 	g.epilogue()
+	if g.walks() {
+		panel := g.load(gemmPanel)
+		INCQ(panel)
+		MOVQ(panel, g.field(gemmPanel))
+		CMPQ(panel, g.field(gemmPanels))
+		JLT(LabelRef("panel"))
+	}
 	VZEROUPPER()
 	RET()
+}
+
+// walks says that a call computes a row of tiles, beside each other: returning to Go
+// after each takes as long as twenty rows of B.
+func (g *gemmKernel) walks() bool {
+	return g.wide == 1 && g.vecs == 2 && g.gemmFlavour != gemmYMMMasked
+}
+
+// here is a pointer, moved on by the panels that are done, each of which is as far from
+// the one before as the field step says.
+func (g *gemmKernel) here(off, step int) reg.GPVirtual {
+	p := g.load(off)
+	if g.walks() {
+		n := g.load(gemmPanel)
+		IMULQ(g.field(step), n)
+		ADDQ(n, p)
+	}
+	return p
+}
+
+// hereColumns is a pointer to columns, moved on by the panels that are done.
+func (g *gemmKernel) hereColumns(off int) reg.GPVirtual {
+	p := g.load(off)
+	if g.walks() {
+		n := g.load(gemmPanel)
+		SHLQ(Imm(uint64(bits.TrailingZeros(uint(g.panelBytes())))), n)
+		ADDQ(n, p)
+	}
+	return p
 }
 
 func (g *gemmKernel) field(off int) Mem { return Mem{Base: g.t, Disp: off} }
@@ -241,7 +285,7 @@ func (g *gemmKernel) start() {
 // columns emits for the halves of every accumulator with its place in C or the
 // residual.
 func (g *gemmKernel) columns(off, stride int, emit func(m Mem, i, j int)) {
-	p, wide := g.load(off), g.wide
+	p, wide := g.hereColumns(off), g.wide
 	var ld reg.GPVirtual
 	for i := range g.acc {
 		if i == wide {
@@ -306,7 +350,7 @@ func (g *gemmKernel) product() {
 		ADDQ(g.lda, r)
 		g.a = append(g.a, r)
 	}
-	b, ldb, k := g.load(gemmB), g.load(gemmLDB), g.load(gemmK)
+	b, ldb, k := g.here(gemmB, gemmStep), g.load(gemmLDB), g.load(gemmK)
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.ahead(ldb)
@@ -369,7 +413,7 @@ func (g *gemmKernel) ahead(ldb reg.GPVirtual) {
 
 // later says what is fetched for calls to come, B itself if nothing.
 func (g *gemmKernel) later(b reg.GPVirtual) {
-	g.next = g.load(gemmNext)
+	g.next = g.here(gemmNext, gemmNextStep)
 	TESTQ(g.next, g.next)
 	CMOVQEQ(b, g.next)
 }
@@ -474,7 +518,7 @@ func (g *gemmKernel) broadcast(off int) reg.VecVirtual {
 }
 
 func (g *gemmKernel) columnBias() {
-	p, wide := g.load(gemmColBias), g.wide
+	p, wide := g.hereColumns(gemmColBias), g.wide
 	for j := range g.vecs * wide {
 		v := g.vec()
 		g.loadColumns(Mem{Base: p}, j, v)

@@ -11,12 +11,12 @@ type kernels struct {
 	level  cpu.Target
 	mr, nr int // largest tile: rows and columns
 
-	// tile[r] computes a tile of r rows and nr columns: it sets, or with
-	// flagLoad continues, the sums of one block of K, does what else flags say
-	// and stores. It reads nothing and writes nothing of C, the residual and the
-	// column bias where mask has no bit.
+	// tile[r] computes tiles of r rows and nr columns beside each other, as many as
+	// tile.panels says: it sets, or with flagLoad continues, the sums of one block of K,
+	// does what else flags say and stores. It reads nothing and writes nothing of C, the
+	// residual and the column bias where mask has no bit.
 	tile [maxRows + 1]kernel
-	// partial is the same for tiles of fewer than nr columns.
+	// partial is the same for a tile of fewer than nr columns.
 	partial [maxRows + 1]kernel
 	// half[r] is partial where no more than half of the columns exist. It may be nil.
 	half [maxRows + 1]kernel
@@ -41,8 +41,9 @@ type kernels struct {
 }
 
 const (
-	maxRows = 14
-	maxWide = 4
+	maxRows   = 14
+	maxWide   = 4
+	maxPanels = 16 // of a call, which can't be interrupted
 )
 
 // partialOf is the kernel for a panel of which only some columns exist.
@@ -94,9 +95,12 @@ type tile struct {
 	lo, hi        float32
 	slope         float32
 	next          unsafe.Pointer // to be in the second cache for later calls; nil: nothing
-	step          int            // bytes from one panel of B to the next, for kernels.wide
+	step          int            // bytes from one panel of B to the next
 	advance       int            // bytes that next goes on by in two steps
 	sums          unsafe.Pointer // of flagPowers, 16 of each row
+	panels        int            // tiles of a call
+	panel         int            // the one in work
+	nextStep      int            // bytes by which next is further on for the next panel
 	rows          int            // for the portable kernel, which is one for all
 }
 

@@ -344,8 +344,9 @@ func TestTileLayout(t *testing.T) {
 		unsafe.Offsetof(x.colBias), unsafe.Offsetof(x.rowBias), unsafe.Offsetof(x.residual), unsafe.Offsetof(x.ldr),
 		unsafe.Offsetof(x.mask), unsafe.Offsetof(x.flags), unsafe.Offsetof(x.alpha), unsafe.Offsetof(x.beta),
 		unsafe.Offsetof(x.lo), unsafe.Offsetof(x.hi), unsafe.Offsetof(x.slope), unsafe.Offsetof(x.next), unsafe.Offsetof(x.step), unsafe.Offsetof(x.advance), unsafe.Offsetof(x.sums),
+		unsafe.Offsetof(x.panels), unsafe.Offsetof(x.panel), unsafe.Offsetof(x.nextStep),
 	}
-	want := []uintptr{0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 108, 112, 116, 120, 128, 136, 144, 152}
+	want := []uintptr{0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 108, 112, 116, 120, 128, 136, 144, 152, 160, 168, 176}
 	if unsafe.Sizeof(uintptr(0)) == 8 && !slices.Equal(offsets, want) {
 		t.Errorf("offsets %v, the assembly expects %v", offsets, want)
 	}

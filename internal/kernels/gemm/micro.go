@@ -86,24 +86,28 @@ func (m *Micro) Multiply(s *Strip) {
 	}
 	x.ldb, x.step = 4*nr, 4*panel
 	if s.StrideB != 0 {
-		panel, x.ldb = nr, 4*s.StrideB
+		panel, x.ldb, x.step = nr, 4*s.StrideB, 4*nr
 	} else if s.Sums == nil {
 		wide = m.kern.panelsOf(s.Rows)
 	}
 	x.sums = at(s.Sums, 0)
+	whole := s.N / nr
 	for j, n := 0, 0; j < s.N; j += n * nr {
 		f := m.kern.tile[s.Rows]
-		n = 1
 		switch {
-		case wide > 1 && j+wide*nr <= s.N:
-			f, n = m.kern.wide[s.Rows], wide
-		case j+nr > s.N:
+		case j/nr >= whole:
+			n = 1
 			f = m.kern.partialOf(s.Rows, s.N-j)
 			x.mask = 1<<(s.N-j) - 1
 			if s.StrideB != 0 {
 				x.flags |= flagMaskB
 			}
+		case wide > 1 && j/nr+wide <= whole:
+			f, n = m.kern.wide[s.Rows], wide
+		default:
+			n = min(whole-j/nr, maxPanels)
 		}
+		x.panels = n
 		x.b = unsafe.Add(at(s.B, 0), 4*(j/nr)*panel)
 		x.c, x.colBias, x.residual = at(s.C, j), at(s.ColBias, j), at(s.Residual, j)
 		f(x.arg())

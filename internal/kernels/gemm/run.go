@@ -186,7 +186,7 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 		x.flags |= w.final
 	}
 	w.shares = max(t1-t0, 1)
-	x.advance = 8 * t.plan.kern.nr * w.next.k / (w.shares * max(b.k, 1))
+	x.advance = tiling.Ceil(4*t.plan.kern.nr*w.next.k, w.shares*fetches(b.k))
 	for i := t0; i < t1; i++ {
 		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		x.rows = end - row
@@ -200,6 +200,10 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 	}
 }
 
+// fetches is how often kernels fetch for later calls while they go through so many k:
+// twice in four steps.
+func fetches(k int) int { return max(2*(k/4), 1) }
+
 // placeA points the tile at its rows of A, transposed if need be.
 func (t *Task) placeA(w *workspace, b *block, row int) {
 	x := &w.tile
@@ -211,51 +215,70 @@ func (t *Task) placeA(w *workspace, b *block, row int) {
 	transpose(t.plan.kern, w.scratch, b.k, at(t.A.Data, w.aOff+b.k0*t.A.Stride+row), t.A.Stride, b.k, x.rows)
 }
 
-// panels calls the kernel for a row tile and each panel of the block.
+// panels calls the kernels for a row tile and all panels of the block.
 func (t *Task) panels(w *workspace, b *block, row int) {
 	p, x := &t.plan, &w.tile
 	nr := p.kern.nr
 	c := w.cOff + row*t.C.Stride
 	x.mask = 1<<nr - 1
 	x.flags &^= flagMaskB
-	x.step = 4 * t.K * nr
+	x.step = t.panelStep(b)
 	wide := 1
 	if p.packed {
 		wide = p.kern.panelsOf(x.rows)
 	}
+	whole := min(b.p1, t.N/nr)
 	for j, n := b.p0, 0; j < b.p1; j += n {
 		f := p.kern.tile[x.rows]
-		n = 1
+		x.next, x.nextStep = nil, 0
 		switch {
-		case wide > 1 && j+wide <= b.p1 && (j+wide)*nr <= t.N:
-			f, n = p.kern.wide[x.rows], wide
-		case (j+1)*nr > t.N:
+		case j >= whole:
+			n = 1
 			f = p.kern.partialOf(x.rows, t.N-j*nr)
 			x.mask = 1<<(t.N-j*nr) - 1
 			if !p.packed && !p.packB && !p.packTail {
 				x.flags |= flagMaskB
 			}
+			t.fetch(w, j-b.p0, n)
+		case wide > 1 && j+wide <= whole:
+			f, n = p.kern.wide[x.rows], wide
+		default:
+			n = t.fetch(w, j-b.p0, min(whole-j, maxPanels))
 		}
+		x.panels = n
 		x.b, x.ldb = t.panelOf(w, b, j)
 		x.c = at(t.C.Data, c+j*nr)
 		x.colBias = at(t.ColBias.Data, w.colOff+j*nr)
 		x.residual = t.residual(w, b, row, j)
-		x.next = t.fetched(w, j-b.p0)
 		f(x.arg())
 	}
 }
 
-// fetched is what a row tile's call for panel i of a block fetches of the next
-// block, which then is in the second cache when its turn comes: nil for nothing.
+// panelStep is the bytes from one panel of a block of B to the next.
+func (t *Task) panelStep(b *block) int {
+	nr := t.plan.kern.nr
+	switch {
+	case t.Packed != nil:
+		return 4 * t.K * nr
+	case t.plan.packB:
+		return 4 * b.k * nr
+	}
+	return 4 * nr
+}
+
+// fetch sets what a row tile's call for n panels of a block, from number i on, fetches of
+// the next block, which then is in the second cache when its turn comes, and gives the
+// number of panels for which that holds, at least 1.
 // A first pass over B that waits for memory takes twice its time. Each row tile fetches
 // an even share, since lines on their way from memory hold up those from the second cache.
-func (t *Task) fetched(w *workspace, i int) unsafe.Pointer {
-	n := &w.next
-	if t.Packed == nil || n.p0+i >= n.p1 {
-		return nil
+func (t *Task) fetch(w *workspace, i, n int) int {
+	x, next := &w.tile, &w.next
+	if t.Packed == nil || next.p0+i >= next.p1 {
+		return n
 	}
-	b, ldb := t.panelOf(w, n, n.p0+i)
-	return unsafe.Add(b, n.k*w.share/w.shares*ldb)
+	b, ldb := t.panelOf(w, next, next.p0+i)
+	x.next, x.nextStep = unsafe.Add(b, next.k*w.share/w.shares*ldb), 4*t.K*t.plan.kern.nr
+	return min(n, next.p1-next.p0-i)
 }
 
 // keepResidual copies the residual of a block's columns, which the sums of blocks

@@ -7,12 +7,15 @@
 // func tile512x1(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x1(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -21,6 +24,9 @@ TEXT ·tile512x1(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 
@@ -28,11 +34,17 @@ begin:
 	MOVQ    24(AX), DX
 	MOVQ    (AX), DX
 	MOVQ    8(AX), BX
+	MOVQ    168(AX), SI
+	IMULQ   136(AX), SI
+	ADDQ    SI, BX
 	MOVQ    32(AX), SI
 	MOVQ    48(AX), DI
 	MOVQ    SI, R8
 	SHLQ    $0x02, R8
 	MOVQ    128(AX), R9
+	MOVQ    168(AX), R10
+	IMULQ   176(AX), R10
+	ADDQ    R10, R9
 	TESTQ   R9, R9
 	CMOVQEQ BX, R9
 	TESTL   $0x00000100, CX
@@ -129,6 +141,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z2
 	VADDPS    Z2, Z0, Z0
 	VMOVUPS.Z 64(DX), K2, Z2
@@ -147,6 +162,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z2
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z3
 	VMULPS       Z2, Z3, Z3
 	VADDPS       Z3, Z0, Z0
@@ -205,9 +223,17 @@ noclip:
 
 nopowers:
 store:
-	MOVQ    16(AX), AX
-	VMOVUPS Z0, K1, (AX)
-	VMOVUPS Z1, K2, 64(AX)
+	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
+	VMOVUPS Z0, K1, (CX)
+	VMOVUPS Z1, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -294,12 +320,15 @@ GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
 // func tile512x2(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x2(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -310,6 +339,9 @@ TEXT ·tile512x2(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -321,11 +353,17 @@ begin:
 	MOVQ    24(AX), DX
 	MOVQ    (AX), BX
 	MOVQ    8(AX), SI
+	MOVQ    168(AX), DI
+	IMULQ   136(AX), DI
+	ADDQ    DI, SI
 	MOVQ    32(AX), DI
 	MOVQ    48(AX), R8
 	MOVQ    DI, R9
 	SHLQ    $0x02, R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ SI, R10
 	TESTL   $0x00000100, CX
@@ -442,6 +480,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z4
 	VADDPS    Z4, Z0, Z0
 	VADDPS    Z4, Z2, Z2
@@ -465,6 +506,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z4
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z5
 	VMULPS       Z4, Z5, Z5
 	VADDPS       Z5, Z0, Z0
@@ -565,24 +609,35 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x3(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x3(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -595,6 +650,9 @@ TEXT ·tile512x3(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -609,11 +667,17 @@ begin:
 	MOVQ    24(AX), DX
 	MOVQ    (AX), BX
 	MOVQ    8(AX), SI
+	MOVQ    168(AX), DI
+	IMULQ   136(AX), DI
+	ADDQ    DI, SI
 	MOVQ    32(AX), DI
 	MOVQ    48(AX), R8
 	MOVQ    DI, R9
 	SHLQ    $0x02, R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ SI, R10
 	TESTL   $0x00000100, CX
@@ -750,6 +814,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z6
 	VADDPS    Z6, Z0, Z0
 	VADDPS    Z6, Z2, Z2
@@ -778,6 +845,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z6
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z7
 	VMULPS       Z6, Z7, Z7
 	VADDPS       Z7, Z0, Z0
@@ -918,27 +988,38 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x4(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x4(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -953,6 +1034,9 @@ TEXT ·tile512x4(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -972,9 +1056,15 @@ begin:
 	LEAQ    (BX)(DX*2), SI
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
+	MOVQ    168(AX), R8
+	IMULQ   136(AX), R8
+	ADDQ    R8, DI
 	MOVQ    32(AX), R8
 	MOVQ    48(AX), R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ DI, R10
 	TESTL   $0x00000100, CX
@@ -1134,6 +1224,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z8
 	VADDPS    Z8, Z0, Z0
 	VADDPS    Z8, Z2, Z2
@@ -1167,6 +1260,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z8
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z9
 	VMULPS       Z8, Z9, Z9
 	VADDPS       Z9, Z0, Z0
@@ -1347,30 +1443,41 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x5(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x5(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -1387,6 +1494,9 @@ TEXT ·tile512x5(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -1409,9 +1519,15 @@ begin:
 	LEAQ    (BX)(DX*2), SI
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
+	MOVQ    168(AX), R8
+	IMULQ   136(AX), R8
+	ADDQ    R8, DI
 	MOVQ    32(AX), R8
 	MOVQ    48(AX), R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ DI, R10
 	TESTL   $0x00000100, CX
@@ -1591,6 +1707,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z10
 	VADDPS    Z10, Z0, Z0
 	VADDPS    Z10, Z2, Z2
@@ -1629,6 +1748,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z10
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z11
 	VMULPS       Z10, Z11, Z11
 	VADDPS       Z11, Z0, Z0
@@ -1849,33 +1971,44 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x6(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x6(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -1894,6 +2027,9 @@ TEXT ·tile512x6(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -1919,9 +2055,15 @@ begin:
 	LEAQ    (BX)(DX*2), SI
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
+	MOVQ    168(AX), R8
+	IMULQ   136(AX), R8
+	ADDQ    R8, DI
 	MOVQ    32(AX), R8
 	MOVQ    48(AX), R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ DI, R10
 	TESTL   $0x00000100, CX
@@ -2121,6 +2263,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z12
 	VADDPS    Z12, Z0, Z0
 	VADDPS    Z12, Z2, Z2
@@ -2164,6 +2309,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z12
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z13
 	VMULPS       Z12, Z13, Z13
 	VADDPS       Z13, Z0, Z0
@@ -2424,36 +2572,47 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x7(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x7(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -2474,6 +2633,9 @@ TEXT ·tile512x7(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -2504,9 +2666,15 @@ begin:
 	LEAQ    (SI)(DX*2), DI
 	ADDQ    DX, DI
 	MOVQ    8(AX), R8
+	MOVQ    168(AX), R9
+	IMULQ   136(AX), R9
+	ADDQ    R9, R8
 	MOVQ    32(AX), R9
 	MOVQ    48(AX), R10
 	MOVQ    128(AX), R11
+	MOVQ    168(AX), R12
+	IMULQ   176(AX), R12
+	ADDQ    R12, R11
 	TESTQ   R11, R11
 	CMOVQEQ R8, R11
 	TESTL   $0x00000100, CX
@@ -2729,6 +2897,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z14
 	VADDPS    Z14, Z0, Z0
 	VADDPS    Z14, Z2, Z2
@@ -2777,6 +2948,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z14
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z15
 	VMULPS       Z14, Z15, Z15
 	VADDPS       Z15, Z0, Z0
@@ -3077,39 +3251,50 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x8(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x8(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -3132,6 +3317,9 @@ TEXT ·tile512x8(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -3165,9 +3353,15 @@ begin:
 	LEAQ    (SI)(DX*2), DI
 	ADDQ    DX, DI
 	MOVQ    8(AX), R8
+	MOVQ    168(AX), R9
+	IMULQ   136(AX), R9
+	ADDQ    R9, R8
 	MOVQ    32(AX), R9
 	MOVQ    48(AX), R10
 	MOVQ    128(AX), R11
+	MOVQ    168(AX), R12
+	IMULQ   176(AX), R12
+	ADDQ    R12, R11
 	TESTQ   R11, R11
 	CMOVQEQ R8, R11
 	TESTL   $0x00000100, CX
@@ -3410,6 +3604,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z16
 	VADDPS    Z16, Z0, Z0
 	VADDPS    Z16, Z2, Z2
@@ -3463,6 +3660,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z16
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z17
 	VMULPS       Z16, Z17, Z17
 	VADDPS       Z17, Z0, Z0
@@ -3803,42 +4003,53 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x9(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x9(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -3863,6 +4074,9 @@ TEXT ·tile512x9(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -3899,9 +4113,15 @@ begin:
 	LEAQ    (SI)(DX*2), DI
 	ADDQ    DX, DI
 	MOVQ    8(AX), R8
+	MOVQ    168(AX), R9
+	IMULQ   136(AX), R9
+	ADDQ    R9, R8
 	MOVQ    32(AX), R9
 	MOVQ    48(AX), R10
 	MOVQ    128(AX), R11
+	MOVQ    168(AX), R12
+	IMULQ   176(AX), R12
+	ADDQ    R12, R11
 	TESTQ   R11, R11
 	CMOVQEQ R8, R11
 	TESTL   $0x00000100, CX
@@ -4164,6 +4384,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z18
 	VADDPS    Z18, Z0, Z0
 	VADDPS    Z18, Z2, Z2
@@ -4222,6 +4445,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z18
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z19
 	VMULPS       Z18, Z19, Z19
 	VADDPS       Z19, Z0, Z0
@@ -4602,45 +4828,56 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z16, K1, (CX)
 	VMOVUPS Z17, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x10(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x10(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -4667,6 +4904,9 @@ TEXT ·tile512x10(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -4708,9 +4948,15 @@ begin:
 	LEAQ    (DI)(DX*2), R8
 	ADDQ    DX, R8
 	MOVQ    8(AX), R9
+	MOVQ    168(AX), R10
+	IMULQ   136(AX), R10
+	ADDQ    R10, R9
 	MOVQ    32(AX), R10
 	MOVQ    48(AX), R11
 	MOVQ    128(AX), R12
+	MOVQ    168(AX), R13
+	IMULQ   176(AX), R13
+	ADDQ    R13, R12
 	TESTQ   R12, R12
 	CMOVQEQ R9, R12
 	TESTL   $0x00000100, CX
@@ -4996,6 +5242,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z20
 	VADDPS    Z20, Z0, Z0
 	VADDPS    Z20, Z2, Z2
@@ -5059,6 +5308,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z20
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z21
 	VMULPS       Z20, Z21, Z21
 	VADDPS       Z21, Z0, Z0
@@ -5479,48 +5731,59 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z16, K1, (CX)
 	VMOVUPS Z17, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z18, K1, (CX)
 	VMOVUPS Z19, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x11(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x11(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -5549,6 +5812,9 @@ TEXT ·tile512x11(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -5593,9 +5859,15 @@ begin:
 	LEAQ    (DI)(DX*2), R8
 	ADDQ    DX, R8
 	MOVQ    8(AX), R9
+	MOVQ    168(AX), R10
+	IMULQ   136(AX), R10
+	ADDQ    R10, R9
 	MOVQ    32(AX), R10
 	MOVQ    48(AX), R11
 	MOVQ    128(AX), R12
+	MOVQ    168(AX), R13
+	IMULQ   176(AX), R13
+	ADDQ    R13, R12
 	TESTQ   R12, R12
 	CMOVQEQ R9, R12
 	TESTL   $0x00000100, CX
@@ -5901,6 +6173,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z22
 	VADDPS    Z22, Z0, Z0
 	VADDPS    Z22, Z2, Z2
@@ -5969,6 +6244,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z22
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z23
 	VMULPS       Z22, Z23, Z23
 	VADDPS       Z23, Z0, Z0
@@ -6429,51 +6707,62 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z16, K1, (CX)
 	VMOVUPS Z17, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z18, K1, (CX)
 	VMOVUPS Z19, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z20, K1, (CX)
 	VMOVUPS Z21, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x12(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x12(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -6504,6 +6793,9 @@ TEXT ·tile512x12(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -6551,9 +6843,15 @@ begin:
 	LEAQ    (DI)(DX*2), R8
 	ADDQ    DX, R8
 	MOVQ    8(AX), R9
+	MOVQ    168(AX), R10
+	IMULQ   136(AX), R10
+	ADDQ    R10, R9
 	MOVQ    32(AX), R10
 	MOVQ    48(AX), R11
 	MOVQ    128(AX), R12
+	MOVQ    168(AX), R13
+	IMULQ   176(AX), R13
+	ADDQ    R13, R12
 	TESTQ   R12, R12
 	CMOVQEQ R9, R12
 	TESTL   $0x00000100, CX
@@ -6879,6 +7177,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z24
 	VADDPS    Z24, Z0, Z0
 	VADDPS    Z24, Z2, Z2
@@ -6952,6 +7253,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z24
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z25
 	VMULPS       Z24, Z25, Z25
 	VADDPS       Z25, Z0, Z0
@@ -7452,54 +7756,65 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z16, K1, (CX)
 	VMOVUPS Z17, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z18, K1, (CX)
 	VMOVUPS Z19, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z20, K1, (CX)
 	VMOVUPS Z21, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z22, K1, (CX)
 	VMOVUPS Z23, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x13(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x13(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -7532,6 +7847,9 @@ TEXT ·tile512x13(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -7584,9 +7902,15 @@ begin:
 	LEAQ    (R8)(DX*2), R9
 	ADDQ    DX, R9
 	MOVQ    8(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   136(AX), R11
+	ADDQ    R11, R10
 	MOVQ    32(AX), R11
 	MOVQ    48(AX), R12
 	MOVQ    128(AX), R13
+	MOVQ    168(AX), R14
+	IMULQ   176(AX), R14
+	ADDQ    R14, R13
 	TESTQ   R13, R13
 	CMOVQEQ R10, R13
 	TESTL   $0x00000100, CX
@@ -7935,6 +8259,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z26
 	VADDPS    Z26, Z0, Z0
 	VADDPS    Z26, Z2, Z2
@@ -8013,6 +8340,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z26
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z27
 	VMULPS       Z26, Z27, Z27
 	VADDPS       Z27, Z0, Z0
@@ -8553,57 +8883,68 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z16, K1, (CX)
 	VMOVUPS Z17, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z18, K1, (CX)
 	VMOVUPS Z19, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z20, K1, (CX)
 	VMOVUPS Z21, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z22, K1, (CX)
 	VMOVUPS Z23, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z24, K1, (CX)
 	VMOVUPS Z25, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
 // func tile512x14(t *byte)
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x14(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ  t+0(FP), AX
+	MOVL  88(AX), CX
+	KMOVW CX, K1
+	SHRL  $0x10, CX
+	KMOVW CX, K2
+	MOVQ  $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -8638,6 +8979,9 @@ TEXT ·tile512x14(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ      16(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z0
 	VMOVUPS.Z 64(DX), K2, Z1
 	MOVQ      40(AX), BX
@@ -8693,9 +9037,15 @@ begin:
 	LEAQ    (R8)(DX*2), R9
 	ADDQ    DX, R9
 	MOVQ    8(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   136(AX), R11
+	ADDQ    R11, R10
 	MOVQ    32(AX), R11
 	MOVQ    48(AX), R12
 	MOVQ    128(AX), R13
+	MOVQ    168(AX), R14
+	IMULQ   176(AX), R14
+	ADDQ    R14, R13
 	TESTQ   R13, R13
 	CMOVQEQ R10, R13
 	TESTL   $0x00000100, CX
@@ -9064,6 +9414,9 @@ noalpha:
 	TESTL     $0x00000004, CX
 	JEQ       nocolbias
 	MOVQ      56(AX), DX
+	MOVQ      168(AX), BX
+	SHLQ      $0x07, BX
+	ADDQ      BX, DX
 	VMOVUPS.Z (DX), K1, Z28
 	VADDPS    Z28, Z0, Z0
 	VADDPS    Z28, Z2, Z2
@@ -9147,6 +9500,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Z28
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x07, BX
+	ADDQ         BX, DX
 	VMOVUPS.Z    (DX), K1, Z29
 	VMULPS       Z28, Z29, Z29
 	VADDPS       Z29, Z0, Z0
@@ -9727,48 +10083,56 @@ noclip:
 nopowers:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x07, DX
+	ADDQ    DX, CX
 	VMOVUPS Z0, K1, (CX)
 	VMOVUPS Z1, K2, 64(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Z2, K1, (CX)
 	VMOVUPS Z3, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z4, K1, (CX)
 	VMOVUPS Z5, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z6, K1, (CX)
 	VMOVUPS Z7, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z8, K1, (CX)
 	VMOVUPS Z9, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z10, K1, (CX)
 	VMOVUPS Z11, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z12, K1, (CX)
 	VMOVUPS Z13, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z14, K1, (CX)
 	VMOVUPS Z15, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z16, K1, (CX)
 	VMOVUPS Z17, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z18, K1, (CX)
 	VMOVUPS Z19, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z20, K1, (CX)
 	VMOVUPS Z21, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z22, K1, (CX)
 	VMOVUPS Z23, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z24, K1, (CX)
 	VMOVUPS Z25, K2, 64(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Z26, K1, (CX)
 	VMOVUPS Z27, K2, 64(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -9776,11 +10140,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x7half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -10106,11 +10470,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x8half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -10465,11 +10829,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x9half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -10853,11 +11217,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x10half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -11275,11 +11639,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x11half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -11726,11 +12090,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x12half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -12206,11 +12570,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x13half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -12720,11 +13084,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, CMOV, MMX+
 TEXT ·tile512x14half(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -13262,7 +13626,10 @@ store:
 // func tile256x1(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x1(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ t+0(FP), AX
+	MOVQ $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
 	TESTL  $0x00000001, CX
 	JNE    load
@@ -13272,6 +13639,9 @@ TEXT ·tile256x1(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 
@@ -13279,11 +13649,17 @@ begin:
 	MOVQ    24(AX), DX
 	MOVQ    (AX), DX
 	MOVQ    8(AX), BX
+	MOVQ    168(AX), SI
+	IMULQ   136(AX), SI
+	ADDQ    SI, BX
 	MOVQ    32(AX), SI
 	MOVQ    48(AX), DI
 	MOVQ    SI, R8
 	SHLQ    $0x02, R8
 	MOVQ    128(AX), R9
+	MOVQ    168(AX), R10
+	IMULQ   176(AX), R10
+	ADDQ    R10, R9
 	TESTQ   R9, R9
 	CMOVQEQ BX, R9
 	SUBQ    $0x04, DI
@@ -13355,6 +13731,9 @@ noalpha:
 	TESTL   $0x00000004, CX
 	JEQ     nocolbias
 	MOVQ    56(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(DX), Y2
@@ -13373,6 +13752,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Y2
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x06, BX
+	ADDQ         BX, DX
 	VMOVUPS      (DX), Y3
 	VMULPS       Y2, Y3, Y3
 	VADDPS       Y3, Y0, Y0
@@ -13401,9 +13783,17 @@ noleaky:
 
 noclip:
 store:
-	MOVQ    16(AX), AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
+	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x06, DX
+	ADDQ    DX, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -13582,7 +13972,10 @@ GLOBL columnBits<>(SB), RODATA|NOPTR, $32
 // func tile256x2(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x2(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ t+0(FP), AX
+	MOVQ $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
 	TESTL  $0x00000001, CX
 	JNE    load
@@ -13594,6 +13987,9 @@ TEXT ·tile256x2(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 	MOVQ    40(AX), BX
@@ -13605,11 +14001,17 @@ begin:
 	MOVQ    24(AX), DX
 	MOVQ    (AX), BX
 	MOVQ    8(AX), SI
+	MOVQ    168(AX), DI
+	IMULQ   136(AX), DI
+	ADDQ    DI, SI
 	MOVQ    32(AX), DI
 	MOVQ    48(AX), R8
 	MOVQ    DI, R9
 	SHLQ    $0x02, R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ SI, R10
 	SUBQ    $0x04, R8
@@ -13698,6 +14100,9 @@ noalpha:
 	TESTL   $0x00000004, CX
 	JEQ     nocolbias
 	MOVQ    56(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y4
 	VADDPS  Y4, Y0, Y0
 	VADDPS  Y4, Y2, Y2
@@ -13721,6 +14126,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Y4
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x06, BX
+	ADDQ         BX, DX
 	VMOVUPS      (DX), Y5
 	VMULPS       Y4, Y5, Y5
 	VADDPS       Y5, Y0, Y0
@@ -13766,12 +14174,20 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x06, DX
+	ADDQ    DX, CX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -13988,7 +14404,10 @@ store:
 // func tile256x3(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x3(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ t+0(FP), AX
+	MOVQ $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
 	TESTL  $0x00000001, CX
 	JNE    load
@@ -14002,6 +14421,9 @@ TEXT ·tile256x3(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 	MOVQ    40(AX), BX
@@ -14016,11 +14438,17 @@ begin:
 	MOVQ    24(AX), DX
 	MOVQ    (AX), BX
 	MOVQ    8(AX), SI
+	MOVQ    168(AX), DI
+	IMULQ   136(AX), DI
+	ADDQ    DI, SI
 	MOVQ    32(AX), DI
 	MOVQ    48(AX), R8
 	MOVQ    DI, R9
 	SHLQ    $0x02, R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ SI, R10
 	SUBQ    $0x04, R8
@@ -14126,6 +14554,9 @@ noalpha:
 	TESTL   $0x00000004, CX
 	JEQ     nocolbias
 	MOVQ    56(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y6
 	VADDPS  Y6, Y0, Y0
 	VADDPS  Y6, Y2, Y2
@@ -14154,6 +14585,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Y6
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x06, BX
+	ADDQ         BX, DX
 	VMOVUPS      (DX), Y7
 	VMULPS       Y6, Y7, Y7
 	VADDPS       Y7, Y0, Y0
@@ -14214,15 +14648,23 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x06, DX
+	ADDQ    DX, CX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y4, (CX)
 	VMOVUPS Y5, 32(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -14484,7 +14926,10 @@ store:
 // func tile256x4(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x4(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ t+0(FP), AX
+	MOVQ $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
 	TESTL  $0x00000001, CX
 	JNE    load
@@ -14500,6 +14945,9 @@ TEXT ·tile256x4(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 	MOVQ    40(AX), BX
@@ -14519,9 +14967,15 @@ begin:
 	LEAQ    (BX)(DX*2), SI
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
+	MOVQ    168(AX), R8
+	IMULQ   136(AX), R8
+	ADDQ    R8, DI
 	MOVQ    32(AX), R8
 	MOVQ    48(AX), R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ DI, R10
 	SUBQ    $0x04, R9
@@ -14646,6 +15100,9 @@ noalpha:
 	TESTL   $0x00000004, CX
 	JEQ     nocolbias
 	MOVQ    56(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y8
 	VADDPS  Y8, Y0, Y0
 	VADDPS  Y8, Y2, Y2
@@ -14679,6 +15136,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Y8
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x06, BX
+	ADDQ         BX, DX
 	VMOVUPS      (DX), Y9
 	VMULPS       Y8, Y9, Y9
 	VADDPS       Y9, Y0, Y0
@@ -14754,18 +15214,26 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x06, DX
+	ADDQ    DX, CX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y4, (CX)
 	VMOVUPS Y5, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y6, (CX)
 	VMOVUPS Y7, 32(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -15074,7 +15542,10 @@ store:
 // func tile256x5(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x5(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ t+0(FP), AX
+	MOVQ $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
 	TESTL  $0x00000001, CX
 	JNE    load
@@ -15092,6 +15563,9 @@ TEXT ·tile256x5(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 	MOVQ    40(AX), BX
@@ -15114,9 +15588,15 @@ begin:
 	LEAQ    (BX)(DX*2), SI
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
+	MOVQ    168(AX), R8
+	IMULQ   136(AX), R8
+	ADDQ    R8, DI
 	MOVQ    32(AX), R8
 	MOVQ    48(AX), R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ DI, R10
 	SUBQ    $0x04, R9
@@ -15258,6 +15738,9 @@ noalpha:
 	TESTL   $0x00000004, CX
 	JEQ     nocolbias
 	MOVQ    56(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y10
 	VADDPS  Y10, Y0, Y0
 	VADDPS  Y10, Y2, Y2
@@ -15296,6 +15779,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Y10
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x06, BX
+	ADDQ         BX, DX
 	VMOVUPS      (DX), Y11
 	VMULPS       Y10, Y11, Y11
 	VADDPS       Y11, Y0, Y0
@@ -15386,21 +15872,29 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x06, DX
+	ADDQ    DX, CX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y4, (CX)
 	VMOVUPS Y5, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y6, (CX)
 	VMOVUPS Y7, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y8, (CX)
 	VMOVUPS Y9, 32(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -15754,7 +16248,10 @@ store:
 // func tile256x6(t *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·tile256x6(SB), NOSPLIT, $0-8
-	MOVQ   t+0(FP), AX
+	MOVQ t+0(FP), AX
+	MOVQ $+0, 168(AX)
+
+panel:
 	MOVQ   96(AX), CX
 	TESTL  $0x00000001, CX
 	JNE    load
@@ -15774,6 +16271,9 @@ TEXT ·tile256x6(SB), NOSPLIT, $0-8
 
 load:
 	MOVQ    16(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y0
 	VMOVUPS 32(DX), Y1
 	MOVQ    40(AX), BX
@@ -15799,9 +16299,15 @@ begin:
 	LEAQ    (BX)(DX*2), SI
 	ADDQ    DX, SI
 	MOVQ    8(AX), DI
+	MOVQ    168(AX), R8
+	IMULQ   136(AX), R8
+	ADDQ    R8, DI
 	MOVQ    32(AX), R8
 	MOVQ    48(AX), R9
 	MOVQ    128(AX), R10
+	MOVQ    168(AX), R11
+	IMULQ   176(AX), R11
+	ADDQ    R11, R10
 	TESTQ   R10, R10
 	CMOVQEQ DI, R10
 	SUBQ    $0x04, R9
@@ -15960,6 +16466,9 @@ noalpha:
 	TESTL   $0x00000004, CX
 	JEQ     nocolbias
 	MOVQ    56(AX), DX
+	MOVQ    168(AX), BX
+	SHLQ    $0x06, BX
+	ADDQ    BX, DX
 	VMOVUPS (DX), Y12
 	VADDPS  Y12, Y0, Y0
 	VADDPS  Y12, Y2, Y2
@@ -16003,6 +16512,9 @@ norowbias:
 	JEQ          noresidual
 	VBROADCASTSS 108(AX), Y12
 	MOVQ         72(AX), DX
+	MOVQ         168(AX), BX
+	SHLQ         $0x06, BX
+	ADDQ         BX, DX
 	VMOVUPS      (DX), Y13
 	VMULPS       Y12, Y13, Y13
 	VADDPS       Y13, Y0, Y0
@@ -16108,24 +16620,32 @@ noleaky:
 noclip:
 store:
 	MOVQ    16(AX), CX
+	MOVQ    168(AX), DX
+	SHLQ    $0x06, DX
+	ADDQ    DX, CX
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
-	MOVQ    40(AX), AX
-	ADDQ    AX, CX
+	MOVQ    40(AX), DX
+	ADDQ    DX, CX
 	VMOVUPS Y2, (CX)
 	VMOVUPS Y3, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y4, (CX)
 	VMOVUPS Y5, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y6, (CX)
 	VMOVUPS Y7, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y8, (CX)
 	VMOVUPS Y9, 32(CX)
-	ADDQ    AX, CX
+	ADDQ    DX, CX
 	VMOVUPS Y10, (CX)
 	VMOVUPS Y11, 32(CX)
+	MOVQ    168(AX), CX
+	INCQ    CX
+	MOVQ    CX, 168(AX)
+	CMPQ    CX, 160(AX)
+	JLT     panel
 	VZEROUPPER
 	RET
 
@@ -16525,11 +17045,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·wide512x1(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
@@ -17081,11 +17601,11 @@ store:
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·wide512x2(SB), NOSPLIT, $0-8
 	MOVQ   t+0(FP), AX
+	MOVL   88(AX), CX
+	KMOVW  CX, K1
+	SHRL   $0x10, CX
+	KMOVW  CX, K2
 	MOVQ   96(AX), CX
-	MOVL   88(AX), DX
-	KMOVW  DX, K1
-	SHRL   $0x10, DX
-	KMOVW  DX, K2
 	TESTL  $0x00000001, CX
 	JNE    load
 	VPXORD Z0, Z0, Z0
