@@ -30,11 +30,11 @@ func (h *handler) models(w http.ResponseWriter, r *http.Request, _ []byte) {
 // model answers /v1/models/{model}.
 func (h *handler) model(w http.ResponseWriter, r *http.Request, _ []byte) error {
 	name := r.PathValue("model")
-	for _, e := range h.Core.TextModels() {
-		if e.Name == name {
-			reply.JSON(w, http.StatusOK, modelOf(&e))
-			return nil
-		}
+	if e := h.Entry(name); e != nil {
+		m := modelOf(e)
+		m.ID = name
+		reply.JSON(w, http.StatusOK, m)
+		return nil
 	}
 	return &answer.Problem{Status: http.StatusNotFound, Message: fmt.Sprintf("no model for texts is called %q", name), Param: "model", Code: "model_not_found"}
 }

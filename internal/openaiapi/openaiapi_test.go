@@ -382,6 +382,14 @@ func TestModels(t *testing.T) {
 	check(t, masked(t, body), `{"data":[{"created":0,"id":"e","object":"model","owned_by":"salver"},{"chats":true,"created":0,"id":"m","max_model_len":2048,"object":"model","owned_by":"salver"}],"object":"list"}`)
 	_, body = get("/v1/models/m")
 	check(t, masked(t, body), `{"chats":true,"created":0,"id":"m","max_model_len":2048,"object":"model","owned_by":"salver"}`)
+	for _, name := range []string{"m:1", "m:latest"} { // as requests name them
+		if status, body := get("/v1/models/" + name); status != 200 || !strings.Contains(body, `"id":"`+name+`"`) {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	if status, body := get("/v1/models/m:2"); status != 404 {
+		t.Errorf("%d %s", status, body)
+	}
 	if status, body := get("/v1/models/t"); status != 404 || !strings.Contains(body, "model_not_found") {
 		t.Errorf("%d %s", status, body)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,15 +39,31 @@ func (s *Server) Reranker(name string) (*serve.Held[textgen.Reranker], error) {
 	return held(name, s.Core.Reranker)
 }
 
+// Entry finds what the lists of models have under a name that Model takes; nil if there is nothing.
+func (s *Server) Entry(name string) *serve.TextEntry {
+	name, version := split(name)
+	for _, e := range s.Core.TextModels() {
+		if e.Name == name && (version == "" || slices.Contains(e.Versions, version)) {
+			return &e
+		}
+	}
+	return nil
+}
+
+// split gives a model's name and version, "" for the default one.
+func split(name string) (model, version string) {
+	model, version, _ = strings.Cut(name, ":")
+	if version == "latest" {
+		version = ""
+	}
+	return model, version
+}
+
 func held[M any](name string, find func(name, version string) (*serve.Held[M], error)) (*serve.Held[M], error) {
 	if name == "" {
 		return nil, &fields.Error{Path: "model", Reason: "expected the name of a model"}
 	}
-	name, version, _ := strings.Cut(name, ":")
-	if version == "latest" {
-		version = ""
-	}
-	return find(name, version)
+	return find(split(name))
 }
 
 // Fit refuses a prompt that leaves no room for an answer.

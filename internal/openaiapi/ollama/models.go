@@ -3,7 +3,6 @@ package ollama
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
@@ -86,11 +85,9 @@ func (h *handler) show(w http.ResponseWriter, r *http.Request, body []byte) erro
 	if err != nil {
 		return err
 	}
-	for _, e := range h.Core.TextModels() {
-		if e.Name == strings.TrimSuffix(q.model, ":latest") {
-			reply.JSON(w, http.StatusOK, h.shown(&e))
-			return nil
-		}
+	if e := h.Entry(q.model); e != nil {
+		reply.JSON(w, http.StatusOK, h.shown(e))
+		return nil
 	}
 	return &answer.Problem{Status: http.StatusNotFound, Message: fmt.Sprintf("model %q not found", q.model)}
 }
