@@ -23,6 +23,7 @@ func qgemm() {
 	qgemmNarrow(gemmZMM)
 	qgemmNarrow(gemmYMM)
 	widenBytes()
+	tableGeluRow()
 	qgemmStrips()
 }
 

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 // tableGelu is x·Φ(x) = |x|·g(|x|) + x/2 with g = Φ - ½ from a table of cubic polynomials,
@@ -80,4 +82,46 @@ func (g *tableGelu) of(x ...vec) {
 		VMULPS_BCST(fconst(0.5), x[i], x[i])
 		VFMADD231PS(c[0], a, x[i])
 	}
+}
+
+// tableGeluRow writes the function for numbers in memory.
+func tableGeluRow() {
+	TEXT("gelu512", NOSPLIT, "func(x *float32, n int)")
+	Doc("applies x·Φ(x), within 3e-7 of itself or of 1, to n numbers in place.")
+	Pragma("noescape")
+	x, n := Load(Param("x"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual)
+	g := loadTableGelu()
+	SUBQ(Imm(32), n)
+	JLT(LabelRef("rest"))
+	Label("loop")
+	v := [2]vec{ZMM(), ZMM()}
+	for i := range v {
+		VMOVUPS(Mem{Base: x, Disp: 64 * i}, v[i])
+	}
+	g.of(v[:]...)
+	for i := range v {
+		VMOVUPS(v[i], Mem{Base: x, Disp: 64 * i})
+	}
+	ADDQ(Imm(128), x)
+	SUBQ(Imm(32), n)
+	JGE(LabelRef("loop"))
+	Label("rest")
+	ADDQ(Imm(32), n)
+	JEQ(LabelRef("done"))
+	mask, k := GP64(), [2]reg.OpmaskVirtual{K(), K()}
+	MOVQ(I64(-1), mask)
+	BZHIQ(n, mask, mask)
+	for i := range v {
+		v[i] = ZMM()
+		KMOVW(mask.As32(), k[i])
+		SHRQ(Imm(16), mask)
+		VMOVUPS_Z(Mem{Base: x, Disp: 64 * i}, k[i], v[i])
+	}
+	g.of(v[:]...)
+	for i := range v {
+		VMOVUPS(v[i], k[i], Mem{Base: x, Disp: 64 * i})
+	}
+	Label("done")
+	VZEROUPPER()
+	RET()
 }

@@ -30,12 +30,18 @@ var tiles = kernels{
 
 var vnni = kernels{
 	level: cpu.AVX512, mr: 14, nr: 32, group: 4, align: 4, fetches: true,
-	tile: tiles512, partial: tiles512, narrow: narrow512,
+	tile: tiles512, partial: tiles512, narrow: narrow512, gelu: geluRow,
 }
 
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 6, nr: 16, group: 2, align: 2, wide: true,
 	tile: tiles256, partial: masked256, narrow: avx2Narrow, widen: widen256,
+}
+
+func geluRow(row []float32) {
+	if len(row) > 0 {
+		gelu512(&row[0], len(row))
+	}
 }
 
 var tiles512 = [tileRows + 1]kernel{

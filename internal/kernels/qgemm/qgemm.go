@@ -95,7 +95,8 @@ type Product struct {
 	// Functions of finished pieces of rows of a floating-point C, of which kernels of tiles
 	// do all but Post themselves. Add adds a residual; Post comes after it; Range is the
 	// range of the results and 0, which goes to Task.Least and Most. Gelu says that Post
-	// is x·Φ(x): kernels of tiles compute that too, within 3e-7 of itself or of 1.
+	// is x·Φ(x): kernels of tiles, and those for VNNI, compute that themselves, within
+	// 3e-7 of itself or of 1.
 	Add   func(row, residual []float32)
 	Post  func(row []float32)
 	Range func(row []float32) (lo, hi float32)

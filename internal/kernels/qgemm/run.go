@@ -193,7 +193,10 @@ func (t *Task) finishRows(w *workspace, row, rows, from, to int) {
 		if add {
 			t.Add(piece, t.Residual[i*t.ResidualStride:][lo:hi])
 		}
-		if post {
+		switch {
+		case post && t.Gelu && t.plan.kern.gelu != nil:
+			t.plan.kern.gelu(piece)
+		case post:
 			t.Post(piece)
 		}
 		if ends {

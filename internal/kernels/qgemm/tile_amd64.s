@@ -10514,6 +10514,337 @@ loop:
 	VZEROUPPER
 	RET
 
+// func gelu512(x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·gelu512(SB), NOSPLIT, $0-16
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS aOfGelu0<>+0(SB), Z0
+	VMOVUPS aOfGelu1<>+0(SB), Z1
+	VMOVUPS bOfGelu0<>+0(SB), Z2
+	VMOVUPS bOfGelu1<>+0(SB), Z3
+	VMOVUPS cOfGelu0<>+0(SB), Z4
+	VMOVUPS cOfGelu1<>+0(SB), Z5
+	VMOVUPS dOfGelu0<>+0(SB), Z6
+	VMOVUPS dOfGelu1<>+0(SB), Z7
+	SUBQ    $0x20, CX
+	JLT     rest
+
+loop:
+	VMOVUPS           (AX), Z8
+	VMOVUPS           64(AX), Z9
+	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
+	VBROADCASTSS      word40aa8000<>+0(SB), Z11
+	VMINPS            Z10, Z11, Z11
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z11, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z13
+	VMOVAPS           Z11, Z11
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z13, Z11
+	VMOVAPS           Z12, Z13
+	VPERMI2PS         Z1, Z0, Z13
+	VMOVAPS           Z12, Z14
+	VPERMI2PS         Z3, Z2, Z14
+	VMOVAPS           Z12, Z15
+	VPERMI2PS         Z5, Z4, Z15
+	VMOVAPS           Z12, Z12
+	VPERMI2PS         Z7, Z6, Z12
+	VFMADD213PS       Z15, Z11, Z12
+	VFMADD213PS       Z14, Z11, Z12
+	VFMADD213PS       Z13, Z11, Z12
+	VMULPS.BCST       word3f000000<>+0(SB), Z8, Z8
+	VFMADD231PS       Z12, Z10, Z8
+	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
+	VBROADCASTSS      word40aa8000<>+0(SB), Z11
+	VMINPS            Z10, Z11, Z11
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z11, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z13
+	VMOVAPS           Z11, Z11
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z13, Z11
+	VMOVAPS           Z12, Z13
+	VPERMI2PS         Z1, Z0, Z13
+	VMOVAPS           Z12, Z14
+	VPERMI2PS         Z3, Z2, Z14
+	VMOVAPS           Z12, Z15
+	VPERMI2PS         Z5, Z4, Z15
+	VMOVAPS           Z12, Z12
+	VPERMI2PS         Z7, Z6, Z12
+	VFMADD213PS       Z15, Z11, Z12
+	VFMADD213PS       Z14, Z11, Z12
+	VFMADD213PS       Z13, Z11, Z12
+	VMULPS.BCST       word3f000000<>+0(SB), Z9, Z9
+	VFMADD231PS       Z12, Z10, Z9
+	VMOVUPS           Z8, (AX)
+	VMOVUPS           Z9, 64(AX)
+	ADDQ              $0x80, AX
+	SUBQ              $0x20, CX
+	JGE               loop
+
+rest:
+	ADDQ              $0x20, CX
+	JEQ               done
+	MOVQ              $-1, DX
+	BZHIQ             CX, DX, DX
+	KMOVW             DX, K1
+	SHRQ              $0x10, DX
+	VMOVUPS.Z         (AX), K1, Z8
+	KMOVW             DX, K2
+	SHRQ              $0x10, DX
+	VMOVUPS.Z         64(AX), K2, Z9
+	VANDPS.BCST       word7fffffff<>+0(SB), Z8, Z10
+	VBROADCASTSS      word40aa8000<>+0(SB), Z11
+	VMINPS            Z10, Z11, Z11
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z11, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z13
+	VMOVAPS           Z11, Z11
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z13, Z11
+	VMOVAPS           Z12, Z13
+	VPERMI2PS         Z1, Z0, Z13
+	VMOVAPS           Z12, Z14
+	VPERMI2PS         Z3, Z2, Z14
+	VMOVAPS           Z12, Z15
+	VPERMI2PS         Z5, Z4, Z15
+	VMOVAPS           Z12, Z12
+	VPERMI2PS         Z7, Z6, Z12
+	VFMADD213PS       Z15, Z11, Z12
+	VFMADD213PS       Z14, Z11, Z12
+	VFMADD213PS       Z13, Z11, Z12
+	VMULPS.BCST       word3f000000<>+0(SB), Z8, Z8
+	VFMADD231PS       Z12, Z10, Z8
+	VANDPS.BCST       word7fffffff<>+0(SB), Z9, Z10
+	VBROADCASTSS      word40aa8000<>+0(SB), Z11
+	VMINPS            Z10, Z11, Z11
+	VBROADCASTSS      word4b400000<>+0(SB), Z12
+	VFMADD231PS.BCST  word40ba2e8c<>+0(SB), Z11, Z12
+	VSUBPS.BCST       word4b400000<>+0(SB), Z12, Z13
+	VMOVAPS           Z11, Z11
+	VFNMADD231PS.BCST word3e300000<>+0(SB), Z13, Z11
+	VMOVAPS           Z12, Z13
+	VPERMI2PS         Z1, Z0, Z13
+	VMOVAPS           Z12, Z0
+	VPERMI2PS         Z3, Z2, Z0
+	VMOVAPS           Z12, Z1
+	VPERMI2PS         Z5, Z4, Z1
+	VMOVAPS           Z12, Z2
+	VPERMI2PS         Z7, Z6, Z2
+	VFMADD213PS       Z1, Z11, Z2
+	VFMADD213PS       Z0, Z11, Z2
+	VFMADD213PS       Z13, Z11, Z2
+	VMULPS.BCST       word3f000000<>+0(SB), Z9, Z9
+	VFMADD231PS       Z2, Z10, Z9
+	VMOVUPS           Z8, K1, (AX)
+	VMOVUPS           Z9, K2, 64(AX)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA aOfGelu0<>+0(SB)/4, $0x00000000
+DATA aOfGelu0<>+4(SB)/4, $0x3d8bbd3e
+DATA aOfGelu0<>+8(SB)/4, $0x3e09b5d8
+DATA aOfGelu0<>+12(SB)/4, $0x3e49ab15
+DATA aOfGelu0<>+16(SB)/4, $0x3e821b7e
+DATA aOfGelu0<>+20(SB)/4, $0x3e9c202e
+DATA aOfGelu0<>+24(SB)/4, $0x3eb29459
+DATA aOfGelu0<>+28(SB)/4, $0x3ec564f7
+DATA aOfGelu0<>+32(SB)/4, $0x3ed4b3cb
+DATA aOfGelu0<>+36(SB)/4, $0x3ee0cb97
+DATA aOfGelu0<>+40(SB)/4, $0x3eea1231
+DATA aOfGelu0<>+44(SB)/4, $0x3ef0fab7
+DATA aOfGelu0<>+48(SB)/4, $0x3ef5f99b
+DATA aOfGelu0<>+52(SB)/4, $0x3ef97b90
+DATA aOfGelu0<>+56(SB)/4, $0x3efbdfbf
+DATA aOfGelu0<>+60(SB)/4, $0x3efd74fc
+GLOBL aOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA aOfGelu1<>+0(SB)/4, $0x3efe7971
+DATA aOfGelu1<>+4(SB)/4, $0x3eff1bfc
+DATA aOfGelu1<>+8(SB)/4, $0x3eff7e79
+DATA aOfGelu1<>+12(SB)/4, $0x3effb86c
+DATA aOfGelu1<>+16(SB)/4, $0x3effd986
+DATA aOfGelu1<>+20(SB)/4, $0x3effebe3
+DATA aOfGelu1<>+24(SB)/4, $0x3efff5c6
+DATA aOfGelu1<>+28(SB)/4, $0x3efffaf2
+DATA aOfGelu1<>+32(SB)/4, $0x3efffd92
+DATA aOfGelu1<>+36(SB)/4, $0x3efffedd
+DATA aOfGelu1<>+40(SB)/4, $0x3effff7c
+DATA aOfGelu1<>+44(SB)/4, $0x3effffc6
+DATA aOfGelu1<>+48(SB)/4, $0x3effffe7
+DATA aOfGelu1<>+52(SB)/4, $0x3efffff6
+DATA aOfGelu1<>+56(SB)/4, $0x3efffffc
+DATA aOfGelu1<>+60(SB)/4, $0x3f000000
+GLOBL aOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA bOfGelu0<>+0(SB)/4, $0x3ecc4227
+DATA bOfGelu0<>+4(SB)/4, $0x3ec9437a
+DATA bOfGelu0<>+8(SB)/4, $0x3ec08a3e
+DATA bOfGelu0<>+12(SB)/4, $0x3eb2d534
+DATA bOfGelu0<>+16(SB)/4, $0x3ea14436
+DATA bOfGelu0<>+20(SB)/4, $0x3e8d3141
+DATA bOfGelu0<>+24(SB)/4, $0x3e700999
+DATA bOfGelu0<>+28(SB)/4, $0x3e4619f0
+DATA bOfGelu0<>+32(SB)/4, $0x3e1ebb8c
+DATA bOfGelu0<>+36(SB)/4, $0x3df6f87f
+DATA bOfGelu0<>+40(SB)/4, $0x3dba897e
+DATA bOfGelu0<>+44(SB)/4, $0x3d88ca53
+DATA bOfGelu0<>+48(SB)/4, $0x3d42c7e2
+DATA bOfGelu0<>+52(SB)/4, $0x3d06a418
+DATA bOfGelu0<>+56(SB)/4, $0x3cb4b89d
+DATA bOfGelu0<>+60(SB)/4, $0x3c6b82cc
+GLOBL bOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA bOfGelu1<>+0(SB)/4, $0x3c14fd22
+DATA bOfGelu1<>+4(SB)/4, $0x3bb704ea
+DATA bOfGelu1<>+8(SB)/4, $0x3b5a472e
+DATA bOfGelu1<>+12(SB)/4, $0x3afcc069
+DATA bOfGelu1<>+16(SB)/4, $0x3a8e133f
+DATA bOfGelu1<>+20(SB)/4, $0x3a1b134d
+DATA bOfGelu1<>+24(SB)/4, $0x39a45686
+DATA bOfGelu1<>+28(SB)/4, $0x39291598
+DATA bOfGelu1<>+32(SB)/4, $0x38a8e75b
+DATA bOfGelu1<>+36(SB)/4, $0x3823cfd8
+DATA bOfGelu1<>+40(SB)/4, $0x379a3fb5
+DATA bOfGelu1<>+44(SB)/4, $0x370d0422
+DATA bOfGelu1<>+48(SB)/4, $0x367a54f1
+DATA bOfGelu1<>+52(SB)/4, $0x35d7b9fc
+DATA bOfGelu1<>+56(SB)/4, $0x35347e4e
+DATA bOfGelu1<>+60(SB)/4, $0x3577d56b
+GLOBL bOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA cOfGelu0<>+0(SB)/4, $0x21800000
+DATA cOfGelu0<>+4(SB)/4, $0xbd0a1db6
+DATA cOfGelu0<>+8(SB)/4, $0xbd842301
+DATA cOfGelu0<>+12(SB)/4, $0xbdb81c81
+DATA cOfGelu0<>+16(SB)/4, $0xbddd6593
+DATA cOfGelu0<>+20(SB)/4, $0xbdf25640
+DATA cOfGelu0<>+24(SB)/4, $0xbdf73e69
+DATA cOfGelu0<>+28(SB)/4, $0xbdee1ceb
+DATA cOfGelu0<>+32(SB)/4, $0xbdda1bb6
+DATA cOfGelu0<>+36(SB)/4, $0xbdbef1e3
+DATA cOfGelu0<>+40(SB)/4, $0xbda04cf4
+DATA cOfGelu0<>+44(SB)/4, $0xbd815aeb
+DATA cOfGelu0<>+48(SB)/4, $0xbd4905bc
+DATA cOfGelu0<>+52(SB)/4, $0xbd169a7d
+DATA cOfGelu0<>+56(SB)/4, $0xbcd9cda0
+DATA cOfGelu0<>+60(SB)/4, $0xbc98227f
+GLOBL cOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA cOfGelu1<>+0(SB)/4, $0xbc4d6f57
+DATA cOfGelu1<>+4(SB)/4, $0xbc062548
+DATA cOfGelu1<>+8(SB)/4, $0xbba981ff
+DATA cOfGelu1<>+12(SB)/4, $0xbb4f5292
+DATA cOfGelu1<>+16(SB)/4, $0xbaf584d4
+DATA cOfGelu1<>+20(SB)/4, $0xba8ccbf1
+DATA cOfGelu1<>+24(SB)/4, $0xba1c6eff
+DATA cOfGelu1<>+28(SB)/4, $0xb9a867be
+DATA cOfGelu1<>+32(SB)/4, $0xb92fb07f
+DATA cOfGelu1<>+36(SB)/4, $0xb8b1a69b
+DATA cOfGelu1<>+40(SB)/4, $0xb82e21e0
+DATA cOfGelu1<>+44(SB)/4, $0xb7a579d6
+DATA cOfGelu1<>+48(SB)/4, $0xb71877f0
+DATA cOfGelu1<>+52(SB)/4, $0xb68839a4
+DATA cOfGelu1<>+56(SB)/4, $0xb5ec10f3
+DATA cOfGelu1<>+60(SB)/4, $0x00000000
+GLOBL cOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA dOfGelu0<>+0(SB)/4, $0xbd880585
+DATA dOfGelu0<>+4(SB)/4, $0xbd821280
+DATA dOfGelu0<>+8(SB)/4, $0xbd622aa6
+DATA dOfGelu0<>+12(SB)/4, $0xbd2eeb49
+DATA dOfGelu0<>+16(SB)/4, $0xbce2b827
+DATA dOfGelu0<>+20(SB)/4, $0xbc45249e
+DATA dOfGelu0<>+24(SB)/4, $0x3b206693
+DATA dOfGelu0<>+28(SB)/4, $0x3c6bb4d7
+DATA dOfGelu0<>+32(SB)/4, $0x3cbc1f5a
+DATA dOfGelu0<>+36(SB)/4, $0x3ce4fb5f
+DATA dOfGelu0<>+40(SB)/4, $0x3cf2bb9b
+DATA dOfGelu0<>+44(SB)/4, $0x3cea955b
+DATA dOfGelu0<>+48(SB)/4, $0x3cd328ed
+DATA dOfGelu0<>+52(SB)/4, $0x3cb325dc
+DATA dOfGelu0<>+56(SB)/4, $0x3c904bf1
+DATA dOfGelu0<>+60(SB)/4, $0x3c5dc005
+GLOBL dOfGelu0<>(SB), RODATA|NOPTR, $64
+
+DATA dOfGelu1<>+0(SB)/4, $0x3c2317a5
+DATA dOfGelu1<>+4(SB)/4, $0x3be630fb
+DATA dOfGelu1<>+8(SB)/4, $0x3b9c290c
+DATA dOfGelu1<>+12(SB)/4, $0x3b4bf76f
+DATA dOfGelu1<>+16(SB)/4, $0x3b006046
+DATA dOfGelu1<>+20(SB)/4, $0x3a9be256
+DATA dOfGelu1<>+24(SB)/4, $0x3a36ba87
+DATA dOfGelu1<>+28(SB)/4, $0x39cee744
+DATA dOfGelu1<>+32(SB)/4, $0x39626b11
+DATA dOfGelu1<>+36(SB)/4, $0x38ef91a2
+DATA dOfGelu1<>+40(SB)/4, $0x38752ec2
+DATA dOfGelu1<>+44(SB)/4, $0x37f2ca6b
+DATA dOfGelu1<>+48(SB)/4, $0x3768b130
+DATA dOfGelu1<>+52(SB)/4, $0x36d7e5c6
+DATA dOfGelu1<>+56(SB)/4, $0x3641f75f
+DATA dOfGelu1<>+60(SB)/4, $0x00000000
+GLOBL dOfGelu1<>(SB), RODATA|NOPTR, $64
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+DATA word7fffffff<>+4(SB)/4, $0x7fffffff
+DATA word7fffffff<>+8(SB)/4, $0x7fffffff
+DATA word7fffffff<>+12(SB)/4, $0x7fffffff
+DATA word7fffffff<>+16(SB)/4, $0x7fffffff
+DATA word7fffffff<>+20(SB)/4, $0x7fffffff
+DATA word7fffffff<>+24(SB)/4, $0x7fffffff
+DATA word7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA word40aa8000<>+0(SB)/4, $0x40aa8000
+DATA word40aa8000<>+4(SB)/4, $0x40aa8000
+DATA word40aa8000<>+8(SB)/4, $0x40aa8000
+DATA word40aa8000<>+12(SB)/4, $0x40aa8000
+DATA word40aa8000<>+16(SB)/4, $0x40aa8000
+DATA word40aa8000<>+20(SB)/4, $0x40aa8000
+DATA word40aa8000<>+24(SB)/4, $0x40aa8000
+DATA word40aa8000<>+28(SB)/4, $0x40aa8000
+GLOBL word40aa8000<>(SB), RODATA|NOPTR, $32
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
+
+DATA word40ba2e8c<>+0(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+4(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+8(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+12(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+16(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+20(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+24(SB)/4, $0x40ba2e8c
+DATA word40ba2e8c<>+28(SB)/4, $0x40ba2e8c
+GLOBL word40ba2e8c<>(SB), RODATA|NOPTR, $32
+
+DATA word3e300000<>+0(SB)/4, $0x3e300000
+DATA word3e300000<>+4(SB)/4, $0x3e300000
+DATA word3e300000<>+8(SB)/4, $0x3e300000
+DATA word3e300000<>+12(SB)/4, $0x3e300000
+DATA word3e300000<>+16(SB)/4, $0x3e300000
+DATA word3e300000<>+20(SB)/4, $0x3e300000
+DATA word3e300000<>+24(SB)/4, $0x3e300000
+DATA word3e300000<>+28(SB)/4, $0x3e300000
+GLOBL word3e300000<>(SB), RODATA|NOPTR, $32
+
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+DATA word3f000000<>+4(SB)/4, $0x3f000000
+DATA word3f000000<>+8(SB)/4, $0x3f000000
+DATA word3f000000<>+12(SB)/4, $0x3f000000
+DATA word3f000000<>+16(SB)/4, $0x3f000000
+DATA word3f000000<>+20(SB)/4, $0x3f000000
+DATA word3f000000<>+24(SB)/4, $0x3f000000
+DATA word3f000000<>+28(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
+
 // func u8strip16(s *byte)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
 TEXT ·u8strip16(SB), NOSPLIT, $64-8
@@ -10987,210 +11318,6 @@ return:
 	VMOVUPS Z17, 64(AX)
 	VZEROUPPER
 	RET
-
-DATA aOfGelu0<>+0(SB)/4, $0x00000000
-DATA aOfGelu0<>+4(SB)/4, $0x3d8bbd3e
-DATA aOfGelu0<>+8(SB)/4, $0x3e09b5d8
-DATA aOfGelu0<>+12(SB)/4, $0x3e49ab15
-DATA aOfGelu0<>+16(SB)/4, $0x3e821b7e
-DATA aOfGelu0<>+20(SB)/4, $0x3e9c202e
-DATA aOfGelu0<>+24(SB)/4, $0x3eb29459
-DATA aOfGelu0<>+28(SB)/4, $0x3ec564f7
-DATA aOfGelu0<>+32(SB)/4, $0x3ed4b3cb
-DATA aOfGelu0<>+36(SB)/4, $0x3ee0cb97
-DATA aOfGelu0<>+40(SB)/4, $0x3eea1231
-DATA aOfGelu0<>+44(SB)/4, $0x3ef0fab7
-DATA aOfGelu0<>+48(SB)/4, $0x3ef5f99b
-DATA aOfGelu0<>+52(SB)/4, $0x3ef97b90
-DATA aOfGelu0<>+56(SB)/4, $0x3efbdfbf
-DATA aOfGelu0<>+60(SB)/4, $0x3efd74fc
-GLOBL aOfGelu0<>(SB), RODATA|NOPTR, $64
-
-DATA aOfGelu1<>+0(SB)/4, $0x3efe7971
-DATA aOfGelu1<>+4(SB)/4, $0x3eff1bfc
-DATA aOfGelu1<>+8(SB)/4, $0x3eff7e79
-DATA aOfGelu1<>+12(SB)/4, $0x3effb86c
-DATA aOfGelu1<>+16(SB)/4, $0x3effd986
-DATA aOfGelu1<>+20(SB)/4, $0x3effebe3
-DATA aOfGelu1<>+24(SB)/4, $0x3efff5c6
-DATA aOfGelu1<>+28(SB)/4, $0x3efffaf2
-DATA aOfGelu1<>+32(SB)/4, $0x3efffd92
-DATA aOfGelu1<>+36(SB)/4, $0x3efffedd
-DATA aOfGelu1<>+40(SB)/4, $0x3effff7c
-DATA aOfGelu1<>+44(SB)/4, $0x3effffc6
-DATA aOfGelu1<>+48(SB)/4, $0x3effffe7
-DATA aOfGelu1<>+52(SB)/4, $0x3efffff6
-DATA aOfGelu1<>+56(SB)/4, $0x3efffffc
-DATA aOfGelu1<>+60(SB)/4, $0x3f000000
-GLOBL aOfGelu1<>(SB), RODATA|NOPTR, $64
-
-DATA bOfGelu0<>+0(SB)/4, $0x3ecc4227
-DATA bOfGelu0<>+4(SB)/4, $0x3ec9437a
-DATA bOfGelu0<>+8(SB)/4, $0x3ec08a3e
-DATA bOfGelu0<>+12(SB)/4, $0x3eb2d534
-DATA bOfGelu0<>+16(SB)/4, $0x3ea14436
-DATA bOfGelu0<>+20(SB)/4, $0x3e8d3141
-DATA bOfGelu0<>+24(SB)/4, $0x3e700999
-DATA bOfGelu0<>+28(SB)/4, $0x3e4619f0
-DATA bOfGelu0<>+32(SB)/4, $0x3e1ebb8c
-DATA bOfGelu0<>+36(SB)/4, $0x3df6f87f
-DATA bOfGelu0<>+40(SB)/4, $0x3dba897e
-DATA bOfGelu0<>+44(SB)/4, $0x3d88ca53
-DATA bOfGelu0<>+48(SB)/4, $0x3d42c7e2
-DATA bOfGelu0<>+52(SB)/4, $0x3d06a418
-DATA bOfGelu0<>+56(SB)/4, $0x3cb4b89d
-DATA bOfGelu0<>+60(SB)/4, $0x3c6b82cc
-GLOBL bOfGelu0<>(SB), RODATA|NOPTR, $64
-
-DATA bOfGelu1<>+0(SB)/4, $0x3c14fd22
-DATA bOfGelu1<>+4(SB)/4, $0x3bb704ea
-DATA bOfGelu1<>+8(SB)/4, $0x3b5a472e
-DATA bOfGelu1<>+12(SB)/4, $0x3afcc069
-DATA bOfGelu1<>+16(SB)/4, $0x3a8e133f
-DATA bOfGelu1<>+20(SB)/4, $0x3a1b134d
-DATA bOfGelu1<>+24(SB)/4, $0x39a45686
-DATA bOfGelu1<>+28(SB)/4, $0x39291598
-DATA bOfGelu1<>+32(SB)/4, $0x38a8e75b
-DATA bOfGelu1<>+36(SB)/4, $0x3823cfd8
-DATA bOfGelu1<>+40(SB)/4, $0x379a3fb5
-DATA bOfGelu1<>+44(SB)/4, $0x370d0422
-DATA bOfGelu1<>+48(SB)/4, $0x367a54f1
-DATA bOfGelu1<>+52(SB)/4, $0x35d7b9fc
-DATA bOfGelu1<>+56(SB)/4, $0x35347e4e
-DATA bOfGelu1<>+60(SB)/4, $0x3577d56b
-GLOBL bOfGelu1<>(SB), RODATA|NOPTR, $64
-
-DATA cOfGelu0<>+0(SB)/4, $0x21800000
-DATA cOfGelu0<>+4(SB)/4, $0xbd0a1db6
-DATA cOfGelu0<>+8(SB)/4, $0xbd842301
-DATA cOfGelu0<>+12(SB)/4, $0xbdb81c81
-DATA cOfGelu0<>+16(SB)/4, $0xbddd6593
-DATA cOfGelu0<>+20(SB)/4, $0xbdf25640
-DATA cOfGelu0<>+24(SB)/4, $0xbdf73e69
-DATA cOfGelu0<>+28(SB)/4, $0xbdee1ceb
-DATA cOfGelu0<>+32(SB)/4, $0xbdda1bb6
-DATA cOfGelu0<>+36(SB)/4, $0xbdbef1e3
-DATA cOfGelu0<>+40(SB)/4, $0xbda04cf4
-DATA cOfGelu0<>+44(SB)/4, $0xbd815aeb
-DATA cOfGelu0<>+48(SB)/4, $0xbd4905bc
-DATA cOfGelu0<>+52(SB)/4, $0xbd169a7d
-DATA cOfGelu0<>+56(SB)/4, $0xbcd9cda0
-DATA cOfGelu0<>+60(SB)/4, $0xbc98227f
-GLOBL cOfGelu0<>(SB), RODATA|NOPTR, $64
-
-DATA cOfGelu1<>+0(SB)/4, $0xbc4d6f57
-DATA cOfGelu1<>+4(SB)/4, $0xbc062548
-DATA cOfGelu1<>+8(SB)/4, $0xbba981ff
-DATA cOfGelu1<>+12(SB)/4, $0xbb4f5292
-DATA cOfGelu1<>+16(SB)/4, $0xbaf584d4
-DATA cOfGelu1<>+20(SB)/4, $0xba8ccbf1
-DATA cOfGelu1<>+24(SB)/4, $0xba1c6eff
-DATA cOfGelu1<>+28(SB)/4, $0xb9a867be
-DATA cOfGelu1<>+32(SB)/4, $0xb92fb07f
-DATA cOfGelu1<>+36(SB)/4, $0xb8b1a69b
-DATA cOfGelu1<>+40(SB)/4, $0xb82e21e0
-DATA cOfGelu1<>+44(SB)/4, $0xb7a579d6
-DATA cOfGelu1<>+48(SB)/4, $0xb71877f0
-DATA cOfGelu1<>+52(SB)/4, $0xb68839a4
-DATA cOfGelu1<>+56(SB)/4, $0xb5ec10f3
-DATA cOfGelu1<>+60(SB)/4, $0x00000000
-GLOBL cOfGelu1<>(SB), RODATA|NOPTR, $64
-
-DATA dOfGelu0<>+0(SB)/4, $0xbd880585
-DATA dOfGelu0<>+4(SB)/4, $0xbd821280
-DATA dOfGelu0<>+8(SB)/4, $0xbd622aa6
-DATA dOfGelu0<>+12(SB)/4, $0xbd2eeb49
-DATA dOfGelu0<>+16(SB)/4, $0xbce2b827
-DATA dOfGelu0<>+20(SB)/4, $0xbc45249e
-DATA dOfGelu0<>+24(SB)/4, $0x3b206693
-DATA dOfGelu0<>+28(SB)/4, $0x3c6bb4d7
-DATA dOfGelu0<>+32(SB)/4, $0x3cbc1f5a
-DATA dOfGelu0<>+36(SB)/4, $0x3ce4fb5f
-DATA dOfGelu0<>+40(SB)/4, $0x3cf2bb9b
-DATA dOfGelu0<>+44(SB)/4, $0x3cea955b
-DATA dOfGelu0<>+48(SB)/4, $0x3cd328ed
-DATA dOfGelu0<>+52(SB)/4, $0x3cb325dc
-DATA dOfGelu0<>+56(SB)/4, $0x3c904bf1
-DATA dOfGelu0<>+60(SB)/4, $0x3c5dc005
-GLOBL dOfGelu0<>(SB), RODATA|NOPTR, $64
-
-DATA dOfGelu1<>+0(SB)/4, $0x3c2317a5
-DATA dOfGelu1<>+4(SB)/4, $0x3be630fb
-DATA dOfGelu1<>+8(SB)/4, $0x3b9c290c
-DATA dOfGelu1<>+12(SB)/4, $0x3b4bf76f
-DATA dOfGelu1<>+16(SB)/4, $0x3b006046
-DATA dOfGelu1<>+20(SB)/4, $0x3a9be256
-DATA dOfGelu1<>+24(SB)/4, $0x3a36ba87
-DATA dOfGelu1<>+28(SB)/4, $0x39cee744
-DATA dOfGelu1<>+32(SB)/4, $0x39626b11
-DATA dOfGelu1<>+36(SB)/4, $0x38ef91a2
-DATA dOfGelu1<>+40(SB)/4, $0x38752ec2
-DATA dOfGelu1<>+44(SB)/4, $0x37f2ca6b
-DATA dOfGelu1<>+48(SB)/4, $0x3768b130
-DATA dOfGelu1<>+52(SB)/4, $0x36d7e5c6
-DATA dOfGelu1<>+56(SB)/4, $0x3641f75f
-DATA dOfGelu1<>+60(SB)/4, $0x00000000
-GLOBL dOfGelu1<>(SB), RODATA|NOPTR, $64
-
-DATA word7fffffff<>+0(SB)/4, $0x7fffffff
-DATA word7fffffff<>+4(SB)/4, $0x7fffffff
-DATA word7fffffff<>+8(SB)/4, $0x7fffffff
-DATA word7fffffff<>+12(SB)/4, $0x7fffffff
-DATA word7fffffff<>+16(SB)/4, $0x7fffffff
-DATA word7fffffff<>+20(SB)/4, $0x7fffffff
-DATA word7fffffff<>+24(SB)/4, $0x7fffffff
-DATA word7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
-
-DATA word40aa8000<>+0(SB)/4, $0x40aa8000
-DATA word40aa8000<>+4(SB)/4, $0x40aa8000
-DATA word40aa8000<>+8(SB)/4, $0x40aa8000
-DATA word40aa8000<>+12(SB)/4, $0x40aa8000
-DATA word40aa8000<>+16(SB)/4, $0x40aa8000
-DATA word40aa8000<>+20(SB)/4, $0x40aa8000
-DATA word40aa8000<>+24(SB)/4, $0x40aa8000
-DATA word40aa8000<>+28(SB)/4, $0x40aa8000
-GLOBL word40aa8000<>(SB), RODATA|NOPTR, $32
-
-DATA word4b400000<>+0(SB)/4, $0x4b400000
-DATA word4b400000<>+4(SB)/4, $0x4b400000
-DATA word4b400000<>+8(SB)/4, $0x4b400000
-DATA word4b400000<>+12(SB)/4, $0x4b400000
-DATA word4b400000<>+16(SB)/4, $0x4b400000
-DATA word4b400000<>+20(SB)/4, $0x4b400000
-DATA word4b400000<>+24(SB)/4, $0x4b400000
-DATA word4b400000<>+28(SB)/4, $0x4b400000
-GLOBL word4b400000<>(SB), RODATA|NOPTR, $32
-
-DATA word40ba2e8c<>+0(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+4(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+8(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+12(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+16(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+20(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+24(SB)/4, $0x40ba2e8c
-DATA word40ba2e8c<>+28(SB)/4, $0x40ba2e8c
-GLOBL word40ba2e8c<>(SB), RODATA|NOPTR, $32
-
-DATA word3e300000<>+0(SB)/4, $0x3e300000
-DATA word3e300000<>+4(SB)/4, $0x3e300000
-DATA word3e300000<>+8(SB)/4, $0x3e300000
-DATA word3e300000<>+12(SB)/4, $0x3e300000
-DATA word3e300000<>+16(SB)/4, $0x3e300000
-DATA word3e300000<>+20(SB)/4, $0x3e300000
-DATA word3e300000<>+24(SB)/4, $0x3e300000
-DATA word3e300000<>+28(SB)/4, $0x3e300000
-GLOBL word3e300000<>(SB), RODATA|NOPTR, $32
-
-DATA word3f000000<>+0(SB)/4, $0x3f000000
-DATA word3f000000<>+4(SB)/4, $0x3f000000
-DATA word3f000000<>+8(SB)/4, $0x3f000000
-DATA word3f000000<>+12(SB)/4, $0x3f000000
-DATA word3f000000<>+16(SB)/4, $0x3f000000
-DATA word3f000000<>+20(SB)/4, $0x3f000000
-DATA word3f000000<>+24(SB)/4, $0x3f000000
-DATA word3f000000<>+28(SB)/4, $0x3f000000
-GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
 
 // func s8strip16(s *byte)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, MMX+
