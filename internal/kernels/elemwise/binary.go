@@ -68,7 +68,8 @@ type BinaryKernel struct {
 	dst, a, b    []byte
 	parts, n     int
 	sa, sb       int
-	scratch      []float32 // for narrow floats
+	scratch      []float32 // for narrow floats, values against rows of integers, and short rows
+	narrow       bool
 }
 
 // NewBinary prepares op for inputs of one type and two shapes.
@@ -91,7 +92,8 @@ func NewBinary(op Binary, dt dtype.Type, a, b []int) (*BinaryKernel, error) {
 	n, s := bc.row()
 	k.n, k.sa, k.sb = n, s[0], s[1]
 	k.parts = split.Parts(bc.n, grain)
-	if dt != dtype.Float32 && dt != dtype.Float64 {
+	k.narrow = dt == dtype.Float16 || dt == dtype.BFloat16
+	if dt != dtype.Float32 && dt != dtype.Float64 || n <= shortMost {
 		k.scratch = make([]float32, k.parts*3*block)
 	}
 	return k, nil
@@ -113,6 +115,10 @@ func (k *BinaryKernel) Do(i int) {
 	var scratch []float32
 	if k.scratch != nil {
 		scratch = k.scratch[i*3*block : (i+1)*3*block]
+	}
+	if k.joins() {
+		k.doJoined(lo, hi, scratch)
+		return
 	}
 	for c := k.seek(lo); lo < hi; k.next(&c) {
 		n := min(k.n-c.in, hi-lo)

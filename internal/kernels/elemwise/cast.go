@@ -248,7 +248,7 @@ func castBool(to dtype.Type) castFunc {
 		size := to.Bits() / 8
 		for lo := 0; lo < n; lo += block {
 			m := min(block, n-lo)
-			bools(t[:m], s[lo:lo+m], 0)
+			bools(t[:m], s[lo:lo+m], And, 0)
 			rest(unsafe.Add(dst, lo*size), unsafe.Pointer(&t[0]), m, scratch)
 		}
 	}

@@ -29,6 +29,13 @@ func subLoop[T number](dst, a, b []T, sa, sb int) {
 }
 
 func mulLoop[T number](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] * b[i]
+		}
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i*sa] * b[i*sb]
 	}
@@ -236,14 +243,32 @@ func intPow[T integer](x, y T) T {
 	return r
 }
 
+func equalLoop[T number](dst []bool, a, b []T, sa, sb int) {
+	if sa == 0 {
+		a, b, sa, sb = b, a, sb, sa
+	}
+	switch {
+	case sa == 0:
+		for i := range dst {
+			dst[i] = a[0] == b[0]
+		}
+	case sb == 0:
+		a, y := a[:len(dst)], b[0]
+		for i := range dst {
+			dst[i] = a[i] == y
+		}
+	default:
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] == b[i]
+		}
+	}
+}
+
 func compareLoop[T number](op Binary) func(dst []bool, a, b []T, sa, sb int) {
 	switch op {
 	case Equal:
-		return func(dst []bool, a, b []T, sa, sb int) {
-			for i := range dst {
-				dst[i] = a[i*sa] == b[i*sb]
-			}
-		}
+		return equalLoop[T]
 	case Less:
 		return func(dst []bool, a, b []T, sa, sb int) {
 			for i := range dst {

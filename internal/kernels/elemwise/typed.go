@@ -1,7 +1,7 @@
 package elemwise
 
 import (
-	"encoding/binary"
+	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -51,14 +51,15 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 			return
 		}
 		piece := callMax
+		var one []byte // as often as fits the scratch
 		if sa+sb == 1 {
 			piece = min(piece, block*4/size)
-		}
-		one := bytesAt(unsafe.Pointer(&scratch[0]), min(piece, whole)*size)
-		if sa == 0 {
-			fillWith(one, bytesAt(a, size))
-		} else if sb == 0 {
-			fillWith(one, bytesAt(b, size))
+			one = bytesAt(unsafe.Pointer(&scratch[0]), min(piece, whole)*size)
+			if sa == 0 {
+				fillWith(one, bytesAt(a, size))
+			} else {
+				fillWith(one, bytesAt(b, size))
+			}
 		}
 		for at := 0; at < whole; at += piece {
 			m := min(piece, whole-at) * size
@@ -140,25 +141,55 @@ func truths(dst []bool, src []float32, f func(dst []bool, src []float32), one fu
 	}
 }
 
-// truth is 1 for any byte but 0, eight at a time.
-func truth(x uint64) uint64 {
-	const low, one = 0x7f7f7f7f7f7f7f7f, 0x0101010101010101
-	return (((x & low) + low) | x) >> 7 & one
-}
+// trueRow is bytes that are true.
+var trueRow = func() (b [4096]byte) {
+	for i := range b {
+		b[i] = 1
+	}
+	return b
+}()
 
 // Not sets dst to the opposite of src, bytes of which any but 0 is true; len(dst) elements.
-func Not(dst, src []byte) { bools(dst, src, 1) }
+func Not(dst, src []byte) { bools(dst, src, Xor, 1) }
 
-// bools writes 1 for each byte of src but 0, and 0 for that, or with flip = 1 the reverse.
-func bools(dst, src []byte, flip byte) {
+// bools writes 1 for each byte of src but 0, and 0 for that, where op is And and flip 0; or
+// the reverse with Xor and 1.
+func bools(dst, src []byte, op Binary, flip byte) {
 	src = src[:len(dst)]
-	whole := len(dst) &^ 7
-	for i := 0; i < whole; i += 8 {
-		x := binary.LittleEndian.Uint64(src[i:])
-		binary.LittleEndian.PutUint64(dst[i:], truth(x)^uint64(flip)*0x0101010101010101)
+	if f := kernels().rows[typedOp{op, 1}]; f != nil {
+		whole := len(dst) / kernels().rowBytes() * kernels().rowBytes()
+		for at := 0; at < whole; at += len(trueRow) {
+			n := min(len(trueRow), whole-at)
+			f(dst[at:at+n], src[at:at+n], trueRow[:n])
+		}
+		dst, src = dst[whole:], src[whole:]
 	}
-	for i := whole; i < len(dst); i++ {
-		dst[i] = min(src[i], 1) ^ flip
+	for i, x := range src {
+		dst[i] = min(x, 1) ^ flip
+	}
+}
+
+// IsInf sets dst to where src is an infinity of the signs asked for; len(dst) elements.
+func IsInf(dst []bool, src []float32, positive, negative bool) {
+	equal := floatCompare(Equal)
+	one := [1]float32{float32(math.Inf(1))}
+	switch {
+	case !positive && !negative:
+		clear(dst)
+	case positive && negative:
+		var size [block]float32
+		abs := kernels().unary[Abs]
+		for len(dst) > 0 {
+			n := min(block, len(dst))
+			abs(size[:n], src[:n], Params{})
+			equal(dst[:n], size[:n], one[:], 1, 0)
+			dst, src = dst[n:], src[n:]
+		}
+	default:
+		if negative {
+			one[0] = -one[0]
+		}
+		equal(dst, src, one[:], 1, 0)
 	}
 }
 

@@ -61,6 +61,10 @@ func (p powers) lanes() int {
 }
 
 func (p powers) row(dst, a, b []float32, sa, sb int) {
+	if sa == 1 && sb == 0 && len(dst) > 0 && (b[0] == 2 || b[0] == 3) {
+		products(dst, a, b[0] == 3)
+		return
+	}
 	var x, y, z [block]float32
 	lanes := p.lanes()
 	for len(dst) > 0 {
@@ -92,5 +96,21 @@ func fillPower(dst, src []float32, n, stride int) {
 	}
 	for i := n; i < len(dst); i++ {
 		dst[i] = 1
+	}
+}
+
+// products is a·a, or with cube a·a·a.
+func products(dst, a []float32, cube bool) {
+	mul := kernels().binary[Mul]
+	var square [block]float32
+	for len(dst) > 0 {
+		n := min(block, len(dst))
+		mul(square[:n], a[:n], a[:n], 1, 1)
+		if cube {
+			mul(dst[:n], square[:n], a[:n], 1, 1)
+		} else {
+			copy(dst, square[:n])
+		}
+		dst, a = dst[n:], a[n:]
 	}
 }

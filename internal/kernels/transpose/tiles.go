@@ -116,14 +116,23 @@ func move[T any](dst, src unsafe.Pointer, n, ds, ss int) {
 		copy(unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n))
 		return
 	case ds == 1 && ss == 0:
-		v := *(*T)(src)
-		for i, d := 0, unsafe.Slice((*T)(dst), n); i < n; i++ {
-			d[i] = v
-		}
+		repeat(unsafe.Slice((*T)(dst), n), *(*T)(src))
 		return
 	}
 	for i := range n {
 		*(*T)(unsafe.Add(dst, i*ds*size)) = *(*T)(unsafe.Add(src, i*ss*size))
+	}
+}
+
+// repeat fills dst, from so many elements on by copies of what is there already.
+func repeat[T any](dst []T, v T) {
+	const first, most = 32, 256
+	d := dst[:min(first, len(dst))]
+	for i := range d {
+		d[i] = v
+	}
+	for n := len(d); n < len(dst); {
+		n += copy(dst[n:], dst[:min(n, most)])
 	}
 }
 

@@ -63,21 +63,8 @@ func newTest(p *op.Prep, holds func(dst []bool, src []float32)) (op.Kernel, erro
 func compileIsNaN(p *op.Prep) (op.Kernel, error) { return newTest(p, elemwise.IsNaN) }
 
 func compileIsInf(p *op.Prep) (op.Kernel, error) {
-	const infinity, none = 0x7f800000, 1
-	most, least := uint32(none), uint32(none) // of a number that is no infinity
-	if p.Node.Bool("detect_positive") {
-		most = infinity
-	}
-	if p.Node.Bool("detect_negative") {
-		least = infinity | 1<<31
-	}
-	return newTest(p, func(dst []bool, src []float32) {
-		src = src[:len(dst)]
-		for i, x := range src {
-			b := math.Float32bits(x)
-			dst[i] = b&^(1<<31) == infinity && (b == most || b == least)
-		}
-	})
+	positive, negative := p.Node.Bool("detect_positive"), p.Node.Bool("detect_negative")
+	return newTest(p, func(dst []bool, src []float32) { elemwise.IsInf(dst, src, positive, negative) })
 }
 
 // Run tests all elements.
