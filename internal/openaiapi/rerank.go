@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"sort"
+	"time"
 
 	"github.com/salver-ml/salver/api/openai"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
@@ -75,7 +76,9 @@ func (h *handler) rerank(w http.ResponseWriter, r *http.Request, body []byte) er
 		return err
 	}
 	defer m.Release()
+	start := time.Now()
 	scores, tokens, err := m.Model.Score(r.Context(), q.query, q.documents)
+	m.Count(start, len(q.documents), err)
 	if err != nil {
 		return err
 	}

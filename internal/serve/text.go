@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/salver-ml/salver/internal/batch"
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
@@ -16,6 +18,23 @@ type Held[M any] struct {
 	Model         M
 	Name, Version string
 	Release       func() // once
+	stats         *stats
+}
+
+// Count records a request of so many texts that an Embedder or Reranker has answered
+// over HTTP, or failed to answer. A textgen.Model counts its requests itself.
+func (h *Held[M]) Count(start time.Time, texts int, err error) {
+	if err == nil {
+		t := batch.Timing{Infer: time.Since(start), Rows: texts, Requests: 1}
+		h.stats.succeeded(start, "http", &t, texts)
+		h.stats.execution(batch.Execution{Requests: 1, Rows: texts, Infer: t.Infer})
+		return
+	}
+	kind := AsError(err).Kind
+	if _, refused := errors.AsType[*textgen.RequestError](err); refused {
+		kind = InvalidArgument
+	}
+	h.stats.failed(start, kind)
 }
 
 // TextModel finds a language model by name and version ("" for the default).
@@ -53,7 +72,7 @@ func hold[M any](c *Core, name, version, not string) (*Held[M], error) {
 		leave()
 		return nil, Errorf(InvalidArgument, "model %q is %s", name, not)
 	}
-	return &Held[M]{Model: m, Name: s.name, Version: s.versionText, Release: leave}, nil
+	return &Held[M]{Model: m, Name: s.name, Version: s.versionText, Release: leave, stats: s.stats}, nil
 }
 
 // TextEntry is what is served of text under one name, by its default version.

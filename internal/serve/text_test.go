@@ -81,6 +81,27 @@ func TestTextStatistics(t *testing.T) {
 	}
 }
 
+// Vectors and scores count as rows of a request.
+func TestCountOfTexts(t *testing.T) {
+	c, _ := textCore(t)
+	h, err := c.Embedder("e", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Release()
+	h.Count(time.Now(), 3, nil)
+	h.Count(time.Now(), 1, textgen.TooLong(9, 8))
+	h.Count(time.Now(), 1, context.Canceled)
+	for _, m := range c.Metrics() {
+		if m.Name != "e" {
+			continue
+		}
+		if m.Inference.Success.Count != 1 || m.InferenceCount != 3 || m.ExecutionCount != 1 || m.Inference.Fail.Count != 2 || m.Failures[serve.OtherFailure] != 1 || m.Failures[serve.CanceledByClient] != 1 {
+			t.Errorf("%+v", m)
+		}
+	}
+}
+
 // Neither a newer version nor the server's end takes a model away that is held.
 func TestHeldModelStays(t *testing.T) {
 	c, m := textCore(t)

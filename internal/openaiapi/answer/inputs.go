@@ -3,6 +3,7 @@ package answer
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
 	"github.com/salver-ml/salver/internal/textgen"
@@ -82,7 +83,9 @@ func (s *Server) Embed(ctx context.Context, model string, inputs []Input, dimens
 	if err != nil {
 		return nil, 0, err
 	}
+	start := time.Now()
 	vectors, err = m.Model.Embed(ctx, ids)
+	m.Count(start, len(ids), err)
 	return vectors, tokens, err
 }
 
