@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/exec"
@@ -27,6 +28,7 @@ type runner struct {
 	outputs                        []*tensor.Tensor
 	logits                         []float32
 	early                          int // steps before weights had to be packed
+	small                          int // slots from which on the caches' first huge pages are made; 0: they are
 }
 
 // mostEarly is how many steps of prompts there may be before weights are packed: each
@@ -46,6 +48,10 @@ func newRunner(s *exec.Session, vocab, sequences, blocks int) (*runner, error) {
 		}
 		m := mmap.Alloc(v.Type.DType.Bytes(tensor.Count(dims)))
 		r.memory = append(r.memory, m)
+		if data := m.Bytes(); len(data) >= mmap.HugePage {
+			mmap.SmallPages(data[:mmap.HugePage])
+			r.small = max(mmap.HugePage/8/(len(data)/dims[0])*kv.BlockTokens, 1)
+		}
 		t := &tensor.Tensor{DType: v.Type.DType, Shape: dims, Data: m.Bytes()}
 		r.caches = append(r.caches, t)
 		r.inputs[stepInputs+i] = t
@@ -80,6 +86,9 @@ func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 	if r.early++; r.generated[0] > 0 || r.early > mostEarly {
 		r.session.Settle()
 	}
+	if r.small > 0 && int(slices.Max(r.slots)) >= r.small {
+		r.enlargePages()
+	}
 	if err := r.session.RunInto(ctx, r.inputs, r.outputs); err != nil {
 		return nil, err
 	}
@@ -88,6 +97,17 @@ func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 		all[i] = r.logits[i*r.vocab : (i+1)*r.vocab]
 	}
 	return all, nil
+}
+
+// enlargePages makes huge pages of the first ones of all caches. The first token of a
+// process would otherwise wait until two for each layer are cleared, for some bytes in each.
+func (r *runner) enlargePages() {
+	for _, m := range r.memory {
+		if data := m.Bytes(); len(data) >= mmap.HugePage {
+			mmap.HugePages(data[:mmap.HugePage])
+		}
+	}
+	r.small = 0
 }
 
 // plan makes the plan of a step that is not to be computed.
@@ -119,8 +139,10 @@ func (r *runner) prepare(step []work) int {
 
 func vector(v []int32) *tensor.Tensor { return tensor.FromSlice(v, len(v)) }
 
-// padding is what large numbers of rows are rounded up to.
-const padding = 32
+const (
+	exact   = 32 // rows are computed as they are, up to so many
+	padding = 16 // what large numbers of rows are rounded up to
+)
 
 // planned is for how many tokens and logits the step is computed that has so many. A
 // plan is made for each pair, which takes milliseconds. So numbers are rounded up, but
@@ -139,7 +161,7 @@ func planned(tokens, logits int) (t, l int) {
 // padded is the number of rows that are computed for n: large ones are rounded up.
 func padded(n int) int {
 	switch {
-	case n <= padding:
+	case n <= exact:
 		return n
 	case n <= 128:
 		return (n + 7) &^ 7

@@ -11,6 +11,17 @@ import (
 // request. Without them everything works, slower.
 func adviseHuge(b []byte) { _ = unix.Madvise(b, unix.MADV_HUGEPAGE) }
 
+// SmallPages has the system give small pages for b, of which a little is used at first:
+// of a huge page all is cleared when it is first touched.
+func SmallPages(b []byte) { _ = unix.Madvise(b, unix.MADV_NOHUGEPAGE) }
+
+// HugePages makes huge pages of b, which SmallPages had small; what is there stays.
+// Older systems do so in their own time.
+func HugePages(b []byte) {
+	adviseHuge(b)
+	_ = unix.Madvise(b, unix.MADV_COLLAPSE)
+}
+
 // dropPages unmaps clean pages of a file; the mapping stays.
 func dropPages(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }
 

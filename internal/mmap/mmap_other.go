@@ -15,6 +15,12 @@ func unmap([]byte) error { return nil }
 // dropPages: nothing is mapped here.
 func dropPages([]byte) {}
 
+// SmallPages: nothing is mapped here.
+func SmallPages([]byte) {}
+
+// HugePages: nothing is mapped here.
+func HugePages([]byte) {}
+
 // PopulateRead: pages are mapped as they are read.
 func PopulateRead([]byte) {}
 

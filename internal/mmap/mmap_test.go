@@ -90,3 +90,20 @@ func TestPopulate(t *testing.T) {
 		}
 	}
 }
+
+// What is there stays when pages change their size.
+func TestSmallPages(t *testing.T) {
+	b := Alloc(2 * HugePage)
+	defer b.Free()
+	first := b.Bytes()[:HugePage]
+	SmallPages(first)
+	for i := range first[:HugePage/8] {
+		first[i] = byte(i)
+	}
+	HugePages(first)
+	for i, v := range first {
+		if want := byte(i); v != want && i < HugePage/8 || v != 0 && i >= HugePage/8 {
+			t.Fatalf("byte %d became %d", i, v)
+		}
+	}
+}
