@@ -1,7 +1,3 @@
-// Package exec runs graphs. A Session holds a graph and its packed weights; for
-// each combination of input shapes it makes a Plan (types, kernels, places of
-// all buffers in one arena) once and keeps it; each concurrent run of a plan
-// has a frame of its own with an arena. Running allocates nothing but outputs.
 package exec
 
 import (
