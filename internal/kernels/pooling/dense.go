@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
 
@@ -222,12 +223,30 @@ func (pl *Plan) averages(out, in []float32, n int) {
 	}
 }
 
-// oneWindow is true for an average of planes that are one window each.
+// pieceOfMaximum is how many elements a call takes at most.
+const pieceOfMaximum = 4096
+
+// maxima takes the largest of each of n planes.
+func maxima(out, in []float32, n int) {
+	size := len(in) / n
+	for i := range out[:n] {
+		plane := in[i*size:][:size]
+		most := float32(math.Inf(-1))
+		for len(plane) > 0 {
+			m := min(pieceOfMaximum, len(plane))
+			most = max(most, reduce.Extremum(plane[:m], false))
+			plane = plane[m:]
+		}
+		out[i] = most
+	}
+}
+
+// oneWindow is true for planes that are one window each.
 func (pl *Plan) oneWindow() bool {
 	for _, d := range []*window.Dim{&pl.depth, &pl.grid.H, &pl.grid.W} {
 		if d.Out != 1 || d.Kernel != d.In || d.Dilation != 1 || d.Begin != 0 {
 			return false
 		}
 	}
-	return pl.kind == Average
+	return true
 }

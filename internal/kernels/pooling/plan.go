@@ -21,7 +21,7 @@ type Plan struct {
 	grid     window.Grid
 	run      int // channel blocks, or planes, per chunk
 
-	whole              bool // plain: a plane is one window to be averaged
+	whole              bool // plain: a plane is one window
 	bandRows, bandCols int  // plain: outputs of a dense band; 0: none
 }
 
@@ -151,6 +151,8 @@ func (r *Runner) Do(i int) {
 	}
 	pl, inSize, outSize := r.plan, product(r.plan.in), product(r.plan.out)
 	switch {
+	case pl.whole && pl.kind == Max:
+		maxima(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
 	case pl.whole:
 		pl.averages(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
 	case pl.bandRows > 0:

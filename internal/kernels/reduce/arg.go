@@ -73,7 +73,7 @@ func (a *Arg) Do(i int) {
 func argOf(dt dtype.Type) argFunc {
 	switch dt {
 	case dtype.Float32:
-		return argOfColumns[float32]
+		return argFloat32
 	case dtype.Float64:
 		return argOfColumns[float64]
 	case dtype.Float16:
@@ -129,6 +129,44 @@ func argOfColumns[T number](dst []int64, src []byte, stride, k int, least, last 
 			}
 		}
 	}
+}
+
+// argPiece is how many elements of a row are looked at together: only in the piece with the
+// extremum its place is looked for.
+const argPiece = 256
+
+// argFloat32 is argOfColumns but for rows that lie in one run.
+func argFloat32(dst []int64, src []byte, stride, k int, least, last bool) {
+	if len(dst) > 1 || stride > 1 {
+		argOfColumns[float32](dst, src, stride, k, least, last)
+		return
+	}
+	x := view[float32](src)[:k]
+	best, at := Extremum(x[:min(argPiece, k)], least), 0
+	for i := argPiece; i < k; i += argPiece {
+		if v := Extremum(x[i:min(i+argPiece, k)], least); better(v, best, least, last) {
+			best, at = v, i
+		}
+	}
+	piece := x[at:min(at+argPiece, k)]
+	found := -1
+	for i, v := range piece {
+		if v == best || v != v && best != best {
+			found = i
+			if !last {
+				break
+			}
+		}
+	}
+	dst[0] = int64(at + found)
+}
+
+// Extremum is the greatest element of up to 4096, or the least; a NaN if there is one.
+func Extremum(x []float32, least bool) float32 {
+	if least {
+		return kernels().block[foldMin](x)
+	}
+	return kernels().block[foldMax](x)
 }
 
 func argRow[T number](x []T, stride, k int, least, last bool) int64 {

@@ -181,6 +181,15 @@ func indices(lo, hi int64, dims ...int) *tensor.Tensor {
 	return t
 }
 
+// withNaN has some elements that are none.
+func withNaN(t *tensor.Tensor) *tensor.Tensor {
+	v := tensor.Of[float32](t)
+	for i := 3; i < len(v); i += 130 {
+		v[i] = nan32()
+	}
+	return t
+}
+
 type topKCases struct{}
 
 func (topKCases) Cases() []op.Case {
@@ -191,6 +200,8 @@ func (topKCases) Cases() []op.Case {
 		{Name: "NaN and ties", In: list(f32s([]int{7}, 1, nan32(), 2, nan32(), 2, -1, 0), vec(4)), Out: list(f32s([]int{4}, nan32(), nan32(), 2, 2), vec(1, 3, 2, 4))},
 		{Name: "middle axis", Attrs: attr("axis", 1, "largest", 0), In: list(noise(3, 50, 4), vec(7))},
 		{Name: "all", In: list(noise(2, 33), vec(33))},
+		{Name: "long", In: list(withNaN(noise(2, 700)), vec(3))},
+		{Name: "long, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(2, 700)), vec(3))},
 		{Name: "first axis", Attrs: attr("axis", 0), In: list(x, vec(1)), Out: list(f32s([]int{1, 4}, 1, 3, 5, 5), i64s([]int{1, 4}, 0, 0, 1, 1))},
 	}
 }

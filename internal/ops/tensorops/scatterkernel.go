@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -55,6 +56,10 @@ func combineRow[T scattered](d, updates []T, how reduction) {
 	case replace:
 		copy(d, updates)
 	case sum:
+		if x, ok := any(d).([]float32); ok {
+			elemwise.Row(elemwise.Add)(x, x, any(updates).([]float32), 1, 1)
+			return
+		}
 		for i, u := range updates {
 			d[i] += u
 		}
@@ -64,6 +69,10 @@ func combineRow[T scattered](d, updates []T, how reduction) {
 		}
 	}
 }
+
+// leastColumns is the least of a row that a chunk takes: each reads all indices of its
+// columns.
+const leastColumns = 32
 
 // newScatter makes the kernel for the type of input 0, or nil where the reference serves it.
 func newScatter(p *op.Prep, s scatterShape) op.Kernel {
@@ -128,7 +137,7 @@ func compileScatterElements(p *op.Prep) (op.Kernel, error) {
 	if s.byLine = lines >= inner; s.byLine {
 		s.parts = min(s.parts, max(lines, 1))
 	} else {
-		s.parts = min(s.parts, inner)
+		s.parts = min(s.parts, max(inner/leastColumns, 1))
 	}
 	k := newScatter(p, s)
 	if k == nil {
@@ -151,7 +160,7 @@ func compileScatterND(p *op.Prep) (op.Kernel, error) {
 	if depth == 0 && s.width == 0 { // neither an index nor an element
 		s.n = 0
 	}
-	s.parts = max(min(split.Parts(s.n*s.width, 16384), s.width/64), 1)
+	s.parts = max(min(split.Parts(s.n*s.width, 16384), s.width/leastColumns), 1)
 	k := newScatter(p, s)
 	if k == nil {
 		return nil, nil
