@@ -15,7 +15,7 @@ func TestPlansAreFew(t *testing.T) {
 			plans[[2]int{n, l}] = true
 		}
 	}
-	if len(plans) > 12*4 {
+	if len(plans) > 24*4 {
 		t.Errorf("%d plans for steps of 129 to 512 tokens", len(plans))
 	}
 	for n := 1; n <= 32; n++ {
