@@ -317,41 +317,6 @@ func TestFMA(t *testing.T) {
 	}
 }
 
-func TestSharedRows(t *testing.T) {
-	const most, k = 37, 256
-	x := noise(most*k, 8)
-	for _, m := range []int{5, most} {
-		kerneltest.Levels(t, func(t *testing.T) { sharedRows(t, x, m, k) })
-	}
-}
-
-// sharedRows multiplies rows by weights of several formats, of which some want them
-// quantized otherwise.
-func sharedRows(t *testing.T, x []float32, m, k int) {
-	var rows Rows
-	for _, formats := range [][]block.Format{{block.Q4_0, block.Q5_1, block.Q8_0, block.Q4_K}, {block.Q6_K, block.Q2_K}} {
-		for i, f := range formats {
-			p := pack(t, f, 40, k, randomRows(f, 40, k, 2))
-			if i == 0 {
-				if err := rows.Quantize(make([]byte, RowsSize(m, k)), p, x, m, k, k, nil); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want := product(t, p, x[:m*k], m, 1, nil, nil)
-			y := make([]float32, m*40)
-			task := Task{Product: Product{M: m, N: 40, K: k, Rows: &rows, Packed: p, Y: y, StrideY: 40}}
-			if err := task.Run(nil); err != nil {
-				t.Fatal(err)
-			}
-			for i := range y {
-				if y[i] != want[i] {
-					t.Fatalf("%v: element %d is %v with shared rows, %v without", f, i, y[i], want[i])
-				}
-			}
-		}
-	}
-}
-
 func TestErrors(t *testing.T) {
 	p := pack(t, block.Q4_0, 3, 64, randomRows(block.Q4_0, 3, 64, 1))
 	good := Product{M: 2, N: 3, K: 64, X: make([]float32, 128), StrideX: 64, Packed: p, Y: make([]float32, 6), StrideY: 3}
@@ -359,13 +324,12 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Product){
-		"no weights":     func(p *Product) { p.Packed = nil },
-		"another K":      func(p *Product) { p.K = 32 },
-		"short X":        func(p *Product) { p.X = p.X[1:] },
-		"short Y":        func(p *Product) { p.Y = p.Y[1:] },
-		"bias":           func(p *Product) { p.Bias = make([]float32, 2) },
-		"residual":       func(p *Product) { p.Residual, p.StrideR = make([]float32, 5), 3 },
-		"rows elsewhere": func(p *Product) { p.Rows = &Rows{m: 2, k: 64} },
+		"no weights": func(p *Product) { p.Packed = nil },
+		"another K":  func(p *Product) { p.K = 32 },
+		"short X":    func(p *Product) { p.X = p.X[1:] },
+		"short Y":    func(p *Product) { p.Y = p.Y[1:] },
+		"bias":       func(p *Product) { p.Bias = make([]float32, 2) },
+		"residual":   func(p *Product) { p.Residual, p.StrideR = make([]float32, 5), 3 },
 	} {
 		bad := good
 		change(&bad)

@@ -38,8 +38,8 @@ type kernels struct {
 
 	quantize     kernel // a row
 	quantizeFour kernel // four rows of a tile that are next to each other, or nil
-	finish   kernel
-	half     map[block.Format]*halfKernels
+	finish       kernel
+	half         map[block.Format]*halfKernels
 }
 
 // tileKernels multiply 8-bit integers, or bfloat16, in which they are exact, where values

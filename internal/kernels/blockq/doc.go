@@ -3,8 +3,7 @@
 //	Y[m,n] = Σ X[m,k]·W[n,k] + bias[n] + residual[m,n]
 //
 // where the rows of W are in one of GGML's formats (package dtype/block), packed
-// by Pack for the kernels. A Task computes one product; Rows are an X that is
-// quantized once for several.
+// by Pack for the kernels. A Task computes one product.
 //
 // # Arithmetic
 //

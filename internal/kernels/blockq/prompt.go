@@ -1,7 +1,6 @@
 package blockq
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype/block"
@@ -90,9 +89,7 @@ func (p *plan) planPrompt() {
 	}
 	p.slots = min(p.threads, p.parts*p.stacks, tiling.MaxSlots)
 	p.perSlot = 2*promptGroups*promptBytes + promptSums // whatever the rows: fewer ones need no more memory
-	if p.ownsRows {
-		p.rowBytes = tiling.Align(roundedSize(p.m, p.k), vector)
-	}
+	p.rowBytes = tiling.Align(roundedSize(p.m, p.k), vector)
 }
 
 // prompt multiplies a part of the panels by some tiles of rows.
@@ -133,7 +130,7 @@ func (t *Task) promptPanels(a *promptArgs, b, acc unsafe.Pointer, tile, panel, f
 			a.w, a.b = unsafe.Pointer(&t.Packed.panel(i)[g/unit*l.unitBytes()]), unsafe.Add(b, (i-panel)*promptGroups*promptBytes)
 			decode(a.arg())
 		}
-		a.a, a.b, a.acc, a.sums = t.input.roundedTile(tile, g), b, acc, g
+		a.a, a.b, a.acc, a.sums = t.rows.roundedTile(tile, g), b, acc, g
 		p.kern.prompts.product(a.arg())
 	}
 }
@@ -145,19 +142,13 @@ func roundedSize(m, k int) int {
 
 // roundedTile is where group g of a tile is, the first of promptGroups. These follow
 // each other, and then come those of the next tile.
-func (r *Rows) roundedTile(tile, g int) unsafe.Pointer {
+func (r *inputRows) roundedTile(tile, g int) unsafe.Pointer {
 	return unsafe.Pointer(&r.data[(g*tiling.Ceil(r.m, promptRows)+promptGroups*tile)*promptBytes])
 }
 
 // round makes r the m rows of k elements of x for prompts.
-func (r *Rows) round(dst []byte, x []float32, m, k, stride int, p *pool.Pool) error {
-	if need := roundedSize(m, k); len(dst) < need {
-		return fmt.Errorf("blockq: %d rounded rows of %d elements need %d bytes, got %d", m, k, need, len(dst))
-	}
+func (r *inputRows) round(dst []byte, x []float32, m, k, stride int, p *pool.Pool) {
 	r.kern, r.m, r.k, r.data = current(), m, k, aligned(dst)
-	if k == 0 {
-		return nil
-	}
 	r.x, r.stride = x, stride
 	const work = 1 << 15 // elements that are worth a chunk
 	tiles := tiling.Ceil(m, promptRows)
@@ -167,7 +158,6 @@ func (r *Rows) round(dst []byte, x []float32, m, k, stride int, p *pool.Pool) er
 	}
 	p.Run(r.chunks, (*roundTask)(r))
 	r.x = nil
-	return nil
 }
 
 // promptSpace is not on the stack since kernels are called through variables.
@@ -176,11 +166,11 @@ type promptSpace struct {
 	_ [128]byte // no false sharing with the next
 }
 
-type roundTask Rows
+type roundTask inputRows
 
 // Do rounds chunk i of the tiles.
 func (t *roundTask) Do(i int) {
-	r := (*Rows)(t)
+	r := (*inputRows)(t)
 	a := &r.rounding[i].promptArgs
 	from, to := tiling.Rows(i, tiling.Ceil(r.m, promptRows), r.chunks)
 	for tile := from; tile < to; tile++ {

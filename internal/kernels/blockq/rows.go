@@ -1,16 +1,14 @@
 package blockq
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
-// Rows is an X quantized for the kernels of one level. Tasks with the same X can
-// share it.
-type Rows struct {
+// inputRows are an X quantized for the kernels of one level.
+type inputRows struct {
 	kern  *kernels
 	m, k  int
 	pairs bool // numbers are bfloat16
@@ -55,10 +53,7 @@ func (kern *kernels) tiled(m int) bool {
 	return kern.tiles != nil && m > kern.alone[len(kern.alone)-1]
 }
 
-// RowsSize is the number of bytes that m rows of k elements need at the current level, for
-// weights of any format.
-func RowsSize(m, k int) int { return rowsSize(current(), m, k, current().tiled(m)) }
-
+// rowsSize is the number of bytes that m rows of k elements need, with room for alignment.
 func rowsSize(kern *kernels, m, k int, pairs bool) int {
 	full := m / kern.mr
 	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*rowGroupBytes(pairs) + vector
@@ -83,28 +78,13 @@ func (kern *kernels) tileSize(m, i int) int {
 	return kern.mr
 }
 
-// Quantize makes r the m rows of k elements of x, at the given distance, in dst,
-// which is retained and has RowsSize bytes, for weights like w.
-func (r *Rows) Quantize(dst []byte, w *Packed, x []float32, m, k, stride int, p *pool.Pool) error {
-	if w.layout == nil {
-		return fmt.Errorf("blockq: rows for weights of %v are not quantized", w.format)
-	}
-	if m < 0 || k < 0 || k%groupSize != 0 {
-		return fmt.Errorf("blockq: X has %d rows of %d elements, expected a multiple of %d", m, k, groupSize)
-	}
-	if err := tiling.Batch(nil).CheckMatrix(len(x), m, k, stride, nil); err != nil {
-		return fmt.Errorf("blockq: X: %w", err)
-	}
+// quantize makes r the m rows of k elements of x, at the given distance, in dst,
+// which is retained and has rowsSize bytes, for weights of a layout.
+func (r *inputRows) quantize(dst []byte, l *layout, x []float32, m, k, stride int, p *pool.Pool) {
 	kern := current()
-	pairs := kern.pairsOf(w.layout, m)
-	if need := rowsSize(kern, m, k, pairs); len(dst) < need {
-		return fmt.Errorf("blockq: %d quantized rows of %d elements need %d bytes, got %d", m, k, need, len(dst))
-	}
+	pairs := kern.pairsOf(l, m)
 	r.kern, r.m, r.k, r.pairs, r.data = kern, m, k, pairs, aligned(dst)
 	r.last = kern.tileSize(m, tiling.Ceil(m, kern.mr)-1)
-	if m == 0 || k == 0 {
-		return nil
-	}
 	if last := r.tile((m - 1) / kern.mr); last.rows < last.size {
 		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*rowGroupBytes(pairs):]) // rows that only fill up
 	}
@@ -116,7 +96,6 @@ func (r *Rows) Quantize(dst []byte, w *Packed, x []float32, m, k, stride int, p 
 	}
 	p.Run(r.chunks, (*quantizeTask)(r))
 	r.x = nil
-	return nil
 }
 
 // aligned skips to the start of a cache line.
@@ -124,13 +103,13 @@ func aligned(b []byte) []byte {
 	return b[int(-uintptr(unsafe.Pointer(unsafe.SliceData(b)))&(vector-1)):]
 }
 
-type quantizeTask Rows
+type quantizeTask inputRows
 
 // wholeTiles says that rows are quantized a tile at a time where there is a whole one.
-func (r *Rows) wholeTiles() bool { return r.kern.tiled(r.m) && r.m >= r.kern.mr }
+func (r *inputRows) wholeTiles() bool { return r.kern.tiled(r.m) && r.m >= r.kern.mr }
 
 // atOnce is how many rows are quantized at once, where there are so many.
-func (r *Rows) atOnce() int {
+func (r *inputRows) atOnce() int {
 	switch {
 	case r.wholeTiles():
 		return r.kern.mr
@@ -141,11 +120,11 @@ func (r *Rows) atOnce() int {
 }
 
 // units is how many parts the rows can be cut into.
-func (r *Rows) units() int { return tiling.Ceil(r.m, r.atOnce()) }
+func (r *inputRows) units() int { return tiling.Ceil(r.m, r.atOnce()) }
 
 // Do quantizes chunk i of the rows.
 func (t *quantizeTask) Do(i int) {
-	r := (*Rows)(t)
+	r := (*inputRows)(t)
 	a := &r.args[i].quantizeArgs
 	n := r.atOnce()
 	from, to := n*(r.units()*i/r.chunks), min(n*(r.units()*(i+1)/r.chunks), r.m)
@@ -168,7 +147,7 @@ func (t *quantizeTask) Do(i int) {
 }
 
 // quantizeTile quantizes a tile's rows.
-func (r *Rows) quantizeTile(a *quantizeArgs, first int) {
+func (r *inputRows) quantizeTile(a *quantizeArgs, first int) {
 	r.place(a, first)
 	if r.pairs {
 		r.kern.tiles.quantizePairs(a.arg())
@@ -177,7 +156,7 @@ func (r *Rows) quantizeTile(a *quantizeArgs, first int) {
 	r.kern.tiles.quantizeRows(a.arg())
 }
 
-func (r *Rows) quantizeRow(a *quantizeArgs, row int) {
+func (r *inputRows) quantizeRow(a *quantizeArgs, row int) {
 	r.place(a, row)
 	if r.pairs {
 		r.kern.tiles.quantizePair(a.arg())
@@ -187,7 +166,7 @@ func (r *Rows) quantizeRow(a *quantizeArgs, row int) {
 }
 
 // place points the arguments at a row of X and of its tile.
-func (r *Rows) place(a *quantizeArgs, row int) {
+func (r *inputRows) place(a *quantizeArgs, row int) {
 	t, i := r.tile(row/r.kern.mr), row%r.kern.mr
 	*a = quantizeArgs{
 		x: unsafe.Pointer(&r.x[row*r.stride]),
@@ -203,7 +182,7 @@ type rowTile struct {
 	rows, size               int // those that exist, and of the tile
 }
 
-func (r *Rows) tile(i int) rowTile {
+func (r *inputRows) tile(i int) rowTile {
 	groups, first := r.k/groupSize, i*r.kern.mr
 	t := rowTile{rows: r.m - first, size: r.last}
 	if t.rows > r.kern.mr {

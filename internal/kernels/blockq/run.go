@@ -24,26 +24,25 @@ type plan struct {
 	least         int  // panels of such a part
 	slots         int
 	promptPlan
-	rowBytes int // of scratch: X, if the task quantizes it
+	rowBytes int // of scratch: X
 	perSlot  int // results, sums and unpacked panels
 }
 
 // planKey is what a plan depends on.
 type planKey struct {
-	kern     *kernels
-	format   block.Format
-	layout   *layout
-	m, n, k  int
-	threads  int
-	ownsRows bool
-	prompt   bool
+	kern    *kernels
+	format  block.Format
+	layout  *layout
+	m, n, k int
+	threads int
+	prompt  bool
 }
 
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
 const chunkWork = 1 << 20
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{kern: current(), format: t.Packed.format, layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads, ownsRows: t.Rows == nil}
+	key := planKey{kern: current(), format: t.Packed.format, layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads}
 	key.prompt = t.Prompt && key.kern.promptsOf(key.format)
 	if key == t.plan.planKey {
 		return t.plan
@@ -63,9 +62,7 @@ func (t *Task) newPlan(threads int) plan {
 	p.grid = tiling.Split(tiling.Shape{Items: 1, M: p.m, N: p.n, K: p.k, MR: p.kern.mr, NR: cols, ChunkWork: chunkWork}, threads)
 	p.cut(p.layout.panelBytes(p.k))
 	p.block = max(1, cpu.Cache().L2/2/(p.kern.mr*p.k/groupSize*rowGroupBytes(p.kern.pairsOf(p.layout, p.m))))
-	if p.ownsRows {
-		p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k, p.kern.pairsOf(p.layout, p.m)), vector)
-	}
+	p.rowBytes = tiling.Align(rowsSize(p.kern, p.m, p.k, p.kern.pairsOf(p.layout, p.m)), vector)
 	p.perSlot = accBytes
 	switch p.direct = p.canDirect(); {
 	case p.direct:
@@ -171,7 +168,7 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 		bytes = againDirect
 	}
 	kern, a, panelBytes := t.plan.kern, &w.args, t.plan.layout.panelBytes(t.K)
-	most := min(maxRows*maxTiles/t.input.tile(part.Tile).size, max(1, bytes/panelBytes))
+	most := min(maxRows*maxTiles/t.rows.tile(part.Tile).size, max(1, bytes/panelBytes))
 	for first := part.Tile; first < part.TileEnd; first += t.plan.block {
 		last := min(first+t.plan.block, part.TileEnd)
 		for from := part.Panel; from < part.PanelEnd; from += most {
@@ -190,7 +187,7 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 
 // directTile multiplies a tile of rows by some panels, which the arguments point at.
 func (t *Task) directTile(w *workspace, i, from, to int) {
-	x := t.input.tile(i)
+	x := t.rows.tile(i)
 	t.setRows(&w.args, &x)
 	a := &w.args
 	a.units, a.panels, a.acc = t.K/t.plan.layout.unit(), to-from, w.acc
@@ -226,7 +223,7 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 			p.kern.unpack[p.layout.format](a.arg())
 			a.units = groups
 			for i := first; i < last; i++ {
-				x := t.input.tile(i)
+				x := t.rows.tile(i)
 				t.setRows(a, &x)
 				tile[log2(x.size)](a.arg())
 				t.finish(w, i*p.kern.mr, x.rows, j, 0)

@@ -11,8 +11,7 @@ import (
 type Product struct {
 	M, N, K  int
 	X        []float32
-	StrideX  int   // elements from row to row
-	Rows     *Rows // X, quantized at this level, instead of X
+	StrideX  int // elements from row to row
 	Packed   *Packed
 	Y        []float32
 	StrideY  int
@@ -33,8 +32,7 @@ type Task struct {
 
 	plan   plan
 	cuts   []int // where its parts begin, if they are tapered
-	rows   Rows
-	input  *Rows
+	rows   inputRows
 	slots  tiling.Slots
 	spaces []workspace
 	work   []byte // of all slots
@@ -63,29 +61,27 @@ func (t *Task) Run(p *pool.Pool) error {
 		}
 		scratch = t.own
 	}
-	if t.input = t.Rows; t.input == nil && t.plan.layout != nil {
-		t.input = &t.rows
-		if err := t.prepareRows(scratch, p); err != nil {
-			return err
-		}
+	if t.plan.layout != nil {
+		t.prepareRows(scratch, p)
 		scratch = scratch[t.plan.rowBytes:]
 	}
 	t.work = aligned(scratch)
 	p.Run(t.chunks(), (*chunkTask)(t))
-	t.input, t.work, t.rows.data = nil, nil, nil
+	t.work, t.rows.data = nil, nil
 	return nil
 }
 
 // prepareRows brings X into the form that the kernels take.
-func (t *Task) prepareRows(dst []byte, p *pool.Pool) error {
+func (t *Task) prepareRows(dst []byte, p *pool.Pool) {
 	if t.plan.prompt {
-		return t.rows.round(dst, t.X, t.M, t.K, t.StrideX, p)
+		t.rows.round(dst, t.X, t.M, t.K, t.StrideX, p)
+		return
 	}
-	return t.rows.Quantize(dst, t.Packed, t.X, t.M, t.K, t.StrideX, p)
+	t.rows.quantize(dst, t.Packed.layout, t.X, t.M, t.K, t.StrideX, p)
 }
 
 // ScratchSize is how many bytes of Scratch a Run on so many threads uses. It
-// depends on sizes, and on whether Rows is set.
+// depends on sizes.
 func (t *Task) ScratchSize(threads int) int {
 	if t.M == 0 {
 		return 0
@@ -102,22 +98,12 @@ func (t *Product) Check() error {
 		return fmt.Errorf("blockq: W is not packed")
 	case t.M < 0 || p.n != t.N || p.k != t.K:
 		return fmt.Errorf("blockq: W was packed as %d rows of %d, this product is M=%d N=%d K=%d", p.n, p.k, t.M, t.N, t.K)
-	case p.layout == nil && t.Rows != nil:
-		return fmt.Errorf("blockq: a product with weights of %v takes X as it is, not quantized", p.format)
-	case t.Rows != nil && t.Rows.pairs != current().pairsOf(p.layout, t.M):
-		return fmt.Errorf("blockq: X was quantized for weights of another kind than %v", p.format)
-	case t.Rows != nil && t.Prompt:
-		return fmt.Errorf("blockq: a product of prompt tokens takes X as it is, not quantized")
 	case t.Bias != nil && len(t.Bias) != t.N:
 		return fmt.Errorf("blockq: bias has %d elements, expected N = %d", len(t.Bias), t.N)
 	}
 	one := tiling.Batch(nil)
-	if r := t.Rows; r == nil {
-		if err := one.CheckMatrix(len(t.X), t.M, t.K, t.StrideX, nil); err != nil {
-			return fmt.Errorf("blockq: X: %w", err)
-		}
-	} else if r.kern != current() || r.m != t.M || r.k != t.K {
-		return fmt.Errorf("blockq: quantized X has %d rows of %d elements and is for another level or size than this product of M=%d K=%d at %v", r.m, r.k, t.M, t.K, current().level)
+	if err := one.CheckMatrix(len(t.X), t.M, t.K, t.StrideX, nil); err != nil {
+		return fmt.Errorf("blockq: X: %w", err)
 	}
 	if err := one.CheckMatrix(len(t.Y), t.M, t.N, t.StrideY, nil); err != nil {
 		return fmt.Errorf("blockq: Y: %w", err)
