@@ -56,6 +56,8 @@ func Bytes(n int) []byte {
 }
 
 // Count is the number of elements of a shape.
+//
+//go:noinline
 func Count(shape []int) int {
 	n := 1
 	for _, d := range shape {
@@ -96,6 +98,8 @@ func FromStrings(data []string, shape ...int) *Tensor {
 
 // Of views t's data as []T without a copy. The size of T must be that of the
 // element type (uint16 serves for Float16 and BFloat16, uint8 for packed and 8-bit types).
+//
+//go:noinline
 func Of[T Element](t *Tensor) []T { return View[T](t.Data) }
 
 // View views bytes as []T without a copy. They must begin where a T may; what
