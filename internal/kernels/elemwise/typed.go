@@ -171,25 +171,23 @@ func bools(dst, src []byte, op Binary, flip byte) {
 
 // IsInf sets dst to where src is an infinity of the signs asked for; len(dst) elements.
 func IsInf(dst []bool, src []float32, positive, negative bool) {
-	equal := floatCompare(Equal)
-	one := [1]float32{float32(math.Inf(1))}
+	const infinity, sign = 0x7f800000, 1 << 31
+	src = src[:len(dst)]
 	switch {
 	case !positive && !negative:
 		clear(dst)
 	case positive && negative:
-		var size [block]float32
-		abs := kernels().unary[Abs]
-		for len(dst) > 0 {
-			n := min(block, len(dst))
-			abs(size[:n], src[:n], Params{})
-			equal(dst[:n], size[:n], one[:], 1, 0)
-			dst, src = dst[n:], src[n:]
+		for i, x := range src {
+			dst[i] = math.Float32bits(x)<<1 == infinity<<1
 		}
 	default:
+		want := uint32(infinity)
 		if negative {
-			one[0] = -one[0]
+			want |= sign
 		}
-		equal(dst, src, one[:], 1, 0)
+		for i, x := range src {
+			dst[i] = math.Float32bits(x) == want
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func (p powers) lanes() int {
 
 func (p powers) row(dst, a, b []float32, sa, sb int) {
 	if sa == 1 && sb == 0 && len(dst) > 0 && (b[0] == 2 || b[0] == 3) {
-		products(dst, a, b[0] == 3)
+		p.products(dst, a, b[0] == 3)
 		return
 	}
 	var x, y, z [block]float32
@@ -100,17 +100,25 @@ func fillPower(dst, src []float32, n, stride int) {
 }
 
 // products is a·a, or with cube a·a·a.
-func products(dst, a []float32, cube bool) {
-	mul := kernels().binary[Mul]
+func (p powers) products(dst, a []float32, cube bool) {
 	var square [block]float32
 	for len(dst) > 0 {
 		n := min(block, len(dst))
-		mul(square[:n], a[:n], a[:n], 1, 1)
+		p.multiply(square[:n], a[:n], a[:n])
 		if cube {
-			mul(dst[:n], square[:n], a[:n], 1, 1)
+			p.multiply(dst[:n], square[:n], a[:n])
 		} else {
 			copy(dst, square[:n])
 		}
 		dst, a = dst[n:], a[n:]
+	}
+}
+
+// multiply calls a kernel by name, so that nothing escapes to the heap.
+func (p powers) multiply(dst, a, b []float32) {
+	if p.wide {
+		mulRRAVX512(dst, a, b)
+	} else {
+		mulRRAVX2(dst, a, b)
 	}
 }

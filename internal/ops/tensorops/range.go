@@ -113,6 +113,21 @@ func rangeRef(c *op.Call) error {
 	}
 	dt := c.In[0].DType
 	out := c.Output(0, dt, n)
+	switch dt {
+	case dtype.Float32:
+		elems := tensor.Of[float32](out)
+		for i := range elems {
+			elems[i] = float32(v[0] + float64(float64(i)*v[2]))
+		}
+		return nil
+	case dtype.Int64:
+		start, delta := tensor.Of[int64](c.In[0])[0], tensor.Of[int64](c.In[2])[0]
+		elems := tensor.Of[int64](out)
+		for i := range elems {
+			elems[i] = start + int64(i)*delta
+		}
+		return nil
+	}
 	if dt.IsInt() {
 		start, delta := num.Int64s(c.In[0])[0], num.Int64s(c.In[2])[0]
 		elems := make([]int64, n)
