@@ -444,6 +444,10 @@ func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int, partial bool) {
 	}
 	ADDQ(ldb, b)
 	for i := range g.acc {
+		if g.vecs == 1 { // an element of A is read once, which takes no instruction of its own
+			VFMADD231PS_BCST(g.row(i, 4*u), g.b[0], g.acc[i][0])
+			continue
+		}
 		t := g.tmp[i&1]
 		VBROADCASTSS(g.row(i, 4*u), t)
 		for j := range g.vecs {

@@ -120,14 +120,18 @@ func packPanel(kern *kernels, dst []float32, b *Matrix, off, k0, k, j, n int) {
 	}
 }
 
+// transposeBlock is the rows and columns that transpose8 has at once. Rows of a tile of a
+// transposed A are copied in whole blocks of them, of the next tile's if need be.
+const transposeBlock = 8
+
 // transpose writes column i of src, rows×cols, to row i of dst.
 func transpose(kern *kernels, dst []float32, dstStride int, src unsafe.Pointer, srcStride, rows, cols int) {
 	blockRows, blockCols := 0, 0
 	if kern.transpose8 != nil {
-		blockRows, blockCols = rows&^7, cols&^7
+		blockRows, blockCols = rows&^(transposeBlock-1), cols&^(transposeBlock-1)
 	}
-	for r := 0; r < blockRows && blockCols > 0; r += 8 {
-		kern.transpose8((*float32)(at(dst, r)), (*float32)(unsafe.Add(src, 4*r*srcStride)), dstStride, srcStride, blockCols/8)
+	for r := 0; r < blockRows && blockCols > 0; r += transposeBlock {
+		kern.transpose8((*float32)(at(dst, r)), (*float32)(unsafe.Add(src, 4*r*srcStride)), dstStride, srcStride, blockCols/transposeBlock)
 	}
 	for r := range rows {
 		from := blockCols

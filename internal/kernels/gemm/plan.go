@@ -161,7 +161,7 @@ func (p *plan) measureScratch() {
 		return
 	}
 	if p.transA {
-		n += align(p.kern.mr * p.kc)
+		n += align(tiling.Align(p.kern.mr, transposeBlock) * p.kc)
 	}
 	p.bOff = n
 	switch {

@@ -212,7 +212,8 @@ func (t *Task) placeA(w *workspace, b *block, row int) {
 		return
 	}
 	x.a, x.lda = at(w.scratch, 0), 4*b.k
-	transpose(t.plan.kern, w.scratch, b.k, at(t.A.Data, w.aOff+b.k0*t.A.Stride+row), t.A.Stride, b.k, x.rows)
+	rows := min(tiling.Align(x.rows, transposeBlock), t.M-row)
+	transpose(t.plan.kern, w.scratch, b.k, at(t.A.Data, w.aOff+b.k0*t.A.Stride+row), t.A.Stride, b.k, rows)
 }
 
 // panels calls the kernels for a row tile and all panels of the block.
