@@ -3,31 +3,37 @@ package blockq
 import (
 	"bytes"
 	"testing"
+
+	"github.com/salver-ml/salver/internal/kernels/kerneltest"
 )
 
-// Whole panels, which some formats pack by pairs of columns, lie as column by column.
-func TestPackPairs(t *testing.T) {
+// Whole panels, which some formats pack by vectors or by pairs of columns, lie as column
+// by column.
+func TestPackPanels(t *testing.T) {
 	const k = 3 * superSize
-	for _, f := range formats() {
-		l := layouts[f]
-		row, err := f.RowBytes(k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows := randomRows(f, 2*cols, k, 7)
-		got, want := make([]byte, 2*l.panelBytes(k)), make([]byte, 2*l.panelBytes(k))
-		if _, err := Pack(got, f, 2*cols, k, rows); err != nil {
-			t.Fatal(err)
-		}
-		for i := range 2 * cols {
-			dst := want[i/cols*l.panelBytes(k):]
-			for b := 0; b < row; b += f.Bytes() {
-				l.pack(dst, i%cols, rows[i*row+b:][:f.Bytes()])
-				dst = dst[l.unitBytes():]
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, f := range formats() {
+			l := layouts[f]
+			row, err := f.RowBytes(k)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows := kerneltest.Guarded(t, 2*cols*row)
+			copy(rows, randomRows(f, 2*cols, k, 7))
+			got, want := kerneltest.Guarded(t, 2*l.panelBytes(k)), make([]byte, 2*l.panelBytes(k))
+			if _, err := Pack(got, f, 2*cols, k, rows); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 2 * cols {
+				dst := want[i/cols*l.panelBytes(k):]
+				for b := 0; b < row; b += f.Bytes() {
+					l.pack(dst, i%cols, rows[i*row+b:][:f.Bytes()])
+					dst = dst[l.unitBytes():]
+				}
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%v: panels differ from their columns", f)
 			}
 		}
-		if !bytes.Equal(got, want) {
-			t.Errorf("%v: panels differ from their columns", f)
-		}
-	}
+	})
 }

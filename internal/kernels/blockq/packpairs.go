@@ -106,11 +106,7 @@ func pairQ6K(dst []byte, j int, a, b []byte) {
 		at := g/4*64 + g%2*32
 		zipNibbles((*quads)(s[2*cols+4*j:]), (*[32]byte)(a[at:]), (*[32]byte)(b[at:]), g/2%2*4)
 		at = 128 + g/4*32
-		shift := g % 4 * 2
-		x, y := pairs4((*[32]byte)(a[at:]), shift), pairs4((*[32]byte)(b[at:]), shift)
-		high := (*[vector + 8]byte)(s[2*cols+4*vector+4*j:])
-		le.PutUint64(high[:], x&lower|y<<32)
-		le.PutUint64(high[vector:], x>>32|y&^lower)
+		zipPairs(s[2*cols+4*vector+4*j:], (*[32]byte)(a[at:]), (*[32]byte)(b[at:]), g%4*2)
 	}
 }
 

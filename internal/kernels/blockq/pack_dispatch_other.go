@@ -1,0 +1,5 @@
+//go:build !amd64 || noasm
+
+package blockq
+
+func packKernelsOf() *packKernels { return nil }
