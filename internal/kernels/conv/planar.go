@@ -135,6 +135,14 @@ type planarRun struct {
 // planarChunks is how many chunks a thread has at least, if there are rows enough.
 const planarChunks = 4
 
+// chunkRows is the rows of a chunk of so many planes.
+func (n *planar) chunkRows(planes, threads int) int {
+	if threads == 1 {
+		return n.rows
+	}
+	return min(n.rows, max(blocks(n.h.Out, blocks(threads*planarChunks, planes)), min(4, n.h.Out)))
+}
+
 func (r *planarRun) run(p *pool.Pool, op Operands) {
 	n := r.plan.planar
 	if threads := p.Threads(); len(r.slots) != threads {
@@ -143,11 +151,7 @@ func (r *planarRun) run(p *pool.Pool, op Operands) {
 			r.slots <- i
 		}
 	}
-	r.op, r.rows = op, n.rows
-	if threads := p.Threads(); threads > 1 {
-		parts := blocks(threads*planarChunks, op.N*r.plan.p.Groups)
-		r.rows = min(r.rows, max(blocks(n.h.Out, parts), min(4, n.h.Out)))
-	}
+	r.op, r.rows = op, n.chunkRows(op.N*r.plan.p.Groups, p.Threads())
 	p.RunFromEnds(op.N*r.plan.p.Groups*blocks(n.h.Out, r.rows), r)
 	r.op = Operands{}
 	clear(r.tiles) // holds no buffer alive
@@ -210,8 +214,7 @@ func (n *planar) compute(t *planarTile, k *planarKernel, in, out, weights, bias 
 
 // copyRows copies rows of all channels from y on, with zeros around.
 func (n *planar) copyRows(dst, src []float32, y, rows int) {
-	left := n.w.Begin
-	to, from := min(left, n.pitch), 0
+	to, from := min(max(n.w.Begin, 0), n.pitch), max(-n.w.Begin, 0)
 	count := max(0, min(n.w.In-from, n.pitch-to))
 	for c := range n.in {
 		plane := src[c*n.h.In*n.w.In:][:n.h.In*n.w.In]
@@ -221,7 +224,7 @@ func (n *planar) copyRows(dst, src []float32, y, rows int) {
 				clear(row)
 			} else {
 				clear(row[:to])
-				copy(row[to:to+count], plane[at*n.w.In:])
+				copy(row[to:to+count], plane[at*n.w.In+min(from, n.w.In):])
 				clear(row[to+count:])
 			}
 		}

@@ -109,6 +109,11 @@ func (r *Runner) runChunks(p *pool.Pool, images int) {
 }
 
 func (pl *Plan) check(op Operands, threads int) error {
+	return pl.checkBuffers(op, pl.PackedSize(), pl.ScratchSize(threads))
+}
+
+// checkBuffers refuses buffers of other sizes.
+func (pl *Plan) checkBuffers(op Operands, packed, scratch int) error {
 	residual := 0
 	if pl.p.Residual {
 		residual = pl.OutSize(op.N)
@@ -117,7 +122,7 @@ func (pl *Plan) check(op Operands, threads int) error {
 		name      string
 		got, want int
 	}{
-		{"input", len(op.In), pl.InSize(op.N)}, {"packed weights", len(op.Weights), pl.PackedSize()},
+		{"input", len(op.In), pl.InSize(op.N)}, {"packed weights", len(op.Weights), packed},
 		{"residual", len(op.Residual), residual}, {"output", len(op.Out), pl.OutSize(op.N)},
 	} {
 		if b.got != b.want {
@@ -125,8 +130,8 @@ func (pl *Plan) check(op Operands, threads int) error {
 				b.name, b.got, b.want, op.N, pl.p.In, pl.p.Out, pl.in, pl.out)
 		}
 	}
-	if s := pl.ScratchSize(threads); len(op.Scratch) < s {
-		return fmt.Errorf("conv: scratch has %d floats, %d threads need %d", len(op.Scratch), threads, s)
+	if len(op.Scratch) < scratch {
+		return fmt.Errorf("conv: scratch has %d floats, the threads need %d", len(op.Scratch), scratch)
 	}
 	return nil
 }

@@ -62,7 +62,8 @@ type TransposePlan struct {
 	p      TransposeParams
 	out    []int
 	phases []phase
-	joined *joined // computes all phases at once, or nil
+	joined *joined          // computes all phases at once, or nil
+	planar *planarTranspose // likewise, with pixels in the lanes
 }
 
 type phase struct {
@@ -94,7 +95,9 @@ func NewTranspose(p TransposeParams, spatial []int, level cpu.Target) (*Transpos
 		t.phases = append(t.phases, ph)
 		return err
 	})
-	if err == nil {
+	if err == nil && p.planarFits() {
+		t.planar = newPlanarTranspose(p, spatial, out, level)
+	} else if err == nil {
 		t.joined, err = p.join(spatial, out, level)
 	}
 	return t, err
@@ -179,7 +182,7 @@ func (p TransposeParams) phase(sides []side, level cpu.Target) (phase, error) {
 func (p TransposeParams) algorithm(level cpu.Target) Algorithm {
 	b, g := Block(level), p.Groups
 	switch {
-	case len(p.Kernel) != 2 || p.Act.after() && product(p.Stride) > 1:
+	case p.planarFits() || len(p.Kernel) != 2 || p.Act.after() && product(p.Stride) > 1:
 		return Plain // the pass for the activation wants whole rows
 	case g > 1 && g == p.In && g == p.Out:
 		return Depthwise
@@ -206,6 +209,9 @@ func (t *TransposePlan) ScratchSize(threads int) int {
 	if j := t.joined; j != nil {
 		return j.plan.OutSize(1) + j.plan.ScratchSize(threads)
 	}
+	if t.planar != nil {
+		return threads * t.planar.scratchPerThread()
+	}
 	most := 0
 	for _, ph := range t.phases {
 		most = max(most, ph.plan.ScratchSize(threads))
@@ -227,6 +233,9 @@ func (t *TransposePlan) PackedSize() int {
 	if t.joined != nil {
 		return t.joined.plan.PackedSize()
 	}
+	if t.planar != nil {
+		return t.planar.packedSize()
+	}
 	n := 0
 	for _, ph := range t.phases {
 		n += ph.plan.PackedSize()
@@ -246,6 +255,14 @@ func (t *TransposePlan) Pack(dst, weights, bias []float32) error {
 	}
 	if t.joined != nil {
 		return t.joined.pack(dst, t.p, weights, bias)
+	}
+	if t.planar != nil {
+		clear(dst[:t.planar.biasFloats])
+		copy(dst, bias)
+		for i, ph := range t.phases {
+			t.planar.phases[i].packPhase(dst, t.p.gather(ph.taps, weights))
+		}
+		return nil
 	}
 	for _, ph := range t.phases {
 		n := ph.plan.PackedSize()
@@ -300,6 +317,7 @@ type TransposeRunner struct {
 	plan   *TransposePlan
 	runs   []*Runner
 	joined *joinedRunner // instead of them, or nil
+	planar *planarTransposeRun
 }
 
 // NewRunner makes a runner for one session.
@@ -307,6 +325,10 @@ func (t *TransposePlan) NewRunner() *TransposeRunner {
 	r := &TransposeRunner{plan: t}
 	if t.joined != nil {
 		r.joined = t.newJoinedRunner()
+		return r
+	}
+	if t.planar != nil {
+		r.planar = &planarTransposeRun{planarTranspose: t.planar}
 		return r
 	}
 	for _, ph := range t.phases {
@@ -322,6 +344,13 @@ func (r *TransposeRunner) Run(p *pool.Pool, op Operands) error {
 	}
 	if r.joined != nil {
 		return r.joined.Run(p, op, r.plan.OutSize(1))
+	}
+	if r.planar != nil {
+		if err := r.plan.phases[0].plan.checkBuffers(op, r.plan.PackedSize(), r.plan.ScratchSize(p.Threads())); err != nil {
+			return err
+		}
+		r.planar.run(p, op)
+		return nil
 	}
 	weights := op.Weights
 	for _, run := range r.runs {

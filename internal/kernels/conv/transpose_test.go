@@ -61,12 +61,10 @@ func TestJoinedPhases(t *testing.T) {
 		more    []int
 		spatial []int
 	}{
-		{Params{In: 32, Out: 1, Kernel: []int{9, 9}, Stride: []int{4, 4}, Pads: []int{4, 4, 4, 4}}, []int{3, 3}, []int{5, 6}},
-		{Params{In: 19, Out: 3, Kernel: []int{5, 6}, Stride: []int{3, 2}, Pads: []int{0, 2, 1, 1}, Act: relu}, []int{1, 0}, []int{7, 4}},
-		{Params{In: 40, Out: 2, Kernel: []int{2, 2}, Stride: []int{2, 2}}, nil, []int{9, 17}},
-		{Params{In: 8, Out: 1, Kernel: []int{2, 7}, Stride: []int{3, 3}}, []int{2, 2}, []int{6, 5}},
-		{Params{In: 33, Out: 1, Kernel: []int{8, 8}, Stride: []int{4, 4}, Pads: []int{3, 3, 3, 3}}, nil, []int{1, 1}},
-		{Params{In: 12, Out: 1, Kernel: []int{4, 4}, Stride: []int{3, 3}, Pads: []int{1, 0, 1, 3}}, nil, []int{1, 1}},
+		{Params{In: 32, Out: 5, Kernel: []int{8, 8}, Stride: []int{4, 4}}, []int{3, 3}, []int{5, 6}},
+		{Params{In: 19, Out: 5, Kernel: []int{3, 2}, Stride: []int{3, 2}, Act: relu}, []int{1, 0}, []int{7, 4}},
+		{Params{In: 40, Out: 5, Kernel: []int{2, 2}, Stride: []int{2, 2}}, nil, []int{9, 17}},
+		{Params{In: 33, Out: 5, Kernel: []int{4, 4}, Stride: []int{4, 4}}, nil, []int{1, 1}},
 	} {
 		c.p.Groups = 1
 		p := TransposeParams{Params: c.p, OutputPadding: c.more}
@@ -127,4 +125,37 @@ func BenchmarkTranspose(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(plan.FLOPs(1))/(b.Elapsed().Seconds()/float64(b.N))/1e9, "GF")
+}
+
+// Few outputs are computed with pixels in the lanes, whatever phases there are.
+func TestPlanarTranspose(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	ps := pools(t)
+	relu := Activation{Kind: Relu}
+	for i, c := range []struct {
+		p       Params
+		more    []int
+		spatial []int
+	}{
+		{Params{In: 32, Out: 1, Kernel: []int{9, 9}, Stride: []int{4, 4}, Pads: []int{4, 4, 4, 4}}, []int{3, 3}, []int{5, 6}},
+		{Params{In: 19, Out: 3, Kernel: []int{5, 6}, Stride: []int{3, 2}, Pads: []int{0, 2, 1, 1}, Act: relu}, []int{1, 0}, []int{7, 4}},
+		{Params{In: 40, Out: 2, Kernel: []int{2, 2}, Stride: []int{2, 2}}, nil, []int{9, 17}},
+		{Params{In: 8, Out: 1, Kernel: []int{2, 7}, Stride: []int{3, 3}}, []int{2, 2}, []int{6, 5}},
+		{Params{In: 33, Out: 1, Kernel: []int{8, 8}, Stride: []int{4, 4}, Pads: []int{3, 3, 3, 3}}, nil, []int{1, 1}},
+		{Params{In: 12, Out: 1, Kernel: []int{4, 4}, Stride: []int{3, 3}, Pads: []int{1, 0, 1, 3}}, nil, []int{1, 1}},
+		{Params{In: 16, Out: 3, Kernel: []int{5, 5}, Stride: []int{2, 2}, Pads: []int{2, 2, 2, 2}, Act: Activation{Kind: Silu}}, []int{1, 1}, []int{31, 65}},
+		{Params{In: 70, Out: 4, Kernel: []int{4, 4}, Stride: []int{2, 2}, Pads: []int{3, 4, 3, 4}}, nil, []int{20, 70}},
+		{Params{In: 5, Out: 2, Kernel: []int{1, 6}, Stride: []int{1, 2}, Pads: []int{0, 2, 0, 2}}, nil, []int{1, 200}},
+	} {
+		p := TransposeParams{Params: c.p, OutputPadding: c.more}
+		p.Groups = 1
+		out, err := p.OutSpatial(c.spatial)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if full, _ := p.normalize(); full.planarFits() != (i != 3) { // in case 3 some phases have no taps
+			t.Errorf("%v: planar is %v", p, full.planarFits())
+		}
+		testTranspose(t, rng, ps, p, c.spatial, out, 1+i%2)
+	}
 }

@@ -133,6 +133,7 @@ func blockConvTranspose(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.BF16 = c.Precision == op.BF16
 	// The algorithm does not depend on the size of the input.
 	plan, err := conv.NewTranspose(p, []int{1 << 10, 1 << 10}, level())
 	if err != nil {
