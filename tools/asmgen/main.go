@@ -55,6 +55,9 @@ func generate(name string, family func(), stem string) error {
 	if err := onlyAVX2(asm); err != nil {
 		return err
 	}
+	if err := fold(asm); err != nil {
+		return err
+	}
 	if err := os.Rename(asm, stem+".s"); err != nil {
 		return err
 	}
