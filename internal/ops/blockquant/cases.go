@@ -85,6 +85,7 @@ func (matMulCases) Cases() (cases []op.Case) {
 			In: []*tensor.Tensor{noise(21, 512), randomWeights(block.Q4_K, 37, 512), noise(37), noise(21, 37), tensor.FromSlice([]int32{3}, 1)}},
 		op.Case{Name: "prompts alone", Attrs: attrs(block.Q8_0, 64), Tol: 1e-2,
 			In: []*tensor.Tensor{noise(2, 64), randomWeights(block.Q8_0, 19, 64), nil, nil, tensor.FromSlice([]int32{0}, 1)}},
+		op.Case{Name: "no rows", Attrs: attrs(block.Q4_0, 64), In: []*tensor.Tensor{noise(0, 64), randomWeights(block.Q4_0, 19, 64)}},
 		op.Case{Name: "a vector", Attrs: attrs(block.Q6_K, 256), In: []*tensor.Tensor{noise(256), randomWeights(block.Q6_K, 33, 256)}},
 	)
 }
@@ -121,6 +122,7 @@ func (expertsCases) Cases() (cases []op.Case) {
 	}{
 		{"float32", 7, 5, 2, 24, 40, 0, block.F32, block.F32, block.F32, 0},
 		{"one token", 1, 4, 4, 32, 16, 1, block.F32, block.BF16, block.F16, 0},
+		{"no tokens", 0, 3, 2, 64, 32, 1, block.F32, block.Q8_0, block.Q4_0, 0},
 		{"many tokens", 70, 9, 3, 64, 32, 1, block.F32, block.F32, block.F32, 0},
 		// An activation that is rounded the other way for a last bit's sake moves a result.
 		{"quantized", 37, 6, 2, 256, 256, 1, block.Q4_K, block.Q4_K, block.Q6_K, 1e-2},

@@ -50,7 +50,10 @@ func compileExperts(p *op.Prep) (op.Kernel, error) {
 	}
 	tokens := p.OutShape(0)[0]
 	if tokens == 0 {
-		return nil, nil
+		for i := range p.In[exWeights:] {
+			p.OnlyPacked(exWeights + i)
+		}
+		return nothing(p.OutShape(0)), nil
 	}
 	k := &experts{mixture: m, tokens: tokens, chosen: make([]choice, tokens*m.used), first: make([]int, m.experts+1), tokenOf: make([]int32, tokens*m.used),
 		weightOf: make([]float32, tokens*m.used), silu: elemwise.Float32(elemwise.Silu), mul: elemwise.Row(elemwise.Mul)}

@@ -217,6 +217,15 @@ type matMul struct {
 	scratch int
 }
 
+// nothing is a kernel for no rows, which looks at no weights: a step of a prompt that goes
+// on in the next one wants no logits.
+func nothing(dims []int) op.Kernel {
+	return op.KernelFunc(func(c *op.Call) error {
+		c.Output(0, dtype.Float32, dims...)
+		return nil
+	})
+}
+
 // compileMatMul gives nil where the reference has to serve.
 func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	w := p.In[mmW].Const
@@ -229,7 +238,8 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	}
 	dims := p.OutShape(0)
 	if tensor.Count(dims) == 0 {
-		return nil, nil
+		p.OnlyPacked(mmW)
+		return nothing(dims), nil
 	}
 	switch {
 	case rounds(p, s.format):

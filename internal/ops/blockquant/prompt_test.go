@@ -65,3 +65,25 @@ func TestRoles(t *testing.T) {
 		}
 	})
 }
+
+// A product for no token does not touch its weights, which may not even be there.
+func TestNoRowsReadNoWeights(t *testing.T) {
+	const k, n = 256, 8
+	for _, f := range []block.Format{block.F32, block.Q4_0, block.IQ3_S} {
+		w := randomWeights(f, n, k)
+		x, y := tensor.New(dtype.Float32, 0, k), tensor.New(dtype.Float32, 0, n)
+		absent := &tensor.Tensor{DType: w.DType, Shape: w.Shape}
+		node := ir.NewNode(op.Salver, "BlockMatMul", 1, make([]*ir.Value, 2), []*ir.Value{ir.NewValue("y", ir.TypeOf(y))}, attrs(f, k))
+		p := &op.Prep{Node: node, In: []op.Fact{{Type: ir.TypeOf(x), Present: true}, {Const: absent, Type: ir.TypeOf(w), Present: true}}, Out: []op.Fact{{Type: ir.TypeOf(y), Present: true}}, Threads: 1}
+		kern, err := compileMatMul(p)
+		if err != nil || kern == nil {
+			t.Fatalf("%v: %v, %v", f, kern, err)
+		}
+		if err := kern.Run(&op.Call{Node: node, In: []*tensor.Tensor{x, absent}, Out: []*tensor.Tensor{y}}); err != nil {
+			t.Errorf("%v: %v", f, err)
+		}
+		if !p.IsOnlyPacked(mmW) {
+			t.Errorf("%v: the weights are kept for it", f)
+		}
+	}
+}
