@@ -89,16 +89,6 @@ func (t Type) String() string {
 // OIP is the Open Inference Protocol's name, e.g. "FP32"; empty if the protocol has none.
 func (t Type) OIP() string { return table[t].oip }
 
-// FromOIP is the inverse of OIP; Invalid for an unknown name.
-func FromOIP(s string) Type {
-	for t, i := range infos {
-		if s != "" && i.oip == s {
-			return t
-		}
-	}
-	return Invalid
-}
-
 // Parse is the inverse of String; Invalid for an unknown name.
 func Parse(s string) Type {
 	for t, i := range infos {

@@ -50,11 +50,13 @@ func TestBF16RoundTripsEveryValue(t *testing.T) {
 	}
 }
 
-func TestOIPNamesRoundTrip(t *testing.T) {
-	for typ, i := range infos {
-		if i.oip != "" && FromOIP(typ.OIP()) != typ {
-			t.Errorf("%v", typ)
+func TestNamesTellTypesApart(t *testing.T) {
+	oip := map[string]Type{}
+	for typ := range infos {
+		if other, twice := oip[typ.OIP()]; twice && typ.OIP() != "" {
+			t.Errorf("%v and %v are both %s", typ, other, typ.OIP())
 		}
+		oip[typ.OIP()] = typ
 		if Parse(typ.String()) != typ {
 			t.Errorf("%v", typ)
 		}
