@@ -2,6 +2,7 @@ package clean
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -32,7 +33,11 @@ func loops(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if !ok || n.In[1] != nil && !alwaysTrue(n.In[1]) || !goesOn(body) {
 		return nil, nil
 	}
-	if total := rounds * len(body.Nodes); total > mostUnrolled {
+	if hasLoop(body) { // of which each copy might be unrolled in turn
+		c.Near(n, "a loop within it stays")
+		return nil, nil
+	}
+	if total := rounds * max(len(body.Nodes), 1); total > mostUnrolled {
 		c.Near(n, "%d rounds of %d operators are more than %d", rounds, len(body.Nodes), mostUnrolled)
 		return nil, nil
 	}
@@ -62,6 +67,10 @@ func loops(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		p.Replace = append(p.Replace, ir.Replacement{Old: v, New: state[i]})
 	}
 	return p, nil
+}
+
+func hasLoop(g *ir.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool { return n.Is("Loop") || slices.ContainsFunc(n.Subgraphs(), hasLoop) })
 }
 
 // rounds is the constant number of a loop's rounds, or 1<<30 if it is more.
