@@ -56,7 +56,7 @@ and the threads.`,
 	fl := c.Flags()
 	fl.StringArrayVar(&f.inputs, "input", nil, "NAME=FILE (.npy, .npz or .pb)")
 	fl.StringArrayVar(&f.shapes, "shape", nil, "NAME=1x3x224x224 for random inputs")
-	fl.Float64Var(&f.seconds, "seconds", 60, "how long to measure")
+	fl.Float64Var(&f.seconds, "seconds", 60, "how long to measure at most; less if the fastest times have settled")
 	fl.StringVar(&f.cache, "cache", "", "file to write; salver/tuning.json in the folder for caches ($XDG_CACHE_HOME) without it")
 	fl.Var(&f.memory, "memory", "allow algorithms that round differently so much more memory, e.g. 100MiB")
 	fl.Float64Var(&f.maxError, "tolerance", 1e-3, "of --memory: the largest deviation of a layer's results and of the outputs, relative to the largest")

@@ -167,10 +167,11 @@ func (s *search) refuse(list []*candidate) error {
 	return nil
 }
 
-// measure times the candidates in turns.
+// measure times the candidates in turns, for d at most.
 func (s *search) measure(list []*candidate, d time.Duration) error {
 	end := time.Now().Add(d)
-	for round := 0; round < 2 || time.Now().Before(end); round++ {
+	enough := newSettled(len(list))
+	for round := 0; round < 2 || time.Now().Before(end) && !enough.settled(); round++ {
 		best := time.Duration(math.MaxInt64)
 		for i := range list {
 			x := list[(i+round)%len(list)]
@@ -183,6 +184,7 @@ func (s *search) measure(list []*candidate, d time.Duration) error {
 			}
 			x.best = min(x.best, t)
 			best = min(best, x.best)
+			enough.add((i+round)%len(list), t)
 		}
 		if round == warmup {
 			for _, x := range list[1:] {

@@ -21,7 +21,7 @@ import (
 
 // Options says how long to measure and what may change.
 type Options struct {
-	Seconds float64 // of measuring, about
+	Seconds float64 // of measuring, at most about; less if the best times have settled
 	// Memory is the bytes of packed weights that a model may need more for algorithms
 	// that round differently; 0 leaves them out.
 	Memory int
@@ -357,7 +357,8 @@ func (m *model) race(ctx context.Context, a, b engine.Options) (deviation float6
 		engines[i], outputs[i] = e, [][]*tensor.Tensor{out}
 	}
 	end := time.Now().Add(time.Duration(m.Seconds * 0.15 * float64(time.Second)))
-	for round := 0; round < 5 || time.Now().Before(end); round++ {
+	enough := newSettled(len(engines))
+	for round := 0; round < 5 || time.Now().Before(end) && !enough.settled(); round++ {
 		for i := range engines {
 			which := (i + round) % 2
 			into := outputs[which][0]
@@ -366,6 +367,7 @@ func (m *model) race(ctx context.Context, a, b engine.Options) (deviation float6
 				return 0, errors.Join(err, ctx.Err())
 			}
 			best[which] = min(best[which], took.Seconds())
+			enough.add(which, took)
 		}
 	}
 	m.report.DefaultMS, m.report.TunedMS = 1e3*best[0], 1e3*best[1]
