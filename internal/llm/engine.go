@@ -27,7 +27,8 @@ type engine struct {
 	aborted []*request
 	enders  []ender // choices that their readers have ended
 	closed  bool
-	waiting int // requests that have no running sequence yet
+	nudged  bool // spare may have something to do again
+	waiting int  // requests that have no running sequence yet
 	number  uint64
 	stats   textgen.Stats
 
@@ -72,6 +73,7 @@ func (e *engine) submit(r *request) error {
 func (e *engine) nudge() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.nudged = true
 	e.wake.Signal()
 }
 
@@ -135,7 +137,8 @@ func (e *engine) receive() bool {
 	for more := true; !e.closed && e.sched.idle() && len(e.arrived) == 0; {
 		e.drop()
 		e.pool.Release()
-		if more {
+		if more || e.nudged {
+			e.nudged = false
 			e.mu.Unlock()
 			more = e.spare()
 			e.mu.Lock()

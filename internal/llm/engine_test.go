@@ -271,3 +271,19 @@ func TestQueueIsBounded(t *testing.T) {
 	close(block)
 	e.close()
 }
+
+// A nudge that comes while the loop looks for what to do is not lost.
+func TestNudgeDuringSpare(t *testing.T) {
+	looks, goOn := make(chan struct{}), make(chan struct{})
+	e := newEngine(nil, nil, func() bool { looks <- struct{}{}; <-goOn; return false }, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
+	<-looks
+	e.nudge()
+	goOn <- struct{}{}
+	select {
+	case <-looks:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the loop waits, though there may be something to do since")
+	}
+	close(goOn)
+	e.close()
+}

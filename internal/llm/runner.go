@@ -122,6 +122,13 @@ func (r *runner) prepare(step []work) int {
 	r.write(step)
 	rows := len(r.rows)
 	tokens, logits := planned(len(r.tokens), rows)
+	// What fills up has the role of what is there: weights are not read again for it alone.
+	if int(r.generated[0]) == len(r.tokens) {
+		r.generated[0] = int32(tokens)
+	}
+	if int(r.generatedRows[0]) == rows {
+		r.generatedRows[0] = int32(logits)
+	}
 	for len(r.tokens) < tokens {
 		r.tokens, r.positions, r.slots = append(r.tokens, 0), append(r.positions, 0), append(r.slots, -1)
 	}
