@@ -124,16 +124,19 @@ func move[T any](dst, src unsafe.Pointer, n, ds, ss int) {
 	}
 }
 
-// repeat fills dst, from so many elements on by copies of what is there already.
+// repeat fills dst; it copies a line of what is there already, which takes few and wide stores.
 func repeat[T any](dst []T, v T) {
-	const first, most = 32, 256
-	d := dst[:min(first, len(dst))]
-	for i := range d {
-		d[i] = v
+	size := int(unsafe.Sizeof(v))
+	line := min(len(dst), 64/size)
+	for i := range line {
+		dst[i] = v
 	}
-	for n := len(d); n < len(dst); {
-		n += copy(dst[n:], dst[:min(n, most)])
+	p := unsafe.Pointer(unsafe.SliceData(dst))
+	n := line
+	for ; n+line <= len(dst) && line*size == 64; n += line {
+		*(*[8]uint64)(unsafe.Add(p, n*size)) = *(*[8]uint64)(p)
 	}
+	copy(dst[n:], dst[:line])
 }
 
 // Tile32 transposes h rows of w float32 on this goroutine:

@@ -48,7 +48,7 @@ func init() {
 			Name: "EyeLike", Versions: []int{version}, Doc: "ones on a diagonal of a matrix of the input's shape",
 			In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": types, "T2": types},
 			Attrs: op.Attrs{"dtype": op.Opt(ir.KindInt), "k": op.Default(ir.Int(0))},
-			Infer: eyeInfer, Ref: eyeRef, Rows: noRows, Cases: eyeCases{},
+			Infer: eyeInfer, Ref: eyeRef, Compile: compileEye, Rows: noRows, Cases: eyeCases{},
 		})
 	}
 	like(op.NumBool, 9)

@@ -220,7 +220,12 @@ func (uniqueCases) Cases() []op.Case {
 type nonZeroCases struct{}
 
 func (nonZeroCases) Cases() []op.Case {
-	return []op.Case{{Name: "matrix", In: list(f32s([]int{2, 2}, 1, 0, 1, 1)), Out: list(i64s([]int{2, 3}, 0, 1, 1, 0, 0, 1))}}
+	return []op.Case{{Name: "matrix", In: list(f32s([]int{2, 2}, 1, 0, 1, 1)), Out: list(i64s([]int{2, 3}, 0, 1, 1, 0, 0, 1))},
+		{Name: "zeros and a NaN", In: list(f32s([]int{3}, -1/inf32(), nan32(), 0)), Out: list(i64s([]int{1, 1}, 1))},
+		{Name: "volume of bool", In: list(tensor.FromSlice([]bool{true, false, false, true, false, false, true, true}, 2, 2, 2)),
+			Out: list(i64s([]int{3, 4}, 0, 0, 1, 1, 0, 1, 1, 1, 0, 1, 0, 1))},
+		{Name: "scalar", In: list(tensor.Scalar(int64(7))), Out: list(i64s([]int{0, 1}))},
+		{Name: "none", In: list(tensor.FromSlice([]int64{0, 0})), Out: list(i64s([]int{1, 0}))}}
 }
 
 type compressCases struct{}
@@ -241,6 +246,7 @@ func (triluCases) Cases() []op.Case {
 		{Name: "upper", In: list(x), Out: list(f32s([]int{2, 3}, 1, 2, 3, 0, 5, 6))},
 		{Name: "lower", Attrs: attr("upper", 0), In: list(x, tensor.Scalar(int64(-1))), Out: list(f32s([]int{2, 3}, 0, 0, 0, 4, 0, 0))},
 		{Name: "beyond", In: list(x, tensor.Scalar(int64(9))), Out: list(f32s([]int{2, 3}, 0, 0, 0, 0, 0, 0))},
+		{Name: "matrices", Attrs: attr("upper", 0), In: list(sequence(3, 150, 170), tensor.Scalar(int64(2)))},
 	}
 }
 
@@ -267,7 +273,8 @@ func (reverseSequenceCases) Cases() []op.Case {
 type eyeCases struct{}
 
 func (eyeCases) Cases() []op.Case {
-	return []op.Case{{Name: "above", Attrs: attr("k", 1), In: list(sequence(2, 3)), Out: list(f32s([]int{2, 3}, 0, 1, 0, 0, 0, 1))}}
+	return []op.Case{{Name: "above", Attrs: attr("k", 1), In: list(sequence(2, 3)), Out: list(f32s([]int{2, 3}, 0, 1, 0, 0, 0, 1))},
+		{Name: "below", Attrs: attr("k", -2), In: list(sequence(5, 2)), Out: list(f32s([]int{5, 2}, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0))}}
 }
 
 type isNaNCases struct{}

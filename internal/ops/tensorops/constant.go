@@ -81,7 +81,7 @@ func registerConstantOfShape() {
 		Name: "ConstantOfShape", Versions: []int{9, 20, 21, 23, 24, 25}, Doc: "a tensor of the given shape filled with one value",
 		In: op.Ports("input:int64"), Out: op.Ports("output:T2"), Types: op.Types{"T2": op.AllTensors},
 		Attrs: op.Attrs{"value": op.Opt(ir.KindTensor)},
-		Infer: fillInfer, Ref: fillRef, Rows: noRows,
+		Infer: fillInfer, Ref: fillRef, Compile: compileFill, Rows: noRows,
 		Cases: constantOfShapeCases{},
 	})
 }
@@ -93,6 +93,7 @@ func (constantOfShapeCases) Cases() []op.Case {
 		{Name: "default", In: []*tensor.Tensor{tensor.FromSlice([]int64{2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0}, 2, 1)}},
 		{Name: "scalar", Attrs: map[string]ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]int8{3}))},
 			In: []*tensor.Tensor{tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.Scalar(int8(3))}},
+		{Name: "large", Attrs: map[string]ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]float32{1.5}))}, In: []*tensor.Tensor{tensor.FromSlice([]int64{301, 333})}},
 	}
 }
 

@@ -36,7 +36,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "Trilu", Versions: []int{14}, Doc: "the upper or lower triangle of matrices, zero elsewhere",
 		In: op.Ports("input:T", "k:int64?"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"upper": op.Default(ir.Int(1))},
-		Infer: triluInfer, Ref: triluRef, Cases: triluCases{},
+		Infer: triluInfer, Ref: triluRef, Compile: compileTrilu, Cases: triluCases{},
 		Rows: sameAxis(func(n *ir.Node, axis int) bool { return axis >= len(n.In[0].Type.Shape)-2 }),
 	})
 	op.Register(op.Op{
@@ -55,23 +55,6 @@ func init() {
 			return axis
 		}),
 	})
-}
-
-func nonZeroRef(c *op.Call) error {
-	x := c.In[0]
-	var found []int
-	for i, v := range num.Floats(x) {
-		if v != 0 {
-			found = append(found, i)
-		}
-	}
-	out := tensor.Of[int64](c.Output(0, dtype.Int64, x.Rank(), len(found)))
-	for d, stride := range tensor.Strides(x.Shape) {
-		for k, i := range found {
-			out[d*len(found)+k] = int64(i / stride % x.Shape[d])
-		}
-	}
-	return nil
 }
 
 func compressInfer(c *op.Infer) error {
@@ -148,11 +131,7 @@ func triluRef(c *op.Call) error {
 	out := c.Output(0, x.DType, x.Shape...)
 	out.Fill(tensor.New(x.DType, 1), 0)
 	for row := range x.Len() / max(w, 1) {
-		diagonal := row%h + k // the column where the triangles meet
-		from, to := 0, min(max(diagonal+1, 0), w)
-		if c.Node.Bool("upper") {
-			from, to = min(max(diagonal, 0), w), w
-		}
+		from, to := kept(row%h, w, k, c.Node.Bool("upper"))
 		out.CopyElements(row*w+from, x, row*w+from, to-from)
 	}
 	return nil
