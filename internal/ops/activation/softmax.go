@@ -68,7 +68,7 @@ type axisCases struct{ s normalizer }
 func (c axisCases) Cases() []op.Case {
 	return []op.Case{c.s.values(), {Name: "last axis", In: []*tensor.Tensor{wave(3, 4, 37)}},
 		{Name: "middle axis", In: []*tensor.Tensor{wave(2, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
-		{Name: "large numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{1000, 1001, -1000}, 1, 3)}}}
+		{Name: "large numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{1000, 1001, -1000}, 1, 3)}}, {Name: "long lines", In: []*tensor.Tensor{wave(33, 2077)}}}
 }
 
 func (s normalizer) values() op.Case {
@@ -205,6 +205,9 @@ func (k *softmaxKernel) Run(c *op.Call) error {
 }
 
 func (s normalizer) compile(p *op.Prep, split layout) (op.Kernel, error) {
+	if s.name == "Hardmax" {
+		return compileHardmax(p, split)
+	}
 	kind, ok := map[string]softmax.Kind{"Softmax": softmax.Plain, "LogSoftmax": softmax.Log}[s.name]
 	dims := p.InShape(0)
 	if !ok || p.In[0].DType != dtype.Float32 || len(dims) == 0 {

@@ -124,10 +124,10 @@ func fold[T any](read func(*tensor.Tensor) []T, f func(a, b T) T, in []*tensor.T
 // compile serves one or two inputs, and more of one shape, which is how
 // exporters write them.
 func (v variadic) compile(p *op.Prep) (op.Kernel, error) {
-	if len(p.In) < 2 || v.mean {
-		return nil, nil
+	dt, dims := p.In[0].DType, p.OutShape(0)
+	if len(p.In) < 2 || v.mean && dt != dtype.Float32 {
+		return nil, nil // narrow sums would be rounded before they are divided
 	}
-	dims := p.OutShape(0)
 	steps := make([]*elemwise.BinaryKernel, 0, len(p.In)-1)
 	for i := range p.In[1:] {
 		left := p.InShape(0)
@@ -137,11 +137,19 @@ func (v variadic) compile(p *op.Prep) (op.Kernel, error) {
 				return nil, nil
 			}
 		}
-		k, err := elemwise.NewBinary(v.kernel, p.In[0].DType, left, p.InShape(i+1))
+		k, err := elemwise.NewBinary(v.kernel, dt, left, p.InShape(i+1))
 		if err != nil {
 			return nil, nil // the reference serves types without a kernel
 		}
 		steps = append(steps, k)
+	}
+	var divide *elemwise.BinaryKernel
+	count := tensor.Scalar(float32(len(p.In)))
+	if v.mean {
+		var err error
+		if divide, err = elemwise.NewBinary(elemwise.Div, dt, dims, nil); err != nil {
+			return nil, err
+		}
 	}
 	return op.KernelFunc(func(c *op.Call) error {
 		y := c.Output(0, c.In[0].DType, dims...)
@@ -149,6 +157,9 @@ func (v variadic) compile(p *op.Prep) (op.Kernel, error) {
 		for i, k := range steps {
 			k.Run(c.Pool, y.Data, left.Data, c.In[i+1].Data)
 			left = y
+		}
+		if divide != nil {
+			divide.Run(c.Pool, y.Data, y.Data, count.Data)
 		}
 		return nil
 	}), nil

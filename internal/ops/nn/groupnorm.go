@@ -123,13 +123,27 @@ func moments(v []float64, eps float64) (mean, inv float64) {
 
 type groupKernel struct {
 	*norm.Group
-	dims []int
+	dims        []int
+	scale, bias []float32 // room for a number for each channel where the inputs have one for each group, else nil
 }
 
 func (k *groupKernel) Run(c *op.Call) error {
 	y := c.Output(0, dtype.Float32, k.dims...)
-	k.Group.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1]), tensor.Of[float32](c.In[2]))
+	scale, bias := tensor.Of[float32](c.In[1]), tensor.Of[float32](c.In[2])
+	if k.scale != nil {
+		scale, bias = perChannel(k.scale, scale), perChannel(k.bias, bias)
+	}
+	k.Group.Run(c.Pool, tensor.Of[float32](y), tensor.Of[float32](c.In[0]), scale, bias)
 	return nil
+}
+
+// perChannel repeats the number of each group for its channels.
+func perChannel(channels, groups []float32) []float32 {
+	size := len(channels) / len(groups)
+	for i := range channels {
+		channels[i] = groups[i/size]
+	}
+	return channels
 }
 
 func compileInstanceNorm(p *op.Prep) (op.Kernel, error) {
@@ -143,12 +157,21 @@ func compileGroupNorm(p *op.Prep) (op.Kernel, error) {
 	return compileGroups(p, p.Node.Int("num_groups"))
 }
 
-// compileGroups takes a scale and bias of one number for each channel.
+// compileGroups takes a scale and bias of one number for each channel or each group.
 func compileGroups(p *op.Prep, groups int) (op.Kernel, error) {
-	dims := p.InShape(0)
-	if p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 || tensor.Count(p.InShape(1)) != dims[1] || tensor.Count(p.InShape(2)) != dims[1] {
+	dims, scales := p.InShape(0), tensor.Count(p.InShape(1))
+	if p.In[0].DType != dtype.Float32 || tensor.Count(dims) == 0 || scales != tensor.Count(p.InShape(2)) {
 		return nil, nil
 	}
-	k, err := norm.NewGroup(dims, groups, p.Node.Float("epsilon"))
-	return &groupKernel{k, dims}, err
+	k := &groupKernel{dims: dims}
+	switch {
+	case scales == dims[1]:
+	case scales == groups && groups > 0 && dims[1]%groups == 0:
+		k.scale, k.bias = make([]float32, dims[1]), make([]float32, dims[1])
+	default:
+		return nil, nil
+	}
+	var err error
+	k.Group, err = norm.NewGroup(dims, groups, p.Node.Float("epsilon"))
+	return k, err
 }

@@ -147,7 +147,7 @@ func (s cumulative) compile(p *op.Prep) (op.Kernel, error) {
 	return nil, nil
 }
 
-const sumColumns = 64 // that add up together, where the axis is not the last
+const sumColumns = 256 // that add up together, where the axis is not the last
 
 // sums is CumSum over the middle of outer × n × inner elements, with sums in a
 // wider type.
