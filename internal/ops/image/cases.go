@@ -2,6 +2,7 @@ package image
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -78,6 +79,8 @@ func (nmsCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "overlap", In: list(boxes, scores, i64s(3), half), Out: list(tensor.FromSlice([]int64{0, 0, 1, 0, 0, 2}, 2, 3))},
 		{Name: "threshold", In: list(boxes, scores, i64s(3), half, tensor.FromSlice([]float32{0.6})), Out: list(tensor.FromSlice([]int64{0, 0, 1}, 1, 3))},
+		{Name: "equal scores and a NaN", In: list(boxes, f32s([]int{1, 2, 3}, 0, float32(math.Copysign(0, -1)), 0, float32(math.NaN()), -1, -2), i64s(3), half),
+			Out: list(tensor.FromSlice([]int64{0, 0, 0, 0, 0, 2, 0, 1, 1, 0, 1, 2}, 4, 3))},
 		{Name: "none wanted", In: list(boxes, scores), Out: list(tensor.FromSlice([]int64{}, 0, 3))},
 	}
 }

@@ -86,6 +86,10 @@ func cropPadRef(c *op.Call) error {
 		from += (n - inner[d]) / 2 * is[d]
 		to += (dims[d] - inner[d]) / 2 * os[d]
 	}
+	row := 1
+	if last := len(inner) - 1; last >= 0 { // whole rows move at once
+		row, inner = inner[last], inner[:last]
+	}
 	at := make([]int, len(inner))
 	for range tensor.Count(inner) {
 		a, b := from, to
@@ -93,7 +97,7 @@ func cropPadRef(c *op.Call) error {
 			a += k * is[d]
 			b += k * os[d]
 		}
-		out.CopyElements(b, x, a, 1)
+		out.CopyElements(b, x, a, row)
 		for d := len(at) - 1; d >= 0; d-- {
 			if at[d]++; at[d] < inner[d] {
 				break

@@ -1,9 +1,8 @@
 package image
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
+	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -41,14 +40,14 @@ func newBox(v []float32, centre bool) box {
 
 func (b box) area() float32 { return (b.x2 - b.x1) * (b.y2 - b.y1) }
 
-// overlap is the intersection over the union.
-func (b box) overlap(o box) float32 {
+// overlap is the intersection over the union; area and areaO are those of b and o.
+func (b *box) overlap(o *box, area, areaO float32) float32 {
 	w, h := min(b.x2, o.x2)-max(b.x1, o.x1), min(b.y2, o.y2)-max(b.y1, o.y1)
-	if w <= 0 || h <= 0 || b.area() <= 0 || o.area() <= 0 {
+	if w <= 0 || h <= 0 || area <= 0 || areaO <= 0 {
 		return 0
 	}
 	inner := float32(w * h)
-	return inner / (b.area() + o.area() - inner)
+	return inner / (float32(area+areaO) - inner)
 }
 
 type nmsLimits struct {
@@ -89,40 +88,109 @@ func nmsRef(c *op.Call) error {
 	}
 	n, classes := boxes.Shape[1], scores.Shape[1]
 	v, s := tensor.Of[float32](boxes), tensor.Of[float32](scores)
-	all := make([]box, n)
-	var found []int64
-	for b := range boxes.Shape[0] {
-		for i := range all {
-			all[i] = newBox(v[(b*n+i)*4:][:4], c.Node.Bool("center_point_box"))
-		}
-		for class := range classes {
-			for _, i := range suppress(all, s[(b*classes+class)*n:][:n], limits) {
-				found = append(found, int64(b), int64(class), int64(i))
-			}
+	k := &suppression{limits: limits, n: n, classes: classes, scores: s, boxes: make([]box, boxes.Shape[0]*n), areas: make([]float32, boxes.Shape[0]*n), taken: make([][]int32, boxes.Shape[0]*classes)}
+	for i := range k.boxes {
+		k.boxes[i] = newBox(v[i*4:][:4], c.Node.Bool("center_point_box"))
+		k.areas[i] = k.boxes[i].area()
+	}
+	c.Pool.Run(len(k.taken), k)
+	total := 0
+	for _, taken := range k.taken {
+		total += len(taken)
+	}
+	out := tensor.Of[int64](c.Output(0, dtype.Int64, total, 3))
+	for i, taken := range k.taken {
+		for _, at := range taken {
+			out[0], out[1], out[2] = int64(i/classes), int64(i%classes), int64(at)
+			out = out[3:]
 		}
 	}
-	copy(tensor.Of[int64](c.Output(0, dtype.Int64, len(found)/3, 3)), found)
 	return nil
 }
 
-// suppress takes boxes by falling score, of equal ones the first, unless they
-// overlap one that is taken.
-func suppress(all []box, scores []float32, l nmsLimits) []int {
-	var order []int
-	for i, s := range scores {
+// suppression chooses the boxes of each class of each image.
+type suppression struct {
+	limits        nmsLimits
+	n, classes    int
+	boxes         []box // of all images
+	areas, scores []float32
+	taken         [][]int32 // class by class
+}
+
+// Do chooses those of one class; it is called by the pool. It takes boxes by falling
+// score, of equal ones the first, unless they overlap one that is taken.
+func (k *suppression) Do(i int) {
+	l := &k.limits
+	if l.most == 0 {
+		return
+	}
+	boxes, areas := k.boxes[i/k.classes*k.n:][:k.n], k.areas[i/k.classes*k.n:][:k.n]
+	order := make(bestFirst, 0, k.n)
+	for at, s := range k.scores[i*k.n:][:k.n] {
 		if !l.hasScore || s > l.score {
-			order = append(order, i)
+			order = append(order, rankOf(s, at))
 		}
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
-	var taken []int
-	for _, i := range order {
-		if len(taken) >= l.most {
+	order.build()
+	var taken []int32
+next:
+	for len(order) > 0 && len(taken) < l.most {
+		at := order.take()
+		for _, t := range taken {
+			if boxes[at].overlap(&boxes[t], areas[at], areas[t]) > l.overlap {
+				continue next
+			}
+		}
+		taken = append(taken, int32(at))
+	}
+	k.taken[i] = taken
+}
+
+// rankOf orders by falling score, a NaN last, then by place: greater is better.
+func rankOf(score float32, at int) uint64 {
+	key := uint32(0)
+	if score == score {
+		bits := math.Float32bits(score + 0) // no -0
+		key = bits ^ (uint32(int32(bits)>>31) | 1<<31)
+	}
+	return uint64(key)<<32 | uint64(math.MaxUint32-uint32(at))
+}
+
+// bestFirst is a heap, since most of the boxes are never asked for.
+type bestFirst []uint64
+
+func (h bestFirst) build() {
+	for i := len(h)/2 - 1; i >= 0; i-- {
+		h.sink(i)
+	}
+}
+
+func (h bestFirst) sink(i int) {
+	v := h[i]
+	for {
+		child := 2*i + 1
+		if child >= len(h) {
 			break
 		}
-		if !slices.ContainsFunc(taken, func(t int) bool { return all[i].overlap(all[t]) > l.overlap }) {
-			taken = append(taken, i)
+		if child+1 < len(h) && h[child+1] > h[child] {
+			child++
 		}
+		if h[child] <= v {
+			break
+		}
+		h[i] = h[child]
+		i = child
 	}
-	return taken
+	h[i] = v
+}
+
+// take removes the best and gives its place.
+func (h *bestFirst) take() int {
+	v := *h
+	best, last := v[0], len(v)-1
+	v[0] = v[last]
+	if *h = v[:last]; last > 0 {
+		h.sink(0)
+	}
+	return int(math.MaxUint32 - uint32(best))
 }
