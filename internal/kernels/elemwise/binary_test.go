@@ -3,6 +3,7 @@ package elemwise
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -356,5 +357,30 @@ func BenchmarkThreads(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// TestFmodIsExact compares with math.Mod, which is, in particular where the quotient is almost a whole number.
+func TestFmodIsExact(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	special := []float32{0, float32(math.Copysign(0, -1)), 1, -1, math.SmallestNonzeroFloat32, math.MaxFloat32, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 1 << 25, 3}
+	check := func(x, y float32) {
+		got, want := float32(fmod(float64(x), float64(y))), float32(math.Mod(float64(x), float64(y)))
+		if math.Float32bits(got) != math.Float32bits(want) && (got == got || want == want) {
+			t.Fatalf("fmod(%g, %g) is %g, expected %g", x, y, got, want)
+		}
+	}
+	for _, x := range special {
+		for _, y := range special {
+			check(x, y)
+		}
+	}
+	for range 1_000_000 {
+		x, y := math.Float32frombits(r.Uint32()), math.Float32frombits(r.Uint32())
+		check(x, y)
+		whole := float32(r.IntN(1<<26)) * y
+		check(whole, y)
+		check(math.Nextafter32(whole, 0), y)
+		check(math.Nextafter32(whole, 1e38), y)
 	}
 }

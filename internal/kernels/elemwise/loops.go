@@ -128,7 +128,7 @@ func floatLoop[T ~float32 | ~float64](op Binary) func(dst, a, b []T, sa, sb int)
 	case Mod:
 		return through64[T](floorMod)
 	case Fmod:
-		return through64[T](math.Mod)
+		return through64[T](fmod)
 	case Atan2:
 		return through64[T](math.Atan2)
 	}
@@ -147,8 +147,22 @@ func pow[T ~float32 | ~float64](x, y T) T {
 	return T(math.Pow(float64(x), float64(y)))
 }
 
+// fmod is math.Mod. Of two float32 whose quotient is small, the quotient rounds to a
+// whole number only if it is one, so that truncation is right, and the product and
+// the difference are exact.
+func fmod(x, y float64) float64 {
+	q := math.Trunc(x / y)
+	if q == 0 {
+		return x
+	}
+	if math.Abs(q) < 1<<26 && x == float64(float32(x)) && y == float64(float32(y)) {
+		return math.Copysign(x-float64(q*y), x)
+	}
+	return math.Mod(x, y)
+}
+
 func floorMod(x, y float64) float64 {
-	m := math.Mod(x, y)
+	m := fmod(x, y)
 	if m != 0 && (m < 0) != (y < 0) {
 		m += y
 	}
