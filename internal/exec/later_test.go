@@ -2,6 +2,8 @@ package exec
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -93,6 +95,56 @@ func TestPackLater(t *testing.T) {
 			run(1, 10)
 			run(3, 10)
 		})
+	}
+}
+
+// Weights are packed while runs of several shapes are in progress, by several at once.
+func TestPackLaterWhileRunning(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	for i := range 8 {
+		b.g.AddOutput(fmt.Sprint("y", i), b.node("Patient", x, ir.NewConst(fmt.Sprint("w", i), fives())))
+	}
+	if err := op.InferTypes(b.g); err != nil {
+		t.Fatal(err)
+	}
+	s := New(b.g, Options{OwnConstants: true, PackLater: true, Packed: func() {}})
+	defer s.Close()
+	run := func(rows int, packed bool) {
+		in := tensor.New(dtype.Float32, rows, 2)
+		tensor.Of[float32](in)[1] = 1
+		out, err := s.Run(context.Background(), []*tensor.Tensor{in})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for i, y := range out {
+			if got := tensor.Of[float32](y)[1]; got != 10 && (packed || got != 5) {
+				t.Errorf("%d rows, output %d: got %v", rows, i, got)
+			}
+		}
+	}
+	var all sync.WaitGroup
+	for rows := range 4 {
+		all.Go(func() {
+			for range 50 {
+				run(1+rows, false)
+			}
+		})
+		all.Go(func() {
+			for range 20 {
+				s.SettleSome()
+			}
+			s.Settle()
+		})
+	}
+	all.Wait()
+	s.Settle()
+	for rows := range 5 {
+		run(1+rows, true)
+	}
+	if s.SettleSome() {
+		t.Error("something waits after all has been packed")
 	}
 }
 
