@@ -24,9 +24,10 @@ type frame struct {
 	calls   []op.Call
 	kernels []op.Kernel // by step; nil where the reference runs
 	dynamic []dynamicKernel
-	scratch []byte // of dynamic steps, as much as the greediest so far wanted
-	held    int    // bytes of the results whose sizes depend on data
-	takes   []int  // the bytes of each, by slot
+	scratch []byte    // of dynamic steps, as much as the greediest so far wanted
+	held    int       // bytes of the results whose sizes depend on data
+	results []*result // that hold them, by slot
+	memory  map[*byte]*result
 	lanes   *lanes // of the stretch, if there is one
 	at      int    // step in progress, -1 outside
 	broken  bool   // an operator panicked: what the frame holds is not to be trusted
@@ -144,7 +145,8 @@ func (f *frame) reset() {
 	for _, i := range f.plan.computed {
 		f.tensors[i] = nil
 	}
-	clear(f.takes)
+	clear(f.results)
+	clear(f.memory)
 	f.held = 0
 	if f.lanes != nil {
 		f.lanes.reset()
@@ -288,29 +290,49 @@ func (f *frame) step(ctx context.Context, i int) error {
 	return nil
 }
 
+// result is memory whose size data has decided.
+type result struct {
+	data    []byte
+	holders int // slots
+}
+
 // drop lets go of computed tensors that nothing reads any more.
 func (f *frame) drop(ids []int) {
 	for _, id := range ids {
 		f.tensors[id] = nil
-		if f.takes != nil {
-			f.held -= f.takes[id]
-			f.takes[id] = 0
+		if f.results == nil || f.results[id] == nil {
+			continue
+		}
+		r := f.results[id]
+		f.results[id] = nil
+		if r.holders--; r.holders == 0 {
+			f.held -= len(r.data)
+			delete(f.memory, &r.data[0])
 		}
 	}
 }
 
-// hold keeps a tensor whose size data has decided. One that shares the memory of an
-// input of its step takes none.
+// hold keeps a tensor whose size data has decided. Memory that several share counts once,
+// until the last of them goes, and that of an input whose size is planned doesn't.
 func (f *frame) hold(id int, t *tensor.Tensor, in []*tensor.Tensor) error {
 	f.tensors[id] = t
-	if len(t.Data) == 0 || slices.ContainsFunc(in, func(x *tensor.Tensor) bool { return x != nil && len(x.Data) > 0 && &x.Data[0] == &t.Data[0] }) {
+	if len(t.Data) == 0 {
 		return nil
 	}
-	if f.takes == nil {
-		f.takes = make([]int, len(f.tensors))
+	r := f.memory[&t.Data[0]]
+	if r == nil {
+		if slices.ContainsFunc(in, func(x *tensor.Tensor) bool { return x != nil && len(x.Data) > 0 && &x.Data[0] == &t.Data[0] }) {
+			return nil
+		}
+		if f.results == nil {
+			f.results, f.memory = make([]*result, len(f.tensors)), map[*byte]*result{}
+		}
+		r = &result{data: t.Data}
+		f.memory[&t.Data[0]] = r
+		f.held += len(t.Data)
 	}
-	f.takes[id] = len(t.Data)
-	f.held += len(t.Data)
+	r.holders++
+	f.results[id] = r
 	if most := f.plan.session.maxHeld(); most > 0 && f.held > most {
 		return memoryError{error: fmt.Errorf("results whose sizes depend on data take %s at once, the limit is %s", bytesText(f.held), bytesText(most)), alone: true}
 	}

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -61,4 +62,33 @@ func TestResultsSizedByDataAreBoundedTogether(t *testing.T) {
 	if _, err := s.Run(context.Background(), in); !IsMemoryError(err) || !strings.Contains(err.Error(), "results whose sizes depend on data take ") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A view of such a result holds its memory.
+func TestViewsOfResultsSizedByDataCount(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	for i := range 10 {
+		b.g.AddOutput(fmt.Sprint("y", i), b.node("Alias", b.node("Positive", x)))
+	}
+	s := b.session(t)
+	in := rows(1<<16, 2)
+	tensor.Of[float32](in[0])[0] = 1
+	for range 2 {
+		if _, err := s.Run(context.Background(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.maxMemory = 2 << 20
+	if _, err := s.Run(context.Background(), in); !IsMemoryError(err) || !strings.Contains(err.Error(), "results whose sizes depend on data take ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func init() {
+	op.Register(op.Op{Domain: "test", Name: "Alias", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput,
+		Ref: func(c *op.Call) error {
+			c.Set(0, &tensor.Tensor{DType: c.In[0].DType, Shape: c.In[0].Shape, Data: c.In[0].Data})
+			return nil
+		}})
 }
