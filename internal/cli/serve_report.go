@@ -61,6 +61,9 @@ func (s *server) reportModel(m serve.IndexEntry) {
 		info := text.Model.Info()
 		text.Release()
 		batching = fmt.Sprintf("generates: %s, %.3g million parameters, up to %d tokens of prompt and answer", info.Architecture, float64(info.Parameters)/1e6, info.Context)
+		if info.Wanted > 0 {
+			batching += fmt.Sprintf(" (not %d: --kv-cache holds no more)", info.Wanted)
+		}
 		reason = ""
 	} else if rows == 1 {
 		batching = "no batching: " + reason

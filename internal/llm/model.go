@@ -214,6 +214,9 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	}
 	m.info = textgen.Info{Name: name, Architecture: src.config.Architecture, Context: limit, Vocabulary: src.config.Vocabulary, Parameters: src.params, WeightBytes: src.bytes,
 		Loaded: time.Now(), Defaults: src.defaults}
+	if limit < o.Context {
+		m.info.Wanted = o.Context
+	}
 	if o.Template != "" {
 		src.template = o.Template
 	}

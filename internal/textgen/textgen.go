@@ -48,6 +48,7 @@ type Info struct {
 	Name         string
 	Architecture string // as the file names it: "llama"
 	Context      int    // tokens of prompt and answer together, at most
+	Wanted       int    // the context that was asked for, if the cache of keys and values holds less
 	Vocabulary   int
 	Parameters   int64
 	WeightBytes  int64

@@ -104,7 +104,8 @@ export class Message {
     if (this.first) figures.push(`first token after ${milliseconds(this.first - this.start)}`);
     const n = this.usage?.completion_tokens;
     if (n) figures.push(`${n} tokens`);
-    if (n > 1 && this.last > this.first) figures.push(`${((1000 * (n - 1)) / (this.last - this.first)).toFixed(1)} tokens/s`);
+    const rate = (1000 * (n - 1)) / (this.last - this.first);
+    if (n > 1 && this.last > this.first) figures.push(`${rate.toFixed(rate < 100 ? 1 : 0)} tokens/s`);
     if (this.usage) {
       const cached = this.usage.prompt_tokens_details?.cached_tokens;
       figures.push(`prompt ${this.usage.prompt_tokens} tokens${cached ? `, ${cached} of them cached` : ""}`);
