@@ -134,7 +134,8 @@ func (c *Copy) plan() {
 	c.move = moveOf(c.elem)
 	c.parts = split.Parts(c.n*c.given, grainBytes)
 	last := len(c.dims) - 1
-	if inner := c.dims[last]; inner.dst == 1 && inner.src != 1 {
+	repeats := c.dims[last].src == 0 && c.dims[last].n*c.elem >= 64 // one element fills a line and more
+	if inner := c.dims[last]; inner.dst == 1 && inner.src != 1 && !repeats {
 		for k, d := range c.dims[:last] {
 			if d.src == 1 {
 				c.planTiles(k)
