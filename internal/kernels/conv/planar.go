@@ -125,12 +125,31 @@ func (n *planar) pack(dst, w, bias []float32) {
 
 // planarRun is a run of a plan's planar kernels; it is the task of its chunks.
 type planarRun struct {
-	plan  *Plan
-	op    Operands
-	rows  int // of a chunk
-	slots chan int
+	plan *Plan
+	op   Operands
+	rows int // of a chunk
+	planarSlots
+}
+
+// planarSlots gives each thread of a run a slot: a part of the scratch, and a tile.
+type planarSlots struct {
+	free  chan int
 	tiles []planarTile // by slot
 }
+
+// begin makes slots for so many threads.
+func (s *planarSlots) begin(threads int) {
+	if len(s.tiles) == threads {
+		return
+	}
+	s.free, s.tiles = make(chan int, threads), make([]planarTile, threads)
+	for i := range threads {
+		s.free <- i
+	}
+}
+
+// end keeps no buffer alive.
+func (s *planarSlots) end() { clear(s.tiles) }
 
 // planarChunks is how many chunks a thread has at least, if there are rows enough.
 const planarChunks = 4
@@ -145,22 +164,17 @@ func (n *planar) chunkRows(planes, threads int) int {
 
 func (r *planarRun) run(p *pool.Pool, op Operands) {
 	n := r.plan.planar
-	if threads := p.Threads(); len(r.slots) != threads {
-		r.slots, r.tiles = make(chan int, threads), make([]planarTile, threads)
-		for i := range threads {
-			r.slots <- i
-		}
-	}
+	r.begin(p.Threads())
 	r.op, r.rows = op, n.chunkRows(op.N*r.plan.p.Groups, p.Threads())
 	p.RunFromEnds(op.N*r.plan.p.Groups*blocks(n.h.Out, r.rows), r)
 	r.op = Operands{}
-	clear(r.tiles) // holds no buffer alive
+	r.end()
 }
 
 // Do computes some rows of all channels of a group.
 func (r *planarRun) Do(i int) {
-	slot := <-r.slots
-	defer func() { r.slots <- slot }()
+	slot := <-r.free
+	defer func() { r.free <- slot }()
 	n, p := r.plan.planar, &r.plan.p
 	bands := blocks(n.h.Out, r.rows)
 	group, y := i/bands, i%bands*r.rows // group of an image

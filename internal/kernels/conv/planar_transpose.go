@@ -84,29 +84,23 @@ func (ph *planarPhase) packPhase(dst, w []float32) {
 // planarTransposeRun is a run; it is the task of its chunks.
 type planarTransposeRun struct {
 	*planarTranspose
-	op    Operands
-	rows  int // of a chunk, of the phase with the most
-	slots chan int
-	tiles []planarTile // by slot
+	op   Operands
+	rows int // of a chunk, of the phase with the most
+	planarSlots
 }
 
 func (r *planarTransposeRun) run(p *pool.Pool, op Operands) {
-	if threads := p.Threads(); len(r.slots) != threads {
-		r.slots, r.tiles = make(chan int, threads), make([]planarTile, threads)
-		for i := range threads {
-			r.slots <- i
-		}
-	}
+	r.begin(p.Threads())
 	r.op, r.rows = op, r.planar.chunkRows(op.N, p.Threads())
 	p.RunFromEnds(op.N*blocks(r.h.Out, r.rows), r)
 	r.op = Operands{}
-	clear(r.tiles) // holds no buffer alive
+	r.end()
 }
 
 // Do computes some rows of all phases of an image.
 func (r *planarTransposeRun) Do(i int) {
-	slot := <-r.slots
-	defer func() { r.slots <- slot }()
+	slot := <-r.free
+	defer func() { r.free <- slot }()
 	bands := blocks(r.h.Out, r.rows)
 	image, y := i/bands, i%bands*r.rows
 	rows := min(r.rows, r.h.Out-y)
