@@ -297,16 +297,7 @@ func bqQuantizeRows() {
 		VMOVDQU(f, out.c)
 	}
 	VMOVUPS(scale, Mem{Base: d})
-	ADDQ(U32(128), x)
-	ADDQ(qStep, q)
-	for _, p := range []reg.GPVirtual{d, s, c} {
-		ADDQ(step, p)
-	}
-	for _, p := range []reg.GPVirtual{sHalf, cHalf} {
-		LEAQ(Mem{Base: p, Index: step, Scale: 2}, p)
-	}
-	DECQ(groups)
-	JNE(LabelRef("group"))
+	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{d, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
 	VZEROUPPER()
 	RET()
 }

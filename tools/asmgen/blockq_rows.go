@@ -204,16 +204,7 @@ func bqQuantize(tiles bool) {
 	VPSHUFD(Imm(0x88), sums, sums) // S0 S1 S0 S1
 	VPSUBD(bitsConst(16*128), sums, sums)
 	bqStoreSums(sums, scale, d, s, c, sHalf, cHalf, step)
-	ADDQ(U32(128), x)
-	ADDQ(qStep, q)
-	for _, p := range []reg.GPVirtual{d, s, c} {
-		ADDQ(step, p)
-	}
-	for _, p := range []reg.GPVirtual{sHalf, cHalf} {
-		LEAQ(Mem{Base: p, Index: step, Scale: 2}, p)
-	}
-	DECQ(groups)
-	JNE(LabelRef("group"))
+	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{d, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
 	VZEROUPPER()
 	RET()
 }
@@ -278,4 +269,19 @@ func bqStoreSums(sums reg.VecVirtual, scale Op, d, s, c, sHalf, cHalf, step reg.
 		VPEXTRD(Imm(0), out.x, Mem{Base: out.half})
 		VPEXTRD(Imm(1), out.x, Mem{Base: out.half, Index: step, Scale: 1})
 	}
+}
+
+// bqNextGroup ends the loop over groups of 32 elements of rows: x and q go on, scales,
+// sums and corrections by step, those of halves by two of them.
+func bqNextGroup(groups, x, q, qStep, step reg.GPVirtual, whole [3]reg.GPVirtual, halves [2]reg.GPVirtual) {
+	ADDQ(U32(128), x)
+	ADDQ(qStep, q)
+	for _, p := range whole {
+		ADDQ(step, p)
+	}
+	for _, p := range halves {
+		LEAQ(Mem{Base: p, Index: step, Scale: 2}, p)
+	}
+	DECQ(groups)
+	JNE(LabelRef("group"))
 }

@@ -72,9 +72,6 @@ func moveOf(elem int) func(dst, src unsafe.Pointer, n, ds, ss int) {
 // longRow is from how many bytes on a level's own copy is used.
 const longRow = 2 << 10
 
-// Bytes copies as many bytes as dst has, on this goroutine.
-func Bytes(dst, src []byte) { kernels().lines(dst, src[:len(dst)]) }
-
 // shortRow is the largest number of elements in a row that moveShort copies.
 const shortRow = 8
 
