@@ -12,6 +12,9 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
+// unpackable is a weight over which packing panics.
+const unpackable = 7
+
 func init() {
 	// Patient multiplies by the first weight, from the file until it is packed; what is
 	// packed is twice as much, which shows.
@@ -20,7 +23,12 @@ func init() {
 		Compile: func(p *op.Prep) (op.Kernel, error) {
 			w := p.In[1].Const
 			p.OnlyPacked(1)
-			fill := func(b []byte) { tensor.View[float32](b)[0] = 2 * tensor.Of[float32](w)[0] }
+			fill := func(b []byte) {
+				if tensor.Of[float32](w)[0] == unpackable {
+					panic("it can't be packed")
+				}
+				tensor.View[float32](b)[0] = 2 * tensor.Of[float32](w)[0]
+			}
 			var later *op.Packing
 			if p.Later != nil {
 				later = p.Later("w", 4, fill)
@@ -153,4 +161,33 @@ func fives() *tensor.Tensor {
 	w := tensor.New(dtype.Float32, minDerived/4)
 	tensor.Of[float32](w)[0] = 5
 	return w
+}
+
+// Packing that panics fails the runs that need it, not the process.
+func TestPackLaterThatPanics(t *testing.T) {
+	x, w := vector("x"), ir.NewConst("w", fives())
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	b.g.AddOutput("y", b.node("Patient", x, w))
+	if err := op.InferTypes(b.g); err != nil {
+		t.Fatal(err)
+	}
+	s := New(b.g, Options{OwnConstants: true, PackLater: true})
+	defer s.Close()
+	in := tensor.New(dtype.Float32, 1, 2)
+	if _, err := s.PlanFor([]*tensor.Tensor{in}); err != nil {
+		t.Fatal(err)
+	}
+	tensor.Of[float32](w.Const)[0] = unpackable
+	s.Settle()
+	if s.SettleSome() {
+		t.Error("what can't be packed waits for ever")
+	}
+	tensor.Of[float32](in)[1] = 1
+	out, err := s.Run(context.Background(), []*tensor.Tensor{in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tensor.Of[float32](out[0])[1]; got != unpackable {
+		t.Errorf("got %v of weights that are not packed, expected %v", got, float32(unpackable))
+	}
 }

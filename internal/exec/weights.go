@@ -292,8 +292,12 @@ func (w *weights) later(p *op.Prep, key string, size int, fill func([]byte)) *op
 // unsettled are buffers that wait to be filled.
 type unsettled []*packed
 
-// Do fills one.
-func (u unsettled) Do(i int) { u[i].Fill() }
+// Do fills one. Where that panics the buffer stays empty: a kernel that can't do without
+// it tries again, within a run, which fails over it.
+func (u unsettled) Do(i int) {
+	defer func() { _ = recover() }()
+	u[i].Fill()
+}
 
 func (w *weights) toSettle() unsettled {
 	w.mu.Lock()
