@@ -15,7 +15,7 @@ func (g *Graph) clone(known map[*Value]*Value) *Graph {
 		c.Inputs = append(c.Inputs, cloneValue(v, known))
 	}
 	for _, n := range g.Nodes {
-		c.Nodes = append(c.Nodes, n.clone(c, known))
+		c.Nodes = append(c.Nodes, n.clone(known))
 	}
 	for _, o := range g.Outputs {
 		c.AddOutput(o.Name, cloneValue(o.Value, known))
@@ -35,7 +35,7 @@ func cloneValue(v *Value, known map[*Value]*Value) *Value {
 	return c
 }
 
-func (n *Node) clone(in *Graph, known map[*Value]*Value) *Node {
+func (n *Node) clone(known map[*Value]*Value) *Node {
 	values := func(vs []*Value) []*Value {
 		c := make([]*Value, len(vs))
 		for i, v := range vs {
@@ -51,12 +51,10 @@ func (n *Node) clone(in *Graph, known map[*Value]*Value) *Node {
 		}
 		if a.Graph != nil {
 			a.Graph = a.Graph.clone(known)
-			a.Graph.Parent = in
 		}
 		a.Graphs = slices.Clone(a.Graphs)
 		for i, sub := range a.Graphs {
 			a.Graphs[i] = sub.clone(known)
-			a.Graphs[i].Parent = in
 		}
 		c.Attrs[name] = a
 	}

@@ -91,7 +91,6 @@ type Graph struct {
 	Nodes   []*Node  // in topological order
 	Opsets  map[string]int
 	Meta    map[string]string // metadata_props of the model
-	Parent  *Graph            // the graph around a subgraph
 }
 
 // Output names a value for the caller. Names stay when passes replace values.

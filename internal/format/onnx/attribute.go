@@ -108,7 +108,7 @@ func (im *importer) nestedAttribute(f field, a *ir.Attr, s *scope, depth int) er
 		}
 	case 6, 11:
 		inner := &scope{parent: s, values: map[string]*ir.Value{}, prefix: s.prefix, attrs: s.attrs, opsets: s.opsets, calls: s.calls,
-			graph: &ir.Graph{Opsets: s.opsets, Parent: s.graph}}
+			graph: &ir.Graph{Opsets: s.opsets}}
 		if err := im.graph(f.bytes, inner, depth+1); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ const opset = 21
 // body builds a graph node by node.
 type body struct{ g *ir.Graph }
 
-func newBody(parent *ir.Graph) body { return body{&ir.Graph{Parent: parent}} }
+func newBody() body { return body{&ir.Graph{}} }
 
 func (b body) input(name string, dt dtype.Type, s shape.Shape) *ir.Value {
 	v := ir.NewValue(name, ir.Type{DType: dt, Shape: s})
@@ -97,9 +97,9 @@ func graph(g *ir.Graph) ir.Attr { return ir.GraphAttr(g) }
 
 func TestIfReadsOuterValues(t *testing.T) {
 	for _, cond := range []bool{true, false} {
-		top := newBody(nil)
+		top := newBody()
 		c, x := top.input("c", dtype.Bool, shape.Shape{}), top.input("x", dtype.Float32, shape.Shape{shape.Sym("n")})
-		yes, no := newBody(top.g), newBody(top.g)
+		yes, no := newBody(), newBody()
 		yes.output(yes.node("Add", nil, x, x))
 		no.output(no.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, x, x))
 		out := top.control("If", 1, map[string]ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, c)
@@ -117,9 +117,9 @@ func TestIfReadsOuterValues(t *testing.T) {
 
 // loop runs state' = state op x with a scanned copy of the state.
 func loop(op string, attrs map[string]ir.Attr) (body, []*ir.Value) {
-	top := newBody(nil)
+	top := newBody()
 	m, x := top.input("m", dtype.Int64, shape.Shape{}), top.input("x", dtype.Float32, shape.Of(2))
-	b := newBody(top.g)
+	b := newBody()
 	b.input("i", dtype.Int64, shape.Shape{})
 	cond, state := b.input("cond", dtype.Bool, shape.Shape{}), b.input("state", dtype.Float32, nil)
 	next := b.node(op, attrs, state, x)
@@ -155,9 +155,9 @@ func TestLoopStateThatGrows(t *testing.T) {
 func TestWhatALoopGathersIsBounded(t *testing.T) {
 	grow, _ := loop("Concat", map[string]ir.Attr{"axis": ir.Int(0)})
 	scan, _ := loop("Add", nil)
-	sequence := newBody(nil)
+	sequence := newBody()
 	m, x := sequence.input("m", dtype.Int64, shape.Shape{}), sequence.input("x", dtype.Float32, shape.Of(2))
-	b := newBody(sequence.g)
+	b := newBody()
 	b.input("i", dtype.Int64, shape.Shape{})
 	cond, state := b.input("cond", dtype.Bool, shape.Shape{}), b.input("state", dtype.Sequence, nil)
 	b.output(b.node("Identity", nil, cond), b.node("SequenceInsert", nil, state, x))
@@ -181,9 +181,9 @@ func TestWhatALoopGathersIsBounded(t *testing.T) {
 
 // A body counts against the memory of a run as its outer graph does.
 func TestABodyIsBoundedInMemory(t *testing.T) {
-	top := newBody(nil)
+	top := newBody()
 	cond, n := top.input("c", dtype.Bool, shape.Shape{}), top.input("n", dtype.Int64, shape.Of(1))
-	yes, no := newBody(top.g), newBody(top.g)
+	yes, no := newBody(), newBody()
 	yes.output(yes.node("Neg", nil, yes.node("ConstantOfShape", nil, n)))
 	no.output(no.node("ConstantOfShape", nil, n))
 	top.control("If", 1, map[string]ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, cond)
@@ -199,9 +199,9 @@ func TestABodyIsBoundedInMemory(t *testing.T) {
 }
 
 func TestLoopStops(t *testing.T) {
-	top := newBody(nil)
+	top := newBody()
 	x := top.input("x", dtype.Float32, shape.Shape{})
-	b := newBody(top.g)
+	b := newBody()
 	b.input("i", dtype.Int64, shape.Shape{})
 	b.input("cond", dtype.Bool, shape.Shape{})
 	state := b.input("state", dtype.Float32, shape.Shape{})
@@ -213,9 +213,9 @@ func TestLoopStops(t *testing.T) {
 }
 
 func TestLoopIsCancelled(t *testing.T) {
-	top := newBody(nil)
+	top := newBody()
 	x := top.input("x", dtype.Float32, shape.Shape{})
-	b := newBody(top.g)
+	b := newBody()
 	b.input("i", dtype.Int64, shape.Shape{})
 	cond := b.input("cond", dtype.Bool, shape.Shape{})
 	state := b.input("state", dtype.Float32, shape.Shape{})
@@ -238,9 +238,9 @@ func TestLoopIsCancelled(t *testing.T) {
 }
 
 func TestScanDirections(t *testing.T) {
-	top := newBody(nil)
+	top := newBody()
 	zero, x := top.input("zero", dtype.Float32, shape.Of(1)), top.input("x", dtype.Float32, shape.Of(1, 3))
-	b := newBody(top.g)
+	b := newBody()
 	state, item := b.input("state", dtype.Float32, nil), b.input("item", dtype.Float32, nil)
 	sum := b.node("Add", nil, state, item)
 	b.output(sum, b.node("Identity", nil, sum))

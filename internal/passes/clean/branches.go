@@ -97,7 +97,7 @@ func (cp copier) node(n *ir.Node) *ir.Node {
 }
 
 func (cp copier) graph(g *ir.Graph) *ir.Graph {
-	out := &ir.Graph{Name: g.Name, Doc: g.Doc, Opsets: g.Opsets, Meta: g.Meta, Parent: cp.c.Graph}
+	out := &ir.Graph{Name: g.Name, Doc: g.Doc, Opsets: g.Opsets, Meta: g.Meta}
 	for _, v := range g.Inputs {
 		out.Inputs = append(out.Inputs, cp.define(v))
 	}

@@ -31,38 +31,40 @@ func sequences(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	return nil, nil
 }
 
-// itemsOf gives the items of a sequence, where the graph lists them.
+// itemsOf gives the items of a sequence, where the graph lists them in no more than
+// mostParts steps.
 func itemsOf(v *ir.Value) (items []*ir.Value, ok bool) {
+	var steps []*ir.Node // what changes the sequence, the last change first
 	n := v.Producer
-	if n == nil || n.Domain != "" {
-		return nil, false
+	for ; n.Is("Identity") || n.Is("SequenceInsert") || n.Is("SequenceErase"); n = n.In[0].Producer {
+		if steps = append(steps, n); len(steps) > mostParts {
+			return nil, false
+		}
 	}
-	switch n.Op {
-	case "SequenceEmpty":
-		return nil, true
-	case "SequenceConstruct":
-		return slices.Clone(n.In), true
-	case "Identity":
-		return itemsOf(n.In[0])
-	case "SequenceInsert", "SequenceErase":
+	switch {
+	case n.Is("SequenceEmpty"):
+	case n.Is("SequenceConstruct"):
+		items = slices.Clone(n.In)
 	default:
 		return nil, false
 	}
-	if items, ok = itemsOf(n.In[0]); !ok {
-		return nil, false
-	}
-	if n.Op == "SequenceInsert" {
-		at, ok := position(n.Input(2), len(items), len(items))
-		if !ok || at > len(items) {
-			return nil, false
+	for _, n := range slices.Backward(steps) {
+		switch n.Op {
+		case "SequenceInsert":
+			at, ok := position(n.Input(2), len(items), len(items))
+			if !ok || at > len(items) {
+				return nil, false
+			}
+			items = slices.Insert(items, at, n.In[1])
+		case "SequenceErase":
+			at, ok := position(n.Input(1), len(items), len(items)-1)
+			if !ok || at >= len(items) {
+				return nil, false
+			}
+			items = slices.Delete(items, at, at+1)
 		}
-		return slices.Insert(items, at, n.In[1]), true
 	}
-	at, ok := position(n.Input(1), len(items), len(items)-1)
-	if !ok || at >= len(items) {
-		return nil, false
-	}
-	return slices.Delete(items, at, at+1), true
+	return items, true
 }
 
 // position reads the constant index of one of n items; what lies outside is left to fail
@@ -121,7 +123,7 @@ func item(c *pass.Context, n *ir.Node) *ir.Patch {
 	return p
 }
 
-// mostParts bounds the items of a sequence that are looked at.
+// mostParts bounds the items of a sequence that are looked at, and the changes to it.
 const mostParts = 1 << 12
 
 // partsOf gives the axis of a SplitToSequence and the sizes of its parts, where they are
