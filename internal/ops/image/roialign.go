@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 	"math"
+	"sort"
 	"strings"
 
 	"github.com/salver-ml/salver/internal/ir"
@@ -83,12 +84,14 @@ func roiAlignRef(c *op.Call) error {
 	return nil
 }
 
+// mostRatio bounds sampling_ratio, whose square is the samples of a bin. Networks have 2.
+const mostRatio = 128
+
 // line is a sample along one axis: between pixels lo and hi, at a fraction of
-// the way; inside is false beyond the image.
+// the way.
 type line struct {
 	lo, hi   int
 	fraction float64
-	inside   bool
 }
 
 // roiSampling are the attributes that say where samples lie.
@@ -102,45 +105,77 @@ func newRoiSampling(n *ir.Node) roiSampling {
 	return roiSampling{float64(n.Float("spatial_scale")), n.Str("coordinate_transformation_mode") == "half_pixel", n.Int("sampling_ratio")}
 }
 
-// axis gives, for a region between two coordinates, where its first bin starts, how long a bin is
-// and how many samples it has.
-func (s roiSampling) axis(from, to float64, bins int) (start, bin float64, samples int, err error) {
+// roiAxis is where the samples of a region's bins lie along one axis.
+type roiAxis struct {
+	start, bin float64 // of the first bin, and a bin's length
+	samples    int     // of a bin
+}
+
+// axis places the samples of a region between two coordinates.
+func (s roiSampling) axis(from, to float64, bins int) (roiAxis, error) {
 	offset := 0.
 	if s.half {
 		offset = 0.5
 	}
-	start = from*s.scale - offset
+	start := from*s.scale - offset
 	length := to*s.scale - offset - start
 	if !s.half {
 		length = max(length, 1) // malformed regions are one pixel
 	}
-	samples = s.ratio
+	samples := s.ratio
+	if samples > mostRatio {
+		return roiAxis{}, fmt.Errorf("sampling_ratio is %d, expected at most %d", samples, mostRatio)
+	}
 	if samples <= 0 {
 		samples = int(min(math.Ceil(length/float64(bins)), maxSamples+1))
 	}
 	if math.IsNaN(start-start) || math.IsNaN(length-length) || samples > maxSamples/bins {
-		return 0, 0, 0, fmt.Errorf("from %v to %v: expected finite coordinates and at most %d samples in %d bins", from, to, maxSamples, bins)
+		return roiAxis{}, fmt.Errorf("from %v to %v: expected finite coordinates and at most %d samples in %d bins", from, to, maxSamples, bins)
 	}
-	return start, length / float64(bins), max(samples, 0), nil
+	return roiAxis{start, length / float64(bins), max(samples, 0)}, nil
 }
 
-// sampleAt is where sample k of bin i lies.
-func sampleAt(start, bin float64, i, k, samples int) float64 {
-	return start + float64(i)*bin + (float64(k)+0.5)*bin/float64(samples)
+// at is where sample k of bin i lies.
+func (a roiAxis) at(i, k int) float64 {
+	return a.start + float64(i)*a.bin + (float64(k)+0.5)*a.bin/float64(a.samples)
+}
+
+// inside gives the samples of bin i, from first to before end, that an axis of so many
+// pixels (size) has. The others count as zeros, and are not visited: a region may be
+// far larger than the image.
+func (a roiAxis) inside(i, size int) (first, end int) {
+	if size == 0 {
+		return 0, 0
+	}
+	before := func(k int) bool { return a.at(i, k) < -1 }
+	after := func(k int) bool { return a.at(i, k) > float64(size) }
+	if a.bin < 0 { // samples go backwards
+		before, after = after, before
+	}
+	first = sort.Search(a.samples, func(k int) bool { return !before(k) })
+	return first, first + sort.Search(a.samples-first, func(k int) bool { return after(first + k) })
+}
+
+// roiBin are the samples of a bin that lie inside the image along one axis, of all.
+type roiBin struct {
+	lines []line
+	all   int
 }
 
 // roiSamples gives the sample positions of every bin along y and x.
-func roiSamples(n *ir.Node, box []float64, h, w int) (ys, xs [][]line, err error) {
+func roiSamples(n *ir.Node, box []float64, h, w int) (ys, xs []roiBin, err error) {
 	s := newRoiSampling(n)
-	axis := func(from, to float64, bins, size int) ([][]line, error) {
-		start, bin, samples, err := s.axis(from, to, bins)
+	axis := func(from, to float64, bins, size int) ([]roiBin, error) {
+		a, err := s.axis(from, to, bins)
 		if err != nil {
 			return nil, err
 		}
-		out := make([][]line, bins)
+		out := make([]roiBin, bins)
 		for i := range out {
-			for k := range samples {
-				out[i] = append(out[i], sampleLine(sampleAt(start, bin, i, k, samples), size))
+			out[i].all = a.samples
+			first, end := a.inside(i, size)
+			for k := first; k < end; k++ {
+				out[i].lines = append(out[i].lines, sampleLine(a.at(i, k), size))
 			}
 		}
 		return out, nil
@@ -151,36 +186,32 @@ func roiSamples(n *ir.Node, box []float64, h, w int) (ys, xs [][]line, err error
 	return ys, xs, err
 }
 
+// sampleLine is the sample at a place from -1 to n.
 func sampleLine(at float64, n int) line {
-	if at < -1 || at > float64(n) || n == 0 {
-		return line{}
-	}
 	at = max(at, 0)
 	lo := int(at)
 	if lo >= n-1 {
-		return line{n - 1, n - 1, 0, true}
+		return line{n - 1, n - 1, 0}
 	}
-	return line{lo, lo + 1, at - float64(lo), true}
+	return line{lo, lo + 1, at - float64(lo)}
 }
 
 // poolBin is the mean of a bin's bilinear samples or, for max, the largest of
-// the weighted corner pixels.
-func poolBin(plane []float64, width int, ys, xs []line, largest bool) float64 {
+// the weighted corner pixels; samples outside the image are zero.
+func poolBin(plane []float64, width int, ys, xs roiBin, largest bool) float64 {
 	sum, top := 0., math.Inf(-1)
-	for _, y := range ys {
-		for _, x := range xs {
-			var corners [4]float64
-			if y.inside && x.inside {
-				corners = [4]float64{
-					(1 - y.fraction) * (1 - x.fraction) * plane[y.lo*width+x.lo], (1 - y.fraction) * x.fraction * plane[y.lo*width+x.hi],
-					y.fraction * (1 - x.fraction) * plane[y.hi*width+x.lo], y.fraction * x.fraction * plane[y.hi*width+x.hi],
-				}
-			}
-			sum += corners[0] + corners[1] + corners[2] + corners[3]
-			top = max(top, corners[0], corners[1], corners[2], corners[3])
+	for _, y := range ys.lines {
+		for _, x := range xs.lines {
+			a, b := (1-y.fraction)*(1-x.fraction)*plane[y.lo*width+x.lo], (1-y.fraction)*x.fraction*plane[y.lo*width+x.hi]
+			c, d := y.fraction*(1-x.fraction)*plane[y.hi*width+x.lo], y.fraction*x.fraction*plane[y.hi*width+x.hi]
+			sum += a + b + c + d
+			top = max(top, a, b, c, d)
 		}
 	}
-	count := len(ys) * len(xs)
+	count := ys.all * xs.all
+	if len(ys.lines)*len(xs.lines) < count {
+		top = max(top, 0)
+	}
 	switch {
 	case count == 0:
 		return 0

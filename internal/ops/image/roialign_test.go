@@ -3,6 +3,9 @@ package image
 import (
 	"math"
 	"testing"
+	"time"
+
+	"github.com/salver-ml/salver/internal/ir"
 )
 
 // Regions that reach to infinity are refused: their samples have no place.
@@ -10,9 +13,51 @@ func TestRoiAlignOfInfiniteRegions(t *testing.T) {
 	inf := math.Inf(1)
 	for _, half := range []bool{false, true} {
 		for _, region := range [][2]float64{{-inf, 5}, {inf, 5}, {5, inf}, {-inf, inf}, {math.NaN(), 1}} {
-			if _, _, _, err := (roiSampling{1, half, 2}).axis(region[0], region[1], 3); err == nil {
+			if _, err := (roiSampling{1, half, 2}).axis(region[0], region[1], 3); err == nil {
 				t.Errorf("half pixels %v: a region from %v to %v is not refused", half, region[0], region[1])
 			}
 		}
+	}
+}
+
+// The samples inside an image are those that a look at each finds, in regions that reach
+// beyond it, backwards too.
+func TestRoiAlignSamplesInside(t *testing.T) {
+	const size = 7
+	for _, ratio := range []int{0, 1, 3, 128} {
+		for _, region := range [][2]float64{{0, 7}, {-30, 40}, {-1, 8}, {9, 12}, {-9, -2}, {6, 6}, {5, -3}, {30, -40}, {-1.5, 7.5}} {
+			for _, half := range []bool{false, true} {
+				a, err := roiSampling{1, half, ratio}.axis(region[0], region[1], 3)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range 3 {
+					first, end := a.inside(i, size)
+					for k := range a.samples {
+						if at := a.at(i, k); (at >= -1 && at <= size) != (k >= first && k < end) {
+							t.Errorf("region %v, ratio %d, half %v: bin %d has samples %d to %d inside, and %d is at %v", region, ratio, half, i, first, end, k, at)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// A region of any size takes no more time than one as large as the image.
+func TestRoiAlignOfHugeRegions(t *testing.T) {
+	n := &ir.Node{Op: "RoiAlign", Attrs: map[string]ir.Attr{"output_height": ir.Int(1), "output_width": ir.Int(1), "sampling_ratio": ir.Int(0), "spatial_scale": ir.Float(1), "mode": ir.Str("avg")}}
+	start := time.Now()
+	ys, xs, err := roiSamples(n, []float64{-5e5, -5e5, 5e5, 5e5}, 8, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plane := make([]float64, 64)
+	poolBin(plane, 8, ys[0], xs[0], false)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if _, err := (roiSampling{1, false, mostRatio + 1}).axis(0, 1, 1); err == nil {
+		t.Error("a sampling ratio without bound is not refused")
 	}
 }

@@ -38,9 +38,24 @@ type roiKernel struct {
 }
 
 // roiLines are the samples of one region.
-type roiLines struct{ ys, xs []pixels }
+type roiLines struct{ ys, xs binPixels }
 
-// pixels are the two of a sample along one axis, with weights; lo is -1 beyond the image.
+// binPixels are the samples of a region's bins that lie inside the image along one axis.
+type binPixels struct {
+	of   []pixels
+	ends []int // of bins, in of
+	all  int   // samples of a bin, with those outside
+}
+
+// bin gives the samples of bin i.
+func (b *binPixels) bin(i int) []pixels {
+	if i == 0 {
+		return b.of[:b.ends[0]]
+	}
+	return b.of[b.ends[i-1]:b.ends[i]]
+}
+
+// pixels are the two of a sample along one axis, with weights.
 type pixels struct {
 	lo, hi    int
 	low, high float32
@@ -66,18 +81,18 @@ func (k *roiKernel) Do(part int) {
 			k.errs[part] = fmt.Errorf("region %d: %w", region, err)
 			return
 		}
-		ny, nx := len(lines.ys)/rows, len(lines.xs)/columns
+		samples := lines.ys.all * lines.xs.all
 		for ch := first; ch < first+n; ch++ {
 			plane := k.src[(int(k.batch[region])*k.channels+ch)*area:][:area]
 			dst := k.dst[(region*k.channels+ch)*rows*columns:][:rows*columns]
 			for i := range dst {
 				y, x := i/columns, i%columns
-				dst[i] = k.pool(plane, lines.ys[y*ny:(y+1)*ny], lines.xs[x*nx:(x+1)*nx])
+				dst[i] = k.pool(plane, lines.ys.bin(y), lines.xs.bin(x), samples)
 			}
 		}
 		lo += n
 	}
-	if len(lines.ys)+len(lines.xs) > 1<<14 {
+	if len(lines.ys.of)+len(lines.xs.of) > 1<<14 {
 		*lines = roiLines{}
 	}
 }
@@ -88,49 +103,45 @@ func (k *roiKernel) find(l *roiLines, region int) (err error) {
 		return fmt.Errorf("its batch index is %d, expected 0 to %d", b, k.images-1)
 	}
 	box := k.boxes[region*4 : region*4+4]
-	if l.ys, err = k.along(l.ys[:0], box[1], box[3], k.dims[2], k.h); err == nil {
-		l.xs, err = k.along(l.xs[:0], box[0], box[2], k.dims[3], k.w)
+	if err = k.along(&l.ys, box[1], box[3], k.dims[2], k.h); err == nil {
+		err = k.along(&l.xs, box[0], box[2], k.dims[3], k.w)
 	}
 	return err
 }
 
-// along appends the samples of all bins along an axis of so many pixels (size).
-func (k *roiKernel) along(l []pixels, from, to float32, bins, size int) ([]pixels, error) {
-	start, bin, samples, err := k.axis(float64(from), float64(to), bins)
+// along notes the samples of all bins along an axis of so many pixels (size).
+func (k *roiKernel) along(l *binPixels, from, to float32, bins, size int) error {
+	axis, err := k.axis(float64(from), float64(to), bins)
 	if err != nil {
-		return l, err
+		return err
 	}
+	l.of, l.ends, l.all = l.of[:0], l.ends[:0], axis.samples
 	for i := range bins {
-		for j := range samples {
-			at := sampleLine(sampleAt(start, bin, i, j, samples), size)
-			if !at.inside {
-				at.lo = -1
-			}
-			l = append(l, pixels{at.lo, at.hi, float32(1 - at.fraction), float32(at.fraction)})
+		first, end := axis.inside(i, size)
+		for j := first; j < end; j++ {
+			at := sampleLine(axis.at(i, j), size)
+			l.of = append(l.of, pixels{at.lo, at.hi, float32(1 - at.fraction), float32(at.fraction)})
 		}
+		l.ends = append(l.ends, len(l.of))
 	}
-	return l, nil
+	return nil
 }
 
-// pool is poolBin in float32: products and sums are rounded one by one.
-func (k *roiKernel) pool(plane []float32, ys, xs []pixels) float32 {
-	count := len(ys) * len(xs)
+// pool is poolBin in float32: products and sums are rounded one by one. A bin has so
+// many samples (count) with those outside the image.
+func (k *roiKernel) pool(plane []float32, ys, xs []pixels, count int) float32 {
 	if count == 0 {
 		return 0
 	}
 	total, top := float32(0), float32(math.Inf(-1))
+	if len(ys)*len(xs) < count {
+		top = 0
+	}
 	for _, y := range ys {
-		if y.lo < 0 {
-			top = max(top, 0)
-			continue
-		}
 		upper, lower := plane[y.lo*k.w:][:k.w], plane[y.hi*k.w:][:k.w]
 		for _, x := range xs {
-			var a, b, c, d float32
-			if x.lo >= 0 {
-				a, b = float32(float32(y.low*x.low)*upper[x.lo]), float32(float32(y.low*x.high)*upper[x.hi])
-				c, d = float32(float32(y.high*x.low)*lower[x.lo]), float32(float32(y.high*x.high)*lower[x.hi])
-			}
+			a, b := float32(float32(y.low*x.low)*upper[x.lo]), float32(float32(y.low*x.high)*upper[x.hi])
+			c, d := float32(float32(y.high*x.low)*lower[x.lo]), float32(float32(y.high*x.high)*lower[x.hi])
 			if !k.largest {
 				total += (a + b) + (c + d)
 				continue
