@@ -31,6 +31,9 @@ func gemm() {
 	gemmDot(gemmZMM)
 	gemmDot(gemmYMM)
 	transpose8x8()
+	gemmSweep(rows{wide: true})
+	gemmSweep(rows{})
+	gemmRowTransposed()
 }
 
 // Offsets in bytes into the Go struct tile; a test there holds them together.

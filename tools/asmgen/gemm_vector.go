@@ -164,7 +164,7 @@ func transpose8x8() {
 	Label("loop")
 	LEAQ(Mem{Base: src, Index: ss, Scale: 4}, src4)
 	LEAQ(Mem{Base: dst, Index: ds, Scale: 4}, dst4)
-	rows := transposedRows(src, src4, ss, ss3)
+	rows := transposedRows(src, src4, ss, ss3, 0)
 	for i, v := range rows {
 		VMOVUPS(v, strided(i, dst, dst4, ds, ds3))
 	}
@@ -193,13 +193,15 @@ func strided(i int, base, base4, stride, stride3 reg.Register) Mem {
 	return Mem{Base: base}
 }
 
-// transposedRows loads an 8×8 block and transposes it in registers: pairs, then
-// quads, then halves.
-func transposedRows(src, src4, ss, ss3 reg.Register) [8]reg.VecVirtual {
+// transposedRows loads an 8×8 block, disp bytes after its pointers, and transposes it in
+// registers: pairs, then quads, then halves.
+func transposedRows(src, src4, ss, ss3 reg.Register, disp int) [8]reg.VecVirtual {
 	var r, t, u, out [8]reg.VecVirtual
 	for i := range r {
 		r[i] = YMM()
-		VMOVUPS(strided(i, src, src4, ss, ss3), r[i])
+		m := strided(i, src, src4, ss, ss3)
+		m.Disp = disp
+		VMOVUPS(m, r[i])
 	}
 	for i := 0; i < 8; i += 2 {
 		t[i], t[i+1] = YMM(), YMM()

@@ -14,7 +14,7 @@ func transposeFamily() {
 	transposeTile("tile1", 1, 8, block1)
 	transposeTile("tile2", 2, 8, block2)
 	transposeTile("tile4", 4, 8, func(src, dst rowAddress) {
-		for i, r := range transposedRows(src.base, src.base4, src.stride, src.stride3) {
+		for i, r := range transposedRows(src.base, src.base4, src.stride, src.stride3, 0) {
 			VMOVUPS(r, dst.row(i))
 		}
 	})

@@ -35,6 +35,15 @@ type kernels struct {
 	// dot is the sum of products over n elements in the arithmetic of dot.go.
 	dot func(x, y *float32, n int) float32
 
+	// sweep adds to n elements of c the products of passes·sweepRows elements of a with as
+	// many rows of b, ldb bytes apart. It may be nil.
+	sweep func(c, a, b *float32, ldb, n, passes int)
+
+	// rowTransposed adds to groups of rowGroup elements of c the products of k elements of a,
+	// whole rowSteps, with as many columns of b, whose rows, ldb bytes apart, are those of c. It
+	// is nil where sweep is.
+	rowTransposed func(c, a, b *float32, ldb, k, groups int)
+
 	// transpose8 copies the transpose of 8 rows of src, 8·blocks elements long,
 	// to dst. Strides are in elements. It may be nil.
 	transpose8 func(dst, src *float32, dstStride, srcStride, blocks int)

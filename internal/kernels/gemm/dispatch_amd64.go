@@ -19,13 +19,13 @@ func forLevel(l cpu.Target) *kernels {
 var avx512 = kernels{
 	level: cpu.AVX512, mr: 14, nr: 32, masksB: true, powers: true,
 	tile: tiles512, partial: tiles512, half: halves512, wide: [3]kernel{1: wide512x1, 2: wide512x2},
-	dot: dot512, transpose8: transpose8x8,
+	dot: dot512, transpose8: transpose8x8, sweep: sweep512, rowTransposed: rowTransposed,
 }
 
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 6, nr: 16,
 	tile: tiles256, partial: masked256, wide: [3]kernel{1: wide256x1, 2: wide256x2},
-	dot: dot256, transpose8: transpose8x8,
+	dot: dot256, transpose8: transpose8x8, sweep: sweep256, rowTransposed: rowTransposed,
 }
 
 var tiles512 = [maxRows + 1]kernel{

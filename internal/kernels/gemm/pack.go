@@ -124,14 +124,21 @@ func packPanel(kern *kernels, dst []float32, b *Matrix, off, k0, k, j, n int) {
 // transposed A are copied in whole blocks of them, of the next tile's if need be.
 const transposeBlock = 8
 
+// transposeCols is the columns for which all rows are transposed before the next: their
+// lines of dst stay in the first cache until they are full.
+const transposeCols = 64
+
 // transpose writes column i of src, rows×cols, to row i of dst.
 func transpose(kern *kernels, dst []float32, dstStride int, src unsafe.Pointer, srcStride, rows, cols int) {
 	blockRows, blockCols := 0, 0
 	if kern.transpose8 != nil {
 		blockRows, blockCols = rows&^(transposeBlock-1), cols&^(transposeBlock-1)
 	}
-	for r := 0; r < blockRows && blockCols > 0; r += transposeBlock {
-		kern.transpose8((*float32)(at(dst, r)), (*float32)(unsafe.Add(src, 4*r*srcStride)), dstStride, srcStride, blockCols/transposeBlock)
+	for c := 0; c < blockCols; c += transposeCols {
+		for r := 0; r < blockRows; r += transposeBlock {
+			kern.transpose8((*float32)(at(dst, c*dstStride+r)), (*float32)(unsafe.Add(src, 4*(r*srcStride+c))), dstStride, srcStride,
+				min(transposeCols, blockCols-c)/transposeBlock)
+		}
 	}
 	for r := range rows {
 		from := blockCols

@@ -18,6 +18,9 @@ type plan struct {
 	panels  int // of nr columns, the last may be partial
 	grid    tiling.Grid
 
+	stream int // rows of B that go before the tiles; stream.go
+	aRows  int // of A, transposed, that a product with one column has in scratch at once
+
 	packB    bool // B's blocks are copied to scratch
 	packTail bool // only the partial panel is
 	bOff     int  // where in a slot's scratch that is
@@ -107,16 +110,18 @@ const fewRowsBlock = 128 << 10
 const packFrom = 256
 
 func (p *plan) block() {
-	p.kc = p.k
+	p.stream = p.streamed()
+	p.kc = p.k - p.stream
 	depth := blockRows
 	if n := p.tuning.DepthRows; n > 0 {
 		depth = n
 	}
-	if p.k > depth {
+	if p.kc > depth {
 		blocks := tiling.Ceil(p.k, depth)
 		p.kc = tiling.Align(tiling.Ceil(p.k, blocks), 4)
 	}
 	p.keepR = p.inPlace && p.kc < p.k
+	p.aRows = columnRows(p.k)
 	p.tiles = tiling.Ceil(p.m, p.rows)
 	p.panels = tiling.Ceil(p.n, p.kern.nr)
 	size := BlockBytes(p.packed)
@@ -151,7 +156,7 @@ func (p *plan) measureScratch() {
 	n := 0
 	if p.n == 1 {
 		if p.transA {
-			n += align(p.k)
+			n += align(p.aRows * p.k)
 		}
 		p.bOff = n
 		if !p.packed && !p.bContiguous {
@@ -175,6 +180,13 @@ func (p *plan) measureScratch() {
 		n += p.grid.MostTiles() * p.rows * p.rStride
 	}
 	p.perSlot = n
+}
+
+// columnRows is how many rows of a transposed A with so many columns are copied at once:
+// those of a cache line, but not too many elements.
+func columnRows(k int) int {
+	const most = 1 << 16
+	return min(max(most/max(k, 1)&^(transposeBlock-1), 1), lineBytes/4)
 }
 
 // scratch is the elements that all slots need, with room for alignment.

@@ -12,11 +12,12 @@ type workspace struct {
 	tile    tile
 	final   uint64 // flags of the last block of K
 	scratch []float32
-	next    block // after the one in work
-	ahead   block // the first of the chunk that the thread is likely to take next
-	share   int   // of it that the row tile in work fetches
-	shares  int   // how many there are
-	kept    int   // first row of the residual that is copied
+	next    block             // after the one in work
+	ahead   block             // the first of the chunk that the thread is likely to take next
+	share   int               // of it that the row tile in work fetches
+	shares  int               // how many there are
+	kept    int               // first row of the residual that is copied
+	last    [rowGroup]float32 // sums of columns at the end of a row
 
 	// where the batch item begins; in B packed, its number
 	aOff, bOff, cOff, resOff, colOff, rowOff int
@@ -61,12 +62,15 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 	}
 	p := &t.plan
 	for j := part.Panel; j < part.PanelEnd; j += p.ncPanel {
-		for k := 0; ; k += p.kc {
+		for k := p.stream; ; k += p.kc {
 			kn := min(p.kc, t.K-k)
 			b := block{k0: k, k: kn, p0: j, p1: min(j+p.ncPanel, part.PanelEnd)}
 			t.packBlock(w, &b)
-			if p.keepR && k == 0 {
+			if p.keepR && k == p.stream {
 				t.keepResidual(w, &b, part)
+			}
+			if p.stream > 0 && k == p.stream {
+				t.stream(w, &b)
 			}
 			w.next = t.after(w, &b, part)
 			t.block(w, &b, part.Tile, part.TileEnd)
@@ -352,12 +356,17 @@ func (t *Task) column(w *workspace, t0, t1 int) {
 	x.rowBias = at(t.RowBias.Data, w.rowOff)
 	x.flags = w.final
 	b := t.columnOfB(w)
-	for i := t0; i < t1; i++ {
-		row, end := tiling.Rows(i, t.M, t.plan.tiles)
-		for ; row < end; row++ {
+	first, _ := tiling.Rows(t0, t.M, t.plan.tiles)
+	_, last := tiling.Rows(t1-1, t.M, t.plan.tiles)
+	for from := first; from < last; from += p.aRows {
+		n := min(p.aRows, last-from)
+		if t.A.Trans && t.K > 0 {
+			transpose(p.kern, w.scratch, t.K, at(t.A.Data, w.aOff+from), t.A.Stride, t.K, n)
+		}
+		for row := from; row < from+n; row++ {
 			var s, res float32
 			if t.K > 0 {
-				s = p.kern.dot((*float32)(t.rowOfA(w, row)), b, t.K)
+				s = p.kern.dot((*float32)(t.rowOfA(w, row, from)), b, t.K)
 			}
 			if t.Residual.Data != nil {
 				res = t.Residual.Data[w.resOff+row*t.Residual.Stride]
@@ -387,15 +396,12 @@ func (t *Task) columnOfB(w *workspace) *float32 {
 	return unsafe.SliceData(dst)
 }
 
-// rowOfA is a contiguous row, copied to scratch if need be.
-func (t *Task) rowOfA(w *workspace, row int) unsafe.Pointer {
+// rowOfA is a contiguous row, in scratch, where rows begin with first, if A is transposed.
+func (t *Task) rowOfA(w *workspace, row, first int) unsafe.Pointer {
 	if !t.A.Trans {
 		return at(t.A.Data, w.aOff+row*t.A.Stride)
 	}
-	for k := range t.K {
-		w.scratch[k] = t.A.Data[w.aOff+k*t.A.Stride+row]
-	}
-	return at(w.scratch, 0)
+	return at(w.scratch, (row-first)*t.K)
 }
 
 // alignment is how many elements to skip for a cache line boundary.

@@ -126,3 +126,12 @@ func dot256(x *float32, y *float32, n int) float32
 
 //go:noescape
 func transpose8x8(dst *float32, src *float32, dstStride int, srcStride int, blocks int)
+
+//go:noescape
+func sweep512(c *float32, a *float32, b *float32, ldb int, n int, passes int)
+
+//go:noescape
+func sweep256(c *float32, a *float32, b *float32, ldb int, n int, passes int)
+
+//go:noescape
+func rowTransposed(c *float32, a *float32, b *float32, ldb int, k int, groups int)

@@ -111,9 +111,9 @@ func swapped(s []int, trans bool) []int {
 func (k *kernel) place(m *MatMul, a, b []int) {
 	t := k.Product
 	t.M, t.N, t.K = m.M, m.N, m.K
-	t.A = gemm.Matrix{Stride: m.K, Trans: k.spec.TransA}
-	if k.spec.TransA {
-		t.A.Stride = m.M
+	t.A = gemm.Matrix{Stride: m.K}
+	if k.spec.TransA && m.M > 1 { // a single column is a row
+		t.A.Trans, t.A.Stride = true, m.M
 	}
 	t.B = gemm.Matrix{Stride: m.N, Trans: k.spec.TransB}
 	if k.spec.TransB {
