@@ -58,6 +58,15 @@ var unaries = []unaryFunc{
 	{"log", 0, 1, plain(rows.log)},
 	{"sin", 0, 1, plain(rows.sin)},
 	{"cos", 0, 1, plain(rows.cos)},
+	{"tan", 0, 1, plain(rows.tan)},
+	{"asin", 0, 1, plain(rows.asin)},
+	{"acos", 0, 1, plain(rows.acos)},
+	{"atan", 0, 1, plain(rows.atan)},
+	{"sinh", 0, 1, plain(rows.sinh)},
+	{"cosh", 0, 1, plain(rows.cosh)},
+	{"asinh", 0, 1, plain(rows.asinh)},
+	{"acosh", 0, 1, plain(rows.acosh)},
+	{"atanh", 0, 1, plain(rows.atanh)},
 	{"tanh", 0, 1, plain(rows.tanh)},
 	{"sigmoid", 0, 1, plain(rows.sigmoid)},
 	{"erf", 0, 1, plain(rows.erf)},
@@ -80,6 +89,7 @@ var unaries = []unaryFunc{
 	}},
 	{"relu", 0, 4, plain(func(v rows, x vec) vec { return v.atLeast(x, fconst(0)) })},
 	{"clip", 2, 2, func(v rows, x vec, p []vec) vec { return v.min(p[1], v.max(p[0], x)) }},
+	{"shrink", 2, 2, func(v rows, x vec, p []vec) vec { return v.shrink(x, p[0], p[1]) }},
 	{"affine", 2, 2, func(v rows, x vec, p []vec) vec { return v.add(v.mul(x, p[0]), p[1]) }},
 }
 
@@ -201,6 +211,20 @@ func (v rows) conversions() {
 		VCVTDQ2PS(r, r)
 		v.store(r, dst)
 	})
+	v.conversion("float32FromBool", "float32", "bool", 4, 1, func(dst, src Mem) {
+		r := v.reg()
+		VPMOVZXBD(src, r)
+		if v.wide {
+			VPMINUD_BCST(bitsConst(1), r, r)
+		} else {
+			VPMINUD(bitsConst(1), r, r)
+		}
+		VCVTDQ2PS(r, r)
+		v.store(r, dst)
+	})
+	if v.wide {
+		v.longConversions()
+	}
 	v.conversion("int64FromInt32", "int64", "int32", 8, 4, func(dst, src Mem) {
 		for half := range 2 {
 			r := v.reg()
@@ -209,6 +233,31 @@ func (v rows) conversions() {
 		}
 	})
 	v.conversion("int32FromInt64", "int32", "int64", 4, 8, v.lowHalves)
+}
+
+// longConversions are those between float32 and int64; AVX2 has none. What no int64 holds becomes its
+// least value, but for numbers from 2^63 to 2^64, which become their unsigned bits.
+func (v rows) longConversions() {
+	v.conversion("float32FromInt64", "float32", "int64", 4, 8, func(dst, src Mem) {
+		for half := range 2 {
+			r := YMM()
+			VCVTQQ2PS(v.load(src.Offset(half*64)), r)
+			VMOVUPS(r, dst.Offset(half*32))
+		}
+	})
+	v.conversion("int64FromFloat32", "int64", "float32", 8, 4, func(dst, src Mem) {
+		for half := range 2 {
+			x, r, most, large := YMM(), ZMM(), YMM(), K()
+			VMOVUPS(src.Offset(half*32), x)
+			VCVTTPS2QQ(x, r)
+			VBROADCASTSS(fconst(1<<63), most)
+			VCMPPS(U8(geOQ), most, x, large)
+			VADDPS(most, most, most)
+			VCMPPS(U8(ltOQ), most, x, large, large)
+			VCVTTPS2UQQ(x, large, r)
+			v.store(r, dst.Offset(half*64))
+		}
+	})
 }
 
 // lowHalves keeps the low 32 bits of each 64.

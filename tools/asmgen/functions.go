@@ -58,12 +58,18 @@ const (
 // reduceExp splits x = n·ln2 + r for |x| below 2^20: adding 3·2^22 rounds to an
 // integer, in fewer steps than the rounding instruction.
 func (v rows) reduceExp(x reg.VecVirtual) (n, r reg.VecVirtual) {
+	n, r, _ = v.reduceExpBits(x)
+	return n, r
+}
+
+// reduceExpBits also gives n in the lowest bits of an integer.
+func (v rows) reduceExpBits(x reg.VecVirtual) (n, r, bits reg.VecVirtual) {
 	const toInteger = 3 << 22
-	n = v.load(fconst(toInteger))
-	v.either(fconst(1.4426950408889634), x, n, VFMADD231PS, VFMADD231PS_BCST)
-	n = v.sub(n, fconst(toInteger))
+	bits = v.load(fconst(toInteger))
+	v.either(fconst(1.4426950408889634), x, bits, VFMADD231PS, VFMADD231PS_BCST)
+	n = v.sub(bits, fconst(toInteger))
 	r = v.fnma(n, fconst(ln2Hi), x)
-	return n, v.fnma(n, fconst(ln2Lo), r)
+	return n, v.fnma(n, fconst(ln2Lo), r), bits
 }
 
 // scale is p·2^n for an integral n, rounded once.
@@ -157,19 +163,25 @@ func (v rows) expNegative(x reg.VecVirtual) reg.VecVirtual {
 
 // expm1 keeps the sign of zero.
 func (v rows) expm1(x reg.VecVirtual) reg.VecVirtual {
-	c := v.atLeast(v.atMost(x, fconst(89)), fconst(-30))
-	n, r := v.reduceExp(c)
-	q := v.poly(r, expQ...)
-	p := v.fma(q, v.mul(r, r), r)
-	half := v.scale(v.load(fconst(0.5)), n) // 2^(n-1), since 2^128 is too large
-	y := v.fma(half, p, v.sub(half, fconst(0.5)))
+	y := v.halfExpm1(v.atLeast(v.atMost(x, fconst(89)), fconst(-30)))
 	return v.or(v.add(y, y), v.and(x, bitsConst(signBit)))
 }
 
+// halfExpm1 is (e^x - 1)/2 for x between -80 and 89, or NaN.
+func (v rows) halfExpm1(x reg.VecVirtual) reg.VecVirtual {
+	_, r, n := v.reduceExpBits(x)
+	q := v.poly(r, expQ...)
+	p := v.fma(q, v.mul(r, r), r)
+	half := v.reg() // 2^(n-1), since 2^128 is too large
+	VPSLLD(Imm(23), n, half)
+	half = v.addInt(half, bitsConst(126<<23))
+	return v.fma(half, p, v.sub(half, fconst(0.5)))
+}
+
+// tanh is (e^t - 1)/(e^t + 1) for t = -2|x|, with x's sign.
 func (v rows) tanh(x reg.VecVirtual) reg.VecVirtual {
-	em := v.expm1(v.atLeast(v.or(v.add(x, x), bitsConst(signBit)), fconst(-40)))
-	y := v.div(em, v.add(em, fconst(2)))
-	return v.withSign(v.abs(y), x)
+	y := v.halfExpm1(v.atLeast(v.or(v.add(x, x), bitsConst(signBit)), fconst(-40)))
+	return v.merge(v.div(y, v.add(y, fconst(1))), x, allBits)
 }
 
 func (v rows) sigmoid(x reg.VecVirtual) reg.VecVirtual {
@@ -192,16 +204,26 @@ func (v rows) sin(x reg.VecVirtual) reg.VecVirtual {
 
 func (v rows) cos(x reg.VecVirtual) reg.VecVirtual { return v.quarters(v.abs(x), 1) }
 
-// quarters is sin(a + shift·π/2) for a ≥ 0.
-func (v rows) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
+// quarter is the sine and cosine of a's distance to the nearest multiple of π/2, for a ≥ 0,
+// and the number of that multiple plus shift in q's lowest bits.
+func (v rows) quarter(a reg.VecVirtual, shift uint32) (sin, cos, q reg.VecVirtual) {
 	const toInteger = 3 << 22
 	n := v.fma(a, v.load(fconst(0.6366197723675814)), v.load(fconst(toInteger)))
-	q := v.addInt(n, bitsConst(shift)) // its lowest bits are n's
+	q = n
+	if shift != 0 {
+		q = v.addInt(n, bitsConst(shift)) // its lowest bits are n's
+	}
 	n = v.sub(n, fconst(toInteger))
 	r := v.fnma(n, fconst(halfPi3), v.fnma(n, fconst(halfPi2), v.fnma(n, fconst(halfPi1), a)))
 	z := v.mul(r, r)
-	sin := v.fma(v.mul(v.poly(z, sinP...), z), r, r)
-	cos := v.add(v.fma(v.mul(z, z), v.poly(z, cosP...), v.mul(z, fconst(-0.5))), fconst(1))
+	sin = v.odd(r, z, sinP)
+	cos = v.add(v.fma(v.mul(z, z), v.poly(z, cosP...), v.mul(z, fconst(-0.5))), fconst(1))
+	return sin, cos, q
+}
+
+// quarters is sin(a + shift·π/2) for a ≥ 0.
+func (v rows) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
+	sin, cos, q := v.quarter(a, shift)
 	odd, sign := v.reg(), v.reg()
 	VPSLLD(Imm(31), q, odd)
 	VPSLLD(Imm(30), q, sign)

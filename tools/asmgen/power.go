@@ -76,6 +76,49 @@ func (v rows) power() {
 	end()
 }
 
+// remainder is dst = a - q·b for the whole q next to a/b towards zero, or with floor
+// downwards, for as many elements as fill registers. An element that it can't do (b zero or infinite,
+// |a/b| 2^22 and more, a NaN) becomes a NaN of the bits that the caller gives; it returns how many there are.
+// The rounded quotient is whole where the exact one is just below that, so that q is one too far: then the
+// remainder has the wrong sign, and b is put back. Nothing else is rounded.
+func (v rows) remainder(name string, floor bool) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst, a, b []float32, undone uint32) int")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+	count, undone := GP64(), v.param("undone")
+	XORQ(count, count)
+	v.wholeLoop(n, func() {
+		x, y := v.load(Mem{Base: a}), v.load(Mem{Base: b})
+		const towardsZero = 11
+		q := v.round(v.div(x, y), towardsZero)
+		r := v.fnma(q, y, x)
+		far := v.pick(v.negative(v.xor(r, x)), v.withSign(v.abs(y), x), v.load(fconst(0)))
+		r = v.withSign(v.abs(v.pick(v.cmp(eqOQ, r, fconst(0)), r, v.add(r, far))), x)
+		if floor {
+			other := v.pick(v.negative(v.xor(r, y)), y, v.load(fconst(0)))
+			r = v.pick(v.cmp(eqOQ, r, fconst(0)), r, v.add(r, other))
+		}
+		bad := v.cmp(nltUQ, v.abs(q), fconst(1<<22))
+		endless := v.cmp(nltUQ, v.abs(y), bitsConst(0x7f800000))
+		m := GP32()
+		if v.wide {
+			KORW(endless.k, bad.k, bad.k)
+			KMOVW(bad.k, m)
+		} else {
+			VORPS(endless.y, bad.y, bad.y)
+			VMOVMSKPS(bad.y, m)
+		}
+		v.store(v.pick(bad, undone, r), Mem{Base: dst})
+		POPCNTL(m, m)
+		ADDQ(m.As64(), count)
+		for _, p := range []reg.GPVirtual{dst, a, b} {
+			ADDQ(step(4*v.width()), p)
+		}
+	})
+	Store(count, ReturnIndex(0))
+	end()
+}
+
 // powerOf gives the result and where there is none.
 func (v rows) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
 	magnitude, sign, whole, t := v.narrowReg(), v.narrowReg(), v.narrowReg(), v.narrowReg()

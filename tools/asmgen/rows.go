@@ -272,6 +272,16 @@ func (v rows) withSign(a, x reg.VecVirtual) reg.VecVirtual {
 	return v.or(a, v.and(x, bitsConst(signBit)))
 }
 
+// merge has a's bits where mask is set, and b's where it is not.
+func (v rows) merge(a, b reg.VecVirtual, mask uint32) reg.VecVirtual {
+	if !v.wide {
+		return v.or(v.and(a, bitsConst(mask)), v.and(b, bitsConst(^mask)))
+	}
+	r := v.load(bitsConst(mask))
+	VPTERNLOGD(U8(0xca), b, a, r) // r ? a : b
+	return r
+}
+
 // Rounding modes of round.
 const (
 	toEven = 8 + iota

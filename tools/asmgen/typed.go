@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -22,6 +24,12 @@ func typedFamily() {
 		}
 		v.truths("notZero", neqUQ, func(x vec) (vec, Op) { return x, fconst(0) })
 		v.truths("isNaN", unord, func(x vec) (vec, Op) { return x, x })
+		v.truths("isInf", eqOQ, func(x vec) (vec, Op) { return v.abs(x), bitsConst(0x7f800000) })
+		for _, size := range []int{4, 8} {
+			v.integerComparison("equal", size, 0)
+			v.integerComparison("greater", size, 6)
+			v.integerComparison("lessEqual", size, 2)
+		}
 		v.lowBytes()
 		for _, f := range []struct {
 			name, of string
@@ -29,12 +37,16 @@ func typedFamily() {
 			do       func(b Op, a, r reg.VecVirtual)
 		}{
 			{"addInt32", "int32", 4, vectorOp(VPADDD)}, {"subInt32", "int32", 4, vectorOp(VPSUBD)}, {"mulInt32", "int32", 4, vectorOp(VPMULLD)},
+			{"shiftLeft32", "uint32", 4, vectorOp(VPSLLVD)}, {"shiftRight32", "uint32", 4, vectorOp(VPSRLVD)},
+			{"shiftLeft64", "uint64", 8, vectorOp(VPSLLVQ)}, {"shiftRight64", "uint64", 8, vectorOp(VPSRLVQ)},
 			{"addInt64", "int64", 8, vectorOp(VPADDQ)}, {"subInt64", "int64", 8, vectorOp(VPSUBQ)},
 			{"andBits", "byte", 1, v.bits(VPAND, VPANDD)}, {"orBits", "byte", 1, v.bits(VPOR, VPORD)}, {"xorBits", "byte", 1, v.bits(VPXOR, VPXORD)},
 		} {
 			v.typed(f.name, f.of, f.size, f.do)
 		}
 		v.power()
+		v.remainder("fmod", false)
+		v.remainder("mod", true)
 		one := func() vec { return v.load(truthOnes()) }
 		v.truth("andTruth", one, func(a, b, one, r vec) { VPMINUB(b, a, r); VPMINUB(one, r, r) })
 		v.truth("orTruth", one, func(a, b, one, r vec) { v.bits(VPOR, VPORD)(b, a, r); VPMINUB(one, r, r) })
@@ -96,6 +108,58 @@ func (v rows) comparison(name string, predicate int, row bool) {
 		if row {
 			ADDQ(step(4*v.width()), b)
 		}
+	})
+	end()
+}
+
+// integerComparison is dst = a ∘ b on rows of signed integers of so many bytes, with a predicate of AVX-512.
+func (v rows) integerComparison(name string, size int, predicate uint8) {
+	of := map[int]string{4: "int32", 8: "int64"}[size]
+	TEXT(fmt.Sprintf("%sInt%d%s", name, 8*size, v.suffix()), NOSPLIT, "func(dst []bool, a, b []"+of+")")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
+	compare := func(at int) chosen {
+		x, right := v.load(Mem{Base: a, Disp: at}), Mem{Base: b, Disp: at}
+		switch {
+		case v.wide && size == 4:
+			c := chosen{k: K()}
+			VPCMPD(U8(predicate), right, x, c.k)
+			return c
+		case v.wide:
+			c := chosen{k: K()}
+			VPCMPQ(U8(predicate), right, x, c.k)
+			return c
+		case predicate == 0 && size == 4:
+			VPCMPEQD(right, x, x)
+		case predicate == 0:
+			VPCMPEQQ(right, x, x)
+		case size == 4:
+			VPCMPGTD(right, x, x)
+		default:
+			VPCMPGTQ(right, x, x)
+		}
+		return chosen{y: x}
+	}
+	v.wholeLoop(n, func() {
+		c := compare(0)
+		if size == 8 {
+			high := compare(4 * v.width())
+			if v.wide {
+				KUNPCKBW(c.k, high.k, c.k)
+			} else {
+				VSHUFPS(Imm(0x88), high.y, c.y, c.y) // of each 128 bits: c0 c1 high0 high1
+				VPERMQ(Imm(0xd8), c.y, c.y)
+			}
+		}
+		if predicate == 2 && !v.wide { // what is not greater
+			all := v.reg()
+			VPCMPEQD(all, all, all)
+			VPXOR(all, c.y, c.y)
+		}
+		v.storeTruths(c, Mem{Base: dst})
+		ADDQ(step(v.width()), dst)
+		ADDQ(step(size*v.width()), a)
+		ADDQ(step(size*v.width()), b)
 	})
 	end()
 }

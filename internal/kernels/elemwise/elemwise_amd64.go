@@ -47,6 +47,33 @@ func sinAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 func cosAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
+func tanAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func asinAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func acosAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func atanAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func sinhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func coshAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func asinhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func acoshAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func atanhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
 func tanhAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
@@ -93,6 +120,9 @@ func reluAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func clipAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func shrinkAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func affineAVX2(dst []float32, src []float32, a float32, b float32, c float32)
@@ -194,6 +224,9 @@ func int32FromFloat32AVX2(dst []int32, src []float32)
 func float32FromUint8AVX2(dst []float32, src []uint8)
 
 //go:noescape
+func float32FromBoolAVX2(dst []float32, src []bool)
+
+//go:noescape
 func int64FromInt32AVX2(dst []int64, src []int32)
 
 //go:noescape
@@ -257,6 +290,33 @@ func sinAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 func cosAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
+func tanAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func asinAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func acosAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func atanAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func sinhAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func coshAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func asinhAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func acoshAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func atanhAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
 func tanhAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
@@ -303,6 +363,9 @@ func reluAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func clipAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func shrinkAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func affineAVX512(dst []float32, src []float32, a float32, b float32, c float32)
@@ -402,6 +465,15 @@ func int32FromFloat32AVX512(dst []int32, src []float32)
 
 //go:noescape
 func float32FromUint8AVX512(dst []float32, src []uint8)
+
+//go:noescape
+func float32FromBoolAVX512(dst []float32, src []bool)
+
+//go:noescape
+func float32FromInt64AVX512(dst []float32, src []int64)
+
+//go:noescape
+func int64FromFloat32AVX512(dst []int64, src []float32)
 
 //go:noescape
 func int64FromInt32AVX512(dst []int64, src []int32)

@@ -41,6 +41,27 @@ func notZeroAVX2(dst []bool, src []float32)
 func isNaNAVX2(dst []bool, src []float32)
 
 //go:noescape
+func isInfAVX2(dst []bool, src []float32)
+
+//go:noescape
+func equalInt32AVX2(dst []bool, a []int32, b []int32)
+
+//go:noescape
+func greaterInt32AVX2(dst []bool, a []int32, b []int32)
+
+//go:noescape
+func lessEqualInt32AVX2(dst []bool, a []int32, b []int32)
+
+//go:noescape
+func equalInt64AVX2(dst []bool, a []int64, b []int64)
+
+//go:noescape
+func greaterInt64AVX2(dst []bool, a []int64, b []int64)
+
+//go:noescape
+func lessEqualInt64AVX2(dst []bool, a []int64, b []int64)
+
+//go:noescape
 func lowBytesAVX2(dst []byte, src []float32)
 
 //go:noescape
@@ -51,6 +72,18 @@ func subInt32AVX2(dst []int32, a []int32, b []int32)
 
 //go:noescape
 func mulInt32AVX2(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func shiftLeft32AVX2(dst []uint32, a []uint32, b []uint32)
+
+//go:noescape
+func shiftRight32AVX2(dst []uint32, a []uint32, b []uint32)
+
+//go:noescape
+func shiftLeft64AVX2(dst []uint64, a []uint64, b []uint64)
+
+//go:noescape
+func shiftRight64AVX2(dst []uint64, a []uint64, b []uint64)
 
 //go:noescape
 func addInt64AVX2(dst []int64, a []int64, b []int64)
@@ -69,6 +102,12 @@ func xorBitsAVX2(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func powerAVX2(dst []float32, a []float32, b []float32, undone uint32) int
+
+//go:noescape
+func fmodAVX2(dst []float32, a []float32, b []float32, undone uint32) int
+
+//go:noescape
+func modAVX2(dst []float32, a []float32, b []float32, undone uint32) int
 
 //go:noescape
 func andTruthAVX2(dst []byte, a []byte, b []byte)
@@ -116,6 +155,27 @@ func notZeroAVX512(dst []bool, src []float32)
 func isNaNAVX512(dst []bool, src []float32)
 
 //go:noescape
+func isInfAVX512(dst []bool, src []float32)
+
+//go:noescape
+func equalInt32AVX512(dst []bool, a []int32, b []int32)
+
+//go:noescape
+func greaterInt32AVX512(dst []bool, a []int32, b []int32)
+
+//go:noescape
+func lessEqualInt32AVX512(dst []bool, a []int32, b []int32)
+
+//go:noescape
+func equalInt64AVX512(dst []bool, a []int64, b []int64)
+
+//go:noescape
+func greaterInt64AVX512(dst []bool, a []int64, b []int64)
+
+//go:noescape
+func lessEqualInt64AVX512(dst []bool, a []int64, b []int64)
+
+//go:noescape
 func lowBytesAVX512(dst []byte, src []float32)
 
 //go:noescape
@@ -126,6 +186,18 @@ func subInt32AVX512(dst []int32, a []int32, b []int32)
 
 //go:noescape
 func mulInt32AVX512(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func shiftLeft32AVX512(dst []uint32, a []uint32, b []uint32)
+
+//go:noescape
+func shiftRight32AVX512(dst []uint32, a []uint32, b []uint32)
+
+//go:noescape
+func shiftLeft64AVX512(dst []uint64, a []uint64, b []uint64)
+
+//go:noescape
+func shiftRight64AVX512(dst []uint64, a []uint64, b []uint64)
 
 //go:noescape
 func addInt64AVX512(dst []int64, a []int64, b []int64)
@@ -144,6 +216,12 @@ func xorBitsAVX512(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func powerAVX512(dst []float32, a []float32, b []float32, undone uint32) int
+
+//go:noescape
+func fmodAVX512(dst []float32, a []float32, b []float32, undone uint32) int
+
+//go:noescape
+func modAVX512(dst []float32, a []float32, b []float32, undone uint32) int
 
 //go:noescape
 func andTruthAVX512(dst []byte, a []byte, b []byte)

@@ -262,6 +262,169 @@ done:
 	VZEROUPPER
 	RET
 
+// func isInfAVX2(dst []bool, src []float32)
+// Requires: AVX, AVX2
+TEXT ·isInfAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VANDPS word7fffffff<>+0(SB), Y0, Y0; VCMPPS $0x00, word7f800000<>+0(SB), Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0; VPAND word01010101<>+0(SB), X0, X0
+	VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+DATA word7fffffff<>+4(SB)/4, $0x7fffffff
+DATA word7fffffff<>+8(SB)/4, $0x7fffffff
+DATA word7fffffff<>+12(SB)/4, $0x7fffffff
+DATA word7fffffff<>+16(SB)/4, $0x7fffffff
+DATA word7fffffff<>+20(SB)/4, $0x7fffffff
+DATA word7fffffff<>+24(SB)/4, $0x7fffffff
+DATA word7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA word7f800000<>+0(SB)/4, $0x7f800000
+DATA word7f800000<>+4(SB)/4, $0x7f800000
+DATA word7f800000<>+8(SB)/4, $0x7f800000
+DATA word7f800000<>+12(SB)/4, $0x7f800000
+DATA word7f800000<>+16(SB)/4, $0x7f800000
+DATA word7f800000<>+20(SB)/4, $0x7f800000
+DATA word7f800000<>+24(SB)/4, $0x7f800000
+DATA word7f800000<>+28(SB)/4, $0x7f800000
+GLOBL word7f800000<>(SB), RODATA|NOPTR, $32
+
+// func equalInt32AVX2(dst []bool, a []int32, b []int32)
+// Requires: AVX, AVX2
+TEXT ·equalInt32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPEQD (DX), Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterInt32AVX2(dst []bool, a []int32, b []int32)
+// Requires: AVX, AVX2
+TEXT ·greaterInt32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPGTD (DX), Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessEqualInt32AVX2(dst []bool, a []int32, b []int32)
+// Requires: AVX, AVX2
+TEXT ·lessEqualInt32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPGTD (DX), Y0, Y0; VPCMPEQD Y1, Y1, Y1; VPXOR Y1, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1
+	VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0; VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func equalInt64AVX2(dst []bool, a []int64, b []int64)
+// Requires: AVX, AVX2
+TEXT ·equalInt64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPEQQ (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VPCMPEQQ 32(DX), Y1, Y1; VSHUFPS $0x88, Y1, Y0, Y0
+	VPERMQ $0xd8, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterInt64AVX2(dst []bool, a []int64, b []int64)
+// Requires: AVX, AVX2
+TEXT ·greaterInt64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPGTQ (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VPCMPGTQ 32(DX), Y1, Y1; VSHUFPS $0x88, Y1, Y0, Y0
+	VPERMQ $0xd8, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessEqualInt64AVX2(dst []bool, a []int64, b []int64)
+// Requires: AVX, AVX2
+TEXT ·lessEqualInt64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPGTQ (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VPCMPGTQ 32(DX), Y1, Y1; VSHUFPS $0x88, Y1, Y0, Y0
+	VPERMQ $0xd8, Y0, Y0; VPCMPEQD Y1, Y1, Y1; VPXOR Y1, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0
+	VPACKSSWB X0, X0, X0; VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
 // func lowBytesAVX2(dst []byte, src []float32)
 // Requires: AVX, AVX2
 TEXT ·lowBytesAVX2(SB), NOSPLIT, $0-48
@@ -342,6 +505,82 @@ TEXT ·mulInt32AVX2(SB), NOSPLIT, $0-72
 each:
 	VMOVUPS (CX), Y0; VPMULLD (DX), Y0, Y0; VMOVUPS Y0, (AX)
 	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftLeft32AVX2(dst []uint32, a []uint32, b []uint32)
+// Requires: AVX, AVX2
+TEXT ·shiftLeft32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPSLLVD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftRight32AVX2(dst []uint32, a []uint32, b []uint32)
+// Requires: AVX, AVX2
+TEXT ·shiftRight32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPSRLVD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftLeft64AVX2(dst []uint64, a []uint64, b []uint64)
+// Requires: AVX, AVX2
+TEXT ·shiftLeft64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPSLLVQ (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftRight64AVX2(dst []uint64, a []uint64, b []uint64)
+// Requires: AVX, AVX2
+TEXT ·shiftRight64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPSRLVQ (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
 	JGE     each
 
 done:
@@ -488,16 +727,6 @@ done:
 	VZEROUPPER
 	RET
 
-DATA word7fffffff<>+0(SB)/4, $0x7fffffff
-DATA word7fffffff<>+4(SB)/4, $0x7fffffff
-DATA word7fffffff<>+8(SB)/4, $0x7fffffff
-DATA word7fffffff<>+12(SB)/4, $0x7fffffff
-DATA word7fffffff<>+16(SB)/4, $0x7fffffff
-DATA word7fffffff<>+20(SB)/4, $0x7fffffff
-DATA word7fffffff<>+24(SB)/4, $0x7fffffff
-DATA word7fffffff<>+28(SB)/4, $0x7fffffff
-GLOBL word7fffffff<>(SB), RODATA|NOPTR, $32
-
 DATA word00800000<>+0(SB)/4, $0x00800000
 DATA word00800000<>+4(SB)/4, $0x00800000
 DATA word00800000<>+8(SB)/4, $0x00800000
@@ -507,16 +736,6 @@ DATA word00800000<>+20(SB)/4, $0x00800000
 DATA word00800000<>+24(SB)/4, $0x00800000
 DATA word00800000<>+28(SB)/4, $0x00800000
 GLOBL word00800000<>(SB), RODATA|NOPTR, $32
-
-DATA word7f800000<>+0(SB)/4, $0x7f800000
-DATA word7f800000<>+4(SB)/4, $0x7f800000
-DATA word7f800000<>+8(SB)/4, $0x7f800000
-DATA word7f800000<>+12(SB)/4, $0x7f800000
-DATA word7f800000<>+16(SB)/4, $0x7f800000
-DATA word7f800000<>+20(SB)/4, $0x7f800000
-DATA word7f800000<>+24(SB)/4, $0x7f800000
-DATA word7f800000<>+28(SB)/4, $0x7f800000
-GLOBL word7f800000<>(SB), RODATA|NOPTR, $32
 
 DATA word4e800000<>+0(SB)/4, $0x4e800000
 DATA word4e800000<>+4(SB)/4, $0x4e800000
@@ -777,6 +996,82 @@ DATA word40400000<>+20(SB)/4, $0x40400000
 DATA word40400000<>+24(SB)/4, $0x40400000
 DATA word40400000<>+28(SB)/4, $0x40400000
 GLOBL word40400000<>(SB), RODATA|NOPTR, $32
+
+// func fmodAVX2(dst []float32, a []float32, b []float32, undone uint32) int
+// Requires: AVX, FMA3, POPCNT
+TEXT ·fmodAVX2(SB), NOSPLIT, $0-88
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	MOVQ         b_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS undone+72(FP), Y0
+	XORQ SI, SI; SUBQ $0x00000008, BX
+	JLT          done
+
+each:
+	VMOVUPS (CX), Y1; VMOVUPS (DX), Y2; VDIVPS Y2, Y1, Y3; VROUNDPS $0x0b, Y3, Y3; VMOVAPS Y1, Y4; VFNMADD231PS Y2, Y3, Y4
+	VXORPS Y1, Y4, Y5; VANDPS word7fffffff<>+0(SB), Y2, Y6; VANDPS word80000000<>+0(SB), Y1, Y7; VORPS Y7, Y6, Y6
+	VMOVUPS word00000000<>+0(SB), Y7; VBLENDVPS Y5, Y6, Y7, Y5; VCMPPS $0x00, word00000000<>+0(SB), Y4, Y6
+	VADDPS Y5, Y4, Y5; VBLENDVPS Y6, Y4, Y5, Y4; VANDPS word7fffffff<>+0(SB), Y4, Y4; VANDPS word80000000<>+0(SB), Y1, Y1
+	VORPS Y1, Y4, Y1; VANDPS word7fffffff<>+0(SB), Y3, Y3; VCMPPS $0x15, word4a800000<>+0(SB), Y3, Y3
+	VANDPS word7fffffff<>+0(SB), Y2, Y2; VCMPPS $0x15, word7f800000<>+0(SB), Y2, Y2; VORPS Y2, Y3, Y3; VMOVMSKPS Y3, DI
+	VBLENDVPS Y3, Y0, Y1, Y1; VMOVUPS Y1, (AX)
+	POPCNTL DI, DI; ADDQ DI, SI; ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	MOVQ SI, ret+80(FP)
+	VZEROUPPER
+	RET
+
+DATA word80000000<>+0(SB)/4, $0x80000000
+DATA word80000000<>+4(SB)/4, $0x80000000
+DATA word80000000<>+8(SB)/4, $0x80000000
+DATA word80000000<>+12(SB)/4, $0x80000000
+DATA word80000000<>+16(SB)/4, $0x80000000
+DATA word80000000<>+20(SB)/4, $0x80000000
+DATA word80000000<>+24(SB)/4, $0x80000000
+DATA word80000000<>+28(SB)/4, $0x80000000
+GLOBL word80000000<>(SB), RODATA|NOPTR, $32
+
+DATA word4a800000<>+0(SB)/4, $0x4a800000
+DATA word4a800000<>+4(SB)/4, $0x4a800000
+DATA word4a800000<>+8(SB)/4, $0x4a800000
+DATA word4a800000<>+12(SB)/4, $0x4a800000
+DATA word4a800000<>+16(SB)/4, $0x4a800000
+DATA word4a800000<>+20(SB)/4, $0x4a800000
+DATA word4a800000<>+24(SB)/4, $0x4a800000
+DATA word4a800000<>+28(SB)/4, $0x4a800000
+GLOBL word4a800000<>(SB), RODATA|NOPTR, $32
+
+// func modAVX2(dst []float32, a []float32, b []float32, undone uint32) int
+// Requires: AVX, FMA3, POPCNT
+TEXT ·modAVX2(SB), NOSPLIT, $0-88
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	MOVQ         b_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS undone+72(FP), Y0
+	XORQ SI, SI; SUBQ $0x00000008, BX
+	JLT          done
+
+each:
+	VMOVUPS (CX), Y1; VMOVUPS (DX), Y2; VDIVPS Y2, Y1, Y3; VROUNDPS $0x0b, Y3, Y3; VMOVAPS Y1, Y4; VFNMADD231PS Y2, Y3, Y4
+	VXORPS Y1, Y4, Y5; VANDPS word7fffffff<>+0(SB), Y2, Y6; VANDPS word80000000<>+0(SB), Y1, Y7; VORPS Y7, Y6, Y6
+	VMOVUPS word00000000<>+0(SB), Y7; VBLENDVPS Y5, Y6, Y7, Y5; VCMPPS $0x00, word00000000<>+0(SB), Y4, Y6
+	VADDPS Y5, Y4, Y5; VBLENDVPS Y6, Y4, Y5, Y4; VANDPS word7fffffff<>+0(SB), Y4, Y4; VANDPS word80000000<>+0(SB), Y1, Y1
+	VORPS Y1, Y4, Y1; VXORPS Y2, Y1, Y4; VMOVUPS word00000000<>+0(SB), Y5; VBLENDVPS Y4, Y2, Y5, Y4
+	VCMPPS $0x00, word00000000<>+0(SB), Y1, Y5; VADDPS Y4, Y1, Y4; VBLENDVPS Y5, Y1, Y4, Y1
+	VANDPS word7fffffff<>+0(SB), Y3, Y3; VCMPPS $0x15, word4a800000<>+0(SB), Y3, Y3; VANDPS word7fffffff<>+0(SB), Y2, Y2
+	VCMPPS $0x15, word7f800000<>+0(SB), Y2, Y2; VORPS Y2, Y3, Y3; VMOVMSKPS Y3, DI; VBLENDVPS Y3, Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	POPCNTL DI, DI; ADDQ DI, SI; ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	MOVQ SI, ret+80(FP)
+	VZEROUPPER
+	RET
 
 // func andTruthAVX2(dst []byte, a []byte, b []byte)
 // Requires: AVX, AVX2
@@ -1062,6 +1357,142 @@ done:
 	VZEROUPPER
 	RET
 
+// func isInfAVX512(dst []bool, src []float32)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+TEXT ·isInfAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VANDPS.BCST word7fffffff<>+0(SB), Z0, Z0; VCMPPS.BCST $0x00, word7f800000<>+0(SB), Z0, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
+	JGE         each
+
+done:
+	VZEROUPPER
+	RET
+
+// func equalInt32AVX512(dst []bool, a []int32, b []int32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·equalInt32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPD $0x00, (DX), Z0, K1; VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterInt32AVX512(dst []bool, a []int32, b []int32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·greaterInt32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPD $0x06, (DX), Z0, K1; VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessEqualInt32AVX512(dst []bool, a []int32, b []int32)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·lessEqualInt32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPD $0x02, (DX), Z0, K1; VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func equalInt64AVX512(dst []bool, a []int64, b []int64)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·equalInt64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPQ $0x00, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VPCMPQ $0x00, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterInt64AVX512(dst []bool, a []int64, b []int64)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·greaterInt64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPQ $0x06, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VPCMPQ $0x06, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessEqualInt64AVX512(dst []bool, a []int64, b []int64)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·lessEqualInt64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPQ $0x02, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VPCMPQ $0x02, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
 // func lowBytesAVX512(dst []byte, src []float32)
 // Requires: AVX, AVX512F
 TEXT ·lowBytesAVX512(SB), NOSPLIT, $0-48
@@ -1131,6 +1562,82 @@ TEXT ·mulInt32AVX512(SB), NOSPLIT, $0-72
 each:
 	VMOVUPS (CX), Z0; VPMULLD (DX), Z0, Z0; VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftLeft32AVX512(dst []uint32, a []uint32, b []uint32)
+// Requires: AVX, AVX512F
+TEXT ·shiftLeft32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPSLLVD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftRight32AVX512(dst []uint32, a []uint32, b []uint32)
+// Requires: AVX, AVX512F
+TEXT ·shiftRight32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPSRLVD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftLeft64AVX512(dst []uint64, a []uint64, b []uint64)
+// Requires: AVX, AVX512F
+TEXT ·shiftLeft64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPSLLVQ (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func shiftRight64AVX512(dst []uint64, a []uint64, b []uint64)
+// Requires: AVX, AVX512F
+TEXT ·shiftRight64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPSRLVQ (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
 	JGE     each
 
 done:
@@ -1271,6 +1778,65 @@ each:
 	VMOVMSKPS Y6, DI; POPCNTL DI, DI; ADDQ DI, SI; ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX
 	SUBQ $0x00000008, BX
 	JGE         each
+
+done:
+	MOVQ SI, ret+80(FP)
+	VZEROUPPER
+	RET
+
+// func fmodAVX512(dst []float32, a []float32, b []float32, undone uint32) int
+// Requires: AVX, AVX512DQ, AVX512F, POPCNT
+TEXT ·fmodAVX512(SB), NOSPLIT, $0-88
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	MOVQ         b_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS undone+72(FP), Z0
+	XORQ SI, SI; SUBQ $0x00000010, BX
+	JLT          done
+
+each:
+	VMOVUPS (CX), Z1; VMOVUPS (DX), Z2; VDIVPS Z2, Z1, Z3; VRNDSCALEPS $0x0b, Z3, Z3; VMOVAPS Z1, Z7
+	VFNMADD231PS Z2, Z3, Z7; VXORPS Z1, Z7, Z8; VPMOVD2M Z8, K1; VANDPS.BCST word7fffffff<>+0(SB), Z2, Z8
+	VANDPS.BCST word80000000<>+0(SB), Z1, Z9; VORPS Z9, Z8, Z8; VBROADCASTSS word00000000<>+0(SB), Z9
+	VBLENDMPS Z8, Z9, K1, Z4; VCMPPS.BCST $0x00, word00000000<>+0(SB), Z7, K1; VADDPS Z4, Z7, Z8; VBLENDMPS Z7, Z8, K1, Z5
+	VANDPS.BCST word7fffffff<>+0(SB), Z5, Z7; VANDPS.BCST word80000000<>+0(SB), Z1, Z1; VORPS Z1, Z7, Z1
+	VANDPS.BCST word7fffffff<>+0(SB), Z3, Z3; VCMPPS.BCST $0x15, word4a800000<>+0(SB), Z3, K1
+	VANDPS.BCST word7fffffff<>+0(SB), Z2, Z2; VCMPPS.BCST $0x15, word7f800000<>+0(SB), Z2, K2; KORW K2, K1, K1
+	KMOVW K1, DI; VBLENDMPS Z0, Z1, K1, Z6; VMOVUPS Z6, (AX)
+	POPCNTL DI, DI; ADDQ DI, SI; ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE          each
+
+done:
+	MOVQ SI, ret+80(FP)
+	VZEROUPPER
+	RET
+
+// func modAVX512(dst []float32, a []float32, b []float32, undone uint32) int
+// Requires: AVX, AVX512DQ, AVX512F, POPCNT
+TEXT ·modAVX512(SB), NOSPLIT, $0-88
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	MOVQ         b_base+48(FP), DX
+	MOVQ         dst_len+8(FP), BX
+	VBROADCASTSS undone+72(FP), Z0
+	XORQ SI, SI; SUBQ $0x00000010, BX
+	JLT          done
+
+each:
+	VMOVUPS (CX), Z1; VMOVUPS (DX), Z2; VDIVPS Z2, Z1, Z3; VRNDSCALEPS $0x0b, Z3, Z3; VMOVAPS Z1, Z9
+	VFNMADD231PS Z2, Z3, Z9; VXORPS Z1, Z9, Z10; VPMOVD2M Z10, K1; VANDPS.BCST word7fffffff<>+0(SB), Z2, Z10
+	VANDPS.BCST word80000000<>+0(SB), Z1, Z11; VORPS Z11, Z10, Z10
+	VBROADCASTSS word00000000<>+0(SB), Z11; VBLENDMPS Z10, Z11, K1, Z4; VCMPPS.BCST $0x00, word00000000<>+0(SB), Z9, K1
+	VADDPS Z4, Z9, Z10; VBLENDMPS Z9, Z10, K1, Z5; VANDPS.BCST word7fffffff<>+0(SB), Z5, Z9
+	VANDPS.BCST word80000000<>+0(SB), Z1, Z1; VORPS Z1, Z9, Z1; VXORPS Z2, Z1, Z9; VPMOVD2M Z9, K1
+	VBROADCASTSS word00000000<>+0(SB), Z9; VBLENDMPS Z2, Z9, K1, Z6; VCMPPS.BCST $0x00, word00000000<>+0(SB), Z1, K1
+	VADDPS Z6, Z1, Z9; VBLENDMPS Z1, Z9, K1, Z7; VANDPS.BCST word7fffffff<>+0(SB), Z3, Z1
+	VCMPPS.BCST $0x15, word4a800000<>+0(SB), Z1, K1; VANDPS.BCST word7fffffff<>+0(SB), Z2, Z1
+	VCMPPS.BCST $0x15, word7f800000<>+0(SB), Z1, K2; KORW K2, K1, K1; KMOVW K1, DI; VBLENDMPS Z0, Z7, K1, Z8
+	VMOVUPS Z8, (AX)
+	POPCNTL DI, DI; ADDQ DI, SI; ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE          each
 
 done:
 	MOVQ SI, ret+80(FP)

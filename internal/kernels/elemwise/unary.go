@@ -32,15 +32,15 @@ const (
 	Log1p                     //
 	Sin                       // 1.5
 	Cos                       // 1.5
-	Tan                       //
-	Asin                      //
-	Acos                      //
-	Atan                      //
-	Sinh                      //
-	Cosh                      //
-	Asinh                     //
-	Acosh                     //
-	Atanh                     //
+	Tan                       // 3
+	Asin                      // 2
+	Acos                      // 2
+	Atan                      // 2
+	Sinh                      // 2
+	Cosh                      // 2
+	Asinh                     // 3
+	Acosh                     // 3
+	Atanh                     // 3
 	Tanh                      // 3
 	Sigmoid                   // 1/(1+e^-x): 3
 	Erf                       // 2
@@ -57,7 +57,7 @@ const (
 	ThresholdedRelu           // x > A ? x : 0
 	Relu                      // x < 0 ? 0 : x (keeps -0 and NaN): 0
 	Clip                      // min(max(x, A), B); B wins where A > B, NaN stays: 0
-	Shrink                    // x < -A ? x+B : x > A ? x-B : 0
+	Shrink                    // x < -A ? x+B : x > A ? x-B : 0: 0
 	Affine                    // A·x+B, each operation rounded
 	numOps
 )
