@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -18,13 +19,15 @@ func init() {
 		Name: "NegativeLogLikelihoodLoss", Versions: []int{12, 13, 22},
 		In: op.Ports("input:T", "target:Tind", "weight:T?"), Out: op.Ports("loss:T"), Types: types, Attrs: attrs,
 		Infer: inferLoss, Ref: nllRef,
-		Cases: nllCases{},
+		Compile: wide.Compile(func(p *op.Prep) (op.Kernel, error) { return compileLoss(p, false) }),
+		Cases:   nllCases{},
 	})
 	op.Register(op.Op{
 		Name: "SoftmaxCrossEntropyLoss", Versions: []int{12, 13},
 		In: op.Ports("scores:T", "labels:Tind", "weights:T?"), Out: op.Ports("output:T", "log_prob:T?"), Types: types, Attrs: attrs,
 		Infer: inferLoss, Ref: crossEntropyRef,
-		Cases: crossEntropyCases{},
+		Compile: wide.Compile(func(p *op.Prep) (op.Kernel, error) { return compileLoss(p, true) }),
+		Cases:   crossEntropyCases{},
 	})
 }
 
@@ -44,12 +47,27 @@ func (nllCases) Cases() []op.Case {
 	}
 }
 
+func lossImages(shape ...int) *tensor.Tensor {
+	v := make([]float32, tensor.Count(shape))
+	for i := range v {
+		v[i] = float32(i%13)/3 - 2
+	}
+	return tensor.FromSlice(v, shape...)
+}
+
 type crossEntropyCases struct{}
 
 func (crossEntropyCases) Cases() []op.Case {
 	in := lossInputs()
-	return []op.Case{{Name: "sum", In: in, Attrs: map[string]ir.Attr{"reduction": ir.Str("sum")},
-		Out: []*tensor.Tensor{tensor.Scalar[float32](1.6265234), tensor.FromSlice([]float32{-1.3132616, -.31326166, -1.3132616, -.31326166}, 2, 2)}}}
+	images := []*tensor.Tensor{lossImages(3, 5, 4, 9), tensor.FromSlice(make([]int32, 3*4*9), 3, 4, 9)}
+	for i := range tensor.Of[int32](images[1]) {
+		tensor.Of[int32](images[1])[i] = int32(i % 7 % 5)
+	}
+	return []op.Case{
+		{Name: "images", In: images},
+		{Name: "images, none", In: append(images[:2:2], tensor.FromSlice([]float32{1, .5, 2, 3, .25})), Attrs: map[string]ir.Attr{"reduction": ir.Str("none"), "ignore_index": ir.Int(2)}},
+		{Name: "sum", In: in, Attrs: map[string]ir.Attr{"reduction": ir.Str("sum")},
+			Out: []*tensor.Tensor{tensor.Scalar[float32](1.6265234), tensor.FromSlice([]float32{-1.3132616, -.31326166, -1.3132616, -.31326166}, 2, 2)}}}
 }
 
 func inferLoss(c *op.Infer) error {
@@ -92,6 +110,17 @@ func crossEntropyRef(c *op.Call) error {
 	return loss(c, v)
 }
 
+func checkWeight(t *tensor.Tensor, classes int) error {
+	if t.Len() != classes {
+		return fmt.Errorf("weight is %s, expected %d numbers", t, classes)
+	}
+	return nil
+}
+
+func wrongClass(i int, k int64, classes int) error {
+	return fmt.Errorf("target %d is %d, expected 0 to %d", i, k, classes-1)
+}
+
 // loss picks -v at each target class, weighs it, and reduces.
 func loss(c *op.Call, v []float64) error {
 	x, target := c.In[0], c.In[1]
@@ -104,8 +133,8 @@ func loss(c *op.Call, v []float64) error {
 		weight[i] = 1
 	}
 	if t := c.Input(2); t != nil {
-		if t.Len() != classes {
-			return fmt.Errorf("weight is %s, expected %d numbers", t, classes)
+		if err := checkWeight(t, classes); err != nil {
+			return err
 		}
 		weight = num.Floats(t)
 	}
@@ -116,7 +145,7 @@ func loss(c *op.Call, v []float64) error {
 			continue
 		}
 		if k < 0 || k >= int64(classes) {
-			return fmt.Errorf("target %d is %d, expected 0 to %d", i, k, classes-1)
+			return wrongClass(i, k, classes)
 		}
 		out[i] = -v[(i/area*classes+int(k))*area+i%area] * weight[k]
 		sum += out[i]
