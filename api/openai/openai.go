@@ -41,6 +41,7 @@ type Usage struct {
 	CompletionTokens int            `json:"completion_tokens"`
 	TotalTokens      int            `json:"total_tokens"`
 	PromptDetails    *PromptDetails `json:"prompt_tokens_details,omitempty"`
+	Details          *OutputDetails `json:"completion_tokens_details,omitempty"` // of a chat
 }
 
 // PromptDetails is a part of Usage.

@@ -20,6 +20,7 @@ type Response struct {
 	Text               ResponseText       `json:"text"`
 	ToolChoice         string             `json:"tool_choice"`
 	Tools              any                `json:"tools"`
+	TopLogprobs        int                `json:"top_logprobs,omitempty"`
 	TopP               float32            `json:"top_p"`
 	Truncation         string             `json:"truncation"` // disabled
 	Usage              *ResponseUsage     `json:"usage"`
@@ -55,7 +56,7 @@ type ResponseUsage struct {
 	TotalTokens   int           `json:"total_tokens"`
 }
 
-// OutputDetails is a part of ResponseUsage.
+// OutputDetails is a part of Usage and ResponseUsage.
 type OutputDetails struct {
 	ReasoningTokens int `json:"reasoning_tokens"`
 }
@@ -75,29 +76,29 @@ type OutputItem struct {
 
 // ContentPart is a part of an item's text.
 type ContentPart struct {
-	Type        string   `json:"type"` // output_text, reasoning_text
-	Text        string   `json:"text"`
-	Annotations []string `json:"annotations,omitzero"` // of output_text: empty
-	Logprobs    []string `json:"logprobs,omitzero"`    // likewise
+	Type        string         `json:"type"` // output_text, reasoning_text
+	Text        string         `json:"text"`
+	Annotations []string       `json:"annotations,omitzero"` // of output_text: empty
+	Logprobs    []TokenLogprob `json:"logprobs,omitzero"`    // of output_text: empty unless they are asked for
 }
 
 // ResponseEvent is an event of a streamed response. Which fields an event has
 // depends on its type.
 type ResponseEvent struct {
-	Type         string       `json:"type"`
-	Sequence     int          `json:"sequence_number"`
-	Response     *Response    `json:"response,omitempty"`
-	ItemID       string       `json:"item_id,omitempty"`
-	OutputIndex  *int         `json:"output_index,omitempty"`
-	ContentIndex *int         `json:"content_index,omitempty"`
-	Item         *OutputItem  `json:"item,omitempty"`
-	Part         *ContentPart `json:"part,omitempty"`
-	Delta        string       `json:"delta,omitempty"`
-	Text         *string      `json:"text,omitempty"`
-	Name         string       `json:"name,omitempty"`
-	Arguments    *string      `json:"arguments,omitempty"`
-	Logprobs     []string     `json:"logprobs,omitzero"`
-	Code         *string      `json:"code,omitempty"` // of an error
-	Message      string       `json:"message,omitempty"`
-	Param        *string      `json:"param,omitempty"`
+	Type         string         `json:"type"`
+	Sequence     int            `json:"sequence_number"`
+	Response     *Response      `json:"response,omitempty"`
+	ItemID       string         `json:"item_id,omitempty"`
+	OutputIndex  *int           `json:"output_index,omitempty"`
+	ContentIndex *int           `json:"content_index,omitempty"`
+	Item         *OutputItem    `json:"item,omitempty"`
+	Part         *ContentPart   `json:"part,omitempty"`
+	Delta        string         `json:"delta,omitempty"`
+	Text         *string        `json:"text,omitempty"`
+	Name         string         `json:"name,omitempty"`
+	Arguments    *string        `json:"arguments,omitempty"`
+	Logprobs     []TokenLogprob `json:"logprobs,omitzero"`
+	Code         *string        `json:"code,omitempty"` // of an error
+	Message      string         `json:"message,omitempty"`
+	Param        *string        `json:"param,omitempty"`
 }

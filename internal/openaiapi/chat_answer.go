@@ -31,7 +31,7 @@ func (h *handler) wholeChat(w http.ResponseWriter, r *http.Request, q *chatReque
 		c.StopReason = given(messages[i].Stop)
 		a.Choices = append(a.Choices, c)
 	}
-	a.Usage = *usageOf(usage)
+	a.Usage = *chatUsage(usage, turn)
 	reply.JSON(w, http.StatusOK, &a)
 	return nil
 }
@@ -62,10 +62,18 @@ func usageOf(u *textgen.Usage) *openai.Usage {
 	}
 }
 
+// chatUsage says also how much of a chat's answers was reasoning.
+func chatUsage(u *textgen.Usage, t *answer.Turn) *openai.Usage {
+	out := usageOf(u)
+	out.Details = &openai.OutputDetails{ReasoningTokens: t.Reasoning}
+	return out
+}
+
 // chatStream writes a chat's next message in pieces.
 type chatStream struct {
 	q      *chatRequest
 	model  textgen.Model
+	turn   *answer.Turn
 	out    *reply.Stream
 	chunk  openai.ChatChunk // with one choice
 	begun  []bool           // choices whose role was sent
@@ -75,7 +83,7 @@ type chatStream struct {
 
 func (h *handler) streamChat(w http.ResponseWriter, r *http.Request, q *chatRequest, m textgen.Model, turn *answer.Turn) error {
 	s := chatStream{
-		q: q, model: m, out: reply.Events(w), begun: make([]bool, q.Choices()), held: make([][]openai.TokenLogprob, q.Choices()),
+		q: q, model: m, turn: turn, out: reply.Events(w), begun: make([]bool, q.Choices()), held: make([][]openai.TokenLogprob, q.Choices()),
 		chunk:  openai.ChatChunk{ID: newID("chatcmpl-"), Object: "chat.completion.chunk", Created: now(), Model: q.model, Choices: make([]openai.ChatChunkChoice, 1)},
 		tokens: textgen.Usage{PromptTokens: len(turn.Request.Prompt)},
 	}
@@ -85,7 +93,7 @@ func (h *handler) streamChat(w http.ResponseWriter, r *http.Request, q *chatRequ
 		return h.failStream(s.out, err)
 	}
 	if q.usage {
-		s.chunk.Choices, s.chunk.Usage = []openai.ChatChunkChoice{}, usageOf(usage)
+		s.chunk.Choices, s.chunk.Usage = []openai.ChatChunkChoice{}, chatUsage(usage, turn)
 		s.out.Send(&s.chunk)
 	}
 	s.out.SendText("[DONE]")
@@ -144,7 +152,7 @@ func (s *chatStream) send(choice int, d openai.ChatDelta, l *openai.ChatLogprobs
 	c := &s.chunk.Choices[0]
 	c.Index, c.Delta, c.Logprobs = choice, d, l
 	if s.q.runningUsage {
-		s.chunk.Usage = usageOf(&s.tokens)
+		s.chunk.Usage = chatUsage(&s.tokens, s.turn)
 	}
 	return s.out.Send(&s.chunk)
 }

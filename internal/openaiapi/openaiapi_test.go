@@ -171,7 +171,7 @@ func TestChat(t *testing.T) {
 	}
 	check(t, masked(t, body), `{"choices":[{"finish_reason":"tool_calls","index":0,"logprobs":null,"message":{"content":"ok","reasoning_content":"hm","refusal":null,"role":"assistant",`+
 		`"tool_calls":[{"function":{"arguments":"{\"x\": 1}","name":"f"},"id":"call_","type":"function"}]},"stop_reason":null}],"created":0,"id":"chatcmpl-","model":"m","object":"chat.completion",`+
-		`"usage":{"completion_tokens":81,"prompt_tokens":413,"prompt_tokens_details":{"cached_tokens":206},"total_tokens":494}}`)
+		`"usage":{"completion_tokens":81,"completion_tokens_details":{"reasoning_tokens":10},"prompt_tokens":413,"prompt_tokens_details":{"cached_tokens":206},"total_tokens":494}}`)
 	if got := m.Requests()[0]; got.Temperature != 1 || got.MaxTokens != 0 || got.Logprobs != -1 || !strings.HasSuffix(m.Tok.Decode(got.Prompt, false), "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n") {
 		t.Errorf("%+v", got)
 	}

@@ -23,6 +23,7 @@ type responseRequest struct {
 	metadata json.RawMessage
 	noTools  bool
 	stream   bool
+	logprobs bool
 }
 
 var responseFields = concat(
@@ -69,9 +70,9 @@ var responseFields = concat(
 		fields.Refuse[responseRequest]("prompt", "nothing is stored: send the prompt as instructions"),
 		fields.Refuse[responseRequest]("background", "nothing is stored", "false"),
 		fields.Refuse[responseRequest]("context_management", "a conversation is never cut", "[]"),
-		fields.Any("include", "array of strings", "What else is wanted of items that answers here do not have: nothing is added. Reasoning is never encrypted, but shown as it is. Probabilities are an error: use /v1/chat/completions.", readInclude),
+		fields.Any("include", "array of strings", "`message.output_text.logprobs` gives the probability of each token of the text. The rest is of items that answers here do not have, and adds nothing; reasoning is never encrypted, but shown as it is.", readInclude),
+		fields.Int("top_logprobs", "And of so many alternatives; needs that in `include`.", 0, answer.MaxLogprobs, func(q *responseRequest) **int { return &q.Logprobs }),
 		fields.Refuse[responseRequest]("max_tool_calls", "this server runs no tools"),
-		fields.Refuse[responseRequest]("top_logprobs", "use /v1/chat/completions", "0"),
 	},
 	fields.In(answer.VLLM, func(q *responseRequest) *answer.Settings { return &q.Settings }),
 	accepted[responseRequest]().But("metadata"),
@@ -92,13 +93,27 @@ var reasoningFields = fields.Table[responseRequest]{
 // summaries are the kinds of summaries of what a model thought, which come if there are any.
 var summaries = []string{`"auto"`, `"concise"`, `"detailed"`}
 
-// readInclude refuses what would be missing from the answer.
-func readInclude(_ *responseRequest, v fields.Value) error {
+func readInclude(q *responseRequest, v fields.Value) error {
 	list, err := v.Strings(fields.Many)
-	if slices.Contains(list, "message.output_text.logprobs") {
-		err = v.Errorf("found message.output_text.logprobs: use logprobs of /v1/chat/completions")
-	}
+	q.logprobs = slices.Contains(list, "message.output_text.logprobs")
 	return err
+}
+
+// check finds what is missing or contradicts itself.
+func (q *responseRequest) check() error {
+	if len(q.Messages) == 0 {
+		return &fields.Error{Path: "input", Reason: "expected a text, or at least one item"}
+	}
+	if q.logprobs && q.Logprobs == nil {
+		q.Logprobs = new(int)
+	}
+	if !q.logprobs && q.Logprobs != nil {
+		if *q.Logprobs > 0 {
+			return &fields.Error{Path: "top_logprobs", Reason: `it needs "message.output_text.logprobs" in include`}
+		}
+		q.Logprobs = nil
+	}
+	return nil
 }
 
 var responseTextFields = fields.Table[responseRequest]{
@@ -120,8 +135,8 @@ func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) e
 	if err != nil {
 		return err
 	}
-	if len(q.Messages) == 0 {
-		return &fields.Error{Path: "input", Reason: "expected a text, or at least one item"}
+	if err := q.check(); err != nil {
+		return err
 	}
 	if q.instructions != nil {
 		q.Messages = append([]answer.Said{{Role: "system", Parts: []string{*q.instructions}}}, q.Messages...)
@@ -135,6 +150,9 @@ func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) e
 	}
 	defer m.Release()
 	b := responseBuilder{response: q.response(turn.Request)}
+	if q.logprobs {
+		b.logprobs = func(tokens []textgen.Token) []openai.TokenLogprob { return chatLogprobs(m.Model, tokens) }
+	}
 	if q.stream {
 		b.out = reply.Events(w)
 		defer b.out.Close()
@@ -146,7 +164,7 @@ func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) e
 	case err != nil:
 		return h.failResponse(&b, err)
 	}
-	b.finish(usage)
+	b.finish(usage, turn.Reasoning)
 	if !q.stream {
 		reply.JSON(w, http.StatusOK, &b.response)
 	}
@@ -180,6 +198,9 @@ func (q *responseRequest) response(r *textgen.Request) openai.Response {
 	}
 	if q.noTools {
 		a.ToolChoice = "none"
+	}
+	if q.Logprobs != nil {
+		a.TopLogprobs = *q.Logprobs
 	}
 	if a.TopP == 0 {
 		a.TopP = 1 // all are considered

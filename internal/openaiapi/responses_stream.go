@@ -11,14 +11,17 @@ import (
 // responseBuilder puts a response together, item by item, and sends its events
 // where it is streamed.
 type responseBuilder struct {
-	response  openai.Response
-	out       *reply.Stream // nil: nothing is sent
-	sequence  int
-	text      []byte // of the last item, which is not done: its text or arguments
-	open      bool
-	calls     int
-	reasoning int // tokens
-	finished  string
+	response openai.Response
+	out      *reply.Stream // nil: nothing is sent
+	sequence int
+	text     []byte // of the last item, which is not done: its text or arguments
+	open     bool
+	calls    int
+	finished string
+
+	logprobs func([]textgen.Token) []openai.TokenLogprob // nil: they are not wanted
+	held     []openai.TokenLogprob                       // of tokens whose text has not come yet
+	of       []openai.TokenLogprob                       // of the last item's text
 }
 
 // send sends an event; no other field of it is numbered here.
@@ -54,8 +57,8 @@ func (b *responseBuilder) piece(p *answer.Piece) error {
 			return err
 		}
 	}
-	if p.Reasoning {
-		b.reasoning += len(p.Tokens)
+	if b.logprobs != nil && !p.Reasoning {
+		b.held = append(b.held, b.logprobs(p.Tokens)...)
 	}
 	for i := range p.Deltas {
 		if err := b.delta(&p.Deltas[i]); err != nil {
@@ -116,6 +119,9 @@ func (b *responseBuilder) begin(item openai.OutputItem) error {
 	if err := b.end(); err != nil {
 		return err
 	}
+	if item.Type != "message" {
+		b.held = nil // only a message's text has them
+	}
 	item.Status = "in_progress"
 	b.response.Output = append(b.response.Output, item)
 	b.open = true
@@ -136,7 +142,7 @@ func newPart(item, text string) *openai.ContentPart {
 	if item == "reasoning" {
 		return &openai.ContentPart{Type: "reasoning_text", Text: text}
 	}
-	return &openai.ContentPart{Type: "output_text", Text: text, Annotations: []string{}, Logprobs: []string{}}
+	return &openai.ContentPart{Type: "output_text", Text: text, Annotations: []string{}, Logprobs: []openai.TokenLogprob{}}
 }
 
 // textEvents are the names of what happens to the text of an item.
@@ -157,7 +163,8 @@ func (b *responseBuilder) grow(kind, text string) error {
 	e := b.at(textEvents[kind] + ".delta")
 	e.Delta = text
 	if kind == "message" {
-		e.Logprobs = []string{}
+		e.Logprobs = append([]openai.TokenLogprob{}, b.held...)
+		b.of, b.held = append(b.of, b.held...), nil
 	}
 	return b.send(e)
 }
@@ -177,21 +184,23 @@ func (b *responseBuilder) end() error {
 		item.Arguments = &text
 		list[0].Arguments, list[0].Name = &text, item.Name
 	} else {
-		item.Content = []openai.ContentPart{*newPart(item.Type, text)}
+		part := newPart(item.Type, text)
 		list[0].Text = &text
 		if item.Type == "message" {
-			list[0].Logprobs = []string{}
+			part.Logprobs = append(part.Logprobs, b.of...)
+			list[0].Logprobs, b.of = part.Logprobs, nil
 		}
-		part := b.at("response.content_part.done")
-		part.Part = &item.Content[0]
-		list = append(list, part)
+		item.Content = []openai.ContentPart{*part}
+		whole := b.at("response.content_part.done")
+		whole.Part = &item.Content[0]
+		list = append(list, whole)
 	}
 	i := len(b.response.Output) - 1
 	return b.sendAll(append(list, openai.ResponseEvent{Type: "response.output_item.done", OutputIndex: &i, Item: item})...)
 }
 
 // finish completes the response.
-func (b *responseBuilder) finish(u *textgen.Usage) {
+func (b *responseBuilder) finish(u *textgen.Usage, reasoning int) {
 	cut := b.finished == string(textgen.FinishLength)
 	if b.end() != nil {
 		return // the client is gone
@@ -199,7 +208,7 @@ func (b *responseBuilder) finish(u *textgen.Usage) {
 	r := &b.response
 	r.Usage = &openai.ResponseUsage{
 		InputTokens: u.PromptTokens, InputDetails: openai.PromptDetails{CachedTokens: u.CachedTokens}, OutputTokens: u.GeneratedTokens,
-		OutputDetails: openai.OutputDetails{ReasoningTokens: b.reasoning}, TotalTokens: u.PromptTokens + u.GeneratedTokens,
+		OutputDetails: openai.OutputDetails{ReasoningTokens: reasoning}, TotalTokens: u.PromptTokens + u.GeneratedTokens,
 	}
 	r.Status = "completed"
 	kind := "response.completed"

@@ -1,10 +1,12 @@
 package openaiapi
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 
+	"github.com/salver-ml/salver/api/openai"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 )
 
@@ -75,6 +77,49 @@ func TestResponseStream(t *testing.T) {
 	}
 }
 
+// Probabilities come with each piece of the text, and all with the whole of it; what is
+// thought or called has none.
+func TestResponseLogprobs(t *testing.T) {
+	s := testServer(t, caller())
+	want := `"include":["message.output_text.logprobs"],"top_logprobs":1`
+	var whole openai.Response
+	_, body, _ := post(t, s, "/v1/responses", `{"model":"m","input":"hi",`+want+`}`)
+	if err := json.Unmarshal([]byte(body), &whole); err != nil {
+		t.Fatal(err)
+	}
+	part := whole.Output[0].Content[0]
+	var text string
+	for _, l := range part.Logprobs {
+		text += l.Token
+		if len(l.Top) != 1 {
+			t.Errorf("%d alternatives of %q, expected 1", len(l.Top), l.Token)
+		}
+	}
+	check(t, text, part.Text)
+	if whole.TopLogprobs != 1 {
+		t.Errorf("top_logprobs %d, expected 1", whole.TopLogprobs)
+	}
+
+	_, body, _ = post(t, s, "/v1/responses", `{"model":"m","input":"call","tools":[{"type":"function","name":"f"}],"stream":true,`+want+`}`)
+	pieces, text := "", ""
+	for _, e := range events(t, body) {
+		var event openai.ResponseEvent
+		if err := json.Unmarshal([]byte(e), &event); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range event.Logprobs {
+			if event.Type == "response.output_text.delta" {
+				pieces += l.Token
+			} else {
+				text += l.Token
+			}
+		}
+	}
+	if text == "" || pieces != text {
+		t.Errorf("pieces have the probabilities of %q, the whole those of %q", pieces, text)
+	}
+}
+
 // A conversation goes on with what a response had; an error ends a stream.
 func TestResponseInput(t *testing.T) {
 	m := caller()
@@ -125,7 +170,7 @@ func TestLayersRefuse(t *testing.T) {
 		{"/v1/responses", `{"model":"m","input":[{"type":"function_call","call_id":"1","name":"f","arguments":"no"}]}`, "input[0].arguments: expected a JSON object"},
 		{"/v1/responses", `{"model":"m","input":[{"role":"user"}]}`, "input[0]: expected a role and content"},
 		{"/v1/responses", `{"model":"m"}`, "input: expected a text"},
-		{"/v1/responses", `{"model":"m","input":"x","include":["message.output_text.logprobs"]}`, "include: found message.output_text.logprobs"},
+		{"/v1/responses", `{"model":"m","input":"x","top_logprobs":2}`, "top_logprobs: it needs \"message.output_text.logprobs\" in include"},
 		{"/detokenize", `{"model":"m"}`, "tokens: expected an array"},
 		{"/tokenize", `{"model":"m","prompt":"x",` + hi + `}`, "prompt: expected either prompt or messages"},
 		{"/v1/completions", `{"model":"m","prompt":"x","logit_bias":{"x":1}}`, "logit_bias.x: expected a token id"},

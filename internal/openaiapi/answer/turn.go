@@ -20,6 +20,8 @@ type Turn struct {
 	parsers []*chat.Parser // one for each choice
 	state   []turnState    // of each choice
 	oneCall bool           // calls behind the first are left out
+	// Reasoning is how many tokens of all choices went into reasoning so far.
+	Reasoning int
 }
 
 // turnState is what a choice has come to.
@@ -78,6 +80,9 @@ func (t *Turn) Run(ctx context.Context, emit func(*Piece) error) (*textgen.Usage
 			st.take(&p.Deltas[i])
 		}
 		p.Reasoning = st.thinks
+		if st.thinks {
+			t.Reasoning += len(p.Tokens)
+		}
 		if e.Finish == textgen.FinishStop && st.calls > 0 {
 			p.Finish = "tool_calls"
 		}

@@ -74,6 +74,9 @@ r = client.responses.create(model="m", input=[{"role": "user", "content": "call"
 equal(r.output_text, "it is 42")
 r = client.responses.create(model="m", input="say hi", max_output_tokens=3)
 equal((r.status, r.incomplete_details.reason, r.output_text), ("incomplete", "max_output_tokens", "say"))
+r = client.responses.create(model="m", input="say hi", include=["message.output_text.logprobs"], top_logprobs=2)
+equal("".join(l.token for l in r.output[0].content[0].logprobs), r.output_text)
+equal(len(r.output[0].content[0].logprobs[0].top_logprobs), 2)
 
 # Vectors; the client asks for base64 by itself.
 equal([e.embedding for e in client.embeddings.create(model="e", input=["ab", "c"]).data], [[3, 256, 0, 0], [2, 256, 0, 0]])
