@@ -2,6 +2,7 @@ package elemwise
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -270,13 +271,18 @@ func toBool[S number](dst, src unsafe.Pointer, n int, _ []float32) {
 
 func truncated[D integer, S ~float32 | ~float64](dst, src unsafe.Pointer, n int, _ []float32) {
 	d, s := unsafe.Slice((*D)(dst), n), unsafe.Slice((*S)(src), n)
-	wide := ^D(0) > 0 && unsafe.Sizeof(D(0)) == 4 || unsafe.Sizeof(D(0)) == 8
-	for i, x := range s {
-		if wide {
-			d[i] = D(toInt64(float64(x)))
-		} else {
+	if wide := ^D(0) > 0 && unsafe.Sizeof(D(0)) == 4 || unsafe.Sizeof(D(0)) == 8; !wide {
+		for i, x := range s {
 			d[i] = D(toInt32(float64(x)))
 		}
+		return
+	}
+	for i, x := range s {
+		v := int64(x)
+		if v == math.MinInt64 || v == math.MaxInt64 { // what processors make of numbers that they can't convert
+			v = toInt64(float64(x))
+		}
+		d[i] = D(v)
 	}
 }
 

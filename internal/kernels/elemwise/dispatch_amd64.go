@@ -38,6 +38,7 @@ func init() {
 		{dtype.Int32, dtype.Float32}: cast(8, float32FromInt32AVX2, direct[float32, int32]),
 		{dtype.Float32, dtype.Int32}: cast(8, int32FromFloat32AVX2, truncated[int32, float32]),
 		{dtype.Uint8, dtype.Float32}: cast(8, float32FromUint8AVX2, direct[float32, uint8]),
+		{dtype.Bool, dtype.Float32}:  truthCast(8, float32FromBoolAVX2),
 		{dtype.Int32, dtype.Int64}:   cast(8, int64FromInt32AVX2, direct[int64, int32]),
 		{dtype.Int64, dtype.Int32}:   cast(8, int32FromInt64AVX2, direct[int32, int64]),
 		{dtype.Float32, dtype.Uint8}: cast(8, lowBytesAVX2, truncated[uint8, float32]),
@@ -67,6 +68,9 @@ func init() {
 		{dtype.Int32, dtype.Float32}: cast(16, float32FromInt32AVX512, direct[float32, int32]),
 		{dtype.Float32, dtype.Int32}: cast(16, int32FromFloat32AVX512, truncated[int32, float32]),
 		{dtype.Uint8, dtype.Float32}: cast(16, float32FromUint8AVX512, direct[float32, uint8]),
+		{dtype.Bool, dtype.Float32}:  truthCast(16, float32FromBoolAVX512),
+		{dtype.Int64, dtype.Float32}: cast(16, float32FromInt64AVX512, direct[float32, int64]),
+		{dtype.Float32, dtype.Int64}: cast(16, int64FromFloat32AVX512, truncated[int64, float32]),
 		{dtype.Int32, dtype.Int64}:   cast(16, int64FromInt32AVX512, direct[int64, int32]),
 		{dtype.Int64, dtype.Int32}:   cast(16, int32FromInt64AVX512, direct[int32, int64]),
 		{dtype.Float32, dtype.Uint8}: cast(16, lowBytesAVX512, truncated[uint8, float32]),
@@ -74,7 +78,9 @@ func init() {
 		{dtype.Float32, dtype.Bool}:  toTruth,
 	}
 	avx2.typed, avx512.typed = typedAVX2(), typedAVX512()
-	avx2.binary[Pow], avx512.binary[Pow] = powers{}.row, powers{wide: true}.row
+	for _, op := range []Binary{Pow, Mod, Fmod} {
+		avx2.binary[op], avx512.binary[op] = mended{op: op}.row, mended{op: op, wide: true}.row
+	}
 	tables = append(tables, avx2, avx512)
 }
 
@@ -259,5 +265,20 @@ func cast[D, S number](width int, f func(dst []D, src []S), rest castFunc) castF
 	})
 	return func(dst, src unsafe.Pointer, n int, _ []float32) {
 		rows(unsafe.Slice((*D)(dst), n), unsafe.Slice((*S)(src), n))
+	}
+}
+
+// truthCast is a castFunc from bytes of which any but 0 is true.
+func truthCast(width int, f func(dst []float32, src []bool)) castFunc {
+	return func(dst, src unsafe.Pointer, n int, _ []float32) {
+		d, s := unsafe.Slice((*float32)(dst), n), unsafe.Slice((*uint8)(src), n)
+		whole := n / width * width
+		for at := 0; at < whole; at += callMax {
+			m := min(callMax, whole-at)
+			f(d[at:at+m], unsafe.Slice((*bool)(unsafe.Pointer(&s[at])), m))
+		}
+		for i, x := range s[whole:] {
+			d[whole+i] = float32(min(x, 1))
+		}
 	}
 }

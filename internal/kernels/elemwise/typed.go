@@ -11,7 +11,9 @@ import (
 // whole registers; nil or empty where there is nothing.
 type typed struct {
 	compare        map[Binary]compareRows
+	compareInts    map[typedOp]func(dst, a, b []byte) // of signed integers, and equality
 	notZero, isNaN func(dst []bool, src []float32)
+	isInf          func(dst []bool, src []float32)
 	rows           map[typedOp]func(dst, a, b []byte)
 	width          int // float32 in a register
 }
@@ -35,15 +37,26 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	if dt != dtype.Bool && !dt.IsInt() || rest == nil {
 		return nil
 	}
+	if op.Compares() {
+		return integerCompare(op, dt, rest)
+	}
 	t, size := &kernels().typed, dt.Bits()/8
 	f := t.rows[typedOp{op, size}]
+	if op == ShiftRight && dt.IsSigned() {
+		f = nil
+	}
 	if f == nil && op >= BitAnd && op <= BitXor && dt != dtype.Bool {
 		f = t.rows[typedOp{op, 0}]
 	}
 	if f == nil {
 		return nil
 	}
-	step := t.rowBytes() / size
+	return wholeRows(f, t.rowBytes()/size, size, size, rest)
+}
+
+// wholeRows runs f on pieces of rows that fill registers of step elements, each of size bytes, with results of out
+// bytes, and rest on what is left. One value against a row is copied to a row first.
+func wholeRows(f func(dst, a, b []byte), step, size, out int, rest rowFunc2) rowFunc2 {
 	return func(dst, a, b unsafe.Pointer, n, sa, sb int, scratch []float32) {
 		whole := n / step * step
 		if whole == 0 || sa+sb == 0 {
@@ -62,18 +75,18 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 			}
 		}
 		for at := 0; at < whole; at += piece {
-			m := min(piece, whole-at) * size
+			m := min(piece, whole-at)
 			x, y := one, one
 			if sa != 0 {
-				x = bytesAt(unsafe.Add(a, at*size), m)
+				x = bytesAt(unsafe.Add(a, at*size), m*size)
 			}
 			if sb != 0 {
-				y = bytesAt(unsafe.Add(b, at*size), m)
+				y = bytesAt(unsafe.Add(b, at*size), m*size)
 			}
-			f(bytesAt(unsafe.Add(dst, at*size), m), x, y)
+			f(bytesAt(unsafe.Add(dst, at*out), m*out), x, y)
 		}
 		if whole < n {
-			rest(unsafe.Add(dst, whole*size), unsafe.Add(a, whole*sa*size), unsafe.Add(b, whole*sb*size), n-whole, sa, sb, nil)
+			rest(unsafe.Add(dst, whole*out), unsafe.Add(a, whole*sa*size), unsafe.Add(b, whole*sb*size), n-whole, sa, sb, nil)
 		}
 	}
 }
@@ -89,6 +102,25 @@ func fillWith(dst, one []byte) {
 
 // mirrored is the comparison with its operands exchanged.
 var mirrored = map[Binary]Binary{Equal: Equal, Less: Greater, LessEqual: GreaterEqual, Greater: Less, GreaterEqual: LessEqual}
+
+// CompareRow is the loop of a comparison of float32 at the level in force; sa and sb are 1, or 0 for one
+// value against a row.
+func CompareRow(op Binary) func(dst []bool, a, b []float32, sa, sb int) { return floatCompare(op) }
+
+// integerCompare is the row function of a comparison of integers, or nil.
+func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
+	t, size := &kernels().typed, dt.Bits()/8
+	if op != Equal && !dt.IsSigned() {
+		return nil
+	}
+	if f := t.compareInts[typedOp{op, size}]; f != nil {
+		return wholeRows(f, t.width, size, 1, rest)
+	}
+	if f := t.compareInts[typedOp{mirrored[op], size}]; f != nil {
+		return wholeRows(func(dst, a, b []byte) { f(dst, b, a) }, t.width, size, 1, rest)
+	}
+	return nil
+}
 
 // floatCompare is the loop of a comparison of float32 at the level in force.
 func floatCompare(op Binary) loop[bool, float32] {
@@ -171,23 +203,17 @@ func bools(dst, src []byte, op Binary, flip byte) {
 
 // IsInf sets dst to where src is an infinity of the signs asked for; len(dst) elements.
 func IsInf(dst []bool, src []float32, positive, negative bool) {
-	const infinity, sign = 0x7f800000, 1 << 31
+	const infinity = 0x7f800000
 	src = src[:len(dst)]
 	switch {
 	case !positive && !negative:
 		clear(dst)
 	case positive && negative:
-		for i, x := range src {
-			dst[i] = math.Float32bits(x)<<1 == infinity<<1
-		}
+		truths(dst, src, kernels().isInf, func(x float32) bool { return math.Float32bits(x)<<1 == infinity<<1 })
+	case positive:
+		CompareRow(Equal)(dst, src, []float32{float32(math.Inf(1))}, 1, 0)
 	default:
-		want := uint32(infinity)
-		if negative {
-			want |= sign
-		}
-		for i, x := range src {
-			dst[i] = math.Float32bits(x) == want
-		}
+		CompareRow(Equal)(dst, src, []float32{float32(math.Inf(-1))}, 1, 0)
 	}
 }
 

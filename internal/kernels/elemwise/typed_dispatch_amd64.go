@@ -12,9 +12,10 @@ func ints[T any](f func(dst, a, b []T)) func(dst, a, b []byte) {
 
 // typedAVX2 is what there is for AVX2.
 func typedAVX2() (t typed) {
-	t.width, t.notZero, t.isNaN = 8, notZeroAVX2, isNaNAVX2
+	t.width, t.notZero, t.isNaN, t.isInf = 8, notZeroAVX2, isNaNAVX2, isInfAVX2
 	t.rows = map[typedOp]func(dst, a, b []byte){
 		{Add, 4}: ints(addInt32AVX2), {Sub, 4}: ints(subInt32AVX2), {Mul, 4}: ints(mulInt32AVX2), {Add, 8}: ints(addInt64AVX2), {Sub, 8}: ints(subInt64AVX2),
+		{ShiftLeft, 4}: ints(shiftLeft32AVX2), {ShiftRight, 4}: ints(shiftRight32AVX2), {ShiftLeft, 8}: ints(shiftLeft64AVX2), {ShiftRight, 8}: ints(shiftRight64AVX2),
 		{BitAnd, 0}: andBitsAVX2, {BitOr, 0}: orBitsAVX2, {BitXor, 0}: xorBitsAVX2,
 		{And, 1}: andTruthAVX2, {Or, 1}: orTruthAVX2, {Xor, 1}: xorTruthAVX2,
 	}
@@ -22,14 +23,19 @@ func typedAVX2() (t typed) {
 		Equal: {equalRRAVX2, equalRVAVX2}, Less: {lessRRAVX2, lessRVAVX2}, LessEqual: {lessEqualRRAVX2, lessEqualRVAVX2},
 		Greater: {greaterRRAVX2, greaterRVAVX2}, GreaterEqual: {greaterEqualRRAVX2, greaterEqualRVAVX2},
 	}
+	t.compareInts = map[typedOp]func(dst, a, b []byte){
+		{Equal, 4}: truthsOf(equalInt32AVX2), {Greater, 4}: truthsOf(greaterInt32AVX2), {LessEqual, 4}: truthsOf(lessEqualInt32AVX2),
+		{Equal, 8}: truthsOf(equalInt64AVX2), {Greater, 8}: truthsOf(greaterInt64AVX2), {LessEqual, 8}: truthsOf(lessEqualInt64AVX2),
+	}
 	return t
 }
 
 // typedAVX512 is what there is for AVX512.
 func typedAVX512() (t typed) {
-	t.width, t.notZero, t.isNaN = 16, notZeroAVX512, isNaNAVX512
+	t.width, t.notZero, t.isNaN, t.isInf = 16, notZeroAVX512, isNaNAVX512, isInfAVX512
 	t.rows = map[typedOp]func(dst, a, b []byte){
 		{Add, 4}: ints(addInt32AVX512), {Sub, 4}: ints(subInt32AVX512), {Mul, 4}: ints(mulInt32AVX512), {Add, 8}: ints(addInt64AVX512), {Sub, 8}: ints(subInt64AVX512),
+		{ShiftLeft, 4}: ints(shiftLeft32AVX512), {ShiftRight, 4}: ints(shiftRight32AVX512), {ShiftLeft, 8}: ints(shiftLeft64AVX512), {ShiftRight, 8}: ints(shiftRight64AVX512),
 		{BitAnd, 0}: andBitsAVX512, {BitOr, 0}: orBitsAVX512, {BitXor, 0}: xorBitsAVX512,
 		{And, 1}: andTruthAVX512, {Or, 1}: orTruthAVX512, {Xor, 1}: xorTruthAVX512,
 	}
@@ -37,45 +43,72 @@ func typedAVX512() (t typed) {
 		Equal: {equalRRAVX512, equalRVAVX512}, Less: {lessRRAVX512, lessRVAVX512}, LessEqual: {lessEqualRRAVX512, lessEqualRVAVX512},
 		Greater: {greaterRRAVX512, greaterRVAVX512}, GreaterEqual: {greaterEqualRRAVX512, greaterEqualRVAVX512},
 	}
+	t.compareInts = map[typedOp]func(dst, a, b []byte){
+		{Equal, 4}: truthsOf(equalInt32AVX512), {Greater, 4}: truthsOf(greaterInt32AVX512), {LessEqual, 4}: truthsOf(lessEqualInt32AVX512),
+		{Equal, 8}: truthsOf(equalInt64AVX512), {Greater, 8}: truthsOf(greaterInt64AVX512), {LessEqual, 8}: truthsOf(lessEqualInt64AVX512),
+	}
 	return t
 }
 
-// powers is Pow of float32.
-type powers struct{ wide bool }
-
-// undonePower are the bits of a NaN that a kernel leaves for what is computed one by one.
-const undonePower = 0x7fe5a5a5
-
-func (p powers) compute(dst, a, b []float32) (undone int) {
-	if p.wide {
-		return powerAVX512(dst, a, b, undonePower)
-	}
-	return powerAVX2(dst, a, b, undonePower)
+func truthsOf[T any](f func(dst []bool, a, b []T)) func(dst, a, b []byte) {
+	return func(dst, a, b []byte) { f(view[bool](dst), view[T](a), view[T](b)) }
 }
 
-func (p powers) lanes() int {
-	if p.wide {
-		return 8
-	}
-	return 4
+// mended is a function of float32 whose kernel leaves some elements to portable code.
+type mended struct {
+	op   Binary
+	wide bool
 }
 
-func (p powers) row(dst, a, b []float32, sa, sb int) {
-	if sa == 1 && sb == 0 && len(dst) > 0 && (b[0] == 2 || b[0] == 3) {
-		p.products(dst, a, b[0] == 3)
+// undone are the bits of a NaN that a kernel leaves for what is computed one by one.
+const undone = 0x7fe5a5a5
+
+// compute calls a kernel by name, so that nothing escapes to the heap; it returns how many elements are undone.
+func (f mended) compute(dst, a, b []float32) int {
+	switch {
+	case f.op == Pow && f.wide:
+		return powerAVX512(dst, a, b, undone)
+	case f.op == Pow:
+		return powerAVX2(dst, a, b, undone)
+	case f.op == Mod && f.wide:
+		return modAVX512(dst, a, b, undone)
+	case f.op == Mod:
+		return modAVX2(dst, a, b, undone)
+	case f.wide:
+		return fmodAVX512(dst, a, b, undone)
+	}
+	return fmodAVX2(dst, a, b, undone)
+}
+
+// one computes an element that the kernel can't.
+func (f mended) one(x, y float32) float32 {
+	switch f.op {
+	case Pow:
+		return pow(x, y)
+	case Mod:
+		return float32(floorMod(float64(x), float64(y)))
+	}
+	return float32(fmod(float64(x), float64(y)))
+}
+
+// mendedLanes is a multiple of every kernel's step.
+const mendedLanes = 16
+
+func (f mended) row(dst, a, b []float32, sa, sb int) {
+	if f.op == Pow && sa == 1 && sb == 0 && len(dst) > 0 && (b[0] == 2 || b[0] == 3) {
+		f.products(dst, a, b[0] == 3)
 		return
 	}
 	var x, y, z [block]float32
-	lanes := p.lanes()
 	for len(dst) > 0 {
 		n := min(block, len(dst))
-		m := (n + lanes - 1) / lanes * lanes
-		fillPower(x[:m], a, n, sa)
-		fillPower(y[:m], b, n, sb)
-		if p.compute(z[:m], x[:m], y[:m]) > 0 {
+		m := (n + mendedLanes - 1) / mendedLanes * mendedLanes
+		fillMended(x[:m], a, n, sa)
+		fillMended(y[:m], b, n, sb)
+		if f.compute(z[:m], x[:m], y[:m]) > 0 {
 			for i, v := range z[:n] {
-				if math.Float32bits(v) == undonePower {
-					z[i] = pow(x[i], y[i])
+				if math.Float32bits(v) == undone {
+					z[i] = f.one(x[i], y[i])
 				}
 			}
 		}
@@ -84,9 +117,9 @@ func (p powers) row(dst, a, b []float32, sa, sb int) {
 	}
 }
 
-// fillPower copies n elements of src, or as many times the value that it is, and ones after
+// fillMended copies n elements of src, or as many times the value that it is, and ones after
 // them.
-func fillPower(dst, src []float32, n, stride int) {
+func fillMended(dst, src []float32, n, stride int) {
 	if stride != 0 {
 		copy(dst, src[:n])
 	} else {
@@ -100,13 +133,13 @@ func fillPower(dst, src []float32, n, stride int) {
 }
 
 // products is a·a, or with cube a·a·a.
-func (p powers) products(dst, a []float32, cube bool) {
+func (f mended) products(dst, a []float32, cube bool) {
 	var square [block]float32
 	for len(dst) > 0 {
 		n := min(block, len(dst))
-		p.multiply(square[:n], a[:n], a[:n])
+		f.multiply(square[:n], a[:n], a[:n])
 		if cube {
-			p.multiply(dst[:n], square[:n], a[:n])
+			f.multiply(dst[:n], square[:n], a[:n])
 		} else {
 			copy(dst, square[:n])
 		}
@@ -115,8 +148,8 @@ func (p powers) products(dst, a []float32, cube bool) {
 }
 
 // multiply calls a kernel by name, so that nothing escapes to the heap.
-func (p powers) multiply(dst, a, b []float32) {
-	if p.wide {
+func (f mended) multiply(dst, a, b []float32) {
+	if f.wide {
 		mulRRAVX512(dst, a, b)
 	} else {
 		mulRRAVX2(dst, a, b)

@@ -22,6 +22,13 @@ func operand(t *testing.T, rng *rand.Rand, dt dtype.Type, n int) []byte {
 			b[i] = 0
 		}
 	}
+	size := dt.Bits() / 8
+	for i := range n { // small numbers are equal more often, and shift by what leaves something
+		if dt.IsInt() && rng.IntN(2) == 0 {
+			clear(b[i*size+1 : (i+1)*size])
+			b[i*size] &= 15
+		}
+	}
 	if dt == dtype.Float32 {
 		for i := range n {
 			*(*float32)(unsafe.Pointer(&b[4*i])) = special[rng.IntN(len(special))]
@@ -35,7 +42,7 @@ func TestTypedRowsArePortable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	types := []dtype.Type{dtype.Float32, dtype.Bool, dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64}
 	kerneltest.Levels(t, func(t *testing.T) {
-		for _, op := range []Binary{Add, Sub, Mul, BitAnd, BitOr, BitXor, And, Or, Xor, Equal, Less, LessEqual, Greater, GreaterEqual} {
+		for _, op := range []Binary{Add, Sub, Mul, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight, And, Or, Xor, Equal, Less, LessEqual, Greater, GreaterEqual} {
 			for _, dt := range types {
 				f := binaryRow(op, dt)
 				want := plainRow(op, dt)
@@ -59,6 +66,48 @@ func TestTypedRowsArePortable(t *testing.T) {
 						if !bytes.Equal(x, y) {
 							t.Fatalf("%v of %d %v, strides %v: differs from portable code", op, n, dt, form)
 						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// Remainders have the bits of math.Mod's, rounded once, at every level.
+func TestRemainders(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	number := func(int) float32 {
+		switch rng.IntN(4) {
+		case 0:
+			return float32(rng.IntN(41) - 20)
+		case 1:
+			return special[rng.IntN(len(special))]
+		case 2:
+			return math.Float32frombits(rng.Uint32())
+		}
+		return float32(rng.NormFloat64())
+	}
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, op := range []Binary{Mod, Fmod} {
+			f := kernels().binary[op]
+			for range 400 {
+				n := 1 + rng.IntN(2*block)
+				a, b := kerneltest.Floats(t, n, number), kerneltest.Floats(t, n, number)
+				if rng.IntN(3) == 0 { // quotients next to whole numbers
+					for i, y := range b {
+						a[i] = float32(rng.IntN(9999)) * y
+						a[i] = math.Float32frombits(math.Float32bits(a[i]) + uint32(rng.IntN(3)) - 1)
+					}
+				}
+				got := kerneltest.Floats(t, n, nil)
+				f(got, a, b, 1, 1)
+				for i, x := range a {
+					m := math.Mod(float64(x), float64(b[i]))
+					if op == Mod && m != 0 && (m < 0) != (b[i] < 0) {
+						m += float64(b[i])
+					}
+					if !kerneltest.Same(got[i], float32(m)) {
+						t.Fatalf("%v of %v and %v: %v, want %v", op, x, b[i], got[i], float32(m))
 					}
 				}
 			}
