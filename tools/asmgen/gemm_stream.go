@@ -59,47 +59,47 @@ func gemmSweep(v rows) {
 	end()
 }
 
-// gemmRowTransposed writes the product of one row with a matrix that is stored transposed,
-// 16 elements of K at a time: eight rows of B, which are columns of the matrix, are
-// transposed in registers and continue the chains of eight elements of C. Several
-// groups of eight alternate, since a chain waits four cycles for each of its steps.
+// gemmRowTransposed writes the product of one row with 32 columns of a matrix that is stored
+// transposed, 16 elements of K at a time: eight rows of B, which are columns of the matrix,
+// are transposed in registers and continue the chains of eight elements of C. Four such
+// groups alternate, since a chain waits four cycles for each of its steps.
 func gemmRowTransposed() {
-	TEXT("rowTransposed", NOSPLIT, "func(c, a, b *float32, ldb, k, groups int)")
+	TEXT("rowTransposed", NOSPLIT, "func(c, a, b *float32, ldb, k int)")
 	Pragma("noescape")
 	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-	c, a, b, ldb, k, groups := arg("c"), arg("a"), arg("b"), arg("ldb"), arg("k"), arg("groups")
+	c, a, b, ldb, k := arg("c"), arg("a"), arg("b"), arg("ldb"), arg("k")
 	const ahead = 256
-	ldb3 := GP64()
+	ldb3, p, p4 := GP64(), GP64(), GP64()
 	LEAQ(Mem{Base: ldb, Index: ldb, Scale: 2}, ldb3)
-	Label("step")
-	to, p, p4, left := GP64(), GP64(), GP64(), GP64()
-	MOVQ(c, to)
-	MOVQ(b, p)
-	MOVQ(groups, left)
-	Label("group")
-	LEAQ(Mem{Base: p, Index: ldb, Scale: 4}, p4)
-	sum := YMM()
-	VMOVUPS(Mem{Base: to}, sum)
-	for i := range 8 {
-		m := strided(i, p, p4, ldb, ldb3)
-		m.Disp = ahead
-		PREFETCHT0(m)
+	var sums [4]reg.VecVirtual
+	for g := range sums {
+		sums[g] = YMM()
+		VMOVUPS(Mem{Base: c, Disp: 32 * g}, sums[g])
 	}
+	Label("step")
 	for half := range 2 {
-		for i, column := range transposedRows(p, p4, ldb, ldb3, 32*half) {
-			x := YMM()
-			VBROADCASTSS(Mem{Base: a, Disp: 32*half + 4*i}, x)
-			VFMADD231PS(column, x, sum)
+		MOVQ(b, p)
+		for _, sum := range sums {
+			LEAQ(Mem{Base: p, Index: ldb, Scale: 4}, p4)
+			for i := range 8 * (1 - half) {
+				m := strided(i, p, p4, ldb, ldb3)
+				m.Disp = ahead
+				PREFETCHT0(m)
+			}
+			for i, column := range transposedRows(p, p4, ldb, ldb3, 32*half) {
+				x := YMM()
+				VBROADCASTSS(Mem{Base: a, Disp: 32*half + 4*i}, x)
+				VFMADD231PS(column, x, sum)
+			}
+			LEAQ(Mem{Base: p4, Index: ldb, Scale: 4}, p)
 		}
 	}
-	VMOVUPS(sum, Mem{Base: to})
-	ADDQ(Imm(32), to)
-	LEAQ(Mem{Base: p4, Index: ldb, Scale: 4}, p)
-	DECQ(left)
-	JNE(LabelRef("group"))
 	ADDQ(Imm(64), a)
 	ADDQ(Imm(64), b)
 	SUBQ(Imm(16), k)
 	JNE(LabelRef("step"))
+	for g, sum := range sums {
+		VMOVUPS(sum, Mem{Base: c, Disp: 32 * g})
+	}
 	end()
 }

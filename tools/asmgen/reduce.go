@@ -10,7 +10,7 @@ import (
 
 func init() { families["pooling"] = poolingFamily }
 
-// poolingFamily writes max and average pooling in blocked layout.
+// poolingFamily writes max and average pooling in blocked layout, and of rows in plain layout.
 func poolingFamily() {
 	for _, l := range vectorLevels {
 		for mr := 1; mr <= l.tileWidths[1]; mr++ {
@@ -18,6 +18,7 @@ func poolingFamily() {
 			l.reduce(average, mr)
 		}
 	}
+	pooledRows()
 }
 
 // reduction is how a kernel without a sum over channels combines its taps.

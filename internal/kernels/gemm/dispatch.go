@@ -39,10 +39,9 @@ type kernels struct {
 	// many rows of b, ldb bytes apart. It may be nil.
 	sweep func(c, a, b *float32, ldb, n, passes int)
 
-	// rowTransposed adds to groups of rowGroup elements of c the products of k elements of a,
-	// whole rowSteps, with as many columns of b, whose rows, ldb bytes apart, are those of c. It
-	// is nil where sweep is.
-	rowTransposed func(c, a, b *float32, ldb, k, groups int)
+	// rowTransposed adds to rowColumns elements of c the products of k elements of a, whole
+	// rowSteps, with as many rows of b, ldb bytes apart. It is nil where sweep is.
+	rowTransposed func(c, a, b *float32, ldb, k int)
 
 	// transpose8 copies the transpose of 8 rows of src, 8·blocks elements long,
 	// to dst. Strides are in elements. It may be nil.

@@ -12,12 +12,12 @@ type workspace struct {
 	tile    tile
 	final   uint64 // flags of the last block of K
 	scratch []float32
-	next    block             // after the one in work
-	ahead   block             // the first of the chunk that the thread is likely to take next
-	share   int               // of it that the row tile in work fetches
-	shares  int               // how many there are
-	kept    int               // first row of the residual that is copied
-	last    [rowGroup]float32 // sums of columns at the end of a row
+	next    block               // after the one in work
+	ahead   block               // the first of the chunk that the thread is likely to take next
+	share   int                 // of it that the row tile in work fetches
+	shares  int                 // how many there are
+	kept    int                 // first row of the residual that is copied
+	last    [rowColumns]float32 // sums of columns at the end of a row
 
 	// where the batch item begins; in B packed, its number
 	aOff, bOff, cOff, resOff, colOff, rowOff int

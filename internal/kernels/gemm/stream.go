@@ -11,8 +11,7 @@ const (
 	sweepRows   = 8       // of B in a pass of kernels.sweep
 	sweepWidth  = 4096    // elements of C that stay in the first cache
 	rowSteps    = 16      // of K in a step of kernels.rowTransposed
-	rowGroup    = 8       // columns that it has at once
-	rowGroups   = 4       // of them that alternate
+	rowColumns  = 32      // columns of it
 	streamLeast = 64      // columns, and rows, of B from which streams pay
 	streamCall  = 1 << 18 // elements of B in a call, which can't be interrupted
 	streamDepth = 1 << 13 // rows, likewise
@@ -51,26 +50,24 @@ func (t *Task) stream(w *workspace, b *block) {
 	}
 }
 
-// streamTransposed goes along columns of B, which are stored as rows, eight at a time; the
-// last eight may overlap with those before.
+// streamTransposed goes along columns of B, which are stored as rows. The last call computes
+// others again.
 func (t *Task) streamTransposed(w *workspace, c []float32, from int) {
-	groups := len(c) / rowGroup
-	for g := 0; g < groups; g += rowGroups {
-		t.columnsOfRow(w, at(c, g*rowGroup), from+g*rowGroup, min(rowGroups, groups-g))
+	for ; len(c) >= rowColumns; c, from = c[rowColumns:], from+rowColumns {
+		t.columnsOfRow(w, at(c, 0), from)
 	}
-	rest := len(c) - groups*rowGroup
-	if rest == 0 {
-		return
+	if len(c) > 0 {
+		first := max(from+len(c)-rowColumns, 0)
+		clear(w.last[:])
+		t.columnsOfRow(w, unsafe.Pointer(&w.last), first)
+		copy(c, w.last[from-first:])
 	}
-	clear(w.last[:])
-	t.columnsOfRow(w, unsafe.Pointer(&w.last), from+len(c)-rowGroup, 1)
-	copy(c[len(c)-rest:], w.last[rowGroup-rest:])
 }
 
-// columnsOfRow adds to the sums of groups of columns from j on, which are at c.
-func (t *Task) columnsOfRow(w *workspace, c unsafe.Pointer, j, groups int) {
+// columnsOfRow adds to the sums of rowColumns columns from j on, which are at c.
+func (t *Task) columnsOfRow(w *workspace, c unsafe.Pointer, j int) {
 	for k := 0; k < t.plan.stream; k += streamDepth {
 		t.plan.kern.rowTransposed((*float32)(c), (*float32)(at(t.A.Data, w.aOff+k)),
-			(*float32)(at(t.B.Data, w.bOff+j*t.B.Stride+k)), 4*t.B.Stride, min(streamDepth, t.plan.stream-k), groups)
+			(*float32)(at(t.B.Data, w.bOff+j*t.B.Stride+k)), 4*t.B.Stride, min(streamDepth, t.plan.stream-k))
 	}
 }

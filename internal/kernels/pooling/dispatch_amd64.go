@@ -21,6 +21,25 @@ func kernelsFor(kind Kind, level cpu.Target) []window.TileFunc {
 	return portableKernels(kind, conv.Block(level))
 }
 
+// rowsFor gives a level's kernels for rows in plain layout, by stride.
+func rowsFor(kind Kind, level cpu.Target) [mostRowStride]rowFunc {
+	switch {
+	case level >= cpu.AVX512:
+		return rows512[kind]
+	case level >= cpu.AVX2:
+		return rows256[kind]
+	}
+	return [mostRowStride]rowFunc{}
+}
+
+var rows512 = [2][mostRowStride]rowFunc{
+	Max: {maxRowAVX512by1, maxRowAVX512by2}, Average: {averageRowAVX512by1, averageRowAVX512by2},
+}
+
+var rows256 = [2][mostRowStride]rowFunc{
+	Max: {maxRowAVX2by1, maxRowAVX2by2}, Average: {averageRowAVX2by1, averageRowAVX2by2},
+}
+
 var kernels512 = [2][]window.TileFunc{
 	Max:     {nil, max512_1, max512_2, max512_3, max512_4, max512_5, max512_6, max512_7, max512_8, max512_9, max512_10, max512_11, max512_12, max512_13, max512_14},
 	Average: {nil, average512_1, average512_2, average512_3, average512_4, average512_5, average512_6, average512_7, average512_8, average512_9, average512_10, average512_11, average512_12, average512_13, average512_14},

@@ -11,3 +11,5 @@ import (
 func kernelsFor(kind Kind, level cpu.Target) []window.TileFunc {
 	return portableKernels(kind, conv.Block(level))
 }
+
+func rowsFor(Kind, cpu.Target) [mostRowStride]rowFunc { return [mostRowStride]rowFunc{} }

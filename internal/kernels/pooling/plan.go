@@ -23,6 +23,9 @@ type Plan struct {
 
 	whole              bool // plain: a plane is one window
 	bandRows, bandCols int  // plain: outputs of a dense band; 0: none
+
+	row     rowFunc // plain: the kernel for rows; nil: none
+	offsets [][]int // plain: taps of the windows of each of grid.Rows
 }
 
 // New prepares a pooling. A blocked one has two spatial dimensions.
@@ -52,7 +55,7 @@ func New(p Params, channels int, spatial []int, level cpu.Target, blocked bool) 
 	}
 	pl.setDistances()
 	if !blocked {
-		pl.setPlain()
+		pl.setPlain(level)
 	}
 	return pl, nil
 }
@@ -73,12 +76,13 @@ func (pl *Plan) setDistances() {
 }
 
 // setPlain chooses how planes in plain layout are pooled.
-func (pl *Plan) setPlain() {
+func (pl *Plan) setPlain(level cpu.Target) {
 	if pl.whole = pl.oneWindow(); pl.whole {
 		pl.run = min((pl.run+chains-1)/chains*chains, pl.planes(1))
 		return
 	}
 	pl.setDense()
+	pl.setRows(rowsFor(pl.kind, level))
 }
 
 // planes is the number of planes, or of blocks of planes, of n images.
@@ -155,6 +159,10 @@ func (r *Runner) Do(i int) {
 		maxima(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
 	case pl.whole:
 		pl.averages(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
+	case pl.row != nil:
+		for p := first; p < first+n; p++ {
+			r.rows(c, p)
+		}
 	case pl.bandRows > 0:
 		room := <-r.rooms
 		defer func() { r.rooms <- room }()

@@ -51,7 +51,12 @@ func spread(lo, hi float32, dims ...int) *tensor.Tensor {
 type affineGridCases struct{}
 
 func (affineGridCases) Cases() []op.Case {
-	return []op.Case{{Name: "identity", In: list(f32s([]int{1, 2, 3}, 1, 0, 0, 0, 1, 0), i64s(1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 2, 2}, -.5, 0, .5, 0))}}
+	corners := map[string]ir.Attr{"align_corners": ir.Int(1)}
+	return []op.Case{
+		{Name: "identity", In: list(f32s([]int{1, 2, 3}, 1, 0, 0, 0, 1, 0), i64s(1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 2, 2}, -.5, 0, .5, 0))},
+		{Name: "two maps", Attrs: corners, In: list(spread(-2, 2, 2, 2, 3), i64s(2, 1, 5, 7))},
+		{Name: "volumes", In: list(spread(-2, 2, 2, 3, 4), i64s(2, 1, 3, 5, 7))},
+	}
 }
 
 type roiAlignCases struct{}
@@ -91,6 +96,10 @@ func (col2ImCases) Cases() []op.Case {
 	x := f32s([]int{1, 2, 2}, 1, 2, 3, 4)
 	return []op.Case{
 		{Name: "rows overlap", In: list(x, i64s(1, 3), i64s(1, 2)), Out: list(f32s([]int{1, 1, 1, 3}, 1, 5, 4))},
+		{Name: "strides, dilations and pads", In: list(spread(-4, 4, 2, 3*6, 5*6), i64s(9, 13), i64s(2, 3)),
+			Attrs: map[string]ir.Attr{"strides": ir.Ints(2, 3), "dilations": ir.Ints(3, 2), "pads": ir.Ints(2, 3, 1, 4)}},
+		{Name: "overlapping windows", In: list(spread(-4, 4, 1, 2*9, 8*20), i64s(8, 20), i64s(3, 3)), Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}},
+		{Name: "three dimensions", In: list(spread(-4, 4, 1, 8, 8), i64s(3, 3, 3), i64s(2, 2, 2))},
 		{Name: "two images", In: list(f32s([]int{2, 1, 2}, 1, 2, 3, 4), i64s(1, 2), i64s(1, 1)), Out: list(f32s([]int{2, 1, 1, 2}, 1, 2, 3, 4))},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -16,7 +17,7 @@ func init() {
 		Name: "Col2Im", Versions: []int{18}, Doc: "adds up columns of blocks into an image, the inverse of im2col",
 		In: op.Ports("input:T", "image_shape:int64", "block_shape:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Numeric},
 		Attrs: op.Attrs{"dilations": op.Opt(ir.KindInts), "pads": op.Opt(ir.KindInts), "strides": op.Opt(ir.KindInts)},
-		Infer: col2ImInfer, Ref: col2ImRef, Rows: op.RowsFirst, Cases: col2ImCases{},
+		Infer: col2ImInfer, Ref: col2ImRef, Compile: wide.Compile(compileCol2Im), Rows: op.RowsFirst, Cases: col2ImCases{},
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -212,7 +213,7 @@ func init() {
 		Name: "AffineGrid", Versions: []int{20}, Doc: "the grid of GridSample for an affine map",
 		In: op.Ports("theta:T1", "size:int64"), Out: op.Ports("grid:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"align_corners": op.Default(ir.Int(0))},
-		Infer: affineGridInfer, Ref: affineGridRef, Cases: affineGridCases{},
+		Infer: affineGridInfer, Ref: affineGridRef, Compile: wide.Compile(compileAffineGrid), Cases: affineGridCases{},
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/spatial"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -18,7 +19,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "DeformConv", Versions: []int{19, 22}, Doc: "Deformable convolution, of images only (Zhu et al., 2019).",
 		In: op.Ports("X:T", "W:T", "offset:T", "B:T?", "mask:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
-		Infer: inferDeform, Ref: deformRef, Flops: spatial.Flops(1),
+		Infer: inferDeform, Ref: deformRef, Compile: wide.Compile(compileDeform), Flops: spatial.Flops(1),
 		Cases: deformConvCases{},
 	})
 }
@@ -27,8 +28,22 @@ type deformConvCases struct{}
 
 func (deformConvCases) Cases() []op.Case {
 	offset := tensor.FromSlice([]float32{.5, 0, 0, 0, 0, 0, 0, 1}, 1, 8, 1, 1)
-	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]float32{1, 1, 1, 1}, 1, 1, 2, 2), offset},
-		Out: []*tensor.Tensor{tensor.FromSlice([]float32{7}, 1, 1, 1, 1)}}}
+	shifts := func(dims ...int) *tensor.Tensor {
+		t := ramp(dims...)
+		for i, v := range tensor.Of[float32](t) {
+			tensor.Of[float32](t)[i] = v*0.37 - 1.9
+		}
+		tensor.Of[float32](t)[5], tensor.Of[float32](t)[7] = float32(math.NaN()), 1e30
+		return t
+	}
+	groups := map[string]ir.Attr{"group": ir.Int(2), "offset_group": ir.Int(3), "pads": ir.Ints(1, 1, 1, 2), "strides": ir.Ints(2, 1), "dilations": ir.Ints(1, 2)}
+	bias := tensor.FromSlice([]float32{1, -2, 3, 0.5}, 4)
+	return []op.Case{
+		{Name: "groups, mask and bias", Attrs: groups, In: []*tensor.Tensor{ramp(2, 6, 9, 11), shifts(4, 3, 3, 2), shifts(2, 36, 5, 12), bias, shifts(2, 18, 5, 12)}, Tol: 1e-4},
+		{Name: "many pixels", Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, In: []*tensor.Tensor{ramp(1, 70, 17, 19), shifts(3, 70, 3, 3), shifts(1, 18, 17, 19)}, Tol: 1e-4},
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]float32{1, 1, 1, 1}, 1, 1, 2, 2), offset},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{7}, 1, 1, 1, 1)}},
+	}
 }
 
 func inferDeform(c *op.Infer) error {
@@ -107,6 +122,9 @@ func deform(g *spatial.Geometry, x, w, offset, mask []float64, offsetGroups int)
 
 // bilinear interpolates; outside the plane there are zeros.
 func bilinear(plane []float64, h, w int, y, x float64) float64 {
+	if !(y > -1 && x > -1 && y < float64(h) && x < float64(w)) { // a NaN is outside
+		return 0
+	}
 	at := func(y, x float64) float64 {
 		if y < 0 || x < 0 || y >= float64(h) || x >= float64(w) {
 			return 0

@@ -16,7 +16,7 @@ func init() {
 		Name: "MaxRoiPool", Versions: []int{1, 22}, Doc: "Regions are rounded to whole pixels (Girshick, Fast R-CNN, 2015).",
 		In: op.Ports("X:T", "rois:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"pooled_shape": op.Required(ir.KindInts), "spatial_scale": op.Default(ir.Float(1))},
-		Infer: inferRoiPool, Ref: roiPoolRef,
+		Infer: inferRoiPool, Ref: roiPoolRef, Compile: compileRoiPool,
 		Cases: maxRoiPoolCases{},
 	})
 }
@@ -24,7 +24,8 @@ func init() {
 type maxRoiPoolCases struct{}
 
 func (maxRoiPoolCases) Cases() []op.Case {
-	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
+	regions := tensor.FromSlice([]float32{0, 0, 0, 30, 11, 1, 3, 4, 3, 4, 1, 7, 2, 50, 40, 0, 9, 9, 2, 2, 0, -30, -20, -5, 5}, 5, 5)
+	return []op.Case{{Name: "regions", In: []*tensor.Tensor{ramp(2, 3, 11, 37), regions}, Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(3, 2), "spatial_scale": ir.Float(0.75)}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
 		Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 8}, 1, 1, 1, 2)}}}
 }
 

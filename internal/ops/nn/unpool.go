@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/spatial"
 	"github.com/salver-ml/salver/internal/shape"
@@ -17,7 +18,7 @@ func init() {
 		Name: "MaxUnpool", Versions: []int{9, 11, 22},
 		In: op.Ports("X:T1", "I:T2", "output_shape:T2?"), Out: op.Ports("output:T1"), Types: op.Types{"T1": op.Floats, "T2": {dtype.Int64}},
 		Attrs: op.Attrs{"kernel_shape": op.Required(ir.KindInts), "pads": op.Opt(ir.KindInts), "strides": op.Opt(ir.KindInts)},
-		Infer: inferUnpool, Ref: unpoolRef,
+		Infer: inferUnpool, Ref: unpoolRef, Compile: compileUnpool,
 		Cases: maxUnpoolCases{},
 	})
 }
@@ -27,7 +28,10 @@ type maxUnpoolCases struct{}
 func (maxUnpoolCases) Cases() []op.Case {
 	attrs := map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2), "strides": ir.Ints(2, 2)}
 	x, i := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]int64{5, 7, 13, 15}, 1, 1, 2, 2)
+	two := tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 1, 2, 2, 2)
 	return []op.Case{
+		{Name: "two planes", In: []*tensor.Tensor{two, tensor.FromSlice([]int64{0, 3, 10, 15, 17, 17, 28, 31}, 1, 2, 2, 2)}, Attrs: attrs},
+		{Name: "from plane to plane", In: []*tensor.Tensor{two, tensor.FromSlice([]int64{0, 30, 10, 15, 17, 0, 28, 10}, 1, 2, 2, 2)}, Attrs: attrs},
 		{Name: "inferred", In: []*tensor.Tensor{x, i}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 3, 0, 4}, 1, 1, 4, 4)}},
 		{Name: "shape given", In: []*tensor.Tensor{x, i, tensor.FromSlice([]int64{1, 1, 5, 5})}, Attrs: attrs,
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 4, 0, 0, 0, 0, 0, 0}, 1, 1, 5, 5)}},
@@ -114,6 +118,71 @@ func unpoolRef(c *op.Call) error {
 			to += p * strides[d]
 		}
 		y.CopyElements(to, x, i, 1)
+	}
+	return nil
+}
+
+// compileUnpool serves elements of four bytes and outputs of the inferred shape.
+func compileUnpool(p *op.Prep) (op.Kernel, error) {
+	x, dims := p.InShape(0), p.OutShape(0)
+	if p.In[0].DType != dtype.Float32 || p.Has(2) || !slices.Equal(x, p.InShape(1)) || tensor.Count(x) == 0 || tensor.Count(dims) == 0 {
+		return nil, nil
+	}
+	k := &unpoolKernel{dims: dims, planes: x[0] * x[1]}
+	k.parts = min(split.Parts(tensor.Count(dims), 1<<15), k.planes)
+	return k, nil
+}
+
+// unpoolKernel puts the numbers of each plane on a thread, as long as their places lie in
+// the same plane of the output: those of max pooling do.
+type unpoolKernel struct {
+	dims   []int
+	planes int
+	parts  int
+	across [split.Most]bool // chunks with places in other planes
+
+	dst, src []float32
+	at       []int64
+}
+
+func (k *unpoolKernel) Run(c *op.Call) error {
+	k.dst, k.src, k.at = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...)), tensor.Of[float32](c.In[0]), tensor.Of[int64](c.In[1])
+	c.Pool.Run(k.parts, k)
+	var err error
+	if slices.Contains(k.across[:k.parts], true) {
+		err = k.inOrder()
+	}
+	k.dst, k.src, k.at = nil, nil, nil
+	return err
+}
+
+// Do fills the planes of one chunk; it is called by the pool.
+func (k *unpoolKernel) Do(part int) {
+	lo, hi := split.Range(k.planes, k.parts, part)
+	in, out := len(k.src)/k.planes, len(k.dst)/k.planes
+	k.across[part] = false
+	for p := lo; p < hi; p++ {
+		dst, at := k.dst[p*out:][:out], k.at[p*in:][:in]
+		clear(dst)
+		for i, v := range k.src[p*in:][:in] {
+			to := at[i] - int64(p*out)
+			if uint64(to) >= uint64(len(dst)) {
+				k.across[part] = true
+				return
+			}
+			dst[to] = v
+		}
+	}
+}
+
+// inOrder puts all numbers on this goroutine: the last one at a place stays.
+func (k *unpoolKernel) inOrder() error {
+	clear(k.dst)
+	for i, to := range k.at {
+		if to < 0 || to >= int64(len(k.dst)) {
+			return fmt.Errorf("index %d is %d, expected 0 to %d", i, to, len(k.dst)-1)
+		}
+		k.dst[to] = k.src[i]
 	}
 	return nil
 }

@@ -389,5 +389,7 @@ func (resizeCases) Cases() []op.Case {
 		{Name: "linear", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2, 2)}},
 		{Name: "linear corners", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{x, nil, nil, tensor.FromSlice([]int64{2, 3, 9, 4})}},
 		{Name: "cubic", Attrs: attrs("cubic", "pytorch_half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2.5, 0.5)}},
+		{Name: "linear, channels last", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(1, 5, 7, 19), nil, scales(1, 0.7, 1.6, 1)}},
+		{Name: "cubic of wide rows", Attrs: attrs("cubic", "half_pixel"), In: []*tensor.Tensor{sequence(1, 2, 9, 37), nil, scales(1, 1, 0.6, 1.3)}},
 	}
 }

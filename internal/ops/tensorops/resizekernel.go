@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/blend"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -163,6 +164,7 @@ type pass struct {
 	outer, in, out, inner int
 	n                     int
 	index                 []int32
+	offsets               []int // of the taps' rows, in bytes
 	weight                []float32
 	parts                 int
 	dst, src              []float32
@@ -176,6 +178,7 @@ func newInterpolation(in, out []int, taps []*axisTaps) op.Kernel {
 		p := &pass{outer: tensor.Count(dims[:axis]), in: dims[axis], out: out[axis], inner: tensor.Count(dims[axis+1:]), n: t.n}
 		for i, w := range t.weight {
 			p.index, p.weight = append(p.index, int32(t.index[i])), append(p.weight, float32(w))
+			p.offsets = append(p.offsets, 4*t.index[i]*p.inner)
 		}
 		dims[axis] = out[axis]
 		rows := p.outer * p.out
@@ -240,8 +243,11 @@ func (k *interpolation) Run(c *op.Call) error {
 func (p *pass) Do(part int) {
 	if p.inner == 1 {
 		lo, hi := split.Range(p.outer, p.parts, part)
-		for o := lo; o < hi; o++ {
-			p.alongRow(p.dst[o*p.out:(o+1)*p.out], p.src[o*p.in:(o+1)*p.in])
+		for ; lo+4 <= hi; lo += 4 {
+			p.alongRows(p.dst[lo*p.out:(lo+4)*p.out], p.src[lo*p.in:(lo+4)*p.in])
+		}
+		for ; lo < hi; lo++ {
+			p.alongRow(p.dst[lo*p.out:(lo+1)*p.out], p.src[lo*p.in:(lo+1)*p.in])
 		}
 		return
 	}
@@ -249,41 +255,60 @@ func (p *pass) Do(part int) {
 	for r := lo; r < hi; r++ {
 		o, i := r/p.out, r%p.out
 		row := p.dst[r*p.inner : (r+1)*p.inner]
-		if p.n == 2 {
-			blendRows(row, p.row(o, 2*i), p.row(o, 2*i+1), p.weight[2*i], p.weight[2*i+1])
+		src := p.src[o*p.in*p.inner : (o+1)*p.in*p.inner]
+		if p.inner >= leastInner {
+			blend.Rows(row, src, p.offsets[i*p.n:(i+1)*p.n], p.weight[i*p.n:(i+1)*p.n])
 			continue
 		}
-		for k := range p.n {
-			scaleRow(row, p.row(o, i*p.n+k), p.weight[i*p.n+k], k > 0)
+		for k := i * p.n; k < (i+1)*p.n; k++ {
+			scaleRow(row, src[int(p.index[k])*p.inner:][:p.inner], p.weight[k], k > i*p.n)
 		}
 	}
 }
 
-// row is the input row of a tap.
-func (p *pass) row(o, tap int) []float32 {
-	from := (o*p.in + int(p.index[tap])) * p.inner
-	return p.src[from : from+p.inner]
-}
-
-// blendRows computes dst = u·a + v·b.
-func blendRows(dst, a, b []float32, u, v float32) {
-	a, b = a[:len(dst)], b[:len(dst)]
-	for j := range dst {
-		dst[j] = float32(u*a[j]) + float32(v*b[j])
-	}
-}
+// leastInner is the length of rows from which the kernel pays.
+const leastInner = 8
 
 // scaleRow computes dst = w·src, or adds it.
 func scaleRow(dst, src []float32, w float32, add bool) {
-	src = src[:len(dst)]
-	if !add {
-		for j, v := range src {
+	for j, v := range src {
+		if add {
+			dst[j] += float32(w * v)
+		} else {
 			dst[j] = w * v
+		}
+	}
+}
+
+// alongRows interpolates along the last axis, four rows beside each other, for which places
+// and weights are read once.
+func (p *pass) alongRows(dst, src []float32) {
+	d0, s0 := dst[:p.out], src[:p.in]
+	d1, s1 := dst[p.out:][:len(d0)], src[p.in:][:len(s0)]
+	d2, s2 := dst[2*p.out:][:len(d0)], src[2*p.in:][:len(s0)]
+	d3, s3 := dst[3*p.out:][:len(d0)], src[3*p.in:][:len(s0)]
+	if p.n == 2 {
+		index, weight := p.index[:2*len(d0)], p.weight[:2*len(d0)]
+		for i := range d0 {
+			a, b, u, v := index[2*i], index[2*i+1], weight[2*i], weight[2*i+1]
+			d0[i] = float32(u*s0[a]) + float32(v*s0[b])
+			d1[i] = float32(u*s1[a]) + float32(v*s1[b])
+			d2[i] = float32(u*s2[a]) + float32(v*s2[b])
+			d3[i] = float32(u*s3[a]) + float32(v*s3[b])
 		}
 		return
 	}
-	for j, v := range src {
-		dst[j] += float32(w * v)
+	for i := range d0 {
+		var t0, t1, t2, t3 float32
+		index, weight := p.index[i*p.n:][:p.n], p.weight[i*p.n:][:p.n]
+		for k, a := range index {
+			w := weight[k]
+			t0 += float32(w * s0[a])
+			t1 += float32(w * s1[a])
+			t2 += float32(w * s2[a])
+			t3 += float32(w * s3[a])
+		}
+		d0[i], d1[i], d2[i], d3[i] = t0, t1, t2, t3
 	}
 }
 
