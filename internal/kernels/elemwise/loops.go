@@ -178,7 +178,7 @@ func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
 	case Mul:
 		return mulLoop[T]
 	case Div:
-		return mapLoop(intDiv[T])
+		return quotientLoop[T]
 	case Min:
 		return minLoop[T]
 	case Max:
@@ -190,9 +190,9 @@ func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
 	case Pow:
 		return mapLoop(intPow[T])
 	case Mod:
-		return mapLoop(intMod[T])
+		return modLoop[T]
 	case Fmod:
-		return mapLoop(intRem[T])
+		return remLoop[T]
 	case BitAnd:
 		return mapLoop(func(x, y T) T { return x & y })
 	case BitOr:
@@ -200,9 +200,9 @@ func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
 	case BitXor:
 		return mapLoop(func(x, y T) T { return x ^ y })
 	case ShiftLeft:
-		return mapLoop(func(x, y T) T { return x << shiftCount(y) })
+		return shiftLeftLoop[T]
 	case ShiftRight:
-		return mapLoop(func(x, y T) T { return x >> shiftCount(y) })
+		return shiftRightLoop[T]
 	}
 	return nil
 }
@@ -210,26 +210,56 @@ func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
 // shiftCount reads a negative count as its unsigned value, too large to keep a bit.
 func shiftCount[T integer](y T) uint64 { return uint64(y) }
 
-func intDiv[T integer](x, y T) T {
-	if y == 0 {
-		return 0
+// Division by zero gives 0.
+
+func quotientLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		x, y := a[i*sa], b[i*sb]
+		if y == 0 {
+			dst[i] = 0
+			continue
+		}
+		dst[i] = x / y
 	}
-	return x / y
 }
 
-func intRem[T integer](x, y T) T {
-	if y == 0 {
-		return 0
+func remLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		x, y := a[i*sa], b[i*sb]
+		if y == 0 {
+			dst[i] = 0
+			continue
+		}
+		dst[i] = x % y
 	}
-	return x % y
 }
 
-func intMod[T integer](x, y T) T {
-	m := intRem(x, y)
-	if m != 0 && (m < 0) != (y < 0) {
-		m += y
+// modLoop gives the remainder the sign of the divisor.
+func modLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		x, y := a[i*sa], b[i*sb]
+		if y == 0 {
+			dst[i] = 0
+			continue
+		}
+		m := x % y
+		if add := m + y; m != 0 && (m^y) < 0 {
+			m = add
+		}
+		dst[i] = m
 	}
-	return m
+}
+
+func shiftLeftLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = a[i*sa] << shiftCount(b[i*sb])
+	}
+}
+
+func shiftRightLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = a[i*sa] >> shiftCount(b[i*sb])
+	}
 }
 
 // intPow is by repeated squaring, wrapping. A negative exponent gives the

@@ -202,6 +202,11 @@ func (topKCases) Cases() []op.Case {
 		{Name: "all", In: list(noise(2, 33), vec(33))},
 		{Name: "long", In: list(withNaN(noise(2, 700)), vec(3))},
 		{Name: "long, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(2, 700)), vec(3))},
+		{Name: "one", In: list(noise(5, 700), vec(1))},
+		{Name: "one, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(5, 700)), vec(1))},
+		{Name: "a part", In: list(withNaN(noise(3, 700)), vec(100))},
+		{Name: "a part, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(3, 700)), vec(301))},
+		{Name: "a part, all equal", In: list(tensor.New(dtype.Float32, 2, 300), vec(100))},
 		{Name: "first axis", Attrs: attr("axis", 0), In: list(x, vec(1)), Out: list(f32s([]int{1, 4}, 1, 3, 5, 5), i64s([]int{1, 4}, 0, 0, 1, 1))},
 	}
 }
@@ -213,6 +218,8 @@ func (uniqueCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "sorted", In: list(x), Out: list(f32s([]int{3}, 1, 2, 3), vec(1, 0, 3), vec(1, 0, 0, 2, 1), vec(2, 2, 1))},
 		{Name: "as they come", Attrs: attr("sorted", 0), In: list(x), Out: list(f32s([]int{3}, 2, 1, 3), vec(0, 1, 3), vec(0, 1, 1, 2, 0), vec(2, 2, 1))},
+		{Name: "of both signs", In: list(vec(300, -7, 300, 1<<40, -7)), Out: list(vec(-7, 300, 1<<40), vec(1, 0, 3), vec(1, 0, 1, 2, 0), vec(2, 2, 1))},
+		{Name: "NaN and zeros", In: list(f32s([]int{5}, nan32(), 0, -1/inf32(), nan32(), -2)), Out: list(f32s([]int{3}, -2, 0, nan32()), vec(4, 1, 0), vec(2, 1, 1, 2, 0), vec(1, 2, 2))},
 		{Name: "rows", Attrs: attr("axis", 0), In: list(f32s([]int{3, 2}, 1, 0, 0, 1, 1, 0)), Out: list(f32s([]int{2, 2}, 0, 1, 1, 0), vec(1, 0), vec(1, 0, 1), vec(1, 2))},
 	}
 }

@@ -85,6 +85,12 @@ func gatherRange[T uint8 | uint16 | uint32 | uint64, I int32 | int64](k *element
 		n := min(hi-lo, k.inner-in)
 		if k.inner == 1 { // all that share a line of the data
 			n = min(hi-lo, k.to-row%k.to)
+			at := row / k.to * k.from
+			if err := gatherLine(k.dst[lo:lo+n], k.src[at:at+k.from], ids[lo:lo+n]); err != nil {
+				return err
+			}
+			lo += n
+			continue
 		}
 		base := row/k.to*k.from*k.inner + in
 		dst := k.dst[lo : lo+n]
@@ -96,13 +102,25 @@ func gatherRange[T uint8 | uint16 | uint32 | uint64, I int32 | int64](k *element
 					return err
 				}
 			}
-			at *= k.inner
-			if k.inner > 1 {
-				at += i
-			}
-			dst[i] = k.src[base+at]
+			dst[i] = k.src[base+at*k.inner+i]
 		}
 		lo += n
+	}
+	return nil
+}
+
+// gatherLine gathers elements of one line.
+func gatherLine[T uint8 | uint16 | uint32 | uint64, I int32 | int64](dst, line []T, ids []I) error {
+	dst = dst[:len(ids)]
+	for i, id := range ids {
+		at := int(id)
+		if uint(at) >= uint(len(line)) {
+			var err error
+			if at, err = element(at, len(line)); err != nil {
+				return err
+			}
+		}
+		dst[i] = line[at]
 	}
 	return nil
 }

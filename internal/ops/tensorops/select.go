@@ -88,24 +88,60 @@ func compressRef(c *op.Call) error {
 		dims = slices.Clone(x.Shape)
 	}
 	n, inner := dims[axis], tensor.Count(dims[axis+1:])
-	var keep []int
-	for i, on := range tensor.Of[bool](c.In[1]) {
-		if !on {
-			continue
-		}
-		if i >= n {
+	conditions := tensor.Of[uint8](c.In[1])
+	count := 0
+	for i, on := range conditions {
+		if on != 0 && i >= n {
 			return fmt.Errorf("condition %d is true, expected at most %d conditions, the size of axis %d", i, n, axis)
 		}
-		keep = append(keep, i)
+		count += one(on)
 	}
+	keep := make([]int, count+1) // one more to write over
+	at := 0
+	for i, on := range conditions {
+		keep[at] = i
+		at += one(on)
+	}
+	keep = keep[:count]
 	dims[axis] = len(keep)
 	out := c.Output(0, x.DType, dims...)
+	if size, whole := byteSize(x.DType); whole && inner == 1 {
+		for o := range tensor.Count(dims[:axis]) {
+			pick(out.Data[o*len(keep)*size:][:len(keep)*size], x.Data[o*n*size:][:n*size], keep, size)
+		}
+		return nil
+	}
 	for o := range tensor.Count(dims[:axis]) {
 		for k, i := range keep {
 			out.CopyElements((o*len(keep)+k)*inner, x, (o*n+i)*inner, inner)
 		}
 	}
 	return nil
+}
+
+// pick writes elements of so many bytes.
+func pick(dst, src []byte, at []int, size int) {
+	switch size {
+	case 1:
+		pickOf(dst, src, at)
+	case 2:
+		pickOf(tensor.View[uint16](dst), tensor.View[uint16](src), at)
+	case 4:
+		pickOf(tensor.View[uint32](dst), tensor.View[uint32](src), at)
+	case 8:
+		pickOf(tensor.View[uint64](dst), tensor.View[uint64](src), at)
+	default:
+		for k, i := range at {
+			copy(dst[k*size:(k+1)*size], src[i*size:])
+		}
+	}
+}
+
+func pickOf[T any](dst, src []T, at []int) {
+	dst = dst[:len(at)]
+	for k, i := range at {
+		dst[k] = src[i]
+	}
 }
 
 func triluInfer(c *op.Infer) error {

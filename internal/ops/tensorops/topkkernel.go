@@ -2,9 +2,11 @@ package tensorops
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
@@ -12,7 +14,7 @@ import (
 )
 
 // topKernel keeps the best k of each row of float32 numbers in a heap whose
-// root is the worst of them, or sorts the row where k is a good part of it.
+// root is the worst of them, or parts the row where k is a good part of it.
 type topKernel struct {
 	dims     []int // of the outputs
 	outer, n int
@@ -20,6 +22,7 @@ type topKernel struct {
 	smallest bool
 	sorts    bool
 	heaps    []topHeap // of the chunks
+	compare  func(dst []bool, a, b []float32, sa, sb int)
 
 	x, values []float32
 	indices   []int64
@@ -28,7 +31,10 @@ type topKernel struct {
 // topHeap is the best elements of a row so far, as keys: greater ones are better.
 type topHeap struct {
 	*topKernel
-	heap []uint64
+	heap   []uint64
+	spare  []uint64 // as many, where the row is parted
+	passed [topPiece]bool
+	worst  [1]float32 // of the heap
 }
 
 // key orders by value and, of equal values, by position, the first ahead. NaN is larger
@@ -65,12 +71,20 @@ func compileTopK(p *op.Prep) (op.Kernel, error) {
 	parts := min(split.Parts(k.outer*k.n*k.inner, topGrain), max(k.outer*k.inner, 1))
 	const part = 16 // of a row, from which it is sorted
 	k.sorts = k.k*part >= k.n && k.k > part
+	k.compare = elemwise.CompareRow(elemwise.LessEqual)
+	if k.smallest {
+		k.compare = elemwise.CompareRow(elemwise.GreaterEqual)
+	}
 	room := k.k
 	if k.sorts {
 		room = k.n
 	}
 	for range parts {
-		k.heaps = append(k.heaps, topHeap{k, make([]uint64, 0, room)})
+		h := topHeap{topKernel: k, heap: make([]uint64, 0, room)}
+		if k.sorts {
+			h.spare = make([]uint64, room)
+		}
+		k.heaps = append(k.heaps, h)
 	}
 	return k, nil
 }
@@ -108,12 +122,16 @@ func (k *topKernel) Do(part int) {
 
 // best gives the keys of a row's best elements, the best first; elements are inner apart.
 func (k *topHeap) best(x []float32) []uint64 {
-	if k.sorts {
+	switch {
+	case k.sorts:
 		k.heap = k.heap[:0]
 		for j := range k.n {
 			k.heap = append(k.heap, k.key(x[j*k.inner], j))
 		}
-	} else {
+		k.part()
+	case k.k == 1 && k.inner == 1 && k.n >= topPiece && k.first(x):
+		return k.heap
+	default:
 		k.collect(x)
 	}
 	slices.Sort(k.heap)
@@ -121,37 +139,106 @@ func (k *topHeap) best(x []float32) []uint64 {
 	return k.heap[:k.k]
 }
 
-// topPiece is how many neighbours are passed over at once if none is better than the worst
-// of the heap.
+// part leaves the best k of the heap's keys, and maybe some more.
+func (k *topHeap) part() {
+	const enough, most = 32, 64 // rounds, for rows that mislead it
+	kept := 0                   // in front, and among the best
+	for range most {
+		rest := k.heap[kept:]
+		want := k.k - kept
+		if len(rest)-want <= enough {
+			return
+		}
+		// Keys differ, so that one at least is better and one worse.
+		pivot := middle(rest[0], rest[len(rest)/2], rest[len(rest)-1])
+		better, worse := 0, 0
+		for _, key := range rest {
+			rest[better], k.spare[worse] = key, key
+			_, below := bits.Sub64(key, pivot, 0)
+			worse += int(below)
+			better += 1 - int(below)
+		}
+		if better >= want {
+			k.heap = k.heap[:kept+better]
+			continue
+		}
+		copy(rest[better:], k.spare[:worse])
+		kept += better
+	}
+}
+
+// middle is the second of three.
+func middle(a, b, c uint64) uint64 { return max(min(a, b), min(max(a, b), c)) }
+
+// first finds the best element of a row of neighbours; it fails where a NaN may hide it.
+func (k *topHeap) first(x []float32) bool {
+	x = x[:k.n]
+	best, at := x[0], 0
+	for j := 0; j < len(x); j += blockMost {
+		v := reduce.Extremum(x[j:min(j+blockMost, len(x))], k.smallest)
+		if v != v {
+			return false
+		}
+		if v > best && !k.smallest || v < best && k.smallest {
+			best, at = v, j
+		}
+	}
+	for x[at] != best {
+		at++
+	}
+	k.heap = append(k.heap[:0], k.key(best, at))
+	return true
+}
+
+// blockMost is how many elements have an extremum together.
+const blockMost = 256
+
+// topPiece is how many neighbours are compared at once with the worst of the heap.
 const topPiece = 64
 
 // collect fills the heap with the best of a row whose elements are inner apart.
 func (k *topHeap) collect(x []float32) {
 	k.heap = k.heap[:0]
 	for j := 0; j < k.n; j++ {
-		if len(k.heap) == k.k && k.inner == 1 && j%topPiece == 0 {
-			for j+topPiece <= k.n {
-				// A NaN hides what is less than it.
-				best := reduce.Extremum(x[j:j+topPiece], k.smallest)
-				if best != best || k.heap[0] < k.key(best, j) {
-					break
-				}
-				j += topPiece
+		for len(k.heap) == k.k && k.inner == 1 && j+topPiece <= k.n {
+			if k.worst[0] = x[keyAt(k.heap[0])]; k.worst[0] != k.worst[0] {
+				break // with which nothing compares
 			}
-			if j == k.n {
-				return
+			k.piece(x[j:j+topPiece], j)
+			j += topPiece
+		}
+		if j < k.n {
+			k.offer(k.key(x[j*k.inner], j))
+		}
+	}
+}
+
+// piece offers those of neighbours from the element at on that do not fall behind the worst of the heap.
+func (k *topHeap) piece(x []float32, at int) {
+	k.compare(k.passed[:], x, k.worst[:], 1, 0)
+	for i := 0; i < topPiece; i += 8 {
+		passed := *(*[8]bool)(k.passed[i:])
+		if passed == [8]bool{true, true, true, true, true, true, true, true} {
+			continue
+		}
+		for j, p := range passed {
+			if !p {
+				k.offer(k.key(x[i+j], at+i+j))
 			}
 		}
-		key := k.key(x[j*k.inner], j)
-		if len(k.heap) < k.k {
-			k.heap = append(k.heap, key)
-			if len(k.heap) == k.k {
-				slices.Sort(k.heap) // which makes a heap
-			}
-		} else if k.heap[0] < key {
-			k.heap[0] = key
-			k.down()
+	}
+}
+
+// offer takes a key into the heap, if there is room or a worse one.
+func (k *topHeap) offer(key uint64) {
+	if len(k.heap) < k.k {
+		k.heap = append(k.heap, key)
+		if len(k.heap) == k.k {
+			slices.Sort(k.heap) // which makes a heap
 		}
+	} else if k.heap[0] < key {
+		k.heap[0] = key
+		k.down()
 	}
 }
 
