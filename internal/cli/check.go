@@ -41,7 +41,7 @@ A manifest.tsv beside a zip gives each case its category. Ends with
 				}
 			}
 			if len(t.n) == 0 {
-				return fmt.Errorf("no case of %s is of category %q and has %q in its name", strings.Join(paths, " and "), o.Category, o.Filter)
+				return fmt.Errorf("no case of %s fits --category %q and --filter %q", strings.Join(paths, " and "), o.Category, o.Filter)
 			}
 			return t.finish()
 		},

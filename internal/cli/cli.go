@@ -66,7 +66,7 @@ func interrupted(ctx context.Context, err error) error {
 
 // isUsage recognises the errors that the command-line library itself makes.
 func isUsage(err error) bool {
-	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument", "invalid argument", "accepts ", "requires at least", "required flag"} {
+	for _, s := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument", "invalid argument", "required flag"} {
 		if strings.HasPrefix(err.Error(), s) {
 			return true
 		}
@@ -88,7 +88,23 @@ func newRoot(e *env) *cobra.Command {
 	root.SetErr(e.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
 	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newQuantize(e), newExplain(e), newTune(e), newTokenize(e), newPerplexity(e), newCompare(e), newVersion(e))
+	for _, c := range root.Commands() {
+		if c.Args != nil {
+			sayUsage(c)
+		}
+	}
 	return root
+}
+
+// sayUsage makes a wrong number of arguments an error that says which are expected.
+func sayUsage(c *cobra.Command) {
+	check := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		if check(c, args) != nil {
+			return misusef("expected %s, found %d arguments", c.UseLine(), len(args))
+		}
+		return nil
+	}
 }
 
 // forTerminal replaces what a terminal would obey: the names in a model's file

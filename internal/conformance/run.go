@@ -52,6 +52,9 @@ func Run(ctx context.Context, file string, o Options, report func(Result)) error
 		return err
 	}
 	defer src.close()
+	if o.Category != "" && src.manifest == nil {
+		return fmt.Errorf("%s: no manifest.tsv beside it, which would say what is of category %q", file, o.Category)
+	}
 	cases, err := find(src)
 	if err != nil {
 		return err

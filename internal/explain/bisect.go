@@ -157,6 +157,10 @@ func (c *Culprit) Report(w io.Writer, asJSON bool, threshold float64) error {
 		enc.SetIndent("", " ")
 		return enc.Encode(c)
 	}
+	if c.Number == 0 && c.SQNR == Exact {
+		_, err := fmt.Fprintf(w, "none of %d patches changes an output\n", c.Patches)
+		return err
+	}
 	if c.Number == 0 {
 		_, err := fmt.Fprintf(w, "none of %d patches takes an output below %.0f dB; %q has %.1f dB with all\n", c.Patches, threshold, c.Output, c.SQNR)
 		return err
