@@ -142,6 +142,8 @@ func (s *server) load(ctx context.Context) error {
 	s.tuneCollector()
 	ready := s.reportModels()
 	switch {
+	case err == nil && ready == 0 && s.flags.control == controlNone:
+		fmt.Fprintln(s.out, "  no models: expected MODEL/VERSION/model.onnx in a repository")
 	case err == nil:
 	case s.flags.strict:
 		return fmt.Errorf("--strict: %w", err)
