@@ -11,13 +11,13 @@ import (
 
 // pooledRow writes max and average pooling of a row of outputs in plain layout, whose
 // windows are a stride of 1 or 2 apart: taps lie at offsets, in bytes, from the row's first
-// window, and are taken in order.
+// window, and are taken in order. A sum is divided by its column's divisor.
 type pooledRow struct {
 	rows
 	average bool
 	stride  int
 
-	dst, src, offsets, taps reg.GPVirtual
+	dst, src, offsets, taps, divisors reg.GPVirtual
 }
 
 func pooledRows() {
@@ -34,12 +34,15 @@ func (p *pooledRow) write() {
 	if p.average {
 		name = "averageRow"
 	}
-	TEXT(fmt.Sprintf("%s%sby%d", name, p.suffix(), p.stride), NOSPLIT, "func(dst, src *float32, start int, offsets *int, taps, n int, divisor float32)")
+	TEXT(fmt.Sprintf("%s%sby%d", name, p.suffix(), p.stride), NOSPLIT, "func(dst, src *float32, start int, offsets *int, taps, n int, divisors *float32)")
 	Pragma("noescape")
 	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	p.dst, p.src, p.offsets, p.taps = arg("dst"), arg("src"), arg("offsets"), arg("taps")
 	ADDQ(arg("start"), p.src)
 	n, w := arg("n"), p.width()
+	if p.average {
+		p.divisors = arg("divisors")
+	}
 	many := 4 / p.stride
 	for _, vectors := range []int{many, 1} {
 		loop, end := fmt.Sprintf("by%d", vectors), fmt.Sprintf("no%d", vectors)
@@ -48,6 +51,9 @@ func (p *pooledRow) write() {
 		JLE(LabelRef(end)) // the last of all are masked: an input beyond them may not exist
 		p.block(fmt.Sprintf("taps%d", vectors), vectors, nil)
 		ADDQ(step(4*vectors*w), p.dst)
+		if p.average {
+			ADDQ(step(4*vectors*w), p.divisors)
+		}
 		ADDQ(step(4*vectors*w*p.stride), p.src)
 		SUBQ(step(vectors*w), n)
 		JMP(LabelRef(loop))
@@ -121,15 +127,14 @@ func (p *pooledRow) block(label string, vectors int, first reg.GPVirtual) {
 		if p.stride == 2 {
 			sum = p.inOrder(sum)
 		}
+		var t *tail
+		if first != nil {
+			t = &out
+		}
 		if p.average {
-			sum = p.div(sum, p.param("divisor"))
+			sum = p.div(sum, p.get(p.divisors, 4*j*p.width(), t))
 		}
-		m := Mem{Base: p.dst, Disp: 4 * j * p.width()}
-		if first == nil {
-			p.store(sum, m)
-		} else {
-			p.storeTail(sum, m, out)
-		}
+		p.put(sum, p.dst, 4*j*p.width(), t)
 	}
 }
 

@@ -48,7 +48,7 @@ func TestBandsAddInOrder(t *testing.T) {
 				}
 			}
 			slow := *plan
-			slow.whole, slow.bandRows, slow.row = false, 0, nil
+			slow.whole, slow.bandRows, slow.byRow = false, 0, rowPlan{}
 			want := make([]float32, plan.OutSize(2))
 			if err := slow.NewRunner().Run(nil, 2, x, want); err != nil {
 				t.Fatal(err)

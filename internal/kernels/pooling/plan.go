@@ -24,8 +24,7 @@ type Plan struct {
 	whole              bool // plain: a plane is one window
 	bandRows, bandCols int  // plain: outputs of a dense band; 0: none
 
-	row     rowFunc // plain: the kernel for rows; nil: none
-	offsets [][]int // plain: taps of the windows of each of grid.Rows
+	byRow rowPlan // plain: by kernels for rows
 }
 
 // New prepares a pooling. A blocked one has two spatial dimensions.
@@ -103,7 +102,7 @@ type Runner struct {
 	in, out []float32
 	cut     window.Cut
 	tiles   []window.Tile  // one per chunk
-	rooms   chan []float32 // for dense bands, one per thread
+	rooms   chan []float32 // for bands, one per thread
 }
 
 // NewRunner makes a runner for one session.
@@ -159,9 +158,14 @@ func (r *Runner) Do(i int) {
 		maxima(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
 	case pl.whole:
 		pl.averages(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
-	case pl.row != nil:
+	case pl.byRow.kernel != nil:
+		var room []float32
+		if pl.byRow.room > 0 {
+			room = <-r.rooms
+			defer func() { r.rooms <- room }()
+		}
 		for p := first; p < first+n; p++ {
-			r.rows(c, p)
+			r.rows(c, p, room)
 		}
 	case pl.bandRows > 0:
 		room := <-r.rooms
@@ -178,12 +182,16 @@ func (r *Runner) Do(i int) {
 
 // makeRooms sees to it that each thread finds a room.
 func (r *Runner) makeRooms(threads int) {
-	if r.plan.bandRows == 0 || cap(r.rooms) >= threads {
+	size := r.plan.byRow.room
+	if r.plan.bandRows > 0 {
+		size = 2*r.plan.stored(r.plan.bandRows, r.plan.bandCols) + 1
+	}
+	if size == 0 || cap(r.rooms) >= threads {
 		return
 	}
 	r.rooms = make(chan []float32, threads)
 	for range threads {
-		r.rooms <- make([]float32, 2*r.plan.stored(r.plan.bandRows, r.plan.bandCols)+1)
+		r.rooms <- make([]float32, size)
 	}
 }
 

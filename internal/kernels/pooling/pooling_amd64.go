@@ -265,25 +265,25 @@ func max256_12(t *byte)
 func average256_12(t *byte)
 
 //go:noescape
-func maxRowAVX2by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func maxRowAVX2by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func averageRowAVX2by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func averageRowAVX2by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func maxRowAVX2by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func maxRowAVX2by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func averageRowAVX2by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func averageRowAVX2by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func maxRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func maxRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func averageRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func averageRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func maxRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func maxRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
-func averageRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisor float32)
+func averageRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)

@@ -171,6 +171,9 @@ func BenchmarkPooling(b *testing.B) {
 	}{
 		{"max 3×3/2 64 at 112²", Params{Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}}, 64, []int{112, 112}},
 		{"global average 2048 at 7²", Global(Average, []int{7, 7}), 2048, []int{7, 7}},
+		{"average 3×3 64 at 128²", Params{Kind: Average, Kernel: []int{3, 3}}, 64, []int{128, 128}},
+		{"average 3×3 padded 64 at 128²", Params{Kind: Average, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}, 64, []int{128, 128}},
+		{"max 3×3 padded 64 at 128²", Params{Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}, 64, []int{128, 128}},
 	} {
 		for _, blocked := range []bool{false, true} {
 			name := c.name + " plain"

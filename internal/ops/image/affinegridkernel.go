@@ -64,20 +64,28 @@ func (k *affineGridKernel) Do(part int) {
 			z = k.positions[2][r%grid/k.size[1]]
 		}
 		row := k.dst[r*width*rank:][:width*rank]
+		if rank == 2 {
+			k.planarRow(row, theta, y)
+			continue
+		}
 		for d := range rank {
 			m := theta[d*(rank+1):][:rank+1]
-			mx, my, last := float64(m[0]), float64(float64(m[1])*y), float64(m[rank])
-			mz := 0.
-			if rank == 3 {
-				mz = float64(float64(m[2]) * z)
-			}
+			my, mz := float64(float64(m[1])*y), float64(float64(m[2])*z)
 			for i, x := range k.positions[0] {
-				sum := float64(mx*x) + my
-				if rank == 3 {
-					sum += mz
-				}
-				row[i*rank+d] = float32(sum + last)
+				row[i*rank+d] = float32(float64(float64(m[0])*x) + my + mz + float64(m[3]))
 			}
 		}
+	}
+}
+
+// planarRow computes a row of a plane's grid.
+func (k *affineGridKernel) planarRow(row, m []float32, y float64) {
+	m0, m3 := float64(m[0]), float64(m[3])
+	b, c := float64(float64(m[1])*y), float64(m[2])
+	e, f := float64(float64(m[4])*y), float64(m[5])
+	for _, x := range k.positions[0] {
+		row[0] = float32(float64(m0*x) + b + c)
+		row[1] = float32(float64(m3*x) + e + f)
+		row = row[2:]
 	}
 }

@@ -56,21 +56,26 @@ func (k *col2ImKernel) Run(c *op.Call) error {
 	return nil
 }
 
-// Do adds up the planes of one chunk; it is called by the pool.
+// Do adds up the planes of one chunk, row by row; it is called by the pool.
 func (k *col2ImKernel) Do(part int) {
 	lo, hi := split.Range(k.planes, k.parts, part)
 	h, w, rows, cols := k.image[0], k.image[1], k.counts[0], k.counts[1]
 	for plane := lo; plane < hi; plane++ {
-		dst := k.dst[plane*h*w:][:h*w]
-		clear(dst)
-		for e := range k.block[0] * k.block[1] {
-			src := k.src[(plane*k.block[0]*k.block[1]+e)*rows*cols:][:rows*cols]
-			dy, dx := e/k.block[1]*k.dilations[0]-k.pads[0], e%k.block[1]*k.dilations[1]-k.pads[1]
-			from, to := inside(dx, k.strides[1], cols, w)
-			first, last := inside(dy, k.strides[0], rows, h)
-			for y := first; y < last && from < to; y++ {
-				at := (y*k.strides[0]+dy)*w + from*k.strides[1] + dx
-				k.addRow(dst[at:], src[y*cols+from:y*cols+to])
+		blocks := k.src[plane*k.block[0]*k.block[1]*rows*cols:]
+		for y := range h {
+			row := k.dst[(plane*h+y)*w:][:w]
+			clear(row)
+			for e := range k.block[0] * k.block[1] {
+				at := y - e/k.block[1]*k.dilations[0] + k.pads[0]
+				if at < 0 || at%k.strides[0] != 0 || at/k.strides[0] >= rows {
+					continue
+				}
+				dx := e%k.block[1]*k.dilations[1] - k.pads[1]
+				from, to := inside(dx, k.strides[1], cols, w)
+				if from < to {
+					src := blocks[(e*rows+at/k.strides[0])*cols:]
+					k.addRow(row[from*k.strides[1]+dx:], src[from:to])
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/ir"
 	kernels "github.com/salver-ml/salver/internal/kernels/pooling"
+	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/wide"
@@ -77,6 +78,13 @@ func (p pooling) globalRef(c *op.Call) error {
 func (p pooling) compileGlobal(c *op.Prep) (op.Kernel, error) {
 	if len(c.InShape(0)) < 3 {
 		return nil, nil
+	}
+	if p.name == "LpPool" {
+		var dims []window.Dim
+		for _, n := range c.InShape(0)[2:] {
+			dims = append(dims, window.Dim{In: n, Out: 1, Kernel: n, Stride: 1, Dilation: 1})
+		}
+		return p.compileTaps(c, dims)
 	}
 	return p.kernel(c, kernels.Global(kernels.Max, c.InShape(0)[2:]))
 }

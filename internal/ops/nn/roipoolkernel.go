@@ -34,8 +34,14 @@ type roiPoolKernel struct {
 	larger                 func(dst, a, b []float32, sa, sb int)
 
 	dst, src, regions []float32
-	rooms             [split.Most][]float32 // of chunks: maxima of columns
+	rooms             [split.Most]roiPoolRoom
 	errs              split.Errors
+}
+
+// roiPoolRoom is the memory of a chunk.
+type roiPoolRoom struct {
+	most   []float32 // maxima of columns
+	ys, xs [][2]int  // the bins of a region
 }
 
 func (k *roiPoolKernel) Run(c *op.Call) error {
@@ -47,32 +53,42 @@ func (k *roiPoolKernel) Run(c *op.Call) error {
 
 // Do pools one chunk of channels of regions; it is called by the pool.
 func (k *roiPoolKernel) Do(part int) {
-	if k.rooms[part] == nil {
-		k.rooms[part] = make([]float32, k.w)
+	room := &k.rooms[part]
+	if room.most == nil {
+		*room = roiPoolRoom{make([]float32, k.w), make([][2]int, k.dims[2]), make([][2]int, k.dims[3])}
 	}
 	rows, columns := k.dims[2], k.dims[3]
 	lo, hi := split.Range(k.dims[0]*k.channels, k.parts, part)
-	for i := lo; i < hi; i++ {
-		region := i / k.channels
+	for last := -1; lo < hi; lo++ {
+		region := lo / k.channels
 		roi := k.regions[region*5:][:5]
 		image := int(roi[0])
 		if image < 0 || image >= k.images {
 			k.errs[part] = fmt.Errorf("region %d is of image %d, expected 0 to %d", region, image, k.images-1)
 			return
 		}
-		plane := k.src[(image*k.channels+i%k.channels)*k.h*k.w:][:k.h*k.w]
-		out := k.dst[i*rows*columns:][:rows*columns]
-		left, _ := bin(float64(roi[1])*k.scale, float64(roi[3])*k.scale, 0, columns, k.w)
-		_, right := bin(float64(roi[1])*k.scale, float64(roi[3])*k.scale, columns-1, columns, k.w)
-		for y := range rows {
-			y0, y1 := bin(float64(roi[2])*k.scale, float64(roi[4])*k.scale, y, rows, k.h)
-			most := k.rooms[part][:max(right-left, 0)]
-			k.columnMaxima(most, plane, left, y0, y1)
-			for x := range columns {
-				x0, x1 := bin(float64(roi[1])*k.scale, float64(roi[3])*k.scale, x, columns, k.w)
-				out[y*columns+x] = largestOf(most, x0-left, x1-left, y1 > y0)
+		if region != last {
+			k.bins(room.xs, roi[1], roi[3], k.w)
+			k.bins(room.ys, roi[2], roi[4], k.h)
+			last = region
+		}
+		plane := k.src[(image*k.channels+lo%k.channels)*k.h*k.w:][:k.h*k.w]
+		out := k.dst[lo*rows*columns:][:rows*columns]
+		left, right := room.xs[0][0], room.xs[columns-1][1]
+		for y, ends := range room.ys {
+			most := room.most[:max(right-left, 0)]
+			k.columnMaxima(most, plane, left, ends[0], ends[1])
+			for x, b := range room.xs {
+				out[y*columns+x] = largestOf(most, b[0]-left, b[1]-left, ends[1] > ends[0])
 			}
 		}
+	}
+}
+
+// bins notes those of a region along an axis of so many pixels (size).
+func (k *roiPoolKernel) bins(b [][2]int, from, to float32, size int) {
+	for i := range b {
+		b[i][0], b[i][1] = bin(float64(from)*k.scale, float64(to)*k.scale, i, len(b), size)
 	}
 }
 
