@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -13,6 +14,7 @@ import (
 // keeps the kernel while the shapes stay.
 type dynamicKernel struct {
 	key     []inputKey
+	sizes   [][]byte // contents of the inputs that shapes follow from, nil of others
 	kernel  op.Kernel
 	scratch int     // bytes
 	out     [][]int // shapes of the outputs, nil where data decides
@@ -50,7 +52,7 @@ func (d *dynamicKernel) fits(in []*tensor.Tensor) bool {
 		if t == nil {
 			continue
 		}
-		if t.DType != d.key[i].dtype || !slices.Equal(t.Shape, d.key[i].shape) {
+		if t.DType != d.key[i].dtype || !slices.Equal(t.Shape, d.key[i].shape) || d.sizes != nil && d.sizes[i] != nil && !bytes.Equal(t.Data, d.sizes[i]) {
 			return false
 		}
 	}
@@ -73,6 +75,9 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 	if err := st.op.InferOutputs(inf); err != nil {
 		return err
 	}
+	if st.op.Compile != nil && !st.op.SizesOutputs && !known(inf.Out) && !d.follow(st, inf, c) {
+		return nil // data decides: the reference runs
+	}
 	for i, f := range inf.Out {
 		shape, ok := f.Shape.Ints()
 		if !ok && st.op.SizesOutputs {
@@ -85,7 +90,16 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 		d.out, d.types = append(d.out, shape), append(d.types, f.DType)
 	}
 	p := &op.Prep{Node: st.node, In: inf.In, Out: inf.Out, Threads: s.pool.Threads(), Precision: s.precision, Chooser: s.chooser}
-	s.weights.serve(p)
+	if d.sizes == nil {
+		s.weights.serve(p)
+	} else { // what is packed may be made of sizes that hold for this run only
+		p.Chooser = nil
+		p.Pack = func(_ string, size int, fill func([]byte)) []byte {
+			b := tensor.Bytes(size)
+			fill(b)
+			return b
+		}
+	}
 	k, err := s.weights.compile(s.providers[s.host()], p)
 	if err != nil || k == nil {
 		return err
@@ -95,4 +109,36 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 		d.scratch = sc.ScratchBytes()
 	}
 	return nil
+}
+
+func known(out []op.Fact) bool {
+	return !slices.ContainsFunc(out, func(f op.Fact) bool { _, ok := fixed(f); return !ok })
+}
+
+const (
+	mostSizes   = 64      // elements of an input that shapes may follow from
+	leastKernel = 4 << 10 // bytes of a result for which a kernel is worth compiling, as its sizes may be others in the next run
+)
+
+// follow infers again with the contents of small vectors of integers, from which the
+// shapes of Expand or Slice follow, and reports whether the outputs are known then and large.
+func (d *dynamicKernel) follow(st *step, inf *op.Infer, c *op.Call) bool {
+	sizes := make([][]byte, len(c.In))
+	for i, t := range c.In {
+		if t != nil && inf.In[i].Const == nil && (t.DType == dtype.Int64 || t.DType == dtype.Int32) && t.Rank() <= 1 && t.Len() <= mostSizes {
+			sizes[i] = append([]byte{}, t.Data...)
+			inf.In[i].Const = &tensor.Tensor{DType: t.DType, Shape: slices.Clone(t.Shape), Data: sizes[i]}
+		}
+	}
+	d.sizes = sizes
+	inf.Out = make([]op.Fact, len(inf.Out))
+	if err := st.op.InferOutputs(inf); err != nil || !known(inf.Out) {
+		return false // it says what is wrong when it runs
+	}
+	largest := 0
+	for _, f := range inf.Out {
+		shape, _ := fixed(f)
+		largest = max(largest, f.DType.Bytes(tensor.Count(shape)))
+	}
+	return largest >= leastKernel
 }

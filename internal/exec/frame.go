@@ -72,6 +72,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 		if st.alone {
 			c.Pool = nil
 		}
+		c.MayAlias = p.mayAlias(st)
 		c.In = make([]*tensor.Tensor, len(st.in))
 		c.Out = make([]*tensor.Tensor, len(st.out))
 		if st.scratch >= 0 {
@@ -288,6 +289,13 @@ func (f *frame) step(ctx context.Context, i int) error {
 	}
 	f.drop(f.plan.last[i])
 	return nil
+}
+
+// mayAlias reports whether the result of a step that only renames bytes may be its input's
+// memory: each run makes that anew, and no step writes into it once it is made. Outputs
+// are the caller's, who may write into them.
+func (p *Plan) mayAlias(st *step) bool {
+	return st.op != nil && st.op.View && st.dynamic && st.in[0] >= 0 && p.slots[st.in[0]].kind == slotDynamic && st.out[0] >= 0 && !p.slots[st.out[0]].value.IsOutput()
 }
 
 // result is memory whose size data has decided.

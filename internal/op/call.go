@@ -26,6 +26,9 @@ type Call struct {
 	Subgraph func(g *ir.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error)
 	// MaxOutput bounds the outputs that Output makes, in bytes; 0 allows any.
 	MaxOutput int
+	// MayAlias says that output 0 may be input 0's memory under another shape: nobody
+	// writes into either again.
+	MayAlias bool
 }
 
 // Input gives input i, or nil if it is absent.

@@ -22,6 +22,7 @@ var simplify = []pass.Pass{
 	clean.Common,
 	clean.Outputs,
 	clean.Expands,
+	clean.ScatterRows,
 	clean.Chains,
 	clean.Slices,
 	clean.Reshapes,

@@ -90,8 +90,13 @@ func oneInt(c *op.Call, i int) (int, error) {
 	return v[0], nil
 }
 
-// copyOut makes output 0 a copy of x under another shape of the same size.
+// copyOut makes output 0 a copy of input 0 (x) under another shape of the same size, or
+// that itself.
 func copyOut(c *op.Call, x *tensor.Tensor, dims []int) error {
+	if c.MayAlias {
+		c.Set(0, x.Reshape(dims...))
+		return nil
+	}
 	out := c.Output(0, x.DType, dims...)
 	out.CopyElements(0, x, 0, x.Len())
 	return nil

@@ -20,6 +20,7 @@ func TestGoldens(t *testing.T) {
 		{"transposes", []pass.Pass{Transposes, Views}},
 		{"sink", []pass.Pass{Transposes, SinkTransposes}},
 		{"expand", []pass.Pass{Expands}},
+		{"scatter", []pass.Pass{ScatterRows}},
 		{"outputs", []pass.Pass{Outputs}},
 		{"branch", []pass.Pass{Branches}},
 		{"loop", []pass.Pass{Loops}},
