@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -119,10 +121,13 @@ func reduceFamily() {
 	for _, v := range rowLevels {
 		for _, f := range foldings {
 			v.foldBlock(f)
+			v.foldRows(f)
 			v.foldStep(f)
 			v.foldColumns(f)
 		}
 		v.squareDiff()
+		v.runningSums(8)
+		v.runningSums(1)
 	}
 }
 
@@ -189,7 +194,12 @@ func (a *anyNaN) ifSeen(do func()) {
 func (v rows) foldBlock(f folding) {
 	TEXT(f.name+"Block"+v.suffix(), NOSPLIT, "func(x []float32) float32")
 	Pragma("noescape")
-	p, n := base("x"), length("x")
+	result(v.foldOne(f, base("x"), length("x")), ReturnIndex(0))
+	end()
+}
+
+// foldOne takes n elements through lanes to one; p and n are used up.
+func (v rows) foldOne(f folding, p, n reg.GPVirtual) vec {
 	acc, nan := v.accumulators(f.start()), v.noNaN(f.ordered)
 	v.lanesLoop(n, []reg.GPVirtual{p}, func(i, disp int, t *tail) {
 		m := Mem{Base: p, Disp: disp}
@@ -204,7 +214,23 @@ func (v rows) foldBlock(f folding) {
 	})
 	r := v.tree(acc, f.join)
 	nan.spoil(r)
-	result(r, ReturnIndex(0))
+	return r
+}
+
+// foldRows does to each row of so many elements what foldBlock does to one.
+func (v rows) foldRows(f folding) {
+	TEXT(f.name+"Rows"+v.suffix(), NOSPLIT, "func(dst, x []float32, n int)")
+	Pragma("noescape")
+	dst, rows, x, size := base("dst"), length("dst"), base("x"), Load(Param("n"), GP64())
+	Label("next")
+	p, n := GP64(), GP64()
+	MOVQ(x, p)
+	MOVQ(size, n)
+	VMOVSS(v.foldOne(f, p, n).AsX(), Mem{Base: dst})
+	LEAQ(Mem{Base: x, Index: size, Scale: 4}, x)
+	ADDQ(Imm(4), dst)
+	DECQ(rows)
+	JNE(LabelRef("next"))
 	end()
 }
 
@@ -225,32 +251,23 @@ func (v rows) foldStep(f folding) {
 	end()
 }
 
-// foldColumns takes a block of rows of 64 columns into rows of lanes: row k goes
-// to lane k mod 32. It fills as many lanes as there are rows, 32 at most.
+// foldColumns takes a block of rows of 64 columns into one row, one row after the other.
 func (v rows) foldColumns(f folding) {
 	const columns = 64
-	TEXT(f.name+"Columns"+v.suffix(), NOSPLIT, "func(lanes, x []float32, stride, rows int)")
+	TEXT(f.name+"Columns"+v.suffix(), NOSPLIT, "func(acc, x []float32, stride, rows int)")
 	Pragma("noescape")
-	lane, x := base("lanes"), base("x")
+	dst, x := base("acc"), base("x")
 	stride, rows := Load(Param("stride"), GP64()), Load(Param("rows"), GP64())
 	SHLQ(Imm(2), stride)
-	far, p, left, count := GP64(), GP64(), GP64(), GP64()
-	MOVQ(stride, far)
-	SHLQ(Imm(5), far)
-	MOVQ(step(lanes32), count)
-	TESTQ(rows, rows)
-	JEQ(LabelRef("done"))
-
-	Label("lane")
 	acc := make([]vec, columns/v.width())
 	for i := range acc {
 		acc[i] = v.load(f.start())
 	}
-	MOVQ(x, p)
-	MOVQ(rows, left)
+	TESTQ(rows, rows)
+	JEQ(LabelRef("done"))
 	Label("row")
 	for i, a := range acc {
-		e := v.load(Mem{Base: p, Disp: 4 * v.width() * i})
+		e := v.load(Mem{Base: x, Disp: 4 * v.width() * i})
 		if !f.ordered {
 			f.join(f.value(v, e), a, a)
 			continue
@@ -259,19 +276,45 @@ func (v rows) foldColumns(f folding) {
 		f.join(e, a, r)
 		VMOVAPS(v.pick(v.cmp(unord, e, e), e, r), a)
 	}
-	ADDQ(far, p)
-	SUBQ(step(lanes32), left)
-	JGT(LabelRef("row"))
-	for i, a := range acc {
-		v.store(a, Mem{Base: lane, Disp: 4 * v.width() * i})
-	}
-	ADDQ(step(4*columns), lane)
 	ADDQ(stride, x)
 	DECQ(rows)
-	JEQ(LabelRef("done"))
-	DECQ(count)
-	JNE(LabelRef("lane"))
+	JNE(LabelRef("row"))
 	Label("done")
+	for i, a := range acc {
+		v.store(a, Mem{Base: dst, Disp: 4 * v.width() * i})
+	}
+	end()
+}
+
+// runningSums writes to each row the sum of the rows up to it, in float64 and rounded, for as many columns as so many
+// registers hold.
+func (v rows) runningSums(registers int) {
+	TEXT(fmt.Sprintf("runningSums%d%s", registers, v.suffix()), NOSPLIT, "func(dst, src []float32, stride, rows int)")
+	Pragma("noescape")
+	dst, src := base("dst"), base("src")
+	stride, left := Load(Param("stride"), GP64()), Load(Param("rows"), GP64())
+	SHLQ(Imm(2), stride)
+	sums := make([]vec, registers)
+	for i := range sums {
+		sums[i] = v.load(fconst(0))
+	}
+	Label("row")
+	for i, sum := range sums {
+		at := 2 * v.width() * i
+		x, rounded := v.reg(), v.narrowReg()
+		VCVTPS2PD(Mem{Base: src, Disp: at}, x)
+		VADDPD(x, sum, sum)
+		if v.wide {
+			VCVTPD2PS(sum, rounded)
+		} else {
+			VCVTPD2PSY(sum, rounded)
+		}
+		VMOVUPS(rounded, Mem{Base: dst, Disp: at})
+	}
+	ADDQ(stride, src)
+	ADDQ(stride, dst)
+	DECQ(left)
+	JNE(LabelRef("row"))
 	end()
 }
 

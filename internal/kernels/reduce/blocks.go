@@ -38,16 +38,26 @@ func abs[T number](v T) T {
 
 func absBlock[T number](x []T) T {
 	var l [lanes]T
-	for i, v := range x {
-		l[i%lanes] += abs(v)
+	for ; len(x) >= lanes; x = x[lanes:] {
+		for j, v := range x[:lanes] {
+			l[j] += abs(v)
+		}
+	}
+	for j, v := range x {
+		l[j] += abs(v)
 	}
 	return sumTree(&l)
 }
 
 func squareBlock[T number](x []T) T {
 	var l [lanes]T
-	for i, v := range x {
-		l[i%lanes] += T(v * v)
+	for ; len(x) >= lanes; x = x[lanes:] {
+		for j, v := range x[:lanes] {
+			l[j] += T(v * v)
+		}
+	}
+	for j, v := range x {
+		l[j] += T(v * v)
 	}
 	return sumTree(&l)
 }
@@ -85,8 +95,15 @@ func filled[T number](v T) (l [lanes]T) {
 
 func maxBlock[T number](x []T) T {
 	l := filled(least[T]())
-	for i, v := range x {
-		l[i%lanes] = greater(l[i%lanes], v)
+	for ; len(x) >= lanes; x = x[lanes:] {
+		for j, v := range x[:lanes] {
+			if v > l[j] || v != v {
+				l[j] = v
+			}
+		}
+	}
+	for j, v := range x {
+		l[j] = greater(l[j], v)
 	}
 	for h := lanes / 2; h > 0; h /= 2 {
 		for j := range h {
@@ -98,8 +115,15 @@ func maxBlock[T number](x []T) T {
 
 func minBlock[T number](x []T) T {
 	l := filled(greatest[T]())
-	for i, v := range x {
-		l[i%lanes] = less(l[i%lanes], v)
+	for ; len(x) >= lanes; x = x[lanes:] {
+		for j, v := range x[:lanes] {
+			if v < l[j] || v != v {
+				l[j] = v
+			}
+		}
+	}
+	for j, v := range x {
+		l[j] = less(l[j], v)
 	}
 	for h := lanes / 2; h > 0; h /= 2 {
 		for j := range h {
@@ -111,8 +135,13 @@ func minBlock[T number](x []T) T {
 
 func prodBlock[T number](x []T) T {
 	l := filled(T(1))
-	for i, v := range x {
-		l[i%lanes] *= v
+	for ; len(x) >= lanes; x = x[lanes:] {
+		for j, v := range x[:lanes] {
+			l[j] *= v
+		}
+	}
+	for j, v := range x {
+		l[j] *= v
 	}
 	for h := lanes / 2; h > 0; h /= 2 {
 		for j := range h {

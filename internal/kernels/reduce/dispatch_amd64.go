@@ -9,17 +9,21 @@ func init() {
 		&table{
 			engine: engine[float32]{
 				block:   [numFolds]func([]float32) float32{sumBlockAVX2, absBlockAVX2, squareBlockAVX2, maxBlockAVX2, minBlockAVX2, prodBlockAVX2},
+				rows:    [numFolds]func(dst, x []float32, n int){sumRowsAVX2, absRowsAVX2, squareRowsAVX2, maxRowsAVX2, minRowsAVX2, prodRowsAVX2},
 				step:    [numFolds]func(acc, x []float32){sumStepAVX2, absStepAVX2, squareStepAVX2, maxStepAVX2, minStepAVX2, prodStepAVX2},
-				columns: [numFolds]func(lanes, x []float32, stride, rows int){sumColumnsAVX2, absColumnsAVX2, squareColumnsAVX2, maxColumnsAVX2, minColumnsAVX2, prodColumnsAVX2},
+				columns: [numFolds]func(acc, x []float32, stride, rows int){sumColumnsAVX2, absColumnsAVX2, squareColumnsAVX2, maxColumnsAVX2, minColumnsAVX2, prodColumnsAVX2},
 			},
-			squareDiff: squareDiffAVX2,
+			squareDiff:  squareDiffAVX2,
+			runningSums: []sumTile{{32, runningSums8AVX2}, {4, runningSums1AVX2}},
 		},
 		&table{
 			engine: engine[float32]{
 				block:   [numFolds]func([]float32) float32{sumBlockAVX512, absBlockAVX512, squareBlockAVX512, maxBlockAVX512, minBlockAVX512, prodBlockAVX512},
+				rows:    [numFolds]func(dst, x []float32, n int){sumRowsAVX512, absRowsAVX512, squareRowsAVX512, maxRowsAVX512, minRowsAVX512, prodRowsAVX512},
 				step:    [numFolds]func(acc, x []float32){sumStepAVX512, absStepAVX512, squareStepAVX512, maxStepAVX512, minStepAVX512, prodStepAVX512},
-				columns: [numFolds]func(lanes, x []float32, stride, rows int){sumColumnsAVX512, absColumnsAVX512, squareColumnsAVX512, maxColumnsAVX512, minColumnsAVX512, prodColumnsAVX512},
+				columns: [numFolds]func(acc, x []float32, stride, rows int){sumColumnsAVX512, absColumnsAVX512, squareColumnsAVX512, maxColumnsAVX512, minColumnsAVX512, prodColumnsAVX512},
 			},
-			squareDiff: squareDiffAVX512,
+			squareDiff:  squareDiffAVX512,
+			runningSums: []sumTile{{64, runningSums8AVX512}, {8, runningSums1AVX512}},
 		})
 }

@@ -7,13 +7,15 @@
 // # Order
 //
 // The reduced elements of one result, in row-major order, are cut into blocks
-// of 4096. Element i of a block is added to lane i mod 32, lanes start at
-// zero, and lane j takes lane j+h for h = 16, 8, 4, 2, 1. The blocks' results
-// are reduced by the same lanes, without further blocks. That order depends on the number of reduced
-// elements only: not on which axes they are, the layout, the split or the
+// of 4096. Where the last axis is kept, the elements of a block are added one
+// after the other, from zero. Where it is reduced, element i of a block is added
+// to lane i mod 32, lanes start at zero, and lane j takes lane j+h for h = 16, 8,
+// 4, 2, 1. The blocks' results are reduced by such lanes either way, without
+// further blocks. That order depends on which axes are reduced and on the number of
+// reduced elements only: not on other sizes, the split or the
 // threads; and it is the same at every instruction-set level, with every
-// operation rounded (no FMA), so the bits are too. Only LogSum and LogSumExp
-// differ, by the level's log and exp.
+// operation rounded (no FMA), so the bits are too. LogSumExp always goes by lanes; it and LogSum
+// differ between levels, by their log and exp.
 //
 // Maximum and minimum of anything with a NaN are NaN. Integers wrap; their mean
 // truncates, and their L2, LogSum and LogSumExp go through float64 and truncate.

@@ -5,20 +5,20 @@ import (
 	"slices"
 )
 
-// layout is a tensor as outer × k × inner, with k reduced. Where the reduced
-// axes are apart, perm brings them to the end first.
+// layout is a tensor as outer × k × inner, with k reduced. Where the axes stand
+// otherwise, perm brings them to that order first.
 type layout struct {
 	outer, k, inner int
+	ordered         bool  // one element after the other, not by lanes: the last axis is kept
 	perm            []int // of the axes; nil where the tensor is used as it is
 	shape           []int // of the result, without the reduced axes
 }
 
-// minInner is the least number of columns for which reducing rows of columns
-// beats a transposition.
-const minInner = 8
-
+// newLayout decides by which axes are reduced whether that is ordered, and never by
+// their sizes, so that the order does not depend on a batch. With rowsOnly it is not.
 func newLayout(shape, axes []int, rowsOnly bool) (layout, error) {
 	reduced := make([]bool, len(shape))
+	last := -1 // reduced axis
 	for _, a := range axes {
 		if a < -len(shape) || a >= len(shape) {
 			return layout{}, fmt.Errorf("axis %d of a tensor of rank %d", a, len(shape))
@@ -29,45 +29,39 @@ func newLayout(shape, axes []int, rowsOnly bool) (layout, error) {
 		if reduced[a] {
 			return layout{}, fmt.Errorf("axis %d is named twice", a)
 		}
-		reduced[a] = true
+		reduced[a], last = true, max(last, a)
 	}
-	l := layout{outer: 1, k: 1, inner: 1, shape: []int{}}
-	kept := 1
-	for i, d := range shape {
-		if reduced[i] {
-			l.k *= d
-		} else {
-			kept *= d
-			l.shape = append(l.shape, d)
-		}
+	l := layout{outer: 1, k: 1, inner: 1, shape: []int{}, ordered: last >= 0 && last < len(shape)-1 && !rowsOnly}
+	if !l.ordered {
+		last = len(shape)
 	}
-	stage, simple := 0, true // 0: outer, 1: reduced, 2: inner
+	var front, middle, back []int
 	for i, d := range shape {
 		switch {
-		case d == 1:
 		case reduced[i]:
-			simple = simple && stage < 2
-			stage = 1
-		case stage == 0:
+			l.k *= d
+			middle = append(middle, i)
+			continue
+		case i < last:
 			l.outer *= d
+			front = append(front, i)
 		default:
-			stage = 2
 			l.inner *= d
+			back = append(back, i)
 		}
+		l.shape = append(l.shape, d)
 	}
-	if simple && (l.inner == 1 || l.inner >= minInner && !rowsOnly) {
-		return l, nil
-	}
-	l.outer, l.inner = kept, 1
-	for i := range shape {
-		if !reduced[i] {
-			l.perm = append(l.perm, i)
+	perm := slices.Concat(front, middle, back)
+	at := -1 // of axes with more than one element, those in order stay where they are
+	for _, i := range perm {
+		if shape[i] == 1 {
+			continue
 		}
-	}
-	for i := range shape {
-		if reduced[i] {
-			l.perm = append(l.perm, i)
+		if i < at {
+			l.perm = perm
+			return l, nil
 		}
+		at = i
 	}
 	return l, nil
 }

@@ -72,18 +72,24 @@ func (op Op) fold() (first, join fold) {
 type engine[T number] struct {
 	// block reduces at most blockLen elements.
 	block [numFolds]func(x []T) T
+	// rows does that to each row of n elements, for at least one row; nil: row by row.
+	rows [numFolds]func(dst, x []T, n int)
 	// step adds a row of elements to a row of lanes: acc[i] = fold(acc[i], x[i]).
 	step [numFolds]func(acc, x []T)
-	// columns takes at most blockLen rows of 64 columns into rows of lanes, which
-	// it sets first, where there is a kernel; nil: by steps.
-	columns [numFolds]func(lanes, x []T, stride, rows int)
+	// columns reduces at most blockLen rows of 64 columns, one row after the
+	// other, where there is a kernel; nil: by steps.
+	columns [numFolds]func(acc, x []T, stride, rows int)
 }
 
 func portable[T number]() *engine[T] {
 	return &engine[T]{
 		block: [numFolds]func(x []T) T{sumBlock[T], absBlock[T], squareBlock[T], maxBlock[T], minBlock[T], prodBlock[T]},
-		step:  [numFolds]func(acc, x []T){sumStep[T], absStep[T], squareStep[T], maxStep[T], minStep[T], prodStep[T]},
+		step:  portableSteps[T](),
 	}
+}
+
+func portableSteps[T number]() [numFolds]func(acc, x []T) {
+	return [numFolds]func(acc, x []T){sumStep[T], absStep[T], squareStep[T], maxStep[T], minStep[T], prodStep[T]}
 }
 
 // tables has the float32 loops of each instruction-set level; a level
@@ -92,7 +98,8 @@ var tables = []*table{{engine: *portable[float32](), squareDiff: squareDiffBlock
 
 type table struct {
 	engine[float32]
-	squareDiff func(x []float32, mean float32) float32
+	squareDiff  func(x []float32, mean float32) float32
+	runningSums []sumTile // the widest first
 }
 
 func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }

@@ -8,112 +8,160 @@ package reduce
 func sumBlockAVX2(x []float32) float32
 
 //go:noescape
+func sumRowsAVX2(dst []float32, x []float32, n int)
+
+//go:noescape
 func sumStepAVX2(acc []float32, x []float32)
 
 //go:noescape
-func sumColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+func sumColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func absBlockAVX2(x []float32) float32
 
 //go:noescape
+func absRowsAVX2(dst []float32, x []float32, n int)
+
+//go:noescape
 func absStepAVX2(acc []float32, x []float32)
 
 //go:noescape
-func absColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+func absColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareBlockAVX2(x []float32) float32
 
 //go:noescape
+func squareRowsAVX2(dst []float32, x []float32, n int)
+
+//go:noescape
 func squareStepAVX2(acc []float32, x []float32)
 
 //go:noescape
-func squareColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+func squareColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func maxBlockAVX2(x []float32) float32
 
 //go:noescape
+func maxRowsAVX2(dst []float32, x []float32, n int)
+
+//go:noescape
 func maxStepAVX2(acc []float32, x []float32)
 
 //go:noescape
-func maxColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+func maxColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func minBlockAVX2(x []float32) float32
 
 //go:noescape
+func minRowsAVX2(dst []float32, x []float32, n int)
+
+//go:noescape
 func minStepAVX2(acc []float32, x []float32)
 
 //go:noescape
-func minColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+func minColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func prodBlockAVX2(x []float32) float32
 
 //go:noescape
+func prodRowsAVX2(dst []float32, x []float32, n int)
+
+//go:noescape
 func prodStepAVX2(acc []float32, x []float32)
 
 //go:noescape
-func prodColumnsAVX2(lanes []float32, x []float32, stride int, rows int)
+func prodColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareDiffAVX2(x []float32, mean float32) float32
 
 //go:noescape
+func runningSums8AVX2(dst []float32, src []float32, stride int, rows int)
+
+//go:noescape
+func runningSums1AVX2(dst []float32, src []float32, stride int, rows int)
+
+//go:noescape
 func sumBlockAVX512(x []float32) float32
+
+//go:noescape
+func sumRowsAVX512(dst []float32, x []float32, n int)
 
 //go:noescape
 func sumStepAVX512(acc []float32, x []float32)
 
 //go:noescape
-func sumColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+func sumColumnsAVX512(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func absBlockAVX512(x []float32) float32
 
 //go:noescape
+func absRowsAVX512(dst []float32, x []float32, n int)
+
+//go:noescape
 func absStepAVX512(acc []float32, x []float32)
 
 //go:noescape
-func absColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+func absColumnsAVX512(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareBlockAVX512(x []float32) float32
 
 //go:noescape
+func squareRowsAVX512(dst []float32, x []float32, n int)
+
+//go:noescape
 func squareStepAVX512(acc []float32, x []float32)
 
 //go:noescape
-func squareColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+func squareColumnsAVX512(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func maxBlockAVX512(x []float32) float32
 
 //go:noescape
+func maxRowsAVX512(dst []float32, x []float32, n int)
+
+//go:noescape
 func maxStepAVX512(acc []float32, x []float32)
 
 //go:noescape
-func maxColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+func maxColumnsAVX512(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func minBlockAVX512(x []float32) float32
 
 //go:noescape
+func minRowsAVX512(dst []float32, x []float32, n int)
+
+//go:noescape
 func minStepAVX512(acc []float32, x []float32)
 
 //go:noescape
-func minColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+func minColumnsAVX512(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func prodBlockAVX512(x []float32) float32
 
 //go:noescape
+func prodRowsAVX512(dst []float32, x []float32, n int)
+
+//go:noescape
 func prodStepAVX512(acc []float32, x []float32)
 
 //go:noescape
-func prodColumnsAVX512(lanes []float32, x []float32, stride int, rows int)
+func prodColumnsAVX512(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
 func squareDiffAVX512(x []float32, mean float32) float32
+
+//go:noescape
+func runningSums8AVX512(dst []float32, src []float32, stride int, rows int)
+
+//go:noescape
+func runningSums1AVX512(dst []float32, src []float32, stride int, rows int)

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	grain   = 32768 // elements in a chunk, at least: about 3 µs
-	columns = 64    // of a tile, where a row of columns is reduced
+	grain    = 32768   // elements in a chunk, at least: about 3 µs
+	rowsMost = 1 << 14 // elements of rows that one call reduces
+	columns  = 64      // of a tile, where a row of columns is reduced
 )
 
 // typed reduces outer × k × inner elements of one type.
@@ -22,14 +23,14 @@ type typed[T number] struct {
 	units       int // rows' blocks, or tiles of columns
 	parts       int
 	dst, src    []T
-	scratch     []T // blocks' results, or each chunk's lanes
+	scratch     []T // blocks' results, or each chunk's rows of columns
 }
 
 func newTyped[T number](op Op, l layout) *typed[T] {
 	r := &typed[T]{layout: l, op: op, engine: engineOf[T](), blocks: max((l.k+blockLen-1)/blockLen, 1)}
 	r.first, r.join = op.fold()
 	r.units = l.outer * r.blocks
-	if l.inner > 1 {
+	if l.ordered {
 		r.units = l.outer * ((l.inner + columns - 1) / columns)
 	}
 	r.parts = min(split.Parts(l.outer*l.k*l.inner, grain), max(r.units, 1))
@@ -39,8 +40,8 @@ func newTyped[T number](op Op, l layout) *typed[T] {
 // scratchLen is the number of elements that run needs.
 func (r *typed[T]) scratchLen() int {
 	switch {
-	case r.inner > 1:
-		return r.parts * 2 * lanes * columns
+	case r.ordered:
+		return r.parts * r.tileScratch()
 	case r.op == LogSumExp:
 		return r.parts * blockLen
 	case r.blocks > 1:
@@ -49,13 +50,21 @@ func (r *typed[T]) scratchLen() int {
 	return 0
 }
 
+// tileScratch is room for a block's row of columns, and for lanes where there are several.
+func (r *typed[T]) tileScratch() int {
+	if r.blocks == 1 {
+		return columns
+	}
+	return (1 + lanes) * columns
+}
+
 func (r *typed[T]) run(p *pool.Pool, dst, src, scratch []T) {
 	r.dst, r.src, r.scratch = dst, src, scratch
 	if r.op == LogSumExp {
 		r.parts = min(r.parts, max(r.outer, 1))
 	}
 	p.Run(r.parts, r)
-	if r.inner == 1 && r.blocks > 1 && r.op != LogSumExp {
+	if !r.ordered && r.blocks > 1 && r.op != LogSumExp {
 		for o := range r.outer {
 			dst[o] = finish(r.op, r.joinBlocks(scratch[o*r.blocks:][:r.blocks]), r.k)
 		}
@@ -73,10 +82,24 @@ func (r *typed[T]) Do(i int) {
 		return
 	}
 	lo, hi := split.Range(r.units, r.parts, i)
-	if r.inner > 1 {
-		lanesOf := r.scratch[i*2*lanes*columns:][:2*lanes*columns]
+	if r.ordered {
+		scratch := r.scratch[i*r.tileScratch():][:r.tileScratch()]
 		for u := lo; u < hi; u++ {
-			r.tile(u, lanesOf)
+			r.tile(u, scratch)
+		}
+		return
+	}
+	if f := r.engine.rows[r.first]; f != nil && r.blocks == 1 && r.k > 0 {
+		for at := lo; at < hi; {
+			n := min(hi-at, max(rowsMost/r.k, 1))
+			dst := r.dst[at : at+n]
+			f(dst, r.src[at*r.k:(at+n)*r.k], r.k)
+			if r.op != Sum {
+				for i, v := range dst {
+					dst[i] = finish(r.op, v, r.k)
+				}
+			}
+			at += n
 		}
 		return
 	}
@@ -98,30 +121,42 @@ func (r *typed[T]) tile(u int, scratch []T) {
 	o, c := u/tiles, u%tiles*columns
 	w := min(columns, r.inner-c)
 	src := r.src[o*r.k*r.inner:]
-	blockLanes, allLanes := scratch[:lanes*columns], scratch[lanes*columns:]
-	fill(allLanes[:min(r.blocks, lanes)*columns], initial[T](r.join))
-	for b := range r.blocks {
-		lo, hi := b*blockLen, min((b+1)*blockLen, r.k)
-		r.block(blockLanes, src[min(lo*r.inner+c, len(src)):], hi-lo, w)
-		r.tree(blockLanes, min(hi-lo, lanes), w)
-		r.engine.step[r.join](allLanes[b%lanes*columns:][:w], blockLanes)
+	result, all := scratch[:columns], scratch[columns:]
+	if r.blocks == 1 {
+		r.block(result, src[min(c, len(src)):], r.k, w)
+	} else {
+		fill(all, initial[T](r.join))
+		for b := range r.blocks {
+			lo, hi := b*blockLen, min((b+1)*blockLen, r.k)
+			r.block(result, src[lo*r.inner+c:], hi-lo, w)
+			r.engine.step[r.join](all[b%lanes*columns:][:w], result)
+		}
+		r.tree(all, min(r.blocks, lanes), w)
+		result = all
 	}
-	r.tree(allLanes, min(r.blocks, lanes), w)
 	dst := r.dst[o*r.inner+c:][:w]
 	for i := range dst {
-		dst[i] = finish(r.op, allLanes[i], r.k)
+		dst[i] = finish(r.op, result[i], r.k)
 	}
 }
 
-// block takes rows of w columns into lanes.
-func (r *typed[T]) block(l, src []T, rows, w int) {
+// narrowest is the least number of columns for which a call for each row is worth it.
+const narrowest = 8
+
+// block reduces rows of w columns, one after the other.
+func (r *typed[T]) block(acc, src []T, rows, w int) {
 	if f := r.engine.columns[r.first]; f != nil && w == columns && rows > 0 {
-		f(l, src[:(rows-1)*r.inner+columns], r.inner, rows)
+		f(acc, src[:(rows-1)*r.inner+columns], r.inner, rows)
 		return
 	}
-	fill(l[:max(min(rows, lanes), 1)*columns], initial[T](r.first))
+	acc = acc[:w]
+	fill(acc, initial[T](r.first))
+	step := r.engine.step[r.first]
+	if w < narrowest {
+		step = portableSteps[T]()[r.first]
+	}
 	for k := range rows {
-		r.engine.step[r.first](l[k%lanes*columns:][:w], src[k*r.inner:])
+		step(acc, src[k*r.inner:])
 	}
 }
 
