@@ -148,9 +148,18 @@ func (c *Copy) plan() {
 		count *= d.n
 	}
 	c.units = count
-	if inner := c.dims[last]; last > 0 && inner.dst == 1 && inner.src == 1 && inner.n <= shortRow {
-		c.short = moveShort(c.elem)
-		c.units /= inner.n // rows
+	if inner := c.dims[last]; last > 0 && inner.dst == 1 && inner.src == 1 {
+		switch elem, bytes := c.elem, inner.n*c.elem; {
+		case bytes >= 32 && bytes < longRow:
+			c.short = func(dst, src unsafe.Pointer, rows, n, ds, ss int) {
+				midRows(dst, src, rows, n*elem, ds*elem, ss*elem)
+			}
+		case inner.n <= shortRow:
+			c.short = moveShort(elem)
+		}
+		if c.short != nil {
+			c.units /= inner.n // rows
+		}
 	}
 	c.parts = min(c.parts, c.units)
 }

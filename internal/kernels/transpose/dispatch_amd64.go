@@ -8,7 +8,7 @@ import "unsafe"
 
 func init() {
 	tables = append(tables, &table{
-		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2), copyLong,
+		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2), copyLong, repeatLong,
 	})
 }
 
@@ -46,3 +46,27 @@ func copyLong(dst, src []byte) {
 	}
 	copy(dst, src)
 }
+
+// repeatLong repeats the first 32 bytes up to the end.
+func repeatLong(dst []byte) {
+	if len(dst) < longRepeat {
+		repeatBytes(dst)
+		return
+	}
+	first := dst
+	for dst = dst[32:]; len(dst) >= 128; {
+		n := min(len(dst), callBytes) &^ 127
+		fillLinesAVX2(&dst[0], &first[0], n/128)
+		dst = dst[n:]
+	}
+	copy(dst, first)
+	if len(dst) > 32 {
+		copy(dst[32:], dst)
+	}
+	if len(dst) > 64 {
+		copy(dst[64:], dst)
+	}
+}
+
+// longRepeat is from how many bytes on a call is worth it.
+const longRepeat = 512

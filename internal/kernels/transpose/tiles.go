@@ -116,24 +116,58 @@ func move[T any](dst, src unsafe.Pointer, n, ds, ss int) {
 		repeat(unsafe.Slice((*T)(dst), n), *(*T)(src))
 		return
 	}
-	for i := range n {
-		*(*T)(unsafe.Add(dst, i*ds*size)) = *(*T)(unsafe.Add(src, i*ss*size))
+	spread[T](dst, src, n, ds*size, ss*size)
+}
+
+// spread copies elements that lie so many bytes apart.
+func spread[T any](dst, src unsafe.Pointer, n, ds, ss int) {
+	i := 0
+	for ; i+4 < n; i += 4 { // no pointer may leave the buffers
+		a, b, c, d := *(*T)(src), *(*T)(unsafe.Add(src, ss)), *(*T)(unsafe.Add(src, 2*ss)), *(*T)(unsafe.Add(src, 3*ss))
+		*(*T)(dst) = a
+		*(*T)(unsafe.Add(dst, ds)) = b
+		*(*T)(unsafe.Add(dst, 2*ds)) = c
+		*(*T)(unsafe.Add(dst, 3*ds)) = d
+		dst, src = unsafe.Add(dst, 4*ds), unsafe.Add(src, 4*ss)
+	}
+	for j := range n - i {
+		*(*T)(unsafe.Add(dst, j*ds)) = *(*T)(unsafe.Add(src, j*ss))
 	}
 }
 
-// repeat fills dst; it copies a line of what is there already, which takes few and wide stores.
+// repeat fills dst.
 func repeat[T any](dst []T, v T) {
 	size := int(unsafe.Sizeof(v))
-	line := min(len(dst), 64/size)
-	for i := range line {
+	for i := range min(len(dst), 32/size) {
 		dst[i] = v
 	}
-	p := unsafe.Pointer(unsafe.SliceData(dst))
-	n := line
-	for ; n+line <= len(dst) && line*size == 64; n += line {
-		*(*[8]uint64)(unsafe.Add(p, n*size)) = *(*[8]uint64)(p)
+	if len(dst)*size > 32 {
+		kernels().repeats(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), len(dst)*size))
 	}
-	copy(dst[n:], dst[:line])
+}
+
+// midRows copies rows of bytes that are 16 at least and less than longRow.
+func midRows(dst, src unsafe.Pointer, rows, bytes, ds, ss int) {
+	for r := range rows {
+		d, s, n := unsafe.Add(dst, r*ds), unsafe.Add(src, r*ss), bytes
+		for ; n >= 64; n -= 64 {
+			*(*[8]uint64)(d) = *(*[8]uint64)(s)
+			if n > 64 {
+				d, s = unsafe.Add(d, 64), unsafe.Add(s, 64)
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		at := 0
+		for ; at+16 <= n; at += 16 {
+			*(*[2]uint64)(unsafe.Add(d, at)) = *(*[2]uint64)(unsafe.Add(s, at))
+		}
+		if at < n { // the last 16, once more in part
+			at = n - 16
+			*(*[2]uint64)(unsafe.Add(d, at)) = *(*[2]uint64)(unsafe.Add(s, at))
+		}
+	}
 }
 
 // Tile32 transposes h rows of w float32 on this goroutine:

@@ -18,3 +18,6 @@ func tile8AVX2(dst *byte, src *byte, ds int, ss int, h int, w int)
 
 //go:noescape
 func copyLinesAVX2(dst *byte, src *byte, lines int)
+
+//go:noescape
+func fillLinesAVX2(dst *byte, src *byte, lines int)

@@ -155,3 +155,21 @@ line:
 	JNE     line
 	VZEROUPPER
 	RET
+
+// func fillLinesAVX2(dst *byte, src *byte, lines int)
+// Requires: AVX
+TEXT ·fillLinesAVX2(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    lines+16(FP), DX
+	VMOVUPS (CX), Y0
+
+line:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y0, 32(AX)
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS Y0, 96(AX)
+	ADDQ $0x00000080, AX; DECQ DX
+	JNE     line
+	VZEROUPPER
+	RET

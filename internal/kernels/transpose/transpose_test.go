@@ -203,3 +203,63 @@ func BenchmarkTranspose(b *testing.B) {
 		}
 	}
 }
+
+// Rows, repeated elements and elements apart of many sizes are copied up to the end of memory, and nothing beside them is written.
+func TestCopyRowsOfAllSizes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	p := pool.New(3)
+	defer p.Close()
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, elem := range []int{1, 2, 4, 8} {
+			for round := range 400 {
+				rows, n, apart, from := 1+rng.IntN(5), 1+rng.IntN(200), rng.IntN(7), rng.IntN(4)
+				if round%8 == 0 {
+					n += 2000
+				}
+				size := func(stride, row int) int { return elem * ((rows-1)*row + (n-1)*stride + 1) }
+				srcRow, dstRow := n*from+rng.IntN(5), n+apart
+				src, dst := kerneltest.Guarded(t, size(from, srcRow)), kerneltest.Guarded(t, size(1, dstRow))
+				for i := range src {
+					src[i] = byte(rng.IntN(255))
+				}
+				want := make([]byte, len(dst))
+				for i := range dst {
+					dst[i], want[i] = 255, 255
+				}
+				for r := range rows {
+					for i := range n {
+						copy(want[(r*dstRow+i)*elem:][:elem], src[(r*srcRow+i*from)*elem:])
+					}
+				}
+				c, err := NewCopy(elem, []int{rows, n}, []int{dstRow, 1}, []int{srcRow, from})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Run(p, dst, src, 0, 0)
+				if string(dst) != string(want) {
+					t.Fatalf("%d rows of %d elements of %d bytes, %d apart: differs", rows, n, elem, from)
+				}
+			}
+		}
+	})
+}
+
+func TestFill(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, size := range []int{1, 2, 3, 4, 8, 16, 24} {
+			for n := range 40 {
+				dst := kerneltest.Guarded(t, n*size*(1+n%3*7))
+				value := make([]byte, size)
+				for i := range value {
+					value[i] = byte(i + 1)
+				}
+				Fill(dst, value)
+				for i, b := range dst {
+					if b != value[i%size] {
+						t.Fatalf("byte %d of %d with values of %d bytes: %d", i, len(dst), size, b)
+					}
+				}
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package tensorops
 import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/pool"
@@ -34,18 +35,12 @@ func (k *filler) Do(part int) {
 	fill(k.dst[lo*len(k.value):hi*len(k.value)], k.value)
 }
 
-// fillBlock is copied over and over: it stays in the first cache.
-const fillBlock = 8 << 10
-
 func fill(dst, value []byte) {
 	if zeros(value) {
 		clear(dst)
 		return
 	}
-	n := copy(dst, value)
-	for n < len(dst) {
-		n += copy(dst[n:], dst[:min(n, fillBlock)])
-	}
+	transpose.Fill(dst, value)
 }
 
 func zeros(value []byte) bool {

@@ -6,6 +6,8 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -103,20 +105,42 @@ type gatherKernel struct {
 	dt              dtype.Type
 	dims            []int
 	outer, n, bytes int
+	rows, parts     int // of the output, and the chunks that they are cut in
+
+	dst, src []byte
+	ids32    []int32
+	ids64    []int64
+	errs     split.Errors
 }
 
 func (k *gatherKernel) Run(c *op.Call) error {
-	out, x := c.Output(0, k.dt, k.dims...), c.In[0]
+	k.dst, k.src = c.Output(0, k.dt, k.dims...).Data, c.In[0].Data
 	if c.In[1].DType == dtype.Int32 {
-		return gatherBytes(k, out.Data, x.Data, tensor.Of[int32](c.In[1]))
+		k.ids32 = tensor.Of[int32](c.In[1])
+	} else {
+		k.ids64 = tensor.Of[int64](c.In[1])
 	}
-	return gatherBytes(k, out.Data, x.Data, tensor.Of[int64](c.In[1]))
+	c.Pool.Run(k.parts, k)
+	k.dst, k.src, k.ids32, k.ids64 = nil, nil, nil, nil
+	return k.errs.First()
 }
 
-func gatherBytes[T int32 | int64](k *gatherKernel, dst, src []byte, at []T) error {
-	to := 0
-	for o := range k.outer {
-		for _, i := range at {
+// Do copies some rows; it is called by the pool.
+func (k *gatherKernel) Do(part int) {
+	lo, hi := split.Range(k.rows, k.parts, part)
+	if k.ids32 != nil {
+		k.errs[part] = gatherBytes(k, k.ids32, lo, hi)
+	} else {
+		k.errs[part] = gatherBytes(k, k.ids64, lo, hi)
+	}
+}
+
+func gatherBytes[T int32 | int64](k *gatherKernel, ids []T, lo, hi int) error {
+	for lo < hi {
+		o, first := lo/len(ids), lo%len(ids)
+		n := min(len(ids)-first, hi-lo)
+		src, to := k.src[o*k.n*k.bytes:(o+1)*k.n*k.bytes], lo*k.bytes
+		for _, i := range ids[first : first+n] {
 			j := int(i)
 			if j < 0 {
 				j += k.n
@@ -124,13 +148,20 @@ func gatherBytes[T int32 | int64](k *gatherKernel, dst, src []byte, at []T) erro
 			if j < 0 || j >= k.n {
 				return fmt.Errorf("index %d is outside [%d, %d)", i, -k.n, k.n)
 			}
-			from := (o*k.n + j) * k.bytes
-			copy(dst[to:to+k.bytes], src[from:from+k.bytes])
+			if k.bytes >= gatherLong {
+				transpose.CopyBytes(k.dst[to:to+k.bytes], src[j*k.bytes:])
+			} else {
+				copy(k.dst[to:to+k.bytes], src[j*k.bytes:])
+			}
 			to += k.bytes
 		}
+		lo += n
 	}
 	return nil
 }
+
+// gatherLong is from how many bytes on a row is copied by a kernel, gatherGrain the least number of bytes in a chunk.
+const gatherLong, gatherGrain = 2 << 10, 128 << 10
 
 func compileGather(p *op.Prep) (op.Kernel, error) {
 	size, ok := byteSize(p.In[0].DType)
@@ -142,10 +173,13 @@ func compileGather(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gatherKernel{
+	k := &gatherKernel{
 		dt: p.In[0].DType, dims: slices.Concat(in[:axis], idx, in[axis+1:]),
 		outer: tensor.Count(in[:axis]), n: in[axis], bytes: tensor.Count(in[axis+1:]) * size,
-	}, nil
+	}
+	k.rows = k.outer * tensor.Count(idx)
+	k.parts = min(split.Parts(k.rows*k.bytes, gatherGrain), max(k.rows, 1))
+	return k, nil
 }
 
 type gatherCases struct{}

@@ -2,10 +2,12 @@ package tensorops
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -188,6 +190,7 @@ type scatterShape struct {
 type scatterKernel[T scattered] struct {
 	scatterShape
 	dst, src, updates []T
+	to, from          []byte // dst and src, while these are copied
 	ids               []int64
 	errs              split.Errors
 }
@@ -196,7 +199,9 @@ func (k *scatterKernel[T]) Run(c *op.Call) error {
 	out := c.Output(0, k.dt, k.dims...)
 	k.dst, k.src, k.updates, k.ids = tensor.Of[T](out), tensor.Of[T](c.In[0]), tensor.Of[T](c.In[2]), tensor.Of[int64](c.In[1])
 	if len(k.dst) > 0 && &k.dst[0] != &k.src[0] { // else in place
+		k.to, k.from = out.Data, c.In[0].Data
 		c.Pool.Run(split.Parts(len(k.dst), 1<<16), (*scatterCopy[T])(k))
+		k.to, k.from = nil, nil
 	}
 	c.Pool.Run(k.parts, k)
 	k.dst, k.src, k.updates, k.ids = nil, nil, nil, nil
@@ -208,7 +213,8 @@ type scatterCopy[T scattered] scatterKernel[T]
 
 func (k *scatterCopy[T]) Do(part int) {
 	lo, hi := split.Range(len(k.dst), split.Parts(len(k.dst), 1<<16), part)
-	copy(k.dst[lo:hi], k.src[lo:hi])
+	size := int(unsafe.Sizeof(k.dst[0]))
+	transpose.CopyBytes(k.to[lo*size:hi*size], k.from[lo*size:hi*size])
 }
 
 // Do combines one chunk; it is called by the pool.

@@ -21,8 +21,10 @@ type topKernel struct {
 	inner, k int
 	smallest bool
 	sorts    bool
-	heaps    []topHeap // of the chunks
-	compare  func(dst []bool, a, b []float32, sa, sb int)
+	samples  bool
+	heaps    []topHeap                                    // of the chunks
+	compare  func(dst []bool, a, b []float32, sa, sb int) // is a no better than b?
+	behind   func(dst []bool, a, b []float32, sa, sb int) // is a worse?
 
 	x, values []float32
 	indices   []int64
@@ -71,11 +73,15 @@ func compileTopK(p *op.Prep) (op.Kernel, error) {
 	parts := min(split.Parts(k.outer*k.n*k.inner, topGrain), max(k.outer*k.inner, 1))
 	const part = 16 // of a row, from which it is sorted
 	k.sorts = k.k*part >= k.n && k.k > part
-	k.compare = elemwise.CompareRow(elemwise.LessEqual)
+	k.compare, k.behind = elemwise.CompareRow(elemwise.LessEqual), elemwise.CompareRow(elemwise.Less)
 	if k.smallest {
-		k.compare = elemwise.CompareRow(elemwise.GreaterEqual)
+		k.compare, k.behind = elemwise.CompareRow(elemwise.GreaterEqual), elemwise.CompareRow(elemwise.Greater)
 	}
+	k.samples = !k.sorts && k.k > 1 && k.inner == 1 && k.n >= leastPieces*k.k*samplePiece
 	room := k.k
+	if k.samples {
+		room = max(sampledMost(k.k), k.n/samplePiece)
+	}
 	if k.sorts {
 		room = k.n
 	}
@@ -129,6 +135,7 @@ func (k *topHeap) best(x []float32) []uint64 {
 			k.heap = append(k.heap, k.key(x[j*k.inner], j))
 		}
 		k.part()
+	case k.samples && k.sample(x):
 	case k.k == 1 && k.inner == 1 && k.n >= topPiece && k.first(x):
 		return k.heap
 	default:
@@ -187,6 +194,50 @@ func (k *topHeap) first(x []float32) bool {
 		at++
 	}
 	k.heap = append(k.heap[:0], k.key(best, at))
+	return true
+}
+
+// samplePiece is how many elements of a row have one for their best in the sample; there are leastPieces times as many
+// of them as elements are asked for, at least.
+const samplePiece, leastPieces = 32, 2
+
+// sampledMost is how many elements may be no worse than the k-th of the sample.
+func sampledMost(k int) int { return 4*k + 64 }
+
+// sample takes the best of each piece: at least k elements of the row are no worse than the k-th of these, and often
+// few more. It fails where there are many, or a NaN may hide one.
+func (k *topHeap) sample(x []float32) bool {
+	x = x[:k.n]
+	k.heap = k.heap[:0]
+	piece := max(samplePiece, min(k.n/(leastPieces*k.k), blockMost))
+	for at := 0; at+piece <= len(x); at += piece {
+		v := reduce.Extremum(x[at:at+piece], k.smallest)
+		if v != v {
+			return false
+		}
+		k.heap = append(k.heap, k.key(v, at))
+	}
+	slices.Sort(k.heap)
+	at := keyAt(k.heap[len(k.heap)-k.k])
+	k.worst[0] = reduce.Extremum(x[at:at+piece], k.smallest)
+	k.heap = k.heap[:0]
+	for at := 0; at < len(x); at += topPiece {
+		n := min(topPiece, len(x)-at)
+		k.behind(k.passed[:n], x[at:at+n], k.worst[:], 1, 0)
+		for i := 0; i < n; i++ {
+			if i+8 <= n && *(*[8]bool)(k.passed[i:]) == [8]bool{true, true, true, true, true, true, true, true} {
+				i += 7
+				continue
+			}
+			if k.passed[i] {
+				continue
+			}
+			if len(k.heap) == sampledMost(k.k) {
+				return false
+			}
+			k.heap = append(k.heap, k.key(x[at+i], at+i))
+		}
+	}
 	return true
 }
 
