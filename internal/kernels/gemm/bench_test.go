@@ -71,6 +71,36 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
+// BenchmarkWeights multiplies by the weights of several layers in turn, which one layer's caches
+// don't hold.
+func BenchmarkWeights(b *testing.B) {
+	for _, s := range [][3]int{{16, 384, 384}, {16, 1536, 384}, {16, 384, 1536}, {16, 768, 768}} {
+		for _, layers := range []int{1, 24} {
+			for _, l := range cpu.Levels()[1:] {
+				b.Run(fmt.Sprintf("%dx%dx%d/layers=%d/%v", s[0], s[1], s[2], layers, l), func(b *testing.B) {
+					defer cpu.Force(l)()
+					tasks := make([]*Task, layers)
+					for i := range tasks {
+						x := newBench(s[0], s[1], s[2])
+						w := Matrix{Data: floatsOf(x.N * x.K), Stride: x.N}
+						var err error
+						if x.Packed, err = PackB(floatsOf(PackedSize(x.K, x.N, 1)), w, x.K, x.N, 1, 0); err != nil {
+							b.Fatal(err)
+						}
+						tasks[i] = x
+					}
+					for i := 0; b.Loop(); i++ {
+						if err := tasks[i%layers].Run(nil); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportMetric(2*float64(s[0])*float64(s[1])*float64(s[2])*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
+				})
+			}
+		}
+	}
+}
+
 // BenchmarkDynamic multiplies by matrices that change from run to run.
 func BenchmarkDynamic(b *testing.B) {
 	for _, s := range []struct {
@@ -88,6 +118,7 @@ func BenchmarkDynamic(b *testing.B) {
 		{"square", 1, 192, 1024, 1024, false},
 		{"row", 1, 1, 1024, 1024, false},
 		{"row", 1, 1, 1024, 1024, true},
+		{"row", 1, 1, 800, 800, true},
 	} {
 		for _, l := range cpu.Levels()[1:] {
 			b.Run(fmt.Sprintf("%s/%dx%dx%dx%d,trans=%v/%v", s.name, s.heads, s.m, s.n, s.k, s.trans, l), func(b *testing.B) {

@@ -141,7 +141,7 @@ func (p *plan) block() {
 }
 
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
-const chunkWork = 1 << 19
+const chunkWork = 1 << 18
 
 func (p *plan) split() {
 	s := tiling.Shape{

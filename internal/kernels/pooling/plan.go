@@ -131,8 +131,14 @@ func (r *Runner) Run(p *pool.Pool, n int, in, out []float32) error {
 	return nil
 }
 
+// fewTaps is the work, in taps of outputs, below which threads cost more than they save.
+const fewTaps = 48 << 10
+
 func (pl *Plan) work(n, threads int) window.Work {
 	g := &pl.grid
+	if pl.planes(n)*pl.block*pl.depth.Out*pl.depth.Kernel*g.H.Out*g.H.Kernel*g.W.Out*g.W.Kernel < fewTaps {
+		threads = 1
+	}
 	w := window.Work{
 		Images: n, Depths: pl.depth.Out, Groups: (pl.planes(1) + pl.run - 1) / pl.run,
 		Rows: g.H.Out, Cols: g.W.Out, LineBytes: pl.run * g.InRow * g.H.Stride, Least: 64, Threads: threads,

@@ -60,9 +60,10 @@ func Split(s Shape, threads int) Grid {
 	}
 	chunks := 1
 	if threads > 1 {
-		// With few rows or columns the time is that of reading the other operand.
-		const least = 8
-		work := float64(s.Items) * float64(max(s.M, least)) * float64(max(s.N, least)) * float64(max(s.K, 1))
+		// With few rows the time is that of reading B; columns are computed in whole panels;
+		// with few k it is that of storing C.
+		const leastRows, leastDepth = 8, 16
+		work := float64(s.Items) * float64(max(s.M, leastRows)) * float64(s.Panels()*s.NR) * float64(max(s.K, leastDepth))
 		chunks = max(1, int(min(float64(perThread*threads), work/float64(s.ChunkWork))))
 	}
 	if s.Items >= chunks {

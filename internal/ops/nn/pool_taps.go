@@ -33,6 +33,11 @@ func (p pooling) compileTaps(c *op.Prep, dims []window.Dim) (op.Kernel, error) {
 	if c.In[0].DType != dtype.Float32 || tensor.Count(x) == 0 || p.name == "AveragePool" || p.name == "MaxPool" && c.Node.Output(1) == nil {
 		return nil, nil
 	}
+	if p.name == "MaxPool" {
+		if k := compileIndexed(c, dims); k != nil {
+			return k, nil
+		}
+	}
 	taps, err := spatial.Taps(dims)
 	if err != nil {
 		return nil, err
@@ -85,7 +90,6 @@ func (k *tapPool) Do(part int) {
 // -1 where all is padding. Numbers are compared as integers of the same order,
 // with their place behind them, since a branch for each would be mispredicted.
 func firstLargest(plane []float32, taps []int32) (float32, int) {
-	const none = math.MinInt64
 	best, nan := int64(none), false
 	for i, at := range taps {
 		if at < 0 {

@@ -38,7 +38,7 @@ func compileResize(p *op.Prep) (op.Kernel, error) {
 	if p.In[0].DType != dtype.Float32 {
 		return nil, nil
 	}
-	return newInterpolation(p.InShape(0), r.outDims(), taps), nil
+	return newInterpolation(p.InShape(0), r.outDims(), taps, p.Threads), nil
 }
 
 // nearest copies rows of the last axis element by element, or whole where the
@@ -170,7 +170,7 @@ type pass struct {
 	dst, src              []float32
 }
 
-func newInterpolation(in, out []int, taps []*axisTaps) op.Kernel {
+func newInterpolation(in, out []int, taps []*axisTaps, threads int) op.Kernel {
 	k := &interpolation{dims: out}
 	dims := slices.Clone(in)
 	for _, axis := range passOrder(in, out, taps) {
@@ -189,8 +189,13 @@ func newInterpolation(in, out []int, taps []*axisTaps) op.Kernel {
 		k.passes = append(k.passes, p)
 		k.bytes = max(k.bytes, 4*tensor.Count(dims))
 	}
-	if len(k.passes) == 0 {
+	switch len(k.passes) {
+	case 0:
 		return nil
+	case 2:
+		if f := newPlanes(k, threads); f != nil {
+			return f
+		}
 	}
 	return k
 }
@@ -243,26 +248,43 @@ func (k *interpolation) Run(c *op.Call) error {
 func (p *pass) Do(part int) {
 	if p.inner == 1 {
 		lo, hi := split.Range(p.outer, p.parts, part)
-		for ; lo+4 <= hi; lo += 4 {
-			p.alongRows(p.dst[lo*p.out:(lo+4)*p.out], p.src[lo*p.in:(lo+4)*p.in])
-		}
-		for ; lo < hi; lo++ {
-			p.alongRow(p.dst[lo*p.out:(lo+1)*p.out], p.src[lo*p.in:(lo+1)*p.in])
-		}
+		p.items(p.dst[lo*p.out:hi*p.out], p.src[lo*p.in:hi*p.in])
 		return
 	}
 	lo, hi := split.Range(p.outer*p.out, p.parts, part)
 	for r := lo; r < hi; r++ {
-		o, i := r/p.out, r%p.out
-		row := p.dst[r*p.inner : (r+1)*p.inner]
-		src := p.src[o*p.in*p.inner : (o+1)*p.in*p.inner]
-		if p.inner >= leastInner {
-			blend.Rows(row, src, p.offsets[i*p.n:(i+1)*p.n], p.weight[i*p.n:(i+1)*p.n])
-			continue
+		o := r / p.out
+		p.row(p.dst[r*p.inner:(r+1)*p.inner], p.src[o*p.in*p.inner:(o+1)*p.in*p.inner], r%p.out)
+	}
+}
+
+// items interpolates some of the outer items.
+func (p *pass) items(dst, src []float32) {
+	in, out := p.in*p.inner, p.out*p.inner
+	for p.inner == 1 && len(dst) >= 4*out {
+		p.alongRows(dst[:4*out], src[:4*in])
+		dst, src = dst[4*out:], src[4*in:]
+	}
+	for len(dst) > 0 {
+		if p.inner == 1 {
+			p.alongRow(dst[:out], src[:in])
+		} else {
+			for i := range p.out {
+				p.row(dst[i*p.inner:(i+1)*p.inner], src[:in], i)
+			}
 		}
-		for k := i * p.n; k < (i+1)*p.n; k++ {
-			scaleRow(row, src[int(p.index[k])*p.inner:][:p.inner], p.weight[k], k > i*p.n)
-		}
+		dst, src = dst[out:], src[in:]
+	}
+}
+
+// row computes output i along the axis of one of the outer items.
+func (p *pass) row(row, src []float32, i int) {
+	if p.inner >= leastInner {
+		blend.Rows(row, src, p.offsets[i*p.n:(i+1)*p.n], p.weight[i*p.n:(i+1)*p.n])
+		return
+	}
+	for k := i * p.n; k < (i+1)*p.n; k++ {
+		scaleRow(row, src[int(p.index[k])*p.inner:][:p.inner], p.weight[k], k > i*p.n)
 	}
 }
 
