@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -17,7 +15,7 @@ func blockq() {
 		for i := range bqFormats {
 			f := &bqFormats[i]
 			if !v.wide {
-				v.unpack(f)
+				v.spread(f)
 			}
 			for _, rows := range v.directRows() {
 				v.direct(f, rows)
@@ -29,11 +27,9 @@ func blockq() {
 		}
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets, bqSigned} {
-		for _, rows := range []int{1, 2, 4} {
-			k.tile(rows, false)
-			if k == bqPlain || k == bqOffset {
-				k.tile(rows, true)
-			}
+		k.sweep(false)
+		if k == bqPlain || k == bqOffset {
+			k.sweep(true)
 		}
 	}
 	bqAMXKernels()
@@ -58,7 +54,7 @@ const (
 	bqAcc    = 64
 	bqUnits  = 72
 	bqPanels = 80
-	bqBias   = 88
+	bqHeader = 88
 	bqRows   = 96
 	bqZero   = 104
 	bqSpill  = 112
@@ -73,6 +69,8 @@ const (
 	bqFetch  = 184
 	bqY      = 192
 	bqLDY    = 200
+	bqStep   = 208
+	bqSlots  = 216
 )
 
 // bqKind is what there is to do beside dot products.
@@ -85,6 +83,14 @@ const (
 	bqTwoOffsets
 	bqSigned // plain, where values are signed
 )
+
+// perHalf is 2 where a row has two numbers a group, one for each half of K.
+func (k bqKind) perHalf(what bqKind) int {
+	if k == what {
+		return 2
+	}
+	return 1
+}
 
 func (k bqKind) String() string {
 	return [...]string{"Plain", "Offset", "Pair", "TwoOffsets", "Signed"}[k]
@@ -302,49 +308,4 @@ func (a bqArgs) load(off int) reg.GPVirtual {
 	r := GP64()
 	MOVQ(a.field(off), r)
 	return r
-}
-
-// unpack writes the values of a panel's codes, with bias, and its scales.
-func (v bqLevel) unpack(f *bqFormat) {
-	a := bqText(fmt.Sprintf("unpack%s%s", v.suffix(), f.name))
-	r := v.reader(f, a)
-	values, dw, extra, units := a.load(bqValues), a.load(bqDW), a.load(bqExtra), a.load(bqUnits)
-	bias := v.reg()
-	VPBROADCASTD(a.field(bqBias), bias)
-	if f.zero != 0 {
-		VPSUBB(v.constant(bytes4(f.zero)), bias, bias)
-	}
-	halves := 1
-	if k := f.kind(); k == bqPair || k == bqTwoOffsets {
-		halves = 2
-	}
-	r.units(units, "", func() {
-		r.prefetch()
-		for h := range v.halves() {
-			d, more := r.scales(h)
-			v.store(d, Mem{Base: dw, Disp: 32 * h})
-			for i, x := range more {
-				v.store(x, Mem{Base: extra, Disp: 64*i + 32*h})
-			}
-			factors := r.factors(h)
-			r.codes(h, func(t int, x, y reg.VecVirtual) {
-				for i, c := range []reg.VecVirtual{x, y} {
-					out := c
-					if factors != nil {
-						VPMULLW(factors[t/4], c, out)
-					}
-					VPADDB(bias, out, out)
-					v.store(out, Mem{Base: values, Disp: 64*(t+i) + 32*h})
-				}
-			})
-		}
-		r.next()
-		ADDQ(U32(512), values)
-		ADDQ(Imm(64), dw)
-		if f.kind() != bqPlain {
-			ADDQ(U32(uint32(64*halves)), extra)
-		}
-	})
-	VZEROUPPER()
-	RET()
 }

@@ -32,6 +32,9 @@ func (p *plan) cut(panelBytes int) {
 	chunks := p.grid.Chunks()
 	if p.tapered = p.tiles == 1 || !p.kern.tiled(p.m) && p.panels >= 4*p.threads; p.tapered {
 		p.least = max(1, leastCut/(panelBytes*p.tiles))
+		if p.kern.sweep != nil && p.m > p.kern.mostAlone() {
+			p.least = max(p.least, sweepPanels/2/min(p.tiles, 2))
+		}
 		chunks = tiling.Ceil(p.panels, p.least)
 	}
 	p.slots = min(p.threads, chunks, tiling.MaxSlots)

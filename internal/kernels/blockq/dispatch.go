@@ -13,26 +13,23 @@ type kernels struct {
 	mr    int   // rows of the largest tile
 	alone []int // sizes of a tile that is the only one, for direct, ascending
 	sizes []int // of other tiles, ascending
-	// directTiles is for how many tiles direct is faster than unpacking, at most.
-	directTiles int
 
 	// ahead is how many bytes of packed weights are prefetched before they are read, and
 	// far how many are brought into the second-level cache, by kernels of 512 bits.
 	ahead, far int
 
-	// direct[f][i] multiplies 1<<i rows by packed panels. Where it is nil, panels
-	// are unpacked first.
+	// direct[f][i] multiplies 1<<i rows by packed panels: the only tile, or all tiles where
+	// there are no kernels for several.
 	direct map[block.Format][4]kernel
-	// unpack makes of a panel what tile reads.
-	unpack map[block.Format]kernel
-	// tile[k][i] multiplies 1<<i rows by an unpacked panel.
-	tile [kinds][5]kernel
-	// nibbles are of plain and offset, where codes are at most 15; nil: as tile has them.
-	nibbles *[2][5]kernel
-	// bias is added to the unpacked values, modulo 256.
-	bias func(*layout) byte
-	// tiles, if not nil, multiply in place of unpack and tile.
+	// Kernels for several tiles, or for one of more rows than alone has:
+	sweep *sweepKernels
 	tiles *tileKernels
+
+	// Without direct, unpack makes of a panel what tile reads, and tile[k] multiplies rows by
+	// it.
+	unpack map[block.Format]kernel
+	tile   [kinds]kernel
+
 	// prompts, if not nil, multiply tokens of prompts.
 	prompts *promptKernels
 
@@ -60,7 +57,7 @@ type tileKernels struct {
 // A kernel takes *args as bytes: the generator knows no Go types of this package.
 type kernel func(a *byte)
 
-// args is what direct, unpack and tile take. The assembly knows the offsets.
+// args is what the kernels of products take. The assembly knows the offsets.
 // Unpacked panels have 512 bytes a group, value i of quad t of column j at
 // 64·t + 4·j + i, and floats by column.
 type args struct {
@@ -75,15 +72,15 @@ type args struct {
 	acc    unsafe.Pointer // results: 16 of each row, or of each row of each panel, those of a tile together
 	units  int            // of a panel in direct and unpack; otherwise groups of a panel
 	panels int            // unless it takes one
-	bias   uint64         // in each byte
+	header int            // bytes from the packed weights' header to w, for spread
 	rows   int            // of a tile
 	zero   uint64         // c shifted right by it is -zero·S, for the layout's zero
-	spill  unsafe.Pointer // spillBytes for tileKernels
+	spill  unsafe.Pointer // spillBytes for tileKernels, sweepSpill for sweepKernels
 
 	// For tileKernels:
 	tiles    int
 	tileStep int            // bytes from tile to tile of q, d and s
-	gap      int            // bytes of packed weights from the groups of a panel to those of the next
+	gap      int            // bytes of packed weights from the groups of a panel to those of the next; for spread, from their starts
 	ring     int            // bytes of unpacked groups, which are at values
 	sums     int            // if not 0, acc has the sums of groups before
 	config   unsafe.Pointer // of the tile registers
@@ -97,6 +94,11 @@ type args struct {
 	// row to row. They are prefetched; y moves on, and beyond the last ones.
 	y   uintptr
 	ldy int
+
+	// For sweepKernels: bytes from panel to panel of the results, and from the slots of a
+	// group to those of the next.
+	step  int
+	slots int
 }
 
 const spillBytes = 4 << 10

@@ -3,7 +3,6 @@
 package blockq
 
 import (
-	"math"
 	"slices"
 	"unsafe"
 
@@ -50,33 +49,45 @@ func ahead() int {
 // avx2 has codes as unsigned bytes where they are few enough for VPMADDUBSW not
 // to saturate, else signed values.
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 4, alone: []int{1}, sizes: []int{1, 2, 4}, directTiles: 4, ahead: ahead(),
-	direct: direct256, unpack: unpack256,
-	tile: [kinds][5]kernel{
-		plain:      {tile256Plainx1, tile256Plainx2, tile256Plainx4},
-		offset:     {tile256Offsetx1, tile256Offsetx2, tile256Offsetx4},
-		pair:       {tile256Pairx1, tile256Pairx2, tile256Pairx4},
-		twoOffsets: {tile256TwoOffsetsx1, tile256TwoOffsetsx2, tile256TwoOffsetsx4},
-		signed:     {tile256Signedx1, tile256Signedx2, tile256Signedx4},
+	level: cpu.AVX2, mr: 32, alone: []int{1, 2, 4}, sizes: evenUpTo(32), ahead: ahead(),
+	direct: direct256, sweep: &sweep256, quantize: quantize256, quantizeFour: quantize256x4, finish: finish256, half: half256,
+}
+
+var sweep256 = sweepKernels{
+	spread: map[block.Format]kernel{
+		block.Q4_0:   spread256Q4_0,
+		block.Q4_1:   spread256Q4_1,
+		block.Q5_0:   spread256Q5_0,
+		block.Q5_1:   spread256Q5_1,
+		block.Q8_0:   spread256Q8_0,
+		block.Q2_K:   spread256Q2_K,
+		block.Q3_K:   spread256Q3_K,
+		block.Q4_K:   spread256Q4_K,
+		block.Q5_K:   spread256Q5_K,
+		block.Q6_K:   spread256Q6_K,
+		block.IQ4_NL: spread256IQ4_NL,
+		block.IQ4_XS: spread256IQ4_XS,
+		block.MXFP4:  spread256MXFP4,
+		n4:           spread256N4,
+		n4Zero:       spread256N4Zero,
+		n8:           spread256N8,
 	},
-	nibbles: &[2][5]kernel{
-		plain:  {tile256PlainNibblesx1, tile256PlainNibblesx2, tile256PlainNibblesx4},
-		offset: {tile256OffsetNibblesx1, tile256OffsetNibblesx2, tile256OffsetNibblesx4},
+	rows: [kinds]kernel{
+		plain: sweep256Plain, offset: sweep256Offset, pair: sweep256Pair, twoOffsets: sweep256TwoOffsets, signed: sweep256Signed,
 	},
-	bias:     func(l *layout) byte { return byte(l.zero) },
-	quantize: quantize256, quantizeFour: quantize256x4, finish: finish256, half: half256,
+	nibbles: [2]kernel{plain: sweep256PlainNibbles, offset: sweep256OffsetNibbles},
 }
 
 // vnni adds 128 to the values of panels, since VPDPBUSD wants them unsigned. Taking
 // panels apart in registers costs less than reading them unpacked, for any rows.
 var vnni = kernels{
-	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, directTiles: math.MaxInt, ahead: aheadElsewhere, far: aheadElsewhere,
+	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, ahead: aheadElsewhere, far: aheadElsewhere,
 	direct: direct512, quantize: quantize256, quantizeFour: quantize256x4, finish: finish512, half: half512,
 }
 
 // amx takes up to 8 rows as vnni does.
 var amx = kernels{
-	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, directTiles: 1, ahead: aheadWithAMX, far: farWithAMX,
+	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, ahead: aheadWithAMX, far: farWithAMX,
 	direct: direct512, tiles: &tilesAMX, prompts: &promptsAMX, quantize: quantize256, finish: finish512, half: half512,
 }
 
@@ -171,25 +182,6 @@ var direct512 = map[block.Format][4]kernel{
 	n8:           {0: direct512N8x1, 2: direct512N8x4, 3: direct512N8x8},
 }
 
-var unpack256 = map[block.Format]kernel{
-	block.Q4_0:   unpack256Q4_0,
-	block.Q4_1:   unpack256Q4_1,
-	block.Q5_0:   unpack256Q5_0,
-	block.Q5_1:   unpack256Q5_1,
-	block.Q8_0:   unpack256Q8_0,
-	block.Q2_K:   unpack256Q2_K,
-	block.Q3_K:   unpack256Q3_K,
-	block.Q4_K:   unpack256Q4_K,
-	block.Q5_K:   unpack256Q5_K,
-	block.Q6_K:   unpack256Q6_K,
-	block.IQ4_NL: unpack256IQ4_NL,
-	block.IQ4_XS: unpack256IQ4_XS,
-	block.MXFP4:  unpack256MXFP4,
-	n4:           unpack256N4,
-	n4Zero:       unpack256N4Zero,
-	n8:           unpack256N8,
-}
-
 var firstAMX = map[block.Format][2]kernel{
 	block.Q4_0:   {amxFirstQ4_0x8, amxFirstQ4_0x16},
 	block.Q4_1:   {amxFirstQ4_1x8, amxFirstQ4_1x16},
@@ -226,4 +218,12 @@ var promptsAMX = promptKernels{
 		block.MXFP4:  decodeMXFP4,
 	},
 	product: promptProduct, round: roundTile,
+}
+
+// evenUpTo are the even numbers from 2 on.
+func evenUpTo(n int) (sizes []int) {
+	for i := 2; i <= n; i += 2 {
+		sizes = append(sizes, i)
+	}
+	return sizes
 }

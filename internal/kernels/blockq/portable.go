@@ -15,7 +15,6 @@ var portable = kernels{
 	level: cpu.Generic, mr: 4, sizes: []int{1, 2, 4},
 	unpack:   portableUnpack(),
 	tile:     portableTiles(),
-	bias:     func(*layout) byte { return 0 },
 	quantize: portableQuantize,
 	finish:   portableFinish,
 	half:     map[block.Format]*halfKernels{block.F16: {widen: portableWiden(dtype.F16ToF32)}, block.BF16: {widen: portableWiden(dtype.BF16ToF32)}},
@@ -113,7 +112,7 @@ func (l *layout) unpack(a *args) {
 			dw[j] = scale
 			for k := range groupSize {
 				v := l.value(group[l.scaleBytes():], j, k) * factor[k/16]
-				values[k/4*vector+4*j+k%4] = byte(v) + byte(a.bias)
+				values[k/4*vector+4*j+k%4] = byte(v)
 			}
 		}
 	}
@@ -187,11 +186,9 @@ func halfE8M0(e byte) float32 {
 	return math.Float32frombits(uint32(e-1) << 23)
 }
 
-func portableTiles() (t [kinds][5]kernel) {
+func portableTiles() (t [kinds]kernel) {
 	for k := range kinds {
-		for i := range t[k] {
-			t[k][i] = func(arg *byte) { k.tile((*args)(unsafe.Pointer(arg))) }
-		}
+		t[k] = func(arg *byte) { k.tile((*args)(unsafe.Pointer(arg))) }
 	}
 	return t
 }

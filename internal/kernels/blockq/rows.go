@@ -50,8 +50,11 @@ func (kern *kernels) pairsOf(l *layout, m int) bool { return kern.tiled(m) && l.
 
 // tiled reports whether m rows are for tileKernels.
 func (kern *kernels) tiled(m int) bool {
-	return kern.tiles != nil && m > kern.alone[len(kern.alone)-1]
+	return kern.tiles != nil && m > kern.mostAlone()
 }
+
+// mostAlone is the size of the largest tile that is the only one.
+func (kern *kernels) mostAlone() int { return kern.alone[len(kern.alone)-1] }
 
 // rowsSize is the number of bytes that m rows of k elements need, with room for alignment.
 func rowsSize(kern *kernels, m, k int, pairs bool) int {

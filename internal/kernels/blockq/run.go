@@ -66,6 +66,8 @@ func (t *Task) newPlan(threads int) plan {
 	p.perSlot = accBytes
 	switch p.direct = p.canDirect(); {
 	case p.direct:
+	case p.kern.sweep != nil:
+		p.planSweep()
 	case p.kern.tiled(p.m):
 		p.planTiles()
 	default:
@@ -77,18 +79,10 @@ func (t *Task) newPlan(threads int) plan {
 // unpackedBytes is what a group takes at most: values, dw, and two extra.
 const unpackedBytes = 8*vector + 3*4*cols
 
-// canDirect reports whether there are kernels that need no unpacked panels for all
-// tiles, and they pay.
+// canDirect reports whether panels are multiplied by as they are packed.
 func (p *plan) canDirect() bool {
-	if p.tiles > p.kern.directTiles {
-		return false
-	}
-	for i := range p.tiles {
-		if size := p.kern.tileSize(p.m, i); size > 8 || p.directKernel(size) == nil {
-			return false
-		}
-	}
-	return true
+	several := p.kern.sweep != nil || p.kern.tiles != nil
+	return p.kern.direct != nil && (!several || p.m <= p.kern.mostAlone())
 }
 
 func (p *plan) directKernel(size int) kernel { return p.kern.direct[p.layout.format][log2(size)] }
@@ -141,6 +135,8 @@ func (c *chunkTask) Do(i int) {
 		t.runHalf(w, scratch, &part)
 	} else if t.plan.direct {
 		t.direct(w, &part)
+	} else if t.plan.kern.sweep != nil {
+		t.sweep(w, scratch, &part)
 	} else if t.plan.kern.tiled(t.M) {
 		t.tiles(w, scratch, &part)
 	} else {
@@ -198,24 +194,14 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	}
 }
 
-// aheadOfPanels is how many bytes before they are unpacked packed weights are prefetched:
-// the last ones are of the next panel, which comes after all tiles.
-const aheadOfPanels = 8 << 10
-
 // unpacked unpacks panels, and multiplies tiles of rows by them.
 func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
-	a.bias = uint64(p.kern.bias(p.layout)) * 0x0101010101010101
-	a.zero = p.layout.shift()
 	groups := t.K / groupSize
 	a.values = unsafe.Pointer(&scratch[0])
 	a.dw = unsafe.Pointer(&scratch[groups*8*vector])
 	a.extra = unsafe.Pointer(&scratch[groups*(8*vector+4*cols)])
-	a.acc, a.ahead = w.acc, aheadOfPanels
-	tile := &p.kern.tile[p.layout.kind()]
-	if p.kern.nibbles != nil && p.layout.nibbles() {
-		tile = &p.kern.nibbles[p.layout.kind()]
-	}
+	a.acc = w.acc
 	for first := part.Tile; first < part.TileEnd; first += p.block {
 		last := min(first+p.block, part.TileEnd)
 		for j := part.Panel; j < part.PanelEnd; j++ {
@@ -225,7 +211,7 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 			for i := first; i < last; i++ {
 				x := t.rows.tile(i)
 				t.setRows(a, &x)
-				tile[log2(x.size)](a.arg())
+				p.kern.tile[p.layout.kind()](a.arg())
 				t.finish(w, i*p.kern.mr, x.rows, j, 0)
 			}
 		}

@@ -5,7 +5,7 @@
 package blockq
 
 //go:noescape
-func unpack256Q4_0(a *byte)
+func spread256Q4_0(a *byte)
 
 //go:noescape
 func direct256Q4_0x1(a *byte)
@@ -17,7 +17,7 @@ func direct256Q4_0x2(a *byte)
 func direct256Q4_0x4(a *byte)
 
 //go:noescape
-func unpack256Q4_1(a *byte)
+func spread256Q4_1(a *byte)
 
 //go:noescape
 func direct256Q4_1x1(a *byte)
@@ -29,7 +29,7 @@ func direct256Q4_1x2(a *byte)
 func direct256Q4_1x4(a *byte)
 
 //go:noescape
-func unpack256Q5_0(a *byte)
+func spread256Q5_0(a *byte)
 
 //go:noescape
 func direct256Q5_0x1(a *byte)
@@ -41,7 +41,7 @@ func direct256Q5_0x2(a *byte)
 func direct256Q5_0x4(a *byte)
 
 //go:noescape
-func unpack256Q5_1(a *byte)
+func spread256Q5_1(a *byte)
 
 //go:noescape
 func direct256Q5_1x1(a *byte)
@@ -53,7 +53,7 @@ func direct256Q5_1x2(a *byte)
 func direct256Q5_1x4(a *byte)
 
 //go:noescape
-func unpack256Q8_0(a *byte)
+func spread256Q8_0(a *byte)
 
 //go:noescape
 func direct256Q8_0x1(a *byte)
@@ -65,7 +65,7 @@ func direct256Q8_0x2(a *byte)
 func direct256Q8_0x4(a *byte)
 
 //go:noescape
-func unpack256Q2_K(a *byte)
+func spread256Q2_K(a *byte)
 
 //go:noescape
 func direct256Q2_Kx1(a *byte)
@@ -77,7 +77,7 @@ func direct256Q2_Kx2(a *byte)
 func direct256Q2_Kx4(a *byte)
 
 //go:noescape
-func unpack256Q3_K(a *byte)
+func spread256Q3_K(a *byte)
 
 //go:noescape
 func direct256Q3_Kx1(a *byte)
@@ -89,7 +89,7 @@ func direct256Q3_Kx2(a *byte)
 func direct256Q3_Kx4(a *byte)
 
 //go:noescape
-func unpack256Q4_K(a *byte)
+func spread256Q4_K(a *byte)
 
 //go:noescape
 func direct256Q4_Kx1(a *byte)
@@ -101,7 +101,7 @@ func direct256Q4_Kx2(a *byte)
 func direct256Q4_Kx4(a *byte)
 
 //go:noescape
-func unpack256Q5_K(a *byte)
+func spread256Q5_K(a *byte)
 
 //go:noescape
 func direct256Q5_Kx1(a *byte)
@@ -113,7 +113,7 @@ func direct256Q5_Kx2(a *byte)
 func direct256Q5_Kx4(a *byte)
 
 //go:noescape
-func unpack256Q6_K(a *byte)
+func spread256Q6_K(a *byte)
 
 //go:noescape
 func direct256Q6_Kx1(a *byte)
@@ -125,7 +125,7 @@ func direct256Q6_Kx2(a *byte)
 func direct256Q6_Kx4(a *byte)
 
 //go:noescape
-func unpack256IQ4_NL(a *byte)
+func spread256IQ4_NL(a *byte)
 
 //go:noescape
 func direct256IQ4_NLx1(a *byte)
@@ -137,7 +137,7 @@ func direct256IQ4_NLx2(a *byte)
 func direct256IQ4_NLx4(a *byte)
 
 //go:noescape
-func unpack256IQ4_XS(a *byte)
+func spread256IQ4_XS(a *byte)
 
 //go:noescape
 func direct256IQ4_XSx1(a *byte)
@@ -149,7 +149,7 @@ func direct256IQ4_XSx2(a *byte)
 func direct256IQ4_XSx4(a *byte)
 
 //go:noescape
-func unpack256MXFP4(a *byte)
+func spread256MXFP4(a *byte)
 
 //go:noescape
 func direct256MXFP4x1(a *byte)
@@ -161,7 +161,7 @@ func direct256MXFP4x2(a *byte)
 func direct256MXFP4x4(a *byte)
 
 //go:noescape
-func unpack256N4(a *byte)
+func spread256N4(a *byte)
 
 //go:noescape
 func direct256N4x1(a *byte)
@@ -173,7 +173,7 @@ func direct256N4x2(a *byte)
 func direct256N4x4(a *byte)
 
 //go:noescape
-func unpack256N4Zero(a *byte)
+func spread256N4Zero(a *byte)
 
 //go:noescape
 func direct256N4Zerox1(a *byte)
@@ -185,7 +185,7 @@ func direct256N4Zerox2(a *byte)
 func direct256N4Zerox4(a *byte)
 
 //go:noescape
-func unpack256N8(a *byte)
+func spread256N8(a *byte)
 
 //go:noescape
 func direct256N8x1(a *byte)
@@ -401,67 +401,25 @@ func bfloat512x4p2(a *byte)
 func bfloatWiden512(a *byte)
 
 //go:noescape
-func tile256Plainx1(a *byte)
+func sweep256Plain(a *byte)
 
 //go:noescape
-func tile256PlainNibblesx1(a *byte)
+func sweep256PlainNibbles(a *byte)
 
 //go:noescape
-func tile256Plainx2(a *byte)
+func sweep256Offset(a *byte)
 
 //go:noescape
-func tile256PlainNibblesx2(a *byte)
+func sweep256OffsetNibbles(a *byte)
 
 //go:noescape
-func tile256Plainx4(a *byte)
+func sweep256Pair(a *byte)
 
 //go:noescape
-func tile256PlainNibblesx4(a *byte)
+func sweep256TwoOffsets(a *byte)
 
 //go:noescape
-func tile256Offsetx1(a *byte)
-
-//go:noescape
-func tile256OffsetNibblesx1(a *byte)
-
-//go:noescape
-func tile256Offsetx2(a *byte)
-
-//go:noescape
-func tile256OffsetNibblesx2(a *byte)
-
-//go:noescape
-func tile256Offsetx4(a *byte)
-
-//go:noescape
-func tile256OffsetNibblesx4(a *byte)
-
-//go:noescape
-func tile256Pairx1(a *byte)
-
-//go:noescape
-func tile256Pairx2(a *byte)
-
-//go:noescape
-func tile256Pairx4(a *byte)
-
-//go:noescape
-func tile256TwoOffsetsx1(a *byte)
-
-//go:noescape
-func tile256TwoOffsetsx2(a *byte)
-
-//go:noescape
-func tile256TwoOffsetsx4(a *byte)
-
-//go:noescape
-func tile256Signedx1(a *byte)
-
-//go:noescape
-func tile256Signedx2(a *byte)
-
-//go:noescape
-func tile256Signedx4(a *byte)
+func sweep256Signed(a *byte)
 
 //go:noescape
 func amxFirstQ4_0x8(a *byte)

@@ -1,0 +1,109 @@
+package blockq
+
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/dtype/block"
+	"github.com/salver-ml/salver/internal/kernels/tiling"
+)
+
+// sweepKernels multiply pairs of rows by unpacked groups of some panels, which stay in the
+// first-level cache while all pairs of a tile meet them.
+type sweepKernels struct {
+	// spread[f] unpacks groups of some panels to slots: those of a group together.
+	spread map[block.Format]kernel
+	// rows[k] adds the products of pairs of rows with such groups to the results.
+	rows [kinds]kernel
+	// nibbles are rows of plain and offset, where codes are at most 15.
+	nibbles [2]kernel
+}
+
+const (
+	sweepPanels = 8 // that go by while numbers of two rows stay in registers
+	sweepSpill  = 256 + 2*4*cols*sweepPanels
+
+	// sweepBytes is what results, sums and unpacked groups take at most, unless there is only
+	// one of these. The rest of the first-level cache is for what is read once.
+	sweepBytes = 24 << 10
+
+	// aheadOfSweep is how many bytes of each panel are prefetched before they are unpacked.
+	aheadOfSweep = 768
+)
+
+// slotBytes is what sweepKernels unpack a group of a panel to: values, which are words if
+// they are signed, the scale, and what else the kind has.
+func (k kind) slotBytes() int {
+	return [...]int{plain: 9, offset: 10, pair: 11, twoOffsets: 11, signed: 17}[k] * vector
+}
+
+// planSweep cuts for sweepKernels.
+func (p *plan) planSweep() {
+	slots := sweepPanels * p.layout.kind().slotBytes() // of a group
+	acc := 4 * cols * p.kern.tileSize(p.m, 0) * sweepPanels
+	p.groups = 1
+	if acc+sweepSpill+2*slots <= sweepBytes {
+		p.groups = 2
+	}
+	p.perSlot = acc + sweepSpill + p.groups*slots
+}
+
+// sweep multiplies tiles of rows by some panels at a time.
+func (t *Task) sweep(w *workspace, scratch []byte, part *tiling.Part) {
+	p, a := &t.plan, &w.args
+	at := 4 * cols * p.kern.tileSize(p.m, 0) * sweepPanels
+	a.spill, a.values = unsafe.Pointer(&scratch[at]), unsafe.Pointer(&scratch[at+sweepSpill])
+	a.acc, a.zero = w.acc, p.layout.shift()
+	w.finish.ahead = 2 * 4 * cols // those after the next panel
+	panels := part.PanelEnd - part.Panel
+	batch := tiling.Ceil(panels, tiling.Ceil(panels, sweepPanels))
+	for from := part.Panel; from < part.PanelEnd; from += batch {
+		to := min(from+batch, part.PanelEnd)
+		packed := t.panels(w, from, to)
+		for i := part.Tile; i < part.TileEnd; i++ {
+			x := t.rows.tile(i)
+			results := scratch[:4*cols*x.size*(to-from)]
+			clear(results)
+			t.sweepTile(a, &x, packed, to-from)
+			for j := from; j < to; j++ {
+				t.finish(w, i*p.kern.mr, x.rows, j, (j-from)*x.size)
+			}
+		}
+	}
+}
+
+// sweepTile multiplies a tile of rows by some panels.
+func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int) {
+	p := &t.plan
+	l, s, k := p.layout, p.kern.sweep, p.layout.kind()
+	spread, rows := s.spread[l.format], s.rows[k]
+	if l.nibbles() {
+		rows = s.nibbles[k]
+	}
+	unit, panelBytes := l.unit()/groupSize, l.panelBytes(t.K)
+	a.panels, a.gap, a.step, a.slots = panels, panelBytes, 4*cols*x.size, panels*k.slotBytes()
+	for g := 0; g < t.K/groupSize; g += p.groups {
+		n := min(p.groups, t.K/groupSize-g)
+		a.header = l.headerBytes() + g%unit*l.groupBytes()
+		at := g/unit*l.unitBytes() + a.header
+		a.w, a.units, a.ahead = unsafe.Add(packed, at), n, aheadOfSweep
+		if at+aheadOfSweep >= panelBytes { // the next panels follow the last of these
+			a.ahead += (panels - 1) * panelBytes
+		}
+		spread(a.arg())
+		t.setRows(a, x)
+		a.q = unsafe.Add(a.q, groupSize*g*x.size)
+		a.d = unsafe.Add(a.d, 4*g*x.size)
+		a.s = unsafe.Add(a.s, 4*g*x.size*k.sums())
+		a.c = unsafe.Add(a.c, 4*g*x.size*k.sums())
+		a.units = n
+		rows(a.arg())
+	}
+}
+
+// sums is how many of a row's numbers a group has.
+func (k kind) sums() int {
+	if k == pair || k == twoOffsets {
+		return 2
+	}
+	return 1
+}

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// bqSweep is the state of a kernel of AVX2 that multiplies pairs of rows by unpacked
+// groups of some panels. Half or a quarter of a group's numbers of both rows stay in
+// registers, in all lanes, while the panels go by: the load ports, which limit kernels
+// that spread numbers for each panel, have little to do. What a pass over the panels adds
+// up of a group waits in the spill area for the next pass.
+type bqSweep struct {
+	bqLevel
+	kind    bqKind
+	nibbles bool          // codes are at most 15
+	slot    reg.GPVirtual // of the group and the first panel
+	q, d, e reg.GPVirtual // of a pair of rows; e: sums or corrections
+	acc     reg.GPVirtual // of the pair and the first panel
+	spill   reg.GPVirtual
+	at      reg.GPVirtual // of a panel: its slot,
+	sums    reg.GPVirtual // what waits,
+	to      reg.GPVirtual // and the results
+	ds, es  [2]reg.VecVirtual
+}
+
+// The spill area: what a row adds, then sums of each panel.
+const bqSweepSums = 256
+
+// vectors of 64 bytes that a group's values take, four of which are multiplied at once.
+// Signed values are words: even bytes of a quad, then odd ones.
+func (k bqKind) vectors() int {
+	if k == bqSigned {
+		return 16
+	}
+	return 8
+}
+
+// extras is how many numbers there are for a group beside the scale.
+func (k bqKind) extras() int {
+	switch k {
+	case bqOffset:
+		return 1
+	case bqPair, bqTwoOffsets:
+		return 2
+	}
+	return 0
+}
+
+// slotBytes is what an unpacked group of a panel takes: values, the scale, and more.
+func (k bqKind) slotBytes() int { return 64 * (k.vectors() + 1 + k.extras()) }
+
+// sweep writes the product of pairs of rows with some panels.
+func (kind bqKind) sweep(nibbles bool) {
+	codes := ""
+	if nibbles {
+		codes = "Nibbles"
+	}
+	a := bqText(fmt.Sprintf("sweep256%s%s", kind, codes))
+	k := &bqSweep{kind: kind, nibbles: nibbles, slot: a.load(bqValues), q: a.load(bqQ), d: a.load(bqD), spill: a.load(bqSpill)}
+	switch kind {
+	case bqPlain, bqPair:
+		k.e = a.load(bqC)
+	case bqOffset, bqTwoOffsets:
+		k.e = a.load(bqS)
+	}
+	k.at, k.sums, k.to = GP64(), GP64(), GP64()
+	Label("group")
+	k.acc = a.load(bqAcc)
+	pairs := a.load(bqRows)
+	SHRQ(Imm(1), pairs)
+	Label("pair")
+	for i := range kind.vectors() / 4 {
+		k.pass(a, i)
+	}
+	ADDQ(Imm(64), k.q)
+	ADDQ(Imm(8), k.d)
+	if k.e != nil {
+		ADDQ(Imm(8), k.e)
+	}
+	ADDQ(U32(128), k.acc)
+	DECQ(pairs)
+	JNE(LabelRef("pair"))
+	if kind.extras() == 2 { // the halves of K have numbers of their own
+		rows := a.load(bqRows)
+		LEAQ(Mem{Base: k.e, Index: rows, Scale: 4}, k.e)
+	}
+	ADDQ(a.field(bqSlots), k.slot)
+	DECQ(a.field(bqUnits))
+	JNE(LabelRef("group"))
+	VZEROUPPER()
+	RET()
+}
+
+func (k *bqSweep) last(i int) bool { return i == k.kind.vectors()/4-1 }
+
+// pass multiplies vectors 4·i to 4·i+3 of the group.
+func (k *bqSweep) pass(a bqArgs, i int) {
+	k.constants(a, i)
+	q := k.numbers(i)
+	n := a.load(bqPanels)
+	MOVQ(k.slot, k.at)
+	LEAQ(Mem{Base: k.spill, Disp: bqSweepSums}, k.sums)
+	if k.last(i) {
+		MOVQ(k.acc, k.to)
+	}
+	label := fmt.Sprintf("panel%d", i)
+	Label(label)
+	for h := range 2 {
+		k.half(h, i, q)
+	}
+	ADDQ(U32(uint32(k.kind.slotBytes())), k.at)
+	ADDQ(U32(128), k.sums)
+	if k.last(i) {
+		ADDQ(a.field(bqStep), k.to)
+	}
+	DECQ(n)
+	JNE(LabelRef(label))
+}
+
+// constants loads what is the same for all panels; what there are no registers for waits.
+func (k *bqSweep) constants(a bqArgs, i int) {
+	spread := func(half, r int) reg.VecVirtual {
+		x, m := YMM(), Mem{Base: k.e, Disp: 4 * r}
+		if half > 0 {
+			m.Index, m.Scale = a.load(bqRows), 4
+		}
+		VPBROADCASTD(m, x)
+		return x
+	}
+	for r := range 2 {
+		if k.last(i) {
+			k.ds[r] = YMM()
+			VBROADCASTSS(Mem{Base: k.d, Disp: 4 * r}, k.ds[r])
+		}
+		switch {
+		case k.kind == bqPair:
+			x := spread(i, r)
+			VPSRAD(a.field(bqZero), x, x)
+			VMOVDQU(x, k.start(0, r))
+		case !k.last(i):
+		case k.kind == bqPlain:
+			k.es[r] = spread(0, r)
+			VPSRAD(a.field(bqZero), k.es[r], k.es[r])
+		case k.kind == bqOffset:
+			k.es[r] = spread(0, r)
+		case k.kind == bqTwoOffsets:
+			for half := range 2 {
+				VMOVDQU(spread(half, r), k.start(half, r))
+			}
+		}
+	}
+}
+
+// start is where what row r adds waits.
+func (k *bqSweep) start(i, r int) Mem { return Mem{Base: k.spill, Disp: 64*i + 32*r} }
+
+// numbers has four bytes of each row in every lane, four times, or two words.
+func (k *bqSweep) numbers(i int) (q [2][4]reg.VecVirtual) {
+	for r := range q {
+		if k.kind != bqSigned {
+			for t := range q[r] {
+				q[r][t] = YMM()
+				VPBROADCASTD(Mem{Base: k.q, Disp: 32*r + 4*(4*i+t)}, q[r][t])
+			}
+			continue
+		}
+		for t := range 2 {
+			even, odd := YMM(), YMM()
+			VPBROADCASTD(Mem{Base: k.q, Disp: 32*r + 4*(2*i+t)}, odd)
+			bqWords(odd, even)
+			q[r][2*t], q[r][2*t+1] = even, odd
+		}
+	}
+	return q
+}
+
+// bqWords makes words of the even bytes of x, and of the odd ones in x itself.
+func bqWords(x, even reg.VecVirtual) {
+	VPSLLW(Imm(8), x, even)
+	VPSRAW(Imm(8), even, even)
+	VPSRAW(Imm(8), x, x)
+}
+
+// half multiplies half h of a panel's columns.
+func (k *bqSweep) half(h, i int, q [2][4]reg.VecVirtual) {
+	ones := bitsConst(0x00010001)
+	waiting := func(r int) Mem { return Mem{Base: k.sums, Disp: 64*r + 32*h} }
+	var x [2]reg.VecVirtual
+	switch {
+	case k.nibbles:
+		x = k.dots(h, i, 0, 4, q)
+		for r := range x {
+			if k.last(i) {
+				VPADDW(waiting(r), x[r], x[r])
+				VPMADDWD(ones, x[r], x[r])
+			}
+		}
+	case k.kind == bqPair || k.kind == bqTwoOffsets: // of which only two fit into 16 bits
+		x = k.dots(h, i, 0, 2, q)
+		y := k.dots(h, i, 2, 4, q)
+		for r := range x {
+			VPMADDWD(ones, x[r], x[r])
+			VPMADDWD(ones, y[r], y[r])
+			VPADDD(y[r], x[r], x[r])
+		}
+	default:
+		x = k.dots(h, i, 0, 4, q)
+		for r := range x {
+			if k.kind != bqSigned {
+				VPMADDWD(ones, x[r], x[r])
+			}
+		}
+	}
+	if k.kind == bqPair {
+		k.scaleHalf(h, i, x, waiting)
+	} else if i > 0 && !k.nibbles {
+		for r := range x {
+			VPADDD(waiting(r), x[r], x[r])
+		}
+	}
+	if !k.last(i) {
+		for r := range x {
+			VMOVDQU(x[r], waiting(r))
+		}
+		return
+	}
+	k.finish(h, x)
+}
+
+// dots gives each row's sums of products with vectors from to up to to of the pass: words, but for signed values.
+func (k *bqSweep) dots(h, i, from, to int, q [2][4]reg.VecVirtual) (x [2]reg.VecVirtual) {
+	multiply, add := VPMADDUBSW, VPADDW
+	if k.kind == bqSigned {
+		multiply, add = VPMADDWD, VPADDD
+	}
+	for t := from; t < to; t++ {
+		w := YMM()
+		VMOVDQU(Mem{Base: k.at, Disp: 64*(4*i+t) + 32*h}, w)
+		for r := range x {
+			p := YMM()
+			multiply(q[r][t], w, p)
+			if t == from {
+				x[r] = p
+			} else {
+				add(p, x[r], x[r])
+			}
+		}
+	}
+	return x
+}
+
+// scaleHalf multiplies the sums of a half of K by its scale, and adds the other half's.
+func (k *bqSweep) scaleHalf(h, i int, x [2]reg.VecVirtual, waiting func(int) Mem) {
+	sc := YMM()
+	VMOVUPS(k.extra(h, i), sc)
+	for r := range x {
+		VPADDD(k.start(0, r), x[r], x[r])
+		VCVTDQ2PS(x[r], x[r])
+		if i == 0 {
+			VMULPS(sc, x[r], x[r])
+		} else {
+			VFMADD213PS(waiting(r), sc, x[r])
+		}
+	}
+}
+
+// extra is number i beside the scale.
+func (k *bqSweep) extra(h, i int) Mem {
+	return Mem{Base: k.at, Disp: 64*(k.kind.vectors()+1+i) + 32*h}
+}
+
+// finish adds a group's sums to the results.
+func (k *bqSweep) finish(h int, x [2]reg.VecVirtual) {
+	for r := range x {
+		if k.kind == bqPlain {
+			VPADDD(k.es[r], x[r], x[r])
+		}
+		if k.kind != bqPair {
+			VCVTDQ2PS(x[r], x[r])
+		}
+		s := YMM()
+		VMULPS(k.extra(h, -1), k.ds[r], s)
+		VFMADD213PS(Mem{Base: k.to, Disp: 64*r + 32*h}, s, x[r])
+		switch k.kind {
+		case bqOffset:
+			VFMADD231PS(k.extra(h, 0), k.es[r], x[r])
+		case bqTwoOffsets:
+			for i := range 2 {
+				m := YMM()
+				VMOVUPS(k.extra(h, i), m)
+				VFMADD231PS(k.start(i, r), m, x[r])
+			}
+		}
+		VMOVUPS(x[r], Mem{Base: k.to, Disp: 64*r + 32*h})
+	}
+}
+
+// spread writes the unpacking of groups of some panels to slots.
+func (v bqLevel) spread(f *bqFormat) {
+	a := bqText(fmt.Sprintf("spread%s%s", v.suffix(), f.name))
+	r := v.reader(f, a)
+	kind := f.kind()
+	if f.signed() {
+		kind = bqSigned
+	}
+	base, out, panels, at := a.load(bqW), a.load(bqValues), a.load(bqPanels), GP64()
+	Label("panel")
+	if f.headerBytes() != 0 {
+		MOVQ(base, r.w)
+		SUBQ(a.field(bqHeader), r.w)
+		r.header()
+		MOVQ(base, r.w)
+	} else {
+		MOVQ(base, r.w)
+	}
+	MOVQ(out, at)
+	groups := a.load(bqUnits)
+	Label("group")
+	r.prefetch()
+	for h := range v.halves() {
+		dw, more := r.scales(h)
+		for i, x := range append([]reg.VecVirtual{dw}, more...) {
+			v.store(x, Mem{Base: at, Disp: 64*(kind.vectors()+i) + 32*h})
+		}
+		factors := r.factors(h)
+		r.codes(h, func(t int, x, y reg.VecVirtual) {
+			for i, c := range []reg.VecVirtual{x, y} {
+				to := Mem{Base: at, Disp: 64*(t+i) + 32*h}
+				if kind == bqSigned {
+					even := YMM()
+					bqWords(c, even)
+					v.store(even, to.Offset(64*(t+i)))
+					v.store(c, to.Offset(64*(t+i+1)))
+					continue
+				}
+				if factors != nil {
+					VPMULLW(factors[t/4], c, c)
+				}
+				v.store(c, to)
+			}
+		})
+	}
+	r.next()
+	ADDQ(a.field(bqSlots), at)
+	DECQ(groups)
+	JNE(LabelRef("group"))
+	ADDQ(a.field(bqGap), base)
+	ADDQ(U32(uint32(kind.slotBytes())), out)
+	DECQ(panels)
+	JNE(LabelRef("panel"))
+	VZEROUPPER()
+	RET()
+}
