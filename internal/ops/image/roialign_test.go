@@ -1,11 +1,18 @@
 package image
 
 import (
+	"bytes"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/pool"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // Regions that reach to infinity are refused: their samples have no place.
@@ -60,4 +67,45 @@ func TestRoiAlignOfHugeRegions(t *testing.T) {
 	if _, err := (roiSampling{1, false, mostRatio + 1}).axis(0, 1, 1); err == nil {
 		t.Error("a sampling ratio without bound is not refused")
 	}
+}
+
+// Rows of channels give the bits that one channel after the other does.
+func TestRoiAlignByRowsHasTheSameBits(t *testing.T) {
+	const images, channels, h, w, regions = 2, 37, 11, 13, 9
+	x, rois, batch := tensor.New(dtype.Float32, images, channels, h, w), tensor.New(dtype.Float32, regions, 4), tensor.New(dtype.Int64, regions)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range tensor.Of[float32](x) {
+		tensor.Of[float32](x)[i] = float32(r.NormFloat64())
+	}
+	for i := range tensor.Of[float32](rois) {
+		tensor.Of[float32](rois)[i] = float32(r.Float64()*30 - 8)
+	}
+	for i := range regions {
+		tensor.Of[int64](batch)[i] = int64(r.IntN(images))
+	}
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, ratio := range []int{0, 1, 2, 5} {
+			var want []byte
+			for _, threads := range []int{0, 1, 3} { // 0: one channel after the other
+				k := &roiKernel{roiSampling: roiSampling{0.5, true, ratio}, images: images, channels: channels, h: h, w: w, dims: []int{regions, channels, 3, 5}, parts: 4}
+				c := &op.Call{In: []*tensor.Tensor{x, rois, batch}}
+				var kernel op.Kernel = k
+				if threads > 0 {
+					rows := newRoiRows(k)
+					c.Scratch, c.Pool, kernel = tensor.Bytes(rows.ScratchBytes()), pool.New(threads), rows
+				}
+				if err := kernel.Run(c); err != nil {
+					t.Fatal(err)
+				}
+				if threads == 0 {
+					want = c.Out[0].Data
+				} else if !bytes.Equal(want, c.Out[0].Data) {
+					t.Errorf("ratio %d, %d threads: other bits", ratio, threads)
+				}
+				if c.Pool != nil {
+					c.Pool.Close()
+				}
+			}
+		}
+	})
 }
