@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
@@ -60,9 +61,17 @@ func (v variadic) register() {
 		Name: v.name, Versions: v.versions,
 		In: op.Ports("data_0:T..."), Out: op.Ports(v.out + ":T"),
 		Types: op.Types{"T": v.types},
-		Infer: v.infer, Ref: v.ref, Compile: v.compile, InPlace: []int{0}, Rows: op.RowsBroadcast,
+		Infer: v.infer, Ref: v.ref, Compile: v.compile, InPlace: []int{0}, Rows: op.RowsBroadcast, Row: v.row,
 		Cases: v,
 	})
+}
+
+// row is that of two inputs.
+func (v variadic) row(n *ir.Node) elemwise.RowFunc {
+	if len(n.In) != 2 || v.mean {
+		return nil
+	}
+	return elemwise.BinaryRow(v.kernel)
 }
 
 // Cases are those of the operator.
