@@ -421,9 +421,12 @@ func (g *gemmKernel) later(b reg.GPVirtual) {
 	CMOVQEQ(b, g.next)
 }
 
-// fetchLater brings a line to the second cache, every two steps.
+// fetchLater brings what two rows of a panel take to the second cache, every two steps. That
+// is more than enough where several tiles of rows share in fetching.
 func (g *gemmKernel) fetchLater() {
-	PREFETCHT1(Mem{Base: g.next})
+	for line := range 2 * g.panelBytes() / 64 {
+		PREFETCHT1(Mem{Base: g.next, Disp: 64 * line})
+	}
 	ADDQ(g.field(gemmAdvance), g.next)
 }
 

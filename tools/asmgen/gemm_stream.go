@@ -68,7 +68,7 @@ func gemmRowTransposed() {
 	Pragma("noescape")
 	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	c, a, b, ldb, k := arg("c"), arg("a"), arg("b"), arg("ldb"), arg("k")
-	const ahead = 256
+	const ahead = 512
 	ldb3, p, p4 := GP64(), GP64(), GP64()
 	LEAQ(Mem{Base: ldb, Index: ldb, Scale: 2}, ldb3)
 	var sums [4]reg.VecVirtual
@@ -84,7 +84,7 @@ func gemmRowTransposed() {
 			for i := range 8 * (1 - half) {
 				m := strided(i, p, p4, ldb, ldb3)
 				m.Disp = ahead
-				PREFETCHT0(m)
+				PREFETCHT1(m) // rows of some 4096 bytes share few lines of the first cache
 			}
 			for i, column := range transposedRows(p, p4, ldb, ldb3, 32*half) {
 				x := YMM()

@@ -136,6 +136,9 @@ func (t *Task) prepare(threads int) {
 	if len(t.spaces) < t.plan.slots {
 		t.spaces = make([]workspace, t.plan.slots)
 	}
+	for i := range t.spaces {
+		t.spaces[i].warm = false
+	}
 	if need := t.plan.scratch(); len(t.Scratch) < need && len(t.own) < need {
 		t.own = make([]float32, need)
 	}

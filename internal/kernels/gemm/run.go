@@ -16,6 +16,8 @@ type workspace struct {
 	ahead   block               // the first of the chunk that the thread is likely to take next
 	share   int                 // of it that the row tile in work fetches
 	shares  int                 // how many there are
+	stream  bool                // the row tile in work fetches what it reads itself
+	warm    bool                // the first block of the run, which nobody has fetched, is done
 	kept    int                 // first row of the residual that is copied
 	last    [rowColumns]float32 // sums of columns at the end of a row
 
@@ -189,19 +191,35 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 	if last {
 		x.flags |= w.final
 	}
-	w.shares = max(t1-t0, 1)
-	x.advance = tiling.Ceil(4*t.plan.kern.nr*w.next.k, w.shares*fetches(b.k))
 	for i := t0; i < t1; i++ {
 		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		x.rows = end - row
 		t.placeA(w, b, row)
-		w.share = i - t0
+		t.shareFetching(w, b, i-t0, t1-t0)
 		x.rowBias = at(t.RowBias.Data, w.rowOff+row)
 		t.panels(w, b, row)
 		if last && t.Post != nil {
 			t.post(w, b, row, end)
 		}
 	}
+	w.warm = true
+}
+
+// shareFetching says what row tile i of n fetches: an even share of the next block, since
+// lines on their way from memory hold up those from the second cache. A tile that is alone
+// fetches what it reads itself, a little ahead, and so does the first one of a run.
+func (t *Task) shareFetching(w *workspace, b *block, i, n int) {
+	nr := t.plan.kern.nr
+	w.stream = i == 0 && (n == 1 || !w.warm)
+	if w.stream {
+		w.tile.advance = 2 * 4 * nr // two rows
+		return
+	}
+	w.share, w.shares = i, n
+	if !w.warm {
+		w.share, w.shares = i-1, n-1
+	}
+	w.tile.advance = tiling.Ceil(4*nr*w.next.k, w.shares*fetches(b.k))
 }
 
 // fetches is how often kernels fetch for later calls while they go through so many k:
@@ -244,11 +262,11 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 			if !p.packed && !p.packB && !p.packTail {
 				x.flags |= flagMaskB
 			}
-			t.fetch(w, j-b.p0, n)
+			t.fetch(w, b, j-b.p0, n)
 		case wide > 1 && j+wide <= whole:
 			f, n = p.kern.wide[x.rows], wide
 		default:
-			n = t.fetch(w, j-b.p0, min(whole-j, maxPanels))
+			n = t.fetch(w, b, j-b.p0, min(whole-j, maxPanels))
 		}
 		x.panels = n
 		x.b, x.ldb = t.panelOf(w, b, j)
@@ -271,18 +289,30 @@ func (t *Task) panelStep(b *block) int {
 	return 4 * nr
 }
 
-// fetch sets what a row tile's call for n panels of a block, from number i on, fetches of
-// the next block, which then is in the second cache when its turn comes, and gives the
-// number of panels for which that holds, at least 1.
-// A first pass over B that waits for memory takes twice its time. Each row tile fetches
-// an even share, since lines on their way from memory hold up those from the second cache.
-func (t *Task) fetch(w *workspace, i, n int) int {
-	x, next := &w.tile, &w.next
-	if t.Packed == nil || next.p0+i >= next.p1 {
+// streamAhead is how many rows of B a tile fetches ahead of what it reads.
+const streamAhead = 64
+
+// fetch sets what a row tile's call for n panels of a block, from number i on, fetches to
+// have it in the second cache when its turn comes, and gives the number of panels for which
+// that holds, at least 1. A first pass over B that waits for memory takes twice its time.
+func (t *Task) fetch(w *workspace, b *block, i, n int) int {
+	if t.Packed == nil {
 		return n
 	}
-	b, ldb := t.panelOf(w, next, next.p0+i)
-	x.next, x.nextStep = unsafe.Add(b, next.k*w.share/w.shares*ldb), 4*t.K*t.plan.kern.nr
+	x, next, step := &w.tile, &w.next, 4*t.K*t.plan.kern.nr
+	if w.stream {
+		panel := b.p0 + i
+		if ahead := (panel+n-1)*t.K + b.k0 + streamAhead; ahead < t.plan.panels*t.K {
+			from, ldb := t.panelOf(w, b, panel)
+			x.next, x.nextStep = unsafe.Add(from, streamAhead*ldb), step
+		}
+		return n
+	}
+	if next.p0+i >= next.p1 {
+		return n
+	}
+	from, ldb := t.panelOf(w, next, next.p0+i)
+	x.next, x.nextStep = unsafe.Add(from, next.k*w.share/w.shares*ldb), step
 	return min(n, next.p1-next.p0-i)
 }
 
