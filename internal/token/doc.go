@@ -1,7 +1,7 @@
 // Package token turns text into the numbers that language models work on, and
 // back. It reads the tokenizers that come with models: GGUF metadata, Hugging
 // Face's tokenizer.json, SentencePiece's tokenizer.model, WordPiece's vocab.txt,
-// and tiktoken's lists of ranks; and it gives the numbers that the libraries
+// tiktoken's lists of ranks and Mistral's tekken.json; and it gives the numbers that the libraries
 // give which those models were trained with.
 //
 //	t, err := token.FromFolder(os.DirFS("model"))

@@ -21,7 +21,7 @@ import (
 const maxFile = 256 << 20
 
 // FromFolder reads the tokenizer of a model's folder: tokenizer.json, else
-// tokenizer.model, a file that ends in .tiktoken, or vocab.txt. The files
+// tekken.json, tokenizer.model, a file that ends in .tiktoken, or vocab.txt. The files
 // tokenizer_config.json and special_tokens_map.json beside it say what its
 // special tokens are for.
 func FromFolder(fsys fs.FS) (*Tokenizer, error) {
@@ -42,11 +42,11 @@ func FromFolder(fsys fs.FS) (*Tokenizer, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return nil, errors.New("the folder has no tokenizer: expected tokenizer.json, tokenizer.model, vocab.txt or a .tiktoken file")
+	return nil, errors.New("the folder has no tokenizer: expected tokenizer.json, tekken.json, tokenizer.model, vocab.txt or a .tiktoken file")
 }
 
 func candidates(fsys fs.FS) []string {
-	list := []string{"tokenizer.json", "tokenizer.model"}
+	list := []string{"tokenizer.json", "tekken.json", "tokenizer.model"}
 	ranks, _ := fs.Glob(fsys, "*.tiktoken")
 	spiece, _ := fs.Glob(fsys, "*.model")
 	return slices.Concat(list, ranks, spiece, []string{"vocab.txt"})
@@ -65,6 +65,8 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 
 func fromFile(name string, data []byte, c *config) (*Tokenizer, error) {
 	switch {
+	case name == "tekken.json":
+		return fromTekken(data, c)
 	case path.Ext(name) == ".json":
 		return fromHuggingFace(data, c)
 	case name == "vocab.txt":
