@@ -31,7 +31,11 @@ func (d *dynamicKernel) run(f *frame, st *step, c *op.Call) error {
 	if d.kernel == nil {
 		return st.op.Ref(c)
 	}
+	f.made = true
 	for i, shape := range d.out {
+		if i == 0 && c.Out[0] == nil && shape != nil {
+			c.Out[0] = f.takeOver(st, c, d.types[0], shape)
+		}
 		if c.Out[i] == nil && shape != nil {
 			c.Output(i, d.types[i], shape...)
 		}
@@ -42,6 +46,24 @@ func (d *dynamicKernel) run(f *frame, st *step, c *op.Call) error {
 	c.Scratch = f.scratch[:d.scratch:d.scratch]
 	defer func() { c.Scratch = nil }()
 	return d.kernel.Run(c)
+}
+
+// takeOver gives the memory of an input, made by a kernel of this run, that nothing reads
+// after the step in progress, if the output may take it; else nil.
+func (f *frame) takeOver(st *step, c *op.Call, dt dtype.Type, shape []int) *tensor.Tensor {
+	for _, i := range st.op.InPlace {
+		if i >= len(st.in) || st.in[i] < 0 {
+			continue
+		}
+		id, x := st.in[i], c.In[i]
+		if f.results == nil || f.results[id] == nil || !f.results[id].fresh || f.results[id].holders > 1 || x.DType != dt || !slices.Equal(x.Shape, shape) {
+			continue
+		}
+		if j := slices.Index(st.in, id); j == i && !slices.Contains(st.in[j+1:], id) && slices.Contains(f.plan.last[f.at], id) {
+			return &tensor.Tensor{DType: dt, Shape: slices.Clone(shape), Data: x.Data}
+		}
+	}
+	return nil
 }
 
 func (d *dynamicKernel) fits(in []*tensor.Tensor) bool {

@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -104,3 +105,46 @@ func TestViewsOfResultsSizedByDataShareMemory(t *testing.T) {
 		t.Errorf("got %v, %v", out, err)
 	}
 }
+
+// A kernel takes the memory over of an input that a kernel made and that nothing reads again.
+func TestResultsSizedByDataAreWrittenInPlace(t *testing.T) {
+	var shared []bool
+	op.Register(op.Op{Domain: "test", Name: "Next", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, InPlace: []int{0},
+		Ref: func(c *op.Call) error { return errors.New("the kernel should run") },
+		Compile: func(*op.Prep) (op.Kernel, error) {
+			return kernelFunc(func(c *op.Call) error {
+				x, y := tensor.Of[float32](c.In[0]), tensor.Of[float32](c.Out[0])
+				shared = append(shared, &x[0] == &y[0])
+				for i, v := range x {
+					y[i] = v + 1
+				}
+				return nil
+			}), nil
+		}})
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	found := b.node("Positive", x) // made by a reference: whose memory is it?
+	first := b.node("Next", found)
+	second := b.node("Next", first)
+	third := b.node("Next", second)
+	b.g.AddOutput("y", third)
+	b.g.AddOutput("z", b.node("Next", third)) // an output is read after all steps
+	b.g.AddOutput("w", found)
+	s := b.session(t)
+	out, err := s.Run(context.Background(), []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []bool{false, true, true, false}; !slices.Equal(shared, want) {
+		t.Errorf("in place: got %v, want %v", shared, want)
+	}
+	for i, want := range []float32{4, 5, 1} {
+		if got := tensor.Of[float32](out[i])[0]; got != want {
+			t.Errorf("output %d: got %v, want %v", i, got, want)
+		}
+	}
+}
+
+type kernelFunc func(*op.Call) error
+
+func (f kernelFunc) Run(c *op.Call) error { return f(c) }

@@ -30,6 +30,7 @@ type frame struct {
 	memory  map[*byte]*result
 	lanes   *lanes // of the stretch, if there is one
 	at      int    // step in progress, -1 outside
+	made    bool   // the step in progress has made the memory of its results, or taken an input's over
 	broken  bool   // an operator panicked: what the frame holds is not to be trusted
 }
 
@@ -272,6 +273,7 @@ func (f *frame) step(ctx context.Context, i int) error {
 			c.Out[j] = f.own[id]
 		}
 	}
+	f.made = false
 	if err := f.compute(i); err != nil {
 		return err
 	}
@@ -301,7 +303,8 @@ func (p *Plan) mayAlias(st *step) bool {
 // result is memory whose size data has decided.
 type result struct {
 	data    []byte
-	holders int // slots
+	holders int  // slots
+	fresh   bool // made in this run, by a kernel: nobody else knows it
 }
 
 // drop lets go of computed tensors that nothing reads any more.
@@ -335,7 +338,7 @@ func (f *frame) hold(id int, t *tensor.Tensor, in []*tensor.Tensor) error {
 		if f.results == nil {
 			f.results, f.memory = make([]*result, len(f.tensors)), map[*byte]*result{}
 		}
-		r = &result{data: t.Data}
+		r = &result{data: t.Data, fresh: f.made}
 		f.memory[&t.Data[0]] = r
 		f.held += len(t.Data)
 	}
