@@ -22,6 +22,8 @@ func (pl *Plan) ScratchSize(threads int) int {
 		return threads * pl.planar.scratchPerThread()
 	}
 	switch pl.algorithm {
+	case Depthwise:
+		return threads * pl.scratchPerThread()
 	case Plain:
 		return pl.gatheredSize() + threads*pl.scratchPerThread()
 	case Winograd:
@@ -38,8 +40,15 @@ func (pl *Plan) gatheredSize() int {
 	return BlockedLen(pl.p.Groups, pl.p.In/pl.p.Groups, product(pl.in), pl.block)
 }
 
-// scratchPerThread holds pieceRows rows of the largest run of output blocks.
+// scratchPerThread holds pieceRows rows of the largest run of output blocks; of a depthwise
+// plan the copied rows of a chunk.
 func (pl *Plan) scratchPerThread() int {
+	if pl.algorithm == Depthwise {
+		if pl.padded == nil {
+			return 0
+		}
+		return pl.padded.floats(pl.channelRun)
+	}
 	most := 0
 	for _, g := range pl.groupsOf {
 		most = max(most, g.n)

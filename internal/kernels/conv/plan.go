@@ -35,6 +35,7 @@ type Plan struct {
 	half       *bconv.Plan // computes in bfloat16, or nil
 	thin       *Plan       // computes on copied pixels, or nil
 	planar     *planar     // Plain: with pixels in the lanes, or nil
+	padded     *padded     // Depthwise: over rows that are copied with their padding, or nil
 }
 
 // blockGroup is a run of output blocks that one kernel call computes.
@@ -109,6 +110,9 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		pl.groupsOf = pl.groupBlocks()
 	}
 	pl.setCalls()
+	if pl.algorithm == Depthwise {
+		pl.padRows()
+	}
 	if pl.algorithm == Winograd {
 		pl.setWinograd()
 	}
@@ -171,6 +175,9 @@ func (pl *Plan) work(n, threads int) window.Work {
 	if pl.algorithm == Depthwise {
 		planes = pl.chunkChannels(n, threads)
 		w.Groups = blocks(pl.packed.outBlocks, planes)
+	}
+	if pl.padded != nil {
+		w.MostRows = pl.padded.outRows
 	}
 	w.LineBytes = planes * g.InRow * g.H.Stride
 	if w.Rows == 1 {

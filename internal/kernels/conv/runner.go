@@ -29,7 +29,7 @@ type Runner struct {
 	cut   window.Cut
 	tiles []window.Tile // one per chunk
 
-	slots  chan int  // Plain: free pieces of scratch
+	slots  chan int  // Plain, and depthwise over copied rows: free pieces of scratch
 	gather *Reorder  // Plain: with its own state
 	source []float32 // Plain: what the kernels read
 	image  int       // Plain: the first image of the chunks
@@ -105,6 +105,7 @@ func (r *Runner) runChunks(p *pool.Pool, images int) {
 	n := r.cut.Chunks()
 	r.grow(n)
 	r.threads, r.channels = p.Threads(), r.plan.chunkChannels(images, p.Threads())
+	r.setSlots(p.Threads())
 	p.RunFromEnds(n, r)
 }
 
@@ -257,9 +258,18 @@ func (r *Runner) depthwise(t *window.Tile, c window.Chunk) {
 		p.Residual = window.At(r.op.Residual, out)
 	}
 	channels := t.Channels
-	if len(pl.p.Kernel) == 3 {
+	switch {
+	case len(pl.p.Kernel) == 3:
 		pl.depthwiseVolume(t, c, p)
-	} else {
+	case pl.padded != nil:
+		slot := <-r.slots
+		per := pl.scratchPerThread()
+		scratch := r.op.Scratch[slot*per:][:per]
+		g := r.copied(t, c.Area, plane*t.InBlock, scratch)
+		p.In = window.At(scratch, 0)
+		g.Sweep(t, pl.set.depthwise, c.Area, p)
+		r.slots <- slot
+	default:
 		pl.grid.Sweep(t, pl.set.depthwise, c.Area, p)
 	}
 	for j := range channels {
