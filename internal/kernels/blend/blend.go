@@ -18,12 +18,10 @@ func Rows(dst, src []float32, offsets []int, weights []float32) {
 	most := max(callElements/len(offsets), 1)
 	for from := 0; from < len(dst); from += most {
 		n := min(most, len(dst)-from)
-		kernel()((*float32)(unsafe.Pointer(&dst[from])), (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(src)), 4*from)),
+		rows((*float32)(unsafe.Pointer(&dst[from])), (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(src)), 4*from)),
 			&offsets[0], &weights[0], len(offsets), n)
 	}
 }
-
-type rowsFunc func(dst, src *float32, offsets *int, weights *float32, taps, n int)
 
 // portable is the specification of the kernels.
 func portable(dst, src *float32, offsets *int, weights *float32, taps, n int) {

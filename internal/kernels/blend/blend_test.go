@@ -35,3 +35,14 @@ func TestRowsArePortable(t *testing.T) {
 		}
 	})
 }
+
+// TestRowsAllocatesNothing: what is on the caller's stack stays there.
+func TestRowsAllocatesNothing(t *testing.T) {
+	dst, src := make([]float32, 40), make([]float32, 80)
+	if n := testing.AllocsPerRun(10, func() {
+		offsets, weights := [2]int{0, 160}, [2]float32{1, 2}
+		Rows(dst, src, offsets[:], weights[:])
+	}); n != 0 {
+		t.Errorf("%v allocations a call", n)
+	}
+}

@@ -2,4 +2,6 @@
 
 package blend
 
-func kernel() rowsFunc { return portable }
+func rows(dst, src *float32, offsets *int, weights *float32, taps, n int) {
+	portable(dst, src, offsets, weights, taps, n)
+}

@@ -33,7 +33,8 @@ func (g gridSampleCases) Cases() []op.Case {
 		for i, padding := range []string{"zeros", "border", "reflection"} {
 			a := attrs(mode, padding)
 			a["align_corners"] = ir.Int(i % 2)
-			cases = append(cases, op.Case{Name: mode + " with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 5, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))})
+			cases = append(cases, op.Case{Name: mode + " with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 5, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))},
+				op.Case{Name: mode + " of channels with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 19, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))})
 		}
 	}
 	return cases

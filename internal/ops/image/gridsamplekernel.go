@@ -28,6 +28,9 @@ func compileGridSample(p *op.Prep) (op.Kernel, error) {
 		taps = 16
 	}
 	k.parts = split.Parts(x[0]*k.points*(8+k.channels)*taps, 1<<16)
+	if taps > 1 && k.channels >= leastTurned && k.points > 0 && k.h*k.w > 0 {
+		return newTurnedGrid(k, p.Threads), nil
+	}
 	return k, nil
 }
 
@@ -71,10 +74,12 @@ func (k *gridKernel) Do(part int) {
 
 // pixelBlock holds the pixels that make up some points: n of them each, row by row.
 type pixelBlock struct {
-	n      [64]uint8
-	at     [64][16]int32
-	weight [64][16]float32
+	n      [blockPoints]uint8
+	at     [blockPoints][16]int32
+	weight [blockPoints][16]float32
 }
+
+const blockPoints = 64
 
 // find notes the pixels of point i.
 func (k *gridKernel) find(b *pixelBlock, i int, x, y float32) {

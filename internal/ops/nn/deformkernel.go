@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -25,10 +26,10 @@ type deformKernel struct {
 	inArea, area  int // pixels of an image and of an output
 	pixels        int // of a block
 	blocks, parts int // of an output; of transposing an image
-	threads       int
 	slots         tiling.Slots
 	products      []gemm.Task
-	own           int // floats of a product's scratch
+	errs          []error // of slots
+	own           int     // floats of a product's scratch
 
 	mask, bias      bool
 	dst, src        []float32
@@ -53,7 +54,7 @@ func compileDeform(p *op.Prep) (op.Kernel, error) {
 	}
 	out := g.Shape[2:]
 	k := &deformKernel{
-		Geometry: g, offsetGroups: p.Node.Int("offset_group"), taps: tensor.Count(w[2:]), threads: p.Threads,
+		Geometry: g, offsetGroups: p.Node.Int("offset_group"), taps: tensor.Count(w[2:]),
 		inArea: x[2] * x[3], area: out[0] * out[1], bias: p.Has(3), mask: p.Has(4),
 	}
 	og := k.offsetGroups
@@ -66,6 +67,7 @@ func compileDeform(p *op.Prep) (op.Kernel, error) {
 	k.blocks = tiling.Ceil(k.area, k.pixels)
 	k.parts = split.Parts(g.In*k.inArea, 1<<15)
 	k.products = make([]gemm.Task, max(min(p.Threads, tiling.MaxSlots), 1))
+	k.errs = make([]error, len(k.products))
 	for i := range k.products {
 		k.products[i].Product = gemm.Product{M: k.pixels, N: g.Out / g.Groups, K: depth,
 			A: gemm.Matrix{Stride: depth}, B: gemm.Matrix{Stride: g.Out / g.Groups}, C: gemm.Matrix{Stride: g.Out / g.Groups}}
@@ -106,7 +108,9 @@ func (k *deformKernel) Run(c *op.Call) error {
 		c.Pool.Run(k.Groups*k.blocks, k)
 	}
 	k.dst, k.src, k.offsets, k.masks, k.weights, k.biases, k.turned, k.room = nil, nil, nil, nil, nil, nil, nil, nil
-	return nil
+	err := errors.Join(k.errs...)
+	clear(k.errs)
+	return err
 }
 
 // turnWeights puts the outputs of a group beside each other, and its inputs within a tap.
@@ -156,7 +160,8 @@ func (k *deformKernel) Do(part int) {
 	err := t.Run(nil)
 	t.A.Data, t.B.Data, t.C.Data, t.Scratch, t.ColBias.Data = nil, nil, nil, nil, nil
 	if err != nil {
-		panic(err) // sizes that don't fit together
+		k.errs[slot] = err
+		return
 	}
 	transpose.Tile32(k.dst[(k.image*k.Out+group*perOut)*k.area+lo:], result, k.area, perOut, n, perOut)
 }

@@ -16,7 +16,10 @@ type indexedPool struct {
 	h, w   window.Dim
 	planes int
 	dims   []int
-	order  func(int) int // of a place's index
+	column bool          // indices count columns
+	order  func(int) int // of a place's index then
+	spans  [][2]int      // outputs of a row that each tap of a row lies inside the input for
+	taps   []int         // places of the taps, from a window's first
 	parts  int
 	keys   [split.Most][]int64 // of chunks: the largest so far of each output of a row
 
@@ -27,7 +30,8 @@ type indexedPool struct {
 // compileIndexed gives nil where tapPool has to serve.
 func compileIndexed(c *op.Prep, dims []window.Dim) op.Kernel {
 	x := c.InShape(0)
-	k := &indexedPool{planes: x[0] * x[1], dims: c.OutShape(0), order: storageOrder(x[2:], c.Node.Bool("storage_order"))}
+	k := &indexedPool{planes: x[0] * x[1], dims: c.OutShape(0), column: c.Node.Bool("storage_order")}
+	k.order = storageOrder(x[2:], k.column)
 	switch len(dims) {
 	case 1:
 		k.h, k.w = window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}, dims[0]
@@ -36,8 +40,15 @@ func compileIndexed(c *op.Prep, dims []window.Dim) op.Kernel {
 	default:
 		return nil
 	}
-	if k.h.Kernel*k.w.Kernel > math.MaxInt32 {
+	if k.h.Kernel*k.w.Kernel > 1<<20 {
 		return nil
+	}
+	for kx := range k.w.Kernel {
+		from, to := k.reach(kx)
+		k.spans = append(k.spans, [2]int{from, to})
+	}
+	for tap := range k.h.Kernel * k.w.Kernel {
+		k.taps = append(k.taps, tap/k.w.Kernel*k.h.Dilation*k.w.In+tap%k.w.Kernel*k.w.Dilation)
 	}
 	k.parts = split.Parts(k.planes*k.h.Out*k.w.Out*k.h.Kernel*k.w.Kernel, 1<<13)
 	return k
@@ -76,22 +87,26 @@ func (k *indexedPool) row(keys []int64, plane, y int) {
 	top := k.h.First(y)
 	for ky := y0; ky < y1; ky++ {
 		row := in[(top+ky*k.h.Dilation)*k.w.In:][:k.w.In]
-		for kx := range k.w.Kernel {
-			from, to := k.reach(kx)
-			if from < to {
-				larger(keys[from:to], row[k.w.First(from)+kx*k.w.Dilation:], k.w.Stride, math.MaxInt32-(ky*k.w.Kernel+kx))
+		for kx, s := range k.spans {
+			if s[0] < s[1] {
+				larger(keys[s[0]:s[1]], row[k.w.First(s[0])+kx*k.w.Dilation:], k.w.Stride, math.MaxInt32-(ky*k.w.Kernel+kx))
 			}
 		}
 	}
 	out, indices := k.out[(plane*k.h.Out+y)*k.w.Out:][:k.w.Out], k.indices[(plane*k.h.Out+y)*k.w.Out:][:k.w.Out]
+	first := top*k.w.In - k.w.Begin
 	for x, key := range keys {
-		if key == none {
-			out[x], indices[x] = float32(math.Inf(-1)), int64(plane*area+k.order(-1))
-			continue
+		at := -1
+		if key != none {
+			at = first + x*k.w.Stride + k.taps[math.MaxInt32-int(key&math.MaxInt32)]
+			out[x] = in[at]
+		} else {
+			out[x] = float32(math.Inf(-1))
 		}
-		tap := math.MaxInt32 - int(key&math.MaxInt32)
-		at := (top+tap/k.w.Kernel*k.h.Dilation)*k.w.In + k.w.First(x) + tap%k.w.Kernel*k.w.Dilation
-		out[x], indices[x] = in[at], int64(plane*area+k.order(at))
+		if k.column {
+			at = k.order(at)
+		}
+		indices[x] = int64(plane*area + at)
 	}
 }
 
