@@ -42,6 +42,10 @@ func plain(f func(v rows, x vec) vec) func(rows, vec, []vec) vec {
 var unaries = []unaryFunc{
 	{"abs", 0, 4, plain(rows.abs)},
 	{"neg", 0, 4, plain(rows.neg)},
+	{"sign", 0, 2, plain(func(v rows, x vec) vec { // zeros and NaN stay
+		one := v.or(v.and(x, bitsConst(signBit)), fconst(1))
+		return v.pick(v.cmp(gtOQ, v.abs(x), fconst(0)), one, x)
+	})},
 	{"floor", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toFloor) })},
 	{"ceil", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toCeil) })},
 	{"round", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toEven) })},

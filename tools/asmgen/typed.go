@@ -37,6 +37,8 @@ func typedFamily() {
 			do       func(b Op, a, r reg.VecVirtual)
 		}{
 			{"addInt32", "int32", 4, vectorOp(VPADDD)}, {"subInt32", "int32", 4, vectorOp(VPSUBD)}, {"mulInt32", "int32", 4, vectorOp(VPMULLD)},
+			{"minInt32", "int32", 4, vectorOp(VPMINSD)}, {"maxInt32", "int32", 4, vectorOp(VPMAXSD)},
+			{"minInt64", "int64", 8, v.extremum64(VPMINSQ, false)}, {"maxInt64", "int64", 8, v.extremum64(VPMAXSQ, true)},
 			{"shiftLeft32", "uint32", 4, vectorOp(VPSLLVD)}, {"shiftRight32", "uint32", 4, vectorOp(VPSRLVD)},
 			{"shiftLeft64", "uint64", 8, vectorOp(VPSLLVQ)}, {"shiftRight64", "uint64", 8, vectorOp(VPSRLVQ)},
 			{"addInt64", "int64", 8, vectorOp(VPADDQ)}, {"subInt64", "int64", 8, vectorOp(VPSUBQ)},
@@ -60,6 +62,22 @@ func typedFamily() {
 
 func vectorOp(f func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
 	return func(b Op, a, r reg.VecVirtual) { f(b, a, r) }
+}
+
+// extremum64 is the lesser or greater of 64-bit integers, for which AVX2 has no instruction.
+func (v rows) extremum64(wide func(ops ...Op), greater bool) func(b Op, a, r reg.VecVirtual) {
+	if v.wide {
+		return vectorOp(wide)
+	}
+	return func(b Op, a, r reg.VecVirtual) {
+		y, more := v.load(b), v.reg()
+		VPCMPGTQ(y, a, more) // a > y
+		if greater {
+			VBLENDVPD(more, a, y, r)
+		} else {
+			VBLENDVPD(more, y, a, r)
+		}
+	}
 }
 
 // bits is an operation on bits at both levels.

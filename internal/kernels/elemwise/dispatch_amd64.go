@@ -18,7 +18,7 @@ type (
 func init() {
 	avx2 := tables[0].above()
 	avx2.setUnary(map[Op]asmUnary{
-		Abs: absAVX2, Neg: negAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
+		Abs: absAVX2, Neg: negAVX2, Sign: signAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
 		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Expm1: expm1AVX2, Log: logAVX2, Sin: sinAVX2, Cos: cosAVX2, Tanh: tanhAVX2,
 		Tan: tanAVX2, Asin: asinAVX2, Acos: acosAVX2, Atan: atanAVX2, Sinh: sinhAVX2, Cosh: coshAVX2, Asinh: asinhAVX2, Acosh: acoshAVX2, Atanh: atanhAVX2, Shrink: shrinkAVX2,
 		Sigmoid: sigmoidAVX2, Erf: erfAVX2, Gelu: geluAVX2, GeluTanh: geluTanhAVX2, Silu: siluAVX2, HardSigmoid: hardSigmoidAVX2,
@@ -48,7 +48,7 @@ func init() {
 
 	avx512 := tables[0].above()
 	avx512.setUnary(map[Op]asmUnary{
-		Abs: absAVX512, Neg: negAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
+		Abs: absAVX512, Neg: negAVX512, Sign: signAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
 		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Expm1: expm1AVX512, Log: logAVX512, Sin: sinAVX512, Cos: cosAVX512, Tanh: tanhAVX512,
 		Tan: tanAVX512, Asin: asinAVX512, Acos: acosAVX512, Atan: atanAVX512, Sinh: sinhAVX512, Cosh: coshAVX512, Asinh: asinhAVX512, Acosh: acoshAVX512, Atanh: atanhAVX512, Shrink: shrinkAVX512,
 		Sigmoid: sigmoidAVX512, Erf: erfAVX512, Gelu: geluAVX512, GeluTanh: geluTanhAVX512, Silu: siluAVX512, HardSigmoid: hardSigmoidAVX512,

@@ -11,6 +11,9 @@ func absAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 func negAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
+func signAVX2(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
 func floorAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
@@ -252,6 +255,9 @@ func absAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func negAVX512(dst []float32, src []float32, a float32, b float32, c float32)
+
+//go:noescape
+func signAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func floorAVX512(dst []float32, src []float32, a float32, b float32, c float32)

@@ -17,12 +17,26 @@ type loop[R, T any] func(dst []R, a, b []T, sa, sb int)
 // row∘row, row∘value and value∘row.
 
 func addLoop[T number](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] + b[i]
+		}
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i*sa] + b[i*sb]
 	}
 }
 
 func subLoop[T number](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] - b[i]
+		}
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i*sa] - b[i*sb]
 	}
@@ -42,6 +56,13 @@ func mulLoop[T number](dst, a, b []T, sa, sb int) {
 }
 
 func divLoop[T ~float32 | ~float64](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] / b[i]
+		}
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i*sa] / b[i*sb]
 	}
@@ -50,6 +71,17 @@ func divLoop[T ~float32 | ~float64](dst, a, b []T, sa, sb int) {
 // minLoop gives b where the two are equal, so that +0 and -0 come out as the
 // vector instruction has them.
 func minLoop[T number](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			x, y := a[i], b[i]
+			if x < y || x != x {
+				y = x
+			}
+			dst[i] = y
+		}
+		return
+	}
 	for i := range dst {
 		x, y := a[i*sa], b[i*sb]
 		if x < y || x != x {
@@ -60,6 +92,17 @@ func minLoop[T number](dst, a, b []T, sa, sb int) {
 }
 
 func maxLoop[T number](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			x, y := a[i], b[i]
+			if x > y || x != x {
+				y = x
+			}
+			dst[i] = y
+		}
+		return
+	}
 	for i := range dst {
 		x, y := a[i*sa], b[i*sb]
 		if x > y || x != x {
@@ -180,15 +223,15 @@ func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
 	case Div:
 		return quotientLoop[T]
 	case Min:
-		return minLoop[T]
+		return leastLoop[T]
 	case Max:
-		return maxLoop[T]
+		return mostLoop[T]
 	case PRelu:
 		return preluLoop[T]
 	case AddRelu:
 		return addReluLoop[T]
 	case Pow:
-		return mapLoop(intPow[T])
+		return intPowLoop[T]
 	case Mod:
 		return modLoop[T]
 	case Fmod:
@@ -262,6 +305,28 @@ func shiftRightLoop[T integer](dst, a, b []T, sa, sb int) {
 	}
 }
 
+func leastLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = min(a[i*sa], b[i*sb])
+	}
+}
+
+func mostLoop[T integer](dst, a, b []T, sa, sb int) {
+	for i := range dst {
+		dst[i] = max(a[i*sa], b[i*sb])
+	}
+}
+
+func intPowLoop[T integer](dst, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 0 && len(dst) > 0 && b[0] == 2 {
+		mulLoop(dst, a, a, 1, 1)
+		return
+	}
+	for i := range dst {
+		dst[i] = intPow(a[i*sa], b[i*sb])
+	}
+}
+
 // intPow is by repeated squaring, wrapping. A negative exponent gives the
 // truncated reciprocal: ±1 for ±1, else 0.
 func intPow[T integer](x, y T) T {
@@ -314,31 +379,41 @@ func compareLoop[T number](op Binary) func(dst []bool, a, b []T, sa, sb int) {
 	case Equal:
 		return equalLoop[T]
 	case Less:
-		return func(dst []bool, a, b []T, sa, sb int) {
-			for i := range dst {
-				dst[i] = a[i*sa] < b[i*sb]
-			}
-		}
+		return lessLoop[T]
 	case LessEqual:
-		return func(dst []bool, a, b []T, sa, sb int) {
-			for i := range dst {
-				dst[i] = a[i*sa] <= b[i*sb]
-			}
-		}
+		return lessEqualLoop[T]
 	case Greater:
-		return func(dst []bool, a, b []T, sa, sb int) {
-			for i := range dst {
-				dst[i] = a[i*sa] > b[i*sb]
-			}
-		}
+		return func(dst []bool, a, b []T, sa, sb int) { lessLoop(dst, b, a, sb, sa) }
 	case GreaterEqual:
-		return func(dst []bool, a, b []T, sa, sb int) {
-			for i := range dst {
-				dst[i] = a[i*sa] >= b[i*sb]
-			}
-		}
+		return func(dst []bool, a, b []T, sa, sb int) { lessEqualLoop(dst, b, a, sb, sa) }
 	}
 	return nil
+}
+
+func lessLoop[T number](dst []bool, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] < b[i]
+		}
+		return
+	}
+	for i := range dst {
+		dst[i] = a[i*sa] < b[i*sb]
+	}
+}
+
+func lessEqualLoop[T number](dst []bool, a, b []T, sa, sb int) {
+	if sa == 1 && sb == 1 {
+		a, b = a[:len(dst)], b[:len(dst)]
+		for i := range dst {
+			dst[i] = a[i] <= b[i]
+		}
+		return
+	}
+	for i := range dst {
+		dst[i] = a[i*sa] <= b[i*sb]
+	}
 }
 
 // boolRow reads a bool as a byte: any value but 0 is true, since the bytes may

@@ -42,7 +42,7 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	}
 	t, size := &kernels().typed, dt.Bits()/8
 	f := t.rows[typedOp{op, size}]
-	if op == ShiftRight && dt.IsSigned() {
+	if op == ShiftRight && dt.IsSigned() || (op == Min || op == Max) && !dt.IsSigned() {
 		f = nil
 	}
 	if f == nil && op >= BitAnd && op <= BitXor && dt != dtype.Bool {
@@ -110,6 +110,12 @@ func CompareRow(op Binary) func(dst []bool, a, b []float32, sa, sb int) { return
 // integerCompare is the row function of a comparison of integers, or nil.
 func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	t, size := &kernels().typed, dt.Bits()/8
+	if differ := t.rows[typedOp{Xor, 1}]; dt == dtype.Bool && differ != nil {
+		return wholeRows(func(dst, a, b []byte) {
+			differ(dst, a, b)
+			bools(dst, dst, Xor, 1)
+		}, t.rowBytes(), 1, 1, rest)
+	}
 	if op != Equal && !dt.IsSigned() {
 		return nil
 	}

@@ -74,6 +74,18 @@ func subInt32AVX2(dst []int32, a []int32, b []int32)
 func mulInt32AVX2(dst []int32, a []int32, b []int32)
 
 //go:noescape
+func minInt32AVX2(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func maxInt32AVX2(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func minInt64AVX2(dst []int64, a []int64, b []int64)
+
+//go:noescape
+func maxInt64AVX2(dst []int64, a []int64, b []int64)
+
+//go:noescape
 func shiftLeft32AVX2(dst []uint32, a []uint32, b []uint32)
 
 //go:noescape
@@ -186,6 +198,18 @@ func subInt32AVX512(dst []int32, a []int32, b []int32)
 
 //go:noescape
 func mulInt32AVX512(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func minInt32AVX512(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func maxInt32AVX512(dst []int32, a []int32, b []int32)
+
+//go:noescape
+func minInt64AVX512(dst []int64, a []int64, b []int64)
+
+//go:noescape
+func maxInt64AVX512(dst []int64, a []int64, b []int64)
 
 //go:noescape
 func shiftLeft32AVX512(dst []uint32, a []uint32, b []uint32)

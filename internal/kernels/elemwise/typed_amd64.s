@@ -511,6 +511,82 @@ done:
 	VZEROUPPER
 	RET
 
+// func minInt32AVX2(dst []int32, a []int32, b []int32)
+// Requires: AVX, AVX2
+TEXT ·minInt32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMINSD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt32AVX2(dst []int32, a []int32, b []int32)
+// Requires: AVX, AVX2
+TEXT ·maxInt32AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMAXSD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt64AVX2(dst []int64, a []int64, b []int64)
+// Requires: AVX, AVX2
+TEXT ·minInt64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VMOVUPS (DX), Y1; VPCMPGTQ Y1, Y0, Y2; VBLENDVPD Y2, Y1, Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt64AVX2(dst []int64, a []int64, b []int64)
+// Requires: AVX, AVX2
+TEXT ·maxInt64AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VMOVUPS (DX), Y1; VPCMPGTQ Y1, Y0, Y2; VBLENDVPD Y2, Y0, Y1, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
 // func shiftLeft32AVX2(dst []uint32, a []uint32, b []uint32)
 // Requires: AVX, AVX2
 TEXT ·shiftLeft32AVX2(SB), NOSPLIT, $0-72
@@ -1562,6 +1638,82 @@ TEXT ·mulInt32AVX512(SB), NOSPLIT, $0-72
 each:
 	VMOVUPS (CX), Z0; VPMULLD (DX), Z0, Z0; VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt32AVX512(dst []int32, a []int32, b []int32)
+// Requires: AVX, AVX512F
+TEXT ·minInt32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMINSD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt32AVX512(dst []int32, a []int32, b []int32)
+// Requires: AVX, AVX512F
+TEXT ·maxInt32AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMAXSD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000010, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt64AVX512(dst []int64, a []int64, b []int64)
+// Requires: AVX, AVX512F
+TEXT ·minInt64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMINSQ (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt64AVX512(dst []int64, a []int64, b []int64)
+// Requires: AVX, AVX512F
+TEXT ·maxInt64AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMAXSQ (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
 	JGE     each
 
 done:

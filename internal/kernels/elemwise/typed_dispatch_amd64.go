@@ -15,6 +15,7 @@ func typedAVX2() (t typed) {
 	t.width, t.notZero, t.isNaN, t.isInf = 8, notZeroAVX2, isNaNAVX2, isInfAVX2
 	t.rows = map[typedOp]func(dst, a, b []byte){
 		{Add, 4}: ints(addInt32AVX2), {Sub, 4}: ints(subInt32AVX2), {Mul, 4}: ints(mulInt32AVX2), {Add, 8}: ints(addInt64AVX2), {Sub, 8}: ints(subInt64AVX2),
+		{Min, 4}: ints(minInt32AVX2), {Max, 4}: ints(maxInt32AVX2), {Min, 8}: ints(minInt64AVX2), {Max, 8}: ints(maxInt64AVX2),
 		{ShiftLeft, 4}: ints(shiftLeft32AVX2), {ShiftRight, 4}: ints(shiftRight32AVX2), {ShiftLeft, 8}: ints(shiftLeft64AVX2), {ShiftRight, 8}: ints(shiftRight64AVX2),
 		{BitAnd, 0}: andBitsAVX2, {BitOr, 0}: orBitsAVX2, {BitXor, 0}: xorBitsAVX2,
 		{And, 1}: andTruthAVX2, {Or, 1}: orTruthAVX2, {Xor, 1}: xorTruthAVX2,
@@ -35,6 +36,7 @@ func typedAVX512() (t typed) {
 	t.width, t.notZero, t.isNaN, t.isInf = 16, notZeroAVX512, isNaNAVX512, isInfAVX512
 	t.rows = map[typedOp]func(dst, a, b []byte){
 		{Add, 4}: ints(addInt32AVX512), {Sub, 4}: ints(subInt32AVX512), {Mul, 4}: ints(mulInt32AVX512), {Add, 8}: ints(addInt64AVX512), {Sub, 8}: ints(subInt64AVX512),
+		{Min, 4}: ints(minInt32AVX512), {Max, 4}: ints(maxInt32AVX512), {Min, 8}: ints(minInt64AVX512), {Max, 8}: ints(maxInt64AVX512),
 		{ShiftLeft, 4}: ints(shiftLeft32AVX512), {ShiftRight, 4}: ints(shiftRight32AVX512), {ShiftLeft, 8}: ints(shiftLeft64AVX512), {ShiftRight, 8}: ints(shiftRight64AVX512),
 		{BitAnd, 0}: andBitsAVX512, {BitOr, 0}: orBitsAVX512, {BitXor, 0}: xorBitsAVX512,
 		{And, 1}: andTruthAVX512, {Or, 1}: orTruthAVX512, {Xor, 1}: xorTruthAVX512,

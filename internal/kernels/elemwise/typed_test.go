@@ -42,7 +42,7 @@ func TestTypedRowsArePortable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	types := []dtype.Type{dtype.Float32, dtype.Bool, dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64}
 	kerneltest.Levels(t, func(t *testing.T) {
-		for _, op := range []Binary{Add, Sub, Mul, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight, And, Or, Xor, Equal, Less, LessEqual, Greater, GreaterEqual} {
+		for _, op := range []Binary{Add, Sub, Mul, Min, Max, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight, And, Or, Xor, Equal, Less, LessEqual, Greater, GreaterEqual} {
 			for _, dt := range types {
 				f := binaryRow(op, dt)
 				want := plainRow(op, dt)

@@ -30,45 +30,58 @@ func intRow(op Op, dt dtype.Type) rowFunc1 {
 }
 
 func intRowOf[T integer](op Op) rowFunc1 {
-	f := intFunc[T](op)
+	f := intLoop1[T](op)
 	if f == nil {
 		return nil
 	}
 	return func(dst, src unsafe.Pointer, n int, _ Params, _ []float32) {
-		d, s := unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n)
-		for i, x := range s {
-			d[i] = f(x)
-		}
+		f(unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n))
 	}
 }
 
-func intFunc[T integer](op Op) func(T) T {
+// intLoop1 has loops without a branch that random numbers would mislead.
+func intLoop1[T integer](op Op) func(dst, src []T) {
 	switch op {
 	case Abs:
-		return func(x T) T {
-			if x < 0 {
-				x = -x
+		return func(dst, src []T) {
+			for i, x := range src[:len(dst)] {
+				dst[i] = max(x, -x)
+				if ^T(0) > 0 {
+					dst[i] = x
+				}
 			}
-			return x
 		}
 	case Neg:
-		return func(x T) T { return -x }
-	case Sign:
-		return func(x T) T {
-			switch {
-			case x > 0:
-				return 1
-			case x < 0:
-				return x - x - 1
+		return func(dst, src []T) {
+			for i, x := range src[:len(dst)] {
+				dst[i] = -x
 			}
-			return 0
+		}
+	case Sign:
+		return func(dst, src []T) {
+			for i, x := range src[:len(dst)] {
+				low := T(0)
+				low-- // the least of -1, or of no number
+				if ^T(0) > 0 {
+					low = 0
+				}
+				dst[i] = max(min(x, 1), low)
+			}
 		}
 	case Relu:
-		return func(x T) T { return max(x, 0) }
+		return func(dst, src []T) {
+			for i, x := range src[:len(dst)] {
+				dst[i] = max(x, 0)
+			}
+		}
 	case Square:
-		return func(x T) T { return x * x }
+		return func(dst, src []T) {
+			for i, x := range src[:len(dst)] {
+				dst[i] = x * x
+			}
+		}
 	case Floor, Ceil, Round:
-		return func(x T) T { return x }
+		return func(dst, src []T) { copy(dst, src) }
 	}
 	return nil
 }
