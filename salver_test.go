@@ -38,11 +38,7 @@ func images(n int) *salver.Tensor {
 
 func run(t *testing.T, m *salver.Session, in *salver.Tensor) []byte {
 	t.Helper()
-	out, err := m.Run(context.Background(), map[string]*salver.Tensor{"image": in})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out["probabilities"].Data
+	return tensorOf(t, m, in).Data
 }
 
 // The bits of an answer are the same alone and in a batch, on one thread and on several.
@@ -128,4 +124,31 @@ func TestErrors(t *testing.T) {
 	if _, err := m.Run(cancelled, map[string]*salver.Tensor{"image": images(1)}); err == nil {
 		t.Error("a cancelled run gave an answer")
 	}
+}
+
+// The references answer as the kernels do, within the rounding of float32, and whoever asks
+// for an arithmetic or a cache that is not there is told so.
+func TestOptions(t *testing.T) {
+	in := images(1)
+	fast := salver.Data[float32](tensorOf(t, open(t), in))
+	slow := salver.Data[float32](tensorOf(t, open(t, salver.WithReference()), in))
+	for i, v := range fast {
+		if d := v - slow[i]; d > 1e-5 || d < -1e-5 {
+			t.Errorf("score %d is %v by kernels and %v by references", i, v, slow[i])
+		}
+	}
+	for want, option := range map[string]salver.Option{"fp12": salver.WithPrecision("fp12"), "nothing.json": salver.WithTuning("nothing.json")} {
+		if _, err := salver.Open("internal/demo/models/digits.onnx", option); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected an error that names %s, found %v", want, err)
+		}
+	}
+}
+
+func tensorOf(t *testing.T, m *salver.Session, in *salver.Tensor) *salver.Tensor {
+	t.Helper()
+	out, err := m.Run(context.Background(), map[string]*salver.Tensor{"image": in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out["probabilities"]
 }
