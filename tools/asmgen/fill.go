@@ -21,3 +21,33 @@ func fillLines() {
 	VZEROUPPER()
 	RET()
 }
+
+// copyRows copies rows of at least 32 bytes, each so many bytes after the last.
+func copyRows() {
+	TEXT("copyRowsAVX2", NOSPLIT, "func(dst, src *byte, rows, bytes, ds, ss int)")
+	Pragma("noescape")
+	dst, src, rows := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("rows"), GP64())
+	size, ds, ss := Load(Param("bytes"), GP64()), Load(Param("ds"), GP64()), Load(Param("ss"), GP64())
+	last := GP64() // where the last 32 bytes begin
+	MOVQ(size, last)
+	SUBQ(Imm(32), last)
+	at, x, y := GP64(), YMM(), YMM()
+	Label("row")
+	VMOVUPS(Mem{Base: src, Index: last, Scale: 1}, y)
+	VMOVUPS(y, Mem{Base: dst, Index: last, Scale: 1})
+	XORQ(at, at)
+	JMP(LabelRef("check"))
+	Label("piece")
+	VMOVUPS(Mem{Base: src, Index: at, Scale: 1}, x)
+	VMOVUPS(x, Mem{Base: dst, Index: at, Scale: 1})
+	ADDQ(Imm(32), at)
+	Label("check")
+	CMPQ(at, last)
+	JLT(LabelRef("piece"))
+	ADDQ(ss, src)
+	ADDQ(ds, dst)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}

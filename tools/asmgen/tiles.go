@@ -21,6 +21,7 @@ func transposeFamily() {
 	transposeTile("tile8", 8, 4, block8)
 	copyLines()
 	fillLines()
+	copyRows()
 }
 
 // copyLines copies lines of 128 bytes. Go's own copy of more than two KiB is an instruction

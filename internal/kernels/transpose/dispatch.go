@@ -11,10 +11,12 @@ type table struct {
 	tile1, tile2, tile4, tile8 tileFunc
 	lines                      func(dst, src []byte) // as many bytes as dst has
 	repeats                    func(dst []byte)      // of the first 32 bytes
+	// rows copies rows of bytes that are 32 at least and less than longRow; ds and ss are bytes from row to row.
+	rows func(dst, src unsafe.Pointer, rows, bytes, ds, ss int)
 }
 
 // tables has each level's kernels; a level without its own has those below it.
-var tables = []*table{{tile[uint8], tile[uint16], tile[uint32], tile[uint64], func(dst, src []byte) { copy(dst, src) }, repeatBytes}}
+var tables = []*table{{tile[uint8], tile[uint16], tile[uint32], tile[uint64], func(dst, src []byte) { copy(dst, src) }, repeatBytes, midRows}}
 
 func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
 

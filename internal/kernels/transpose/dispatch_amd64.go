@@ -8,7 +8,7 @@ import "unsafe"
 
 func init() {
 	tables = append(tables, &table{
-		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2), copyLong, repeatLong,
+		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2), copyLong, repeatLong, rowsLong,
 	})
 }
 
@@ -70,3 +70,14 @@ func repeatLong(dst []byte) {
 
 // longRepeat is from how many bytes on a call is worth it.
 const longRepeat = 512
+
+// rowsLong copies rows of bytes, in calls that end soon.
+func rowsLong(dst, src unsafe.Pointer, rows, bytes, ds, ss int) {
+	for most := callBytes / bytes; rows > 0; {
+		n := min(rows, most)
+		copyRowsAVX2((*byte)(dst), (*byte)(src), n, bytes, ds, ss)
+		if rows -= n; rows > 0 {
+			dst, src = unsafe.Add(dst, n*ds), unsafe.Add(src, n*ss)
+		}
+	}
+}

@@ -146,7 +146,7 @@ func repeat[T any](dst []T, v T) {
 	}
 }
 
-// midRows copies rows of bytes that are 16 at least and less than longRow.
+// midRows copies rows of bytes that are 32 at least.
 func midRows(dst, src unsafe.Pointer, rows, bytes, ds, ss int) {
 	for r := range rows {
 		d, s, n := unsafe.Add(dst, r*ds), unsafe.Add(src, r*ss), bytes

@@ -21,3 +21,6 @@ func copyLinesAVX2(dst *byte, src *byte, lines int)
 
 //go:noescape
 func fillLinesAVX2(dst *byte, src *byte, lines int)
+
+//go:noescape
+func copyRowsAVX2(dst *byte, src *byte, rows int, bytes int, ds int, ss int)

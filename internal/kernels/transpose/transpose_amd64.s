@@ -173,3 +173,31 @@ line:
 	JNE     line
 	VZEROUPPER
 	RET
+
+// func copyRowsAVX2(dst *byte, src *byte, rows int, bytes int, ds int, ss int)
+// Requires: AVX
+TEXT ·copyRowsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ bytes+24(FP), BX
+	MOVQ ds+32(FP), SI
+	MOVQ ss+40(FP), DI
+	SUBQ $0x20, BX
+
+row:
+	VMOVUPS (CX)(BX*1), Y0; VMOVUPS Y0, (AX)(BX*1)
+	XORQ R8, R8
+	JMP     check
+
+piece:
+	VMOVUPS (CX)(R8*1), Y0; VMOVUPS Y0, (AX)(R8*1)
+	ADDQ $0x20, R8
+
+check:
+	CMPQ R8, BX
+	JLT  piece
+	ADDQ DI, CX; ADDQ SI, AX; DECQ DX
+	JNE  row
+	VZEROUPPER
+	RET
