@@ -76,10 +76,6 @@ func argOf(dt dtype.Type) argFunc {
 		return argFloat32
 	case dtype.Float64:
 		return argOfColumns[float64]
-	case dtype.Float16:
-		return argNarrow(dtype.F16ToF32)
-	case dtype.BFloat16:
-		return argNarrow(dtype.BF16ToF32)
 	case dtype.Int8:
 		return argOfColumns[int8]
 	case dtype.Int16:
@@ -177,24 +173,6 @@ func argRow[T number](x []T, stride, k int, least, last bool) int64 {
 		}
 	}
 	return int64(at)
-}
-
-func argNarrow(widen func(uint16) float32) argFunc {
-	return func(dst []int64, src []byte, stride, k int, least, last bool) {
-		x := view[uint16](src)
-		clear(dst)
-		var best [argColumns]float32
-		for j := range dst {
-			best[j] = widen(x[j])
-		}
-		for i := 1; i < k; i++ {
-			for j, v := range x[i*stride:][:len(dst)] {
-				if v := widen(v); better(v, best[j], least, last) {
-					best[j], dst[j] = v, int64(i)
-				}
-			}
-		}
-	}
 }
 
 // better reports whether v, which comes later, replaces best.

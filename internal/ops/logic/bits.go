@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
@@ -20,7 +21,7 @@ func init() {
 		Name: "BitwiseNot", Versions: []int{18}, Doc: "inverts every bit",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.IntTypes},
 		Infer: op.SameAsInput, Ref: bitwiseNotRef, InPlace: []int{0}, Rows: op.RowsBroadcast,
-		Compile: func(*op.Prep) (op.Kernel, error) { return op.KernelFunc(bitwiseNot), nil },
+		Compile: compileNot,
 		Cases:   bitwiseNotCases{},
 	})
 	op.Register(op.Op{
@@ -66,13 +67,18 @@ func bitwiseNotRef(c *op.Call) error {
 }
 
 // bitwiseNot works on bytes, whatever integers they make.
-func bitwiseNot(c *op.Call) error {
-	x := c.In[0]
-	out := c.Output(0, x.DType, x.Shape...).Data
-	for i, b := range x.Data {
-		out[i] = ^b
+// compileNot is an exclusive or with bytes of ones.
+func compileNot(p *op.Prep) (op.Kernel, error) {
+	k, err := elemwise.NewBinary(elemwise.BitXor, dtype.Uint8, []int{p.In[0].DType.Bytes(tensor.Count(p.InShape(0)))}, nil)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	ones := []byte{0xff}
+	return op.KernelFunc(func(c *op.Call) error {
+		x := c.In[0]
+		k.Run(c.Pool, c.Output(0, x.DType, x.Shape...).Data, x.Data, ones)
+		return nil
+	}), nil
 }
 
 func shiftsLeft(n *ir.Node) (bool, error) {

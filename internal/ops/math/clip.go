@@ -50,6 +50,8 @@ func (clipCases) Cases() []op.Case {
 		{Name: "only min", In: []*tensor.Tensor{x, tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 3})}},
 		{Name: "crossed", In: []*tensor.Tensor{x, tensor.Scalar[float32](2), tensor.Scalar[float32](1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 1})}},
 		{Name: "none", In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{x}},
+		{Name: "int64", In: []*tensor.Tensor{tensor.FromSlice([]int64{-100, 5, 1 << 40}), nil, tensor.Scalar[int64](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{-100, 5, 50})}},
+		{Name: "int32, crossed", In: []*tensor.Tensor{tensor.FromSlice([]int32{-100, 5, 100}), tensor.Scalar[int32](7), tensor.Scalar[int32](-3)}, Out: []*tensor.Tensor{tensor.FromSlice([]int32{-3, -3, -3})}},
 		{Name: "int8", In: []*tensor.Tensor{tensor.FromSlice([]int8{-100, 5, 100}), tensor.Scalar[int8](-2), tensor.Scalar[int8](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{-2, 5, 50})}},
 	}
 }
@@ -150,6 +152,9 @@ func clampTo[T number](read func(*tensor.Tensor) []T, x, lo, hi *tensor.Tensor) 
 // compileClip takes limits that are constant, which nearly all are.
 func compileClip(p *op.Prep) (op.Kernel, error) {
 	lo, hi := float32(math.Inf(-1)), float32(math.Inf(1))
+	if p.In[0].DType.IsInt() && !p.Node.Has("min") {
+		return compileClipInts(p)
+	}
 	if p.In[0].DType != dtype.Float32 {
 		return nil, nil
 	}
@@ -173,6 +178,40 @@ func compileClip(p *op.Prep) (op.Kernel, error) {
 	return op.KernelFunc(func(c *op.Call) error {
 		x := c.In[0]
 		k.Run(c.Pool, c.Output(0, x.DType, x.Shape...).Data, x.Data)
+		return nil
+	}), nil
+}
+
+// compileClipInts takes any limits.
+func compileClipInts(p *op.Prep) (op.Kernel, error) {
+	dt, dims := p.In[0].DType, p.InShape(0)
+	steps := make([]*elemwise.BinaryKernel, 2)
+	for i, f := range []elemwise.Binary{elemwise.Max, elemwise.Min} {
+		if !p.Has(i + 1) {
+			continue
+		}
+		var err error
+		if steps[i], err = elemwise.NewBinary(f, dt, dims, nil); err != nil {
+			return nil, nil // the reference serves types without a kernel
+		}
+	}
+	if steps[0] == nil && steps[1] == nil {
+		return nil, nil
+	}
+	return op.KernelFunc(func(c *op.Call) error {
+		y := c.Output(0, dt, dims...)
+		x := c.In[0].Data
+		for i, k := range steps {
+			if k == nil {
+				continue
+			}
+			limit := c.In[i+1]
+			if limit.Len() != 1 {
+				return fmtLimit(i, limit)
+			}
+			k.Run(c.Pool, y.Data, x, limit.Data)
+			x = y.Data
+		}
 		return nil
 	}), nil
 }

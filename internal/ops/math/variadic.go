@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/ops/pointwise"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -57,11 +58,15 @@ func pick(f func(a, b int) int) func(a, b shape.Dim) (shape.Dim, bool) {
 }
 
 func (v variadic) register() {
+	compile := v.compile
+	if v.mean { // narrow sums would be rounded before they are divided
+		compile = wide.Compile(compile)
+	}
 	op.Register(op.Op{
 		Name: v.name, Versions: v.versions,
 		In: op.Ports("data_0:T..."), Out: op.Ports(v.out + ":T"),
 		Types: op.Types{"T": v.types},
-		Infer: v.infer, Ref: v.ref, Compile: v.compile, InPlace: []int{0}, Rows: op.RowsBroadcast, Row: v.row,
+		Infer: v.infer, Ref: v.ref, Compile: compile, InPlace: []int{0}, Rows: op.RowsBroadcast, Row: v.row,
 		Cases: v,
 	})
 }
@@ -135,7 +140,7 @@ func fold[T any](read func(*tensor.Tensor) []T, f func(a, b T) T, in []*tensor.T
 func (v variadic) compile(p *op.Prep) (op.Kernel, error) {
 	dt, dims := p.In[0].DType, p.OutShape(0)
 	if len(p.In) < 2 || v.mean && dt != dtype.Float32 {
-		return nil, nil // narrow sums would be rounded before they are divided
+		return nil, nil
 	}
 	steps := make([]*elemwise.BinaryKernel, 0, len(p.In)-1)
 	for i := range p.In[1:] {

@@ -8,6 +8,7 @@ import (
 	kernels "github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -37,7 +38,7 @@ func less[T number](a, b T) bool    { return a < b }
 func (a arg) register() {
 	o := op.Op{
 		Name: a.name, In: op.Ports("data:T"), Out: op.Ports("reduced:int64"), Types: op.Types{"T": op.Numeric},
-		Infer: inferArg, Ref: a.ref, Compile: a.compile, Rows: rowsArg,
+		Infer: inferArg, Ref: a.ref, Compile: wide.Compile(a.compile), Rows: rowsArg,
 	}
 	old := o
 	old.Versions = []int{1, 11}

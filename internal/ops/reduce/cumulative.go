@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -30,7 +31,7 @@ func (s cumulative) register() {
 		Name: s.name, Versions: s.versions,
 		In: op.Ports("x:T", "axis:T2"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Numeric, "T2": op.Indices},
 		Attrs: op.Attrs{"exclusive": op.Default(ir.Int(0)), "reverse": op.Default(ir.Int(0))},
-		Infer: op.SameAsInput, Ref: s.ref, Compile: s.compile, InPlace: []int{0}, Rows: rowsCumulative,
+		Infer: op.SameAsInput, Ref: s.ref, Compile: wide.Compile(s.compile), InPlace: []int{0}, Rows: rowsCumulative,
 		Cases: s,
 	})
 }
@@ -123,7 +124,7 @@ func scan[T int64 | float64](v []T, dims []int, axis int, exclusive, reverse, pr
 	}
 }
 
-// compile gives nil for a product, for other types than float32, int32 and
+// compile gives nil for a product, for other types than floats, int32 and
 // int64, and for an axis that is not constant.
 func (s cumulative) compile(p *op.Prep) (op.Kernel, error) {
 	axes := p.In[1].Const
@@ -145,6 +146,8 @@ func (s cumulative) compile(p *op.Prep) (op.Kernel, error) {
 			k.kernel = kernels.RunningSums
 		}
 		return k, nil
+	case dtype.Float64:
+		return newSums[float64, float64](p, axis), nil
 	case dtype.Int32:
 		return newSums[int32, int64](p, axis), nil
 	case dtype.Int64:
@@ -157,7 +160,7 @@ const sumColumns = 256 // that add up together, where the axis is not the last
 
 // sums is CumSum over the middle of outer × n × inner elements, with sums in a
 // wider type.
-type sums[T float32 | int32 | int64, S float64 | int64] struct {
+type sums[T float32 | float64 | int32 | int64, S float64 | int64] struct {
 	dims               []int
 	n, inner           int
 	exclusive, reverse bool
@@ -167,7 +170,7 @@ type sums[T float32 | int32 | int64, S float64 | int64] struct {
 	kernel             func(dst, src []T, first, stride, rows, columns int) // nil, or what does it
 }
 
-func newSums[T float32 | int32 | int64, S float64 | int64](p *op.Prep, axis int) *sums[T, S] {
+func newSums[T float32 | float64 | int32 | int64, S float64 | int64](p *op.Prep, axis int) *sums[T, S] {
 	dims := p.InShape(0)
 	k := &sums[T, S]{dims: dims, n: dims[axis], inner: tensor.Count(dims[axis+1:]), exclusive: p.Node.Bool("exclusive"), reverse: p.Node.Bool("reverse")}
 	k.tiles = (k.inner + sumColumns - 1) / sumColumns
@@ -204,19 +207,33 @@ func (k *sums[T, S]) columns(at, w int) {
 		}
 		return
 	}
-	var acc [sumColumns]S
+	if w == 1 && k.inner == 1 && !k.reverse && !k.exclusive {
+		dst, sum := k.dst[at:][:k.n], S(0)
+		for i, x := range k.src[at:][:k.n] {
+			sum += S(x)
+			dst[i] = T(sum)
+		}
+		return
+	}
+	var sums [sumColumns]S
+	acc := sums[:w]
 	for i := range k.n {
 		if k.reverse {
 			i = k.n - 1 - i
 		}
 		src, dst := k.src[at+i*k.inner:][:w], k.dst[at+i*k.inner:][:w]
+		if !k.exclusive {
+			acc, dst := acc[:len(src)], dst[:len(src)]
+			for j, x := range src {
+				acc[j] += S(x)
+				dst[j] = T(acc[j])
+			}
+			continue
+		}
 		for j, x := range src {
 			before := acc[j]
 			acc[j] += S(x)
-			dst[j] = T(acc[j])
-			if k.exclusive {
-				dst[j] = T(before)
-			}
+			dst[j] = T(before)
 		}
 	}
 }
