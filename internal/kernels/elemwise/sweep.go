@@ -38,6 +38,8 @@ type Sweep struct {
 	isBool    []bool
 	perSlot   int
 	parts     int
+	short     bool           // rows are
+	spreadTo  [maxInputs]int // where in the workspace an input is spread out; -1: nowhere
 
 	slots  tiling.Slots
 	spaces []sweepSpace
@@ -113,6 +115,10 @@ func (s *Sweep) allocate() {
 		holds[r], s.registers[i] = i, r
 	}
 	s.perSlot = len(holds) * sweepBlock
+	for k := range s.spreadTo {
+		s.spreadTo[k] = -1
+	}
+	s.spread()
 }
 
 // ScratchSize is how many elements of memory a Run on so many threads needs.
@@ -151,6 +157,10 @@ func (s *Sweep) Do(i int) {
 	w, memory := &s.spaces[slot], s.memory[slot*s.perSlot:][:s.perSlot]
 	width, steps := s.row()
 	lo, hi := split.Aligned(s.n, 64, s.parts, i)
+	if s.short {
+		s.doShort(w, memory, lo, hi)
+		lo = hi
+	}
 	for c := s.seek(lo); lo < hi; {
 		n := min(width-c.in, hi-lo, sweepBlock)
 		s.block(w, memory, s.dst[lo:lo+n], &c, &steps)
@@ -172,6 +182,8 @@ func (s *Sweep) block(w *sweepSpace, memory, dst []float32, c *cursor, steps *[m
 			switch {
 			case a < 0:
 				args[j] = Operand{}
+			case a < inputs && s.spreadTo[a] >= 0:
+				args[j] = s.spreadOperand(a, memory, n)
 			case a < inputs:
 				args[j] = s.operand(a, c.off[a]+c.in*steps[a], n, steps[a])
 			default:

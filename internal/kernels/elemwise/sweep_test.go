@@ -47,7 +47,7 @@ func TestSweep(t *testing.T) {
 	threads := pool.New(3)
 	defer threads.Close()
 	kerneltest.Levels(t, func(t *testing.T) {
-		for _, s := range [][3]int{{1, 1, 1}, {1, 1, 65}, {2, 3, 7}, {5, 1, 4099}, {3, 700, 33}, {1, 9, 5000}} {
+		for _, s := range [][3]int{{1, 1, 1}, {1, 1, 65}, {2, 3, 7}, {40, 300, 2}, {3, 5000, 1}, {5, 1, 4099}, {3, 700, 33}, {1, 9, 5000}} {
 			n := s[0] * s[1] * s[2]
 			a, b, c := noise(t, n), noise(t, s[1]*s[2]), make([]bool, s[0]*s[2])
 			for i := range c {
