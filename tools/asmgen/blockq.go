@@ -67,8 +67,8 @@ const (
 	bqAhead  = 168
 	bqFar    = 176
 	bqFetch  = 184
-	bqY      = 192
-	bqLDY    = 200
+	bqFinish = 192
+	bqAt     = 200
 	bqStep   = 208
 	bqSlots  = 216
 )

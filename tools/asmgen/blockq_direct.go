@@ -52,7 +52,9 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 	units, start := GP64(), GP64()
 	Label("panel")
 	k.prefetchResults(a)
-	MOVQ(k.w, start)
+	if len(sets) > 1 {
+		MOVQ(k.w, start)
+	}
 	for i, set := range sets {
 		k.columns = set
 		if i > 0 {
@@ -79,30 +81,65 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 		})
 		k.storeResults()
 	}
-	ADDQ(U32(uint32(64*rows)), k.out)
+	if v.wide {
+		k.finish(a, panels)
+	} else {
+		ADDQ(U32(uint32(64*rows)), k.out)
+	}
+	ADDQ(Imm(64), a.field(bqAt))
 	DECQ(panels)
 	JNE(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
 }
 
-// prefetchResults fetches where a panel's results go, to be written to: they may be in the
-// cache of the processor that wrote or read there before.
+// prefetchResults fetches where a panel's results go, to be written to, and what is added to
+// them: they may be in the cache of the processor that wrote or read there before.
 func (k *bqDirect) prefetchResults(a bqArgs) {
-	y := reg.R9
-	MOVQ(a.field(bqY), y)
+	f := bqArgs{a.load(bqFinish)}
+	y, residual, rows := reg.R9, f.load(bqfResidual), f.load(bqfRows)
+	MOVQ(f.field(bqfY), y)
+	ADDQ(a.field(bqAt), y)
+	ADDQ(a.field(bqAt), residual)
+	CMPQ(f.field(bqfResidual), Imm(0))
+	CMOVQEQ(y, residual)
+	Label("result")
+	PREFETCHW(y, 0)
+	PREFETCHT0(Mem{Base: residual})
+	ADDQ(f.field(bqfLDY), y)
+	ADDQ(f.field(bqfLDR), residual)
+	DECQ(rows)
+	JNE(LabelRef("result"))
+}
+
+// finish stores a panel's results where they go in the end.
+func (k *bqDirect) finish(a bqArgs, panels reg.GPVirtual) {
+	f := bqArgs{a.load(bqFinish)}
+	columns, m := GP32(), bqMasks{k: K()}
+	MOVL(U32(0xffff), columns)
+	CMPQ(panels, Imm(1))
+	CMOVLEQ(f.field(bqfMask), columns)
+	KMOVW(columns, m.k)
+	s := &bqStore{bqLevel: k.bqLevel, acc: k.out, bias: f.field(bqfBias), ldy: f.field(bqfLDY), ldr: f.field(bqfLDR)}
+	free := k.acc[0] // results are stored
 	if k.rows == 1 {
-		PREFETCHW(y, 0)
-	} else {
-		ldy, rows := a.load(bqLDY), GP64()
-		MOVQ(U32(uint32(k.rows)), rows)
-		Label("result")
-		PREFETCHW(y, 0)
-		ADDQ(ldy, y)
-		DECQ(rows)
-		JNE(LabelRef("result"))
+		free = append([]reg.VecVirtual{k.reg(), k.reg()}, free...)
 	}
-	ADDQ(Imm(64), a.field(bqY))
+	s.biases, s.sums, s.added = free[:1], free[1:2], free[2:3]
+	k.clear(free[0])
+	CMPQ(s.bias, Imm(0))
+	JEQ(LabelRef("added"))
+	bias := f.load(bqfBias)
+	ADDQ(a.field(bqAt), bias)
+	m.load(Mem{Base: bias}, 0, s.biases[0])
+	Label("added")
+	s.y, s.residual, s.rows = f.load(bqfY), f.load(bqfResidual), f.load(bqfRows)
+	ADDQ(a.field(bqAt), s.y)
+	TESTQ(s.residual, s.residual)
+	JEQ(LabelRef("row"))
+	ADDQ(a.field(bqAt), s.residual)
+	s.loop("row", func() {}, func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
+	MOVQ(a.field(bqAcc), k.out)
 }
 
 // result is where a row's results of half h of the columns go.

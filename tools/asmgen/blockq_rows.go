@@ -22,48 +22,22 @@ const (
 // finish writes the storing of results: plus the bias, plus the residual.
 func (v bqLevel) finish() {
 	a := bqText("finish" + v.suffix())
-	acc, y, bias, residual := a.load(bqfAcc), a.load(bqfY), a.load(bqfBias), a.load(bqfResidual)
-	ldy, ldr, rows, ahead := a.load(bqfLDY), a.load(bqfLDR), a.load(bqfRows), a.load(bqfAhead)
+	s := &bqStore{bqLevel: v, acc: a.load(bqfAcc), y: a.load(bqfY), residual: a.load(bqfResidual), rows: a.load(bqfRows)}
+	bias := a.load(bqfBias)
+	s.bias = bias
+	ahead := a.load(bqfAhead)
+	s.ldy, s.ldr = a.load(bqfLDY), a.load(bqfLDR)
 	m := v.columnMasks(a.field(bqfMask))
-	var biases []reg.VecVirtual
 	for range v.halves() {
-		biases = append(biases, v.zeroed())
+		s.biases, s.sums, s.added = append(s.biases, v.zeroed()), append(s.sums, v.reg()), append(s.added, v.reg())
 	}
 	TESTQ(bias, bias)
 	JEQ(LabelRef("row"))
-	for h, b := range biases {
+	for h, b := range s.biases {
 		m.load(Mem{Base: bias, Disp: 32 * h}, h, b)
 	}
 	body := func(kind string, load, store func(h int, r reg.VecVirtual, m Mem)) {
-		Label(kind)
-		PREFETCHT0(Mem{Base: y, Index: ahead, Scale: 1})
-		x := make([]reg.VecVirtual, v.halves())
-		for h := range x {
-			x[h] = v.reg()
-			v.load(Mem{Base: acc, Disp: 32 * h}, x[h])
-		}
-		TESTQ(bias, bias)
-		JEQ(LabelRef(kind + "nobias"))
-		for h := range x {
-			VADDPS(biases[h], x[h], x[h])
-		}
-		Label(kind + "nobias")
-		TESTQ(residual, residual)
-		JEQ(LabelRef(kind + "store"))
-		for h := range x {
-			r := v.reg()
-			load(h, r, Mem{Base: residual, Disp: 32 * h})
-			VADDPS(r, x[h], x[h])
-		}
-		ADDQ(ldr, residual)
-		Label(kind + "store")
-		for h := range x {
-			store(h, x[h], Mem{Base: y, Disp: 32 * h})
-		}
-		ADDQ(Imm(64), acc)
-		ADDQ(ldy, y)
-		DECQ(rows)
-		JNE(LabelRef(kind))
+		s.loop(kind, func() { PREFETCHT0(Mem{Base: s.y, Index: ahead, Scale: 1}) }, load, store)
 	}
 	if !v.wide { // a store with a mask is slow on some processors
 		CMPQ(a.field(bqfMask), U32(0xffff))
@@ -75,6 +49,45 @@ func (v bqLevel) finish() {
 	body("row", func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
 	VZEROUPPER()
 	RET()
+}
+
+// bqStore is the state of code that stores results.
+type bqStore struct {
+	bqLevel
+	acc, y, residual, rows reg.GPVirtual
+	bias, ldy, ldr         Op
+	biases, sums, added    []reg.VecVirtual // of each half of the columns
+}
+
+// loop stores rows at acc, plus the bias unless it is nil, plus the residual unless it is nil.
+func (s *bqStore) loop(kind string, prefetch func(), load, store func(h int, r reg.VecVirtual, m Mem)) {
+	Label(kind)
+	prefetch()
+	x := s.sums
+	for h := range x {
+		s.load(Mem{Base: s.acc, Disp: 32 * h}, x[h])
+	}
+	CMPQ(s.bias, Imm(0))
+	JEQ(LabelRef(kind + "nobias"))
+	for h := range x {
+		VADDPS(s.biases[h], x[h], x[h])
+	}
+	Label(kind + "nobias")
+	TESTQ(s.residual, s.residual)
+	JEQ(LabelRef(kind + "store"))
+	for h := range x {
+		load(h, s.added[h], Mem{Base: s.residual, Disp: 32 * h})
+		VADDPS(s.added[h], x[h], x[h])
+	}
+	ADDQ(s.ldr, s.residual)
+	Label(kind + "store")
+	for h := range x {
+		store(h, x[h], Mem{Base: s.y, Disp: 32 * h})
+	}
+	ADDQ(Imm(64), s.acc)
+	ADDQ(s.ldy, s.y)
+	DECQ(s.rows)
+	JNE(LabelRef(kind))
 }
 
 // bqMasks are the columns that exist.

@@ -19,8 +19,9 @@ type kernels struct {
 	ahead, far int
 
 	// direct[f][i] multiplies 1<<i rows by packed panels: the only tile, or all tiles where
-	// there are no kernels for several.
-	direct map[block.Format][4]kernel
+	// there are no kernels for several. It does what finish does too if finishes is true.
+	direct   map[block.Format][4]kernel
+	finishes bool
 	// Kernels for several tiles, or for one of more rows than alone has:
 	sweep *sweepKernels
 	tiles *tileKernels
@@ -90,10 +91,11 @@ type args struct {
 
 	fetch int // for tileKernels: bytes from w to the end of what they prefetch
 
-	// For direct: where the results of the first panel go in the end, and the bytes from
-	// row to row. They are prefetched; y moves on, and beyond the last ones.
-	y   uintptr
-	ldy int
+	// For direct: *finishArgs of the first panel, with the mask of the last one, for kernels
+	// that store results where they go in the end; the others fetch these places. at is the
+	// bytes of columns from the first panel to the one that comes, which they count.
+	finish unsafe.Pointer
+	at     int
 
 	// For sweepKernels: bytes from panel to panel of the results, and from the slots of a
 	// group to those of the next.

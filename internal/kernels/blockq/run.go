@@ -187,8 +187,13 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	t.setRows(&w.args, &x)
 	a := &w.args
 	a.units, a.panels, a.acc = t.K/t.plan.layout.unit(), to-from, w.acc
-	a.y, a.ldy = uintptr(unsafe.Pointer(&t.Y[i*t.plan.mr*t.StrideY+from*cols])), 4*t.StrideY
+	t.place(w, i*t.plan.mr, x.rows, from)
+	w.finish.acc, w.finish.mask = w.acc, t.mask(to-1)
+	a.finish, a.at = unsafe.Pointer(&w.finish), 0
 	t.plan.directKernel(x.size)(a.arg())
+	if t.plan.kern.finishes {
+		return
+	}
 	for j := from; j < to; j++ {
 		t.finish(w, i*t.plan.mr, x.rows, j, (j-from)*x.size)
 	}
@@ -232,16 +237,23 @@ func (t *Task) setRows(a *args, x *rowTile) {
 // finish stores the results of some rows in a panel's columns, which begin at
 // row from of acc.
 func (t *Task) finish(w *workspace, row, rows, panel, from int) {
-	col := panel * cols
-	f := &w.finish
-	f.acc = unsafe.Add(w.acc, 4*cols*from)
+	t.place(w, row, rows, panel)
+	w.finish.acc, w.finish.mask = unsafe.Add(w.acc, 4*cols*from), t.mask(panel)
+	t.plan.kern.finish(w.finish.arg())
+}
+
+// mask has a bit for each column of a panel that exists.
+func (t *Task) mask(panel int) uint64 { return 1<<min(cols, t.N-panel*cols) - 1 }
+
+// place says where the results of some rows in a panel's columns go, and what is added.
+func (t *Task) place(w *workspace, row, rows, panel int) {
+	col, f := panel*cols, &w.finish
 	f.y, f.ldy = unsafe.Pointer(&t.Y[row*t.StrideY+col]), 4*t.StrideY
-	f.rows, f.mask = rows, 1<<min(cols, t.N-col)-1
+	f.rows = rows
 	if t.Bias != nil {
 		f.bias = unsafe.Pointer(&t.Bias[col])
 	}
 	if t.Residual != nil {
 		f.residual, f.ldr = unsafe.Pointer(&t.Residual[row*t.StrideR+col]), 4*t.StrideR
 	}
-	t.plan.kern.finish(f.arg())
 }
