@@ -32,7 +32,7 @@ const (
 	Log1p                     //
 	Sin                       // 1.5
 	Cos                       // 1.5
-	Tan                       // 3
+	Tan                       // 3.5
 	Asin                      // 2
 	Acos                      // 2
 	Atan                      // 2
