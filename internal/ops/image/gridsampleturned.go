@@ -23,7 +23,7 @@ type turnedGrid struct {
 }
 
 // leastTurned is the number of channels from which turning pays.
-const leastTurned = 8
+const leastTurned = 16
 
 func newTurnedGrid(k *gridKernel, threads int) *turnedGrid {
 	t := &turnedGrid{gridKernel: *k, most: max(min(threads, tiling.MaxSlots), 1)}
