@@ -71,6 +71,9 @@ const (
 	bqAt     = 200
 	bqStep   = 208
 	bqSlots  = 216
+	bqLines  = 224
+	bqShare  = 232
+	bqGroup  = 240
 )
 
 // bqKind is what there is to do beside dot products.

@@ -24,6 +24,8 @@ type bqSweep struct {
 	at      reg.GPVirtual // of a panel: its slot,
 	sums    reg.GPVirtual // what waits,
 	to      reg.GPVirtual // and the results
+	next    reg.GPVirtual // of packed weights, what is prefetched next
+	lines   reg.GPVirtual // how many are left of its panel's group
 	ds, es  [2]reg.VecVirtual
 }
 
@@ -68,11 +70,15 @@ func (kind bqKind) sweep(nibbles bool) {
 		k.e = a.load(bqS)
 	}
 	k.at, k.sums, k.to = GP64(), GP64(), GP64()
+	k.lines = GP64()
 	Label("group")
+	k.next = a.load(bqFetch)
+	MOVQ(a.field(bqLines), k.lines)
 	k.acc = a.load(bqAcc)
 	pairs := a.load(bqRows)
 	SHRQ(Imm(1), pairs)
 	Label("pair")
+	k.prefetch(a)
 	for i := range kind.vectors() / 4 {
 		k.pass(a, i)
 	}
@@ -89,10 +95,28 @@ func (kind bqKind) sweep(nibbles bool) {
 		LEAQ(Mem{Base: k.e, Index: rows, Scale: 4}, k.e)
 	}
 	ADDQ(a.field(bqSlots), k.slot)
+	group := a.load(bqGroup)
+	ADDQ(group, a.field(bqFetch))
 	DECQ(a.field(bqUnits))
 	JNE(LabelRef("group"))
 	VZEROUPPER()
 	RET()
+}
+
+// prefetch asks for a pair's share of the lines that are unpacked later: all at once would
+// be more than the processor asks for at a time, and waits would follow.
+func (k *bqSweep) prefetch(a bqArgs) {
+	n := a.load(bqShare)
+	Label("line")
+	PREFETCHT0(Mem{Base: k.next})
+	ADDQ(Imm(64), k.next)
+	DECQ(k.lines)
+	JNE(LabelRef("same"))
+	MOVQ(a.field(bqLines), k.lines)
+	ADDQ(a.field(bqGap), k.next)
+	Label("same")
+	DECQ(n)
+	JNE(LabelRef("line"))
 }
 
 func (k *bqSweep) last(i int) bool { return i == k.kind.vectors()/4-1 }
@@ -320,7 +344,6 @@ func (v bqLevel) spread(f *bqFormat) {
 	MOVQ(out, at)
 	groups := a.load(bqUnits)
 	Label("group")
-	r.prefetch()
 	for h := range v.halves() {
 		dw, more := r.scales(h)
 		for i, x := range append([]reg.VecVirtual{dw}, more...) {
@@ -348,7 +371,7 @@ func (v bqLevel) spread(f *bqFormat) {
 	ADDQ(a.field(bqSlots), at)
 	DECQ(groups)
 	JNE(LabelRef("group"))
-	ADDQ(a.field(bqGap), base)
+	ADDQ(a.field(bqAhead), base)
 	ADDQ(U32(uint32(kind.slotBytes())), out)
 	DECQ(panels)
 	JNE(LabelRef("panel"))

@@ -81,15 +81,15 @@ type args struct {
 	// For tileKernels:
 	tiles    int
 	tileStep int            // bytes from tile to tile of q, d and s
-	gap      int            // bytes of packed weights from the groups of a panel to those of the next; for spread, from their starts
+	gap      int            // bytes of packed weights from the groups of a panel to those of the next; for sweepKernels, from the last line of a panel's group that is prefetched to the first of the next panel's
 	ring     int            // bytes of unpacked groups, which are at values
 	sums     int            // if not 0, acc has the sums of groups before
 	config   unsafe.Pointer // of the tile registers
 
-	ahead int // bytes from the packed weights that are read to those that are prefetched
+	ahead int // bytes from the packed weights that are read to those that are prefetched; for spread, from panel to panel
 	far   int // likewise, into the second-level cache
 
-	fetch int // for tileKernels: bytes from w to the end of what they prefetch
+	fetch int // for tileKernels: bytes from w to the end of what they prefetch; for sweepKernels the address of the first line
 
 	// For direct: *finishArgs of the first panel, with the mask of the last one, for kernels
 	// that store results where they go in the end; the others fetch these places. at is the
@@ -101,6 +101,9 @@ type args struct {
 	// group to those of the next.
 	step  int
 	slots int
+	lines int // that they prefetch of a panel's group
+	share int // that they prefetch for a pair of rows
+	group int // bytes from group to group of packed weights
 }
 
 const spillBytes = 4 << 10

@@ -25,9 +25,6 @@ const (
 	// sweepBytes is what results, sums and unpacked groups take at most, unless there is only
 	// one of these. The rest of the first-level cache is for what is read once.
 	sweepBytes = 24 << 10
-
-	// aheadOfSweep is how many bytes of each panel are prefetched before they are unpacked.
-	aheadOfSweep = 768
 )
 
 // slotBytes is what sweepKernels unpack a group of a panel to: values, which are words if
@@ -79,17 +76,20 @@ func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int)
 	if l.nibbles() {
 		rows = s.nibbles[k]
 	}
-	unit, panelBytes := l.unit()/groupSize, l.panelBytes(t.K)
-	a.panels, a.gap, a.step, a.slots = panels, panelBytes, 4*cols*x.size, panels*k.slotBytes()
-	for g := 0; g < t.K/groupSize; g += p.groups {
-		n := min(p.groups, t.K/groupSize-g)
+	unit, panelBytes, groups := l.unit()/groupSize, l.panelBytes(t.K), t.K/groupSize
+	a.panels, a.ahead, a.step, a.slots = panels, panelBytes, 4*cols*x.size, panels*k.slotBytes()
+	a.group, a.lines = l.groupBytes(), tiling.Ceil(l.groupBytes(), vector)
+	a.gap, a.share = panelBytes-vector*a.lines, tiling.Ceil(2*panels*a.lines, x.size)
+	for g := 0; g < groups; g += p.groups {
+		n := min(p.groups, groups-g)
 		a.header = l.headerBytes() + g%unit*l.groupBytes()
-		at := g/unit*l.unitBytes() + a.header
-		a.w, a.units, a.ahead = unsafe.Add(packed, at), n, aheadOfSweep
-		if at+aheadOfSweep >= panelBytes { // the next panels follow the last of these
-			a.ahead += (panels - 1) * panelBytes
-		}
+		a.w, a.units = unsafe.Add(packed, g/unit*l.unitBytes()+a.header), n
 		spread(a.arg())
+		next := g + n + 1 // the one after the next may be used too soon
+		a.fetch = int(uintptr(packed)) + next/unit*l.unitBytes() + next%unit*l.groupBytes()
+		if next >= groups { // of the panels that follow these
+			a.fetch += (panels - 1) * panelBytes
+		}
 		t.setRows(a, x)
 		a.q = unsafe.Add(a.q, groupSize*g*x.size)
 		a.d = unsafe.Add(a.d, 4*g*x.size)
