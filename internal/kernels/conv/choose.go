@@ -68,6 +68,8 @@ func Choose(p Params, level cpu.Target) Algorithm {
 		return PlainInput
 	case g > 1 && g == p.In && g == p.Out:
 		return Depthwise
+	case spansBlocks(p, b):
+		return Direct
 	case planarFits(p, level):
 		return Plain
 	case halfGroups(p, level):

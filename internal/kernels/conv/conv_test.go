@@ -89,7 +89,7 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 	op.In = floats(plan.InSize(l.n))
 	if plan.Algorithm().InBlocked() {
 		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), level)
-		if a := plan.Algorithm(); a == Depthwise || (a == Direct || a == Pointwise) && max(l.p.Groups, 1) == 1 {
+		if a := plan.Algorithm(); a == Depthwise || (a == Direct || a == Pointwise) && max(l.p.Groups, 1) == 1 || spansBlocks(l.p, Block(level)) {
 			l.spoilPadding(op.In, Block(level))
 		}
 	} else {

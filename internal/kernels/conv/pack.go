@@ -19,6 +19,7 @@ type packing struct {
 	biasFloats int
 	depthwise  bool
 	shared     bool // several groups in a block, see sharesBlocks
+	spans      bool // several groups in a block, and several blocks in a group, see spansBlocks
 	winograd   bool // [36 points][output block][input block][input channel][output channel]
 }
 
@@ -39,6 +40,8 @@ func newPacking(p Params, a Algorithm, block int) packing {
 		k.outBlocks, k.groups = blocks(p.Out, block), 1
 	} else if a.InBlocked() && sharesBlocks(p, block) {
 		k.shared, k.groups = true, blocks(p.Out, block)
+	} else if a == Direct && spansBlocks(p, block) {
+		k.spans, k.groups, k.outBlocks, k.inBlocks = true, blocks(p.Out, block), 1, mostInputs(p, block)
 	}
 	if a == Winograd {
 		k.winograd, k.plane = true, winogradPoints
@@ -91,7 +94,7 @@ func (k packing) pack(dst, w, bias []float32) error {
 
 // place gives the output block and the lane of an output channel.
 func (k packing) place(o int) (block, lane int) {
-	if k.depthwise || k.shared {
+	if k.depthwise || k.shared || k.spans {
 		return o / k.block, o % k.block
 	}
 	og := k.p.Out / k.p.Groups
@@ -101,9 +104,13 @@ func (k packing) place(o int) (block, lane int) {
 // packChannel writes one output channel's weights into its lane.
 func (k packing) packChannel(dst, w []float32, o, lane int) {
 	cg := k.p.In / k.p.Groups
-	lead := 0 // channels of other groups before this one's in the block
-	if k.shared {
+	lead := 0 // channels of other groups before this one's in the blocks
+	switch {
+	case k.shared:
 		lead = lane / cg * cg
+	case k.spans:
+		first, _ := inputsOf(k.p, k.block, o/k.block)
+		lead = o/cg*cg - first*k.block
 	}
 	for c := range cg {
 		src := w[(o*cg+c)*k.depth*k.plane:]

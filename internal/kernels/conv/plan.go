@@ -101,7 +101,9 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	if a == Plain && blockedSum(p, a, pl.block) {
 		pl.gather = NewToBlocked(p.In/p.Groups, product(pl.in), level)
 	}
-	pl.packed = newPacking(p, pl.algorithm, pl.block)
+	if pl.packed = newPacking(p, pl.algorithm, pl.block); pl.packed.spans {
+		pl.inBlocks, pl.outBlocks = pl.packed.inBlocks, pl.packed.outBlocks
+	}
 	pl.weightsOut = pl.packed.perOut * 4
 	if pl.algorithm == Winograd {
 		pl.weightsOut /= winogradPoints // of one point

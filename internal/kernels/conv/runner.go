@@ -190,8 +190,9 @@ func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	out := (c.Image*pl.packed.allOut()+g.first)*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
 	pl.setBlocks(t, g, r.op.Weights)
 	t.OutBlock = pl.outPlane
+	first, _, _ := pl.inputs(g)
 	p := window.Planes{
-		In:      window.At(r.op.In, (c.Image*pl.packed.groups+g.group)*pl.inBlocks*t.InBlock),
+		In:      window.At(r.op.In, (c.Image*pl.imageBlocks()+first)*t.InBlock),
 		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut),
 		Out:     window.At(r.op.Out, out),
 	}
@@ -213,16 +214,17 @@ func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window
 	clamp, residual := t.Clamp, p.Residual
 	in, weights := p.In, p.Weights
 	perBlock := pl.grid.H.Kernel * pl.grid.TapRow
+	_, count, last := pl.inputs(g)
 	run := pl.blockRun
 	if residual == p.Out {
-		run = pl.inBlocks
+		run = count
 	}
-	for at := 0; at < pl.inBlocks; at += run {
-		t.Blocks = min(run, pl.inBlocks-at)
+	for at := 0; at < count; at += run {
+		t.Blocks = min(run, count-at)
 		t.Partial, t.Clamp, p.Residual = min(at, 1), 0, nil
 		t.LastCI = 0
-		if at+t.Blocks == pl.inBlocks {
-			t.Clamp, p.Residual, t.LastCI = clamp, residual, pl.lastInputs
+		if at+t.Blocks == count {
+			t.Clamp, p.Residual, t.LastCI = clamp, residual, last
 		}
 		p.In, p.Weights = unsafe.Add(in, at*t.InBlock), unsafe.Add(weights, at*perBlock)
 		pl.grid.Sweep(t, kernels, a, p)
@@ -233,7 +235,8 @@ func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window
 // setBlocks sets the loops over blocks.
 func (pl *Plan) setBlocks(t *window.Tile, g blockGroup, weights []float32) {
 	t.Blocks = pl.inBlocks
-	t.LastCI, t.LastSkip = pl.lastInputs, (pl.block-pl.lastInputs)*pl.block*4
+	_, _, t.LastCI = pl.inputs(g)
+	t.LastSkip = (pl.block - t.LastCI) * pl.block * 4
 	t.InBlock = pl.grid.H.In * pl.grid.InRow * pl.depth.In
 	t.WeightsOut = pl.weightsOut
 	t.Bias = window.At(weights, g.first*pl.block*4)
