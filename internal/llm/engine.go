@@ -182,10 +182,9 @@ func (e *engine) finish(q *sequence, why string) {
 		return
 	}
 	e.sched.finish(q)
-	if !q.forked {
+	if !q.forked { // its prompt is not computed: it is all there is of the request
 		e.waiting--
-		q.forked = true
-		q.open = 1
+		q.forked, q.open = true, 1
 	}
 	if q.open--; q.open == 0 {
 		e.stats.Requests[why]++

@@ -3,7 +3,6 @@ package llm
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/exec"
+	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/kernels/blockq"
 	"github.com/salver-ml/salver/internal/llm/arch"
@@ -75,41 +75,6 @@ type Model struct {
 	files     *source
 }
 
-// source is a model's file or folder.
-type source struct {
-	config    *arch.Config
-	hf        bool
-	weights   arch.Weights
-	tokenizer *token.Tokenizer
-	template  string
-	bos, eos  string  // as templates write them
-	ends      []int32 // tokens that end an answer
-	pooling   pooling // of a GGUF file
-	pooled    bool    // it says that the model makes vectors
-	defaults  textgen.Sampling
-	params    int64
-	bytes     int64
-	release   func() // mapped pages that were read are not needed soon
-	close     func() error
-}
-
-// Recognise reports whether a path is a model that Load takes: a GGUF file, or
-// a folder with a config.json and safetensors.
-func Recognise(path string) bool {
-	st, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return false
-	case !st.IsDir():
-		return strings.EqualFold(filepath.Ext(path), ".gguf")
-	}
-	if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
-		return false
-	}
-	found, _ := filepath.Glob(filepath.Join(path, "*.safetensors"))
-	return len(found) > 0
-}
-
 // Load reads and prepares the model at path.
 func Load(path string, o Options) (*Model, error) {
 	src, err := open(path)
@@ -121,6 +86,20 @@ func Load(path string, o Options) (*Model, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.close())
 	}
 	return m, nil
+}
+
+// Parse reads and prepares a GGUF file in memory, whose bytes must not change
+// while the model is used.
+func Parse(b []byte, o Options) (*Model, error) {
+	f, err := gguf.Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	src, err := fromGGUF(f)
+	if err != nil {
+		return nil, err
+	}
+	return prepare(src, o, o.Name)
 }
 
 func nameOf(path string, o Options) string {

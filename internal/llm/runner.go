@@ -202,8 +202,8 @@ func (r *runner) write(step []work) {
 }
 
 // wants reports whether the logits at a position are needed.
-func (s *sequence) wants(position int) bool {
-	return position == len(s.tokens)-1 || s.PromptLogprobs >= 0 && position < s.prompt-1 && position >= len(s.echo)
+func (q *sequence) wants(position int) bool {
+	return position == len(q.tokens)-1 || q.PromptLogprobs >= 0 && position < q.prompt-1 && position >= len(q.echo)
 }
 
 // copyBlock copies a block of all caches.

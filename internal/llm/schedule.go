@@ -103,12 +103,12 @@ func (s *scheduler) next(step []work) []work {
 		used += n
 		s.served[q.Tenant] += float64(n)
 	}
-	for i := 0; i < len(s.running) && used < limit; i++ { // running may lose its last ones meanwhile
+	for i := 0; i < len(s.running) && used < limit; i++ { // extend may preempt the last ones, which come after q, or q itself
 		if q := s.running[i]; q.left() == 1 && s.extend(q) {
 			take(q)
 		}
 	}
-	several := (used + s.budget) / 2
+	several := (used + s.budget) / 2 // where prompts end that come behind the first
 	if padded(several) > several {
 		several -= several % padding // so that nothing is computed in vain
 	}
@@ -167,11 +167,11 @@ func (s *scheduler) seats() (n int) {
 }
 
 // rows is how many sequences one becomes: all choices of a request, until they exist.
-func (s *sequence) rows() int {
-	if s.forked {
+func (q *sequence) rows() int {
+	if q.forked {
 		return 1
 	}
-	return s.choices
+	return q.choices
 }
 
 func blocksFor(tokens int) int { return (tokens + kv.BlockTokens - 1) / kv.BlockTokens }

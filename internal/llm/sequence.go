@@ -46,10 +46,10 @@ func newSequence(r *request, choice int) *sequence {
 }
 
 // generated is how many tokens the answer has.
-func (s *sequence) generated() int { return len(s.tokens) - s.prompt }
+func (q *sequence) generated() int { return len(q.tokens) - q.prompt }
 
 // left is how many tokens are to be computed before the next one can be chosen.
-func (s *sequence) left() int { return len(s.tokens) - s.computed }
+func (q *sequence) left() int { return len(q.tokens) - q.computed }
 
 // piece is what the engine tells the goroutine that waits for a request.
 type piece struct {

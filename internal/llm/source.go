@@ -4,12 +4,50 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/tensor"
+	"github.com/salver-ml/salver/internal/textgen"
 	"github.com/salver-ml/salver/internal/token"
 )
+
+// source is a model's file or folder.
+type source struct {
+	config    *arch.Config
+	hf        bool
+	weights   arch.Weights
+	tokenizer *token.Tokenizer
+	template  string
+	bos, eos  string  // as templates write them
+	ends      []int32 // tokens that end an answer
+	pooling   pooling // of a GGUF file
+	pooled    bool    // it says that the model makes vectors
+	defaults  textgen.Sampling
+	params    int64
+	bytes     int64
+	release   func() // mapped pages that were read are not needed soon
+	close     func() error
+}
+
+// Recognise reports whether a path is a model that Load takes: a GGUF file, or
+// a folder with a config.json and safetensors.
+func Recognise(path string) bool {
+	st, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return false
+	case !st.IsDir():
+		return strings.EqualFold(filepath.Ext(path), ".gguf")
+	}
+	if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
+		return false
+	}
+	found, _ := filepath.Glob(filepath.Join(path, "*.safetensors"))
+	return len(found) > 0
+}
 
 // open reads what a model's file or folder says, and maps its weights.
 func open(path string) (*source, error) {
