@@ -306,12 +306,24 @@ func shiftRightLoop[T integer](dst, a, b []T, sa, sb int) {
 }
 
 func leastLoop[T integer](dst, a, b []T, sa, sb int) {
+	if unsafe.Sizeof(T(0)) == 1 { // bytes are not selected without a branch
+		for i := range dst {
+			dst[i] = T(min(int32(a[i*sa]), int32(b[i*sb])))
+		}
+		return
+	}
 	for i := range dst {
 		dst[i] = min(a[i*sa], b[i*sb])
 	}
 }
 
 func mostLoop[T integer](dst, a, b []T, sa, sb int) {
+	if unsafe.Sizeof(T(0)) == 1 { // bytes are not selected without a branch
+		for i := range dst {
+			dst[i] = T(max(int32(a[i*sa]), int32(b[i*sb])))
+		}
+		return
+	}
 	for i := range dst {
 		dst[i] = max(a[i*sa], b[i*sb])
 	}

@@ -45,9 +45,13 @@ func intLoop1[T integer](op Op) func(dst, src []T) {
 	case Abs:
 		return func(dst, src []T) {
 			for i, x := range src[:len(dst)] {
-				dst[i] = max(x, -x)
-				if ^T(0) > 0 {
+				switch {
+				case ^T(0) > 0:
 					dst[i] = x
+				case unsafe.Sizeof(x) == 1: // bytes are not selected without a branch
+					dst[i] = T(max(int32(x), -int32(x)))
+				default:
+					dst[i] = max(x, -x)
 				}
 			}
 		}
@@ -71,7 +75,11 @@ func intLoop1[T integer](op Op) func(dst, src []T) {
 	case Relu:
 		return func(dst, src []T) {
 			for i, x := range src[:len(dst)] {
-				dst[i] = max(x, 0)
+				if unsafe.Sizeof(x) == 1 {
+					dst[i] = T(max(int32(x), 0))
+				} else {
+					dst[i] = max(x, 0)
+				}
 			}
 		}
 	case Square:

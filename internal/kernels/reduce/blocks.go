@@ -97,7 +97,9 @@ func maxBlock[T number](x []T) T {
 	l := filled(least[T]())
 	for ; len(x) >= lanes; x = x[lanes:] {
 		for j, v := range x[:lanes] {
-			if v > l[j] || v != v {
+			if T(1)/T(2) == 0 { // an integer: without a branch
+				l[j] = max(l[j], v)
+			} else if v > l[j] || v != v {
 				l[j] = v
 			}
 		}
@@ -117,7 +119,9 @@ func minBlock[T number](x []T) T {
 	l := filled(greatest[T]())
 	for ; len(x) >= lanes; x = x[lanes:] {
 		for j, v := range x[:lanes] {
-			if v < l[j] || v != v {
+			if T(1)/T(2) == 0 { // an integer: without a branch
+				l[j] = min(l[j], v)
+			} else if v < l[j] || v != v {
 				l[j] = v
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/num"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -19,7 +20,7 @@ func init() {
 		op.Register(op.Op{
 			Name: "TopK", Versions: versions, Doc: "the k largest or smallest along an axis, sorted; of equal ones the first",
 			In: in, Out: op.Ports("Values:T", "Indices:int64"), Types: op.Types{"T": op.Numeric}, Attrs: attrs,
-			Infer: topKInfer, Ref: topKRef, Compile: compileTopK, Rows: sameAxis(attrAxis("axis")), Cases: cases,
+			Infer: topKInfer, Ref: topKRef, Compile: wide.Compile(compileTopK), Rows: sameAxis(attrAxis("axis")), Cases: cases,
 		})
 	}
 	register(op.Ports("X:T"), op.Attrs{"k": op.Required(ir.KindInt)}, nil, 1)
