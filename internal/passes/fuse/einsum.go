@@ -101,6 +101,9 @@ func (b *einsumBuilder) node(name string, attrs map[string]ir.Attr, in ...*ir.Va
 
 // product multiplies. Where there is no batch, rows stay as many dimensions as they are.
 func (b *einsumBuilder) product(x, y *ir.Value, e *einsumParts) *ir.Value {
+	if e.batch != "" && b.unknown(e.rows) > 1 {
+		return b.repeated(x, y, e)
+	}
 	x = b.transpose(x, e.in[0], e.batch+e.rows+e.inner)
 	y = b.transpose(y, e.in[1], e.batch+e.inner+e.columns)
 	if e.batch == "" {
@@ -117,6 +120,36 @@ func (b *einsumBuilder) product(x, y *ir.Value, e *einsumParts) *ir.Value {
 		z = b.apart(z, len(e.batch), e.rows+e.columns)
 	}
 	return b.transpose(z, e.batch+e.rows+e.columns, e.out)
+}
+
+// unknown counts the indices whose sizes are not known.
+func (b *einsumBuilder) unknown(indices string) (n int) {
+	for _, i := range []byte(indices) {
+		if _, known := b.sizes[i].Int(); !known {
+			n++
+		}
+	}
+	return n
+}
+
+// repeated multiplies where rows can't be merged, as their sizes are not known: all but the last
+// go before the batch, and MatMul repeats [batch…, inner…, columns…] (y) for them.
+func (b *einsumBuilder) repeated(x, y *ir.Value, e *einsumParts) *ir.Value {
+	last := len(e.rows) - 1
+	first := e.rows[:last] + e.batch
+	x = b.transpose(x, e.in[0], first+e.rows[last:]+e.inner)
+	y = b.transpose(y, e.in[1], e.batch+e.inner+e.columns)
+	if len(e.inner) != 1 {
+		x = b.reshape(x, len(first)+1, e.inner)
+	}
+	if len(e.inner) != 1 || len(e.columns) != 1 {
+		y = b.reshape(y, len(e.batch), e.inner, e.columns)
+	}
+	z := b.node("MatMul", nil, x, y)
+	if len(e.columns) != 1 {
+		z = b.apart(z, len(first)+1, e.columns)
+	}
+	return b.transpose(z, first+e.rows[last:]+e.columns, e.out)
 }
 
 // alone multiplies [rows…, inner…] by [inner…, columns…].
