@@ -191,6 +191,13 @@ func (k *deformKernel) gather(column []float32, first, pixel int) {
 // interpolate takes len(dst) channels at a place, with zeros around the image.
 func (k *deformKernel) interpolate(dst []float32, channel int, y, x, weight float64) {
 	h, w := k.Dims[0].In, k.Dims[1].In
+	if weight-weight != 0 { // an infinite or missing weight shows where zeros are, too
+		k.interpolate(dst, channel, y, x, 1)
+		for i := range dst {
+			dst[i] *= float32(weight)
+		}
+		return
+	}
 	if !(y > -1 && x > -1 && y < float64(h) && x < float64(w)) {
 		clear(dst)
 		return
