@@ -130,6 +130,12 @@ func naive(t *testing.T, g *ir.Graph, in []*tensor.Tensor) []*tensor.Tensor {
 	for i, v := range g.Inputs {
 		vals[v] = in[i]
 	}
+	return naively(t, g, vals)
+}
+
+// naively computes the outputs of a graph, or of a branch of one, where the values around it are known.
+func naively(t *testing.T, g *ir.Graph, vals map[*ir.Value]*tensor.Tensor) []*tensor.Tensor {
+	t.Helper()
 	get := func(v *ir.Value) *tensor.Tensor {
 		if v.Const != nil {
 			return v.Const
@@ -140,6 +146,14 @@ func naive(t *testing.T, g *ir.Graph, in []*tensor.Tensor) []*tensor.Tensor {
 		args := make([]*tensor.Tensor, len(n.In))
 		for i, v := range n.In {
 			args[i] = get(v).Clone()
+		}
+		if n.Is("If") {
+			branch := "else_branch"
+			if tensor.Of[bool](args[0])[0] {
+				branch = "then_branch"
+			}
+			vals[n.Out[0]] = naively(t, n.Attrs[branch].Graph, vals)[0].Clone()
+			continue
 		}
 		out, err := op.Evaluate(n, args, nil)
 		if err != nil {
