@@ -207,20 +207,23 @@ func bools(dst, src []byte, op Binary, flip byte) {
 	}
 }
 
-// IsInf sets dst to where src is an infinity of the signs asked for; len(dst) elements.
-func IsInf(dst []bool, src []float32, positive, negative bool) {
+// IsInf is the function that sets dst to where src is an infinity of the signs asked for;
+// len(dst) elements.
+func IsInf(positive, negative bool) func(dst []bool, src []float32) {
 	const infinity = 0x7f800000
-	src = src[:len(dst)]
+	sign := 1
 	switch {
 	case !positive && !negative:
-		clear(dst)
+		return func(dst []bool, _ []float32) { clear(dst) }
 	case positive && negative:
-		truths(dst, src, kernels().isInf, func(x float32) bool { return math.Float32bits(x)<<1 == infinity<<1 })
-	case positive:
-		CompareRow(Equal)(dst, src, []float32{float32(math.Inf(1))}, 1, 0)
-	default:
-		CompareRow(Equal)(dst, src, []float32{float32(math.Inf(-1))}, 1, 0)
+		return func(dst []bool, src []float32) {
+			truths(dst, src[:len(dst)], kernels().isInf, func(x float32) bool { return math.Float32bits(x)<<1 == infinity<<1 })
+		}
+	case negative:
+		sign = -1
 	}
+	equal, one := CompareRow(Equal), []float32{float32(math.Inf(sign))}
+	return func(dst []bool, src []float32) { equal(dst, src[:len(dst)], one, 1, 0) }
 }
 
 // toTruth is a castFunc from float32 to bool.

@@ -193,7 +193,7 @@ func TestTruths(t *testing.T) {
 			}
 			for signs := range 4 {
 				positive, negative := signs&1 != 0, signs&2 != 0
-				IsInf(dst, src, positive, negative)
+				IsInf(positive, negative)(dst, src)
 				for i, x := range src {
 					if want := positive && math.IsInf(float64(x), 1) || negative && math.IsInf(float64(x), -1); dst[i] != want {
 						t.Fatalf("IsInf(%v, %v, %v) is %v", x, positive, negative, dst[i])

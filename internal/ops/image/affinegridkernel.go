@@ -19,7 +19,7 @@ func compileAffineGrid(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	rank := len(size) - 2
-	if rank != 2 && rank != 3 || !slices.Equal(p.InShape(0), []int{size[0], rank, rank + 1}) {
+	if rank != 2 && rank != 3 || tensor.Count(p.OutShape(0)) == 0 || !slices.Equal(p.InShape(0), []int{size[0], rank, rank + 1}) {
 		return nil, nil // the reference says what is wrong
 	}
 	k := &affineGridKernel{dims: p.OutShape(0), size: size[2:]}

@@ -21,7 +21,7 @@ func compileCol2Im(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	area, blocks := tensor.Count(g.block), tensor.Count(g.counts)
-	if slices.Min(g.counts) < 1 || x[1]%area != 0 || x[2] != blocks {
+	if len(g.counts) == 0 || slices.Min(g.counts) < 1 || x[1]%area != 0 || x[2] != blocks {
 		return nil, nil // the reference says what is wrong
 	}
 	switch len(g.image) {

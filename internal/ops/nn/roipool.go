@@ -24,7 +24,7 @@ func init() {
 type maxRoiPoolCases struct{}
 
 func (maxRoiPoolCases) Cases() []op.Case {
-	regions := tensor.FromSlice([]float32{0, 0, 0, 30, 11, 1, 3, 4, 3, 4, 1, 7, 2, 50, 40, 0, 9, 9, 2, 2, 0, -30, -20, -5, 5}, 5, 5)
+	regions := tensor.FromSlice([]float32{0, 0, 0, 30, 11, 1, 3, 4, 3, 4, 1, 7, 2, 50, 40, 0, 9, 9, 2, 2, 0, -30, -20, -5, 5, 1, 2, 3, 1.2e19, 1.3e19}, 6, 5)
 	return []op.Case{{Name: "regions", In: []*tensor.Tensor{ramp(2, 3, 11, 37), regions}, Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(3, 2), "spatial_scale": ir.Float(0.75)}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
 		Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 8}, 1, 1, 1, 2)}}}
 }
@@ -84,9 +84,15 @@ func roiPoolRef(c *op.Call) error {
 func bin(lo, hi float64, i, n, size int) (from, to int) {
 	start := math.Round(lo)
 	length := max(math.Round(hi)-start+1, 1) / float64(n)
-	from = int(math.Floor(float64(i)*length) + start)
-	to = int(math.Ceil(float64(i+1)*length) + start)
-	return min(max(from, 0), size), min(max(to, 0), size)
+	return clipped(math.Floor(float64(i)*length)+start, size), clipped(math.Ceil(float64(i+1)*length)+start, size)
+}
+
+// clipped is a whole number between 0 and size; a NaN is 0.
+func clipped(at float64, size int) int {
+	if !(at > 0) {
+		return 0
+	}
+	return int(min(at, float64(size)))
 }
 
 // rectangleMax is the largest number of a rectangle, 0 if it is empty.

@@ -63,8 +63,7 @@ func newTest(p *op.Prep, holds func(dst []bool, src []float32)) (op.Kernel, erro
 func compileIsNaN(p *op.Prep) (op.Kernel, error) { return newTest(p, elemwise.IsNaN) }
 
 func compileIsInf(p *op.Prep) (op.Kernel, error) {
-	positive, negative := p.Node.Bool("detect_positive"), p.Node.Bool("detect_negative")
-	return newTest(p, func(dst []bool, src []float32) { elemwise.IsInf(dst, src, positive, negative) })
+	return newTest(p, elemwise.IsInf(p.Node.Bool("detect_positive"), p.Node.Bool("detect_negative")))
 }
 
 // Run tests all elements.
