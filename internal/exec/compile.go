@@ -86,7 +86,7 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 			if at != nil {
 				node = at.String()
 			}
-			p, err = nil, panicked(node, v)
+			p, err = nil, Panicked(node, v)
 		}
 	}()
 	facts, err := op.Bind(s.graph, inputs)
@@ -289,7 +289,7 @@ func (w *compilation) Do(i int) {
 	st := w.steps[i]
 	defer func() {
 		if v := recover(); v != nil {
-			w.errs[i] = panicked("", v)
+			w.errs[i] = Panicked("", v)
 		}
 	}()
 	w.errs[i] = w.kernel(st)

@@ -41,7 +41,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 		if v := recover(); v != nil {
 			name := f.atWork()
 			f.close()
-			f, err = nil, panicked(name, v)
+			f, err = nil, Panicked(name, v)
 		}
 	}()
 	if err := p.session.fitsBesideOthers(p.arenaBytes()); err != nil {
@@ -168,7 +168,7 @@ func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times
 	defer func() {
 		if p := recover(); p != nil {
 			f.broken = true
-			err = panicked(f.atWork(), p)
+			err = Panicked(f.atWork(), p)
 		}
 	}()
 	f.ctx = ctx

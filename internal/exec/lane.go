@@ -159,7 +159,7 @@ func (l *lanes) round(ctx context.Context, a *lane, i int, p *pool.Pool) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			l.fail(panicked(l.frame.plan.steps[a.at].node.String(), v))
+			l.fail(Panicked(l.frame.plan.steps[a.at].node.String(), v))
 		}
 	}()
 	if err := a.run(ctx, i, p); err != nil {

@@ -35,9 +35,9 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// panicked makes an error of a recovered value; a task's panic on another thread
+// Panicked makes an error of a recovered value; a task's panic on another thread
 // comes with the stack of that thread.
-func panicked(node string, value any) *PanicError {
+func Panicked(node string, value any) *PanicError {
 	var task *pool.Panic
 	if err, ok := value.(error); ok && errors.As(err, &task) {
 		return &PanicError{Node: node, Value: task.Value, Stack: task.Stack}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/textgen"
 )
@@ -106,27 +107,67 @@ func (e *engine) loop() {
 	defer close(e.stopped)
 	e.pool.Keep()
 	defer e.pool.Release()
-	for e.receive() {
-		start := time.Now()
-		e.step = e.sched.next(e.step)
-		for _, c := range e.sched.copies {
-			e.copy(c)
-		}
-		decided := time.Now()
-		if len(e.step) == 0 {
-			continue
-		}
-		logits, err := e.run(context.Background(), e.step)
-		computed := time.Now()
-		if err != nil {
-			e.fail(err)
-			continue
-		}
-		e.sched.computed(e.step)
-		e.choose(logits)
-		e.account(decided.Sub(start)+time.Since(computed), time.Since(start))
+	for e.turn() {
 	}
 	e.sched.each(func(q *sequence) { q.out.put(piece{err: textgen.ErrClosed}) })
+}
+
+// turn computes a step; false ends the loop. A defect of ours, which panics, fails all
+// that is in progress, and no more.
+func (e *engine) turn() (more bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.startOver(exec.Panicked("", v))
+			more = true
+		}
+	}()
+	if !e.receive() {
+		return false
+	}
+	start := time.Now()
+	e.step = e.sched.next(e.step)
+	for _, c := range e.sched.copies {
+		e.copy(c)
+	}
+	decided := time.Now()
+	if len(e.step) == 0 {
+		return true
+	}
+	logits, err := e.run(context.Background(), e.step)
+	computed := time.Now()
+	if err != nil {
+		e.fail(err)
+		return true
+	}
+	e.sched.computed(e.step)
+	e.choose(logits)
+	e.account(decided.Sub(start)+time.Since(computed), time.Since(start))
+	return true
+}
+
+// startOver fails all requests: what is known of them may be wrong.
+func (e *engine) startOver(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	failed := map[*request]bool{}
+	for _, r := range e.arrived {
+		failed[r] = true
+	}
+	for _, w := range e.step {
+		failed[w.request] = !w.done
+	}
+	e.sched.each(func(q *sequence) { failed[q.request] = true })
+	for r, open := range failed {
+		if open {
+			r.out.put(piece{err: err})
+			e.stats.Requests["error"]++
+			observe(&e.stats.Request, time.Since(r.arrived).Seconds())
+		}
+	}
+	e.waiting, e.arrived, e.aborted, e.enders = 0, nil, nil, nil
+	e.step, e.draws = nil, nil
+	e.sched.reset()
+	e.gauge()
 }
 
 // receive takes in what came since the last step, waiting if there is nothing
@@ -139,9 +180,7 @@ func (e *engine) receive() bool {
 		e.pool.Release()
 		if more || e.nudged {
 			e.nudged = false
-			e.mu.Unlock()
-			more = e.spare()
-			e.mu.Lock()
+			more = e.useSpare()
 		} else {
 			e.wake.Wait()
 			more = true
@@ -154,6 +193,18 @@ func (e *engine) receive() bool {
 	e.arrived = e.arrived[:0]
 	e.drop()
 	return !e.closed
+}
+
+// useSpare does some of what waits, without the lock. What panics is not tried again.
+func (e *engine) useSpare() (more bool) {
+	e.mu.Unlock()
+	defer e.mu.Lock()
+	defer func() {
+		if recover() != nil {
+			more = false
+		}
+	}()
+	return e.spare()
 }
 
 // drop ends what its readers do not want any more.

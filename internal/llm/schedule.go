@@ -60,6 +60,13 @@ func newScheduler(blocks, budget, most int, reuse bool) *scheduler {
 	return &scheduler{kv: kv.New(blocks), budget: budget, most: most, reuse: reuse, served: map[string]float64{}}
 }
 
+// reset forgets all sequences, and what the cache holds.
+func (s *scheduler) reset() {
+	s.kv = kv.New(s.kv.Len())
+	s.running, s.waiting, s.copies = nil, nil, nil
+	clear(s.served)
+}
+
 // rank orders sequences: what matters more is less.
 func rank(a, b *sequence) int {
 	return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(a.number, b.number), cmp.Compare(a.choice, b.choice))
