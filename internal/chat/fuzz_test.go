@@ -69,7 +69,7 @@ func FuzzMessages(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		messages, err := DecodeMessages(json.RawMessage(raw))
+		messages, err := decodeMessages(json.RawMessage(raw))
 		if err != nil {
 			return
 		}

@@ -20,7 +20,7 @@ func compile(t *testing.T, source string) *Template {
 
 // The order of what came as JSON is kept, down to the parameters of tools.
 func TestDecode(t *testing.T) {
-	messages, err := DecodeMessages(json.RawMessage(`[
+	messages, err := decodeMessages(json.RawMessage(`[
 		{"content": "Be brief.", "role": "system"},
 		{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "Ada"},
 		{"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [
@@ -70,7 +70,7 @@ func TestDecodeRefuses(t *testing.T) {
 		`[{"role": "a", "content": ` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}]`: "nest deeper than 256",
 		`[{"role": "a", "content": "x", "tool_call_id": 1}]`:                                      "messages[0].tool_call_id: expected a string",
 	} {
-		if _, err := DecodeMessages(json.RawMessage(raw)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := decodeMessages(json.RawMessage(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.60s: got %v, expected an error with %q", raw, err, want)
 		}
 	}

@@ -45,7 +45,7 @@ func (c testCase) conversation(t testing.TB) Conversation {
 	t.Helper()
 	out := Conversation{AddGenerationPrompt: c.AddGenerationPrompt == nil || *c.AddGenerationPrompt}
 	var err error
-	if out.Messages, err = DecodeMessages(c.Messages); err != nil {
+	if out.Messages, err = decodeMessages(c.Messages); err != nil {
 		t.Fatal(err)
 	}
 	if c.Tools != nil {

@@ -2,7 +2,6 @@ package llm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -38,19 +37,7 @@ type Encoder struct {
 // atOnce is how many runs there are at once, each with an arena.
 const atOnce = 2
 
-// LoadEncoder reads and prepares the encoder at path.
-func LoadEncoder(path string, o Options) (*Encoder, error) {
-	src, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	e, err := prepareEncoder(path, src, o)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.close())
-	}
-	return e, nil
-}
-
+// prepareEncoder makes an encoder of what was opened at path.
 func prepareEncoder(path string, src *source, o Options) (*Encoder, error) {
 	if err := o.Precision.Available(); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ type Kind int
 
 // The kinds of models.
 const (
-	Generates Kind = iota // Load takes it
-	Embeds                // LoadEncoder takes it, and those that follow
+	Generates Kind = iota
+	Embeds
 	Reranks
 )
 
@@ -43,16 +43,7 @@ func LoadAny(path string, o Options) (m *Model, e *Encoder, err error) {
 	return m, e, nil
 }
 
-// KindOf says what the model at a path is for.
-func KindOf(path string) (Kind, error) {
-	src, err := open(path)
-	if err != nil {
-		return 0, err
-	}
-	kind, err := kindOf(src.config, src.hf, src.pooled)
-	return kind, errors.Join(err, src.close())
-}
-
+// kindOf says what a model is for.
 func kindOf(c *arch.Config, hf, pooled bool) (Kind, error) {
 	a, err := arch.Find(c.Architecture, hf)
 	switch {

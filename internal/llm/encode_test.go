@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -18,7 +19,7 @@ func loadEncoder(t *testing.T, path string, o Options) *Encoder {
 	t.Helper()
 	o.Pool, o.Level = pool.New(2), 3
 	t.Cleanup(o.Pool.Close)
-	e, err := LoadEncoder(path, o)
+	_, e, err := LoadAny(path, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestEncodersAgainstTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := readGolden(t, name)
 			path := g.folder(t)
-			if k, err := KindOf(path); k != Embeds || err != nil {
+			if k, err := kindOfFile(path); k != Embeds || err != nil {
 				t.Errorf("the kind is %v (%v)", k, err)
 			}
 			e, ok := loadEncoder(t, path, Options{}).Embedder()
@@ -88,7 +89,7 @@ func TestRerankersAgainstTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := readGolden(t, name)
 			path := g.folder(t)
-			if k, err := KindOf(path); k != Reranks || err != nil {
+			if k, err := kindOfFile(path); k != Reranks || err != nil {
 				t.Errorf("the kind is %v (%v)", k, err)
 			}
 			r, ok := loadEncoder(t, path, Options{}).Reranker()
@@ -186,7 +187,7 @@ func TestPoolingModes(t *testing.T) {
 		"cls":  `{"pooling_mode_cls_token": true}`, "mean": `{"pooling_mode": "mean"}`,
 	} {
 		write(t, path, "1_Pooling/config.json", config)
-		if k, err := KindOf(path); k != Embeds || err != nil {
+		if k, err := kindOfFile(path); k != Embeds || err != nil {
 			t.Errorf("the kind is %v (%v)", k, err)
 		}
 		e, _ := loadEncoder(t, path, Options{}).Embedder()
@@ -203,7 +204,7 @@ func TestPoolingModes(t *testing.T) {
 		t.Error("different poolings give the same")
 	}
 	write(t, path, "1_Pooling/config.json", `{"pooling_mode_max_tokens": true}`)
-	if _, err := LoadEncoder(path, Options{}); err == nil || !strings.Contains(err.Error(), "max") {
+	if _, _, err := LoadAny(path, Options{}); err == nil || !strings.Contains(err.Error(), "max") {
 		t.Errorf("pooling by maximum: %v", err)
 	}
 }
@@ -253,4 +254,14 @@ func TestMiniLM(t *testing.T) {
 	if t.Logf("vectors are at most %.2g apart", worst); !(worst < 1e-4) {
 		t.Errorf("vectors are %.3g apart, expected less than 1e-4", worst)
 	}
+}
+
+// kindOfFile says what the model at a path is for.
+func kindOfFile(path string) (Kind, error) {
+	src, err := open(path)
+	if err != nil {
+		return 0, err
+	}
+	kind, err := kindOf(src.config, src.hf, src.pooled)
+	return kind, errors.Join(err, src.close())
 }

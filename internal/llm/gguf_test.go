@@ -300,7 +300,7 @@ func TestGGUFEncodersAgainstTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := readGolden(t, name)
 			path := g.gguf(t, "llama")
-			if k, err := KindOf(path); k != Embeds || err != nil {
+			if k, err := kindOfFile(path); k != Embeds || err != nil {
 				t.Errorf("the kind is %v (%v)", k, err)
 			}
 			e, _ := loadEncoder(t, path, Options{}).Embedder()
