@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/salver-ml/salver/internal/npy"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // A filter that no case matches is a mistake, not a success.
@@ -41,6 +44,27 @@ func TestWorkerAnswersBadLines(t *testing.T) {
 	status := Main([]string{"bench", "--worker"}, strings.NewReader(lines), &out, &errw)
 	answers := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if status != exitOK || len(answers) != 3 || !strings.Contains(answers[0], `{"error":"request \"not JSON\": invalid character`) ||
+		!strings.Contains(answers[1], "expected a model first") || !strings.Contains(answers[2], "rss_peak") {
+		t.Errorf("status %d, %q, %q", status, answers, errw.String())
+	}
+}
+
+// A worker answers inputs that a model can't take, and goes on without it.
+func TestWorkerAnswersBadInputs(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "in.npz")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(npy.WriteArchive(f, false, npy.Array{Name: "in:other", Tensor: tensor.FromSlice([]float32{1})}), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var out, errw output
+	lines := fmt.Sprintf("{\"model\": %q, \"inputs\": %q, \"check\": %[2]q}\n{\"run_s\": 1}\n{\"quit\": 1}\n", modelFile(t, "iris.onnx", true), file)
+	status := Main([]string{"bench", "--worker"}, strings.NewReader(lines), &out, &errw)
+	answers := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if status != exitOK || len(answers) != 3 || !strings.Contains(answers[0], "has no array") ||
 		!strings.Contains(answers[1], "expected a model first") || !strings.Contains(answers[2], "rss_peak") {
 		t.Errorf("status %d, %q, %q", status, answers, errw.String())
 	}

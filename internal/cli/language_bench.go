@@ -41,9 +41,11 @@ func (f *languageBenchFlags) check(context int) error {
 		f.prompt = min(512, context*3/4)
 	}
 	if f.gen == 0 {
-		f.gen = min(128, context-f.prompt-1)
+		f.gen = max(2, min(128, context-f.prompt-1))
 	}
 	switch {
+	case f.prompt < 1 || f.prompt+2 >= context:
+		return misusef("--prompt %d: expected at least 1, and room for an answer of 2 in less than %d, which is the context", f.prompt, context)
 	case f.prefix < 0 || f.prefix+f.prompt+f.gen >= context && f.prefix > 0:
 		return misusef("--shared-prefix %d --prompt %d --gen %d: expected no less than 0, and together less than %d, which is the context", f.prefix, f.prompt, f.gen, context)
 	case f.prompt < 1 || f.gen < 2 || f.prompt+f.gen >= context:

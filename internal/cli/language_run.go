@@ -55,6 +55,9 @@ func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt [
 	if len(f.inputs)+len(f.shapes) > 0 || f.random || f.output != "" || f.labels != "" {
 		return misusef("--input, --shape, --random, --output and --labels are for models of tensors, not for language models")
 	}
+	if f.maxTokens < 0 {
+		return misusef("--max-tokens %d: expected 0 or more", f.maxTokens)
+	}
 	m, closeModel, err := loadLanguage(&f.engineFlags, &f.languageFlags, path)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
+	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/npy"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -33,8 +34,9 @@ type worker struct {
 	closePool func()
 }
 
-// runWorker answers requests until quit or the end of the input. A line that is
-// no request is answered with its error; a model that fails ends the worker.
+// runWorker answers requests until quit or the end of the input. A line that is no
+// request, and inputs that do not fit, are answered with their error; a model that fails
+// ends the worker.
 func runWorker(ctx context.Context, e *env, flags *engineFlags) error {
 	w := &worker{flags: flags}
 	defer w.close()
@@ -66,7 +68,7 @@ func runWorker(ctx context.Context, e *env, flags *engineFlags) error {
 	return sc.Err()
 }
 
-// badRequest is a line that is answered with an error; any other error ends the worker.
+// badRequest is a mistake that is answered with an error; any other error ends the worker.
 type badRequest struct{ error }
 
 // precision is that of the loaded model, or what was asked for.
@@ -81,6 +83,7 @@ func (w *worker) close() {
 	if w.measured != nil {
 		w.measured.engine.Close()
 		w.closePool()
+		w.measured = nil
 	}
 }
 
@@ -105,6 +108,7 @@ func (w *worker) answer(ctx context.Context, req *workerRequest) (any, error) {
 }
 
 func (w *worker) load(ctx context.Context, req *workerRequest) (any, error) {
+	w.close()
 	before := memoryStatus("VmRSS")
 	flags := *w.flags
 	if req.Threads > 0 {
@@ -124,9 +128,14 @@ func (w *worker) load(ctx context.Context, req *workerRequest) (any, error) {
 	w.closePool = closePool
 	w.measured = &measured{engine: eng, out: make([]*tensor.Tensor, len(eng.Graph().Outputs))}
 	if w.measured.in, err = archiveInputs(req.Inputs, eng.Graph()); err != nil {
-		return nil, err
+		w.close()
+		return nil, badRequest{err}
 	}
 	if _, err := w.measured.once(ctx); err != nil {
+		w.close()
+		if exec.IsInputError(err) {
+			err = badRequest{err}
+		}
 		return nil, err
 	}
 	load := time.Since(start)

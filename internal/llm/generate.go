@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/salver-ml/salver/internal/textgen"
@@ -83,7 +84,7 @@ func (m *Model) check(r *textgen.Request) error {
 		{"stop", float64(len(r.Stop)), 0, maxStops}, {"stop_token_ids", float64(len(r.StopTokens)), 0, maxStops},
 	} {
 		if !(f.v >= f.lo && f.v <= f.hi) {
-			return refuse(f.name, "%s is %v, expected %v to %v", f.name, f.v, f.lo, f.hi)
+			return refuse(f.name, "%s is %s, expected %s to %s", f.name, plain(f.v), plain(f.lo), plain(f.hi))
 		}
 	}
 	if r.BestOf > 0 && r.BestOf < r.N {
@@ -98,6 +99,9 @@ func (m *Model) check(r *textgen.Request) error {
 	}
 	return checkStops(r)
 }
+
+// plain writes a number without an exponent.
+func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 func checkStops(r *textgen.Request) error {
 	for _, s := range r.Stop {
