@@ -1,6 +1,7 @@
 package blockquant
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/kernels/blockq"
@@ -25,22 +26,26 @@ func pack(p *op.Prep, s weights, first, count int) (*matrices, error) {
 		p.OnlyPacked(first + i)
 	}
 	key, bytes := fmt.Sprintf("w%d", first), (count-1)*step+size
-	fill := func(dst []byte) {
+	fill := func(dst []byte) (failed error) {
 		for i := range count {
-			if _, e := blockq.Pack(dst[i*step:][:size], s.format, s.n, s.k, p.In[first+i].Const.Data); e != nil {
-				err = e
-			}
+			_, err := blockq.Pack(dst[i*step:][:size], s.format, s.n, s.k, p.In[first+i].Const.Data)
+			failed = cmp.Or(failed, err)
 		}
+		return failed
 	}
 	m := &matrices{packed: make([]*blockq.Packed, count)}
 	if p.Later != nil {
-		m.waiting = p.Later(key, bytes, fill)
+		m.waiting = p.Later(key, bytes, func(dst []byte) {
+			if err := fill(dst); err != nil {
+				panic(err) // it stays unfilled, and a run that needs it fails
+			}
+		})
 	}
 	var data []byte
 	if m.waiting != nil {
 		data = m.waiting.Data
 	} else {
-		data = p.Pack(key, bytes, fill)
+		data = p.Pack(key, bytes, func(dst []byte) { err = fill(dst) })
 	}
 	if err != nil {
 		return nil, err
