@@ -38,7 +38,7 @@ var (
 func largest(v []float64, _ int) float64 {
 	m := math.Inf(-1)
 	for _, x := range v {
-		m = math.Max(m, x)
+		m = max(m, x)
 	}
 	return m
 }

@@ -90,7 +90,7 @@ func product(v []float64) float64 {
 func largest(v []float64) float64 {
 	m := math.Inf(-1)
 	for _, x := range v {
-		m = math.Max(m, x)
+		m = max(m, x)
 	}
 	return m
 }
@@ -98,7 +98,7 @@ func largest(v []float64) float64 {
 func smallest(v []float64) float64 {
 	m := math.Inf(1)
 	for _, x := range v {
-		m = math.Min(m, x)
+		m = min(m, x)
 	}
 	return m
 }
