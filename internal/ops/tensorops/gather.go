@@ -105,6 +105,7 @@ type gatherKernel struct {
 	dt              dtype.Type
 	dims            []int
 	outer, n, bytes int
+	bits            int // of an element, where a row is one; else 0
 	rows, parts     int // of the output, and the chunks that they are cut in
 
 	dst, src []byte
@@ -139,23 +140,36 @@ func gatherBytes[T int32 | int64](k *gatherKernel, ids []T, lo, hi int) error {
 	for lo < hi {
 		o, first := lo/len(ids), lo%len(ids)
 		n := min(len(ids)-first, hi-lo)
-		src, to := k.src[o*k.n*k.bytes:(o+1)*k.n*k.bytes], lo*k.bytes
-		for _, i := range ids[first : first+n] {
-			j := int(i)
-			if j < 0 {
-				j += k.n
-			}
-			if j < 0 || j >= k.n {
-				return fmt.Errorf("index %d is outside [%d, %d)", i, -k.n, k.n)
-			}
-			if k.bytes >= gatherLong {
-				transpose.CopyBytes(k.dst[to:to+k.bytes], src[j*k.bytes:])
-			} else {
-				copy(k.dst[to:to+k.bytes], src[j*k.bytes:])
-			}
-			to += k.bytes
+		src, dst := k.src[o*k.n*k.bytes:(o+1)*k.n*k.bytes], k.dst[lo*k.bytes:(lo+n)*k.bytes]
+		var err error
+		switch ids := ids[first : first+n]; {
+		case k.bits == 32:
+			err = gatherLine(tensor.View[uint32](dst), tensor.View[uint32](src), ids)
+		case k.bits == 64:
+			err = gatherLine(tensor.View[uint64](dst), tensor.View[uint64](src), ids)
+		default:
+			err = gatherSlices(k, dst, src, ids)
+		}
+		if err != nil {
+			return err
 		}
 		lo += n
+	}
+	return nil
+}
+
+func gatherSlices[T int32 | int64](k *gatherKernel, dst, src []byte, ids []T) error {
+	for i, id := range ids {
+		at, err := element(int(id), k.n)
+		if err != nil {
+			return err
+		}
+		to := dst[i*k.bytes : (i+1)*k.bytes]
+		if k.bytes >= gatherLong {
+			transpose.CopyBytes(to, src[at*k.bytes:])
+		} else {
+			copy(to, src[at*k.bytes:])
+		}
 	}
 	return nil
 }
@@ -177,6 +191,9 @@ func compileGather(p *op.Prep) (op.Kernel, error) {
 		dt: p.In[0].DType, dims: slices.Concat(in[:axis], idx, in[axis+1:]),
 		outer: tensor.Count(in[:axis]), n: in[axis], bytes: tensor.Count(in[axis+1:]) * size,
 	}
+	if tensor.Count(in[axis+1:]) == 1 {
+		k.bits = 8 * size
+	}
 	k.rows = k.outer * tensor.Count(idx)
 	k.parts = min(split.Parts(k.rows*k.bytes, gatherGrain), max(k.rows, 1))
 	return k, nil
@@ -189,6 +206,10 @@ func (gatherCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "rows", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{2, 0, -1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{4, 5, 0, 1, 4, 5}, 3, 2)}},
 		{Name: "scalar index", Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}, In: []*tensor.Tensor{x, tensor.Scalar(int32(1))}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5})}},
+		{Name: "elements of lines", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+			In:  []*tensor.Tensor{x, tensor.FromSlice([]int64{1, -2, 1, 0}, 2, 2)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 1, 0, 3, 2, 3, 2, 5, 4, 5, 4}, 3, 2, 2)}},
+		{Name: "elements of 64 bits", In: []*tensor.Tensor{tensor.FromSlice([]int64{7, 8, 9}), tensor.FromSlice([]int32{-1, 0})}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{9, 7})}},
 		{Name: "no indices", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{}, 0, 2)}},
 	}
 }
