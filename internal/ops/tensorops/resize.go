@@ -392,6 +392,7 @@ func (resizeCases) Cases() []op.Case {
 		{Name: "linear, channels last", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(1, 5, 7, 19), nil, scales(1, 0.7, 1.6, 1)}},
 		{Name: "linear of large planes", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(3, 2, 33, 41), nil, scales(1, 1, 2.3, 1.9)}},
 		{Name: "linear, one axis smaller", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{sequence(2, 3, 33, 41), nil, scales(1, 1, 2.3, 0.7)}},
+		{Name: "linear to nothing", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(2, 3, 5, 2), nil, scales(1, 1, 2, 0.4)}},
 		{Name: "linear to half", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(2, 3, 46, 58), nil, scales(1, 1, 0.5, 0.5)}},
 		{Name: "cubic of channels last", Attrs: attrs("cubic", "half_pixel"), In: []*tensor.Tensor{sequence(2, 31, 17, 9), nil, scales(1, 2, 1.4, 1)}},
 		{Name: "cubic of wide rows", Attrs: attrs("cubic", "half_pixel"), In: []*tensor.Tensor{sequence(1, 2, 9, 37), nil, scales(1, 1, 0.6, 1.3)}},

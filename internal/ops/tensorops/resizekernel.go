@@ -35,7 +35,7 @@ func compileResize(p *op.Prep) (op.Kernel, error) {
 	if r.mode == "nearest" {
 		return newNearest(p, r.outDims(), taps, size), nil
 	}
-	if p.In[0].DType != dtype.Float32 {
+	if p.In[0].DType != dtype.Float32 || tensor.Count(r.outDims()) == 0 {
 		return nil, nil
 	}
 	return newInterpolation(p.InShape(0), r.outDims(), taps, p.Threads), nil
