@@ -36,8 +36,11 @@ func init() {
 type clipAttrsCases struct{}
 
 func (clipAttrsCases) Cases() []op.Case {
-	return []op.Case{{Name: "attributes", Attrs: map[string]ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)},
-		In: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}}}
+	attrs := map[string]ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)}
+	return []op.Case{
+		{Name: "attributes", Attrs: attrs, In: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}},
+		{Name: "integers", Attrs: attrs, In: []*tensor.Tensor{tensor.FromSlice([]int64{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{-1, 0, 2})}},
+	}
 }
 
 type clipCases struct{}
@@ -61,7 +64,7 @@ func inferClip(c *op.Infer) error {
 		return err
 	}
 	x, ok := c.In[0].Dims()
-	if !ok || !c.In[0].DType.IsInt() {
+	if !ok || !c.In[0].DType.IsInt() || c.Node.Has("min") { // where limits are float32
 		return nil
 	}
 	lo, loOK := c.Input(1).Ints()

@@ -127,6 +127,9 @@ func inferDequantize(c *op.Infer) error {
 	if dt == dtype.Invalid {
 		dt = c.In[1].DType
 	}
+	if dt == dtype.Float8E8M0 {
+		return fmt.Errorf("y has the type of its scale, float8e8m0, expected float32, float16 or bfloat16: set output_dtype")
+	}
 	c.Set(0, dt, c.In[0].Shape)
 	return nil
 }

@@ -84,7 +84,10 @@ func truths(d []shape.Dim) []shape.Dim {
 	out := shape.Unknowns(len(d))
 	for i, x := range d {
 		if n, fixed := x.Int(); fixed {
-			out[i] = shape.Const(min(n*n, 1))
+			out[i] = shape.Const(0)
+			if n != 0 {
+				out[i] = shape.Const(1)
+			}
 		}
 	}
 	return out
@@ -141,6 +144,7 @@ func (castCases) Cases() []op.Case {
 	return []op.Case{
 		one("to int", dtype.Int32, x, tensor.FromSlice([]int32{-1, 0, 2, 300})),
 		one("to bool", dtype.Bool, x, tensor.FromSlice([]bool{true, false, true, true})),
+		one("large to bool", dtype.Bool, tensor.FromSlice([]int64{1 << 40, 0}), tensor.FromSlice([]bool{true, false})),
 		one("wrap", dtype.Int8, tensor.FromSlice([]int64{200, -1, 1 << 40}), tensor.FromSlice([]int8{-56, -1, 0})),
 		one("uint64", dtype.Float64, tensor.FromSlice([]uint64{1 << 63}), tensor.FromSlice([]float64{1 << 63})),
 		one("from string", dtype.Float32, tensor.FromStrings([]string{"1.5", "-INF", "1e3"}), tensor.FromSlice([]float32{1.5, -inf32(), 1000})),
