@@ -279,7 +279,7 @@ func truncated[D integer, S ~float32 | ~float64](dst, src unsafe.Pointer, n int,
 	}
 	for i, x := range s {
 		v := int64(x)
-		if v == math.MinInt64 || v == math.MaxInt64 { // what processors make of numbers that they can't convert
+		if v == math.MinInt64 || v == math.MaxInt64 || x != x { // what processors make of numbers that they can't convert; ARM's make 0 of NaN
 			v = toInt64(float64(x))
 		}
 		d[i] = D(v)
