@@ -2,5 +2,5 @@
 
 package cpu
 
-// requestAMX: AMX is used on Linux only.
-func requestAMX() bool { return false }
+// hasAMX: AMX is used on Linux only.
+func hasAMX() bool { return false }

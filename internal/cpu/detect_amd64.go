@@ -24,7 +24,7 @@ func detect() machine {
 	m.level = AVX512
 	// Every CPU with AMX has these, which kernels of that level use; a hypervisor may hide them.
 	beside := x.HasAVX512VNNI && x.HasAVX512BF16 && x.HasAVX512GFNI
-	if x.HasAMXTile && x.HasAMXInt8 && x.HasAMXBF16 && beside && requestAMX() {
+	if beside && hasAMX() {
 		m.level = AMX
 	}
 	return m
