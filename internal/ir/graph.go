@@ -281,6 +281,9 @@ func (n *Node) Subgraphs() []*Graph {
 			names = append(names, k)
 		}
 	}
+	if len(names) == 0 {
+		return nil // of nearly all nodes, which every pass asks
+	}
 	slices.Sort(names)
 	gs := make([]*Graph, len(names))
 	for i, k := range names {

@@ -24,6 +24,7 @@ type runner struct {
 	most  int             // patches; 0 is no limit
 	made  int             // patches applied
 	room  int             // bytes by which the graph's constants may still grow
+	idle  []int           // of each pass: how many patches there were when it last found nothing to do; -1 before
 }
 
 // growth is the room of a graph with so many bytes of constants.
@@ -95,6 +96,7 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 	r.collect(g)
 	r.room = growth(constantBytes(g, map[*ir.Value]bool{}))
 	reports := make([]*PassReport, len(chosen))
+	r.idle = slices.Repeat([]int{-1}, len(chosen))
 	for i, p := range chosen {
 		reports[i] = &PassReport{Name: p.Name, seen: map[Near]bool{}}
 	}
@@ -114,13 +116,13 @@ func Run(g *ir.Graph, passes []Pass, o Options) (*Report, error) {
 }
 
 // settle repeats the passes up to a level until none changes anything, then with those
-// that come last.
+// that come last. A pass that found nothing is not asked again before the graph has changed.
 func (r *runner) settle(passes []Pass, reports []*PassReport, g *ir.Graph, level int) error {
 	for _, last := range []bool{false, true} {
 		for range maxRounds {
 			changed := false
 			for i := range passes {
-				if passes[i].Level > level || reports[i].Stopped != "" || passes[i].Last && !last {
+				if passes[i].Level > level || reports[i].Stopped != "" || passes[i].Last && !last || r.idle[i] == r.made {
 					continue
 				}
 				if r.ctx != nil && r.ctx.Err() != nil {
@@ -130,7 +132,9 @@ func (r *runner) settle(passes []Pass, reports []*PassReport, g *ir.Graph, level
 				if err != nil {
 					return fmt.Errorf("after pass %s: %w", passes[i].Name, err)
 				}
-				changed = changed || did
+				if changed = changed || did; !did {
+					r.idle[i] = r.made
+				}
 			}
 			if !changed {
 				break
