@@ -30,8 +30,62 @@ func treeAttrs(votes string, version int) op.Attrs {
 
 var modeNames = []string{"BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"}
 
-// nodeID names a node within an ensemble.
-type nodeID struct{ tree, node int }
+// places finds the nodes of an ensemble by tree and number.
+type places struct {
+	trees  map[int]*numbered
+	tree   int // the one asked last: nodes of one tree stand together
+	latest *numbered
+}
+
+// numbered are the nodes of one tree: those whose numbers count from 0 in the order of the
+// lists, as they do in nearly all files, and others.
+type numbered struct {
+	inOrder []link
+	others  map[int]link
+}
+
+func (p *places) of(tree int) *numbered {
+	if p.latest == nil || p.tree != tree {
+		p.tree, p.latest = tree, p.trees[tree]
+	}
+	return p.latest
+}
+
+// add notes where a node is, and reports false if there was one of that number.
+func (p *places) add(tree, id int, l link) bool {
+	t := p.of(tree)
+	if t == nil {
+		t = &numbered{}
+		p.trees[tree], p.latest = t, t
+	}
+	if _, there := t.find(id); there {
+		return false
+	}
+	if id == len(t.inOrder) {
+		t.inOrder = append(t.inOrder, l)
+		return true
+	}
+	if t.others == nil {
+		t.others = map[int]link{}
+	}
+	t.others[id] = l
+	return true
+}
+
+func (p *places) find(tree, id int) (link, bool) {
+	if t := p.of(tree); t != nil {
+		return t.find(id)
+	}
+	return link{}, false
+}
+
+func (t *numbered) find(id int) (link, bool) {
+	if uint(id) < uint(len(t.inOrder)) {
+		return t.inOrder[id], true
+	}
+	l, ok := t.others[id]
+	return l, ok
+}
 
 // listForest reads a forest; votes is the prefix of the votes' attributes.
 func listForest(n *ir.Node, votes string) (*forest, error) {
@@ -51,14 +105,16 @@ func listForest(n *ir.Node, votes string) (*forest, error) {
 		return nil, fmt.Errorf("nodes_missing_value_tracks_true has %d elements, expected %d", len(missing), count)
 	}
 	f := &forest{}
-	places := map[nodeID]link{}
+	places := &places{trees: map[int]*numbered{}}
 	for i, name := range names {
-		id := nodeID{trees[i], ids[i]}
-		if _, ok := places[id]; ok {
-			return nil, fmt.Errorf("tree %d has two nodes %d", id.tree, id.node)
+		l := link{name == "LEAF", len(f.nodes)}
+		if l.leaf {
+			l.at = len(f.leaves)
 		}
-		if name == "LEAF" {
-			places[id] = link{true, len(f.leaves)}
+		if !places.add(trees[i], ids[i], l) {
+			return nil, fmt.Errorf("tree %d has two nodes %d", trees[i], ids[i])
+		}
+		if l.leaf {
 			f.leaves = append(f.leaves, nil)
 			continue
 		}
@@ -66,7 +122,6 @@ func listForest(n *ir.Node, votes string) (*forest, error) {
 		if m < 0 {
 			return nil, fmt.Errorf("nodes_modes: %q is unknown", name)
 		}
-		places[id] = link{at: len(f.nodes)}
 		f.nodes = append(f.nodes, branch{mode: mode(m), feature: features[i], value: values[i], missing: len(missing) > 0 && missing[i] != 0})
 	}
 	if err := f.connect(places, trees, ids, yes, no); err != nil {
@@ -76,10 +131,10 @@ func listForest(n *ir.Node, votes string) (*forest, error) {
 }
 
 // connect links the nodes and finds the roots: those that no node leads to.
-func (f *forest) connect(places map[nodeID]link, trees, ids, yes, no []int) error {
-	child := map[nodeID]bool{}
+func (f *forest) connect(places *places, trees, ids, yes, no []int) error {
+	child := map[bool][]bool{false: make([]bool, len(f.nodes)), true: make([]bool, len(f.leaves))}
 	for i := range ids {
-		l := places[nodeID{trees[i], ids[i]}]
+		l, _ := places.find(trees[i], ids[i])
 		if l.leaf {
 			continue
 		}
@@ -87,31 +142,30 @@ func (f *forest) connect(places map[nodeID]link, trees, ids, yes, no []int) erro
 			id  int
 			set *link
 		}{{yes[i], &f.nodes[l.at].yes}, {no[i], &f.nodes[l.at].no}} {
-			id := nodeID{trees[i], to.id}
-			target, ok := places[id]
+			target, ok := places.find(trees[i], to.id)
 			if !ok {
 				return fmt.Errorf("node %d of tree %d leads to node %d, which does not exist", ids[i], trees[i], to.id)
 			}
-			child[id] = true
+			child[target.leaf][target.at] = true
 			*to.set = target
 		}
 	}
 	rooted := map[int]bool{}
-	for i := range ids {
-		id := nodeID{trees[i], ids[i]}
-		if child[id] {
+	for i, tree := range trees {
+		l, _ := places.find(tree, ids[i])
+		if child[l.leaf][l.at] {
 			continue
 		}
-		if rooted[id.tree] {
-			return fmt.Errorf("tree %d has more than one root", id.tree)
+		if rooted[tree] {
+			return fmt.Errorf("tree %d has more than one root", tree)
 		}
-		rooted[id.tree] = true
-		f.roots = append(f.roots, places[id])
+		rooted[tree] = true
+		f.roots = append(f.roots, l)
 	}
 	return nil
 }
 
-func (f *forest) addVotes(n *ir.Node, prefix string, places map[nodeID]link) error {
+func (f *forest) addVotes(n *ir.Node, prefix string, places *places) error {
 	trees, ids, targets := n.Ints(prefix+"_treeids"), n.Ints(prefix+"_nodeids"), n.Ints(prefix+"_ids")
 	weights, err := floatList(n, prefix+"_weights")
 	if err != nil {
@@ -121,7 +175,7 @@ func (f *forest) addVotes(n *ir.Node, prefix string, places map[nodeID]link) err
 		return fmt.Errorf("%s_treeids, _nodeids, _ids and _weights have %d, %d, %d and %d elements, expected as many each", prefix, len(trees), len(ids), len(targets), len(weights))
 	}
 	for i, w := range weights {
-		l, ok := places[nodeID{trees[i], ids[i]}]
+		l, ok := places.find(trees[i], ids[i])
 		if !ok {
 			return fmt.Errorf("%s_nodeids: tree %d has no node %d", prefix, trees[i], ids[i])
 		}
