@@ -28,7 +28,8 @@ type stftCases struct{}
 
 func (stftCases) Cases() []op.Case {
 	return []op.Case{{Name: "frames", In: list(f32s([]int{2, 3, 1}, 1, 2, 3, 4, 5, 6), i64(1), f32s([]int{2}, 1, 1)),
-		Out: list(f32s([]int{2, 2, 2, 2}, 3, 0, -1, 0, 5, 0, -1, 0, 9, 0, -1, 0, 11, 0, -1, 0))}}
+		Out: list(f32s([]int{2, 2, 2, 2}, 3, 0, -1, 0, 5, 0, -1, 0, 9, 0, -1, 0, 11, 0, -1, 0))},
+		{Name: "real signals of two dimensions", In: list(f32s([]int{1, 3}, 1, 2, 3), i64(1), f32s([]int{2}, 1, 1)), Out: list(f32s([]int{1, 2, 2, 2}, 3, 0, -1, 0, 5, 0, -1, 0))}}
 }
 
 // windowCases are the numbers of windows of 4 and of 3.

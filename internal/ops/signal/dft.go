@@ -229,7 +229,7 @@ func stftInfer(c *op.Infer) error {
 			bins = shape.Const(length/2 + 1)
 		}
 	}
-	if len(x.Shape) == 3 {
+	if len(x.Shape) == 3 || len(x.Shape) == 2 { // PyTorch writes real signals without the last dimension
 		batch = x.Shape[0]
 		step, ok := c.In[1].Ints()
 		n, fixed := x.Shape[1].Int()
@@ -237,7 +237,7 @@ func stftInfer(c *op.Infer) error {
 			frames = shape.Const(max(0, 1+floorDiv(n-length, step[0])))
 		}
 	} else if x.Shape != nil {
-		return fmt.Errorf("signal has shape %v, expected 3 dimensions: batch, time and parts", x.Shape)
+		return fmt.Errorf("signal has shape %v, expected 3 dimensions, batch, time and parts, or 2 of real signals", x.Shape)
 	}
 	c.Set(0, x.DType, shape.Shape{batch, frames, bins, shape.Const(2)})
 	return nil
@@ -253,8 +253,12 @@ func floorDiv(a, b int) int {
 
 func stftRef(c *op.Call) error {
 	x := c.In[0]
-	if x.Rank() != 3 || x.Shape[2] != 1 && x.Shape[2] != 2 {
-		return fmt.Errorf("signal is %s, expected [batch, time, 1 or 2]", x)
+	parts := 1
+	if x.Rank() == 3 {
+		parts = x.Shape[2]
+	}
+	if x.Rank() != 2 && x.Rank() != 3 || parts != 1 && parts != 2 {
+		return fmt.Errorf("signal is %s, expected [batch, time, 1 or 2] or [batch, time]", x)
 	}
 	step, err := scalarInt(c, 1)
 	if err != nil {
@@ -286,7 +290,7 @@ func stftRef(c *op.Call) error {
 	for b := range x.Shape[0] {
 		for f := range frames {
 			for k := range frame {
-				frame[k] = pair(v, (b*x.Shape[1]+f*step+k)*x.Shape[2], x.Shape[2])
+				frame[k] = pair(v, (b*x.Shape[1]+f*step+k)*parts, parts)
 				if window != nil {
 					frame[k] *= complex(window[k], 0)
 				}
