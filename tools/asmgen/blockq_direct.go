@@ -138,7 +138,7 @@ func (k *bqDirect) finish(a bqArgs, panels reg.GPVirtual) {
 	TESTQ(s.residual, s.residual)
 	JEQ(LabelRef("row"))
 	ADDQ(a.field(bqAt), s.residual)
-	s.loop("row", func() {}, func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
+	s.loop("row", func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
 	MOVQ(a.field(bqAcc), k.out)
 }
 

@@ -25,28 +25,26 @@ func (v bqLevel) finish() {
 	s := &bqStore{bqLevel: v, acc: a.load(bqfAcc), y: a.load(bqfY), residual: a.load(bqfResidual), rows: a.load(bqfRows)}
 	bias := a.load(bqfBias)
 	s.bias = bias
-	ahead := a.load(bqfAhead)
+	s.ahead = a.load(bqfAhead)
 	s.ldy, s.ldr = a.load(bqfLDY), a.load(bqfLDR)
 	m := v.columnMasks(a.field(bqfMask))
 	for range v.halves() {
 		s.biases, s.sums, s.added = append(s.biases, v.zeroed()), append(s.sums, v.reg()), append(s.added, v.reg())
 	}
 	TESTQ(bias, bias)
-	JEQ(LabelRef("row"))
+	JEQ(LabelRef("biased"))
 	for h, b := range s.biases {
 		m.load(Mem{Base: bias, Disp: 32 * h}, h, b)
 	}
-	body := func(kind string, load, store func(h int, r reg.VecVirtual, m Mem)) {
-		s.loop(kind, func() { PREFETCHT0(Mem{Base: s.y, Index: ahead, Scale: 1}) }, load, store)
-	}
+	Label("biased")
 	if !v.wide { // a store with a mask is slow on some processors
 		CMPQ(a.field(bqfMask), U32(0xffff))
 		JNE(LabelRef("row"))
-		body("whole", func(_ int, r reg.VecVirtual, at Mem) { v.load(at, r) }, func(_ int, r reg.VecVirtual, at Mem) { v.store(r, at) })
+		s.loop("whole", func(_ int, r reg.VecVirtual, at Mem) { v.load(at, r) }, func(_ int, r reg.VecVirtual, at Mem) { v.store(r, at) })
 		VZEROUPPER()
 		RET()
 	}
-	body("row", func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
+	s.loop("row", func(h int, r reg.VecVirtual, at Mem) { m.load(at, h, r) }, func(h int, r reg.VecVirtual, at Mem) { m.store(r, at, h) })
 	VZEROUPPER()
 	RET()
 }
@@ -56,13 +54,17 @@ type bqStore struct {
 	bqLevel
 	acc, y, residual, rows reg.GPVirtual
 	bias, ldy, ldr         Op
+	ahead                  reg.Register     // bytes to what is prefetched, or nil
 	biases, sums, added    []reg.VecVirtual // of each half of the columns
 }
 
 // loop stores rows at acc, plus the bias unless it is nil, plus the residual unless it is nil.
-func (s *bqStore) loop(kind string, prefetch func(), load, store func(h int, r reg.VecVirtual, m Mem)) {
+func (s *bqStore) loop(kind string, load, store func(h int, r reg.VecVirtual, m Mem)) {
 	Label(kind)
-	prefetch()
+	if s.ahead != nil { // lines that other processors may have written
+		LEAQ(Mem{Base: s.y, Index: s.ahead, Scale: 1}, reg.R9)
+		PREFETCHW(reg.R9, 0)
+	}
 	x := s.sums
 	for h := range x {
 		s.load(Mem{Base: s.acc, Disp: 32 * h}, x[h])
@@ -75,6 +77,9 @@ func (s *bqStore) loop(kind string, prefetch func(), load, store func(h int, r r
 	Label(kind + "nobias")
 	TESTQ(s.residual, s.residual)
 	JEQ(LabelRef(kind + "store"))
+	if s.ahead != nil {
+		PREFETCHT0(Mem{Base: s.residual, Index: s.ahead, Scale: 1})
+	}
 	for h := range x {
 		load(h, s.added[h], Mem{Base: s.residual, Disp: 32 * h})
 		VADDPS(s.added[h], x[h], x[h])

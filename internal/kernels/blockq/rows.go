@@ -88,7 +88,8 @@ func (r *inputRows) quantize(dst []byte, l *layout, x []float32, m, k, stride in
 	pairs := kern.pairsOf(l, m)
 	r.kern, r.m, r.k, r.pairs, r.data = kern, m, k, pairs, aligned(dst)
 	r.last = kern.tileSize(m, tiling.Ceil(m, kern.mr)-1)
-	if last := r.tile((m - 1) / kern.mr); last.rows < last.size {
+	var last rowTile
+	if r.tile((m-1)/kern.mr, &last); last.rows < last.size {
 		clear(r.data[(m-1)/kern.mr*kern.mr*(k/groupSize)*rowGroupBytes(pairs):]) // rows that only fill up
 	}
 	r.x, r.stride = x, stride
@@ -170,7 +171,9 @@ func (r *inputRows) quantizeRow(a *quantizeArgs, row int) {
 
 // place points the arguments at a row of X and of its tile.
 func (r *inputRows) place(a *quantizeArgs, row int) {
-	t, i := r.tile(row/r.kern.mr), row%r.kern.mr
+	var t rowTile
+	i := row % r.kern.mr
+	r.tile(row/r.kern.mr, &t)
 	*a = quantizeArgs{
 		x: unsafe.Pointer(&r.x[row*r.stride]),
 		q: unsafe.Add(t.q, qBytes(r.pairs)*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
@@ -185,9 +188,11 @@ type rowTile struct {
 	rows, size               int // those that exist, and of the tile
 }
 
-func (r *inputRows) tile(i int) rowTile {
+// tile says where tile i is. Its caller has it in memory, since a copy of what was just
+// written would wait until results before it are in the cache.
+func (r *inputRows) tile(i int, t *rowTile) {
 	groups, first := r.k/groupSize, i*r.kern.mr
-	t := rowTile{rows: r.m - first, size: r.last}
+	t.rows, t.size = r.m-first, r.last
 	if t.rows > r.kern.mr {
 		t.rows, t.size = r.kern.mr, r.kern.mr
 	}
@@ -196,5 +201,4 @@ func (r *inputRows) tile(i int) rowTile {
 	t.d = unsafe.Add(t.q, each*qBytes(r.pairs))
 	t.s, t.c = unsafe.Add(t.d, 4*each), unsafe.Add(t.d, 8*each)
 	t.sHalf, t.cHalf = unsafe.Add(t.d, 12*each), unsafe.Add(t.d, 20*each)
-	return t
 }

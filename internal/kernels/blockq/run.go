@@ -103,6 +103,7 @@ const (
 type workspace struct {
 	acc    unsafe.Pointer // accBytes of results
 	args   args
+	tile   rowTile
 	finish finishArgs
 	prompt promptArgs
 	stream *[]byte // for panels of weights that are not packed yet
@@ -144,7 +145,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.args, w.finish, w.half, w.acc = args{}, finishArgs{}, halfArgs{}, nil
+	w.args, w.tile, w.finish, w.half, w.acc = args{}, rowTile{}, finishArgs{}, halfArgs{}, nil
 	w.endStream()
 	t.slots.Give(slot)
 }
@@ -164,7 +165,8 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 		bytes = againDirect
 	}
 	kern, a, panelBytes := t.plan.kern, &w.args, t.plan.layout.panelBytes(t.K)
-	most := min(maxRows*maxTiles/t.rows.tile(part.Tile).size, max(1, bytes/panelBytes))
+	t.rows.tile(part.Tile, &w.tile)
+	most := min(maxRows*maxTiles/w.tile.size, max(1, bytes/panelBytes))
 	for first := part.Tile; first < part.TileEnd; first += t.plan.block {
 		last := min(first+t.plan.block, part.TileEnd)
 		for from := part.Panel; from < part.PanelEnd; from += most {
@@ -183,9 +185,9 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 
 // directTile multiplies a tile of rows by some panels, which the arguments point at.
 func (t *Task) directTile(w *workspace, i, from, to int) {
-	x := t.rows.tile(i)
-	t.setRows(&w.args, &x)
-	a := &w.args
+	x, a := &w.tile, &w.args
+	t.rows.tile(i, x)
+	t.setRows(a, x)
 	a.units, a.panels, a.acc = t.K/t.plan.layout.unit(), to-from, w.acc
 	t.place(w, i*t.plan.mr, x.rows, from)
 	w.finish.acc, w.finish.mask = w.acc, t.mask(to-1)
@@ -214,8 +216,9 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 			p.kern.unpack[p.layout.format](a.arg())
 			a.units = groups
 			for i := first; i < last; i++ {
-				x := t.rows.tile(i)
-				t.setRows(a, &x)
+				x := &w.tile
+				t.rows.tile(i, x)
+				t.setRows(a, x)
 				p.kern.tile[p.layout.kind()](a.arg())
 				t.finish(w, i*p.kern.mr, x.rows, j, 0)
 			}

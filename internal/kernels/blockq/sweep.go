@@ -33,10 +33,14 @@ func (k kind) slotBytes() int {
 	return [...]int{plain: 9, offset: 10, pair: 11, twoOffsets: 11, signed: 17}[k] * vector
 }
 
+// sweepStep is the bytes from a panel's results to the next one's. It is no power of two:
+// a load waits for a store that is 4 KiB, or a multiple of them, away and not long ago.
+func sweepStep(rows int) int { return 4 * cols * (rows + 1) }
+
 // planSweep cuts for sweepKernels.
 func (p *plan) planSweep() {
 	slots := sweepPanels * p.layout.kind().slotBytes() // of a group
-	acc := 4 * cols * p.kern.tileSize(p.m, 0) * sweepPanels
+	acc := sweepPanels * sweepStep(p.kern.tileSize(p.m, 0))
 	p.groups = 1
 	if acc+sweepSpill+2*slots <= sweepBytes {
 		p.groups = 2
@@ -47,7 +51,7 @@ func (p *plan) planSweep() {
 // sweep multiplies tiles of rows by some panels at a time.
 func (t *Task) sweep(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
-	at := 4 * cols * p.kern.tileSize(p.m, 0) * sweepPanels
+	at := sweepPanels * sweepStep(p.kern.tileSize(p.m, 0))
 	a.spill, a.values = unsafe.Pointer(&scratch[at]), unsafe.Pointer(&scratch[at+sweepSpill])
 	a.acc, a.zero = w.acc, p.layout.shift()
 	w.finish.ahead = 2 * 4 * cols // those after the next panel
@@ -57,12 +61,13 @@ func (t *Task) sweep(w *workspace, scratch []byte, part *tiling.Part) {
 		to := min(from+batch, part.PanelEnd)
 		packed := t.panels(w, from, to)
 		for i := part.Tile; i < part.TileEnd; i++ {
-			x := t.rows.tile(i)
-			results := scratch[:4*cols*x.size*(to-from)]
-			clear(results)
-			t.sweepTile(a, &x, packed, to-from)
+			x := &w.tile
+			t.rows.tile(i, x)
+			step := sweepStep(x.size)
+			clear(scratch[:step*(to-from)])
+			t.sweepTile(a, x, packed, to-from)
 			for j := from; j < to; j++ {
-				t.finish(w, i*p.kern.mr, x.rows, j, (j-from)*x.size)
+				t.finish(w, i*p.kern.mr, x.rows, j, (j-from)*step/(4*cols))
 			}
 		}
 	}
@@ -76,27 +81,28 @@ func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int)
 	if l.nibbles() {
 		rows = s.nibbles[k]
 	}
-	unit, panelBytes, groups := l.unit()/groupSize, l.panelBytes(t.K), t.K/groupSize
-	a.panels, a.ahead, a.step, a.slots = panels, panelBytes, 4*cols*x.size, panels*k.slotBytes()
-	a.group, a.lines = l.groupBytes(), tiling.Ceil(l.groupBytes(), vector)
+	unit, panelBytes, groups := log2(l.unit()/groupSize), l.panelBytes(t.K), t.K/groupSize
+	header, groupBytes, unitBytes := l.headerBytes(), l.groupBytes(), l.unitBytes()
+	place := func(g int) int { return g>>unit*unitBytes + g&(1<<unit-1)*groupBytes }
+	a.panels, a.ahead, a.step, a.slots = panels, panelBytes, sweepStep(x.size), panels*k.slotBytes()
+	a.group, a.lines = groupBytes, tiling.Ceil(groupBytes, vector)
 	a.gap, a.share = panelBytes-vector*a.lines, tiling.Ceil(2*panels*a.lines, x.size)
+	t.setRows(a, x)
+	q, numbers := groupSize*p.groups*x.size, 4*p.groups*x.size
 	for g := 0; g < groups; g += p.groups {
 		n := min(p.groups, groups-g)
-		a.header = l.headerBytes() + g%unit*l.groupBytes()
-		a.w, a.units = unsafe.Add(packed, g/unit*l.unitBytes()+a.header), n
+		a.header = header + g&(1<<unit-1)*groupBytes
+		a.w, a.units = unsafe.Add(packed, place(g)+header), n
 		spread(a.arg())
 		next := g + n + 1 // the one after the next may be used too soon
-		a.fetch = int(uintptr(packed)) + next/unit*l.unitBytes() + next%unit*l.groupBytes()
+		a.fetch = int(uintptr(packed)) + place(next)
 		if next >= groups { // of the panels that follow these
 			a.fetch += (panels - 1) * panelBytes
 		}
-		t.setRows(a, x)
-		a.q = unsafe.Add(a.q, groupSize*g*x.size)
-		a.d = unsafe.Add(a.d, 4*g*x.size)
-		a.s = unsafe.Add(a.s, 4*g*x.size*k.sums())
-		a.c = unsafe.Add(a.c, 4*g*x.size*k.sums())
 		a.units = n
 		rows(a.arg())
+		a.q, a.d = unsafe.Add(a.q, q), unsafe.Add(a.d, numbers)
+		a.s, a.c = unsafe.Add(a.s, numbers*k.sums()), unsafe.Add(a.c, numbers*k.sums())
 	}
 }
 

@@ -75,8 +75,9 @@ func (t *Task) groups(w *workspace, first, last, from, to, g, end int) {
 	}
 	a.acc = w.acc
 	for i := first; i < last; i += a.tiles {
-		x := t.rows.tile(i)
-		t.setRows(a, &x)
+		x := &w.tile
+		t.rows.tile(i, x)
+		t.setRows(a, x)
 		a.q = unsafe.Add(a.q, g*x.size*qBytes(l.tileKind().pairs()))
 		a.d = unsafe.Add(a.d, 4*g*x.size)
 		a.s = unsafe.Add(a.s, 4*g*x.size*l.tileKind().sums())
@@ -109,7 +110,8 @@ func (t *Task) finishTiles(w *workspace, first, last, from, to int) {
 	w.finish.ahead = 4 * cols // the next panel's
 	at := 0                   // row of acc
 	for i := first; i < last; i++ {
-		x := t.rows.tile(i)
+		x := &w.tile
+		t.rows.tile(i, x)
 		for j := from; j < to; j++ {
 			t.finish(w, i*t.plan.kern.mr, x.rows, j, at)
 			at += x.size
