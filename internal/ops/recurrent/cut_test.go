@@ -119,6 +119,10 @@ var layers = []layer{
 	{name: "GRU", dirs: 1, seq: 5, batch: 2, in: 7, hidden: 288, state: true, lens: true},
 	{name: "GRU", dirs: 2, seq: 4, batch: 3, in: 7, hidden: 45, lens: true},
 	{name: "GRU", dirs: 1, seq: 5, batch: 1, in: 7, hidden: 256, linear: true, batchFirst: true},
+	{name: "GRU", dirs: 1, seq: 4, batch: 1, in: 7, hidden: 100, linear: true, state: true},
+	{name: "GRU", dirs: 2, seq: 4, batch: 20, in: 7, hidden: 200, linear: true},
+	{name: "LSTM", dirs: 1, seq: 4, batch: 1, in: 20, hidden: 100, state: true, lens: true},
+	{name: "LSTM", dirs: 1, seq: 3, batch: 5, in: 20, hidden: 333},
 	{name: "RNN", dirs: 1, seq: 3, batch: 17, in: 8, hidden: 800, batchFirst: true},
 }
 

@@ -40,7 +40,7 @@ type kernel struct {
 // direction is one direction of the layer.
 type direction struct {
 	x     gemm.Task    // inputs by W
-	r     [2][]float32 // R in panels, of the gates of each phase
+	r     [2][]float32 // R in panels, by parts: of the first gates, and of those apart from them
 	acts  []func([]float32)
 	bias  []float32 // of x: that of W, and of R where it may be added beforehand
 	inner []float32 // GRU: R's bias of the last gate
@@ -138,18 +138,20 @@ func (k *kernel) prepare(p *op.Prep, d int) error {
 		return err
 	}
 	k.stateWeights(p, d)
+	bias := make([]float32, g)
 	l.bias, l.inner = make([]float32, g), make([]float32, h)
 	if p.Has(3) {
 		b := rows(p.In[3].Const, d, 2*g)
-		copy(l.bias, b[:g])
+		copy(bias, b[:g])
 		for i, x := range b[g:] {
 			if k.linear && i >= 2*h {
 				l.inner[i-2*h] = x
 			} else {
-				l.bias[i] += x
+				bias[i] += x
 			}
 		}
 	}
+	k.byParts(l.bias, bias, k.gates, 1)
 	l.x.ColBias.Data = l.bias
 	k.gemm = max(k.gemm, l.x.ScratchSize(p.Threads))
 	return nil
@@ -161,11 +163,15 @@ func rows(t *tensor.Tensor, d, n int) []float32 { return tensor.Of[float32](t)[d
 // inputWeights prepares the product of all inputs by the transpose of W.
 func (k *kernel) inputWeights(p *op.Prep, d int) error {
 	t, g := &k.dir[d].x, k.gates*k.hidden
-	w := gemm.Matrix{Data: rows(p.In[1].Const, d, g*k.in), Stride: k.in, Trans: true}
 	t.M, t.N, t.K = k.seq*k.batch, g, k.in
 	t.A.Stride, t.C.Stride = k.in, g
 	var err error
-	data := p.Pack(fmt.Sprint("W", d, "/", cpu.ISA()), 4*gemm.PackedSize(k.in, g, 1), func(dst []byte) {
+	data := p.Pack(k.packed("W", d), 4*gemm.PackedSize(k.in, g, 1), func(dst []byte) {
+		w := gemm.Matrix{Data: rows(p.In[1].Const, d, g*k.in), Stride: k.in, Trans: true}
+		if len(k.parts) > 1 {
+			w.Data = make([]float32, g*k.in)
+			k.byParts(w.Data, rows(p.In[1].Const, d, g*k.in), k.gates, k.in)
+		}
 		_, err = gemm.PackB(tensor.View[float32](dst), w, k.in, g, 1, 0)
 	})
 	if err == nil {
@@ -174,18 +180,40 @@ func (k *kernel) inputWeights(p *op.Prep, d int) error {
 	return err
 }
 
-// stateWeights packs the transpose of R: the gates of each phase in panels of their
-// own.
+// packed is the name of weights in the order of parts.
+func (k *kernel) packed(name string, of ...any) string {
+	return fmt.Sprint(append([]any{name}, append(of, "/", len(k.parts), "/", cpu.ISA())...)...)
+}
+
+// stateWeights packs the transpose of R: the gates of each part that are multiplied alike,
+// in panels of their own.
 func (k *kernel) stateWeights(p *op.Prep, d int) {
-	m, g := &k.pieces[0].micro, k.gates*k.hidden
-	r := rows(p.In[2].Const, d, g*k.hidden)
-	for phase := range k.phases() {
-		first, gates := k.phase(phase)
-		w := gemm.Matrix{Data: r[first*k.hidden*k.hidden:], Stride: k.hidden, Trans: true}
-		n := gates * k.hidden
-		data := p.Pack(fmt.Sprint("R", d, ".", phase, "/", cpu.ISA()), 4*m.PanelSize(k.hidden, n), func(dst []byte) {
-			m.Pack(tensor.View[float32](dst), &w, k.hidden, n)
+	m, h := &k.pieces[0].micro, k.hidden
+	r := rows(p.In[2].Const, d, k.gates*h*h)
+	for i := range k.blocks() {
+		first, gates := k.gatesOf(i)
+		size := 0
+		for _, x := range k.parts {
+			size += m.PanelSize(h, gates*x.width())
+		}
+		data := p.Pack(k.packed("R", d, ".", i), 4*size, func(dst []byte) {
+			k.packStates(tensor.View[float32](dst), r[first*h*h:], gates)
 		})
-		k.dir[d].r[phase] = tensor.View[float32](data)
+		k.dir[d].r[i] = tensor.View[float32](data)
+	}
+}
+
+// packStates packs so many gates of R, by parts.
+func (k *kernel) packStates(dst, r []float32, gates int) {
+	m, h := &k.pieces[0].micro, k.hidden
+	w := gemm.Matrix{Data: r, Stride: h, Trans: true}
+	if len(k.parts) > 1 {
+		w.Data = make([]float32, gates*h*h)
+		k.byParts(w.Data, r, gates, h)
+	}
+	for _, x := range k.parts {
+		n := gates * x.width()
+		m.Pack(dst, &w, h, n)
+		w.Data, dst = w.Data[n*h:], dst[m.PanelSize(h, n):]
 	}
 }

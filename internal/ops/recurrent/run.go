@@ -23,7 +23,7 @@ type run struct {
 // states is the memory of a direction.
 type states struct {
 	x        []float32 // products of all inputs by W
-	gates    []float32 // of each sequence
+	gates    []float32 // of each sequence, which begins a cache line, as in all that follow
 	h, next  []float32 // the states before and after the step; the same where nobody else reads them
 	c, reset []float32
 }
@@ -37,8 +37,8 @@ func (k *kernel) ScratchBytes() int {
 
 // floats is the size of each field of states.
 func (k *kernel) floats() [6]int {
-	g, n := k.gates*k.hidden, k.batch*k.hidden
-	p := [...]int{k.seq * k.batch * g, k.batch * g, n, 0, 0, 0}
+	n := k.batch * lines(k.hidden)
+	p := [...]int{k.seq * k.batch * k.gates * k.hidden, k.batch * lines(k.gates*k.hidden), n, 0, 0, 0}
 	if !k.whole() {
 		p[3] = n
 	}
@@ -50,6 +50,10 @@ func (k *kernel) floats() [6]int {
 	}
 	return p
 }
+
+// lines rounds floats up to whole cache lines, so that threads that have a sequence each
+// do not write to the same ones: that took as long as the sequences one after the other.
+func lines(floats int) int { return (floats + 15) &^ 15 }
 
 // Run computes the layer.
 func (k *kernel) Run(c *op.Call) error {
@@ -148,7 +152,7 @@ func (k *kernel) loadState(c *op.Call, i int, state []float32, d int) {
 		return
 	}
 	for b := range k.batch {
-		copy(state[b*k.hidden:(b+1)*k.hidden], tensor.Of[float32](t)[k.stateAt(d, b):])
+		copy(state[b*lines(k.hidden):][:k.hidden], tensor.Of[float32](t)[k.stateAt(d, b):])
 	}
 }
 
@@ -166,7 +170,7 @@ func (k *kernel) storeState(c *op.Call, i int, state []float32, d int) {
 	}
 	out := tensor.Of[float32](c.Output(i, dtype.Float32, k.states...))
 	for b := range k.batch {
-		copy(out[k.stateAt(d, b):], state[b*k.hidden:(b+1)*k.hidden])
+		copy(out[k.stateAt(d, b):], state[b*lines(k.hidden):][:k.hidden])
 	}
 }
 

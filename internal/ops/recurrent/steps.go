@@ -12,12 +12,21 @@ func (k *kernel) phases() int {
 	return 1
 }
 
-// phase gives the first gate whose product a phase computes, and their number.
-func (k *kernel) phase(i int) (first, gates int) {
+// blocks of gates, each of which is multiplied alike: GRU's candidate is apart, since its
+// product comes in a phase of its own, or has its own bias.
+func (k *kernel) blocks() int {
+	if k.name == "GRU" {
+		return 2
+	}
+	return 1
+}
+
+// gatesOf gives the first gate of a block, and their number.
+func (k *kernel) gatesOf(block int) (first, gates int) {
 	switch {
-	case !k.resets():
+	case k.name != "GRU":
 		return 0, k.gates
-	case i == 0:
+	case block == 0:
 		return update, 2
 	}
 	return candidate, 1
@@ -33,40 +42,43 @@ func (k *kernel) advance(p *piece, i, phase int) {
 	}
 	k.multiply(p, state, phase, i)
 	for b := p.row; b < p.end; b++ {
-		w := k.row(p, b, i)
-		switch {
-		case w.over:
-			copy(w.next, w.h)
-		case k.resets() && phase == 0:
-			k.reset(&w)
-		default:
-			k.finish(&w)
+		for _, x := range p.parts {
+			w := k.row(p, x, b, i)
+			switch {
+			case w.over:
+				copy(w.next, w.h)
+			case k.resets() && phase == 0:
+				k.reset(&w)
+			default:
+				k.finish(&w)
+			}
 		}
 	}
 }
 
-// A row is a sequence at a step, as far as a piece has it.
+// A row is a part of a sequence at a step.
 type row struct {
 	l       *direction
-	gates   []float32    // from the piece's first element of the first gate on
+	gates   []float32    // one after the other
 	gate    [4][]float32 // first what the states give, then the gates
 	x       [4][]float32 // what the input gives to them
 	h, next []float32
 	c       []float32
 	reset   []float32
 	out     []float32 // or nil
-	col     int       // the first element of the piece
+	col     int       // the first element of the part
 	over    bool
 }
 
-func (k *kernel) row(p *piece, b, i int) row {
+func (k *kernel) row(p *piece, part elements, b, i int) row {
 	s, d := &k.run.states[p.direction], k.run.first+p.direction
-	w := row{l: &k.dir[d], col: p.col}
+	w := row{l: &k.dir[d], col: part.col}
 	of := func(v []float32) []float32 {
 		if len(v) == 0 {
 			return nil
 		}
-		return v[b*k.hidden+p.col : b*k.hidden+p.last]
+		v = v[b*lines(k.hidden):]
+		return v[part.col:part.last]
 	}
 	w.h, w.next, w.c, w.reset = of(s.h), of(s.next), of(s.c), of(s.reset)
 	t, ok := k.time(d, b, i)
@@ -75,14 +87,14 @@ func (k *kernel) row(p *piece, b, i int) row {
 		return w
 	}
 	g := k.gates * k.hidden
-	x := s.x[k.inputAt(t, b)/k.in*g:][:g]
-	w.gates = s.gates[b*g+p.col : (b+1)*g]
+	from, n := k.gates*part.col, part.width()
+	x := s.x[k.inputAt(t, b)/k.in*g+from:]
+	w.gates = s.gates[b*lines(g)+from:][:k.gates*n]
 	for j := range k.gates {
-		w.gate[j] = s.gates[b*g+j*k.hidden:][p.col:p.last]
-		w.x[j] = x[j*k.hidden:][p.col:p.last]
+		w.gate[j], w.x[j] = w.gates[j*n:][:n], x[j*n:][:n]
 	}
 	if k.run.out != nil {
-		w.out = k.run.out[k.outputAt(t, d, b):][p.col:p.last]
+		w.out = k.run.out[k.outputAt(t, d, b):][part.col:part.last]
 	}
 	return w
 }
@@ -131,7 +143,7 @@ func (k *kernel) lstm(w *row) {
 		k.sum(w, g)
 	}
 	if k.lstmCell != nil {
-		k.lstmCell(w.gates, k.hidden, w.c, w.next)
+		k.lstmCell(w.gates, len(w.c), w.c, w.next)
 		return
 	}
 	k.peephole(w, input, 0)
@@ -188,7 +200,7 @@ func (k *kernel) gru(w *row) {
 		if k.linear {
 			x = w.x[candidate]
 		}
-		k.gruCell(w.gates, k.hidden, x, w.h, w.next)
+		k.gruCell(w.gates, len(w.h), x, w.h, w.next)
 		return
 	}
 	k.activate(w, update, 0)
