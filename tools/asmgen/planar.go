@@ -12,9 +12,9 @@ import (
 // channels.
 func (l vectorLevel) planarWidths() map[int]int {
 	if l.bytes == 64 {
-		return map[int]int{1: 8, 2: 8, 4: 6, 8: 3}
+		return map[int]int{1: 8, 2: 8, 3: 7, 4: 6, 8: 3}
 	}
-	return map[int]int{1: 8, 2: 5, 4: 3}
+	return map[int]int{1: 8, 2: 5, 3: 3, 4: 3}
 }
 
 // Offsets in bytes of conv's planarTile, which a test there checks.
@@ -38,7 +38,7 @@ const (
 // planar writes the kernels that compute some vectors of pixels of some channels of plain
 // output, and as many steps of these one after the other.
 func (l vectorLevel) planar() {
-	for _, mr := range []int{1, 2, 4, 8} {
+	for _, mr := range []int{1, 2, 3, 4, 8} {
 		if nv := l.planarWidths()[mr]; nv > 0 {
 			l.planarTile(mr, nv)
 			l.planarTile(mr, 1)

@@ -300,6 +300,16 @@ func planar512_2x8(t *byte)
 //go:noescape
 func planar512_2x1(t *byte)
 
+// adds up 7 vectors of pixels of 3 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_3x7(t *byte)
+
+// adds up 1 vectors of pixels of 3 channels; t is a *planarTile.
+//
+//go:noescape
+func planar512_3x1(t *byte)
+
 // adds up 6 vectors of pixels of 4 channels; t is a *planarTile.
 //
 //go:noescape
@@ -560,6 +570,16 @@ func planar256_2x5(t *byte)
 //
 //go:noescape
 func planar256_2x1(t *byte)
+
+// adds up 3 vectors of pixels of 3 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_3x3(t *byte)
+
+// adds up 1 vectors of pixels of 3 channels; t is a *planarTile.
+//
+//go:noescape
+func planar256_3x1(t *byte)
 
 // adds up 3 vectors of pixels of 4 channels; t is a *planarTile.
 //

@@ -35,7 +35,7 @@ var tiles512 = &tileSet{
 
 	planeSwitch: 40,
 
-	planar: []planarKernel{{8, 3, planar512_8x3, planar512_8x1}, {4, 6, planar512_4x6, planar512_4x1}, {2, 8, planar512_2x8, planar512_2x1}, {1, 8, planar512_1x8, planar512_1x1}},
+	planar: []planarKernel{{8, 3, planar512_8x3, planar512_8x1}, {4, 6, planar512_4x6, planar512_4x1}, {3, 7, planar512_3x7, planar512_3x1}, {2, 8, planar512_2x8, planar512_2x1}, {1, 8, planar512_1x8, planar512_1x1}},
 
 	winogradInput:  winogradInput512,
 	winogradOutput: winogradOutput512,
@@ -54,7 +54,7 @@ var tiles256 = &tileSet{
 	activate:  activate256,
 	transpose: transpose256,
 
-	planar: []planarKernel{{4, 3, planar256_4x3, planar256_4x1}, {2, 5, planar256_2x5, planar256_2x1}, {1, 8, planar256_1x8, planar256_1x1}},
+	planar: []planarKernel{{4, 3, planar256_4x3, planar256_4x1}, {3, 3, planar256_3x3, planar256_3x1}, {2, 5, planar256_2x5, planar256_2x1}, {1, 8, planar256_1x8, planar256_1x1}},
 
 	winogradInput:  winogradInput256,
 	winogradOutput: winogradOutput256,

@@ -107,17 +107,11 @@ type joinedRunner struct {
 	channels int
 	sums     []float32
 	dst      []float32 // the image's output
-	lanes    []int     // where in a pixel's sums, from its first block's on, each channel of a phase is
 }
 
 func (t *TransposePlan) newJoinedRunner() *joinedRunner {
 	j := t.joined
-	r := &joinedRunner{joined: j, run: j.plan.NewRunner(), out: t.out, channels: t.p.Out}
-	b := j.plan.block
-	for o := range j.plan.p.Out {
-		r.lanes = append(r.lanes, o/b*j.plan.outputs*b+o%b)
-	}
-	return r
+	return &joinedRunner{joined: j, run: j.plan.NewRunner(), out: t.out, channels: t.p.Out}
 }
 
 func (r *joinedRunner) Run(p *pool.Pool, op Operands, out int) error {
@@ -145,17 +139,34 @@ func (r *joinedRunner) Do(y int) {
 	row := r.sums[y/high*r.plan.out[1]*b:]
 	for block := range blocks(r.channels, b) {
 		dst := r.dst[(block*r.out[0]+y)*r.out[1]*b:][:r.out[1]*b]
-		clear(dst)
-		for x := range wide {
-			first := (y%high*wide + x) * r.channels
-			lanes := r.lanes[first+block*b : first+min(r.channels, (block+1)*b)]
-			at := 0
-			for to := x * b; to < len(dst); to += wide * b {
-				v := dst[to:][:len(lanes)]
-				for o, lane := range lanes {
-					v[o] = row[at+lane]
-				}
-				at += b
+		channels := min(b, r.channels-block*b)
+		if channels < b {
+			clear(dst)
+		}
+		for x := range min(wide, r.out[1]) {
+			first := (y%high*wide+x)*r.channels + block*b
+			for done := 0; done < channels; { // they may lie in two blocks
+				o := first + done
+				lanes := min(channels-done, b-o%b)
+				moveLanes(dst[x*b+done:], row[o/b*r.plan.outputs*b+o%b:], lanes, blocks(r.out[1]-x, wide), wide*b, b)
+				done += lanes
+			}
+		}
+	}
+}
+
+// moveLanes moves some lanes of n pixels, whose steps are in floats.
+func moveLanes(dst, src []float32, lanes, n, dstStep, srcStep int) {
+	switch lanes {
+	case 16:
+		copyPixels[[16]float32](dst, src, n, dstStep, srcStep)
+	case 8:
+		copyPixels[[8]float32](dst, src, n, dstStep, srcStep)
+	default:
+		for i := range n {
+			from := src[i*srcStep:][:lanes]
+			for l, v := range from {
+				dst[i*dstStep+l] = v
 			}
 		}
 	}

@@ -87,12 +87,22 @@ func (r *Runner) copied(t *window.Tile, a window.Area, in int, scratch []float32
 	return g
 }
 
-// copyRow copies in pieces: longer ones go around the caches on some processors.
+// copyRow copies as many numbers as dst has. Long rows go in pieces: longer copies go around the caches on some
+// processors. Short ones, of which there are many, need no call.
 func copyRow(dst, src []float32) {
-	const most = 256
+	const most, line = 256, 16
+	src = src[:len(dst)]
 	for len(dst) > most {
 		copy(dst[:most], src)
 		dst, src = dst[most:], src[most:]
 	}
-	copy(dst, src)
+	if len(dst) > 4*line || len(dst) < line {
+		copy(dst, src)
+		return
+	}
+	last := len(dst) - line
+	for i := 0; i < last; i += line {
+		*(*[line]float32)(dst[i:]) = *(*[line]float32)(src[i:])
+	}
+	*(*[line]float32)(dst[last:]) = *(*[line]float32)(src[last:])
 }

@@ -34,14 +34,14 @@ type planarKernel struct {
 	wide, narrow      func(t *byte)
 }
 
-// planarFits reports whether a layer is computed by the planar kernels: stride 1 over two
-// dimensions in float32, and outputs that leave half or more of a block empty, or groups that
+// planarFits reports whether a layer is computed by the planar kernels: stride 1 over the last two of two
+// or three dimensions in float32, and outputs that leave half or more of a block empty, or groups that
 // fill no whole blocks. A kernel of 1×1 does little beside bringing its input out of blocks, so
 // there the input has to be small, too, and then it pays where a third of the outputs' blocks is empty. On one core with AVX-512, groups of 4 channels (3×3, 128 channels at 56²)
 // take 446 µs instead of 1081, 64→3 at 128² 1150 instead of 2795, 8→8 at 128² 204 instead of 532.
 func planarFits(p Params, level cpu.Target) bool {
-	g, b := max(p.Groups, 1), Block(level)
-	if len(p.Kernel) != 2 || p.BF16 || atOr1(p.Stride, 0) != 1 || atOr1(p.Stride, 1) != 1 {
+	g, b, last := max(p.Groups, 1), Block(level), len(p.Kernel)-1
+	if last < 1 || last > 2 || p.BF16 || atOr1(p.Stride, last-1) != 1 || atOr1(p.Stride, last) != 1 {
 		return false
 	}
 	in, out := p.In/g, p.Out/g
@@ -49,7 +49,10 @@ func planarFits(p Params, level cpu.Target) bool {
 	case g > 1 && in == 1 && out == 1:
 		return false
 	case g > 1:
-		return sharesBlocks(p, b) && 2*in <= b || !sharesBlocks(p, b) && (in%b != 0 || out%b != 0)
+		if len(p.Kernel) == 2 && sharesBlocks(p, b) {
+			return 2*in <= b
+		}
+		return in%b != 0 || out%b != 0
 	case product(p.Kernel) == 1:
 		return 2*max(in, out) <= b || in <= 3*b && out > b && 3*blocks(out, b)*b > 4*out
 	}
@@ -59,7 +62,10 @@ func planarFits(p Params, level cpu.Target) bool {
 // planar is how a plan uses them.
 type planar struct {
 	in, out    int // channels of a group
-	h, w       window.Dim
+	d, h, w    window.Dim
+	lead       int // zeros before the first row
+	row        int // inputs of a row that are copied, from one on
+	from       int
 	pitch      int // of rows with their padding
 	rows       int // of outputs, at most, that a thread computes at once
 	kernels    []planarKernel
@@ -71,13 +77,33 @@ type planar struct {
 const planarBytes = 128 << 10
 
 func newPlanar(p Params, dims []window.Dim, level cpu.Target) *planar {
-	set := tileSetFor(level)
-	n := &planar{in: p.In / p.Groups, out: p.Out / p.Groups, h: dims[0], w: dims[1], kernels: set.planar, lanes: set.block}
-	n.pitch = n.w.Out + n.w.Dilation*(n.w.Kernel-1)
-	n.rows = min(max(1, planarBytes/4/(n.in*n.pitch)-n.halo()), n.h.Out)
-	n.biasFloats = (p.Out + 15) &^ 15
+	n := &planar{in: p.In / p.Groups, out: p.Out / p.Groups, biasFloats: (p.Out + 15) &^ 15}
+	n.lay(dims, n.out, level)
 	return n
 }
+
+// lay decides how rows lie beside each other. Zeros between two of them are the padding of both: after the first, and before the second.
+// pieces is the rows of results for each row of a channel.
+func (n *planar) lay(dims []window.Dim, pieces int, level cpu.Target) {
+	set := tileSetFor(level)
+	n.kernels, n.lanes = set.planar, set.block
+	n.d = window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
+	if len(dims) == 3 {
+		n.d = dims[0]
+	}
+	n.h, n.w = dims[len(dims)-2], dims[len(dims)-1]
+	width := n.w.Out + n.w.Dilation*(n.w.Kernel-1) // what a row of outputs sees
+	n.lead, n.from = min(max(n.w.Begin, 0), width), min(max(-n.w.Begin, 0), n.w.In)
+	n.row = min(n.w.In-n.from, width-n.lead)
+	n.pitch = max(n.row+max(n.lead, width-n.lead-n.row), n.w.Out)
+	n.rows = min(max(1, planarBytes/4/(max(n.planes(), pieces)*n.pitch)-n.halo()), n.h.Out)
+}
+
+// planes is the planes of input that an output sees; to the kernels each is a channel.
+func (n *planar) planes() int { return n.in * n.d.Kernel }
+
+// taps is the products of an output.
+func (n *planar) taps() int { return n.planes() * n.h.Kernel * n.w.Kernel }
 
 // halo is the rows of input beyond one for each row of output.
 func (n *planar) halo() int { return n.h.Dilation * (n.h.Kernel - 1) }
@@ -85,7 +111,7 @@ func (n *planar) halo() int { return n.h.Dilation * (n.h.Kernel - 1) }
 // slack is what a last step may read or write beyond the pixels.
 func (n *planar) slack() int { return n.lanes }
 
-func (n *planar) inFloats() int { return n.in*(n.rows+n.halo())*n.pitch + n.slack() }
+func (n *planar) inFloats() int { return n.planes()*(n.rows+n.halo())*n.pitch + n.lead + n.slack() }
 
 func (n *planar) pieceFloats() int {
 	return n.kernels[0].channels * (n.rows*n.pitch + n.slack())
@@ -103,13 +129,13 @@ func (n *planar) eachKernel(visit func(k *planarKernel, first int)) {
 	}
 }
 
-func (n *planar) perGroup() int { return n.in * n.h.Kernel * n.w.Kernel * n.out }
+func (n *planar) perGroup() int { return n.taps() * n.out }
 
-// pack writes the biases, then for each group and run of channels [input channel][row][column][channel].
+// pack writes the biases, then for each group and run of channels [input channel][depth][row][column][channel].
 func (n *planar) pack(dst, w, bias []float32) {
 	clear(dst[:n.biasFloats])
 	copy(dst, bias)
-	taps := n.in * n.h.Kernel * n.w.Kernel
+	taps := n.taps()
 	for g := range len(w) / n.perGroup() {
 		at := n.biasFloats + g*n.perGroup()
 		n.eachKernel(func(k *planarKernel, first int) {
@@ -165,8 +191,9 @@ func (n *planar) chunkRows(planes, threads int) int {
 func (r *planarRun) run(p *pool.Pool, op Operands) {
 	n := r.plan.planar
 	r.begin(p.Threads())
-	r.op, r.rows = op, n.chunkRows(op.N*r.plan.p.Groups, p.Threads())
-	p.RunFromEnds(op.N*r.plan.p.Groups*blocks(n.h.Out, r.rows), r)
+	planes := op.N * r.plan.p.Groups * n.d.Out
+	r.op, r.rows = op, n.chunkRows(planes, p.Threads())
+	p.RunFromEnds(planes*blocks(n.h.Out, r.rows), r)
 	r.op = Operands{}
 	r.end()
 }
@@ -177,7 +204,8 @@ func (r *planarRun) Do(i int) {
 	defer func() { r.free <- slot }()
 	n, p := r.plan.planar, &r.plan.p
 	bands := blocks(n.h.Out, r.rows)
-	group, y := i/bands, i%bands*r.rows // group of an image
+	plane, y := i/bands, i%bands*r.rows
+	group, depth := plane/n.d.Out, plane%n.d.Out // group of an image
 	rows := min(r.rows, n.h.Out-y)
 	if n.inPlace(p, rows) {
 		r.pointwise(&r.tiles[slot], group, y*n.w.Out, rows*n.w.Out)
@@ -186,12 +214,12 @@ func (r *planarRun) Do(i int) {
 	scratch := r.op.Scratch[slot*n.scratchPerThread():][:n.scratchPerThread()]
 	in, piece := scratch[:n.inFloats()], scratch[n.inFloats():]
 	inRows := rows + n.halo()
-	n.copyRows(in, r.op.In[group*n.in*n.h.In*n.w.In:][:n.in*n.h.In*n.w.In], n.h.First(y), inRows)
+	n.copyRows(in, r.op.In[group*n.inSize():][:n.inSize()], n.d.First(depth), n.h.First(y), inRows)
 
 	t := &r.tiles[slot]
 	*t = planarTile{
 		InChannel: inRows * n.pitch * 4, InRow: n.h.Dilation * n.pitch * 4, InCol: n.w.Dilation * 4,
-		Channels: n.in, KH: n.h.Kernel, KW: n.w.Kernel, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
+		Channels: n.planes(), KH: n.h.Kernel, KW: n.w.Kernel, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)),
 	}
 	if lo, hi, clamp := p.Act.clamp(); clamp && !p.Residual {
 		t.Lo, t.Hi = lo, hi
@@ -200,12 +228,12 @@ func (r *planarRun) Do(i int) {
 	stride := pixels + n.slack()
 	t.OutChannel = stride * 4
 	g := group % p.Groups
-	taps := n.in * n.h.Kernel * n.w.Kernel
+	taps := n.taps()
 	n.eachKernel(func(k *planarKernel, first int) {
 		weights := n.biasFloats + g*n.perGroup() + first*taps
 		n.compute(t, k, window.At(in, 0), window.At(piece, 0), window.At(r.op.Weights, weights*4), window.At(r.op.Weights, (g*n.out+first)*4), pixels)
 		for c := range k.channels {
-			r.finish(piece[c*stride:][:stride], (group*n.out+first+c)*n.h.Out*n.w.Out+y*n.w.Out, rows)
+			r.finish(piece[c*stride:][:stride], (((group*n.out+first+c)*n.d.Out+depth)*n.h.Out+y)*n.w.Out, rows)
 		}
 	})
 }
@@ -213,7 +241,7 @@ func (r *planarRun) Do(i int) {
 // inPlace reports whether rows are read and written where they are: with one tap there is nothing
 // between them, and no padding. 17→17 channels at 56² take 20 µs instead of the 59 that blocks take with AVX-512.
 func (n *planar) inPlace(p *Params, rows int) bool {
-	return isPointwise(*p) && !p.Residual && !p.Act.after() && rows*n.w.Out >= n.lanes
+	return len(p.Kernel) == 2 && isPointwise(*p) && !p.Residual && !p.Act.after() && rows*n.w.Out >= n.lanes
 }
 
 // pointwise computes some pixels of all channels of a group of an image.
@@ -234,16 +262,17 @@ func (r *planarRun) pointwise(t *planarTile, group, first, pixels int) {
 }
 
 // compute runs a kernel over so many pixels. A last step that would go beyond them begins
-// earlier, and computes some again.
+// earlier, and computes some again; where few remain, these go one vector at a time.
 func (n *planar) compute(t *planarTile, k *planarKernel, in, out, weights, bias unsafe.Pointer, pixels int) {
 	t.Weights, t.Bias = weights, bias
 	kernel, step := k.wide, k.vectors*n.lanes
-	if pixels < step {
-		kernel, step = k.narrow, n.lanes
-	}
-	most := max(1, callCycles/(n.in*n.h.Kernel*n.w.Kernel*k.channels*k.vectors))
+	most := max(1, callCycles/(n.taps()*k.channels*k.vectors))
 	for at := 0; at < pixels; {
-		t.Steps = min(most, (pixels-at)/step)
+		left := pixels - at
+		if left < step && 8*blocks(left, n.lanes) <= k.channels*k.vectors || pixels < step {
+			kernel, step = k.narrow, n.lanes
+		}
+		t.Steps = min(most, left/step)
 		if t.Steps == 0 {
 			at, t.Steps = max(0, pixels-step), 1
 		}
@@ -253,24 +282,39 @@ func (n *planar) compute(t *planarTile, k *planarKernel, in, out, weights, bias 
 	}
 }
 
-// copyRows copies rows of all channels from y on, with zeros around.
-func (n *planar) copyRows(dst, src []float32, y, rows int) {
-	to, from := min(max(n.w.Begin, 0), n.pitch), max(-n.w.Begin, 0)
-	count := max(0, min(n.w.In-from, n.pitch-to))
+// inSize is the input of a group.
+func (n *planar) inSize() int { return n.in * n.d.In * n.h.In * n.w.In }
+
+// copyRows copies rows of all planes from depth z and row y on, with zeros around.
+func (n *planar) copyRows(dst, src []float32, z, y, rows int) {
+	clear(dst[:n.lead])
+	dst = dst[n.lead:]
+	area := n.h.In * n.w.In
 	for c := range n.in {
-		plane := src[c*n.h.In*n.w.In:][:n.h.In*n.w.In]
-		for r := range rows {
-			row := dst[(c*rows+r)*n.pitch:][:n.pitch]
-			if at := y + r; at < 0 || at >= n.h.In {
-				clear(row)
-			} else {
-				clear(row[:to])
-				copy(row[to:to+count], plane[at*n.w.In+min(from, n.w.In):])
-				clear(row[to+count:])
+		for k := range n.d.Kernel {
+			at := z + k*n.d.Dilation
+			first, last := min(max(0, -y), rows), max(min(rows, n.h.In-y), 0) // of those that exist
+			if at < 0 || at >= n.d.In || first >= last {
+				first, last = rows, rows
 			}
+			clear(dst[:first*n.pitch])
+			clear(dst[last*n.pitch : rows*n.pitch])
+			if first < last {
+				plane := src[(c*n.d.In+at)*area:][:area]
+				for r := first; r < last; r++ {
+					row := dst[r*n.pitch:][:n.pitch]
+					copyRow(row[:n.row], plane[(y+r)*n.w.In+n.from:])
+					if gap := row[n.row:]; len(gap) == 1 { // the most frequent, without a call
+						gap[0] = 0
+					} else {
+						clear(gap)
+					}
+				}
+			}
+			dst = dst[rows*n.pitch:]
 		}
 	}
-	clear(dst[n.in*rows*n.pitch:][:n.slack()])
+	clear(dst[:n.slack()])
 }
 
 // finish writes rows of a channel to the output from a place on, with the residual and what is left of

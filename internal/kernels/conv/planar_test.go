@@ -38,6 +38,11 @@ func TestPlanarAgainstReference(t *testing.T) {
 					Pads: []int{2 + rng.IntN(4), 3, rng.IntN(4), 2 + rng.IntN(4)}, Residual: rng.IntN(2) == 0,
 					Act: Activation{Kind: Kind(rng.IntN(int(Silu) + 1)), Lo: -0.5, Hi: 1.5, Alpha: 0.1}}
 				spatial := []int{1 + rng.IntN(7), size}
+				if rng.IntN(3) == 0 { // a volume, whose depth may have strides
+					spatial = append([]int{1 + rng.IntN(5)}, spatial...)
+					p.Kernel, p.Stride, p.Dilation = append([]int{1 + rng.IntN(3)}, p.Kernel...), []int{1 + rng.IntN(2), 1, 1}, append([]int{1 + rng.IntN(2)}, p.Dilation...)
+					p.Pads = []int{rng.IntN(3), p.Pads[0], p.Pads[1], rng.IntN(3), p.Pads[2], p.Pads[3]}
+				}
 				if _, err := p.OutSpatial(spatial); err != nil {
 					continue
 				}

@@ -2,6 +2,7 @@ package conv
 
 import (
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -63,8 +64,16 @@ func (r *Reorder) Do(i int) {
 	plain := r.plain[(i/per*r.c+first)*r.plane:][:channels*r.plane]
 	blocked := r.blocked[i*r.plane*r.block:][:r.plane*r.block]
 	done := 0
-	if channels == r.block && r.squares != nil {
+	switch {
+	case channels == r.block && r.squares != nil:
 		done = r.whole(blocked, plain)
+	case channels >= 8 && r.toBlocked: // squares of 8 fit
+		clear(blocked)
+		transpose.Tile32(blocked, plain, r.block, r.plane, channels, r.plane)
+		return
+	case channels >= 8:
+		transpose.Tile32(plain, blocked, r.plane, r.block, r.plane, channels)
+		return
 	}
 	if r.toBlocked {
 		interleave(blocked, plain, channels, r.plane, r.block, done)

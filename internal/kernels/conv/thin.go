@@ -80,19 +80,18 @@ func (t *thinner) Do(i int) {
 	for y := range h.Out {
 		from, to := src[y*h.Stride*w.In*b:], dst[y*w.Out*b:]
 		if b == 16 {
-			copyPixels[[16]float32](to, from, w.Out, w.Stride)
+			copyPixels[[16]float32](to, from, w.Out, b, w.Stride*b)
 		} else {
-			copyPixels[[8]float32](to, from, w.Out, w.Stride)
+			copyPixels[[8]float32](to, from, w.Out, b, w.Stride*b)
 		}
 	}
 }
 
-// copyPixels copies n pixels, of which every stride-th is taken.
-func copyPixels[V [8]float32 | [16]float32](dst, src []float32, n, stride int) {
+// copyPixels copies n pixels; steps are in floats.
+func copyPixels[V [8]float32 | [16]float32](dst, src []float32, n, dstStep, srcStep int) {
 	var v V
-	b := len(v)
-	src = src[: ((n-1)*stride+1)*b : ((n-1)*stride+1)*b]
+	_, _ = dst[(n-1)*dstStep+len(v)-1], src[(n-1)*srcStep+len(v)-1]
 	for x := range n {
-		*(*V)(window.At(dst, x*b*4)) = *(*V)(window.At(src, x*stride*b*4))
+		*(*V)(window.At(dst, x*dstStep*4)) = *(*V)(window.At(src, x*srcStep*4))
 	}
 }

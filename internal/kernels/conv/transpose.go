@@ -95,7 +95,7 @@ func NewTranspose(p TransposeParams, spatial []int, level cpu.Target) (*Transpos
 		t.phases = append(t.phases, ph)
 		return err
 	})
-	if err == nil && p.planarFits() {
+	if err == nil && p.planarFits(level) {
 		t.planar = newPlanarTranspose(p, spatial, out, level)
 	} else if err == nil {
 		t.joined, err = p.join(spatial, out, level)
@@ -182,7 +182,7 @@ func (p TransposeParams) phase(sides []side, level cpu.Target) (phase, error) {
 func (p TransposeParams) algorithm(level cpu.Target) Algorithm {
 	b, g := Block(level), p.Groups
 	switch {
-	case p.planarFits() || len(p.Kernel) != 2 || p.Act.after() && product(p.Stride) > 1:
+	case p.planarFits(level) || len(p.Kernel) != 2 || p.Act.after() && product(p.Stride) > 1:
 		return Plain // the pass for the activation wants whole rows
 	case g > 1 && g == p.In && g == p.Out:
 		return Depthwise
@@ -257,11 +257,7 @@ func (t *TransposePlan) Pack(dst, weights, bias []float32) error {
 		return t.joined.pack(dst, t.p, weights, bias)
 	}
 	if t.planar != nil {
-		clear(dst[:t.planar.biasFloats])
-		copy(dst, bias)
-		for i, ph := range t.phases {
-			t.planar.phases[i].packPhase(dst, t.p.gather(ph.taps, weights))
-		}
+		t.planar.pack(dst, t.p, weights, bias)
 		return nil
 	}
 	for _, ph := range t.phases {

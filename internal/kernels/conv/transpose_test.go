@@ -61,10 +61,10 @@ func TestJoinedPhases(t *testing.T) {
 		more    []int
 		spatial []int
 	}{
-		{Params{In: 32, Out: 5, Kernel: []int{8, 8}, Stride: []int{4, 4}}, []int{3, 3}, []int{5, 6}},
-		{Params{In: 19, Out: 5, Kernel: []int{3, 2}, Stride: []int{3, 2}, Act: relu}, []int{1, 0}, []int{7, 4}},
-		{Params{In: 40, Out: 5, Kernel: []int{2, 2}, Stride: []int{2, 2}}, nil, []int{9, 17}},
-		{Params{In: 33, Out: 5, Kernel: []int{4, 4}, Stride: []int{4, 4}}, nil, []int{1, 1}},
+		{Params{In: 32, Out: 9, Kernel: []int{8, 8}, Stride: []int{4, 4}}, []int{3, 3}, []int{5, 6}},
+		{Params{In: 19, Out: 9, Kernel: []int{3, 2}, Stride: []int{3, 2}, Act: relu}, []int{1, 0}, []int{7, 4}},
+		{Params{In: 40, Out: 9, Kernel: []int{2, 2}, Stride: []int{2, 2}}, nil, []int{9, 17}},
+		{Params{In: 33, Out: 9, Kernel: []int{4, 4}, Stride: []int{4, 4}}, nil, []int{1, 1}},
 	} {
 		c.p.Groups = 1
 		p := TransposeParams{Params: c.p, OutputPadding: c.more}
@@ -146,15 +146,20 @@ func TestPlanarTranspose(t *testing.T) {
 		{Params{In: 16, Out: 3, Kernel: []int{5, 5}, Stride: []int{2, 2}, Pads: []int{2, 2, 2, 2}, Act: Activation{Kind: Silu}}, []int{1, 1}, []int{31, 65}},
 		{Params{In: 70, Out: 4, Kernel: []int{4, 4}, Stride: []int{2, 2}, Pads: []int{3, 4, 3, 4}}, nil, []int{20, 70}},
 		{Params{In: 5, Out: 2, Kernel: []int{1, 6}, Stride: []int{1, 2}, Pads: []int{0, 2, 0, 2}}, nil, []int{1, 200}},
+		{Params{In: 30, Out: 6, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Groups: 2}, []int{1, 0}, []int{11, 9}},
+		{Params{In: 5, Out: 1, Kernel: []int{4, 4, 4}, Stride: []int{2, 2, 2}, Pads: []int{1, 1, 1, 1, 1, 1}}, nil, []int{5, 6, 7}},
+		{Params{In: 6, Out: 6, Kernel: []int{3, 2, 5}, Stride: []int{2, 1, 4}, Pads: []int{0, 1, 2, 1, 0, 2}, Groups: 3, Act: relu}, []int{1, 0, 3}, []int{3, 4, 21}},
+		{Params{In: 7, Out: 2, Kernel: []int{2, 2, 2}, Stride: []int{2, 2, 2}}, nil, []int{3, 9, 9}},
+		{Params{In: 3, Out: 3, Kernel: []int{4, 4}, Stride: []int{4, 4}, Pads: []int{1, 1, 1, 1}}, nil, []int{1, 1}},
 	} {
 		p := TransposeParams{Params: c.p, OutputPadding: c.more}
-		p.Groups = 1
+		p.Groups = max(p.Groups, 1)
 		out, err := p.OutSpatial(c.spatial)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if full, _ := p.normalize(); full.planarFits() != (i != 3) { // in case 3 some phases have no taps
-			t.Errorf("%v: planar is %v", p, full.planarFits())
+		if full, _ := p.normalize(); full.planarFits(cpu.Generic) != (i != 3) { // in case 3 some phases have no taps
+			t.Errorf("%v: planar is %v", p, full.planarFits(cpu.Generic))
 		}
 		testTranspose(t, rng, ps, p, c.spatial, out, 1+i%2)
 	}
