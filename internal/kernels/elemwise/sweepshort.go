@@ -6,6 +6,9 @@ import "unsafe"
 // first, so that functions run over blocks of many rows and not over a few elements.
 const shortRow = 64
 
+// shortBlock is sweepBlock where inputs are spread out: there are more registers to keep in the first cache.
+const shortBlock = 1024
+
 // spread decides how inputs are read where rows are short: dense ones and single numbers
 // where they are, the others out of registers of their own.
 func (s *Sweep) spread() {
@@ -25,8 +28,8 @@ func (s *Sweep) spread() {
 func (s *Sweep) doShort(w *sweepSpace, memory []float32, lo, hi int) {
 	var steps [maxInputs]int
 	var c cursor
-	for ; lo < hi; lo += sweepBlock {
-		n := min(hi-lo, sweepBlock)
+	for ; lo < hi; lo += shortBlock {
+		n := min(hi-lo, shortBlock)
 		at := s.seek(lo)
 		s.gather(memory, at, n)
 		for k := range s.inputs {
@@ -39,27 +42,59 @@ func (s *Sweep) doShort(w *sweepSpace, memory []float32, lo, hi int) {
 	}
 }
 
-// gather spreads n elements from a place on.
-func (s *Sweep) gather(memory []float32, c cursor, n int) {
-	width, steps := s.row()
-	for done := 0; done < n; {
-		m := min(width-c.in, n-done)
-		for k := range s.inputs {
-			to := s.spreadTo[k]
-			if to < 0 {
-				continue
-			}
-			x := s.operand(k, c.off[k]+c.in*steps[k], m, steps[k])
-			if s.isBool[k] {
-				spreadRow(boolsOf(memory[to:][:sweepBlock])[done:done+m], x.Bool, x.Step)
-			} else {
-				spreadRow(memory[to+done:][:m], x.Float, x.Step)
-			}
+// gather spreads n elements of each input that must be, from a place on.
+func (s *Sweep) gather(memory []float32, at cursor, n int) {
+	for k := range s.inputs {
+		to := s.spreadTo[k]
+		if to < 0 {
+			continue
 		}
-		done += m
-		if c.in += m; c.in == width {
-			s.next(&c)
+		x := s.operand(k, 0, s.need[k], 1)
+		if s.isBool[k] {
+			spreadInput(s.Broadcast, boolsOf(memory[to:][:sweepBlock])[:n], x.Bool, k, at)
+		} else {
+			spreadInput(s.Broadcast, memory[to:][:n], x.Float, k, at)
 		}
+	}
+}
+
+// spreadInput fills dst with what input k has for the elements from a place on: as many
+// whole rows at once as follow each other along the dimension before the last.
+func spreadInput[T any](b *Broadcast, dst, src []T, k int, c cursor) {
+	last := len(b.dims) - 1
+	width, along, down := b.dims[last], b.strides[last][k], b.strides[last-1][k]
+	for len(dst) > 0 {
+		from := src[c.off[k]+c.in*along:]
+		rows := min(b.dims[last-1]-c.idx[last-1], len(dst)/width)
+		if c.in > 0 || rows == 0 { // a part of a row
+			n := min(width-c.in, len(dst))
+			spreadRow(dst[:n], from, along)
+			dst = dst[n:]
+			if c.in += n; c.in == width {
+				b.next(&c)
+			}
+			continue
+		}
+		spreadRows(dst[:rows*width], from, width, along, down)
+		dst = dst[rows*width:]
+		c.idx[last-1] += rows - 1
+		c.off[k] += (rows - 1) * down
+		b.next(&c)
+	}
+}
+
+// spreadRows fills dst with rows of a width, each step down from the one before.
+func spreadRows[T any](dst, src []T, width, along, down int) {
+	if down == 0 { // all are the same
+		spreadRow(dst[:width], src, along)
+		for done := width; done < len(dst); done *= 2 {
+			copy(dst[done:], dst[:done])
+		}
+		return
+	}
+	for at := 0; len(dst) > 0; at += down {
+		spreadRow(dst[:width], src[at:], along)
+		dst = dst[width:]
 	}
 }
 
@@ -72,15 +107,19 @@ func (s *Sweep) spreadOperand(k int, memory []float32, n int) Operand {
 	return Operand{Float: x[:n], Step: 1}
 }
 
+// spreadRow fills a row, or a part of one, with the elements of a row or with the first.
 func spreadRow[T any](dst, src []T, step int) {
 	if step == 1 {
-		for i, v := range src[:len(dst)] {
-			dst[i] = v
-		}
+		copy(dst, src)
 		return
 	}
+	x := src[0]
+	for ; len(dst) >= 8; dst = dst[8:] {
+		d := (*[8]T)(dst)
+		d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = x, x, x, x, x, x, x, x
+	}
 	for i := range dst {
-		dst[i] = src[0]
+		dst[i] = x
 	}
 }
 
