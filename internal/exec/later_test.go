@@ -15,6 +15,9 @@ import (
 // unpackable is a weight over which packing panics.
 const unpackable = 7
 
+// patientParts is in how many parts Patient packs.
+const patientParts = 2
+
 func init() {
 	// Patient multiplies by the first weight, from the file until it is packed; what is
 	// packed is twice as much, which shows.
@@ -23,19 +26,23 @@ func init() {
 		Compile: func(p *op.Prep) (op.Kernel, error) {
 			w := p.In[1].Const
 			p.OnlyPacked(1)
-			fill := func(b []byte) {
+			fill := func(b []byte, from, to int) { // the weight is of the last part
 				if tensor.Of[float32](w)[0] == unpackable {
 					panic("it can't be packed")
 				}
-				tensor.View[float32](b)[0] = 2 * tensor.Of[float32](w)[0]
+				if to == patientParts {
+					tensor.View[float32](b)[0] += 2 * tensor.Of[float32](w)[0]
+				} else if from != 0 {
+					panic("parts are not in order")
+				}
 			}
 			var later *op.Packing
 			if p.Later != nil {
-				later = p.Later("w", 4, fill)
+				later = p.Later("w", 4, patientParts, fill)
 			}
 			var packed []byte
 			if later == nil {
-				packed = p.Pack("w", 4, fill)
+				packed = p.Pack("w", 4, func(b []byte) { fill(b, 0, patientParts) })
 			}
 			return op.KernelFunc(func(c *op.Call) error {
 				by := tensor.Of[float32](w)
@@ -92,9 +99,12 @@ func TestPackLater(t *testing.T) {
 			run(1, c.first)
 			run(2, c.first)
 			before := trims
-			if some := s.SettleSome(); some != (c.first == 5) {
-				t.Errorf("something waited: %v", some)
-			} else if some && trims == before {
+			for range patientParts {
+				if some := s.SettleSome(); some != (c.first == 5) {
+					t.Errorf("something waited: %v", some)
+				}
+			}
+			if c.first == 5 && trims == before {
 				t.Error("the file's pages stay after packing")
 			}
 			if s.Settle(); s.SettleSome() {

@@ -104,7 +104,7 @@ func (s *Session) Close() {
 
 // Settle packs the weights for which Options.PackLater lets runs do without.
 func (s *Session) Settle() {
-	if all := s.weights.toSettle(); len(all) > 0 {
+	if all := s.weights.toSettle(false); len(all) > 0 {
 		s.pool.Begin()
 		s.pool.Run(len(all), all)
 		s.pool.End()
@@ -112,14 +112,15 @@ func (s *Session) Settle() {
 	}
 }
 
-// SettleSome is Settle for some of them; false: there are none.
+// SettleSome is Settle for a few megabytes of them; false: there are none.
 func (s *Session) SettleSome() bool {
-	all := s.weights.toSettle()
+	all := s.weights.toSettle(true)
 	if len(all) == 0 {
 		return false
 	}
-	all.Do(0)
-	s.weights.settled(all[0])
+	if all.some() {
+		s.weights.settled(all[0])
+	}
 	return true
 }
 

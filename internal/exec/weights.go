@@ -21,6 +21,8 @@ type weights struct {
 	step int
 	// defers says that packing waits where kernels can do without.
 	defers bool
+	// gradual says that weights are packed between runs, which read the others' file pages.
+	gradual bool
 
 	mu       sync.Mutex
 	arena    mmap.Arena
@@ -246,41 +248,45 @@ func (w *weights) held() (bytes int) {
 // serve lets the kernel of p pack weights.
 func (w *weights) serve(p *op.Prep) {
 	p.Pack = func(key string, size int, fill func([]byte)) []byte {
-		own := w.filler(p, fill)
-		b, within, _ := w.buffer(packKey{p.Node, key}, size, own)
+		own := w.filler(p, 1, func(b []byte, _, _ int) { fill(b) })
+		b, within, _ := w.buffer(packKey{p.Node, key}, size, 1, own)
 		if within {
 			b.FillBy(own)
 		}
 		return b.Data
 	}
 	if w.defers {
-		p.Later = func(key string, size int, fill func([]byte)) *op.Packing { return w.later(p, key, size, fill) }
+		p.Later = func(key string, size, parts int, fill op.Fill) *op.Packing {
+			return w.later(p, key, size, parts, fill)
+		}
 	}
 }
 
-// filler fills a buffer from the constants of p.
-func (w *weights) filler(p *op.Prep, fill func([]byte)) func([]byte) {
-	return func(b []byte) {
+// filler fills a buffer of so many parts from the constants of p.
+func (w *weights) filler(p *op.Prep, parts int, fill op.Fill) op.Fill {
+	return func(b []byte, from, to int) {
 		_, err := w.hold(p)
 		defer w.letGo(p)
 		if err != nil {
 			panic(err) // it went well when the model was loaded
 		}
 		w.restoreAll(p)
-		fill(b)
-		w.maybeTrim(len(b))
+		fill(b, from, to)
+		if to == parts {
+			w.maybeTrim(len(b))
+		}
 	}
 }
 
 // later gives a buffer that is filled in Settle. Constants that may be dropped are not
 // there to be read meanwhile.
-func (w *weights) later(p *op.Prep, key string, size int, fill func([]byte)) *op.Packing {
+func (w *weights) later(p *op.Prep, key string, size, parts int, fill op.Fill) *op.Packing {
 	for _, f := range p.In {
 		if w.isDropped(f.Const) {
 			return nil
 		}
 	}
-	b, within, made := w.buffer(packKey{p.Node, key}, size, w.filler(p, fill))
+	b, within, made := w.buffer(packKey{p.Node, key}, size, parts, w.filler(p, parts, fill))
 	if within && made {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -299,9 +305,16 @@ func (u unsettled) Do(i int) {
 	u[i].Fill()
 }
 
-func (w *weights) toSettle() unsettled {
+// some fills a part of the first, and reports whether that can be done with now.
+func (u unsettled) some() (done bool) {
+	defer func() { done = recover() != nil || done }()
+	return u[0].FillSome()
+}
+
+func (w *weights) toSettle(gradual bool) unsettled {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.gradual = gradual
 	return slices.Clone(w.waiting)
 }
 
@@ -332,7 +345,7 @@ func (w *weights) restoreAll(p *op.Prep) {
 // buffer gives the buffer of a key, and says whether it was made now. Beyond the limit
 // buffers are made but not filled, which takes no memory: the plan that wants them is
 // going to be refused.
-func (w *weights) buffer(k packKey, size int, fill func([]byte)) (b *packed, within, made bool) {
+func (w *weights) buffer(k packKey, size, parts int, fill op.Fill) (b *packed, within, made bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if b, ok := w.bufs[k]; ok {
@@ -352,15 +365,16 @@ func (w *weights) buffer(k packKey, size int, fill func([]byte)) (b *packed, wit
 		data = b.beyond.Bytes()
 		w.unfilled = append(w.unfilled, k)
 	}
-	b.Packing = op.NewPacking(data, fill)
+	b.Packing = op.NewPacking(data, parts, fill)
 	return b, within, true
 }
 
-// maybeTrim notes that a buffer has been filled.
+// maybeTrim notes that a buffer has been filled. Between runs the file's pages stay until
+// all is packed: each run would have to get those of all other weights again.
 func (w *weights) maybeTrim(bytes int) {
 	w.mu.Lock()
 	w.filled += bytes
-	due := w.trim != nil && w.filled-w.trimmed >= w.step
+	due := w.trim != nil && !w.gradual && w.filled-w.trimmed >= w.step
 	if due {
 		w.trimmed = w.filled
 	}

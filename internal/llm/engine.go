@@ -15,8 +15,9 @@ import (
 type engine struct {
 	run      func(context.Context, []work) ([][]float32, error) // computes a step
 	copy     func(blockCopy)
-	spare    func() bool // does some of what waits for there to be nothing else to do; false: nothing does
-	pool     *pool.Pool  // chooses tokens
+	spare    func() bool   // does some milliseconds of what waits for there to be nothing else to do; false: nothing does
+	owed     time.Duration // to what waits, by the time that answers took
+	pool     *pool.Pool    // chooses tokens
 	eos      []int32
 	context  int // tokens of a sequence, at most
 	maxQueue int
@@ -142,6 +143,7 @@ func (e *engine) turn() (more bool) {
 	e.sched.computed(e.step)
 	e.choose(logits)
 	e.account(decided.Sub(start)+time.Since(computed), time.Since(start))
+	e.share(time.Since(start))
 	return true
 }
 
@@ -195,16 +197,44 @@ func (e *engine) receive() bool {
 	return !e.closed
 }
 
-// useSpare does some of what waits, without the lock. What panics is not tried again.
+// useSpare does some of what waits, without the lock.
 func (e *engine) useSpare() (more bool) {
 	e.mu.Unlock()
 	defer e.mu.Lock()
+	return e.doSpare()
+}
+
+// doSpare does some of what waits. What panics is not tried again.
+func (e *engine) doSpare() (more bool) {
 	defer func() {
 		if recover() != nil {
 			more = false
 		}
 	}()
 	return e.spare()
+}
+
+// spareShare is the part of the time of answers in which what waits is done too, if there
+// is always something else to do.
+const spareShare = 8
+
+// share does some of what waits after a step that took so long, if it is due. Prompts,
+// which hardly gain by it, don't count.
+func (e *engine) share(took time.Duration) {
+	if e.step[0].role() != 0 {
+		return
+	}
+	if e.owed += took / spareShare; e.owed < 0 {
+		return
+	}
+	e.pool.Release()
+	defer e.pool.Keep()
+	start := time.Now()
+	if e.doSpare() {
+		e.owed -= time.Since(start)
+	} else {
+		e.owed = 0
+	}
 }
 
 // drop ends what its readers do not want any more.

@@ -27,13 +27,8 @@ type runner struct {
 	inputs                         []*tensor.Tensor
 	outputs                        []*tensor.Tensor
 	logits                         []float32
-	early                          int // steps before weights had to be packed
 	small                          int // slots from which on the caches' first huge pages are made; 0: they are
 }
-
-// mostEarly is how many steps of prompts there may be before weights are packed: each
-// takes longer, but the first token, which comes after the last one, does not wait.
-const mostEarly = 4
 
 // newRunner allocates caches as the graph declares them, and inputs for as many
 // sequences of as many blocks.
@@ -83,9 +78,6 @@ func (r *runner) cacheCount() int { return len(r.session.Graph().Inputs) - stepI
 // token with probabilities of the prompt. They are valid until the next step.
 func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 	rows := r.prepare(step)
-	if r.early++; r.generated[0] > 0 || r.early > mostEarly {
-		r.session.Settle()
-	}
 	if r.small > 0 && int(slices.Max(r.slots)) >= r.small {
 		r.enlargePages()
 	}

@@ -118,36 +118,54 @@ type Prep struct {
 	// life of the session, whatever the shapes.
 	Pack func(key string, bytes int, fill func([]byte)) []byte
 	// Later is Pack for a kernel that can do without for some runs: the memory may be
-	// filled later. nil, or a nil result, asks to Pack.
-	Later func(key string, bytes int, fill func([]byte)) *Packing
+	// filled later, some of its parts at a time, in their order. nil, or a nil result, asks
+	// to Pack.
+	Later func(key string, bytes, parts int, fill Fill) *Packing
 
 	onlyPacked []bool
 }
 
+// Fill fills some parts of memory, which is given whole.
+type Fill func(b []byte, from, to int)
+
 // Packing is memory that a fill has filled, or will.
 type Packing struct {
-	Data   []byte
-	fill   func([]byte)
-	mu     sync.Mutex
-	filled atomic.Bool
+	Data  []byte
+	parts int
+	fill  Fill
+	mu    sync.Mutex
+	done  atomic.Int64 // parts that are filled, the first ones
 }
 
-// NewPacking is memory to be filled.
-func NewPacking(data []byte, fill func([]byte)) *Packing { return &Packing{Data: data, fill: fill} }
+// NewPacking is memory of so many parts, to be filled.
+func NewPacking(data []byte, parts int, fill Fill) *Packing {
+	return &Packing{Data: data, parts: parts, fill: fill}
+}
+
+// Done is how many parts are filled, the first ones.
+func (p *Packing) Done() int { return int(p.done.Load()) }
 
 // Filled reports whether the memory is filled.
-func (p *Packing) Filled() bool { return p.filled.Load() }
+func (p *Packing) Filled() bool { return p.Done() == p.parts }
 
-// Fill fills the memory, unless it is.
+// Fill fills what is not filled yet.
 func (p *Packing) Fill() { p.FillBy(p.fill) }
 
 // FillBy is Fill by another function, which does the same.
-func (p *Packing) FillBy(fill func([]byte)) {
+func (p *Packing) FillBy(fill Fill) { p.fillUpTo(p.parts, fill) }
+
+// FillSome fills one more part, and reports whether that was the last.
+func (p *Packing) FillSome() (last bool) {
+	p.fillUpTo(min(p.Done()+1, p.parts), p.fill)
+	return p.Filled()
+}
+
+func (p *Packing) fillUpTo(to int, fill Fill) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.Filled() {
-		fill(p.Data) // may panic: it stays unfilled then
-		p.filled.Store(true)
+	if from := p.Done(); from < to {
+		fill(p.Data, from, to) // may panic: it stays unfilled then
+		p.done.Store(int64(to))
 	}
 }
 

@@ -10,6 +10,7 @@ func init() {
 	families["blockq_pack"] = func() {
 		zipQuads()
 		zipNibbles()
+		packPanels()
 	}
 }
 
@@ -37,10 +38,7 @@ func zipNibbles() {
 	Pragma("noescape")
 	dst, src, high := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("apart"), GP64())
 	ADDQ(dst, high)
-	mask := YMM()
-	VPCMPEQB(mask, mask, mask)
-	VPSRLW(Imm(12), mask, mask)
-	VPACKUSWB(mask, mask, mask)
+	mask := lowHalves()
 	rows := newRowReader(src)
 	for half := range 2 {
 		low, up := make([]reg.VecVirtual, 4), make([]reg.VecVirtual, 4)

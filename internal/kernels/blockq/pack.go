@@ -3,6 +3,7 @@ package blockq
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype/block"
@@ -18,7 +19,9 @@ type Packed struct {
 	layout *layout // nil for formats of 16 bits
 	n, k   int
 	data   []byte
-	rows   []byte // to be read in place of data: see Stream
+	rows   []byte      // to be read in place of data: see Stream
+	ready  int         // panels of data that are packed meanwhile
+	read   atomic.Bool // all rows, once: the system has mapped their pages
 }
 
 // Pack packs n rows of k elements, as a file has them, into dst, which is
@@ -28,12 +31,23 @@ func Pack(dst []byte, f block.Format, n, k int, rows []byte) (*Packed, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, _ := f.RowBytes(k)
-	if len(rows) != n*row {
-		return nil, fmt.Errorf("blockq: %d rows of %d elements of %v have %d bytes, got %d", n, k, f, n*row, len(rows))
+	return p, p.PackPanels(rows, 0, Panels(n))
+}
+
+// Panels is how many panels n rows are.
+func Panels(n int) int { return tiling.Ceil(n, cols) }
+
+// PackPanels packs some panels of all rows.
+func (p *Packed) PackPanels(rows []byte, from, to int) error {
+	row, err := p.format.RowBytes(p.k)
+	if err != nil {
+		return err
 	}
-	p.packPanels(rows)
-	return p, nil
+	if len(rows) != p.n*row {
+		return fmt.Errorf("blockq: %d rows of %d elements of %v have %d bytes, got %d", p.n, p.k, p.format, p.n*row, len(rows))
+	}
+	p.packPanels(rows, from, to)
+	return nil
 }
 
 // packGrain is the number of panels for which another processor pays.
@@ -44,18 +58,20 @@ const mapped = mmap.HugePage
 
 // packPanels packs on as many processors as there are: models are loaded before
 // anything else wants them.
-func (p *Packed) packPanels(rows []byte) {
-	panels := tiling.Ceil(p.n, cols)
+func (p *Packed) packPanels(rows []byte, first, last int) {
+	panels := last - first
 	parts := min(split.Parts(panels, packGrain), cpu.Threads())
-	step := max(1, mapped*panels/len(p.data))
+	step := max(1, mapped/p.panelBytes())
+	row := len(rows) / p.n
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() {
 			lo, hi := split.Range(panels, parts, i)
-			for from := lo; from < hi; from += step {
-				to := min(from+step, hi)
+			for from := first + lo; from < first+hi; from += step {
+				to := min(from+step, first+hi)
 				dst := p.data[from*p.panelBytes() : to*p.panelBytes()]
-				mmap.PopulateWrite(dst)
+				mmap.PopulateWrite(dst) // of loading a large model most would be page faults, one at a time
+				mmap.PopulateRead(rows[from*cols*row : min(to*cols, p.n)*row])
 				p.packRange(dst, from, to, rows)
 			}
 		})
@@ -63,15 +79,13 @@ func (p *Packed) packPanels(rows []byte) {
 	wg.Wait()
 }
 
-// packRange packs some panels into dst. Of loading a large model most would be page
-// faults, one at a time.
+// packRange packs some panels into dst.
 func (p *Packed) packRange(dst []byte, from, to int, rows []byte) {
 	pack := p.packPanel
 	if p.layout == nil {
 		pack = p.packHalf
 	}
 	row, size := len(rows)/p.n, p.panelBytes()
-	mmap.PopulateRead(rows[from*cols*row : min(to*cols, p.n)*row])
 	for panel := from; panel < to; panel++ {
 		pack(dst[:size], rows[panel*cols*row:min((panel+1)*cols, p.n)*row], row)
 		dst = dst[size:]
@@ -112,6 +126,9 @@ func (p *Packed) panelBytes() int {
 func (p *Packed) packPanel(dst, rows []byte, rowBytes int) {
 	l := p.layout
 	n := len(rows) / rowBytes
+	if n == cols && l.packWhole(dst, rows, rowBytes) {
+		return
+	}
 	if n < cols {
 		clear(dst)
 	}

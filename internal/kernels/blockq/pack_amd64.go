@@ -13,3 +13,23 @@ func zipQuadsAVX2(dst *byte, src *byte, stride int)
 //
 //go:noescape
 func zipNibblesAVX2(dst *byte, src *byte, stride int, apart int)
+
+// packs so many blocks of Q4_0 of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ4_0AVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q8_0 of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ8_0AVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q4_K of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ4_KAVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q6_K of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ6_KAVX2(dst *byte, src *byte, stride int, blocks int)

@@ -2,11 +2,16 @@
 
 package blockq
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/dtype/block"
+)
 
 //go:generate go -C ../../../tools/asmgen run . blockq_pack -out ../../internal/kernels/blockq/pack_amd64.s
 
-var packAVX2 = packKernels{quads: zipQuadsAVX2, halves: zipNibblesAVX2}
+var packAVX2 = packKernels{quads: zipQuadsAVX2, halves: zipNibblesAVX2, panels: map[block.Format]func(dst, src *byte, stride, blocks int){
+	block.Q4_0: packQ4_0AVX2, block.IQ4_NL: packQ4_0AVX2, block.Q8_0: packQ8_0AVX2, block.Q4_K: packQ4_KAVX2, block.Q6_K: packQ6_KAVX2,
+}}
 
 func packKernelsOf() *packKernels {
 	if cpu.Level() >= cpu.AVX2 {

@@ -9,12 +9,34 @@ type packKernels struct {
 	// halves takes 32 bytes of each row, and gives four vectors of their low halves and,
 	// some bytes apart, four of their high ones.
 	halves func(dst, src *byte, stride, apart int)
+	// panels take so many blocks of each row, and give all of a panel that they are in.
+	panels map[block.Format]func(dst, src *byte, stride, blocks int)
 }
 
 // packer is pack for all 16 columns of a panel, with kernels.
 type packer struct {
 	*layout
 	*packKernels
+}
+
+// maxPacked is how many bytes a call of a kernel takes at most, since it can't be
+// interrupted.
+const maxPacked = 256 << 10
+
+// packWhole packs a whole panel by a kernel; false if there is none.
+func (l *layout) packWhole(dst, rows []byte, rowBytes int) bool {
+	k := packKernelsOf()
+	if k == nil || k.panels[l.format] == nil {
+		return false
+	}
+	size := l.format.Bytes()
+	blocks := rowBytes / size
+	_, _ = dst[:blocks*l.unitBytes()], rows[:cols*rowBytes]
+	most := max(1, maxPacked/(cols*size))
+	for from := 0; from < blocks; from += most {
+		k.panels[l.format](&dst[from*l.unitBytes()], &rows[from*size], rowBytes, min(most, blocks-from))
+	}
+	return true
 }
 
 // packVectors gives the function that is pack for all 16 columns of a whole panel; nil
@@ -25,12 +47,10 @@ func (l *layout) packVectors() func(dst, rows []byte, rowBytes int) {
 		return nil
 	}
 	switch l.format {
-	case block.Q4_0, block.IQ4_NL, block.Q4_1, block.Q5_0, block.Q5_1, block.Q8_0:
+	case block.Q4_1, block.Q5_0, block.Q5_1:
 		return p.simple
-	case block.Q4_K, block.Q5_K:
-		return p.super4
-	case block.Q6_K:
-		return p.super6
+	case block.Q5_K:
+		return p.super5
 	}
 	return nil
 }
@@ -66,13 +86,10 @@ func (p packer) simple(dst, rows []byte, rowBytes int) {
 		at += 4
 	}
 	p.codesAt(dst, rows, rowBytes, first, at)
-	if p.low == 8 {
-		p.codesAt(dst, rows, rowBytes, first+4*vector, at+16)
-	}
 }
 
-// super4 is for Q4_K and Q5_K.
-func (p packer) super4(dst, rows []byte, rowBytes int) {
+// super5 is for Q5_K.
+func (p packer) super5(dst, rows []byte, rowBytes int) {
 	group, first, codes := p.groupBytes(), p.headerBytes(), p.headerBytes()+p.scaleBytes()
 	for j := range cols {
 		b := rows[j*rowBytes:][:p.format.Bytes()]
@@ -82,39 +99,10 @@ func (p packer) super4(dst, rows []byte, rowBytes int) {
 		for g := range 8 {
 			s := dst[first+g*group:][:2*cols]
 			s[j], s[cols+j] = byte(sc>>(8*g)), byte(mins>>(8*g))
-			if p.high > 0 {
-				rowBits(dst[codes+g*group+4*vector:], j, b[16:48], g)
-			}
+			rowBits(dst[codes+g*group+4*vector:], j, b[16:48], g)
 		}
 	}
 	for g := 0; g < 8; g += 2 {
 		p.halvesAt(dst, rows, rowBytes, codes+g*group, group, p.format.Bytes()-128+g/2*32)
 	}
-}
-
-// super6 is for Q6_K.
-func (p packer) super6(dst, rows []byte, rowBytes int) {
-	group, first, codes := p.groupBytes(), p.headerBytes(), p.headerBytes()+p.scaleBytes()
-	for j := 0; j < cols; j += 2 {
-		a, b := rows[j*rowBytes:][:p.format.Bytes()], rows[(j+1)*rowBytes:][:p.format.Bytes()]
-		zip16(dst[2*j:], a[208:], b[208:])
-		for g := range 8 {
-			s := dst[first+g*group:][:group]
-			zip8(s, j, a[192+2*g], b[192+2*g])
-			zip8(s[cols:], j, a[193+2*g], b[193+2*g])
-			zipPairs(s[2*cols+4*vector+4*j:], (*[32]byte)(a[128+g/4*32:]), (*[32]byte)(b[128+g/4*32:]), g%4*2)
-		}
-	}
-	for i := range 4 {
-		g := i/2*4 + i%2 // and g + 2
-		p.halvesAt(dst, rows, rowBytes, codes+g*group, 2*group, 32*i)
-	}
-}
-
-// zipPairs writes 2 bits of each of 32 bytes of two neighbouring columns.
-func zipPairs(dst []byte, a, b *[32]byte, shift int) {
-	x, y := pairs4(a, shift), pairs4(b, shift)
-	to := (*[vector + 8]byte)(dst)
-	le.PutUint64(to[:], x&lower|y<<32)
-	le.PutUint64(to[vector:], x>>32|y&^lower)
 }

@@ -133,3 +133,11 @@ func pairs4(b *[32]byte, shift int) uint64 {
 	return le.Uint64(b[:])>>shift&mask | le.Uint64(b[8:])>>shift&mask<<2 |
 		le.Uint64(b[16:])>>shift&mask<<4 | le.Uint64(b[24:])>>shift&mask<<6
 }
+
+// zipPairs writes 2 bits of each of 32 bytes of two neighbouring columns.
+func zipPairs(dst []byte, a, b *[32]byte, shift int) {
+	x, y := pairs4(a, shift), pairs4(b, shift)
+	to := (*[vector + 8]byte)(dst)
+	le.PutUint64(to[:], x&lower|y<<32)
+	le.PutUint64(to[vector:], x>>32|y&^lower)
+}

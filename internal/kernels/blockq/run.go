@@ -164,6 +164,9 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 	if part.TileEnd-part.Tile > 1 {
 		bytes = againDirect
 	}
+	if t.Packed.rows != nil {
+		bytes = streamed
+	}
 	kern, a, panelBytes := t.plan.kern, &w.args, t.plan.layout.panelBytes(t.K)
 	t.rows.tile(part.Tile, &w.tile)
 	most := min(maxRows*maxTiles/w.tile.size, max(1, bytes/panelBytes))

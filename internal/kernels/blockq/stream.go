@@ -5,12 +5,18 @@ import (
 	"slices"
 	"sync"
 	"unsafe"
+
+	"github.com/salver-ml/salver/internal/mmap"
 )
 
-// A product may be computed before its weights are packed. Each thread packs the panels that
+// A product may be computed before its weights are packed, or all of them. Each thread packs the panels that
 // it needs next, multiplies by them while they are in its cache, and forgets them. That takes
 // longer than reading what is packed, but no memory, whose pages the system clears before it
 // gives them: packing takes several times as long as such a product.
+
+// streamed is how many bytes of weights are packed at a time: while some are multiplied by,
+// the next ones come from memory.
+const streamed = 64 << 10
 
 // Stream has products read rows, as Pack takes them, since nothing is packed yet.
 func (p *Packed) Stream(rows []byte) error {
@@ -25,8 +31,12 @@ func (p *Packed) Stream(rows []byte) error {
 	return nil
 }
 
-// EndStream has products read what has been packed meanwhile.
-func (p *Packed) EndStream() { p.rows = nil }
+// Ready has products read the first panels as they have been packed meanwhile.
+func (p *Packed) Ready(panels int) {
+	if p.ready = panels; panels == Panels(p.n) {
+		p.rows = nil
+	}
+}
 
 // Streams reports whether the product can be computed, on so many threads, before the
 // weights are packed.
@@ -41,7 +51,7 @@ var streams = sync.Pool{New: func() any { return new([]byte) }}
 // panels gives some panels as they are packed. They stay until the next ones are asked for.
 func (t *Task) panels(w *workspace, from, to int) unsafe.Pointer {
 	p, size := t.Packed, t.Packed.panelBytes()
-	if p.rows == nil {
+	if p.rows == nil || to <= p.ready {
 		return unsafe.Pointer(&p.data[from*size])
 	}
 	if w.stream == nil {
@@ -51,6 +61,10 @@ func (t *Task) panels(w *workspace, from, to int) unsafe.Pointer {
 	b := slices.Grow((*w.stream)[:0], need+vector)[:need+vector]
 	*w.stream = b
 	b = aligned(b)[:need]
+	if !p.read.Load() {
+		row := len(p.rows) / p.n
+		mmap.PopulateRead(p.rows[from*cols*row : min(to*cols, p.n)*row])
+	}
 	p.packRange(b, from, to, p.rows)
 	return unsafe.Pointer(&b[0])
 }

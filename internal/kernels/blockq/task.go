@@ -68,6 +68,9 @@ func (t *Task) Run(p *pool.Pool) error {
 	t.work = aligned(scratch)
 	p.Run(t.chunks(), (*chunkTask)(t))
 	t.work, t.rows.data = nil, nil
+	if t.Packed.rows != nil {
+		t.Packed.read.Store(true)
+	}
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package blockquant
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/kernels/blockq"
@@ -13,6 +12,25 @@ import (
 type matrices struct {
 	packed  []*blockq.Packed
 	waiting *op.Packing // they may not be packed yet; nil: they are
+	parts
+	done int // parts that the matrices know of
+}
+
+// parts are what matrices are packed by between steps: some panels of one, about
+// partBytes. The tokens of an answer should not wait for more.
+type parts struct{ each, panels int } // of a matrix
+
+const partBytes = 4 << 20
+
+func newParts(size, n int) parts {
+	panels := blockq.Panels(n)
+	return parts{each: max(1, min(size/partBytes, panels)), panels: panels}
+}
+
+// of gives the panels of matrix i among parts from and to.
+func (p parts) of(i, from, to int) (first, last int) {
+	from, to = min(max(from-i*p.each, 0), p.each), min(max(to-i*p.each, 0), p.each)
+	return from * p.panels / p.each, to * p.panels / p.each
 }
 
 // pack packs constant inputs first to first+count-1 into one buffer.
@@ -26,17 +44,27 @@ func pack(p *op.Prep, s weights, first, count int) (*matrices, error) {
 		p.OnlyPacked(first + i)
 	}
 	key, bytes := fmt.Sprintf("w%d", first), (count-1)*step+size
-	fill := func(dst []byte) (failed error) {
+	m := &matrices{packed: make([]*blockq.Packed, count), parts: newParts(size, s.n)}
+	fill := func(dst []byte, from, to int) error {
 		for i := range count {
-			_, err := blockq.Pack(dst[i*step:][:size], s.format, s.n, s.k, p.In[first+i].Const.Data)
-			failed = cmp.Or(failed, err)
+			panel, end := m.of(i, from, to)
+			if panel == end {
+				continue
+			}
+			w, err := blockq.Prepacked(dst[i*step:][:size], s.format, s.n, s.k)
+			if err == nil {
+				err = w.PackPanels(p.In[first+i].Const.Data, panel, end)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return failed
+		return nil
 	}
-	m := &matrices{packed: make([]*blockq.Packed, count)}
+	all := count * m.each
 	if p.Later != nil {
-		m.waiting = p.Later(key, bytes, func(dst []byte) {
-			if err := fill(dst); err != nil {
+		m.waiting = p.Later(key, bytes, all, func(dst []byte, from, to int) {
+			if err := fill(dst, from, to); err != nil {
 				panic(err) // it stays unfilled, and a run that needs it fails
 			}
 		})
@@ -45,7 +73,7 @@ func pack(p *op.Prep, s weights, first, count int) (*matrices, error) {
 	if m.waiting != nil {
 		data = m.waiting.Data
 	} else {
-		data = p.Pack(key, bytes, func(dst []byte) { err = fill(dst) })
+		data = p.Pack(key, bytes, func(dst []byte) { err = fill(dst, 0, all) })
 	}
 	if err != nil {
 		return nil, err
@@ -66,13 +94,23 @@ func pack(p *op.Prep, s weights, first, count int) (*matrices, error) {
 // prepare is called before a product by one of the matrices: what has been packed
 // meanwhile is used, and what the product can't do without is packed now.
 func (m *matrices) prepare(t *blockq.Task, p *pool.Pool) {
-	if m.waiting == nil || !m.waiting.Filled() && t.Streams(p.Threads()) {
+	if m.waiting == nil {
 		return
 	}
-	m.waiting.Fill()
-	m.waiting = nil
-	for _, w := range m.packed {
-		w.EndStream()
+	done := m.waiting.Done()
+	if done < len(m.packed)*m.each && !t.Streams(p.Threads()) {
+		m.waiting.Fill()
+		done = len(m.packed) * m.each
+	}
+	if done == m.done {
+		return
+	}
+	for i, w := range m.packed {
+		_, ready := m.of(i, 0, done)
+		w.Ready(ready)
+	}
+	if m.done = done; done == len(m.packed)*m.each {
+		m.waiting = nil
 	}
 }
 
