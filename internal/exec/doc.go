@@ -19,6 +19,7 @@
 //	frame.go      one run: the steps in their order
 //	lane.go       the rounds of a stretch, each thread with its own
 //	dynamic.go    steps whose shapes depend on data: compiled when they run
+//	spare.go      the memory of what they compute, kept for the next run
 //	subgraph.go   bodies of If, Loop and Scan: sessions of their own
 //	panic.go      an operator that panics fails the run and spoils its frame
 //

@@ -10,8 +10,13 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// dynamicKernel compiles a step whose shapes depend on data when it runs, and
-// keeps the kernel while the shapes stay.
+// dynamicKernels compiles a step whose shapes depend on data when it runs, and keeps the
+// kernels for the shapes that came last, the last one first.
+type dynamicKernels []*dynamicKernel
+
+// mostKernels is for how many shapes a step keeps its kernel.
+const mostKernels = 4
+
 type dynamicKernel struct {
 	key     []inputKey
 	sizes   [][]byte // contents of the inputs that shapes follow from, nil of others
@@ -19,21 +24,40 @@ type dynamicKernel struct {
 	scratch int     // bytes
 	out     [][]int // shapes of the outputs, nil where data decides
 	types   []dtype.Type
-	tried   bool
 }
 
-func (d *dynamicKernel) run(f *frame, st *step, c *op.Call) error {
-	if !d.fits(c.In) {
-		if err := d.compile(f.plan.session, st, c); err != nil {
-			return err
+// of gives the kernel for a call's inputs.
+func (all *dynamicKernels) of(s *Session, st *step, c *op.Call) (*dynamicKernel, error) {
+	at := slices.IndexFunc(*all, func(k *dynamicKernel) bool { return k.fits(c.In) })
+	if at == 0 {
+		return (*all)[0], nil
+	}
+	var k *dynamicKernel
+	if at > 0 {
+		k = (*all)[at]
+		*all = slices.Delete(*all, at, at+1)
+	} else {
+		k = &dynamicKernel{}
+		if err := k.compile(s, st, c); err != nil {
+			return nil, err
 		}
+		*all = (*all)[:min(len(*all), mostKernels-1)]
+	}
+	*all = slices.Insert(*all, 0, k)
+	return k, nil
+}
+
+func (all *dynamicKernels) run(f *frame, st *step, c *op.Call) error {
+	d, err := all.of(f.plan.session, st, c)
+	if err != nil {
+		return err
 	}
 	if d.kernel == nil {
 		return st.op.Ref(c)
 	}
 	f.made = true
 	for i, shape := range d.out {
-		if i == 0 && c.Out[0] == nil && shape != nil {
+		if i == 0 && c.Out[0] == nil && shape != nil && f.given(st.out[0], d.types[0], shape) == nil {
 			c.Out[0] = f.takeOver(st, c, d.types[0], shape)
 		}
 		if c.Out[i] == nil && shape != nil {
@@ -67,7 +91,7 @@ func (f *frame) takeOver(st *step, c *op.Call, dt dtype.Type, shape []int) *tens
 }
 
 func (d *dynamicKernel) fits(in []*tensor.Tensor) bool {
-	if !d.tried || len(d.key) != len(in) {
+	if len(d.key) != len(in) {
 		return false
 	}
 	for i, t := range in {
@@ -82,7 +106,7 @@ func (d *dynamicKernel) fits(in []*tensor.Tensor) bool {
 }
 
 func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
-	*d = dynamicKernel{tried: true, key: make([]inputKey, len(c.In))}
+	d.key = make([]inputKey, len(c.In))
 	inf := &op.Infer{Node: st.node, In: make([]op.Fact, len(c.In)), Out: make([]op.Fact, len(st.out))}
 	for i, t := range c.In {
 		if t == nil {

@@ -23,20 +23,23 @@ type frame struct {
 	own     []*tensor.Tensor // the frame's tensor of each planned slot
 	calls   []op.Call
 	kernels []op.Kernel // by step; nil where the reference runs
-	dynamic []dynamicKernel
+	dynamic []dynamicKernels
 	scratch []byte    // of dynamic steps, as much as the greediest so far wanted
 	held    int       // bytes of the results whose sizes depend on data
 	results []*result // that hold them, by slot
 	memory  map[*byte]*result
-	lanes   *lanes // of the stretch, if there is one
-	at      int    // step in progress, -1 outside
-	made    bool   // the step in progress has made the memory of its results, or taken an input's over
-	broken  bool   // an operator panicked: what the frame holds is not to be trusted
+	spares  spares
+	outputs []*tensor.Tensor // the caller's, of the run in progress
+	lentOut []*tensor.Tensor // those of them that the step in progress has been given
+	lanes   *lanes           // of the stretch, if there is one
+	at      int              // step in progress, -1 outside
+	made    bool             // the step in progress has made the memory of its results, or taken an input's over
+	broken  bool             // an operator panicked: what the frame holds is not to be trusted
 }
 
 func (p *Plan) newFrame() (f *frame, err error) {
 	f = &frame{plan: p, tensors: make([]*tensor.Tensor, len(p.slots)),
-		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), kernels: make([]op.Kernel, len(p.steps)), dynamic: make([]dynamicKernel, len(p.steps)), at: -1}
+		own: make([]*tensor.Tensor, len(p.slots)), calls: make([]op.Call, len(p.steps)), kernels: make([]op.Kernel, len(p.steps)), dynamic: make([]dynamicKernels, len(p.steps)), at: -1}
 	defer func() {
 		if v := recover(); v != nil {
 			name := f.atWork()
@@ -74,6 +77,7 @@ func (p *Plan) newFrame() (f *frame, err error) {
 			c.Pool = nil
 		}
 		c.MayAlias = p.mayAlias(st)
+		c.Lend = f.lender(st)
 		c.In = make([]*tensor.Tensor, len(st.in))
 		c.Out = make([]*tensor.Tensor, len(st.out))
 		if st.scratch >= 0 {
@@ -150,6 +154,9 @@ func (f *frame) reset() {
 	clear(f.results)
 	clear(f.memory)
 	f.held = 0
+	f.spares.rest()
+	f.outputs = nil
+	f.lentOut = f.lentOut[:0]
 	if f.lanes != nil {
 		f.lanes.reset()
 	}
@@ -171,7 +178,7 @@ func (f *frame) run(ctx context.Context, inputs, outputs []*tensor.Tensor, times
 			err = Panicked(f.atWork(), p)
 		}
 	}()
-	f.ctx = ctx
+	f.ctx, f.outputs = ctx, outputs
 	if err := f.bind(inputs, outputs); err != nil {
 		return err
 	}
@@ -274,8 +281,12 @@ func (f *frame) step(ctx context.Context, i int) error {
 		}
 	}
 	f.made = false
+	f.lentOut = f.lentOut[:0]
 	if err := f.compute(i); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(c.Out, func(t *tensor.Tensor) bool { return t != nil && len(t.Items) > 0 }) {
+		f.escape(st)
 	}
 	for j, id := range st.out {
 		if id < 0 {
@@ -305,6 +316,7 @@ type result struct {
 	data    []byte
 	holders int  // slots
 	fresh   bool // made in this run, by a kernel: nobody else knows it
+	escaped bool // a sequence may hold it
 }
 
 // drop lets go of computed tensors that nothing reads any more.
@@ -319,6 +331,9 @@ func (f *frame) drop(ids []int) {
 		if r.holders--; r.holders == 0 {
 			f.held -= len(r.data)
 			delete(f.memory, &r.data[0])
+			if !r.escaped {
+				f.spares.giveBack(r.data)
+			}
 		}
 	}
 }
@@ -344,7 +359,11 @@ func (f *frame) hold(id int, t *tensor.Tensor, in []*tensor.Tensor) error {
 	}
 	r.holders++
 	f.results[id] = r
-	if most := f.plan.session.maxHeld(); most > 0 && f.held > most {
+	most := f.plan.session.maxHeld()
+	if most > 0 && f.held+f.spares.bytes > most {
+		f.spares.drop()
+	}
+	if most > 0 && f.held > most {
 		return memoryError{error: fmt.Errorf("results whose sizes depend on data take %s at once, the limit is %s", bytesText(f.held), bytesText(most)), alone: true}
 	}
 	return nil
@@ -398,6 +417,9 @@ func (f *frame) deliver(outputs []*tensor.Tensor) error {
 		case out != nil:
 			if out.DType != t.DType || !slices.Equal(out.Shape, t.Shape) || len(out.Data) != len(t.Data) {
 				return fmt.Errorf("output %q is %s, the tensor given for it is %s", f.plan.session.graph.Outputs[i].Name, t, out)
+			}
+			if out == t {
+				break // it was computed there
 			}
 			copy(out.Data, t.Data)
 			copy(out.Strings, t.Strings)

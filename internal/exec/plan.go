@@ -144,11 +144,15 @@ func (p *Plan) ownBytes() int {
 	return len(p.slots)*(int(unsafe.Sizeof(slot{}))+perTensor) + len(p.steps)*perStep
 }
 
-// idleBytes is the memory of the arenas kept for later runs.
+// idleBytes is the memory of the arenas, and of results sized by data, kept for later runs.
 func (p *Plan) idleBytes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.idle) * p.arenaBytes()
+	n := len(p.idle) * p.arenaBytes()
+	for _, f := range p.idle {
+		n += f.spares.bytes
+	}
+	return n
 }
 
 // dropIdle frees the arenas kept for later runs.

@@ -29,6 +29,8 @@ type Call struct {
 	// MayAlias says that output 0 may be input 0's memory under another shape: nobody
 	// writes into either again.
 	MayAlias bool
+	// Lend, if it is set, may have memory for output i, with arbitrary contents; nil: none.
+	Lend func(i int, dt dtype.Type, shape []int) *tensor.Tensor
 }
 
 // Input gives input i, or nil if it is absent.
@@ -50,10 +52,21 @@ func (c *Call) Output(i int, dt dtype.Type, shape ...int) *tensor.Tensor {
 	if t := c.Out[i]; t != nil && t.DType == dt && slices.Equal(t.Shape, shape) {
 		return t
 	}
+	c.Out[i] = nil
 	if n := dt.Bytes(tensor.Count(shape)); c.MaxOutput > 0 && n > c.MaxOutput {
 		panic(&TooLargeError{DType: dt, Shape: slices.Clone(shape), Bytes: n, Limit: c.MaxOutput})
 	}
-	c.Out[i] = tensor.New(dt, shape...)
+	if c.Lend != nil {
+		if t := c.Lend(i, dt, append([]int{}, shape...)); t != nil { // a copy: shape itself stays on the stack
+			if n := len(t.Data); n > 0 && dt.Bytes(8) < 8 {
+				t.Data[n-1] = 0 // elements that there aren't are zeros
+			}
+			c.Out[i] = t
+		}
+	}
+	if c.Out[i] == nil {
+		c.Out[i] = tensor.New(dt, shape...)
+	}
 	return c.Out[i]
 }
 

@@ -111,7 +111,7 @@ func (r *run) newNode(in []*tensor.Tensor) *ir.Node {
 }
 
 func reference(o *op.Op, n *ir.Node, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
-	c := &op.Call{Context: context.Background(), Node: n, In: in}
+	c := &op.Call{Context: context.Background(), Node: n, In: in, Lend: rubbish}
 	if err := o.Ref(c); err != nil {
 		return nil, err
 	}
@@ -119,6 +119,15 @@ func reference(o *op.Op, n *ir.Node, in []*tensor.Tensor) ([]*tensor.Tensor, err
 		c.Out = c.Out[:len(n.Out)]
 	}
 	return c.Out, nil
+}
+
+// rubbish is memory for an output that holds what an earlier run may have left there.
+func rubbish(_ int, dt dtype.Type, shape []int) *tensor.Tensor {
+	t := tensor.New(dt, shape...)
+	for i := range t.Data {
+		t.Data[i] = 0x5a
+	}
+	return t
 }
 
 func (r *run) checkExpected() {
@@ -311,10 +320,7 @@ func (r *run) call(p *pool.Pool, scratch []byte) *op.Call {
 	for _, t := range r.out {
 		o := t
 		if t != nil && t.Data != nil {
-			o = tensor.New(t.DType, t.Shape...)
-			for i := range o.Data {
-				o.Data[i] = 0x5a
-			}
+			o = rubbish(0, t.DType, t.Shape)
 		}
 		c.Out = append(c.Out, o)
 	}
