@@ -96,7 +96,7 @@ func copyRow(dst, src []float32) {
 		copy(dst[:most], src)
 		dst, src = dst[most:], src[most:]
 	}
-	if len(dst) > 4*line || len(dst) < line {
+	if len(dst) > 2*line || len(dst) < line {
 		copy(dst, src)
 		return
 	}
