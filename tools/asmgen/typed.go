@@ -25,10 +25,12 @@ func typedFamily() {
 		v.truths("notZero", neqUQ, func(x vec) (vec, Op) { return x, fconst(0) })
 		v.truths("isNaN", unord, func(x vec) (vec, Op) { return x, x })
 		v.truths("isInf", eqOQ, func(x vec) (vec, Op) { return v.abs(x), bitsConst(0x7f800000) })
-		for _, size := range []int{4, 8} {
+		for _, size := range []int{2, 4, 8} {
 			v.integerComparison("equal", size, 0)
 			v.integerComparison("greater", size, 6)
-			v.integerComparison("lessEqual", size, 2)
+			if size > 2 {
+				v.integerComparison("lessEqual", size, 2)
+			}
 		}
 		v.lowBytes()
 		for _, f := range []struct {
@@ -42,6 +44,10 @@ func typedFamily() {
 			{"shiftLeft32", "uint32", 4, vectorOp(VPSLLVD)}, {"shiftRight32", "uint32", 4, vectorOp(VPSRLVD)},
 			{"shiftLeft64", "uint64", 8, vectorOp(VPSLLVQ)}, {"shiftRight64", "uint64", 8, vectorOp(VPSRLVQ)},
 			{"addInt64", "int64", 8, vectorOp(VPADDQ)}, {"subInt64", "int64", 8, vectorOp(VPSUBQ)},
+			{"addBytes", "byte", 1, vectorOp(VPADDB)}, {"subBytes", "byte", 1, vectorOp(VPSUBB)}, {"mulBytes", "byte", 1, v.mulBytes}, {"equalBytes", "byte", 1, v.equalBytes},
+			{"minInt8", "byte", 1, vectorOp(VPMINSB)}, {"maxInt8", "byte", 1, vectorOp(VPMAXSB)}, {"minUint8", "byte", 1, vectorOp(VPMINUB)}, {"maxUint8", "byte", 1, vectorOp(VPMAXUB)},
+			{"addInt16", "byte", 1, vectorOp(VPADDW)}, {"subInt16", "byte", 1, vectorOp(VPSUBW)}, {"mulInt16", "byte", 1, vectorOp(VPMULLW)},
+			{"minInt16", "byte", 1, vectorOp(VPMINSW)}, {"maxInt16", "byte", 1, vectorOp(VPMAXSW)},
 			{"andBits", "byte", 1, v.bits(VPAND, VPANDD)}, {"orBits", "byte", 1, v.bits(VPOR, VPORD)}, {"xorBits", "byte", 1, v.bits(VPXOR, VPXORD)},
 		} {
 			v.typed(f.name, f.of, f.size, f.do)
@@ -78,6 +84,31 @@ func (v rows) extremum64(wide func(ops ...Op), greater bool) func(b Op, a, r reg
 			VBLENDVPD(more, y, a, r)
 		}
 	}
+}
+
+// mulBytes multiplies bytes, the even and the odd ones as 16-bit integers.
+func (v rows) mulBytes(b Op, a, r reg.VecVirtual) {
+	x, y := v.load(b), v.reg()
+	VPSRLW(Imm(8), a, y)
+	VPMULLW(x, a, a)
+	VPSRLW(Imm(8), x, x)
+	VPMULLW(x, y, y)
+	VPSLLW(Imm(8), y, y)
+	VPSLLW(Imm(8), a, a)
+	VPSRLW(Imm(8), a, a)
+	v.bits(VPOR, VPORD)(y, a, r)
+}
+
+// equalBytes is 1 where bytes are equal, and 0 elsewhere.
+func (v rows) equalBytes(b Op, a, r reg.VecVirtual) {
+	if v.wide {
+		k := K()
+		VPCMPEQB(b, a, k)
+		VMOVDQU8_Z(v.load(truthOnes()), k, r)
+		return
+	}
+	VPCMPEQB(b, a, r)
+	VPAND(truthOnes(), r, r)
 }
 
 // bits is an operation on bits at both levels.
@@ -132,12 +163,31 @@ func (v rows) comparison(name string, predicate int, row bool) {
 
 // integerComparison is dst = a ∘ b on rows of signed integers of so many bytes, with a predicate of AVX-512.
 func (v rows) integerComparison(name string, size int, predicate uint8) {
-	of := map[int]string{4: "int32", 8: "int64"}[size]
+	of := map[int]string{2: "int16", 4: "int32", 8: "int64"}[size]
 	TEXT(fmt.Sprintf("%sInt%d%s", name, 8*size, v.suffix()), NOSPLIT, "func(dst []bool, a, b []"+of+")")
 	Pragma("noescape")
 	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
 	compare := func(at int) chosen {
-		x, right := v.load(Mem{Base: a, Disp: at}), Mem{Base: b, Disp: at}
+		right := Mem{Base: b, Disp: at}
+		switch {
+		case v.wide && size == 2:
+			c, x := chosen{k: K()}, YMM()
+			VMOVDQU(Mem{Base: a}, x)
+			VPCMPW(U8(predicate), right, x, c.k)
+			return c
+		case size == 2:
+			y := YMM()
+			VPMOVSXWD(right, y)
+			c := chosen{y: YMM()}
+			VPMOVSXWD(Mem{Base: a}, c.y)
+			if predicate == 0 {
+				VPCMPEQD(y, c.y, c.y)
+			} else {
+				VPCMPGTD(y, c.y, c.y)
+			}
+			return c
+		}
+		x := v.load(Mem{Base: a, Disp: at})
 		switch {
 		case v.wide && size == 4:
 			c := chosen{k: K()}

@@ -28,6 +28,20 @@ type typedOp struct {
 	size int
 }
 
+// unsignedByte stands for the size of bytes without a sign, where that matters.
+const unsignedByte = -1
+
+// extremum names Min or Max of integers of type dt.
+func extremum(op Binary, dt dtype.Type) typedOp {
+	switch {
+	case dt.IsSigned():
+		return typedOp{op, dt.Bits() / 8}
+	case dt == dtype.Uint8:
+		return typedOp{op, unsignedByte}
+	}
+	return typedOp{}
+}
+
 // rowBytes is the bytes of a row's step in typed.rows.
 func (t *typed) rowBytes() int { return 4 * t.width }
 
@@ -41,8 +55,12 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 		return integerCompare(op, dt, rest)
 	}
 	t, size := &kernels().typed, dt.Bits()/8
-	f := t.rows[typedOp{op, size}]
-	if op == ShiftRight && dt.IsSigned() || (op == Min || op == Max) && !dt.IsSigned() {
+	name := typedOp{op, size}
+	if op == Min || op == Max {
+		name = extremum(op, dt)
+	}
+	f := t.rows[name]
+	if op == ShiftRight && dt.IsSigned() {
 		f = nil
 	}
 	if f == nil && op >= BitAnd && op <= BitXor && dt != dtype.Bool {
@@ -116,6 +134,9 @@ func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 			bools(dst, dst, Xor, 1)
 		}, t.rowBytes(), 1, 1, rest)
 	}
+	if size == 1 {
+		return byteCompare(op, dt, rest)
+	}
 	if op != Equal && !dt.IsSigned() {
 		return nil
 	}
@@ -125,7 +146,39 @@ func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	if f := t.compareInts[typedOp{mirrored[op], size}]; f != nil {
 		return wholeRows(func(dst, a, b []byte) { f(dst, b, a) }, t.width, size, 1, rest)
 	}
+	if f := t.compareInts[typedOp{Greater, size}]; f != nil && (op == LessEqual || op == GreaterEqual) {
+		return wholeRows(func(dst, a, b []byte) {
+			if op == GreaterEqual {
+				a, b = b, a
+			}
+			f(dst, a, b)
+			bools(dst, dst, Xor, 1)
+		}, t.width, size, 1, rest)
+	}
 	return nil
+}
+
+// byteCompare compares bytes with what there is for their minima: a ≤ b where that is a.
+func byteCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
+	t := &kernels().typed
+	equal, least := t.rows[typedOp{Equal, 1}], t.rows[extremum(Min, dt)]
+	if equal == nil || least == nil {
+		return nil
+	}
+	f := equal
+	if op != Equal {
+		f = func(dst, a, b []byte) {
+			if op == Less || op == GreaterEqual {
+				a, b = b, a
+			}
+			least(dst, a, b) // of another type, so that dst is neither of them
+			equal(dst, dst, a)
+			if op == Less || op == Greater {
+				bools(dst, dst, Xor, 1)
+			}
+		}
+	}
+	return wholeRows(f, t.rowBytes(), 1, 1, rest)
 }
 
 // floatCompare is the loop of a comparison of float32 at the level in force.

@@ -44,6 +44,12 @@ func isNaNAVX2(dst []bool, src []float32)
 func isInfAVX2(dst []bool, src []float32)
 
 //go:noescape
+func equalInt16AVX2(dst []bool, a []int16, b []int16)
+
+//go:noescape
+func greaterInt16AVX2(dst []bool, a []int16, b []int16)
+
+//go:noescape
 func equalInt32AVX2(dst []bool, a []int32, b []int32)
 
 //go:noescape
@@ -102,6 +108,45 @@ func addInt64AVX2(dst []int64, a []int64, b []int64)
 
 //go:noescape
 func subInt64AVX2(dst []int64, a []int64, b []int64)
+
+//go:noescape
+func addBytesAVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func subBytesAVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func mulBytesAVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func equalBytesAVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func minInt8AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func maxInt8AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func minUint8AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func maxUint8AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func addInt16AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func subInt16AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func mulInt16AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func minInt16AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func maxInt16AVX2(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func andBitsAVX2(dst []byte, a []byte, b []byte)
@@ -170,6 +215,12 @@ func isNaNAVX512(dst []bool, src []float32)
 func isInfAVX512(dst []bool, src []float32)
 
 //go:noescape
+func equalInt16AVX512(dst []bool, a []int16, b []int16)
+
+//go:noescape
+func greaterInt16AVX512(dst []bool, a []int16, b []int16)
+
+//go:noescape
 func equalInt32AVX512(dst []bool, a []int32, b []int32)
 
 //go:noescape
@@ -228,6 +279,45 @@ func addInt64AVX512(dst []int64, a []int64, b []int64)
 
 //go:noescape
 func subInt64AVX512(dst []int64, a []int64, b []int64)
+
+//go:noescape
+func addBytesAVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func subBytesAVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func mulBytesAVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func equalBytesAVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func minInt8AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func maxInt8AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func minUint8AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func maxUint8AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func addInt16AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func subInt16AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func mulInt16AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func minInt16AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func maxInt16AVX512(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func andBitsAVX512(dst []byte, a []byte, b []byte)

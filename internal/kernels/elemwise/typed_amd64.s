@@ -302,6 +302,46 @@ DATA word7f800000<>+24(SB)/4, $0x7f800000
 DATA word7f800000<>+28(SB)/4, $0x7f800000
 GLOBL word7f800000<>(SB), RODATA|NOPTR, $32
 
+// func equalInt16AVX2(dst []bool, a []int16, b []int16)
+// Requires: AVX, AVX2
+TEXT ·equalInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VPMOVSXWD (DX), Y0; VPMOVSXWD (CX), Y1; VPCMPEQD Y0, Y1, Y1; VEXTRACTI128 $0x01, Y1, X0; VPACKSSDW X0, X1, X0
+	VPACKSSWB X0, X0, X0; VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000010, CX; ADDQ $0x00000010, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterInt16AVX2(dst []bool, a []int16, b []int16)
+// Requires: AVX, AVX2
+TEXT ·greaterInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VPMOVSXWD (DX), Y0; VPMOVSXWD (CX), Y1; VPCMPGTD Y0, Y1, Y1; VEXTRACTI128 $0x01, Y1, X0; VPACKSSDW X0, X1, X0
+	VPACKSSWB X0, X0, X0; VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000010, CX; ADDQ $0x00000010, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
 // func equalInt32AVX2(dst []bool, a []int32, b []int32)
 // Requires: AVX, AVX2
 TEXT ·equalInt32AVX2(SB), NOSPLIT, $0-72
@@ -695,6 +735,254 @@ TEXT ·subInt64AVX2(SB), NOSPLIT, $0-72
 each:
 	VMOVUPS (CX), Y0; VPSUBQ (DX), Y0, Y0; VMOVUPS Y0, (AX)
 	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func addBytesAVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·addBytesAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPADDB (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func subBytesAVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·subBytesAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPSUBB (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulBytesAVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·mulBytesAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VMOVUPS (DX), Y1; VPSRLW $0x08, Y0, Y2; VPMULLW Y1, Y0, Y0; VPSRLW $0x08, Y1, Y1; VPMULLW Y1, Y2, Y2
+	VPSLLW $0x08, Y2, Y2; VPSLLW $0x08, Y0, Y0; VPSRLW $0x08, Y0, Y0; VPOR Y2, Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func equalBytesAVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·equalBytesAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPCMPEQB (DX), Y0, Y0; VPAND word01010101<>+0(SB), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE      each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt8AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·minInt8AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMINSB (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt8AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·maxInt8AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMAXSB (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minUint8AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·minUint8AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMINUB (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxUint8AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·maxUint8AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMAXUB (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func addInt16AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·addInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPADDW (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func subInt16AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·subInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPSUBW (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulInt16AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·mulInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMULLW (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt16AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·minInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMINSW (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt16AVX2(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX2
+TEXT ·maxInt16AVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000020, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPMAXSW (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
 	JGE     each
 
 done:
@@ -1452,6 +1740,44 @@ done:
 	VZEROUPPER
 	RET
 
+// func equalInt16AVX512(dst []bool, a []int16, b []int16)
+// Requires: AVX, AVX512BW, AVX512VL
+TEXT ·equalInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVDQU (CX), Y0; VPCMPW $0x00, (DX), Y0, K1; VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func greaterInt16AVX512(dst []bool, a []int16, b []int16)
+// Requires: AVX, AVX512BW, AVX512VL
+TEXT ·greaterInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVDQU (CX), Y0; VPCMPW $0x06, (DX), Y0, K1; VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
 // func equalInt32AVX512(dst []bool, a []int32, b []int32)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL
 TEXT ·equalInt32AVX512(SB), NOSPLIT, $0-72
@@ -1828,6 +2154,254 @@ TEXT ·subInt64AVX512(SB), NOSPLIT, $0-72
 each:
 	VMOVUPS (CX), Z0; VPSUBQ (DX), Z0, Z0; VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func addBytesAVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·addBytesAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPADDB (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func subBytesAVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·subBytesAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPSUBB (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulBytesAVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·mulBytesAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VMOVUPS (DX), Z1; VPSRLW $0x08, Z0, Z2; VPMULLW Z1, Z0, Z0; VPSRLW $0x08, Z1, Z1; VPMULLW Z1, Z2, Z2
+	VPSLLW $0x08, Z2, Z2; VPSLLW $0x08, Z0, Z0; VPSRLW $0x08, Z0, Z0; VPORD Z2, Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func equalBytesAVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·equalBytesAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPCMPEQB (DX), Z0, K1; VBROADCASTSS word01010101<>+0(SB), Z0; VMOVDQU8.Z Z0, K1, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt8AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·minInt8AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMINSB (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt8AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·maxInt8AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMAXSB (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minUint8AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·minUint8AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMINUB (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxUint8AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·maxUint8AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMAXUB (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func addInt16AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·addInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPADDW (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func subInt16AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·subInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPSUBW (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulInt16AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·mulInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMULLW (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minInt16AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·minInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMINSW (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxInt16AVX512(dst []byte, a []byte, b []byte)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·maxInt16AVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000040, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMAXSW (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
 	JGE     each
 
 done:

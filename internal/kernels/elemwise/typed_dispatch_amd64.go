@@ -17,6 +17,9 @@ func typedAVX2() (t typed) {
 		{Add, 4}: ints(addInt32AVX2), {Sub, 4}: ints(subInt32AVX2), {Mul, 4}: ints(mulInt32AVX2), {Add, 8}: ints(addInt64AVX2), {Sub, 8}: ints(subInt64AVX2),
 		{Min, 4}: ints(minInt32AVX2), {Max, 4}: ints(maxInt32AVX2), {Min, 8}: ints(minInt64AVX2), {Max, 8}: ints(maxInt64AVX2),
 		{ShiftLeft, 4}: ints(shiftLeft32AVX2), {ShiftRight, 4}: ints(shiftRight32AVX2), {ShiftLeft, 8}: ints(shiftLeft64AVX2), {ShiftRight, 8}: ints(shiftRight64AVX2),
+		{Add, 1}: addBytesAVX2, {Sub, 1}: subBytesAVX2, {Mul, 1}: mulBytesAVX2, {Equal, 1}: equalBytesAVX2,
+		{Min, 1}: minInt8AVX2, {Max, 1}: maxInt8AVX2, {Min, unsignedByte}: minUint8AVX2, {Max, unsignedByte}: maxUint8AVX2,
+		{Add, 2}: addInt16AVX2, {Sub, 2}: subInt16AVX2, {Mul, 2}: mulInt16AVX2, {Min, 2}: minInt16AVX2, {Max, 2}: maxInt16AVX2,
 		{BitAnd, 0}: andBitsAVX2, {BitOr, 0}: orBitsAVX2, {BitXor, 0}: xorBitsAVX2,
 		{And, 1}: andTruthAVX2, {Or, 1}: orTruthAVX2, {Xor, 1}: xorTruthAVX2,
 	}
@@ -25,6 +28,7 @@ func typedAVX2() (t typed) {
 		Greater: {greaterRRAVX2, greaterRVAVX2}, GreaterEqual: {greaterEqualRRAVX2, greaterEqualRVAVX2},
 	}
 	t.compareInts = map[typedOp]func(dst, a, b []byte){
+		{Equal, 2}: truthsOf(equalInt16AVX2), {Greater, 2}: truthsOf(greaterInt16AVX2),
 		{Equal, 4}: truthsOf(equalInt32AVX2), {Greater, 4}: truthsOf(greaterInt32AVX2), {LessEqual, 4}: truthsOf(lessEqualInt32AVX2),
 		{Equal, 8}: truthsOf(equalInt64AVX2), {Greater, 8}: truthsOf(greaterInt64AVX2), {LessEqual, 8}: truthsOf(lessEqualInt64AVX2),
 	}
@@ -38,6 +42,9 @@ func typedAVX512() (t typed) {
 		{Add, 4}: ints(addInt32AVX512), {Sub, 4}: ints(subInt32AVX512), {Mul, 4}: ints(mulInt32AVX512), {Add, 8}: ints(addInt64AVX512), {Sub, 8}: ints(subInt64AVX512),
 		{Min, 4}: ints(minInt32AVX512), {Max, 4}: ints(maxInt32AVX512), {Min, 8}: ints(minInt64AVX512), {Max, 8}: ints(maxInt64AVX512),
 		{ShiftLeft, 4}: ints(shiftLeft32AVX512), {ShiftRight, 4}: ints(shiftRight32AVX512), {ShiftLeft, 8}: ints(shiftLeft64AVX512), {ShiftRight, 8}: ints(shiftRight64AVX512),
+		{Add, 1}: addBytesAVX512, {Sub, 1}: subBytesAVX512, {Mul, 1}: mulBytesAVX512, {Equal, 1}: equalBytesAVX512,
+		{Min, 1}: minInt8AVX512, {Max, 1}: maxInt8AVX512, {Min, unsignedByte}: minUint8AVX512, {Max, unsignedByte}: maxUint8AVX512,
+		{Add, 2}: addInt16AVX512, {Sub, 2}: subInt16AVX512, {Mul, 2}: mulInt16AVX512, {Min, 2}: minInt16AVX512, {Max, 2}: maxInt16AVX512,
 		{BitAnd, 0}: andBitsAVX512, {BitOr, 0}: orBitsAVX512, {BitXor, 0}: xorBitsAVX512,
 		{And, 1}: andTruthAVX512, {Or, 1}: orTruthAVX512, {Xor, 1}: xorTruthAVX512,
 	}
@@ -46,6 +53,7 @@ func typedAVX512() (t typed) {
 		Greater: {greaterRRAVX512, greaterRVAVX512}, GreaterEqual: {greaterEqualRRAVX512, greaterEqualRVAVX512},
 	}
 	t.compareInts = map[typedOp]func(dst, a, b []byte){
+		{Equal, 2}: truthsOf(equalInt16AVX512), {Greater, 2}: truthsOf(greaterInt16AVX512),
 		{Equal, 4}: truthsOf(equalInt32AVX512), {Greater, 4}: truthsOf(greaterInt32AVX512), {LessEqual, 4}: truthsOf(lessEqualInt32AVX512),
 		{Equal, 8}: truthsOf(equalInt64AVX512), {Greater, 8}: truthsOf(greaterInt64AVX512), {LessEqual, 8}: truthsOf(lessEqualInt64AVX512),
 	}

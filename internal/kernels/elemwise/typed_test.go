@@ -40,7 +40,7 @@ func operand(t *testing.T, rng *rand.Rand, dt dtype.Type, n int) []byte {
 // Comparisons, integers, bits and truths have the portable bytes in every form and length.
 func TestTypedRowsArePortable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	types := []dtype.Type{dtype.Float32, dtype.Bool, dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64}
+	types := []dtype.Type{dtype.Float32, dtype.Bool, dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Uint16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64}
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, op := range []Binary{Add, Sub, Mul, Min, Max, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight, And, Or, Xor, Equal, Less, LessEqual, Greater, GreaterEqual} {
 			for _, dt := range types {
@@ -197,6 +197,28 @@ func TestTruths(t *testing.T) {
 				for i, x := range src {
 					if want := positive && math.IsInf(float64(x), 1) || negative && math.IsInf(float64(x), -1); dst[i] != want {
 						t.Fatalf("IsInf(%v, %v, %v) is %v", x, positive, negative, dst[i])
+					}
+				}
+			}
+		}
+	})
+}
+
+// Functions of integers have the portable bytes in every length, in place too.
+func TestIntRowsArePortable(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, op := range []Op{Abs, Neg, Sign, Relu, Square} {
+			for _, dt := range []dtype.Type{dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Uint16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64} {
+				f, want, size := intRow(op, dt), plainIntRow(op, dt), dt.Bits()/8
+				for _, n := range []int{1, 7, 8, 16, 31, 32, 63, 64, 65, 129, 1000, 4*block + 5} {
+					a := operand(t, rng, dt, n)
+					x, y := kerneltest.Guarded(t, n*size), make([]byte, n*size)
+					want(unsafe.Pointer(&y[0]), unsafe.Pointer(&a[0]), n, Params{}, nil)
+					f(unsafe.Pointer(&x[0]), unsafe.Pointer(&a[0]), n, Params{}, make([]float32, block))
+					f(unsafe.Pointer(&a[0]), unsafe.Pointer(&a[0]), n, Params{}, make([]float32, block))
+					if !bytes.Equal(x, y) || !bytes.Equal(a, y) {
+						t.Fatalf("%v of %d %v: differs from portable code", op, n, dt)
 					}
 				}
 			}

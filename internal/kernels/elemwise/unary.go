@@ -112,7 +112,7 @@ type Unary struct {
 	grain    int
 	dst, src []byte
 	n, parts int
-	scratch  [][]float32 // per chunk, for narrow floats
+	scratch  [][]float32 // per chunk, for narrow floats and integers
 }
 
 // rowFunc1 computes n elements.
@@ -135,6 +135,7 @@ func NewUnary(op Op, dt dtype.Type, p Params) (*Unary, error) {
 		u.scratch = make([][]float32, split.Most)
 	default:
 		u.row = intRow(op, dt)
+		u.scratch = make([][]float32, split.Most)
 	}
 	if u.row == nil {
 		return nil, fmt.Errorf("elemwise: %v is not defined for %v", op, dt)

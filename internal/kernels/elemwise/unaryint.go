@@ -6,8 +6,68 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 )
 
-// intRow gives op for integers; nil where it is not defined.
+// intRow gives op for integers; nil where it is not defined. It has a block of scratch.
 func intRow(op Op, dt dtype.Type) rowFunc1 {
+	rest := plainIntRow(op, dt)
+	if f := intRowOfTwo(op, dt); f != nil && rest != nil {
+		return wholeIntRows(f, kernels().rowBytes(), dt.Bits()/8, rest)
+	}
+	return rest
+}
+
+// wholeIntRows runs f on pieces that fill registers and rest on what is left.
+func wholeIntRows(f func(dst, src, room []byte), step, size int, rest rowFunc1) rowFunc1 {
+	return func(dst, src unsafe.Pointer, n int, p Params, scratch []float32) {
+		bytes := n * size / step * step
+		for at := 0; at < bytes; at += 4 * block {
+			m := min(4*block, bytes-at)
+			f(bytesAt(unsafe.Add(dst, at), m), bytesAt(unsafe.Add(src, at), m), bytesAt(unsafe.Pointer(&scratch[0]), m))
+		}
+		if whole := bytes / size; whole < n {
+			rest(unsafe.Add(dst, bytes), unsafe.Add(src, bytes), n-whole, p, nil)
+		}
+	}
+}
+
+// intRowOfTwo makes op of functions of two rows, one of which repeats a number; nil where
+// they are not there. dst may be src; room is for an intermediate row.
+func intRowOfTwo(op Op, dt dtype.Type) func(dst, src, room []byte) {
+	if !dt.IsSigned() {
+		return nil
+	}
+	t, size := &kernels().typed, dt.Bits()/8
+	least, most, minus := t.rows[typedOp{Min, size}], t.rows[typedOp{Max, size}], t.rows[typedOp{Sub, size}]
+	if least == nil || most == nil || minus == nil {
+		return nil
+	}
+	zeros := make([]byte, 4*block)
+	switch op {
+	case Abs:
+		return func(dst, src, room []byte) {
+			minus(room, zeros[:len(src)], src)
+			most(dst, src, room)
+		}
+	case Neg:
+		return func(dst, src, _ []byte) { minus(dst, zeros[:len(src)], src) }
+	case Relu:
+		return func(dst, src, _ []byte) { most(dst, src, zeros[:len(src)]) }
+	case Sign:
+		ones, below := make([]byte, 4*block), make([]byte, 4*block)
+		for i := range ones {
+			below[i] = 0xff
+			if i%size == 0 {
+				ones[i] = 1
+			}
+		}
+		return func(dst, src, _ []byte) {
+			most(dst, src, below[:len(src)])
+			least(dst, dst, ones[:len(src)])
+		}
+	}
+	return nil
+}
+
+func plainIntRow(op Op, dt dtype.Type) rowFunc1 {
 	switch dt {
 	case dtype.Int8:
 		return intRowOf[int8](op)
