@@ -18,10 +18,11 @@ type plan struct {
 	block         int          // tiles of rows that meet an unpacked panel
 	half          *halfKernels // of formats of 16 bits
 	direct        bool         // panels are multiplied by as they are packed
-	batch, groups int          // panels, and groups of them, that tileKernels multiply by at once
+	batch, groups int          // panels, and groups of them, that tileKernels and sweepKernels multiply by at once
 	grid          tiling.Grid
 	tapered       bool // cut by taper, not by the grid
 	least         int  // panels of such a part
+	kept          int  // groups of panels that stay unpacked until all tiles have met them
 	slots         int
 	promptPlan
 	rowBytes int // of scratch: X

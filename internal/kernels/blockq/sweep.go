@@ -3,6 +3,7 @@ package blockq
 import (
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
@@ -25,6 +26,11 @@ const (
 	// sweepBytes is what results, sums and unpacked groups take at most, unless there is only
 	// one of these. The rest of the first-level cache is for what is read once.
 	sweepBytes = 24 << 10
+
+	// Unpacked panels are kept in the second-level cache for further tiles if it has room
+	// for so many: fewer at a time would cost more than they save.
+	keptPanels = 6
+	keptGroups = 8 // of them in a call of a kernel: 10 µs
 )
 
 // slotBytes is what sweepKernels unpack a group of a panel to: values, which are words if
@@ -39,24 +45,27 @@ func sweepStep(rows int) int { return 4 * cols * (rows + 1) }
 
 // planSweep cuts for sweepKernels.
 func (p *plan) planSweep() {
-	slots := sweepPanels * p.layout.kind().slotBytes() // of a group
-	acc := sweepPanels * sweepStep(p.kern.tileSize(p.m, 0))
-	p.groups = 1
-	if acc+sweepSpill+2*slots <= sweepBytes {
+	p.batch, p.groups = sweepPanels, 1
+	slot, step, groups := p.layout.kind().slotBytes(), sweepStep(p.kern.tileSize(p.m, 0)), p.k/groupSize
+	if keep := cpu.Cache().L2 / 8 * 5 / (groups * slot); p.tiles > 1 && keep >= keptPanels {
+		p.kept = groups
+		p.batch = min(p.batch, keep)
+	} else if sweepPanels*(step+2*slot)+sweepSpill <= sweepBytes {
 		p.groups = 2
 	}
-	p.perSlot = acc + sweepSpill + p.groups*slots
+	p.perSlot = p.batch*(step+max(p.kept, p.groups)*slot) + sweepSpill
 }
 
 // sweep multiplies tiles of rows by some panels at a time.
 func (t *Task) sweep(w *workspace, scratch []byte, part *tiling.Part) {
 	p, a := &t.plan, &w.args
-	at := sweepPanels * sweepStep(p.kern.tileSize(p.m, 0))
-	a.spill, a.values = unsafe.Pointer(&scratch[at]), unsafe.Pointer(&scratch[at+sweepSpill])
+	at := p.batch * sweepStep(p.kern.tileSize(p.m, 0))
+	a.spill = unsafe.Pointer(&scratch[at])
+	values := unsafe.Pointer(&scratch[at+sweepSpill])
 	a.acc, a.zero = w.acc, p.layout.shift()
 	w.finish.ahead = 2 * 4 * cols // those after the next panel
 	panels := part.PanelEnd - part.Panel
-	batch := tiling.Ceil(panels, tiling.Ceil(panels, sweepPanels))
+	batch := tiling.Ceil(panels, tiling.Ceil(panels, p.batch))
 	for from := part.Panel; from < part.PanelEnd; from += batch {
 		to := min(from+batch, part.PanelEnd)
 		packed := t.panels(w, from, to)
@@ -65,7 +74,12 @@ func (t *Task) sweep(w *workspace, scratch []byte, part *tiling.Part) {
 			t.rows.tile(i, x)
 			step := sweepStep(x.size)
 			clear(scratch[:step*(to-from)])
-			t.sweepTile(a, x, packed, to-from)
+			a.values = values
+			if p.kept > 0 && i > part.Tile {
+				t.sweepAgain(a, x, to-from)
+			} else {
+				t.sweepTile(a, x, packed, to-from)
+			}
 			for j := from; j < to; j++ {
 				t.finish(w, i*p.kern.mr, x.rows, j, (j-from)*step/(4*cols))
 			}
@@ -73,14 +87,46 @@ func (t *Task) sweep(w *workspace, scratch []byte, part *tiling.Part) {
 	}
 }
 
+// sweepAgain multiplies a further tile of rows by some panels that are unpacked.
+func (t *Task) sweepAgain(a *args, x *rowTile, panels int) {
+	p, k := &t.plan, t.plan.layout.kind()
+	a.slots = panels * k.slotBytes()
+	a.panels, a.step, a.group = panels, sweepStep(x.size), a.slots
+	a.lines, a.gap = a.slots/vector, 0
+	a.share = tiling.Ceil(2*a.lines, x.size)
+	t.setRows(a, x)
+	rows := p.sweepRows()
+	for groups := t.K / groupSize; groups > 0; {
+		n := min(groups, keptGroups)
+		a.units, a.fetch = n, int(uintptr(a.values))+a.slots
+		rows(a.arg())
+		a.values = unsafe.Add(a.values, n*a.slots)
+		t.nextGroups(a, x, n)
+		groups -= n
+	}
+}
+
+func (p *plan) sweepRows() kernel {
+	k := p.layout.kind()
+	if p.layout.nibbles() {
+		return p.kern.sweep.nibbles[k]
+	}
+	return p.kern.sweep.rows[k]
+}
+
+// nextGroups moves on in a tile's numbers.
+func (t *Task) nextGroups(a *args, x *rowTile, n int) {
+	q, numbers := groupSize*n*x.size, 4*n*x.size
+	sums := numbers * t.plan.layout.kind().sums()
+	a.q, a.d = unsafe.Add(a.q, q), unsafe.Add(a.d, numbers)
+	a.s, a.c = unsafe.Add(a.s, sums), unsafe.Add(a.c, sums)
+}
+
 // sweepTile multiplies a tile of rows by some panels.
 func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int) {
 	p := &t.plan
-	l, s, k := p.layout, p.kern.sweep, p.layout.kind()
-	spread, rows := s.spread[l.format], s.rows[k]
-	if l.nibbles() {
-		rows = s.nibbles[k]
-	}
+	l, k := p.layout, p.layout.kind()
+	spread, rows := p.kern.sweep.spread[l.format], p.sweepRows()
 	unit, panelBytes, groups := log2(l.unit()/groupSize), l.panelBytes(t.K), t.K/groupSize
 	header, groupBytes, unitBytes := l.headerBytes(), l.groupBytes(), l.unitBytes()
 	place := func(g int) int { return g>>unit*unitBytes + g&(1<<unit-1)*groupBytes }
@@ -88,7 +134,6 @@ func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int)
 	a.group, a.lines = groupBytes, tiling.Ceil(groupBytes, vector)
 	a.gap, a.share = panelBytes-vector*a.lines, tiling.Ceil(2*panels*a.lines, x.size)
 	t.setRows(a, x)
-	q, numbers := groupSize*p.groups*x.size, 4*p.groups*x.size
 	for g := 0; g < groups; g += p.groups {
 		n := min(p.groups, groups-g)
 		a.header = header + g&(1<<unit-1)*groupBytes
@@ -101,8 +146,10 @@ func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int)
 		}
 		a.units = n
 		rows(a.arg())
-		a.q, a.d = unsafe.Add(a.q, q), unsafe.Add(a.d, numbers)
-		a.s, a.c = unsafe.Add(a.s, numbers*k.sums()), unsafe.Add(a.c, numbers*k.sums())
+		t.nextGroups(a, x, n)
+		if p.kept > 0 {
+			a.values = unsafe.Add(a.values, n*a.slots)
+		}
 	}
 }
 
