@@ -42,7 +42,7 @@ func newSVMKernel(n *ir.Node) (svmKernel, error) {
 	case "LINEAR":
 		return dot, nil
 	case "POLY":
-		return func(a []float64, b []float32) float64 { return math.Pow(p[0]*dot(a, b)+p[1], p[2]) }, nil
+		return func(a []float64, b []float32) float64 { return power(p[0]*dot(a, b)+p[1], p[2]) }, nil
 	case "SIGMOID":
 		return func(a []float64, b []float32) float64 { return math.Tanh(p[0]*dot(a, b) + p[1]) }, nil
 	case "RBF":
@@ -57,6 +57,18 @@ func newSVMKernel(n *ir.Node) (svmKernel, error) {
 	default:
 		return nil, fmt.Errorf("kernel_type %q is unknown, expected LINEAR, POLY, RBF or SIGMOID", name)
 	}
+}
+
+// power is math.Pow, without its time where the degree is a small number as usual.
+func power(x, degree float64) float64 {
+	if degree != math.Trunc(degree) || degree < 1 || degree > 8 {
+		return math.Pow(x, degree)
+	}
+	y := x
+	for range int(degree) - 1 {
+		y *= x
+	}
+	return y
 }
 
 func dot(a []float64, b []float32) (s float64) {
