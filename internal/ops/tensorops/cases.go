@@ -194,7 +194,19 @@ type topKCases struct{}
 
 func (topKCases) Cases() []op.Case {
 	x := f32s([]int{2, 4}, 1, 3, 3, 2, 0, -1, 5, 5)
-	return []op.Case{
+	var cases []op.Case
+	for _, dt := range []dtype.Type{dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Uint16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64, dtype.Float64} {
+		v := tensor.New(dt, 2, 90, 3)
+		size := dt.Bits() / 8
+		for i := range v.Data {
+			if v.Data[i] = byte(i * i * 31 >> 3); dt == dtype.Float64 && i%size > 5 && i%64 > 7 { // NaN are few
+				v.Data[i] = byte(i%5) + 0x3d + 128*byte(i&16>>4)
+			}
+		}
+		cases = append(cases, op.Case{Name: "of " + dt.String(), Attrs: attr("axis", 1), In: list(v, vec(9))}, op.Case{Name: "all of " + dt.String(), Attrs: attr("axis", 1, "largest", 0), In: list(v, vec(90))},
+			op.Case{Name: "smallest of " + dt.String(), Attrs: attr("axis", 2, "largest", 0), In: list(v, vec(2))})
+	}
+	return append(cases, []op.Case{
 		{Name: "largest", In: list(x, vec(2)), Out: list(f32s([]int{2, 2}, 3, 3, 5, 5), i64s([]int{2, 2}, 1, 2, 2, 3))},
 		{Name: "smallest", Attrs: attr("largest", 0), In: list(x, vec(1)), Out: list(f32s([]int{2, 1}, 1, -1), i64s([]int{2, 1}, 0, 1))},
 		{Name: "NaN and ties", In: list(f32s([]int{7}, 1, nan32(), 2, nan32(), 2, -1, 0), vec(4)), Out: list(f32s([]int{4}, nan32(), nan32(), 2, 2), vec(1, 3, 2, 4))},
@@ -208,7 +220,7 @@ func (topKCases) Cases() []op.Case {
 		{Name: "a part, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(3, 700)), vec(301))},
 		{Name: "a part, all equal", In: list(tensor.New(dtype.Float32, 2, 300), vec(100))},
 		{Name: "first axis", Attrs: attr("axis", 0), In: list(x, vec(1)), Out: list(f32s([]int{1, 4}, 1, 3, 5, 5), i64s([]int{1, 4}, 0, 0, 1, 1))},
-	}
+	}...)
 }
 
 type uniqueCases struct{}

@@ -58,7 +58,7 @@ func keyAt(key uint64) int { return int(^uint32(key)) }
 
 func compileTopK(p *op.Prep) (op.Kernel, error) {
 	dims := p.OutShape(0)
-	if p.In[0].DType != dtype.Float32 || dims == nil {
+	if dims == nil {
 		return nil, nil
 	}
 	in := p.InShape(0)
@@ -66,9 +66,16 @@ func compileTopK(p *op.Prep) (op.Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	smallest := p.Node.Has("largest") && !p.Node.Bool("largest")
+	if dt := p.In[0].DType; dt != dtype.Float32 {
+		if orderedKeys(dt) == nil {
+			return nil, nil
+		}
+		return newTopKOfNumbers(dt, in, dims, axis, smallest), nil
+	}
 	k := &topKernel{
 		dims: slices.Clone(dims), outer: tensor.Count(in[:axis]), n: in[axis], inner: tensor.Count(in[axis+1:]), k: dims[axis],
-		smallest: p.Node.Has("largest") && !p.Node.Bool("largest"),
+		smallest: smallest,
 	}
 	parts := min(split.Parts(k.outer*k.n*k.inner, topGrain), max(k.outer*k.inner, 1))
 	const part = 16 // of a row, from which it is sorted
