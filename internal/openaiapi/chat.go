@@ -136,7 +136,7 @@ var chatFields = concat(
 	fields.In(answer.VLLM, func(q *chatRequest) *answer.Settings { return &q.Settings }),
 	fields.Table[chatRequest]{
 		fields.Extend(fields.Int("best_of", "Answers computed for each prompt, of which the `n` likeliest are given; no more than `--max-sequences`, and not with `stream`.", 1, answer.MaxBestOf, func(q *chatRequest) **int { return &q.BestOf })),
-		fields.Refuse[chatRequest]("response_format", "output can't be constrained yet", `{"type":"text"}`),
+		fields.Refuse[chatRequest]("response_format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
 		fields.Refuse[chatRequest]("functions", "use tools", "[]"),
 		fields.Refuse[chatRequest]("function_call", "use tool_choice", `"none"`, `"auto"`),
 		fields.Refuse[chatRequest]("modalities", "models here write text", `["text"]`),

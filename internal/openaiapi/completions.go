@@ -45,7 +45,7 @@ var completionFields = concat(
 			return err
 		})),
 		fields.Refuse[completionRequest]("suffix", "models here do not fill gaps", `""`),
-		fields.Refuse[completionRequest]("response_format", "output can't be constrained yet", `{"type":"text"}`),
+		fields.Refuse[completionRequest]("response_format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
 	},
 	accepted[completionRequest](),
 )

@@ -150,5 +150,5 @@ func readToolChoice(v fields.Value) (none bool, err error) {
 			return s == "none", nil
 		}
 	}
-	return false, v.Errorf("expected none or auto, found %s: a call can't be forced yet", v.Raw)
+	return false, v.Errorf("expected none or auto, found %s: a call can't be forced yet, ask for it in a message", v.Raw)
 }

@@ -117,7 +117,7 @@ func (q *responseRequest) check() error {
 }
 
 var responseTextFields = fields.Table[responseRequest]{
-	fields.Refuse[responseRequest]("format", "output can't be constrained yet", `{"type":"text"}`),
+	fields.Refuse[responseRequest]("format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
 	fields.Refuse[responseRequest]("verbosity", "say it in the instructions", `"medium"`),
 }
 

@@ -157,11 +157,11 @@ var VLLM = fields.Table[Settings]{
 	fields.Refuse[Settings]("prompt_logprobs", "use echo and logprobs of /v1/completions"),
 	fields.Refuse[Settings]("return_token_ids", "use /tokenize", "false"),
 	fields.Refuse[Settings]("cache_salt", "prefix caches are of one API key already"),
-	fields.Refuse[Settings]("structured_outputs", "output can't be constrained yet"),
-	fields.Refuse[Settings]("guided_json", "output can't be constrained yet"),
-	fields.Refuse[Settings]("guided_regex", "output can't be constrained yet"),
-	fields.Refuse[Settings]("guided_choice", "output can't be constrained yet"),
-	fields.Refuse[Settings]("guided_grammar", "output can't be constrained yet"),
+	fields.Refuse[Settings]("structured_outputs", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[Settings]("guided_json", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[Settings]("guided_regex", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[Settings]("guided_choice", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[Settings]("guided_grammar", "output can't be constrained yet: leave it out and ask for the form in a message"),
 }
 
 // Stop is a field of stop strings.

@@ -40,7 +40,7 @@ var promptFields = fields.Table[request]{
 	fields.Refuse[request]("container", "this server runs no tools"),
 	fields.Ignore[request]("context_management", "a conversation is never cut: one that is too long is an error"),
 	fields.Any("output_config", "object: effort, format", "`effort` is given to the model's template as `reasoning_effort`; a `format` is an error, since output can't be constrained yet.", func(q *request, v fields.Value) error { return outputFields.Read(v, q) }),
-	fields.Refuse[request]("output_format", "output can't be constrained yet"),
+	fields.Refuse[request]("output_format", "output can't be constrained yet: leave it out and ask for the form in a message"),
 }
 
 // messageFields are those of a request for a message.
@@ -106,7 +106,7 @@ func readToolChoice(q *request, v fields.Value) error {
 		return err
 	}
 	if kind != "auto" && kind != "none" {
-		return v.Errorf("expected the type auto or none, found %q: a call can't be forced yet", kind)
+		return v.Errorf("expected the type auto or none, found %q: a call can't be forced yet, ask for it in a message", kind)
 	}
 	q.noTools = kind == "none"
 	return fields.Table[answer.Conversation]{
@@ -117,7 +117,7 @@ func readToolChoice(q *request, v fields.Value) error {
 
 var outputFields = fields.Table[request]{
 	fields.OneOf("effort", "", func(q *request) *string { return &q.effort }, "low", "medium", "high", "xhigh", "max"),
-	fields.Refuse[request]("format", "output can't be constrained yet"),
+	fields.Refuse[request]("format", "output can't be constrained yet: leave it out and ask for the form in a message"),
 }
 
 func readThinking(q *request, v fields.Value) error {

@@ -81,7 +81,7 @@ var commonFields = fields.Table[request]{
 	}),
 	fields.Any("think", "boolean, or low, medium, high", "Sets `enable_thinking` (and `reasoning_effort`) of the model's template.", readThink),
 	fields.Ignore[request]("keep_alive", "models stay loaded"),
-	fields.Refuse[request]("format", "output can't be constrained yet", `""`),
+	fields.Refuse[request]("format", "output can't be constrained yet: leave it out and ask for the form in a message", `""`),
 	fields.Refuse[request]("logprobs", "use /v1/chat/completions", "false"),
 	fields.Refuse[request]("top_logprobs", "use /v1/chat/completions", "0"),
 }
