@@ -10,10 +10,10 @@ import (
 	"github.com/salver-ml/salver/internal/passes/match"
 )
 
-// MatMul merges what follows a matrix product into it.
+// MatMul merges what follows a matrix product into it, and a Transpose before it.
 var MatMul = pass.Pass{
 	Name: "fuse-matmul", Level: 2,
-	Doc:     "MatMul or Gemm followed by a constant factor, a bias, a tensor of the same shape, or an activation becomes one fused product.",
+	Doc:     "MatMul or Gemm followed by a constant factor, a bias, a tensor of the same shape, or an activation becomes one fused product; one by a matrix that a Transpose turns reads it as it was.",
 	Rewrite: matMul,
 }
 
@@ -24,6 +24,8 @@ func matMul(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	switch {
 	case n.Is("Gemm"):
 		return fuseGemm(c, n), nil
+	case n.Is("MatMul"):
+		return readTurned(c, n), nil
 	case n.Is("Mul"), n.Is("Div"):
 		return fuseScale(c, n), nil
 	case n.Is("Add"):
@@ -80,6 +82,32 @@ func (p *product) patch(c *pass.Context, n *ir.Node) *ir.Patch {
 	m := ir.NewNode(op.Salver, "FusedMatMul", 1, in, []*ir.Value{y}, p.attrs)
 	m.Name = p.from.Name
 	return &ir.Patch{Reason: fmt.Sprintf("fuse %s into %s", n, p.from), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}
+}
+
+// readTurned lets a product read its second matrices before a Transpose that swaps their
+// last two dimensions: kernels read them so, those for a single row straight from where they are.
+func readTurned(c *pass.Context, n *ir.Node) *ir.Patch {
+	t := match.Producer(n.In[1], "Transpose")
+	if t == nil || t.In[0].IsConst() || !match.Private(n.In[1]) {
+		return nil
+	}
+	rank, perm := len(t.In[0].Type.Shape), t.Ints("perm")
+	if rank < 2 || len(n.In[0].Type.Shape) < 2 || perm == nil && rank > 2 {
+		return nil
+	}
+	for i, axis := range perm {
+		want := i
+		if i >= rank-2 {
+			want = 2*rank - 3 - i
+		}
+		if axis != want {
+			return nil
+		}
+	}
+	y := c.Value(n.Out[0].Name)
+	m := ir.NewNode(op.Salver, "FusedMatMul", 1, []*ir.Value{n.In[0], t.In[0]}, []*ir.Value{y}, map[string]ir.Attr{"transB": ir.Int(1)})
+	m.Name = n.Name
+	return &ir.Patch{Reason: fmt.Sprintf("%s reads %q before %s", n, t.In[0].Name, t), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}
 }
 
 // fuseScale merges a constant factor into alpha.
