@@ -226,6 +226,10 @@ func sumProducts[T int64 | float64](e *einsum, in []*tensor.Tensor, size map[int
 		outer[i] = num.Index(dims, e.strides(i, t, e.output))
 		along[i] = num.Index(inner, e.strides(i, t, summed))
 	}
+	if len(in) == 2 && tensor.Count(inner) > 0 {
+		sumPairs(out, values, outer, along)
+		return out
+	}
 	for o := range out {
 		for k := range along[0] {
 			p := T(1)
@@ -236,6 +240,25 @@ func sumProducts[T int64 | float64](e *einsum, in []*tensor.Tensor, size map[int
 		}
 	}
 	return out
+}
+
+// sumPairs is sumProducts of two inputs: four outputs at a time, as each sum waits for its last addition.
+func sumPairs[T int64 | float64](out []T, values [][]T, outer, along [][]int) {
+	first, second := along[0], along[1][:len(along[0])]
+	at := func(i, o int) []T { return values[i][outer[i][min(o, len(out)-1)]:] }
+	for o := 0; o < len(out); o += 4 {
+		var sums [4]T
+		a0, a1, a2, a3 := at(0, o), at(0, o+1), at(0, o+2), at(0, o+3)
+		b0, b1, b2, b3 := at(1, o), at(1, o+1), at(1, o+2), at(1, o+3)
+		for k, i := range first {
+			j := second[k]
+			sums[0] += T(a0[i] * b0[j])
+			sums[1] += T(a1[i] * b1[j])
+			sums[2] += T(a2[i] * b2[j])
+			sums[3] += T(a3[i] * b3[j])
+		}
+		copy(out[o:], sums[:])
+	}
 }
 
 // strides are those of input i along the given indices: a repeated letter
