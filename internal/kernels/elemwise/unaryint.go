@@ -1,6 +1,7 @@
 package elemwise
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -18,13 +19,13 @@ func intRow(op Op, dt dtype.Type) rowFunc1 {
 // wholeIntRows runs f on pieces that fill registers and rest on what is left.
 func wholeIntRows(f func(dst, src, room []byte), step, size int, rest rowFunc1) rowFunc1 {
 	return func(dst, src unsafe.Pointer, n int, p Params, scratch []float32) {
-		bytes := n * size / step * step
-		for at := 0; at < bytes; at += 4 * block {
-			m := min(4*block, bytes-at)
+		whole := n * size / step * step // bytes
+		for at := 0; at < whole; at += 4 * block {
+			m := min(4*block, whole-at)
 			f(bytesAt(unsafe.Add(dst, at), m), bytesAt(unsafe.Add(src, at), m), bytesAt(unsafe.Pointer(&scratch[0]), m))
 		}
-		if whole := bytes / size; whole < n {
-			rest(unsafe.Add(dst, bytes), unsafe.Add(src, bytes), n-whole, p, nil)
+		if done := whole / size; done < n {
+			rest(unsafe.Add(dst, whole), unsafe.Add(src, whole), n-done, p, nil)
 		}
 	}
 }
@@ -32,10 +33,14 @@ func wholeIntRows(f func(dst, src, room []byte), step, size int, rest rowFunc1) 
 // intRowOfTwo makes op of functions of two rows, one of which repeats a number; nil where
 // they are not there. dst may be src; room is for an intermediate row.
 func intRowOfTwo(op Op, dt dtype.Type) func(dst, src, room []byte) {
+	t, size := &kernels().typed, dt.Bits()/8
+	if f := t.rows[extremum(Min, dt)]; dt == dtype.Uint8 && op == Sign && f != nil {
+		ones := bytes.Repeat([]byte{1}, 4*block)
+		return func(dst, src, _ []byte) { f(dst, src, ones[:len(src)]) }
+	}
 	if !dt.IsSigned() {
 		return nil
 	}
-	t, size := &kernels().typed, dt.Bits()/8
 	least, most, minus := t.rows[typedOp{Min, size}], t.rows[typedOp{Max, size}], t.rows[typedOp{Sub, size}]
 	if least == nil || most == nil || minus == nil {
 		return nil
@@ -103,11 +108,12 @@ func intRowOf[T integer](op Op) rowFunc1 {
 func intLoop1[T integer](op Op) func(dst, src []T) {
 	switch op {
 	case Abs:
+		if ^T(0) > 0 {
+			return func(dst, src []T) { copy(dst, src) }
+		}
 		return func(dst, src []T) {
 			for i, x := range src[:len(dst)] {
 				switch {
-				case ^T(0) > 0:
-					dst[i] = x
 				case unsafe.Sizeof(x) == 1: // bytes are not selected without a branch
 					dst[i] = T(max(int32(x), -int32(x)))
 				default:
