@@ -219,7 +219,8 @@ func (s *Session) order(inputs map[string]*Tensor) ([]*Tensor, error) {
 
 // RunInto is Run with inputs and outputs in the model's order. Where outputs[i]
 // is not nil it must have the result's type and shape and is written in place,
-// so that nothing is allocated; where it is nil it is set to a new tensor.
+// so that nothing is allocated; where it is nil it is set to a new tensor. It is
+// written while inputs are still read, so that it must not share their memory.
 func (s *Session) RunInto(ctx context.Context, inputs, outputs []*Tensor) error {
 	if err := s.engine.RunInto(ctx, inputs, outputs); err != nil {
 		return fmt.Errorf("salver: %w", err)

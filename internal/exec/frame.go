@@ -316,7 +316,6 @@ type result struct {
 	data    []byte
 	holders int  // slots
 	fresh   bool // made in this run, by a kernel: nobody else knows it
-	escaped bool // a sequence may hold it
 }
 
 // drop lets go of computed tensors that nothing reads any more.
@@ -331,9 +330,7 @@ func (f *frame) drop(ids []int) {
 		if r.holders--; r.holders == 0 {
 			f.held -= len(r.data)
 			delete(f.memory, &r.data[0])
-			if !r.escaped {
-				f.spares.giveBack(r.data)
-			}
+			f.spares.giveBack(r.data)
 		}
 	}
 }

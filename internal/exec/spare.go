@@ -125,23 +125,20 @@ func (f *frame) lender(st *step) func(int, dtype.Type, []int) *tensor.Tensor {
 	}
 }
 
-// escape keeps the memory of what a step reads from being used again: a sequence that it
-// makes may hold it.
+// escape takes the memory of what a step reads out of the round for good: a sequence that
+// it makes may hold it, and give it as another step's result.
 func (f *frame) escape(st *step) {
-	if f.results == nil {
-		return
-	}
-	mark := func(id int) {
-		if id >= 0 && f.results[id] != nil {
-			f.results[id].escaped = true
+	keep := func(id int) {
+		if id >= 0 && f.tensors[id] != nil && len(f.tensors[id].Data) > 0 {
+			delete(f.spares.lent, &f.tensors[id].Data[0])
 		}
 	}
 	for _, id := range st.in {
-		mark(id)
+		keep(id)
 	}
 	for _, sub := range st.subs {
 		for _, id := range sub.captures {
-			mark(id)
+			keep(id)
 		}
 	}
 }

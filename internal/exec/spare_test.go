@@ -41,6 +41,9 @@ func init() {
 			c.Set(0, &tensor.Tensor{DType: dtype.Sequence, Items: []*tensor.Tensor{c.In[0]}})
 			return nil
 		}})
+	op.Register(op.Op{Domain: "test", Name: "Kept", Versions: []int{1}, In: op.Ports("x:seq(T)"), Out: op.Ports("y:int64"), Types: op.Types{"T": {dtype.Int64}},
+		Infer: func(c *op.Infer) error { c.Set(0, dtype.Int64, shape.Unknowns(1)); return nil },
+		Ref:   func(c *op.Call) error { c.Set(0, c.In[0].Items[0]); return nil }})
 }
 
 func count(n int64) []*tensor.Tensor { return []*tensor.Tensor{tensor.FromSlice([]int64{n})} }
@@ -85,11 +88,13 @@ func TestResultsSizedByDataAreNotAllocatedAgain(t *testing.T) {
 	}
 }
 
-// What a sequence holds isn't written over.
+// What a sequence holds isn't written over, nor when a step has given it as its result.
 func TestSequencesKeepTheirMemory(t *testing.T) {
 	n := ir.NewValue("n", ir.Type{DType: dtype.Int64, Shape: shape.Of(1)})
 	b := builder{&ir.Graph{Inputs: []*ir.Value{n}}}
-	b.g.AddOutput("kept", b.node("Keep", b.node("Count", n)))
+	kept := b.node("Keep", b.node("Count", n))
+	b.g.AddOutput("kept", kept)
+	b.g.AddOutput("z", b.node("PlusOne", b.node("PlusOne", b.node("Kept", kept))))
 	b.g.AddOutput("y", b.node("PlusOne", b.node("PlusOne", b.node("Count", n))))
 	s := b.session(t)
 	var all []*tensor.Tensor
