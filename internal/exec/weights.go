@@ -314,7 +314,7 @@ func (u unsettled) some() (done bool) {
 func (w *weights) toSettle(gradual bool) unsettled {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.gradual = gradual
+	w.gradual = gradual && len(w.waiting) > 0
 	return slices.Clone(w.waiting)
 }
 

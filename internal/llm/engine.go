@@ -218,20 +218,24 @@ func (e *engine) doSpare() (more bool) {
 // is always something else to do.
 const spareShare = 8
 
+// mostOwed bounds what is owed, either way: steps that took long, or a process that was
+// stopped for a while, decide little about later steps.
+const mostOwed = 100 * time.Millisecond
+
 // share does some of what waits after a step that took so long, if it is due. Prompts,
 // which hardly gain by it, don't count.
 func (e *engine) share(took time.Duration) {
 	if e.step[0].role() != 0 {
 		return
 	}
-	if e.owed += took / spareShare; e.owed < 0 {
+	if e.owed = min(e.owed+took/spareShare, mostOwed); e.owed < 0 {
 		return
 	}
 	e.pool.Release()
 	defer e.pool.Keep()
 	start := time.Now()
 	if e.doSpare() {
-		e.owed -= time.Since(start)
+		e.owed = max(e.owed-time.Since(start), -mostOwed)
 	} else {
 		e.owed = 0
 	}

@@ -29,6 +29,20 @@ func TestSpareShare(t *testing.T) {
 	if all := 32 * step / spareShare; spent < all/2 || spent > all+4*time.Millisecond {
 		t.Errorf("%v of other work between 32 steps of %v, expected about %v", spent, step, all)
 	}
+	done := 0
+	e.owed, e.spare = 0, func() bool { time.Sleep(mostOwed * 3 / 2); done++; return true } // as if stopped meanwhile
+	for range int(mostOwed*spareShare/step) * 5 / 4 {
+		if e.share(step); done == 2 {
+			break
+		}
+	}
+	if done < 2 {
+		t.Errorf("after a part that took %v the next one waits longer than for %v", mostOwed*3/2, mostOwed)
+	}
+	e.owed, e.spare = 0, func() bool { return true }
+	if e.share(time.Hour); e.owed > mostOwed {
+		t.Errorf("%v are owed after a step of an hour", e.owed)
+	}
 	e.spare = func() bool { return false }
 	e.share(time.Hour)
 	if e.share(step); e.owed != 0 {

@@ -97,10 +97,12 @@ func (m *matrices) prepare(t *blockq.Task, p *pool.Pool) {
 	if m.waiting == nil {
 		return
 	}
-	done := m.waiting.Done()
-	if done < len(m.packed)*m.each && !t.Streams(p.Threads()) {
+	all, done := len(m.packed)*m.each, m.waiting.Done()
+	if !m.waiting.Filled() && !t.Streams(p.Threads()) {
 		m.waiting.Fill()
-		done = len(m.packed) * m.each
+	}
+	if m.waiting.Filled() { // perhaps at once, by another kernel, and not in as many parts
+		done = all
 	}
 	if done == m.done {
 		return
@@ -109,7 +111,7 @@ func (m *matrices) prepare(t *blockq.Task, p *pool.Pool) {
 		_, ready := m.of(i, 0, done)
 		w.Ready(ready)
 	}
-	if m.done = done; done == len(m.packed)*m.each {
+	if m.done = done; done == all {
 		m.waiting = nil
 	}
 }
