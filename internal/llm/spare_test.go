@@ -2,6 +2,7 @@ package llm
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/salver-ml/salver/internal/textgen"
@@ -9,7 +10,9 @@ import (
 
 // What waits gets its share of the time in which answers are generated, and none of that
 // of prompts.
-func TestSpareShare(t *testing.T) {
+func TestSpareShare(t *testing.T) { synctest.Test(t, testSpareShare) }
+
+func testSpareShare(t *testing.T) {
 	var spent time.Duration
 	e := &engine{spare: func() bool { time.Sleep(4 * time.Millisecond); spent += 4 * time.Millisecond; return true }}
 	q := &sequence{request: &request{Request: &textgen.Request{}}, tokens: make([]int32, 9), prompt: 8}
