@@ -35,6 +35,15 @@ func newMatrix(t *tensor.Tensor) (m matrix, err error) {
 	return m, fmt.Errorf("X is %s, expected [rows, features] or [features]", t)
 }
 
+// newFeatures is newMatrix for models that have so many features.
+func newFeatures(t *tensor.Tensor, width int) (matrix, error) {
+	m, err := newMatrix(t)
+	if err == nil && m.width != width {
+		err = fmt.Errorf("X has %d features, expected %d", m.width, width)
+	}
+	return m, err
+}
+
 // row reads row i into buf, which is grown if it must.
 func (m matrix) row(i int, buf []float64) []float64 {
 	buf = slices.Grow(buf[:0], m.width)[:m.width]

@@ -63,11 +63,10 @@ func newSums(n *ir.Node, count int) (*sums, error) {
 	return s, err
 }
 
+func (s *sums) width() int { return len(s.coefs) / s.n }
+
 // each computes the sums of every row of x and calls f with its number.
-func (s *sums) each(x matrix, f func(row int)) error {
-	if width := len(s.coefs) / s.n; x.width != width {
-		return fmt.Errorf("X has %d features, expected %d", x.width, width)
-	}
+func (s *sums) each(x matrix, f func(row int)) {
 	for i := range x.rows {
 		s.row = x.row(i, s.row)
 		for k := range s.scores {
@@ -81,7 +80,6 @@ func (s *sums) each(x matrix, f func(row int)) error {
 		}
 		f(i)
 	}
-	return nil
 }
 
 func inferLinearRegressor(c *op.Infer) error {
@@ -102,15 +100,16 @@ func newLinearRegressor(n *ir.Node) (op.Kernel, error) {
 		return nil, err
 	}
 	return op.KernelFunc(func(c *op.Call) error {
-		x, err := newMatrix(c.In[0])
+		x, err := newFeatures(c.In[0], s.width())
 		if err != nil {
 			return err
 		}
 		y := matrix{c.Output(0, scoreType, x.rows, s.n), x.rows, s.n}
-		return s.each(x, func(row int) {
+		s.each(x, func(row int) {
 			s.after(s.scores)
 			y.setRow(row, s.scores)
 		})
+		return nil
 	}), nil
 }
 
@@ -140,13 +139,13 @@ func newLinearClassifier(n *ir.Node) (op.Kernel, error) {
 
 // Run scores the rows of input 0.
 func (k *linearClassifier) Run(c *op.Call) error {
-	x, err := newMatrix(c.In[0])
+	x, err := newFeatures(c.In[0], k.width())
 	if err != nil {
 		return err
 	}
 	y := k.labels.output(c, x.rows)
 	z := matrix{c.Output(1, scoreType, x.rows, k.labels.len()), x.rows, k.labels.len()}
-	return k.each(x, func(row int) {
+	k.each(x, func(row int) {
 		class := argmax(k.scores)
 		scores := k.scores
 		if len(scores) < k.labels.len() {
@@ -162,4 +161,5 @@ func (k *linearClassifier) Run(c *op.Call) error {
 		k.labels.set(y, row, class)
 		z.setRow(row, scores)
 	})
+	return nil
 }

@@ -123,12 +123,9 @@ func newSVMRegressor(n *ir.Node) (op.Kernel, error) {
 
 // Run scores the rows of input 0.
 func (k *svmRegressor) Run(c *op.Call) error {
-	x, err := newMatrix(c.In[0])
+	x, err := newFeatures(c.In[0], k.width)
 	if err != nil {
 		return err
-	}
-	if x.width != k.width {
-		return fmt.Errorf("X has %d features, expected %d", x.width, k.width)
 	}
 	y := matrix{c.Output(0, scoreType, x.rows, 1), x.rows, 1}
 	for i := range x.rows {

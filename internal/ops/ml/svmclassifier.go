@@ -170,12 +170,9 @@ func newSVMClassifierKernel(n *ir.Node) (op.Kernel, error) {
 
 // Run scores the rows of input 0.
 func (k *svmClassifier) Run(c *op.Call) error {
-	x, err := newMatrix(c.In[0])
+	x, err := newFeatures(c.In[0], k.width)
 	if err != nil {
 		return err
-	}
-	if x.width != k.width {
-		return fmt.Errorf("X has %d features, expected %d", x.width, k.width)
 	}
 	y := k.labels.output(c, x.rows)
 	z := matrix{c.Output(1, scoreType, x.rows, k.outputs()), x.rows, k.outputs()}
