@@ -1,6 +1,8 @@
 package conv
 
 import (
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -145,8 +147,14 @@ func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scrat
 	}
 	t.Clamp = clamp
 	for j := range g.n {
-		r.finishPiece(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
-		r.writePlain(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
+		block := scratch[j*piece/4:][:piece/4]
+		if r.rowsTakeResidual() {
+			r.writePlain(c, g, g.first+j, a, block)
+			r.addResidual(c, g, g.first+j, a)
+			continue
+		}
+		r.finishPiece(c, g, g.first+j, a, block)
+		r.writePlain(c, g, g.first+j, a, block)
 	}
 }
 
@@ -156,9 +164,44 @@ var zeroBias [64]float32
 func (r *Runner) writePlain(c window.Chunk, g blockGroup, block int, a window.Area, piece []float32) {
 	pl := r.plan
 	at, rowStep, lanes := pl.plainPlace(r.image+c.Image, c.Depth, g, block, a)
-	cols := a.C1 - a.C0
-	for y := range a.R1 - a.R0 {
+	rows, cols := pl.plainRows(a, rowStep)
+	for y := range rows {
 		r.writeRow(at+y*rowStep, pl.plainPlane(), lanes, cols, piece[y*cols*pl.block:])
+	}
+}
+
+// plainRows gives the rows and columns of an area of plain output whose rows are so far apart: one
+// long row where each begins where the last ends.
+func (pl *Plan) plainRows(a window.Area, rowStep int) (rows, cols int) {
+	rows, cols = a.R1-a.R0, a.C1-a.C0
+	if cols == rowStep && pl.places[2].step == 1 {
+		return 1, rows * cols
+	}
+	return rows, cols
+}
+
+// rowsTakeResidual reports whether the residual is added to finished rows of the output, where it is not the output itself.
+func (r *Runner) rowsTakeResidual() bool {
+	p := &r.plan.p
+	return p.Residual && r.plan.places[2].step == 1 && !p.Act.after() && &r.op.Residual[0] != &r.op.Out[0]
+}
+
+// addResidual adds the residual to an area of one block of plain output, and applies what the kernels do of an activation.
+func (r *Runner) addResidual(c window.Chunk, g blockGroup, block int, a window.Area) {
+	pl := r.plan
+	at, rowStep, lanes := pl.plainPlace(r.image+c.Image, c.Depth, g, block, a)
+	rows, cols := pl.plainRows(a, rowStep)
+	lo, hi, clamp := pl.p.Act.clamp()
+	add, clip := elemwise.Row(elemwise.Add), elemwise.Float32(elemwise.Clip)
+	for y := range rows {
+		for l := range lanes {
+			from := at + y*rowStep + l*pl.plainPlane()
+			out := r.op.Out[from:][:cols]
+			add(out, out, r.op.Residual[from:][:cols], 1, 1)
+			if clamp {
+				clip(out, out, elemwise.Params{A: lo, B: hi})
+			}
+		}
 	}
 }
 
@@ -206,17 +249,23 @@ func (r *Runner) finishPiece(c window.Chunk, g blockGroup, block int, a window.A
 // are a plane apart.
 func (r *Runner) writeRow(at, plane, lanes, n int, piece []float32) {
 	pl := r.plan
-	done, step := 0, pl.places[2].step
-	if step == 1 && lanes == pl.block && pl.set.transpose != nil {
+	step := pl.places[2].step
+	switch {
+	case step == 1 && lanes == pl.block && pl.set.transpose != nil && n >= pl.block:
+		vector := pl.block * 4
 		squares := n / pl.block
-		if done = squares * pl.block; done > 0 {
-			vector := pl.block * 4
-			pl.set.transpose(bytesAt(r.op.Out, at), bytesAt(piece, 0), plane*4, vector, vector, vector*pl.block, squares)
+		pl.set.transpose(bytesAt(r.op.Out, at), bytesAt(piece, 0), plane*4, vector, vector, vector*pl.block, squares)
+		if squares*pl.block < n { // the last square ends with the row
+			pl.set.transpose(bytesAt(r.op.Out, at+n-pl.block), bytesAt(piece, (n-pl.block)*pl.block), plane*4, vector, vector, vector*pl.block, 1)
 		}
+		return
+	case step == 1 && lanes >= 8 && n >= 8:
+		transpose.Tile32(r.op.Out[at:], piece, plane, pl.block, n, lanes)
+		return
 	}
 	for l := range lanes {
 		out := r.op.Out[at+l*plane:][:(n-1)*step+1]
-		for j := done; j < n; j++ {
+		for j := range n {
 			out[j*step] = piece[j*pl.block+l]
 		}
 	}
