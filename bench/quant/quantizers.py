@@ -74,7 +74,7 @@ class Quantizers(readers.Bench):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--salver", required=True)
-    p.add_argument("--model", default=os.path.join(readers.DEMO, "models", "tiny-chat.gguf"))
+    p.add_argument("--model", default=readers.MODEL)
     p.add_argument("--group", type=int, default=128)
     p.add_argument("--work", default="quantizers.work")
     p.add_argument("--only", default="*", help="the rows whose names match, such as 'GPTQModel*'")

@@ -3,7 +3,7 @@
 
     python3 readers.py --salver PROGRAM [--model MODEL.gguf] [--group N] [--work DIR] [--only PATTERN]
 
-MODEL is a small Llama in GGUF, by default the demo's tiny-chat; it becomes a folder of
+MODEL is a small Llama in GGUF, by default the demo's tiny-chat as it was trained; it becomes a folder of
 transformers. Stories of its training's generator calibrate, others measure. Each form that salver
 writes is loaded by GPTQModel (GPTQ, AWQ; in float16) or by transformers with compressed-tensors (in
 float32), and its logits are compared with those of the weights that salver reads
@@ -26,6 +26,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("TQDM_DISABLE", "1")
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEMO = os.path.join(HERE, "..", "..", "internal", "demo")
+MODEL = os.path.join(HERE, "tiny-chat-q8_0.gguf")
 sys.path.insert(0, os.path.join(DEMO, "train"))
 
 import torch  # noqa: E402
@@ -165,7 +166,7 @@ class Bench:
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--salver", required=True)
-    p.add_argument("--model", default=os.path.join(DEMO, "models", "tiny-chat.gguf"))
+    p.add_argument("--model", default=MODEL)
     p.add_argument("--group", type=int, default=128)
     p.add_argument("--work", default="readers.work")
     p.add_argument("--only", default="*", help="the rows whose names match, such as 'GPTQ*'")

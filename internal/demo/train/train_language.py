@@ -2,8 +2,9 @@
 
     python train_language.py --minutes 40 --out ../models
 
-writes tiny-chat.gguf and tiny-chat-draft.gguf: a byte-level BPE vocabulary of 1,024
-tokens learned from the same text, weights in Q8_0, norms in F32, and a chat template.
+writes tiny-chat.gguf and tiny-chat-draft.gguf, and conversations.txt to calibrate a
+quantizer with. A byte-level BPE vocabulary of 1,024 tokens is learned from the same
+text; weights are in Q8_0, norms in F32, and there is a chat template.
 It needs torch, tokenizers and gguf, and a processor: no GPU.
 """
 import argparse
@@ -110,6 +111,15 @@ def corpus(t, seed, conversations):
     return torch.tensor(ids), torch.tensor(learn)
 
 
+def calibration(path, seed, conversations):
+    """Writes conversations as the chat template does, one a line."""
+    r = random.Random(seed)
+    with open(path, "w") as f:
+        for _ in range(conversations):
+            turns = smalltalk.conversation(r)
+            print("".join((ASSISTANT if i % 2 else USER) + text + END for i, text in enumerate(turns)), file=f)
+
+
 def batch(text, rows, length):
     ids, learn = text
     at = torch.randint(len(ids) - length - 1, (rows, 1)) + torch.arange(length + 1)
@@ -212,6 +222,7 @@ def main():
     r = random.Random(a.seed + 1000)
     t = vocabulary("\n".join(smalltalk.conversation(r)) for _ in range(20000))
     text = corpus(t, a.seed, 60000)
+    calibration(os.path.join(a.out, "conversations.txt"), a.seed + 3000, 600)
     print(f"{len(text[0])} tokens", flush=True)
     for name, share in (("tiny-chat-draft", .25), ("tiny-chat", 1.)):
         model = train(name, t, text, a.minutes * share, a.seed)
