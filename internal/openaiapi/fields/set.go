@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// The methods here are what fields of all types do with their value: a
-// table's generic closures only say where it goes.
+// The functions here are what fields of all types do with their value, and how
+// they show its form: a table's generic closures only say where it goes. None
+// is inlined, as each object's type would have a copy.
 
 func (v Value) float32(to **float32, lo, hi float64) error {
 	f, err := v.Number(lo, hi)
@@ -52,4 +53,24 @@ func (v Value) refuse(why string, harmless []string) error {
 		return nil
 	}
 	return v.Errorf("it is not supported: %s", why)
+}
+
+//go:noinline
+func (m Member) noSuchField() error { return m.Errorf("there is no such field") }
+
+//go:noinline
+func numberForm(lo, hi float64) string { return "number " + span(lo, hi) }
+
+//go:noinline
+func integerForm(lo, hi int) string { return "integer " + span(float64(lo), float64(hi)) }
+
+//go:noinline
+func listForm(values []string) string { return strings.Join(values, ", ") }
+
+//go:noinline
+func harmlessForm(harmless []string) string {
+	if len(harmless) == 0 {
+		return "none"
+	}
+	return "only `" + strings.Join(harmless, "`, `") + "`"
 }

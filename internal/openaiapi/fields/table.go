@@ -37,15 +37,24 @@ func (t Table[T]) Read(v Value, into *T) error {
 		return err
 	}
 	for _, m := range members {
-		i := slices.IndexFunc(t, func(f Field[T]) bool { return f.Name == m.Name })
-		if i < 0 {
-			return m.Errorf("there is no such field")
+		f := t.row(m.Name)
+		if f == nil {
+			return m.noSuchField()
 		}
-		if m.IsNull() || t[i].set == nil {
+		if m.IsNull() || f.set == nil {
 			continue
 		}
-		if err := t[i].set(into, m.Value); err != nil {
+		if err := f.set(into, m.Value); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+func (t Table[T]) row(name string) *Field[T] {
+	for i := range t {
+		if t[i].Name == name {
+			return &t[i]
 		}
 	}
 	return nil
@@ -105,12 +114,12 @@ func Any[T any](name, form, doc string, set func(*T, Value) error) Field[T] {
 
 // Float is a number within bounds.
 func Float[T any](name, doc string, lo, hi float64, at func(*T) **float32) Field[T] {
-	return Any(name, "number "+span(lo, hi), doc, func(t *T, v Value) error { return v.float32(at(t), lo, hi) })
+	return Any(name, numberForm(lo, hi), doc, func(t *T, v Value) error { return v.float32(at(t), lo, hi) })
 }
 
 // Int is an integer within bounds.
 func Int[T any](name, doc string, lo, hi int, at func(*T) **int) Field[T] {
-	return Any(name, "integer "+span(float64(lo), float64(hi)), doc, func(t *T, v Value) error { return v.int(at(t), lo, hi) })
+	return Any(name, integerForm(lo, hi), doc, func(t *T, v Value) error { return v.int(at(t), lo, hi) })
 }
 
 // Bool is true or false.
@@ -128,12 +137,12 @@ func Text[T any](name, doc string, most int, at func(*T) *string) Field[T] {
 
 // OneOf is one of some strings.
 func OneOf[T any](name, doc string, at func(*T) *string, values ...string) Field[T] {
-	return Any(name, strings.Join(values, ", "), doc, func(t *T, v Value) error { return v.oneOf(at(t), values) })
+	return Any(name, listForm(values), doc, func(t *T, v Value) error { return v.oneOf(at(t), values) })
 }
 
 // Object is an object with a table of its own.
 func Object[T, U any](name, doc string, table Table[U], at func(*T) *U) Field[T] {
-	return Any(name, "object: "+strings.Join(table.Names(), ", "), doc, func(t *T, v Value) error {
+	return Any(name, "object: "+listForm(table.Names()), doc, func(t *T, v Value) error {
 		return table.Read(v, at(t))
 	})
 }
@@ -145,11 +154,7 @@ func Ignore[T any](name, why string) Field[T] {
 
 // Refuse is a member that may not come, but with values that ask for nothing.
 func Refuse[T any](name, why string, harmless ...string) Field[T] {
-	form := "none"
-	if len(harmless) > 0 {
-		form = "only `" + strings.Join(harmless, "`, `") + "`"
-	}
-	return Field[T]{name, form, why, Refused, func(_ *T, v Value) error { return v.refuse(why, harmless) }}
+	return Field[T]{name, harmlessForm(harmless), why, Refused, func(_ *T, v Value) error { return v.refuse(why, harmless) }}
 }
 
 // Extend marks a field as no part of the API that is followed.
