@@ -215,7 +215,7 @@ func (v rows) conversions() {
 		VCVTDQ2PS(r, r)
 		v.store(r, dst)
 	})
-	v.conversion("float32FromBool", "float32", "bool", 4, 1, func(dst, src Mem) {
+	v.conversion("float32FromBool", "float32", "uint8", 4, 1, func(dst, src Mem) {
 		r := v.reg()
 		VPMOVZXBD(src, r)
 		if v.wide {
@@ -229,13 +229,35 @@ func (v rows) conversions() {
 	if v.wide {
 		v.longConversions()
 	}
-	v.conversion("int64FromInt32", "int64", "int32", 8, 4, func(dst, src Mem) {
-		for half := range 2 {
+	for _, c := range []struct {
+		name, of string
+		size     int
+		widen    func(ops ...Op)
+	}{{"int32FromInt8", "int8", 1, VPMOVSXBD}, {"int32FromUint8", "uint8", 1, VPMOVZXBD}, {"int32FromInt16", "int16", 2, VPMOVSXWD}, {"int32FromUint16", "uint16", 2, VPMOVZXWD}} {
+		v.conversion(c.name, "int32", c.of, 4, c.size, func(dst, src Mem) {
 			r := v.reg()
-			VPMOVSXDQ(src.Offset(half*2*v.width()), r)
-			v.store(r, dst.Offset(half*4*v.width()))
+			c.widen(src, r)
+			v.store(r, dst)
+		})
+	}
+	v.conversion("int8FromInt32", "int8", "int32", 1, 4, func(dst, src Mem) { v.storeLowBytes(v.load(src), dst) })
+	v.conversion("int16FromInt32", "int16", "int32", 2, 4, func(dst, src Mem) {
+		r := v.load(src)
+		if v.wide {
+			VPMOVDW(r, dst)
+			return
 		}
+		x, high := XMM(), XMM()
+		VPAND(bitsConst(0xffff), r, r)
+		VEXTRACTI128(Imm(1), r, high)
+		VPACKUSDW(high, r.AsX(), x)
+		VMOVDQU(x, dst)
 	})
+	v.halves("int64FromInt32", "int64", "int32", VPMOVSXDQ)
+	v.halves("float64FromInt32", "float64", "int32", VCVTDQ2PD)
+	v.halves("float64FromFloat32", "float64", "float32", VCVTPS2PD)
+	v.halved("int32FromFloat64", "int32", VCVTTPD2DQ, VCVTTPD2DQY)
+	v.halved("float32FromFloat64", "float32", VCVTPD2PS, VCVTPD2PSY)
 	v.conversion("int32FromInt64", "int32", "int64", 4, 8, v.lowHalves)
 }
 
@@ -249,6 +271,27 @@ func (v rows) longConversions() {
 			VMOVUPS(r, dst.Offset(half*32))
 		}
 	})
+	v.conversion("float64FromInt64", "float64", "int64", 8, 8, func(dst, src Mem) {
+		for half := range 2 {
+			r := ZMM()
+			VCVTQQ2PD(src.Offset(half*64), r)
+			v.store(r, dst.Offset(half*64))
+		}
+	})
+	v.conversion("int64FromFloat64", "int64", "float64", 8, 8, func(dst, src Mem) {
+		most, double := ZMM(), ZMM()
+		VBROADCASTSS(fconst(1<<63), most)
+		VCVTPS2PD(most.AsY(), most)
+		VADDPD(most, most, double)
+		for half := range 2 {
+			x, r, large := v.load(src.Offset(half*64)), ZMM(), K()
+			VCVTTPD2QQ(x, r)
+			VCMPPD(U8(geOQ), most, x, large)
+			VCMPPD(U8(ltOQ), double, x, large, large)
+			VCVTTPD2UQQ(x, large, r)
+			v.store(r, dst.Offset(half*64))
+		}
+	})
 	v.conversion("int64FromFloat32", "int64", "float32", 8, 4, func(dst, src Mem) {
 		for half := range 2 {
 			x, r, most, large := YMM(), ZMM(), YMM(), K()
@@ -260,6 +303,32 @@ func (v rows) longConversions() {
 			VCMPPS(U8(ltOQ), most, x, large, large)
 			VCVTTPS2UQQ(x, large, r)
 			v.store(r, dst.Offset(half*64))
+		}
+	})
+}
+
+// halves converts to elements of twice the size.
+func (v rows) halves(name, to, from string, do func(ops ...Op)) {
+	v.conversion(name, to, from, 8, 4, func(dst, src Mem) {
+		for half := range 2 {
+			r := v.reg()
+			do(src.Offset(half*2*v.width()), r)
+			v.store(r, dst.Offset(half*4*v.width()))
+		}
+	})
+}
+
+// halved converts float64 to elements of half the size.
+func (v rows) halved(name, to string, wide, narrow func(ops ...Op)) {
+	v.conversion(name, to, "float64", 4, 8, func(dst, src Mem) {
+		for half := range 2 {
+			x, r := v.load(src.Offset(half*4*v.width())), v.narrowReg()
+			if v.wide {
+				wide(x, r)
+			} else {
+				narrow(x, r)
+			}
+			VMOVUPS(r, dst.Offset(half*2*v.width()))
 		}
 	})
 }

@@ -32,7 +32,6 @@ func typedFamily() {
 				v.integerComparison("lessEqual", size, 2)
 			}
 		}
-		v.lowBytes()
 		for _, f := range []struct {
 			name, of string
 			size     int
@@ -246,22 +245,18 @@ func (v rows) truths(name string, predicate int, with func(x vec) (vec, Op)) {
 	end()
 }
 
-// lowBytes truncates float32 to int32 and keeps the low byte.
-func (v rows) lowBytes() {
-	v.conversion("lowBytes", "byte", "float32", 1, 4, func(dst, src Mem) {
-		r := v.reg()
-		VCVTTPS2DQ(src, r)
-		if v.wide {
-			VPMOVDB(r, dst)
-			return
-		}
-		x, high := XMM(), XMM()
-		VPAND(bitsConst(255), r, r)
-		VEXTRACTI128(Imm(1), r, high)
-		VPACKUSDW(high, r.AsX(), x)
-		VPACKUSWB(x, x, x)
-		VMOVQ(x, dst)
-	})
+// storeLowBytes writes the low byte of each 32 bits.
+func (v rows) storeLowBytes(r vec, dst Mem) {
+	if v.wide {
+		VPMOVDB(r, dst)
+		return
+	}
+	x, high := XMM(), XMM()
+	VPAND(bitsConst(255), r, r)
+	VEXTRACTI128(Imm(1), r, high)
+	VPACKUSDW(high, r.AsX(), x)
+	VPACKUSWB(x, x, x)
+	VMOVQ(x, dst)
 }
 
 // typed is dst = a ∘ b on rows of integers.

@@ -1,11 +1,11 @@
 package elemwise
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
@@ -94,31 +94,114 @@ func TestCast(t *testing.T) {
 	}
 }
 
-func TestCastIsPortableAtEveryLevel(t *testing.T) {
+// castByDefinition converts one element as Cast says.
+func castByDefinition(from, to dtype.Type, src []byte) []byte {
+	if from == to {
+		return src
+	}
+	bits := make([]byte, 8)
+	copy(bits, src)
+	whole := binary.LittleEndian.Uint64(bits)
+	shift := 64 - from.Bits()
+	var f float64
+	switch {
+	case from == dtype.Bool:
+		whole = min(whole, 1)
+		f = float64(whole)
+	case from.IsSigned():
+		whole = uint64(int64(whole<<shift) >> shift)
+		f = float64(int64(whole))
+	case from.IsUnsigned():
+		f = float64(whole)
+	case from == dtype.Float64:
+		f = math.Float64frombits(whole)
+	case from == dtype.Float32:
+		f = float64(math.Float32frombits(uint32(whole)))
+	case from == dtype.Float16:
+		f = float64(dtype.F16ToF32(uint16(whole)))
+	case from == dtype.BFloat16:
+		f = float64(dtype.BF16ToF32(uint16(whole)))
+	}
+	narrow := float32(f)
+	if from == dtype.Int64 {
+		narrow = float32(int64(whole)) // rounded once
+	} else if from == dtype.Uint64 {
+		narrow = float32(whole)
+	}
+	var out uint64
+	switch {
+	case to == dtype.Bool:
+		if from.IsFloat() && f != 0 || !from.IsFloat() && whole != 0 {
+			out = 1
+		}
+	case to == dtype.Float64:
+		out = math.Float64bits(f)
+	case to == dtype.Float32:
+		out = uint64(math.Float32bits(narrow))
+	case to == dtype.Float16:
+		out = uint64(dtype.F32ToF16(narrow))
+	case to == dtype.BFloat16:
+		out = uint64(dtype.F32ToBF16(narrow))
+	case !from.IsFloat():
+		out = whole
+	case to.Bits() < 32 || to == dtype.Int32:
+		out = uint64(toInt32(f))
+	default:
+		out = uint64(toInt64(f))
+	}
+	return binary.LittleEndian.AppendUint64(nil, out)[:to.Bits()/8]
+}
+
+func TestCastsAtEveryLevel(t *testing.T) {
+	types := []dtype.Type{dtype.Float32, dtype.Float64, dtype.Float16, dtype.BFloat16, dtype.Bool, dtype.Int8, dtype.Uint8, dtype.Int16, dtype.Uint16, dtype.Int32, dtype.Uint32, dtype.Int64, dtype.Uint64}
+	rng := rand.New(rand.NewPCG(9, 1))
+	double := []float64{0, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1e300, -1e300, 1e-310, 5e-324, 2147483647.5, -2147483648.9, 2147483648, -2147483649, 1 << 63, -(1 << 63), 1.5 * (1 << 63), 1 << 64, 0.5, -0.99}
+	same := func(to dtype.Type, got, want []byte) bool { // of NaN any
+		switch to {
+		case dtype.Float32:
+			return kerneltest.Same(view[float32](got)[0], view[float32](want)[0])
+		case dtype.Float64:
+			x, y := view[float64](got)[0], view[float64](want)[0]
+			return math.Float64bits(x) == math.Float64bits(y) || x != x && y != y
+		}
+		return string(got) == string(want)
+	}
 	kerneltest.Levels(t, func(t *testing.T) {
-		for pair := range kernels().casts {
-			from, to := pair[0], pair[1]
-			for n := range 100 {
-				src := kerneltest.Guarded(t, from.Bytes(n))
-				for i := range src {
-					src[i] = byte(i*i*37 + i)
-				}
-				if from == dtype.Float32 {
-					for i, x := range special[:min(n, len(special))] {
-						view[float32](src)[i] = x
-					}
-				}
+		for _, from := range types {
+			for _, to := range types {
 				k, err := NewCast(from, to)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, want := kerneltest.Guarded(t, to.Bytes(n)), make([]byte, to.Bytes(n))
-				k.Run(nil, got, src)
-				if n > 0 {
-					portableCast(from, to)(unsafe.Pointer(&want[0]), unsafe.Pointer(&src[0]), n, nil)
-				}
-				if string(got) != string(want) {
-					t.Fatalf("%v to %v of %d elements: %v, want %v", from, to, n, got, want)
+				for _, n := range []int{0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100, block, block + 1, 2*block + 37} {
+					src := kerneltest.Guarded(t, from.Bytes(n))
+					for i := range src {
+						src[i] = byte(rng.IntN(256))
+					}
+					for i := range n {
+						size := from.Bits() / 8
+						at := src[i*size : (i+1)*size]
+						switch r := rng.IntN(3); {
+						case r == 0 && from == dtype.Float32:
+							view[float32](at)[0] = float32(double[rng.IntN(len(double))])
+						case r == 0 && from == dtype.Float64:
+							view[float64](at)[0] = double[rng.IntN(len(double))]
+						case r == 0 && !from.IsFloat():
+							clear(at)
+						case r == 1 && from == dtype.Float32:
+							view[float32](at)[0] = float32(rng.NormFloat64() * 3000)
+						case r == 1 && from == dtype.Float64:
+							view[float64](at)[0] = rng.NormFloat64() * 1e6
+						}
+					}
+					got := kerneltest.Guarded(t, to.Bytes(n))
+					k.Run(nil, got, src)
+					for i := range n {
+						in, out := src[from.Bytes(i):from.Bytes(i+1)], got[to.Bytes(i):to.Bytes(i+1)]
+						if want := castByDefinition(from, to, in); !same(to, out, want) {
+							t.Fatalf("%v to %v of %d elements, element %d, bytes %v: %v, want %v", from, to, n, i, in, out, want)
+						}
+					}
 				}
 			}
 		}

@@ -1,8 +1,9 @@
 package elemwise
 
 import (
+	"maps"
+
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/dtype"
 )
 
 // table is one instruction-set level's kernels.
@@ -10,7 +11,7 @@ type table struct {
 	unary     [numOps]Func
 	binary    [numBinary]func(dst, a, b []float32, sa, sb int)
 	f16, bf16 codec
-	casts     map[[2]dtype.Type]castFunc // from, to
+	casts     map[castPair]castFunc
 
 	quantU8   func(dst []uint8, src []float32, scale, zero float32)
 	quantS8   func(dst []int8, src []float32, scale, zero float32)
@@ -34,8 +35,9 @@ func portable() *table {
 		unary: portableUnary(), f16: portableF16, bf16: portableBF16,
 		quantU8: quantizeRow[uint8], quantS8: quantizeRow[int8],
 		dequantU8: dequantizeRow[uint8], dequantS8: dequantizeRow[int8],
-		minMax: minMaxRow, scaleShift: scaleShiftRow,
+		minMax: minMaxRow, scaleShift: scaleShiftRow, casts: portableCasts(),
 	}
+	t.narrowCasts()
 	for op := range numBinary {
 		t.binary[op] = floatLoop[float32](op)
 	}
@@ -45,5 +47,6 @@ func portable() *table {
 // above copies t, for the next level to replace what it has.
 func (t *table) above() *table {
 	c := *t
+	c.casts = maps.Clone(t.casts)
 	return &c
 }

@@ -3,6 +3,7 @@
 package elemwise
 
 import (
+	"maps"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -17,6 +18,7 @@ type (
 
 func init() {
 	avx2 := tables[0].above()
+	avx2.typed = typedAVX2()
 	avx2.setUnary(map[Op]asmUnary{
 		Abs: absAVX2, Neg: negAVX2, Sign: signAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
 		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Expm1: expm1AVX2, Log: logAVX2, Sin: sinAVX2, Cos: cosAVX2, Tanh: tanhAVX2,
@@ -34,19 +36,19 @@ func init() {
 		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantizeRows(quantU8AVX2), quantizeRows(quantS8AVX2),
 		dequantU8AVX2, dequantS8AVX2, minMaxAVX2, scaleShiftAVX2,
 	})
-	avx2.casts = map[[2]dtype.Type]castFunc{
-		{dtype.Int32, dtype.Float32}: cast(8, float32FromInt32AVX2, direct[float32, int32]),
-		{dtype.Float32, dtype.Int32}: cast(8, int32FromFloat32AVX2, truncated[int32, float32]),
-		{dtype.Uint8, dtype.Float32}: cast(8, float32FromUint8AVX2, direct[float32, uint8]),
-		{dtype.Bool, dtype.Float32}:  truthCast(8, float32FromBoolAVX2),
-		{dtype.Int32, dtype.Int64}:   cast(8, int64FromInt32AVX2, direct[int64, int32]),
-		{dtype.Int64, dtype.Int32}:   cast(8, int32FromInt64AVX2, direct[int32, int64]),
-		{dtype.Float32, dtype.Uint8}: cast(8, lowBytesAVX2, truncated[uint8, float32]),
-		{dtype.Float32, dtype.Int8}:  cast(8, func(dst []int8, src []float32) { lowBytesAVX2(unsigned(dst), src) }, truncated[int8, float32]),
-		{dtype.Float32, dtype.Bool}:  toTruth,
-	}
+	avx2.setCasts(map[castPair]castFunc{
+		{dtype.Int8, dtype.Int32}: castWhole(8, int32FromInt8AVX2, direct[int32, int8]), {dtype.Int32, dtype.Int8}: castWhole(8, int8FromInt32AVX2, direct[int8, int32]),
+		{dtype.Int16, dtype.Int32}: castWhole(8, int32FromInt16AVX2, direct[int32, int16]), {dtype.Int32, dtype.Int16}: castWhole(8, int16FromInt32AVX2, direct[int16, int32]),
+		{dtype.Uint8, dtype.Int32}: castWhole(8, int32FromUint8AVX2, direct[int32, uint8]), {dtype.Uint16, dtype.Int32}: castWhole(8, int32FromUint16AVX2, direct[int32, uint16]),
+		{dtype.Int64, dtype.Int32}: castWhole(8, int32FromInt64AVX2, direct[int32, int64]), {dtype.Int32, dtype.Int64}: castWhole(8, int64FromInt32AVX2, direct[int64, int32]),
+		{dtype.Int32, dtype.Float32}: castWhole(8, float32FromInt32AVX2, direct[float32, int32]), {dtype.Float32, dtype.Int32}: castWhole(8, int32FromFloat32AVX2, truncated[int32, float32]),
+		{dtype.Int32, dtype.Float64}: castWhole(8, float64FromInt32AVX2, direct[float64, int32]), {dtype.Float64, dtype.Int32}: castWhole(8, int32FromFloat64AVX2, truncated[int32, float64]),
+		{dtype.Float32, dtype.Float64}: castWhole(8, float64FromFloat32AVX2, direct[float64, float32]), {dtype.Float64, dtype.Float32}: castWhole(8, float32FromFloat64AVX2, direct[float32, float64]),
+		{dtype.Uint8, dtype.Float32}: castWhole(8, float32FromUint8AVX2, direct[float32, uint8]), {dtype.Bool, dtype.Float32}: castWhole(8, float32FromBoolAVX2, fromTruth),
+	})
 
 	avx512 := tables[0].above()
+	avx512.typed = typedAVX512()
 	avx512.setUnary(map[Op]asmUnary{
 		Abs: absAVX512, Neg: negAVX512, Sign: signAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
 		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Expm1: expm1AVX512, Log: logAVX512, Sin: sinAVX512, Cos: cosAVX512, Tanh: tanhAVX512,
@@ -64,20 +66,18 @@ func init() {
 		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quotientRows(quantU8AVX512), quotientRows(quantS8AVX512),
 		dequantU8AVX512, dequantS8AVX512, minMaxAVX512, scaleShiftAVX512,
 	})
-	avx512.casts = map[[2]dtype.Type]castFunc{
-		{dtype.Int32, dtype.Float32}: cast(16, float32FromInt32AVX512, direct[float32, int32]),
-		{dtype.Float32, dtype.Int32}: cast(16, int32FromFloat32AVX512, truncated[int32, float32]),
-		{dtype.Uint8, dtype.Float32}: cast(16, float32FromUint8AVX512, direct[float32, uint8]),
-		{dtype.Bool, dtype.Float32}:  truthCast(16, float32FromBoolAVX512),
-		{dtype.Int64, dtype.Float32}: cast(16, float32FromInt64AVX512, direct[float32, int64]),
-		{dtype.Float32, dtype.Int64}: cast(16, int64FromFloat32AVX512, truncated[int64, float32]),
-		{dtype.Int32, dtype.Int64}:   cast(16, int64FromInt32AVX512, direct[int64, int32]),
-		{dtype.Int64, dtype.Int32}:   cast(16, int32FromInt64AVX512, direct[int32, int64]),
-		{dtype.Float32, dtype.Uint8}: cast(16, lowBytesAVX512, truncated[uint8, float32]),
-		{dtype.Float32, dtype.Int8}:  cast(16, func(dst []int8, src []float32) { lowBytesAVX512(unsigned(dst), src) }, truncated[int8, float32]),
-		{dtype.Float32, dtype.Bool}:  toTruth,
-	}
-	avx2.typed, avx512.typed = typedAVX2(), typedAVX512()
+	avx512.setCasts(map[castPair]castFunc{
+		{dtype.Int8, dtype.Int32}: castWhole(16, int32FromInt8AVX512, direct[int32, int8]), {dtype.Int32, dtype.Int8}: castWhole(16, int8FromInt32AVX512, direct[int8, int32]),
+		{dtype.Int16, dtype.Int32}: castWhole(16, int32FromInt16AVX512, direct[int32, int16]), {dtype.Int32, dtype.Int16}: castWhole(16, int16FromInt32AVX512, direct[int16, int32]),
+		{dtype.Uint8, dtype.Int32}: castWhole(16, int32FromUint8AVX512, direct[int32, uint8]), {dtype.Uint16, dtype.Int32}: castWhole(16, int32FromUint16AVX512, direct[int32, uint16]),
+		{dtype.Int64, dtype.Int32}: castWhole(16, int32FromInt64AVX512, direct[int32, int64]), {dtype.Int32, dtype.Int64}: castWhole(16, int64FromInt32AVX512, direct[int64, int32]),
+		{dtype.Int32, dtype.Float32}: castWhole(16, float32FromInt32AVX512, direct[float32, int32]), {dtype.Float32, dtype.Int32}: castWhole(16, int32FromFloat32AVX512, truncated[int32, float32]),
+		{dtype.Int32, dtype.Float64}: castWhole(16, float64FromInt32AVX512, direct[float64, int32]), {dtype.Float64, dtype.Int32}: castWhole(16, int32FromFloat64AVX512, truncated[int32, float64]),
+		{dtype.Float32, dtype.Float64}: castWhole(16, float64FromFloat32AVX512, direct[float64, float32]), {dtype.Float64, dtype.Float32}: castWhole(16, float32FromFloat64AVX512, direct[float32, float64]),
+		{dtype.Uint8, dtype.Float32}: castWhole(16, float32FromUint8AVX512, direct[float32, uint8]), {dtype.Bool, dtype.Float32}: castWhole(16, float32FromBoolAVX512, fromTruth),
+		{dtype.Int64, dtype.Float32}: castWhole(16, float32FromInt64AVX512, direct[float32, int64]), {dtype.Float32, dtype.Int64}: castWhole(16, int64FromFloat32AVX512, truncated[int64, float32]),
+		{dtype.Int64, dtype.Float64}: castWhole(16, float64FromInt64AVX512, direct[float64, int64]), {dtype.Float64, dtype.Int64}: castWhole(16, int64FromFloat64AVX512, truncated[int64, float64]),
+	})
 	for _, op := range []Binary{Pow, Mod, Fmod} {
 		avx2.binary[op], avx512.binary[op] = mended{op: op}.row, mended{op: op, wide: true}.row
 	}
@@ -256,29 +256,46 @@ func dequantizeRows[T int8 | uint8](width int, f func(dst []float32, src []T, sc
 	}
 }
 
-// cast is convert over memory.
-func cast[D, S number](width int, f func(dst []D, src []S), rest castFunc) castFunc {
-	rows := convert(width, f, func(dst []D, src []S) {
-		if len(dst) > 0 {
-			rest(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), len(dst), nil)
-		}
-	})
-	return func(dst, src unsafe.Pointer, n int, _ []float32) {
-		rows(unsafe.Slice((*D)(dst), n), unsafe.Slice((*S)(src), n))
+// setCasts adds conversions, and those that are made of what the level has.
+func (t *table) setCasts(casts map[castPair]castFunc) {
+	maps.Copy(t.casts, casts)
+	t.narrowCasts()
+	t.casts[castPair{dtype.Float32, dtype.Bool}] = toTruth
+	for _, from := range []dtype.Type{dtype.Int32, dtype.Int64} {
+		t.casts[castPair{from, dtype.Bool}] = intTruths(t.compareInts[typedOp{Equal, from.Bits() / 8}], t.width, from.Bits()/8, t.casts[castPair{from, dtype.Bool}])
 	}
 }
 
-// truthCast is a castFunc from bytes of which any but 0 is true.
-func truthCast(width int, f func(dst []float32, src []bool)) castFunc {
+// castWhole runs f on whole registers, in calls of a bounded length, and rest on what is left.
+func castWhole[D, S number](width int, f func(dst []D, src []S), rest castFunc) castFunc {
 	return func(dst, src unsafe.Pointer, n int, _ []float32) {
-		d, s := unsafe.Slice((*float32)(dst), n), unsafe.Slice((*uint8)(src), n)
+		d, s := unsafe.Slice((*D)(dst), n), unsafe.Slice((*S)(src), n)
 		whole := n / width * width
 		for at := 0; at < whole; at += callMax {
 			m := min(callMax, whole-at)
-			f(d[at:at+m], unsafe.Slice((*bool)(unsafe.Pointer(&s[at])), m))
+			f(d[at:at+m], s[at:at+m])
 		}
-		for i, x := range s[whole:] {
-			d[whole+i] = float32(min(x, 1))
+		if whole < n {
+			rest(unsafe.Pointer(&d[whole]), unsafe.Pointer(&s[whole]), n-whole, nil)
+		}
+	}
+}
+
+// zeroRow is what integers are compared with.
+var zeroRow [8 * block]byte
+
+// intTruths is what differs from zero of integers of so many bytes, where equal compares rows of whole registers.
+func intTruths(equal func(dst, a, b []byte), width, size int, rest castFunc) castFunc {
+	return func(dst, src unsafe.Pointer, n int, _ []float32) {
+		whole := n / width * width
+		for at := 0; at < whole; at += block {
+			m := min(block, whole-at)
+			d := bytesAt(unsafe.Add(dst, at), m)
+			equal(d, bytesAt(unsafe.Add(src, at*size), m*size), zeroRow[:m*size])
+			bools(d, d, Xor, 1)
+		}
+		if whole < n {
+			rest(unsafe.Add(dst, whole), unsafe.Add(src, whole*size), n-whole, nil)
 		}
 	}
 }

@@ -227,10 +227,40 @@ func int32FromFloat32AVX2(dst []int32, src []float32)
 func float32FromUint8AVX2(dst []float32, src []uint8)
 
 //go:noescape
-func float32FromBoolAVX2(dst []float32, src []bool)
+func float32FromBoolAVX2(dst []float32, src []uint8)
+
+//go:noescape
+func int32FromInt8AVX2(dst []int32, src []int8)
+
+//go:noescape
+func int32FromUint8AVX2(dst []int32, src []uint8)
+
+//go:noescape
+func int32FromInt16AVX2(dst []int32, src []int16)
+
+//go:noescape
+func int32FromUint16AVX2(dst []int32, src []uint16)
+
+//go:noescape
+func int8FromInt32AVX2(dst []int8, src []int32)
+
+//go:noescape
+func int16FromInt32AVX2(dst []int16, src []int32)
 
 //go:noescape
 func int64FromInt32AVX2(dst []int64, src []int32)
+
+//go:noescape
+func float64FromInt32AVX2(dst []float64, src []int32)
+
+//go:noescape
+func float64FromFloat32AVX2(dst []float64, src []float32)
+
+//go:noescape
+func int32FromFloat64AVX2(dst []int32, src []float64)
+
+//go:noescape
+func float32FromFloat64AVX2(dst []float32, src []float64)
 
 //go:noescape
 func int32FromInt64AVX2(dst []int32, src []int64)
@@ -473,16 +503,52 @@ func int32FromFloat32AVX512(dst []int32, src []float32)
 func float32FromUint8AVX512(dst []float32, src []uint8)
 
 //go:noescape
-func float32FromBoolAVX512(dst []float32, src []bool)
+func float32FromBoolAVX512(dst []float32, src []uint8)
 
 //go:noescape
 func float32FromInt64AVX512(dst []float32, src []int64)
 
 //go:noescape
+func float64FromInt64AVX512(dst []float64, src []int64)
+
+//go:noescape
+func int64FromFloat64AVX512(dst []int64, src []float64)
+
+//go:noescape
 func int64FromFloat32AVX512(dst []int64, src []float32)
 
 //go:noescape
+func int32FromInt8AVX512(dst []int32, src []int8)
+
+//go:noescape
+func int32FromUint8AVX512(dst []int32, src []uint8)
+
+//go:noescape
+func int32FromInt16AVX512(dst []int32, src []int16)
+
+//go:noescape
+func int32FromUint16AVX512(dst []int32, src []uint16)
+
+//go:noescape
+func int8FromInt32AVX512(dst []int8, src []int32)
+
+//go:noescape
+func int16FromInt32AVX512(dst []int16, src []int32)
+
+//go:noescape
 func int64FromInt32AVX512(dst []int64, src []int32)
+
+//go:noescape
+func float64FromInt32AVX512(dst []float64, src []int32)
+
+//go:noescape
+func float64FromFloat32AVX512(dst []float64, src []float32)
+
+//go:noescape
+func int32FromFloat64AVX512(dst []int32, src []float64)
+
+//go:noescape
+func float32FromFloat64AVX512(dst []float32, src []float64)
 
 //go:noescape
 func int32FromInt64AVX512(dst []int32, src []int64)

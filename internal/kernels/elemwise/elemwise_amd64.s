@@ -4164,7 +4164,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func float32FromBoolAVX2(dst []float32, src []bool)
+// func float32FromBoolAVX2(dst []float32, src []uint8)
 // Requires: AVX, AVX2
 TEXT ·float32FromBoolAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_base+0(FP), AX
@@ -4182,6 +4182,136 @@ done:
 	VZEROUPPER
 	RET
 
+// func int32FromInt8AVX2(dst []int32, src []int8)
+// Requires: AVX, AVX2
+TEXT ·int32FromInt8AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VPMOVSXBD (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000008, CX; SUBQ $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromUint8AVX2(dst []int32, src []uint8)
+// Requires: AVX, AVX2
+TEXT ·int32FromUint8AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VPMOVZXBD (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000008, CX; SUBQ $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromInt16AVX2(dst []int32, src []int16)
+// Requires: AVX, AVX2
+TEXT ·int32FromInt16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VPMOVSXWD (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000010, CX; SUBQ $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromUint16AVX2(dst []int32, src []uint16)
+// Requires: AVX, AVX2
+TEXT ·int32FromUint16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VPMOVZXWD (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000010, CX; SUBQ $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int8FromInt32AVX2(dst []int8, src []int32)
+// Requires: AVX, AVX2
+TEXT ·int8FromInt32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPAND word000000ff<>+0(SB), Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKUSDW X1, X0, X0
+	VPACKUSWB X0, X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+DATA word000000ff<>+0(SB)/4, $0x000000ff
+DATA word000000ff<>+4(SB)/4, $0x000000ff
+DATA word000000ff<>+8(SB)/4, $0x000000ff
+DATA word000000ff<>+12(SB)/4, $0x000000ff
+DATA word000000ff<>+16(SB)/4, $0x000000ff
+DATA word000000ff<>+20(SB)/4, $0x000000ff
+DATA word000000ff<>+24(SB)/4, $0x000000ff
+DATA word000000ff<>+28(SB)/4, $0x000000ff
+GLOBL word000000ff<>(SB), RODATA|NOPTR, $32
+
+// func int16FromInt32AVX2(dst []int16, src []int32)
+// Requires: AVX, AVX2
+TEXT ·int16FromInt32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VPAND word0000ffff<>+0(SB), Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKUSDW X1, X0, X0
+	VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+DATA word0000ffff<>+0(SB)/4, $0x0000ffff
+DATA word0000ffff<>+4(SB)/4, $0x0000ffff
+DATA word0000ffff<>+8(SB)/4, $0x0000ffff
+DATA word0000ffff<>+12(SB)/4, $0x0000ffff
+DATA word0000ffff<>+16(SB)/4, $0x0000ffff
+DATA word0000ffff<>+20(SB)/4, $0x0000ffff
+DATA word0000ffff<>+24(SB)/4, $0x0000ffff
+DATA word0000ffff<>+28(SB)/4, $0x0000ffff
+GLOBL word0000ffff<>(SB), RODATA|NOPTR, $32
+
 // func int64FromInt32AVX2(dst []int64, src []int32)
 // Requires: AVX, AVX2
 TEXT ·int64FromInt32AVX2(SB), NOSPLIT, $0-48
@@ -4196,6 +4326,82 @@ each:
 	VPMOVSXDQ 16(CX), Y0; VMOVUPS Y0, 32(AX)
 	ADDQ $0x00000040, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
 	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float64FromInt32AVX2(dst []float64, src []int32)
+// Requires: AVX
+TEXT ·float64FromInt32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VCVTDQ2PD (CX), Y0; VMOVUPS Y0, (AX)
+	VCVTDQ2PD 16(CX), Y0; VMOVUPS Y0, 32(AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float64FromFloat32AVX2(dst []float64, src []float32)
+// Requires: AVX
+TEXT ·float64FromFloat32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VCVTPS2PD (CX), Y0; VMOVUPS Y0, (AX)
+	VCVTPS2PD 16(CX), Y0; VMOVUPS Y0, 32(AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromFloat64AVX2(dst []int32, src []float64)
+// Requires: AVX
+TEXT ·int32FromFloat64AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VCVTTPD2DQY Y0, X0; VMOVUPS X0, (AX)
+	VMOVUPS 32(CX), Y0; VCVTTPD2DQY Y0, X0; VMOVUPS X0, 16(AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000040, CX; SUBQ $0x00000008, DX
+	JGE         each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float32FromFloat64AVX2(dst []float32, src []float64)
+// Requires: AVX
+TEXT ·float32FromFloat64AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VCVTPD2PSY Y0, X0; VMOVUPS X0, (AX)
+	VMOVUPS 32(CX), Y0; VCVTPD2PSY Y0, X0; VMOVUPS X0, 16(AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000040, CX; SUBQ $0x00000008, DX
+	JGE        each
 
 done:
 	VZEROUPPER
@@ -7143,7 +7349,7 @@ done:
 	VZEROUPPER
 	RET
 
-// func float32FromBoolAVX512(dst []float32, src []bool)
+// func float32FromBoolAVX512(dst []float32, src []uint8)
 // Requires: AVX, AVX512F
 TEXT ·float32FromBoolAVX512(SB), NOSPLIT, $0-48
 	MOVQ dst_base+0(FP), AX
@@ -7180,6 +7386,57 @@ done:
 	VZEROUPPER
 	RET
 
+// func float64FromInt64AVX512(dst []float64, src []int64)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·float64FromInt64AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VCVTQQ2PD (CX), Z0; VMOVUPS Z0, (AX)
+	VCVTQQ2PD 64(CX), Z0; VMOVUPS Z0, 64(AX)
+	ADDQ $0x00000080, AX; ADDQ $0x00000080, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int64FromFloat64AVX512(dst []int64, src []float64)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·int64FromFloat64AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VBROADCASTSS word5f000000<>+0(SB), Z0; VCVTPS2PD Y0, Z0; VADDPD Z0, Z0, Z1
+	VMOVUPS (CX), Z2; VCVTTPD2QQ Z2, Z3; VCMPPD $0x1d, Z0, Z2, K1; VCMPPD $0x11, Z1, Z2, K1, K1; VCVTTPD2UQQ Z2, K1, Z3
+	VMOVUPS Z3, (AX)
+	VMOVUPS 64(CX), Z2; VCVTTPD2QQ Z2, Z3; VCMPPD $0x1d, Z0, Z2, K1; VCMPPD $0x11, Z1, Z2, K1, K1; VCVTTPD2UQQ Z2, K1, Z3
+	VMOVUPS Z3, 64(AX)
+	ADDQ $0x00000080, AX; ADDQ $0x00000080, CX; SUBQ $0x00000010, DX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+DATA word5f000000<>+0(SB)/4, $0x5f000000
+DATA word5f000000<>+4(SB)/4, $0x5f000000
+DATA word5f000000<>+8(SB)/4, $0x5f000000
+DATA word5f000000<>+12(SB)/4, $0x5f000000
+DATA word5f000000<>+16(SB)/4, $0x5f000000
+DATA word5f000000<>+20(SB)/4, $0x5f000000
+DATA word5f000000<>+24(SB)/4, $0x5f000000
+DATA word5f000000<>+28(SB)/4, $0x5f000000
+GLOBL word5f000000<>(SB), RODATA|NOPTR, $32
+
 // func int64FromFloat32AVX512(dst []int64, src []float32)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL
 TEXT ·int64FromFloat32AVX512(SB), NOSPLIT, $0-48
@@ -7201,15 +7458,113 @@ done:
 	VZEROUPPER
 	RET
 
-DATA word5f000000<>+0(SB)/4, $0x5f000000
-DATA word5f000000<>+4(SB)/4, $0x5f000000
-DATA word5f000000<>+8(SB)/4, $0x5f000000
-DATA word5f000000<>+12(SB)/4, $0x5f000000
-DATA word5f000000<>+16(SB)/4, $0x5f000000
-DATA word5f000000<>+20(SB)/4, $0x5f000000
-DATA word5f000000<>+24(SB)/4, $0x5f000000
-DATA word5f000000<>+28(SB)/4, $0x5f000000
-GLOBL word5f000000<>(SB), RODATA|NOPTR, $32
+// func int32FromInt8AVX512(dst []int32, src []int8)
+// Requires: AVX, AVX512F
+TEXT ·int32FromInt8AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VPMOVSXBD (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000010, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromUint8AVX512(dst []int32, src []uint8)
+// Requires: AVX, AVX512F
+TEXT ·int32FromUint8AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VPMOVZXBD (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000010, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromInt16AVX512(dst []int32, src []int16)
+// Requires: AVX, AVX512F
+TEXT ·int32FromInt16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VPMOVSXWD (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000020, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromUint16AVX512(dst []int32, src []uint16)
+// Requires: AVX, AVX512F
+TEXT ·int32FromUint16AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VPMOVZXWD (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000020, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int8FromInt32AVX512(dst []int8, src []int32)
+// Requires: AVX, AVX512F
+TEXT ·int8FromInt32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMOVDB Z0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int16FromInt32AVX512(dst []int16, src []int32)
+// Requires: AVX, AVX512F
+TEXT ·int16FromInt32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VPMOVDW Z0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
 
 // func int64FromInt32AVX512(dst []int64, src []int32)
 // Requires: AVX, AVX512F
@@ -7224,6 +7579,82 @@ each:
 	VPMOVSXDQ (CX), Z0; VMOVUPS Z0, (AX)
 	VPMOVSXDQ 32(CX), Z0; VMOVUPS Z0, 64(AX)
 	ADDQ $0x00000080, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float64FromInt32AVX512(dst []float64, src []int32)
+// Requires: AVX, AVX512F
+TEXT ·float64FromInt32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VCVTDQ2PD (CX), Z0; VMOVUPS Z0, (AX)
+	VCVTDQ2PD 32(CX), Z0; VMOVUPS Z0, 64(AX)
+	ADDQ $0x00000080, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float64FromFloat32AVX512(dst []float64, src []float32)
+// Requires: AVX, AVX512F
+TEXT ·float64FromFloat32AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VCVTPS2PD (CX), Z0; VMOVUPS Z0, (AX)
+	VCVTPS2PD 32(CX), Z0; VMOVUPS Z0, 64(AX)
+	ADDQ $0x00000080, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func int32FromFloat64AVX512(dst []int32, src []float64)
+// Requires: AVX, AVX512F
+TEXT ·int32FromFloat64AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VCVTTPD2DQ Z0, Y0; VMOVUPS Y0, (AX)
+	VMOVUPS 64(CX), Z0; VCVTTPD2DQ Z0, Y0; VMOVUPS Y0, 32(AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000080, CX; SUBQ $0x00000010, DX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func float32FromFloat64AVX512(dst []float32, src []float64)
+// Requires: AVX, AVX512F
+TEXT ·float32FromFloat64AVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000010, DX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VCVTPD2PS Z0, Y0; VMOVUPS Y0, (AX)
+	VMOVUPS 64(CX), Z0; VCVTPD2PS Z0, Y0; VMOVUPS Y0, 32(AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000080, CX; SUBQ $0x00000010, DX
 	JGE       each
 
 done:

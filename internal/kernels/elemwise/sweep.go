@@ -274,16 +274,21 @@ func SelectRow(dst []float32, in []Operand) {
 // CastRow is Cast to float32 of float32 or bool.
 func CastRow(dst []float32, in []Operand) {
 	x := in[0]
-	for i := range dst {
-		switch {
-		case x.Bool == nil:
-			dst[i] = x.Float[i*x.Step]
-		case x.Bool[i*x.Step]:
-			dst[i] = 1
-		default:
-			dst[i] = 0
-		}
+	switch {
+	case x.Step == 0 && x.Bool == nil:
+		repeat(dst, x.Float[0])
+	case x.Bool == nil:
+		copy(dst, x.Float)
+	case x.Step == 0:
+		fromTruths(dst[:1], x.Bool)
+		repeat(dst, dst[0])
+	default:
+		fromTruths(dst, x.Bool)
 	}
+}
+
+func fromTruths(dst []float32, src []bool) {
+	kernels().casts[castPair{dtype.Bool, dtype.Float32}](unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), len(dst), nil)
 }
 
 func repeat(dst []float32, x float32) {

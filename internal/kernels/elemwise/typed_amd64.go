@@ -68,9 +68,6 @@ func greaterInt64AVX2(dst []bool, a []int64, b []int64)
 func lessEqualInt64AVX2(dst []bool, a []int64, b []int64)
 
 //go:noescape
-func lowBytesAVX2(dst []byte, src []float32)
-
-//go:noescape
 func addInt32AVX2(dst []int32, a []int32, b []int32)
 
 //go:noescape
@@ -237,9 +234,6 @@ func greaterInt64AVX512(dst []bool, a []int64, b []int64)
 
 //go:noescape
 func lessEqualInt64AVX512(dst []bool, a []int64, b []int64)
-
-//go:noescape
-func lowBytesAVX512(dst []byte, src []float32)
 
 //go:noescape
 func addInt32AVX512(dst []int32, a []int32, b []int32)

@@ -465,35 +465,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func lowBytesAVX2(dst []byte, src []float32)
-// Requires: AVX, AVX2
-TEXT ·lowBytesAVX2(SB), NOSPLIT, $0-48
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ dst_len+8(FP), DX
-	SUBQ $0x00000008, DX
-	JLT  done
-
-each:
-	VCVTTPS2DQ (CX), Y0; VPAND word000000ff<>+0(SB), Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKUSDW X1, X0, X0
-	VPACKUSWB X0, X0, X0; VMOVQ X0, (AX)
-	ADDQ $0x00000008, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
-	JGE          each
-
-done:
-	VZEROUPPER
-	RET
-
-DATA word000000ff<>+0(SB)/4, $0x000000ff
-DATA word000000ff<>+4(SB)/4, $0x000000ff
-DATA word000000ff<>+8(SB)/4, $0x000000ff
-DATA word000000ff<>+12(SB)/4, $0x000000ff
-DATA word000000ff<>+16(SB)/4, $0x000000ff
-DATA word000000ff<>+20(SB)/4, $0x000000ff
-DATA word000000ff<>+24(SB)/4, $0x000000ff
-DATA word000000ff<>+28(SB)/4, $0x000000ff
-GLOBL word000000ff<>(SB), RODATA|NOPTR, $32
-
 // func addInt32AVX2(dst []int32, a []int32, b []int32)
 // Requires: AVX, AVX2
 TEXT ·addInt32AVX2(SB), NOSPLIT, $0-72
@@ -1889,24 +1860,6 @@ each:
 	VMOVUPS (CX), Z0; VPCMPQ $0x02, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VPCMPQ $0x02, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
 	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
 	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
-	JGE        each
-
-done:
-	VZEROUPPER
-	RET
-
-// func lowBytesAVX512(dst []byte, src []float32)
-// Requires: AVX, AVX512F
-TEXT ·lowBytesAVX512(SB), NOSPLIT, $0-48
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ dst_len+8(FP), DX
-	SUBQ $0x00000010, DX
-	JLT  done
-
-each:
-	VCVTTPS2DQ (CX), Z0; VPMOVDB Z0, (AX)
-	ADDQ $0x00000010, AX; ADDQ $0x00000040, CX; SUBQ $0x00000010, DX
 	JGE        each
 
 done:
