@@ -154,10 +154,7 @@ func (g *gemmKernel) write(name string) {
 	if g.gemmFlavour == gemmZMM {
 		g.loadOpmasks()
 	}
-	if g.walks() {
-		MOVQ(I32(0), g.field(gemmPanel))
-		Label("panel")
-	}
+	g.firstPanel()
 	g.flags = g.load(gemmFlags)
 	g.acc = make([][2]reg.VecVirtual, g.mr*g.wide)
 	for i := range g.acc {
@@ -176,13 +173,7 @@ func (g *gemmKernel) write(name string) {
 		g.product()
 	}
 	g.epilogue()
-	if g.walks() {
-		panel := g.load(gemmPanel)
-		INCQ(panel)
-		MOVQ(panel, g.field(gemmPanel))
-		CMPQ(panel, g.field(gemmPanels))
-		JLT(LabelRef("panel"))
-	}
+	g.nextPanel()
 	VZEROUPPER()
 	RET()
 }
@@ -191,6 +182,24 @@ func (g *gemmKernel) write(name string) {
 // after each takes as long as twenty rows of B.
 func (g *gemmKernel) walks() bool {
 	return g.wide == 1 && g.vecs == 2 && g.gemmFlavour != gemmYMMMasked
+}
+
+// firstPanel begins a row of tiles, nextPanel goes back for the next of them.
+func (g *gemmKernel) firstPanel() {
+	if g.walks() {
+		MOVQ(I32(0), g.field(gemmPanel))
+		Label("panel")
+	}
+}
+
+func (g *gemmKernel) nextPanel() {
+	if g.walks() {
+		panel := g.load(gemmPanel)
+		INCQ(panel)
+		MOVQ(panel, g.field(gemmPanel))
+		CMPQ(panel, g.field(gemmPanels))
+		JLT(LabelRef("panel"))
+	}
 }
 
 // here is a pointer, moved on by the panels that are done, each of which is as far from

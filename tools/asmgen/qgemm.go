@@ -28,7 +28,7 @@ func qgemm() {
 }
 
 // Offsets in bytes into the Go struct tile of qgemm. Those of a, b, c, lda, ldc,
-// k, mask and flags are as in gemm.
+// k, mask, flags, step, panels, panel and nextStep are as in gemm.
 const (
 	qgemmColBias  = 56
 	qgemmRowScale = 64
@@ -39,7 +39,9 @@ const (
 	qgemmColZero  = 112
 	qgemmRowZero  = 120
 	qgemmRowSum   = 128
-	qgemmNext     = 136
+	qgemmResidual = 144
+	qgemmLDR      = 152
+	qgemmNext     = 184
 )
 
 // Bits of the flags of tile and strip.
@@ -54,7 +56,7 @@ const (
 	qgemmDoOneScale // strip: so has rowScale
 	qgemmDoBytes    // strip: C is bytes
 	qgemmDoGelu     // strip: x·Φ(x) follows
-	qgemmDoResidual // strip: a residual is added before a clip
+	qgemmDoResidual // a residual is added before a clip
 	qgemmDoEnds     // strip: the least and the most number are wanted
 )
 
@@ -72,15 +74,16 @@ func qgemmTile(f gemmFlavour, mr int) {
 	Pragma("noescape")
 	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr, wide: 1, vecs: 2}}
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	if f == gemmZMM {
+		g.loadOpmasks()
+	}
+	g.firstPanel()
 	g.flags = g.load(gemmFlags)
 	g.acc = make([][2]reg.VecVirtual, mr)
 	for i := range g.acc {
 		g.acc[i] = [2]reg.VecVirtual{f.vec(), f.vec()}
 	}
-	switch f {
-	case gemmZMM:
-		g.loadOpmasks()
-	case gemmYMMMasked:
+	if f == gemmYMMMasked {
 		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
 		g.loadVectorMasks()
 	}
@@ -89,13 +92,14 @@ func qgemmTile(f gemmFlavour, mr int) {
 	g.unless(qgemmDoColZero, "nocolzero", func() { g.outer(qgemmColZero, qgemmRowSum) })
 	g.product()
 	g.epilogue()
+	g.nextPanel()
 	VZEROUPPER()
 	RET()
 }
 
 // outer adds a row of columns times a column of rows, both int32.
 func (g *qgemmKernel) outer(cols, rows int) {
-	c, r := g.load(cols), g.load(rows)
+	c, r := g.hereColumns(cols), g.load(rows)
 	for j := range 2 {
 		v := g.vec()
 		g.loadColumns(Mem{Base: c}, j, v)
@@ -119,10 +123,10 @@ func (g *qgemmKernel) product() {
 		ADDQ(g.lda, r)
 		g.a = append(g.a, r)
 	}
-	b, k := g.load(gemmB), g.load(gemmK)
+	b, k := g.here(gemmB, gemmStep), g.load(gemmK)
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
-	fetch := g.fetches(b)
+	fetch := g.fetches()
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
 	Label("loop")
@@ -144,15 +148,13 @@ func (g *qgemmKernel) product() {
 	Label("finish")
 }
 
-// fetches gives what brings a cache line of the panels that come next, or of B where
-// there are none, into the second-level cache.
-func (g *qgemmKernel) fetches(b reg.GPVirtual) func() {
+// fetches gives what brings a cache line of the panels that come next into the
+// second-level cache.
+func (g *qgemmKernel) fetches() func() {
 	if g.gemmFlavour != gemmZMM {
 		return func() {}
 	}
-	next := g.load(qgemmNext)
-	TESTQ(next, next)
-	CMOVQEQ(b, next)
+	next := g.here(qgemmNext, gemmNextStep)
 	return func() {
 		PREFETCHT1(Mem{Base: next})
 		ADDQ(Imm(64), next)
@@ -212,17 +214,18 @@ func (g *qgemmKernel) epilogue() {
 		g.each(func(_, _ int, acc reg.VecVirtual) { VCVTDQ2PS(acc, acc) })
 		g.scale()
 		g.unless(qgemmDoColBias, "nocolbias", func() { g.columns(qgemmColBias, VADDPS) })
+		g.unless(qgemmDoResidual, "noresidual", g.residual)
 		g.unless(qgemmDoClip, "noclip", g.clip)
 	})
-	c, ldc := g.load(gemmC), g.load(gemmLDC)
-	for i := range g.acc {
-		for j := range g.acc[i] {
-			g.storeColumns(g.acc[i][j], Mem{Base: c}, j)
-		}
-		if i < g.mr-1 {
-			ADDQ(ldc, c)
-		}
-	}
+	g.gemmKernel.columns(gemmC, gemmLDC, func(m Mem, i, j int) { g.storeColumns(g.acc[i][j], m, j) })
+}
+
+func (g *qgemmKernel) residual() {
+	g.gemmKernel.columns(qgemmResidual, qgemmLDR, func(m Mem, i, j int) {
+		v := g.vec()
+		g.loadColumns(m, j, v)
+		VADDPS(v, g.acc[i][j], g.acc[i][j])
+	})
 }
 
 // scale multiplies by the row's scale, or by its product with the column's.
@@ -238,7 +241,7 @@ func (g *qgemmKernel) scale() {
 	}
 	JMP(LabelRef("scaled"))
 	Label("colscale")
-	cols := g.load(qgemmColScale)
+	cols := g.hereColumns(qgemmColScale)
 	for j := range 2 {
 		c := g.vec()
 		g.loadColumns(Mem{Base: cols}, j, c)
@@ -254,7 +257,7 @@ func (g *qgemmKernel) scale() {
 
 // columns applies op with a vector that has an element per column.
 func (g *qgemmKernel) columns(field int, op func(...Op)) {
-	p := g.load(field)
+	p := g.hereColumns(field)
 	for j := range 2 {
 		v := g.vec()
 		g.loadColumns(Mem{Base: p}, j, v)

@@ -18,9 +18,9 @@ type kernels struct {
 	fetches bool         // kernels bring next into the second-level cache
 	strip   [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows; takes a *strip
 
-	// tile[r] computes a tile of r rows and nr columns and stores it; partial
-	// one of fewer columns, outside of which it reads and writes nothing but B.
-	// Neither is there with strip.
+	// tile[r] computes tiles of r rows and nr columns beside each other, as many as
+	// tile.panels says, and stores them; partial one of fewer columns, outside of which it
+	// reads and writes nothing but B. Neither is there with strip.
 	tile    [tileRows + 1]kernel
 	partial [tileRows + 1]kernel
 
@@ -59,7 +59,7 @@ const (
 	flagOneScale // strip: so is rowScale
 	flagBytes    // strip: c is bytes
 	flagGelu     // strip: x·Φ(x) follows
-	flagResidual // strip: a residual is added before a clip
+	flagResidual // a residual is added before a clip
 	flagEnds     // strip: the least and the most number are wanted
 )
 
@@ -81,7 +81,13 @@ type tile struct {
 	colZero  unsafe.Pointer // int32 per column: -zeroB
 	rowZero  unsafe.Pointer // int32 per row: zeroA
 	rowSum   unsafe.Pointer // int32 per row: Σa'
-	next     unsafe.Pointer // nil, or what is fetched into the second-level cache
+	step     int            // bytes from one panel of B to the next
+	residual unsafe.Pointer
+	ldr      int
+	panels   int            // tiles of a call
+	panel    int            // the one in work
+	nextStep int            // bytes that a panel fetches
+	next     unsafe.Pointer // what is fetched into the second-level cache; B itself if nothing is
 	rows     int            // for the portable kernel, which is one for all
 }
 

@@ -8,9 +8,11 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 )
 
+const portableCols = 16
+
 // portable is the specification of the other kernels.
 var portable = kernels{
-	level: cpu.Generic, mr: 4, nr: 16, group: 2, align: 2, wide: true,
+	level: cpu.Generic, mr: 4, nr: portableCols, group: 2, align: 2, wide: true,
 	tile:    [tileRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
 	partial: [tileRows + 1]kernel{1: portableTile, 2: portableTile, 3: portableTile, 4: portableTile},
 	narrow:  portableNarrow,
@@ -21,9 +23,21 @@ func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) 
 
 func portableTile(arg *byte) {
 	t := (*tile)(unsafe.Pointer(arg))
+	for panel := range t.panels {
+		here := *t
+		here.b = unsafe.Add(t.b, panel*t.step)
+		for _, p := range []*unsafe.Pointer{&here.c, &here.colBias, &here.colScale, &here.colSum, &here.colZero, &here.residual} {
+			*p = unsafe.Add(*p, panel*4*portableCols)
+		}
+		here.multiply()
+	}
+}
+
+// multiply computes one tile.
+func (t *tile) multiply() {
 	cols := bits.Len64(t.mask)
 	for i := range t.rows {
-		var s [16]int32
+		var s [portableCols]int32
 		t.start(i, s[:cols])
 		t.sum(i, &s)
 		c := unsafe.Add(t.c, i*t.ldc)
@@ -55,7 +69,7 @@ func (t *tile) start(i int, s []int32) {
 }
 
 // sum adds the products of row i, group by group.
-func (t *tile) sum(i int, s *[16]int32) {
+func (t *tile) sum(i int, s *[portableCols]int32) {
 	for g, a := range view[[2]int16](unsafe.Add(t.a, i*t.lda), t.k) {
 		a0, a1 := int32(a[0]), int32(a[1])
 		b := (*[32]int8)(unsafe.Add(t.b, g*32))
@@ -74,6 +88,9 @@ func (t *tile) float(i, j int, sum int32) float32 {
 	x := float32(float32(sum) * scale)
 	if t.flags&flagColBias != 0 {
 		x += view[float32](t.colBias, j+1)[j]
+	}
+	if t.flags&flagResidual != 0 {
+		x += view[float32](unsafe.Add(t.residual, i*t.ldr), j+1)[j]
 	}
 	if t.flags&flagClip != 0 {
 		if x < t.lo {

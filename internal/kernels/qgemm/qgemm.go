@@ -93,11 +93,10 @@ type Product struct {
 	ResidualStride int
 
 	// Functions of finished pieces of rows of a floating-point C, of which kernels of tiles
-	// do all but Post themselves. Add adds a residual; Post comes after it; Range is the
-	// range of the results and 0, which goes to Task.Least and Most. Gelu says that Post
+	// do all but Post themselves. Post comes after a residual; Range is the range of the
+	// results and 0, which goes to Task.Least and Most. Gelu says that Post
 	// is x·Φ(x): kernels of tiles, and those for VNNI, compute that themselves, within
 	// 3e-7 of itself or of 1.
-	Add   func(row, residual []float32)
 	Post  func(row []float32)
 	Range func(row []float32) (lo, hi float32)
 	Gelu  bool
@@ -215,8 +214,8 @@ func (t *Product) checkResidual() error {
 	if t.Residual == nil {
 		return nil
 	}
-	if t.Add == nil || t.Clip || t.items() != 1 {
-		return fmt.Errorf("qgemm: a residual needs Add, and neither a batch nor Clip")
+	if t.Clip || t.items() != 1 {
+		return fmt.Errorf("qgemm: with a residual there may be neither a batch nor Clip")
 	}
 	if err := tiling.Batch(nil).CheckMatrix(len(t.Residual), t.M, t.N, t.ResidualStride, nil); err != nil {
 		return fmt.Errorf("qgemm: residual: %w", err)

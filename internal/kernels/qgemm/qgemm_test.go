@@ -335,11 +335,6 @@ func TestResidualAndRange(t *testing.T) {
 			for i := range x.Residual {
 				x.Residual[i] = float32(rng.NormFloat64())
 			}
-			x.Add = func(row, residual []float32) {
-				for i := range row {
-					row[i] += residual[i]
-				}
-			}
 			if i%2 == 0 {
 				x.Post = func(row []float32) {
 					for i := range row {
@@ -399,10 +394,13 @@ func TestErrors(t *testing.T) {
 		{"zero points", func(x *Task) { x.ZeroA = make([]int32, 3) }, "3 zero points of A for a product of 2×3"},
 		{"column bias", func(x *Task) { x.ColBias = make([]float32, 1) }, "1 column bias"},
 		{"range", func(x *Task) { x.Range = elemwise.MinMax }, "for a floating-point C"},
-		{"residual", func(x *Task) { x.C = Output{Float: make([]float32, 6), Stride: 3}; x.Residual = make([]float32, 6) }, "needs Add"},
+		{"residual", func(x *Task) {
+			x.C = Output{Float: make([]float32, 6), Stride: 3}
+			x.Residual, x.ResidualStride, x.Clip = make([]float32, 6), 3, true
+		}, "neither a batch nor Clip"},
 		{"short residual", func(x *Task) {
 			x.C = Output{Float: make([]float32, 6), Stride: 3}
-			x.Residual, x.ResidualStride, x.Add = make([]float32, 5), 3, func(_, _ []float32) {}
+			x.Residual, x.ResidualStride = make([]float32, 5), 3
 		}, "residual: 5 elements"},
 	}
 	for _, tt := range tests {
@@ -458,7 +456,9 @@ func TestTileLayout(t *testing.T) {
 		{"mask", unsafe.Offsetof(x.mask), 88}, {"flags", unsafe.Offsetof(x.flags), 96},
 		{"lo", unsafe.Offsetof(x.lo), 104}, {"hi", unsafe.Offsetof(x.hi), 108},
 		{"colZero", unsafe.Offsetof(x.colZero), 112}, {"rowZero", unsafe.Offsetof(x.rowZero), 120},
-		{"rowSum", unsafe.Offsetof(x.rowSum), 128}, {"next", unsafe.Offsetof(x.next), 136},
+		{"rowSum", unsafe.Offsetof(x.rowSum), 128}, {"step", unsafe.Offsetof(x.step), 136},
+		{"residual", unsafe.Offsetof(x.residual), 144}, {"ldr", unsafe.Offsetof(x.ldr), 152}, {"panels", unsafe.Offsetof(x.panels), 160},
+		{"panel", unsafe.Offsetof(x.panel), 168}, {"nextStep", unsafe.Offsetof(x.nextStep), 176}, {"next", unsafe.Offsetof(x.next), 184},
 		{"strip.b", unsafe.Offsetof(y.b), 0}, {"strip.c", unsafe.Offsetof(y.c), 8}, {"strip.a", unsafe.Offsetof(y.a), 16},
 		{"strip.tiles", unsafe.Offsetof(y.tiles), 24}, {"strip.rowTiles", unsafe.Offsetof(y.rowTiles), 32}, {"strip.steps", unsafe.Offsetof(y.steps), 40},
 		{"strip.panels", unsafe.Offsetof(y.panels), 48}, {"strip.columns", unsafe.Offsetof(y.columns), 56}, {"strip.ldc", unsafe.Offsetof(y.ldc), 64},

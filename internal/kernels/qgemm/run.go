@@ -49,7 +49,7 @@ func (t *Task) newPlan(threads int) plan {
 	}
 	p.ncPanel = max(1, block/max(1, p.groups*kern.group*kern.nr))
 	if kern.fetches {
-		p.ncPanel = max(1, p.ncPanel/4) // beside the next one, which is fetched meanwhile
+		p.ncPanel = max(1, p.ncPanel/2) // beside the next one, which is fetched meanwhile
 	}
 	if kern.tiled() {
 		p.planStrips()
@@ -182,17 +182,14 @@ func (t *Task) after(i int) (tiling.Part, bool) {
 // in the cache.
 func (t *Task) finishRows(w *workspace, row, rows, from, to int) {
 	tiled := t.plan.kern.tiled()
-	add, post := t.Residual != nil && !tiled, t.Post != nil && !(t.Gelu && tiled)
+	post := t.Post != nil && !(t.Gelu && tiled)
 	ends := t.Range != nil && (post || !tiled)
-	if !add && !post && !ends {
+	if !post && !ends {
 		return
 	}
 	lo, hi := from*t.plan.kern.nr, min(to*t.plan.kern.nr, t.N)
 	for i := row; i < row+rows; i++ {
 		piece := t.C.Float[w.cOff+i*t.C.Stride:][lo:hi]
-		if add {
-			t.Add(piece, t.Residual[i*t.ResidualStride:][lo:hi])
-		}
 		switch {
 		case post && t.Gelu && t.plan.kern.gelu != nil:
 			t.plan.kern.gelu(piece)
@@ -211,7 +208,8 @@ func (t *Task) setItem(w *workspace, item int) {
 	t.findItem(w, item)
 	x := &w.tile
 	x.k = t.plan.groups
-	x.ldc = 4 * t.C.Stride
+	x.ldc, x.ldr = 4*t.C.Stride, 4*t.ResidualStride
+	x.step = t.plan.groups * t.plan.kern.group * t.plan.kern.nr
 	if t.C.Byte != nil {
 		x.ldc = 4 * t.plan.kern.nr
 	}
@@ -255,6 +253,9 @@ func (t *Task) flags() (f uint64) {
 	}
 	if t.Clip {
 		f |= flagClip
+	}
+	if t.Residual != nil {
+		f |= flagResidual
 	}
 	return f
 }
@@ -345,32 +346,38 @@ func (t *Task) packed(item, from, to int) []byte {
 	return t.Packed.data[item*packedItem(p.kern, t.K, t.N):][from*size : to*size]
 }
 
-// fetch makes the next call of a kernel fetch n bytes of what comes next into the
-// second-level cache, if there are as many.
+// fetch makes each panel of the next call of a kernel fetch n bytes of what comes next into
+// the second-level cache, as far as there is some.
 func (w *workspace) fetch(n int) {
 	x := &w.tile
-	if n == 0 || len(w.next) < n {
-		x.next, w.next = nil, nil
+	if n == 0 || len(w.next) == 0 {
+		x.next, x.nextStep = x.b, 0
 		return
 	}
-	x.next, w.next = unsafe.Pointer(&w.next[0]), w.next[n:]
+	x.next, x.nextStep = unsafe.Pointer(&w.next[0]), n
+	w.next = w.next[min(x.panels*n, len(w.next)):]
 }
 
-// panels calls the kernel for a row tile and some panels.
+// panels calls kernels for a row tile and some panels: once for all that are whole, since
+// returning to Go after each takes time. Those of bytes go through a tile of floats.
 func (t *Task) panels(w *workspace, row, from, to int) {
-	p := &t.plan
-	panel := p.groups * p.kern.group * p.kern.nr
+	p, x := &t.plan, &w.tile
 	b := w.item * packedItem(p.kern, t.K, t.N)
-	for j := from; j < to; j++ {
-		if panel > 0 {
-			w.tile.b = at(t.Packed.data, b+j*panel)
+	whole := min(to, t.N/p.kern.nr)
+	for j := from; j < to; j += x.panels {
+		if x.step > 0 {
+			x.b = at(t.Packed.data, b+j*x.step)
 		}
-		t.panel(w, row, j)
+		x.panels = 1
+		if t.C.Byte == nil {
+			x.panels = max(1, whole-j)
+		}
+		t.tiles(w, row, j)
 	}
 }
 
-// panel calls the kernel for the tile's rows of a panel, which begin with row.
-func (t *Task) panel(w *workspace, row, j int) {
+// tiles calls the kernel for the tile's rows of panels from j on, which begin with row.
+func (t *Task) tiles(w *workspace, row, j int) {
 	kern, x := t.plan.kern, &w.tile
 	col := j * kern.nr
 	x.mask = 1<<kern.nr - 1
@@ -403,6 +410,7 @@ func (t *Task) setColumns(w *workspace, row, j int) {
 		x.colScale = at(t.ColScale, col)
 	}
 	x.colBias = at(t.ColBias, col)
+	x.residual = at(t.Residual, row*t.ResidualStride+col)
 	c := w.cOff + row*t.C.Stride + col
 	switch {
 	case t.C.Int != nil:

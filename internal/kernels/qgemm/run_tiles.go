@@ -142,15 +142,11 @@ func (t *Task) productOfTiles(w *workspace, item int, part *tiling.Part) {
 func (t *Task) setStrip(w *workspace) {
 	p, x := &t.plan.strips, &w.strip.call
 	*x = strip{steps: p.steps, config: &w.strip.config, ends: &w.strip.ends, rowTiles: unsafe.Pointer(&w.strip.rowTiles),
-		sums: unsafe.Pointer(&w.scratch[p.sums]), ldc: 4 * t.C.Stride, lo: t.Lo, hi: t.Hi, flags: t.flags()}
+		sums: unsafe.Pointer(&w.scratch[p.sums]), ldc: 4 * t.C.Stride, ldr: 4 * t.ResidualStride, lo: t.Lo, hi: t.Hi, flags: t.flags()}
 	words := func(i int) unsafe.Pointer { return unsafe.Pointer(&w.scratch[p.words+i*4*p.rows]) }
 	x.rowZero, x.rowScale, x.rowSum = words(0), words(1), words(2)
 	if t.Gelu {
 		x.flags |= flagGelu
-	}
-	if t.Residual != nil {
-		x.flags |= flagResidual
-		x.ldr = 4 * t.ResidualStride
 	}
 	if t.Range != nil && (t.Post == nil || t.Gelu) {
 		x.flags |= flagEnds

@@ -195,7 +195,7 @@ func compileIntegerMatMul(p *op.Prep) (op.Kernel, error) {
 	if act != nil {
 		t.Post, t.Gelu = act.Row(), act.Op == elemwise.Gelu
 	}
-	t.ResidualStride, t.Add = m.N, addRow
+	t.ResidualStride = m.N
 	if k.ranged {
 		t.Range = elemwise.MinMax
 	}
@@ -251,8 +251,6 @@ func (k *integerMatMul) Run(c *op.Call) error {
 	}
 	return err
 }
-
-func addRow(row, residual []float32) { elemwise.Row(elemwise.Add)(row, row, residual, 1, 1) }
 
 func floatsOf(t *tensor.Tensor) []float32 {
 	if t == nil {
