@@ -19,7 +19,7 @@ type conversation struct {
 	noTools bool // tool_choice is none
 }
 
-var conversationFields = fields.Table[conversation]{
+var conversationFields = fields.Table[*conversation]{
 	fields.Any("messages", "array of 1 to 4096", "What was said; see below.", func(c *conversation, v fields.Value) (err error) {
 		c.Messages, err = readMessages(v)
 		return err
@@ -39,9 +39,9 @@ var conversationFields = fields.Table[conversation]{
 		c.Variables = append(c.Variables, m...)
 		return err
 	})),
-	fields.Refuse[conversation]("chat_template", "templates come with the model"),
-	fields.Refuse[conversation]("documents", "give them in messages", "[]"),
-	fields.Refuse[conversation]("mm_processor_kwargs", "models here read text only"),
+	fields.Refuse[*conversation]("chat_template", "templates come with the model"),
+	fields.Refuse[*conversation]("documents", "give them in messages", "[]"),
+	fields.Refuse[*conversation]("mm_processor_kwargs", "models here read text only"),
 }
 
 // check finds what is missing or contradicts itself.
@@ -81,13 +81,13 @@ func (s *streaming) check() error {
 	return nil
 }
 
-var streamOptions = fields.Table[streaming]{
+var streamOptions = fields.Table[*streaming]{
 	fields.Bool("include_usage", "", func(s *streaming) *bool { return &s.usage }),
 	fields.Extend(fields.Bool("continuous_usage_stats", "", func(s *streaming) *bool { return &s.runningUsage })),
-	fields.Ignore[streaming]("include_obfuscation", "pieces are never padded"),
+	fields.Ignore[*streaming]("include_obfuscation", "pieces are never padded"),
 }
 
-var streamingFields = fields.Table[streaming]{
+var streamingFields = fields.Table[*streaming]{
 	fields.Bool("stream", "Sends the answer in pieces as it is made.", func(s *streaming) *bool { return &s.stream }),
 	fields.Object("stream_options", "With `include_usage` the last piece has the usage; with `continuous_usage_stats` (an extension) each has.", streamOptions, func(s *streaming) *streaming { return s }),
 }
@@ -109,21 +109,21 @@ func accepted[T any]() fields.Table[T] {
 }
 
 var chatFields = concat(
-	fields.Table[chatRequest]{
+	fields.Table[*chatRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *chatRequest) *string { return &q.model }),
 	},
 	fields.In(conversationFields, func(q *chatRequest) *conversation { return &q.conversation }),
-	fields.Table[chatRequest]{
+	fields.Table[*chatRequest]{
 		fields.Any("tool_choice", "none, auto", "none hides the tools from the model. A call can't be forced yet.", func(q *chatRequest, v fields.Value) (err error) {
 			q.noTools, err = readToolChoice(v)
 			return err
 		}),
-		fields.In(fields.Table[answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *chatRequest) *answer.Conversation { return &q.Conversation })[0],
+		fields.In(fields.Table[*answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *chatRequest) *answer.Conversation { return &q.Conversation })[0],
 		fields.Int("max_completion_tokens", "Tokens of an answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxCompletion }),
 		fields.Int("max_tokens", "The same, by its old name.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxTokens }),
 	},
 	fields.In(answer.OpenAI, func(q *chatRequest) *answer.Settings { return &q.Settings }),
-	fields.Table[chatRequest]{
+	fields.Table[*chatRequest]{
 		fields.Bool("logprobs", "Gives the probability of each token.", func(q *chatRequest) *bool { return &q.logprobs }),
 		fields.Int("top_logprobs", "And of so many alternatives; needs `logprobs`.", 0, answer.MaxLogprobs, func(q *chatRequest) **int { return &q.Logprobs }),
 		fields.Any("reasoning_effort", "string", "Given to the model's template as `reasoning_effort`; none also sets `enable_thinking` to false.", func(q *chatRequest, v fields.Value) error {
@@ -134,21 +134,21 @@ var chatFields = concat(
 	},
 	fields.In(streamingFields, func(q *chatRequest) *streaming { return &q.streaming }),
 	fields.In(answer.VLLM, func(q *chatRequest) *answer.Settings { return &q.Settings }),
-	fields.Table[chatRequest]{
+	fields.Table[*chatRequest]{
 		fields.Extend(fields.Int("best_of", "Answers computed for each prompt, of which the `n` likeliest are given; no more than `--max-sequences`, and not with `stream`.", 1, answer.MaxBestOf, func(q *chatRequest) **int { return &q.BestOf })),
-		fields.Refuse[chatRequest]("response_format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
-		fields.Refuse[chatRequest]("functions", "use tools", "[]"),
-		fields.Refuse[chatRequest]("function_call", "use tool_choice", `"none"`, `"auto"`),
-		fields.Refuse[chatRequest]("modalities", "models here write text", `["text"]`),
-		fields.Refuse[chatRequest]("audio", "models here write text"),
-		fields.Refuse[chatRequest]("prediction", "answers are not guessed ahead"),
-		fields.Refuse[chatRequest]("web_search_options", "this server searches nothing"),
-		fields.Refuse[chatRequest]("verbosity", "say it in the messages", `"medium"`),
-		fields.Refuse[chatRequest]("echo", "use continue_final_message", "false"),
-		fields.Refuse[chatRequest]("add_special_tokens", "the template has them", "false"),
-		fields.Refuse[chatRequest]("include_reasoning", "reasoning is shown apart", "true"),
+		fields.Refuse[*chatRequest]("response_format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
+		fields.Refuse[*chatRequest]("functions", "use tools", "[]"),
+		fields.Refuse[*chatRequest]("function_call", "use tool_choice", `"none"`, `"auto"`),
+		fields.Refuse[*chatRequest]("modalities", "models here write text", `["text"]`),
+		fields.Refuse[*chatRequest]("audio", "models here write text"),
+		fields.Refuse[*chatRequest]("prediction", "answers are not guessed ahead"),
+		fields.Refuse[*chatRequest]("web_search_options", "this server searches nothing"),
+		fields.Refuse[*chatRequest]("verbosity", "say it in the messages", `"medium"`),
+		fields.Refuse[*chatRequest]("echo", "use continue_final_message", "false"),
+		fields.Refuse[*chatRequest]("add_special_tokens", "the template has them", "false"),
+		fields.Refuse[*chatRequest]("include_reasoning", "reasoning is shown apart", "true"),
 	},
-	accepted[chatRequest](),
+	accepted[*chatRequest](),
 )
 
 func concat[T any](tables ...fields.Table[T]) (all fields.Table[T]) {
@@ -176,7 +176,7 @@ func readEffort(v fields.Value) ([]fields.Member, error) {
 
 // readChat reads and checks a request.
 func readChat(body []byte) (*chatRequest, error) {
-	q, err := chatFields.ReadBody(body)
+	q, err := fields.ReadBody(chatFields, body)
 	if err != nil {
 		return nil, err
 	}

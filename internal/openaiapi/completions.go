@@ -24,7 +24,7 @@ type completionRequest struct {
 }
 
 var completionFields = concat(
-	fields.Table[completionRequest]{
+	fields.Table[*completionRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *completionRequest) *string { return &q.model }),
 		fields.Any("prompt", "string, array of strings, of token ids, or of arrays of token ids", fmt.Sprintf("The texts to continue; with `n` of each, at most %d answers.", answer.MaxChoices), func(q *completionRequest, v fields.Value) (err error) {
 			q.prompts, err = answer.ReadInputs(v, answer.MaxChoices)
@@ -38,23 +38,23 @@ var completionFields = concat(
 	fields.In(answer.OpenAI, func(q *completionRequest) *answer.Settings { return &q.Settings }),
 	fields.In(streamingFields, func(q *completionRequest) *streaming { return &q.streaming }),
 	fields.In(answer.VLLM, func(q *completionRequest) *answer.Settings { return &q.Settings }),
-	fields.Table[completionRequest]{
+	fields.Table[*completionRequest]{
 		fields.Extend(fields.Any("add_special_tokens", "boolean", "false leaves out what the tokenizer puts before a text. Default: true.", func(q *completionRequest, v fields.Value) error {
 			add, err := v.Bool()
 			q.bare = !add
 			return err
 		})),
-		fields.Refuse[completionRequest]("suffix", "models here do not fill gaps", `""`),
-		fields.Refuse[completionRequest]("response_format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
+		fields.Refuse[*completionRequest]("suffix", "models here do not fill gaps", `""`),
+		fields.Refuse[*completionRequest]("response_format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
 	},
-	accepted[completionRequest](),
+	accepted[*completionRequest](),
 )
 
 // usualTokens is OpenAI's default of max_tokens.
 const usualTokens = 16
 
 func readCompletion(body []byte) (*completionRequest, error) {
-	q, err := completionFields.ReadBody(body)
+	q, err := fields.ReadBody(completionFields, body)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ type embeddingRequest struct {
 }
 
 var embeddingFields = concat(
-	fields.Table[embeddingRequest]{
+	fields.Table[*embeddingRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *embeddingRequest) *string { return &q.model }),
 		fields.Any("input", fmt.Sprintf("string, array of at most %d strings, of token ids, or of arrays of token ids", answer.MaxInputs), "The texts. One that is empty, or longer than the model takes, is an error.", func(q *embeddingRequest, v fields.Value) (err error) {
 			q.inputs, err = answer.ReadInputs(v, answer.MaxInputs)
@@ -29,14 +29,14 @@ var embeddingFields = concat(
 		}),
 		fields.OneOf("encoding_format", "Numbers, or little-endian float32 in base64. Default: float.", func(q *embeddingRequest) *string { return &q.encoding }, "float", "base64"),
 		fields.Int("dimensions", "Only the model's own number: vectors are not cut.", 1, fields.Many, func(q *embeddingRequest) **int { return &q.dimensions }),
-		fields.Refuse[embeddingRequest]("truncate_prompt_tokens", "a text is never cut"),
+		fields.Refuse[*embeddingRequest]("truncate_prompt_tokens", "a text is never cut"),
 	},
-	accepted[embeddingRequest](),
+	accepted[*embeddingRequest](),
 )
 
 // embed answers /v1/embeddings.
 func (h *handler) embed(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := embeddingFields.ReadBody(body)
+	q, err := fields.ReadBody(embeddingFields, body)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // messageFields are those of a message of a chat.
-var messageFields = fields.Table[answer.Said]{
+var messageFields = fields.Table[*answer.Said]{
 	fields.OneOf("role", "Who speaks; developer is the same as system.", func(m *answer.Said) *string { return &m.Role }, "system", "developer", "user", "assistant", "tool"),
 	fields.Any("content", "string, or array of parts `{\"type\":\"text\",\"text\":…}`", "What is said. Images, audio and files are errors.", readContent),
 	fields.Text("name", "Who speaks, for templates that show it.", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
@@ -16,18 +16,18 @@ var messageFields = fields.Table[answer.Said]{
 	fields.Text("tool_call_id", "Which call a tool's message answers.", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
 	fields.Extend(fields.Text("reasoning_content", "What an assistant thought; the template decides whether the model sees it again.", fields.Many, func(m *answer.Said) *string { return &m.Reasoning })),
 	fields.Extend(fields.Text("reasoning", "The same, by its other name.", fields.Many, func(m *answer.Said) *string { return &m.Reasoning })),
-	fields.Refuse[answer.Said]("refusal", "this server's models have no refusals apart from content"),
-	fields.Refuse[answer.Said]("audio", "models here read text"),
-	fields.Refuse[answer.Said]("function_call", "use tool_calls"),
-	fields.Refuse[answer.Said]("annotations", "answers have none", "[]"),
+	fields.Refuse[*answer.Said]("refusal", "this server's models have no refusals apart from content"),
+	fields.Refuse[*answer.Said]("audio", "models here read text"),
+	fields.Refuse[*answer.Said]("function_call", "use tool_calls"),
+	fields.Refuse[*answer.Said]("annotations", "answers have none", "[]"),
 }
 
 // partFields are those of a part of a message's content.
-var partFields = fields.Table[string]{
-	fields.Ignore[string]("type", "it was read before"),
+var partFields = fields.Table[*string]{
+	fields.Ignore[*string]("type", "it was read before"),
 	fields.Text("text", "", fields.Many, func(s *string) *string { return s }),
-	fields.Ignore[string]("cache_control", "prefixes are found by their content"),
-	fields.Ignore[string]("prompt_cache_breakpoint", "prefixes are found by their content"),
+	fields.Ignore[*string]("cache_control", "prefixes are found by their content"),
+	fields.Ignore[*string]("prompt_cache_breakpoint", "prefixes are found by their content"),
 }
 
 func readContent(m *answer.Said, v fields.Value) (err error) {
@@ -35,7 +35,7 @@ func readContent(m *answer.Said, v fields.Value) (err error) {
 	return err
 }
 
-var functionFields = fields.Table[answer.Call]{
+var functionFields = fields.Table[*answer.Call]{
 	fields.Text("name", "", answer.MaxName, func(c *answer.Call) *string { return &c.Name }),
 	fields.Any("arguments", "string of JSON, or its object", "", func(c *answer.Call, v fields.Value) (err error) {
 		if v.Kind() == "object" { // as transformers has it
@@ -67,11 +67,11 @@ func isObject(s string) bool {
 	return json.Unmarshal([]byte(s), &o) == nil && o != nil
 }
 
-var callFields = fields.Table[answer.Call]{
-	fields.Ignore[answer.Call]("type", "it was read before"),
+var callFields = fields.Table[*answer.Call]{
+	fields.Ignore[*answer.Call]("type", "it was read before"),
 	fields.Text("id", "", answer.MaxName, func(c *answer.Call) *string { return &c.ID }),
 	fields.Object("function", "", functionFields, func(c *answer.Call) *answer.Call { return c }),
-	fields.Ignore[answer.Call]("index", "of a streamed piece"),
+	fields.Ignore[*answer.Call]("index", "of a streamed piece"),
 }
 
 func readCalls(m *answer.Said, v fields.Value) error {
@@ -122,8 +122,8 @@ func readMessages(v fields.Value) ([]answer.Said, error) {
 	return out, nil
 }
 
-var toolFields = fields.Table[answer.Tool]{
-	fields.Ignore[answer.Tool]("type", "it was read before"),
+var toolFields = fields.Table[*answer.Tool]{
+	fields.Ignore[*answer.Tool]("type", "it was read before"),
 	fields.Object("function", "", answer.FunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
 }
 

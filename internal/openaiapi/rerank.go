@@ -23,7 +23,7 @@ type rerankRequest struct {
 	show         bool
 }
 
-var rerankFields = fields.Table[rerankRequest]{
+var rerankFields = fields.Table[*rerankRequest]{
 	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *rerankRequest) *string { return &q.model }),
 	fields.Text("query", "What the documents are compared with.", fields.Many, func(q *rerankRequest) *string { return &q.query }),
 	fields.Any("documents", fmt.Sprintf("array of 1 to %d strings or `{\"text\":…}`", maxDocuments), "", func(q *rerankRequest, v fields.Value) (err error) {
@@ -32,13 +32,13 @@ var rerankFields = fields.Table[rerankRequest]{
 	}),
 	fields.Int("top_n", "Gives so many of the most relevant. Default: all.", 1, maxDocuments, func(q *rerankRequest) **int { return &q.top }),
 	fields.Bool("return_documents", "Repeats the documents in the answer.", func(q *rerankRequest) *bool { return &q.show }),
-	fields.Ignore[rerankRequest]("user", "fairness is by API key"),
-	fields.Refuse[rerankRequest]("max_chunks_per_doc", "a document is never cut"),
-	fields.Refuse[rerankRequest]("max_tokens_per_doc", "a document is never cut"),
-	fields.Refuse[rerankRequest]("truncate_prompt_tokens", "a document is never cut"),
+	fields.Ignore[*rerankRequest]("user", "fairness is by API key"),
+	fields.Refuse[*rerankRequest]("max_chunks_per_doc", "a document is never cut"),
+	fields.Refuse[*rerankRequest]("max_tokens_per_doc", "a document is never cut"),
+	fields.Refuse[*rerankRequest]("truncate_prompt_tokens", "a document is never cut"),
 }
 
-var documentFields = fields.Table[string]{fields.Text("text", "", fields.Many, func(s *string) *string { return s })}
+var documentFields = fields.Table[*string]{fields.Text("text", "", fields.Many, func(s *string) *string { return s })}
 
 func readDocuments(v fields.Value) ([]string, error) {
 	list, err := v.Array(maxDocuments)
@@ -61,7 +61,7 @@ func readDocuments(v fields.Value) ([]string, error) {
 
 // rerank answers /v1/rerank.
 func (h *handler) rerank(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := rerankFields.ReadBody(body)
+	q, err := fields.ReadBody(rerankFields, body)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ type responseRequest struct {
 }
 
 var responseFields = concat(
-	fields.Table[responseRequest]{
+	fields.Table[*responseRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *responseRequest) *string { return &q.model }),
 		fields.Any("input", "string, or array of items", "A user's message, or the conversation: items of the types message, function_call, function_call_output and reasoning.", func(q *responseRequest, v fields.Value) (err error) {
 			q.Messages, err = readItems(v)
@@ -47,7 +47,7 @@ var responseFields = concat(
 			q.noTools, err = readToolChoice(v)
 			return err
 		}),
-		fields.In(fields.Table[answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *responseRequest) *answer.Conversation { return &q.Conversation })[0],
+		fields.In(fields.Table[*answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *responseRequest) *answer.Conversation { return &q.Conversation })[0],
 		fields.Int("max_output_tokens", "Tokens of the answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *responseRequest) **int { return &q.MaxTokens }),
 		fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(q *responseRequest) **float32 { return &q.Temperature }),
 		fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *responseRequest) **float32 { return &q.TopP }),
@@ -62,32 +62,32 @@ var responseFields = concat(
 		}),
 		fields.Any("text", "object: format, verbosity", "The only format is text.", func(q *responseRequest, v fields.Value) error { return responseTextFields.Read(v, q) }),
 		fields.Any("stream_options", "object: include_obfuscation", "Pieces are never padded.", func(q *responseRequest, v fields.Value) error {
-			return fields.Table[responseRequest]{fields.Ignore[responseRequest]("include_obfuscation", "")}.Read(v, q)
+			return fields.Table[*responseRequest]{fields.Ignore[*responseRequest]("include_obfuscation", "")}.Read(v, q)
 		}),
-		fields.Refuse[responseRequest]("truncation", "a conversation is never cut", `"disabled"`),
-		fields.Refuse[responseRequest]("previous_response_id", "nothing is stored: send the conversation as input"),
-		fields.Refuse[responseRequest]("conversation", "nothing is stored: send the conversation as input"),
-		fields.Refuse[responseRequest]("prompt", "nothing is stored: send the prompt as instructions"),
-		fields.Refuse[responseRequest]("background", "nothing is stored", "false"),
-		fields.Refuse[responseRequest]("context_management", "a conversation is never cut", "[]"),
+		fields.Refuse[*responseRequest]("truncation", "a conversation is never cut", `"disabled"`),
+		fields.Refuse[*responseRequest]("previous_response_id", "nothing is stored: send the conversation as input"),
+		fields.Refuse[*responseRequest]("conversation", "nothing is stored: send the conversation as input"),
+		fields.Refuse[*responseRequest]("prompt", "nothing is stored: send the prompt as instructions"),
+		fields.Refuse[*responseRequest]("background", "nothing is stored", "false"),
+		fields.Refuse[*responseRequest]("context_management", "a conversation is never cut", "[]"),
 		fields.Any("include", "array of strings", "`message.output_text.logprobs` gives the probability of each token of the text. The rest is of items that answers here do not have, and adds nothing; reasoning is never encrypted, but shown as it is.", readInclude),
 		fields.Int("top_logprobs", "And of so many alternatives; needs that in `include`.", 0, answer.MaxLogprobs, func(q *responseRequest) **int { return &q.Logprobs }),
-		fields.Refuse[responseRequest]("max_tool_calls", "this server runs no tools"),
+		fields.Refuse[*responseRequest]("max_tool_calls", "this server runs no tools"),
 	},
 	fields.In(answer.VLLM, func(q *responseRequest) *answer.Settings { return &q.Settings }),
-	accepted[responseRequest]().But("metadata"),
+	accepted[*responseRequest]().But("metadata"),
 )
 
-var reasoningFields = fields.Table[responseRequest]{
+var reasoningFields = fields.Table[*responseRequest]{
 	fields.Any("effort", "string", "", func(q *responseRequest, v fields.Value) error {
 		s, err := readEffort(v)
 		q.Variables = append(q.Variables, s...)
 		return err
 	}),
-	fields.Refuse[responseRequest]("summary", "reasoning is shown as it is", summaries...),
-	fields.Refuse[responseRequest]("generate_summary", "reasoning is shown as it is", summaries...),
-	fields.Refuse[responseRequest]("context", "the template decides", `"auto"`),
-	fields.Refuse[responseRequest]("mode", "there is one mode", `"standard"`),
+	fields.Refuse[*responseRequest]("summary", "reasoning is shown as it is", summaries...),
+	fields.Refuse[*responseRequest]("generate_summary", "reasoning is shown as it is", summaries...),
+	fields.Refuse[*responseRequest]("context", "the template decides", `"auto"`),
+	fields.Refuse[*responseRequest]("mode", "there is one mode", `"standard"`),
 }
 
 // summaries are the kinds of summaries of what a model thought, which come if there are any.
@@ -116,22 +116,22 @@ func (q *responseRequest) check() error {
 	return nil
 }
 
-var responseTextFields = fields.Table[responseRequest]{
-	fields.Refuse[responseRequest]("format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
-	fields.Refuse[responseRequest]("verbosity", "say it in the instructions", `"medium"`),
+var responseTextFields = fields.Table[*responseRequest]{
+	fields.Refuse[*responseRequest]("format", "output can't be constrained yet: leave it out and ask for the form in a message", `{"type":"text"}`),
+	fields.Refuse[*responseRequest]("verbosity", "say it in the instructions", `"medium"`),
 }
 
 // flatToolFields are those of a function in the Responses API.
-var flatToolFields = append(fields.Table[answer.Tool]{
-	fields.Ignore[answer.Tool]("type", "it was read before"),
-	fields.Refuse[answer.Tool]("defer_loading", "all tools are shown to the model", "false"),
-	fields.Refuse[answer.Tool]("allowed_callers", "models call tools directly", `["direct"]`),
-	fields.Ignore[answer.Tool]("output_schema", "templates do not know it"),
+var flatToolFields = append(fields.Table[*answer.Tool]{
+	fields.Ignore[*answer.Tool]("type", "it was read before"),
+	fields.Refuse[*answer.Tool]("defer_loading", "all tools are shown to the model", "false"),
+	fields.Refuse[*answer.Tool]("allowed_callers", "models call tools directly", `["direct"]`),
+	fields.Ignore[*answer.Tool]("output_schema", "templates do not know it"),
 }, answer.FunctionFields...)
 
 // respond answers /v1/responses.
 func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := responseFields.ReadBody(body)
+	q, err := fields.ReadBody(responseFields, body)
 	if err != nil {
 		return err
 	}

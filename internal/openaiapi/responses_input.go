@@ -60,22 +60,22 @@ func join(list []answer.Said, m answer.Said) []answer.Said {
 var itemRoles = map[string]string{"function_call": "assistant", "reasoning": "assistant", "function_call_output": "tool"}
 
 // ofItem are members that every item has and that mean nothing here.
-var ofItem = fields.Table[answer.Said]{
-	fields.Ignore[answer.Said]("type", "it was read before"),
-	fields.Ignore[answer.Said]("id", "nothing is stored"),
-	fields.Ignore[answer.Said]("status", "all is complete"),
+var ofItem = fields.Table[*answer.Said]{
+	fields.Ignore[*answer.Said]("type", "it was read before"),
+	fields.Ignore[*answer.Said]("id", "nothing is stored"),
+	fields.Ignore[*answer.Said]("status", "all is complete"),
 }
 
-var itemFields = map[string]fields.Table[answer.Said]{
-	"message": append(fields.Table[answer.Said]{
+var itemFields = map[string]fields.Table[*answer.Said]{
+	"message": append(fields.Table[*answer.Said]{
 		fields.OneOf("role", "", func(m *answer.Said) *string { return &m.Role }, "user", "assistant", "system", "developer"),
 		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) (err error) {
 			m.Parts, err = answer.ReadTexts(v, textPartFields, "input_text", "output_text", "text")
 			return err
 		}),
-		fields.Ignore[answer.Said]("phase", "templates do not know it"),
+		fields.Ignore[*answer.Said]("phase", "templates do not know it"),
 	}, ofItem...),
-	"function_call": append(fields.Table[answer.Said]{
+	"function_call": append(fields.Table[*answer.Said]{
 		fields.Any("name", "", "", func(m *answer.Said, v fields.Value) (err error) {
 			onlyCall(m).Name, err = v.Text()
 			return err
@@ -89,7 +89,7 @@ var itemFields = map[string]fields.Table[answer.Said]{
 			return err
 		}),
 	}, ofItem...),
-	"function_call_output": append(fields.Table[answer.Said]{
+	"function_call_output": append(fields.Table[*answer.Said]{
 		fields.Text("call_id", "", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
 		fields.Any("output", "", "", func(m *answer.Said, v fields.Value) (err error) {
 			m.Parts, err = answer.ReadTexts(v, textPartFields, "input_text")
@@ -97,7 +97,7 @@ var itemFields = map[string]fields.Table[answer.Said]{
 		}),
 		fields.Text("name", "", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
 	}, ofItem...),
-	"reasoning": append(fields.Table[answer.Said]{
+	"reasoning": append(fields.Table[*answer.Said]{
 		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) error {
 			parts, err := answer.ReadTexts(v, textPartFields, "reasoning_text")
 			for _, p := range parts {
@@ -105,8 +105,8 @@ var itemFields = map[string]fields.Table[answer.Said]{
 			}
 			return err
 		}),
-		fields.Refuse[answer.Said]("summary", "reasoning is read as it is", "[]"),
-		fields.Refuse[answer.Said]("encrypted_content", "nothing is encrypted here"),
+		fields.Refuse[*answer.Said]("summary", "reasoning is read as it is", "[]"),
+		fields.Refuse[*answer.Said]("encrypted_content", "nothing is encrypted here"),
 	}, ofItem...),
 }
 
@@ -118,7 +118,7 @@ func onlyCall(m *answer.Said) *answer.Call {
 	return &m.Calls[0]
 }
 
-var textPartFields = append(fields.Table[string]{
-	fields.Refuse[string]("annotations", "models here read text only", "[]"),
-	fields.Refuse[string]("logprobs", "models here read text only", "[]"),
+var textPartFields = append(fields.Table[*string]{
+	fields.Refuse[*string]("annotations", "models here read text only", "[]"),
+	fields.Refuse[*string]("logprobs", "models here read text only", "[]"),
 }, partFields...)

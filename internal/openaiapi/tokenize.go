@@ -24,7 +24,7 @@ type tokenizeRequest struct {
 }
 
 var tokenizeFields = concat(
-	fields.Table[tokenizeRequest]{
+	fields.Table[*tokenizeRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *tokenizeRequest) *string { return &q.model }),
 		fields.Any("prompt", "string of at most 16 MiB", "The text; or give `messages`.", func(q *tokenizeRequest, v fields.Value) error {
 			s, err := v.Text()
@@ -46,7 +46,7 @@ var tokenizeFields = concat(
 
 // tokenize answers /tokenize.
 func (h *handler) tokenize(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := tokenizeFields.ReadBody(body)
+	q, err := fields.ReadBody(tokenizeFields, body)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ type detokenizeRequest struct {
 	tokens []int32
 }
 
-var detokenizeFields = fields.Table[detokenizeRequest]{
+var detokenizeFields = fields.Table[*detokenizeRequest]{
 	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *detokenizeRequest) *string { return &q.model }),
 	fields.Any("tokens", "array of token ids", "", func(q *detokenizeRequest, v fields.Value) (err error) {
 		q.tokens, err = v.IDs()
@@ -118,7 +118,7 @@ var detokenizeFields = fields.Table[detokenizeRequest]{
 
 // detokenize answers /detokenize.
 func (h *handler) detokenize(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := detokenizeFields.ReadBody(body)
+	q, err := fields.ReadBody(detokenizeFields, body)
 	if err != nil {
 		return err
 	}

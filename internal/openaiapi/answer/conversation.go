@@ -56,7 +56,7 @@ type Tool struct {
 }
 
 // ReadTexts reads a text, or an array of parts of the types given by the table of their form.
-func ReadTexts(v fields.Value, part fields.Table[string], types ...string) ([]string, error) {
+func ReadTexts(v fields.Value, part fields.Table[*string], types ...string) ([]string, error) {
 	if v.Kind() == "string" {
 		s, err := v.Text()
 		return []string{s}, err
@@ -78,7 +78,7 @@ func ReadTexts(v fields.Value, part fields.Table[string], types ...string) ([]st
 }
 
 // FunctionFields is a function as OpenAI's form has it, which others follow.
-var FunctionFields = fields.Table[Tool]{
+var FunctionFields = fields.Table[*Tool]{
 	fields.Text("name", "", MaxName, func(t *Tool) *string { return &t.Name }),
 	fields.Text("description", "", fields.Many, func(t *Tool) *string { return &t.Description }),
 	fields.Any("parameters", "JSON schema", "", func(t *Tool, v fields.Value) error {
@@ -91,11 +91,11 @@ var FunctionFields = fields.Table[Tool]{
 
 // Strict is what many clients send by default. A call is not held to its tool's
 // schema, with it or without.
-var Strict = fields.Ignore[Tool]("strict", "arguments are as the model writes them: output can't be constrained yet")
+var Strict = fields.Ignore[*Tool]("strict", "arguments are as the model writes them: output can't be constrained yet")
 
 // OneCall is a field that says whether calls may come beside each other, by another name
 // if only says the opposite.
-func OneCall(name string, only bool) fields.Field[Conversation] {
+func OneCall(name string, only bool) *fields.Field[*Conversation] {
 	doc := "false gives the first call of an answer alone. Default: true."
 	if only {
 		doc = "true gives the first call of an answer alone."
@@ -108,7 +108,7 @@ func OneCall(name string, only bool) fields.Field[Conversation] {
 }
 
 // ReadTools reads functions of the types given by the table of their form.
-func ReadTools(v fields.Value, table fields.Table[Tool], types ...string) ([]Tool, error) {
+func ReadTools(v fields.Value, table fields.Table[*Tool], types ...string) ([]Tool, error) {
 	list, err := v.Array(MaxTools)
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func (s *Settings) Check(info *textgen.Info, stream bool) error {
 }
 
 // OpenAI are the settings that OpenAI's chat and completions have in common.
-var OpenAI = fields.Table[Settings]{
+var OpenAI = fields.Table[*Settings]{
 	fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(s *Settings) **float32 { return &s.Temperature }),
 	fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(s *Settings) **float32 { return &s.TopP }),
 	fields.Int("n", "Answers to each prompt; no more than `--max-sequences`.", 1, MaxChoices, func(s *Settings) **int { return &s.N }),
@@ -128,7 +128,7 @@ var OpenAI = fields.Table[Settings]{
 }
 
 // VLLM are settings that vLLM adds.
-var VLLM = fields.Table[Settings]{
+var VLLM = fields.Table[*Settings]{
 	fields.Extend(fields.Int("top_k", "Considers so many of the likeliest tokens; 0 and -1 are all.", -1, fields.Many, func(s *Settings) **int { return &s.TopK })),
 	fields.Extend(fields.Float("min_p", "Considers tokens of at least this share of the likeliest's probability.", 0, 1, func(s *Settings) **float32 { return &s.MinP })),
 	fields.Extend(fields.Float("typical_p", "Considers the tokens of the most typical information that together have this probability.", 0, 1, func(s *Settings) **float32 { return &s.TypicalP })),
@@ -148,24 +148,24 @@ var VLLM = fields.Table[Settings]{
 		s.Priority = &p
 		return err
 	})),
-	fields.Refuse[Settings]("length_penalty", "there is no beam search", "1", "1.0"),
-	fields.Refuse[Settings]("use_beam_search", "there is no beam search", "false"),
-	fields.Refuse[Settings]("bad_words", "use logit_bias", "[]"),
-	fields.Refuse[Settings]("allowed_token_ids", "use logit_bias"),
-	fields.Refuse[Settings]("spaces_between_special_tokens", "text is as its tokens say", "true"),
-	fields.Refuse[Settings]("truncate_prompt_tokens", "a prompt is never cut"),
-	fields.Refuse[Settings]("prompt_logprobs", "use echo and logprobs of /v1/completions"),
-	fields.Refuse[Settings]("return_token_ids", "use /tokenize", "false"),
-	fields.Refuse[Settings]("cache_salt", "prefix caches are of one API key already"),
-	fields.Refuse[Settings]("structured_outputs", "output can't be constrained yet: leave it out and ask for the form in a message"),
-	fields.Refuse[Settings]("guided_json", "output can't be constrained yet: leave it out and ask for the form in a message"),
-	fields.Refuse[Settings]("guided_regex", "output can't be constrained yet: leave it out and ask for the form in a message"),
-	fields.Refuse[Settings]("guided_choice", "output can't be constrained yet: leave it out and ask for the form in a message"),
-	fields.Refuse[Settings]("guided_grammar", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*Settings]("length_penalty", "there is no beam search", "1", "1.0"),
+	fields.Refuse[*Settings]("use_beam_search", "there is no beam search", "false"),
+	fields.Refuse[*Settings]("bad_words", "use logit_bias", "[]"),
+	fields.Refuse[*Settings]("allowed_token_ids", "use logit_bias"),
+	fields.Refuse[*Settings]("spaces_between_special_tokens", "text is as its tokens say", "true"),
+	fields.Refuse[*Settings]("truncate_prompt_tokens", "a prompt is never cut"),
+	fields.Refuse[*Settings]("prompt_logprobs", "use echo and logprobs of /v1/completions"),
+	fields.Refuse[*Settings]("return_token_ids", "use /tokenize", "false"),
+	fields.Refuse[*Settings]("cache_salt", "prefix caches are of one API key already"),
+	fields.Refuse[*Settings]("structured_outputs", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*Settings]("guided_json", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*Settings]("guided_regex", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*Settings]("guided_choice", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*Settings]("guided_grammar", "output can't be constrained yet: leave it out and ask for the form in a message"),
 }
 
 // Stop is a field of stop strings.
-func Stop(name, doc string) fields.Field[Settings] {
+func Stop(name, doc string) *fields.Field[*Settings] {
 	form := "string, or array of at most " + strconv.Itoa(MaxStops) + "; each of 1 to " + strconv.Itoa(MaxStopBytes) + " bytes"
 	return fields.Any(name, form, doc, (*Settings).ReadStop)
 }
@@ -186,7 +186,7 @@ func (s *Settings) ReadStop(v fields.Value) error {
 }
 
 // Seed is a field of a seed.
-func Seed(name, doc string) fields.Field[Settings] {
+func Seed(name, doc string) *fields.Field[*Settings] {
 	return fields.Any(name, "integer of 64 bits", doc, func(s *Settings, v fields.Value) error {
 		n, err := v.Int(math.MinInt64, math.MaxInt64)
 		seed := uint64(n)

@@ -19,7 +19,7 @@ type request struct {
 }
 
 // promptFields are those that make the prompt.
-var promptFields = fields.Table[request]{
+var promptFields = fields.Table[*request]{
 	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *request) *string { return &q.model }),
 	fields.Any("messages", "array of 1 to 4096", "`role` (user, assistant) and `content`: a string, or blocks of the types text, thinking, tool_use and tool_result.", func(q *request, v fields.Value) (err error) {
 		q.Messages, err = readMessages(v)
@@ -35,12 +35,12 @@ var promptFields = fields.Table[request]{
 	}),
 	fields.Any("tool_choice", "`{\"type\":…}`: auto, none", "none hides the tools from the model. With `disable_parallel_tool_use` an answer has its first call alone. A call can't be forced yet.", readToolChoice),
 	fields.Any("thinking", "`{\"type\":…}`: disabled, enabled, adaptive", "Sets `enable_thinking` of the model's template. `budget_tokens` may come: thinking is bounded by `max_tokens` alone.", readThinking),
-	fields.Ignore[request]("cache_control", "prefixes are found by their content"),
-	fields.Refuse[request]("mcp_servers", "this server runs no tools", "[]"),
-	fields.Refuse[request]("container", "this server runs no tools"),
-	fields.Ignore[request]("context_management", "a conversation is never cut: one that is too long is an error"),
+	fields.Ignore[*request]("cache_control", "prefixes are found by their content"),
+	fields.Refuse[*request]("mcp_servers", "this server runs no tools", "[]"),
+	fields.Refuse[*request]("container", "this server runs no tools"),
+	fields.Ignore[*request]("context_management", "a conversation is never cut: one that is too long is an error"),
 	fields.Any("output_config", "object: effort, format", "`effort` is given to the model's template as `reasoning_effort`; a `format` is an error, since output can't be constrained yet.", func(q *request, v fields.Value) error { return outputFields.Read(v, q) }),
-	fields.Refuse[request]("output_format", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*request]("output_format", "output can't be constrained yet: leave it out and ask for the form in a message"),
 }
 
 // messageFields are those of a request for a message.
@@ -51,17 +51,17 @@ var messageFields = append(slices.Clone(promptFields),
 	fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *request) **float32 { return &q.TopP }),
 	fields.Int("top_k", "Considers so many of the likeliest tokens.", 0, fields.Many, func(q *request) **int { return &q.TopK }),
 	settings(answer.Stop("stop_sequences", "Strings that end the answer; they are not part of it.")),
-	fields.Ignore[request]("metadata", "nothing is stored"),
-	fields.Ignore[request]("service_tier", "there is one tier"),
-	fields.Ignore[request]("inference_geo", "there is one place"),
-	fields.Ignore[request]("user_profile_id", "nothing is stored"),
-	fields.Ignore[request]("workspace_id", "nothing is stored"),
-	fields.Refuse[request]("speed", "there is one speed", `"standard"`),
-	fields.Refuse[request]("diagnostics", "there are none"),
+	fields.Ignore[*request]("metadata", "nothing is stored"),
+	fields.Ignore[*request]("service_tier", "there is one tier"),
+	fields.Ignore[*request]("inference_geo", "there is one place"),
+	fields.Ignore[*request]("user_profile_id", "nothing is stored"),
+	fields.Ignore[*request]("workspace_id", "nothing is stored"),
+	fields.Refuse[*request]("speed", "there is one speed", `"standard"`),
+	fields.Refuse[*request]("diagnostics", "there are none"),
 )
 
-func settings(f fields.Field[answer.Settings]) fields.Field[request] {
-	return fields.In(fields.Table[answer.Settings]{f}, func(q *request) *answer.Settings { return &q.Settings })[0]
+func settings(f *fields.Field[*answer.Settings]) *fields.Field[*request] {
+	return fields.In(fields.Table[*answer.Settings]{f}, func(q *request) *answer.Settings { return &q.Settings })[0]
 }
 
 func read(body []byte, whole bool) (*request, error) {
@@ -69,7 +69,7 @@ func read(body []byte, whole bool) (*request, error) {
 	if whole {
 		table = messageFields
 	}
-	q, err := table.ReadBody(body)
+	q, err := fields.ReadBody(table, body)
 	if err != nil {
 		return nil, err
 	}
@@ -109,30 +109,30 @@ func readToolChoice(q *request, v fields.Value) error {
 		return v.Errorf("expected the type auto or none, found %q: a call can't be forced yet, ask for it in a message", kind)
 	}
 	q.noTools = kind == "none"
-	return fields.Table[answer.Conversation]{
-		fields.Ignore[answer.Conversation]("type", "it was read before"),
+	return fields.Table[*answer.Conversation]{
+		fields.Ignore[*answer.Conversation]("type", "it was read before"),
 		answer.OneCall("disable_parallel_tool_use", true),
 	}.Read(v, &q.Conversation)
 }
 
-var outputFields = fields.Table[request]{
+var outputFields = fields.Table[*request]{
 	fields.OneOf("effort", "", func(q *request) *string { return &q.effort }, "low", "medium", "high", "xhigh", "max"),
-	fields.Refuse[request]("format", "output can't be constrained yet: leave it out and ask for the form in a message"),
+	fields.Refuse[*request]("format", "output can't be constrained yet: leave it out and ask for the form in a message"),
 }
 
 func readThinking(q *request, v fields.Value) error {
 	var t typed
-	err := fields.Table[typed]{
+	err := fields.Table[*typed]{
 		fields.OneOf("type", "", func(t *typed) *string { return &t.kind }, "disabled", "enabled", "adaptive"),
 		fields.Int("budget_tokens", "", 1, fields.Many, func(t *typed) **int { return &t.budget }),
-		fields.Ignore[typed]("display", "thinking is shown as it is"),
+		fields.Ignore[*typed]("display", "thinking is shown as it is"),
 	}.Read(v, &t)
 	q.Variables = append(q.Variables, answer.Variable("enable_thinking", t.kind != "disabled"))
 	return err
 }
 
-var toolFields = fields.Table[answer.Tool]{
-	fields.Ignore[answer.Tool]("type", "it was read before"),
+var toolFields = fields.Table[*answer.Tool]{
+	fields.Ignore[*answer.Tool]("type", "it was read before"),
 	fields.Text("name", "", answer.MaxName, func(t *answer.Tool) *string { return &t.Name }),
 	fields.Text("description", "", fields.Many, func(t *answer.Tool) *string { return &t.Description }),
 	fields.Any("input_schema", "", "", func(t *answer.Tool, v fields.Value) error {
@@ -140,12 +140,12 @@ var toolFields = fields.Table[answer.Tool]{
 		_, err := v.Object()
 		return err
 	}),
-	fields.Ignore[answer.Tool]("cache_control", "prefixes are found by their content"),
+	fields.Ignore[*answer.Tool]("cache_control", "prefixes are found by their content"),
 	answer.Strict,
-	fields.Ignore[answer.Tool]("eager_input_streaming", "calls come whole"),
-	fields.Refuse[answer.Tool]("defer_loading", "all tools are shown to the model", "false"),
-	fields.Refuse[answer.Tool]("allowed_callers", "models call tools directly", `["direct"]`),
-	fields.Refuse[answer.Tool]("input_examples", "say them in the description", "[]"),
+	fields.Ignore[*answer.Tool]("eager_input_streaming", "calls come whole"),
+	fields.Refuse[*answer.Tool]("defer_loading", "all tools are shown to the model", "false"),
+	fields.Refuse[*answer.Tool]("allowed_callers", "models call tools directly", `["direct"]`),
+	fields.Refuse[*answer.Tool]("input_examples", "say them in the description", "[]"),
 }
 
 // message is a message as it comes.
@@ -154,7 +154,7 @@ type message struct {
 	content fields.Value
 }
 
-var rawMessageFields = fields.Table[message]{
+var rawMessageFields = fields.Table[*message]{
 	fields.OneOf("role", "", func(m *message) *string { return &m.role }, "user", "assistant"),
 	fields.Any("content", "", "", func(m *message, v fields.Value) error {
 		m.content = v
@@ -233,28 +233,28 @@ func join(list []answer.Said, b answer.Said) []answer.Said {
 	return append(list, b)
 }
 
-var textFields = fields.Table[string]{
-	fields.Ignore[string]("type", "it was read before"),
+var textFields = fields.Table[*string]{
+	fields.Ignore[*string]("type", "it was read before"),
 	fields.Text("text", "", fields.Many, func(s *string) *string { return s }),
-	fields.Ignore[string]("cache_control", "prefixes are found by their content"),
-	fields.Refuse[string]("citations", "models here read text only", "[]"),
+	fields.Ignore[*string]("cache_control", "prefixes are found by their content"),
+	fields.Refuse[*string]("citations", "models here read text only", "[]"),
 }
 
 // blockRoles says whose messages have a block; any if it is not there.
 var blockRoles = map[string]string{"thinking": "assistant", "tool_use": "assistant", "tool_result": "user"}
 
-var blockFields = map[string]fields.Table[answer.Said]{
+var blockFields = map[string]fields.Table[*answer.Said]{
 	"text": fields.In(textFields, func(m *answer.Said) *string {
 		m.Parts = []string{""}
 		return &m.Parts[0]
 	}),
 	"thinking": {
-		fields.Ignore[answer.Said]("type", "it was read before"),
+		fields.Ignore[*answer.Said]("type", "it was read before"),
 		fields.Text("thinking", "", fields.Many, func(m *answer.Said) *string { return &m.Reasoning }),
-		fields.Ignore[answer.Said]("signature", "nothing is signed here"),
+		fields.Ignore[*answer.Said]("signature", "nothing is signed here"),
 	},
 	"tool_use": {
-		fields.Ignore[answer.Said]("type", "it was read before"),
+		fields.Ignore[*answer.Said]("type", "it was read before"),
 		call("id", func(c *answer.Call) *string { return &c.ID }),
 		call("name", func(c *answer.Call) *string { return &c.Name }),
 		fields.Any("input", "", "", func(m *answer.Said, v fields.Value) error {
@@ -262,22 +262,22 @@ var blockFields = map[string]fields.Table[answer.Said]{
 			_, err := v.Object()
 			return err
 		}),
-		fields.Ignore[answer.Said]("cache_control", "prefixes are found by their content"),
-		fields.Ignore[answer.Said]("caller", "there is one"),
+		fields.Ignore[*answer.Said]("cache_control", "prefixes are found by their content"),
+		fields.Ignore[*answer.Said]("caller", "there is one"),
 	},
 	"tool_result": {
-		fields.Ignore[answer.Said]("type", "it was read before"),
+		fields.Ignore[*answer.Said]("type", "it was read before"),
 		fields.Text("tool_use_id", "", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
 		fields.Any("content", "", "", func(m *answer.Said, v fields.Value) (err error) {
 			m.Parts, err = answer.ReadTexts(v, textFields, "text")
 			return err
 		}),
-		fields.Ignore[answer.Said]("is_error", "templates do not know it; the content says so"),
-		fields.Ignore[answer.Said]("cache_control", "prefixes are found by their content"),
+		fields.Ignore[*answer.Said]("is_error", "templates do not know it; the content says so"),
+		fields.Ignore[*answer.Said]("cache_control", "prefixes are found by their content"),
 	},
 }
 
-func call(name string, at func(*answer.Call) *string) fields.Field[answer.Said] {
+func call(name string, at func(*answer.Call) *string) *fields.Field[*answer.Said] {
 	return fields.Text(name, "", answer.MaxName, func(m *answer.Said) *string { return at(onlyCall(m)) })
 }
 

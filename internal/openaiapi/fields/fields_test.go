@@ -21,17 +21,17 @@ type request struct {
 	Inner settings
 }
 
-var heat = Table[settings]{Float("heat", "How hot.", 0, 2, func(s *settings) **float32 { return &s.Heat })}
+var heat = Table[*settings]{Float("heat", "How hot.", 0, 2, func(s *settings) **float32 { return &s.Heat })}
 
-var table = append(Table[request]{
+var table = append(Table[*request]{
 	Text("name", "Whose.", 8, func(r *request) *string { return &r.Name }),
 	Int("count", "How many.", 1, 9, func(r *request) **int { return &r.Count }),
 	Bool("on", "Whether.", func(r *request) *bool { return &r.On }),
 	OneOf("kind", "Which.", func(r *request) *string { return &r.Kind }, "a", "b"),
 	Any("stop", "strings", "Where.", func(r *request, v Value) (err error) { r.Stop, err = v.Strings(2); return err }),
 	Object("inner", "More.", heat, func(r *request) *settings { return &r.Inner }),
-	Ignore[request]("user", "for the log"),
-	Refuse[request]("store", "nothing is kept", "false", `{"a":[1]}`),
+	Ignore[*request]("user", "for the log"),
+	Refuse[*request]("store", "nothing is kept", "false", `{"a":[1]}`),
 }, In(heat, func(r *request) *settings { return &r.settings })...)
 
 func read(body string) (r request, err error) {
@@ -124,7 +124,7 @@ func TestIDs(t *testing.T) {
 }
 
 func TestMarkdown(t *testing.T) {
-	got := append(Table[request]{Extend(table[1]), table[6], table[7]}, In(heat, func(r *request) *settings { return &r.settings })...).Markdown()
+	got := append(Table[*request]{Extend(table[1]), table[6], table[7]}, In(heat, func(r *request) *settings { return &r.settings })...).Markdown()
 	want := "| Field | Supported | Value | Meaning |\n| --- | --- | --- | --- |\n" +
 		"| `count` | extension | integer from 1 to 9 | How many. |\n" +
 		"| `user` | ignored | any | for the log |\n" +

@@ -17,21 +17,22 @@ const (
 	Refused   Status = "error"
 )
 
-// Field is the row of a member of an object that is read into a T.
+// Field is the row of a member of an object that is read into what a T points
+// to: all pointers are alike to the compiler, which makes the code once then.
 type Field[T any] struct {
 	Name   string
 	Form   string // what values it takes
 	Doc    string // what it does, or why it does nothing
 	Status Status
 
-	set func(*T, Value) error
+	set func(T, Value) error
 }
 
 // Table is the rows of an object. A composed table is a concatenation.
-type Table[T any] []Field[T]
+type Table[T any] []*Field[T]
 
-// Read reads an object into a T. null stands for an absent member.
-func (t Table[T]) Read(v Value, into *T) error {
+// Read reads an object. null stands for an absent member.
+func (t Table[T]) Read(v Value, into T) error {
 	members, err := v.Object()
 	if err != nil {
 		return err
@@ -52,22 +53,26 @@ func (t Table[T]) Read(v Value, into *T) error {
 }
 
 func (t Table[T]) row(name string) *Field[T] {
-	for i := range t {
-		if t[i].Name == name {
-			return &t[i]
+	for _, f := range t {
+		if f.Name == name {
+			return f
 		}
 	}
 	return nil
 }
 
 // ReadBody reads a request's body, one object.
-func (t Table[T]) ReadBody(b []byte) (*T, error) {
+func ReadBody[T any](t Table[*T], b []byte) (*T, error) {
+	q := new(T)
+	return q, t.readBody(b, q)
+}
+
+func (t Table[T]) readBody(b []byte, into T) error {
 	v, err := parseBody(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	q := new(T)
-	return q, t.Read(v, q)
+	return t.Read(v, into)
 }
 
 // Markdown is the rows for a document.
@@ -89,13 +94,18 @@ func (t Table[T]) Names() []string {
 	return names
 }
 
-// In makes a table's rows those of an object that has a T inside.
-func In[O, T any](t Table[T], at func(*O) *T) Table[O] {
+// The functions that make rows are not inlined: there are hundreds of calls, each
+// of them made once, when the program starts.
+
+// In makes a table's rows those of an object that has theirs inside.
+//
+//go:noinline
+func In[O, T any](t Table[T], at func(O) T) Table[O] {
 	var out Table[O]
 	for _, f := range t {
-		g := Field[O]{Name: f.Name, Form: f.Form, Doc: f.Doc, Status: f.Status}
+		g := &Field[O]{Name: f.Name, Form: f.Form, Doc: f.Doc, Status: f.Status}
 		if f.set != nil {
-			g.set = func(o *O, v Value) error { return f.set(at(o), v) }
+			g.set = func(o O, v Value) error { return f.set(at(o), v) }
 		}
 		out = append(out, g)
 	}
@@ -104,61 +114,82 @@ func In[O, T any](t Table[T], at func(*O) *T) Table[O] {
 
 // But gives the table without the fields of these names.
 func (t Table[T]) But(names ...string) Table[T] {
-	return slices.DeleteFunc(slices.Clone(t), func(f Field[T]) bool { return slices.Contains(names, f.Name) })
+	return slices.DeleteFunc(slices.Clone(t), func(f *Field[T]) bool { return slices.Contains(names, f.Name) })
 }
 
 // Any is a member that set reads.
-func Any[T any](name, form, doc string, set func(*T, Value) error) Field[T] {
-	return Field[T]{name, form, doc, Supported, set}
+//
+//go:noinline
+func Any[T any](name, form, doc string, set func(T, Value) error) *Field[T] {
+	return &Field[T]{name, form, doc, Supported, set}
 }
 
 // Float is a number within bounds.
-func Float[T any](name, doc string, lo, hi float64, at func(*T) **float32) Field[T] {
-	return Any(name, numberForm(lo, hi), doc, func(t *T, v Value) error { return v.float32(at(t), lo, hi) })
+//
+//go:noinline
+func Float[T any](name, doc string, lo, hi float64, at func(T) **float32) *Field[T] {
+	return Any(name, numberForm(lo, hi), doc, func(t T, v Value) error { return v.float32(at(t), lo, hi) })
 }
 
 // Int is an integer within bounds.
-func Int[T any](name, doc string, lo, hi int, at func(*T) **int) Field[T] {
-	return Any(name, integerForm(lo, hi), doc, func(t *T, v Value) error { return v.int(at(t), lo, hi) })
+//
+//go:noinline
+func Int[T any](name, doc string, lo, hi int, at func(T) **int) *Field[T] {
+	return Any(name, integerForm(lo, hi), doc, func(t T, v Value) error { return v.int(at(t), lo, hi) })
 }
 
 // Bool is true or false.
-func Bool[T any](name, doc string, at func(*T) *bool) Field[T] {
-	return Any(name, "boolean", doc, func(t *T, v Value) (err error) {
+//
+//go:noinline
+func Bool[T any](name, doc string, at func(T) *bool) *Field[T] {
+	return Any(name, "boolean", doc, func(t T, v Value) (err error) {
 		*at(t), err = v.Bool()
 		return err
 	})
 }
 
 // Text is a string of at most some bytes.
-func Text[T any](name, doc string, most int, at func(*T) *string) Field[T] {
-	return Any(name, "string", doc, func(t *T, v Value) error { return v.text(at(t), most) })
+//
+//go:noinline
+func Text[T any](name, doc string, most int, at func(T) *string) *Field[T] {
+	return Any(name, "string", doc, func(t T, v Value) error { return v.text(at(t), most) })
 }
 
 // OneOf is one of some strings.
-func OneOf[T any](name, doc string, at func(*T) *string, values ...string) Field[T] {
-	return Any(name, listForm(values), doc, func(t *T, v Value) error { return v.oneOf(at(t), values) })
+//
+//go:noinline
+func OneOf[T any](name, doc string, at func(T) *string, values ...string) *Field[T] {
+	return Any(name, listForm(values), doc, func(t T, v Value) error { return v.oneOf(at(t), values) })
 }
 
 // Object is an object with a table of its own.
-func Object[T, U any](name, doc string, table Table[U], at func(*T) *U) Field[T] {
-	return Any(name, "object: "+listForm(table.Names()), doc, func(t *T, v Value) error {
+//
+//go:noinline
+func Object[T, U any](name, doc string, table Table[U], at func(T) U) *Field[T] {
+	return Any(name, "object: "+listForm(table.Names()), doc, func(t T, v Value) error {
 		return table.Read(v, at(t))
 	})
 }
 
 // Ignore is a member that may come and has no effect.
-func Ignore[T any](name, why string) Field[T] {
-	return Field[T]{name, "any", why, Ignored, nil}
+//
+//go:noinline
+func Ignore[T any](name, why string) *Field[T] {
+	return &Field[T]{name, "any", why, Ignored, nil}
 }
 
 // Refuse is a member that may not come, but with values that ask for nothing.
-func Refuse[T any](name, why string, harmless ...string) Field[T] {
-	return Field[T]{name, harmlessForm(harmless), why, Refused, func(_ *T, v Value) error { return v.refuse(why, harmless) }}
+//
+//go:noinline
+func Refuse[T any](name, why string, harmless ...string) *Field[T] {
+	return &Field[T]{name, harmlessForm(harmless), why, Refused, func(_ T, v Value) error { return v.refuse(why, harmless) }}
 }
 
 // Extend marks a field as no part of the API that is followed.
-func Extend[T any](f Field[T]) Field[T] {
-	f.Status = Extension
-	return f
+//
+//go:noinline
+func Extend[T any](f *Field[T]) *Field[T] {
+	g := *f
+	g.Status = Extension
+	return &g
 }

@@ -65,7 +65,7 @@ type shownRequest struct {
 	extra bool
 }
 
-var showFields = fields.Table[shownRequest]{
+var showFields = fields.Table[*shownRequest]{
 	fields.Text("model", "Its name.", answer.MaxName, func(q *shownRequest) *string { return &q.model }),
 	fields.Text("name", "The same, by its old name.", answer.MaxName, func(q *shownRequest) *string { return &q.model }),
 	fields.Bool("verbose", "There is nothing more.", func(q *shownRequest) *bool { return &q.extra }),
@@ -81,7 +81,7 @@ type shown struct {
 
 // show answers /api/show.
 func (h *handler) show(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := showFields.ReadBody(body)
+	q, err := fields.ReadBody(showFields, body)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ type embedRequest struct {
 	options    request // read to find what is no option
 }
 
-var embedFields = fields.Table[embedRequest]{
+var embedFields = fields.Table[*embedRequest]{
 	fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *embedRequest) *string { return &q.model }),
 	fields.Any("input", "string, or array of at most 2048 strings", "The texts. One that is empty, or longer than the model takes, is an error.", func(q *embedRequest, v fields.Value) error {
 		list, err := v.Strings(answer.MaxInputs)
@@ -148,13 +148,13 @@ var embedFields = fields.Table[embedRequest]{
 		return err
 	}),
 	fields.Int("dimensions", "Only the model's own number.", 1, fields.Many, func(q *embedRequest) **int { return &q.dimensions }),
-	fields.Ignore[embedRequest]("truncate", "a text is never cut: one that is too long is an error"),
+	fields.Ignore[*embedRequest]("truncate", "a text is never cut: one that is too long is an error"),
 	fields.Object("options", "Those of the other requests; none changes a vector.", optionFields, func(q *embedRequest) *request { return &q.options }),
-	fields.Ignore[embedRequest]("keep_alive", "models stay loaded"),
+	fields.Ignore[*embedRequest]("keep_alive", "models stay loaded"),
 }
 
 // embedOneFields are those of /api/embeddings, which Ollama had before /api/embed.
-var embedOneFields = append(fields.Table[embedRequest]{
+var embedOneFields = append(fields.Table[*embedRequest]{
 	fields.Any("prompt", "string", "The text.", func(q *embedRequest, v fields.Value) error {
 		text, err := v.Text()
 		q.inputs = []answer.Input{{Text: text}}
@@ -164,7 +164,7 @@ var embedOneFields = append(fields.Table[embedRequest]{
 
 // embedOne answers /api/embeddings.
 func (h *handler) embedOne(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := embedOneFields.ReadBody(body)
+	q, err := fields.ReadBody(embedOneFields, body)
 	if err != nil {
 		return err
 	}
@@ -183,7 +183,7 @@ func (h *handler) embedOne(w http.ResponseWriter, r *http.Request, body []byte) 
 
 // embed answers /api/embed.
 func (h *handler) embed(w http.ResponseWriter, r *http.Request, body []byte) error {
-	q, err := embedFields.ReadBody(body)
+	q, err := fields.ReadBody(embedFields, body)
 	if err != nil {
 		return err
 	}

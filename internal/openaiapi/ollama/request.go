@@ -26,7 +26,7 @@ func (q *request) check(info *textgen.Info) error {
 	return q.Check(info, !q.whole)
 }
 
-var optionFields = fields.Table[request]{
+var optionFields = fields.Table[*request]{
 	set(fields.Float("temperature", "0 is greedy. Default: as the model suggests, or 0.8.", 0, 2, func(s *answer.Settings) **float32 { return &s.Temperature })),
 	set(fields.Int("top_k", "", -1, fields.Many, func(s *answer.Settings) **int { return &s.TopK })),
 	set(fields.Float("top_p", "", 0, 1, func(s *answer.Settings) **float32 { return &s.TopP })),
@@ -48,30 +48,30 @@ var optionFields = fields.Table[request]{
 		}
 		return err
 	}),
-	fields.Ignore[request]("num_ctx", "a conversation gets the model's whole context, and is an error if it is longer"),
-	fields.Ignore[request]("num_batch", "the engine decides"),
-	fields.Ignore[request]("num_gpu", "there is none"),
-	fields.Ignore[request]("main_gpu", "there is none"),
-	fields.Ignore[request]("num_thread", "the engine decides"),
-	fields.Ignore[request]("use_mmap", "the engine decides"),
-	fields.Ignore[request]("use_mlock", "the engine decides"),
-	fields.Ignore[request]("low_vram", "the engine decides"),
-	fields.Ignore[request]("f16_kv", "the engine decides"),
-	fields.Ignore[request]("numa", "the engine decides"),
+	fields.Ignore[*request]("num_ctx", "a conversation gets the model's whole context, and is an error if it is longer"),
+	fields.Ignore[*request]("num_batch", "the engine decides"),
+	fields.Ignore[*request]("num_gpu", "there is none"),
+	fields.Ignore[*request]("main_gpu", "there is none"),
+	fields.Ignore[*request]("num_thread", "the engine decides"),
+	fields.Ignore[*request]("use_mmap", "the engine decides"),
+	fields.Ignore[*request]("use_mlock", "the engine decides"),
+	fields.Ignore[*request]("low_vram", "the engine decides"),
+	fields.Ignore[*request]("f16_kv", "the engine decides"),
+	fields.Ignore[*request]("numa", "the engine decides"),
 	fields.Int("repeat_last_n", "Penalties are over all tokens: with one it is an error, but for -1.", -1, fields.Many, func(q *request) **int { return &q.window }),
-	fields.Ignore[request]("num_keep", "a conversation is never cut"),
-	fields.Refuse[request]("mirostat", "use top_p or min_p", "0"),
-	fields.Ignore[request]("mirostat_tau", "it is mirostat's"),
-	fields.Ignore[request]("mirostat_eta", "it is mirostat's"),
-	fields.Refuse[request]("tfs_z", "use top_p or min_p", "1", "1.0"),
-	fields.Refuse[request]("penalize_newline", "all tokens are equal", "true"),
+	fields.Ignore[*request]("num_keep", "a conversation is never cut"),
+	fields.Refuse[*request]("mirostat", "use top_p or min_p", "0"),
+	fields.Ignore[*request]("mirostat_tau", "it is mirostat's"),
+	fields.Ignore[*request]("mirostat_eta", "it is mirostat's"),
+	fields.Refuse[*request]("tfs_z", "use top_p or min_p", "1", "1.0"),
+	fields.Refuse[*request]("penalize_newline", "all tokens are equal", "true"),
 }
 
-func set(f fields.Field[answer.Settings]) fields.Field[request] {
-	return fields.In(fields.Table[answer.Settings]{f}, func(q *request) *answer.Settings { return &q.Settings })[0]
+func set(f *fields.Field[*answer.Settings]) *fields.Field[*request] {
+	return fields.In(fields.Table[*answer.Settings]{f}, func(q *request) *answer.Settings { return &q.Settings })[0]
 }
 
-var commonFields = fields.Table[request]{
+var commonFields = fields.Table[*request]{
 	fields.Text("model", "Its name, or `NAME:VERSION`; `NAME:latest` is the default version.", answer.MaxName, func(q *request) *string { return &q.model }),
 	fields.Object("options", "See below.", optionFields, func(q *request) *request { return q }),
 	fields.Any("stream", "boolean", "false answers with all at once. Default: true.", func(q *request, v fields.Value) error {
@@ -80,10 +80,10 @@ var commonFields = fields.Table[request]{
 		return err
 	}),
 	fields.Any("think", "boolean, or low, medium, high", "Sets `enable_thinking` (and `reasoning_effort`) of the model's template.", readThink),
-	fields.Ignore[request]("keep_alive", "models stay loaded"),
-	fields.Refuse[request]("format", "output can't be constrained yet: leave it out and ask for the form in a message", `""`),
-	fields.Refuse[request]("logprobs", "use /v1/chat/completions", "false"),
-	fields.Refuse[request]("top_logprobs", "use /v1/chat/completions", "0"),
+	fields.Ignore[*request]("keep_alive", "models stay loaded"),
+	fields.Refuse[*request]("format", "output can't be constrained yet: leave it out and ask for the form in a message", `""`),
+	fields.Refuse[*request]("logprobs", "use /v1/chat/completions", "false"),
+	fields.Refuse[*request]("top_logprobs", "use /v1/chat/completions", "0"),
 }
 
 func readThink(q *request, v fields.Value) error {
@@ -103,7 +103,7 @@ func readThink(q *request, v fields.Value) error {
 // chatRequest is a request of /api/chat.
 type chatRequest struct{ request }
 
-var chatFields = append(fields.Table[chatRequest]{
+var chatFields = append(fields.Table[*chatRequest]{
 	fields.Any("messages", "array", "`role`, `content`, `thinking`, `tool_calls`, `tool_name`. None: the model is loaded.", func(q *chatRequest, v fields.Value) (err error) {
 		q.Messages, err = readMessages(v)
 		return err
@@ -115,7 +115,7 @@ var chatFields = append(fields.Table[chatRequest]{
 }, fields.In(commonFields, func(q *chatRequest) *request { return &q.request })...)
 
 func readChat(body []byte) (*chatRequest, error) {
-	return chatFields.ReadBody(body)
+	return fields.ReadBody(chatFields, body)
 }
 
 // generateRequest is a request of /api/generate.
@@ -125,18 +125,18 @@ type generateRequest struct {
 	raw            bool
 }
 
-var generateFields = append(fields.Table[generateRequest]{
+var generateFields = append(fields.Table[*generateRequest]{
 	fields.Text("prompt", "A user's message; with `raw`, a text to continue. None: the model is loaded.", fields.Many, func(q *generateRequest) *string { return &q.prompt }),
 	fields.Text("system", "A system message before it.", fields.Many, func(q *generateRequest) *string { return &q.system }),
 	fields.Bool("raw", "Continues the prompt as it is, without a template.", func(q *generateRequest) *bool { return &q.raw }),
-	fields.Refuse[generateRequest]("suffix", "models here do not fill gaps", `""`),
-	fields.Refuse[generateRequest]("images", "models here read text only", "[]"),
-	fields.Refuse[generateRequest]("template", "templates come with the model", `""`),
-	fields.Refuse[generateRequest]("context", "use /api/chat", "[]"),
+	fields.Refuse[*generateRequest]("suffix", "models here do not fill gaps", `""`),
+	fields.Refuse[*generateRequest]("images", "models here read text only", "[]"),
+	fields.Refuse[*generateRequest]("template", "templates come with the model", `""`),
+	fields.Refuse[*generateRequest]("context", "use /api/chat", "[]"),
 }, fields.In(commonFields, func(q *generateRequest) *request { return &q.request })...)
 
 func readGenerate(body []byte) (*generateRequest, error) {
-	q, err := generateFields.ReadBody(body)
+	q, err := fields.ReadBody(generateFields, body)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func readGenerate(body []byte) (*generateRequest, error) {
 	return q, nil
 }
 
-var messageFields = fields.Table[answer.Said]{
+var messageFields = fields.Table[*answer.Said]{
 	fields.OneOf("role", "", func(m *answer.Said) *string { return &m.Role }, "system", "user", "assistant", "tool"),
 	fields.Any("content", "", "", func(m *answer.Said, v fields.Value) error {
 		s, err := v.Text()
@@ -162,7 +162,7 @@ var messageFields = fields.Table[answer.Said]{
 	fields.Text("tool_name", "", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
 	fields.Text("name", "", answer.MaxName, func(m *answer.Said) *string { return &m.Name }),
 	fields.Text("tool_call_id", "", answer.MaxName, func(m *answer.Said) *string { return &m.CallID }),
-	fields.Refuse[answer.Said]("images", "models here read text only", "[]"),
+	fields.Refuse[*answer.Said]("images", "models here read text only", "[]"),
 }
 
 func readMessages(v fields.Value) ([]answer.Said, error) {
@@ -184,19 +184,19 @@ func readMessages(v fields.Value) ([]answer.Said, error) {
 	return out, nil
 }
 
-var functionFields = fields.Table[answer.Call]{
+var functionFields = fields.Table[*answer.Call]{
 	fields.Text("name", "", answer.MaxName, func(c *answer.Call) *string { return &c.Name }),
 	fields.Any("arguments", "", "", func(c *answer.Call, v fields.Value) error {
 		c.Arguments = string(v.Raw)
 		_, err := v.Object()
 		return err
 	}),
-	fields.Ignore[answer.Call]("index", "of a streamed piece"),
+	fields.Ignore[*answer.Call]("index", "of a streamed piece"),
 }
 
-var callFields = fields.Table[answer.Call]{
+var callFields = fields.Table[*answer.Call]{
 	fields.Text("id", "", answer.MaxName, func(c *answer.Call) *string { return &c.ID }),
-	fields.Ignore[answer.Call]("type", "all are functions"),
+	fields.Ignore[*answer.Call]("type", "all are functions"),
 	fields.Object("function", "", functionFields, func(c *answer.Call) *answer.Call { return c }),
 }
 
@@ -218,7 +218,7 @@ func readCalls(m *answer.Said, v fields.Value) error {
 	return nil
 }
 
-var toolFields = fields.Table[answer.Tool]{
-	fields.Ignore[answer.Tool]("type", "all are functions"),
+var toolFields = fields.Table[*answer.Tool]{
+	fields.Ignore[*answer.Tool]("type", "all are functions"),
 	fields.Object("function", "", answer.FunctionFields, func(t *answer.Tool) *answer.Tool { return t }),
 }

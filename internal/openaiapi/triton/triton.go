@@ -46,25 +46,25 @@ type request struct {
 	echo bool
 }
 
-var parameterFields = append(fields.Table[request]{
+var parameterFields = append(fields.Table[*request]{
 	fields.Int("max_tokens", "Tokens of the answer, at most. Default: 16.", 1, 1<<31-1, func(q *request) **int { return &q.MaxTokens }),
 	fields.Any("exclude_input_in_output", "boolean", "false begins the answer with the text. Default: true.", func(q *request, v fields.Value) error {
 		without, err := v.Bool()
 		q.echo = !without
 		return err
 	}),
-	fields.Ignore[request]("stream", "the path says it"),
+	fields.Ignore[*request]("stream", "the path says it"),
 	fields.Any("stop_words", "as `stop`", "As `stop`; of an empty string there are none.", func(q *request, v fields.Value) error {
 		if string(v.Raw) == `""` { // as in the examples of TensorRT-LLM
 			return nil
 		}
 		return q.ReadStop(v)
 	}),
-	fields.Refuse[request]("bad_words", "use logit_bias", `""`, "[]"),
-	fields.Refuse[request]("beam_width", "there is no beam search", "1"),
-}, fields.In(slices.Concat(answer.OpenAI.But("n"), answer.VLLM.But("bad_words"), fields.Table[answer.Settings]{answer.Seed("random_seed", "As `seed`.")}), func(q *request) *answer.Settings { return &q.Settings })...)
+	fields.Refuse[*request]("bad_words", "use logit_bias", `""`, "[]"),
+	fields.Refuse[*request]("beam_width", "there is no beam search", "1"),
+}, fields.In(slices.Concat(answer.OpenAI.But("n"), answer.VLLM.But("bad_words"), fields.Table[*answer.Settings]{answer.Seed("random_seed", "As `seed`.")}), func(q *request) *answer.Settings { return &q.Settings })...)
 
-var requestFields = append(fields.Table[request]{
+var requestFields = append(fields.Table[*request]{
 	fields.Text("id", "Repeated in the answer.", 256, func(q *request) *string { return &q.id }),
 	fields.Text("text_input", "The text to continue.", 1<<31-1, func(q *request) *string { return &q.text }),
 	fields.Any("parameters", "object", "The fields below; they may also stand beside it.", func(q *request, v fields.Value) error {
@@ -84,7 +84,7 @@ type output struct {
 const usualTokens = 16
 
 func (h *handler) generate(w http.ResponseWriter, r *http.Request, body []byte, stream bool) error {
-	q, err := requestFields.ReadBody(body)
+	q, err := fields.ReadBody(requestFields, body)
 	if err != nil {
 		return err
 	}
