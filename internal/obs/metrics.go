@@ -34,6 +34,9 @@ type metric struct {
 
 var families []*metric
 
+// family makes a family, of which there are many: hence one copy of its code.
+//
+//go:noinline
 func family(kind, name, help string, labels ...string) *metric {
 	m := &metric{name, kind, labels, help}
 	families = append(families, m)

@@ -11,6 +11,9 @@ import (
 // that Prometheus' client for Go gives them.
 var processFamilies []*metric
 
+// processFamily is family for these.
+//
+//go:noinline
 func processFamily(kind, name, help string, labels ...string) *metric {
 	m := &metric{name, kind, labels, help}
 	processFamilies = append(processFamilies, m)
