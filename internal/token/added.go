@@ -45,13 +45,17 @@ func newAdded(tokens []addedToken, texts []string) (*added, error) {
 
 // found is the place of a token in a text; id is None at the text's end.
 type found struct {
-	start, end int
+	start, end int // with what it strips
 	id         int32
+	next       int // where to look for the next one
 }
 
-// find looks for the next token at or after from. What it strips is part of it.
-func (a *added) find(text string, from int, special bool) found {
-	for at := from; len(a.tokens) > 0 && at < len(text); {
+// find looks for the next token at or after at. Text before from is taken already.
+// Stripping hides nothing: a token of white space is found within what the one before
+// it strips, too. What is no word of its own, or special where that does not count, is
+// passed over whole.
+func (a *added) find(text string, at, from int, special bool) found {
+	for len(a.tokens) > 0 && at < len(text) {
 		if !a.begins[text[at]] {
 			at++
 			continue
@@ -61,21 +65,25 @@ func (a *added) find(text string, from int, special bool) found {
 			at++
 			continue
 		}
-		token, end := &a.tokens[i], at+size
-		if token.Special && !special || token.SingleWord && !alone(text, at, end) {
-			at++
+		token, next := &a.tokens[i], at+size
+		if token.Special && !special || token.SingleWord && !alone(text, at, next) {
+			at = next
 			continue
 		}
-		start := at
+		start, end := at, next
 		if token.LStrip {
-			start = from + len(strings.TrimRightFunc(text[from:at], unicode.IsSpace))
+			start = from + len(strings.TrimRightFunc(text[from:max(from, at)], unicode.IsSpace))
 		}
-		if token.RStrip {
-			end = len(text) - len(strings.TrimLeftFunc(text[end:], unicode.IsSpace))
+		if token.RStrip { // between next and from, if that is behind it, is white space
+			end = len(text) - len(strings.TrimLeftFunc(text[max(next, from):], unicode.IsSpace))
 		}
-		return found{start, end, token.ID}
+		if start >= end { // nothing is left of it
+			at = next
+			continue
+		}
+		return found{start, end, token.ID, next}
 	}
-	return found{len(text), len(text), model.None}
+	return found{start: len(text), id: model.None}
 }
 
 // alone reports whether no word goes on across the ends of text[start:end].

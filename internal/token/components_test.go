@@ -52,3 +52,16 @@ func TestComponents(t *testing.T) {
 		})
 	}
 }
+
+// Scores are read as the library reads them: where ways to cut a word are equally good,
+// the last place of a score decides.
+func TestEqualScores(t *testing.T) {
+	tok, err := FromFolder(fstest.MapFS{"tokenizer.json": {Data: []byte(
+		`{"added_tokens":[],"model":{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0],["a",-8.574044139449574],["aa",-12.576776339398261]]}}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tok.Encode("aaaaaaaaaaa", EncodeOptions{}), []int32{1, 2, 2, 2, 2, 2}; !slices.Equal(got, want) {
+		t.Errorf("%v, expected %v", got, want)
+	}
+}

@@ -102,17 +102,44 @@ func (s *scanner) text() string {
 }
 
 func (s *scanner) number() float64 {
+	x, _ := s.digits()
+	return x
+}
+
+// digits consumes a number, and gives its text, too.
+func (s *scanner) digits() (float64, string) {
 	s.space()
 	start := s.at
 	for s.at < len(s.s) && strings.IndexByte("+-.eE0123456789", s.s[s.at]) >= 0 {
 		s.at++
 	}
-	x, err := strconv.ParseFloat(s.s[start:s.at], 64)
+	text := s.s[start:s.at]
+	x, err := strconv.ParseFloat(text, 64)
 	if err != nil {
 		s.at = start
 		s.fail("expected a number")
 	}
-	return x
+	return x, text
+}
+
+// score consumes a number as the tokenizers library reads it: its first digits as an
+// integer, divided by a power of ten, which can be one off in the last place. Where ways
+// to cut a word have the same score, that decides between them.
+func (s *scanner) score() float64 {
+	x, text := s.digits()
+	digits, sign := strings.TrimPrefix(text, "-"), 1.0
+	if digits != text {
+		sign = -1
+	}
+	whole, fraction, _ := strings.Cut(digits, ".")
+	if strings.ContainsAny(text, "eE+") || len(whole)+len(fraction) > 19 {
+		return x
+	}
+	n, err := strconv.ParseUint(whole+fraction, 10, 64)
+	if err != nil {
+		return x
+	}
+	return sign * (float64(n) / math.Pow10(len(fraction)))
 }
 
 func (s *scanner) id() int32 {
@@ -189,7 +216,7 @@ func scanScored(data string) (list []scored, err error) {
 		s.expect('[')
 		p := scored{piece: s.text(), id: int32(len(list))}
 		s.expect(',')
-		p.score = s.number()
+		p.score = s.score()
 		s.expect(']')
 		list = append(list, p)
 	}

@@ -52,11 +52,14 @@ func (t *Tokenizer) setAdded(tokens []addedToken) (err error) {
 	var rawTexts, normalizedTexts []string
 	for _, token := range tokens {
 		token.Special = token.Special || t.special[token.ID]
-		if !token.Normalized || t.normalize == nil {
+		if !token.Normalized {
 			raw, rawTexts = append(raw, token), append(rawTexts, token.Content)
 			continue
 		}
-		form := t.normalize(token.Content)
+		form := token.Content
+		if t.normalize != nil {
+			form = t.normalize(form)
+		}
 		normalized, normalizedTexts = append(normalized, token), append(normalizedTexts, form)
 		if form != token.Content {
 			t.forms[token.ID] = form

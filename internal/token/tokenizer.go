@@ -65,13 +65,15 @@ func (t *Tokenizer) Encode(text string, o EncodeOptions) []int32 {
 	if o.AddSpecial {
 		dst = append(dst, t.before...)
 	}
-	for at := 0; at < len(text) && len(dst) <= o.Most; {
-		m := t.raw.find(text, at, o.ParseSpecial)
-		dst = t.encodePlain(dst, text[at:m.start], at == 0, o, s)
+	for m := (found{}); m.id != model.None && len(dst) <= o.Most; {
+		from := m.end
+		m = t.raw.find(text, m.next, from, o.ParseSpecial)
+		if from < m.start {
+			dst = t.encodePlain(dst, text[from:m.start], from == 0, o, s)
+		}
 		if m.id != model.None {
 			dst = append(dst, m.id)
 		}
-		at = m.end
 	}
 	if o.AddSpecial {
 		dst = append(dst, t.after...)
@@ -99,32 +101,32 @@ var longWords sync.Mutex
 
 // encodePlain encodes what lies between special tokens.
 func (t *Tokenizer) encodePlain(dst []int32, text string, start bool, o EncodeOptions, s *scratch) []int32 {
-	if text == "" {
-		return dst
-	}
 	if t.normalize != nil {
 		text = t.normalize(text)
 	}
-	for at := 0; at < len(text) && len(dst) <= o.Most; {
-		m := t.normalized.find(text, at, o.ParseSpecial)
-		pretokenize.Each(t.steps, text[at:m.start], start && at == 0, &s.cut, func(word string) {
-			left := o.Most - len(dst)
-			if left < 0 {
-				return
-			}
-			if len(word) > left {
-				word = t.model.Enough(word, left)
-			}
-			if len(word) > longWord {
-				longWords.Lock()
-				defer longWords.Unlock()
-			}
-			dst = s.cache.Append(t.model, dst, word, &s.merge)
-		})
+	word := func(word string) {
+		left := o.Most - len(dst)
+		if left < 0 {
+			return
+		}
+		if len(word) > left {
+			word = t.model.Enough(word, left)
+		}
+		if len(word) > longWord {
+			longWords.Lock()
+			defer longWords.Unlock()
+		}
+		dst = s.cache.Append(t.model, dst, word, &s.merge)
+	}
+	for m := (found{}); m.id != model.None && len(dst) <= o.Most; {
+		from := m.end
+		m = t.normalized.find(text, m.next, from, o.ParseSpecial)
+		if from < m.start {
+			pretokenize.Each(t.steps, text[from:m.start], start && from == 0, &s.cut, word)
+		}
 		if m.id != model.None {
 			dst = append(dst, m.id)
 		}
-		at = m.end
 	}
 	return dst
 }

@@ -17,17 +17,21 @@ func (p *parser) escape() (*node, error) {
 		p.at++
 		return &node{kind: kAssert, assert: a}, nil
 	}
-	s, err := p.escapedSet()
-	return &node{kind: kSet, set: p.cased(s)}, err
+	named := p.flavor == Oniguruma && strings.IndexByte("pPdDsSwWhH", p.expr[p.at]) >= 0
+	s, err := p.escapedSet(false)
+	if !named { // Oniguruma folds the case of named sets within classes alone
+		s = p.cased(s)
+	}
+	return &node{kind: kSet, set: s}, err
 }
 
 // escapedSet reads what follows a backslash: a rune, or a named set.
-func (p *parser) escapedSet() (set, error) {
+func (p *parser) escapedSet(inClass bool) (set, error) {
 	if !p.more() {
 		return nil, p.errorf("nothing after the last backslash")
 	}
 	c := p.next()
-	if s, ok := p.flavor.escaped(c); ok {
+	if s, ok := p.flavor.escaped(c, inClass); ok {
 		return s, nil
 	}
 	switch c {
@@ -190,7 +194,7 @@ func (p *parser) classRune() (set, error) {
 	case p.take(`\b`):
 		return one('\b'), nil
 	case p.take(`\`):
-		return p.escapedSet()
+		return p.escapedSet(true)
 	}
 	return one(p.next()), nil
 }

@@ -74,7 +74,7 @@ func Compile(expr string, f Flavor) (*Pattern, error) {
 	}
 	// Matching begins at the last instruction.
 	c.emit(inst{op: opJump, next: start})
-	p := &Pattern{expr: expr, word: f.wordSet(), prog: c.prog, loops: int(c.loops)}
+	p := &Pattern{expr: expr, word: f.wordSet(false), prog: c.prog, loops: int(c.loops)}
 	first := firstOf(root)
 	p.start, p.anywhere = first.bytes, first.empty
 	return p, nil

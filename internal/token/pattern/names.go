@@ -13,20 +13,30 @@ var wordSet = sync.OnceValue(func() set {
 		fromTable(unicode.Pc), fromTable(unicode.Other_Alphabetic))
 })
 
-// onigWordSet is \w in Oniguruma, where all numbers are of it.
-var onigWordSet = sync.OnceValue(func() set { return union(wordSet(), fromTable(unicode.N)) })
+// perlWordSet is \w in the libraries of tiktoken and for fixed expressions.
+var perlWordSet = sync.OnceValue(func() set { return union(wordSet(), fromTable(unicode.Join_Control)) })
 
-func (f Flavor) wordSet() set {
-	if f == Oniguruma {
-		return onigWordSet()
+// onigWordSet is \w in Oniguruma outside of classes, with the numbers of Latin-1: ² ³ ¹ ¼ ½ ¾.
+var onigWordSet = sync.OnceValue(func() set {
+	return union(wordSet(), set{{'²', '³'}, {'¹', '¹'}, {'¼', '¾'}})
+})
+
+func (f Flavor) wordSet(inClass bool) set {
+	switch {
+	case f == Perl:
+		return perlWordSet()
+	case inClass:
+		return wordSet()
 	}
-	return wordSet()
+	return onigWordSet()
 }
+
+var hexDigits = set{{'0', '9'}, {'A', 'F'}, {'a', 'f'}}
 
 var spaceSet = sync.OnceValue(func() set { return fromTable(unicode.White_Space) })
 
-// escaped gives the set of \d, \s or \w, and of their complements.
-func (f Flavor) escaped(c rune) (set, bool) {
+// escaped gives the set of \d, \s or \w, and of their complements; in Oniguruma, of \h, too.
+func (f Flavor) escaped(c rune, inClass bool) (set, bool) {
 	var s set
 	switch unicode.ToLower(c) {
 	case 'd':
@@ -34,7 +44,12 @@ func (f Flavor) escaped(c rune) (set, bool) {
 	case 's':
 		s = spaceSet()
 	case 'w':
-		s = f.wordSet()
+		s = f.wordSet(inClass)
+	case 'h':
+		if f != Oniguruma {
+			return nil, false
+		}
+		s = hexDigits
 	default:
 		return nil, false
 	}
@@ -61,7 +76,13 @@ func posix(name string) (set, bool) {
 	case "space", "whitespace":
 		return spaceSet(), true
 	case "punct":
-		return union(fromTable(unicode.P), set{{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}), true
+		return union(fromTable(unicode.P), fromTable(unicode.S)), true
+	case "graph":
+		return union(fromTable(unicode.L), fromTable(unicode.M), fromTable(unicode.N), fromTable(unicode.P), fromTable(unicode.S),
+			fromTable(unicode.Cf), fromTable(unicode.Co)), true
+	case "print":
+		graph, _ := posix("graph")
+		return union(graph, fromTable(unicode.Zs)), true
 	case "word":
 		return wordSet(), true
 	case "blank":
@@ -69,7 +90,7 @@ func posix(name string) (set, bool) {
 	case "cntrl":
 		return fromTable(unicode.Cc), true
 	case "xdigit":
-		return set{{'0', '9'}, {'A', 'F'}, {'a', 'f'}}, true
+		return hexDigits, true
 	case "ascii":
 		return set{{0, 127}}, true
 	case "any":
@@ -93,6 +114,9 @@ func property(name string) (set, bool) {
 		if loose(alias) == key {
 			return fromTable(unicode.Categories[n]), true
 		}
+	}
+	if key == "word" {
+		return onigWordSet(), true
 	}
 	if rest, ok := strings.CutPrefix(key, "is"); ok {
 		return property(rest)
