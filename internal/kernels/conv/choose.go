@@ -6,24 +6,25 @@ import "github.com/salver-ml/salver/internal/cpu"
 type Algorithm uint8
 
 const (
-	Direct     Algorithm = iota // blocked to blocked
-	Pointwise                   // 1×1 of stride 1 without padding, blocked to blocked, over flattened pixels
-	PlainInput                  // plain input of few channels to blocked
-	Depthwise                   // one channel per group, blocked to blocked
-	Plain                       // plain to plain: any number of dimensions, any groups
-	Winograd                    // 3×3 of stride 1, blocked to blocked, where Params allows it
+	Direct         Algorithm = iota // blocked to blocked
+	Pointwise                       // 1×1 of stride 1 without padding, blocked to blocked, over flattened pixels
+	PlainInput                      // plain input of few channels to blocked
+	Depthwise                       // one channel per group, blocked to blocked
+	Plain                           // plain to plain: any number of dimensions, any groups
+	Winograd                        // 3×3 of stride 1, blocked to blocked, where Params allows it
+	WinogradVolume                  // the same of a volume, plain to plain
 )
 
-var algorithmNames = [...]string{"direct", "pointwise", "plain-input", "depthwise", "plain", "winograd"}
+var algorithmNames = [...]string{"direct", "pointwise", "plain-input", "depthwise", "plain", "winograd", "winograd-volume"}
 
 // String is the name that reports use.
 func (a Algorithm) String() string { return algorithmNames[a] }
 
 // InBlocked says whether the input is in blocked layout.
-func (a Algorithm) InBlocked() bool { return a != PlainInput && a != Plain }
+func (a Algorithm) InBlocked() bool { return a != PlainInput && a.OutBlocked() }
 
 // OutBlocked says whether output and residual are in blocked layout.
-func (a Algorithm) OutBlocked() bool { return a != Plain }
+func (a Algorithm) OutBlocked() bool { return a != Plain && a != WinogradVolume }
 
 // Block is the number of channels in a block: a vector register of floats.
 func Block(level cpu.Target) int {
@@ -88,7 +89,7 @@ func Choose(p Params, level cpu.Target) Algorithm {
 // kernels, 384→384 of width 1 goes from 59 to 83 GF, 384→96 of width 3 from 79
 // to 88.
 func blockedSum(p Params, a Algorithm, block int) bool {
-	return a.InBlocked() || a == Plain && p.In/p.Groups*4 >= block*3
+	return a.InBlocked() || a == WinogradVolume || a == Plain && p.In/p.Groups*4 >= block*3
 }
 
 // sharesBlocks is true for groups that fill whole blocks together and give as

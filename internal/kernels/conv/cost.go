@@ -92,8 +92,8 @@ const callCycles = 150_000
 // setCalls bounds the lines of a call and the channel blocks of a chunk.
 func (pl *Plan) setCalls() {
 	taps := float64(product(pl.p.Kernel))
-	if pl.algorithm == Winograd {
-		taps = 1 // a product has one
+	if pl.packed.winograd {
+		taps = float64(pl.depth.Kernel) // a product has one of each depth
 	}
 	tile := pl.tileCycles(1, pl.longestTile()) * taps
 	if pl.algorithm != Depthwise {

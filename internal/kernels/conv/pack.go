@@ -20,7 +20,7 @@ type packing struct {
 	depthwise  bool
 	shared     bool // several groups in a block, see sharesBlocks
 	spans      bool // several groups in a block, and several blocks in a group, see spansBlocks
-	winograd   bool // [36 points][output block][input block][input channel][output channel]
+	winograd   bool // [36 points][output block][depth][input block][input channel][output channel]
 }
 
 func newPacking(p Params, a Algorithm, block int) packing {
@@ -43,7 +43,7 @@ func newPacking(p Params, a Algorithm, block int) packing {
 	} else if a == Direct && spansBlocks(p, block) {
 		k.spans, k.groups, k.outBlocks, k.inBlocks = true, blocks(p.Out, block), 1, mostInputs(p, block)
 	}
-	if a == Winograd {
+	if a == Winograd || a == WinogradVolume {
 		k.winograd, k.plane = true, winogradPoints
 	}
 	k.perOut = k.depth * k.inBlocks * k.plane * k.inBlock * block
@@ -127,9 +127,10 @@ func (k packing) packChannel(dst, w []float32, o, lane int) {
 // packPoints writes the transformed weights of one output channel.
 func (k packing) packPoints(dst, w []float32, o int) {
 	ob, lane := k.place(o)
-	for c := range k.p.In {
-		for point, v := range weightPoints(w[(o*k.p.In+c)*9:][:9]) {
-			block := (point*k.outBlocks+ob)*k.inBlocks + c/k.block
+	for i := range k.p.In * k.depth {
+		c, d := i/k.depth, i%k.depth
+		for point, v := range weightPoints(w[(o*k.p.In*k.depth+i)*9:][:9]) {
+			block := ((point*k.outBlocks+ob)*k.depth+d)*k.inBlocks + c/k.block
 			dst[(block*k.block+c%k.block)*k.block+lane] = v
 		}
 	}

@@ -30,6 +30,8 @@ func (pl *Plan) ScratchSize(threads int) int {
 		return pl.gatheredSize() + threads*pl.scratchPerThread()
 	case Winograd:
 		return pl.winogradScratchSize(threads)
+	case WinogradVolume:
+		return pl.volumeScratch(threads)
 	}
 	return 0
 }
@@ -147,15 +149,19 @@ func (r *Runner) plainPiece(t *window.Tile, c window.Chunk, a window.Area, scrat
 	}
 	t.Clamp = clamp
 	for j := range g.n {
-		block := scratch[j*piece/4:][:piece/4]
-		if r.rowsTakeResidual() {
-			r.writePlain(c, g, g.first+j, a, block)
-			r.addResidual(c, g, g.first+j, a)
-			continue
-		}
-		r.finishPiece(c, g, g.first+j, a, block)
-		r.writePlain(c, g, g.first+j, a, block)
+		r.finishPlain(c, g, g.first+j, a, scratch[j*piece/4:][:piece/4])
 	}
+}
+
+// finishPlain writes a piece of one output block, with the residual and what is left of the activation.
+func (r *Runner) finishPlain(c window.Chunk, g blockGroup, block int, a window.Area, piece []float32) {
+	if r.rowsTakeResidual() {
+		r.writePlain(c, g, block, a, piece)
+		r.addResidual(c, g, block, a)
+		return
+	}
+	r.finishPiece(c, g, block, a, piece)
+	r.writePlain(c, g, block, a, piece)
 }
 
 var zeroBias [64]float32

@@ -63,6 +63,9 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 	}
 	if p.Winograd && WinogradFits(p, level) {
 		a = Winograd
+		if len(p.Kernel) == 3 {
+			a = WinogradVolume
+		}
 	}
 	pl, err := newPlan(p, a, dims, level, nil)
 	if err == nil {
@@ -105,7 +108,7 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		pl.inBlocks, pl.outBlocks = pl.packed.inBlocks, pl.packed.outBlocks
 	}
 	pl.weightsOut = pl.packed.perOut * 4
-	if pl.algorithm == Winograd {
+	if pl.packed.winograd {
 		pl.weightsOut /= winogradPoints // of one point
 	}
 	if pl.algorithm != Depthwise {
@@ -115,7 +118,7 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	if pl.algorithm == Depthwise {
 		pl.padRows()
 	}
-	if pl.algorithm == Winograd {
+	if pl.packed.winograd {
 		pl.setWinograd()
 	}
 	return pl, nil

@@ -29,10 +29,10 @@ type Runner struct {
 	cut   window.Cut
 	tiles []window.Tile // one per chunk
 
-	slots  chan int  // Plain, and depthwise over copied rows: free pieces of scratch
+	slots  chan int  // Plain, volumes of Winograd, and depthwise over copied rows: free pieces of scratch
 	gather *Reorder  // Plain: with its own state
 	source []float32 // Plain: what the kernels read
-	image  int       // Plain: the first image of the chunks
+	image  int       // Plain, volumes: the first image of the chunks
 
 	threads  int // of the run
 	channels int // depthwise: blocks of a chunk
@@ -45,7 +45,7 @@ type Runner struct {
 	copies thinner
 
 	band    band      // Winograd
-	patches []float32 // Winograd: patchFloats per chunk
+	patches []float32 // Winograd: patchFloats per chunk; of a volume, per thread
 }
 
 // NewRunner makes a runner for one session.
@@ -89,6 +89,8 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	switch r.plan.algorithm {
 	case Winograd:
 		r.runWinograd(p)
+	case WinogradVolume:
+		r.runVolume(p)
 	case Plain:
 		r.runPlain(p)
 	default:
@@ -139,7 +141,7 @@ func (pl *Plan) checkBuffers(op Operands, packed, scratch int) error {
 
 // Do computes chunk i.
 func (r *Runner) Do(i int) {
-	if r.plan.algorithm == Winograd {
+	if r.plan.packed.winograd {
 		r.doWinograd(i)
 		return
 	}

@@ -14,7 +14,7 @@ import (
 
 func init() {
 	attrs := activationAttrs(spatial.Attrs())
-	attrs["group"] = op.Default(ir.Int(1))
+	attrs["group"], attrs["algorithm"] = op.Default(ir.Int(1)), op.Opt(ir.KindString)
 	op.Register(op.Op{
 		Domain: op.Salver, Name: "FusedConv", Versions: []int{1},
 		Doc: "activation(Conv(X, W, B) + Z): the residual Z has the output's shape.",

@@ -89,13 +89,17 @@ func convParams(n *ir.Node) (p conv.Params, why string) {
 	case !blocked.HasActivation(n.Str("activation")):
 		return p, fmt.Sprintf("the blocked kernels have no activation %q", n.Str("activation"))
 	}
-	g := n.Int("group")
-	p = conv.Params{In: w.Const.Shape[1] * g, Out: w.Const.Shape[0], Groups: g, Kernel: w.Const.Shape[2:],
-		Stride: n.Ints("strides"), Dilation: n.Ints("dilations"), Pads: n.Ints("pads"), Residual: n.Input(3) != nil}
-	if p.In < 1 || p.Out < 1 {
+	if p = shapeParams(n); p.In < 1 || p.Out < 1 {
 		return p, "it has no channels"
 	}
 	return p, ""
+}
+
+// shapeParams is what constant weights and attributes say.
+func shapeParams(n *ir.Node) conv.Params {
+	g, w := n.Int("group"), n.In[1].Const.Shape
+	return conv.Params{In: w[1] * g, Out: w[0], Groups: g, Kernel: w[2:],
+		Stride: n.Ints("strides"), Dilation: n.Ints("dilations"), Pads: n.Ints("pads"), Residual: n.Input(3) != nil}
 }
 
 // ConvTranspose computes transposed convolutions in blocked layout.

@@ -10,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/passes/match"
 )
 
 // Winograd marks the convolutions that Winograd's algorithm computes. Its
@@ -20,7 +21,7 @@ import (
 // largest is left alone. Neither batch nor threads enter into it.
 var Winograd = pass.Pass{
 	Name: "winograd", Level: 3, Last: true,
-	Doc: fmt.Sprintf("Convolutions of 3×3 and stride 1 over %d pixels or more use Winograd's algorithm, those with the most pixels first, "+
+	Doc: fmt.Sprintf("Convolutions of 3×3 and stride 1 over %d pixels or more, of images and of the planes of volumes, use Winograd's algorithm, those with the most pixels first, "+
 		"as long as its larger weights take no more than %d %% of what the largest activations do and %d %% of the model's weights, and its working memory nothing.",
 		winogradPixels, winogradPercent, winogradWeightsPercent),
 	Rewrite: markWinograd,
@@ -54,8 +55,11 @@ func markWinograd(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	}
 	attrs := maps.Clone(n.Attrs)
 	attrs["algorithm"] = ir.Str(conv.Winograd.String())
-	b := newBuilder(c, n.Int("block"))
-	y := b.node(op.Salver, "BlockedConv", n.Out[0].Name, n.In, attrs)
+	b, name := newBuilder(c, blockSize()), "BlockedConv"
+	if !blockedConv(n) {
+		name = "FusedConv"
+	}
+	y := b.node(op.Salver, name, n.Out[0].Name, n.In, attrs)
 	y.Producer.Name = n.Name
 	return b.replace(fmt.Sprintf("%s has %d pixels: Winograd's algorithm", n, pixels(n)), n.Out[0], y), nil
 }
@@ -63,26 +67,38 @@ func markWinograd(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 // couldWinograd says whether the kernels have it for a layer of enough pixels,
 // their number known: not in bfloat16.
 func couldWinograd(c *pass.Context, n *ir.Node) bool {
-	if n.Domain != op.Salver || n.Op != "BlockedConv" || pixels(n) < winogradPixels {
+	volume := n.Is("Conv") || n.Domain == op.Salver && n.Op == "FusedConv"
+	if !blockedConv(n) && !volume || pixels(n) < winogradPixels {
 		return false
 	}
-	p, why := convParams(n)
+	if volume && (!match.Float32(n.In[0]) || !n.In[1].IsConst() || n.Input(2) != nil && !n.In[2].IsConst() || n.In[1].Const.Rank() != 5) {
+		return false
+	}
+	p := shapeParams(n)
 	p.BF16 = c.Precision == op.BF16
-	return why == "" && conv.WinogradFits(p, level())
+	return conv.WinogradFits(p, level())
 }
 
-// pixels is the number of pixels of a blocked output [N, C/b, H, W, b], or 0.
+func blockedConv(n *ir.Node) bool { return n.Domain == op.Salver && n.Op == "BlockedConv" }
+
+// pixels is the number of pixels of a blocked output [N, C/b, H, W, b] or of a volume [N, C, D, H, W], or 0.
 func pixels(n *ir.Node) int {
 	s := n.Out[0].Type.Shape
 	if len(s) != 5 {
 		return 0
 	}
-	h, known := s[2].Int()
-	w, both := s[3].Int()
-	if !known || !both {
-		return 0
+	all := 1
+	for i, d := range s[2:] {
+		size, known := d.Int()
+		switch {
+		case i == 2 && blockedConv(n):
+		case !known:
+			return 0
+		default:
+			all = min(all*size, 1<<40)
+		}
 	}
-	return h * w
+	return all
 }
 
 // winogradBytes is what a layer's weights take more: 36 numbers for 9.
@@ -99,7 +115,7 @@ func chooseWinograd(c *pass.Context) map[*ir.Node]bool {
 		peak = max(peak, activations(n))
 	}
 	left := peak/100*winogradPercent + weights(c.Graph)/100*winogradWeightsPercent
-	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return activations(n)+winogradScratch > peak })
+	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return activations(n)+winogradScratch > peak+copied(n) })
 	slices.SortStableFunc(layers, func(a, b *ir.Node) int { return cmp.Compare(pixels(b), pixels(a)) })
 	chosen := map[*ir.Node]bool{}
 	for _, n := range layers {
@@ -109,6 +125,14 @@ func chooseWinograd(c *pass.Context) map[*ir.Node]bool {
 		}
 	}
 	return chosen
+}
+
+// copied is the bytes that another algorithm takes to bring a volume into blocks.
+func copied(n *ir.Node) int {
+	if blockedConv(n) {
+		return 0
+	}
+	return bytesOf(n.In[0])
 }
 
 // weights is the bytes of all constants that nodes read.
@@ -133,13 +157,18 @@ func activations(n *ir.Node) int {
 		if v == nil || v.IsConst() {
 			continue
 		}
-		elements := 1
-		for _, d := range v.Type.Shape {
-			if size, ok := d.Int(); ok {
-				elements *= size
-			}
-		}
-		bytes += v.Type.DType.Bytes(elements)
+		bytes += bytesOf(v)
 	}
 	return bytes
+}
+
+// bytesOf is the bytes of a value for one row of a batch: unknown sizes count as 1.
+func bytesOf(v *ir.Value) int {
+	elements := 1
+	for _, d := range v.Type.Shape {
+		if size, ok := d.Int(); ok {
+			elements *= size
+		}
+	}
+	return v.Type.DType.Bytes(elements)
 }
