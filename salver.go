@@ -41,6 +41,9 @@ type Info struct {
 	DType DType
 	Shape []int    // -1 where a dimension is symbolic; nil if the rank is unknown
 	Dims  []string // the dimensions as the model names them, e.g. "batch"
+	// Labels are the names of an output's columns, the classes whose scores
+	// they are, where the model has them (a ZipMap, whose maps are one tensor here).
+	Labels []string
 }
 
 // String writes e.g. `"image" float32[batch,1,28,28]`.
@@ -151,7 +154,9 @@ func newSession(e *engine.Engine, p *pool.Pool) *Session {
 		s.index[v.Name] = i
 	}
 	for _, o := range e.Graph().Outputs {
-		s.outputs = append(s.outputs, infoOf(o.Name, o.Value.Type))
+		info := infoOf(o.Name, o.Value.Type)
+		info.Labels = op.ClassLabels(o.Value)
+		s.outputs = append(s.outputs, info)
 	}
 	return s
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/mmap"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -28,7 +29,9 @@ func New(e *engine.Engine) *Backend {
 		b.inputs = append(b.inputs, info(v.Name, v.Type))
 	}
 	for _, o := range e.Graph().Outputs {
-		b.outputs = append(b.outputs, info(o.Name, o.Value.Type))
+		out := info(o.Name, o.Value.Type)
+		out.Labels = op.ClassLabels(o.Value)
+		b.outputs = append(b.outputs, out)
 	}
 	return b
 }

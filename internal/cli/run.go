@@ -12,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/image"
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/salver-ml/salver/internal/npy"
+	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 	"github.com/spf13/cobra"
 )
@@ -165,8 +166,12 @@ func (f *runFlags) report(e *env, eng *engine.Engine, out []*tensor.Tensor, took
 	var reports []outputReport
 	for i, o := range eng.Graph().Outputs {
 		r := outputReport{Name: o.Name, DType: out[i].DType.String(), Shape: out[i].Shape}
-		if labels != nil {
-			top, err := image.Top(out[i], labels, 5)
+		names := labels
+		if own := op.ClassLabels(o.Value); names == nil && len(own) == out[i].Len() {
+			names = own // several rows would need as many tables
+		}
+		if names != nil {
+			top, err := image.Top(out[i], names, 5)
 			if err != nil {
 				return fmt.Errorf("output %q: %w", o.Name, err)
 			}

@@ -24,6 +24,7 @@ type Explanation struct {
 	Precision string       `json:"precision"`
 	Inputs    []string     `json:"inputs"`
 	Batching  string       `json:"batching"` // "yes", or what forbids it
+	Labelled  []Labelled   `json:"labelled,omitempty"`
 	Passes    *pass.Report `json:"optimizer"`
 	Reorders  int          `json:"reorders"` // steps that only change a layout
 	Copies    Copies       `json:"copies"`
@@ -31,6 +32,13 @@ type Explanation struct {
 	Roofline  Roofline     `json:"roofline"`
 	TotalMS   float64      `json:"total_ms"`
 	Steps     []Step       `json:"steps"`
+}
+
+// Labelled is an output that by the file is a map from class to score for each
+// row, and here one tensor with a column for each class.
+type Labelled struct {
+	Output  string   `json:"output"`
+	Classes []string `json:"classes"`
 }
 
 // Memory is what a run needs, in bytes.
@@ -84,6 +92,11 @@ func Measure(ctx context.Context, model string, e *engine.Engine, in []*tensor.T
 		Memory: memoryOf(p), Roofline: MeasureRoofline(e.Pool())}
 	for i, v := range e.Graph().Inputs {
 		x.Inputs = append(x.Inputs, fmt.Sprintf("%s %s", v.Name, in[i]))
+	}
+	for _, o := range e.Graph().Outputs {
+		if classes := op.ClassLabels(o.Value); classes != nil {
+			x.Labelled = append(x.Labelled, Labelled{o.Name, classes})
+		}
 	}
 	if e.Rows != nil {
 		x.Batching = "no: " + e.Rows.Error()

@@ -24,6 +24,13 @@ func (x *Explanation) Print(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(w, "\nBatching of requests: %s\nReorders of layout: %d\nCopies between providers: %d (%.2f MiB)\n", x.Batching, x.Reorders, x.Copies.Count, float64(x.Copies.Bytes)/(1<<20))
+	for _, l := range x.Labelled {
+		some := strings.Join(l.Classes[:min(len(l.Classes), 8)], ", ")
+		if len(l.Classes) > 8 {
+			some += ", …"
+		}
+		fmt.Fprintf(w, "Output %q: its maps are one tensor, with a column for each of %d classes: %s\n", l.Output, len(l.Classes), some)
+	}
 	m := x.Memory
 	fmt.Fprintf(w, "Memory, bytes: weights %d, packed %d, arena %d (lower bound %d), inputs %d, outputs %d\n", m.Weights, m.Packed, m.Arena, m.ArenaBound, m.Inputs, m.Outputs)
 	fmt.Fprintf(w, "This machine, measured: %.0f GFLOP/s, reads %.1f GB/s\n\n", x.Roofline.GFlops, x.Roofline.GBytes)

@@ -29,6 +29,7 @@ import (
 
 // Domains of operators beside ONNX's own, which is "".
 const (
+	ML        = "ai.onnx.ml"    // ONNX's operators of classical machine learning
 	Microsoft = "com.microsoft" // onnxruntime's contributed operators
 	Salver    = "salver"        // fused operators that our passes make
 )

@@ -18,7 +18,7 @@ func (e *RefusedError) Error() string {
 const (
 	generation = "it is a whole text generation loop; serve the decoder itself, the server generates"
 	training   = "it belongs to training"
-	mapTypes   = "its result or input is a map, which no tensor holds; export without it (skl2onnx: options={'zipmap': False})"
+	mapTypes   = "its input is a map, which no tensor holds; export the pipeline from the vector on that it makes of the map"
 )
 
 // refused says why operators are left out, by domain and name; an empty name
@@ -38,9 +38,8 @@ var refused = map[key]string{
 	{Microsoft, "BitmaskDropoutGrad"}:  training,
 	{Microsoft, "DropoutGrad"}:         training,
 	{Microsoft, "GeluGrad"}:            training,
-	{"ai.onnx.ml", "ZipMap"}:           mapTypes,
-	{"ai.onnx.ml", "CastMap"}:          mapTypes,
-	{"ai.onnx.ml", "DictVectorizer"}:   mapTypes,
+	{ML, "CastMap"}:                    mapTypes,
+	{ML, "DictVectorizer"}:             mapTypes,
 }
 
 // refusal gives the error of an operator that is left out on purpose, or nil.

@@ -53,9 +53,10 @@ func (h *Handler) modelReady(w http.ResponseWriter, r *http.Request, p params) {
 }
 
 type tensorMetadata struct {
-	Name     string `json:"name"`
-	Datatype string `json:"datatype"`
-	Shape    []int  `json:"shape"`
+	Name     string   `json:"name"`
+	Datatype string   `json:"datatype"`
+	Shape    []int    `json:"shape"`
+	Labels   []string `json:"labels,omitempty"` // of the columns, where the model names them
 }
 
 func tensorsMetadata(infos []serve.TensorInfo) []tensorMetadata {
@@ -65,7 +66,7 @@ func tensorsMetadata(infos []serve.TensorInfo) []tensorMetadata {
 		if shape == nil {
 			shape = []int{}
 		}
-		list = append(list, tensorMetadata{t.Name, t.DType.OIP(), shape})
+		list = append(list, tensorMetadata{t.Name, t.DType.OIP(), shape, t.Labels})
 	}
 	return list
 }

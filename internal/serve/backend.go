@@ -12,8 +12,9 @@ import (
 type TensorInfo struct {
 	Name     string
 	DType    dtype.Type
-	Shape    []int // -1 where any size goes
-	Optional bool  // inputs only: may be left out
+	Shape    []int    // -1 where any size goes
+	Optional bool     // inputs only: may be left out
+	Labels   []string // outputs only: the names of the classes, where the model has them
 }
 
 // Backend executes one version of a model. Its methods are called from several

@@ -304,14 +304,22 @@ func (c *Core) Batching(name, version string) (rows int, reason string, err erro
 }
 
 // Labels are the class names of an output, from the label_filename of its
-// configuration; nil where there are none.
+// configuration or else from the model; nil where there are none.
 func (c *Core) Labels(name, version, output string) ([]string, error) {
 	s, err := c.lookup(name, version)
 	if err != nil {
 		return nil, err
 	}
 	defer s.gate.leave()
-	return s.config.Labels[output], nil
+	if labels := s.config.Labels[output]; labels != nil {
+		return labels, nil
+	}
+	for _, o := range s.outputs {
+		if o.Name == output {
+			return o.Labels, nil
+		}
+	}
+	return nil, nil
 }
 
 // Statistics are those of one version, of all versions of a model, or, with

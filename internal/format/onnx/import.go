@@ -76,6 +76,11 @@ func (im *importer) run() (*ir.Graph, error) {
 		return nil, err
 	}
 	im.typed = len(root.types) > 0
+	for _, n := range g.Nodes {
+		if op.IsZipMap(n) && len(n.Out[0].Uses()) > 0 {
+			im.reject(fmt.Errorf("%s: %s reads its maps; expected them to be the model's output", n, n.Out[0].Uses()[0].Node))
+		}
+	}
 	if len(im.bad.Nodes) > 0 {
 		return nil, &im.bad
 	}
@@ -129,6 +134,9 @@ func (im *importer) declare(p *graphProto, s *scope) error {
 	s.types = map[string]ir.Type{}
 	for _, v := range p.valueInfo {
 		t, err := parseType(v.typ, 0)
+		if errors.Is(err, errMap) {
+			continue // only ZipMap makes such a value, and here it is a tensor
+		}
 		if err != nil {
 			return fmt.Errorf("value %q: %w", v.name, err)
 		}
@@ -190,6 +198,9 @@ func (im *importer) declareSparse(p *graphProto, s *scope) error {
 // declareType adds what an output's declaration says to a value without a type.
 func declareType(v *ir.Value, o valueInfo) error {
 	t, err := parseType(o.typ, 0)
+	if errors.Is(err, errMap) && op.IsZipMap(v.Producer) {
+		return nil // a tensor here
+	}
 	if err == nil && v.Const == nil && v.Type.DType == dtype.Invalid && v.Type.Shape == nil {
 		v.Type = t
 	}

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,6 +13,8 @@ import (
 // maxNesting bounds sequences of sequences, subgraphs in subgraphs, and
 // functions that call functions.
 const maxNesting = 64
+
+var errMap = errors.New("map types are not supported")
 
 // parseType reads a TypeProto.
 func parseType(b []byte, depth int) (ir.Type, error) {
@@ -31,7 +34,7 @@ func parseType(b []byte, depth int) (ir.Type, error) {
 			}
 			return err
 		case 5:
-			return fmt.Errorf("map types are not supported")
+			return errMap
 		case 7:
 			return fmt.Errorf("opaque types are not supported")
 		case 8:

@@ -95,7 +95,7 @@ type writer struct {
 
 func (e *writer) model(m *Model) (*message, error) {
 	g := m.Graph
-	e.nameGraph(g)
+	e.nameModel(g)
 	_, contributed := g.Opsets[op.Microsoft]
 	e.typed = m.Typed || contributed
 	graph, err := e.graph(g, true)
@@ -131,9 +131,9 @@ func (e *writer) model(m *Model) (*message, error) {
 	return out, nil
 }
 
-// nameGraph gives every value a name that is unique in the whole file. Inputs
-// and outputs keep theirs.
-func (e *writer) nameGraph(g *ir.Graph) {
+// nameModel gives every value a name that is unique in the whole file. The
+// model's inputs and outputs keep theirs.
+func (e *writer) nameModel(g *ir.Graph) {
 	for _, v := range g.Inputs {
 		e.reserve(v, v.Name)
 	}
@@ -145,6 +145,10 @@ func (e *writer) nameGraph(g *ir.Graph) {
 			e.names[v] = o.Name
 		}
 	}
+	e.nameGraph(g)
+}
+
+func (e *writer) nameGraph(g *ir.Graph) {
 	for _, n := range g.Nodes {
 		for _, v := range n.In {
 			e.nameValue(v)
@@ -153,6 +157,9 @@ func (e *writer) nameGraph(g *ir.Graph) {
 			e.nameValue(v)
 		}
 		for _, sub := range n.Subgraphs() {
+			for _, v := range sub.Inputs {
+				e.reserve(v, v.Name)
+			}
 			e.nameGraph(sub)
 		}
 	}
@@ -172,12 +179,16 @@ func (e *writer) nameValue(v *ir.Value) {
 }
 
 func (e *writer) reserve(v *ir.Value, name string) {
+	e.names[v] = e.unique(name)
+}
+
+func (e *writer) unique(name string) string {
 	unique := name
 	for i := 1; e.taken[unique] || unique == ""; i++ {
 		unique = fmt.Sprintf("%s_%d", name, i)
 	}
 	e.taken[unique] = true
-	e.names[v] = unique
+	return unique
 }
 
 // graph writes a GraphProto. All constants go into the outermost graph.
@@ -190,11 +201,20 @@ func (e *writer) graph(g *ir.Graph, top bool) (*message, error) {
 		}
 		out.message(1, m)
 	}
-	for _, o := range g.Outputs {
-		if e.names[o.Value] != o.Name { // an input, a constant, or one value under two names
+	outputs := make([]string, len(g.Outputs))
+	for i, o := range g.Outputs {
+		outputs[i] = o.Name
+		if !top {
+			// Names that stand for something else outside confuse onnxruntime, and it
+			// refuses to return what stands outside under its own.
+			if outputs[i] = e.names[o.Value]; !slices.Contains(g.Nodes, o.Value.Producer) || slices.Contains(outputs[:i], outputs[i]) {
+				outputs[i] = e.unique(o.Name)
+			}
+		}
+		if e.names[o.Value] != outputs[i] { // an input, a constant, or one value under two names
 			id := &message{}
 			id.bytes(1, []byte(e.names[o.Value]))
-			id.bytes(2, []byte(o.Name))
+			id.bytes(2, []byte(outputs[i]))
 			id.str(4, "Identity")
 			out.message(1, id)
 		}
@@ -216,8 +236,12 @@ func (e *writer) graph(g *ir.Graph, top bool) (*message, error) {
 	for _, v := range g.Inputs {
 		out.message(11, valueMessage(e.names[v], v.Type)) // a subgraph's may have got another name
 	}
-	for _, o := range g.Outputs {
-		out.message(12, valueMessage(o.Name, o.Value.Type))
+	for i, o := range g.Outputs {
+		if op.IsZipMap(o.Value.Producer) {
+			out.message(12, mapsMessage(outputs[i], o.Value.Producer))
+			continue
+		}
+		out.message(12, valueMessage(outputs[i], o.Value.Type))
 	}
 	if top && e.typed {
 		e.valueInfo(out, g)
@@ -464,5 +488,22 @@ func typeMessage(t ir.Type) *message {
 		inner.message(2, s)
 	}
 	m.message(1, inner)
+	return m
+}
+
+// mapsMessage declares the result of a ZipMap, in files a sequence of maps.
+func mapsMessage(name string, zip *ir.Node) *message {
+	key := dtype.Int64
+	if len(zip.Strs("classlabels_strings")) > 0 {
+		key = dtype.String
+	}
+	m, typ, sequence, elem, classes := &message{}, &message{}, &message{}, &message{}, &message{}
+	classes.varint(1, int64(key))
+	classes.message(2, typeMessage(ir.Type{DType: dtype.Float32}))
+	elem.message(5, classes)
+	sequence.message(1, elem)
+	typ.message(4, sequence)
+	m.str(1, name)
+	m.message(2, typ)
 	return m
 }

@@ -168,3 +168,36 @@ func TestInputsOfSubgraphsKeepTheirNodes(t *testing.T) {
 		t.Errorf("the state %s has %d uses in\n%s", in.Name, len(in.Uses()), m.Graph)
 	}
 }
+
+// onnxruntime refuses a subgraph that returns a value of the graph around it under that value's name.
+func TestSubgraphsReturnWhatStandsOutsideUnderAnotherName(t *testing.T) {
+	g, err := ir.Parse(`graph "g" {
+  input %x float32[4]
+  input %c bool[]
+  const %k float32[4] = …
+  %y = If(%c) {else_branch = graph "e" {
+    output %k
+  }, then_branch = graph "t" {
+    output %x
+  }}
+  output %y
+}
+`, 17)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Opsets = map[string]int{"": 17}
+	var b bytes.Buffer
+	if err := (&Model{Graph: g, IRVersion: 8}).Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Parse(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range m.Graph.Nodes[len(m.Graph.Nodes)-1].Subgraphs() {
+		if len(sub.Nodes) != 1 || !sub.Nodes[0].Is("Identity") || sub.Outputs[0].Name == sub.Nodes[0].In[0].Name {
+			t.Errorf("expected an Identity whose result has another name than its input:\n%s", m.Graph)
+		}
+	}
+}

@@ -14,7 +14,7 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-const domain = "ai.onnx.ml"
+const domain = op.ML
 
 // features are the element types of feature matrices.
 var features = []dtype.Type{dtype.Float32, dtype.Float64, dtype.Int64, dtype.Int32}
