@@ -159,6 +159,7 @@ func (pl *Plan) setGrid(d []window.Dim, places []place) {
 	row := pl.places[2].size * pl.block * 4
 	g.OutPx, g.OutRow = pl.places[2].step*pl.block*4, pl.places[1].step*row
 	pl.outPlane = pl.places[1].size * row
+	g.AlongLines = pl.outPlane > cpu.Cache().L2 // what is written would be far apart otherwise
 	pl.origin = pl.places[1].first*row + pl.places[2].first*pl.block*4
 	g.Tap = max(g.CI, 1) * pl.block * 4
 	g.TapRow = w.Kernel * g.Tap

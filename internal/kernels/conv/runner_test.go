@@ -1,6 +1,7 @@
 package conv
 
 import (
+	"math/rand/v2"
 	"testing"
 	"unsafe"
 
@@ -69,6 +70,32 @@ func TestDepthwiseChunks(t *testing.T) {
 		}
 		if got := p.chunkChannels(c.images, c.threads); got != min(c.channels, p.channelRun) {
 			t.Errorf("%+v: a chunk has %d blocks of channels, of at most %d", c, got, p.channelRun)
+		}
+	}
+}
+
+// The tiles of large planes follow each other along rows, which changes no bit.
+func TestAlongLines(t *testing.T) {
+	rng := rand.New(rand.NewPCG(19, 20))
+	for _, p := range []Params{
+		{In: 3, Out: 40, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Residual: true, Act: Activation{Kind: Relu}},
+		{In: 33, Out: 17, Kernel: []int{3, 2}, Stride: []int{2, 1}, Pads: []int{2, 0, 1, 4}},
+		{In: 40, Out: 40, Groups: 40, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+	} {
+		l := newLayer(t, rng, p, []int{14, 45}, 3)
+		for _, level := range cpu.Levels() {
+			plan, err := New(p, l.spatial, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.grid.AlongLines {
+				t.Errorf("%v on %v goes along the lines of a small plane", l, level)
+			}
+			want := l.compute(t, ordinary{plan}, level, nil)
+			plan.grid.AlongLines = true
+			if at := firstDifference(want, l.compute(t, ordinary{plan}, level, nil)); at >= 0 {
+				t.Errorf("%v on %v: output %d has other bits along lines", l, level, at)
+			}
 		}
 	}
 }

@@ -15,6 +15,7 @@ type Grid struct {
 
 	CountPadding bool // the divisor of an average counts taps in the padding
 	LinesPerCall int  // tiles that one call may compute, so that it stays short
+	AlongLines   bool // the tiles of a line follow each other, not those of neighbouring lines at the same place
 }
 
 // NewGrid starts a grid; the caller sets the distances.
@@ -69,7 +70,11 @@ func (g *Grid) rect(t *Tile, kernels []TileFunc, r, c Span, p Planes, out int) {
 	} else {
 		t.In = unsafe.Add(p.In, (g.H.First(r.Lo)+r.K0*g.H.Dilation)*g.InRow+(g.W.First(c.Lo)+c.K0*g.W.Dilation)*g.InPx)
 	}
-	l.compute(t, kernels, max(g.LinesPerCall, 1))
+	if g.AlongLines {
+		l.each(t, kernels, max(g.LinesPerCall, 1))
+	} else {
+		l.compute(t, kernels, max(g.LinesPerCall, 1))
+	}
 	t.Blocks = blocks
 }
 
@@ -109,6 +114,21 @@ func (l *lines) compute(t *Tile, kernels []TileFunc, most int) {
 		}
 		call(t, kernels[mr], at*l.inPixel, at*l.outPixel, l.count, most)
 	}
+}
+
+// each computes one line after the other.
+func (l *lines) each(t *Tile, kernels []TileFunc, most int) {
+	one := *l
+	one.count = 1
+	in, out, residual := t.In, t.Out, t.Residual
+	for i := range l.count {
+		t.In, t.Out = unsafe.Add(in, i*l.inLine), unsafe.Add(out, i*l.outLine)
+		if residual != nil {
+			t.Residual = unsafe.Add(residual, i*l.outLine)
+		}
+		one.compute(t, kernels, most)
+	}
+	t.In, t.Out, t.Residual = in, out, residual
 }
 
 // Row computes a row of pixels at t's places; inPx and outPx are in bytes.
