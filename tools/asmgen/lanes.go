@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -125,6 +126,7 @@ func reduceFamily() {
 			v.foldStep(f)
 			v.foldColumns(f)
 		}
+		v.typedColumns()
 		v.squareDiff()
 		v.runningSums(8)
 		v.runningSums(1)
@@ -251,30 +253,38 @@ func (v rows) foldStep(f folding) {
 	end()
 }
 
+// columnBytes is what a row of the tiles of foldColumns fills.
+const columnBytes = 256
+
 // foldColumns takes a block of rows of 64 columns into one row, one row after the other.
 func (v rows) foldColumns(f folding) {
-	const columns = 64
-	TEXT(f.name+"Columns"+v.suffix(), NOSPLIT, "func(acc, x []float32, stride, rows int)")
+	v.columnsOf(f.name+"Columns", "float32", 2, func(e, a vec) {
+		if !f.ordered {
+			f.join(f.value(v, e), a, a)
+			return
+		}
+		r := v.reg()
+		f.join(e, a, r)
+		VMOVAPS(v.pick(v.cmp(unord, e, e), e, r), a)
+	})
+}
+
+// columnsOf takes rows of columns into acc, one row after the other, in elements of 1 << log bytes.
+func (v rows) columnsOf(name, of string, log uint8, join func(e, a vec)) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(acc, x []"+of+", stride, rows int)")
 	Pragma("noescape")
 	dst, x := base("acc"), base("x")
 	stride, rows := Load(Param("stride"), GP64()), Load(Param("rows"), GP64())
-	SHLQ(Imm(2), stride)
-	acc := make([]vec, columns/v.width())
+	SHLQ(Imm(uint64(log)), stride)
+	acc := make([]vec, columnBytes/(4*v.width()))
 	for i := range acc {
-		acc[i] = v.load(f.start())
+		acc[i] = v.load(Mem{Base: dst, Disp: 4 * v.width() * i})
 	}
 	TESTQ(rows, rows)
 	JEQ(LabelRef("done"))
 	Label("row")
 	for i, a := range acc {
-		e := v.load(Mem{Base: x, Disp: 4 * v.width() * i})
-		if !f.ordered {
-			f.join(f.value(v, e), a, a)
-			continue
-		}
-		r := v.reg()
-		f.join(e, a, r)
-		VMOVAPS(v.pick(v.cmp(unord, e, e), e, r), a)
+		join(v.load(Mem{Base: x, Disp: 4 * v.width() * i}), a)
 	}
 	ADDQ(stride, x)
 	DECQ(rows)
@@ -284,6 +294,42 @@ func (v rows) foldColumns(f folding) {
 		v.store(a, Mem{Base: dst, Disp: 4 * v.width() * i})
 	}
 	end()
+}
+
+// typedColumns are those of integers and float64.
+func (v rows) typedColumns() {
+	simple := func(f func(ops ...Op)) func(e, a vec) { return func(e, a vec) { f(e, a, a) } }
+	long := func(wide func(ops ...Op), greater bool) func(e, a vec) {
+		return func(e, a vec) { v.extremum64(wide, greater)(e, a, a) }
+	}
+	double := func(f func(ops ...Op)) func(e, a vec) { return func(e, a vec) { v.keepNaN(f, a, e, a) } }
+	for _, c := range []struct {
+		name, of string
+		log      uint8
+		join     func(e, a vec)
+	}{
+		{"sum", "int32", 2, simple(VPADDD)}, {"max", "int32", 2, simple(VPMAXSD)}, {"min", "int32", 2, simple(VPMINSD)},
+		{"sum", "int64", 3, simple(VPADDQ)}, {"max", "int64", 3, long(VPMAXSQ, true)}, {"min", "int64", 3, long(VPMINSQ, false)},
+		{"sum", "float64", 3, simple(VADDPD)}, {"max", "float64", 3, double(VMAXPD)}, {"min", "float64", 3, double(VMINPD)},
+	} {
+		v.columnsOf(c.name+strings.ToUpper(c.of[:1])+c.of[1:], c.of, c.log, c.join)
+	}
+}
+
+// keepNaN is f of float64, an extremum that gives a where either is NaN, but b where that is.
+func (v rows) keepNaN(f func(ops ...Op), a, b, r vec) {
+	y := v.reg()
+	f(a, b, y) // b ∘ a ? b : a
+	if v.wide {
+		k := K()
+		VCMPPD(U8(unord), b, b, k)
+		VMOVAPD(b, k, y)
+	} else {
+		c := v.reg()
+		VCMPPD(U8(unord), b, b, c)
+		VBLENDVPD(c, b, y, y)
+	}
+	VMOVAPD(y, r)
 }
 
 // runningSums writes to each row the sum of the rows up to it, in float64 and rounded, for as many columns as so many

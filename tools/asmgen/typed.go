@@ -32,6 +32,9 @@ func typedFamily() {
 				v.integerComparison("lessEqual", size, 2)
 			}
 		}
+		v.doubleComparison("equal", eqOQ)
+		v.doubleComparison("less", ltOQ)
+		v.doubleComparison("lessEqual", leOQ)
 		for _, f := range []struct {
 			name, of string
 			size     int
@@ -47,6 +50,8 @@ func typedFamily() {
 			{"minInt8", "byte", 1, vectorOp(VPMINSB)}, {"maxInt8", "byte", 1, vectorOp(VPMAXSB)}, {"minUint8", "byte", 1, vectorOp(VPMINUB)}, {"maxUint8", "byte", 1, vectorOp(VPMAXUB)},
 			{"addInt16", "byte", 1, vectorOp(VPADDW)}, {"subInt16", "byte", 1, vectorOp(VPSUBW)}, {"mulInt16", "byte", 1, vectorOp(VPMULLW)},
 			{"minInt16", "byte", 1, vectorOp(VPMINSW)}, {"maxInt16", "byte", 1, vectorOp(VPMAXSW)},
+			{"addDouble", "float64", 8, vectorOp(VADDPD)}, {"subDouble", "float64", 8, vectorOp(VSUBPD)}, {"mulDouble", "float64", 8, vectorOp(VMULPD)}, {"divDouble", "float64", 8, vectorOp(VDIVPD)},
+			{"minDouble", "float64", 8, func(b Op, a, r vec) { v.keepNaN(VMINPD, v.load(b), a, r) }}, {"maxDouble", "float64", 8, func(b Op, a, r vec) { v.keepNaN(VMAXPD, v.load(b), a, r) }},
 			{"andBits", "byte", 1, v.bits(VPAND, VPANDD)}, {"orBits", "byte", 1, v.bits(VPOR, VPORD)}, {"xorBits", "byte", 1, v.bits(VPXOR, VPXORD)},
 		} {
 			v.typed(f.name, f.of, f.size, f.do)
@@ -163,22 +168,18 @@ func (v rows) comparison(name string, predicate int, row bool) {
 // integerComparison is dst = a ∘ b on rows of signed integers of so many bytes, with a predicate of AVX-512.
 func (v rows) integerComparison(name string, size int, predicate uint8) {
 	of := map[int]string{2: "int16", 4: "int32", 8: "int64"}[size]
-	TEXT(fmt.Sprintf("%sInt%d%s", name, 8*size, v.suffix()), NOSPLIT, "func(dst []bool, a, b []"+of+")")
-	Pragma("noescape")
-	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
-	compare := func(at int) chosen {
-		right := Mem{Base: b, Disp: at}
+	v.rowComparison(fmt.Sprintf("%sInt%d", name, 8*size), of, size, func(a, b Mem) chosen {
 		switch {
 		case v.wide && size == 2:
 			c, x := chosen{k: K()}, YMM()
-			VMOVDQU(Mem{Base: a}, x)
-			VPCMPW(U8(predicate), right, x, c.k)
+			VMOVDQU(a, x)
+			VPCMPW(U8(predicate), b, x, c.k)
 			return c
 		case size == 2:
 			y := YMM()
-			VPMOVSXWD(right, y)
+			VPMOVSXWD(b, y)
 			c := chosen{y: YMM()}
-			VPMOVSXWD(Mem{Base: a}, c.y)
+			VPMOVSXWD(a, c.y)
 			if predicate == 0 {
 				VPCMPEQD(y, c.y, c.y)
 			} else {
@@ -186,42 +187,63 @@ func (v rows) integerComparison(name string, size int, predicate uint8) {
 			}
 			return c
 		}
-		x := v.load(Mem{Base: a, Disp: at})
+		x := v.load(a)
 		switch {
 		case v.wide && size == 4:
 			c := chosen{k: K()}
-			VPCMPD(U8(predicate), right, x, c.k)
+			VPCMPD(U8(predicate), b, x, c.k)
 			return c
 		case v.wide:
 			c := chosen{k: K()}
-			VPCMPQ(U8(predicate), right, x, c.k)
+			VPCMPQ(U8(predicate), b, x, c.k)
 			return c
 		case predicate == 0 && size == 4:
-			VPCMPEQD(right, x, x)
+			VPCMPEQD(b, x, x)
 		case predicate == 0:
-			VPCMPEQQ(right, x, x)
+			VPCMPEQQ(b, x, x)
 		case size == 4:
-			VPCMPGTD(right, x, x)
+			VPCMPGTD(b, x, x)
 		default:
-			VPCMPGTQ(right, x, x)
+			VPCMPGTQ(b, x, x)
+		}
+		if predicate == 2 { // what is not greater
+			all := v.reg()
+			VPCMPEQD(all, all, all)
+			VPXOR(all, x, x)
 		}
 		return chosen{y: x}
-	}
+	})
+}
+
+// doubleComparison is dst = a ∘ b on rows of float64.
+func (v rows) doubleComparison(name string, predicate int) {
+	v.rowComparison(name+"Double", "float64", 8, func(a, b Mem) chosen {
+		x := v.load(a)
+		if v.wide {
+			c := chosen{k: K()}
+			VCMPPD(U8(uint64(predicate)), b, x, c.k)
+			return c
+		}
+		VCMPPD(U8(uint64(predicate)), b, x, x)
+		return chosen{y: x}
+	})
+}
+
+// rowComparison is dst = a ∘ b on rows of elements of so many bytes.
+func (v rows) rowComparison(name, of string, size int, compare func(a, b Mem) chosen) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst []bool, a, b []"+of+")")
+	Pragma("noescape")
+	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
 	v.wholeLoop(n, func() {
-		c := compare(0)
+		c := compare(Mem{Base: a}, Mem{Base: b})
 		if size == 8 {
-			high := compare(4 * v.width())
+			high := compare(Mem{Base: a, Disp: 4 * v.width()}, Mem{Base: b, Disp: 4 * v.width()})
 			if v.wide {
 				KUNPCKBW(c.k, high.k, c.k)
 			} else {
 				VSHUFPS(Imm(0x88), high.y, c.y, c.y) // of each 128 bits: c0 c1 high0 high1
 				VPERMQ(Imm(0xd8), c.y, c.y)
 			}
-		}
-		if predicate == 2 && !v.wide { // what is not greater
-			all := v.reg()
-			VPCMPEQD(all, all, all)
-			VPXOR(all, c.y, c.y)
 		}
 		v.storeTruths(c, Mem{Base: dst})
 		ADDQ(step(v.width()), dst)

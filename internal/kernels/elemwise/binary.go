@@ -68,7 +68,7 @@ type BinaryKernel struct {
 	dst, a, b    []byte
 	parts, n     int
 	sa, sb       int
-	scratch      []float32 // for narrow floats, values against rows of integers, and short rows
+	scratch      []float32 // for narrow floats, values against rows of integers and float64, and short rows
 	narrow       bool
 }
 
@@ -93,7 +93,7 @@ func NewBinary(op Binary, dt dtype.Type, a, b []int) (*BinaryKernel, error) {
 	k.n, k.sa, k.sb = n, s[0], s[1]
 	k.parts = split.Parts(bc.n, grain)
 	k.narrow = dt == dtype.Float16 || dt == dtype.BFloat16
-	if dt != dtype.Float32 && dt != dtype.Float64 || n <= shortMost {
+	if dt != dtype.Float32 || n <= shortMost {
 		k.scratch = make([]float32, k.parts*3*block)
 	}
 	return k, nil

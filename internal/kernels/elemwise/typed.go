@@ -11,7 +11,7 @@ import (
 // whole registers; nil or empty where there is nothing.
 type typed struct {
 	compare        map[Binary]compareRows
-	compareInts    map[typedOp]func(dst, a, b []byte) // of signed integers, and equality
+	compareInts    map[typedOp]func(dst, a, b []byte) // of float64 and signed integers, and equality
 	notZero, isNaN func(dst []bool, src []float32)
 	isInf          func(dst []bool, src []float32)
 	rows           map[typedOp]func(dst, a, b []byte)
@@ -28,8 +28,11 @@ type typedOp struct {
 	size int
 }
 
-// unsignedByte stands for the size of bytes without a sign, where that matters.
-const unsignedByte = -1
+// In place of a size, unsignedByte is bytes without a sign, where that matters, and double is float64.
+const (
+	unsignedByte = -1
+	double       = -8
+)
 
 // extremum names Min or Max of integers of type dt.
 func extremum(op Binary, dt dtype.Type) typedOp {
@@ -45,9 +48,12 @@ func extremum(op Binary, dt dtype.Type) typedOp {
 // rowBytes is the bytes of a row's step in typed.rows.
 func (t *typed) rowBytes() int { return 4 * t.width }
 
-// typedRow is the row function of op for integers of type dt, or nil. One value against a
+// typedRow is the row function of op for integers of type dt and for float64, or nil. One value against a
 // row is copied to a row first.
 func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
+	if dt == dtype.Float64 {
+		return doubleRow(op, rest)
+	}
 	if dt != dtype.Bool && !dt.IsInt() || rest == nil {
 		return nil
 	}
@@ -70,6 +76,42 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 		return nil
 	}
 	return wholeRows(f, t.rowBytes()/size, size, size, rest)
+}
+
+// doubleRow is typedRow of float64.
+func doubleRow(op Binary, rest rowFunc2) rowFunc2 {
+	t := &kernels().typed
+	if f := t.rows[typedOp{op, double}]; f != nil {
+		return wholeRows(f, t.rowBytes()/8, 8, 8, rest)
+	}
+	if f := t.compareInts[typedOp{op, double}]; f != nil {
+		return wholeRows(f, t.width, 8, 1, rest)
+	}
+	if f := t.compareInts[typedOp{mirrored[op], double}]; f != nil {
+		return wholeRows(func(dst, a, b []byte) { f(dst, b, a) }, t.width, 8, 1, rest)
+	}
+	times := t.rows[typedOp{Mul, double}]
+	if op != Pow || times == nil {
+		return nil
+	}
+	square := wholeRows(times, t.rowBytes()/8, 8, 8, rowOf(mulLoop[float64]))
+	return func(dst, a, b unsafe.Pointer, n, sa, sb int, scratch []float32) {
+		if sa == 1 && sb == 0 && *(*float64)(b) == 2 { // as pow has it
+			square(dst, a, a, n, 1, 1, nil)
+			return
+		}
+		rest(dst, a, b, n, sa, sb, scratch)
+	}
+}
+
+// Adder is the loop that adds rows of integers or float64, in bytes; dst may be a or b.
+func Adder(dt dtype.Type) func(dst, a, b []byte) {
+	row, size := binaryRow(Add, dt), dt.Bits()/8
+	return func(dst, a, b []byte) {
+		if n := len(dst) / size; n > 0 {
+			row(unsafe.Pointer(&dst[0]), unsafe.Pointer(&a[:len(dst)][0]), unsafe.Pointer(&b[:len(dst)][0]), n, 1, 1, nil)
+		}
+	}
 }
 
 // wholeRows runs f on pieces of rows that fill registers of step elements, each of size bytes, with results of out

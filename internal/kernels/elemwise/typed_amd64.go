@@ -68,6 +68,15 @@ func greaterInt64AVX2(dst []bool, a []int64, b []int64)
 func lessEqualInt64AVX2(dst []bool, a []int64, b []int64)
 
 //go:noescape
+func equalDoubleAVX2(dst []bool, a []float64, b []float64)
+
+//go:noescape
+func lessDoubleAVX2(dst []bool, a []float64, b []float64)
+
+//go:noescape
+func lessEqualDoubleAVX2(dst []bool, a []float64, b []float64)
+
+//go:noescape
 func addInt32AVX2(dst []int32, a []int32, b []int32)
 
 //go:noescape
@@ -144,6 +153,24 @@ func minInt16AVX2(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func maxInt16AVX2(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func addDoubleAVX2(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func subDoubleAVX2(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func mulDoubleAVX2(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func divDoubleAVX2(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func minDoubleAVX2(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func maxDoubleAVX2(dst []float64, a []float64, b []float64)
 
 //go:noescape
 func andBitsAVX2(dst []byte, a []byte, b []byte)
@@ -236,6 +263,15 @@ func greaterInt64AVX512(dst []bool, a []int64, b []int64)
 func lessEqualInt64AVX512(dst []bool, a []int64, b []int64)
 
 //go:noescape
+func equalDoubleAVX512(dst []bool, a []float64, b []float64)
+
+//go:noescape
+func lessDoubleAVX512(dst []bool, a []float64, b []float64)
+
+//go:noescape
+func lessEqualDoubleAVX512(dst []bool, a []float64, b []float64)
+
+//go:noescape
 func addInt32AVX512(dst []int32, a []int32, b []int32)
 
 //go:noescape
@@ -312,6 +348,24 @@ func minInt16AVX512(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func maxInt16AVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func addDoubleAVX512(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func subDoubleAVX512(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func mulDoubleAVX512(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func divDoubleAVX512(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func minDoubleAVX512(dst []float64, a []float64, b []float64)
+
+//go:noescape
+func maxDoubleAVX512(dst []float64, a []float64, b []float64)
 
 //go:noescape
 func andBitsAVX512(dst []byte, a []byte, b []byte)

@@ -455,9 +455,73 @@ TEXT ·lessEqualInt64AVX2(SB), NOSPLIT, $0-72
 	JLT  done
 
 each:
-	VMOVUPS (CX), Y0; VPCMPGTQ (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VPCMPGTQ 32(DX), Y1, Y1; VSHUFPS $0x88, Y1, Y0, Y0
-	VPERMQ $0xd8, Y0, Y0; VPCMPEQD Y1, Y1, Y1; VPXOR Y1, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0
-	VPACKSSWB X0, X0, X0; VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	VMOVUPS (CX), Y0; VPCMPGTQ (DX), Y0, Y0; VPCMPEQD Y1, Y1, Y1; VPXOR Y1, Y0, Y0
+	VMOVUPS 32(CX), Y1; VPCMPGTQ 32(DX), Y1, Y1; VPCMPEQD Y2, Y2, Y2; VPXOR Y2, Y1, Y1; VSHUFPS $0x88, Y1, Y0, Y0
+	VPERMQ $0xd8, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func equalDoubleAVX2(dst []bool, a []float64, b []float64)
+// Requires: AVX, AVX2
+TEXT ·equalDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VCMPPD $0x00, (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VCMPPD $0x00, 32(DX), Y1, Y1
+	VSHUFPS $0x88, Y1, Y0, Y0; VPERMQ $0xd8, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessDoubleAVX2(dst []bool, a []float64, b []float64)
+// Requires: AVX, AVX2
+TEXT ·lessDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VCMPPD $0x11, (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VCMPPD $0x11, 32(DX), Y1, Y1
+	VSHUFPS $0x88, Y1, Y0, Y0; VPERMQ $0xd8, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
+	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE          each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessEqualDoubleAVX2(dst []bool, a []float64, b []float64)
+// Requires: AVX, AVX2
+TEXT ·lessEqualDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VCMPPD $0x12, (DX), Y0, Y0; VMOVUPS 32(CX), Y1; VCMPPD $0x12, 32(DX), Y1, Y1
+	VSHUFPS $0x88, Y1, Y0, Y0; VPERMQ $0xd8, Y0, Y0; VEXTRACTI128 $0x01, Y0, X1; VPACKSSDW X1, X0, X0; VPACKSSWB X0, X0, X0
+	VPAND word01010101<>+0(SB), X0, X0; VMOVQ X0, (AX)
 	ADDQ $0x00000008, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
 	JGE          each
 
@@ -955,6 +1019,122 @@ each:
 	VMOVUPS (CX), Y0; VPMAXSW (DX), Y0, Y0; VMOVUPS Y0, (AX)
 	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000020, BX
 	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func addDoubleAVX2(dst []float64, a []float64, b []float64)
+// Requires: AVX
+TEXT ·addDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VADDPD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func subDoubleAVX2(dst []float64, a []float64, b []float64)
+// Requires: AVX
+TEXT ·subDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VSUBPD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulDoubleAVX2(dst []float64, a []float64, b []float64)
+// Requires: AVX
+TEXT ·mulDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VMULPD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func divDoubleAVX2(dst []float64, a []float64, b []float64)
+// Requires: AVX
+TEXT ·divDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VDIVPD (DX), Y0, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minDoubleAVX2(dst []float64, a []float64, b []float64)
+// Requires: AVX
+TEXT ·minDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VMOVUPS (DX), Y1; VMINPD Y1, Y0, Y1; VCMPPD $0x03, Y0, Y0, Y2; VBLENDVPD Y2, Y0, Y1, Y1
+	VMOVAPD Y1, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE       each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxDoubleAVX2(dst []float64, a []float64, b []float64)
+// Requires: AVX
+TEXT ·maxDoubleAVX2(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000004, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Y0; VMOVUPS (DX), Y1; VMAXPD Y1, Y0, Y1; VCMPPD $0x03, Y0, Y0, Y2; VBLENDVPD Y2, Y0, Y1, Y1
+	VMOVAPD Y1, Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; SUBQ $0x00000004, BX
+	JGE       each
 
 done:
 	VZEROUPPER
@@ -1866,6 +2046,66 @@ done:
 	VZEROUPPER
 	RET
 
+// func equalDoubleAVX512(dst []bool, a []float64, b []float64)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·equalDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VCMPPD $0x00, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VCMPPD $0x00, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessDoubleAVX512(dst []bool, a []float64, b []float64)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·lessDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VCMPPD $0x11, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VCMPPD $0x11, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
+// func lessEqualDoubleAVX512(dst []bool, a []float64, b []float64)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VL
+TEXT ·lessEqualDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000010, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VCMPPD $0x12, (DX), Z0, K1; VMOVUPS 64(CX), Z0; VCMPPD $0x12, 64(DX), Z0, K2; KUNPCKBW K1, K2, K1
+	VMOVDQU8.Z word01010101<>+0(SB), K1, X0; VMOVDQU X0, (AX)
+	ADDQ $0x00000010, AX; ADDQ $0x00000080, CX; ADDQ $0x00000080, DX; SUBQ $0x00000010, BX
+	JGE        each
+
+done:
+	VZEROUPPER
+	RET
+
 // func addInt32AVX512(dst []int32, a []int32, b []int32)
 // Requires: AVX, AVX512F
 TEXT ·addInt32AVX512(SB), NOSPLIT, $0-72
@@ -2355,6 +2595,122 @@ TEXT ·maxInt16AVX512(SB), NOSPLIT, $0-72
 each:
 	VMOVUPS (CX), Z0; VPMAXSW (DX), Z0, Z0; VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func addDoubleAVX512(dst []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F
+TEXT ·addDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VADDPD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func subDoubleAVX512(dst []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F
+TEXT ·subDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VSUBPD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func mulDoubleAVX512(dst []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F
+TEXT ·mulDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VMULPD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func divDoubleAVX512(dst []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F
+TEXT ·divDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VDIVPD (DX), Z0, Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func minDoubleAVX512(dst []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F
+TEXT ·minDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VMOVUPS (DX), Z1; VMINPD Z1, Z0, Z1; VCMPPD $0x03, Z0, Z0, K1; VMOVAPD Z0, K1, Z1; VMOVAPD Z1, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func maxDoubleAVX512(dst []float64, a []float64, b []float64)
+// Requires: AVX, AVX512F
+TEXT ·maxDoubleAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ a_base+24(FP), CX
+	MOVQ b_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	SUBQ $0x00000008, BX
+	JLT  done
+
+each:
+	VMOVUPS (CX), Z0; VMOVUPS (DX), Z1; VMAXPD Z1, Z0, Z1; VCMPPD $0x03, Z0, Z0, K1; VMOVAPD Z0, K1, Z1; VMOVAPD Z1, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000008, BX
 	JGE     each
 
 done:

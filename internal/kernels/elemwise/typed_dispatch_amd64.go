@@ -20,6 +20,7 @@ func typedAVX2() (t typed) {
 		{Add, 1}: addBytesAVX2, {Sub, 1}: subBytesAVX2, {Mul, 1}: mulBytesAVX2, {Equal, 1}: equalBytesAVX2,
 		{Min, 1}: minInt8AVX2, {Max, 1}: maxInt8AVX2, {Min, unsignedByte}: minUint8AVX2, {Max, unsignedByte}: maxUint8AVX2,
 		{Add, 2}: addInt16AVX2, {Sub, 2}: subInt16AVX2, {Mul, 2}: mulInt16AVX2, {Min, 2}: minInt16AVX2, {Max, 2}: maxInt16AVX2,
+		{Add, double}: ints(addDoubleAVX2), {Sub, double}: ints(subDoubleAVX2), {Mul, double}: ints(mulDoubleAVX2), {Div, double}: ints(divDoubleAVX2), {Min, double}: ints(minDoubleAVX2), {Max, double}: ints(maxDoubleAVX2),
 		{BitAnd, 0}: andBitsAVX2, {BitOr, 0}: orBitsAVX2, {BitXor, 0}: xorBitsAVX2,
 		{And, 1}: andTruthAVX2, {Or, 1}: orTruthAVX2, {Xor, 1}: xorTruthAVX2,
 	}
@@ -30,6 +31,7 @@ func typedAVX2() (t typed) {
 	t.compareInts = map[typedOp]func(dst, a, b []byte){
 		{Equal, 2}: truthsOf(equalInt16AVX2), {Greater, 2}: truthsOf(greaterInt16AVX2),
 		{Equal, 4}: truthsOf(equalInt32AVX2), {Greater, 4}: truthsOf(greaterInt32AVX2), {LessEqual, 4}: truthsOf(lessEqualInt32AVX2),
+		{Equal, double}: truthsOf(equalDoubleAVX2), {Less, double}: truthsOf(lessDoubleAVX2), {LessEqual, double}: truthsOf(lessEqualDoubleAVX2),
 		{Equal, 8}: truthsOf(equalInt64AVX2), {Greater, 8}: truthsOf(greaterInt64AVX2), {LessEqual, 8}: truthsOf(lessEqualInt64AVX2),
 	}
 	return t
@@ -45,6 +47,7 @@ func typedAVX512() (t typed) {
 		{Add, 1}: addBytesAVX512, {Sub, 1}: subBytesAVX512, {Mul, 1}: mulBytesAVX512, {Equal, 1}: equalBytesAVX512,
 		{Min, 1}: minInt8AVX512, {Max, 1}: maxInt8AVX512, {Min, unsignedByte}: minUint8AVX512, {Max, unsignedByte}: maxUint8AVX512,
 		{Add, 2}: addInt16AVX512, {Sub, 2}: subInt16AVX512, {Mul, 2}: mulInt16AVX512, {Min, 2}: minInt16AVX512, {Max, 2}: maxInt16AVX512,
+		{Add, double}: ints(addDoubleAVX512), {Sub, double}: ints(subDoubleAVX512), {Mul, double}: ints(mulDoubleAVX512), {Div, double}: ints(divDoubleAVX512), {Min, double}: ints(minDoubleAVX512), {Max, double}: ints(maxDoubleAVX512),
 		{BitAnd, 0}: andBitsAVX512, {BitOr, 0}: orBitsAVX512, {BitXor, 0}: xorBitsAVX512,
 		{And, 1}: andTruthAVX512, {Or, 1}: orTruthAVX512, {Xor, 1}: xorTruthAVX512,
 	}
@@ -55,6 +58,7 @@ func typedAVX512() (t typed) {
 	t.compareInts = map[typedOp]func(dst, a, b []byte){
 		{Equal, 2}: truthsOf(equalInt16AVX512), {Greater, 2}: truthsOf(greaterInt16AVX512),
 		{Equal, 4}: truthsOf(equalInt32AVX512), {Greater, 4}: truthsOf(greaterInt32AVX512), {LessEqual, 4}: truthsOf(lessEqualInt32AVX512),
+		{Equal, double}: truthsOf(equalDoubleAVX512), {Less, double}: truthsOf(lessDoubleAVX512), {LessEqual, double}: truthsOf(lessEqualDoubleAVX512),
 		{Equal, 8}: truthsOf(equalInt64AVX512), {Greater, 8}: truthsOf(greaterInt64AVX512), {LessEqual, 8}: truthsOf(lessEqualInt64AVX512),
 	}
 	return t

@@ -1,7 +1,10 @@
 package elemwise
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -112,7 +115,7 @@ type Unary struct {
 	grain    int
 	dst, src []byte
 	n, parts int
-	scratch  [][]float32 // per chunk, for narrow floats and integers
+	scratch  [][]float32 // per chunk, but for float32
 }
 
 // rowFunc1 computes n elements.
@@ -129,7 +132,8 @@ func NewUnary(op Op, dt dtype.Type, p Params) (*Unary, error) {
 	case dtype.Float32:
 		u.row = float32Row(kernels().unary[op])
 	case dtype.Float64:
-		u.row = float64Row(exact[op])
+		u.row = doubleRow1(op)
+		u.scratch = make([][]float32, split.Most)
 	case dtype.Float16, dtype.BFloat16:
 		u.row = narrowRow(kernels().unary[op], narrowCodec(dt))
 		u.scratch = make([][]float32, split.Most)
@@ -180,6 +184,26 @@ func float32Row(f Func) rowFunc1 {
 		d, s := unsafe.Slice((*float32)(dst), n), unsafe.Slice((*float32)(src), n)
 		f(d, s, p)
 	}
+}
+
+// doubleRow1 is op of float64: some are functions of two rows, one of which repeats a number.
+func doubleRow1(op Op) rowFunc1 {
+	rest := float64Row(exact[op])
+	with, number := map[Op]typedOp{Abs: {BitAnd, 0}, Neg: {BitXor, 0}, Relu: {Max, double}, Reciprocal: {Div, double}}[op], 0.
+	f := kernels().rows[with]
+	if f == nil {
+		return rest
+	}
+	switch op {
+	case Abs:
+		number = math.Float64frombits(math.MaxInt64)
+	case Neg:
+		number = math.Copysign(0, -1)
+	case Reciprocal:
+		number = 1
+	}
+	row := bytes.Repeat(binary.LittleEndian.AppendUint64(nil, math.Float64bits(number)), block/2)
+	return wholeIntRows(func(dst, src, _ []byte) { f(dst, row[:len(src)], src) }, kernels().rowBytes(), 8, rest)
 }
 
 func float64Row(f func(x float64, p Params) float64) rowFunc1 {

@@ -168,11 +168,47 @@ func Extremum(x []float32, least bool) float32 {
 func argRow[T number](x []T, stride, k int, least, last bool) int64 {
 	best, at := x[0], 0
 	for i := 1; i < k; i++ {
+		if stride == 1 {
+			if i += behind(x[i:k], best, least, last); i == k {
+				break
+			}
+		}
 		if v := x[i*stride]; better(v, best, least, last) {
 			best, at = v, i
 		}
 	}
 	return int64(at)
+}
+
+// behind is how many elements from the first on surely don't replace best: all, nearly always.
+func behind[T number](x []T, best T, least, last bool) int {
+	switch {
+	case least && last:
+		for i, v := range x {
+			if !(v > best) {
+				return i
+			}
+		}
+	case least:
+		for i, v := range x {
+			if !(v >= best) {
+				return i
+			}
+		}
+	case last:
+		for i, v := range x {
+			if !(v < best) {
+				return i
+			}
+		}
+	default:
+		for i, v := range x {
+			if !(v <= best) {
+				return i
+			}
+		}
+	}
+	return len(x)
 }
 
 // better reports whether v, which comes later, replaces best.

@@ -20,8 +20,10 @@
 // Maximum and minimum of anything with a NaN are NaN. Integers wrap; their mean
 // truncates, and their L2, LogSum and LogSumExp go through float64 and truncate.
 // Nothing reduced gives 0 for sums and norms, 1 for Prod, ∓Inf (or the
-// type's least and greatest value) for Max and Min, -Inf for LogSum and
+// type's least and greatest value; an error for integers below int32, and uint32) for Max and Min, -Inf for LogSum and
 // LogSumExp, and NaN (integers: 0) for Mean.
+//
+// Integers of 8 and 16 bits and truths are reduced as int32, uint32 as int64.
 package reduce
 
 const (

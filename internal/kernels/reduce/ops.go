@@ -3,6 +3,7 @@ package reduce
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
 )
@@ -76,9 +77,17 @@ type engine[T number] struct {
 	rows [numFolds]func(dst, x []T, n int)
 	// step adds a row of elements to a row of lanes: acc[i] = fold(acc[i], x[i]).
 	step [numFolds]func(acc, x []T)
-	// columns reduces at most blockLen rows of 64 columns, one row after the
-	// other, where there is a kernel; nil: by steps.
-	columns [numFolds]func(acc, x []T, stride, rows int)
+	// columns takes rows of columnsOf[T] columns into acc, one row after the other, where there is a
+	// kernel; nil: by steps.
+	columns [numFolds]columnsFunc[T]
+}
+
+type columnsFunc[T number] func(acc, x []T, stride, rows int)
+
+// columnsOf is how many columns a tile has: 256 bytes of them. Those of float64 are its lanes.
+func columnsOf[T number]() int {
+	var v T
+	return 256 / int(unsafe.Sizeof(v))
 }
 
 func portable[T number]() *engine[T] {
@@ -98,6 +107,9 @@ var tables = []*table{{engine: *portable[float32](), squareDiff: squareDiffBlock
 
 type table struct {
 	engine[float32]
+	doubles     [numFolds]columnsFunc[float64]
+	ints        [numFolds]columnsFunc[int32]
+	longs       [numFolds]columnsFunc[int64]
 	squareDiff  func(x []float32, mean float32) float32
 	runningSums []sumTile // the widest first
 }
@@ -108,7 +120,16 @@ func engineOf[T number]() *engine[T] {
 	if e, ok := any(&kernels().engine).(*engine[T]); ok {
 		return e
 	}
-	return portable[T]()
+	e := portable[T]()
+	switch e := any(e).(type) {
+	case *engine[float64]:
+		e.columns = kernels().doubles
+	case *engine[int32]:
+		e.columns = kernels().ints
+	case *engine[int64]:
+		e.columns = kernels().longs
+	}
+	return e
 }
 
 // finish turns the reduced value of n elements into op's result.

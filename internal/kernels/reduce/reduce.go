@@ -43,6 +43,9 @@ func New(op Op, dt dtype.Type, shape, axes []int) (*Reduce, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reduce %v: %w", op, err)
 	}
+	if via := viaType(op, dt); l.k == 0 && via != dt && !dt.IsFloat() && (op == Max || op == Min) {
+		return nil, fmt.Errorf("reduce %v: no elements of %v", op, dt)
+	}
 	r := &Reduce{layout: l, n: l.outer * l.k * l.inner, via: viaType(op, dt), keep: keepDims(shape, axes)}
 	if r.runner = newRunner(op, r.via, l); r.runner == nil {
 		return nil, fmt.Errorf("reduce %v: not defined for %v", op, dt)
@@ -76,6 +79,10 @@ func viaType(op Op, dt dtype.Type) dtype.Type {
 		return dtype.Float32
 	case op == LogSumExp && dt.IsInt():
 		return dtype.Float64
+	case dt == dtype.Bool || dt.IsInt() && dt.Bits() < 32:
+		return dtype.Int32
+	case dt == dtype.Uint32:
+		return dtype.Int64
 	}
 	return dt
 }
@@ -119,20 +126,10 @@ func newRunner(op Op, dt dtype.Type, l layout) runner {
 		return newTyped[float32](op, l)
 	case dtype.Float64:
 		return newTyped[float64](op, l)
-	case dtype.Int8:
-		return newTyped[int8](op, l)
-	case dtype.Int16:
-		return newTyped[int16](op, l)
 	case dtype.Int32:
 		return newTyped[int32](op, l)
 	case dtype.Int64:
 		return newTyped[int64](op, l)
-	case dtype.Uint8, dtype.Bool:
-		return newTyped[uint8](op, l)
-	case dtype.Uint16:
-		return newTyped[uint16](op, l)
-	case dtype.Uint32:
-		return newTyped[uint32](op, l)
 	case dtype.Uint64:
 		return newTyped[uint64](op, l)
 	}

@@ -77,6 +77,33 @@ func prodStepAVX2(acc []float32, x []float32)
 func prodColumnsAVX2(acc []float32, x []float32, stride int, rows int)
 
 //go:noescape
+func sumInt32AVX2(acc []int32, x []int32, stride int, rows int)
+
+//go:noescape
+func maxInt32AVX2(acc []int32, x []int32, stride int, rows int)
+
+//go:noescape
+func minInt32AVX2(acc []int32, x []int32, stride int, rows int)
+
+//go:noescape
+func sumInt64AVX2(acc []int64, x []int64, stride int, rows int)
+
+//go:noescape
+func maxInt64AVX2(acc []int64, x []int64, stride int, rows int)
+
+//go:noescape
+func minInt64AVX2(acc []int64, x []int64, stride int, rows int)
+
+//go:noescape
+func sumFloat64AVX2(acc []float64, x []float64, stride int, rows int)
+
+//go:noescape
+func maxFloat64AVX2(acc []float64, x []float64, stride int, rows int)
+
+//go:noescape
+func minFloat64AVX2(acc []float64, x []float64, stride int, rows int)
+
+//go:noescape
 func squareDiffAVX2(x []float32, mean float32) float32
 
 //go:noescape
@@ -156,6 +183,33 @@ func prodStepAVX512(acc []float32, x []float32)
 
 //go:noescape
 func prodColumnsAVX512(acc []float32, x []float32, stride int, rows int)
+
+//go:noescape
+func sumInt32AVX512(acc []int32, x []int32, stride int, rows int)
+
+//go:noescape
+func maxInt32AVX512(acc []int32, x []int32, stride int, rows int)
+
+//go:noescape
+func minInt32AVX512(acc []int32, x []int32, stride int, rows int)
+
+//go:noescape
+func sumInt64AVX512(acc []int64, x []int64, stride int, rows int)
+
+//go:noescape
+func maxInt64AVX512(acc []int64, x []int64, stride int, rows int)
+
+//go:noescape
+func minInt64AVX512(acc []int64, x []int64, stride int, rows int)
+
+//go:noescape
+func sumFloat64AVX512(acc []float64, x []float64, stride int, rows int)
+
+//go:noescape
+func maxFloat64AVX512(acc []float64, x []float64, stride int, rows int)
+
+//go:noescape
+func minFloat64AVX512(acc []float64, x []float64, stride int, rows int)
 
 //go:noescape
 func squareDiffAVX512(x []float32, mean float32) float32

@@ -10,7 +10,6 @@ import (
 const (
 	grain    = 32768   // elements in a chunk, at least: about 3 µs
 	rowsMost = 1 << 14 // elements of rows that one call reduces
-	columns  = 64      // of a tile, where a row of columns is reduced
 )
 
 // typed reduces outer × k × inner elements of one type.
@@ -19,6 +18,7 @@ type typed[T number] struct {
 	op          Op
 	first, join fold
 	engine      *engine[T]
+	columns     int // of a tile, where the last axis is kept; and what a row fills elsewhere
 	blocks      int // of k
 	units       int // rows' blocks, or tiles of columns
 	parts       int
@@ -27,11 +27,11 @@ type typed[T number] struct {
 }
 
 func newTyped[T number](op Op, l layout) *typed[T] {
-	r := &typed[T]{layout: l, op: op, engine: engineOf[T](), blocks: max((l.k+blockLen-1)/blockLen, 1)}
+	r := &typed[T]{layout: l, op: op, engine: engineOf[T](), columns: columnsOf[T](), blocks: max((l.k+blockLen-1)/blockLen, 1)}
 	r.first, r.join = op.fold()
 	r.units = l.outer * r.blocks
 	if l.ordered {
-		r.units = l.outer * ((l.inner + columns - 1) / columns)
+		r.units = l.outer * ((l.inner + r.columns - 1) / r.columns)
 	}
 	r.parts = min(split.Parts(l.outer*l.k*l.inner, grain), max(r.units, 1))
 	return r
@@ -45,17 +45,17 @@ func (r *typed[T]) scratchLen() int {
 	case r.op == LogSumExp:
 		return r.parts * blockLen
 	case r.blocks > 1:
-		return r.units
+		return r.units + r.parts*r.columns
 	}
-	return 0
+	return r.parts * r.columns
 }
 
 // tileScratch is room for a block's row of columns, and for lanes where there are several.
 func (r *typed[T]) tileScratch() int {
 	if r.blocks == 1 {
-		return columns
+		return r.columns
 	}
-	return (1 + lanes) * columns
+	return (1 + lanes) * r.columns
 }
 
 func (r *typed[T]) run(p *pool.Pool, dst, src, scratch []T) {
@@ -103,10 +103,11 @@ func (r *typed[T]) Do(i int) {
 		}
 		return
 	}
+	room := r.scratch[len(r.scratch)-(i+1)*r.columns:][:r.columns]
 	for u := lo; u < hi; u++ {
 		row, b := u/r.blocks, u%r.blocks
 		x := r.src[row*r.k : (row+1)*r.k]
-		v := r.engine.block[r.first](x[b*blockLen : min((b+1)*blockLen, len(x))])
+		v := r.block(x[b*blockLen:min((b+1)*blockLen, len(x))], room)
 		if r.blocks == 1 {
 			r.dst[row] = finish(r.op, v, r.k)
 		} else {
@@ -115,21 +116,41 @@ func (r *typed[T]) Do(i int) {
 	}
 }
 
-// tile reduces up to 64 neighbouring columns.
+// block reduces at most blockLen elements of a row.
+func (r *typed[T]) block(x, room []T) T {
+	f, w := r.engine.columns[r.first], len(room)
+	if f == nil || r.engine.rows[r.first] != nil || len(x) < w {
+		return r.engine.block[r.first](x)
+	}
+	fill(room, initial[T](r.first))
+	f(room, x, w, len(x)/w)
+	rest := x[len(x)/w*w:]
+	if len(rest) > 0 && r.first != foldSum && T(1)/T(2) == 0 { // some integers twice, which changes nothing
+		f(room, x[len(x)-w:], w, 1)
+	} else {
+		r.engine.step[r.first](room[:len(rest)], rest)
+	}
+	for w /= 2; w > 0; w /= 2 {
+		r.engine.step[r.join](room[:w], room[w:2*w])
+	}
+	return room[0]
+}
+
+// tile reduces neighbouring columns, as many as a tile has or are left.
 func (r *typed[T]) tile(u int, scratch []T) {
-	tiles := (r.inner + columns - 1) / columns
-	o, c := u/tiles, u%tiles*columns
-	w := min(columns, r.inner-c)
+	tiles := (r.inner + r.columns - 1) / r.columns
+	o, c := u/tiles, u%tiles*r.columns
+	w := min(r.columns, r.inner-c)
 	src := r.src[o*r.k*r.inner:]
-	result, all := scratch[:columns], scratch[columns:]
+	result, all := scratch[:r.columns], scratch[r.columns:]
 	if r.blocks == 1 {
-		r.block(result, src[min(c, len(src)):], r.k, w)
+		r.rows(result, src[min(c, len(src)):], r.k, w)
 	} else {
 		fill(all, initial[T](r.join))
 		for b := range r.blocks {
 			lo, hi := b*blockLen, min((b+1)*blockLen, r.k)
-			r.block(result, src[lo*r.inner+c:], hi-lo, w)
-			r.engine.step[r.join](all[b%lanes*columns:][:w], result)
+			r.rows(result, src[lo*r.inner+c:], hi-lo, w)
+			r.engine.step[r.join](all[b%lanes*r.columns:][:w], result)
 		}
 		r.tree(all, min(r.blocks, lanes), w)
 		result = all
@@ -143,14 +164,14 @@ func (r *typed[T]) tile(u int, scratch []T) {
 // narrowest is the least number of columns for which a call for each row is worth it.
 const narrowest = 8
 
-// block reduces rows of w columns, one after the other.
-func (r *typed[T]) block(acc, src []T, rows, w int) {
-	if f := r.engine.columns[r.first]; f != nil && w == columns && rows > 0 {
-		f(acc, src[:(rows-1)*r.inner+columns], r.inner, rows)
-		return
-	}
+// rows reduces rows of w columns, one after the other.
+func (r *typed[T]) rows(acc, src []T, rows, w int) {
 	acc = acc[:w]
 	fill(acc, initial[T](r.first))
+	if f := r.engine.columns[r.first]; f != nil && w == r.columns && rows > 0 {
+		f(acc, src[:(rows-1)*r.inner+w], r.inner, rows)
+		return
+	}
 	step := r.engine.step[r.first]
 	if w < narrowest {
 		step = portableSteps[T]()[r.first]
@@ -165,7 +186,7 @@ func (r *typed[T]) block(acc, src []T, rows, w int) {
 func (r *typed[T]) tree(l []T, n, w int) {
 	for h := lanes / 2; h > 0; h /= 2 {
 		for j := 0; j < h && j+h < n; j++ {
-			r.engine.step[r.join](l[j*columns:][:w], l[(j+h)*columns:])
+			r.engine.step[r.join](l[j*r.columns:][:w], l[(j+h)*r.columns:])
 		}
 		n = min(n, h)
 	}

@@ -55,6 +55,8 @@ func (clipCases) Cases() []op.Case {
 		{Name: "none", In: []*tensor.Tensor{x}, Out: []*tensor.Tensor{x}},
 		{Name: "int64", In: []*tensor.Tensor{tensor.FromSlice([]int64{-100, 5, 1 << 40}), nil, tensor.Scalar[int64](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{-100, 5, 50})}},
 		{Name: "int32, crossed", In: []*tensor.Tensor{tensor.FromSlice([]int32{-100, 5, 100}), tensor.Scalar[int32](7), tensor.Scalar[int32](-3)}, Out: []*tensor.Tensor{tensor.FromSlice([]int32{-3, -3, -3})}},
+		{Name: "float64", In: []*tensor.Tensor{tensor.FromSlice([]float64{-100, 0.25, math.Copysign(0, -1), math.Inf(1), math.NaN(), 3, 7, 50}), tensor.Scalar(0.), tensor.Scalar(50.)}},
+		{Name: "float64, no number", In: []*tensor.Tensor{tensor.FromSlice([]float64{-1, 5, 7}), tensor.Scalar(math.NaN())}, Out: []*tensor.Tensor{tensor.FromSlice([]float64{-1, 5, 7})}},
 		{Name: "int8", In: []*tensor.Tensor{tensor.FromSlice([]int8{-100, 5, 100}), tensor.Scalar[int8](-2), tensor.Scalar[int8](50)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{-2, 5, 50})}},
 	}
 }
@@ -155,8 +157,8 @@ func clampTo[T number](read func(*tensor.Tensor) []T, x, lo, hi *tensor.Tensor) 
 // compileClip takes limits that are constant, which nearly all are.
 func compileClip(p *op.Prep) (op.Kernel, error) {
 	lo, hi := float32(math.Inf(-1)), float32(math.Inf(1))
-	if p.In[0].DType.IsInt() && !p.Node.Has("min") {
-		return compileClipInts(p)
+	if dt := p.In[0].DType; (dt.IsInt() || dt == dtype.Float64) && !p.Node.Has("min") {
+		return compileClipLimits(p)
 	}
 	if p.In[0].DType != dtype.Float32 {
 		return nil, nil
@@ -185,8 +187,8 @@ func compileClip(p *op.Prep) (op.Kernel, error) {
 	}), nil
 }
 
-// compileClipInts takes any limits.
-func compileClipInts(p *op.Prep) (op.Kernel, error) {
+// compileClipLimits takes any limits, of integers and float64.
+func compileClipLimits(p *op.Prep) (op.Kernel, error) {
 	dt, dims := p.In[0].DType, p.InShape(0)
 	steps := make([]*elemwise.BinaryKernel, 2)
 	for i, f := range []elemwise.Binary{elemwise.Max, elemwise.Min} {
@@ -194,7 +196,7 @@ func compileClipInts(p *op.Prep) (op.Kernel, error) {
 			continue
 		}
 		var err error
-		if steps[i], err = elemwise.NewBinary(f, dt, dims, nil); err != nil {
+		if steps[i], err = elemwise.NewBinary(f, dt, nil, dims); err != nil {
 			return nil, nil // the reference serves types without a kernel
 		}
 	}
@@ -212,8 +214,14 @@ func compileClipInts(p *op.Prep) (op.Kernel, error) {
 			if limit.Len() != 1 {
 				return fmtLimit(i, limit)
 			}
-			k.Run(c.Pool, y.Data, x, limit.Data)
+			if dt == dtype.Float64 && math.IsNaN(tensor.Of[float64](limit)[0]) {
+				continue // limits nothing
+			}
+			k.Run(c.Pool, y.Data, limit.Data, x)
 			x = y.Data
+		}
+		if len(x) > 0 && &x[0] != &y.Data[0] {
+			copy(y.Data, x)
 		}
 		return nil
 	}), nil

@@ -5,6 +5,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	kernels "github.com/salver-ml/salver/internal/kernels/reduce"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
@@ -51,8 +52,20 @@ func (s cumulative) Cases() []op.Case {
 		{Name: "middle", In: []*tensor.Tensor{ramp(2, 3, 4), tensor.FromSlice([]int64{-2})}},
 		{Name: "columns in order", In: []*tensor.Tensor{ramp(3, 50, 301), tensor.Scalar[int64](1)}, Attrs: flags(0, 1)},
 		{Name: "columns", In: []*tensor.Tensor{ramp(3, 50, 150), tensor.Scalar[int64](1)}, Attrs: flags(1, 0)},
+		{Name: "columns of int64", In: []*tensor.Tensor{wholeRamp[int64](2, 9, 301), tensor.Scalar[int64](1)}, Attrs: flags(0, 1)},
+		{Name: "columns of int32", In: []*tensor.Tensor{wholeRamp[int32](9, 33), tensor.Scalar[int64](0)}},
+		{Name: "columns of int32, exclusive", In: []*tensor.Tensor{wholeRamp[int32](9, 33), tensor.Scalar[int64](0)}, Attrs: flags(1, 1)},
 		{Name: "rows of integers", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 0, 1, 1, 0, 1}, 2, 3), tensor.Scalar[int64](1)}, Attrs: flags(0, 1)},
 	}
+}
+
+// wholeRamp is integers of all magnitudes.
+func wholeRamp[T int32 | int64](shape ...int) *tensor.Tensor {
+	v := make([]T, tensor.Count(shape))
+	for i := range v {
+		v[i] = T(i*i+1) << (i % 40)
+	}
+	return tensor.FromSlice(v, shape...)
 }
 
 func rowsCumulative(n *ir.Node, in []int) ([]int, bool) {
@@ -143,15 +156,15 @@ func (s cumulative) compile(p *op.Prep) (op.Kernel, error) {
 	case dtype.Float32:
 		k := newSums[float32, float64](p, axis)
 		if !k.exclusive {
-			k.kernel = kernels.RunningSums
+			k.kernel, k.least = kernels.RunningSums, 2
 		}
 		return k, nil
 	case dtype.Float64:
-		return newSums[float64, float64](p, axis), nil
+		return newRowSums[float64](p, axis), nil
 	case dtype.Int32:
-		return newSums[int32, int64](p, axis), nil
+		return newRowSums[int32](p, axis), nil
 	case dtype.Int64:
-		return newSums[int64, int64](p, axis), nil
+		return newRowSums[int64](p, axis), nil
 	}
 	return nil, nil
 }
@@ -160,7 +173,7 @@ const sumColumns = 256 // that add up together, where the axis is not the last
 
 // sums is CumSum over the middle of outer × n × inner elements, with sums in a
 // wider type.
-type sums[T float32 | float64 | int32 | int64, S float64 | int64] struct {
+type sums[T, S float32 | float64 | int32 | int64] struct {
 	dims               []int
 	n, inner           int
 	exclusive, reverse bool
@@ -168,14 +181,33 @@ type sums[T float32 | float64 | int32 | int64, S float64 | int64] struct {
 	parts              int
 	dst, src           []T
 	kernel             func(dst, src []T, first, stride, rows, columns int) // nil, or what does it
+	least              int                                                  // columns for the kernel
 }
 
-func newSums[T float32 | float64 | int32 | int64, S float64 | int64](p *op.Prep, axis int) *sums[T, S] {
+func newSums[T, S float32 | float64 | int32 | int64](p *op.Prep, axis int) *sums[T, S] {
 	dims := p.InShape(0)
 	k := &sums[T, S]{dims: dims, n: dims[axis], inner: tensor.Count(dims[axis+1:]), exclusive: p.Node.Bool("exclusive"), reverse: p.Node.Bool("reverse")}
 	k.tiles = (k.inner + sumColumns - 1) / sumColumns
 	k.units = tensor.Count(dims[:axis]) * k.tiles
 	k.parts = min(split.Parts(tensor.Count(dims), 16384), max(k.units, 1))
+	return k
+}
+
+// newRowSums adds whole rows, where sums are of the elements' type.
+func newRowSums[T float64 | int32 | int64](p *op.Prep, axis int) *sums[T, T] {
+	k := newSums[T, T](p, axis)
+	if k.exclusive {
+		return k
+	}
+	add := elemwise.Adder(p.In[0].DType)
+	k.least = 16
+	k.kernel = func(dst, src []T, first, stride, rows, columns int) {
+		copy(dst[first:first+columns], src[first:])
+		for at := first + stride; rows > 1; rows-- {
+			add(tensor.AsBytes(dst[at:at+columns]), tensor.AsBytes(dst[at-stride:at-stride+columns]), tensor.AsBytes(src[at:at+columns]))
+			at += stride
+		}
+	}
 	return k
 }
 
@@ -199,7 +231,7 @@ func (k *sums[T, S]) Do(part int) {
 
 // columns adds up w neighbouring columns, from the element at on.
 func (k *sums[T, S]) columns(at, w int) {
-	if k.kernel != nil && w > 1 {
+	if k.kernel != nil && w >= k.least && k.n > 0 {
 		if k.reverse {
 			k.kernel(k.dst, k.src, at+(k.n-1)*k.inner, -k.inner, k.n, w)
 		} else {
