@@ -165,6 +165,12 @@ func (k *bqSweep) constants(a bqArgs, i int) {
 			x := spread(i, r)
 			VPSRAD(a.field(bqZero), x, x)
 			VMOVDQU(x, k.start(0, r))
+		case k.kind == bqPlain && k.nibbles:
+			if i == 0 {
+				k.es[r] = spread(0, r)
+				VPSRAD(a.field(bqZero), k.es[r], k.es[r])
+				VPAND(bitsConst(0xffff), k.es[r], k.es[r])
+			}
 		case !k.last(i):
 		case k.kind == bqPlain:
 			k.es[r] = spread(0, r)
@@ -216,10 +222,12 @@ func (k *bqSweep) half(h, i int, q [2][4]reg.VecVirtual) {
 	var x [2]reg.VecVirtual
 	switch {
 	case k.nibbles:
-		x = k.dots(h, i, 0, 4, q)
-		for r := range x {
-			if k.last(i) {
+		x = k.nibbleDots(h, i, q)
+		if k.last(i) {
+			for r := range x {
 				VPADDW(waiting(r), x[r], x[r])
+			}
+			for r := range x {
 				VPMADDWD(ones, x[r], x[r])
 			}
 		}
@@ -253,6 +261,35 @@ func (k *bqSweep) half(h, i int, q [2][4]reg.VecVirtual) {
 		return
 	}
 	k.finish(h, x)
+}
+
+// nibbleDots is dots for codes that are at most 15. What a row adds in place of each code's
+// zero of 8 is in the first pass and the even words: those add up 16 products of codes less
+// 8, and what 16 others have too much, at most 2·16·8·127, which is less than 2^15.
+func (k *bqSweep) nibbleDots(h, i int, q [2][4]reg.VecVirtual) [2]reg.VecVirtual {
+	if k.kind == bqOffset && k.last(i) { // there are no registers for more products at a time
+		return k.dots(h, i, 0, 4, q)
+	}
+	var p [4][2]reg.VecVirtual
+	multiply := func(t int) { p[t] = k.dots(h, i, t, t+1, q) }
+	add := func(t int) {
+		for r, x := range p[0] {
+			VPADDW(p[t][r], x, x)
+		}
+	}
+	multiply(0)
+	multiply(1)
+	if k.kind == bqPlain && i == 0 {
+		for r, x := range p[0] {
+			VPADDW(k.es[r], x, x)
+		}
+	}
+	multiply(2)
+	add(1)
+	multiply(3)
+	add(2)
+	add(3)
+	return p[0]
 }
 
 // dots gives each row's sums of products with vectors from to up to to of the pass: words, but for signed values.
@@ -300,12 +337,14 @@ func (k *bqSweep) extra(h, i int) Mem {
 // finish adds a group's sums to the results.
 func (k *bqSweep) finish(h int, x [2]reg.VecVirtual) {
 	for r := range x {
-		if k.kind == bqPlain {
+		if k.kind == bqPlain && !k.nibbles {
 			VPADDD(k.es[r], x[r], x[r])
 		}
 		if k.kind != bqPair {
 			VCVTDQ2PS(x[r], x[r])
 		}
+	}
+	for r := range x {
 		s := YMM()
 		VMULPS(k.extra(h, -1), k.ds[r], s)
 		VFMADD213PS(Mem{Base: k.to, Disp: 64*r + 32*h}, s, x[r])

@@ -17,7 +17,8 @@ type plan struct {
 	tiles, panels int
 	block         int          // tiles of rows that meet an unpacked panel
 	half          *halfKernels // of formats of 16 bits
-	direct        bool         // panels are multiplied by as they are packed
+	direct        bool         // panels are multiplied by as they are packed,
+	directs       [4]kernel    // by these, of 1<<i rows
 	batch, groups int          // panels, and groups of them, that tileKernels and sweepKernels multiply by at once
 	grid          tiling.Grid
 	tapered       bool // cut by taper, not by the grid
@@ -67,6 +68,7 @@ func (t *Task) newPlan(threads int) plan {
 	p.perSlot = accBytes
 	switch p.direct = p.canDirect(); {
 	case p.direct:
+		p.directs = p.kern.direct[p.layout.format]
 	case p.kern.sweep != nil:
 		p.planSweep()
 	case p.kern.tiled(p.m):
@@ -85,8 +87,6 @@ func (p *plan) canDirect() bool {
 	several := p.kern.sweep != nil || p.kern.tiles != nil
 	return p.kern.direct != nil && (!several || p.m <= p.kern.mostAlone())
 }
-
-func (p *plan) directKernel(size int) kernel { return p.kern.direct[p.layout.format][log2(size)] }
 
 func log2(size int) int { return bits.Len(uint(size)) - 1 }
 
@@ -196,7 +196,7 @@ func (t *Task) directTile(w *workspace, i, from, to int) {
 	t.place(w, i*t.plan.mr, x.rows, from)
 	w.finish.acc, w.finish.mask = w.acc, t.mask(to-1)
 	a.finish, a.at = unsafe.Pointer(&w.finish), 0
-	t.plan.directKernel(x.size)(a.arg())
+	t.plan.directs[log2(x.size)](a.arg())
 	if t.plan.kern.finishes {
 		return
 	}
