@@ -51,6 +51,8 @@ func TestHuggingFaceConfigs(t *testing.T) {
 		{"a window that is off", object{"model_type": "qwen2", "sliding_window": 32, "use_sliding_window": false, "max_window_layers": 2}, func(c *Config) bool { return slices.Max(c.Windows) == 0 }},
 		{"a window from a layer on", object{"model_type": "qwen2", "sliding_window": 32, "use_sliding_window": true, "max_window_layers": 2},
 			func(c *Config) bool { return slices.Equal(c.Windows, []int{0, 0, 32, 32}) }},
+		{"a window everywhere in Qwen 3 with experts", object{"model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "sliding_window": 32, "use_sliding_window": true, "max_window_layers": 2},
+			func(c *Config) bool { return slices.Equal(c.Windows, []int{32, 32, 32, 32}) }},
 		{"a window everywhere", object{"model_type": "mistral", "sliding_window": 32}, func(c *Config) bool { return slices.Equal(c.Windows, []int{32, 32, 32, 32}) }},
 		{"layers one by one", object{"model_type": "qwen3", "sliding_window": 32, "layer_types": []string{"sliding_attention", "full_attention", "full_attention", "sliding_attention"}},
 			func(c *Config) bool { return slices.Equal(c.Windows, []int{32, 0, 0, 32}) }},

@@ -30,6 +30,11 @@ func qwenExperts(f *fields, c *Config) {
 	f.ignore("attention_bias", "qkv_bias", "decoder_sparse_step", "mlp_only_layers")
 	c.Experts, c.ExpertsUsed = f.int(0, "num_experts", "num_local_experts"), f.int(0, "num_experts_per_tok")
 	c.ExpertFFN, c.SharedFFN, c.NormExperts = f.int(0, "moe_intermediate_size"), f.int(0, "shared_expert_intermediate_size"), f.bool(false, "norm_topk_prob")
+	if c.Architecture == "qwen3_moe" && !f.has("layer_types") && f.bool(false, "use_sliding_window") {
+		for i := range c.Windows { // of all layers, whatever max_window_layers says
+			c.Windows[i] = f.int(0, "sliding_window")
+		}
+	}
 }
 
 // expertFFN sends each token to some of many networks.
