@@ -77,11 +77,10 @@ func newSampler(n *ir.Node) (sampler, error) {
 // outermost places lo and hi unless padding is with zeros; ok is false where nothing is there.
 func (s sampler) position(coord float32, n int) (x, lo, hi float64, ok bool) {
 	lo, hi = -0.5, float64(n)-0.5
-	x = float64((float32((coord+1)*float32(n)) - 1) / 2)
 	if s.corners {
 		lo, hi = 0, float64(n-1)
-		x = float64(float32((coord+1)/2) * float32(n-1))
 	}
+	x = s.pixel(coord, n)
 	if s.mode == "nearest" {
 		x = math.RoundToEven(x)
 	}
@@ -94,6 +93,14 @@ func (s sampler) position(coord float32, n int) (x, lo, hi float64, ok bool) {
 		}
 	}
 	return x, lo, hi, x == x && math.Abs(x) <= 1<<40
+}
+
+// pixel is where a coordinate in [-1, 1] lies on an axis of n pixels.
+func (s sampler) pixel(coord float32, n int) float64 {
+	if s.corners {
+		return float64(float32((coord+1)/2) * float32(n-1))
+	}
+	return float64((float32((coord+1)*float32(n)) - 1) / 2)
 }
 
 // taps gives the input positions for a coordinate in [-1, 1] of an axis of n.

@@ -19,17 +19,16 @@ func compileGridSample(p *op.Prep) (op.Kernel, error) {
 	if len(x) != 4 || len(grid) != 4 || grid[3] != 2 || grid[0] != x[0] || p.In[0].DType != dtype.Float32 || p.In[1].DType != dtype.Float32 || x[2]*x[3] > math.MaxInt32 {
 		return nil, nil
 	}
-	k := &gridKernel{sampler: s, dims: p.OutShape(0), h: x[2], w: x[3], channels: x[1], points: grid[1] * grid[2]}
-	taps := 1
+	k := &gridKernel{sampler: s, taps: 1, dims: p.OutShape(0), h: x[2], w: x[3], channels: x[1], points: grid[1] * grid[2]}
 	switch s.mode {
 	case "linear":
-		taps = 4
+		k.taps = 4
 	case "cubic":
-		taps = 16
+		k.taps = 16
 	}
-	k.parts = split.Parts(x[0]*k.points*(8+k.channels)*taps, 1<<16)
-	if taps > 1 && k.channels >= leastTurned && k.points > 0 && k.h*k.w > 0 {
-		return newTurnedGrid(k, p.Threads), nil
+	k.parts = split.Parts(x[0]*k.points*(8+k.channels)*k.taps, 1<<16)
+	if k.taps > 1 && k.channels >= leastTurned && k.points > 0 && k.h*k.w > 0 {
+		return newTurnedGrid(k, p.Threads)
 	}
 	return k, nil
 }
@@ -41,6 +40,7 @@ type gridKernel struct {
 	dims             []int
 	h, w             int
 	channels, points int
+	taps             int // of a point, without padding
 	parts            int
 
 	dst, src, grid []float32
@@ -83,6 +83,9 @@ const blockPoints = 64
 
 // find notes the pixels of point i.
 func (k *gridKernel) find(b *pixelBlock, i int, x, y float32) {
+	if k.inside(b, i, k.pixel(x, k.w), k.pixel(y, k.h)) {
+		return
+	}
 	var columns, rows [4]tap
 	nx, ny := k.along(&columns, x, k.w), k.along(&rows, y, k.h)
 	n := 0
@@ -93,6 +96,29 @@ func (k *gridKernel) find(b *pixelBlock, i int, x, y float32) {
 		}
 	}
 	b.n[i] = uint8(n)
+}
+
+// inside notes the pixels of a point that no padding concerns, with the bits that along gives; false where that is not so.
+func (k *gridKernel) inside(b *pixelBlock, i int, x, y float64) bool {
+	if !(x >= 0 && x < float64(k.w-1) && y >= 0 && y < float64(k.h-1)) {
+		return false
+	}
+	at, weight := &b.at[i], &b.weight[i]
+	switch k.taps {
+	case 1:
+		at[0], weight[0] = int32(int(math.RoundToEven(y))*k.w+int(math.RoundToEven(x))), 1
+	case 4:
+		column, row := int(x), int(y)
+		first := int32(row*k.w + column)
+		at[0], at[1], at[2], at[3] = first, first+1, first+int32(k.w), first+int32(k.w)+1
+		right, down := x-float64(column), y-float64(row)
+		left, up := 1-right, 1-down
+		weight[0], weight[1], weight[2], weight[3] = float32(up*left), float32(up*right), float32(down*left), float32(down*right)
+	default:
+		return false
+	}
+	b.n[i] = uint8(k.taps)
+	return true
 }
 
 // along is taps without memory of its own.

@@ -14,7 +14,7 @@ import (
 // a point is a weighted sum of rows. It gives the bits of gridKernel.
 type turnedGrid struct {
 	gridKernel
-	turns int // chunks of an image that is turned
+	turn  *transpose.Transpose // of an image
 	slots tiling.Slots
 	most  int // threads
 
@@ -25,11 +25,14 @@ type turnedGrid struct {
 // leastTurned is the number of channels from which turning pays.
 const leastTurned = 16
 
-func newTurnedGrid(k *gridKernel, threads int) *turnedGrid {
-	t := &turnedGrid{gridKernel: *k, most: max(min(threads, tiling.MaxSlots), 1)}
-	t.turns = split.Parts(k.channels*k.h*k.w, 1<<15)
+func newTurnedGrid(k *gridKernel, threads int) (*turnedGrid, error) {
+	turn, err := transpose.New(4, []int{k.channels, k.h * k.w}, []int{1, 0})
+	if err != nil {
+		return nil, err
+	}
+	t := &turnedGrid{gridKernel: *k, turn: turn, most: max(min(threads, tiling.MaxSlots), 1)}
 	t.parts = split.Parts(k.points*k.channels, 1<<14)
-	return t
+	return t, nil
 }
 
 // pieces are the floats of an image, and of the points of a block on each thread.
@@ -49,24 +52,12 @@ func (k *turnedGrid) Run(c *op.Call) error {
 	image, room := k.pieces()
 	k.turned, k.room = memory.Floats(image), memory.Floats(room)
 	for k.image = range k.dims[0] {
-		c.Pool.Run(k.turns, turnedChannels{k})
+		k.turn.Run(c.Pool, tensor.AsBytes(k.turned), tensor.AsBytes(k.src[k.image*image:][:image]))
 		k.slots.Reset(k.most)
 		c.Pool.Run(k.parts, k)
 	}
 	k.dst, k.src, k.grid, k.turned, k.room = nil, nil, nil, nil, nil
 	return nil
-}
-
-// turnedChannels puts the channels of an image's pixels beside each other.
-type turnedChannels struct{ *turnedGrid }
-
-// Do turns a chunk of pixels; it is called by the pool.
-func (k turnedChannels) Do(part int) {
-	area := k.h * k.w
-	lo, hi := split.Range(area, k.turns, part)
-	if lo < hi {
-		transpose.Tile32(k.turned[lo*k.channels:], k.src[k.image*k.channels*area+lo:], k.channels, area, k.channels, hi-lo)
-	}
 }
 
 // Do samples one chunk of an image's points; it is called by the pool.

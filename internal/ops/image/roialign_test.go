@@ -91,7 +91,10 @@ func TestRoiAlignByRowsHasTheSameBits(t *testing.T) {
 				c := &op.Call{In: []*tensor.Tensor{x, rois, batch}}
 				var kernel op.Kernel = k
 				if threads > 0 {
-					rows := newRoiRows(k)
+					rows, err := newRoiRows(k)
+					if err != nil {
+						t.Fatal(err)
+					}
 					c.Scratch, c.Pool, kernel = tensor.Bytes(rows.ScratchBytes()), pool.New(threads), rows
 				}
 				if err := kernel.Run(c); err != nil {

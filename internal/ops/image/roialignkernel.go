@@ -21,7 +21,7 @@ func compileRoiAlign(p *op.Prep) (op.Kernel, error) {
 	k := &roiKernel{roiSampling: newRoiSampling(p.Node), images: x[0], channels: x[1], h: x[2], w: x[3], dims: out, largest: strings.EqualFold(p.Node.Str("mode"), "max")}
 	k.parts = split.Parts(tensor.Count(out)*samples, 1<<15)
 	if !k.largest && k.channels >= leastRow && tensor.Count(x) > 0 && tensor.Count(out)*samples >= 2*tensor.Count(x) {
-		return newRoiRows(k), nil
+		return newRoiRows(k)
 	}
 	return k, nil
 }

@@ -20,16 +20,19 @@ const leastRow = 16
 type roiRows struct {
 	roiKernel
 	pixels, working int // numbers of scratch: of the images, and of a chunk
-	turning         roiTurn
+	turn            *transpose.Transpose
 	scratch         []float32
 	weights         [split.Most][5]float32 // of a sample's four pixels, in chunks, and the number of a bin's samples
 }
 
-func newRoiRows(k *roiKernel) *roiRows {
-	r := &roiRows{roiKernel: *k, pixels: k.images * k.channels * k.h * k.w, working: (k.dims[2]*k.dims[3] + temporary) * k.channels}
+func newRoiRows(k *roiKernel) (*roiRows, error) {
+	turn, err := transpose.New(4, []int{k.images, k.channels, k.h * k.w}, []int{0, 2, 1})
+	if err != nil {
+		return nil, err
+	}
+	r := &roiRows{roiKernel: *k, pixels: k.images * k.channels * k.h * k.w, working: (k.dims[2]*k.dims[3] + temporary) * k.channels, turn: turn}
 	r.parts = min(k.parts, k.dims[0])
-	r.turning.of = r
-	return r
+	return r, nil
 }
 
 // ScratchBytes is for the images, and for each chunk the bins of a region and rows.
@@ -38,7 +41,7 @@ func (k *roiRows) ScratchBytes() int { return 4 * (k.pixels + k.parts*k.working)
 func (k *roiRows) Run(c *op.Call) error {
 	k.dst, k.src, k.boxes = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...)), tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1])
 	k.batch, k.scratch = tensor.Of[int64](c.In[2]), tensor.View[float32](c.Scratch)
-	c.Pool.Run(k.images*k.strips(), &k.turning)
+	k.turn.Run(c.Pool, c.Scratch, c.In[0].Data)
 	c.Pool.Run(k.parts, k)
 	k.dst, k.src, k.boxes, k.batch, k.scratch = nil, nil, nil, nil, nil
 	return k.errs.First()
@@ -46,23 +49,6 @@ func (k *roiRows) Run(c *op.Call) error {
 
 // temporary is the number of rows in which a sample is computed.
 const temporary = 3
-
-// stripPixels are turned by one chunk.
-const stripPixels = 256
-
-func (k *roiRows) strips() int { return (k.h*k.w + stripPixels - 1) / stripPixels }
-
-// roiTurn is the pool's task of putting channels side by side.
-type roiTurn struct{ of *roiRows }
-
-// Do turns a strip of an image.
-func (t *roiTurn) Do(part int) {
-	k := t.of
-	image, from, area := part/k.strips(), part%k.strips()*stripPixels, k.h*k.w
-	n := min(stripPixels, area-from)
-	first := image * area * k.channels
-	transpose.Tile32(k.scratch[first+from*k.channels:], k.src[first+from:], k.channels, area, k.channels, n)
-}
 
 // Do pools a chunk of regions; it is called by the pool.
 func (k *roiRows) Do(part int) {
