@@ -14,6 +14,13 @@ const (
 	tileSide   = 32       // elements
 	tileLen    = tileSide * tileSide
 	maxDims    = 16
+
+	// A copy of so many bytes finds little in the caches: it reads long pieces of few
+	// rows at a time, which the processor then fetches ahead.
+	farBytes = 4 << 20
+	farSide  = 2 << 10 // bytes
+	farRows  = 8
+	aliasing = 4 << 10 // rows so many bytes apart share the places of a cache
 )
 
 // dim is a loop of a copy; strides are in elements.
@@ -171,9 +178,13 @@ func (c *Copy) planTiles(k int) {
 	c.tiled, c.j, c.i = true, c.dims[k], c.dims[last]
 	c.dims = slices.Delete(slices.Clone(c.dims[:last]), k, k+1)
 	c.tile = tileOf(c.elem)
-	c.tj = min(c.j.n, tileSide)
-	c.ti = min(c.i.n, tileLen/c.tj)
-	c.tj = min(c.j.n, max(tileLen/c.ti, 1))
+	if side := farSide / c.elem; c.n*c.given >= farBytes && c.j.n >= side && c.j.dst*c.elem%aliasing != 0 {
+		c.tj, c.ti = side, min(c.i.n, farRows)
+	} else {
+		c.tj = min(c.j.n, tileSide)
+		c.ti = min(c.i.n, tileLen/c.tj)
+		c.tj = min(c.j.n, max(tileLen/c.ti, 1))
+	}
 	c.units = ceil(c.i.n, c.ti) * ceil(c.j.n, c.tj)
 	for _, d := range c.dims {
 		c.units *= d.n

@@ -1,6 +1,7 @@
 package transpose
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -109,6 +110,31 @@ func TestRandomPermutations(t *testing.T) {
 			tr.Run(nil, dst, src)
 			if string(dst) != string(naive(4, src, shape, perm)) {
 				t.Fatalf("%v by %v", shape, perm)
+			}
+		}
+	})
+}
+
+// Copies of more than the caches hold go another way.
+func TestFarPermutations(t *testing.T) {
+	p := pool.New(3)
+	defer p.Close()
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, elem := range []int{1, 2, 4, 8, 16} {
+			shape, perm := []int{2, 13, farBytes/(2*13*elem) + 7}, []int{0, 2, 1}
+			n := elem * shape[0] * shape[1] * shape[2]
+			src, dst := noise(t, n), kerneltest.Guarded(t, n)
+			tr, err := New(elem, shape, perm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := naive(elem, src, shape, perm)
+			for _, pl := range []*pool.Pool{nil, p} {
+				clear(dst)
+				tr.Run(pl, dst, src)
+				if !bytes.Equal(dst, want) {
+					t.Errorf("%d bytes, %v by %v", elem, shape, perm)
+				}
 			}
 		}
 	})
