@@ -8,7 +8,6 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/blend"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
-	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
@@ -21,15 +20,16 @@ import (
 // with the weights.
 type deformKernel struct {
 	*spatial.Geometry
-	offsetGroups  int
-	taps          int
-	inArea, area  int // pixels of an image and of an output
-	pixels        int // of a block
-	blocks, parts int // of an output; of transposing an image
-	slots         tiling.Slots
-	products      []gemm.Task
-	errs          []error // of slots
-	own           int     // floats of a product's scratch
+	offsetGroups int
+	taps         int
+	inArea, area int                  // pixels of an image and of an output
+	pixels       int                  // of a block
+	blocks       int                  // of an output
+	turn         *transpose.Transpose // of an image
+	slots        tiling.Slots
+	products     []gemm.Task
+	errs         []error // of slots
+	own          int     // floats of a product's scratch
 
 	mask, bias      bool
 	dst, src        []float32
@@ -65,7 +65,9 @@ func compileDeform(p *op.Prep) (op.Kernel, error) {
 	depth := g.In / g.Groups * k.taps
 	k.pixels = min(max(deformColumns/depth, 16), k.area)
 	k.blocks = tiling.Ceil(k.area, k.pixels)
-	k.parts = split.Parts(g.In*k.inArea, 1<<15)
+	if k.turn, err = transpose.New(4, []int{g.In, k.inArea}, []int{1, 0}); err != nil {
+		return nil, err
+	}
 	k.products = make([]gemm.Task, max(min(p.Threads, tiling.MaxSlots), 1))
 	k.errs = make([]error, len(k.products))
 	for i := range k.products {
@@ -103,7 +105,7 @@ func (k *deformKernel) Run(c *op.Call) error {
 	}
 	k.turnWeights(tensor.Of[float32](c.In[1]))
 	for k.image = range k.Batch {
-		c.Pool.Run(k.parts, turning{k})
+		k.turn.Run(c.Pool, tensor.AsBytes(k.turned), tensor.AsBytes(k.src[k.image*pieces[0]:][:pieces[0]]))
 		k.slots.Reset(len(k.products))
 		c.Pool.Run(k.Groups*k.blocks, k)
 	}
@@ -123,17 +125,6 @@ func (k *deformKernel) turnWeights(w []float32) {
 				to[(tap*perIn+in)*perOut] = v
 			}
 		}
-	}
-}
-
-// turning puts the channels of an image's pixels beside each other.
-type turning struct{ *deformKernel }
-
-// Do turns a chunk of pixels; it is called by the pool.
-func (k turning) Do(part int) {
-	lo, hi := split.Range(k.inArea, k.parts, part)
-	if lo < hi {
-		transpose.Tile32(k.turned[lo*k.In:], k.src[k.image*k.In*k.inArea+lo:], k.In, k.inArea, k.In, hi-lo)
 	}
 }
 
