@@ -169,8 +169,9 @@ func (pl *Plan) setGrid(d []window.Dim, places []place) {
 // work describes a run of n images.
 func (pl *Plan) work(n, threads int) window.Work {
 	g := &pl.grid
+	images := pl.chunkImages(n)
 	w := window.Work{
-		Images: n, Depths: pl.depth.Out, Groups: len(pl.groupsOf), Rows: g.H.Out, Cols: g.W.Out,
+		Images: blocks(n, images), Depths: pl.depth.Out, Groups: len(pl.groupsOf), Rows: g.H.Out, Cols: g.W.Out,
 		Least: 4 * pl.longestTile(), Threads: threads, WeightBytes: pl.packed.size() * 4,
 		Order: pl.p.Tuning.Order, PartBytes: pl.p.Tuning.PartBytes,
 	}
@@ -185,11 +186,34 @@ func (pl *Plan) work(n, threads int) window.Work {
 	if pl.padded != nil {
 		w.MostRows = pl.padded.outRows
 	}
-	w.LineBytes = planes * g.InRow * g.H.Stride
+	w.LineBytes = images * planes * g.InRow * g.H.Stride
 	if w.Rows == 1 {
-		w.LineBytes = planes * g.InPx * g.W.Stride
+		w.LineBytes = images * planes * g.InPx * g.W.Stride
 	}
 	return w
+}
+
+// mostImages is the images that a tile runs along, at most: their pixels compete for the same lines of a first-level
+// cache where they are a power of two apart.
+const mostImages = 8
+
+// chunkImages is the images of a chunk. Planes so small that tiles have but a few pixels go together, and
+// tiles run along them instead: weights are read once for several images.
+func (pl *Plan) chunkImages(n int) int {
+	if pl.algorithm != Direct && pl.algorithm != Pointwise || n < 2 {
+		return 1
+	}
+	longest := 0 // line of pixels with the same taps
+	for _, spans := range [][]window.Span{pl.grid.Rows, pl.grid.Cols} {
+		for _, s := range spans {
+			longest = max(longest, s.Len())
+		}
+	}
+	most := min(pl.longestTile(), mostImages)
+	if images := blocks(n, blocks(n, most)); images >= 2*longest || images > longest && longest < 3 {
+		return images
+	}
+	return 1
 }
 
 // chunksPerThread is how many chunks of channels each thread has at least.

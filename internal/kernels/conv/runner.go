@@ -35,6 +35,7 @@ type Runner struct {
 	image  int       // Plain, volumes: the first image of the chunks
 
 	threads  int // of the run
+	images   int // of a chunk, where tiles run along images
 	channels int // depthwise: blocks of a chunk
 
 	half *bconv.Runner
@@ -106,7 +107,7 @@ func (r *Runner) runChunks(p *pool.Pool, images int) {
 	r.cut = window.NewCut(r.plan.work(images, p.Threads()))
 	n := r.cut.Chunks()
 	r.grow(n)
-	r.threads, r.channels = p.Threads(), r.plan.chunkChannels(images, p.Threads())
+	r.threads, r.channels, r.images = p.Threads(), r.plan.chunkChannels(images, p.Threads()), r.plan.chunkImages(images)
 	r.setSlots(p.Threads())
 	p.RunFromEnds(n, r)
 }
@@ -189,21 +190,27 @@ func (r *Runner) fetchNext(t *window.Tile, i int) {
 func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	pl := r.plan
 	g := pl.groupsOf[c.Group]
-	out := (c.Image*pl.packed.allOut()+g.first)*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
+	first, _, _ := pl.inputs(g)
+	image := c.Image * r.images
+	images := min(r.images, r.op.N-image)
+	perImage := pl.packed.allOut() * pl.outPlane
+	out := image*perImage + g.first*pl.outPlane + pl.origin + pl.grid.Offset(c.Area)
 	pl.setBlocks(t, g, r.op.Weights)
 	t.OutBlock = pl.outPlane
-	first, _, _ := pl.inputs(g)
 	p := window.Planes{
-		In:      window.At(r.op.In, (c.Image*pl.imageBlocks()+first)*t.InBlock),
+		In:      window.At(r.op.In, (image*pl.imageBlocks()+first)*t.InBlock),
 		Weights: window.At(r.op.Weights, pl.packed.biasFloats*4+g.first*pl.weightsOut),
 		Out:     window.At(r.op.Out, out),
+		Images:  images, ImageIn: pl.imageBlocks() * t.InBlock, ImageOut: perImage,
 	}
 	if pl.p.Residual {
 		p.Residual = window.At(r.op.Residual, out)
 	}
 	r.sumBlocks(t, g, c.Area, p)
-	for j := range g.n {
-		r.activate(out+j*pl.outPlane, c.Area)
+	for i := range images {
+		for j := range g.n {
+			r.activate(out+i*perImage+j*pl.outPlane, c.Area)
+		}
 	}
 }
 

@@ -99,3 +99,32 @@ func TestAlongLines(t *testing.T) {
 		}
 	}
 }
+
+// Of small planes tiles run along several images, which changes no bit.
+func TestAlongImages(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	ps := pools(t)
+	for _, c := range []struct {
+		p       Params
+		spatial []int
+	}{
+		{Params{In: 40, Out: 75, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Residual: true, Act: Activation{Kind: Silu}}, []int{2, 2}},
+		{Params{In: 40, Out: 33, Kernel: []int{3, 3}, Pads: []int{1, 4, 1, 1}, Act: Activation{Kind: Relu}}, []int{1, 2}},
+		{Params{In: 40, Out: 70, Kernel: []int{1, 1}, Residual: true}, []int{1, 1}},
+		{Params{In: 64, Out: 64, Groups: 2, Kernel: []int{2, 2}, Stride: []int{2, 2}}, []int{4, 4}},
+	} {
+		all := newLayer(t, rng, c.p, c.spatial, 21)
+		for _, level := range cpu.Levels() {
+			plan, err := New(c.p, c.spatial, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.chunkImages(all.n) == 1 {
+				t.Errorf("%v on %v: an image alone is a chunk", all, level)
+			}
+			for _, threads := range ps {
+				testBatch(t, all, level, threads)
+			}
+		}
+	}
+}

@@ -34,6 +34,9 @@ func (g *Grid) Offset(a Area) int { return a.R0*g.OutRow + a.C0*g.OutPx }
 // its output and residual.
 type Planes struct {
 	In, Weights, Out, Residual unsafe.Pointer
+
+	Images            int // above 1: as many images so far apart, tiles of which run along them
+	ImageIn, ImageOut int
 }
 
 // Sweep computes an area. The fields of t that don't depend on the place are
@@ -63,17 +66,26 @@ func (g *Grid) rect(t *Tile, kernels []TileFunc, r, c Span, p Planes, out int) {
 	if p.Residual != nil {
 		t.Residual = unsafe.Add(p.Residual, out)
 	}
+	most, rowIn := max(g.LinesPerCall, 1), g.H.Stride*g.InRow
 	l := g.lines(r.Len(), c.Len(), len(kernels)-1)
+	if p.Images > 1 {
+		l = lines{c.Len(), p.Images, g.W.Stride * g.InPx, g.OutPx, p.ImageIn, p.ImageOut}
+	}
 	if t.In = p.In; r.Taps() == 0 || c.Taps() == 0 {
 		t.Blocks = 0 // wholly in the padding: no input is read, and none may be pointed at
-		l.inLine, l.inPixel = 0, 0
+		l.inLine, l.inPixel, rowIn = 0, 0, 0
 	} else {
 		t.In = unsafe.Add(p.In, (g.H.First(r.Lo)+r.K0*g.H.Dilation)*g.InRow+(g.W.First(c.Lo)+c.K0*g.W.Dilation)*g.InPx)
 	}
-	if g.AlongLines {
-		l.each(t, kernels, max(g.LinesPerCall, 1))
-	} else {
-		l.compute(t, kernels, max(g.LinesPerCall, 1))
+	switch {
+	case p.Images > 1:
+		l.repeat(t, kernels, most, r.Len(), rowIn, g.OutRow)
+	case g.AlongLines:
+		n := l.count
+		l.count = 1
+		l.repeat(t, kernels, most, n, l.inLine, l.outLine)
+	default:
+		l.compute(t, kernels, most)
 	}
 	t.Blocks = blocks
 }
@@ -116,19 +128,17 @@ func (l *lines) compute(t *Tile, kernels []TileFunc, most int) {
 	}
 }
 
-// each computes one line after the other.
-func (l *lines) each(t *Tile, kernels []TileFunc, most int) {
-	one := *l
-	one.count = 1
-	in, out, residual := t.In, t.Out, t.Residual
-	for i := range l.count {
-		t.In, t.Out = unsafe.Add(in, i*l.inLine), unsafe.Add(out, i*l.outLine)
-		if residual != nil {
-			t.Residual = unsafe.Add(residual, i*l.outLine)
+// repeat computes the lines n times, each time some bytes further.
+func (l *lines) repeat(t *Tile, kernels []TileFunc, most, n, in, out int) {
+	in0, out0, residual0 := t.In, t.Out, t.Residual
+	for i := range n {
+		t.In, t.Out = unsafe.Add(in0, i*in), unsafe.Add(out0, i*out)
+		if residual0 != nil {
+			t.Residual = unsafe.Add(residual0, i*out)
 		}
-		one.compute(t, kernels, most)
+		l.compute(t, kernels, most)
 	}
-	t.In, t.Out, t.Residual = in, out, residual
+	t.In, t.Out, t.Residual = in0, out0, residual0
 }
 
 // Row computes a row of pixels at t's places; inPx and outPx are in bytes.
