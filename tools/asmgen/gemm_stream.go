@@ -59,47 +59,81 @@ func gemmSweep(v rows) {
 	end()
 }
 
-// gemmRowTransposed writes the product of one row with 32 columns of a matrix that is stored
-// transposed, 16 elements of K at a time: eight rows of B, which are columns of the matrix,
-// are transposed in registers and continue the chains of eight elements of C. Four such
-// groups alternate, since a chain waits four cycles for each of its steps.
+// gemmRowTransposed writes the product of one row with blocks of 16 columns of a matrix that is
+// stored transposed, 16 elements of K at a time: eight rows of B, which are columns of the matrix,
+// are transposed in registers and continue the chains of eight elements of C. Two such
+// groups alternate, since a chain waits four cycles for each of its steps; of more than 16
+// rows that are a multiple of 2048 bytes apart, lines push each other out of the first cache.
 func gemmRowTransposed() {
-	TEXT("rowTransposed", NOSPLIT, "func(c, a, b *float32, ldb, k int)")
+	TEXT("rowTransposed", NOSPLIT, "func(c, a, b *float32, ldb, k, blocks int)")
 	Pragma("noescape")
+	a, k := GP64(), GP64()
 	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-	c, a, b, ldb, k := arg("c"), arg("a"), arg("b"), arg("ldb"), arg("k")
-	const ahead = 512
-	ldb3, p, p4 := GP64(), GP64(), GP64()
+	c, b, ldb, blocks := arg("c"), arg("b"), arg("ldb"), arg("blocks")
+	ldb3 := GP64()
 	LEAQ(Mem{Base: ldb, Index: ldb, Scale: 2}, ldb3)
-	var sums [4]reg.VecVirtual
-	for g := range sums {
-		sums[g] = YMM()
-		VMOVUPS(Mem{Base: c, Disp: 32 * g}, sums[g])
+	rows := [4]reg.GPVirtual{b, GP64(), GP64(), GP64()} // rows 0, 4, 8 and 12
+	Load(Param("k"), k)
+	// What is fetched is sixteen steps ahead, or as many as there are: at the end of the rows
+	// that is at the beginning of the next 16.
+	far, last, wrapped := GP64(), GP64(), GP64()
+	MOVQ(U32(1024/4), far)
+	CMPQ(k, far)
+	CMOVQLT(k, far)
+	MOVQ(far, last)
+	MOVQ(ldb, wrapped)
+	SHLQ(Imm(2), wrapped)
+	SUBQ(k, wrapped)
+	ADDQ(far, wrapped)
+	SHLQ(Imm(2), wrapped)
+
+	Label("block")
+	Load(Param("a"), a)
+	Load(Param("k"), k)
+	MOVQ(last, far)
+	SHLQ(Imm(2), far)
+	sums := [2]reg.VecVirtual{YMM(), YMM()}
+	for g, sum := range sums {
+		VMOVUPS(Mem{Base: c, Disp: 32 * g}, sum)
+	}
+	for i := range rows[1:] {
+		LEAQ(Mem{Base: rows[i], Index: ldb, Scale: 4}, rows[i+1])
 	}
 	Label("step")
+	CMPQ(k, last)
+	CMOVQLE(wrapped, far)
+	next := GP64()
+	LEAQ(Mem{Base: b, Index: far, Scale: 1}, next)
+	for i := range 16 {
+		if i > 0 && i%4 == 0 {
+			LEAQ(Mem{Base: next, Index: ldb, Scale: 4}, next)
+		}
+		PREFETCHT1(strided(i%4, next, next, ldb, ldb3))
+	}
 	for half := range 2 {
-		MOVQ(b, p)
-		for _, sum := range sums {
-			LEAQ(Mem{Base: p, Index: ldb, Scale: 4}, p4)
-			for i := range 8 * (1 - half) {
-				m := strided(i, p, p4, ldb, ldb3)
-				m.Disp = ahead
-				PREFETCHT1(m) // rows of some 4096 bytes share few lines of the first cache
-			}
-			for i, column := range transposedRows(p, p4, ldb, ldb3, 32*half) {
+		for g, sum := range sums {
+			for i, column := range transposedRows(rows[2*g], rows[2*g+1], ldb, ldb3, 32*half) {
 				x := YMM()
 				VBROADCASTSS(Mem{Base: a, Disp: 32*half + 4*i}, x)
 				VFMADD231PS(column, x, sum)
 			}
-			LEAQ(Mem{Base: p4, Index: ldb, Scale: 4}, p)
 		}
 	}
 	ADDQ(Imm(64), a)
-	ADDQ(Imm(64), b)
+	for _, p := range rows {
+		ADDQ(Imm(64), p)
+	}
 	SUBQ(Imm(16), k)
 	JNE(LabelRef("step"))
 	for g, sum := range sums {
 		VMOVUPS(sum, Mem{Base: c, Disp: 32 * g})
 	}
+	ADDQ(Imm(64), c)
+	Load(Param("k"), k)
+	SHLQ(Imm(2), k)
+	LEAQ(Mem{Base: rows[3], Index: ldb, Scale: 4}, b)
+	SUBQ(k, b)
+	DECQ(blocks)
+	JNE(LabelRef("block"))
 	end()
 }

@@ -39,9 +39,9 @@ type kernels struct {
 	// many rows of b, ldb bytes apart. It may be nil.
 	sweep func(c, a, b *float32, ldb, n, passes int)
 
-	// rowTransposed adds to rowColumns elements of c the products of k elements of a, whole
-	// rowSteps, with as many rows of b, ldb bytes apart. It is nil where sweep is.
-	rowTransposed func(c, a, b *float32, ldb, k int)
+	// rowTransposed adds to blocks·rowColumns elements of c the products of k elements of a,
+	// whole rowSteps, with as many rows of b, ldb bytes apart. It is nil where sweep is.
+	rowTransposed func(c, a, b *float32, ldb, k, blocks int)
 
 	// transpose8 copies the transpose of 8 rows of src, 8·blocks elements long,
 	// to dst. Strides are in elements. It may be nil.
@@ -92,7 +92,7 @@ const (
 type tile struct {
 	a, b, c       unsafe.Pointer // first elements
 	lda, ldb, ldc int            // bytes from row to row
-	k             int            // rows of b, at least 1
+	k             int            // rows of b; 0 only with flagLoad
 	colBias       unsafe.Pointer
 	rowBias       unsafe.Pointer
 	residual      unsafe.Pointer

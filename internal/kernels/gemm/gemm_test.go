@@ -74,7 +74,7 @@ func TestLarge(t *testing.T) {
 		if testing.Short() {
 			repeats = 1
 		}
-		for _, s := range [][3]int{{33, 45, 1601}, {1, 2100, 800}, {1, 9001, 137}, {1, 77, 20011}, {1, 64, 64}, {1, 131, 90}, {300, 70, 40}, {270, 1100, 30}, {19, 900, 770}, {70, 1, 1000}} {
+		for _, s := range [][3]int{{33, 45, 1601}, {1, 2100, 800}, {1, 9001, 137}, {1, 77, 20011}, {1, 64, 64}, {1, 72, 80}, {1, 131, 90}, {300, 70, 40}, {270, 1100, 30}, {19, 900, 770}, {70, 1, 1000}} {
 			for range repeats {
 				p := newProblem(t, rng, s[0], s[1], s[2], nil)
 				if rng.IntN(2) == 0 {
@@ -101,7 +101,7 @@ func TestBits(t *testing.T) {
 	threads := pool.New(3)
 	defer threads.Close()
 	rng := rand.New(rand.NewPCG(5, 6))
-	for _, s := range [][3]int{{37, 50, 1}, {37, 50, 17}, {40, 33, 777}, {300, 31, 65}, {15, 700, 1100}, {29, 1, 333}, {45, 1, 9000}, {3, 150, 8300}} {
+	for _, s := range [][3]int{{37, 50, 1}, {37, 50, 17}, {40, 33, 777}, {300, 31, 65}, {15, 700, 1100}, {29, 1, 333}, {45, 1, 9000}, {3, 150, 8300}, {5, 100, 96}} {
 		m, n, k := s[0], s[1], s[2]
 		a, b := random(rng, m*k), random(rng, k*n)
 		bias, residual := random(rng, n), random(rng, m*n)
@@ -125,6 +125,7 @@ func TestBits(t *testing.T) {
 			same("A transposed", run(t, transposedA(base), nil))
 			same("row by row", rowByRow(t, base))
 			same("row by row, packed", rowByRow(t, packed(t, base)))
+			same("row by row, B transposed", rowByRow(t, transposedB(base)))
 			inPlace := base
 			inPlace.C = Matrix{Data: slices.Clone(residual), Stride: n}
 			inPlace.Residual = inPlace.C

@@ -75,7 +75,9 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 				t.stream(w, &b)
 			}
 			w.next = t.after(w, &b, part)
-			t.block(w, &b, part.Tile, part.TileEnd)
+			if kn > 0 || k == 0 || w.final != 0 || t.Post != nil {
+				t.block(w, &b, part.Tile, part.TileEnd)
+			}
 			if k+kn == t.K {
 				break
 			}
@@ -194,7 +196,10 @@ func (t *Task) block(w *workspace, b *block, t0, t1 int) {
 	for i := t0; i < t1; i++ {
 		row, end := tiling.Rows(i, t.M, t.plan.tiles)
 		x.rows = end - row
-		t.placeA(w, b, row)
+		x.a = nil
+		if b.k > 0 {
+			t.placeA(w, b, row)
+		}
 		t.shareFetching(w, b, i-t0, t1-t0)
 		x.rowBias = at(t.RowBias.Data, w.rowOff+row)
 		t.panels(w, b, row)
@@ -269,7 +274,10 @@ func (t *Task) panels(w *workspace, b *block, row int) {
 			n = t.fetch(w, b, j-b.p0, min(whole-j, maxPanels))
 		}
 		x.panels = n
-		x.b, x.ldb = t.panelOf(w, b, j)
+		x.b, x.ldb = nil, 0
+		if b.k > 0 {
+			x.b, x.ldb = t.panelOf(w, b, j)
+		}
 		x.c = at(t.C.Data, c+j*nr)
 		x.colBias = at(t.ColBias.Data, w.colOff+j*nr)
 		x.residual = t.residual(w, b, row, j)

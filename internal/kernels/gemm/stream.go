@@ -4,14 +4,14 @@ import "unsafe"
 
 // A single row of A times a B that isn't packed takes the time of reading B. Tiles read it
 // a panel at a time, for which each row of B is in another page, or copy it first. So most
-// of K goes before the tiles, which begin with its last rows, continue the chains and do
-// the epilogue.
+// of K goes before the tiles, which begin with its last rows if some are left, continue the
+// chains and do the epilogue if there is one.
 
 const (
 	sweepRows   = 8       // of B in a pass of kernels.sweep
 	sweepWidth  = 4096    // elements of C that stay in the first cache
 	rowSteps    = 16      // of K in a step of kernels.rowTransposed
-	rowColumns  = 32      // columns of it
+	rowColumns  = 16      // columns of it
 	streamLeast = 64      // columns, and rows, of B from which streams pay
 	streamCall  = 1 << 18 // elements of B in a call, which can't be interrupted
 	streamDepth = 1 << 13 // rows, likewise
@@ -26,7 +26,7 @@ func (p *plan) streamed() int {
 	if p.transB {
 		unit = rowSteps
 	}
-	return (p.k - 1) / unit * unit
+	return p.k / unit * unit
 }
 
 // stream computes the sums of the streamed rows of B for some panels.
@@ -53,21 +53,24 @@ func (t *Task) stream(w *workspace, b *block) {
 // streamTransposed goes along columns of B, which are stored as rows. The last call computes
 // others again.
 func (t *Task) streamTransposed(w *workspace, c []float32, from int) {
-	for ; len(c) >= rowColumns; c, from = c[rowColumns:], from+rowColumns {
-		t.columnsOfRow(w, at(c, 0), from)
+	most := max(1, streamCall/(rowColumns*min(t.plan.stream, streamDepth)))
+	for len(c) >= rowColumns {
+		blocks := min(most, len(c)/rowColumns)
+		t.columnsOfRow(w, at(c, 0), from, blocks)
+		c, from = c[blocks*rowColumns:], from+blocks*rowColumns
 	}
 	if len(c) > 0 {
 		first := max(from+len(c)-rowColumns, 0)
 		clear(w.last[:])
-		t.columnsOfRow(w, unsafe.Pointer(&w.last), first)
+		t.columnsOfRow(w, unsafe.Pointer(&w.last), first, 1)
 		copy(c, w.last[from-first:])
 	}
 }
 
-// columnsOfRow adds to the sums of rowColumns columns from j on, which are at c.
-func (t *Task) columnsOfRow(w *workspace, c unsafe.Pointer, j int) {
+// columnsOfRow adds to the sums of some times rowColumns columns from j on, which are at c.
+func (t *Task) columnsOfRow(w *workspace, c unsafe.Pointer, j, blocks int) {
 	for k := 0; k < t.plan.stream; k += streamDepth {
 		t.plan.kern.rowTransposed((*float32)(c), (*float32)(at(t.A.Data, w.aOff+k)),
-			(*float32)(at(t.B.Data, w.bOff+j*t.B.Stride+k)), 4*t.B.Stride, min(streamDepth, t.plan.stream-k))
+			(*float32)(at(t.B.Data, w.bOff+j*t.B.Stride+k)), 4*t.B.Stride, min(streamDepth, t.plan.stream-k), blocks)
 	}
 }

@@ -134,4 +134,4 @@ func sweep512(c *float32, a *float32, b *float32, ldb int, n int, passes int)
 func sweep256(c *float32, a *float32, b *float32, ldb int, n int, passes int)
 
 //go:noescape
-func rowTransposed(c *float32, a *float32, b *float32, ldb int, k int)
+func rowTransposed(c *float32, a *float32, b *float32, ldb int, k int, blocks int)
