@@ -19,7 +19,6 @@ func elemwise() {
 		for _, f := range binaries {
 			v.binary(f.name, f.body)
 		}
-		v.scaleShift()
 		v.conversions()
 		v.quantization()
 	}
@@ -146,17 +145,6 @@ func (v rows) binary(name string, body func(v rows, a, b vec) vec) {
 		})
 		end()
 	}
-}
-
-func (v rows) scaleShift() {
-	TEXT("scaleShift"+v.suffix(), NOSPLIT, "func(dst, src, scale, shift []float32)")
-	Pragma("noescape")
-	dst, src, scale, shift, n := base("dst"), base("src"), base("scale"), base("shift"), length("dst")
-	v.rowLoop(n, 1, []reg.GPVirtual{dst, src, scale, shift}, func(disp int, t *tail) {
-		y := v.mul(v.get(src, disp, t), v.get(scale, disp, t))
-		v.put(v.add(y, v.get(shift, disp, t)), dst, disp, t)
-	})
-	end()
 }
 
 // wholeLoop walks as many elements as fill registers; Go's code does the rest.

@@ -213,3 +213,8 @@ func narrowBinary(op Binary, c codec) rowFunc2 {
 		}
 	}
 }
+
+// Row computes dst = a op b over a row of float32 on this goroutine, where sa
+// and sb are 1, or 0 for one value against the row. dst may be a or b. Nil
+// for operations that float32 lacks.
+func Row(op Binary) func(dst, a, b []float32, sa, sb int) { return kernels().binary[op] }

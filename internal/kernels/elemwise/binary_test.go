@@ -255,21 +255,6 @@ func TestBinaryOtherTypes(t *testing.T) {
 	}
 }
 
-func TestScaleShift(t *testing.T) {
-	kerneltest.Levels(t, func(t *testing.T) {
-		for n := range 131 {
-			x, scale, shift := kerneltest.Floats(t, n, nil), kerneltest.Floats(t, n, func(i int) float32 { return float32(i) / 3 }), kerneltest.Floats(t, n, nil)
-			dst := kerneltest.Floats(t, n, nil)
-			ScaleShift(dst, x, scale, shift)
-			for i, v := range dst {
-				if want := float32(x[i]*scale[i]) + shift[i]; v != want {
-					t.Fatalf("element %d of %d: %v, want %v", i, n, v, want)
-				}
-			}
-		}
-	})
-}
-
 func TestSelect(t *testing.T) {
 	for _, c := range []struct{ cond, a, b []int }{
 		{[]int{2, 3}, []int{2, 3}, []int{2, 3}},

@@ -19,8 +19,6 @@ type table struct {
 	dequantS8 func(dst []float32, src []int8, scale float32, zero int32)
 	minMax    func(x []float32) (lo, hi float32)
 
-	scaleShift func(dst, src, scale, shift []float32)
-
 	typed
 }
 
@@ -35,7 +33,7 @@ func portable() *table {
 		unary: portableUnary(), f16: portableF16, bf16: portableBF16,
 		quantU8: quantizeRow[uint8], quantS8: quantizeRow[int8],
 		dequantU8: dequantizeRow[uint8], dequantS8: dequantizeRow[int8],
-		minMax: minMaxRow, scaleShift: scaleShiftRow, casts: portableCasts(),
+		minMax: minMaxRow, casts: portableCasts(),
 	}
 	t.narrowCasts()
 	for op := range numBinary {

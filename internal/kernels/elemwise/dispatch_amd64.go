@@ -34,7 +34,7 @@ func init() {
 	})
 	avx2.setRows(8, asmRows{
 		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantizeRows(quantU8AVX2), quantizeRows(quantS8AVX2),
-		dequantU8AVX2, dequantS8AVX2, minMaxAVX2, scaleShiftAVX2,
+		dequantU8AVX2, dequantS8AVX2, minMaxAVX2,
 	})
 	avx2.setCasts(map[castPair]castFunc{
 		{dtype.Int8, dtype.Int32}: castWhole(8, int32FromInt8AVX2, direct[int32, int8]), {dtype.Int32, dtype.Int8}: castWhole(8, int8FromInt32AVX2, direct[int8, int32]),
@@ -64,7 +64,7 @@ func init() {
 	})
 	avx512.setRows(16, asmRows{
 		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quotientRows(quantU8AVX512), quotientRows(quantS8AVX512),
-		dequantU8AVX512, dequantS8AVX512, minMaxAVX512, scaleShiftAVX512,
+		dequantU8AVX512, dequantS8AVX512, minMaxAVX512,
 	})
 	avx512.setCasts(map[castPair]castFunc{
 		{dtype.Int8, dtype.Int32}: castWhole(16, int32FromInt8AVX512, direct[int32, int8]), {dtype.Int32, dtype.Int8}: castWhole(16, int8FromInt32AVX512, direct[int8, int32]),
@@ -148,7 +148,7 @@ func (t *table) setBinary(fs map[Binary][3]asmBinary) {
 }
 
 // asmRows are loops that leave the elements beyond whole registers to Go,
-// but for quantU8, quantS8, minMax and scaleShift.
+// but for quantU8, quantS8 and minMax.
 type asmRows struct {
 	widenF16, widenBF16   func(dst []float32, src []uint16)
 	narrowF16, narrowBF16 func(dst []uint16, src []float32)
@@ -157,7 +157,6 @@ type asmRows struct {
 	dequantU8             func(dst []float32, src []uint8, scale float32, zero int32)
 	dequantS8             func(dst []float32, src []int8, scale float32, zero int32)
 	minMax                func(x []float32) (lo, hi float32)
-	scaleShift            func(dst, src, scale, shift []float32)
 }
 
 // setRows takes loops that work on whole registers of width elements.
@@ -180,14 +179,6 @@ func (t *table) setRows(width int, r asmRows) {
 		}
 		l, h := r.minMax(x)
 		return min(lo, l), max(hi, h)
-	}
-	t.scaleShift = func(dst, src, scale, shift []float32) {
-		src, scale, shift = src[:len(dst)], scale[:len(dst)], shift[:len(dst)]
-		for len(dst) > callMax {
-			r.scaleShift(dst[:callMax], src, scale, shift)
-			dst, src, scale, shift = dst[callMax:], src[callMax:], scale[callMax:], shift[callMax:]
-		}
-		r.scaleShift(dst, src, scale, shift)
 	}
 }
 

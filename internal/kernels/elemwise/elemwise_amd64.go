@@ -203,9 +203,6 @@ func addReluRVAVX2(dst []float32, a []float32, b []float32)
 func addReluVRAVX2(dst []float32, a []float32, b []float32)
 
 //go:noescape
-func scaleShiftAVX2(dst []float32, src []float32, scale []float32, shift []float32)
-
-//go:noescape
 func widenF16AVX2(dst []float32, src []uint16)
 
 //go:noescape
@@ -477,9 +474,6 @@ func addReluRVAVX512(dst []float32, a []float32, b []float32)
 
 //go:noescape
 func addReluVRAVX512(dst []float32, a []float32, b []float32)
-
-//go:noescape
-func scaleShiftAVX512(dst []float32, src []float32, scale []float32, shift []float32)
 
 //go:noescape
 func widenF16AVX512(dst []float32, src []uint16)

@@ -3989,32 +3989,6 @@ done:
 	VZEROUPPER
 	RET
 
-// func scaleShiftAVX2(dst []float32, src []float32, scale []float32, shift []float32)
-// Requires: AVX
-TEXT ·scaleShiftAVX2(SB), NOSPLIT, $0-96
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ scale_base+48(FP), DX
-	MOVQ shift_base+72(FP), BX
-	MOVQ dst_len+8(FP), SI
-	SUBQ $0x00000008, SI
-	JLT  rest
-
-each:
-	VMOVUPS (CX), Y0; VMOVUPS (DX), Y1; VMULPS Y1, Y0, Y0; VMOVUPS (BX), Y1; VADDPS Y1, Y0, Y0; VMOVUPS Y0, (AX)
-	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; ADDQ $0x00000020, DX; ADDQ $0x00000020, BX; SUBQ $0x00000008, SI
-	JGE     each
-
-rest:
-	ADDQ $0x00000008, SI
-	JEQ        done
-	LEAQ tailmask<>+0(SB), DI; MOVQ $0x00000008, R8; SUBQ SI, R8; VMOVUPS (DI)(R8*4), Y0; VMASKMOVPS (CX), Y0, Y1
-	VMASKMOVPS (DX), Y0, Y2; VMULPS Y2, Y1, Y1; VMASKMOVPS (BX), Y0, Y2; VADDPS Y2, Y1, Y1; VMASKMOVPS Y1, Y0, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
 // func widenF16AVX2(dst []float32, src []uint16)
 // Requires: AVX, F16C
 TEXT ·widenF16AVX2(SB), NOSPLIT, $0-48
@@ -7190,32 +7164,6 @@ rest:
 	JEQ          done
 	MOVL $0xffffffff, CX; BZHIL BX, CX, CX; KMOVW CX, K1; VMOVUPS.Z (DX), K1, Z1; VADDPS Z1, Z0, Z0
 	VBROADCASTSS word00000000<>+0(SB), Z1; VMAXPS Z0, Z1, Z0; VMOVUPS Z0, K1, (AX)
-
-done:
-	VZEROUPPER
-	RET
-
-// func scaleShiftAVX512(dst []float32, src []float32, scale []float32, shift []float32)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·scaleShiftAVX512(SB), NOSPLIT, $0-96
-	MOVQ dst_base+0(FP), AX
-	MOVQ src_base+24(FP), CX
-	MOVQ scale_base+48(FP), DX
-	MOVQ shift_base+72(FP), BX
-	MOVQ dst_len+8(FP), SI
-	SUBQ $0x00000010, SI
-	JLT  rest
-
-each:
-	VMOVUPS (CX), Z0; VMOVUPS (DX), Z1; VMULPS Z1, Z0, Z0; VMOVUPS (BX), Z1; VADDPS Z1, Z0, Z0; VMOVUPS Z0, (AX)
-	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; ADDQ $0x00000040, BX; SUBQ $0x00000010, SI
-	JGE     each
-
-rest:
-	ADDQ $0x00000010, SI
-	JEQ       done
-	MOVL $0xffffffff, DI; BZHIL SI, DI, DI; KMOVW DI, K1; VMOVUPS.Z (CX), K1, Z0; VMOVUPS.Z (DX), K1, Z1; VMULPS Z1, Z0, Z0
-	VMOVUPS.Z (BX), K1, Z1; VADDPS Z1, Z0, Z0; VMOVUPS Z0, K1, (AX)
 
 done:
 	VZEROUPPER

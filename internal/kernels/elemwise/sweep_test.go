@@ -113,7 +113,7 @@ func TestSweepAllocatesNothing(t *testing.T) {
 }
 
 // BenchmarkSweep compares a chain of a product and a sum outside the second cache with
-// the kernel that is written for it, and with one after the other.
+// one after the other.
 func BenchmarkSweep(b *testing.B) {
 	const n = 16 << 20
 	x, scale, shift, out := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
@@ -128,14 +128,6 @@ func BenchmarkSweep(b *testing.B) {
 		b.SetBytes(16 * n)
 		for b.Loop() {
 			k.Run(nil, out, in, scratch)
-		}
-	})
-	b.Run("by hand", func(b *testing.B) {
-		b.SetBytes(16 * n)
-		for b.Loop() {
-			for i := 0; i < n; i += callMax {
-				ScaleShift(out[i:i+callMax], x[i:], scale[i:], shift[i:])
-			}
 		}
 	})
 	b.Run("one by one", func(b *testing.B) {
