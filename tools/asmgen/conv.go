@@ -57,138 +57,169 @@ func (l vectorLevel) convTile(nb, mr int) {
 	Doc(fmt.Sprintf("adds up %d output pixels of %d blocks; t is a *tile.", mr, nb))
 	Pragma("noescape")
 	args := loadTileArgs()
-	field, get := args.field, args.get
 	blocks, inputs, skip := AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	args.firstLine()
-	acc := l.biased(get(tileBias), nb, mr)
-	l.resume(args, acc)
-	in, w := GP64(), get(tileWeights)
+	t := &convLoops{vectorLevel: l, tileArgs: args, acc: l.biased(args.get(tileBias), nb, mr)}
+	l.resume(args, t.acc)
+	in := GP64()
+	t.w = args.get(tileWeights)
 	MOVQ(args.in, in)
-	next := args.fetchFrom(w)
-	var wOut, wOut3 reg.GPVirtual
-	if nb > 1 {
-		wOut = get(tileWOut)
-	}
-	if nb > 3 {
-		wOut3 = GP64()
-		LEAQ(Mem{Base: wOut, Index: wOut, Scale: 2}, wOut3)
-	}
-	px := newPixels(GP64(), get(tileInPx), mr)
-	weight := func(j, disp int) Mem {
-		switch j {
-		case 1, 2:
-			return Mem{Base: w, Index: wOut, Scale: uint8(j), Disp: disp}
-		case 3:
-			return Mem{Base: w, Index: wOut3, Scale: 1, Disp: disp}
-		}
-		return Mem{Base: w, Disp: disp}
-	}
-	ws := l.vectors(nb)
-	bc := []reg.VecVirtual{l.vec(), l.vec()}
-	step := func(u int) {
-		if l.bytes == 32 && nb > 3 { // registers hold the pixels, and one block's weights at a time
-			xs := l.vectors(mr)
-			for i, x := range xs {
-				VBROADCASTSS(px.at(i, u*4), x)
-			}
-			for j := range nb {
-				VMOVUPS(weight(j, u*l.bytes), ws[0])
-				for i, x := range xs {
-					VFMADD231PS(x, ws[0], acc[j][i])
-				}
-			}
-			return
-		}
-		for j := range nb {
-			VMOVUPS(weight(j, u*l.bytes), ws[j])
-			if l.bytes == 64 {
-				PREFETCHT0(weight(j, u*l.bytes+512))
-			}
-		}
-		for i := range mr {
-			if nb == 1 && l.bcast {
-				VFMADD231PS_BCST(px.at(i, u*4), ws[0], acc[0][i])
-				continue
-			}
-			b := bc[i&1]
-			VBROADCASTSS(px.at(i, u*4), b)
-			for j := range nb {
-				VFMADD231PS(b, ws[j], acc[j][i])
-			}
-		}
-	}
-	n := get(tileBlocks)
+	t.next = args.fetchFrom(t.w)
+	t.strides(nb)
+	t.px = newPixels(GP64(), args.get(tileInPx), mr)
+	t.ws = l.vectors(nb)
+	t.bc = l.vectors(2)
+	n := args.get(tileBlocks)
 	TESTQ(n, n)
 	JE(LabelRef("sum"))
 	MOVQ(n, blocks)
 	row, col, kh, kw, ci := GP64(), GP64(), GP64(), GP64(), GP64()
 	Label("block")
-	MOVQ(field(tileCI), ci)
+	t.inputsOf(blocks, inputs, skip, ci)
+	MOVQ(in, row)
+	MOVQ(args.field(tileKH), kh)
+	Label("row")
+	MOVQ(row, col)
+	MOVQ(args.field(tileKW), kw)
+	Label("col")
+	t.tap(col, inputs, ci)
+	ADDQ(skip, t.w)
+	ADDQ(args.field(tileInKW), col)
+	DECQ(kw)
+	JNE(LabelRef("col"))
+	ADDQ(args.field(tileInKH), row)
+	ADDQ(args.field(tileWSkipKH), t.w)
+	DECQ(kh)
+	JNE(LabelRef("row"))
+	ADDQ(args.field(tileInBlock), in)
+	ADDQ(args.field(tileWSkipIC), t.w)
+	DECQ(blocks)
+	JNE(LabelRef("block"))
+	args.fetched(t.next)
+	Label("sum")
+	l.finish(args, t.acc, t.ws[0], t.bc[0])
+	args.nextLine()
+	VZEROUPPER()
+	RET()
+}
+
+// convLoops is what the loops of a tile have in registers.
+type convLoops struct {
+	vectorLevel
+	tileArgs
+	acc         [][]reg.VecVirtual // of output blocks and pixels
+	px          pixels
+	ws, bc      []reg.VecVirtual // weights of blocks, and pixels in all lanes
+	w           reg.GPVirtual    // the first block's weights
+	wOut, wOut3 reg.GPVirtual    // from there to the second's and the fourth's
+	next        reg.GPVirtual    // what is fetched for later calls
+}
+
+// strides finds the weights of further blocks.
+func (t *convLoops) strides(nb int) {
+	if nb > 1 {
+		t.wOut = t.get(tileWOut)
+	}
+	if nb > 3 {
+		t.wOut3 = GP64()
+		LEAQ(Mem{Base: t.wOut, Index: t.wOut, Scale: 2}, t.wOut3)
+	}
+}
+
+// weight is where an output block's weights are.
+func (t *convLoops) weight(block, disp int) Mem {
+	switch block {
+	case 1, 2:
+		return Mem{Base: t.w, Index: t.wOut, Scale: uint8(block), Disp: disp}
+	case 3:
+		return Mem{Base: t.w, Index: t.wOut3, Scale: 1, Disp: disp}
+	}
+	return Mem{Base: t.w, Disp: disp}
+}
+
+// inputsOf sets how many input channels a block has, and what weights to skip
+// behind them: the last may have fewer.
+func (t *convLoops) inputsOf(blocks, inputs, skip Mem, ci reg.GPVirtual) {
+	MOVQ(t.field(tileCI), ci)
 	MOVQ(ci, inputs)
 	MOVQ(U32(0), skip)
 	CMPQ(blocks, Imm(1))
 	JNE(LabelRef("whole"))
-	MOVQ(field(tileLastCI), ci)
+	MOVQ(t.field(tileLastCI), ci)
 	TESTQ(ci, ci)
 	JE(LabelRef("whole"))
 	MOVQ(ci, inputs)
-	MOVQ(field(tileLastSkip), ci)
+	MOVQ(t.field(tileLastSkip), ci)
 	MOVQ(ci, skip)
 	Label("whole")
-	MOVQ(in, row)
-	MOVQ(field(tileKH), kh)
-	Label("row")
-	MOVQ(row, col)
-	MOVQ(field(tileKW), kw)
-	Label("col")
-	if l.bytes == 32 { // weights are read by some nine tiles of a 7×7 plane: a line for each block is enough
-		PREFETCHT1(Mem{Base: next})
-		ADDQ(Imm(64), next)
+}
+
+// tap adds the products of a tap's input channels, four at a time.
+func (t *convLoops) tap(col reg.GPVirtual, inputs Mem, ci reg.GPVirtual) {
+	if t.bytes == 32 { // weights are read by some nine tiles of a 7×7 plane: a line for each block is enough
+		PREFETCHT1(Mem{Base: t.next})
+		ADDQ(Imm(64), t.next)
 	}
-	MOVQ(col, px.base)
-	px.setFar()
+	MOVQ(col, t.px.base)
+	t.px.setFar()
 	MOVQ(inputs, ci)
 	SUBQ(Imm(4), ci)
 	JL(LabelRef("tail"))
 	Label("quad")
 	for u := range 4 {
-		step(u)
+		t.channel(u)
 	}
-	if l.bytes == 64 {
-		PREFETCHT1(Mem{Base: next})
-		PREFETCHT1(Mem{Base: next, Disp: 64})
-		SUBQ(I8(-128), next)
+	if t.bytes == 64 {
+		PREFETCHT1(Mem{Base: t.next})
+		PREFETCHT1(Mem{Base: t.next, Disp: 64})
+		SUBQ(I8(-128), t.next)
 	}
-	px.advance(16)
-	ADDQ(U32(uint64(4*l.bytes)), w)
+	t.px.advance(16)
+	ADDQ(U32(uint64(4*t.bytes)), t.w)
 	SUBQ(Imm(4), ci)
 	JGE(LabelRef("quad"))
 	Label("tail")
 	ADDQ(Imm(4), ci)
 	JE(LabelRef("nextcol"))
 	Label("single")
-	step(0)
-	px.advance(4)
-	ADDQ(U32(uint64(l.bytes)), w)
+	t.channel(0)
+	t.px.advance(4)
+	ADDQ(U32(uint64(t.bytes)), t.w)
 	DECQ(ci)
 	JNE(LabelRef("single"))
 	Label("nextcol")
-	ADDQ(skip, w)
-	ADDQ(field(tileInKW), col)
-	DECQ(kw)
-	JNE(LabelRef("col"))
-	ADDQ(field(tileInKH), row)
-	ADDQ(field(tileWSkipKH), w)
-	DECQ(kh)
-	JNE(LabelRef("row"))
-	ADDQ(field(tileInBlock), in)
-	ADDQ(field(tileWSkipIC), w)
-	DECQ(blocks)
-	JNE(LabelRef("block"))
-	args.fetched(next)
-	Label("sum")
-	l.finish(args, acc, ws[0], bc[0])
-	args.nextLine()
-	VZEROUPPER()
-	RET()
+}
+
+// channel adds the products of input channel u from here.
+func (t *convLoops) channel(u int) {
+	if t.bytes == 32 && len(t.acc) > 3 { // registers hold the pixels, and one block's weights at a time
+		xs := t.vectors(len(t.acc[0]))
+		for i, x := range xs {
+			VBROADCASTSS(t.px.at(i, u*4), x)
+		}
+		for j, sums := range t.acc {
+			VMOVUPS(t.weight(j, u*t.bytes), t.ws[0])
+			for i, x := range xs {
+				VFMADD231PS(x, t.ws[0], sums[i])
+			}
+		}
+		return
+	}
+	for j, w := range t.ws {
+		VMOVUPS(t.weight(j, u*t.bytes), w)
+		if t.bytes == 64 {
+			PREFETCHT0(t.weight(j, u*t.bytes+512))
+		}
+	}
+	for i := range t.acc[0] {
+		if len(t.ws) == 1 && t.bcast {
+			VFMADD231PS_BCST(t.px.at(i, u*4), t.ws[0], t.acc[0][i])
+			continue
+		}
+		b := t.bc[i&1]
+		VBROADCASTSS(t.px.at(i, u*4), b)
+		for j, w := range t.ws {
+			VFMADD231PS(b, w, t.acc[j][i])
+		}
+	}
 }
