@@ -23,7 +23,7 @@
 // type's least and greatest value; an error for integers below int32, and uint32) for Max and Min, -Inf for LogSum and
 // LogSumExp, and NaN (integers: 0) for Mean.
 //
-// Integers of 8 and 16 bits and truths are reduced as int32, uint32 as int64.
+// Integers of 8 and 16 bits and truths are reduced as int32, uint32 and means of int32 as int64.
 package reduce
 
 const (

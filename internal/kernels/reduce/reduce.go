@@ -77,8 +77,10 @@ func viaType(op Op, dt dtype.Type) dtype.Type {
 	switch {
 	case dt == dtype.Float16 || dt == dtype.BFloat16:
 		return dtype.Float32
-	case op == LogSumExp && dt.IsInt():
+	case (op == LogSumExp || op == LogSum || op == L2) && dt.IsInt():
 		return dtype.Float64
+	case op == Mean && dt == dtype.Int32:
+		return dtype.Int64
 	case dt == dtype.Bool || dt.IsInt() && dt.Bits() < 32:
 		return dtype.Int32
 	case dt == dtype.Uint32:

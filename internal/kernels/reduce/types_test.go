@@ -127,7 +127,7 @@ func TestTypesAtEveryLevel(t *testing.T) {
 						}
 						for i, line := range lines(shape) {
 							want := wholeOf(op, dt, src, line)
-							if op == Mean && dt == dtype.Int64 || op == Mean && dt == dtype.Int32 && len(line) > 1 {
+							if op == Mean && dt == dtype.Int64 {
 								continue // sums wrap
 							}
 							b := make([]byte, 8)

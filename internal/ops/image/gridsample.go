@@ -74,7 +74,7 @@ func newSampler(n *ir.Node) (sampler, error) {
 }
 
 // position is where a coordinate in [-1, 1] lies on an axis of n pixels, between the
-// outermost places lo and hi unless padding is with zeros; ok is false where nothing is there.
+// outermost places lo and hi unless padding is with zeros, or cubic with the border, as PyTorch has it; ok is false where nothing is there.
 func (s sampler) position(coord float32, n int) (x, lo, hi float64, ok bool) {
 	lo, hi = -0.5, float64(n)-0.5
 	if s.corners {
@@ -87,7 +87,11 @@ func (s sampler) position(coord float32, n int) (x, lo, hi float64, ok bool) {
 	if x < lo || x > hi {
 		switch s.padding {
 		case "border":
-			x = min(max(x, 0), float64(n-1))
+			beyond := 0. // where the pixels of cubic, which are limited one by one, are all the outermost
+			if s.mode == "cubic" {
+				beyond = 3
+			}
+			x = min(max(x, -beyond), float64(n-1)+beyond)
 		case "reflection":
 			x = reflect(x, lo, hi)
 		}
