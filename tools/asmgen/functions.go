@@ -299,6 +299,22 @@ func (v rows) oneMinus(a, b reg.VecVirtual) reg.VecVirtual {
 // z = -a²·log₂e/2, in two float32, and u = a - tailLogAt. Below -geluMost the exponent
 // has too few digits.
 func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
+	var y reg.VecVirtual
+	if v.wide {
+		y = v.geluByPieces(x)
+	} else {
+		y = v.geluNear(x)
+	}
+	far := v.cmp(ltOQ, x, fconst(-geluMost))
+	near := newLabel("near")
+	v.unlessAny(far, near)
+	VMOVAPS(v.pick(far, v.geluFar(x), y), y)
+	Label(near)
+	return y
+}
+
+// geluNear is gelu down to -geluMost.
+func (v rows) geluNear(x reg.VecVirtual) reg.VecVirtual {
 	const toInteger = 3 << 22
 	a := v.atMost(v.abs(x), fconst(geluMost))
 	u := v.sub(a, fconst(tailLogAt))
@@ -312,13 +328,7 @@ func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
 	n := v.sub(v.add(v.fma(q, u, z), fconst(toInteger-2)), fconst(toInteger))
 	f := v.add(v.fma(q, u, v.sub(v.sub(z, n), fconst(2))), rest)
 	phi := v.scale(v.poly(f, exp2Near...), n)
-	y := v.fnma(a, phi, v.atLeast(x, fconst(0)))
-	far := v.cmp(ltOQ, x, fconst(-geluMost))
-	near := newLabel("near")
-	v.unlessAny(far, near)
-	VMOVAPS(v.pick(far, v.geluFar(x), y), y)
-	Label(near)
-	return y
+	return v.fnma(a, phi, v.atLeast(x, fconst(0)))
 }
 
 // geluFar is gelu for x < 0 from Φ(x) with the square's rounding error put back.

@@ -41,23 +41,11 @@ func geluCubic(part int) (c [4]float64) {
 	if part == geluParts-1 { // it ends with ½, which holds for all beyond: 1 - Φ is 5e-8 there
 		return [4]float64{0.5, math.Erfc((at-geluStep/2)/math.Sqrt2) / geluStep}
 	}
-	// Newton's divided differences, then powers.
-	var x, d [4]float64
+	var x [4]float64
 	for i := range x {
 		x[i] = geluStep / 2 * math.Cos(math.Pi*(2*float64(i)+1)/8)
-		d[i] = math.Erf((at+x[i])/math.Sqrt2) / 2
 	}
-	for j := 1; j < 4; j++ {
-		for i := 3; i >= j; i-- {
-			d[i] = (d[i] - d[i-1]) / (x[i] - x[i-j])
-		}
-	}
-	for i := 3; i >= 0; i-- {
-		for j := 3; j > 0; j-- {
-			c[j] = c[j-1] - x[i]*c[j]
-		}
-		c[0] = d[i] - x[i]*c[0]
-	}
+	interpolate(c[:], x[:], func(x float64) float64 { return math.Erf((at+x)/math.Sqrt2) / 2 })
 	return c
 }
 
