@@ -3,7 +3,18 @@
 //	go run . FAMILY -out ../../internal/kernels/FAMILY/NAME_amd64.s
 //
 // which writes NAME_amd64.s and its Go declarations NAME_amd64.go. A family is
-// a function in a file of its own, which adds itself to families.
+// a function in a file of its own, which adds itself to families; what is long is
+// in further files whose names begin with its (gemm_stream.go), planar.go and
+// winograd.go are conv's. Several families share
+//
+//   - rows.go, loops over rows of float32 of any length, and lanes.go, those that
+//     fold a row in 32 lanes; functions.go, power.go, angles.go and gelu_parts.go,
+//     the functions of such elements
+//   - window.go, tiles of pixels and blocks of channels, and activate.go
+//   - amx.go, instructions that the assembler doesn't know, and qtiles.go, products of
+//     bytes in AMX's tiles
+//
+// lines.go puts the instructions of a step on one line.
 package main
 
 import (

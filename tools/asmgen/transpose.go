@@ -1,97 +1,170 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// transpose writes the kernel that turns squares of floats, as wide as a
-// vector: row i of a square becomes column i. It does n squares, each step
-// bytes after the last.
-func (l vectorLevel) transpose() {
-	TEXT("transpose"+l.suffix, NOSPLIT, "func(dst, src *byte, dstStride, srcStride, dstStep, srcStep, n int)")
-	Doc(fmt.Sprintf("transposes n squares of %d×%d floats; strides and steps in bytes.", l.bytes/4, l.bytes/4))
+func init() { families["transpose"] = transposeFamily }
+
+// transposeFamily writes transpositions of tiles whose sides are multiples of
+// a block that fits registers: 8×8 elements of 1, 2 and 4 bytes, 4×4 of 8.
+func transposeFamily() {
+	transposeTile("tile1", 1, 8, block1)
+	transposeTile("tile2", 2, 8, block2)
+	transposeTile("tile4", 4, 8, func(src, dst rowAddress) {
+		for i, r := range transposedRows(src.base, src.base4, src.stride, src.stride3, 0) {
+			VMOVUPS(r, dst.row(i))
+		}
+	})
+	transposeTile("tile8", 8, 4, block8)
+	copyLines()
+	fillLines()
+	copyRows()
+}
+
+// copyLines copies lines of 128 bytes. Go's own copy of more than two KiB is an instruction
+// on processors of AMD that leaves what it writes out of the caches.
+func copyLines() {
+	TEXT("copyLinesAVX2", NOSPLIT, "func(dst, src *byte, lines int)")
 	Pragma("noescape")
-	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
-	dstStride, srcStride := Load(Param("dstStride"), GP64()), Load(Param("srcStride"), GP64())
-	dstStep, srcStep := Load(Param("dstStep"), GP64()), Load(Param("srcStep"), GP64())
-	n := Load(Param("n"), GP64())
-	p := GP64()
-	Label("loop")
-	rows := make([]reg.VecVirtual, l.bytes/4)
-	MOVQ(src, p)
-	for i := range rows {
-		rows[i] = l.vec()
-		VMOVUPS(Mem{Base: p}, rows[i])
-		ADDQ(srcStride, p)
+	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("lines"), GP64())
+	Label("line")
+	var r [4]reg.VecVirtual
+	for i := range r {
+		r[i] = YMM()
+		VMOVUPS(Mem{Base: src, Disp: 32 * i}, r[i])
 	}
-	if l.bytes == 64 {
-		rows = l.turn16(rows)
-	} else {
-		rows = l.turn8(rows)
+	for i := range r {
+		VMOVUPS(r[i], Mem{Base: dst, Disp: 32 * i})
 	}
-	MOVQ(dst, p)
-	for _, r := range rows {
-		VMOVUPS(r, Mem{Base: p})
-		ADDQ(dstStride, p)
-	}
-	ADDQ(srcStep, src)
-	ADDQ(dstStep, dst)
+	ADDQ(U32(128), src)
+	ADDQ(U32(128), dst)
 	DECQ(n)
-	JNE(LabelRef("loop"))
+	JNE(LabelRef("line"))
 	VZEROUPPER()
 	RET()
 }
 
-// quads turns every 4×4 square within 4 rows: output j of four holds, in each
-// 128-bit lane, column j of that lane's square.
-func (l vectorLevel) quads(r []reg.VecVirtual) []reg.VecVirtual {
-	t := []reg.VecVirtual{l.vec(), l.vec(), l.vec(), l.vec()}
-	VUNPCKLPS(r[1], r[0], t[0])
-	VUNPCKHPS(r[1], r[0], t[1])
-	VUNPCKLPS(r[3], r[2], t[2])
-	VUNPCKHPS(r[3], r[2], t[3])
-	VUNPCKLPD(t[2], t[0], r[0])
-	VUNPCKHPD(t[2], t[0], r[1])
-	VUNPCKLPD(t[3], t[1], r[2])
-	VUNPCKHPD(t[3], t[1], r[3])
+// rowAddress finds eight rows from one register and multiples of a stride.
+type rowAddress struct{ base, base4, stride, stride3 reg.Register }
+
+func (a rowAddress) row(i int) Mem { return strided(i, a.base, a.base4, a.stride, a.stride3) }
+
+// transposeTile walks h rows of w elements block by block: dst[j·ds+i] = src[i·ss+j].
+func transposeTile(name string, size, side int, block func(src, dst rowAddress)) {
+	TEXT(name+"AVX2", NOSPLIT, "func(dst, src *byte, ds, ss, h, w int)")
+	Pragma("noescape")
+	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
+	ds, ss := Load(Param("ds"), GP64()), Load(Param("ss"), GP64())
+	h, w := Load(Param("h"), GP64()), Load(Param("w"), GP64())
+	for _, s := range []reg.Register{ds, ss} {
+		IMUL3Q(step(size), s, s)
+	}
+	from := rowAddress{GP64(), GP64(), ss, times3(ss)}
+	to := rowAddress{GP64(), GP64(), ds, times3(ds)}
+	left := GP64()
+	Label("rows")
+	MOVQ(src, from.base)
+	MOVQ(dst, to.base)
+	MOVQ(w, left)
+	Label("columns")
+	LEAQ(Mem{Base: from.base, Index: ss, Scale: 4}, from.base4)
+	LEAQ(Mem{Base: to.base, Index: ds, Scale: 4}, to.base4)
+	block(from, to)
+	ADDQ(step(side*size), from.base)
+	for range side / 4 {
+		LEAQ(Mem{Base: to.base, Index: ds, Scale: 4}, to.base)
+	}
+	SUBQ(step(side), left)
+	JNE(LabelRef("columns"))
+	for range side / 4 {
+		LEAQ(Mem{Base: src, Index: ss, Scale: 4}, src)
+	}
+	ADDQ(step(side*size), dst)
+	SUBQ(step(side), h)
+	JNE(LabelRef("rows"))
+	end()
+}
+
+func times3(stride reg.Register) reg.Register {
+	r := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, r)
 	return r
 }
 
-func (l vectorLevel) turn8(r []reg.VecVirtual) []reg.VecVirtual {
-	a, b := l.quads(r[:4]), l.quads(r[4:])
-	out := make([]reg.VecVirtual, 8)
-	for j := range 4 {
-		out[j], out[j+4] = l.vec(), b[j]
-		VPERM2F128(Imm(0x20), b[j], a[j], out[j])
-		VPERM2F128(Imm(0x31), b[j], a[j], out[j+4])
+func loadRows(n int, r func() reg.VecVirtual, load func(m, r Op), src rowAddress) []reg.VecVirtual {
+	out := make([]reg.VecVirtual, n)
+	for i := range out {
+		out[i] = r()
+		load(src.row(i), out[i])
 	}
 	return out
 }
 
-func (l vectorLevel) turn16(r []reg.VecVirtual) []reg.VecVirtual {
-	var q [4][]reg.VecVirtual
-	for i := range q {
-		q[i] = l.quads(r[4*i : 4*i+4])
-	}
-	out := make([]reg.VecVirtual, 16)
-	for j := range 4 {
-		// Lanes 0 and 2, 1 and 3 of two groups of rows, then of all four.
-		even, odd := l.vec(), q[0][j]
-		VSHUFF32X4(Imm(0x88), q[1][j], q[0][j], even)
-		VSHUFF32X4(Imm(0xdd), q[1][j], q[0][j], odd)
-		even2, odd2 := l.vec(), q[2][j]
-		VSHUFF32X4(Imm(0x88), q[3][j], q[2][j], even2)
-		VSHUFF32X4(Imm(0xdd), q[3][j], q[2][j], odd2)
-		for k, pair := range [][2]reg.VecVirtual{{even, even2}, {odd, odd2}} {
-			low := l.vec()
-			VSHUFF32X4(Imm(0x88), pair[1], pair[0], low)
-			VSHUFF32X4(Imm(0xdd), pair[1], pair[0], pair[0])
-			out[4*k+j], out[4*(k+2)+j] = low, pair[0]
+// interleave makes a pair's low and high halves alternate.
+func interleave(x []reg.VecVirtual, low, high func(b, a, r Op)) []reg.VecVirtual {
+	var out []reg.VecVirtual
+	for i := 0; i < len(x); i += 2 {
+		lo := XMM()
+		low(x[i+1], x[i], lo)
+		out = append(out, lo)
+		if high != nil {
+			hi := XMM()
+			high(x[i+1], x[i], hi)
+			out = append(out, hi)
 		}
 	}
 	return out
+}
+
+// block1 interleaves bytes, then pairs, then quads; a register ends up with two rows.
+func block1(src, dst rowAddress) {
+	r := loadRows(8, XMM, func(m, r Op) { VMOVQ(m, r) }, src)
+	p := interleave(r, func(b, a, r Op) { VPUNPCKLBW(b, a, r) }, nil) // p[k]: rows 2k, 2k+1
+	q := interleave(p, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) })
+	// q[0], q[1]: columns 0-3, 4-7 of rows 0-3; q[2], q[3]: of rows 4-7
+	q = []reg.VecVirtual{q[0], q[2], q[1], q[3]}
+	o := interleave(q, func(b, a, r Op) { VPUNPCKLDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHDQ(b, a, r) })
+	for i, x := range o {
+		VMOVQ(x, dst.row(2*i))
+		VMOVHPS(x, dst.row(2*i+1))
+	}
+}
+
+// block2 interleaves words, then pairs, then quads.
+func block2(src, dst rowAddress) {
+	r := loadRows(8, XMM, func(m, r Op) { VMOVDQU(m, r) }, src)
+	p := interleave(r, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) })
+	q := interleave([]reg.VecVirtual{p[0], p[2], p[1], p[3], p[4], p[6], p[5], p[7]},
+		func(b, a, r Op) { VPUNPCKLDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHDQ(b, a, r) })
+	// q[k] has columns 2k, 2k+1 of rows 0-3, q[4+k] of rows 4-7
+	o := interleave([]reg.VecVirtual{q[0], q[4], q[1], q[5], q[2], q[6], q[3], q[7]},
+		func(b, a, r Op) { VPUNPCKLQDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHQDQ(b, a, r) })
+	for i, x := range o {
+		VMOVDQU(x, dst.row(i))
+	}
+}
+
+// block8 swaps pairs, then halves.
+func block8(src, dst rowAddress) {
+	r := loadRows(4, YMM, func(m, r Op) { VMOVUPD(m, r) }, src)
+	var t [4]reg.VecVirtual
+	for i := range t {
+		t[i] = YMM()
+	}
+	VUNPCKLPD(r[1], r[0], t[0])
+	VUNPCKHPD(r[1], r[0], t[1])
+	VUNPCKLPD(r[3], r[2], t[2])
+	VUNPCKHPD(r[3], r[2], t[3])
+	for i := range 4 {
+		out := YMM()
+		half := uint64(0x20)
+		if i >= 2 {
+			half = 0x31
+		}
+		VPERM2F128(Imm(half), t[i%2+2], t[i%2], out)
+		VMOVUPD(out, dst.row(i))
+	}
 }
