@@ -43,7 +43,7 @@ func openAI(s *answer.Server) rest.API {
 		return rest.Route{Method: "POST", Pattern: pattern, Access: oip.Use, Serve: h.checked(serve)}
 	}
 	return rest.API{
-		Roots: []string{"v1", "tokenize", "detokenize"},
+		Roots: []string{"v1", "rerank", "tokenize", "detokenize"},
 		Fail: func(w http.ResponseWriter, status int, message string) {
 			fail(w, &answer.Problem{Status: status, Message: message})
 		},
@@ -53,6 +53,8 @@ func openAI(s *answer.Server) rest.API {
 			post("/v1/responses", h.respond),
 			post("/v1/embeddings", h.embed),
 			post("/v1/rerank", h.rerank),
+			post("/v2/rerank", h.rerank), // Cohere's client of today
+			post("/rerank", h.rerank),    // vLLM's and Jina's
 			post("/tokenize", h.tokenize),
 			post("/detokenize", h.detokenize),
 			{Method: "GET", Pattern: "/v1/models", Access: oip.Use, Serve: h.models},

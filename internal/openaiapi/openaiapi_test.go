@@ -401,6 +401,8 @@ func TestOthers(t *testing.T) {
 		{"/v1/embeddings", `{"model":"e","input":["ab",[7]]}`, `{"data":[{"embedding":[3,256,0,0],"index":0,"object":"embedding"},{"embedding":[1,7,0,0],"index":1,"object":"embedding"}],"model":"e","object":"list","usage":{"prompt_tokens":4,"total_tokens":4}}`},
 		{"/v1/embeddings", `{"model":"e","input":"a","encoding_format":"base64"}`, `{"data":[{"embedding":"AAAAQAAAgEMAAAAAAAAAAA==","index":0,"object":"embedding"}],"model":"e","object":"list","usage":{"prompt_tokens":2,"total_tokens":2}}`},
 		{"/v1/rerank", `{"model":"e","query":"abcd","documents":["ab",{"text":"abcd"},"x"],"top_n":2,"return_documents":true}`, `{"id":"rerank-","model":"e","results":[{"document":{"text":"abcd"},"index":1,"relevance_score":1},{"document":{"text":"ab"},"index":0,"relevance_score":0.5}],"usage":{"prompt_tokens":19,"total_tokens":19}}`},
+		{"/v2/rerank", `{"model":"e","query":"abcd","documents":["x"]}`, `{"id":"rerank-","model":"e","results":[{"index":0,"relevance_score":0}],"usage":{"prompt_tokens":5,"total_tokens":5}}`},
+		{"/rerank", `{"model":"e","query":"abcd","documents":["x"]}`, `{"id":"rerank-","model":"e","results":[{"index":0,"relevance_score":0}],"usage":{"prompt_tokens":5,"total_tokens":5}}`},
 		{"/tokenize", `{"model":"m","prompt":"a <s>","return_token_strs":true}`, `{"count":4,"max_model_len":2048,"token_strs":["\u003cs\u003e","a","Ġ","\u003cs\u003e"],"tokens":[256,97,32,256]}`},
 		{"/tokenize", `{"model":"e","prompt":"a","add_special_tokens":false}`, `{"count":1,"max_model_len":2048,"token_strs":null,"tokens":[97]}`},
 		{"/detokenize", `{"model":"m","tokens":[256,97,195,169]}`, `{"prompt":"\u003cs\u003eaé"}`},
