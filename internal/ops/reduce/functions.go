@@ -26,36 +26,6 @@ func meanInt[T integer](v []T) T {
 	return total(v) / T(len(v))
 }
 
-// maxOf and minOf of nothing are the type's limits, as 64-bit numbers.
-func maxOf[T integer](v []T) T {
-	if len(v) == 0 {
-		return lowest[T]()
-	}
-	m := v[0]
-	for _, x := range v {
-		m = max(m, x)
-	}
-	return m
-}
-
-func minOf[T integer](v []T) T {
-	if len(v) == 0 {
-		return ^lowest[T]()
-	}
-	m := v[0]
-	for _, x := range v {
-		m = min(m, x)
-	}
-	return m
-}
-
-func lowest[T integer]() T {
-	if minus := T(0) - 1; minus < 0 {
-		return T(1) << 63
-	}
-	return 0
-}
-
 func squaresInt[T integer](v []T) (s T) {
 	for _, x := range v {
 		s += x * x

@@ -36,8 +36,8 @@ func init() {
 		{name: "ReduceSum", kernel: kernels.Sum, axesInput: 13, versions: []int{1, 11}, float: sum, signed: total[int64], unsigned: total[uint64],
 			content: func(a, d shape.Dim) (shape.Dim, bool) { return a.Add(d), true }, want: 7},
 		{name: "ReduceMean", kernel: kernels.Mean, axesInput: 18, versions: most, float: mean, signed: meanInt[int64], unsigned: meanInt[uint64], want: 7. / 3},
-		{name: "ReduceMax", kernel: kernels.Max, axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: largest, signed: maxOf[int64], unsigned: maxOf[uint64], want: 4},
-		{name: "ReduceMin", kernel: kernels.Min, axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: smallest, signed: minOf[int64], unsigned: minOf[uint64], want: 1},
+		{name: "ReduceMax", kernel: kernels.Max, axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: largest, signed: slices.Max[[]int64], unsigned: slices.Max[[]uint64], want: 4},
+		{name: "ReduceMin", kernel: kernels.Min, axesInput: 18, versions: []int{1, 11, 12, 13}, types: op.NumBool, float: smallest, signed: slices.Min[[]int64], unsigned: slices.Min[[]uint64], want: 1},
 		{name: "ReduceProd", kernel: kernels.Prod, axesInput: 18, versions: most, float: product, signed: times[int64], unsigned: times[uint64],
 			content: func(a, d shape.Dim) (shape.Dim, bool) { return a.Mul(d), true }, unit: 1, want: 8},
 		{name: "ReduceL1", kernel: kernels.L1, axesInput: 18, versions: most, float: l1, signed: l1Int, unsigned: total[uint64], want: 7},
@@ -69,7 +69,7 @@ func (r reduction) register() {
 		o.Versions = append(o.Versions, 20)
 	}
 	o.Attrs = op.Attrs{"keepdims": op.Default(ir.Int(1)), "noop_with_empty_axes": op.Default(ir.Int(0))}
-	o.Cases = inputCases{r.want}
+	o.Cases = inputCases{r.want, r.kernel}
 	op.Register(o)
 }
 
@@ -84,12 +84,15 @@ func (r attrCases) Cases() []op.Case {
 }
 
 // inputCases have their axes as an input.
-type inputCases struct{ want float32 }
+type inputCases struct {
+	want   float32
+	kernel kernels.Op
+}
 
 func (r inputCases) Cases() []op.Case {
 	axes := func(a ...int64) *tensor.Tensor { return tensor.FromSlice(a) }
 	flat := map[string]ir.Attr{"keepdims": ir.Int(0)}
-	return []op.Case{
+	cases := []op.Case{
 		{Name: "all", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 4}, 3, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{r.want}, 1, 1)}, Tol: 1e-6},
 		{Name: "last", In: []*tensor.Tensor{ramp(3, 4, 37), axes(-1)}}, {Name: "first", In: []*tensor.Tensor{ramp(3, 4, 5), axes(0)}, Attrs: flat},
 		{Name: "middle", In: []*tensor.Tensor{ramp(3, 4, 17), axes(1)}}, {Name: "two", In: []*tensor.Tensor{ramp(3, 4, 5, 6), axes(2, 3)}, Attrs: flat},
@@ -97,7 +100,19 @@ func (r inputCases) Cases() []op.Case {
 		{Name: "nothing to do", In: []*tensor.Tensor{ramp(2, 3), axes()}, Attrs: map[string]ir.Attr{"noop_with_empty_axes": ir.Int(1)}},
 		{Name: "scalar", In: []*tensor.Tensor{tensor.Scalar[float32](3)}},
 		{Name: "integers", In: []*tensor.Tensor{tensor.FromSlice([]int64{3, 5, 7}), axes(0)}, Attrs: flat},
+		{Name: "bytes", In: []*tensor.Tensor{tensor.FromSlice([]int8{3, 5, -7, 2, 1, 4}, 3, 2), axes(0)}, Attrs: flat},
 	}
+	if r.kernel != kernels.Max && r.kernel != kernels.Min {
+		return cases
+	}
+	limits := []*tensor.Tensor{tensor.FromSlice([]int32{math.MinInt32}), tensor.FromSlice([]int8{math.MinInt8}), tensor.FromSlice([]uint8{0}), tensor.FromSlice([]int64{math.MinInt64})}
+	if r.kernel == kernels.Min {
+		limits = []*tensor.Tensor{tensor.FromSlice([]int32{math.MaxInt32}), tensor.FromSlice([]int8{math.MaxInt8}), tensor.FromSlice([]uint8{math.MaxUint8}), tensor.FromSlice([]int64{math.MaxInt64})}
+	}
+	for _, want := range limits {
+		cases = append(cases, op.Case{Name: "nothing of " + want.DType.String(), In: []*tensor.Tensor{tensor.New(want.DType, 1, 0), axes(1)}, Attrs: flat, Out: []*tensor.Tensor{want}})
+	}
+	return cases
 }
 
 func ramp(shape ...int) *tensor.Tensor {
@@ -229,6 +244,8 @@ func (r reduction) ref(c *op.Call) error {
 	}
 	y := c.Output(0, x.DType, shape...)
 	switch {
+	case x.Len() == 0 && !x.DType.IsFloat() && (r.kernel == kernels.Max || r.kernel == kernels.Min):
+		fillLimit(y, r.kernel == kernels.Min)
 	case x.DType.IsSigned() && r.signed != nil:
 		num.SetInt64s(y, each(num.Int64s(x), x.Shape, axes, r.signed))
 	case x.DType.IsUnsigned() && r.unsigned != nil:
@@ -237,6 +254,27 @@ func (r reduction) ref(c *op.Call) error {
 		num.SetFloats(y, each(num.Floats(x), x.Shape, axes, r.float))
 	}
 	return nil
+}
+
+// fillLimit gives all elements of y, integers or bool, the greatest value of their type, or the least.
+func fillLimit(y *tensor.Tensor, greatest bool) {
+	low, top := byte(0), byte(0) // bytes of the least
+	if y.DType.IsSigned() {
+		top = 0x80
+	}
+	if greatest {
+		low, top = ^low, ^top
+	}
+	if greatest && y.DType == dtype.Bool {
+		top = 1
+	}
+	size := y.DType.Bits() / 8
+	for i := range y.Data {
+		y.Data[i] = low
+		if i%size == size-1 {
+			y.Data[i] = top
+		}
+	}
 }
 
 // each gathers the elements that make one result and applies f.
@@ -279,7 +317,7 @@ func (k *kernel) Run(c *op.Call) error {
 // compile takes axes that are known when the plan is made.
 func (r reduction) compile(p *op.Prep) (op.Kernel, error) {
 	dt := p.In[0].DType
-	if dt == dtype.Bool || tensor.Count(p.InShape(0)) == 0 {
+	if tensor.Count(p.InShape(0)) == 0 {
 		return nil, nil
 	}
 	var axes []int
