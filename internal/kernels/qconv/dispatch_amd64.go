@@ -20,12 +20,12 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 var vnni = kernels{
-	level: cpu.AVX512, lanes: 16, pixels: 14, chans: 14, masked: true, largest: largest256,
+	level: cpu.AVX512, lanes: 16, tilePixels: 14, depthwisePixels: 14, masked: true, largest: largest256,
 	tile: [3][maxPixels + 1]kernel{
 		1: {1: vnni512_1x1, 2: vnni512_1x2, 3: vnni512_1x3, 4: vnni512_1x4, 5: vnni512_1x5, 6: vnni512_1x6, 7: vnni512_1x7, 8: vnni512_1x8, 9: vnni512_1x9, 10: vnni512_1x10, 11: vnni512_1x11, 12: vnni512_1x12, 13: vnni512_1x13, 14: vnni512_1x14},
 		2: {1: vnni512_2x1, 2: vnni512_2x2, 3: vnni512_2x3, 4: vnni512_2x4, 5: vnni512_2x5, 6: vnni512_2x6, 7: vnni512_2x7, 8: vnni512_2x8, 9: vnni512_2x9, 10: vnni512_2x10, 11: vnni512_2x11, 12: vnni512_2x12, 13: vnni512_2x13, 14: vnni512_2x14},
 	},
-	channels: map[[2]int][5]kernel{
+	depthwise64: map[[2]int][5]kernel{
 		{3, 1}: {1: vnni512channels_3x1_1, 2: vnni512channels_3x1_2, 3: vnni512channels_3x1_3, 4: vnni512channels_3x1_4},
 		{3, 2}: {1: vnni512channels_3x2_1, 2: vnni512channels_3x2_2, 3: vnni512channels_3x2_3, 4: vnni512channels_3x2_4},
 		{5, 1}: {1: vnni512channels_5x1_1, 2: vnni512channels_5x1_2, 3: vnni512channels_5x1_3, 4: vnni512channels_5x1_4},
@@ -43,7 +43,7 @@ var tiles = func() kernels {
 }()
 
 var avx2 = kernels{
-	level: cpu.AVX2, lanes: 8, pixels: 6, chans: 8, largest: largest256, words: true, pairsMost: 5,
+	level: cpu.AVX2, lanes: 8, tilePixels: 6, depthwisePixels: 8, largest: largest256, words: true, pairsPixels: 5,
 	tile: [3][maxPixels + 1]kernel{
 		1: {1: words256_1x1, 2: words256_1x2, 3: words256_1x3, 4: words256_1x4, 5: words256_1x5, 6: words256_1x6},
 		2: {1: words256_2x1, 2: words256_2x2, 3: words256_2x3, 4: words256_2x4, 5: words256_2x5, 6: words256_2x6},

@@ -90,7 +90,7 @@ func (p Params) channelKernels(kern *kernels) *[5]kernel {
 	if !p.depthwise() || p.Kernel[0] != p.Kernel[1] || p.Dilation[1] != 1 || p.Residual != nil || p.Parts > 1 {
 		return nil
 	}
-	k, ok := kern.channels[[2]int{p.Kernel[0], p.Stride[1]}]
+	k, ok := kern.depthwise64[[2]int{p.Kernel[0], p.Stride[1]}]
 	if !ok {
 		return nil
 	}

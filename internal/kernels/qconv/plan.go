@@ -85,7 +85,7 @@ func (pl *Plan) ScratchSize(threads int) int {
 	case !pl.copied && pl.mostBytes() == 1:
 		return 0
 	case pl.byBlocks():
-		return pl.newCut(1, threads, pl.kern.chans).chunks() * pl.blockBytes()
+		return pl.newCut(1, threads, pl.kern.depthwisePixels).chunks() * pl.blockBytes()
 	}
 	return pl.mostBytes() * (pl.rows*pl.cols*pl.p.In + slack)
 }

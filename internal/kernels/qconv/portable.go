@@ -12,8 +12,8 @@ import (
 var portable = makePortable()
 
 func makePortable() kernels {
-	k := kernels{level: cpu.Generic, lanes: 8, pixels: 4, chans: 4, masked: true, largest: portableLargest}
-	for mr := 1; mr <= k.pixels; mr++ {
+	k := kernels{level: cpu.Generic, lanes: 8, tilePixels: 4, depthwisePixels: 4, masked: true, largest: portableLargest}
+	for mr := 1; mr <= k.tilePixels; mr++ {
 		for nv := 1; nv <= 2; nv++ {
 			k.tile[nv][mr] = func(t *byte) { (*tile)(unsafe.Pointer(t)).eachPixel(nv, mr, false) }
 		}

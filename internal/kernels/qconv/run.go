@@ -114,11 +114,11 @@ func (r *Runner) mostPixels() int {
 	case r.plan.packed.tiled:
 		return amx.Rows
 	case r.plan.p.depthwise():
-		return k.chans
+		return k.depthwisePixels
 	case r.pairs():
-		return k.pairsMost
+		return k.pairsPixels
 	}
-	return k.pixels
+	return k.tilePixels
 }
 
 // image computes n images, the first of which is number i.

@@ -115,11 +115,11 @@ func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
 		case x.channels != nil:
 			s.kernels, s.most = x.channels[:], len(x.channels)-1
 		case pl.p.depthwise():
-			s.kernels, s.most = pl.kern.depthwise[:], pl.kern.chans
+			s.kernels, s.most = pl.kern.depthwise[:], pl.kern.depthwisePixels
 		case r.pairs():
-			s.kernels, s.most = pl.kern.pairs[x.vectors][:], pl.kern.pairsMost
+			s.kernels, s.most = pl.kern.pairs[x.vectors][:], pl.kern.pairsPixels
 		default:
-			s.kernels, s.most = pl.kern.tile[x.vectors][:], pl.kern.pixels
+			s.kernels, s.most = pl.kern.tile[x.vectors][:], pl.kern.tilePixels
 		}
 		if pl.flat {
 			total := r.images * pl.h.Out * pl.w.Out

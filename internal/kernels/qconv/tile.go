@@ -50,19 +50,31 @@ const maxPixels = 14
 
 // kernels is what an instruction-set level provides.
 type kernels struct {
-	level     cpu.Target
-	lanes     int // channels of a vector; a panel has one or two
-	pixels    int // the most of a tile
-	tile      [3][maxPixels + 1]kernel
-	words     bool                     // tile takes input that is widened to 16 bits
-	pairs     [3][maxPixels + 1]kernel // of bytes, where no two products of a pair saturate 16 bits; nil: tile is as fast
-	pairsMost int                      // the most pixels of pairs
-	depthwise [maxPixels + 1]kernel    // one vector of channels
-	chans     int                      // the most pixels of depthwise
-	channels  map[[2]int][5]kernel     // depthwise for 64 channels and 1 to 4 pixels, by size and stride; nil: there are none
-	strip     [2][2]kernel             // convolutions without groups in tiles, of a *strip: for signed input, for more than 16 rows; nil: there are none
-	masked    bool                     // kernels touch no channel without a bit in mask
-	largest   func(signed bool) func(dst, src *byte, n int)
+	level  cpu.Target
+	lanes  int  // channels of a vector; a panel has one or two
+	masked bool // kernels touch no channel without a bit in mask
+
+	// tile[v][p] computes p pixels, at most tilePixels, of v vectors of channels; words says
+	// that it takes input that is widened to 16 bits.
+	tile       [3][maxPixels + 1]kernel
+	tilePixels int
+	words      bool
+	// pairs is tile for bytes, where no two products of a pair saturate 16 bits; nil: tile is
+	// as fast.
+	pairs       [3][maxPixels + 1]kernel
+	pairsPixels int
+	// depthwise[p] computes p pixels, at most depthwisePixels, of one vector of channels.
+	depthwise       [maxPixels + 1]kernel
+	depthwisePixels int
+	// depthwise64[{size, stride}][p] is the same for 64 channels and 1 to 4 pixels; nil: there
+	// are none.
+	depthwise64 map[[2]int][5]kernel
+	// strip computes convolutions without groups in AMX's tiles, of a *strip: for signed input,
+	// for more than 16 rows; nil: there are none.
+	strip [2][2]kernel
+
+	// largest keeps the larger one of n bytes of dst and of src each.
+	largest func(signed bool) func(dst, src *byte, n int)
 }
 
 // view is n elements at p.

@@ -107,6 +107,7 @@ var tables = []*table{{engine: *portable[float32](), squareDiff: squareDiffBlock
 
 type table struct {
 	engine[float32]
+	// Columns of other types, by fold; nil: in steps.
 	doubles     [numFolds]columnsFunc[float64]
 	ints        [numFolds]columnsFunc[int32]
 	longs       [numFolds]columnsFunc[int64]

@@ -8,7 +8,7 @@ import (
 
 // table is one instruction-set level's kernels.
 type table struct {
-	tile1, tile2, tile4, tile8 tileFunc
+	tile1, tile2, tile4, tile8 tileFunc              // of elements of so many bytes
 	lines                      func(dst, src []byte) // as many bytes as dst has
 	repeats                    func(dst []byte)      // of the first 32 bytes
 	// rows copies rows of bytes that are 32 at least and less than longRow; ds and ss are bytes from row to row.
