@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
@@ -46,8 +47,18 @@ func (matMulCases) Cases() []op.Case {
 		{Name: "one row", In: []*tensor.Tensor{ramp([]int{1, 65}, .1), ramp([]int{65, 33}, .2)}},
 		{Name: "batches", In: []*tensor.Tensor{ramp([]int{2, 1, 4, 9}, .1), ramp([]int{3, 9, 17}, .2)}},
 		{Name: "same batches", In: []*tensor.Tensor{ramp([]int{2, 3, 4, 9}, .1), ramp([]int{2, 3, 9, 17}, .2)}},
+		{Name: "float64", In: []*tensor.Tensor{doubleRamp(2, 3, 7), doubleRamp(7, 21)}}, {Name: "float64, batches", In: []*tensor.Tensor{doubleRamp(2, 1, 1, 5), doubleRamp(3, 5, 8)}},
+		{Name: "float64 by vector", In: []*tensor.Tensor{doubleRamp(4, 9), doubleRamp(9)}}, {Name: "float64, empty", In: []*tensor.Tensor{doubleRamp(2, 0), doubleRamp(0, 9)}},
 		{Name: "empty", In: []*tensor.Tensor{tensor.FromSlice([]float32{}, 2, 0), tensor.FromSlice([]float32{}, 0, 3)}, Out: []*tensor.Tensor{tensor.FromSlice(make([]float32, 6), 2, 3)}},
 	}
+}
+
+func doubleRamp(shape ...int) *tensor.Tensor {
+	v := make([]float64, tensor.Count(shape))
+	for i := range v {
+		v[i] = float64(i%13)/7 - 0.9
+	}
+	return tensor.FromSlice(v, shape...)
 }
 
 type gemmCases struct{}
@@ -181,7 +192,12 @@ func rowsGemm(n *ir.Node, in []int) ([]int, bool) {
 	return []int{0}, true
 }
 
-func compileMatMul(p *op.Prep) (op.Kernel, error) { return linear.Compile(p, linear.Spec{}) }
+func compileMatMul(p *op.Prep) (op.Kernel, error) {
+	if p.In[0].DType == dtype.Float64 {
+		return newDoubles(p)
+	}
+	return linear.Compile(p, linear.Spec{})
+}
 
 // compileGemm leaves a scaled C that is not a whole matrix to the reference:
 // exporters write beta = 1 there.

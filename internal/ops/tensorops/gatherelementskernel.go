@@ -112,15 +112,29 @@ func gatherRange[T uint8 | uint16 | uint32 | uint64, I int32 | int64](k *element
 // gatherLine gathers elements of one line.
 func gatherLine[T uint8 | uint16 | uint32 | uint64, I int32 | int64](dst, line []T, ids []I) error {
 	dst = dst[:len(ids)]
-	for i, id := range ids {
-		at := int(id)
-		if uint(at) >= uint(len(line)) {
-			var err error
-			if at, err = element(at, len(line)); err != nil {
+	for i := 0; i < len(ids); {
+		i += gatherFours(dst[i:], line, ids[i:])
+		for end := min(i+4, len(ids)); i < end; i++ {
+			at, err := element(int(ids[i]), len(line))
+			if err != nil {
 				return err
 			}
+			dst[i] = line[at]
 		}
-		dst[i] = line[at]
 	}
 	return nil
+}
+
+// gatherFours gathers four elements at a time, until an index is negative or out of range; it returns how many.
+func gatherFours[T uint8 | uint16 | uint32 | uint64, I int32 | int64](dst, line []T, ids []I) int {
+	n := uint(len(line))
+	for i := 0; i+4 <= len(ids) && i+4 <= len(dst); i += 4 {
+		x, y := ids[i:i+4:i+4], dst[i:i+4:i+4]
+		a, b, c, d := uint(x[0]), uint(x[1]), uint(x[2]), uint(x[3])
+		if a >= n || b >= n || c >= n || d >= n {
+			return i
+		}
+		y[0], y[1], y[2], y[3] = line[a], line[b], line[c], line[d]
+	}
+	return len(ids) &^ 3
 }
