@@ -21,8 +21,32 @@ func packPanels() {
 	}
 	simplePanel("Q4_0", 4)
 	simplePanel("Q8_0", 8)
-	superPanelQ4K(order)
+	minimumPanel("Q4_1", false)
+	minimumPanel("Q5_1", true)
+	panelQ5_0()
+	panelMXFP4()
+	superPanelQ4K(order, false)
+	superPanelQ4K(order, true)
 	superPanelQ6K(order)
+	superPanelQ2K(order)
+	superPanelQ3K(order)
+	superPanelIQ4XS(order)
+}
+
+func init() { families["blockq_pack"] = packPanels }
+
+// rowReader addresses four rows.
+type rowReader struct{ p, stride, three reg.GPVirtual }
+
+// at is where some bytes of row i are.
+func (r *rowReader) at(i, disp int) Mem {
+	switch i {
+	case 0:
+		return Mem{Base: r.p, Disp: disp}
+	case 3:
+		return Mem{Base: r.p, Index: r.three, Scale: 1, Disp: disp}
+	}
+	return Mem{Base: r.p, Index: r.stride, Scale: uint8(i), Disp: disp}
 }
 
 // panelPacker is what the kernels share: 16 rows by four pointers.
@@ -80,8 +104,7 @@ func (p *panelPacker) each(packed int, body func()) {
 
 // row is where some bytes of a row are.
 func (p *panelPacker) row(i, disp int) Mem {
-	r := &p.rows[i/4]
-	return r.at(r.p, i%4, disp)
+	return p.rows[i/4].at(i%4, disp)
 }
 
 // pair reads 16 bytes of rows i and i+4 into the lanes of a vector.
@@ -194,32 +217,43 @@ func (p *panelPacker) bytes(first, second reg.VecVirtual, to [4]int) {
 	}
 }
 
+// scales writes what is in the low and the high halves of the words of 16 rows: a number of
+// each row, and then another of each.
+func (p *panelPacker) scales(to int, first, second reg.VecVirtual) {
+	for v := range 2 {
+		x, y := YMM(), YMM()
+		for i, half := range []reg.VecVirtual{x, y} {
+			w := []reg.VecVirtual{first, second}[i]
+			if v == 0 {
+				VPSLLD(Imm(16), w, half)
+				VPSRLD(Imm(16), half, half)
+			} else {
+				VPSRLD(Imm(16), w, half)
+			}
+		}
+		VPACKUSDW(y, x, x)
+		VPERMQ(Imm(0xd8), x, x)
+		VMOVUPS(x, Mem{Base: p.dst, Disp: to + 2*cols*v})
+	}
+}
+
 // superPanelQ4K writes the kernel of Q4_K: two scales, and of eight groups a scale and a
-// minimum of 6 bits and codes of 4.
-func superPanelQ4K(order Mem) {
-	const header, group = 4 * cols, 2*cols + 4*64
-	p := newPanelPacker("Q4_K", 144)
+// minimum of 6 bits and codes of 4. Those of Q5_K have a fifth bit, which lies before.
+func superPanelQ4K(order Mem, fifth bool) {
+	const header = 4 * cols
+	name, block, group, codes := "Q4_K", 144, 2*cols+4*64, 16
+	if fifth {
+		name, block, group, codes = "Q5_K", 176, 2*cols+5*64, 48
+	}
+	p := newPanelPacker(name, block)
 	p.order, p.mask = order, lowHalves()
 	six := YMM()
 	VPSLLW(Imm(2), p.mask, six) // bits 2 to 5
 	VPOR(p.mask, six, six)      // and 0 to 3
 	p.each(header+8*group, func() {
 		words := [2][]reg.VecVirtual{p.words(0, 0), p.words(1, 0)}
-		for v := range 2 { // d, and then dmin
-			x, y := YMM(), YMM()
-			for half, to := range []reg.VecVirtual{x, y} {
-				if v == 0 {
-					VPSLLD(Imm(16), words[half][0], to)
-					VPSRLD(Imm(16), to, to)
-				} else {
-					VPSRLD(Imm(16), words[half][0], to)
-				}
-			}
-			VPACKUSDW(y, x, x)
-			VPERMQ(Imm(0xd8), x, x)
-			VMOVUPS(x, Mem{Base: p.dst, Disp: 2 * cols * v})
-		}
-		for g := range 2 { // four groups each
+		p.scales(0, words[0][0], words[1][0]) // d, and then dmin
+		for g := range 2 {                    // four groups each
 			for v := range 2 { // scales, and then minimums
 				var x [2]reg.VecVirtual
 				for half := range x {
@@ -249,7 +283,10 @@ func superPanelQ4K(order Mem) {
 			}
 		}
 		for i := range 4 {
-			p.nibbles(header+2*i*group+2*cols, group, 16+32*i)
+			p.nibbles(header+2*i*group+2*cols, group, codes+32*i)
+		}
+		if fifth {
+			p.bits(header+2*cols+4*64, group, 16)
 		}
 	})
 }
@@ -262,19 +299,11 @@ func superPanelQ6K(order Mem) {
 	p.order, p.mask = order, lowHalves()
 	p.each(header+8*group, func() {
 		p.halves(0, 208)
-		first, second := p.words(0, 192), p.words(1, 192)
-		for w := range first { // the scales of two groups
-			at := header + 2*w*group
-			p.bytes(first[w], second[w], [4]int{at, at + cols, at + group, at + group + cols})
-		}
+		p.groupBytes(header, group, p.words(0, 192), p.words(1, 192))
 		for i := range 4 {
 			p.nibbles(header+(i/2*4+i%2)*group+2*cols, 2*group, 32*i)
 		}
-		for i := range 2 {
-			for half := range 2 {
-				p.pairs(header+4*i*group+2*cols+4*64+32*half, group, 8*half, 128+32*i)
-			}
-		}
+		p.quarters(header+2*cols+4*64, group, 128)
 	})
 }
 

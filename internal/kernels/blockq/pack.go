@@ -135,9 +135,7 @@ func (p *Packed) packPanel(dst, rows []byte, rowBytes int) {
 	size := p.format.Bytes()
 	var pairs func([]byte, []byte, int)
 	if n == cols {
-		if pairs = l.packVectors(); pairs == nil {
-			pairs = l.packPairs()
-		}
+		pairs = l.packPairs()
 	}
 	for b := 0; b < rowBytes; b, dst = b+size, dst[l.unitBytes():] {
 		at, unit := rows[b:], dst[:l.unitBytes()]

@@ -4,16 +4,6 @@
 
 package blockq
 
-// brings 16 bytes of each of 16 rows, which lie stride bytes apart, into four vectors of a panel.
-//
-//go:noescape
-func zipQuadsAVX2(dst *byte, src *byte, stride int)
-
-// brings 4 bits of each of 32 bytes of 16 rows, which lie stride bytes apart, into four vectors of a panel, and the other 4 bits into those apart bytes on.
-//
-//go:noescape
-func zipNibblesAVX2(dst *byte, src *byte, stride int, apart int)
-
 // packs so many blocks of Q4_0 of each of 16 rows, which lie stride bytes apart.
 //
 //go:noescape
@@ -24,12 +14,52 @@ func packQ4_0AVX2(dst *byte, src *byte, stride int, blocks int)
 //go:noescape
 func packQ8_0AVX2(dst *byte, src *byte, stride int, blocks int)
 
+// packs so many blocks of Q4_1 of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ4_1AVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q5_1 of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ5_1AVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q5_0 of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ5_0AVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of MXFP4 of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packMXFP4AVX2(dst *byte, src *byte, stride int, blocks int)
+
 // packs so many blocks of Q4_K of each of 16 rows, which lie stride bytes apart.
 //
 //go:noescape
 func packQ4_KAVX2(dst *byte, src *byte, stride int, blocks int)
 
+// packs so many blocks of Q5_K of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ5_KAVX2(dst *byte, src *byte, stride int, blocks int)
+
 // packs so many blocks of Q6_K of each of 16 rows, which lie stride bytes apart.
 //
 //go:noescape
 func packQ6_KAVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q2_K of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ2_KAVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of Q3_K of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packQ3_KAVX2(dst *byte, src *byte, stride int, blocks int)
+
+// packs so many blocks of IQ4_XS of each of 16 rows, which lie stride bytes apart.
+//
+//go:noescape
+func packIQ4_XSAVX2(dst *byte, src *byte, stride int, blocks int)

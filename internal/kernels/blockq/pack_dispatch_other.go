@@ -2,4 +2,4 @@
 
 package blockq
 
-func packKernelsOf() *packKernels { return nil }
+func packKernelsOf() packKernels { return nil }
