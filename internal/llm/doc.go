@@ -15,6 +15,7 @@
 //	choose.go       the next token of each sequence whose tokens are all computed
 //	sample          how one is chosen from logits (package sample)
 //	reader.go       text from tokens, stop strings, events to the caller
+//	packing.go      weights are packed for the kernels between steps, a piece at a time
 //
 // model.go and source.go load a model, arch states its graph, encode.go has the models
 // that make vectors.

@@ -15,9 +15,8 @@ import (
 type engine struct {
 	run      func(context.Context, []work) ([][]float32, error) // computes a step
 	copy     func(blockCopy)
-	spare    func() bool   // does some milliseconds of what waits for there to be nothing else to do; false: nothing does
-	owed     time.Duration // to what waits, by the time that answers took
-	pool     *pool.Pool    // chooses tokens
+	packing  packing
+	pool     *pool.Pool // chooses tokens
 	eos      []int32
 	context  int // tokens of a sequence, at most
 	maxQueue int
@@ -29,8 +28,7 @@ type engine struct {
 	aborted []*request
 	enders  []ender // choices that their readers have ended
 	closed  bool
-	nudged  bool // spare may have something to do again
-	waiting int  // requests that have no running sequence yet
+	waiting int // requests that have no running sequence yet
 	number  uint64
 	stats   textgen.Stats
 
@@ -45,8 +43,8 @@ type ender struct {
 	choice int
 }
 
-func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), spare func() bool, p *pool.Pool, s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
-	e := &engine{run: run, copy: cp, spare: spare, pool: p, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
+func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), pack func() bool, p *pool.Pool, s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
+	e := &engine{run: run, copy: cp, packing: packing{piece: pack}, pool: p, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
 	e.wake = sync.NewCond(&e.mu)
 	e.stats = newStats()
 	go e.loop()
@@ -69,14 +67,6 @@ func (e *engine) submit(r *request) error {
 	e.arrived = append(e.arrived, r)
 	e.wake.Signal()
 	return nil
-}
-
-// nudge has the loop look for what there is to do.
-func (e *engine) nudge() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.nudged = true
-	e.wake.Signal()
 }
 
 // abort ends a request whose reader has gone.
@@ -143,7 +133,7 @@ func (e *engine) turn() (more bool) {
 	e.sched.computed(e.step)
 	e.choose(logits)
 	e.account(decided.Sub(start)+time.Since(computed), time.Since(start))
-	e.share(time.Since(start))
+	e.packBetween(time.Since(start))
 	return true
 }
 
@@ -180,9 +170,8 @@ func (e *engine) receive() bool {
 	for more := true; !e.closed && e.sched.idle() && len(e.arrived) == 0; {
 		e.drop()
 		e.pool.Release()
-		if more || e.nudged {
-			e.nudged = false
-			more = e.useSpare()
+		if more || e.packing.again {
+			more = e.packIdle()
 		} else {
 			e.wake.Wait()
 			more = true
@@ -195,50 +184,6 @@ func (e *engine) receive() bool {
 	e.arrived = e.arrived[:0]
 	e.drop()
 	return !e.closed
-}
-
-// useSpare does some of what waits, without the lock.
-func (e *engine) useSpare() (more bool) {
-	e.mu.Unlock()
-	defer e.mu.Lock()
-	return e.doSpare()
-}
-
-// doSpare does some of what waits. What panics is not tried again.
-func (e *engine) doSpare() (more bool) {
-	defer func() {
-		if recover() != nil {
-			more = false
-		}
-	}()
-	return e.spare()
-}
-
-// spareShare is the part of the time of answers in which what waits is done too, if there
-// is always something else to do.
-const spareShare = 8
-
-// mostOwed bounds what is owed, either way: steps that took long, or a process that was
-// stopped for a while, decide little about later steps.
-const mostOwed = 100 * time.Millisecond
-
-// share does some of what waits after a step that took so long, if it is due. Prompts,
-// which hardly gain by it, don't count.
-func (e *engine) share(took time.Duration) {
-	if e.step[0].role() != 0 {
-		return
-	}
-	if e.owed = min(e.owed+took/spareShare, mostOwed); e.owed < 0 {
-		return
-	}
-	e.pool.Release()
-	defer e.pool.Keep()
-	start := time.Now()
-	if e.doSpare() {
-		e.owed = max(e.owed-time.Since(start), -mostOwed)
-	} else {
-		e.owed = 0
-	}
 }
 
 // drop ends what its readers do not want any more.

@@ -272,17 +272,17 @@ func TestQueueIsBounded(t *testing.T) {
 	e.close()
 }
 
-// A nudge that comes while the loop looks for what to do is not lost.
-func TestNudgeDuringSpare(t *testing.T) {
+// What is to be packed since, while the loop packs a piece, is not forgotten.
+func TestPackAgain(t *testing.T) {
 	looks, goOn := make(chan struct{}), make(chan struct{})
 	e := newEngine(nil, nil, func() bool { looks <- struct{}{}; <-goOn; return false }, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
 	<-looks
-	e.nudge()
+	e.packAgain()
 	goOn <- struct{}{}
 	select {
 	case <-looks:
 	case <-time.After(5 * time.Second):
-		t.Fatal("the loop waits, though there may be something to do since")
+		t.Fatal("the loop waits, though there may be something to pack since")
 	}
 	close(goOn)
 	e.close()

@@ -238,7 +238,7 @@ func (m *Model) Warm() error {
 	if err := m.runner.plan([]work{{q, 1}}); err != nil {
 		return err
 	}
-	m.engine.nudge()
+	m.engine.packAgain()
 	return nil
 }
 

@@ -29,7 +29,7 @@ func TestEngineOutlivesPanics(t *testing.T) {
 				}
 				return rows, err
 			}
-			e := newEngine(run, m.copy, func() bool { panic("nothing else to do") }, m.pool, newScheduler(blocksFor(512), 32, 4, true), []int32{1}, 512, 100)
+			e := newEngine(run, m.copy, func() bool { panic("packing") }, m.pool, newScheduler(blocksFor(512), 32, 4, true), []int32{1}, 512, 100)
 			defer e.close()
 			want := tokensOf(t, m.engine(512, 32, 4), ask([]int32{3, 4, 5}, 12))
 
