@@ -12,8 +12,8 @@ func init() {
 	})
 }
 
-// inBlocks gives f the part of a tile whose sides are multiples of a block's,
-// and leaves the edges to Go.
+// inBlocks gives f the part of a tile whose sides are multiples of a block's, and then the blocks at its ends, some of
+// it once more. Tiles that are smaller than a block are left to Go.
 func inBlocks[T any](side int, f func(dst, src *byte, ds, ss, h, w int)) tileFunc {
 	var z T
 	size := int(unsafe.Sizeof(z))
@@ -23,12 +23,18 @@ func inBlocks[T any](side int, f func(dst, src *byte, ds, ss, h, w int)) tileFun
 			tile[T](dst, src, ds, ss, h, w)
 			return
 		}
-		f((*byte)(dst), (*byte)(src), ds, ss, bh, bw)
+		part := func(i, j, h, w int) {
+			f((*byte)(unsafe.Add(dst, (j*ds+i)*size)), (*byte)(unsafe.Add(src, (i*ss+j)*size)), ds, ss, h, w)
+		}
+		part(0, 0, bh, bw)
 		if bw < w {
-			tile[T](unsafe.Add(dst, bw*ds*size), unsafe.Add(src, bw*size), ds, ss, bh, w-bw)
+			part(0, w-side, bh, side)
 		}
 		if bh < h {
-			tile[T](unsafe.Add(dst, bh*size), unsafe.Add(src, bh*ss*size), ds, ss, h-bh, w)
+			part(h-side, 0, side, bw)
+		}
+		if bh < h && bw < w {
+			part(h-side, w-side, side, side)
 		}
 	}
 }
