@@ -115,15 +115,7 @@ func (p Params) OutSpatial(spatial []int) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return outSizes(dims), nil
-}
-
-func outSizes(dims []window.Dim) []int {
-	out := make([]int, len(dims))
-	for i, d := range dims {
-		out[i] = d.Out
-	}
-	return out
+	return window.OutSizes(dims), nil
 }
 
 // WeightCount is the number of weights: Out × In/Groups × kernel.

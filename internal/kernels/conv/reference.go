@@ -15,7 +15,7 @@ func Reference(p Params, spatial []int, n int, x, w, bias, residual, out []float
 	if err != nil {
 		return err
 	}
-	inSize, outSize := product(spatial), product(outSizes(dims))
+	inSize, outSize := product(spatial), product(window.OutSizes(dims))
 	cg, og, taps := p.In/p.Groups, p.Out/p.Groups, product(p.Kernel)
 	walk := newWalk(dims)
 	for i := range n {

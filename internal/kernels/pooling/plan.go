@@ -44,7 +44,7 @@ func New(p Params, channels int, spatial []int, level cpu.Target, blocked bool) 
 	for len(padded) < 3 {
 		padded = append([]window.Dim{one}, padded...)
 	}
-	pl := &Plan{kind: p.Kind, channels: channels, in: spatial, out: outSizes(dims), block: 1, depth: padded[0]}
+	pl := &Plan{kind: p.Kind, channels: channels, in: spatial, out: window.OutSizes(dims), block: 1, depth: padded[0]}
 	pl.grid = window.NewGrid(padded[1], padded[2])
 	pl.grid.CountPadding = p.CountIncludePad
 	pl.grid.CI = 1

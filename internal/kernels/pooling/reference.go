@@ -15,7 +15,7 @@ func Reference(p Params, planes int, spatial []int, x, out []float32, indices []
 	if err != nil {
 		return err
 	}
-	in, size := product(spatial), product(outSizes(dims))
+	in, size := product(spatial), product(window.OutSizes(dims))
 	for i := range planes {
 		for j := range size {
 			w := visit{dims: dims, plane: x[i*in : (i+1)*in], best: float32(math.Inf(-1)), at: -1, padded: paddedTaps(dims, j)}

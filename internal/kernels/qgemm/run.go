@@ -411,13 +411,16 @@ func (t *Task) setColumns(w *workspace, row, j int) {
 	}
 	x.colBias = at(t.ColBias, col)
 	x.residual = at(t.Residual, row*t.ResidualStride+col)
-	c := w.cOff + row*t.C.Stride + col
+	x.c = t.C.at(w.cOff + row*t.C.Stride + col)
+}
+
+// at is element i of the one kind that there is.
+func (c *Output) at(i int) unsafe.Pointer {
 	switch {
-	case t.C.Int != nil:
-		x.c = at(t.C.Int, c)
-	case t.C.Float != nil:
-		x.c = at(t.C.Float, c)
-	default:
-		x.c = at(t.C.Byte, c)
+	case c.Int != nil:
+		return at(c.Int, i)
+	case c.Float != nil:
+		return at(c.Float, i)
 	}
+	return at(c.Byte, i)
 }

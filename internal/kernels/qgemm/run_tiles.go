@@ -273,15 +273,7 @@ func (t *Task) setStripColumns(w *workspace, row, panel int) {
 	}
 	x.colBias = at(t.ColBias, col)
 	x.residual = at(t.Residual, row*t.ResidualStride+col)
-	c := w.cOff + row*t.C.Stride + col
-	switch {
-	case t.C.Int != nil:
-		x.c = at(t.C.Int, c)
-	case t.C.Float != nil:
-		x.c = at(t.C.Float, c)
-	default:
-		x.c = at(t.C.Byte, c)
-	}
+	x.c = t.C.at(w.cOff + row*t.C.Stride + col)
 }
 
 func bit(b bool) int {

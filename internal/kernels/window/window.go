@@ -40,6 +40,15 @@ func OutSize(in, kernel, stride, dilation, begin, end int, ceil bool) int {
 	return n
 }
 
+// OutSizes is the sizes of the output along dimensions.
+func OutSizes(dims []Dim) []int {
+	out := make([]int, len(dims))
+	for i, d := range dims {
+		out[i] = d.Out
+	}
+	return out
+}
+
 // First is the input index of tap 0 for output o; negative inside the padding.
 func (d Dim) First(o int) int { return o*d.Stride - d.Begin }
 
