@@ -143,7 +143,7 @@ func (r *resizing) byScales(axes []int, scales []float32) error {
 	}
 	for i, a := range axes {
 		s := float64(scales[i])
-		size := math.Floor(s * float64(r.axes[a].in))
+		size := scaledSize(r.axes[a].in, scales[i])
 		if !(s > 0) || size > tensor.MaxElements {
 			return fmt.Errorf("scales[%d] is %v, expected a positive number that keeps the size below %d", i, s, tensor.MaxElements)
 		}
@@ -264,7 +264,7 @@ func resizeInfer(c *op.Infer) error {
 		case len(sizes) == len(axes) && stretch:
 			s[a] = sizes[i]
 		case len(o.scales) == len(axes):
-			s[a] = scaledDim(s[a], float64(o.scales[i]))
+			s[a] = scaledDim(s[a], o.scales[i])
 		default:
 			s[a] = shape.Unknown()
 		}
@@ -273,11 +273,16 @@ func resizeInfer(c *op.Infer) error {
 	return nil
 }
 
+// scaledSize is the floor of n × scale, whose product is float32 as in ONNX's own shape inference: 0.7 of 10 are 7,
+// though the nearest float32 to 0.7 is below it.
+func scaledSize(n int, scale float32) float64 { return math.Floor(float64(float32(n) * scale)) }
+
 // scaledDim is the floor of d × scale, for scales that are fractions with a
 // small power of two below.
-func scaledDim(d shape.Dim, scale float64) shape.Dim {
+func scaledDim(d shape.Dim, by float32) shape.Dim {
+	scale := float64(by)
 	if n, fixed := d.Int(); fixed && scale > 0 && scale < tensor.MaxElements {
-		return shape.Const(int(math.Floor(float64(n) * scale)))
+		return shape.Const(int(scaledSize(n, by)))
 	}
 	for _, q := range []int{1, 2, 4, 8, 16, 32} {
 		if p := scale * float64(q); p == math.Floor(p) && p > 0 && p < 1<<20 {
@@ -385,6 +390,8 @@ func (resizeCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}, 1, 1, 4, 4)}},
 		{Name: "nearest", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 1.7, 0.6)}},
 		{Name: "nearest from the second", Attrs: map[string]ir.Attr{"nearest_mode": ir.Str("ceil")}, In: []*tensor.Tensor{x, nil, scales(1, 1, 1, 0.4)}},
+		{Name: "a size just below a whole one", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 10), nil, scales(0.7)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 3, 4, 6, 7, 9}, 7)}},
 		{Name: "nearest batch", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(2, 1, 1, 1)}},
 		{Name: "linear", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2, 2)}},
 		{Name: "linear corners", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{x, nil, nil, tensor.FromSlice([]int64{2, 3, 9, 4})}},
