@@ -25,6 +25,7 @@ var simplify = []pass.Pass{
 	clean.ScatterRows,
 	clean.Chains,
 	clean.Slices,
+	clean.Gathers,
 	clean.Reshapes,
 	clean.Transposes,
 	clean.SinkTransposes,

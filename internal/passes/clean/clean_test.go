@@ -16,6 +16,8 @@ func TestGoldens(t *testing.T) {
 		{"common", []pass.Pass{Common}},
 		{"chains", []pass.Pass{Chains}},
 		{"slices", []pass.Pass{Slices}},
+		{"gathers", []pass.Pass{Gathers}},
+		{"gathers_not", []pass.Pass{Gathers}},
 		{"reshapes", []pass.Pass{Reshapes}},
 		{"transposes", []pass.Pass{Transposes, Views}},
 		{"sink", []pass.Pass{Transposes, SinkTransposes}},
