@@ -198,7 +198,11 @@ func slicedDim(start, end shape.Dim, step int, d shape.Dim) (shape.Dim, error) {
 	case !bFixed && !end.NonNegative():
 		return shape.Unknown(), nil
 	}
-	return hi.Sub(lo), nil
+	size := hi.Sub(lo)
+	if n, fixed := size.Int(); fixed && n < 0 { // such as from the last to the one before it
+		return shape.Const(0), nil
+	}
+	return size, nil
 }
 
 func sliceContent(c *op.Infer, elems []shape.Dim, start, end shape.Dim, step int) {
