@@ -43,18 +43,6 @@ var erfLarge = []float64{0.00032056443160399795, 1.1271716356277466, 0.638012170
 var normalTail = []float64{0.472053200006485, -0.09670346975326538, 0.013999597169458866, 0.028599977493286133, -0.03219728544354439,
 	0.017940208315849304, -0.005004288628697395, -0.0003036941634491086, 0.0006927174399606884, -6.0770147683797404e-05, -7.169124000938609e-05}
 
-// tailLog has log₂(Φ(-a)·e^(a²/2)) = -2 + u·tailLog(u) with u = a - tailLogAt for 0 ≤ a ≤
-// geluMost: 2^-28. exp2Near has 2^f for |f| ≤ 1/2: 2^-28.
-var (
-	tailLog  = []float64{-0.733070969581604, 0.13644152879714966, -0.026492353528738022, 0.0045046815648674965, -0.0005748839466832578, 2.579531428636983e-05, 1.2324525414442178e-05, -4.5645788304682355e-06, 8.958697890193434e-07, -1.1144948786068198e-07, 8.216566982355289e-09, -2.732954695883194e-10}
-	exp2Near = []float64{1, 0.6931471824645996, 0.24022647738456726, 0.05550326034426689, 0.00961846299469471, 0.0013401483884081244, 0.00015351272304542363}
-)
-
-const (
-	tailLogAt = 1.087643027305603
-	geluMost  = 5.6
-)
-
 // reduceExp splits x = n·ln2 + r for |x| below 2^20: adding 3·2^22 rounds to an
 // integer, in fewer steps than the rounding instruction.
 func (v rows) reduceExp(x reg.VecVirtual) (n, r reg.VecVirtual) {
@@ -295,40 +283,15 @@ func (v rows) oneMinus(a, b reg.VecVirtual) reg.VecVirtual {
 	return r
 }
 
-// gelu is x·Φ(x): max(x, 0) - |x|·Φ(-|x|), with Φ(-a) = 2^(z - 2 + u·tailLog(u)) where
-// z = -a²·log₂e/2, in two float32, and u = a - tailLogAt. Below -geluMost the exponent
-// has too few digits.
+// gelu is x·Φ(x), down to -geluMost from polynomials of pieces.
 func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
-	var y reg.VecVirtual
-	if v.wide {
-		y = v.geluByPieces(x)
-	} else {
-		y = v.geluNear(x)
-	}
+	y := v.geluByPieces(x)
 	far := v.cmp(ltOQ, x, fconst(-geluMost))
 	near := newLabel("near")
 	v.unlessAny(far, near)
 	VMOVAPS(v.pick(far, v.geluFar(x), y), y)
 	Label(near)
 	return y
-}
-
-// geluNear is gelu down to -geluMost.
-func (v rows) geluNear(x reg.VecVirtual) reg.VecVirtual {
-	const toInteger = 3 << 22
-	a := v.atMost(v.abs(x), fconst(geluMost))
-	u := v.sub(a, fconst(tailLogAt))
-	q := v.poly(u, tailLog...)
-	hi := v.mul(a, a)
-	lo := v.fms(a, a, hi)
-	scale := v.load(fconst(-0.7213475108146667))
-	z := v.mul(hi, scale)
-	rest := v.fma(hi, fconst(-9.629815167500055e-09), v.fms(hi, scale, z))
-	rest = v.fma(lo, scale, rest)
-	n := v.sub(v.add(v.fma(q, u, z), fconst(toInteger-2)), fconst(toInteger))
-	f := v.add(v.fma(q, u, v.sub(v.sub(z, n), fconst(2))), rest)
-	phi := v.scale(v.poly(f, exp2Near...), n)
-	return v.fnma(a, phi, v.atLeast(x, fconst(0)))
 }
 
 // geluFar is gelu for x < 0 from Φ(x) with the square's rounding error put back.

@@ -1999,35 +1999,33 @@ TEXT ·geluAVX2(SB), NOSPLIT, $0-60
 
 each:
 	VMOVUPS (CX), Y0; VANDPS word7fffffff<>+0(SB), Y0, Y1; VMOVUPS word40b33333<>+0(SB), Y2; VMINPS Y1, Y2, Y1
-	VSUBPS word3f8b37e3<>+0(SB), Y1, Y2; VMOVUPS wordaf963eeb<>+0(SB), Y3; VFMADD213PS word320d28d8<>+0(SB), Y2, Y3
-	VFMADD213PS wordb3ef5601<>+0(SB), Y2, Y3; VFMADD213PS word35707bb4<>+0(SB), Y2, Y3
-	VFMADD213PS wordb699296f<>+0(SB), Y2, Y3; VFMADD213PS word374ec56f<>+0(SB), Y2, Y3
-	VFMADD213PS word37d86304<>+0(SB), Y2, Y3; VFMADD213PS wordba16b3cf<>+0(SB), Y2, Y3
-	VFMADD213PS word3b939c02<>+0(SB), Y2, Y3; VFMADD213PS wordbcd9067e<>+0(SB), Y2, Y3
-	VFMADD213PS word3e0bb754<>+0(SB), Y2, Y3; VFMADD213PS wordbf3baa8a<>+0(SB), Y2, Y3; VMULPS Y1, Y1, Y4; VMOVAPS Y4, Y5
-	VFMSUB231PS Y1, Y1, Y5; VMOVUPS wordbf38aa3b<>+0(SB), Y6; VMULPS Y6, Y4, Y7; VMOVAPS Y7, Y8; VFMSUB231PS Y6, Y4, Y8
-	VMOVAPS Y8, Y8; VFMADD231PS wordb2257060<>+0(SB), Y4, Y8; VMOVAPS Y8, Y4; VFMADD231PS Y6, Y5, Y4; VMOVAPS Y7, Y5
-	VFMADD231PS Y2, Y3, Y5; VADDPS word4b3ffffe<>+0(SB), Y5, Y5; VSUBPS word4b400000<>+0(SB), Y5, Y5; VSUBPS Y5, Y7, Y6
-	VSUBPS word40000000<>+0(SB), Y6, Y6; VMOVAPS Y6, Y6; VFMADD231PS Y2, Y3, Y6; VADDPS Y4, Y6, Y2
-	VMOVUPS word3920f842<>+0(SB), Y3; VFMADD213PS word3aafa7eb<>+0(SB), Y2, Y3; VFMADD213PS word3c1d96c2<>+0(SB), Y2, Y3
-	VFMADD213PS word3d635763<>+0(SB), Y2, Y3; VFMADD213PS word3e75fdee<>+0(SB), Y2, Y3
-	VFMADD213PS word3f317218<>+0(SB), Y2, Y3; VFMADD213PS word3f800000<>+0(SB), Y2, Y3; VCVTPS2DQ Y5, Y2
-	VPSRAD $0x01, Y2, Y4; VPSUBD Y4, Y2, Y2; VPADDD word0000007f<>+0(SB), Y4, Y4; VPSLLD $0x17, Y4, Y4; VMULPS Y4, Y3, Y3
-	VPADDD word0000007f<>+0(SB), Y2, Y2; VPSLLD $0x17, Y2, Y2; VMULPS Y2, Y3, Y2
-	VMOVUPS word00000000<>+0(SB), Y3; VMAXPS Y0, Y3, Y3; VMOVAPS Y3, Y3; VFNMADD231PS Y2, Y1, Y3
-	VCMPPS $0x11, wordc0b33333<>+0(SB), Y0, Y1; VTESTPS Y1, Y1
+	VMOVUPS word4b400000<>+0(SB), Y2; VMOVAPS Y2, Y2; VFMADD231PS word40311fd4<>+0(SB), Y1, Y2
+	VSUBPS word4b400000<>+0(SB), Y2, Y3; VMOVAPS Y1, Y4; VFNMADD231PS word3eb90000<>+0(SB), Y3, Y4; VPSLLD $0x1c, Y2, Y3
+	VPERMPS geluPower8<>+0(SB), Y2, Y5; VPERMPS geluPower8<>+32(SB), Y2, Y6; VBLENDVPS Y3, Y6, Y5, Y5
+	VPERMPS geluPower7<>+0(SB), Y2, Y6; VPERMPS geluPower7<>+32(SB), Y2, Y7; VBLENDVPS Y3, Y7, Y6, Y6
+	VFMADD213PS Y6, Y4, Y5; VPERMPS geluPower6<>+0(SB), Y2, Y6; VPERMPS geluPower6<>+32(SB), Y2, Y7
+	VBLENDVPS Y3, Y7, Y6, Y6; VFMADD213PS Y6, Y4, Y5; VPERMPS geluPower5<>+0(SB), Y2, Y6
+	VPERMPS geluPower5<>+32(SB), Y2, Y7; VBLENDVPS Y3, Y7, Y6, Y6; VFMADD213PS Y6, Y4, Y5
+	VPERMPS geluPower4<>+0(SB), Y2, Y6; VPERMPS geluPower4<>+32(SB), Y2, Y7; VBLENDVPS Y3, Y7, Y6, Y6
+	VFMADD213PS Y6, Y4, Y5; VPERMPS geluPower3<>+0(SB), Y2, Y6; VPERMPS geluPower3<>+32(SB), Y2, Y7
+	VBLENDVPS Y3, Y7, Y6, Y6; VFMADD213PS Y6, Y4, Y5; VPERMPS geluPower2<>+0(SB), Y2, Y6
+	VPERMPS geluPower2<>+32(SB), Y2, Y7; VBLENDVPS Y3, Y7, Y6, Y6; VFMADD213PS Y6, Y4, Y5
+	VPERMPS geluPower1<>+0(SB), Y2, Y6; VPERMPS geluPower1<>+32(SB), Y2, Y7; VBLENDVPS Y3, Y7, Y6, Y6
+	VFMADD213PS Y6, Y4, Y5; VPERMPS geluPower0<>+0(SB), Y2, Y6; VPERMPS geluPower0<>+32(SB), Y2, Y2
+	VBLENDVPS Y3, Y2, Y6, Y6; VFMADD213PS Y6, Y4, Y5; VMOVUPS word00000000<>+0(SB), Y2; VMAXPS Y0, Y2, Y2; VMOVAPS Y2, Y2
+	VFNMADD231PS Y5, Y1, Y2; VCMPPS $0x11, wordc0b33333<>+0(SB), Y0, Y1; VTESTPS Y1, Y1
 	JEQ          near1
-	VANDPS word7fffffff<>+0(SB), Y0, Y0; VMOVUPS word4169999a<>+0(SB), Y2; VMINPS Y0, Y2, Y0
-	VSUBPS word40800000<>+0(SB), Y0, Y2; VADDPS word40800000<>+0(SB), Y0, Y4
+	VANDPS word7fffffff<>+0(SB), Y0, Y0; VMOVUPS word4169999a<>+0(SB), Y3; VMINPS Y0, Y3, Y0
+	VSUBPS word40800000<>+0(SB), Y0, Y3; VADDPS word40800000<>+0(SB), Y0, Y4
 	VMOVUPS word7ef311c3<>+0(SB), Y5; VPSUBD Y4, Y5, Y5; VMOVUPS word3f800000<>+0(SB), Y6; VFNMADD231PS Y5, Y4, Y6
 	VMOVAPS Y5, Y7; VFMADD231PS Y6, Y5, Y7; VMOVUPS word3f800000<>+0(SB), Y5; VFNMADD231PS Y7, Y4, Y5; VMOVAPS Y7, Y6
 	VFMADD231PS Y5, Y7, Y6; VMOVUPS word3f800000<>+0(SB), Y5; VFNMADD231PS Y6, Y4, Y5; VMOVAPS Y6, Y4
-	VFMADD231PS Y5, Y6, Y4; VMULPS Y4, Y2, Y2; VMOVUPS wordb89658f1<>+0(SB), Y4; VFMADD213PS wordb87ee373<>+0(SB), Y2, Y4
-	VFMADD213PS word3a35977b<>+0(SB), Y2, Y4; VFMADD213PS wordb99f3924<>+0(SB), Y2, Y4
-	VFMADD213PS wordbba3fb04<>+0(SB), Y2, Y4; VFMADD213PS word3c92f758<>+0(SB), Y2, Y4
-	VFMADD213PS wordbd03e14d<>+0(SB), Y2, Y4; VFMADD213PS word3cea4a80<>+0(SB), Y2, Y4
-	VFMADD213PS word3c655e91<>+0(SB), Y2, Y4; VFMADD213PS wordbdc60c78<>+0(SB), Y2, Y4
-	VFMADD213PS word3ef1b0f5<>+0(SB), Y2, Y4; VADDPS word3f800000<>+0(SB), Y0, Y2; VDIVPS Y2, Y4, Y2; VMULPS Y0, Y0, Y4
+	VFMADD231PS Y5, Y6, Y4; VMULPS Y4, Y3, Y3; VMOVUPS wordb89658f1<>+0(SB), Y4; VFMADD213PS wordb87ee373<>+0(SB), Y3, Y4
+	VFMADD213PS word3a35977b<>+0(SB), Y3, Y4; VFMADD213PS wordb99f3924<>+0(SB), Y3, Y4
+	VFMADD213PS wordbba3fb04<>+0(SB), Y3, Y4; VFMADD213PS word3c92f758<>+0(SB), Y3, Y4
+	VFMADD213PS wordbd03e14d<>+0(SB), Y3, Y4; VFMADD213PS word3cea4a80<>+0(SB), Y3, Y4
+	VFMADD213PS word3c655e91<>+0(SB), Y3, Y4; VFMADD213PS wordbdc60c78<>+0(SB), Y3, Y4
+	VFMADD213PS word3ef1b0f5<>+0(SB), Y3, Y4; VADDPS word3f800000<>+0(SB), Y0, Y3; VDIVPS Y3, Y4, Y3; VMULPS Y0, Y0, Y4
 	VMOVAPS Y4, Y5; VFMSUB231PS Y0, Y0, Y5; VMULPS wordbf000000<>+0(SB), Y4, Y4
 	VMOVUPS wordc2d20000<>+0(SB), Y6; VMAXPS Y4, Y6, Y4; VMULPS wordbf000000<>+0(SB), Y5, Y5
 	VMOVUPS word4b400000<>+0(SB), Y6; VFMADD231PS word3fb8aa3b<>+0(SB), Y4, Y6; VSUBPS word4b400000<>+0(SB), Y6, Y6
@@ -2037,11 +2035,11 @@ each:
 	VFMADD213PS word3f000000<>+0(SB), Y4, Y5; VMULPS Y4, Y4, Y7; VMOVAPS Y4, Y4; VFMADD231PS Y7, Y5, Y4
 	VADDPS word3f800000<>+0(SB), Y4, Y4; VCVTPS2DQ Y6, Y5; VPSRAD $0x01, Y5, Y6; VPSUBD Y6, Y5, Y5
 	VPADDD word0000007f<>+0(SB), Y6, Y6; VPSLLD $0x17, Y6, Y6; VMULPS Y6, Y4, Y4; VPADDD word0000007f<>+0(SB), Y5, Y5
-	VPSLLD $0x17, Y5, Y5; VMULPS Y5, Y4, Y4; VMULPS Y2, Y0, Y0; VMULPS Y4, Y0, Y0; VXORPS word80000000<>+0(SB), Y0, Y0
-	VBLENDVPS Y1, Y0, Y3, Y0; VMOVAPS Y0, Y3
+	VPSLLD $0x17, Y5, Y5; VMULPS Y5, Y4, Y4; VMULPS Y3, Y0, Y0; VMULPS Y4, Y0, Y0; VXORPS word80000000<>+0(SB), Y0, Y0
+	VBLENDVPS Y1, Y0, Y2, Y0; VMOVAPS Y0, Y2
 
 near1:
-	VMOVUPS Y3, (AX)
+	VMOVUPS Y2, (AX)
 	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, DX
 	JGE     each
 
@@ -2050,35 +2048,33 @@ rest:
 	JEQ          done
 	LEAQ tailmask<>+0(SB), BX; MOVQ $0x00000008, SI; SUBQ DX, SI; VMOVUPS (BX)(SI*4), Y0; VMASKMOVPS (CX), Y0, Y1
 	VANDPS word7fffffff<>+0(SB), Y1, Y2; VMOVUPS word40b33333<>+0(SB), Y3; VMINPS Y2, Y3, Y2
-	VSUBPS word3f8b37e3<>+0(SB), Y2, Y3; VMOVUPS wordaf963eeb<>+0(SB), Y4; VFMADD213PS word320d28d8<>+0(SB), Y3, Y4
-	VFMADD213PS wordb3ef5601<>+0(SB), Y3, Y4; VFMADD213PS word35707bb4<>+0(SB), Y3, Y4
-	VFMADD213PS wordb699296f<>+0(SB), Y3, Y4; VFMADD213PS word374ec56f<>+0(SB), Y3, Y4
-	VFMADD213PS word37d86304<>+0(SB), Y3, Y4; VFMADD213PS wordba16b3cf<>+0(SB), Y3, Y4
-	VFMADD213PS word3b939c02<>+0(SB), Y3, Y4; VFMADD213PS wordbcd9067e<>+0(SB), Y3, Y4
-	VFMADD213PS word3e0bb754<>+0(SB), Y3, Y4; VFMADD213PS wordbf3baa8a<>+0(SB), Y3, Y4; VMULPS Y2, Y2, Y5; VMOVAPS Y5, Y6
-	VFMSUB231PS Y2, Y2, Y6; VMOVUPS wordbf38aa3b<>+0(SB), Y7; VMULPS Y7, Y5, Y8; VMOVAPS Y8, Y9; VFMSUB231PS Y7, Y5, Y9
-	VMOVAPS Y9, Y9; VFMADD231PS wordb2257060<>+0(SB), Y5, Y9; VMOVAPS Y9, Y5; VFMADD231PS Y7, Y6, Y5; VMOVAPS Y8, Y6
-	VFMADD231PS Y3, Y4, Y6; VADDPS word4b3ffffe<>+0(SB), Y6, Y6; VSUBPS word4b400000<>+0(SB), Y6, Y6; VSUBPS Y6, Y8, Y7
-	VSUBPS word40000000<>+0(SB), Y7, Y7; VMOVAPS Y7, Y7; VFMADD231PS Y3, Y4, Y7; VADDPS Y5, Y7, Y3
-	VMOVUPS word3920f842<>+0(SB), Y4; VFMADD213PS word3aafa7eb<>+0(SB), Y3, Y4; VFMADD213PS word3c1d96c2<>+0(SB), Y3, Y4
-	VFMADD213PS word3d635763<>+0(SB), Y3, Y4; VFMADD213PS word3e75fdee<>+0(SB), Y3, Y4
-	VFMADD213PS word3f317218<>+0(SB), Y3, Y4; VFMADD213PS word3f800000<>+0(SB), Y3, Y4; VCVTPS2DQ Y6, Y3
-	VPSRAD $0x01, Y3, Y5; VPSUBD Y5, Y3, Y3; VPADDD word0000007f<>+0(SB), Y5, Y5; VPSLLD $0x17, Y5, Y5; VMULPS Y5, Y4, Y4
-	VPADDD word0000007f<>+0(SB), Y3, Y3; VPSLLD $0x17, Y3, Y3; VMULPS Y3, Y4, Y3
-	VMOVUPS word00000000<>+0(SB), Y4; VMAXPS Y1, Y4, Y4; VMOVAPS Y4, Y4; VFNMADD231PS Y3, Y2, Y4
-	VCMPPS $0x11, wordc0b33333<>+0(SB), Y1, Y2; VTESTPS Y2, Y2
+	VMOVUPS word4b400000<>+0(SB), Y3; VMOVAPS Y3, Y3; VFMADD231PS word40311fd4<>+0(SB), Y2, Y3
+	VSUBPS word4b400000<>+0(SB), Y3, Y4; VMOVAPS Y2, Y5; VFNMADD231PS word3eb90000<>+0(SB), Y4, Y5; VPSLLD $0x1c, Y3, Y4
+	VPERMPS geluPower8<>+0(SB), Y3, Y6; VPERMPS geluPower8<>+32(SB), Y3, Y7; VBLENDVPS Y4, Y7, Y6, Y6
+	VPERMPS geluPower7<>+0(SB), Y3, Y7; VPERMPS geluPower7<>+32(SB), Y3, Y8; VBLENDVPS Y4, Y8, Y7, Y7
+	VFMADD213PS Y7, Y5, Y6; VPERMPS geluPower6<>+0(SB), Y3, Y7; VPERMPS geluPower6<>+32(SB), Y3, Y8
+	VBLENDVPS Y4, Y8, Y7, Y7; VFMADD213PS Y7, Y5, Y6; VPERMPS geluPower5<>+0(SB), Y3, Y7
+	VPERMPS geluPower5<>+32(SB), Y3, Y8; VBLENDVPS Y4, Y8, Y7, Y7; VFMADD213PS Y7, Y5, Y6
+	VPERMPS geluPower4<>+0(SB), Y3, Y7; VPERMPS geluPower4<>+32(SB), Y3, Y8; VBLENDVPS Y4, Y8, Y7, Y7
+	VFMADD213PS Y7, Y5, Y6; VPERMPS geluPower3<>+0(SB), Y3, Y7; VPERMPS geluPower3<>+32(SB), Y3, Y8
+	VBLENDVPS Y4, Y8, Y7, Y7; VFMADD213PS Y7, Y5, Y6; VPERMPS geluPower2<>+0(SB), Y3, Y7
+	VPERMPS geluPower2<>+32(SB), Y3, Y8; VBLENDVPS Y4, Y8, Y7, Y7; VFMADD213PS Y7, Y5, Y6
+	VPERMPS geluPower1<>+0(SB), Y3, Y7; VPERMPS geluPower1<>+32(SB), Y3, Y8; VBLENDVPS Y4, Y8, Y7, Y7
+	VFMADD213PS Y7, Y5, Y6; VPERMPS geluPower0<>+0(SB), Y3, Y7; VPERMPS geluPower0<>+32(SB), Y3, Y3
+	VBLENDVPS Y4, Y3, Y7, Y7; VFMADD213PS Y7, Y5, Y6; VMOVUPS word00000000<>+0(SB), Y3; VMAXPS Y1, Y3, Y3; VMOVAPS Y3, Y3
+	VFNMADD231PS Y6, Y2, Y3; VCMPPS $0x11, wordc0b33333<>+0(SB), Y1, Y2; VTESTPS Y2, Y2
 	JEQ          near2
-	VANDPS word7fffffff<>+0(SB), Y1, Y1; VMOVUPS word4169999a<>+0(SB), Y3; VMINPS Y1, Y3, Y1
-	VSUBPS word40800000<>+0(SB), Y1, Y3; VADDPS word40800000<>+0(SB), Y1, Y5
+	VANDPS word7fffffff<>+0(SB), Y1, Y1; VMOVUPS word4169999a<>+0(SB), Y4; VMINPS Y1, Y4, Y1
+	VSUBPS word40800000<>+0(SB), Y1, Y4; VADDPS word40800000<>+0(SB), Y1, Y5
 	VMOVUPS word7ef311c3<>+0(SB), Y6; VPSUBD Y5, Y6, Y6; VMOVUPS word3f800000<>+0(SB), Y7; VFNMADD231PS Y6, Y5, Y7
 	VMOVAPS Y6, Y8; VFMADD231PS Y7, Y6, Y8; VMOVUPS word3f800000<>+0(SB), Y6; VFNMADD231PS Y8, Y5, Y6; VMOVAPS Y8, Y7
 	VFMADD231PS Y6, Y8, Y7; VMOVUPS word3f800000<>+0(SB), Y6; VFNMADD231PS Y7, Y5, Y6; VMOVAPS Y7, Y5
-	VFMADD231PS Y6, Y7, Y5; VMULPS Y5, Y3, Y3; VMOVUPS wordb89658f1<>+0(SB), Y5; VFMADD213PS wordb87ee373<>+0(SB), Y3, Y5
-	VFMADD213PS word3a35977b<>+0(SB), Y3, Y5; VFMADD213PS wordb99f3924<>+0(SB), Y3, Y5
-	VFMADD213PS wordbba3fb04<>+0(SB), Y3, Y5; VFMADD213PS word3c92f758<>+0(SB), Y3, Y5
-	VFMADD213PS wordbd03e14d<>+0(SB), Y3, Y5; VFMADD213PS word3cea4a80<>+0(SB), Y3, Y5
-	VFMADD213PS word3c655e91<>+0(SB), Y3, Y5; VFMADD213PS wordbdc60c78<>+0(SB), Y3, Y5
-	VFMADD213PS word3ef1b0f5<>+0(SB), Y3, Y5; VADDPS word3f800000<>+0(SB), Y1, Y3; VDIVPS Y3, Y5, Y3; VMULPS Y1, Y1, Y5
+	VFMADD231PS Y6, Y7, Y5; VMULPS Y5, Y4, Y4; VMOVUPS wordb89658f1<>+0(SB), Y5; VFMADD213PS wordb87ee373<>+0(SB), Y4, Y5
+	VFMADD213PS word3a35977b<>+0(SB), Y4, Y5; VFMADD213PS wordb99f3924<>+0(SB), Y4, Y5
+	VFMADD213PS wordbba3fb04<>+0(SB), Y4, Y5; VFMADD213PS word3c92f758<>+0(SB), Y4, Y5
+	VFMADD213PS wordbd03e14d<>+0(SB), Y4, Y5; VFMADD213PS word3cea4a80<>+0(SB), Y4, Y5
+	VFMADD213PS word3c655e91<>+0(SB), Y4, Y5; VFMADD213PS wordbdc60c78<>+0(SB), Y4, Y5
+	VFMADD213PS word3ef1b0f5<>+0(SB), Y4, Y5; VADDPS word3f800000<>+0(SB), Y1, Y4; VDIVPS Y4, Y5, Y4; VMULPS Y1, Y1, Y5
 	VMOVAPS Y5, Y6; VFMSUB231PS Y1, Y1, Y6; VMULPS wordbf000000<>+0(SB), Y5, Y5
 	VMOVUPS wordc2d20000<>+0(SB), Y7; VMAXPS Y5, Y7, Y5; VMULPS wordbf000000<>+0(SB), Y6, Y6
 	VMOVUPS word4b400000<>+0(SB), Y7; VFMADD231PS word3fb8aa3b<>+0(SB), Y5, Y7; VSUBPS word4b400000<>+0(SB), Y7, Y7
@@ -2088,11 +2084,11 @@ rest:
 	VFMADD213PS word3f000000<>+0(SB), Y5, Y6; VMULPS Y5, Y5, Y8; VMOVAPS Y5, Y5; VFMADD231PS Y8, Y6, Y5
 	VADDPS word3f800000<>+0(SB), Y5, Y5; VCVTPS2DQ Y7, Y6; VPSRAD $0x01, Y6, Y7; VPSUBD Y7, Y6, Y6
 	VPADDD word0000007f<>+0(SB), Y7, Y7; VPSLLD $0x17, Y7, Y7; VMULPS Y7, Y5, Y5; VPADDD word0000007f<>+0(SB), Y6, Y6
-	VPSLLD $0x17, Y6, Y6; VMULPS Y6, Y5, Y5; VMULPS Y3, Y1, Y1; VMULPS Y5, Y1, Y1; VXORPS word80000000<>+0(SB), Y1, Y1
-	VBLENDVPS Y2, Y1, Y4, Y1; VMOVAPS Y1, Y4
+	VPSLLD $0x17, Y6, Y6; VMULPS Y6, Y5, Y5; VMULPS Y4, Y1, Y1; VMULPS Y5, Y1, Y1; VXORPS word80000000<>+0(SB), Y1, Y1
+	VBLENDVPS Y2, Y1, Y3, Y1; VMOVAPS Y1, Y3
 
 near2:
-	VMASKMOVPS Y4, Y0, (AX)
+	VMASKMOVPS Y3, Y0, (AX)
 
 done:
 	VZEROUPPER
@@ -2108,225 +2104,187 @@ DATA word40b33333<>+24(SB)/4, $0x40b33333
 DATA word40b33333<>+28(SB)/4, $0x40b33333
 GLOBL word40b33333<>(SB), RODATA|NOPTR, $32
 
-DATA word3f8b37e3<>+0(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+4(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+8(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+12(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+16(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+20(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+24(SB)/4, $0x3f8b37e3
-DATA word3f8b37e3<>+28(SB)/4, $0x3f8b37e3
-GLOBL word3f8b37e3<>(SB), RODATA|NOPTR, $32
+DATA word40311fd4<>+0(SB)/4, $0x40311fd4
+DATA word40311fd4<>+4(SB)/4, $0x40311fd4
+DATA word40311fd4<>+8(SB)/4, $0x40311fd4
+DATA word40311fd4<>+12(SB)/4, $0x40311fd4
+DATA word40311fd4<>+16(SB)/4, $0x40311fd4
+DATA word40311fd4<>+20(SB)/4, $0x40311fd4
+DATA word40311fd4<>+24(SB)/4, $0x40311fd4
+DATA word40311fd4<>+28(SB)/4, $0x40311fd4
+GLOBL word40311fd4<>(SB), RODATA|NOPTR, $32
 
-DATA wordaf963eeb<>+0(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+4(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+8(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+12(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+16(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+20(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+24(SB)/4, $0xaf963eeb
-DATA wordaf963eeb<>+28(SB)/4, $0xaf963eeb
-GLOBL wordaf963eeb<>(SB), RODATA|NOPTR, $32
+DATA word3eb90000<>+0(SB)/4, $0x3eb90000
+DATA word3eb90000<>+4(SB)/4, $0x3eb90000
+DATA word3eb90000<>+8(SB)/4, $0x3eb90000
+DATA word3eb90000<>+12(SB)/4, $0x3eb90000
+DATA word3eb90000<>+16(SB)/4, $0x3eb90000
+DATA word3eb90000<>+20(SB)/4, $0x3eb90000
+DATA word3eb90000<>+24(SB)/4, $0x3eb90000
+DATA word3eb90000<>+28(SB)/4, $0x3eb90000
+GLOBL word3eb90000<>(SB), RODATA|NOPTR, $32
 
-DATA word320d28d8<>+0(SB)/4, $0x320d28d8
-DATA word320d28d8<>+4(SB)/4, $0x320d28d8
-DATA word320d28d8<>+8(SB)/4, $0x320d28d8
-DATA word320d28d8<>+12(SB)/4, $0x320d28d8
-DATA word320d28d8<>+16(SB)/4, $0x320d28d8
-DATA word320d28d8<>+20(SB)/4, $0x320d28d8
-DATA word320d28d8<>+24(SB)/4, $0x320d28d8
-DATA word320d28d8<>+28(SB)/4, $0x320d28d8
-GLOBL word320d28d8<>(SB), RODATA|NOPTR, $32
+DATA geluPower8<>+0(SB)/4, $0x30cd2a62
+DATA geluPower8<>+4(SB)/4, $0xb99fcdf6
+DATA geluPower8<>+8(SB)/4, $0xb9a01044
+DATA geluPower8<>+12(SB)/4, $0xb86247b7
+DATA geluPower8<>+16(SB)/4, $0x39266482
+DATA geluPower8<>+20(SB)/4, $0x3931e7f5
+DATA geluPower8<>+24(SB)/4, $0x3874ca72
+DATA geluPower8<>+28(SB)/4, $0xb8025004
+DATA geluPower8<>+32(SB)/4, $0xb84a1c56
+DATA geluPower8<>+36(SB)/4, $0xb7db1308
+DATA geluPower8<>+40(SB)/4, $0xb69dd8b7
+DATA geluPower8<>+44(SB)/4, $0x3676c9eb
+DATA geluPower8<>+48(SB)/4, $0x3681a10a
+DATA geluPower8<>+52(SB)/4, $0x360a0329
+DATA geluPower8<>+56(SB)/4, $0x35519d57
+DATA geluPower8<>+60(SB)/4, $0x34781366
+GLOBL geluPower8<>(SB), RODATA|NOPTR, $64
 
-DATA wordb3ef5601<>+0(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+4(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+8(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+12(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+16(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+20(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+24(SB)/4, $0xb3ef5601
-DATA wordb3ef5601<>+28(SB)/4, $0xb3ef5601
-GLOBL wordb3ef5601<>(SB), RODATA|NOPTR, $32
+DATA geluPower7<>+0(SB)/4, $0x3a9a84cc
+DATA geluPower7<>+4(SB)/4, $0x3a353e1c
+DATA geluPower7<>+8(SB)/4, $0xb98f8489
+DATA geluPower7<>+12(SB)/4, $0xba56fb34
+DATA geluPower7<>+16(SB)/4, $0xba24c96b
+DATA geluPower7<>+20(SB)/4, $0xb8e1fbae
+DATA geluPower7<>+24(SB)/4, $0x3972c93a
+DATA geluPower7<>+28(SB)/4, $0x3985867c
+DATA geluPower7<>+32(SB)/4, $0x39032da4
+DATA geluPower7<>+36(SB)/4, $0x376de627
+DATA geluPower7<>+40(SB)/4, $0xb7e743f1
+DATA geluPower7<>+44(SB)/4, $0xb7dc037f
+DATA geluPower7<>+48(SB)/4, $0xb76f67fa
+DATA geluPower7<>+52(SB)/4, $0xb6bf0592
+DATA geluPower7<>+56(SB)/4, $0xb5f094db
+DATA geluPower7<>+60(SB)/4, $0xb4f74779
+GLOBL geluPower7<>(SB), RODATA|NOPTR, $64
 
-DATA word35707bb4<>+0(SB)/4, $0x35707bb4
-DATA word35707bb4<>+4(SB)/4, $0x35707bb4
-DATA word35707bb4<>+8(SB)/4, $0x35707bb4
-DATA word35707bb4<>+12(SB)/4, $0x35707bb4
-DATA word35707bb4<>+16(SB)/4, $0x35707bb4
-DATA word35707bb4<>+20(SB)/4, $0x35707bb4
-DATA word35707bb4<>+24(SB)/4, $0x35707bb4
-DATA word35707bb4<>+28(SB)/4, $0x35707bb4
-GLOBL word35707bb4<>(SB), RODATA|NOPTR, $32
+DATA geluPower6<>+0(SB)/4, $0xaecdf8c5
+DATA geluPower6<>+4(SB)/4, $0x3b28885a
+DATA geluPower6<>+8(SB)/4, $0x3b4b2047
+DATA geluPower6<>+12(SB)/4, $0x3aca92f5
+DATA geluPower6<>+16(SB)/4, $0xb9e162da
+DATA geluPower6<>+20(SB)/4, $0xbab33d22
+DATA geluPower6<>+24(SB)/4, $0xba94cd2b
+DATA geluPower6<>+28(SB)/4, $0xb9f15a1f
+DATA geluPower6<>+32(SB)/4, $0x3801d477
+DATA geluPower6<>+36(SB)/4, $0x394950bb
+DATA geluPower6<>+40(SB)/4, $0x39287f6f
+DATA geluPower6<>+44(SB)/4, $0x38b6bc37
+DATA geluPower6<>+48(SB)/4, $0x3816653f
+DATA geluPower6<>+52(SB)/4, $0x37469493
+DATA geluPower6<>+56(SB)/4, $0x36581655
+DATA geluPower6<>+60(SB)/4, $0x3544d4ed
+GLOBL geluPower6<>(SB), RODATA|NOPTR, $64
 
-DATA wordb699296f<>+0(SB)/4, $0xb699296f
-DATA wordb699296f<>+4(SB)/4, $0xb699296f
-DATA wordb699296f<>+8(SB)/4, $0xb699296f
-DATA wordb699296f<>+12(SB)/4, $0xb699296f
-DATA wordb699296f<>+16(SB)/4, $0xb699296f
-DATA wordb699296f<>+20(SB)/4, $0xb699296f
-DATA wordb699296f<>+24(SB)/4, $0xb699296f
-DATA wordb699296f<>+28(SB)/4, $0xb699296f
-GLOBL wordb699296f<>(SB), RODATA|NOPTR, $32
+DATA geluPower5<>+0(SB)/4, $0xbc236744
+DATA geluPower5<>+4(SB)/4, $0xbbe3f424
+DATA geluPower5<>+8(SB)/4, $0xb9bb18d2
+DATA geluPower5<>+12(SB)/4, $0x3ba198fe
+DATA geluPower5<>+16(SB)/4, $0x3bc62d8f
+DATA geluPower5<>+20(SB)/4, $0x3b7ca8ae
+DATA geluPower5<>+24(SB)/4, $0x3a813bc2
+DATA geluPower5<>+28(SB)/4, $0xba4520c7
+DATA geluPower5<>+32(SB)/4, $0xba978ada
+DATA geluPower5<>+36(SB)/4, $0xba625247
+DATA geluPower5<>+40(SB)/4, $0xb9f267e7
+DATA geluPower5<>+44(SB)/4, $0xb94c2aec
+DATA geluPower5<>+48(SB)/4, $0xb88c8008
+DATA geluPower5<>+52(SB)/4, $0xb7a13737
+DATA geluPower5<>+56(SB)/4, $0xb69c1d6f
+DATA geluPower5<>+60(SB)/4, $0xb5809cc7
+GLOBL geluPower5<>(SB), RODATA|NOPTR, $64
 
-DATA word374ec56f<>+0(SB)/4, $0x374ec56f
-DATA word374ec56f<>+4(SB)/4, $0x374ec56f
-DATA word374ec56f<>+8(SB)/4, $0x374ec56f
-DATA word374ec56f<>+12(SB)/4, $0x374ec56f
-DATA word374ec56f<>+16(SB)/4, $0x374ec56f
-DATA word374ec56f<>+20(SB)/4, $0x374ec56f
-DATA word374ec56f<>+24(SB)/4, $0x374ec56f
-DATA word374ec56f<>+28(SB)/4, $0x374ec56f
-GLOBL word374ec56f<>(SB), RODATA|NOPTR, $32
+DATA geluPower4<>+0(SB)/4, $0x2bff123a
+DATA geluPower4<>+4(SB)/4, $0xbc844346
+DATA geluPower4<>+8(SB)/4, $0xbcbbcb10
+DATA geluPower4<>+12(SB)/4, $0xbc95b2bd
+DATA geluPower4<>+16(SB)/4, $0xbbfc61c1
+DATA geluPower4<>+20(SB)/4, $0x3acb29c3
+DATA geluPower4<>+24(SB)/4, $0x3bbf73f4
+DATA geluPower4<>+28(SB)/4, $0x3bbf0a0d
+DATA geluPower4<>+32(SB)/4, $0x3b81482c
+DATA geluPower4<>+36(SB)/4, $0x3b07a029
+DATA geluPower4<>+40(SB)/4, $0x3a677c95
+DATA geluPower4<>+44(SB)/4, $0x39a48d1e
+DATA geluPower4<>+48(SB)/4, $0x38c587bd
+DATA geluPower4<>+52(SB)/4, $0x37c9f42c
+DATA geluPower4<>+56(SB)/4, $0x36b0e5bd
+DATA geluPower4<>+60(SB)/4, $0x358550f8
+GLOBL geluPower4<>(SB), RODATA|NOPTR, $64
 
-DATA word37d86304<>+0(SB)/4, $0x37d86304
-DATA word37d86304<>+4(SB)/4, $0x37d86304
-DATA word37d86304<>+8(SB)/4, $0x37d86304
-DATA word37d86304<>+12(SB)/4, $0x37d86304
-DATA word37d86304<>+16(SB)/4, $0x37d86304
-DATA word37d86304<>+20(SB)/4, $0x37d86304
-DATA word37d86304<>+24(SB)/4, $0x37d86304
-DATA word37d86304<>+28(SB)/4, $0x37d86304
-GLOBL word37d86304<>(SB), RODATA|NOPTR, $32
+DATA geluPower3<>+0(SB)/4, $0x3d882c1b
+DATA geluPower3<>+4(SB)/4, $0x3d5dd303
+DATA geluPower3<>+8(SB)/4, $0x3cc86e4b
+DATA geluPower3<>+12(SB)/4, $0xbbd3e8a1
+DATA geluPower3<>+16(SB)/4, $0xbcd0b5bb
+DATA geluPower3<>+20(SB)/4, $0xbcf12238
+DATA geluPower3<>+24(SB)/4, $0xbcc032c6
+DATA geluPower3<>+28(SB)/4, $0xbc6ffd7b
+DATA geluPower3<>+32(SB)/4, $0xbbf5b469
+DATA geluPower3<>+36(SB)/4, $0xbb52de47
+DATA geluPower3<>+40(SB)/4, $0xba999d6f
+DATA geluPower3<>+44(SB)/4, $0xb9bf7b9a
+DATA geluPower3<>+48(SB)/4, $0xb8cd4acc
+DATA geluPower3<>+52(SB)/4, $0xb7be046f
+DATA geluPower3<>+56(SB)/4, $0xb6984369
+DATA geluPower3<>+60(SB)/4, $0xb553b38a
+GLOBL geluPower3<>(SB), RODATA|NOPTR, $64
 
-DATA wordba16b3cf<>+0(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+4(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+8(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+12(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+16(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+20(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+24(SB)/4, $0xba16b3cf
-DATA wordba16b3cf<>+28(SB)/4, $0xba16b3cf
-GLOBL wordba16b3cf<>(SB), RODATA|NOPTR, $32
+DATA geluPower2<>+0(SB)/4, $0xa846b800
+DATA geluPower2<>+4(SB)/4, $0x3d8a47da
+DATA geluPower2<>+8(SB)/4, $0x3de35fb5
+DATA geluPower2<>+12(SB)/4, $0x3df6150c
+DATA geluPower2<>+16(SB)/4, $0x3dcfc327
+DATA geluPower2<>+20(SB)/4, $0x3d9051b4
+DATA geluPower2<>+24(SB)/4, $0x3d28eb97
+DATA geluPower2<>+28(SB)/4, $0x3ca8b226
+DATA geluPower2<>+32(SB)/4, $0x3c10d59c
+DATA geluPower2<>+36(SB)/4, $0x3b56d8ca
+DATA geluPower2<>+40(SB)/4, $0x3a8a1f0b
+DATA geluPower2<>+44(SB)/4, $0x399a4bf4
+DATA geluPower2<>+48(SB)/4, $0x38960504
+DATA geluPower2<>+52(SB)/4, $0x377e3d33
+DATA geluPower2<>+56(SB)/4, $0x363bf1ab
+DATA geluPower2<>+60(SB)/4, $0x34f29e28
+GLOBL geluPower2<>(SB), RODATA|NOPTR, $64
 
-DATA word3b939c02<>+0(SB)/4, $0x3b939c02
-DATA word3b939c02<>+4(SB)/4, $0x3b939c02
-DATA word3b939c02<>+8(SB)/4, $0x3b939c02
-DATA word3b939c02<>+12(SB)/4, $0x3b939c02
-DATA word3b939c02<>+16(SB)/4, $0x3b939c02
-DATA word3b939c02<>+20(SB)/4, $0x3b939c02
-DATA word3b939c02<>+24(SB)/4, $0x3b939c02
-DATA word3b939c02<>+28(SB)/4, $0x3b939c02
-GLOBL word3b939c02<>(SB), RODATA|NOPTR, $32
+DATA geluPower1<>+0(SB)/4, $0xbecc422a
+DATA geluPower1<>+4(SB)/4, $0xbebf59be
+DATA geluPower1<>+8(SB)/4, $0xbe9d5171
+DATA geluPower1<>+12(SB)/4, $0xbe630432
+DATA geluPower1<>+16(SB)/4, $0xbe0fbfc3
+DATA geluPower1<>+20(SB)/4, $0xbd9fc3e5
+DATA geluPower1<>+24(SB)/4, $0xbd1bd530
+DATA geluPower1<>+28(SB)/4, $0xbc8564bd
+DATA geluPower1<>+32(SB)/4, $0xbbc86b65
+DATA geluPower1<>+36(SB)/4, $0xbb042250
+DATA geluPower1<>+40(SB)/4, $0xba18e76a
+DATA geluPower1<>+44(SB)/4, $0xb91b484a
+DATA geluPower1<>+48(SB)/4, $0xb80a657e
+DATA geluPower1<>+52(SB)/4, $0xb6d87fe7
+DATA geluPower1<>+56(SB)/4, $0xb5949d18
+DATA geluPower1<>+60(SB)/4, $0xb4330e6a
+GLOBL geluPower1<>(SB), RODATA|NOPTR, $64
 
-DATA wordbcd9067e<>+0(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+4(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+8(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+12(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+16(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+20(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+24(SB)/4, $0xbcd9067e
-DATA wordbcd9067e<>+28(SB)/4, $0xbcd9067e
-GLOBL wordbcd9067e<>(SB), RODATA|NOPTR, $32
-
-DATA word3e0bb754<>+0(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+4(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+8(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+12(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+16(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+20(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+24(SB)/4, $0x3e0bb754
-DATA word3e0bb754<>+28(SB)/4, $0x3e0bb754
-GLOBL word3e0bb754<>(SB), RODATA|NOPTR, $32
-
-DATA wordbf3baa8a<>+0(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+4(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+8(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+12(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+16(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+20(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+24(SB)/4, $0xbf3baa8a
-DATA wordbf3baa8a<>+28(SB)/4, $0xbf3baa8a
-GLOBL wordbf3baa8a<>(SB), RODATA|NOPTR, $32
-
-DATA wordbf38aa3b<>+0(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+4(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+8(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+12(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+16(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+20(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+24(SB)/4, $0xbf38aa3b
-DATA wordbf38aa3b<>+28(SB)/4, $0xbf38aa3b
-GLOBL wordbf38aa3b<>(SB), RODATA|NOPTR, $32
-
-DATA wordb2257060<>+0(SB)/4, $0xb2257060
-DATA wordb2257060<>+4(SB)/4, $0xb2257060
-DATA wordb2257060<>+8(SB)/4, $0xb2257060
-DATA wordb2257060<>+12(SB)/4, $0xb2257060
-DATA wordb2257060<>+16(SB)/4, $0xb2257060
-DATA wordb2257060<>+20(SB)/4, $0xb2257060
-DATA wordb2257060<>+24(SB)/4, $0xb2257060
-DATA wordb2257060<>+28(SB)/4, $0xb2257060
-GLOBL wordb2257060<>(SB), RODATA|NOPTR, $32
-
-DATA word4b3ffffe<>+0(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+4(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+8(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+12(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+16(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+20(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+24(SB)/4, $0x4b3ffffe
-DATA word4b3ffffe<>+28(SB)/4, $0x4b3ffffe
-GLOBL word4b3ffffe<>(SB), RODATA|NOPTR, $32
-
-DATA word40000000<>+0(SB)/4, $0x40000000
-DATA word40000000<>+4(SB)/4, $0x40000000
-DATA word40000000<>+8(SB)/4, $0x40000000
-DATA word40000000<>+12(SB)/4, $0x40000000
-DATA word40000000<>+16(SB)/4, $0x40000000
-DATA word40000000<>+20(SB)/4, $0x40000000
-DATA word40000000<>+24(SB)/4, $0x40000000
-DATA word40000000<>+28(SB)/4, $0x40000000
-GLOBL word40000000<>(SB), RODATA|NOPTR, $32
-
-DATA word3920f842<>+0(SB)/4, $0x3920f842
-DATA word3920f842<>+4(SB)/4, $0x3920f842
-DATA word3920f842<>+8(SB)/4, $0x3920f842
-DATA word3920f842<>+12(SB)/4, $0x3920f842
-DATA word3920f842<>+16(SB)/4, $0x3920f842
-DATA word3920f842<>+20(SB)/4, $0x3920f842
-DATA word3920f842<>+24(SB)/4, $0x3920f842
-DATA word3920f842<>+28(SB)/4, $0x3920f842
-GLOBL word3920f842<>(SB), RODATA|NOPTR, $32
-
-DATA word3aafa7eb<>+0(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+4(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+8(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+12(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+16(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+20(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+24(SB)/4, $0x3aafa7eb
-DATA word3aafa7eb<>+28(SB)/4, $0x3aafa7eb
-GLOBL word3aafa7eb<>(SB), RODATA|NOPTR, $32
-
-DATA word3c1d96c2<>+0(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+4(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+8(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+12(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+16(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+20(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+24(SB)/4, $0x3c1d96c2
-DATA word3c1d96c2<>+28(SB)/4, $0x3c1d96c2
-GLOBL word3c1d96c2<>(SB), RODATA|NOPTR, $32
-
-DATA word3d635763<>+0(SB)/4, $0x3d635763
-DATA word3d635763<>+4(SB)/4, $0x3d635763
-DATA word3d635763<>+8(SB)/4, $0x3d635763
-DATA word3d635763<>+12(SB)/4, $0x3d635763
-DATA word3d635763<>+16(SB)/4, $0x3d635763
-DATA word3d635763<>+20(SB)/4, $0x3d635763
-DATA word3d635763<>+24(SB)/4, $0x3d635763
-DATA word3d635763<>+28(SB)/4, $0x3d635763
-GLOBL word3d635763<>(SB), RODATA|NOPTR, $32
-
-DATA word3e75fdee<>+0(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+4(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+8(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+12(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+16(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+20(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+24(SB)/4, $0x3e75fdee
-DATA word3e75fdee<>+28(SB)/4, $0x3e75fdee
-GLOBL word3e75fdee<>(SB), RODATA|NOPTR, $32
+DATA geluPower0<>+0(SB)/4, $0x3f000000
+DATA geluPower0<>+4(SB)/4, $0x3eb7c54a
+DATA geluPower0<>+8(SB)/4, $0x3e709591
+DATA geluPower0<>+12(SB)/4, $0x3e0e86bd
+DATA geluPower0<>+16(SB)/4, $0x3d97ee57
+DATA geluPower0<>+20(SB)/4, $0x3d110933
+DATA geluPower0<>+24(SB)/4, $0x3c771456
+DATA geluPower0<>+28(SB)/4, $0x3bbb4140
+DATA geluPower0<>+32(SB)/4, $0x3afbf878
+DATA geluPower0<>+36(SB)/4, $0x3a163a63
+DATA geluPower0<>+40(SB)/4, $0x391e8441
+DATA geluPower0<>+44(SB)/4, $0x3813d6a4
+DATA geluPower0<>+48(SB)/4, $0x36f3813c
+DATA geluPower0<>+52(SB)/4, $0x35b0f1ba
+DATA geluPower0<>+56(SB)/4, $0x3462c0a9
+DATA geluPower0<>+60(SB)/4, $0x33000b3d
+GLOBL geluPower0<>(SB), RODATA|NOPTR, $64
 
 DATA wordc0b33333<>+0(SB)/4, $0xc0b33333
 DATA wordc0b33333<>+4(SB)/4, $0xc0b33333
@@ -2768,6 +2726,16 @@ DATA word41a00000<>+20(SB)/4, $0x41a00000
 DATA word41a00000<>+24(SB)/4, $0x41a00000
 DATA word41a00000<>+28(SB)/4, $0x41a00000
 GLOBL word41a00000<>(SB), RODATA|NOPTR, $32
+
+DATA word40000000<>+0(SB)/4, $0x40000000
+DATA word40000000<>+4(SB)/4, $0x40000000
+DATA word40000000<>+8(SB)/4, $0x40000000
+DATA word40000000<>+12(SB)/4, $0x40000000
+DATA word40000000<>+16(SB)/4, $0x40000000
+DATA word40000000<>+20(SB)/4, $0x40000000
+DATA word40000000<>+24(SB)/4, $0x40000000
+DATA word40000000<>+28(SB)/4, $0x40000000
+GLOBL word40000000<>(SB), RODATA|NOPTR, $32
 
 // func softplusAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 // Requires: AVX, AVX2, FMA3
@@ -5648,7 +5616,7 @@ TEXT ·geluAVX512(SB), NOSPLIT, $0-60
 
 each:
 	VMOVUPS (CX), Z0; VANDPS.BCST word7fffffff<>+0(SB), Z0, Z1; VBROADCASTSS word40b33333<>+0(SB), Z2; VMINPS Z1, Z2, Z1
-	VBROADCASTSS word4b400000<>+0(SB), Z2; VFMADD231PS.BCST word40311fd4<>+0(SB), Z1, Z2
+	VBROADCASTSS word4b400000<>+0(SB), Z2; VMOVAPS Z2, Z2; VFMADD231PS.BCST word40311fd4<>+0(SB), Z1, Z2
 	VSUBPS.BCST word4b400000<>+0(SB), Z2, Z5; VMOVAPS Z1, Z6; VFNMADD231PS.BCST word3eb90000<>+0(SB), Z5, Z6
 	VPERMPS geluPower8<>+0(SB), Z2, Z5; VPERMPS geluPower7<>+0(SB), Z2, Z7; VFMADD213PS Z7, Z6, Z5
 	VPERMPS geluPower6<>+0(SB), Z2, Z7; VFMADD213PS Z7, Z6, Z5; VPERMPS geluPower5<>+0(SB), Z2, Z7; VFMADD213PS Z7, Z6, Z5
@@ -5689,7 +5657,7 @@ rest:
 	ADDQ $0x00000010, DX
 	JEQ               done
 	MOVL $0xffffffff, BX; BZHIL DX, BX, BX; KMOVW BX, K1; VMOVUPS.Z (CX), K1, Z0; VANDPS.BCST word7fffffff<>+0(SB), Z0, Z1
-	VBROADCASTSS word40b33333<>+0(SB), Z2; VMINPS Z1, Z2, Z1; VBROADCASTSS word4b400000<>+0(SB), Z2
+	VBROADCASTSS word40b33333<>+0(SB), Z2; VMINPS Z1, Z2, Z1; VBROADCASTSS word4b400000<>+0(SB), Z2; VMOVAPS Z2, Z2
 	VFMADD231PS.BCST word40311fd4<>+0(SB), Z1, Z2; VSUBPS.BCST word4b400000<>+0(SB), Z2, Z3; VMOVAPS Z1, Z5
 	VFNMADD231PS.BCST word3eb90000<>+0(SB), Z3, Z5; VPERMPS geluPower8<>+0(SB), Z2, Z3; VPERMPS geluPower7<>+0(SB), Z2, Z6
 	VFMADD213PS Z6, Z5, Z3; VPERMPS geluPower6<>+0(SB), Z2, Z6; VFMADD213PS Z6, Z5, Z3; VPERMPS geluPower5<>+0(SB), Z2, Z6
@@ -5728,188 +5696,6 @@ near4:
 done:
 	VZEROUPPER
 	RET
-
-DATA word40311fd4<>+0(SB)/4, $0x40311fd4
-DATA word40311fd4<>+4(SB)/4, $0x40311fd4
-DATA word40311fd4<>+8(SB)/4, $0x40311fd4
-DATA word40311fd4<>+12(SB)/4, $0x40311fd4
-DATA word40311fd4<>+16(SB)/4, $0x40311fd4
-DATA word40311fd4<>+20(SB)/4, $0x40311fd4
-DATA word40311fd4<>+24(SB)/4, $0x40311fd4
-DATA word40311fd4<>+28(SB)/4, $0x40311fd4
-GLOBL word40311fd4<>(SB), RODATA|NOPTR, $32
-
-DATA word3eb90000<>+0(SB)/4, $0x3eb90000
-DATA word3eb90000<>+4(SB)/4, $0x3eb90000
-DATA word3eb90000<>+8(SB)/4, $0x3eb90000
-DATA word3eb90000<>+12(SB)/4, $0x3eb90000
-DATA word3eb90000<>+16(SB)/4, $0x3eb90000
-DATA word3eb90000<>+20(SB)/4, $0x3eb90000
-DATA word3eb90000<>+24(SB)/4, $0x3eb90000
-DATA word3eb90000<>+28(SB)/4, $0x3eb90000
-GLOBL word3eb90000<>(SB), RODATA|NOPTR, $32
-
-DATA geluPower8<>+0(SB)/4, $0x30cd2a62
-DATA geluPower8<>+4(SB)/4, $0xb99fcdf6
-DATA geluPower8<>+8(SB)/4, $0xb9a01044
-DATA geluPower8<>+12(SB)/4, $0xb86247b7
-DATA geluPower8<>+16(SB)/4, $0x39266482
-DATA geluPower8<>+20(SB)/4, $0x3931e7f5
-DATA geluPower8<>+24(SB)/4, $0x3874ca72
-DATA geluPower8<>+28(SB)/4, $0xb8025004
-DATA geluPower8<>+32(SB)/4, $0xb84a1c56
-DATA geluPower8<>+36(SB)/4, $0xb7db1308
-DATA geluPower8<>+40(SB)/4, $0xb69dd8b7
-DATA geluPower8<>+44(SB)/4, $0x3676c9eb
-DATA geluPower8<>+48(SB)/4, $0x3681a10a
-DATA geluPower8<>+52(SB)/4, $0x360a0329
-DATA geluPower8<>+56(SB)/4, $0x35519d57
-DATA geluPower8<>+60(SB)/4, $0x34781366
-GLOBL geluPower8<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower7<>+0(SB)/4, $0x3a9a84cc
-DATA geluPower7<>+4(SB)/4, $0x3a353e1c
-DATA geluPower7<>+8(SB)/4, $0xb98f8489
-DATA geluPower7<>+12(SB)/4, $0xba56fb34
-DATA geluPower7<>+16(SB)/4, $0xba24c96b
-DATA geluPower7<>+20(SB)/4, $0xb8e1fbae
-DATA geluPower7<>+24(SB)/4, $0x3972c93a
-DATA geluPower7<>+28(SB)/4, $0x3985867c
-DATA geluPower7<>+32(SB)/4, $0x39032da4
-DATA geluPower7<>+36(SB)/4, $0x376de627
-DATA geluPower7<>+40(SB)/4, $0xb7e743f1
-DATA geluPower7<>+44(SB)/4, $0xb7dc037f
-DATA geluPower7<>+48(SB)/4, $0xb76f67fa
-DATA geluPower7<>+52(SB)/4, $0xb6bf0592
-DATA geluPower7<>+56(SB)/4, $0xb5f094db
-DATA geluPower7<>+60(SB)/4, $0xb4f74779
-GLOBL geluPower7<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower6<>+0(SB)/4, $0xaecdf8c5
-DATA geluPower6<>+4(SB)/4, $0x3b28885a
-DATA geluPower6<>+8(SB)/4, $0x3b4b2047
-DATA geluPower6<>+12(SB)/4, $0x3aca92f5
-DATA geluPower6<>+16(SB)/4, $0xb9e162da
-DATA geluPower6<>+20(SB)/4, $0xbab33d22
-DATA geluPower6<>+24(SB)/4, $0xba94cd2b
-DATA geluPower6<>+28(SB)/4, $0xb9f15a1f
-DATA geluPower6<>+32(SB)/4, $0x3801d477
-DATA geluPower6<>+36(SB)/4, $0x394950bb
-DATA geluPower6<>+40(SB)/4, $0x39287f6f
-DATA geluPower6<>+44(SB)/4, $0x38b6bc37
-DATA geluPower6<>+48(SB)/4, $0x3816653f
-DATA geluPower6<>+52(SB)/4, $0x37469493
-DATA geluPower6<>+56(SB)/4, $0x36581655
-DATA geluPower6<>+60(SB)/4, $0x3544d4ed
-GLOBL geluPower6<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower5<>+0(SB)/4, $0xbc236744
-DATA geluPower5<>+4(SB)/4, $0xbbe3f424
-DATA geluPower5<>+8(SB)/4, $0xb9bb18d2
-DATA geluPower5<>+12(SB)/4, $0x3ba198fe
-DATA geluPower5<>+16(SB)/4, $0x3bc62d8f
-DATA geluPower5<>+20(SB)/4, $0x3b7ca8ae
-DATA geluPower5<>+24(SB)/4, $0x3a813bc2
-DATA geluPower5<>+28(SB)/4, $0xba4520c7
-DATA geluPower5<>+32(SB)/4, $0xba978ada
-DATA geluPower5<>+36(SB)/4, $0xba625247
-DATA geluPower5<>+40(SB)/4, $0xb9f267e7
-DATA geluPower5<>+44(SB)/4, $0xb94c2aec
-DATA geluPower5<>+48(SB)/4, $0xb88c8008
-DATA geluPower5<>+52(SB)/4, $0xb7a13737
-DATA geluPower5<>+56(SB)/4, $0xb69c1d6f
-DATA geluPower5<>+60(SB)/4, $0xb5809cc7
-GLOBL geluPower5<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower4<>+0(SB)/4, $0x2bff123a
-DATA geluPower4<>+4(SB)/4, $0xbc844346
-DATA geluPower4<>+8(SB)/4, $0xbcbbcb10
-DATA geluPower4<>+12(SB)/4, $0xbc95b2bd
-DATA geluPower4<>+16(SB)/4, $0xbbfc61c1
-DATA geluPower4<>+20(SB)/4, $0x3acb29c3
-DATA geluPower4<>+24(SB)/4, $0x3bbf73f4
-DATA geluPower4<>+28(SB)/4, $0x3bbf0a0d
-DATA geluPower4<>+32(SB)/4, $0x3b81482c
-DATA geluPower4<>+36(SB)/4, $0x3b07a029
-DATA geluPower4<>+40(SB)/4, $0x3a677c95
-DATA geluPower4<>+44(SB)/4, $0x39a48d1e
-DATA geluPower4<>+48(SB)/4, $0x38c587bd
-DATA geluPower4<>+52(SB)/4, $0x37c9f42c
-DATA geluPower4<>+56(SB)/4, $0x36b0e5bd
-DATA geluPower4<>+60(SB)/4, $0x358550f8
-GLOBL geluPower4<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower3<>+0(SB)/4, $0x3d882c1b
-DATA geluPower3<>+4(SB)/4, $0x3d5dd303
-DATA geluPower3<>+8(SB)/4, $0x3cc86e4b
-DATA geluPower3<>+12(SB)/4, $0xbbd3e8a1
-DATA geluPower3<>+16(SB)/4, $0xbcd0b5bb
-DATA geluPower3<>+20(SB)/4, $0xbcf12238
-DATA geluPower3<>+24(SB)/4, $0xbcc032c6
-DATA geluPower3<>+28(SB)/4, $0xbc6ffd7b
-DATA geluPower3<>+32(SB)/4, $0xbbf5b469
-DATA geluPower3<>+36(SB)/4, $0xbb52de47
-DATA geluPower3<>+40(SB)/4, $0xba999d6f
-DATA geluPower3<>+44(SB)/4, $0xb9bf7b9a
-DATA geluPower3<>+48(SB)/4, $0xb8cd4acc
-DATA geluPower3<>+52(SB)/4, $0xb7be046f
-DATA geluPower3<>+56(SB)/4, $0xb6984369
-DATA geluPower3<>+60(SB)/4, $0xb553b38a
-GLOBL geluPower3<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower2<>+0(SB)/4, $0xa846b800
-DATA geluPower2<>+4(SB)/4, $0x3d8a47da
-DATA geluPower2<>+8(SB)/4, $0x3de35fb5
-DATA geluPower2<>+12(SB)/4, $0x3df6150c
-DATA geluPower2<>+16(SB)/4, $0x3dcfc327
-DATA geluPower2<>+20(SB)/4, $0x3d9051b4
-DATA geluPower2<>+24(SB)/4, $0x3d28eb97
-DATA geluPower2<>+28(SB)/4, $0x3ca8b226
-DATA geluPower2<>+32(SB)/4, $0x3c10d59c
-DATA geluPower2<>+36(SB)/4, $0x3b56d8ca
-DATA geluPower2<>+40(SB)/4, $0x3a8a1f0b
-DATA geluPower2<>+44(SB)/4, $0x399a4bf4
-DATA geluPower2<>+48(SB)/4, $0x38960504
-DATA geluPower2<>+52(SB)/4, $0x377e3d33
-DATA geluPower2<>+56(SB)/4, $0x363bf1ab
-DATA geluPower2<>+60(SB)/4, $0x34f29e28
-GLOBL geluPower2<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower1<>+0(SB)/4, $0xbecc422a
-DATA geluPower1<>+4(SB)/4, $0xbebf59be
-DATA geluPower1<>+8(SB)/4, $0xbe9d5171
-DATA geluPower1<>+12(SB)/4, $0xbe630432
-DATA geluPower1<>+16(SB)/4, $0xbe0fbfc3
-DATA geluPower1<>+20(SB)/4, $0xbd9fc3e5
-DATA geluPower1<>+24(SB)/4, $0xbd1bd530
-DATA geluPower1<>+28(SB)/4, $0xbc8564bd
-DATA geluPower1<>+32(SB)/4, $0xbbc86b65
-DATA geluPower1<>+36(SB)/4, $0xbb042250
-DATA geluPower1<>+40(SB)/4, $0xba18e76a
-DATA geluPower1<>+44(SB)/4, $0xb91b484a
-DATA geluPower1<>+48(SB)/4, $0xb80a657e
-DATA geluPower1<>+52(SB)/4, $0xb6d87fe7
-DATA geluPower1<>+56(SB)/4, $0xb5949d18
-DATA geluPower1<>+60(SB)/4, $0xb4330e6a
-GLOBL geluPower1<>(SB), RODATA|NOPTR, $64
-
-DATA geluPower0<>+0(SB)/4, $0x3f000000
-DATA geluPower0<>+4(SB)/4, $0x3eb7c54a
-DATA geluPower0<>+8(SB)/4, $0x3e709591
-DATA geluPower0<>+12(SB)/4, $0x3e0e86bd
-DATA geluPower0<>+16(SB)/4, $0x3d97ee57
-DATA geluPower0<>+20(SB)/4, $0x3d110933
-DATA geluPower0<>+24(SB)/4, $0x3c771456
-DATA geluPower0<>+28(SB)/4, $0x3bbb4140
-DATA geluPower0<>+32(SB)/4, $0x3afbf878
-DATA geluPower0<>+36(SB)/4, $0x3a163a63
-DATA geluPower0<>+40(SB)/4, $0x391e8441
-DATA geluPower0<>+44(SB)/4, $0x3813d6a4
-DATA geluPower0<>+48(SB)/4, $0x36f3813c
-DATA geluPower0<>+52(SB)/4, $0x35b0f1ba
-DATA geluPower0<>+56(SB)/4, $0x3462c0a9
-DATA geluPower0<>+60(SB)/4, $0x33000b3d
-GLOBL geluPower0<>(SB), RODATA|NOPTR, $64
 
 // func geluTanhAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
