@@ -8,7 +8,7 @@ import (
 
 // Of a volume each depth of the input is transformed once, and the products of an output depth sum over
 // the depths of the kernel as over more channels. Rows are brought into blocks for a transform alone, so that neither the whole input
-// nor the output is there twice. 64→64 channels with 3×3×3 kernels at 8×56×56 take 14 ms instead of 48 with AVX-512.
+// nor the output is there twice. 64→64 channels with 3×3×3 kernels at 8×56×56 take 16 to 18 ms instead of 49 with AVX-512.
 
 // volumeBand is how many output depths and tile rows are in flight on some threads.
 func (pl *Plan) volumeBand(threads int) (depths, rows int) {
