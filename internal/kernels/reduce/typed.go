@@ -18,9 +18,10 @@ type typed[T number] struct {
 	op          Op
 	first, join fold
 	engine      *engine[T]
-	columns     int // of a tile, where the last axis is kept; and what a row fills elsewhere
-	blocks      int // of k
-	units       int // rows' blocks, or tiles of columns
+	short       func(acc, x []T) // step of few columns, for which no call is worth it
+	columns     int              // of a tile, where the last axis is kept; and what a row fills elsewhere
+	blocks      int              // of k
+	units       int              // rows' blocks, or tiles of columns
 	parts       int
 	dst, src    []T
 	scratch     []T // blocks' results, or each chunk's rows of columns
@@ -29,6 +30,7 @@ type typed[T number] struct {
 func newTyped[T number](op Op, l layout) *typed[T] {
 	r := &typed[T]{layout: l, op: op, engine: engineOf[T](), columns: columnsOf[T](), blocks: max((l.k+blockLen-1)/blockLen, 1)}
 	r.first, r.join = op.fold()
+	r.short = portableSteps[T]()[r.first]
 	r.units = l.outer * r.blocks
 	if l.ordered {
 		r.units = l.outer * ((l.inner + r.columns - 1) / r.columns)
@@ -174,7 +176,7 @@ func (r *typed[T]) rows(acc, src []T, rows, w int) {
 	}
 	step := r.engine.step[r.first]
 	if w < narrowest {
-		step = portableSteps[T]()[r.first]
+		step = r.short
 	}
 	for k := range rows {
 		step(acc, src[k*r.inner:])
