@@ -34,7 +34,7 @@ type members struct {
 // common keeps, for one sweep, the first node of each kind.
 func common(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	o := op.Of(n)
-	if o == nil || o.Random {
+	if o == nil || o.Random || op.IsZipMap(n) { // files have no second name for a value of maps
 		return nil, nil
 	}
 	g := group{op: n.Op}

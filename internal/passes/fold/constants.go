@@ -29,7 +29,7 @@ const maxGrowth = 1 << 20
 
 func constants(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	o := op.Of(n)
-	if o == nil || o.Random || len(n.Subgraphs()) > 0 || isDequantize(n) {
+	if o == nil || o.Random || len(n.Subgraphs()) > 0 || isDequantize(n) || op.IsZipMap(n) { // a constant has no labels
 		return nil, nil
 	}
 	in := make([]*tensor.Tensor, len(n.In))
