@@ -56,7 +56,10 @@ func Open(o engine.Options, lm llm.Options) serve.Opener {
 }
 
 func info(name string, t ir.Type) serve.TensorInfo {
-	i := serve.TensorInfo{Name: name, DType: t.DType, Shape: []int{}}
+	i := serve.TensorInfo{Name: name, DType: t.DType}
+	if t.Shape != nil {
+		i.Shape = make([]int, 0, len(t.Shape))
+	}
 	for _, d := range t.Shape {
 		n, ok := d.Int()
 		if !ok {

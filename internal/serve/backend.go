@@ -12,7 +12,7 @@ import (
 type TensorInfo struct {
 	Name     string
 	DType    dtype.Type
-	Shape    []int    // -1 where any size goes
+	Shape    []int    // -1 where any size goes; nil where the rank is unknown, too
 	Optional bool     // inputs only: may be left out
 	Labels   []string // outputs only: the names of the classes, where the model has them
 }

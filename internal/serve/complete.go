@@ -172,7 +172,7 @@ func (c *completion) tensors() {
 
 // describe makes the configuration's entry for a tensor of the model.
 func (c *completion) describe(t *TensorInfo) repo.Tensor {
-	return repo.Tensor{Name: t.Name, DataType: repo.DataType(t.DType), Dims: slices.Clone(t.Shape[c.skip():]), Optional: t.Optional}
+	return repo.Tensor{Name: t.Name, DataType: repo.DataType(t.DType), Dims: slices.Clone(t.Shape[min(c.skip(), len(t.Shape)):]), Optional: t.Optional}
 }
 
 // skip is how many of the model's dimensions dims leave out.
@@ -198,7 +198,8 @@ func (c *completion) match(what string, t *repo.Tensor, m *TensorInfo) (client [
 		if count(t.Dims) != count(t.Reshape.Shape) {
 			c.bad.addf("%s %q: dims %s can't be reshaped to %s", what, t.Name, shapeText(t.Dims), shapeText(t.Reshape.Shape))
 		}
-		return c.withBatch(t.Dims), &reshape{c.withBatch(t.Dims), c.withBatch(t.Reshape.Shape)}
+		client = append([]int{}, c.withBatch(t.Dims)...) // a scalar, if there are none, and not of any rank
+		return client, &reshape{client, c.withBatch(t.Reshape.Shape)}
 	case len(t.Dims) == 0:
 		t.Dims = slices.Clone(want)
 	case !dimsFit(want, t.Dims):
@@ -217,6 +218,9 @@ func (c *completion) modelShape(m *TensorInfo) string {
 
 // dimsFit reports whether a configuration's dims say the same as the model's or narrow them.
 func dimsFit(model, dims []int) bool {
+	if model == nil { // of any rank
+		return true
+	}
 	if len(model) != len(dims) {
 		return false
 	}

@@ -129,6 +129,32 @@ func TestReshapeOfVariableDimensions(t *testing.T) {
 	}
 }
 
+func TestInputsOfAnyRank(t *testing.T) {
+	b := &servetest.Backend{In: []serve.TensorInfo{info("x", dtype.Float32)}, Out: []serve.TensorInfo{info("y", dtype.Float32)}}
+	for config, want := range map[string]string{
+		"": "", `input { name: "x" dims: [ -1, 5 ] }`: "", `input { name: "x" dims: 5 }`: "expected shape [5], found [3,5]",
+		`input { name: "x" reshape { shape: [ 1 ] } }`: "expected shape [], found [3,5]",
+	} {
+		r, err := newCore(t, b, config).Infer(context.Background(), request(tensor.New(dtype.Float32, 3, 5)))
+		if err == nil {
+			r.Release()
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, expected %q", config, err, want)
+		}
+	}
+}
+
+func TestScalarsAreNotBatched(t *testing.T) {
+	scalar := serve.TensorInfo{Name: "x", DType: dtype.Float32, Shape: []int{}}
+	cfg, err := repo.Parse("c", []byte("max_batch_size: 4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = serve.New(serve.Options{}).Register("m", 1, &servetest.Backend{In: []serve.TensorInfo{scalar}, Out: []serve.TensorInfo{scalar}}, cfg)
+	wantKind(t, err, serve.InvalidArgument, `max_batch_size is 4, but "x" FP32 [] has no first dimension of any size; set max_batch_size: 0`)
+}
+
 func TestConfiguredOutputsAreTheOnlyOnes(t *testing.T) {
 	b := servetest.Identity(1)
 	b.Out = append(b.Out, info("hidden", dtype.Float32, -1, 1))

@@ -106,7 +106,7 @@ func (t *TensorInfo) check(x *tensor.Tensor, bad *problems) {
 		bad.addf("input %q: expected datatype %s, found %s", t.Name, t.DType.OIP(), x.DType.OIP())
 		return
 	}
-	if !shapeFits(t.Shape, x.Shape) {
+	if t.Shape != nil && !shapeFits(t.Shape, x.Shape) {
 		bad.addf("input %q: expected shape %s, found %s", t.Name, shapeText(t.Shape), shapeText(x.Shape))
 		return
 	}
