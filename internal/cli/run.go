@@ -164,6 +164,8 @@ func (f *runFlags) report(e *env, eng *engine.Engine, out []*tensor.Tensor, took
 		}
 	}
 	var reports []outputReport
+	var misfit error // of the label file with an output that it is not for
+	fits := false
 	for i, o := range eng.Graph().Outputs {
 		r := outputReport{Name: o.Name, DType: out[i].DType.String(), Shape: out[i].Shape}
 		names := labels
@@ -172,12 +174,16 @@ func (f *runFlags) report(e *env, eng *engine.Engine, out []*tensor.Tensor, took
 		}
 		if names != nil {
 			top, err := image.Top(out[i], names, 5)
-			if err != nil {
-				return fmt.Errorf("output %q: %w", o.Name, err)
+			if err == nil {
+				r.Top, fits = &top, true
+			} else {
+				misfit = fmt.Errorf("output %q: %w", o.Name, err)
 			}
-			r.Top = &top
 		}
 		reports = append(reports, r)
+	}
+	if misfit != nil && !fits {
+		return misfit
 	}
 	if f.json {
 		return json.NewEncoder(e.out).Encode(map[string]any{"outputs": reports, "latency_ms": float64(took.Microseconds()) / 1e3})
