@@ -88,7 +88,12 @@ func removeDead(candidates []*Node) (removed []*Node) {
 	return removed
 }
 
-// compact drops removed nodes from the list.
+// compact drops removed nodes from the list, and from those of subgraphs.
 func (g *Graph) compact() {
 	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *Node) bool { return n.removed })
+	for _, n := range g.Nodes {
+		for _, sub := range n.Subgraphs() {
+			sub.compact()
+		}
+	}
 }

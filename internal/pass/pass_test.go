@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,39 @@ func TestVerifyFindsNodesOutsideTheGraph(t *testing.T) {
 	}
 	if !strings.Contains(r.Passes[0].Stopped, "which is not in the graph") {
 		t.Errorf("got %q", r.Passes[0].Stopped)
+	}
+}
+
+func TestAPatchMayTakeOverWhatABodyComputes(t *testing.T) {
+	g := parse(t, `graph "g" {
+  input %x float32[2]
+  input %c bool[]
+  %a = Abs(%x)
+  %y = If(%c) {else_branch = graph "e" {
+      %b = Neg(%a)
+      %d = Relu(%b)
+      output "o" %d
+    }, then_branch = graph "t" {
+      %d = Exp(%a)
+      output "o" %d
+    }}
+  output %y
+}
+`)
+	outwards := Pass{Name: "outwards", Level: 1, Rewrite: func(c *Context, n *ir.Node) (*ir.Patch, error) {
+		if !n.Is("Abs") {
+			return nil, nil
+		}
+		reader := n.Out[0].Uses()[0].Node
+		if !reader.Is("Neg") || slices.Contains(c.Graph.Nodes, reader) {
+			return nil, nil
+		}
+		m := node(c, "Neg", nil, n.Out[0])
+		return &ir.Patch{Reason: "outwards", Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: reader.Out[0], New: m.Out[0]}}}, nil
+	}}
+	r, err := Run(g, []Pass{outwards}, Options{Level: 1, Verify: true})
+	if err != nil || len(r.Passes[0].Patches) != 1 || r.Passes[0].Stopped != "" {
+		t.Fatalf("%v %+v\n%s", err, r, g)
 	}
 }
 

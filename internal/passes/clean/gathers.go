@@ -38,17 +38,10 @@ func gathersPass(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if at != 0 || size < fewestParts || size > mostSqueezed { // the one of the first element stands for all
 		return nil, nil
 	}
-	var gathers []*ir.Node
-	taken := map[int]bool{}
-	for _, u := range x.Uses() {
-		if a, i, _, ok := element(u.Node); ok && a == axis && u.Node.Opset == n.Opset {
-			gathers = append(gathers, u.Node)
-			taken[i] = true
-		}
-	}
-	if len(taken) < size {
-		if 2*len(taken) > size {
-			c.Near(n, "Gathers take %d of the %d elements of axis %d", len(taken), size, axis)
+	gathers, taken := elements(c, n, axis)
+	if taken < size {
+		if 2*taken > size {
+			c.Near(n, "Gathers take %d of the %d elements of axis %d", taken, size, axis)
 		}
 		return nil, nil
 	}
@@ -71,6 +64,39 @@ func gathersPass(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		p.Replace = append(p.Replace, ir.Replacement{Old: g.Out[0], New: y.Out[0]})
 	}
 	return p, nil
+}
+
+// elements are the Gathers, n among them, of single elements of an axis of its
+// input, and how many elements they take. Those in bodies don't count: what is
+// made for them here would not be there.
+func elements(c *pass.Context, n *ir.Node, axis int) (gathers []*ir.Node, taken int) {
+	if len(n.In[0].Uses()) < fewestParts {
+		return nil, 0
+	}
+	seen := map[int]bool{}
+	here := nodesHere(c)
+	for _, u := range n.In[0].Uses() {
+		if a, i, _, ok := element(u.Node); ok && a == axis && u.Node.Opset == n.Opset && here[u.Node] {
+			gathers = append(gathers, u.Node)
+			seen[i] = true
+		}
+	}
+	return gathers, len(seen)
+}
+
+type nodesKey struct{}
+
+// nodesHere is the nodes of the graph as they are when a sweep first asks.
+func nodesHere(c *pass.Context) map[*ir.Node]bool {
+	nodes, ok := c.Memo[nodesKey{}].(map[*ir.Node]bool)
+	if !ok {
+		nodes = make(map[*ir.Node]bool, len(c.Graph.Nodes))
+		for _, n := range c.Graph.Nodes {
+			nodes[n] = true
+		}
+		c.Memo[nodesKey{}] = nodes
+	}
+	return nodes
 }
 
 // element tells whether n takes one element of an axis of known size of what
