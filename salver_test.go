@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/salver-ml/salver"
+	"github.com/salver-ml/salver/internal/format/onnx"
+	"github.com/salver-ml/salver/internal/ir"
 )
 
 func open(t *testing.T, options ...salver.Option) *salver.Session {
@@ -94,6 +98,31 @@ func TestRunIntoAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per run, expected none", allocs)
 	}
 	runtime.KeepAlive(out)
+}
+
+func TestOutputsHaveTheLabelsOfTheModel(t *testing.T) {
+	g, err := ir.Parse(`graph "g" {
+  input %x float32[2]
+  %p = ai.onnx.ml::ZipMap(%x) {classlabels_int64s = [-1, 1]}
+  output %p
+}
+`, 17)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Opsets = map[string]int{"": 17, "ai.onnx.ml": 3}
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	if err := (&onnx.Model{Graph: g, IRVersion: 8}).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	m, err := salver.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if got := m.Outputs()[0].Labels; !slices.Equal(got, []string{"-1", "1"}) {
+		t.Errorf("labels %q, expected -1 and 1", got)
+	}
 }
 
 func TestErrors(t *testing.T) {

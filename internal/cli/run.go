@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/image"
 	"github.com/salver-ml/salver/internal/llm"
@@ -37,7 +38,8 @@ func newRun(e *env) *cobra.Command {
 		Long: `Runs MODEL once. Inputs are .npy, .npz and .pb (TensorProto) files or pictures (JPEG,
 PNG and others, turned upright by their EXIF data). A picture needs a recipe: flags, or a
 file beside the model (MODEL.yaml, preprocess.yaml or Hugging Face's
-preprocessor_config.json). The outputs are summarized, and written to DIR as OUTPUT.npy.
+preprocessor_config.json). The outputs are summarized, and written to DIR as OUTPUT.npy,
+those of a sequence as OUTPUT.0.npy, OUTPUT.1.npy and so on.
 
 A language model, a GGUF file or a Hugging Face folder, answers PROMPT, through its chat
 template if it has one; without a PROMPT it reads one from standard input or, on a terminal,
@@ -126,25 +128,46 @@ func (f *runFlags) run(cmd *cobra.Command, e *env, model string) error {
 }
 
 // writeOutputs writes each output as NAME.npy; slashes in a name become underscores.
+// A sequence's tensors are NAME.0.npy, NAME.1.npy and so on.
 func writeOutputs(dir string, eng *engine.Engine, out []*tensor.Tensor) error {
-	outputs := eng.Graph().Outputs
-	files, of := make([]string, len(outputs)), map[string]string{}
-	for i, o := range outputs {
-		files[i] = strings.NewReplacer("/", "_", `\`, "_").Replace(o.Name) + ".npy"
-		if other, twice := of[files[i]]; twice {
-			return fmt.Errorf("outputs %q and %q would both be written to %s", other, o.Name, files[i])
+	var files []outputFile
+	of := map[string]string{}
+	for i, o := range eng.Graph().Outputs {
+		own := filesOf(strings.NewReplacer("/", "_", `\`, "_").Replace(o.Name), out[i])
+		for _, f := range own {
+			if other, twice := of[f.name]; twice {
+				return fmt.Errorf("outputs %q and %q would both be written to %s", other, o.Name, f.name)
+			}
+			of[f.name] = o.Name
 		}
-		of[files[i]] = o.Name
+		files = append(files, own...)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for i, o := range outputs {
-		if err := npy.WriteFile(filepath.Join(dir, files[i]), out[i]); err != nil {
-			return fmt.Errorf("output %q: %w", o.Name, err)
+	for _, f := range files {
+		if err := npy.WriteFile(filepath.Join(dir, f.name), f.t); err != nil {
+			return fmt.Errorf("output %q: %w", of[f.name], err)
 		}
 	}
 	return nil
+}
+
+type outputFile struct {
+	name string
+	t    *tensor.Tensor
+}
+
+// filesOf lists the tensors of a value.
+func filesOf(name string, t *tensor.Tensor) []outputFile {
+	if t.DType != dtype.Sequence && t.DType != dtype.Optional {
+		return []outputFile{{name + ".npy", t}}
+	}
+	var files []outputFile
+	for i, item := range t.Items {
+		files = append(files, filesOf(fmt.Sprintf("%s.%d", name, i), item)...)
+	}
+	return files
 }
 
 // outputReport is one output in --json.

@@ -48,6 +48,9 @@ func testCore(t *testing.T) *serve.Core {
 		}
 	}
 	add("identity", servetest.Identity(4), nil)
+	classifier := servetest.Identity(2)
+	classifier.Out[0].Labels = []string{"rain", "sun"}
+	add("classifier", classifier, nil)
 	for _, dt := range []dtype.Type{dtype.Float32, dtype.Float16, dtype.String, dtype.Int64, dtype.Bool} {
 		add(dt.OIP(), one(dt), nil)
 	}
@@ -87,6 +90,7 @@ func TestAnswers(t *testing.T) {
 		status       int
 		want         string // the whole body, or with … at its end its beginning, or with … at both ends a part
 	}{
+		"labels":          {"GET", "/v2/models/classifier", nil, "", 200, `…"outputs":[{"name":"y","datatype":"FP32","shape":[-1,2],"labels":["rain","sun"]}]…`},
 		"server":          {"GET", "/v2", nil, "", 200, `{"name":"salver","version":"1.2.3","extensions":["binary_tensor_data","classification","parameters","schedule_policy","model_repository","model_configuration","statistics"]}`},
 		"slash":           {"GET", "/v2/", nil, "", 200, `{"name":"salver"…`},
 		"live":            {"GET", "/v2/health/live", nil, "", 200, `{"live":true}`},
@@ -136,6 +140,7 @@ func TestAnswers(t *testing.T) {
 		"raw bytes":        {"POST", "/v2/models/BYTES/infer", bin(0), "hi", 200, "…\x02\x00\x00\x00hi…"},
 		"raw of none":      {"POST", "/v2/models/nope/infer", bin(0), "hi", 404, `{"error":…`},
 		"classes":          {"POST", "/v2/models/identity/infer", nil, x[:len(x)-1] + `,"outputs":[{"name":"y","parameters":{"classification":2}}]}`, 200, `…{"name":"y","datatype":"BYTES","shape":[…`},
+		"classes by name":  {"POST", "/v2/models/classifier/infer", nil, `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,3]}],"outputs":[{"name":"y","parameters":{"classification":2}}]}`, 200, `…"data":["3:1:sun","1:0:rain"]…`},
 		"classes of text":  {"POST", "/v2/models/BYTES/infer", nil, `{"inputs":[{"name":"x","shape":[1],"datatype":"BYTES","data":["a"]}],"outputs":[{"name":"y","parameters":{"classification":2}}]}`, 400, `…classification needs an output of numbers, found BYTES…`},
 		"header too long":  {"POST", "/v2/models/identity/infer", bin(1000), x, 400, `…Inference-Header-Content-Length is 1000, but the body has only 75 bytes…`},
 		"header negative":  {"POST", "/v2/models/identity/infer", http.Header{headerLength: {"-1"}}, x, 400, `…expected one integer of at least 0, found [\"-1\"]…`},
