@@ -2,7 +2,7 @@ package dtype
 
 import "math"
 
-// F16ToF32 converts an IEEE 754 binary16 value.
+// F16ToF32 converts an IEEE 754 binary16 value. A signalling NaN becomes quiet, as processors have it.
 func F16ToF32(h uint16) float32 {
 	sign := uint32(h&0x8000) << 16
 	exp := uint32(h>>10) & 0x1f
@@ -18,6 +18,9 @@ func F16ToF32(h uint16) float32 {
 		}
 		return f
 	case 31:
+		if man != 0 {
+			man |= 0x200
+		}
 		return math.Float32frombits(sign | 0x7f800000 | man<<13)
 	}
 	return math.Float32frombits(sign | (exp+112)<<23 | man<<13)
