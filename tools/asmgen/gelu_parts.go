@@ -17,7 +17,7 @@ const (
 	geluDegree = 8
 )
 
-// geluByPieces is x·Φ(x) as max(x, 0) - |x|·Φ(-|x|), relative to itself within 3 units in the
+// geluByPieces is x·Φ(x) as max(x, 0) - |x|·Φ(-|x|), relative to itself within 3.2 units in the
 // last place down to -geluMost. A piece's coefficients are looked up, which other units of a
 // core do than those that multiply: that takes 0.6 of the time of an
 // exponential of a².

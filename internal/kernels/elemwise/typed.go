@@ -325,7 +325,3 @@ func IsInf(positive, negative bool) func(dst []bool, src []float32) {
 func toTruth(dst, src unsafe.Pointer, n int, _ []float32) {
 	truths(unsafe.Slice((*bool)(dst), n), unsafe.Slice((*float32)(src), n), kernels().notZero, func(x float32) bool { return x != 0 })
 }
-
-func unsigned(x []int8) []uint8 {
-	return unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
-}
