@@ -258,12 +258,7 @@ func (r *Runner) writeRow(at, plane, lanes, n int, piece []float32) {
 	step := pl.places[2].step
 	switch {
 	case step == 1 && lanes == pl.block && pl.set.transpose != nil && n >= pl.block:
-		vector := pl.block * 4
-		squares := n / pl.block
-		pl.set.transpose(bytesAt(r.op.Out, at), bytesAt(piece, 0), plane*4, vector, vector, vector*pl.block, squares)
-		if squares*pl.block < n { // the last square ends with the row
-			pl.set.transpose(bytesAt(r.op.Out, at+n-pl.block), bytesAt(piece, (n-pl.block)*pl.block), plane*4, vector, vector, vector*pl.block, 1)
-		}
+		pl.set.turn(r.op.Out[at:], piece, plane, pl.block, 1, pl.block, n)
 		return
 	case step == 1 && lanes >= 8 && n >= 8:
 		transpose.Tile32(r.op.Out[at:], piece, plane, pl.block, n, lanes)

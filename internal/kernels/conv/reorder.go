@@ -123,3 +123,18 @@ func deinterleave(plain, blocked []float32, channels, plane, block, from int) {
 		}
 	}
 }
+
+// turn transposes a block of channels of n pixels, at least a block of them: channels of dst or src are so many floats apart,
+// or pixels are. The last square ends with the pixels, some of which are written twice then.
+func (s *tileSet) turn(dst, src []float32, dstStride, srcStride, dstPixel, srcPixel, n int) {
+	squares := func(at, count int) {
+		s.transpose(bytesAt(dst, at*dstPixel), bytesAt(src, at*srcPixel), dstStride*4, srcStride*4, dstPixel*s.block*4, srcPixel*s.block*4, count)
+	}
+	whole := n / s.block
+	for at := 0; at < whole; at += squaresPerCall {
+		squares(at*s.block, min(squaresPerCall, whole-at))
+	}
+	if whole*s.block < n {
+		squares(n-s.block, 1)
+	}
+}

@@ -127,15 +127,5 @@ func (s *tileSet) toBlock(dst, src []float32, channels, stride, n int) {
 		transpose.Tile32(dst, src, s.block, stride, channels, n)
 		return
 	}
-	vector := s.block * 4
-	square := func(at, n int) {
-		s.transpose(bytesAt(dst, at*s.block), bytesAt(src, at), vector, stride*4, vector*s.block, vector, n)
-	}
-	whole := n / s.block
-	for at := 0; at < whole; at += squaresPerCall {
-		square(at*s.block, min(squaresPerCall, whole-at))
-	}
-	if whole*s.block < n { // the last square ends with the pixels
-		square(n-s.block, 1)
-	}
+	s.turn(dst, src, s.block, stride, s.block, 1, n)
 }
