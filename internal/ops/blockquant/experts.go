@@ -89,6 +89,9 @@ func inferExperts(c *op.Infer) error {
 			return fmt.Errorf("%s has shape %v, expected [tokens,%d]", []string{"x", "router"}[i], s, width)
 		}
 	}
+	if x, router := c.In[exX].Shape, c.In[exRouter].Shape; x != nil && router != nil && !x[:1].Compatible(router[:1]) {
+		return fmt.Errorf("x has %v tokens and router %v, expected as many", x[0], router[0])
+	}
 	return op.SameAsInput(c)
 }
 

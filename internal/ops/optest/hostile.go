@@ -3,9 +3,11 @@ package optest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +54,8 @@ func changed(r *rand.Rand, c op.Case) op.Case {
 		}
 	}
 	attrs := map[string]ir.Attr{}
-	for k, a := range c.Attrs {
+	for _, k := range slices.Sorted(maps.Keys(c.Attrs)) { // in one order, so that each run of the test tries the same
+		a := c.Attrs[k]
 		if r.IntN(3) == 0 {
 			switch a.Kind {
 			case ir.KindInt:
@@ -178,7 +181,7 @@ func attempt(t *testing.T, o *op.Op, c op.Case) {
 
 // What a hostile case may take: cases are small.
 const (
-	maxAttempt   = 5 * time.Second
+	maxAttempt   = 30 * time.Second // of a busy machine, or an emulated one
 	maxAllocated = 1 << 30
 )
 
