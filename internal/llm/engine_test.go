@@ -281,7 +281,7 @@ func TestPackAgain(t *testing.T) {
 	goOn <- struct{}{}
 	select {
 	case <-looks:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the loop waits, though there may be something to pack since")
 	}
 	close(goOn)

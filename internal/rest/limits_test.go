@@ -120,7 +120,7 @@ func TestSlowBody(t *testing.T) {
 	} {
 		start := time.Now()
 		answer, _ := io.ReadAll(dial(t, addr, request))
-		if time.Since(start) > 5*time.Second || strings.HasPrefix(string(answer), "HTTP/1.1 2") {
+		if time.Since(start) > 30*time.Second || strings.HasPrefix(string(answer), "HTTP/1.1 2") {
 			t.Errorf("%s after %s: %s", request, time.Since(start), answer)
 		}
 	}
@@ -170,7 +170,7 @@ func TestDisconnectCancels(t *testing.T) {
 	c.Close()
 	select {
 	case <-canceled:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the execution goes on after its client has gone")
 	}
 }

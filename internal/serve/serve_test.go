@@ -27,7 +27,7 @@ func newCore(t *testing.T, b *servetest.Backend, config string) *serve.Core {
 	c := serve.New(serve.Options{})
 	register(t, c, "m", 1, b, config)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := c.Shutdown(ctx); err != nil {
 			t.Error(err)

@@ -271,7 +271,7 @@ func TestCancel(t *testing.T) {
 		r.Write(appendReset(nil, id, 8))
 		select {
 		case <-places:
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Errorf("%s: its place is not free", path)
 		}
 	}
@@ -328,7 +328,7 @@ func FuzzConn(f *testing.F) {
 				}
 			}
 		}()
-		here.SetWriteDeadline(time.Now().Add(5 * time.Second))
+		here.SetWriteDeadline(time.Now().Add(30 * time.Second))
 		here.Write(append(appendSettings([]byte(preface)), b...))
 		here.Close()
 		ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)

@@ -61,7 +61,7 @@ func TestRoiAlignOfHugeRegions(t *testing.T) {
 	}
 	plane := make([]float64, 64)
 	poolBin(plane, 8, ys[0], xs[0], false)
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 10*time.Second { // it would be hours, point by point
 		t.Errorf("it took %v", took)
 	}
 	if _, err := (roiSampling{1, false, mostRatio + 1}).axis(0, 1, 1); err == nil {
