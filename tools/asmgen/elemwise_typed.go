@@ -56,6 +56,10 @@ func typedFamily() {
 		} {
 			v.typed(f.name, f.of, f.size, f.do)
 		}
+		v.doubles("sqrtDouble", func(src Mem, r vec) { VSQRTPD(src, r) })
+		v.doubles("floorDouble", v.rounded(1))
+		v.doubles("ceilDouble", v.rounded(2))
+		v.doubles("roundDouble", v.rounded(0))
 		v.power()
 		v.remainder("fmod", false)
 		v.remainder("mod", true)
@@ -295,6 +299,32 @@ func (v rows) typed(name, of string, size int, do func(b Op, a, r reg.VecVirtual
 		}
 	})
 	end()
+}
+
+// doubles is a function of each float64 of a row.
+func (v rows) doubles(name string, do func(src Mem, r vec)) {
+	TEXT(name+v.suffix(), NOSPLIT, "func(dst, src []float64)")
+	Pragma("noescape")
+	dst, src, n := base("dst"), base("src"), length("dst")
+	v.byteLoop(n, 8, func() {
+		x := v.reg()
+		do(Mem{Base: src}, x)
+		v.store(x, Mem{Base: dst})
+		ADDQ(step(4*v.width()), dst)
+		ADDQ(step(4*v.width()), src)
+	})
+	end()
+}
+
+// rounded rounds float64 to integers: to the nearest with mode 0, down with 1, up with 2.
+func (v rows) rounded(mode uint64) func(src Mem, r vec) {
+	return func(src Mem, r vec) {
+		if v.wide {
+			VRNDSCALEPD(Imm(8|mode), src, r)
+		} else {
+			VROUNDPD(Imm(8|mode), src, r)
+		}
+	}
 }
 
 // truth is dst = a ∘ b on rows of bytes of which any but 0 is true.

@@ -253,7 +253,7 @@ func (t *table) setCasts(casts map[castPair]castFunc) {
 	t.narrowCasts()
 	t.casts[castPair{dtype.Float32, dtype.Bool}] = toTruth
 	for _, from := range []dtype.Type{dtype.Int32, dtype.Int64} {
-		t.casts[castPair{from, dtype.Bool}] = intTruths(t.compareInts[typedOp{Equal, from.Bits() / 8}], t.width, from.Bits()/8, t.casts[castPair{from, dtype.Bool}])
+		t.casts[castPair{from, dtype.Bool}] = intTruths(t.comparison(Equal, from), t.width, from.Bits()/8, t.casts[castPair{from, dtype.Bool}])
 	}
 }
 

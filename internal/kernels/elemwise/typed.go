@@ -7,96 +7,84 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 )
 
-// typed is what a level has for comparisons, integers and bits, all of it on rows of
+// typed is what a level has for comparisons, integers, float64 and bits, all of it on rows of
 // whole registers; nil or empty where there is nothing.
 type typed struct {
-	compare        map[Binary]compareRows
-	compareInts    map[typedOp]func(dst, a, b []byte) // of float64 and signed integers, and equality
+	compareFloats  map[Binary]compareRows
+	compare        map[typedOp]func(dst, a, b []byte) // to truths: width elements in a step
+	rows           map[typedOp]func(dst, a, b []byte) // rowBytes in a step
+	doubles        map[Op]func(dst, src []byte)       // of float64, rowBytes in a step
 	notZero, isNaN func(dst []bool, src []float32)
 	isInf          func(dst []bool, src []float32)
-	rows           map[typedOp]func(dst, a, b []byte)
 	width          int // float32 in a register
 }
 
 // compareRows compares a row with a row, and with one value.
 type compareRows [2]func(dst []bool, a, b []float32)
 
-// typedOp is a function of rows of integers of so many bytes, or of bits with 0, or of truths
-// with 1.
+// typedOp is a function of rows of a type. Where a sign makes no difference, that of the signed type serves both.
 type typedOp struct {
-	op   Binary
-	size int
+	op Binary
+	dt dtype.Type
 }
 
-// In place of a size, unsignedByte is bytes without a sign, where that matters, and double is float64.
-const (
-	unsignedByte = -1
-	double       = -8
-)
+// anyBits is the type of BitAnd, BitOr and BitXor, which don't see where elements end.
+const anyBits = dtype.Uint8
 
-// extremum names Min or Max of integers of type dt.
-func extremum(op Binary, dt dtype.Type) typedOp {
-	switch {
-	case dt.IsSigned():
-		return typedOp{op, dt.Bits() / 8}
-	case dt == dtype.Uint8:
-		return typedOp{op, unsignedByte}
+// signed is the integer type of dt's size that has a sign; other types are themselves.
+func signed(dt dtype.Type) dtype.Type {
+	switch dt {
+	case dtype.Uint8:
+		return dtype.Int8
+	case dtype.Uint16:
+		return dtype.Int16
+	case dtype.Uint32:
+		return dtype.Int32
+	case dtype.Uint64:
+		return dtype.Int64
 	}
-	return typedOp{}
+	return dt
+}
+
+// row is the function of op for rows of dt, or nil.
+func (t *typed) row(op Binary, dt dtype.Type) func(dst, a, b []byte) {
+	switch op {
+	case BitAnd, BitOr, BitXor:
+		if dt != dtype.Bool { // any byte but 0 is true
+			dt = anyBits
+		}
+	case Add, Sub, Mul, ShiftLeft, Equal:
+		dt = signed(dt)
+	}
+	return t.rows[typedOp{op, dt}]
 }
 
 // rowBytes is the bytes of a row's step in typed.rows.
 func (t *typed) rowBytes() int { return 4 * t.width }
 
-// typedRow is the row function of op for integers of type dt and for float64, or nil. One value against a
-// row is copied to a row first.
+// typedRow is the row function of op for elements of type dt, or nil.
 func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
-	if dt == dtype.Float64 {
-		return doubleRow(op, rest)
-	}
-	if dt != dtype.Bool && !dt.IsInt() || rest == nil {
+	if rest == nil {
 		return nil
 	}
 	if op.Compares() {
-		return integerCompare(op, dt, rest)
+		return typedCompare(op, dt, rest)
+	}
+	if op == Pow && dt == dtype.Float64 {
+		return doublePow(rest)
 	}
 	t, size := &kernels().typed, dt.Bits()/8
-	name := typedOp{op, size}
-	if op == Min || op == Max {
-		name = extremum(op, dt)
+	if f := t.row(op, dt); f != nil {
+		return wholeRows(f, t.rowBytes()/size, size, size, rest)
 	}
-	f := t.rows[name]
-	if op == ShiftRight && dt.IsSigned() {
-		f = nil
-	}
-	if f == nil && op >= BitAnd && op <= BitXor && dt != dtype.Bool {
-		f = t.rows[typedOp{op, 0}]
-	}
-	if f == nil {
-		return nil
-	}
-	return wholeRows(f, t.rowBytes()/size, size, size, rest)
+	return nil
 }
 
-// doubleRow is typedRow of float64.
-func doubleRow(op Binary, rest rowFunc2) rowFunc2 {
-	t := &kernels().typed
-	if f := t.rows[typedOp{op, double}]; f != nil {
-		return wholeRows(f, t.rowBytes()/8, 8, 8, rest)
-	}
-	if f := t.compareInts[typedOp{op, double}]; f != nil {
-		return wholeRows(f, t.width, 8, 1, rest)
-	}
-	if f := t.compareInts[typedOp{mirrored[op], double}]; f != nil {
-		return wholeRows(func(dst, a, b []byte) { f(dst, b, a) }, t.width, 8, 1, rest)
-	}
-	times := t.rows[typedOp{Mul, double}]
-	if op != Pow || times == nil {
-		return nil
-	}
-	square := wholeRows(times, t.rowBytes()/8, 8, 8, rowOf(mulLoop[float64]))
+// doublePow is Pow of float64, which multiplies for the exponent 2, as pow does.
+func doublePow(rest rowFunc2) rowFunc2 {
+	square := binaryRow(Mul, dtype.Float64)
 	return func(dst, a, b unsafe.Pointer, n, sa, sb int, scratch []float32) {
-		if sa == 1 && sb == 0 && *(*float64)(b) == 2 { // as pow has it
+		if sa == 1 && sb == 0 && *(*float64)(b) == 2 {
 			square(dst, a, a, n, 1, 1, nil)
 			return
 		}
@@ -167,10 +155,10 @@ var mirrored = map[Binary]Binary{Equal: Equal, Less: Greater, LessEqual: Greater
 // value against a row.
 func CompareRow(op Binary) func(dst []bool, a, b []float32, sa, sb int) { return floatCompare(op) }
 
-// integerCompare is the row function of a comparison of integers, or nil.
-func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
+// typedCompare is the row function of a comparison, or nil.
+func typedCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	t, size := &kernels().typed, dt.Bits()/8
-	if differ := t.rows[typedOp{Xor, 1}]; dt == dtype.Bool && differ != nil {
+	if differ := t.row(Xor, dt); differ != nil { // truths
 		return wholeRows(func(dst, a, b []byte) {
 			differ(dst, a, b)
 			bools(dst, dst, Xor, 1)
@@ -179,23 +167,31 @@ func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	if size == 1 {
 		return byteCompare(op, dt, rest)
 	}
-	if op != Equal && !dt.IsSigned() {
-		return nil
-	}
-	if f := t.compareInts[typedOp{op, size}]; f != nil {
+	if f := t.comparison(op, dt); f != nil {
 		return wholeRows(f, t.width, size, 1, rest)
 	}
-	if f := t.compareInts[typedOp{mirrored[op], size}]; f != nil {
-		return wholeRows(func(dst, a, b []byte) { f(dst, b, a) }, t.width, size, 1, rest)
+	return nil
+}
+
+// comparison is op for rows of dt, made of another one if need be, or nil.
+func (t *typed) comparison(op Binary, dt dtype.Type) func(dst, a, b []byte) {
+	if op == Equal {
+		dt = signed(dt)
 	}
-	if f := t.compareInts[typedOp{Greater, size}]; f != nil && (op == LessEqual || op == GreaterEqual) {
-		return wholeRows(func(dst, a, b []byte) {
+	if f := t.compare[typedOp{op, dt}]; f != nil {
+		return f
+	}
+	if f := t.compare[typedOp{mirrored[op], dt}]; f != nil {
+		return func(dst, a, b []byte) { f(dst, b, a) }
+	}
+	if f := t.compare[typedOp{Greater, dt}]; f != nil && dt.IsInt() { // a ≤ b is what isn't greater, without NaN
+		return func(dst, a, b []byte) {
 			if op == GreaterEqual {
 				a, b = b, a
 			}
 			f(dst, a, b)
 			bools(dst, dst, Xor, 1)
-		}, t.width, size, 1, rest)
+		}
 	}
 	return nil
 }
@@ -203,7 +199,7 @@ func integerCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 // byteCompare compares bytes with what there is for their minima: a ≤ b where that is a.
 func byteCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	t := &kernels().typed
-	equal, least := t.rows[typedOp{Equal, 1}], t.rows[extremum(Min, dt)]
+	equal, least := t.row(Equal, dt), t.row(Min, dt)
 	if equal == nil || least == nil {
 		return nil
 	}
@@ -226,7 +222,7 @@ func byteCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 // floatCompare is the loop of a comparison of float32 at the level in force.
 func floatCompare(op Binary) loop[bool, float32] {
 	t, rest := &kernels().typed, loop[bool, float32](compareLoop[float32](op))
-	f, swapped := t.compare[op], t.compare[mirrored[op]][1]
+	f, swapped := t.compareFloats[op], t.compareFloats[mirrored[op]][1]
 	if f[0] == nil || rest == nil {
 		return rest
 	}
@@ -289,7 +285,7 @@ func Not(dst, src []byte) { bools(dst, src, Xor, 1) }
 // the reverse with Xor and 1.
 func bools(dst, src []byte, op Binary, flip byte) {
 	src = src[:len(dst)]
-	if f := kernels().rows[typedOp{op, 1}]; f != nil {
+	if f := kernels().row(op, dtype.Bool); f != nil {
 		whole := len(dst) / kernels().rowBytes() * kernels().rowBytes()
 		for at := 0; at < whole; at += len(trueRow) {
 			n := min(len(trueRow), whole-at)

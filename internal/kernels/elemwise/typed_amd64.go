@@ -182,6 +182,18 @@ func orBitsAVX2(dst []byte, a []byte, b []byte)
 func xorBitsAVX2(dst []byte, a []byte, b []byte)
 
 //go:noescape
+func sqrtDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
+func floorDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
+func ceilDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
+func roundDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
 func powerAVX2(dst []float32, a []float32, b []float32, undone uint32) int
 
 //go:noescape
@@ -375,6 +387,18 @@ func orBitsAVX512(dst []byte, a []byte, b []byte)
 
 //go:noescape
 func xorBitsAVX512(dst []byte, a []byte, b []byte)
+
+//go:noescape
+func sqrtDoubleAVX512(dst []float64, src []float64)
+
+//go:noescape
+func floorDoubleAVX512(dst []float64, src []float64)
+
+//go:noescape
+func ceilDoubleAVX512(dst []float64, src []float64)
+
+//go:noescape
+func roundDoubleAVX512(dst []float64, src []float64)
 
 //go:noescape
 func powerAVX512(dst []float32, a []float32, b []float32, undone uint32) int

@@ -1197,6 +1197,78 @@ done:
 	VZEROUPPER
 	RET
 
+// func sqrtDoubleAVX2(dst []float64, src []float64)
+// Requires: AVX
+TEXT ·sqrtDoubleAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000004, DX
+	JLT  done
+
+each:
+	VSQRTPD (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; SUBQ $0x00000004, DX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func floorDoubleAVX2(dst []float64, src []float64)
+// Requires: AVX
+TEXT ·floorDoubleAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000004, DX
+	JLT  done
+
+each:
+	VROUNDPD $0x09, (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; SUBQ $0x00000004, DX
+	JGE      each
+
+done:
+	VZEROUPPER
+	RET
+
+// func ceilDoubleAVX2(dst []float64, src []float64)
+// Requires: AVX
+TEXT ·ceilDoubleAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000004, DX
+	JLT  done
+
+each:
+	VROUNDPD $0x0a, (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; SUBQ $0x00000004, DX
+	JGE      each
+
+done:
+	VZEROUPPER
+	RET
+
+// func roundDoubleAVX2(dst []float64, src []float64)
+// Requires: AVX
+TEXT ·roundDoubleAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000004, DX
+	JLT  done
+
+each:
+	VROUNDPD $0x08, (CX), Y0; VMOVUPS Y0, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; SUBQ $0x00000004, DX
+	JGE      each
+
+done:
+	VZEROUPPER
+	RET
+
 // func powerAVX2(dst []float32, a []float32, b []float32, undone uint32) int
 // Requires: AVX, AVX2, FMA3, POPCNT
 TEXT ·powerAVX2(SB), NOSPLIT, $0-88
@@ -2769,6 +2841,78 @@ each:
 	VMOVUPS (CX), Z0; VPXORD (DX), Z0, Z0; VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; ADDQ $0x00000040, DX; SUBQ $0x00000040, BX
 	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func sqrtDoubleAVX512(dst []float64, src []float64)
+// Requires: AVX, AVX512F
+TEXT ·sqrtDoubleAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VSQRTPD (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; SUBQ $0x00000008, DX
+	JGE     each
+
+done:
+	VZEROUPPER
+	RET
+
+// func floorDoubleAVX512(dst []float64, src []float64)
+// Requires: AVX, AVX512F
+TEXT ·floorDoubleAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VRNDSCALEPD $0x09, (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; SUBQ $0x00000008, DX
+	JGE         each
+
+done:
+	VZEROUPPER
+	RET
+
+// func ceilDoubleAVX512(dst []float64, src []float64)
+// Requires: AVX, AVX512F
+TEXT ·ceilDoubleAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VRNDSCALEPD $0x0a, (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; SUBQ $0x00000008, DX
+	JGE         each
+
+done:
+	VZEROUPPER
+	RET
+
+// func roundDoubleAVX512(dst []float64, src []float64)
+// Requires: AVX, AVX512F
+TEXT ·roundDoubleAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	SUBQ $0x00000008, DX
+	JLT  done
+
+each:
+	VRNDSCALEPD $0x08, (CX), Z0; VMOVUPS Z0, (AX)
+	ADDQ $0x00000040, AX; ADDQ $0x00000040, CX; SUBQ $0x00000008, DX
+	JGE         each
 
 done:
 	VZEROUPPER

@@ -2,37 +2,46 @@
 
 package elemwise
 
-import "math"
+import (
+	"math"
+
+	"github.com/salver-ml/salver/internal/dtype"
+)
 
 //go:generate go -C ../../../tools/asmgen run . typed -out ../../internal/kernels/elemwise/typed_amd64.s
 
-func ints[T any](f func(dst, a, b []T)) func(dst, a, b []byte) {
+func onRows[T any](f func(dst, a, b []T)) func(dst, a, b []byte) {
 	return func(dst, a, b []byte) { f(view[T](dst), view[T](a), view[T](b)) }
+}
+
+func onRow[T any](f func(dst, src []T)) func(dst, src []byte) {
+	return func(dst, src []byte) { f(view[T](dst), view[T](src)) }
 }
 
 // typedAVX2 is what there is for AVX2.
 func typedAVX2() (t typed) {
 	t.width, t.notZero, t.isNaN, t.isInf = 8, notZeroAVX2, isNaNAVX2, isInfAVX2
 	t.rows = map[typedOp]func(dst, a, b []byte){
-		{Add, 4}: ints(addInt32AVX2), {Sub, 4}: ints(subInt32AVX2), {Mul, 4}: ints(mulInt32AVX2), {Add, 8}: ints(addInt64AVX2), {Sub, 8}: ints(subInt64AVX2),
-		{Min, 4}: ints(minInt32AVX2), {Max, 4}: ints(maxInt32AVX2), {Min, 8}: ints(minInt64AVX2), {Max, 8}: ints(maxInt64AVX2),
-		{ShiftLeft, 4}: ints(shiftLeft32AVX2), {ShiftRight, 4}: ints(shiftRight32AVX2), {ShiftLeft, 8}: ints(shiftLeft64AVX2), {ShiftRight, 8}: ints(shiftRight64AVX2),
-		{Add, 1}: addBytesAVX2, {Sub, 1}: subBytesAVX2, {Mul, 1}: mulBytesAVX2, {Equal, 1}: equalBytesAVX2,
-		{Min, 1}: minInt8AVX2, {Max, 1}: maxInt8AVX2, {Min, unsignedByte}: minUint8AVX2, {Max, unsignedByte}: maxUint8AVX2,
-		{Add, 2}: addInt16AVX2, {Sub, 2}: subInt16AVX2, {Mul, 2}: mulInt16AVX2, {Min, 2}: minInt16AVX2, {Max, 2}: maxInt16AVX2,
-		{Add, double}: ints(addDoubleAVX2), {Sub, double}: ints(subDoubleAVX2), {Mul, double}: ints(mulDoubleAVX2), {Div, double}: ints(divDoubleAVX2), {Min, double}: ints(minDoubleAVX2), {Max, double}: ints(maxDoubleAVX2),
-		{BitAnd, 0}: andBitsAVX2, {BitOr, 0}: orBitsAVX2, {BitXor, 0}: xorBitsAVX2,
-		{And, 1}: andTruthAVX2, {Or, 1}: orTruthAVX2, {Xor, 1}: xorTruthAVX2,
+		{Add, dtype.Int8}: addBytesAVX2, {Sub, dtype.Int8}: subBytesAVX2, {Mul, dtype.Int8}: mulBytesAVX2, {Equal, dtype.Int8}: equalBytesAVX2,
+		{Min, dtype.Int8}: minInt8AVX2, {Max, dtype.Int8}: maxInt8AVX2, {Min, dtype.Uint8}: minUint8AVX2, {Max, dtype.Uint8}: maxUint8AVX2,
+		{Add, dtype.Int16}: addInt16AVX2, {Sub, dtype.Int16}: subInt16AVX2, {Mul, dtype.Int16}: mulInt16AVX2, {Min, dtype.Int16}: minInt16AVX2, {Max, dtype.Int16}: maxInt16AVX2,
+		{Add, dtype.Int32}: onRows(addInt32AVX2), {Sub, dtype.Int32}: onRows(subInt32AVX2), {Mul, dtype.Int32}: onRows(mulInt32AVX2), {Min, dtype.Int32}: onRows(minInt32AVX2), {Max, dtype.Int32}: onRows(maxInt32AVX2),
+		{Add, dtype.Int64}: onRows(addInt64AVX2), {Sub, dtype.Int64}: onRows(subInt64AVX2), {Min, dtype.Int64}: onRows(minInt64AVX2), {Max, dtype.Int64}: onRows(maxInt64AVX2),
+		{Add, dtype.Float64}: onRows(addDoubleAVX2), {Sub, dtype.Float64}: onRows(subDoubleAVX2), {Mul, dtype.Float64}: onRows(mulDoubleAVX2), {Div, dtype.Float64}: onRows(divDoubleAVX2), {Min, dtype.Float64}: onRows(minDoubleAVX2), {Max, dtype.Float64}: onRows(maxDoubleAVX2),
+		{ShiftLeft, dtype.Int32}: onRows(shiftLeft32AVX2), {ShiftRight, dtype.Uint32}: onRows(shiftRight32AVX2), {ShiftLeft, dtype.Int64}: onRows(shiftLeft64AVX2), {ShiftRight, dtype.Uint64}: onRows(shiftRight64AVX2),
+		{BitAnd, anyBits}: andBitsAVX2, {BitOr, anyBits}: orBitsAVX2, {BitXor, anyBits}: xorBitsAVX2,
+		{And, dtype.Bool}: andTruthAVX2, {Or, dtype.Bool}: orTruthAVX2, {Xor, dtype.Bool}: xorTruthAVX2,
 	}
-	t.compare = map[Binary]compareRows{
+	t.doubles = map[Op]func(dst, src []byte){Sqrt: onRow(sqrtDoubleAVX2), Floor: onRow(floorDoubleAVX2), Ceil: onRow(ceilDoubleAVX2), Round: onRow(roundDoubleAVX2)}
+	t.compareFloats = map[Binary]compareRows{
 		Equal: {equalRRAVX2, equalRVAVX2}, Less: {lessRRAVX2, lessRVAVX2}, LessEqual: {lessEqualRRAVX2, lessEqualRVAVX2},
 		Greater: {greaterRRAVX2, greaterRVAVX2}, GreaterEqual: {greaterEqualRRAVX2, greaterEqualRVAVX2},
 	}
-	t.compareInts = map[typedOp]func(dst, a, b []byte){
-		{Equal, 2}: truthsOf(equalInt16AVX2), {Greater, 2}: truthsOf(greaterInt16AVX2),
-		{Equal, 4}: truthsOf(equalInt32AVX2), {Greater, 4}: truthsOf(greaterInt32AVX2), {LessEqual, 4}: truthsOf(lessEqualInt32AVX2),
-		{Equal, double}: truthsOf(equalDoubleAVX2), {Less, double}: truthsOf(lessDoubleAVX2), {LessEqual, double}: truthsOf(lessEqualDoubleAVX2),
-		{Equal, 8}: truthsOf(equalInt64AVX2), {Greater, 8}: truthsOf(greaterInt64AVX2), {LessEqual, 8}: truthsOf(lessEqualInt64AVX2),
+	t.compare = map[typedOp]func(dst, a, b []byte){
+		{Equal, dtype.Int16}: truthsOf(equalInt16AVX2), {Greater, dtype.Int16}: truthsOf(greaterInt16AVX2),
+		{Equal, dtype.Int32}: truthsOf(equalInt32AVX2), {Greater, dtype.Int32}: truthsOf(greaterInt32AVX2), {LessEqual, dtype.Int32}: truthsOf(lessEqualInt32AVX2),
+		{Equal, dtype.Int64}: truthsOf(equalInt64AVX2), {Greater, dtype.Int64}: truthsOf(greaterInt64AVX2), {LessEqual, dtype.Int64}: truthsOf(lessEqualInt64AVX2),
+		{Equal, dtype.Float64}: truthsOf(equalDoubleAVX2), {Less, dtype.Float64}: truthsOf(lessDoubleAVX2), {LessEqual, dtype.Float64}: truthsOf(lessEqualDoubleAVX2),
 	}
 	return t
 }
@@ -41,25 +50,26 @@ func typedAVX2() (t typed) {
 func typedAVX512() (t typed) {
 	t.width, t.notZero, t.isNaN, t.isInf = 16, notZeroAVX512, isNaNAVX512, isInfAVX512
 	t.rows = map[typedOp]func(dst, a, b []byte){
-		{Add, 4}: ints(addInt32AVX512), {Sub, 4}: ints(subInt32AVX512), {Mul, 4}: ints(mulInt32AVX512), {Add, 8}: ints(addInt64AVX512), {Sub, 8}: ints(subInt64AVX512),
-		{Min, 4}: ints(minInt32AVX512), {Max, 4}: ints(maxInt32AVX512), {Min, 8}: ints(minInt64AVX512), {Max, 8}: ints(maxInt64AVX512),
-		{ShiftLeft, 4}: ints(shiftLeft32AVX512), {ShiftRight, 4}: ints(shiftRight32AVX512), {ShiftLeft, 8}: ints(shiftLeft64AVX512), {ShiftRight, 8}: ints(shiftRight64AVX512),
-		{Add, 1}: addBytesAVX512, {Sub, 1}: subBytesAVX512, {Mul, 1}: mulBytesAVX512, {Equal, 1}: equalBytesAVX512,
-		{Min, 1}: minInt8AVX512, {Max, 1}: maxInt8AVX512, {Min, unsignedByte}: minUint8AVX512, {Max, unsignedByte}: maxUint8AVX512,
-		{Add, 2}: addInt16AVX512, {Sub, 2}: subInt16AVX512, {Mul, 2}: mulInt16AVX512, {Min, 2}: minInt16AVX512, {Max, 2}: maxInt16AVX512,
-		{Add, double}: ints(addDoubleAVX512), {Sub, double}: ints(subDoubleAVX512), {Mul, double}: ints(mulDoubleAVX512), {Div, double}: ints(divDoubleAVX512), {Min, double}: ints(minDoubleAVX512), {Max, double}: ints(maxDoubleAVX512),
-		{BitAnd, 0}: andBitsAVX512, {BitOr, 0}: orBitsAVX512, {BitXor, 0}: xorBitsAVX512,
-		{And, 1}: andTruthAVX512, {Or, 1}: orTruthAVX512, {Xor, 1}: xorTruthAVX512,
+		{Add, dtype.Int8}: addBytesAVX512, {Sub, dtype.Int8}: subBytesAVX512, {Mul, dtype.Int8}: mulBytesAVX512, {Equal, dtype.Int8}: equalBytesAVX512,
+		{Min, dtype.Int8}: minInt8AVX512, {Max, dtype.Int8}: maxInt8AVX512, {Min, dtype.Uint8}: minUint8AVX512, {Max, dtype.Uint8}: maxUint8AVX512,
+		{Add, dtype.Int16}: addInt16AVX512, {Sub, dtype.Int16}: subInt16AVX512, {Mul, dtype.Int16}: mulInt16AVX512, {Min, dtype.Int16}: minInt16AVX512, {Max, dtype.Int16}: maxInt16AVX512,
+		{Add, dtype.Int32}: onRows(addInt32AVX512), {Sub, dtype.Int32}: onRows(subInt32AVX512), {Mul, dtype.Int32}: onRows(mulInt32AVX512), {Min, dtype.Int32}: onRows(minInt32AVX512), {Max, dtype.Int32}: onRows(maxInt32AVX512),
+		{Add, dtype.Int64}: onRows(addInt64AVX512), {Sub, dtype.Int64}: onRows(subInt64AVX512), {Min, dtype.Int64}: onRows(minInt64AVX512), {Max, dtype.Int64}: onRows(maxInt64AVX512),
+		{Add, dtype.Float64}: onRows(addDoubleAVX512), {Sub, dtype.Float64}: onRows(subDoubleAVX512), {Mul, dtype.Float64}: onRows(mulDoubleAVX512), {Div, dtype.Float64}: onRows(divDoubleAVX512), {Min, dtype.Float64}: onRows(minDoubleAVX512), {Max, dtype.Float64}: onRows(maxDoubleAVX512),
+		{ShiftLeft, dtype.Int32}: onRows(shiftLeft32AVX512), {ShiftRight, dtype.Uint32}: onRows(shiftRight32AVX512), {ShiftLeft, dtype.Int64}: onRows(shiftLeft64AVX512), {ShiftRight, dtype.Uint64}: onRows(shiftRight64AVX512),
+		{BitAnd, anyBits}: andBitsAVX512, {BitOr, anyBits}: orBitsAVX512, {BitXor, anyBits}: xorBitsAVX512,
+		{And, dtype.Bool}: andTruthAVX512, {Or, dtype.Bool}: orTruthAVX512, {Xor, dtype.Bool}: xorTruthAVX512,
 	}
-	t.compare = map[Binary]compareRows{
+	t.doubles = map[Op]func(dst, src []byte){Sqrt: onRow(sqrtDoubleAVX512), Floor: onRow(floorDoubleAVX512), Ceil: onRow(ceilDoubleAVX512), Round: onRow(roundDoubleAVX512)}
+	t.compareFloats = map[Binary]compareRows{
 		Equal: {equalRRAVX512, equalRVAVX512}, Less: {lessRRAVX512, lessRVAVX512}, LessEqual: {lessEqualRRAVX512, lessEqualRVAVX512},
 		Greater: {greaterRRAVX512, greaterRVAVX512}, GreaterEqual: {greaterEqualRRAVX512, greaterEqualRVAVX512},
 	}
-	t.compareInts = map[typedOp]func(dst, a, b []byte){
-		{Equal, 2}: truthsOf(equalInt16AVX512), {Greater, 2}: truthsOf(greaterInt16AVX512),
-		{Equal, 4}: truthsOf(equalInt32AVX512), {Greater, 4}: truthsOf(greaterInt32AVX512), {LessEqual, 4}: truthsOf(lessEqualInt32AVX512),
-		{Equal, double}: truthsOf(equalDoubleAVX512), {Less, double}: truthsOf(lessDoubleAVX512), {LessEqual, double}: truthsOf(lessEqualDoubleAVX512),
-		{Equal, 8}: truthsOf(equalInt64AVX512), {Greater, 8}: truthsOf(greaterInt64AVX512), {LessEqual, 8}: truthsOf(lessEqualInt64AVX512),
+	t.compare = map[typedOp]func(dst, a, b []byte){
+		{Equal, dtype.Int16}: truthsOf(equalInt16AVX512), {Greater, dtype.Int16}: truthsOf(greaterInt16AVX512),
+		{Equal, dtype.Int32}: truthsOf(equalInt32AVX512), {Greater, dtype.Int32}: truthsOf(greaterInt32AVX512), {LessEqual, dtype.Int32}: truthsOf(lessEqualInt32AVX512),
+		{Equal, dtype.Int64}: truthsOf(equalInt64AVX512), {Greater, dtype.Int64}: truthsOf(greaterInt64AVX512), {LessEqual, dtype.Int64}: truthsOf(lessEqualInt64AVX512),
+		{Equal, dtype.Float64}: truthsOf(equalDoubleAVX512), {Less, dtype.Float64}: truthsOf(lessDoubleAVX512), {LessEqual, dtype.Float64}: truthsOf(lessEqualDoubleAVX512),
 	}
 	return t
 }

@@ -56,7 +56,7 @@ func sameDoubles(a, b []float64) bool {
 func TestDoublesArePortable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 3))
 	kerneltest.Levels(t, func(t *testing.T) {
-		for _, op := range []Op{Abs, Neg, Relu, Reciprocal} {
+		for _, op := range []Op{Abs, Neg, Relu, Reciprocal, Sqrt, Floor, Ceil, Round} {
 			for _, n := range []int{1, 3, 7, 8, 9, 16, 31, 255, 256, 257, 700} {
 				src, got, want := operand(t, rng, dtype.Float64, n), kerneltest.Guarded(t, 8*n), make([]byte, 8*n)
 				u, err := NewUnary(op, dtype.Float64, Params{})

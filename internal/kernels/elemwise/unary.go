@@ -186,24 +186,41 @@ func float32Row(f Func) rowFunc1 {
 	}
 }
 
-// doubleRow1 is op of float64: some are functions of two rows, one of which repeats a number.
+// doubleRow1 is op of float64.
 func doubleRow1(op Op) rowFunc1 {
-	rest := float64Row(exact[op])
-	with, number := map[Op]typedOp{Abs: {BitAnd, 0}, Neg: {BitXor, 0}, Relu: {Max, double}, Reciprocal: {Div, double}}[op], 0.
-	f := kernels().rows[with]
+	rest, t := float64Row(exact[op]), &kernels().typed
+	f := t.doubles[op]
+	if f == nil {
+		f = t.doubleOfTwo(op)
+	}
 	if f == nil {
 		return rest
 	}
+	return wholeUnary(func(dst, src, _ []byte) { f(dst, src) }, t.rowBytes(), 8, rest)
+}
+
+// doubleOfTwo makes op of a function of two rows, one of which repeats a number; nil where there is none.
+func (t *typed) doubleOfTwo(op Op) func(dst, src []byte) {
+	var with Binary
+	var number float64
 	switch op {
 	case Abs:
-		number = math.Float64frombits(math.MaxInt64)
+		with, number = BitAnd, math.Float64frombits(math.MaxInt64)
 	case Neg:
-		number = math.Copysign(0, -1)
+		with, number = BitXor, math.Copysign(0, -1)
+	case Relu:
+		with, number = Max, 0
 	case Reciprocal:
-		number = 1
+		with, number = Div, 1
+	default:
+		return nil
+	}
+	f := t.row(with, dtype.Float64)
+	if f == nil {
+		return nil
 	}
 	row := bytes.Repeat(binary.LittleEndian.AppendUint64(nil, math.Float64bits(number)), block/2)
-	return wholeIntRows(func(dst, src, _ []byte) { f(dst, row[:len(src)], src) }, kernels().rowBytes(), 8, rest)
+	return func(dst, src []byte) { f(dst, row[:len(src)], src) }
 }
 
 func float64Row(f func(x float64, p Params) float64) rowFunc1 {

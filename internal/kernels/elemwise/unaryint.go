@@ -11,13 +11,13 @@ import (
 func intRow(op Op, dt dtype.Type) rowFunc1 {
 	rest := plainIntRow(op, dt)
 	if f := intRowOfTwo(op, dt); f != nil && rest != nil {
-		return wholeIntRows(f, kernels().rowBytes(), dt.Bits()/8, rest)
+		return wholeUnary(f, kernels().rowBytes(), dt.Bits()/8, rest)
 	}
 	return rest
 }
 
-// wholeIntRows runs f on pieces that fill registers and rest on what is left.
-func wholeIntRows(f func(dst, src, room []byte), step, size int, rest rowFunc1) rowFunc1 {
+// wholeUnary runs f on pieces that fill registers and rest on what is left.
+func wholeUnary(f func(dst, src, room []byte), step, size int, rest rowFunc1) rowFunc1 {
 	return func(dst, src unsafe.Pointer, n int, p Params, scratch []float32) {
 		whole := n * size / step * step // bytes
 		for at := 0; at < whole; at += 4 * block {
@@ -34,14 +34,14 @@ func wholeIntRows(f func(dst, src, room []byte), step, size int, rest rowFunc1) 
 // they are not there. dst may be src; room is for an intermediate row.
 func intRowOfTwo(op Op, dt dtype.Type) func(dst, src, room []byte) {
 	t, size := &kernels().typed, dt.Bits()/8
-	if f := t.rows[extremum(Min, dt)]; dt == dtype.Uint8 && op == Sign && f != nil {
+	if f := t.row(Min, dt); dt == dtype.Uint8 && op == Sign && f != nil {
 		ones := bytes.Repeat([]byte{1}, 4*block)
 		return func(dst, src, _ []byte) { f(dst, src, ones[:len(src)]) }
 	}
 	if !dt.IsSigned() {
 		return nil
 	}
-	least, most, minus := t.rows[typedOp{Min, size}], t.rows[typedOp{Max, size}], t.rows[typedOp{Sub, size}]
+	least, most, minus := t.row(Min, dt), t.row(Max, dt), t.row(Sub, dt)
 	if least == nil || most == nil || minus == nil {
 		return nil
 	}
