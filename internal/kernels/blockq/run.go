@@ -123,32 +123,39 @@ type chunkTask Task
 func (c *chunkTask) Do(i int) {
 	t := (*Task)(c)
 	slot := t.slots.Take()
-	w := &t.spaces[slot]
-	scratch := t.work[slot*tiling.Align(t.plan.perSlot, vector):][:t.plan.perSlot]
-	w.acc = unsafe.Pointer(&scratch[0])
-	if t.plan.prompt {
-		t.prompt(w, scratch, i)
-		w.prompt, w.finish, w.acc = promptArgs{}, finishArgs{}, nil
-		t.slots.Give(slot)
+	t.compute(&t.spaces[slot], t.work[slot*tiling.Align(t.plan.perSlot, vector):], i)
+	t.slots.Give(slot)
+}
+
+// compute is chunk number i, with a workspace and perSlot bytes that no other one has meanwhile.
+func (t *Task) compute(w *workspace, scratch []byte, i int) {
+	if !t.plan.prompt {
+		part := t.part(i)
+		t.computePart(w, scratch, &part)
 		return
 	}
-	part := t.part(i)
+	t.prompt(w, scratch[:t.plan.perSlot], i)
+	w.prompt, w.finish, w.acc = promptArgs{}, finishArgs{}, nil
+}
+
+func (t *Task) computePart(w *workspace, scratch []byte, part *tiling.Part) {
+	scratch = scratch[:t.plan.perSlot]
+	w.acc = unsafe.Pointer(&scratch[0])
 	if t.plan.layout == nil {
-		t.runHalf(w, scratch, &part)
+		t.runHalf(w, scratch, part)
 	} else if t.plan.direct {
-		t.direct(w, &part)
+		t.direct(w, part)
 	} else if t.plan.kern.sweep != nil {
-		t.sweep(w, scratch, &part)
+		t.sweep(w, scratch, part)
 	} else if t.plan.kern.tiled(t.M) {
-		t.tiles(w, scratch, &part)
+		t.tiles(w, scratch, part)
 	} else {
-		t.unpacked(w, scratch[accBytes:], &part)
+		t.unpacked(w, scratch[accBytes:], part)
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
 	w.args, w.tile, w.finish, w.half, w.acc = args{}, rowTile{}, finishArgs{}, halfArgs{}, nil
 	w.endStream()
-	t.slots.Give(slot)
 }
 
 // maxDirect is how many bytes of weights a call of a kernel takes, which can't be
