@@ -28,6 +28,13 @@ func (c *cursor) fail(undecided bool) {
 	}
 }
 
+// back returns to an earlier place, to read from there what may be a call.
+func (c *cursor) back(i int) {
+	if c.ok() {
+		c.i = i
+	}
+}
+
 func (c *cursor) space() {
 	if c.ok() {
 		c.i = len(c.s) - len(strings.TrimLeft(c.rest(), whitespace))

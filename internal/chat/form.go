@@ -21,7 +21,7 @@ type callForm struct {
 	after []string // what may stand behind calls
 	// read reads calls from the opening marker on.
 	read func(c *cursor, t tools) []call
-	bare bool // the call begins with its JSON, at the beginning of an answer
+	bare string // the bracket with which a call begins, without a marker, at the beginning of an answer; or ""
 	// interrupts: a call may come in the midst of reasoning, and ends it.
 	interrupts bool
 	// always: the form is of texts too, and read even without tools.
@@ -34,6 +34,7 @@ type call struct{ id, name, arguments string }
 // thinkPairs are what templates put around reasoning.
 var thinkPairs = []pair{
 	{"<think>", "</think>"},
+	{"<seed:think>", "</seed:think>"},
 	{"[THINK]", "[/THINK]"},
 	{"<mm:think>", "</mm:think>"},
 	{"<|START_THINKING|>", "<|END_THINKING|>"},
@@ -58,6 +59,8 @@ func formOf(text string) form {
 		return form{messages: atem}
 	case has(text, "<|open|>", "<|close|>", "<|sep|>"):
 		return kimi3Form
+	case has(text, "<|tool_call:begin|>", "<|think|>", "<|content|>"):
+		return solarForm
 	}
 	for _, p := range thinkPairs {
 		if strings.Contains(text, p.close) {
@@ -67,12 +70,14 @@ func formOf(text string) form {
 	if m := thinkSuffix.FindStringSubmatch(text); m != nil {
 		f.thinks = append(f.thinks, pair{"<think" + m[1] + ">", "</think" + m[1] + ">"})
 	}
-	for _, p := range []pair{{"<|START_RESPONSE|>", "<|END_RESPONSE|>"}, {"<response>", "</response>"}} {
+	for _, p := range []pair{{"<|START_RESPONSE|>", "<|END_RESPONSE|>"}, {"<|START_TEXT|>", "<|END_TEXT|>"}, {"<response>", "</response>"}} {
 		if has(text, p.open, p.close) && !strings.Contains(text, "<response>{") && !strings.Contains(text, "minimax") {
 			f.drop = append(f.drop, p.open, p.close)
 		}
 	}
-	f.calls = callFormOf(text)
+	if f.calls = callFormOf(text); f.calls == gigaChatForm {
+		f.drop = append(f.drop, "<|message_sep|>")
+	}
 	return f
 }
 
@@ -96,8 +101,14 @@ func callFormOf(text string) *callForm {
 		return minimaxForm
 	case suffix != nil && strings.Contains(text, "<tool_call"):
 		return argKeyForm(suffix[1])
+	case has(text, "<seed:tool_call>", "<function="):
+		return functionForm("<seed:tool_call>", "</seed:tool_call>")
 	case has(text, "<tool_call>", "<function="):
-		return qwenCoderForm
+		return functionForm("<tool_call>", "</tool_call>")
+	case has(text, "<steptml:invoke name="):
+		return stepForm
+	case has(text, `<function name="`, `<param name="`):
+		return miniCPMForm
 	case prefix != nil:
 		return invokeForm(prefix[1], text)
 	case has(text, "<|tool_call_begin|>", "<|tool_call_argument_begin|>"):
@@ -106,6 +117,8 @@ func callFormOf(text string) *callForm {
 		return deepseekForm
 	case has(text, "<|tool_call>call:"):
 		return gemmaForm
+	case has(text, "<start_function_call>call:"):
+		return functionGemmaForm
 	case has(text, "[TOOL_CALLS]"):
 		return mistralForm
 	case has(text, "<|START_ACTION|>"):
@@ -118,16 +131,34 @@ func callFormOf(text string) *callForm {
 		return taggedJSON("<tool_calls>", "</tool_calls>", callsOf)
 	case has(text, "<tool_call>"):
 		return taggedJSON("<tool_call>", "</tool_call>", callsOf)
+	case has(text, "<longcat_tool_call>"):
+		return taggedJSON("<longcat_tool_call>", "</longcat_tool_call>", callsOf)
+	case has(text, "<tool_calls>"):
+		return taggedJSON("<tool_calls>", "</tool_calls>", callsOf)
+	case has(text, "<|action_start|><|plugin|>"):
+		return taggedJSON("<|action_start|><|plugin|>", "<|action_end|>", callsOf)
 	case has(text, "<|tool_call|>"):
 		return taggedJSON("<|tool_call|>", "", callsOf)
 	case has(text, "<|function_call|>"):
 		return taggedJSON("<|function_call|>", "", callsOf)
+	case has(text, gigaChatCall):
+		return gigaChatForm
+	case has(text, "<function_call>"):
+		return taggedJSON("<function_call>", "", callsOf)
+	case has(text, "functools[{"):
+		return taggedJSON("functools", "", callsOf)
 	case has(text, ">>>all"):
 		return recipientForm
 	case has(text, "<function="):
 		return functionTagForm
 	case has(text, "<|tool_list_start|>"), has(text, "<|tool_call_start|>"), has(text, "List of tools: ["):
 		return pythonForm
+	case has(text, "<function_calls>"):
+		return pythonLinesForm
+	case has(text, "["+probeFunction+"("):
+		return pythonListForm
+	case has(text, `[{"name": "`+probeFunction+`", `):
+		return listForm
 	case has(text, "Action:", "```json", "tool_name"):
 		return actionForm
 	case has(text, `{"name": `, `"parameters": `):

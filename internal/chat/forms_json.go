@@ -6,18 +6,26 @@ import (
 	"github.com/salver-ml/salver/internal/chat/jinja"
 )
 
-// taggedJSON is a form with JSON between two markers; closing may be "".
+// taggedJSON is a form with JSON, or several JSONs, between two markers; closing may be "".
 func taggedJSON(open, closing string, calls func(c *cursor, v any) []call) *callForm {
 	return &callForm{opens: []string{open}, read: func(c *cursor, _ tools) []call {
 		c.lit(open)
 		list := calls(c, c.json())
-		if closing != "" {
-			c.space()
-			c.closing(closing)
+		if closing == "" {
+			return list
 		}
+		for c.space(); c.ok() && strings.HasPrefix(c.rest(), "{"); c.space() {
+			list = append(list, calls(c, c.json())...)
+		}
+		c.closing(closing)
 		return list
 	}}
 }
+
+// gigaChatCall is the role of a message of GigaChat 3 that is a call.
+const gigaChatCall = "function call<|role_sep|>\n"
+
+var gigaChatForm = taggedJSON(gigaChatCall, "", callsOf)
 
 // callsOf reads calls like {"name": …, "arguments": {…}}, one or a list of them.
 func callsOf(c *cursor, v any) []call {
@@ -93,7 +101,7 @@ const llamaTag = "<|python_tag|>"
 // llamaForm is {"name": …, "parameters": {…}} and nothing else, with or without the
 // tag. Since an answer may be JSON too, the name must be a tool's. Behind the tag
 // built-in tools are called as in Python.
-var llamaForm = &callForm{opens: []string{llamaTag}, bare: true, after: []string{";"}, read: func(c *cursor, t tools) []call {
+var llamaForm = &callForm{opens: []string{llamaTag}, bare: "{", after: []string{";"}, read: func(c *cursor, t tools) []call {
 	tagged := c.has(llamaTag)
 	c.space()
 	if !c.ok() {
@@ -106,12 +114,34 @@ var llamaForm = &callForm{opens: []string{llamaTag}, bare: true, after: []string
 		c.fail(false)
 		return nil
 	}
-	found := callOf(c, c.object())
-	if _, known := t[found.name]; !known && !tagged {
+	calls := []call{callOf(c, c.object())}
+	if !tagged {
+		c.known(t, calls)
+	}
+	return calls
+}}
+
+// listForm is xLAM's: a list of JSON and nothing before it.
+var listForm = &callForm{bare: "[", read: func(c *cursor, t tools) []call {
+	begin := c.i
+	c.lit("[")
+	if c.space(); c.ok() && !c.mayBeCall() {
 		c.fail(false)
 	}
-	return []call{found}
+	c.back(begin)
+	calls := callsOf(c, c.json())
+	c.known(t, calls)
+	return calls
 }}
+
+// known expects calls of tools: a text may look like a call of something else.
+func (c *cursor) known(t tools, calls []call) {
+	for i := range calls {
+		if _, ok := t[calls[i].name]; !ok {
+			c.fail(false)
+		}
+	}
+}
 
 // callFields are the keys of which one begins a call in JSON.
 var callFields = []string{`"name"`, `"type"`, `"function"`, `"id"`, `"parameters"`, `"arguments"`}
@@ -161,29 +191,3 @@ var actionForm = &callForm{opens: []string{"Action:"}, read: func(c *cursor, _ t
 	}
 	return calls
 }}
-
-// pythonForm is LFM2's: a list of calls as Python writes them.
-var pythonForm = &callForm{opens: []string{"<|tool_call_start|>"}, read: func(c *cursor, _ tools) []call {
-	c.lit("<|tool_call_start|>")
-	if c.end && c.ok() && !strings.Contains(c.rest(), "<|tool_call_end|>") {
-		return pythonCalls(c, c.untilEnd())
-	}
-	return pythonCalls(c, c.until("<|tool_call_end|>"))
-}}
-
-// pythonCalls reads [f(a="x"), g()], or one call.
-func pythonCalls(c *cursor, text string) []call {
-	if !c.ok() {
-		return nil
-	}
-	list, err := jinja.PythonCalls(text)
-	if err != nil || len(list) == 0 {
-		c.fail(false)
-		return nil
-	}
-	var calls []call
-	for _, p := range list {
-		calls = append(calls, newCall(c, "", strings.TrimSuffix(p.Name, ".call"), p.Arguments))
-	}
-	return calls
-}

@@ -100,3 +100,18 @@ func kimi3Value(t tools, function, parameter, kind, text string) any {
 	}
 	return t.value(function, parameter, text)
 }
+
+// solarForm is Solar Open's: messages of one kind each, and calls of an id, a name and JSON.
+var solarForm = form{
+	thinks: []pair{{"<|think|>", "<|end|>"}},
+	drop:   []string{"<|begin|>assistant", "<|content|>", "<|end|>", "<|tool_calls|>", "<|calls|>"},
+	calls: &callForm{opens: []string{"<|tool_call:begin|>"}, read: func(c *cursor, _ tools) []call {
+		c.lit("<|tool_call:begin|>")
+		id := strings.TrimSpace(c.until("<|tool_call:name|>"))
+		name := strings.TrimSpace(c.until("<|tool_call:args|>"))
+		arguments := c.object()
+		c.space()
+		c.closing("<|tool_call:end|>")
+		return []call{newCall(c, id, name, arguments)}
+	}},
+}

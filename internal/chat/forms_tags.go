@@ -6,7 +6,7 @@ import (
 	"github.com/salver-ml/salver/internal/chat/jinja"
 )
 
-// qwenCoderForm is
+// functionForm is the form of Qwen's coders and, with other outer tags, of Seed-OSS:
 //
 //	<tool_call>
 //	<function=NAME>
@@ -16,28 +16,30 @@ import (
 //	</function>
 //	</tool_call>
 //
-// whose outer tags models leave out at times.
-var qwenCoderForm = &callForm{opens: []string{"<tool_call>", "<function="}, after: []string{"</tool_call>"}, read: func(c *cursor, t tools) []call {
-	outer := c.has("<tool_call>")
-	c.space()
-	c.lit("<function=")
-	name := strings.TrimSpace(c.until(">"))
-	arguments := jinja.NewMap()
-	for c.space(); c.has("<parameter="); c.space() {
-		k := strings.TrimSpace(c.until(">"))
-		text := c.until("</parameter>")
-		text = strings.TrimSuffix(strings.TrimPrefix(text, "\n"), "\n")
-		arguments.Set(k, t.value(name, k, text))
-	}
-	if outer {
-		c.lit("</function>")
+// Models leave the outer tags out at times.
+func functionForm(open, closing string) *callForm {
+	return &callForm{opens: []string{open, "<function="}, after: []string{closing}, read: func(c *cursor, t tools) []call {
+		outer := c.has(open)
 		c.space()
-		c.closing("</tool_call>")
-	} else {
-		c.closing("</function>")
-	}
-	return []call{newCall(c, "", name, arguments)}
-}}
+		c.lit("<function=")
+		name := strings.TrimSpace(c.until(">"))
+		arguments := jinja.NewMap()
+		for c.space(); c.has("<parameter="); c.space() {
+			k := strings.TrimSpace(c.until(">"))
+			text := c.until("</parameter>")
+			text = strings.TrimSuffix(strings.TrimPrefix(text, "\n"), "\n")
+			arguments.Set(k, t.value(name, k, text))
+		}
+		if outer {
+			c.lit("</function>")
+			c.space()
+			c.closing(closing)
+		} else {
+			c.closing("</function>")
+		}
+		return []call{newCall(c, "", name, arguments)}
+	}}
+}
 
 // argKeyForm is GLM's: a name, and keys and values each in tags.
 func argKeyForm(suffix string) *callForm {
@@ -96,18 +98,55 @@ func invokeForm(prefix, text string) *callForm {
 				break
 			}
 		}
-		c.lit("<" + invoke + " name=\"")
-		name := c.until("\">")
-		arguments := jinja.NewMap()
-		for c.space(); c.has("<" + parameter + " name=\""); c.space() {
-			k := c.until("\"")
-			kind := strings.TrimSpace(c.until(">"))
-			arguments.Set(k, typedValue(t, name, k, kind, c.until("</"+parameter+">")))
-		}
-		c.closing("</" + invoke + ">")
-		return []call{newCall(c, "", name, arguments)}
+		return c.invocation(t, invoke, parameter)
 	}
 	return f
+}
+
+// invocation reads <invoke name="NAME"> and its parameters, whose tags may have other names.
+func (c *cursor) invocation(t tools, invoke, parameter string) []call {
+	c.lit("<" + invoke + " name=\"")
+	name := c.until("\">")
+	arguments := jinja.NewMap()
+	for c.space(); c.has("<" + parameter + " name=\""); c.space() {
+		k := c.until("\"")
+		kind := strings.TrimSpace(c.until(">"))
+		if parameter == miniCPMParameter && c.has("<![CDATA[") {
+			arguments.Set(k, c.until("]]>"))
+			c.space()
+			c.lit("</" + parameter + ">")
+			continue
+		}
+		arguments.Set(k, typedValue(t, name, k, kind, c.until("</"+parameter+">")))
+	}
+	c.closing("</" + invoke + ">")
+	return []call{newCall(c, "", name, arguments)}
+}
+
+const miniCPMParameter = "param"
+
+// miniCPMForm is MiniCPM 5's, where a text may stand in a section of character data.
+var miniCPMForm = &callForm{opens: []string{"<function name=\""}, read: func(c *cursor, t tools) []call {
+	return c.invocation(t, "function", miniCPMParameter)
+}}
+
+// stepForm is Step 3's: <invoke> between marks of its own.
+var stepForm = &callForm{
+	opens: []string{"<｜tool_calls_begin｜>", "<｜tool_call_begin｜>"}, after: []string{"<｜tool_sep｜>", "<｜tool_calls_end｜>"},
+	read: func(c *cursor, t tools) []call {
+		if c.has("<｜tool_calls_begin｜>") {
+			c.space()
+		}
+		c.lit("<｜tool_call_begin｜>")
+		if c.has("function") { // the type
+			c.lit("<｜tool_sep｜>")
+		}
+		c.space()
+		calls := c.invocation(t, "steptml:invoke", "steptml:parameter")
+		c.space()
+		c.closing("<｜tool_call_end｜>")
+		return calls
+	},
 }
 
 // typedValue is a parameter's value where the call itself may say whether it is a string.

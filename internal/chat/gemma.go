@@ -6,24 +6,41 @@ import (
 	"github.com/salver-ml/salver/internal/chat/jinja"
 )
 
-const gemmaQuote = `<|"|>`
-
 // gemmaForm is Gemma 4's: call:NAME{key:<|"|>text<|"|>,key:2}, nearly JSON.
 var gemmaForm = &callForm{opens: []string{"<|tool_call>"}, read: func(c *cursor, _ tools) []call {
 	c.lit("<|tool_call>")
-	c.lit("call:")
-	name := c.word()
-	c.lit("{")
-	arguments := c.gemmaObject(0)
+	name, arguments := c.gemmaCall(`<|"|>`)
 	c.closing("<tool_call|>")
 	return []call{newCall(c, "", name, arguments)}
 }}
+
+// functionGemmaForm is FunctionGemma's, with other marks. Some templates quote all values,
+// so the tool's schema says what a quoted one is.
+var functionGemmaForm = &callForm{opens: []string{"<start_function_call>"}, read: func(c *cursor, t tools) []call {
+	c.lit("<start_function_call>")
+	name, arguments := c.gemmaCall("<escape>")
+	c.closing("<end_function_call>")
+	for k, v := range arguments.All {
+		if s, ok := v.(string); ok {
+			arguments.Set(k, t.value(name, k, s))
+		}
+	}
+	return []call{newCall(c, "", name, arguments)}
+}}
+
+// gemmaCall reads call:NAME{…}; quote stands around texts.
+func (c *cursor) gemmaCall(quote string) (name string, arguments *jinja.Map) {
+	c.lit("call:")
+	name = c.word()
+	c.lit("{")
+	return name, c.gemmaObject(quote, 0)
+}
 
 // gemmaDepth bounds how deep values nest.
 const gemmaDepth = 64
 
 // gemmaObject reads an object behind its opening bracket.
-func (c *cursor) gemmaObject(depth int) *jinja.Map {
+func (c *cursor) gemmaObject(quote string, depth int) *jinja.Map {
 	m := jinja.NewMap()
 	for c.space(); c.ok() && !c.has("}"); c.space() {
 		if m.Len() > 0 {
@@ -31,33 +48,33 @@ func (c *cursor) gemmaObject(depth int) *jinja.Map {
 			c.space()
 		}
 		k := ""
-		if c.has(gemmaQuote) {
-			k = c.until(gemmaQuote)
+		if c.has(quote) {
+			k = c.until(quote)
 			c.lit(":")
 		} else {
 			k = strings.TrimSpace(c.until(":"))
 		}
-		m.Set(k, c.gemmaValue(depth+1))
+		m.Set(k, c.gemmaValue(quote, depth+1))
 	}
 	return m
 }
 
-func (c *cursor) gemmaValue(depth int) any {
+func (c *cursor) gemmaValue(quote string, depth int) any {
 	c.space()
 	switch {
 	case depth > gemmaDepth:
 		c.fail(false)
-	case c.has(gemmaQuote):
-		return c.until(gemmaQuote)
+	case c.has(quote):
+		return c.until(quote)
 	case c.has("{"):
-		return c.gemmaObject(depth)
+		return c.gemmaObject(quote, depth)
 	case c.has("["):
 		list := jinja.List{}
 		for c.space(); c.ok() && !c.has("]"); c.space() {
 			if len(list) > 0 {
 				c.lit(",")
 			}
-			list = append(list, c.gemmaValue(depth+1))
+			list = append(list, c.gemmaValue(quote, depth+1))
 		}
 		return list
 	}

@@ -84,9 +84,13 @@ func (p *Parser) Special() bool {
 	return p.form.messages != nil || p.calls != nil || len(p.form.thinks) > 0 || len(p.form.drop) > 0
 }
 
+// shortCall is how long a call may be and still be read anew for each piece of text, so
+// that what turns out to be none is given at once.
+const shortCall = 128
+
 // Push takes more of the answer's text and gives what is decided by it.
 func (p *Parser) Push(text string) []Delta {
-	if p.inCall != "" && !strings.ContainsAny(text, closers) || p.messages.inCall() && !strings.Contains(text, ">") {
+	if p.inCall != "" && len(p.buf) > shortCall && !strings.ContainsAny(text, closers) || p.messages.inCall() && !strings.Contains(text, ">") {
 		p.later.WriteString(text) // a long call isn't copied for each token
 		return nil
 	}
@@ -163,7 +167,7 @@ func (p *Parser) isCall(marker string) bool {
 			return true
 		}
 	}
-	return p.calls.bare && marker == "{"
+	return marker == p.calls.bare
 }
 
 // markers calls f with each marker that counts here; one that is atStart counts only
@@ -193,8 +197,8 @@ func (p *Parser) markers(f func(marker string, atStart bool)) {
 			f(a, true)
 		}
 	}
-	if p.calls.bare {
-		f("{", true)
+	if p.calls.bare != "" {
+		f(p.calls.bare, true)
 	}
 }
 

@@ -165,18 +165,31 @@ func TestAnswers(t *testing.T) {
 		if tmpl == nil {
 			t.Fatalf("no template %s", a.model)
 		}
-		if got := parsePieces(t, tmpl, c, a.answer); !got.equal(a.want) {
-			t.Errorf("%s: %q:\ngot      %v\nexpected %v", a.model, a.answer, got, a.want)
-			continue
+		checkAnswer(t, a.model, tmpl, c, a.answer, a.want)
+	}
+}
+
+// checkAnswer parses an answer whole, in two pieces cut anywhere, and in small pieces.
+func checkAnswer(t *testing.T, name string, tmpl *Template, c Conversation, answer string, want result) {
+	t.Helper()
+	if got := parsePieces(t, tmpl, c, answer); !got.equal(want) {
+		t.Errorf("%s: %q:\ngot      %v\nexpected %v", name, answer, got, want)
+		return
+	}
+	for i := 1; i < len(answer); i++ {
+		if got := parsePieces(t, tmpl, c, answer[:i], answer[i:]); !got.equal(want) {
+			t.Errorf("%s: %q | %q:\ngot      %v\nexpected %v", name, answer[:i], answer[i:], got, want)
+			return
 		}
-		for i := 1; i < len(a.answer); i++ {
-			if got := parsePieces(t, tmpl, c, a.answer[:i], a.answer[i:]); !got.equal(a.want) {
-				t.Errorf("%s: %q | %q:\ngot      %v\nexpected %v", a.model, a.answer[:i], a.answer[i:], got, a.want)
-				break
-			}
+	}
+	runes := strings.Split(answer, "")
+	for n := 1; n <= 5; n++ {
+		var pieces []string
+		for part := range slices.Chunk(runes, n) {
+			pieces = append(pieces, strings.Join(part, ""))
 		}
-		if got := parsePieces(t, tmpl, c, strings.Split(a.answer, "")...); !got.equal(a.want) {
-			t.Errorf("%s: %q character by character:\ngot      %v\nexpected %v", a.model, a.answer, got, a.want)
+		if got := parsePieces(t, tmpl, c, pieces...); !got.equal(want) {
+			t.Errorf("%s: %q in pieces of %d:\ngot      %v\nexpected %v", name, answer, n, got, want)
 		}
 	}
 }

@@ -53,6 +53,10 @@ func (in *interp) literal(x expr) any {
 	switch x := x.(type) {
 	case *constExpr:
 		return x.value
+	case *nameExpr:
+		if x.name == "null" { // as JSON has it: models mix the two
+			return nil
+		}
 	case *unaryExpr:
 		if _, number := x.x.(*constExpr); number {
 			return in.eval(x, nil)
