@@ -2,6 +2,7 @@ package contrib
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -30,6 +31,8 @@ func (matMulBnb4Cases) Cases() []op.Case {
 	attrs := map[string]ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(16), "quant_type": ir.Int(1)}
 	return []op.Case{{Name: "NF4", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 4), tensor.FromSlice(b), tensor.FromSlice([]float32{2})}, Attrs: attrs,
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{-12, -4, -20, -20}, 1, 4)}},
+		{Name: "one block of any size", In: []*tensor.Tensor{wave(3, 4), packedBytes(8), tensor.FromSlice([]float32{2})},
+			Attrs: map[string]ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(math.MaxInt64), "quant_type": ir.Int(1)}},
 		{Name: "FP4", In: []*tensor.Tensor{wave(3, 2, 64), packedBytes(33 * 32), wave(33)}, Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(64), "quant_type": ir.Int(0)}}}
 }
 
@@ -64,8 +67,8 @@ func bnb4Ref(c *op.Call) error {
 	}
 	k, rows, block := n.Int("K"), n.Int("N"), n.Int("block_size")
 	count := k * rows
-	if c.In[1].Len() != (count+1)/2 || c.In[2].Len() != (count+block-1)/block {
-		return fmt.Errorf("B is %s and absmax %s, expected %d bytes and %d numbers", c.In[1], c.In[2], (count+1)/2, (count+block-1)/block)
+	if c.In[1].Len() != (count+1)/2 || c.In[2].Len() != 1+(count-1)/block {
+		return fmt.Errorf("B is %s and absmax %s, expected %d bytes and %d numbers", c.In[1], c.In[2], (count+1)/2, 1+(count-1)/block)
 	}
 	w := dequantizeBnb4(n.Int("quant_type"), block, count, c.In[1], c.In[2])
 	a := num.Floats(c.In[0])
@@ -102,7 +105,7 @@ func compileBnb4(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	k, rows, block := n.Int("K"), n.Int("N"), n.Int("block_size")
-	if b.Len() != (k*rows+1)/2 || absmax.Len() != (k*rows+block-1)/block {
+	if b.Len() != (k*rows+1)/2 || absmax.Len() != 1+(k*rows-1)/block {
 		return nil, nil // the reference says what is wrong
 	}
 	weights := tensor.New(dtype.Float32, rows, k)

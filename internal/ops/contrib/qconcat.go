@@ -2,7 +2,9 @@ package contrib
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -34,6 +36,9 @@ func inferQConcat(c *op.Infer) error {
 	}
 	var facts []op.Fact
 	for i := 0; i < len(rest); i += 3 {
+		if err := qconcatTypes(2+i, rest[i].DType, rest[i+1].DType, rest[i+2].DType); err != nil {
+			return err
+		}
 		f := rest[i]
 		f.Const, f.Content = nil, nil
 		facts = append(facts, f)
@@ -50,14 +55,23 @@ func inferQConcat(c *op.Infer) error {
 	return nil
 }
 
+// qconcatTypes checks inputs from i on as far as their types are known: 8-bit numbers, their scale and their zero point.
+func qconcatTypes(i int, x, scale, zero dtype.Type) error {
+	known := func(t dtype.Type, of ...dtype.Type) bool { return t == dtype.Invalid || slices.Contains(of, t) }
+	if !known(x, bytes8...) || !known(scale, dtype.Float32) || !known(zero, bytes8...) || zero != dtype.Invalid && !known(x, zero) {
+		return fmt.Errorf("inputs %d to %d are of %v, %v and %v, expected uint8 or int8, a scale of float32, and a zero point of the first one's type", i, i+2, x, scale, zero)
+	}
+	return nil
+}
+
 func qconcatRef(c *op.Call) error {
 	if len(c.In) < 5 || len(c.In)%3 != 2 {
 		return fmt.Errorf("%d inputs, expected the output's scale and zero point, and tensors with scale and zero point each", len(c.In))
 	}
 	var parts []*tensor.Tensor
 	for i := 2; i < len(c.In); i += 3 {
-		if c.In[i] == nil || c.In[i+1] == nil || !c.In[i].DType.IsInt() || !c.In[i+1].DType.IsFloat() {
-			return fmt.Errorf("inputs %d and %d are %s and %s, expected 8-bit numbers and a scale", i, i+1, c.In[i], c.In[i+1])
+		if err := qconcatTypes(i, c.In[i].DType, c.In[i+1].DType, c.In[i+2].DType); err != nil {
+			return err
 		}
 		x, err := dequantized(c.In[i], c.In[i+1], c.In[i+2])
 		if err != nil {

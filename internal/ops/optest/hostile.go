@@ -44,6 +44,15 @@ func Hostile(t *testing.T) {
 	}
 }
 
+// HostileOnce tries what did harm once.
+func HostileOnce(t *testing.T, domain, name string, c op.Case) {
+	o := op.Find(domain, name, 1)
+	if o == nil {
+		t.Fatalf("no operator %s", name)
+	}
+	attempt(t, o, c)
+}
+
 // changed is a copy of a case with some inputs and attributes replaced.
 func changed(r *rand.Rand, c op.Case) op.Case {
 	in := make([]*tensor.Tensor, len(c.In))
@@ -161,7 +170,7 @@ func attempt(t *testing.T, o *op.Op, c op.Case) {
 	}
 	r.inferVaguely()
 	inf := &op.Infer{Node: r.node, In: r.facts(0, false), Out: make([]op.Fact, len(r.node.Out))}
-	if o.InferOutputs(inf) != nil {
+	if o.InferOutputs(inf) != nil || enormous(inf.Out) {
 		return
 	}
 	out, err := reference(o, r.node, c.In)
@@ -177,6 +186,16 @@ func attempt(t *testing.T, o *op.Op, c op.Case) {
 	for _, known := range []int{0, 1, len(c.In)} {
 		r.runKernel(known)
 	}
+}
+
+// enormous reports whether outputs may well be too large for maxAllocated, as what was asked for.
+func enormous(out []op.Fact) bool {
+	for _, f := range out {
+		if n, ok := f.Shape.Count().Int(); f.Shape != nil && ok && n > maxAllocated/64 {
+			return true
+		}
+	}
+	return false
 }
 
 // What a hostile case may take: cases are small.
