@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -26,6 +25,7 @@ const (
 type env struct {
 	in       io.Reader
 	out, err io.Writer
+	bar      io.Writer // takes the bars of long work; nil where nobody sees them
 }
 
 // misuse marks an error of the command line.
@@ -40,7 +40,11 @@ var errReported = errors.New("reported")
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRoot(&env{in, out, errw})
+	e := &env{in: in, out: harmless(out), err: harmless(errw)}
+	if isTerminal(errw) {
+		e.bar = errw
+	}
+	root := newRoot(e)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	switch {
@@ -105,15 +109,4 @@ func sayUsage(c *cobra.Command) {
 		}
 		return nil
 	}
-}
-
-// forTerminal replaces what a terminal would obey: the names in a model's file
-// are whatever its author wrote.
-func forTerminal(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }

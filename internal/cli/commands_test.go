@@ -93,7 +93,7 @@ func TestOptimizeStops(t *testing.T) {
 	cancel(stop)
 	to := filepath.Join(t.TempDir(), "out.onnx")
 	f := optimizeFlags{output: to, level: 3}
-	if err := f.run(ctx, &env{nil, io.Discard, io.Discard}, modelFile(t, "iris.onnx", true)); !errors.Is(err, stop) {
+	if err := f.run(ctx, &env{out: io.Discard, err: io.Discard}, modelFile(t, "iris.onnx", true)); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(to); !os.IsNotExist(err) {

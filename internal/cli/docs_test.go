@@ -17,7 +17,7 @@ const page = "../../docs/CLI.md"
 
 // docs/CLI.md is made from the commands.
 func TestDocs(t *testing.T) {
-	root := newRoot(&env{strings.NewReader(""), io.Discard, io.Discard})
+	root := newRoot(&env{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
 	var b strings.Builder
 	b.WriteString("# The command line\n\nThis page is made from the commands: run `go test ./internal/cli -update` after a change there.\n\n" +
 		"Exit status: 0 done, 1 it could not be done, 2 the command line is wrong. Results go to stdout, everything else to stderr.\n")
@@ -65,7 +65,7 @@ func unindent(s string) string {
 
 // Every command has an example.
 func TestExamples(t *testing.T) {
-	root := newRoot(&env{strings.NewReader(""), io.Discard, io.Discard})
+	root := newRoot(&env{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
 	for _, c := range root.Commands() {
 		if c.Example == "" && c.IsAvailableCommand() {
 			t.Errorf("salver %s has no example", c.Name())

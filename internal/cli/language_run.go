@@ -89,16 +89,6 @@ func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt [
 	return t.converse(cmd.Context(), e.in)
 }
 
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	null, _ := os.Stat(os.DevNull)
-	return err == nil && st.Mode()&os.ModeCharDevice != 0 && !os.SameFile(st, null)
-}
-
 // clear forgets what was said.
 func (t *talk) clear() {
 	t.history = nil

@@ -17,11 +17,7 @@ type progress struct {
 }
 
 func newProgress(e *env, all int, what string) *progress {
-	p := &progress{all: all, what: what, start: time.Now()}
-	if isTerminal(e.err) {
-		p.out = e.err
-	}
-	return p
+	return &progress{out: e.bar, all: all, what: what, start: time.Now()}
 }
 
 // at shows that n are done.

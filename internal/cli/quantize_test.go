@@ -135,7 +135,7 @@ func TestQuantizeStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(stop)
 	to := filepath.Join(t.TempDir(), "out.onnx")
-	c := newQuantize(&env{nil, io.Discard, io.Discard})
+	c := newQuantize(&env{out: io.Discard, err: io.Discard})
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetArgs([]string{model, "-o", to, "--data", data})
 	if err := c.ExecuteContext(ctx); !errors.Is(err, stop) {

@@ -57,7 +57,7 @@ func startServe(t *testing.T, args ...string) *running {
 	r := &running{t: t, ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	root := newRoot(&env{strings.NewReader(""), &r.out, &r.err})
+	root := newRoot(&env{in: strings.NewReader(""), out: &r.out, err: &r.err})
 	root.SetArgs(append([]string{"serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"}, args...))
 	go func() { r.ended <- root.ExecuteContext(ctx) }()
 	t.Cleanup(func() {
