@@ -71,6 +71,9 @@ func (gemmCases) Cases() []op.Case {
 		{Name: "no C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2)}},
 		{Name: "column C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2), ramp([]int{3, 1}, 1)}},
 		{Name: "transposed", In: []*tensor.Tensor{ramp([]int{19, 3}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: at},
+		{Name: "float64", In: []*tensor.Tensor{doubleRamp(37, 19), doubleRamp(19, 53)}}, {Name: "float64, many rows", In: []*tensor.Tensor{doubleRamp(37, 19), doubleRamp(19, 2), doubleRamp(1, 2)}},
+		{Name: "float64, transposed", In: []*tensor.Tensor{doubleRamp(19, 30), doubleRamp(31, 19), doubleRamp(31)}, Attrs: at}, {Name: "float64, a number for each row", In: []*tensor.Tensor{doubleRamp(19, 30), doubleRamp(3, 19), doubleRamp(30, 1)}, Attrs: at},
+		{Name: "float64, empty", In: []*tensor.Tensor{doubleRamp(3, 0), doubleRamp(0, 30), doubleRamp(30)}},
 		{Name: "fully connected", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1)}},
 	}
 }
@@ -194,7 +197,7 @@ func rowsGemm(n *ir.Node, in []int) ([]int, bool) {
 
 func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	if p.In[0].DType == dtype.Float64 {
-		return newDoubles(p)
+		return newDoubles(p, false, false, 1, 0)
 	}
 	return linear.Compile(p, linear.Spec{})
 }
@@ -204,6 +207,9 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 func compileGemm(p *op.Prep) (op.Kernel, error) {
 	n := p.Node
 	s := linear.Spec{TransA: n.Bool("transA"), TransB: n.Bool("transB"), Alpha: n.Float("alpha"), Beta: n.Float("beta")}
+	if p.In[0].DType == dtype.Float64 {
+		return newDoubles(p, s.TransA, s.TransB, float64(s.Alpha), float64(s.Beta))
+	}
 	if s.Alpha == 0 || p.Has(2) && s.Beta == 0 {
 		return nil, nil
 	}

@@ -1,72 +1,83 @@
 package math
 
 import (
+	"slices"
+
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
-	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/dgemm"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/linear"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// doubles is MatMul of float64. Each sum goes over k in order, from zero, with every operation rounded, as the reference
-// has it.
+// doubles is MatMul or Gemm of float64.
 type doubles struct {
-	*linear.MatMul
-	parts     int
-	dst, a, b []float64
+	dgemm.Product
+	dims    []int
+	addend  bool // input 2
+	scratch int  // bytes
 }
 
-func newDoubles(p *op.Prep) (op.Kernel, error) {
-	m, err := linear.NewMatMul(p.InShape(0), p.InShape(1))
+// newDoubles prepares alpha·A·B + beta·C, where A and B may be transposed if they are matrices.
+func newDoubles(p *op.Prep, transA, transB bool, alpha, beta float64) (op.Kernel, error) {
+	a, b := p.InShape(0), p.InShape(1)
+	if transA {
+		a = []int{a[1], a[0]}
+	}
+	if transB {
+		b = []int{b[1], b[0]}
+	}
+	m, err := linear.NewMatMul(a, b)
 	if err != nil {
 		return nil, err
 	}
-	rows := len(m.A) * m.M
-	return &doubles{MatMul: m, parts: min(split.Parts(rows*m.N*max(m.K, 1), 1<<15), max(rows, 1))}, nil
+	k := &doubles{dims: p.OutShape(0), addend: p.Has(2)}
+	k.Product = dgemm.Product{M: m.M, N: m.N, K: m.K, A: dgemm.Strides{Row: m.K, Col: 1}, B: dgemm.Strides{Row: m.N, Col: 1}, FromA: m.A, FromB: m.B, Alpha: alpha, Beta: beta}
+	if transA {
+		k.A = dgemm.Strides{Row: 1, Col: m.M}
+	}
+	if transB {
+		k.B = dgemm.Strides{Row: 1, Col: m.K}
+	}
+	if n := len(m.A); n > 1 && len(b) <= 2 { // products that share B are one of more rows
+		k.M, k.FromA, k.FromB = n*m.M, []int{0}, []int{0}
+	}
+	if k.addend {
+		c := p.InShape(2)
+		if s, err := num.BroadcastShape(c, k.dims); err != nil || !slices.Equal(s, k.dims) {
+			return nil, nil // the reference says what is wrong
+		}
+		s := num.BroadcastStrides(c, k.dims)
+		k.Addend = dgemm.Strides{Row: s[0], Col: s[1]}
+	}
+	if err := k.Prepare(); err != nil {
+		return nil, err
+	}
+	if w := p.In[1].Const; w != nil && k.PackedSize() > 0 {
+		p.OnlyPacked(1)
+		product := k.Product
+		k.Prepacked(tensor.View[float64](p.Pack("B/float64/"+cpu.ISA(), 8*k.PackedSize(), func(dst []byte) {
+			product.Pack(tensor.View[float64](dst), tensor.Of[float64](w))
+		})))
+	}
+	k.scratch = 8 * k.ScratchSize()
+	return k, nil
 }
 
+// ScratchBytes is the working memory of a run.
+func (k *doubles) ScratchBytes() int { return k.scratch }
+
+// Run computes the product.
 func (k *doubles) Run(c *op.Call) error {
-	k.dst, k.a, k.b = tensor.Of[float64](c.Output(0, dtype.Float64, k.Shape...)), tensor.Of[float64](c.In[0]), tensor.Of[float64](c.In[1])
-	c.Pool.Run(k.parts, k)
-	k.dst, k.a, k.b = nil, nil, nil
+	var b, addend []float64
+	if !k.IsPacked() {
+		b = tensor.Of[float64](c.In[1])
+	}
+	if k.addend {
+		addend = tensor.Of[float64](c.In[2])
+	}
+	k.Product.Run(c.Pool, tensor.Of[float64](c.Output(0, dtype.Float64, k.dims...)), tensor.Of[float64](c.In[0]), b, addend, tensor.View[float64](c.Scratch))
 	return nil
-}
-
-// Do computes some rows; it is called by the pool.
-func (k *doubles) Do(part int) {
-	lo, hi := split.Range(len(k.A)*k.M, k.parts, part)
-	for r := lo; r < hi; r++ {
-		p, i := r/k.M, r%k.M
-		a, b := k.a[k.MatMul.A[p]+i*k.K:][:k.K], k.b[k.MatMul.B[p]:][:k.K*k.N]
-		dst := k.dst[r*k.N:][:k.N]
-		for len(dst) >= 8 {
-			eightSums(dst, a, b, k.N)
-			dst, b = dst[8:], b[min(8, len(b)):]
-		}
-		for j := range dst {
-			var s float64
-			for i, x := range a {
-				s += float64(x * b[i*k.N+j])
-			}
-			dst[j] = s
-		}
-	}
-}
-
-// eightSums multiplies a row by eight columns next to each other.
-func eightSums(dst, a, b []float64, stride int) {
-	var s0, s1, s2, s3, s4, s5, s6, s7 float64
-	for _, x := range a {
-		y := b[:8:8]
-		s0 += float64(x * y[0])
-		s1 += float64(x * y[1])
-		s2 += float64(x * y[2])
-		s3 += float64(x * y[3])
-		s4 += float64(x * y[4])
-		s5 += float64(x * y[5])
-		s6 += float64(x * y[6])
-		s7 += float64(x * y[7])
-		b = b[min(stride, len(b)):]
-	}
-	dst[0], dst[1], dst[2], dst[3], dst[4], dst[5], dst[6], dst[7] = s0, s1, s2, s3, s4, s5, s6, s7
 }

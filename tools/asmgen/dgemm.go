@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+func init() { families["dgemm"] = dgemm }
+
+// dgemm writes the tiles of internal/kernels/dgemm.
+func dgemm() {
+	for _, v := range rowLevels {
+		for rows := 1; rows <= 4; rows++ {
+			v.doubleTile(rows)
+		}
+	}
+}
+
+// doubleTile sets c to the sums of some rows of a and three registers of columns of b: chains of fused multiply-adds
+// over k in order. Strides are in elements.
+func (v rows) doubleTile(rows int) {
+	const columns = 3
+	name, size := fmt.Sprintf("tile%dx%d", 32*v.width(), rows), 4*v.width()
+	TEXT(name, NOSPLIT, "func(c, a, b *float64, ldc, lda, ldb, k int)")
+	Pragma("noescape")
+	param := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
+	c, a, b, ldc, lda, ldb, k := param("c"), param("a"), param("b"), param("ldc"), param("lda"), param("ldb"), param("k")
+	var acc [4][columns]vec
+	for i := range rows {
+		for j := range columns {
+			acc[i][j] = v.reg()
+			v.bits(VPXOR, VPXORD)(acc[i][j], acc[i][j], acc[i][j])
+		}
+	}
+	SHLQ(Imm(3), lda)
+	SHLQ(Imm(3), ldb)
+	SHLQ(Imm(3), ldc)
+	lda3 := GP64()
+	LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, lda3)
+	from := [4]Mem{{Base: a}, {Base: a, Index: lda, Scale: 1}, {Base: a, Index: lda, Scale: 2}, {Base: a, Index: lda3, Scale: 1}}
+	Label("each")
+	var right [columns]vec
+	for j := range columns {
+		right[j] = v.reg()
+		VMOVUPD(Mem{Base: b, Disp: j * size}, right[j])
+	}
+	for i := range rows {
+		x := v.reg()
+		VBROADCASTSD(from[i], x)
+		for j := range columns {
+			VFMADD231PD(right[j], x, acc[i][j])
+		}
+	}
+	ADDQ(Imm(8), a)
+	ADDQ(ldb, b)
+	DECQ(k)
+	JNZ(LabelRef("each"))
+	for i := range rows {
+		for j := range columns {
+			VMOVUPD(acc[i][j], Mem{Base: c, Disp: j * size})
+		}
+		ADDQ(ldc, c)
+	}
+	end()
+}
