@@ -52,6 +52,7 @@ type step struct {
 	joined    bool      // nothing to do: the inputs are computed in their places in the output
 	alone     bool      // runs on the caller's thread
 	dynamic   bool      // shapes are known only when it runs
+	inherited bool      // compiled for the plan before, whose kernel it has
 	rows      int       // of the batch that the kernel computes at once, as a step of the stretch; else 0
 	scratch   int       // arena buffer number, -1 if none; of the lane's arena in the stretch
 	precision op.Precision
@@ -74,6 +75,8 @@ type compiler struct {
 	done   map[*ir.Node]bool // nodes that stand in the plan already, as steps or views
 	shares map[int][]int     // slots that live in the memory of a root slot, the root not included
 	live   map[int][]int     // the same, without those that were overwritten, and with the root
+	steps  []step            // memory for steps to come
+	ports  []int             // memory for their slots
 }
 
 // compile makes a plan. An operator that panics while it is inferred or compiled
@@ -89,7 +92,12 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 			p, err = nil, Panicked(node, v)
 		}
 	}()
-	facts, err := op.Bind(s.graph, inputs)
+	if s.binder == nil {
+		s.binder = op.NewBinder(s.graph)
+	}
+	before := s.newest
+	s.newest = nil
+	facts, changed, err := s.binder.Bind(inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +109,11 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 	}
 	nodes := c.needed()
 	c.divide(nodes)
+	c.reserve(nodes)
 	for _, n := range nodes {
-		at = n
+		at = n.Node
 		if err := c.step(n); err != nil {
-			return nil, fmt.Errorf("%s: %w", n, err)
+			return nil, fmt.Errorf("%s: %w", n.Node, err)
 		}
 	}
 	at = nil
@@ -113,6 +122,14 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 	}
 	c.join()
 	c.setStretch()
+	defer func() {
+		if p == nil {
+			c.plan.bequest.Free()
+		}
+	}()
+	if before != nil && changed != nil {
+		c.inherit(before, changed)
+	}
 	if err := c.kernels(); err != nil {
 		return nil, err
 	}
@@ -125,17 +142,25 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 		return nil, err
 	}
 	c.plan.pool = s.poolFor(c.plan)
+	s.newest = c.plan
 	return c.plan, nil
 }
 
-// needed lists the nodes whose results are read and not known already.
-func (c *compiler) needed() []*ir.Node {
-	want := map[*ir.Value]bool{}
+// needed is a node whose results are read and not known already.
+type needed struct {
+	*ir.Node
+	op     *op.Op
+	bodies bool
+}
+
+// needed lists such nodes.
+func (c *compiler) needed() []needed {
+	want := make(map[*ir.Value]bool, 2*len(c.s.graph.Nodes))
 	for _, o := range c.s.graph.Outputs {
 		want[o.Value] = true
 	}
-	var nodes []*ir.Node
-	for _, n := range slices.Backward(c.s.graph.Nodes) {
+	nodes := make([]needed, 0, len(c.s.graph.Nodes))
+	for i, n := range slices.Backward(c.s.graph.Nodes) {
 		live := false
 		for _, v := range n.Out {
 			live = live || v != nil && want[v] && c.facts.Get(v).Const == nil
@@ -143,11 +168,15 @@ func (c *compiler) needed() []*ir.Node {
 		if !live {
 			continue
 		}
-		nodes = append(nodes, n)
+		o, bodies := c.s.binder.Node(i)
+		nodes = append(nodes, needed{n, o, bodies})
 		for _, v := range n.In {
 			if v != nil {
 				want[v] = true
 			}
+		}
+		if !bodies {
+			continue
 		}
 		for _, g := range n.Subgraphs() {
 			for _, v := range g.Captures() {
@@ -157,6 +186,18 @@ func (c *compiler) needed() []*ir.Node {
 	}
 	slices.Reverse(nodes)
 	return nodes
+}
+
+// reserve makes room for the steps of nodes and their slots, all at once.
+func (c *compiler) reserve(nodes []needed) {
+	ports, outs := 0, 0
+	for _, n := range nodes {
+		ports += len(n.In) + len(n.Out)
+		outs += len(n.Out)
+	}
+	c.steps, c.ports = make([]step, len(nodes)), make([]int, 0, ports)
+	c.plan.steps = make([]*step, 0, len(nodes))
+	c.plan.slots = slices.Grow(c.plan.slots, outs+len(nodes))
 }
 
 func (c *compiler) addSlot(v *ir.Value, kind slotKind, index, space int) int {
@@ -188,36 +229,43 @@ func fixed(f op.Fact) ([]int, bool) {
 	return f.Shape.Ints()
 }
 
-func (c *compiler) step(n *ir.Node) error {
-	o := op.Of(n)
-	st := &step{node: n, op: o, scratch: -1, provider: c.on[n]}
+func (c *compiler) step(n needed) error {
+	st := &c.steps[0]
+	c.steps = c.steps[1:]
+	*st = step{node: n.Node, op: n.op, scratch: -1, provider: c.on[n.Node]}
 	st.space = c.s.spaceOf[st.provider]
+	from := len(c.ports)
 	for _, v := range n.In {
 		id, err := c.in(v, st.space)
 		if err != nil {
 			return err
 		}
-		st.in = append(st.in, id)
+		c.ports = append(c.ports, id)
 	}
+	to := len(c.ports)
+	st.in = c.ports[from:to:to]
 	for _, v := range n.Out {
-		if v == nil {
-			st.out = append(st.out, -1)
-			continue
+		id := -1
+		if v != nil {
+			id = c.addSlot(v, slotArena, 0, st.space)
 		}
-		st.out = append(st.out, c.addSlot(v, slotArena, 0, st.space))
+		c.ports = append(c.ports, id)
 	}
-	c.done[n] = true
-	for _, g := range n.Subgraphs() {
-		sub, err := c.subgraph(g)
-		if err != nil {
-			return err
+	st.out = c.ports[to:len(c.ports):len(c.ports)]
+	c.done[n.Node] = true
+	if n.bodies {
+		for _, g := range n.Subgraphs() {
+			sub, err := c.subgraph(g)
+			if err != nil {
+				return err
+			}
+			st.subs = append(st.subs, sub)
 		}
-		st.subs = append(st.subs, sub)
 	}
 	if did, err := c.view(st); did || err != nil {
 		return err
 	}
-	for _, id := range slices.Concat(st.in, st.out) {
+	for _, id := range c.ports[from:] {
 		if id >= 0 && c.plan.slots[id].shape == nil {
 			st.dynamic = true
 		}
@@ -233,7 +281,7 @@ func (c *compiler) kernels() error {
 	w := &compilation{compiler: c}
 	for _, st := range c.plan.steps {
 		switch {
-		case st.copy || st.joined:
+		case st.copy || st.joined || st.inherited:
 		case st.dynamic || len(st.subs) > 0:
 			if err := c.pinInputs(st); err != nil {
 				return err
@@ -298,15 +346,18 @@ func (w *compilation) Do(i int) {
 func (c *compiler) kernel(st *step) error {
 	p := &op.Prep{Node: st.node, Threads: c.s.pool.Threads(), Precision: c.s.precision, Chooser: c.s.chooser}
 	c.s.weights.serve(p)
+	ins := len(st.node.In)
+	all := make([]op.Fact, ins+len(st.node.Out))
+	p.In, p.Out = all[:ins:ins], all[ins:]
 	for i, v := range st.node.In {
 		f := c.facts.Get(v)
 		if v != nil && c.plan.slots[st.in[i]].kind == slotConst {
 			f.Const = c.plan.slots[st.in[i]].tensor
 		}
-		p.In = append(p.In, st.ofRound(f))
+		p.In[i] = st.ofRound(f)
 	}
-	for _, v := range st.node.Out {
-		p.Out = append(p.Out, st.ofRound(c.facts.Get(v)))
+	for i, v := range st.node.Out {
+		p.Out[i] = st.ofRound(c.facts.Get(v))
 	}
 	k, err := c.s.weights.compile(c.s.providers[st.provider], p)
 	if err != nil || k == nil {

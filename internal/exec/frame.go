@@ -47,10 +47,17 @@ func (p *Plan) newFrame() (f *frame, err error) {
 			f, err = nil, Panicked(name, v)
 		}
 	}()
-	if err := p.session.fitsBesideOthers(p.arenaBytes()); err != nil {
+	var more int
+	f.host, more = p.inherited()
+	need := p.arenaBytes()
+	if f.host != nil {
+		need -= p.arenas[0].layout.Total
+	}
+	if err := p.session.fitsBesideOthers(need); err != nil {
+		f.close()
 		return nil, err
 	}
-	f.allocate()
+	f.allocate(more)
 	for i := range p.slots {
 		f.makeTensor(i)
 	}
@@ -108,8 +115,8 @@ func (f *frame) makeTensor(i int) {
 	f.tensors[i], f.own[i] = t, t
 }
 
-// allocate makes an arena in each space.
-func (f *frame) allocate() {
+// allocate makes an arena in each space, the host's larger by so many bytes.
+func (f *frame) allocate(more int) {
 	f.arenas = make([][]byte, len(f.plan.arenas))
 	for space := range f.arenas {
 		n := f.plan.arenas[space].layout.Total
@@ -117,8 +124,10 @@ func (f *frame) allocate() {
 			f.arenas[space] = m.Alloc(n)
 			continue
 		}
-		f.host = mmap.Alloc(n)
-		f.arenas[space] = f.host.Bytes()
+		if f.host == nil {
+			f.host = mmap.Alloc(n + more)
+		}
+		f.arenas[space] = f.host.Bytes()[:n:n]
 	}
 }
 

@@ -37,6 +37,7 @@ type Plan struct {
 	mu        sync.Mutex
 	idle      []*frame
 	maxFrames int
+	bequest   *mmap.Buffer // for the first frame's arena, if it is large enough
 }
 
 // arena is where intermediate values of one space lie.
@@ -163,6 +164,8 @@ func (p *Plan) dropIdle() {
 		f.close()
 	}
 	p.idle = nil
+	p.bequest.Free()
+	p.bequest = nil
 }
 
 // retire lets the frames go: idle ones now, running ones at their release.

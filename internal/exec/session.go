@@ -66,6 +66,8 @@ type Session struct {
 	mu     sync.Mutex
 	plans  []*Plan // most recently used first
 	placed [][]int // by space, the order in which the last plan placed its buffers
+	newest *Plan   // the last one made, whose values' facts the binder has
+	binder *op.Binder
 }
 
 // New makes a session. The graph must be verified, its types inferred, and must
@@ -98,7 +100,7 @@ func (s *Session) Close() {
 	for _, p := range s.plans {
 		p.close()
 	}
-	s.plans = nil
+	s.plans, s.newest = nil, nil
 	s.weights.free()
 }
 

@@ -36,19 +36,19 @@ func (s *Session) setProviders(accelerators []provider.Provider, host provider.P
 func (s *Session) host() int { return len(s.providers) - 1 }
 
 // divide gives each node a provider.
-func (c *compiler) divide(nodes []*ir.Node) {
-	c.on = make(map[*ir.Node]int, len(nodes))
+func (c *compiler) divide(nodes []needed) {
 	if len(c.s.providers) == 1 {
 		return
 	}
+	c.on = make(map[*ir.Node]int, len(nodes))
 	items := make([]provider.Item, len(nodes))
 	index := make(map[*ir.Node]int, len(nodes))
 	for i, n := range nodes {
-		index[n] = i
-		items[i] = c.item(n, index)
+		index[n.Node] = i
+		items[i] = c.item(n.Node, index)
 	}
 	for i, p := range provider.Partition(items, c.s.providers) {
-		c.on[nodes[i]] = p
+		c.on[nodes[i].Node] = p
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Session) closePlans() {
 	for _, p := range s.plans {
 		p.close()
 	}
-	s.plans = nil
+	s.plans, s.newest = nil, nil
 }
 
 // subgraphRunner gives the function by which a control-flow operator runs a body.

@@ -66,6 +66,9 @@ func Bind(g *ir.Graph, inputs []Fact) (Facts, error) {
 type inferrer struct {
 	facts    Facts
 	annotate bool // write results to the graph
+	// changed, if it is not nil, collects the values whose facts are not those that
+	// were there before.
+	changed map[*ir.Value]bool
 }
 
 func (inf *inferrer) graph(g *ir.Graph) error {
@@ -78,18 +81,28 @@ func (inf *inferrer) graph(g *ir.Graph) error {
 }
 
 func (inf *inferrer) node(n *ir.Node) error {
-	o := Of(n)
+	return inf.known(n, Of(n), len(n.Subgraphs()) > 0)
+}
+
+// known infers a node whose operator is known, and whether it has bodies.
+func (inf *inferrer) known(n *ir.Node, o *Op, bodies bool) error {
 	if o == nil {
 		return unknown(n)
 	}
-	c := &Infer{Node: n, In: make([]Fact, len(n.In)), Out: make([]Fact, len(n.Out)), Subgraph: inf.bodies()}
+	all := make([]Fact, len(n.In)+len(n.Out))
+	c := &Infer{Node: n, In: all[:len(n.In):len(n.In)], Out: all[len(n.In):]}
+	if bodies {
+		c.Subgraph = inf.bodies()
+	}
 	for i, v := range n.In {
 		c.In[i] = inf.facts.Get(v)
 	}
 	if err := o.InferOutputs(c); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
-	inf.foldSmall(o, n, c)
+	if !bodies {
+		inf.foldSmall(o, n, c)
+	}
 	for i, v := range n.Out {
 		if v == nil {
 			continue
@@ -102,7 +115,7 @@ func (inf *inferrer) node(n *ir.Node) error {
 			}
 			f = FactOf(v)
 		}
-		inf.facts[v] = f
+		inf.note(v, f)
 	}
 	return nil
 }
@@ -208,9 +221,17 @@ func (inf *inferrer) subgraph(g *ir.Graph, in []Fact) ([]Fact, error) {
 // maxFold bounds the tensors that Bind computes.
 const maxFold = 1024
 
-// foldSmall runs the reference of a node whose inputs are all known and small.
+// foldSmall runs the reference of a node without bodies whose inputs are all known and small.
 func (inf *inferrer) foldSmall(o *Op, n *ir.Node, c *Infer) {
-	if o.Random || len(n.Subgraphs()) > 0 || len(n.In) == 0 || !smallOutputs(c.Out) {
+	if o.Random || len(n.In) == 0 {
+		return
+	}
+	for _, f := range c.In {
+		if f.Present && f.Const == nil && f.Content == nil {
+			return
+		}
+	}
+	if !smallOutputs(c.Out) {
 		return
 	}
 	in := make([]*tensor.Tensor, len(c.In))
