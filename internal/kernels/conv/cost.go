@@ -63,7 +63,7 @@ func (pl *Plan) cheapestRuns() []int {
 func (pl *Plan) planeCost(nb int) float64 {
 	channels := float64(pl.inBlocks * max(pl.grid.CI, 1))
 	total, most := 0.0, len(pl.set.tiles[nb])-1
-	pl.grid.Tiles(most, func(count, pixels, taps int) {
+	pl.eachTile(most, func(count, pixels, taps int) {
 		total += float64(count) * (pl.tileCycles(nb, pixels)*float64(taps)*channels + pl.set.planeSwitch*float64(nb-1))
 	})
 	return total
@@ -92,7 +92,10 @@ const callCycles = 150_000
 // setCalls bounds the lines of a call and the channel blocks of a chunk.
 func (pl *Plan) setCalls() {
 	taps := float64(product(pl.p.Kernel))
-	if pl.packed.winograd {
+	switch {
+	case pl.packed.taps:
+		taps = 1
+	case pl.packed.winograd:
 		taps = float64(pl.depth.Kernel) // a product has one of each depth
 	}
 	tile := pl.tileCycles(1, pl.longestTile()) * taps
@@ -100,6 +103,9 @@ func (pl *Plan) setCalls() {
 		g := pl.groupsOf[0]
 		tile = pl.tileCycles(g.n, pl.longestTile()) * taps * float64(pl.inBlocks*max(pl.grid.CI, 1))
 		pl.grid.LinesPerCall = max(1, int(callCycles/tile))
+		for i := range pl.taps.all {
+			pl.taps.all[i].LinesPerCall = pl.grid.LinesPerCall
+		}
 		pl.blockRun = max(1, int(callCycles/tile*float64(pl.inBlocks)))
 		if cached := pl.cachedWeights(); cached > 0 {
 			pl.blockRun = min(pl.blockRun, max(1, cached*pl.inBlocks/(g.n*pl.weightsOut)))
@@ -119,6 +125,8 @@ func (pl *Plan) setCalls() {
 func (pl *Plan) cachedWeights() int {
 	small := product(pl.p.Kernel) > 1 && pl.outputs < fewOutputs
 	switch l2 := cpu.Cache().L2; {
+	case pl.packed.taps: // a call goes through those of a tap alone
+		return 0
 	case pl.block == 8 && !small:
 		return cpu.Cache().L1d * 2 / 3
 	case pl.block == 16 && small && pl.groupsOf[0].n*pl.weightsOut > l2/2:

@@ -40,7 +40,8 @@
 // activation applied. The order depends on the layer alone, so the bits are the
 // same for any batch, split and number of threads. A [Plain] convolution of a
 // volume adds the kernel's depths up one by one, but where it is planar (see planarFits) channels come first, and
-// taps in the padding are zeros, as those beside a row are where rows are copied (see padded, padRow). [Winograd] sums in its own
+// taps in the padding are zeros, as those beside a row are where rows are copied (see padded, padRow). [Taps] adds
+// the residual to the bias, and visits taps first, then channels. [Winograd] sums in its own
 // order, which also depends on the layer and its size alone; it is used only
 // where Params allows it.
 //

@@ -21,6 +21,7 @@ type packing struct {
 	shared     bool // several groups in a block, see sharesBlocks
 	spans      bool // several groups in a block, and several blocks in a group, see spansBlocks
 	winograd   bool // [36 points][output block][depth][input block][input channel][output channel]
+	taps       bool // [tap][output block][input block][input channel][output channel]
 }
 
 func newPacking(p Params, a Algorithm, block int) packing {
@@ -46,6 +47,7 @@ func newPacking(p Params, a Algorithm, block int) packing {
 	if a == Winograd || a == WinogradVolume {
 		k.winograd, k.plane = true, winogradPoints
 	}
+	k.taps = a == Taps
 	k.perOut = k.depth * k.inBlocks * k.plane * k.inBlock * block
 	k.biasFloats = (k.allOut()*block + 15) &^ 15 // the weights begin on a cache line
 	return k
@@ -83,9 +85,12 @@ func (k packing) pack(dst, w, bias []float32) error {
 		if bias != nil {
 			dst[ob*k.block+lane] = bias[o]
 		}
-		if k.winograd {
+		switch {
+		case k.winograd:
 			k.packPoints(dst[k.biasFloats:], w, o)
-		} else {
+		case k.taps:
+			k.packTaps(dst[k.biasFloats:], w, o)
+		default:
 			k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o, lane)
 		}
 	}
@@ -132,6 +137,17 @@ func (k packing) packPoints(dst, w []float32, o int) {
 		for point, v := range weightPoints(w[(o*k.p.In*k.depth+i)*9:][:9]) {
 			block := ((point*k.outBlocks+ob)*k.depth+d)*k.inBlocks + c/k.block
 			dst[(block*k.block+c%k.block)*k.block+lane] = v
+		}
+	}
+}
+
+// packTaps writes the weights of one output channel, each tap's among those of the tap.
+func (k packing) packTaps(dst, w []float32, o int) {
+	ob, lane := k.place(o)
+	cg := k.p.In / k.p.Groups
+	for c := range cg {
+		for t, v := range w[(o*cg+c)*k.plane:][:k.plane] {
+			dst[((t*k.allOut()+ob)*k.inBlocks*k.block+c)*k.block+lane] = v
 		}
 	}
 }

@@ -31,6 +31,7 @@ type Plan struct {
 	blockRun   int // input blocks that one call can sum
 	packed     packing
 	winograd   winograd
+	taps       tapGrids
 	gather     *Reorder    // Plain: how an image's input becomes blocked first; nil: is read as it is
 	half       *bconv.Plan // computes in bfloat16, or nil
 	thin       *Plan       // computes on copied pixels, or nil
@@ -66,6 +67,9 @@ func New(p Params, spatial []int, level cpu.Target) (*Plan, error) {
 		if len(p.Kernel) == 3 {
 			a = WinogradVolume
 		}
+	}
+	if a == Direct && tapsPay(p, dims, level) {
+		a = Taps
 	}
 	pl, err := newPlan(p, a, dims, level, nil)
 	if err == nil {
@@ -108,6 +112,9 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 		pl.inBlocks, pl.outBlocks = pl.packed.inBlocks, pl.packed.outBlocks
 	}
 	pl.weightsOut = pl.packed.perOut * 4
+	if pl.packed.taps {
+		pl.setTaps()
+	}
 	if pl.packed.winograd {
 		pl.weightsOut /= winogradPoints // of one point
 	}
@@ -200,10 +207,13 @@ const mostImages = 8
 // chunkImages is the images of a chunk. Planes so small that tiles have but a few pixels go together, and
 // tiles run along them instead: weights are read once for several images.
 func (pl *Plan) chunkImages(n int) int {
-	if pl.algorithm != Direct && pl.algorithm != Pointwise || n < 2 {
+	if pl.algorithm != Direct && pl.algorithm != Pointwise && pl.algorithm != Taps || n < 2 {
 		return 1
 	}
 	longest := 0 // line of pixels with the same taps
+	if pl.packed.taps {
+		longest = max(pl.grid.H.Out, pl.grid.W.Out)
+	}
 	for _, spans := range [][]window.Span{pl.grid.Rows, pl.grid.Cols} {
 		for _, s := range spans {
 			longest = max(longest, s.Len())

@@ -206,7 +206,11 @@ func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 	if pl.p.Residual {
 		p.Residual = window.At(r.op.Residual, out)
 	}
-	r.sumBlocks(t, g, c.Area, p)
+	if pl.packed.taps {
+		r.sumTaps(t, g, c.Area, p)
+	} else {
+		r.sumBlocks(t, g, &pl.grid, c.Area, p, 0)
+	}
 	for i := range images {
 		for j := range g.n {
 			r.activate(out+i*perImage+j*pl.outPlane, c.Area)
@@ -216,13 +220,13 @@ func (r *Runner) direct(t *window.Tile, c window.Chunk) {
 
 // sumBlocks sweeps an area once per run of input blocks that one call can sum,
 // and finishes the outputs with the last. Sums that wait in the output would
-// overwrite a residual that is the same buffer, so there one call does all.
-func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window.Planes) {
+// overwrite a residual that is the same buffer, so there one call does all. With partial 1 the output holds sums to go on from.
+func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, grid *window.Grid, a window.Area, p window.Planes, partial int) {
 	pl := r.plan
 	kernels := pl.set.tiles[g.n]
 	clamp, residual := t.Clamp, p.Residual
 	in, weights := p.In, p.Weights
-	perBlock := pl.grid.H.Kernel * pl.grid.TapRow
+	perBlock := grid.H.Kernel * grid.TapRow
 	_, count, last := pl.inputs(g)
 	run := pl.blockRun
 	if residual == p.Out {
@@ -230,13 +234,13 @@ func (r *Runner) sumBlocks(t *window.Tile, g blockGroup, a window.Area, p window
 	}
 	for at := 0; at < count; at += run {
 		t.Blocks = min(run, count-at)
-		t.Partial, t.Clamp, p.Residual = min(at, 1), 0, nil
+		t.Partial, t.Clamp, p.Residual = min(at+partial, 1), 0, nil
 		t.LastCI = 0
 		if at+t.Blocks == count {
 			t.Clamp, p.Residual, t.LastCI = clamp, residual, last
 		}
 		p.In, p.Weights = unsafe.Add(in, at*t.InBlock), unsafe.Add(weights, at*perBlock)
-		pl.grid.Sweep(t, kernels, a, p)
+		grid.Sweep(t, kernels, a, p)
 	}
 	t.Partial = 0
 }
