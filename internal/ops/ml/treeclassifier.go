@@ -87,7 +87,7 @@ func (k *treeClassifier) Run(c *op.Call) error {
 		for i, b := range e.base {
 			e.scores[i] += b
 		}
-		class := argmax(e.scores)
+		class := k.most()
 		if k.binary {
 			class = k.binaryClass()
 		}
@@ -99,6 +99,17 @@ func (k *treeClassifier) Run(c *op.Call) error {
 		k.labels.set(y, row, class)
 		z.setRow(row, e.scores)
 	})
+}
+
+// most is the class with the greatest score, of those that have one.
+func (k *treeClassifier) most() int {
+	e, best := k.ensemble, -1
+	for i, s := range e.scores {
+		if (e.voted[i] || i < len(e.base)) && (best < 0 || s > e.scores[best]) {
+			best = i
+		}
+	}
+	return max(best, 0)
 }
 
 // binaryClass compares the one score with a half if it is a probability, else
@@ -126,7 +137,13 @@ func (treeClassifierCases) Cases() []op.Case {
 	binary["classlabels_int64s"], binary["post_transform"] = ir.Ints(7, 9), ir.Str("LOGISTIC")
 	binary["class_treeids"], binary["class_nodeids"] = ir.Ints(0, 0, 1, 1), ir.Ints(1, 2, 1, 2)
 	binary["class_ids"], binary["class_weights"] = ir.Ints(0, 0, 0, 0), ir.Floats(1, -1, -2, .5)
+	negative := stumps()
+	negative["classlabels_int64s"] = ir.Ints(7, 8, 9)
+	negative["class_treeids"], negative["class_nodeids"] = ir.Ints(0, 0, 1, 1), ir.Ints(1, 2, 1, 2)
+	negative["class_ids"], negative["class_weights"] = ir.Ints(1, 2, 1, 2), ir.Floats(-1, -2, -1, -2)
 	return []op.Case{
+		{Name: "a class without votes isn't chosen", In: []*tensor.Tensor{x}, Attrs: negative,
+			Out: []*tensor.Tensor{tensor.FromSlice([]int64{8, 8, 9}), tensor.FromSlice([]float32{0, -1, -2, 0, -2, 0, 0, 0, -4}, 3, 3)}},
 		{Name: "three classes", In: []*tensor.Tensor{x}, Attrs: attrs,
 			Out: []*tensor.Tensor{tensor.FromStrings([]string{"a", "c", "b"}, 3), tensor.FromSlice([]float32{1.25, .25, 0, 1, 0, 1.5, .25, 1.25, 0}, 3, 3)}},
 		{Name: "binary", In: []*tensor.Tensor{x}, Attrs: binary,
