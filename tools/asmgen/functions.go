@@ -1,6 +1,8 @@
 package main
 
 import (
+	"math"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -17,8 +19,8 @@ const (
 // expQ has e^r = 1 + r + r²·expQ(r) for |r| ≤ ln2/2: 2^-28.
 var expQ = []float64{0.5, 0.16666512191295624, 0.0416661873459816, 0.008369598537683487, 0.0013951717410236597}
 
-// exp2P has 2^f = 1 + f·exp2P(f) for 0 ≤ f ≤ 1, exact at both ends: 2^-28.
-var exp2P = []float64{0.6931470632553101, 0.2402293086051941, 0.055485282093286514, 0.009675451554358006, 0.001246784464456141, 0.00021612919226754457}
+// exp2P has 2^f = 1 + f·exp2P(f) for |f| ≤ 1/16: 2^-25.
+var exp2P = []float64{0.69314721426008, 0.24025762977557902, 0.0554962218598975}
 
 // sinP has sin(r) = r + r·r²·sinP(r²), cosP has cos(r) = 1 - r²/2 + r⁴·cosP(r²), for
 // |r| ≤ π/4: 2^-27.
@@ -108,23 +110,35 @@ func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
 	return v.pick(gone, zero, v.expInRange(v.pick(gone, zero, x)))
 }
 
-// exp2 is 2^x, or zero below 2^-126; where it overflows, +Inf or NaN.
+// exp2 is 2^x, or zero below 2^-126; from 2^127.9 on, +Inf or NaN. What eighths of x multiply
+// by is looked up and gets its exponent as integers, and the rest of x takes three
+// coefficients: multiplying units, which are what limits this on Zen 4, have half the work
+// that a polynomial of all fractions gives them.
 func (v rows) exp2(x reg.VecVirtual) reg.VecVirtual {
+	const eighths = 3 << 19 // adding it rounds to eighths, whose number is then in the lowest bits
 	some := v.cmp(nltUQ, x, fconst(-126))
+	x = v.atMost(x, fconst(128))
+	n := v.add(x, fconst(eighths))
+	f := v.sub(x, v.sub(n, fconst(eighths)))
+	power := v.reg()
+	VPERMPS(eighthPowers(), n, power)
+	VPSLLD(Imm(20), n, n)
+	VPADDD(n, power, power)
+	e := v.mul(v.poly(f, exp2P...), f)
 	if v.wide {
-		f := v.reg()
-		VREDUCEPS(Imm(1), x, f) // x - ⌊x⌋
-		e := v.poly(f, append([]float64{1}, exp2P...)...)
-		VSCALEFPS_Z(x, e, some.k, e)
+		VFMADD213PS_Z(power, power, some.k, e)
 		return e
 	}
-	x = v.atMost(x, fconst(128))
-	n := v.round(x, toFloor)
-	e := v.poly(v.sub(x, n), append([]float64{1}, exp2P...)...)
-	VCVTPS2DQ(n, n)
-	n = v.addInt(n, bitsConst(127))
-	VPSLLD(Imm(23), n, n)
-	return v.and(v.mul(e, n), some.y)
+	VFMADD213PS(power, power, e)
+	return v.and(e, some.y)
+}
+
+// eighthPowers are the powers of two of eighths, twice, without what the number of eighths
+// adds to the exponent.
+func eighthPowers() Mem {
+	return dwords("eighthPowers", func(i int) int {
+		return int(math.Float32bits(float32(math.Exp2(float64(i%8)/8)))) - i%8<<20
+	})
 }
 
 // expSum is e^(x+lo) for a lo below x's precision.

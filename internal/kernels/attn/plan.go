@@ -94,8 +94,8 @@ func (p *plan) split() {
 		p.parts = max(1, min(tiling.Ceil(chunks, p.units), p.group*p.tiles/leastPart))
 		p.whole = p.units
 	}
-	if p.streams && p.bf16 && p.units >= p.threads && (p.units%p.threads == 0 || p.units >= perThread*p.threads) {
-		p.parts, p.whole = 1, min(chunks, p.units) // packing is a tenth of the work
+	if p.streams && p.units >= p.threads && (p.units%p.threads == 0 || p.units >= perThread*p.threads) {
+		p.parts, p.whole = 1, min(chunks, p.units) // packing is a tenth of the work on tiles, 2 to 4 % without
 	}
 	p.slots = min(p.threads, p.chunks(), tiling.MaxSlots)
 }

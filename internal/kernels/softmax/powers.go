@@ -8,7 +8,7 @@ const PowerSums = 16
 // Powers turns rows of n scores, a multiple of 16, stride elements apart, into 2^score
 // where they lie, and adds them to PowerSums sums of each row: of each 32 elements j and
 // j+16 are added, and then to sum j. Powers below 2^-126 are zeros. Where one is too
-// large or NaN, the sum is +Inf or NaN.
+// large (2^127.9) or NaN, the sum is +Inf or NaN.
 func Powers(scores []float32, stride, n int, sums []float32) {
 	rows := len(sums) / PowerSums
 	if rows == 0 || n == 0 {

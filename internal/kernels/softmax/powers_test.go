@@ -41,6 +41,9 @@ func testPowers(t *testing.T) {
 				if x < -126 {
 					exact = 0
 				}
+				if x > 127.9 && !(got < 0x1p127) {
+					continue // too large, or nearly
+				}
 				if u := kerneltest.ULP(got, exact); u > 1.2 {
 					t.Fatalf("2^%v is %v, want %v: %.2f ulp", x, got, exact, u)
 				}
