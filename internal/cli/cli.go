@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses.
@@ -90,7 +92,7 @@ func newRoot(e *env) *cobra.Command {
 	root.SetIn(e.in)
 	root.SetOut(e.out)
 	root.SetErr(e.err)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return misuse{flagError(err)} })
 	root.AddCommand(newServe(e), newRun(e), newBench(e), newCheck(e), newOptimize(e), newQuantize(e), newExplain(e), newTune(e), newTokenize(e), newPerplexity(e), newCompare(e), newVersion(e))
 	for _, c := range root.Commands() {
 		if c.Args != nil {
@@ -98,6 +100,34 @@ func newRoot(e *env) *cobra.Command {
 		}
 	}
 	return root
+}
+
+// flagError says what a flag expects, where Go's errors name its own functions.
+func flagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	expected := ""
+	switch kind := bad.GetFlag().Value.Type(); {
+	case errors.Is(err, strconv.ErrRange):
+		expected = "it is too large"
+	case strings.HasPrefix(kind, "uint"):
+		expected = "expected a whole number, 0 or more"
+	case kind == "intSlice":
+		expected = "expected whole numbers with commas between them"
+	case strings.HasPrefix(kind, "int"):
+		expected = "expected a whole number"
+	case strings.HasPrefix(kind, "float"):
+		expected = "expected a number"
+	case kind == "bool":
+		expected = "expected true or false"
+	case kind == "duration":
+		expected = "expected a time with its unit, such as 30s or 2m"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s %s: %s", bad.GetFlag().Name, bad.GetValue(), expected)
 }
 
 // sayUsage makes a wrong number of arguments an error that says which are expected.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -24,6 +25,23 @@ func TestTerminal(t *testing.T) {
 		}
 		if b.String() != forTerminal(text) {
 			t.Errorf("cut at %d: got %q, expected %q", cut, b.String(), forTerminal(text))
+		}
+	}
+}
+
+func TestFlagErrors(t *testing.T) {
+	for args, want := range map[string]string{
+		"run m --max-tokens many":                        "--max-tokens many: expected a whole number",
+		"run m --seed -1":                                "--seed -1: expected a whole number, 0 or more",
+		"run m --max-tokens 1" + strings.Repeat("0", 30): "too large",
+		"run m --temperature hot":                        "--temperature hot: expected a number",
+		"run m --json=perhaps":                           "--json perhaps: expected true or false",
+		"serve m --drain-timeout 3":                      "--drain-timeout 3: expected a time with its unit",
+		"bench m --concurrency 1,a":                      "--concurrency 1,a: expected whole",
+	} {
+		var out bytes.Buffer
+		if status := Main(strings.Fields(args), nil, &out, &out); status != exitMisuse || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: status %d, %q, expected %q", args, status, out.String(), want)
 		}
 	}
 }
