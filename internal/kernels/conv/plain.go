@@ -44,7 +44,7 @@ func (pl *Plan) gatheredSize() int {
 	return BlockedLen(pl.p.Groups, pl.p.In/pl.p.Groups, product(pl.in), pl.block)
 }
 
-// scratchPerThread holds pieceRows rows of the largest run of output blocks; of a depthwise
+// scratchPerThread holds a piece of any run of output blocks; of a depthwise
 // plan the copied rows of a chunk.
 func (pl *Plan) scratchPerThread() int {
 	if pl.algorithm == Depthwise {
@@ -54,11 +54,11 @@ func (pl *Plan) scratchPerThread() int {
 		return pl.padded.floats(pl.channelRun)
 	}
 	most := 0
-	for _, g := range pl.groupsOf {
-		most = max(most, g.n)
+	for _, g := range pl.groupsOf { // shorter runs have more rows, and not always fewer numbers
+		rows, cols := pl.piece(g.n)
+		most = max(most, g.n*rows*cols*pl.block)
 	}
-	rows, cols := pl.piece(most)
-	return most * rows * cols * pl.block
+	return most
 }
 
 // piece is the number of rows and columns of a scratch piece of nb blocks.
