@@ -182,6 +182,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{tokenizer: src.tokenizer, files: src, kvBytes: kvBytes}
+	roles := hasRoles(g)
 	if m.report, err = pass.Run(g, passes.All, pass.Options{Level: o.Level, Pool: o.Pool}); err != nil {
 		return nil, err
 	}
@@ -201,7 +202,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	}
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
 	sched := newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes)
-	sched.roles = hasRoles(g)
+	sched.roles = roles
 	m.engine = newEngine(m.runner.run, m.runner.copyBlock, m.runner.session.SettleSome, o.Pool, sched, src.ends, limit, o.Queue)
 	return m, nil
 }

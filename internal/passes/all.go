@@ -38,4 +38,6 @@ var fusions = []pass.Pass{
 	fuse.ConvResidual,
 	fuse.ConvActivation,
 	fuse.MatMul,
+	fuse.Gates,
+	fuse.Products,
 }

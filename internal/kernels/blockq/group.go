@@ -195,7 +195,7 @@ func (g *Group) gated(w *workspace, scratch []byte, i int) {
 		return
 	}
 	all := y.part(i)
-	tiles, panels := y.plan.piece(all.TileEnd - all.Tile)
+	tiles, panels := y.piece(all.TileEnd - all.Tile)
 	for t := all.Tile; t < all.TileEnd; t += tiles {
 		for j := all.Panel; j < all.PanelEnd; j += panels {
 			part := all
@@ -217,13 +217,11 @@ const gateBytes = 256 << 10
 
 // piece is how many tiles of a part, and panels, are computed before the gate: as many as
 // kernels take at once, or more.
-func (p *plan) piece(tiles int) (t, panels int) {
-	if p.direct && p.block > 0 {
-		tiles = min(tiles, p.block)
-	}
-	step := max(p.batch, 1)
+func (t *Task) piece(tiles int) (most, panels int) {
+	p, step := &t.plan, max(t.plan.batch, 1)
 	if p.direct {
-		step = sweepPanels
+		tiles = min(tiles, p.block)
+		step = t.directPanels(tiles)
 	}
 	return tiles, max(1, gateBytes/(2*4*cols*p.mr*tiles)/step) * step
 }

@@ -203,6 +203,9 @@ func (l *layout) panelBytes(k int) int { return k / l.unit() * l.unitBytes() }
 // Supports reports whether there are kernels for the format.
 func Supports(f block.Format) bool { return layouts[f] != nil && f.Valid() || isHalf(f) }
 
+// Quantizes reports whether there are kernels that multiply quantized rows by the format.
+func Quantizes(f block.Format) bool { return Supports(f) && !isHalf(f) }
+
 // PackedSize is the number of bytes that Pack needs for n rows of k elements: those
 // of the file but for rounding up to 16 rows and, in superblocks of Q4_K, Q5_K,
 // Q3_K and IQ4_XS, up to 4 %.

@@ -166,18 +166,23 @@ const maxDirect = 256 << 10
 // turns: they stay in the second-level cache.
 const againDirect = 128 << 10
 
-// direct multiplies by panels as they are packed.
-func (t *Task) direct(w *workspace, part *tiling.Part) {
+// directPanels is how many panels a call takes, for so many tiles in turns.
+func (t *Task) directPanels(tiles int) int {
 	bytes := maxDirect
-	if part.TileEnd-part.Tile > 1 {
+	if tiles > 1 {
 		bytes = againDirect
 	}
 	if t.Packed.rows != nil {
 		bytes = streamed
 	}
+	size := t.plan.kern.tileSize(t.M, 0)
+	return min(maxRows*maxTiles/size, max(1, bytes/t.plan.layout.panelBytes(t.K)))
+}
+
+// direct multiplies by panels as they are packed.
+func (t *Task) direct(w *workspace, part *tiling.Part) {
 	kern, a, panelBytes := t.plan.kern, &w.args, t.plan.layout.panelBytes(t.K)
-	t.rows.tile(part.Tile, &w.tile)
-	most := min(maxRows*maxTiles/w.tile.size, max(1, bytes/panelBytes))
+	most := t.directPanels(part.TileEnd - part.Tile)
 	for first := part.Tile; first < part.TileEnd; first += t.plan.block {
 		last := min(first+t.plan.block, part.TileEnd)
 		for from := part.Panel; from < part.PanelEnd; from += most {

@@ -90,6 +90,52 @@ func (matMulCases) Cases() (cases []op.Case) {
 	)
 }
 
+type productsCases struct{}
+
+func (productsCases) Cases() (cases []op.Case) {
+	type form struct {
+		f block.Format
+		n int
+	}
+	for _, c := range []struct {
+		name       string
+		dims       []int // of x
+		w          []form
+		bias       bool
+		generated  int // -1: x has no roles
+		activation string
+	}{
+		{"two formats", []int{2, 3, 256}, []form{{block.Q4_K, 70}, {block.Q6_K, 33}, {block.Q4_K, 16}}, false, -1, ""},
+		{"biases", []int{5, 64}, []form{{block.Q8_0, 19}, {block.Q4_0, 1}}, true, -1, ""},
+		{"one", []int{64}, []form{{block.Q5_0, 19}}, false, -1, ""},
+		{"gate", []int{17, 256}, []form{{block.Q4_K, 300}, {block.Q4_K, 300}}, false, -1, "silu"},
+		{"gate of one row", []int{1, 64}, []form{{block.Q8_0, 19}, {block.Q8_0, 19}}, true, -1, "gelu_tanh"},
+		{"prompts", []int{21, 512}, []form{{block.Q4_K, 37}, {block.Q6_K, 37}}, true, 3, ""},
+		{"gate of prompts", []int{40, 64}, []form{{block.Q4_0, 90}, {block.Q4_0, 90}}, false, 20, "silu"},
+		{"decoded", []int{3, 256}, []form{{block.IQ3_S, 20}, {block.Q4_0, 9}, {block.F16, 3}}, false, 1, ""},
+		{"no rows", []int{0, 64}, []form{{block.Q4_0, 20}, {block.Q8_0, 9}}, false, -1, ""},
+	} {
+		k := c.dims[len(c.dims)-1]
+		in, rows, formats := []*tensor.Tensor{noise(c.dims...), nil, nil}, 0, []string(nil)
+		for i, w := range c.w {
+			in, rows, formats = append(in, smallWeights(w.f, w.n, k, i)), rows+w.n, append(formats, w.f.String())
+		}
+		if c.bias {
+			in[pBias] = noise(rows)
+		}
+		if c.generated >= 0 {
+			in[pGenerated] = tensor.FromSlice([]int32{int32(c.generated)}, 1)
+		}
+		results := len(c.w)
+		if c.activation != "" {
+			results = 1
+		}
+		cases = append(cases, op.Case{Name: c.name, In: in, Out: make([]*tensor.Tensor, results), Tol: 1e-2,
+			Attrs: map[string]ir.Attr{"formats": ir.Strs(formats...), "k": ir.Int(k), "activation": ir.Str(c.activation)}})
+	}
+	return cases
+}
+
 type gatherCases struct{}
 
 func (gatherCases) Cases() (cases []op.Case) {

@@ -151,15 +151,9 @@ func matMulRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	if !blockq.PromptsDiffer(s.format) {
-		generated = m
-	}
-	s.multiply(y, generated, tensor.Of[float32](x), w.Data)
-	s.decoded(y[generated*s.n:], m-generated, tensor.Of[float32](x)[generated*s.k:], w.Data)
-	if t := c.Input(mmBias); t != nil {
-		for i := range y {
-			y[i] += tensor.Of[float32](t)[i%s.n]
-		}
+	s.rolesRef(y, m, generated, tensor.Of[float32](x), w.Data)
+	if bias := floatsOf(c.Input(mmBias)); bias != nil {
+		addBias(y, bias)
 	}
 	if t := c.Input(mmResidual); t != nil {
 		for i, v := range tensor.Of[float32](t) {
@@ -167,6 +161,21 @@ func matMulRef(c *op.Call) error {
 		}
 	}
 	return nil
+}
+
+// rolesRef is the reference of a product of m rows, so many of which are generated tokens.
+func (s *weights) rolesRef(y []float32, m, generated int, x []float32, w []byte) {
+	if !blockq.PromptsDiffer(s.format) {
+		generated = m
+	}
+	s.multiply(y, generated, x, w)
+	s.decoded(y[generated*s.n:], m-generated, x[generated*s.k:], w)
+}
+
+func addBias(y, bias []float32) {
+	for i := range y {
+		y[i] += bias[i%len(bias)]
+	}
 }
 
 // multiply is the reference of a product.

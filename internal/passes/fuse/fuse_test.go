@@ -18,5 +18,7 @@ func TestRotary(t *testing.T)            { passtest.Run(t, "rotary", Rotary) }
 func TestRows(t *testing.T)              { passtest.Run(t, "rows", Rows) }
 func TestTransposedWeights(t *testing.T) { passtest.Run(t, "transposed", TransposedWeights) }
 func TestPointwise(t *testing.T)         { passtest.Run(t, "pointwise", Pointwise) }
+func TestGates(t *testing.T)             { passtest.Run(t, "gates", Gates, Products) }
+func TestProducts(t *testing.T)          { passtest.Run(t, "products", Products) }
 func TestHalves(t *testing.T)            { passtest.RunAt(t, op.BF16, "half", MatMul, Halves, clean.Common) }
 func TestEinsum(t *testing.T)            { passtest.Run(t, "einsum", Einsum) }
