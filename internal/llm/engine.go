@@ -43,10 +43,9 @@ type ender struct {
 	choice int
 }
 
-func newEngine(run func(context.Context, []work) ([][]float32, error), cp func(blockCopy), pack func() bool, p *pool.Pool, s *scheduler, eos []int32, contextLen, maxQueue int) *engine {
-	e := &engine{run: run, copy: cp, packing: packing{piece: pack}, pool: p, sched: s, eos: eos, context: contextLen, maxQueue: maxQueue, stopped: make(chan struct{})}
-	e.wake = sync.NewCond(&e.mu)
-	e.stats = newStats()
+// start sets an engine going whose fields above mu are filled in.
+func (e *engine) start() *engine {
+	e.wake, e.stats, e.stopped = sync.NewCond(&e.mu), newStats(), make(chan struct{})
 	go e.loop()
 	return e
 }

@@ -81,8 +81,10 @@ func (m *fakeModel) copy(c blockCopy) {
 	}
 }
 
+var nothingToPack = packing{piece: func() bool { return false }}
+
 func (m *fakeModel) engine(tokens, budget, most int) *engine {
-	return newEngine(m.run, m.copy, func() bool { return false }, m.pool, newScheduler(blocksFor(tokens), budget, most, true), []int32{1}, min(tokens, 512), 100)
+	return (&engine{run: m.run, copy: m.copy, packing: nothingToPack, pool: m.pool, sched: newScheduler(blocksFor(tokens), budget, most, true), eos: []int32{1}, context: min(tokens, 512), maxQueue: 100}).start()
 }
 
 // tokensOf runs a request and gives the tokens of each choice.
@@ -258,7 +260,7 @@ func TestPriorityAndFairness(t *testing.T) {
 
 func TestQueueIsBounded(t *testing.T) {
 	block := make(chan struct{})
-	e := newEngine(func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, nil, func() bool { return false }, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
+	e := (&engine{run: func(context.Context, []work) ([][]float32, error) { <-block; return nil, context.Canceled }, packing: nothingToPack, sched: newScheduler(16, 16, 1, false), context: 64, maxQueue: 3}).start()
 	var full error
 	for range 5 {
 		if err := e.submit(&request{Request: ask([]int32{1}, 1), choices: 1, out: newQueue()}); err != nil {
@@ -275,7 +277,7 @@ func TestQueueIsBounded(t *testing.T) {
 // What is to be packed since, while the loop packs a piece, is not forgotten.
 func TestPackAgain(t *testing.T) {
 	looks, goOn := make(chan struct{}), make(chan struct{})
-	e := newEngine(nil, nil, func() bool { looks <- struct{}{}; <-goOn; return false }, nil, newScheduler(16, 16, 1, false), nil, 64, 3)
+	e := (&engine{packing: packing{piece: func() bool { looks <- struct{}{}; <-goOn; return false }}, sched: newScheduler(16, 16, 1, false), context: 64, maxQueue: 3}).start()
 	<-looks
 	e.packAgain()
 	goOn <- struct{}{}

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -117,11 +118,7 @@ func (o *Options) defaults(c *arch.Config) {
 	if o.CacheType == dtype.Invalid {
 		o.CacheType = dtype.Float16
 	}
-	for v, d := range map[*int]int{&o.StepTokens: 512, &o.Sequences: 64, &o.Queue: 1024} {
-		if *v == 0 {
-			*v = d
-		}
-	}
+	o.StepTokens, o.Sequences, o.Queue = cmp.Or(o.StepTokens, 512), cmp.Or(o.Sequences, 64), cmp.Or(o.Queue, 1024)
 }
 
 // blocks is how many blocks the cache has.
@@ -203,7 +200,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
 	sched := newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes)
 	sched.roles = roles
-	m.engine = newEngine(m.runner.run, m.runner.copyBlock, m.runner.session.SettleSome, o.Pool, sched, src.ends, limit, o.Queue)
+	m.engine = (&engine{run: m.runner.run, copy: m.runner.copyBlock, packing: packing{piece: s.SettleSome}, pool: o.Pool, eos: src.ends, context: limit, maxQueue: o.Queue, sched: sched}).start()
 	return m, nil
 }
 

@@ -29,7 +29,7 @@ func TestEngineOutlivesPanics(t *testing.T) {
 				}
 				return rows, err
 			}
-			e := newEngine(run, m.copy, func() bool { panic("packing") }, m.pool, newScheduler(blocksFor(512), 32, 4, true), []int32{1}, 512, 100)
+			e := (&engine{run: run, copy: m.copy, packing: packing{piece: func() bool { panic("packing") }}, pool: m.pool, sched: newScheduler(blocksFor(512), 32, 4, true), eos: []int32{1}, context: 512, maxQueue: 100}).start()
 			defer e.close()
 			want := tokensOf(t, m.engine(512, 32, 4), ask([]int32{3, 4, 5}, 12))
 
