@@ -3,7 +3,6 @@ package op
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -65,10 +64,22 @@ func Bind(g *ir.Graph, inputs []Fact) (Facts, error) {
 
 type inferrer struct {
 	facts    Facts
-	annotate bool // write results to the graph
+	outer    *inferrer // of the graph around a body, nil if there is none
+	annotate bool      // write results to the graph
 	// changed, if it is not nil, collects the values whose facts are not those that
 	// were there before.
 	changed map[*ir.Value]bool
+}
+
+// get is the fact of v, which may belong to a graph around the one that is inferred.
+func (inf *inferrer) get(v *ir.Value) Fact {
+	if inf.outer == nil || v == nil {
+		return inf.facts.Get(v)
+	}
+	if f, ok := inf.facts[v]; ok {
+		return f
+	}
+	return inf.outer.get(v)
 }
 
 func (inf *inferrer) graph(g *ir.Graph) error {
@@ -95,7 +106,7 @@ func (inf *inferrer) known(n *ir.Node, o *Op, bodies bool) error {
 		c.Subgraph = inf.bodies()
 	}
 	for i, v := range n.In {
-		c.In[i] = inf.facts.Get(v)
+		c.In[i] = inf.get(v)
 	}
 	if err := o.InferOutputs(c); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
@@ -196,7 +207,7 @@ func forgetShapes(g *ir.Graph) {
 // subgraph infers the body of a control-flow operator. Facts of the body's own
 // values are not kept: they may differ from run to run.
 func (inf *inferrer) subgraph(g *ir.Graph, in []Fact) ([]Fact, error) {
-	inner := inferrer{facts: maps.Clone(inf.facts), annotate: inf.annotate}
+	inner := inferrer{facts: Facts{}, outer: inf, annotate: inf.annotate}
 	for i, v := range g.Inputs {
 		f := FactOf(v)
 		if i < len(in) {
@@ -213,7 +224,7 @@ func (inf *inferrer) subgraph(g *ir.Graph, in []Fact) ([]Fact, error) {
 	}
 	out := make([]Fact, len(g.Outputs))
 	for i, o := range g.Outputs {
-		out[i] = inner.facts.Get(o.Value)
+		out[i] = inner.get(o.Value)
 	}
 	return out, nil
 }
