@@ -388,6 +388,7 @@ func (resizeCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "nearest twice", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 1, 1, 2, 2), nil, scales(1, 1, 2, 2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}, 1, 1, 4, 4)}},
+		{Name: "nearest of eight bytes", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]float64{1, 2, 3, 4}, 1, 1, 2, 2), nil, scales(1, 1, 1, 3)}},
 		{Name: "nearest", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 1.7, 0.6)}},
 		{Name: "nearest from the second", Attrs: map[string]ir.Attr{"nearest_mode": ir.Str("ceil")}, In: []*tensor.Tensor{x, nil, scales(1, 1, 1, 0.4)}},
 		{Name: "a size just below a whole one", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 10), nil, scales(0.7)},

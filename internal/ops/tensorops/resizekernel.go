@@ -8,12 +8,20 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/blend"
 	"github.com/salver-ml/salver/internal/kernels/split"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// compileResize makes kernels for whole-byte elements (nearest) and for float32
+// compileResize makes kernels for whole-byte elements (nearest) and for floats up to 32 bits
 // (the other modes) whose operands are constants.
 func compileResize(p *op.Prep) (op.Kernel, error) {
+	if p.Node.Str("mode") == "nearest" {
+		return compileSized(p)
+	}
+	return wide.Compile(compileSized)(p)
+}
+
+func compileSized(p *op.Prep) (op.Kernel, error) {
 	o, known := operandsOfFacts(p.Node, p.In)
 	size, bytes := byteSize(p.In[0].DType)
 	if !known || !bytes {
@@ -123,21 +131,16 @@ func (k *nearest) Do(part int) {
 }
 
 func (k *nearest) row(dst, src []byte) {
-	switch {
-	case k.size == 4 && k.repeat == 2 && len(k.columns)%2 == 0:
-		d := bytesAs[[2]uint32](dst)
-		for i, v := range bytesAs[uint32](src)[:len(d)] {
-			d[i] = [2]uint32{v, v}
-		}
-	case k.size == 1:
-		for i, c := range k.columns {
-			dst[i] = src[c]
-		}
-	case k.size == 4:
-		d, s := bytesAs[uint32](dst), bytesAs[uint32](src)
-		for i, c := range k.columns {
-			d[i] = s[c]
-		}
+	pairs := k.repeat == 2 && len(k.columns)%2 == 0
+	switch k.size {
+	case 1:
+		nearestRow[uint8](dst, src, k.columns, pairs)
+	case 2:
+		nearestRow[uint16](dst, src, k.columns, pairs)
+	case 4:
+		nearestRow[uint32](dst, src, k.columns, pairs)
+	case 8:
+		nearestRow[uint64](dst, src, k.columns, pairs)
 	default:
 		for i, c := range k.columns {
 			copy(dst[i*k.size:(i+1)*k.size], src[int(c)*k.size:])
@@ -145,10 +148,20 @@ func (k *nearest) row(dst, src []byte) {
 	}
 }
 
-// bytesAs views bytes that are aligned as elements.
-func bytesAs[T any](b []byte) []T {
-	n := len(b) / int(unsafe.Sizeof(*new(T)))
-	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), n)
+// nearestRow takes an element of src for each column: with pairs every one, twice.
+func nearestRow[T uint8 | uint16 | uint32 | uint64](dst, src []byte, columns []int32, pairs bool) {
+	s := tensor.View[T](src)
+	if pairs {
+		d := unsafe.Slice((*[2]T)(unsafe.Pointer(unsafe.SliceData(dst))), len(columns)/2)
+		for i, v := range s[:len(d)] {
+			d[i] = [2]T{v, v}
+		}
+		return
+	}
+	d := tensor.View[T](dst)[:len(columns)]
+	for i, c := range columns {
+		d[i] = s[c]
+	}
 }
 
 // interpolation applies the taps of one axis after the other in float32; each
@@ -234,7 +247,7 @@ func (k *interpolation) Run(c *op.Call) error {
 			dst = tensor.Of[float32](c.Output(0, dtype.Float32, k.dims...))
 		} else {
 			side := c.Scratch[i%2*half:]
-			dst = bytesAs[float32](side[:half])
+			dst = tensor.View[float32](side[:half])
 		}
 		p.dst, p.src = dst, src
 		c.Pool.Run(p.parts, p)
