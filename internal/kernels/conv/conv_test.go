@@ -88,7 +88,7 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 	out := product(plan.OutSpatial())
 	op.In = floats(plan.InSize(l.n))
 	if plan.Algorithm().InBlocked() {
-		ToBlocked(op.In, l.x, l.n, l.p.In, product(l.spatial), level)
+		NewToBlocked(l.p.In, product(l.spatial), level).Run(nil, l.n, op.In, l.x)
 		if a := plan.Algorithm(); a == Depthwise || (a == Direct || a == Pointwise) && max(l.p.Groups, 1) == 1 || spansBlocks(l.p, Block(level)) {
 			l.spoilPadding(op.In, Block(level))
 		}
@@ -98,7 +98,7 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 	if l.p.Residual {
 		op.Residual = floats(plan.OutSize(l.n))
 		if plan.Algorithm().OutBlocked() {
-			ToBlocked(op.Residual, l.residual, l.n, l.p.Out, out, level)
+			NewToBlocked(l.p.Out, out, level).Run(nil, l.n, op.Residual, l.residual)
 		} else {
 			copy(op.Residual, l.residual)
 		}
@@ -112,7 +112,7 @@ func (l *layer) compute(t testing.TB, plan planned, level cpu.Target, p *pool.Po
 	}
 	got := make([]float32, len(l.want))
 	if plan.Algorithm().OutBlocked() {
-		FromBlocked(got, op.Out, l.n, l.p.Out, out, level)
+		NewFromBlocked(l.p.Out, out, level).Run(nil, l.n, got, op.Out)
 	} else {
 		copy(got, op.Out)
 	}
@@ -354,7 +354,7 @@ func TestReordersKeepEveryChannel(t *testing.T) {
 				for i := range blocked {
 					blocked[i] = 9
 				}
-				ToBlocked(blocked, src, n, c, plane, level)
+				NewToBlocked(c, plane, level).Run(nil, n, blocked, src)
 				for i, v := range blocked {
 					image, channel := i/(blocks(c, b)*plane*b), i/(plane*b)%blocks(c, b)*b+i%b
 					want := float32(0)
@@ -365,7 +365,7 @@ func TestReordersKeepEveryChannel(t *testing.T) {
 						t.Fatalf("%v, %d channels of %d: place %d holds %g, want %g", level, c, plane, i, v, want)
 					}
 				}
-				FromBlocked(back, blocked, n, c, plane, level)
+				NewFromBlocked(c, plane, level).Run(nil, n, back, blocked)
 				if at := firstDifference(x, back); at >= 0 {
 					t.Fatalf("%v, %d channels of %d: number %d doesn't come back", level, c, plane, at)
 				}

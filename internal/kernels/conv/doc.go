@@ -4,10 +4,10 @@
 //
 // The fast kernels work on blocked activations: a tensor of C channels is the
 // 5-D tensor [N, ⌈C/b⌉, H, W, b], where b is Block(level), one vector register
-// of channels: 16 with AVX-512, 8 otherwise. [ToBlocked] fills the channels
+// of channels: 16 with AVX-512, 8 otherwise. [NewToBlocked] fills the channels
 // beyond C with zeros. Kernels may leave other numbers there (the sigmoid of 0 is
 // 1/2, infinity times a weight of zero is NaN): sums leave these channels out and
-// [FromBlocked] drops them. Only where several groups share a block do sums read
+// [NewFromBlocked] drops them. Only where several groups share a block do sums read
 // all of it, with weights of zero for the channels of other groups. A one-dimensional convolution can use the layout as
 // two-dimensional with H = 1.
 //

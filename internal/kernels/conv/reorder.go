@@ -36,17 +36,7 @@ func NewFromBlocked(c, plane int, level cpu.Target) *Reorder {
 	return &Reorder{c: c, plane: plane, block: Block(level), squares: tileSetFor(level).transpose}
 }
 
-// ToBlocked converts on the calling thread.
-func ToBlocked(dst, src []float32, n, c, plane int, level cpu.Target) {
-	NewToBlocked(c, plane, level).Run(nil, n, dst, src)
-}
-
-// FromBlocked converts on the calling thread.
-func FromBlocked(dst, src []float32, n, c, plane int, level cpu.Target) {
-	NewFromBlocked(c, plane, level).Run(nil, n, dst, src)
-}
-
-// Run converts n images from src into dst.
+// Run converts n images from src into dst; without a pool, on the calling thread.
 func (r *Reorder) Run(p *pool.Pool, n int, dst, src []float32) {
 	r.plain, r.blocked = src, dst
 	if !r.toBlocked {

@@ -89,7 +89,7 @@ func run(t *testing.T, p Params, channels int, spatial []int, level cpu.Target, 
 	in, out := guard.Copy(t, x, guard.End), guard.Slice[float32](t, plan.OutSize(n), guard.End)
 	if blocked {
 		in = guard.Slice[float32](t, plan.InSize(n), guard.End)
-		conv.ToBlocked(in, x, n, channels, product(spatial), level)
+		conv.NewToBlocked(channels, product(spatial), level).Run(nil, n, in, x)
 	}
 	if err := plan.NewRunner().Run(threads, n, in, out); err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func run(t *testing.T, p Params, channels int, spatial []int, level cpu.Target, 
 		return out
 	}
 	plain := make([]float32, n*channels*product(plan.OutSpatial()))
-	conv.FromBlocked(plain, out, n, channels, product(plan.OutSpatial()), level)
+	conv.NewFromBlocked(channels, product(plan.OutSpatial()), level).Run(nil, n, plain, out)
 	return plain
 }
 
