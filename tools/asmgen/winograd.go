@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -32,36 +34,7 @@ func (l vectorLevel) winogradInput() {
 	Pragma("noescape")
 	dst, src, tmp, n := pointer("dst"), pointer("src"), pointer("tmp"), pointer("n")
 	dstStride, srcRow := pointer("dstStride"), pointer("srcRow")
-	four, five, two := l.vec(), l.vec(), l.vec()
-	VMOVUPS(constant(4), four)
-	VMOVUPS(constant(5), five)
-	VMOVUPS(constant(2), two)
-	turn := func(d []reg.VecVirtual, store func(i int, v reg.VecVirtual)) {
-		a, b := l.vec(), l.vec()
-		VMOVAPS(d[4], a)
-		VFNMADD231PS(d[2], four, a) // d4 - 4·d2
-		VMOVAPS(d[3], b)
-		VFNMADD231PS(d[1], four, b) // d3 - 4·d1
-		VFMADD213PS(d[4], four, d[0])
-		VFNMADD231PS(d[2], five, d[0])
-		store(0, d[0])
-		VFMADD231PS(d[1], four, d[5])
-		VFNMADD231PS(d[3], five, d[5])
-		store(5, d[5])
-		VSUBPS(d[2], d[4], d[4])
-		VSUBPS(d[1], d[3], d[3])
-		c := d[0]
-		VADDPS(b, a, c)
-		store(1, c)
-		VSUBPS(b, a, a)
-		store(2, a)
-		c = d[1]
-		VMOVAPS(d[4], c)
-		VFMADD231PS(d[3], two, c)
-		store(3, c)
-		VFNMADD231PS(d[3], two, d[4])
-		store(4, d[4])
-	}
+	c := l.inputConstants()
 	p := GP64()
 	Label("loop")
 	for j := range 6 {
@@ -73,7 +46,7 @@ func (l vectorLevel) winogradInput() {
 				ADDQ(srcRow, p)
 			}
 		}
-		turn(d, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
+		l.turnInput(d, c, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
 	}
 	MOVQ(dst, p)
 	stride3, stride5 := GP64(), GP64()
@@ -85,7 +58,7 @@ func (l vectorLevel) winogradInput() {
 		for j := range d {
 			VMOVUPS(l.at(tmp, 6*i+j), d[j])
 		}
-		turn(d, func(j int, v reg.VecVirtual) { VMOVUPS(v, places.at(j, 0)) })
+		l.turnInput(d, c, func(j int, v reg.VecVirtual) { VMOVUPS(v, places.at(j, 0)) })
 		LEAQ(Mem{Base: p, Index: stride3, Scale: 2}, p)
 	}
 	ADDQ(U32(uint64(4*l.bytes)), src)
@@ -94,6 +67,46 @@ func (l vectorLevel) winogradInput() {
 	JNE(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// inputConstants are the factors of the inputs' transform.
+type inputConstants struct{ four, five, two reg.VecVirtual }
+
+func (l vectorLevel) inputConstants() inputConstants {
+	c := inputConstants{l.vec(), l.vec(), l.vec()}
+	VMOVUPS(constant(4), c.four)
+	VMOVUPS(constant(5), c.five)
+	VMOVUPS(constant(2), c.two)
+	return c
+}
+
+// turnInput transforms six inputs d, which it overwrites, and gives each result to store as soon as it is there:
+// 4·d0 - 5·d2 + d4, a ± b where a = d4 - 4·d2 and b = d3 - 4·d1, (d4 - d2) ± 2·(d3 - d1), and 4·d1 - 5·d3 + d5.
+func (l vectorLevel) turnInput(d []reg.VecVirtual, c inputConstants, store func(i int, v reg.VecVirtual)) {
+	a, b := l.vec(), l.vec()
+	VMOVAPS(d[4], a)
+	VFNMADD231PS(d[2], c.four, a)
+	VMOVAPS(d[3], b)
+	VFNMADD231PS(d[1], c.four, b)
+	VFMADD213PS(d[4], c.four, d[0])
+	VFNMADD231PS(d[2], c.five, d[0])
+	store(0, d[0])
+	VFMADD231PS(d[1], c.four, d[5])
+	VFNMADD231PS(d[3], c.five, d[5])
+	store(5, d[5])
+	VSUBPS(d[2], d[4], d[4])
+	VSUBPS(d[1], d[3], d[3])
+	v := d[0]
+	VADDPS(b, a, v)
+	store(1, v)
+	VSUBPS(b, a, a)
+	store(2, a)
+	v = d[1]
+	VMOVAPS(d[4], v)
+	VFMADD231PS(d[3], c.two, v)
+	store(3, v)
+	VFNMADD231PS(d[3], c.two, d[4])
+	store(4, d[4])
 }
 
 func (l vectorLevel) winogradOutput() {
@@ -106,23 +119,8 @@ func (l vectorLevel) winogradOutput() {
 	VMOVUPS(Mem{Base: pointer("bias")}, bias)
 	broadcastParam("lo", lo)
 	broadcastParam("hi", hi)
-	turn := func(m []reg.VecVirtual, store func(i int, v reg.VecVirtual)) {
-		s2, s4 := l.vec(), l.vec()
-		VSUBPS(m[2], m[1], s2)
-		VSUBPS(m[4], m[3], s4)
-		VADDPS(m[2], m[1], m[1]) // s1
-		VADDPS(m[4], m[3], m[3]) // s3
-		VADDPS(m[1], m[0], m[0])
-		VADDPS(m[3], m[0], m[0])
-		VFMADD231PS(constant(4), m[3], m[1])
-		VADDPS(s2, m[5], m[5])
-		VFMADD231PS(constant(8), s4, m[5])
-		VFMADD231PS(constant(2), s4, s2)
-		for i, v := range []reg.VecVirtual{m[0], s2, m[1], m[5]} {
-			store(i, v)
-		}
-	}
 	p, q := GP64(), GP64()
+	finish := winogradFinish{res, q, dstRow, clamp, lo, hi}
 	Label("loop")
 	row6 := GP64()
 	LEAQ(Mem{Base: srcStride, Index: srcStride, Scale: 2}, row6)
@@ -140,7 +138,7 @@ func (l vectorLevel) winogradOutput() {
 		if j < 5 {
 			ADDQ(srcStride, p)
 		}
-		turn(m, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
+		l.turnOutput(m, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
 	}
 	MOVQ(dst, p)
 	MOVQ(res, q)
@@ -150,25 +148,11 @@ func (l vectorLevel) winogradOutput() {
 			VMOVUPS(l.at(tmp, 6*i+j), m[j])
 		}
 		row := make([]reg.VecVirtual, 4)
-		turn(m, func(j int, v reg.VecVirtual) {
+		l.turnOutput(m, func(j int, v reg.VecVirtual) {
 			VADDPS(bias, v, v)
 			row[j] = v
 		})
-		label := string(rune('0' + i))
-		TESTQ(res, res)
-		JE(LabelRef("clamp" + label))
-		for j, v := range row {
-			VADDPS(l.at(q, j), v, v)
-		}
-		ADDQ(dstRow, q)
-		Label("clamp" + label)
-		TESTQ(clamp, clamp)
-		JE(LabelRef("store" + label))
-		for _, v := range row {
-			VMAXPS(v, lo, v)
-			VMINPS(v, hi, v)
-		}
-		Label("store" + label)
+		l.finishRow(fmt.Sprint(i), row, finish)
 		for j, v := range row {
 			VMOVUPS(v, l.at(p, j))
 		}
@@ -184,4 +168,49 @@ func (l vectorLevel) winogradOutput() {
 	JNE(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// turnOutput transforms six products m, which it overwrites, to four outputs: m0 + s1 + s3, s2 + 2·s4, s1 + 4·s3 and
+// s2 + 8·s4 + m5, where s1 and s2 are m1 ± m2, s3 and s4 m3 ± m4.
+func (l vectorLevel) turnOutput(m []reg.VecVirtual, store func(i int, v reg.VecVirtual)) {
+	s2, s4 := l.vec(), l.vec()
+	VSUBPS(m[2], m[1], s2)
+	VSUBPS(m[4], m[3], s4)
+	VADDPS(m[2], m[1], m[1]) // s1
+	VADDPS(m[4], m[3], m[3]) // s3
+	VADDPS(m[1], m[0], m[0])
+	VADDPS(m[3], m[0], m[0])
+	VFMADD231PS(constant(4), m[3], m[1])
+	VADDPS(s2, m[5], m[5])
+	VFMADD231PS(constant(8), s4, m[5])
+	VFMADD231PS(constant(2), s4, s2)
+	for i, v := range []reg.VecVirtual{m[0], s2, m[1], m[5]} {
+		store(i, v)
+	}
+}
+
+// winogradFinish is what follows the sums of a row of outputs.
+type winogradFinish struct {
+	residual, at reg.GPVirtual // nil without one; its next row
+	row          reg.GPVirtual // from there to the one after
+	clamp        reg.GPVirtual
+	lo, hi       reg.VecVirtual
+}
+
+// finishRow adds the residual and clamps; label makes the row's labels unlike others'.
+func (l vectorLevel) finishRow(label string, row []reg.VecVirtual, f winogradFinish) {
+	TESTQ(f.residual, f.residual)
+	JE(LabelRef("clamp" + label))
+	for j, v := range row {
+		VADDPS(l.at(f.at, j), v, v)
+	}
+	ADDQ(f.row, f.at)
+	Label("clamp" + label)
+	TESTQ(f.clamp, f.clamp)
+	JE(LabelRef("store" + label))
+	for _, v := range row {
+		VMAXPS(v, f.lo, v)
+		VMINPS(v, f.hi, v)
+	}
+	Label("store" + label)
 }
