@@ -362,6 +362,9 @@ func (g *gemmKernel) product() {
 		ADDQ(g.lda, r)
 		g.a = append(g.a, r)
 	}
+	if g.walks() {
+		g.unless(gemmDoResidual, "nofetch", g.fetchResidual)
+	}
 	b, ldb, k := g.here(gemmB, gemmStep), g.load(gemmLDB), g.load(gemmK)
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
@@ -410,33 +413,6 @@ func (g *gemmKernel) advance(n int) {
 	for _, a := range g.a {
 		ADDQ(Imm(uint64(4*n)), a)
 	}
-}
-
-// ahead says how far B is fetched: eight rows, which take some two hundred cycles,
-// or with few rows of A, where a row of B takes four, 32 of them.
-func (g *gemmKernel) ahead(ldb reg.GPVirtual) {
-	g.far, g.farScale = ldb, 8
-	if g.mr <= 3 {
-		g.far = GP64()
-		MOVQ(ldb, g.far)
-		SHLQ(Imm(2), g.far)
-	}
-}
-
-// later says what is fetched for calls to come, B itself if nothing.
-func (g *gemmKernel) later(b reg.GPVirtual) {
-	g.next = g.here(gemmNext, gemmNextStep)
-	TESTQ(g.next, g.next)
-	CMOVQEQ(b, g.next)
-}
-
-// fetchLater brings what two rows of a panel take to the second cache, every two steps. That
-// is more than enough where several tiles of rows share in fetching.
-func (g *gemmKernel) fetchLater() {
-	for line := range 2 * g.panelBytes() / 64 {
-		PREFETCHT1(Mem{Base: g.next, Disp: 64 * line})
-	}
-	ADDQ(g.field(gemmAdvance), g.next)
 }
 
 // step adds the products of one k, u elements after the row pointers. Only where
