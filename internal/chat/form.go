@@ -41,6 +41,7 @@ var thinkPairs = []pair{
 	{"<|inner_prefix|>", "<|inner_suffix|>"},
 	{"<|channel>thought\n", "<channel|>"},
 	{"Here are my reasoning steps:\n", "[BEGIN FINAL RESPONSE]"},
+	{"Here is my thought process:", "Here is my response:"},
 }
 
 var (
@@ -74,6 +75,9 @@ func formOf(text string) form {
 		if has(text, p.open, p.close) && !strings.Contains(text, "<response>{") && !strings.Contains(text, "minimax") {
 			f.drop = append(f.drop, p.open, p.close)
 		}
+	}
+	if has(text, "<think>", "<|extra_0|>") { // Hunyuan's, whose templates don't show what it writes behind its reasoning
+		f.drop = append(f.drop, "<answer>", "</answer>")
 	}
 	if f.calls = callFormOf(text); f.calls == gigaChatForm {
 		f.drop = append(f.drop, "<|message_sep|>")
@@ -138,7 +142,7 @@ func callFormOf(text string) *callForm {
 	case has(text, "<|action_start|><|plugin|>"):
 		return taggedJSON("<|action_start|><|plugin|>", "<|action_end|>", callsOf)
 	case has(text, "<|tool_call|>"):
-		return taggedJSON("<|tool_call|>", "", callsOf)
+		return graniteForm
 	case has(text, "<|function_call|>"):
 		return taggedJSON("<|function_call|>", "", callsOf)
 	case has(text, gigaChatCall):

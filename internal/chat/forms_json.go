@@ -22,6 +22,15 @@ func taggedJSON(open, closing string, calls func(c *cursor, v any) []call) *call
 	}}
 }
 
+// graniteForm is Granite 3's, which writes one of two markers before a list, and that of
+// Phi-4-mini, which ends each call.
+var graniteForm = &callForm{opens: []string{"<|tool_call|>", "<tool_call>"}, after: []string{"<|/tool_call|>", "</tool_call>"}, read: func(c *cursor, _ tools) []call {
+	if !c.has("<|tool_call|>") {
+		c.lit("<tool_call>")
+	}
+	return callsOf(c, c.json())
+}}
+
 // gigaChatCall is the role of a message of GigaChat 3 that is a call.
 const gigaChatCall = "function call<|role_sep|>\n"
 
