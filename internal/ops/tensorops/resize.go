@@ -395,6 +395,8 @@ func (resizeCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 3, 4, 6, 7, 9}, 7)}},
 		{Name: "nearest batch", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(2, 1, 1, 1)}},
 		{Name: "linear", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2, 2)}},
+		{Name: "linear of bytes", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{tensor.FromSlice([]int8{-128, 127, 3, -4, 100, 90}, 1, 1, 2, 3), nil, scales(1, 1, 2, 2)}},
+		{Name: "cubic of bytes", Attrs: attrs("cubic", "half_pixel"), In: []*tensor.Tensor{tensor.FromSlice([]uint8{0, 255, 3, 255, 200, 0}, 1, 1, 2, 3), nil, scales(1, 1, 2, 2)}},
 		{Name: "linear corners", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{x, nil, nil, tensor.FromSlice([]int64{2, 3, 9, 4})}},
 		{Name: "cubic", Attrs: attrs("cubic", "pytorch_half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2.5, 0.5)}},
 		{Name: "linear, channels last", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(1, 5, 7, 19), nil, scales(1, 0.7, 1.6, 1)}},

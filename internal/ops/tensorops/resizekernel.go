@@ -12,11 +12,15 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// compileResize makes kernels for whole-byte elements (nearest) and for floats up to 32 bits
-// (the other modes) whose operands are constants.
+// compileResize makes kernels for whole-byte elements (nearest), and for floats up to 32 bits and
+// bytes (the other modes), whose operands are constants.
 func compileResize(p *op.Prep) (op.Kernel, error) {
-	if p.Node.Str("mode") == "nearest" {
+	dt := p.In[0].DType
+	switch {
+	case p.Node.Str("mode") == "nearest":
 		return compileSized(p)
+	case dt == dtype.Uint8 || dt == dtype.Int8:
+		return compileBytes(p)
 	}
 	return wide.Compile(compileSized)(p)
 }
