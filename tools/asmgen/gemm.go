@@ -363,7 +363,7 @@ func (g *gemmKernel) product() {
 		g.a = append(g.a, r)
 	}
 	if g.walks() {
-		g.unless(gemmDoResidual, "nofetch", g.fetchResidual)
+		g.unless(gemmDoResidual, "nofetch", func() { g.fetchResidual(gemmResidual, gemmLDR) })
 	}
 	b, ldb, k := g.here(gemmB, gemmStep), g.load(gemmLDB), g.load(gemmK)
 	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}

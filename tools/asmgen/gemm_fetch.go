@@ -24,11 +24,11 @@ func (g *gemmKernel) later(b reg.GPVirtual) {
 	CMOVQEQ(b, g.next)
 }
 
-// fetchResidual brings the residual to the second cache while products are summed: it is
-// often another product's result of long ago, and waiting for it takes a tenth of the time
-// of a tile with K = 384.
-func (g *gemmKernel) fetchResidual() {
-	p, ld := g.hereColumns(gemmResidual), g.load(gemmLDR)
+// fetchResidual brings the residual, a field of the tile with its stride, to the second cache
+// while products are summed: it is often another product's result of long ago, and
+// waiting for it takes a tenth of the time of a tile with K = 384.
+func (g *gemmKernel) fetchResidual(field, stride int) {
+	p, ld := g.hereColumns(field), g.load(stride)
 	for i := range g.mr {
 		if i > 0 {
 			ADDQ(ld, p)

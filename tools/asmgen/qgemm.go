@@ -90,6 +90,9 @@ func qgemmTile(f gemmFlavour, mr int) {
 	g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
 	g.unless(qgemmDoColSum, "nocolsum", func() { g.outer(qgemmColSum, qgemmRowZero) })
 	g.unless(qgemmDoColZero, "nocolzero", func() { g.outer(qgemmColZero, qgemmRowSum) })
+	if g.walks() {
+		g.unless(qgemmDoResidual, "nofetch", func() { g.fetchResidual(qgemmResidual, qgemmLDR) })
+	}
 	g.product()
 	g.epilogue()
 	g.nextPanel()
