@@ -25,6 +25,7 @@ const (
 func pagedFamily() {
 	pagedSpread()
 	pagedJoin()
+	pagedDivide()
 	for _, wide := range []bool{false, true} {
 		most := 6
 		if wide {

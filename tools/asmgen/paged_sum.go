@@ -206,3 +206,32 @@ func pagedJoin() {
 	JNE(LabelRef("row"))
 	end()
 }
+
+// pagedDivide multiplies rows of o by the reciprocals of their sums, and adds 0, which makes
+// -0 a 0.
+func pagedDivide() {
+	TEXT("divideAVX2", NOSPLIT, "func(dst, o, sums *float32, rows, d int)")
+	Pragma("noescape")
+	dst, o, sums := Load(Param("dst"), GP64()), Load(Param("o"), GP64()), Load(Param("sums"), GP64())
+	rows, left := Load(Param("rows"), GP64()), GP64()
+	one, zero, factor := XMM(), YMM(), YMM()
+	VMOVSS(fconst(1), one)
+	VXORPS(zero, zero, zero)
+	Label("row")
+	VDIVSS(Mem{Base: sums}, one, factor.AsX())
+	VBROADCASTSS(factor.AsX(), factor)
+	Load(Param("d"), left)
+	Label("loop")
+	x := YMM()
+	VMULPS(Mem{Base: o}, factor, x)
+	VADDPS(zero, x, x)
+	VMOVUPS(x, Mem{Base: dst})
+	ADDQ(step(32), dst)
+	ADDQ(step(32), o)
+	SUBQ(step(8), left)
+	JNE(LabelRef("loop"))
+	ADDQ(step(4), sums)
+	DECQ(rows)
+	JNE(LabelRef("row"))
+	end()
+}

@@ -43,18 +43,20 @@ var (
 		score16: scores(portable.score16, 6, &scoreKernels{1: {score16x1AVX2, 4}, 2: {score16x2AVX2, 2}, 3: {score16x3AVX2, 2}, 4: {score16x4AVX2, 1}, 5: {score16x5AVX2, 1}, 6: {score16x6AVX2, 1}}),
 		sum32:   sums(portable.sum32, 6, &sumKernels{1: sum32x1AVX2, 2: sum32x2AVX2, 3: sum32x3AVX2, 4: sum32x4AVX2, 5: sum32x5AVX2, 6: sum32x6AVX2}),
 		sum16:   sums(portable.sum16, 6, &sumKernels{1: sum16x1AVX2, 2: sum16x2AVX2, 3: sum16x3AVX2, 4: sum16x4AVX2, 5: sum16x5AVX2, 6: sum16x6AVX2}),
-		spread:  spreads(6),
+		load:    loads(6),
 		weigh:   weighs(weighAVX2),
 		join:    joinRows,
+		divide:  divideRows,
 	}
 	avx512 = kernels{
 		score32: scores(portable.score32, 8, &scoreKernels{1: {score32x1AVX512, 4}, 2: {score32x2AVX512, 4}, 3: {score32x3AVX512, 4}, 4: {score32x4AVX512, 4}, 5: {score32x5AVX512, 4}, 6: {score32x6AVX512, 4}, 7: {score32x7AVX512, 2}, 8: {score32x8AVX512, 2}}),
 		score16: scores(portable.score16, 8, &scoreKernels{1: {score16x1AVX512, 4}, 2: {score16x2AVX512, 4}, 3: {score16x3AVX512, 4}, 4: {score16x4AVX512, 4}, 5: {score16x5AVX512, 4}, 6: {score16x6AVX512, 4}, 7: {score16x7AVX512, 2}, 8: {score16x8AVX512, 2}}),
 		sum32:   sums(portable.sum32, 8, &sumKernels{1: sum32x1AVX512, 2: sum32x2AVX512, 3: sum32x3AVX512, 4: sum32x4AVX512, 5: sum32x5AVX512, 6: sum32x6AVX512, 7: sum32x7AVX512, 8: sum32x8AVX512}),
 		sum16:   sums(portable.sum16, 8, &sumKernels{1: sum16x1AVX512, 2: sum16x2AVX512, 3: sum16x3AVX512, 4: sum16x4AVX512, 5: sum16x5AVX512, 6: sum16x6AVX512, 7: sum16x7AVX512, 8: sum16x8AVX512}),
-		spread:  spreads(8),
+		load:    loads(8),
 		weigh:   weighs(weighAVX512),
 		join:    joinRows,
+		divide:  divideRows,
 	}
 )
 
@@ -72,19 +74,25 @@ func together(rows, most int) int { return tiling.Ceil(rows, tiling.Ceil(rows, m
 // vectors reports whether the kernels take heads of d elements.
 func vectors(d int) bool { return d%8 == 0 }
 
-// spreads makes a spread function for kernels of most rows. What a call takes
-// together lies together: four elements of each of its rows, then the next four.
-func spreads(most int) func(w *workspace, row, rows, d int) {
-	return func(w *workspace, row, rows, d int) {
-		if !vectors(d) {
+// loads makes a load function for kernels of most rows. What a call takes together lies
+// together: four elements of each of its rows, then the next four.
+func loads(most int) func(t *Task, w *workspace, u *unit, head, heads int) {
+	return func(t *Task, w *workspace, u *unit, head, heads int) {
+		if !vectors(t.D) {
+			load(t, w, u, head, heads)
 			return
 		}
-		for r, end := row, row+rows; r < end; {
-			n := together(end-r, most)
-			for i := range n {
-				spreadAVX2(&w.spread[r*d*BlockTokens+i*4*BlockTokens], &w.q[(r+i)*d], d, n*4*4*BlockTokens)
+		group, rows := t.group(), u.rows*t.group()
+		for h := range heads {
+			for r := 0; r < rows; {
+				n := together(rows-r, most)
+				dst := w.spread[(h*rows+r)*t.D*BlockTokens:]
+				for i := range n {
+					q := t.Q[t.at(u, (r+i)/group, head+h)+(r+i)%group*t.D:]
+					spreadAVX2(&dst[i*4*BlockTokens], &q[0], t.D, n*4*4*BlockTokens)
+				}
+				r += n
 			}
-			r += n
 		}
 	}
 }
@@ -142,4 +150,12 @@ func joinRows(o, part, f, g []float32, d int) {
 		return
 	}
 	joinAVX2(&o[0], &part[0], &f[0], &g[0], len(f), d)
+}
+
+func divideRows(dst, o, sums []float32, d int) {
+	if !vectors(d) {
+		divide(dst, o, sums, d)
+		return
+	}
+	divideAVX2(&dst[0], &o[0], &sums[0], len(sums), d)
 }

@@ -11,6 +11,9 @@ func spreadAVX2(dst *float32, q *float32, d int, stride int)
 func joinAVX2(o *float32, part *float32, factors *float32, weights *float32, rows int, d int)
 
 //go:noescape
+func divideAVX2(dst *float32, o *float32, sums *float32, rows int, d int)
+
+//go:noescape
 func score32x1AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 
 //go:noescape

@@ -63,6 +63,38 @@ loop:
 	VZEROUPPER
 	RET
 
+// func divideAVX2(dst *float32, o *float32, sums *float32, rows int, d int)
+// Requires: AVX, AVX2
+TEXT ·divideAVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   o+8(FP), CX
+	MOVQ   sums+16(FP), DX
+	MOVQ   rows+24(FP), BX
+	VMOVSS word3f800000<>+0(SB), X0; VXORPS Y1, Y1, Y1
+
+row:
+	VDIVSS (DX), X0, X2; VBROADCASTSS X2, Y2
+	MOVQ         d+32(FP), SI
+
+loop:
+	VMULPS (CX), Y2, Y3; VADDPS Y1, Y3, Y3; VMOVUPS Y3, (AX)
+	ADDQ $0x00000020, AX; ADDQ $0x00000020, CX; SUBQ $0x00000008, SI
+	JNE     loop
+	ADDQ $0x00000004, DX; DECQ BX
+	JNE     row
+	VZEROUPPER
+	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+DATA word3f800000<>+4(SB)/4, $0x3f800000
+DATA word3f800000<>+8(SB)/4, $0x3f800000
+DATA word3f800000<>+12(SB)/4, $0x3f800000
+DATA word3f800000<>+16(SB)/4, $0x3f800000
+DATA word3f800000<>+20(SB)/4, $0x3f800000
+DATA word3f800000<>+24(SB)/4, $0x3f800000
+DATA word3f800000<>+28(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
+
 // func score32x1AVX2(dst *float32, q *float32, list *uintptr, fetch *uintptr, d int, groups int, scale float32)
 // Requires: AVX, FMA3, MMX+
 TEXT ·score32x1AVX2(SB), NOSPLIT, $0-52
@@ -2340,16 +2372,6 @@ DATA word3f000000<>+20(SB)/4, $0x3f000000
 DATA word3f000000<>+24(SB)/4, $0x3f000000
 DATA word3f000000<>+28(SB)/4, $0x3f000000
 GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
-
-DATA word3f800000<>+0(SB)/4, $0x3f800000
-DATA word3f800000<>+4(SB)/4, $0x3f800000
-DATA word3f800000<>+8(SB)/4, $0x3f800000
-DATA word3f800000<>+12(SB)/4, $0x3f800000
-DATA word3f800000<>+16(SB)/4, $0x3f800000
-DATA word3f800000<>+20(SB)/4, $0x3f800000
-DATA word3f800000<>+24(SB)/4, $0x3f800000
-DATA word3f800000<>+28(SB)/4, $0x3f800000
-GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
 
 DATA word0000007f<>+0(SB)/4, $0x0000007f
 DATA word0000007f<>+4(SB)/4, $0x0000007f

@@ -17,8 +17,8 @@ type spanFunc func(t *Task, w *workspace, part state, s *span)
 type kernels struct {
 	score32, score16, sum32, sum16 spanFunc
 
-	// spread prepares rows of q from one on, of d elements.
-	spread func(w *workspace, row, rows, d int)
+	// load prepares a unit's rows of Q, of some heads of keys.
+	load func(t *Task, w *workspace, u *unit, head, heads int)
 
 	// packKeys writes a panel of AMX products, of 32 keys of d elements, and packValues
 	// the values of some blocks to panels that lie so many bytes apart. Both read blocks
@@ -34,6 +34,9 @@ type kernels struct {
 	// join multiplies rows of d elements of o by factors f and adds those of a part
 	// times g.
 	join func(o, part, f, g []float32, d int)
+
+	// divide makes rows of d elements those of o, divided by their sums.
+	divide func(dst, o, sums []float32, d int)
 }
 
 func (k *kernels) score(t dtype.Type) spanFunc {
@@ -50,7 +53,7 @@ func (k *kernels) sum(t dtype.Type) spanFunc {
 	return k.sum32
 }
 
-var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], spread: func(*workspace, int, int, int) {}, weigh: weigh, join: join}
+var portable = kernels{score32: score[float32], score16: score[uint16], sum32: sum[float32], sum16: sum[uint16], load: load, weigh: weigh, join: join, divide: divide}
 
 // stored is an element of a cache: a float32, or the bits of a float16.
 type stored interface{ float32 | uint16 }
@@ -69,6 +72,14 @@ func widen[T stored](dst []float32, x []T) {
 func numbers[T stored](b []byte) []T {
 	var zero T
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(zero)))
+}
+
+// load copies the rows.
+func load(t *Task, w *workspace, u *unit, head, heads int) {
+	width := heads * t.group() * t.D // heads are side by side, and so are the rows of one query
+	for q := range u.rows {
+		copy(w.q[q*width:(q+1)*width], t.Q[t.at(u, q, head):])
+	}
 }
 
 func score[T stored](t *Task, w *workspace, _ state, s *span) {
@@ -136,6 +147,15 @@ func join(o, part, f, g []float32, d int) {
 	for r, c := range f {
 		for i := range d {
 			o[r*d+i] = float32(o[r*d+i]*c) + float32(g[r]*part[r*d+i])
+		}
+	}
+}
+
+func divide(dst, o, sums []float32, d int) {
+	for r, sum := range sums {
+		f := 1 / sum
+		for i, x := range o[r*d : (r+1)*d] {
+			dst[r*d+i] = float32(x*f) + 0
 		}
 	}
 }

@@ -119,7 +119,8 @@ func (u *unit) atOnce() int {
 // attendHeads lets the queries of a unit see keys of some heads, and gives what is left of
 // the list.
 func (t *Task) attendHeads(w *workspace, u *unit, head, heads int, l list) list {
-	rows := t.load(w, u, head, heads)
+	rows := heads * u.rows * t.group()
+	current().load(t, w, u, head, heads)
 	several := u.split == 0 && nextPart(u.begin) < u.end
 	if several {
 		w.all.clear(rows, t.D, negativeZero)
@@ -190,27 +191,13 @@ func (t *Task) each(w *workspace, part state, tile span, heads int, kernel spanF
 	return s.list
 }
 
-// load copies the rows of Q of a unit's queries that share some heads of keys.
-func (t *Task) load(w *workspace, u *unit, head, heads int) (rows int) {
-	width := heads * t.group() * t.D // heads are side by side, and so are the rows of one query
-	for q := range u.rows {
-		copy(w.q[q*width:(q+1)*width], t.Q[t.at(u, q, head):])
-	}
-	rows = heads * u.rows * t.group()
-	kern := current()
-	for h := range heads {
-		kern.spread(w, h*rows/heads, rows/heads, t.D)
-	}
-	return rows
-}
-
 // deliver divides by the sums of the weights.
 func (t *Task) deliver(s state, u *unit, head, heads int) {
-	affine := elemwise.Float32(elemwise.Affine)
 	group := heads * t.group() // of all heads, as there is one query where they are several
-	for r := range u.rows * group {
-		at := t.at(u, r/group, head) + r%group*t.D
-		affine(t.O[at:at+t.D], s.o[r*t.D:(r+1)*t.D], elemwise.Params{A: 1 / s.l[r]})
+	kern := current()
+	for q := range u.rows {
+		at, r := t.at(u, q, head), q*group
+		kern.divide(t.O[at:at+group*t.D], s.o[r*t.D:], s.l[r:r+group], t.D)
 	}
 }
 

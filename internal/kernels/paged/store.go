@@ -14,41 +14,46 @@ const storeTokens = 8
 // storeTask writes the step's keys and values to their slots.
 type storeTask struct {
 	*Problem
-	keys []uint16 // room for a key in float16, of each chunk
+	room []uint16 // for a token's keys and values in float16, of each chunk
 }
 
 // chunks prepares the task and gives the number of its chunks.
 func (t *storeTask) chunks(p *Problem) int {
 	t.Problem = p
 	n := tiling.Ceil(p.Tokens, storeTokens)
-	if need := n * p.D; p.K.DType == dtype.Float16 && len(t.keys) < need {
-		t.keys = make([]uint16, need)
+	if need := n * 2 * p.KVHeads * p.D; p.K.DType == dtype.Float16 && len(t.room) < need {
+		t.room = make([]uint16, need)
 	}
 	return n
 }
 
 // Do stores chunk number i.
 func (t *storeTask) Do(i int) {
+	width := t.KVHeads * t.D
 	for row := i * storeTokens; row < min((i+1)*storeTokens, t.Tokens); row++ {
 		slot := int(t.Slots[row])
 		if slot < 0 {
 			continue
 		}
-		block, place := slot/BlockTokens, slot%BlockTokens
-		for h := range t.KVHeads {
-			at := (block*t.KVHeads + h) * t.blockLen()
-			from := (row*t.KVHeads + h) * t.D
-			key, value := t.NewK[from:from+t.D], t.NewV[from:from+t.D]
-			if t.K.DType == dtype.Float16 {
-				keys := t.keys[i*t.D : (i+1)*t.D]
-				elemwise.Float16s(keys, key)
-				column(t.K.halves()[at+place:], keys)
-				elemwise.Float16s(t.V.halves()[at+place*t.D:][:t.D], value)
-				continue
-			}
-			column(t.K.float32s()[at+place:], key)
-			copy(t.V.float32s()[at+place*t.D:], value)
+		keys, values := t.NewK[row*width:(row+1)*width], t.NewV[row*width:(row+1)*width]
+		if t.K.DType != dtype.Float16 {
+			store(t.Problem, t.K.float32s(), t.V.float32s(), keys, values, slot)
+			continue
 		}
+		room := t.room[i*2*width:][:2*width]
+		elemwise.Float16s(room[:width], keys)
+		elemwise.Float16s(room[width:], values)
+		store(t.Problem, t.K.halves(), t.V.halves(), room[:width], room[width:], slot)
+	}
+}
+
+// store writes a token's keys and values, of all heads, to a slot.
+func store[T stored](p *Problem, k, v, keys, values []T, slot int) {
+	block, place := slot/BlockTokens, slot%BlockTokens
+	for h := range p.KVHeads {
+		at, from := (block*p.KVHeads+h)*p.blockLen(), h*p.D
+		column(k[at+place:], keys[from:from+p.D])
+		copy(v[at+place*p.D:], values[from:from+p.D])
 	}
 }
 
