@@ -48,7 +48,7 @@ const (
 	bqDW     = 16
 	bqExtra  = 24
 	bqQ      = 32
-	bqD      = 40
+	bqShift  = 40
 	bqS      = 48
 	bqC      = 56
 	bqAcc    = 64

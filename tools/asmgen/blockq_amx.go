@@ -56,7 +56,7 @@ var (
 	bqxStride = RCX // 32, half of what is from row to row of all tiles but those of q
 	bqxQ      = RAX // q of the groups that come next
 	bqxValues = RDX // and their values
-	bqxD      = RSI // of the groups whose sums are taken
+	bqxShift  = RSI // of the groups whose sums are taken
 	bqxS      = R8
 	bqxScales = R9 // at their values
 	bqxSpill  = R10
@@ -114,7 +114,7 @@ func (k *bqAMX) begin() {
 	LDTILECFG(At{Base: RAX})
 	MOVQ(U32(32), bqxStride)
 	MOVQ(k.arg(bqQ), bqxQ)
-	MOVQ(k.arg(bqD), bqxD)
+	MOVQ(k.arg(bqShift), bqxShift)
 	MOVQ(k.arg(bqS), bqxS)
 	MOVQ(k.arg(bqValues), bqxValues)
 	MOVQ(bqxValues, bqxScales)
@@ -171,11 +171,14 @@ func (k *bqAMX) take(i int, sums func(row int) Mem) {
 	}
 	for r, acc := range bqxAcc[:k.rows] {
 		s, x := scaled[r%3], floats[r%3]
-		VMULPS_BCST(Mem{Base: bqxD, Disp: 4 * (k.rows*i + r)}, dw, s)
+		shift := Mem{Base: bqxShift, Disp: 4 * (k.rows*i + r)}
 		if k.bytes() {
-			VCVTDQ2PS(sums(r), x)
-			VFMADD231PS(x, s, acc)
-		} else {
+			VMOVDQU32(sums(r), x)
+			VPSLLVD_BCST(shift, x, x)
+			VCVTDQ2PS(x, x)
+			VFMADD231PS(x, dw, acc)
+		} else { // a power of two; the scale is so far from the ends of float32 that it may take it
+			VMULPS_BCST(shift, dw, s)
 			VFMADD231PS(sums(r), s, acc)
 		}
 		for e := range k.extras() {

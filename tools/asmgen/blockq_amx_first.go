@@ -28,21 +28,21 @@ var (
 // Locals. Counters go down to 0. What advances isn't kept in the arguments, since
 // the collector looks at pointers there.
 const (
-	bqlGroups    = iota // left to multiply
-	bqlRun              // of the panel
-	bqlTaken            // left to take the sums of, of the panel
-	bqlPanels           // likewise
-	bqlAcc              // results of the panel whose sums are taken
-	bqlRewind           // bytes of q of a panel's groups
-	bqlRewindD          // of d
-	bqlRewindS          // of s
-	bqlEnd              // of the ring of values
-	bqlUnpack           // groups left to unpack
-	bqlUnpackRun        // of the panel
-	bqlUnit             // of the superblock
-	bqlFetchEnd         // of what is prefetched
-	bqlRead             // bytes of packed weights, for which nothing was prefetched yet
-	bqlEarly            // less than 0: enough groups are unpacked for the first to be multiplied
+	bqlGroups      = iota // left to multiply
+	bqlRun                // of the panel
+	bqlTaken              // left to take the sums of, of the panel
+	bqlPanels             // likewise
+	bqlAcc                // results of the panel whose sums are taken
+	bqlRewind             // bytes of q of a panel's groups
+	bqlRewindShift        // of shifts
+	bqlRewindS            // of s
+	bqlEnd                // of the ring of values
+	bqlUnpack             // groups left to unpack
+	bqlUnpackRun          // of the panel
+	bqlUnit               // of the superblock
+	bqlFetchEnd           // of what is prefetched
+	bqlRead               // bytes of packed weights, for which nothing was prefetched yet
+	bqlEarly              // less than 0: enough groups are unpacked for the first to be multiplied
 	bqlCount
 )
 
@@ -100,7 +100,7 @@ func (k *bqFirst) count() {
 	IMULQ(k.arg(bqUnits), bqxTemp)
 	MOVQ(bqxTemp, k.local(bqlGroups))
 	MOVQ(bqxTemp, k.local(bqlUnpack))
-	for _, x := range []struct{ local, bytes int }{{bqlRewind, k.rowBytes() * k.rows}, {bqlRewindD, 4 * k.rows}, {bqlRewindS, 4 * k.rows * k.extras()}} {
+	for _, x := range []struct{ local, bytes int }{{bqlRewind, k.rowBytes() * k.rows}, {bqlRewindShift, 4 * k.rows}, {bqlRewindS, 4 * k.rows * k.extras()}} {
 		IMUL3Q(U32(uint32(x.bytes)), k.arg(bqUnits), bqxTemp)
 		MOVQ(bqxTemp, k.local(x.local))
 	}
@@ -153,7 +153,7 @@ func (k *bqFirst) takeNext() {
 	k.take(0, func(row int) Mem { return Mem{Base: bqxTemp, Disp: 64 * row} })
 	ADDQ(U32(1024), bqpRead)
 	ANDQ(U32(bqpRingBytes-1), bqpRead)
-	ADDQ(U32(uint32(4*k.rows)), bqxD)
+	ADDQ(U32(uint32(4*k.rows)), bqxShift)
 	if k.extras() > 0 {
 		ADDQ(U32(uint32(4*k.rows*k.extras())), bqxS)
 	}
@@ -169,7 +169,7 @@ func (k *bqFirst) takeNext() {
 	k.startResults(bqxTemp, "next")
 	MOVQ(k.arg(bqUnits), bqxTemp)
 	MOVQ(bqxTemp, k.local(bqlTaken))
-	SUBQ(k.local(bqlRewindD), bqxD)
+	SUBQ(k.local(bqlRewindShift), bqxShift)
 	SUBQ(k.local(bqlRewindS), bqxS)
 	Label("incomplete")
 }

@@ -111,7 +111,7 @@ func (k *bqMore) nextResults() {
 	JNE(LabelRef("sametile"))
 	MOVQ(k.arg(bqPanels), bqmTakePanels)
 	MOVQ(k.arg(bqValues), bqxScales)
-	ADDQ(k.arg(bqTile), bqxD)
+	ADDQ(k.arg(bqTile), bqxShift)
 	ADDQ(k.arg(bqTile), bqxS)
 	Label("sametile")
 }

@@ -14,7 +14,7 @@ type bqDirect struct {
 	*bqReader
 	kind       bqKind
 	rows       int
-	q, d, s, c reg.GPVirtual
+	q, m, s, c reg.GPVirtual // m: shifts
 	out        reg.GPVirtual
 	flip       reg.VecVirtual
 	acc        [][]reg.VecVirtual // of each half of the columns, of each row; nil: they are at out
@@ -48,7 +48,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 		}
 	}
 	k.thrifty = k.thrifty || k.split()
-	k.q, k.d, k.s, k.c = GP64(), GP64(), GP64(), GP64()
+	k.q, k.m, k.s, k.c = GP64(), GP64(), GP64(), GP64()
 	units, start := GP64(), GP64()
 	Label("panel")
 	k.prefetchResults(a)
@@ -61,7 +61,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 			MOVQ(start, k.w)
 		}
 		MOVQ(a.field(bqQ), k.q)
-		MOVQ(a.field(bqD), k.d)
+		MOVQ(a.field(bqShift), k.m)
 		MOVQ(a.field(bqS), k.s)
 		MOVQ(a.field(bqC), k.c)
 		MOVQ(a.field(bqUnits), units)
@@ -75,7 +75,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 			}
 			k.next()
 			ADDQ(U32(uint32(32*rows)), k.q)
-			ADDQ(Imm(uint64(4*rows)), k.d)
+			ADDQ(Imm(uint64(4*rows)), k.m)
 			ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqTwoOffsets))), k.s)
 			ADDQ(Imm(uint64(4*rows*k.kind.perHalf(bqPair))), k.c)
 		})
@@ -133,7 +133,7 @@ func (k *bqDirect) finish(a bqArgs, panels reg.GPVirtual) {
 	ADDQ(a.field(bqAt), bias)
 	m.load(Mem{Base: bias}, 0, s.biases[0])
 	Label("added")
-	s.y, s.residual, s.rows = f.load(bqfY), f.load(bqfResidual), f.load(bqfRows)
+	s.y, s.residual, s.rows, s.scales = f.load(bqfY), f.load(bqfResidual), f.load(bqfRows), f.load(bqfScales)
 	ADDQ(a.field(bqAt), s.y)
 	TESTQ(s.residual, s.residual)
 	JEQ(LabelRef("row"))
@@ -247,6 +247,7 @@ func (k *bqDirect) byHalves(h int) {
 		k.codesOf(h, i*places/2, (i+1)*places/2, func(t int, x, y reg.VecVirtual) { k.pair(t, x, y, dots) })
 		sc := k.float(16*i, h, true)
 		for r, dot := range dots {
+			k.shifted(r, dot[0])
 			VCVTDQ2PS(dot[0], dot[0])
 			if i == 0 {
 				VMULPS(sc, dot[0], dot[0])
@@ -257,7 +258,7 @@ func (k *bqDirect) byHalves(h int) {
 		}
 	}
 	for r, sum := range sums {
-		k.into(h, r, func(acc reg.VecVirtual) { VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), k.dh[h]), acc) })
+		k.into(h, r, func(acc reg.VecVirtual) { VFMADD231PS(sum, k.dh[h], acc) })
 	}
 }
 
@@ -361,6 +362,7 @@ func (k *bqDirect) add(h int, dots [][]reg.VecVirtual) {
 		switch {
 		case k.kind == bqPair:
 			for i, x := range dot {
+				k.shifted(r, x)
 				VCVTDQ2PS(x, x)
 				if i == 0 {
 					VMULPS(extra[0], x, x)
@@ -370,12 +372,13 @@ func (k *bqDirect) add(h int, dots [][]reg.VecVirtual) {
 			}
 		case len(dot) == 2:
 			VPADDD(dot[1], sum, sum)
-			VCVTDQ2PS(sum, sum)
+			fallthrough
 		default:
+			k.shifted(r, sum)
 			VCVTDQ2PS(sum, sum)
 		}
 		k.into(h, r, func(acc reg.VecVirtual) {
-			VFMADD231PS(sum, k.scaled(k.of(k.d, 0, r), dw), acc)
+			VFMADD231PS(sum, dw, acc)
 			if k.kind != bqOffset && k.kind != bqTwoOffsets {
 				return
 			}
@@ -386,16 +389,17 @@ func (k *bqDirect) add(h int, dots [][]reg.VecVirtual) {
 	}
 }
 
-// scaled is x times the number at m.
-func (k *bqDirect) scaled(m Mem, x reg.VecVirtual) reg.VecVirtual {
-	s := k.reg()
+// shifted shifts sums of products of a row. Processors have more units for that than for
+// multiplications, which are all busy.
+func (k *bqDirect) shifted(row int, sums reg.VecVirtual) {
+	m := k.of(k.m, 0, row)
 	if k.wide {
-		VMULPS_BCST(m, x, s)
-		return s
+		VPSLLVD_BCST(m, sums, sums)
+		return
 	}
-	VBROADCASTSS(m, s)
-	VMULPS(x, s, s)
-	return s
+	by := YMM()
+	VPBROADCASTD(m, by)
+	VPSLLVD(by, sums, sums)
 }
 
 // addScaled adds x times the number at m.

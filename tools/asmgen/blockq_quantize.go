@@ -18,7 +18,7 @@ type bqRowTile struct {
 	ldx    [4]reg.GPVirtual // times 1, 2 and 3; the first is none
 	q      reg.GPVirtual    // 512 bytes a group, or 1024
 	bytes  Mem              // of one group, of pairs
-	d      reg.GPVirtual    // 64 bytes a group; s and c are step and 2·step on
+	m      reg.GPVirtual    // shifts, 64 bytes a group; s and c are step and 2·step on
 	half   reg.GPVirtual    // 128 bytes a group: s; c is 2·step on
 	step   reg.GPVirtual
 	groups reg.GPVirtual
@@ -27,7 +27,7 @@ type bqRowTile struct {
 // bqQuantizeTile writes the quantization of a tile.
 func bqQuantizeTile(name string, pairs bool) {
 	a := bqText(name)
-	t := &bqRowTile{pairs: pairs, q: a.load(bqqQ), d: a.load(bqqD), half: a.load(bqqSHalf), groups: a.load(bqqGroups), step: GP64()}
+	t := &bqRowTile{pairs: pairs, q: a.load(bqqQ), m: a.load(bqqShift), half: a.load(bqqSHalf), groups: a.load(bqqGroups), step: GP64()}
 	t.x[0], t.ldx[1] = a.load(bqqX), a.load(bqqLDX)
 	t.ldx[3] = GP64()
 	LEAQ(Mem{Base: t.ldx[1], Index: t.ldx[1], Scale: 2}, t.ldx[3])
@@ -37,20 +37,21 @@ func bqQuantizeTile(name string, pairs bool) {
 	}
 	MOVQ(t.groups, t.step)
 	SHLQ(Imm(6), t.step)
-	inverse := AllocLocal(64)
+	inverses := AllocLocal(64)
 	if pairs {
 		t.bytes = AllocLocal(512)
 	}
+	inverse, good := t.scales(a)
 	JMP(LabelRef("first"))
 	Label("group")
 	t.sums()
 	Label("first")
-	t.scales(t.largest(), inverse)
+	t.shifts(inverse, good, inverses)
 	for r := range 16 {
 		for h := range 2 {
 			x := ZMM()
 			VMOVUPS(t.row(r, h), x)
-			VMULPS_BCST(inverse.Offset(4*r), x, x)
+			VMULPS_BCST(inverses.Offset(4*r), x, x)
 			VCVTPS2DQ(x, x)
 			if !pairs {
 				VPMOVDB(x, Mem{Base: t.q, Disp: 32*r + 16*h}) // which makes 0 of what is no number
@@ -67,7 +68,7 @@ func bqQuantizeTile(name string, pairs bool) {
 		ADDQ(U32(128), x)
 	}
 	ADDQ(U32(uint32(t.groupBytes())), t.q)
-	ADDQ(Imm(64), t.d)
+	ADDQ(Imm(64), t.m)
 	ADDQ(U32(128), t.half)
 	DECQ(t.groups)
 	JNE(LabelRef("group"))
@@ -95,18 +96,29 @@ func (t *bqRowTile) row(r, h int) Mem {
 	return m
 }
 
-// largest has the bits of each row's largest magnitude.
-func (t *bqRowTile) largest() reg.VecVirtual {
-	v := bqLevel{wide: true}
-	mask := v.constant(0x7fffffff)
+// raise raises the magnitudes of each row to those of a group.
+func (t *bqRowTile) raise(rows []reg.VecVirtual) {
+	mask := bqLevel{wide: true}.constant(0x7fffffff)
+	for r, most := range rows {
+		for h := range 2 {
+			x := ZMM()
+			VPANDD(t.row(r, h), mask, x)
+			VPMAXUD(x, most, most)
+		}
+	}
+}
+
+// zeros are magnitudes of nothing. They are loaded: what is xored with itself seems to be read.
+func (t *bqRowTile) zeros() []reg.VecVirtual {
 	rows := make([]reg.VecVirtual, 16)
 	for r := range rows {
-		low := ZMM()
-		rows[r] = ZMM()
-		VPANDD(t.row(r, 0), mask, low)
-		VPANDD(t.row(r, 1), mask, rows[r])
-		VPMAXUD(low, rows[r], rows[r])
+		rows[r] = bqLevel{wide: true}.constant(0)
 	}
+	return rows
+}
+
+// largest has the bits of each row's largest magnitude.
+func (t *bqRowTile) largest(rows []reg.VecVirtual) reg.VecVirtual {
 	largest := func(b, a, r Op) { VPMAXUD(b, a, r) }
 	return bqLanes(bqQuads(rows, largest), largest)
 }
@@ -137,21 +149,62 @@ func bqPairs(x []reg.VecVirtual, join, low, high func(b, a, r Op)) (out []reg.Ve
 	return out
 }
 
-// scales stores d, and 127 over the largest: 0 where the block counts as zero or
-// has something that is not finite.
-func (t *bqRowTile) scales(most reg.VecVirtual, inverse Mem) {
+// scales stores the rows' scales. It gives 127 over the largest of each, 0 where a row counts
+// as zero or has something that is not finite, and a mask of the others.
+func (t *bqRowTile) scales(a bqArgs) (inverse reg.VecVirtual, good reg.OpmaskVirtual) {
 	v := bqLevel{wide: true}
-	finite, good := K(), K()
+	left, whole := GP64(), GP64()
+	MOVQ(t.groups, left)
+	MOVQ(t.groups, whole)
+	SHLQ(Imm(7), whole)
+	rows := t.zeros()
+	Label("largest")
+	t.raise(rows)
+	for _, x := range t.x {
+		ADDQ(U32(128), x)
+	}
+	DECQ(left)
+	JNE(LabelRef("largest"))
+	for _, x := range t.x {
+		SUBQ(whole, x)
+	}
+	most := t.largest(rows)
+	finite := K()
+	good, inverse = K(), ZMM()
 	VPCMPUD(Imm(1), v.constant(0x7f800000), most, finite)
-	VPCMPUD(Imm(5), v.constant(0x03800000), most, good) // at least 2^-120
+	VPCMPUD(Imm(5), v.constant(bqTiny), most, good) // at least
 	KANDW(finite, good, good)
-	full, d, i := v.constant(0x42fe0000), ZMM(), ZMM() // 127
-	VDIVPS_Z(full, most, good, d)
-	VDIVPS_Z(most, full, good, i)
+	full, scale := v.constant(0x42fe0000), ZMM() // 127
+	VDIVPS_Z(full, most, good, scale)
+	VDIVPS_Z(most, full, good, inverse)
+	VMULPS_BCST(bitsConst(bqScaleDown), scale, scale)
 	KNOTW(finite, finite)
-	VMOVDQA32(v.constant(0x7fc00000), finite, d)
-	VMOVUPS(d, Mem{Base: t.d})
-	VMOVUPS(i, inverse)
+	VMOVDQA32(v.constant(0x7fc00000), finite, scale)
+	VMOVUPS(scale, Mem{Base: a.load(bqqScale)})
+	return inverse, good
+}
+
+// shifts stores those of a group, and what its numbers are multiplied by.
+func (t *bqRowTile) shifts(inverse reg.VecVirtual, good reg.OpmaskVirtual, inverses Mem) {
+	v := bqLevel{wide: true}
+	rows := t.zeros()
+	t.raise(rows)
+	finer, by := t.largest(rows), ZMM()
+	VMULPS(inverse, finer, finer)
+	v.finer(finer)
+	VPSLLD(Imm(23), finer, by)
+	VPADDD_Z(inverse, by, good, by)
+	VMOVUPS(by, inverses)
+	most := uint32(bqMostShift)
+	if t.pairs {
+		most += 127
+	}
+	shift := v.constant(most)
+	VPSUBD(finer, shift, shift)
+	if t.pairs { // as a power of two
+		VPSLLD(Imm(23), shift, shift)
+	}
+	VMOVDQU32(shift, Mem{Base: t.m})
 }
 
 // sums stores what is made of the sums of the group before, whose bytes are in
@@ -169,8 +222,8 @@ func (t *bqRowTile) sums() {
 		VPDPBUSD(bytes, ones, x[i])
 	}
 	x = bqQuads(x, func(b, a, r Op) { VPADDD(b, a, r) })
-	d := ZMM()
-	VMOVUPS(Mem{Base: t.d, Disp: -64}, d)
+	shift := ZMM()
+	VMOVDQU32(Mem{Base: t.m, Disp: -64}, shift)
 	var halves [2]reg.VecVirtual
 	for h := range halves {
 		words := make([]uint32, 16)
@@ -180,18 +233,23 @@ func (t *bqRowTile) sums() {
 		halves[h] = ZMM()
 		VMOVDQU32((&gemmKernel{}).constant([]string{"firstHalves", "secondHalves"}[h], words), halves[h])
 		VPERMI2D(x[1], x[0], halves[h])
-		t.store(halves[h], d, Mem{Base: t.half, Disp: 64*h - 128})
+		t.store(halves[h], shift, Mem{Base: t.half, Disp: 64*h - 128})
 	}
 	VPADDD(halves[1], halves[0], halves[0])
-	t.store(halves[0], d, Mem{Base: t.d, Index: t.step, Scale: 1, Disp: -64})
+	t.store(halves[0], shift, Mem{Base: t.m, Index: t.step, Scale: 1, Disp: -64})
 }
 
-// store writes the sum times the scale at m, and as an integer times -128 two
+// store writes the sum, shifted, at m, and as an integer times -128 two
 // steps on, or one for whole groups.
-func (t *bqRowTile) store(sum, d reg.VecVirtual, m Mem) {
+func (t *bqRowTile) store(sum, shift reg.VecVirtual, m Mem) {
 	f, c, shifted := ZMM(), bqLevel{wide: true}.constant(0), ZMM()
-	VCVTDQ2PS(sum, f)
-	VMULPS(d, f, f)
+	if t.pairs {
+		VCVTDQ2PS(sum, f)
+		VMULPS(shift, f, f)
+	} else {
+		VPSLLVD(shift, sum, f)
+		VCVTDQ2PS(f, f)
+	}
 	VMOVUPS(f, m)
 	VPSLLD(Imm(7), sum, shifted)
 	VPSUBD(shifted, c, c)
@@ -210,22 +268,63 @@ func bqQuantizeRows() {
 	v := bqLevel{}
 	a := bqText("quantize256x4")
 	x, ldx, q, groups, rows := a.load(bqqX), a.load(bqqLDX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
-	d, s, c, sHalf, cHalf := a.load(bqqD), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
 	ldx3, step, qStep := GP64(), GP64(), GP64()
 	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, ldx3)
 	MOVQ(rows, step)
 	SHLQ(Imm(2), step)
 	MOVQ(rows, qStep)
 	SHLQ(Imm(5), qStep)
-	row := func(r, i int) Mem {
+	rowAt := func(x reg.GPVirtual, r, i int) Mem {
 		return []Mem{{Base: x}, {Base: x, Index: ldx, Scale: 1}, {Base: x, Index: ldx, Scale: 2}, {Base: x, Index: ldx3, Scale: 1}}[r].Offset(32 * i)
 	}
+	row := func(r, i int) Mem { return rowAt(x, r, i) }
 	order, magnitude := YMM(), v.constant(0x7fffffff)
 	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
 	ones, ones16 := v.constant(0x01010101), v.constant(0x00010001)
-	full := XMM()
-	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
 	inverses, goods := AllocLocal(4*n), AllocLocal(4*n)
+	// The rows' scales.
+	var all [n]reg.VecVirtual
+	for r := range all {
+		all[r] = v.zeroed()
+	}
+	at, left := GP64(), GP64()
+	MOVQ(x, at)
+	MOVQ(groups, left)
+	Label("largest")
+	for i := range 4 {
+		for r := range all {
+			m := YMM()
+			VPAND(rowAt(at, r, i), magnitude, m)
+			VPMAXUD(m, all[r], all[r])
+		}
+	}
+	ADDQ(U32(128), at)
+	DECQ(left)
+	JNE(LabelRef("largest"))
+	largestOf := func(x [n]reg.VecVirtual) reg.VecVirtual {
+		largest, hi := bqQuads256(x, func(b, a, r Op) { VPMAXUD(b, a, r) }), XMM()
+		VEXTRACTI128(Imm(1), largest, hi)
+		VPMAXUD(hi, largest.AsX(), largest.AsX())
+		return largest
+	}
+	a4, full := largestOf(all).AsX(), XMM()
+	finite, good, scale, inverse, nan := XMM(), XMM(), XMM(), XMM(), XMM()
+	VBROADCASTSS(bitsConst(0x7f800000), finite)
+	VPCMPGTD(a4, finite, finite)
+	VBROADCASTSS(bitsConst(bqTiny), good)
+	VPCMPGTD(a4, good, good) // below it
+	VPANDN(finite, good, good)
+	VMOVDQU(good, goods)
+	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
+	VDIVPS(full, a4, scale)
+	VDIVPS(a4, full, inverse)
+	VPAND(good, inverse, inverse)
+	VPAND(good, scale, scale)
+	VMULPS(bitsConst(bqScaleDown), scale, scale)
+	VPANDN(bitsConst(0x7fc00000), finite, nan)
+	VPOR(nan, scale, scale)
+	VMOVUPS(scale, Mem{Base: a.load(bqqScale)})
+	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
 	Label("group")
 	var most [n]reg.VecVirtual
 	for r := range most {
@@ -237,23 +336,15 @@ func bqQuantizeRows() {
 			VPMAXUD(m, most[r], most[r])
 		}
 	}
-	largest := bqQuads256(most, func(b, a, r Op) { VPMAXUD(b, a, r) })
-	hi, a4 := XMM(), largest.AsX()
-	VEXTRACTI128(Imm(1), largest, hi)
-	VPMAXUD(hi, a4, a4)
-	finite, good, scale, inverse, nan := XMM(), XMM(), XMM(), XMM(), XMM()
-	VBROADCASTSS(bitsConst(0x7f800000), finite)
-	VPCMPGTD(a4, finite, finite)
-	VBROADCASTSS(bitsConst(0x03800000), good) // 2^-120
-	VPCMPGTD(a4, good, good)
-	VPANDN(finite, good, good)
-	VDIVPS(full, a4, scale)
-	VDIVPS(a4, full, inverse)
-	VMOVUPS(inverse, inverses)
-	VMOVDQU(good, goods)
-	VPAND(good, scale, scale)
-	VPANDN(bitsConst(0x7fc00000), finite, nan)
-	VPOR(nan, scale, scale)
+	finer, shift := largestOf(most), XMM()
+	VMULPS(inverse, finer.AsX(), finer.AsX())
+	v.finer(finer)
+	VMOVDQU(bitsConst(bqMostShift), shift)
+	VPSUBD(finer.AsX(), shift, shift)
+	VMOVDQU(shift, Mem{Base: m})
+	VPSLLD(Imm(23), finer.AsX(), finer.AsX())
+	VPADDD(inverse, finer.AsX(), finer.AsX())
+	VMOVUPS(finer.AsX(), inverses)
 	var sums [n]reg.VecVirtual
 	for r := range sums {
 		var e [4]reg.VecVirtual
@@ -288,16 +379,15 @@ func bqQuantizeRows() {
 		{second, Mem{Base: sHalf, Index: step, Scale: 1}, Mem{Base: cHalf, Index: step, Scale: 1}},
 	} {
 		f, shifted := XMM(), XMM()
-		VCVTDQ2PS(out.sum, f)
-		VMULPS(scale, f, f)
+		VPSLLVD(shift, out.sum, f)
+		VCVTDQ2PS(f, f)
 		VMOVUPS(f, out.s)
 		VPSLLD(Imm(7), out.sum, shifted)
 		VPXOR(f, f, f)
 		VPSUBD(shifted, f, f)
 		VMOVDQU(f, out.c)
 	}
-	VMOVUPS(scale, Mem{Base: d})
-	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{d, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
+	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{m, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
 	VZEROUPPER()
 	RET()
 }

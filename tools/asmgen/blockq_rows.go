@@ -17,6 +17,7 @@ const (
 	bqfRows     = 48
 	bqfMask     = 56
 	bqfAhead    = 64
+	bqfScales   = 72
 )
 
 // finish writes the storing of results: plus the bias, plus the residual.
@@ -26,6 +27,7 @@ func (v bqLevel) finish() {
 	bias := a.load(bqfBias)
 	s.bias = bias
 	s.ahead = a.load(bqfAhead)
+	s.scales = a.load(bqfScales)
 	s.ldy, s.ldr = a.load(bqfLDY), a.load(bqfLDR)
 	m := v.columnMasks(a.field(bqfMask))
 	for range v.halves() {
@@ -53,12 +55,13 @@ func (v bqLevel) finish() {
 type bqStore struct {
 	bqLevel
 	acc, y, residual, rows reg.GPVirtual
+	scales                 reg.GPVirtual // of the rows, or nil
 	bias, ldy, ldr         Op
 	ahead                  reg.Register     // bytes to what is prefetched, or nil
 	biases, sums, added    []reg.VecVirtual // of each half of the columns
 }
 
-// loop stores rows at acc, plus the bias unless it is nil, plus the residual unless it is nil.
+// loop stores rows at acc, times their scales, plus the bias, plus the residual: each unless it is nil.
 func (s *bqStore) loop(kind string, load, store func(h int, r reg.VecVirtual, m Mem)) {
 	Label(kind)
 	if s.ahead != nil { // lines that other processors may have written
@@ -69,6 +72,14 @@ func (s *bqStore) loop(kind string, load, store func(h int, r reg.VecVirtual, m 
 	for h := range x {
 		s.load(Mem{Base: s.acc, Disp: 32 * h}, x[h])
 	}
+	TESTQ(s.scales, s.scales)
+	JEQ(LabelRef(kind + "scaled"))
+	VBROADCASTSS(Mem{Base: s.scales}, s.added[0])
+	for h := range x {
+		VMULPS(s.added[0], x[h], x[h])
+	}
+	ADDQ(Imm(4), s.scales)
+	Label(kind + "scaled")
 	CMPQ(s.bias, Imm(0))
 	JEQ(LabelRef(kind + "nobias"))
 	for h := range x {
@@ -143,7 +154,7 @@ func (m bqMasks) store(r reg.VecVirtual, at Mem, h int) {
 const (
 	bqqX      = 0
 	bqqQ      = 8
-	bqqD      = 16
+	bqqShift  = 16
 	bqqS      = 24
 	bqqC      = 32
 	bqqSHalf  = 40
@@ -151,6 +162,15 @@ const (
 	bqqGroups = 56
 	bqqRows   = 64
 	bqqLDX    = 72
+	bqqScale  = 80
+)
+
+// What is common to kernels that quantize, as in portable.go.
+const (
+	bqTiny      = 0x0d800000 // 2^-100: a row below counts as zero
+	bqBelow     = 0x42feffff // the largest number below 127.5
+	bqMostShift = 12
+	bqScaleDown = 0x39800000 // 2^-12
 )
 
 // bqQuantize writes the quantization of a row: to 8-bit integers, for AVX2 and all
@@ -163,41 +183,30 @@ func bqQuantize(tiles bool) {
 	}
 	a := bqText(name)
 	x, q, groups, rows := a.load(bqqX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
-	d, s, c, sHalf, cHalf := a.load(bqqD), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
 	step, qStep := GP64(), GP64()
 	MOVQ(rows, step)
 	SHLQ(Imm(2), step)
 	MOVQ(rows, qStep)
 	SHLQ(Imm(bytes), qStep)
-	full := XMM()
-	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
 	order := YMM()
 	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
+	inverse, good := bqRowScale(a, x, groups)
 	Label("group")
 	var e [4]reg.VecVirtual
 	for i := range e {
 		e[i] = YMM()
 		VMOVUPS(Mem{Base: x, Disp: 32 * i}, e[i])
 	}
-	most := bqLargest(e)
-	finite, good := YMM(), YMM()
-	VPCMPGTD(most, v.constant(0x7f800000), finite)
-	VPCMPGTD(most, v.constant(0x03800000), good) // below 2^-120
-	VPANDN(finite, good, good)
-	// a/127 and 127/a in one division.
-	scale, inverse, quotients := XMM(), YMM(), XMM()
-	VUNPCKLPS(full, most.AsX(), quotients)
-	VUNPCKLPS(most.AsX(), full, scale)
-	VDIVPS(scale, quotients, quotients)
-	VPAND(good.AsX(), quotients, scale)
-	nan := XMM()
-	VPANDN(bitsConst(0x7fc00000), finite.AsX(), nan)
-	VPOR(nan, scale, scale)
-	VBROADCASTSS(scale, scale)
-	VMOVSHDUP(quotients, quotients)
-	VBROADCASTSS(quotients, inverse)
+	finer, shift, by := bqLargest(e), XMM(), YMM()
+	VMULPS(inverse, finer, finer)
+	v.finer(finer)
+	VMOVDQU(bitsConst(bqMostShift), shift)
+	VPSUBD(finer.AsX(), shift, shift)
+	VPSLLD(Imm(23), finer, by)
+	VPADDD(inverse, by, by)
 	for i := range e {
-		VMULPS(inverse, e[i], e[i])
+		VMULPS(by, e[i], e[i])
 		VCVTPS2DQ(e[i], e[i])
 		VPAND(good, e[i], e[i])
 	}
@@ -221,10 +230,75 @@ func bqQuantize(tiles bool) {
 	VPADDD(hi, sums, sums)
 	VPSHUFD(Imm(0x88), sums, sums) // S0 S1 S0 S1
 	VPSUBD(bitsConst(16*128), sums, sums)
-	bqStoreSums(sums, scale, d, s, c, sHalf, cHalf, step)
-	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{d, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
+	bqStoreSums(sums, shift, s, c, sHalf, cHalf, step)
+	if tiles { // as a power of two
+		VPADDD(bitsConst(127), shift, shift)
+		VPSLLD(Imm(23), shift, shift)
+	}
+	VMOVD(shift, Mem{Base: m})
+	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{m, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
 	VZEROUPPER()
 	RET()
+}
+
+// bqRowScale stores a row's scale. It gives 127 over the largest magnitude, and a mask: both
+// are zero where the row counts as zero or has something that is not finite.
+func bqRowScale(a bqArgs, x, groups reg.GPVirtual) (inverse, good reg.VecVirtual) {
+	v := bqLevel{}
+	at, left := GP64(), GP64()
+	MOVQ(x, at)
+	MOVQ(groups, left)
+	var e [4]reg.VecVirtual
+	for i := range e {
+		e[i] = v.zeroed()
+	}
+	magnitude := v.constant(0x7fffffff)
+	Label("largest")
+	for i, most := range e {
+		m := YMM()
+		VPAND(Mem{Base: at, Disp: 32 * i}, magnitude, m)
+		VPMAXUD(m, most, most)
+	}
+	ADDQ(U32(128), at)
+	DECQ(left)
+	JNE(LabelRef("largest"))
+	most, finite := bqLargest(e), YMM()
+	inverse, good = YMM(), YMM()
+	VPCMPGTD(most, v.constant(0x7f800000), finite)
+	VPCMPGTD(most, v.constant(bqTiny), good) // below it
+	VPANDN(finite, good, good)
+	// a/127 and 127/a in one division.
+	full, scale, quotients := XMM(), XMM(), XMM()
+	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
+	VUNPCKLPS(full, most.AsX(), quotients)
+	VUNPCKLPS(most.AsX(), full, scale)
+	VDIVPS(scale, quotients, quotients)
+	VPAND(good.AsX(), quotients, quotients)
+	VMULPS(bitsConst(bqScaleDown), quotients, scale)
+	nan := XMM()
+	VPANDN(bitsConst(0x7fc00000), finite.AsX(), nan)
+	VPOR(nan, scale, scale)
+	VMOVSS(scale, Mem{Base: a.load(bqqScale)})
+	VMOVSHDUP(quotients, quotients)
+	VBROADCASTSS(quotients, inverse)
+	return inverse, good
+}
+
+// finer makes x, the largest numbers of blocks in units of their rows, the powers of two by
+// which they can be multiplied and still become 127 at most.
+func (v bqLevel) finer(x reg.VecVirtual) {
+	if v.wide {
+		below := v.constant(bqBelow)
+		VPSUBD(x, below, x)
+		VPSRLD(Imm(23), x, x)
+		VPMINUD(v.constant(bqMostShift), x, x)
+		return
+	}
+	below := YMM()
+	VMOVDQU(bitsConst(bqBelow), below)
+	VPSUBD(x, below, x)
+	VPSRLD(Imm(23), x, x)
+	VPMINUD(bitsConst(bqMostShift), x, x)
 }
 
 // bqStoreTileRow stores 32 integers as bfloat16, in the order in which tiles pair them.
@@ -264,9 +338,9 @@ func bqLargest(e [4]reg.VecVirtual) reg.VecVirtual {
 	return most
 }
 
-// bqStoreSums writes the scale, and for the sum of the group and for those of its
-// halves the product with the scale, and -128 times them.
-func bqStoreSums(sums reg.VecVirtual, scale Op, d, s, c, sHalf, cHalf, step reg.GPVirtual) {
+// bqStoreSums writes for the sum of the group and for those of its halves what they are when
+// shifted, and -128 times them.
+func bqStoreSums(sums, shift reg.VecVirtual, s, c, sHalf, cHalf, step reg.GPVirtual) {
 	total, v := XMM(), XMM()
 	VPSHUFD(Imm(0xb1), sums, total)
 	VPADDD(sums, total, total)
@@ -276,9 +350,8 @@ func bqStoreSums(sums reg.VecVirtual, scale Op, d, s, c, sHalf, cHalf, step reg.
 	VPSLLD(Imm(7), sums, shifted)
 	VPSUBD(shifted, v, v)
 	f := XMM()
-	VCVTDQ2PS(sums, f)
-	VMULPS(scale, f, f)
-	VMOVSS(scale, Mem{Base: d})
+	VPSLLVD(shift, sums, f)
+	VCVTDQ2PS(f, f)
 	for _, out := range []struct {
 		x           reg.VecVirtual
 		group, half reg.GPVirtual
@@ -289,7 +362,7 @@ func bqStoreSums(sums reg.VecVirtual, scale Op, d, s, c, sHalf, cHalf, step reg.
 	}
 }
 
-// bqNextGroup ends the loop over groups of 32 elements of rows: x and q go on, scales,
+// bqNextGroup ends the loop over groups of 32 elements of rows: x and q go on, shifts,
 // sums and corrections by step, those of halves by two of them.
 func bqNextGroup(groups, x, q, qStep, step reg.GPVirtual, whole [3]reg.GPVirtual, halves [2]reg.GPVirtual) {
 	ADDQ(U32(128), x)

@@ -18,7 +18,7 @@ type bqSweep struct {
 	kind    bqKind
 	nibbles bool          // codes are at most 15
 	slot    reg.GPVirtual // of the group and the first panel
-	q, d, e reg.GPVirtual // of a pair of rows; e: sums or corrections
+	q, m, e reg.GPVirtual // of a pair of rows; m: shifts; e: sums or corrections
 	acc     reg.GPVirtual // of the pair and the first panel
 	spill   reg.GPVirtual
 	at      reg.GPVirtual // of a panel: its slot,
@@ -26,7 +26,7 @@ type bqSweep struct {
 	to      reg.GPVirtual // and the results
 	next    reg.GPVirtual // of packed weights, what is prefetched next
 	lines   reg.GPVirtual // how many are left of its panel's group
-	ds, es  [2]reg.VecVirtual
+	ms, es  [2]reg.VecVirtual
 }
 
 // The spill area: what a row adds, then sums of each panel.
@@ -62,7 +62,7 @@ func (kind bqKind) sweep(nibbles bool) {
 		codes = "Nibbles"
 	}
 	a := bqText(fmt.Sprintf("sweep256%s%s", kind, codes))
-	k := &bqSweep{kind: kind, nibbles: nibbles, slot: a.load(bqValues), q: a.load(bqQ), d: a.load(bqD), spill: a.load(bqSpill)}
+	k := &bqSweep{kind: kind, nibbles: nibbles, slot: a.load(bqValues), q: a.load(bqQ), m: a.load(bqShift), spill: a.load(bqSpill)}
 	switch kind {
 	case bqPlain, bqPair:
 		k.e = a.load(bqC)
@@ -83,7 +83,7 @@ func (kind bqKind) sweep(nibbles bool) {
 		k.pass(a, i)
 	}
 	ADDQ(Imm(64), k.q)
-	ADDQ(Imm(8), k.d)
+	ADDQ(Imm(8), k.m)
 	if k.e != nil {
 		ADDQ(Imm(8), k.e)
 	}
@@ -156,14 +156,15 @@ func (k *bqSweep) constants(a bqArgs, i int) {
 		return x
 	}
 	for r := range 2 {
-		if k.last(i) {
-			k.ds[r] = YMM()
-			VBROADCASTSS(Mem{Base: k.d, Disp: 4 * r}, k.ds[r])
+		if k.last(i) || k.shiftsParts() {
+			k.ms[r] = YMM()
+			VPBROADCASTD(Mem{Base: k.m, Disp: 4 * r}, k.ms[r])
 		}
 		switch {
 		case k.kind == bqPair:
 			x := spread(i, r)
 			VPSRAD(a.field(bqZero), x, x)
+			VPSLLVD(k.ms[r], x, x)
 			VMOVDQU(x, k.start(0, r))
 		case k.kind == bqPlain && k.nibbles:
 			if i == 0 {
@@ -175,6 +176,7 @@ func (k *bqSweep) constants(a bqArgs, i int) {
 		case k.kind == bqPlain:
 			k.es[r] = spread(0, r)
 			VPSRAD(a.field(bqZero), k.es[r], k.es[r])
+			VPSLLVD(k.ms[r], k.es[r], k.es[r])
 		case k.kind == bqOffset:
 			k.es[r] = spread(0, r)
 		case k.kind == bqTwoOffsets:
@@ -182,8 +184,16 @@ func (k *bqSweep) constants(a bqArgs, i int) {
 				VMOVDQU(spread(half, r), k.start(half, r))
 			}
 		}
+		if k.kind != bqSigned && k.ms[r] != nil { // for VPMADDWD, which shifts on the way
+			ones := YMM()
+			VMOVDQU(bitsConst(0x00010001), ones)
+			VPSLLVD(k.ms[r], ones, k.ms[r])
+		}
 	}
 }
+
+// shiftsParts: what all passes add up is shifted.
+func (k *bqSweep) shiftsParts() bool { return k.kind != bqSigned && !k.nibbles }
 
 // start is where what row r adds waits.
 func (k *bqSweep) start(i, r int) Mem { return Mem{Base: k.spill, Disp: 64*i + 32*r} }
@@ -217,7 +227,6 @@ func bqWords(x, even reg.VecVirtual) {
 
 // half multiplies half h of a panel's columns.
 func (k *bqSweep) half(h, i int, q [2][4]reg.VecVirtual) {
-	ones := bitsConst(0x00010001)
 	waiting := func(r int) Mem { return Mem{Base: k.sums, Disp: 64*r + 32*h} }
 	var x [2]reg.VecVirtual
 	switch {
@@ -228,22 +237,22 @@ func (k *bqSweep) half(h, i int, q [2][4]reg.VecVirtual) {
 				VPADDW(waiting(r), x[r], x[r])
 			}
 			for r := range x {
-				VPMADDWD(ones, x[r], x[r])
+				VPMADDWD(k.ms[r], x[r], x[r])
 			}
 		}
 	case k.kind == bqPair || k.kind == bqTwoOffsets: // of which only two fit into 16 bits
 		x = k.dots(h, i, 0, 2, q)
 		y := k.dots(h, i, 2, 4, q)
 		for r := range x {
-			VPMADDWD(ones, x[r], x[r])
-			VPMADDWD(ones, y[r], y[r])
+			VPMADDWD(k.ms[r], x[r], x[r])
+			VPMADDWD(k.ms[r], y[r], y[r])
 			VPADDD(y[r], x[r], x[r])
 		}
 	default:
 		x = k.dots(h, i, 0, 4, q)
 		for r := range x {
 			if k.kind != bqSigned {
-				VPMADDWD(ones, x[r], x[r])
+				VPMADDWD(k.ms[r], x[r], x[r])
 			}
 		}
 	}
@@ -340,14 +349,17 @@ func (k *bqSweep) finish(h int, x [2]reg.VecVirtual) {
 		if k.kind == bqPlain && !k.nibbles {
 			VPADDD(k.es[r], x[r], x[r])
 		}
+		if k.kind == bqSigned {
+			VPSLLVD(k.ms[r], x[r], x[r])
+		}
 		if k.kind != bqPair {
 			VCVTDQ2PS(x[r], x[r])
 		}
 	}
+	dw := YMM()
+	VMOVUPS(k.extra(h, -1), dw)
 	for r := range x {
-		s := YMM()
-		VMULPS(k.extra(h, -1), k.ds[r], s)
-		VFMADD213PS(Mem{Base: k.to, Disp: 64*r + 32*h}, s, x[r])
+		VFMADD213PS(Mem{Base: k.to, Disp: 64*r + 32*h}, dw, x[r])
 		switch k.kind {
 		case bqOffset:
 			VFMADD231PS(k.extra(h, 0), k.es[r], x[r])

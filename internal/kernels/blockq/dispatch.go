@@ -67,8 +67,8 @@ type args struct {
 	dw     unsafe.Pointer // scale of each column and group
 	extra  unsafe.Pointer // negative minimum, or integer scale or negative minimum of each half
 	q      unsafe.Pointer // int8: 32 of each row for each group
-	d      unsafe.Pointer // scale of each row for each group
-	s      unsafe.Pointer // d·S, of the group or of each half
+	shift  unsafe.Pointer // bits that sums of products are shifted by, of each row for each group
+	s      unsafe.Pointer // S shifted, of the group or of each half
 	c      unsafe.Pointer // -128·S, likewise
 	acc    unsafe.Pointer // results: 16 of each row, or of each row of each panel, those of a tile together
 	units  int            // of a panel in direct and unpack; otherwise groups of a panel
@@ -80,7 +80,7 @@ type args struct {
 
 	// For tileKernels:
 	tiles    int
-	tileStep int            // bytes from tile to tile of q, d and s
+	tileStep int            // bytes from tile to tile of q, shift and s
 	gap      int            // bytes of packed weights from the groups of a panel to those of the next; for sweepKernels, from the last line of a panel's group that is prefetched to the first of the next panel's
 	ring     int            // bytes of unpacked groups, which are at values
 	sums     int            // if not 0, acc has the sums of groups before
@@ -114,14 +114,15 @@ func (a *args) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 type quantizeArgs struct {
 	x      unsafe.Pointer
 	q      unsafe.Pointer // then 32·rows bytes on for each group
-	d      unsafe.Pointer // 4·rows bytes on
+	shift  unsafe.Pointer // 4·rows bytes on
 	s      unsafe.Pointer // 4·rows bytes on
 	c      unsafe.Pointer // 4·rows bytes on
 	sHalf  unsafe.Pointer // 4·rows bytes on for each half
 	cHalf  unsafe.Pointer // 4·rows bytes on for each half
 	groups int
 	rows   int // of the tile
-	ldx    int // bytes from row to row of x, for a whole tile
+	ldx    int // bytes from row to row of x, for several rows
+	scale  unsafe.Pointer
 }
 
 func (a *quantizeArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
@@ -134,8 +135,9 @@ type finishArgs struct {
 	residual unsafe.Pointer // or nil
 	ldy, ldr int            // bytes
 	rows     int
-	mask     uint64 // bit j: column j exists
-	ahead    int    // bytes to the rows that come next, which are prefetched
+	mask     uint64         // bit j: column j exists
+	ahead    int            // bytes to the rows that come next, which are prefetched
+	scales   unsafe.Pointer // of the rows, or nil
 }
 
 func (a *finishArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }

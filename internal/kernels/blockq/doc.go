@@ -10,21 +10,24 @@
 // But for tokens of prompts, one arithmetic serves every M, position, thread count and
 // instruction-set level, with the same bits.
 //
-// X is quantized to 8 bits in blocks of 32 consecutive elements of a row. With a
-// the largest magnitude in a block,
+// X is quantized to 8 bits. A row has one scale, and each of its blocks of 32 consecutive
+// elements a power of two by which it is finer. With a the largest magnitude in the row, b
+// that in the block, and j the largest of 0 to 12 for which b·(127/a)·2^j is below 127.5,
 //
-//	d = a/127    q[k] = round(x[k]·(127/a))    S = Σ q[k]    s = d·float32(S)
+//	q[k] = round(x[k]·((127/a)·2^j))    S = Σ q[k]    s = S·2^(12-j)
 //
-// each operation rounded to float32, round to nearest, ties to even. A block in
-// which a is below 2^-120 counts as zero. If it holds a NaN or an infinity, d is
-// NaN and q is zero: all results of the row are NaN.
+// each operation rounded to float32, round to nearest, ties to even. A row in which a is
+// below 2^-100 counts as zero. If it holds a NaN or an infinity, all its results are NaN.
 //
 // A result is one chain of fused multiply-adds over the blocks in order, from +0.
-// Block b contributes an exact integer D with |D| < 2^24, and what minimums the
-// format has follow it:
+// Block b contributes an exact integer D with |D| < 2^24, shifted as s is, and what minimums
+// the format has follow it:
 //
-//	y = fma(float32(D), dw·d, y)         dw·d rounded
+//	y = fma(float32(D·2^(12-j)), dw, y)
 //	y = fma(-min, s, y)
+//
+// All of these numbers are exact. The chain's end is multiplied by the row's scale,
+// (a/127)·2^-12, rounded.
 //
 //	format                 D                             dw     min
 //	Q4_0 Q5_0 Q8_0         Σ (c - zero)·q                d      none

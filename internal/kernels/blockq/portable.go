@@ -38,49 +38,72 @@ func fma(x, y, z float32) float32 {
 	return float32(s)
 }
 
-// tiny is the magnitude below which a block counts as zero: 127/tiny is finite.
-const tiny = 0x1p-120
+// tiny is the magnitude below which a row counts as zero: 127/tiny times 2^mostShift is finite.
+const tiny = 0x1p-100
+
+// mostShift is how many times finer than its row a block may be quantized, as a power of
+// two: the largest sum of products, 32·127·128, shifted by it has 31 bits.
+const mostShift = 12
 
 func portableQuantize(arg *byte) {
 	a := (*quantizeArgs)(unsafe.Pointer(arg))
+	scale, inverse := rowScale(view[float32](a.x, groupSize*a.groups))
+	*(*float32)(a.scale) = scale
 	for g := range a.groups {
 		x := view[float32](unsafe.Add(a.x, 4*groupSize*g), groupSize)
 		q := view[int8](unsafe.Add(a.q, g*groupSize*a.rows), groupSize)
-		d := quantizeBlock(q, x)
+		shift := quantizeBlock(q, x, inverse)
 		var sums [2]int32
 		for i, v := range q {
 			sums[i/16] += int32(v)
 		}
 		at := func(p unsafe.Pointer, i int) unsafe.Pointer { return unsafe.Add(p, 4*a.rows*i) }
-		*(*float32)(at(a.d, g)) = d
-		*(*float32)(at(a.s, g)) = d * float32(sums[0]+sums[1])
+		*(*int32)(at(a.shift, g)) = int32(shift)
+		*(*float32)(at(a.s, g)) = float32((sums[0] + sums[1]) << shift)
 		*(*int32)(at(a.c, g)) = -128 * (sums[0] + sums[1])
 		for h, s := range sums {
-			*(*float32)(at(a.sHalf, 2*g+h)) = d * float32(s)
+			*(*float32)(at(a.sHalf, 2*g+h)) = float32(s << shift)
 			*(*int32)(at(a.cHalf, 2*g+h)) = -128 * s
 		}
 	}
 }
 
-// quantizeBlock gives the scale.
-func quantizeBlock(q []int8, x []float32) float32 {
-	clear(q)
+// rowScale gives what a row's results are multiplied by, and what its numbers are, unless
+// that is 0: they all count as zero.
+func rowScale(x []float32) (scale, inverse float32) {
+	switch a := largest(x); {
+	case math.Float32bits(a) >= 0x7f800000:
+		return float32(math.NaN()), 0
+	case a < tiny:
+		return 0, 0
+	default:
+		return a / 127 / (1 << mostShift), 127 / a
+	}
+}
+
+// largest is the largest magnitude, of which those that are not finite are the largest.
+func largest(x []float32) float32 {
 	var most uint32 // magnitudes are ordered as their bits are
 	for _, v := range x {
 		most = max(most, math.Float32bits(v)&^(1<<31))
 	}
-	a := math.Float32frombits(most)
-	switch {
-	case most >= 0x7f800000:
-		return float32(math.NaN())
-	case a < tiny:
+	return math.Float32frombits(most)
+}
+
+// quantizeBlock gives the number of bits that sums of products with q are shifted by. A
+// block that has room for it is multiplied by a power of two, and shifted less.
+func quantizeBlock(q []int8, x []float32, inverse float32) (shift int) {
+	clear(q)
+	if inverse == 0 {
 		return 0
 	}
-	inverse := 127 / a
+	const above = 0x42ff0000 // 127.5, as bits: what is below becomes 127 at most
+	finer := min((above-1-math.Float32bits(largest(x)*inverse))>>23, mostShift)
+	inverse *= float32(uint32(1) << finer)
 	for i, v := range x {
 		q[i] = int8(math.RoundToEven(float64(float32(v * inverse))))
 	}
-	return a / 127
+	return mostShift - int(finer)
 }
 
 func portableUnpack() map[block.Format]kernel {
@@ -202,24 +225,27 @@ func (k kind) tile(a *args) {
 		dw := (*[cols]float32)(unsafe.Add(a.dw, 4*cols*g))
 		for r := range a.rows {
 			q := (*[groupSize]int8)(unsafe.Add(a.q, (g*a.rows+r)*groupSize))
-			d := view[float32](a.d, (g+1)*a.rows)[g*a.rows+r]
+			shift := view[int32](a.shift, (g+1)*a.rows)[g*a.rows+r]
 			for j := range cols {
 				dots := dot(values, q, j)
-				k.add(a, &acc[r*cols+j], dots, float32(dw[j]*d), g, r, j)
+				for h := range dots {
+					dots[h] <<= shift
+				}
+				k.add(a, &acc[r*cols+j], dots, dw[j], g, r, j)
 			}
 		}
 	}
 }
 
 // add adds a group's contribution to a result.
-func (k kind) add(a *args, y *float32, dots [2]int32, scale float32, g, r, j int) {
+func (k kind) add(a *args, y *float32, dots [2]int32, dw float32, g, r, j int) {
 	halves := func(h int) float32 { return view[float32](a.extra, (2*g+h+1)*cols)[(2*g+h)*cols+j] }
 	switch k {
 	case pair:
-		*y = fma(float32(dots[0]*int32(halves(0))+dots[1]*int32(halves(1))), scale, *y)
+		*y = fma(float32(int64(dots[0])*int64(halves(0))+int64(dots[1])*int64(halves(1))), dw, *y)
 		return
 	default:
-		*y = fma(float32(dots[0]+dots[1]), scale, *y)
+		*y = fma(float32(dots[0]+dots[1]), dw, *y)
 	}
 	switch k {
 	case offset:
@@ -249,6 +275,9 @@ func portableFinish(arg *byte) {
 		acc := view[float32](unsafe.Add(a.acc, 4*cols*r), n)
 		y := view[float32](unsafe.Add(a.y, a.ldy*r), n)
 		for j, v := range acc {
+			if a.scales != nil {
+				v *= view[float32](a.scales, a.rows)[r]
+			}
 			if a.bias != nil {
 				v += view[float32](a.bias, n)[j]
 			}

@@ -25,14 +25,16 @@ func Reference(y []float32, f block.Format, m, n, k int, x []float32, rows []byt
 
 // row is a quantized row of X.
 type row struct {
-	q []int8
-	d []float32
+	q      []int8
+	shifts []int
+	scale  float32
 }
 
 func quantizeRow(x []float32) row {
-	r := row{make([]int8, len(x)), make([]float32, len(x)/groupSize)}
-	for g := range r.d {
-		r.d[g] = quantizeBlock(r.q[g*groupSize:][:groupSize], x[g*groupSize:][:groupSize])
+	scale, inverse := rowScale(x)
+	r := row{make([]int8, len(x)), make([]int, len(x)/groupSize), scale}
+	for g := range r.shifts {
+		r.shifts[g] = quantizeBlock(r.q[g*groupSize:][:groupSize], x[g*groupSize:][:groupSize], inverse)
 	}
 	return r
 }
@@ -41,14 +43,14 @@ func quantizeRow(x []float32) row {
 func (r *row) times(f block.Format, w []byte) (y float32) {
 	l := layouts[f]
 	var u unit
-	for g := range r.d {
+	for g := range r.shifts {
 		inUnit := g * groupSize % l.unit() / groupSize
 		if inUnit == 0 {
 			u.parse(f, w[g*groupSize/l.unit()*f.Bytes():])
 		}
 		y = r.group(l, &u, g, inUnit, y)
 	}
-	return y
+	return y * r.scale
 }
 
 // group adds the product of group g, which is group in of its unit.
@@ -58,28 +60,31 @@ func (r *row) group(l *layout, u *unit, g, in int, y float32) float32 {
 		dots[i/16] += l.meaning(u.codes[in*groupSize+i]) * int32(q)
 		sums[i/16] += int32(q)
 	}
-	d, m, dx := dtype.F16ToF32(u.d), dtype.F16ToF32(u.m), r.d[g]
-	whole, s := float32(dots[0]+dots[1]), dx*float32(sums[0]+sums[1])
+	for h := range dots {
+		dots[h], sums[h] = dots[h]<<r.shifts[g], sums[h]<<r.shifts[g]
+	}
+	d, m := dtype.F16ToF32(u.d), dtype.F16ToF32(u.m)
+	whole, s := float32(dots[0]+dots[1]), float32(sums[0]+sums[1])
 	switch l.scaling {
 	case halfMin:
-		return fma(m, s, fma(whole, d*dx, y))
+		return fma(m, s, fma(whole, d, y))
 	case e8m0:
-		return fma(whole, float32(math.Ldexp(1, int(u.d)-128))*dx, y)
+		return fma(whole, float32(math.Ldexp(1, int(u.d)-128)), y)
 	case super:
-		y = fma(whole, float32(d*float32(u.sc[in]))*dx, y)
+		y = fma(whole, d*float32(u.sc[in]), y)
 		return fma(-(m * float32(u.mins[in])), s, y)
 	case superI8:
-		return fma(whole, float32(d*float32(int8(u.sc[in])))*dx, y)
+		return fma(whole, d*float32(int8(u.sc[in])), y)
 	case superPair:
-		sum := dots[0]*int32(int8(u.sc[2*in])) + dots[1]*int32(int8(u.sc[2*in+1]))
-		return fma(float32(sum), d*dx, y)
+		sum := int64(dots[0])*int64(int8(u.sc[2*in])) + int64(dots[1])*int64(int8(u.sc[2*in+1]))
+		return fma(float32(sum), d, y)
 	case superQ2:
 		a, b := u.sc[2*in], u.sc[2*in+1]
-		y = fma(float32(dots[0]*int32(a&15)+dots[1]*int32(b&15)), d*dx, y)
-		y = fma(-(m * float32(a>>4)), dx*float32(sums[0]), y)
-		return fma(-(m * float32(b>>4)), dx*float32(sums[1]), y)
+		y = fma(float32(dots[0]*int32(a&15)+dots[1]*int32(b&15)), d, y)
+		y = fma(-(m * float32(a>>4)), float32(sums[0]), y)
+		return fma(-(m * float32(b>>4)), float32(sums[1]), y)
 	}
-	return fma(whole, d*dx, y)
+	return fma(whole, d, y)
 }
 
 // meaning is the integer that a code stands for.

@@ -31,10 +31,11 @@ type quantizeSpace struct {
 
 // A tile of R rows, of G groups each, is
 //
-//	q  G·R·32 bytes    d, s, c  4·G·R bytes each    s, c of halves  8·G·R bytes each
+//	q  G·R·32 bytes    shift, s, c  4·G·R bytes each    s, c of halves  8·G·R bytes each
 //
 // where q has twice as many bytes if it is of pairs: each four numbers as bfloat16, in
-// the order 0, 2, 1, 3.
+// the order 0, 2, 1, 3. The shifts are powers of two then, as float32. Behind the tiles
+// are the scales of all rows.
 func rowGroupBytes(pairs bool) int { return qBytes(pairs) + 3*4 + 2*8 }
 
 // qBytes is what the numbers of a group of a row take.
@@ -58,8 +59,19 @@ func (kern *kernels) mostAlone() int { return kern.alone[len(kern.alone)-1] }
 
 // rowsSize is the number of bytes that m rows of k elements need, with room for alignment.
 func rowsSize(kern *kernels, m, k int, pairs bool) int {
+	return kern.rowsWithTiles(m)*(k/groupSize*rowGroupBytes(pairs)+4) + vector
+}
+
+// rowsWithTiles is m, and what fills up the last tile.
+func (kern *kernels) rowsWithTiles(m int) int {
 	full := m / kern.mr
-	return (full*kern.mr+kern.tileSize(m, full))*(k/groupSize)*rowGroupBytes(pairs) + vector
+	return full*kern.mr + kern.tileSize(m, full)
+}
+
+// scale is where a row's scale is.
+func (r *inputRows) scale(row int) unsafe.Pointer {
+	at := r.kern.rowsWithTiles(r.m) * (r.k / groupSize) * rowGroupBytes(r.pairs)
+	return unsafe.Pointer(&r.data[at+4*row])
 }
 
 // tileSize is the size of tile i of m rows: at least those that it has.
@@ -176,16 +188,16 @@ func (r *inputRows) place(a *quantizeArgs, row int) {
 	r.tile(row/r.kern.mr, &t)
 	*a = quantizeArgs{
 		x: unsafe.Pointer(&r.x[row*r.stride]),
-		q: unsafe.Add(t.q, qBytes(r.pairs)*i), d: unsafe.Add(t.d, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
+		q: unsafe.Add(t.q, qBytes(r.pairs)*i), shift: unsafe.Add(t.shift, 4*i), s: unsafe.Add(t.s, 4*i), c: unsafe.Add(t.c, 4*i),
 		sHalf: unsafe.Add(t.sHalf, 4*i), cHalf: unsafe.Add(t.cHalf, 4*i),
-		groups: r.k / groupSize, rows: t.size, ldx: 4 * r.stride,
+		groups: r.k / groupSize, rows: t.size, ldx: 4 * r.stride, scale: r.scale(row),
 	}
 }
 
 // rowTile is where a tile's parts are.
 type rowTile struct {
-	q, d, s, c, sHalf, cHalf unsafe.Pointer
-	rows, size               int // those that exist, and of the tile
+	q, shift, s, c, sHalf, cHalf unsafe.Pointer
+	rows, size                   int // those that exist, and of the tile
 }
 
 // tile says where tile i is. Its caller has it in memory, since a copy of what was just
@@ -198,7 +210,7 @@ func (r *inputRows) tile(i int, t *rowTile) {
 	}
 	each := groups * t.size // numbers of a kind
 	t.q = unsafe.Pointer(&r.data[first*groups*rowGroupBytes(r.pairs)])
-	t.d = unsafe.Add(t.q, each*qBytes(r.pairs))
-	t.s, t.c = unsafe.Add(t.d, 4*each), unsafe.Add(t.d, 8*each)
-	t.sHalf, t.cHalf = unsafe.Add(t.d, 12*each), unsafe.Add(t.d, 20*each)
+	t.shift = unsafe.Add(t.q, each*qBytes(r.pairs))
+	t.s, t.c = unsafe.Add(t.shift, 4*each), unsafe.Add(t.shift, 8*each)
+	t.sHalf, t.cHalf = unsafe.Add(t.shift, 12*each), unsafe.Add(t.shift, 20*each)
 }

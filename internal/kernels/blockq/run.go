@@ -244,7 +244,7 @@ func (t *Task) unpacked(w *workspace, scratch []byte, part *tiling.Part) {
 
 // setRows points the arguments at a tile of X.
 func (t *Task) setRows(a *args, x *rowTile) {
-	a.q, a.d, a.s, a.c, a.rows = x.q, x.d, x.s, x.c, x.size
+	a.q, a.shift, a.s, a.c, a.rows = x.q, x.shift, x.s, x.c, x.size
 	switch t.plan.layout.kind() {
 	case pair:
 		a.c = x.cHalf
@@ -269,6 +269,9 @@ func (t *Task) place(w *workspace, row, rows, panel int) {
 	col, f := panel*cols, &w.finish
 	f.y, f.ldy = unsafe.Pointer(&t.Y[row*t.StrideY+col]), 4*t.StrideY
 	f.rows = rows
+	if t.plan.layout != nil && !t.plan.prompt {
+		f.scales = t.rows.scale(row)
+	}
 	if t.Bias != nil {
 		f.bias = unsafe.Pointer(&t.Bias[col])
 	}

@@ -118,7 +118,7 @@ func (p *plan) sweepRows() kernel {
 func (t *Task) nextGroups(a *args, x *rowTile, n int) {
 	q, numbers := groupSize*n*x.size, 4*n*x.size
 	sums := numbers * t.plan.layout.kind().sums()
-	a.q, a.d = unsafe.Add(a.q, q), unsafe.Add(a.d, numbers)
+	a.q, a.shift = unsafe.Add(a.q, q), unsafe.Add(a.shift, numbers)
 	a.s, a.c = unsafe.Add(a.s, sums), unsafe.Add(a.c, sums)
 }
 

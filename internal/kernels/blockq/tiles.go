@@ -79,7 +79,7 @@ func (t *Task) groups(w *workspace, first, last, from, to, g, end int) {
 		t.rows.tile(i, x)
 		t.setRows(a, x)
 		a.q = unsafe.Add(a.q, g*x.size*qBytes(l.tileKind().pairs()))
-		a.d = unsafe.Add(a.d, 4*g*x.size)
+		a.shift = unsafe.Add(a.shift, 4*g*x.size)
 		a.s = unsafe.Add(a.s, 4*g*x.size*l.tileKind().sums())
 		a.config = kern.config(x.size, l.tileKind().pairs())
 		a.tiles = 1
