@@ -195,7 +195,7 @@ func (g *Group) gated(w *workspace, scratch []byte, i int) {
 		return
 	}
 	all := y.part(i)
-	tiles, panels := y.piece(all.TileEnd - all.Tile)
+	tiles, panels := y.piece(&all)
 	for t := all.Tile; t < all.TileEnd; t += tiles {
 		for j := all.Panel; j < all.PanelEnd; j += panels {
 			part := all
@@ -215,15 +215,17 @@ func (g *Group) gated(w *workspace, scratch []byte, i int) {
 // gateBytes is about what the results of both products take in a piece.
 const gateBytes = 256 << 10
 
-// piece is how many tiles of a part, and panels, are computed before the gate: as many as
-// kernels take at once, or more.
-func (t *Task) piece(tiles int) (most, panels int) {
-	p, step := &t.plan, max(t.plan.batch, 1)
-	if p.direct {
+// piece is how many tiles and panels of a part are computed before the gate: as many as
+// kernels take at once, or more. Kernels that unpack panels have the next ones of the same
+// matrix fetched meanwhile, so their parts stay whole.
+func (t *Task) piece(part *tiling.Part) (tiles, panels int) {
+	tiles, panels = part.TileEnd-part.Tile, part.PanelEnd-part.Panel
+	if p := &t.plan; p.direct {
 		tiles = min(tiles, p.block)
-		step = t.directPanels(tiles)
+		step := t.directPanels(tiles)
+		panels = max(1, gateBytes/(2*4*cols*p.mr*tiles)/step) * step
 	}
-	return tiles, max(1, gateBytes/(2*4*cols*p.mr*tiles)/step) * step
+	return tiles, panels
 }
 
 // gate makes what is wanted of some rows and columns, as far as they exist.
