@@ -198,6 +198,20 @@ func FuzzAgainstRegexp(f *testing.F) {
 	})
 }
 
+// Characters of Unicode 15.1 and 16 are what they are in the libraries of tokenizers.
+func TestUnicode16(t *testing.T) {
+	for expr, text := range map[string]string{
+		`\p{L}+`: "a\U0002ebf0\U00013460\u1c89", `\p{Lu}`: "\u1c89", `\p{Lo}`: "\U0002ebf0", `\p{M}`: "\u0897", `\p{N}`: "\U0001ccf0", `\d`: "\U0001ccf0",
+		`\p{P}`: "\u1b4e", `[\p{S}]`: "\U0001fae9", `\p{Han}`: "\U0002ebf0", `\w+`: "\U00010d4a\u0897", `[^\P{L}]`: "\U00013460",
+	} {
+		for _, f := range []Flavor{Perl, Oniguruma} {
+			if got := cut(mustCompile(t, expr, f), text); got != text {
+				t.Errorf("%q on %q: found %q", expr, text, got)
+			}
+		}
+	}
+}
+
 func BenchmarkSplit(b *testing.B) {
 	text := strings.Repeat("It was the best of times, it was the worst of times; in 1859 they'd said: «Größe» 12345!\n\tif (x == 0) {\n", 1000)
 	for name, expr := range map[string]string{

@@ -24,7 +24,7 @@ func fromTable(t *unicode.RangeTable) set {
 	for _, r := range t.R32 {
 		s = s.addStride(rune(r.Lo), rune(r.Hi), rune(r.Stride))
 	}
-	return s.normal()
+	return append(s, addedTo(t)...).normal()
 }
 
 func (s set) addStride(lo, hi, stride rune) set {
