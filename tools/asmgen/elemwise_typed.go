@@ -60,6 +60,7 @@ func typedFamily() {
 		v.doubles("floorDouble", v.rounded(1))
 		v.doubles("ceilDouble", v.rounded(2))
 		v.doubles("roundDouble", v.rounded(0))
+		v.doubleFunctions()
 		v.power()
 		v.remainder("fmod", false)
 		v.remainder("mod", true)

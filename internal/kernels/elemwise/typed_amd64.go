@@ -194,6 +194,15 @@ func ceilDoubleAVX2(dst []float64, src []float64)
 func roundDoubleAVX2(dst []float64, src []float64)
 
 //go:noescape
+func expDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
+func sigmoidDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
+func tanhDoubleAVX2(dst []float64, src []float64)
+
+//go:noescape
 func powerAVX2(dst []float32, a []float32, b []float32, undone uint32) int
 
 //go:noescape
@@ -399,6 +408,15 @@ func ceilDoubleAVX512(dst []float64, src []float64)
 
 //go:noescape
 func roundDoubleAVX512(dst []float64, src []float64)
+
+//go:noescape
+func expDoubleAVX512(dst []float64, src []float64)
+
+//go:noescape
+func sigmoidDoubleAVX512(dst []float64, src []float64)
+
+//go:noescape
+func tanhDoubleAVX512(dst []float64, src []float64)
 
 //go:noescape
 func powerAVX512(dst []float32, a []float32, b []float32, undone uint32) int

@@ -32,7 +32,10 @@ func typedAVX2() (t typed) {
 		{BitAnd, anyBits}: andBitsAVX2, {BitOr, anyBits}: orBitsAVX2, {BitXor, anyBits}: xorBitsAVX2,
 		{And, dtype.Bool}: andTruthAVX2, {Or, dtype.Bool}: orTruthAVX2, {Xor, dtype.Bool}: xorTruthAVX2,
 	}
-	t.doubles = map[Op]func(dst, src []byte){Sqrt: onRow(sqrtDoubleAVX2), Floor: onRow(floorDoubleAVX2), Ceil: onRow(ceilDoubleAVX2), Round: onRow(roundDoubleAVX2)}
+	t.doubles = map[Op]func(dst, src []byte){
+		Sqrt: onRow(sqrtDoubleAVX2), Floor: onRow(floorDoubleAVX2), Ceil: onRow(ceilDoubleAVX2), Round: onRow(roundDoubleAVX2),
+		Exp: onRow(expDoubleAVX2), Sigmoid: onRow(sigmoidDoubleAVX2), Tanh: onRow(tanhDoubleAVX2),
+	}
 	t.compareFloats = map[Binary]compareRows{
 		Equal: {equalRRAVX2, equalRVAVX2}, Less: {lessRRAVX2, lessRVAVX2}, LessEqual: {lessEqualRRAVX2, lessEqualRVAVX2},
 		Greater: {greaterRRAVX2, greaterRVAVX2}, GreaterEqual: {greaterEqualRRAVX2, greaterEqualRVAVX2},
@@ -60,7 +63,10 @@ func typedAVX512() (t typed) {
 		{BitAnd, anyBits}: andBitsAVX512, {BitOr, anyBits}: orBitsAVX512, {BitXor, anyBits}: xorBitsAVX512,
 		{And, dtype.Bool}: andTruthAVX512, {Or, dtype.Bool}: orTruthAVX512, {Xor, dtype.Bool}: xorTruthAVX512,
 	}
-	t.doubles = map[Op]func(dst, src []byte){Sqrt: onRow(sqrtDoubleAVX512), Floor: onRow(floorDoubleAVX512), Ceil: onRow(ceilDoubleAVX512), Round: onRow(roundDoubleAVX512)}
+	t.doubles = map[Op]func(dst, src []byte){
+		Sqrt: onRow(sqrtDoubleAVX512), Floor: onRow(floorDoubleAVX512), Ceil: onRow(ceilDoubleAVX512), Round: onRow(roundDoubleAVX512),
+		Exp: onRow(expDoubleAVX512), Sigmoid: onRow(sigmoidDoubleAVX512), Tanh: onRow(tanhDoubleAVX512),
+	}
 	t.compareFloats = map[Binary]compareRows{
 		Equal: {equalRRAVX512, equalRVAVX512}, Less: {lessRRAVX512, lessRVAVX512}, LessEqual: {lessEqualRRAVX512, lessEqualRVAVX512},
 		Greater: {greaterRRAVX512, greaterRVAVX512}, GreaterEqual: {greaterEqualRRAVX512, greaterEqualRVAVX512},

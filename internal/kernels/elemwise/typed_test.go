@@ -73,6 +73,44 @@ func TestDoublesArePortable(t *testing.T) {
 	})
 }
 
+// Transcendental functions of float64 are within two units of the last place, and have the same bits wherever an element is.
+func TestDoubleFunctions(t *testing.T) {
+	special := []float64{0, math.Copysign(0, -1), math.Inf(1), math.Inf(-1), math.NaN(), 5e-324, -1e-310, 1e-9, 0.625, -0.625, 709.78, 709.79, -708.4, -745.13, -745.14, 1e300, -1e300, 19.5, -37}
+	rng := rand.New(rand.NewPCG(8, 5))
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, op := range []Op{Exp, Sigmoid, Tanh} {
+			src := kerneltest.Guarded(t, 8*4001)
+			for i, x := range view[float64](src) {
+				if x = special[i%len(special)]; i >= len(special) {
+					x = rng.NormFloat64() * []float64{1e-5, .3, 3, 30, 300}[i%5]
+				}
+				view[float64](src)[i] = x
+			}
+			u, err := NewUnary(op, dtype.Float64, Params{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, one := kerneltest.Guarded(t, len(src)), make([]byte, 8)
+			u.Run(nil, got, src)
+			for i, y := range view[float64](got) {
+				x := view[float64](src)[i]
+				want := exact[op](x, Params{})
+				unit := math.Max(math.Abs(math.Nextafter(want, 0)-want), 5e-324)
+				if !(math.Abs(y-want) <= 2*unit) && y != want && (y == y || want == want) {
+					t.Fatalf("%v of %v is %v, want %v", op, x, y, want)
+				}
+				if want == 0 && math.Signbit(y) != math.Signbit(want) {
+					t.Fatalf("%v of %v is %v, want %v", op, x, y, want)
+				}
+				u.Run(nil, one, src[8*i:8*i+8])
+				if !bytes.Equal(one, got[8*i:8*i+8]) {
+					t.Fatalf("%v of %v is %v among others, and %v alone", op, x, y, view[float64](one)[0])
+				}
+			}
+		}
+	})
+}
+
 // Comparisons, integers, bits and truths have the portable bytes in every form and length.
 func TestTypedRowsArePortable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))

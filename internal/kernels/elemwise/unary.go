@@ -196,7 +196,20 @@ func doubleRow1(op Op) rowFunc1 {
 	if f == nil {
 		return rest
 	}
+	if op == Exp || op == Sigmoid || op == Tanh { // not rounded as rest does it
+		rest = paddedRow(f, t.rowBytes())
+	}
 	return wholeUnary(func(dst, src, _ []byte) { f(dst, src) }, t.rowBytes(), 8, rest)
+}
+
+// paddedRow is f of less than a register of float64, of so many bytes.
+func paddedRow(f func(dst, src []byte), register int) rowFunc1 {
+	return func(dst, src unsafe.Pointer, n int, _ Params, scratch []float32) {
+		room := bytesAt(unsafe.Pointer(&scratch[0]), register)
+		clear(room[copy(room, bytesAt(src, 8*n)):])
+		f(room, room)
+		copy(bytesAt(dst, 8*n), room)
+	}
 }
 
 // doubleOfTwo makes op of a function of two rows, one of which repeats a number; nil where there is none.

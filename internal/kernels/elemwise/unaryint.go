@@ -25,7 +25,7 @@ func wholeUnary(f func(dst, src, room []byte), step, size int, rest rowFunc1) ro
 			f(bytesAt(unsafe.Add(dst, at), m), bytesAt(unsafe.Add(src, at), m), bytesAt(unsafe.Pointer(&scratch[0]), m))
 		}
 		if done := whole / size; done < n {
-			rest(unsafe.Add(dst, whole), unsafe.Add(src, whole), n-done, p, nil)
+			rest(unsafe.Add(dst, whole), unsafe.Add(src, whole), n-done, p, scratch)
 		}
 	}
 }
