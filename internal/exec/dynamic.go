@@ -121,7 +121,7 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 	if err := st.op.InferOutputs(inf); err != nil {
 		return err
 	}
-	if st.op.Compile != nil && !st.op.SizesOutputs && !known(inf.Out) && !d.follow(st, inf, c) {
+	if st.op.Compile != nil && !st.op.SizesOutputs && !known(inf.Out) && (smallParts(st, c) || !d.follow(st, inf, c)) {
 		return nil // data decides: the reference runs
 	}
 	for i, f := range inf.Out {
@@ -165,6 +165,11 @@ const (
 	mostSizes   = 64      // elements of an input that shapes may follow from
 	leastKernel = 4 << 10 // bytes of a result for which a kernel is worth compiling, as its sizes may be others in the next run
 )
+
+// smallParts reports whether a step cuts what is too small for a kernel, whatever the sizes.
+func smallParts(st *step, c *op.Call) bool {
+	return st.op.Parts != nil && c.In[0] != nil && len(c.In[0].Data) < leastKernel
+}
 
 // follow infers again with the contents of small vectors of integers, from which the
 // shapes of Expand or Slice follow, and reports whether the outputs are known then and large.
