@@ -556,3 +556,30 @@ func TestLongRows(t *testing.T) {
 		})
 	}
 }
+
+// TestBlocksFinerThanTheirRow: blocks of all magnitudes, in rows that are large, small, and
+// about where they count as zero.
+func TestBlocksFinerThanTheirRow(t *testing.T) {
+	const n, k, m, f = 16, 2048, 21, block.Q4_0
+	rows := randomRows(f, n, k, 1)
+	x := noise(m*k, 2)
+	for i := range x {
+		row, b := i/k, i%k/groupSize
+		x[i] = float32(math.Ldexp(float64(x[i]), []int{0, 120, -90, -102}[row%4]-b/2))
+		if b%8 == row%8 { // as large as the row has them, or just half, a quarter, …
+			x[i] = float32(math.Ldexp(127.5/127, []int{2, 2, -88, -100}[row%4]-b/8))
+		}
+	}
+	want := make([]float32, m*n)
+	Reference(want, f, m, n, k, x, rows)
+	kerneltest.Levels(t, func(t *testing.T) {
+		p := pack(t, f, n, k, rows)
+		for _, from := range []int{0, 13, 17, 20} {
+			for i, y := range product(t, p, x[from*k:], m-from, 1, nil, nil) {
+				if w := want[from*n+i]; !kerneltest.Same(y, w) {
+					t.Fatalf("row %d of %d, column %d: got %v, want %v", i/n, m-from, i%n, y, w)
+				}
+			}
+		}
+	})
+}
