@@ -30,9 +30,9 @@ type variadic struct {
 
 func init() {
 	for _, v := range []variadic{
-		{name: "Max", out: "max", versions: []int{6, 8, 12, 13}, types: op.Numeric, kernel: elemwise.Max, float: math.Max, signed: maxOf[int64], unsigned: maxOf[uint64],
+		{name: "Max", out: "max", versions: []int{6, 8, 12, 13}, types: op.Numeric, kernel: elemwise.Max, float: maxOf[float64], signed: maxOf[int64], unsigned: maxOf[uint64],
 			content: pick(maxOf[int]), want: []float32{3, 5, 4}},
-		{name: "Min", out: "min", versions: []int{6, 8, 12, 13}, types: op.Numeric, kernel: elemwise.Min, float: math.Min, signed: minOf[int64], unsigned: minOf[uint64],
+		{name: "Min", out: "min", versions: []int{6, 8, 12, 13}, types: op.Numeric, kernel: elemwise.Min, float: minOf[float64], signed: minOf[int64], unsigned: minOf[uint64],
 			content: pick(minOf[int]), want: []float32{1, 2, 1}},
 		{name: "Sum", out: "sum", versions: []int{6, 8, 13}, types: op.Floats, kernel: elemwise.Add, float: add[float64], want: []float32{6, 9, 8}},
 		{name: "Mean", out: "mean", versions: []int{6, 8, 13}, types: op.Floats, kernel: elemwise.Add, float: add[float64], mean: true, want: []float32{2, 3, 8. / 3}},
@@ -42,8 +42,9 @@ func init() {
 	legacy() // the files of a package initialize in the order of their names
 }
 
-func maxOf[T int | int64 | uint64](a, b T) T { return max(a, b) }
-func minOf[T int | int64 | uint64](a, b T) T { return min(a, b) }
+// maxOf and minOf give NaN for a NaN and an infinity, where math.Max and math.Min give the infinity.
+func maxOf[T int | int64 | uint64 | float64](a, b T) T { return max(a, b) }
+func minOf[T int | int64 | uint64 | float64](a, b T) T { return min(a, b) }
 
 // pick chooses between two dimensions if both are constant or they are equal.
 func pick(f func(a, b int) int) func(a, b shape.Dim) (shape.Dim, bool) {
@@ -84,8 +85,10 @@ func (v variadic) Cases() []op.Case {
 	c := pair("three", []float32{3, 2, 1}, []float32{1, 5, 3}, v.want)
 	c.In = append(c.In, tensor.FromSlice([]float32{2, 2, 4}))
 	one := op.Case{Name: "one", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 2, 1})}}
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	lost := pair("NaN and an infinity", []float32{nan, inf, nan, -inf}, []float32{inf, nan, -inf, nan}, []float32{nan, nan, nan, nan})
 	stretch := op.Case{Name: "stretch", In: []*tensor.Tensor{ramp([]int{3, 1}, 1), ramp([]int{2, 1, 4}, .5), ramp([]int{}, 2)}}
-	return append(broadcasts(), c, one, stretch)
+	return append(broadcasts(), c, one, lost, stretch)
 }
 
 func (v variadic) infer(c *op.Infer) error {

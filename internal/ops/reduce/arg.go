@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -57,12 +58,16 @@ func (a arg) Cases() []op.Case {
 	if a.name == "ArgMin" {
 		first, last = []int64{0, 0}, []int64{1, 2}
 	}
+	nan := float32(math.NaN())
+	unknown := tensor.FromSlice([]float32{2, nan, 3, nan, nan, 7, 8, 0, 2, 1, 0, nan}, 3, 4)
 	attrs := func(lastIndex int) map[string]ir.Attr {
 		return map[string]ir.Attr{"axis": ir.Int(1), "keepdims": ir.Int(0), "select_last_index": ir.Int(lastIndex)}
 	}
 	return []op.Case{
 		{Name: "first", In: []*tensor.Tensor{x}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice(first)}},
 		{Name: "last", In: []*tensor.Tensor{x}, Attrs: attrs(1), Out: []*tensor.Tensor{tensor.FromSlice(last)}},
+		{Name: "the first NaN", In: []*tensor.Tensor{unknown}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice([]int64{1, 0, 3})}},
+		{Name: "the last NaN", In: []*tensor.Tensor{unknown}, Attrs: attrs(1), Out: []*tensor.Tensor{tensor.FromSlice([]int64{3, 0, 3})}},
 		{Name: "outer axis", In: []*tensor.Tensor{ramp(3, 4, 5)}},
 		{Name: "long", In: []*tensor.Tensor{ramp(3, 517)}, Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}},
 	}
@@ -129,7 +134,12 @@ func best[T number](out []int64, v []T, dims []int, axis int, last bool, beats f
 		line := v[i/inner*n*inner+i%inner:]
 		at := 0
 		for k := 1; k < n; k++ {
-			if x := line[k*inner]; beats(x, line[at*inner]) || last && x == line[at*inner] {
+			switch x, best := line[k*inner], line[at*inner]; {
+			case best != best: // a NaN is the extremum
+				if last && x != x {
+					at = k
+				}
+			case x != x || beats(x, best) || last && x == best:
 				at = k
 			}
 		}
