@@ -64,3 +64,52 @@ func TestPlanarAgainstReference(t *testing.T) {
 		}
 	}
 }
+
+// One row of many columns is computed in parts, the ends of which may see nothing but padding.
+func TestPlanarParts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	ps := pools(t)
+	for _, level := range cpu.Levels() {
+		for i := range 24 {
+			in, out := 5+rng.IntN(9), 1+rng.IntN(Block(level)/2)
+			p := Params{In: in, Out: out, Kernel: []int{1, 2 + rng.IntN(12)}, Dilation: []int{1, 1 + rng.IntN(60)},
+				Pads: []int{0, rng.IntN(700), 0, rng.IntN(700)}, Residual: rng.IntN(2) == 0,
+				Act: Activation{Kind: Kind(rng.IntN(int(Silu) + 1)), Lo: -0.5, Hi: 1.5, Alpha: 0.1}}
+			spatial := []int{1, 3000 + rng.IntN(3000)}
+			switch i % 4 {
+			case 0: // a row of outputs from several of inputs
+				p.Kernel[0], spatial[0] = 3, 3
+			case 1:
+				p.In, p.Out, p.Groups = 3*in, 6, 3
+			case 2:
+				p.Pads[1], p.Pads[3] = 0, 0
+			}
+			plan, err := New(p, spatial, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.planar == nil || plan.planar.chunkCols(1, 3) >= plan.out[1] {
+				t.Errorf("%v: %v of %v is not computed in parts", level, p, spatial)
+			}
+			l := newLayer(t, rng, p, spatial, 1+rng.IntN(2))
+			l.check(t, ordinary{plan}, level, ps, l.differ)
+		}
+	}
+}
+
+// A row so long that it leaves the cache is computed in parts on one thread too.
+func TestPlanarLongRow(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for _, level := range cpu.Levels() {
+		p := Params{In: 5, Out: 2, Kernel: []int{1, 5}, Pads: []int{0, 4, 0, 0}}
+		l := newLayer(t, rng, p, []int{1, 30000}, 1)
+		plan, err := New(p, l.spatial, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if floats := plan.ScratchSize(1); plan.planar.chunkCols(1, 1) >= 30000 || floats > 3*planarBytes/4 {
+			t.Errorf("%v: %d columns at once, %d floats of scratch", level, plan.planar.chunkCols(1, 1), floats)
+		}
+		l.check(t, ordinary{plan}, level, pools(t), l.differ)
+	}
+}
