@@ -42,6 +42,9 @@ func callsOf(c *cursor, v any) []call {
 	if !ok {
 		list = jinja.List{v}
 	}
+	if len(list) == 0 { // as callsByName has it: what calls nothing is text
+		c.fail(false)
+	}
 	var calls []call
 	for _, e := range list {
 		m, _ := e.(*jinja.Map)

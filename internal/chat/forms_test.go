@@ -14,6 +14,7 @@ var shows = []struct {
 	{"InternLM 2", "<|action_start|><|plugin|>", "I look.<|action_start|><|plugin|>\n{\"name\": \"get_weather\", \"parameters\": " + paris + "}<|action_end|>\n", result{"I look.", "", parisCall}},
 	{"FireFunction 2", "formatted as functools[{\"name\": ", " functools[{\"name\": \"get_weather\", \"arguments\": " + paris + "}, {\"name\": \"now\", \"arguments\": {}}]", result{"", "", twice}},
 	{"FireFunction 2", "functools[{", "Use functools.cache: functools[0]", result{"Use functools.cache: functools[0]", "", nil}},
+	{"FireFunction 2", "functools[{", "functools[] is no call", result{"functools[] is no call", "", nil}},
 	{"Granite 3.1", "<|tool_call|>", "<tool_call> [{\"name\": \"get_weather\", \"arguments\": " + paris + "}]</tool_call>", result{"", "", parisCall}},
 	{"Phi-4-mini", "<|tool_call|>", "<|tool_call|>{\"name\": \"get_weather\", \"arguments\": " + paris + "}<|/tool_call|><|tool_call|>{\"name\": \"now\"}<|/tool_call|>", result{"", "", twice}},
 	{"Granite 3.2", "<|tool_call|>Here is my response:", "Here is my thought process: Hm.\n\nHere is my response: Hi", result{"Hi", "Hm.", nil}},
@@ -51,6 +52,8 @@ var shows = []struct {
 	{"ToolACE", pythonic, "[get_weather(open(x))]", result{"[get_weather(open(x))]", "", nil}},
 	{"xLAM", jsonList, `[{"name": "get_weather", "arguments": ` + paris + `}, {"name": "now", "arguments": {}}]`, result{"", "", twice}},
 	{"xLAM", jsonList, `[{"name": "Ada", "arguments": {}}]`, result{`[{"name": "Ada", "arguments": {}}]`, "", nil}},
+	{"gpt-oss", "<|channel|><|message|><|start|>", "<|channel<|message|>Hm", result{"<|channel<|message|>Hm", "", nil}},
+	{"Atem", "<atem:<|message|><|start|>", "<|message|<|message|>", result{"<|message|<|message|>", "", nil}},
 	{"xLAM", jsonList, "[] and [1, 2]", result{"[] and [1, 2]", "", nil}},
 }
 

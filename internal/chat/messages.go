@@ -125,7 +125,7 @@ func (h *messages) step(p *Parser, end bool) bool {
 // header reads up to a message's text.
 func (h *messages) header(p *Parser, end bool) bool {
 	n := strings.Index(p.buf, messagesText)
-	if n < 0 && !end && h.mayBeHead(p.buf) {
+	if n < 0 && !end && mayBeHead(p.buf, false) {
 		return false
 	}
 	if n < 0 && end { // a header without a message
@@ -135,7 +135,7 @@ func (h *messages) header(p *Parser, end bool) bool {
 		p.buf = ""
 		return false
 	}
-	if n < 0 || !h.mayBeHead(p.buf[:n]) { // no channels: text
+	if n < 0 || !mayBeHead(p.buf[:n], true) { // no channels: text
 		h.inBody, h.began, h.kind, h.written, h.searched = true, true, bodyText, "", 0
 		return true
 	}
@@ -149,15 +149,15 @@ func (h *messages) header(p *Parser, end bool) bool {
 	return true
 }
 
-// mayBeHead reports whether text can begin a header.
-func (h *messages) mayBeHead(text string) bool {
+// mayBeHead reports whether text can begin a header, or, where all of it is there, be one.
+func mayBeHead(text string, whole bool) bool {
 	text = strings.TrimLeft(text, whitespace)
 	for _, begin := range []string{messagesStart, messagesText, "<|channel|>", "to=", "assistant", "<|constrain|>"} {
-		if strings.HasPrefix(text, begin) || strings.HasPrefix(begin, text) {
+		if strings.HasPrefix(text, begin) || !whole && strings.HasPrefix(begin, text) {
 			return true
 		}
 	}
-	return false
+	return text == ""
 }
 
 // body reads a message's text up to what ends it.
