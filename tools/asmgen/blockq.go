@@ -39,6 +39,9 @@ func blockq() {
 	bqQuantize(true)
 	bqQuantizeTile("quantize512x16", false)
 	bqQuantizeTile("quantizePairs512x16", true)
+	for _, n := range []int{1, 4, 8} {
+		bqQuantizeWhole(n)
+	}
 }
 
 // Offsets in bytes into the Go struct args.

@@ -133,9 +133,14 @@ func bqQuads(x []reg.VecVirtual, join func(b, a, r Op)) []reg.VecVirtual {
 // bqLanes joins the four 128 bits of each of four registers: into one with those
 // of each in turn.
 func bqLanes(x []reg.VecVirtual, join func(b, a, r Op)) reg.VecVirtual {
+	return bqLanePairs(bqLanePairs(x, join), join)[0]
+}
+
+// bqLanePairs joins half as many.
+func bqLanePairs(x []reg.VecVirtual, join func(b, a, r Op)) []reg.VecVirtual {
 	even := func(b, a, r Op) { VSHUFI32X4(Imm(0x88), b, a, r) }
 	odd := func(b, a, r Op) { VSHUFI32X4(Imm(0xdd), b, a, r) }
-	return bqPairs(bqPairs(x, join, even, odd), join, even, odd)[0]
+	return bqPairs(x, join, even, odd)
 }
 
 func bqPairs(x []reg.VecVirtual, join, low, high func(b, a, r Op)) (out []reg.VecVirtual) {

@@ -36,8 +36,10 @@ type kernels struct {
 
 	quantize     kernel // a row
 	quantizeFour kernel // four rows of a tile that are next to each other, or nil
-	finish       kernel
-	half         map[block.Format]*halfKernels
+	// quantizeAlone[i] are for tiles of 1<<i rows, with a multiple of 8>>i groups; or nil.
+	quantizeAlone [4]kernel
+	finish        kernel
+	half          map[block.Format]*halfKernels
 }
 
 // tileKernels multiply 8-bit integers, or bfloat16, in which they are exact, where values

@@ -82,14 +82,18 @@ var sweep256 = sweepKernels{
 // panels apart in registers costs less than reading them unpacked, for any rows.
 var vnni = kernels{
 	level: cpu.AVX512, mr: 8, alone: []int{1, 4, 8}, sizes: []int{1, 4, 8}, ahead: aheadElsewhere, far: aheadElsewhere,
-	direct: direct512, finishes: true, quantize: quantize256, quantizeFour: quantize256x4, finish: finish512, half: half512,
+	direct: direct512, finishes: true, finish: finish512, half: half512,
+	quantize: quantize256, quantizeFour: quantize256x4, quantizeAlone: quantizeAlone512,
 }
 
 // amx takes up to 8 rows as vnni does.
 var amx = kernels{
 	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, ahead: aheadWithAMX, far: farWithAMX,
-	direct: direct512, finishes: true, tiles: &tilesAMX, prompts: &promptsAMX, quantize: quantize256, finish: finish512, half: half512,
+	direct: direct512, finishes: true, tiles: &tilesAMX, prompts: &promptsAMX, finish: finish512, half: half512,
+	quantize: quantize256, quantizeFour: quantize256x4, quantizeAlone: quantizeAlone512,
 }
+
+var quantizeAlone512 = [4]kernel{0: quantize512Tile1, 2: quantize512Tile4, 3: quantize512Tile8}
 
 var tilesAMX = tileKernels{
 	first: firstAMX,

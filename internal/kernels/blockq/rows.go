@@ -127,7 +127,7 @@ func (r *inputRows) wholeTiles() bool { return r.kern.tiled(r.m) && r.m >= r.ker
 // atOnce is how many rows are quantized at once, where there are so many.
 func (r *inputRows) atOnce() int {
 	switch {
-	case r.wholeTiles():
+	case r.wholeTiles(), r.kern.quantizeAlone[0] != nil && !r.kern.tiled(r.m):
 		return r.kern.mr
 	case r.kern.quantizeFour != nil && !r.pairs:
 		return 4
@@ -144,41 +144,39 @@ func (t *quantizeTask) Do(i int) {
 	a := &r.args[i].quantizeArgs
 	n := r.atOnce()
 	from, to := n*(r.units()*i/r.chunks), min(n*(r.units()*(i+1)/r.chunks), r.m)
-	for row := from; row < to; row += n {
-		switch {
-		case row+n > to:
-			for ; row < to; row++ {
-				r.quantizeRow(a, row)
-			}
-		case r.wholeTiles():
-			r.quantizeTile(a, row)
-		case n > 1:
-			r.place(a, row)
-			r.kern.quantizeFour(a.arg())
-		default:
-			r.quantizeRow(a, row)
-		}
+	for row := from; row < to; {
+		r.place(a, row)
+		kern, rows := r.quantizer(row, to-row)
+		kern(a.arg())
+		row += rows
 	}
 	*a = quantizeArgs{}
 }
 
-// quantizeTile quantizes a tile's rows.
-func (r *inputRows) quantizeTile(a *quantizeArgs, first int) {
-	r.place(a, first)
-	if r.pairs {
-		r.kern.tiles.quantizePairs(a.arg())
-		return
+// quantizer is the kernel for a row and some of those that follow in its tile, of which
+// there are some left to do.
+func (r *inputRows) quantizer(row, left int) (kern kernel, rows int) {
+	kerns, size := r.kern, r.last
+	if row/kerns.mr < (r.m-1)/kerns.mr {
+		size = kerns.mr
 	}
-	r.kern.tiles.quantizeRows(a.arg())
-}
-
-func (r *inputRows) quantizeRow(a *quantizeArgs, row int) {
-	r.place(a, row)
-	if r.pairs {
-		r.kern.tiles.quantizePair(a.arg())
-		return
+	if row%kerns.mr == 0 && left >= size {
+		switch {
+		case r.wholeTiles() && size == kerns.mr && r.pairs:
+			return kerns.tiles.quantizePairs, size
+		case r.wholeTiles() && size == kerns.mr:
+			return kerns.tiles.quantizeRows, size
+		case !r.pairs && size <= 8 && kerns.quantizeAlone[log2(size)] != nil && r.k/groupSize%(8/size) == 0:
+			return kerns.quantizeAlone[log2(size)], size
+		}
 	}
-	r.kern.quantize(a.arg())
+	switch {
+	case r.pairs:
+		return kerns.tiles.quantizePair, 1
+	case kerns.quantizeFour != nil && left >= 4:
+		return kerns.quantizeFour, 4
+	}
+	return kerns.quantize, 1
 }
 
 // place points the arguments at a row of X and of its tile.

@@ -600,3 +600,12 @@ func quantize512x16(a *byte)
 
 //go:noescape
 func quantizePairs512x16(a *byte)
+
+//go:noescape
+func quantize512Tile1(a *byte)
+
+//go:noescape
+func quantize512Tile4(a *byte)
+
+//go:noescape
+func quantize512Tile8(a *byte)
