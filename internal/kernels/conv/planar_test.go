@@ -113,3 +113,24 @@ func TestPlanarLongRow(t *testing.T) {
 		l.check(t, ordinary{plan}, level, pools(t), l.differ)
 	}
 }
+
+// Few channels of plain input stay plain where the outputs are few as well.
+func TestPlanarFewToFew(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	for _, level := range cpu.Levels() {
+		for in := 1; in <= fewChannels; in++ {
+			for out, want := range map[int]Algorithm{1: Plain, Block(level) / 2: Plain, Block(level)/2 + 1: PlainInput} {
+				p := Params{In: in, Out: out, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Act: Activation{Kind: Relu}}
+				if got := Choose(p, level); got != want {
+					t.Errorf("%v: %d to %d channels: %v, want %v", level, in, out, got, want)
+				}
+				plan, err := New(p, []int{13, 17}, level)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l := newLayer(t, rng, p, []int{13, 17}, 2)
+				l.check(t, ordinary{plan}, level, pools(t), l.differ)
+			}
+		}
+	}
+}
