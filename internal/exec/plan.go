@@ -102,19 +102,21 @@ func (p *Plan) acquire() (*frame, error) {
 }
 
 func (p *Plan) release(f *frame) {
-	if f.broken {
-		f.close()
-		return
+	if !f.broken {
+		f.reset()
 	}
-	f.reset()
 	p.mu.Lock()
-	keep := len(p.idle) < p.maxFrames
+	retired := p.maxFrames == 0
+	keep := !f.broken && len(p.idle) < p.maxFrames
 	if keep {
 		p.idle = append(p.idle, f)
 	}
 	p.mu.Unlock()
 	if !keep {
 		f.close()
+	}
+	if retired { // bodies may have made plans since
+		p.close()
 	}
 }
 

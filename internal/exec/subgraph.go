@@ -33,11 +33,12 @@ func (c *compiler) subgraph(g *ir.Graph) (*subgraph, error) {
 	return sub, nil
 }
 
+// closePlans retires the plans of a body.
 func (s *Session) closePlans() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.plans {
-		p.close()
+		p.retire()
 	}
 	s.plans, s.newest = nil, nil
 }
