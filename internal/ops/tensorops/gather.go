@@ -137,6 +137,9 @@ func (k *gatherKernel) Do(part int) {
 }
 
 func gatherBytes[T int32 | int64](k *gatherKernel, ids []T, lo, hi int) error {
+	if len(ids) == 1 {
+		return gatherOne(k, int(ids[0]), lo, hi)
+	}
 	for lo < hi {
 		o, first := lo/len(ids), lo%len(ids)
 		n := min(len(ids)-first, hi-lo)
@@ -156,6 +159,38 @@ func gatherBytes[T int32 | int64](k *gatherKernel, ids []T, lo, hi int) error {
 		lo += n
 	}
 	return nil
+}
+
+// gatherOne takes the same place of each line: all where lines have but one place, else elements a line apart.
+func gatherOne(k *gatherKernel, id, lo, hi int) error {
+	if lo == hi {
+		return nil
+	}
+	at, err := element(id, k.n)
+	if err != nil {
+		return err
+	}
+	dst, src := k.dst[lo*k.bytes:hi*k.bytes], k.src[(lo*k.n+at)*k.bytes:]
+	switch {
+	case k.n == 1:
+		transpose.CopyBytes(dst, src)
+	case k.bits == 32:
+		everyNth(tensor.View[uint32](dst), tensor.View[uint32](src), k.n)
+	case k.bits == 64:
+		everyNth(tensor.View[uint64](dst), tensor.View[uint64](src), k.n)
+	default:
+		for i := range hi - lo {
+			copy(dst[i*k.bytes:(i+1)*k.bytes], src[i*k.n*k.bytes:])
+		}
+	}
+	return nil
+}
+
+func everyNth[T any](dst, src []T, n int) {
+	src = src[:(len(dst)-1)*n+1]
+	for i := range dst {
+		dst[i] = src[i*n]
+	}
 }
 
 func gatherSlices[T int32 | int64](k *gatherKernel, dst, src []byte, ids []T) error {
@@ -206,6 +241,18 @@ func (gatherCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "rows", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{2, 0, -1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{4, 5, 0, 1, 4, 5}, 3, 2)}},
 		{Name: "scalar index", Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}, In: []*tensor.Tensor{x, tensor.Scalar(int32(1))}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5})}},
+		{Name: "the only element of lines", Attrs: map[string]ir.Attr{"axis": ir.Int(2)},
+			In:  []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5}, 3, 2, 1), tensor.FromSlice([]int64{-1}, 1, 1)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5}, 3, 2, 1, 1)}},
+		{Name: "a column of 64 bits", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+			In:  []*tensor.Tensor{tensor.FromSlice([]int64{0, 1, 2, 3, 4, 5}, 2, 3), tensor.FromSlice([]int64{-1}, 1)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]int64{2, 5}, 2, 1)}},
+		{Name: "a column of bytes", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+			In:  []*tensor.Tensor{tensor.FromSlice([]uint8{0, 1, 2, 3, 4, 5}, 2, 3), tensor.FromSlice([]int64{1}, 1)},
+			Out: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 4}, 2, 1)}},
+		{Name: "a row of each", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+			In:  []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 5, 6, 7}, 2, 2, 2), tensor.Scalar(int64(1))},
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{2, 3, 6, 7}, 2, 2)}},
 		{Name: "elements of lines", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
 			In:  []*tensor.Tensor{x, tensor.FromSlice([]int64{1, -2, 1, 0}, 2, 2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 1, 0, 3, 2, 3, 2, 5, 4, 5, 4}, 3, 2, 2)}},
