@@ -287,32 +287,30 @@ func bqQuantizeRows() {
 	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
 	ones, ones16 := v.constant(0x01010101), v.constant(0x00010001)
 	inverses, goods := AllocLocal(4*n), AllocLocal(4*n)
-	// The rows' scales.
-	var all [n]reg.VecVirtual
-	for r := range all {
-		all[r] = v.zeroed()
-	}
-	at, left := GP64(), GP64()
-	MOVQ(x, at)
-	MOVQ(groups, left)
+	// The rows' scales, and the largest of each block where its shift comes.
+	a4, full := XMM(), XMM()
+	VPXOR(a4, a4, a4)
+	at, to, left := a.load(bqqX), a.load(bqqShift), a.load(bqqGroups)
 	Label("largest")
-	for i := range 4 {
-		for r := range all {
+	var most [n]reg.VecVirtual
+	for r := range most {
+		most[r] = YMM()
+		VPAND(rowAt(at, r, 0), magnitude, most[r])
+		for i := 1; i < 4; i++ {
 			m := YMM()
 			VPAND(rowAt(at, r, i), magnitude, m)
-			VPMAXUD(m, all[r], all[r])
+			VPMAXUD(m, most[r], most[r])
 		}
 	}
+	largest, hi := bqQuads256(most, func(b, a, r Op) { VPMAXUD(b, a, r) }), XMM()
+	VEXTRACTI128(Imm(1), largest, hi)
+	VPMAXUD(hi, largest.AsX(), largest.AsX())
+	VMOVDQU(largest.AsX(), Mem{Base: to})
+	VPMAXUD(largest.AsX(), a4, a4)
 	ADDQ(U32(128), at)
+	ADDQ(step, to)
 	DECQ(left)
 	JNE(LabelRef("largest"))
-	largestOf := func(x [n]reg.VecVirtual) reg.VecVirtual {
-		largest, hi := bqQuads256(x, func(b, a, r Op) { VPMAXUD(b, a, r) }), XMM()
-		VEXTRACTI128(Imm(1), largest, hi)
-		VPMAXUD(hi, largest.AsX(), largest.AsX())
-		return largest
-	}
-	a4, full := largestOf(all).AsX(), XMM()
 	finite, good, scale, inverse, nan := XMM(), XMM(), XMM(), XMM(), XMM()
 	VBROADCASTSS(bitsConst(0x7f800000), finite)
 	VPCMPGTD(a4, finite, finite)
@@ -331,18 +329,8 @@ func bqQuantizeRows() {
 	VMOVUPS(scale, Mem{Base: a.load(bqqScale)})
 	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
 	Label("group")
-	var most [n]reg.VecVirtual
-	for r := range most {
-		most[r] = YMM()
-		VPAND(row(r, 0), magnitude, most[r])
-		for i := 1; i < 4; i++ {
-			m := YMM()
-			VPAND(row(r, i), magnitude, m)
-			VPMAXUD(m, most[r], most[r])
-		}
-	}
-	finer, shift := largestOf(most), XMM()
-	VMULPS(inverse, finer.AsX(), finer.AsX())
+	finer, shift := YMM(), XMM()
+	VMULPS(Mem{Base: m}, inverse, finer.AsX())
 	v.finer(finer)
 	VMOVDQU(bitsConst(bqMostShift), shift)
 	VPSUBD(finer.AsX(), shift, shift)
