@@ -365,6 +365,9 @@ func (t *Task) panelOf(w *workspace, b *block, j int) (unsafe.Pointer, int) {
 // packBlock copies a block of B into panels, or only its partial panel, or
 // nothing.
 func (t *Task) packBlock(w *workspace, b *block) {
+	if b.k == 0 { // all of K is streamed; what is behind it may be behind all of B
+		return
+	}
 	p := &t.plan
 	nr := p.kern.nr
 	for j := b.p0; j < b.p1; j++ {
