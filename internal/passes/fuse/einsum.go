@@ -16,7 +16,7 @@ import (
 var Einsum = pass.Pass{
 	Name: "einsum-to-matmul", Level: 1,
 	Doc: "Einsum of two tensors becomes a MatMul, or a Mul where nothing is summed, with the ReduceSums, Transposes and Reshapes around it that the equation needs. " +
-		"Of more tensors, the two with the smallest product are multiplied first.",
+		"Of more tensors, the two with the smallest product are multiplied first. Expands serve sizes that are not known to be equal.",
 	Rewrite: einsum,
 }
 
@@ -37,8 +37,8 @@ func einsum(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		x, indices := b.sum(n.In[0], e.in[0], e.out)
 		out, reason = b.transpose(x, indices, e.out), fmt.Sprintf("%s sums and transposes by %q", n, n.Str("equation"))
 	case 2:
-		x, first := b.sum(n.In[0], e.in[0], e.in[1]+e.out)
-		y, second := b.sum(n.In[1], e.in[1], e.in[0]+e.out)
+		x, first := b.sum(b.match(n, e, 0), e.in[0], e.in[1]+e.out)
+		y, second := b.sum(b.match(n, e, 1), e.in[1], e.in[0]+e.out)
 		parts := newEinsumParts(first, second, e.out)
 		if parts.inner == "" {
 			out, reason = b.node("Mul", nil, b.spread(x, first, e.out), b.spread(y, second, e.out)), fmt.Sprintf("%s sums nothing by %q", n, n.Str("equation"))
@@ -125,7 +125,7 @@ func (b *einsumBuilder) product(x, y *ir.Value, e *einsumParts) *ir.Value {
 // unknown counts the indices whose sizes are not known.
 func (b *einsumBuilder) unknown(indices string) (n int) {
 	for _, i := range []byte(indices) {
-		if _, known := b.sizes[i].Int(); !known {
+		if open(b.sizes[i]) {
 			n++
 		}
 	}
@@ -177,6 +177,23 @@ func (b *einsumBuilder) apart(z *ir.Value, keep int, indices string) *ir.Value {
 		to = append(to, b.size(b.sizes[i]))
 	}
 	return b.reshapeTo(z, to)
+}
+
+// match is an operand, repeated along the indices whose sizes may differ from the other's where it is 1. Where the other's
+// is 1, Expand changes nothing.
+func (b *einsumBuilder) match(n *ir.Node, e *equation, operand int) *ir.Value {
+	x, other := n.In[operand], n.In[1-operand]
+	for _, index := range []byte(e.differ) {
+		from := strings.IndexByte(e.in[1-operand], index)
+		size := b.node("Shape", map[string]ir.Attr{"start": ir.Int(from), "end": ir.Int(from + 1)}, other)
+		after := len(e.in[operand]) - 1 - strings.IndexByte(e.in[operand], index)
+		if after > 0 { // fewer dimensions than x has are its last ones
+			ones := ir.NewConst(b.c.Name("ones"), tensor.FromSlice(slices.Repeat([]int64{1}, after), after))
+			size = b.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, size, ones)
+		}
+		x = b.node("Expand", nil, x, size)
+	}
+	return x
 }
 
 // sum adds up along the indices of x that are not kept.

@@ -11,9 +11,10 @@ import (
 
 // equation is an Einsum's, with letters for the dimensions of an ellipsis.
 type equation struct {
-	in    []string
-	out   string
-	sizes map[byte]shape.Dim
+	in     []string
+	out    string
+	sizes  map[byte]shape.Dim
+	differ string // indices of two unknown sizes, which may be equal, or one of them 1
 }
 
 const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -71,11 +72,20 @@ func (e *equation) note(indices string, s shape.Shape) (why string) {
 			return fmt.Sprintf("%q repeats an index", indices)
 		}
 		if d, seen := e.sizes[x]; seen && !d.Equal(s[i]) {
-			return fmt.Sprintf("an index of %q has sizes %s and %s", indices, d, s[i])
+			if !open(d) || !open(s[i]) || len(e.in) > 2 {
+				return fmt.Sprintf("an index of %q has sizes %s and %s", indices, d, s[i])
+			}
+			e.differ += string(x)
 		}
 		e.sizes[x] = s[i]
 	}
 	return ""
+}
+
+// open reports whether a size is not known.
+func open(d shape.Dim) bool {
+	_, known := d.Int()
+	return !known
 }
 
 // implicit is the result of an equation that does not write it: the ellipsis, then, sorted, the
