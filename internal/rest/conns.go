@@ -24,7 +24,7 @@ type conn struct {
 	net.Conn
 	of    *conns
 	state atomic.Int32
-	since atomic.Int64 // when it became idle, in nanoseconds of the epoch
+	since atomic.Int64 // when it became idle or a request began, in nanoseconds of the epoch
 
 	mu      sync.Mutex
 	wanted  time.Time // read deadline that was asked for, and
@@ -36,7 +36,8 @@ type conn struct {
 
 // The states of a conn.
 const (
-	idle = iota
+	idle  = iota
+	begun // a part of a request's headers has come
 	busy
 	closed
 )
@@ -141,6 +142,9 @@ func (cs *conns) changed(nc net.Conn, s http.ConnState) {
 	}
 }
 
+// lateHeaders is how long a client has for the rest of its headers while the server ends.
+const lateHeaders = 5 * time.Second
+
 type connKey struct{}
 
 // context is a http.Server's ConnContext.
@@ -148,8 +152,7 @@ func (cs *conns) context(ctx context.Context, nc net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, nc)
 }
 
-// handler marks a request's connection as busy. Read has done so, unless the
-// request came together with the one before it and lay in http.Server's buffer.
+// handler marks a request's connection as busy.
 func (cs *conns) handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
@@ -160,23 +163,33 @@ func (cs *conns) handler(next http.Handler) http.Handler {
 }
 
 // closeIdle closes the connections that have been idle for a time, counted from
-// start at the earliest, and have nothing unread. It returns how many others
-// there are. What arrives within the microseconds between the look and the end
-// is lost: HTTP/1.1 has no way to exclude that.
+// start at the earliest, and have nothing unread, and those whose headers haven't
+// been complete for lateHeaders. It returns how many others there are. What
+// arrives within the microseconds between the look and the end is lost: HTTP/1.1
+// has no way to exclude that.
 func (cs *conns) closeIdle(start time.Time, long time.Duration) (left int) {
 	now := time.Now()
-	ripe := now.Sub(start) >= long
 	cs.mu.Lock()
-	var quiet []*conn
+	var quiet, late []*conn
 	for c := range cs.all {
-		if ripe && c.state.Load() == idle && c.since.Load() <= now.Add(-long).UnixNano() {
+		rested := min(now.Sub(start), now.Sub(time.Unix(0, c.since.Load())))
+		switch s := c.state.Load(); {
+		case s == idle && rested >= long:
 			quiet = append(quiet, c)
+		case s == begun && rested >= lateHeaders:
+			late = append(late, c)
 		}
 	}
 	left = len(cs.all)
 	cs.mu.Unlock()
 	for _, c := range quiet {
 		if !unread(c.Conn) && c.state.CompareAndSwap(idle, closed) {
+			c.Close()
+			left--
+		}
+	}
+	for _, c := range late {
+		if c.state.CompareAndSwap(begun, closed) {
 			c.Close()
 			left--
 		}

@@ -47,6 +47,9 @@ func TestCloseIdle(t *testing.T) {
 	if _, err := c.Read(make([]byte, 10)); err != nil {
 		t.Fatal(err)
 	}
+	open("the rest of its headers may come", begin, 0)
+	c.(*conn).state.Store(busy)
+	c.(*conn).since.Store(0)
 	open("its request is being answered", begin, 0)
 	cs.changed(c, http.StateIdle)
 	open("it has just become idle", begin, time.Minute)
@@ -55,5 +58,28 @@ func TestCloseIdle(t *testing.T) {
 	}
 	if _, err := client.Read(make([]byte, 1)); err == nil {
 		t.Error("the idle connection is open")
+	}
+}
+
+// Half of a request's headers does not hold up the end.
+func TestCloseLateHeaders(t *testing.T) {
+	var cs conns
+	here, there := net.Pipe()
+	defer there.Close()
+	c := (&listener{conns: &cs}).add(here)
+	go there.Write([]byte("GET"))
+	if _, err := c.Read(make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now().Add(-time.Hour)
+	if cs.closeIdle(begin, 0) != 1 {
+		t.Error("closed while the rest of its headers may come")
+	}
+	c.since.Store(begin.UnixNano())
+	if left := cs.closeIdle(time.Now(), 0); left != 1 {
+		t.Error("closed as soon as the server ends")
+	}
+	if left := cs.closeIdle(begin, 0); left != 0 {
+		t.Errorf("%d connections left, expected none", left)
 	}
 }

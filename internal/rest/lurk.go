@@ -65,7 +65,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
 		if n > 0 {
-			c.state.CompareAndSwap(idle, busy)
+			if c.state.Load() == idle {
+				c.since.Store(time.Now().UnixNano())
+				c.state.CompareAndSwap(idle, begun)
+			}
 			return n, err
 		}
 		if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() || !c.renew() {
