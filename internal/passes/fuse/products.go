@@ -2,6 +2,7 @@ package fuse
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/ir"
@@ -61,7 +62,7 @@ func products(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	var all []*ir.Node
 	var results []*ir.Value
 	for _, u := range n.In[0].Uses() {
-		if u.Index == 0 && isBlockProduct(u.Node) && together(n, u.Node) {
+		if u.Index == 0 && isBlockProduct(u.Node) && together(n, u.Node) && slices.Contains(c.Graph.Nodes, u.Node) { // not of a body
 			all, results = append(all, u.Node), append(results, u.Node.Out[0])
 		}
 	}
