@@ -264,7 +264,7 @@ func (r *run) checkKernel(in []op.Fact, p *pool.Pool) error {
 	if err := r.compareAll(c.Out); err != nil {
 		return err
 	}
-	if n := testing.AllocsPerRun(3, func() { err = k.Run(c) }); n > 0 && err == nil {
+	if n := allocations(func() { err = k.Run(c) }); n > 0 && err == nil {
 		return fmt.Errorf("a run allocates %v times", n)
 	}
 	for _, i := range r.o.InPlace {
@@ -345,4 +345,14 @@ func (r *run) compareAll(out []*tensor.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// allocations is the least of a few counts: on a busy machine the pool's threads and the
+// collector allocate now and then, and are counted with a run.
+func allocations(run func()) float64 {
+	n := testing.AllocsPerRun(3, run)
+	for try := 0; try < 4 && n > 0; try++ {
+		n = min(n, testing.AllocsPerRun(3, run))
+	}
+	return n
 }
