@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,36 @@ func testCore(t testing.TB) *serve.Core {
 	add("full", failing(&serve.Error{Kind: serve.ResourceExhausted, Message: "the queue is full", RetryAfter: 1500 * time.Millisecond}))
 	add("broken", failing(errors.New("secret")))
 	return core
+}
+
+// hold registers the model "held", whose runs end when answer is called.
+func hold(t testing.TB, core *serve.Core) (answer func()) {
+	gate := make(chan struct{})
+	b := servetest.Identity(4)
+	b.Func = func(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		select {
+		case <-gate:
+			return in, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err := core.Register("held", 1, b, nil); err != nil {
+		t.Fatal(err)
+	}
+	answer = sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(answer)
+	return answer
+}
+
+// until waits for a condition that comes about on its own.
+func until(t testing.TB, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come about")
+		}
+	}
 }
 
 // start serves on the loopback interface and connects to it.
@@ -229,16 +260,20 @@ func TestErrors(t *testing.T) {
 
 func TestInFlight(t *testing.T) {
 	f := &limit.InFlight{Max: 1}
-	c := client(t, Options{InFlight: f, MaxMessage: 1 << 10})
+	core := testCore(t)
+	answer := hold(t, core)
+	_, conn := start(t, core, Options{InFlight: f, MaxMessage: 1 << 10})
+	c := oipgrpc.NewGRPCInferenceServiceClient(conn)
 	slow := make(chan error)
 	go func() {
-		_, err := c.ModelInfer(context.Background(), request("slow", "FP32", strings.Repeat("1234", 4), 1, 4))
+		_, err := c.ModelInfer(context.Background(), request("held", "FP32", strings.Repeat("1234", 4), 1, 4))
 		slow <- err
 	}()
-	time.Sleep(100 * time.Millisecond)
+	until(t, func() bool { return f.Now() == 1 })
 	if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", "1234", 1)); status.Code(err) != codes.ResourceExhausted {
 		t.Error(err)
 	}
+	answer()
 	if err := <-slow; err != nil {
 		t.Error(err)
 	}
@@ -248,13 +283,7 @@ func TestInFlight(t *testing.T) {
 	if _, err := c.ModelInfer(t.Context(), request("FP32", "FP32", strings.Repeat("1234", 1<<10), 1<<10)); status.Code(err) != codes.ResourceExhausted {
 		t.Error(err)
 	}
-	for range 50 { // no handler gives its place back
-		if f.Now() == 0 {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Error("the place of a call that was too large is not free")
+	until(t, func() bool { return f.Now() == 0 }) // no handler gives the place of a call that was too large back
 }
 
 // What a call holds is bounded: its message, what is decoded beside it, and its answer.

@@ -15,6 +15,7 @@ import (
 
 	pb "github.com/salver-ml/salver/api/oip"
 	"github.com/salver-ml/salver/api/oip/oipgrpc"
+	"github.com/salver-ml/salver/internal/limit"
 	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/serve/servetest"
 )
@@ -81,14 +82,16 @@ func TestLargeOnStream(t *testing.T) {
 // Requests that have begun are answered, on streams too; later ones are refused.
 func TestDrain(t *testing.T) {
 	core := testCore(t)
-	server, conn := start(t, core, Options{})
+	answer := hold(t, core)
+	f := &limit.InFlight{}
+	server, conn := start(t, core, Options{InFlight: f})
 	c := oipgrpc.NewGRPCInferenceServiceClient(conn)
-	slow := request("slow", "FP32", strings.Repeat("1234", 4), 1, 4)
+	held := request("held", "FP32", strings.Repeat("1234", 4), 1, 4)
 	stream, err := c.ModelStreamInfer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream.Send(slow)
+	stream.Send(held)
 	idle, err := c.ModelStreamInfer(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -100,12 +103,13 @@ func TestDrain(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if _, err := c.ModelInfer(t.Context(), slow); err != nil {
+			if _, err := c.ModelInfer(t.Context(), held); err != nil {
 				t.Error("a request that had begun:", err)
 			}
 		})
 	}
-	time.Sleep(100 * time.Millisecond)
+	until(t, func() bool { return f.Now() == 9 })
+	time.AfterFunc(50*time.Millisecond, answer) // when the drain has begun
 	if err := server.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -118,7 +122,7 @@ func TestDrain(t *testing.T) {
 			t.Error("the end of a stream:", err)
 		}
 	}
-	if _, err := c.ModelInfer(t.Context(), slow); status.Code(err) != codes.Unavailable {
+	if _, err := c.ModelInfer(t.Context(), held); status.Code(err) != codes.Unavailable {
 		t.Error("a request after the drain:", err)
 	}
 }
@@ -132,7 +136,7 @@ func TestDrainTimeout(t *testing.T) {
 	}
 	server, conn := start(t, core, Options{})
 	go oipgrpc.NewGRPCInferenceServiceClient(conn).ModelInfer(t.Context(), request("stuck", "FP32", strings.Repeat("1234", 4), 1, 4))
-	time.Sleep(50 * time.Millisecond)
+	until(t, func() bool { return stuck.Runs.Load() == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := server.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {

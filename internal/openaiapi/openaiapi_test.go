@@ -351,19 +351,25 @@ func TestDisconnect(t *testing.T) {
 	m.Delay = time.Millisecond
 	s := testServer(t, m)
 	for i, body := range []string{`{"model":"m","prompt":"x","stream":true,"max_tokens":1000000}`, `{"model":"m","prompt":["x","y"],"max_tokens":1000000}`} {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		ctx, cancel := context.WithCancel(context.Background())
 		q, _ := http.NewRequestWithContext(ctx, "POST", s.URL+"/v1/completions", strings.NewReader(body))
-		if r, err := http.DefaultClient.Do(q); err == nil {
-			io.Copy(io.Discard, r.Body)
-			r.Body.Close()
-		}
-		cancel()
-		want := []int64{1, 3}[i]
-		for end := time.Now().Add(10 * time.Second); m.Aborted.Load() < want; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%d generations were ended, expected %d", m.Aborted.Load(), want)
+		go func() {
+			if r, err := http.DefaultClient.Do(q); err == nil {
+				io.Copy(io.Discard, r.Body)
+				r.Body.Close()
+			}
+		}()
+		want := []int{1, 3}[i]
+		until := func(what string, count func() int) {
+			for end := time.Now().Add(30 * time.Second); count() < want; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d generations %s, expected %d", count(), what, want)
+				}
 			}
 		}
+		until("have begun", func() int { return len(m.Requests()) })
+		cancel()
+		until("were ended", func() int { return int(m.Aborted.Load()) })
 	}
 }
 

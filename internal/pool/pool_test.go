@@ -168,7 +168,7 @@ func TestWorkersParkBetweenGraphs(t *testing.T) {
 	p.Begin()
 	p.Run(8, &slow{time.Millisecond})
 	p.End()
-	for deadline := time.Now().Add(5 * time.Second); p.parked.Load() != 3; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); p.parked.Load() != 3; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d workers parked after End, want 3", p.parked.Load())
 		}
@@ -270,7 +270,7 @@ func (o *order) Do(i int) {
 	o.done = append(o.done, i)
 	o.mu.Unlock()
 	o.begun.Add(1)
-	for deadline := time.Now().Add(time.Second); o.begun.Load() < 2 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); o.begun.Load() < 2 && time.Now().Before(deadline); {
 		pause()
 	}
 }

@@ -305,7 +305,9 @@ func TestShutdownLosesNothing(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond)
+	for accepted.Load() < 100 {
+		time.Sleep(time.Millisecond)
+	}
 	c.PrepareShutdown()
 	if c.Ready() || !c.Live() {
 		t.Error("ready while it prepares to shut down, or not live")

@@ -29,6 +29,7 @@ type Text struct {
 	Defaults textgen.Sampling
 	Answer   func(prompt string, choice int) string
 	Delay    time.Duration // for each token
+	Before   func(int)     // unless nil, called before each token with its number
 	Refuse   error         // of Generate, before anything
 	Fail     error         // of Generate, after three tokens
 
@@ -183,7 +184,7 @@ func (m *Text) Generate(ctx context.Context, r *textgen.Request, emit func(*text
 		text, stop := cut(m.Answer(prompt, c), r.Stop)
 		g.choices = append(g.choices, choice{left: []byte(text), stop: stop, stream: m.Tok.Stream(!r.KeepSpecial)})
 	}
-	for g.more() {
+	for n := 0; g.more(); n++ {
 		if err := ctx.Err(); err != nil {
 			m.Aborted.Add(1)
 			return nil, err
@@ -192,6 +193,9 @@ func (m *Text) Generate(ctx context.Context, r *textgen.Request, emit func(*text
 			return nil, m.Fail
 		}
 		time.Sleep(m.Delay)
+		if m.Before != nil {
+			m.Before(n)
+		}
 		for c := range g.choices {
 			if err := g.step(c); err != nil {
 				m.Aborted.Add(1)
