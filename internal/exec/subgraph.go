@@ -28,7 +28,7 @@ func (c *compiler) subgraph(g *ir.Graph) (*subgraph, error) {
 		sub.captures = append(sub.captures, id)
 	}
 	closed := &ir.Graph{Name: g.Name, Inputs: append(slices.Clone(g.Inputs), free...), Outputs: g.Outputs, Nodes: g.Nodes, Opsets: g.Opsets}
-	sub.session = &Session{graph: closed, pool: c.s.pool, maxPlans: c.s.maxPlans, chooser: c.s.chooser, weights: c.s.weights, maxMemory: c.s.maxMemory, overhead: c.s.overhead}
+	sub.session = &Session{graph: closed, pool: c.s.pool, maxPlans: c.s.maxPlans, precision: c.s.precision, chooser: c.s.chooser, weights: c.s.weights, maxMemory: c.s.maxMemory, overhead: c.s.overhead}
 	sub.session.setProviders(nil, c.s.providers[c.s.host()])
 	return sub, nil
 }
