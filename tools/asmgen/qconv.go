@@ -13,13 +13,14 @@ func init() { families["qconv"] = qconvFamily }
 // qconvFamily writes the kernels of internal/kernels/qconv, where tile.go says
 // what each must do.
 func qconvFamily() {
-	for _, m := range []qconvMode{qconvVNNI, qconvWords, qconvPairs} {
+	for _, m := range []qconvMode{qconvVNNI, qconvInner, qconvPairs} {
 		for nv := 1; nv <= 2; nv++ {
 			for mr := 1; mr <= m.pixels; mr++ {
 				m.tile(nv, mr)
 			}
 		}
 	}
+	qconvInnerSums()
 	for _, m := range []qconvMode{qconvVNNI, qconvWords} {
 		for mr := 1; mr <= m.channelPixels; mr++ {
 			m.depthwise(mr)
@@ -32,7 +33,7 @@ func qconvFamily() {
 		}
 	}
 	qconvLargest()
-	widenBytes()
+	widenSigned()
 	qconvInterleave()
 }
 
@@ -68,22 +69,30 @@ const (
 	qcYScale   = 184
 	qcYInverse = 188
 	qcSigned   = 192
+	qcZero16   = 200
+	qcFlip     = 202
+	qcLo8      = 203
+	qcHi8      = 204
+	qcSums     = 208
+	qcSumLine  = 216
 )
 
 // qconvMode is a way to multiply groups of four numbers: bytes by VPDPBUSD on ZMM; on
-// YMM words, or bytes as pairs that VPMADDUBSW adds where that can't saturate.
+// YMM words as inner products with half the multiplications, or bytes as pairs that
+// VPMADDUBSW adds where that can't saturate.
 type qconvMode struct {
 	name          string
 	zmm           bool
-	pairs         bool
+	pairs, inner  bool
 	pixels        int // most pixels of a tile
 	channelPixels int // and of a depthwise tile
 }
 
 var (
 	qconvVNNI  = qconvMode{name: "vnni512", zmm: true, pixels: 14, channelPixels: 14}
-	qconvWords = qconvMode{name: "words256", pixels: 6, channelPixels: 8}
+	qconvInner = qconvMode{name: "inner256", inner: true, pixels: 4}
 	qconvPairs = qconvMode{name: "pairs256", pairs: true, pixels: 5}
+	qconvWords = qconvMode{name: "words256", channelPixels: 8}
 )
 
 func (m qconvMode) vec() reg.VecVirtual {
@@ -95,7 +104,7 @@ func (m qconvMode) vec() reg.VecVirtual {
 
 // groupBytes is what a group of four numbers takes in the input.
 func (m qconvMode) groupBytes() int {
-	if m == qconvWords {
+	if m.inner {
 		return 8
 	}
 	return 4
@@ -116,6 +125,7 @@ type qconvKernel struct {
 	acc      [][]reg.VecVirtual // [vector][pixel]
 	in       Mem                // locals that move from line to line
 	out, res Mem
+	sums     Mem
 	lines    Mem
 	k        [2]reg.OpmaskVirtual
 }
@@ -150,6 +160,10 @@ func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 			}
 		}
 	}
+	if m.inner {
+		k.sums = AllocLocal(8)
+		MOVQ(k.get(qcSums), k.sums)
+	}
 	Label("line")
 	bias := k.get(qcBias)
 	k.acc = make([][]reg.VecVirtual, nv)
@@ -165,6 +179,9 @@ func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 			}
 		}
 	}
+	if m.inner {
+		k.subtractSums()
+	}
 	return k
 }
 
@@ -172,6 +189,10 @@ func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 func (k *qconvKernel) end() {
 	d := k.get(qcInLine)
 	ADDQ(d, k.in)
+	if k.inner {
+		MOVQ(k.field(qcSumLine), d)
+		ADDQ(d, k.sums)
+	}
 	MOVQ(k.field(qcOutLine), d)
 	ADDQ(d, k.out)
 	ADDQ(d, k.res) // means nothing where there is no residual
@@ -214,8 +235,8 @@ func (m qconvMode) tile(nv, mr int) {
 	switch {
 	case m.pairs:
 		step = k.stepPairs()
-	case !m.zmm:
-		step = k.stepWords
+	case m.inner:
+		step = k.stepInner
 	}
 	k.taps(func(px pixels) {
 		g := k.get(qcGroups)
@@ -260,32 +281,6 @@ func (k *qconvKernel) stepVNNI(w reg.GPVirtual, at int, px pixels, disp int) {
 		VPBROADCASTD(px.at(i, disp), b)
 		for j := range ws {
 			VPDPBUSD(ws[j], b, k.acc[j][i])
-		}
-	}
-}
-
-// stepWords multiplies words of input by the first two weights of a group, then by the
-// other two.
-func (k *qconvKernel) stepWords(w reg.GPVirtual, at int, px pixels, disp int) {
-	ws := make([]reg.VecVirtual, k.nv)
-	for j := range ws {
-		ws[j] = k.vec()
-	}
-	b, p := k.vec(), k.vec()
-	for half := range 2 {
-		for j := range ws {
-			VPMOVSXBW(Mem{Base: w, Disp: at + 32*j + 16*half}, ws[j])
-		}
-		for i := range k.mr {
-			VPBROADCASTD(px.at(i, 2*disp+4*half), b)
-			for j := range ws {
-				product := p
-				if j == k.nv-1 {
-					product = b
-				}
-				VPMADDWD(ws[j], b, product)
-				VPADDD(product, k.acc[j][i], k.acc[j][i])
-			}
 		}
 	}
 }
@@ -336,131 +331,6 @@ func (m qconvMode) depthwise(mr int) {
 	})
 	k.finish()
 	k.end()
-}
-
-// eachOutput visits the places of the outputs in a buffer.
-func (k *qconvKernel) eachOutput(start Mem, f func(m Mem, i, j int)) {
-	base := GP64()
-	MOVQ(start, base)
-	px := newPixels(base, k.get(qcOutPx), k.mr)
-	if px.far != nil {
-		MOVQ(k.field(qcOutFar), px.far)
-		ADDQ(base, px.far)
-	}
-	lanes := k.bytes() / 4
-	for i := range k.mr {
-		for j := range k.nv {
-			f(px.at(i, j*lanes), i, j)
-		}
-	}
-}
-
-// finish makes bytes of the sums and stores them.
-func (k *qconvKernel) finish() {
-	scale := k.get(qcScale)
-	s := k.vec()
-	for j := range k.nv {
-		VMOVUPS(Mem{Base: scale, Disp: j * k.bytes()}, s)
-		for i := range k.mr {
-			a := k.acc[j][i]
-			VCVTDQ2PS(a, a)
-			VMULPS(s, a, a)
-		}
-	}
-	CMPQ(k.field(qcResidual), Imm(0))
-	JE(LabelRef("clamp"))
-	k.addResidual()
-	Label("clamp")
-	k.clamp(qcLo, qcHi)
-	k.each(func(a reg.VecVirtual) { VCVTPS2DQ(a, a) })
-	VPBROADCASTD(k.field(qcZero), s)
-	k.each(func(a reg.VecVirtual) { VPADDD(s, a, a) })
-	if k.zmm {
-		k.eachOutput(k.out, func(m Mem, i, j int) { VPMOVDB(k.acc[j][i], k.k[j], m) })
-		return
-	}
-	low := integer(255)
-	k.eachOutput(k.out, func(m Mem, i, j int) {
-		a, hi := k.acc[j][i], XMM()
-		VPAND(low, a, a)
-		VEXTRACTI128(Imm(1), a, hi)
-		VPACKUSDW(hi, a.AsX(), hi)
-		VPACKUSWB(hi, hi, hi)
-		VMOVQ(hi, m)
-	})
-}
-
-func (k *qconvKernel) each(f func(a reg.VecVirtual)) {
-	for _, row := range k.acc {
-		for _, a := range row {
-			f(a)
-		}
-	}
-}
-
-// with runs f with a field in all lanes of a vector.
-func (k *qconvKernel) with(off int, f func(v reg.VecVirtual)) {
-	v := k.vec()
-	VBROADCASTSS(k.field(off), v)
-	f(v)
-}
-
-func (k *qconvKernel) clamp(lo, hi int) {
-	k.with(lo, func(v reg.VecVirtual) { k.each(func(a reg.VecVirtual) { VMAXPS(v, a, a) }) })
-	k.with(hi, func(v reg.VecVirtual) { k.each(func(a reg.VecVirtual) { VMINPS(v, a, a) }) })
-}
-
-// addResidual rounds to the integers of the convolution's own scale, adds what
-// both stand for and divides by the result's scale: the product with its
-// inverse, corrected by the remainder, is the quotient.
-func (k *qconvKernel) addResidual() {
-	k.clamp(qcMidLo, qcMidHi)
-	k.each(func(a reg.VecVirtual) {
-		if k.zmm {
-			VRNDSCALEPS(Imm(0), a, a)
-		} else {
-			VROUNDPS(Imm(0), a, a)
-		}
-	})
-	k.with(qcMidScale, func(v reg.VecVirtual) { k.each(func(a reg.VecVirtual) { VMULPS(v, a, a) }) })
-	CMPQ(k.field(qcSigned), Imm(0))
-	JNE(LabelRef("signed"))
-	k.addBytes(false)
-	JMP(LabelRef("added"))
-	Label("signed")
-	k.addBytes(true)
-	Label("added")
-	s, y := k.vec(), k.vec()
-	VBROADCASTSS(k.field(qcYScale), s)
-	VBROADCASTSS(k.field(qcYInverse), y)
-	q := k.vec()
-	k.each(func(a reg.VecVirtual) {
-		VMULPS(y, a, q)
-		VFNMADD231PS(q, s, a)
-		VFMADD213PS(q, y, a)
-	})
-}
-
-func (k *qconvKernel) addBytes(signed bool) {
-	zero, scale, r := k.vec(), k.vec(), k.vec()
-	VBROADCASTSS(k.field(qcResZero), zero)
-	VBROADCASTSS(k.field(qcResScale), scale)
-	k.eachOutput(k.res, func(m Mem, i, j int) {
-		switch {
-		case k.zmm && signed:
-			VPMOVSXBD_Z(m, k.k[j], r)
-		case k.zmm:
-			VPMOVZXBD_Z(m, k.k[j], r)
-		case signed:
-			VPMOVSXBD(m, r)
-		default:
-			VPMOVZXBD(m, r)
-		}
-		VCVTDQ2PS(r, r)
-		VSUBPS(zero, r, r)
-		VMULPS(scale, r, r)
-		VADDPS(r, k.acc[j][i], k.acc[j][i])
-	})
 }
 
 // widenBytes writes n bytes, a multiple of 16, with some bits flipped, as words.

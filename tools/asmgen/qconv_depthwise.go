@@ -8,14 +8,6 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// More offsets in bytes of the fields of qconv's tile.
-const (
-	qcZero16 = 200
-	qcFlip   = 202
-	qcLo8    = 203
-	qcHi8    = 204
-)
-
 // qconvChannels is a depthwise convolution of 64 channels by VPDPBUSD. Four rows
 // of a column are interleaved byte by byte, so that a group of four bytes holds a
 // channel's taps; neighbouring pixels share the columns.

@@ -43,10 +43,10 @@ var tiles = func() kernels {
 }()
 
 var avx2 = kernels{
-	level: cpu.AVX2, lanes: 8, tilePixels: 6, depthwisePixels: 8, largest: largest256, words: true, pairsPixels: 5,
+	level: cpu.AVX2, lanes: 8, tilePixels: 4, depthwisePixels: 8, largest: largest256, innerSums: innerSums256, pairsPixels: 5,
 	tile: [3][maxPixels + 1]kernel{
-		1: {1: words256_1x1, 2: words256_1x2, 3: words256_1x3, 4: words256_1x4, 5: words256_1x5, 6: words256_1x6},
-		2: {1: words256_2x1, 2: words256_2x2, 3: words256_2x3, 4: words256_2x4, 5: words256_2x5, 6: words256_2x6},
+		1: {1: inner256_1x1, 2: inner256_1x2, 3: inner256_1x3, 4: inner256_1x4},
+		2: {1: inner256_2x1, 2: inner256_2x2, 3: inner256_2x3, 4: inner256_2x4},
 	},
 	pairs: [3][maxPixels + 1]kernel{
 		1: {1: pairs256_1x1, 2: pairs256_1x2, 3: pairs256_1x3, 4: pairs256_1x4, 5: pairs256_1x5},
@@ -67,7 +67,7 @@ func interleave3(dst, a, b, c []byte) {
 	portableInterleave3(dst[3*n:], a[n:], b[n:], c[n:])
 }
 
-// widen writes numbers, with some bits flipped, in 16 bits each.
+// widen writes numbers, with some bits flipped, as signed ones of 16 bits.
 func widen(dst, src []byte, flips byte) {
 	n := 0
 	if cpu.Level() >= cpu.AVX2 {

@@ -20,10 +20,16 @@
 //
 // # How it is fast
 //
-// A register tile of up to 14 pixels by 32 channels (6 by 16 with AVX2) takes a
+// A register tile of up to 14 pixels by 32 channels (4 or 5 by 16 with AVX2) takes a
 // group of four numbers of each pixel at a time. With AVX2 they are words, which a copy
 // of the input has, or bytes where weights are small enough for VPMADDUBSW not to
-// saturate. With AMX it is 32 by 32, and while the tiles of one block add up, the
+// saturate. VPMADDWD multiplies sums of words and weights there, by Winograd's rule
+// for inner products,
+//
+//	x0·w0 + x2·w2 = (x0 + w2)·(x2 + w0) - x0·x2 - w0·w2
+//
+// which is exact, half the multiplications, and no more instructions; x0·x2 is added up
+// once for all channels, and w0·w2 when weights are packed. With AMX it is 32 by 32, and while the tiles of one block add up, the
 // vector units round and store the one before.
 // Padding is not tested for: an input with padding, or without AMX one of signed
 // numbers, is first copied with its borders, which are ZeroIn. A [Plan] is made from [Params] and the size, weights are

@@ -171,32 +171,32 @@ func (k *packing) pack(dst []byte, w Weights) error {
 			}
 			bias[at] -= k.zero() * k.packChannel(body, &w, x, lanes, c)
 		}
-		if k.wordsMayDo() && !pairsFit(body) {
+		if k.innerMayDo() && !pairsFit(body) {
 			dst[0] = 0
 		}
 	}
-	if k.wordsMayDo() && dst[0] == 0 {
+	if k.innerMayDo() && dst[0] == 0 {
 		for _, x := range k.panels {
-			k.splitGroups(dst[x.at:][8*x.vectors*k.kern.lanes : k.panelBytes(x)])
+			lanes := x.vectors * k.kern.lanes
+			innerGroups(dst[x.at:][8*lanes:k.panelBytes(x)], view[int32](unsafe.Pointer(&dst[x.at]), lanes))
 		}
 	}
 	return nil
 }
 
-// wordsMayDo says whether the layer is computed with inputs in 16 bits if pairs of
+// innerMayDo says whether the layer is computed by inner products of sums if pairs of
 // weights don't fit VPMADDUBSW. The packed weights' first byte says whether they do.
-func (k *packing) wordsMayDo() bool { return k.kern.words && !k.p.depthwise() }
+func (k *packing) innerMayDo() bool { return k.kern.innerSums != nil && !k.p.depthwise() }
 
-// splitGroups has the first two weights of a group for all channels of a vector before
-// the other two.
-func (k *packing) splitGroups(body []byte) {
-	vector := 4 * k.kern.lanes
-	group := make([]byte, vector)
-	for ; len(body) >= vector; body = body[vector:] {
-		copy(group, body)
-		for c := range k.kern.lanes {
-			copy(body[2*c:][:2], group[4*c:])
-			copy(body[vector/2+2*c:][:2], group[4*c+2:])
+// innerGroups has the first and the third weight of a group, and the other two, in one word
+// of 16 bits, with 128 added to each, and takes their products from the sums' starts, one for
+// each of a panel's channels.
+func innerGroups(body []byte, starts []int32) {
+	for ; len(body) >= 4*len(starts); body = body[4*len(starts):] {
+		for c := range starts {
+			w := body[4*c:][:4]
+			starts[c] -= int32(int8(w[0]))*int32(int8(w[2])) + int32(int8(w[1]))*int32(int8(w[3]))
+			w[0], w[1], w[2], w[3] = w[0]^0x80, w[2]^0x80, w[1]^0x80, w[3]^0x80
 		}
 	}
 }
@@ -291,7 +291,7 @@ func scatter(dst []byte, stride int, src []int8, step, n int) (sum int32) {
 func pairsFit(w []byte) bool {
 	for i := 0; i+1 < len(w); i += 2 {
 		a, b := int(int8(w[i])), int(int8(w[i+1]))
-		if max(a, -a)+max(b, -b) > 128 {
+		if max(a, 0)+max(b, 0) > 128 || min(a, 0)+min(b, 0) < -128 {
 			return false
 		}
 	}

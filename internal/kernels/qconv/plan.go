@@ -71,23 +71,23 @@ func (pl *Plan) Pack(dst []byte, w Weights) error { return pl.packed.pack(dst, w
 // slack is what kernels may read beyond the copy of an input.
 const slack = 64
 
-// mostBytes is what a number of the input takes as the kernels read it, at most.
-func (pl *Plan) mostBytes() int {
-	if pl.packed.wordsMayDo() {
-		return 2
-	}
-	return 1
-}
+// copyBytes is the copy of an image, whose numbers take so many bytes.
+func (pl *Plan) copyBytes(number int) int { return align(number * (pl.rows*pl.cols*pl.p.In + slack)) }
+
+// sumCount is how many sums kernels of inner products take: one for each pixel and group.
+func (pl *Plan) sumCount() int { return pl.p.Groups * pl.h.Out * pl.w.Out }
 
 // ScratchSize is the working memory of a run, for any number of images.
 func (pl *Plan) ScratchSize(threads int) int {
 	switch {
-	case !pl.copied && pl.mostBytes() == 1:
+	case pl.packed.innerMayDo():
+		return pl.copyBytes(2) + 4*pl.sumCount()
+	case !pl.copied:
 		return 0
 	case pl.byBlocks():
 		return pl.newCut(1, threads, pl.kern.depthwisePixels).chunks() * pl.blockBytes()
 	}
-	return pl.mostBytes() * (pl.rows*pl.cols*pl.p.In + slack)
+	return pl.copyBytes(1)
 }
 
 // byBlocks is true where each chunk copies the input of a few rows just before it

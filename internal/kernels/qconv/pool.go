@@ -63,7 +63,7 @@ func (m *MaxPool) Do(i int) {
 		at := m.w.First(x) * m.channels
 		switch k0, k1 := m.w.Taps(x); {
 		case k0 == k1:
-			fill(dst, m.least(), 1)
+			fill(dst, uint16(m.least()), 1)
 		case k1-k0 == m.w.Kernel:
 			copy(dst, both[at:])
 		default:
@@ -79,7 +79,7 @@ func (m *MaxPool) Do(i int) {
 func (m *MaxPool) maxRows(row []byte, img, y int) {
 	k0, k1 := m.h.Taps(y)
 	if k0 == k1 {
-		fill(row, m.least(), 1)
+		fill(row, uint16(m.least()), 1)
 	}
 	for k := k0; k < k1; k++ {
 		src := m.in[(img*m.h.In+m.h.First(y)+k*m.h.Dilation)*len(row):][:len(row)]

@@ -288,6 +288,7 @@ func TestTileOffsets(t *testing.T) {
 		{unsafe.Offsetof(x.midScale), 172}, {unsafe.Offsetof(x.resZero), 176}, {unsafe.Offsetof(x.resScale), 180}, {unsafe.Offsetof(x.yScale), 184},
 		{unsafe.Offsetof(x.yInverse), 188}, {unsafe.Offsetof(x.signed), 192}, {unsafe.Offsetof(x.zero16), 200}, {unsafe.Offsetof(x.flip), 202},
 		{unsafe.Offsetof(x.lo8), 203}, {unsafe.Offsetof(x.hi8), 204},
+		{unsafe.Offsetof(x.sums), 208}, {unsafe.Offsetof(x.sumLine), 216},
 	} {
 		if unsafe.Sizeof(uintptr(0)) == 8 && c.got != c.want {
 			t.Errorf("field %d is at %d, the assembly expects %d", i, c.got, c.want)

@@ -1,6 +1,7 @@
 package qconv
 
 import (
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 
@@ -29,8 +30,10 @@ type Runner struct {
 	resid  []byte
 	images int // in progress
 	bytes  int // of a number of the input as the kernels read it
+	sums   []int32
 	cut    cut
 	copies int // chunks of the copy
+	adding int // chunks of sums
 	work   []workspace
 }
 
@@ -81,8 +84,9 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	r.op = op
 	r.bytes = 1
-	if pl.packed.wordsMayDo() && !r.pairs() {
+	if pl.packed.innerMayDo() && !r.pairs() {
 		r.bytes = 2
+		r.sums = view[int32](unsafe.Pointer(&op.Scratch[pl.copyBytes(2)]), pl.sumCount())
 	}
 	if r.copied() || !pl.flat {
 		for i := range op.N {
@@ -91,7 +95,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	} else {
 		r.image(p, 0, op.N)
 	}
-	r.op, r.src, r.out, r.resid = Operands{}, nil, nil, nil
+	r.op, r.src, r.out, r.resid, r.sums = Operands{}, nil, nil, nil, nil
 	for i := range r.work {
 		r.work[i].tile, r.work[i].src, r.work[i].strip = tile{}, nil, strip{} // holds no buffer alive
 	}
@@ -101,7 +105,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 // pairs says whether VPMADDUBSW multiplies: what the packed weights begin with says
 // whether it can't saturate.
 func (r *Runner) pairs() bool {
-	return r.op.Packed[0] == 1 && r.plan.packed.wordsMayDo()
+	return r.op.Packed[0] == 1 && r.plan.packed.innerMayDo()
 }
 
 // copied says whether kernels read a copy of the input.
@@ -131,22 +135,29 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 		r.resid = r.op.Residual[i*pl.outBytes():][:n*pl.outBytes()]
 	}
 	if r.copied() && !pl.byBlocks() {
-		r.copies = min(pl.rows, 1+pl.inBytes()/copyBytes, 4*p.Threads())
+		r.copies = min(pl.rows, 1+pl.inBytes()/copyWork, 4*p.Threads())
 		p.RunFromEnds(r.copies, (*copyTask)(r))
 		r.src = r.op.Scratch
 	}
 	r.cut = pl.newCut(n, p.Threads(), r.mostPixels())
-	if need := r.cut.chunks(); len(r.work) < need {
+	r.adding = 0
+	if r.bytes > 1 {
+		r.adding = min(pl.h.Out, 4*p.Threads())
+	}
+	if need := max(r.cut.chunks(), r.adding); len(r.work) < need {
 		r.work = make([]workspace, need)
 		for i := range r.work {
 			r.work[i].sums, r.work[i].tail = pl.newSums(), make([]byte, pl.tailBytes())
 		}
 	}
+	if r.adding > 0 {
+		p.RunFromEnds(r.adding, (*sumTask)(r))
+	}
 	p.RunFromEnds(r.cut.chunks(), (*tileTask)(r))
 }
 
-// copyBytes is the input for which a chunk of the copy pays.
-const copyBytes = 32 << 10
+// copyWork is the input for which a chunk of the copy pays.
+const copyWork = 32 << 10
 
 // copyTask is a Runner that copies input with its borders.
 type copyTask Runner
@@ -163,9 +174,29 @@ func (c *copyTask) Do(i int) {
 	}
 }
 
-// copyRow copies row y of a padded image, unsigned; each number takes so many bytes.
+// sumTask is a Runner that adds up what is taken from the sums of each pixel.
+type sumTask Runner
+
+// Do adds up the sums of chunk i.
+func (c *sumTask) Do(i int) {
+	r, t := (*Runner)(c), &c.work[i].tile
+	pl := r.plan
+	pl.setTile(t, r.bytes)
+	for y := i * pl.h.Out / c.adding; y < (i+1)*pl.h.Out/c.adding; y++ {
+		for g := range pl.p.Groups {
+			in := y*pl.p.Stride[0]*pl.cols*pl.p.In + g*pl.p.In/pl.p.Groups
+			t.in, t.sums, t.lines = unsafe.Pointer(&r.src[in*r.bytes]), unsafe.Pointer(&r.sums[(g*pl.h.Out+y)*pl.w.Out]), pl.w.Out
+			pl.kern.innerSums(t.arg())
+		}
+	}
+}
+
+// copyRow copies row y of a padded image: unsigned bytes, or words less 128.
 func (pl *Plan) copyRow(dst, src []byte, y, bytes int) {
-	zero := byte(pl.packed.zero())
+	zero := uint16(pl.packed.zero())
+	if bytes > 1 {
+		zero -= 128
+	}
 	if y -= (pl.rows - pl.h.In) * pl.h.Begin / max(pl.h.Begin+pl.h.End, 1); y < 0 || y >= pl.h.In {
 		fill(dst, zero, bytes)
 		return
@@ -179,7 +210,7 @@ func (pl *Plan) copyRow(dst, src []byte, y, bytes int) {
 	fill(dst[left+row*bytes:], zero, bytes)
 	src, dst = src[y*row:][:row], dst[left:][:row*bytes]
 	flips := byte(0)
-	if pl.p.Input.Signed && !pl.packed.tiled {
+	if pl.p.Input.Signed != (bytes > 1) && !pl.packed.tiled {
 		flips = 128
 	}
 	switch {
@@ -203,20 +234,23 @@ func flip(dst, src []byte) {
 	}
 }
 
-// portableWiden writes bytes, with some bits flipped, as little-endian numbers of 16 bits.
+// portableWiden writes bytes, with some bits flipped, as signed numbers of 16 bits.
 func portableWiden(dst, src []byte, flips byte) {
 	for i, x := range src {
-		dst[2*i], dst[2*i+1] = x^flips, 0
+		binary.NativeEndian.PutUint16(dst[2*i:], uint16(int8(x^flips)))
 	}
 }
 
-// fill writes a number of some bytes again and again.
-func fill(dst []byte, x byte, bytes int) {
-	if len(dst) == 0 {
+// fill writes a number of one or two bytes again and again.
+func fill(dst []byte, x uint16, bytes int) {
+	switch {
+	case len(dst) == 0:
 		return
+	case bytes > 1:
+		binary.NativeEndian.PutUint16(dst, x)
+	default:
+		dst[0] = byte(x)
 	}
-	clear(dst[:bytes])
-	dst[0] = x
 	for n := bytes; n < len(dst); n *= 2 {
 		copy(dst[n:], dst[:n])
 	}

@@ -225,9 +225,12 @@ func (s *sweep) rows(lo, hi int) {
 // call computes n lines of mr pixels, whose input and output begin in and out
 // bytes from the image's.
 func (s *sweep) call(mr, in, out, n int) {
-	t := &s.w.tile
+	t, pl := &s.w.tile, s.r.plan
+	pixel := s.panel.group*pl.h.Out*pl.w.Out + out/pl.p.Out
+	linePixels := t.outLine / pl.p.Out
+	t.sumLine = 4 * linePixels
 	in, out = in+s.panel.in*s.r.bytes, out+s.panel.first
-	partial := !s.r.plan.kern.masked && s.panel.n != s.panel.vectors*s.r.plan.kern.lanes
+	partial := !pl.kern.masked && s.panel.n != s.panel.vectors*pl.kern.lanes
 	for n > 0 {
 		t.lines = min(n, s.r.cut.lines)
 		if partial {
@@ -238,12 +241,16 @@ func (s *sweep) call(mr, in, out, n int) {
 		if s.r.resid != nil {
 			t.residual = unsafe.Pointer(&s.r.resid[out])
 		}
+		if s.r.sums != nil {
+			t.sums = unsafe.Pointer(&s.r.sums[pixel])
+		}
 		if partial {
 			s.partial(mr, out)
 		} else {
 			s.kernels[mr](t.arg())
 		}
 		in, out, n = in+t.lines*t.inLine, out+t.lines*t.outLine, n-t.lines
+		pixel += t.lines * linePixels
 	}
 }
 

@@ -37,7 +37,11 @@ type tile struct {
 	flip     uint8
 	lo8, hi8 uint8
 
-	_ [56]byte // threads write neighbouring tiles
+	// For kernels of inner products: what is taken from the sums of each pixel.
+	sums    unsafe.Pointer // int32
+	sumLine int
+
+	_ [40]byte // threads write neighbouring tiles
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }
@@ -54,11 +58,13 @@ type kernels struct {
 	lanes  int  // channels of a vector; a panel has one or two
 	masked bool // kernels touch no channel without a bit in mask
 
-	// tile[v][p] computes p pixels, at most tilePixels, of v vectors of channels; words says
-	// that it takes input that is widened to 16 bits.
+	// tile[v][p] computes p pixels, at most tilePixels, of v vectors of channels.
 	tile       [3][maxPixels + 1]kernel
 	tilePixels int
-	words      bool
+	// innerSums, if there is one, says that tile multiplies sums of the input's numbers and
+	// weights: it takes the input as words less 128, and what innerSums adds up for each of
+	// lines pixels.
+	innerSums kernel
 	// pairs is tile for bytes, where no two products of a pair saturate 16 bits; nil: tile is
 	// as fast.
 	pairs       [3][maxPixels + 1]kernel

@@ -89,40 +89,28 @@ func vnni512_2x13(t *byte)
 func vnni512_2x14(t *byte)
 
 //go:noescape
-func words256_1x1(t *byte)
+func inner256_1x1(t *byte)
 
 //go:noescape
-func words256_1x2(t *byte)
+func inner256_1x2(t *byte)
 
 //go:noescape
-func words256_1x3(t *byte)
+func inner256_1x3(t *byte)
 
 //go:noescape
-func words256_1x4(t *byte)
+func inner256_1x4(t *byte)
 
 //go:noescape
-func words256_1x5(t *byte)
+func inner256_2x1(t *byte)
 
 //go:noescape
-func words256_1x6(t *byte)
+func inner256_2x2(t *byte)
 
 //go:noescape
-func words256_2x1(t *byte)
+func inner256_2x3(t *byte)
 
 //go:noescape
-func words256_2x2(t *byte)
-
-//go:noescape
-func words256_2x3(t *byte)
-
-//go:noescape
-func words256_2x4(t *byte)
-
-//go:noescape
-func words256_2x5(t *byte)
-
-//go:noescape
-func words256_2x6(t *byte)
+func inner256_2x4(t *byte)
 
 //go:noescape
 func pairs256_1x1(t *byte)
@@ -153,6 +141,9 @@ func pairs256_2x4(t *byte)
 
 //go:noescape
 func pairs256_2x5(t *byte)
+
+//go:noescape
+func innerSums256(t *byte)
 
 //go:noescape
 func vnni512depthwise_1(t *byte)

@@ -1,0 +1,131 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// stepInner adds products of sums: of numbers x of the input and weights w it is
+//
+//	(x0 + w2)·(x2 + w0) + (x1 + w3)·(x3 + w1)
+//
+// that is x0·w0 + x1·w1 + x2·w2 + x3·w3, and x0·x2 + x1·x3, which subtractSums takes away,
+// and w0·w2 + w1·w3, which the bias does without. VPMADDWD is half the multiplications that
+// words would take otherwise, and additions have twice as many units. Weights have 128
+// added and the input has it subtracted; the bytes of a channel's group are w0, w2, w1, w3.
+func (k *qconvKernel) stepInner(w reg.GPVirtual, at int, px pixels, disp int) {
+	low, high := make([]reg.VecVirtual, k.nv), make([]reg.VecVirtual, k.nv)
+	for j := range low {
+		low[j], high[j] = k.vec(), k.vec()
+		VMOVDQU(Mem{Base: w, Disp: at + 32*j}, low[j])
+		VPSRLW(Imm(8), low[j], high[j])
+		VPAND(integer(0x00ff00ff), low[j], low[j])
+	}
+	first, second := k.vec(), k.vec()
+	for i := range k.mr {
+		VPBROADCASTD(px.at(i, 2*disp), first)
+		VPBROADCASTD(px.at(i, 2*disp+4), second)
+		for j := range low {
+			a, b := first, second
+			if j < k.nv-1 {
+				a, b = k.vec(), k.vec()
+			}
+			VPADDW(high[j], first, a)
+			VPADDW(low[j], second, b)
+			VPMADDWD(a, b, b)
+			VPADDD(b, k.acc[j][i], k.acc[j][i])
+		}
+	}
+}
+
+// subtractSums takes from the sums what the products of the input's numbers by each
+// other add to them.
+func (k *qconvKernel) subtractSums() {
+	sums, v := GP64(), k.vec()
+	MOVQ(k.sums, sums)
+	for i := range k.mr {
+		VPBROADCASTD(Mem{Base: sums, Disp: 4 * i}, v)
+		for j := range k.acc {
+			VPSUBD(v, k.acc[j][i], k.acc[j][i])
+		}
+	}
+}
+
+// qconvInnerSums writes what adds up these products of the input's numbers for a row of
+// pixels: as many as a tile has lines.
+func qconvInnerSums() {
+	TEXT("innerSums256", NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	k := &qconvKernel{qconvMode: qconvInner, mr: 1}
+	k.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	k.in = AllocLocal(8)
+	MOVQ(k.get(qcIn), k.in)
+	sums, n, shift := k.get(qcSums), k.get(qcLines), YMM()
+	VMOVDQU(integer(0x00800080), shift)
+	Label("line")
+	acc := YMM()
+	VPXOR(acc, acc, acc)
+	k.taps(func(px pixels) {
+		g, v, products := k.get(qcGroups), YMM(), YMM()
+		step := func(v, products reg.VecVirtual) {
+			VPSHUFD(Imm(0xb1), v, products)
+			VPMADDWD(v, products, products)
+			VPADDD(products.AsY(), acc, acc)
+		}
+		SUBQ(Imm(4), g)
+		JL(LabelRef("few"))
+		Label("four")
+		VPADDW(Mem{Base: px.base}, shift, v)
+		step(v, products)
+		ADDQ(Imm(32), px.base)
+		SUBQ(Imm(4), g)
+		JGE(LabelRef("four"))
+		Label("few")
+		ADDQ(Imm(4), g)
+		JE(LabelRef("done"))
+		one, x, few := XMM(), XMM(), XMM()
+		VMOVQ(shift.AsX(), one)
+		Label("single")
+		VMOVQ(Mem{Base: px.base}, x)
+		VPADDW(one, x, x)
+		step(x, few)
+		ADDQ(Imm(8), px.base)
+		DECQ(g)
+		JNE(LabelRef("single"))
+		Label("done")
+	})
+	low, high := acc.AsX(), XMM() // a group's sum is in both of its double words
+	VEXTRACTI128(Imm(1), acc, high)
+	VPADDD(high, low, low)
+	VPSHUFD(Imm(0xee), low, high)
+	VPADDD(high, low, low)
+	VMOVD(low, Mem{Base: sums})
+	ADDQ(Imm(4), sums)
+	next := k.get(qcInPx)
+	ADDQ(next, k.in)
+	DECQ(n)
+	JNE(LabelRef("line"))
+	VZEROUPPER()
+	RET()
+}
+
+// widenSigned writes n bytes, a multiple of 16, with some bits flipped, as signed words.
+func widenSigned() {
+	TEXT("widen256", NOSPLIT, "func(dst, src *byte, n int, flips uint64)")
+	Pragma("noescape")
+	dst, src, n := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64())
+	flips, v := XMM(), YMM()
+	VMOVQ(Load(Param("flips"), GP64()), flips)
+	VPBROADCASTB(flips, flips)
+	Label("loop")
+	VPXOR(Mem{Base: src}, flips, v.AsX())
+	VPMOVSXBW(v.AsX(), v)
+	VMOVDQU(v, Mem{Base: dst})
+	ADDQ(Imm(32), dst)
+	ADDQ(Imm(16), src)
+	SUBQ(Imm(16), n)
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
