@@ -333,26 +333,6 @@ func (m qconvMode) depthwise(mr int) {
 	k.end()
 }
 
-// widenBytes writes n bytes, a multiple of 16, with some bits flipped, as words.
-func widenBytes() {
-	TEXT("widen256", NOSPLIT, "func(dst, src *byte, n int, flips uint64)")
-	Pragma("noescape")
-	dst, src, n := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64())
-	flips, v := YMM(), YMM()
-	VMOVQ(Load(Param("flips"), GP64()), flips.AsX())
-	VPBROADCASTW(flips.AsX(), flips)
-	Label("loop")
-	VPMOVZXBW(Mem{Base: src}, v)
-	VPXOR(flips, v, v)
-	VMOVDQU(v, Mem{Base: dst})
-	ADDQ(Imm(32), dst)
-	ADDQ(Imm(16), src)
-	SUBQ(Imm(16), n)
-	JG(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
-}
-
 // qconvLargest writes dst = max(dst, src) over n bytes, a multiple of 32.
 func qconvLargest() {
 	for _, signed := range []bool{false, true} {

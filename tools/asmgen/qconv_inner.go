@@ -26,16 +26,26 @@ func (k *qconvKernel) stepInner(w reg.GPVirtual, at int, px pixels, disp int) {
 	for i := range k.mr {
 		VPBROADCASTD(px.at(i, 2*disp), first)
 		VPBROADCASTD(px.at(i, 2*disp+4), second)
-		for j := range low {
-			a, b := first, second
-			if j < k.nv-1 {
-				a, b = k.vec(), k.vec()
-			}
-			VPADDW(high[j], first, a)
-			VPADDW(low[j], second, b)
-			VPMADDWD(a, b, b)
-			VPADDD(b, k.acc[j][i], k.acc[j][i])
+		acc := make([]reg.VecVirtual, k.nv)
+		for j := range acc {
+			acc[j] = k.acc[j][i]
 		}
+		innerProducts(first, second, low, high, acc)
+	}
+}
+
+// innerProducts adds the products of a group's sums, for vectors of columns. The first and
+// second words are not kept.
+func innerProducts(first, second reg.VecVirtual, low, high, acc []reg.VecVirtual) {
+	for j := range acc {
+		a, b := first, second
+		if j < len(acc)-1 {
+			a, b = YMM(), YMM()
+		}
+		VPADDW(high[j], first, a)
+		VPADDW(low[j], second, b)
+		VPMADDWD(a, b, b)
+		VPADDD(b, acc[j], acc[j])
 	}
 }
 
@@ -66,46 +76,70 @@ func qconvInnerSums() {
 	Label("line")
 	acc := YMM()
 	VPXOR(acc, acc, acc)
-	k.taps(func(px pixels) {
-		g, v, products := k.get(qcGroups), YMM(), YMM()
-		step := func(v, products reg.VecVirtual) {
-			VPSHUFD(Imm(0xb1), v, products)
-			VPMADDWD(v, products, products)
-			VPADDD(products.AsY(), acc, acc)
-		}
-		SUBQ(Imm(4), g)
-		JL(LabelRef("few"))
-		Label("four")
-		VPADDW(Mem{Base: px.base}, shift, v)
-		step(v, products)
-		ADDQ(Imm(32), px.base)
-		SUBQ(Imm(4), g)
-		JGE(LabelRef("four"))
-		Label("few")
-		ADDQ(Imm(4), g)
-		JE(LabelRef("done"))
-		one, x, few := XMM(), XMM(), XMM()
-		VMOVQ(shift.AsX(), one)
-		Label("single")
-		VMOVQ(Mem{Base: px.base}, x)
-		VPADDW(one, x, x)
-		step(x, few)
-		ADDQ(Imm(8), px.base)
-		DECQ(g)
-		JNE(LabelRef("single"))
-		Label("done")
-	})
-	low, high := acc.AsX(), XMM() // a group's sum is in both of its double words
-	VEXTRACTI128(Imm(1), acc, high)
-	VPADDD(high, low, low)
-	VPSHUFD(Imm(0xee), low, high)
-	VPADDD(high, low, low)
-	VMOVD(low, Mem{Base: sums})
+	k.taps(func(px pixels) { addInner(px.base, k.get(qcGroups), shift, acc) })
+	VMOVD(foldInner(acc), Mem{Base: sums})
 	ADDQ(Imm(4), sums)
 	next := k.get(qcInPx)
 	ADDQ(next, k.in)
 	DECQ(n)
 	JNE(LabelRef("line"))
+	VZEROUPPER()
+	RET()
+}
+
+// addInner adds for groups of four words, with shift added to each, the products of the first
+// two by the last two.
+func addInner(words, groups reg.GPVirtual, shift, acc reg.VecVirtual) {
+	step := func(v, products reg.VecVirtual) {
+		VPSHUFD(Imm(0xb1), v, products)
+		VPMADDWD(v, products, products)
+		VPADDD(products.AsY(), acc, acc)
+	}
+	SUBQ(Imm(4), groups)
+	JL(LabelRef("few"))
+	v, products := YMM(), YMM()
+	Label("four")
+	VPADDW(Mem{Base: words}, shift, v)
+	step(v, products)
+	ADDQ(Imm(32), words)
+	SUBQ(Imm(4), groups)
+	JGE(LabelRef("four"))
+	Label("few")
+	ADDQ(Imm(4), groups)
+	JE(LabelRef("done"))
+	one, x, few := XMM(), XMM(), XMM()
+	VMOVQ(shift.AsX(), one)
+	Label("single")
+	VMOVQ(Mem{Base: words}, x)
+	VPADDW(one, x, x)
+	step(x, few)
+	ADDQ(Imm(8), words)
+	DECQ(groups)
+	JNE(LabelRef("single"))
+	Label("done")
+}
+
+// foldInner adds up the groups; each one's sum is in two double words.
+func foldInner(acc reg.VecVirtual) reg.Register {
+	low, high := acc.AsX(), XMM()
+	VEXTRACTI128(Imm(1), acc, high)
+	VPADDD(high, low, low)
+	VPSHUFD(Imm(0xee), low, high)
+	VPADDD(high, low, low)
+	return low
+}
+
+// qgemmInnerSum is qconvInnerSums for a row of words.
+func qgemmInnerSum() {
+	TEXT("innerSum256", NOSPLIT, "func(words *byte, groups int) int32")
+	Pragma("noescape")
+	words, groups := Load(Param("words"), GP64()).(reg.GPVirtual), Load(Param("groups"), GP64()).(reg.GPVirtual)
+	shift, acc, sum := YMM(), YMM(), GP32()
+	VMOVDQU(integer(0x00800080), shift)
+	VPXOR(acc, acc, acc)
+	addInner(words, groups, shift, acc)
+	VMOVD(foldInner(acc), sum)
+	Store(sum, ReturnIndex(0))
 	VZEROUPPER()
 	RET()
 }

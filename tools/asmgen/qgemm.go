@@ -16,13 +16,14 @@ func qgemm() {
 	for mr := 1; mr <= 14; mr++ {
 		qgemmTile(gemmZMM, mr)
 	}
-	for mr := 1; mr <= 6; mr++ {
+	for mr := 1; mr <= 4; mr++ {
 		qgemmTile(gemmYMM, mr)
 		qgemmTile(gemmYMMMasked, mr)
 	}
 	qgemmNarrow(gemmZMM)
 	qgemmNarrow(gemmYMM)
-	widenBytes()
+	widenSigned()
+	qgemmInnerSum()
 	tableGeluRow()
 	qgemmStrips()
 }
@@ -42,6 +43,8 @@ const (
 	qgemmResidual = 144
 	qgemmLDR      = 152
 	qgemmNext     = 184
+	qgemmColInner = 200
+	qgemmRowInner = 208
 )
 
 // Bits of the flags of tile and strip.
@@ -66,10 +69,10 @@ type qgemmKernel struct {
 }
 
 // qgemmTile writes the kernel for mr rows by two vectors of columns. A group of
-// k is four bytes of A: four u8 for VPDPBUSD, or two numbers widened to 16 bits
-// for VPMADDWD; neither saturates.
+// k is four numbers of A: u8 for VPDPBUSD, or words less 128, of which sums with those of
+// B are multiplied by VPMADDWD, see stepInner; neither saturates.
 func qgemmTile(f gemmFlavour, mr int) {
-	name := map[gemmFlavour]string{gemmZMM: "vnni512x%d", gemmYMM: "pairs256x%d", gemmYMMMasked: "pairs256x%dmasked"}[f]
+	name := map[gemmFlavour]string{gemmZMM: "vnni512x%d", gemmYMM: "inner256x%d", gemmYMMMasked: "inner256x%dmasked"}[f]
 	TEXT(fmt.Sprintf(name, mr), NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr, wide: 1, vecs: 2}}
@@ -87,7 +90,11 @@ func qgemmTile(f gemmFlavour, mr int) {
 		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
 		g.loadVectorMasks()
 	}
-	g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
+	if f == gemmZMM {
+		g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
+	} else {
+		g.startInner()
+	}
 	g.unless(qgemmDoColSum, "nocolsum", func() { g.outer(qgemmColSum, qgemmRowZero) })
 	g.unless(qgemmDoColZero, "nocolzero", func() { g.outer(qgemmColZero, qgemmRowSum) })
 	if g.walks() {
@@ -98,6 +105,20 @@ func qgemmTile(f gemmFlavour, mr int) {
 	g.nextPanel()
 	VZEROUPPER()
 	RET()
+}
+
+// startInner starts from what the numbers' products by each other add to the sums, negated.
+func (g *qgemmKernel) startInner() {
+	c, r, v := g.hereColumns(qgemmColInner), g.load(qgemmRowInner), g.vec()
+	for j := range 2 {
+		g.loadColumns(Mem{Base: c}, j, g.acc[0][j])
+	}
+	for i := len(g.acc) - 1; i >= 0; i-- {
+		VPBROADCASTD(Mem{Base: r, Disp: 4 * i}, v)
+		for j := range 2 {
+			VPSUBD(v, g.acc[0][j], g.acc[i][j])
+		}
+	}
 }
 
 // outer adds a row of columns times a column of rows, both int32.
@@ -127,8 +148,10 @@ func (g *qgemmKernel) product() {
 		g.a = append(g.a, r)
 	}
 	b, k := g.here(gemmB, gemmStep), g.load(gemmK)
-	g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
-	g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	if g.gemmFlavour == gemmZMM {
+		g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
+		g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	}
 	fetch := g.fetches()
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
@@ -169,12 +192,16 @@ func (g *qgemmKernel) groupBytes() int {
 	if g.gemmFlavour == gemmZMM {
 		return 32 * 4
 	}
-	return 16 * 2
+	return 16 * 4
 }
 
 func (g *qgemmKernel) advance(b reg.GPVirtual, groups int) {
+	number := 2 // bytes
+	if g.gemmFlavour == gemmZMM {
+		number = 1
+	}
 	for _, a := range g.a {
-		ADDQ(Imm(uint64(4*groups)), a)
+		ADDQ(Imm(uint64(4*number*groups)), a)
 	}
 	ADDQ(U32(uint32(groups*g.groupBytes())), b)
 }
@@ -195,16 +222,19 @@ func (g *qgemmKernel) step(b reg.GPVirtual, u int) {
 		}
 		return
 	}
-	for j := range g.b {
-		VPMOVSXBW(Mem{Base: b, Disp: at + 16*j}, g.b[j])
+	var low, high [2]reg.VecVirtual
+	for j := range low {
+		low[j], high[j] = g.vec(), g.vec()
+		VMOVDQU(Mem{Base: b, Disp: at + 32*j}, low[j])
+		VPSRLW(Imm(8), low[j], high[j])
+		VPAND(integer(0x00ff00ff), low[j], low[j])
 	}
 	PREFETCHT0(Mem{Base: b, Disp: at + 2048})
+	first, second := g.vec(), g.vec()
 	for i := range g.acc {
-		VPBROADCASTD(g.row(i, 4*u), g.tmp[0])
-		VPMADDWD(g.b[0], g.tmp[0], g.tmp[1])
-		VPADDD(g.tmp[1], g.acc[i][0], g.acc[i][0])
-		VPMADDWD(g.b[1], g.tmp[0], g.tmp[0])
-		VPADDD(g.tmp[0], g.acc[i][1], g.acc[i][1])
+		VPBROADCASTD(g.row(i, 8*u), first)
+		VPBROADCASTD(g.row(i, 8*u+4), second)
+		innerProducts(first, second, low[:], high[:], g.acc[i][:])
 	}
 }
 

@@ -14,7 +14,7 @@ type kernels struct {
 	mr, nr  int          // largest tile: rows and columns
 	group   int          // numbers of k that are adjacent in a panel of B and in A
 	align   int          // a panel's numbers of k are a multiple
-	wide    bool         // A is given as int16, else as uint8
+	wide    bool         // A is given as words less 128, else as uint8
 	fetches bool         // kernels bring next into the second-level cache
 	strip   [2][2]kernel // row tiles by some panels, where level has AMX: for signed A, for more than 16 rows; takes a *strip
 
@@ -33,9 +33,13 @@ type kernels struct {
 	// it, or strip.
 	gelu func(row []float32)
 
-	// widen writes n bytes, a multiple of widenStep, with some bits flipped, as 16-bit
-	// numbers; nil: widen in Go does.
+	// widen writes n bytes, a multiple of widenStep, with some bits flipped, as signed words;
+	// nil: widen in Go does.
 	widen func(dst, src *byte, n int, flips uint64)
+
+	// innerSum, if there is one, says that kernels multiply sums of A's and B's numbers. B is
+	// packed as panelPacker.put has it then, and each row's words have this sum.
+	innerSum func(words *byte, groups int) int32
 }
 
 const maxRows, maxCols = amx.Rows, 32
@@ -89,6 +93,8 @@ type tile struct {
 	nextStep int            // bytes that a panel fetches
 	next     unsafe.Pointer // what is fetched into the second-level cache; B itself if nothing is
 	rows     int            // for the portable kernel, which is one for all
+	colInner unsafe.Pointer // int32 per column, where kernels.innerSum: minus the products of B's numbers
+	rowInner unsafe.Pointer // int32 per row: those of A's
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }

@@ -34,7 +34,7 @@ var vnni = kernels{
 }
 
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 6, nr: 16, group: 2, align: 2, wide: true,
+	level: cpu.AVX2, mr: 4, nr: 16, group: 4, align: 4, wide: true, innerSum: innerSum256,
 	tile: tiles256, partial: masked256, narrow: avx2Narrow, widen: widen256,
 }
 
@@ -51,12 +51,11 @@ var tiles512 = [tileRows + 1]kernel{
 }
 
 var tiles256 = [tileRows + 1]kernel{
-	1: pairs256x1, 2: pairs256x2, 3: pairs256x3, 4: pairs256x4, 5: pairs256x5, 6: pairs256x6,
+	1: inner256x1, 2: inner256x2, 3: inner256x3, 4: inner256x4,
 }
 
 var masked256 = [tileRows + 1]kernel{
-	1: pairs256x1masked, 2: pairs256x2masked, 3: pairs256x3masked,
-	4: pairs256x4masked, 5: pairs256x5masked, 6: pairs256x6masked,
+	1: inner256x1masked, 2: inner256x2masked, 3: inner256x3masked, 4: inner256x4masked,
 }
 
 // avx2Narrow: the assembly has no masks.

@@ -16,6 +16,7 @@ type Packed struct {
 	data        []byte
 	colSum      []int32 // K·zero - Σb', per column of each item
 	colZero     []int32 // -zero
+	colInner    []int32 // minus the products of its numbers by each other, where kernels.innerSum
 	shifted     bool    // some of colZero are not 0
 
 	batch tiling.Batch // of the check of B; kept, so that Repack allocates nothing
@@ -83,6 +84,9 @@ func checkZero(zero []int32, n, items int) error {
 func (p *Packed) sums(signed bool, zero []int32) {
 	total := p.n * p.items
 	p.colSum = resize(p.colSum, total)
+	if p.kern.innerSum != nil {
+		p.colInner = resize(p.colInner, total)
+	}
 	shift := int32(0)
 	if !signed {
 		shift = 128
@@ -132,6 +136,9 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 			dst: dst[j/nr*panel:][:panel], sums: p.colSum[i*p.n+j:][:min(nr, p.n-j)],
 			nr: nr, group: p.kern.group, k: p.k,
 		}
+		if p.kern.innerSum != nil {
+			w.inner = p.colInner[i*p.n+j:][:min(nr, p.n-j)]
+		}
 		if !b.Signed {
 			w.flip = 0x80
 		}
@@ -144,7 +151,7 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 }
 
 // Bytes is the memory that the packed matrices and their sums take.
-func (p *Packed) Bytes() int { return len(p.data) + 4*(len(p.colSum)+len(p.colZero)) }
+func (p *Packed) Bytes() int { return len(p.data) + 4*(len(p.colSum)+len(p.colZero)+len(p.colInner)) }
 
 // Level is the instruction-set level that the matrices were packed for. Tasks
 // that use them run at it.

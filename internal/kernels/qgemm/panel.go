@@ -10,6 +10,7 @@ import (
 type panelPacker struct {
 	dst          []byte
 	sums         []int32 // one for each column that exists
+	inner        []int32 // the same, see put, or nil
 	nr, group, k int
 	flip         byte // 0x80 makes unsigned numbers signed
 }
@@ -46,8 +47,7 @@ func (w *panelPacker) interleave4(dst []byte, row [4][]byte) {
 	r0, r1, r2, r3 := row[0][:n], row[1][:n], row[2][:n], row[3][:n]
 	for j := range w.sums {
 		x0, x1, x2, x3 := r0[j]^w.flip, r1[j]^w.flip, r2[j]^w.flip, r3[j]^w.flip
-		binary.LittleEndian.PutUint32(dst[4*j:], uint32(x0)|uint32(x1)<<8|uint32(x2)<<16|uint32(x3)<<24)
-		w.sums[j] += int32(int8(x0)) + int32(int8(x1)) + int32(int8(x2)) + int32(int8(x3))
+		w.put(dst[4*j:], j, uint32(x0)|uint32(x1)<<8|uint32(x2)<<16|uint32(x3)<<24)
 	}
 }
 
@@ -72,11 +72,20 @@ func (w *panelPacker) columns(src []byte, stride int) {
 		dst := w.dst[j*w.group:]
 		whole := w.k / w.group * w.group
 		if w.group == 4 {
-			w.sums[j] += scatter4(dst, 4*w.nr, col[:whole], w.flip)
+			w.scatter4(dst, j, col[:whole])
 		} else {
 			w.sums[j] += scatter2(dst, 2*w.nr, col[:whole], w.flip)
 		}
 		if whole == w.k {
+			continue
+		}
+		if w.group == 4 {
+			var last [4]byte
+			for i := range last {
+				last[i] = w.flip
+			}
+			copy(last[:], col[whole:])
+			w.scatter4(dst[whole*w.nr:], j, last[:])
 			continue
 		}
 		last := dst[whole*w.nr:][:w.group]
@@ -88,19 +97,29 @@ func (w *panelPacker) columns(src []byte, stride int) {
 	}
 }
 
-// scatter4 writes groups of four bytes a stride apart, and adds them up.
-func scatter4(dst []byte, stride int, src []byte, flip byte) (sum int32) {
-	flips := uint32(flip) * 0x01010101
-	for at := 0; len(src) >= 4; at += stride {
-		x := binary.LittleEndian.Uint32(src) ^ flips
-		binary.LittleEndian.PutUint32(dst[at:], x)
-		sum += int32(int8(x)) + int32(int8(x>>8)) + int32(int8(x>>16)) + int32(int8(x>>24))
+// scatter4 writes groups of four of column j.
+func (w *panelPacker) scatter4(dst []byte, j int, src []byte) {
+	flips := uint32(w.flip) * 0x01010101
+	for at := 0; len(src) >= 4; at += 4 * w.nr {
+		w.put(dst[at:], j, binary.LittleEndian.Uint32(src)^flips)
 		src = src[4:]
 	}
-	return sum
 }
 
-// scatter2 is scatter4 for groups of two.
+// put writes a group of four of column j, and adds it up. For inner products its first and
+// third number are beside each other, then the other two, with 128 added to each.
+func (w *panelPacker) put(dst []byte, j int, x uint32) {
+	a, b, c, d := int32(int8(x)), int32(int8(x>>8)), int32(int8(x>>16)), int32(int8(x>>24))
+	w.sums[j] += a + b + c + d
+	if w.inner != nil {
+		w.inner[j] -= a*c + b*d
+		x = x&0xff0000ff | x>>8&0xff00 | x&0xff00<<8
+		x ^= 0x80808080
+	}
+	binary.LittleEndian.PutUint32(dst, x)
+}
+
+// scatter2 writes groups of two bytes a stride apart, and adds them up.
 func scatter2(dst []byte, stride int, src []byte, flip byte) (sum int32) {
 	flips := uint16(flip) * 0x0101
 	for at := 0; len(src) >= 2; at += stride {

@@ -71,7 +71,7 @@ func (t *tile) start(i int, s []int32) {
 // sum adds the products of row i, group by group.
 func (t *tile) sum(i int, s *[portableCols]int32) {
 	for g, a := range view[[2]int16](unsafe.Add(t.a, i*t.lda), t.k) {
-		a0, a1 := int32(a[0]), int32(a[1])
+		a0, a1 := int32(a[0])+128, int32(a[1])+128
 		b := (*[32]int8)(unsafe.Add(t.b, g*32))
 		for j := range s {
 			s[j] += a0*int32(b[2*j]) + a1*int32(b[2*j+1])

@@ -31,13 +31,21 @@ func (p *Packed) addColumns(item int) {
 	size := packedItem(p.kern, p.k, p.n)
 	data, sums := p.data[item*size:][:size], p.colSum[item*p.n:][:p.n]
 	panel := p.kern.depth(p.k) * nr
+	flip, inner := byte(0), []int32(nil)
+	if p.kern.innerSum != nil { // as panelPacker.put has it
+		flip, inner = 0x80, p.colInner[item*p.n:][:p.n]
+	}
 	for j := 0; j < p.n && panel > 0; j += nr {
 		columns := sums[j:min(j+nr, p.n)]
 		for at := j / nr * panel; at < (j/nr+1)*panel; at += nr * group {
 			row := data[at:][:nr*group]
 			for c := range columns {
-				for _, x := range row[c*group:][:group] {
-					columns[c] += int32(int8(x))
+				g := row[c*group:][:group]
+				for _, x := range g {
+					columns[c] += int32(int8(x ^ flip))
+				}
+				if flip != 0 {
+					inner[j+c] -= int32(int8(g[0]^flip))*int32(int8(g[1]^flip)) + int32(int8(g[2]^flip))*int32(int8(g[3]^flip))
 				}
 			}
 		}

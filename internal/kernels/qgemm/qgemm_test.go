@@ -459,6 +459,7 @@ func TestTileLayout(t *testing.T) {
 		{"rowSum", unsafe.Offsetof(x.rowSum), 128}, {"step", unsafe.Offsetof(x.step), 136},
 		{"residual", unsafe.Offsetof(x.residual), 144}, {"ldr", unsafe.Offsetof(x.ldr), 152}, {"panels", unsafe.Offsetof(x.panels), 160},
 		{"panel", unsafe.Offsetof(x.panel), 168}, {"nextStep", unsafe.Offsetof(x.nextStep), 176}, {"next", unsafe.Offsetof(x.next), 184},
+		{"colInner", unsafe.Offsetof(x.colInner), 200}, {"rowInner", unsafe.Offsetof(x.rowInner), 208},
 		{"strip.b", unsafe.Offsetof(y.b), 0}, {"strip.c", unsafe.Offsetof(y.c), 8}, {"strip.a", unsafe.Offsetof(y.a), 16},
 		{"strip.tiles", unsafe.Offsetof(y.tiles), 24}, {"strip.rowTiles", unsafe.Offsetof(y.rowTiles), 32}, {"strip.steps", unsafe.Offsetof(y.steps), 40},
 		{"strip.panels", unsafe.Offsetof(y.panels), 48}, {"strip.columns", unsafe.Offsetof(y.columns), 56}, {"strip.ldc", unsafe.Offsetof(y.ldc), 64},

@@ -57,9 +57,17 @@ func (t *Task) newPlan(threads int) plan {
 	}
 	p.copyA = kern.wide || p.signedA || p.k%kern.align != 0
 	if p.copyA {
-		p.perSlot = tiling.Align(kern.mr*p.groups*4, lineBytes)
+		p.perSlot = tiling.Align(kern.mr*p.rowBytes(), lineBytes)
 	}
 	return p
+}
+
+// rowBytes is a row of A as the kernels read it.
+func (p *plan) rowBytes() int {
+	if p.kern.wide {
+		return 2 * p.groups * p.kern.group
+	}
+	return p.groups * p.kern.group
 }
 
 const lineBytes = 64
@@ -80,6 +88,7 @@ type workspace struct {
 	rowScale [maxRows]float32
 	rowZero  [maxRows]int32
 	rowSum   [maxRows]int32
+	rowInner [maxRows]int32
 	next     []byte  // where kernels fetch: the block of B after this one, or what is left of it
 	chunk    int     // in progress
 	least    float32 // of the results, and 0
@@ -217,6 +226,7 @@ func (t *Task) setItem(w *workspace, item int) {
 	x.rowScale = unsafe.Pointer(&w.rowScale)
 	x.rowZero = unsafe.Pointer(&w.rowZero)
 	x.rowSum = unsafe.Pointer(&w.rowSum)
+	x.rowInner = unsafe.Pointer(&w.rowInner)
 	x.flags = t.flags()
 }
 
@@ -273,6 +283,9 @@ func (t *Task) setRows(w *workspace, row int) {
 		}
 		if t.plan.copyA {
 			t.copyRow(w.scratch, i, a)
+			if f := t.plan.kern.innerSum; f != nil && len(a) > 0 {
+				w.rowInner[i] = f(&w.scratch[i*t.plan.rowBytes()], t.plan.groups)
+			}
 		}
 		if x.flags&flagColZero != 0 {
 			w.rowSum[i] = rowSum(a, t.A.Signed) + t.shift()*int32(t.K)
@@ -283,7 +296,7 @@ func (t *Task) setRows(w *workspace, row int) {
 		x.a = nil
 	}
 	if t.plan.copyA {
-		x.a, x.lda = at(w.scratch, 0), 4*t.plan.groups
+		x.a, x.lda = at(w.scratch, 0), t.plan.rowBytes()
 	}
 }
 
@@ -320,13 +333,14 @@ func rowSum(a []byte, signed bool) (s int32) {
 	return s
 }
 
-// copyRow copies a row of A to scratch: unsigned, widened if the kernel wants
+// copyRow copies a row of A to scratch: unsigned, or as words less 128 if the kernel wants
 // so, and filled up to a whole group.
 func (t *Task) copyRow(dst []byte, i int, a []byte) {
 	flip := byte(t.shift())
-	bytes := 4 * t.plan.groups
+	bytes := t.plan.rowBytes()
 	dst = dst[i*bytes:][:bytes]
 	if t.plan.kern.wide {
+		flip ^= 128
 		n := 0
 		if f := t.plan.kern.widen; f != nil && len(a) >= widenStep {
 			n = len(a) &^ (widenStep - 1)
@@ -406,6 +420,7 @@ func (t *Task) setColumns(w *workspace, row, j int) {
 	col, cols := j*t.plan.kern.nr, w.item*t.N
 	x.colSum = at(t.Packed.colSum, cols+col)
 	x.colZero = at(t.Packed.colZero, cols+col)
+	x.colInner = at(t.Packed.colInner, cols+col)
 	if x.flags&flagColScale != 0 {
 		x.colScale = at(t.ColScale, col)
 	}

@@ -47,40 +47,28 @@ func vnni512x13(t *byte)
 func vnni512x14(t *byte)
 
 //go:noescape
-func pairs256x1(t *byte)
+func inner256x1(t *byte)
 
 //go:noescape
-func pairs256x1masked(t *byte)
+func inner256x1masked(t *byte)
 
 //go:noescape
-func pairs256x2(t *byte)
+func inner256x2(t *byte)
 
 //go:noescape
-func pairs256x2masked(t *byte)
+func inner256x2masked(t *byte)
 
 //go:noescape
-func pairs256x3(t *byte)
+func inner256x3(t *byte)
 
 //go:noescape
-func pairs256x3masked(t *byte)
+func inner256x3masked(t *byte)
 
 //go:noescape
-func pairs256x4(t *byte)
+func inner256x4(t *byte)
 
 //go:noescape
-func pairs256x4masked(t *byte)
-
-//go:noescape
-func pairs256x5(t *byte)
-
-//go:noescape
-func pairs256x5masked(t *byte)
-
-//go:noescape
-func pairs256x6(t *byte)
-
-//go:noescape
-func pairs256x6masked(t *byte)
+func inner256x4masked(t *byte)
 
 //go:noescape
 func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
@@ -90,6 +78,9 @@ func narrow256(dst *byte, stride int, src *float32, rows int, mask uint64, lo fl
 
 //go:noescape
 func widen256(dst *byte, src *byte, n int, flips uint64)
+
+//go:noescape
+func innerSum256(words *byte, groups int) int32
 
 // applies x·Φ(x), within 3e-7 of itself or of 1, to n numbers in place.
 //
