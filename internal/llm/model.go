@@ -200,7 +200,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	m.template = sync.OnceValues(func() (*chat.Template, error) { return compile(src) })
 	sched := newScheduler(blocks, o.StepTokens, o.Sequences, !o.NoPrefixes)
 	sched.roles = roles
-	m.engine = (&engine{run: m.runner.run, copy: m.runner.copyBlock, packing: packing{piece: s.SettleSome}, pool: o.Pool, eos: src.ends, context: limit, maxQueue: o.Queue, sched: sched}).start()
+	m.engine = (&engine{run: m.runner.run, copy: m.runner.copyBlock, packing: packing{piece: m.ready}, pool: o.Pool, eos: src.ends, context: limit, maxQueue: o.Queue, sched: sched}).start()
 	return m, nil
 }
 
@@ -240,8 +240,17 @@ func (m *Model) Warm() error {
 	return nil
 }
 
-// Settle packs all weights that are not packed yet.
-func (m *Model) Settle() { m.runner.session.Settle() }
+// Settle does at once what is done in pieces otherwise: weights are packed that are not
+// packed yet, and pages of the cache made.
+func (m *Model) Settle() {
+	m.runner.session.Settle()
+	for m.runner.pages.some() {
+	}
+}
+
+// ready does a piece of what makes answers faster and none of them different; false:
+// there is nothing to do.
+func (m *Model) ready() bool { return m.runner.session.SettleSome() || m.runner.pages.some() }
 
 // Info describes the model.
 func (m *Model) Info() textgen.Info { return m.info }

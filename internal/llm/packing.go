@@ -4,7 +4,8 @@ import "time"
 
 // packing arranges a model's weights for the kernels a piece at a time, so that no token
 // waits for all of them: one piece after the other while there is nothing to answer, and
-// for a part of the time between the steps of answers. It changes no bit of them.
+// for a part of the time between the steps of answers. It changes no bit of them. Pages of
+// the cache are made likewise.
 type packing struct {
 	piece func() bool   // packs for some milliseconds; false: there is nothing to pack
 	owed  time.Duration // is due to it, by the time that answers took

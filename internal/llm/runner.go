@@ -27,7 +27,7 @@ type runner struct {
 	inputs                         []*tensor.Tensor
 	outputs                        []*tensor.Tensor
 	logits                         []float32
-	small                          int // slots from which on the caches' first huge pages are made; 0: they are
+	pages                          pages
 }
 
 // newRunner allocates caches as the graph declares them, and inputs for as many
@@ -43,10 +43,7 @@ func newRunner(s *exec.Session, vocab, sequences, blocks int) (*runner, error) {
 		}
 		m := mmap.Alloc(v.Type.DType.Bytes(tensor.Count(dims)))
 		r.memory = append(r.memory, m)
-		if data := m.Bytes(); len(data) >= mmap.HugePage {
-			mmap.SmallPages(data[:mmap.HugePage])
-			r.small = max(mmap.HugePage/8/(len(data)/dims[0])*kv.BlockTokens, 1)
-		}
+		r.pages.add(m.Bytes(), dims[0])
 		t := &tensor.Tensor{DType: v.Type.DType, Shape: dims, Data: m.Bytes()}
 		r.caches = append(r.caches, t)
 		r.inputs[stepInputs+i] = t
@@ -78,9 +75,7 @@ func (r *runner) cacheCount() int { return len(r.session.Graph().Inputs) - stepI
 // token with probabilities of the prompt. They are valid until the next step.
 func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 	rows := r.prepare(step)
-	if r.small > 0 && int(slices.Max(r.slots)) >= r.small {
-		r.enlargePages()
-	}
+	r.pages.use(slices.Max(r.slots))
 	if err := r.session.RunInto(ctx, r.inputs, r.outputs); err != nil {
 		return nil, err
 	}
@@ -89,17 +84,6 @@ func (r *runner) run(ctx context.Context, step []work) ([][]float32, error) {
 		all[i] = r.logits[i*r.vocab : (i+1)*r.vocab]
 	}
 	return all, nil
-}
-
-// enlargePages makes huge pages of the first ones of all caches. The first token of a
-// process would otherwise wait until two for each layer are cleared, for some bytes in each.
-func (r *runner) enlargePages() {
-	for _, m := range r.memory {
-		if data := m.Bytes(); len(data) >= mmap.HugePage {
-			mmap.HugePages(data[:mmap.HugePage])
-		}
-	}
-	r.small = 0
 }
 
 // plan makes the plan of a step that is not to be computed.
