@@ -6,6 +6,7 @@ package optest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
@@ -18,11 +19,17 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// Run tests all operators that are linked into the test binary.
+// Run tests the operators of the family whose test it is called from, and all of
+// them where that is the package ops, which links them all.
 func Run(t *testing.T) {
+	family := caller()
+	all := strings.HasSuffix(family, "/ops")
 	pools := []*pool.Pool{nil, pool.New(3)}
 	t.Cleanup(pools[1].Close)
 	for _, o := range op.All() {
+		if !all && o.Cases != nil && elsewhere(o, family) {
+			continue
+		}
 		name := o.Name
 		if o.Domain != "" {
 			name = o.Domain + "::" + name
