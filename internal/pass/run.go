@@ -258,5 +258,8 @@ func (r *runner) rewrite(c *Context, p *Pass, n *ir.Node) (changed bool, err err
 	if err := c.Graph.Sort(); err != nil {
 		return true, err
 	}
+	if err := r.root.Sort(); err != nil { // a body's patch may remove nodes around it
+		return true, err
+	}
 	return true, verify(r.root)
 }
