@@ -26,6 +26,11 @@ func qconvFamily() {
 			m.depthwise(mr)
 		}
 	}
+	for stride := 1; stride <= 2; stride++ {
+		for mr := 1; mr <= qconvColumnPixels; mr++ {
+			qconvWords.columns(stride, mr)
+		}
+	}
 	qconvStripes()
 	for _, side := range []int{3, 5} {
 		for stride := 1; stride <= 2; stride++ {

@@ -54,6 +54,10 @@ var avx2 = kernels{
 	},
 	depthwise: [maxPixels + 1]kernel{1: words256depthwise_1, 2: words256depthwise_2, 3: words256depthwise_3, 4: words256depthwise_4,
 		5: words256depthwise_5, 6: words256depthwise_6, 7: words256depthwise_7, 8: words256depthwise_8},
+	columns: [2][maxPixels + 1]kernel{
+		{1: columns256_1_1, 2: columns256_1_2, 3: columns256_1_3, 4: columns256_1_4, 5: columns256_1_5, 6: columns256_1_6, 7: columns256_1_7},
+		{1: columns256_2_1, 2: columns256_2_2, 3: columns256_2_3, 4: columns256_2_4, 5: columns256_2_5, 6: columns256_2_6, 7: columns256_2_7},
+	},
 }
 
 // interleave3 writes three planes as one of triples.

@@ -12,7 +12,7 @@ import (
 // panel has the sums' starts (int32) and the scales of its channels, then for
 // each row and column of taps groups of four bytes for each channel. For a row of
 // adjacent taps that is one tap. Depthwise panels have an int32 for each tap and
-// channel instead. Where weights have parts, each row of taps is followed by
+// channel instead, or columnWords for each column of three taps. Where weights have parts, each row of taps is followed by
 // itself with the next parts.
 type packing struct {
 	p      Params
@@ -97,10 +97,24 @@ func (p Params) channelKernels(kern *kernels) *[5]kernel {
 	return &k
 }
 
+// columns says whether depthwise kernels share columns of the input.
+func (k *packing) columns() bool {
+	p := &k.p
+	return p.depthwise() && p.Kernel[0] == 3 && p.Kernel[1] == 3 && p.Dilation[1] == 1 &&
+		p.Stride[1] <= len(k.kern.columns) && k.kern.columns[p.Stride[1]-1][1] != nil
+}
+
+// columnWords is the double words of a channel's column of three taps: the first two are in
+// one, the third in the other.
+const columnWords = 2
+
 func (k *packing) panelBytes(x panel) int {
 	channels := x.vectors * k.kern.lanes
 	if x.channels != nil {
 		return align(channels * 4 * (2 + (k.p.Kernel[0]+3)/4*k.p.Kernel[1]))
+	}
+	if k.columns() {
+		return align(channels * 4 * (2 + columnWords*k.p.Kernel[1]))
 	}
 	if k.p.depthwise() {
 		return align(channels * 4 * (2 + k.p.Kernel[0]*k.p.Kernel[1]))
@@ -234,6 +248,11 @@ func (k *packing) packChannel(dst []byte, w *Weights, x panel, lanes, c int) (su
 				v := w.at(first + tap)
 				sum += int32(v)
 				dst[((row/4*cols+col)*lanes+interleaved(c))*4+row%4] = byte(v)
+			case k.columns():
+				v := w.at(first + tap)
+				sum += int32(v)
+				word := (columnWords*col+row/2)*lanes + c
+				binary.NativeEndian.PutUint16(dst[4*word+row%2*2:], uint16(v))
 			case k.p.depthwise():
 				v := int32(w.at(first + tap))
 				sum += v

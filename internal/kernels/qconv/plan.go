@@ -85,31 +85,30 @@ func (pl *Plan) ScratchSize(threads int) int {
 	case !pl.copied:
 		return 0
 	case pl.byBlocks():
-		return pl.newCut(1, threads, pl.kern.depthwisePixels).chunks() * pl.blockBytes()
+		c := pl.newCut(1, threads, pl.kern.depthwisePixels)
+		return c.chunks() * pl.blockBytes(c)
 	}
 	return pl.copyBytes(1)
 }
 
 // byBlocks is true where each chunk copies the input of a few rows just before it
-// reads them, while they are in the first-level cache: what reads each number a few
+// reads them, while they are in the second-level cache: what reads each number a few
 // times only is as slow as the memory.
 func (pl *Plan) byBlocks() bool { return pl.copied && pl.p.depthwise() && !pl.flat }
 
 // blockRows is the rows of output that are computed together.
 func (pl *Plan) blockRows() int {
-	return max(1, blockBytes/max(1, pl.cols*pl.p.In*pl.p.Stride[0]))
+	return max(1, cpu.Cache().L2/4/max(1, pl.cols*pl.p.In*pl.p.Stride[0]))
 }
-
-// blockBytes is about the input of a block.
-const blockBytes = 32 << 10
 
 // inputRows is the rows of padded input that so many rows of output read.
 func (pl *Plan) inputRows(n int) int {
 	return (n-1)*pl.p.Stride[0] + (pl.p.Kernel[0]-1)*pl.p.Dilation[0] + 1
 }
 
-func (pl *Plan) blockBytes() int {
-	return align(pl.inputRows(min(pl.blockRows(), pl.h.Out))*pl.cols*pl.p.In + slack)
+// blockBytes is the input of a block, of which a chunk of the cut has some.
+func (pl *Plan) blockBytes(c cut) int {
+	return align(pl.inputRows(min(pl.blockRows(), (c.units+c.rows-1)/c.rows))*pl.cols*pl.p.In + slack)
 }
 
 func (pl *Plan) inBytes() int  { return pl.h.In * pl.w.In * pl.p.In }

@@ -87,7 +87,8 @@ func (c *tileTask) Do(i int) {
 		r.panels(w, first, last, lo, hi)
 		return
 	}
-	w.src = r.op.Scratch[i*pl.blockBytes():][:pl.blockBytes()]
+	size := pl.blockBytes(r.cut)
+	w.src = r.op.Scratch[i*size:][:size]
 	for rows := pl.blockRows(); lo < hi; lo += rows {
 		w.row0 = lo
 		r.copyBlock(w.src, lo, min(lo+rows, hi))
@@ -114,6 +115,8 @@ func (r *Runner) panels(w *workspace, first, last, lo, hi int) {
 		switch {
 		case x.channels != nil:
 			s.kernels, s.most = x.channels[:], len(x.channels)-1
+		case pl.packed.columns():
+			s.kernels, s.most = pl.kern.columns[pl.p.Stride[1]-1][:], columnPixels
 		case pl.p.depthwise():
 			s.kernels, s.most = pl.kern.depthwise[:], pl.kern.depthwisePixels
 		case r.pairs():

@@ -52,6 +52,9 @@ type kernel func(t *byte)
 // maxPixels bounds the pixels of a tile.
 const maxPixels = 14
 
+// columnPixels is the most pixels of a kernel that shares columns.
+const columnPixels = 7
+
 // kernels is what an instruction-set level provides.
 type kernels struct {
 	level  cpu.Target
@@ -72,6 +75,9 @@ type kernels struct {
 	// depthwise[p] computes p pixels, at most depthwisePixels, of one vector of channels.
 	depthwise       [maxPixels + 1]kernel
 	depthwisePixels int
+	// columns[stride-1][p] is the same for 3×3 taps and up to 7 pixels, which share columns of
+	// the input; nil: there are none.
+	columns [2][maxPixels + 1]kernel
 	// depthwise64[{size, stride}][p] is the same for 64 channels and 1 to 4 pixels; nil: there
 	// are none.
 	depthwise64 map[[2]int][5]kernel

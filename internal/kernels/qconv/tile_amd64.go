@@ -211,6 +211,48 @@ func words256depthwise_7(t *byte)
 //go:noescape
 func words256depthwise_8(t *byte)
 
+//go:noescape
+func columns256_1_1(t *byte)
+
+//go:noescape
+func columns256_1_2(t *byte)
+
+//go:noescape
+func columns256_1_3(t *byte)
+
+//go:noescape
+func columns256_1_4(t *byte)
+
+//go:noescape
+func columns256_1_5(t *byte)
+
+//go:noescape
+func columns256_1_6(t *byte)
+
+//go:noescape
+func columns256_1_7(t *byte)
+
+//go:noescape
+func columns256_2_1(t *byte)
+
+//go:noescape
+func columns256_2_2(t *byte)
+
+//go:noescape
+func columns256_2_3(t *byte)
+
+//go:noescape
+func columns256_2_4(t *byte)
+
+//go:noescape
+func columns256_2_5(t *byte)
+
+//go:noescape
+func columns256_2_6(t *byte)
+
+//go:noescape
+func columns256_2_7(t *byte)
+
 // convolves row tiles of up to 16 pixels; s is a *strip.
 //
 //go:noescape
