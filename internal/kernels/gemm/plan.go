@@ -143,10 +143,13 @@ func (p *plan) block() {
 // chunkWork is the number of multiply-adds for which a chunk of its own pays.
 const chunkWork = 1 << 18
 
+// stripWork is the same for the last chunks, in which threads wait for each other.
+const stripWork = 1 << 20
+
 func (p *plan) split() {
 	s := tiling.Shape{
 		Items: p.items, M: p.m, N: p.n, K: p.k, MR: p.rows, NR: p.kern.nr,
-		ChunkWork: chunkWork, CopiesB: p.packB, Along: p.tuning.Along,
+		ChunkWork: chunkWork, CopiesB: p.packB, Along: p.tuning.Along, StripWork: stripWork,
 	}
 	p.grid = tiling.Split(s, p.threads)
 	p.slots = min(p.threads, p.grid.Chunks(), tiling.MaxSlots)

@@ -13,6 +13,9 @@ type Shape struct {
 	// CopiesB says that each chunk copies its part of B first.
 	CopiesB bool
 	Along   Along
+	// StripWork is the number of multiply-adds that a strip of a taper should have at least;
+	// 0: none are tapered.
+	StripWork int
 }
 
 // Along is the cuts that are allowed.
@@ -47,6 +50,7 @@ func (s *Shape) Panels() int { return Ceil(s.N, s.NR) }
 type Grid struct {
 	items, tiles, panels int
 	groups, rows, cols   int
+	tall, wide           taper // of the row tiles, and of the panels, which may have more rounds
 }
 
 // perThread lets threads that are late be helped.
@@ -71,7 +75,27 @@ func Split(s Shape, threads int) Grid {
 		return g
 	}
 	g.cut(&s, chunks, threads)
+	g.taper(&s, threads)
 	return g
+}
+
+// taper makes more of the cuts if there is one chunk for each thread. Those of B's columns
+// stay where there are cuts of rows too.
+func (g *Grid) taper(s *Shape, threads int) {
+	g.tall, g.wide = taper{g.rows, 0, 1}, taper{g.cols, 0, 1}
+	switch byRows, ok := s.tapers(g.rows, g.cols, threads); {
+	case ok && byRows:
+		g.tall = newTaper(g.tiles, g.rows, Ceil(s.StripWork*g.cols, s.MR*s.N*max(s.K, 1)))
+	case ok:
+		g.wide = newTaper(g.panels, g.cols, Ceil(s.StripWork, s.M*s.NR*max(s.K, 1)))
+	}
+	g.rows, g.cols = g.tall.strips(), g.wide.strips()
+}
+
+// tapers reports whether a cut is made a taper, and of what.
+func (s *Shape) tapers(r, c, threads int) (byRows, ok bool) {
+	ok = s.StripWork > 0 && s.Items == 1 && r*c == threads
+	return r > 1, ok && (r == 1 || !s.CopiesB)
 }
 
 // cut chooses rows and cols so that the threads finish together, and among such
@@ -96,6 +120,7 @@ const (
 	perRead  = 4     // an element of A or B that a chunk reads
 	perCopy  = 16    // an element of B that it copies
 	perChunk = 40000 // taking it on
+	perWait  = 0.03  // of all, for threads of different speed
 )
 
 // cost estimates the time that a cut takes.
@@ -108,7 +133,17 @@ func (s *Shape) cost(r, c, threads int) float64 {
 	if s.CopiesB {
 		cost += cols * k * perCopy
 	}
-	return float64(rounds) * cost
+	cost *= float64(rounds)
+	if s.StripWork == 0 {
+		return cost
+	}
+	idle := cost * perWait
+	if byRows, ok := s.tapers(r, c, threads); ok && byRows {
+		idle = min(idle, float64(s.MR)*cols*k/2)
+	} else if ok {
+		idle = min(idle, rows*float64(s.NR)*k/2)
+	}
+	return cost + idle
 }
 
 // Chunks is the number of chunks.
@@ -120,7 +155,12 @@ func (g *Grid) Chunks() int {
 }
 
 // MostTiles is the most row tiles of a product that a chunk has.
-func (g *Grid) MostTiles() int { return Ceil(g.tiles, g.rows) }
+func (g *Grid) MostTiles() int {
+	if g.tall.rounds < 2 {
+		return Ceil(g.tiles, g.rows)
+	}
+	return Ceil(g.tiles, 2*(g.tall.first+g.tall.last)) + 1
+}
 
 // A Part is what a chunk computes: the same row tiles and panels of each of
 // some batch items.
@@ -141,8 +181,8 @@ func (g *Grid) Part(i int) Part {
 	item, r, c := i/(g.rows*g.cols), i/g.cols%g.rows, i%g.cols
 	return Part{
 		Item: item, ItemEnd: item + 1,
-		Tile: r * g.tiles / g.rows, TileEnd: (r + 1) * g.tiles / g.rows,
-		Panel: c * g.panels / g.cols, PanelEnd: (c + 1) * g.panels / g.cols,
+		Tile: g.tall.begin(r, g.tiles), TileEnd: g.tall.begin(r+1, g.tiles),
+		Panel: g.wide.begin(c, g.panels), PanelEnd: g.wide.begin(c+1, g.panels),
 	}
 }
 

@@ -11,13 +11,19 @@ func TestParts(t *testing.T) {
 		{Items: 1, M: 1, N: 1, K: 1}, {Items: 1, M: 1024, N: 1024, K: 1024}, {Items: 1, M: 1, N: 4096, K: 4096},
 		{Items: 1, M: 5000, N: 3, K: 700}, {Items: 12, M: 128, N: 128, K: 32}, {Items: 3, M: 500, N: 500, K: 100},
 		{Items: 100, M: 7, N: 7, K: 7}, {Items: 2, M: 300, N: 40, K: 0, CopiesB: true}, {Items: 0, M: 4, N: 4, K: 4},
+		{Items: 1, M: 1500, N: 384, K: 384}, {Items: 1, M: 1471, N: 300, K: 99}, {Items: 1, M: 128, N: 3072, K: 768},
 	} {
-		s.MR, s.NR, s.ChunkWork = 14, 32, 1<<19
-		for _, threads := range []int{1, 2, 3, 16, 64} {
+		s.MR, s.NR, s.ChunkWork, s.StripWork = 14, 32, 1<<19, 1<<16
+		for _, threads := range []int{1, 2, 3, 4, 5, 16, 64} {
 			g := Split(s, threads)
+			most := 0
 			seen := map[[3]int]int{}
 			for i := range g.Chunks() {
 				p := g.Part(i)
+				if p.Tile == p.TileEnd || p.Panel == p.PanelEnd {
+					t.Errorf("%+v on %d threads: chunk %d is empty", s, threads, i)
+				}
+				most = max(most, p.TileEnd-p.Tile)
 				for item := p.Item; item < p.ItemEnd; item++ {
 					for tile := p.Tile; tile < p.TileEnd; tile++ {
 						for panel := p.Panel; panel < p.PanelEnd; panel++ {
@@ -25,6 +31,9 @@ func TestParts(t *testing.T) {
 						}
 					}
 				}
+			}
+			if most > g.MostTiles() {
+				t.Errorf("%+v on %d threads: a chunk has %d row tiles, expected at most %d", s, threads, most, g.MostTiles())
 			}
 			if want := s.Items * s.Tiles() * s.Panels(); len(seen) != want {
 				t.Errorf("%+v on %d threads: %d tiles are computed, want %d", s, threads, len(seen), want)
