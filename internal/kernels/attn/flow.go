@@ -12,7 +12,7 @@ import (
 // would overflow or lose digits.
 const (
 	leastFlow = 0x1p-60
-	mostFlow  = 0x1p90
+	mostFlow  = 0x1p60
 )
 
 // A flowPlan says where in a slot's scratch what a chunk in float32 needs is: 16 sums of

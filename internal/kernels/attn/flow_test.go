@@ -90,6 +90,32 @@ func TestLargeScoresInFull(t *testing.T) {
 	})
 }
 
+// TestLargeValues: weights stay so small that their products with values of 1e19 are finite.
+func TestLargeValues(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, score := range []float32{-58, -41, 0, 36, 38, 50, 58, 85} {
+			p := heads(t, 1, 1, 20, 70, 8, 8)
+			clear(p.Q.Data)
+			clear(p.K.Data)
+			for i := 0; i < len(p.Q.Data); i += 8 {
+				p.Q.Data[i] = score / p.Scale
+			}
+			for i := 0; i < len(p.K.Data); i += 8 {
+				p.K.Data[i] = 1
+			}
+			for i := range p.V.Data {
+				p.V.Data[i] *= 1e19
+			}
+			exact := reference(p)
+			for i, x := range run(t, p, nil) {
+				if !(math.Abs(float64(x)-exact[i]) < 1e14) {
+					t.Fatalf("scores of %v: element %d is %v, want %v", score, i, x, exact[i])
+				}
+			}
+		}
+	})
+}
+
 // TestHiddenFromAll: rows whose only keys a large finite mask hides weigh those, and rows
 // without keys are as the problem says.
 func TestHiddenFromAll(t *testing.T) {
