@@ -31,11 +31,12 @@ type slot struct {
 	value  *ir.Value
 	typ    op.Fact
 	shape  []int
-	space  int // index of Session.spaces
-	root   int // slot whose memory this one shares; itself if it owns its own
-	offset int // bytes at which it begins there
-	size   int // bytes, if known
-	index  int // input, output or arena buffer number
+	space  int  // index of Session.spaces
+	root   int  // slot whose memory this one shares; itself if it owns its own
+	offset int  // bytes at which it begins there
+	size   int  // bytes, if known
+	index  int  // input, output or arena buffer number
+	joint  bool // values are computed in its memory that a step would put together there
 	tensor *tensor.Tensor
 }
 
@@ -52,7 +53,7 @@ type step struct {
 	joined    bool      // nothing to do: the inputs are computed in their places in the output
 	alone     bool      // runs on the caller's thread
 	dynamic   bool      // shapes are known only when it runs
-	inherited bool      // compiled for the plan before, whose kernel it has
+	over      int       // input whose memory output 0 takes over, -1 if none
 	rows      int       // of the batch that the kernel computes at once, as a step of the stretch; else 0
 	scratch   int       // arena buffer number, -1 if none; of the lane's arena in the stretch
 	precision op.Precision
@@ -68,6 +69,7 @@ type place struct {
 // compiler makes one plan.
 type compiler struct {
 	s      *Session
+	at     *ir.Node // at work, if any
 	facts  op.Facts
 	plan   *Plan
 	on     map[*ir.Node]int // provider of each node
@@ -79,63 +81,42 @@ type compiler struct {
 	ports  []int             // memory for their slots
 }
 
-// compile makes a plan. An operator that panics while it is inferred or compiled
-// fails the plan.
-func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
-	var at *ir.Node
+// compile makes a plan; from, if it is not nil, moves on to be it, or is retired. An
+// operator that panics while it is inferred or compiled fails the plan.
+func (s *Session) compile(inputs []op.Fact, from *Plan) (p *Plan, err error) {
+	c := &compiler{s: s, plan: from}
 	defer func() {
 		if v := recover(); v != nil {
 			node := ""
-			if at != nil {
-				node = at.String()
+			if c.at != nil {
+				node = c.at.String()
 			}
 			p, err = nil, Panicked(node, v)
+		}
+		if from != nil && p != from {
+			from.retire()
 		}
 	}()
 	if s.binder == nil {
 		s.binder = op.NewBinder(s.graph)
 	}
-	before := s.newest
 	s.newest = nil
 	facts, changed, err := s.binder.Bind(inputs)
 	if err != nil {
 		return nil, err
 	}
-	n := len(s.graph.Nodes)
-	c := &compiler{s: s, facts: facts, slotOf: make(map[place]int, 2*n), done: make(map[*ir.Node]bool, n), shares: map[int][]int{}, live: map[int][]int{}}
-	c.plan = &Plan{session: s, maxFrames: maxIdleFrames, arenas: make([]arena, len(s.spaces))}
-	for i, v := range s.graph.Inputs {
-		c.addSlot(v, slotInput, i, 0)
+	c.facts = facts
+	moved := false
+	if from != nil && changed != nil {
+		moved, err = c.move(changed)
 	}
-	nodes := c.needed()
-	c.divide(nodes)
-	c.reserve(nodes)
-	for _, n := range nodes {
-		at = n.Node
-		if err := c.step(n); err != nil {
-			return nil, fmt.Errorf("%s: %w", n.Node, err)
-		}
+	if !moved && err == nil {
+		err = c.build()
 	}
-	at = nil
-	if err := c.bindOutputs(); err != nil {
-		return nil, err
-	}
-	c.join()
-	c.setStretch()
-	defer func() {
-		if p == nil {
-			c.plan.bequest.Free()
-		}
-	}()
-	if before != nil && changed != nil {
-		c.inherit(before, changed)
-	}
-	if err := c.kernels(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	s.weights.trimRest()
-	c.layout()
-	c.bindings()
 	c.plan.derived = s.weights.held()
 	if err := c.plan.fitsIn(s.maxMemory); err != nil {
 		s.weights.dropUnfilled()
@@ -144,6 +125,37 @@ func (s *Session) compile(inputs []op.Fact) (p *Plan, err error) {
 	c.plan.pool = s.poolFor(c.plan)
 	s.newest = c.plan
 	return c.plan, nil
+}
+
+// build makes a plan from nothing.
+func (c *compiler) build() error {
+	n := len(c.s.graph.Nodes)
+	c.slotOf, c.done, c.shares, c.live = make(map[place]int, 2*n), make(map[*ir.Node]bool, n), map[int][]int{}, map[int][]int{}
+	c.plan = &Plan{session: c.s, maxFrames: maxIdleFrames, arenas: make([]arena, len(c.s.spaces))}
+	for i, v := range c.s.graph.Inputs {
+		c.addSlot(v, slotInput, i, 0)
+	}
+	nodes := c.needed()
+	c.divide(nodes)
+	c.reserve(nodes)
+	for _, n := range nodes {
+		c.at = n.Node
+		if err := c.step(n); err != nil {
+			return fmt.Errorf("%s: %w", n.Node, err)
+		}
+	}
+	c.at = nil
+	if err := c.bindOutputs(); err != nil {
+		return err
+	}
+	c.join()
+	c.setStretch()
+	if err := c.kernels(); err != nil {
+		return err
+	}
+	c.layout()
+	c.bindings()
+	return nil
 }
 
 // needed is a node whose results are read and not known already.
@@ -232,7 +244,7 @@ func fixed(f op.Fact) ([]int, bool) {
 func (c *compiler) step(n needed) error {
 	st := &c.steps[0]
 	c.steps = c.steps[1:]
-	*st = step{node: n.Node, op: n.op, scratch: -1, provider: c.on[n.Node]}
+	*st = step{node: n.Node, op: n.op, scratch: -1, over: -1, provider: c.on[n.Node]}
 	st.space = c.s.spaceOf[st.provider]
 	from := len(c.ports)
 	for _, v := range n.In {
@@ -263,6 +275,9 @@ func (c *compiler) step(n needed) error {
 		}
 	}
 	if did, err := c.view(st); did || err != nil {
+		if did {
+			c.plan.views = append(c.plan.views, st)
+		}
 		return err
 	}
 	for _, id := range c.ports[from:] {
@@ -281,7 +296,7 @@ func (c *compiler) kernels() error {
 	w := &compilation{compiler: c}
 	for _, st := range c.plan.steps {
 		switch {
-		case st.copy || st.joined || st.inherited:
+		case st.copy || st.joined:
 		case st.dynamic || len(st.subs) > 0:
 			if err := c.pinInputs(st); err != nil {
 				return err
@@ -300,12 +315,10 @@ func (c *compiler) kernels() error {
 		}
 	}
 	for at, st := range c.plan.steps {
-		if s, ok := st.kernel.(op.Scratcher); ok && !c.plan.stretch.has(at) {
-			if n := s.ScratchBytes(); n > 0 {
-				a := &c.plan.arenas[st.space]
-				st.scratch = len(a.buffers)
-				a.buffers = append(a.buffers, plan.Buffer{Size: n, First: at, Last: at})
-			}
+		if n := scratchOf(st.kernel); n > 0 && !c.plan.stretch.has(at) {
+			a := &c.plan.arenas[st.space]
+			st.scratch = len(a.buffers)
+			a.buffers = append(a.buffers, plan.Buffer{Size: n, First: at, Last: at})
 		}
 	}
 	return nil

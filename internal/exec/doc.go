@@ -13,7 +13,7 @@
 //	spaces.go     which provider computes a node, and copies where providers' memories meet
 //	share.go      slots that are views of others, or take over their memory
 //	stretch.go    the steps through which a large batch goes some rows at a time
-//	heir.go       kernels and memory that a plan takes over from the one before
+//	move.go       the last plan moves on to shapes that are new in every run
 //	layout.go     the places of the rest in the arena (package plan)
 //	weights.go    packed weights, once for all plans, and constants that only packing reads
 //	plan.go       a plan, and the frames it keeps between runs

@@ -228,12 +228,35 @@ func TestPlansAreBoundedInNumber(t *testing.T) {
 	b.g.AddOutput("y", b.node("Twice", x))
 	s := b.session(t)
 	for n := range 100 {
-		if _, err := s.Run(context.Background(), []*tensor.Tensor{tensor.New(dtype.Float32, n+1, 2)}); err != nil {
+		if _, err := s.PlanFor([]*tensor.Tensor{tensor.New(dtype.Float32, n+1, 2)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(s.plans) != 16 {
 		t.Errorf("%d plans are kept", len(s.plans))
+	}
+}
+
+// A plan moves on to shapes that are new; those that come back get plans that stay.
+func TestPlansThatStay(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	b.g.AddOutput("y", b.node("Twice", x))
+	s := b.session(t)
+	for i, c := range []struct{ rows, plans int }{{1, 1}, {2, 1}, {2, 1}, {3, 1}, {4, 1}, {3, 2}, {4, 2}, {5, 3}, {6, 3}, {4, 3}, {3, 3}, {5, 4}, {6, 4}} {
+		if _, err := s.Run(context.Background(), []*tensor.Tensor{tensor.New(dtype.Float32, c.rows, 2)}); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.plans) != c.plans {
+			t.Errorf("run %d, %d rows: %d plans, expected %d", i, c.rows, len(s.plans), c.plans)
+		}
+	}
+	running, err := s.use([]*tensor.Tensor{tensor.New(dtype.Float32, 7, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := s.use([]*tensor.Tensor{tensor.New(dtype.Float32, 8, 2)}); err != nil || other == running || running.slots[0].shape[0] != 7 {
+		t.Errorf("a plan that runs has moved on: %v", err)
 	}
 }
 

@@ -72,29 +72,37 @@ func (p *Plan) newFrame() (f *frame, err error) {
 			continue
 		}
 		f.at = i
-		k, err := p.takeKernel(st)
-		if err != nil {
-			f.close()
-			return nil, fmt.Errorf("%s: %w", st.node, err)
-		}
-		f.kernels[i] = k
 		c := &f.calls[i]
-		c.Node, c.Pool, c.MaxOutput = st.node, p.pool, p.session.maxOutput()
-		if st.alone {
-			c.Pool = nil
-		}
+		c.Node, c.MaxOutput = st.node, p.session.maxOutput()
 		c.MayAlias = p.mayAlias(st)
 		c.Lend = f.lender(st)
 		c.In = make([]*tensor.Tensor, len(st.in))
 		c.Out = make([]*tensor.Tensor, len(st.out))
-		if st.scratch >= 0 {
-			c.Scratch = f.buffer(st.space, st.scratch)
-		}
 		if len(st.subs) > 0 {
 			c.Subgraph = f.subgraphRunner(st)
 		}
+		if err := f.prepare(i); err != nil {
+			f.close()
+			return nil, err
+		}
 	}
 	return f, nil
+}
+
+// prepare gives a step its kernel and what that works with.
+func (f *frame) prepare(i int) (err error) {
+	st, c := f.plan.steps[i], &f.calls[i]
+	if f.kernels[i], err = f.plan.takeKernel(st); err != nil {
+		return fmt.Errorf("%s: %w", st.node, err)
+	}
+	c.Pool = f.plan.pool
+	if st.alone {
+		c.Pool = nil
+	}
+	if st.scratch >= 0 {
+		c.Scratch = f.buffer(st.space, st.scratch)[:scratchOf(f.kernels[i])]
+	}
+	return nil
 }
 
 // makeTensor prepares the tensor of a slot whose memory is fixed or is pointed

@@ -134,8 +134,8 @@ func (x *Isolated) Compile(c op.Chooser) (*Alternative, error) {
 	if alone(&prep) {
 		a.pool = nil
 	}
-	if s, ok := k.(op.Scratcher); ok && s.ScratchBytes() > 0 {
-		a.scratch = mmap.Alloc(s.ScratchBytes())
+	if n := scratchOf(k); n > 0 {
+		a.scratch = mmap.Alloc(n)
 	}
 	return a, nil
 }

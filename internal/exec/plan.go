@@ -20,9 +20,10 @@ import (
 // Plan is a graph prepared for inputs of certain shapes.
 type Plan struct {
 	session  *Session
-	key      []inputKey
+	key      planKey
 	slots    []slot
 	steps    []*step
+	views    []*step // that only give names to others' memory: nothing is to be done for them
 	outputs  []output
 	arenas   []arena  // by space
 	bound    []int    // slots that point at the caller's memory
@@ -33,6 +34,9 @@ type Plan struct {
 	derived int // bytes of derived constants that were held when the plan was made
 
 	pool *pool.Pool // nil where the caller's thread is enough
+
+	users int  // runs that have the plan; the session's lock guards these two
+	stays bool // the plan doesn't move on
 
 	mu        sync.Mutex
 	idle      []*frame
@@ -54,6 +58,9 @@ func (p *Plan) arenaBytes() (n int) {
 	return n
 }
 
+// planKey is the inputs' types and shapes that a plan is for.
+type planKey []inputKey
+
 type inputKey struct {
 	dtype dtype.Type
 	shape []int
@@ -68,12 +75,27 @@ type output struct {
 // maxIdleFrames bounds the arenas that a plan keeps between runs.
 const maxIdleFrames = 4
 
-func (p *Plan) fits(inputs []*tensor.Tensor) bool {
-	if len(inputs) != len(p.key) {
+func keyOf(inputs []*tensor.Tensor) planKey {
+	key := make(planKey, len(inputs))
+	dims := 0
+	for _, t := range inputs {
+		dims += len(t.Shape)
+	}
+	all := make([]int, 0, dims)
+	for i, t := range inputs {
+		from := len(all)
+		all = append(all, t.Shape...)
+		key[i] = inputKey{t.DType, all[from:len(all):len(all)]}
+	}
+	return key
+}
+
+func (key planKey) fits(inputs []*tensor.Tensor) bool {
+	if len(inputs) != len(key) {
 		return false
 	}
 	for i, t := range inputs {
-		k := &p.key[i]
+		k := &key[i]
 		if t == nil || t.DType != k.dtype || !slices.Equal(t.Shape, k.shape) || len(t.Data) != dataBytes(t) {
 			return false
 		}

@@ -64,9 +64,10 @@ type Session struct {
 	packed    func()
 
 	mu     sync.Mutex
-	plans  []*Plan // most recently used first
-	placed [][]int // by space, the order in which the last plan placed its buffers
-	newest *Plan   // the last one made, whose values' facts the binder has
+	plans  []*Plan   // most recently used first
+	placed [][]int   // by space, the order in which the last plan placed its buffers
+	newest *Plan     // the last one made, whose values' facts the binder has
+	left   []planKey // of the shapes from which plans have moved on, the last ones
 	binder *op.Binder
 }
 
@@ -149,10 +150,11 @@ const LargeOutput = 4 << 20
 // RunWith is RunInto with memory from large, if it is set, for new outputs of
 // LargeOutput bytes or more whose size is known before the run. It gives n zeroed bytes, aligned to 64.
 func (s *Session) RunWith(ctx context.Context, inputs, outputs []*tensor.Tensor, large func(n int) []byte) error {
-	p, err := s.PlanFor(inputs)
+	p, err := s.use(inputs)
 	if err != nil {
 		return err
 	}
+	defer s.done(p)
 	if len(outputs) != len(s.graph.Outputs) {
 		return fmt.Errorf("the model has %d outputs, found room for %d", len(s.graph.Outputs), len(outputs))
 	}
@@ -203,15 +205,42 @@ func (s *Session) dropIdle() {
 // returned is from how many dropped bytes on the system gets them back at once.
 const returned = 4 << 20
 
-// PlanFor gives the plan for the inputs' types and shapes, making it if needed.
+// PlanFor gives the plan for the inputs' types and shapes, making it if needed. It stays
+// one for them.
 func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p, err := s.planFor(inputs)
+	if err == nil {
+		p.stays = true
+	}
+	return p, err
+}
+
+// use gives the plan for a run, after which done is to be called.
+func (s *Session) use(inputs []*tensor.Tensor) (*Plan, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.planFor(inputs)
+	if err == nil {
+		p.users++
+	}
+	return p, err
+}
+
+func (s *Session) done(p *Plan) {
+	s.mu.Lock()
+	p.users--
+	s.mu.Unlock()
+}
+
+func (s *Session) planFor(inputs []*tensor.Tensor) (*Plan, error) {
 	for i, p := range s.plans {
-		if p.fits(inputs) {
+		if p.key.fits(inputs) {
 			if i > 0 {
 				copy(s.plans[1:i+1], s.plans[:i])
 				s.plans[0] = p
+				p.stays = true // others came between, and it came back
 			}
 			return p, nil
 		}
@@ -227,7 +256,14 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 		}
 	}
 	before := s.weights.bytes()
-	p, err := s.compile(facts)
+	var from *Plan
+	back := s.cameBack(inputs)
+	if !back {
+		if from = s.movable(); from != nil {
+			s.leave(from)
+		}
+	}
+	p, err := s.compile(facts, from)
 	if s.weights.drop() >= returned {
 		debug.FreeOSMemory()
 	}
@@ -241,9 +277,7 @@ func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
 	if err != nil {
 		return nil, inputError{fmt.Errorf("with inputs %v: %w", inputs, err)}
 	}
-	for _, t := range inputs {
-		p.key = append(p.key, inputKey{t.DType, slices.Clone(t.Shape)})
-	}
+	p.key, p.stays = keyOf(inputs), back
 	s.plans = slices.Insert(s.plans, 0, p)
 	s.dropPlans()
 	return p, nil

@@ -33,9 +33,14 @@ func (c *compiler) view(st *step) (did bool, err error) {
 			return false, err
 		}
 		dst.kind = slotConst
-		dst.tensor = &tensor.Tensor{DType: dst.typ.DType, Shape: dst.shape, Data: src.tensor.Data[begins[i]:][:dst.size]}
+		dst.tensor = dst.part(src.tensor, begins[i])
 	}
 	return true, nil
+}
+
+// part gives the slot's tensor in the memory of another.
+func (s *slot) part(of *tensor.Tensor, begin int) *tensor.Tensor {
+	return &tensor.Tensor{DType: s.typ.DType, Shape: s.shape, Data: of.Data[begin:][:s.size]}
 }
 
 // minPart is the least part of a tensor, as a divisor, that is worth being a
@@ -108,6 +113,7 @@ func (c *compiler) inPlace(st *step) {
 		}
 		c.share(st.out[0], src.root, 0)
 		c.live[src.root] = []int{st.out[0]} // what was there is overwritten
+		st.over = i
 		return
 	}
 }
@@ -174,7 +180,7 @@ func (c *compiler) join() {
 			}
 			continue
 		}
-		c.plan.steps[at].joined = true
+		c.plan.steps[at].joined, c.plan.slots[out].joint = true, true
 		for i, id := range st.in {
 			c.moveInto(id, out, begins[i])
 		}

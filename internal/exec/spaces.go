@@ -150,7 +150,7 @@ func (c *compiler) copyTo(v *ir.Value, from, space int) (int, error) {
 	id := c.addSlot(v, slotArena, 0, space)
 	c.plan.slots[id].kind, c.plan.slots[id].tensor = slotArena, nil // what only this plan knows is copied in each run
 	m := c.s.spaces[max(space, src.space)]
-	c.plan.steps = append(c.plan.steps, &step{node: copyNode(v), copy: true, scratch: -1, in: []int{from}, out: []int{id},
+	c.plan.steps = append(c.plan.steps, &step{node: copyNode(v), copy: true, scratch: -1, over: -1, in: []int{from}, out: []int{id},
 		provider: c.providerOf(max(space, src.space)), space: space, kernel: copyKernel{m, space > 0}})
 	return id, nil
 }

@@ -255,9 +255,9 @@ func (c *compiler) layoutLane(lives []plan.Buffer) {
 		}
 	}
 	for i, st := range p.steps[s.first:s.end] {
-		if k, ok := st.kernel.(op.Scratcher); ok && k.ScratchBytes() > 0 {
+		if n := scratchOf(st.kernel); n > 0 {
 			st.scratch = len(s.arena.buffers)
-			s.arena.buffers = append(s.arena.buffers, plan.Buffer{Size: k.ScratchBytes(), First: s.first + i, Last: s.first + i})
+			s.arena.buffers = append(s.arena.buffers, plan.Buffer{Size: n, First: s.first + i, Last: s.first + i})
 		}
 	}
 	s.arena.layout = plan.Place(s.arena.buffers, nil)

@@ -64,10 +64,11 @@ func (f *frame) subgraphRunner(st *step) func(*ir.Graph, []*tensor.Tensor) ([]*t
 
 // runBody is Run for a subgraph: the pool is awake already.
 func (s *Session) runBody(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.Tensor, error) {
-	p, err := s.PlanFor(inputs)
+	p, err := s.use(inputs)
 	if err != nil {
 		return nil, err
 	}
+	defer s.done(p)
 	outputs := make([]*tensor.Tensor, len(s.graph.Outputs))
 	fr, err := p.acquire()
 	if err != nil {

@@ -132,9 +132,9 @@ func (w *growing) inputs(columns int) []*tensor.Tensor {
 	return []*tensor.Tensor{tensor.FromSlice(numbers(r, 6*4), 6, 4), tensor.FromSlice(numbers(r, 6*columns), 6, columns)}
 }
 
-// What a plan takes from the one before it changes no bit: neither where shapes grow step
+// A plan that moves on to other shapes changes no bit: neither where shapes grow step
 // by step, nor where they jump or come back, nor where runs overlap.
-func TestPlansThatInherit(t *testing.T) {
+func TestPlansThatMoveOn(t *testing.T) {
 	workers := pool.New(2)
 	defer workers.Close()
 	before := mmap.InUse()
