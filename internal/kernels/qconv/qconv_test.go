@@ -128,6 +128,40 @@ func (l *layer) check(t *testing.T, pools []*pool.Pool) {
 	}
 }
 
+// TestPairsOfOppositeSigns has pairs of the largest weights, which fit 16 bits where their
+// signs differ, and fit them no more where these are the same.
+func TestPairsOfOppositeSigns(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	for _, c := range []struct {
+		pair [2]int8
+		fits byte
+	}{{[2]int8{127, -128}, 1}, {[2]int8{-128, 127}, 1}, {[2]int8{-128, 0}, 1}, {[2]int8{64, 64}, 1}, {[2]int8{65, 64}, 0}, {[2]int8{-64, -65}, 0}, {[2]int8{-128, -128}, 0}} {
+		l := newLayer(t, rng, Params{In: 12, Out: 24, Kernel: []int{1, 1}, Hi: 255}, 1, 5, 9)
+		for i := range l.weights.Data {
+			l.weights.Data[i] = c.pair[i%2]
+		}
+		for i := range l.x {
+			l.x[i] = byte(255 * (rng.IntN(3) & 1))
+		}
+		if err := Reference(l.Params, l.n, l.h, l.w, l.x, l.weights, nil, l.want); err != nil {
+			t.Fatal(err)
+		}
+		l.check(t, []*pool.Pool{nil})
+		plan, err := New(l.Params, l.h, l.w, cpu.AVX2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if packed := make([]byte, plan.PackedSize()); plan.packed.innerMayDo() {
+			if err := plan.Pack(packed, l.weights); err != nil {
+				t.Fatal(err)
+			}
+			if packed[0] != c.fits {
+				t.Errorf("weights %v: pairs fit %d, expected %d", c.pair, packed[0], c.fits)
+			}
+		}
+	}
+}
+
 func threads(t *testing.T) []*pool.Pool {
 	p := pool.New(3)
 	t.Cleanup(p.Close)

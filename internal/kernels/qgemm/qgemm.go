@@ -4,7 +4,8 @@
 //
 // for signed and unsigned A and B in any combination, with the same bits at
 // every instruction-set level: neither VPDPBUSD nor VPMADDWD saturates, and
-// VPMADDUBSW, which does, isn't used. C is int32, or float32 after
+// VPMADDUBSW, which does, isn't used. With AVX2 sums of A's and B's numbers are multiplied, by
+// Winograd's rule for inner products (package qconv says how). C is int32, or float32 after
 //
 //	float32(C) · (rowScale[m] · colScale[n]) + bias[n], activation
 //
