@@ -54,6 +54,11 @@ same token, the perplexity of both, tokens a second, and size.`,
 			if f.data == "" {
 				return misusef("--data FILE is missing: what to run the models on")
 			}
+			for _, path := range args {
+				if _, err := os.Stat(path); err != nil {
+					return err
+				}
+			}
 			a, b := llm.Recognise(args[0]), llm.Recognise(args[1])
 			if a != b {
 				return misusef("%s and %s are of different kinds: expected two ONNX models or two language models", args[0], args[1])

@@ -162,7 +162,7 @@ func parseShapes(flags []string) (map[string][]int, error) {
 func randomInputs(g *ir.Graph, given []*tensor.Tensor, shapes map[string][]int, seed uint64) ([]*tensor.Tensor, error) {
 	for name := range shapes {
 		if !hasInput(g, name) {
-			return nil, misusef("--shape %s: the model has no such input", name)
+			return nil, misusef("--shape %s: the model has no such input; its inputs are %s", name, samples.InputNames(g))
 		}
 	}
 	rng := rand.New(rand.NewPCG(seed, 0))
