@@ -35,7 +35,7 @@ func init() {
 		Name: "ReverseSequence", Versions: []int{10}, Doc: "reverses the first elements of each sequence of a batch",
 		In: op.Ports("input:T", "sequence_lens:int64"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.AllTensors},
 		Attrs: op.Attrs{"batch_axis": op.Default(ir.Int(1)), "time_axis": op.Default(ir.Int(0))},
-		Infer: op.SameAsInput, Ref: reverseSequenceRef, Cases: reverseSequenceCases{},
+		Infer: op.SameAsInput, Ref: reverseSequenceRef, Compile: compileReverse, Cases: reverseSequenceCases{},
 		Rows: func(n *ir.Node, in []int) ([]int, bool) {
 			if in[0] == op.NoRows && in[1] == op.NoRows || in[0] == n.Int("batch_axis") && in[1] == 0 {
 				return every(n, in[0]), true

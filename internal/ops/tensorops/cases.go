@@ -286,6 +286,8 @@ func (reverseSequenceCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "time first", In: list(x, vec(3, 2)), Out: list(f32s([]int{3, 2}, 4, 3, 2, 1, 0, 5))},
 		{Name: "batch first", Attrs: attr("batch_axis", 0, "time_axis", 1), In: list(x, vec(2, 1, 2)), Out: list(f32s([]int{3, 2}, 1, 0, 2, 3, 5, 4))},
+		{Name: "vectors, time first", In: list(sequence(5, 4, 3), vec(3, 3, 0, 5))},
+		{Name: "vectors, batch first", Attrs: attr("batch_axis", 0, "time_axis", 1), In: list(sequence(4, 5, 3), vec(3, 1, 0, 5))},
 	}
 }
 

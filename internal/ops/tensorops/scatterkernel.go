@@ -76,6 +76,11 @@ func combineRow[T scattered](d, updates []T, how reduction) {
 // columns.
 const leastColumns = 32
 
+// Rows of ScatterND are cut in pieces of so many bytes (cutRow) for as many chunks. Of shorter
+// ones a chunk takes those whose places are in its part of the data; each reads all indices, so
+// there are no more such chunks than mostPlaces, and one where rows have less than placedRow bytes.
+const cutRow, placedRow, mostPlaces = 1 << 10, 256, 4
+
 // newScatter makes the kernel for the type of input 0, or nil where the reference serves it.
 func newScatter(p *op.Prep, s scatterShape) op.Kernel {
 	how, ok := reductions[p.Node.Str("reduction")]
@@ -162,7 +167,15 @@ func compileScatterND(p *op.Prep) (op.Kernel, error) {
 	if depth == 0 && s.width == 0 { // neither an index nor an element
 		s.n = 0
 	}
-	s.parts = max(min(split.Parts(s.n*s.width, 16384), s.width/leastColumns), 1)
+	s.parts = split.Parts(s.n*s.width, 16384)
+	switch bytes := s.width * p.In[0].DType.Bits() / 8; {
+	case bytes >= 2*cutRow:
+		s.parts = min(s.parts, bytes/cutRow)
+	case bytes >= placedRow && tensor.Count(x) > 0:
+		s.byPlace, s.parts = true, min(s.parts, mostPlaces)
+	default:
+		s.parts = 1
+	}
 	k := newScatter(p, s)
 	if k == nil {
 		return nil, nil
@@ -183,6 +196,7 @@ type scatterShape struct {
 	width   int
 	each    bool // each update has an index; else each row a tuple of len(limits)
 	byLine  bool // chunks are of bases; else of columns
+	byPlace bool // or of the data
 	parts   int
 }
 
@@ -219,17 +233,20 @@ func (k *scatterCopy[T]) Do(part int) {
 
 // Do combines one chunk; it is called by the pool.
 func (k *scatterKernel[T]) Do(part int) {
-	from, to, left, right := 0, len(k.bases), 0, k.width
-	if k.byLine {
+	from, to, left, right, first, end := 0, len(k.bases), 0, k.width, 0, len(k.dst)
+	switch {
+	case k.byLine:
 		from, to = split.Range(len(k.bases), k.parts, part)
-	} else {
+	case k.byPlace:
+		first, end = split.Range(len(k.dst), k.parts, part)
+	default:
 		left, right = split.Range(k.width, k.parts, part)
 	}
 	for b := from; b < to; b++ {
 		var err error
 		switch {
 		case !k.each:
-			err = k.tuples(left, right)
+			err = k.tuples(left, right, first, end)
 		case k.width == 1:
 			err = k.line(k.bases[b], 0, b*k.n, (b+1)*k.n)
 		default:
@@ -280,8 +297,8 @@ func (k *scatterKernel[T]) line(base, step, lo, hi int) error {
 	return nil
 }
 
-// tuples combines the columns from left to right of all rows.
-func (k *scatterKernel[T]) tuples(left, right int) error {
+// tuples combines the columns from left to right of all rows that begin in the data from first to end.
+func (k *scatterKernel[T]) tuples(left, right, first, end int) error {
 	depth := len(k.limits)
 	for r := range k.n {
 		base := 0
@@ -291,6 +308,13 @@ func (k *scatterKernel[T]) tuples(left, right int) error {
 				return err
 			}
 			base += at * k.strides[d]
+		}
+		if base < first || base >= end {
+			continue
+		}
+		if k.width == 1 {
+			combine(&k.dst[base], k.updates[r], k.how)
+			continue
 		}
 		combineRow(k.dst[base+left:base+right], k.updates[r*k.width+left:r*k.width+right], k.how)
 	}
