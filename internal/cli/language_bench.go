@@ -66,7 +66,7 @@ type languageResult struct {
 	PrefillTokS  float64        `json:"prefill_tok_s"`
 	DecodeTokS   float64        `json:"decode_tok_s"`
 	DecodeBytesS float64        `json:"decode_bytes_s"` // weights, all of which a token reads, but for the embedding's rows
-	ReadBytesS   float64        `json:"read_bytes_s"`   // this machine's, with as many threads
+	ReadBytesS   float64        `json:"read_bytes_s"`   // this machine's, with as many threads, around the answer that was decoded fastest
 	Streams      []streamResult `json:"streams"`
 	Scheduling   float64        `json:"scheduling_share"` // of the steps' time
 	WeightBytes  int64          `json:"weight_bytes"`
@@ -126,7 +126,7 @@ func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error
 	if err := f.languageBenchFlags.check(m.Info().Context); err != nil {
 		return err
 	}
-	b := &languageBench{model: m, flags: &f.languageBenchFlags, rng: rand.New(rand.NewPCG(1, 2))}
+	b := &languageBench{model: m, flags: &f.languageBenchFlags, pool: o.Pool, rng: rand.New(rand.NewPCG(1, 2))}
 	if _, err := b.generate(ctx, 1, 1); err != nil {
 		return err
 	}
@@ -139,13 +139,13 @@ func (f *benchFlags) runLanguage(ctx context.Context, e *env, path string) error
 	r.Scheduling = s.SchedulerSeconds / s.StepSeconds
 	r.WeightBytes, r.HeldBytes, r.KVBytes, r.PeakRSSBytes = m.Info().WeightBytes, s.WeightBytes, s.KVBytes, memoryStatus("VmHWM")
 	r.DecodeBytesS = r.DecodeTokS * float64(m.TokenBytes())
-	r.ReadBytesS = readRate(o.Pool)
 	return r.print(e, f.json)
 }
 
 type languageBench struct {
 	model *llm.Model
 	flags *languageBenchFlags
+	pool  *pool.Pool
 	rng   *rand.Rand
 
 	tenants int // rounds of prompts that share nothing
@@ -184,10 +184,9 @@ func (b *languageBench) measure(ctx context.Context, e *env, r *languageResult) 
 		}
 		r.PrefillTokS = max(r.PrefillTokS, float64(f.prompt)/u.Total.Seconds())
 		step()
-		if u, err = b.generate(ctx, 1, f.gen+1); err != nil {
+		if err := b.decode(ctx, r); err != nil {
 			return err
 		}
-		r.DecodeTokS = max(r.DecodeTokS, float64(f.gen)/(u.Total-u.FirstToken).Seconds())
 		step()
 		for i, n := range f.concurrency {
 			s, err := b.together(ctx, n)
@@ -207,6 +206,20 @@ func (b *languageBench) measure(ctx context.Context, e *env, r *languageResult) 
 			}
 			step()
 		}
+	}
+	return nil
+}
+
+// decode measures one answer, and before and after it how fast memory is read: that changes
+// from second to second where others use it too.
+func (b *languageBench) decode(ctx context.Context, r *languageResult) error {
+	before := readRate(b.pool)
+	u, err := b.generate(ctx, 1, b.flags.gen+1)
+	if err != nil {
+		return err
+	}
+	if rate := float64(b.flags.gen) / (u.Total - u.FirstToken).Seconds(); rate > r.DecodeTokS {
+		r.DecodeTokS, r.ReadBytesS = rate, (before+readRate(b.pool))/2
 	}
 	return nil
 }
@@ -334,9 +347,9 @@ func (r *languageResult) print(e *env, asJSON bool) error {
 }
 
 // readRate measures how fast the threads of a pool read memory that no cache
-// holds, in bytes a second: the best of some rounds.
+// holds, in bytes a second: the median of some rounds.
 func readRate(p *pool.Pool) float64 {
-	const size = 512 << 20
+	const size = 256 << 20
 	buf := mmap.Alloc(size)
 	defer buf.Free()
 	r := &reader{words: buf.Float32s(), chunks: 64}
@@ -344,15 +357,16 @@ func readRate(p *pool.Pool) float64 {
 		r.words[i] = 1
 	}
 	r.sums = make([]float32, r.chunks)
-	best := 0.
 	p.Begin()
 	defer p.End()
-	for range 8 {
+	times := make([]time.Duration, 9)
+	for i := range times {
 		start := time.Now()
 		p.Run(r.chunks, r)
-		best = max(best, size/time.Since(start).Seconds())
+		times[i] = time.Since(start)
 	}
-	return best
+	slices.Sort(times)
+	return size / times[len(times)/2].Seconds()
 }
 
 // reader sums memory in chunks.
