@@ -27,7 +27,7 @@ type Options struct {
 	Precision op.Precision
 	Auto      *Auto      // chooses Precision, if it is not nil
 	Pool      *pool.Pool // nil runs on the caller's thread
-	Alone     float64    // runs with less work than this stay off the pool: see exec.Options
+	Alone     float64    // runs with less work than this stay off the pool, as the smallest always do: see exec.Options
 	// Tuned gives what decides between kernels for an optimized graph; it may give
 	// nil, which takes the defaults, and may be nil.
 	Tuned func(*ir.Graph) op.Chooser
@@ -35,6 +35,11 @@ type Options struct {
 	MaxMemory int
 	Overhead  int // bytes that the process needs besides, which count against MaxMemory
 }
+
+// leastShared is the work below which a run stays on its caller's thread: about ten
+// microseconds, in which another thread gains nothing, and for which the caller would wait if
+// another process takes that thread's processor in the midst of it.
+const leastShared = 1e6
 
 // Engine is a model that is ready to run.
 type Engine struct {
@@ -102,7 +107,7 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		chooser = o.Tuned(m.Graph)
 	}
 	m.Release() // what the passes have read is read again when it is packed, part by part
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: o.Alone, Provider: o.Provider, Precision: o.Precision, Chooser: chooser, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: max(o.Alone, leastShared), Provider: o.Provider, Precision: o.Precision, Chooser: chooser, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool, precision: o.Precision}, nil
 }
 
