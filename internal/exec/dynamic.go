@@ -136,15 +136,9 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 		d.out, d.types = append(d.out, shape), append(d.types, f.DType)
 	}
 	p := &op.Prep{Node: st.node, In: inf.In, Out: inf.Out, Threads: s.pool.Threads(), Precision: s.precision, Chooser: s.chooser}
-	if d.sizes == nil {
-		s.weights.serve(p)
-	} else { // what is packed may be made of sizes that hold for this run only
+	s.weights.serve(p)
+	if d.sizes != nil { // they hold for this run only
 		p.Chooser = nil
-		p.Pack = func(_ string, size int, fill func([]byte)) []byte {
-			b := tensor.Bytes(size)
-			fill(b)
-			return b
-		}
 	}
 	k, err := s.weights.compile(s.providers[s.host()], p)
 	if err != nil || k == nil {

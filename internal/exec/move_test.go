@@ -84,7 +84,7 @@ func (w *growing) mix() {
 	x, p := w.pick(), w.past[w.IntN(len(w.past))]
 	n := w.rows[x]
 	length := w.node("Gather", 1, nil, w.node("Shape", 1, nil, p)[0], ints(1))[0]
-	switch w.IntN(6) {
+	switch w.IntN(7) {
 	case 0: // the sums of other columns
 		if w.rows[p] == n {
 			w.add(w.node("Add", 1, nil, x, w.node("ReduceSum", 1, nil, p, ints(1))[0])[0], n)
@@ -113,6 +113,9 @@ func (w *growing) mix() {
 		}
 		c := w.node("Greater", 1, nil, length, ints(5))[0]
 		w.add(w.node("If", 1, map[string]ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0], n)
+	case 6: // a product with weights that follow from their number
+		size := w.node("Cast", 1, map[string]ir.Attr{"to": ir.Int(1)}, length)[0]
+		w.add(w.node("MatMul", 1, nil, x, w.node("Mul", 1, nil, ir.NewConst(fmt.Sprint("w", len(w.g.Nodes)), tensor.FromSlice(numbers(w.Rand, 16), 4, 4)), size)[0])[0], n)
 	case 5: // branches that alone read the other
 		b := make([]*ir.Graph, 2)
 		for i, name := range []string{"Neg", "Tanh"} {

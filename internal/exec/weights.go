@@ -248,6 +248,11 @@ func (w *weights) held() (bytes int) {
 // serve lets the kernel of p pack weights.
 func (w *weights) serve(p *op.Prep) {
 	p.Pack = func(key string, size int, fill func([]byte)) []byte {
+		if ofSizes(p) {
+			b := tensor.Bytes(size)
+			w.present(p, func() { fill(b) })
+			return b
+		}
 		own := w.filler(p, 1, func(b []byte, _, _ int) { fill(b) })
 		b, within, _ := w.buffer(packKey{p.Node, key}, size, 1, own)
 		if within {
@@ -265,22 +270,41 @@ func (w *weights) serve(p *op.Prep) {
 // filler fills a buffer of so many parts from the constants of p.
 func (w *weights) filler(p *op.Prep, parts int, fill op.Fill) op.Fill {
 	return func(b []byte, from, to int) {
-		_, err := w.hold(p)
-		defer w.letGo(p)
-		if err != nil {
-			panic(err) // it went well when the model was loaded
-		}
-		w.restoreAll(p)
-		fill(b, from, to)
+		w.present(p, func() { fill(b, from, to) })
 		if to == parts {
 			w.maybeTrim(len(b))
 		}
 	}
 }
 
+// present does something while all constants of p have their contents.
+func (w *weights) present(p *op.Prep, do func()) {
+	_, err := w.hold(p)
+	defer w.letGo(p)
+	if err != nil {
+		panic(err) // it went well when the model was loaded
+	}
+	w.restoreAll(p)
+	do()
+}
+
+// ofSizes reports whether a constant of p is not the graph's: it follows from the sizes
+// of one plan, or is cut by them. What is packed of it is of no use to another.
+func ofSizes(p *op.Prep) bool {
+	for i, v := range p.Node.In {
+		if c := p.In[i].Const; c != nil && c != v.Const {
+			return true
+		}
+	}
+	return false
+}
+
 // later gives a buffer that is filled in Settle. Constants that may be dropped are not
 // there to be read meanwhile.
 func (w *weights) later(p *op.Prep, key string, size, parts int, fill op.Fill) *op.Packing {
+	if ofSizes(p) {
+		return nil
+	}
 	for _, f := range p.In {
 		if w.isDropped(f.Const) {
 			return nil
