@@ -109,6 +109,7 @@ func (s *Session) compile(inputs []op.Fact, from *Plan) (p *Plan, err error) {
 	moved := false
 	if from != nil && changed != nil {
 		moved, err = c.move(changed)
+		moved = moved && c.fits() == nil // its arena may be one for larger shapes
 	}
 	if !moved && err == nil {
 		err = c.build()
@@ -117,14 +118,18 @@ func (s *Session) compile(inputs []op.Fact, from *Plan) (p *Plan, err error) {
 		return nil, err
 	}
 	s.weights.trimRest()
-	c.plan.derived = s.weights.held()
-	if err := c.plan.fitsIn(s.maxMemory); err != nil {
+	if err := c.fits(); err != nil {
 		s.weights.dropUnfilled()
 		return nil, err
 	}
-	c.plan.pool = s.poolFor(c.plan)
 	s.newest = c.plan
 	return c.plan, nil
+}
+
+// fits refuses the plan if it needs more memory than allowed.
+func (c *compiler) fits() error {
+	c.plan.derived = c.s.weights.held()
+	return c.plan.fitsIn(c.s.maxMemory)
 }
 
 // build makes a plan from nothing.
@@ -155,6 +160,7 @@ func (c *compiler) build() error {
 	}
 	c.layout()
 	c.bindings()
+	c.plan.pool = c.s.poolFor(c.plan)
 	return nil
 }
 

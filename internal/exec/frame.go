@@ -95,14 +95,19 @@ func (f *frame) prepare(i int) (err error) {
 	if f.kernels[i], err = f.plan.takeKernel(st); err != nil {
 		return fmt.Errorf("%s: %w", st.node, err)
 	}
-	c.Pool = f.plan.pool
-	if st.alone {
-		c.Pool = nil
-	}
+	f.setPool(i)
 	if st.scratch >= 0 {
 		c.Scratch = f.buffer(st.space, st.scratch)[:scratchOf(f.kernels[i])]
 	}
 	return nil
+}
+
+// setPool says on whose threads a step runs.
+func (f *frame) setPool(i int) {
+	f.calls[i].Pool = f.plan.pool
+	if f.plan.steps[i].alone {
+		f.calls[i].Pool = nil
+	}
 }
 
 // makeTensor prepares the tensor of a slot whose memory is fixed or is pointed

@@ -66,7 +66,7 @@ func (c *compiler) move(changed map[*ir.Value]bool) (ok bool, err error) {
 		}
 		m.steps = append(m.steps, i)
 		if !st.joined && !st.dynamic && len(st.subs) == 0 {
-			st.kernel, st.prep = nil, nil
+			st.kernel, st.prep, st.precision, st.alone = nil, nil, op.FP32, false
 			w.steps = append(w.steps, st)
 		}
 	}
@@ -79,6 +79,7 @@ func (c *compiler) move(changed map[*ir.Value]bool) (ok bool, err error) {
 		a.layout = plan.Place(a.buffers, c.s.placed[0])
 		c.s.placed[0] = a.layout.Order
 	}
+	c.plan.pool = c.s.poolFor(c.plan)
 	f := c.plan.onlyIdle()
 	switch {
 	case f == nil:
@@ -246,7 +247,8 @@ func (p *Plan) onlyIdle() *frame {
 	return f
 }
 
-// refit gives a frame the kernels and tensors of what has moved.
+// refit gives a frame the kernels and tensors of what has moved, and the plan's pool,
+// which may be another one as the work is more or less.
 func (m *move) refit(f *frame) error {
 	for i, moved := range m.moved {
 		if moved {
@@ -257,6 +259,9 @@ func (m *move) refit(f *frame) error {
 		if err := f.prepare(i); err != nil {
 			return err
 		}
+	}
+	for i := range f.calls {
+		f.setPool(i)
 	}
 	return nil
 }
