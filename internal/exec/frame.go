@@ -150,6 +150,15 @@ func (f *frame) buffer(space, i int) []byte {
 	return f.arenas[space][off : off+n : off+n]
 }
 
+// bytes is what the frame keeps between runs: the host's arena may be larger than the plan asks for.
+func (f *frame) bytes() int {
+	n := f.spares.bytes + len(f.host.Bytes())
+	for space := 1; space < len(f.arenas); space++ {
+		n += len(f.arenas[space])
+	}
+	return n
+}
+
 func (f *frame) close() {
 	f.host.Free()
 	for space, b := range f.arenas {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -67,4 +68,24 @@ func TestLimitOfPlansThatMoveOn(t *testing.T) {
 		t.Errorf("a plan that fits is refused: %v", err)
 	}
 	s.Close()
+}
+
+// What a session says to hold is no less than what it has from the system.
+func TestMemoryOfPlansThatMoveOn(t *testing.T) {
+	x := vector("x")
+	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
+	b.g.AddOutput("x4", b.node("Twice", b.node("Twice", x)))
+	s := New(b.g, Options{})
+	defer s.Close()
+	before := mmap.InUse()
+	for _, rows := range []int{1000, 1 << 16, 1 << 15, 1 << 16, 1<<16 + 1<<13, 4, 1 << 20, 1 << 19} {
+		for range 2 {
+			if _, err := s.Run(context.Background(), []*tensor.Tensor{tensor.New(dtype.Float32, rows, 2)}); err != nil {
+				t.Fatal(err)
+			}
+			if says, has := s.MemoryBytes(), mmap.InUse()-before; says < has {
+				t.Errorf("%d rows: %d bytes are said to be held, but %d are", rows, says, has)
+			}
+		}
+	}
 }

@@ -170,12 +170,14 @@ func (p *Plan) ownBytes() int {
 }
 
 // idleBytes is the memory of the arenas, and of results sized by data, kept for later runs.
-func (p *Plan) idleBytes() int {
+func (p *Plan) idleBytes() (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(p.idle) * p.arenaBytes()
+	if p.bequest != nil {
+		n = len(p.bequest.Bytes())
+	}
 	for _, f := range p.idle {
-		n += f.spares.bytes
+		n += f.bytes()
 	}
 	return n
 }

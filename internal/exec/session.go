@@ -303,19 +303,26 @@ func (s *Session) dropPlans() {
 	}
 }
 
-// MemoryBytes is what the session holds: constants, packed weights, and the
-// arenas of its plans' idle frames.
+// MemoryBytes is what the session holds: constants, packed weights, and what its plans
+// and those of bodies keep for later runs.
 func (s *Session) MemoryBytes() int64 {
-	n := s.weights.bytes()
+	weights, idle := s.heldBytes()
+	return int64(s.weights.bytes() + weights + idle)
+}
+
+// heldBytes gives the constants that runs read, and what plans keep for later ones.
+func (s *Session) heldBytes() (weights, idle int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	weights := 0
 	for _, p := range s.plans {
-		m := p.Memory()
-		weights = max(weights, m.Weights)
-		p.mu.Lock()
-		n += m.Arena * len(p.idle)
-		p.mu.Unlock()
+		weights = max(weights, p.Memory().Weights)
+		idle += p.idleBytes()
+		for _, st := range p.steps {
+			for _, sub := range st.subs {
+				_, n := sub.session.heldBytes()
+				idle += n
+			}
+		}
 	}
-	return int64(n + weights)
+	return weights, idle
 }
