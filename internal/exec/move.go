@@ -49,7 +49,7 @@ func (s *Session) leave(p *Plan) {
 type move struct {
 	*compiler
 	moved []bool // slots: of another type or with other contents than before
-	steps []int  // that read or make such
+	steps []int  // that read or make such, in order
 }
 
 // move makes c's plan one for c's facts; changed are the values whose facts are not those
@@ -271,7 +271,7 @@ func (m *move) refit(f *frame) error {
 func (m *move) dissolve(f *frame) {
 	p := m.plan
 	for i, st := range p.steps {
-		if st.kernel == nil && !slices.Contains(m.steps, i) {
+		if _, anew := slices.BinarySearch(m.steps, i); st.kernel == nil && !anew {
 			st.kernel = f.kernels[i]
 		}
 	}
