@@ -117,7 +117,7 @@ func (c *Context) Value(base string) *ir.Value { return ir.NewValue(c.run.fresh(
 // Grow reserves bytes of constants that a patch is going to add beyond those
 // that it frees, and reports whether the graph may have them. Folding must not
 // blow a small file up: in all, constants may grow by a tenth of what they were
-// and 1 MiB.
+// and 4 MiB.
 func (c *Context) Grow(bytes int) bool {
 	if bytes > c.run.room {
 		return false

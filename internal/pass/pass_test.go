@@ -180,8 +180,8 @@ func TestGrowthIsBoundedOverAll(t *testing.T) {
 	if _, err := Run(g, []Pass{greedy}, Options{Level: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if granted != 4 {
-		t.Errorf("%d quarters of a MiB were granted, want 4", granted)
+	if granted != 16 {
+		t.Errorf("%d quarters of a MiB were granted, want 16", granted)
 	}
 }
 

@@ -28,7 +28,7 @@ type runner struct {
 }
 
 // growth is the room of a graph with so many bytes of constants.
-func growth(constants int) int { return constants/10 + 1<<20 }
+func growth(constants int) int { return constants/10 + 4<<20 }
 
 // constantBytes sums the constants of g and its subgraphs, each once.
 func constantBytes(g *ir.Graph, seen map[*ir.Value]bool) int {
