@@ -3,6 +3,7 @@ package contrib
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -15,7 +16,7 @@ import (
 func init() {
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "DynamicQuantizeLSTM", Versions: []int{1},
-		Doc: "LSTM with quantized weights, [directions, inputs, 4·hidden] and [directions, hidden, 4·hidden]; inputs and states are quantized as DynamicQuantizeLinear does, " +
+		Doc: "LSTM with quantized weights, [directions, inputs, 4·hidden] and [directions, hidden, 4·hidden]; inputs (all steps that some sequence has) and states are quantized as DynamicQuantizeLinear does, " +
 			"so that rows of a batch depend on each other. Not supported: activations other than the default.",
 		In: op.Ports("X:float32", "W:T2", "R:T2", "B:float32?", "sequence_lens:int32?", "initial_h:float32?", "initial_c:float32?", "P:float32?",
 			"W_scale:float32", "W_zero_point:T2", "R_scale:float32", "R_zero_point:T2"),
@@ -40,7 +41,11 @@ func (dynamicQuantizeLSTMCases) Cases() []op.Case {
 	forward := []*tensor.Tensor{wave(4, 1, 3), bytesWave[uint8](1, 3, 28), bytesWave[uint8](1, 7, 28), nil, nil, nil, nil, nil, tensor.FromSlice(column), bytesWave[uint8](28), one, mid}
 	// Longer than vectors, with a rest.
 	long := []*tensor.Tensor{wave(9, 2, 70), bytesWave[int8](1, 70, 4*37), bytesWave[int8](1, 37, 4*37), wave(1, 8*37), nil, nil, wave(1, 2, 37), nil, one, tensor.FromSlice([]int8{2}), one, tensor.FromSlice([]int8{0})}
+	short := slices.Clone(in) // the last two steps are in no sequence and have the largest numbers
+	short[0], short[4] = wave(5, 3, 2), tensor.FromSlice([]int32{3, 0, 2})
+	tensor.Of[float32](short[0])[3*3*2] = 40
 	return []op.Case{
+		{Name: "sequences that end before the last step", In: short, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
 		{Name: "both directions", In: in, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
 		{Name: "scale of each column", In: forward, Attrs: map[string]ir.Attr{"clip": ir.Float(.4), "hidden_size": ir.Int(7)}},
 		{Name: "reverse, coupled gates", In: long, Attrs: map[string]ir.Attr{"direction": ir.Str("reverse"), "hidden_size": ir.Int(37), "input_forget": ir.Int(1)}},
@@ -130,11 +135,10 @@ type lstmLayer struct {
 // run advances the state to the end and calls out with each step's h.
 func (l *lstmLayer) run(out func(step, b int, h []float64)) {
 	gates := make([]float64, 4*l.hidden)
-	steps := 0
-	for _, n := range l.lens {
-		steps = max(steps, n)
+	if l.batch == 0 {
+		return
 	}
-	for step := range steps {
+	for step := range slices.Max(l.lens) {
 		h := requantizedFloats(l.h)
 		for b := range l.batch {
 			if step >= l.lens[b] {
@@ -191,9 +195,12 @@ func dynamicLSTMRef(c *op.Call) error {
 	if !shape.Of(directions, in, 4*hidden).Equal(shapes[1].Shape) {
 		return fmt.Errorf("W is %s, expected [%d,%d,%d]", w, directions, in, 4*hidden)
 	}
-	l := &lstmLayer{seq: seq, batch: batch, in: in, hidden: hidden, x: requantizedFloats(num.Floats(x)), coupled: n.Bool("input_forget"), clip: float64(n.Float("clip"))}
+	l := &lstmLayer{seq: seq, batch: batch, in: in, hidden: hidden, coupled: n.Bool("input_forget"), clip: float64(n.Float("clip"))}
 	if l.lens, err = sequenceLengths(c.Input(4), seq, batch); err != nil {
 		return err
+	}
+	if batch > 0 { // what is behind the end of all sequences widens no range
+		l.x = requantizedFloats(num.Floats(x)[:slices.Max(l.lens)*batch*in])
 	}
 	state := batch * hidden
 	var parts [4][]float64 // bias, h, c, peepholes

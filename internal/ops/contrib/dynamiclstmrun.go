@@ -2,6 +2,7 @@ package contrib
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
@@ -37,7 +38,7 @@ func (k *lstmKernel) Run(c *op.Call) error {
 	}
 	scratch := op.Memory(c.Scratch)
 	x, space := scratch.Take(k.seq*k.batch*k.in), scratch.Take(k.inputs)
-	scale, zero := k.quantize.Run(c.Pool, x, tensor.Of[float32](c.In[0]))
+	scale, zero := k.quantizeInputs(c, x)
 	for d := range k.dir {
 		l := &k.dir[d]
 		k.begin(c, d, &scratch)
@@ -60,6 +61,25 @@ func (k *lstmKernel) Run(c *op.Call) error {
 		}
 	}
 	return nil
+}
+
+// quantizeInputs rounds X by the range of the steps that some sequence has.
+func (k *lstmKernel) quantizeInputs(c *op.Call, dst []byte) (scale float32, zero uint8) {
+	x := tensor.Of[float32](c.In[0])
+	steps := k.steps()
+	if steps == k.seq {
+		return k.quantize.Run(c.Pool, dst, x)
+	}
+	lo, hi := elemwise.MinMax(x[:steps*k.batch*k.in])
+	return k.quantize.RunInRange(c.Pool, dst, x, lo, hi)
+}
+
+// steps is the length of the longest sequence.
+func (k *lstmKernel) steps() int {
+	if k.lens == nil {
+		return k.seq
+	}
+	return int(slices.Max(k.lens))
 }
 
 // begin takes the memory of direction d and loads its states.
@@ -95,14 +115,8 @@ func (k *lstmKernel) forget() {
 
 // Do runs all steps of direction d; it is called by the pool.
 func (k *lstmKernel) Do(d int) {
-	l, steps := &k.dir[d], k.seq
-	if k.lens != nil {
-		steps = 0
-		for _, n := range k.lens {
-			steps = max(steps, int(n))
-		}
-	}
-	for step := range steps {
+	l := &k.dir[d]
+	for step := range k.steps() {
 		scale, zero := elemwise.DynamicRange(elemwise.MinMax(l.h))
 		k.round(l.bytes, l.h, scale, float32(zero))
 		l.r.scale[0], l.r.zero[0] = scale, int32(zero)
