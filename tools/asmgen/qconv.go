@@ -21,6 +21,7 @@ func qconvFamily() {
 		}
 	}
 	qconvInnerSums()
+	qconvSquares()
 	for _, m := range []qconvMode{qconvVNNI, qconvWords} {
 		for mr := 1; mr <= m.channelPixels; mr++ {
 			m.depthwise(mr)
@@ -143,7 +144,31 @@ func (k *qconvKernel) get(off int) reg.GPVirtual {
 	return r
 }
 
+// begin begins a line with the sums' starts.
 func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
+	k := m.open(name, nv, mr)
+	bias := k.get(qcBias)
+	k.acc = make([][]reg.VecVirtual, nv)
+	for j := range k.acc {
+		k.acc[j] = make([]reg.VecVirtual, mr)
+		for i := range k.acc[j] {
+			k.acc[j][i] = m.vec()
+			switch {
+			case i > 0:
+				VMOVAPS(k.acc[j][0], k.acc[j][i])
+			default:
+				VMOVUPS(Mem{Base: bias, Disp: j * m.bytes()}, k.acc[j][0])
+			}
+		}
+	}
+	if m.inner {
+		k.subtractSums()
+	}
+	return k
+}
+
+// open begins a kernel and its first line.
+func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	k := &qconvKernel{qconvMode: m, nv: nv, mr: mr}
@@ -170,23 +195,6 @@ func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 		MOVQ(k.get(qcSums), k.sums)
 	}
 	Label("line")
-	bias := k.get(qcBias)
-	k.acc = make([][]reg.VecVirtual, nv)
-	for j := range k.acc {
-		k.acc[j] = make([]reg.VecVirtual, mr)
-		for i := range k.acc[j] {
-			k.acc[j][i] = m.vec()
-			switch {
-			case i > 0:
-				VMOVAPS(k.acc[j][0], k.acc[j][i])
-			default:
-				VMOVUPS(Mem{Base: bias, Disp: j * m.bytes()}, k.acc[j][0])
-			}
-		}
-	}
-	if m.inner {
-		k.subtractSums()
-	}
 	return k
 }
 

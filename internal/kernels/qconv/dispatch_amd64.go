@@ -43,7 +43,7 @@ var tiles = func() kernels {
 }()
 
 var avx2 = kernels{
-	level: cpu.AVX2, lanes: 8, tilePixels: 4, depthwisePixels: 8, largest: largest256, innerSums: innerSums256, pairsPixels: 5,
+	level: cpu.AVX2, squares: &squares256, lanes: 8, tilePixels: 4, depthwisePixels: 8, largest: largest256, innerSums: innerSums256, pairsPixels: 5,
 	tile: [3][maxPixels + 1]kernel{
 		1: {1: inner256_1x1, 2: inner256_1x2, 3: inner256_1x3, 4: inner256_1x4},
 		2: {1: inner256_2x1, 2: inner256_2x2, 3: inner256_2x3, 4: inner256_2x4},
@@ -58,6 +58,12 @@ var avx2 = kernels{
 		{1: columns256_1_1, 2: columns256_1_2, 3: columns256_1_3, 4: columns256_1_4, 5: columns256_1_5, 6: columns256_1_6, 7: columns256_1_7},
 		{1: columns256_2_1, 2: columns256_2_2, 3: columns256_2_3, 4: columns256_2_4, 5: columns256_2_5, 6: columns256_2_6, 7: columns256_2_7},
 	},
+}
+
+var squares256 = squareKernels{
+	input: squareInput256, columns: squareColumns256,
+	product: [7]kernel{1: squareProduct256x1, 2: squareProduct256x2, 3: squareProduct256x3, 4: squareProduct256x4, 5: squareProduct256x5, 6: squareProduct256x6},
+	output:  [squareSide + 1]kernel{1: squareOutput256x1, 2: squareOutput256x2, 3: squareOutput256x3, 4: squareOutput256x4},
 }
 
 // interleave3 writes three planes as one of triples.

@@ -159,16 +159,15 @@ func (k *packing) check(w Weights) error {
 	return nil
 }
 
-// pack fills dst, whose length is k.bytes.
-func (k *packing) pack(dst []byte, w Weights) error {
-	if err := k.check(w); err != nil {
-		return err
-	}
-	if len(dst) != k.bytes {
-		return fmt.Errorf("qconv: packed weights need %d bytes, the buffer has %d", k.bytes, len(dst))
-	}
-	clear(dst)
-	dst[0] = 1
+// What packed weights begin with.
+const (
+	packedPairs   = 1 // no two products of a pair saturate 16 bits
+	packedSquares = 2 // weights are transformed for tiles of 4×4 outputs
+)
+
+// pack fills dst, which is zeros and has k.bytes or more.
+func (k *packing) pack(dst []byte, w Weights) {
+	dst[0] = packedPairs
 	for _, x := range k.panels {
 		lanes := x.vectors * k.kern.lanes
 		head := dst[x.at:]
@@ -195,7 +194,6 @@ func (k *packing) pack(dst []byte, w Weights) error {
 			innerGroups(dst[x.at:][8*lanes:k.panelBytes(x)], view[int32](unsafe.Pointer(&dst[x.at]), lanes))
 		}
 	}
-	return nil
 }
 
 // innerMayDo says whether the layer is computed by inner products of sums if pairs of

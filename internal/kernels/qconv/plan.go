@@ -16,6 +16,8 @@ type Plan struct {
 	packed *packing
 	kern   *kernels
 
+	squares *squares // nil: not by tiles of 4×4 outputs
+
 	flat       bool  // the pixels of all images are one row
 	copied     bool  // the input is copied, with borders
 	rows, cols int   // of an image as the kernels read it
@@ -49,6 +51,10 @@ func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
 			return nil, fmt.Errorf("%w: %d×%d with pads %v", ErrPadding, h, w, p.Pads)
 		}
 	}
+	if pl.squares = newSquares(p, pl.kern, pl.h.Out, pl.w.Out); pl.squares != nil {
+		pl.copied = true
+		pl.rows, pl.cols = squareSide*pl.squares.high+2, squareSide*pl.squares.wide+2
+	}
 	if pl.packed.tiled {
 		pl.offsets = pl.stepOffsets()
 	}
@@ -62,11 +68,36 @@ var ErrPadding = errors.New("qconv: the padding is far larger than input and out
 func (pl *Plan) OutSize() (h, w int) { return pl.h.Out, pl.w.Out }
 
 // PackedSize is the number of bytes of packed weights.
-func (pl *Plan) PackedSize() int { return pl.packed.bytes }
+func (pl *Plan) PackedSize() int {
+	if pl.squares != nil {
+		return headerBytes + pl.p.Out/squareColumns*pl.squares.panelBytes()
+	}
+	return pl.packed.bytes
+}
 
-// Pack writes weights into dst in the order in which the kernels read them. dst
+// Layout names how weights are packed, which depends on the input's size too.
+func (pl *Plan) Layout() string {
+	if pl.squares != nil {
+		return "squares"
+	}
+	return "taps"
+}
+
+// Pack writes weights into dst, of PackedSize, in the order in which the kernels read them. dst
 // should begin on a cache line.
-func (pl *Plan) Pack(dst []byte, w Weights) error { return pl.packed.pack(dst, w) }
+func (pl *Plan) Pack(dst []byte, w Weights) error {
+	if err := pl.packed.check(w); err != nil {
+		return err
+	}
+	if n := pl.PackedSize(); len(dst) != n {
+		return fmt.Errorf("qconv: packed weights need %d bytes, the buffer has %d", n, len(dst))
+	}
+	clear(dst)
+	if pl.squares == nil || !pl.squares.pack(dst, w, pl.p.Out, pl.packed.zero()) {
+		pl.packed.pack(dst, w)
+	}
+	return nil
+}
 
 // slack is what kernels may read beyond the copy of an input.
 const slack = 64
@@ -80,6 +111,8 @@ func (pl *Plan) sumCount() int { return pl.p.Groups * pl.h.Out * pl.w.Out }
 // ScratchSize is the working memory of a run, for any number of images.
 func (pl *Plan) ScratchSize(threads int) int {
 	switch {
+	case pl.squares != nil:
+		return pl.copyBytes(2) + max(4*pl.sumCount(), pl.squares.scratch(threads))
 	case pl.packed.innerMayDo():
 		return pl.copyBytes(2) + 4*pl.sumCount()
 	case !pl.copied:

@@ -32,6 +32,7 @@ type Runner struct {
 	bytes  int // of a number of the input as the kernels read it
 	sums   []int32
 	cut    cut
+	band   squareBand
 	copies int // chunks of the copy
 	adding int // chunks of sums
 	work   []workspace
@@ -40,9 +41,10 @@ type Runner struct {
 // workspace is what a chunk needs.
 type workspace struct {
 	tile
-	src   []byte // what the kernels read
-	row0  int    // the row of output whose input is at its beginning
-	strip strip
+	square squareTile
+	src    []byte // what the kernels read
+	row0   int    // the row of output whose input is at its beginning
+	strip  strip
 	layout
 	sums []byte // of a block of tiles
 	tail []byte // the input of a last tile, with room for what is read beyond
@@ -62,7 +64,7 @@ func (pl *Plan) check(op Operands, threads int) error {
 		name      string
 		got, want int
 	}{
-		{"input", len(op.In), op.N * pl.inBytes()}, {"packed weights", len(op.Packed), pl.packed.bytes},
+		{"input", len(op.In), op.N * pl.inBytes()}, {"packed weights", len(op.Packed), pl.PackedSize()},
 		{"residual", len(op.Residual), residual}, {"output", len(op.Out), op.N * pl.outBytes()},
 	} {
 		if op.N < 0 || b.got != b.want {
@@ -84,7 +86,10 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	r.op = op
 	r.bytes = 1
-	if pl.packed.innerMayDo() && !r.pairs() {
+	switch {
+	case r.bySquares():
+		r.bytes = 2
+	case pl.packed.innerMayDo() && !r.pairs():
 		r.bytes = 2
 		r.sums = view[int32](unsafe.Pointer(&op.Scratch[pl.copyBytes(2)]), pl.sumCount())
 	}
@@ -97,7 +102,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	r.op, r.src, r.out, r.resid, r.sums = Operands{}, nil, nil, nil, nil
 	for i := range r.work {
-		r.work[i].tile, r.work[i].src, r.work[i].strip = tile{}, nil, strip{} // holds no buffer alive
+		r.work[i].tile, r.work[i].square, r.work[i].src, r.work[i].strip = tile{}, squareTile{}, nil, strip{} // holds no buffer alive
 	}
 	return nil
 }
@@ -105,7 +110,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 // pairs says whether VPMADDUBSW multiplies: what the packed weights begin with says
 // whether it can't saturate.
 func (r *Runner) pairs() bool {
-	return r.op.Packed[0] == 1 && r.plan.packed.innerMayDo()
+	return r.op.Packed[0] == packedPairs && r.plan.packed.innerMayDo()
 }
 
 // copied says whether kernels read a copy of the input.
@@ -139,21 +144,31 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 		p.RunFromEnds(r.copies, (*copyTask)(r))
 		r.src = r.op.Scratch
 	}
+	if r.bySquares() {
+		r.squares(p)
+		return
+	}
 	r.cut = pl.newCut(n, p.Threads(), r.mostPixels())
 	r.adding = 0
 	if r.bytes > 1 {
 		r.adding = min(pl.h.Out, 4*p.Threads())
 	}
-	if need := max(r.cut.chunks(), r.adding); len(r.work) < need {
-		r.work = make([]workspace, need)
-		for i := range r.work {
-			r.work[i].sums, r.work[i].tail = pl.newSums(), make([]byte, pl.tailBytes())
-		}
-	}
+	r.need(max(r.cut.chunks(), r.adding))
 	if r.adding > 0 {
 		p.RunFromEnds(r.adding, (*sumTask)(r))
 	}
 	p.RunFromEnds(r.cut.chunks(), (*tileTask)(r))
+}
+
+// need makes workspaces for so many chunks.
+func (r *Runner) need(chunks int) {
+	if len(r.work) >= chunks {
+		return
+	}
+	r.work = make([]workspace, chunks)
+	for i := range r.work {
+		r.work[i].sums, r.work[i].tail = r.plan.newSums(), make([]byte, r.plan.tailBytes())
+	}
 }
 
 // copyWork is the input for which a chunk of the copy pays.
@@ -197,7 +212,7 @@ func (pl *Plan) copyRow(dst, src []byte, y, bytes int) {
 	if bytes > 1 {
 		zero -= 128
 	}
-	if y -= (pl.rows - pl.h.In) * pl.h.Begin / max(pl.h.Begin+pl.h.End, 1); y < 0 || y >= pl.h.In {
+	if y -= pl.h.Begin; y < 0 || y >= pl.h.In {
 		fill(dst, zero, bytes)
 		return
 	}

@@ -81,6 +81,8 @@ type kernels struct {
 	// depthwise64[{size, stride}][p] is the same for 64 channels and 1 to 4 pixels; nil: there
 	// are none.
 	depthwise64 map[[2]int][5]kernel
+	// squares, if there are any, compute 3×3 taps by tiles of 4×4 outputs.
+	squares *squareKernels
 	// strip computes convolutions without groups in AMX's tiles, of a *strip: for signed input,
 	// for more than 16 rows; nil: there are none.
 	strip [2][2]kernel

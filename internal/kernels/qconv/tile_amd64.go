@@ -146,6 +146,42 @@ func pairs256_2x5(t *byte)
 func innerSums256(t *byte)
 
 //go:noescape
+func squareInput256(dst *byte, src *byte, tmp *byte, point int, px int, row int, vectors int)
+
+//go:noescape
+func squareProduct256x1(t *byte)
+
+//go:noescape
+func squareProduct256x2(t *byte)
+
+//go:noescape
+func squareProduct256x3(t *byte)
+
+//go:noescape
+func squareProduct256x4(t *byte)
+
+//go:noescape
+func squareProduct256x5(t *byte)
+
+//go:noescape
+func squareProduct256x6(t *byte)
+
+//go:noescape
+func squareColumns256(dst *byte, src *byte, point int)
+
+//go:noescape
+func squareOutput256x1(t *byte)
+
+//go:noescape
+func squareOutput256x2(t *byte)
+
+//go:noescape
+func squareOutput256x3(t *byte)
+
+//go:noescape
+func squareOutput256x4(t *byte)
+
+//go:noescape
 func vnni512depthwise_1(t *byte)
 
 //go:noescape

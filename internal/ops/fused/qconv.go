@@ -290,7 +290,7 @@ func constOf(p *op.Prep, i int) *tensor.Tensor {
 
 func packQConv(p *op.Prep, plan *qconv.Plan, level cpu.Target, w, scale, bias *tensor.Tensor) ([]byte, error) {
 	var err error
-	packed := p.Pack("qconv/"+level.String(), plan.PackedSize(), func(b []byte) { err = plan.Pack(b, weightsOf(w, scale, bias)) })
+	packed := p.Pack("qconv/"+level.String()+"/"+plan.Layout(), plan.PackedSize(), func(b []byte) { err = plan.Pack(b, weightsOf(w, scale, bias)) })
 	return packed, err
 }
 

@@ -1,0 +1,93 @@
+package qconv
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/mmap/guard"
+)
+
+func TestSquares(t *testing.T) {
+	rng := rand.New(rand.NewPCG(21, 22))
+	pools := threads(t)
+	pad := []int{1, 1, 1, 1}
+	u, s := Format{Zero: 113}, Format{Signed: true, Zero: -7}
+	for i, c := range []struct {
+		p       Params
+		n, h, w int
+	}{
+		{Params{In: 16, Out: 16, Kernel: []int{3, 3}, Pads: pad, Input: u}, 1, 16, 16},
+		{Params{In: 32, Out: 48, Kernel: []int{3, 3}, Pads: pad, Input: s}, 2, 15, 22},
+		{Params{In: 48, Out: 16, Kernel: []int{3, 3}, Pads: []int{2, 0, 1, 3}, Input: u}, 1, 13, 17},
+		{Params{In: 16, Out: 32, Kernel: []int{3, 3}, Input: u}, 1, 19, 40},
+		{Params{In: 16, Out: 16, Kernel: []int{3, 3}, Pads: pad, Input: s}, 1, 12, 290}, // a row has more tiles than a block
+	} {
+		c.p.Hi = 255
+		if i == 1 {
+			c.p.Output, c.p.Lo, c.p.Hi = Format{Signed: true, Zero: 3}, -128, 127
+		}
+		newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
+		c.p.Residual = &Residual{Format: u, Scale: .037, Mid: s, MidLo: -100, MidHi: 100, MidScale: .021, OutScale: .0456}
+		newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
+	}
+}
+
+// TestSquaresOfLargeWeights has the largest magnitudes of all, of one sign and of both: the
+// bounds of words and of sums.
+func TestSquaresOfLargeWeights(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	for _, in := range []int{224, 240} { // 224·9·128 is below what sums bear
+		for _, sign := range []int{1, 2} {
+			p := Params{In: in, Out: 16, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Hi: 255}
+			l := newLayer(t, rng, p, 1, 13, 16)
+			for i := range l.weights.Data {
+				l.weights.Data[i] = []int8{-128, 127}[rng.IntN(2)*(sign-1)]
+			}
+			for i := range l.x {
+				l.x[i] = byte(255 * rng.IntN(2) * (sign - 1))
+			}
+			for i := range l.weights.Scale {
+				l.weights.Scale[i], l.weights.Bias[i] = 255/float32(255*128*9*in), 128
+			}
+			if err := Reference(l.Params, l.n, l.h, l.w, l.x, l.weights, nil, l.want); err != nil {
+				t.Fatal(err)
+			}
+			for _, level := range cpu.Levels() {
+				if got := l.run(t, level, nil, guard.End); !bytes.Equal(got, l.want) {
+					t.Errorf("%s, %d channels, weights %d: other results than the reference", level, in, sign)
+				}
+			}
+			plan, err := New(p, l.h, l.w, cpu.AVX2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.squares == nil {
+				continue
+			}
+			packed := make([]byte, plan.PackedSize())
+			if err := plan.Pack(packed, l.weights); err != nil {
+				t.Fatal(err)
+			}
+			if fits := packed[0] == packedSquares; fits != (in == 224) {
+				t.Errorf("%d channels of the largest weights: in squares is %v", in, fits)
+			}
+		}
+	}
+}
+
+func BenchmarkPackSquares(b *testing.B) {
+	p := Params{In: 256, Out: 256, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}, Hi: 255}
+	plan, err := New(p, 14, 14, cpu.Level())
+	if err != nil {
+		b.Fatal(err)
+	}
+	dst, w := make([]byte, plan.PackedSize()), Weights{Data: make([]int8, p.WeightCount()), Scale: []float32{1}}
+	b.SetBytes(int64(p.WeightCount()))
+	for b.Loop() {
+		if err := plan.Pack(dst, w); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
