@@ -124,7 +124,7 @@ func compileFusedMatMul(p *op.Prep) (op.Kernel, error) {
 func init() {
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "MatMulNBits", Versions: []int{1},
-		Doc: "A times the transpose of B, whose rows are quantized in blocks along K; numbers are packed low bits first. With accuracy_level 4, A is rounded to 8 bits in blocks of 32 where blocks of B are a multiple of that.",
+		Doc: "A times the transpose of B, whose rows are quantized in blocks along K; numbers are packed low bits first. With accuracy_level 4, A is rounded to 8 bits in blocks of 32 where blocks of B are a multiple of that. There are kernels for 4 and 8 bits in such blocks; other constants are unpacked to float32 when the model is loaded.",
 		In:  op.Ports("A:T1", "B:T2", "scales:T1", "zero_points:T3?", "g_idx:T4?", "bias:T1?"), Out: op.Ports("Y:T1"),
 		Types: op.Types{"T1": op.Floats, "T2": op.Unsigned, "T3": slices.Concat(op.Unsigned, op.Floats), "T4": op.Indices},
 		Attrs: op.Attrs{"K": op.Required(ir.KindInt), "N": op.Required(ir.KindInt), "bits": op.Default(ir.Int(4)), "block_size": op.Required(ir.KindInt),
@@ -145,17 +145,22 @@ func (matMulNBitsCases) Cases() []op.Case {
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 6.5}, 1, 2)}},
 		{Name: "bias and zero points", In: []*tensor.Tensor{wave(2, 5, 40), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)},
 			Attrs: map[string]ir.Attr{"K": ir.Int(40), "N": ir.Int(33), "block_size": ir.Int(32)}},
+		{Name: "whole groups", In: []*tensor.Tensor{wave(3, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32)}},
+		{Name: "whole groups of 8 bits", In: []*tensor.Tensor{wave(2, 11, 64), packedBytes(33, 1, 128), wave(33), packedBytes(33), nil, wave(33)},
+			Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(128), "bits": ir.Int(8)}},
 		{Name: "rounded to 8 bits", In: []*tensor.Tensor{wave(2, 5, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: level4, Tol: .02},
 		{Name: "rounded to 8 bits, with zero points", In: []*tensor.Tensor{wave(5, 64), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)}, Attrs: level4, Tol: .02},
 	}
 }
 
-// compileNBits multiplies with constant weights that are dequantized once: fast
-// for many rows, at the price of their size in float32. Where the model allows A
-// to be rounded, weights stay as small as they are.
+// compileNBits multiplies by packed integers, with A rounded where the model allows that.
+// Weights for which there are no kernels are dequantized once, at the price of their size
+// in float32.
 func compileNBits(p *op.Prep) (op.Kernel, error) {
-	if k, err := compileIntegerNBits(p); k != nil || err != nil {
-		return k, err
+	for _, compile := range []func(*op.Prep) (op.Kernel, error){compileIntegerNBits, compileFloatNBits} {
+		if k, err := compile(p); k != nil || err != nil {
+			return k, err
+		}
 	}
 	c := &op.Call{Node: p.Node, In: make([]*tensor.Tensor, len(p.In))}
 	for i := 1; i < len(p.In) && i < 5; i++ {
