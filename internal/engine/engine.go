@@ -94,12 +94,13 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		return nil, err
 	}
 	rows := exec.ProveRows(m.Graph) // before passes make operators whose rows are harder to follow
-	report, err := pass.Run(m.Graph, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool, Precision: o.Precision})
+	untied := tieSizes(m, o)
+	report, err := o.optimize(m.Graph)
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
-	if rows != nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
+	if rows != nil && untied == nil && exec.ProveRows(m.Graph) == nil { // passes may also untangle rows
 		rows = nil
 	}
 	var chooser op.Chooser
@@ -107,8 +108,39 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		chooser = o.Tuned(m.Graph)
 	}
 	m.Release() // what the passes have read is read again when it is packed, part by part
-	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: max(o.Alone, leastShared), Provider: o.Provider, Precision: o.Precision, Chooser: chooser, Packed: m.Release, OwnConstants: true, MaxMemory: o.MaxMemory, Overhead: o.Overhead})
+	session := o.session(m)
+	session.Chooser, session.OwnConstants, session.Untied = chooser, true, untied
+	s := exec.New(m.Graph, session)
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool, precision: o.Precision}, nil
+}
+
+// session is how graphs of a model are run.
+func (o Options) session(m *onnx.Model) exec.Options {
+	return exec.Options{Pool: o.Pool, Alone: max(o.Alone, leastShared), Provider: o.Provider, Precision: o.Precision, Packed: m.Release, MaxMemory: o.MaxMemory, Overhead: o.Overhead}
+}
+
+// optimize runs the passes over a graph.
+func (o Options) optimize(g *ir.Graph) (*pass.Report, error) {
+	return pass.Run(g, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool, Precision: o.Precision})
+}
+
+// tieSizes ties sizes of the model's graph (op.TieSizes), and gives what makes a session for
+// inputs of others; nil if there is nothing to tie.
+func tieSizes(m *onnx.Model, o Options) func() (*exec.Session, error) {
+	if o.Level == 0 { // nothing is gained from it
+		return nil
+	}
+	plain, tied := m.Graph, op.TieSizes(m.Graph)
+	if tied == nil {
+		return nil
+	}
+	m.Graph = tied
+	return func() (*exec.Session, error) {
+		if _, err := o.optimize(plain); err != nil {
+			return nil, err
+		}
+		return exec.New(plain, o.session(m)), nil
+	}
 }
 
 // Inputs are the model's inputs in order.

@@ -54,6 +54,7 @@ type step struct {
 	alone     bool      // runs on the caller's thread
 	dynamic   bool      // shapes are known only when it runs
 	over      int       // input whose memory output 0 takes over, -1 if none
+	work      float64   // floating-point operations or bytes, whichever are more
 	rows      int       // of the batch that the kernel computes at once, as a step of the stretch; else 0
 	scratch   int       // arena buffer number, -1 if none; of the lane's arena in the stretch
 	precision op.Precision
@@ -160,6 +161,9 @@ func (c *compiler) build() error {
 	}
 	c.layout()
 	c.bindings()
+	for _, st := range c.plan.steps {
+		c.plan.setWork(st)
+	}
 	c.plan.pool = c.s.poolFor(c.plan)
 	return nil
 }

@@ -8,6 +8,7 @@
 // These files, in this order, are what a run passes:
 //
 //	session.go    Run finds the plan for the inputs' shapes, or makes it
+//	ties.go       inputs of sizes for which the graph was not optimized go to a session of their own
 //	inputs.go     what the caller can have done wrong
 //	compile.go    a plan: the nodes that are needed, their types, a slot for each value, a kernel for each step
 //	spaces.go     which provider computes a node, and copies where providers' memories meet

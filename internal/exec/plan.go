@@ -299,7 +299,10 @@ func (m Memory) Peak() int { return max(m.Derived+m.Pages+m.Packed+m.Inputs, m.T
 
 // fitsIn refuses a plan that needs more memory than allowed; 0 allows any.
 func (p *Plan) fitsIn(limit int) error {
-	if m, other := p.Memory(), p.session.overhead; limit > 0 && m.Peak()+other > limit {
+	if limit == 0 {
+		return nil
+	}
+	if m, other := p.Memory(), p.session.overhead; m.Peak()+other > limit {
 		return memoryError{alone: true, error: fmt.Errorf("the model needs %s with these inputs (weights %s, packed weights %s, folded weights until they are packed %s, intermediate values %s, inputs and outputs %s, the process itself %s), the limit is %s",
 			bytesText(m.Peak()+other), bytesText(m.Weights), bytesText(m.Packed), bytesText(m.Derived), bytesText(m.Arena), bytesText(m.Inputs+m.Outputs), bytesText(other), bytesText(limit))}
 	}
@@ -401,19 +404,12 @@ func (p *Plan) Steps() []Step {
 	for i, st := range p.steps {
 		s := Step{Node: st.node, Provider: p.session.providers[st.provider].Name(), Fast: st.prep != nil || st.joined || st.copy, Dynamic: st.dynamic, Copy: st.copy, Joined: st.joined, Precision: st.precision}
 		in, out := p.facts(st.in), p.facts(st.out)
-		if !st.copy && st.op.Flops != nil && !st.dynamic {
-			s.Flops = st.op.Flops(in, out)
-		}
+		s.Flops, s.Bytes = p.flops(st), p.bytes(st)
 		for _, f := range in {
 			s.In = append(s.In, f.Type)
 		}
 		for _, f := range out {
 			s.Out = append(s.Out, f.Type)
-		}
-		for _, id := range slices.Concat(st.in, st.out) {
-			if id >= 0 && !st.joined {
-				s.Bytes += p.slots[id].size
-			}
 		}
 		steps[i] = s
 	}
@@ -435,17 +431,43 @@ func (p *Plan) Copies() (n, bytes int) {
 	return n, bytes
 }
 
+// flops is how many floating-point operations a step takes, 0 if that isn't known.
+func (p *Plan) flops(st *step) float64 {
+	if st.copy || st.dynamic || st.op.Flops == nil {
+		return 0
+	}
+	return st.op.Flops(p.facts(st.in), p.facts(st.out))
+}
+
+// bytes is how many a step reads and writes.
+func (p *Plan) bytes(st *step) (n int) {
+	if st.joined {
+		return 0
+	}
+	for _, ids := range [...][]int{st.in, st.out} {
+		for _, id := range ids {
+			if id >= 0 {
+				n += p.slots[id].size
+			}
+		}
+	}
+	return n
+}
+
+// setWork notes the work of a step, by which poolFor decides.
+func (p *Plan) setWork(st *step) { st.work = max(p.flops(st), float64(p.bytes(st))) }
+
 // poolFor is the pool that a plan runs on: none if all its work is small.
 func (s *Session) poolFor(p *Plan) *pool.Pool {
 	if s.alone == 0 || s.pool == nil {
 		return s.pool
 	}
 	work := 0.0
-	for _, st := range p.Steps() {
-		if st.Dynamic || len(st.Node.Subgraphs()) > 0 {
+	for _, st := range p.steps {
+		if st.dynamic || len(st.subs) > 0 {
 			return s.pool
 		}
-		work += max(st.Flops, float64(st.Bytes))
+		work += st.work
 	}
 	if work > s.alone {
 		return s.pool

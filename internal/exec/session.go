@@ -44,6 +44,9 @@ type Options struct {
 	// PackLater lets kernels run, more slowly, before their weights are packed. Settle
 	// is to be called then.
 	PackLater bool
+	// Untied makes a session of the graph without the sums that op.TieSizes has found, for
+	// inputs of other sizes. It is nil where the graph has none.
+	Untied func() (*Session, error)
 }
 
 // Session runs one graph, for any number of goroutines at once.
@@ -62,6 +65,8 @@ type Session struct {
 	chooser   op.Chooser
 	weights   *weights
 	packed    func()
+	ties      []tie
+	untied    *untied
 
 	mu     sync.Mutex
 	plans  []*Plan   // most recently used first
@@ -77,6 +82,9 @@ func New(g *ir.Graph, o Options) *Session {
 	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, stretch: stretchLeast, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed,
 		weights: newWeights(o.MaxMemory, o.Packed)}
 	s.weights.defers = o.PackLater
+	if o.Untied != nil {
+		s.ties, s.untied = tiesOf(g), &untied{make: o.Untied}
+	}
 	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {
 		s.weights.register(g)
@@ -103,6 +111,9 @@ func (s *Session) Close() {
 	}
 	s.plans, s.newest = nil, nil
 	s.weights.free()
+	if u, _ := s.untied.get(false); u != nil {
+		u.Close()
+	}
 }
 
 // Settle packs the weights for which Options.PackLater lets runs do without.
@@ -150,6 +161,10 @@ const LargeOutput = 4 << 20
 // RunWith is RunInto with memory from large, if it is set, for new outputs of
 // LargeOutput bytes or more whose size is known before the run. It gives n zeroed bytes, aligned to 64.
 func (s *Session) RunWith(ctx context.Context, inputs, outputs []*tensor.Tensor, large func(n int) []byte) error {
+	s, err := s.takes(inputs)
+	if err != nil {
+		return err
+	}
 	p, err := s.use(inputs)
 	if err != nil {
 		return err
@@ -208,6 +223,10 @@ const returned = 4 << 20
 // PlanFor gives the plan for the inputs' types and shapes, making it if needed. It stays
 // one for them.
 func (s *Session) PlanFor(inputs []*tensor.Tensor) (*Plan, error) {
+	s, err := s.takes(inputs)
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, err := s.planFor(inputs)
@@ -307,7 +326,11 @@ func (s *Session) dropPlans() {
 // and those of bodies keep for later runs.
 func (s *Session) MemoryBytes() int64 {
 	weights, idle := s.heldBytes()
-	return int64(s.weights.bytes() + weights + idle)
+	total := int64(s.weights.bytes() + weights + idle)
+	if u, _ := s.untied.get(false); u != nil {
+		total += u.MemoryBytes()
+	}
+	return total
 }
 
 // heldBytes gives the constants that runs read, and what plans keep for later ones.

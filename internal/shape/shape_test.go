@@ -55,3 +55,28 @@ func TestNonNegative(t *testing.T) {
 		}
 	}
 }
+
+func TestSolveSum(t *testing.T) {
+	past, seq, total := Sym("past"), Sym("seq"), Sym("total")
+	for _, c := range []struct {
+		x, y Dim
+		name string
+		sum  string
+	}{
+		{total, past.Add(seq), "total", "past+seq"},
+		{seq, total.Sub(past), "total", "past+seq"},
+		{past.Add(seq).Add(Const(2)), total, "total", "past+seq+2"},
+		{total, past.Add(Const(1)), "total", "past+1"},
+		{total, past.Mul(Const(2)), "total", "2*past"},
+		{total, past, "", ""},
+		{total, total.Add(past), "", ""},
+		{total.Mul(Const(2)), past.Add(seq), "", ""},
+		{total, past.Mul(seq), "", ""},
+		{total, past.Mul(Const(1000)), "", ""},
+	} {
+		name, sum, ok := SolveSum(c.x, c.y)
+		if ok != (c.name != "") || ok && (name != c.name || sum.String() != c.sum) {
+			t.Errorf("%v = %v: found %s = %v (%v), expected %s = %s", c.x, c.y, name, sum, ok, c.name, c.sum)
+		}
+	}
+}
