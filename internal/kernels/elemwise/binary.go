@@ -69,7 +69,7 @@ type BinaryKernel struct {
 	parts, n     int
 	sa, sb       int
 	scratch      []float32 // for narrow floats, values against rows of integers and float64, and short rows
-	narrow       bool
+	perPart      int       // floats of it
 }
 
 // NewBinary prepares op for inputs of one type and two shapes.
@@ -92,10 +92,17 @@ func NewBinary(op Binary, dt dtype.Type, a, b []int) (*BinaryKernel, error) {
 	n, s := bc.row()
 	k.n, k.sa, k.sb = n, s[0], s[1]
 	k.parts = split.Parts(bc.n, grain)
-	k.narrow = dt == dtype.Float16 || dt == dtype.BFloat16
-	if dt != dtype.Float32 || n <= shortMost {
-		k.scratch = make([]float32, k.parts*3*block)
+	switch dt {
+	case dtype.Float32:
+	case dtype.Float16, dtype.BFloat16:
+		k.perPart = 3 * block
+	default:
+		k.perPart = block
 	}
+	if k.joins() {
+		k.perPart += 2 * joinBlock
+	}
+	k.scratch = make([]float32, k.parts*k.perPart)
 	return k, nil
 }
 
@@ -112,10 +119,7 @@ func (k *BinaryKernel) Run(p *pool.Pool, dst, a, b []byte) {
 // Do computes one chunk; it is called by the pool.
 func (k *BinaryKernel) Do(i int) {
 	lo, hi := split.Aligned(k.Broadcast.n, 64, k.parts, i)
-	var scratch []float32
-	if k.scratch != nil {
-		scratch = k.scratch[i*3*block : (i+1)*3*block]
-	}
+	scratch := k.scratch[i*k.perPart:][:k.perPart]
 	if k.joins() {
 		k.doJoined(lo, hi, scratch)
 		return

@@ -77,6 +77,10 @@ var broadcastCases = [][2][]int{
 	{{9000, 5}, {9000, 1}},
 	{{3, 1, 7}, {3, 3000, 1}},
 	{{700, 2, 64}, {700, 1, 64}},
+	{{900, 85}, {900, 1}},
+	{{85}, {900, 85}},
+	{{12, 1, 30, 1}, {4, 1, 30}},
+	{{4, 1, 16, 1, 32}, {7, 1, 32, 1}},
 }
 
 func TestBroadcast(t *testing.T) {
@@ -84,7 +88,7 @@ func TestBroadcast(t *testing.T) {
 	defer p.Close()
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, c := range broadcastCases {
-			for _, dt := range []dtype.Type{dtype.Float32, dtype.Int64, dtype.Float16} {
+			for _, dt := range []dtype.Type{dtype.Float32, dtype.Int64, dtype.Float16, dtype.Int8} {
 				checkBroadcast(t, p, dt, c[0], c[1])
 			}
 		}
@@ -104,6 +108,9 @@ func checkBroadcast(t *testing.T, p *pool.Pool, dt dtype.Type, as, bs []int) {
 		got := values(dt, dst)
 		for i := range got {
 			want := float64(1+at(k.Shape(), as, i)%50) - float64(100+at(k.Shape(), bs, i)%50)
+			if dt == dtype.Int8 { // wraps
+				want = float64(int8(int(want)))
+			}
 			if got[i] != want {
 				t.Fatalf("%v %v - %v, element %d: %v, want %v", dt, as, bs, i, got[i], want)
 			}
@@ -128,6 +135,12 @@ func numbers(dt dtype.Type, n, first int) []byte {
 			x[i] = int64(first + i%50)
 		}
 		return bytesOf(x)
+	case dtype.Int8:
+		x := make([]int8, n)
+		for i := range x {
+			x[i] = int8(first + i%50)
+		}
+		return bytesOf(x)
 	case dtype.Float16:
 		x := make([]uint16, n)
 		for i := range x {
@@ -146,6 +159,10 @@ func values(dt dtype.Type, b []byte) (out []float64) {
 	switch dt {
 	case dtype.Int64:
 		for _, v := range view[int64](b) {
+			out = append(out, float64(v))
+		}
+	case dtype.Int8:
+		for _, v := range view[int8](b) {
 			out = append(out, float64(v))
 		}
 	case dtype.Float16:
@@ -256,30 +273,53 @@ func TestBinaryOtherTypes(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
+	p := pool.New(3)
+	defer p.Close()
 	for _, c := range []struct{ cond, a, b []int }{
 		{[]int{2, 3}, []int{2, 3}, []int{2, 3}},
 		{[]int{3}, []int{2, 1}, []int{}},
 		{[]int{2, 1}, []int{3}, []int{2, 3}},
 		{[]int{}, []int{5}, []int{1}},
+		{[]int{1001}, []int{1001}, []int{}},
+		{[]int{1001}, []int{}, []int{}},
+		{[]int{30, 1}, []int{30, 101}, []int{}},
+		{[]int{30, 1}, []int{101}, []int{30, 101}},
+		{[]int{40, 1, 7}, []int{1, 300, 7}, []int{40, 1, 1}},
+		{[]int{9000, 3}, []int{3}, []int{9000, 3}},
+		{[]int{9000, 1}, []int{9000, 3}, []int{1, 3}},
 	} {
-		k, err := NewSelect(8, c.cond, c.a, c.b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cond := make([]byte, count(c.cond))
-		for i := range cond {
-			cond[i] = byte(i % 2 * 3)
-		}
-		dst := make([]int64, k.Len())
-		k.Run(nil, bytesOf(dst), cond, numbers(dtype.Int64, count(c.a), 1), numbers(dtype.Int64, count(c.b), 100))
-		for i, v := range dst {
-			want := int64(100 + at(k.Shape(), c.b, i))
-			if cond[at(k.Shape(), c.cond, i)] != 0 {
-				want = int64(1 + at(k.Shape(), c.a, i))
+		for _, size := range []int{1, 2, 4, 8, 16} {
+			for _, pl := range []*pool.Pool{nil, p} {
+				checkSelect(t, pl, size, c.cond, c.a, c.b)
 			}
-			if v != want {
-				t.Errorf("%+v element %d: %d, want %d", c, i, v, want)
-			}
+		}
+	}
+}
+
+func checkSelect(t *testing.T, p *pool.Pool, size int, cs, as, bs []int) {
+	k, err := NewSelect(size, cs, as, bs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cond, a, b := kerneltest.Guarded(t, count(cs)), kerneltest.Guarded(t, count(as)*size), kerneltest.Guarded(t, count(bs)*size)
+	for i := range cond {
+		cond[i] = byte(i % 2 * (1 << (i % 8)))
+	}
+	for i := range a {
+		a[i] = byte(i * 7)
+	}
+	for i := range b {
+		b[i] = byte(i*11 + 1)
+	}
+	dst := kerneltest.Guarded(t, k.Len()*size)
+	k.Run(p, dst, cond, a, b)
+	for i := range k.Len() {
+		want := b[at(k.Shape(), bs, i)*size:][:size]
+		if cond[at(k.Shape(), cs, i)] != 0 {
+			want = a[at(k.Shape(), as, i)*size:][:size]
+		}
+		if got := dst[i*size:][:size]; string(got) != string(want) {
+			t.Fatalf("%d bytes of %v ? %v : %v, element %d: %v, want %v", size, cs, as, bs, i, got, want)
 		}
 	}
 }

@@ -429,26 +429,26 @@ func lessEqualLoop[T number](dst []bool, a, b []T, sa, sb int) {
 }
 
 // boolRow reads a bool as a byte: any value but 0 is true, since the bytes may
-// come from a client.
+// come from a client. It has no branch, which would be hard to predict.
 func boolRow(op Binary) rowFunc2 {
-	var f func(x, y bool) bool
+	var f func(x, y uint32) uint32 // of 0 and 1
 	switch op {
 	case And:
-		f = func(x, y bool) bool { return x && y }
+		f = func(x, y uint32) uint32 { return x & y }
 	case Or:
-		f = func(x, y bool) bool { return x || y }
+		f = func(x, y uint32) uint32 { return x | y }
 	case Xor, BitXor:
-		f = func(x, y bool) bool { return x != y }
+		f = func(x, y uint32) uint32 { return x ^ y }
 	case Equal:
-		f = func(x, y bool) bool { return x == y }
+		f = func(x, y uint32) uint32 { return x ^ y ^ 1 }
 	default:
 		return nil
 	}
 	return func(dst, a, b unsafe.Pointer, n, sa, sb int, _ []float32) {
-		d := unsafe.Slice((*bool)(dst), n)
+		d := unsafe.Slice((*uint8)(dst), n)
 		as, bs := unsafe.Slice((*uint8)(a), 1+(n-1)*sa), unsafe.Slice((*uint8)(b), 1+(n-1)*sb)
 		for i := range d {
-			d[i] = f(as[i*sa] != 0, bs[i*sb] != 0)
+			d[i] = uint8(f((uint32(as[i*sa])+255)>>8, (uint32(bs[i*sb])+255)>>8))
 		}
 	}
 }

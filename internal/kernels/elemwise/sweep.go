@@ -257,18 +257,15 @@ func SelectRow(dst []float32, in []Operand) {
 		if !cond.Bool[0] {
 			x = y
 		}
-		for i := range dst {
-			dst[i] = x.Float[i*x.Step]
-		}
+		spreadRow(dst, x.Float, x.Step)
 		return
 	}
-	for i, c := range cond.Bool[:len(dst)] {
-		if c {
-			dst[i] = x.Float[i*x.Step]
-		} else {
-			dst[i] = y.Float[i*y.Step]
-		}
-	}
+	choose(bitsOf(dst), unsafe.Slice((*uint8)(unsafe.Pointer(unsafe.SliceData(cond.Bool))), len(dst)), bitsOf(x.Float), bitsOf(y.Float), x.Step, y.Step)
+}
+
+// bitsOf is what a row's numbers are stored as.
+func bitsOf(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }
 
 // CastRow is Cast to float32 of float32 or bool.

@@ -114,12 +114,12 @@ func wholeRows(f func(dst, a, b []byte), step, size, out int, rest rowFunc2) row
 		piece := callMax
 		var one []byte // as often as fits the scratch
 		if sa+sb == 1 {
-			piece = min(piece, block*4/size)
+			piece = min(piece, oneBytes/size)
 			one = bytesAt(unsafe.Pointer(&scratch[0]), min(piece, whole)*size)
 			if sa == 0 {
-				fillWith(one, bytesAt(a, size))
+				repeatValue(one, a, size)
 			} else {
-				fillWith(one, bytesAt(b, size))
+				repeatValue(one, b, size)
 			}
 		}
 		for at := 0; at < whole; at += piece {
@@ -138,6 +138,10 @@ func wholeRows(f func(dst, a, b []byte), step, size, out int, rest rowFunc2) row
 		}
 	}
 }
+
+// oneBytes is the room for copies of one value, that a row is computed with piece by piece: more cost more
+// to fill than calls do.
+const oneBytes = 1024
 
 func bytesAt(p unsafe.Pointer, n int) []byte { return unsafe.Slice((*byte)(p), n) }
 
