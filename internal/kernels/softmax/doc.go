@@ -12,6 +12,8 @@
 // As in NumPy's definition, a row with a NaN or +Inf, or with nothing but -Inf, is all NaN;
 // -Inf among finite values gives 0 (log: -Inf). A tensor with no elements gives none.
 //
+// Short rows, and rows that do not lie in one run, are computed many at a time, which changes none of their bits.
+//
 // A prepared object is for one Run at a time. dst may be src. At least 8192 elements make
 // a chunk for the pool; less stays on the calling thread.
 package softmax

@@ -27,6 +27,7 @@ type Softmax struct {
 	kind               Kind
 	outer, n, inner    int
 	units, parts, need int
+	side               int // rows that are computed side by side; 0: one by one
 
 	dst, src, scratch []float32
 }
@@ -47,14 +48,16 @@ func New(kind Kind, shape []int, axis int) (*Softmax, error) {
 			s.inner *= d
 		}
 	}
-	s.units = s.outer * ((s.inner + columns - 1) / columns)
+	if s.planSides(); s.side == 0 {
+		s.units = s.outer * ((s.inner + columns - 1) / columns)
+		if kind == Log {
+			s.need += blockLen
+		}
+		if s.inner > 1 {
+			s.need += columns * s.n
+		}
+	}
 	s.parts = min(split.Parts(s.outer*s.n*s.inner, grain), max(s.units, 1))
-	if kind == Log {
-		s.need += blockLen
-	}
-	if s.inner > 1 {
-		s.need += columns * s.n
-	}
 	return s, nil
 }
 
@@ -76,6 +79,10 @@ func (s *Softmax) Do(part int) {
 	scratch := s.scratch[part*s.need : (part+1)*s.need]
 	lo, hi := split.Range(s.units, s.parts, part)
 	for u := lo; u < hi; u++ {
+		if s.side > 0 {
+			s.sides(u, scratch)
+			continue
+		}
 		if s.inner > 1 {
 			s.tile(u, scratch)
 			continue
