@@ -11,20 +11,67 @@ import (
 // qconvSquares writes what internal/kernels/qconv/squares.go runs: Winograd's F(4×4, 3×3) in
 // integers. What is transformed fits words; sums are exact modulo 2³².
 func qconvSquares() {
-	squareInput()
-	for mr := 1; mr <= squareRows; mr++ {
-		squareProduct(mr)
-	}
-	squareColumns()
-	for mr := 1; mr <= 4; mr++ {
-		squareOutput(mr)
+	for _, m := range []squareMode{{rows: 6}, {zmm: true, rows: 14}} {
+		m.input()
+		for mr := 1; mr <= m.rows; mr++ {
+			m.product(mr)
+		}
+		m.columns()
+		for mr := 1; mr <= 4; mr++ {
+			m.output(mr)
+		}
 	}
 }
 
-const (
-	squareRows = 6 // most tiles of a product
-	squareCell = 64
-)
+// squareMode is the registers, and the most tiles of a line of a product.
+type squareMode struct {
+	zmm  bool
+	rows int
+}
+
+const squareCell = 64 // bytes of 16 columns
+
+func (m squareMode) vec() reg.VecVirtual {
+	if m.zmm {
+		return ZMM()
+	}
+	return YMM()
+}
+
+func (m squareMode) bytes() int {
+	if m.zmm {
+		return 64
+	}
+	return 32
+}
+
+// vecs is the vectors of a cell.
+func (m squareMode) vecs() int { return squareCell / m.bytes() }
+
+func (m squareMode) load(from Mem, to reg.VecVirtual) {
+	if m.zmm {
+		VMOVDQU32(from, to)
+	} else {
+		VMOVDQU(from, to)
+	}
+}
+
+func (m squareMode) store(from reg.VecVirtual, to Mem) {
+	if m.zmm {
+		VMOVDQU32(from, to)
+	} else {
+		VMOVDQU(from, to)
+	}
+}
+
+func (m squareMode) text(name, signature string, mr ...int) {
+	name = fmt.Sprintf("square%s%d", name, 8*m.bytes())
+	if len(mr) > 0 {
+		name += fmt.Sprintf("x%d", mr[0])
+	}
+	TEXT(name, NOSPLIT, signature)
+	Pragma("noescape")
+}
 
 // Offsets in bytes of the fields of qconv's squareTile.
 const (
@@ -36,10 +83,10 @@ const (
 	sqLines = 40
 )
 
-// squareInput transforms 6×6 pixels, 16 channels at a time, into 36 points; tmp is 36 vectors.
-func squareInput() {
-	TEXT("squareInput256", NOSPLIT, "func(dst, src, tmp *byte, point, px, row, vectors int)")
-	Pragma("noescape")
+// input transforms 6×6 pixels, a vector of channels at a time, into 36 points; tmp is 36 vectors.
+func (m squareMode) input() {
+	m.text("Input", "func(dst, src, tmp *byte, point, px, row, vectors int)")
+	bytes := m.bytes()
 	get := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	dst, src, vectors := get("dst"), get("src"), get("vectors")
 	px, row := get("px"), get("row")
@@ -54,9 +101,9 @@ func squareInput() {
 	Load(Param("tmp"), address)
 	MOVQ(U32(6), n)
 	Label("row")
-	squareInputLine(func(i int) Mem { return from.at(i, 0) }, func(i int) Mem { return Mem{Base: address, Disp: 32 * i} })
+	m.inputLine(func(i int) Mem { return from.at(i, 0) }, func(i int) Mem { return Mem{Base: address, Disp: bytes * i} })
 	ADDQ(row, from.base)
-	ADDQ(Imm(6*32), address)
+	ADDQ(U32(uint64(6*bytes)), address)
 	DECQ(n)
 	JNE(LabelRef("row"))
 	to, point := newPixels(GP64(), far, 6), GP64()
@@ -65,56 +112,55 @@ func squareInput() {
 	Load(Param("tmp"), address)
 	MOVQ(U32(6), n)
 	Label("column")
-	squareInputLine(func(i int) Mem { return Mem{Base: address, Disp: 6 * 32 * i} }, func(i int) Mem { return to.at(i, 0) })
+	m.inputLine(func(i int) Mem { return Mem{Base: address, Disp: 6 * bytes * i} }, func(i int) Mem { return to.at(i, 0) })
 	ADDQ(point, to.base)
-	ADDQ(Imm(32), address)
+	ADDQ(Imm(uint64(bytes)), address)
 	DECQ(n)
 	JNE(LabelRef("column"))
-	ADDQ(Imm(32), src)
-	ADDQ(Imm(32), dst)
+	ADDQ(Imm(uint64(bytes)), src)
+	ADDQ(Imm(uint64(bytes)), dst)
 	DECQ(vectors)
 	JNE(LabelRef("vector"))
 	VZEROUPPER()
 	RET()
 }
 
-// squareInputLine transforms six vectors of words.
-func squareInputLine(from, to func(i int) Mem) {
+// inputLine transforms six vectors of words.
+func (m squareMode) inputLine(from, to func(i int) Mem) {
 	d := make([]reg.VecVirtual, 6)
 	for i := range d {
-		d[i] = YMM()
-		VMOVDQU(from(i), d[i])
+		d[i] = m.vec()
+		m.load(from(i), d[i])
 	}
-	a, b, c, e, t := YMM(), YMM(), YMM(), YMM(), YMM()
+	a, b, c, e, t := m.vec(), m.vec(), m.vec(), m.vec(), m.vec()
 	VPSLLW(Imm(2), d[2], a)
 	VPSUBW(a, d[4], a)
 	VPSLLW(Imm(2), d[1], b)
 	VPSUBW(b, d[3], b)
 	VPADDW(b, a, t)
-	VMOVDQU(t, to(1))
+	m.store(t, to(1))
 	VPSUBW(b, a, t)
-	VMOVDQU(t, to(2))
+	m.store(t, to(2))
 	VPSUBW(d[2], d[4], c)
 	VPSUBW(d[1], d[3], e)
 	VPADDW(e, e, e)
 	VPADDW(e, c, t)
-	VMOVDQU(t, to(3))
+	m.store(t, to(3))
 	VPSUBW(e, c, t)
-	VMOVDQU(t, to(4))
+	m.store(t, to(4))
 	VPSUBW(d[2], d[0], t)
 	VPSLLW(Imm(2), t, t)
 	VPADDW(c, t, t)
-	VMOVDQU(t, to(0))
+	m.store(t, to(0))
 	VPADDW(e, e, e)
 	VPSUBW(d[3], d[5], t)
 	VPSUBW(e, t, t)
-	VMOVDQU(t, to(5))
+	m.store(t, to(5))
 }
 
-// squareProduct multiplies lines of mr rows of words by a panel of 16 columns.
-func squareProduct(mr int) {
-	TEXT(fmt.Sprintf("squareProduct256x%d", mr), NOSPLIT, "func(t *byte)")
-	Pragma("noescape")
+// product multiplies lines of mr rows of words by a panel of 16 columns.
+func (m squareMode) product(mr int) {
+	m.text("Product", "func(t *byte)", mr)
 	t := Load(Param("t"), GP64()).(reg.GPVirtual)
 	get := func(off int) reg.GPVirtual {
 		r := GP64()
@@ -127,26 +173,30 @@ func squareProduct(mr int) {
 	Label("line")
 	px := newPixels(GP64(), row, mr)
 	MOVQ(a, px.base)
+	px.setFar()
 	w, n := get(sqB), get(sqSteps)
-	acc := make([][2]reg.VecVirtual, mr)
+	acc := make([][]reg.VecVirtual, mr)
 	for i := range acc {
+		acc[i] = make([]reg.VecVirtual, m.vecs())
 		for j := range acc[i] {
-			acc[i][j] = YMM()
-			VPXOR(acc[i][j], acc[i][j], acc[i][j])
+			acc[i][j] = m.vec()
+			if m.zmm {
+				VPXORD(acc[i][j], acc[i][j], acc[i][j])
+			} else {
+				VPXOR(acc[i][j], acc[i][j], acc[i][j])
+			}
 		}
 	}
 	Label("step")
 	for u := range 2 {
-		low, high := YMM(), YMM()
-		VMOVDQU(Mem{Base: w, Disp: squareCell * u}, low)
-		VMOVDQU(Mem{Base: w, Disp: squareCell*u + 32}, high)
-		x, p := YMM(), YMM()
+		ws := make([]reg.VecVirtual, m.vecs())
+		for j := range ws {
+			ws[j] = m.vec()
+			m.load(Mem{Base: w, Disp: squareCell*u + m.bytes()*j}, ws[j])
+		}
+		x := []reg.VecVirtual{m.vec(), m.vec()}
 		for i := range acc {
-			VPBROADCASTD(px.at(i, 4*u), x)
-			VPMADDWD(low, x, p)
-			VPMADDWD(high, x, x)
-			VPADDD(p, acc[i][0], acc[i][0])
-			VPADDD(x, acc[i][1], acc[i][1])
+			m.multiply(px.at(i, 4*u), x[i%2], ws, acc[i])
 		}
 	}
 	px.advance(8)
@@ -155,7 +205,7 @@ func squareProduct(mr int) {
 	JNE(LabelRef("step"))
 	for i := range acc {
 		for j := range acc[i] {
-			VMOVDQU(acc[i][j], Mem{Base: c, Disp: squareCell*i + 32*j})
+			m.store(acc[i][j], Mem{Base: c, Disp: squareCell*i + m.bytes()*j})
 		}
 	}
 	ADDQ(next, a)
@@ -166,10 +216,23 @@ func squareProduct(mr int) {
 	RET()
 }
 
-// squareColumns makes 4×6 cells of the 6×6 points of a tile, for 16 channels.
-func squareColumns() {
-	TEXT("squareColumns256", NOSPLIT, "func(dst, src *byte, point int)")
-	Pragma("noescape")
+// multiply adds the products of two words by those of the columns.
+func (m squareMode) multiply(words Mem, x reg.VecVirtual, w, acc []reg.VecVirtual) {
+	VPBROADCASTD(words, x)
+	if m.zmm {
+		VPDPWSSD(x, w[0], acc[0])
+		return
+	}
+	p := m.vec()
+	VPMADDWD(w[0], x, p)
+	VPMADDWD(w[1], x, x)
+	VPADDD(p, acc[0], acc[0])
+	VPADDD(x, acc[1], acc[1])
+}
+
+// columns makes 4×6 cells of the 6×6 points of a tile, for 16 channels.
+func (m squareMode) columns() {
+	m.text("Columns", "func(dst, src *byte, point int)")
 	dst, src, point := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("point"), GP64()).(reg.GPVirtual)
 	far, n := GP64(), GP64()
 	LEAQ(Mem{Base: point, Index: point, Scale: 2}, far)
@@ -177,9 +240,9 @@ func squareColumns() {
 	from := newPixels(src, far, 6)
 	MOVQ(U32(6), n)
 	Label("column")
-	for j := range 2 {
-		for i, y := range squareOutputLine(func(i int) Mem { return from.at(i, 32*j) }, 4) {
-			VMOVDQU(y, Mem{Base: dst, Disp: 6*squareCell*i + 32*j})
+	for j := range m.vecs() {
+		for i, y := range m.outputLine(func(i int) Mem { return from.at(i, m.bytes()*j) }, 4) {
+			m.store(y, Mem{Base: dst, Disp: 6*squareCell*i + m.bytes()*j})
 		}
 	}
 	ADDQ(point, from.base)
@@ -190,28 +253,28 @@ func squareColumns() {
 	RET()
 }
 
-// squareOutputLine gives the first n of four sums of six vectors, times 24.
-func squareOutputLine(from func(i int) Mem, n int) (y []reg.VecVirtual) {
-	m := make([]reg.VecVirtual, 5)
-	for i := range m {
-		m[i] = YMM()
-		VMOVDQU(from(i), m[i])
+// outputLine gives the first n of four sums of six vectors, times 24.
+func (m squareMode) outputLine(from func(i int) Mem, n int) (y []reg.VecVirtual) {
+	p := make([]reg.VecVirtual, 5)
+	for i := range p {
+		p[i] = m.vec()
+		m.load(from(i), p[i])
 	}
-	s1, s2, s3, s4 := YMM(), YMM(), YMM(), YMM()
-	VPADDD(m[2], m[1], s1)
-	VPSUBD(m[2], m[1], s2)
-	VPADDD(m[4], m[3], s3)
-	VPSUBD(m[4], m[3], s4)
+	s1, s2, s3, s4 := m.vec(), m.vec(), m.vec(), m.vec()
+	VPADDD(p[2], p[1], s1)
+	VPSUBD(p[2], p[1], s2)
+	VPADDD(p[4], p[3], s3)
+	VPSUBD(p[4], p[3], s4)
 	// 6·m0 + 4·s1 + s3
-	y0 := YMM()
-	VPADDD(s1, m[0], y0)
+	y0 := m.vec()
+	VPADDD(s1, p[0], y0)
 	VPADDD(y0, y0, y0)
-	VPADDD(m[0], y0, y0)
+	VPADDD(p[0], y0, y0)
 	VPADDD(y0, y0, y0)
 	VPADDD(s3, y0, y0)
 	y = append(y, y0)
 	if n > 1 { // 4·s2 + 2·s4
-		v := YMM()
+		v := m.vec()
 		VPADDD(s2, s2, v)
 		VPADDD(s4, v, v)
 		VPADDD(v, v, v)
@@ -223,8 +286,8 @@ func squareOutputLine(from func(i int) Mem, n int) (y []reg.VecVirtual) {
 		y = append(y, s1)
 	}
 	if n > 3 { // 4·s2 + 8·s4 + 24·m5
-		v := YMM()
-		VMOVDQU(from(5), v)
+		v := m.vec()
+		m.load(from(5), v)
 		VPADDD(v, s4, s4)
 		VPADDD(v, v, v)
 		VPADDD(v, s4, s4)
@@ -236,19 +299,21 @@ func squareOutputLine(from func(i int) Mem, n int) (y []reg.VecVirtual) {
 	return y
 }
 
-// squareOutput makes mr pixels of a tile's rows of the cells: 576 times the sums, of which
+// output makes mr pixels of a tile's rows of the cells: 576 times the sums, of which
 // 9 is taken by its inverse modulo 2³², and 64 by a shift.
-func squareOutput(mr int) {
-	k := qconvMode{name: "squareOutput256"}.open(fmt.Sprintf("squareOutput256x%d", mr), 2, mr)
+func (m squareMode) output(mr int) {
+	k := qconvMode{zmm: m.zmm}.open(fmt.Sprintf("squareOutput%dx%d", 8*m.bytes(), mr), m.vecs(), mr)
 	cells, bias := GP64(), k.get(qcBias)
 	MOVQ(k.in, cells)
+	inverse := m.vec()
+	m.load(integer(954437177), inverse)
 	k.acc = make([][]reg.VecVirtual, k.nv)
 	for j := range k.acc {
-		k.acc[j] = squareOutputLine(func(i int) Mem { return Mem{Base: cells, Disp: squareCell*i + 32*j} }, mr)
+		k.acc[j] = m.outputLine(func(i int) Mem { return Mem{Base: cells, Disp: squareCell*i + m.bytes()*j} }, mr)
 		for _, a := range k.acc[j] {
-			VPMULLD(integer(954437177), a, a)
+			VPMULLD(inverse, a, a)
 			VPSRAD(Imm(6), a, a)
-			VPADDD(Mem{Base: bias, Disp: 32 * j}, a, a)
+			VPADDD(Mem{Base: bias, Disp: m.bytes() * j}, a, a)
 		}
 	}
 	k.finish()

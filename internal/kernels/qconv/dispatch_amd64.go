@@ -20,7 +20,7 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 var vnni = kernels{
-	level: cpu.AVX512, lanes: 16, tilePixels: 14, depthwisePixels: 14, masked: true, largest: largest256,
+	level: cpu.AVX512, squares: &squares512, lanes: 16, tilePixels: 14, depthwisePixels: 14, masked: true, largest: largest256,
 	tile: [3][maxPixels + 1]kernel{
 		1: {1: vnni512_1x1, 2: vnni512_1x2, 3: vnni512_1x3, 4: vnni512_1x4, 5: vnni512_1x5, 6: vnni512_1x6, 7: vnni512_1x7, 8: vnni512_1x8, 9: vnni512_1x9, 10: vnni512_1x10, 11: vnni512_1x11, 12: vnni512_1x12, 13: vnni512_1x13, 14: vnni512_1x14},
 		2: {1: vnni512_2x1, 2: vnni512_2x2, 3: vnni512_2x3, 4: vnni512_2x4, 5: vnni512_2x5, 6: vnni512_2x6, 7: vnni512_2x7, 8: vnni512_2x8, 9: vnni512_2x9, 10: vnni512_2x10, 11: vnni512_2x11, 12: vnni512_2x12, 13: vnni512_2x13, 14: vnni512_2x14},
@@ -38,7 +38,7 @@ var vnni = kernels{
 // tiles are vnni with AMX for what has no groups.
 var tiles = func() kernels {
 	k := vnni
-	k.level, k.strip = cpu.AMX, [2][2]kernel{{u8strip16, u8strip32}, {s8strip16, s8strip32}}
+	k.level, k.squares, k.strip = cpu.AMX, nil, [2][2]kernel{{u8strip16, u8strip32}, {s8strip16, s8strip32}}
 	return k
 }()
 
@@ -61,9 +61,18 @@ var avx2 = kernels{
 }
 
 var squares256 = squareKernels{
-	input: squareInput256, columns: squareColumns256,
-	product: [7]kernel{1: squareProduct256x1, 2: squareProduct256x2, 3: squareProduct256x3, 4: squareProduct256x4, 5: squareProduct256x5, 6: squareProduct256x6},
+	channels: 16, direct: 10, input: squareInput256, columns: squareColumns256,
+	product: [maxPixels + 1]kernel{1: squareProduct256x1, 2: squareProduct256x2, 3: squareProduct256x3, 4: squareProduct256x4, 5: squareProduct256x5, 6: squareProduct256x6},
+	most:    6,
 	output:  [squareSide + 1]kernel{1: squareOutput256x1, 2: squareOutput256x2, 3: squareOutput256x3, 4: squareOutput256x4},
+}
+
+var squares512 = squareKernels{
+	channels: 32, direct: 5, input: squareInput512, columns: squareColumns512,
+	product: [maxPixels + 1]kernel{1: squareProduct512x1, 2: squareProduct512x2, 3: squareProduct512x3, 4: squareProduct512x4, 5: squareProduct512x5, 6: squareProduct512x6, 7: squareProduct512x7,
+		8: squareProduct512x8, 9: squareProduct512x9, 10: squareProduct512x10, 11: squareProduct512x11, 12: squareProduct512x12, 13: squareProduct512x13, 14: squareProduct512x14},
+	most:   14,
+	output: [squareSide + 1]kernel{1: squareOutput512x1, 2: squareOutput512x2, 3: squareOutput512x3, 4: squareOutput512x4},
 }
 
 // interleave3 writes three planes as one of triples.

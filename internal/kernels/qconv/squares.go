@@ -36,13 +36,16 @@ type squareTile struct {
 	lines   int
 }
 
-// squareKernels transform and multiply; product[n] takes n tiles a line, output[n] makes n
-// pixels a row.
+// squareKernels transform and multiply; product[n] takes n tiles a line, at most so many,
+// output[n] makes n pixels a row.
 type squareKernels struct {
-	input   func(dst, src, tmp *byte, point, px, row, vectors int)
-	product [7]kernel
-	columns func(dst, src *byte, point int)
-	output  [squareSide + 1]kernel
+	channels int     // of a vector of the input's transform
+	direct   float64 // cycles for nine products of 32 pairs of channels otherwise
+	most     int
+	input    func(dst, src, tmp *byte, point, px, row, vectors int)
+	product  [maxPixels + 1]kernel
+	columns  func(dst, src *byte, point int)
+	output   [squareSide + 1]kernel
 }
 
 // squares is how a plan computes by tiles of 4×4 outputs.
@@ -57,7 +60,7 @@ type squares struct {
 // where the products, with what transforms cost beside them, or the weights, which come from
 // memory, take longer.
 func newSquares(p Params, kern *kernels, h, w int) *squares {
-	if kern.squares == nil || p.Groups != 1 || p.Parts != 1 || p.In%16 != 0 || p.Out%squareColumns != 0 {
+	if kern.squares == nil || p.Groups != 1 || p.Parts != 1 || p.In%kern.squares.channels != 0 || p.Out%squareColumns != 0 {
 		return nil
 	}
 	for i := range 2 {
@@ -68,7 +71,7 @@ func newSquares(p Params, kern *kernels, h, w int) *squares {
 	s := &squares{squareKernels: kern.squares, high: (h + squareSide - 1) / squareSide, wide: (w + squareSide - 1) / squareSide, in: p.In}
 	// Cycles for 32 products of a pair of channels.
 	tiles := float64(s.high) * float64(s.wide)
-	if 10*float64(h)*float64(w) < tiles*(40+172/float64(p.Out)+400/float64(p.In))+384 {
+	if s.direct*float64(h)*float64(w) < tiles*(40+172/float64(p.Out)+400/float64(p.In))+384 {
 		return nil
 	}
 	s.rows = min(s.high, max(1, squareBlock/s.wide))
@@ -201,7 +204,7 @@ func (c *squareInputTask) Do(i int) {
 	for y := lo; y < hi; y++ {
 		for x := range s.wide {
 			src := squareSide * ((r.band.first+y)*row + x*px)
-			s.input(&points[(y*s.wide+x)*px], &r.src[src], tmp, s.pointBytes(), px, row, pl.p.In/16)
+			s.input(&points[(y*s.wide+x)*px], &r.src[src], tmp, s.pointBytes(), px, row, pl.p.In/s.channels)
 		}
 	}
 }
@@ -228,7 +231,7 @@ func (c *squareTask) Do(i int) {
 		}
 		t := &w.tile
 		t.bias, t.scale, t.in = unsafe.Pointer(&head[0]), unsafe.Pointer(&head[squareCell]), unsafe.Pointer(&cells[0])
-		t.inLine, t.outLine = 6*squareCell, pl.w.Out*pl.p.Out
+		t.inLine, t.outLine, t.mask = 6*squareCell, pl.w.Out*pl.p.Out, 1<<squareColumns-1
 		for tile := lo; tile < hi; tile++ {
 			s.columns(&cells[0], &sums[(tile-lo)*squareCell], sumBytes(hi-lo))
 			y, x := squareSide*(b.first+tile/s.wide), squareSide*(tile%s.wide)
@@ -244,7 +247,7 @@ func (c *squareTask) Do(i int) {
 
 // multiply computes n tiles' sums at a point, in lines of about equal length.
 func (s *squares) multiply(t *squareTile, a, b, c []byte, n int) {
-	most := len(s.product) - 1
+	most := s.most
 	lines := (n + most - 1) / most
 	t.b, t.steps, t.aRow = unsafe.Pointer(&b[0]), s.in/2, 2*s.in
 	long := n % lines // lines with a tile more

@@ -18,10 +18,10 @@ func TestSquares(t *testing.T) {
 		p       Params
 		n, h, w int
 	}{
-		{Params{In: 16, Out: 16, Kernel: []int{3, 3}, Pads: pad, Input: u}, 1, 16, 16},
-		{Params{In: 32, Out: 48, Kernel: []int{3, 3}, Pads: pad, Input: s}, 2, 15, 22},
+		{Params{In: 32, Out: 16, Kernel: []int{3, 3}, Pads: pad, Input: u}, 1, 16, 28},
+		{Params{In: 32, Out: 48, Kernel: []int{3, 3}, Pads: pad, Input: s}, 2, 27, 37},
 		{Params{In: 48, Out: 16, Kernel: []int{3, 3}, Pads: []int{2, 0, 1, 3}, Input: u}, 1, 13, 17},
-		{Params{In: 16, Out: 32, Kernel: []int{3, 3}, Input: u}, 1, 19, 40},
+		{Params{In: 64, Out: 32, Kernel: []int{3, 3}, Input: u}, 1, 30, 40},
 		{Params{In: 16, Out: 16, Kernel: []int{3, 3}, Pads: pad, Input: s}, 1, 12, 290}, // a row has more tiles than a block
 	} {
 		c.p.Hi = 255

@@ -182,6 +182,66 @@ func squareOutput256x3(t *byte)
 func squareOutput256x4(t *byte)
 
 //go:noescape
+func squareInput512(dst *byte, src *byte, tmp *byte, point int, px int, row int, vectors int)
+
+//go:noescape
+func squareProduct512x1(t *byte)
+
+//go:noescape
+func squareProduct512x2(t *byte)
+
+//go:noescape
+func squareProduct512x3(t *byte)
+
+//go:noescape
+func squareProduct512x4(t *byte)
+
+//go:noescape
+func squareProduct512x5(t *byte)
+
+//go:noescape
+func squareProduct512x6(t *byte)
+
+//go:noescape
+func squareProduct512x7(t *byte)
+
+//go:noescape
+func squareProduct512x8(t *byte)
+
+//go:noescape
+func squareProduct512x9(t *byte)
+
+//go:noescape
+func squareProduct512x10(t *byte)
+
+//go:noescape
+func squareProduct512x11(t *byte)
+
+//go:noescape
+func squareProduct512x12(t *byte)
+
+//go:noescape
+func squareProduct512x13(t *byte)
+
+//go:noescape
+func squareProduct512x14(t *byte)
+
+//go:noescape
+func squareColumns512(dst *byte, src *byte, point int)
+
+//go:noescape
+func squareOutput512x1(t *byte)
+
+//go:noescape
+func squareOutput512x2(t *byte)
+
+//go:noescape
+func squareOutput512x3(t *byte)
+
+//go:noescape
+func squareOutput512x4(t *byte)
+
+//go:noescape
 func vnni512depthwise_1(t *byte)
 
 //go:noescape
