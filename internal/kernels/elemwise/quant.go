@@ -166,7 +166,7 @@ func NewDequantize(from dtype.Type, shape []int, axis int) (*Dequantize, error) 
 	case dtype.Int16:
 		q.row = dequantizeFrom(dequantizeRow[int16])
 	case dtype.Int32:
-		q.row = dequantizeFrom(dequantizeRow[int32])
+		q.row = dequantizeFrom(dequantizeInts)
 	default:
 		return nil, fmt.Errorf("dequantize: from %v: want uint8, int8, uint16, int16 or int32", from)
 	}
@@ -200,6 +200,21 @@ func dequantizeRow[T int8 | uint8 | int16 | uint16 | int32](dst []float32, src [
 	src = src[:len(dst)]
 	for i, q := range src {
 		dst[i] = float32(int32(q)-zero) * scale
+	}
+}
+
+// dequantizeInts converts and multiplies by kernels, a piece at a time; that without a zero point is what there is.
+func dequantizeInts(dst []float32, src []int32, scale float32, zero int32) {
+	if zero != 0 {
+		dequantizeRow(dst, src, scale, zero)
+		return
+	}
+	k, factor := kernels(), [1]float32{scale}
+	for len(dst) > 0 {
+		d := dst[:min(len(dst), sweepBlock)]
+		k.casts[castPair{dtype.Int32, dtype.Float32}](unsafe.Pointer(&d[0]), unsafe.Pointer(&src[0]), len(d), nil)
+		k.binary[Mul](d, d, factor[:], 1, 0)
+		dst, src = dst[len(d):], src[len(d):]
 	}
 }
 

@@ -193,6 +193,9 @@ func doubleRow1(op Op) rowFunc1 {
 	if f == nil {
 		f = t.doubleOfTwo(op)
 	}
+	if op == Sign {
+		return sign64
+	}
 	if f == nil {
 		return rest
 	}
@@ -200,6 +203,19 @@ func doubleRow1(op Op) rowFunc1 {
 		rest = paddedRow(f, t.rowBytes())
 	}
 	return wholeUnary(func(dst, src, _ []byte) { f(dst, src) }, t.rowBytes(), 8, rest)
+}
+
+// sign64 is without a branch, as sign32.
+func sign64(dst, src unsafe.Pointer, n int, _ Params, _ []float32) {
+	const signBit, one, inf = 1 << 63, 0x3ff0000000000000, 0x7ff0000000000000
+	d := unsafe.Slice((*uint64)(dst), n)
+	for i, b := range unsafe.Slice((*uint64)(src), n) {
+		y := b&signBit | one
+		if b&^signBit-1 >= inf {
+			y = b
+		}
+		d[i] = y
+	}
 }
 
 // paddedRow is f of less than a register of float64, of so many bytes.

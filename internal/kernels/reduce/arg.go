@@ -2,6 +2,7 @@ package reduce
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/split"
@@ -12,6 +13,7 @@ import (
 type Arg struct {
 	outer, k, inner, parts int
 	min, last              bool
+	short                  bool // rows of float32 of few elements
 	columns                argFunc
 	size                   int
 	dst                    []int64
@@ -48,6 +50,7 @@ func NewArg(least, last bool, dt dtype.Type, shape []int, axis int) (*Arg, error
 	if a.columns = argOf(dt); a.columns == nil {
 		return nil, fmt.Errorf("arg: not defined for %v", dt)
 	}
+	a.short = dt == dtype.Float32 && a.inner == 1 && a.k <= argShort
 	a.parts = min(split.Parts(a.outer*a.k*a.inner, grain/4), max(a.outer*a.inner, 1))
 	return a, nil
 }
@@ -62,6 +65,10 @@ func (a *Arg) Run(p *pool.Pool, dst []int64, src []byte) {
 // Do computes one chunk; it is called by the pool.
 func (a *Arg) Do(i int) {
 	lo, hi := split.Range(a.outer*a.inner, a.parts, i)
+	if a.short {
+		argShortRows(a.dst[lo:hi], view[float32](a.src[4*lo*a.k:4*hi*a.k]), a.k, a.min, a.last)
+		return
+	}
 	for lo < hi {
 		o, c := lo/a.inner, lo%a.inner
 		n := min(argColumns, a.inner-c, hi-lo)
@@ -145,16 +152,59 @@ func argFloat32(dst []int64, src []byte, stride, k int, least, last bool) {
 		}
 	}
 	piece := x[at:min(at+argPiece, k)]
+	dst[0] = int64(at + place(piece, best, last))
+}
+
+// place is where x has v, the first or the last time; a NaN is like any other.
+func place(x []float32, v float32, last bool) int {
 	found := -1
-	for i, v := range piece {
-		if v == best || v != v && best != best {
-			found = i
-			if !last {
-				break
+	switch {
+	case v != v:
+		for i, w := range x {
+			if w != w && (found < 0 || last) {
+				found = i
+			}
+		}
+	case last:
+		for i := len(x) - 1; i >= 0 && found < 0; i-- {
+			if x[i] == v {
+				found = i
+			}
+		}
+	default:
+		for i, w := range x {
+			if w == v {
+				return i
 			}
 		}
 	}
-	dst[0] = int64(at + found)
+	return found
+}
+
+// argShort is the longest row that argShortRows is faster for.
+const argShort = 24
+
+// argShortRows finds the index for each row of k elements without branches, which would be hard to predict: numbers
+// are compared as integers of the same order, with their place behind them.
+func argShortRows(dst []int64, x []float32, k int, least, last bool) {
+	sign, turn := float32(1), int64(math.MaxInt32)
+	if least {
+		sign = -1
+	}
+	if last {
+		turn = 0
+	}
+	for r := range dst {
+		best := int64(math.MinInt64)
+		for i, v := range x[r*k:][:k] {
+			bits := int32(math.Float32bits(v*sign + 0)) // no -0
+			if v != v {
+				bits = math.MaxInt32
+			}
+			best = max(best, int64(bits^bits>>31&math.MaxInt32)<<32|(int64(i)^turn))
+		}
+		dst[r] = best&math.MaxInt32 ^ turn
+	}
 }
 
 // Extremum is the greatest element of up to 4096, or the least; a NaN if there is one.

@@ -23,6 +23,14 @@ func tileOf(elem int) tileFunc {
 func tile[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
 	var z T
 	size := int(unsafe.Sizeof(z))
+	switch {
+	case h >= 2 && h <= 4:
+		weave[T](dst, src, ds, ss, h, w)
+		return
+	case w >= 2 && w <= 4:
+		unweave[T](dst, src, ds, ss, h, w)
+		return
+	}
 	step := ss * size
 	for i0 := 0; i0 < h; i0 += 8 {
 		n := min(8, h-i0)
@@ -37,6 +45,59 @@ func tile[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
 				*(*T)(unsafe.Add(d, i*size)) = *(*T)(unsafe.Add(s, i*step))
 			}
 		}
+	}
+}
+
+// weave makes rows of 2 to 4 elements of as many rows of w, such as the colours of pixels.
+func weave[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
+	var z T
+	size := int(unsafe.Sizeof(z))
+	row := func(i int) []T { return unsafe.Slice((*T)(unsafe.Add(src, i*ss*size)), w) }
+	x, y := row(0), row(1)[:w]
+	if h == 2 {
+		for j, v := range x {
+			*(*[2]T)(unsafe.Add(dst, j*ds*size)) = [2]T{v, y[j]}
+		}
+		return
+	}
+	u := row(2)[:w]
+	if h == 3 {
+		for j, v := range x {
+			*(*[3]T)(unsafe.Add(dst, j*ds*size)) = [3]T{v, y[j], u[j]}
+		}
+		return
+	}
+	last := row(3)[:w]
+	for j, v := range x {
+		*(*[4]T)(unsafe.Add(dst, j*ds*size)) = [4]T{v, y[j], u[j], last[j]}
+	}
+}
+
+// unweave is the reverse of weave.
+func unweave[T any](dst, src unsafe.Pointer, ds, ss, h, w int) {
+	var z T
+	size := int(unsafe.Sizeof(z))
+	row := func(j int) []T { return unsafe.Slice((*T)(unsafe.Add(dst, j*ds*size)), h) }
+	x, y := row(0), row(1)[:h]
+	if w == 2 {
+		for i := range x {
+			s := (*[2]T)(unsafe.Add(src, i*ss*size))
+			x[i], y[i] = s[0], s[1]
+		}
+		return
+	}
+	u := row(2)[:h]
+	if w == 3 {
+		for i := range x {
+			s := (*[3]T)(unsafe.Add(src, i*ss*size))
+			x[i], y[i], u[i] = s[0], s[1], s[2]
+		}
+		return
+	}
+	last := row(3)[:h]
+	for i := range x {
+		s := (*[4]T)(unsafe.Add(src, i*ss*size))
+		x[i], y[i], u[i], last[i] = s[0], s[1], s[2], s[3]
 	}
 }
 

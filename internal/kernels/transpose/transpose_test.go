@@ -29,6 +29,12 @@ var permCases = []struct{ shape, perm []int }{
 	{[]int{1, 16, 17, 9}, []int{0, 2, 3, 1}},
 	{[]int{4, 0, 3}, []int{2, 0, 1}},
 	{[]int{100, 257}, []int{1, 0}},
+	{[]int{2, 3, 1001}, []int{0, 2, 1}},
+	{[]int{7, 2, 333}, []int{0, 2, 1}},
+	{[]int{7, 333, 2}, []int{0, 2, 1}},
+	{[]int{2, 1001, 3}, []int{0, 2, 1}},
+	{[]int{4, 33, 35}, []int{1, 2, 0}},
+	{[]int{33, 35, 4}, []int{2, 0, 1}},
 }
 
 // naive permutes element by element.

@@ -45,38 +45,58 @@ func test(c *op.Call, holds func(float64) bool) error {
 	return nil
 }
 
-// testKernel tests float32.
-type testKernel struct {
-	holds func(dst []bool, src []float32)
+// testKernel tests float32 or float64.
+type testKernel[T float32 | float64] struct {
+	holds func(dst []bool, src []T)
 	dst   []bool
-	src   []float32
+	src   []T
 	parts int
 }
 
-func newTest(p *op.Prep, holds func(dst []bool, src []float32)) (op.Kernel, error) {
-	if p.In[0].DType != dtype.Float32 {
-		return nil, nil
-	}
-	return &testKernel{holds: holds, parts: split.Parts(tensor.Count(p.InShape(0)), 32768)}, nil
+func newTest[T float32 | float64](p *op.Prep, holds func(dst []bool, src []T)) op.Kernel {
+	return &testKernel[T]{holds: holds, parts: split.Parts(tensor.Count(p.InShape(0)), 32768)}
 }
 
-func compileIsNaN(p *op.Prep) (op.Kernel, error) { return newTest(p, elemwise.IsNaN) }
+func compileIsNaN(p *op.Prep) (op.Kernel, error) {
+	switch p.In[0].DType {
+	case dtype.Float32:
+		return newTest(p, elemwise.IsNaN), nil
+	case dtype.Float64:
+		return newTest(p, func(dst []bool, src []float64) {
+			for i, x := range src[:len(dst)] {
+				dst[i] = x != x
+			}
+		}), nil
+	}
+	return nil, nil
+}
 
 func compileIsInf(p *op.Prep) (op.Kernel, error) {
-	return newTest(p, elemwise.IsInf(p.Node.Bool("detect_positive"), p.Node.Bool("detect_negative")))
+	negative, positive := p.Node.Bool("detect_negative"), p.Node.Bool("detect_positive")
+	switch p.In[0].DType {
+	case dtype.Float32:
+		return newTest(p, elemwise.IsInf(positive, negative)), nil
+	case dtype.Float64:
+		return newTest(p, func(dst []bool, src []float64) {
+			for i, x := range src[:len(dst)] {
+				dst[i] = positive && x > math.MaxFloat64 || negative && x < -math.MaxFloat64
+			}
+		}), nil
+	}
+	return nil, nil
 }
 
 // Run tests all elements.
-func (k *testKernel) Run(c *op.Call) error {
+func (k *testKernel[T]) Run(c *op.Call) error {
 	x := c.In[0]
-	k.src, k.dst = tensor.Of[float32](x), tensor.Of[bool](c.Output(0, dtype.Bool, x.Shape...))
+	k.src, k.dst = tensor.Of[T](x), tensor.Of[bool](c.Output(0, dtype.Bool, x.Shape...))
 	c.Pool.Run(k.parts, k)
 	k.src, k.dst = nil, nil
 	return nil
 }
 
 // Do tests one chunk; it is called by the pool.
-func (k *testKernel) Do(part int) {
+func (k *testKernel[T]) Do(part int) {
 	lo, hi := split.Range(len(k.src), k.parts, part)
 	k.holds(k.dst[lo:hi], k.src[lo:hi])
 }

@@ -135,16 +135,19 @@ func (k *nearest) Do(part int) {
 }
 
 func (k *nearest) row(dst, src []byte) {
-	pairs := k.repeat == 2 && len(k.columns)%2 == 0
+	if k.repeat == 2 && len(k.columns)%2 == 0 && k.size <= 8 {
+		twice(dst, src, k.size)
+		return
+	}
 	switch k.size {
 	case 1:
-		nearestRow[uint8](dst, src, k.columns, pairs)
+		nearestRow[uint8](dst, src, k.columns)
 	case 2:
-		nearestRow[uint16](dst, src, k.columns, pairs)
+		nearestRow[uint16](dst, src, k.columns)
 	case 4:
-		nearestRow[uint32](dst, src, k.columns, pairs)
+		nearestRow[uint32](dst, src, k.columns)
 	case 8:
-		nearestRow[uint64](dst, src, k.columns, pairs)
+		nearestRow[uint64](dst, src, k.columns)
 	default:
 		for i, c := range k.columns {
 			copy(dst[i*k.size:(i+1)*k.size], src[int(c)*k.size:])
@@ -152,19 +155,46 @@ func (k *nearest) row(dst, src []byte) {
 	}
 }
 
-// nearestRow takes an element of src for each column: with pairs every one, twice.
-func nearestRow[T uint8 | uint16 | uint32 | uint64](dst, src []byte, columns []int32, pairs bool) {
+// nearestRow takes an element of src for each column.
+func nearestRow[T uint8 | uint16 | uint32 | uint64](dst, src []byte, columns []int32) {
 	s := tensor.View[T](src)
-	if pairs {
-		d := unsafe.Slice((*[2]T)(unsafe.Pointer(unsafe.SliceData(dst))), len(columns)/2)
-		for i, v := range s[:len(d)] {
-			d[i] = [2]T{v, v}
-		}
-		return
-	}
 	d := tensor.View[T](dst)[:len(columns)]
 	for i, c := range columns {
 		d[i] = s[c]
+	}
+}
+
+// twice writes each element of src, of up to 8 bytes, twice: 8 bytes of dst at a time, or 16 of the largest.
+func twice(dst, src []byte, size int) {
+	d := unsafe.Pointer(unsafe.SliceData(dst))
+	src = src[:len(dst)/2]
+	done := len(src) / 4 * 4
+	switch size {
+	case 1:
+		for i, x := range tensor.View[uint32](src[:done]) {
+			v := (uint64(x) | uint64(x)<<16) & 0x0000ffff0000ffff
+			v = (v | v<<8) & 0x00ff00ff00ff00ff
+			*(*uint64)(unsafe.Add(d, 8*i)) = v * 0x101
+		}
+		for i := done; i < len(src); i++ {
+			dst[2*i], dst[2*i+1] = src[i], src[i]
+		}
+	case 2:
+		for i, x := range tensor.View[uint32](src[:done]) {
+			v := (uint64(x) | uint64(x)<<16) & 0x0000ffff0000ffff
+			*(*uint64)(unsafe.Add(d, 8*i)) = v * 0x10001
+		}
+		for i := done; i < len(src); i++ {
+			dst[2*i-i%2], dst[2*i-i%2+2] = src[i], src[i]
+		}
+	case 4:
+		for i, x := range tensor.View[uint32](src) {
+			*(*uint64)(unsafe.Add(d, 8*i)) = uint64(x) | uint64(x)<<32
+		}
+	case 8:
+		for i, x := range tensor.View[uint64](src) {
+			*(*[2]uint64)(unsafe.Add(d, 16*i)) = [2]uint64{x, x}
+		}
 	}
 }
 
