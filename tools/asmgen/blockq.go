@@ -32,6 +32,11 @@ func blockq() {
 			k.sweep(true)
 		}
 	}
+	for i := range bqFormats {
+		if f := &bqFormats[i]; f.fused() {
+			f.fours()
+		}
+	}
 	bqAMXKernels()
 	bqPromptKernels()
 	bqQuantize(false)

@@ -75,7 +75,7 @@ type args struct {
 	acc    unsafe.Pointer // results: 16 of each row, or of each row of each panel, those of a tile together
 	units  int            // of a panel in direct and unpack; otherwise groups of a panel
 	panels int            // unless it takes one
-	header int            // bytes from the packed weights' header to w, for spread
+	header int            // bytes from the packed weights' header to w, for spread and fours
 	rows   int            // of a tile
 	zero   uint64         // c shifted right by it is -zero·S, for the layout's zero
 	spill  unsafe.Pointer // spillBytes for tileKernels, sweepSpill for sweepKernels
@@ -88,7 +88,7 @@ type args struct {
 	sums     int            // if not 0, acc has the sums of groups before
 	config   unsafe.Pointer // of the tile registers
 
-	ahead int // bytes from the packed weights that are read to those that are prefetched; for spread, from panel to panel
+	ahead int // bytes from the packed weights that are read to those that are prefetched; for spread and fours, from panel to panel
 	far   int // likewise, into the second-level cache
 
 	fetch int // for tileKernels: bytes from w to the end of what they prefetch; for sweepKernels the address of the first line
@@ -104,7 +104,7 @@ type args struct {
 	step  int
 	slots int
 	lines int // that they prefetch of a panel's group
-	share int // that they prefetch for a pair of rows
+	share int // that they prefetch for a pair of rows, or four
 	group int // bytes from group to group of packed weights
 }
 

@@ -76,6 +76,7 @@ var sweep256 = sweepKernels{
 		plain: sweep256Plain, offset: sweep256Offset, pair: sweep256Pair, twoOffsets: sweep256TwoOffsets, signed: sweep256Signed,
 	},
 	nibbles: [2]kernel{plain: sweep256PlainNibbles, offset: sweep256OffsetNibbles},
+	fours:   map[block.Format]kernel{block.Q4_0: fours256Q4_0, block.Q4_K: fours256Q4_K, n4: fours256N4, n4Zero: fours256N4Zero},
 }
 
 // vnni adds 128 to the values of panels, since VPDPBUSD wants them unsigned. Taking

@@ -17,6 +17,9 @@ type sweepKernels struct {
 	rows [kinds]kernel
 	// nibbles are rows of plain and offset, where codes are at most 15.
 	nibbles [2]kernel
+	// fours[f], if there is one, does what spread[f] and rows do, for four rows at a time, and a
+	// pair that is left: the first four unpack the groups. It takes no fewer than four rows.
+	fours map[block.Format]kernel
 }
 
 const (
@@ -127,18 +130,28 @@ func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int)
 	p := &t.plan
 	l, k := p.layout, p.layout.kind()
 	spread, rows := p.kern.sweep.spread[l.format], p.sweepRows()
+	fours, fused := p.kern.sweep.fours[l.format]
+	if fused = fused && x.size >= 4; fused {
+		rows = fours
+	}
 	unit, panelBytes, groups := log2(l.unit()/groupSize), l.panelBytes(t.K), t.K/groupSize
 	header, groupBytes, unitBytes := l.headerBytes(), l.groupBytes(), l.unitBytes()
 	place := func(g int) int { return g>>unit*unitBytes + g&(1<<unit-1)*groupBytes }
 	a.panels, a.ahead, a.step, a.slots = panels, panelBytes, sweepStep(x.size), panels*k.slotBytes()
 	a.group, a.lines = groupBytes, tiling.Ceil(groupBytes, vector)
-	a.gap, a.share = panelBytes-vector*a.lines, tiling.Ceil(2*panels*a.lines, x.size)
+	once := 2
+	if fused {
+		once = 4
+	}
+	a.gap, a.share = panelBytes-vector*a.lines, tiling.Ceil(panels*a.lines, tiling.Ceil(x.size, once))
 	t.setRows(a, x)
 	for g := 0; g < groups; g += p.groups {
 		n := min(p.groups, groups-g)
 		a.header = header + g&(1<<unit-1)*groupBytes
 		a.w, a.units = unsafe.Add(packed, place(g)+header), n
-		spread(a.arg())
+		if !fused {
+			spread(a.arg())
+		}
 		next := g + n + 1 // the one after the next may be used too soon
 		a.fetch = int(uintptr(packed)) + place(next)
 		if next >= groups { // of the panels that follow these

@@ -422,6 +422,18 @@ func sweep256TwoOffsets(a *byte)
 func sweep256Signed(a *byte)
 
 //go:noescape
+func fours256Q4_0(a *byte)
+
+//go:noescape
+func fours256Q4_K(a *byte)
+
+//go:noescape
+func fours256N4(a *byte)
+
+//go:noescape
+func fours256N4Zero(a *byte)
+
+//go:noescape
 func amxFirstQ4_0x8(a *byte)
 
 //go:noescape
