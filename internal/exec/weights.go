@@ -27,6 +27,7 @@ type weights struct {
 	mu       sync.Mutex
 	arena    mmap.Arena
 	bufs     map[packKey]*packed
+	alikes   alikes
 	size     int // bytes of all buffers
 	filled   int // those of buffers that are filled
 	trimmed  int // filled at the last trim
@@ -44,8 +45,9 @@ type port struct {
 }
 
 type packKey struct {
-	node *ir.Node
+	node *ir.Node // the first of those that pack the same
 	key  string
+	size int
 }
 
 // packed is a buffer that is filled once, by the first who wants it.
@@ -254,7 +256,7 @@ func (w *weights) serve(p *op.Prep) {
 			return b
 		}
 		own := w.filler(p, 1, func(b []byte, _, _ int) { fill(b) })
-		b, within, _ := w.buffer(packKey{p.Node, key}, size, 1, own)
+		b, within, _ := w.buffer(p.Node, key, size, 1, own)
 		if within {
 			b.FillBy(own)
 		}
@@ -310,7 +312,7 @@ func (w *weights) later(p *op.Prep, key string, size, parts int, fill op.Fill) *
 			return nil
 		}
 	}
-	b, within, made := w.buffer(packKey{p.Node, key}, size, parts, w.filler(p, parts, fill))
+	b, within, made := w.buffer(p.Node, key, size, parts, w.filler(p, parts, fill))
 	if within && made {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -366,12 +368,13 @@ func (w *weights) restoreAll(p *op.Prep) {
 	}
 }
 
-// buffer gives the buffer of a key, and says whether it was made now. Beyond the limit
+// buffer gives the buffer of a node's key, and says whether it was made now. Beyond the limit
 // buffers are made but not filled, which takes no memory: the plan that wants them is
 // going to be refused.
-func (w *weights) buffer(k packKey, size, parts int, fill op.Fill) (b *packed, within, made bool) {
+func (w *weights) buffer(n *ir.Node, key string, size, parts int, fill op.Fill) (b *packed, within, made bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	k := packKey{w.alikes.of(n), key, size}
 	if b, ok := w.bufs[k]; ok {
 		return b, w.limit == 0 || w.size <= w.limit, false
 	}
@@ -441,7 +444,7 @@ func (w *weights) free() {
 	for _, up := range w.uploads {
 		up.memory.Free(up.tensor.Data)
 	}
-	w.bufs, w.waiting, w.uploads, w.size, w.filled, w.trimmed = nil, nil, nil, 0, 0, 0
+	w.bufs, w.alikes, w.waiting, w.uploads, w.size, w.filled, w.trimmed = nil, alikes{}, nil, nil, 0, 0, 0
 }
 
 // bytes is the size of all packed weights.

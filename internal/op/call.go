@@ -127,9 +127,10 @@ type Prep struct {
 	// Chooser takes the decisions that Choose asks for; nil takes the defaults.
 	Chooser Chooser
 	// Pack gives memory that depends on constants only, such as packed weights.
-	// It calls fill once for each key and node and keeps the buffer for the
-	// life of the session, whatever the shapes; where a constant is not the graph's but
-	// follows from the shapes, the buffer is the kernel's alone.
+	// It calls fill once for each key and node and keeps the buffer for the life of the
+	// session, whatever the shapes. Nodes that differ in no constant, attribute, type and
+	// rank share it. Where a constant is not the graph's but follows from the shapes, the
+	// buffer is the kernel's alone.
 	Pack func(key string, bytes int, fill func([]byte)) []byte
 	// Later is Pack for a kernel that can do without for some runs: the memory may be
 	// filled later, some of its parts at a time, in their order. nil, or a nil result, asks
