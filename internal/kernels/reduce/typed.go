@@ -120,6 +120,9 @@ func (r *typed[T]) Do(i int) {
 
 // block reduces at most blockLen elements of a row.
 func (r *typed[T]) block(x, room []T) T {
+	if T(1)/T(2) == 0 && len(x) < lanes { // integers, for which no order is better than another
+		return foldShort(r.first, x)
+	}
 	f, w := r.engine.columns[r.first], len(room)
 	if f == nil || r.engine.rows[r.first] != nil || len(x) < w {
 		return r.engine.block[r.first](x)
@@ -136,6 +139,38 @@ func (r *typed[T]) block(x, room []T) T {
 		r.engine.step[r.join](room[:w], room[w:2*w])
 	}
 	return room[0]
+}
+
+// foldShort reduces a few integers.
+func foldShort[T number](f fold, x []T) T {
+	v := initial[T](f)
+	switch f {
+	case foldSum:
+		for _, e := range x {
+			v += e
+		}
+	case foldAbs:
+		for _, e := range x {
+			v += abs(e)
+		}
+	case foldSquare:
+		for _, e := range x {
+			v += e * e
+		}
+	case foldMax:
+		for _, e := range x {
+			v = max(v, e)
+		}
+	case foldMin:
+		for _, e := range x {
+			v = min(v, e)
+		}
+	case foldProd:
+		for _, e := range x {
+			v *= e
+		}
+	}
+	return v
 }
 
 // tile reduces neighbouring columns, as many as a tile has or are left.

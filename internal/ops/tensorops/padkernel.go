@@ -2,6 +2,7 @@ package tensorops
 
 import (
 	"slices"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/split"
@@ -146,8 +147,28 @@ func (k *padLines) Do(part int) {
 
 // copyEach copies columns from lo to hi one by one.
 func (k *padLines) copyEach(dst, src []byte, lo, hi int) {
-	for j := lo; j < hi; j++ {
-		at := k.columns[j]
-		copy(dst[j*k.bytes:(j+1)*k.bytes], src[at:at+k.bytes])
+	columns, to := k.columns[lo:hi], unsafe.Pointer(unsafe.SliceData(dst[lo*k.bytes:hi*k.bytes]))
+	switch k.bytes {
+	case 1:
+		copyColumns[uint8](to, src, columns)
+	case 2:
+		copyColumns[uint16](to, src, columns)
+	case 4:
+		copyColumns[uint32](to, src, columns)
+	case 8:
+		copyColumns[uint64](to, src, columns)
+	default:
+		for j, at := range columns {
+			copy(dst[(lo+j)*k.bytes:(lo+j+1)*k.bytes], src[at:at+k.bytes])
+		}
+	}
+}
+
+// copyColumns writes the element at each of the places, in bytes, one after the other.
+func copyColumns[T any](dst unsafe.Pointer, src []byte, places []int) {
+	var z T
+	for j, at := range places {
+		_ = src[at+int(unsafe.Sizeof(z))-1]
+		*(*T)(unsafe.Add(dst, j*int(unsafe.Sizeof(z)))) = *(*T)(unsafe.Pointer(&src[at]))
 	}
 }
