@@ -93,7 +93,7 @@ func (pl *Plan) Pack(dst []byte, w Weights) error {
 		return fmt.Errorf("qconv: packed weights need %d bytes, the buffer has %d", n, len(dst))
 	}
 	clear(dst)
-	if pl.squares == nil || !pl.squares.pack(dst, w, pl.p.Out, pl.packed.zero()) {
+	if pl.squares == nil || !pl.squares.pack(dst, w, pl.packed.zero()) {
 		pl.packed.pack(dst, w)
 	}
 	return nil

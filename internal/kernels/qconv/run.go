@@ -32,10 +32,12 @@ type Runner struct {
 	bytes  int // of a number of the input as the kernels read it
 	sums   []int32
 	cut    cut
-	band   squareBand
 	copies int // chunks of the copy
 	adding int // chunks of sums
 	work   []workspace
+
+	squareCut   squareCut
+	squareFirst int // chunk of those in progress
 }
 
 // workspace is what a chunk needs.
