@@ -143,17 +143,22 @@ func (r *typed[T]) block(x, room []T) T {
 
 // foldShort reduces a few integers.
 func foldShort[T number](f fold, x []T) T {
-	v := initial[T](f)
+	if len(x) == 0 {
+		return initial[T](f)
+	}
+	v, x := x[0], x[1:]
 	switch f {
 	case foldSum:
 		for _, e := range x {
 			v += e
 		}
 	case foldAbs:
+		v = abs(v)
 		for _, e := range x {
 			v += abs(e)
 		}
 	case foldSquare:
+		v *= v
 		for _, e := range x {
 			v += e * e
 		}
