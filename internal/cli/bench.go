@@ -148,7 +148,7 @@ func (f *benchFlags) run(ctx context.Context, e *env, model string) error {
 		return err
 	}
 	if _, err := m.once(ctx); err != nil {
-		return err
+		return needShapes(err, eng, given, shapes)
 	}
 	load := time.Since(start)
 	if _, err := m.repeat(ctx, time.Duration(f.seconds*0.2*float64(time.Second))); err != nil {

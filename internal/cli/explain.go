@@ -71,11 +71,12 @@ func (f *explainFlags) run(cmd *cobra.Command, e *env, model string) error {
 	}
 	defer eng.Close()
 	r := inputReader{model: model, graph: eng.Graph()}
-	in, err := r.read(f.inputs)
+	given, err := r.read(f.inputs)
 	if err != nil {
 		return err
 	}
-	if in, err = randomInputs(eng.Graph(), in, shapes, 0); err != nil {
+	in, err := randomInputs(eng.Graph(), given, shapes, 0)
+	if err != nil {
 		return err
 	}
 	if f.compare != "" {
@@ -94,7 +95,7 @@ func (f *explainFlags) run(cmd *cobra.Command, e *env, model string) error {
 	}
 	x, err := explain.Measure(cmd.Context(), model, eng, in, f.threadCount(), f.runs)
 	if err != nil {
-		return err
+		return needShapes(err, eng, given, shapes)
 	}
 	if f.html != "" {
 		if err := f.writePage(x, model); err != nil {

@@ -158,13 +158,14 @@ func parseShapes(flags []string) (map[string][]int, error) {
 
 // randomInputs makes inputs of the model's types: normal numbers, and 0 or 1
 // for integers, which are valid as indices of almost anything. Symbolic
-// dimensions without a shape are 1.
+// dimensions have the sizes that other inputs give them, and otherwise 1.
 func randomInputs(g *ir.Graph, given []*tensor.Tensor, shapes map[string][]int, seed uint64) ([]*tensor.Tensor, error) {
 	for name := range shapes {
 		if !hasInput(g, name) {
 			return nil, misusef("--shape %s: the model has no such input; its inputs are %s", name, samples.InputNames(g))
 		}
 	}
+	sizes := symbolSizes(g, given, shapes)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	out := make([]*tensor.Tensor, len(g.Inputs))
 	for i, v := range g.Inputs {
@@ -178,11 +179,7 @@ func randomInputs(g *ir.Graph, given []*tensor.Tensor, shapes map[string][]int, 
 				return nil, misusef("input %q has no rank: give --shape %s=…", v.Name, v.Name)
 			}
 			for _, d := range v.Type.Shape {
-				n, ok := d.Int()
-				if !ok {
-					n = 1
-				}
-				shape = append(shape, n)
+				shape = append(shape, sizeOf(d, sizes))
 			}
 		}
 		t, err := randomTensor(rng, v.Type.DType, shape)

@@ -31,7 +31,7 @@ func newOptimize(e *env) *cobra.Command {
 		Long: `Runs the passes whose results are standard ONNX and writes the graph. Names of inputs
 and outputs and the opset stay. What the passes did is printed; 'salver explain' shows more.
 
-The file grows by a tenth and 1 MiB at most: constants that would be larger are not
+The file grows by a tenth and 4 MiB at most: constants that would be larger are not
 computed, and quantized weights stay quantized. Weights of a model over 2 GiB go into
 OUT.onnx.data beside it.
 
