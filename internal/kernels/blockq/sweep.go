@@ -33,7 +33,13 @@ const (
 	// Unpacked panels are kept in the second-level cache for further tiles if it has room
 	// for so many: fewer at a time would cost more than they save.
 	keptPanels = 6
+
 	keptGroups = 8 // of them in a call of a kernel: 10 µs
+
+	// Groups in a call of the kernels that unpack them too, and how far ahead these are
+	// prefetched, since memory takes long where others use it: those of a superblock, whose
+	// groups follow each other.
+	fusedGroups = 8
 )
 
 // slotBytes is what sweepKernels unpack a group of a panel to: values, which are words if
@@ -139,20 +145,23 @@ func (t *Task) sweepTile(a *args, x *rowTile, packed unsafe.Pointer, panels int)
 	place := func(g int) int { return g>>unit*unitBytes + g&(1<<unit-1)*groupBytes }
 	a.panels, a.ahead, a.step, a.slots = panels, panelBytes, sweepStep(x.size), panels*k.slotBytes()
 	a.group, a.lines = groupBytes, tiling.Ceil(groupBytes, vector)
-	once := 2
+	once, each, ahead := 2, p.groups, 1+p.groups // the group after the next may be used too soon
 	if fused {
-		once = 4
+		once, each, ahead = 4, fusedGroups, fusedGroups
+		if p.kept == 0 { // all groups can have the same slots
+			a.slots = 0
+		}
 	}
 	a.gap, a.share = panelBytes-vector*a.lines, tiling.Ceil(panels*a.lines, tiling.Ceil(x.size, once))
 	t.setRows(a, x)
-	for g := 0; g < groups; g += p.groups {
-		n := min(p.groups, groups-g)
+	for g := 0; g < groups; g += each {
+		n := min(each, groups-g)
 		a.header = header + g&(1<<unit-1)*groupBytes
 		a.w, a.units = unsafe.Add(packed, place(g)+header), n
 		if !fused {
 			spread(a.arg())
 		}
-		next := g + n + 1 // the one after the next may be used too soon
+		next := g + ahead
 		a.fetch = int(uintptr(packed)) + place(next)
 		if next >= groups { // of the panels that follow these
 			a.fetch += (panels - 1) * panelBytes
