@@ -11,6 +11,7 @@ import (
 // Caches are data cache sizes in bytes as seen by one core.
 type Caches struct {
 	L1d, L2 int
+	L3      int // which cores share; 0 where there is none or the system doesn't say
 }
 
 // Cache is read from the system, with the sizes of a small core where it
@@ -38,6 +39,8 @@ func readCaches(dir string) Caches {
 			c.L1d = size
 		case "2":
 			c.L2 = size
+		case "3":
+			c.L3 = size
 		}
 	}
 	return c

@@ -13,8 +13,8 @@
 //
 // Layers with the same operator, attributes and shapes are measured once
 // ([Signature]), each on its own with operands of its own. Before a run the
-// second-level cache is filled with other data and the operands are written anew,
-// as within a model. The options of one choice are measured in turns, and the best
+// second-level cache is filled with other data, and the third-level one too if the model
+// is larger, and the operands are written anew, as within a model. The options of one choice are measured in turns, and the best
 // run of each counts; the next choice is made with the best option of the last. An
 // option replaces the default only if it is faster by more than what noise does.
 //

@@ -62,9 +62,9 @@ type search struct {
 
 	decided Choices // those of an earlier search at first
 	isExact map[string]bool
-	base    time.Duration // of the defaults
-	best    time.Duration
-	used    int // bytes of room
+	base    time.Duration // with what was decided at first
+	best    time.Duration // of base's moment: what each choice has gained since
+	used    int           // bytes of room
 }
 
 // run makes the choices one after the other, the first at least. What is left when
@@ -208,9 +208,9 @@ func (s *search) take(c op.Choice, list []*candidate) {
 		}
 	}
 	if s.base == 0 {
-		s.base = list[0].best
+		s.base, s.best = list[0].best, list[0].best
 	}
-	s.best = best.best
+	s.best = time.Duration(float64(s.best) * float64(best.best) / float64(max(list[0].best, 1)))
 	s.decided[c.Name] = best.option
 	if c.Arithmetic && best != list[0] {
 		s.used += best.kernel.Packed

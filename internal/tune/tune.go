@@ -164,7 +164,7 @@ func (m *model) layers(ctx context.Context, e *engine.Engine, notes *recorder) e
 	if !m.Again {
 		groups = slices.DeleteFunc(groups, m.known)
 	}
-	evict := newEvictor(m.load.Pool, m.clock)
+	evict := newEvictor(m.load.Pool, m.clock, e.MemoryBytes())
 	defer evict.close()
 	m.load.Pool.Begin()
 	defer m.load.Pool.End()
@@ -251,7 +251,7 @@ func (m *model) layer(plan *exec.Plan, g *group, evict *evictor, d time.Duration
 	m.report.Measured++
 	l := &Layer{Layer: g.key, Threads: m.report.Threads, Choices: Choices{}, Micros: micros(s.best), DefaultUS: micros(s.base)}
 	if old != nil && !m.Again {
-		l.DefaultUS = old.DefaultUS
+		l.Micros, l.DefaultUS = tenths(old.Micros*float64(s.best)/float64(max(s.base, 1))), old.DefaultUS
 	}
 	exact := Choices{}
 	changed := false
@@ -281,7 +281,9 @@ func (m *model) layer(plan *exec.Plan, g *group, evict *evictor, d time.Duration
 	return nil
 }
 
-func micros(d time.Duration) float64 { return math.Round(float64(d.Nanoseconds())/100) / 10 }
+func micros(d time.Duration) float64 { return tenths(float64(d.Nanoseconds()) / 1000) }
+
+func tenths(x float64) float64 { return math.Round(10*x) / 10 }
 
 // compare runs the model with and without what was found, and keeps it if the
 // outputs agree and the time is no worse.
