@@ -35,8 +35,11 @@ func gemmaFields(f *fields, c *Config) {
 		c.AttnScale = float32(1 / math.Sqrt(q))
 	}
 	c.AttnSoftcap, c.LogitSoftcap = float32(f.number(0, "attn_logit_softcapping")), float32(f.number(0, "final_logit_softcapping"))
-	if c.Architecture == "gemma3_text" && c.Rope.LocalBase == 0 {
-		c.Rope.LocalBase = 10000
+	if c.Architecture == "gemma3_text" {
+		c.AttnSoftcap = 0 // which Gemma 3 keeps as a setting but does not apply, having norms of queries and keys instead
+		if c.Rope.LocalBase == 0 {
+			c.Rope.LocalBase = 10000
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ func TestHuggingFaceConfigs(t *testing.T) {
 			func(c *Config) bool {
 				return slices.Equal(c.Windows, []int{32, 0, 32, 0}) && c.Rope.LocalBase == 100 && c.Rope.Factor == 8 && c.Activation == "gelu_pytorch_tanh"
 			}},
+		{"gemma3 limits logits, not attention", object{"model_type": "gemma3_text", "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}, func(c *Config) bool { return c.AttnSoftcap == 0 && c.LogitSoftcap == 30 }},
 		{"gemma that says gelu", object{"model_type": "gemma", "hidden_act": "gelu"}, func(c *Config) bool { return c.Activation == "gelu_pytorch_tanh" }},
 		{"phi3 with su", object{"model_type": "phi3", "partial_rotary_factor": .5, "original_max_position_embeddings": 64,
 			"rope_scaling": object{"type": "su", "short_factor": []float64{1, 1, 1, 1}, "long_factor": []float64{1, 2, 3, 4}}},
