@@ -17,6 +17,7 @@
 //	move.go       the last plan moves on to shapes that are new in every run
 //	layout.go     the places of the rest in the arena (package plan)
 //	weights.go    packed weights, once for all plans, and constants that only packing reads
+//	alike.go      nodes that pack the same
 //	plan.go       a plan, and the frames it keeps between runs
 //	frame.go      one run: the steps in their order
 //	lane.go       the rounds of a stretch, each thread with its own
