@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/salver-ml/salver/internal/dtype"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -425,7 +426,7 @@ func (f *frame) store(id int, got *tensor.Tensor, in []*tensor.Tensor) error {
 		}
 		return f.hold(id, got, in)
 	case got.DType == planned.DType && slices.Equal(got.Shape, planned.Shape):
-		copy(planned.Data, got.Data)
+		transpose.CopyBytes(planned.Data, got.Data)
 		return nil
 	}
 	return fmt.Errorf("inferred %s, computed %s", planned, got)
@@ -449,8 +450,11 @@ func (f *frame) deliver(outputs []*tensor.Tensor) error {
 			if out == t {
 				break // it was computed there
 			}
-			copy(out.Data, t.Data)
+			transpose.CopyBytes(out.Data, t.Data)
 			copy(out.Strings, t.Strings)
+		case o.copied && t.DType.Bits() > 0:
+			outputs[i] = tensor.New(t.DType, t.Shape...)
+			transpose.CopyBytes(outputs[i].Data, t.Data)
 		case o.copied:
 			outputs[i] = t.Clone()
 		default:
