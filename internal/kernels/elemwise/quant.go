@@ -166,7 +166,7 @@ func NewDequantize(from dtype.Type, shape []int, axis int) (*Dequantize, error) 
 	case dtype.Int16:
 		q.row = dequantizeFrom(dequantizeRow[int16])
 	case dtype.Int32:
-		q.row = dequantizeFrom(dequantizeInts)
+		q.row = dequantizeFrom(dequantizeRow[int32])
 	default:
 		return nil, fmt.Errorf("dequantize: from %v: want uint8, int8, uint16, int16 or int32", from)
 	}
@@ -185,7 +185,12 @@ func (q *Dequantize) Do(i int) {
 	lo, hi := q.part(i)
 	for lo < hi {
 		channel, n := q.run(lo, hi)
-		q.row(q.dst[lo:lo+n], unsafe.Pointer(&q.src[lo*q.size]), q.scale[channel], intAt(q.from, q.zero, channel))
+		dst, src, zero := q.dst[lo:lo+n], unsafe.Pointer(&q.src[lo*q.size]), intAt(q.from, q.zero, channel)
+		if q.from == dtype.Int32 && zero == 0 {
+			scaleInts(dst, unsafe.Slice((*int32)(src), n), q.scale[channel:channel+1])
+		} else {
+			q.row(dst, src, q.scale[channel], zero)
+		}
 		lo += n
 	}
 }
@@ -203,17 +208,13 @@ func dequantizeRow[T int8 | uint8 | int16 | uint16 | int32](dst []float32, src [
 	}
 }
 
-// dequantizeInts converts and multiplies by kernels, a piece at a time; that without a zero point is what there is.
-func dequantizeInts(dst []float32, src []int32, scale float32, zero int32) {
-	if zero != 0 {
-		dequantizeRow(dst, src, scale, zero)
-		return
-	}
-	k, factor := kernels(), [1]float32{scale}
+// scaleInts converts and multiplies by kernels, a piece at a time.
+func scaleInts(dst []float32, src []int32, scale []float32) {
+	k := kernels()
 	for len(dst) > 0 {
 		d := dst[:min(len(dst), sweepBlock)]
 		k.casts[castPair{dtype.Int32, dtype.Float32}](unsafe.Pointer(&d[0]), unsafe.Pointer(&src[0]), len(d), nil)
-		k.binary[Mul](d, d, factor[:], 1, 0)
+		k.binary[Mul](d, d, scale, 1, 0)
 		dst, src = dst[len(d):], src[len(d):]
 	}
 }
