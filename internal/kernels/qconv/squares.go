@@ -91,19 +91,25 @@ func sumBytes(tiles int) int { return tiles*squareCell + 64 }
 
 // squareCut says how an image is divided. Either each chunk transforms its own tiles and
 // multiplies them by all weights, or, of few tiles, all are transformed first and chunks
-// multiply them by some panels' weights.
+// multiply them by some panels' weights, or parts of them where there are fewer panels than
+// threads.
 type squareCut struct {
 	own    bool
-	chunks int // of tiles or of panels
+	chunks int // of tiles, or of panels times parts
+	parts  int // of tiles, unless chunks have their own
 	slots  int // chunks at a time, each with working memory
-	most   int // tiles of a chunk
+	most   int // tiles whose points are together
+	sums   int // tiles whose sums are
 }
 
 func (s *squares) cut(threads int) squareCut {
 	tiles := s.high * s.wide
 	if threads > 1 && tiles < squareOwn*threads {
-		n := DefaultChunks * threads
-		return squareCut{chunks: min(n, s.out/squareColumns), slots: n, most: tiles}
+		c := squareCut{chunks: min(DefaultChunks*threads, s.out/squareColumns), most: tiles}
+		c.parts = min(tiles, (threads+c.chunks-1)/c.chunks)
+		c.chunks *= c.parts
+		c.slots, c.sums = c.chunks, min(squareBlock, (tiles+c.parts-1)/c.parts)
+		return c
 	}
 	c := squareCut{own: true, slots: 1}
 	n := (tiles + squareBlock - 1) / squareBlock
@@ -112,12 +118,13 @@ func (s *squares) cut(threads int) squareCut {
 		c.slots = min(c.chunks, DefaultChunks*threads)
 	}
 	c.most = (tiles + c.chunks - 1) / c.chunks
+	c.sums = c.most
 	return c
 }
 
 // slotBytes is a chunk's working memory beside points: the sums, and what lies between the
 // two transforms of one tile.
-func (c squareCut) slotBytes() int { return squareCells + squarePoints*sumBytes(c.most) }
+func (c squareCut) slotBytes() int { return squareCells + squarePoints*sumBytes(c.sums) }
 
 // pointSets is how many chunks at a time have points of their own.
 func (c squareCut) pointSets() int {
@@ -252,7 +259,14 @@ func (t *squareTask) Do(i int) {
 	pl.setTile(&w.tile, r.bytes)
 	tiles, panels := s.high*s.wide, pl.p.Out/squareColumns
 	if !c.own {
-		r.squareSums(w, points, work, 0, tiles, i*panels/c.chunks, (i+1)*panels/c.chunks)
+		part := i % c.parts
+		lo, hi := part*tiles/c.parts, (part+1)*tiles/c.parts
+		i, n := i/c.parts, c.chunks/c.parts
+		for blocks := (hi - lo + c.sums - 1) / c.sums; blocks > 0; blocks-- {
+			end := lo + (hi-lo+blocks-1)/blocks
+			r.squareSums(w, points[lo*2*pl.p.In:], work, lo, end, i*panels/n, (i+1)*panels/n)
+			lo = end
+		}
 		return
 	}
 	i += r.squareFirst

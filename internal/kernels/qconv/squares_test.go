@@ -7,6 +7,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/mmap/guard"
+	"github.com/salver-ml/salver/internal/pool"
 )
 
 func TestSquares(t *testing.T) {
@@ -31,6 +32,25 @@ func TestSquares(t *testing.T) {
 		newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
 		c.p.Residual = &Residual{Format: u, Scale: .037, Mid: s, MidLo: -100, MidHi: 100, MidScale: .021, OutScale: .0456}
 		newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
+	}
+}
+
+// TestSquaresOnManyThreads has few tiles for each thread: fewer panels than threads, and more
+// tiles than are computed together. Working memory doesn't grow with the product of both.
+func TestSquaresOnManyThreads(t *testing.T) {
+	rng := rand.New(rand.NewPCG(25, 26))
+	pad := []int{1, 1, 1, 1}
+	for _, c := range []struct{ in, out, h, w, threads int }{{32, 16, 28, 30, 16}, {32, 48, 30, 29, 5}, {32, 64, 36, 40, 4}, {32, 32, 45, 45, 7}} {
+		p := pool.New(c.threads)
+		defer p.Close()
+		newLayer(t, rng, Params{In: c.in, Out: c.out, Kernel: []int{3, 3}, Pads: pad, Hi: 255}, 1, c.h, c.w).check(t, []*pool.Pool{p})
+	}
+	plan, err := New(Params{In: 64, Out: 512, Kernel: []int{3, 3}, Pads: pad, Hi: 255}, 140, 140, cpu.AVX2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := plan.ScratchSize(64); n > 64<<20 {
+		t.Errorf("64 threads need %d bytes", n)
 	}
 }
 
