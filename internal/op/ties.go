@@ -67,8 +67,8 @@ func findTie(g *ir.Graph) (name string, sum shape.Dim, ok bool) {
 		if name, sum, ok = shape.SolveSum(x, y); !ok {
 			return false
 		}
-		names, _, _ := sum.Sum()
-		ok = !summed[name] && !slices.ContainsFunc(append(names, name), func(s string) bool { return !free[s] || rows[s] })
+		names, c, _ := sum.Sum() // with a constant it may be a tensor of one column that is repeated
+		ok = c == 0 && len(names) > 1 && !summed[name] && !slices.ContainsFunc(append(names, name), func(s string) bool { return !free[s] || rows[s] })
 		return ok
 	}
 	for _, n := range g.Nodes {
