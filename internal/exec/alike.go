@@ -31,9 +31,16 @@ func (a *alikes) of(n *ir.Node) *ir.Node {
 			return m
 		}
 	}
-	a.first[n], a.read[w] = n, append(a.read[w], n)
+	a.first[n] = n
+	if len(a.read[w]) < mostKinds {
+		a.read[w] = append(a.read[w], n)
+	}
 	return n
 }
+
+// mostKinds bounds with how many nodes that read a constant, each in its own way, others are
+// compared: a graph has few, and one of many thousands would take minutes.
+const mostKinds = 32
 
 // largest is the largest constant that n reads; nil if there is none.
 func largest(n *ir.Node) *tensor.Tensor {

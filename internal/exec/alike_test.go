@@ -75,3 +75,29 @@ func TestAlike(t *testing.T) {
 		}
 	}
 }
+
+// A constant that very many nodes read, each in its own way, takes no time that grows with
+// the square of their number. The first ways are shared still.
+func TestAlikeComparesWithFew(t *testing.T) {
+	x, w := vector("x"), ir.NewConst("w", tensor.FromSlice(make([]float32, 100)))
+	node := func(axis int) *ir.Node {
+		return ir.NewNode("test", "Scaled", 1, []*ir.Value{x, w}, []*ir.Value{vector("out")}, map[string]ir.Attr{"axis": ir.Int(axis)})
+	}
+	var a alikes
+	first := node(0)
+	for i := range 50 * mostKinds {
+		n := node(i)
+		if i == 0 {
+			n = first
+		}
+		if got := a.of(n); got != n {
+			t.Fatalf("node %d packs like another", i)
+		}
+	}
+	if got := a.of(node(0)); got != first {
+		t.Error("a node packs again what the first one has")
+	}
+	if n := len(a.read[w.Const]); n != mostKinds {
+		t.Errorf("nodes are compared with %d others, expected %d", n, mostKinds)
+	}
+}
