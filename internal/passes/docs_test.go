@@ -20,7 +20,7 @@ const promises = `
 - A pass changes the graph through patches alone. The driver checks the schema of what a patch adds, infers its types and compares them with what it replaces;
   a patch that does not fit is left out, its pass stopped and reported with the reason, and the others go on.
 - Names of inputs and outputs stay, and so do their types. What a patch teaches of shapes is passed on to the nodes behind it.
-- Computed constants let a model grow by a tenth of its constants and 1 MiB at most, all in all.
+- Computed constants let a model grow by a tenth of its constants and 4 MiB at most, all in all.
 - A level runs until nothing changes, then the next one joins in: what is removed and computed comes before what is fused, and layouts come last.
 - Every pass has goldens, also of graphs at which it must not fire, in *testdata* beside it. Both graphs of each run on random numbers and have to agree.
 
