@@ -177,11 +177,6 @@ func (r *runner) write(step []work) {
 	}
 }
 
-// wants reports whether the logits at a position are needed.
-func (q *sequence) wants(position int) bool {
-	return position == len(q.tokens)-1 || q.PromptLogprobs >= 0 && position < q.prompt-1 && position >= len(q.echo)
-}
-
 // copyBlock copies a block of all caches.
 func (r *runner) copyBlock(c blockCopy) {
 	for _, t := range r.caches {

@@ -103,7 +103,7 @@ func (s *scheduler) next(step []work) []work {
 		if ahead := q.prompt - q.computed; ahead > 0 {
 			n = min(n, ahead) // what is computed again has its role
 		}
-		if q.PromptLogprobs >= 0 {
+		if q.echoing() {
 			n = min(n, maxLogits)
 		}
 		step = append(step, work{q, n})
@@ -137,13 +137,23 @@ func (s *scheduler) next(step []work) []work {
 	return step
 }
 
-// makeWay preempts for waiting sequences of a higher priority than running ones.
+// makeWay preempts running sequences for the next waiting one if it has a higher priority,
+// and has room without them: else they would give way for nothing.
 func (s *scheduler) makeWay() {
-	for len(s.running) > 0 {
-		q := s.first()
-		if q == nil || s.fits(q) || s.running[len(s.running)-1].Priority >= q.Priority {
-			return
-		}
+	q := s.first()
+	if q == nil {
+		return
+	}
+	seats, blocks := s.most-s.seated(), s.kv.Free()
+	kept := len(s.running)
+	for kept > 0 && s.running[kept-1].Priority < q.Priority {
+		kept--
+		seats, blocks = seats+s.running[kept].seats(), blocks+len(s.running[kept].blocks)
+	}
+	if seats < q.seats() || blocks < blocksFor(len(q.tokens)) {
+		return
+	}
+	for len(s.running) > kept && !s.fits(q) {
 		s.preempt()
 	}
 }
@@ -162,19 +172,19 @@ func (s *scheduler) first() *sequence {
 // fits reports whether a waiting sequence has room, without what it may find in
 // the prefix cache.
 func (s *scheduler) fits(q *sequence) bool {
-	return s.seats()+q.rows() <= s.most && s.kv.Free() >= blocksFor(len(q.tokens))
+	return s.seated()+q.seats() <= s.most && s.kv.Free() >= blocksFor(len(q.tokens))
 }
 
-// seats is how many sequences the running ones are or will be.
-func (s *scheduler) seats() (n int) {
+// seated is how many sequences the running ones are or will be.
+func (s *scheduler) seated() (n int) {
 	for _, q := range s.running {
-		n += q.rows()
+		n += q.seats()
 	}
 	return n
 }
 
-// rows is how many sequences one becomes: all choices of a request, until they exist.
-func (q *sequence) rows() int {
+// seats is how many sequences one becomes: all choices of a request, until they exist.
+func (q *sequence) seats() int {
 	if q.forked {
 		return 1
 	}
@@ -186,7 +196,7 @@ func blocksFor(tokens int) int { return (tokens + kv.BlockTokens - 1) / kv.Block
 // admit makes the next waiting sequence a running one, or gives nil.
 func (s *scheduler) admit() *sequence {
 	q := s.first()
-	if q == nil || s.seats()+q.rows() > s.most {
+	if q == nil || s.seated()+q.seats() > s.most {
 		return nil
 	}
 	s.match(q)
@@ -200,7 +210,7 @@ func (s *scheduler) admit() *sequence {
 	}
 	if q.admitted.IsZero() {
 		q.admitted = time.Now()
-		if s.reuse && q.PromptLogprobs < 0 {
+		if s.reuse && !q.echoing() {
 			s.asked += uint64(q.prompt)
 			s.found += uint64(q.computed)
 			q.usage.CachedTokens = q.computed
@@ -213,10 +223,9 @@ func (s *scheduler) admit() *sequence {
 }
 
 // match takes the longest prefix that is in the cache. One token at least is
-// left to compute, since its logits are wanted. A request for the probabilities
-// of its prompt needs them all.
+// left to compute, since its logits are wanted.
 func (s *scheduler) match(q *sequence) {
-	if !s.reuse || q.PromptLogprobs >= 0 {
+	if !s.reuse || q.echoing() {
 		return
 	}
 	for q.computed+kv.BlockTokens < len(q.tokens) {
@@ -297,7 +306,7 @@ func (s *scheduler) computed(step []work) {
 // fork makes another choice of a request whose prompt is computed.
 func (s *scheduler) fork(q *sequence, choice int) *sequence {
 	f := newSequence(q.request, choice)
-	f.computed, f.key = q.computed, q.key
+	f.computed, f.key, f.echo = q.computed, q.key, q.echo
 	f.blocks = slices.Clone(q.blocks)
 	for _, b := range f.blocks {
 		s.kv.Hold(b)

@@ -51,6 +51,15 @@ func (q *sequence) generated() int { return len(q.tokens) - q.prompt }
 // left is how many tokens are to be computed before the next one can be chosen.
 func (q *sequence) left() int { return len(q.tokens) - q.computed }
 
+// echoing reports whether probabilities of the prompt are wanted that are not known yet:
+// its tokens are computed for them, though the cache may hold their keys and values.
+func (q *sequence) echoing() bool { return q.PromptLogprobs >= 0 && len(q.echo) < q.prompt-1 }
+
+// wants reports whether the logits at a position are needed.
+func (q *sequence) wants(position int) bool {
+	return position == len(q.tokens)-1 || q.echoing() && position < q.prompt-1 && position >= len(q.echo)
+}
+
 // piece is what the engine tells the goroutine that waits for a request.
 type piece struct {
 	choice int
