@@ -15,10 +15,12 @@
 //	choose.go       the next token of each sequence whose tokens are all computed
 //	sample          how one is chosen from logits (package sample)
 //	reader.go       text from tokens, stop strings, events to the caller
-//	packing.go      weights are packed for the kernels between steps, a piece at a time
 //
-// model.go and source.go load a model, arch states its graph, encode.go has the models
-// that make vectors.
+// Beside the way: packing.go and pages.go prepare weights and cache between steps, a piece
+// at a time; stats.go counts; logits.go gives a text's logits instead of an answer.
+// options.go and model.go make a model of what source.go and source_folder.go read, of
+// which arch states the graph; files.go and tokenizer.go open one for other purposes.
+// encode.go and encode_folder.go have the models that make vectors and scores.
 //
 // # Words
 //

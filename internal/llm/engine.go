@@ -11,7 +11,8 @@ import (
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
-// engine is the loop and what it works on.
+// engine is the loop and what it works on. What is above mu is set before the loop
+// begins, or belongs to its goroutine.
 type engine struct {
 	run      func(context.Context, []work) ([][]float32, error) // computes a step
 	copy     func(blockCopy)
@@ -21,6 +22,9 @@ type engine struct {
 	context  int // tokens of a sequence, at most
 	maxQueue int
 	sched    *scheduler
+	step     []work // the one that is computed
+	draws    draws  // the tokens that it lets choose
+	stopped  chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	wake    *sync.Cond
@@ -31,10 +35,6 @@ type engine struct {
 	waiting int // requests that have no running sequence yet
 	number  uint64
 	stats   textgen.Stats
-
-	stopped chan struct{}
-	step    []work
-	draws   draws
 }
 
 // ender says that a choice is complete, since its text has a stop string.

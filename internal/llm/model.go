@@ -1,68 +1,25 @@
 package llm
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/salver-ml/salver/internal/chat"
-	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/dtype"
-	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/format/gguf"
 	"github.com/salver-ml/salver/internal/ir"
-	"github.com/salver-ml/salver/internal/kernels/blockq"
 	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/llm/kv"
-	"github.com/salver-ml/salver/internal/mmap"
-	"github.com/salver-ml/salver/internal/op"
 	_ "github.com/salver-ml/salver/internal/ops" // registers the operators
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
-	"github.com/salver-ml/salver/internal/pool"
-	"github.com/salver-ml/salver/internal/provider"
 	"github.com/salver-ml/salver/internal/textgen"
 	"github.com/salver-ml/salver/internal/token"
 )
-
-// Options says how a model is prepared and served. Zeros have defaults.
-type Options struct {
-	Name     string // of the model; the file's without extension
-	Pool     *pool.Pool
-	Provider provider.Provider
-	Level    int // of optimization
-	// Precision is what products with weights that are plain floats may be computed
-	// in; block-quantized weights have an arithmetic of their own. One that this
-	// machine can't is an error.
-	Precision op.Precision
-
-	Context   int        // tokens of a sequence, at most; 0: as the model was trained
-	CacheType dtype.Type // of keys and values, Float32 or Float16; Float16 by default
-	// CacheBytes bounds the keys and values of all sequences together; 0 is room for
-	// four sequences of full length, but no more than DefaultCacheBytes.
-	CacheBytes int
-	// CacheTokens asks for room for so many tokens, where CacheBytes is 0.
-	CacheTokens int
-	// MaxMemory bounds, in bytes, what a step may need with weights and cache, all
-	// models and Overhead included; 0 is no limit, but for a cache larger than the machine.
-	MaxMemory  int
-	Overhead   int
-	StepTokens int // tokens of one step, at most; 512
-	Sequences  int // at once; 64
-	Queue      int // requests that wait, at most; 1024
-	NoPrefixes bool
-	// Template is a chat template in the place of the model's own.
-	Template string
-}
-
-// DefaultCacheBytes bounds the cache that a model gets unasked.
-const DefaultCacheBytes = 2 << 30
 
 // Model is a language model that is ready to generate. It is a textgen.Model.
 type Model struct {
@@ -111,46 +68,6 @@ func nameOf(path string, o Options) string {
 	return strings.TrimSuffix(base, filepath.Ext(base))
 }
 
-func (o *Options) defaults(c *arch.Config) {
-	if o.Context == 0 || o.Context > c.Context {
-		o.Context = c.Context
-	}
-	if o.CacheType == dtype.Invalid {
-		o.CacheType = dtype.Float16
-	}
-	o.StepTokens, o.Sequences, o.Queue = cmp.Or(o.StepTokens, 512), cmp.Or(o.Sequences, 64), cmp.Or(o.Queue, 1024)
-}
-
-// blocks is how many blocks the cache has.
-func (o *Options) blocks(c *arch.Config) (int, error) {
-	each := bytesOfBlock(c.Layers, c.KVHeads, c.HeadDim, o.CacheType)
-	most := blocksFor(o.Context) * o.Sequences
-	if o.CacheBytes > 0 {
-		n := min(o.CacheBytes/each, most)
-		if n < 2 {
-			return 0, fmt.Errorf("a cache of %d bytes holds %d blocks of %d tokens, which take %d bytes each: give it at least %d", o.CacheBytes, n, kv.BlockTokens, each, 2*each)
-		}
-		return n, nil
-	}
-	if o.CacheTokens > 0 {
-		return max(blocksFor(o.CacheTokens), 2), nil
-	}
-	return min(max(min(4*blocksFor(o.Context), DefaultCacheBytes/each), 2), most), nil
-}
-
-// fits refuses a cache for which there is no memory.
-func (o *Options) fits(cache int) error {
-	limit := o.MaxMemory
-	if limit == 0 {
-		total, _ := cpu.Memory()
-		limit = int(total)
-	}
-	if held := int(mmap.InUse()) + o.Overhead; limit > 0 && cache > limit-held {
-		return fmt.Errorf("the cache of keys and values needs %d MiB beside the %d MiB that are held already, the limit is %d MiB: give it less, or the model a shorter context", cache>>20, held>>20, limit>>20)
-	}
-	return nil
-}
-
 func prepare(src *source, o Options, name string) (*Model, error) {
 	if err := o.Precision.Available(); err != nil {
 		return nil, err
@@ -163,12 +80,8 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 		return nil, fmt.Errorf("%s is an encoder: it makes vectors or scores of texts, and does not generate", src.config.Architecture)
 	}
 	o.defaults(src.config)
-	blocks, err := o.blocks(src.config)
+	blocks, kvBytes, err := o.cache(src.config)
 	if err != nil {
-		return nil, err
-	}
-	kvBytes := blocks * bytesOfBlock(src.config.Layers, src.config.KVHeads, src.config.HeadDim, o.CacheType)
-	if err := o.fits(kvBytes); err != nil {
 		return nil, err
 	}
 	g, err := a.Graph(src.config, src.weights, arch.Options{Cache: o.CacheType, Blocks: blocks, Context: o.Context})
@@ -179,7 +92,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{tokenizer: src.tokenizer, files: src, kvBytes: kvBytes}
-	roles := hasRoles(g)
+	roles := arch.HasRoles(g)
 	if m.report, err = pass.Run(g, passes.All, pass.Options{Level: o.Level, Pool: o.Pool}); err != nil {
 		return nil, err
 	}
@@ -202,24 +115,6 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	sched.roles = roles
 	m.engine = (&engine{run: m.runner.run, copy: m.runner.copyBlock, packing: packing{piece: m.ready}, pool: o.Pool, eos: src.ends, context: limit, maxQueue: o.Queue, sched: sched}).start()
 	return m, nil
-}
-
-// hasRoles reports whether the graph computes tokens of prompts differently from those
-// that are generated.
-func hasRoles(g *ir.Graph) bool {
-	return slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool {
-		if n.FullName() != op.Salver+"::BlockMatMul" {
-			return false
-		}
-		f, err := block.Parse(n.Str("format"))
-		return err == nil && blockq.PromptsDiffer(f)
-	})
-}
-
-// session are the options of the model's session.
-func (o *Options) session(src *source) exec.Options {
-	return exec.Options{Pool: o.Pool, Provider: o.Provider, Precision: o.Precision, Packed: src.release, PackLater: true, OwnConstants: true, MaxPlans: 64,
-		MaxMemory: o.MaxMemory, Overhead: o.Overhead}
 }
 
 func compile(src *source) (*chat.Template, error) {

@@ -11,7 +11,6 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
 	"github.com/salver-ml/salver/internal/ir"
-	"github.com/salver-ml/salver/internal/kernels/blockq"
 	"github.com/salver-ml/salver/internal/kernels/paged"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
@@ -95,37 +94,6 @@ func (a *Architecture) graph(b *Builder, inputs []string) (*ir.Graph, error) {
 		return nil, err
 	}
 	return b.graph, errors.Join(b.graph.Verify(), op.InferTypes(b.graph))
-}
-
-// giveRoles tells the products which tokens were generated. Logits are computed in one
-// arithmetic, whoever wants them. Where products of prompts have an arithmetic of their
-// own, attention has one too.
-func (b *Builder) giveRoles() {
-	generated := b.inputs["generated"]
-	if generated == nil {
-		return
-	}
-	differ := false
-	for i, n := range b.graph.Nodes[:b.layers] {
-		if n.FullName() != op.Salver+"::BlockMatMul" {
-			continue
-		}
-		f, err := block.Parse(n.Str("format"))
-		differ = differ || err == nil && blockq.PromptsDiffer(f)
-		for len(n.In) < 4 {
-			n.AddInput(nil) // no bias, no residual
-		}
-		if b.narrow > 0 && i >= b.narrow {
-			n.AddInput(b.inputs["generated_rows"])
-		} else {
-			n.AddInput(generated)
-		}
-	}
-	for _, n := range b.graph.Nodes[:b.layers] {
-		if differ && n.FullName() == op.Salver+"::PagedAttention" {
-			n.AddInput(generated)
-		}
-	}
 }
 
 func (b *Builder) addInputs(names []string) {

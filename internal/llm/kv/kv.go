@@ -130,11 +130,8 @@ func (m *Manager) forget(b int32) {
 
 func (m *Manager) append(b int32) {
 	m.blocks[b].prev, m.blocks[b].next = m.last, none
-	m.link(m.last, b, &m.first)
+	m.link(m.last, b)
 	m.last = b
-	if m.first == none {
-		m.first = b
-	}
 	m.free++
 }
 
@@ -149,10 +146,10 @@ func (m *Manager) prepend(b int32) {
 	m.free++
 }
 
-// link makes b the one after prev.
-func (m *Manager) link(prev, b int32, head *int32) {
+// link makes b the one after prev, or the first.
+func (m *Manager) link(prev, b int32) {
 	if prev == none {
-		*head = b
+		m.first = b
 		return
 	}
 	m.blocks[prev].next = b
@@ -160,7 +157,7 @@ func (m *Manager) link(prev, b int32, head *int32) {
 
 func (m *Manager) remove(b int32) {
 	x := &m.blocks[b]
-	m.link(x.prev, x.next, &m.first)
+	m.link(x.prev, x.next)
 	if x.next != none {
 		m.blocks[x.next].prev = x.prev
 	} else {
