@@ -66,6 +66,9 @@ func (pl *Plan) setWinograd() {
 	}
 }
 
+// WinogradPixels are the fewest of an output for which it makes up for reading larger weights.
+const WinogradPixels = 28 * 28
+
 // WinogradScratch is the bytes per thread for transformed inputs and products:
 // with the weights of one point they stay in a second-level cache.
 const WinogradScratch = 1 << 20

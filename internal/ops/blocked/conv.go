@@ -205,7 +205,7 @@ func compileConv(p *op.Prep) (op.Kernel, error) {
 	if (prm.Stored != (conv.Stored{}) || prm.ResidualLast) && !conv.HalfFits(prm, cpu.Level()) {
 		return nil, nil
 	}
-	spatial.Tune(p, &prm, cpu.Level())
+	spatial.Tune(p, &prm, in, cpu.Level())
 	plan, err := conv.New(prm, in, cpu.Level())
 	if err != nil {
 		return nil, err
@@ -280,6 +280,8 @@ func (convCases) Cases() []op.Case {
 			Attrs: attrs(72, map[string]ir.Attr{"group": ir.Int(3), "pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "activated in bfloat16", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 1, 1), ramp(18)},
 			Attrs: attrs(20, map[string]ir.Attr{"activation": ir.Str("silu"), "bf16": ir.Int(1)}), Tol: 1e-2},
+		{Name: "by Winograd's algorithm", In: []*tensor.Tensor{blockedRamp(1, 20, 28, 29, b), ramp(18, 20, 3, 3), ramp(18)}, Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "algorithm": ir.Str("winograd")}), Tol: 1e-5},
+		{Name: "too small for it", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 3, 3), ramp(18)}, Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "algorithm": ir.Str("winograd")})},
 		{Name: "same upper", In: []*tensor.Tensor{blockedRamp(1, 24, 8, 7, b), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
 	}
 }

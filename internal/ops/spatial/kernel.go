@@ -67,7 +67,7 @@ func CompileConv(p *op.Prep, s Spec) (op.Kernel, error) {
 	if known {
 		params.Act = act
 	}
-	Tune(p, &params, cpu.Level())
+	Tune(p, &params, in, cpu.Level())
 	pl, err := conv.New(params, in, cpu.Level())
 	if err != nil {
 		return nil, err

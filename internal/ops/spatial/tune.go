@@ -7,13 +7,14 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/conv"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// Tune asks for the choices that a convolution leaves open.
-func Tune(p *op.Prep, c *conv.Params, level cpu.Target) {
+// Tune asks for the choices that a convolution of an input with these spatial sizes leaves open.
+func Tune(p *op.Prep, c *conv.Params, in []int, level cpu.Target) {
 	if conv.WinogradFits(*c, level) {
 		a := op.Choice{Name: "algorithm", Options: []string{conv.Direct.String(), conv.Winograd.String()}, Arithmetic: true}
-		if p.Node.Str("algorithm") == conv.Winograd.String() {
+		if p.Node.Str("algorithm") == conv.Winograd.String() && enoughPixels(c, in) {
 			slices.Reverse(a.Options) // a pass has chosen for the whole model
 		}
 		c.Winograd = p.Choose(a) == conv.Winograd.String()
@@ -27,4 +28,10 @@ func Tune(p *op.Prep, c *conv.Params, level cpu.Target) {
 	if conv.Choose(*c, level) == conv.Pointwise {
 		c.Tuning.Rows = p.Choose(op.Choice{Name: "pixels", Options: []string{"one-row", "by-row"}}) == "by-row"
 	}
+}
+
+// enoughPixels says whether Winograd's algorithm pays for an output: a pass that chose it may have known no sizes.
+func enoughPixels(c *conv.Params, in []int) bool {
+	out, err := c.OutSpatial(in)
+	return err == nil && tensor.Count(out) >= conv.WinogradPixels
 }
