@@ -31,6 +31,7 @@ type Parser struct {
 	skip    bool   // white space that comes next stands beside a marker
 	gap     string // white space before the call that is being read
 	inCall  string // the marker that began it, or ""
+	reread  int    // bytes that were read in search of the ends of calls
 	implied int    // how much of buf the prompt wrote and not the model
 	count   int    // calls
 	out     []Delta
@@ -90,11 +91,20 @@ const shortCall = 128
 
 // Push takes more of the answer's text and gives what is decided by it.
 func (p *Parser) Push(text string) []Delta {
-	if p.inCall != "" && len(p.buf) > shortCall && !strings.ContainsAny(text, closers) || p.messages.inCall() && !strings.Contains(text, ">") {
+	if p.messages.inCall() && !strings.Contains(text, ">") || p.inCall != "" && len(p.buf) > shortCall && !p.mayEnd(text) {
 		p.later.WriteString(text) // a long call isn't copied for each token
 		return nil
 	}
 	return p.run(text, false)
+}
+
+// maxReread is how much is read in search of the ends of calls before they are looked
+// for seldom: an answer of many brackets takes no time that grows with its square.
+const maxReread = 8 << 20
+
+// mayEnd reports whether the end of a long call is worth looking for, now that text has come.
+func (p *Parser) mayEnd(text string) bool {
+	return strings.ContainsAny(text, closers) && (p.reread < maxReread || p.later.Len() >= len(p.buf)/4)
 }
 
 // Finish gives what was held back. Nothing may be pushed after it.
@@ -289,6 +299,7 @@ const closers = ">]})`:;\n"
 
 // readCall reads the call at the beginning of buf, if all of it is there.
 func (p *Parser) readCall(end bool) bool {
+	p.reread += len(p.buf)
 	c := &cursor{s: p.buf, end: end}
 	calls := p.calls.read(c, p.tools)
 	switch {

@@ -284,3 +284,30 @@ func BenchmarkAnswer(b *testing.B) {
 		parsePieces(b, tmpl, c, tokens...)
 	}
 }
+
+// The time for an answer doesn't grow with the square of its brackets, and its call is found all the same.
+func TestManyBrackets(t *testing.T) {
+	tmpl := compile(t, `{{ messages[0].content }}{% if tools %}<tool_call>{"name": "f"}</tool_call>{% endif %}`)
+	p := tmpl.Parser(Conversation{Messages: []Message{{Role: "user", Content: "x"}}, Tools: []Tool{{Name: "f"}}})
+	const pieces = 40000
+	text := `<tool_call>{"name": "f", "arguments": {"a": [` + strings.Repeat("{},", pieces) + `{}]}}</tool_call> done`
+	var calls, content string
+	push := func(deltas []Delta) {
+		for _, d := range deltas {
+			content += d.Content
+			for _, c := range d.ToolCalls {
+				calls += c.Arguments
+			}
+		}
+	}
+	for i := 0; i < len(text); i += 3 {
+		push(p.Push(text[i:min(i+3, len(text))]))
+	}
+	push(p.Finish())
+	if want := `{"a": [` + strings.Repeat("{}, ", pieces) + `{}]}`; calls != want || content != "done" {
+		t.Errorf("calls of %d bytes, expected %d; text %q", len(calls), len(want), content)
+	}
+	if p.reread > 2*maxReread {
+		t.Errorf("%d bytes were read for %d", p.reread, len(text))
+	}
+}

@@ -184,10 +184,16 @@ func (b *decoderBuilder) step(v *hfDecode) error {
 			return nil
 		}
 	}
-	if b.fused || d.Spelling != decode.Characters {
-		return errors.New("after Fuse, ByteLevel or ByteFallback, only Strip is supported")
+	bytesRead := d.Spelling == decode.ByteFallback && v.Type == "Metaspace" // ChatGLM's
+	if b.fused || d.Spelling != decode.Characters && !bytesRead {
+		return errors.New("after Fuse, ByteLevel or ByteFallback, only Strip is supported, and Metaspace after ByteFallback")
 	}
-	rewrite := func(f decode.Rewrite) { d.Rewrites = append(d.Rewrites, f) }
+	rewrite := func(f decode.Rewrite) {
+		if bytesRead {
+			f = decode.ButBytes(f)
+		}
+		d.Rewrites = append(d.Rewrites, f)
+	}
 	switch v.Type {
 	case "ByteLevel":
 		d.Spelling = decode.ByteLevel

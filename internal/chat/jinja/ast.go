@@ -147,6 +147,7 @@ type macroDef struct {
 	body     []stmt
 	// which of the implicit names the body reads
 	caller, varargs, kwargs bool
+	readsCaller             bool // the implicit one or a parameter
 	line                    int
 }
 

@@ -244,16 +244,30 @@ func attribute(x any, name string) (any, bool) {
 	case *cycler:
 		return x.attr(name)
 	case *macro:
-		switch name {
-		case "name":
-			return x.def.name, true
-		case "arguments":
-			names := make(Tuple, len(x.def.params))
-			for i, p := range x.def.params {
-				names[i] = p
-			}
-			return names, true
+		return x.def.attr(name)
+	}
+	return nil, false
+}
+
+// attr is an attribute of a macro: what it is called, and what it takes.
+func (d *macroDef) attr(name string) (any, bool) {
+	switch name {
+	case "name":
+		return d.name, true
+	case "arguments":
+		names := make(Tuple, len(d.params))
+		for i, p := range d.params {
+			names[i] = p
 		}
+		return names, true
+	case "catch_kwargs":
+		return d.kwargs, true
+	case "catch_varargs":
+		return d.varargs, true
+	case "caller":
+		return d.readsCaller, true
+	case "explicit_caller":
+		return slices.Contains(d.params, "caller"), true
 	}
 	return nil, false
 }

@@ -423,6 +423,7 @@ func (p *parser) reads(name string) {
 		return
 	}
 	for _, m := range p.defs {
+		m.readsCaller = m.readsCaller || name == "caller"
 		if !slices.Contains(m.params, name) {
 			m.caller = m.caller || name == "caller"
 			m.varargs = m.varargs || name == "varargs"

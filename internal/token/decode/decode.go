@@ -72,6 +72,16 @@ func ByteOf(piece string) (byte, bool) {
 	return byte(b), err == nil
 }
 
+// ButBytes leaves pieces that ByteFallback reads as they are.
+func ButBytes(f Rewrite) Rewrite {
+	return func(piece string, first bool) string {
+		if _, isByte := ByteOf(piece); isByte {
+			return piece
+		}
+		return f(piece, first)
+	}
+}
+
 // Replace puts content in the place of old.
 func Replace(old, content string) Rewrite {
 	return func(piece string, _ bool) string { return strings.ReplaceAll(piece, old, content) }

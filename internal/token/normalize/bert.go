@@ -31,7 +31,7 @@ func (b Bert) Func() Func {
 			if isASCII(text) {
 				return text
 			}
-			return remove(NFD(text), func(r rune) bool { return unicode.Is(unicode.Mn, r) })
+			return remove(NFD(text), isNonspacing)
 		})
 	}
 	if b.Lowercase {
@@ -54,7 +54,7 @@ func clean(text string) string {
 		switch {
 		case r == '\t' || r == '\n' || r == '\r':
 			return ' '
-		case r == 0, r == utf8.RuneError, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co):
+		case r == 0, r == utf8.RuneError, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co) && !unicode.Is(newFormats, r):
 			return -1
 		case unicode.IsSpace(r):
 			return ' '

@@ -8,25 +8,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/salver-ml/salver/internal/token/bytelevel"
 	"github.com/salver-ml/salver/internal/token/pattern"
 )
 
 // Func rewrites a text.
 type Func func(text string) string
-
-// The normal forms of Unicode Standard Annex 15, for Unicode 15. After 30 marks on
-// one character, x/text puts U+034F between them, as the annex's Stream-Safe Text
-// does; texts with such characters, which no language has, give other pieces than
-// where that is not done.
-var (
-	NFC  Func = norm.NFC.String
-	NFD  Func = norm.NFD.String
-	NFKC Func = norm.NFKC.String
-	NFKD Func = norm.NFKD.String
-)
 
 // Sequence applies steps in order.
 func Sequence(steps []Func) Func {
@@ -41,7 +28,7 @@ func Sequence(steps []Func) Func {
 // Lowercase maps each character by itself: a capital sigma at the end of a word
 // becomes σ, and İ an i with a dot above.
 func Lowercase(text string) string {
-	if i := strings.IndexFunc(text, func(r rune) bool { return unicode.ToLower(r) != r }); i < 0 {
+	if i := strings.IndexFunc(text, func(r rune) bool { return toLower(r) != r }); i < 0 {
 		return text
 	}
 	out := make([]byte, 0, len(text))
@@ -50,13 +37,13 @@ func Lowercase(text string) string {
 			out = append(out, "i̇"...)
 			continue
 		}
-		out = utf8.AppendRune(out, unicode.ToLower(r))
+		out = utf8.AppendRune(out, toLower(r))
 	}
 	return string(out)
 }
 
 // StripAccents removes combining marks. It follows a decomposition.
-func StripAccents(text string) string { return remove(text, unicode.IsMark) }
+func StripAccents(text string) string { return remove(text, isMark) }
 
 func remove(text string, unwanted func(rune) bool) string {
 	return strings.Map(func(r rune) rune {

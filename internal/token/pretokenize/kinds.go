@@ -5,8 +5,15 @@ import "unicode"
 // IsSpace tells white space.
 func IsSpace(r rune) bool { return unicode.IsSpace(r) }
 
-// IsNumber tells digits and other numbers.
-func IsNumber(r rune) bool { return unicode.IsNumber(r) }
+// IsNumber tells digits and other numbers, with those of Unicode 16 and 17.
+func IsNumber(r rune) bool { return unicode.IsNumber(r) || unicode.Is(newNumbers, r) }
+
+var newNumbers = &unicode.RangeTable{
+	R32: []unicode.Range32{
+		{0x10d40, 0x10d49, 1}, {0x116d0, 0x116e3, 1}, {0x11bf0, 0x11bf9, 1}, {0x11de0, 0x11de9, 1}, {0x16130, 0x16139, 1}, {0x16d70, 0x16d79, 1},
+		{0x16ff4, 0x16ff6, 1}, {0x1ccf0, 0x1ccf9, 1}, {0x1e5f1, 0x1e5fa, 1},
+	},
+}
 
 // IsPunctuation tells punctuation, and every ASCII character that is neither
 // letter, digit, blank nor control. It is that of Unicode 8, as in the library
