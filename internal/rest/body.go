@@ -72,7 +72,7 @@ func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header i
 	}
 	switch ctx := r.Context().Err(); {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &readError{http.StatusRequestTimeout, fmt.Sprintf("the body came too slowly: expected at least %d bytes in %s", bodyPiece, h.opts.BodyTimeout)}
+		return nil, c.tooSlow(r.ContentLength, h.opts.BodyTimeout)
 	case ctx != nil:
 		return nil, context.Cause(r.Context())
 	case errors.Is(err, io.ErrUnexpectedEOF) && c.timed.failed:
@@ -81,6 +81,15 @@ func (c *call) read(h *Handler, w http.ResponseWriter, r *http.Request, header i
 		return nil, &readError{http.StatusBadRequest, "reading the body: " + err.Error()}
 	}
 	return nil, &readError{http.StatusBadRequest, fmt.Sprintf("the body is not valid %s data: %v", r.Header.Get("Content-Encoding"), err)}
+}
+
+// tooSlow is the error of a body, of so many bytes or -1, that didn't come in time.
+func (c *call) tooSlow(size int64, timeout time.Duration) error {
+	expected := fmt.Sprintf("%d bytes, or its end, every %s", bodyPiece, timeout)
+	if 0 <= size && size <= bodyPiece {
+		expected = fmt.Sprintf("its %d bytes in %s", size, timeout)
+	}
+	return &readError{http.StatusRequestTimeout, fmt.Sprintf("the body came too slowly: expected %s, found %d bytes", expected, bodyPiece-c.timed.left)}
 }
 
 // decompress gives the body's reader and its size, -1 if unknown.
