@@ -1,11 +1,15 @@
 package image
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
+	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/shape"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -40,14 +44,24 @@ func newBox(v []float32, centre bool) box {
 
 func (b box) area() float32 { return (b.x2 - b.x1) * (b.y2 - b.y1) }
 
-// overlap is the intersection over the union; area and areaO are those of b and o.
-func (b *box) overlap(o *box, area, areaO float32) float32 {
+// A sizedBox is a box and its area.
+type sizedBox struct {
+	box
+	size float32
+}
+
+// overlap is the intersection over the union.
+func (b *sizedBox) overlap(o *sizedBox) float32 {
+	// Most boxes are beside each other. Where a coordinate is NaN the rest decides, as min and max keep it.
+	if b.x2 <= o.x1 || o.x2 <= b.x1 || b.y2 <= o.y1 || o.y2 <= b.y1 {
+		return 0
+	}
 	w, h := min(b.x2, o.x2)-max(b.x1, o.x1), min(b.y2, o.y2)-max(b.y1, o.y1)
-	if w <= 0 || h <= 0 || area <= 0 || areaO <= 0 {
+	if w <= 0 || h <= 0 || b.size <= 0 || o.size <= 0 {
 		return 0
 	}
 	inner := float32(w * h)
-	return inner / (float32(area+areaO) - inner)
+	return inner / (float32(b.size+o.size) - inner)
 }
 
 type nmsLimits struct {
@@ -88,11 +102,7 @@ func nmsRef(c *op.Call) error {
 	}
 	n, classes := boxes.Shape[1], scores.Shape[1]
 	v, s := tensor.Of[float32](boxes), tensor.Of[float32](scores)
-	k := &suppression{limits: limits, n: n, classes: classes, scores: s, boxes: make([]box, boxes.Shape[0]*n), areas: make([]float32, boxes.Shape[0]*n), taken: make([][]int32, boxes.Shape[0]*classes)}
-	for i := range k.boxes {
-		k.boxes[i] = newBox(v[i*4:][:4], c.Node.Bool("center_point_box"))
-		k.areas[i] = k.boxes[i].area()
-	}
+	k := &suppression{limits: limits, n: n, classes: classes, corners: v, centre: c.Node.Bool("center_point_box"), scores: s, taken: make([][]int32, boxes.Shape[0]*classes)}
 	c.Pool.Run(len(k.taken), k)
 	total := 0
 	for _, taken := range k.taken {
@@ -110,11 +120,12 @@ func nmsRef(c *op.Call) error {
 
 // suppression chooses the boxes of each class of each image.
 type suppression struct {
-	limits        nmsLimits
-	n, classes    int
-	boxes         []box // of all images
-	areas, scores []float32
-	taken         [][]int32 // class by class
+	limits     nmsLimits
+	n, classes int
+	corners    []float32 // of all images
+	centre     bool      // as newBox has it
+	scores     []float32
+	taken      [][]int32 // class by class
 }
 
 // Do chooses those of one class; it is called by the pool. It takes boxes by falling
@@ -124,26 +135,55 @@ func (k *suppression) Do(i int) {
 	if l.most == 0 {
 		return
 	}
-	boxes, areas := k.boxes[i/k.classes*k.n:][:k.n], k.areas[i/k.classes*k.n:][:k.n]
-	order := make(bestFirst, 0, k.n)
-	for at, s := range k.scores[i*k.n:][:k.n] {
-		if !l.hasScore || s > l.score {
-			order = append(order, rankOf(s, at))
-		}
-	}
+	order := k.ranked(k.scores[i*k.n:][:k.n])
 	order.build()
+	corners := k.corners[i/k.classes*k.n*4:][:k.n*4]
 	var taken []int32
+	var boxes []sizedBox // that are taken
 next:
 	for len(order) > 0 && len(taken) < l.most {
 		at := order.take()
-		for _, t := range taken {
-			if boxes[at].overlap(&boxes[t], areas[at], areas[t]) > l.overlap {
+		b := sizedBox{box: newBox(corners[at*4:][:4], k.centre)}
+		b.size = b.area()
+		for t := range boxes {
+			if b.overlap(&boxes[t]) > l.overlap {
 				continue next
 			}
 		}
-		taken = append(taken, int32(at))
+		taken, boxes = append(taken, int32(at)), append(boxes, b)
 	}
 	k.taken[i] = taken
+}
+
+// ranked lists the boxes whose scores are beyond the limit.
+func (k *suppression) ranked(scores []float32) bestFirst {
+	if !k.limits.hasScore {
+		order := make(bestFirst, len(scores))
+		for at, s := range scores {
+			order[at] = rankOf(s, at)
+		}
+		return order
+	}
+	const piece = 64
+	var (
+		order   bestFirst
+		passed  [piece]bool
+		limit   = []float32{k.limits.score}
+		greater = elemwise.CompareRow(elemwise.Greater)
+	)
+	for at := 0; at < len(scores); at += piece {
+		n := min(piece, len(scores)-at)
+		greater(passed[:n], scores[at:at+n], limit, 1, 0)
+		clear(passed[n:])
+		for j := 0; j < piece; j += 8 {
+			set := binary.LittleEndian.Uint64((*[8]byte)(unsafe.Pointer(&passed[j]))[:])
+			for ; set != 0; set &= set - 1 {
+				at := at + j + bits.TrailingZeros64(set)/8
+				order = append(order, rankOf(scores[at], at))
+			}
+		}
+	}
+	return order
 }
 
 // rankOf orders by falling score, a NaN last, then by place: greater is better.
