@@ -213,7 +213,7 @@ func TestBroadcastErrors(t *testing.T) {
 func TestShortBuffers(t *testing.T) {
 	k, _ := NewBinary(Add, dtype.Float32, []int{8, 16}, []int{16})
 	s, _ := NewSelect(4, []int{16}, []int{16}, []int{16})
-	q, _ := NewQuantize(dtype.Uint8, []int{128}, -1)
+	q, _ := NewQuantize(dtype.Uint8, []int{128}, -1, 0)
 	b := make([]byte, 512)
 	f := view[float32](b)
 	for name, run := range map[string]func(){

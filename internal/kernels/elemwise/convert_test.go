@@ -321,7 +321,7 @@ func TestQuantizeLinear(t *testing.T) {
 	defer p.Close()
 	kerneltest.Levels(t, func(t *testing.T) {
 		// ties to even, saturation
-		q, _ := NewQuantize(dtype.Uint8, []int{6}, -1)
+		q, _ := NewQuantize(dtype.Uint8, []int{6}, -1, 0)
 		dst := make([]byte, 6)
 		q.Run(nil, dst, []float32{0, 2, 3, 1000, -254, -1000}, []float32{2}, []byte{128})
 		if fmt.Sprint(dst) != "[128 129 130 255 1 0]" {
@@ -336,11 +336,11 @@ func TestQuantizeLinear(t *testing.T) {
 			for i := range zero {
 				zero[i] = int8(i - 2)
 			}
-			q, err := NewQuantize(dtype.Int8, shape, axis)
+			q, err := NewQuantize(dtype.Int8, shape, axis, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := NewDequantize(dtype.Int8, shape, axis)
+			d, err := NewDequantize(dtype.Int8, shape, axis, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

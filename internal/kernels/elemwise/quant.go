@@ -11,7 +11,7 @@ import (
 )
 
 // Quantize is a prepared QuantizeLinear: saturate(round(x/scale) + zero), with
-// ties to even, for one scale or one per index of an axis. It divides, as the
+// ties to even, for one scale, one per index of an axis, or one per block. It divides, as the
 // specification says, and gives the same integers at every level. NaN becomes
 // the least value.
 type Quantize struct {
@@ -25,10 +25,10 @@ type Quantize struct {
 	to    dtype.Type
 }
 
-// NewQuantize prepares for a shape; axis < 0 is per tensor. to is Uint8, Int8,
-// Uint16 or Int16.
-func NewQuantize(to dtype.Type, shape []int, axis int) (*Quantize, error) {
-	a, err := newAxisSplit(shape, axis)
+// NewQuantize prepares for a shape; axis < 0 is per tensor. With block > 0 there is a scale for so
+// many elements along the axis. to is Uint8, Int8, Uint16 or Int16.
+func NewQuantize(to dtype.Type, shape []int, axis, block int) (*Quantize, error) {
+	a, err := newAxisSplit(shape, axis, block)
 	if err != nil {
 		return nil, fmt.Errorf("quantize: %w", err)
 	}
@@ -59,6 +59,11 @@ func (q *Quantize) Run(p *pool.Pool, dst []byte, src, scale []float32, zero []by
 func (q *Quantize) Do(i int) {
 	lo, hi := q.part(i)
 	for lo < hi {
+		if n := q.own(lo, hi); n > 0 {
+			q.each(i, lo, n)
+			lo += n
+			continue
+		}
 		channel, n := q.run(lo, hi)
 		q.row(unsafe.Pointer(&q.dst[lo*q.size]), q.src[lo:lo+n], q.scale[channel], float32(intAt(q.to, q.zero, channel)))
 		lo += n
@@ -148,10 +153,10 @@ type Dequantize struct {
 	zero  []byte
 }
 
-// NewDequantize prepares for a shape; axis < 0 is per tensor. from is Uint8,
-// Int8, Uint16, Int16 or Int32.
-func NewDequantize(from dtype.Type, shape []int, axis int) (*Dequantize, error) {
-	a, err := newAxisSplit(shape, axis)
+// NewDequantize prepares for a shape; axis < 0 is per tensor. With block > 0 there is a scale for so
+// many elements along the axis. from is Uint8, Int8, Uint16, Int16 or Int32.
+func NewDequantize(from dtype.Type, shape []int, axis, block int) (*Dequantize, error) {
+	a, err := newAxisSplit(shape, axis, block)
 	if err != nil {
 		return nil, fmt.Errorf("dequantize: %w", err)
 	}
@@ -166,6 +171,9 @@ func NewDequantize(from dtype.Type, shape []int, axis int) (*Dequantize, error) 
 	case dtype.Int16:
 		q.row = dequantizeFrom(dequantizeRow[int16])
 	case dtype.Int32:
+		if block > 0 {
+			return nil, fmt.Errorf("dequantize: from int32 in blocks")
+		}
 		q.row = dequantizeFrom(dequantizeRow[int32])
 	default:
 		return nil, fmt.Errorf("dequantize: from %v: want uint8, int8, uint16, int16 or int32", from)
@@ -184,6 +192,11 @@ func (q *Dequantize) Run(p *pool.Pool, dst []float32, src []byte, scale []float3
 func (q *Dequantize) Do(i int) {
 	lo, hi := q.part(i)
 	for lo < hi {
+		if n := q.own(lo, hi); n > 0 && q.from != dtype.Int32 {
+			q.each(i, lo, n)
+			lo += n
+			continue
+		}
 		channel, n := q.run(lo, hi)
 		dst, src, zero := q.dst[lo:lo+n], unsafe.Pointer(&q.src[lo*q.size]), intAt(q.from, q.zero, channel)
 		if q.from == dtype.Int32 && zero == 0 {
@@ -231,7 +244,7 @@ type DynamicQuantize struct {
 
 // NewDynamicQuantize prepares for n elements.
 func NewDynamicQuantize(n int) (*DynamicQuantize, error) {
-	q, err := NewQuantize(dtype.Uint8, []int{n}, -1)
+	q, err := NewQuantize(dtype.Uint8, []int{n}, -1, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -288,37 +301,4 @@ func DynamicRange(lo, hi float32) (scale float32, zero uint8) {
 	scale = (hi - lo) / 255
 	z := math.RoundToEven(float64(-lo / scale))
 	return scale, uint8(min(max(z, 0), 255))
-}
-
-// axisSplit cuts a tensor into chunks, and chunks into runs of one channel.
-type axisSplit struct {
-	n, channels, inner, parts int
-}
-
-func newAxisSplit(shape []int, axis int) (axisSplit, error) {
-	a := axisSplit{n: 1, channels: 1, inner: 1}
-	if axis >= len(shape) {
-		return a, fmt.Errorf("axis %d of a tensor of rank %d", axis, len(shape))
-	}
-	for i, d := range shape {
-		a.n *= d
-		if axis >= 0 && i > axis {
-			a.inner *= d
-		}
-	}
-	if axis < 0 {
-		a.inner = a.n
-	} else {
-		a.channels = shape[axis]
-	}
-	a.parts = split.Parts(a.n, grain)
-	return a, nil
-}
-
-func (a *axisSplit) part(i int) (lo, hi int) { return split.Aligned(a.n, 64, a.parts, i) }
-
-// run is the channel at position pos, and how many elements up to hi share it.
-func (a *axisSplit) run(pos, hi int) (channel, n int) {
-	row := pos / a.inner
-	return row % a.channels, min(hi, (row+1)*a.inner) - pos
 }

@@ -61,7 +61,7 @@ func newDepthwise(p *op.Prep, g *spatial.Geometry, s scaling) (op.Kernel, error)
 
 // prepare makes the conversions before and after the convolution.
 func (k *depthwiseKernel) prepare(from dtype.Type, g *spatial.Geometry) (err error) {
-	if k.widen, err = elemwise.NewDequantize(from, k.x.Shape, -1); err != nil {
+	if k.widen, err = elemwise.NewDequantize(from, k.x.Shape, -1, 0); err != nil {
 		return err
 	}
 	if !k.quantized {
@@ -71,7 +71,7 @@ func (k *depthwiseKernel) prepare(from dtype.Type, g *spatial.Geometry) (err err
 	if k.affine, err = norm.NewBatch(g.Batch, tensor.Count(g.Shape[2:]), 1, k.scale, k.bias); err != nil {
 		return err
 	}
-	k.narrow, err = elemwise.NewQuantize(k.out, k.dims, -1)
+	k.narrow, err = elemwise.NewQuantize(k.out, k.dims, -1, 0)
 	return err
 }
 

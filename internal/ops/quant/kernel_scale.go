@@ -7,21 +7,27 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// scaleAxis is the axis that float32 scales run along, -1 for one scale; ok is
-// false for blocks and other types.
-func scaleAxis(p *op.Prep) (axis int, ok bool) {
+// scaleAxis is the axis that float32 scales run along, -1 for one scale, and the length of the
+// blocks that have one, 0 for one at each index; ok is false for other types.
+func scaleAxis(p *op.Prep) (axis, block int, ok bool) {
 	scale, x := p.InShape(1), p.InShape(0)
 	if p.In[1].DType != dtype.Float32 || tensor.Count(x) == 0 {
-		return 0, false
+		return 0, 0, false
 	}
 	if p.Has(2) && tensor.Count(p.InShape(2)) != tensor.Count(scale) {
-		return 0, false
+		return 0, 0, false
 	}
 	if tensor.Count(scale) == 1 {
-		return -1, true
+		return -1, 0, true
 	}
 	axis, err := op.Axis(axisOf(p.Node), len(x))
-	return axis, err == nil && p.Node.Int("block_size") == 0 && len(scale) == 1 && scale[0] == x[axis]
+	if err != nil {
+		return 0, 0, false
+	}
+	if block = p.Node.Int("block_size"); block != 0 {
+		return axis, block, checkBlocks(x, scale, axis, block) == nil
+	}
+	return axis, 0, len(scale) == 1 && scale[0] == x[axis]
 }
 
 // zeroBytes is the data of an optional zero point.
@@ -33,12 +39,12 @@ func zeroBytes(c *op.Call) []byte {
 }
 
 func compileQuantize(p *op.Prep) (op.Kernel, error) {
-	axis, ok := scaleAxis(p)
+	axis, block, ok := scaleAxis(p)
 	if !ok || p.In[0].DType != dtype.Float32 {
 		return nil, nil
 	}
 	to, dims := p.Out[0].DType, p.OutShape(0)
-	k, err := elemwise.NewQuantize(to, dims, axis)
+	k, err := elemwise.NewQuantize(to, dims, axis, block)
 	if err != nil {
 		return nil, nil // the reference serves types without a kernel
 	}
@@ -49,12 +55,12 @@ func compileQuantize(p *op.Prep) (op.Kernel, error) {
 }
 
 func compileDequantize(p *op.Prep) (op.Kernel, error) {
-	axis, ok := scaleAxis(p)
+	axis, block, ok := scaleAxis(p)
 	if !ok || p.Out[0].DType != dtype.Float32 {
 		return nil, nil
 	}
 	dims := p.OutShape(0)
-	k, err := elemwise.NewDequantize(p.In[0].DType, dims, axis)
+	k, err := elemwise.NewDequantize(p.In[0].DType, dims, axis, block)
 	if err != nil {
 		return nil, nil // the reference serves types without a kernel
 	}

@@ -74,7 +74,8 @@ func (opset quantizeCases) Cases() []op.Case {
 			op.Case{Name: "last axis", In: []*tensor.Tensor{wave(4, 3), tensor.FromSlice([]float32{.1, .02, .5}), tensor.FromSlice([]int8{0, 3, -8})}, Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}})
 	}
 	if opset >= 21 {
-		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{wave(2, 6), tensor.FromSlice([]float32{.1, .02, .5, .3}, 2, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(3), "output_dtype": ir.Int(int(dtype.Int8))}})
+		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{wave(2, 6), tensor.FromSlice([]float32{.1, .02, .5, .3}, 2, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(3), "output_dtype": ir.Int(int(dtype.Int8))}},
+			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{wave(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}})
 	}
 	return cases
 }
@@ -93,9 +94,30 @@ func (opset dequantizeCases) Cases() []op.Case {
 	}
 	if opset >= 21 {
 		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 1, 4), tensor.FromSlice([]float32{1, 10}, 1, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(2)},
-			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 30, 40}, 1, 4)}})
+			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 30, 40}, 1, 4)}},
+			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{zeros(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}},
+			op.Case{Name: "a short last block", In: []*tensor.Tensor{zeros(3, 41), scales(3, 3)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(16)}},
+			op.Case{Name: "many columns", In: []*tensor.Tensor{zeros(3, 41), scales(41), zeros(41)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}})
 	}
 	return cases
+}
+
+// scales and zeros make operands of many blocks.
+func scales(shape ...int) *tensor.Tensor {
+	w := wave(shape...)
+	v := tensor.Of[float32](w)
+	for i := range v {
+		v[i] = .01 + v[i]*v[i]/8
+	}
+	return w
+}
+
+func zeros(shape ...int) *tensor.Tensor {
+	v := make([]int8, tensor.Count(shape))
+	for i := range v {
+		v[i] = int8(i * 7 / 3)
+	}
+	return tensor.FromSlice(v, shape...)
 }
 
 // wave makes numbers in [-3, 3].
@@ -181,15 +203,23 @@ func spread(n *ir.Node, x, scale []int) ([]int, error) {
 	return blocked(x, scale, axis, block)
 }
 
-func blocked(x, scale []int, axis, block int) ([]int, error) {
+// checkBlocks compares the shape of scales for blocks with that of x.
+func checkBlocks(x, scale []int, axis, block int) error {
 	for i := range x {
 		want := x[i]
 		if i == axis {
 			want = (x[i] + block - 1) / max(block, 1)
 		}
 		if block < 1 || len(scale) != len(x) || scale[i] != want {
-			return nil, fmt.Errorf("scale has shape %v, expected that of %v with axis %d in blocks of %d", scale, x, axis, block)
+			return fmt.Errorf("scale has shape %v, expected that of %v with axis %d in blocks of %d", scale, x, axis, block)
 		}
+	}
+	return nil
+}
+
+func blocked(x, scale []int, axis, block int) ([]int, error) {
+	if err := checkBlocks(x, scale, axis, block); err != nil {
+		return nil, err
 	}
 	own := tensor.Strides(scale)
 	strides := append([]int{}, own...)
