@@ -113,15 +113,16 @@ func TestRoom(t *testing.T) {
 
 func TestSlowBody(t *testing.T) {
 	addr := serveOn(t, New(testCore(t), Options{BodyTimeout: 50 * time.Millisecond}))
-	for _, request := range []string{
-		"POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", // reads the body
-		"POST /v2/unknown HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",               // doesn't, but net/http does
-		"POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{",
+	for request, says := range map[string]string{
+		"POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{":             "expected its 100 bytes in 50ms, found 1 bytes",
+		"POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n{":          "expected 262144 bytes, or its end, every 50ms, found 1 bytes",
+		"POST /v2/models/identity/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{": "expected 262144 bytes, or its end, every 50ms, found ",
+		"POST /v2/unknown HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{":                           "", // net/http reads it
 	} {
 		start := time.Now()
 		answer, _ := io.ReadAll(dial(t, addr, request))
-		if time.Since(start) > 30*time.Second || strings.HasPrefix(string(answer), "HTTP/1.1 2") {
-			t.Errorf("%s after %s: %s", request, time.Since(start), answer)
+		if time.Since(start) > 30*time.Second || strings.HasPrefix(string(answer), "HTTP/1.1 2") || !strings.Contains(string(answer), says) {
+			t.Errorf("%s after %s: %s, expected %q", request, time.Since(start), answer, says)
 		}
 	}
 }
