@@ -54,6 +54,9 @@ line, so that a script can measure several engines in one interleaved run:
 			if llm.Recognise(args[0]) {
 				return f.runLanguage(cmd.Context(), e, args[0])
 			}
+			if err := onlyLanguage(cmd, args[0]); err != nil {
+				return err
+			}
 			return f.run(cmd.Context(), e, args[0])
 		},
 	}

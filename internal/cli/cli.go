@@ -125,7 +125,7 @@ func flagError(err error) error {
 	case kind == "duration":
 		expected = "expected a time with its unit, such as 30s or 2m"
 	default:
-		return err
+		expected = bad.Unwrap().Error()
 	}
 	return fmt.Errorf("--%s %s: %s", bad.GetFlag().Name, bad.GetValue(), expected)
 }
@@ -135,7 +135,11 @@ func sayUsage(c *cobra.Command) {
 	check := c.Args
 	c.Args = func(c *cobra.Command, args []string) error {
 		if check(c, args) != nil {
-			return misusef("expected %s, found %d arguments", c.UseLine(), len(args))
+			noun := "arguments"
+			if len(args) == 1 {
+				noun = "argument"
+			}
+			return misusef("expected %s, found %d %s", c.UseLine(), len(args), noun)
 		}
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/salver-ml/salver/internal/chat"
 	"github.com/salver-ml/salver/internal/chat/jinja"
@@ -11,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/engine"
 	"github.com/salver-ml/salver/internal/llm"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // languageFlags are the flags of every command that prepares a language model.
@@ -41,6 +43,17 @@ func (f *languageFlags) addTemplate(c *cobra.Command) {
 }
 
 var cacheTypes = map[string]dtype.Type{"f16": dtype.Float16, "f32": dtype.Float32}
+
+// onlyLanguage refuses flags that a model of tensors would ignore: their help says what they are for.
+func onlyLanguage(c *cobra.Command, model string) error {
+	_, err := os.Stat(model) // of a file that isn't there, only that is said
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && strings.HasPrefix(f.Usage, "language models: ") {
+			err = misusef("--%s is for language models, and %s is none", f.Name, model)
+		}
+	})
+	return err
+}
 
 // check looks at what can be wrong with the flags.
 func (f *languageFlags) check() error {

@@ -52,8 +52,8 @@ type talk struct {
 
 // runLanguage answers a prompt, or talks.
 func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt []string) error {
-	if len(f.inputs)+len(f.shapes) > 0 || f.random || f.output != "" || f.labels != "" {
-		return misusef("--input, --shape, --random, --output and --labels are for models of tensors, not for language models")
+	if len(f.inputs)+len(f.shapes) > 0 || f.random || f.output != "" || f.labels != "" || f.recipe.given() {
+		return misusef("--input, --shape, --random, --output, --labels and the recipe of pictures are for models of tensors, not for language models")
 	}
 	if f.maxTokens < 0 {
 		return misusef("--max-tokens %d: expected 0 or more", f.maxTokens)

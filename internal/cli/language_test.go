@@ -63,6 +63,8 @@ func TestLanguageModelMisuse(t *testing.T) {
 		{[]string{"perplexity", m, m, "--window", "100000"}, exitMisuse, "window"},
 		{[]string{"perplexity", m, filepath.Join(t.TempDir(), "none")}, exitFailure, "no such file"},
 		{[]string{"tokenize", "none.gguf", "a"}, exitFailure, "no such file"},
+		{[]string{"run", "none.gguf", "a"}, exitFailure, "no such file"},
+		{[]string{"run", m, "a", "--resize", "224"}, exitMisuse, "not for language models"},
 	} {
 		status, _, errs := salver("", c.args...)
 		if status != c.status || !strings.Contains(errs, c.want) {

@@ -24,6 +24,12 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.spec.Layout, "layout", "", "pictures: nchw or nhwc")
 }
 
+// given reports whether any of them is.
+func (f *recipeFlags) given() bool {
+	s := &f.spec
+	return s.Resize+s.Filter+s.Pad+s.Crop+s.Color+s.Layout+f.scale+f.mean+f.std != ""
+}
+
 // parse reads the numbers among the flags.
 func (f *recipeFlags) parse() (image.Spec, error) {
 	for _, n := range []struct {

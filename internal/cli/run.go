@@ -53,6 +53,9 @@ talks: /help there lists what can be done.`,
 			if llm.Recognise(args[0]) {
 				return f.runLanguage(cmd, e, args[0], args[1:])
 			}
+			if err := onlyLanguage(cmd, args[0]); err != nil {
+				return err
+			}
 			if len(args) > 1 {
 				return misusef("%s is no language model: it takes --input, not a prompt", args[0])
 			}

@@ -47,6 +47,22 @@ func TestLabelsOfOneOutputOfTwo(t *testing.T) {
 	}
 }
 
+// What only language models have is refused, not ignored.
+func TestFlagsOfLanguageModels(t *testing.T) {
+	model := written(t, `graph "g" {
+  input %x float32[1,2]
+  %y = Relu(%x)
+  output %y
+}
+`)
+	for _, args := range [][]string{{"run", model, "--random", "--max-tokens", "4"}, {"bench", model, "--concurrency", "2"}} {
+		want := args[len(args)-2] + " is for language models"
+		if status, _, errs := salver("", args...); status != exitMisuse || !strings.Contains(errs, want) {
+			t.Errorf("%v: status %d, %q; expected %q", args[:1], status, errs, want)
+		}
+	}
+}
+
 // The labels that a model has are used without a file.
 func TestLabelsOfTheModel(t *testing.T) {
 	model := written(t, `graph "g" {
