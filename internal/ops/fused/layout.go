@@ -30,10 +30,12 @@ type headAxis struct {
 	index, n int
 }
 
+// parseLayout reads a layout. Every plan reads those of all its attentions, so it allocates
+// the dimensions and the axes only.
 func parseLayout(text string) (headLayout, error) {
-	var l headLayout
-	seen, open := "", false
-	for _, word := range strings.Fields(text) {
+	l, all := make(headLayout, 0, mostDims), make([]headAxis, 0, mostDims)
+	open := false
+	for word := range strings.FieldsSeq(text) {
 		rest, opens := strings.CutPrefix(word, "(")
 		rest, closes := strings.CutSuffix(rest, ")")
 		if opens && open || closes && !opens && !open {
@@ -46,12 +48,13 @@ func parseLayout(text string) (headLayout, error) {
 		if rest == "1" {
 			continue
 		}
-		a, err := parseAxis(rest)
-		if err != nil || a.n == 0 && strings.IndexByte(seen, a.name) >= 0 {
+		a, ok := parseAxis(rest)
+		if !ok || a.n == 0 && l.has(a.name) {
 			return nil, fmt.Errorf("layout %q: %q is no axis, or there twice", text, rest)
 		}
-		seen += string(a.name)
-		l[len(l)-1] = append(l[len(l)-1], a)
+		all = append(all, a)
+		last := len(l) - 1
+		l[last] = all[len(all)-1-len(l[last]) : len(all) : len(all)]
 	}
 	if open || len(l) == 0 {
 		return nil, fmt.Errorf("layout %q is not complete", text)
@@ -59,17 +62,20 @@ func parseLayout(text string) (headLayout, error) {
 	return l, nil
 }
 
-func parseAxis(s string) (headAxis, error) {
+// mostDims is how many dimensions and axes a layout rarely has more of.
+const mostDims = 5
+
+func parseAxis(s string) (a headAxis, ok bool) {
 	if len(s) == 1 && strings.Contains("bhgsd", s) {
-		return headAxis{name: s[0]}, nil
+		return headAxis{name: s[0]}, true
 	}
 	before, after, ok := strings.Cut(s, "/")
 	i, err1 := strconv.Atoi(before)
 	n, err2 := strconv.Atoi(after)
 	if !ok || err1 != nil || err2 != nil || i < 0 || i >= n {
-		return headAxis{}, fmt.Errorf("%q is no axis", s)
+		return headAxis{}, false
 	}
-	return headAxis{index: i, n: n}, nil
+	return headAxis{index: i, n: n}, true
 }
 
 // alone gives the dimension that is the given axis and nothing else, or -1.
