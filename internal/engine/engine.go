@@ -108,15 +108,9 @@ func prepare(m *onnx.Model, o Options) (*Engine, error) {
 		chooser = o.Tuned(m.Graph)
 	}
 	m.Release() // what the passes have read is read again when it is packed, part by part
-	session := o.session(m)
-	session.Chooser, session.OwnConstants, session.Untied = chooser, true, untied
-	s := exec.New(m.Graph, session)
+	s := exec.New(m.Graph, exec.Options{Pool: o.Pool, Alone: max(o.Alone, leastShared), Provider: o.Provider, Precision: o.Precision, Chooser: chooser, Packed: m.Release, MaxMemory: o.MaxMemory, Overhead: o.Overhead,
+		OwnConstants: true, Untied: untied})
 	return &Engine{Session: s, Model: m, Report: report, Rows: rows, pool: o.Pool, precision: o.Precision}, nil
-}
-
-// session is how graphs of a model are run.
-func (o Options) session(m *onnx.Model) exec.Options {
-	return exec.Options{Pool: o.Pool, Alone: max(o.Alone, leastShared), Provider: o.Provider, Precision: o.Precision, Packed: m.Release, MaxMemory: o.MaxMemory, Overhead: o.Overhead}
 }
 
 // optimize runs the passes over a graph.
@@ -124,9 +118,9 @@ func (o Options) optimize(g *ir.Graph) (*pass.Report, error) {
 	return pass.Run(g, passes.All, pass.Options{Level: o.Level, Off: o.Off, Pool: o.Pool, Precision: o.Precision})
 }
 
-// tieSizes ties sizes of the model's graph (op.TieSizes), and gives what makes a session for
-// inputs of others; nil if there is nothing to tie.
-func tieSizes(m *onnx.Model, o Options) func() (*exec.Session, error) {
+// tieSizes ties sizes of the model's graph (op.TieSizes), and gives what optimizes the graph
+// for inputs of others; nil if there is nothing to tie.
+func tieSizes(m *onnx.Model, o Options) func() (*ir.Graph, error) {
 	if o.Level == 0 { // nothing is gained from it
 		return nil
 	}
@@ -135,11 +129,9 @@ func tieSizes(m *onnx.Model, o Options) func() (*exec.Session, error) {
 		return nil
 	}
 	m.Graph = tied
-	return func() (*exec.Session, error) {
-		if _, err := o.optimize(plain); err != nil {
-			return nil, err
-		}
-		return exec.New(plain, o.session(m)), nil
+	return func() (*ir.Graph, error) {
+		_, err := o.optimize(plain)
+		return plain, err
 	}
 }
 

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,9 +45,9 @@ type Options struct {
 	// PackLater lets kernels run, more slowly, before their weights are packed. Settle
 	// is to be called then.
 	PackLater bool
-	// Untied makes a session of the graph without the sums that op.TieSizes has found, for
-	// inputs of other sizes. It is nil where the graph has none.
-	Untied func() (*Session, error)
+	// Untied gives the graph without the sums that op.TieSizes has found, for inputs of
+	// other sizes. It is nil where the graph has none.
+	Untied func() (*ir.Graph, error)
 }
 
 // Session runs one graph, for any number of goroutines at once.
@@ -66,7 +67,7 @@ type Session struct {
 	weights   *weights
 	packed    func()
 	ties      []tie
-	untied    *untied
+	untied    *untied // nil where there are no ties
 
 	mu     sync.Mutex
 	plans  []*Plan   // most recently used first
@@ -79,23 +80,26 @@ type Session struct {
 // New makes a session. The graph must be verified, its types inferred, and must
 // not change any more.
 func New(g *ir.Graph, o Options) *Session {
-	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: o.MaxPlans, stretch: stretchLeast, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed,
-		weights: newWeights(o.MaxMemory, o.Packed)}
-	s.weights.defers = o.PackLater
+	w := newWeights(o.MaxMemory, o.Packed)
+	w.defers = o.PackLater
+	s := newSession(g, o, w)
 	if o.Untied != nil {
-		s.ties, s.untied = tiesOf(g), &untied{make: o.Untied}
+		s.ties, s.untied = tiesOf(g), newUntied(s, o)
 	}
-	s.setProviders(o.Accelerators, o.Provider)
 	if o.OwnConstants {
-		s.weights.register(g)
+		w.register(g)
 		copySmall(g, map[*tensor.Tensor]bool{})
 		if o.Packed != nil {
 			o.Packed()
 		}
 	}
-	if s.maxPlans == 0 {
-		s.maxPlans = 16
-	}
+	return s
+}
+
+// newSession makes a session that keeps its packed weights in w.
+func newSession(g *ir.Graph, o Options, w *weights) *Session {
+	s := &Session{graph: g, pool: o.Pool, alone: o.Alone, maxPlans: cmp.Or(o.MaxPlans, 16), stretch: stretchLeast, maxMemory: o.MaxMemory, overhead: o.Overhead, precision: o.Precision, chooser: o.Chooser, packed: o.Packed, weights: w}
+	s.setProviders(o.Accelerators, o.Provider)
 	return s
 }
 
@@ -104,16 +108,19 @@ func (s *Session) Graph() *ir.Graph { return s.graph }
 
 // Close frees packed weights and arenas. No run may be in progress.
 func (s *Session) Close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.plans {
-		p.close()
+	if u := s.withoutTies(); u != nil {
+		u.closePlans()
 	}
-	s.plans, s.newest = nil, nil
+	s.closePlans()
 	s.weights.free()
-	if u, _ := s.untied.get(false); u != nil {
-		u.Close()
+}
+
+// withoutTies is the session for inputs that break a tie, nil if there is none yet.
+func (s *Session) withoutTies() *Session {
+	if s.untied == nil {
+		return nil
 	}
+	return s.untied.session.Load()
 }
 
 // Settle packs the weights for which Options.PackLater lets runs do without.
@@ -326,11 +333,11 @@ func (s *Session) dropPlans() {
 // and those of bodies keep for later runs.
 func (s *Session) MemoryBytes() int64 {
 	weights, idle := s.heldBytes()
-	total := int64(s.weights.bytes() + weights + idle)
-	if u, _ := s.untied.get(false); u != nil {
-		total += u.MemoryBytes()
+	if u := s.withoutTies(); u != nil {
+		w, i := u.heldBytes()
+		weights, idle = max(weights, w), idle+i // constants are mostly the same
 	}
-	return total
+	return int64(s.weights.bytes() + weights + idle)
 }
 
 // heldBytes gives the constants that runs read, and what plans keep for later ones.

@@ -2,6 +2,7 @@ package exec
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -10,9 +11,8 @@ import (
 // tie is a dimension of an input for which the graph states a sum of others: what has been
 // made of the graph is right for inputs of such sizes only (op.TieSizes).
 type tie struct {
-	of   axis
-	sum  []axis
-	plus int
+	of  axis
+	sum []axis
 }
 
 // axis is a dimension of an input.
@@ -30,11 +30,11 @@ func tiesOf(g *ir.Graph) (ties []tie) {
 	}
 	for i, v := range g.Inputs {
 		for j, d := range v.Type.Shape {
-			names, c, ok := d.Sum()
-			if !ok || len(names) == 0 || c == 0 && len(names) == 1 {
+			names, ok := d.Sum()
+			if !ok || len(names) < 2 {
 				continue
 			}
-			t := tie{of: axis{i, j}, plus: c}
+			t := tie{of: axis{i, j}}
 			for _, s := range names {
 				t.sum = append(t.sum, where[s])
 			}
@@ -58,7 +58,7 @@ func (t *tie) breaks(inputs []*tensor.Tensor) bool {
 	if !ok {
 		return false
 	}
-	want := t.plus
+	want := 0
 	for _, a := range t.sum {
 		n, ok := a.size(inputs)
 		if !ok {
@@ -71,33 +71,40 @@ func (t *tie) breaks(inputs []*tensor.Tensor) bool {
 
 // untied makes the session for inputs that break a tie, once there are such.
 type untied struct {
-	mu      sync.Mutex
-	make    func() (*Session, error)
-	session *Session
+	session atomic.Pointer[Session] // nil until it is made
+	get     func() (*Session, error)
 }
 
-// get gives the session, nil if there is none yet and it is not to be made.
-func (u *untied) get(make bool) (*Session, error) {
-	if u == nil {
-		return nil, nil
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.session == nil && make {
-		s, err := u.make()
+// newUntied makes that of s. The session shares what is packed of constants that both
+// graphs have, and its other packed weights count with those of s.
+func newUntied(s *Session, o Options) *untied {
+	u := &untied{}
+	u.get = sync.OnceValues(func() (made *Session, err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				made, err = nil, Panicked("", v)
+			}
+		}()
+		g, err := o.Untied()
 		if err != nil {
 			return nil, err
 		}
-		u.session = s
-	}
-	return u.session, nil
+		o.Chooser, o.Untied = nil, nil // choices are for the nodes of one graph
+		made = newSession(g, o, s.weights)
+		if o.OwnConstants {
+			s.weights.register(g)
+		}
+		u.session.Store(made)
+		return made, nil
+	})
+	return u
 }
 
 // takes gives the session that is to run inputs: s, or that for inputs that break a tie.
 func (s *Session) takes(inputs []*tensor.Tensor) (*Session, error) {
 	for i := range s.ties {
 		if s.ties[i].breaks(inputs) {
-			return s.untied.get(true)
+			return s.untied.get()
 		}
 	}
 	return s, nil

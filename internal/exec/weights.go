@@ -78,17 +78,23 @@ func newWeights(limit int, trim func()) *weights {
 // register notes the constants of g and its subgraphs that can be computed
 // again. From then on only sessions that share w may read their contents.
 func (w *weights) register(g *ir.Graph) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.derived == nil {
 		w.derived = map[*tensor.Tensor]*derived{}
 	}
+	w.registerAll(g)
+}
+
+func (w *weights) registerAll(g *ir.Graph) {
 	for _, n := range g.Nodes {
 		for _, v := range n.In {
-			if v.IsConst() && v.Again != nil && len(v.Const.Data) >= minDerived {
+			if v.IsConst() && v.Again != nil && w.derived[v.Const] == nil && len(v.Const.Data) >= minDerived {
 				w.derived[v.Const] = &derived{again: v.Again}
 			}
 		}
 		for _, sub := range n.Subgraphs() {
-			w.register(sub)
+			w.registerAll(sub)
 		}
 	}
 }

@@ -13,7 +13,8 @@ import (
 // past+seq, and only a graph that says so can be optimized well. Who runs the copy has to
 // compare the inputs' sizes with those sums, and needs g for others.
 //
-// Only sums are tied: of two plain names that meet, such as two lengths, either may well be 1.
+// Only sums of several sizes are tied: of two plain names that meet, such as two lengths,
+// either may well be 1, and so may the size that is another and a constant.
 func TieSizes(g *ir.Graph) (tied *ir.Graph) {
 	for range mostTies {
 		name, sum, ok := findTie(g)
@@ -53,7 +54,7 @@ func findTie(g *ir.Graph) (name string, sum shape.Dim, ok bool) {
 			if s, ok := d.Symbol(); ok {
 				free[s] = true
 				rows[s] = rows[s] || i == 0
-			} else if names, _, ok := d.Sum(); ok {
+			} else if names, ok := d.Sum(); ok {
 				for _, s := range names {
 					summed[s] = true
 				}
@@ -67,8 +68,8 @@ func findTie(g *ir.Graph) (name string, sum shape.Dim, ok bool) {
 		if name, sum, ok = shape.SolveSum(x, y); !ok {
 			return false
 		}
-		names, c, _ := sum.Sum() // with a constant it may be a tensor of one column that is repeated
-		ok = c == 0 && len(names) > 1 && !summed[name] && !slices.ContainsFunc(append(names, name), func(s string) bool { return !free[s] || rows[s] })
+		names, _ := sum.Sum()
+		ok = !summed[name] && !slices.ContainsFunc(append(names, name), func(s string) bool { return !free[s] || rows[s] })
 		return ok
 	}
 	for _, n := range g.Nodes {

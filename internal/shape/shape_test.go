@@ -65,8 +65,8 @@ func TestSolveSum(t *testing.T) {
 	}{
 		{total, past.Add(seq), "total", "past+seq"},
 		{seq, total.Sub(past), "total", "past+seq"},
-		{past.Add(seq).Add(Const(2)), total, "total", "past+seq+2"},
-		{total, past.Add(Const(1)), "total", "past+1"},
+		{past.Add(seq).Add(Const(2)), total, "", ""},
+		{total, past.Add(Const(1)), "", ""},
 		{total, past.Mul(Const(2)), "total", "2*past"},
 		{total, past, "", ""},
 		{total, total.Add(past), "", ""},
