@@ -1,6 +1,7 @@
 package salver
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"github.com/salver-ml/salver/internal/backend"
 	"github.com/salver-ml/salver/internal/rest"
 	"github.com/salver-ml/salver/internal/serve"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // Handler answers the Open Inference Protocol (KServe v2, with Triton's
@@ -27,7 +29,7 @@ import (
 func Handler(sessions map[string]*Session) (http.Handler, error) {
 	core := serve.New(serve.Options{})
 	for _, name := range slices.Sorted(maps.Keys(sessions)) {
-		if err := core.Register(name, 1, borrowed{backend.New(sessions[name].engine)}, nil); err != nil {
+		if err := core.Register(name, 1, borrowed{backend.New(sessions[name].engine), sessions[name]}, nil); err != nil {
 			return nil, fmt.Errorf("salver: %w", err)
 		}
 	}
@@ -35,7 +37,19 @@ func Handler(sessions map[string]*Session) (http.Handler, error) {
 }
 
 // borrowed is the backend of a session that someone else closes.
-type borrowed struct{ *backend.Backend }
+type borrowed struct {
+	*backend.Backend
+	session *Session
+}
+
+// Run computes the outputs, unless the session is closed.
+func (b borrowed) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
+	if err := b.session.begin(); err != nil {
+		return nil, nil, err
+	}
+	defer b.session.runs.RUnlock()
+	return b.Backend.Run(ctx, inputs)
+}
 
 // Close leaves the session open.
 func (borrowed) Close() error { return nil }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/engine"
@@ -33,6 +34,8 @@ type Session struct {
 	outputs []Info
 	index   map[string]int // of inputs by name
 	pool    *pool.Pool
+	runs    sync.RWMutex // locked for reading by runs
+	closed  bool
 }
 
 // Info describes an input or output.
@@ -192,6 +195,10 @@ func (s *Session) Run(ctx context.Context, inputs map[string]*Tensor) (map[strin
 	if err != nil {
 		return nil, err
 	}
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
+	defer s.runs.RUnlock()
 	out, err := s.engine.Run(ctx, in)
 	if err != nil {
 		return nil, fmt.Errorf("salver: %w", err)
@@ -227,14 +234,38 @@ func (s *Session) order(inputs map[string]*Tensor) ([]*Tensor, error) {
 // so that nothing is allocated; where it is nil it is set to a new tensor. It is
 // written while inputs are still read, so that it must not share their memory.
 func (s *Session) RunInto(ctx context.Context, inputs, outputs []*Tensor) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	defer s.runs.RUnlock()
 	if err := s.engine.RunInto(ctx, inputs, outputs); err != nil {
 		return fmt.Errorf("salver: %w", err)
 	}
 	return nil
 }
 
-// Close frees the model. No run may be in progress.
+// begin lets a run begin, after which s.runs is to be unlocked for reading.
+func (s *Session) begin() error {
+	s.runs.RLock()
+	if s.closed {
+		s.runs.RUnlock()
+		return errClosed
+	}
+	return nil
+}
+
+// errClosed is what runs fail with after Close.
+var errClosed = fmt.Errorf("salver: the model is not open any more: %w", fs.ErrClosed)
+
+// Close waits for the runs in progress and frees the model. Runs that come later fail with
+// fs.ErrClosed; closing again does nothing.
 func (s *Session) Close() error {
+	s.runs.Lock()
+	defer s.runs.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
 	err := s.engine.Close()
 	s.pool.Close()
 	return err

@@ -3,7 +3,12 @@ package salver_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -89,15 +94,96 @@ func TestRunIntoAllocatesNothing(t *testing.T) {
 	m := open(t, salver.WithThreads(1))
 	in, out := []*salver.Tensor{images(1)}, []*salver.Tensor{salver.NewTensor(salver.Float32, 1, 10)}
 	ctx := context.Background()
-	allocs := testing.AllocsPerRun(20, func() {
+	several := []*salver.Tensor{images(3)}
+	severalOut := []*salver.Tensor{salver.NewTensor(salver.Float32, 3, 10)}
+	once := func() {
 		if err := m.RunInto(ctx, in, out); err != nil {
 			t.Fatal(err)
 		}
-	})
-	if allocs != 0 {
+		if err := m.RunInto(ctx, several, severalOut); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once() // of the shapes that come back, the second time has plans that stay
+	if allocs := testing.AllocsPerRun(20, once); allocs != 0 {
 		t.Errorf("%v allocations per run, expected none", allocs)
 	}
 	runtime.KeepAlive(out)
+}
+
+// Close waits for the runs in progress; those that come later fail, in a handler too.
+func TestCloseBesideRuns(t *testing.T) {
+	m := open(t, salver.WithThreads(2))
+	h, err := salver.Handler(map[string]*salver.Session{"digits": m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := images(2)
+	want := run(t, m, in)
+	var wg sync.WaitGroup
+	begun := make(chan bool, 8)
+	for range 8 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				out := []*salver.Tensor{nil}
+				err := m.RunInto(context.Background(), []*salver.Tensor{in}, out)
+				if errors.Is(err, fs.ErrClosed) {
+					return
+				}
+				if err != nil || !bytes.Equal(out[0].Data, want) {
+					t.Errorf("run %d: another answer, %v", n, err)
+					return
+				}
+				if n == 3 {
+					begun <- true
+				}
+			}
+		})
+	}
+	for range 8 {
+		<-begun
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if _, err := m.Run(context.Background(), map[string]*salver.Tensor{m.Inputs()[0].Name: in}); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("a run after Close: %v", err)
+	}
+	answer := httptest.NewRecorder()
+	body := fmt.Sprintf(`{"inputs": [{"name": %q, "datatype": "FP32", "shape": [1, 1, 28, 28], "data": [%s0]}]}`, m.Inputs()[0].Name, strings.Repeat("0,", 783))
+	h.ServeHTTP(answer, httptest.NewRequest("POST", "http://localhost/v2/models/digits/infer", strings.NewReader(body)))
+	if answer.Code == http.StatusOK || !strings.Contains(answer.Body.String(), "not open any more") {
+		t.Errorf("a request after Close: %d %s", answer.Code, answer.Body)
+	}
+	if err := m.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+}
+
+// Outputs of another type or shape are refused before anything is computed, by name.
+func TestRunIntoWrongOutputs(t *testing.T) {
+	m := open(t, salver.WithThreads(1))
+	in := []*salver.Tensor{images(2)}
+	short := salver.NewTensor(salver.Float32, 2, 10)
+	short.Data = short.Data[:40]
+	for _, out := range [][]*salver.Tensor{
+		{salver.NewTensor(salver.Float32, 1, 10)},
+		{salver.NewTensor(salver.Float32, 20)},
+		{salver.NewTensor(salver.Int32, 2, 10)},
+		{short},
+	} {
+		err := m.RunInto(context.Background(), in, out)
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", m.Outputs()[0].Name)) {
+			t.Errorf("%v: %v", out, err)
+		}
+		if slices.ContainsFunc(out[0].Data, func(b byte) bool { return b != 0 }) {
+			t.Errorf("%v was written", out)
+		}
+	}
+	if err := m.RunInto(context.Background(), in, make([]*salver.Tensor, 2)); err == nil {
+		t.Error("room for two outputs: expected an error")
+	}
 }
 
 func TestOutputsHaveTheLabelsOfTheModel(t *testing.T) {
