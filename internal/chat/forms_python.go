@@ -6,14 +6,28 @@ import (
 	"github.com/salver-ml/salver/internal/chat/jinja"
 )
 
-// pythonForm is LFM2's: a list of calls as Python writes them.
+// pythonForm is LFM2's: a list of calls as Python writes them; and MiniCPM 3's, whose
+// calls have a line each, between Markdown's fences.
 var pythonForm = &callForm{opens: []string{"<|tool_call_start|>"}, read: func(c *cursor, _ tools) []call {
 	c.lit("<|tool_call_start|>")
 	if c.end && c.ok() && !strings.Contains(c.rest(), "<|tool_call_end|>") {
-		return pythonCalls(c, c.untilEnd())
+		return pythonCalls(c, unfenced(c.untilEnd()))
 	}
-	return pythonCalls(c, c.until("<|tool_call_end|>"))
+	return pythonCalls(c, unfenced(c.until("<|tool_call_end|>")))
 }}
+
+// unfenced gives the text between Markdown's fences, a call on each line, as a list; another text as it is.
+func unfenced(text string) string {
+	if rest, ok := strings.CutPrefix(strings.TrimSpace(text), "```python\n"); ok {
+		return lines(strings.TrimSuffix(rest, "```"))
+	}
+	return text
+}
+
+// lines makes a list of calls of which each has a line.
+func lines(text string) string {
+	return "[" + strings.ReplaceAll(strings.TrimSpace(text), ")\n", "),\n") + "]"
+}
 
 // pythonCalls reads [f(a="x"), g()], or one call.
 func pythonCalls(c *cursor, text string) []call {
@@ -35,8 +49,7 @@ func pythonCalls(c *cursor, text string) []call {
 // pythonLinesForm is OLMo 3's: a call as Python writes it on each line.
 var pythonLinesForm = &callForm{opens: []string{"<function_calls>"}, read: func(c *cursor, _ tools) []call {
 	c.lit("<function_calls>")
-	text := strings.TrimSpace(c.until("</function_calls>"))
-	return pythonCalls(c, "["+strings.ReplaceAll(text, ")\n", "),\n")+"]")
+	return pythonCalls(c, lines(c.until("</function_calls>")))
 }}
 
 const pythonTag = "<|python_start|>"

@@ -41,6 +41,8 @@ var shows = []struct {
 	{"FunctionGemma", "<start_function_call>call:", "<start_function_call>call:get_weather{city:<escape>12<escape>,days:<escape>2<escape>}<end_function_call>", result{"", "", []call{{"", "get_weather", `{"city": "12", "days": 2}`}}}},
 	{"OLMo 3", "<function_calls>", "Ok <function_calls>get_weather(city='Paris', days=2)\nnow()</function_calls>", result{"Ok", "", twice}},
 	{"OLMo 3", "<function_calls>", "<function_calls>oops</function_calls>", result{"<function_calls>oops</function_calls>", "", nil}},
+	{"MiniCPM 3", "<|tool_call_start|>", "Ok\n<|tool_call_start|>\n```python\nget_weather(city=\"Paris\",days=2)\nnow()\n```\n<|tool_call_end|>\n", result{"Ok", "", twice}},
+	{"MiniCPM 3", "<|tool_call_start|>", "<|tool_call_start|>\n```python\nnow()\n```", result{"", "", []call{{"", "now", "{}"}}}},
 	{"ToolACE", pythonic, `[get_weather(city="Paris", days=2), now()]`, result{"", "", twice}},
 	{"ToolACE", pythonic, `[get_weather(city="it's )] \" ", hours=[1, null, True, {'a': {'b': -1.5}}])] Done.`, result{"Done.", "", []call{{"", "get_weather", `{"city": "it's )] \" ", "hours": [1, null, true, {"a": {"b": -1.5}}]}`}}}},
 	{"Llama 4", pythonic, "<|python_start|>[now()]<|python_end|>", result{"", "", []call{{"", "now", "{}"}}}},

@@ -166,6 +166,7 @@ func TestProbes(t *testing.T) {
 		"object":            {strings.Replace(calls, "%s", "{{ c.function.arguments | tojson }}", 1), wants{null: true}},
 		"items":             {strings.Replace(calls, "%s", "{% for k, v in c.function.arguments.items() %}{{ k }}{% endfor %}", 1), wants{null: true}},
 		"text":              {strings.Replace(calls, "%s", "{{ 'x' + c.function.arguments }}", 1), wants{textArguments: true, null: true}},
+		"escaped":           {strings.Replace(calls, "%s", `{{ '{"' + c.function.name + '": ' + (c.function.arguments if c.function.arguments is string else c.function.arguments | tojson | safe) }}`, 1), wants{textArguments: true, null: true}},
 		"printed":           {strings.Replace(calls, "%s", "{{ c.function.arguments }}", 1), wants{textArguments: true, null: true}},
 		"no null":           {"{% for m in messages %}{{ m.content | trim }}{{ m.tool_calls | tojson if m.tool_calls }}{% endfor %}", wants{}},
 		"parts or text":     {"{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}{% endfor %}", wants{parts: true}},

@@ -45,11 +45,11 @@ func (t *Template) probe() (w wants, rendered string) {
 	call := Message{Role: "assistant", ToolCalls: []ToolCall{{ID: "call00001", Name: probeFunction, Arguments: `{"` + probeName + `": 1}`}}}
 	tools := []Tool{{Name: probeFunction, Description: "d"}}
 	called := Conversation{Messages: []Message{said.Messages[0], call}, Tools: tools}
-	python, escaped := "{'"+probeName, `\"`+probeName
-	if !shown(called, w, probeName, python, escaped) {
+	wrong := []string{"{'" + probeName, `\"` + probeName, "&#34;"} // as Python writes it, as a text, or with safe, after which Jinja escapes
+	if !shown(called, w, probeName, wrong...) {
 		text := w
 		text.textArguments = true
-		w.textArguments = shown(called, text, probeName, python, escaped)
+		w.textArguments = shown(called, text, probeName, wrong...)
 	}
 	called.Messages[1].NoContent = true
 	null := w
