@@ -147,7 +147,7 @@ func plainRow(op Binary, dt dtype.Type) rowFunc2 {
 		if op.Compares() {
 			return rowOf(floatCompare(op))
 		}
-		return rowOf(kernels().binary[op])
+		return rowOf(current().binary[op])
 	case dtype.Float64:
 		if op.Compares() {
 			return rowOf(compareLoop[float64](op))
@@ -196,7 +196,7 @@ func rowOf[R, T any](f func(dst []R, a, b []T, sa, sb int)) rowFunc2 {
 
 // narrowBinary widens a block of each input, computes in float32, and narrows.
 func narrowBinary(op Binary, c codec) rowFunc2 {
-	compare, compute := floatCompare(op), kernels().binary[op]
+	compare, compute := floatCompare(op), current().binary[op]
 	if compare == nil && compute == nil {
 		return nil
 	}
@@ -221,4 +221,4 @@ func narrowBinary(op Binary, c codec) rowFunc2 {
 // Row computes dst = a op b over a row of float32 on this goroutine, where sa
 // and sb are 1, or 0 for one value against the row. dst may be a or b. Nil
 // for operations that float32 lacks.
-func Row(op Binary) func(dst, a, b []float32, sa, sb int) { return kernels().binary[op] }
+func Row(op Binary) func(dst, a, b []float32, sa, sb int) { return current().binary[op] }

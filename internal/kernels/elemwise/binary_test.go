@@ -33,8 +33,8 @@ func TestBinaryIsPortableAtEveryLevel(t *testing.T) {
 func checkBinary(t *testing.T, op Binary, n int, a, b []float32, form [2]int) {
 	t.Helper()
 	got, want := kerneltest.Floats(t, n, nil), make([]float32, n)
-	tables[0].binary[op](want, a, b, form[0], form[1])
-	kernels().binary[op](got, a, b, form[0], form[1])
+	portable.binary[op](want, a, b, form[0], form[1])
+	current().binary[op](got, a, b, form[0], form[1])
 	for i := range got {
 		if !kerneltest.Same(got[i], want[i]) {
 			t.Fatalf("%v of %d, strides %v, element %d: %v, portable %v", op, n, form, i, got[i], want[i])

@@ -24,7 +24,7 @@ const (
 // castRow chooses a conversion: one that there is a loop for, or one in stages of a block. It is nil where there is
 // none.
 func castRow(from, to dtype.Type) (row castFunc, staged bool) {
-	if f := kernels().casts[castPair{from, to}]; f != nil {
+	if f := current().casts[castPair{from, to}]; f != nil {
 		return f, false
 	}
 	bits := to.Bits()
@@ -91,7 +91,7 @@ func truthBytes(dst, src unsafe.Pointer, n int, _ []float32) {
 }
 
 // narrowCasts adds the conversions of the 16-bit floats to casts.
-func (t *table) narrowCasts() {
+func (t *kernels) narrowCasts() {
 	for dt, c := range map[dtype.Type]codec{dtype.Float16: t.f16, dtype.BFloat16: t.bf16} {
 		t.casts[castPair{dt, dtype.Float32}] = castOf(c.widen)
 		t.casts[castPair{dtype.Float32, dt}] = castOf(c.narrow)

@@ -233,7 +233,7 @@ func TestQuantizeIsPortableAtEveryLevel(t *testing.T) {
 			for _, zero := range []float32{0, 3, 100} {
 				u, wantU := make([]uint8, len(x)), make([]uint8, len(x))
 				s, wantS := make([]int8, len(x)), make([]int8, len(x))
-				k := kernels()
+				k := current()
 				k.quantU8(u, x, scale, zero)
 				k.quantS8(s, x, scale, zero)
 				quantizeRow(wantU, x, scale, zero)
@@ -273,8 +273,8 @@ func TestQuantizeIsPortableAtEveryLevel(t *testing.T) {
 		for n := range 70 {
 			y := kerneltest.Floats(t, n, nil)
 			q := view[uint8](kerneltest.Guarded(t, n))
-			kernels().quantU8(q, y, 0.1, 128)
-			kernels().dequantU8(y, q, 0.1, 128)
+			current().quantU8(q, y, 0.1, 128)
+			current().dequantU8(y, q, 0.1, 128)
 			lo, hi := MinMax(y)
 			wlo, whi := minMaxRow(y)
 			if lo != wlo || hi != whi {
@@ -305,7 +305,7 @@ func TestQuantizeAtTies(t *testing.T) {
 				}
 			}
 			u, want := make([]uint8, len(x)), make([]uint8, len(x))
-			kernels().quantU8(u, x, scale, 3)
+			current().quantU8(u, x, scale, 3)
 			quantizeRow(want, x, scale, 3)
 			for i := range x {
 				if u[i] != want[i] {
@@ -403,7 +403,7 @@ func BenchmarkConvert(b *testing.B) {
 	h, q := make([]uint16, 4096), make([]uint8, 4096)
 	for _, l := range cpu.Levels() {
 		restore := cpu.Force(l)
-		k := kernels()
+		k := current()
 		restore()
 		for _, c := range []struct {
 			name string

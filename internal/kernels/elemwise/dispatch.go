@@ -6,8 +6,8 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 )
 
-// table is one instruction-set level's kernels.
-type table struct {
+// kernels is what an instruction-set level provides.
+type kernels struct {
 	unary     [numOps]Func
 	binary    [numBinary]func(dst, a, b []float32, sa, sb int)
 	f16, bf16 codec
@@ -22,14 +22,13 @@ type table struct {
 	typed
 }
 
-// tables has the kernels of each level that this build has; a level without
-// its own has those below it.
-var tables = []*table{portable()}
+// portable is the specification of the other kernels.
+var portable = makePortable()
 
-func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
+func current() *kernels { return forLevel(cpu.Level()) }
 
-func portable() *table {
-	t := &table{
+func makePortable() *kernels {
+	t := &kernels{
 		unary: portableUnary(), f16: portableF16, bf16: portableBF16,
 		quantU8: quantizeRow[uint8], quantS8: quantizeRow[int8],
 		dequantU8: dequantizeRow[uint8], dequantS8: dequantizeRow[int8],
@@ -43,7 +42,7 @@ func portable() *table {
 }
 
 // above copies t, for the next level to replace what it has.
-func (t *table) above() *table {
+func (t *kernels) above() *kernels {
 	c := *t
 	c.casts = maps.Clone(t.casts)
 	return &c

@@ -1,4 +1,4 @@
-//go:build amd64 && !noasm
+//go:build !noasm
 
 package elemwise
 
@@ -6,10 +6,24 @@ import (
 	"maps"
 	"unsafe"
 
+	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 )
 
 //go:generate go -C ../../../tools/asmgen run . elemwise -out ../../internal/kernels/elemwise/elemwise_amd64.s
+
+func forLevel(l cpu.Target) *kernels {
+	switch {
+	case l >= cpu.AVX512:
+		return avx512
+	case l >= cpu.AVX2:
+		return avx2
+	}
+	return portable
+}
+
+// Levels have portable code where they have nothing of their own.
+var avx512, avx2 = portable.above(), portable.above()
 
 type (
 	asmUnary  = func(dst, src []float32, a, b, c float32)
@@ -17,7 +31,6 @@ type (
 )
 
 func init() {
-	avx2 := tables[0].above()
 	avx2.typed = typedAVX2()
 	avx2.setUnary(map[Op]asmUnary{
 		Abs: absAVX2, Neg: negAVX2, Sign: signAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
@@ -47,7 +60,6 @@ func init() {
 		{dtype.Uint8, dtype.Float32}: castWhole(8, float32FromUint8AVX2, direct[float32, uint8]), {dtype.Bool, dtype.Float32}: castWhole(8, float32FromBoolAVX2, fromTruth),
 	})
 
-	avx512 := tables[0].above()
 	avx512.typed = typedAVX512()
 	avx512.setUnary(map[Op]asmUnary{
 		Abs: absAVX512, Neg: negAVX512, Sign: signAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
@@ -81,10 +93,9 @@ func init() {
 	for _, op := range []Binary{Pow, Mod, Fmod} {
 		avx2.binary[op], avx512.binary[op] = mended{op: op}.row, mended{op: op, wide: true}.row
 	}
-	tables = append(tables, avx2, avx512)
 }
 
-func (t *table) setUnary(fs map[Op]asmUnary) {
+func (t *kernels) setUnary(fs map[Op]asmUnary) {
 	for op, f := range fs {
 		t.unary[op] = func(dst, src []float32, p Params) {
 			src = src[:len(dst)]
@@ -123,7 +134,7 @@ func limited(fast Func, f func(float64, Params) float64) Func {
 }
 
 // setBinary takes the forms row∘row, row∘value and value∘row.
-func (t *table) setBinary(fs map[Binary][3]asmBinary) {
+func (t *kernels) setBinary(fs map[Binary][3]asmBinary) {
 	for op, f := range fs {
 		both := t.binary[op]
 		t.binary[op] = func(dst, a, b []float32, sa, sb int) {
@@ -160,7 +171,7 @@ type asmRows struct {
 }
 
 // setRows takes loops that work on whole registers of width elements.
-func (t *table) setRows(width int, r asmRows) {
+func (t *kernels) setRows(width int, r asmRows) {
 	t.f16 = codec{
 		convert(width, r.widenF16, widenRow(dtype.F16ToF32)),
 		convert(width, r.narrowF16, narrowRowOf(dtype.F32ToF16)),
@@ -248,7 +259,7 @@ func dequantizeRows[T int8 | uint8](width int, f func(dst []float32, src []T, sc
 }
 
 // setCasts adds conversions, and those that are made of what the level has.
-func (t *table) setCasts(casts map[castPair]castFunc) {
+func (t *kernels) setCasts(casts map[castPair]castFunc) {
 	maps.Copy(t.casts, casts)
 	t.narrowCasts()
 	t.casts[castPair{dtype.Float32, dtype.Bool}] = toTruth

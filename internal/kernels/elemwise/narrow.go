@@ -33,15 +33,15 @@ func narrowRowOf(f func(float32) uint16) func([]uint16, []float32) {
 }
 
 // Float16s rounds src to float16, to nearest, ties to even; len(dst) elements.
-func Float16s(dst []uint16, src []float32) { kernels().f16.narrow(dst, src) }
+func Float16s(dst []uint16, src []float32) { current().f16.narrow(dst, src) }
 
 // FromFloat16s widens float16; len(dst) elements.
-func FromFloat16s(dst []float32, src []uint16) { kernels().f16.widen(dst, src) }
+func FromFloat16s(dst []float32, src []uint16) { current().f16.widen(dst, src) }
 
 // narrowCodec is the codec of Float16 or BFloat16 at the current level.
 func narrowCodec(dt dtype.Type) codec {
 	if dt == dtype.BFloat16 {
-		return kernels().bf16
+		return current().bf16
 	}
-	return kernels().f16
+	return current().f16
 }

@@ -35,9 +35,9 @@ func NewQuantize(to dtype.Type, shape []int, axis, block int) (*Quantize, error)
 	q := &Quantize{axisSplit: a, size: to.Bits() / 8, to: to}
 	switch to {
 	case dtype.Uint8:
-		q.row = quantizeInto(kernels().quantU8)
+		q.row = quantizeInto(current().quantU8)
 	case dtype.Int8:
-		q.row = quantizeInto(kernels().quantS8)
+		q.row = quantizeInto(current().quantS8)
 	case dtype.Uint16:
 		q.row = quantizeInto(quantizeRow[uint16])
 	case dtype.Int16:
@@ -121,7 +121,7 @@ func intAt(dt dtype.Type, b []byte, i int) int32 {
 // Rows8 are the loops over rows of Uint8 or Int8: float gives (src - zero)·scale, round
 // what Quantize does.
 func Rows8(dt dtype.Type) (float func(dst []float32, src []byte, scale float32, zero int32), round func(dst []byte, src []float32, scale, zero float32)) {
-	k := kernels()
+	k := current()
 	if dt == dtype.Uint8 {
 		return k.dequantU8, k.quantU8
 	}
@@ -163,9 +163,9 @@ func NewDequantize(from dtype.Type, shape []int, axis, block int) (*Dequantize, 
 	q := &Dequantize{axisSplit: a, size: from.Bits() / 8, from: from}
 	switch from {
 	case dtype.Uint8:
-		q.row = dequantizeFrom(kernels().dequantU8)
+		q.row = dequantizeFrom(current().dequantU8)
 	case dtype.Int8:
-		q.row = dequantizeFrom(kernels().dequantS8)
+		q.row = dequantizeFrom(current().dequantS8)
 	case dtype.Uint16:
 		q.row = dequantizeFrom(dequantizeRow[uint16])
 	case dtype.Int16:
@@ -223,7 +223,7 @@ func dequantizeRow[T int8 | uint8 | int16 | uint16 | int32](dst []float32, src [
 
 // scaleInts converts and multiplies by kernels, a piece at a time.
 func scaleInts(dst []float32, src []int32, scale []float32) {
-	k := kernels()
+	k := current()
 	for len(dst) > 0 {
 		d := dst[:min(len(dst), sweepBlock)]
 		k.casts[castPair{dtype.Int32, dtype.Float32}](unsafe.Pointer(&d[0]), unsafe.Pointer(&src[0]), len(d), nil)
@@ -278,7 +278,7 @@ func (q *DynamicQuantize) Do(i int) {
 }
 
 // MinMax is the range of x and 0; NaN is ignored.
-func MinMax(x []float32) (lo, hi float32) { return kernels().minMax(x) }
+func MinMax(x []float32) (lo, hi float32) { return current().minMax(x) }
 
 func minMaxRow(x []float32) (lo, hi float32) {
 	for _, v := range x {

@@ -91,7 +91,7 @@ func (a *axisSplit) scalesAt(pos, n, size int, scale []float32, zero []byte) ([]
 func (q *Quantize) each(part, pos, n int) {
 	src, quotients := q.src[pos:pos+n], q.rooms[part][:n]
 	scale, zero := q.scalesAt(pos, n, q.size, q.scale, q.zero)
-	kernels().binary[Div](quotients, src, scale, 1, 1)
+	current().binary[Div](quotients, src, scale, 1, 1)
 	dst := q.dst[pos*q.size:]
 	for i := 0; i < n; {
 		z, j := intAt(q.to, zero, i), i+1
@@ -112,7 +112,7 @@ func (q *Dequantize) each(part, pos, n int) {
 	dst, zeros := q.dst[pos:pos+n], q.rooms[part][:n]
 	scale, zero := q.scalesAt(pos, n, q.size, q.scale, q.zero)
 	q.row(dst, unsafe.Pointer(&q.src[pos*q.size]), 1, 0)
-	k := kernels()
+	k := current()
 	if len(zero) > 0 {
 		q.row(zeros, unsafe.Pointer(&zero[0]), 1, 0)
 		k.binary[Sub](dst, dst, zeros, 1, 1)

@@ -285,7 +285,7 @@ func CastRow(dst []float32, in []Operand) {
 }
 
 func fromTruths(dst []float32, src []bool) {
-	kernels().casts[castPair{dtype.Bool, dtype.Float32}](unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), len(dst), nil)
+	current().casts[castPair{dtype.Bool, dtype.Float32}](unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), len(dst), nil)
 }
 
 func repeat(dst []float32, x float32) {

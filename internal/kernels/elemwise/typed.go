@@ -73,7 +73,7 @@ func typedRow(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 	if op == Pow && dt == dtype.Float64 {
 		return doublePow(rest)
 	}
-	t, size := &kernels().typed, dt.Bits()/8
+	t, size := &current().typed, dt.Bits()/8
 	if f := t.row(op, dt); f != nil {
 		return wholeRows(f, t.rowBytes()/size, size, size, rest)
 	}
@@ -161,7 +161,7 @@ func CompareRow(op Binary) func(dst []bool, a, b []float32, sa, sb int) { return
 
 // typedCompare is the row function of a comparison, or nil.
 func typedCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
-	t, size := &kernels().typed, dt.Bits()/8
+	t, size := &current().typed, dt.Bits()/8
 	if differ := t.row(Xor, dt); differ != nil { // truths
 		return wholeRows(func(dst, a, b []byte) {
 			differ(dst, a, b)
@@ -202,7 +202,7 @@ func (t *typed) comparison(op Binary, dt dtype.Type) func(dst, a, b []byte) {
 
 // byteCompare compares bytes with what there is for their minima: a ≤ b where that is a.
 func byteCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
-	t := &kernels().typed
+	t := &current().typed
 	equal, least := t.row(Equal, dt), t.row(Min, dt)
 	if equal == nil || least == nil {
 		return nil
@@ -225,7 +225,7 @@ func byteCompare(op Binary, dt dtype.Type, rest rowFunc2) rowFunc2 {
 
 // floatCompare is the loop of a comparison of float32 at the level in force.
 func floatCompare(op Binary) loop[bool, float32] {
-	t, rest := &kernels().typed, loop[bool, float32](compareLoop[float32](op))
+	t, rest := &current().typed, loop[bool, float32](compareLoop[float32](op))
 	f, swapped := t.compareFloats[op], t.compareFloats[mirrored[op]][1]
 	if f[0] == nil || rest == nil {
 		return rest
@@ -255,14 +255,14 @@ func floatCompare(op Binary) loop[bool, float32] {
 
 // IsNaN sets dst to where src is none; len(dst) elements.
 func IsNaN(dst []bool, src []float32) {
-	truths(dst, src, kernels().isNaN, func(x float32) bool { return x != x })
+	truths(dst, src, current().isNaN, func(x float32) bool { return x != x })
 }
 
 // truths runs f on whole registers and one on what is left.
 func truths(dst []bool, src []float32, f func(dst []bool, src []float32), one func(x float32) bool) {
 	whole := 0
 	if f != nil {
-		w := kernels().width
+		w := current().width
 		whole = len(dst) / w * w
 		for at := 0; at < whole; at += callMax {
 			n := min(callMax, whole-at)
@@ -289,8 +289,8 @@ func Not(dst, src []byte) { bools(dst, src, Xor, 1) }
 // the reverse with Xor and 1.
 func bools(dst, src []byte, op Binary, flip byte) {
 	src = src[:len(dst)]
-	if f := kernels().row(op, dtype.Bool); f != nil {
-		whole := len(dst) / kernels().rowBytes() * kernels().rowBytes()
+	if f := current().row(op, dtype.Bool); f != nil {
+		whole := len(dst) / current().rowBytes() * current().rowBytes()
 		for at := 0; at < whole; at += len(trueRow) {
 			n := min(len(trueRow), whole-at)
 			f(dst[at:at+n], src[at:at+n], trueRow[:n])
@@ -312,7 +312,7 @@ func IsInf(positive, negative bool) func(dst []bool, src []float32) {
 		return func(dst []bool, _ []float32) { clear(dst) }
 	case positive && negative:
 		return func(dst []bool, src []float32) {
-			truths(dst, src[:len(dst)], kernels().isInf, func(x float32) bool { return math.Float32bits(x)<<1 == infinity<<1 })
+			truths(dst, src[:len(dst)], current().isInf, func(x float32) bool { return math.Float32bits(x)<<1 == infinity<<1 })
 		}
 	case negative:
 		sign = -1
@@ -323,5 +323,5 @@ func IsInf(positive, negative bool) func(dst []bool, src []float32) {
 
 // toTruth is a castFunc from float32 to bool.
 func toTruth(dst, src unsafe.Pointer, n int, _ []float32) {
-	truths(unsafe.Slice((*bool)(dst), n), unsafe.Slice((*float32)(src), n), kernels().notZero, func(x float32) bool { return x != 0 })
+	truths(unsafe.Slice((*bool)(dst), n), unsafe.Slice((*float32)(src), n), current().notZero, func(x float32) bool { return x != 0 })
 }

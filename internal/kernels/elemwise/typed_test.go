@@ -163,7 +163,7 @@ func TestRemainders(t *testing.T) {
 	}
 	kerneltest.Levels(t, func(t *testing.T) {
 		for _, op := range []Binary{Mod, Fmod} {
-			f := kernels().binary[op]
+			f := current().binary[op]
 			for range 400 {
 				n := 1 + rng.IntN(2*block)
 				a, b := kerneltest.Floats(t, n, number), kerneltest.Floats(t, n, number)
@@ -193,7 +193,7 @@ func TestRemainders(t *testing.T) {
 func TestPowers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	kerneltest.Levels(t, func(t *testing.T) {
-		f := kernels().binary[Pow]
+		f := current().binary[Pow]
 		for round := range 300 {
 			n := 1 + rng.IntN(2*block)
 			b := kerneltest.Floats(t, n, func(int) float32 {

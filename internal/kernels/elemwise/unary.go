@@ -85,7 +85,7 @@ type Params struct{ A, B, C float32 }
 type Func func(dst, src []float32, p Params)
 
 // Float32 is op's row kernel at the current instruction-set level.
-func Float32(op Op) Func { return kernels().unary[op] }
+func Float32(op Op) Func { return current().unary[op] }
 
 // grain is the least number of elements in a chunk of the cheapest functions,
 // which take 1 µs in cache and 5 µs from memory.
@@ -130,12 +130,12 @@ func NewUnary(op Op, dt dtype.Type, p Params) (*Unary, error) {
 	u := &Unary{params: p, size: dt.Bits() / 8, grain: op.grain()}
 	switch dt {
 	case dtype.Float32:
-		u.row = float32Row(kernels().unary[op])
+		u.row = float32Row(current().unary[op])
 	case dtype.Float64:
 		u.row = doubleRow1(op)
 		u.scratch = make([][]float32, split.Most)
 	case dtype.Float16, dtype.BFloat16:
-		u.row = narrowRow(kernels().unary[op], narrowCodec(dt))
+		u.row = narrowRow(current().unary[op], narrowCodec(dt))
 		u.scratch = make([][]float32, split.Most)
 	default:
 		u.row = intRow(op, dt)
@@ -188,7 +188,7 @@ func float32Row(f Func) rowFunc1 {
 
 // doubleRow1 is op of float64.
 func doubleRow1(op Op) rowFunc1 {
-	rest, t := float64Row(exact[op]), &kernels().typed
+	rest, t := float64Row(exact[op]), &current().typed
 	f := t.doubles[op]
 	if f == nil {
 		f = t.doubleOfTwo(op)

@@ -11,7 +11,7 @@ import (
 func intRow(op Op, dt dtype.Type) rowFunc1 {
 	rest := plainIntRow(op, dt)
 	if f := intRowOfTwo(op, dt); f != nil && rest != nil {
-		return wholeUnary(f, kernels().rowBytes(), dt.Bits()/8, rest)
+		return wholeUnary(f, current().rowBytes(), dt.Bits()/8, rest)
 	}
 	return rest
 }
@@ -33,7 +33,7 @@ func wholeUnary(f func(dst, src, room []byte), step, size int, rest rowFunc1) ro
 // intRowOfTwo makes op of functions of two rows, one of which repeats a number; nil where
 // they are not there. dst may be src; room is for an intermediate row.
 func intRowOfTwo(op Op, dt dtype.Type) func(dst, src, room []byte) {
-	t, size := &kernels().typed, dt.Bits()/8
+	t, size := &current().typed, dt.Bits()/8
 	if f := t.row(Min, dt); dt == dtype.Uint8 && op == Sign && f != nil {
 		ones := bytes.Repeat([]byte{1}, 4*block)
 		return func(dst, src, _ []byte) { f(dst, src, ones[:len(src)]) }

@@ -66,7 +66,7 @@ func (b *Batch) Do(part int) {
 			p := elemwise.Params{A: b.scale[c], B: b.shift[c]}
 			elemwise.Float32(elemwise.Affine)(dst, src, p)
 		} else {
-			kernels().blocked(dst, src, b.scale[c:c+b.block], b.shift[c:c+b.block])
+			current().blocked(dst, src, b.scale[c:c+b.block], b.shift[c:c+b.block])
 		}
 		lo += n
 	}

@@ -1,14 +1,24 @@
-//go:build amd64 && !noasm
+//go:build !noasm
 
 package norm
 
+import "github.com/salver-ml/salver/internal/cpu"
+
 //go:generate go -C ../../../tools/asmgen run . norm -out ../../internal/kernels/norm/norm_amd64.s
 
-func init() {
-	tables = append(tables,
-		&table{normRowAVX2, normRowGammaAVX2, normChannelAVX2, blockedBy(blocked8AVX2, blocked16AVX2)},
-		&table{normRowAVX512, normRowGammaAVX512, normChannelAVX512, blockedBy(blocked8AVX2, blocked16AVX512)})
+func forLevel(l cpu.Target) *kernels {
+	switch {
+	case l >= cpu.AVX512:
+		return &avx512
+	case l >= cpu.AVX2:
+		return &avx2
+	}
+	return &portable
 }
+
+var avx512 = kernels{row: normRowAVX512, rowGamma: normRowGammaAVX512, channel: normChannelAVX512, blocked: blockedBy(blocked8AVX2, blocked16AVX512)}
+
+var avx2 = kernels{row: normRowAVX2, rowGamma: normRowGammaAVX2, channel: normChannelAVX2, blocked: blockedBy(blocked8AVX2, blocked16AVX2)}
 
 // blockedBy chooses by the block's length; others are portable.
 func blockedBy(by8, by16 func(dst, src, scale, shift []float32)) func(dst, src, scale, shift []float32) {

@@ -43,7 +43,7 @@ func (g *Group) Run(p *pool.Pool, dst, src, gamma, beta []float32) {
 
 // Do normalizes one chunk of groups; it is called by the pool.
 func (g *Group) Do(part int) {
-	k := kernels()
+	k := current()
 	per := g.channels / g.groups
 	n := per * g.inner
 	lo, hi := split.Range(g.batch*g.groups, g.parts, part)

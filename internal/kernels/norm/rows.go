@@ -3,26 +3,8 @@ package norm
 import (
 	"math"
 
-	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
 )
-
-// table is one instruction-set level's kernels.
-type table struct {
-	// row computes ((x-mean)·inv)·gamma + beta.
-	row func(dst, src, gamma, beta []float32, mean, inv float32)
-	// rowGamma is row without beta.
-	rowGamma func(dst, src, gamma []float32, mean, inv float32)
-	// channel is row with one gamma and beta.
-	channel func(dst, src []float32, mean, inv, gamma, beta float32)
-	// blocked computes x·scale + shift, with len(scale) values that repeat.
-	blocked func(dst, src, scale, shift []float32)
-}
-
-// tables has each level's kernels; a level without its own has those below it.
-var tables = []*table{{row: normRow, rowGamma: normRowGamma, channel: normChannel, blocked: blockedRow}}
-
-func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
 
 func normRow(dst, src, gamma, beta []float32, mean, inv float32) {
 	src, gamma, beta = src[:len(dst)], gamma[:len(dst)], beta[:len(dst)]
@@ -69,7 +51,7 @@ func inverse(v, eps float32) float32 {
 
 // normalize is row with gamma and beta optional.
 func normalize(dst, src, gamma, beta []float32, mean, inv float32) {
-	k := kernels()
+	k := current()
 	src = src[:len(dst)]
 	switch {
 	case gamma == nil && beta == nil:

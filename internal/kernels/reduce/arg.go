@@ -210,9 +210,9 @@ func argShortRows(dst []int64, x []float32, k int, least, last bool) {
 // Extremum is the greatest element of up to 4096, or the least; a NaN if there is one.
 func Extremum(x []float32, least bool) float32 {
 	if least {
-		return kernels().block[foldMin](x)
+		return current().block[foldMin](x)
 	}
-	return kernels().block[foldMax](x)
+	return current().block[foldMax](x)
 }
 
 func argRow[T number](x []T, stride, k int, least, last bool) int64 {

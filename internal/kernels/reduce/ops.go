@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"unsafe"
-
-	"github.com/salver-ml/salver/internal/cpu"
 )
 
 // Op names a reduction.
@@ -90,7 +88,7 @@ func columnsOf[T number]() int {
 	return 256 / int(unsafe.Sizeof(v))
 }
 
-func portable[T number]() *engine[T] {
+func portableEngine[T number]() *engine[T] {
 	return &engine[T]{
 		block: [numFolds]func(x []T) T{sumBlock[T], absBlock[T], squareBlock[T], maxBlock[T], minBlock[T], prodBlock[T]},
 		step:  portableSteps[T](),
@@ -101,34 +99,18 @@ func portableSteps[T number]() [numFolds]func(acc, x []T) {
 	return [numFolds]func(acc, x []T){sumStep[T], absStep[T], squareStep[T], maxStep[T], minStep[T], prodStep[T]}
 }
 
-// tables has the float32 loops of each instruction-set level; a level
-// without its own has those below it.
-var tables = []*table{{engine: *portable[float32](), squareDiff: squareDiffBlock}}
-
-type table struct {
-	engine[float32]
-	// Columns of other types, by fold; nil: in steps.
-	doubles     [numFolds]columnsFunc[float64]
-	ints        [numFolds]columnsFunc[int32]
-	longs       [numFolds]columnsFunc[int64]
-	squareDiff  func(x []float32, mean float32) float32
-	runningSums []sumTile // the widest first
-}
-
-func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
-
 func engineOf[T number]() *engine[T] {
-	if e, ok := any(&kernels().engine).(*engine[T]); ok {
+	if e, ok := any(&current().engine).(*engine[T]); ok {
 		return e
 	}
-	e := portable[T]()
+	e := portableEngine[T]()
 	switch e := any(e).(type) {
 	case *engine[float64]:
-		e.columns = kernels().doubles
+		e.columns = current().doubles
 	case *engine[int32]:
-		e.columns = kernels().ints
+		e.columns = current().ints
 	case *engine[int64]:
-		e.columns = kernels().longs
+		e.columns = current().longs
 	}
 	return e
 }

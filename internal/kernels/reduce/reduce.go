@@ -176,7 +176,7 @@ func expDiff[T number](dst, x []T, m T) {
 
 // SumRow is Σx.
 func SumRow(x []float32) float32 {
-	e := kernels()
+	e := current()
 	if len(x) <= blockLen {
 		return e.block[foldSum](x)
 	}
@@ -184,11 +184,11 @@ func SumRow(x []float32) float32 {
 }
 
 // AbsRow is Σ|x|.
-func AbsRow(x []float32) float32 { return sumBlocks(kernels().block[foldAbs], x) }
+func AbsRow(x []float32) float32 { return sumBlocks(current().block[foldAbs], x) }
 
 // SquareDiffRow is Σ(x-mean)².
 func SquareDiffRow(x []float32, mean float32) float32 {
-	k := kernels()
+	k := current()
 	var sums Blocks
 	for len(x) > 0 {
 		n := min(blockLen, len(x))
@@ -210,7 +210,7 @@ func sumBlocks(block func([]float32) float32, x []float32) float32 {
 
 // MaxRow is the greatest of x: -Inf if it is empty, NaN if it holds a NaN.
 func MaxRow(x []float32) float32 {
-	block := kernels().block[foldMax]
+	block := current().block[foldMax]
 	m := block(x[:min(blockLen, len(x))])
 	for len(x) > blockLen {
 		x = x[blockLen:]

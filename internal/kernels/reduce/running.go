@@ -16,7 +16,7 @@ func RunningSums(dst, src []float32, first, stride, rows, columns int) {
 	last := first + (rows-1)*stride
 	_, _ = dst[min(first, last):max(first, last)+columns], src[min(first, last):max(first, last)+columns]
 	at := 0
-	for _, t := range kernels().runningSums {
+	for _, t := range current().runningSums {
 		for ; at+t.columns <= columns; at += t.columns {
 			t.sum(dst[first+at:], src[first+at:], stride, rows)
 		}

@@ -1,12 +1,26 @@
-//go:build amd64 && !noasm
+//go:build !noasm
 
 package softmax
 
+import "github.com/salver-ml/salver/internal/cpu"
+
 //go:generate go -C ../../../tools/asmgen run . softmax -out ../../internal/kernels/softmax/softmax_amd64.s
 
-func init() {
-	tables = append(tables,
-		&table{expSum: expSumAVX2, row: softmaxRowAVX2, exps: expsAVX2, powers: powersAVX2},
-		&table{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512},
-		&table{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsAMX})
+func forLevel(l cpu.Target) *kernels {
+	switch {
+	case l >= cpu.AMX:
+		return &tiles
+	case l >= cpu.AVX512:
+		return &avx512
+	case l >= cpu.AVX2:
+		return &avx2
+	}
+	return &portable
 }
+
+// tiles has what goes between the products of tiles too.
+var tiles = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsAMX}
+
+var avx512 = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512}
+
+var avx2 = kernels{expSum: expSumAVX2, row: softmaxRowAVX2, exps: expsAVX2, powers: powersAVX2}

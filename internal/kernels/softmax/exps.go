@@ -16,7 +16,7 @@ func Exps(scores []float32, stride, n int, before, tops, sums []float32) {
 		return
 	}
 	_, _, _ = scores[(rows-1)*stride+n-1], tops[rows-1], sums[rows-1]
-	if k := kernels(); k.exps != nil && n <= blockLen {
+	if k := current(); k.exps != nil && n <= blockLen {
 		k.exps(&scores[0], 4*stride, rows, n, &before[0], &tops[0], &sums[0])
 		return
 	}

@@ -15,7 +15,7 @@ func Powers(scores []float32, stride, n int, sums []float32) {
 		return
 	}
 	_ = scores[(rows-1)*stride+n-1]
-	if k := kernels(); k.powers != nil {
+	if k := current(); k.powers != nil {
 		k.powers(&scores[0], 4*stride, rows, n, &sums[0])
 		return
 	}

@@ -3,34 +3,12 @@ package softmax
 import (
 	"math"
 
-	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
 )
 
 // blockLen is package reduce's.
 const blockLen = 4096
-
-// table is one instruction-set level's kernels.
-type table struct {
-	// expSum computes dst = e^(src-m) and its sum, of at most blockLen elements.
-	expSum func(dst, src []float32, m float32) float32
-	// row computes the softmax of a row of at most blockLen elements and returns
-	// its greatest; where that is -Inf, dst is left as it is. Nil: in steps.
-	row func(dst, src []float32) float32
-	// weights is Weights for at most blockLen scores in a row, with the stride in
-	// bytes. Nil: in steps.
-	weights func(scores *float32, stride, rows, n int, scale float32, before, tops, sums *float32)
-	// exps is Exps likewise.
-	exps func(scores *float32, stride, rows, n int, before, tops, sums *float32)
-	// powers is Powers likewise, for any n. Nil: one by one.
-	powers func(scores *float32, stride, rows, n int, sums *float32)
-}
-
-// tables has each level's kernels; a level without its own has those below it.
-var tables = []*table{{expSum: expSumBlock}}
-
-func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
 
 // leastExp is the least number whose power of e is no subnormal number. Exponentials of less are
 // zeros: subnormal numbers are slow in whatever reads them, and add nothing to a sum of at least 1.
@@ -48,7 +26,7 @@ func expSumBlock(dst, src []float32, m float32) float32 {
 
 // ExpSum computes dst = e^(src-m) and the sum of dst, on this goroutine. dst may be src.
 func ExpSum(dst, src []float32, m float32) float32 {
-	k := kernels()
+	k := current()
 	src = src[:len(dst)]
 	if len(dst) <= blockLen {
 		return k.expSum(dst, src, m)
@@ -64,7 +42,7 @@ func ExpSum(dst, src []float32, m float32) float32 {
 
 func row(dst, src []float32) {
 	src = src[:len(dst)]
-	k := kernels()
+	k := current()
 	if k.row != nil && len(dst) <= blockLen && !math.IsInf(float64(k.row(dst, src)), -1) {
 		return
 	}
@@ -75,7 +53,7 @@ func row(dst, src []float32) {
 // logRow needs blockLen elements of scratch memory.
 func logRow(dst, src, scratch []float32) {
 	m := reduce.MaxRow(src)
-	k := kernels()
+	k := current()
 	var sums reduce.Blocks
 	for lo := 0; lo < len(src); lo += blockLen {
 		n := min(blockLen, len(src)-lo)

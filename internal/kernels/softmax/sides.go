@@ -74,7 +74,7 @@ func (s *Softmax) sides(u int, scratch []float32) {
 	if s.kind == Log {
 		e, scratch = scratch[:len(x)], scratch[s.n*s.side:]
 	}
-	kernels().expSum(e, x, 0)
+	current().expSum(e, x, 0)
 	sum := sideSums(scratch, e, s.n, w)
 	last := elemwise.Row(elemwise.Mul)
 	if s.kind == Log {

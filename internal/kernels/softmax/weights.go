@@ -26,7 +26,7 @@ func Weights(scores []float32, stride, n int, scale float32, before, tops, sums 
 		return
 	}
 	_, _, _ = scores[(rows-1)*stride+WeightsRoom(n)-1], tops[rows-1], sums[rows-1]
-	if k := kernels(); k.weights != nil && n <= blockLen {
+	if k := current(); k.weights != nil && n <= blockLen {
 		k.weights(&scores[0], 4*stride, rows, n, scale, &before[0], &tops[0], &sums[0])
 		return
 	}

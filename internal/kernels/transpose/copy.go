@@ -158,7 +158,7 @@ func (c *Copy) plan() {
 	if inner := c.dims[last]; last > 0 && inner.dst == 1 && inner.src == 1 {
 		switch elem, bytes := c.elem, inner.n*c.elem; {
 		case bytes >= 32 && bytes < longRow:
-			copyRows := kernels().rows
+			copyRows := current().rows
 			c.short = func(dst, src unsafe.Pointer, rows, n, ds, ss int) {
 				copyRows(dst, src, rows, n*elem, ds*elem, ss*elem)
 			}

@@ -6,8 +6,8 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 )
 
-// table is one instruction-set level's kernels.
-type table struct {
+// kernels is what an instruction-set level provides.
+type kernels struct {
 	tile1, tile2, tile4, tile8 tileFunc              // of elements of so many bytes
 	lines                      func(dst, src []byte) // as many bytes as dst has
 	repeats                    func(dst []byte)      // of the first 32 bytes
@@ -15,13 +15,16 @@ type table struct {
 	rows func(dst, src unsafe.Pointer, rows, bytes, ds, ss int)
 }
 
-// tables has each level's kernels; a level without its own has those below it.
-var tables = []*table{{tile[uint8], tile[uint16], tile[uint32], tile[uint64], func(dst, src []byte) { copy(dst, src) }, repeatBytes, midRows}}
+func current() *kernels { return forLevel(cpu.Level()) }
 
-func kernels() *table { return tables[min(int(cpu.Level()), len(tables)-1)] }
+// portable is the specification of the other kernels.
+var portable = kernels{
+	tile1: tile[uint8], tile2: tile[uint16], tile4: tile[uint32], tile8: tile[uint64],
+	lines: func(dst, src []byte) { copy(dst, src) }, repeats: repeatBytes, rows: midRows,
+}
 
 // CopyBytes copies as many bytes as dst has, into the caches.
-func CopyBytes(dst, src []byte) { kernels().lines(dst, src[:len(dst)]) }
+func CopyBytes(dst, src []byte) { current().lines(dst, src[:len(dst)]) }
 
 // repeatBytes repeats the first 32 bytes, or what there is, up to the end; it takes few and wide stores.
 func repeatBytes(dst []byte) {
@@ -46,7 +49,7 @@ func Fill(dst, value []byte) {
 		for n < min(len(dst), 32) {
 			n += copy(dst[n:min(len(dst), 32)], dst[:n])
 		}
-		kernels().repeats(dst)
+		current().repeats(dst)
 		return
 	}
 	for n < len(dst) {

@@ -1,15 +1,26 @@
-//go:build amd64 && !noasm
+//go:build !noasm
 
 package transpose
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
 
 //go:generate go -C ../../../tools/asmgen run . transpose -out ../../internal/kernels/transpose/transpose_amd64.s
 
-func init() {
-	tables = append(tables, &table{
-		inBlocks[uint8](8, tile1AVX2), inBlocks[uint16](8, tile2AVX2), inBlocks[uint32](8, tile4AVX2), inBlocks[uint64](4, tile8AVX2), copyLong, repeatLong, rowsLong,
-	})
+// forLevel: AVX-512 has nothing of its own.
+func forLevel(l cpu.Target) *kernels {
+	if l >= cpu.AVX2 {
+		return &avx2
+	}
+	return &portable
+}
+
+var avx2 = kernels{
+	tile1: inBlocks[uint8](8, tile1AVX2), tile2: inBlocks[uint16](8, tile2AVX2), tile4: inBlocks[uint32](8, tile4AVX2), tile8: inBlocks[uint64](4, tile8AVX2),
+	lines: copyLong, repeats: repeatLong, rows: rowsLong,
 }
 
 // inBlocks gives f the part of a tile whose sides are multiples of a block's, and then the blocks at its ends, some of

@@ -4,7 +4,7 @@ import "unsafe"
 
 // tileOf is the tile transposition for elements of a size, at the current level.
 func tileOf(elem int) tileFunc {
-	t := kernels()
+	t := current()
 	switch elem {
 	case 1:
 		return t.tile1
@@ -168,7 +168,7 @@ func move[T any](dst, src unsafe.Pointer, n, ds, ss int) {
 	size := int(unsafe.Sizeof(z))
 	switch {
 	case ds == 1 && ss == 1 && n*size >= longRow:
-		kernels().lines(unsafe.Slice((*byte)(dst), n*size), unsafe.Slice((*byte)(src), n*size))
+		current().lines(unsafe.Slice((*byte)(dst), n*size), unsafe.Slice((*byte)(src), n*size))
 		return
 	case ds == 1 && ss == 1:
 		copy(unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n))
@@ -203,7 +203,7 @@ func repeat[T any](dst []T, v T) {
 		dst[i] = v
 	}
 	if len(dst)*size > 32 {
-		kernels().repeats(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), len(dst)*size))
+		current().repeats(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), len(dst)*size))
 	}
 }
 
@@ -238,7 +238,7 @@ func Tile32(dst, src []float32, ds, ss, h, w int) {
 		return
 	}
 	_, _ = dst[(w-1)*ds+h-1], src[(h-1)*ss+w-1]
-	f := kernels().tile4
+	f := current().tile4
 	const most = 256 // of a side, for calls of assembly that end soon
 	for i := 0; i < h; i += most {
 		for j := 0; j < w; j += most {

@@ -1,0 +1,7 @@
+//go:build !amd64 || noasm
+
+package reduce
+
+import "github.com/salver-ml/salver/internal/cpu"
+
+func forLevel(cpu.Target) *kernels { return &portable }
