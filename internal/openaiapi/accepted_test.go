@@ -21,7 +21,7 @@ func TestAccepted(t *testing.T) {
 		{"/v1/chat/completions", hi + `,"reasoning_effort":"max","parallel_tool_calls":false,"tool_choice":"auto"`},
 		{"/v1/chat/completions", `"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"hi","cache_control":{"type":"ephemeral"}}]}]`},
 		{"/v1/chat/completions", `"model":"m","messages":[{"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":""}}]},{"role":"tool","tool_call_id":"1","content":"x"}]`},
-		{"/v1/responses", `"model":"m","input":"hi","store":true,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"high","summary":"detailed"},"parallel_tool_calls":false,"tools":[{"type":"function","name":"f","strict":true,"parameters":{}}]`},
+		{"/v1/responses", `"model":"m","input":"hi","stream":true,"stream_options":{"include_usage":true},"store":true,"include":["reasoning.encrypted_content"],"reasoning":{"effort":"high","summary":"detailed"},"parallel_tool_calls":false,"tools":[{"type":"function","name":"f","strict":true,"parameters":{}}]`},
 		{"/v1/messages", claude + `,"thinking":{"type":"enabled","budget_tokens":1024},"context_management":{"edits":[{"type":"clear_thinking_20251015","keep":"all"}]},"output_config":{"effort":"high"}`},
 		{"/v1/messages", claude + `,"tool_choice":{"type":"auto","disable_parallel_tool_use":true},"tools":[{"name":"f","input_schema":{},"strict":true,"eager_input_streaming":true,"cache_control":{"type":"ephemeral"}}]`},
 		{"/api/chat", hi + `,"stream":false,"options":{"repeat_last_n":64,"repeat_penalty":1,"num_ctx":131072,"num_keep":4,"num_predict":-2,"mirostat":0,"mirostat_tau":5,"mirostat_eta":0.1,"low_vram":false,"f16_kv":true,"use_mlock":false}`},

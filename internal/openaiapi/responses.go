@@ -61,8 +61,8 @@ var responseFields = concat(
 			return err
 		}),
 		fields.Any("text", "object: format, verbosity", "The only format is text.", func(q *responseRequest, v fields.Value) error { return responseTextFields.Read(v, q) }),
-		fields.Any("stream_options", "object: include_obfuscation", "Pieces are never padded.", func(q *responseRequest, v fields.Value) error {
-			return fields.Table[*responseRequest]{fields.Ignore[*responseRequest]("include_obfuscation", "")}.Read(v, q)
+		fields.Any("stream_options", "object: include_obfuscation, include_usage", "Pieces are never padded; the last one always has the usage.", func(q *responseRequest, v fields.Value) error {
+			return fields.Table[*responseRequest]{fields.Ignore[*responseRequest]("include_obfuscation", ""), fields.Ignore[*responseRequest]("include_usage", "")}.Read(v, q)
 		}),
 		fields.Refuse[*responseRequest]("truncation", "a conversation is never cut", `"disabled"`),
 		fields.Refuse[*responseRequest]("previous_response_id", "nothing is stored: send the conversation as input"),

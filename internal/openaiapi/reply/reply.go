@@ -59,6 +59,8 @@ const beatAfter = 15 * time.Second
 // keep the connection alive. Close it before the request's handler returns.
 func Events(w http.ResponseWriter) *Stream {
 	s := &Stream{w: w, control: http.NewResponseController(w), events: true}
+	s.mu.Lock() // the comment may come before beat is set, where the process is held up
+	defer s.mu.Unlock()
 	s.beat = time.AfterFunc(beatAfter, s.comment)
 	return s
 }
