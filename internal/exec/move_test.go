@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype"
@@ -135,12 +136,23 @@ func (w *growing) inputs(columns int) []*tensor.Tensor {
 	return []*tensor.Tensor{tensor.FromSlice(numbers(r, 6*4), 6, 4), tensor.FromSlice(numbers(r, 6*columns), 6, columns)}
 }
 
+// lastOption chooses the last option wherever that changes no bit.
+type lastOption struct{ asked atomic.Int32 }
+
+func (l *lastOption) Choose(_ *op.Prep, c op.Choice) string {
+	if l.asked.Add(1); c.Arithmetic {
+		return c.Options[0]
+	}
+	return c.Options[len(c.Options)-1]
+}
+
 // A plan that moves on to other shapes changes no bit: neither where shapes grow step
-// by step, nor where they jump or come back, nor where runs overlap.
+// by step, nor where they jump or come back, nor where runs overlap, nor with kernels
+// that were chosen.
 func TestPlansThatMoveOn(t *testing.T) {
 	workers := pool.New(2)
 	defer workers.Close()
-	before := mmap.InUse()
+	before, chooser := mmap.InUse(), &lastOption{}
 	lengths := []int{1, 2, 3, 4, 5, 6, 7, 3, 3, 1, 40000, 40001, 40002, 2, 8, 0, 1, 9}
 	seeds := uint64(150)
 	if testing.Short() {
@@ -161,7 +173,11 @@ func TestPlansThatMoveOn(t *testing.T) {
 			want[n] = out
 			s.Close()
 		}
-		s := exec.New(w.g, exec.Options{Pool: workers, MaxPlans: 4})
+		o := exec.Options{Pool: workers, MaxPlans: 4}
+		if seed%2 == 1 {
+			o.Chooser = chooser
+		}
+		s := exec.New(w.g, o)
 		run := func(n int) error {
 			out, err := s.Run(context.Background(), w.inputs(n))
 			if err != nil {
@@ -197,5 +213,8 @@ func TestPlansThatMoveOn(t *testing.T) {
 	}
 	if n := mmap.InUse() - before; n != 0 {
 		t.Errorf("%d bytes are in use after all sessions are closed", n)
+	}
+	if chooser.asked.Load() == 0 {
+		t.Error("no kernel had a choice")
 	}
 }

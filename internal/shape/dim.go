@@ -69,7 +69,12 @@ func (d Dim) Equal(e Dim) bool {
 }
 
 // Add is d + e.
-func (d Dim) Add(e Dim) Dim { return normalize(d.c+e.c, append(slices.Clone(d.terms), e.terms...)) }
+func (d Dim) Add(e Dim) Dim {
+	if len(d.terms) == 0 && len(e.terms) == 0 { // as all are when a plan is made
+		return Const(d.c + e.c)
+	}
+	return normalize(d.c+e.c, append(slices.Clone(d.terms), e.terms...))
+}
 
 // Neg is -d.
 func (d Dim) Neg() Dim { return d.Mul(Const(-1)) }
@@ -79,6 +84,9 @@ func (d Dim) Sub(e Dim) Dim { return d.Add(e.Neg()) }
 
 // Mul is d × e.
 func (d Dim) Mul(e Dim) Dim {
+	if len(d.terms) == 0 && len(e.terms) == 0 {
+		return Const(d.c * e.c)
+	}
 	a, b := d.all(), e.all()
 	var out []term
 	for _, x := range a {
