@@ -11,7 +11,7 @@ import (
 
 //go:generate go -C ../../../tools/asmgen run . attn -out ../../internal/kernels/attn/attn_amd64.s
 
-func kernelsOf(l cpu.Target) *kernels {
+func forLevel(l cpu.Target) *kernels {
 	switch {
 	case l >= cpu.AMX:
 		return &tiles
@@ -21,9 +21,12 @@ func kernelsOf(l cpu.Target) *kernels {
 	return &portable
 }
 
-var avx512 = kernels{portableSweep, tiles.settle, portablePairs}
+// tiles add up in AMX.
+var tiles = kernels{sweep: sweepTiles, settle: settleRows, pairs: pairs512}
 
-var tiles = kernels{sweepTiles, func(a *settleArgs) { settle512((*byte)(unsafe.Pointer(a))) }, pairs512}
+var avx512 = kernels{sweep: portableSweep, settle: settleRows, pairs: portablePairs}
+
+func settleRows(a *settleArgs) { settle512((*byte)(unsafe.Pointer(a))) }
 
 var configs = amx.NewConfigs(amx.StepBytes)
 

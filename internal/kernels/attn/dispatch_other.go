@@ -4,4 +4,4 @@ package attn
 
 import "github.com/salver-ml/salver/internal/cpu"
 
-func kernelsOf(cpu.Target) *kernels { return &portable }
+func forLevel(cpu.Target) *kernels { return &portable }

@@ -21,7 +21,7 @@ func (t *Task) settle(w *workspace, r rowTile, s *settling) (missed bool) {
 		o: unsafe.Pointer(&s.o[0]), l: unsafe.Pointer(&s.l[0]), dst: unsafe.Pointer(&t.O.Data[r.out]), sums: unsafe.Pointer(&s.sums[0]),
 		ldo: 4 * s.ldo, ldd: 4 * t.O.Stride, rows: rows, n: t.DV,
 	}
-	kernelsInForce().settle(&w.settle)
+	current().settle(&w.settle)
 	w.settle = settleArgs{} // memory that may be unmapped must not stay referenced
 	for i, sum := range s.sums[:rows] {
 		if !(sum >= s.least && sum <= s.most) {

@@ -116,11 +116,11 @@ func (t *Task) streamPack(w *workspace, item, key, n int) {
 		dst := numbers(w.stream[p.v+c*panel:][:panel])
 		cols := min(amx.Cols, t.DV-c*amx.Cols)
 		if t.Halves {
-			pairs(kernelsInForce().pairs, dst, t.V.Data16[from+c*amx.Cols:], t.V.Stride, n, cols)
+			pairs(current().pairs, dst, t.V.Data16[from+c*amx.Cols:], t.V.Stride, n, cols)
 			continue
 		}
 		src := t.V.Data[from+c*amx.Cols:]
-		amxInForce().Pairs(dst, src, t.V.Stride, n/2, cols)
+		currentAMX().Pairs(dst, src, t.V.Stride, n/2, cols)
 		rest := dst[n/2*2*amx.Cols:]
 		clear(rest)
 		if n%2 == 1 {
@@ -178,7 +178,7 @@ func (t *Task) streamTiles(w *workspace, r rowTile, o, l []float32, n int) {
 		tiles: tiling.Ceil(n, streamTile), rows: r.end - r.row, scale: float32(float64(t.Scale) * math.Log2E),
 	}
 	a.q, a.ldq = t.streamQueries(w, r)
-	kernelsInForce().sweep(a)
+	current().sweep(a)
 	*a = sweepArgs{} // memory that may be unmapped must not stay referenced
 }
 
@@ -196,7 +196,7 @@ func (t *Task) streamQueries(w *workspace, r rowTile) (q unsafe.Pointer, ldq int
 		if t.Halves {
 			copy(d, t.Q.Data16[from+i*t.Q.Stride:][:t.D])
 		} else {
-			amxInForce().Round(d[:t.D], t.Q.Data[from+i*t.Q.Stride:][:t.D])
+			currentAMX().Round(d[:t.D], t.Q.Data[from+i*t.Q.Stride:][:t.D])
 		}
 		clear(d[t.D:])
 	}

@@ -30,19 +30,6 @@ type settleArgs struct {
 	ldo, ldd, rows, n int
 }
 
-// kernels are those of a level.
-type kernels struct {
-	sweep  func(a *sweepArgs)
-	settle func(a *settleArgs)
-	pairs  func(dst, src *uint16, stride, pairs, n int) // interleaves rows; the stride is in bytes
-}
-
-func kernelsInForce() *kernels { return kernelsOf(cpu.Level()) }
-func amxInForce() *amx.Kernels { return amx.For(cpu.Level()) }
-
-// portable is the specification of the other kernels.
-var portable = kernels{portableSweep, portableSettle, portablePairs}
-
 func portableSweep(a *sweepArgs) {
 	kern := amx.For(cpu.Generic)
 	for tile := range a.tiles {

@@ -16,7 +16,7 @@ import (
 func forLevel(l cpu.Target) *kernels {
 	switch {
 	case l >= cpu.AMX && cpu.Has().VNNI:
-		return &amx
+		return &tiles
 	case l >= cpu.AVX512 && cpu.Has().VNNI:
 		return &vnni
 	case l >= cpu.AVX2:
@@ -87,8 +87,8 @@ var vnni = kernels{
 	quantize: quantize256, quantizeFour: quantize256x4, quantizeAlone: quantizeAlone512,
 }
 
-// amx takes up to 8 rows as vnni does.
-var amx = kernels{
+// tiles takes up to 8 rows as vnni does.
+var tiles = kernels{
 	level: cpu.AMX, mr: 16, alone: []int{1, 4, 8}, sizes: []int{8, 16}, ahead: aheadWithAMX, far: farWithAMX,
 	direct: direct512, finishes: true, tiles: &tilesAMX, prompts: &promptsAMX, finish: finish512, half: half512,
 	quantize: quantize256, quantizeFour: quantize256x4, quantizeAlone: quantizeAlone512,

@@ -9,11 +9,10 @@ import (
 
 //go:generate sh -c "cd ../../../tools/asmgen && go run . paged -out ../../internal/kernels/paged/paged_amd64.s"
 
-// current is the table of the level in force.
-func current() *kernels {
-	switch l := cpu.Level(); {
+func forLevel(l cpu.Target) *kernels {
+	switch {
 	case l >= cpu.AMX:
-		return &withTiles
+		return &tiles
 	case l >= cpu.AVX512:
 		return &avx512
 	case l >= cpu.AVX2:
@@ -60,8 +59,8 @@ var (
 	}
 )
 
-// withTiles has kernels for prompts too.
-var withTiles = func() kernels {
+// tiles are avx512 with kernels for prompts, which add up in AMX.
+var tiles = func() kernels {
 	k := avx512
 	k.packKeys32, k.packKeys16, k.packValues32, k.packValues16 = packKeys32AMX, packKeys16AMX, packValues32AMX, packValues16AMX
 	return k

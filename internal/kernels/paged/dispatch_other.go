@@ -2,5 +2,6 @@
 
 package paged
 
-// current is the table of the level in force.
-func current() *kernels { return &portable }
+import "github.com/salver-ml/salver/internal/cpu"
+
+func forLevel(cpu.Target) *kernels { return &portable }

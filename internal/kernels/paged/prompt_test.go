@@ -13,15 +13,15 @@ import (
 	"github.com/salver-ml/salver/internal/pool"
 )
 
-// tiles skips where prompts are computed as other tokens are.
-func tiles(t *testing.T) {
+// needsTiles skips where prompts are computed as other tokens are.
+func needsTiles(t *testing.T) {
 	if !amx.Available() {
 		t.Skip("no AMX")
 	}
 }
 
 func TestPromptAgainstFloat64(t *testing.T) {
-	tiles(t)
+	needsTiles(t)
 	for _, c := range []struct{ heads, kv, d, n, window int }{{1, 1, 32, 1, 0}, {4, 2, 32, 37, 0}, {8, 1, 64, 300, 0}, {6, 2, 96, 290, 100}, {2, 2, 64, 700, 16}, {3, 3, 128, 129, 0}} {
 		for _, softcap := range []float32{0, 2} {
 			for _, dt := range []dtype.Type{dtype.Float32, dtype.Float16} {
@@ -50,7 +50,7 @@ func TestPromptAgainstFloat64(t *testing.T) {
 
 // However a prompt is cut into steps, and on two threads, its bits are the same.
 func TestChunksOfPromptsDoNotShow(t *testing.T) {
-	tiles(t)
+	needsTiles(t)
 	pool := pool.New(2)
 	defer pool.Close()
 	rng := rand.New(rand.NewPCG(2, 2))
@@ -76,7 +76,7 @@ func TestChunksOfPromptsDoNotShow(t *testing.T) {
 
 // What is packed is what Go packs, bit by bit.
 func TestPacking(t *testing.T) {
-	tiles(t)
+	needsTiles(t)
 	rng := rand.New(rand.NewPCG(3, 3))
 	kern := current()
 	for _, dt := range []dtype.Type{dtype.Float32, dtype.Float16} {

@@ -8,9 +8,6 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 )
 
-// portable is the specification of the other kernels.
-var portable = makePortable()
-
 func makePortable() kernels {
 	k := kernels{level: cpu.Generic, lanes: 8, tilePixels: 4, depthwisePixels: 4, masked: true, largest: portableLargest}
 	for mr := 1; mr <= k.tilePixels; mr++ {

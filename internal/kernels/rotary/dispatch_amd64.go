@@ -9,16 +9,15 @@ import "github.com/salver-ml/salver/internal/cpu"
 // pairs is how many the kernels turn at once.
 const pairs = 8
 
-// fast reports whether a kernel has turned the pairs.
-func fast(y, x, cos, sin []float32, heads int, interleaved bool) bool {
+// turn calls kernels by name: what callers have on their stacks stays there.
+func turn(y, x, cos, sin []float32, heads int, interleaved bool) {
 	n := len(cos)
-	if cpu.Level() < cpu.AVX2 || n%pairs != 0 {
-		return false
+	switch {
+	case cpu.Level() < cpu.AVX2 || n%pairs != 0:
+		portable(y, x, cos, sin, heads, interleaved)
+	case interleaved:
+		turnNeighboursAVX2(&y[0], &x[0], &cos[0], &sin[0], n, heads, len(x)/heads)
+	default:
+		turnHalvesAVX2(&y[0], &x[0], &cos[0], &sin[0], n, heads, len(x)/heads)
 	}
-	turn := turnHalvesAVX2
-	if interleaved {
-		turn = turnNeighboursAVX2
-	}
-	turn(&y[0], &x[0], &cos[0], &sin[0], n, heads, len(x)/heads)
-	return true
 }

@@ -2,5 +2,6 @@
 
 package rotary
 
-// fast reports whether a kernel has turned the pairs.
-func fast(_, _, _, _ []float32, _ int, _ bool) bool { return false }
+func turn(y, x, cos, sin []float32, heads int, interleaved bool) {
+	portable(y, x, cos, sin, heads, interleaved)
+}

@@ -23,9 +23,8 @@ func Turn(y, x, cos, sin []float32, heads int, interleaved bool) {
 	if n == 0 {
 		return
 	}
-	if _ = x[2*n-1 : width]; !fast(y, x, cos, sin, heads, interleaved) {
-		portable(y, x, cos, sin, heads, interleaved)
-	}
+	_ = x[2*n-1 : width]
+	turn(y, x, cos, sin, heads, interleaved)
 }
 
 func portable(y, x, cos, sin []float32, heads int, interleaved bool) {
