@@ -28,8 +28,8 @@ func (c *compiler) subgraph(g *ir.Graph) (*subgraph, error) {
 		sub.captures = append(sub.captures, id)
 	}
 	closed := &ir.Graph{Name: g.Name, Inputs: append(slices.Clone(g.Inputs), free...), Outputs: g.Outputs, Nodes: g.Nodes, Opsets: g.Opsets}
-	sub.session = &Session{graph: closed, pool: c.s.pool, maxPlans: c.s.maxPlans, precision: c.s.precision, chooser: c.s.chooser, weights: c.s.weights, maxMemory: c.s.maxMemory, overhead: c.s.overhead}
-	sub.session.setProviders(nil, c.s.providers[c.s.host()])
+	o := Options{Pool: c.s.pool, Provider: c.s.providers[c.s.host()], Precision: c.s.precision, Chooser: c.s.chooser, MaxPlans: c.s.maxPlans, MaxMemory: c.s.maxMemory, Overhead: c.s.overhead}
+	sub.session = newSession(closed, o, c.s.weights)
 	return sub, nil
 }
 
