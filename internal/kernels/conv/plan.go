@@ -12,7 +12,7 @@ import (
 type Plan struct {
 	p         Params
 	algorithm Algorithm
-	set       *tileSet
+	set       *kernels
 	block     int
 	in, out   []int // spatial sizes
 	depth     window.Dim
@@ -89,7 +89,7 @@ func newPlan(p Params, a Algorithm, dims []window.Dim, level cpu.Target, places 
 	if len(dims) > 3 {
 		return nil, fmt.Errorf("conv: %d spatial dimensions, at most 3 are supported", len(dims))
 	}
-	pl := &Plan{p: p, algorithm: a, set: tileSetFor(level), block: Block(level)}
+	pl := &Plan{p: p, algorithm: a, set: forLevel(level), block: Block(level)}
 	pl.outputs = 1
 	for i, d := range dims {
 		pl.outputs *= d.Out
@@ -166,7 +166,9 @@ func (pl *Plan) setGrid(d []window.Dim, places []place) {
 	row := pl.places[2].size * pl.block * 4
 	g.OutPx, g.OutRow = pl.places[2].step*pl.block*4, pl.places[1].step*row
 	pl.outPlane = pl.places[1].size * row
-	g.AlongLines = pl.outPlane > cpu.Cache().L2 // what is written would be far apart otherwise
+	// What is written would be far apart otherwise. A network's input is not in the caches, and fetched ahead only along
+	// rows: with AVX2 mobilenet_v2's first layer takes 0.49 ms so, not 0.94, with AVX-512 0.26 and 0.62.
+	g.AlongLines = pl.outPlane > cpu.Cache().L2 || pl.algorithm == PlainInput && pl.inBlocks*g.H.In*g.InRow > cpu.Cache().L1d
 	pl.origin = pl.places[1].first*row + pl.places[2].first*pl.block*4
 	g.Tap = max(g.CI, 1) * pl.block * 4
 	g.TapRow = w.Kernel * g.Tap

@@ -100,6 +100,22 @@ func TestAlongLines(t *testing.T) {
 	}
 }
 
+// So do those that read a picture, which is in no cache.
+func TestPicturesAreReadAlongLines(t *testing.T) {
+	p := Params{In: 3, Out: 32, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}}
+	for _, level := range cpu.Levels() {
+		for side, want := range map[int]bool{28: false, 224: true} {
+			plan, err := New(p, []int{side, side}, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if plan.algorithm != PlainInput || plan.grid.AlongLines != want {
+				t.Errorf("%v: a picture of %d² is read by %v, along lines: %v, expected %v", level, side, plan.algorithm, plan.grid.AlongLines, want)
+			}
+		}
+	}
+}
+
 // Of small planes tiles run along several images, which changes no bit.
 func TestAlongImages(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 22))
