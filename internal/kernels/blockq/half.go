@@ -150,8 +150,10 @@ func (t *Task) widened(w *workspace, scratch []byte, from, to, first, last int) 
 		if t.Bias != nil {
 			s.ColBias = t.Bias[j*cols:]
 		}
+		next := t.packedBytes(end, min(end+width/cols, to)) // else its widening waits for memory
 		for i := first; i < last; i += s.Rows {
 			s.Rows = tiling.Ceil(last-i, tiling.Ceil(last-i, t.plan.mr))
+			s.Fetch = next[len(next)*(i-first)/(last-first) : len(next)*(i-first+s.Rows)/(last-first)]
 			s.A, s.C = t.X[i*t.StrideX:], t.Y[i*t.StrideY+j*cols:]
 			if t.Residual != nil {
 				s.Residual = t.Residual[i*t.StrideR+j*cols:]

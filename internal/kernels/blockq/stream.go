@@ -69,6 +69,15 @@ func (t *Task) panels(w *workspace, from, to int) unsafe.Pointer {
 	return unsafe.Pointer(&b[0])
 }
 
+// packedBytes are the bytes of some panels, nil if they are not packed.
+func (t *Task) packedBytes(from, to int) []byte {
+	p, size := t.Packed, t.Packed.panelBytes()
+	if p.rows != nil && to > p.ready {
+		return nil
+	}
+	return p.data[from*size : to*size]
+}
+
 // endStream gives the memory of panels back.
 func (w *workspace) endStream() {
 	if w.stream != nil {

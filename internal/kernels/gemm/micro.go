@@ -67,6 +67,9 @@ type Strip struct {
 	// Sums, if not nil, are 16 of each row, to which powers of two are added that the
 	// elements become, as package softmax's Powers has it. N is then whole panels.
 	Sums []float32
+
+	// Fetch is what the caller reads next: it comes to the second cache meanwhile.
+	Fetch []byte
 }
 
 // Multiply computes a strip.
@@ -91,6 +94,8 @@ func (m *Micro) Multiply(s *Strip) {
 		wide = m.kern.panelsOf(s.Rows)
 	}
 	x.sums = at(s.Sums, 0)
+	share := len(s.Fetch) / tiling.Ceil(s.N, nr) // of a panel
+	x.advance, x.nextStep = tiling.Ceil(share, fetches(s.K)), share
 	whole := s.N / nr
 	for j, n := 0, 0; j < s.N; j += n * nr {
 		f := m.kern.tile[s.Rows]
@@ -110,6 +115,9 @@ func (m *Micro) Multiply(s *Strip) {
 		x.panels = n
 		x.b = unsafe.Add(at(s.B, 0), 4*(j/nr)*panel)
 		x.c, x.colBias, x.residual = at(s.C, j), at(s.ColBias, j), at(s.Residual, j)
+		if share > 0 {
+			x.next = unsafe.Pointer(&s.Fetch[j/nr*share])
+		}
 		f(x.arg())
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector

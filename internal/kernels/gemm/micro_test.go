@@ -44,6 +44,9 @@ func TestMicro(t *testing.T) {
 			m.Pack(panels, &x.B, k, n)
 			whole.B, whole.StrideB = panels, 0
 			check("packed", whole)
+			fetching := whole
+			fetching.Fetch = make([]byte, rng.IntN(1000))
+			check("fetching", fetching)
 
 			first, cut := whole, 1+rng.IntN(k-1)
 			first.K, first.Panel, first.ColBias, first.Residual = cut, k*m.Width(), nil, nil
