@@ -387,7 +387,7 @@ func TestActivationsAgainstTheirDefinition(t *testing.T) {
 		for kind := LeakyRelu; kind <= Silu; kind++ {
 			a := Activation{Kind: kind, Alpha: 0.3}
 			got := append([]float32(nil), x...)
-			tileSetFor(level).activate(kind, a.Alpha, got)
+			forLevel(level).activate(kind, a.Alpha, got)
 			for i, v := range x {
 				want := float64(a.Apply(v))
 				switch d := math.Abs(float64(got[i]) - want); {

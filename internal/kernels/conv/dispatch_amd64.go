@@ -1,4 +1,4 @@
-//go:build amd64 && !noasm
+//go:build !noasm
 
 package conv
 
@@ -9,18 +9,17 @@ import (
 
 //go:generate go -C ../../../tools/asmgen run . conv -out ../../internal/kernels/conv/conv_amd64.s
 
-// assemblyTiles gives a level's kernels; nil below AVX2.
-func assemblyTiles(level cpu.Target) *tileSet {
+func forLevel(l cpu.Target) *kernels {
 	switch {
-	case level >= cpu.AVX512:
-		return tiles512
-	case level >= cpu.AVX2:
-		return tiles256
+	case l >= cpu.AVX512:
+		return &avx512
+	case l >= cpu.AVX2:
+		return &avx2
 	}
-	return nil
+	return portableOf(Block(l))
 }
 
-var tiles512 = &tileSet{
+var avx512 = kernels{
 	block: 16,
 	tiles: [][]window.TileFunc{
 		nil,
@@ -41,7 +40,7 @@ var tiles512 = &tileSet{
 	winogradOutput: winogradOutput512,
 }
 
-var tiles256 = &tileSet{
+var avx2 = kernels{
 	block: 8,
 	tiles: [][]window.TileFunc{
 		nil,

@@ -4,5 +4,4 @@ package conv
 
 import "github.com/salver-ml/salver/internal/cpu"
 
-// assemblyTiles has nothing in this build.
-func assemblyTiles(cpu.Target) *tileSet { return nil }
+func forLevel(l cpu.Target) *kernels { return portableOf(Block(l)) }

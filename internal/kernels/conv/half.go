@@ -69,7 +69,7 @@ func (a Activation) afterwards(level cpu.Target) func(x []float32) {
 	if !a.after() {
 		return nil
 	}
-	activate := tileSetFor(level).activate
+	activate := forLevel(level).activate
 	return func(x []float32) { activate(a.Kind, a.Alpha, x) }
 }
 

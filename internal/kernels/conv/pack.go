@@ -79,22 +79,36 @@ func (k packing) pack(dst, w, bias []float32) error {
 	if err := k.check(k.size(), dst, w, bias); err != nil {
 		return err
 	}
-	clear(dst)
-	for o := range k.p.Out {
-		ob, lane := k.place(o)
+	clear(dst[:k.biasFloats])
+	if !k.full() {
+		clear(dst[k.biasFloats:])
+	}
+	for o, lanes := 0, 0; o < k.p.Out; o += lanes {
+		ob, _ := k.place(o)
+		lanes = k.lanes(o)
 		if bias != nil {
-			dst[ob*k.block+lane] = bias[o]
+			copy(dst[ob*k.block:], bias[o:][:lanes])
 		}
 		switch {
 		case k.winograd:
-			k.packPoints(dst[k.biasFloats:], w, o)
-		case k.taps:
-			k.packTaps(dst[k.biasFloats:], w, o)
+			k.packPoints(dst[k.biasFloats:], w, o, lanes)
+		case k.shared || k.spans:
+			for lane := range lanes {
+				k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o+lane, lane)
+			}
 		default:
-			k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o, lane)
+			k.packBlock(dst[k.biasFloats:], w, o, lanes)
 		}
 	}
 	return nil
+}
+
+// full says whether packed weights have no place that nothing is written to.
+func (k packing) full() bool {
+	if k.depthwise {
+		return k.p.Out%k.block == 0
+	}
+	return !k.shared && !k.spans && k.p.In/k.p.Groups%k.inBlock == 0 && k.p.Out/k.p.Groups%k.block == 0
 }
 
 // place gives the output block and the lane of an output channel.
@@ -106,14 +120,46 @@ func (k packing) place(o int) (block, lane int) {
 	return o/og*k.outBlocks + o%og/k.block, o % og % k.block
 }
 
-// packChannel writes one output channel's weights into its lane.
+// lanes is how many output channels from o on, the first of a block, share it.
+func (k packing) lanes(o int) int {
+	if k.depthwise || k.shared || k.spans {
+		return min(k.block, k.p.Out-o)
+	}
+	og := k.p.Out / k.p.Groups
+	return min(k.block, og-o%og)
+}
+
+// packBlock writes the weights of a block's output channels, which makes whole lines: one channel
+// after the other goes through all of the packed weights for each, at distances that are often
+// powers of two. 256→256 channels of 3×3, packed tap by tap, take a tenth of the time.
+func (k packing) packBlock(dst, w []float32, o, lanes int) {
+	ob, _ := k.place(o)
+	cg := k.p.In / k.p.Groups
+	taps := k.depth * k.plane
+	of := cg * taps // weights of an output channel
+	w = w[o*of:][:lanes*of]
+	for c := range cg {
+		ib, ic := c/k.inBlock, c%k.inBlock
+		for t := range taps {
+			at := ob*k.perOut + (((t/k.plane*k.inBlocks+ib)*k.plane+t%k.plane)*k.inBlock+ic)*k.block
+			if k.taps {
+				at = ((t*k.allOut()+ob)*k.inBlocks*k.block + c) * k.block
+			}
+			line := dst[at:][:lanes]
+			for lane, from := 0, c*taps+t; lane < len(line); lane, from = lane+1, from+of {
+				line[lane] = w[from]
+			}
+		}
+	}
+}
+
+// packChannel writes one output channel's weights into its lane, where groups share blocks.
 func (k packing) packChannel(dst, w []float32, o, lane int) {
 	cg := k.p.In / k.p.Groups
 	lead := 0 // channels of other groups before this one's in the blocks
-	switch {
-	case k.shared:
+	if k.shared {
 		lead = lane / cg * cg
-	case k.spans:
+	} else {
 		first, _ := inputsOf(k.p, k.block, o/k.block)
 		lead = o/cg*cg - first*k.block
 	}
@@ -129,25 +175,22 @@ func (k packing) packChannel(dst, w []float32, o, lane int) {
 	}
 }
 
-// packPoints writes the transformed weights of one output channel.
-func (k packing) packPoints(dst, w []float32, o int) {
-	ob, lane := k.place(o)
-	for i := range k.p.In * k.depth {
+// packPoints writes the transformed weights of a block's output channels.
+func (k packing) packPoints(dst, w []float32, o, lanes int) {
+	ob, _ := k.place(o)
+	of := k.p.In * k.depth // kernels of an output channel
+	var points [16][winogradPoints]float32
+	for i := range of {
 		c, d := i/k.depth, i%k.depth
-		for point, v := range weightPoints(w[(o*k.p.In*k.depth+i)*9:][:9]) {
-			block := ((point*k.outBlocks+ob)*k.depth+d)*k.inBlocks + c/k.block
-			dst[(block*k.block+c%k.block)*k.block+lane] = v
+		for lane := range lanes {
+			points[lane] = weightPoints(w[((o+lane)*of+i)*9:][:9])
 		}
-	}
-}
-
-// packTaps writes the weights of one output channel, each tap's among those of the tap.
-func (k packing) packTaps(dst, w []float32, o int) {
-	ob, lane := k.place(o)
-	cg := k.p.In / k.p.Groups
-	for c := range cg {
-		for t, v := range w[(o*cg+c)*k.plane:][:k.plane] {
-			dst[((t*k.allOut()+ob)*k.inBlocks*k.block+c)*k.block+lane] = v
+		for point := range winogradPoints {
+			block := ((point*k.outBlocks+ob)*k.depth+d)*k.inBlocks + c/k.block
+			line := dst[(block*k.block+c%k.block)*k.block:][:lanes]
+			for lane := range line {
+				line[lane] = points[lane][point]
+			}
 		}
 	}
 }

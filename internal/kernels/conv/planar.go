@@ -92,7 +92,7 @@ func newPlanar(p Params, dims []window.Dim, level cpu.Target) *planar {
 // lay decides how rows lie beside each other. Zeros between two of them are the padding of both: after the first, and before the second.
 // pieces is the rows of results for each row of a channel.
 func (n *planar) lay(dims []window.Dim, pieces int, level cpu.Target) {
-	set := tileSetFor(level)
+	set := forLevel(level)
 	n.kernels, n.lanes = set.planar, set.block
 	n.d = window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}
 	if len(dims) == 3 {

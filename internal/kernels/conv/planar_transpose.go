@@ -57,7 +57,7 @@ func (p TransposeParams) planarFits(level cpu.Target) bool {
 }
 
 func newPlanarTranspose(p TransposeParams, spatial, out []int, level cpu.Target) *planarTranspose {
-	t := &planarTranspose{groups: p.Groups, act: p.Act, activate: tileSetFor(level).activate, size: [3]int{1, 1, 1}, steps: [3]int{1, 1, 1}}
+	t := &planarTranspose{groups: p.Groups, act: p.Act, activate: forLevel(level).activate, size: [3]int{1, 1, 1}, steps: [3]int{1, 1, 1}}
 	one := side{dim: window.Dim{In: 1, Out: 1, Kernel: 1, Stride: 1, Dilation: 1}, taps: progression{n: 1, step: 1}, place: place{1, 0, 1}}
 	sides := [3][]side{{one}, {one}, {one}}
 	skip := 3 - len(spatial)

@@ -28,12 +28,12 @@ type transposeFunc func(dst, src *byte, dstStride, srcStride, dstStep, srcStep, 
 // NewToBlocked converts plain [n, c, plane] to blocked [n, ⌈c/b⌉, plane, b],
 // where plane is the number of pixels and b is Block(level).
 func NewToBlocked(c, plane int, level cpu.Target) *Reorder {
-	return &Reorder{c: c, plane: plane, block: Block(level), toBlocked: true, squares: tileSetFor(level).transpose}
+	return &Reorder{c: c, plane: plane, block: Block(level), toBlocked: true, squares: forLevel(level).transpose}
 }
 
 // NewFromBlocked converts blocked to plain and drops the padding channels.
 func NewFromBlocked(c, plane int, level cpu.Target) *Reorder {
-	return &Reorder{c: c, plane: plane, block: Block(level), squares: tileSetFor(level).transpose}
+	return &Reorder{c: c, plane: plane, block: Block(level), squares: forLevel(level).transpose}
 }
 
 // Run converts n images from src into dst; without a pool, on the calling thread.
@@ -116,7 +116,7 @@ func deinterleave(plain, blocked []float32, channels, plane, block, from int) {
 
 // turn transposes a block of channels of n pixels, at least a block of them: channels of dst or src are so many floats apart,
 // or pixels are. The last square ends with the pixels, some of which are written twice then.
-func (s *tileSet) turn(dst, src []float32, dstStride, srcStride, dstPixel, srcPixel, n int) {
+func (s *kernels) turn(dst, src []float32, dstStride, srcStride, dstPixel, srcPixel, n int) {
 	squares := func(at, count int) {
 		s.transpose(bytesAt(dst, at*dstPixel), bytesAt(src, at*srcPixel), dstStride*4, srcStride*4, dstPixel*s.block*4, srcPixel*s.block*4, count)
 	}

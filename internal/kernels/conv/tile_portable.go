@@ -2,10 +2,10 @@ package conv
 
 import "github.com/salver-ml/salver/internal/kernels/window"
 
-// portableTiles are the kernels in Go, with the same sums in the same order.
-func portableTiles(block int) *tileSet {
+// portableOf are the kernels in Go, with the same sums in the same order.
+func portableOf(block int) *kernels {
 	const mostPixels, mostBlocks = 8, 2
-	s := &tileSet{
+	s := &kernels{
 		block: block, activate: portableActivate, planar: portablePlanar(block),
 		winogradInput: portableWinogradInput(block), winogradOutput: portableWinogradOutput(block),
 	}

@@ -19,8 +19,8 @@ type Tuning struct {
 // TileBlocks lists the numbers of output blocks for which a level has register
 // tiles.
 func TileBlocks(level cpu.Target) (list []int) {
-	for n, kernels := range tileSetFor(level).tiles {
-		if kernels != nil {
+	for n, tiles := range forLevel(level).tiles {
+		if tiles != nil {
 			list = append(list, n)
 		}
 	}
@@ -30,7 +30,7 @@ func TileBlocks(level cpu.Target) (list []int) {
 // checkTuning refuses what a level has no kernels for.
 func (p *Params) checkTuning(level cpu.Target) error {
 	t := &p.Tuning
-	if tiles := tileSetFor(level).tiles; t.Blocks < 0 || t.Blocks >= len(tiles) || t.Blocks > 0 && tiles[t.Blocks] == nil {
+	if tiles := forLevel(level).tiles; t.Blocks < 0 || t.Blocks >= len(tiles) || t.Blocks > 0 && tiles[t.Blocks] == nil {
 		return fmt.Errorf("conv: register tiles of %d blocks, %v has those of %v", t.Blocks, level, TileBlocks(level))
 	}
 	if t.Order > window.WeightFirst || t.PartBytes < 0 {

@@ -119,7 +119,7 @@ func (r *Runner) finishDepths(i int) {
 }
 
 // toBlock brings n pixels of some channels, which are stride floats apart, into a block, with zeros for the channels that it lacks.
-func (s *tileSet) toBlock(dst, src []float32, channels, stride, n int) {
+func (s *kernels) toBlock(dst, src []float32, channels, stride, n int) {
 	if channels < s.block {
 		clear(dst[:n*s.block])
 	}

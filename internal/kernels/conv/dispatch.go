@@ -1,12 +1,9 @@
 package conv
 
-import (
-	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/window"
-)
+import "github.com/salver-ml/salver/internal/kernels/window"
 
-// tileSet holds a level's kernels.
-type tileSet struct {
+// kernels is what an instruction-set level provides.
+type kernels struct {
 	block int
 
 	// tiles[nb][mr] computes mr pixels of nb output blocks; nil where the
@@ -25,12 +22,4 @@ type tileSet struct {
 
 	winogradInput  winogradInputFunc
 	winogradOutput winogradOutputFunc
-}
-
-// tileSetFor gives the kernels of a level.
-func tileSetFor(level cpu.Target) *tileSet {
-	if s := assemblyTiles(level); s != nil {
-		return s
-	}
-	return portableTiles(Block(level))
 }
