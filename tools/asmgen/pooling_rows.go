@@ -25,6 +25,8 @@ func pooledRows() {
 		for stride := 1; stride <= 2; stride++ {
 			(&pooledRow{rows: v, stride: stride}).write()
 			(&pooledRow{rows: v, stride: stride, average: true}).write()
+			(&pooledPlanes{pooledRow: pooledRow{rows: v, stride: stride}}).write()
+			(&pooledPlanes{pooledRow: pooledRow{rows: v, stride: stride, average: true}}).write()
 		}
 	}
 }
@@ -66,28 +68,9 @@ func (p *pooledRow) write() {
 // block computes so many vectors of outputs, or the first of one.
 func (p *pooledRow) block(label string, vectors int, first reg.GPVirtual) {
 	var out tail
-	in := make([]tail, p.stride)
+	var in []tail
 	if first != nil {
-		out = p.tail(first)
-		inputs := GP64()
-		MOVQ(first, inputs)
-		if p.stride == 2 {
-			LEAQ(Mem{Base: first, Index: first, Scale: 1, Disp: -1}, inputs)
-		}
-		for i := range in {
-			if i > 0 {
-				SUBQ(step(p.width()), inputs)
-				zero := GP64()
-				XORQ(zero, zero)
-				CMPQ(inputs, zero)
-				CMOVQLT(zero, inputs)
-			}
-			most := GP64()
-			MOVQ(step(p.width()), most)
-			CMPQ(inputs, most)
-			CMOVQLT(inputs, most)
-			in[i] = p.tail(most)
-		}
+		out, in = p.tail(first), p.inputs(first)
 	}
 	sums := make([]reg.VecVirtual, vectors)
 	for i := range sums {
@@ -136,6 +119,31 @@ func (p *pooledRow) block(label string, vectors int, first reg.GPVirtual) {
 		}
 		p.put(sum, p.dst, 4*j*p.width(), t)
 	}
+}
+
+// inputs are the masks of what n outputs read, a register's worth or less for each of the stride.
+func (p *pooledRow) inputs(n reg.GPVirtual) []tail {
+	in := make([]tail, p.stride)
+	inputs := GP64()
+	MOVQ(n, inputs)
+	if p.stride == 2 {
+		LEAQ(Mem{Base: n, Index: n, Scale: 1, Disp: -1}, inputs)
+	}
+	for i := range in {
+		if i > 0 {
+			SUBQ(step(p.width()), inputs)
+			zero := GP64()
+			XORQ(zero, zero)
+			CMPQ(inputs, zero)
+			CMOVQLT(zero, inputs)
+		}
+		most := GP64()
+		MOVQ(step(p.width()), most)
+		CMPQ(inputs, most)
+		CMOVQLT(inputs, most)
+		in[i] = p.tail(most)
+	}
+	return in
 }
 
 func (p *pooledRow) zero() reg.VecVirtual {

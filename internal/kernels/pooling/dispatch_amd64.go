@@ -21,15 +21,15 @@ func kernelsFor(kind Kind, level cpu.Target) []window.TileFunc {
 	return portableKernels(kind, conv.Block(level))
 }
 
-// rowsFor gives a level's kernels for rows in plain layout, by stride.
-func rowsFor(kind Kind, level cpu.Target) [mostRowStride]rowFunc {
+// rowsFor gives a level's kernels for rows in plain layout, of one plane and of several, by stride.
+func rowsFor(kind Kind, level cpu.Target) ([mostRowStride]rowFunc, [mostRowStride]planesFunc) {
 	switch {
 	case level >= cpu.AVX512:
-		return rows512[kind]
+		return rows512[kind], planes512[kind]
 	case level >= cpu.AVX2:
-		return rows256[kind]
+		return rows256[kind], planes256[kind]
 	}
-	return [mostRowStride]rowFunc{}
+	return [mostRowStride]rowFunc{}, [mostRowStride]planesFunc{}
 }
 
 var rows512 = [2][mostRowStride]rowFunc{
@@ -38,6 +38,14 @@ var rows512 = [2][mostRowStride]rowFunc{
 
 var rows256 = [2][mostRowStride]rowFunc{
 	Max: {maxRowAVX2by1, maxRowAVX2by2}, Average: {averageRowAVX2by1, averageRowAVX2by2},
+}
+
+var planes512 = [2][mostRowStride]planesFunc{
+	Max: {maxPlanesAVX512by1, maxPlanesAVX512by2}, Average: {averagePlanesAVX512by1, averagePlanesAVX512by2},
+}
+
+var planes256 = [2][mostRowStride]planesFunc{
+	Max: {maxPlanesAVX2by1, maxPlanesAVX2by2}, Average: {averagePlanesAVX2by1, averagePlanesAVX2by2},
 }
 
 var kernels512 = [2][]window.TileFunc{

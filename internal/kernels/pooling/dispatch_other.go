@@ -12,4 +12,6 @@ func kernelsFor(kind Kind, level cpu.Target) []window.TileFunc {
 	return portableKernels(kind, conv.Block(level))
 }
 
-func rowsFor(Kind, cpu.Target) [mostRowStride]rowFunc { return [mostRowStride]rowFunc{} }
+func rowsFor(Kind, cpu.Target) ([mostRowStride]rowFunc, [mostRowStride]planesFunc) {
+	return [mostRowStride]rowFunc{}, [mostRowStride]planesFunc{}
+}

@@ -24,7 +24,8 @@ type Plan struct {
 	whole              bool // plain: a plane is one window
 	bandRows, bandCols int  // plain: outputs of a dense band; 0: none
 
-	byRow rowPlan // plain: by kernels for rows
+	byRow    rowPlan    // plain: by kernels for rows
+	byPlanes planesPlan // and for rows of several planes
 }
 
 // New prepares a pooling. A blocked one has two spatial dimensions.
@@ -81,7 +82,10 @@ func (pl *Plan) setPlain(level cpu.Target) {
 		return
 	}
 	pl.setDense()
-	pl.setRows(rowsFor(pl.kind, level))
+	rows, planes := rowsFor(pl.kind, level)
+	if pl.setRows(rows); pl.byRow.kernel != nil {
+		pl.setPlanes(planes)
+	}
 }
 
 // planes is the number of planes, or of blocks of planes, of n images.
@@ -102,6 +106,7 @@ type Runner struct {
 	in, out []float32
 	cut     window.Cut
 	tiles   []window.Tile  // one per chunk
+	calls   []planeRows    // likewise
 	rooms   chan []float32 // for bands, one per thread
 }
 
@@ -123,11 +128,12 @@ func (r *Runner) Run(p *pool.Pool, n int, in, out []float32) error {
 	r.makeRooms(p.Threads())
 	chunks := r.cut.Chunks()
 	if len(r.tiles) < chunks {
-		r.tiles = make([]window.Tile, chunks)
+		r.tiles, r.calls = make([]window.Tile, chunks), make([]planeRows, chunks)
 	}
 	p.RunFromEnds(chunks, r)
 	r.in, r.out = nil, nil
 	clear(r.tiles[:chunks]) // holds no buffer alive
+	clear(r.calls[:chunks])
 	return nil
 }
 
@@ -166,13 +172,11 @@ func (r *Runner) Do(i int) {
 		pl.averages(r.out[first:first+n], r.in[first*inSize:(first+n)*inSize], n)
 	case pl.byRow.kernel != nil:
 		var room []float32
-		if pl.byRow.room > 0 {
+		if pl.byRow.room+pl.byPlanes.room > 0 {
 			room = <-r.rooms
 			defer func() { r.rooms <- room }()
 		}
-		for p := first; p < first+n; p++ {
-			r.rows(c, p, room)
-		}
+		r.planesOf(&r.calls[i], c, first, n, room)
 	case pl.bandRows > 0:
 		room := <-r.rooms
 		defer func() { r.rooms <- room }()
@@ -188,7 +192,7 @@ func (r *Runner) Do(i int) {
 
 // makeRooms sees to it that each thread finds a room.
 func (r *Runner) makeRooms(threads int) {
-	size := r.plan.byRow.room
+	size := r.plan.byRow.room + r.plan.byPlanes.room
 	if r.plan.bandRows > 0 {
 		size = 2*r.plan.stored(r.plan.bandRows, r.plan.bandCols) + 1
 	}

@@ -270,11 +270,31 @@ func maxRowAVX2by1(dst *float32, src *float32, start int, offsets *int, taps int
 //go:noescape
 func averageRowAVX2by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func maxPlanesAVX2by1(p *byte)
+
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func averagePlanesAVX2by1(p *byte)
+
 //go:noescape
 func maxRowAVX2by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
 func averageRowAVX2by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
+
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func maxPlanesAVX2by2(p *byte)
+
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func averagePlanesAVX2by2(p *byte)
 
 //go:noescape
 func maxRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
@@ -282,8 +302,28 @@ func maxRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps i
 //go:noescape
 func averageRowAVX512by1(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func maxPlanesAVX512by1(p *byte)
+
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func averagePlanesAVX512by1(p *byte)
+
 //go:noescape
 func maxRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
 //go:noescape
 func averageRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
+
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func maxPlanesAVX512by2(p *byte)
+
+// pools rows of four planes; p is a *planeRows.
+//
+//go:noescape
+func averagePlanesAVX512by2(p *byte)

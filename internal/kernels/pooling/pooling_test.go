@@ -102,6 +102,43 @@ func run(t *testing.T, p Params, channels int, spatial []int, level cpu.Target, 
 	return plain
 }
 
+// Planes that are alike have the same results wherever they stand, with NaN and infinities too.
+func TestPlacesOfPlanes(t *testing.T) {
+	const planes, rows, columns = 11, 9, 21
+	x := make([]float32, planes*rows*columns)
+	for i := range rows * columns {
+		v := float32(i*i%23) - 11
+		switch i % 17 {
+		case 3:
+			v = float32(math.NaN())
+		case 8:
+			v = float32(math.Inf(1 - i%3))
+		case 12:
+			v = float32(math.Copysign(0, -1))
+		}
+		for p := range planes {
+			x[p*rows*columns+i] = v
+		}
+	}
+	for _, level := range cpu.Levels() {
+		for _, kind := range []Kind{Max, Average} {
+			for _, stride := range []int{1, 2} {
+				for _, kernel := range []int{3, 5} {
+					pad := kernel / 2
+					p := Params{Kind: kind, Kernel: []int{kernel, kernel}, Stride: []int{stride, stride}, Pads: []int{pad, pad, pad, pad}}
+					got := run(t, p, planes, []int{rows, columns}, level, false, nil, 1, x)
+					size := len(got) / planes
+					for i, v := range got {
+						if a, b := math.Float32bits(v), math.Float32bits(got[i%size]); a != b {
+							t.Fatalf("%+v on %v: output %d of plane %d is %#x, of the first %#x", p, level, i%size, i/size, a, b)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestReferenceKnownValues(t *testing.T) {
 	ones := make([]float32, 16)
 	for i := range ones {

@@ -14,7 +14,8 @@ type rowFunc func(dst, src *float32, start int, offsets *int, taps, n int, divis
 
 const (
 	mostRowStride = 2       // for which there are kernels
-	doublingTaps  = 12      // from which maxima are faster in bands of their own kind
+	doublingTaps  = 12      // above which maxima are faster in bands of their own kind,
+	planesTaps    = 32      // and above which with planes together
 	callInputs    = 1 << 20 // that a call reads; it can't be preempted
 	bandFloats    = 4 << 10 // of a copied band, about: it stays in the first cache
 )
@@ -37,8 +38,12 @@ type rowPlan struct {
 // setRows plans it, if there is a kernel for these windows.
 func (pl *Plan) setRows(kernels [mostRowStride]rowFunc) {
 	w, h, d := &pl.grid.W, &pl.grid.H, &pl.depth
+	most := doublingTaps
+	if pl.channels >= 2*together {
+		most = planesTaps
+	}
 	if w.Stride > mostRowStride || w.Out == 1 || kernels[0] == nil ||
-		pl.kind == Max && pl.bandRows > 0 && h.Kernel*w.Kernel > doublingTaps {
+		pl.kind == Max && pl.bandRows > 0 && h.Kernel*w.Kernel > most {
 		return
 	}
 	r := rowPlan{kernel: kernels[w.Stride-1], rows: h.Out, columns: w.Out, pitch: w.In, slice: h.In * w.In}
