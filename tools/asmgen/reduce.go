@@ -50,6 +50,7 @@ func reduceFamily() {
 		v.runningSums(8)
 		v.runningSums(1)
 	}
+	leastBytes()
 }
 
 // anyNaN gathers where a NaN was seen.

@@ -11,6 +11,7 @@ type kernels struct {
 	longs       [numFolds]columnsFunc[int64]
 	squareDiff  func(x []float32, mean float32) float32
 	runningSums []sumTile // the widest first
+	least       leastFunc // of rows of bytes; nil: as int32
 }
 
 func current() *kernels { return forLevel(cpu.Level()) }

@@ -28,6 +28,7 @@ var avx512 = kernels{
 	longs:       [numFolds]columnsFunc[int64]{foldSum: sumInt64AVX512, foldMax: maxInt64AVX512, foldMin: minInt64AVX512},
 	squareDiff:  squareDiffAVX512,
 	runningSums: []sumTile{{64, runningSums8AVX512}, {8, runningSums1AVX512}},
+	least:       leastBytesAVX2,
 }
 
 var avx2 = kernels{
@@ -42,4 +43,5 @@ var avx2 = kernels{
 	longs:       [numFolds]columnsFunc[int64]{foldSum: sumInt64AVX2, foldMax: maxInt64AVX2, foldMin: minInt64AVX2},
 	squareDiff:  squareDiffAVX2,
 	runningSums: []sumTile{{32, runningSums8AVX2}, {4, runningSums1AVX2}},
+	least:       leastBytesAVX2,
 }

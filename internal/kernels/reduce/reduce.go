@@ -47,7 +47,9 @@ func New(op Op, dt dtype.Type, shape, axes []int) (*Reduce, error) {
 		return nil, fmt.Errorf("reduce %v: no elements of %v", op, dt)
 	}
 	r := &Reduce{layout: l, n: l.outer * l.k * l.inner, via: viaType(op, dt), keep: keepDims(shape, axes)}
-	if r.runner = newRunner(op, r.via, l); r.runner == nil {
+	if r.runner = newByteRows(op, dt, l); r.runner != nil {
+		r.via = dt
+	} else if r.runner = newRunner(op, r.via, l); r.runner == nil {
 		return nil, fmt.Errorf("reduce %v: not defined for %v", op, dt)
 	}
 	if l.perm != nil {

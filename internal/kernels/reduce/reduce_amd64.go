@@ -219,3 +219,6 @@ func runningSums8AVX512(dst []float32, src []float32, stride int, rows int)
 
 //go:noescape
 func runningSums1AVX512(dst []float32, src []float32, stride int, rows int)
+
+//go:noescape
+func leastBytesAVX2(dst *byte, src *byte, rows int, n int, flip uint8)

@@ -2461,3 +2461,39 @@ row:
 	JNE       row
 	VZEROUPPER
 	RET
+
+// func leastBytesAVX2(dst *byte, src *byte, rows int, n int, flip uint8)
+// Requires: AVX, AVX2
+TEXT ·leastBytesAVX2(SB), NOSPLIT, $0-33
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVB         flip+32(FP), SI
+	VMOVD SI, X0; VPBROADCASTB X0, Y0
+
+row:
+	CMPQ BX, $0x20
+	JLT   short
+	VPXOR (CX), Y0, Y1; MOVQ BX, R8; SUBQ $0x20, R8; MOVQ $0x00000020, DI
+	JMP   check
+
+piece:
+	VPXOR (CX)(DI*1), Y0, Y2; VPMINUB Y2, Y1, Y1; ADDQ $0x20, DI
+
+check:
+	CMPQ DI, R8
+	JLT          piece
+	VPXOR (CX)(R8*1), Y0, Y2; VPMINUB Y2, Y1, Y1; VEXTRACTI128 $0x01, Y1, X2
+	JMP          join
+
+short:
+	VPXOR (CX), X0, X1; VPXOR -16(CX)(BX*1), X0, X2
+
+join:
+	VPMINUB X2, X1, X1; VPSRLW $0x08, X1, X2; VPMINUB X2, X1, X1; VPHMINPOSUW X1, X1; VMOVD X1, DI; XORL SI, DI
+	MOVB DI, (AX)
+	ADDQ BX, CX; INCQ AX; DECQ DX
+	JNE         row
+	VZEROUPPER
+	RET
