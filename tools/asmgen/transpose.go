@@ -22,6 +22,7 @@ func transposeFamily() {
 	copyLines()
 	fillLines()
 	copyRows()
+	doubleBytes()
 }
 
 // copyLines copies lines of 128 bytes. Go's own copy of more than two KiB is an instruction

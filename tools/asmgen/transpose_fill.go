@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 )
@@ -50,4 +52,37 @@ func copyRows() {
 	JNE(LabelRef("row"))
 	VZEROUPPER()
 	RET()
+}
+
+// doubleBytes writes each element of lines of 32 bytes twice, to two places.
+func doubleBytes() {
+	for _, d := range []struct {
+		size      int
+		low, high func(b, a, r Op)
+	}{
+		{1, func(b, a, r Op) { VPUNPCKLBW(b, a, r) }, func(b, a, r Op) { VPUNPCKHBW(b, a, r) }},
+		{2, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) }},
+		{4, func(b, a, r Op) { VPUNPCKLDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHDQ(b, a, r) }},
+		{8, func(b, a, r Op) { VPUNPCKLQDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHQDQ(b, a, r) }},
+	} {
+		TEXT(fmt.Sprintf("double%dAVX2", d.size), NOSPLIT, "func(dst, again, src *byte, lines int)")
+		Pragma("noescape")
+		dst, again, src, n := Load(Param("dst"), GP64()), Load(Param("again"), GP64()), Load(Param("src"), GP64()), Load(Param("lines"), GP64())
+		x, low, high := YMM(), YMM(), YMM()
+		Label("line")
+		VPERMQ(Imm(0xd8), Mem{Base: src}, x)
+		d.low(x, x, low)
+		d.high(x, x, high)
+		for i, y := range []Op{low, high} {
+			VMOVDQU(y, Mem{Base: dst, Disp: 32 * i})
+			VMOVDQU(y, Mem{Base: again, Disp: 32 * i})
+		}
+		ADDQ(Imm(32), src)
+		ADDQ(Imm(64), dst)
+		ADDQ(Imm(64), again)
+		DECQ(n)
+		JNE(LabelRef("line"))
+		VZEROUPPER()
+		RET()
+	}
 }

@@ -13,6 +13,8 @@ type kernels struct {
 	repeats                    func(dst []byte)      // of the first 32 bytes
 	// rows copies rows of bytes that are 32 at least and less than longRow; ds and ss are bytes from row to row.
 	rows func(dst, src unsafe.Pointer, rows, bytes, ds, ss int)
+	// double writes each element of lines of 32 bytes twice, to two places, by the elements' size; nil: there is none.
+	double [9]func(dst, again, src *byte, lines int)
 }
 
 func current() *kernels { return forLevel(cpu.Level()) }

@@ -24,3 +24,15 @@ func fillLinesAVX2(dst *byte, src *byte, lines int)
 
 //go:noescape
 func copyRowsAVX2(dst *byte, src *byte, rows int, bytes int, ds int, ss int)
+
+//go:noescape
+func double1AVX2(dst *byte, again *byte, src *byte, lines int)
+
+//go:noescape
+func double2AVX2(dst *byte, again *byte, src *byte, lines int)
+
+//go:noescape
+func double4AVX2(dst *byte, again *byte, src *byte, lines int)
+
+//go:noescape
+func double8AVX2(dst *byte, again *byte, src *byte, lines int)

@@ -201,3 +201,75 @@ check:
 	JNE  row
 	VZEROUPPER
 	RET
+
+// func double1AVX2(dst *byte, again *byte, src *byte, lines int)
+// Requires: AVX, AVX2
+TEXT ·double1AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ again+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lines+24(FP), BX
+
+line:
+	VPERMQ $0xd8, (DX), Y0; VPUNPCKLBW Y0, Y0, Y1; VPUNPCKHBW Y0, Y0, Y0; VMOVDQU Y1, (AX)
+	VMOVDQU Y1, (CX)
+	VMOVDQU Y0, 32(AX)
+	VMOVDQU Y0, 32(CX)
+	ADDQ $0x20, DX; ADDQ $0x40, AX; ADDQ $0x40, CX; DECQ BX
+	JNE        line
+	VZEROUPPER
+	RET
+
+// func double2AVX2(dst *byte, again *byte, src *byte, lines int)
+// Requires: AVX, AVX2
+TEXT ·double2AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ again+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lines+24(FP), BX
+
+line:
+	VPERMQ $0xd8, (DX), Y0; VPUNPCKLWD Y0, Y0, Y1; VPUNPCKHWD Y0, Y0, Y0; VMOVDQU Y1, (AX)
+	VMOVDQU Y1, (CX)
+	VMOVDQU Y0, 32(AX)
+	VMOVDQU Y0, 32(CX)
+	ADDQ $0x20, DX; ADDQ $0x40, AX; ADDQ $0x40, CX; DECQ BX
+	JNE        line
+	VZEROUPPER
+	RET
+
+// func double4AVX2(dst *byte, again *byte, src *byte, lines int)
+// Requires: AVX, AVX2
+TEXT ·double4AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ again+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lines+24(FP), BX
+
+line:
+	VPERMQ $0xd8, (DX), Y0; VPUNPCKLDQ Y0, Y0, Y1; VPUNPCKHDQ Y0, Y0, Y0; VMOVDQU Y1, (AX)
+	VMOVDQU Y1, (CX)
+	VMOVDQU Y0, 32(AX)
+	VMOVDQU Y0, 32(CX)
+	ADDQ $0x20, DX; ADDQ $0x40, AX; ADDQ $0x40, CX; DECQ BX
+	JNE        line
+	VZEROUPPER
+	RET
+
+// func double8AVX2(dst *byte, again *byte, src *byte, lines int)
+// Requires: AVX, AVX2
+TEXT ·double8AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ again+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lines+24(FP), BX
+
+line:
+	VPERMQ $0xd8, (DX), Y0; VPUNPCKLQDQ Y0, Y0, Y1; VPUNPCKHQDQ Y0, Y0, Y0; VMOVDQU Y1, (AX)
+	VMOVDQU Y1, (CX)
+	VMOVDQU Y0, 32(AX)
+	VMOVDQU Y0, 32(CX)
+	ADDQ $0x20, DX; ADDQ $0x40, AX; ADDQ $0x40, CX; DECQ BX
+	JNE         line
+	VZEROUPPER
+	RET

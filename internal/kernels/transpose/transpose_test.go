@@ -8,6 +8,7 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -290,6 +291,31 @@ func TestFill(t *testing.T) {
 					if b != value[i%size] {
 						t.Fatalf("byte %d of %d with values of %d bytes: %d", i, len(dst), size, b)
 					}
+				}
+			}
+		}
+	})
+}
+
+func TestDouble(t *testing.T) {
+	kerneltest.Levels(t, func(t *testing.T) {
+		for _, size := range []int{1, 2, 4, 8} {
+			for n := range 40 {
+				src := guard.Slice[byte](t, n*size, guard.End)
+				for i := range src {
+					src[i] = byte(i*7 + 3)
+				}
+				dst, again := guard.Slice[byte](t, 2*len(src), guard.End), guard.Slice[byte](t, 2*len(src), guard.End)
+				Double(dst, again, src, size)
+				for i := range dst {
+					want := src[i/(2*size)*size+i%size]
+					if dst[i] != want || again[i] != want {
+						t.Fatalf("%d elements of %d bytes: byte %d is %d and %d, want %d", n, size, i, dst[i], again[i], want)
+					}
+				}
+				clear(dst)
+				if Double(dst, dst, src, size); string(dst) != string(again) {
+					t.Fatalf("%d elements of %d bytes: one place has %v, want %v", n, size, dst, again)
 				}
 			}
 		}

@@ -2,11 +2,11 @@ package tensorops
 
 import (
 	"slices"
-	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/blend"
 	"github.com/salver-ml/salver/internal/kernels/split"
+	"github.com/salver-ml/salver/internal/kernels/transpose"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/ops/wide"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -124,6 +124,13 @@ func (k *nearest) Do(part int) {
 	for r := lo; r < hi; r++ {
 		dst := k.dst[r*k.width : (r+1)*k.width]
 		switch {
+		case k.repeat == 2 && len(k.columns)%2 == 0 && k.size <= 8:
+			again := dst
+			if r+1 < hi && k.rows[r+1] == k.rows[r] {
+				r++
+				again = k.dst[r*k.width : (r+1)*k.width]
+			}
+			transpose.Double(dst, again, k.src[k.rows[r]:][:k.width/2], k.size)
 		case r > lo && k.rows[r] == k.rows[r-1]:
 			copy(dst, k.dst[(r-1)*k.width:r*k.width])
 		case k.columns == nil:
@@ -135,10 +142,6 @@ func (k *nearest) Do(part int) {
 }
 
 func (k *nearest) row(dst, src []byte) {
-	if k.repeat == 2 && len(k.columns)%2 == 0 && k.size <= 8 {
-		twice(dst, src, k.size)
-		return
-	}
 	switch k.size {
 	case 1:
 		nearestRow[uint8](dst, src, k.columns)
@@ -161,40 +164,6 @@ func nearestRow[T uint8 | uint16 | uint32 | uint64](dst, src []byte, columns []i
 	d := tensor.View[T](dst)[:len(columns)]
 	for i, c := range columns {
 		d[i] = s[c]
-	}
-}
-
-// twice writes each element of src, of up to 8 bytes, twice: 8 bytes of dst at a time, or 16 of the largest.
-func twice(dst, src []byte, size int) {
-	d := unsafe.Pointer(unsafe.SliceData(dst))
-	src = src[:len(dst)/2]
-	done := len(src) / 4 * 4
-	switch size {
-	case 1:
-		for i, x := range tensor.View[uint32](src[:done]) {
-			v := (uint64(x) | uint64(x)<<16) & 0x0000ffff0000ffff
-			v = (v | v<<8) & 0x00ff00ff00ff00ff
-			*(*uint64)(unsafe.Add(d, 8*i)) = v * 0x101
-		}
-		for i := done; i < len(src); i++ {
-			dst[2*i], dst[2*i+1] = src[i], src[i]
-		}
-	case 2:
-		for i, x := range tensor.View[uint32](src[:done]) {
-			v := (uint64(x) | uint64(x)<<16) & 0x0000ffff0000ffff
-			*(*uint64)(unsafe.Add(d, 8*i)) = v * 0x10001
-		}
-		for i := done; i < len(src); i++ {
-			dst[2*i-i%2], dst[2*i-i%2+2] = src[i], src[i]
-		}
-	case 4:
-		for i, x := range tensor.View[uint32](src) {
-			*(*uint64)(unsafe.Add(d, 8*i)) = uint64(x) | uint64(x)<<32
-		}
-	case 8:
-		for i, x := range tensor.View[uint64](src) {
-			*(*[2]uint64)(unsafe.Add(d, 16*i)) = [2]uint64{x, x}
-		}
 	}
 }
 
