@@ -32,13 +32,67 @@ type form struct {
 	compose   bool
 }
 
+// text normalizes what isn't plain, with the character before it, and leaves the rest as it is.
 func (f form) text(text string) string {
-	at := strings.IndexFunc(text, isLater)
-	if at < 0 {
-		return f.known(text)
+	var out []byte
+	done := 0 // how much of text is in out
+	for at := 0; at < len(text); {
+		from := at
+		for at < len(text) {
+			if text[at] < utf8.RuneSelf {
+				from, at = at, at+1
+				continue
+			}
+			r, size := utf8.DecodeRuneInString(text[at:])
+			if !f.plain(r) {
+				break
+			}
+			from, at = at, at+size
+		}
+		if at == len(text) {
+			break
+		}
+		normalize := f.known
+		for at < len(text) {
+			r, size := utf8.DecodeRuneInString(text[at:])
+			if f.plain(r) {
+				break
+			}
+			if isLater(r) {
+				normalize = f.assigned
+			}
+			at += size
+		}
+		if part := normalize(text[from:at]); part != text[from:at] {
+			out = append(append(out, text[done:from]...), part...)
+			done = at
+		}
 	}
+	if done == 0 {
+		return text
+	}
+	return string(append(out, text[done:]...))
+}
+
+// plain tells characters of the usual scripts that the form leaves as they are, and that
+// never become one with what is before them.
+func (f form) plain(r rune) bool {
+	switch {
+	case r < 0xa0:
+		return true
+	case !f.compose:
+		return false
+	case r < 0x300:
+		return f.norm == norm.NFC
+	}
+	return r >= 0x400 && r <= 0x481 || r >= 0x3041 && r <= 0x3096 || r >= 0x30a1 && r <= 0x30fa ||
+		r >= 0x4e00 && r <= 0x9fff || r >= 0xac00 && r <= 0xd7a3
+}
+
+// assigned normalizes a text, and leaves the characters in it that came after Unicode 9.
+func (f form) assigned(text string) string {
 	out := make([]byte, 0, len(text))
-	for ; at >= 0; at = strings.IndexFunc(text, isLater) {
+	for at := strings.IndexFunc(text, isLater); at >= 0; at = strings.IndexFunc(text, isLater) {
 		_, size := utf8.DecodeRuneInString(text[at:])
 		out = append(append(out, f.known(text[:at])...), text[at:at+size]...)
 		text = text[at+size:]
@@ -47,7 +101,24 @@ func (f form) text(text string) string {
 }
 
 // isLater tells characters that take part in normalization, and came after Unicode 9.
-func isLater(r rune) bool { return r >= firstLater && unicode.Is(later, r) }
+func isLater(r rune) bool {
+	return r < 1<<17 && laterPages[r>>13]>>(r>>7&63)&1 != 0 && unicode.Is(later, r)
+}
+
+// laterPages has a bit for each 128 characters: whether any of them is in later.
+var laterPages = func() (pages [16]uint64) {
+	for _, r := range later.R16 {
+		for p := r.Lo >> 7; p <= r.Hi>>7; p++ {
+			pages[p>>6] |= 1 << (p & 63)
+		}
+	}
+	for _, r := range later.R32 {
+		for p := r.Lo >> 7; p <= r.Hi>>7; p++ {
+			pages[p>>6] |= 1 << (p & 63)
+		}
+	}
+	return pages
+}()
 
 // joiner is what x/text puts between marks of which more than 30 follow each other,
 // as the annex's Stream-Safe Text has it. The tokenizers library doesn't.

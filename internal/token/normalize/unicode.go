@@ -6,8 +6,6 @@ import "unicode"
 // Unicode 8, and cases of Unicode 17; Go's are those of 15. Here is where they differ, found by
 // asking the library, 0.23, for each character.
 
-const firstLater = 0x7fd
-
 // later are characters that take part in normalization.
 var later = &unicode.RangeTable{
 	R16: []unicode.Range16{
