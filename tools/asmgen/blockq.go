@@ -37,13 +37,8 @@ func blockq() {
 			f.fours()
 		}
 	}
-	bqAMXKernels()
-	bqPromptKernels()
 	bqQuantize(false)
 	bqQuantizeRows()
-	bqQuantize(true)
-	bqQuantizeTile("quantize512x16", false)
-	bqQuantizeTile("quantizePairs512x16", true)
 	for _, n := range []int{1, 4, 8} {
 		bqQuantizeWhole(n)
 	}

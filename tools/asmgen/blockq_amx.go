@@ -33,8 +33,20 @@ func (k *bqAMX) rowBytes() int {
 	return 64
 }
 
-// bqAMXKernels writes those that unpack each format, and those for what they leave.
-func bqAMXKernels() {
+func init() { families["blockq_amx"] = blockqAMX }
+
+// blockqAMX writes the kernels of internal/kernels/blockq that only AMX has: those of
+// products, with what makes their rows of 8-bit integers, and those of prompts.
+func blockqAMX() {
+	bqProducts()
+	bqPromptKernels()
+	bqQuantize(true)
+	bqQuantizeTile("quantize512x16", false)
+	bqQuantizeTile("quantizePairs512x16", true)
+}
+
+// bqProducts writes those that unpack each format, and those for what they leave.
+func bqProducts() {
 	for _, rows := range []int{8, 16} {
 		for i := range bqFormats {
 			f := &bqFormats[i]

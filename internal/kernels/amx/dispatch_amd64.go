@@ -4,7 +4,7 @@ package amx
 
 import "github.com/salver-ml/salver/internal/cpu"
 
-//go:generate sh -c "cd ../../../tools/asmgen && go run . amx -out ../../internal/kernels/amx/tile_amd64.s"
+//go:generate go -C ../../../tools/asmgen run . amx -out ../../internal/kernels/amx/tile_amd64.s
 
 // For gives the kernels of a level: portable ones below AMX.
 func For(l cpu.Target) *Kernels {

@@ -10,7 +10,8 @@ import (
 	"github.com/salver-ml/salver/internal/dtype/block"
 )
 
-//go:generate sh -c "cd ../../../tools/asmgen && go run . blockq -out ../../internal/kernels/blockq/tile_amd64.s"
+//go:generate go -C ../../../tools/asmgen run . blockq -out ../../internal/kernels/blockq/tile_amd64.s
+//go:generate go -C ../../../tools/asmgen run . blockq_amx -out ../../internal/kernels/blockq/amx_amd64.s
 
 // forLevel: AVX-512 without VNNI is not worth kernels of its own.
 func forLevel(l cpu.Target) *kernels {

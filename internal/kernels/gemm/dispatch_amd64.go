@@ -4,7 +4,7 @@ package gemm
 
 import "github.com/salver-ml/salver/internal/cpu"
 
-//go:generate sh -c "cd ../../../tools/asmgen && go run . gemm -out ../../internal/kernels/gemm/tile_amd64.s"
+//go:generate go -C ../../../tools/asmgen run . gemm -out ../../internal/kernels/gemm/tile_amd64.s
 
 func forLevel(l cpu.Target) *kernels {
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
-//go:generate sh -c "cd ../../../tools/asmgen && go run . paged -out ../../internal/kernels/paged/paged_amd64.s"
+//go:generate go -C ../../../tools/asmgen run . paged -out ../../internal/kernels/paged/paged_amd64.s
 
 func forLevel(l cpu.Target) *kernels {
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/salver-ml/salver/internal/kernels/amx"
 )
 
-//go:generate sh -c "cd ../../../tools/asmgen && go run . qgemm -out ../../internal/kernels/qgemm/tile_amd64.s"
+//go:generate go -C ../../../tools/asmgen run . qgemm -out ../../internal/kernels/qgemm/tile_amd64.s
 
 // forLevel: AVX-512 without VNNI is not worth kernels of its own.
 func forLevel(l cpu.Target) *kernels {
