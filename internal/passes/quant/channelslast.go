@@ -9,6 +9,7 @@ import (
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pass"
+	"github.com/salver-ml/salver/internal/tensor"
 )
 
 // ChannelsLast keeps quantized activations in the layout of the kernels.
@@ -38,6 +39,8 @@ func channelsLast(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return b.transpose(), nil
 	case n.Op == "Resize":
 		return b.resize(), nil
+	case n.Op == "DepthToSpace":
+		return b.depthToSpace(), nil
 	}
 	return nil, nil
 }
@@ -221,6 +224,35 @@ func (b *builder) resize() *ir.Patch {
 		in = append(in, ir.NewConst(b.c.Name(v.Name), t))
 	}
 	return b.done(b.node("", "Resize", n.Opset, in, maps.Clone(n.Attrs)))
+}
+
+// depthToSpace moves runs of the output's rows, where they are the input's channels too.
+func (b *builder) depthToSpace() *ir.Patch {
+	n := b.n
+	f := fromLast(n.In[0])
+	if f == nil || n.Str("mode") != "DCR" {
+		return nil
+	}
+	side, x := n.Int("blocksize"), f.In[0].Type.Shape
+	if side < 1 || len(x) != 4 {
+		return nil
+	}
+	wide, known := x[2].Int()
+	channels, has := x[3].Int()
+	if !known || !has || channels%(side*side) != 0 {
+		b.c.Near(n, "the width or the channels of %s are not known", f.In[0].Type)
+		return nil
+	}
+	sizes := func(v ...int) *ir.Value {
+		t := tensor.New(dtype.Int64, len(v))
+		for i, x := range v {
+			tensor.Of[int64](t)[i] = int64(x)
+		}
+		return ir.NewConst(b.c.Name(n.Out[0].Name+"_sizes"), t)
+	}
+	v := b.node("", "Reshape", 13, []*ir.Value{f.In[0], sizes(0, 0, 0, side, channels/side)}, nil)
+	v = b.node("", "Transpose", 13, []*ir.Value{v}, map[string]ir.Attr{"perm": ir.Ints(0, 1, 3, 2, 4)})
+	return b.done(b.node("", "Reshape", 13, []*ir.Value{v, sizes(0, -1, wide*side, channels/side/side)}, nil))
 }
 
 func isEmpty(v *ir.Value) bool { return v.IsConst() && v.Const.Len() == 0 }

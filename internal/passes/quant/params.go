@@ -182,12 +182,18 @@ func (w weights) bias(v *ir.Value, n int, x float32) (b *tensor.Tensor, why stri
 	if err != nil || len(f) != n {
 		return nil, fmt.Sprintf("the bias %q is no constant of %d numbers", v.Name, n)
 	}
+	return w.rounded(f, v.Name, x)
+}
+
+// rounded is bias for numbers that are known.
+func (w weights) rounded(f []float64, name string, x float32) (b *tensor.Tensor, why string) {
+	n := len(f)
 	out := make([]int32, n)
 	magnitude := w.magnitudes(n)
 	for i, s := range f {
 		q := math.RoundToEven(s / (float64(x) * float64(w.scale[i%len(w.scale)])))
 		if !(math.Abs(q) <= 1.001*math.MaxInt32) {
-			return nil, fmt.Sprintf("number %d of the bias %q is %g in units of the products' scale, more than 32 bits hold", i, v.Name, q)
+			return nil, fmt.Sprintf("number %d of the bias %q is %g in units of the products' scale, more than 32 bits hold", i, name, q)
 		}
 		// Channels without weights have a tiny scale and a bias at the limit.
 		room := math.MaxInt32 - 255*magnitude[i]

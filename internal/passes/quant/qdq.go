@@ -24,7 +24,7 @@ import (
 // moves bytes or takes their maximum, give the same bytes as before.
 var QDQ = pass.Pass{
 	Name: "fuse-qdq", Level: 2,
-	Doc:     "DequantizeLinear, an operator (Conv, MatMul, Gemm, Add, Mul, GlobalAveragePool, Concat, or functions of one number, with Relu or Clip) and QuantizeLinear become one operator on integers.",
+	Doc:     "DequantizeLinear, an operator (Conv, ConvTranspose whose kernels do not overlap, MatMul, Gemm, Add, Mul, GlobalAveragePool, Concat, or functions of one number, with Relu or Clip) and QuantizeLinear become one operator on integers.",
 	Rewrite: qdq,
 }
 
@@ -53,6 +53,8 @@ func qdq(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	switch s.f.Op {
 	case "Conv":
 		return s.conv(), nil
+	case "ConvTranspose":
+		return s.convTranspose(), nil
 	case "MatMul", "Gemm":
 		return s.product(), nil
 	case "Add", "Mul":
