@@ -52,8 +52,9 @@ type sizedBox struct {
 
 // overlap is the intersection over the union.
 func (b *sizedBox) overlap(o *sizedBox) float32 {
-	// Most boxes are beside each other. Where a coordinate is NaN the rest decides, as min and max keep it.
-	if b.x2 <= o.x1 || o.x2 <= b.x1 || b.y2 <= o.y1 || o.y2 <= b.y1 {
+	// Most boxes are beside each other, who knows on which side: one branch. Where a coordinate is NaN
+	// the rest decides, as min and max keep it.
+	if atMost(b.x2, o.x1)|atMost(o.x2, b.x1)|atMost(b.y2, o.y1)|atMost(o.y2, b.y1) != 0 {
 		return 0
 	}
 	w, h := min(b.x2, o.x2)-max(b.x1, o.x1), min(b.y2, o.y2)-max(b.y1, o.y1)
@@ -62,6 +63,14 @@ func (b *sizedBox) overlap(o *sizedBox) float32 {
 	}
 	inner := float32(w * h)
 	return inner / (float32(b.size+o.size) - inner)
+}
+
+// atMost is 1 where a ≤ b, else 0.
+func atMost(a, b float32) int {
+	if a <= b {
+		return 1
+	}
+	return 0
 }
 
 type nmsLimits struct {

@@ -146,7 +146,9 @@ func (k *topHeap) best(x []float32) []uint64 {
 	case k.k == 1 && k.inner == 1 && k.n >= topPiece && k.first(x):
 		return k.heap
 	default:
-		k.collect(x)
+		if k.collect(x); k.k <= topFew {
+			return k.heap
+		}
 	}
 	slices.Sort(k.heap)
 	slices.Reverse(k.heap)
@@ -259,7 +261,11 @@ func (k *topHeap) collect(x []float32) {
 	k.heap = k.heap[:0]
 	for j := 0; j < k.n; j++ {
 		for len(k.heap) == k.k && k.inner == 1 && j+topPiece <= k.n {
-			if k.worst[0] = x[keyAt(k.heap[0])]; k.worst[0] != k.worst[0] {
+			worst := k.heap[0]
+			if k.k <= topFew {
+				worst = k.heap[k.k-1]
+			}
+			if k.worst[0] = x[keyAt(worst)]; k.worst[0] != k.worst[0] {
 				break // with which nothing compares
 			}
 			k.piece(x[j:j+topPiece], j)
@@ -287,8 +293,15 @@ func (k *topHeap) piece(x []float32, at int) {
 	}
 }
 
+// topFew is how many are kept in order, the best first, instead of in a heap.
+const topFew = 16
+
 // offer takes a key into the heap, if there is room or a worse one.
 func (k *topHeap) offer(key uint64) {
+	if k.k <= topFew {
+		k.insert(key)
+		return
+	}
 	if len(k.heap) < k.k {
 		k.heap = append(k.heap, key)
 		if len(k.heap) == k.k {
@@ -298,6 +311,22 @@ func (k *topHeap) offer(key uint64) {
 		k.heap[0] = key
 		k.down()
 	}
+}
+
+// insert is offer where few are kept.
+func (k *topHeap) insert(key uint64) {
+	h := k.heap
+	if len(h) < k.k {
+		h = append(h, 0)
+		k.heap = h
+	} else if key < h[len(h)-1] {
+		return
+	}
+	i := len(h) - 1
+	for ; i > 0 && h[i-1] < key; i-- {
+		h[i] = h[i-1]
+	}
+	h[i] = key
 }
 
 // down moves the root to its place.
