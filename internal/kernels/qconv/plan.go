@@ -105,16 +105,13 @@ const slack = 64
 // copyBytes is the copy of an image, whose numbers take so many bytes.
 func (pl *Plan) copyBytes(number int) int { return align(number * (pl.rows*pl.cols*pl.p.In + slack)) }
 
-// sumCount is how many sums kernels of inner products take: one for each pixel and group.
-func (pl *Plan) sumCount() int { return pl.p.Groups * pl.h.Out * pl.w.Out }
-
 // ScratchSize is the working memory of a run, for any number of images.
 func (pl *Plan) ScratchSize(threads int) int {
 	switch {
 	case pl.squares != nil:
-		return pl.copyBytes(2) + max(4*pl.sumCount(), pl.squares.scratch(threads))
+		return max(pl.copyBytes(2)+pl.squares.scratch(threads), pl.innerScratch(threads))
 	case pl.packed.innerMayDo():
-		return pl.copyBytes(2) + 4*pl.sumCount()
+		return max(pl.copyBytes(1), pl.innerScratch(threads))
 	case !pl.copied:
 		return 0
 	case pl.byBlocks():

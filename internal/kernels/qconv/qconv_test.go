@@ -217,6 +217,22 @@ func TestAgainstReference(t *testing.T) {
 	}
 }
 
+// TestManyBlocks has inputs that take more than one block of a chunk, of inner products with
+// AVX2 above all.
+func TestManyBlocks(t *testing.T) {
+	rng := rand.New(rand.NewPCG(17, 18))
+	in := Format{Zero: 113}
+	for _, p := range []Params{
+		{In: 2048, Out: 24, Kernel: []int{1, 1}, Input: in},
+		{In: 2050, Out: 18, Groups: 2, Kernel: []int{1, 1}, Input: Format{Signed: true, Zero: -7}},
+		{In: 512, Out: 20, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Input: in},
+		{In: 512, Out: 16, Groups: 2, Kernel: []int{3, 2}, Dilation: []int{2, 1}, Pads: []int{2, 0, 2, 1}, Input: in},
+	} {
+		p.Output, p.Hi = Format{Zero: 120}, 255
+		newLayer(t, rng, p, 2, 21, 19).check(t, threads(t))
+	}
+}
+
 func TestOddSizes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	pools := threads(t)

@@ -28,12 +28,11 @@ type Runner struct {
 	src    []byte // what the kernels read
 	out    []byte // of the images in progress
 	resid  []byte
-	images int // in progress
-	bytes  int // of a number of the input as the kernels read it
-	sums   []int32
+	images int        // in progress
+	bytes  int        // of a number of the input as the kernels read it
+	inner  innerBlock // where kernels of inner products are in use
 	cut    cut
 	copies int // chunks of the copy
-	adding int // chunks of sums
 	work   []workspace
 
 	squareCut   squareCut
@@ -44,8 +43,11 @@ type Runner struct {
 type workspace struct {
 	tile
 	square squareTile
-	src    []byte // what the kernels read
-	row0   int    // the row of output whose input is at its beginning
+	src    []byte  // what the kernels read
+	row0   int     // the row of output whose input is at its beginning
+	pixel0 int     // the same for a pixel, of flat inputs
+	taken  []int32 // from the sums of a block's pixels, for each group
+	span   int     // pixels in it
 	strip  strip
 	layout
 	sums []byte // of a block of tiles
@@ -93,18 +95,18 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 		r.bytes = 2
 	case pl.packed.innerMayDo() && !r.pairs():
 		r.bytes = 2
-		r.sums = view[int32](unsafe.Pointer(&op.Scratch[pl.copyBytes(2)]), pl.sumCount())
+		r.inner = pl.newInnerBlock(p.Threads())
 	}
-	if r.copied() || !pl.flat {
+	if !pl.flat || r.copied() && !r.byInner() {
 		for i := range op.N {
 			r.image(p, i, 1)
 		}
 	} else {
 		r.image(p, 0, op.N)
 	}
-	r.op, r.src, r.out, r.resid, r.sums = Operands{}, nil, nil, nil, nil
+	r.op, r.src, r.out, r.resid = Operands{}, nil, nil, nil
 	for i := range r.work {
-		r.work[i].tile, r.work[i].square, r.work[i].src, r.work[i].strip = tile{}, squareTile{}, nil, strip{} // holds no buffer alive
+		r.work[i].tile, r.work[i].square, r.work[i].src, r.work[i].strip, r.work[i].taken = tile{}, squareTile{}, nil, strip{}, nil // holds no buffer alive
 	}
 	return nil
 }
@@ -141,7 +143,7 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 	if pl.p.Residual != nil {
 		r.resid = r.op.Residual[i*pl.outBytes():][:n*pl.outBytes()]
 	}
-	if r.copied() && !pl.byBlocks() {
+	if r.copied() && !pl.byBlocks() && !r.byInner() {
 		r.copies = min(pl.rows, 1+pl.inBytes()/copyWork, 4*p.Threads())
 		p.RunFromEnds(r.copies, (*copyTask)(r))
 		r.src = r.op.Scratch
@@ -151,14 +153,7 @@ func (r *Runner) image(p *pool.Pool, i, n int) {
 		return
 	}
 	r.cut = pl.newCut(n, p.Threads(), r.mostPixels())
-	r.adding = 0
-	if r.bytes > 1 {
-		r.adding = min(pl.h.Out, 4*p.Threads())
-	}
-	r.need(max(r.cut.chunks(), r.adding))
-	if r.adding > 0 {
-		p.RunFromEnds(r.adding, (*sumTask)(r))
-	}
+	r.need(r.cut.chunks())
 	p.RunFromEnds(r.cut.chunks(), (*tileTask)(r))
 }
 
@@ -188,23 +183,6 @@ func (c *copyTask) Do(i int) {
 	}
 	if i == c.copies-1 {
 		clear(c.op.Scratch[pl.rows*row:][:slack*c.bytes])
-	}
-}
-
-// sumTask is a Runner that adds up what is taken from the sums of each pixel.
-type sumTask Runner
-
-// Do adds up the sums of chunk i.
-func (c *sumTask) Do(i int) {
-	r, t := (*Runner)(c), &c.work[i].tile
-	pl := r.plan
-	pl.setTile(t, r.bytes)
-	for y := i * pl.h.Out / c.adding; y < (i+1)*pl.h.Out/c.adding; y++ {
-		for g := range pl.p.Groups {
-			in := y*pl.p.Stride[0]*pl.cols*pl.p.In + g*pl.p.In/pl.p.Groups
-			t.in, t.sums, t.lines = unsafe.Pointer(&r.src[in*r.bytes]), unsafe.Pointer(&r.sums[(g*pl.h.Out+y)*pl.w.Out]), pl.w.Out
-			pl.kern.innerSums(t.arg())
-		}
 	}
 }
 
