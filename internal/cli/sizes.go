@@ -31,10 +31,14 @@ func symbolSizes(g *ir.Graph, given []*tensor.Tensor, shapes map[string][]int) m
 
 // sizeOf is a dimension with symbols of these sizes, others 1; 1 also for what is no sum.
 func sizeOf(d shape.Dim, sizes map[string]int) int {
-	names, n, ok := d.Sum()
+	if n, ok := d.Int(); ok {
+		return n
+	}
+	names, ok := d.Sum()
 	if !ok {
 		return 1
 	}
+	n := 0
 	for _, s := range names {
 		if size, ok := sizes[s]; ok {
 			n += size
