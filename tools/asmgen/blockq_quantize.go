@@ -269,36 +269,66 @@ const bqRowsAtOnce = 4
 // and all above. A row alone writes a few bytes of each of the tile's cache lines, and
 // reduces across registers what four rows reduce in lanes.
 func bqQuantizeRows() {
-	const n = bqRowsAtOnce
-	v := bqLevel{}
 	a := bqText("quantize256x4")
-	x, ldx, q, groups, rows := a.load(bqqX), a.load(bqqLDX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
-	ldx3, step, qStep := GP64(), GP64(), GP64()
-	LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, ldx3)
-	MOVQ(rows, step)
-	SHLQ(Imm(2), step)
+	t := &bqFourRows{a: a, x: a.load(bqqX), ldx: a.load(bqqLDX), q: a.load(bqqQ)}
+	groups, rows := a.load(bqqGroups), a.load(bqqRows)
+	t.ldx3, t.step = GP64(), GP64()
+	qStep := GP64()
+	LEAQ(Mem{Base: t.ldx, Index: t.ldx, Scale: 2}, t.ldx3)
+	MOVQ(rows, t.step)
+	SHLQ(Imm(2), t.step)
 	MOVQ(rows, qStep)
 	SHLQ(Imm(5), qStep)
-	rowAt := func(x reg.GPVirtual, r, i int) Mem {
-		return []Mem{{Base: x}, {Base: x, Index: ldx, Scale: 1}, {Base: x, Index: ldx, Scale: 2}, {Base: x, Index: ldx3, Scale: 1}}[r].Offset(32 * i)
-	}
-	row := func(r, i int) Mem { return rowAt(x, r, i) }
-	order, magnitude := YMM(), v.constant(0x7fffffff)
-	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
-	ones, ones16 := v.constant(0x01010101), v.constant(0x00010001)
-	inverses, goods := AllocLocal(4*n), AllocLocal(4*n)
-	// The rows' scales, and the largest of each block where its shift comes.
-	a4, full := XMM(), XMM()
-	VPXOR(a4, a4, a4)
-	at, to, left := a.load(bqqX), a.load(bqqShift), a.load(bqqGroups)
+	t.order, t.magnitude = YMM(), t.constant(0x7fffffff)
+	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), t.order)
+	t.ones, t.ones16 = t.constant(0x01010101), t.constant(0x00010001)
+	t.inverses, t.goods = AllocLocal(4*bqRowsAtOnce), AllocLocal(4*bqRowsAtOnce)
+	inverse := t.scales(t.largest())
+	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	Label("group")
+	shift := t.shift(m, inverse)
+	halves := bqQuads256(t.bytes(), func(b, a, r Op) { VPADDD(b, a, r) }) // of rows, in the lanes
+	total, second := XMM(), XMM()
+	VEXTRACTI128(Imm(1), halves, second)
+	VPADDD(second, halves.AsX(), total)
+	t.store(total, shift, Mem{Base: s}, Mem{Base: c})
+	t.store(halves.AsX(), shift, Mem{Base: sHalf}, Mem{Base: cHalf})
+	t.store(second, shift, Mem{Base: sHalf, Index: t.step, Scale: 1}, Mem{Base: cHalf, Index: t.step, Scale: 1})
+	bqNextGroup(groups, t.x, t.q, qStep, t.step, [...]reg.GPVirtual{m, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
+	VZEROUPPER()
+	RET()
+}
+
+// bqFourRows is bqQuantizeRows at work.
+type bqFourRows struct {
+	bqLevel
+	a                bqArgs
+	x, ldx, ldx3, q  reg.GPVirtual
+	step             reg.GPVirtual // from group to group of what has 4 bytes for a row
+	order, magnitude reg.VecVirtual
+	ones, ones16     reg.VecVirtual
+	inverses, goods  Mem // of each row: what it is multiplied by, and all bits where it is quantized
+}
+
+// row is a register's worth of row r of what is at x.
+func (t *bqFourRows) row(x reg.GPVirtual, r, i int) Mem {
+	return []Mem{{Base: x}, {Base: x, Index: t.ldx, Scale: 1}, {Base: x, Index: t.ldx, Scale: 2}, {Base: x, Index: t.ldx3, Scale: 1}}[r].Offset(32 * i)
+}
+
+// largest is the largest magnitude of each row; it leaves that of each block where the
+// block's shift comes.
+func (t *bqFourRows) largest() reg.VecVirtual {
+	all := XMM()
+	VPXOR(all, all, all)
+	at, to, left := t.a.load(bqqX), t.a.load(bqqShift), t.a.load(bqqGroups)
 	Label("largest")
-	var most [n]reg.VecVirtual
+	var most [bqRowsAtOnce]reg.VecVirtual
 	for r := range most {
 		most[r] = YMM()
-		VPAND(rowAt(at, r, 0), magnitude, most[r])
+		VPAND(t.row(at, r, 0), t.magnitude, most[r])
 		for i := 1; i < 4; i++ {
 			m := YMM()
-			VPAND(rowAt(at, r, i), magnitude, m)
+			VPAND(t.row(at, r, i), t.magnitude, m)
 			VPMAXUD(m, most[r], most[r])
 		}
 	}
@@ -306,83 +336,87 @@ func bqQuantizeRows() {
 	VEXTRACTI128(Imm(1), largest, hi)
 	VPMAXUD(hi, largest.AsX(), largest.AsX())
 	VMOVDQU(largest.AsX(), Mem{Base: to})
-	VPMAXUD(largest.AsX(), a4, a4)
+	VPMAXUD(largest.AsX(), all, all)
 	ADDQ(U32(128), at)
-	ADDQ(step, to)
+	ADDQ(t.step, to)
 	DECQ(left)
 	JNE(LabelRef("largest"))
-	finite, good, scale, inverse, nan := XMM(), XMM(), XMM(), XMM(), XMM()
+	return all
+}
+
+// scales writes the rows' scales and what to do with each row, and gives the inverses of
+// the scales.
+func (t *bqFourRows) scales(largest reg.VecVirtual) (inverse reg.VecVirtual) {
+	full, finite, good, scale, nan := XMM(), XMM(), XMM(), XMM(), XMM()
+	inverse = XMM()
 	VBROADCASTSS(bitsConst(0x7f800000), finite)
-	VPCMPGTD(a4, finite, finite)
+	VPCMPGTD(largest, finite, finite)
 	VBROADCASTSS(bitsConst(bqTiny), good)
-	VPCMPGTD(a4, good, good) // below it
+	VPCMPGTD(largest, good, good) // below it
 	VPANDN(finite, good, good)
-	VMOVDQU(good, goods)
+	VMOVDQU(good, t.goods)
 	VBROADCASTSS(bitsConst(0x42fe0000), full) // 127
-	VDIVPS(full, a4, scale)
-	VDIVPS(a4, full, inverse)
+	VDIVPS(full, largest, scale)
+	VDIVPS(largest, full, inverse)
 	VPAND(good, inverse, inverse)
 	VPAND(good, scale, scale)
 	VMULPS(bitsConst(bqScaleDown), scale, scale)
 	VPANDN(bitsConst(0x7fc00000), finite, nan)
 	VPOR(nan, scale, scale)
-	VMOVUPS(scale, Mem{Base: a.load(bqqScale)})
-	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
-	Label("group")
+	VMOVUPS(scale, Mem{Base: t.a.load(bqqScale)})
+	return inverse
+}
+
+// shift gives the bits by which a group's sums are shifted, from the largest of each row at
+// m, where it goes, and writes what the rows are multiplied by.
+func (t *bqFourRows) shift(m reg.GPVirtual, inverse reg.VecVirtual) reg.VecVirtual {
 	finer, shift := YMM(), XMM()
 	VMULPS(Mem{Base: m}, inverse, finer.AsX())
-	v.finer(finer)
+	t.finer(finer)
 	VMOVDQU(bitsConst(bqMostShift), shift)
 	VPSUBD(finer.AsX(), shift, shift)
 	VMOVDQU(shift, Mem{Base: m})
 	VPSLLD(Imm(23), finer.AsX(), finer.AsX())
 	VPADDD(inverse, finer.AsX(), finer.AsX())
-	VMOVUPS(finer.AsX(), inverses)
-	var sums [n]reg.VecVirtual
+	VMOVUPS(finer.AsX(), t.inverses)
+	return shift
+}
+
+// bytes writes a group's integers of each row, and gives the sums of every four of them.
+func (t *bqFourRows) bytes() (sums [bqRowsAtOnce]reg.VecVirtual) {
 	for r := range sums {
 		var e [4]reg.VecVirtual
 		by := YMM()
-		VBROADCASTSS(inverses.Offset(4*r), by)
+		VBROADCASTSS(t.inverses.Offset(4*r), by)
 		for i := range e {
 			e[i] = YMM()
-			VMULPS(row(r, i), by, e[i])
+			VMULPS(t.row(t.x, r, i), by, e[i])
 			VCVTPS2DQ(e[i], e[i])
 		}
 		VPACKSSDW(e[1], e[0], e[0])
 		VPACKSSDW(e[3], e[2], e[2])
 		VPACKSSWB(e[2], e[0], e[0])
-		VPERMD(e[0], order, e[0])
-		VPBROADCASTD(goods.Offset(4*r), by)
+		VPERMD(e[0], t.order, e[0])
+		VPBROADCASTD(t.goods.Offset(4*r), by)
 		VPAND(by, e[0], e[0])
-		VMOVDQU(e[0], Mem{Base: q, Disp: 32 * r})
+		VMOVDQU(e[0], Mem{Base: t.q, Disp: 32 * r})
 		sums[r] = YMM()
-		VPMADDUBSW(e[0], ones, sums[r])
-		VPMADDWD(ones16, sums[r], sums[r])
+		VPMADDUBSW(e[0], t.ones, sums[r])
+		VPMADDWD(t.ones16, sums[r], sums[r])
 	}
-	halves := bqQuads256(sums, func(b, a, r Op) { VPADDD(b, a, r) }) // of rows, in the lanes
-	total, second := XMM(), XMM()
-	VEXTRACTI128(Imm(1), halves, second)
-	VPADDD(second, halves.AsX(), total)
-	for _, out := range []struct {
-		sum  Op
-		s, c Mem
-	}{
-		{total, Mem{Base: s}, Mem{Base: c}},
-		{halves.AsX(), Mem{Base: sHalf}, Mem{Base: cHalf}},
-		{second, Mem{Base: sHalf, Index: step, Scale: 1}, Mem{Base: cHalf, Index: step, Scale: 1}},
-	} {
-		f, shifted := XMM(), XMM()
-		VPSLLVD(shift, out.sum, f)
-		VCVTDQ2PS(f, f)
-		VMOVUPS(f, out.s)
-		VPSLLD(Imm(7), out.sum, shifted)
-		VPXOR(f, f, f)
-		VPSUBD(shifted, f, f)
-		VMOVDQU(f, out.c)
-	}
-	bqNextGroup(groups, x, q, qStep, step, [...]reg.GPVirtual{m, s, c}, [...]reg.GPVirtual{sHalf, cHalf})
-	VZEROUPPER()
-	RET()
+	return sums
+}
+
+// store writes the rows' sums, shifted, at s, and as integers times -128 at c.
+func (t *bqFourRows) store(sum Op, shift reg.VecVirtual, s, c Mem) {
+	f, shifted := XMM(), XMM()
+	VPSLLVD(shift, sum, f)
+	VCVTDQ2PS(f, f)
+	VMOVUPS(f, s)
+	VPSLLD(Imm(7), sum, shifted)
+	VPXOR(f, f, f)
+	VPSUBD(shifted, f, f)
+	VMOVDQU(f, c)
 }
 
 // bqQuads256 joins the four words in each 128 bits of four registers, into one that has a
