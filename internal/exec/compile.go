@@ -57,6 +57,7 @@ type step struct {
 	work      float64   // floating-point operations or bytes, whichever are more
 	rows      int       // of the batch that the kernel computes at once, as a step of the stretch; else 0
 	scratch   int       // arena buffer number, -1 if none; of the lane's arena in the stretch
+	packed    int       // bytes that the kernel has packed for this plan alone
 	precision op.Precision
 	subs      []*subgraph
 }
@@ -386,7 +387,7 @@ func (c *compiler) kernel(st *step) error {
 	if err != nil || k == nil {
 		return err
 	}
-	st.kernel, st.prep, st.precision, st.alone = k, p, op.PrecisionOf(k), alone(p)
+	st.kernel, st.prep, st.packed, st.precision, st.alone = k, p, packedOfSizes(p), op.PrecisionOf(k), alone(p)
 	return nil
 }
 

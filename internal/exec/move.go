@@ -67,7 +67,7 @@ func (c *compiler) move(changed map[*ir.Value]bool) (ok bool, err error) {
 		m.steps = append(m.steps, i)
 		c.plan.setWork(st)
 		if !st.joined && !st.dynamic && len(st.subs) == 0 {
-			st.kernel, st.prep, st.precision, st.alone = nil, nil, op.FP32, false
+			st.kernel, st.prep, st.packed, st.precision, st.alone = nil, nil, 0, op.FP32, false
 			w.steps = append(w.steps, st)
 		}
 	}

@@ -161,12 +161,20 @@ func (p *Plan) takeKernel(st *step) (op.Kernel, error) {
 	return p.session.weights.compile(p.session.providers[st.provider], st.prep)
 }
 
-// ownBytes estimates what the plan itself and one frame of it take: slots,
-// steps, tensors and calls, but neither arenas nor what kernels hold.
+// ownBytes estimates what the plan itself and one frame of it take: slots, steps, tensors
+// and calls, and what kernels have packed for it alone, but no arenas.
 func (p *Plan) ownBytes() int {
 	const perStep = 1 << 10 // with the facts of inputs and outputs, kernel and call
 	const perTensor = 64
-	return len(p.slots)*(int(unsafe.Sizeof(slot{}))+perTensor) + len(p.steps)*perStep
+	return len(p.slots)*(int(unsafe.Sizeof(slot{}))+perTensor) + len(p.steps)*perStep + p.packed()
+}
+
+// packed is the bytes of weights that follow from the plan's sizes, packed for it alone.
+func (p *Plan) packed() (n int) {
+	for _, st := range p.steps {
+		n += st.packed
+	}
+	return n
 }
 
 // idleBytes is the memory of the arenas, and of results sized by data, kept for later runs.
@@ -225,7 +233,7 @@ type Memory struct {
 
 // Memory adds up what the plan needs.
 func (p *Plan) Memory() Memory {
-	m := Memory{Packed: p.session.weights.bytes(), Arena: p.arenaBytes(), Derived: p.derived}
+	m := Memory{Packed: p.session.weights.bytes() + p.packed(), Arena: p.arenaBytes(), Derived: p.derived}
 	for i := range p.arenas {
 		m.ArenaBound += p.arenas[i].layout.Bound
 	}

@@ -346,7 +346,7 @@ func (s *Session) heldBytes() (weights, idle int) {
 	defer s.mu.Unlock()
 	for _, p := range s.plans {
 		weights = max(weights, p.Memory().Weights)
-		idle += p.idleBytes()
+		idle += p.idleBytes() + p.packed()
 		for _, st := range p.steps {
 			for _, sub := range st.subs {
 				_, n := sub.session.heldBytes()

@@ -299,12 +299,27 @@ func (w *weights) present(p *op.Prep, do func()) {
 // ofSizes reports whether a constant of p is not the graph's: it follows from the sizes
 // of one plan, or is cut by them. What is packed of it is of no use to another.
 func ofSizes(p *op.Prep) bool {
-	for i, v := range p.Node.In {
-		if c := p.In[i].Const; c != nil && c != v.Const {
+	for i := range p.Node.In {
+		if isOfSizes(p, i) {
 			return true
 		}
 	}
 	return false
+}
+
+func isOfSizes(p *op.Prep, i int) bool {
+	c := p.In[i].Const
+	return c != nil && c != p.Node.In[i].Const
+}
+
+// packedOfSizes is about how many bytes a kernel has packed of such constants.
+func packedOfSizes(p *op.Prep) (n int) {
+	for i := range p.Node.In {
+		if isOfSizes(p, i) && p.IsOnlyPacked(i) {
+			n += len(p.In[i].Const.Data)
+		}
+	}
+	return n
 }
 
 // later gives a buffer that is filled in Settle. Constants that may be dropped are not
