@@ -51,7 +51,7 @@ func New(p Params, channels int, spatial []int, level cpu.Target, blocked bool) 
 	pl.grid.CI = 1
 	if blocked {
 		pl.block = conv.Block(level)
-		pl.kernels = kernelsFor(p.Kind, level)
+		pl.kernels = forLevel(level)[p.Kind].blocked
 	}
 	pl.setDistances()
 	if !blocked {
@@ -82,9 +82,9 @@ func (pl *Plan) setPlain(level cpu.Target) {
 		return
 	}
 	pl.setDense()
-	rows, planes := rowsFor(pl.kind, level)
-	if pl.setRows(rows); pl.byRow.kernel != nil {
-		pl.setPlanes(planes)
+	k := &forLevel(level)[pl.kind]
+	if pl.setRows(k.rows); pl.byRow.kernel != nil {
+		pl.setPlanes(k.planes)
 	}
 }
 

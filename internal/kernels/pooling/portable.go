@@ -5,14 +5,17 @@ import "github.com/salver-ml/salver/internal/kernels/window"
 // maxBlock bounds a channel block for buffers on the stack.
 const maxBlock = 16
 
-// portableKernels are the blocked kernels in Go, by number of pixels.
-func portableKernels(kind Kind, block int) []window.TileFunc {
+// portableOf are the kernels in Go. Rows in plain layout are pooled without any.
+func portableOf(block int) *kernels {
 	const mostPixels = 8
-	out := make([]window.TileFunc, mostPixels+1)
-	for mr := range out {
-		out[mr] = func(t *byte) { portableTile(window.TileOf(t), kind, block, mr) }
+	var k kernels
+	for kind := range k {
+		k[kind].blocked = make([]window.TileFunc, mostPixels+1)
+		for mr := range k[kind].blocked {
+			k[kind].blocked[mr] = func(t *byte) { portableTile(window.TileOf(t), Kind(kind), block, mr) }
+		}
 	}
-	return out
+	return &k
 }
 
 // portableTile computes mr pixels of each channel block.
