@@ -172,6 +172,8 @@ func TestLayersRefuse(t *testing.T) {
 		{"/v1/responses", `{"model":"m"}`, "input: expected a text"},
 		{"/v1/responses", `{"model":"m","input":"x","top_logprobs":2}`, "top_logprobs: it needs \"message.output_text.logprobs\" in include"},
 		{"/detokenize", `{"model":"m"}`, "tokens: expected an array"},
+		{"/detokenize", `{"model":"m","tokens":[1,-2]}`, "tokens[1]: expected an integer of at least 0, found -2"},
+		{"/detokenize", `{"model":"m","tokens":[null]}`, "tokens[0]: expected a number, found null"},
 		{"/tokenize", `{"model":"m","prompt":"x",` + hi + `}`, "prompt: expected either prompt or messages"},
 		{"/v1/completions", `{"model":"m","prompt":"x","logit_bias":{"x":1}}`, "logit_bias.x: expected a token id"},
 		{"/v1/completions", `{"model":"m","prompt":"x","stop_token_ids":[999]}`, "stop_token_ids: this model has 260 tokens"},

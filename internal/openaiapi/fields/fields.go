@@ -316,7 +316,19 @@ func (v Value) IDs() ([]int32, error) {
 	var ids []int32
 	null := bytes.Contains(v.Raw, []byte("null")) // would be read as 0
 	if err := json.Unmarshal(v.Raw, &ids); err != nil || null || slices.ContainsFunc(ids, func(i int32) bool { return i < 0 }) {
-		return nil, v.Errorf("expected an array of token ids")
+		return nil, v.badID()
 	}
 	return ids, nil
+}
+
+// badID is the error for the first element that is no token id.
+func (v Value) badID() error {
+	list, err := v.Array(Many)
+	for i := 0; err == nil && i < len(list); i++ {
+		_, err = list[i].Int(0, math.MaxInt32)
+	}
+	if err == nil {
+		err = v.Errorf("expected an array of token ids")
+	}
+	return err
 }
