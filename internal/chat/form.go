@@ -20,8 +20,9 @@ type callForm struct {
 	opens []string // what begins a call
 	after []string // what may stand behind calls
 	// read reads calls from the opening marker on.
-	read func(c *cursor, t tools) []call
-	bare string // the bracket with which a call begins, without a marker, at the beginning of an answer; or ""
+	read    func(c *cursor, t tools) []call
+	bare    string // the bracket with which a call begins, without a marker, at the beginning of an answer; or ""
+	implied string // what of opens the prompt ends with, or ""
 	// interrupts: a call may come in the midst of reasoning, and ends it.
 	interrupts bool
 	// always: the form is of texts too, and read even without tools.
@@ -153,6 +154,8 @@ func callFormOf(text string) *callForm {
 		return taggedJSON("functools", "", callsOf)
 	case has(text, ">>>all"):
 		return recipientForm
+	case has(text, functionaryTo, "<|content|>", "<|from|>"):
+		return contentForm
 	case has(text, "<function="):
 		return functionTagForm
 	case has(text, "<|tool_list_start|>"), has(text, "<|tool_call_start|>"), has(text, "List of tools: ["):

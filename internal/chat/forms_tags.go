@@ -232,10 +232,27 @@ var functionTagForm = &callForm{opens: []string{"<function="}, read: func(c *cur
 }}
 
 // recipientForm is Functionary 3.2's: >>>all and a text, or >>>NAME and JSON.
-var recipientForm = &callForm{opens: []string{">>>"}, always: true, read: func(c *cursor, t tools) []call {
+var recipientForm = &callForm{opens: []string{">>>"}, implied: ">>>", always: true, read: func(c *cursor, t tools) []call {
 	c.lit(">>>")
+	return recipientCall(c, t, "\n")
+}}
+
+// contentForm is Functionary 2's: recipients likewise, and a marker before what they get.
+var contentForm = &callForm{opens: []string{functionaryFrom + functionaryTo, functionaryTo}, implied: functionaryTo, always: true, read: func(c *cursor, t tools) []call {
+	c.has(functionaryFrom)
+	c.lit(functionaryTo)
+	return recipientCall(c, t, "\n<|content|>")
+}}
+
+const (
+	functionaryFrom = "<|from|>assistant\n"
+	functionaryTo   = "<|recipient|>"
+)
+
+// recipientCall reads a recipient, what divides, and the call if it is a function.
+func recipientCall(c *cursor, t tools, divider string) []call {
 	name := c.word()
-	c.lit("\n")
+	c.lit(divider)
 	if name == "all" {
 		return nil
 	}
@@ -243,4 +260,4 @@ var recipientForm = &callForm{opens: []string{">>>"}, always: true, read: func(c
 		c.fail(false)
 	}
 	return []call{newCall(c, "", name, c.object())}
-}}
+}

@@ -41,6 +41,11 @@ var shows = []struct {
 	{"FunctionGemma", "<start_function_call>call:", "<start_function_call>call:get_weather{city:<escape>12<escape>,days:<escape>2<escape>}<end_function_call>", result{"", "", []call{{"", "get_weather", `{"city": "12", "days": 2}`}}}},
 	{"OLMo 3", "<function_calls>", "Ok <function_calls>get_weather(city='Paris', days=2)\nnow()</function_calls>", result{"Ok", "", twice}},
 	{"OLMo 3", "<function_calls>", "<function_calls>oops</function_calls>", result{"<function_calls>oops</function_calls>", "", nil}},
+	{"Functionary 2", functionary2, "all\n<|content|>Let me see.\n<|from|>assistant\n<|recipient|>get_weather\n<|content|>" + paris + "\n<|from|>assistant\n<|recipient|>now\n<|content|>{}", result{"Let me see.", "", twice}},
+	{"Functionary 2", functionary2, "get_weather\n<|content|>" + paris, result{"", "", parisCall}},
+	{"Functionary 2", functionary2, "all\n<|content|>Hi", result{"Hi", "", nil}},
+	{"Functionary 2", functionary2, "no recipient", result{"no recipient", "", nil}},
+	{"Functionary 2", functionary2, "sum\n<|content|>{}", result{"sum\n<|content|>{}", "", nil}},
 	{"MiniCPM 3", "<|tool_call_start|>", "Ok\n<|tool_call_start|>\n```python\nget_weather(city=\"Paris\",days=2)\nnow()\n```\n<|tool_call_end|>\n", result{"Ok", "", twice}},
 	{"MiniCPM 3", "<|tool_call_start|>", "<|tool_call_start|>\n```python\nnow()\n```", result{"", "", []call{{"", "now", "{}"}}}},
 	{"ToolACE", pythonic, `[get_weather(city="Paris", days=2), now()]`, result{"", "", twice}},
@@ -61,8 +66,9 @@ var shows = []struct {
 
 // What templates without markers render for calls.
 const (
-	pythonic = "{% for m in messages %}{% for c in m.tool_calls %}[{{ c.function.name }}({% for k, v in c.function.arguments.items() %}{{ k }}={{ v | tojson }}{% endfor %})]{% endfor %}{% endfor %}"
-	jsonList = "{% for m in messages %}{% for c in m.tool_calls %}[{{ c.function | tojson }}]{% endfor %}{% endfor %}"
+	pythonic     = "{% for m in messages %}{% for c in m.tool_calls %}[{{ c.function.name }}({% for k, v in c.function.arguments.items() %}{{ k }}={{ v | tojson }}{% endfor %})]{% endfor %}{% endfor %}"
+	functionary2 = "{% for m in messages %}<|from|>{{ m.role }}\n<|recipient|>all\n<|content|>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<|from|>assistant\n<|recipient|>{% endif %}"
+	jsonList     = "{% for m in messages %}{% for c in m.tool_calls %}[{{ c.function | tojson }}]{% endfor %}{% endfor %}"
 )
 
 func TestFurtherForms(t *testing.T) {

@@ -71,8 +71,8 @@ func (p *Parser) begin(prompt string, c Conversation) {
 			p.thinks, p.skip = t.close, true
 		}
 	}
-	if p.calls == recipientForm && strings.HasSuffix(prompt, ">>>") {
-		p.buf, p.implied = ">>>", len(">>>")
+	if p.calls != nil && p.calls.implied != "" && strings.HasSuffix(prompt, p.calls.implied) {
+		p.buf, p.implied = p.calls.implied, len(p.calls.implied)
 	}
 }
 
