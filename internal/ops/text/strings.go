@@ -31,7 +31,7 @@ func init() {
 	op.Register(op.Op{
 		Name: "RegexFullMatch", Versions: []int{20}, Doc: "whether a regular expression (RE2) matches the whole string",
 		In: op.Ports("X:string"), Out: op.Ports("Y:bool"), Attrs: op.Attrs{"pattern": op.Opt(ir.KindString)},
-		Infer: matchInfer, Ref: matchRef, Rows: op.RowsBroadcast, Cases: matchCases{},
+		Infer: matchInfer, Ref: matchRef, Compile: compileMatch, Rows: op.RowsBroadcast, Cases: matchCases{},
 	})
 	op.Register(op.Op{
 		Name: "StringNormalizer", Versions: []int{10}, Doc: "removes stop words and changes the case",
@@ -132,6 +132,16 @@ func matchRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
+	return match(re, c)
+}
+
+// compileMatch compiles the pattern once.
+func compileMatch(p *op.Prep) (op.Kernel, error) {
+	re, err := pattern(p.Node)
+	return op.KernelFunc(func(c *op.Call) error { return match(re, c) }), err
+}
+
+func match(re *regexp.Regexp, c *op.Call) error {
 	out := tensor.Of[bool](c.Output(0, dtype.Bool, c.In[0].Shape...))
 	for i, s := range c.In[0].Strings {
 		out[i] = re.MatchString(s)
