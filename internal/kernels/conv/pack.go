@@ -1,6 +1,10 @@
 package conv
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/salver-ml/salver/internal/pool"
+)
 
 // packing describes packed weights: the bias of all output blocks, then for
 // each output block [depth][input block][kernel row][kernel column][input
@@ -80,27 +84,68 @@ func (k packing) pack(dst, w, bias []float32) error {
 		return err
 	}
 	clear(dst[:k.biasFloats])
-	if !k.full() {
-		clear(dst[k.biasFloats:])
-	}
-	for o, lanes := 0, 0; o < k.p.Out; o += lanes {
-		ob, _ := k.place(o)
-		lanes = k.lanes(o)
-		if bias != nil {
-			copy(dst[ob*k.block:], bias[o:][:lanes])
-		}
-		switch {
-		case k.winograd:
-			k.packPoints(dst[k.biasFloats:], w, o, lanes)
-		case k.shared || k.spans:
-			for lane := range lanes {
-				k.packChannel(dst[k.biasFloats+ob*k.perOut:][:k.perOut], w, o+lane, lane)
-			}
-		default:
-			k.packBlock(dst[k.biasFloats:], w, o, lanes)
-		}
+	job := packJob{k, dst, w, bias}
+	for i := range k.allOut() {
+		job.Do(i)
 	}
 	return nil
+}
+
+// Pack is the plan's on the threads of a pool, for weights that a run computes.
+func (r *Runner) Pack(p *pool.Pool, dst, w, bias []float32) error {
+	pl := r.plan
+	if pl.half != nil || pl.planar != nil {
+		return pl.Pack(dst, w, bias)
+	}
+	k := pl.packed
+	if err := k.check(k.size(), dst, w, bias); err != nil {
+		return err
+	}
+	clear(dst[:k.biasFloats])
+	r.packs = packJob{k, dst, w, bias}
+	p.Run(k.allOut(), &r.packs)
+	r.packs = packJob{}
+	return nil
+}
+
+// packJob is the packing of some weights, an output block at a time.
+type packJob struct {
+	packing
+	dst, w, bias []float32
+}
+
+// Do packs one output block.
+func (j *packJob) Do(ob int) {
+	k, o, lanes := &j.packing, ob*j.block, j.block
+	if og := k.p.Out / k.p.Groups; !k.depthwise && !k.shared && !k.spans {
+		first := ob % k.outBlocks * k.block
+		o, lanes = ob/k.outBlocks*og+first, min(lanes, og-first)
+	} else {
+		lanes = min(lanes, k.p.Out-o)
+	}
+	if j.bias != nil {
+		copy(j.dst[ob*k.block:], j.bias[o:][:lanes])
+	}
+	dst := j.dst[k.biasFloats:]
+	if !k.full() {
+		parts := 1
+		if k.taps || k.winograd {
+			parts = k.plane
+		}
+		for part, n := 0, k.perOut/parts; part < parts; part++ {
+			clear(dst[(part*k.allOut()+ob)*n:][:n])
+		}
+	}
+	switch {
+	case k.winograd:
+		k.packPoints(dst, j.w, o, lanes)
+	case k.shared || k.spans:
+		for lane := range lanes {
+			k.packChannel(dst[ob*k.perOut:][:k.perOut], j.w, o+lane, lane)
+		}
+	default:
+		k.packBlock(dst, j.w, o, lanes)
+	}
 }
 
 // full says whether packed weights have no place that nothing is written to.
@@ -118,15 +163,6 @@ func (k packing) place(o int) (block, lane int) {
 	}
 	og := k.p.Out / k.p.Groups
 	return o/og*k.outBlocks + o%og/k.block, o % og % k.block
-}
-
-// lanes is how many output channels from o on, the first of a block, share it.
-func (k packing) lanes(o int) int {
-	if k.depthwise || k.shared || k.spans {
-		return min(k.block, k.p.Out-o)
-	}
-	og := k.p.Out / k.p.Groups
-	return min(k.block, og-o%og)
 }
 
 // packBlock writes the weights of a block's output channels, which makes whole lines: one channel

@@ -47,6 +47,8 @@ type Runner struct {
 
 	band    band      // Winograd
 	patches []float32 // Winograd: patchFloats per chunk; of a volume, per thread
+
+	packs packJob
 }
 
 // NewRunner makes a runner for one session.

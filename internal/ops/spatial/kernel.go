@@ -200,6 +200,14 @@ func (k *kernel) ScratchBytes() int {
 	return op.FloatBytes(k.inLen, k.outLen, k.packLen, k.spare)
 }
 
+// packOn packs the weights of a run, on its threads where the runner can.
+func (k *kernel) packOn(p *pool.Pool, dst, w, bias []float32) error {
+	if r, ok := k.runner.(*conv.Runner); ok {
+		return r.Pack(p, dst, w, bias)
+	}
+	return k.Pack(dst, w, bias)
+}
+
 // Run computes the convolution.
 func (k *kernel) Run(c *op.Call) error {
 	y := c.Output(0, dtype.Float32, k.dims...)
@@ -225,7 +233,7 @@ func (k *kernel) Run(c *op.Call) error {
 		if i := k.spec.Bias; i > 0 {
 			bias = tensor.Of[float32](c.In[i])
 		}
-		if err := k.Pack(o.Weights, tensor.Of[float32](c.In[1]), bias); err != nil {
+		if err := k.packOn(c.Pool, o.Weights, tensor.Of[float32](c.In[1]), bias); err != nil {
 			return err
 		}
 	}
