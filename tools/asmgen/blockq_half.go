@@ -78,6 +78,10 @@ func (v bqLevel) half(f bqFloat, rows, panels int) {
 		VBROADCASTSS(m, b)
 		xs = append(xs, b)
 	}
+	ahead := 1024 // bytes of each panel that are fetched ahead
+	if rows == 1 {
+		ahead = 512 // which goes through four at once, so that 1024 takes an eighth longer
+	}
 	at := 0
 	for _, p := range w {
 		for h := range v.halves() {
@@ -87,7 +91,7 @@ func (v bqLevel) half(f bqFloat, rows, panels int) {
 				VFMADD231PS(xs[r], c, acc[at+h+r*v.halves()])
 			}
 		}
-		PREFETCHT0(Mem{Base: p, Disp: 1024})
+		PREFETCHT0(Mem{Base: p, Disp: ahead})
 		ADDQ(Imm(32), p)
 		at += rows * v.halves()
 	}
