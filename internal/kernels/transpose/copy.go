@@ -247,7 +247,12 @@ func (c *Copy) doShort(lo, hi int) {
 	at.seek(c.dims[:last-1], lo/outer.n)
 	for lo < hi {
 		n := min(outer.n-pos, hi-lo)
-		c.short(unsafe.Add(c.dst, (at.dst+pos*outer.dst)*c.elem), unsafe.Add(c.src, (at.src+pos*outer.src)*c.elem), n, row, outer.dst, outer.src)
+		dst, src := unsafe.Add(c.dst, (at.dst+pos*outer.dst)*c.elem), unsafe.Add(c.src, (at.src+pos*outer.src)*c.elem)
+		if outer.src == 0 && outer.dst == row { // one row again and again
+			Fill(unsafe.Slice((*byte)(dst), n*row*c.elem), unsafe.Slice((*byte)(src), row*c.elem))
+		} else {
+			c.short(dst, src, n, row, outer.dst, outer.src)
+		}
 		lo += n
 		pos = 0
 		at.next(c.dims[:last-1])

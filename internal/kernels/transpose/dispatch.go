@@ -54,7 +54,11 @@ func Fill(dst, value []byte) {
 		current().repeats(dst)
 		return
 	}
-	for n < len(dst) {
-		n += copy(dst[n:], dst[:n])
+	const near = 8 << 10 // what is copied stays in the first cache
+	for piece := n; n < len(dst); {
+		if n < near {
+			piece = n
+		}
+		n += copy(dst[n:], dst[:piece])
 	}
 }

@@ -184,6 +184,7 @@ func (expandCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2}, 2, 2, 3)}},
 		{Name: "smaller", In: []*tensor.Tensor{sequence(3, 4), tensor.FromSlice([]int64{1})}, Out: []*tensor.Tensor{sequence(3, 4)}},
 		{Name: "planes", In: []*tensor.Tensor{sequence(2, 1, 9, 1), tensor.FromSlice([]int64{2, 5, 9, 33})}},
+		{Name: "short rows", In: []*tensor.Tensor{sequence(2, 1, 3), tensor.FromSlice([]int64{2, 2100, 3})}},
 	}
 }
 
