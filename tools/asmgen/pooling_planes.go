@@ -181,8 +181,6 @@ func (p *pooledPlanes) insideOf(limits Mem) insideTaps {
 // take takes the inputs x into a sum or maximum.
 func (i insideTaps) take(x, sum reg.VecVirtual) {
 	switch {
-	case i.p.wide && i.p.average:
-		VADDPS(x, sum, i.k, sum)
 	case i.p.wide: // a tap beside the input counts, as it does after a NaN
 		VBLENDMPS(x, i.fill, i.k, x)
 		VMAXPS(x, sum, sum)

@@ -29,7 +29,7 @@ var avx512 = kernels{
 	Average: {
 		blocked: []window.TileFunc{nil, average512_1, average512_2, average512_3, average512_4, average512_5, average512_6, average512_7, average512_8, average512_9, average512_10, average512_11, average512_12, average512_13, average512_14},
 		rows:    [mostRowStride]rowFunc{averageRowAVX512by1, averageRowAVX512by2},
-		planes:  [mostRowStride]planesFunc{averagePlanesAVX512by1, averagePlanesAVX512by2},
+		planes:  [mostRowStride]planesFunc{averagePlanesAVX2by1, averagePlanesAVX2by2},
 	},
 }
 

@@ -307,11 +307,6 @@ func averageRowAVX512by1(dst *float32, src *float32, start int, offsets *int, ta
 //go:noescape
 func maxPlanesAVX512by1(p *byte)
 
-// pools rows of four planes; p is a *planeRows.
-//
-//go:noescape
-func averagePlanesAVX512by1(p *byte)
-
 //go:noescape
 func maxRowAVX512by2(dst *float32, src *float32, start int, offsets *int, taps int, n int, divisors *float32)
 
@@ -322,8 +317,3 @@ func averageRowAVX512by2(dst *float32, src *float32, start int, offsets *int, ta
 //
 //go:noescape
 func maxPlanesAVX512by2(p *byte)
-
-// pools rows of four planes; p is a *planeRows.
-//
-//go:noescape
-func averagePlanesAVX512by2(p *byte)
