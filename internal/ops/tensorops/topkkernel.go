@@ -37,6 +37,7 @@ type topHeap struct {
 	spare  []uint64 // as many, where the row is parted
 	passed [topPiece]bool
 	worst  [1]float32 // of the heap
+	_      [64]byte   // no false sharing with the next
 }
 
 // key orders by value and, of equal values, by position, the first ahead. NaN is larger
@@ -92,6 +93,7 @@ func compileTopK(p *op.Prep) (op.Kernel, error) {
 	if k.sorts {
 		room = k.n
 	}
+	room = max(room, topFew) // whole lines of the caches
 	for range parts {
 		h := topHeap{topKernel: k, heap: make([]uint64, 0, room)}
 		if k.sorts {
