@@ -87,6 +87,7 @@ type compiler struct {
 // operator that panics while it is inferred or compiled fails the plan.
 func (s *Session) compile(inputs []op.Fact, from *Plan) (p *Plan, err error) {
 	c := &compiler{s: s, plan: from}
+	done := s.weights.alone()
 	defer func() {
 		if v := recover(); v != nil {
 			node := ""
@@ -95,6 +96,10 @@ func (s *Session) compile(inputs []op.Fact, from *Plan) (p *Plan, err error) {
 			}
 			p, err = nil, Panicked(node, v)
 		}
+		if p == nil {
+			s.weights.dropUnfilled()
+		}
+		done()
 		if from != nil && p != from {
 			from.retire()
 		}
@@ -121,7 +126,6 @@ func (s *Session) compile(inputs []op.Fact, from *Plan) (p *Plan, err error) {
 	}
 	s.weights.trimRest()
 	if err := c.fits(); err != nil {
-		s.weights.dropUnfilled()
 		return nil, err
 	}
 	s.newest = c.plan

@@ -140,7 +140,7 @@ func (d *dynamicKernel) compile(s *Session, st *step, c *op.Call) error {
 	if d.sizes != nil { // they hold for this run only
 		p.Chooser = nil
 	}
-	k, err := s.weights.compile(s.providers[s.host()], p)
+	k, err := s.weights.compileInRun(s.providers[s.host()], p)
 	if err != nil || k == nil {
 		return err
 	}

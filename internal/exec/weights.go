@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 
@@ -23,6 +24,10 @@ type weights struct {
 	defers bool
 	// gradual says that weights are packed between runs, which read the others' file pages.
 	gradual bool
+	// planning is held, where there is a limit, by who makes what may pack weights: buffers
+	// beyond the limit are not filled, and gone when that is refused, so that nobody else
+	// may get them.
+	planning sync.Mutex
 
 	mu       sync.Mutex
 	arena    mmap.Arena
@@ -145,6 +150,27 @@ func (w *weights) compile(by compiling, p *op.Prep) (op.Kernel, error) {
 		return by.Compile(p)
 	}
 	return k, err
+}
+
+// compileInRun is compile for a kernel that no plan counts: beyond the limit it is refused.
+func (w *weights) compileInRun(by compiling, p *op.Prep) (k op.Kernel, err error) {
+	defer w.alone()()
+	defer func() {
+		if n := w.dropUnfilled(); n > 0 {
+			k, err = nil, memoryError{alone: true, error: fmt.Errorf("the sizes that the run found need %s of packed weights more, beside %s, the limit is %s", bytesText(n), bytesText(w.bytes()), bytesText(w.limit))}
+		}
+	}()
+	return w.compile(by, p)
+}
+
+// alone waits until nobody else makes what counts against the limit, if there is one, and
+// gives what lets others do so again.
+func (w *weights) alone() (done func()) {
+	if w.limit == 0 {
+		return func() {}
+	}
+	w.planning.Lock()
+	return w.planning.Unlock
 }
 
 // compiling is the part of a provider that makes kernels.
@@ -443,16 +469,18 @@ func (w *weights) trimRest() {
 	}
 }
 
-// dropUnfilled forgets the buffers that were made beyond the limit.
-func (w *weights) dropUnfilled() {
+// dropUnfilled forgets the buffers that were made beyond the limit, and gives their bytes.
+func (w *weights) dropUnfilled() (bytes int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, k := range w.unfilled {
-		w.size -= len(w.bufs[k].Data)
+		bytes += k.size
+		w.size -= k.size
 		w.bufs[k].beyond.Free()
 		delete(w.bufs, k)
 	}
 	w.unfilled = nil
+	return bytes
 }
 
 func (w *weights) free() {
