@@ -199,6 +199,42 @@ func TestNobodyGivesWayForNothing(t *testing.T) {
 	d.all()
 }
 
+// Blocks that several have are free only when all of them give way, and those that are
+// found in the cache need no room.
+func TestWayIsMadeByBlocksThatGetFree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, c := range []struct {
+		name          string
+		choices       int // of the request of the lowest priority
+		low, more     int // tokens of its prompt, and of the waiting one's behind what it shares with the highest
+		shares, makes bool
+	}{
+		{"choices that share a prompt", 3, 120, 240, false, false},
+		{"a prompt that is found", 1, 150, 100, true, true},
+	} {
+		d := newDriver(newFakeModel(t), 400, 512, 8)
+		d.after = d.check
+		high, more := randomPrompt(rng, 200), randomPrompt(rng, c.more)
+		d.add(1, high, 40, func(q *request) { q.Priority = 5 })
+		d.add(2, randomPrompt(rng, c.low), 40, func(q *request) { q.choices = c.choices })
+		for range 3 {
+			d.step()
+		}
+		if len(d.running) != 1+c.choices {
+			t.Fatalf("%s: %d run", c.name, len(d.running))
+		}
+		if c.shares {
+			more = slices.Concat(high, more)
+		}
+		waits := d.add(3, more, 5, func(q *request) { q.Priority = 3 })
+		d.step()
+		if d.preempted > 0 != c.makes || slices.Contains(d.running, waits) != c.makes {
+			t.Errorf("%s: %d gave way, it runs: %v; expected %v", c.name, d.preempted, slices.Contains(d.running, waits), c.makes)
+		}
+		d.all()
+	}
+}
+
 // A request that ends in the middle of its prompt takes nothing from those who share
 // its beginning, and what it had computed is found by the next one.
 func TestEndWithinASharedPrompt(t *testing.T) {

@@ -140,20 +140,28 @@ func (s *scheduler) next(step []work) []work {
 // makeWay preempts running sequences for the next waiting one if it has a higher priority,
 // and has room without them: else they would give way for nothing.
 func (s *scheduler) makeWay() {
-	q := s.first()
-	if q == nil {
+	q, kept := s.first(), len(s.running)
+	if q == nil || kept == 0 || s.running[kept-1].Priority >= q.Priority || s.fits(q) {
 		return
 	}
+	s.match(q) // what it finds it need not wait for
+	defer s.release(q)
+	need := blocksFor(len(q.tokens)) - len(q.blocks)
 	seats, blocks := s.most-s.seated(), s.kv.Free()
-	kept := len(s.running)
+	given := map[int32]int{} // how many would give a block: it is free once all have who hold it
 	for kept > 0 && s.running[kept-1].Priority < q.Priority {
 		kept--
-		seats, blocks = seats+s.running[kept].seats(), blocks+len(s.running[kept].blocks)
+		seats += s.running[kept].seats()
+		for _, b := range s.running[kept].blocks {
+			if given[b]++; given[b] == s.kv.Holders(b) {
+				blocks++
+			}
+		}
 	}
-	if seats < q.seats() || blocks < blocksFor(len(q.tokens)) {
+	if seats < q.seats() || blocks < need {
 		return
 	}
-	for len(s.running) > kept && !s.fits(q) {
+	for len(s.running) > kept && (s.seated()+q.seats() > s.most || s.kv.Free() < need) {
 		s.preempt()
 	}
 }

@@ -82,6 +82,9 @@ func (m *Manager) Take() (b int32, ok bool) {
 // Hold adds a holder of a block that has some.
 func (m *Manager) Hold(b int32) { m.blocks[b].refs++ }
 
+// Holders is how many hold a block.
+func (m *Manager) Holders(b int32) int { return int(m.blocks[b].refs) }
+
 // Shared reports whether a block has several holders, so that none may write to it.
 func (m *Manager) Shared(b int32) bool { return m.blocks[b].refs > 1 }
 
