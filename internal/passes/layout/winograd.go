@@ -18,16 +18,16 @@ import (
 // weights take four times the memory, so the layers with the most pixels come
 // first, which win the most for each byte, until a part of the largest activations is
 // spent, since it pays where these are large and weights are small, and a small part of the
-// model's weights. It needs working memory too, so a layer at which the activations are the
-// largest is left alone. Neither batch nor threads enter into it. Where a model leaves the size of
+// model's weights, or what is little for any process. It needs working memory too, so a layer
+// at which the activations are the largest is left alone, unless that is little beside them. Neither batch nor threads enter into it. Where a model leaves the size of
 // its images open, one of imageSize decides which layers may; a run whose planes are too small takes
 // the direct algorithm for them.
 var Winograd = pass.Pass{
 	Name: "winograd", Level: 3, Last: true,
 	Doc: fmt.Sprintf("Convolutions of 3×3 and stride 1 over %d pixels or more, of images and of the planes of volumes, use Winograd's algorithm, those with the most pixels first, "+
-		"as long as its larger weights take no more than %d %% of what the largest activations do and %d %% of the model's weights, and its working memory nothing. "+
-		"Of images whose size the model leaves open %d² are taken to decide.",
-		conv.WinogradPixels, winogradPercent, winogradWeightsPercent, imageSize),
+		"as long as its larger weights take no more than %d %% of what the largest activations do and %d %% of the model's weights, or %d MiB, "+
+		"and its working memory no more than %d %% of the largest activations. Of images whose size the model leaves open %d² are taken to decide.",
+		conv.WinogradPixels, winogradPercent, winogradWeightsPercent, winogradLeast>>20, winogradScratchPercent, imageSize),
 	Rewrite: markWinograd,
 }
 
@@ -39,8 +39,13 @@ const (
 	// weights: of ResNet-50 that pays for all layers with so many pixels.
 	winogradPercent        = 15
 	winogradWeightsPercent = 6
-	// winogradScratch is the working memory of two threads.
-	winogradScratch = 2 * conv.WinogradScratch
+	// winogradLeast may be spent in any model: networks that restore or enlarge images have
+	// small weights and many pixels.
+	winogradLeast = 8 << 20
+	// winogradScratch is the working memory of two threads, which may add a small part to the
+	// largest activations.
+	winogradScratch        = 2 * conv.WinogradScratch
+	winogradScratchPercent = 7
 )
 
 type winogradKey struct{}
@@ -161,8 +166,9 @@ func (w *winogradPlan) choose(c *pass.Context) {
 		}
 		peak = max(peak, w.activations(n))
 	}
-	left := peak/100*winogradPercent + weights(c.Graph)/100*winogradWeightsPercent
-	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return w.activations(n)+winogradScratch > peak+w.copied(n) })
+	left := max(winogradLeast, peak/100*winogradPercent+weights(c.Graph)/100*winogradWeightsPercent)
+	most := peak + peak/100*winogradScratchPercent
+	layers = slices.DeleteFunc(layers, func(n *ir.Node) bool { return w.activations(n)+winogradScratch > most+w.copied(n) })
 	slices.SortStableFunc(layers, func(a, b *ir.Node) int { return cmp.Compare(w.pixels(b), w.pixels(a)) })
 	w.chosen = map[*ir.Node]bool{}
 	for _, n := range layers {
