@@ -48,7 +48,9 @@ const longestVector = 16
 // setPlanes plans it, for windows that rows are pooled of.
 func (pl *Plan) setPlanes(kernels [mostRowStride]planesFunc) {
 	w, h, d := &pl.grid.W, &pl.grid.H, &pl.depth
-	if pl.channels < together || kernels[0] == nil {
+	// A tap beside the input is read from the planes before and after: no further away.
+	before, after := -w.First(0), w.First(w.Out-1)+(w.Kernel-1)*w.Dilation+1-w.In
+	if pl.channels < together || kernels[0] == nil || max(before, after) > product(pl.in) {
 		return
 	}
 	p := planesPlan{kernel: kernels[w.Stride-1]}

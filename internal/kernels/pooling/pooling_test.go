@@ -139,6 +139,44 @@ func TestPlacesOfPlanes(t *testing.T) {
 	}
 }
 
+// Windows that reach further beside small planes than a neighbour is long read nothing before or after the tensor.
+func TestWindowsWiderThanPlanes(t *testing.T) {
+	for _, level := range cpu.Levels() {
+		for _, kind := range []Kind{Max, Average} {
+			for _, dilation := range []int{1, 4} {
+				for columns := 2; columns < 12; columns++ {
+					kernel := []int{1, 9 - 6*(dilation/4)}
+					pad := (kernel[1] - 1) * dilation / 2
+					p := Params{Kind: kind, Kernel: kernel, Dilation: []int{1, dilation}, Pads: []int{0, pad, 0, pad}}
+					plan, err := New(p, 8, []int{1, columns}, level, false)
+					if err != nil {
+						t.Fatal(err)
+					}
+					x := make([]float32, plan.InSize(1))
+					for i := range x {
+						x[i] = float32(i%13) - 20
+					}
+					want := make([]float32, plan.OutSize(1))
+					if err := Reference(p, 8, []int{1, columns}, x, want, nil); err != nil {
+						t.Fatal(err)
+					}
+					for _, side := range []guard.Side{guard.Start, guard.End} {
+						in, out := guard.Copy(t, x, side), guard.Slice[float32](t, len(want), side)
+						if err := plan.NewRunner().Run(nil, 1, in, out); err != nil {
+							t.Fatal(err)
+						}
+						for i, w := range want {
+							if d := math.Abs(float64(out[i] - w)); !(d < 1e-5) {
+								t.Fatalf("%+v on %v, %d columns: output %d is %g, want %g", p, level, columns, i, out[i], w)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestReferenceKnownValues(t *testing.T) {
 	ones := make([]float32, 16)
 	for i := range ones {
