@@ -94,7 +94,7 @@ func (m *Micro) Multiply(s *Strip) {
 		wide = m.kern.panelsOf(s.Rows)
 	}
 	x.sums = at(s.Sums, 0)
-	share := len(s.Fetch) / tiling.Ceil(s.N, nr) // of a panel
+	share := len(s.Fetch) / max(tiling.Ceil(s.N, nr), 1) // of a panel
 	x.advance, x.nextStep = tiling.Ceil(share, fetches(s.K)), share
 	whole := s.N / nr
 	for j, n := 0, 0; j < s.N; j += n * nr {

@@ -58,3 +58,12 @@ func TestMicro(t *testing.T) {
 		}
 	})
 }
+
+// A strip without columns is nothing to compute.
+func TestStripOfNoColumns(t *testing.T) {
+	eachLevel(t, func(*testing.T) {
+		var m Micro
+		m.Use()
+		m.Multiply(&Strip{Rows: 2, K: 3, A: make([]float32, 6), StrideA: 3})
+	})
+}
