@@ -45,7 +45,7 @@ type borrowed struct {
 // Run computes the outputs, unless the session is closed.
 func (b borrowed) Run(ctx context.Context, inputs []*tensor.Tensor) ([]*tensor.Tensor, func(), error) {
 	if err := b.session.begin(); err != nil {
-		return nil, nil, err
+		return nil, nil, serve.Errorf(serve.Unavailable, "%w", err)
 	}
 	defer b.session.runs.RUnlock()
 	return b.Backend.Run(ctx, inputs)

@@ -153,7 +153,7 @@ func TestCloseBesideRuns(t *testing.T) {
 	answer := httptest.NewRecorder()
 	body := fmt.Sprintf(`{"inputs": [{"name": %q, "datatype": "FP32", "shape": [1, 1, 28, 28], "data": [%s0]}]}`, m.Inputs()[0].Name, strings.Repeat("0,", 783))
 	h.ServeHTTP(answer, httptest.NewRequest("POST", "http://localhost/v2/models/digits/infer", strings.NewReader(body)))
-	if answer.Code == http.StatusOK || !strings.Contains(answer.Body.String(), "not open any more") {
+	if answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "not open any more") {
 		t.Errorf("a request after Close: %d %s", answer.Code, answer.Body)
 	}
 	if err := m.Close(); err != nil {
