@@ -233,6 +233,20 @@ func TestManyBlocks(t *testing.T) {
 	}
 }
 
+// TestFewChunksTakeLittle: what many threads don't divide takes no memory for each of them.
+func TestFewChunksTakeLittle(t *testing.T) {
+	p := Params{In: 64, Out: 64, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: []int{1, 1, 1, 1}, Hi: 255}
+	for _, level := range cpu.Levels() {
+		plan, err := New(p, 14, 14, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if few, many := plan.ScratchSize(2), plan.ScratchSize(128); many > 2*few+plan.copyBytes(2) {
+			t.Errorf("%v: scratch of %d bytes for 128 threads, of %d for 2", level, many, few)
+		}
+	}
+}
+
 func TestOddSizes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	pools := threads(t)

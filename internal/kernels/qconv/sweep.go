@@ -54,6 +54,9 @@ func (pl *Plan) newCut(images, threads, most int) cut {
 
 // mostChunks bounds the chunks of a cut, of any number of images.
 func (pl *Plan) mostChunks(threads int) int {
+	if !pl.flat { // images one after the other
+		return pl.newCut(1, threads, pl.kern.tilePixels).chunks()
+	}
 	if pl.p.Tuning.Chunks > 0 {
 		return 2 * pl.p.Tuning.Chunks * threads
 	}
