@@ -222,6 +222,8 @@ func (v *hfCut) steps(kind string) ([]pretokenize.Step, error) {
 		return one(pretokenize.Metaspace{Mark: v.Replacement, Scheme: scheme, Whole: v.Split != nil && !*v.Split})
 	case "Whitespace":
 		return one(pretokenize.Regexp{Pattern: wordCut, Behavior: pretokenize.Removed, Invert: true})
+	case "UnicodeScripts":
+		return one(pretokenize.Scripts{})
 	case "WhitespaceSplit":
 		return one(bertSteps[0])
 	case "BertPreTokenizer":

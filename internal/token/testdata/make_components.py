@@ -121,6 +121,8 @@ cases = {
     "digits one by one": lambda: bpe(pre=P.Digits(individual_digits=True)),
     "punctuation": lambda: bpe(pre=P.Punctuation("contiguous")),
     "delimiter": lambda: bpe(pre=P.CharDelimiterSplit("a")),
+    "scripts": lambda: bpe(pre=P.UnicodeScripts()),
+    "scripts of words": lambda: bpe(pre=P.Sequence([P.WhitespaceSplit(), P.UnicodeScripts(), P.Digits(individual_digits=True)])),
     "fixed length": lambda: bpe(pre=P.FixedLength(3)),
     "metaspace": lambda: bpe(pre=P.Metaspace(), decoder=D.Metaspace(), added=SPECIAL),
     "metaspace first": lambda: bpe(pre=P.Metaspace(prepend_scheme="first"), decoder=D.Metaspace(prepend_scheme="first"), added=SPECIAL),
