@@ -120,5 +120,5 @@ func onlyCall(m *answer.Said) *answer.Call {
 
 var textPartFields = append(fields.Table[*string]{
 	fields.Refuse[*string]("annotations", "models here read text only", "[]"),
-	fields.Refuse[*string]("logprobs", "models here read text only", "[]"),
+	fields.Ignore[*string]("logprobs", "they come with answers that are sent back"),
 }, partFields...)

@@ -125,7 +125,7 @@ func TestResponseInput(t *testing.T) {
 	m := caller()
 	s := testServer(t, m)
 	_, _, _ = post(t, s, "/v1/responses", `{"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":"a"}]},`+
-		`{"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"b"}]},{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":"c","annotations":[]}]},`+
+		`{"type":"reasoning","id":"rs_1","summary":[],"content":[{"type":"reasoning_text","text":"b"}]},{"type":"message","id":"msg_1","status":"completed","role":"assistant","content":[{"type":"output_text","text":"c","annotations":[],"logprobs":[{"token":"c","bytes":[99],"logprob":-0.5,"top_logprobs":[]}]}]},`+
 		`{"type":"function_call","call_id":"1","name":"f","arguments":"{\"y\":2}"},{"type":"function_call_output","call_id":"1","output":"d"},{"role":"developer","content":"e"}]}`)
 	prompt := m.Tok.Decode(m.Requests()[0].Prompt, false)
 	check(t, prompt, "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n<think>b</think>c<tool_call>\n{\"name\": \"f\", \"arguments\": {\"y\": 2}}\n</tool_call><|im_end|>\n"+
