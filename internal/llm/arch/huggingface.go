@@ -52,6 +52,9 @@ func fromHuggingFace(b []byte) (*Config, error) {
 		a.Configure(f, c)
 	}
 	f.ignore(harmless...)
+	for name, v := range defaults {
+		f.only(name, v)
+	}
 	if err := f.rest(); err != nil {
 		return nil, err
 	}
@@ -98,8 +101,15 @@ var harmless = []string{
 	"attn_pdrop", "classifier_dropout", "pretraining_tp", "gradient_checkpointing", "bos_token_id", "eos_token_id", "unk_token_id", "pad_token_id", "sep_token_id", "cls_token_id",
 	"decoder_start_token_id", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise", "router_z_loss_coef", "id2label", "label2id", "problem_type", "num_labels",
 	"task_specific_params", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout", "finetuning_task",
-	"chunk_size_feed_forward", "output_hidden_states", "output_attentions", "reorder_and_upcast_attn", "model_max_length", "max_sequence_length",
+	"chunk_size_feed_forward", "attn_implementation", "use_flash_attn", "embedding_dropout", "output_hidden_states", "output_attentions", "reorder_and_upcast_attn", "model_max_length", "max_sequence_length",
 	"unsloth_version", "unsloth_fixed", "cache_implementation", "sentence_transformers", "directionality", "tokenizer_class", "name_or_path", "output_past", "is_llama_config", "transformers.js_config", "language", "license",
+}
+
+// defaults are values of how texts are generated that say nothing. Files of older versions
+// of transformers have such members, newer ones generation_config.json.
+var defaults = map[string]float64{
+	"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "max_length": 20, "min_length": 0, "temperature": 1, "top_k": 50, "top_p": 1, "typical_p": 1,
+	"repetition_penalty": 1, "length_penalty": 1, "diversity_penalty": 0, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
 }
 
 func (f *fields) sizes(c *Config) {
