@@ -70,7 +70,7 @@ func TestKernelsForSizesThatDataDecides(t *testing.T) {
 
 // What renames bytes of a result that data sizes gives the same bytes, unless it is an output.
 func TestViewsOfResultsSizedByDataShareMemory(t *testing.T) {
-	op.Register(op.Op{Domain: "test", Name: "Renamed", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, View: true, Infer: op.SameAsInput,
+	renamed := registerAnew(op.Op{Name: "Renamed", In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, View: true, Infer: op.SameAsInput,
 		Ref: func(c *op.Call) error {
 			if c.MayAlias {
 				c.Set(0, c.In[0].Reshape(c.In[0].Len()))
@@ -82,8 +82,8 @@ func TestViewsOfResultsSizedByDataShareMemory(t *testing.T) {
 	x := vector("x")
 	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
 	first := b.node("Positive", x)
-	within := b.node("Renamed", first)
-	last := b.node("Renamed", within)
+	within := b.node(renamed, first)
+	last := b.node(renamed, within)
 	b.g.AddOutput("y", last)
 	s := b.session(t)
 	in := []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 2)}
@@ -109,7 +109,7 @@ func TestViewsOfResultsSizedByDataShareMemory(t *testing.T) {
 // A kernel takes the memory over of an input that a kernel made and that nothing reads again.
 func TestResultsSizedByDataAreWrittenInPlace(t *testing.T) {
 	var shared []bool
-	op.Register(op.Op{Domain: "test", Name: "Next", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, InPlace: []int{0},
+	next := registerAnew(op.Op{Name: "Next", In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, InPlace: []int{0},
 		Ref: func(c *op.Call) error { return errors.New("the kernel should run") },
 		Compile: func(*op.Prep) (op.Kernel, error) {
 			return kernelFunc(func(c *op.Call) error {
@@ -124,11 +124,11 @@ func TestResultsSizedByDataAreWrittenInPlace(t *testing.T) {
 	x := vector("x")
 	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
 	found := b.node("Positive", x) // made by a reference: whose memory is it?
-	first := b.node("Next", found)
-	second := b.node("Next", first)
-	third := b.node("Next", second)
+	first := b.node(next, found)
+	second := b.node(next, first)
+	third := b.node(next, second)
 	b.g.AddOutput("y", third)
-	b.g.AddOutput("z", b.node("Next", third)) // an output is read after all steps
+	b.g.AddOutput("z", b.node(next, third)) // an output is read after all steps
 	b.g.AddOutput("w", found)
 	s := b.session(t)
 	out, err := s.Run(context.Background(), []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 2)})

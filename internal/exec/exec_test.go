@@ -3,6 +3,7 @@ package exec
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -118,6 +119,16 @@ func (b *builder) session(t *testing.T) *Session {
 		t.Fatal(err)
 	}
 	return New(b.g, Options{})
+}
+
+var anew int
+
+// registerAnew registers an operator that belongs to one run of one test, and gives its name.
+func registerAnew(o op.Op) string {
+	anew++
+	o.Domain, o.Name, o.Versions = "test", fmt.Sprintf("%s_%d", o.Name, anew), []int{1}
+	op.Register(o)
+	return o.Name
 }
 
 func vector(name string) *ir.Value {

@@ -15,7 +15,7 @@ import (
 )
 
 func TestAResultSizedByDataIsBounded(t *testing.T) {
-	op.Register(op.Op{Domain: "test", Name: "Grow", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats},
+	grow := registerAnew(op.Op{Name: "Grow", In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats},
 		Infer: func(c *op.Infer) error { c.Set(0, c.In[0].DType, shape.Unknowns(1)); return nil },
 		Ref: func(c *op.Call) error {
 			c.Output(0, dtype.Float32, int(tensor.Of[float32](c.In[0])[0]))
@@ -23,7 +23,7 @@ func TestAResultSizedByDataIsBounded(t *testing.T) {
 		}})
 	x := vector("x")
 	b := builder{&ir.Graph{Inputs: []*ir.Value{x}}}
-	b.g.AddOutput("y", b.node("Grow", x))
+	b.g.AddOutput("y", b.node(grow, x))
 	s := b.session(t)
 	run := func(n float32) error {
 		_, err := s.Run(context.Background(), []*tensor.Tensor{tensor.FromSlice([]float32{n, 0}, 1, 2)})
