@@ -144,3 +144,15 @@ func sayUsage(c *cobra.Command) {
 		return nil
 	}
 }
+
+// apart refuses to write over what is read. What is not there is left to who reads it.
+func apart(in, out string) error {
+	a, err := os.Stat(in)
+	if err != nil {
+		return nil
+	}
+	if b, err := os.Stat(out); err == nil && os.SameFile(a, b) {
+		return misusef("%s is read too: expected another file", out)
+	}
+	return nil
+}

@@ -100,3 +100,18 @@ func TestOptimizeStops(t *testing.T) {
 		t.Errorf("the output is there: %v", err)
 	}
 }
+
+// The model that is optimized stays: the result doesn't take its place.
+func TestOptimizeOntoItself(t *testing.T) {
+	model := modelFile(t, "iris.onnx", true)
+	link := filepath.Join(t.TempDir(), "link.onnx")
+	if err := os.Symlink(model, link); err != nil {
+		t.Skip(err)
+	}
+	for _, to := range []string{model, link} {
+		var out, errw output
+		if status := Main([]string{"optimize", model, "-o", to}, strings.NewReader(""), &out, &errw); status != exitMisuse || !strings.Contains(errw.String(), "expected another file") {
+			t.Errorf("-o %s: status %d, %q", to, status, errw.String())
+		}
+	}
+}

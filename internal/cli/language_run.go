@@ -40,6 +40,21 @@ func (f *samplingFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.raw, "raw", false, "language models: continue the prompt as it is, without the chat template")
 }
 
+// check refuses what no model can take, before one is loaded.
+func (f *samplingFlags) check() error {
+	switch {
+	case f.maxTokens < 0:
+		return misusef("--max-tokens %d: expected 0 or more", f.maxTokens)
+	case !(f.temperature >= 0 && f.temperature <= llm.MaxTemperature):
+		return misusef("--temperature %v: expected 0 to %d", f.temperature, llm.MaxTemperature)
+	case !(f.topP >= 0 && f.topP <= 1):
+		return misusef("--top-p %v: expected 0 to 1", f.topP)
+	case f.topK < 0:
+		return misusef("--top-k %d: expected 0 or more", f.topK)
+	}
+	return nil
+}
+
 // talk is a language model with what was said so far.
 type talk struct {
 	model    *llm.Model
@@ -55,8 +70,8 @@ func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt [
 	if len(f.inputs)+len(f.shapes) > 0 || f.random || f.output != "" || f.labels != "" || f.recipe.given() {
 		return misusef("--input, --shape, --random, --output, --labels and the recipe of pictures are for models of tensors, not for language models")
 	}
-	if f.maxTokens < 0 {
-		return misusef("--max-tokens %d: expected 0 or more", f.maxTokens)
+	if err := f.samplingFlags.check(); err != nil {
+		return err
 	}
 	m, closeModel, err := loadLanguage(&f.engineFlags, &f.languageFlags, path)
 	if err != nil {

@@ -60,6 +60,9 @@ func (f *optimizeFlags) run(ctx context.Context, e *env, path string) error {
 	if f.output == "" {
 		return misusef("-o OUT.onnx is missing")
 	}
+	if err := apart(path, f.output); err != nil { // the model as it was would be lost
+		return err
+	}
 	m, err := onnx.Load(path)
 	if err != nil {
 		return err

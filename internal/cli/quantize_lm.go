@@ -321,18 +321,6 @@ func (j *languageJob) write(ctx context.Context, c *lm.Calibrated) (rep *report.
 	return rep, err
 }
 
-// apart refuses to write over what is read. What is not there is left to who reads it.
-func apart(in, out string) error {
-	a, err := os.Stat(in)
-	if err != nil {
-		return nil
-	}
-	if b, err := os.Stat(out); err == nil && os.SameFile(a, b) {
-		return misusef("%s is read too: expected another file", out)
-	}
-	return nil
-}
-
 // options reads the flags that say which format each tensor gets.
 func (f *quantizeLanguageFlags) options(method string) (o lm.Options, err error) {
 	name := f.mix

@@ -47,7 +47,10 @@ func refuse(field, format string, args ...any) error {
 	return &textgen.RequestError{Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// Bounds of a request.
+// MaxTemperature is the largest that a request may have.
+const MaxTemperature = 100
+
+// Other bounds of a request.
 const (
 	maxChoices  = 128
 	maxLogprobs = 100
@@ -77,7 +80,7 @@ func (m *Model) check(r *textgen.Request) error {
 	}{
 		{"max_tokens", float64(r.MaxTokens), 0, math.MaxInt32}, {"min_tokens", float64(r.MinTokens), 0, float64(limit)},
 		{"n", float64(r.N), 0, maxChoices}, {"best_of", float64(r.BestOf), 0, maxChoices},
-		{"temperature", float64(r.Temperature), 0, 100}, {"top_k", float64(r.TopK), 0, math.MaxInt32}, {"top_p", float64(r.TopP), 0, 1},
+		{"temperature", float64(r.Temperature), 0, MaxTemperature}, {"top_k", float64(r.TopK), 0, math.MaxInt32}, {"top_p", float64(r.TopP), 0, 1},
 		{"min_p", float64(r.MinP), 0, 1}, {"typical_p", float64(r.TypicalP), 0, 1}, {"repetition_penalty", float64(r.Repetition), 0, 100},
 		{"presence_penalty", float64(r.Presence), -2, 2}, {"frequency_penalty", float64(r.Frequency), -2, 2},
 		{"logprobs", float64(r.Logprobs), -1, maxLogprobs}, {"prompt_logprobs", float64(r.PromptLogprobs), -1, maxLogprobs},
