@@ -116,6 +116,24 @@ func TestPicturesAreReadAlongLines(t *testing.T) {
 	}
 }
 
+// A layer whose weights fit no cache has them read once, for as many rows as there are, and along these.
+func TestLargeWeightsAreReadOnce(t *testing.T) {
+	p := Params{In: 2048, Out: 512, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
+	for _, level := range cpu.Levels() {
+		if Block(level) != 8 {
+			continue
+		}
+		plan, err := New(p, []int{64, 64}, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := window.NewCut(plan.work(1, 1))
+		if rows := cut.At(0).Area; rows.R1-rows.R0 != 64 || !plan.grid.AlongLines {
+			t.Errorf("%v: %d rows of 64 read a run's weights, along lines: %v", level, rows.R1-rows.R0, plan.grid.AlongLines)
+		}
+	}
+}
+
 // Of small planes tiles run along several images, which changes no bit.
 func TestAlongImages(t *testing.T) {
 	rng := rand.New(rand.NewPCG(21, 22))

@@ -10,10 +10,11 @@ type Chunk struct {
 // Work describes what is to be divided.
 type Work struct {
 	Images, Depths, Groups int
-	Rows, Cols             int // of an output plane
-	LineBytes              int // input read for one row; for one column where the plane is one row
-	WeightBytes            int // of all groups
-	Least                  int // columns of a part of a single row
+	Rows, Cols             int  // of an output plane
+	LineBytes              int  // input read for one row; for one column where the plane is one row
+	WeightBytes            int  // of all groups
+	Anew                   bool // weights of a group are too large to stay in a cache from one part to the next
+	Least                  int  // columns of a part of a single row
 	Threads                int
 	Order                  Order
 	PartBytes              int // most input of a part; 0 is DefaultPart
@@ -56,7 +57,24 @@ func NewCut(w Work) Cut {
 	if w.PartBytes == 0 {
 		w.PartBytes = DefaultPart
 	}
-	c.step = min(max(w.PartBytes/w.LineBytes, least), all)
+	c.share(all, least, max(w.PartBytes/w.LineBytes, least))
+	inputs := w.LineBytes * all * w.Images * w.Depths
+	switch w.Order {
+	case ByCost:
+		c.groupFirst = w.WeightBytes*w.Images*w.Depths*c.parts > inputs*w.Groups
+	case WeightFirst:
+		c.groupFirst = true
+	}
+	if c.groupFirst && w.Anew { // then each part reads them from where they are
+		c.share(all, least, all)
+	}
+	return c
+}
+
+// share makes parts of at most so many rows or columns, and enough of them for the threads.
+func (c *Cut) share(all, least, most int) {
+	w := &c.work
+	c.step = min(most, all)
 	if w.MostRows > 0 && w.Rows > 1 {
 		c.step = min(c.step, w.MostRows)
 	}
@@ -67,14 +85,6 @@ func NewCut(w Work) Cut {
 	}
 	c.divide(all, c.parts)
 	c.balance(all, max(least/4, 1))
-	inputs := w.LineBytes * all * w.Images * w.Depths
-	switch w.Order {
-	case ByCost:
-		c.groupFirst = w.WeightBytes*w.Images*w.Depths*c.parts > inputs*w.Groups
-	case WeightFirst:
-		c.groupFirst = true
-	}
-	return c
 }
 
 // divide makes parts of equal size, no more than so many.
