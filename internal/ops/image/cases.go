@@ -34,7 +34,9 @@ func (g gridSampleCases) Cases() []op.Case {
 			a := attrs(mode, padding)
 			a["align_corners"] = ir.Int(i % 2)
 			cases = append(cases, op.Case{Name: mode + " with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 5, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))},
-				op.Case{Name: mode + " of channels with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 19, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))})
+				op.Case{Name: mode + " of channels with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 19, 11, 7), spread(-1.6, 1.6, 2, 9, 13, 2))},
+				op.Case{Name: mode + " in volumes with " + padding, Attrs: a, In: list(spread(-9, 9, 2, 3, 5, 11, 7), spread(-1.6, 1.6, 2, 5, 6, 4, 3))},
+				op.Case{Name: mode + " of channels in volumes with " + padding, Attrs: a, In: list(spread(-9, 9, 1, 17, 5, 1, 7), spread(-1.6, 1.6, 1, 5, 6, 4, 3))})
 		}
 	}
 	return cases

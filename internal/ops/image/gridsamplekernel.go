@@ -9,36 +9,41 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-// compileGridSample serves images of float32.
+// compileGridSample serves images and volumes of float32.
 func compileGridSample(p *op.Prep) (op.Kernel, error) {
 	x, grid := p.InShape(0), p.InShape(1)
 	s, err := newSampler(p.Node)
 	if err != nil {
 		return nil, err
 	}
-	if len(x) != 4 || len(grid) != 4 || grid[3] != 2 || grid[0] != x[0] || p.In[0].DType != dtype.Float32 || p.In[1].DType != dtype.Float32 || x[2]*x[3] > math.MaxInt32 {
+	axes := len(x) - 2
+	if axes != 2 && axes != 3 || axes == 3 && s.mode == "cubic" || len(grid) != len(x) || grid[axes+1] != axes || grid[0] != x[0] || p.In[0].DType != dtype.Float32 || p.In[1].DType != dtype.Float32 || tensor.Count(x[2:]) > math.MaxInt32 {
 		return nil, nil
 	}
-	k := &gridKernel{sampler: s, taps: 1, dims: p.OutShape(0), h: x[2], w: x[3], channels: x[1], points: grid[1] * grid[2]}
+	k := &gridKernel{sampler: s, axes: axes, taps: 1, dims: p.OutShape(0), d: 1, h: x[axes], w: x[axes+1], channels: x[1], points: tensor.Count(grid[1 : axes+1])}
+	if axes == 3 {
+		k.d = x[2]
+	}
 	switch s.mode {
 	case "linear":
-		k.taps = 4
+		k.taps = 1 << axes
 	case "cubic":
 		k.taps = 16
 	}
 	k.parts = split.Parts(x[0]*k.points*(8+k.channels)*k.taps, 1<<16)
-	if k.taps > 1 && k.channels >= leastTurned && k.points > 0 && k.h*k.w > 0 {
+	if k.taps > 1 && k.channels >= leastTurned && k.points > 0 && k.d*k.h*k.w > 0 {
 		return newTurnedGrid(k, p.Threads)
 	}
 	return k, nil
 }
 
-// gridKernel samples images. The pixels that make up a point, with their weights, are found once
+// gridKernel samples images, and volumes, whose planes are one after the other. The pixels that make up a point, with their weights, are found once
 // for all channels.
 type gridKernel struct {
 	sampler
 	dims             []int
-	h, w             int
+	axes             int // 2 or 3: coordinates of a point
+	d, h, w          int // d is 1 of an image
 	channels, points int
 	taps             int // of a point, without padding
 	parts            int
@@ -61,9 +66,9 @@ func (k *gridKernel) Do(part int) {
 		image, first := lo/k.points, lo%k.points
 		n := min(hi-lo, k.points-first, len(b.n))
 		for i := range n {
-			k.find(&b, i, k.grid[2*(lo+i)], k.grid[2*(lo+i)+1])
+			k.find(&b, i, k.grid[k.axes*(lo+i):][:k.axes])
 		}
-		area := k.h * k.w
+		area := k.d * k.h * k.w
 		for ch := range k.channels {
 			plane := image*k.channels + ch
 			b.sum(k.dst[plane*k.points+first:][:n], k.src[plane*area:][:area])
@@ -82,7 +87,12 @@ type pixelBlock struct {
 const blockPoints = 64
 
 // find notes the pixels of point i.
-func (k *gridKernel) find(b *pixelBlock, i int, x, y float32) {
+func (k *gridKernel) find(b *pixelBlock, i int, point []float32) {
+	if k.axes == 3 {
+		k.findInVolume(b, i, point)
+		return
+	}
+	x, y := point[0], point[1]
 	if k.inside(b, i, k.pixel(x, k.w), k.pixel(y, k.h)) {
 		return
 	}
@@ -107,7 +117,7 @@ func (k *gridKernel) inside(b *pixelBlock, i int, x, y float64) bool {
 	switch k.taps {
 	case 1:
 		at[0], weight[0] = int32(int(math.RoundToEven(y))*k.w+int(math.RoundToEven(x))), 1
-	case 4:
+	case 4: // of an image
 		column, row := int(x), int(y)
 		first := int32(row*k.w + column)
 		at[0], at[1], at[2], at[3] = first, first+1, first+int32(k.w), first+int32(k.w)+1
@@ -153,10 +163,17 @@ func (k *gridKernel) along(out *[4]tap, coord float32, n int) int {
 func (b *pixelBlock) sum(dst, plane []float32) {
 	for i := range dst {
 		at, w := &b.at[i], &b.weight[i]
-		if b.n[i] == 4 {
+		if b.n[i] == 4 || b.n[i] == 8 {
 			s := float32(w[0]*plane[at[0]]) + float32(w[1]*plane[at[1]])
 			s += float32(w[2] * plane[at[2]])
-			dst[i] = s + float32(w[3]*plane[at[3]])
+			s += float32(w[3] * plane[at[3]])
+			if b.n[i] == 8 {
+				s += float32(w[4] * plane[at[4]])
+				s += float32(w[5] * plane[at[5]])
+				s += float32(w[6] * plane[at[6]])
+				s += float32(w[7] * plane[at[7]])
+			}
+			dst[i] = s
 			continue
 		}
 		var s float32

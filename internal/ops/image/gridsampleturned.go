@@ -26,7 +26,7 @@ type turnedGrid struct {
 const leastTurned = 16
 
 func newTurnedGrid(k *gridKernel, threads int) (*turnedGrid, error) {
-	turn, err := transpose.New(4, []int{k.channels, k.h * k.w}, []int{1, 0})
+	turn, err := transpose.New(4, []int{k.channels, k.d * k.h * k.w}, []int{1, 0})
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func newTurnedGrid(k *gridKernel, threads int) (*turnedGrid, error) {
 
 // pieces are the floats of an image, and of the points of a block on each thread.
 func (k *turnedGrid) pieces() (image, room int) {
-	return k.channels * k.h * k.w, k.most * blockPoints * k.channels
+	return k.channels * k.d * k.h * k.w, k.most * blockPoints * k.channels
 }
 
 // ScratchBytes is the working memory of a run.
@@ -71,8 +71,7 @@ func (k *turnedGrid) Do(part int) {
 	for lo < hi {
 		n := min(hi-lo, blockPoints)
 		for i := range n {
-			at := 2 * (k.image*k.points + lo + i)
-			k.find(&b, i, k.grid[at], k.grid[at+1])
+			k.find(&b, i, k.grid[k.axes*(k.image*k.points+lo+i):][:k.axes])
 			row := room[i*k.channels:][:k.channels]
 			taps := int(b.n[i])
 			if taps == 0 {
