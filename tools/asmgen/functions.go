@@ -105,9 +105,11 @@ func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
 		VSCALEFPS_Z(n, v.expUnscaled(r), some.k, e)
 		return e
 	}
-	zero := v.load(fconst(0))
-	gone := v.cmp(ltOQ, x, fconst(leastExp))
-	return v.pick(gone, zero, v.expInRange(v.pick(gone, zero, x)))
+	some := v.cmp(nltUQ, x, fconst(leastExp))
+	_, r, n := v.reduceExpBits(x)
+	power := v.reg() // 2^n, which is at least 2^-126 where the result counts
+	VPSLLD(Imm(23), n, power)
+	return v.and(v.mul(v.expUnscaled(r), v.addInt(power, fconst(1))), some.y)
 }
 
 // exp2 is 2^x, or zero below 2^-126; from 2^127.9 on, +Inf or NaN. What eighths of x multiply

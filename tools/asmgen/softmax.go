@@ -12,6 +12,7 @@ func softmaxFamily() {
 	for _, v := range rowLevels {
 		v.expSumBlock()
 		v.softmaxRow()
+		v.shift()
 		v.exps()
 		v.powers()
 	}
@@ -76,5 +77,16 @@ func (v rows) softmaxRow() {
 		v.put(v.mul(v.get(dst, disp, t), inverse), dst, disp, t)
 	})
 	Label("return")
+	end()
+}
+
+// shift computes dst = src - first - second.
+func (v rows) shift() {
+	TEXT("shift"+v.suffix(), NOSPLIT, "func(dst, src []float32, first, second float32)")
+	Pragma("noescape")
+	dst, src, n, first, second := base("dst"), base("src"), length("dst"), v.param("first"), v.param("second")
+	v.rowLoop(n, 2, []reg.GPVirtual{dst, src}, func(disp int, t *tail) {
+		v.put(v.sub(v.sub(v.get(src, disp, t), first), second), dst, disp, t)
+	})
 	end()
 }

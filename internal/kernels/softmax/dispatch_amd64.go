@@ -19,8 +19,8 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 // tiles has what goes between the products of tiles too.
-var tiles = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsAMX}
+var tiles = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, shift: shiftAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsAMX}
 
-var avx512 = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, exps: expsAVX512, powers: powersAVX512}
+var avx512 = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, shift: shiftAVX512, exps: expsAVX512, powers: powersAVX512}
 
-var avx2 = kernels{expSum: expSumAVX2, row: softmaxRowAVX2, exps: expsAVX2, powers: powersAVX2}
+var avx2 = kernels{expSum: expSumAVX2, row: softmaxRowAVX2, shift: shiftAVX2, exps: expsAVX2, powers: powersAVX2}

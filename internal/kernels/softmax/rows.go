@@ -60,7 +60,14 @@ func logRow(dst, src, scratch []float32) {
 		sums.Add(k.expSum(scratch[:n], src[lo:], m))
 	}
 	log := float32(math.Log(float64(sums.Sum())))
-	affine := elemwise.Float32(elemwise.Affine)
-	affine(dst, src, elemwise.Params{A: 1, B: -m})
-	affine(dst, dst, elemwise.Params{A: 1, B: -log})
+	for lo := 0; lo < len(src); lo += blockLen {
+		n := min(blockLen, len(src)-lo)
+		k.shift(dst[lo:lo+n], src[lo:lo+n], m, log)
+	}
+}
+
+func shiftBlock(dst, src []float32, first, second float32) {
+	for i, x := range src[:len(dst)] {
+		dst[i] = x - first - second
+	}
 }

@@ -11,6 +11,9 @@ func expSumAVX2(dst []float32, src []float32, m float32) float32
 func softmaxRowAVX2(dst []float32, src []float32) float32
 
 //go:noescape
+func shiftAVX2(dst []float32, src []float32, first float32, second float32)
+
+//go:noescape
 func expsAVX2(scores *float32, stride int, rows int, n int, before *float32, tops *float32, sums *float32)
 
 //go:noescape
@@ -21,6 +24,9 @@ func expSumAVX512(dst []float32, src []float32, m float32) float32
 
 //go:noescape
 func softmaxRowAVX512(dst []float32, src []float32) float32
+
+//go:noescape
+func shiftAVX512(dst []float32, src []float32, first float32, second float32)
 
 //go:noescape
 func expsAVX512(scores *float32, stride int, rows int, n int, before *float32, tops *float32, sums *float32)
