@@ -214,6 +214,11 @@ func (topKCases) Cases() []op.Case {
 		{Name: "all", In: list(noise(2, 33), vec(33))},
 		{Name: "long", In: list(withNaN(noise(2, 700)), vec(3))},
 		{Name: "long, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(2, 700)), vec(3))},
+		{Name: "few of short rows", In: list(withNaN(noise(7, 60)), vec(6))},
+		{Name: "few of short rows, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(7, 60)), vec(2))},
+		{Name: "few of two pieces", In: list(withNaN(noise(3, 131)), vec(16))},
+		{Name: "few, all equal", Attrs: attr("largest", 0), In: list(tensor.New(dtype.Float32, 2, 200), vec(5))},
+		{Name: "few of NaN", In: list(nothingButNaN(3, 150), vec(4))},
 		{Name: "one", In: list(noise(5, 700), vec(1))},
 		{Name: "one, smallest", Attrs: attr("largest", 0), In: list(withNaN(noise(5, 700)), vec(1))},
 		{Name: "a part", In: list(withNaN(noise(3, 700)), vec(100))},
@@ -323,4 +328,12 @@ func (upsampleCases) Cases() []op.Case {
 		{Name: "nearest", In: list(x, f32s([]int{4}, 1, 1, 2, 2)), Out: list(f32s([]int{1, 1, 2, 4}, 1, 1, 2, 2, 1, 1, 2, 2))},
 		{Name: "linear", Attrs: attr("mode", "linear"), In: list(x, f32s([]int{4}, 1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 1, 4}, 1, 1.5, 2, 2))},
 	}
+}
+
+func nothingButNaN(dims ...int) *tensor.Tensor {
+	t := tensor.New(dtype.Float32, dims...)
+	for i := range tensor.Of[float32](t) {
+		tensor.Of[float32](t)[i] = nan32()
+	}
+	return t
 }

@@ -261,13 +261,13 @@ const topPiece = 64
 // collect fills the heap with the best of a row whose elements are inner apart.
 func (k *topHeap) collect(x []float32) {
 	k.heap = k.heap[:0]
+	if k.k <= topFew && k.inner == 1 {
+		k.few(x[:k.n])
+		return
+	}
 	for j := 0; j < k.n; j++ {
 		for len(k.heap) == k.k && k.inner == 1 && j+topPiece <= k.n {
-			worst := k.heap[0]
-			if k.k <= topFew {
-				worst = k.heap[k.k-1]
-			}
-			if k.worst[0] = x[keyAt(worst)]; k.worst[0] != k.worst[0] {
+			if k.worst[0] = x[keyAt(k.heap[0])]; k.worst[0] != k.worst[0] {
 				break // with which nothing compares
 			}
 			k.piece(x[j:j+topPiece], j)
@@ -277,6 +277,45 @@ func (k *topHeap) collect(x []float32) {
 			k.offer(k.key(x[j*k.inner], j))
 		}
 	}
+}
+
+// few is collect for few of neighbours. What replaces the worst of few soon gets rare: until then elements are looked at one
+// by one, and then many at once.
+func (k *topHeap) few(x []float32) {
+	for j, v := range x[:k.k] {
+		k.insert(k.key(v, j))
+	}
+	for j := k.k; j < len(x); {
+		worst := x[keyAt(k.heap[k.k-1])]
+		if j >= topPiece && j+topPiece <= len(x) && worst == worst {
+			k.worst[0] = worst
+			k.piece(x[j:j+topPiece], j)
+			j += topPiece
+			continue
+		}
+		end := len(x)
+		if j < topPiece && 2*topPiece <= end {
+			end = topPiece
+		}
+		if j = k.skip(x[:end], j, worst); j < end {
+			k.insert(k.key(x[j], j))
+			j++
+		}
+	}
+}
+
+// skip is the first place from j on that does not fall behind worst, or the end.
+func (k *topHeap) skip(x []float32, j int, worst float32) int {
+	if k.smallest {
+		for j < len(x) && x[j] >= worst {
+			j++
+		}
+		return j
+	}
+	for j < len(x) && x[j] <= worst {
+		j++
+	}
+	return j
 }
 
 // piece offers those of neighbours from the element at on that do not fall behind the worst of the heap.
