@@ -141,10 +141,13 @@ func dftRef(c *op.Call) error {
 	out := c.Output(0, x.DType, dims...)
 	v, result := num.Floats(x), make([]float64, out.Len())
 	n, inner := x.Shape[axis], tensor.Count(x.Shape[axis+1:x.Rank()-1])
-	t := newTransform(sp.length)
+	var t *transform
 	var narrow *transform32
 	if parts == 2 && sp.parts == 2 && x.DType == dtype.Float32 {
 		narrow = newTransform32(sp.length)
+	}
+	if narrow == nil {
+		t = newTransform(sp.length)
 	}
 	signal := make([]complex128, sp.length)
 	for o := range tensor.Count(x.Shape[:axis]) {

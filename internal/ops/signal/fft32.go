@@ -76,8 +76,15 @@ func (t *transform32) run(x []complex128, inverse bool) {
 	for i, v := range x {
 		t.a[i] = c32{float32(real(v)), float32(imag(v))}
 	}
-	for _, p := range t.passes {
-		p.run(t.b, t.a, inverse)
+	for i := range t.passes {
+		switch p := &t.passes[i]; p.radix {
+		case 2:
+			p.run2(t.b, t.a, inverse)
+		case 4:
+			p.run4(t.b, t.a, inverse)
+		default:
+			p.run(t.b, t.a, inverse)
+		}
 		t.a, t.b = t.b, t.a
 	}
 	scale := float32(1)
@@ -105,6 +112,46 @@ func (p *pass32) run(dst, src []c32, inverse bool) {
 			}
 		}
 	}
+}
+
+// run2 is run for radix 2.
+func (p *pass32) run2(dst, src []c32, inverse bool) {
+	n, half := p.ido, p.ido*p.l1
+	for k := range p.l1 {
+		v0, v1 := src[2*k*n:][:n], src[(2*k+1)*n:][:n]
+		w0, w1 := dst[k*n:][:n], dst[half+k*n:][:n]
+		w0[0], w1[0] = v0[0].add(v1[0]), v0[0].sub(v1[0])
+		for i, t := range p.twiddles[:n-1] {
+			a, b := v0[i+1], v1[i+1]
+			w0[i+1], w1[i+1] = a.add(b), a.sub(b).mul(t, !inverse)
+		}
+	}
+}
+
+// run4 is run for radix 4.
+func (p *pass32) run4(dst, src []c32, inverse bool) {
+	n, quarter := p.ido, p.ido*p.l1
+	sign := float32(-1)
+	if inverse {
+		sign = 1
+	}
+	t1, t2, t3 := p.twiddles[:n-1], p.twiddles[n-1:][:n-1], p.twiddles[2*(n-1):][:n-1]
+	for k := range p.l1 {
+		v0, v1, v2, v3 := src[4*k*n:][:n], src[(4*k+1)*n:][:n], src[(4*k+2)*n:][:n], src[(4*k+3)*n:][:n]
+		w0, w1, w2, w3 := dst[k*n:][:n], dst[quarter+k*n:][:n], dst[2*quarter+k*n:][:n], dst[3*quarter+k*n:][:n]
+		w0[0], w1[0], w2[0], w3[0] = fourth(v0[0], v1[0], v2[0], v3[0], sign)
+		for i := 1; i < n; i++ {
+			a, b, c, d := fourth(v0[i], v1[i], v2[i], v3[i], sign)
+			w0[i], w1[i], w2[i], w3[i] = a, b.mul(t1[i-1], !inverse), c.mul(t2[i-1], !inverse), d.mul(t3[i-1], !inverse)
+		}
+	}
+}
+
+// fourth is the transform of four numbers; sign is that of the exponent.
+func fourth(v0, v1, v2, v3 c32, sign float32) (w0, w1, w2, w3 c32) {
+	s02, d02, s13, d13 := v0.add(v2), v0.sub(v2), v1.add(v3), v1.sub(v3)
+	d13 = c32{d13.r * sign, d13.i * sign}
+	return s02.add(s13), c32{d02.r - d13.i, d02.i + d13.r}, s02.sub(s13), c32{d02.r + d13.i, d02.i - d13.r}
 }
 
 // butterfly is the transform of 2 to 5 numbers.

@@ -63,3 +63,43 @@ func TestTransforms(t *testing.T) {
 		}
 	}
 }
+
+// The passes that are written out give the bits of the one for all radices.
+func TestPassesOfTwoAndFour(t *testing.T) {
+	for _, n := range []int{2, 4, 8, 12, 16, 40, 128, 512} {
+		f := newTransform32(n)
+		src := make([]c32, n)
+		for i := range src {
+			src[i] = c32{float32(i*37%11) - 5.3, float32(i*53%7) / 3}
+		}
+		src[n-1].r = float32(math.Inf(1))
+		for i := range f.passes {
+			p := &f.passes[i]
+			for _, inverse := range []bool{false, true} {
+				want, got := make([]c32, n), make([]c32, n)
+				p.run(want, src, inverse)
+				switch p.radix {
+				case 2:
+					p.run2(got, src, inverse)
+				case 4:
+					p.run4(got, src, inverse)
+				default:
+					continue
+				}
+				for j := range want {
+					if pattern(got[j].r) != pattern(want[j].r) || pattern(got[j].i) != pattern(want[j].i) {
+						t.Fatalf("%d, radix %d, inverse %v: element %d is %v, expected %v", n, p.radix, inverse, j, got[j], want[j])
+					}
+				}
+			}
+		}
+	}
+}
+
+// pattern is the bits of a number; a NaN is like any other.
+func pattern(x float32) uint32 {
+	if x != x {
+		return 0x7fc00000
+	}
+	return math.Float32bits(x)
+}
