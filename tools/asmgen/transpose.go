@@ -23,6 +23,7 @@ func transposeFamily() {
 	fillLines()
 	copyRows()
 	doubleBytes()
+	colours()
 }
 
 // copyLines copies lines of 128 bytes. Go's own copy of more than two KiB is an instruction

@@ -19,7 +19,7 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 var avx2 = kernels{
-	tile1: inBlocks[uint8](8, tile1AVX2), tile2: inBlocks[uint16](8, tile2AVX2), tile4: inBlocks[uint32](8, tile4AVX2), tile8: inBlocks[uint64](4, tile8AVX2),
+	tile1: colours(inBlocks[uint8](8, tile1AVX2)), tile2: inBlocks[uint16](8, tile2AVX2), tile4: inBlocks[uint32](8, tile4AVX2), tile8: inBlocks[uint64](4, tile8AVX2),
 	lines: copyLong, repeats: repeatLong, rows: rowsLong,
 	double: [9]func(dst, again, src *byte, lines int){1: double1AVX2, 2: double2AVX2, 4: double4AVX2, 8: double8AVX2},
 }

@@ -36,3 +36,9 @@ func double4AVX2(dst *byte, again *byte, src *byte, lines int)
 
 //go:noescape
 func double8AVX2(dst *byte, again *byte, src *byte, lines int)
+
+//go:noescape
+func unweave3AVX2(dst *byte, src *byte, plane int, blocks int)
+
+//go:noescape
+func weave3AVX2(dst *byte, src *byte, plane int, blocks int)

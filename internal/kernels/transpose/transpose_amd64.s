@@ -273,3 +273,369 @@ line:
 	JNE         line
 	VZEROUPPER
 	RET
+
+DATA unweave3Mask00<>+0(SB)/1, $0x00
+DATA unweave3Mask00<>+1(SB)/1, $0x03
+DATA unweave3Mask00<>+2(SB)/1, $0x06
+DATA unweave3Mask00<>+3(SB)/1, $0x09
+DATA unweave3Mask00<>+4(SB)/1, $0x0c
+DATA unweave3Mask00<>+5(SB)/1, $0x0f
+DATA unweave3Mask00<>+6(SB)/1, $0x80
+DATA unweave3Mask00<>+7(SB)/1, $0x80
+DATA unweave3Mask00<>+8(SB)/1, $0x80
+DATA unweave3Mask00<>+9(SB)/1, $0x80
+DATA unweave3Mask00<>+10(SB)/1, $0x80
+DATA unweave3Mask00<>+11(SB)/1, $0x80
+DATA unweave3Mask00<>+12(SB)/1, $0x80
+DATA unweave3Mask00<>+13(SB)/1, $0x80
+DATA unweave3Mask00<>+14(SB)/1, $0x80
+DATA unweave3Mask00<>+15(SB)/1, $0x80
+GLOBL unweave3Mask00<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask01<>+0(SB)/1, $0x80
+DATA unweave3Mask01<>+1(SB)/1, $0x80
+DATA unweave3Mask01<>+2(SB)/1, $0x80
+DATA unweave3Mask01<>+3(SB)/1, $0x80
+DATA unweave3Mask01<>+4(SB)/1, $0x80
+DATA unweave3Mask01<>+5(SB)/1, $0x80
+DATA unweave3Mask01<>+6(SB)/1, $0x02
+DATA unweave3Mask01<>+7(SB)/1, $0x05
+DATA unweave3Mask01<>+8(SB)/1, $0x08
+DATA unweave3Mask01<>+9(SB)/1, $0x0b
+DATA unweave3Mask01<>+10(SB)/1, $0x0e
+DATA unweave3Mask01<>+11(SB)/1, $0x80
+DATA unweave3Mask01<>+12(SB)/1, $0x80
+DATA unweave3Mask01<>+13(SB)/1, $0x80
+DATA unweave3Mask01<>+14(SB)/1, $0x80
+DATA unweave3Mask01<>+15(SB)/1, $0x80
+GLOBL unweave3Mask01<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask02<>+0(SB)/1, $0x80
+DATA unweave3Mask02<>+1(SB)/1, $0x80
+DATA unweave3Mask02<>+2(SB)/1, $0x80
+DATA unweave3Mask02<>+3(SB)/1, $0x80
+DATA unweave3Mask02<>+4(SB)/1, $0x80
+DATA unweave3Mask02<>+5(SB)/1, $0x80
+DATA unweave3Mask02<>+6(SB)/1, $0x80
+DATA unweave3Mask02<>+7(SB)/1, $0x80
+DATA unweave3Mask02<>+8(SB)/1, $0x80
+DATA unweave3Mask02<>+9(SB)/1, $0x80
+DATA unweave3Mask02<>+10(SB)/1, $0x80
+DATA unweave3Mask02<>+11(SB)/1, $0x01
+DATA unweave3Mask02<>+12(SB)/1, $0x04
+DATA unweave3Mask02<>+13(SB)/1, $0x07
+DATA unweave3Mask02<>+14(SB)/1, $0x0a
+DATA unweave3Mask02<>+15(SB)/1, $0x0d
+GLOBL unweave3Mask02<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask10<>+0(SB)/1, $0x01
+DATA unweave3Mask10<>+1(SB)/1, $0x04
+DATA unweave3Mask10<>+2(SB)/1, $0x07
+DATA unweave3Mask10<>+3(SB)/1, $0x0a
+DATA unweave3Mask10<>+4(SB)/1, $0x0d
+DATA unweave3Mask10<>+5(SB)/1, $0x80
+DATA unweave3Mask10<>+6(SB)/1, $0x80
+DATA unweave3Mask10<>+7(SB)/1, $0x80
+DATA unweave3Mask10<>+8(SB)/1, $0x80
+DATA unweave3Mask10<>+9(SB)/1, $0x80
+DATA unweave3Mask10<>+10(SB)/1, $0x80
+DATA unweave3Mask10<>+11(SB)/1, $0x80
+DATA unweave3Mask10<>+12(SB)/1, $0x80
+DATA unweave3Mask10<>+13(SB)/1, $0x80
+DATA unweave3Mask10<>+14(SB)/1, $0x80
+DATA unweave3Mask10<>+15(SB)/1, $0x80
+GLOBL unweave3Mask10<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask11<>+0(SB)/1, $0x80
+DATA unweave3Mask11<>+1(SB)/1, $0x80
+DATA unweave3Mask11<>+2(SB)/1, $0x80
+DATA unweave3Mask11<>+3(SB)/1, $0x80
+DATA unweave3Mask11<>+4(SB)/1, $0x80
+DATA unweave3Mask11<>+5(SB)/1, $0x00
+DATA unweave3Mask11<>+6(SB)/1, $0x03
+DATA unweave3Mask11<>+7(SB)/1, $0x06
+DATA unweave3Mask11<>+8(SB)/1, $0x09
+DATA unweave3Mask11<>+9(SB)/1, $0x0c
+DATA unweave3Mask11<>+10(SB)/1, $0x0f
+DATA unweave3Mask11<>+11(SB)/1, $0x80
+DATA unweave3Mask11<>+12(SB)/1, $0x80
+DATA unweave3Mask11<>+13(SB)/1, $0x80
+DATA unweave3Mask11<>+14(SB)/1, $0x80
+DATA unweave3Mask11<>+15(SB)/1, $0x80
+GLOBL unweave3Mask11<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask12<>+0(SB)/1, $0x80
+DATA unweave3Mask12<>+1(SB)/1, $0x80
+DATA unweave3Mask12<>+2(SB)/1, $0x80
+DATA unweave3Mask12<>+3(SB)/1, $0x80
+DATA unweave3Mask12<>+4(SB)/1, $0x80
+DATA unweave3Mask12<>+5(SB)/1, $0x80
+DATA unweave3Mask12<>+6(SB)/1, $0x80
+DATA unweave3Mask12<>+7(SB)/1, $0x80
+DATA unweave3Mask12<>+8(SB)/1, $0x80
+DATA unweave3Mask12<>+9(SB)/1, $0x80
+DATA unweave3Mask12<>+10(SB)/1, $0x80
+DATA unweave3Mask12<>+11(SB)/1, $0x02
+DATA unweave3Mask12<>+12(SB)/1, $0x05
+DATA unweave3Mask12<>+13(SB)/1, $0x08
+DATA unweave3Mask12<>+14(SB)/1, $0x0b
+DATA unweave3Mask12<>+15(SB)/1, $0x0e
+GLOBL unweave3Mask12<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask20<>+0(SB)/1, $0x02
+DATA unweave3Mask20<>+1(SB)/1, $0x05
+DATA unweave3Mask20<>+2(SB)/1, $0x08
+DATA unweave3Mask20<>+3(SB)/1, $0x0b
+DATA unweave3Mask20<>+4(SB)/1, $0x0e
+DATA unweave3Mask20<>+5(SB)/1, $0x80
+DATA unweave3Mask20<>+6(SB)/1, $0x80
+DATA unweave3Mask20<>+7(SB)/1, $0x80
+DATA unweave3Mask20<>+8(SB)/1, $0x80
+DATA unweave3Mask20<>+9(SB)/1, $0x80
+DATA unweave3Mask20<>+10(SB)/1, $0x80
+DATA unweave3Mask20<>+11(SB)/1, $0x80
+DATA unweave3Mask20<>+12(SB)/1, $0x80
+DATA unweave3Mask20<>+13(SB)/1, $0x80
+DATA unweave3Mask20<>+14(SB)/1, $0x80
+DATA unweave3Mask20<>+15(SB)/1, $0x80
+GLOBL unweave3Mask20<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask21<>+0(SB)/1, $0x80
+DATA unweave3Mask21<>+1(SB)/1, $0x80
+DATA unweave3Mask21<>+2(SB)/1, $0x80
+DATA unweave3Mask21<>+3(SB)/1, $0x80
+DATA unweave3Mask21<>+4(SB)/1, $0x80
+DATA unweave3Mask21<>+5(SB)/1, $0x01
+DATA unweave3Mask21<>+6(SB)/1, $0x04
+DATA unweave3Mask21<>+7(SB)/1, $0x07
+DATA unweave3Mask21<>+8(SB)/1, $0x0a
+DATA unweave3Mask21<>+9(SB)/1, $0x0d
+DATA unweave3Mask21<>+10(SB)/1, $0x80
+DATA unweave3Mask21<>+11(SB)/1, $0x80
+DATA unweave3Mask21<>+12(SB)/1, $0x80
+DATA unweave3Mask21<>+13(SB)/1, $0x80
+DATA unweave3Mask21<>+14(SB)/1, $0x80
+DATA unweave3Mask21<>+15(SB)/1, $0x80
+GLOBL unweave3Mask21<>(SB), RODATA|NOPTR, $16
+
+DATA unweave3Mask22<>+0(SB)/1, $0x80
+DATA unweave3Mask22<>+1(SB)/1, $0x80
+DATA unweave3Mask22<>+2(SB)/1, $0x80
+DATA unweave3Mask22<>+3(SB)/1, $0x80
+DATA unweave3Mask22<>+4(SB)/1, $0x80
+DATA unweave3Mask22<>+5(SB)/1, $0x80
+DATA unweave3Mask22<>+6(SB)/1, $0x80
+DATA unweave3Mask22<>+7(SB)/1, $0x80
+DATA unweave3Mask22<>+8(SB)/1, $0x80
+DATA unweave3Mask22<>+9(SB)/1, $0x80
+DATA unweave3Mask22<>+10(SB)/1, $0x00
+DATA unweave3Mask22<>+11(SB)/1, $0x03
+DATA unweave3Mask22<>+12(SB)/1, $0x06
+DATA unweave3Mask22<>+13(SB)/1, $0x09
+DATA unweave3Mask22<>+14(SB)/1, $0x0c
+DATA unweave3Mask22<>+15(SB)/1, $0x0f
+GLOBL unweave3Mask22<>(SB), RODATA|NOPTR, $16
+
+// func unweave3AVX2(dst *byte, src *byte, plane int, blocks int)
+// Requires: AVX
+TEXT ·unweave3AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+24(FP), DX
+	MOVQ plane+16(FP), BX
+
+block:
+	VMOVDQU (CX), X0; VMOVDQU 16(CX), X1; VMOVDQU 32(CX), X2; VPSHUFB unweave3Mask00<>+0(SB), X0, X3
+	VPSHUFB unweave3Mask01<>+0(SB), X1, X4; VPSHUFB unweave3Mask02<>+0(SB), X2, X5; VPOR X3, X4, X4; VPOR X4, X5, X5
+	VMOVDQU X5, (AX)
+	VPSHUFB unweave3Mask10<>+0(SB), X0, X3; VPSHUFB unweave3Mask11<>+0(SB), X1, X4; VPSHUFB unweave3Mask12<>+0(SB), X2, X5
+	VPOR X3, X4, X4; VPOR X4, X5, X5; VMOVDQU X5, (AX)(BX*1)
+	VPSHUFB unweave3Mask20<>+0(SB), X0, X0; VPSHUFB unweave3Mask21<>+0(SB), X1, X1; VPSHUFB unweave3Mask22<>+0(SB), X2, X2
+	VPOR X0, X1, X1; VPOR X1, X2, X2; VMOVDQU X2, (AX)(BX*2)
+	ADDQ $0x00000010, AX; ADDQ $0x00000030, CX; DECQ DX
+	JNE     block
+	VZEROUPPER
+	RET
+
+DATA weave3Mask00<>+0(SB)/1, $0x00
+DATA weave3Mask00<>+1(SB)/1, $0x80
+DATA weave3Mask00<>+2(SB)/1, $0x80
+DATA weave3Mask00<>+3(SB)/1, $0x01
+DATA weave3Mask00<>+4(SB)/1, $0x80
+DATA weave3Mask00<>+5(SB)/1, $0x80
+DATA weave3Mask00<>+6(SB)/1, $0x02
+DATA weave3Mask00<>+7(SB)/1, $0x80
+DATA weave3Mask00<>+8(SB)/1, $0x80
+DATA weave3Mask00<>+9(SB)/1, $0x03
+DATA weave3Mask00<>+10(SB)/1, $0x80
+DATA weave3Mask00<>+11(SB)/1, $0x80
+DATA weave3Mask00<>+12(SB)/1, $0x04
+DATA weave3Mask00<>+13(SB)/1, $0x80
+DATA weave3Mask00<>+14(SB)/1, $0x80
+DATA weave3Mask00<>+15(SB)/1, $0x05
+GLOBL weave3Mask00<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask01<>+0(SB)/1, $0x80
+DATA weave3Mask01<>+1(SB)/1, $0x00
+DATA weave3Mask01<>+2(SB)/1, $0x80
+DATA weave3Mask01<>+3(SB)/1, $0x80
+DATA weave3Mask01<>+4(SB)/1, $0x01
+DATA weave3Mask01<>+5(SB)/1, $0x80
+DATA weave3Mask01<>+6(SB)/1, $0x80
+DATA weave3Mask01<>+7(SB)/1, $0x02
+DATA weave3Mask01<>+8(SB)/1, $0x80
+DATA weave3Mask01<>+9(SB)/1, $0x80
+DATA weave3Mask01<>+10(SB)/1, $0x03
+DATA weave3Mask01<>+11(SB)/1, $0x80
+DATA weave3Mask01<>+12(SB)/1, $0x80
+DATA weave3Mask01<>+13(SB)/1, $0x04
+DATA weave3Mask01<>+14(SB)/1, $0x80
+DATA weave3Mask01<>+15(SB)/1, $0x80
+GLOBL weave3Mask01<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask02<>+0(SB)/1, $0x80
+DATA weave3Mask02<>+1(SB)/1, $0x80
+DATA weave3Mask02<>+2(SB)/1, $0x00
+DATA weave3Mask02<>+3(SB)/1, $0x80
+DATA weave3Mask02<>+4(SB)/1, $0x80
+DATA weave3Mask02<>+5(SB)/1, $0x01
+DATA weave3Mask02<>+6(SB)/1, $0x80
+DATA weave3Mask02<>+7(SB)/1, $0x80
+DATA weave3Mask02<>+8(SB)/1, $0x02
+DATA weave3Mask02<>+9(SB)/1, $0x80
+DATA weave3Mask02<>+10(SB)/1, $0x80
+DATA weave3Mask02<>+11(SB)/1, $0x03
+DATA weave3Mask02<>+12(SB)/1, $0x80
+DATA weave3Mask02<>+13(SB)/1, $0x80
+DATA weave3Mask02<>+14(SB)/1, $0x04
+DATA weave3Mask02<>+15(SB)/1, $0x80
+GLOBL weave3Mask02<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask10<>+0(SB)/1, $0x80
+DATA weave3Mask10<>+1(SB)/1, $0x80
+DATA weave3Mask10<>+2(SB)/1, $0x06
+DATA weave3Mask10<>+3(SB)/1, $0x80
+DATA weave3Mask10<>+4(SB)/1, $0x80
+DATA weave3Mask10<>+5(SB)/1, $0x07
+DATA weave3Mask10<>+6(SB)/1, $0x80
+DATA weave3Mask10<>+7(SB)/1, $0x80
+DATA weave3Mask10<>+8(SB)/1, $0x08
+DATA weave3Mask10<>+9(SB)/1, $0x80
+DATA weave3Mask10<>+10(SB)/1, $0x80
+DATA weave3Mask10<>+11(SB)/1, $0x09
+DATA weave3Mask10<>+12(SB)/1, $0x80
+DATA weave3Mask10<>+13(SB)/1, $0x80
+DATA weave3Mask10<>+14(SB)/1, $0x0a
+DATA weave3Mask10<>+15(SB)/1, $0x80
+GLOBL weave3Mask10<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask11<>+0(SB)/1, $0x05
+DATA weave3Mask11<>+1(SB)/1, $0x80
+DATA weave3Mask11<>+2(SB)/1, $0x80
+DATA weave3Mask11<>+3(SB)/1, $0x06
+DATA weave3Mask11<>+4(SB)/1, $0x80
+DATA weave3Mask11<>+5(SB)/1, $0x80
+DATA weave3Mask11<>+6(SB)/1, $0x07
+DATA weave3Mask11<>+7(SB)/1, $0x80
+DATA weave3Mask11<>+8(SB)/1, $0x80
+DATA weave3Mask11<>+9(SB)/1, $0x08
+DATA weave3Mask11<>+10(SB)/1, $0x80
+DATA weave3Mask11<>+11(SB)/1, $0x80
+DATA weave3Mask11<>+12(SB)/1, $0x09
+DATA weave3Mask11<>+13(SB)/1, $0x80
+DATA weave3Mask11<>+14(SB)/1, $0x80
+DATA weave3Mask11<>+15(SB)/1, $0x0a
+GLOBL weave3Mask11<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask12<>+0(SB)/1, $0x80
+DATA weave3Mask12<>+1(SB)/1, $0x05
+DATA weave3Mask12<>+2(SB)/1, $0x80
+DATA weave3Mask12<>+3(SB)/1, $0x80
+DATA weave3Mask12<>+4(SB)/1, $0x06
+DATA weave3Mask12<>+5(SB)/1, $0x80
+DATA weave3Mask12<>+6(SB)/1, $0x80
+DATA weave3Mask12<>+7(SB)/1, $0x07
+DATA weave3Mask12<>+8(SB)/1, $0x80
+DATA weave3Mask12<>+9(SB)/1, $0x80
+DATA weave3Mask12<>+10(SB)/1, $0x08
+DATA weave3Mask12<>+11(SB)/1, $0x80
+DATA weave3Mask12<>+12(SB)/1, $0x80
+DATA weave3Mask12<>+13(SB)/1, $0x09
+DATA weave3Mask12<>+14(SB)/1, $0x80
+DATA weave3Mask12<>+15(SB)/1, $0x80
+GLOBL weave3Mask12<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask20<>+0(SB)/1, $0x80
+DATA weave3Mask20<>+1(SB)/1, $0x0b
+DATA weave3Mask20<>+2(SB)/1, $0x80
+DATA weave3Mask20<>+3(SB)/1, $0x80
+DATA weave3Mask20<>+4(SB)/1, $0x0c
+DATA weave3Mask20<>+5(SB)/1, $0x80
+DATA weave3Mask20<>+6(SB)/1, $0x80
+DATA weave3Mask20<>+7(SB)/1, $0x0d
+DATA weave3Mask20<>+8(SB)/1, $0x80
+DATA weave3Mask20<>+9(SB)/1, $0x80
+DATA weave3Mask20<>+10(SB)/1, $0x0e
+DATA weave3Mask20<>+11(SB)/1, $0x80
+DATA weave3Mask20<>+12(SB)/1, $0x80
+DATA weave3Mask20<>+13(SB)/1, $0x0f
+DATA weave3Mask20<>+14(SB)/1, $0x80
+DATA weave3Mask20<>+15(SB)/1, $0x80
+GLOBL weave3Mask20<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask21<>+0(SB)/1, $0x80
+DATA weave3Mask21<>+1(SB)/1, $0x80
+DATA weave3Mask21<>+2(SB)/1, $0x0b
+DATA weave3Mask21<>+3(SB)/1, $0x80
+DATA weave3Mask21<>+4(SB)/1, $0x80
+DATA weave3Mask21<>+5(SB)/1, $0x0c
+DATA weave3Mask21<>+6(SB)/1, $0x80
+DATA weave3Mask21<>+7(SB)/1, $0x80
+DATA weave3Mask21<>+8(SB)/1, $0x0d
+DATA weave3Mask21<>+9(SB)/1, $0x80
+DATA weave3Mask21<>+10(SB)/1, $0x80
+DATA weave3Mask21<>+11(SB)/1, $0x0e
+DATA weave3Mask21<>+12(SB)/1, $0x80
+DATA weave3Mask21<>+13(SB)/1, $0x80
+DATA weave3Mask21<>+14(SB)/1, $0x0f
+DATA weave3Mask21<>+15(SB)/1, $0x80
+GLOBL weave3Mask21<>(SB), RODATA|NOPTR, $16
+
+DATA weave3Mask22<>+0(SB)/1, $0x0a
+DATA weave3Mask22<>+1(SB)/1, $0x80
+DATA weave3Mask22<>+2(SB)/1, $0x80
+DATA weave3Mask22<>+3(SB)/1, $0x0b
+DATA weave3Mask22<>+4(SB)/1, $0x80
+DATA weave3Mask22<>+5(SB)/1, $0x80
+DATA weave3Mask22<>+6(SB)/1, $0x0c
+DATA weave3Mask22<>+7(SB)/1, $0x80
+DATA weave3Mask22<>+8(SB)/1, $0x80
+DATA weave3Mask22<>+9(SB)/1, $0x0d
+DATA weave3Mask22<>+10(SB)/1, $0x80
+DATA weave3Mask22<>+11(SB)/1, $0x80
+DATA weave3Mask22<>+12(SB)/1, $0x0e
+DATA weave3Mask22<>+13(SB)/1, $0x80
+DATA weave3Mask22<>+14(SB)/1, $0x80
+DATA weave3Mask22<>+15(SB)/1, $0x0f
+GLOBL weave3Mask22<>(SB), RODATA|NOPTR, $16
+
+// func weave3AVX2(dst *byte, src *byte, plane int, blocks int)
+// Requires: AVX
+TEXT ·weave3AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+24(FP), DX
+	MOVQ plane+16(FP), BX
+
+block:
+	VMOVDQU (CX), X0; VMOVDQU (CX)(BX*1), X1; VMOVDQU (CX)(BX*2), X2; VPSHUFB weave3Mask00<>+0(SB), X0, X3
+	VPSHUFB weave3Mask01<>+0(SB), X1, X4; VPSHUFB weave3Mask02<>+0(SB), X2, X5; VPOR X3, X4, X4; VPOR X4, X5, X5
+	VMOVDQU X5, (AX)
+	VPSHUFB weave3Mask10<>+0(SB), X0, X3; VPSHUFB weave3Mask11<>+0(SB), X1, X4; VPSHUFB weave3Mask12<>+0(SB), X2, X5
+	VPOR X3, X4, X4; VPOR X4, X5, X5; VMOVDQU X5, 16(AX)
+	VPSHUFB weave3Mask20<>+0(SB), X0, X0; VPSHUFB weave3Mask21<>+0(SB), X1, X1; VPSHUFB weave3Mask22<>+0(SB), X2, X2
+	VPOR X0, X1, X1; VPOR X1, X2, X2; VMOVDQU X2, 32(AX)
+	ADDQ $0x00000030, AX; ADDQ $0x00000010, CX; DECQ DX
+	JNE     block
+	VZEROUPPER
+	RET

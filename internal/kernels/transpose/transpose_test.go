@@ -36,6 +36,8 @@ var permCases = []struct{ shape, perm []int }{
 	{[]int{2, 1001, 3}, []int{0, 2, 1}},
 	{[]int{4, 33, 35}, []int{1, 2, 0}},
 	{[]int{33, 35, 4}, []int{2, 0, 1}},
+	{[]int{33007, 3}, []int{1, 0}},
+	{[]int{3, 33007}, []int{1, 0}},
 }
 
 // naive permutes element by element.
