@@ -51,6 +51,7 @@ func reduceFamily() {
 		v.runningSums(1)
 	}
 	leastBytes()
+	placesOfExtrema()
 }
 
 // anyNaN gathers where a NaN was seen.

@@ -3,6 +3,7 @@ package reduce
 import (
 	"fmt"
 	"math"
+	"math/bits"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/split"
@@ -13,7 +14,7 @@ import (
 type Arg struct {
 	outer, k, inner, parts int
 	min, last              bool
-	short                  bool // rows of float32 of few elements
+	float                  bool // rows of float32
 	columns                argFunc
 	size                   int
 	dst                    []int64
@@ -50,7 +51,7 @@ func NewArg(least, last bool, dt dtype.Type, shape []int, axis int) (*Arg, error
 	if a.columns = argOf(dt); a.columns == nil {
 		return nil, fmt.Errorf("arg: not defined for %v", dt)
 	}
-	a.short = dt == dtype.Float32 && a.inner == 1 && a.k <= argShort
+	a.float = dt == dtype.Float32 && a.inner == 1
 	a.parts = min(split.Parts(a.outer*a.k*a.inner, grain/4), max(a.outer*a.inner, 1))
 	return a, nil
 }
@@ -65,7 +66,10 @@ func (a *Arg) Run(p *pool.Pool, dst []int64, src []byte) {
 // Do computes one chunk; it is called by the pool.
 func (a *Arg) Do(i int) {
 	lo, hi := split.Range(a.outer*a.inner, a.parts, i)
-	if a.short {
+	if a.k <= mostPlaces && a.float && argPlaces(a.dst[lo:hi], view[float32](a.src[4*lo*a.k:4*hi*a.k]), a.k, a.min, a.last) {
+		return
+	}
+	if a.float && a.k <= argShort {
 		argShortRows(a.dst[lo:hi], view[float32](a.src[4*lo*a.k:4*hi*a.k]), a.k, a.min, a.last)
 		return
 	}
@@ -179,6 +183,37 @@ func place(x []float32, v float32, last bool) int {
 		}
 	}
 	return found
+}
+
+// mostPlaces is the longest row whose places are the bits of one number.
+const mostPlaces = 32
+
+// placesFunc sets a bit of dst for each place in a row of k that has the extremum, or NaN, if there is one.
+type placesFunc func(dst *int64, x *float32, rows, k int)
+
+// argPlaces finds the index for each row of k elements, if the level has a kernel.
+func argPlaces(dst []int64, x []float32, k int, least, last bool) bool {
+	const most = 1 << 14 // elements of a call, which can't be preempted
+	places := &current().places[0]
+	if least {
+		places = &current().places[1]
+	}
+	f := places[(k-1)/8]
+	if f == nil {
+		return false
+	}
+	for len(dst) > 0 {
+		n := min(len(dst), most/k)
+		_ = x[n*k-1]
+		f(&dst[0], &x[0], n, k)
+		for i, set := range dst[:n] {
+			if dst[i] = int64(bits.TrailingZeros32(uint32(set))); last {
+				dst[i] = int64(bits.Len32(uint32(set))) - 1
+			}
+		}
+		dst, x = dst[n:], x[n*k:]
+	}
+	return true
 }
 
 // argShort is the longest row that argShortRows is faster for.

@@ -12,6 +12,8 @@ type kernels struct {
 	squareDiff  func(x []float32, mean float32) float32
 	runningSums []sumTile // the widest first
 	least       leastFunc // of rows of bytes; nil: as int32
+	// places has for the greatest and the least of rows of up to 8, 16, 24 and 32 elements a function that gives where they are; nil: one by one.
+	places [2][mostPlaces / 8]placesFunc
 }
 
 func current() *kernels { return forLevel(cpu.Level()) }

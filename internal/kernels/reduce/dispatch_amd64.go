@@ -29,6 +29,7 @@ var avx512 = kernels{
 	squareDiff:  squareDiffAVX512,
 	runningSums: []sumTile{{64, runningSums8AVX512}, {8, runningSums1AVX512}},
 	least:       leastBytesAVX2,
+	places:      placesAVX2,
 }
 
 var avx2 = kernels{
@@ -44,4 +45,10 @@ var avx2 = kernels{
 	squareDiff:  squareDiffAVX2,
 	runningSums: []sumTile{{32, runningSums8AVX2}, {4, runningSums1AVX2}},
 	least:       leastBytesAVX2,
+	places:      placesAVX2,
+}
+
+var placesAVX2 = [2][mostPlaces / 8]placesFunc{
+	{mostPlaces1AVX2, mostPlaces2AVX2, mostPlaces3AVX2, mostPlaces4AVX2},
+	{leastPlaces1AVX2, leastPlaces2AVX2, leastPlaces3AVX2, leastPlaces4AVX2},
 }

@@ -222,3 +222,27 @@ func runningSums1AVX512(dst []float32, src []float32, stride int, rows int)
 
 //go:noescape
 func leastBytesAVX2(dst *byte, src *byte, rows int, n int, flip uint8)
+
+//go:noescape
+func mostPlaces1AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func mostPlaces2AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func mostPlaces3AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func mostPlaces4AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func leastPlaces1AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func leastPlaces2AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func leastPlaces3AVX2(dst *int64, x *float32, rows int, k int)
+
+//go:noescape
+func leastPlaces4AVX2(dst *int64, x *float32, rows int, k int)

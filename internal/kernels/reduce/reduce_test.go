@@ -388,7 +388,7 @@ func BenchmarkReduce(b *testing.B) {
 
 // TestArgOfShortRows: rows that are searched together give what each alone does.
 func TestArgOfShortRows(t *testing.T) {
-	x := make([]float32, 300*argShort)
+	x := kerneltest.Floats(t, 300*mostPlaces, nil)
 	for i := range x {
 		x[i] = float32(i*7919%11) - 5
 		switch i % 89 {
@@ -402,23 +402,25 @@ func TestArgOfShortRows(t *testing.T) {
 			x[i] = float32(math.Copysign(math.NaN(), -1))
 		}
 	}
-	for k := 1; k <= argShort+1; k++ {
-		for i := range 4 {
-			least, last := i%2 == 1, i > 1
-			rows := len(x) / k
-			a, err := NewArg(least, last, dtype.Float32, []int{rows, k}, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out := make([]int64, rows)
-			a.Run(nil, out, bytesOf(x))
-			for r, got := range out {
-				if want := argRow(x[r*k:], 1, k, least, last); got != want {
-					t.Fatalf("least %v, last %v, %v: %d, want %d", least, last, x[r*k:][:k], got, want)
+	kerneltest.Levels(t, func(t *testing.T) {
+		for k := 1; k <= mostPlaces+1; k++ {
+			for i := range 4 {
+				least, last := i%2 == 1, i > 1
+				rows := len(x) / k
+				a, err := NewArg(least, last, dtype.Float32, []int{rows, k}, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out := make([]int64, rows)
+				a.Run(nil, out, bytesOf(x[len(x)-rows*k:]))
+				for r, got := range out {
+					if want := argRow(x[len(x)-(rows-r)*k:], 1, k, least, last); got != want {
+						t.Fatalf("least %v, last %v, %v: %d, want %d", least, last, x[len(x)-(rows-r)*k:][:k], got, want)
+					}
 				}
 			}
 		}
-	}
+	})
 }
 
 // TestArgOfColumns: columns that are searched together give what each alone does.
