@@ -121,8 +121,8 @@ func (pl *Plan) setCalls() {
 // following tiles find them in the first-level cache; 0: all of them. With AVX2 3×3 kernels
 // of 128 channels at 28² and 256 at 14² take 5 % less so, but those of 512 at 7² 5 % more: there
 // each call has few pixels. The inputs of a 1×1 kernel come from as many planes as a call goes
-// through, more than a processor fetches ahead: with 8 to 16 at a time, not 21 to 40, ResNet-50 takes 4 to
-// 7 % less on Zen 3 and MobileNet-v2 as much. AVX-512's tiles have more than twice the pixels, and nothing to gain
+// through, more than a processor fetches ahead: with 8 to 16 at a time, not 21 to 40, ResNet-50 and
+// MobileNet-v2 take 3 % less on Zen 3 in the median, 6 to 9 % in the best times. AVX-512's tiles have more than twice the pixels, and nothing to gain
 // but where the borders of a small plane read weights again that the second-level cache doesn't hold: 512→512 at 7² takes 7 to
 // 10 % less, at 4² 8 to 20 %.
 func (pl *Plan) cachedWeights() int {
