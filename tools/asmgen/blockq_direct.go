@@ -17,6 +17,7 @@ type bqDirect struct {
 	q, m, s, c reg.GPVirtual // m: shifts
 	out        reg.GPVirtual
 	flip       reg.VecVirtual
+	ones       reg.VecVirtual     // words, where both halves of the columns go together
 	acc        [][]reg.VecVirtual // of each half of the columns, of each row; nil: they are at out
 	sums       []reg.VecVirtual   // of each row, in 16 bits, where codes are nibbles
 }
@@ -48,6 +49,9 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 		}
 	}
 	k.thrifty = k.thrifty || k.split()
+	if k.alone() {
+		k.constants()
+	}
 	k.q, k.m, k.s, k.c = GP64(), GP64(), GP64(), GP64()
 	units, start := GP64(), GP64()
 	Label("panel")
@@ -70,8 +74,12 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 			if i == 0 {
 				k.prefetch()
 			}
-			for _, h := range set {
-				k.half(h)
+			if k.alone() {
+				k.both()
+			} else {
+				for _, h := range set {
+					k.half(h)
+				}
 			}
 			k.next()
 			ADDQ(U32(uint32(32*rows)), k.q)
