@@ -175,29 +175,30 @@ func (l vectorLevel) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
 // eachOutput visits the places of a tile's outputs in a buffer, the first of
 // which is where start says.
 func (a tileArgs) eachOutput(start Mem, acc [][]reg.VecVirtual, f func(m Mem, v reg.VecVirtual)) {
-	stepPx, stepBlock, p, q := a.get(tileOutPx), a.get(tileOutBlk), GP64(), GP64()
-	MOVQ(start, p)
+	px, stepBlock := newPixels(GP64(), a.get(tileOutPx), len(acc[0])), a.get(tileOutBlk)
+	MOVQ(start, px.base)
 	for j := range acc {
-		MOVQ(p, q)
+		px.setFar()
 		for i, v := range acc[j] {
-			f(Mem{Base: q}, v)
-			if i < len(acc[j])-1 {
-				ADDQ(stepPx, q)
-			}
+			f(px.at(i, 0), v)
 		}
 		if j < len(acc)-1 {
-			ADDQ(stepBlock, p)
+			ADDQ(stepBlock, px.base)
 		}
 	}
 }
 
-// resume starts the accumulators where an earlier call over other input blocks
-// left them in the output.
-func (l vectorLevel) resume(args tileArgs, acc [][]reg.VecVirtual) {
+// begin starts the accumulators at their blocks' biases, or where an earlier call over other
+// input blocks left them in the output.
+func (l vectorLevel) begin(args tileArgs, nb, mr int) [][]reg.VecVirtual {
 	CMPQ(args.field(tilePartial), Imm(0))
-	JE(LabelRef("begin"))
+	JNE(LabelRef("resume"))
+	acc := l.biased(args.get(tileBias), nb, mr)
+	JMP(LabelRef("begin"))
+	Label("resume")
 	args.eachOutput(args.out, acc, func(m Mem, v reg.VecVirtual) { VMOVUPS(m, v) })
 	Label("begin")
+	return acc
 }
 
 // finish adds the residual, clamps and stores. t0 and t1 are free registers.
