@@ -17,13 +17,14 @@ type bqDirect struct {
 	q, m, s, c reg.GPVirtual // m: shifts
 	out        reg.GPVirtual
 	flip       reg.VecVirtual
-	ones       reg.VecVirtual     // words, where both halves of the columns go together
+	ones       reg.VecVirtual     // words, where both halves of the columns go together,
+	shifting   []reg.VecVirtual   // and of each row
 	acc        [][]reg.VecVirtual // of each half of the columns, of each row; nil: they are at out
 	sums       []reg.VecVirtual   // of each row, in 16 bits, where codes are nibbles
 }
 
-// direct writes the product of some rows with packed panels. AVX2 has registers for
-// both halves of the columns of one row; of more it does one after the other.
+// direct writes the product of some rows with packed panels. Where AVX2 has no registers for
+// both halves of the columns of the rows, it does one after the other.
 func (v bqLevel) direct(f *bqFormat, rows int) {
 	a := bqText(fmt.Sprintf("direct%s%sx%d", v.suffix(), f.name, rows))
 	k := &bqDirect{bqReader: v.reader(f, a), kind: f.kind(), rows: rows, out: a.load(bqAcc)}
@@ -37,10 +38,10 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 	sets := [][]int{{0}, {1}}
 	if v.wide {
 		sets = sets[:1]
-	} else if rows == 1 {
+	} else if rows == 1 || k.together() {
 		sets = [][]int{{0, 1}}
 	}
-	if v.wide || rows < 4 && k.kind != bqTwoOffsets || rows == 4 && k.kind != bqPair && k.kind != bqTwoOffsets && !f.signed() && f.high == 0 {
+	if k.holdsResults() {
 		k.acc = make([][]reg.VecVirtual, v.halves())
 		for h := range k.acc {
 			for range rows {
@@ -49,7 +50,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 		}
 	}
 	k.thrifty = k.thrifty || k.split()
-	if k.alone() {
+	if k.together() {
 		k.constants()
 	}
 	k.q, k.m, k.s, k.c = GP64(), GP64(), GP64(), GP64()
@@ -74,7 +75,7 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 			if i == 0 {
 				k.prefetch()
 			}
-			if k.alone() {
+			if k.together() {
 				k.both()
 			} else {
 				for _, h := range set {
@@ -99,6 +100,17 @@ func (v bqLevel) direct(f *bqFormat, rows int) {
 	JNE(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// holdsResults: there are registers for the results.
+func (k *bqDirect) holdsResults() bool {
+	switch {
+	case k.wide:
+		return true
+	case k.rows < 4:
+		return k.kind != bqTwoOffsets
+	}
+	return !k.together() && k.kind != bqPair && k.kind != bqTwoOffsets && !k.f.signed() && k.f.high == 0
 }
 
 // prefetchResults fetches where a panel's results go, to be written to, and what is added to
