@@ -14,12 +14,17 @@ func init() { families["qgemm"] = qgemm }
 // what each must do.
 func qgemm() {
 	for mr := 1; mr <= 14; mr++ {
-		qgemmTile(gemmZMM, mr)
+		qgemmTile("vnni512", gemmZMM, mr)
 	}
 	for mr := 1; mr <= 4; mr++ {
-		qgemmTile(gemmYMM, mr)
-		qgemmTile(gemmYMMMasked, mr)
+		qgemmTile("inner256", gemmYMM, mr)
+		qgemmTile("inner256", gemmYMMMasked, mr)
 	}
+	for mr := 1; mr <= 6; mr++ {
+		qgemmTile("pairs256", gemmYMM, mr)
+		qgemmTile("pairs256", gemmYMMMasked, mr)
+	}
+	qgemmSpill()
 	qgemmNarrow(gemmZMM)
 	qgemmNarrow(gemmYMM)
 	widenSigned()
@@ -45,6 +50,8 @@ const (
 	qgemmNext     = 184
 	qgemmColInner = 200
 	qgemmRowInner = 208
+	qgemmSpilled  = 216
+	qgemmLDS      = 224
 )
 
 // Bits of the flags of tile and strip.
@@ -61,21 +68,28 @@ const (
 	qgemmDoGelu     // strip: x·Φ(x) follows
 	qgemmDoResidual // a residual is added before a clip
 	qgemmDoEnds     // strip: the least and the most number are wanted
+	qgemmDoSpilled  // start from what pairs of B were clipped by
 )
 
 // qgemmKernel shares loads, stores and masks with gemm.
 type qgemmKernel struct {
 	gemmKernel
+	pairs bool           // multiplies bytes by VPMADDUBSW
+	ones  reg.VecVirtual // words, for pairs
 }
 
 // qgemmTile writes the kernel for mr rows by two vectors of columns. A group of
-// k is four numbers of A: u8 for VPDPBUSD, or words less 128, of which sums with those of
-// B are multiplied by VPMADDWD, see stepInner; neither saturates.
-func qgemmTile(f gemmFlavour, mr int) {
-	name := map[gemmFlavour]string{gemmZMM: "vnni512x%d", gemmYMM: "inner256x%d", gemmYMMMasked: "inner256x%dmasked"}[f]
-	TEXT(fmt.Sprintf(name, mr), NOSPLIT, "func(t *byte)")
+// k is four numbers of A: u8 for VPDPBUSD, and for VPMADDUBSW where pairs of B do not
+// let it saturate, or words less 128, of which sums with those of B are multiplied by
+// VPMADDWD, see stepInner.
+func qgemmTile(name string, f gemmFlavour, mr int) {
+	text := fmt.Sprintf("%sx%d", name, mr)
+	if f == gemmYMMMasked {
+		text += "masked"
+	}
+	TEXT(text, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
-	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr, wide: 1, vecs: 2}}
+	g := &qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: f, mr: mr, wide: 1, vecs: 2}, pairs: name == "pairs256"}
 	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
 	if f == gemmZMM {
 		g.loadOpmasks()
@@ -90,9 +104,12 @@ func qgemmTile(f gemmFlavour, mr int) {
 		g.mask = [2]reg.VecVirtual{f.vec(), f.vec()}
 		g.loadVectorMasks()
 	}
-	if f == gemmZMM {
+	switch {
+	case g.pairs:
+		g.startPairs()
+	case f == gemmZMM:
 		g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
-	} else {
+	default:
 		g.startInner()
 	}
 	g.unless(qgemmDoColSum, "nocolsum", func() { g.outer(qgemmColSum, qgemmRowZero) })
@@ -119,6 +136,14 @@ func (g *qgemmKernel) startInner() {
 			VPSUBD(v, g.acc[0][j], g.acc[i][j])
 		}
 	}
+}
+
+// startPairs starts from what pairs of B were clipped by, or from nothing.
+func (g *qgemmKernel) startPairs() {
+	g.each(func(_, _ int, acc reg.VecVirtual) { g.zero(acc) })
+	g.unless(qgemmDoSpilled, "nospilled", func() {
+		g.gemmKernel.columns(qgemmSpilled, qgemmLDS, func(m Mem, i, j int) { VMOVDQU(g.at(m, j), g.acc[i][j]) })
+	})
 }
 
 // outer adds a row of columns times a column of rows, both int32.
@@ -151,6 +176,11 @@ func (g *qgemmKernel) product() {
 	if g.gemmFlavour == gemmZMM {
 		g.b = [2]reg.VecVirtual{g.vec(), g.vec()}
 		g.tmp = [2]reg.VecVirtual{g.vec(), g.vec()}
+	}
+	if g.pairs {
+		g.ones = g.vec()
+		VPCMPEQW(g.ones, g.ones, g.ones)
+		VPSRLW(Imm(15), g.ones, g.ones)
 	}
 	fetch := g.fetches()
 	SUBQ(Imm(unroll), k)
@@ -197,7 +227,7 @@ func (g *qgemmKernel) groupBytes() int {
 
 func (g *qgemmKernel) advance(b reg.GPVirtual, groups int) {
 	number := 2 // bytes
-	if g.gemmFlavour == gemmZMM {
+	if g.pairs || g.gemmFlavour == gemmZMM {
 		number = 1
 	}
 	for _, a := range g.a {
@@ -222,6 +252,10 @@ func (g *qgemmKernel) step(b reg.GPVirtual, u int) {
 		}
 		return
 	}
+	if g.pairs {
+		g.stepPairs(b, at, 4*u)
+		return
+	}
 	var low, high [2]reg.VecVirtual
 	for j := range low {
 		low[j], high[j] = g.vec(), g.vec()
@@ -235,6 +269,26 @@ func (g *qgemmKernel) step(b reg.GPVirtual, u int) {
 		VPBROADCASTD(g.row(i, 8*u), first)
 		VPBROADCASTD(g.row(i, 8*u+4), second)
 		innerProducts(first, second, low[:], high[:], g.acc[i][:])
+	}
+}
+
+// stepPairs lets one half of B be an operand in memory, for want of a register.
+func (g *qgemmKernel) stepPairs(b reg.GPVirtual, at, disp int) {
+	w, x, p := g.vec(), g.vec(), g.vec()
+	VMOVDQU(Mem{Base: b, Disp: at}, w)
+	ahead := 2048 // or farther where a group takes little time
+	if len(g.acc) < 3 {
+		ahead *= 4
+	}
+	PREFETCHT0(Mem{Base: b, Disp: at + ahead})
+	for i, acc := range g.acc {
+		VPBROADCASTD(g.row(i, disp), x)
+		VPMADDUBSW(Mem{Base: b, Disp: at + 32}, x, p)
+		VPMADDUBSW(w, x, x)
+		for j, v := range []reg.VecVirtual{x, p} {
+			VPMADDWD(g.ones, v, v)
+			VPADDD(v, acc[j], acc[j])
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func qgemmStripOf(name string, tall bool, multiply func(b, a, c Tmm)) {
 	TEXT(fmt.Sprintf("%sstrip%d", name, rows), NOSPLIT, "func(s *byte)")
 	Doc(fmt.Sprintf("multiplies row tiles of up to %d rows by some panels; s is a *strip.", rows))
 	Pragma("noescape")
-	k := &qgemmStrip{qgemmKernel: qgemmKernel{gemmKernel{gemmFlavour: gemmZMM, wide: 1, vecs: 2}}, integerTiles: integerTiles{tall: tall, multiply: multiply,
+	k := &qgemmStrip{qgemmKernel: qgemmKernel{gemmKernel: gemmKernel{gemmFlavour: gemmZMM, wide: 1, vecs: 2}}, integerTiles: integerTiles{tall: tall, multiply: multiply,
 		config: qgStripConfig, offsets: contiguous, steps: qgStripSteps, next: qgStripNext, sums: qgStripSums}}
 	k.src, k.dst, k.row, k.rows, k.some, k.p = reg.RSI, reg.R8, reg.R13, reg.R14, reg.R9, reg.RAX
 	k.ahead, k.between = k.fetchShare, k.finishSome

@@ -37,6 +37,15 @@ type kernels struct {
 	// nil: widen in Go does.
 	widen func(dst, src *byte, n int, flips uint64)
 
+	// clips says that B has room for spills, and pairs, if there is one, is what multiplies a B
+	// that is clipped: see clip.go. The others are what spill calls.
+	clips     bool
+	pairs     *kernels
+	evens     func(dst *uint16, rows **byte, steps int, flips uint64)
+	spillRow  func(dst *int32, a *byte, spills *byte, n int)
+	spill     [2]func(dst *float32, words *uint16, spills *byte, starts *uint32, columns int) // half of spillRows, or all
+	transpose func(dst, src *float32, dstStride, srcStride, blocks int)
+
 	// innerSum, if there is one, says that kernels multiply sums of A's and B's numbers. B is
 	// packed as panelPacker.put has it then, and each row's words have this sum.
 	innerSum func(words *byte, groups int) int32
@@ -65,6 +74,7 @@ const (
 	flagGelu     // strip: x·Φ(x) follows
 	flagResidual // a residual is added before a clip
 	flagEnds     // strip: the least and the most number are wanted
+	flagSpilled  // start from spilled
 )
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
@@ -95,6 +105,8 @@ type tile struct {
 	rows     int            // for the portable kernel, which is one for all
 	colInner unsafe.Pointer // int32 per column, where kernels.innerSum: minus the products of B's numbers
 	rowInner unsafe.Pointer // int32 per row: those of A's
+	spilled  unsafe.Pointer // int32: what spills add, where kernels.spill
+	lds      int
 }
 
 func (t *tile) arg() *byte { return (*byte)(unsafe.Pointer(t)) }

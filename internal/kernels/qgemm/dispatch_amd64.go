@@ -36,6 +36,13 @@ var vnni = kernels{
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 4, nr: 16, group: 4, align: 4, wide: true, innerSum: innerSum256,
 	tile: tiles256, partial: masked256, narrow: avx2Narrow, widen: widen256,
+	clips: true, pairs: &avx2Pairs,
+}
+
+var avx2Pairs = kernels{
+	level: cpu.AVX2, mr: 6, nr: clipCols, group: 4, align: 4,
+	tile: pairs256, partial: maskedPairs256, narrow: avx2Narrow,
+	clips: true, evens: evens256, spillRow: spillRow256, spill: [2]func(*float32, *uint16, *byte, *uint32, int){spill256x16, spill256x32}, transpose: transpose8x8,
 }
 
 func geluRow(row []float32) {
@@ -52,6 +59,14 @@ var tiles512 = [tileRows + 1]kernel{
 
 var tiles256 = [tileRows + 1]kernel{
 	1: inner256x1, 2: inner256x2, 3: inner256x3, 4: inner256x4,
+}
+
+var pairs256 = [tileRows + 1]kernel{
+	1: pairs256x1, 2: pairs256x2, 3: pairs256x3, 4: pairs256x4, 5: pairs256x5, 6: pairs256x6,
+}
+
+var maskedPairs256 = [tileRows + 1]kernel{
+	1: pairs256x1masked, 2: pairs256x2masked, 3: pairs256x3masked, 4: pairs256x4masked, 5: pairs256x5masked, 6: pairs256x6masked,
 }
 
 var masked256 = [tileRows + 1]kernel{

@@ -18,6 +18,7 @@ type Packed struct {
 	colZero     []int32 // -zero
 	colInner    []int32 // minus the products of its numbers by each other, where kernels.innerSum
 	shifted     bool    // some of colZero are not 0
+	spilled     bool    // there are spills
 
 	batch tiling.Batch // of the check of B; kept, so that Repack allocates nothing
 	steps []int
@@ -28,7 +29,11 @@ type Packed struct {
 func PackedSize(k, n, items int) int { return items * packedItem(current(), k, n) }
 
 func packedItem(kern *kernels, k, n int) int {
-	return kern.depth(k) * tiling.Align(n, kern.nr)
+	size := kern.depth(k) * tiling.Align(n, kern.nr)
+	if kern.clips {
+		size += spillsSize(k, n)
+	}
+	return size
 }
 
 // PackB packs K×N matrices into dst, which is retained, and has PackedSize
@@ -36,15 +41,20 @@ func packedItem(kern *kernels, k, n int) int {
 // per column, or one per column of each item; nil stands for 0.
 func PackB(dst []byte, b Matrix, zero []int32, k, n, items, step int) (*Packed, error) {
 	p := &Packed{}
-	if err := p.Repack(dst, b, zero, k, n, items, step); err != nil {
+	if err := p.pack(dst, b, zero, k, n, items, step, current().pairs); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // Repack is PackB into an existing Packed, for a B that changes from run to run.
-// It allocates only when the number of columns grows.
+// It allocates only when the number of columns grows, and does not clip, which takes time.
 func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step int) error {
+	return p.pack(dst, b, zero, k, n, items, step, nil)
+}
+
+// pack packs for kernels for pairs, if there are some, and B has few enough spills.
+func (p *Packed) pack(dst []byte, b Matrix, zero []int32, k, n, items, step int, pairs *kernels) error {
 	if k < 0 || n < 0 || items < 0 || step < 0 {
 		return fmt.Errorf("qgemm: packing %d items of %d×%d, step %d: none may be negative", items, k, n, step)
 	}
@@ -65,12 +75,30 @@ func (p *Packed) Repack(dst []byte, b Matrix, zero []int32, k, n, items, step in
 		return fmt.Errorf("qgemm: packing %d items of %d×%d needs %d bytes, got %d", items, k, n, need, len(dst))
 	}
 	p.kern, p.k, p.n, p.items, p.data = kern, k, n, items, dst[:need:need]
-	p.sums(b.Signed, zero)
+	if pairs != nil && k <= mostClipK && p.packItems(pairs, &b, zero, step) {
+		return nil
+	}
+	p.packItems(kern, &b, zero, step)
 	for i := range items {
-		p.packItem(i, &b, i*step)
+		if kern.clips {
+			p.starts(i)[0] = notClipped
+		}
+	}
+	return nil
+}
+
+// packItems packs for some kernels. It gives false where these are for pairs and there is not
+// room for the spills.
+func (p *Packed) packItems(kern *kernels, b *Matrix, zero []int32, step int) bool {
+	p.kern, p.spilled = kern, false
+	p.sums(b.Signed, zero)
+	for i := range p.items {
+		if !p.packItem(i, b, i*step) {
+			return false
+		}
 	}
 	p.finishSums()
-	return nil
+	return true
 }
 
 func checkZero(zero []int32, n, items int) error {
@@ -123,9 +151,15 @@ func (p *Packed) finishSums() {
 	}
 }
 
-func (p *Packed) packItem(i int, b *Matrix, off int) {
+func (p *Packed) packItem(i int, b *Matrix, off int) bool {
+	var c *clipper
+	spills := 0
+	if p.kern.evens != nil {
+		c = &clipper{}
+		clear(p.starts(i))
+	}
 	if p.k == 0 {
-		return
+		return true
 	}
 	size := packedItem(p.kern, p.k, p.n)
 	dst := p.data[i*size:][:size]
@@ -134,7 +168,7 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 	for j := 0; j < p.n; j += nr {
 		w := panelPacker{
 			dst: dst[j/nr*panel:][:panel], sums: p.colSum[i*p.n+j:][:min(nr, p.n-j)],
-			nr: nr, group: p.kern.group, k: p.k,
+			nr: nr, group: p.kern.group, k: p.k, clipper: c,
 		}
 		if p.kern.innerSum != nil {
 			w.inner = p.colInner[i*p.n+j:][:min(nr, p.n-j)]
@@ -147,7 +181,15 @@ func (p *Packed) packItem(i int, b *Matrix, off int) {
 		} else {
 			w.rows(b.Data[off+j:], b.Stride)
 		}
+		if c != nil {
+			var fits bool
+			if spills, fits = c.flush(p.spills(i), p.starts(i)[j+1:][:len(w.sums)], spills); !fits {
+				return false
+			}
+		}
 	}
+	p.spilled = p.spilled || spills > 0
+	return true
 }
 
 // Bytes is the memory that the packed matrices and their sums take.

@@ -13,6 +13,7 @@ type panelPacker struct {
 	inner        []int32 // the same, see put, or nil
 	nr, group, k int
 	flip         byte // 0x80 makes unsigned numbers signed
+	clipper      *clipper
 }
 
 // rows packs B as it is stored, src beginning at the panel's first column.
@@ -31,6 +32,9 @@ func (w *panelPacker) rows(src []byte, stride int) {
 			if k+i < w.k {
 				row[i] = src[(k+i)*stride:][:n]
 			}
+		}
+		if w.clipper != nil {
+			w.clipper.k = k
 		}
 		dst := w.dst[k*w.nr:][:w.group*w.nr]
 		if w.group == 4 {
@@ -72,7 +76,7 @@ func (w *panelPacker) columns(src []byte, stride int) {
 		dst := w.dst[j*w.group:]
 		whole := w.k / w.group * w.group
 		if w.group == 4 {
-			w.scatter4(dst, j, col[:whole])
+			w.scatter4(dst, j, col[:whole], 0)
 		} else {
 			w.sums[j] += scatter2(dst, 2*w.nr, col[:whole], w.flip)
 		}
@@ -85,7 +89,7 @@ func (w *panelPacker) columns(src []byte, stride int) {
 				last[i] = w.flip
 			}
 			copy(last[:], col[whole:])
-			w.scatter4(dst[whole*w.nr:], j, last[:])
+			w.scatter4(dst[whole*w.nr:], j, last[:], whole)
 			continue
 		}
 		last := dst[whole*w.nr:][:w.group]
@@ -97,10 +101,13 @@ func (w *panelPacker) columns(src []byte, stride int) {
 	}
 }
 
-// scatter4 writes groups of four of column j.
-func (w *panelPacker) scatter4(dst []byte, j int, src []byte) {
+// scatter4 writes groups of four of column j from some k on.
+func (w *panelPacker) scatter4(dst []byte, j int, src []byte, k int) {
 	flips := uint32(w.flip) * 0x01010101
 	for at := 0; len(src) >= 4; at += 4 * w.nr {
+		if w.clipper != nil {
+			w.clipper.k = k + at/w.nr
+		}
 		w.put(dst[at:], j, binary.LittleEndian.Uint32(src)^flips)
 		src = src[4:]
 	}
@@ -115,6 +122,9 @@ func (w *panelPacker) put(dst []byte, j int, x uint32) {
 		w.inner[j] -= a*c + b*d
 		x = x&0xff0000ff | x>>8&0xff00 | x&0xff00<<8
 		x ^= 0x80808080
+	}
+	if w.clipper != nil && (uint32(a+b+clipLimit) > 2*clipLimit || uint32(c+d+clipLimit) > 2*clipLimit) {
+		x = w.clipper.clip(j, x)
 	}
 	binary.LittleEndian.PutUint32(dst, x)
 }

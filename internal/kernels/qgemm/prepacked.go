@@ -17,6 +17,9 @@ func Prepacked(data []byte, signed bool, zero []int32, k, n, items int) (*Packed
 		return nil, fmt.Errorf("qgemm: %d packed items of %d×%d have %d bytes, got %d", items, k, n, need, len(data))
 	}
 	p.data = data[:need:need]
+	if pairs := p.kern.pairs; pairs != nil && items > 0 && p.starts(0)[0] != notClipped {
+		p.kern = pairs
+	}
 	p.sums(signed, zero)
 	for i := range items {
 		p.addColumns(i)
@@ -31,6 +34,10 @@ func (p *Packed) addColumns(item int) {
 	size := packedItem(p.kern, p.k, p.n)
 	data, sums := p.data[item*size:][:size], p.colSum[item*p.n:][:p.n]
 	panel := p.kern.depth(p.k) * nr
+	if p.kern.evens != nil {
+		p.spilled = p.spilled || p.starts(item)[p.n] > 0
+		p.spillSums(item, sums)
+	}
 	flip, inner := byte(0), []int32(nil)
 	if p.kern.innerSum != nil { // as panelPacker.put has it
 		flip, inner = 0x80, p.colInner[item*p.n:][:p.n]

@@ -4,7 +4,8 @@
 //
 // for signed and unsigned A and B in any combination, with the same bits at
 // every instruction-set level: neither VPDPBUSD nor VPMADDWD saturates, and
-// VPMADDUBSW, which does, isn't used. With AVX2 sums of A's and B's numbers are multiplied, by
+// VPMADDUBSW, which does, is used for a B that is clipped so that it can't (clip.go says how). Where
+// too much would be clipped, sums of A's and B's numbers are multiplied with AVX2, by
 // Winograd's rule for inner products (package qconv says how). C is int32, or float32 after
 //
 //	float32(C) · (rowScale[m] · colScale[n]) + bias[n], activation

@@ -38,6 +38,9 @@ func newProblem(t testing.TB, rng *rand.Rand, m, n, k int, batch []int) *problem
 		p.b.Trans = true
 	}
 	x.ZeroA = p.vector(x.A.Signed, 0, 1, m)
+	if rng.IntN(2) == 0 {
+		p.fewSpills()
+	}
 	p.zeroB = p.vector(p.b.Signed, 0, 1, n)
 	x.C.Stride = n + rng.IntN(2)*rng.IntN(9)
 	size := max(0, (m-1)*x.C.Stride+n)
@@ -97,6 +100,16 @@ func (p *problem) matrix(rows, cols, items int) Matrix {
 		}
 	}
 	return m
+}
+
+// fewSpills makes B as a quantizer does: most pairs of its numbers fit, some do not.
+func (p *problem) fewSpills() {
+	for i := range p.b.Data {
+		p.b.Data[i] = byte(int8(min(max(p.rng.NormFloat64()*38, -128), 127)))
+		if !p.b.Signed {
+			p.b.Data[i] ^= 128
+		}
+	}
 }
 
 // vector is zero points, as many as one of the lengths.
@@ -275,6 +288,53 @@ func TestExtremes(t *testing.T) {
 				p.check(nil)
 			}
 		})
+	}
+}
+
+// TestClipped has few pairs that VPMADDUBSW can't add up, the largest that it can, and more of
+// the former than there is room for.
+func TestClipped(t *testing.T) {
+	const m, n, k = 37, 35, 130
+	random := rand.New(rand.NewPCG(5, 6))
+	for _, l := range cpu.Levels() {
+		defer cpu.Force(l)()
+		for _, rows := range []int{1, 2, 3, 16, 17, m} {
+			for _, large := range []int{0, 1, 40, n * k} {
+				p := newProblem(t, random, rows, n, k, nil)
+				p.task.A.Signed, p.b.Signed, p.b.Trans, p.b.Stride = false, true, false, n
+				p.b.Data = make([]byte, k*n)
+				for i := range p.task.A.Data {
+					p.task.A.Data[i] = 255
+				}
+				for i := range k / 2 * n {
+					pair := [][2]int8{{64, 64}, {1, 127}, {-128, 0}, {-1, -127}, {127, -128}}[random.IntN(5)]
+					row, col := 2*(i/n), i%n
+					p.b.Data[row*n+col], p.b.Data[(row+1)*n+col] = byte(pair[0]), byte(pair[1])
+				}
+				for range large {
+					pair := [][2]int8{{127, 127}, {2, 127}, {-128, -128}, {-128, -1}}[random.IntN(4)]
+					row, col := 2*random.IntN(k/2), random.IntN(n)
+					p.b.Data[row*n+col], p.b.Data[(row+1)*n+col] = byte(pair[0]), byte(pair[1])
+				}
+				p.zeroB = nil
+				dst := make([]byte, PackedSize(k, n, 1))
+				packed, err := PackB(dst, p.b, nil, k, n, 1, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if pairs := current().pairs; pairs != nil && (packed.kern == pairs) != (large < n*k) {
+					t.Errorf("%v: with %d large pairs B is clipped: %v", l, large, packed.kern == pairs)
+				}
+				for _, again := range []bool{false, true} {
+					if p.task.Packed = packed; again {
+						if p.task.Packed, err = Prepacked(dst, true, nil, k, n, 1); err != nil {
+							t.Fatal(err)
+						}
+					}
+					p.check(nil)
+				}
+			}
+		}
 	}
 }
 
@@ -460,6 +520,7 @@ func TestTileLayout(t *testing.T) {
 		{"residual", unsafe.Offsetof(x.residual), 144}, {"ldr", unsafe.Offsetof(x.ldr), 152}, {"panels", unsafe.Offsetof(x.panels), 160},
 		{"panel", unsafe.Offsetof(x.panel), 168}, {"nextStep", unsafe.Offsetof(x.nextStep), 176}, {"next", unsafe.Offsetof(x.next), 184},
 		{"colInner", unsafe.Offsetof(x.colInner), 200}, {"rowInner", unsafe.Offsetof(x.rowInner), 208},
+		{"spilled", unsafe.Offsetof(x.spilled), 216}, {"lds", unsafe.Offsetof(x.lds), 224},
 		{"strip.b", unsafe.Offsetof(y.b), 0}, {"strip.c", unsafe.Offsetof(y.c), 8}, {"strip.a", unsafe.Offsetof(y.a), 16},
 		{"strip.tiles", unsafe.Offsetof(y.tiles), 24}, {"strip.rowTiles", unsafe.Offsetof(y.rowTiles), 32}, {"strip.steps", unsafe.Offsetof(y.steps), 40},
 		{"strip.panels", unsafe.Offsetof(y.panels), 48}, {"strip.columns", unsafe.Offsetof(y.columns), 56}, {"strip.ldc", unsafe.Offsetof(y.ldc), 64},
@@ -499,6 +560,9 @@ func BenchmarkQgemm(b *testing.B) {
 						return out
 					}
 					w := Matrix{Data: random(n * k), Signed: true, Stride: n}
+					for i := range w.Data {
+						w.Data[i] = byte(int8(min(max(rng.NormFloat64()*38, -128), 127)))
+					}
 					tasks, a, c := make([]Task, copies), random(m*k), make([]float32, m*n)
 					for i := range tasks {
 						packed, err := PackB(mmap.Alloc(PackedSize(k, n, 1)).Bytes(), w, nil, k, n, 1, 0)

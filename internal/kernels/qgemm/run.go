@@ -15,6 +15,7 @@ type plan struct {
 	grid          tiling.Grid
 	copyA         bool
 	strips        stripPlan
+	spills        spillPlan
 	perSlot       int // bytes of scratch
 	slots         int
 }
@@ -25,6 +26,7 @@ type planKey struct {
 	m, n, k, items int
 	threads        int
 	signedA        bool
+	spilled        bool
 	tuning         Tuning
 }
 
@@ -32,7 +34,7 @@ type planKey struct {
 const chunkWork = 1 << 21
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{kern: t.Packed.kern, m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, signedA: t.A.Signed, tuning: t.Tuning}
+	key := planKey{kern: t.Packed.kern, m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, signedA: t.A.Signed, spilled: t.Packed.spilled, tuning: t.Tuning}
 	if key == t.plan.planKey {
 		return t.plan
 	}
@@ -58,6 +60,9 @@ func (t *Task) newPlan(threads int) plan {
 	p.copyA = kern.wide || p.signedA || p.k%kern.align != 0
 	if p.copyA {
 		p.perSlot = tiling.Align(kern.mr*p.rowBytes(), lineBytes)
+	}
+	if p.spilled {
+		p.planSpills()
 	}
 	return p
 }
@@ -96,6 +101,9 @@ type workspace struct {
 	strip    *strips                     // of tiles
 	floats   [tileRows * maxCols]float32 // a tile on its way to bytes
 
+	evens                [evenRows]*byte
+	spillRow, spillPanel int // of the first sum of spills
+
 	aOff, cOff, item int // where the batch item begins; the number of B's
 
 	_ [128]byte // no false sharing with the next
@@ -120,7 +128,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.tile, w.scratch, w.next = tile{}, nil, nil
+	w.tile, w.scratch, w.next, w.evens = tile{}, nil, nil, [evenRows]*byte{}
 	t.slots.Give(slot)
 }
 
@@ -156,6 +164,9 @@ func (t *Task) product(w *workspace, item int, part *tiling.Part) {
 		for i := part.Tile; i < part.TileEnd; i++ {
 			row, rowEnd := tiling.Rows(i, t.M, p.tiles)
 			w.tile.rows = rowEnd - row
+			if n := p.spills.tiles; p.spilled && (i-part.Tile)%n == 0 {
+				t.spill(w, i, min(i+n, part.TileEnd), j, end)
+			}
 			t.setRows(w, row)
 			t.panels(w, row, j, end)
 			t.finishRows(w, row, w.tile.rows, j, end)
@@ -228,6 +239,10 @@ func (t *Task) setItem(w *workspace, item int) {
 	x.rowSum = unsafe.Pointer(&w.rowSum)
 	x.rowInner = unsafe.Pointer(&w.rowInner)
 	x.flags = t.flags()
+	if t.plan.spilled {
+		x.flags |= flagSpilled
+		x.lds = 4 * t.plan.spills.ld
+	}
 }
 
 // findItem finds the operands of a batch item.
@@ -426,6 +441,9 @@ func (t *Task) setColumns(w *workspace, row, j int) {
 	}
 	x.colBias = at(t.ColBias, col)
 	x.residual = at(t.Residual, row*t.ResidualStride+col)
+	if p := &t.plan; p.spilled {
+		x.spilled = at(w.scratch, p.spills.sums+4*((row-w.spillRow)*p.spills.ld+col-w.spillPanel*clipCols))
+	}
 	x.c = t.C.at(w.cOff + row*t.C.Stride + col)
 }
 

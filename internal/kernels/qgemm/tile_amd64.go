@@ -71,6 +71,61 @@ func inner256x4(t *byte)
 func inner256x4masked(t *byte)
 
 //go:noescape
+func pairs256x1(t *byte)
+
+//go:noescape
+func pairs256x1masked(t *byte)
+
+//go:noescape
+func pairs256x2(t *byte)
+
+//go:noescape
+func pairs256x2masked(t *byte)
+
+//go:noescape
+func pairs256x3(t *byte)
+
+//go:noescape
+func pairs256x3masked(t *byte)
+
+//go:noescape
+func pairs256x4(t *byte)
+
+//go:noescape
+func pairs256x4masked(t *byte)
+
+//go:noescape
+func pairs256x5(t *byte)
+
+//go:noescape
+func pairs256x5masked(t *byte)
+
+//go:noescape
+func pairs256x6(t *byte)
+
+//go:noescape
+func pairs256x6masked(t *byte)
+
+//go:noescape
+func evens256(dst *uint16, rows **byte, steps int, flips uint64)
+
+// writes 16 sums for each of some columns.
+//
+//go:noescape
+func spill256x16(dst *float32, words *uint16, parts *byte, starts *uint32, columns int)
+
+// writes 32 sums for each of some columns.
+//
+//go:noescape
+func spill256x32(dst *float32, words *uint16, parts *byte, starts *uint32, columns int)
+
+//go:noescape
+func spillRow256(dst *int32, a *byte, parts *byte, n int)
+
+//go:noescape
+func transpose8x8(dst *float32, src *float32, dstStride int, srcStride int, blocks int)
+
+//go:noescape
 func narrow512(dst *byte, stride int, src *float32, rows int, mask uint64, lo float32, hi float32, zero int32)
 
 //go:noescape

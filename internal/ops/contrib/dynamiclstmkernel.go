@@ -140,6 +140,10 @@ func (t *lstmProduct) prepare(p *op.Prep, i, d, rows int) error {
 	m := qgemm.Matrix{Data: w.Data[d*t.K*t.N:][:t.K*t.N], Signed: w.DType == dtype.Int8, Stride: t.N}
 	var err error
 	data := p.Pack(fmt.Sprint(i, ".", d, "/", cpu.ISA()), qgemm.PackedSize(t.K, t.N, 1), func(dst []byte) {
+		if rows == 1 { // for which packing as PackB does doesn't pay
+			err = new(qgemm.Packed).Repack(dst, m, zero, t.K, t.N, 1, 0)
+			return
+		}
 		_, err = qgemm.PackB(dst, m, zero, t.K, t.N, 1, 0)
 	})
 	if err == nil {
