@@ -191,7 +191,7 @@ func (pl *Plan) work(n, threads int) window.Work {
 	w := window.Work{
 		Images: blocks(n, images), Depths: pl.depth.Out, Groups: len(pl.groupsOf), Rows: g.H.Out, Cols: g.W.Out,
 		Least: 4 * pl.longestTile(), Threads: threads, WeightBytes: pl.packed.size() * 4,
-		Order: pl.p.Tuning.Order, PartBytes: pl.p.Tuning.PartBytes,
+		Order: pl.p.Tuning.Order, PartBytes: pl.partBytes(),
 	}
 	if pl.p.Act.after() && pl.algorithm != Depthwise {
 		w.MostRows = pl.rowsToActivate()
@@ -210,6 +210,19 @@ func (pl *Plan) work(n, threads int) window.Work {
 		w.LineBytes = images * planes * g.InPx * g.W.Stride
 	}
 	return w
+}
+
+// pointwisePart is the most input of a part of a 1×1 convolution with AVX2, in bytes. Its calls go through
+// some planes each and find little of a part in the second-level cache whatever its size; what a longer part saves is
+// reading weights: layers of ResNet-50 take 3 to 8 % less than in parts of [window.DefaultPart].
+const pointwisePart = 4 << 20
+
+// partBytes is the most input of a part; 0: the default.
+func (pl *Plan) partBytes() int {
+	if pl.p.Tuning.PartBytes == 0 && pl.algorithm == Pointwise && pl.block == 8 {
+		return pointwisePart
+	}
+	return pl.p.Tuning.PartBytes
 }
 
 // mostImages is the images that a tile runs along, at most: their pixels compete for the same lines of a first-level
