@@ -254,21 +254,19 @@ func (m qconvMode) tile(nv, mr int) {
 	k.taps(func(px pixels) {
 		g := k.get(qcGroups)
 		bytes := nv * m.bytes()
-		if m.zmm {
-			SUBQ(Imm(4), g)
-			JL(LabelRef("rest"))
-			Label("quad")
-			for u := range 4 {
-				step(w, u*bytes, px, 4*u)
-			}
-			px.advance(16)
-			ADDQ(U32(uint64(4*bytes)), w)
-			SUBQ(Imm(4), g)
-			JGE(LabelRef("quad"))
-			Label("rest")
-			ADDQ(Imm(4), g)
-			JE(LabelRef("done"))
+		SUBQ(Imm(4), g)
+		JL(LabelRef("rest"))
+		Label("quad")
+		for u := range 4 {
+			step(w, u*bytes, px, 4*u)
 		}
+		px.advance(4 * m.groupBytes())
+		ADDQ(U32(uint64(4*bytes)), w)
+		SUBQ(Imm(4), g)
+		JGE(LabelRef("quad"))
+		Label("rest")
+		ADDQ(Imm(4), g)
+		JE(LabelRef("done"))
 		Label("single")
 		step(w, 0, px, 0)
 		px.advance(m.groupBytes())
