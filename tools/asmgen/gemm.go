@@ -76,6 +76,7 @@ const (
 	gemmDoLeaky
 	gemmDoPowers
 	gemmMaskB
+	gemmLean
 )
 
 // gemmFlavour is a vector width and how columns beyond the matrix are kept
@@ -374,6 +375,9 @@ func (g *gemmKernel) product() {
 		TESTL(U32(gemmMaskB), g.flags.As32())
 		JNE(LabelRef("partial"))
 	}
+	if g.lean() {
+		g.leanLoop(b, k)
+	}
 	SUBQ(Imm(unroll), k)
 	JLT(LabelRef("rest"))
 	Label("loop")
@@ -434,6 +438,11 @@ func (g *gemmKernel) step(b, ldb reg.GPVirtual, u int, partial bool) {
 		PREFETCHT0(Mem{Base: b, Index: g.far, Scale: g.farScale})
 	}
 	ADDQ(ldb, b)
+	g.products(u)
+}
+
+// products adds those of the row of B in registers and A, u elements after the row pointers.
+func (g *gemmKernel) products(u int) {
 	for i := range g.acc {
 		if g.vecs == 1 { // an element of A is read once, which takes no instruction of its own
 			VFMADD231PS_BCST(g.row(i, 4*u), g.b[0], g.acc[i][0])

@@ -32,6 +32,9 @@ type kernels struct {
 	// softmax's Powers has them.
 	powers bool
 
+	// lean is the number of rows from which tile knows flagLean; 0: it doesn't.
+	lean int
+
 	// dot is the sum of products over n elements in the arithmetic of dot.go.
 	dot func(x, y *float32, n int) float32
 
@@ -85,7 +88,11 @@ const (
 	flagLeaky
 	flagPowers // where kernels.powers, and never with kernels.wide
 	flagMaskB  // columns of B beyond the mask must not be read
+	flagLean   // where kernels.lean says so: B lies in panels, and of next a line in leanStep steps is fetched, which advance is for then
 )
+
+// leanStep is the rows of B after which a lean tile fetches again.
+const leanStep = 8
 
 // A tile is the arguments of a kernel call. The assembly knows the offsets of
 // its fields.

@@ -23,7 +23,7 @@ var avx512 = kernels{
 }
 
 var avx2 = kernels{
-	level: cpu.AVX2, mr: 6, nr: 16,
+	level: cpu.AVX2, mr: 6, nr: 16, lean: 4,
 	tile: tiles256, partial: masked256, wide: [3]kernel{1: wide256x1, 2: wide256x2},
 	dot: dot256, transpose8: transpose8x8, sweep: sweep256, rowTransposed: rowTransposed,
 }

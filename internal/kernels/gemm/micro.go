@@ -95,7 +95,8 @@ func (m *Micro) Multiply(s *Strip) {
 	}
 	x.sums = at(s.Sums, 0)
 	share := len(s.Fetch) / max(tiling.Ceil(s.N, nr), 1) // of a panel
-	x.advance, x.nextStep = tiling.Ceil(share, fetches(s.K)), share
+	x.setFetching(m.kern, share, s.K, s.StrideB == 0)
+	x.nextStep = share
 	whole := s.N / nr
 	for j, n := 0, 0; j < s.N; j += n * nr {
 		f := m.kern.tile[s.Rows]

@@ -217,6 +217,7 @@ func (t *Task) shareFetching(w *workspace, b *block, i, n int) {
 	nr := t.plan.kern.nr
 	w.stream = i == 0 && (n == 1 || !w.warm)
 	if w.stream {
+		w.tile.flags &^= flagLean
 		w.tile.advance = 2 * 4 * nr // two rows
 		return
 	}
@@ -224,7 +225,19 @@ func (t *Task) shareFetching(w *workspace, b *block, i, n int) {
 	if !w.warm {
 		w.share, w.shares = i-1, n-1
 	}
-	w.tile.advance = tiling.Ceil(4*nr*w.next.k, w.shares*fetches(b.k))
+	p := &t.plan
+	w.tile.setFetching(p.kern, tiling.Ceil(4*nr*w.next.k, w.shares), b.k, p.packed || p.packB)
+}
+
+// setFetching makes a tile that goes through k rows of B fetch so many bytes meanwhile; panels
+// says that B lies in such.
+func (x *tile) setFetching(kern *kernels, bytes, k int, panels bool) {
+	x.flags &^= flagLean
+	x.advance = tiling.Ceil(bytes, fetches(k))
+	if steps := k / leanStep; panels && kern.lean > 0 && x.rows >= kern.lean && steps > 0 && bytes <= steps*lineBytes {
+		x.flags |= flagLean
+		x.advance = tiling.Ceil(bytes, steps)
+	}
 }
 
 // fetches is how often kernels fetch for later calls while they go through so many k:
