@@ -19,16 +19,20 @@ func (k *bqDirect) together() bool {
 	switch {
 	case k.wide || k.f.low < 4:
 		return false
-	case k.rows == 2: // sums and what waits for them take the registers
-		return k.f.low == 8 || k.nibbles() && k.kind == bqPlain
-	case k.rows == 4:
-		return k.nibbles() && k.kind == bqPlain
+	case k.rows > 1: // there are registers for sums and what waits for them
+		return k.f.low == 8 || k.nibbles() && k.f.headerBytes() == 0 || k.nibbles() && k.rows == 4
 	}
 	return true
 }
 
+// late: sums are shifted at the end, since there are no registers for a factor of each row.
+func (k *bqDirect) late() bool { return k.f.signed() && k.rows == 4 }
+
 // constants takes registers for what is in memory otherwise: codes can be there then.
 func (k *bqDirect) constants() {
+	if k.f.headerBytes() != 0 && k.rows > 1 {
+		return
+	}
 	k.ones = k.constant(0x00010001)
 	if k.f.low < 8 {
 		k.lowMask = k.constant(bytes4(15))
@@ -40,7 +44,10 @@ func (k *bqDirect) both() {
 	k.shifting = make([]reg.VecVirtual, k.rows)
 	sums := make([][2]bqSum, k.rows)
 	for r := range k.rows {
-		if !k.nibbles() {
+		switch {
+		case k.late():
+			k.shifting[r] = k.ones
+		case !k.nibbles():
 			k.shifting[r] = k.factor(r)
 		}
 	}
@@ -49,17 +56,13 @@ func (k *bqDirect) both() {
 			k.twoQuads(v, place, sums)
 		}
 	}
-	var dw [2]reg.VecVirtual
-	var extra [2][]reg.VecVirtual
-	for h := range dw {
-		dw[h], extra[h] = k.scales(h)
-	}
-	for r := range sums {
-		if k.nibbles() {
-			k.shifting[r] = k.factor(r)
-		}
-		for h, sum := range sums[r] {
-			k.addSum(h, r, sum, dw[h], extra[h])
+	for h := range 2 {
+		dw, extra := k.scales(h)
+		for r := range sums {
+			if k.nibbles() {
+				k.shifting[r] = k.factor(r)
+			}
+			k.addSum(h, r, sums[r][h], dw, extra)
 		}
 	}
 }
@@ -69,9 +72,13 @@ func (k *bqDirect) parts() int { return k.kind.perHalf(bqPair) }
 
 // factor is for VPMADDWD, which shifts on the way.
 func (k *bqDirect) factor(row int) reg.VecVirtual {
-	x := YMM()
+	x, ones := YMM(), k.ones
 	VPBROADCASTD(k.of(k.m, 0, row), x)
-	VPSLLVD(x, k.ones, x)
+	if ones == nil {
+		ones = YMM()
+		VMOVDQU(bitsConst(0x00010001), ones)
+	}
+	VPSLLVD(x, ones, x)
 	return x
 }
 
@@ -154,7 +161,12 @@ func (k *bqDirect) codesOfBoth(v, place int) (codes [2]reg.VecVirtual, signs [2]
 			VPABSB(at, x)
 			signs[h] = at
 		case k.nibbles() && place == 0:
-			VPAND(at, k.lowMask.(reg.VecVirtual), x)
+			if mask, ok := k.lowMask.(reg.VecVirtual); ok {
+				VPAND(at, mask, x)
+			} else {
+				VMOVDQU(at, x)
+				VPAND(k.lowMask, x, x)
+			}
 		default:
 			k.load(at, x)
 			var high reg.VecVirtual
@@ -180,6 +192,11 @@ func (k *bqDirect) addSum(h, row int, sum bqSum, dw reg.VecVirtual, extra []reg.
 	if k.nibbles() {
 		VPMADDWD(k.shifting[row], x, x)
 	}
+	if k.late() {
+		by := YMM()
+		VPBROADCASTD(k.of(k.m, 0, row), by)
+		VPSLLVD(by, x, x)
+	}
 	for _, x := range sum[:k.parts()] {
 		VCVTDQ2PS(x, x)
 	}
@@ -189,11 +206,14 @@ func (k *bqDirect) addSum(h, row int, sum bqSum, dw reg.VecVirtual, extra []reg.
 	}
 	if k.acc == nil {
 		VFMADD213PS(k.result(h, row), dw, x)
-		k.store(x, k.result(h, row))
-		return
+	} else {
+		VFMADD231PS(x, dw, k.acc[h][row])
+		x = k.acc[h][row]
 	}
-	VFMADD231PS(x, dw, k.acc[h][row])
 	if k.kind == bqOffset {
-		k.addScaled(k.of(k.s, 0, row), extra[0], k.acc[h][row])
+		k.addScaled(k.of(k.s, 0, row), extra[0], x)
+	}
+	if k.acc == nil {
+		k.store(x, k.result(h, row))
 	}
 }
