@@ -31,6 +31,9 @@ type kernels struct {
 	unpack map[block.Format]kernel
 	tile   [kinds]kernel
 
+	// others[f], if there are, are the kernels for f in the place of these.
+	others map[block.Format]*kernels
+
 	// prompts, if not nil, multiply tokens of prompts.
 	prompts *promptKernels
 
@@ -148,3 +151,15 @@ func (a *finishArgs) arg() *byte { return (*byte)(unsafe.Pointer(a)) }
 func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
 
 func current() *kernels { return forLevel(cpu.Level()) }
+
+// currentFor gives the kernels for a layout.
+func currentFor(l *layout) *kernels {
+	kern := current()
+	if l == nil {
+		return kern
+	}
+	if other := kern.others[l.format]; other != nil {
+		return other
+	}
+	return kern
+}

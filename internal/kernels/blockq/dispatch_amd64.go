@@ -52,6 +52,15 @@ func ahead() int {
 var avx2 = kernels{
 	level: cpu.AVX2, mr: 32, alone: []int{1, 2, 4}, sizes: evenUpTo(32), ahead: ahead(),
 	direct: direct256, sweep: &sweep256, quantize: quantize256, quantizeFour: quantize256x4, finish: finish256, half: half256,
+	others: map[block.Format]*kernels{block.Q4_0: &fours256, block.Q8_0: &fours256, n4: &fours256, n8: &fours256},
+}
+
+// fours256 multiply any number of rows, four at a time, by panels as they are packed. To unpack
+// these again for each four costs less than to store and read what is unpacked: weights and
+// rows stay in the second-level cache.
+var fours256 = kernels{
+	level: cpu.AVX2, mr: 4, alone: []int{1, 2, 4}, sizes: []int{1, 2, 4}, ahead: ahead(),
+	direct: direct256, quantize: quantize256, quantizeFour: quantize256x4, finish: finish256,
 }
 
 var sweep256 = sweepKernels{

@@ -116,17 +116,23 @@ func (g *Group) sameRows(i int) int {
 	return i
 }
 
-// form is what the form that X takes depends on: whether it is rounded, and whether numbers
-// are pairs.
-func (t *Task) form() [3]bool {
-	kern, l := current(), t.Packed.layout
+// rowForm is what the form that X takes depends on.
+type rowForm struct {
+	kern    *kernels // nil: as it comes
+	rounded bool
+	pairs   bool
+}
+
+func (t *Task) form() rowForm {
+	l := t.Packed.layout
 	if l == nil {
-		return [3]bool{true}
+		return rowForm{}
 	}
+	kern := currentFor(l)
 	if t.Prompt && kern.promptsOf(t.Packed.format) {
-		return [3]bool{false, true}
+		return rowForm{kern: kern, rounded: true}
 	}
-	return [3]bool{false, false, kern.pairsOf(l, t.M)}
+	return rowForm{kern: kern, pairs: kern.pairsOf(l, t.M)}
 }
 
 func (g *Group) check() error {

@@ -96,7 +96,7 @@ func (kern *kernels) tileSize(m, i int) int {
 // quantize makes r the m rows of k elements of x, at the given distance, in dst,
 // which is retained and has rowsSize bytes, for weights of a layout.
 func (r *inputRows) quantize(dst []byte, l *layout, x []float32, m, k, stride int, p *pool.Pool) {
-	kern := current()
+	kern := currentFor(l)
 	pairs := kern.pairsOf(l, m)
 	r.kern, r.m, r.k, r.pairs, r.data = kern, m, k, pairs, aligned(dst)
 	r.last = kern.tileSize(m, tiling.Ceil(m, kern.mr)-1)

@@ -44,7 +44,7 @@ type planKey struct {
 const chunkWork = 1 << 20
 
 func (t *Task) newPlan(threads int) plan {
-	key := planKey{kern: current(), format: t.Packed.format, layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads}
+	key := planKey{kern: currentFor(t.Packed.layout), format: t.Packed.format, layout: t.Packed.layout, m: t.M, n: t.N, k: t.K, threads: threads}
 	key.prompt = t.Prompt && key.kern.promptsOf(key.format)
 	if key == t.plan.planKey {
 		return t.plan
@@ -182,9 +182,12 @@ func (t *Task) directPanels(tiles int) int {
 // direct multiplies by panels as they are packed.
 func (t *Task) direct(w *workspace, part *tiling.Part) {
 	kern, a, panelBytes := t.plan.kern, &w.args, t.plan.layout.panelBytes(t.K)
-	most := t.directPanels(part.TileEnd - part.Tile)
-	for first := part.Tile; first < part.TileEnd; first += t.plan.block {
-		last := min(first+t.plan.block, part.TileEnd)
+	most, block := t.directPanels(part.TileEnd-part.Tile), t.plan.block
+	if t.Packed.rows != nil { // panels are packed for all rows
+		block = part.TileEnd - part.Tile
+	}
+	for first := part.Tile; first < part.TileEnd; first += block {
+		last := min(first+block, part.TileEnd)
 		for from := part.Panel; from < part.PanelEnd; from += most {
 			to := min(from+most, part.PanelEnd)
 			a.w = t.panels(w, from, to)
@@ -192,6 +195,9 @@ func (t *Task) direct(w *workspace, part *tiling.Part) {
 				a.ahead, a.far = kern.ahead, kern.far
 				if i > first && i == last-1 { // these are in the second-level cache: the next ones can come there
 					a.far = (to - from) * panelBytes
+					if kern.far == 0 { // through the first-level one
+						a.ahead = a.far
+					}
 				}
 				t.directTile(w, i, from, to)
 			}
