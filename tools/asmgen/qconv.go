@@ -164,6 +164,9 @@ func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 	if m.inner {
 		k.subtractSums()
 	}
+	if m.pairs {
+		k.addSpills()
+	}
 	return k
 }
 
@@ -190,7 +193,7 @@ func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 			}
 		}
 	}
-	if m.inner {
+	if m.inner || m.pairs {
 		k.sums = AllocLocal(8)
 		MOVQ(k.get(qcSums), k.sums)
 	}
@@ -202,7 +205,7 @@ func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 func (k *qconvKernel) end() {
 	d := k.get(qcInLine)
 	ADDQ(d, k.in)
-	if k.inner {
+	if k.inner || k.pairs {
 		MOVQ(k.field(qcSumLine), d)
 		ADDQ(d, k.sums)
 	}
@@ -316,6 +319,20 @@ func (k *qconvKernel) stepPairs() func(w reg.GPVirtual, at int, px pixels, disp 
 			}
 		}
 	}
+}
+
+// addSpills adds what pairs of weights were clipped by, if they were.
+func (k *qconvKernel) addSpills() {
+	sums := GP64()
+	MOVQ(k.sums, sums)
+	TESTQ(sums, sums)
+	JEQ(LabelRef("started"))
+	for j := range k.acc {
+		for i, a := range k.acc[j] {
+			VPADDD(Mem{Base: sums, Disp: 4*16*i + 32*j}, a, a)
+		}
+	}
+	Label("started")
 }
 
 // depthwise computes mr pixels of a vector of channels, each with its own taps.

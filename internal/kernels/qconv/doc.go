@@ -23,7 +23,7 @@
 // A register tile of up to 14 pixels by 32 channels (4 or 5 by 16 with AVX2) takes a
 // group of four numbers of each pixel at a time. With AVX2 they are words, which a copy
 // of the input has, or bytes where weights are small enough for VPMADDUBSW not to
-// saturate. VPMADDWD multiplies sums of words and weights there, by Winograd's rule
+// saturate, or 1×1 kernels' weights are clipped so far, see clip.go. VPMADDWD multiplies sums of words and weights there, by Winograd's rule
 // for inner products,
 //
 //	x0·w0 + x2·w2 = (x0 + w2)·(x2 + w0) - x0·x2 - w0·w2

@@ -73,6 +73,7 @@ func (r *Runner) innerPanels(w *workspace, i, first, last, lo, hi int) {
 			r.copyBlock(w.src, lo, end)
 			clear(w.src[2*pl.inputRows(end-lo)*pl.cols*pl.p.In:][:2*slack])
 		}
+		w.perPixel = 1
 		w.taken = view[int32](unsafe.Pointer(&scratch[b.words]), pl.p.Groups*w.span)
 		r.takeSums(w)
 		r.panels(w, first, last, lo, end)

@@ -78,7 +78,15 @@ func newPacking(p Params, kern *kernels) *packing {
 			k.bytes += k.panelBytes(x)
 		}
 	}
+	if k.mayClip() {
+		k.bytes += k.spillsSize()
+	}
 	return k
+}
+
+// flat says that the pixels of all images are one row.
+func (p *Params) flat() bool {
+	return p.Kernel[0]*p.Kernel[1] == 1 && p.Stride[0]*p.Stride[1] == 1 && p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] == 0
 }
 
 // wideChannels is the channels of a panel that one depthwise kernel computes.
@@ -162,6 +170,7 @@ func (k *packing) check(w Weights) error {
 // What packed weights begin with.
 const (
 	packedPairs   = 1 // no two products of a pair saturate 16 bits
+	packedClipped = 3 // after they were clipped
 	packedSquares = 2 // weights are transformed for tiles of 4×4 outputs
 )
 
@@ -187,6 +196,9 @@ func (k *packing) pack(dst []byte, w Weights) {
 		if k.innerMayDo() && !pairsFit(body) {
 			dst[0] = 0
 		}
+	}
+	if dst[0] == 0 && k.mayClip() && k.clip(dst) {
+		dst[0] = packedClipped
 	}
 	if k.innerMayDo() && dst[0] == 0 {
 		for _, x := range k.panels {

@@ -37,7 +37,7 @@ func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
 	pl := &Plan{p: p, h: d[0], w: d[1], kern: forLevel(level)}
 	pl.packed = newPacking(p, pl.kern)
 	pl.rows, pl.cols = h, w
-	pl.flat = p.Kernel[0]*p.Kernel[1] == 1 && p.Stride[0]*p.Stride[1] == 1 && p.Pads[0]+p.Pads[1]+p.Pads[2]+p.Pads[3] == 0
+	pl.flat = p.flat()
 	// Tiles read whole steps, beyond the input's end too, but for flat inputs.
 	if pl.packed.tiled {
 		pl.copied = !pl.flat && pl.packed.run%amx.StepInt8 != 0
@@ -111,7 +111,11 @@ func (pl *Plan) ScratchSize(threads int) int {
 	case pl.squares != nil:
 		return max(pl.copyBytes(2)+pl.squares.scratch(threads), pl.innerScratch(threads))
 	case pl.packed.innerMayDo():
-		return max(pl.copyBytes(1), pl.innerScratch(threads))
+		bytes := max(pl.copyBytes(1), pl.innerScratch(threads))
+		if pl.packed.mayClip() {
+			bytes = max(bytes, pl.clipScratch(threads))
+		}
+		return bytes
 	case !pl.copied:
 		return 0
 	case pl.byBlocks():

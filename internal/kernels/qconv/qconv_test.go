@@ -510,3 +510,40 @@ func TestTuning(t *testing.T) {
 		p.Tuning = Tuning{}
 	}
 }
+
+// TestClipped has 1×1 kernels of which few pairs of weights do not fit VPMADDUBSW.
+func TestClipped(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	threads := pool.New(3)
+	defer threads.Close()
+	residual := &Residual{Format: Format{Zero: 7}, Scale: .5, Mid: Format{Zero: 3}, MidScale: 1, MidLo: 0, MidHi: 255, OutScale: .7}
+	clipped := 0
+	for i := range 40 {
+		p := Params{In: 96 + 4*rng.IntN(60), Out: 1 + rng.IntN(70), Kernel: []int{1, 1}, Input: Format{Zero: 100, Signed: i%4 == 1}, Output: Format{Zero: 128}, Lo: 0, Hi: 255}
+		if i%2 == 0 {
+			p.Residual = residual
+		}
+		l := newLayer(t, rng, p, 1+rng.IntN(2), 1+rng.IntN(9), 1+rng.IntN(9))
+		for j := range l.weights.Data {
+			l.weights.Data[j] = int8(min(max(rng.NormFloat64()*35, -128), 127))
+		}
+		if err := Reference(p, l.n, l.h, l.w, l.x, l.weights, l.z, l.want); err != nil {
+			t.Fatal(err)
+		}
+		l.check(t, []*pool.Pool{nil, threads})
+		plan, err := New(p, l.h, l.w, cpu.AVX2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed := make([]byte, plan.PackedSize())
+		if err := plan.Pack(packed, l.weights); err != nil {
+			t.Fatal(err)
+		}
+		if packed[0] == packedClipped {
+			clipped++
+		}
+	}
+	if plan, err := New(Params{In: 96, Out: 8, Kernel: []int{1, 1}, Hi: 255}, 1, 1, cpu.AVX2); err == nil && plan.kern.innerSums != nil && clipped < 20 {
+		t.Errorf("the weights of %d of 40 layers are clipped", clipped)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/qgemm"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -46,9 +47,12 @@ type workspace struct {
 	src    []byte  // what the kernels read
 	row0   int     // the row of output whose input is at its beginning
 	pixel0 int     // the same for a pixel, of flat inputs
-	taken  []int32 // from the sums of a block's pixels, for each group
+	taken  []int32 // from the sums of a block's pixels, for each group; or what spills add to them
 	span   int     // pixels in it
-	strip  strip
+	block  qgemm.SpillBlock
+
+	perPixel int // of taken
+	strip    strip
 	layout
 	sums []byte // of a block of tiles
 	tail []byte // the input of a last tile, with room for what is read beyond
@@ -114,7 +118,8 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 // pairs says whether VPMADDUBSW multiplies: what the packed weights begin with says
 // whether it can't saturate.
 func (r *Runner) pairs() bool {
-	return r.op.Packed[0] == packedPairs && r.plan.packed.innerMayDo()
+	first := r.op.Packed[0]
+	return (first == packedPairs || first == packedClipped) && r.plan.packed.innerMayDo()
 }
 
 // copied says whether kernels read a copy of the input.

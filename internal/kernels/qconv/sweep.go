@@ -94,6 +94,10 @@ func (c *tileTask) Do(i int) {
 		r.tiles(w, first, last, lo, hi)
 		return
 	}
+	if r.clipped() {
+		r.clippedPanels(w, i, first, last, lo, hi)
+		return
+	}
 	if r.byInner() {
 		r.innerPanels(w, i, first, last, lo, hi)
 		return
@@ -246,7 +250,10 @@ func (s *sweep) call(mr, in, out, n int) {
 	t, pl := &s.w.tile, s.r.plan
 	pixel := s.panel.group*s.w.span + out/pl.p.Out - s.w.pixel0
 	linePixels := t.outLine / pl.p.Out
-	t.sumLine = 4 * linePixels
+	t.sumLine = 0
+	if s.w.taken != nil {
+		t.sumLine = 4 * linePixels * s.w.perPixel
+	}
 	in, out = in+s.panel.in*s.r.bytes, out+s.panel.first
 	if pl.flat {
 		in -= s.w.pixel0 * t.inPx
@@ -263,7 +270,7 @@ func (s *sweep) call(mr, in, out, n int) {
 			t.residual = unsafe.Pointer(&s.r.resid[out])
 		}
 		if s.w.taken != nil {
-			t.sums = unsafe.Pointer(&s.w.taken[pixel])
+			t.sums = unsafe.Pointer(&s.w.taken[pixel*s.w.perPixel])
 		}
 		if partial {
 			s.partial(mr, out)

@@ -148,7 +148,7 @@ func (t *Task) spill(w *workspace, tile, tileEnd, from, to int) {
 			a := t.A.Data[w.aOff+min(row+i+r, end-1)*t.A.Stride:]
 			w.evens[r] = &a[0]
 		}
-		t.evens(words[i:], &w.evens)
+		kern.evenColumns(words[i:], &w.evens, t.K, byte(t.shift()))
 	}
 	columns := view[float32](at(w.scratch, p.columns), clipCols*spillRows)
 	add, blocks := kern.spill[bit(end-row > spillRows/2)], tiling.Ceil(end-row, 8)
@@ -205,14 +205,14 @@ const (
 	evenStep = 32
 )
 
-// evens writes numbers of even k of some rows as columns of words.
-func (t *Task) evens(dst []uint16, rows *[evenRows]*byte) {
-	steps, flip := t.K/evenStep, byte(t.shift())
+// evenColumns writes numbers of even k of some rows, with some bits flipped, as columns of words.
+func (kern *kernels) evenColumns(dst []uint16, rows *[evenRows]*byte, depth int, flip byte) {
+	steps := depth / evenStep
 	if steps > 0 {
-		t.plan.kern.evens(&dst[0], &rows[0], steps, uint64(flip))
+		kern.evens(&dst[0], &rows[0], steps, uint64(flip))
 	}
 	for r, row := range rows {
-		for k := steps * evenStep; k < t.K; k += 2 {
+		for k := steps * evenStep; k < depth; k += 2 {
 			dst[k/2*spillRows+r] = uint16(*(*byte)(unsafe.Add(unsafe.Pointer(row), k)) ^ flip)
 		}
 	}
