@@ -14,7 +14,7 @@ func blockq() {
 	for _, v := range []bqLevel{{}, {wide: true}} {
 		for i := range bqFormats {
 			f := &bqFormats[i]
-			if !v.wide {
+			if !v.wide && !f.alwaysDirect() {
 				v.spread(f)
 			}
 			for _, rows := range v.directRows() {
@@ -28,7 +28,7 @@ func blockq() {
 	}
 	for _, k := range []bqKind{bqPlain, bqOffset, bqPair, bqTwoOffsets, bqSigned} {
 		k.sweep(false)
-		if k == bqPlain || k == bqOffset {
+		if k == bqOffset {
 			k.sweep(true)
 		}
 	}

@@ -19,7 +19,7 @@ type bqFours struct {
 	f       *bqFormat
 	w       reg.GPVirtual // of packed weights: the group and the panel
 	slot    reg.GPVirtual // of the group and the first panel
-	q, m, e reg.GPVirtual // of some rows; m: shifts; e: corrections or sums
+	q, m, e reg.GPVirtual // of some rows; m: shifts; e: sums
 	acc     reg.GPVirtual // of these rows and the first panel
 	spill   reg.GPVirtual
 	at, to  reg.GPVirtual // of a panel: its slot, and the results
@@ -28,17 +28,15 @@ type bqFours struct {
 }
 
 // fused: there is such a kernel.
-func (f *bqFormat) fused() bool { return f.nibbles() && f.scales != bqHalfMin }
+func (f *bqFormat) fused() bool {
+	return f.nibbles() && f.kind() == bqOffset && f.scales != bqHalfMin
+}
 
 // fours writes the product of an even number of rows, four or more, with some packed panels.
 func (f *bqFormat) fours() {
 	a := bqText("fours256" + f.name)
 	k := &bqFours{kind: f.kind(), f: f, slot: a.load(bqValues), q: a.load(bqQ), m: a.load(bqShift), spill: a.load(bqSpill)}
-	if k.kind == bqOffset {
-		k.e = a.load(bqS)
-	} else {
-		k.e = a.load(bqC)
-	}
+	k.e = a.load(bqS)
 	k.w, k.at, k.to, k.lines = GP64(), GP64(), GP64(), GP64()
 	Label("group")
 	k.next = a.load(bqFetch)
@@ -81,10 +79,6 @@ func (k *bqFours) some(a bqArgs, rows int, which string) {
 		VPSLLVD(x, ones, x) // for VPMADDWD, which shifts on the way
 		VMOVDQU(x, k.factor(r))
 		VPBROADCASTD(Mem{Base: k.e, Disp: 4 * r}, e)
-		if k.kind == bqPlain {
-			VPSRAD(a.field(bqZero), e, e)
-			VPAND(bitsConst(0xffff), e, e)
-		}
 		VMOVDQU(e, k.extra(r))
 	}
 	n := a.load(bqPanels)
@@ -110,27 +104,22 @@ func (k *bqFours) some(a bqArgs, rows int, which string) {
 }
 
 // factor and extra are in the spill area, in every lane: what sums of row r are multiplied by,
-// and the correction for the zero or the row's sum.
+// and the row's sum.
 func (k *bqFours) factor(r int) Mem { return Mem{Base: k.spill, Disp: 32 * r} }
 func (k *bqFours) extra(r int) Mem  { return Mem{Base: k.spill, Disp: 128 + 32*r} }
 
 // panel adds the products of some rows with a group of a panel to the results. Words add up
-// 16 products each. A correction is in the even ones, as bqSweep has it.
+// 16 products each.
 func (k *bqFours) panel(a bqArgs, rows int, unpack bool) {
 	x := k.products(rows, unpack)
 	for h := range 2 {
 		dw, min := k.scales(a, h, unpack)
 		for r := range x {
 			x, to := x[r][h], Mem{Base: k.to, Disp: 64*r + 32*h}
-			if k.kind == bqPlain {
-				VPADDW(k.extra(r), x, x)
-			}
 			VPMADDWD(k.factor(r), x, x)
 			VCVTDQ2PS(x, x)
 			VFMADD213PS(to, dw, x)
-			if k.kind == bqOffset {
-				VFMADD231PS(k.extra(r), min, x)
-			}
+			VFMADD231PS(k.extra(r), min, x)
 			VMOVUPS(x, to)
 		}
 	}
@@ -193,7 +182,7 @@ func (k *bqFours) codes(t, h int, mask reg.VecVirtual, unpack bool) reg.VecVirtu
 	return x
 }
 
-// scales gives the scale of half h of the columns, and the negative minimum if the kind has one.
+// scales gives the scale of half h of the columns, and the negative minimum.
 func (k *bqFours) scales(a bqArgs, h int, unpack bool) (dw, min reg.VecVirtual) {
 	numbers := make([]reg.VecVirtual, 1+k.kind.extras())
 	if unpack {
@@ -218,8 +207,5 @@ func (k *bqFours) scales(a bqArgs, h int, unpack bool) (dw, min reg.VecVirtual) 
 		numbers[i] = YMM()
 		VMOVUPS(at, numbers[i])
 	}
-	if len(numbers) > 1 {
-		min = numbers[1]
-	}
-	return numbers[0], min
+	return numbers[0], numbers[1]
 }

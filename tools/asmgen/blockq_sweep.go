@@ -177,12 +177,6 @@ func (k *bqSweep) constants(a bqArgs, i int) {
 			VPSRAD(a.field(bqZero), x, x)
 			VPSLLVD(k.ms[r], x, x)
 			VMOVDQU(x, k.start(0, r))
-		case k.kind == bqPlain && k.nibbles:
-			if i == 0 {
-				k.es[r] = spread(0, r)
-				VPSRAD(a.field(bqZero), k.es[r], k.es[r])
-				VPAND(bitsConst(0xffff), k.es[r], k.es[r])
-			}
 		case !k.last(i):
 		case k.kind == bqPlain:
 			k.es[r] = spread(0, r)
@@ -283,11 +277,9 @@ func (k *bqSweep) half(h, i int, q [2][4]reg.VecVirtual) {
 	k.finish(h, x)
 }
 
-// nibbleDots is dots for codes that are at most 15. What a row adds in place of each code's
-// zero of 8 is in the first pass and the even words: those add up 16 products of codes less
-// 8, and what 16 others have too much, at most 2·16·8·127, which is less than 2^15.
+// nibbleDots is dots for codes that are at most 15.
 func (k *bqSweep) nibbleDots(h, i int, q [2][4]reg.VecVirtual) [2]reg.VecVirtual {
-	if k.kind == bqOffset && k.last(i) { // there are no registers for more products at a time
+	if k.last(i) { // there are no registers for more products at a time
 		return k.dots(h, i, 0, 4, q)
 	}
 	var p [4][2]reg.VecVirtual
@@ -299,11 +291,6 @@ func (k *bqSweep) nibbleDots(h, i int, q [2][4]reg.VecVirtual) [2]reg.VecVirtual
 	}
 	multiply(0)
 	multiply(1)
-	if k.kind == bqPlain && i == 0 {
-		for r, x := range p[0] {
-			VPADDW(k.es[r], x, x)
-		}
-	}
 	multiply(2)
 	add(1)
 	multiply(3)
@@ -357,7 +344,7 @@ func (k *bqSweep) extra(h, i int) Mem {
 // finish adds a group's sums to the results.
 func (k *bqSweep) finish(h int, x [2]reg.VecVirtual) {
 	for r := range x {
-		if k.kind == bqPlain && !k.nibbles {
+		if k.kind == bqPlain {
 			VPADDD(k.es[r], x[r], x[r])
 		}
 		if k.kind == bqSigned {

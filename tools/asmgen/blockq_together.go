@@ -28,6 +28,9 @@ func (k *bqDirect) together() bool {
 // late: sums are shifted at the end, since there are no registers for a factor of each row.
 func (k *bqDirect) late() bool { return k.f.signed() && k.rows == 4 }
 
+// alwaysDirect: with AVX2 any number of rows takes these kernels.
+func (f *bqFormat) alwaysDirect() bool { return f.low == 8 || f.nibbles() && f.kind() == bqPlain }
+
 // constants takes registers for what is in memory otherwise: codes can be there then.
 func (k *bqDirect) constants() {
 	if k.f.headerBytes() != 0 && k.rows > 1 {
@@ -87,7 +90,7 @@ func (k *bqDirect) zeros(i, row int) reg.VecVirtual {
 	c := YMM()
 	VPBROADCASTD(k.of(k.c, i, row), c)
 	zero := uint64(bits.TrailingZeros(uint(k.f.zero)))
-	if k.nibbles() { // in the odd words
+	if k.nibbles() { // in the odd words, which add up 16 products of codes less 8, and what 16 others have too much: less than 2^15
 		VPSLLD(Imm(9+zero), c, c)
 		return c
 	}

@@ -65,11 +65,9 @@ var fours256 = kernels{
 
 var sweep256 = sweepKernels{
 	spread: map[block.Format]kernel{
-		block.Q4_0:   spread256Q4_0,
 		block.Q4_1:   spread256Q4_1,
 		block.Q5_0:   spread256Q5_0,
 		block.Q5_1:   spread256Q5_1,
-		block.Q8_0:   spread256Q8_0,
 		block.Q2_K:   spread256Q2_K,
 		block.Q3_K:   spread256Q3_K,
 		block.Q4_K:   spread256Q4_K,
@@ -78,15 +76,13 @@ var sweep256 = sweepKernels{
 		block.IQ4_NL: spread256IQ4_NL,
 		block.IQ4_XS: spread256IQ4_XS,
 		block.MXFP4:  spread256MXFP4,
-		n4:           spread256N4,
 		n4Zero:       spread256N4Zero,
-		n8:           spread256N8,
 	},
 	rows: [kinds]kernel{
 		plain: sweep256Plain, offset: sweep256Offset, pair: sweep256Pair, twoOffsets: sweep256TwoOffsets, signed: sweep256Signed,
 	},
-	nibbles: [2]kernel{plain: sweep256PlainNibbles, offset: sweep256OffsetNibbles},
-	fours:   map[block.Format]kernel{block.Q4_0: fours256Q4_0, block.Q4_K: fours256Q4_K, n4: fours256N4, n4Zero: fours256N4Zero},
+	nibbles: sweep256OffsetNibbles,
+	fours:   map[block.Format]kernel{block.Q4_K: fours256Q4_K, n4Zero: fours256N4Zero},
 }
 
 // vnni adds 128 to the values of panels, since VPDPBUSD wants them unsigned. Taking

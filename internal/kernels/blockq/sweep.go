@@ -15,8 +15,8 @@ type sweepKernels struct {
 	spread map[block.Format]kernel
 	// rows[k] adds the products of pairs of rows with such groups to the results.
 	rows [kinds]kernel
-	// nibbles are rows of plain and offset, where codes are at most 15.
-	nibbles [2]kernel
+	// nibbles is rows[offset] where codes are at most 15.
+	nibbles kernel
 	// fours[f], if there is one, does what spread[f] and rows do, for four rows at a time, and a
 	// pair that is left: the first four unpack the groups. It takes no fewer than four rows.
 	fours map[block.Format]kernel
@@ -118,7 +118,7 @@ func (t *Task) sweepAgain(a *args, x *rowTile, panels int) {
 func (p *plan) sweepRows() kernel {
 	k := p.layout.kind()
 	if p.layout.nibbles() {
-		return p.kern.sweep.nibbles[k]
+		return p.kern.sweep.nibbles
 	}
 	return p.kern.sweep.rows[k]
 }

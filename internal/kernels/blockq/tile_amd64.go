@@ -5,9 +5,6 @@
 package blockq
 
 //go:noescape
-func spread256Q4_0(a *byte)
-
-//go:noescape
 func direct256Q4_0x1(a *byte)
 
 //go:noescape
@@ -51,9 +48,6 @@ func direct256Q5_1x2(a *byte)
 
 //go:noescape
 func direct256Q5_1x4(a *byte)
-
-//go:noescape
-func spread256Q8_0(a *byte)
 
 //go:noescape
 func direct256Q8_0x1(a *byte)
@@ -161,9 +155,6 @@ func direct256MXFP4x2(a *byte)
 func direct256MXFP4x4(a *byte)
 
 //go:noescape
-func spread256N4(a *byte)
-
-//go:noescape
 func direct256N4x1(a *byte)
 
 //go:noescape
@@ -183,9 +174,6 @@ func direct256N4Zerox2(a *byte)
 
 //go:noescape
 func direct256N4Zerox4(a *byte)
-
-//go:noescape
-func spread256N8(a *byte)
 
 //go:noescape
 func direct256N8x1(a *byte)
@@ -404,9 +392,6 @@ func bfloatWiden512(a *byte)
 func sweep256Plain(a *byte)
 
 //go:noescape
-func sweep256PlainNibbles(a *byte)
-
-//go:noescape
 func sweep256Offset(a *byte)
 
 //go:noescape
@@ -422,13 +407,7 @@ func sweep256TwoOffsets(a *byte)
 func sweep256Signed(a *byte)
 
 //go:noescape
-func fours256Q4_0(a *byte)
-
-//go:noescape
 func fours256Q4_K(a *byte)
-
-//go:noescape
-func fours256N4(a *byte)
 
 //go:noescape
 func fours256N4Zero(a *byte)
