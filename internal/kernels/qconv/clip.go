@@ -11,7 +11,7 @@ const leastClipped = 96 // inputs
 // mayClip says whether weights may be clipped.
 func (k *packing) mayClip() bool {
 	p := &k.p
-	return k.kern.innerSums != nil && p.flat() && p.Groups == 1 && p.Parts <= 1 && p.In >= leastClipped && p.In%4 == 0
+	return k.kern.innerSums != nil && p.flat() && p.Groups == 1 && p.Parts <= 1 && p.In >= leastClipped && p.In <= qgemm.MostClipK && p.In%4 == 0
 }
 
 // mostSpills is for how many there is room.

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
+	"github.com/salver-ml/salver/internal/kernels/qgemm"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -545,5 +546,33 @@ func TestClipped(t *testing.T) {
 	}
 	if plan, err := New(Params{In: 96, Out: 8, Kernel: []int{1, 1}, Hi: 255}, 1, 1, cpu.AVX2); err == nil && plan.kern.innerSums != nil && clipped < 20 {
 		t.Errorf("the weights of %d of 40 layers are clipped", clipped)
+	}
+}
+
+// TestClippedDepth has large pairs of weights of the last inputs of as many as may be clipped, and
+// of more.
+func TestClippedDepth(t *testing.T) {
+	rng := rand.New(rand.NewPCG(15, 16))
+	for _, in := range []int{qgemm.MostClipK, qgemm.MostClipK + 4} {
+		p := Params{In: in, Out: 3, Kernel: []int{1, 1}, Hi: 255}
+		l := newLayer(t, rng, p, 1, 1, 2)
+		clear(l.weights.Bias)
+		for i := range l.weights.Data {
+			if l.weights.Data[i] = 0; i%in >= in-4 {
+				l.weights.Data[i] = 127
+			}
+		}
+		for i := range l.x {
+			if l.x[i] = 0; i%in >= in-4 {
+				l.x[i] = byte(100 + i/in)
+			}
+		}
+		for i := range l.weights.Scale {
+			l.weights.Scale[i] = .004
+		}
+		if err := Reference(p, l.n, l.h, l.w, l.x, l.weights, l.z, l.want); err != nil {
+			t.Fatal(err)
+		}
+		l.check(t, []*pool.Pool{nil})
 	}
 }

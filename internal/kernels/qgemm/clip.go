@@ -27,9 +27,11 @@ const (
 	spillBytes = 8
 	spillRows  = 32        // of a block
 	notClipped = 1<<32 - 1 // stands for the first column's start
-	mostClipK  = 2 << 16   // of which spill.at has the half
 	spillWords = 2 * spillRows
 )
+
+// MostClipK is the most numbers of k that may be clipped: spill.at has the half of each.
+const MostClipK = 2 << 16
 
 // mostSpills is for how many there is room.
 func mostSpills(k, n int) int { return k*n/128 + n/2 }

@@ -75,7 +75,7 @@ func (p *Packed) pack(dst []byte, b Matrix, zero []int32, k, n, items, step int,
 		return fmt.Errorf("qgemm: packing %d items of %d×%d needs %d bytes, got %d", items, k, n, need, len(dst))
 	}
 	p.kern, p.k, p.n, p.items, p.data = kern, k, n, items, dst[:need:need]
-	if pairs != nil && k <= mostClipK && p.packItems(pairs, &b, zero, step) {
+	if pairs != nil && k <= MostClipK && p.packItems(pairs, &b, zero, step) {
 		return nil
 	}
 	p.packItems(kern, &b, zero, step)
