@@ -122,7 +122,7 @@ type spillPlan struct {
 func (p *plan) planSpills() {
 	s := &p.spills
 	s.tiles = spillRows / p.kern.mr
-	s.ld = p.ncPanel * clipCols
+	s.ld = min(p.ncPanel, p.panels) * clipCols
 	s.words = p.perSlot
 	s.sums = s.words + tiling.Align(spillWords*tiling.Ceil(p.k, 2), lineBytes)
 	s.columns = s.sums + 4*spillRows*s.ld

@@ -611,3 +611,23 @@ func TestWiden(t *testing.T) {
 		}
 	}
 }
+
+// TestSpillScratch has small matrices, of which all panels would fit a block many times.
+func TestSpillScratch(t *testing.T) {
+	const m, n = 32, 64
+	for _, l := range cpu.Levels() {
+		defer cpu.Force(l)()
+		for _, k := range []int{2, 16, 64} {
+			b := Matrix{Data: make([]byte, k*n), Signed: true, Stride: n}
+			b.Data[0], b.Data[n] = 127, 127
+			packed, err := PackB(make([]byte, PackedSize(k, n, 1)), b, nil, k, n, 1, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := Task{Product: Product{M: m, N: n, K: k, Packed: packed}}
+			if got, most := x.ScratchSize(1), 4*m*n+1<<14; packed.spilled && got > most {
+				t.Errorf("%v: a product of %d×%d×%d takes %d bytes of scratch, expected at most %d", l, m, n, k, got, most)
+			}
+		}
+	}
+}
