@@ -2,7 +2,11 @@
 
 package cpu
 
-import "golang.org/x/sys/cpu"
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/cpu"
+)
 
 // detect asks CPUID, through x/sys, which also checks that the system saves
 // the wide registers. Every CPU with AVX2 and FMA has F16C, which x/sys lacks.
@@ -12,6 +16,7 @@ func detect() machine {
 		VNNI:       x.HasAVX512VNNI,
 		AVXVNNI:    x.HasAVXVNNI,
 		AVX512BF16: x.HasAVX512BF16,
+		FastBF16:   x.HasAVX512BF16 && isAMD(),
 		VBMI:       x.HasAVX512VBMI,
 	}}
 	if !x.HasAVX2 || !x.HasFMA {
@@ -28,4 +33,17 @@ func detect() machine {
 		m.level = AMX
 	}
 	return m
+}
+
+// vendor is what CPUID's leaf 0 gives: twelve letters.
+func vendor() (a, b, c uint32)
+
+// isAMD reports whether the processor is AMD's, or Hygon's of its design.
+func isAMD() bool {
+	var name []byte
+	a, b, c := vendor()
+	for _, letters := range []uint32{a, b, c} {
+		name = binary.LittleEndian.AppendUint32(name, letters)
+	}
+	return string(name) == "AuthenticAMD" || string(name) == "HygonGenuine"
 }

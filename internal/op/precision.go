@@ -36,7 +36,7 @@ func ParsePrecision(name string) (Precision, error) {
 // force, or nil.
 func (p Precision) Available() error {
 	if p == BF16 && !amx.Available() {
-		return fmt.Errorf("precision bf16 needs a CPU with AMX tiles, and the instruction-set level here is %v: use fp32", cpu.Level())
+		return fmt.Errorf("precision bf16 needs a CPU with AMX tiles, or AMD's with AVX-512 BF16, and the instruction-set level here is %v: use fp32", cpu.Level())
 	}
 	return nil
 }

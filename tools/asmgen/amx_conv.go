@@ -85,6 +85,35 @@ var (
 	convRes    = [2]VecPhysical{Z2, Z3}
 )
 
+// newConvLoop has registers for t and the rest.
+func newConvLoop(tall, silu bool) *convLoop {
+	return &convLoop{tall: tall, silu: silu, t: RDI, a: RAX, lda: RCX, b: RDX, ldb: RBX, far: R12, steps: R10, offsets: R9, count: R11,
+		rows: R13, src: RSI, dst: R8, halfC: R15, flags: R14}
+}
+
+// amxConvFinish writes what brings the sums of the first row tile and panel to their
+// pixels.
+func amxConvFinish(silu bool) {
+	name, doc := "finishConv", "brings the sums of the first row tile and panel to their pixels; t is a *Conv."
+	if silu {
+		name, doc = "finishConvSilu", "is the same with SiLU."
+	}
+	TEXT(name, NOSPLIT, "func(t *byte)")
+	Doc(doc)
+	Pragma("noescape")
+	c := newConvLoop(false, silu)
+	locals(&c.tile, &c.panels, &c.panelDst, &c.panelRes, &c.panelBias, &c.sums, &c.others, &c.ofDst, &c.ofRes, &c.halfR, &c.res, &c.piece, &c.pieces)
+	Load(Param("t"), c.t)
+	c.beginFinish()
+	c.move(c.field(convTiles), c.tile)
+	c.move(c.sums, c.others)
+	c.setBlocks(func(int) {})
+	c.startFinish()
+	c.finishSome()
+	VZEROUPPER()
+	RET()
+}
+
 // amxConv writes one for up to 16 rows, or for 17 to 32 where tall; with SiLU in the
 // place of the limits where silu.
 func amxConv(tall, silu bool) {
@@ -100,8 +129,7 @@ func amxConv(tall, silu bool) {
 	}
 	Doc(doc)
 	Pragma("noescape")
-	c := &convLoop{tall: tall, silu: silu, t: RDI, a: RAX, lda: RCX, b: RDX, ldb: RBX, far: R12, steps: R10, offsets: R9, count: R11,
-		rows: R13, src: RSI, dst: R8, halfC: R15, flags: R14}
+	c := newConvLoop(tall, silu)
 	locals(&c.tileA, &c.tile, &c.tiles, &c.panels, &c.panelB, &c.panelDst, &c.panelRes, &c.panelBias, &c.sums, &c.others,
 		&c.ofDst, &c.ofRes, &c.halfR, &c.res, &c.piece, &c.pieces)
 	c.begin()
@@ -125,15 +153,21 @@ func (c *convLoop) begin() {
 	MOVQ(c.lda, c.far)
 	SHLQ(Imm(4), c.far)
 	MOVQ(U32(128), c.ldb)
+	c.move(c.field(convB), c.panelB)
+	c.beginFinish()
+	ADDQ(U32(stripSumBytes), c.a)
+	MOVQ(c.a, c.others)
+}
+
+// beginFinish sets what finishing begins with, and leaves a as the sums.
+func (c *convLoop) beginFinish() {
 	MOVQ(c.field(convFlags), c.flags)
 	for _, m := range []struct {
 		off int
 		to  Mem
-	}{{convB, c.panelB}, {convDst, c.panelDst}, {convResidual, c.panelRes}, {convBias, c.panelBias}, {convPanels, c.panels}, {convSums, c.sums}} {
+	}{{convDst, c.panelDst}, {convResidual, c.panelRes}, {convBias, c.panelBias}, {convPanels, c.panels}, {convSums, c.sums}} {
 		c.move(c.field(m.off), m.to)
 	}
-	ADDQ(U32(stripSumBytes), c.a)
-	MOVQ(c.a, c.others)
 	XORQ(c.rows, c.rows) // nothing is to be finished
 	XORQ(c.src, c.src)
 	XORQ(c.dst, c.dst)
@@ -365,23 +399,34 @@ func (c *convLoop) store() {
 // endTile brings the sums to memory, where they are to be finished.
 func (c *convLoop) endTile() {
 	MOVQ(c.sums, c.src)
+	c.setBlocks(c.storeTiles)
+	c.move(c.others, c.sums)
+	MOVQ(c.src, c.others)
+	c.startFinish()
+}
+
+// setBlocks says whether a panel has the second 16 channels, and does something for each
+// 16 that it has.
+func (c *convLoop) setBlocks(do func(half int)) {
 	MOVQ(c.field(convHalfC), c.halfC)
 	c.move(c.field(convHalfR), c.halfR)
 	MOVQ(U32(1<<16-1), c.count)
 	KMOVW(c.count.As32(), c.second)
-	c.storeTiles(0)
+	do(0)
 	MOVQ(c.panels, c.a)
 	CMPQ(c.a, c.field(convNarrow))
 	JEQ(LabelRef("narrow"))
-	c.storeTiles(1)
+	do(1)
 	JMP(LabelRef("columns"))
 	Label("narrow")
 	XORQ(c.halfC, c.halfC)
 	MOVQ(c.halfC, c.halfR)
 	KXORW(c.second, c.second, c.second)
 	Label("columns")
-	c.move(c.others, c.sums)
-	MOVQ(c.src, c.others)
+}
+
+// startFinish makes what is finished the row tile and panel whose sums are at others.
+func (c *convLoop) startFinish() {
 	c.move(c.panelDst, c.ofDst)
 	c.move(c.panelRes, c.ofRes)
 	MOVQ(c.panelBias, c.a)

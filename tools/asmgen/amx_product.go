@@ -25,6 +25,14 @@ func amxFamily() {
 		amxConv(tall, false)
 		amxConv(tall, true)
 	}
+	amxDots(32)
+	amxDots(16)
+	for _, gelu := range []bool{false, true} {
+		amxStripFinish(gelu)
+	}
+	for _, silu := range []bool{false, true} {
+		amxConvFinish(silu)
+	}
 	amxRound()
 	amxRoundPairs()
 	amxFinish()

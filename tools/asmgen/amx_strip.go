@@ -78,6 +78,38 @@ type strip struct {
 	alpha, beta, lo, hi, slope_ Mem
 }
 
+// newStrip has registers for t and the rest.
+func newStrip(tall, gelu bool) *strip {
+	s := &strip{tall: tall, gelu: gelu, t: RDI, a: RAX, lda: RCX, b: RDX, ldb: RBX, far: R12, steps: R10, next: R15, tile: R11,
+		rows: R13, src: RSI, dst: R8, count: R9}
+	s.alpha, s.beta, s.lo, s.hi, s.slope_ = s.field(stripAlpha), s.field(stripBeta), s.field(stripLo), s.field(stripHi), s.field(stripSlope)
+	return s
+}
+
+// amxStripFinish writes what finishes the sums of the first row tile.
+func amxStripFinish(gelu bool) {
+	name, doc := "finishStrip", "finishes the sums of the first row tile; t is a *Strip."
+	if gelu {
+		name, doc = "finishStripGelu", "finishes the sums of the first row tile by way of GELU; t is a *Strip."
+	}
+	TEXT(name, NOSPLIT, "func(t *byte)")
+	Doc(doc)
+	Pragma("noescape")
+	s := newStrip(false, gelu)
+	locals(&s.panelDst, &s.panelRes, &s.panelBias, &s.columns, &s.sums, &s.res, &s.rowBias)
+	Load(Param("t"), s.t)
+	s.beginFinish()
+	MOVQ(s.field(stripRowTiles), s.tile)
+	if gelu {
+		s.coarse = loadCoarseGelu()
+	}
+	MOVQ(s.sums, s.src)
+	s.startFinish()
+	s.finishSome()
+	VZEROUPPER()
+	RET()
+}
+
 // amxStrip writes one for up to 16 rows, or for 17 to 32 where tall.
 func amxStrip(tall, gelu bool) {
 	rows, name, doc := 16, "strip", "multiplies row tiles of up to %d rows by panels and finishes them; t is a *Strip."
@@ -90,9 +122,7 @@ func amxStrip(tall, gelu bool) {
 	TEXT(fmt.Sprintf("%sx%d", name, rows), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf(doc, rows))
 	Pragma("noescape")
-	s := &strip{tall: tall, gelu: gelu, t: RDI, a: RAX, lda: RCX, b: RDX, ldb: RBX, far: R12, steps: R10, next: R15, tile: R11,
-		rows: R13, src: RSI, dst: R8, count: R9}
-	s.alpha, s.beta, s.lo, s.hi, s.slope_ = s.field(stripAlpha), s.field(stripBeta), s.field(stripLo), s.field(stripHi), s.field(stripSlope)
+	s := newStrip(tall, gelu)
 	locals(&s.panelB, &s.panelDst, &s.panelRes, &s.panelBias, &s.columns, &s.panels, &s.tiles, &s.runs, &s.sums, &s.others, &s.res, &s.rowBias)
 	s.begin()
 	if gelu {
@@ -121,15 +151,21 @@ func (s *strip) begin() {
 	SHLQ(Imm(4), s.far)
 	MOVQ(U32(128), s.ldb)
 	MOVQ(s.field(stripNext), s.next)
+	s.move(s.field(stripB), s.panelB)
+	s.move(s.field(stripPanels), s.panels)
+	s.beginFinish()
+	ADDQ(U32(stripSumBytes), s.a)
+	MOVQ(s.a, s.others)
+}
+
+// beginFinish sets what finishing begins with, and leaves a as the sums.
+func (s *strip) beginFinish() {
 	for _, m := range []struct {
 		off int
 		to  Mem
-	}{{stripB, s.panelB}, {stripDst, s.panelDst}, {stripResidual, s.panelRes}, {stripColBias, s.panelBias}, {stripColumns, s.columns},
-		{stripPanels, s.panels}, {stripSums, s.sums}} {
+	}{{stripDst, s.panelDst}, {stripResidual, s.panelRes}, {stripColBias, s.panelBias}, {stripColumns, s.columns}, {stripSums, s.sums}} {
 		s.move(s.field(m.off), m.to)
 	}
-	ADDQ(U32(stripSumBytes), s.a)
-	MOVQ(s.a, s.others)
 	XORQ(s.rows, s.rows) // nothing is to be finished
 	XORQ(s.src, s.src)
 	XORQ(s.dst, s.dst)
@@ -343,6 +379,12 @@ func (s *strip) endTile() {
 	MOVQ(s.others, s.count)
 	MOVQ(s.count, s.sums)
 	MOVQ(s.src, s.others)
+	s.startFinish()
+	Label("held")
+}
+
+// startFinish makes what is finished the row tile whose sums are at src.
+func (s *strip) startFinish() {
 	ADDQ(s.ofTile(tileSkip), s.src)
 	MOVQ(s.ofTile(tileRows), s.rows)
 	MOVQ(s.panelDst, s.dst)
@@ -354,7 +396,6 @@ func (s *strip) endTile() {
 	ADDQ(s.ofTile(tileRow), s.count)
 	MOVQ(s.count, s.rowBias)
 	s.setColumns()
-	Label("held")
 }
 
 // setColumns makes masks and biases those of the panel.

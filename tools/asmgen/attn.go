@@ -12,6 +12,7 @@ func init() { families["attn"] = attnFamily }
 func attnFamily() {
 	newSweep("sweep32", true).write()
 	newSweep("sweep16", false).write()
+	attnWeigh()
 	attnSettle()
 	attnPairs()
 }
@@ -93,19 +94,9 @@ func (w *attnSweep) write() {
 	for _, m := range []*Mem{&w.at, &w.k, &w.v, &w.o, &w.steps, &w.left, &w.scores} {
 		*m = AllocLocal(8)
 	}
-	modes := AllocLocal(8)
 	MOVQ(w.field(sweepConfig), w.x)
 	LDTILECFG(At{Base: w.x})
-	// Denormal weights are zeros, and take no time.
-	STMXCSR(modes)
-	MOVL(modes, w.x.As32())
-	ORL(U32(0x8040), w.x.As32())
-	MOVL(w.x.As32(), modes.Offset(4))
-	LDMXCSR(modes.Offset(4))
-	for i, c := range []float64{attnExp[2], attnExp[1], attnExp[0], 1} {
-		VBROADCASTSS(fconst(c), attnFactors[i])
-	}
-	VBROADCASTSS(w.field(sweepScale), attnScale)
+	modes := w.beginRows()
 	MOVQ(U32(128), w.ldb)
 	MOVQ(U32(0), w.x)
 	MOVQ(w.x, w.at)
@@ -144,6 +135,49 @@ func (w *attnSweep) write() {
 
 	w.storePending(1)
 	TILERELEASE()
+	LDMXCSR(modes)
+	VZEROUPPER()
+	RET()
+}
+
+// beginRows prepares the registers of rows, and gives where the modes of arithmetic are
+// that are to be restored.
+func (w *attnSweep) beginRows() (modes Mem) {
+	modes = AllocLocal(8)
+	// Denormal weights are zeros, and take no time.
+	STMXCSR(modes)
+	MOVL(modes, w.x.As32())
+	ORL(U32(0x8040), w.x.As32())
+	MOVL(w.x.As32(), modes.Offset(4))
+	LDMXCSR(modes.Offset(4))
+	for i, c := range []float64{attnExp[2], attnExp[1], attnExp[0], 1} {
+		VBROADCASTSS(fconst(c), attnFactors[i])
+	}
+	VBROADCASTSS(w.field(sweepScale), attnScale)
+	return modes
+}
+
+// attnWeigh writes how a tile of scores becomes weights, for products without tiles.
+func attnWeigh() {
+	w := newSweep("weigh512", false)
+	TEXT(w.name, NOSPLIT, "func(t, bias *byte)")
+	Doc("makes rows of scores weights and adds them to the sums; t is a *sweep.")
+	Pragma("noescape")
+	Load(Param("t"), w.t)
+	modes := w.beginRows()
+	bias := Load(Param("bias"), w.a0).(GPPhysical)
+	for i, z := range attnBias {
+		VMOVUPS(Mem{Base: bias, Disp: 64 * i}, z)
+	}
+	for _, f := range []struct {
+		off int
+		to  GPPhysical
+	}{{sweepS, w.s}, {sweepP, w.p}, {sweepL, w.l}, {sweepRows, w.rows}} {
+		MOVQ(w.field(f.off), f.to)
+	}
+	Label("row")
+	w.row()
+	JNE(LabelRef("row"))
 	LDMXCSR(modes)
 	VZEROUPPER()
 	RET()

@@ -25,6 +25,22 @@ func needTiles(t testing.TB) *Kernels {
 	return nil
 }
 
+// eachKernels runs a test with the kernels of all levels, and the portable ones that they
+// are compared with.
+func eachKernels(t *testing.T, run func(t *testing.T, k, twin *Kernels)) {
+	for _, level := range cpu.Levels() {
+		restore := cpu.Force(level)
+		defer restore()
+		k, twin := For(level), &portableVectors
+		if level >= cpu.AMX {
+			twin = &portable
+		}
+		if k != &portable {
+			t.Run(level.String(), func(t *testing.T) { run(t, k, twin) })
+		}
+	}
+}
+
 // A product is a block with the memory that it works on.
 type product struct {
 	Block
@@ -59,7 +75,7 @@ func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guar
 }
 
 // compare runs a kernel and its twin on the same C.
-func (p *product) compare(t *testing.T, k *Kernels, kind Kind) {
+func (p *product) compare(t *testing.T, k, twin *Kernels, kind Kind) {
 	t.Helper()
 	before := append([]byte(nil), p.c...)
 	p.Fetch(p.b, p.Steps*p.Panels*p.Tiles, 1+p.Steps%5)                               // changes nothing
@@ -68,7 +84,7 @@ func (p *product) compare(t *testing.T, k *Kernels, kind Kind) {
 	k.Multiply(kind, &p.Block)
 	got := append([]byte(nil), p.c...)
 	copy(p.c, before)
-	portable.Multiply(kind, &p.Block)
+	twin.Multiply(kind, &p.Block)
 	for i := 0; i+4 <= len(got); i += 4 {
 		g, w := *(*uint32)(unsafe.Pointer(&got[i])), *(*uint32)(unsafe.Pointer(&p.c[i]))
 		if g != w && !(isNaN(g) && isNaN(w)) {
@@ -97,8 +113,9 @@ func floats(rng *rand.Rand, kind int) float32 {
 	return float32(rng.NormFloat64())
 }
 
-func TestBF16IsItsTwin(t *testing.T) {
-	k := needTiles(t)
+func TestBF16IsItsTwin(t *testing.T) { eachKernels(t, bf16IsItsTwin) }
+
+func bf16IsItsTwin(t *testing.T, k, twin *Kernels) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range cases(300) {
 		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
@@ -110,12 +127,15 @@ func TestBF16IsItsTwin(t *testing.T) {
 		for j := 0; j+4 <= len(p.c); j += 4 {
 			*(*float32)(unsafe.Pointer(&p.c[j])) = floats(rng, i%4)
 		}
-		p.compare(t, k, BF16)
+		p.compare(t, k, twin, BF16)
 	}
 }
 
 func TestBytesAreTheirTwins(t *testing.T) {
 	k := needTiles(t)
+	if k.multiply[U8S8][0] == nil {
+		t.Skip("vectors multiply bytes elsewhere")
+	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for i := range cases(200) {
 		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
@@ -126,8 +146,8 @@ func TestBytesAreTheirTwins(t *testing.T) {
 				}
 			}
 		}
-		p.compare(t, k, U8S8)
-		p.compare(t, k, S8S8)
+		p.compare(t, k, &portable, U8S8)
+		p.compare(t, k, &portable, S8S8)
 	}
 }
 
@@ -358,6 +378,9 @@ func BenchmarkBlock(b *testing.B) {
 			kind Kind
 			ops  int
 		}{{"bf16", BF16, 32}, {"u8s8", U8S8, 64}} {
+			if k.multiply[kind.kind][0] == nil {
+				continue
+			}
 			b.Run(fmt.Sprintf("%s/%dsteps×%dpanels", kind.name, s[0], s[1]), func(b *testing.B) {
 				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
 				p.SetRows(32)

@@ -152,8 +152,12 @@ type Kernels struct {
 	widen     func(dst *float32, src *uint16, left, n, right, rows, step int)
 }
 
-// Available reports whether the level in force has tiles.
-func Available() bool { return For(cpu.Level()) != &portable }
+// Available reports whether products of bfloat16 are faster than those of float32 at the
+// level in force.
+func Available() bool { return Supports(cpu.Level()) && (cpu.Level() >= cpu.AMX || cpu.Has().FastBF16) }
+
+// Supports reports whether a level has more than portable kernels.
+func Supports(level cpu.Target) bool { return For(level) != specified.Load() }
 
 // Multiply computes a block.
 func (k *Kernels) Multiply(kind Kind, b *Block) {

@@ -101,14 +101,14 @@ func (k *Kernels) Conv(x *Conv) {
 
 var negInf, posInf = float32(math.Inf(-1)), float32(math.Inf(1))
 
-func portableConv(t *byte) {
+func (s sum) conv(t *byte) {
 	x := (*Conv)(unsafe.Pointer(t))
 	for p := range x.Panels {
 		narrow := p == x.Panels-1 && x.Narrow == 1
 		for _, tile := range unsafe.Slice(x.Tiles, x.Count) {
 			b := Block{A: unsafe.Add(x.A, tile.A), LDA: x.LDA, B: unsafe.Add(x.B, p*x.Steps*StepB), C: x.Sums, LDC: 4 * Cols,
 				Offsets: x.Offsets, Steps: x.Steps, Panels: 1, Tiles: 1, Narrow: int(bit(narrow, 1)), config: x.config, rows: x.rows}
-			portableBF16((*byte)(unsafe.Pointer(&b)))
+			s.bf16((*byte)(unsafe.Pointer(&b)))
 			for _, piece := range unsafe.Slice((*Piece)(unsafe.Add(unsafe.Pointer(x.Pieces), tile.Pieces)), tile.Count) {
 				x.finishPortable(p, b.columns(0), piece)
 			}

@@ -74,8 +74,9 @@ func newConv(t *testing.T, rng *rand.Rand, side guard.Side, kind int) (*Conv, []
 	return x, c
 }
 
-func TestConvIsItsTwin(t *testing.T) {
-	k := needTiles(t)
+func TestConvIsItsTwin(t *testing.T) { eachKernels(t, convIsItsTwin) }
+
+func convIsItsTwin(t *testing.T, k, portable *Kernels) {
 	rng := rand.New(rand.NewPCG(17, 18))
 	for i := range cases(300) {
 		x, c := newConv(t, rng, guard.Side(i&1), i%4)

@@ -6,12 +6,16 @@ import "github.com/salver-ml/salver/internal/cpu"
 
 //go:generate go -C ../../../tools/asmgen run . amx -out ../../internal/kernels/amx/tile_amd64.s
 
-// For gives the kernels of a level: portable ones below AMX.
+// For gives the kernels of a level: of tiles, of vectors where AVX-512 multiplies bfloat16,
+// and else portable ones.
 func For(l cpu.Target) *Kernels {
-	if l >= cpu.AMX {
+	switch {
+	case l >= cpu.AMX:
 		return &tiles
+	case l >= cpu.AVX512 && cpu.Has().AVX512BF16:
+		return &vectors
 	}
-	return &portable
+	return specified.Load()
 }
 
 var tiles = Kernels{
@@ -21,3 +25,12 @@ var tiles = Kernels{
 	round:    round512, pairs: pairs512, finish: finish512, blocks: blocks512, planes: planes512,
 	halves: halves512, pixels: pixels512, pixelsSilu: pixelsSilu512, maximum: maximum512, depthwise: depthwise512, widen: widen512,
 }
+
+// vectors multiply in vector registers; bytes have kernels elsewhere.
+var vectors = func() Kernels {
+	k := tiles
+	k.multiply = [kinds][2]func(*byte){BF16: {blockDots, blockDots}}
+	k.strip = [2][2]func(*byte){{stripDots, stripDots}, {stripGeluDots, stripGeluDots}}
+	k.conv = [2][2]func(*byte){{convDots, convDots}, {convSiluDots, convSiluDots}}
+	return k
+}()

@@ -2,16 +2,46 @@ package amx
 
 import (
 	"math"
+	"sync/atomic"
 	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
 )
 
-// portable is the specification of the other kernels.
-var portable = Kernels{
-	multiply: [kinds][2]func(*byte){{portableBF16, portableBF16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
-	strip:    [2][2]func(*byte){{portableStrip, portableStrip}, {portableStrip, portableStrip}},
-	conv:     [2][2]func(*byte){{portableConv, portableConv}, {portableConv, portableConv}},
-	round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
-	halves: portableHalves, pixels: portablePixels, pixelsSilu: portablePixels, maximum: portableMaximum, depthwise: portableDepthwise, widen: portableWiden,
+// The specifications of the other kernels: of tiles, and of vectors.
+var (
+	portable        = twin(tileSum)
+	portableVectors = twin(vectorSum)
+)
+
+// specified are the portable kernels that For gives.
+var specified atomic.Pointer[Kernels]
+
+func init() { specified.Store(&portable) }
+
+// Specify makes the portable kernels those that a level's add up as, until restore is
+// called: for tests, which compare with them.
+func Specify(l cpu.Target) (restore func()) {
+	k := &portable
+	if l == cpu.AVX512 && cpu.Has().AVX512BF16 {
+		k = &portableVectors
+	}
+	old := specified.Swap(k)
+	return func() { specified.Store(old) }
+}
+
+// A sum is c plus the products of pairs of bfloat16.
+type sum func(c float32, a, b unsafe.Pointer, pairs int) float32
+
+// twin has kernels that add up so.
+func twin(s sum) Kernels {
+	return Kernels{
+		multiply: [kinds][2]func(*byte){{s.bf16, s.bf16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
+		strip:    [2][2]func(*byte){{s.strip, s.strip}, {s.strip, s.strip}},
+		conv:     [2][2]func(*byte){{s.conv, s.conv}, {s.conv, s.conv}},
+		round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
+		halves: portableHalves, pixels: portablePixels, pixelsSilu: portablePixels, maximum: portableMaximum, depthwise: portableDepthwise, widen: portableWiden,
+	}
 }
 
 // view is n elements at p.
@@ -40,17 +70,36 @@ func each[C any](t *byte, f func(c C, a, b unsafe.Pointer) C) {
 	}
 }
 
-func portableBF16(t *byte) {
+func (s sum) bf16(t *byte) {
 	pairs := (*Block)(unsafe.Pointer(t)).words()
-	each(t, func(c float32, pa, pb unsafe.Pointer) float32 {
-		var even, odd float32
-		for k, a := range view[[2]uint16](pa, pairs) {
-			b := *(*[2]uint16)(unsafe.Add(pb, k*4*Cols))
-			even = fma(widen(a[0]), widen(b[0]), even)
-			odd = fma(widen(a[1]), widen(b[1]), odd)
-		}
-		return add(zeroed(c), add(even, odd))
-	})
+	each(t, func(c float32, a, b unsafe.Pointer) float32 { return s(c, a, b, pairs) })
+}
+
+// tileSum is that of TDPBF16PS.
+func tileSum(c float32, pa, pb unsafe.Pointer, pairs int) float32 {
+	var even, odd float32
+	for k, a := range view[[2]uint16](pa, pairs) {
+		b := pairOf(pb, k)
+		even = fma(widen(a[0]), widen(b[0]), even)
+		odd = fma(widen(a[1]), widen(b[1]), odd)
+	}
+	return add(zeroed(c), add(even, odd))
+}
+
+// vectorSum is that of VDPBF16PS.
+func vectorSum(c float32, pa, pb unsafe.Pointer, pairs int) float32 {
+	c = zeroed(c)
+	for k, a := range view[[2]uint16](pa, pairs) {
+		b := pairOf(pb, k)
+		c = fma(widen(a[1]), widen(b[1]), c)
+		c = fma(widen(a[0]), widen(b[0]), c)
+	}
+	return c
+}
+
+// pairOf is the pair of k of a column of a panel.
+func pairOf(column unsafe.Pointer, k int) *[2]uint16 {
+	return (*[2]uint16)(unsafe.Add(column, k*4*Cols))
 }
 
 // columns is how many columns of a panel are computed.
@@ -62,7 +111,9 @@ func (b *Block) columns(panel int) int {
 }
 
 // words is the size of a step in units of 4 bytes.
-func (b *Block) words() int { return int(b.config.colBytes[4]) / 4 }
+func (b *Block) words() int { return b.config.words() }
+
+func (c *config) words() int { return int(c.colBytes[4]) / 4 }
 
 func portableU8S8(t *byte) { portableBytes[uint8](t) }
 func portableS8S8(t *byte) { portableBytes[int8](t) }
@@ -94,12 +145,12 @@ func zeroed(x float32) float32 {
 }
 
 // fma is a·b + c rounded once, for a and b of 8 bits.
-func fma(a, b, c float32) float32 { return sum(float64(a)*float64(b), float64(c)) }
+func fma(a, b, c float32) float32 { return rounded(float64(a)*float64(b), float64(c)) }
 
-func add(a, b float32) float32 { return sum(float64(a), float64(b)) }
+func add(a, b float32) float32 { return rounded(float64(a), float64(b)) }
 
-// sum rounds x + y to float32, once; a denormal result is zero.
-func sum(x, y float64) float32 { return flushed(odd(x, y)) }
+// rounded is x + y rounded to float32, once; a denormal result is zero.
+func rounded(x, y float64) float32 { return flushed(odd(x, y)) }
 
 // odd rounds x + y to odd in float64. That has more than twice the bits of float32, so
 // to round again to nearest there is like rounding once.

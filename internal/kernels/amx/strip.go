@@ -95,7 +95,7 @@ func (k *Kernels) Strip(s *Strip) {
 	k.strip[bit(s.Gelu, 1)][(s.rows-1)/16]((*byte)(unsafe.Pointer(s)))
 }
 
-func portableStrip(t *byte) {
+func (sum sum) strip(t *byte) {
 	s := (*Strip)(unsafe.Pointer(t))
 	at := func(p unsafe.Pointer, bytes int) unsafe.Pointer {
 		if p == nil {
@@ -108,7 +108,7 @@ func portableStrip(t *byte) {
 			b := Block{C: s.Sums, Offsets: unsafe.Pointer(&contiguous), Steps: 1, LDA: s.LDA, LDC: 4 * Cols, Panels: 1, Tiles: 1, config: s.config, rows: s.rows}
 			for i := range s.Steps {
 				b.A, b.B, b.Add = unsafe.Add(s.A, r.A+i*s.StepA), unsafe.Add(s.B, (p*s.Steps+i)*StepB), int(bit(s.Resume || i > 0, 1))
-				portableBF16((*byte)(unsafe.Pointer(&b)))
+				sum.bf16((*byte)(unsafe.Pointer(&b)))
 			}
 			if s.Hold {
 				continue

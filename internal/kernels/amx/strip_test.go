@@ -69,8 +69,9 @@ func newStrip(t *testing.T, rng *rand.Rand, side guard.Side, kind int) (*Strip, 
 	return s, c
 }
 
-func TestStripIsItsTwin(t *testing.T) {
-	k := needTiles(t)
+func TestStripIsItsTwin(t *testing.T) { eachKernels(t, stripIsItsTwin) }
+
+func stripIsItsTwin(t *testing.T, k, portable *Kernels) {
 	rng := rand.New(rand.NewPCG(13, 14))
 	for i := range cases(150) {
 		s, c := newStrip(t, rng, guard.Side(i&1), i%4)
@@ -104,8 +105,9 @@ func (s *Strip) isNaN(a, b []byte, i int) bool {
 }
 
 // TestStripInParts cuts sums along K.
-func TestStripInParts(t *testing.T) {
-	k := needTiles(t)
+func TestStripInParts(t *testing.T) { eachKernels(t, stripInParts) }
+
+func stripInParts(t *testing.T, k, _ *Kernels) {
 	rng := rand.New(rand.NewPCG(15, 16))
 	for i := range 20 {
 		s, c := newStrip(t, rng, guard.Side(i&1), 0)

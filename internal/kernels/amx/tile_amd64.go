@@ -74,6 +74,36 @@ func convx32(t *byte)
 //go:noescape
 func convSilux32(t *byte)
 
+// multiplies rows by 32 columns; t is a *dots.
+//
+//go:noescape
+func dots512x32(t *byte)
+
+// multiplies rows by 16 columns; t is a *dots.
+//
+//go:noescape
+func dots512x16(t *byte)
+
+// finishes the sums of the first row tile; t is a *Strip.
+//
+//go:noescape
+func finishStrip(t *byte)
+
+// finishes the sums of the first row tile by way of GELU; t is a *Strip.
+//
+//go:noescape
+func finishStripGelu(t *byte)
+
+// brings the sums of the first row tile and panel to their pixels; t is a *Conv.
+//
+//go:noescape
+func finishConv(t *byte)
+
+// is the same with SiLU.
+//
+//go:noescape
+func finishConvSilu(t *byte)
+
 // rounds n floats to bfloat16.
 //
 //go:noescape

@@ -14,6 +14,11 @@ func sweep32(t *byte)
 //go:noescape
 func sweep16(t *byte)
 
+// makes rows of scores weights and adds them to the sums; t is a *sweep.
+//
+//go:noescape
+func weigh512(t *byte, bias *byte)
+
 // divides rows by the sums of their weights; t is a *settle.
 //
 //go:noescape

@@ -15,6 +15,8 @@ func forLevel(l cpu.Target) *kernels {
 	switch {
 	case l >= cpu.AMX:
 		return &tiles
+	case l >= cpu.AVX512 && cpu.Has().AVX512BF16:
+		return &vectors
 	case l >= cpu.AVX512:
 		return &avx512
 	}
@@ -24,7 +26,16 @@ func forLevel(l cpu.Target) *kernels {
 // tiles add up in AMX.
 var tiles = kernels{sweep: sweepTiles, settle: settleRows, pairs: pairs512}
 
+// vectors add up in vector registers.
+var vectors = kernels{sweep: sweepVectors, settle: settleRows, pairs: pairs512}
+
 var avx512 = kernels{sweep: portableSweep, settle: settleRows, pairs: portablePairs}
+
+func sweepVectors(a *sweepArgs) { a.take(currentAMX(), weighRows) }
+
+func weighRows(a *sweepArgs, bias unsafe.Pointer) {
+	weigh512((*byte)(unsafe.Pointer(a)), (*byte)(bias))
+}
 
 func settleRows(a *settleArgs) { settle512((*byte)(unsafe.Pointer(a))) }
 

@@ -31,6 +31,7 @@ func TestStreamedBits(t *testing.T) {
 					}), Col: 1}
 				}
 				got := run(t, p, nil)
+				defer amx.Specify(cpu.Level())()
 				defer cpu.Force(cpu.Generic)()
 				for i, want := range run(t, p, nil) {
 					if !kerneltest.Same(got[i], want) {

@@ -21,7 +21,7 @@ type sweepArgs struct {
 	scale                    float32
 	config                   unsafe.Pointer // of tile registers
 
-	block amx.Block // the portable twin's, which would escape
+	block amx.Block // without tiles: it would escape
 }
 
 // settleArgs divides rows by the sums of their lanes.
@@ -30,32 +30,40 @@ type settleArgs struct {
 	ldo, ldd, rows, n int
 }
 
-func portableSweep(a *sweepArgs) {
-	kern := amx.For(cpu.Generic)
+func portableSweep(a *sweepArgs) { a.take(amx.For(cpu.Generic), portableWeigh) }
+
+// take goes through the tiles of keys with kernels for products, and one that makes scores
+// weights.
+func (a *sweepArgs) take(kern *amx.Kernels, weigh func(a *sweepArgs, bias unsafe.Pointer)) {
 	for tile := range a.tiles {
 		b := &a.block
 		*b = amx.Block{A: a.q, LDA: a.ldq, B: unsafe.Add(a.k, tile*streamTile/amx.Cols*a.steps*amx.StepB), C: a.s, LDC: 4 * scoreRow, PanelC: 4 * amx.Cols, Panels: streamTile / amx.Cols}
 		b.SetRows(a.rows)
 		kern.Contiguous(amx.BF16, b, a.steps)
-		bias := unsafe.Slice((*float32)(unsafe.Add(a.bias, 4*tile*streamTile)), streamTile)
-		for i := range a.rows {
-			scores := unsafe.Slice((*float32)(unsafe.Add(a.s, 4*i*scoreRow)), streamTile)
-			weights := unsafe.Slice((*uint16)(unsafe.Add(a.p, 4*i*weightRow)), streamTile)
-			sums := unsafe.Slice((*float32)(unsafe.Add(a.l, 4*i*streamLanes)), streamLanes)
-			for j, l := range sums {
-				var e [4]float32
-				for k := range e {
-					n := j + k*streamLanes
-					e[k] = exp2(fma(scores[n], a.scale, bias[n]))
-					weights[n] = amx.Round(e[k])
-				}
-				sums[j] = ((e[0] + e[1]) + (e[2] + e[3])) + l
-			}
-		}
+		weigh(a, unsafe.Add(a.bias, 4*tile*streamTile))
 		for c := range a.cols {
 			*b = amx.Block{A: a.p, LDA: 4 * weightRow, B: unsafe.Add(a.v, c*a.skipV+tile*streamTile/amx.StepBF16*amx.StepB), C: unsafe.Add(a.o, 4*c*amx.Cols), LDC: a.ldo, Panels: 1, Add: 1}
 			b.SetRows(a.rows)
 			kern.Contiguous(amx.BF16, b, streamTile/amx.StepBF16)
+		}
+	}
+}
+
+// portableWeigh makes rows of scores weights, and adds them to their rows' sums.
+func portableWeigh(a *sweepArgs, add unsafe.Pointer) {
+	bias := unsafe.Slice((*float32)(add), streamTile)
+	for i := range a.rows {
+		scores := unsafe.Slice((*float32)(unsafe.Add(a.s, 4*i*scoreRow)), streamTile)
+		weights := unsafe.Slice((*uint16)(unsafe.Add(a.p, 4*i*weightRow)), streamTile)
+		sums := unsafe.Slice((*float32)(unsafe.Add(a.l, 4*i*streamLanes)), streamLanes)
+		for j, l := range sums {
+			var e [4]float32
+			for k := range e {
+				n := j + k*streamLanes
+				e[k] = exp2(fma(scores[n], a.scale, bias[n]))
+				weights[n] = amx.Round(e[k])
+			}
+			sums[j] = ((e[0] + e[1]) + (e[2] + e[3])) + l
 		}
 	}
 }

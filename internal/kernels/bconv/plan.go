@@ -42,7 +42,7 @@ type Params struct {
 const maxRow = 8
 
 // Supports reports whether there are plans at a level for blocked inputs.
-func Supports(level cpu.Target) bool { return level >= cpu.AMX }
+func Supports(level cpu.Target) bool { return amx.Supports(level) }
 
 // SupportsPlain reports whether there are for plain inputs of so many channels, and
 // kernels of so many columns.

@@ -42,7 +42,7 @@ type Params struct {
 }
 
 // Supports reports whether there are plans at a level.
-func Supports(level cpu.Target) bool { return level >= cpu.AMX }
+func Supports(level cpu.Target) bool { return amx.Supports(level) }
 
 // Plan is a convolution prepared for one input size and level.
 type Plan struct {

@@ -153,8 +153,10 @@ func TestLevelsAgree(t *testing.T) {
 			batch = []int{1 + rng.IntN(3)}
 		}
 		x := problem(t, rng, m, n, k, batch)
-		want := run(t, x, cpu.Generic, nil)
 		for _, l := range cpu.Levels() {
+			restore := amx.Specify(l)
+			want := run(t, x, cpu.Generic, nil)
+			restore()
 			for _, p := range []*pool.Pool{nil, threads} {
 				if at, ok := same(run(t, x, l, p), want); !ok {
 					t.Fatalf("%s: level %v differs from generic at %d", describe(x), l, at)

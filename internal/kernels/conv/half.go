@@ -36,9 +36,13 @@ func halfFits(p Params, a Algorithm, level cpu.Target) bool {
 
 // halfGroups reports whether a convolution in groups is computed in bfloat16, where zeros
 // between groups are multiplied too: tiles are fast enough for 32 outputs at once that
-// need only two channels each.
+// need only two channels each, vectors for those that need 32.
 func halfGroups(p Params, level cpu.Target) bool {
-	return p.BF16 && p.Groups > 1 && p.In/p.Groups > 1 && len(p.Kernel) == 2 && bconv.Supports(level)
+	least := 2
+	if level < cpu.AMX {
+		least = 32
+	}
+	return p.BF16 && p.Groups > 1 && p.In/p.Groups >= least && len(p.Kernel) == 2 && bconv.Supports(level)
 }
 
 // DepthFits reports whether a depthwise convolution, which is computed in float32, may

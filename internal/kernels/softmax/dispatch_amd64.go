@@ -8,8 +8,8 @@ import "github.com/salver-ml/salver/internal/cpu"
 
 func forLevel(l cpu.Target) *kernels {
 	switch {
-	case l >= cpu.AMX:
-		return &tiles
+	case l >= cpu.AVX512 && cpu.Has().AVX512BF16:
+		return &avx512BF16
 	case l >= cpu.AVX512:
 		return &avx512
 	case l >= cpu.AVX2:
@@ -18,8 +18,8 @@ func forLevel(l cpu.Target) *kernels {
 	return &portable
 }
 
-// tiles has what goes between the products of tiles too.
-var tiles = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, shift: shiftAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsAMX}
+// avx512BF16 has what goes between products of bfloat16 too.
+var avx512BF16 = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, shift: shiftAVX512, exps: expsAVX512, powers: powersAVX512, weights: weightsBF16}
 
 var avx512 = kernels{expSum: expSumAVX512, row: softmaxRowAVX512, shift: shiftAVX512, exps: expsAVX512, powers: powersAVX512}
 

@@ -35,4 +35,4 @@ func expsAVX512(scores *float32, stride int, rows int, n int, before *float32, t
 func powersAVX512(scores *float32, stride int, rows int, n int, sums *float32)
 
 //go:noescape
-func weightsAMX(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)
+func weightsBF16(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)

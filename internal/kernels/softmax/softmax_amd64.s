@@ -1106,9 +1106,9 @@ done:
 	VZEROUPPER
 	RET
 
-// func weightsAMX(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)
+// func weightsBF16(scores *float32, stride int, rows int, n int, scale float32, before *float32, tops *float32, sums *float32)
 // Requires: AVX, AVX512DQ, AVX512F, BMI2, CMOV
-TEXT ·weightsAMX(SB), NOSPLIT, $0-64
+TEXT ·weightsBF16(SB), NOSPLIT, $0-64
 	MOVQ         scores+0(FP), AX
 	MOVQ         rows+16(FP), CX
 	XORQ DX, DX
