@@ -43,7 +43,7 @@ func (f *engineFlags) addPrepare(c *cobra.Command) {
 	c.Flags().StringVar(&f.provider, "provider", "cpu", "cpu (fast kernels), ref (reference implementations) or subset:SEED (a test: cpu, with random operators in other memory)")
 	c.Flags().IntVar(&f.threads, "threads", 0, "threads for one inference; 0 is one per usable CPU")
 	c.Flags().Var(&f.maxMemory, "max-memory", "refuse runs for which the process would need more memory, e.g. 64MiB; 0 is no limit")
-	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of products of float32: fp32, bf16 on CPUs with AMX, or auto, the fastest within --max-error of fp32 on samples; block-quantized weights keep theirs, and with auto serve leaves language models at fp32")
+	c.Flags().StringVar(&f.precision, "precision", "fp32", "arithmetic of products of float32: fp32, bf16 on CPUs with AMX or AMD's AVX-512 BF16, or auto, the fastest within --max-error of fp32 on samples; block-quantized weights keep theirs, and with auto serve leaves language models at fp32")
 	c.Flags().Float64Var(&f.maxError, "max-error", 0.01, "of --precision auto: the largest deviation of an output's element, relative to that output's largest")
 	c.Flags().StringArrayVar(&f.samples, "samples", nil, "of --precision auto: an .npz file with inputs by name (may be repeated); random numbers without one")
 }

@@ -45,7 +45,7 @@ func (f *quantizeLanguageFlags) add(c *cobra.Command) {
 	fl.Float64Var(&f.targetBits, "target-bits", 0, "GGUF, weight-only: formats (Q2_K to Q8_0, or 4 and 8 bits) by what they cost, with so many bits a weight on average, e.g. 4.5")
 	fl.StringVar(&f.targetSize, "target-size", "", "GGUF, weight-only: likewise, with so much of the original's size, e.g. 30%")
 	fl.StringVar(&f.saveImportance, "save-imatrix", "", "GGUF: file to write the measured importance matrix to")
-	fl.StringVar(&f.precision, "precision", "fp32", "arithmetic in which a language model is run on --data: fp32, or bf16 on CPUs with AMX")
+	fl.StringVar(&f.precision, "precision", "fp32", "arithmetic in which a language model is run on --data: fp32, or bf16 on CPUs with AMX or AMD's AVX-512 BF16")
 }
 
 // quantizeLanguage quantizes a language model: a GGUF file or a Hugging Face folder.

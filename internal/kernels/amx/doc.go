@@ -22,10 +22,16 @@
 //		odd  = fma(a[k], b[k], odd)  for odd k in order, from +0
 //		c    = c + (even + odd)
 //
+// on tiles, and where AVX-512's own products of bfloat16 do the same in vector registers
+//
+//	for each pair of k, in order:
+//		c = fma(a[k+1], b[k+1], c)
+//		c = fma(a[k], b[k], c)
+//
 // in float32 (steps may be shorter, see [NewConfigs]), rounded to nearest, ties to even; denormal operands count as zeros
 // and denormal results are zeros, both with their sign. Rounding to bfloat16 is
 // to nearest, ties to even, and takes denormals for zeros as well. That is what
-// TDPBF16PS and VCVTNE2PS2BF16 are documented to do; the portable twins, which
+// TDPBF16PS, VDPBF16PS and VCVTNE2PS2BF16 are documented to do; the portable twins, which
 // are for tests and too slow for more, do it in Go. The order depends on K
 // alone: not on rows, panels, or where a product is cut along K between steps.
 //
