@@ -40,6 +40,8 @@ func TestEncodings(t *testing.T) {
 		{"vcvtneps2bf16 %zmm29, %ymm26", func() { VCVTNEPS2BF16(Z29, Y26) }, []byte{0x62, 0x02, 0x7e, 0x48, 0x72, 0xd5}},
 		{"vcvtne2ps2bf16 %zmm1, %zmm2, %zmm3", func() { VCVTNE2PS2BF16(Z1, Z2, Z3) }, []byte{0x62, 0xf2, 0x6f, 0x48, 0x72, 0xd9}},
 		{"vcvtne2ps2bf16 %zmm31, %zmm17, %zmm8", func() { VCVTNE2PS2BF16(Z31, Z17, Z8) }, []byte{0x62, 0x12, 0x77, 0x40, 0x72, 0xc7}},
+		{"vdpbf16ps %zmm1, %zmm2, %zmm3", func() { VDPBF16PS(Z1, Z2, Z3) }, []byte{0x62, 0xf2, 0x6e, 0x48, 0x52, 0xd9}},
+		{"vdpbf16ps %zmm25, %zmm29, %zmm23", func() { VDPBF16PS(Z25, Z29, Z23) }, []byte{0x62, 0x82, 0x16, 0x40, 0x52, 0xf9}},
 	}
 	build.TEXT("comments", 0, "func()")
 	defer func() { emit = build.Instruction }()
