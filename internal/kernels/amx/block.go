@@ -157,7 +157,9 @@ type Kernels struct {
 func Available() bool { return Supports(cpu.Level()) && (cpu.Level() >= cpu.AMX || cpu.Has().FastBF16) }
 
 // Supports reports whether a level has more than portable kernels.
-func Supports(level cpu.Target) bool { return For(level) != specified.Load() }
+func Supports(level cpu.Target) bool {
+	return level >= cpu.AMX || level >= cpu.AVX512 && cpu.Has().AVX512BF16
+}
 
 // Multiply computes a block.
 func (k *Kernels) Multiply(kind Kind, b *Block) {
