@@ -435,7 +435,7 @@ func (w *weights) buffer(n *ir.Node, key string, size, parts int, fill op.Fill) 
 	if within = w.limit == 0 || w.size <= w.limit; within {
 		data = w.arena.Alloc(size)
 	} else {
-		b.beyond = mmap.Alloc(size)
+		b.beyond = mmap.Reserve(size)
 		data = b.beyond.Bytes()
 		w.unfilled = append(w.unfilled, k)
 	}

@@ -133,6 +133,7 @@ func (f Files) Close() error {
 type Buffer struct {
 	data   []byte
 	region []byte // the mapping that holds data, nil if it is Go memory
+	counts int64  // bytes in use
 	freed  atomic.Bool
 }
 
@@ -144,12 +145,21 @@ const minMapped = 256 << 10
 // the Go heap, and from HugePage on it begins at a huge page and asks for huge pages. Memory is
 // taken from the system when it is first touched.
 func Alloc(n int) *Buffer {
+	b := Reserve(n)
+	if b.region != nil {
+		b.counts = int64(len(b.data))
+		inUse.Add(b.counts)
+	}
+	return b
+}
+
+// Reserve is Alloc of memory that nobody is going to touch: it does not count as in use.
+func Reserve(n int) *Buffer {
 	if n < 0 {
-		panic(fmt.Sprintf("mmap: Alloc of %d bytes", n))
+		panic(fmt.Sprintf("mmap: a buffer of %d bytes", n))
 	}
 	if n >= minMapped {
 		if data, region, ok := mapAnonymous(n); ok {
-			inUse.Add(int64(len(data)))
 			return &Buffer{data: data, region: region}
 		}
 	}
@@ -184,7 +194,7 @@ func (b *Buffer) Free() {
 		return
 	}
 	if b.region != nil {
-		inUse.Add(-int64(len(b.data)))
+		inUse.Add(-b.counts)
 		// The region is one that was mapped, so this can't fail.
 		_ = unmap(b.region)
 	}

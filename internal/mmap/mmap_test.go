@@ -107,3 +107,16 @@ func TestSmallPages(t *testing.T) {
 		}
 	}
 }
+
+// What is reserved does not count as in use, before and after it is freed.
+func TestReserve(t *testing.T) {
+	before := InUse()
+	b := Reserve(2 * minMapped)
+	if len(b.Bytes()) != 2*minMapped || InUse() != before {
+		t.Errorf("%d bytes reserved, %d more in use", len(b.Bytes()), InUse()-before)
+	}
+	b.Free()
+	if InUse() != before {
+		t.Errorf("%d more in use after Free", InUse()-before)
+	}
+}
