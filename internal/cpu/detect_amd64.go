@@ -38,12 +38,12 @@ func detect() machine {
 // vendor is what CPUID's leaf 0 gives: twelve letters.
 func vendor() (a, b, c uint32)
 
-// isAMD reports whether the processor is AMD's, or Hygon's of its design.
+// isAMD reports whether the processor is AMD's.
 func isAMD() bool {
 	var name []byte
 	a, b, c := vendor()
 	for _, letters := range []uint32{a, b, c} {
 		name = binary.LittleEndian.AppendUint32(name, letters)
 	}
-	return string(name) == "AuthenticAMD" || string(name) == "HygonGenuine"
+	return string(name) == "AuthenticAMD"
 }

@@ -154,7 +154,7 @@ type Kernels struct {
 
 // Available reports whether products of bfloat16 are faster than those of float32 at the
 // level in force.
-func Available() bool { return Supports(cpu.Level()) && (cpu.Level() >= cpu.AMX || cpu.Has().FastBF16) }
+func Available() bool { return cpu.Level() >= cpu.AMX || cpu.Has().FastBF16 }
 
 // Supports reports whether a level has more than portable kernels.
 func Supports(level cpu.Target) bool {

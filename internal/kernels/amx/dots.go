@@ -107,11 +107,12 @@ func stripGeluDots(t *byte) { (*Strip)(unsafe.Pointer(t)).dots(true) }
 func (s *Strip) dots(gelu bool) {
 	f := *s
 	f.stepRows = allRows
+	tiles := unsafe.Slice(s.RowTiles, s.Tiles)
 	d := dots{stepA: s.StepA, steps: s.Steps, lda: s.LDA, ldc: rowSums, pairs: s.config.words(), add: int(bit(s.Resume, 1)), nextRuns: s.stepRuns}
 	for p := range s.Panels {
 		share := s.Steps * StepB / NextRun
-		for i := range unsafe.Slice(s.RowTiles, s.Tiles) {
-			tile := (*RowTile)(unsafe.Add(unsafe.Pointer(s.RowTiles), i*int(unsafe.Sizeof(RowTile{}))))
+		for i := range tiles {
+			tile := &tiles[i]
 			d.from(unsafe.Add(s.A, tile.A), s.Sums, tile.Skip, tile.Rows)
 			d.b = unsafe.Add(s.B, p*s.Steps*StepB)
 			fetches := min(s.Steps, min(share, s.nextRuns)/s.stepRuns)
@@ -162,6 +163,7 @@ func convSiluDots(t *byte) { (*Conv)(unsafe.Pointer(t)).dots(true) }
 func (x *Conv) dots(silu bool) {
 	f := *x
 	f.stepRows, f.Panels = allRows, 1
+	tiles := unsafe.Slice(x.Tiles, x.Count)
 	d := dots{offsets: x.Offsets, steps: x.Steps, lda: x.LDA, ldc: rowSums, pairs: x.config.words(), nextRuns: max(x.stepRuns, 1)}
 	for p := range x.Panels {
 		narrow := p == x.Panels-1 && x.Narrow == 1
@@ -171,7 +173,8 @@ func (x *Conv) dots(silu bool) {
 			f.Residual = unsafe.Add(x.Residual, p*x.PanelR)
 		}
 		d.b = unsafe.Add(x.B, p*x.Steps*StepB)
-		for i, tile := range unsafe.Slice(x.Tiles, x.Count) {
+		for i := range tiles {
+			tile := &tiles[i]
 			fetches := min(x.Steps, x.nextRuns/d.nextRuns)
 			d.fetch(x.next, fetches)
 			for _, piece := range unsafe.Slice((*Piece)(unsafe.Add(unsafe.Pointer(x.Pieces), tile.Pieces)), tile.Count) {
@@ -182,7 +185,7 @@ func (x *Conv) dots(silu bool) {
 			runs := fetches * d.nextRuns
 			x.nextRuns -= runs
 			x.next = after(x.next, x.nextRuns, runs)
-			f.Tiles = (*ConvTile)(unsafe.Add(unsafe.Pointer(x.Tiles), i*int(unsafe.Sizeof(ConvTile{}))))
+			f.Tiles = tile
 			if silu {
 				finishConvSilu((*byte)(unsafe.Pointer(&f)))
 			} else {
