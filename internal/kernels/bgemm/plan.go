@@ -49,13 +49,13 @@ type planKey struct {
 const chunkWork = 1 << 22
 
 const (
-	// stackBytes is how much of A stays in the second cache, of 2 MiB wherever there are
-	// tiles, while all panels pass.
-	stackBytes = 1408 << 10
-	maxStack   = 64
+	maxStack = 64
 	// callSteps is about how many steps of 32 rows and columns a call has: 50 µs.
 	callSteps = 2 * amx.MaxSteps
 )
+
+// stackBytes is how much of A stays in the second cache while all panels pass.
+func stackBytes() int { return cpu.Cache().L2 / 16 * 11 }
 
 func (t *Task) newPlan(threads int) plan {
 	key := planKey{level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, packed: t.Weights != nil, transA: t.A.Trans, transB: t.B.Trans, post: t.Post != nil}
@@ -106,7 +106,7 @@ func (p *plan) block() {
 	if p.steps == 0 || p.depth < p.steps {
 		return
 	}
-	p.stack = min(p.grid.MostTiles(), maxStack, max(1, min(stackBytes/(p.height*amx.StepBytes), callSteps)/p.steps))
+	p.stack = min(p.grid.MostTiles(), maxStack, max(1, min(stackBytes()/(p.height*amx.StepBytes), callSteps)/p.steps))
 	if !p.post {
 		p.group = min(max(1, callSteps/(p.steps*p.stack)), p.panels)
 	}
