@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // Precision is the arithmetic of operators on float32 tensors.
@@ -35,7 +35,7 @@ func ParsePrecision(name string) (Precision, error) {
 // Available says why a precision can't be used at the instruction-set level in
 // force, or nil.
 func (p Precision) Available() error {
-	if p == BF16 && !amx.Available() {
+	if p == BF16 && !mma.Available() {
 		return fmt.Errorf("precision bf16 needs a CPU with AMX tiles, or AMD's with AVX-512 BF16, and the instruction-set level here is %v: use fp32", cpu.Level())
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 
 func init() { families["amx"] = amxFamily }
 
-// amxFamily writes the kernels of internal/kernels/amx.
+// amxFamily writes the kernels of internal/kernels/mma.
 func amxFamily() {
 	for _, tall := range []bool{false, true} {
 		amxProduct("bf16", tall, TDPBF16PS)

@@ -5,8 +5,8 @@ import (
 	"math"
 	"testing"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
@@ -116,7 +116,7 @@ func check(t *testing.T, p *Problem) {
 				t.Fatalf("element %d is %v, want %v; bf16 %v", i, x, want, p.BF16)
 			}
 		}
-		if p.BF16 && (amx.Available() || p.M*p.N < 500) { // the portable tiles are slow
+		if p.BF16 && (mma.Available() || p.M*p.N < 500) { // the portable tiles are slow
 			checkHalves(t, p, got)
 		}
 	}
@@ -130,7 +130,7 @@ func checkHalves(t *testing.T, p *Problem, want []float32) {
 	for _, v := range []*View{&q.Q, &q.K, &q.V} {
 		v.Data16 = guard.Slice[uint16](t, len(v.Data), guard.End)
 		for i, x := range v.Data {
-			v.Data16[i] = amx.Round(x)
+			v.Data16[i] = mma.Round(x)
 		}
 		v.Data = nil
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // BenchmarkAttention reports the best of its runs.
@@ -14,7 +14,7 @@ func BenchmarkAttention(b *testing.B) {
 		for _, precision := range []string{"fp32", "bf16"} {
 			b.Run(fmt.Sprintf("%dx%dx%dx%d/%s", s.h, s.m, s.n, s.d, precision), func(b *testing.B) {
 				p := heads(b, 1, s.h, s.m, s.n, s.d, s.d)
-				if p.BF16 = precision == "bf16"; p.BF16 && !amx.Available() {
+				if p.BF16 = precision == "bf16"; p.BF16 && !mma.Available() {
 					b.Skip("no tiles")
 				}
 				task := Task{Problem: *p}

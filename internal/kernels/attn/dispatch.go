@@ -2,7 +2,7 @@ package attn
 
 import (
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // kernels is what an instruction-set level provides.
@@ -13,7 +13,7 @@ type kernels struct {
 }
 
 func current() *kernels        { return forLevel(cpu.Level()) }
-func currentAMX() *amx.Kernels { return amx.For(cpu.Level()) }
+func currentAMX() *mma.Kernels { return mma.For(cpu.Level()) }
 
 // portable is the specification of the other kernels.
 var portable = kernels{sweep: portableSweep, settle: portableSettle, pairs: portablePairs}

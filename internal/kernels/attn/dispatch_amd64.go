@@ -6,7 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 //go:generate go -C ../../../tools/asmgen run . attn -out ../../internal/kernels/attn/attn_amd64.s
@@ -39,7 +39,7 @@ func weighRows(a *sweepArgs, bias unsafe.Pointer) {
 
 func settleRows(a *settleArgs) { settle512((*byte)(unsafe.Pointer(a))) }
 
-var configs = amx.NewConfigs(amx.StepBytes)
+var configs = mma.NewConfigs(mma.StepBytes)
 
 func sweepTiles(a *sweepArgs) {
 	a.config = unsafe.Pointer(&configs[a.rows])

@@ -4,7 +4,7 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -35,9 +35,9 @@ type streamPlan struct {
 }
 
 func (p *plan) streamPlan(from int) streamPlan {
-	s := streamPlan{keys: tiling.Align(min(p.n, streamKeys), streamTile), steps: tiling.Ceil(p.d, amx.StepBF16), cols: tiling.Ceil(p.dv, amx.Cols), tiles: 1}
+	s := streamPlan{keys: tiling.Align(min(p.n, streamKeys), streamTile), steps: tiling.Ceil(p.d, mma.StepBF16), cols: tiling.Ceil(p.dv, mma.Cols), tiles: 1}
 	if p.n > streamKeys {
-		s.tiles = p.rows / amx.Rows
+		s.tiles = p.rows / mma.Rows
 	}
 	at := tiling.Align(from, 16)
 	take := func(n int) int {
@@ -45,22 +45,22 @@ func (p *plan) streamPlan(from int) streamPlan {
 		at += tiling.Align(n, 16)
 		return begin
 	}
-	s.k = take(s.keys * s.steps * amx.StepBF16 / 2)
-	s.v = take(s.keys * s.cols * amx.Cols / 2)
+	s.k = take(s.keys * s.steps * mma.StepBF16 / 2)
+	s.v = take(s.keys * s.cols * mma.Cols / 2)
 	s.bias = take(s.keys)
-	s.s = take(2 * amx.Rows * scoreRow)
-	s.p = take(2 * amx.Rows * weightRow)
-	s.o = take(s.tiles * amx.Rows * s.cols * amx.Cols)
-	s.l = take(s.tiles * amx.Rows * streamLanes)
-	s.q = take(amx.Rows * s.ldq() / 4)
+	s.s = take(2 * mma.Rows * scoreRow)
+	s.p = take(2 * mma.Rows * weightRow)
+	s.o = take(s.tiles * mma.Rows * s.cols * mma.Cols)
+	s.l = take(s.tiles * mma.Rows * streamLanes)
+	s.q = take(mma.Rows * s.ldq() / 4)
 	s.failed = take(p.rows)
-	s.sums = take(amx.Rows)
+	s.sums = take(mma.Rows)
 	s.end = at
 	return s
 }
 
 // ldq is the bytes from one copied row of Q to the next, an odd number of cache lines.
-func (s *streamPlan) ldq() int { return (s.steps | 1) * amx.StepBytes }
+func (s *streamPlan) ldq() int { return (s.steps | 1) * mma.StepBytes }
 
 // stream computes row tiles of the items that share keys and values.
 func (t *Task) stream(w *workspace, unit, first, end int) {
@@ -79,14 +79,14 @@ func (t *Task) stream(w *workspace, unit, first, end int) {
 				biased = r.item
 			}
 			state := (i - first) % p.tiles
-			o, l := w.stream[p.o+state*amx.Rows*p.cols*amx.Cols:][:amx.Rows*p.cols*amx.Cols], w.stream[p.l+state*amx.Rows*streamLanes:][:amx.Rows*streamLanes]
+			o, l := w.stream[p.o+state*mma.Rows*p.cols*mma.Cols:][:mma.Rows*p.cols*mma.Cols], w.stream[p.l+state*mma.Rows*streamLanes:][:mma.Rows*streamLanes]
 			if key == 0 {
 				clear(o)
 				clear(l)
 			}
 			t.streamTiles(w, r, o, l, n)
 			if last {
-				s := settling{o: o, ldo: p.cols * amx.Cols, l: l, sums: w.stream[p.sums:], failed: w.stream[p.failed+r.state:], least: leastSum, most: mostSum}
+				s := settling{o: o, ldo: p.cols * mma.Cols, l: l, sums: w.stream[p.sums:], failed: w.stream[p.failed+r.state:], least: leastSum, most: mostSum}
 				missed = t.settle(w, r, &s) || missed
 			}
 		}
@@ -111,21 +111,21 @@ func (t *Task) streamPack(w *workspace, item, key, n int) {
 	clear(keys[w.micro.PanelSize(t.D, n):])
 
 	from = t.offset(item, t.V.Steps) + key*t.V.Stride
-	panel := p.keys * amx.Cols / 2
+	panel := p.keys * mma.Cols / 2
 	for c := range p.cols {
 		dst := numbers(w.stream[p.v+c*panel:][:panel])
-		cols := min(amx.Cols, t.DV-c*amx.Cols)
+		cols := min(mma.Cols, t.DV-c*mma.Cols)
 		if t.Halves {
-			pairs(current().pairs, dst, t.V.Data16[from+c*amx.Cols:], t.V.Stride, n, cols)
+			pairs(current().pairs, dst, t.V.Data16[from+c*mma.Cols:], t.V.Stride, n, cols)
 			continue
 		}
-		src := t.V.Data[from+c*amx.Cols:]
+		src := t.V.Data[from+c*mma.Cols:]
 		currentAMX().Pairs(dst, src, t.V.Stride, n/2, cols)
-		rest := dst[n/2*2*amx.Cols:]
+		rest := dst[n/2*2*mma.Cols:]
 		clear(rest)
 		if n%2 == 1 {
 			for j, x := range src[(n-1)*t.V.Stride:][:cols] {
-				rest[2*j] = amx.Round(x)
+				rest[2*j] = mma.Round(x)
 			}
 		}
 	}
@@ -137,7 +137,7 @@ func pairs(kernel func(dst, src *uint16, stride, pairs, n int), dst, src []uint1
 		_ = src[(n/2*2-1)*stride+cols-1]
 		kernel(&dst[0], &src[0], 2*stride, n/2, cols)
 	}
-	rest := dst[n/2*2*amx.Cols:]
+	rest := dst[n/2*2*mma.Cols:]
 	clear(rest)
 	if n%2 == 1 {
 		for j, x := range src[(n-1)*stride:][:cols] {
@@ -174,7 +174,7 @@ func (t *Task) streamTiles(w *workspace, r rowTile, o, l []float32, n int) {
 	*a = sweepArgs{
 		k: unsafe.Pointer(&w.stream[p.k]), v: unsafe.Pointer(&w.stream[p.v]), bias: unsafe.Pointer(&w.stream[p.bias]),
 		o: unsafe.Pointer(&o[0]), l: unsafe.Pointer(&l[0]), s: unsafe.Pointer(&w.stream[p.s]), p: unsafe.Pointer(&w.stream[p.p]),
-		ldo: 4 * p.cols * amx.Cols, skipV: p.keys * amx.Cols * 2, steps: p.steps, cols: p.cols,
+		ldo: 4 * p.cols * mma.Cols, skipV: p.keys * mma.Cols * 2, steps: p.steps, cols: p.cols,
 		tiles: tiling.Ceil(n, streamTile), rows: r.end - r.row, scale: float32(float64(t.Scale) * math.Log2E),
 	}
 	a.q, a.ldq = t.streamQueries(w, r)
@@ -186,7 +186,7 @@ func (t *Task) streamTiles(w *workspace, r rowTile, o, l []float32, n int) {
 func (t *Task) streamQueries(w *workspace, r rowTile) (q unsafe.Pointer, ldq int) {
 	p := &t.plan.stream
 	from := t.offset(r.item, t.Q.Steps) + r.row*t.Q.Stride
-	if t.Halves && t.D%amx.StepBF16 == 0 {
+	if t.Halves && t.D%mma.StepBF16 == 0 {
 		return unsafe.Pointer(&t.Q.Data16[from]), 2 * t.Q.Stride
 	}
 	row := p.ldq() / 2

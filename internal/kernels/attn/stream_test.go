@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // TestStreamedBits: tiles give the bits of the portable kernels.
 func TestStreamedBits(t *testing.T) {
-	if !amx.Available() {
+	if !mma.Available() {
 		t.Skip("no tiles")
 	}
 	for _, s := range []struct{ h, m, n, d, dv int }{
@@ -31,7 +31,7 @@ func TestStreamedBits(t *testing.T) {
 					}), Col: 1}
 				}
 				got := run(t, p, nil)
-				defer amx.Specify(cpu.Level())()
+				defer mma.Specify(cpu.Level())()
 				defer cpu.Force(cpu.Generic)()
 				for i, want := range run(t, p, nil) {
 					if !kerneltest.Same(got[i], want) {

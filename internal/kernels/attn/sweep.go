@@ -5,7 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // sweepArgs takes up to 32 queries over tiles of keys. The assembly knows the offsets of
@@ -21,7 +21,7 @@ type sweepArgs struct {
 	scale                    float32
 	config                   unsafe.Pointer // of tile registers
 
-	block amx.Block // without tiles: it would escape
+	block mma.Block // without tiles: it would escape
 }
 
 // settleArgs divides rows by the sums of their lanes.
@@ -30,21 +30,21 @@ type settleArgs struct {
 	ldo, ldd, rows, n int
 }
 
-func portableSweep(a *sweepArgs) { a.take(amx.For(cpu.Generic), portableWeigh) }
+func portableSweep(a *sweepArgs) { a.take(mma.For(cpu.Generic), portableWeigh) }
 
 // take goes through the tiles of keys with kernels for products, and one that makes scores
 // weights.
-func (a *sweepArgs) take(kern *amx.Kernels, weigh func(a *sweepArgs, bias unsafe.Pointer)) {
+func (a *sweepArgs) take(kern *mma.Kernels, weigh func(a *sweepArgs, bias unsafe.Pointer)) {
 	for tile := range a.tiles {
 		b := &a.block
-		*b = amx.Block{A: a.q, LDA: a.ldq, B: unsafe.Add(a.k, tile*streamTile/amx.Cols*a.steps*amx.StepB), C: a.s, LDC: 4 * scoreRow, PanelC: 4 * amx.Cols, Panels: streamTile / amx.Cols}
+		*b = mma.Block{A: a.q, LDA: a.ldq, B: unsafe.Add(a.k, tile*streamTile/mma.Cols*a.steps*mma.StepB), C: a.s, LDC: 4 * scoreRow, PanelC: 4 * mma.Cols, Panels: streamTile / mma.Cols}
 		b.SetRows(a.rows)
-		kern.Contiguous(amx.BF16, b, a.steps)
+		kern.Contiguous(mma.BF16, b, a.steps)
 		weigh(a, unsafe.Add(a.bias, 4*tile*streamTile))
 		for c := range a.cols {
-			*b = amx.Block{A: a.p, LDA: 4 * weightRow, B: unsafe.Add(a.v, c*a.skipV+tile*streamTile/amx.StepBF16*amx.StepB), C: unsafe.Add(a.o, 4*c*amx.Cols), LDC: a.ldo, Panels: 1, Add: 1}
+			*b = mma.Block{A: a.p, LDA: 4 * weightRow, B: unsafe.Add(a.v, c*a.skipV+tile*streamTile/mma.StepBF16*mma.StepB), C: unsafe.Add(a.o, 4*c*mma.Cols), LDC: a.ldo, Panels: 1, Add: 1}
 			b.SetRows(a.rows)
-			kern.Contiguous(amx.BF16, b, streamTile/amx.StepBF16)
+			kern.Contiguous(mma.BF16, b, streamTile/mma.StepBF16)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func portableWeigh(a *sweepArgs, add unsafe.Pointer) {
 			for k := range e {
 				n := j + k*streamLanes
 				e[k] = exp2(fma(scores[n], a.scale, bias[n]))
-				weights[n] = amx.Round(e[k])
+				weights[n] = mma.Round(e[k])
 			}
 			sums[j] = ((e[0] + e[1]) + (e[2] + e[3])) + l
 		}
@@ -140,7 +140,7 @@ func portableSettle(a *settleArgs) {
 
 func portablePairs(dst, src *uint16, stride, pairs, n int) {
 	for i := range pairs {
-		to := unsafe.Slice((*uint16)(unsafe.Add(unsafe.Pointer(dst), i*4*amx.Cols)), 2*amx.Cols)
+		to := unsafe.Slice((*uint16)(unsafe.Add(unsafe.Pointer(dst), i*4*mma.Cols)), 2*mma.Cols)
 		clear(to)
 		even := unsafe.Slice((*uint16)(unsafe.Add(unsafe.Pointer(src), 2*i*stride)), n)
 		odd := unsafe.Slice((*uint16)(unsafe.Add(unsafe.Pointer(src), (2*i+1)*stride)), n)

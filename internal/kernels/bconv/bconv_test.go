@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
@@ -94,7 +94,7 @@ func stored(t *testing.T, x []float32, bf16 bool) []byte {
 		return b
 	}
 	for i := range numbers(b) {
-		numbers(b)[i] = amx.Round(x[i])
+		numbers(b)[i] = mma.Round(x[i])
 	}
 	return b
 }
@@ -132,7 +132,7 @@ func (l *layer) run(t *testing.T, level cpu.Target, p *pool.Pool) []float32 {
 		image, ch, px := i/(l.Out*plane), i/plane%l.Out, i%plane
 		at := ((image*pl.outBlocks+ch/Block)*plane+px)*Block + ch%Block
 		if l.OutBF16 {
-			out[i] = amx.Widen(numbers(op.Out)[at])
+			out[i] = mma.Widen(numbers(op.Out)[at])
 		} else {
 			out[i] = floats(op.Out)[at]
 		}
@@ -140,7 +140,7 @@ func (l *layer) run(t *testing.T, level cpu.Target, p *pool.Pool) []float32 {
 	return out
 }
 
-func rounded(x float32) float64 { return float64(amx.Widen(amx.Round(x))) }
+func rounded(x float32) float64 { return float64(mma.Widen(mma.Round(x))) }
 
 // want is an output in float64 of rounded operands.
 func (l *layer) want(image, o, y, x int) float64 {
@@ -244,7 +244,7 @@ func TestRandomLayers(t *testing.T) {
 	defer threads.Close()
 	rng := rand.New(rand.NewPCG(1, 2))
 	cases := 80
-	if !amx.Available() {
+	if !mma.Available() {
 		cases = 15 // the twins are slow
 	}
 	for i := range cases {
@@ -257,7 +257,7 @@ func TestRandomLayers(t *testing.T) {
 			t.Fatalf("%v: 3 threads give another output %d", l, at)
 		}
 		if l.n*l.In*l.Out*l.H.Out*l.W.Out*l.H.Kernel*l.W.Kernel < 1<<20 {
-			restore := amx.Specify(cpu.Level())
+			restore := mma.Specify(cpu.Level())
 			at, ok := same(l.run(t, cpu.Generic, nil), want)
 			restore()
 			if !ok && !l.Silu {
@@ -269,7 +269,7 @@ func TestRandomLayers(t *testing.T) {
 
 // TestLargeLayers are cut into bands, or shared by the threads.
 func TestLargeLayers(t *testing.T) {
-	if !amx.Available() {
+	if !mma.Available() {
 		t.Skip("slow without tiles")
 	}
 	threads := pool.New(3)
@@ -332,7 +332,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 	p := pool.New(2)
 	defer p.Close()
 	size := 20
-	if !amx.Available() {
+	if !mma.Available() {
 		size = 6 // the twins are slow
 	}
 	l := newLayer(rand.New(rand.NewPCG(5, 6)), 1, 40, 40, false, dim(size, 3, 1, 1, 1, 1), dim(size, 3, 1, 1, 1, 1))

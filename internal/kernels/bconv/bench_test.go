@@ -8,14 +8,14 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/mmap"
 )
 
 // BenchmarkLayers times layers of common networks on one thread (the best of
 // their runs), and reports the rates.
 func BenchmarkLayers(b *testing.B) {
-	if !amx.Available() {
+	if !mma.Available() {
 		b.Skip("no tiles")
 	}
 	for _, l := range []struct {
@@ -38,7 +38,7 @@ func BenchmarkLayers(b *testing.B) {
 				m := mmap.Alloc(n)
 				b.Cleanup(m.Free)
 				for i := 0; i+2 <= n; i += 2 { // zeros take the tiles less power, and time
-					*(*uint16)(unsafe.Pointer(&m.Bytes()[i])) = amx.Round(float32(rng.NormFloat64()))
+					*(*uint16)(unsafe.Pointer(&m.Bytes()[i])) = mma.Round(float32(rng.NormFloat64()))
 				}
 				return m.Bytes()
 			}

@@ -3,13 +3,13 @@ package bconv
 import (
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
 // atOnce reports whether one kernel multiplies and brings sums to their pixels: where
 // the activation is no function that sums must wait for.
-func (pl *Plan) atOnce() bool { return pl.After == nil && pl.steps <= amx.MaxSteps }
+func (pl *Plan) atOnce() bool { return pl.After == nil && pl.steps <= mma.MaxSteps }
 
 // tabulate finds row tiles of equal height, the last of which begins where it ends with
 // the run, and the pieces of them that are outputs. Those without any are left out.
@@ -18,16 +18,16 @@ func (b *band) tabulate(pl *Plan) {
 		return
 	}
 	ph, pw := &pl.Places[0], &pl.Places[1]
-	b.height = tiling.Ceil(b.run, tiling.Ceil(b.run, amx.Rows))
+	b.height = tiling.Ceil(b.run, tiling.Ceil(b.run, mma.Rows))
 	for row := 0; row < b.run; row += b.height {
 		start, end := min(row, b.run-b.height), min(row+b.height, b.run)
-		tile := amx.ConvTile{A: start * b.rowStep, Pieces: len(b.pieces) * amx.PieceBytes}
+		tile := mma.ConvTile{A: start * b.rowStep, Pieces: len(b.pieces) * mma.PieceBytes}
 		for at := row; at < end; {
 			y, x := at/b.width, at%b.width
 			n := min(end-at, b.width-x)
 			if outputs := min(n, b.outputs-x); outputs > 0 {
 				place := (y*ph.Step*pw.Size + x*pw.Step) * Block
-				b.pieces = append(b.pieces, amx.Piece{Skip: (at - start) * 4 * amx.Cols, Rows: outputs, C: place * pl.outSize, R: place * pl.residualSize})
+				b.pieces = append(b.pieces, mma.Piece{Skip: (at - start) * 4 * mma.Cols, Rows: outputs, C: place * pl.outSize, R: place * pl.residualSize})
 				tile.Count++
 			}
 			at += n
@@ -44,7 +44,7 @@ func (r *Runner) convolve(w *workspace, b *band, image, row int, a area) {
 	pl, x := r.plan, &w.conv
 	pw := &pl.Places[1]
 	plane := pl.Places[0].Size * pw.Size
-	*x = amx.Conv{LDA: b.rowStep, Offsets: unsafe.Pointer(&b.offsets[0]), Steps: pl.steps, Pieces: &b.pieces[0],
+	*x = mma.Conv{LDA: b.rowStep, Offsets: unsafe.Pointer(&b.offsets[0]), Steps: pl.steps, Pieces: &b.pieces[0],
 		Sums: unsafe.Pointer(&w.sums[0]), Lo: pl.Lo, Hi: pl.Hi, Silu: pl.Silu, Ahead: pl.fetches,
 		BF16: pl.OutBF16, ResidualBF16: pl.ResidualBF16, ResidualLast: pl.ResidualLast}
 	x.Configure(pl.configs, b.height)
@@ -58,7 +58,7 @@ func (r *Runner) convolve(w *workspace, b *band, image, row int, a area) {
 		if pl.Residual {
 			x.Residual = unsafe.Pointer(&r.op.Residual[at*pl.residualSize])
 		}
-		x.Bias, x.B = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols]), unsafe.Pointer(&r.op.Packed[pl.biasBytes()+p*pl.panelBytes()])
+		x.Bias, x.B = unsafe.Pointer(&r.op.Packed[p*4*mma.Cols]), unsafe.Pointer(&r.op.Packed[pl.biasBytes()+p*pl.panelBytes()])
 		x.Narrow = 0
 		if p+panels == pl.panels {
 			x.Narrow = pl.outBlocks % 2

@@ -3,7 +3,7 @@ package bconv
 import (
 	"math"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -33,7 +33,7 @@ const (
 	callSteps  = 128          // and one that doesn't
 	maxSums    = 8            // panels times row tiles of a call: their sums stay near the first-level cache
 	aheadSums  = 4            // the same where outputs are fetched into it
-	tileRows   = amx.Rows / 2 // of a single tile
+	tileRows   = mma.Rows / 2 // of a single tile
 	chunkCost  = 1 << 21      // for which a chunk of its own pays: 3 µs or so
 	roundWork  = 1 << 15      // numbers for which one of the rounding does
 )
@@ -148,7 +148,7 @@ func (c *cut) place(pl *Plan) {
 	input := tiling.Align(c.band.bytes, lineBytes)
 	sums := c.group * c.tall * panelSums
 	if pl.atOnce() {
-		sums = amx.StripSums
+		sums = mma.StripSums
 	}
 	if c.shared {
 		c.sumsOff, c.slotBytes = input, sums

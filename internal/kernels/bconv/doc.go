@@ -4,7 +4,7 @@
 //
 // # Arithmetic
 //
-// With a blocked input a step of package amx is one tap of 32 channels, and steps
+// With a blocked input a step of package mma is one tap of 32 channels, and steps
 // go over blocks of 32 channels, kernel rows and kernel columns in order. With up to
 // 16 channels, not dilated along a row, a step is two columns; the last one of an odd
 // number multiplies the column before once more, by zeros. With a plain input of up to
@@ -25,5 +25,5 @@
 // outputs to the next; what is computed in between is dropped. Large images are
 // rounded and computed band by band, so that a band is read from the second-level
 // cache. While the tiles multiply, the vector units bring the sums before to their pixels
-// (amx.Conv), unless the activation is a function that is applied to memory.
+// (mma.Conv), unless the activation is a function that is applied to memory.
 package bconv

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
@@ -42,7 +42,7 @@ type Params struct {
 const maxRow = 8
 
 // Supports reports whether there are plans at a level for blocked inputs.
-func Supports(level cpu.Target) bool { return amx.Supports(level) }
+func Supports(level cpu.Target) bool { return mma.Supports(level) }
 
 // SupportsPlain reports whether there are for plain inputs of so many channels, and
 // kernels of so many columns.
@@ -53,9 +53,9 @@ func SupportsPlain(channels, columns, dilation int, level cpu.Target) bool {
 // Plan is a convolution prepared for one input size and level.
 type Plan struct {
 	Params
-	kern    *amx.Kernels
-	configs *amx.Configs
-	kind    amx.Kind
+	kern    *mma.Kernels
+	configs *mma.Configs
+	kind    mma.Kind
 
 	inBlocks, outBlocks int
 	inSize              int // bytes of a number
@@ -82,7 +82,7 @@ type phase struct{ y, x int }
 // New prepares a convolution, which must be supported. At levels without tiles it
 // is computed by portable twins, for tests.
 func New(p Params, level cpu.Target) *Plan {
-	pl := &Plan{Params: p, kern: amx.For(level), kind: amx.BF16}
+	pl := &Plan{Params: p, kern: mma.For(level), kind: mma.BF16}
 	if !p.Clamp {
 		pl.Lo, pl.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	}
@@ -94,16 +94,16 @@ func New(p Params, level cpu.Target) *Plan {
 	pl.work = p.H.Out * p.W.Out * p.Out * p.In / pl.Groups * p.H.Kernel * p.W.Kernel
 	pl.cost = p.H.Out*p.W.Out*p.Out*min(p.In, 2*Block*pl.span)*p.H.Kernel*p.W.Kernel + 32*p.In*p.H.In*p.W.In + 64*p.Out*p.H.Out*p.W.Out
 	pl.fetches = pl.InSize(1)+pl.OutSize(1)+pl.ResidualSize(1) > cpu.Cache().L2/2
-	pl.pixel = amx.StepBytes
+	pl.pixel = mma.StepBytes
 	switch {
 	case p.Plain:
 		pl.pixel = plainBytes
 	case pl.inBlocks == 1 && p.W.Dilation == 1:
 		pl.pixel = blockBytes
 	}
-	pl.columns = min(amx.StepBytes/pl.pixel, p.W.Kernel)
+	pl.columns = min(mma.StepBytes/pl.pixel, p.W.Kernel)
 	pl.rowSteps = tiling.Ceil(p.W.Kernel, pl.columns)
-	pl.configs = amx.NewConfigs(pl.columns * pl.pixel)
+	pl.configs = mma.NewConfigs(pl.columns * pl.pixel)
 	pl.steps = pl.span * p.H.Kernel * pl.rowSteps
 	for kh := range p.H.Kernel {
 		for kw := range p.W.Kernel {
@@ -120,8 +120,8 @@ func New(p Params, level cpu.Target) *Plan {
 func (pl *Plan) setSpan() {
 	in, out := pl.In/pl.Groups, pl.Out/pl.Groups
 	for p := range pl.panels {
-		end := min((p+1)*amx.Cols, pl.Out)
-		first, last := p*amx.Cols/out*in/(2*Block), ((end-1)/out*in+in-1)/(2*Block)
+		end := min((p+1)*mma.Cols, pl.Out)
+		first, last := p*mma.Cols/out*in/(2*Block), ((end-1)/out*in+in-1)/(2*Block)
 		pl.firstPair = append(pl.firstPair, first)
 		pl.span = max(pl.span, last+1-first)
 	}
@@ -154,7 +154,7 @@ func (pl *Plan) phaseOf(kh, kw int) phase {
 }
 
 // wholeRows reports whether a pixel has less than a step.
-func (pl *Plan) wholeRows() bool { return pl.pixel < amx.StepBytes }
+func (pl *Plan) wholeRows() bool { return pl.pixel < mma.StepBytes }
 
 // firstColumn is the first column of the kernel in a step of a row. The last step
 // goes over columns of the one before where it has too few: their weights are zeros.
@@ -176,14 +176,14 @@ const (
 	plainBytes = 8 // of a pixel of four channels
 	blockBytes = 2 * Block
 	lineBytes  = 64
-	panelSums  = 4 * amx.Rows * amx.Cols
+	panelSums  = 4 * mma.Rows * mma.Cols
 )
 
 // PackedSize is the number of bytes of packed weights: the bias, then panels.
 func (pl *Plan) PackedSize() int { return pl.biasBytes() + pl.panels*pl.panelBytes() }
 
-func (pl *Plan) biasBytes() int  { return 4 * amx.Cols * pl.panels }
-func (pl *Plan) panelBytes() int { return pl.steps * amx.StepB }
+func (pl *Plan) biasBytes() int  { return 4 * mma.Cols * pl.panels }
+func (pl *Plan) panelBytes() int { return pl.steps * mma.StepB }
 
 // Pack writes weights [Out, In, kernel rows, kernel columns] and bias [Out] (or
 // nil) into dst, in the order in which they are read.
@@ -196,7 +196,7 @@ func (pl *Plan) Pack(dst []byte, weights, bias []float32) error {
 	row := make([]uint16, len(weights)/pl.Out)
 	for o := range pl.Out {
 		pl.kern.Round(row, weights[o*len(row):][:len(row)])
-		panel := dst[pl.biasBytes()+o/amx.Cols*pl.panelBytes():][:pl.panelBytes()]
+		panel := dst[pl.biasBytes()+o/mma.Cols*pl.panelBytes():][:pl.panelBytes()]
 		pl.packChannel(unsafe.Slice((*uint16)(unsafe.Pointer(&panel[0])), len(panel)/2), row, o)
 	}
 	return nil
@@ -205,16 +205,16 @@ func (pl *Plan) Pack(dst []byte, weights, bias []float32) error {
 // packChannel packs the rounded weights of one output channel into a column of a
 // panel.
 func (pl *Plan) packChannel(panel []uint16, w []uint16, out int) {
-	taps, col := pl.H.Kernel*pl.W.Kernel, out%amx.Cols
+	taps, col := pl.H.Kernel*pl.W.Kernel, out%mma.Cols
 	size := pl.In / pl.Groups
-	first := out/(pl.Out/pl.Groups)*size - 2*Block*pl.firstPair[out/amx.Cols] // channel of the panel's
+	first := out/(pl.Out/pl.Groups)*size - 2*Block*pl.firstPair[out/mma.Cols] // channel of the panel's
 	for tap := range taps {
 		kh, kw := tap/pl.W.Kernel, tap%pl.W.Kernel
 		for i := range size {
 			c, inRow := first+i, kw/pl.columns
 			step := (c/32*pl.H.Kernel+kh)*pl.rowSteps + inRow
 			k := (kw-pl.firstColumn(inRow))*pl.pixel/2 + c%32
-			panel[step*amx.StepB/2+k/2*2*amx.Cols+2*col+k%2] = w[i*taps+tap]
+			panel[step*mma.StepB/2+k/2*2*mma.Cols+2*col+k%2] = w[i*taps+tap]
 		}
 	}
 }
@@ -234,8 +234,8 @@ type band struct {
 	offsets []int
 
 	height int // of tiles that are computed at once: see tabulate
-	table  []amx.ConvTile
-	pieces []amx.Piece
+	table  []mma.ConvTile
+	pieces []mma.Piece
 }
 
 // newBand lays out a band of so many rows of outputs.
@@ -262,7 +262,7 @@ func (pl *Plan) newBand(rows int) band {
 	if b.width == w.Out && pl.Places[1] == (Place{w.Out, 0, 1}) && pl.Places[0].Step == 1 {
 		b.width, b.outputs = b.run, b.run // rows of outputs follow each other, here and there
 	}
-	b.tiles = tiling.Ceil(b.run, amx.Rows)
+	b.tiles = tiling.Ceil(b.run, mma.Rows)
 	return b
 }
 

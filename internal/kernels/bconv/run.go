@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -125,9 +125,9 @@ func (r *Runner) check(op Operands) error {
 
 // A workspace is what a chunk needs.
 type workspace struct {
-	conv   amx.Conv
-	block  amx.Block
-	pixels amx.Pixels
+	conv   mma.Conv
+	block  mma.Block
+	pixels mma.Pixels
 	sums   []byte
 	input  []byte // rounded
 
@@ -212,7 +212,7 @@ func (r *Runner) compute(w *workspace, b *band, image, row int, a area) {
 
 // inCall is how many tiles from t on a call computes: whole ones, or the last, which has fewer rows.
 func (c *cut) inCall(b *band, t, end int) int {
-	whole := b.run/amx.Rows - t
+	whole := b.run/mma.Rows - t
 	return max(1, min(c.tall, whole, end-t))
 }
 
@@ -225,13 +225,13 @@ func (r *Runner) panels(from, to int) []byte {
 // tile computes n tiles of outputs, the first of which is number t, of some panels.
 func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	pl, x := r.plan, &w.block
-	first := t * amx.Rows
-	end := min(first+n*amx.Rows, b.run)
-	x.Configure(pl.configs, min(amx.Rows, end-first))
-	x.Tiles, x.TileA, x.TileC = n, amx.Rows*b.rowStep, panelSums
+	first := t * mma.Rows
+	end := min(first+n*mma.Rows, b.run)
+	x.Configure(pl.configs, min(mma.Rows, end-first))
+	x.Tiles, x.TileA, x.TileC = n, mma.Rows*b.rowStep, panelSums
 	x.A, x.LDA = unsafe.Pointer(&w.input[pl.input(b, from)+first*b.rowStep]), b.rowStep
 	x.B = unsafe.Pointer(&r.op.Packed[pl.biasBytes()+from*pl.panelBytes()])
-	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*amx.Cols, n*panelSums
+	x.C, x.LDC, x.PanelC = unsafe.Pointer(&w.sums[0]), 4*mma.Cols, n*panelSums
 	x.Panels = to - from
 	x.Narrow = 0
 	if to == pl.panels {
@@ -252,7 +252,7 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 
 // ahead makes a call fetch the places of its outputs, and the residual there, while
 // tiles multiply.
-func (r *Runner) ahead(x *amx.Block, image, y, col, panel int) {
+func (r *Runner) ahead(x *mma.Block, image, y, col, panel int) {
 	pl := r.plan
 	x.AheadRuns = 0
 	if !pl.fetches {
@@ -260,11 +260,11 @@ func (r *Runner) ahead(x *amx.Block, image, y, col, panel int) {
 	}
 	ph, pw := &pl.Places[0], &pl.Places[1]
 	step := pw.Step * Block * pl.outSize // from pixel to pixel
-	x.AheadRuns = amx.Rows * step / amx.NextRun
+	x.AheadRuns = mma.Rows * step / mma.NextRun
 	plane := ph.Size * pw.Size
 	first := (image*pl.outBlocks+2*panel)*plane + r.pixel(y, col)
 	for half := range 2 {
-		x.Ahead[half], x.Ahead[2+half] = amx.Ahead{}, amx.Ahead{}
+		x.Ahead[half], x.Ahead[2+half] = mma.Ahead{}, mma.Ahead{}
 		if 2*panel+half >= pl.outBlocks {
 			continue
 		}
@@ -276,9 +276,9 @@ func (r *Runner) ahead(x *amx.Block, image, y, col, panel int) {
 }
 
 // fetch is the fetching of a block of each panel from a pixel on.
-func fetch(b []byte, pixel, plane, size int, x *amx.Block) amx.Ahead {
+func fetch(b []byte, pixel, plane, size int, x *mma.Block) mma.Ahead {
 	size *= Block
-	return amx.Ahead{From: uintptr(unsafe.Pointer(&b[pixel*size])), Skip: 2*plane*size - x.Tiles*x.AheadRuns*amx.NextRun}
+	return mma.Ahead{From: uintptr(unsafe.Pointer(&b[pixel*size])), Skip: 2*plane*size - x.Tiles*x.AheadRuns*mma.NextRun}
 }
 
 // pixel is the place of an output in its plane.
@@ -295,15 +295,15 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 	pixel := r.pixel(y, x)
 	for p := from; p < to; p++ {
 		f := &w.pixels
-		*f = amx.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, Mask: 1<<(2*Block) - 1, Silu: pl.Silu}
+		*f = mma.Pixels{Rows: n, Lo: pl.Lo, Hi: pl.Hi, Mask: 1<<(2*Block) - 1, Silu: pl.Silu}
 		plane := ph.Size * pw.Size
 		first := (image*pl.outBlocks+2*p)*plane + pixel
 		if 2*p+1 == pl.outBlocks { // there is no second block to go to
 			f.Mask, plane = 1<<Block-1, 0
 		}
-		sums := w.sums[(p-from)*w.block.PanelC+at*4*amx.Cols:][:n*4*amx.Cols]
+		sums := w.sums[(p-from)*w.block.PanelC+at*4*mma.Cols:][:n*4*mma.Cols]
 		f.Src = unsafe.Pointer(&sums[0])
-		f.Bias = unsafe.Pointer(&r.op.Packed[p*4*amx.Cols])
+		f.Bias = unsafe.Pointer(&r.op.Packed[p*4*mma.Cols])
 		if pl.Residual && !pl.ResidualLast {
 			r.addResidual(f, first, plane)
 		}
@@ -313,7 +313,7 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 			if pl.After != nil {
 				pl.After(floats(sums[:n*f.LDC]))
 			}
-			*f = amx.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), LDS: f.LDC, Mask: f.Mask, Src: f.Src}
+			*f = mma.Pixels{Rows: n, Lo: float32(math.Inf(-1)), Hi: float32(math.Inf(1)), LDS: f.LDC, Mask: f.Mask, Src: f.Src}
 		}
 		if pl.ResidualLast {
 			r.addResidual(f, first, plane)
@@ -326,7 +326,7 @@ func (r *Runner) finish(w *workspace, image, y, x, at, n, from, to int) {
 }
 
 // addResidual makes f add the residual from a pixel on, in blocks so many pixels apart.
-func (r *Runner) addResidual(f *amx.Pixels, pixel, plane int) {
+func (r *Runner) addResidual(f *mma.Pixels, pixel, plane int) {
 	pl := r.plan
 	size := Block * pl.residualSize
 	f.Residual = unsafe.Pointer(&r.op.Residual[pixel*size])

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
@@ -64,8 +64,8 @@ func newLayer(t *testing.T, rng *rand.Rand, h, w window.Dim) *layer {
 		return l
 	}
 	for i := range l.x {
-		numbers(l.input)[i] = amx.Round(l.x[i])
-		l.x[i] = amx.Widen(amx.Round(l.x[i]))
+		numbers(l.input)[i] = mma.Round(l.x[i])
+		l.x[i] = mma.Widen(mma.Round(l.x[i]))
 	}
 	return l
 }
@@ -135,7 +135,7 @@ func TestRandomLayers(t *testing.T) {
 			want, bound := l.want(blocks, image, c, y, x), 1e-4
 			var g float64
 			if l.OutBF16 {
-				g, bound = float64(amx.Widen(numbers(got)[at])), bound+math.Abs(want)/256
+				g, bound = float64(mma.Widen(numbers(got)[at])), bound+math.Abs(want)/256
 			} else {
 				g = float64(floats(got)[at])
 			}

@@ -21,7 +21,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
@@ -42,12 +42,12 @@ type Params struct {
 }
 
 // Supports reports whether there are plans at a level.
-func Supports(level cpu.Target) bool { return amx.Supports(level) }
+func Supports(level cpu.Target) bool { return mma.Supports(level) }
 
 // Plan is a convolution prepared for one input size and level.
 type Plan struct {
 	Params
-	kern    *amx.Kernels
+	kern    *mma.Kernels
 	blocks  int
 	window  int   // rows of inputs that a row of outputs reads
 	taps    int   // of a window
@@ -62,7 +62,7 @@ type Plan struct {
 // New prepares a convolution. At levels without tiles it is computed by portable
 // twins, for tests.
 func New(p Params, level cpu.Target) *Plan {
-	pl := &Plan{Params: p, kern: amx.For(level), blocks: tiling.Ceil(p.Channels, Block), inSize: sizeOf(p.InBF16), outSize: sizeOf(p.OutBF16)}
+	pl := &Plan{Params: p, kern: mma.For(level), blocks: tiling.Ceil(p.Channels, Block), inSize: sizeOf(p.InBF16), outSize: sizeOf(p.OutBF16)}
 	if !p.Clamp {
 		pl.Lo, pl.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -40,7 +40,7 @@ type Runner struct {
 	op     Operands
 	memory []byte
 	slots  tiling.Slots
-	spaces []amx.Depthwise
+	spaces []mma.Depthwise
 	bands  int // of a plane
 	groups int // of planes
 }
@@ -75,7 +75,7 @@ func (r *Runner) Run(p *pool.Pool, op Operands) error {
 	}
 	n := slots(p.Threads())
 	if len(r.spaces) < n {
-		r.spaces = make([]amx.Depthwise, n)
+		r.spaces = make([]mma.Depthwise, n)
 	}
 	r.op = op
 	r.memory = op.Scratch[int(-uintptr(unsafe.Pointer(unsafe.SliceData(op.Scratch)))&(lineBytes-1)):]
@@ -113,17 +113,17 @@ func (r *Runner) Do(i int) {
 	for plane := group * planes / r.groups; plane < (group+1)*planes/r.groups; plane++ {
 		r.band(&r.spaces[slot], memory, plane, band)
 	}
-	r.spaces[slot] = amx.Depthwise{} // memory that may be unmapped must not stay referenced
+	r.spaces[slot] = mma.Depthwise{} // memory that may be unmapped must not stay referenced
 	r.slots.Give(slot)
 }
 
 // band computes a band of a plane, piece by piece.
-func (r *Runner) band(d *amx.Depthwise, memory []byte, plane, band int) {
+func (r *Runner) band(d *mma.Depthwise, memory []byte, plane, band int) {
 	pl := r.plan
 	wide := floats(memory)[:pl.widened(pl.rows)*pl.cols*Block]
 	sums := floats(memory)[len(wide):]
 	weights := floats(r.op.Packed)[plane%pl.blocks*pl.blockFloats():][:pl.blockFloats()]
-	*d = amx.Depthwise{Bias: unsafe.Pointer(&weights[0]), Weights: unsafe.Pointer(&weights[Block]), Src: unsafe.Pointer(&wide[0]), Taps: unsafe.Pointer(&pl.offsets[0]),
+	*d = mma.Depthwise{Bias: unsafe.Pointer(&weights[0]), Weights: unsafe.Pointer(&weights[Block]), Src: unsafe.Pointer(&wide[0]), Taps: unsafe.Pointer(&pl.offsets[0]),
 		Count: pl.taps, Step: pl.W.Stride * pixelBytes, RowStep: pl.H.Stride * pl.cols * pixelBytes, Lo: pl.Lo, Hi: pl.Hi, BF16: pl.OutBF16 && pl.After == nil}
 	end := (band + 1) * pl.H.Out / r.bands
 	for y := band * pl.H.Out / r.bands; y < end; y += pl.rows {

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -16,7 +16,7 @@ import (
 // loop over as many bytes runs between the products; read% is its time over the
 // product's, each the fastest.
 func BenchmarkDecode(b *testing.B) {
-	if !amx.Available() {
+	if !mma.Available() {
 		b.Skip("no tiles")
 	}
 	const stream = 512 << 20 // more than the caches hold
@@ -86,7 +86,7 @@ func (r *reader) Do(i int) {
 // BenchmarkProduct multiplies by packed weights, which stay in the caches ("hot") or
 // come from memory ("cold"), and reports the best of its runs.
 func BenchmarkProduct(b *testing.B) {
-	if !amx.Available() {
+	if !mma.Available() {
 		b.Skip("no tiles")
 	}
 	const stream = 192 << 20 // more than a core's share of the caches

@@ -4,7 +4,7 @@
 // # Arithmetic
 //
 // K is filled up with zeros to a multiple of 32. The sum over k is that of
-// package amx: in float32, even and odd k apart within each 32, from +0. What
+// package mma: in float32, even and odd k apart within each 32, from +0. What
 // follows is in float32, each operation rounded: times alpha, plus the column's
 // bias, plus the row's bias, plus beta·R, the activation. So a bit of C depends on
 // its row of A, its column of B, and K alone.

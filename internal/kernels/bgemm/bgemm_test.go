@@ -9,8 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/mmap"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
@@ -154,7 +154,7 @@ func TestLevelsAgree(t *testing.T) {
 		}
 		x := problem(t, rng, m, n, k, batch)
 		for _, l := range cpu.Levels() {
-			restore := amx.Specify(l)
+			restore := mma.Specify(l)
 			want := run(t, x, cpu.Generic, nil)
 			restore()
 			for _, p := range []*pool.Pool{nil, threads} {
@@ -172,7 +172,7 @@ func TestLongSums(t *testing.T) {
 	defer threads.Close()
 	rng := rand.New(rand.NewPCG(5, 6))
 	rounds := 8
-	if !amx.Available() {
+	if !mma.Available() {
 		rounds = 2 // the twins are slow
 	}
 	for range rounds {
@@ -218,7 +218,7 @@ func at2(m *gemm.Matrix, i, j int) int {
 	return i*m.Stride + j
 }
 
-func rounded(x float32) float32 { return math.Float32frombits(uint32(amx.Round(x)) << 16) }
+func rounded(x float32) float32 { return math.Float32frombits(uint32(mma.Round(x)) << 16) }
 
 func finished(x *Task, s float32, i, j int) float32 {
 	s *= one(x.Alpha)
@@ -268,7 +268,7 @@ func TestStoredInBFloat16(t *testing.T) {
 		if x.Weights != nil {
 			y.HalfA, y.A16 = true, guard.Slice[uint16](t, len(x.A.Data), guard.Side(i&1))
 			for j, a := range x.A.Data {
-				y.A16[j] = amx.Round(a)
+				y.A16[j] = mma.Round(a)
 			}
 			y.A.Data = nil
 		}
@@ -281,7 +281,7 @@ func TestStoredInBFloat16(t *testing.T) {
 			t.Error("ScratchSize was not enough")
 		}
 		for j, c := range want {
-			if y.C16[j] != amx.Round(c) {
+			if y.C16[j] != mma.Round(c) {
 				t.Fatalf("%s: element %d is %#x, want %g rounded", describe(x), j, y.C16[j], c)
 			}
 		}
@@ -308,7 +308,7 @@ func TestGelu(t *testing.T) {
 		for i := range y.M {
 			for j := range y.N {
 				z := float64(sums[i*y.C.Stride+j])
-				want, got := z*math.Erfc(-z/math.Sqrt2)/2, float64(amx.Widen(y.C16[i*y.C.Stride+j]))
+				want, got := z*math.Erfc(-z/math.Sqrt2)/2, float64(mma.Widen(y.C16[i*y.C.Stride+j]))
 				if !(math.Abs(got-want) <= math.Abs(want)/255+3e-6) {
 					t.Fatalf("%s: GELU of %g is %g, want %g", describe(x), z, got, want)
 				}
@@ -389,7 +389,7 @@ func TestRunAllocatesNothing(t *testing.T) {
 
 // BenchmarkBgemm multiplies by packed weights.
 func BenchmarkBgemm(b *testing.B) {
-	if !amx.Available() {
+	if !mma.Available() {
 		b.Skip("no tiles")
 	}
 	for _, s := range [][3]int{{128, 3072, 768}, {128, 768, 3072}, {128, 768, 768}, {128, 384, 384}, {16, 384, 384}, {1500, 1536, 384}, {1024, 1024, 1024}, {1, 3072, 768}} {

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -14,18 +14,18 @@ import (
 // both operands to bfloat16. Sizes are in elements of float32. It is used by one
 // goroutine at a time.
 type Micro struct {
-	kern   *amx.Kernels
+	kern   *mma.Kernels
 	work   []float32
-	block  amx.Block
-	finish amx.Finish
+	block  mma.Block
+	finish mma.Finish
 	halves []uint16 // rows of A
 }
 
 // Use takes the kernels of the level in force.
-func (m *Micro) Use() { m.kern = amx.For(cpu.Level()) }
+func (m *Micro) Use() { m.kern = mma.For(cpu.Level()) }
 
 // Rows is the largest number of rows of a Strip.
-func (m *Micro) Rows() int { return amx.Rows }
+func (m *Micro) Rows() int { return mma.Rows }
 
 // NeedsPanels is true: B must be packed.
 func (m *Micro) NeedsPanels(int) bool { return true }
@@ -36,7 +36,7 @@ func (m *Micro) PanelSize(k, n int) int { return itemSize(k, n) / 4 }
 // WorkSize is the number of elements that Multiply needs for products with at
 // most so many k.
 func (m *Micro) WorkSize(k int) int {
-	return amx.Rows*rowSize(k)/4 + microGroup*panelSums/4
+	return mma.Rows*rowSize(k)/4 + microGroup*panelSums/4
 }
 
 // Work gives WorkSize elements to Multiply, on a cache line.
@@ -44,15 +44,15 @@ func (m *Micro) Work(s []float32) { m.work = s }
 
 const (
 	microGroup = 4                       // panels that are multiplied by one call
-	panelSums  = 4 * amx.Rows * amx.Cols // bytes
+	panelSums  = 4 * mma.Rows * mma.Cols // bytes
 )
 
 // Pack copies B, K×N, into panels. b.Steps is ignored. It uses the memory of Work.
 func (m *Micro) Pack(dst []float32, b *gemm.Matrix, k, n int) {
 	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), itemSize(k, n))
 	turned := numbersOf(m.work, turnedSize)
-	for j := 0; j < n; j += amx.Cols {
-		packPanel(m.kern, panelOf(data, k, n, 0, j/amx.Cols), b, 0, k, j, min(amx.Cols, n-j), turned)
+	for j := 0; j < n; j += mma.Cols {
+		packPanel(m.kern, panelOf(data, k, n, 0, j/mma.Cols), b, 0, k, j, min(mma.Cols, n-j), turned)
 	}
 }
 
@@ -60,8 +60,8 @@ func (m *Micro) Pack(dst []float32, b *gemm.Matrix, k, n int) {
 func (m *Micro) PackHalves(dst []float32, b *gemm.Matrix, from []uint16, k, n int) {
 	data := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(dst))), itemSize(k, n))
 	turned := numbersOf(m.work, turnedSize)
-	for j := 0; j < n; j += amx.Cols {
-		packHalves(panelOf(data, k, n, 0, j/amx.Cols), b, from, k, j, min(amx.Cols, n-j), turned)
+	for j := 0; j < n; j += mma.Cols {
+		packHalves(panelOf(data, k, n, 0, j/mma.Cols), b, from, k, j, min(mma.Cols, n-j), turned)
 	}
 }
 
@@ -85,10 +85,10 @@ func (m *Micro) MultiplyRounded(s *gemm.Strip) {
 func (m *Micro) Sums(s *gemm.Strip) {
 	b := &m.block
 	m.operands(s, m.round(s), rowSize(s.K))
-	b.B, b.Panels = at(s.B, 0), tiling.Ceil(s.N, amx.Cols)
-	b.C, b.LDC, b.PanelC = at(s.C, 0), 4*s.StrideC, 4*amx.Cols
-	m.kern.Contiguous(amx.BF16, b, tiling.Ceil(s.K, amx.StepBF16))
-	m.block = amx.Block{}
+	b.B, b.Panels = at(s.B, 0), tiling.Ceil(s.N, mma.Cols)
+	b.C, b.LDC, b.PanelC = at(s.C, 0), 4*s.StrideC, 4*mma.Cols
+	m.kern.Contiguous(mma.BF16, b, tiling.Ceil(s.K, mma.StepBF16))
+	m.block = mma.Block{}
 }
 
 // Halves makes the next Multiply or Sums take rows of bfloat16 instead of the strip's A.
@@ -118,21 +118,21 @@ func (m *Micro) operands(s *gemm.Strip, a unsafe.Pointer, lda int) {
 }
 
 func (m *Micro) multiply(s *gemm.Strip, a unsafe.Pointer, lda int) {
-	sums := m.work[amx.Rows*rowSize(s.K)/4:]
+	sums := m.work[mma.Rows*rowSize(s.K)/4:]
 	b := &m.block
 	m.operands(s, a, lda)
-	b.C, b.LDC, b.PanelC = unsafe.Pointer(&sums[0]), 4*amx.Cols, panelSums
+	b.C, b.LDC, b.PanelC = unsafe.Pointer(&sums[0]), 4*mma.Cols, panelSums
 	m.start(s)
-	steps := tiling.Ceil(s.K, amx.StepBF16)
-	panels := tiling.Ceil(s.N, amx.Cols)
+	steps := tiling.Ceil(s.K, mma.StepBF16)
+	panels := tiling.Ceil(s.N, mma.Cols)
 	for j := 0; j < panels; j += microGroup {
-		b.B, b.Panels = at(s.B, j*steps*amx.StepB/4), min(microGroup, panels-j)
-		m.kern.Contiguous(amx.BF16, b, steps)
-		m.store(s, sums, j*amx.Cols, min((j+b.Panels)*amx.Cols, s.N))
+		b.B, b.Panels = at(s.B, j*steps*mma.StepB/4), min(microGroup, panels-j)
+		m.kern.Contiguous(mma.BF16, b, steps)
+		m.store(s, sums, j*mma.Cols, min((j+b.Panels)*mma.Cols, s.N))
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	m.block, m.finish = amx.Block{}, amx.Finish{}
+	m.block, m.finish = mma.Block{}, mma.Finish{}
 }
 
 // start sets what is the same for all columns.
@@ -152,9 +152,9 @@ func (m *Micro) start(s *gemm.Strip) {
 // store finishes columns of C.
 func (m *Micro) store(s *gemm.Strip, sums []float32, from, to int) {
 	f := &m.finish
-	for j := from; j < to; j += amx.Cols {
+	for j := from; j < to; j += mma.Cols {
 		f.Mask = columns(to - j)
-		f.Src = at(sums, (j-from)/amx.Cols*panelSums/4)
+		f.Src = at(sums, (j-from)/mma.Cols*panelSums/4)
 		f.Dst, f.Residual, f.ColBias = at(s.C, j), at(s.Residual, j), at(s.ColBias, j)
 		if s.Continue {
 			f.Residual, f.ColBias = f.Dst, nil
@@ -165,4 +165,4 @@ func (m *Micro) store(s *gemm.Strip, sums []float32, from, to int) {
 
 // rowSize is the bytes from one rounded row to the next: an odd number of cache
 // lines, so that the rows of a tile lie in different sets of the first cache.
-func rowSize(k int) int { return (tiling.Ceil(k, amx.StepBF16) | 1) * amx.StepBytes }
+func rowSize(k int) int { return (tiling.Ceil(k, mma.StepBF16) | 1) * mma.StepBytes }

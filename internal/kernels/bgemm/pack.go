@@ -5,13 +5,13 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/kernels/transpose"
 )
 
-// Packed is a constant B, rounded to bfloat16, in the order that package amx
+// Packed is a constant B, rounded to bfloat16, in the order that package mma
 // reads it.
 type Packed struct {
 	level       cpu.Target
@@ -23,7 +23,7 @@ type Packed struct {
 func PackedSize(k, n, items int) int { return items * itemSize(k, n) }
 
 func itemSize(k, n int) int {
-	return tiling.Ceil(k, amx.StepBF16) * tiling.Ceil(n, amx.Cols) * amx.StepB
+	return tiling.Ceil(k, mma.StepBF16) * tiling.Ceil(n, mma.Cols) * mma.StepB
 }
 
 // PackB packs K×N matrices into dst, which has PackedSize bytes; aligned to a
@@ -43,11 +43,11 @@ func PackB(dst []byte, b gemm.Matrix, k, n, items, step int) error {
 	if need := PackedSize(k, n, items); len(dst) != need {
 		return fmt.Errorf("bgemm: packing %d items of %d×%d needs %d bytes, got %d", items, k, n, need, len(dst))
 	}
-	kern := amx.For(cpu.Level())
+	kern := mma.For(cpu.Level())
 	turned := make([]uint16, turnedSize)
 	for i := range items {
-		for j := 0; j < n; j += amx.Cols {
-			packPanel(kern, panelOf(dst, k, n, i, j/amx.Cols), &b, i*step, k, j, min(amx.Cols, n-j), turned)
+		for j := 0; j < n; j += mma.Cols {
+			packPanel(kern, panelOf(dst, k, n, i, j/mma.Cols), &b, i*step, k, j, min(mma.Cols, n-j), turned)
 		}
 	}
 	return nil
@@ -63,18 +63,18 @@ func Prepacked(data []byte, k, n, items int) (*Packed, error) {
 
 // panelOf is a panel of an item, as numbers.
 func panelOf(data []byte, k, n, item, panel int) []uint16 {
-	steps := tiling.Ceil(k, amx.StepBF16)
+	steps := tiling.Ceil(k, mma.StepBF16)
 	if steps == 0 {
 		return nil
 	}
-	size := steps * amx.StepB
+	size := steps * mma.StepB
 	p := data[item*itemSize(k, n)+panel*size:][:size]
 	return unsafe.Slice((*uint16)(unsafe.Pointer(&p[0])), size/2)
 }
 
 // packPanel packs n columns from j. Where B is transposed, turned is room for
 // turnedSize numbers.
-func packPanel(kern *amx.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int, turned []uint16) {
+func packPanel(kern *mma.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int, turned []uint16) {
 	if k == 0 {
 		return
 	}
@@ -84,11 +84,11 @@ func packPanel(kern *amx.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int
 	}
 	src := b.Data[off+j:]
 	kern.Pairs(dst, src, b.Stride, k/2, n)
-	rest := dst[k/2*2*amx.Cols:]
+	rest := dst[k/2*2*mma.Cols:]
 	clear(rest)
 	if k%2 == 1 {
 		for c, x := range src[(k-1)*b.Stride:][:n] {
-			rest[2*c] = amx.Round(x)
+			rest[2*c] = mma.Round(x)
 		}
 	}
 }
@@ -97,25 +97,25 @@ func packPanel(kern *amx.Kernels, dst []uint16, b *gemm.Matrix, off, k, j, n int
 // columns of a panel.
 const (
 	turnedK    = 64
-	turnedSize = amx.Cols * turnedK
+	turnedSize = mma.Cols * turnedK
 )
 
 // packTransposed packs n columns that are rows of src. Rounded, they are rows of pairs
 // of numbers, which a panel has as columns.
-func packTransposed(kern *amx.Kernels, dst []uint16, src []float32, stride, k, n int, turned []uint16) {
+func packTransposed(kern *mma.Kernels, dst []uint16, src []float32, stride, k, n int, turned []uint16) {
 	clearRest(dst, k, n)
 	for at := 0; at < k; at += turnedK {
 		m := min(turnedK, k-at)
 		for c := range n {
 			kern.Round(turned[c*turnedK:][:m], src[c*stride+at:][:m])
 		}
-		turn(dst[at*amx.Cols:], turned, m, n)
+		turn(dst[at*mma.Cols:], turned, m, n)
 	}
 }
 
 // clearRest clears a panel if n columns and k numbers do not fill it.
 func clearRest(dst []uint16, k, n int) {
-	if n < amx.Cols || k%amx.StepBF16 != 0 {
+	if n < mma.Cols || k%mma.StepBF16 != 0 {
 		clear(dst)
 	}
 }
@@ -127,7 +127,7 @@ func turn(dst, rows []uint16, k, n int) {
 			rows[c*turnedK+k] = 0
 		}
 	}
-	transpose.Tile32(pairsOf(dst), pairsOf(rows), amx.Cols, turnedK/2, n, tiling.Ceil(k, 2))
+	transpose.Tile32(pairsOf(dst), pairsOf(rows), mma.Cols, turnedK/2, n, tiling.Ceil(k, 2))
 }
 
 // packHalves packs n columns from j of a B of bfloat16.
@@ -139,16 +139,16 @@ func packHalves(dst []uint16, b *gemm.Matrix, from []uint16, k, j, n int, turned
 			for c := range n {
 				copy(turned[c*turnedK:][:m], from[(j+c)*b.Stride+at:])
 			}
-			turn(dst[at*amx.Cols:], turned, m, n)
+			turn(dst[at*mma.Cols:], turned, m, n)
 		}
 		return
 	}
 	for i := range k / 2 {
-		interleave(dst[2*i*amx.Cols:], from[2*i*b.Stride+j:][:n], from[(2*i+1)*b.Stride+j:][:n])
+		interleave(dst[2*i*mma.Cols:], from[2*i*b.Stride+j:][:n], from[(2*i+1)*b.Stride+j:][:n])
 	}
 	if k%2 == 1 {
 		for c, x := range from[(k-1)*b.Stride+j:][:n] {
-			dst[(k-1)*amx.Cols+2*c] = x
+			dst[(k-1)*mma.Cols+2*c] = x
 		}
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -14,7 +14,7 @@ import (
 // stay in registers, and what is read comes from the second cache.
 type plan struct {
 	planKey
-	kern   *amx.Kernels
+	kern   *mma.Kernels
 	steps  int // of 32 k
 	tiles  int // of rows, in a product
 	height int // rows of a tile; the last one begins before the end of the one before
@@ -51,7 +51,7 @@ const chunkWork = 1 << 22
 const (
 	maxStack = 64
 	// callSteps is about how many steps of 32 rows and columns a call has: 50 µs.
-	callSteps = 2 * amx.MaxSteps
+	callSteps = 2 * mma.MaxSteps
 )
 
 // stackBytes is how much of A stays in the second cache while all panels pass.
@@ -59,7 +59,7 @@ func stackBytes() int { return cpu.Cache().L2 / 16 * 11 }
 
 func (t *Task) newPlan(threads int) plan {
 	key := planKey{level: cpu.Level(), m: t.M, n: t.N, k: t.K, items: t.items(), threads: threads, packed: t.Weights != nil, transA: t.A.Trans, transB: t.B.Trans, post: t.Post != nil}
-	if t.HalfA && t.K%amx.StepBF16 == 0 {
+	if t.HalfA && t.K%mma.StepBF16 == 0 {
 		key.stride = t.A.Stride // no step of K reaches beyond a row
 	}
 	if t.Weights != nil {
@@ -68,10 +68,10 @@ func (t *Task) newPlan(threads int) plan {
 	if key == t.plan.planKey {
 		return t.plan
 	}
-	p := plan{planKey: key, kern: amx.For(key.level)}
-	p.steps = tiling.Ceil(p.k, amx.StepBF16)
+	p := plan{planKey: key, kern: mma.For(key.level)}
+	p.steps = tiling.Ceil(p.k, mma.StepBF16)
 	// Fewer rows than a tile has take as long: the time is that of reading B.
-	s := tiling.Shape{Items: p.items, M: max(p.m, amx.Rows), N: p.n, K: p.k, MR: amx.Rows, NR: amx.Cols, ChunkWork: chunkWork}
+	s := tiling.Shape{Items: p.items, M: max(p.m, mma.Rows), N: p.n, K: p.k, MR: mma.Rows, NR: mma.Cols, ChunkWork: chunkWork}
 	p.tiles, p.panels = s.Tiles(), s.Panels()
 	p.height = tiling.Ceil(p.m, p.tiles)
 	p.pitches()
@@ -91,10 +91,10 @@ func (t *Task) newPlan(threads int) plan {
 // pitches says where A lies.
 func (p *plan) pitches() {
 	if p.stride > 0 {
-		p.rowPitch, p.stepPitch, p.tilePitch = 2*p.stride, amx.StepBytes, 2*p.stride*p.height
+		p.rowPitch, p.stepPitch, p.tilePitch = 2*p.stride, mma.StepBytes, 2*p.stride*p.height
 		return
 	}
-	p.rowPitch, p.stepPitch = amx.StepBytes, p.height*amx.StepBytes
+	p.rowPitch, p.stepPitch = mma.StepBytes, p.height*mma.StepBytes
 	p.tilePitch = p.steps * p.stepPitch
 }
 
@@ -106,7 +106,7 @@ func (p *plan) block() {
 	if p.steps == 0 || p.depth < p.steps {
 		return
 	}
-	p.stack = min(p.grid.MostTiles(), maxStack, max(1, min(stackBytes()/(p.height*amx.StepBytes), callSteps)/p.steps))
+	p.stack = min(p.grid.MostTiles(), maxStack, max(1, min(stackBytes()/(p.height*mma.StepBytes), callSteps)/p.steps))
 	if !p.post {
 		p.group = min(max(1, callSteps/(p.steps*p.stack)), p.panels)
 	}
@@ -140,11 +140,11 @@ const (
 func (p *plan) itemBytes() int { return itemSize(p.k, p.n) }
 
 // rowSums is the bytes of a row of a panel's sums.
-const rowSums = 4 * amx.Cols
+const rowSums = 4 * mma.Cols
 
 // sumBytes is what a slot needs: the kernel's sums, and with Post those of a call.
 func (p *plan) sumBytes() int {
-	n := amx.StripSums
+	n := mma.StripSums
 	if p.post {
 		n += p.stack * p.height * rowSums
 	}

@@ -4,8 +4,8 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -54,8 +54,8 @@ func (t *Task) roundRows(item, tile int, turned []uint16) {
 	row := p.start(tile)
 	end := row + p.height
 	dst := t.numbers((item*p.tiles+tile)*p.tilePitch, p.tilePitch)
-	for k := 0; k < t.K; k += amx.StepBF16 {
-		step, n := dst[:p.stepPitch/2], min(amx.StepBF16, t.K-k)
+	for k := 0; k < t.K; k += mma.StepBF16 {
+		step, n := dst[:p.stepPitch/2], min(mma.StepBF16, t.K-k)
 		dst = dst[len(step):]
 		at := off + row*t.A.Stride + k
 		switch {
@@ -63,8 +63,8 @@ func (t *Task) roundRows(item, tile int, turned []uint16) {
 			t.copyStep(step, t.A16[at:], end-row, n)
 		case t.A.Trans:
 			t.roundColumns(step, t.A.Data[off+k*t.A.Stride+row:], end-row, n, turned)
-		case n == amx.StepBF16:
-			p.kern.Blocks(step, t.A.Data[at:], t.A.Data[at+amx.StepBF16/2:], end-row, t.A.Stride)
+		case n == mma.StepBF16:
+			p.kern.Blocks(step, t.A.Data[at:], t.A.Data[at+mma.StepBF16/2:], end-row, t.A.Stride)
 		default:
 			t.roundStep(step, t.A.Data[at:], end-row, n)
 		}
@@ -75,7 +75,7 @@ func (t *Task) roundRows(item, tile int, turned []uint16) {
 func (t *Task) roundStep(step []uint16, a []float32, rows, n int) {
 	clear(step)
 	for i := range rows {
-		t.plan.kern.Round(step[i*amx.StepBF16:][:n], a[i*t.A.Stride:][:n])
+		t.plan.kern.Round(step[i*mma.StepBF16:][:n], a[i*t.A.Stride:][:n])
 	}
 }
 
@@ -83,7 +83,7 @@ func (t *Task) roundStep(step []uint16, a []float32, rows, n int) {
 func (t *Task) copyStep(step, a []uint16, rows, n int) {
 	clear(step)
 	for i := range rows {
-		copy(step[i*amx.StepBF16:], a[i*t.A.Stride:][:n])
+		copy(step[i*mma.StepBF16:], a[i*t.A.Stride:][:n])
 	}
 }
 
@@ -94,7 +94,7 @@ func (t *Task) roundColumns(step []uint16, a []float32, rows, n int, turned []ui
 	for k := range n {
 		t.plan.kern.Round(turned, a[k*t.A.Stride:][:rows])
 		for i, x := range turned {
-			step[i*amx.StepBF16+k] = x
+			step[i*mma.StepBF16+k] = x
 		}
 	}
 }
@@ -103,15 +103,15 @@ func (t *Task) roundColumns(step []uint16, a []float32, rows, n int, turned []ui
 func (t *Task) packPanel(item, panel int, turned []uint16) {
 	dst := panelOf(t.memory[t.plan.bOff:], t.K, t.N, item, panel)
 	off := tiling.Batch(t.Batch).Offset(item, t.B.Steps)
-	j := panel * amx.Cols
-	packPanel(t.plan.kern, dst, &t.B, off, t.K, j, min(amx.Cols, t.N-j), turned)
+	j := panel * mma.Cols
+	packPanel(t.plan.kern, dst, &t.B, off, t.K, j, min(mma.Cols, t.N-j), turned)
 }
 
 // A workspace is what a chunk needs.
 type workspace struct {
-	strip    amx.Strip
-	rowTiles [maxStack]amx.RowTile
-	store    amx.Pixels
+	strip    mma.Strip
+	rowTiles [maxStack]mma.RowTile
+	store    mma.Pixels
 	sums     []byte
 	next     []byte // of B, to be fetched
 
@@ -148,7 +148,7 @@ func (c *chunkTask) Do(i int) {
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector
 	// looks.
-	w.strip, w.store, w.sums, w.next = amx.Strip{}, amx.Pixels{}, nil, nil
+	w.strip, w.store, w.sums, w.next = mma.Strip{}, mma.Pixels{}, nil, nil
 	t.slots.Give(slot)
 }
 
@@ -196,7 +196,7 @@ func (t *Task) setRowTiles(w *workspace, from, to int) {
 	for i := range s.Tiles {
 		row, start := p.row(from+i), p.start(from+i)
 		x := &w.rowTiles[i]
-		*x = amx.RowTile{A: (from + i) * p.tilePitch, Rows: p.row(from+i+1) - row, Skip: (row - start) * rowSums, C: (row - first) * s.LDC, R: (row - first) * s.LDR, Row: 4 * (row - first)}
+		*x = mma.RowTile{A: (from + i) * p.tilePitch, Rows: p.row(from+i+1) - row, Skip: (row - start) * rowSums, C: (row - first) * s.LDC, R: (row - first) * s.LDR, Row: 4 * (row - first)}
 		if p.stride > 0 {
 			x.A = start * p.rowPitch
 		}
@@ -204,19 +204,19 @@ func (t *Task) setRowTiles(w *workspace, from, to int) {
 }
 
 // noSteps stands for operands without any k.
-var noSteps [amx.StepB]byte
+var noSteps [mma.StepB]byte
 
 // panels computes row tiles from and to of some panels.
 func (t *Task) panels(w *workspace, from, to, panel, end int) {
 	p, s := &t.plan, &w.strip
-	row, col := p.row(from), panel*amx.Cols
+	row, col := p.row(from), panel*mma.Cols
 	c := w.cOff + row*t.C.Stride + col
 	s.Panels, s.Columns, s.Sums = end-panel, t.N-col, unsafe.Pointer(&w.sums[0])
 	s.Residual = at(t.Residual.Data, w.resOff+row*t.Residual.Stride+col)
 	s.ColBias, s.RowBias = at(t.ColBias.Data, w.colBias+col), at(t.RowBias.Data, w.rowBias+row)
 	switch {
 	case t.Post != nil:
-		s.Dst = unsafe.Pointer(&w.sums[amx.StripSums])
+		s.Dst = unsafe.Pointer(&w.sums[mma.StripSums])
 	case t.HalfC:
 		s.Dst = unsafe.Pointer(&t.C16[c])
 	default:
@@ -230,7 +230,7 @@ func (t *Task) panels(w *workspace, from, to, panel, end int) {
 	data := t.panelBytes(w.item, panel, end)
 	for k := 0; k < p.steps; k += p.depth {
 		s.Steps = min(p.depth, p.steps-k)
-		s.A, s.B = t.rowsFrom(w, k), unsafe.Pointer(&data[k*amx.StepB])
+		s.A, s.B = t.rowsFrom(w, k), unsafe.Pointer(&data[k*mma.StepB])
 		s.Resume, s.Hold = k > 0, k+s.Steps < p.steps
 		s.Fetch(w.next)
 		p.kern.Strip(s)
@@ -238,7 +238,7 @@ func (t *Task) panels(w *workspace, from, to, panel, end int) {
 	}
 	if t.Post != nil {
 		rows := p.row(to) - row
-		t.Post(unsafe.Slice((*float32)(s.Dst), rows*amx.Cols))
+		t.Post(unsafe.Slice((*float32)(s.Dst), rows*mma.Cols))
 		t.store(w, c, rows)
 	}
 }
@@ -247,7 +247,7 @@ func (t *Task) panels(w *workspace, from, to, panel, end int) {
 func (t *Task) rowsFrom(w *workspace, step int) unsafe.Pointer {
 	p := &t.plan
 	if p.stride > 0 {
-		return unsafe.Pointer(&t.A16[w.aOff+step*amx.StepBF16])
+		return unsafe.Pointer(&t.A16[w.aOff+step*mma.StepBF16])
 	}
 	return unsafe.Pointer(&t.memory[w.item*p.tiles*p.tilePitch+step*p.stepPitch])
 }
@@ -280,7 +280,7 @@ func one(x float32) float32 {
 // panelBytes are packed panels of an item.
 func (t *Task) panelBytes(item, from, to int) []byte {
 	p := &t.plan
-	from, to = from*p.steps*amx.StepB, to*p.steps*amx.StepB
+	from, to = from*p.steps*mma.StepB, to*p.steps*mma.StepB
 	if t.Weights == nil {
 		return t.memory[p.bOff+item*p.itemBytes():][from:to]
 	}
@@ -302,7 +302,7 @@ func (t *Task) store(w *workspace, to, rows int) {
 }
 
 // columns has a bit for each of the first n columns of a panel.
-func columns(n int) uint64 { return 1<<min(n, amx.Cols) - 1 }
+func columns(n int) uint64 { return 1<<min(n, mma.Cols) - 1 }
 
 // at is the address of element i of s, nil if s is empty.
 func at(s []float32, i int) unsafe.Pointer {

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/salver-ml/salver/internal/dtype/block"
-	bfloat "github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/kerneltest"
+	bfloat "github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/pool"
 )
 

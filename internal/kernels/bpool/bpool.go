@@ -16,7 +16,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/pool"
@@ -38,7 +38,7 @@ func Supports(h, w window.Dim) bool { return max(h.Kernel, w.Kernel) <= maxKerne
 
 // Plan is a pooling prepared for one input size and level.
 type Plan struct {
-	kern   *amx.Kernels
+	kern   *mma.Kernels
 	blocks int // of an image
 	h, w   window.Dim
 	// taps[n] is where the taps of windows of n columns are, in bytes from the first,
@@ -50,7 +50,7 @@ type Plan struct {
 // New prepares the pooling of images of so many blocks of channels. At levels
 // without tiles it is computed by portable twins, for tests.
 func New(blocks int, h, w window.Dim, level cpu.Target) *Plan {
-	pl := &Plan{kern: amx.For(level), blocks: blocks, h: h, w: w, taps: make([][]int, w.Kernel+1)}
+	pl := &Plan{kern: mma.For(level), blocks: blocks, h: h, w: w, taps: make([][]int, w.Kernel+1)}
 	for n := range pl.taps {
 		for y := range h.Kernel {
 			for x := range n {

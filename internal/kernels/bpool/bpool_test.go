@@ -7,7 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/window"
 	"github.com/salver-ml/salver/internal/mmap/guard"
 	"github.com/salver-ml/salver/internal/pool"
@@ -32,7 +32,7 @@ func want(pl *Plan, in []uint16, plane, y, x, c int) float32 {
 		for kw := range pl.w.Kernel {
 			iy, ix := y*pl.h.Stride+kh*pl.h.Dilation-pl.h.Begin, x*pl.w.Stride+kw*pl.w.Dilation-pl.w.Begin
 			if iy >= 0 && iy < pl.h.In && ix >= 0 && ix < pl.w.In {
-				most = max(most, amx.Widen(in[((plane*pl.h.In+iy)*pl.w.In+ix)*16+c]))
+				most = max(most, mma.Widen(in[((plane*pl.h.In+iy)*pl.w.In+ix)*16+c]))
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func TestWindows(t *testing.T) {
 		pl := New(1+rng.IntN(3), randomDim(rng), randomDim(rng), level)
 		in, out := guard.Slice[byte](t, pl.InSize(images), guard.Side(i&1)), guard.Slice[byte](t, pl.OutSize(images), guard.Side(i&1))
 		for j := range numbers(in) {
-			numbers(in)[j] = amx.Round(float32(rng.NormFloat64()))
+			numbers(in)[j] = mma.Round(float32(rng.NormFloat64()))
 		}
 		r := pl.NewRunner()
 		for _, p := range []*pool.Pool{nil, threads} {
@@ -62,8 +62,8 @@ func TestWindows(t *testing.T) {
 			for at, got := range numbers(out) {
 				px := at / 16
 				plane, y, x := px/(pl.h.Out*pl.w.Out), px/pl.w.Out%pl.h.Out, px%pl.w.Out
-				if w := want(pl, numbers(in), plane, y, x, at%16); amx.Widen(got) != w {
-					t.Fatalf("%+v %+v: channel %d of plane %d at %d,%d is %v, want %v", pl.h, pl.w, at%16, plane, y, x, amx.Widen(got), w)
+				if w := want(pl, numbers(in), plane, y, x, at%16); mma.Widen(got) != w {
+					t.Fatalf("%+v %+v: channel %d of plane %d at %d,%d is %v, want %v", pl.h, pl.w, at%16, plane, y, x, mma.Widen(got), w)
 				}
 			}
 		}

@@ -29,7 +29,7 @@
 // rounds before the addition; all levels with FMA give the same bits.
 //
 // Sequences that are marked as a prompt's have, on AMX and with D a multiple of 32,
-// products of package amx instead: Q, keys, values and the weights, which are those of
+// products of package mma instead: Q, keys, values and the weights, which are those of
 // package softmax, are rounded to bfloat16; a score's steps are 32 elements, O continues
 // its sum over steps of 32 keys at absolute positions, and l is the sum of weights that
 // are not rounded.

@@ -5,8 +5,8 @@ import (
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/softmax"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
@@ -24,7 +24,7 @@ const (
 
 // tiled reports whether a sequence is computed in bfloat16.
 func (t *Problem) tiled(s *Sequence) bool {
-	return s.Prompt && t.D%amx.StepBF16 == 0 && current().packKeys16 != nil
+	return s.Prompt && t.D%mma.StepBF16 == 0 && current().packKeys16 != nil
 }
 
 // promptQueries is the number of queries of a prompt's unit, at most.
@@ -34,16 +34,16 @@ func (t *Problem) promptQueries() int { return max(queryTile, promptRows/t.group
 type promptSpace struct {
 	state
 	q, k, v []uint16          // packed: rows of A, panels of keys, panels of values
-	scores  []float32         // of amx.Rows rows
-	tops    [amx.Rows]float32 // m after a tile, what it adds to l, and e^(m_old-m)
-	parts   [amx.Rows]float32
-	factors [amx.Rows]float32
-	block   amx.Block
+	scores  []float32         // of mma.Rows rows
+	tops    [mma.Rows]float32 // m after a tile, what it adds to l, and e^(m_old-m)
+	parts   [mma.Rows]float32
+	factors [mma.Rows]float32
+	block   mma.Block
 }
 
 func newPromptSpace(t *Problem) *promptSpace {
 	rows := t.promptQueries() * t.group()
-	p := &promptSpace{state: newState(rows, t.D), scores: make([]float32, amx.Rows*scoreStride)}
+	p := &promptSpace{state: newState(rows, t.D), scores: make([]float32, mma.Rows*scoreStride)}
 	for _, to := range []struct {
 		x *[]uint16
 		n int
@@ -66,8 +66,8 @@ func (t *Task) prompt(w *workspace, u *unit) {
 			blocks := tiling.Ceil(n, BlockTokens)
 			t.pack(w.prompt, rest, rest[blocks:], n)
 			rest = rest[2*blocks:]
-			for row := 0; row < rows; row += amx.Rows {
-				t.promptTile(w, u, &span{seq: u.seq, head: head, first: first, n: n}, row, min(amx.Rows, rows-row))
+			for row := 0; row < rows; row += mma.Rows {
+				t.promptTile(w, u, &span{seq: u.seq, head: head, first: first, n: n}, row, min(mma.Rows, rows-row))
 			}
 		}
 		t.deliver(w.prompt.state, u, head, 1)
@@ -78,7 +78,7 @@ func (t *Task) prompt(w *workspace, u *unit) {
 // that have seen nothing.
 func (t *Task) loadPrompt(p *promptSpace, u *unit, head int) (rows int) {
 	width := t.group() * t.D
-	k := amx.For(cpu.Level())
+	k := mma.For(cpu.Level())
 	for q := range u.rows {
 		k.Round(p.q[q*width:(q+1)*width], t.Q[t.at(u, q, head):][:width])
 	}
@@ -97,11 +97,11 @@ func (t *Task) pack(p *promptSpace, keys, values []uintptr, n int) {
 	for at := 0; at < n; at += panelTokens {
 		packKeys(&p.k[at*t.D], &keys[at/BlockTokens], t.D)
 	}
-	const panel = TileTokens * amx.Cols // numbers
+	const panel = TileTokens * mma.Cols // numbers
 	packValues(&p.v[0], &values[0], 2*panel, t.D, tiling.Ceil(n, BlockTokens))
 	for token := n; token%panelTokens != 0; token++ { // which multiply zeros: they must be numbers
-		for at := token/2*2*amx.Cols + token%2; at < len(p.v); at += panel {
-			for column := range amx.Cols {
+		for at := token/2*2*mma.Cols + token%2; at < len(p.v); at += panel {
+			for column := range mma.Cols {
 				p.v[at+2*column] = 0
 			}
 		}
@@ -117,11 +117,11 @@ func (t *Task) promptTile(w *workspace, u *unit, s *span, row, rows int) {
 		return
 	}
 	n = tiling.Align(n, panelTokens)
-	steps, k, b := t.D/amx.StepBF16, amx.For(cpu.Level()), &p.block
-	*b = amx.Block{A: unsafe.Pointer(&p.q[row*t.D]), LDA: 2 * t.D, B: unsafe.Pointer(&p.k[0]), C: unsafe.Pointer(&p.scores[0]), LDC: 4 * scoreStride,
+	steps, k, b := t.D/mma.StepBF16, mma.For(cpu.Level()), &p.block
+	*b = mma.Block{A: unsafe.Pointer(&p.q[row*t.D]), LDA: 2 * t.D, B: unsafe.Pointer(&p.k[0]), C: unsafe.Pointer(&p.scores[0]), LDC: 4 * scoreStride,
 		Panels: n / panelTokens, PanelC: 4 * panelTokens}
 	b.SetRows(rows)
-	k.Contiguous(amx.BF16, b, steps)
+	k.Contiguous(mma.BF16, b, steps)
 
 	scale := t.Scale
 	if t.Softcap > 0 || !(scale > 0) {
@@ -138,10 +138,10 @@ func (t *Task) promptTile(w *workspace, u *unit, s *span, row, rows int) {
 	}
 	softmax.Weights(p.scores, scoreStride, n, scale, p.largest[row:row+rows], p.tops[:], p.parts[:])
 	t.raise(p, row, rows)
-	*b = amx.Block{A: unsafe.Pointer(&p.scores[0]), LDA: 4 * scoreStride, B: unsafe.Pointer(&p.v[0]), C: unsafe.Pointer(&p.o[row*t.D]), LDC: 4 * t.D,
-		Panels: t.D / amx.Cols, PanelC: 4 * amx.Cols, Gap: (TileTokens - n) / panelTokens * amx.StepB, Add: 1}
+	*b = mma.Block{A: unsafe.Pointer(&p.scores[0]), LDA: 4 * scoreStride, B: unsafe.Pointer(&p.v[0]), C: unsafe.Pointer(&p.o[row*t.D]), LDC: 4 * t.D,
+		Panels: t.D / mma.Cols, PanelC: 4 * mma.Cols, Gap: (TileTokens - n) / panelTokens * mma.StepB, Add: 1}
 	b.SetRows(rows)
-	k.Contiguous(amx.BF16, b, n/panelTokens)
+	k.Contiguous(mma.BF16, b, n/panelTokens)
 }
 
 // raise makes the tile's the largest scores that rows have seen, and adds its sums of

@@ -9,7 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/dtype"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/pool"
 )
 
@@ -93,7 +93,7 @@ func TestPacking(t *testing.T) {
 			}
 			keys, values := make([]uint16, panelTokens*d), make([]uint16, 2*TileTokens*d)
 			wantKeys, wantValues := slices.Clone(keys), slices.Clone(values)
-			const blocks, panel = 5, 2 * TileTokens * amx.Cols
+			const blocks, panel = 5, 2 * TileTokens * mma.Cols
 			if dt == dtype.Float16 {
 				kern.packKeys16(&keys[0], &list(&c.k, c.table)[0], d)
 				kern.packValues16(&values[0], &list(&c.v, c.table)[0], 2*panel, d, blocks)
@@ -106,7 +106,7 @@ func TestPacking(t *testing.T) {
 				if dt == dtype.Float16 {
 					y = dtype.F16ToF32(dtype.F32ToF16(y))
 				}
-				return amx.Round(y)
+				return mma.Round(y)
 			}
 			for e := range d {
 				for token := range panelTokens {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // packing describes packed weights: a header of 64 bytes, then the panels. A
@@ -47,9 +47,9 @@ func newPacking(p Params, kern *kernels) *packing {
 		k.taps, k.run = p.Kernel[0]*p.Parts, p.Kernel[1]*p.In
 	}
 	k.groups = (k.run + 3) / 4
-	steps := (k.run + amx.StepInt8 - 1) / amx.StepInt8
+	steps := (k.run + mma.StepInt8 - 1) / mma.StepInt8
 	if k.tiled = kern.strip[0][0] != nil && p.Groups == 1 && k.taps*steps <= maxSteps; k.tiled {
-		k.groups = steps * amx.StepInt8 / 4
+		k.groups = steps * mma.StepInt8 / 4
 	}
 	k.bytes = headerBytes
 	per, most := p.Out/p.Groups, 2*kern.lanes

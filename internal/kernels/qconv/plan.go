@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/window"
 )
 
@@ -40,7 +40,7 @@ func New(p Params, h, w int, level cpu.Target) (*Plan, error) {
 	pl.flat = p.flat()
 	// Tiles read whole steps, beyond the input's end too, but for flat inputs.
 	if pl.packed.tiled {
-		pl.copied = !pl.flat && pl.packed.run%amx.StepInt8 != 0
+		pl.copied = !pl.flat && pl.packed.run%mma.StepInt8 != 0
 	} else {
 		pl.copied = p.Input.Signed || pl.packed.run%4 != 0 || p.depthwise() && !pl.kern.masked && p.In%pl.kern.lanes != 0
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/qgemm"
 	"github.com/salver-ml/salver/internal/pool"
 )
@@ -130,7 +130,7 @@ func (r *Runner) mostPixels() int {
 	k := r.plan.kern
 	switch {
 	case r.plan.packed.tiled:
-		return amx.Rows
+		return mma.Rows
 	case r.plan.p.depthwise():
 		return k.depthwisePixels
 	case r.pairs():

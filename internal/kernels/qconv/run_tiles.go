@@ -3,7 +3,7 @@ package qconv
 import (
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 const (
@@ -13,8 +13,8 @@ const (
 	fewWeights = 256 << 10 // bytes that stay in the second-level cache with all else
 	runBytes   = 512       // that are fetched at a time
 	rowsOfTile = 16
-	sumsRow    = 4 * amx.Cols
-	headBytes  = 8 * amx.Cols // what a panel of 32 channels has before its weights
+	sumsRow    = 4 * mma.Cols
+	headBytes  = 8 * mma.Cols // what a panel of 32 channels has before its weights
 )
 
 // A strip is the argument of a kernel that adds up in tiles: row tiles of one size
@@ -80,7 +80,7 @@ func newTileConfig(near, far, n int) tileConfig {
 }
 
 // stepBytes is how much of a step there is to add up.
-func (pl *Plan) stepBytes() int { return min(amx.StepBytes, (pl.packed.run+3)/4*4) }
+func (pl *Plan) stepBytes() int { return min(mma.StepBytes, (pl.packed.run+3)/4*4) }
 
 // A span is row tiles of one size.
 type span struct {
@@ -111,7 +111,7 @@ func (pl *Plan) stepOffsets() []int {
 		if !p.adjacent() {
 			at = tap/p.Kernel[1]*rowBytes + tap%p.Kernel[1]*p.Dilation[1]*p.In
 		}
-		for s := 0; s < 4*k.groups; s += amx.StepBytes {
+		for s := 0; s < 4*k.groups; s += mma.StepBytes {
 			offsets = append(offsets, at+s)
 		}
 	}
@@ -119,14 +119,14 @@ func (pl *Plan) stepOffsets() []int {
 }
 
 // reach is how many bytes from a pixel's first are read for it.
-func (pl *Plan) reach() int { return pl.offsets[len(pl.offsets)-1] + amx.StepBytes }
+func (pl *Plan) reach() int { return pl.offsets[len(pl.offsets)-1] + mma.StepBytes }
 
 // tailBytes is the room for the input of a tile that would be read beyond its end.
 func (pl *Plan) tailBytes() int {
-	if !pl.packed.tiled || !pl.flat || pl.p.In%amx.StepInt8 == 0 {
+	if !pl.packed.tiled || !pl.flat || pl.p.In%mma.StepInt8 == 0 {
 		return 0
 	}
-	return (amx.Rows-1)*pl.p.In + pl.reach()
+	return (mma.Rows-1)*pl.p.In + pl.reach()
 }
 
 // lay cuts units [lo, hi): rows of outputs, or tiles of a flat input.
@@ -186,9 +186,9 @@ func (pl *Plan) newSums() []byte {
 	if !pl.packed.tiled {
 		return nil
 	}
-	b := make([]byte, amx.Rows*sumsRow+lineBytes)
+	b := make([]byte, mma.Rows*sumsRow+lineBytes)
 	at := int(-uintptr(unsafe.Pointer(&b[0])) & (lineBytes - 1))
-	return b[at : at+amx.Rows*sumsRow]
+	return b[at : at+mma.Rows*sumsRow]
 }
 
 const lineBytes = 64
@@ -198,7 +198,7 @@ const lineBytes = 64
 func (l *layout) run(pl *Plan, x run) {
 	p := &pl.p
 	lda := p.Stride[1] * p.In
-	tiles := (x.n + amx.Rows - 1) / amx.Rows
+	tiles := (x.n + mma.Rows - 1) / mma.Rows
 	rows := (x.n + tiles - 1) / tiles
 	l.span(pl, min(rows, rowsOfTile), max(rows-rowsOfTile, 0), rowsOfTile*lda)
 	for i := range tiles {
@@ -274,7 +274,7 @@ func (r *Runner) tiles(w *workspace, first, last, lo, hi int) {
 		s.panels, s.channels = to-from, pl.p.Out-pl.packed.panels[from].first
 		s.panel = unsafe.Pointer(&r.op.Packed[pl.packed.panels[from].at])
 		next := r.following(to, min(to+outer, last))
-		s.nextRuns = max(1, amx.StepB/runBytes/len(w.layout.tiles))
+		s.nextRuns = max(1, mma.StepB/runBytes/len(w.layout.tiles))
 		for i := range w.layout.spans {
 			next = r.span(w, &w.layout.spans[i], pl.packed.panels[from].first, next)
 		}

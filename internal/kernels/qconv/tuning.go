@@ -3,7 +3,7 @@ package qconv
 import (
 	"fmt"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 // Tuning decides how a plan divides its work among threads. It changes no bit.
@@ -38,5 +38,5 @@ func (pl *Plan) Tiles() bool { return pl.packed.tiled }
 // inputs, and of a panel's channels.
 func (pl *Plan) TileUse() float64 {
 	k := pl.packed
-	return float64(pl.p.In*pl.p.Kernel[0]*pl.p.Kernel[1]) * float64(pl.p.Out) / (float64(k.taps*k.groups*4) * float64(len(k.panels)*amx.Cols))
+	return float64(pl.p.In*pl.p.Kernel[0]*pl.p.Kernel[1]) * float64(pl.p.Out) / (float64(k.taps*k.groups*4) * float64(len(k.panels)*mma.Cols))
 }

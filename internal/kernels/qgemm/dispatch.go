@@ -4,7 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -51,7 +51,7 @@ type kernels struct {
 	innerSum func(words *byte, groups int) int32
 }
 
-const maxRows, maxCols = amx.Rows, 32
+const maxRows, maxCols = mma.Rows, 32
 
 // tileRows is the most rows of a kernel of a level without tiles.
 const tileRows = 14

@@ -4,7 +4,7 @@ package qgemm
 
 import (
 	"github.com/salver-ml/salver/internal/cpu"
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 )
 
 //go:generate go -C ../../../tools/asmgen run . qgemm -out ../../internal/kernels/qgemm/tile_amd64.s
@@ -24,7 +24,7 @@ func forLevel(l cpu.Target) *kernels {
 
 // tiles add up in AMX.
 var tiles = kernels{
-	level: cpu.AMX, mr: amx.Rows, nr: amx.Cols, group: 4, align: amx.StepInt8, fetches: true,
+	level: cpu.AMX, mr: mma.Rows, nr: mma.Cols, group: 4, align: mma.StepInt8, fetches: true,
 	strip: [2][2]kernel{{u8strip16, u8strip32}, {s8strip16, s8strip32}},
 }
 

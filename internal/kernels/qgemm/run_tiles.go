@@ -3,7 +3,7 @@ package qgemm
 import (
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/tiling"
 )
 
@@ -11,7 +11,7 @@ const (
 	mostTiles = 32   // of a block of rows
 	mostSteps = 2048 // of a call, about, which then takes 80 µs
 	runBytes  = 512  // that are fetched at a time
-	panelRuns = amx.StepB / runBytes
+	panelRuns = mma.StepB / runBytes
 	halfRows  = 16 // of a tile
 	sumsBytes = 4 * maxRows * maxCols
 
@@ -71,7 +71,7 @@ func (c *tileConfig) set(rows int) {
 	near, far := min(rows, halfRows), max(rows-halfRows, 0)
 	for i, n := range [8]int{near, near, far, far, near, far, halfRows, halfRows} {
 		if n > 0 {
-			c.rows[i], c.colBytes[i] = uint8(n), amx.StepBytes
+			c.rows[i], c.colBytes[i] = uint8(n), mma.StepBytes
 		}
 	}
 }
@@ -95,23 +95,23 @@ type stripPlan struct {
 
 func (p *plan) planStrips() {
 	s := &p.strips
-	s.steps = max(1, p.groups*p.kern.group/amx.StepInt8)
+	s.steps = max(1, p.groups*p.kern.group/mma.StepInt8)
 	// A block of A takes half of what the second-level cache has for it.
 	s.rows = min(tiling.Align(p.m, maxRows), mostTiles*maxRows, max(maxRows, BlockBytes()/max(1, p.k)/maxRows*maxRows))
 	s.sums = 0
 	s.words = sumsBytes
 	s.copied = s.words + 3*4*s.rows
 	p.perSlot = s.copied
-	if tile := maxRows * s.steps * amx.StepBytes; p.k > amx.StepInt8 && p.k%amx.StepInt8 != 0 {
+	if tile := maxRows * s.steps * mma.StepBytes; p.k > mma.StepInt8 && p.k%mma.StepInt8 != 0 {
 		p.perSlot += tile
-	} else if p.k < amx.StepInt8 {
+	} else if p.k < mma.StepInt8 {
 		p.perSlot += mostCopied * tile
 	}
 	p.perSlot = tiling.Align(p.perSlot, lineBytes)
 }
 
 // zeroPanel stands for a panel of no numbers.
-var zeroPanel [amx.StepB]byte
+var zeroPanel [mma.StepB]byte
 
 // productOfTiles computes a part of a batch item, a block of rows after the other. All
 // row tiles of a block meet a panel of B while it is in the first-level cache.
@@ -180,7 +180,7 @@ func (t *Task) setBlock(w *workspace, row, rows int) {
 			row: 4 * first, c: first * x.ldc, r: first * x.ldr}
 		if t.K == 0 {
 			r.a, r.lda = 0, 0
-		} else if base+(start+height-1)*t.A.Stride+p.steps*amx.StepBytes > len(t.A.Data) {
+		} else if base+(start+height-1)*t.A.Stride+p.steps*mma.StepBytes > len(t.A.Data) {
 			copied = t.copyTile(w, &r, copied, row+start, height)
 		}
 		w.strip.rowTiles[i] = r

@@ -4,7 +4,7 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/salver-ml/salver/internal/kernels/amx"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/kernels/reduce"
 )
 
@@ -49,7 +49,7 @@ func weightsOf(row []float32, n int, scale, before float32) (top, sum float32) {
 	sum = ExpSum(scores, scores, m)
 	half := unsafe.Slice((*uint16)(unsafe.Pointer(&row[0])), 2*len(row))
 	for i, x := range scores {
-		half[i] = amx.Round(x)
+		half[i] = mma.Round(x)
 	}
 	clear(half[n : (n+weightLanes-1)&^(weightLanes-1)])
 	return top, sum

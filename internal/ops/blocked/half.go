@@ -4,10 +4,10 @@ import (
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/bconv"
 	"github.com/salver-ml/salver/internal/kernels/bdepth"
 	"github.com/salver-ml/salver/internal/kernels/conv"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/tensor"
 )
@@ -34,7 +34,7 @@ func widened(t *tensor.Tensor) []float32 {
 	}
 	wide := make([]float32, t.Len())
 	for i, x := range tensor.Of[uint16](t) {
-		wide[i] = amx.Widen(x)
+		wide[i] = mma.Widen(x)
 	}
 	return wide
 }
@@ -42,7 +42,7 @@ func widened(t *tensor.Tensor) []float32 {
 // roundInto rounds t's numbers into dst.
 func roundInto(dst, t *tensor.Tensor) {
 	for i, x := range tensor.Of[float32](t) {
-		tensor.Of[uint16](dst)[i] = amx.Round(x)
+		tensor.Of[uint16](dst)[i] = mma.Round(x)
 	}
 }
 

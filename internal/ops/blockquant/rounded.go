@@ -6,10 +6,10 @@ import (
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/dtype/block"
-	"github.com/salver-ml/salver/internal/kernels/amx"
 	"github.com/salver-ml/salver/internal/kernels/bgemm"
 	"github.com/salver-ml/salver/internal/kernels/elemwise"
 	"github.com/salver-ml/salver/internal/kernels/gemm"
+	"github.com/salver-ml/salver/internal/kernels/mma"
 	"github.com/salver-ml/salver/internal/op"
 	"github.com/salver-ml/salver/internal/pool"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -39,13 +39,13 @@ func packRounded(p *op.Prep, s weights, i int) (*bgemm.Packed, error) {
 
 // packPanels decodes a panel of w at a time.
 func (s *weights) packPanels(dst, w []byte) error {
-	size := bgemm.PackedSize(s.k, amx.Cols, 1)
-	rows := make([]float32, min(amx.Cols, s.n)*s.k)
-	for j := 0; j < s.n; j += amx.Cols {
-		n := min(amx.Cols, s.n-j)
+	size := bgemm.PackedSize(s.k, mma.Cols, 1)
+	rows := make([]float32, min(mma.Cols, s.n)*s.k)
+	for j := 0; j < s.n; j += mma.Cols {
+		n := min(mma.Cols, s.n-j)
 		s.decode(rows[:n*s.k], w[j*s.row:(j+n)*s.row])
 		panel := gemm.Matrix{Data: rows[:n*s.k], Stride: s.k, Trans: true}
-		if err := bgemm.PackB(dst[j/amx.Cols*size:][:size], panel, s.k, n, 1, 0); err != nil {
+		if err := bgemm.PackB(dst[j/mma.Cols*size:][:size], panel, s.k, n, 1, 0); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,5 @@
-// Package amx multiplies matrices in tiles: bfloat16 with sums in float32, and
+// Package mma multiplies matrices with the units that processors have for it (AMX tiles,
+// and AVX-512 BF16 where its products are fast): bfloat16 with sums in float32, and
 // bytes with sums in int32. It is what matrix products and convolutions of those
 // precisions are built of.
 //
@@ -41,4 +42,4 @@
 // they must not meet the scheduler. That takes about 50 ns, so a call should
 // have many steps; it can't be preempted, so it should have no more than
 // [MaxSteps].
-package amx
+package mma

@@ -2,7 +2,7 @@
 
 //go:build amd64 && !noasm
 
-package amx
+package mma
 
 // multiplies up to 16 rows; t is a *Block.
 //

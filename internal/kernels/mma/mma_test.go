@@ -1,4 +1,4 @@
-package amx
+package mma
 
 import (
 	"fmt"
