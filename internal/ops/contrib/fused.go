@@ -55,8 +55,15 @@ func init() {
 type fusedGemmCases struct{}
 
 func (fusedGemmCases) Cases() []op.Case {
-	return []op.Case{{Name: "relu", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{1, -1, 0, 1}, 2, 2), tensor.FromSlice([]float32{0, -2})},
-		Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 3, 0}, 2, 2)}}}
+	a, b := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{1, -1, 0, 1}, 2, 2)
+	return []op.Case{
+		{Name: "relu", In: []*tensor.Tensor{a, b, tensor.FromSlice([]float32{0, -2})},
+			Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 3, 0}, 2, 2)}},
+		{Name: "scaled C", In: []*tensor.Tensor{a, b, tensor.FromSlice([]float32{1, -1}, 1, 2)},
+			Attrs: map[string]ir.Attr{"activation": ir.Str("Tanh"), "alpha": ir.Float(.3), "beta": ir.Float(.7)}},
+		{Name: "a column by one of C", In: []*tensor.Tensor{a, tensor.FromSlice([]float32{1, -1}, 2, 1), tensor.FromSlice([]float32{1, -1}, 2, 1)},
+			Attrs: map[string]ir.Attr{"activation": ir.Str("Sigmoid"), "alpha": ir.Float(.3)}},
+	}
 }
 
 type fusedConvCases struct{}
@@ -162,7 +169,7 @@ func gemmActivation(n *ir.Node) (*pointwise.Activation, error) {
 	return ortActivation(n.Str("activation"), p)
 }
 
-// compileFusedGemm serves a C with a number for each column, or none.
+// compileFusedGemm is Gemm's with an activation.
 func compileFusedGemm(p *op.Prep) (op.Kernel, error) {
 	n := p.Node
 	a, err := gemmActivation(n)
@@ -170,14 +177,10 @@ func compileFusedGemm(p *op.Prep) (op.Kernel, error) {
 		return nil, err
 	}
 	s := linear.Spec{TransA: n.Bool("transA"), TransB: n.Bool("transB"), Alpha: n.Float("alpha"), Activation: a}
-	if p.Has(2) {
-		c, y := p.InShape(2), p.OutShape(0)
-		if n.Float("beta") != 1 || len(c) == 0 || c[len(c)-1] != y[1] || tensor.Count(c) != y[1] {
-			return nil, nil
-		}
-		s.Bias = 2
+	if s.Alpha == 0 || p.Has(2) && n.Float("beta") == 0 {
+		return nil, nil
 	}
-	if s.Alpha == 0 {
+	if p.Has(2) && !s.Add(2, p.InShape(2), p.OutShape(0), n.Float("beta")) {
 		return nil, nil
 	}
 	return linear.Compile(p, s)

@@ -1,6 +1,8 @@
 package linear
 
 import (
+	"slices"
+
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/kernels/bgemm"
@@ -18,10 +20,26 @@ import (
 type Spec struct {
 	TransA, TransB bool    // of the last two dimensions
 	Alpha, Beta    float32 // 0 stands for 1
-	Bias           int     // input of N or M numbers; 0 is none
+	Bias           int     // input of N or M numbers, or of one for all; 0 is none
 	RowBias        bool    // the bias has a number for each row
+	BiasScale      float32 // multiplies the bias, each number rounded; 0 stands for 1
 	Residual       int     // input of the output's shape; 0 is none
 	Activation     *pointwise.Activation
+}
+
+// Add takes beta times input i of shape c into a product of shape [M, N], to which c has to
+// broadcast. Each way gives the same bits: beta times the number, rounded, is added.
+func (s *Spec) Add(i int, c, y []int, beta float32) bool {
+	if slices.Equal(c, y) {
+		s.Residual, s.Beta = i, beta
+		return true
+	}
+	if full, err := num.BroadcastShape(c, y); err != nil || !slices.Equal(full, y) {
+		return false
+	}
+	s.Bias, s.BiasScale = i, beta
+	s.RowBias = len(c) == 2 && c[0] > 1 // since it is no whole matrix
+	return true
 }
 
 // Stored says which tensors of a product of float32 numbers are stored in bfloat16
@@ -44,6 +62,7 @@ type kernel struct {
 	task          *gemm.Task  // nil: rounded
 	rounded       *bgemm.Task // computes in bfloat16
 	dims          []int
+	bias          []float32 // what is made of the input in each run where that does not do as it is
 	scratch       int
 }
 
@@ -72,6 +91,7 @@ func Compile(p *op.Prep, s Spec) (op.Kernel, error) {
 	}
 	k.place(m, a, b)
 	k.epilogue(s)
+	k.bias = madeBias(p, s, m)
 	if k.task != nil {
 		k.task.Tuning = tuning(p, k.Product)
 	}
@@ -166,6 +186,40 @@ func (k *kernel) epilogue(s Spec) {
 	}
 }
 
+// madeBias has room for a bias that is scaled or one number for all, nil where there is none.
+func madeBias(p *op.Prep, s Spec, m *MatMul) []float32 {
+	if s.Bias == 0 {
+		return nil
+	}
+	want := m.N
+	if s.RowBias {
+		want = m.M
+	}
+	if (s.BiasScale == 0 || s.BiasScale == 1) && tensor.Count(p.InShape(s.Bias)) == want {
+		return nil
+	}
+	return make([]float32, want)
+}
+
+// biasOf gives the bias that is added.
+func (k *kernel) biasOf(in []float32) []float32 {
+	if k.bias == nil {
+		return in
+	}
+	scale := k.spec.BiasScale
+	if scale == 0 {
+		scale = 1
+	}
+	for i := range k.bias {
+		x := in[0]
+		if len(in) > 1 {
+			x = in[i]
+		}
+		k.bias[i] = scale * x
+	}
+	return k.bias
+}
+
 // pack keeps B in the order of the kernels. Steps count packed matrices then.
 func (k *kernel) pack(p *op.Prep, w *tensor.Tensor, b []int) (err error) {
 	t := k.Product
@@ -228,7 +282,7 @@ func (k *kernel) Run(c *op.Call) error {
 		t.B.Data = tensor.Of[float32](c.In[1])
 	}
 	if i := k.spec.Bias; i > 0 {
-		bias := gemm.Vector{Data: tensor.Of[float32](c.In[i])}
+		bias := gemm.Vector{Data: k.biasOf(tensor.Of[float32](c.In[i]))}
 		if k.spec.RowBias {
 			t.RowBias = bias
 		} else {

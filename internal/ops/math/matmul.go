@@ -2,7 +2,6 @@ package math
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -65,7 +64,7 @@ type gemmCases struct{}
 
 func (gemmCases) Cases() []op.Case {
 	at := map[string]ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.5), "beta": ir.Float(2)}
-	return []op.Case{
+	cases := []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2), tensor.FromSlice([]float32{1, -1})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{20, 21, 44, 49}, 2, 2)}},
 		{Name: "no C", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 40}, .2)}},
@@ -76,6 +75,13 @@ func (gemmCases) Cases() []op.Case {
 		{Name: "float64, empty", In: []*tensor.Tensor{doubleRamp(3, 0), doubleRamp(0, 30), doubleRamp(30)}},
 		{Name: "fully connected", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1)}},
 	}
+	for _, c := range [][]int{{}, {1}, {1, 1}, {37}, {1, 37}, {3, 1}, {3, 37}} { // those of one row are matrices where A has one row
+		for _, beta := range []float32{1, .3} {
+			cases = append(cases, op.Case{Name: fmt.Sprintf("%g times C of %v", beta, c), In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 37}, .2), ramp(c, .7)},
+				Attrs: map[string]ir.Attr{"alpha": ir.Float(-.7), "beta": ir.Float(beta)}})
+		}
+	}
+	return cases
 }
 
 func inferMatMul(c *op.Infer) error {
@@ -202,31 +208,18 @@ func compileMatMul(p *op.Prep) (op.Kernel, error) {
 	return linear.Compile(p, linear.Spec{})
 }
 
-// compileGemm leaves a scaled C that is not a whole matrix to the reference:
-// exporters write beta = 1 there.
+// compileGemm has a kernel for every C: one for the columns is a whole matrix where there is
+// one row, and has the same bits with many.
 func compileGemm(p *op.Prep) (op.Kernel, error) {
 	n := p.Node
-	s := linear.Spec{TransA: n.Bool("transA"), TransB: n.Bool("transB"), Alpha: n.Float("alpha"), Beta: n.Float("beta")}
+	s := linear.Spec{TransA: n.Bool("transA"), TransB: n.Bool("transB"), Alpha: n.Float("alpha")}
 	if p.In[0].DType == dtype.Float64 {
-		return newDoubles(p, s.TransA, s.TransB, float64(s.Alpha), float64(s.Beta))
+		return newDoubles(p, s.TransA, s.TransB, float64(s.Alpha), float64(n.Float("beta")))
 	}
-	if s.Alpha == 0 || p.Has(2) && s.Beta == 0 {
+	if s.Alpha == 0 || p.Has(2) && n.Float("beta") == 0 {
 		return nil, nil
 	}
-	if !p.Has(2) {
-		return linear.Compile(p, s)
-	}
-	y, c := p.OutShape(0), p.InShape(2)
-	switch {
-	case slices.Equal(c, y):
-		s.Residual = 2
-	case s.Beta != 1:
-		return nil, nil
-	case len(c) > 0 && c[len(c)-1] == y[1] && tensor.Count(c) == y[1]:
-		s.Bias = 2
-	case len(c) == 2 && c[0] == y[0] && c[1] == 1:
-		s.Bias, s.RowBias = 2, true
-	default:
+	if p.Has(2) && !s.Add(2, p.InShape(2), p.OutShape(0), n.Float("beta")) {
 		return nil, nil
 	}
 	return linear.Compile(p, s)
