@@ -105,7 +105,8 @@ func (f *engineFlags) chosenPrecision() (op.Precision, *engine.Auto, error) {
 	return p, nil, nil
 }
 
-// readSamples gives the inputs of --samples, or two sets of random ones.
+// readSamples gives the inputs of --samples, or two sets of random ones. In the first of
+// these integers are all 1, so that no mask hides everything.
 func (f *engineFlags) readSamples(g *ir.Graph) ([][]*tensor.Tensor, error) {
 	var sets [][]*tensor.Tensor
 	for _, file := range f.samples {
@@ -128,6 +129,13 @@ func (f *engineFlags) readSamples(g *ir.Graph) ([][]*tensor.Tensor, error) {
 		in, err := randomInputs(g, nil, nil, seed+1)
 		if err != nil {
 			return nil, fmt.Errorf("random samples: %w; give --samples", err)
+		}
+		for _, t := range in {
+			if seed == 0 && !t.DType.IsFloat() {
+				for i := 0; i < len(t.Data); i += t.DType.Bits() / 8 {
+					t.Data[i] = 1
+				}
+			}
 		}
 		sets = append(sets, in)
 	}

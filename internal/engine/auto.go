@@ -12,6 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/format/onnx"
 	"github.com/salver-ml/salver/internal/ir"
 	"github.com/salver-ml/salver/internal/op"
+	"github.com/salver-ml/salver/internal/ops/num"
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
@@ -71,6 +72,11 @@ func chooseFrom(read func() (*onnx.Model, error), o Options) (*Engine, error) {
 		x := Candidate{Precision: p.String()}
 		if err := p.Available(); err != nil {
 			x.Refused = err.Error()
+			c.Candidates = append(c.Candidates, x)
+			continue
+		}
+		if reference != nil && !tell(reference) {
+			x.Refused = "the samples tell nothing about errors, since all answers to them are zeros or NaN"
 			c.Candidates = append(c.Candidates, x)
 			continue
 		}
@@ -157,22 +163,44 @@ func Deviation(got, want [][]*tensor.Tensor) float64 {
 	return worst
 }
 
+// tell reports whether a deviation from these outputs means something: whether a number
+// among them is neither zero nor NaN.
+func tell(outputs [][]*tensor.Tensor) bool {
+	for _, out := range outputs {
+		for _, t := range out {
+			if !t.DType.IsFloat() {
+				return true
+			}
+			for _, v := range num.Floats(t) {
+				if math.Abs(v) > 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // apart is the largest deviation relative to the largest magnitude; infinite for
 // what has to be equal and is not.
 func apart(got, want *tensor.Tensor) float64 {
-	if want.DType != dtype.Float32 {
-		if slices.Equal(got.Shape, want.Shape) && slices.Equal(got.Data, want.Data) && slices.Equal(got.Strings, want.Strings) {
-			return 0
-		}
+	switch {
+	case got.DType != want.DType || !slices.Equal(got.Shape, want.Shape):
 		return math.Inf(1)
+	case want.DType == dtype.Float32:
+		return deviation(tensor.Of[float32](got), tensor.Of[float32](want))
+	case want.DType.IsFloat():
+		return deviation(num.Floats(got), num.Floats(want))
+	case slices.Equal(got.Data, want.Data) && slices.Equal(got.Strings, want.Strings):
+		return 0
 	}
-	if !slices.Equal(got.Shape, want.Shape) {
-		return math.Inf(1)
-	}
+	return math.Inf(1)
+}
+
+func deviation[T float32 | float64](got, want []T) float64 {
 	worst, largest := 0., 0.
-	g := tensor.Of[float32](got)
-	for i, w := range tensor.Of[float32](want) {
-		a, b := float64(g[i]), float64(w)
+	for i, w := range want {
+		a, b := float64(got[i]), float64(w)
 		if a == b || math.IsNaN(a) && math.IsNaN(b) {
 			continue
 		}
@@ -182,7 +210,7 @@ func apart(got, want *tensor.Tensor) float64 {
 			return math.Inf(1)
 		}
 	}
-	for _, w := range tensor.Of[float32](want) {
+	for _, w := range want {
 		if m := math.Abs(float64(w)); m > largest && !math.IsInf(m, 0) {
 			largest = m
 		}
