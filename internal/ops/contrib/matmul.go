@@ -124,7 +124,7 @@ func compileFusedMatMul(p *op.Prep) (op.Kernel, error) {
 func init() {
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "MatMulNBits", Versions: []int{1},
-		Doc: "A times the transpose of B, whose rows are quantized in blocks along K; numbers are packed low bits first. With accuracy_level 4, A is rounded to 8 bits in blocks of 32 where blocks of B are a multiple of that. There are kernels for 4 and 8 bits in such blocks; other constants are unpacked to float32 when the model is loaded.",
+		Doc: "A times the transpose of B, whose rows are quantized in blocks along K; numbers are packed low bits first. With accuracy_level 4, A is rounded to 8 bits in blocks of 32 where blocks of B are a multiple of that and K is one of the block, and numbers of 8 bits have no zero points. There are kernels for 4 and 8 bits in such blocks; other constants are unpacked to float32 when the model is loaded.",
 		In:  op.Ports("A:T1", "B:T2", "scales:T1", "zero_points:T3?", "g_idx:T4?", "bias:T1?"), Out: op.Ports("Y:T1"),
 		Types: op.Types{"T1": op.Floats, "T2": op.Unsigned, "T3": slices.Concat(op.Unsigned, op.Floats), "T4": op.Indices},
 		Attrs: op.Attrs{"K": op.Required(ir.KindInt), "N": op.Required(ir.KindInt), "bits": op.Default(ir.Int(4)), "block_size": op.Required(ir.KindInt),
