@@ -82,9 +82,8 @@ func joinRows(dst, src unsafe.Pointer, rows, n int, s operandShape, size int) {
 		fillWith(bytesAt(dst, rows*n*size), bytesAt(src, n*size))
 		return
 	}
-	for range rows {
-		repeatBits(dst, spreadBits(src, size), n*size)
-		dst, src = unsafe.Add(dst, n*size), unsafe.Add(src, s.outer*size)
+	for i := range rows { // no pointer may leave its tensor, not even after the last row
+		repeatBits(unsafe.Add(dst, i*n*size), spreadBits(unsafe.Add(src, i*s.outer*size), size), n*size)
 	}
 }
 

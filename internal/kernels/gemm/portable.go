@@ -34,7 +34,10 @@ func portableTile(arg *byte) {
 
 // portableRow computes a row of the panel in work.
 func (t *tile) portableRow(i, cols int) {
-	a := floats(unsafe.Add(t.a, i*t.lda), t.k)
+	var a []float32
+	if t.k > 0 { // without any A may be nil
+		a = floats(unsafe.Add(t.a, i*t.lda), t.k)
+	}
 	c := floats(t.columns(t.c, i*t.ldc), cols)
 	var sums [64]float32 // apart from c, which the residual may be
 	s := sums[:cols]

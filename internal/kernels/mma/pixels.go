@@ -70,11 +70,11 @@ func (p *Pixels) element(i, j int, x float32) float32 {
 	if p.Silu {
 		x /= float32(1 + math.Exp(-float64(x)))
 	}
-	switch at := unsafe.Add(p.Residual, i*p.LDR+j/16*p.HalfR); p.form & (formResidual | formHalfResidual) {
+	switch at := i*p.LDR + j/16*p.HalfR; p.form & (formResidual | formHalfResidual) {
 	case formResidual:
-		x += *(*float32)(unsafe.Add(at, j%16*4))
+		x += *(*float32)(unsafe.Add(p.Residual, at+j%16*4))
 	case formResidual | formHalfResidual:
-		x += Widen(*(*uint16)(unsafe.Add(at, j%16*2)))
+		x += Widen(*(*uint16)(unsafe.Add(p.Residual, at+j%16*2)))
 	}
 	if x < p.Lo && !p.Silu {
 		x = p.Lo

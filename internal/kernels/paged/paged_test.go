@@ -230,6 +230,9 @@ func TestWorkspacesAreShared(t *testing.T) {
 		c := newCache(rng, m, dtype.Float32)
 		task := &Task{Problem: Problem{Heads: 2, KVHeads: 1, D: 56, Tokens: 20, Q: m.q, NewK: m.k, NewV: m.v, O: make([]float32, len(m.q)), K: c.k, V: c.v,
 			Slots: make([]int32, 20), Sequences: []Sequence{{Count: 20, Blocks: c.table}}}}
+		for i := range task.Slots { // two tokens in one would be written at a time
+			task.Slots[i] = c.table[i/BlockTokens]*BlockTokens + int32(i%BlockTokens)
+		}
 		return task
 	}
 	task := newTask()

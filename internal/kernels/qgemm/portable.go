@@ -27,7 +27,9 @@ func portableTile(arg *byte) {
 		here := *t
 		here.b = unsafe.Add(t.b, panel*t.step)
 		for _, p := range []*unsafe.Pointer{&here.c, &here.colBias, &here.colScale, &here.colSum, &here.colZero, &here.residual} {
-			*p = unsafe.Add(*p, panel*4*portableCols)
+			if *p != nil {
+				*p = unsafe.Add(*p, panel*4*portableCols)
+			}
 		}
 		here.multiply()
 	}
