@@ -24,7 +24,7 @@ func newNetwork(size int) (*network, *ir.Value) {
 	return &network{&ir.Graph{Inputs: []*ir.Value{x}, Opsets: map[string]int{"": 17}}}, x
 }
 
-func (b *network) node(op string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (b *network) node(op string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	v := ir.NewValue(fmt.Sprint("v", len(b.g.Nodes)), ir.Type{})
 	n := ir.NewNode("", op, 13, in, []*ir.Value{v}, attrs)
 	b.g.Nodes = append(b.g.Nodes, n)
@@ -41,18 +41,18 @@ func (b *network) conv(x *ir.Value, in, out, kh, kw, stride, group int, pad stri
 }
 
 func (b *network) linear(x *ir.Value, in, out, kh, kw, stride, group int, pad string) *ir.Value {
-	return b.node("Conv", map[string]ir.Attr{"kernel_shape": ir.Ints(kh, kw), "strides": ir.Ints(stride, stride), "group": ir.Int(group), "auto_pad": ir.Str(pad)},
+	return b.node("Conv", map[string]*ir.Attr{"kernel_shape": ir.Ints(kh, kw), "strides": ir.Ints(stride, stride), "group": ir.Int(group), "auto_pad": ir.Str(pad)},
 		x, b.constant(out, in/group, kh, kw), b.constant(out))
 }
 
 func (b *network) pool(op string, x *ir.Value, stride int, pad string) *ir.Value {
-	return b.node(op, map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(stride, stride), "auto_pad": ir.Str(pad)}, x)
+	return b.node(op, map[string]*ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(stride, stride), "auto_pad": ir.Str(pad)}, x)
 }
 
 // classify ends a network of so many channels.
 func (b *network) classify(x *ir.Value, channels int) *ir.Graph {
-	flat := b.node("Flatten", map[string]ir.Attr{"axis": ir.Int(1)}, b.node("GlobalAveragePool", nil, x))
-	b.g.AddOutput("y", b.node("Softmax", map[string]ir.Attr{"axis": ir.Int(1)}, b.node("Gemm", nil, flat, b.constant(channels, 1001), b.constant(1001))))
+	flat := b.node("Flatten", map[string]*ir.Attr{"axis": ir.Int(1)}, b.node("GlobalAveragePool", nil, x))
+	b.g.AddOutput("y", b.node("Softmax", map[string]*ir.Attr{"axis": ir.Int(1)}, b.node("Gemm", nil, flat, b.constant(channels, 1001), b.constant(1001))))
 	return b.g
 }
 
@@ -106,7 +106,7 @@ func (b *network) chain(x *ir.Value, in int, layers ...[3]int) *ir.Value {
 }
 
 func (b *network) concat(in ...*ir.Value) *ir.Value {
-	return b.node("Concat", map[string]ir.Attr{"axis": ir.Int(1)}, in...)
+	return b.node("Concat", map[string]*ir.Attr{"axis": ir.Int(1)}, in...)
 }
 
 // inceptionV3 is arXiv 1512.00567, table 1, as TensorFlow's slim builds it.

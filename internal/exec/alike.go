@@ -69,7 +69,7 @@ func alike(a, b *ir.Node) bool {
 			return false
 		}
 	}
-	return maps.EqualFunc(a.Attrs, b.Attrs, func(x, y ir.Attr) bool { return reflect.DeepEqual(x, y) })
+	return maps.EqualFunc(a.Attrs, b.Attrs, func(x, y *ir.Attr) bool { return reflect.DeepEqual(x, y) })
 }
 
 // sameKind reports whether two values are the same constant, or of one type and rank.

@@ -53,22 +53,22 @@ func TestAlike(t *testing.T) {
 	x, y, w := vector("x"), vector("y"), ir.NewConst("w", tensor.FromSlice([]float32{1}))
 	plain := vector("plain")
 	plain.Type.Shape = plain.Type.Shape[:1]
-	node := func(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Node {
+	node := func(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Node {
 		return ir.NewNode("test", name, 1, in, []*ir.Value{vector("out")}, attrs)
 	}
-	first := node("Scaled", map[string]ir.Attr{"axes": ir.Ints(1, 2)}, x, w, nil)
+	first := node("Scaled", map[string]*ir.Attr{"axes": ir.Ints(1, 2)}, x, w, nil)
 	for _, c := range []struct {
 		name string
 		n    *ir.Node
 		want bool
 	}{
-		{"another input", node("Scaled", map[string]ir.Attr{"axes": ir.Ints(1, 2)}, y, w, nil), true},
-		{"another operator", node("Halved", map[string]ir.Attr{"axes": ir.Ints(1, 2)}, x, w, nil), false},
-		{"another attribute", node("Scaled", map[string]ir.Attr{"axes": ir.Ints(1, 3)}, x, w, nil), false},
+		{"another input", node("Scaled", map[string]*ir.Attr{"axes": ir.Ints(1, 2)}, y, w, nil), true},
+		{"another operator", node("Halved", map[string]*ir.Attr{"axes": ir.Ints(1, 2)}, x, w, nil), false},
+		{"another attribute", node("Scaled", map[string]*ir.Attr{"axes": ir.Ints(1, 3)}, x, w, nil), false},
 		{"no attribute", node("Scaled", nil, x, w, nil), false},
-		{"another constant", node("Scaled", map[string]ir.Attr{"axes": ir.Ints(1, 2)}, x, ir.NewConst("w", tensor.FromSlice([]float32{1})), nil), false},
-		{"another rank", node("Scaled", map[string]ir.Attr{"axes": ir.Ints(1, 2)}, plain, w, nil), false},
-		{"one input more", node("Scaled", map[string]ir.Attr{"axes": ir.Ints(1, 2)}, x, w, y), false},
+		{"another constant", node("Scaled", map[string]*ir.Attr{"axes": ir.Ints(1, 2)}, x, ir.NewConst("w", tensor.FromSlice([]float32{1})), nil), false},
+		{"another rank", node("Scaled", map[string]*ir.Attr{"axes": ir.Ints(1, 2)}, plain, w, nil), false},
+		{"one input more", node("Scaled", map[string]*ir.Attr{"axes": ir.Ints(1, 2)}, x, w, y), false},
 	} {
 		if got := alike(first, c.n); got != c.want {
 			t.Errorf("%s: %v, expected %v", c.name, got, c.want)
@@ -81,7 +81,7 @@ func TestAlike(t *testing.T) {
 func TestAlikeComparesWithFew(t *testing.T) {
 	x, w := vector("x"), ir.NewConst("w", tensor.FromSlice(make([]float32, 100)))
 	node := func(axis int) *ir.Node {
-		return ir.NewNode("test", "Scaled", 1, []*ir.Value{x, w}, []*ir.Value{vector("out")}, map[string]ir.Attr{"axis": ir.Int(axis)})
+		return ir.NewNode("test", "Scaled", 1, []*ir.Value{x, w}, []*ir.Value{vector("out")}, map[string]*ir.Attr{"axis": ir.Int(axis)})
 	}
 	var a alikes
 	first := node(0)

@@ -33,12 +33,12 @@ func TestPrecisionOfBodies(t *testing.T) {
 	x := ir.NewValue("x", ir.Type{DType: dtype.Float32, Shape: shape.Of(4, 4)})
 	on := ir.NewValue("on", ir.Type{DType: dtype.Bool, Shape: shape.Shape{}})
 	w.g.Inputs = []*ir.Value{x, on}
-	body := func(of ...*ir.Value) ir.Attr {
+	body := func(of ...*ir.Value) *ir.Attr {
 		inner := &wild{Rand: w.Rand, g: &ir.Graph{Opsets: w.g.Opsets}}
 		inner.g.AddOutput("y", inner.node("MatMul", 1, nil, of...)[0])
 		return ir.GraphAttr(inner.g)
 	}
-	w.g.AddOutput("y", w.node("If", 1, map[string]ir.Attr{"then_branch": body(x, x), "else_branch": body(x, w.node("Neg", 1, nil, x)[0])}, on)[0])
+	w.g.AddOutput("y", w.node("If", 1, map[string]*ir.Attr{"then_branch": body(x, x), "else_branch": body(x, w.node("Neg", 1, nil, x)[0])}, on)[0])
 	if err := op.InferTypes(w.g); err != nil {
 		t.Fatal(err)
 	}
@@ -59,14 +59,14 @@ func TestBodiesOfRetiredPlans(t *testing.T) {
 	w := &wild{Rand: rand.New(rand.NewPCG(1, 5)), g: &ir.Graph{Opsets: map[string]int{"": 18}}}
 	x := ir.NewValue("x", ir.Type{DType: dtype.Float32, Shape: shape.Shape{shape.Sym("n")}})
 	w.g.Inputs = []*ir.Value{x}
-	body := func(name string) ir.Attr {
+	body := func(name string) *ir.Attr {
 		inner := &wild{Rand: w.Rand, g: &ir.Graph{Opsets: w.g.Opsets}}
 		y := inner.node("CumSum", 1, nil, inner.node(name, 1, nil, x)[0], ir.NewConst("axis", tensor.FromSlice([]int64{0})))[0]
 		inner.g.AddOutput("y", inner.node("CumSum", 1, nil, y, ir.NewConst("axis", tensor.FromSlice([]int64{0})))[0])
 		return ir.GraphAttr(inner.g)
 	}
 	first := w.node("Greater", 1, nil, w.node("Slice", 1, nil, x, ints(0), ints(1))[0], ir.NewConst("zero", tensor.FromSlice([]float32{0})))[0]
-	w.g.AddOutput("y", w.node("If", 1, map[string]ir.Attr{"then_branch": body("Neg"), "else_branch": body("Tanh")}, first)[0])
+	w.g.AddOutput("y", w.node("If", 1, map[string]*ir.Attr{"then_branch": body("Neg"), "else_branch": body("Tanh")}, first)[0])
 	if err := op.InferTypes(w.g); err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func (w *growing) growColumns() {
 		w.add(w.node("Slice", 1, nil, x, ints(int64(from)), ints(int64(to)), ints(0))[0], to-from)
 	case 3:
 		if y := w.pick(); n+w.rows[y] <= 20 {
-			w.add(w.node("Concat", 1, map[string]ir.Attr{"axis": ir.Int(0)}, x, y)[0], n+w.rows[y])
+			w.add(w.node("Concat", 1, map[string]*ir.Attr{"axis": ir.Int(0)}, x, y)[0], n+w.rows[y])
 		}
 	}
 }
@@ -99,7 +99,7 @@ func (w *growing) mix() {
 		w.add(w.node("MatMul", 1, nil, x, ir.NewConst(fmt.Sprint("w", len(w.g.Nodes)), tensor.FromSlice(numbers(w.Rand, 16), 4, 4)))[0], n)
 	case 3: // as many columns as there are in the other
 		one := w.node("Slice", 1, nil, x, ints(0), ints(1), ints(1))[0]
-		v := w.node("Expand", 1, nil, one, w.node("Concat", 1, map[string]ir.Attr{"axis": ir.Int(0)}, ints(int64(n)), length)[0])[0]
+		v := w.node("Expand", 1, nil, one, w.node("Concat", 1, map[string]*ir.Attr{"axis": ir.Int(0)}, ints(int64(n)), length)[0])[0]
 		w.past, w.rows[v] = append(w.past, v), n
 	case 4: // a branch that their number decides, which reads both
 		b := make([]*ir.Graph, 2)
@@ -113,9 +113,9 @@ func (w *growing) mix() {
 			b[i] = inner.g
 		}
 		c := w.node("Greater", 1, nil, length, ints(5))[0]
-		w.add(w.node("If", 1, map[string]ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0], n)
+		w.add(w.node("If", 1, map[string]*ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0], n)
 	case 6: // a product with weights that follow from their number
-		size := w.node("Cast", 1, map[string]ir.Attr{"to": ir.Int(1)}, length)[0]
+		size := w.node("Cast", 1, map[string]*ir.Attr{"to": ir.Int(1)}, length)[0]
 		w.add(w.node("MatMul", 1, nil, x, w.node("Mul", 1, nil, ir.NewConst(fmt.Sprint("w", len(w.g.Nodes)), tensor.FromSlice(numbers(w.Rand, 16), 4, 4)), size)[0])[0], n)
 	case 5: // branches that alone read the other
 		b := make([]*ir.Graph, 2)
@@ -126,7 +126,7 @@ func (w *growing) mix() {
 		}
 		first := w.node("Slice", 1, nil, w.node("Reshape", 1, nil, x, ints(-1))[0], ints(0), ints(1))[0]
 		c := w.node("Greater", 1, nil, first, ir.NewConst("zero", tensor.FromSlice([]float32{0}, 1)))[0]
-		v := w.node("If", 1, map[string]ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0]
+		v := w.node("If", 1, map[string]*ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0]
 		w.past, w.rows[v] = append(w.past, v), w.rows[p]
 	}
 }

@@ -30,7 +30,7 @@ func newUnsized(seed uint64) *wild {
 	for range 2 {
 		w.add(w.node("Slice", 1, nil, x, ints(0), k, ints(1))[0], unsizedRows)
 	}
-	w.add(w.node("Expand", 1, nil, ir.NewConst("c", tensor.FromSlice([]float32{3}, 1, 1)), w.node("Concat", 1, map[string]ir.Attr{"axis": ir.Int(0)}, ints(unsizedRows), k)[0])[0], unsizedRows)
+	w.add(w.node("Expand", 1, nil, ir.NewConst("c", tensor.FromSlice([]float32{3}, 1, 1)), w.node("Concat", 1, map[string]*ir.Attr{"axis": ir.Int(0)}, ints(unsizedRows), k)[0])[0], unsizedRows)
 	for range 5 + w.IntN(40) {
 		w.growUnsized(k)
 	}
@@ -55,7 +55,7 @@ func (w *wild) growUnsized(k *ir.Value) {
 	case 3:
 		if n > 1 {
 			at := 1 + w.IntN(n-1)
-			out := w.node("Split", 2, map[string]ir.Attr{"axis": ir.Int(0)}, x, ints(int64(at), int64(n-at)))
+			out := w.node("Split", 2, map[string]*ir.Attr{"axis": ir.Int(0)}, x, ints(int64(at), int64(n-at)))
 			w.add(out[0], at)
 			w.add(out[1], n-at)
 		}
@@ -65,7 +65,7 @@ func (w *wild) growUnsized(k *ir.Value) {
 		w.add(w.node("Slice", 1, nil, x, ints(int64(from)), ints(int64(to)), ints(0))[0], to-from)
 	case 5:
 		if y := w.pick(); n+w.rows[y] <= 20 {
-			w.add(w.node("Concat", 1, map[string]ir.Attr{"axis": ir.Int(0)}, x, y)[0], n+w.rows[y])
+			w.add(w.node("Concat", 1, map[string]*ir.Attr{"axis": ir.Int(0)}, x, y)[0], n+w.rows[y])
 		}
 	case 6:
 		flat := w.node("Reshape", 1, nil, x, ints(-1))[0]
@@ -97,7 +97,7 @@ func (w *wild) growUnsized(k *ir.Value) {
 			b[i] = inner.g
 		}
 		c := w.node("Greater", 1, nil, k, ints(100))[0]
-		w.add(w.node("If", 1, map[string]ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0], n)
+		w.add(w.node("If", 1, map[string]*ir.Attr{"then_branch": ir.GraphAttr(b[0]), "else_branch": ir.GraphAttr(b[1])}, c)[0], n)
 	}
 }
 

@@ -67,7 +67,7 @@ func (w *wild) pick() *ir.Value {
 	return w.values[w.IntN(n)]
 }
 
-func (w *wild) node(name string, outs int, attrs map[string]ir.Attr, in ...*ir.Value) []*ir.Value {
+func (w *wild) node(name string, outs int, attrs map[string]*ir.Attr, in ...*ir.Value) []*ir.Value {
 	out := make([]*ir.Value, outs)
 	for i := range out {
 		out[i] = ir.NewValue(fmt.Sprintf("%s%d.%d", name, len(w.g.Nodes), i), ir.Type{})
@@ -99,7 +99,7 @@ func (w *wild) grow() {
 			return
 		}
 		k := 1 + w.IntN(n-1)
-		out := w.node("Split", 2, map[string]ir.Attr{"axis": ir.Int(0)}, x, ints(int64(k), int64(n-k)))
+		out := w.node("Split", 2, map[string]*ir.Attr{"axis": ir.Int(0)}, x, ints(int64(k), int64(n-k)))
 		w.add(out[0], k)
 		w.add(out[1], n-k)
 	case 5:
@@ -116,7 +116,7 @@ func (w *wild) grow() {
 			n += w.rows[y]
 			in = append(in, y)
 		}
-		w.add(w.node("Concat", 1, map[string]ir.Attr{"axis": ir.Int(0)}, in...)[0], n)
+		w.add(w.node("Concat", 1, map[string]*ir.Attr{"axis": ir.Int(0)}, in...)[0], n)
 	case 7:
 		flat := w.node("Reshape", 1, nil, x, ints(-1))[0]
 		w.add(w.node("Reshape", 1, nil, w.node("Relu", 1, nil, flat)[0], ints(int64(n), 4))[0], n)

@@ -45,10 +45,11 @@ func (n *Node) clone(known map[*Value]*Value) *Node {
 	}
 	c := NewNode(n.Domain, n.Op, n.Opset, values(n.In), values(n.Out), maps.Clone(n.Attrs))
 	c.Name = n.Name
-	for name, a := range c.Attrs {
-		if a.Graph == nil && len(a.Graphs) == 0 {
+	for name, shared := range c.Attrs {
+		if shared.Graph == nil && len(shared.Graphs) == 0 {
 			continue
 		}
+		a := *shared
 		if a.Graph != nil {
 			a.Graph = a.Graph.clone(known)
 		}
@@ -56,7 +57,7 @@ func (n *Node) clone(known map[*Value]*Value) *Node {
 		for i, sub := range a.Graphs {
 			a.Graphs[i] = sub.clone(known)
 		}
-		c.Attrs[name] = a
+		c.Attrs[name] = &a
 	}
 	return c
 }

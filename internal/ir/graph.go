@@ -74,7 +74,7 @@ type Node struct {
 	Opset  int      // the opset version of Domain under which Op is read
 	In     []*Value // nil where an optional input is absent; change with SetInput
 	Out    []*Value // nil where an optional output is not wanted
-	Attrs  map[string]Attr
+	Attrs  map[string]*Attr
 
 	removed bool // by a patch; dropped from the node list at the next Sort
 }
@@ -171,9 +171,9 @@ func TypeOf(t *tensor.Tensor) Type {
 }
 
 // NewNode makes a node that reads in and gives out, and links them.
-func NewNode(domain, op string, opset int, in, out []*Value, attrs map[string]Attr) *Node {
+func NewNode(domain, op string, opset int, in, out []*Value, attrs map[string]*Attr) *Node {
 	if attrs == nil {
-		attrs = map[string]Attr{}
+		attrs = map[string]*Attr{}
 	}
 	n := &Node{Domain: domain, Op: op, Opset: opset, Out: out, Attrs: attrs}
 	for i, v := range out {

@@ -415,8 +415,8 @@ func (p *parser) outputs(s *values) ([]*Value, error) {
 	}
 }
 
-func (p *parser) attrs(s *values) (map[string]Attr, error) {
-	attrs := map[string]Attr{}
+func (p *parser) attrs(s *values) (map[string]*Attr, error) {
+	attrs := map[string]*Attr{}
 	if !p.accept("{") {
 		return attrs, nil
 	}
@@ -439,7 +439,7 @@ func (p *parser) attrs(s *values) (map[string]Attr, error) {
 	return attrs, nil
 }
 
-func (p *parser) attr(name string, s *values) (Attr, error) {
+func (p *parser) attr(name string, s *values) (*Attr, error) {
 	switch p.peek() {
 	case "graph":
 		g, err := p.graph(s)
@@ -448,7 +448,7 @@ func (p *parser) attr(name string, s *values) (Attr, error) {
 		p.next()
 		t, err := p.tensor(name)
 		if err != nil {
-			return Attr{}, err
+			return nil, err
 		}
 		return TensorAttr(t), p.expect(">")
 	case "[":
@@ -458,7 +458,7 @@ func (p *parser) attr(name string, s *values) (Attr, error) {
 	return scalarAttr(p.next())
 }
 
-func scalarAttr(t string) (Attr, error) {
+func scalarAttr(t string) (*Attr, error) {
 	if strings.HasPrefix(t, `"`) {
 		s, err := strconv.Unquote(t)
 		return Str(s), err
@@ -471,7 +471,7 @@ func scalarAttr(t string) (Attr, error) {
 }
 
 // list reads the rest of a list; an empty one is a list of integers.
-func (p *parser) list() (Attr, error) {
+func (p *parser) list() (*Attr, error) {
 	out := Ints[int64]()
 	for n := 0; !p.accept("]"); n++ {
 		if n > 0 {

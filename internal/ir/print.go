@@ -103,7 +103,7 @@ func (n *Node) write(b *strings.Builder, indent string) {
 	b.WriteString("\n")
 }
 
-func sortedKeys(m map[string]Attr) []string {
+func sortedKeys(m map[string]*Attr) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -140,13 +140,13 @@ func contents(t *tensor.Tensor) string {
 }
 
 // String writes the value as the text form has it.
-func (a Attr) String() string {
+func (a *Attr) String() string {
 	var b strings.Builder
 	a.write(&b, "")
 	return b.String()
 }
 
-func (a Attr) write(b *strings.Builder, indent string) {
+func (a *Attr) write(b *strings.Builder, indent string) {
 	switch a.Kind {
 	case KindInt:
 		fmt.Fprint(b, a.Int)

@@ -219,7 +219,7 @@ type Cases interface{ Cases() []Case }
 type Case struct {
 	Name  string
 	Opset int // 0 is the first of the operator's Versions
-	Attrs map[string]ir.Attr
+	Attrs map[string]*ir.Attr
 	In    []*tensor.Tensor
 	Out   []*tensor.Tensor // nil: compare kernels with the reference only
 	Tol   float64          // relative to the largest expected magnitude; 0 is exact for integers, 1e-5 for floats

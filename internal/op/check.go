@@ -64,7 +64,7 @@ func (o *Op) checkAttrs(n *ir.Node) error {
 			return fmt.Errorf("attribute %q is missing", name)
 		}
 		if spec.Default != nil {
-			n.Attrs[name] = *spec.Default
+			n.Attrs[name] = spec.Default
 		}
 	}
 	return nil

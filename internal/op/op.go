@@ -122,7 +122,7 @@ func Opt(k ir.Kind) AttrSpec { return AttrSpec{Kind: k} }
 // Default is an attribute with a default value.
 //
 //go:noinline
-func Default(a ir.Attr) AttrSpec { return AttrSpec{Kind: a.Kind, Default: &a} }
+func Default(a *ir.Attr) AttrSpec { return AttrSpec{Kind: a.Kind, Default: a} }
 
 // Ports parses formal parameters: "name:T" is required, "name:T?" optional and
 // "name:T..." variadic (last only). T is a key of Types or an element type.

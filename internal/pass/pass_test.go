@@ -46,7 +46,7 @@ func replacing(name string, f func(c *Context, n *ir.Node) *ir.Node) Pass {
 	}}
 }
 
-func node(c *Context, name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Node {
+func node(c *Context, name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Node {
 	return ir.NewNode("", name, 17, in, []*ir.Value{c.Value("new")}, attrs)
 }
 
@@ -57,13 +57,13 @@ func TestAPassThatWouldBreakATypeIsStopped(t *testing.T) {
 		want string
 	}{
 		{"another element type", replacing("bad", func(c *Context, n *ir.Node) *ir.Node {
-			return node(c, "Cast", map[string]ir.Attr{"to": ir.Int(10)}, n.In[0])
+			return node(c, "Cast", map[string]*ir.Attr{"to": ir.Int(10)}, n.In[0])
 		}), `at Relu "Relu_a": patch "bad": "a" is float32[2,3], its replacement "new" is float16[2,3]`},
 		{"another shape", replacing("bad", func(c *Context, n *ir.Node) *ir.Node {
 			return node(c, "Transpose", nil, n.In[0])
 		}), "has shape [2,3], its replacement \"new\" has [3,2]"},
 		{"an unknown attribute", replacing("bad", func(c *Context, n *ir.Node) *ir.Node {
-			return node(c, "Abs", map[string]ir.Attr{"axis": ir.Int(1)}, n.In[0])
+			return node(c, "Abs", map[string]*ir.Attr{"axis": ir.Int(1)}, n.In[0])
 		}), `attribute "axis" is unknown`},
 		{"an impossible node", replacing("bad", func(c *Context, n *ir.Node) *ir.Node {
 			return node(c, "MatMul", nil, n.In[0], n.In[0])
@@ -157,7 +157,7 @@ func TestWhatAPatchTeachesReachesLaterNodes(t *testing.T) {
 		if !n.Is("Reshape") || !n.Out[0].Type.Shape[0].IsUnknown() {
 			return nil, nil
 		}
-		m := node(c, "Flatten", map[string]ir.Attr{"axis": ir.Int(2)}, n.In[0])
+		m := node(c, "Flatten", map[string]*ir.Attr{"axis": ir.Int(2)}, n.In[0])
 		return &ir.Patch{Reason: "known", Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: m.Out[0]}}}, nil
 	}}
 	if _, err := Run(g, []Pass{constant}, Options{Level: 1, Verify: true}); err != nil {

@@ -23,7 +23,7 @@ type builder struct {
 	n  int
 }
 
-func (b *builder) node(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (b *builder) node(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	b.n++
 	y := ir.NewValue(fmt.Sprintf("v%d", b.n), ir.Type{})
 	n := ir.NewNode("", name, 17, in, []*ir.Value{y}, attrs)
@@ -65,7 +65,7 @@ func transformer(tb testing.TB, nodes int) *ir.Graph {
 		b.n++
 		return ir.NewConst(fmt.Sprintf("s%d", b.n), tensor.FromSlice([]float32{v}))
 	}
-	axis := map[string]ir.Attr{"axes": ir.Ints(-1)}
+	axis := map[string]*ir.Attr{"axes": ir.Ints(-1)}
 	y := x
 	for len(b.g.Nodes) < nodes {
 		mean := b.node("ReduceMean", axis, y)
@@ -75,15 +75,15 @@ func transformer(tb testing.TB, nodes int) *ir.Graph {
 		norm = b.node("Add", nil, b.node("Mul", nil, norm, b.floats(8)), b.floats(8))
 		dims := b.node("Shape", nil, norm)
 		batch, seq := b.node("Gather", nil, dims, b.ints(0)), b.node("Gather", nil, dims, b.ints(1))
-		to := b.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, batch, seq, b.ints(2), b.ints(4))
+		to := b.node("Concat", map[string]*ir.Attr{"axis": ir.Int(0)}, batch, seq, b.ints(2), b.ints(4))
 		heads := func(perm ...int) *ir.Value {
 			h := b.node("Reshape", nil, b.node("Add", nil, b.node("MatMul", nil, norm, b.floats(8, 8)), b.floats(8)), to)
-			return b.node("Transpose", map[string]ir.Attr{"perm": ir.Ints(perm...)}, h)
+			return b.node("Transpose", map[string]*ir.Attr{"perm": ir.Ints(perm...)}, h)
 		}
 		q, k, w := heads(0, 2, 1, 3), heads(0, 2, 3, 1), heads(0, 2, 1, 3)
-		p := b.node("Softmax", map[string]ir.Attr{"axis": ir.Int(-1)}, b.node("Div", nil, b.node("MatMul", nil, q, k), scalar(2)))
-		a := b.node("Transpose", map[string]ir.Attr{"perm": ir.Ints(0, 2, 1, 3)}, b.node("MatMul", nil, p, w))
-		a = b.node("Reshape", nil, a, b.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, batch, seq, b.ints(8)))
+		p := b.node("Softmax", map[string]*ir.Attr{"axis": ir.Int(-1)}, b.node("Div", nil, b.node("MatMul", nil, q, k), scalar(2)))
+		a := b.node("Transpose", map[string]*ir.Attr{"perm": ir.Ints(0, 2, 1, 3)}, b.node("MatMul", nil, p, w))
+		a = b.node("Reshape", nil, a, b.node("Concat", map[string]*ir.Attr{"axis": ir.Int(0)}, batch, seq, b.ints(8)))
 		y = b.node("Add", nil, y, b.node("Identity", nil, a))
 		u := b.node("MatMul", nil, y, b.floats(8, 8))
 		e := b.node("Add", nil, b.node("Erf", nil, b.node("Div", nil, u, scalar(1.4142135))), scalar(1))
@@ -112,7 +112,7 @@ func detector(tb testing.TB, nodes int) *ir.Graph {
 		l := b.node("Slice", nil, a, b.ints(0), b.ints(16), b.ints(1))
 		r := b.node("Slice", nil, a, b.ints(16), b.ints(32), b.ints(1))
 		s := b.node("Add", nil, r, conv(r, b.floats(16, 16, 1, 1)))
-		y = b.node("Concat", map[string]ir.Attr{"axis": ir.Int(1)}, l, s)
+		y = b.node("Concat", map[string]*ir.Attr{"axis": ir.Int(1)}, l, s)
 	}
 	return b.finish(y)
 }

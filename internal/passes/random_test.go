@@ -109,7 +109,7 @@ func (s *sketch) ints(v ...int64) *ir.Value { return s.constant(tensor.FromSlice
 
 func (s *sketch) float(x float32) *ir.Value { return s.constant(tensor.Scalar(x)) }
 
-type attrs = map[string]ir.Attr
+type attrs = map[string]*ir.Attr
 
 // all adds a node, and gives its outputs, or nil if they cannot be computed.
 func (s *sketch) all(name string, outs int, a attrs, in ...*ir.Value) []*ir.Value {

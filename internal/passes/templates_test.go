@@ -493,7 +493,7 @@ func (s *sketch) branch() {
 	if cond == nil {
 		return
 	}
-	side := func() ir.Attr {
+	side := func() *ir.Attr {
 		b := s.within("branch")
 		b.values = append(b.values, x)
 		for range s.IntN(5) {

@@ -35,7 +35,7 @@ func network(t *testing.T) string {
 	}
 	x := ir.NewValue("x", ir.Type{DType: dtype.Float32, Shape: shape.Shape{shape.Sym("n"), shape.Const(32), shape.Const(20), shape.Const(20)}})
 	g := &ir.Graph{Name: "net", Inputs: []*ir.Value{x}, Opsets: map[string]int{"": 18}}
-	node := func(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+	node := func(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 		y := ir.NewValue(name+"_out", ir.Type{})
 		n := ir.NewNode("", name, 18, in, []*ir.Value{y}, attrs)
 		if err := op.Complete(n); err != nil {
@@ -53,8 +53,8 @@ func network(t *testing.T) string {
 		bytes[i] = int8(rng.IntN(255) - 127)
 	}
 	w0 := node("DequantizeLinear", nil, ir.NewConst("w0", tensor.FromSlice(bytes, 32, 32, 3, 3)), ir.NewConst("", tensor.Scalar[float32](1./256)), ir.NewConst("", tensor.Scalar[int8](0)))
-	y := quantized(node("Conv", map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, quantized(x, 1./32), w0), 1./8)
-	y = node("Conv", map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, y, ir.NewConst("w1", random(32, 32, 3, 3)))
+	y := quantized(node("Conv", map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, quantized(x, 1./32), w0), 1./8)
+	y = node("Conv", map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, y, ir.NewConst("w1", random(32, 32, 3, 3)))
 	y.Name = "three"
 	y = node("Conv", nil, y, ir.NewConst("w2", random(48, 32, 1, 1)))
 	y = node("GlobalAveragePool", nil, y)

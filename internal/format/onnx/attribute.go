@@ -15,8 +15,8 @@ var attrKinds = map[uint64]ir.Kind{
 // sparseTensor is the code of attributes whose sparse tensors become dense ones.
 const sparseTensor = 11
 
-func (im *importer) attributes(protos [][]byte, s *scope, depth int) (map[string]ir.Attr, error) {
-	attrs := make(map[string]ir.Attr, len(protos))
+func (im *importer) attributes(protos [][]byte, s *scope, depth int) (map[string]*ir.Attr, error) {
+	attrs := make(map[string]*ir.Attr, len(protos))
 	for _, b := range protos {
 		name, a, ref, err := im.attribute(b, s, depth)
 		if err != nil {
@@ -34,7 +34,7 @@ func (im *importer) attributes(protos [][]byte, s *scope, depth int) (map[string
 		if _, twice := attrs[name]; twice {
 			return nil, fmt.Errorf("attribute %q is given twice", name)
 		}
-		attrs[name] = *a
+		attrs[name] = a
 	}
 	return attrs, nil
 }

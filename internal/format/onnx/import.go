@@ -329,7 +329,7 @@ func (im *importer) reject(err error) {
 }
 
 // inline replaces a call of a model-local function by the function's body.
-func (im *importer) inline(f *functionProto, p *nodeProto, index int, in, outs []*ir.Value, attrs map[string]ir.Attr, s *scope, depth int) error {
+func (im *importer) inline(f *functionProto, p *nodeProto, index int, in, outs []*ir.Value, attrs map[string]*ir.Attr, s *scope, depth int) error {
 	if slices.Contains(s.calls, f) || len(s.calls) >= maxNesting {
 		return fmt.Errorf("function %s calls itself", f.name)
 	}
@@ -358,7 +358,7 @@ func (im *importer) inline(f *functionProto, p *nodeProto, index int, in, outs [
 		if _, ok := inner.attrs[name]; !ok {
 			return fmt.Errorf("function %s has no attribute %q", f.name, name)
 		}
-		inner.attrs[name] = &a
+		inner.attrs[name] = a
 	}
 	for i, formal := range f.inputs {
 		if i < len(in) && in[i] != nil {

@@ -299,7 +299,7 @@ func (e *writer) node(n *ir.Node) (*message, error) {
 	return out, nil
 }
 
-func (e *writer) attribute(name string, a ir.Attr) (*message, error) {
+func (e *writer) attribute(name string, a *ir.Attr) (*message, error) {
 	out := &message{}
 	out.str(1, name)
 	for code, kind := range attrKinds {
@@ -336,7 +336,7 @@ func (e *writer) attribute(name string, a ir.Attr) (*message, error) {
 	return out, nil
 }
 
-func (e *writer) tensors(out *message, a ir.Attr) error {
+func (e *writer) tensors(out *message, a *ir.Attr) error {
 	if a.Kind == ir.KindTensor {
 		m, err := tensorMessage("", a.Tensor)
 		if err == nil {
@@ -354,7 +354,7 @@ func (e *writer) tensors(out *message, a ir.Attr) error {
 	return nil
 }
 
-func (e *writer) graphs(out *message, a ir.Attr) error {
+func (e *writer) graphs(out *message, a *ir.Attr) error {
 	if a.Kind == ir.KindGraph {
 		m, err := e.graph(a.Graph, false)
 		if err == nil {

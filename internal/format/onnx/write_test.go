@@ -92,7 +92,7 @@ func TestEachAttributeHasOneKind(t *testing.T) {
 		if kind == ir.KindGraph || kind == ir.KindGraphs || code == sparseTensor {
 			continue
 		}
-		a := ir.Attr{Kind: kind, Tensor: tensor.FromSlice([]float32{1}), Type: &ir.Type{DType: dtype.Float32}}
+		a := &ir.Attr{Kind: kind, Tensor: tensor.FromSlice([]float32{1}), Type: &ir.Type{DType: dtype.Float32}}
 		m, err := e.attribute("a", a)
 		if err != nil {
 			t.Fatal(err)

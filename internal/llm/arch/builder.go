@@ -118,7 +118,7 @@ func (b *Builder) Fail(format string, args ...any) {
 }
 
 // Node adds an operator of ONNX, or of ours with the prefix "salver::".
-func (b *Builder) Node(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (b *Builder) Node(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	if b.err != nil {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (b *Builder) Const(name string, v []float32) *ir.Value {
 }
 
 // matrix gives a tensor as the products and lookups take it, with its format.
-func (b *Builder) matrix(name string, rows, cols int) (*ir.Value, map[string]ir.Attr) {
+func (b *Builder) matrix(name string, rows, cols int) (*ir.Value, map[string]*ir.Attr) {
 	w, ok := b.weight(name, rows, cols)
 	if !ok {
 		return nil, nil
@@ -224,14 +224,14 @@ func (b *Builder) matrix(name string, rows, cols int) (*ir.Value, map[string]ir.
 	return b.stored(name, w.Plain(), rows, cols)
 }
 
-func (b *Builder) stored(name string, w Weight, rows, cols int) (*ir.Value, map[string]ir.Attr) {
+func (b *Builder) stored(name string, w Weight, rows, cols int) (*ir.Value, map[string]*ir.Attr) {
 	size, err := w.Format.RowBytes(cols)
 	if err != nil || len(w.Data) != rows*size {
 		b.Fail("tensor %q: %d bytes of %s for %d rows of %d: expected %d a row (%v)", name, len(w.Data), w.Format, rows, cols, size, err)
 		return nil, nil
 	}
 	t := &tensor.Tensor{DType: dtype.Uint8, Shape: []int{rows, size}, Data: w.Data}
-	return ir.NewConst(name, t), map[string]ir.Attr{"format": ir.Str(w.Format.String()), "k": ir.Int(cols)}
+	return ir.NewConst(name, t), map[string]*ir.Attr{"format": ir.Str(w.Format.String()), "k": ir.Int(cols)}
 }
 
 // Embed looks tokens up: [tokens, Hidden].
@@ -279,7 +279,7 @@ func (b *Builder) LinearPart(x *ir.Value, name string, inputs, outputs, from, to
 	m, attrs := b.stored(label, w, to-from, inputs)
 	if w.Order != nil && b.err == nil {
 		order := ir.NewConst(label+".order", tensor.FromSlice(w.Order, len(w.Order)))
-		x = b.Node("Gather", map[string]ir.Attr{"axis": ir.Int(-1)}, x, order)
+		x = b.Node("Gather", map[string]*ir.Attr{"axis": ir.Int(-1)}, x, order)
 	}
 	in := []*ir.Value{x, m}
 	var offset *ir.Value
@@ -316,7 +316,7 @@ func (b *Builder) RMSNorm(x *ir.Value, name string, n int) *ir.Value {
 	for i := range w {
 		w[i] += b.normOffset
 	}
-	return b.Node("RMSNormalization", map[string]ir.Attr{"epsilon": ir.Float(b.NormEps)}, x, b.Const(name+".weight", w))
+	return b.Node("RMSNormalization", map[string]*ir.Attr{"epsilon": ir.Float(b.NormEps)}, x, b.Const(name+".weight", w))
 }
 
 // LayerNorm normalizes the last axis, [.., n], and adds a bias if the file has one.
@@ -325,7 +325,7 @@ func (b *Builder) LayerNorm(x *ir.Value, name string, n int) *ir.Value {
 	if b.Has(name + ".bias") {
 		in = append(in, b.Const(name+".bias", b.Vector(name+".bias", n)))
 	}
-	return b.Node("LayerNormalization", map[string]ir.Attr{"epsilon": ir.Float(b.NormEps)}, in...)
+	return b.Node("LayerNormalization", map[string]*ir.Attr{"epsilon": ir.Float(b.NormEps)}, in...)
 }
 
 // HeadNorm normalizes each head of [tokens, heads·HeadDim].
@@ -378,7 +378,7 @@ func (b *Builder) Activate(x *ir.Value) *ir.Value {
 	case "gelu":
 		return b.Node("Gelu", nil, x)
 	case "gelu_new", "gelu_pytorch_tanh", "gelu_fast":
-		return b.Node("Gelu", map[string]ir.Attr{"approximate": ir.Str("tanh")}, x)
+		return b.Node("Gelu", map[string]*ir.Attr{"approximate": ir.Str("tanh")}, x)
 	case "relu":
 		return b.Node("Relu", nil, x)
 	}
@@ -409,7 +409,7 @@ func (b *Builder) Attention(q, k, v *ir.Value, window int) *ir.Value {
 	if scale == 0 {
 		scale = float32(1 / math.Sqrt(float64(b.HeadDim)))
 	}
-	attrs := map[string]ir.Attr{"heads": ir.Int(b.Heads), "kv_heads": ir.Int(b.KVHeads), "scale": ir.Float(scale), "softcap": ir.Float(b.AttnSoftcap), "window": ir.Int(window)}
+	attrs := map[string]*ir.Attr{"heads": ir.Int(b.Heads), "kv_heads": ir.Int(b.KVHeads), "scale": ir.Float(scale), "softcap": ir.Float(b.AttnSoftcap), "window": ir.Int(window)}
 	if b.encodes {
 		attrs["causal"] = ir.Int(b.causal)
 		return b.Node("salver::SequenceAttention", attrs, q, k, v, b.inputs["sequences"])

@@ -48,7 +48,7 @@ func expertFFN(b *Builder, x *ir.Value, p string) *ir.Value {
 		ffn = b.FFN
 	}
 	in := []*ir.Value{x, router}
-	attrs := map[string]ir.Attr{"used": ir.Int(b.ExpertsUsed), "normalize": ir.Int(0), "k": ir.Int(b.Hidden), "ffn": ir.Int(ffn)}
+	attrs := map[string]*ir.Attr{"used": ir.Int(b.ExpertsUsed), "normalize": ir.Int(0), "k": ir.Int(b.Hidden), "ffn": ir.Int(ffn)}
 	if b.NormExperts {
 		attrs["normalize"] = ir.Int(1)
 	}
@@ -56,7 +56,7 @@ func expertFFN(b *Builder, x *ir.Value, p string) *ir.Value {
 		name, attr string
 		rows, cols int
 	}{{"ffn_gate_exp", "gate_format", ffn, b.Hidden}, {"ffn_up_exp", "up_format", ffn, b.Hidden}, {"ffn_down_exp", "down_format", b.Hidden, ffn}} {
-		var format ir.Attr
+		var format *ir.Attr
 		for e := range b.Experts {
 			w, a := b.expert(p+m.name, e, m.rows, m.cols)
 			if w == nil {
@@ -95,7 +95,7 @@ func (b *Builder) gateVector(x *ir.Value, name string) *ir.Value {
 
 // expert gives a matrix of one expert, which lies alone or in a stack of all:
 // [experts, rows, columns].
-func (b *Builder) expert(name string, e, rows, cols int) (*ir.Value, map[string]ir.Attr) {
+func (b *Builder) expert(name string, e, rows, cols int) (*ir.Value, map[string]*ir.Attr) {
 	label := fmt.Sprintf("%s.%d.weight", name, e)
 	if !b.Has(name + "s.weight") {
 		return b.matrix(label, rows, cols)

@@ -119,7 +119,7 @@ func (r *Rope) yarn(w float64, i int) float64 {
 // Rotary turns heads by their tokens' positions; local says with the angles of
 // layers that have a sliding window.
 func (b *Builder) Rotary(x *ir.Value, heads int, local bool) *ir.Value {
-	attrs := map[string]ir.Attr{"heads": ir.Int(heads), "interleaved": ir.Int(0)}
+	attrs := map[string]*ir.Attr{"heads": ir.Int(heads), "interleaved": ir.Int(0)}
 	if b.interleaved {
 		attrs["interleaved"] = ir.Int(1)
 	}
@@ -146,7 +146,7 @@ func (b *Builder) rotaryTable(local bool) *ir.Value {
 	}
 	scope := b.scope
 	b.scope = ""
-	b.tables[label] = b.Node("salver::RotaryTable", map[string]ir.Attr{"scale": ir.Float(scale)}, b.inputs["positions"], b.Const(label, f))
+	b.tables[label] = b.Node("salver::RotaryTable", map[string]*ir.Attr{"scale": ir.Float(scale)}, b.inputs["positions"], b.Const(label, f))
 	b.scope = scope
 	return b.tables[label]
 }

@@ -67,7 +67,7 @@ type axisCases struct{ s normalizer }
 
 func (c axisCases) Cases() []op.Case {
 	return []op.Case{c.s.values(), {Name: "last axis", In: []*tensor.Tensor{wave(3, 4, 37)}},
-		{Name: "middle axis", In: []*tensor.Tensor{wave(2, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
+		{Name: "middle axis", In: []*tensor.Tensor{wave(2, 5, 7)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}},
 		{Name: "large numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{1000, 1001, -1000}, 1, 3)}}, {Name: "long lines", In: []*tensor.Tensor{wave(33, 2077)}}}
 }
 

@@ -256,8 +256,8 @@ type convCases struct{}
 
 func (convCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
-	attrs := func(channels int, more map[string]ir.Attr) map[string]ir.Attr {
-		m := map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(channels)}
+	attrs := func(channels int, more map[string]*ir.Attr) map[string]*ir.Attr {
+		m := map[string]*ir.Attr{"block": ir.Int(b), "channels": ir.Int(channels)}
 		for k, a := range more {
 			m[k] = a
 		}
@@ -265,23 +265,23 @@ func (convCases) Cases() []op.Case {
 	}
 	pad := ir.Ints(1, 1, 1, 1)
 	return []op.Case{
-		{Name: "first layer", In: []*tensor.Tensor{ramp(2, 3, 11, 10), ramp(17, 3, 3, 3), ramp(17)}, Attrs: attrs(3, map[string]ir.Attr{"strides": ir.Ints(2, 2), "activation": ir.Str("relu")})},
+		{Name: "first layer", In: []*tensor.Tensor{ramp(2, 3, 11, 10), ramp(17, 3, 3, 3), ramp(17)}, Attrs: attrs(3, map[string]*ir.Attr{"strides": ir.Ints(2, 2), "activation": ir.Str("relu")})},
 		{Name: "3x3 residual", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 3, 3), ramp(18), blockedRamp(1, 18, 7, 6, b)},
-			Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "activation": ir.Str("clip"), "activation_params": ir.Floats(0, 60)})},
-		{Name: "pointwise", In: []*tensor.Tensor{blockedRamp(2, 33, 5, 7, b), ramp(40, 33, 1, 1)}, Attrs: attrs(33, map[string]ir.Attr{"activation": ir.Str("leakyrelu"), "activation_params": ir.Floats(.5)})},
-		{Name: "depthwise", In: []*tensor.Tensor{blockedRamp(1, 19, 9, 8, b), ramp(19, 1, 3, 3), ramp(19)}, Attrs: attrs(19, map[string]ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2)})},
+			Attrs: attrs(20, map[string]*ir.Attr{"pads": pad, "activation": ir.Str("clip"), "activation_params": ir.Floats(0, 60)})},
+		{Name: "pointwise", In: []*tensor.Tensor{blockedRamp(2, 33, 5, 7, b), ramp(40, 33, 1, 1)}, Attrs: attrs(33, map[string]*ir.Attr{"activation": ir.Str("leakyrelu"), "activation_params": ir.Floats(.5)})},
+		{Name: "depthwise", In: []*tensor.Tensor{blockedRamp(1, 19, 9, 8, b), ramp(19, 1, 3, 3), ramp(19)}, Attrs: attrs(19, map[string]*ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2)})},
 		{Name: "stored in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(2, 40, 7, 6, b)), ramp(18, 40, 3, 3), ramp(18), narrowed(blockedRamp(2, 18, 7, 6, b))},
-			Attrs: attrs(40, map[string]ir.Attr{"pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
+			Attrs: attrs(40, map[string]*ir.Attr{"pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "added to an activation", In: []*tensor.Tensor{blockedRamp(1, 40, 7, 6, b), ramp(18, 40, 1, 1), ramp(18), narrowed(blockedRamp(1, 18, 7, 6, b))},
-			Attrs: attrs(40, map[string]ir.Attr{"activation": ir.Str("relu"), "residual_last": ir.Int(1)}), Tol: 1e-2},
+			Attrs: attrs(40, map[string]*ir.Attr{"activation": ir.Str("relu"), "residual_last": ir.Int(1)}), Tol: 1e-2},
 		{Name: "depthwise in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(1, 19, 9, 8, b)), ramp(19, 1, 3, 3), ramp(19)},
-			Attrs: attrs(19, map[string]ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2), "bf16": ir.Int(1)}), Tol: 1e-2},
+			Attrs: attrs(19, map[string]*ir.Attr{"group": ir.Int(19), "pads": pad, "strides": ir.Ints(2, 2), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "groups in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(2, 72, 7, 6, b)), ramp(48, 24, 3, 3), ramp(48)},
-			Attrs: attrs(72, map[string]ir.Attr{"group": ir.Int(3), "pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
+			Attrs: attrs(72, map[string]*ir.Attr{"group": ir.Int(3), "pads": pad, "activation": ir.Str("relu"), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "activated in bfloat16", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 1, 1), ramp(18)},
-			Attrs: attrs(20, map[string]ir.Attr{"activation": ir.Str("silu"), "bf16": ir.Int(1)}), Tol: 1e-2},
-		{Name: "by Winograd's algorithm", In: []*tensor.Tensor{blockedRamp(1, 20, 28, 29, b), ramp(18, 20, 3, 3), ramp(18)}, Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "algorithm": ir.Str("winograd")}), Tol: 1e-5},
-		{Name: "too small for it", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 3, 3), ramp(18)}, Attrs: attrs(20, map[string]ir.Attr{"pads": pad, "algorithm": ir.Str("winograd")})},
-		{Name: "same upper", In: []*tensor.Tensor{blockedRamp(1, 24, 8, 7, b), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
+			Attrs: attrs(20, map[string]*ir.Attr{"activation": ir.Str("silu"), "bf16": ir.Int(1)}), Tol: 1e-2},
+		{Name: "by Winograd's algorithm", In: []*tensor.Tensor{blockedRamp(1, 20, 28, 29, b), ramp(18, 20, 3, 3), ramp(18)}, Attrs: attrs(20, map[string]*ir.Attr{"pads": pad, "algorithm": ir.Str("winograd")}), Tol: 1e-5},
+		{Name: "too small for it", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(18, 20, 3, 3), ramp(18)}, Attrs: attrs(20, map[string]*ir.Attr{"pads": pad, "algorithm": ir.Str("winograd")})},
+		{Name: "same upper", In: []*tensor.Tensor{blockedRamp(1, 24, 8, 7, b), ramp(16, 24, 2, 3)}, Attrs: attrs(24, map[string]*ir.Attr{"auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
 	}
 }

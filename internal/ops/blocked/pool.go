@@ -175,10 +175,10 @@ func (o poolOp) Cases() []op.Case {
 	}
 	var cases []op.Case
 	if len(o.types["T"]) > 1 {
-		cases = []op.Case{{Name: "bfloat16", In: []*tensor.Tensor{narrowed(x[0])}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}}}
+		cases = []op.Case{{Name: "bfloat16", In: []*tensor.Tensor{narrowed(x[0])}, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}}}
 	}
 	return append(cases, []op.Case{
-		{Name: "3x3", In: x, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
-		{Name: "ceil", In: x, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 3), "strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1)}},
+		{Name: "3x3", In: x, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
+		{Name: "ceil", In: x, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(2, 3), "strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1)}},
 	}...)
 }

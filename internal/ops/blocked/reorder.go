@@ -94,14 +94,14 @@ type toBlockedCases struct{}
 
 func (toBlockedCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
-	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{ramp(2, 19, 3, 5)}, Attrs: map[string]ir.Attr{"block": ir.Int(b)}}}
+	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{ramp(2, 19, 3, 5)}, Attrs: map[string]*ir.Attr{"block": ir.Int(b)}}}
 }
 
 type fromBlockedCases struct{}
 
 func (fromBlockedCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
-	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{blockedRamp(2, 19, 3, 5, b)}, Attrs: map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(19)}}}
+	return []op.Case{{Name: "19 channels", In: []*tensor.Tensor{blockedRamp(2, 19, 3, 5, b)}, Attrs: map[string]*ir.Attr{"block": ir.Int(b), "channels": ir.Int(19)}}}
 }
 
 // ramp makes small numbers that sums of products hold exactly.

@@ -170,20 +170,20 @@ type transposeCases struct{}
 
 func (transposeCases) Cases() []op.Case {
 	b := conv.Block(cpu.Level())
-	attrs := func(channels int, more map[string]ir.Attr) map[string]ir.Attr {
-		m := map[string]ir.Attr{"block": ir.Int(b), "channels": ir.Int(channels)}
+	attrs := func(channels int, more map[string]*ir.Attr) map[string]*ir.Attr {
+		m := map[string]*ir.Attr{"block": ir.Int(b), "channels": ir.Int(channels)}
 		for k, a := range more {
 			m[k] = a
 		}
 		return m
 	}
 	return []op.Case{
-		{Name: "upsampling", In: []*tensor.Tensor{blockedRamp(2, 32, 5, 6, b), ramp(32, 16, 2, 2), ramp(16)}, Attrs: attrs(32, map[string]ir.Attr{"strides": ir.Ints(2, 2)})},
+		{Name: "upsampling", In: []*tensor.Tensor{blockedRamp(2, 32, 5, 6, b), ramp(32, 16, 2, 2), ramp(16)}, Attrs: attrs(32, map[string]*ir.Attr{"strides": ir.Ints(2, 2)})},
 		{Name: "stored in bfloat16", In: []*tensor.Tensor{narrowed(blockedRamp(2, 32, 5, 6, b)), ramp(32, 16, 2, 2), ramp(16)},
-			Attrs: attrs(32, map[string]ir.Attr{"strides": ir.Ints(2, 2), "bf16": ir.Int(1)}), Tol: 1e-2},
+			Attrs: attrs(32, map[string]*ir.Attr{"strides": ir.Ints(2, 2), "bf16": ir.Int(1)}), Tol: 1e-2},
 		{Name: "4x4", In: []*tensor.Tensor{blockedRamp(1, 20, 7, 6, b), ramp(20, 18, 4, 4)},
-			Attrs: attrs(20, map[string]ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)})},
+			Attrs: attrs(20, map[string]*ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)})},
 		{Name: "depthwise", In: []*tensor.Tensor{blockedRamp(1, 24, 7, 6, b), ramp(24, 1, 3, 3), ramp(24)},
-			Attrs: attrs(24, map[string]ir.Attr{"group": ir.Int(24), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1), "output_padding": ir.Ints(1, 1)})},
+			Attrs: attrs(24, map[string]*ir.Attr{"group": ir.Int(24), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1), "output_padding": ir.Ints(1, 1)})},
 	}
 }

@@ -20,8 +20,8 @@ func allFormats() (out []block.Format) {
 	return out
 }
 
-func attrs(f block.Format, k int) map[string]ir.Attr {
-	return map[string]ir.Attr{"format": ir.Str(f.String()), "k": ir.Int(k)}
+func attrs(f block.Format, k int) map[string]*ir.Attr {
+	return map[string]*ir.Attr{"format": ir.Str(f.String()), "k": ir.Int(k)}
 }
 
 // randomWeights are n rows: blocks of any bytes that decode to moderate numbers.
@@ -131,7 +131,7 @@ func (productsCases) Cases() (cases []op.Case) {
 			results = 1
 		}
 		cases = append(cases, op.Case{Name: c.name, In: in, Out: make([]*tensor.Tensor, results), Tol: 1e-2,
-			Attrs: map[string]ir.Attr{"formats": ir.Strs(formats...), "k": ir.Int(k), "activation": ir.Str(c.activation)}})
+			Attrs: map[string]*ir.Attr{"formats": ir.Strs(formats...), "k": ir.Int(k), "activation": ir.Str(c.activation)}})
 	}
 	return cases
 }
@@ -183,7 +183,7 @@ func (expertsCases) Cases() (cases []op.Case) {
 				in = append(in, smallWeights(m.f, m.n, m.k, e))
 			}
 		}
-		cases = append(cases, op.Case{Name: c.name, In: in, Tol: c.tol, Attrs: map[string]ir.Attr{"used": ir.Int(c.used), "normalize": ir.Int(c.normalize), "k": ir.Int(c.k), "ffn": ir.Int(c.ffn),
+		cases = append(cases, op.Case{Name: c.name, In: in, Tol: c.tol, Attrs: map[string]*ir.Attr{"used": ir.Int(c.used), "normalize": ir.Int(c.normalize), "k": ir.Int(c.k), "ffn": ir.Int(c.ffn),
 			"gate_format": ir.Str(c.gate.String()), "up_format": ir.Str(c.up.String()), "down_format": ir.Str(c.down.String())}})
 	}
 	return cases

@@ -83,7 +83,7 @@ func (expandDimsCases) Cases() []op.Case {
 }
 
 func uniqueRef(c *op.Call) error {
-	s, err := newStandard("Unique", 11, map[string]ir.Attr{"sorted": ir.Int(0)}, 1, 4)
+	s, err := newStandard("Unique", 11, map[string]*ir.Attr{"sorted": ir.Int(0)}, 1, 4)
 	if err != nil {
 		return err
 	}

@@ -31,12 +31,12 @@ type attentionCases struct{}
 func (attentionCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{1, 2}, 1, 1, 2)
 	w := tensor.FromSlice([]float32{1, 0, 1, 0, 3, 0, 0, 1, 0, 1, 0, 4}, 2, 6)
-	attrs := map[string]ir.Attr{"num_heads": ir.Int(1)}
+	attrs := map[string]*ir.Attr{"num_heads": ir.Int(1)}
 	return []op.Case{
 		{Name: "one token", In: []*tensor.Tensor{x, w, tensor.FromSlice([]float32{0, 0, 0, 0, 1, -1})}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]float32{4, 7}, 1, 1, 2)}},
-		{Name: "cache", In: []*tensor.Tensor{wave(2, 3, 4), wave(4, 24), wave(24), tensor.FromSlice([]int32{1, 0, 1, 1, 1, 0, 1, 1, 1, 1}, 2, 5), wave(2, 2, 2, 2, 4), wave(1, 2, 3, 5)}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2)}},
-		{Name: "values of another size", In: []*tensor.Tensor{wave(2, 3, 4), wave(4, 22), nil, nil, nil, wave(2, 1, 3, 3)}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2), "qkv_hidden_sizes": ir.Ints(8, 8, 6), "scale": ir.Float(.4)}, Out: []*tensor.Tensor{nil}},
-		{Name: "masked", In: []*tensor.Tensor{wave(2, 3, 4), wave(4, 12), wave(12), tensor.FromSlice([]int32{2, 3})}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2), "unidirectional": ir.Int(1)}, Out: []*tensor.Tensor{nil}},
+		{Name: "cache", In: []*tensor.Tensor{wave(2, 3, 4), wave(4, 24), wave(24), tensor.FromSlice([]int32{1, 0, 1, 1, 1, 0, 1, 1, 1, 1}, 2, 5), wave(2, 2, 2, 2, 4), wave(1, 2, 3, 5)}, Attrs: map[string]*ir.Attr{"num_heads": ir.Int(2)}},
+		{Name: "values of another size", In: []*tensor.Tensor{wave(2, 3, 4), wave(4, 22), nil, nil, nil, wave(2, 1, 3, 3)}, Attrs: map[string]*ir.Attr{"num_heads": ir.Int(2), "qkv_hidden_sizes": ir.Ints(8, 8, 6), "scale": ir.Float(.4)}, Out: []*tensor.Tensor{nil}},
+		{Name: "masked", In: []*tensor.Tensor{wave(2, 3, 4), wave(4, 12), wave(12), tensor.FromSlice([]int32{2, 3})}, Attrs: map[string]*ir.Attr{"num_heads": ir.Int(2), "unidirectional": ir.Int(1)}, Out: []*tensor.Tensor{nil}},
 	}
 }
 

@@ -28,12 +28,12 @@ type matMulBnb4Cases struct{}
 
 func (matMulBnb4Cases) Cases() []op.Case {
 	b := []byte{0xf7, 0x00, 0x7f, 0x70, 0, 0, 0, 0} // NF4: 1 0 -1 -1, 0 1 0 -1 …
-	attrs := map[string]ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(16), "quant_type": ir.Int(1)}
+	attrs := map[string]*ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(16), "quant_type": ir.Int(1)}
 	return []op.Case{{Name: "NF4", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 4), tensor.FromSlice(b), tensor.FromSlice([]float32{2})}, Attrs: attrs,
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{-12, -4, -20, -20}, 1, 4)}},
 		{Name: "one block of any size", In: []*tensor.Tensor{wave(3, 4), packedBytes(8), tensor.FromSlice([]float32{2})},
-			Attrs: map[string]ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(math.MaxInt64), "quant_type": ir.Int(1)}},
-		{Name: "FP4", In: []*tensor.Tensor{wave(3, 2, 64), packedBytes(33 * 32), wave(33)}, Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(64), "quant_type": ir.Int(0)}}}
+			Attrs: map[string]*ir.Attr{"K": ir.Int(4), "N": ir.Int(4), "block_size": ir.Int(math.MaxInt64), "quant_type": ir.Int(1)}},
+		{Name: "FP4", In: []*tensor.Tensor{wave(3, 2, 64), packedBytes(33 * 32), wave(33)}, Attrs: map[string]*ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(64), "quant_type": ir.Int(0)}}}
 }
 
 // bnb4Codes are the numbers of bitsandbytes' 4-bit types.

@@ -28,7 +28,7 @@ func (cDistCases) Cases() []op.Case {
 	in := []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1}, 2, 2), tensor.FromSlice([]float32{3, 4}, 1, 2)}
 	return []op.Case{
 		{Name: "squares", In: in, Out: []*tensor.Tensor{tensor.FromSlice([]float32{25, 13}, 2, 1)}},
-		{Name: "distances", In: in, Attrs: map[string]ir.Attr{"metric": ir.Str("euclidean")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{5, 3.6055512}, 2, 1)}},
+		{Name: "distances", In: in, Attrs: map[string]*ir.Attr{"metric": ir.Str("euclidean")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{5, 3.6055512}, 2, 1)}},
 	}
 }
 

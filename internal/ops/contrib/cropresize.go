@@ -28,8 +28,8 @@ func (cropAndResizeCases) Cases() []op.Case {
 	box, first, size := tensor.FromSlice([]float32{0, 0, 1, 2}, 1, 4), tensor.FromSlice([]int32{0}), tensor.FromSlice([]int32{2, 3})
 	in := []*tensor.Tensor{x, box, first, size}
 	return []op.Case{
-		{Name: "bilinear", In: in, Attrs: map[string]ir.Attr{"extrapolation_value": ir.Float(9)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 9, 2, 3, 9}, 1, 1, 2, 3)}},
-		{Name: "nearest", In: in, Attrs: map[string]ir.Attr{"mode": ir.Str("nearest")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 2, 3, 0}, 1, 1, 2, 3)}},
+		{Name: "bilinear", In: in, Attrs: map[string]*ir.Attr{"extrapolation_value": ir.Float(9)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 9, 2, 3, 9}, 1, 1, 2, 3)}},
+		{Name: "nearest", In: in, Attrs: map[string]*ir.Attr{"mode": ir.Str("nearest")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 2, 3, 0}, 1, 1, 2, 3)}},
 	}
 }
 

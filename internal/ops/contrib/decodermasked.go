@@ -47,7 +47,7 @@ type decoderMaskedMultiHeadAttentionCases struct{}
 func (decoderMaskedMultiHeadAttentionCases) Cases() []op.Case {
 	length := tensor.FromSlice([]int32{2})
 	in := []*tensor.Tensor{wave(2, 1, 8), wave(2, 1, 8), wave(2, 1, 8), nil, nil, wave(2, 2, 5, 4), wave(2, 2, 5, 4), length}
-	attrs := map[string]ir.Attr{"num_heads": ir.Int(2), "past_present_share_buffer": ir.Int(1)}
+	attrs := map[string]*ir.Attr{"num_heads": ir.Int(2), "past_present_share_buffer": ir.Int(1)}
 	return []op.Case{{Name: "shared cache", In: in, Attrs: attrs, Out: []*tensor.Tensor{nil, nil, nil}}}
 }
 

@@ -45,10 +45,10 @@ func (dynamicQuantizeLSTMCases) Cases() []op.Case {
 	short[0], short[4] = wave(5, 3, 2), tensor.FromSlice([]int32{3, 0, 2})
 	tensor.Of[float32](short[0])[3*3*2] = 40
 	return []op.Case{
-		{Name: "sequences that end before the last step", In: short, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
-		{Name: "both directions", In: in, Attrs: map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
-		{Name: "scale of each column", In: forward, Attrs: map[string]ir.Attr{"clip": ir.Float(.4), "hidden_size": ir.Int(7)}},
-		{Name: "reverse, coupled gates", In: long, Attrs: map[string]ir.Attr{"direction": ir.Str("reverse"), "hidden_size": ir.Int(37), "input_forget": ir.Int(1)}},
+		{Name: "sequences that end before the last step", In: short, Attrs: map[string]*ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
+		{Name: "both directions", In: in, Attrs: map[string]*ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(4)}},
+		{Name: "scale of each column", In: forward, Attrs: map[string]*ir.Attr{"clip": ir.Float(.4), "hidden_size": ir.Int(7)}},
+		{Name: "reverse, coupled gates", In: long, Attrs: map[string]*ir.Attr{"direction": ir.Str("reverse"), "hidden_size": ir.Int(37), "input_forget": ir.Int(1)}},
 	}
 }
 

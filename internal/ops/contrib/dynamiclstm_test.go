@@ -32,7 +32,7 @@ func TestDynamicLSTMThreads(t *testing.T) {
 		facts, values = append(facts, f), append(values, v)
 	}
 	n := ir.NewNode(op.Microsoft, "DynamicQuantizeLSTM", 1, values, []*ir.Value{ir.NewValue("y", ir.Type{})},
-		map[string]ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(hidden)})
+		map[string]*ir.Attr{"direction": ir.Str("bidirectional"), "hidden_size": ir.Int(hidden)})
 	if err := op.Complete(n); err != nil {
 		t.Fatal(err)
 	}

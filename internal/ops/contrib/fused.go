@@ -58,19 +58,19 @@ func (fusedGemmCases) Cases() []op.Case {
 	a, b := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{1, -1, 0, 1}, 2, 2)
 	return []op.Case{
 		{Name: "relu", In: []*tensor.Tensor{a, b, tensor.FromSlice([]float32{0, -2})},
-			Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 3, 0}, 2, 2)}},
+			Attrs: map[string]*ir.Attr{"activation": ir.Str("Relu")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0, 3, 0}, 2, 2)}},
 		{Name: "scaled C", In: []*tensor.Tensor{a, b, tensor.FromSlice([]float32{1, -1}, 1, 2)},
-			Attrs: map[string]ir.Attr{"activation": ir.Str("Tanh"), "alpha": ir.Float(.3), "beta": ir.Float(.7)}},
+			Attrs: map[string]*ir.Attr{"activation": ir.Str("Tanh"), "alpha": ir.Float(.3), "beta": ir.Float(.7)}},
 		{Name: "a column by one of C", In: []*tensor.Tensor{a, tensor.FromSlice([]float32{1, -1}, 2, 1), tensor.FromSlice([]float32{1, -1}, 2, 1)},
-			Attrs: map[string]ir.Attr{"activation": ir.Str("Sigmoid"), "alpha": ir.Float(.3)}},
+			Attrs: map[string]*ir.Attr{"activation": ir.Str("Sigmoid"), "alpha": ir.Float(.3)}},
 	}
 }
 
 type fusedConvCases struct{}
 
 func (fusedConvCases) Cases() []op.Case {
-	sigmoid := op.Case{Name: "sigmoid", In: []*tensor.Tensor{wave(2, 3, 5, 5), wave(4, 3, 3, 3), wave(4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Sigmoid"), "pads": ir.Ints(1, 1, 1, 1)}}
-	return []op.Case{sigmoid, {Name: "relu", In: []*tensor.Tensor{wave(1, 2, 5, 5), wave(3, 2, 3, 3), wave(3), wave(1, 3, 3, 3)}, Attrs: map[string]ir.Attr{"activation": ir.Str("Relu")}}}
+	sigmoid := op.Case{Name: "sigmoid", In: []*tensor.Tensor{wave(2, 3, 5, 5), wave(4, 3, 3, 3), wave(4)}, Attrs: map[string]*ir.Attr{"activation": ir.Str("Sigmoid"), "pads": ir.Ints(1, 1, 1, 1)}}
+	return []op.Case{sigmoid, {Name: "relu", In: []*tensor.Tensor{wave(1, 2, 5, 5), wave(3, 2, 3, 3), wave(3), wave(1, 3, 3, 3)}, Attrs: map[string]*ir.Attr{"activation": ir.Str("Relu")}}}
 }
 
 // activated runs ref and applies f to its output.

@@ -40,11 +40,11 @@ func (gatherBlockQuantizedCases) Cases() []op.Case {
 		v[0], v[1] = a, b
 		return tensor.FromSlice(v, 1, 16)
 	}
-	attrs := map[string]ir.Attr{"block_size": ir.Int(16)}
+	attrs := map[string]*ir.Attr{"block_size": ir.Int(16)}
 	return []op.Case{
 		{Name: "bytes", In: []*tensor.Tensor{tensor.FromSlice(data, 2, 8), tensor.FromSlice([]int64{1}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(-.5, -4, -4)}},
-		{Name: "zero points", In: []*tensor.Tensor{packedBytes(37, 40), tensor.FromSlice([]int32{3, -1, 36, 0, 3, 17}, 2, 3), wave(37, 3), packedBytes(37, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(32)}},
-		{Name: "8 bits", In: []*tensor.Tensor{packedBytes(9, 40), tensor.FromSlice([]int64{8, 0}), wave(9, 3)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(16), "bits": ir.Int(8)}},
+		{Name: "zero points", In: []*tensor.Tensor{packedBytes(37, 40), tensor.FromSlice([]int32{3, -1, 36, 0, 3, 17}, 2, 3), wave(37, 3), packedBytes(37, 2)}, Attrs: map[string]*ir.Attr{"block_size": ir.Int(32)}},
+		{Name: "8 bits", In: []*tensor.Tensor{packedBytes(9, 40), tensor.FromSlice([]int64{8, 0}), wave(9, 3)}, Attrs: map[string]*ir.Attr{"block_size": ir.Int(16), "bits": ir.Int(8)}},
 		{Name: "int4", In: []*tensor.Tensor{{DType: dtype.Int4, Shape: []int{5, 33}, Data: packedBytes(83).Data}, tensor.FromSlice([]int64{4, 2}), wave(5, 3)}, Attrs: attrs},
 		{Name: "uint4", In: []*tensor.Tensor{{DType: dtype.Uint4, Shape: []int{2, 16}, Data: data}, tensor.FromSlice([]int64{0}), scales}, Attrs: attrs, Out: []*tensor.Tensor{want(20, 18, 0)}},
 	}
@@ -128,7 +128,7 @@ func gatherBlockRef(c *op.Call) error {
 	}
 	table := tensor.New(scales.DType, t.dims...)
 	num.SetFloats(table, v)
-	s, err := newStandard("Gather", 13, map[string]ir.Attr{"axis": ir.Int(t.gather)}, 2, 1)
+	s, err := newStandard("Gather", 13, map[string]*ir.Attr{"axis": ir.Int(t.gather)}, 2, 1)
 	if err != nil {
 		return err
 	}

@@ -40,15 +40,15 @@ func init() {
 	})
 }
 
-func twoGroups() map[string]ir.Attr {
-	return map[string]ir.Attr{"groups": ir.Int(2), "activation": ir.Int(1)}
+func twoGroups() map[string]*ir.Attr {
+	return map[string]*ir.Attr{"groups": ir.Int(2), "activation": ir.Int(1)}
 }
 
 type groupNormCases struct{}
 
 func (groupNormCases) Cases() []op.Case {
 	return []op.Case{{Name: "channels last", In: []*tensor.Tensor{wave(2, 3, 3, 4), wave(4), wave(4)}, Attrs: twoGroups()},
-		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3}, 1, 2, 1), tensor.FromSlice([]float32{2}), tensor.FromSlice([]float32{1})}, Attrs: map[string]ir.Attr{"groups": ir.Int(1), "activation": ir.Int(0), "epsilon": ir.Float(0)},
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3}, 1, 2, 1), tensor.FromSlice([]float32{2}), tensor.FromSlice([]float32{1})}, Attrs: map[string]*ir.Attr{"groups": ir.Int(1), "activation": ir.Int(0), "epsilon": ir.Float(0)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 3}, 1, 2, 1)}}}
 }
 

@@ -33,10 +33,10 @@ func init() {
 type groupQueryCases struct{}
 
 func (groupQueryCases) Cases() []op.Case {
-	attrs := func(more ...any) map[string]ir.Attr {
-		m := map[string]ir.Attr{"num_heads": ir.Int(4), "kv_num_heads": ir.Int(2)}
+	attrs := func(more ...any) map[string]*ir.Attr {
+		m := map[string]*ir.Attr{"num_heads": ir.Int(4), "kv_num_heads": ir.Int(2)}
 		for i := 0; i < len(more); i += 2 {
-			m[more[i].(string)] = more[i+1].(ir.Attr)
+			m[more[i].(string)] = more[i+1].(*ir.Attr)
 		}
 		return m
 	}

@@ -34,8 +34,8 @@ func init() {
 type fusedMatMulCases struct{}
 
 func (fusedMatMulCases) Cases() []op.Case {
-	flags := func(names ...string) map[string]ir.Attr {
-		m := map[string]ir.Attr{"alpha": ir.Float(2)}
+	flags := func(names ...string) map[string]*ir.Attr {
+		m := map[string]*ir.Attr{"alpha": ir.Float(2)}
 		for _, n := range names {
 			m[n] = ir.Int(1)
 		}
@@ -137,17 +137,17 @@ func init() {
 type matMulNBitsCases struct{}
 
 func (matMulNBitsCases) Cases() []op.Case {
-	attrs := map[string]ir.Attr{"K": ir.Int(3), "N": ir.Int(2), "block_size": ir.Int(16)}
-	level4 := map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32), "accuracy_level": ir.Int(4)}
+	attrs := map[string]*ir.Attr{"K": ir.Int(3), "N": ir.Int(2), "block_size": ir.Int(16)}
+	level4 := map[string]*ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32), "accuracy_level": ir.Int(4)}
 	b := make([]byte, 16)
 	b[0], b[1], b[8], b[9] = 0x9a, 0x07, 0x80, 0x0f // rows 10 9 7 and 0 8 15
 	return []op.Case{{Name: "4 bits", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3), tensor.FromSlice(b, 2, 1, 8), tensor.FromSlice([]float32{1, .5}, 2)}, Attrs: attrs,
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 6.5}, 1, 2)}},
 		{Name: "bias and zero points", In: []*tensor.Tensor{wave(2, 5, 40), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)},
-			Attrs: map[string]ir.Attr{"K": ir.Int(40), "N": ir.Int(33), "block_size": ir.Int(32)}},
-		{Name: "whole groups", In: []*tensor.Tensor{wave(3, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32)}},
+			Attrs: map[string]*ir.Attr{"K": ir.Int(40), "N": ir.Int(33), "block_size": ir.Int(32)}},
+		{Name: "whole groups", In: []*tensor.Tensor{wave(3, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: map[string]*ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(32)}},
 		{Name: "whole groups of 8 bits", In: []*tensor.Tensor{wave(2, 11, 64), packedBytes(33, 1, 128), wave(33), packedBytes(33), nil, wave(33)},
-			Attrs: map[string]ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(128), "bits": ir.Int(8)}},
+			Attrs: map[string]*ir.Attr{"K": ir.Int(64), "N": ir.Int(33), "block_size": ir.Int(128), "bits": ir.Int(8)}},
 		{Name: "rounded to 8 bits", In: []*tensor.Tensor{wave(2, 5, 64), packedBytes(33, 2, 16), wave(66)}, Attrs: level4, Tol: .02},
 		{Name: "rounded to 8 bits, with zero points", In: []*tensor.Tensor{wave(5, 64), packedBytes(33, 2, 16), wave(66), packedBytes(33), nil, wave(33)}, Attrs: level4, Tol: .02},
 	}

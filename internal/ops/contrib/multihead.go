@@ -27,10 +27,10 @@ func init() {
 type multiHeadCases struct{}
 
 func (multiHeadCases) Cases() []op.Case {
-	heads := map[string]ir.Attr{"num_heads": ir.Int(2)}
+	heads := map[string]*ir.Attr{"num_heads": ir.Int(2)}
 	one, three := []*tensor.Tensor{nil}, []*tensor.Tensor{nil, nil, nil}
 	q, k, v := wave(2, 3, 8), wave(2, 5, 8), wave(2, 5, 12)
-	causal := map[string]ir.Attr{"num_heads": ir.Int(2), "unidirectional": ir.Int(1), "scale": ir.Float(.3)}
+	causal := map[string]*ir.Attr{"num_heads": ir.Int(2), "unidirectional": ir.Int(1), "scale": ir.Float(.3)}
 	return []op.Case{
 		{Name: "one token", In: []*tensor.Tensor{wave(1, 1, 4), wave(1, 1, 4), tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)}, Attrs: heads, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)}},
 		{Name: "bias and mask", In: []*tensor.Tensor{q, k, v, wave(28), tensor.FromSlice([]int32{1, 1, 1, 0, 0, 1, 1, 1, 1, 0}, 2, 5), wave(1, 2, 3, 5)}, Attrs: heads, Out: one},

@@ -10,7 +10,7 @@ import (
 
 // Keys and values that are packed together belong to the queries' batch and have their size.
 func TestPackedKeysFitQueries(t *testing.T) {
-	n := &ir.Node{Domain: "com.microsoft", Op: "MultiHeadAttention", Attrs: map[string]ir.Attr{"num_heads": {Kind: ir.KindInt, Int: 2}}}
+	n := &ir.Node{Domain: "com.microsoft", Op: "MultiHeadAttention", Attrs: map[string]*ir.Attr{"num_heads": {Kind: ir.KindInt, Int: 2}}}
 	q := shape.Of(2, 3, 8)
 	if _, err := multiHeadSizes(n, q, shape.Of(2, 5, 2, 2, 4), nil); err != nil {
 		t.Error(err)

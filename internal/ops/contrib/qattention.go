@@ -33,7 +33,7 @@ type qAttentionCases struct{}
 
 func (qAttentionCases) Cases() []op.Case {
 	in := []*tensor.Tensor{bytesWave[uint8](2, 3, 4), bytesWave[int8](4, 12), wave(12), scalar32(.01), scalar32(.02), tensor.FromSlice([]int32{2, 3}), tensor.Scalar[uint8](120), tensor.Scalar[int8](3)}
-	heads := map[string]ir.Attr{"num_heads": ir.Int(2)}
+	heads := map[string]*ir.Attr{"num_heads": ir.Int(2)}
 	columns := []*tensor.Tensor{bytesWave[int8](2, 3, 8), bytesWave[int8](8, 24), wave(24), scalar32(.01), wave(24), tensor.FromSlice([]int32{1, 0, 1, 1, 1, 0, 1, 1, 1, 1}, 2, 5), nil, nil, wave(2, 2, 2, 2, 4)}
 	return []op.Case{{Name: "masked", In: in, Attrs: heads, Out: []*tensor.Tensor{nil}}, {Name: "scale of each column, cache", In: columns, Attrs: heads, Tol: 1e-4}}
 }

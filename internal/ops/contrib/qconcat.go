@@ -24,7 +24,7 @@ type qLinearConcatCases struct{}
 
 func (qLinearConcatCases) Cases() []op.Case {
 	z := tensor.Scalar[uint8]
-	return []op.Case{{Name: "values", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+	return []op.Case{{Name: "values", Attrs: map[string]*ir.Attr{"axis": ir.Int(1)},
 		In:  []*tensor.Tensor{scalar32(.5), z(10), tensor.FromSlice([]uint8{10, 20}, 2, 1), scalar32(1), z(0), tensor.FromSlice([]uint8{4, 5, 6, 7}, 2, 2), scalar32(.5), z(2)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]uint8{30, 12, 13, 50, 14, 15}, 2, 3)}}}
 }

@@ -39,13 +39,13 @@ type qLinearConvCases struct{}
 
 func (qLinearConvCases) Cases() []op.Case {
 	in := []*tensor.Tensor{bytesWave[uint8](2, 5, 6, 4), scalar32(.02), tensor.Scalar[uint8](130), bytesWave[int8](3, 4, 3, 3), scalar32(.05), tensor.Scalar[int8](0), scalar32(2.5), tensor.Scalar[uint8](119)}
-	return []op.Case{{Name: "channels last", In: in, Attrs: map[string]ir.Attr{"channels_last": ir.Int(1), "pads": ir.Ints(1, 1, 1, 1)}}}
+	return []op.Case{{Name: "channels last", In: in, Attrs: map[string]*ir.Attr{"channels_last": ir.Int(1), "pads": ir.Ints(1, 1, 1, 1)}}}
 }
 
 type nhwcConvCases struct{}
 
 func (nhwcConvCases) Cases() []op.Case {
-	return []op.Case{{Name: "padded", In: []*tensor.Tensor{wave(2, 5, 6, 4), wave(3, 4, 3, 3), wave(3)}, Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}}}
+	return []op.Case{{Name: "padded", In: []*tensor.Tensor{wave(2, 5, 6, 4), wave(3, 4, 3, 3), wave(3)}, Attrs: map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}}}
 }
 
 // inferLast is the inference of o with the channels last in input and output 0.

@@ -31,7 +31,7 @@ func (qGemmCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "float", In: []*tensor.Tensor{a, scalar32(2), zero, b, tensor.FromSlice([]float32{1, 10}), none, tensor.FromSlice([]int32{1, -1})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 60, 0, 140}, 2, 2)}},
-		{Name: "bytes", In: []*tensor.Tensor{a, scalar32(1), zero, b, scalar32(1), none, nil, scalar32(.5), tensor.Scalar[uint8](10)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1), "alpha": ir.Float(2)},
+		{Name: "bytes", In: []*tensor.Tensor{a, scalar32(1), zero, b, scalar32(1), none, nil, scalar32(.5), tensor.Scalar[uint8](10)}, Attrs: map[string]*ir.Attr{"transB": ir.Int(1), "alpha": ir.Float(2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]uint8{14, 22, 22, 30}, 2, 2)}},
 	}
 }

@@ -20,10 +20,10 @@ func init() {
 		average[name], largest[name] = spec, spec
 	}
 	ports := op.Ports("X:T", "x_scale:float32", "x_zero_point:T?", "y_scale:float32", "y_zero_point:T?")
-	o := qpool("QLinearAveragePool", ports, average, averagePool, map[string]ir.Attr{"kernel_shape": ir.Ints(2, 3), "pads": ir.Ints(1, 1, 0, 1)})
+	o := qpool("QLinearAveragePool", ports, average, averagePool, map[string]*ir.Attr{"kernel_shape": ir.Ints(2, 3), "pads": ir.Ints(1, 1, 0, 1)})
 	o.Ref, o.Compile = qaveragePoolRef, compileQAverage
 	op.Register(o)
-	op.Register(qpool("QLinearGlobalAveragePool", ports, op.Attrs{"channels_last": op.Default(ir.Int(0))}, globalAveragePool, map[string]ir.Attr{}))
+	op.Register(qpool("QLinearGlobalAveragePool", ports, op.Attrs{"channels_last": op.Default(ir.Int(0))}, globalAveragePool, map[string]*ir.Attr{}))
 	op.Register(op.Op{
 		Domain: op.Microsoft, Name: "NhwcMaxPool", Versions: []int{1}, Doc: "MaxPool with the channels last",
 		In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": bytes8}, Attrs: largest,
@@ -36,8 +36,8 @@ type nhwcMaxPoolCases struct{}
 
 func (nhwcMaxPoolCases) Cases() []op.Case {
 	return []op.Case{
-		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 8, 3, 2, 5, 4, 7, 6}, 1, 2, 2, 2)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{7, 8}, 1, 1, 1, 2)}},
-		{Name: "padded", In: []*tensor.Tensor{bytesWave[int8](2, 5, 6, 3)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 8, 3, 2, 5, 4, 7, 6}, 1, 2, 2, 2)}, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{7, 8}, 1, 1, 1, 2)}},
+		{Name: "padded", In: []*tensor.Tensor{bytesWave[int8](2, 5, 6, 3)}, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(3, 3), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
 	}
 }
 
@@ -53,7 +53,7 @@ func maxPool(n *ir.Node) (*standard, error) {
 	return newStandard("MaxPool", 12, pick(n, append([]string{"dilations"}, poolAttrs...)...), 1, 1)
 }
 
-func qpool(name string, in []op.Port, attrs op.Attrs, base func(*ir.Node) (*standard, error), caseAttrs map[string]ir.Attr) op.Op {
+func qpool(name string, in []op.Port, attrs op.Attrs, base func(*ir.Node) (*standard, error), caseAttrs map[string]*ir.Attr) op.Op {
 	last := func(n *ir.Node) bool { return n.Bool("channels_last") }
 	return op.Op{
 		Domain: op.Microsoft, Name: name, Versions: []int{1}, Doc: "computed in float32; the channels are first, or last with channels_last",
@@ -70,10 +70,10 @@ func qpool(name string, in []op.Port, attrs op.Attrs, base func(*ir.Node) (*stan
 	}
 }
 
-type qpoolCases struct{ attrs map[string]ir.Attr }
+type qpoolCases struct{ attrs map[string]*ir.Attr }
 
 func (c qpoolCases) Cases() []op.Case {
-	lastAttrs := map[string]ir.Attr{"channels_last": ir.Int(1)}
+	lastAttrs := map[string]*ir.Attr{"channels_last": ir.Int(1)}
 	for k, a := range c.attrs {
 		lastAttrs[k] = a
 	}

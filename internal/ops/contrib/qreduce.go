@@ -40,7 +40,7 @@ type qLinearReduceMeanCases struct{}
 
 func (qLinearReduceMeanCases) Cases() []op.Case {
 	in := []*tensor.Tensor{tensor.FromSlice([]uint8{1, 3, 10, 20}, 2, 2), scalar32(1), nil, scalar32(.5), tensor.Scalar[uint8](7)}
-	return []op.Case{{Name: "values", In: in, Attrs: map[string]ir.Attr{"axes": ir.Ints(1), "keepdims": ir.Int(0)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{11, 37})}}}
+	return []op.Case{{Name: "values", In: in, Attrs: map[string]*ir.Attr{"axes": ir.Ints(1), "keepdims": ir.Int(0)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{11, 37})}}}
 }
 
 func reduceMean(n *ir.Node) (*standard, error) {

@@ -38,8 +38,8 @@ type qLinearSoftmaxCases struct{}
 func (qLinearSoftmaxCases) Cases() []op.Case {
 	in := []*tensor.Tensor{bytesWave[uint8](2, 3, 4), scalar32(.05), tensor.Scalar[uint8](120), scalar32(1. / 256), tensor.Scalar[uint8](0)}
 	return []op.Case{
-		{Name: "last axis", In: in, Attrs: map[string]ir.Attr{"opset": ir.Int(13)}},
-		{Name: "flattened", In: in, Attrs: map[string]ir.Attr{"opset": ir.Int(11), "axis": ir.Int(1)}},
+		{Name: "last axis", In: in, Attrs: map[string]*ir.Attr{"opset": ir.Int(13)}},
+		{Name: "flattened", In: in, Attrs: map[string]*ir.Attr{"opset": ir.Int(11), "axis": ir.Int(1)}},
 	}
 }
 

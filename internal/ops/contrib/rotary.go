@@ -28,9 +28,9 @@ func (rotaryEmbeddingCases) Cases() []op.Case {
 	cos, sin := tensor.FromSlice([]float32{1, 1, 0, .5}, 2, 2), tensor.FromSlice([]float32{0, 0, 1, 2}, 2, 2)
 	return []op.Case{
 		{Name: "halves", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, -7, 1, 6}, 1, 1, 4)}},
-		{Name: "interleaved", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Attrs: map[string]ir.Attr{"interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, -6.5, 8}, 1, 1, 4)}},
+		{Name: "interleaved", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{1}), cos, sin}, Attrs: map[string]*ir.Attr{"interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, -6.5, 8}, 1, 1, 4)}},
 		{Name: "heads first", In: []*tensor.Tensor{wave(2, 3, 2, 8), tensor.FromSlice([]int64{0, 1, 4, 2}, 2, 2), wave(5, 4), wave(5, 4)}},
-		{Name: "partly", In: []*tensor.Tensor{wave(2, 3, 16), tensor.FromSlice([]int64{1}), wave(5, 2), wave(5, 2)}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2), "rotary_embedding_dim": ir.Int(4)}},
+		{Name: "partly", In: []*tensor.Tensor{wave(2, 3, 16), tensor.FromSlice([]int64{1}), wave(5, 2), wave(5, 2)}, Attrs: map[string]*ir.Attr{"num_heads": ir.Int(2), "rotary_embedding_dim": ir.Int(4)}},
 	}
 }
 

@@ -22,7 +22,7 @@ type standard struct {
 
 // newStandard makes a node of a standard operator with the given attributes and
 // numbers of inputs and outputs.
-func newStandard(name string, opset int, attrs map[string]ir.Attr, inputs, outputs int) (*standard, error) {
+func newStandard(name string, opset int, attrs map[string]*ir.Attr, inputs, outputs int) (*standard, error) {
 	o := op.Find("", name, opset)
 	if o == nil {
 		return nil, fmt.Errorf("%s is not supported at opset %d", name, opset)
@@ -34,7 +34,7 @@ func newStandard(name string, opset int, attrs map[string]ir.Attr, inputs, outpu
 		}
 		return v
 	}
-	copied := map[string]ir.Attr{}
+	copied := map[string]*ir.Attr{}
 	for k, a := range attrs {
 		copied[k] = a
 	}
@@ -43,8 +43,8 @@ func newStandard(name string, opset int, attrs map[string]ir.Attr, inputs, outpu
 }
 
 // pick copies the attributes of n that are there and named.
-func pick(n *ir.Node, names ...string) map[string]ir.Attr {
-	m := map[string]ir.Attr{}
+func pick(n *ir.Node, names ...string) map[string]*ir.Attr {
+	m := map[string]*ir.Attr{}
 	for _, name := range names {
 		if a, ok := n.Attrs[name]; ok {
 			m[name] = a

@@ -30,8 +30,8 @@ func init() {
 type tokenizerCases struct{}
 
 func (tokenizerCases) Cases() []op.Case {
-	attrs := func(more map[string]ir.Attr) map[string]ir.Attr {
-		a := map[string]ir.Attr{"mark": ir.Int(0), "mincharnum": ir.Int(1), "pad_value": ir.Str("#")}
+	attrs := func(more map[string]*ir.Attr) map[string]*ir.Attr {
+		a := map[string]*ir.Attr{"mark": ir.Int(0), "mincharnum": ir.Int(1), "pad_value": ir.Str("#")}
 		for k, v := range more {
 			a[k] = v
 		}
@@ -41,13 +41,13 @@ func (tokenizerCases) Cases() []op.Case {
 		return []*tensor.Tensor{tensor.FromStrings(s, shape...)}
 	}
 	return []op.Case{
-		{Name: "expression", Attrs: attrs(map[string]ir.Attr{"tokenexp": ir.Str("[a-z0-9]+"), "mincharnum": ir.Int(2)}), In: strs([]int{2, 1}, "the 1st, a b", "Über"),
+		{Name: "expression", Attrs: attrs(map[string]*ir.Attr{"tokenexp": ir.Str("[a-z0-9]+"), "mincharnum": ir.Int(2)}), In: strs([]int{2, 1}, "the 1st, a b", "Über"),
 			Out: strs([]int{2, 1, 2}, "the", "1st", "ber", "#")},
-		{Name: "longest", Attrs: attrs(map[string]ir.Attr{"tokenexp": ir.Str("a|ab")}), In: strs([]int{1}, "abba"), Out: strs([]int{1, 2}, "ab", "a")},
-		{Name: "separators", Attrs: attrs(map[string]ir.Attr{"separators": ir.Strs(" ", ";+"), "mark": ir.Int(1)}), In: strs([]int{2}, "a;;b c", ""),
+		{Name: "longest", Attrs: attrs(map[string]*ir.Attr{"tokenexp": ir.Str("a|ab")}), In: strs([]int{1}, "abba"), Out: strs([]int{1, 2}, "ab", "a")},
+		{Name: "separators", Attrs: attrs(map[string]*ir.Attr{"separators": ir.Strs(" ", ";+"), "mark": ir.Int(1)}), In: strs([]int{2}, "a;;b c", ""),
 			Out: strs([]int{2, 5}, "\x02", "a", "b", "c", "\x03", "\x02", "\x03", "#", "#", "#")},
-		{Name: "characters", Attrs: attrs(map[string]ir.Attr{"separators": ir.Strs("")}), In: strs([]int{2}, "éa", "b"), Out: strs([]int{2, 2}, "é", "a", "b", "#")},
-		{Name: "none", Attrs: attrs(map[string]ir.Attr{"tokenexp": ir.Str("x")}), In: strs([]int{2}, "a", "b"), Out: strs([]int{2, 0})},
+		{Name: "characters", Attrs: attrs(map[string]*ir.Attr{"separators": ir.Strs("")}), In: strs([]int{2}, "éa", "b"), Out: strs([]int{2, 2}, "é", "a", "b", "#")},
+		{Name: "none", Attrs: attrs(map[string]*ir.Attr{"tokenexp": ir.Str("x")}), In: strs([]int{2}, "a", "b"), Out: strs([]int{2, 0})},
 	}
 }
 

@@ -33,7 +33,7 @@ func (b body) input(name string, dt dtype.Type, s shape.Shape) *ir.Value {
 	return v
 }
 
-func (b body) node(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (b body) node(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	v := ir.NewValue("", ir.Type{})
 	n := ir.NewNode("", name, opset, in, []*ir.Value{v}, attrs)
 	b.g.Nodes = append(b.g.Nodes, n)
@@ -47,7 +47,7 @@ func (b body) output(v ...*ir.Value) {
 }
 
 // control adds a control-flow node with the given number of outputs.
-func (b body) control(name string, outs int, attrs map[string]ir.Attr, in ...*ir.Value) []*ir.Value {
+func (b body) control(name string, outs int, attrs map[string]*ir.Attr, in ...*ir.Value) []*ir.Value {
 	out := make([]*ir.Value, outs)
 	for i := range out {
 		out[i] = ir.NewValue(name+string(rune('0'+i)), ir.Type{})
@@ -93,7 +93,7 @@ func expect(t *testing.T, got *tensor.Tensor, dims []int, want ...float32) {
 	}
 }
 
-func graph(g *ir.Graph) ir.Attr { return ir.GraphAttr(g) }
+func graph(g *ir.Graph) *ir.Attr { return ir.GraphAttr(g) }
 
 func TestIfReadsOuterValues(t *testing.T) {
 	for _, cond := range []bool{true, false} {
@@ -101,8 +101,8 @@ func TestIfReadsOuterValues(t *testing.T) {
 		c, x := top.input("c", dtype.Bool, shape.Shape{}), top.input("x", dtype.Float32, shape.Shape{shape.Sym("n")})
 		yes, no := newBody(), newBody()
 		yes.output(yes.node("Add", nil, x, x))
-		no.output(no.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, x, x))
-		out := top.control("If", 1, map[string]ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, c)
+		no.output(no.node("Concat", map[string]*ir.Attr{"axis": ir.Int(0)}, x, x))
+		out := top.control("If", 1, map[string]*ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, c)
 		got := run(t, top.g, tensor.Scalar(cond), floats(1, 2))
 		if cond {
 			expect(t, got[0], []int{2}, 2, 4)
@@ -116,7 +116,7 @@ func TestIfReadsOuterValues(t *testing.T) {
 }
 
 // loop runs state' = state op x with a scanned copy of the state.
-func loop(op string, attrs map[string]ir.Attr) (body, []*ir.Value) {
+func loop(op string, attrs map[string]*ir.Attr) (body, []*ir.Value) {
 	top := newBody()
 	m, x := top.input("m", dtype.Int64, shape.Shape{}), top.input("x", dtype.Float32, shape.Of(2))
 	b := newBody()
@@ -124,7 +124,7 @@ func loop(op string, attrs map[string]ir.Attr) (body, []*ir.Value) {
 	cond, state := b.input("cond", dtype.Bool, shape.Shape{}), b.input("state", dtype.Float32, nil)
 	next := b.node(op, attrs, state, x)
 	b.output(b.node("Identity", nil, cond), next, b.node("Identity", nil, x))
-	return top, top.control("Loop", 2, map[string]ir.Attr{"body": graph(b.g)}, m, nil, x)
+	return top, top.control("Loop", 2, map[string]*ir.Attr{"body": graph(b.g)}, m, nil, x)
 }
 
 func TestLoop(t *testing.T) {
@@ -142,7 +142,7 @@ func TestLoopWithoutIterations(t *testing.T) {
 }
 
 func TestLoopStateThatGrows(t *testing.T) {
-	top, out := loop("Concat", map[string]ir.Attr{"axis": ir.Int(0)})
+	top, out := loop("Concat", map[string]*ir.Attr{"axis": ir.Int(0)})
 	got := run(t, top.g, tensor.Scalar(int64(2)), floats(1, 10))
 	expect(t, got[0], []int{6}, 1, 10, 1, 10, 1, 10)
 	if s := out[0].Type.Shape; len(s) != 1 || !s[0].IsUnknown() {
@@ -153,7 +153,7 @@ func TestLoopStateThatGrows(t *testing.T) {
 // A state, a scan output and a sequence that grow without end are refused before
 // they take the memory that a run may have.
 func TestWhatALoopGathersIsBounded(t *testing.T) {
-	grow, _ := loop("Concat", map[string]ir.Attr{"axis": ir.Int(0)})
+	grow, _ := loop("Concat", map[string]*ir.Attr{"axis": ir.Int(0)})
 	scan, _ := loop("Add", nil)
 	sequence := newBody()
 	m, x := sequence.input("m", dtype.Int64, shape.Shape{}), sequence.input("x", dtype.Float32, shape.Of(2))
@@ -162,7 +162,7 @@ func TestWhatALoopGathersIsBounded(t *testing.T) {
 	cond, state := b.input("cond", dtype.Bool, shape.Shape{}), b.input("state", dtype.Sequence, nil)
 	b.output(b.node("Identity", nil, cond), b.node("SequenceInsert", nil, state, x))
 	list := sequence.node("SequenceConstruct", nil, x)
-	items := sequence.control("Loop", 1, map[string]ir.Attr{"body": graph(b.g)}, m, nil, list)
+	items := sequence.control("Loop", 1, map[string]*ir.Attr{"body": graph(b.g)}, m, nil, list)
 	sequence.g.Outputs = nil
 	sequence.output(sequence.node("SequenceLength", nil, items[0]))
 	for name, g := range map[string]*ir.Graph{"state": grow.g, "scan": scan.g, "sequence": sequence.g} {
@@ -186,7 +186,7 @@ func TestABodyIsBoundedInMemory(t *testing.T) {
 	yes, no := newBody(), newBody()
 	yes.output(yes.node("Neg", nil, yes.node("ConstantOfShape", nil, n)))
 	no.output(no.node("ConstantOfShape", nil, n))
-	top.control("If", 1, map[string]ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, cond)
+	top.control("If", 1, map[string]*ir.Attr{"then_branch": graph(yes.g), "else_branch": graph(no.g)}, cond)
 	complete(t, top.g)
 	if err := op.InferTypes(top.g); err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestLoopStops(t *testing.T) {
 	next := b.node("Add", nil, state, state)
 	limit := ir.NewConst("limit", tensor.Scalar(float32(100)))
 	b.output(b.node("Less", nil, next, limit), next)
-	top.control("Loop", 1, map[string]ir.Attr{"body": graph(b.g)}, nil, nil, x)
+	top.control("Loop", 1, map[string]*ir.Attr{"body": graph(b.g)}, nil, nil, x)
 	expect(t, run(t, top.g, tensor.Scalar(float32(3)))[0], []int{}, 192)
 }
 
@@ -220,7 +220,7 @@ func TestLoopIsCancelled(t *testing.T) {
 	cond := b.input("cond", dtype.Bool, shape.Shape{})
 	state := b.input("state", dtype.Float32, shape.Shape{})
 	b.output(b.node("Identity", nil, cond), b.node("Identity", nil, state))
-	top.control("Loop", 1, map[string]ir.Attr{"body": graph(b.g)}, nil, nil, x)
+	top.control("Loop", 1, map[string]*ir.Attr{"body": graph(b.g)}, nil, nil, x)
 	complete(t, top.g)
 	if err := op.InferTypes(top.g); err != nil {
 		t.Fatal(err)
@@ -244,7 +244,7 @@ func TestScanDirections(t *testing.T) {
 	state, item := b.input("state", dtype.Float32, nil), b.input("item", dtype.Float32, nil)
 	sum := b.node("Add", nil, state, item)
 	b.output(sum, b.node("Identity", nil, sum))
-	attrs := map[string]ir.Attr{
+	attrs := map[string]*ir.Attr{
 		"body": graph(b.g), "num_scan_inputs": ir.Int(1), "scan_input_axes": ir.Ints(1), "scan_input_directions": ir.Ints(1),
 		"scan_output_axes": ir.Ints(-1), "scan_output_directions": ir.Ints(1),
 	}

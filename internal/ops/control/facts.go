@@ -89,7 +89,7 @@ func fixpoint(state []op.Fact, skip int, body func([]op.Fact) ([]op.Fact, error)
 
 // body gives a subgraph attribute.
 func body(n *ir.Node, name string) (*ir.Graph, error) {
-	g := n.Attrs[name].Graph
+	g := n.Attr(name).Graph
 	if g == nil {
 		return nil, fmt.Errorf("attribute %q holds no graph", name)
 	}

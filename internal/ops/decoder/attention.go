@@ -214,7 +214,7 @@ func (pagedCases) Cases() []op.Case {
 		}
 		x := op.Case{
 			Name:  l.name,
-			Attrs: map[string]ir.Attr{"heads": ir.Int(l.heads), "kv_heads": ir.Int(l.kv), "scale": ir.Float(.4), "window": ir.Int(l.window), "softcap": ir.Float(l.softcap)},
+			Attrs: map[string]*ir.Attr{"heads": ir.Int(l.heads), "kv_heads": ir.Int(l.kv), "scale": ir.Float(.4), "window": ir.Int(l.window), "softcap": ir.Float(l.softcap)},
 			In: []*tensor.Tensor{wave(l.tokens, l.heads*l.d), wave(l.tokens, l.kv*l.d), wave(l.tokens, l.kv*l.d),
 				cast(wave(blocks, l.kv, l.d, paged.BlockTokens), l.dt), cast(wave(blocks, l.kv, paged.BlockTokens, l.d), l.dt),
 				tensor.FromSlice(slots, l.tokens), tensor.FromSlice(positions, l.tokens), tensor.FromSlice(l.sequences, count, 2), tensor.FromSlice(tables, count, l.tableWidth)},

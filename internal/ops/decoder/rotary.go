@@ -38,7 +38,7 @@ func (rotaryTableCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int32{0, 2}), tensor.FromSlice([]float32{1, .5})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 1, 0, 0, -.41614684, .5403023, .9092974, .84147098}, 2, 4)}},
-		{Name: "scaled", In: []*tensor.Tensor{tensor.FromSlice([]int32{0}), tensor.FromSlice([]float32{1})}, Attrs: map[string]ir.Attr{"scale": ir.Float(2)},
+		{Name: "scaled", In: []*tensor.Tensor{tensor.FromSlice([]int32{0}), tensor.FromSlice([]float32{1})}, Attrs: map[string]*ir.Attr{"scale": ir.Float(2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{2, 0}, 1, 2)}},
 	}
 }
@@ -47,12 +47,12 @@ type rotaryCases struct{}
 
 func (rotaryCases) Cases() []op.Case {
 	x, table := tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6}, 1, 6), tensor.FromSlice([]float32{0, 1, 1, 0}, 1, 4)
-	many := map[string]ir.Attr{"heads": ir.Int(3)}
+	many := map[string]*ir.Attr{"heads": ir.Int(3)}
 	return []op.Case{
-		{Name: "halves", In: []*tensor.Tensor{x, table}, Attrs: map[string]ir.Attr{"heads": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 2, 1, 4, 5, 6}, 1, 6)}},
-		{Name: "interleaved", In: []*tensor.Tensor{x, table}, Attrs: map[string]ir.Attr{"heads": ir.Int(1), "interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, 3, 4, 5, 6}, 1, 6)}},
+		{Name: "halves", In: []*tensor.Tensor{x, table}, Attrs: map[string]*ir.Attr{"heads": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 2, 1, 4, 5, 6}, 1, 6)}},
+		{Name: "interleaved", In: []*tensor.Tensor{x, table}, Attrs: map[string]*ir.Attr{"heads": ir.Int(1), "interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, 3, 4, 5, 6}, 1, 6)}},
 		{Name: "heads", In: []*tensor.Tensor{wave(70, 3*16), wave(70, 16)}, Attrs: many},
-		{Name: "neighbours of heads", In: []*tensor.Tensor{wave(70, 3*20), wave(70, 16)}, Attrs: map[string]ir.Attr{"heads": ir.Int(3), "interleaved": ir.Int(1)}},
+		{Name: "neighbours of heads", In: []*tensor.Tensor{wave(70, 3*20), wave(70, 16)}, Attrs: map[string]*ir.Attr{"heads": ir.Int(3), "interleaved": ir.Int(1)}},
 	}
 }
 

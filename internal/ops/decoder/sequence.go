@@ -225,15 +225,15 @@ func (sequenceCases) Cases() (cases []op.Case) {
 		heads, kv, d int
 		tokens       int
 		sequences    []int32
-		attrs        map[string]ir.Attr
+		attrs        map[string]*ir.Attr
 	}{
 		{"one", 3, 3, 8, 19, []int32{0, 19}, nil},
 		{"several and a gap", 4, 2, 16, 90, []int32{0, 1, 1, 40, 0, 0, 45, 33}, nil},
-		{"causal", 4, 1, 8, 40, []int32{0, 17, 17, 23}, map[string]ir.Attr{"causal": ir.Int(1)}},
-		{"window and soft cap", 2, 2, 24, 70, []int32{0, 60}, map[string]ir.Attr{"causal": ir.Int(1), "window": ir.Int(9), "softcap": ir.Float(2)}},
+		{"causal", 4, 1, 8, 40, []int32{0, 17, 17, 23}, map[string]*ir.Attr{"causal": ir.Int(1)}},
+		{"window and soft cap", 2, 2, 24, 70, []int32{0, 60}, map[string]*ir.Attr{"causal": ir.Int(1), "window": ir.Int(9), "softcap": ir.Float(2)}},
 		{"none", 2, 2, 8, 3, []int32{}, nil},
 	} {
-		attrs := map[string]ir.Attr{"heads": ir.Int(c.heads), "kv_heads": ir.Int(c.kv), "scale": ir.Float(.4)}
+		attrs := map[string]*ir.Attr{"heads": ir.Int(c.heads), "kv_heads": ir.Int(c.kv), "scale": ir.Float(.4)}
 		for k, v := range c.attrs {
 			attrs[k] = v
 		}

@@ -36,8 +36,8 @@ type attentionCases struct{}
 
 func (attentionCases) Cases() []op.Case {
 	inf := float32(math.Inf(-1))
-	layouts := func(heads, groups int, q, k, v, y string) map[string]ir.Attr {
-		return map[string]ir.Attr{"heads": ir.Int(heads), "groups": ir.Int(groups), "q_layout": ir.Str(q), "k_layout": ir.Str(k), "v_layout": ir.Str(v), "y_layout": ir.Str(y),
+	layouts := func(heads, groups int, q, k, v, y string) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"heads": ir.Int(heads), "groups": ir.Int(groups), "q_layout": ir.Str(q), "k_layout": ir.Str(k), "v_layout": ir.Str(v), "y_layout": ir.Str(y),
 			"scale": ir.Float(.5)}
 	}
 	packed := wave(2, 5, 3*2*8)
@@ -50,7 +50,7 @@ func (attentionCases) Cases() []op.Case {
 	repeats["mask_repeats"] = ir.Int(1)
 	capped := layouts(2, 1, flat, flat, flat, flat)
 	capped["softcap"] = ir.Float(1.5)
-	zeros := map[string]ir.Attr{"heads": ir.Int(1), "zero_masked": ir.Int(1)}
+	zeros := map[string]*ir.Attr{"heads": ir.Int(1), "zero_masked": ir.Int(1)}
 	hidden := tensor.FromSlice([]float32{0, inf, 0, inf, inf, inf}, 1, 1, 2, 3)
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 0}, 1, 1, 2, 1), tensor.FromSlice([]float32{0, float32(math.Log(3))}, 1, 1, 2, 1), tensor.FromSlice([]float32{4, 8}, 1, 1, 2, 1)},

@@ -29,8 +29,8 @@ type convCases struct{}
 func (convCases) Cases() []op.Case {
 	cases := []op.Case{
 		{Name: "residual", In: []*tensor.Tensor{wave(2, 5, 7, 6), wave(19, 5, 1, 1), wave(19), wave(2, 19, 7, 6)}, Attrs: act("relu")},
-		{Name: "depthwise residual", In: []*tensor.Tensor{wave(1, 18, 7, 6), wave(18, 1, 3, 3), nil, wave(1, 18, 5, 4)}, Attrs: map[string]ir.Attr{"group": ir.Int(18), "activation": ir.Str("mish")}},
-		{Name: "plain residual", In: []*tensor.Tensor{wave(2, 6, 7, 6), wave(9, 2, 3, 3), nil, wave(2, 9, 5, 4)}, Attrs: map[string]ir.Attr{"group": ir.Int(3), "activation": ir.Str("silu")}},
+		{Name: "depthwise residual", In: []*tensor.Tensor{wave(1, 18, 7, 6), wave(18, 1, 3, 3), nil, wave(1, 18, 5, 4)}, Attrs: map[string]*ir.Attr{"group": ir.Int(18), "activation": ir.Str("mish")}},
+		{Name: "plain residual", In: []*tensor.Tensor{wave(2, 6, 7, 6), wave(9, 2, 3, 3), nil, wave(2, 9, 5, 4)}, Attrs: map[string]*ir.Attr{"group": ir.Int(3), "activation": ir.Str("silu")}},
 	}
 	for name, f := range functions {
 		a := act(name)

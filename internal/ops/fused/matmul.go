@@ -31,7 +31,7 @@ func (matMulCases) Cases() []op.Case {
 	cases := []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2), tensor.FromSlice([]float32{-10, 1}), tensor.FromSlice([]float32{1, -40, 0, 0}, 2, 2)},
 			Attrs: act("relu"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{10, 0, 33, 51}, 2, 2)}},
-		{Name: "transposed", In: []*tensor.Tensor{wave(2, 37, 5), wave(3, 1, 20, 37)}, Attrs: map[string]ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.125)}},
+		{Name: "transposed", In: []*tensor.Tensor{wave(2, 37, 5), wave(3, 1, 20, 37)}, Attrs: map[string]*ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.125)}},
 		{Name: "residual only", In: []*tensor.Tensor{wave(4, 3, 20), wave(20, 33), nil, wave(4, 3, 33)}},
 	}
 	stored := act("gelu")
@@ -49,7 +49,7 @@ func (matMulCases) Cases() []op.Case {
 	return cases
 }
 
-func act(name string) map[string]ir.Attr { return map[string]ir.Attr{"activation": ir.Str(name)} }
+func act(name string) map[string]*ir.Attr { return map[string]*ir.Attr{"activation": ir.Str(name)} }
 
 // narrowed is t in bfloat16.
 func narrowed(t *tensor.Tensor) *tensor.Tensor {

@@ -27,7 +27,7 @@ func init() {
 type pointwiseCases struct{}
 
 func (pointwiseCases) Cases() []op.Case {
-	steps := func(lines ...string) map[string]ir.Attr { return map[string]ir.Attr{"steps": ir.Strs(lines...)} }
+	steps := func(lines ...string) map[string]*ir.Attr { return map[string]*ir.Attr{"steps": ir.Strs(lines...)} }
 	long := wave(3, 700, 5)
 	cond := tensor.New(dtype.Bool, 3, 1, 5)
 	for i := range cond.Data {

@@ -370,15 +370,15 @@ func rowsQConv(n *ir.Node, in []int) ([]int, bool) {
 type qConvCases struct{}
 
 func (qConvCases) Cases() []op.Case {
-	attrs := func(last int, more map[string]ir.Attr) map[string]ir.Attr {
-		m := map[string]ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(7), "y_zero": ir.Int(101), "lo": ir.Int(20)}
+	attrs := func(last int, more map[string]*ir.Attr) map[string]*ir.Attr {
+		m := map[string]*ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(7), "y_zero": ir.Int(101), "lo": ir.Int(20)}
 		for k, a := range more {
 			m[k] = a
 		}
 		return m
 	}
-	pad := map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}
-	residual := map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1), "z_zero": ir.Int(-3), "z_scale": ir.Float(.02), "mid_type": ir.Int(int(dtype.Uint8)), "mid_zero": ir.Int(90),
+	pad := map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}
+	residual := map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1), "z_zero": ir.Int(-3), "z_scale": ir.Float(.02), "mid_type": ir.Int(int(dtype.Uint8)), "mid_zero": ir.Int(90),
 		"mid_hi": ir.Int(255), "mid_scale": ir.Float(.03), "y_scale": ir.Float(.04)}
 	s := tensor.Scalar[float32](.0007)
 	scales := wave(17)
@@ -397,7 +397,7 @@ func (qConvCases) Cases() []op.Case {
 		{Name: "residual", In: []*tensor.Tensor{bytesOf[uint8](1, 4, 9, 8), bytesOf[int8](17, 4, 3, 3), scales, nil, bytesOf[int8](1, 17, 9, 8)}, Attrs: attrs(0, residual)},
 		{Name: "residual, channels last", In: []*tensor.Tensor{bytesOf[uint8](2, 9, 8, 4), bytesOf[int8](17, 4, 3, 3), s, bias, bytesOf[int8](2, 9, 8, 17)}, Attrs: attrs(1, residual)},
 		{Name: "wide weights", In: []*tensor.Tensor{bytesOf[uint8](1, 5, 9, 8), wideWeights(17, 5, 3, 3), scales, bias}, Attrs: attrs(0, pad)},
-		{Name: "depthwise", In: []*tensor.Tensor{bytesOf[uint8](1, 9, 8, 16), bytesOf[int8](16, 1, 3, 3), s}, Attrs: attrs(1, map[string]ir.Attr{"group": ir.Int(16), "auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
+		{Name: "depthwise", In: []*tensor.Tensor{bytesOf[uint8](1, 9, 8, 16), bytesOf[int8](16, 1, 3, 3), s}, Attrs: attrs(1, map[string]*ir.Attr{"group": ir.Int(16), "auto_pad": ir.Str("SAME_UPPER"), "strides": ir.Ints(2, 2)})},
 	}
 }
 

@@ -40,16 +40,16 @@ type qMaxPoolCases struct{}
 
 func (qMaxPoolCases) Cases() []op.Case {
 	return []op.Case{
-		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, -2, 3, -4}, 1, 2, 2, 1)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(2, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{3, -2}, 1, 1, 2, 1)}},
-		{Name: "padded", In: []*tensor.Tensor{bytesOf[uint8](2, 9, 8, 70)}, Attrs: map[string]ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
+		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, -2, 3, -4}, 1, 2, 2, 1)}, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(2, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]int8{3, -2}, 1, 1, 2, 1)}},
+		{Name: "padded", In: []*tensor.Tensor{bytesOf[uint8](2, 9, 8, 70)}, Attrs: map[string]*ir.Attr{"kernel_shape": ir.Ints(3, 3), "strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)}},
 	}
 }
 
 type qGlobalAveragePoolCases struct{}
 
 func (qGlobalAveragePoolCases) Cases() []op.Case {
-	attrs := func(last int) map[string]ir.Attr {
-		return map[string]ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(3), "y_zero": ir.Int(7), "x_scale": ir.Float(.02), "y_scale": ir.Float(.01)}
+	attrs := func(last int) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"channels_last": ir.Int(last), "x_zero": ir.Int(3), "y_zero": ir.Int(7), "x_scale": ir.Float(.02), "y_scale": ir.Float(.01)}
 	}
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 2, 9, 8}, 1, 1, 2, 2)}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice([]uint8{11}, 1, 1, 1, 1)}},

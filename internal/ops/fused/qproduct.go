@@ -27,9 +27,9 @@ type qMatMulCases struct{}
 func (qMatMulCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{3, 5}, 1, 2), tensor.FromSlice([]int8{2, -1, 4, 7}, 2, 2), tensor.FromSlice([]float32{.5, 2}), tensor.FromSlice([]int32{-3, 1})},
-			Attrs: map[string]ir.Attr{"x_zero": ir.Int(1), "y_zero": ir.Int(10)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{18, 64}, 1, 2)}},
+			Attrs: map[string]*ir.Attr{"x_zero": ir.Int(1), "y_zero": ir.Int(10)}, Out: []*tensor.Tensor{tensor.FromSlice([]uint8{18, 64}, 1, 2)}},
 		{Name: "rows", In: []*tensor.Tensor{bytesOf[int8](3, 7, 40), bytesOf[int8](40, 33), tensor.Scalar[float32](.0004)},
-			Attrs: map[string]ir.Attr{"x_zero": ir.Int(-3), "y_zero": ir.Int(-10), "y_type": ir.Int(int(dtype.Int8)), "lo": ir.Int(-100), "hi": ir.Int(100)}},
+			Attrs: map[string]*ir.Attr{"x_zero": ir.Int(-3), "y_zero": ir.Int(-10), "y_type": ir.Int(int(dtype.Int8)), "lo": ir.Int(-100), "hi": ir.Int(100)}},
 	}
 }
 

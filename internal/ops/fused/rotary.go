@@ -31,8 +31,8 @@ func (rotaryCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6}, 1, 6)
 	cos, sin := tensor.FromSlice([]float32{0, 1, 2, 3}, 4), tensor.FromSlice([]float32{1, 0, -1, 2}, 4)
 	half, full := tensor.FromSlice([]float32{0, 1}, 2), tensor.FromSlice([]float32{1, 0}, 2)
-	with := func(names ...string) map[string]ir.Attr {
-		attrs := map[string]ir.Attr{}
+	with := func(names ...string) map[string]*ir.Attr {
+		attrs := map[string]*ir.Attr{}
 		for _, n := range names {
 			attrs[n] = ir.Int(1)
 		}

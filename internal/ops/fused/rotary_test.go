@@ -9,7 +9,7 @@ import (
 )
 
 func rotaryNode(interleaved, paired int) *ir.Node {
-	return ir.NewNode("salver", "FusedRotary", 1, nil, nil, map[string]ir.Attr{"interleaved": ir.Int(interleaved), "paired": ir.Int(paired)})
+	return ir.NewNode("salver", "FusedRotary", 1, nil, nil, map[string]*ir.Attr{"interleaved": ir.Int(interleaved), "paired": ir.Int(paired)})
 }
 
 // TestRotaryBits compares rows, turned in place, with x·cos + R(x)·sin as graphs spell it out.

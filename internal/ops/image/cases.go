@@ -20,8 +20,8 @@ type gridSampleCases struct{ linear string }
 func (g gridSampleCases) Cases() []op.Case {
 	x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
 	grid := f32s([]int{1, 1, 3, 2}, 0, 0, -1, -1, 3, 0)
-	attrs := func(mode, padding string) map[string]ir.Attr {
-		return map[string]ir.Attr{"mode": ir.Str(mode), "padding_mode": ir.Str(padding), "align_corners": ir.Int(1)}
+	attrs := func(mode, padding string) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"mode": ir.Str(mode), "padding_mode": ir.Str(padding), "align_corners": ir.Int(1)}
 	}
 	cases := []op.Case{
 		{Name: "zeros", Attrs: attrs(g.linear, "zeros"), In: list(x, grid), Out: list(f32s([]int{1, 1, 1, 3}, 2.5, 1, 0))},
@@ -54,7 +54,7 @@ func spread(lo, hi float32, dims ...int) *tensor.Tensor {
 type affineGridCases struct{}
 
 func (affineGridCases) Cases() []op.Case {
-	corners := map[string]ir.Attr{"align_corners": ir.Int(1)}
+	corners := map[string]*ir.Attr{"align_corners": ir.Int(1)}
 	return []op.Case{
 		{Name: "identity", In: list(f32s([]int{1, 2, 3}, 1, 0, 0, 0, 1, 0), i64s(1, 1, 1, 2)), Out: list(f32s([]int{1, 1, 2, 2}, -.5, 0, .5, 0))},
 		{Name: "two maps", Attrs: corners, In: list(spread(-2, 2, 2, 2, 3), i64s(2, 1, 5, 7))},
@@ -66,12 +66,12 @@ type roiAlignCases struct{}
 
 func (roiAlignCases) Cases() []op.Case {
 	x := f32s([]int{1, 1, 2, 2}, 1, 2, 3, 4)
-	attrs := map[string]ir.Attr{"sampling_ratio": ir.Int(1)}
+	attrs := map[string]*ir.Attr{"sampling_ratio": ir.Int(1)}
 	cases := []op.Case{{Name: "centre", Attrs: attrs, In: list(x, f32s([]int{1, 4}, 0, 0, 2, 2), i64s(0)), Out: list(f32s([]int{1, 1, 1, 1}, 2.5))}}
 	boxes := f32s([]int{4, 4}, 1, 2, 19, 11, -8, -8, 3, 40, 30, 1, 28, 9, 5, 5, 5, 5)
 	for _, mode := range []string{"avg", "max"} {
 		for _, ratio := range []int{0, 3} {
-			attrs := map[string]ir.Attr{"sampling_ratio": ir.Int(ratio), "mode": ir.Str(mode), "output_height": ir.Int(3), "output_width": ir.Int(5), "spatial_scale": ir.Float(0.5)}
+			attrs := map[string]*ir.Attr{"sampling_ratio": ir.Int(ratio), "mode": ir.Str(mode), "output_height": ir.Int(3), "output_width": ir.Int(5), "spatial_scale": ir.Float(0.5)}
 			cases = append(cases, op.Case{Name: fmt.Sprintf("%s of %d", mode, ratio), Attrs: attrs, In: list(spread(-9, 9, 2, 40, 8, 12), boxes, i64s(0, 1, 1, 0))})
 		}
 	}
@@ -100,8 +100,8 @@ func (col2ImCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "rows overlap", In: list(x, i64s(1, 3), i64s(1, 2)), Out: list(f32s([]int{1, 1, 1, 3}, 1, 5, 4))},
 		{Name: "strides, dilations and pads", In: list(spread(-4, 4, 2, 3*6, 5*6), i64s(9, 13), i64s(2, 3)),
-			Attrs: map[string]ir.Attr{"strides": ir.Ints(2, 3), "dilations": ir.Ints(3, 2), "pads": ir.Ints(2, 3, 1, 4)}},
-		{Name: "overlapping windows", In: list(spread(-4, 4, 1, 2*9, 8*20), i64s(8, 20), i64s(3, 3)), Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}},
+			Attrs: map[string]*ir.Attr{"strides": ir.Ints(2, 3), "dilations": ir.Ints(3, 2), "pads": ir.Ints(2, 3, 1, 4)}},
+		{Name: "overlapping windows", In: list(spread(-4, 4, 1, 2*9, 8*20), i64s(8, 20), i64s(3, 3)), Attrs: map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}},
 		{Name: "three dimensions", In: list(spread(-4, 4, 1, 8, 8), i64s(3, 3, 3), i64s(2, 2, 2))},
 		{Name: "two images", In: list(f32s([]int{2, 1, 2}, 1, 2, 3, 4), i64s(1, 2), i64s(1, 1)), Out: list(f32s([]int{2, 1, 1, 2}, 1, 2, 3, 4))},
 	}
@@ -122,7 +122,7 @@ func (decoderCases) Cases() []op.Case {
 	stream := tensor.FromSlice(ppm)
 	return []op.Case{
 		{Name: "PNM", In: list(stream), Out: list(tensor.FromSlice([]uint8{1, 2, 3, 4, 5, 6}, 1, 2, 3))},
-		{Name: "BGR", Attrs: map[string]ir.Attr{"pixel_format": ir.Str("BGR")}, In: list(stream), Out: list(tensor.FromSlice([]uint8{3, 2, 1, 6, 5, 4}, 1, 2, 3))},
+		{Name: "BGR", Attrs: map[string]*ir.Attr{"pixel_format": ir.Str("BGR")}, In: list(stream), Out: list(tensor.FromSlice([]uint8{3, 2, 1, 6, 5, 4}, 1, 2, 3))},
 		{Name: "no image", In: list(tensor.FromSlice([]uint8{7})), Out: list(tensor.FromSlice([]uint8{}, 0, 0, 3))},
 	}
 }

@@ -54,7 +54,7 @@ func TestRoiAlignSamplesInside(t *testing.T) {
 
 // A region of any size takes no more time than one as large as the image.
 func TestRoiAlignOfHugeRegions(t *testing.T) {
-	n := &ir.Node{Op: "RoiAlign", Attrs: map[string]ir.Attr{"output_height": ir.Int(1), "output_width": ir.Int(1), "sampling_ratio": ir.Int(0), "spatial_scale": ir.Float(1), "mode": ir.Str("avg")}}
+	n := &ir.Node{Op: "RoiAlign", Attrs: map[string]*ir.Attr{"output_height": ir.Int(1), "output_width": ir.Int(1), "sampling_ratio": ir.Int(0), "spatial_scale": ir.Float(1), "mode": ir.Str("avg")}}
 	start := testkit.Clock()
 	ys, xs, err := roiSamples(n, []float64{-5e5, -5e5, 5e5, 5e5}, 8, 8)
 	if err != nil {

@@ -144,7 +144,7 @@ type shiftCases struct{}
 func (shiftCases) Cases() []op.Case {
 	x, y := tensor.FromSlice([]uint8{16, 4, 255}), tensor.FromSlice([]uint8{1, 2, 9})
 	one := func(direction string, want ...uint8) op.Case {
-		return op.Case{Name: direction, Attrs: map[string]ir.Attr{"direction": ir.Str(direction)}, In: []*tensor.Tensor{x, y}, Out: []*tensor.Tensor{tensor.FromSlice(want)}}
+		return op.Case{Name: direction, Attrs: map[string]*ir.Attr{"direction": ir.Str(direction)}, In: []*tensor.Tensor{x, y}, Out: []*tensor.Tensor{tensor.FromSlice(want)}}
 	}
 	return []op.Case{one("LEFT", 32, 16, 0), one("RIGHT", 8, 1, 0)}
 }

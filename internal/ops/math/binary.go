@@ -89,7 +89,7 @@ type modCases struct{}
 
 func (modCases) Cases() []op.Case {
 	c := pair("fmod", []int64{-4, 7, 5, 4, -7, 8}, []int64{2, -3, 8, -2, 3, 5}, []int64{0, 1, 5, 0, -1, 3})
-	c.Attrs = map[string]ir.Attr{"fmod": ir.Int(1)}
+	c.Attrs = map[string]*ir.Attr{"fmod": ir.Int(1)}
 	f := pair("float fmod", []float32{-4.3, 7.2}, []float32{2.1, -3.4}, []float32{-.1, .4})
 	f.Attrs = c.Attrs
 	return []op.Case{pair("sign of the divisor", []int64{-4, 7, 5, 4, -7, 8}, []int64{2, -3, 8, -2, 3, 5}, []int64{0, -2, 5, 0, 2, 3}), c, f}

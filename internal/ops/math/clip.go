@@ -36,7 +36,7 @@ func init() {
 type clipAttrsCases struct{}
 
 func (clipAttrsCases) Cases() []op.Case {
-	attrs := map[string]ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)}
+	attrs := map[string]*ir.Attr{"min": ir.Float(-1), "max": ir.Float(2)}
 	return []op.Case{
 		{Name: "attributes", Attrs: attrs, In: []*tensor.Tensor{tensor.FromSlice([]float32{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 0, 2})}},
 		{Name: "integers", Attrs: attrs, In: []*tensor.Tensor{tensor.FromSlice([]int64{-3, 0, 3})}, Out: []*tensor.Tensor{tensor.FromSlice([]int64{-1, 0, 2})}},

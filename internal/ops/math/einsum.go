@@ -25,7 +25,7 @@ func init() {
 type einsumCases struct{}
 
 func (einsumCases) Cases() []op.Case {
-	eq := func(s string) map[string]ir.Attr { return map[string]ir.Attr{"equation": ir.Str(s)} }
+	eq := func(s string) map[string]*ir.Attr { return map[string]*ir.Attr{"equation": ir.Str(s)} }
 	x := tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)
 	return []op.Case{
 		{Name: "product", In: []*tensor.Tensor{x, x}, Attrs: eq("ij, jk -> ik"), Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 10, 15, 22}, 2, 2)}},

@@ -63,7 +63,7 @@ func doubleRamp(shape ...int) *tensor.Tensor {
 type gemmCases struct{}
 
 func (gemmCases) Cases() []op.Case {
-	at := map[string]ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.5), "beta": ir.Float(2)}
+	at := map[string]*ir.Attr{"transA": ir.Int(1), "transB": ir.Int(1), "alpha": ir.Float(.5), "beta": ir.Float(2)}
 	cases := []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]float32{5, 6, 7, 8}, 2, 2), tensor.FromSlice([]float32{1, -1})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{20, 21, 44, 49}, 2, 2)}},
@@ -73,12 +73,12 @@ func (gemmCases) Cases() []op.Case {
 		{Name: "float64", In: []*tensor.Tensor{doubleRamp(37, 19), doubleRamp(19, 53)}}, {Name: "float64, many rows", In: []*tensor.Tensor{doubleRamp(37, 19), doubleRamp(19, 2), doubleRamp(1, 2)}},
 		{Name: "float64, transposed", In: []*tensor.Tensor{doubleRamp(19, 30), doubleRamp(31, 19), doubleRamp(31)}, Attrs: at}, {Name: "float64, a number for each row", In: []*tensor.Tensor{doubleRamp(19, 30), doubleRamp(3, 19), doubleRamp(30, 1)}, Attrs: at},
 		{Name: "float64, empty", In: []*tensor.Tensor{doubleRamp(3, 0), doubleRamp(0, 30), doubleRamp(30)}},
-		{Name: "fully connected", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: map[string]ir.Attr{"transB": ir.Int(1)}},
+		{Name: "fully connected", In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{40, 19}, .2), ramp([]int{40}, 1)}, Attrs: map[string]*ir.Attr{"transB": ir.Int(1)}},
 	}
 	for _, c := range [][]int{{}, {1}, {1, 1}, {37}, {1, 37}, {3, 1}, {3, 37}} { // those of one row are matrices where A has one row
 		for _, beta := range []float32{1, .3} {
 			cases = append(cases, op.Case{Name: fmt.Sprintf("%g times C of %v", beta, c), In: []*tensor.Tensor{ramp([]int{3, 19}, .1), ramp([]int{19, 37}, .2), ramp(c, .7)},
-				Attrs: map[string]ir.Attr{"alpha": ir.Float(-.7), "beta": ir.Float(beta)}})
+				Attrs: map[string]*ir.Attr{"alpha": ir.Float(-.7), "beta": ir.Float(beta)}})
 		}
 	}
 	return cases

@@ -19,7 +19,7 @@ func init() {
 type binarizerCases struct{}
 
 func (binarizerCases) Cases() []op.Case {
-	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, .5, .6, 2})}, Attrs: map[string]ir.Attr{"threshold": ir.Float(.5)},
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{-1, .5, .6, 2})}, Attrs: map[string]*ir.Attr{"threshold": ir.Float(.5)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1})}}}
 }
 

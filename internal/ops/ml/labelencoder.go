@@ -22,7 +22,7 @@ func init() {
 type labelEncoderCases struct{}
 
 func (labelEncoderCases) Cases() []op.Case {
-	attrs := map[string]ir.Attr{"classes_strings": ir.Strs("a", "b")}
+	attrs := map[string]*ir.Attr{"classes_strings": ir.Strs("a", "b")}
 	return []op.Case{
 		{Name: "to numbers", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c", "a"}, 3)}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromSlice([]int64{1, -1, 0})}},
 		{Name: "to strings", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, -1})}, Attrs: attrs, Out: []*tensor.Tensor{tensor.FromStrings([]string{"b", "_Unused", "_Unused"}, 3)}},

@@ -31,7 +31,7 @@ type linearRegressorCases struct{}
 
 func (linearRegressorCases) Cases() []op.Case {
 	return []op.Case{{Name: "two targets", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3, 0, 7, 0}, 2, 2)},
-		Attrs: map[string]ir.Attr{"targets": ir.Int(2), "coefficients": ir.Floats(1, 1, 1, -1), "intercepts": ir.Floats(0, 1)}}}
+		Attrs: map[string]*ir.Attr{"targets": ir.Int(2), "coefficients": ir.Floats(1, 1, 1, -1), "intercepts": ir.Floats(0, 1)}}}
 }
 
 type linearClassifierCases struct{}
@@ -39,7 +39,7 @@ type linearClassifierCases struct{}
 func (linearClassifierCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{1, 2, 3, 1}, 2, 2)
 	return []op.Case{
-		{Name: "two scores", In: []*tensor.Tensor{x}, Attrs: map[string]ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, 0, 0, 1)},
+		{Name: "two scores", In: []*tensor.Tensor{x}, Attrs: map[string]*ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, 0, 0, 1)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int64{5, 4}), tensor.FromSlice([]float32{1, 2, 3, 1}, 2, 2)}},
 	}
 }

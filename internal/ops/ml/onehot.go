@@ -38,8 +38,8 @@ type oneHotEncoderCases struct{}
 
 func (oneHotEncoderCases) Cases() []op.Case {
 	return []op.Case{
-		{Name: "strings", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c"}, 2)}, Attrs: map[string]ir.Attr{"cats_strings": ir.Strs("a", "b")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 0}, 2, 2)}},
-		{Name: "numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{4, 2}, 2, 1)}, Attrs: map[string]ir.Attr{"cats_int64s": ir.Ints(2, 4, 8), "zeros": ir.Int(0)},
+		{Name: "strings", In: []*tensor.Tensor{tensor.FromStrings([]string{"b", "c"}, 2)}, Attrs: map[string]*ir.Attr{"cats_strings": ir.Strs("a", "b")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 0}, 2, 2)}},
+		{Name: "numbers", In: []*tensor.Tensor{tensor.FromSlice([]float32{4, 2}, 2, 1)}, Attrs: map[string]*ir.Attr{"cats_int64s": ir.Ints(2, 4, 8), "zeros": ir.Int(0)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 0, 1, 0, 0}, 2, 1, 3)}},
 	}
 }
@@ -47,7 +47,7 @@ func (oneHotEncoderCases) Cases() []op.Case {
 type categoryMapperCases struct{}
 
 func (categoryMapperCases) Cases() []op.Case {
-	attrs := map[string]ir.Attr{"cats_strings": ir.Strs("a", "b"), "cats_int64s": ir.Ints(10, 20)}
+	attrs := map[string]*ir.Attr{"cats_strings": ir.Strs("a", "b"), "cats_int64s": ir.Ints(10, 20)}
 	words, numbers := tensor.FromStrings([]string{"b", "a"}, 2), tensor.FromSlice([]int64{20, 10})
 	return []op.Case{{Name: "to integers", In: []*tensor.Tensor{words}, Attrs: attrs, Out: []*tensor.Tensor{numbers}}, {Name: "to strings", In: []*tensor.Tensor{numbers}, Attrs: attrs, Out: []*tensor.Tensor{words}}}
 }
@@ -55,7 +55,7 @@ func (categoryMapperCases) Cases() []op.Case {
 type featureVectorizerCases struct{}
 
 func (featureVectorizerCases) Cases() []op.Case {
-	return []op.Case{{Name: "two", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 2, 1), tensor.FromSlice([]float32{3, 4, 5, 6}, 2, 2)}, Attrs: map[string]ir.Attr{"inputdimensions": ir.Ints(1, 2)},
+	return []op.Case{{Name: "two", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 2, 1), tensor.FromSlice([]float32{3, 4, 5, 6}, 2, 2)}, Attrs: map[string]*ir.Attr{"inputdimensions": ir.Ints(1, 2)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 4, 2, 5, 6}, 2, 3)}}}
 }
 

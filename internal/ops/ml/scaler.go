@@ -35,7 +35,7 @@ func init() {
 type scalerCases struct{}
 
 func (scalerCases) Cases() []op.Case {
-	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, 3, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"offset": ir.Floats(1, 2), "scale": ir.Floats(.5)},
+	return []op.Case{{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]int64{1, 2, 3, 4}, 2, 2)}, Attrs: map[string]*ir.Attr{"offset": ir.Floats(1, 2), "scale": ir.Floats(.5)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0, 1, 1}, 2, 2)}}}
 }
 
@@ -43,7 +43,7 @@ type normalizerCases struct{}
 
 func (normalizerCases) Cases() []op.Case {
 	norm := func(name string, out ...float32) op.Case {
-		return op.Case{Name: name, In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 0, 0}, 2, 2)}, Attrs: map[string]ir.Attr{"norm": ir.Str(name)}, Out: []*tensor.Tensor{tensor.FromSlice(out, 2, 2)}}
+		return op.Case{Name: name, In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 0, 0}, 2, 2)}, Attrs: map[string]*ir.Attr{"norm": ir.Str(name)}, Out: []*tensor.Tensor{tensor.FromSlice(out, 2, 2)}}
 	}
 	return []op.Case{norm("MAX", 1, -1.3333334, 0, 0), norm("L1", .42857143, -.5714286, 0, 0), norm("L2", .6, -.8, 0, 0)}
 }
@@ -52,7 +52,7 @@ type imputerCases struct{}
 
 func (imputerCases) Cases() []op.Case {
 	nan := float32(math.NaN())
-	return []op.Case{{Name: "NaN", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, nan, nan, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"imputed_value_floats": ir.Floats(7, 8), "replaced_value_float": ir.Float(nan)},
+	return []op.Case{{Name: "NaN", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, nan, nan, 4}, 2, 2)}, Attrs: map[string]*ir.Attr{"imputed_value_floats": ir.Floats(7, 8), "replaced_value_float": ir.Float(nan)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 8, 7, 4}, 2, 2)}}}
 }
 

@@ -25,7 +25,7 @@ type svmRegressorCases struct{}
 
 func (svmRegressorCases) Cases() []op.Case {
 	return []op.Case{{Name: "polynomial", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 0, 1}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-4.5, -2.5}, 2, 1)},
-		Attrs: map[string]ir.Attr{"kernel_type": ir.Str("POLY"), "kernel_params": ir.Floats(1, 1, 2), "n_supports": ir.Int(2), "coefficients": ir.Floats(1, -1), "rho": ir.Floats(.5), "support_vectors": ir.Floats(1, 0, 0, 1)}}}
+		Attrs: map[string]*ir.Attr{"kernel_type": ir.Str("POLY"), "kernel_params": ir.Floats(1, 1, 2), "n_supports": ir.Int(2), "coefficients": ir.Floats(1, -1), "rho": ir.Floats(.5), "support_vectors": ir.Floats(1, 0, 0, 1)}}}
 }
 
 // svmKernel is a measure of likeness of two vectors.

@@ -27,10 +27,10 @@ func init() {
 type svmClassifierCases struct{}
 
 func (svmClassifierCases) Cases() []op.Case {
-	two := map[string]ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, -1), "rho": ir.Floats(.5), "support_vectors": ir.Floats(1, 0, 0, 1), "vectors_per_class": ir.Ints(1, 1)}
-	three := map[string]ir.Attr{"classlabels_strings": ir.Strs("a", "b", "c"), "kernel_type": ir.Str("RBF"), "kernel_params": ir.Floats(.5, 0, 3), "rho": ir.Floats(.1, -.2, 0),
+	two := map[string]*ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, -1), "rho": ir.Floats(.5), "support_vectors": ir.Floats(1, 0, 0, 1), "vectors_per_class": ir.Ints(1, 1)}
+	three := map[string]*ir.Attr{"classlabels_strings": ir.Strs("a", "b", "c"), "kernel_type": ir.Str("RBF"), "kernel_params": ir.Floats(.5, 0, 3), "rho": ir.Floats(.1, -.2, 0),
 		"coefficients": ir.Floats(1, -1, -.5, .5, 1, -1), "support_vectors": ir.Floats(1, 0, 0, 1, 1, 1), "vectors_per_class": ir.Ints(1, 1, 1)}
-	likely := map[string]ir.Attr{"prob_a": ir.Floats(-2, -1, -3), "prob_b": ir.Floats(0, .1, -.1)}
+	likely := map[string]*ir.Attr{"prob_a": ir.Floats(-2, -1, -3), "prob_b": ir.Floats(0, .1, -.1)}
 	for k, a := range three {
 		likely[k] = a
 	}
@@ -41,7 +41,7 @@ func (svmClassifierCases) Cases() []op.Case {
 			tensor.FromSlice([]float32{-.13254416, -.4355977, -.23865122, .170976, -.22662514, -.12422629}, 2, 3)}},
 		{Name: "probabilities", In: []*tensor.Tensor{x}, Attrs: likely, Out: []*tensor.Tensor{tensor.FromStrings([]string{"c", "c"}, 2),
 			tensor.FromSlice([]float32{.24994774, .27792335, .47212884, .3228922, .27213997, .4049679}, 2, 3)}},
-		{Name: "a function for each class", In: []*tensor.Tensor{x}, Attrs: map[string]ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, 0, 0, -1), "rho": ir.Floats(.5)},
+		{Name: "a function for each class", In: []*tensor.Tensor{x}, Attrs: map[string]*ir.Attr{"classlabels_ints": ir.Ints(4, 5), "coefficients": ir.Floats(1, 0, 0, -1), "rho": ir.Floats(.5)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int64{5, 5}), tensor.FromSlice([]float32{1.5, -1.5, 3.5, -.5}, 2, 2)}},
 	}
 }

@@ -35,7 +35,7 @@ func (treeEnsembleCases) Cases() []op.Case {
 	return []op.Case{{
 		Name: "one tree", In: []*tensor.Tensor{tensor.FromSlice([]float32{1.2, 3.4, -.12, 1.66, 4.14, 1.77}, 3, 2)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]float32{5.23, 0, 5.23, 0, 0, 12.12}, 3, 2)},
-		Attrs: map[string]ir.Attr{
+		Attrs: map[string]*ir.Attr{
 			"n_targets": ir.Int(2), "tree_roots": ir.Ints(0), "nodes_modes": ir.TensorAttr(tensor.FromSlice([]uint8{0, 0, 0})),
 			"nodes_splits": ir.TensorAttr(splits), "leaf_weights": ir.TensorAttr(weights),
 			"leaf_targetids": ir.Ints(0, 1, 0, 1), "nodes_featureids": ir.Ints(0, 0, 0), "nodes_truenodeids": ir.Ints(1, 0, 1), "nodes_trueleafs": ir.Ints(0, 1, 1),
@@ -75,7 +75,7 @@ func newTreeEnsemble(n *ir.Node) (op.Kernel, error) {
 // readForest reads TreeEnsemble's attributes, which list branches and leaves
 // apart.
 func readForest(n *ir.Node) (*forest, error) {
-	splits, modes, weights := n.Attrs["nodes_splits"].Tensor, n.Attrs["nodes_modes"].Tensor, n.Attrs["leaf_weights"].Tensor
+	splits, modes, weights := n.Attr("nodes_splits").Tensor, n.Attr("nodes_modes").Tensor, n.Attr("leaf_weights").Tensor
 	features, ids := n.Ints("nodes_featureids"), n.Ints("leaf_targetids")
 	if !splits.DType.IsFloat() || !weights.DType.IsFloat() || modes.DType != dtype.Uint8 || weights.Len() != len(ids) {
 		return nil, fmt.Errorf("nodes_splits is %s, nodes_modes %s and leaf_weights %s, expected floats, uint8 and %d floats", splits, modes, weights, len(ids))

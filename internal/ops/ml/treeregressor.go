@@ -52,8 +52,8 @@ func newTreeRegressor(n *ir.Node) (op.Kernel, error) {
 }
 
 // stumps are the node attributes of two trees with one branch each.
-func stumps() map[string]ir.Attr {
-	return map[string]ir.Attr{
+func stumps() map[string]*ir.Attr {
+	return map[string]*ir.Attr{
 		"nodes_treeids": ir.Ints(0, 0, 0, 1, 1, 1), "nodes_nodeids": ir.Ints(0, 1, 2, 0, 1, 2), "nodes_featureids": ir.Ints(0, 0, 0, 1, 0, 0),
 		"nodes_values": ir.Floats(.5, 0, 0, 2, 0, 0), "nodes_modes": ir.Strs("BRANCH_LEQ", "LEAF", "LEAF", "BRANCH_GT", "LEAF", "LEAF"),
 		"nodes_truenodeids": ir.Ints(1, 0, 0, 1, 0, 0), "nodes_falsenodeids": ir.Ints(2, 0, 0, 2, 0, 0),

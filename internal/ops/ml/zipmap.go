@@ -28,8 +28,8 @@ type zipMapCases struct{}
 func (zipMapCases) Cases() []op.Case {
 	x := tensor.FromSlice([]float32{.25, .75, 1, 0, .5, .5}, 3, 2)
 	return []op.Case{
-		{Name: "strings", In: []*tensor.Tensor{x}, Attrs: map[string]ir.Attr{"classlabels_strings": ir.Strs("no", "yes")}, Out: []*tensor.Tensor{x}},
-		{Name: "one row", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3})}, Attrs: map[string]ir.Attr{"classlabels_int64s": ir.Ints(4, 5, 6)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3})}},
+		{Name: "strings", In: []*tensor.Tensor{x}, Attrs: map[string]*ir.Attr{"classlabels_strings": ir.Strs("no", "yes")}, Out: []*tensor.Tensor{x}},
+		{Name: "one row", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3})}, Attrs: map[string]*ir.Attr{"classlabels_int64s": ir.Ints(4, 5, 6)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3})}},
 	}
 }
 

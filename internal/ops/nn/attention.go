@@ -53,16 +53,16 @@ func (attentionCases) Cases() []op.Case {
 			tensor.Of[bool](mask)[i*6+j] = (i+j)%3 != 0
 		}
 	}
-	heads := map[string]ir.Attr{"q_num_heads": ir.Int(2), "kv_num_heads": ir.Int(2)}
+	heads := map[string]*ir.Attr{"q_num_heads": ir.Int(2), "kv_num_heads": ir.Int(2)}
 	one := []*tensor.Tensor{nil}
 	return []op.Case{
 		{Name: "one key", In: []*tensor.Tensor{ramp(1, 1, 2, 3), ramp(1, 1, 1, 3), ramp(1, 1, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 1, 2}, 1, 1, 2, 2)}},
 		{Name: "heads", In: []*tensor.Tensor{ramp(2, 3, 4, 8), ramp(2, 3, 6, 8), ramp(2, 3, 6, 5)}, Out: one},
 		{Name: "packed", In: []*tensor.Tensor{ramp(2, 4, 16), ramp(2, 6, 16), ramp(2, 6, 10)}, Attrs: heads, Out: one},
-		{Name: "grouped queries", In: []*tensor.Tensor{ramp(1, 4, 4, 8), ramp(1, 2, 6, 8), ramp(1, 2, 6, 8)}, Attrs: map[string]ir.Attr{"is_causal": ir.Int(1)}, Out: one},
+		{Name: "grouped queries", In: []*tensor.Tensor{ramp(1, 4, 4, 8), ramp(1, 2, 6, 8), ramp(1, 2, 6, 8)}, Attrs: map[string]*ir.Attr{"is_causal": ir.Int(1)}, Out: one},
 		{Name: "boolean mask", In: []*tensor.Tensor{ramp(2, 3, 4, 8), ramp(2, 3, 6, 8), ramp(2, 3, 6, 5), mask}, Out: one},
 		{Name: "cache and its outputs", In: []*tensor.Tensor{ramp(2, 3, 16), ramp(2, 3, 16), ramp(2, 3, 10), nil, ramp(2, 2, 5, 8), ramp(2, 2, 5, 5)}, Attrs: heads, Out: []*tensor.Tensor{nil, nil, nil}},
-		{Name: "short mask and softcap", In: []*tensor.Tensor{ramp(1, 4, 4, 8), ramp(1, 2, 6, 8), ramp(1, 2, 6, 8), ramp(4, 4, 5)}, Attrs: map[string]ir.Attr{"softcap": ir.Float(2), "scale": ir.Float(.3)}, Out: one},
+		{Name: "short mask and softcap", In: []*tensor.Tensor{ramp(1, 4, 4, 8), ramp(1, 2, 6, 8), ramp(1, 2, 6, 8), ramp(4, 4, 5)}, Attrs: map[string]*ir.Attr{"softcap": ir.Float(2), "scale": ir.Float(.3)}, Out: one},
 		{Name: "cache", In: []*tensor.Tensor{ramp(1, 2, 1, 8), ramp(1, 2, 1, 8), ramp(1, 2, 1, 8), nil, ramp(1, 2, 5, 8), ramp(1, 2, 5, 8)}},
 	}
 }

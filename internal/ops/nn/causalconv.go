@@ -29,7 +29,7 @@ func (causalConvWithStateCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "no past", In: []*tensor.Tensor{x, w}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 12, 23}, 1, 1, 3), tensor.FromSlice([]float32{3}, 1, 1, 1)}},
 		{Name: "past", In: []*tensor.Tensor{x, w, tensor.FromSlice([]float32{.5}), tensor.FromSlice([]float32{4}, 1, 1, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{41.5, 12.5, 23.5}, 1, 1, 3), tensor.FromSlice([]float32{3}, 1, 1, 1)}},
-		{Name: "silu", In: []*tensor.Tensor{ramp(2, 3, 5), ramp(3, 1, 4)}, Attrs: map[string]ir.Attr{"activation": ir.Str("silu")}},
+		{Name: "silu", In: []*tensor.Tensor{ramp(2, 3, 5), ramp(3, 1, 4)}, Attrs: map[string]*ir.Attr{"activation": ir.Str("silu")}},
 	}
 }
 

@@ -95,8 +95,8 @@ func (convCases) Cases() []op.Case {
 		}
 		return tensor.FromSlice(v, shape...)
 	}
-	ints := func(name string, v ...int) map[string]ir.Attr { return map[string]ir.Attr{name: ir.Ints(v...)} }
-	with := func(m map[string]ir.Attr, name string, a ir.Attr) map[string]ir.Attr { m[name] = a; return m }
+	ints := func(name string, v ...int) map[string]*ir.Attr { return map[string]*ir.Attr{name: ir.Ints(v...)} }
+	with := func(m map[string]*ir.Attr, name string, a *ir.Attr) map[string]*ir.Attr { m[name] = a; return m }
 	return []op.Case{
 		{Name: "3x3 of ones", In: []*tensor.Tensor{ramp(1, 1, 3, 3), ones(1, 1, 3, 3)}, Attrs: ints("pads", 1, 1, 1, 1),
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{12, 21, 16, 27, 45, 33, 24, 39, 28}, 1, 1, 3, 3)}},
@@ -104,10 +104,10 @@ func (convCases) Cases() []op.Case {
 		{Name: "3x3 bias", In: []*tensor.Tensor{ramp(2, 3, 11, 10), ramp(17, 3, 3, 3), ramp(17)}, Attrs: ints("pads", 1, 1, 1, 1)},
 		{Name: "strided", In: []*tensor.Tensor{ramp(1, 3, 15, 14), ramp(8, 3, 5, 3)}, Attrs: with(ints("strides", 2, 3), "pads", ir.Ints(2, 0, 1, 1))},
 		{Name: "depthwise", In: []*tensor.Tensor{ramp(1, 18, 9, 9), ramp(18, 1, 3, 3), ramp(18)}, Attrs: with(ints("pads", 1, 1, 1, 1), "group", ir.Int(18))},
-		{Name: "groups", In: []*tensor.Tensor{ramp(1, 6, 9, 9), ramp(9, 2, 3, 3)}, Attrs: map[string]ir.Attr{"group": ir.Int(3)}},
+		{Name: "groups", In: []*tensor.Tensor{ramp(1, 6, 9, 9), ramp(9, 2, 3, 3)}, Attrs: map[string]*ir.Attr{"group": ir.Int(3)}},
 		{Name: "dilated", In: []*tensor.Tensor{ramp(1, 4, 12, 12), ramp(4, 4, 3, 3)}, Attrs: ints("dilations", 2, 3)},
 		{Name: "same upper", In: []*tensor.Tensor{ramp(1, 2, 8, 7), ramp(3, 2, 2, 4)}, Attrs: with(ints("strides", 2, 2), "auto_pad", ir.Str("SAME_UPPER"))},
-		{Name: "same lower", In: []*tensor.Tensor{ramp(1, 2, 8, 7), ramp(3, 2, 2, 4)}, Attrs: map[string]ir.Attr{"auto_pad": ir.Str("SAME_LOWER")}},
+		{Name: "same lower", In: []*tensor.Tensor{ramp(1, 2, 8, 7), ramp(3, 2, 2, 4)}, Attrs: map[string]*ir.Attr{"auto_pad": ir.Str("SAME_LOWER")}},
 		{Name: "1d", In: []*tensor.Tensor{ramp(2, 3, 20), ramp(4, 3, 5), ramp(4)}, Attrs: ints("strides", 2)},
 		{Name: "3d", In: []*tensor.Tensor{ramp(1, 2, 4, 5, 6), ramp(3, 2, 2, 2, 3)}, Attrs: ints("pads", 0, 1, 0, 1, 0, 1)},
 	}

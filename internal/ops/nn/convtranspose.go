@@ -29,19 +29,19 @@ func init() {
 type convTransposeCases struct{}
 
 func (convTransposeCases) Cases() []op.Case {
-	v := func(m map[string]ir.Attr, x, w *tensor.Tensor) op.Case {
+	v := func(m map[string]*ir.Attr, x, w *tensor.Tensor) op.Case {
 		return op.Case{In: []*tensor.Tensor{x, w}, Attrs: m}
 	}
 	named := func(name string, c op.Case) op.Case { c.Name = name; return c }
 	return []op.Case{
 		named("values", op.Case{In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2}, 1, 1, 2), tensor.FromSlice([]float32{1, 10, 100}, 1, 1, 3)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 12, 120, 200}, 1, 1, 4)}}),
-		named("strided", v(map[string]ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1), "output_padding": ir.Ints(1, 1)}, ramp(1, 3, 5, 6), ramp(3, 4, 3, 3))),
-		named("upsampling", v(map[string]ir.Attr{"strides": ir.Ints(2, 2)}, ramp(2, 16, 5, 6), ramp(16, 8, 2, 2))),
-		named("groups", v(map[string]ir.Attr{"group": ir.Int(2)}, ramp(1, 4, 5, 6), ramp(4, 3, 3, 3))),
-		named("output shape", v(map[string]ir.Attr{"strides": ir.Ints(3, 2), "output_shape": ir.Ints(10, 8)}, ramp(1, 1, 3, 3), ramp(1, 2, 3, 3))),
-		named("dilated", v(map[string]ir.Attr{"dilations": ir.Ints(2, 2)}, ramp(1, 1, 3, 3), ramp(1, 1, 2, 2))),
-		named("same", v(map[string]ir.Attr{"strides": ir.Ints(2, 2), "auto_pad": ir.Str("SAME_UPPER")}, ramp(1, 1, 3, 3), ramp(1, 2, 3, 3))),
+		named("strided", v(map[string]*ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1), "output_padding": ir.Ints(1, 1)}, ramp(1, 3, 5, 6), ramp(3, 4, 3, 3))),
+		named("upsampling", v(map[string]*ir.Attr{"strides": ir.Ints(2, 2)}, ramp(2, 16, 5, 6), ramp(16, 8, 2, 2))),
+		named("groups", v(map[string]*ir.Attr{"group": ir.Int(2)}, ramp(1, 4, 5, 6), ramp(4, 3, 3, 3))),
+		named("output shape", v(map[string]*ir.Attr{"strides": ir.Ints(3, 2), "output_shape": ir.Ints(10, 8)}, ramp(1, 1, 3, 3), ramp(1, 2, 3, 3))),
+		named("dilated", v(map[string]*ir.Attr{"dilations": ir.Ints(2, 2)}, ramp(1, 1, 3, 3), ramp(1, 1, 2, 2))),
+		named("same", v(map[string]*ir.Attr{"strides": ir.Ints(2, 2), "auto_pad": ir.Str("SAME_UPPER")}, ramp(1, 1, 3, 3), ramp(1, 2, 3, 3))),
 	}
 }
 

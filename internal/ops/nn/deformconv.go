@@ -40,12 +40,12 @@ func (deformConvCases) Cases() []op.Case {
 	for i, v := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
 		tensor.Of[float32](infinite)[60*(2*i+1)+17*i] = float32(v)
 	}
-	groups := map[string]ir.Attr{"group": ir.Int(2), "offset_group": ir.Int(3), "pads": ir.Ints(1, 1, 1, 2), "strides": ir.Ints(2, 1), "dilations": ir.Ints(1, 2)}
+	groups := map[string]*ir.Attr{"group": ir.Int(2), "offset_group": ir.Int(3), "pads": ir.Ints(1, 1, 1, 2), "strides": ir.Ints(2, 1), "dilations": ir.Ints(1, 2)}
 	bias := tensor.FromSlice([]float32{1, -2, 3, 0.5}, 4)
 	return []op.Case{
 		{Name: "groups, mask and bias", Attrs: groups, In: []*tensor.Tensor{ramp(2, 6, 9, 11), shifts(4, 3, 3, 2), shifts(2, 36, 5, 12), bias, shifts(2, 18, 5, 12)}, Tol: 1e-4},
 		{Name: "infinite masks", Attrs: groups, In: []*tensor.Tensor{ramp(2, 6, 9, 11), ramp(4, 3, 3, 2), ramp(2, 36, 5, 12), nil, infinite}, Tol: 1e-4},
-		{Name: "many pixels", Attrs: map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, In: []*tensor.Tensor{ramp(1, 70, 17, 19), ramp(3, 70, 3, 3), shifts(1, 18, 17, 19)}, Tol: 1e-4},
+		{Name: "many pixels", Attrs: map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}, In: []*tensor.Tensor{ramp(1, 70, 17, 19), ramp(3, 70, 3, 3), shifts(1, 18, 17, 19)}, Tol: 1e-4},
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]float32{1, 1, 1, 1}, 1, 1, 2, 2), offset},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{7}, 1, 1, 1, 1)}},
 	}

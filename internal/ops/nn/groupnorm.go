@@ -50,13 +50,13 @@ func (instanceNormalizationCases) Cases() []op.Case {
 type oldGroupNormCases struct{}
 
 func (oldGroupNormCases) Cases() []op.Case {
-	return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(3), ramp(3)}, Attrs: map[string]ir.Attr{"num_groups": ir.Int(3)}}}
+	return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(3), ramp(3)}, Attrs: map[string]*ir.Attr{"num_groups": ir.Int(3)}}}
 }
 
 type groupNormCases struct{}
 
 func (groupNormCases) Cases() []op.Case {
-	return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(6), ramp(6)}, Attrs: map[string]ir.Attr{"num_groups": ir.Int(3)}}}
+	return []op.Case{{Name: "image", In: []*tensor.Tensor{ramp(2, 6, 9, 8), ramp(6), ramp(6)}, Attrs: map[string]*ir.Attr{"num_groups": ir.Int(3)}}}
 }
 
 func inferGroupNorm(c *op.Infer) error {

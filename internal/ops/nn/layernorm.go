@@ -47,7 +47,7 @@ func (rmsNormalizationCases) Cases() []op.Case {
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4}, 1, 2), tensor.FromSlice([]float32{1, 2})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{.8485280, 2.2627413}, 1, 2)}},
 		{Name: "rows", In: []*tensor.Tensor{ramp(3, 5, 67), ramp(67)}},
-		{Name: "two axes", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
+		{Name: "two axes", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(5, 7)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}},
 	}
 }
 
@@ -65,7 +65,7 @@ func (layerNormCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{-.999995, 2.99999, -.9999987, 2.9999975}, 2, 2), tensor.FromSlice([]float32{2, 7}, 2, 1), tensor.FromSlice([]float32{.999995, .49999937}, 2, 1)}},
 		{Name: "rows", In: []*tensor.Tensor{ramp(3, 5, 67), ramp(67), ramp(67)}, Out: none},
 		{Name: "no bias", In: []*tensor.Tensor{ramp(3, 768), ramp(768)}, Out: none},
-		{Name: "two axes", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(5, 7), ramp(5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}, Out: none},
+		{Name: "two axes", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(5, 7), ramp(5, 7)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}, Out: none},
 		{Name: "one scale", In: []*tensor.Tensor{ramp(3, 5, 7), ramp(1)}, Out: none},
 	}
 }

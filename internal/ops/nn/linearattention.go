@@ -27,8 +27,8 @@ func init() {
 type linearAttentionCases struct{}
 
 func (linearAttentionCases) Cases() []op.Case {
-	attrs := func(rule string) map[string]ir.Attr {
-		return map[string]ir.Attr{"q_num_heads": ir.Int(2), "kv_num_heads": ir.Int(1), "update_rule": ir.Str(rule), "scale": ir.Float(.5)}
+	attrs := func(rule string) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"q_num_heads": ir.Int(2), "kv_num_heads": ir.Int(1), "update_rule": ir.Str(rule), "scale": ir.Float(.5)}
 	}
 	q := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 4)
 	return []op.Case{

@@ -43,7 +43,7 @@ func (nllCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "mean", In: in, Out: []*tensor.Tensor{tensor.Scalar[float32](-2.5)}},
 		{Name: "weighted", In: append(in[:2:2], tensor.FromSlice([]float32{3, 1})), Out: []*tensor.Tensor{tensor.Scalar[float32](-2.75)}},
-		{Name: "none, one ignored", In: in, Attrs: map[string]ir.Attr{"reduction": ir.Str("none"), "ignore_index": ir.Int(0)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 0})}},
+		{Name: "none, one ignored", In: in, Attrs: map[string]*ir.Attr{"reduction": ir.Str("none"), "ignore_index": ir.Int(0)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 0})}},
 	}
 }
 
@@ -65,8 +65,8 @@ func (crossEntropyCases) Cases() []op.Case {
 	}
 	return []op.Case{
 		{Name: "images", In: images},
-		{Name: "images, none", In: append(images[:2:2], tensor.FromSlice([]float32{1, .5, 2, 3, .25})), Attrs: map[string]ir.Attr{"reduction": ir.Str("none"), "ignore_index": ir.Int(2)}},
-		{Name: "sum", In: in, Attrs: map[string]ir.Attr{"reduction": ir.Str("sum")},
+		{Name: "images, none", In: append(images[:2:2], tensor.FromSlice([]float32{1, .5, 2, 3, .25})), Attrs: map[string]*ir.Attr{"reduction": ir.Str("none"), "ignore_index": ir.Int(2)}},
+		{Name: "sum", In: in, Attrs: map[string]*ir.Attr{"reduction": ir.Str("sum")},
 			Out: []*tensor.Tensor{tensor.Scalar[float32](1.6265234), tensor.FromSlice([]float32{-1.3132616, -.31326166, -1.3132616, -.31326166}, 2, 2)}}}
 }
 

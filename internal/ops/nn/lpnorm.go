@@ -36,10 +36,10 @@ type lpNormalizationCases struct{}
 func (lpNormalizationCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "l2", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, 4, 0, 0}, 2, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{.6, .8, 0, 0}, 2, 2)}},
-		{Name: "l1", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 1, 4}, 2, 2)}, Attrs: map[string]ir.Attr{"p": ir.Int(1), "axis": ir.Int(0)},
+		{Name: "l1", In: []*tensor.Tensor{tensor.FromSlice([]float32{3, -4, 1, 4}, 2, 2)}, Attrs: map[string]*ir.Attr{"p": ir.Int(1), "axis": ir.Int(0)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{.75, -.5, .25, .5}, 2, 2)}},
 		{Name: "rows", In: []*tensor.Tensor{ramp(5, 700)}},
-		{Name: "channels", In: []*tensor.Tensor{ramp(2, 30, 5, 7)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}},
+		{Name: "channels", In: []*tensor.Tensor{ramp(2, 30, 5, 7)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}},
 	}
 }
 
@@ -48,7 +48,7 @@ type meanVarianceNormalizationCases struct{}
 func (meanVarianceNormalizationCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 3, 5, 9}, 1, 2, 1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-1, 1, -1, 1}, 1, 2, 1, 2)}},
-		{Name: "rows", In: []*tensor.Tensor{ramp(3, 2, 5)}, Attrs: map[string]ir.Attr{"axes": ir.Ints(1, 2)}},
+		{Name: "rows", In: []*tensor.Tensor{ramp(3, 2, 5)}, Attrs: map[string]*ir.Attr{"axes": ir.Ints(1, 2)}},
 	}
 }
 

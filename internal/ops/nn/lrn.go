@@ -28,10 +28,10 @@ type lrnCases struct{}
 func (lrnCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3}, 1, 3, 1)},
-			Attrs: map[string]ir.Attr{"size": ir.Int(3), "alpha": ir.Float(3), "beta": ir.Float(1)},
+			Attrs: map[string]*ir.Attr{"size": ir.Int(3), "alpha": ir.Float(3), "beta": ir.Float(1)},
 			Out:   []*tensor.Tensor{tensor.FromSlice([]float32{1. / 6, 2. / 15, 3. / 14}, 1, 3, 1)}},
-		{Name: "image", In: []*tensor.Tensor{ramp(2, 7, 24, 23)}, Attrs: map[string]ir.Attr{"size": ir.Int(5), "alpha": ir.Float(.5), "bias": ir.Float(2)}},
-		{Name: "even size", In: []*tensor.Tensor{ramp(1, 5, 9)}, Attrs: map[string]ir.Attr{"size": ir.Int(4), "beta": ir.Float(.6)}},
+		{Name: "image", In: []*tensor.Tensor{ramp(2, 7, 24, 23)}, Attrs: map[string]*ir.Attr{"size": ir.Int(5), "alpha": ir.Float(.5), "bias": ir.Float(2)}},
+		{Name: "even size", In: []*tensor.Tensor{ramp(1, 5, 9)}, Attrs: map[string]*ir.Attr{"size": ir.Int(4), "beta": ir.Float(.6)}},
 	}
 }
 

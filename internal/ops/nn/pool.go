@@ -127,20 +127,20 @@ func poolFlops(_, out []op.Fact) float64 {
 type poolCases struct{ bytes, ceil, dilations bool }
 
 func (p poolCases) Cases() []op.Case {
-	attrs := func(kernel []int, more map[string]ir.Attr) map[string]ir.Attr {
-		m := map[string]ir.Attr{"kernel_shape": ir.Ints(kernel...)}
+	attrs := func(kernel []int, more map[string]*ir.Attr) map[string]*ir.Attr {
+		m := map[string]*ir.Attr{"kernel_shape": ir.Ints(kernel...)}
 		for k, v := range more {
 			m[k] = v
 		}
 		return m
 	}
 	cases := []op.Case{
-		{Name: "2x2", In: []*tensor.Tensor{ramp(2, 19, 8, 8)}, Attrs: attrs([]int{2, 2}, map[string]ir.Attr{"strides": ir.Ints(2, 2)})},
-		{Name: "3x3 padded", In: []*tensor.Tensor{ramp(2, 3, 9, 7)}, Attrs: attrs([]int{3, 3}, map[string]ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)})},
-		{Name: "same", In: []*tensor.Tensor{ramp(1, 3, 9, 7)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"auto_pad": ir.Str("SAME_LOWER")})},
-		{Name: "5x5 on planes of odd size", In: []*tensor.Tensor{ramp(1, 3, 39, 41)}, Attrs: attrs([]int{5, 5}, map[string]ir.Attr{"pads": ir.Ints(2, 2, 2, 2)})},
-		{Name: "wide strides", In: []*tensor.Tensor{ramp(2, 2, 21, 67)}, Attrs: attrs([]int{2, 3}, map[string]ir.Attr{"strides": ir.Ints(3, 5), "pads": ir.Ints(1, 2, 0, 1)})},
-		{Name: "1d", In: []*tensor.Tensor{ramp(2, 3, 20)}, Attrs: attrs([]int{5}, map[string]ir.Attr{"strides": ir.Ints(3)})},
+		{Name: "2x2", In: []*tensor.Tensor{ramp(2, 19, 8, 8)}, Attrs: attrs([]int{2, 2}, map[string]*ir.Attr{"strides": ir.Ints(2, 2)})},
+		{Name: "3x3 padded", In: []*tensor.Tensor{ramp(2, 3, 9, 7)}, Attrs: attrs([]int{3, 3}, map[string]*ir.Attr{"strides": ir.Ints(2, 2), "pads": ir.Ints(1, 1, 1, 1)})},
+		{Name: "same", In: []*tensor.Tensor{ramp(1, 3, 9, 7)}, Attrs: attrs([]int{3, 2}, map[string]*ir.Attr{"auto_pad": ir.Str("SAME_LOWER")})},
+		{Name: "5x5 on planes of odd size", In: []*tensor.Tensor{ramp(1, 3, 39, 41)}, Attrs: attrs([]int{5, 5}, map[string]*ir.Attr{"pads": ir.Ints(2, 2, 2, 2)})},
+		{Name: "wide strides", In: []*tensor.Tensor{ramp(2, 2, 21, 67)}, Attrs: attrs([]int{2, 3}, map[string]*ir.Attr{"strides": ir.Ints(3, 5), "pads": ir.Ints(1, 2, 0, 1)})},
+		{Name: "1d", In: []*tensor.Tensor{ramp(2, 3, 20)}, Attrs: attrs([]int{5}, map[string]*ir.Attr{"strides": ir.Ints(3)})},
 		{Name: "3d", In: []*tensor.Tensor{ramp(1, 2, 4, 5, 6)}, Attrs: attrs([]int{2, 2, 3}, nil)},
 	}
 	if p.bytes {
@@ -156,14 +156,14 @@ func (p poolCases) Cases() []op.Case {
 	}
 	if p.ceil {
 		cases = append(cases, op.Case{Name: "ceil", In: []*tensor.Tensor{ramp(1, 2, 6, 8)},
-			Attrs: attrs([]int{3, 3}, map[string]ir.Attr{"strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1), "pads": ir.Ints(1, 0, 0, 1)})})
+			Attrs: attrs([]int{3, 3}, map[string]*ir.Attr{"strides": ir.Ints(2, 2), "ceil_mode": ir.Int(1), "pads": ir.Ints(1, 0, 0, 1)})})
 	}
 	if p.dilations {
-		cases = append(cases, op.Case{Name: "dilated", In: []*tensor.Tensor{ramp(1, 2, 9, 8)}, Attrs: attrs([]int{3, 2}, map[string]ir.Attr{"dilations": ir.Ints(2, 3)})},
-			op.Case{Name: "dilated, with strides, up to the end", In: []*tensor.Tensor{ramp(1, 2, 30, 43)}, Attrs: attrs([]int{3, 4}, map[string]ir.Attr{
+		cases = append(cases, op.Case{Name: "dilated", In: []*tensor.Tensor{ramp(1, 2, 9, 8)}, Attrs: attrs([]int{3, 2}, map[string]*ir.Attr{"dilations": ir.Ints(2, 3)})},
+			op.Case{Name: "dilated, with strides, up to the end", In: []*tensor.Tensor{ramp(1, 2, 30, 43)}, Attrs: attrs([]int{3, 4}, map[string]*ir.Attr{
 				"dilations": ir.Ints(2, 3), "strides": ir.Ints(3, 2), "pads": ir.Ints(2, 1, 1, 3), "ceil_mode": ir.Int(1)})})
 	}
-	cases = append(cases, op.Case{Name: "window larger than the input", In: []*tensor.Tensor{ramp(1, 1, 1, 3)}, Attrs: attrs([]int{2, 2}, map[string]ir.Attr{"strides": ir.Ints(2, 2)})})
+	cases = append(cases, op.Case{Name: "window larger than the input", In: []*tensor.Tensor{ramp(1, 1, 1, 3)}, Attrs: attrs([]int{2, 2}, map[string]*ir.Attr{"strides": ir.Ints(2, 2)})})
 	for i := 1; i < len(cases); i++ {
 		cases[i].Out = []*tensor.Tensor{nil} // without indices
 	}

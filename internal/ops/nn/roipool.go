@@ -25,8 +25,8 @@ type maxRoiPoolCases struct{}
 
 func (maxRoiPoolCases) Cases() []op.Case {
 	regions := tensor.FromSlice([]float32{0, 0, 0, 30, 11, 1, 3, 4, 3, 4, 1, 7, 2, 50, 40, 0, 9, 9, 2, 2, 0, -30, -20, -5, 5, 1, 2, 3, 1.2e19, 1.3e19}, 6, 5)
-	return []op.Case{{Name: "regions", In: []*tensor.Tensor{ramp(2, 3, 11, 37), regions}, Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(3, 2), "spatial_scale": ir.Float(0.75)}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
-		Attrs: map[string]ir.Attr{"pooled_shape": ir.Ints(1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 8}, 1, 1, 1, 2)}}}
+	return []op.Case{{Name: "regions", In: []*tensor.Tensor{ramp(2, 3, 11, 37), regions}, Attrs: map[string]*ir.Attr{"pooled_shape": ir.Ints(3, 2), "spatial_scale": ir.Float(0.75)}}, {Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8, 9}, 1, 1, 3, 3), tensor.FromSlice([]float32{0, 0, 0, 1, 2}, 1, 5)},
+		Attrs: map[string]*ir.Attr{"pooled_shape": ir.Ints(1, 2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{7, 8}, 1, 1, 1, 2)}}}
 }
 
 func inferRoiPool(c *op.Infer) error {

@@ -26,9 +26,9 @@ func (rotaryEmbeddingCases) Cases() []op.Case {
 	cos, sin := tensor.FromSlice([]float32{0, .5}, 1, 1, 2), tensor.FromSlice([]float32{1, 2}, 1, 1, 2)
 	return []op.Case{
 		{Name: "halves", In: []*tensor.Tensor{x, cos, sin}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-3, -7, 1, 6}, 1, 1, 1, 4)}},
-		{Name: "interleaved", In: []*tensor.Tensor{x, cos, sin}, Attrs: map[string]ir.Attr{"interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, -6.5, 8}, 1, 1, 1, 4)}},
-		{Name: "positions", In: []*tensor.Tensor{ramp(2, 3, 8), ramp(5, 2), ramp(5, 2), tensor.FromSlice([]int64{0, 1, 4, 2, 3, 0}, 2, 3)}, Attrs: map[string]ir.Attr{"num_heads": ir.Int(2)}},
-		{Name: "partly", In: []*tensor.Tensor{ramp(2, 3, 2, 8), ramp(5, 2), ramp(5, 2), tensor.FromSlice([]int64{0, 1, 4, 2}, 2, 2)}, Attrs: map[string]ir.Attr{"rotary_embedding_dim": ir.Int(4)}},
+		{Name: "interleaved", In: []*tensor.Tensor{x, cos, sin}, Attrs: map[string]*ir.Attr{"interleaved": ir.Int(1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{-2, 1, -6.5, 8}, 1, 1, 1, 4)}},
+		{Name: "positions", In: []*tensor.Tensor{ramp(2, 3, 8), ramp(5, 2), ramp(5, 2), tensor.FromSlice([]int64{0, 1, 4, 2, 3, 0}, 2, 3)}, Attrs: map[string]*ir.Attr{"num_heads": ir.Int(2)}},
+		{Name: "partly", In: []*tensor.Tensor{ramp(2, 3, 2, 8), ramp(5, 2), ramp(5, 2), tensor.FromSlice([]int64{0, 1, 4, 2}, 2, 2)}, Attrs: map[string]*ir.Attr{"rotary_embedding_dim": ir.Int(4)}},
 	}
 }
 

@@ -27,7 +27,7 @@ func (tensorScatterCases) Cases() []op.Case {
 	wrap := []*tensor.Tensor{past, in[1], tensor.FromSlice([]int64{2, 0})}
 	return []op.Case{
 		{Name: "linear", In: in, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 1, 2, 3, 4, 0}, 2, 3, 1)}},
-		{Name: "circular", In: wrap, Attrs: map[string]ir.Attr{"mode": ir.Str("circular")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{2, 0, 1, 3, 4, 0}, 2, 3, 1)}},
+		{Name: "circular", In: wrap, Attrs: map[string]*ir.Attr{"mode": ir.Str("circular")}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{2, 0, 1, 3, 4, 0}, 2, 3, 1)}},
 	}
 }
 

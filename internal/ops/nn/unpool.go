@@ -26,7 +26,7 @@ func init() {
 type maxUnpoolCases struct{}
 
 func (maxUnpoolCases) Cases() []op.Case {
-	attrs := map[string]ir.Attr{"kernel_shape": ir.Ints(2, 2), "strides": ir.Ints(2, 2)}
+	attrs := map[string]*ir.Attr{"kernel_shape": ir.Ints(2, 2), "strides": ir.Ints(2, 2)}
 	x, i := tensor.FromSlice([]float32{1, 2, 3, 4}, 1, 1, 2, 2), tensor.FromSlice([]int64{5, 7, 13, 15}, 1, 1, 2, 2)
 	two := tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6, 7, 8}, 1, 2, 2, 2)
 	return []op.Case{

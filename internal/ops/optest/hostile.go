@@ -84,9 +84,9 @@ func changed(r *rand.Rand, c op.Case) op.Case {
 			in[i] = changedTensor(r, t)
 		}
 	}
-	attrs := map[string]ir.Attr{}
+	attrs := map[string]*ir.Attr{}
 	for _, k := range slices.Sorted(maps.Keys(c.Attrs)) { // in one order, so that each run of the test tries the same
-		a := c.Attrs[k]
+		a := *c.Attrs[k]
 		if r.IntN(3) == 0 {
 			switch a.Kind {
 			case ir.KindInt:
@@ -108,7 +108,7 @@ func changed(r *rand.Rand, c op.Case) op.Case {
 				a.Tensor = changedTensor(r, a.Tensor)
 			}
 		}
-		attrs[k] = a
+		attrs[k] = &a
 	}
 	c.In, c.Attrs = in, attrs
 	return c

@@ -106,7 +106,7 @@ func (r *run) newNode(in []*tensor.Tensor) *ir.Node {
 	for i := range out {
 		out[i] = ir.NewValue(fmt.Sprint("out", i), ir.Type{})
 	}
-	attrs := map[string]ir.Attr{}
+	attrs := map[string]*ir.Attr{}
 	for k, a := range r.c.Attrs {
 		attrs[k] = a
 	}

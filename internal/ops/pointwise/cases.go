@@ -9,11 +9,11 @@ import (
 
 // Values makes a case of given numbers, and one that compares the kernel with
 // the reference over a longer tensor of the same numbers.
-func Values(in, want []float32, attrs map[string]ir.Attr) op.Cases { return values{in, want, attrs} }
+func Values(in, want []float32, attrs map[string]*ir.Attr) op.Cases { return values{in, want, attrs} }
 
 type values struct {
 	in, want []float32
-	attrs    map[string]ir.Attr
+	attrs    map[string]*ir.Attr
 }
 
 // Cases makes the cases.

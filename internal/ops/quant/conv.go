@@ -36,15 +36,15 @@ func init() {
 type convIntegerCases struct{}
 
 func (convIntegerCases) Cases() []op.Case {
-	pads := map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}
+	pads := map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}
 	return []op.Case{
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{2, 3, 4, 5, 6, 7, 8, 9, 10}, 1, 1, 3, 3), tensor.FromSlice([]uint8{1, 1, 1, 1}, 1, 1, 2, 2), tensor.Scalar[uint8](1)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{12, 16, 24, 28}, 1, 1, 2, 2)}},
-		{Name: "groups", In: []*tensor.Tensor{quants[int8](1, 6, 9, 8), quants[int8](4, 3, 3, 3), tensor.Scalar[int8](-5)}, Attrs: map[string]ir.Attr{"group": ir.Int(2), "strides": ir.Ints(2, 1)}},
-		{Name: "depthwise", In: []*tensor.Tensor{quants[int8](2, 6, 9, 8), quants[int8](6, 1, 3, 2), tensor.Scalar[int8](-5), tensor.FromSlice([]int8{1, 2, 3, 4, 5, 6})}, Attrs: map[string]ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 0, 0), "dilations": ir.Ints(2, 2)}},
-		{Name: "depthwise 3x3", In: []*tensor.Tensor{quants[uint8](2, 6, 9, 8), quants[int8](6, 1, 3, 3), tensor.Scalar[uint8](120)}, Attrs: map[string]ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
-		{Name: "depthwise, narrow", In: []*tensor.Tensor{quants[uint8](1, 2, 3, 2), quants[int8](2, 1, 3, 3), tensor.Scalar[uint8](120)}, Attrs: map[string]ir.Attr{"group": ir.Int(2), "pads": ir.Ints(3, 3, 2, 2)}},
-		{Name: "1d", In: []*tensor.Tensor{quants[uint8](1, 5, 40), quants[int8](8, 5, 5)}, Attrs: map[string]ir.Attr{"strides": ir.Ints(2)}},
+		{Name: "groups", In: []*tensor.Tensor{quants[int8](1, 6, 9, 8), quants[int8](4, 3, 3, 3), tensor.Scalar[int8](-5)}, Attrs: map[string]*ir.Attr{"group": ir.Int(2), "strides": ir.Ints(2, 1)}},
+		{Name: "depthwise", In: []*tensor.Tensor{quants[int8](2, 6, 9, 8), quants[int8](6, 1, 3, 2), tensor.Scalar[int8](-5), tensor.FromSlice([]int8{1, 2, 3, 4, 5, 6})}, Attrs: map[string]*ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 0, 0), "dilations": ir.Ints(2, 2)}},
+		{Name: "depthwise 3x3", In: []*tensor.Tensor{quants[uint8](2, 6, 9, 8), quants[int8](6, 1, 3, 3), tensor.Scalar[uint8](120)}, Attrs: map[string]*ir.Attr{"group": ir.Int(6), "pads": ir.Ints(1, 1, 1, 1), "strides": ir.Ints(2, 2)}},
+		{Name: "depthwise, narrow", In: []*tensor.Tensor{quants[uint8](1, 2, 3, 2), quants[int8](2, 1, 3, 3), tensor.Scalar[uint8](120)}, Attrs: map[string]*ir.Attr{"group": ir.Int(2), "pads": ir.Ints(3, 3, 2, 2)}},
+		{Name: "1d", In: []*tensor.Tensor{quants[uint8](1, 5, 40), quants[int8](8, 5, 5)}, Attrs: map[string]*ir.Attr{"strides": ir.Ints(2)}},
 		{Name: "pointwise", In: []*tensor.Tensor{quants[uint8](2, 5, 7, 7), quants[int8](8, 5, 1, 1), tensor.Scalar[uint8](9)}},
 		{Name: "padded", In: []*tensor.Tensor{quants[uint8](2, 5, 9, 9), quants[int8](17, 5, 3, 3), tensor.Scalar[uint8](131), tensor.Scalar[int8](2)}, Attrs: pads},
 	}
@@ -57,13 +57,13 @@ func (qLinearConvCases) Cases() []op.Case {
 	in := func(x, w *tensor.Tensor, ws, wz *tensor.Tensor, b *tensor.Tensor) []*tensor.Tensor {
 		return []*tensor.Tensor{x, s(.02), tensor.Scalar[uint8](130), w, ws, wz, s(2.5), tensor.Scalar[uint8](119), b}
 	}
-	pads := map[string]ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}
+	pads := map[string]*ir.Attr{"pads": ir.Ints(1, 1, 1, 1)}
 	three := []float32{.1, .07, .04}
 	return []op.Case{
 		{Name: "per tensor", In: in(quants[uint8](1, 4, 9, 9), quants[int8](17, 4, 3, 3), s(.05), tensor.Scalar[int8](0), nil), Attrs: pads},
 		{Name: "per channel", In: in(quants[uint8](2, 4, 6, 7), quants[int8](3, 4, 3, 3), tensor.FromSlice(three), tensor.FromSlice([]int8{0, 2, -4}), tensor.FromSlice([]int32{100, -2000, 0})), Attrs: pads},
 		{Name: "depthwise", In: in(quants[uint8](2, 3, 6, 7), quants[int8](3, 1, 3, 3), tensor.FromSlice(three), tensor.FromSlice([]int8{0, 0, 0}), nil),
-			Attrs: map[string]ir.Attr{"group": ir.Int(3), "strides": ir.Ints(2, 2)}},
+			Attrs: map[string]*ir.Attr{"group": ir.Int(3), "strides": ir.Ints(2, 2)}},
 	}
 }
 

@@ -71,11 +71,11 @@ func (opset quantizeCases) Cases() []op.Case {
 	}
 	if opset >= 13 {
 		cases = append(cases, op.Case{Name: "per channel", In: []*tensor.Tensor{wave(2, 3, 5), tensor.FromSlice([]float32{.1, .02, .5}), tensor.FromSlice([]uint8{100, 3, 128})}},
-			op.Case{Name: "last axis", In: []*tensor.Tensor{wave(4, 3), tensor.FromSlice([]float32{.1, .02, .5}), tensor.FromSlice([]int8{0, 3, -8})}, Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}})
+			op.Case{Name: "last axis", In: []*tensor.Tensor{wave(4, 3), tensor.FromSlice([]float32{.1, .02, .5}), tensor.FromSlice([]int8{0, 3, -8})}, Attrs: map[string]*ir.Attr{"axis": ir.Int(-1)}})
 	}
 	if opset >= 21 {
-		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{wave(2, 6), tensor.FromSlice([]float32{.1, .02, .5, .3}, 2, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(3), "output_dtype": ir.Int(int(dtype.Int8))}},
-			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{wave(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}})
+		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{wave(2, 6), tensor.FromSlice([]float32{.1, .02, .5, .3}, 2, 2)}, Attrs: map[string]*ir.Attr{"block_size": ir.Int(3), "output_dtype": ir.Int(int(dtype.Int8))}},
+			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{wave(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}})
 	}
 	return cases
 }
@@ -93,11 +93,11 @@ func (opset dequantizeCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 20, -50, 100, 0}, 1, 3, 2)}})
 	}
 	if opset >= 21 {
-		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 1, 4), tensor.FromSlice([]float32{1, 10}, 1, 2)}, Attrs: map[string]ir.Attr{"block_size": ir.Int(2)},
+		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 1, 4), tensor.FromSlice([]float32{1, 10}, 1, 2)}, Attrs: map[string]*ir.Attr{"block_size": ir.Int(2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 30, 40}, 1, 4)}},
-			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{zeros(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}},
-			op.Case{Name: "a short last block", In: []*tensor.Tensor{zeros(3, 41), scales(3, 3)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(16)}},
-			op.Case{Name: "many columns", In: []*tensor.Tensor{zeros(3, 41), scales(41), zeros(41)}, Attrs: map[string]ir.Attr{"axis": ir.Int(1)}})
+			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{zeros(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}},
+			op.Case{Name: "a short last block", In: []*tensor.Tensor{zeros(3, 41), scales(3, 3)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(16)}},
+			op.Case{Name: "many columns", In: []*tensor.Tensor{zeros(3, 41), scales(41), zeros(41)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}})
 	}
 	return cases
 }

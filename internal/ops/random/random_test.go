@@ -13,7 +13,7 @@ import (
 	"github.com/salver-ml/salver/internal/tensor"
 )
 
-func draw(t *testing.T, name string, attrs map[string]ir.Attr, in ...*tensor.Tensor) *tensor.Tensor {
+func draw(t *testing.T, name string, attrs map[string]*ir.Attr, in ...*tensor.Tensor) *tensor.Tensor {
 	t.Helper()
 	vals := make([]*ir.Value, len(in))
 	for i, x := range in {
@@ -44,11 +44,11 @@ func TestDistributions(t *testing.T) {
 	size := ir.Ints(20000)
 	for _, c := range []struct {
 		name            string
-		attrs           map[string]ir.Attr
+		attrs           map[string]*ir.Attr
 		mean, deviation float64
 	}{
-		{"RandomNormal", map[string]ir.Attr{"shape": size, "seed": ir.Float(1), "mean": ir.Float(3), "scale": ir.Float(2)}, 3, 2},
-		{"RandomUniform", map[string]ir.Attr{"shape": size, "seed": ir.Float(1), "low": ir.Float(-1), "high": ir.Float(5)}, 2, 6 / math.Sqrt(12)},
+		{"RandomNormal", map[string]*ir.Attr{"shape": size, "seed": ir.Float(1), "mean": ir.Float(3), "scale": ir.Float(2)}, 3, 2},
+		{"RandomUniform", map[string]*ir.Attr{"shape": size, "seed": ir.Float(1), "low": ir.Float(-1), "high": ir.Float(5)}, 2, 6 / math.Sqrt(12)},
 	} {
 		mean, deviation := moments(tensor.Of[float32](draw(t, c.name, c.attrs)))
 		if math.Abs(mean-c.mean) > 0.05 || math.Abs(deviation-c.deviation) > 0.05 {
@@ -59,11 +59,11 @@ func TestDistributions(t *testing.T) {
 
 func TestSeeds(t *testing.T) {
 	size := ir.Ints(100)
-	seeded := map[string]ir.Attr{"shape": size, "seed": ir.Float(7)}
+	seeded := map[string]*ir.Attr{"shape": size, "seed": ir.Float(7)}
 	if a, b := draw(t, "RandomNormal", seeded), draw(t, "RandomNormal", seeded); !bytes.Equal(a.Data, b.Data) {
 		t.Error("the same seed gives different numbers")
 	}
-	free := map[string]ir.Attr{"shape": size}
+	free := map[string]*ir.Attr{"shape": size}
 	if a, b := draw(t, "RandomNormal", free), draw(t, "RandomNormal", free); bytes.Equal(a.Data, b.Data) {
 		t.Error("two runs without a seed give the same numbers")
 	}
@@ -74,11 +74,11 @@ func TestChoices(t *testing.T) {
 	for i := range tensor.Of[float32](p) {
 		tensor.Of[float32](p)[i] = 0.25
 	}
-	if mean, _ := moments(tensor.Of[float32](draw(t, "Bernoulli", map[string]ir.Attr{"seed": ir.Float(1)}, p))); math.Abs(mean-0.25) > 0.02 {
+	if mean, _ := moments(tensor.Of[float32](draw(t, "Bernoulli", map[string]*ir.Attr{"seed": ir.Float(1)}, p))); math.Abs(mean-0.25) > 0.02 {
 		t.Errorf("Bernoulli(0.25): mean %v", mean)
 	}
 	logits := tensor.FromSlice([]float32{0, float32(math.Log(3)), float32(math.Inf(-1))}, 1, 3)
-	got := draw(t, "Multinomial", map[string]ir.Attr{"sample_size": ir.Int(10000), "seed": ir.Float(1)}, logits)
+	got := draw(t, "Multinomial", map[string]*ir.Attr{"sample_size": ir.Int(10000), "seed": ir.Float(1)}, logits)
 	var counts [3]int
 	for _, class := range tensor.Of[int32](got) {
 		counts[class]++

@@ -55,7 +55,7 @@ func (l layer) inputs(rng *rand.Rand) []*tensor.Tensor {
 }
 
 func (l layer) node(in []*tensor.Tensor) (*op.Op, *ir.Node, error) {
-	attrs := map[string]ir.Attr{"layout": ir.Int(0)}
+	attrs := map[string]*ir.Attr{"layout": ir.Int(0)}
 	if l.dirs == 2 {
 		attrs["direction"] = ir.Str("bidirectional")
 	}

@@ -61,25 +61,25 @@ func (c cell) Cases() []op.Case {
 	g := c.gates * hidden
 	x, w, r, b := wave(1, seq, batch, in), wave(.3, 1, g, in), wave(.25, 1, g, hidden), wave(.1, 1, 2*g)
 	lens := tensor.FromSlice([]int32{4, 1, 3})
-	batchFirst := map[string]ir.Attr{"layout": ir.Int(1)}
-	both := map[string]ir.Attr{"direction": ir.Str("bidirectional")}
+	batchFirst := map[string]*ir.Attr{"layout": ir.Int(1)}
+	both := map[string]*ir.Attr{"direction": ir.Str("bidirectional")}
 	state, cells, peep := wave(.5, 1, batch, hidden), wave(.7, 1, batch, hidden), wave(.2, 1, 3*hidden)
 	var more []op.Case
 	switch c.name {
 	case "LSTM":
 		more = []op.Case{
-			{Name: "peepholes", In: []*tensor.Tensor{x, w, r, b, lens, state, cells, peep}, Attrs: map[string]ir.Attr{"clip": ir.Float(.4)}},
-			{Name: "coupled gates", In: []*tensor.Tensor{x, w, r, b, nil, nil, cells}, Attrs: map[string]ir.Attr{"input_forget": ir.Int(1)}},
+			{Name: "peepholes", In: []*tensor.Tensor{x, w, r, b, lens, state, cells, peep}, Attrs: map[string]*ir.Attr{"clip": ir.Float(.4)}},
+			{Name: "coupled gates", In: []*tensor.Tensor{x, w, r, b, nil, nil, cells}, Attrs: map[string]*ir.Attr{"input_forget": ir.Int(1)}},
 		}
 	case "GRU":
-		more = []op.Case{{Name: "linear before reset", In: []*tensor.Tensor{x, w, r, b, lens, state}, Attrs: map[string]ir.Attr{"linear_before_reset": ir.Int(1)}}}
+		more = []op.Case{{Name: "linear before reset", In: []*tensor.Tensor{x, w, r, b, lens, state}, Attrs: map[string]*ir.Attr{"linear_before_reset": ir.Int(1)}}}
 	default:
-		more = []op.Case{{Name: "scaled tanh", In: []*tensor.Tensor{x, w, r}, Attrs: map[string]ir.Attr{"activations": ir.Strs("ScaledTanh"), "activation_alpha": ir.Floats(1.5)}}}
+		more = []op.Case{{Name: "scaled tanh", In: []*tensor.Tensor{x, w, r}, Attrs: map[string]*ir.Attr{"activations": ir.Strs("ScaledTanh"), "activation_alpha": ir.Floats(1.5)}}}
 	}
 	return append(more, []op.Case{
 		{Name: "forward", In: []*tensor.Tensor{x, w, r}},
 		{Name: "bias and lengths", In: []*tensor.Tensor{x, w, r, b, lens}},
-		{Name: "reverse", In: []*tensor.Tensor{x, w, r, b, lens}, Attrs: map[string]ir.Attr{"direction": ir.Str("reverse")}},
+		{Name: "reverse", In: []*tensor.Tensor{x, w, r, b, lens}, Attrs: map[string]*ir.Attr{"direction": ir.Str("reverse")}},
 		{Name: "bidirectional", In: []*tensor.Tensor{x, wave(.3, 2, g, in), wave(.25, 2, g, hidden), wave(.1, 2, 2*g), nil, wave(.5, 2, batch, hidden)}, Attrs: both},
 		{Name: "batch first", In: []*tensor.Tensor{wave(1, batch, seq, in), w, r, b}, Attrs: batchFirst},
 	}...)

@@ -60,8 +60,8 @@ func (a arg) Cases() []op.Case {
 	}
 	nan := float32(math.NaN())
 	unknown := tensor.FromSlice([]float32{2, nan, 3, nan, nan, 7, 8, 0, 2, 1, 0, nan}, 3, 4)
-	attrs := func(lastIndex int) map[string]ir.Attr {
-		return map[string]ir.Attr{"axis": ir.Int(1), "keepdims": ir.Int(0), "select_last_index": ir.Int(lastIndex)}
+	attrs := func(lastIndex int) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"axis": ir.Int(1), "keepdims": ir.Int(0), "select_last_index": ir.Int(lastIndex)}
 	}
 	return []op.Case{
 		{Name: "first", In: []*tensor.Tensor{x}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice(first)}},
@@ -69,7 +69,7 @@ func (a arg) Cases() []op.Case {
 		{Name: "the first NaN", In: []*tensor.Tensor{unknown}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice([]int64{1, 0, 3})}},
 		{Name: "the last NaN", In: []*tensor.Tensor{unknown}, Attrs: attrs(1), Out: []*tensor.Tensor{tensor.FromSlice([]int64{3, 0, 3})}},
 		{Name: "outer axis", In: []*tensor.Tensor{ramp(3, 4, 5)}},
-		{Name: "long", In: []*tensor.Tensor{ramp(3, 517)}, Attrs: map[string]ir.Attr{"axis": ir.Int(-1)}},
+		{Name: "long", In: []*tensor.Tensor{ramp(3, 517)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(-1)}},
 	}
 }
 

@@ -42,8 +42,8 @@ func (s cumulative) Cases() []op.Case {
 	x, axis := tensor.FromSlice([]float32{1, 2, 3}), tensor.Scalar[int32](0)
 	want := map[bool][3][]float32{false: {{1, 3, 6}, {0, 1, 3}, {5, 3, 0}}, true: {{1, 2, 6}, {1, 1, 2}, {6, 3, 1}}}[s.product]
 	in := []*tensor.Tensor{x, axis}
-	flags := func(exclusive, reverse int) map[string]ir.Attr {
-		return map[string]ir.Attr{"exclusive": ir.Int(exclusive), "reverse": ir.Int(reverse)}
+	flags := func(exclusive, reverse int) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"exclusive": ir.Int(exclusive), "reverse": ir.Int(reverse)}
 	}
 	return []op.Case{
 		{Name: "forward", In: in, Out: []*tensor.Tensor{tensor.FromSlice(want[0])}},

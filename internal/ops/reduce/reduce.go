@@ -79,7 +79,7 @@ type attrCases struct{ want float32 }
 func (r attrCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "all", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 4}, 3, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{r.want}, 1, 1)}, Tol: 1e-6},
-		{Name: "drop", In: []*tensor.Tensor{ramp(3, 4, 5)}, Attrs: map[string]ir.Attr{"axes": ir.Ints(-1, 0), "keepdims": ir.Int(0)}},
+		{Name: "drop", In: []*tensor.Tensor{ramp(3, 4, 5)}, Attrs: map[string]*ir.Attr{"axes": ir.Ints(-1, 0), "keepdims": ir.Int(0)}},
 	}
 }
 
@@ -91,13 +91,13 @@ type inputCases struct {
 
 func (r inputCases) Cases() []op.Case {
 	axes := func(a ...int64) *tensor.Tensor { return tensor.FromSlice(a) }
-	flat := map[string]ir.Attr{"keepdims": ir.Int(0)}
+	flat := map[string]*ir.Attr{"keepdims": ir.Int(0)}
 	cases := []op.Case{
 		{Name: "all", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 4}, 3, 1)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{r.want}, 1, 1)}, Tol: 1e-6},
 		{Name: "last", In: []*tensor.Tensor{ramp(3, 4, 37), axes(-1)}}, {Name: "first", In: []*tensor.Tensor{ramp(3, 4, 5), axes(0)}, Attrs: flat},
 		{Name: "middle", In: []*tensor.Tensor{ramp(3, 4, 17), axes(1)}}, {Name: "two", In: []*tensor.Tensor{ramp(3, 4, 5, 6), axes(2, 3)}, Attrs: flat},
 		{Name: "apart", In: []*tensor.Tensor{ramp(3, 4, 5, 6), axes(1, 3)}},
-		{Name: "nothing to do", In: []*tensor.Tensor{ramp(2, 3), axes()}, Attrs: map[string]ir.Attr{"noop_with_empty_axes": ir.Int(1)}},
+		{Name: "nothing to do", In: []*tensor.Tensor{ramp(2, 3), axes()}, Attrs: map[string]*ir.Attr{"noop_with_empty_axes": ir.Int(1)}},
 		{Name: "scalar", In: []*tensor.Tensor{tensor.Scalar[float32](3)}},
 		{Name: "integers", In: []*tensor.Tensor{tensor.FromSlice([]int64{3, 5, 7}), axes(0)}, Attrs: flat},
 		{Name: "bytes", In: []*tensor.Tensor{tensor.FromSlice([]int8{3, 5, -7, 2, 1, 4}, 3, 2), axes(0)}, Attrs: flat},

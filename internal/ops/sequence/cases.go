@@ -63,7 +63,7 @@ type splitCases struct{}
 
 func (splitCases) Cases() []op.Case {
 	x := f32s([]int{3, 1}, 1, 2, 3)
-	drop := map[string]ir.Attr{"keepdims": ir.Int(0)}
+	drop := map[string]*ir.Attr{"keepdims": ir.Int(0)}
 	return []op.Case{
 		{Name: "ones", In: list(x), Out: list(seq(f32s([]int{1, 1}, 1), f32s([]int{1, 1}, 2), f32s([]int{1, 1}, 3)))},
 		{Name: "without the axis", Attrs: drop, In: list(x), Out: list(seq(f32s([]int{1}, 1), f32s([]int{1}, 2), f32s([]int{1}, 3)))},
@@ -74,8 +74,8 @@ func (splitCases) Cases() []op.Case {
 type concatCases struct{}
 
 func (concatCases) Cases() []op.Case {
-	axis := map[string]ir.Attr{"axis": ir.Int(0)}
-	fresh := map[string]ir.Attr{"axis": ir.Int(-1), "new_axis": ir.Int(1)}
+	axis := map[string]*ir.Attr{"axis": ir.Int(0)}
+	fresh := map[string]*ir.Attr{"axis": ir.Int(-1), "new_axis": ir.Int(1)}
 	return []op.Case{
 		{Name: "axis", Attrs: axis, In: list(seq(a, b)), Out: list(f32s([]int{3}, 1, 2, 3))},
 		{Name: "new axis", Attrs: fresh, In: list(seq(b, b)), Out: list(f32s([]int{2, 2}, 2, 2, 3, 3))},

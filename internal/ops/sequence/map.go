@@ -19,7 +19,7 @@ func init() {
 }
 
 func mapBody(n *ir.Node) (*ir.Graph, error) {
-	g := n.Attrs["body"].Graph
+	g := n.Attr("body").Graph
 	if g == nil || len(g.Inputs) != len(n.In) || len(g.Outputs) < len(n.Out) {
 		return nil, fmt.Errorf("body: expected a graph of %d inputs and %d outputs", len(n.In), len(n.Out))
 	}

@@ -13,8 +13,8 @@ func list(t ...*tensor.Tensor) []*tensor.Tensor    { return t }
 type dftCases struct{}
 
 func (dftCases) Cases() []op.Case {
-	one := map[string]ir.Attr{"onesided": ir.Int(1)}
-	inverse := map[string]ir.Attr{"onesided": ir.Int(1), "inverse": ir.Int(1)}
+	one := map[string]*ir.Attr{"onesided": ir.Int(1)}
+	inverse := map[string]*ir.Attr{"onesided": ir.Int(1), "inverse": ir.Int(1)}
 	return []op.Case{
 		{Name: "power of two", In: list(f32s([]int{1, 4, 1}, 1, 2, 3, 4)), Out: list(f32s([]int{1, 4, 2}, 10, 0, -2, 2, -2, 0, -2, -2))},
 		{Name: "three", In: list(f32s([]int{1, 3, 1}, 1, 0, 0)), Out: list(f32s([]int{1, 3, 2}, 1, 0, 1, 0, 1, 0)), Tol: 1e-6},
@@ -38,7 +38,7 @@ type windowCases struct{ periodic, symmetric []float32 }
 func (w windowCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "periodic", In: list(i64(4)), Out: list(tensor.FromSlice(w.periodic)), Tol: 1e-6},
-		{Name: "symmetric", Attrs: map[string]ir.Attr{"periodic": ir.Int(0)}, In: list(i64(3)), Out: list(tensor.FromSlice(w.symmetric)), Tol: 1e-6},
+		{Name: "symmetric", Attrs: map[string]*ir.Attr{"periodic": ir.Int(0)}, In: list(i64(3)), Out: list(tensor.FromSlice(w.symmetric)), Tol: 1e-6},
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // compiled gives the kernel of a node whose inputs are constants, and a call of it.
-func compiled(tb testing.TB, name string, attrs map[string]ir.Attr, in ...*tensor.Tensor) (op.Kernel, *op.Call) {
+func compiled(tb testing.TB, name string, attrs map[string]*ir.Attr, in ...*tensor.Tensor) (op.Kernel, *op.Call) {
 	tb.Helper()
 	vals, facts := make([]*ir.Value, len(in)), make([]op.Fact, len(in))
 	for i, t := range in {
@@ -39,7 +39,7 @@ func compiled(tb testing.TB, name string, attrs map[string]ir.Attr, in ...*tenso
 	return k, c
 }
 
-func benchmark(b *testing.B, name string, attrs map[string]ir.Attr, in ...*tensor.Tensor) {
+func benchmark(b *testing.B, name string, attrs map[string]*ir.Attr, in ...*tensor.Tensor) {
 	k, c := compiled(b, name, attrs, in...)
 	if k == nil {
 		b.Fatal("no kernel")

@@ -58,8 +58,8 @@ func init() {
 type depthToSpaceCases struct{}
 
 func (depthToSpaceCases) Cases() []op.Case {
-	attrs := func(mode string) map[string]ir.Attr {
-		return map[string]ir.Attr{"blocksize": ir.Int(2), "mode": ir.Str(mode)}
+	attrs := func(mode string) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"blocksize": ir.Int(2), "mode": ir.Str(mode)}
 	}
 	return []op.Case{{Name: "DCR", Attrs: attrs("DCR"), In: []*tensor.Tensor{sequence(2, 12, 3, 5)}}, {Name: "CRD", Attrs: attrs("CRD"), In: []*tensor.Tensor{sequence(2, 12, 3, 5)}}}
 }
@@ -67,7 +67,7 @@ func (depthToSpaceCases) Cases() []op.Case {
 type spaceToDepthCases struct{}
 
 func (spaceToDepthCases) Cases() []op.Case {
-	return []op.Case{{Name: "image", Attrs: map[string]ir.Attr{"blocksize": ir.Int(2)}, In: []*tensor.Tensor{sequence(2, 3, 4, 6)}}}
+	return []op.Case{{Name: "image", Attrs: map[string]*ir.Attr{"blocksize": ir.Int(2)}, In: []*tensor.Tensor{sequence(2, 3, 4, 6)}}}
 }
 
 // maxBlock bounds the side of a block, so that its area does not overflow.

@@ -17,8 +17,8 @@ func vec(v ...int64) *tensor.Tensor                { return tensor.FromSlice(v, 
 func list(t ...*tensor.Tensor) []*tensor.Tensor    { return t }
 
 // attr makes attributes from name, value pairs.
-func attr(pairs ...any) map[string]ir.Attr {
-	m := map[string]ir.Attr{}
+func attr(pairs ...any) map[string]*ir.Attr {
+	m := map[string]*ir.Attr{}
 	for i := 0; i < len(pairs); i += 2 {
 		switch v := pairs[i+1].(type) {
 		case int:

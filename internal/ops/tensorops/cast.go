@@ -136,7 +136,7 @@ func compileCast(p *op.Prep) (op.Kernel, error) {
 type castCases struct{}
 
 func (castCases) Cases() []op.Case {
-	to := func(dt dtype.Type) map[string]ir.Attr { return map[string]ir.Attr{"to": ir.Int(int(dt))} }
+	to := func(dt dtype.Type) map[string]*ir.Attr { return map[string]*ir.Attr{"to": ir.Int(int(dt))} }
 	x := tensor.FromSlice([]float32{-1.5, 0, 2.9, 300})
 	one := func(name string, dt dtype.Type, in, out *tensor.Tensor) op.Case {
 		return op.Case{Name: name, Opset: 13, Attrs: to(dt), In: []*tensor.Tensor{in}, Out: []*tensor.Tensor{out}}

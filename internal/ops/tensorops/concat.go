@@ -184,7 +184,7 @@ func compileConcat(p *op.Prep) (op.Kernel, error) {
 type concatCases struct{}
 
 func (concatCases) Cases() []op.Case {
-	axis := func(a int) map[string]ir.Attr { return map[string]ir.Attr{"axis": ir.Int(a)} }
+	axis := func(a int) map[string]*ir.Attr { return map[string]*ir.Attr{"axis": ir.Int(a)} }
 	return []op.Case{
 		{Name: "columns", Attrs: axis(1), In: []*tensor.Tensor{tensor.FromSlice([]int8{1, 2}, 2, 1), tensor.FromSlice([]int8{3, 4, 5, 6}, 2, 2)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 3, 4, 2, 5, 6}, 2, 3)}},

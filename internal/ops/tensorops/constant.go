@@ -91,9 +91,9 @@ type constantOfShapeCases struct{}
 func (constantOfShapeCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "default", In: []*tensor.Tensor{tensor.FromSlice([]int64{2, 1})}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{0, 0}, 2, 1)}},
-		{Name: "scalar", Attrs: map[string]ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]int8{3}))},
+		{Name: "scalar", Attrs: map[string]*ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]int8{3}))},
 			In: []*tensor.Tensor{tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.Scalar(int8(3))}},
-		{Name: "large", Attrs: map[string]ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]float32{1.5}))}, In: []*tensor.Tensor{tensor.FromSlice([]int64{301, 333})}},
+		{Name: "large", Attrs: map[string]*ir.Attr{"value": ir.TensorAttr(tensor.FromSlice([]float32{1.5}))}, In: []*tensor.Tensor{tensor.FromSlice([]int64{301, 333})}},
 	}
 }
 
@@ -102,7 +102,7 @@ func fillValue(n *ir.Node) (*tensor.Tensor, error) {
 	if !n.Has("value") {
 		return tensor.New(dtype.Float32, 1), nil
 	}
-	v := n.Attrs["value"].Tensor
+	v := n.Attr("value").Tensor
 	if v == nil || v.Len() != 1 {
 		return nil, fmt.Errorf("value: expected a tensor of one element, found %v", v)
 	}

@@ -18,7 +18,7 @@ func TestEmptyTensorsOfLongDimensions(t *testing.T) {
 	ids := func(dims ...int) *tensor.Tensor { return tensor.New(dtype.Int64, dims...) }
 	for _, c := range []struct {
 		name  string
-		attrs map[string]ir.Attr
+		attrs map[string]*ir.Attr
 		in    []*tensor.Tensor
 	}{
 		{"ScatterElements", attr("axis", 1), []*tensor.Tensor{floats(long, 0), ids(long, 0), floats(long, 0)}},

@@ -37,11 +37,11 @@ func (gatherElementsCases) Cases() []op.Case {
 	for i := range tensor.Of[int32](some) {
 		tensor.Of[int32](some)[i] = int32(i*i%14 - 7)
 	}
-	return []op.Case{{Name: "rows", Attrs: map[string]ir.Attr{"axis": ir.Int(1)},
+	return []op.Case{{Name: "rows", Attrs: map[string]*ir.Attr{"axis": ir.Int(1)},
 		In:  []*tensor.Tensor{tensor.FromSlice([]int8{1, 2, 3, 4}, 2, 2), tensor.FromSlice([]int64{0, 0, 1, -2}, 2, 2)},
 		Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 4, 3}, 2, 2)}},
-		{Name: "columns", Attrs: map[string]ir.Attr{"axis": ir.Int(1)}, In: []*tensor.Tensor{sequence(3, 7, 150), some}},
-		{Name: "lines", Attrs: map[string]ir.Attr{"axis": ir.Int(2)}, In: []*tensor.Tensor{sequence(3, 50, 9), some.Reshape(3, 50, 150)}},
+		{Name: "columns", Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}, In: []*tensor.Tensor{sequence(3, 7, 150), some}},
+		{Name: "lines", Attrs: map[string]*ir.Attr{"axis": ir.Int(2)}, In: []*tensor.Tensor{sequence(3, 50, 9), some.Reshape(3, 50, 150)}},
 		{Name: "fewer rows", In: []*tensor.Tensor{sequence(7, 60, 150), some.Reshape(3, 50, 150)}},
 	}
 }

@@ -256,7 +256,7 @@ type padCases struct{}
 
 func (padCases) Cases() []op.Case {
 	i64 := func(v ...int64) *tensor.Tensor { return tensor.FromSlice(v) }
-	mode := func(m string) map[string]ir.Attr { return map[string]ir.Attr{"mode": ir.Str(m)} }
+	mode := func(m string) map[string]*ir.Attr { return map[string]*ir.Attr{"mode": ir.Str(m)} }
 	x := tensor.FromSlice([]float32{1, 2, 3}, 1, 3)
 	return []op.Case{
 		{Name: "constant", In: []*tensor.Tensor{x, i64(0, 1, 1, 0), tensor.Scalar(float32(9))}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{9, 1, 2, 3, 9, 9, 9, 9}, 2, 4)}},

@@ -123,7 +123,7 @@ func (reshapeCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "copy and infer", In: []*tensor.Tensor{x, tensor.FromSlice([]int64{0, -1})}, Out: []*tensor.Tensor{x.Reshape(2, 12)}},
 		{Name: "scalar", In: []*tensor.Tensor{tensor.FromSlice([]int8{7}), tensor.FromSlice([]int64{}, 0)}, Out: []*tensor.Tensor{tensor.Scalar(int8(7))}},
-		{Name: "allow zero", Attrs: map[string]ir.Attr{"allowzero": ir.Int(1)},
+		{Name: "allow zero", Attrs: map[string]*ir.Attr{"allowzero": ir.Int(1)},
 			In:  []*tensor.Tensor{tensor.FromSlice([]float32{}, 0, 3), tensor.FromSlice([]int64{5, 0})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{}, 5, 0)}},
 	}

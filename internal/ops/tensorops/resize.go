@@ -381,8 +381,8 @@ type resizeCases struct{}
 
 func (resizeCases) Cases() []op.Case {
 	scales := func(s ...float32) *tensor.Tensor { return tensor.FromSlice(s) }
-	attrs := func(mode, coord string) map[string]ir.Attr {
-		return map[string]ir.Attr{"mode": ir.Str(mode), "coordinate_transformation_mode": ir.Str(coord)}
+	attrs := func(mode, coord string) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"mode": ir.Str(mode), "coordinate_transformation_mode": ir.Str(coord)}
 	}
 	x := sequence(2, 3, 5, 7)
 	return []op.Case{
@@ -390,7 +390,7 @@ func (resizeCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4}, 1, 1, 4, 4)}},
 		{Name: "nearest of eight bytes", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]float64{1, 2, 3, 4}, 1, 1, 2, 2), nil, scales(1, 1, 1, 3)}},
 		{Name: "nearest", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 1.7, 0.6)}},
-		{Name: "nearest from the second", Attrs: map[string]ir.Attr{"nearest_mode": ir.Str("ceil")}, In: []*tensor.Tensor{x, nil, scales(1, 1, 1, 0.4)}},
+		{Name: "nearest from the second", Attrs: map[string]*ir.Attr{"nearest_mode": ir.Str("ceil")}, In: []*tensor.Tensor{x, nil, scales(1, 1, 1, 0.4)}},
 		{Name: "a size just below a whole one", Attrs: attrs("nearest", "asymmetric"), In: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, 10), nil, scales(0.7)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int8{0, 1, 3, 4, 6, 7, 9}, 7)}},
 		{Name: "nearest batch", Attrs: attrs("nearest", "half_pixel"), In: []*tensor.Tensor{x, nil, scales(2, 1, 1, 1)}},

@@ -197,7 +197,7 @@ func (splitCases) Cases() []op.Case {
 	return []op.Case{
 		{Name: "sizes", In: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 3, 4, 5, 6}), tensor.FromSlice([]int64{2, 4})},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2}), tensor.FromSlice([]int32{3, 4, 5, 6})}},
-		{Name: "uneven", Attrs: map[string]ir.Attr{"axis": ir.Int(1), "num_outputs": ir.Int(2)}, In: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 3, 4, 5, 6}, 2, 3)},
+		{Name: "uneven", Attrs: map[string]*ir.Attr{"axis": ir.Int(1), "num_outputs": ir.Int(2)}, In: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 3, 4, 5, 6}, 2, 3)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]int32{1, 2, 4, 5}, 2, 2), tensor.FromSlice([]int32{3, 6}, 2, 1)}},
 	}
 }

@@ -106,7 +106,7 @@ func permute(s, perm []int) []int {
 type transposeCases struct{}
 
 func (transposeCases) Cases() []op.Case {
-	perm := func(p ...int) map[string]ir.Attr { return map[string]ir.Attr{"perm": ir.Ints(p...)} }
+	perm := func(p ...int) map[string]*ir.Attr { return map[string]*ir.Attr{"perm": ir.Ints(p...)} }
 	return []op.Case{
 		{Name: "default", In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5, 6}, 2, 3)},
 			Out: []*tensor.Tensor{tensor.FromSlice([]float32{1, 4, 2, 5, 3, 6}, 3, 2)}},

@@ -42,11 +42,11 @@ var labelTypes = []dtype.Type{dtype.String, dtype.Int64, dtype.Float32, dtype.In
 func labelList(n *ir.Node, side string) (*tensor.Tensor, error) {
 	switch {
 	case n.Has(side + "_tensor"):
-		return n.Attrs[side+"_tensor"].Tensor, nil
+		return n.Attr(side + "_tensor").Tensor, nil
 	case n.Has(side + "_strings"):
 		return tensor.FromStrings(n.Strs(side + "_strings")), nil
 	case n.Has(side + "_int64s"):
-		return tensor.FromSlice(n.Attrs[side+"_int64s"].Ints), nil
+		return tensor.FromSlice(n.Attr(side + "_int64s").Ints), nil
 	case n.Has(side + "_floats"):
 		return tensor.FromSlice(n.Floats(side + "_floats")), nil
 	}
@@ -55,8 +55,8 @@ func labelList(n *ir.Node, side string) (*tensor.Tensor, error) {
 
 // labelDefault is what stands for unknown keys, of the values' type.
 func labelDefault(n *ir.Node, dt dtype.Type) *tensor.Tensor {
-	if n.Has("default_tensor") && n.Attrs["default_tensor"].Tensor.DType == dt && n.Attrs["default_tensor"].Tensor.Len() == 1 {
-		return n.Attrs["default_tensor"].Tensor
+	if n.Has("default_tensor") && n.Attr("default_tensor").Tensor.DType == dt && n.Attr("default_tensor").Tensor.Len() == 1 {
+		return n.Attr("default_tensor").Tensor
 	}
 	v := tensor.New(dt, 1)
 	switch {

@@ -25,7 +25,7 @@ func branches(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if n.In[0].Const.Data[0] != 0 {
 		name = "then_branch"
 	}
-	body := n.Attrs[name].Graph
+	body := n.Attr(name).Graph
 	if body == nil || len(body.Outputs) != len(n.Out) {
 		return nil, nil
 	}
@@ -84,8 +84,7 @@ func (cp copier) node(n *ir.Node) *ir.Node {
 	attrs := maps.Clone(n.Attrs)
 	for _, name := range slices.Sorted(maps.Keys(attrs)) { // the same names in every run
 		if a := attrs[name]; a.Graph != nil {
-			a.Graph = cp.graph(a.Graph)
-			attrs[name] = a
+			attrs[name] = ir.GraphAttr(cp.graph(a.Graph))
 		}
 	}
 	for _, v := range n.Out {

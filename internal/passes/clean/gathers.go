@@ -54,7 +54,7 @@ func gathersPass(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	for i := range parts {
 		parts[i], ones[i] = c.Value(n.In[0].Name+"_part"), 1
 	}
-	split := ir.NewNode("", "Split", n.Opset, []*ir.Value{x, intsConst(c, n.In[0].Name+"_ones", ones)}, parts, map[string]ir.Attr{"axis": ir.Int(int64(axis))})
+	split := ir.NewNode("", "Split", n.Opset, []*ir.Value{x, intsConst(c, n.In[0].Name+"_ones", ones)}, parts, map[string]*ir.Attr{"axis": ir.Int(int64(axis))})
 	split.Name = c.Name(n.Name + "_split")
 	p.Add = append(p.Add, split)
 	for _, g := range gathers {
@@ -140,7 +140,7 @@ func toFront(c *pass.Context, p *ir.Patch, n *ir.Node, axis int) *ir.Value {
 		}
 	}
 	y := c.Value(n.In[0].Name + "_front")
-	t := ir.NewNode("", "Transpose", n.Opset, []*ir.Value{n.In[0]}, []*ir.Value{y}, map[string]ir.Attr{"perm": ir.Ints(perm...)})
+	t := ir.NewNode("", "Transpose", n.Opset, []*ir.Value{n.In[0]}, []*ir.Value{y}, map[string]*ir.Attr{"perm": ir.Ints(perm...)})
 	t.Name = c.Name(n.Name + "_front")
 	p.Add = append(p.Add, t)
 	return y

@@ -24,7 +24,7 @@ func loops(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if !n.Is("Loop") || !n.IsLive() {
 		return nil, nil
 	}
-	body := n.Attrs["body"].Graph
+	body := n.Attr("body").Graph
 	states := len(n.In) - 2
 	if body == nil || states < 0 || len(body.Inputs) != 2+states || len(body.Outputs) < 1+states || len(n.Out) > states {
 		return nil, nil // with scan outputs, which are stacked

@@ -69,7 +69,7 @@ func joinUnsqueezes(c *pass.Context, first, second *ir.Node, why string) *ir.Pat
 	}
 	slices.Sort(axes)
 	y := c.Value(second.Out[0].Name)
-	in, attrs := []*ir.Value{x}, map[string]ir.Attr{}
+	in, attrs := []*ir.Value{x}, map[string]*ir.Attr{}
 	if second.Input(1) == nil {
 		attrs["axes"] = ir.Ints(axes...)
 	} else {

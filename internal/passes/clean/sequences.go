@@ -182,7 +182,7 @@ func joined(c *pass.Context, n *ir.Node) *ir.Patch {
 		}
 	}
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode("", "Concat", 13, items, []*ir.Value{y}, map[string]ir.Attr{"axis": ir.Int(n.Int("axis"))})
+	m := ir.NewNode("", "Concat", 13, items, []*ir.Value{y}, map[string]*ir.Attr{"axis": ir.Int(n.Int("axis"))})
 	m.Name = n.Name
 	p.Add = append(p.Add, m)
 	p.Replace = []ir.Replacement{{Old: n.Out[0], New: y}}

@@ -149,7 +149,7 @@ func permuteConst(t *tensor.Tensor, perm []int) *tensor.Tensor {
 
 // permuteNode renames the axes in n's attributes and inputs; after is the
 // permutation that the results still need.
-func permuteNode(c *pass.Context, n *ir.Node, in []*ir.Value, perm []int) (attrs map[string]ir.Attr, after []int, ok bool) {
+func permuteNode(c *pass.Context, n *ir.Node, in []*ir.Value, perm []int) (attrs map[string]*ir.Attr, after []int, ok bool) {
 	attrs = maps.Clone(n.Attrs)
 	rank := len(perm)
 	switch n.Op {
@@ -187,7 +187,7 @@ func axesOf(n *ir.Node, input int) []int {
 	return n.Ints("axes")
 }
 
-func permuteAxes(c *pass.Context, n *ir.Node, in []*ir.Value, input int, perm []int, attrs map[string]ir.Attr) bool {
+func permuteAxes(c *pass.Context, n *ir.Node, in []*ir.Value, input int, perm []int, attrs map[string]*ir.Attr) bool {
 	axes, err := op.Axes(axesOf(n, input), len(perm))
 	if err != nil || len(axes) == 0 {
 		return false
@@ -211,7 +211,7 @@ func intsConst(c *pass.Context, name string, v []int) *ir.Value {
 	return ir.NewConst(c.Name(name), tensor.FromSlice(x, len(x)))
 }
 
-func permutePads(c *pass.Context, n *ir.Node, in []*ir.Value, perm []int, attrs map[string]ir.Attr) bool {
+func permutePads(c *pass.Context, n *ir.Node, in []*ir.Value, perm []int, attrs map[string]*ir.Attr) bool {
 	pads := n.Ints("pads")
 	if v := n.Input(1); v != nil {
 		if !v.IsConst() {
@@ -253,7 +253,7 @@ func permOfRest(perm, without []int) []int {
 
 // belowTranspose makes n read what was before the Transposes, and transposes
 // its results.
-func belowTranspose(c *pass.Context, n *ir.Node, in []*ir.Value, attrs map[string]ir.Attr, perm []int) *ir.Patch {
+func belowTranspose(c *pass.Context, n *ir.Node, in []*ir.Value, attrs map[string]*ir.Attr, perm []int) *ir.Patch {
 	p := &ir.Patch{Reason: fmt.Sprintf("%s moves above the Transpose before it", n)}
 	out := make([]*ir.Value, len(n.Out))
 	m := ir.NewNode("", n.Op, n.Opset, in, out, attrs)
@@ -267,7 +267,7 @@ func belowTranspose(c *pass.Context, n *ir.Node, in []*ir.Value, attrs map[strin
 		y.Producer, y.Index, m.Out[i] = m, i, y
 		if !isIdentity(perm) {
 			z := c.Value(old.Name)
-			p.Add = append(p.Add, ir.NewNode("", "Transpose", n.Opset, []*ir.Value{y}, []*ir.Value{z}, map[string]ir.Attr{"perm": ir.Ints(perm...)}))
+			p.Add = append(p.Add, ir.NewNode("", "Transpose", n.Opset, []*ir.Value{y}, []*ir.Value{z}, map[string]*ir.Attr{"perm": ir.Ints(perm...)}))
 			y = z
 		}
 		p.Replace = append(p.Replace, ir.Replacement{Old: old, New: y})

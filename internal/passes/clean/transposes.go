@@ -43,7 +43,7 @@ func transposes(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 			return &ir.Patch{Reason: why, Replace: []ir.Replacement{{Old: n.Out[0], New: t.In[0]}}}, nil
 		}
 		y := c.Value(n.Out[0].Name)
-		m := ir.NewNode("", "Transpose", n.Opset, []*ir.Value{t.In[0]}, []*ir.Value{y}, map[string]ir.Attr{"perm": ir.Ints(both...)})
+		m := ir.NewNode("", "Transpose", n.Opset, []*ir.Value{t.In[0]}, []*ir.Value{y}, map[string]*ir.Attr{"perm": ir.Ints(both...)})
 		m.Name = n.Name
 		return &ir.Patch{Reason: why, Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 	}

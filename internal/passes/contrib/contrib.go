@@ -56,13 +56,13 @@ func translate(m *ir.Node, opset int) bool {
 		if m.Str("approximate") == "tanh" {
 			name = "FastGelu"
 		}
-		m.Domain, m.Op, m.Opset, m.Attrs = op.Microsoft, name, 1, map[string]ir.Attr{}
+		m.Domain, m.Op, m.Opset, m.Attrs = op.Microsoft, name, 1, map[string]*ir.Attr{}
 	case "Swish":
 		alpha := float32(1)
 		if m.Has("alpha") {
 			alpha = m.Float("alpha")
 		}
-		m.Domain, m.Op, m.Opset, m.Attrs = op.Microsoft, "QuickGelu", 1, map[string]ir.Attr{"alpha": ir.Float(alpha)}
+		m.Domain, m.Op, m.Opset, m.Attrs = op.Microsoft, "QuickGelu", 1, map[string]*ir.Attr{"alpha": ir.Float(alpha)}
 	case "RMSNormalization":
 		m.Op, m.Opset = "SimplifiedLayerNormalization", opset
 	default:
@@ -72,7 +72,7 @@ func translate(m *ir.Node, opset int) bool {
 }
 
 // one makes a patch of a single node in the place of n's result.
-func one(c *pass.Context, n *ir.Node, why, name string, in []*ir.Value, attrs map[string]ir.Attr) *ir.Patch {
+func one(c *pass.Context, n *ir.Node, why, name string, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Patch {
 	y := c.Value(n.Out[0].Name)
 	m := ir.NewNode(op.Microsoft, name, 1, in, []*ir.Value{y}, attrs)
 	m.Name = n.Name

@@ -52,7 +52,7 @@ func fuseMatMul(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return nil, nil
 	}
 	in := slices.Clone(n.In)
-	attrs := map[string]ir.Attr{}
+	attrs := map[string]*ir.Attr{}
 	var t *ir.Node
 	for i, name := range []string{"transA", "transB"} {
 		f := match.Producer(n.In[i], "Transpose")
@@ -89,7 +89,7 @@ func scaled(c *pass.Context, n *ir.Node) *ir.Patch {
 	}
 	f := x.Producer
 	alpha := float32(1)
-	attrs := map[string]ir.Attr{}
+	attrs := map[string]*ir.Attr{}
 	switch {
 	case f.Is("MatMul"):
 	case f != nil && f.Domain == op.Microsoft && f.Op == "FusedMatMul":

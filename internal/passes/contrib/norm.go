@@ -73,7 +73,7 @@ func skipNorm(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		out = append(out, nil, nil, both)
 		p.Replace = append(p.Replace, ir.Replacement{Old: sum, New: both})
 	}
-	m := ir.NewNode(op.Microsoft, name, 1, append([]*ir.Value{a, b}, n.In[1:]...), out, map[string]ir.Attr{"epsilon": n.Attrs["epsilon"]})
+	m := ir.NewNode(op.Microsoft, name, 1, append([]*ir.Value{a, b}, n.In[1:]...), out, map[string]*ir.Attr{"epsilon": n.Attr("epsilon")})
 	m.Name = n.Name
 	p.Add = []*ir.Node{m}
 	return p, nil

@@ -88,7 +88,7 @@ func constantOperand(n *ir.Node) (x, k *ir.Value, ok bool) {
 // joinConsts computes with two constants as the operator would.
 func joinConsts(name string, opset int, a, b *ir.Value) (*tensor.Tensor, error) {
 	y := ir.NewValue("", ir.Type{DType: dtype.Float32})
-	n := &ir.Node{Op: name, Opset: opset, In: []*ir.Value{a, b}, Out: []*ir.Value{y}, Attrs: map[string]ir.Attr{}}
+	n := &ir.Node{Op: name, Opset: opset, In: []*ir.Value{a, b}, Out: []*ir.Value{y}, Attrs: map[string]*ir.Attr{}}
 	out, err := op.Evaluate(n, []*tensor.Tensor{a.Const, b.Const}, nil)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ func activations(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	for _, m := range []struct {
 		op    string
 		opset int
-		find  func(*ir.Node) (*ir.Value, map[string]ir.Attr)
+		find  func(*ir.Node) (*ir.Value, map[string]*ir.Attr)
 	}{{"Gelu", 20, gelu}, {"Swish", 24, swish}, {"Mish", 18, mish}, {"HardSwish", 14, hardSwish}} {
 		x, attrs := m.find(n)
 		if x == nil {
@@ -39,7 +39,7 @@ func activations(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 }
 
 // swish is x · Sigmoid(αx).
-func swish(n *ir.Node) (x *ir.Value, attrs map[string]ir.Attr) {
+func swish(n *ir.Node) (x *ir.Value, attrs map[string]*ir.Attr) {
 	match.Either(n, func(a, b *ir.Value) bool {
 		s := match.Producer(b, "Sigmoid")
 		if s == nil || a.IsConst() {
@@ -47,7 +47,7 @@ func swish(n *ir.Node) (x *ir.Value, attrs map[string]ir.Attr) {
 		}
 		p, ok := polynomialOf(s.In[0], a)
 		if alpha := p[1]; ok && alpha != 0 && p == (polynomial{1: alpha}) {
-			x, attrs = a, map[string]ir.Attr{"alpha": ir.Float(float32(alpha))}
+			x, attrs = a, map[string]*ir.Attr{"alpha": ir.Float(float32(alpha))}
 		}
 		return x != nil
 	})
@@ -55,7 +55,7 @@ func swish(n *ir.Node) (x *ir.Value, attrs map[string]ir.Attr) {
 }
 
 // mish is x · Tanh(Softplus(x)).
-func mish(n *ir.Node) (x *ir.Value, _ map[string]ir.Attr) {
+func mish(n *ir.Node) (x *ir.Value, _ map[string]*ir.Attr) {
 	match.Either(n, func(a, b *ir.Value) bool {
 		if t := match.Producer(b, "Tanh"); t != nil {
 			if s := match.Producer(t.In[0], "Softplus"); s != nil && s.In[0] == a {
@@ -68,7 +68,7 @@ func mish(n *ir.Node) (x *ir.Value, _ map[string]ir.Attr) {
 }
 
 // hardSwish is x · HardSigmoid(x) with slope 1/6 and offset 1/2.
-func hardSwish(n *ir.Node) (x *ir.Value, _ map[string]ir.Attr) {
+func hardSwish(n *ir.Node) (x *ir.Value, _ map[string]*ir.Attr) {
 	match.Either(n, func(a, b *ir.Value) bool {
 		if h := match.Producer(b, "HardSigmoid"); h != nil && h.In[0] == a && match.Near(h.Float("alpha"), 1./6) && match.Near(h.Float("beta"), .5) {
 			x = a

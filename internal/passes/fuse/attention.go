@@ -173,7 +173,7 @@ func (a *attentionMatch) patch(c *pass.Context) *ir.Patch {
 		in = append(in, mask)
 	}
 	heads, _ := a.heads.Int()
-	attrs := map[string]ir.Attr{"heads": ir.Int(heads), "groups": ir.Int(a.groups), "scale": ir.Float(a.scores.scale),
+	attrs := map[string]*ir.Attr{"heads": ir.Int(heads), "groups": ir.Int(a.groups), "scale": ir.Float(a.scores.scale),
 		"q_layout": ir.Str(a.layouts[0]), "k_layout": ir.Str(a.layouts[1]), "v_layout": ir.Str(a.layouts[2]), "y_layout": ir.Str(a.outLayout)}
 	if f, ok := a.scores.lowest(); ok {
 		attrs["fill"] = ir.Float(f)

@@ -18,7 +18,7 @@ type maskMaker struct {
 	nodes []*ir.Node
 }
 
-func (m *maskMaker) add(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (m *maskMaker) add(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	y := m.c.Value("mask")
 	m.nodes = append(m.nodes, ir.NewNode("", name, op.MaxOpset, in, []*ir.Value{y}, attrs))
 	return y
@@ -33,7 +33,7 @@ func (m *maskMaker) float(name string, t dtype.Type, v float32) *ir.Value {
 	if t == dtype.Float32 {
 		return x
 	}
-	return m.add("Cast", map[string]ir.Attr{"to": ir.Int(int(t))}, x)
+	return m.add("Cast", map[string]*ir.Attr{"to": ir.Int(int(t))}, x)
 }
 
 // mask gives the one mask that has the effect of all, and the nodes that make it.
@@ -57,7 +57,7 @@ func (a *attentionMatch) mask(c *pass.Context) (mask *ir.Value, nodes []*ir.Node
 		}
 		cond := a.regrouped(m, h.cond)
 		if match.Float32(cond) {
-			cond = m.add("Cast", map[string]ir.Attr{"to": ir.Int(int(dtype.Bool))}, cond)
+			cond = m.add("Cast", map[string]*ir.Attr{"to": ir.Int(int(dtype.Bool))}, cond)
 		}
 		join(m.add("Where", nil, cond, zero, inf))
 	}

@@ -70,7 +70,7 @@ func isConv(f *ir.Node) bool {
 }
 
 // withActivation adds the attributes of an activation.
-func withActivation(attrs map[string]ir.Attr, name string, params []float32) map[string]ir.Attr {
+func withActivation(attrs map[string]*ir.Attr, name string, params []float32) map[string]*ir.Attr {
 	out := maps.Clone(attrs)
 	out["activation"] = ir.Str(name)
 	if len(params) > 0 {
@@ -80,7 +80,7 @@ func withActivation(attrs map[string]ir.Attr, name string, params []float32) map
 }
 
 // fuseConv replaces convolution f and its reader n by a fused convolution.
-func fuseConv(c *pass.Context, f, n *ir.Node, residual *ir.Value, attrs map[string]ir.Attr) *ir.Patch {
+func fuseConv(c *pass.Context, f, n *ir.Node, residual *ir.Value, attrs map[string]*ir.Attr) *ir.Patch {
 	in := []*ir.Value{f.In[0], f.In[1], f.Input(2)}
 	if residual != nil {
 		in = append(in, residual)

@@ -93,7 +93,7 @@ type einsumBuilder struct {
 	why   string // what could not be written
 }
 
-func (b *einsumBuilder) node(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (b *einsumBuilder) node(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	y := b.c.Value("einsum")
 	b.nodes = append(b.nodes, ir.NewNode("", name, op.MaxOpset, in, []*ir.Value{y}, attrs))
 	return y
@@ -185,11 +185,11 @@ func (b *einsumBuilder) match(n *ir.Node, e *equation, operand int) *ir.Value {
 	x, other := n.In[operand], n.In[1-operand]
 	for _, index := range []byte(e.differ) {
 		from := strings.IndexByte(e.in[1-operand], index)
-		size := b.node("Shape", map[string]ir.Attr{"start": ir.Int(from), "end": ir.Int(from + 1)}, other)
+		size := b.node("Shape", map[string]*ir.Attr{"start": ir.Int(from), "end": ir.Int(from + 1)}, other)
 		after := len(e.in[operand]) - 1 - strings.IndexByte(e.in[operand], index)
 		if after > 0 { // fewer dimensions than x has are its last ones
 			ones := ir.NewConst(b.c.Name("ones"), tensor.FromSlice(slices.Repeat([]int64{1}, after), after))
-			size = b.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, size, ones)
+			size = b.node("Concat", map[string]*ir.Attr{"axis": ir.Int(0)}, size, ones)
 		}
 		x = b.node("Expand", nil, x, size)
 	}
@@ -208,7 +208,7 @@ func (b *einsumBuilder) sum(x *ir.Value, indices, keep string) (*ir.Value, strin
 		}
 	}
 	if axes != nil {
-		x = b.node("ReduceSum", map[string]ir.Attr{"keepdims": ir.Int(0)}, x, ir.NewConst(b.c.Name("axes"), tensor.FromSlice(axes, len(axes))))
+		x = b.node("ReduceSum", map[string]*ir.Attr{"keepdims": ir.Int(0)}, x, ir.NewConst(b.c.Name("axes"), tensor.FromSlice(axes, len(axes))))
 	}
 	return x, rest
 }
@@ -241,8 +241,8 @@ func (b *einsumBuilder) split(n *ir.Node, e *equation) *ir.Value {
 			in, terms = append(in, v), append(terms, e.in[k])
 		}
 	}
-	name := func(terms []string, out string) map[string]ir.Attr {
-		return map[string]ir.Attr{"equation": ir.Str(strings.Join(terms, ",") + "->" + out)}
+	name := func(terms []string, out string) map[string]*ir.Attr {
+		return map[string]*ir.Attr{"equation": ir.Str(strings.Join(terms, ",") + "->" + out)}
 	}
 	z := b.node("Einsum", name([]string{e.in[i], e.in[j]}, indices), n.In[i], n.In[j])
 	return b.node("Einsum", name(append([]string{indices}, terms...), e.out), append([]*ir.Value{z}, in...)...)
@@ -256,7 +256,7 @@ func (b *einsumBuilder) transpose(x *ir.Value, from, to string) *ir.Value {
 	for i := range len(to) {
 		perm[i] = strings.IndexByte(from, to[i])
 	}
-	return b.node("Transpose", map[string]ir.Attr{"perm": ir.Ints(perm...)}, x)
+	return b.node("Transpose", map[string]*ir.Attr{"perm": ir.Ints(perm...)}, x)
 }
 
 // reshape keeps the first dimensions of x, and gives each group of indices one.

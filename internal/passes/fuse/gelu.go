@@ -9,7 +9,7 @@ import (
 
 // gelu is ½ · x · (1 + Erf(x/√2)), or its approximation ½ · x · (1 + Tanh(√(2/π) ·
 // (x + 0.044715x³))), multiplied in any order.
-func gelu(n *ir.Node) (x *ir.Value, attrs map[string]ir.Attr) {
+func gelu(n *ir.Node) (x *ir.Value, attrs map[string]*ir.Attr) {
 	scale, rest := float32(1), []*ir.Value(nil)
 	for _, f := range factorsOf(n, 4) {
 		if s, ok := match.Scalar(f); ok {
@@ -31,7 +31,7 @@ func gelu(n *ir.Node) (x *ir.Value, attrs map[string]ir.Attr) {
 		case ok && at.Op == "Erf" && p.near(polynomial{1: math.Sqrt2 / 2}):
 			return rest[1-i], nil
 		case ok && at.Op == "Tanh" && p.near(polynomial{1: rootTwoOverPi, 3: .044715 * rootTwoOverPi}):
-			return rest[1-i], map[string]ir.Attr{"approximate": ir.Str("tanh")}
+			return rest[1-i], map[string]*ir.Attr{"approximate": ir.Str("tanh")}
 		}
 	}
 	return nil, nil

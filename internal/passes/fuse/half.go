@@ -59,7 +59,7 @@ func halveProduct(c *pass.Context, n *ir.Node) *ir.Patch {
 	}
 	y := c.Value(n.Out[0].Name)
 	if attrs == nil {
-		attrs = map[string]ir.Attr{}
+		attrs = map[string]*ir.Attr{}
 	}
 	m := ir.NewNode(op.Salver, "FusedMatMul", 1, in, []*ir.Value{y}, attrs)
 	m.Name = n.Name
@@ -67,7 +67,7 @@ func halveProduct(c *pass.Context, n *ir.Node) *ir.Patch {
 	if writes {
 		attrs["bf16"] = ir.Int(1)
 		wide := c.Value(y.Name + "_float")
-		patch.Add = append(patch.Add, ir.NewNode("", "Cast", 13, []*ir.Value{y}, []*ir.Value{wide}, map[string]ir.Attr{"to": ir.Int(int(dtype.Float32))}))
+		patch.Add = append(patch.Add, ir.NewNode("", "Cast", 13, []*ir.Value{y}, []*ir.Value{wide}, map[string]*ir.Attr{"to": ir.Int(int(dtype.Float32))}))
 		y = wide
 	}
 	patch.Replace = []ir.Replacement{{Old: n.Out[0], New: y}}

@@ -60,7 +60,7 @@ func normalization(c *pass.Context, n *ir.Node) *ir.Patch {
 		return nil
 	}
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode("", name, opset, []*ir.Value{x, onesOf(c, width)}, []*ir.Value{y}, map[string]ir.Attr{"axis": ir.Int(axis), "epsilon": ir.Float(eps)})
+	m := ir.NewNode("", name, opset, []*ir.Value{x, onesOf(c, width)}, []*ir.Value{y}, map[string]*ir.Attr{"axis": ir.Int(axis), "epsilon": ir.Float(eps)})
 	return &ir.Patch{Reason: fmt.Sprintf("%s ends %s of %q", n, name, x.Name), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}
 }
 
@@ -237,7 +237,7 @@ func normBias(c *pass.Context, n *ir.Node) (patch *ir.Patch) {
 // renormalize replaces a normalization and its reader n by one with other parameters.
 func renormalize(c *pass.Context, n, f *ir.Node, in []*ir.Value) *ir.Patch {
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode("", f.Op, f.Opset, in, []*ir.Value{y}, map[string]ir.Attr{"axis": ir.Int(f.Int("axis")), "epsilon": ir.Float(f.Float("epsilon"))})
+	m := ir.NewNode("", f.Op, f.Opset, in, []*ir.Value{y}, map[string]*ir.Attr{"axis": ir.Int(f.Int("axis")), "epsilon": ir.Float(f.Float("epsilon"))})
 	m.Name = f.Name
 	return &ir.Patch{Reason: fmt.Sprintf("fuse %s into %s", n, f), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}
 }

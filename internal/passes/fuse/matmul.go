@@ -48,7 +48,7 @@ type product struct {
 	from           *ir.Node
 	a, b           *ir.Value
 	bias, residual *ir.Value
-	attrs          map[string]ir.Attr
+	attrs          map[string]*ir.Attr
 }
 
 // isProduct reports whether f is a product to which more can be fused.
@@ -105,7 +105,7 @@ func readTurned(c *pass.Context, n *ir.Node) *ir.Patch {
 		}
 	}
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode(op.Salver, "FusedMatMul", 1, []*ir.Value{n.In[0], t.In[0]}, []*ir.Value{y}, map[string]ir.Attr{"transB": ir.Int(1)})
+	m := ir.NewNode(op.Salver, "FusedMatMul", 1, []*ir.Value{n.In[0], t.In[0]}, []*ir.Value{y}, map[string]*ir.Attr{"transB": ir.Int(1)})
 	m.Name = n.Name
 	return &ir.Patch{Reason: fmt.Sprintf("%s reads %q before %s", n, t.In[0].Name, t), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}
 }
@@ -188,7 +188,7 @@ func fuseGemm(c *pass.Context, n *ir.Node) *ir.Patch {
 	if n.Float("beta") != 1 && n.Input(2) != nil || len(n.In[0].Type.Shape) != 2 || len(n.In[1].Type.Shape) != 2 {
 		return nil
 	}
-	p := &product{from: n, a: n.In[0], b: n.In[1], attrs: map[string]ir.Attr{
+	p := &product{from: n, a: n.In[0], b: n.In[1], attrs: map[string]*ir.Attr{
 		"alpha": ir.Float(n.Float("alpha")), "transA": ir.Int(n.Int("transA")), "transB": ir.Int(n.Int("transB"))}}
 	if b := n.Input(2); b != nil {
 		s := n.Out[0].Type.Shape

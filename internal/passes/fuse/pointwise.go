@@ -35,7 +35,7 @@ func pointwise(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	}
 	in := inputsOf(nodes)
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode(op.Salver, "Pointwise", 1, in, []*ir.Value{y}, map[string]ir.Attr{"steps": ir.Strs(fused.PointwiseSteps(nodes, in)...)})
+	m := ir.NewNode(op.Salver, "Pointwise", 1, in, []*ir.Value{y}, map[string]*ir.Attr{"steps": ir.Strs(fused.PointwiseSteps(nodes, in)...)})
 	m.Name = n.Name
 	return &ir.Patch{Reason: fmt.Sprintf("%d operators up to %s in one sweep", len(nodes), n), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 }

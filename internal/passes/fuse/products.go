@@ -111,7 +111,7 @@ func fuseProducts(c *pass.Context, all []*ir.Node, activation string, results []
 	if bias != nil {
 		in[1] = ir.NewConst(c.Name("bias"), tensor.FromSlice(bias, len(bias)))
 	}
-	attrs := map[string]ir.Attr{"formats": ir.Strs(formats...), "k": ir.Int(all[0].Int("k")), "activation": ir.Str(activation)}
+	attrs := map[string]*ir.Attr{"formats": ir.Strs(formats...), "k": ir.Int(all[0].Int("k")), "activation": ir.Str(activation)}
 	patch := &ir.Patch{Reason: fmt.Sprintf("%d products of %q are one operator", len(all), all[0].In[0].Name)}
 	var out []*ir.Value
 	for _, v := range results {

@@ -192,13 +192,13 @@ func broadcastsTo(a, s shape.Shape) bool {
 
 func rotaryPatch(c *pass.Context, n *ir.Node, x, cos, sin *ir.Value, interleaved, paired bool) *ir.Patch {
 	y := c.Value(n.Out[0].Name)
-	attrs := map[string]ir.Attr{"interleaved": flag(interleaved), "paired": flag(paired)}
+	attrs := map[string]*ir.Attr{"interleaved": flag(interleaved), "paired": flag(paired)}
 	m := ir.NewNode(op.Salver, "FusedRotary", 1, []*ir.Value{x, cos, sin}, []*ir.Value{y}, attrs)
 	m.Name = n.Name
 	return &ir.Patch{Reason: fmt.Sprintf("%s ends a rotary embedding of %q", n, x.Name), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}
 }
 
-func flag(on bool) ir.Attr {
+func flag(on bool) *ir.Attr {
 	if on {
 		return ir.Int(1)
 	}

@@ -112,7 +112,7 @@ func joinTransposes(c *pass.Context, n *ir.Node) *ir.Patch {
 }
 
 func transposeNode(x, y *ir.Value, perm []int) *ir.Node {
-	return ir.NewNode("", "Transpose", 13, []*ir.Value{x}, []*ir.Value{y}, map[string]ir.Attr{"perm": ir.Ints(perm...)})
+	return ir.NewNode("", "Transpose", 13, []*ir.Value{x}, []*ir.Value{y}, map[string]*ir.Attr{"perm": ir.Ints(perm...)})
 }
 
 // sinkBelowProduct multiplies first and transposes afterwards.

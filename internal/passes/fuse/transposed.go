@@ -30,7 +30,7 @@ func transposedWeights(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		return nil, nil
 	}
 	y := c.Value(n.Out[0].Name)
-	m := ir.NewNode(op.Salver, "FusedMatMul", 1, []*ir.Value{n.In[0], t.In[0]}, []*ir.Value{y}, map[string]ir.Attr{"transB": ir.Int(1)})
+	m := ir.NewNode(op.Salver, "FusedMatMul", 1, []*ir.Value{n.In[0], t.In[0]}, []*ir.Value{y}, map[string]*ir.Attr{"transB": ir.Int(1)})
 	m.Name = n.Name
 	return &ir.Patch{Reason: fmt.Sprintf("%s reads the weights %q before %s", n, t.In[0].Name, t), Add: []*ir.Node{m}, Replace: []ir.Replacement{{Old: n.Out[0], New: y}}}, nil
 }

@@ -54,7 +54,7 @@ func onePixel(c *pass.Context, n *ir.Node) *ir.Patch {
 	blocks := channels / b.block
 	if t := match.Producer(n.In[0], "Transpose"); isToBlocked(n) && t != nil && match.Private(n.In[0]) && slices.Equal(t.Ints("perm"), []int{0, 3, 1, 2}) {
 		split := b.reshape(t.In[0], 0, 0, 0, blocks, b.block)
-		y := b.node("", "Transpose", n.Out[0].Name, []*ir.Value{split}, map[string]ir.Attr{"perm": ir.Ints(0, 3, 1, 2, 4)})
+		y := b.node("", "Transpose", n.Out[0].Name, []*ir.Value{split}, map[string]*ir.Attr{"perm": ir.Ints(0, 3, 1, 2, 4)})
 		return b.replace(fmt.Sprintf("%s is part of %s", n, t), n.Out[0], y)
 	}
 	if !s[2].Is(1) || !s[3].Is(1) {
@@ -87,7 +87,7 @@ func blockedToNHWC(c *pass.Context, n *ir.Node) *ir.Patch {
 		return b.replace(why, n.Out[0], b.node("", "Slice", n.Out[0].Name,
 			[]*ir.Value{pixels, b.ints("starts", 0), b.ints("ends", channels), b.ints("axes", 3)}, nil))
 	case channels%b.block == 0:
-		t := b.node("", "Transpose", n.Out[0].Name, []*ir.Value{u}, map[string]ir.Attr{"perm": ir.Ints(0, 2, 3, 1, 4)})
+		t := b.node("", "Transpose", n.Out[0].Name, []*ir.Value{u}, map[string]*ir.Attr{"perm": ir.Ints(0, 2, 3, 1, 4)})
 		return b.replace(why, n.Out[0], b.reshape(t, 0, 0, 0, channels))
 	}
 	c.Near(n, "%d channels are no whole number of blocks of %d", channels, b.block)
@@ -102,7 +102,7 @@ func shapeOfBlocked(c *pass.Context, n *ir.Node) *ir.Patch {
 	dims := b.node("", "Shape", f.In[0].Name+"_shape", f.In[:1], nil)
 	gathered := b.node("", "Gather", n.Out[0].Name+"_sides", []*ir.Value{dims, b.ints("indices", 2, 3)}, nil)
 	batch := b.node("", "Gather", n.Out[0].Name+"_batch", []*ir.Value{dims, b.ints("indices", 0)}, nil)
-	all := b.node("", "Concat", n.Out[0].Name, []*ir.Value{batch, b.ints("channels", f.Int("channels")), gathered}, map[string]ir.Attr{"axis": ir.Int(0)})
+	all := b.node("", "Concat", n.Out[0].Name, []*ir.Value{batch, b.ints("channels", f.Int("channels")), gathered}, map[string]*ir.Attr{"axis": ir.Int(0)})
 	start, end := n.Int("start"), 4
 	if n.Has("end") {
 		end = n.Int("end")

@@ -106,7 +106,7 @@ func (b *builder) cast(v *ir.Value, to dtype.Type) *ir.Value {
 	if p := v.Producer; p != nil && p.Is("Cast") && p.In[0].Type.DType == to {
 		return p.In[0]
 	}
-	return b.node("", "Cast", v.Name+"_"+to.String(), []*ir.Value{v}, map[string]ir.Attr{"to": ir.Int(int(to))})
+	return b.node("", "Cast", v.Name+"_"+to.String(), []*ir.Value{v}, map[string]*ir.Attr{"to": ir.Int(int(to))})
 }
 
 // halfPlan says which operands and results become bfloat16.

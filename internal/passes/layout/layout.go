@@ -126,7 +126,7 @@ func blockConvTranspose(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 		c.Near(n, "its padding depends on the input's size")
 		return nil, nil
 	}
-	attrs := map[string]ir.Attr{}
+	attrs := map[string]*ir.Attr{}
 	for _, name := range []string{"group", "strides", "dilations", "pads", "output_padding"} {
 		if a, ok := n.Attrs[name]; ok && (name != "pads" || auto == "NOTSET") {
 			attrs[name] = a
@@ -164,7 +164,7 @@ type builder struct {
 func newBuilder(c *pass.Context, block int) *builder { return &builder{c: c, block: block} }
 
 // node adds a node with one output.
-func (b *builder) node(domain, name, out string, in []*ir.Value, attrs map[string]ir.Attr) *ir.Value {
+func (b *builder) node(domain, name, out string, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Value {
 	opset := 1
 	if domain == "" {
 		opset = op.MaxOpset
@@ -176,11 +176,11 @@ func (b *builder) node(domain, name, out string, in []*ir.Value, attrs map[strin
 }
 
 func (b *builder) toBlocked(v *ir.Value) *ir.Value {
-	return b.node(op.Salver, "ToBlocked", v.Name+"_blocked", []*ir.Value{v}, map[string]ir.Attr{"block": ir.Int(b.block)})
+	return b.node(op.Salver, "ToBlocked", v.Name+"_blocked", []*ir.Value{v}, map[string]*ir.Attr{"block": ir.Int(b.block)})
 }
 
 func (b *builder) fromBlocked(v *ir.Value, channels int) *ir.Value {
-	return b.node(op.Salver, "FromBlocked", v.Name+"_plain", []*ir.Value{v}, map[string]ir.Attr{"block": ir.Int(b.block), "channels": ir.Int(channels)})
+	return b.node(op.Salver, "FromBlocked", v.Name+"_plain", []*ir.Value{v}, map[string]*ir.Attr{"block": ir.Int(b.block), "channels": ir.Int(channels)})
 }
 
 func (b *builder) replace(reason string, old, v *ir.Value) *ir.Patch {

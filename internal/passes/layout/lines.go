@@ -50,7 +50,7 @@ func asImages(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 }
 
 // imageAttrs are the attributes of a convolution over sequences for images.
-func imageAttrs(n *ir.Node) map[string]ir.Attr {
+func imageAttrs(n *ir.Node) map[string]*ir.Attr {
 	attrs := maps.Clone(n.Attrs)
 	for _, name := range []string{"kernel_shape", "strides", "dilations"} {
 		if v := n.Ints(name); n.Has(name) && len(v) == 1 {

@@ -21,7 +21,7 @@ func concatSite(n *ir.Node, block int) (*site, string) {
 		return nil, err.Error()
 	}
 	s := &site{build: func(b *builder, in []*ir.Value) []*ir.Value {
-		return one(b.same(n, in, map[string]ir.Attr{"axis": ir.Int(axis)}))
+		return one(b.same(n, in, map[string]*ir.Attr{"axis": ir.Int(axis)}))
 	}}
 	for i, v := range n.In {
 		c, ok := channelsOf(v)
@@ -66,7 +66,7 @@ func splitSite(n *ir.Node, block int) (*site, string) {
 		for _, v := range n.Out {
 			out = append(out, b.c.Value(v.Name))
 		}
-		m := ir.NewNode("", "Split", splitOpset, []*ir.Value{in[0], b.ints("split", sizes...)}, out, map[string]ir.Attr{"axis": ir.Int(axis)})
+		m := ir.NewNode("", "Split", splitOpset, []*ir.Value{in[0], b.ints("split", sizes...)}, out, map[string]*ir.Attr{"axis": ir.Int(axis)})
 		m.Name = n.Name
 		b.nodes = append(b.nodes, m)
 		return out

@@ -100,7 +100,7 @@ func (b *builder) keep(y *ir.Value, n *ir.Node) *ir.Value {
 }
 
 // same makes the operator of n itself on other inputs.
-func (b *builder) same(n *ir.Node, in []*ir.Value, attrs map[string]ir.Attr) *ir.Value {
+func (b *builder) same(n *ir.Node, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Value {
 	return b.keep(b.node(n.Domain, n.Op, n.Out[0].Name, in, attrs), n)
 }
 

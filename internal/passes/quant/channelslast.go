@@ -52,7 +52,7 @@ type builder struct {
 	nodes []*ir.Node
 }
 
-func (b *builder) node(domain, name string, opset int, in []*ir.Value, attrs map[string]ir.Attr) *ir.Value {
+func (b *builder) node(domain, name string, opset int, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Value {
 	y := b.c.Value(b.n.Out[0].Name)
 	m := ir.NewNode(domain, name, opset, in, []*ir.Value{y}, attrs)
 	b.nodes = append(b.nodes, m)
@@ -110,7 +110,7 @@ func (b *builder) ours() *ir.Patch {
 	return nil
 }
 
-func (b *builder) withLast() map[string]ir.Attr {
+func (b *builder) withLast() map[string]*ir.Attr {
 	a := maps.Clone(b.n.Attrs)
 	a["channels_last"] = ir.Int(1)
 	return a
@@ -184,7 +184,7 @@ func (b *builder) concat() *ir.Patch {
 	for _, v := range n.In {
 		in = append(in, b.last(v))
 	}
-	return b.done(b.node("", "Concat", n.Opset, in, map[string]ir.Attr{"axis": ir.Int(lastAxis[axis])}))
+	return b.done(b.node("", "Concat", n.Opset, in, map[string]*ir.Attr{"axis": ir.Int(lastAxis[axis])}))
 }
 
 func bytes(v *ir.Value) bool { return v.Type.DType == dtype.Uint8 || v.Type.DType == dtype.Int8 }
@@ -251,7 +251,7 @@ func (b *builder) depthToSpace() *ir.Patch {
 		return ir.NewConst(b.c.Name(n.Out[0].Name+"_sizes"), t)
 	}
 	v := b.node("", "Reshape", 13, []*ir.Value{f.In[0], sizes(0, 0, 0, side, channels/side)}, nil)
-	v = b.node("", "Transpose", 13, []*ir.Value{v}, map[string]ir.Attr{"perm": ir.Ints(0, 1, 3, 2, 4)})
+	v = b.node("", "Transpose", 13, []*ir.Value{v}, map[string]*ir.Attr{"perm": ir.Ints(0, 1, 3, 2, 4)})
 	return b.done(b.node("", "Reshape", 13, []*ir.Value{v, sizes(0, -1, wide*side, channels/side/side)}, nil))
 }
 

@@ -170,7 +170,7 @@ func (s *site) qmean() *ir.Patch {
 
 // meanPatch averages the bytes of x.
 func (s *site) meanPatch(x *ir.Value, f format, last bool) *ir.Patch {
-	a := map[string]ir.Attr{"x_zero": ir.Int(f.zero), "y_zero": ir.Int(s.y.zero), "y_type": ir.Int(int(s.y.dt)),
+	a := map[string]*ir.Attr{"x_zero": ir.Int(f.zero), "y_zero": ir.Int(s.y.zero), "y_type": ir.Int(int(s.y.dt)),
 		"x_scale": ir.Float(f.scale), "y_scale": ir.Float(s.y.scale), "channels_last": ir.Int(0)}
 	if last {
 		a["channels_last"] = ir.Int(1)

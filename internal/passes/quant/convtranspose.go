@@ -43,12 +43,12 @@ func (s *site) convTranspose() *ir.Patch {
 	}
 	p := s.patch("QConv", []*ir.Value{x, s.constant(s.f.In[1].Name, q.data), s.constant(s.f.Name+"_scale", q.multiplier(xf.scale, s.y.scale)), s.constant(s.f.Name+"_bias", bias)}, s.attrs(xf, pixelAttrs))
 	y := s.c.Value(s.n.Out[0].Name)
-	move := ir.NewNode("", "DepthToSpace", 13, []*ir.Value{p.Replace[0].New}, []*ir.Value{y}, map[string]ir.Attr{"blocksize": ir.Int(side), "mode": ir.Str("DCR")})
+	move := ir.NewNode("", "DepthToSpace", 13, []*ir.Value{p.Replace[0].New}, []*ir.Value{y}, map[string]*ir.Attr{"blocksize": ir.Int(side), "mode": ir.Str("DCR")})
 	p.Add, p.Replace[0].New = append(p.Add, move), y
 	return p
 }
 
-var pixelAttrs = map[string]ir.Attr{"auto_pad": ir.Str("NOTSET"), "group": ir.Int(1), "dilations": ir.Ints(1, 1)}
+var pixelAttrs = map[string]*ir.Attr{"auto_pad": ir.Str("NOTSET"), "group": ir.Int(1), "dilations": ir.Ints(1, 1)}
 
 // notApart says why pixels of the input meet in outputs, or there are more outputs.
 func notApart(n *ir.Node, w weights) string {

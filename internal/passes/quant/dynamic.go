@@ -43,7 +43,7 @@ func integerMatMul(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if f == nil {
 		return nil, nil
 	}
-	attrs := map[string]ir.Attr{"activation": ir.Str(name)}
+	attrs := map[string]*ir.Attr{"activation": ir.Str(name)}
 	if len(params) > 0 {
 		attrs["activation_params"] = ir.Floats(params...)
 	}
@@ -76,7 +76,7 @@ func integerProduct(c *pass.Context, n *ir.Node, v *ir.Value) *ir.Node {
 	return f
 }
 
-func productPatch(c *pass.Context, f, n *ir.Node, in []*ir.Value, attrs map[string]ir.Attr) *ir.Patch {
+func productPatch(c *pass.Context, f, n *ir.Node, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Patch {
 	y := c.Value(n.Out[0].Name)
 	m := ir.NewNode(op.Salver, "IntegerMatMul", 1, in, []*ir.Value{y}, maps.Clone(attrs))
 	m.Name = f.Name

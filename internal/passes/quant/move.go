@@ -127,7 +127,7 @@ func movePatch(c *pass.Context, n *ir.Node, f format, in []*ir.Value) *ir.Patch 
 }
 
 // scalarAttrs leaves out the axis, which means nothing for one scale.
-func scalarAttrs(a map[string]ir.Attr) map[string]ir.Attr {
+func scalarAttrs(a map[string]*ir.Attr) map[string]*ir.Attr {
 	b := maps.Clone(a)
 	delete(b, "axis")
 	return b

@@ -104,10 +104,10 @@ func (s *site) integer() bool {
 }
 
 // attrs are those that all integer operators have.
-func (s *site) attrs(x format, from map[string]ir.Attr) map[string]ir.Attr {
+func (s *site) attrs(x format, from map[string]*ir.Attr) map[string]*ir.Attr {
 	a := maps.Clone(from)
 	if a == nil {
-		a = map[string]ir.Attr{}
+		a = map[string]*ir.Attr{}
 	}
 	a["x_zero"], a["y_zero"], a["y_type"] = ir.Int(x.zero), ir.Int(s.y.zero), ir.Int(int(s.y.dt))
 	a["lo"], a["hi"] = ir.Int(s.lo), ir.Int(s.hi)
@@ -115,7 +115,7 @@ func (s *site) attrs(x format, from map[string]ir.Attr) map[string]ir.Attr {
 }
 
 // patch replaces the QuantizeLinear by a node of our own.
-func (s *site) patch(name string, in []*ir.Value, attrs map[string]ir.Attr) *ir.Patch {
+func (s *site) patch(name string, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Patch {
 	y := s.c.Value(s.n.Out[0].Name)
 	m := ir.NewNode(op.Salver, name, 1, in, []*ir.Value{y}, attrs)
 	m.Name = s.f.Name
@@ -169,7 +169,7 @@ func (s *site) conv() *ir.Patch {
 
 // planar are the attributes of a convolution in one dimension for two of which the
 // first has one element.
-func planar(from map[string]ir.Attr) map[string]ir.Attr {
+func planar(from map[string]*ir.Attr) map[string]*ir.Attr {
 	a := maps.Clone(from)
 	for _, name := range []string{"kernel_shape", "strides", "dilations"} {
 		if v, ok := a[name]; ok {
@@ -183,7 +183,7 @@ func planar(from map[string]ir.Attr) map[string]ir.Attr {
 }
 
 // lifted is patch for a QConv between two changes of shape.
-func (s *site) lifted(in []*ir.Value, attrs map[string]ir.Attr) *ir.Patch {
+func (s *site) lifted(in []*ir.Value, attrs map[string]*ir.Attr) *ir.Patch {
 	axis := s.constant(s.f.Name+"_axis", tensor.FromSlice([]int64{2}, 1))
 	x, y := s.c.Value(in[0].Name), s.c.Value(s.n.Out[0].Name)
 	in[0], x = x, in[0]

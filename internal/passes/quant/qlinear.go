@@ -88,7 +88,7 @@ func limits(c *pass.Context, n *ir.Node) (*ir.Patch, error) {
 	if !ok {
 		return nil, nil
 	}
-	a := map[string]ir.Attr{}
+	a := map[string]*ir.Attr{}
 	for k, v := range f.Attrs {
 		a[k] = v
 	}

@@ -50,7 +50,7 @@ func isMicrosoft(n *ir.Node, name string) bool { return n.Domain == op.Microsoft
 
 func residualPatch(c *pass.Context, n, f *ir.Node, other *ir.Value, mid, z, y format) *ir.Patch {
 	a := maps.Clone(f.Attrs)
-	a["mid_type"], a["mid_zero"], a["mid_lo"], a["mid_hi"], a["mid_scale"] = f.Attrs["y_type"], ir.Int(mid.zero), f.Attrs["lo"], f.Attrs["hi"], ir.Float(mid.scale)
+	a["mid_type"], a["mid_zero"], a["mid_lo"], a["mid_hi"], a["mid_scale"] = f.Attr("y_type"), ir.Int(mid.zero), f.Attr("lo"), f.Attr("hi"), ir.Float(mid.scale)
 	a["z_zero"], a["z_scale"] = ir.Int(z.zero), ir.Float(z.scale)
 	lo, hi := y.limits()
 	a["y_type"], a["y_zero"], a["y_scale"], a["lo"], a["hi"] = ir.Int(int(y.dt)), ir.Int(y.zero), ir.Float(y.scale), ir.Int(lo), ir.Int(hi)

@@ -43,8 +43,8 @@ type speller struct {
 }
 
 // only gives the attributes that are named, if they are there.
-func only(n *ir.Node, names ...string) map[string]ir.Attr {
-	m := map[string]ir.Attr{}
+func only(n *ir.Node, names ...string) map[string]*ir.Attr {
+	m := map[string]*ir.Attr{}
 	for _, name := range names {
 		if a, ok := n.Attrs[name]; ok {
 			m[name] = a
@@ -67,7 +67,7 @@ func (s *speller) format(v *ir.Value, scale, zero *ir.Value) (format, bool) {
 }
 
 // throughFloats is an operator of floats between dequantization and quantization.
-func (s *speller) throughFloats(name string, opset int, attrs map[string]ir.Attr) *ir.Patch {
+func (s *speller) throughFloats(name string, opset int, attrs map[string]*ir.Attr) *ir.Patch {
 	n := s.n
 	x, ok := s.format(n.In[0], n.In[1], n.Input(2))
 	y, ok2 := s.format(n.Out[0], n.In[3], n.Input(4))
@@ -109,7 +109,7 @@ func (s *speller) conv() *ir.Patch {
 		first, last = append(first, i), append(last, i+1)
 	}
 	turn := func(v *ir.Value, perm []int) *ir.Value {
-		return s.node("", "Transpose", 13, []*ir.Value{v}, map[string]ir.Attr{"perm": ir.Ints(perm...)})
+		return s.node("", "Transpose", 13, []*ir.Value{v}, map[string]*ir.Attr{"perm": ir.Ints(perm...)})
 	}
 	in := append([]*ir.Value{turn(n.In[0], first)}, n.In[1:]...)
 	y := s.node("", "Conv", 11, in, only(n, windowAttrs...))

@@ -148,7 +148,7 @@ func move(g *ir.Graph, to int) error {
 		const counted = 18 // from which a Split without sizes says how many parts there are
 		if n.Op == "Split" && n.Opset < counted && to >= counted && (len(n.In) < 2 || n.In[1] == nil) {
 			if n.Attrs == nil {
-				n.Attrs = map[string]ir.Attr{}
+				n.Attrs = map[string]*ir.Attr{}
 			}
 			n.Attrs["num_outputs"] = ir.Int(len(n.Out))
 		}
@@ -178,7 +178,7 @@ func attributesToInputs(n *ir.Node) {
 }
 
 // tensorOf is an attribute as a constant of the input's type.
-func tensorOf(n *ir.Node, name string, a ir.Attr) *tensor.Tensor {
+func tensorOf(n *ir.Node, name string, a *ir.Attr) *tensor.Tensor {
 	switch a.Kind {
 	case ir.KindInts:
 		return tensor.FromSlice(append([]int64(nil), a.Ints...), len(a.Ints))

@@ -25,7 +25,7 @@ func ramp(n int) []float32 {
 // builder makes a graph of ONNX operators.
 type builder struct{ g *ir.Graph }
 
-func (b *builder) nodes(name string, outs int, attrs map[string]ir.Attr, in ...*ir.Value) []*ir.Value {
+func (b *builder) nodes(name string, outs int, attrs map[string]*ir.Attr, in ...*ir.Value) []*ir.Value {
 	out := make([]*ir.Value, outs)
 	for i := range out {
 		out[i] = ir.NewValue(fmt.Sprintf("%s%d.%d", name, len(b.g.Nodes), i), ir.Type{})
@@ -38,7 +38,7 @@ func (b *builder) nodes(name string, outs int, attrs map[string]ir.Attr, in ...*
 	return out
 }
 
-func (b *builder) node(name string, attrs map[string]ir.Attr, in ...*ir.Value) *ir.Value {
+func (b *builder) node(name string, attrs map[string]*ir.Attr, in ...*ir.Value) *ir.Value {
 	return b.nodes(name, 1, attrs, in...)[0]
 }
 
@@ -54,13 +54,13 @@ func ladder(n int) *ir.Graph {
 	y := x
 	var middle *ir.Value
 	for i := range n {
-		halves := b.nodes("Split", 2, map[string]ir.Attr{"axis": ir.Int(0)}, y, ints(1, 1))
+		halves := b.nodes("Split", 2, map[string]*ir.Attr{"axis": ir.Int(0)}, y, ints(1, 1))
 		left := b.node("Relu", nil, b.node("Neg", nil, halves[0]))
 		flat := b.node("Reshape", nil, halves[1], ints(8, 6))
 		w := ir.NewConst(fmt.Sprint("w", i), tensor.FromSlice(ramp(36), 6, 6))
 		right := b.node("Reshape", nil, b.node("Tanh", nil, b.node("MatMul", nil, flat, w)), ints(1, 8, 6))
-		joined := b.node("Concat", map[string]ir.Attr{"axis": ir.Int(0)}, left, right)
-		y = b.node("Add", nil, joined, b.node("Transpose", map[string]ir.Attr{"perm": ir.Ints(0, 2, 1)}, b.node("Transpose", map[string]ir.Attr{"perm": ir.Ints(0, 2, 1)}, y)))
+		joined := b.node("Concat", map[string]*ir.Attr{"axis": ir.Int(0)}, left, right)
+		y = b.node("Add", nil, joined, b.node("Transpose", map[string]*ir.Attr{"perm": ir.Ints(0, 2, 1)}, b.node("Transpose", map[string]*ir.Attr{"perm": ir.Ints(0, 2, 1)}, y)))
 		if i == n/2 {
 			middle = y
 		}

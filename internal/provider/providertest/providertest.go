@@ -122,7 +122,7 @@ func graphOf(o *op.Op, c op.Case) (*ir.Graph, []*tensor.Tensor, error) {
 	for i := range out {
 		out[i] = ir.NewValue(fmt.Sprint("out", i), ir.Type{})
 	}
-	attrs := map[string]ir.Attr{}
+	attrs := map[string]*ir.Attr{}
 	for k, a := range c.Attrs {
 		attrs[k] = a
 	}

@@ -65,7 +65,7 @@ func (e *emitter) constant(name string, t *tensor.Tensor) *ir.Value {
 }
 
 // node adds an operator with one result of a type.
-func (e *emitter) node(domain, name, label string, out ir.Type, in []*ir.Value, attrs map[string]ir.Attr) (*ir.Value, error) {
+func (e *emitter) node(domain, name, label string, out ir.Type, in []*ir.Value, attrs map[string]*ir.Attr) (*ir.Value, error) {
 	version := e.g.Opsets[domain]
 	if domain != "" {
 		version = 1
@@ -101,7 +101,7 @@ func (e *emitter) nbits(l *layer, s weight.Scheme, q *weight.Quantized) error {
 	if err != nil {
 		return err
 	}
-	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "bits": ir.Int(s.Bits), "block_size": ir.Int(s.Group)}
+	attrs := map[string]*ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "bits": ir.Int(s.Bits), "block_size": ir.Int(s.Group)}
 	if e.o.AccuracyLevel != 0 {
 		attrs["accuracy_level"] = ir.Int(e.o.AccuracyLevel)
 	}
@@ -135,7 +135,7 @@ func (e *emitter) floats(l *layer, part string, v []float32, dims ...int) *ir.Va
 
 // product puts an operator of com.microsoft in the place of a layer's node, with a
 // Gemm's bias behind it.
-func (e *emitter) product(l *layer, name string, in []*ir.Value, attrs map[string]ir.Attr) error {
+func (e *emitter) product(l *layer, name string, in []*ir.Value, attrs map[string]*ir.Attr) error {
 	old := l.node.Out[0]
 	label := old.Name
 	var bias *ir.Value
@@ -209,7 +209,7 @@ func (e *emitter) bnb4(l *layer, s weight.Scheme, q *weight.Quantized) error {
 	if err != nil {
 		return err
 	}
-	attrs := map[string]ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "block_size": ir.Int(s.Group), "quant_type": ir.Int(nf4)}
+	attrs := map[string]*ir.Attr{"K": ir.Int(l.cols), "N": ir.Int(l.rows), "block_size": ir.Int(s.Group), "quant_type": ir.Int(nf4)}
 	return e.product(l, "MatMulBnb4", append([]*ir.Value{l.node.In[0]}, in...), attrs)
 }
 
@@ -264,9 +264,9 @@ func (e *emitter) dequantize(l *layer, q *weight.Quantized) (*ir.Value, error) {
 	codes := make([]uint8, len(q.Codes))
 	turn(codes, q.Codes, q.Rows, q.Cols)
 	name := l.weights.Name
-	dims, attrs := []int{q.Groups, q.Rows}, map[string]ir.Attr{"axis": ir.Int(0), "block_size": ir.Int(q.Scheme.Group)}
+	dims, attrs := []int{q.Groups, q.Rows}, map[string]*ir.Attr{"axis": ir.Int(0), "block_size": ir.Int(q.Scheme.Group)}
 	if q.Scheme.Group == 0 {
-		dims, attrs = []int{q.Rows}, map[string]ir.Attr{"axis": ir.Int(1)}
+		dims, attrs = []int{q.Rows}, map[string]*ir.Attr{"axis": ir.Int(1)}
 	}
 	turned := func(v []float32) []float32 {
 		out := make([]float32, len(v))
@@ -296,7 +296,7 @@ func (e *emitter) table(l *layer, s weight.Scheme, q *weight.Quantized) error {
 	if err != nil {
 		return err
 	}
-	attrs := map[string]ir.Attr{"gather_axis": ir.Int(0), "quantize_axis": ir.Int(1), "block_size": ir.Int(s.Group), "bits": ir.Int(s.Bits)}
+	attrs := map[string]*ir.Attr{"gather_axis": ir.Int(0), "quantize_axis": ir.Int(1), "block_size": ir.Int(s.Group), "bits": ir.Int(s.Bits)}
 	return e.product(l, "GatherBlockQuantized", append([]*ir.Value{in[0], l.node.In[1]}, in[1:]...), attrs)
 }
 

@@ -126,16 +126,16 @@ func (d *dynamic) measureAll(x *ir.Value) measured {
 func (d *dynamic) measureRows(x *ir.Value) measured {
 	const steps, tiny = 127, 0x1p-126
 	magnitude := d.node("", "Abs", x.Name+"_abs", []*ir.Value{x}, nil)
-	in, attrs := []*ir.Value{magnitude}, map[string]ir.Attr{"keepdims": ir.Int(1), "axes": ir.Ints(-1)}
+	in, attrs := []*ir.Value{magnitude}, map[string]*ir.Attr{"keepdims": ir.Int(1), "axes": ir.Ints(-1)}
 	if d.opset("") >= 18 { // from which axes are an input
-		in, attrs = append(in, d.constant("axes", tensor.FromSlice([]int64{-1}, 1))), map[string]ir.Attr{"keepdims": ir.Int(1)}
+		in, attrs = append(in, d.constant("axes", tensor.FromSlice([]int64{-1}, 1))), map[string]*ir.Attr{"keepdims": ir.Int(1)}
 	}
 	largest := d.node("", "ReduceMax", x.Name+"_max", in, attrs)
 	scale := d.node("", "Mul", x.Name+"_step", []*ir.Value{largest, d.constant("part", tensor.Scalar[float32](1./steps))}, nil)
 	scale = d.node("", "Max", x.Name+"_scale", []*ir.Value{scale, d.constant("least", tensor.Scalar[float32](tiny))}, nil)
 	q := d.node("", "Div", x.Name+"_steps", []*ir.Value{x, scale}, nil)
 	q = d.node("", "Round", x.Name+"_round", []*ir.Value{q}, nil)
-	q = d.node("", "Cast", x.Name+"_q", []*ir.Value{q}, map[string]ir.Attr{"to": ir.Int(int(dtype.Int8))})
+	q = d.node("", "Cast", x.Name+"_q", []*ir.Value{q}, map[string]*ir.Attr{"to": ir.Int(int(dtype.Int8))})
 	return measured{q: q, scale: scale}
 }
 
@@ -192,11 +192,11 @@ func (d *dynamic) conv(n *ir.Node) (*weights, error) {
 }
 
 // scaled multiplies the integers of an operator with both scales.
-func (d *dynamic) scaled(n *ir.Node, name string, in []*ir.Value, x measured, w *ir.Value, attrs map[string]ir.Attr) *ir.Value {
+func (d *dynamic) scaled(n *ir.Node, name string, in []*ir.Value, x measured, w *ir.Value, attrs map[string]*ir.Attr) *ir.Value {
 	out := n.Out[0].Name
 	sums := d.node("", name, out+"_q", in, attrs)
 	sums.Producer.Name = n.Name
-	y := d.node("", "Cast", out+"_f", []*ir.Value{sums}, map[string]ir.Attr{"to": ir.Int(int(dtype.Float32))})
+	y := d.node("", "Cast", out+"_f", []*ir.Value{sums}, map[string]*ir.Attr{"to": ir.Int(int(dtype.Float32))})
 	if x.zero == nil { // scales of rows and of columns
 		y = d.node("", "Mul", out+"_columns", []*ir.Value{y, w}, nil)
 		return d.node("", "Mul", out, []*ir.Value{y, x.scale}, nil)

@@ -64,7 +64,7 @@ func (e *emitter) zero(m quant.Affine) *ir.Value {
 
 // node adds an operator with one result, without a name: those of QuantizeLinear
 // and DequantizeLinear would be a good part of a small file.
-func (e *emitter) node(domain, name, out string, in []*ir.Value, attrs map[string]ir.Attr) *ir.Value {
+func (e *emitter) node(domain, name, out string, in []*ir.Value, attrs map[string]*ir.Attr) *ir.Value {
 	y := ir.NewValue(out, ir.Type{})
 	n := ir.NewNode(domain, name, e.opset(domain), in, []*ir.Value{y}, attrs)
 	n.Name = ""
@@ -173,11 +173,11 @@ func (e *emitter) perChannel() bool {
 
 // dequantized is a constant of integers as DequantizeLinear gives it.
 func (e *emitter) dequantized(name string, q *tensor.Tensor, scale []float32, zeros []byte, axis int) *ir.Value {
-	var attrs map[string]ir.Attr
+	var attrs map[string]*ir.Attr
 	s, z := tensor.Scalar(scale[0]), tensor.New(q.DType)
 	if len(scale) > 1 {
 		s, z = tensor.FromSlice(scale, len(scale)), tensor.New(q.DType, len(scale))
-		attrs = map[string]ir.Attr{"axis": ir.Int(axis)}
+		attrs = map[string]*ir.Attr{"axis": ir.Int(axis)}
 	}
 	in := []*ir.Value{e.constant("q", q), e.constant("scale", s)}
 	if zeros != nil {
@@ -196,10 +196,10 @@ func (e *emitter) quantizeRows(n *ir.Node) (*weights, error) {
 		return nil, fmt.Errorf("%s: the weights %q: %w", n, w.Name, err)
 	}
 	old := n.Out[0]
-	rows := e.node("", "Gather", old.Name+"_q", []*ir.Value{e.constant("q", q.data), n.In[1]}, map[string]ir.Attr{"axis": ir.Int(0)})
+	rows := e.node("", "Gather", old.Name+"_q", []*ir.Value{e.constant("q", q.data), n.In[1]}, map[string]*ir.Attr{"axis": ir.Int(0)})
 	rows.Producer.Name = n.Name
-	scales := e.node("", "Gather", old.Name+"_scale", []*ir.Value{e.constant("scale", tensor.FromSlice(q.scales(), w.Const.Shape[0], 1)), n.In[1]}, map[string]ir.Attr{"axis": ir.Int(0)})
-	floats := e.node("", "Cast", old.Name+"_f", []*ir.Value{rows}, map[string]ir.Attr{"to": ir.Int(int(dtype.Float32))})
+	scales := e.node("", "Gather", old.Name+"_scale", []*ir.Value{e.constant("scale", tensor.FromSlice(q.scales(), w.Const.Shape[0], 1)), n.In[1]}, map[string]*ir.Attr{"axis": ir.Int(0)})
+	floats := e.node("", "Cast", old.Name+"_f", []*ir.Value{rows}, map[string]*ir.Attr{"to": ir.Int(int(dtype.Float32))})
 	ir.ReplaceUses(old, e.node("", "Mul", old.Name, []*ir.Value{floats, scales}, nil))
 	return q, nil
 }

@@ -85,7 +85,7 @@ func (h *halver) constant16(n *ir.Node, v *ir.Value) {
 }
 
 func (h *halver) cast(name string, v *ir.Value, to dtype.Type) *ir.Value {
-	return h.node("", "Cast", name, []*ir.Value{v}, map[string]ir.Attr{"to": ir.Int(int(to))})
+	return h.node("", "Cast", name, []*ir.Value{v}, map[string]*ir.Attr{"to": ir.Int(int(to))})
 }
 
 // ends makes inputs and outputs of float32 such of 16 bits.

@@ -17,9 +17,9 @@ func Lean(g *ir.Graph) {
 			continue
 		}
 		n.Attrs = maps.Clone(n.Attrs)
-		maps.DeleteFunc(n.Attrs, func(name string, a ir.Attr) bool {
+		maps.DeleteFunc(n.Attrs, func(name string, a *ir.Attr) bool {
 			d := o.Attrs[name].Default
-			return d != nil && reflect.DeepEqual(*d, a) || usual(n, name, a)
+			return d != nil && reflect.DeepEqual(d, a) || usual(n, name, a)
 		})
 		for _, sub := range n.Subgraphs() {
 			Lean(sub)
@@ -28,7 +28,7 @@ func Lean(g *ir.Graph) {
 }
 
 // usual reports whether an attribute of a window has the value that it has when absent.
-func usual(n *ir.Node, name string, a ir.Attr) bool {
+func usual(n *ir.Node, name string, a *ir.Attr) bool {
 	switch n.Op {
 	case "Conv", "QLinearConv", "ConvInteger", "MaxPool", "AveragePool":
 	default:

@@ -108,7 +108,7 @@ func (e *emitter) gemm(f *ir.Node, x []*ir.Value, q *ir.Node) *ir.Value {
 		}
 		in[6] = b.Producer.In[0]
 	}
-	return e.node(op.Microsoft, "QGemm", q.Out[0].Name, append(in, q.In[1:]...), map[string]ir.Attr{"transB": f.Attrs["transB"]})
+	return e.node(op.Microsoft, "QGemm", q.Out[0].Name, append(in, q.In[1:]...), map[string]*ir.Attr{"transB": f.Attr("transB")})
 }
 
 // join is Concat of what has one format, or onnxruntime's of any.
