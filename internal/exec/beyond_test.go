@@ -20,7 +20,7 @@ import (
 const bulk = 8 << 20
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Bulky", Versions: []int{1}, In: op.Ports("x:T", "w:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Bulky", Versions: []int{1}, In: op.Ports("x:T", "w:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Ref: scaledRef,
 		Compile: func(p *op.Prep) (op.Kernel, error) {
 			p.OnlyPacked(1)

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Long", Versions: []int{1}, In: op.Ports("n:int64"), Out: op.Ports("y:float32"),
+	op.Register(&op.Op{Domain: "test", Name: "Long", Versions: []int{1}, In: op.Ports("n:int64"), Out: op.Ports("y:float32"),
 		Infer: func(c *op.Infer) error {
 			s := shape.Unknowns(1)
 			if n, ok := c.In[0].Ints(); ok {

@@ -18,7 +18,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Twice", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Twice", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, InPlace: []int{0}, Rows: op.RowsBroadcast,
 		Ref: func(c *op.Call) error {
 			x := tensor.Of[float32](c.In[0])
@@ -28,7 +28,7 @@ func init() {
 			}
 			return nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Plus", Versions: []int{1}, In: op.Ports("a:T", "b:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Plus", Versions: []int{1}, In: op.Ports("a:T", "b:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, InPlace: []int{0, 1}, Rows: op.RowsBroadcast,
 		Ref: func(c *op.Call) error {
 			a, b := tensor.Of[float32](c.In[0]), tensor.Of[float32](c.In[1])
@@ -38,7 +38,7 @@ func init() {
 			}
 			return nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Flat", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), View: true,
+	op.Register(&op.Op{Domain: "test", Name: "Flat", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), View: true,
 		Types: op.Types{"T": op.Floats},
 		Infer: func(c *op.Infer) error {
 			c.Set(0, c.In[0].DType, shape.Shape{c.In[0].Shape.Count()})
@@ -48,7 +48,7 @@ func init() {
 			copy(c.Output(0, c.In[0].DType, c.In[0].Len()).Data, c.In[0].Data)
 			return nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Positive", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Positive", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats},
 		Infer: func(c *op.Infer) error { c.Set(0, c.In[0].DType, shape.Unknowns(1)); return nil },
 		Ref: func(c *op.Call) error {
@@ -64,7 +64,7 @@ func init() {
 }
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Stateful", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Stateful", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput,
 		Ref:     func(c *op.Call) error { return errors.New("the kernel should run") },
 		Compile: func(p *op.Prep) (op.Kernel, error) { return &stateful{}, nil }})
@@ -127,7 +127,7 @@ var anew int
 func registerAnew(o op.Op) string {
 	anew++
 	o.Domain, o.Name, o.Versions = "test", fmt.Sprintf("%s_%d", o.Name, anew), []int{1}
-	op.Register(o)
+	op.Register(&o)
 	return o.Name
 }
 

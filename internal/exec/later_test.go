@@ -21,7 +21,7 @@ const patientParts = 2
 func init() {
 	// Patient multiplies by the first weight, from the file until it is packed; what is
 	// packed is twice as much, which shows.
-	op.Register(op.Op{Domain: "test", Name: "Patient", Versions: []int{1}, In: op.Ports("x:T", "w:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Patient", Versions: []int{1}, In: op.Ports("x:T", "w:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Ref: scaledRef,
 		Compile: func(p *op.Prep) (op.Kernel, error) {
 			w := p.In[1].Const

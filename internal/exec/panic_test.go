@@ -15,7 +15,7 @@ import (
 
 func init() {
 	fragile := func(name string, ref func(*op.Call) error, compile func(*op.Prep) (op.Kernel, error)) {
-		op.Register(op.Op{Domain: "test", Name: name, Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+		op.Register(&op.Op{Domain: "test", Name: name, Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 			Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Ref: ref, Compile: compile})
 	}
 	work := func(c *op.Call) error {

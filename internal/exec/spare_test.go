@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Count", Versions: []int{1}, In: op.Ports("n:int64"), Out: op.Ports("y:int64"),
+	op.Register(&op.Op{Domain: "test", Name: "Count", Versions: []int{1}, In: op.Ports("n:int64"), Out: op.Ports("y:int64"),
 		Infer: func(c *op.Infer) error { c.Set(0, dtype.Int64, shape.Unknowns(1)); return nil },
 		Ref: func(c *op.Call) error {
 			n := tensor.Of[int64](c.In[0])[0]
@@ -22,7 +22,7 @@ func init() {
 			}
 			return nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "PlusOne", Versions: []int{1}, In: op.Ports("x:int64"), Out: op.Ports("y:int64"), Infer: op.SameAsInput,
+	op.Register(&op.Op{Domain: "test", Name: "PlusOne", Versions: []int{1}, In: op.Ports("x:int64"), Out: op.Ports("y:int64"), Infer: op.SameAsInput,
 		Ref: func(c *op.Call) error {
 			x := tensor.Of[int64](c.In[0])
 			y := tensor.Of[int64](c.Output(0, dtype.Int64, c.In[0].Shape...))
@@ -31,7 +31,7 @@ func init() {
 			}
 			return nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Keep", Versions: []int{1}, In: op.Ports("x:int64"), Out: op.Ports("y:seq(T)"), Types: op.Types{"T": {dtype.Int64}},
+	op.Register(&op.Op{Domain: "test", Name: "Keep", Versions: []int{1}, In: op.Ports("x:int64"), Out: op.Ports("y:seq(T)"), Types: op.Types{"T": {dtype.Int64}},
 		Infer: func(c *op.Infer) error {
 			item := c.In[0].Type
 			c.Out[0] = op.Fact{Type: ir.Type{DType: dtype.Sequence, Elem: &item}, Present: true}
@@ -41,7 +41,7 @@ func init() {
 			c.Set(0, &tensor.Tensor{DType: dtype.Sequence, Items: []*tensor.Tensor{c.In[0]}})
 			return nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Kept", Versions: []int{1}, In: op.Ports("x:seq(T)"), Out: op.Ports("y:int64"), Types: op.Types{"T": {dtype.Int64}},
+	op.Register(&op.Op{Domain: "test", Name: "Kept", Versions: []int{1}, In: op.Ports("x:seq(T)"), Out: op.Ports("y:int64"), Types: op.Types{"T": {dtype.Int64}},
 		Infer: func(c *op.Infer) error { c.Set(0, dtype.Int64, shape.Unknowns(1)); return nil },
 		Ref:   func(c *op.Call) error { c.Set(0, c.In[0].Items[0]); return nil }})
 }

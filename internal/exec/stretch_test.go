@@ -20,7 +20,7 @@ import (
 var errSeventeen = errors.New("seventeen")
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Rowwise", Versions: []int{1}, In: op.Ports("a:T", "b:T?"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Rowwise", Versions: []int{1}, In: op.Ports("a:T", "b:T?"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, InPlace: []int{0}, Rows: op.RowsBroadcast, Ref: nilRef,
 		Compile: func(p *op.Prep) (op.Kernel, error) {
 			b := 0
@@ -29,7 +29,7 @@ func init() {
 			}
 			return &rowwise{tensor.Count(p.InShape(0)), b}, nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Sized", Versions: []int{1}, In: op.Ports("x:T", "sizes:int64"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Sized", Versions: []int{1}, In: op.Ports("x:T", "sizes:int64"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Rows: func(_ *ir.Node, in []int) ([]int, bool) { return in[:1], true }, Ref: nilRef,
 		Infer: func(c *op.Infer) error {
 			sizes, _ := c.In[1].Dims()
@@ -43,7 +43,7 @@ func init() {
 				return nil
 			}), nil
 		}})
-	op.Register(op.Op{Domain: "test", Name: "Declines", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Declines", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Rows: op.RowsBroadcast, Compile: func(*op.Prep) (op.Kernel, error) { return nil, nil },
 		Ref: func(c *op.Call) error {
 			copy(c.Output(0, dtype.Float32, c.In[0].Shape...).Data, c.In[0].Data)

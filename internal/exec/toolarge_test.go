@@ -86,7 +86,7 @@ func TestViewsOfResultsSizedByDataCount(t *testing.T) {
 }
 
 func init() {
-	op.Register(op.Op{Domain: "test", Name: "Alias", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput,
+	op.Register(&op.Op{Domain: "test", Name: "Alias", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput,
 		Ref: func(c *op.Call) error {
 			c.Set(0, &tensor.Tensor{DType: c.In[0].DType, Shape: c.In[0].Shape, Data: c.In[0].Data})
 			return nil

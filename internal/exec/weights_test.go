@@ -14,7 +14,7 @@ import (
 func init() {
 	// Scaled multiplies by the first weight; for odd numbers of rows it packs
 	// another form, and for three rows it reads the weights when it runs.
-	op.Register(op.Op{Domain: "test", Name: "Scaled", Versions: []int{1}, In: op.Ports("x:T", "w:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "test", Name: "Scaled", Versions: []int{1}, In: op.Ports("x:T", "w:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Ref: scaledRef,
 		Compile: func(p *op.Prep) (op.Kernel, error) {
 			rows, w := p.InShape(0)[0], p.In[1].Const

@@ -5,7 +5,7 @@
 // made from that registration.
 //
 //	func init() {
-//		op.Register(op.Op{
+//		op.Register(&op.Op{
 //			Name: "Softmax", Versions: []int{13},
 //			In: op.Ports("input:T"), Out: op.Ports("output:T"),
 //			Types: op.Types{"T": op.Floats},
@@ -145,8 +145,8 @@ type key struct{ domain, name string }
 
 var registry = map[key][]*Op{}
 
-// Register adds an operator; a version registered twice is a programming error.
-func Register(o Op) {
+// Register adds a copy of an operator; a version registered twice is a programming error.
+func Register(o *Op) {
 	if o.Infer == nil || o.Ref == nil || len(o.Versions) == 0 {
 		panic("op: " + o.Name + " lacks Infer, Ref or Versions")
 	}
@@ -158,7 +158,8 @@ func Register(o Op) {
 			}
 		}
 	}
-	registry[k] = append(registry[k], &o)
+	added := *o
+	registry[k] = append(registry[k], &added)
 }
 
 // MaxOpset is the newest opset of ai.onnx that is understood.

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{Domain: "providertest", Name: "Same", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
+	op.Register(&op.Op{Domain: "providertest", Name: "Same", Versions: []int{1}, In: op.Ports("x:T"), Out: op.Ports("y:T"),
 		Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput,
 		Ref: func(c *op.Call) error {
 			copy(c.Output(0, dtype.Float32, c.In[0].Shape...).Data, c.In[0].Data)

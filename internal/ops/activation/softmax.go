@@ -44,14 +44,14 @@ func (s normalizer) register() {
 	old.Compile = wide.Compile(func(p *op.Prep) (op.Kernel, error) { return s.compile(p, fromAxis) })
 	old.Rows = rowsBeforeAxis
 	old.Cases = coercedCases{s}
-	op.Register(old)
+	op.Register(&old)
 	o.Versions = []int{13}
 	o.Attrs = op.Attrs{"axis": op.Default(ir.Int(-1))}
 	o.Ref = func(c *op.Call) error { return s.ref(c, alongAxis) }
 	o.Compile = wide.Compile(func(p *op.Prep) (op.Kernel, error) { return s.compile(p, alongAxis) })
 	o.Rows = op.RowsExceptAxis("axis")
 	o.Cases = axisCases{s}
-	op.Register(o)
+	op.Register(&o)
 }
 
 // coercedCases are those of axes that are treated as one.

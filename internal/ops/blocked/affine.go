@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "BlockedAffine", Versions: []int{1},
 		Doc: "X·scale + shift with a number for each channel, of blocked X; scale and shift are [N or 1, blocks, 1, 1, b]",
 		In:  op.Ports("X:T", "scale:T", "shift:T?"), Out: op.Ports("Y:T"), Types: onlyFloat,

@@ -20,7 +20,7 @@ func init() {
 	attrs["block"], attrs["channels"] = op.Required(ir.KindInt), op.Required(ir.KindInt)
 	attrs["algorithm"] = op.Opt(ir.KindString)
 	attrs["bf16"], attrs["residual_last"] = op.Opt(ir.KindInt), op.Opt(ir.KindInt)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "BlockedConv", Versions: []int{1},
 		Doc: "two-dimensional convolution with a blocked result: activation(conv(X, W) + B + Z), or activation(conv(X, W) + B) + Z where residual_last is 1. X of so many channels is plain where it has four dimensions; Z is blocked like the result, which is of bfloat16 where bf16 is 1.",
 		In:  op.Ports("X:X", "W:T", "B:T?", "Z:Z?"), Out: op.Ports("Y:Y"), Types: op.Types{"T": {dtype.Float32}, "X": stored, "Z": stored, "Y": stored}, Attrs: attrs,

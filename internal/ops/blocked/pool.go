@@ -35,7 +35,7 @@ func init() {
 		if o.name == "BlockedMaxPool" { // which is exact
 			p.types = op.Types{"T": stored}
 		}
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Domain: op.Salver, Name: o.name, Versions: []int{1}, Doc: o.doc,
 			In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: p.types, Attrs: o.attrs,
 			Infer: p.infer, Ref: p.ref, Compile: p.compile, Rows: op.RowsFirst, Cases: p,

@@ -12,12 +12,12 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "ToBlocked", Versions: []int{1}, Doc: "[N,C,H,W] to blocked layout; channels beyond C are zero",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: op.Attrs{"block": op.Required(ir.KindInt)},
 		Infer: inferToBlocked, Ref: toBlockedRef, Compile: compileToBlocked, Rows: op.RowsFirst, Cases: toBlockedCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "FromBlocked", Versions: []int{1}, Doc: "blocked layout to [N,channels,H,W]",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: onlyFloat, Attrs: op.Attrs{"block": op.Required(ir.KindInt), "channels": op.Required(ir.KindInt)},
 		Infer: inferFromBlocked, Ref: fromBlockedRef, Compile: compileFromBlocked, Rows: op.RowsFirst, Cases: fromBlockedCases{},

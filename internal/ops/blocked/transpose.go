@@ -14,7 +14,7 @@ import (
 
 func init() {
 	types := op.Types{"T": {dtype.Float32}, "X": stored, "Y": stored}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "BlockedConvTranspose", Versions: []int{1},
 		Doc: "two-dimensional transposed convolution from and to blocked layout; X has so many channels, Y is of bfloat16 where bf16 is 1",
 		In:  op.Ports("X:X", "W:T", "B:T?"), Out: op.Ports("Y:Y"), Types: types,

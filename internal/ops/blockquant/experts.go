@@ -19,7 +19,7 @@ const (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "Experts", Versions: []int{1},
 		Doc: "A mixture of experts: y[t] = Σ p[t,e]·down_e·(silu(gate_e·x[t]) ∘ up_e·x[t]) over the used experts e of the largest p, in the order of their numbers; among equals, those with " +
 			"lower numbers. With normalize their p are divided by their sum. x is [tokens, k], router [tokens, experts]; weights are the gates of all experts, [ffn, k], then their ups, " +

@@ -20,7 +20,7 @@ const (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "BlockGather", Versions: []int{1},
 		Doc:   "rows of w, chosen by indices, as float32: an embedding. w has N rows in a block-quantized format, k numbers each; a negative index counts from the end.",
 		In:    op.Ports("indices:Tind", "w:uint8"),

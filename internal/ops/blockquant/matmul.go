@@ -27,7 +27,7 @@ const (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "BlockMatMul", Versions: []int{1},
 		Doc: "x·wᵀ + bias + residual for w of N rows in a block-quantized format, k numbers each. Rows of x are quantized to 8 bits in blocks of 32 where the format has " +
 			"kernels (docs/NUMERICS.md); for the other formats w is decoded to float32. In precision bf16, x and a w of plain floats are rounded to bfloat16. " +

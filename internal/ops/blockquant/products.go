@@ -25,7 +25,7 @@ const (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "BlockProducts", Versions: []int{1},
 		Doc: "x·wᵀ for several w, each as BlockMatMul has it, with the same bits: x is quantized once, and no thread waits between two products. bias has the biases of all rows, one w after " +
 			"the other. With an activation there are two w, and one result: activation(x·w₀ᵀ) ∘ x·w₁ᵀ.",

@@ -19,9 +19,9 @@ func init() {
 	}{{"Trilu", "Trilu", 14}, {"Pad", "Pad", 11}, {"GridSample", "GridSample", 16}} {
 		o := *op.Find("", a.standard, a.opset)
 		o.Domain, o.Name, o.Versions = op.Microsoft, a.name, []int{1}
-		op.Register(o)
+		op.Register(&o)
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "Unique", Versions: []int{1}, Doc: "the different elements in the order of their first places, each element's number among them, and how often they are there",
 		In: op.Ports("x:T"), Out: op.Ports("y:T", "idx:int64", "counts:int64"), Types: op.Find("", "Unique", 11).Types,
 		Infer: func(c *op.Infer) error {
@@ -34,7 +34,7 @@ func init() {
 		Ref:   uniqueRef,
 		Cases: uniqueCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "Range", Versions: []int{1}, Doc: "Range with a step of 1 by default",
 		In: op.Ports("start:T", "limit:T", "delta:T?"), Out: op.Ports("Y:T"), Types: op.Find("", "Range", 11).Types,
 		Infer: func(c *op.Infer) error {
@@ -55,7 +55,7 @@ func init() {
 		Ref:   rangeRef,
 		Cases: rangeCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "ExpandDims", Versions: []int{1}, Doc: "inserts a dimension of 1",
 		In: op.Ports("X:T", "axis:int32"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: inferExpandDims, Ref: expandDimsRef,

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "Attention", Versions: []int{1},
 		Doc: "Self-attention with the projection of queries, keys and values. Not supported: do_rotary, past_present_share_buffer.",
 		In:  op.Ports("input:T", "weights:T", "bias:T?", "mask_index:int32?", "past:T?", "attention_bias:T?", "past_sequence_length:int32?"), Out: op.Ports("output:T", "present:T?"),

@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "MatMulBnb4", Versions: []int{1}, Doc: "A times the transpose of B, whose numbers are codes of bitsandbytes' FP4 (0) or NF4 (1), high bits first, with a magnitude for each block",
 		In: op.Ports("A:T1", "B:uint8", "absmax:T1"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"K": op.Required(ir.KindInt), "N": op.Required(ir.KindInt), "block_size": op.Required(ir.KindInt), "quant_type": op.Required(ir.KindInt), "training_mode": op.Default(ir.Int(0)), "transB": op.Default(ir.Int(1))},

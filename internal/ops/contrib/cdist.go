@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "CDist", Versions: []int{1}, Doc: "the distance, or its square, of each row of A from each row of B",
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("C:T"), Types: op.Types{"T": {dtype.Float32, dtype.Float64}}, Attrs: op.Attrs{"metric": op.Default(ir.Str("sqeuclidean"))},
 		Infer: inferCDist, Ref: cdistRef,

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "CropAndResize", Versions: []int{1}, Doc: "regions of images, whose corners (y, x) are parts of height-1 and width-1, resized",
 		In: op.Ports("X:T1", "rois:T1", "batch_indices:int32", "crop_size:int32"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"mode": op.Default(ir.Str("bilinear")), "extrapolation_value": op.Default(ir.Float(0))},

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "DecoderMaskedMultiHeadAttention", Versions: []int{1},
 		Doc: "MultiHeadAttention of one new token. Not supported: beams (beam_width, cache_indirection).",
 		In:  op.Ports("query:T", "key:T?", "value:T?", "mask_index:int32?", "attention_bias:T?", "past_key:T?", "past_value:T?", "past_sequence_length:int32?", "beam_width:int32?", "cache_indirection:int32?", "bias:T?"),

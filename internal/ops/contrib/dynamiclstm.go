@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "DynamicQuantizeLSTM", Versions: []int{1},
 		Doc: "LSTM with quantized weights, [directions, inputs, 4·hidden] and [directions, hidden, 4·hidden]; inputs (all steps that some sequence has) and states are quantized as DynamicQuantizeLinear does, " +
 			"so that rows of a batch depend on each other. Not supported: activations other than the default.",

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "EmbedLayerNormalization", Versions: []int{1}, Doc: "The normalized sum of the embeddings of words, positions and segments.",
 		In:  op.Ports("input_ids:int32", "segment_ids:int32?", "word_embedding:T", "position_embedding:T", "segment_embedding:T?", "gamma:T", "beta:T", "mask:int32?", "position_ids:int32?"),
 		Out: op.Ports("output:T", "mask_index:int32?", "embedding_sum:T?"), Types: op.Types{"T": op.Floats},

@@ -27,7 +27,7 @@ func init() {
 	for name, spec := range base.Attrs {
 		attrs[name] = spec
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "FusedGemm", Versions: []int{1},
 		In: base.In, Out: base.Out, Types: base.Types, Attrs: attrs,
 		Infer: base.Infer, Compile: wide.Compile(compileFusedGemm), Rows: base.Rows, Flops: base.Flops,
@@ -44,7 +44,7 @@ func init() {
 	conv := op.Find("", "Conv", 11)
 	attrs = spatial.Attrs()
 	attrs["group"], attrs["activation"], attrs["activation_params"] = op.Default(ir.Int(1)), op.Opt(ir.KindString), op.Opt(ir.KindFloats)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "FusedConv", Versions: []int{1},
 		In: op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: conv.Types, Attrs: attrs,
 		Infer: conv.Infer, Flops: conv.Flops, Ref: fusedConvRef(conv.Ref), Compile: wide.Compile(compileFusedConv), Rows: rowsFusedConv,

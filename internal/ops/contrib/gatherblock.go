@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "GatherBlockQuantized", Versions: []int{1},
 		Doc: "Gather from a table whose numbers have a scale and zero point for each block along an axis; uint8 data holds 8/bits numbers a byte along the last axis, low bits first",
 		In:  op.Ports("data:T1", "indices:Tind", "scales:T2", "zero_points:T1?"), Out: op.Ports("output:T2"),

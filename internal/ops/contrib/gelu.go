@@ -38,7 +38,7 @@ func geluTanh(x float64, _ params) float64 {
 // registerBiased registers a function of input 0 plus a bias for its last axis.
 func registerBiased(name string, in []op.Port, k elemwise.Op, f func(float64, params) float64) {
 	act := &pointwise.Activation{Op: k, Float: f}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: name, Versions: []int{1},
 		In: in, Out: op.Ports("C:T"), Types: op.Types{"T": op.Floats},
 		Infer: inferBiased, InPlace: []int{0}, Rows: rowsBiased,

@@ -16,24 +16,24 @@ import (
 func init() {
 	attrs := op.Attrs{"activation": op.Required(ir.KindInt), "channels_last": op.Default(ir.Int(1)), "epsilon": op.Default(ir.Float(1e-5)), "groups": op.Required(ir.KindInt)}
 	types := op.Types{"T": op.Floats, "M": op.Floats}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "GroupNorm", Versions: []int{1}, Doc: "group normalization, with SiLU after it if activation is 1; the channels are last, or first with channels_last 0",
 		In: op.Ports("X:T", "gamma:M", "beta:M"), Out: op.Ports("Y:T"), Types: types, Attrs: attrs,
 		Infer: op.SameAsInput, Ref: groupNormRef, Rows: op.RowsFirst,
 		Cases: groupNormCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "SkipGroupNorm", Versions: []int{1}, Doc: "GroupNorm of X + skip + bias, which is output 1; skip and bias are added to channels that are last",
 		In: op.Ports("X:T", "gamma:M", "beta:M", "skip:T", "bias:T?"), Out: op.Ports("Y:T", "S:T?"), Types: types, Attrs: attrs,
 		Infer: func(c *op.Infer) error { c.Set(1, c.In[0].DType, c.In[0].Shape); return op.SameAsInput(c) }, Ref: skipGroupNormRef,
 		Cases: skipGroupNormCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "BiasAdd", Versions: []int{1}, Doc: "X + bias along the last axis + skip",
 		In: op.Ports("X:T", "bias:T", "skip:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Infer: op.SameAsInput, Ref: biasAddRef,
 		Cases: biasAddCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "BiasSplitGelu", Versions: []int{1}, Doc: "of X + bias, the first half of the last axis times Gelu of the second",
 		In: op.Ports("X:T", "bias:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Infer: inferSplitGelu, Ref: splitGeluRef,
 		Cases: biasSplitGeluCases{},

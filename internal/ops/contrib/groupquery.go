@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "GroupQueryAttention", Versions: []int{1},
 		Doc: "Causal attention of language models, with a cache of keys and values, [batch, heads, sequence, size], rotary embedding and normalized queries and keys. " +
 			"seqlens_k is each sequence's number of keys, the new ones included, less one. Not supported: quantized caches, query_seqlens, sliding_window_cache.",

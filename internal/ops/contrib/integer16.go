@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "MatMulInteger16", Versions: []int{1}, Doc: "the product of 16-bit integers, modulo 2³²",
 		In: op.Ports("A:T1", "B:T2"), Out: op.Ports("Y:int32"), Types: op.Types{"T1": {dtype.Int16, dtype.Uint16}, "T2": {dtype.Int16, dtype.Uint16}},
 		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, dtype.Int32) }, Rows: linear.Rows, Flops: linear.Flops,

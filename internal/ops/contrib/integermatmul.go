@@ -13,14 +13,14 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "MatMulIntegerToFloat", Versions: []int{1}, Doc: "(A - a_zero)·(B - b_zero)·a_scale·b_scale + bias; B may have a scale and zero point for each column",
 		In: op.Ports("A:T1", "B:T2", "a_scale:T3", "b_scale:T3", "a_zero_point:T1?", "b_zero_point:T2?", "bias:T3?"), Out: op.Ports("Y:T3"),
 		Types: op.Types{"T1": bytes8, "T2": bytes8, "T3": {dtype.Float32, dtype.Float16}},
 		Infer: func(c *op.Infer) error { return inferIntegerProduct(c, c.In[2].DType) }, Ref: matMulIntegerToFloatRef, Compile: compileIntegerToFloat, Flops: linear.Flops, Rows: rowsIntegerProduct,
 		Cases: matMulIntegerToFloatCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "DynamicQuantizeMatMul", Versions: []int{1},
 		Doc: "A·B + bias for a quantized B; A is quantized as DynamicQuantizeLinear does, the whole tensor with one scale, so that rows of a batch depend on each other",
 		In:  op.Ports("A:float32", "B:T2", "b_scale:float32", "b_zero_point:T2?", "bias:float32?"), Out: op.Ports("Y:float32"), Types: op.Types{"T2": bytes8},

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "Inverse", Versions: []int{1}, Doc: "the inverse of square matrices; NaN and infinities where there is none",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Infer: func(c *op.Infer) error {

@@ -19,7 +19,7 @@ func init() {
 	for _, name := range []string{"transA", "transB", "transBatchA", "transBatchB"} {
 		attrs[name] = op.Default(ir.Int(0))
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "FusedMatMul", Versions: []int{1},
 		Doc: "alpha·A·B. transBatchA moves A's first dimension behind the batch, before transA swaps the last two.",
 		In:  op.Ports("A:T", "B:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
@@ -28,7 +28,7 @@ func init() {
 	})
 	older := *op.Find(op.Microsoft, "FusedMatMul", 1)
 	older.Name, older.Doc = "TransposeMatMul", "FusedMatMul by its older name"
-	op.Register(older)
+	op.Register(&older)
 }
 
 type fusedMatMulCases struct{}
@@ -122,7 +122,7 @@ func compileFusedMatMul(p *op.Prep) (op.Kernel, error) {
 }
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "MatMulNBits", Versions: []int{1},
 		Doc: "A times the transpose of B, whose rows are quantized in blocks along K; numbers are packed low bits first. With accuracy_level 4, A is rounded to 8 bits in blocks of 32 where blocks of B are a multiple of that and K is one of the block, and numbers of 8 bits have no zero points. There are kernels for 4 and 8 bits in such blocks; other constants are unpacked to float32 when the model is loaded.",
 		In:  op.Ports("A:T1", "B:T2", "scales:T1", "zero_points:T3?", "g_idx:T4?", "bias:T1?"), Out: op.Ports("Y:T1"),

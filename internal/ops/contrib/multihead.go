@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "MultiHeadAttention", Versions: []int{1},
 		Doc: "Attention of projected queries, keys and values: [batch, sequence, hidden] each, all three packed as [batch, sequence, heads, 3, size], " +
 			"keys and values packed as [batch, sequence, heads, 2, size], or keys and values as [batch, heads, sequence, size]. Not supported: cache_indirection.",

@@ -27,7 +27,7 @@ func init() {
 		{"SkipLayerNormalization", []string{"input:T", "skip:T", "gamma:T", "beta:T?", "bias:T?"}, false, 3, 4},
 		{"SkipSimplifiedLayerNormalization", []string{"input:T", "skip:T", "gamma:T", "bias:T?"}, true, 0, 3},
 	} {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Domain: op.Microsoft, Name: s.name, Versions: []int{1}, Doc: "The normalization of input + skip + bias.",
 			In: op.Ports(s.in...), Out: op.Ports("output:T", "mean:U?", "inv_std_var:U?", "input_skip_bias_sum:T?"), Types: op.Types{"T": op.Floats, "U": {dtype.Float32}},
 			Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-12))},
@@ -35,7 +35,7 @@ func init() {
 			Cases: s,
 		})
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SimplifiedLayerNormalization", Versions: []int{1}, Doc: "onnxruntime's RMSNormalization, in the domain of ONNX.",
 		In: op.Ports("X:T", "scale:V"), Out: op.Ports("Y:V", "inv_std_var:U?"), Types: op.Types{"T": op.Floats, "V": op.Floats, "U": {dtype.Float32}},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "epsilon": op.Default(ir.Float(1e-5)), "stash_type": op.Default(ir.Int(1))},

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QAttention", Versions: []int{1}, Doc: "Attention of a quantized input with quantized weights, which may have a scale and zero point for each column",
 		In:    op.Ports("input:T1", "weight:T2", "bias:T3", "input_scale:T3", "weight_scale:T3", "mask_index:int32?", "input_zero_point:T1?", "weight_zero_point:T2?", "past:T3?"),
 		Out:   op.Ports("output:T3", "present:T3?"),

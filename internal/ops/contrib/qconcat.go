@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QLinearConcat", Versions: []int{1}, Doc: "Concat of tensors with a scale and zero point each; inputs come in threes",
 		In: op.Ports("Y_scale:float32", "Y_zero_point:T8", "inputs:TV..."), Out: op.Ports("Y:T8"), Types: op.Types{"T8": bytes8},
 		Attrs: op.Attrs{"axis": op.Required(ir.KindInt)},

@@ -16,7 +16,7 @@ func init() {
 	for name, spec := range base.Attrs {
 		attrs[name] = spec
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QLinearConv", Versions: []int{1}, Doc: "QLinearConv whose input and output may have the channels last",
 		In: base.In, Out: base.Out, Types: base.Types, Attrs: attrs, Rows: op.RowsFirst, Flops: base.Flops,
 		Infer: func(c *op.Infer) error { return inferLast(c, base, c.Node.Bool("channels_last")) },
@@ -26,7 +26,7 @@ func init() {
 	conv := op.Find("", "Conv", 11)
 	attrs = spatial.Attrs()
 	attrs["group"] = op.Default(ir.Int(1))
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "NhwcConv", Versions: []int{1}, Doc: "Conv of images with the channels last",
 		In: conv.In, Out: conv.Out, Types: conv.Types, Attrs: attrs, Rows: op.RowsFirst, Flops: conv.Flops,
 		Infer: func(c *op.Infer) error { return inferLast(c, conv, true) },

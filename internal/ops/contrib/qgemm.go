@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QGemm", Versions: []int{1}, Doc: "Gemm of bytes, with C on the scale alpha·a_scale·b_scale; without y_scale the result is float32",
 		In:  op.Ports("A:TA", "a_scale:float32", "a_zero_point:TA", "B:TB", "b_scale:float32", "b_zero_point:TB", "C:int32?", "y_scale:float32?", "y_zero_point:TYZ?"),
 		Out: op.Ports("Y:TY"), Types: op.Types{"TA": bytes8, "TB": bytes8, "TYZ": bytes8, "TY": {dtype.Float32, dtype.Uint8, dtype.Int8}},

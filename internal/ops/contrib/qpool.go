@@ -22,9 +22,10 @@ func init() {
 	ports := op.Ports("X:T", "x_scale:float32", "x_zero_point:T?", "y_scale:float32", "y_zero_point:T?")
 	o := qpool("QLinearAveragePool", ports, average, averagePool, map[string]*ir.Attr{"kernel_shape": ir.Ints(2, 3), "pads": ir.Ints(1, 1, 0, 1)})
 	o.Ref, o.Compile = qaveragePoolRef, compileQAverage
-	op.Register(o)
-	op.Register(qpool("QLinearGlobalAveragePool", ports, op.Attrs{"channels_last": op.Default(ir.Int(0))}, globalAveragePool, map[string]*ir.Attr{}))
-	op.Register(op.Op{
+	op.Register(&o)
+	o = qpool("QLinearGlobalAveragePool", ports, op.Attrs{"channels_last": op.Default(ir.Int(0))}, globalAveragePool, map[string]*ir.Attr{})
+	op.Register(&o)
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "NhwcMaxPool", Versions: []int{1}, Doc: "MaxPool with the channels last",
 		In: op.Ports("x:T"), Out: op.Ports("y:T"), Types: op.Types{"T": bytes8}, Attrs: largest,
 		Infer: func(c *op.Infer) error { return inferPool(c, maxPool, true) }, Ref: nhwcMaxPoolRef, Rows: op.RowsFirst,

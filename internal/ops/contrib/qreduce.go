@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QLinearReduceMean", Versions: []int{1}, Doc: "ReduceMean of bytes, computed in float32",
 		In: op.Ports("data:T", "data_scale:float32", "data_zero_point:T?", "reduced_scale:float32", "reduced_zero_point:T?"), Out: op.Ports("reduced:T"), Types: op.Types{"T": bytes8},
 		Attrs: op.Attrs{"axes": op.Required(ir.KindInts), "keepdims": op.Required(ir.KindInt)},

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QLinearSoftmax", Versions: []int{1}, Doc: "Softmax as of the opset that its attribute names, computed in float32",
 		In: op.Ports("X:T", "X_scale:float32", "x_zero_point:T?", "y_scale:float32", "y_zero_point:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": bytes8},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "opset": op.Required(ir.KindInt)},

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "QLinearWhere", Versions: []int{1}, Doc: "Where on numbers of different scales",
 		In:  op.Ports("condition:bool", "X:T", "x_scale:float32", "x_zero_point:T", "Y:T", "y_scale:float32", "y_zero_point:T", "z_scale:float32", "z_zero_point:T"),
 		Out: op.Ports("Z:T"), Types: op.Types{"T": bytes8},

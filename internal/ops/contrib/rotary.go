@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "RotaryEmbedding", Versions: []int{1},
 		Doc: "Rotates pairs of each head's elements by angles of their position. One position_ids is the position of the first token of all sequences. Not supported: scale other than 1.",
 		In:  op.Ports("input:T", "position_ids:int64", "cos_cache:T", "sin_cache:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},

@@ -16,7 +16,7 @@ import (
 // Tokenizer stands in front of TfIdfVectorizer in the text pipelines that
 // skl2onnx writes. Expressions are RE2's, as Go's are.
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: "Tokenizer", Versions: []int{1}, Doc: "cuts strings into tokens, by an expression that they match or by separators; rows are padded to the longest",
 		In: op.Ports("X:string"), Out: op.Ports("Y:string"),
 		Attrs: op.Attrs{

@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "If", Versions: []int{1, 11, 13, 16, 19, 21, 23, 24, 25}, Doc: "runs one of two graphs",
 		In: op.Ports("cond:bool"), Out: op.Ports("outputs:V..."),
 		Attrs: op.Attrs{"then_branch": op.Required(ir.KindGraph), "else_branch": op.Required(ir.KindGraph)},

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Loop", Versions: []int{1, 11, 13, 16, 19, 21, 23, 24, 25}, Doc: "runs a graph a number of times or while a condition holds",
 		In: op.Ports("M:int64?", "cond:bool?", "v_initial:V...?"), Out: op.Ports("v_final_and_scan_outputs:V..."),
 		Attrs: op.Attrs{"body": op.Required(ir.KindGraph)},

@@ -19,12 +19,12 @@ func init() {
 		return extra
 	}
 	ints := op.Opt(ir.KindInts)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Scan", Versions: []int{8}, Doc: "runs a graph over the steps of sequences, for each sequence of a batch",
 		In: op.Ports("sequence_lens:int64?", "initial_state_and_scan_inputs:V..."), Out: op.Ports("final_state_and_scan_outputs:V..."),
 		Attrs: with(op.Attrs{"directions": ints}), Infer: scanBatchInfer, Ref: scanBatchRef,
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Scan", Versions: []int{9, 11, 16, 19, 21, 23, 24, 25}, Doc: "runs a graph over the slices of tensors along an axis",
 		In: op.Ports("initial_state_and_scan_inputs:V..."), Out: op.Ports("final_state_and_scan_outputs:V..."),
 		Attrs: with(op.Attrs{"scan_input_axes": ints, "scan_input_directions": ints, "scan_output_axes": ints, "scan_output_directions": ints}),

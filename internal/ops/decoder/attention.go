@@ -16,7 +16,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "PagedAttention", Versions: []int{1},
 		Doc: "Causal attention of the tokens of one step, of any number of sequences. Writes their keys and values to the caches, which it is given as inputs, first. " +
 			"Shapes: Q and Y [tokens, heads·d], K and V [tokens, kv_heads·d], k_cache [blocks, kv_heads, d, 4], v_cache [blocks, kv_heads, 4, d]. " +

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "RotaryTable", Versions: []int{1},
 		Doc: "The cosines, and after them the sines, of positions[token]·frequencies[i], times scale: [tokens, 2·n] for n frequencies (RoPE, arXiv 2104.09864). Computed in float64 and rounded once.",
 		In:  op.Ports("positions:int32", "frequencies:float32"), Out: op.Ports("table:float32"),
@@ -21,7 +21,7 @@ func init() {
 		Infer: inferTable, Ref: tableRef,
 		Cases: rotaryTableCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "Rotary", Versions: []int{1},
 		Doc: "Turns pairs of the first elements of each of heads by the angles of a RotaryTable: X is [tokens, heads·d], the table [tokens, 2·n] with 2·n ≤ d. " +
 			"Pair i is elements i and i+n, or 2·i and 2·i+1 if interleaved; the other elements stay.",

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "SequenceAttention", Versions: []int{1},
 		Doc: "Attention within each of several sequences that lie one after the other: Q and Y are [tokens, heads·d], K and V [tokens, kv_heads·d]; sequences[s] is the first token of " +
 			"a sequence and how many it has. Tokens of no sequence give zeros. With causal a query sees the keys up to its own, and of these the last window, or all with 0.",

@@ -16,7 +16,7 @@ import (
 
 func init() {
 	layout := op.Default(ir.Str("b h s d"))
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "FusedAttention", Versions: []int{1},
 		Doc: "softmax(scale·Q·Kᵀ + mask)·V, read from and written to tensors of any layout: an attribute for each names its dimensions, made of " +
 			"b (batch), h (heads of keys), g (heads of queries for each), s (sequence), d (elements of a head) and i/n (item i of n). The mask broadcasts to " +

@@ -15,7 +15,7 @@ import (
 func init() {
 	attrs := activationAttrs(spatial.Attrs())
 	attrs["group"], attrs["algorithm"] = op.Default(ir.Int(1)), op.Opt(ir.KindString)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "FusedConv", Versions: []int{1},
 		Doc: "activation(Conv(X, W, B) + Z): the residual Z has the output's shape.",
 		In:  op.Ports("X:T", "W:T", "B:T?", "Z:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,

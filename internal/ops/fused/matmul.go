@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "FusedMatMul", Versions: []int{1},
 		Doc: "activation(alpha·A·B + bias + residual): the bias has a number for each column, the residual the output's shape. transA and transB swap the last two dimensions. " +
 			"A may be of bfloat16 whatever the others are, and the output is where bf16 is 1.",

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "Pointwise", Versions: []int{1},
 		Doc: "a chain of operators of single elements, computed in one sweep over float32 tensors (and bool conditions) that broadcast to one shape: each of steps " +
 			"is a node in the text form, of the inputs %x0, %x1, … and of the steps %y0, %y1, … before it; the last is the output",

@@ -34,7 +34,7 @@ func init() {
 	for _, name := range []string{"z_scale", "mid_scale", "y_scale"} {
 		attrs[name] = op.Default(ir.Float(1))
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "QConv", Versions: []int{1},
 		Doc: "saturate(round(float32(bias + Σ (X - x_zero)·W) · scale) + y_zero), at least lo and at most hi: a convolution of 8-bit integers; W of type int16 is from -255 to 255. " +
 			"With Z, the convolution is rounded to mid_type with mid_zero, within mid_lo and mid_hi, and Y is round(((mid - mid_zero)·mid_scale + (Z - z_zero)·z_scale) / y_scale) + y_zero. " +

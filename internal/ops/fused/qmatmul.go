@@ -31,7 +31,7 @@ const (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "IntegerMatMul", Versions: []int{1},
 		Doc: "activation(float32((A - a_zero)·(B - b_zero)) · (a_scale·b_scale) + bias + residual), each operation rounded: the product of quantized matrices in floating point. " +
 			"A has one scale and zero point; the matrix B has one or one for each column; the residual has Y's shape. range is the least and the largest number of Y and 0, for QuantizeInRange.",

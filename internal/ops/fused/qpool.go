@@ -18,14 +18,14 @@ import (
 func init() {
 	attrs := spatial.Attrs()
 	attrs["ceil_mode"] = op.Default(ir.Int(0))
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "QMaxPool", Versions: []int{1},
 		Doc: "MaxPool of 8-bit integers [N, H, W, C].",
 		In:  op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": bytes8}, Attrs: attrs,
 		Infer: inferQMaxPool, Ref: qMaxPoolRef, Compile: compileQMaxPool, Rows: op.RowsFirst,
 		Cases: qMaxPoolCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "QGlobalAveragePool", Versions: []int{1},
 		Doc: "round(float32(Σ (X - x_zero)) · x_scale / (area · y_scale)) + y_zero, saturated: the mean of each channel of 8-bit integers. With channels_last, X and Y are [N, H, W, C].",
 		In:  op.Ports("X:T1"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": bytes8, "T2": bytes8},

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "QMatMul", Versions: []int{1},
 		Doc: "saturate(round(float32(bias + (X - x_zero)·W) · scale) + y_zero), at least lo and at most hi: a product of 8-bit integers by a matrix, with a bias and a scale for each column.",
 		In:  op.Ports("X:T1", "W:int8", "scale:float32", "bias:int32?"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": bytes8, "T2": bytes8}, Attrs: quantAttrs(op.Attrs{}),

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "QuantizeInRange", Versions: []int{1},
 		Doc:   "DynamicQuantizeLinear of numbers whose least and largest, and 0, have been found before.",
 		In:    op.Ports("x:float32", "range:float32"),

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "QTable", Versions: []int{1},
 		Doc: "table[X]: any function of 8-bit integers. Negative numbers are in the second half of the table.",
 		In:  op.Ports("X:T1", "table:T2"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": bytes8, "T2": bytes8},
@@ -32,7 +32,7 @@ func init() {
 		last      bool
 	}{{"ToChannelsLast", "[N, C, H, W] of bytes to [N, H, W, C]", true}, {"FromChannelsLast", "[N, H, W, C] of bytes to [N, C, H, W]", false}} {
 		turn := turnOp{o.last}
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Domain: op.Salver, Name: o.name, Versions: []int{1}, Doc: o.doc,
 			In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": bytes8},
 			Infer: turn.infer, Ref: turn.ref, Compile: turn.compile, Rows: op.RowsFirst,

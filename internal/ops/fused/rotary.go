@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Salver, Name: "FusedRotary", Versions: []int{1},
 		Doc: "X·cos + R(X)·sin over the first n elements of the last axis (RoPE, arXiv 2104.09864), where R(X) is (-x₂, x₁) for the halves x₁ and x₂ of these elements, or for " +
 			"neighbours if interleaved; the other elements stay. cos and sin are of one shape, which broadcasts to that of X but for the last axis: n, or n/2 if paired, " +

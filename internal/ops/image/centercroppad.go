@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "CenterCropPad", Versions: []int{18}, Doc: "crops or pads axes with zeros around their centre",
 		In: op.Ports("input_data:T", "shape:Tind"), Out: op.Ports("output_data:T"), Types: op.Types{"T": op.AllTensors, "Tind": op.Indices},
 		Attrs: op.Attrs{"axes": op.Opt(ir.KindInts)},

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Col2Im", Versions: []int{18}, Doc: "adds up columns of blocks into an image, the inverse of im2col",
 		In: op.Ports("input:T", "image_shape:int64", "block_shape:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Numeric},
 		Attrs: op.Attrs{"dilations": op.Opt(ir.KindInts), "pads": op.Opt(ir.KindInts), "strides": op.Opt(ir.KindInts)},

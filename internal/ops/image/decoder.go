@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "ImageDecoder", Versions: []int{20}, Doc: "the pixels [height, width, channels] of a JPEG, PNG, WebP, BMP, GIF, TIFF or PNM file",
 		In: op.Ports("encoded_stream:uint8"), Out: op.Ports("image:uint8"), Attrs: op.Attrs{"pixel_format": op.Default(ir.Str("RGB"))},
 		Infer: decoderInfer, Ref: decoderRef, Cases: decoderCases{},

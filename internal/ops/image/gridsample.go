@@ -17,7 +17,7 @@ import (
 
 func init() {
 	register := func(mode string, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "GridSample", Versions: versions, Doc: "samples images at the positions of a grid",
 			In: op.Ports("X:T1", "grid:T2"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.NumBool, "T2": op.Floats},
 			Attrs: op.Attrs{"align_corners": op.Default(ir.Int(0)), "mode": op.Default(ir.Str(mode)), "padding_mode": op.Default(ir.Str("zeros"))},
@@ -220,7 +220,7 @@ func weighted(v []float64, axes [][]tap, strides []int) float64 {
 }
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "AffineGrid", Versions: []int{20}, Doc: "the grid of GridSample for an affine map",
 		In: op.Ports("theta:T1", "size:int64"), Out: op.Ports("grid:T1"), Types: op.Types{"T1": op.Floats},
 		Attrs: op.Attrs{"align_corners": op.Default(ir.Int(0))},

@@ -16,7 +16,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "NonMaxSuppression", Versions: []int{10, 11}, Doc: "the best boxes of each class that do not overlap better ones",
 		In:    op.Ports("boxes:float32", "scores:float32", "max_output_boxes_per_class:int64?", "iou_threshold:float32?", "score_threshold:float32?"),
 		Out:   op.Ports("selected_indices:int64"),

@@ -21,7 +21,7 @@ func init() {
 		if extra {
 			attrs["coordinate_transformation_mode"] = op.Default(ir.Str("half_pixel"))
 		}
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "RoiAlign", Versions: versions, Doc: "pools regions of interest by bilinear samples",
 			In: op.Ports("X:T1", "rois:T1", "batch_indices:int64"), Out: op.Ports("Y:T1"), Types: op.Types{"T1": op.Floats}, Attrs: attrs,
 			Infer: roiAlignInfer, Ref: roiAlignRef, Compile: compileRoiAlign, Cases: cases,

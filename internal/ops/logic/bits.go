@@ -17,14 +17,14 @@ func init() {
 	bitwise("BitwiseAnd", elemwise.BitAnd, func(a, b int64) int64 { return a & b })
 	bitwise("BitwiseOr", elemwise.BitOr, func(a, b int64) int64 { return a | b })
 	bitwise("BitwiseXor", elemwise.BitXor, func(a, b int64) int64 { return a ^ b })
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "BitwiseNot", Versions: []int{18}, Doc: "inverts every bit",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.IntTypes},
 		Infer: op.SameAsInput, Ref: bitwiseNotRef, InPlace: []int{0}, Rows: op.RowsBroadcast,
 		Compile: compileNot,
 		Cases:   bitwiseNotCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "BitShift", Versions: []int{11}, Doc: "shifts X by Y bits; by the width or more gives 0",
 		In: op.Ports("X:T", "Y:T"), Out: op.Ports("Z:T"), Types: op.Types{"T": op.Unsigned}, Attrs: op.Attrs{"direction": op.Required(ir.KindString)},
 		Infer: op.BroadcastInputs, Ref: shiftRef, Compile: compileShift, InPlace: []int{0, 1}, Rows: op.RowsBroadcast, Cases: shiftCases{},

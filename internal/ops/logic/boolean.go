@@ -34,7 +34,7 @@ func init() {
 			Cases: booleanCases(b.f),
 		}.Register()
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Not", Versions: []int{1}, Doc: "false where true, and the reverse",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Bools},
 		Infer: notInfer, Ref: notRef, InPlace: []int{0}, Rows: op.RowsBroadcast,

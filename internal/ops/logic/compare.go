@@ -47,7 +47,7 @@ type comparison struct {
 }
 
 func (cmp comparison) register() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: cmp.name, Versions: cmp.versions, Doc: "compares elements; NaN is unequal to everything",
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("C:bool"), Types: op.Types{"T": cmp.types},
 		Infer: cmp.infer, Ref: cmp.ref, Compile: cmp.compile, Rows: op.RowsBroadcast, Cases: cmp,

@@ -27,10 +27,10 @@ func init() {
 	old.In = op.Ports("input:T")
 	old.Attrs = op.Attrs{"min": op.Default(ir.Float(-math.MaxFloat32)), "max": op.Default(ir.Float(math.MaxFloat32))}
 	old.Cases = clipAttrsCases{}
-	op.Register(old)
+	op.Register(&old)
 	clip.Versions = []int{11, 12, 13}
 	clip.Cases = clipCases{}
-	op.Register(clip)
+	op.Register(&clip)
 }
 
 type clipAttrsCases struct{}

@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Einsum", Versions: []int{12}, Doc: "Letters and an ellipsis, which broadcasts; a letter may repeat within a term.",
 		In: op.Ports("Inputs:T..."), Out: op.Ports("Output:T"), Types: op.Types{"T": op.Numeric},
 		Attrs: op.Attrs{"equation": op.Required(ir.KindString)},

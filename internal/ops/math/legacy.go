@@ -19,5 +19,5 @@ func legacy() {
 	for name, spec := range op.Find("", "Gemm", 7).Attrs {
 		gemm.Attrs[name] = spec
 	}
-	op.Register(gemm)
+	op.Register(&gemm)
 }

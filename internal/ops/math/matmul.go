@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "MatMul", Versions: []int{1, 9, 13},
 		In: op.Ports("A:T", "B:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Numeric},
 		Infer: inferMatMul, Ref: matMulRef, Compile: wide.Compile(compileMatMul), Flops: linear.Flops, Rows: linear.Rows,
@@ -26,10 +26,10 @@ func init() {
 	}
 	old := gemm
 	old.Versions, old.In = []int{7, 9}, op.Ports("A:T", "B:T", "C:T")
-	op.Register(old)
+	op.Register(&old)
 	gemm.Versions, gemm.In = []int{11, 13}, op.Ports("A:T", "B:T", "C:T?")
 	gemm.Cases = gemmCases{}
-	op.Register(gemm)
+	op.Register(&gemm)
 }
 
 type matMulCases struct{}

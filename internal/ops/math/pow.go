@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Pow", Versions: []int{7, 12, 13, 15},
 		Doc: "Integers wrap, and a negative exponent truncates towards zero.",
 		In:  op.Ports("X:T", "Y:T1"), Out: op.Ports("Z:T"),

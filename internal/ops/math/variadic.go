@@ -63,7 +63,7 @@ func (v variadic) register() {
 	if v.mean { // narrow sums would be rounded before they are divided
 		compile = wide.Compile(compile)
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: v.name, Versions: v.versions,
 		In: op.Ports("data_0:T..."), Out: op.Ports(v.out + ":T"),
 		Types: op.Types{"T": v.types},

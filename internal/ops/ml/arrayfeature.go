@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "ArrayFeatureExtractor", Versions: []int{1}, Doc: "chosen features, elements of the last dimension",
 		In: op.Ports("X:T", "Y:int64"), Out: op.Ports("Z:T"), Types: op.Types{"T": append([]dtype.Type{dtype.String}, features...)},
 		Infer: inferArrayFeature, Ref: arrayFeatureRef,

@@ -8,7 +8,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "Binarizer", Versions: []int{1}, Doc: "1 for elements above the threshold, else 0",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": features}, Attrs: op.Attrs{"threshold": op.Default(ir.Float(0))},
 		Infer: op.SameAsInput, Ref: binarizerRef, Rows: op.RowsBroadcast,

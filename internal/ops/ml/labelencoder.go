@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "LabelEncoder", Versions: []int{1}, Doc: "strings by their numbers in a list, or numbers by their strings",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": labelTypes, "T2": labelTypes},
 		Attrs: op.Attrs{"classes_strings": op.Required(ir.KindStrings), "default_int64": op.Default(ir.Int(-1)), "default_string": op.Default(ir.Str("_Unused"))},

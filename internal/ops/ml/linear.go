@@ -10,14 +10,14 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "LinearRegressor", Versions: []int{1}, Doc: "weighted sums of the features",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features},
 		Attrs: op.Attrs{"coefficients": op.Opt(ir.KindFloats), "intercepts": op.Opt(ir.KindFloats), "post_transform": op.Default(ir.Str("NONE")), "targets": op.Default(ir.Int(1))},
 		Infer: inferLinearRegressor, Ref: ref(newLinearRegressor), Compile: compile(newLinearRegressor), Rows: rowsMatrix,
 		Cases: linearRegressorCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "LinearClassifier", Versions: []int{1}, Doc: "the class with the greatest weighted sum of the features, and all classes' scores",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:T2", "Z:float32"), Types: op.Types{"T1": features, "T2": labelTypes},
 		Attrs: op.Attrs{"coefficients": op.Required(ir.KindFloats), "intercepts": op.Opt(ir.KindFloats), "post_transform": op.Default(ir.Str("NONE")),

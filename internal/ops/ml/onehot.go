@@ -12,21 +12,21 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "OneHotEncoder", Versions: []int{1}, Doc: "a new last dimension with 1 at the element's category",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": append([]dtype.Type{dtype.String}, features...)},
 		Attrs: op.Attrs{"cats_strings": op.Opt(ir.KindStrings), "cats_int64s": op.Opt(ir.KindInts), "zeros": op.Default(ir.Int(1))},
 		Infer: inferOneHot, Ref: oneHotRef, Rows: op.RowsBroadcast,
 		Cases: oneHotEncoderCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "CategoryMapper", Versions: []int{1}, Doc: "strings from integers, or integers from strings",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": labelTypes, "T2": labelTypes},
 		Attrs: op.Attrs{"cats_strings": op.Opt(ir.KindStrings), "cats_int64s": op.Opt(ir.KindInts), "default_string": op.Default(ir.Str("_Unused")), "default_int64": op.Default(ir.Int(-1))},
 		Infer: inferCategory, Ref: categoryRef, Rows: op.RowsBroadcast,
 		Cases: categoryMapperCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "FeatureVectorizer", Versions: []int{1}, Doc: "joins the features of several matrices",
 		In: op.Ports("X:T1..."), Out: op.Ports("Y:float32"), Types: op.Types{"T1": features}, Attrs: op.Attrs{"inputdimensions": op.Opt(ir.KindInts)},
 		Infer: inferVectorizer, Ref: vectorizerRef,

@@ -11,19 +11,19 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "Scaler", Versions: []int{1}, Doc: "(X - offset)·scale, one number each for all features or one for each",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features}, Attrs: op.Attrs{"offset": op.Opt(ir.KindFloats), "scale": op.Opt(ir.KindFloats)},
 		Infer: inferScores, Ref: scalerRef, Rows: rowsMatrix,
 		Cases: scalerCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "Normalizer", Versions: []int{1}, Doc: "each row divided by its largest element, its sum of magnitudes, or its length",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features}, Attrs: op.Attrs{"norm": op.Default(ir.Str("MAX"))},
 		Infer: inferScores, Ref: normalizerRef, Rows: rowsMatrix,
 		Cases: normalizerCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "Imputer", Versions: []int{1}, Doc: "replaces one value, or NaN",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": features},
 		Attrs: op.Attrs{"imputed_value_floats": op.Opt(ir.KindFloats), "imputed_value_int64s": op.Opt(ir.KindInts), "replaced_value_float": op.Default(ir.Float(0)), "replaced_value_int64": op.Default(ir.Int(0))},

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "SVMRegressor", Versions: []int{1}, Doc: "a support vector machine; one_class gives 1 for inliers and -1 for outliers",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features},
 		Attrs: op.Attrs{"coefficients": op.Opt(ir.KindFloats), "kernel_params": op.Opt(ir.KindFloats), "kernel_type": op.Default(ir.Str("LINEAR")), "n_supports": op.Default(ir.Int(0)),

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "SVMClassifier", Versions: []int{1}, Doc: "support vector machines for pairs of classes, which vote; the scores are the machines', or the classes' probabilities with prob_a and prob_b",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:T2", "Z:float32"), Types: op.Types{"T1": features, "T2": labelTypes},
 		Attrs: op.Attrs{"classlabels_ints": op.Opt(ir.KindInts), "classlabels_strings": op.Opt(ir.KindStrings), "coefficients": op.Required(ir.KindFloats),

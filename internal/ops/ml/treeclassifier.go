@@ -13,7 +13,7 @@ func init() {
 	for _, versions := range [][]int{{1}, {3, 5}} {
 		attrs := treeAttrs("class", versions[0])
 		attrs["classlabels_strings"], attrs["classlabels_int64s"] = op.Opt(ir.KindStrings), op.Opt(ir.KindInts)
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Domain: domain, Name: "TreeEnsembleClassifier", Versions: versions, Doc: "the class that decision trees give most weight, and all classes' scores",
 			In: op.Ports("X:T1"), Out: op.Ports("Y:T2", "Z:float32"), Types: op.Types{"T1": features, "T2": labelTypes}, Attrs: attrs,
 			Infer: inferClassifier("classlabels_int64s"), Ref: ref(newTreeClassifier), Compile: compile(newTreeClassifier), Rows: rowsMatrix, Cases: treeClassifierCases{},

@@ -21,7 +21,7 @@ func init() {
 	for _, name := range []string{"tree_roots", "leaf_targetids", "nodes_falsenodeids", "nodes_falseleafs", "nodes_truenodeids", "nodes_trueleafs", "nodes_featureids"} {
 		attrs[name] = op.Required(ir.KindInts)
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: "TreeEnsemble", Versions: []int{5}, Doc: "decision trees; a branch may test membership of a set",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": {dtype.Float32, dtype.Float64, dtype.Float16}}, Attrs: attrs,
 		Infer: inferTreeEnsemble, Ref: ref(newTreeEnsemble), Compile: compile(newTreeEnsemble), Rows: rowsMatrix, Cases: treeEnsembleCases{},

@@ -14,7 +14,7 @@ func init() {
 	for _, versions := range [][]int{{1}, {3, 5}} {
 		attrs := treeAttrs("target", versions[0])
 		attrs["n_targets"], attrs["aggregate_function"] = op.Required(ir.KindInt), op.Default(ir.Str("SUM"))
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Domain: domain, Name: "TreeEnsembleRegressor", Versions: versions, Doc: "the sum, average, least or greatest of what decision trees say",
 			In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": features}, Attrs: attrs,
 			Infer: inferTreeRegressor, Ref: ref(newTreeRegressor), Compile: compile(newTreeRegressor), Rows: rowsMatrix, Cases: treeRegressorCases{},

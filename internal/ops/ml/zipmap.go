@@ -14,7 +14,7 @@ import (
 // column a class: a tensor, which every client takes; op.ClassLabels gives the
 // columns' names.
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: domain, Name: op.ZipMap, Versions: []int{1}, Doc: "its input: the scores as a tensor, a column for each class, instead of maps",
 		In: op.Ports("X:float32"), Out: op.Ports("Z:float32"),
 		Attrs: op.Attrs{"classlabels_strings": op.Opt(ir.KindStrings), "classlabels_int64s": op.Opt(ir.KindInts)},

@@ -40,7 +40,7 @@ func init() {
 		{23, in[:6], attrs(), attentionCases{}}, {24, in, attrs(), nil}, {25, in, attrs("left_window_size", "right_window_size"), nil},
 	} {
 		o.Versions, o.In, o.Attrs, o.Cases = []int{v.since}, op.Ports(v.in...), v.attrs, v.cases
-		op.Register(o)
+		op.Register(&o)
 	}
 }
 

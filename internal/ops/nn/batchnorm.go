@@ -30,22 +30,22 @@ func init() {
 	seven.Attrs = attrs()
 	nine := seven
 	nine.Versions, nine.Attrs = []int{9}, attrs()
-	op.Register(nine)
+	op.Register(&nine)
 	seven.Doc = "Only spatial=1 is supported."
 	seven.Attrs["spatial"] = op.Default(ir.Int(1))
-	op.Register(seven)
+	op.Register(&seven)
 	six := seven
 	six.Versions, six.Attrs = []int{6}, attrs()
 	six.Doc = "Only spatial=1 is supported, and only the form for inference."
 	six.Attrs["spatial"], six.Attrs["is_test"] = op.Default(ir.Int(1)), op.Default(ir.Int(0))
-	op.Register(six)
+	op.Register(&six)
 	o.Versions, o.Attrs = []int{14}, attrs()
 	o.Attrs["training_mode"] = op.Default(ir.Int(0))
 	o.In, o.Out = op.Ports("X:T", "scale:T", "B:T", "input_mean:U", "input_var:U"), op.Ports("Y:T", "running_mean:U?", "running_var:U?")
-	op.Register(o)
+	op.Register(&o)
 	o.Versions = []int{15}
 	o.In, o.Out = op.Ports("X:T", "scale:T1", "B:T1", "input_mean:T2", "input_var:T2"), op.Ports("Y:T", "running_mean:T2?", "running_var:T2?")
-	op.Register(o)
+	op.Register(&o)
 }
 
 type batchNormCases struct{}

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: "", Name: "CausalConvWithState", Versions: []int{27},
 		Doc: "Depthwise convolution over the current and the last k-1 elements, which the state carries from call to call.",
 		In:  op.Ports("input:T", "weight:T", "bias:T?", "past_state:T?"), Out: op.Ports("output:T", "present_state:T"), Types: op.Types{"T": op.Floats},

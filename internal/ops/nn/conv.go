@@ -17,7 +17,7 @@ import (
 func init() {
 	attrs := spatial.Attrs()
 	attrs["group"] = op.Default(ir.Int(1))
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Conv", Versions: []int{1, 11, 22},
 		In: op.Ports("X:T", "W:T", "B:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferConv, Ref: convRef, Compile: wide.Compile(compileConv), Flops: spatial.Flops(1), Rows: op.RowsFirst,

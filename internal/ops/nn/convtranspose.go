@@ -18,7 +18,7 @@ func init() {
 	attrs := spatial.Attrs()
 	attrs["group"] = op.Default(ir.Int(1))
 	attrs["output_padding"], attrs["output_shape"] = op.Opt(ir.KindInts), op.Opt(ir.KindInts)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "ConvTranspose", Versions: []int{1, 11, 22},
 		In: op.Ports("X:T", "W:T", "B:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferConvTranspose, Ref: convTransposeRef, Compile: wide.Compile(compileConvTranspose), Flops: convTransposeFlops, Rows: op.RowsFirst,

@@ -16,7 +16,7 @@ func init() {
 	attrs := spatial.Attrs()
 	delete(attrs, "auto_pad")
 	attrs["group"], attrs["offset_group"] = op.Default(ir.Int(1)), op.Default(ir.Int(1))
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "DeformConv", Versions: []int{19, 22}, Doc: "Deformable convolution, of images only (Zhu et al., 2019).",
 		In: op.Ports("X:T", "W:T", "offset:T", "B:T?", "mask:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: attrs,
 		Infer: inferDeform, Ref: deformRef, Compile: wide.Compile(compileDeform), Flops: spatial.Flops(1),

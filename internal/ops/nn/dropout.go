@@ -20,16 +20,16 @@ func init() {
 	old := o
 	old.Versions, old.In, old.Out, old.Attrs = []int{10}, op.Ports("data:T"), op.Ports("output:T", "mask:Tmask?"), op.Attrs{"ratio": op.Default(ir.Float(.5))}
 	old.Cases = oldDropoutCases{}
-	op.Register(old)
+	op.Register(&old)
 	old.Versions, old.Out = []int{7}, op.Ports("output:T", "mask:T?")
-	op.Register(old)
+	op.Register(&old)
 	six := old
 	six.Versions, six.Attrs = []int{6}, op.Attrs{"ratio": op.Default(ir.Float(.5)), "is_test": op.Default(ir.Int(0))}
-	op.Register(six)
+	op.Register(&six)
 	o.Versions, o.In, o.Out, o.Attrs = []int{12, 13, 22}, op.Ports("data:T", "ratio:T1?", "training_mode:T2?"), op.Ports("output:T", "mask:T2?"), op.Attrs{"seed": op.Opt(ir.KindInt)}
 	o.Random = true // in training mode
 	o.Cases = dropoutCases{}
-	op.Register(o)
+	op.Register(&o)
 }
 
 type oldDropoutCases struct{}

@@ -24,7 +24,7 @@ func init() {
 		{"GlobalAveragePool", []int{1, 22}, nil, averagePool},
 		{"GlobalLpPool", []int{2, 22}, op.Attrs{"p": op.Default(ir.Int(2))}, lpPool},
 	} {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: p.name, Versions: p.versions, In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats}, Attrs: p.attrs,
 			Infer: inferGlobal, Ref: p.globalRef, Compile: wide.Compile(p.compileGlobal), Rows: op.RowsFirst,
 			Flops: func(in, _ []op.Fact) float64 { n, _ := in[0].Shape.Count().Int(); return float64(n) },

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "InstanceNormalization", Versions: []int{6, 22},
 		In: op.Ports("input:T", "scale:T", "B:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"epsilon": op.Default(ir.Float(1e-5))},
@@ -30,11 +30,11 @@ func init() {
 	old.Doc = "Scale and bias hold one number per group."
 	old.Attrs = op.Attrs{"epsilon": op.Default(ir.Float(1e-5)), "num_groups": op.Required(ir.KindInt)}
 	old.Cases = oldGroupNormCases{}
-	op.Register(old)
+	op.Register(&old)
 	group.Versions = []int{21}
 	group.Attrs = op.Attrs{"epsilon": op.Default(ir.Float(1e-5)), "num_groups": op.Required(ir.KindInt), "stash_type": op.Default(ir.Int(1))}
 	group.Cases = groupNormCases{}
-	op.Register(group)
+	op.Register(&group)
 }
 
 type instanceNormalizationCases struct{}

@@ -23,7 +23,7 @@ func init() {
 		Infer: inferLayerNorm, Ref: layerNormRef, Compile: wide.Compile(compileLayerNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,
 		Cases: layerNormCases{},
 	}
-	op.Register(layer)
+	op.Register(&layer)
 	layer.Versions, layer.Attrs = []int{1}, op.Attrs{"epsion": op.Opt(ir.KindFloat)}
 	layer.Doc = "onnxruntime's operator of that name, from before ONNX had one. Like onnxruntime, it ignores epsion, which some graphs have for epsilon."
 	layer.In, layer.Out = op.Ports("X:T", "Scale:V", "B:V?"), op.Ports("Y:V", "Mean:U?", "InvStdDev:U?")
@@ -31,8 +31,8 @@ func init() {
 	for name, spec := range attrs {
 		layer.Attrs[name] = spec
 	}
-	op.Register(layer)
-	op.Register(op.Op{
+	op.Register(&layer)
+	op.Register(&op.Op{
 		Name: "RMSNormalization", Versions: []int{23},
 		In: op.Ports("X:T", "scale:V"), Out: op.Ports("Y:V"), Types: op.Types{"T": op.Floats, "V": op.Floats}, Attrs: attrs,
 		Infer: inferRMSNorm, Ref: rmsNormRef, Compile: wide.Compile(compileRMSNorm), Flops: normFlops, InPlace: []int{0}, Rows: rowsLayerNorm,

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "LinearAttention", Versions: []int{27},
 		Doc: "Attention with a matrix as state, which each token decays, corrects and adds to (gated delta networks, Yang et al., 2024).",
 		In:  op.Ports("query:T", "key:T", "value:T", "past_state:S?", "decay:T?", "beta:T?"), Out: op.Ports("output:T", "present_state:S"),

@@ -15,14 +15,14 @@ import (
 func init() {
 	attrs := op.Attrs{"ignore_index": op.Opt(ir.KindInt), "reduction": op.Default(ir.Str("mean"))}
 	types := op.Types{"T": op.Floats, "Tind": op.Indices}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "NegativeLogLikelihoodLoss", Versions: []int{12, 13, 22},
 		In: op.Ports("input:T", "target:Tind", "weight:T?"), Out: op.Ports("loss:T"), Types: types, Attrs: attrs,
 		Infer: inferLoss, Ref: nllRef,
 		Compile: wide.Compile(func(p *op.Prep) (op.Kernel, error) { return compileLoss(p, false) }),
 		Cases:   nllCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SoftmaxCrossEntropyLoss", Versions: []int{12, 13},
 		In: op.Ports("scores:T", "labels:Tind", "weights:T?"), Out: op.Ports("output:T", "log_prob:T?"), Types: types, Attrs: attrs,
 		Infer: inferLoss, Ref: crossEntropyRef,

@@ -15,14 +15,14 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "LpNormalization", Versions: []int{1, 22}, Doc: "A line of zeros stays zeros.",
 		In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-1)), "p": op.Default(ir.Int(2))},
 		Infer: op.SameAsInput, Ref: lpNormRef, Compile: wide.Compile(compileLpNorm), Flops: normFlops, InPlace: []int{0}, Rows: op.RowsExceptAxis("axis"),
 		Cases: lpNormalizationCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "MeanVarianceNormalization", Versions: []int{9, 13},
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"axes": op.Default(ir.Ints(0, 2, 3))},

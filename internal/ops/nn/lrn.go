@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "LRN", Versions: []int{1, 13}, Doc: "Local response normalization across channels (Krizhevsky et al., 2012).",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"alpha": op.Default(ir.Float(1e-4)), "beta": op.Default(ir.Float(.75)), "bias": op.Default(ir.Float(1)), "size": op.Required(ir.KindInt)},

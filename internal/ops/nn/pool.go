@@ -106,7 +106,7 @@ func init() {
 		hasCeil := v.attrs["ceil_mode"].Kind == ir.KindInt
 		_, hasDilations := v.attrs["dilations"]
 		o.Cases = poolCases{bytes: v.p.name == "MaxPool", ceil: hasCeil, dilations: hasDilations}
-		op.Register(o)
+		op.Register(&o)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "MaxRoiPool", Versions: []int{1, 22}, Doc: "Regions are rounded to whole pixels (Girshick, Fast R-CNN, 2015).",
 		In: op.Ports("X:T", "rois:T"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"pooled_shape": op.Required(ir.KindInts), "spatial_scale": op.Default(ir.Float(1))},

@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "RotaryEmbedding", Versions: []int{23},
 		In: op.Ports("X:T", "cos_cache:T", "sin_cache:T", "position_ids:int64?"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.Floats},
 		Attrs: op.Attrs{"interleaved": op.Default(ir.Int(0)), "num_heads": op.Opt(ir.KindInt), "rotary_embedding_dim": op.Default(ir.Int(0))},

@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "TensorScatter", Versions: []int{24}, Doc: "Writes new keys or values into a cache, from a place of each sequence on.",
 		In: op.Ports("past_cache:T", "update:T", "write_indices:int64?"), Out: op.Ports("present_cache:T"), Types: op.Types{"T": op.AllTensors},
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(-2)), "mode": op.Default(ir.Str("linear"))},

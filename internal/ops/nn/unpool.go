@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "MaxUnpool", Versions: []int{9, 11, 22},
 		In: op.Ports("X:T1", "I:T2", "output_shape:T2?"), Out: op.Ports("output:T1"), Types: op.Types{"T1": op.Floats, "T2": {dtype.Int64}},
 		Attrs: op.Attrs{"kernel_shape": op.Required(ir.KindInts), "pads": op.Opt(ir.KindInts), "strides": op.Opt(ir.KindInts)},

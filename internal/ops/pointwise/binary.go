@@ -44,7 +44,7 @@ func (b Binary) Register() {
 	if b.OneWay {
 		inPlace = []int{0}
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: b.Name, Versions: b.Versions, Doc: b.Doc,
 		In: op.Ports(b.In[0]+":T", b.In[1]+":T"), Out: op.Ports(b.Out + ":T"),
 		Types: op.Types{"T": b.Types}, Attrs: b.Attrs,

@@ -74,7 +74,7 @@ func register(name string, version int, attrs op.Attrs, axis func(n *ir.Node, a,
 		c.Out = aligned.Out
 		return err
 	}
-	op.Register(o)
+	op.Register(&o)
 }
 
 // under appends ones to b so that it stands under a's dimensions from an axis on.

@@ -41,7 +41,7 @@ func (u Unary) Register() {
 	if u.In == "" {
 		u.In, u.Out = "X", "Y"
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: u.Domain, Name: u.Name, Versions: u.Versions, Doc: u.Doc,
 		In: op.Ports(u.In + ":T"), Out: op.Ports(u.Out + ":T"),
 		Types: op.Types{"T": u.Types}, Attrs: u.Attrs,

@@ -15,14 +15,14 @@ import (
 func init() {
 	attrs := spatial.Attrs()
 	attrs["group"] = op.Default(ir.Int(1))
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "ConvInteger", Versions: []int{10},
 		In: op.Ports("x:T1", "w:T2", "x_zero_point:T1?", "w_zero_point:T2?"), Out: op.Ports("y:int32"), Types: op.Types{"T1": bytes8, "T2": bytes8}, Attrs: attrs,
 		Infer: func(c *op.Infer) error { return inferConv(c, 1, dtype.Int32) }, Ref: convIntegerRef, Compile: compileConvInteger,
 		Flops: spatial.Flops(1), Rows: op.RowsFirst,
 		Cases: convIntegerCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "QLinearConv", Versions: []int{10},
 		Doc: "The bias is scaled by itself and added in float32: saturate(round(acc·s + B·s) + zero) with s = x_scale·w_scale/y_scale, each operation rounded.",
 		In:  op.Ports("x:T1", "x_scale:float32", "x_zero_point:T1", "w:T2", "w_scale:float32", "w_zero_point:T2", "y_scale:float32", "y_zero_point:T3", "B:int32?"),

@@ -13,7 +13,7 @@ import (
 var oneElement = shape.Of(1)
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "DynamicQuantizeLinear", Versions: []int{11},
 		Doc:   "The scale is that of the whole tensor, so that rows of a batch depend on each other. A tensor of zeros has scale 1.",
 		In:    op.Ports("x:float32"),

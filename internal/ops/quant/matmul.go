@@ -15,7 +15,7 @@ import (
 var bytes8 = []dtype.Type{dtype.Uint8, dtype.Int8}
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "MatMulInteger", Versions: []int{10},
 		In: op.Ports("A:T1", "B:T2", "a_zero_point:T1?", "b_zero_point:T2?"), Out: op.Ports("Y:int32"), Types: op.Types{"T1": bytes8, "T2": bytes8},
 		Infer: func(c *op.Infer) error { return inferProduct(c, 1, dtype.Int32) }, Ref: matMulIntegerRef, Compile: compileMatMulInteger,
@@ -30,12 +30,12 @@ func init() {
 		Infer: func(c *op.Infer) error { return inferProduct(c, 3, c.In[7].DType) }, Ref: qlinearMatMulRef, Compile: compileQLinearMatMul, Flops: linear.Flops, Rows: rowsQLinearMatMul,
 		Cases: qlinearMatMulCases{},
 	}
-	op.Register(q)
+	op.Register(&q)
 	q.Versions = []int{21}
 	q.In = op.Ports("a:T1", "a_scale:TS", "a_zero_point:T1", "b:T2", "b_scale:TS", "b_zero_point:T2", "y_scale:TS", "y_zero_point:T3")
 	eight := append(append([]dtype.Type{}, bytes8...), float8...)
 	q.Types = op.Types{"T1": eight, "T2": eight, "T3": eight, "TS": op.Floats}
-	op.Register(q)
+	op.Register(&q)
 }
 
 type matMulIntegerCases struct{}

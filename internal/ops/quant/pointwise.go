@@ -32,7 +32,7 @@ func init() {
 }
 
 func registerBinary(name string, f func(a, b float32) float32) {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: name, Versions: []int{1},
 		In: op.Ports("A:T", "A_scale:float32", "A_zero_point:T?", "B:T", "B_scale:float32", "B_zero_point:T?", "C_scale:float32", "C_zero_point:T?"), Out: op.Ports("C:T"),
 		Types: op.Types{"T": bytes8},
@@ -130,7 +130,7 @@ func qbinaryRef(c *op.Call, f func(a, b float32) float32) error {
 }
 
 func registerUnary(name string, attrs op.Attrs, f func(x float64, n *ir.Node) float64) {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Domain: op.Microsoft, Name: name, Versions: []int{1}, Attrs: attrs,
 		In: op.Ports("X:T", "X_scale:float32", "X_zero_point:T?", "Y_scale:float32", "Y_zero_point:T?"), Out: op.Ports("Y:T"), Types: op.Types{"T": bytes8},
 		Infer: op.SameAsInput, InPlace: []int{0}, Rows: op.RowsFirst,

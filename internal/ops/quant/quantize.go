@@ -48,14 +48,14 @@ func versions(o op.Op, specs map[string]op.AttrSpec, attrs [][]string, cases fun
 			v.Attrs[name] = specs[name]
 		}
 		v.Cases = cases(since[0])
-		op.Register(v)
+		op.Register(&v)
 	}
 	// onnxruntime's own versions take the same inputs.
 	o.Domain, o.Versions, o.Attrs = op.Microsoft, []int{1}, op.Attrs{"axis": specs["axis"], "block_size": specs["block_size"]}
 	if _, ok := specs["saturate"]; ok {
 		o.Attrs["saturate"] = specs["saturate"]
 	}
-	op.Register(o)
+	op.Register(&o)
 }
 
 // quantizeCases are those of an opset.

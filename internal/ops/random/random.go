@@ -42,7 +42,7 @@ func init() {
 		}
 		own := attrs()
 		own["dtype"], own["shape"] = op.Default(ir.Int(int(dtype.Float32))), op.Required(ir.KindInts)
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: d.name, Versions: versions, Doc: "random numbers in the given shape",
 			Out: op.Ports("output:T"), Types: op.Types{"T": op.Floats}, Attrs: own, Random: true,
 			Infer: func(c *op.Infer) error {
@@ -63,7 +63,7 @@ func init() {
 		})
 		like := attrs()
 		like["dtype"] = op.Opt(ir.KindInt)
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: d.name + "Like", Versions: versions, Doc: "random numbers in the shape of the input",
 			In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": op.AllTensors, "T2": op.Floats}, Attrs: like, Random: true,
 			Infer: func(c *op.Infer) error {
@@ -103,7 +103,7 @@ func floatType(n *ir.Node, like dtype.Type) (dtype.Type, error) {
 }
 
 func registerChoices(versions []int) {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Bernoulli", Versions: []int{15, 22}, Doc: "1 with the probability that the input gives, else 0",
 		In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": op.Floats, "T2": op.NumBool},
 		Attrs: op.Attrs{"dtype": op.Opt(ir.KindInt), "seed": op.Opt(ir.KindFloat)}, Random: true,
@@ -114,7 +114,7 @@ func registerChoices(versions []int) {
 		},
 		Ref: bernoulliRef,
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Multinomial", Versions: []int{7, 22}, Doc: "draws classes by their unnormalized log probabilities",
 		In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": op.Floats, "T2": op.Indices},
 		Attrs: op.Attrs{"dtype": op.Default(ir.Int(int(dtype.Int32))), "sample_size": op.Default(ir.Int(1)), "seed": op.Opt(ir.KindFloat)}, Random: true,

@@ -45,14 +45,14 @@ func (c cell) register() {
 	old := o
 	old.Versions, old.Attrs = []int{7}, attrs
 	old.Rows = c.rows
-	op.Register(old)
+	op.Register(&old)
 	o.Versions, o.Attrs = []int{14, 22}, op.Attrs{"layout": op.Default(ir.Int(0))}
 	for k, v := range attrs {
 		o.Attrs[k] = v
 	}
 	o.Rows = c.rows
 	o.Cases = c
-	op.Register(o)
+	op.Register(&o)
 }
 
 // Cases are those of the operator.

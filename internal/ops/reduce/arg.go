@@ -44,11 +44,11 @@ func (a arg) register() {
 	old := o
 	old.Versions = []int{1, 11}
 	old.Attrs = op.Attrs{"axis": op.Default(ir.Int(0)), "keepdims": op.Default(ir.Int(1))}
-	op.Register(old)
+	op.Register(&old)
 	o.Versions = []int{12, 13}
 	o.Attrs = op.Attrs{"axis": op.Default(ir.Int(0)), "keepdims": op.Default(ir.Int(1)), "select_last_index": op.Default(ir.Int(0))}
 	o.Cases = a
-	op.Register(o)
+	op.Register(&o)
 }
 
 // Cases are those of the newer versions.

@@ -28,7 +28,7 @@ func init() {
 }
 
 func (s cumulative) register() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: s.name, Versions: s.versions,
 		In: op.Ports("x:T", "axis:T2"), Out: op.Ports("y:T"), Types: op.Types{"T": op.Numeric, "T2": op.Indices},
 		Attrs: op.Attrs{"exclusive": op.Default(ir.Int(0)), "reverse": op.Default(ir.Int(0))},

@@ -63,14 +63,14 @@ func (r reduction) register() {
 	attr.Versions, attr.In = r.versions, op.Ports("data:T")
 	attr.Attrs = op.Attrs{"axes": op.Opt(ir.KindInts), "keepdims": op.Default(ir.Int(1))}
 	attr.Cases = attrCases{r.want}
-	op.Register(attr)
+	op.Register(&attr)
 	o.Versions, o.In = []int{r.axesInput}, op.Ports("data:T", "axes:int64?")
 	if len(r.types) == len(op.NumBool) {
 		o.Versions = append(o.Versions, 20)
 	}
 	o.Attrs = op.Attrs{"keepdims": op.Default(ir.Int(1)), "noop_with_empty_axes": op.Default(ir.Int(0))}
 	o.Cases = inputCases{r.want, r.kernel}
-	op.Register(o)
+	op.Register(&o)
 }
 
 // attrCases have their axes as an attribute; want is the result of 1, 2 and 4.

@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceMap", Versions: []int{17}, Doc: "runs a graph on every item of sequences",
 		In: op.Ports("input_sequence:S", "additional_inputs:V...?"), Out: op.Ports("out_sequence:S..."), Types: op.Types{"S": sequences},
 		Attrs: op.Attrs{"body": op.Required(ir.KindGraph)},

@@ -11,17 +11,17 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Optional", Versions: []int{15}, Doc: "an optional value of its input, or none",
 		In: op.Ports("input:V?"), Out: op.Ports("output:O"), Attrs: op.Attrs{"type": op.Opt(ir.KindType)},
 		Infer: optionalInfer, Ref: optionalRef,
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "OptionalGetElement", Versions: []int{15, 18}, Doc: "the value of an optional that has one",
 		In: op.Ports("input:O"), Out: op.Ports("output:V"), Infer: getInfer, Ref: getRef, Cases: getCases{},
 	})
 	has := func(in []op.Port, version int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "OptionalHasElement", Versions: []int{version}, Doc: "whether an optional has a value",
 			In: in, Out: op.Ports("output:bool"), Cases: hasCases{},
 			Infer: func(c *op.Infer) error { c.Set(0, dtype.Bool, shape.Shape{}); return nil },

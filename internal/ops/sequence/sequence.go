@@ -20,31 +20,31 @@ func init() {
 	types := op.Types{"S": sequences, "T": op.AllTensors, "I": op.Indices}
 	v := []int{11}
 	position := op.Ports("input_sequence:S", "position:I?")
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceConstruct", Versions: v, Doc: "a sequence of its inputs",
 		In: op.Ports("inputs:T..."), Out: op.Ports("output_sequence:S"), Types: types, Infer: constructInfer, Ref: constructRef, Cases: constructCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceEmpty", Versions: v, Doc: "a sequence of nothing",
 		Out: op.Ports("output_sequence:S"), Types: types, Attrs: op.Attrs{"dtype": op.Default(ir.Int(int(dtype.Float32)))},
 		Infer: func(c *op.Infer) error { setSequence(c, 0, ir.Type{DType: c.Node.DType("dtype")}); return nil },
 		Ref:   func(c *op.Call) error { c.Set(0, tensor.New(dtype.Sequence)); return nil },
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceAt", Versions: v, Doc: "one item of a sequence",
 		In: op.Ports("input_sequence:S", "position:I"), Out: op.Ports("tensor:T"), Types: types, Infer: atInfer, Ref: atRef, Cases: atCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceInsert", Versions: v, Doc: "a sequence with one more item, at the end by default",
 		In: op.Ports("input_sequence:S", "tensor:T", "position:I?"), Out: op.Ports("output_sequence:S"), Types: types, Infer: insertInfer, Ref: insertRef, Cases: insertCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceErase", Versions: v, Doc: "a sequence without one item, the last by default",
 		In: position, Out: op.Ports("output_sequence:S"), Types: types,
 		Infer: func(c *op.Infer) error { setSequence(c, 0, elem(c.In[0])); return nil },
 		Ref:   eraseRef, Cases: eraseCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SequenceLength", Versions: v, Doc: "the number of items",
 		In: op.Ports("input_sequence:S"), Out: op.Ports("length:int64"), Types: types, Cases: lengthCases{},
 		Infer: func(c *op.Infer) error { c.Set(0, dtype.Int64, shape.Shape{}); return nil },

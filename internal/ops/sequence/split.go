@@ -13,13 +13,13 @@ import (
 
 func init() {
 	types := op.Types{"S": sequences, "T": op.AllTensors, "I": op.Indices}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SplitToSequence", Versions: []int{11, 24}, Doc: "cuts a tensor along an axis into a sequence",
 		In: op.Ports("input:T", "split:I?"), Out: op.Ports("output_sequence:S"), Types: types,
 		Attrs: op.Attrs{"axis": op.Default(ir.Int(0)), "keepdims": op.Default(ir.Int(1))},
 		Infer: splitInfer, Ref: splitRef, Cases: splitCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "ConcatFromSequence", Versions: []int{11}, Doc: "joins the items of a sequence along an axis, or a new one",
 		In: op.Ports("input_sequence:S"), Out: op.Ports("concat_result:T"), Types: types,
 		Attrs: op.Attrs{"axis": op.Required(ir.KindInt), "new_axis": op.Default(ir.Int(0))},

@@ -24,9 +24,9 @@ func init() {
 	old := o
 	old.Versions, old.In, old.Attrs = []int{17}, op.Ports("input:T1", "dft_length:T2?"), flags()
 	old.Attrs["axis"] = op.Default(ir.Int(1))
-	op.Register(old)
+	op.Register(&old)
 	o.Versions, o.In, o.Attrs, o.Cases = []int{20}, op.Ports("input:T1", "dft_length:T2?", "axis:int64?"), flags(), dftCases{}
-	op.Register(o)
+	op.Register(&o)
 }
 
 // spectrum is the geometry of a DFT: sizes along its axis and of the pairs.
@@ -202,7 +202,7 @@ func (s spectrum) run(t *transform, signal []complex128) {
 }
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "STFT", Versions: []int{17}, Doc: "the Fourier transforms of windowed frames of a signal",
 		In:  op.Ports("signal:T1", "frame_step:T2", "window:T1?", "frame_length:T2?"),
 		Out: op.Ports("output:T1"), Types: op.Types{"T1": op.Floats, "T2": op.Indices},

@@ -21,7 +21,7 @@ func init() {
 		{"HammingWindow", []float64{25. / 46, -21. / 46}, windowCases{[]float32{4. / 46, 25. / 46, 1, 25. / 46}, []float32{4. / 46, 1, 4. / 46}}},
 		{"BlackmanWindow", []float64{0.42, -0.5, 0.08}, windowCases{[]float32{0, 0.34, 1, 0.34}, []float32{0, 1, 0}}},
 	} {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: w.name, Versions: []int{17}, Doc: "a window function: a sum of cosines",
 			In: op.Ports("size:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": op.Indices, "T2": op.Numeric},
 			Attrs: op.Attrs{"output_datatype": op.Default(ir.Int(1)), "periodic": op.Default(ir.Int(1))},
@@ -29,7 +29,7 @@ func init() {
 			Ref: func(c *op.Call) error { return windowRef(c, w.terms) },
 		})
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "MelWeightMatrix", Versions: []int{17}, Doc: "triangular filters from linear frequencies to the mel scale",
 		In:  op.Ports("num_mel_bins:T1", "dft_length:T1", "sample_rate:T1", "lower_edge_hertz:T2", "upper_edge_hertz:T2"),
 		Out: op.Ports("output:T3"), Types: op.Types{"T1": op.Indices, "T2": op.Floats, "T3": op.Numeric},

@@ -14,7 +14,7 @@ func init() {
 			types["T"] = append(types["T"], dt)
 		}
 	}
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "BitCast", Versions: []int{26}, Doc: "the same bits read as another type of the same width",
 		In: op.Ports("input:T"), Out: op.Ports("output:T2"), Types: op.Types{"T": types["T"], "T2": types["T"]},
 		Attrs: op.Attrs{"to": op.Required(ir.KindInt)},

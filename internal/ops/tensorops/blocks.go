@@ -17,7 +17,7 @@ func init() {
 	firstOnly := sameAxis(func(_ *ir.Node, axis int) bool { return axis != 0 })
 	depth := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["blocksize"] = size
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "DepthToSpace", Versions: versions, Doc: "moves channels into blocks of pixels",
 			In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
 			Infer: blocksInfer, Ref: blocksRef, Compile: compileBlocks, Rows: firstOnly, Cases: cases,
@@ -25,13 +25,13 @@ func init() {
 	}
 	depth(op.Attrs{}, nil, 1)
 	depth(op.Attrs{"mode": op.Default(ir.Str("DCR"))}, depthToSpaceCases{}, 11, 13)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "SpaceToDepth", Versions: []int{1, 13}, Doc: "moves blocks of pixels into channels",
 		In: op.Ports("input:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"blocksize": size},
 		Infer: blocksInfer, Ref: blocksRef, Compile: compileBlocks, Rows: firstOnly,
 		Cases: spaceToDepthCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "ReverseSequence", Versions: []int{10}, Doc: "reverses the first elements of each sequence of a batch",
 		In: op.Ports("input:T", "sequence_lens:int64"), Out: op.Ports("Y:T"), Types: op.Types{"T": op.AllTensors},
 		Attrs: op.Attrs{"batch_axis": op.Default(ir.Int(1)), "time_axis": op.Default(ir.Int(0))},
@@ -44,7 +44,7 @@ func init() {
 		},
 	})
 	like := func(types []dtype.Type, version int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "EyeLike", Versions: []int{version}, Doc: "ones on a diagonal of a matrix of the input's shape",
 			In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": types, "T2": types},
 			Attrs: op.Attrs{"dtype": op.Opt(ir.KindInt), "k": op.Default(ir.Int(0))},

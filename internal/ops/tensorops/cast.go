@@ -18,14 +18,14 @@ var castTypes = slices.Concat(op.NumBool, []dtype.Type{dtype.String}, op.Float8,
 func init() {
 	cast := func(attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["to"] = op.Required(ir.KindInt)
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "Cast", Versions: versions, Doc: "converts the element type",
 			In: op.Ports("input:T1"), Out: op.Ports("output:T2"), Types: op.Types{"T1": castTypes, "T2": castTypes}, Attrs: attrs,
 			Infer: castInfer, Ref: castRef, Compile: compileCast, Rows: op.RowsBroadcast, Row: castRow, Cases: cases,
 		})
 	}
 	like := func(attrs op.Attrs, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "CastLike", Versions: versions, Doc: "converts to the element type of another input",
 			In: op.Ports("input:T1", "target_type:T2"), Out: op.Ports("output:T2"), Types: op.Types{"T1": castTypes, "T2": castTypes}, Attrs: attrs,
 			Infer: castInfer, Ref: castRef, Compile: compileCast, Cases: castLikeCases{},

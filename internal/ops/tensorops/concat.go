@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Concat", Versions: []int{4, 11, 13}, Doc: "joins tensors along an axis",
 		In: op.Ports("inputs:T..."), Out: op.Ports("concat_result:T"),
 		Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"axis": op.Required(ir.KindInt)},

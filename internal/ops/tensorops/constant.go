@@ -13,7 +13,7 @@ import (
 
 func init() {
 	register := func(attrs op.Attrs, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "Constant", Versions: versions, Doc: "the value of its attribute",
 			Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
 			Infer: constantInfer, Ref: constantRef, Rows: noRows,
@@ -77,7 +77,7 @@ func constantRef(c *op.Call) error {
 }
 
 func registerConstantOfShape() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "ConstantOfShape", Versions: []int{9, 20, 21, 23, 24, 25}, Doc: "a tensor of the given shape filled with one value",
 		In: op.Ports("input:int64"), Out: op.Ports("output:T2"), Types: op.Types{"T2": op.AllTensors},
 		Attrs: op.Attrs{"value": op.Opt(ir.KindTensor)},

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Expand", Versions: []int{8, 13}, Doc: "repeats dimensions of size 1",
 		In: op.Ports("input:T", "shape:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: expandInfer, Ref: expandRef, Compile: compileExpand,
@@ -26,7 +26,7 @@ func init() {
 		}),
 		Cases: expandCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Tile", Versions: []int{6, 13}, Doc: "repeats the whole tensor along each dimension",
 		In: op.Ports("input:T", "repeats:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: tileInfer, Ref: tileRef, Compile: compileTile, Rows: sameAxis(changesSize),

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Gather", Versions: []int{1, 11, 13}, Doc: "slices along an axis, chosen by indices",
 		In: op.Ports("data:T", "indices:Tind"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: op.Attrs{"axis": op.Default(ir.Int(0))},

@@ -12,7 +12,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "GatherElements", Versions: []int{11, 13}, Doc: "one element for each index, which replaces the coordinate of axis",
 		In: op.Ports("data:T", "indices:Tind"), Out: op.Ports("output:T"),
 		Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: op.Attrs{"axis": op.Default(ir.Int(0))},
@@ -20,7 +20,7 @@ func init() {
 		Cases: gatherElementsCases{},
 	})
 	nd := func(attrs op.Attrs, cases op.Cases, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "GatherND", Versions: versions, Doc: "slices chosen by index tuples",
 			In: op.Ports("data:T", "indices:int64"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
 			Infer: gatherNDInfer, Ref: gatherNDRef, Compile: compileGatherND, Rows: gatherNDRows, Cases: cases,

@@ -16,14 +16,14 @@ import (
 func init() {
 	types := op.Types{"T1": slices.Concat(op.Floats, op.Float8)}
 	boolean := func(c *op.Infer) error { c.Set(0, dtype.Bool, c.In[0].Shape); return nil }
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "IsNaN", Versions: []int{9, 13, 20}, Doc: "true for NaN",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
 		Infer: boolean, Rows: op.RowsBroadcast, Cases: isNaNCases{},
 		Ref:     func(c *op.Call) error { return test(c, math.IsNaN) },
 		Compile: wide.Compile(compileIsNaN),
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "IsInf", Versions: []int{10, 20}, Doc: "true for infinities, of either sign or of both",
 		In: op.Ports("X:T1"), Out: op.Ports("Y:bool"), Types: types,
 		Attrs: op.Attrs{"detect_negative": op.Default(ir.Int(1)), "detect_positive": op.Default(ir.Int(1))},

@@ -23,14 +23,14 @@ func init() {
 	old.Versions, old.In = []int{2}, op.Ports("data:T")
 	old.Types = op.Types{"T": op.Floats}
 	old.Attrs = op.Attrs{"mode": mode, "pads": op.Required(ir.KindInts), "value": op.Default(ir.Float(0))}
-	op.Register(old)
+	op.Register(&old)
 	inputs := o
 	inputs.Versions, inputs.Attrs = []int{11, 13}, op.Attrs{"mode": mode}
 	inputs.In = op.Ports("data:T", "pads:int64", "constant_value:T?")
-	op.Register(inputs)
+	op.Register(&inputs)
 	o.Versions, o.Attrs, o.Cases = []int{18, 19, 21, 23, 24, 25}, inputs.Attrs, padCases{}
 	o.In = op.Ports("data:T", "pads:int64", "constant_value:T?", "axes:Tind?")
-	op.Register(o)
+	op.Register(&o)
 }
 
 // padding is the pads of each dimension.

@@ -15,7 +15,7 @@ import (
 func init() {
 	types := []dtype.Type{dtype.Float32, dtype.Float64, dtype.Int16, dtype.Int32, dtype.Int64}
 	register := func(types []dtype.Type, attrs op.Attrs, version int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "Range", Versions: []int{version}, Doc: "start, start+delta, … up to limit, which is not included",
 			In: op.Ports("start:T", "limit:T", "delta:T"), Out: op.Ports("output:T"), Types: op.Types{"T": types}, Attrs: attrs,
 			Infer: rangeInfer, Ref: rangeRef, Rows: noRows, Cases: rangeCases{},

@@ -11,7 +11,7 @@ import (
 
 func init() {
 	register := func(attrs op.Attrs, cases op.Cases, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "Reshape", Versions: versions, Doc: "the same elements under another shape",
 			In: op.Ports("data:T", "shape:int64"), Out: op.Ports("reshaped:T"),
 			Types: op.Types{"T": op.AllTensors}, Attrs: attrs,

@@ -26,7 +26,7 @@ func init() {
 	register := func(name string, in []op.Port, attrs op.Attrs, cases op.Cases, versions ...int) {
 		o := o
 		o.Name, o.In, o.Attrs, o.Versions, o.Cases = name, in, attrs, versions, cases
-		op.Register(o)
+		op.Register(&o)
 	}
 	attrs := func() op.Attrs {
 		return op.Attrs{

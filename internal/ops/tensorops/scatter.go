@@ -14,7 +14,7 @@ import (
 func init() {
 	elements := func(name string, attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(0))
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: name, Versions: versions, Doc: "a copy of the data with single elements replaced or combined",
 			In: op.Ports("data:T", "indices:Tind", "updates:T"), Out: op.Ports("output:T"),
 			Types: op.Types{"T": op.AllTensors, "Tind": op.Indices}, Attrs: attrs,
@@ -26,7 +26,7 @@ func init() {
 	elements("ScatterElements", op.Attrs{}, nil, 11, 13)
 	elements("ScatterElements", op.Attrs{"reduction": reduction}, scatterElementsCases{}, 16, 18)
 	nd := func(attrs op.Attrs, cases op.Cases, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "ScatterND", Versions: versions, Doc: "a copy of the data with slices replaced or combined",
 			In: op.Ports("data:T", "indices:int64", "updates:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
 			Infer: op.SameAsInput, Ref: scatterNDRef, Compile: compileScatterND, InPlace: []int{0}, Rows: noRows, Cases: cases,

@@ -14,7 +14,7 @@ import (
 
 // Operators that choose elements by a condition or a position.
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "NonZero", Versions: []int{9, 13}, Doc: "the coordinates of the elements other than zero, one column each",
 		In: op.Ports("X:T"), Out: op.Ports("Y:int64"), Types: op.Types{"T": op.NumBool},
 		Infer: func(c *op.Infer) error {
@@ -27,19 +27,19 @@ func init() {
 		},
 		Ref: nonZeroRef, Rows: noRows, Cases: nonZeroCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Compress", Versions: []int{9, 11}, Doc: "the slices along an axis, or elements, whose condition is true",
 		In: op.Ports("input:T", "condition:bool"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"axis": op.Opt(ir.KindInt)},
 		Infer: compressInfer, Ref: compressRef, Cases: compressCases{},
 		Rows: sameAxis(func(n *ir.Node, axis int) bool { return !n.Has("axis") || attrAxis("axis")(n, axis) }),
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Trilu", Versions: []int{14}, Doc: "the upper or lower triangle of matrices, zero elsewhere",
 		In: op.Ports("input:T", "k:int64?"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"upper": op.Default(ir.Int(1))},
 		Infer: triluInfer, Ref: triluRef, Compile: compileTrilu, Cases: triluCases{},
 		Rows: sameAxis(func(n *ir.Node, axis int) bool { return axis >= len(n.In[0].Type.Shape)-2 }),
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "OneHot", Versions: []int{9, 11}, Doc: "a new dimension that is on at the index and off elsewhere",
 		In: op.Ports("indices:T1", "depth:T2", "values:T3"), Out: op.Ports("output:T3"),
 		Types: op.Types{"T1": op.Numeric, "T2": op.Numeric, "T3": op.AllTensors}, Attrs: op.Attrs{"axis": op.Default(ir.Int(-1))},

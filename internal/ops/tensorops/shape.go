@@ -12,7 +12,7 @@ import (
 // followed by whoever proves that rows are independent.
 func init() {
 	register := func(attrs op.Attrs, cases op.Cases, versions ...int) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "Shape", Versions: versions, Doc: "the dimensions, or a range of them, as a vector",
 			In: op.Ports("data:T"), Out: op.Ports("shape:int64"), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
 			Infer: shapeInfer, Ref: shapeRef, Cases: cases,
@@ -20,7 +20,7 @@ func init() {
 	}
 	register(nil, nil, 1, 13)
 	register(op.Attrs{"start": op.Default(ir.Int(0)), "end": op.Opt(ir.KindInt)}, shapeCases{}, 15, 19, 21, 23, 24, 25)
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Size", Versions: []int{1, 13, 19, 21, 23, 24, 25}, Doc: "the number of elements",
 		In: op.Ports("data:T"), Out: op.Ports("size:int64"), Types: op.Types{"T": op.AllTensors}, Cases: sizeCases{},
 		Infer: func(c *op.Infer) error {

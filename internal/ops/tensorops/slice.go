@@ -20,10 +20,10 @@ func init() {
 	old := o
 	old.Versions, old.In = []int{1}, op.Ports("data:T")
 	old.Attrs = op.Attrs{"axes": op.Opt(ir.KindInts), "starts": op.Required(ir.KindInts), "ends": op.Required(ir.KindInts)}
-	op.Register(old)
+	op.Register(&old)
 	o.Versions, o.Cases = []int{10, 11, 13}, sliceCases{}
 	o.In = op.Ports("data:T", "starts:Tind", "ends:Tind", "axes:Tind?", "steps:Tind?")
-	op.Register(o)
+	op.Register(&o)
 }
 
 // slicing is one axis of a Slice after clamping: indices start, start+step, …

@@ -14,7 +14,7 @@ import (
 func init() {
 	register := func(in []op.Port, attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(0))
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "Split", Versions: versions, Doc: "cuts a tensor along an axis",
 			In: in, Out: op.Ports("outputs:T..."), Types: op.Types{"T": op.AllTensors}, Attrs: attrs,
 			Infer: splitInfer, Ref: splitRef, Compile: compileSplit, Parts: splitParts, Rows: sameAxis(attrAxis("axis")), Cases: cases,

@@ -17,7 +17,7 @@ import (
 func init() {
 	register := func(in []op.Port, attrs op.Attrs, cases op.Cases, versions ...int) {
 		attrs["axis"] = op.Default(ir.Int(-1))
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Name: "TopK", Versions: versions, Doc: "the k largest or smallest along an axis, sorted; of equal ones the first",
 			In: in, Out: op.Ports("Values:T", "Indices:int64"), Types: op.Types{"T": op.Numeric}, Attrs: attrs,
 			Infer: topKInfer, Ref: topKRef, Compile: wide.Compile(compileTopK), Rows: sameAxis(attrAxis("axis")), Cases: cases,

@@ -11,7 +11,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Transpose", Versions: []int{1, 13, 21, 23, 24, 25}, Doc: "permutes the dimensions",
 		In: op.Ports("data:T"), Out: op.Ports("transposed:T"),
 		Types: op.Types{"T": op.AllTensors}, Attrs: op.Attrs{"perm": op.Opt(ir.KindInts)},

@@ -15,7 +15,7 @@ import (
 
 func init() {
 	types := slices.DeleteFunc(slices.Clone(op.AllTensors), func(dt dtype.Type) bool { return slices.Contains(op.Complex, dt) })
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Unique", Versions: []int{11}, Doc: "the different elements, or slices along an axis, where they are and how often",
 		In: op.Ports("X:T"), Out: op.Ports("Y:T", "indices:int64?", "inverse_indices:int64?", "counts:int64?"), Types: op.Types{"T": types},
 		Attrs: op.Attrs{"axis": op.Opt(ir.KindInt), "sorted": op.Default(ir.Int(1))},

@@ -14,7 +14,7 @@ import (
 func init() {
 	view := func(o op.Op) {
 		o.Types, o.View, o.Rows = op.Types{"T": op.AllTensors}, true, moveRows(rowsByProduct)
-		op.Register(o)
+		op.Register(&o)
 	}
 	view(op.Op{
 		Name: "Flatten", Versions: []int{1, 9, 11, 13, 21, 23, 24, 25}, Doc: "a matrix: dimensions before and from axis",
@@ -40,7 +40,7 @@ func init() {
 		Name: "Unsqueeze", Versions: []int{13, 21, 23, 24, 25}, Doc: "inserts dimensions of size 1",
 		In: op.Ports("data:T", "axes:int64"), Out: op.Ports("expanded:T"), Infer: unsqueezeInfer, Ref: unsqueezeRef, Cases: unsqueezeCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Identity", Versions: []int{1, 13, 14, 16, 19, 21, 23, 24, 25}, Doc: "its input",
 		In: op.Ports("input:V"), Out: op.Ports("output:V"), Types: op.Types{"V": slices.Concat(op.AllTensors, []dtype.Type{dtype.Sequence, dtype.Optional})},
 		Infer: identityInfer, Ref: identityRef, View: true, Cases: identityCases{},

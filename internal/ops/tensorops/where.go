@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "Where", Versions: []int{9, 16}, Doc: "X where the condition is true, else Y",
 		In: op.Ports("condition:bool", "X:T", "Y:T"), Out: op.Ports("output:T"), Types: op.Types{"T": op.AllTensors},
 		Infer: whereInfer, Ref: whereRef, Compile: compileWhere, InPlace: []int{1, 2}, Rows: op.RowsBroadcast, Cases: whereCases{},

@@ -22,7 +22,7 @@ func init() {
 		return a
 	}
 	register := func(version int, attrs op.Attrs) {
-		op.Register(op.Op{
+		op.Register(&op.Op{
 			Domain: "ai.onnx.ml", Name: "LabelEncoder", Versions: []int{version}, Doc: "replaces keys by values",
 			In: op.Ports("X:T1"), Out: op.Ports("Y:T2"), Types: op.Types{"T1": labelTypes, "T2": labelTypes}, Attrs: attrs,
 			Infer: labelInfer, Ref: labelRef, Rows: op.RowsBroadcast, Cases: labelCases{},

@@ -17,23 +17,23 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "StringConcat", Versions: []int{20}, Doc: "joins strings element by element",
 		In: op.Ports("X:string", "Y:string"), Out: op.Ports("Z:string"),
 		Infer: op.BroadcastInputs, Ref: concatRef, Rows: op.RowsBroadcast, Cases: concatCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "StringSplit", Versions: []int{20}, Doc: "cuts strings at a delimiter, or at white space",
 		In: op.Ports("X:string"), Out: op.Ports("Y:string", "Z:int64"),
 		Attrs: op.Attrs{"delimiter": op.Opt(ir.KindString), "maxsplit": op.Opt(ir.KindInt)},
 		Infer: splitInfer, Ref: splitRef, Cases: splitCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "RegexFullMatch", Versions: []int{20}, Doc: "whether a regular expression (RE2) matches the whole string",
 		In: op.Ports("X:string"), Out: op.Ports("Y:bool"), Attrs: op.Attrs{"pattern": op.Opt(ir.KindString)},
 		Infer: matchInfer, Ref: matchRef, Compile: compileMatch, Rows: op.RowsBroadcast, Cases: matchCases{},
 	})
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "StringNormalizer", Versions: []int{10}, Doc: "removes stop words and changes the case",
 		In: op.Ports("X:string"), Out: op.Ports("Y:string"),
 		Attrs: op.Attrs{

@@ -15,7 +15,7 @@ import (
 )
 
 func init() {
-	op.Register(op.Op{
+	op.Register(&op.Op{
 		Name: "TfIdfVectorizer", Versions: []int{9}, Doc: "counts the n-grams of a pool, optionally weighted",
 		In: op.Ports("X:T"), Out: op.Ports("Y:float32"), Types: op.Types{"T": {dtype.String, dtype.Int32, dtype.Int64}},
 		Attrs: op.Attrs{
