@@ -122,6 +122,7 @@ func BenchmarkOtherLayers(b *testing.B) {
 		{"1-D k3/2 384→384 at 3000", Params{In: 384, Out: 384, Kernel: []int{3}, Stride: []int{2}, Pads: []int{1, 1}}, []int{3000}},
 		{"3-D 3×3×3 32→64 at 16×28²", Params{In: 32, Out: 64, Kernel: []int{3, 3, 3}, Pads: []int{1, 1, 1, 1, 1, 1}}, []int{16, 28, 28}},
 		{"dilated 3×3 d2 256→256 at 28²", Params{In: 256, Out: 256, Kernel: []int{3, 3}, Dilation: []int{2, 2}, Pads: []int{2, 2, 2, 2}}, []int{28, 28}},
+		{"3×3 2048→512 at 32²", Params{In: 2048, Out: 512, Kernel: []int{3, 3}, Pads: one}, []int{32, 32}},
 		{"depthwise 5×5 240 at 28²", Params{In: 240, Out: 240, Groups: 240, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}}, []int{28, 28}},
 		{"3×3/2 3→32 SiLU at 320²", Params{In: 3, Out: 32, Kernel: []int{3, 3}, Stride: []int{2, 2}, Pads: one, Act: Activation{Kind: Silu}}, []int{320, 320}},
 		{"1×1 64→64 SiLU at 80²", Params{In: 64, Out: 64, Kernel: []int{1, 1}, Act: Activation{Kind: Silu}}, []int{80, 80}},

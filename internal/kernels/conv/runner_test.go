@@ -120,9 +120,6 @@ func TestPicturesAreReadAlongLines(t *testing.T) {
 func TestLargeWeightsAreReadOnce(t *testing.T) {
 	p := Params{In: 2048, Out: 512, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}}
 	for _, level := range cpu.Levels() {
-		if Block(level) != 8 {
-			continue
-		}
 		plan, err := New(p, []int{64, 64}, level)
 		if err != nil {
 			t.Fatal(err)
@@ -130,6 +127,34 @@ func TestLargeWeightsAreReadOnce(t *testing.T) {
 		cut := window.NewCut(plan.work(1, 1))
 		if rows := cut.At(0).Area; rows.R1-rows.R0 != 64 || !plan.grid.AlongLines {
 			t.Errorf("%v: %d rows of 64 read a run's weights, along lines: %v", level, rows.R1-rows.R0, plan.grid.AlongLines)
+		}
+	}
+}
+
+// Calls that go through some of a layer's large weights each change no bit.
+func TestLargeWeightsDoNotChangeBits(t *testing.T) {
+	rng := rand.New(rand.NewPCG(31, 32))
+	l := newLayer(t, rng, Params{In: 2041, Out: 20, Kernel: []int{3, 3}, Dilation: []int{2, 2}, Residual: true, Act: Activation{Kind: Relu}}, []int{15, 14}, 2)
+	ps := pools(t)
+	for _, level := range cpu.Levels() {
+		plan, err := New(l.p, l.spatial, level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan.blockRun >= plan.inBlocks {
+			t.Errorf("%v: a call goes through all %d input blocks", level, plan.inBlocks)
+		}
+		whole := *plan
+		whole.blockRun = plan.inBlocks
+		want := l.compute(t, ordinary{&whole}, level, nil)
+		if err := l.differ(want); err != nil {
+			t.Fatalf("%v: %v", level, err)
+		}
+		for _, threads := range ps {
+			if at := firstDifference(want, l.run(t, level, threads)); at >= 0 {
+				t.Errorf("%v: output %d differs", level, at)
+			}
+			testBatch(t, l, level, threads)
 		}
 	}
 }
