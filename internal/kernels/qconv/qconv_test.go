@@ -265,6 +265,42 @@ func TestOddSizes(t *testing.T) {
 	}
 }
 
+// TestEveryWidth has rows of every number of pixels that a kernel takes, so that each kernel is
+// called: of few columns and of many, of the weights that VPMADDUBSW bears and of others, depthwise
+// in all its forms.
+func TestEveryWidth(t *testing.T) {
+	rng := rand.New(rand.NewPCG(27, 28))
+	for w := 1; w <= maxPixels+1; w++ {
+		for _, p := range []Params{
+			{In: 9, Out: 12, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+			{In: 9, Out: 36, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+			{In: 72, Out: 72, Groups: 72, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 1}},
+			{In: 72, Out: 72, Groups: 72, Kernel: []int{3, 3}, Pads: []int{1, 1, 1, 2}, Stride: []int{2, 2}},
+			{In: 72, Out: 72, Groups: 72, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 2}},
+			{In: 72, Out: 72, Groups: 72, Kernel: []int{5, 5}, Pads: []int{2, 2, 2, 3}, Stride: []int{2, 2}},
+			{In: 40, Out: 40, Groups: 40, Kernel: []int{2, 3}, Pads: []int{0, 1, 1, 1}},
+		} {
+			in := w
+			if p.Stride != nil {
+				in = 2*w - 1
+			}
+			p.Input, p.Output, p.Hi = Format{Zero: 113}, Format{Zero: 120}, 255
+			for _, large := range []bool{false, true} {
+				l := newLayer(t, rng, p, 1, 3, in)
+				for i := range l.weights.Data {
+					if l.weights.Data[i] = int8(rng.IntN(129) - 64); large {
+						l.weights.Data[i] = int8(rng.IntN(256) - 128)
+					}
+				}
+				if err := Reference(p, 1, 3, in, l.x, l.weights, nil, l.want); err != nil {
+					t.Fatal(err)
+				}
+				l.check(t, []*pool.Pool{nil})
+			}
+		}
+	}
+}
+
 func TestQuotientOfResidual(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for range 40 {

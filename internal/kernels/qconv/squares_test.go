@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"github.com/salver-ml/salver/internal/cpu"
 	"github.com/salver-ml/salver/internal/mmap/guard"
@@ -23,6 +24,7 @@ func TestSquares(t *testing.T) {
 		{Params{In: 32, Out: 48, Kernel: []int{3, 3}, Pads: pad, Input: s}, 2, 27, 37},
 		{Params{In: 48, Out: 16, Kernel: []int{3, 3}, Pads: []int{2, 0, 1, 3}, Input: u}, 1, 13, 17},
 		{Params{In: 64, Out: 32, Kernel: []int{3, 3}, Input: u}, 1, 30, 40},
+		{Params{In: 64, Out: 32, Kernel: []int{3, 3}, Pads: pad, Input: u}, 1, 20, 43},
 		{Params{In: 16, Out: 16, Kernel: []int{3, 3}, Pads: pad, Input: s}, 1, 12, 290}, // a row has more tiles than a block
 	} {
 		c.p.Hi = 255
@@ -33,6 +35,42 @@ func TestSquares(t *testing.T) {
 		c.p.Residual = &Residual{Format: u, Scale: .037, Mid: s, MidLo: -100, MidHi: 100, MidScale: .021, OutScale: .0456}
 		newLayer(t, rng, c.p, c.n, c.h, c.w).check(t, pools)
 	}
+}
+
+// TestSquareProducts has lines of every number of tiles: layers of so few tiles are computed directly.
+func TestSquareProducts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(29, 30))
+	for _, level := range cpu.Levels() {
+		kern := forLevel(level).squares
+		if kern == nil {
+			continue
+		}
+		s := &squares{squareKernels: kern, in: 32}
+		for n := 1; n <= 2*s.most+1; n++ {
+			a, b := make([]int16, n*s.in), make([]int16, s.in*squareColumns)
+			for i := range a {
+				a[i] = int16(rng.IntN(25600) - 12800)
+			}
+			for i := range b {
+				b[i] = int16(rng.IntN(12544) - 6272)
+			}
+			got := guard.Slice[int32](t, n*squareColumns, guard.End)
+			s.multiply(&squareTile{}, viewBytes(a), viewBytes(b), viewBytes(got), n)
+			for i, g := range got {
+				var want int32
+				for c := range s.in {
+					want += int32(a[i/squareColumns*s.in+c]) * int32(b[c/2*2*squareColumns+i%squareColumns*2+c%2])
+				}
+				if g != want {
+					t.Fatalf("%s, %d tiles: sum %d is %d, want %d", level, n, i, g, want)
+				}
+			}
+		}
+	}
+}
+
+func viewBytes[T int16 | int32](x []T) []byte {
+	return view[byte](unsafe.Pointer(&x[0]), len(x)*int(unsafe.Sizeof(x[0])))
 }
 
 // TestSquaresOnManyThreads has few tiles for each thread: fewer panels than threads, and more

@@ -251,6 +251,21 @@ func TestRunningSums(t *testing.T) {
 	}
 }
 
+// Squared distances have the same bits at every level.
+func TestSquareDiffRow(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 15, 16, 31, 32, 33, 47, 63, 64, 65, 100, blockLen - 1, blockLen, blockLen + 9} {
+		x := kerneltest.Floats(t, n, nil)
+		restore := cpu.Force(cpu.Generic)
+		want := SquareDiffRow(x, 0.3)
+		restore()
+		kerneltest.Levels(t, func(t *testing.T) {
+			if got := SquareDiffRow(x, 0.3); !kerneltest.Same(got, want) {
+				t.Errorf("%d elements: %v, want %v", n, got, want)
+			}
+		})
+	}
+}
+
 func TestSpecialValues(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	kerneltest.Levels(t, func(t *testing.T) {
