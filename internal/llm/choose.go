@@ -85,7 +85,7 @@ func (e *engine) promptDone(q *sequence) (others []*sequence) {
 	observe(&e.stats.Queue, q.usage.Queue.Seconds())
 	observe(&e.stats.Prompt, (q.usage.FirstToken - q.usage.Queue).Seconds())
 	e.stats.PromptTokens += uint64(q.prompt)
-	if q.PromptLogprobs >= 0 {
+	if len(q.echo) > 0 { // a prompt of one token has none
 		q.out.put(piece{prompt: q.echo})
 	}
 	for i := 1; i < q.choices; i++ {

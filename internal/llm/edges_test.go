@@ -63,6 +63,33 @@ func TestContextsEnd(t *testing.T) {
 	}
 }
 
+// The probabilities of a prompt are told once, before the first answer that is given, whichever
+// that is; a prompt of one token has none.
+func TestProbabilitiesOfPromptsComeFirst(t *testing.T) {
+	m := stories(t, "f32", Options{})
+	for _, c := range []struct{ prompt, n, bestOf int }{{1, 1, 1}, {1, 2, 5}, {2, 1, 1}, {9, 3, 3}, {9, 1, 5}, {9, 2, 5}} {
+		for seed := range uint64(8) {
+			r := ask(slices.Repeat([]int32{5}, c.prompt), 4)
+			r.N, r.BestOf, r.PromptLogprobs, r.Temperature, r.Seed = c.n, c.bestOf, 0, 1, &seed
+			told, events := 0, 0
+			u, err := m.Generate(t.Context(), r, func(e *textgen.Event) error {
+				if e.Prompt != nil && (events > 0 || e.Choice != 0) {
+					t.Errorf("%+v: the prompt is told with event %d, of choice %d", c, events, e.Choice)
+				}
+				told += len(e.Prompt)
+				events++
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told != c.prompt-1 || u.GeneratedTokens > 4*c.bestOf {
+				t.Errorf("%+v: probabilities of %d tokens of the prompt, %d generated tokens", c, told, u.GeneratedTokens)
+			}
+		}
+	}
+}
+
 // A stop string ends the choices that have it, and no other.
 func TestStopStringsOfEachChoice(t *testing.T) {
 	m := stories(t, "f32", Options{})

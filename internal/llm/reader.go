@@ -191,6 +191,9 @@ func (w *reader) giveBest() error {
 	slices.SortStableFunc(best, func(a, b *answer) int {
 		return cmp.Compare(b.sum/float64(b.count), a.sum/float64(a.count))
 	})
+	prompt := w.choices[0].all[0].Prompt // it came with the first, which may be left out
+	w.choices[0].all[0].Prompt = nil
+	best[0].all[0].Prompt = prompt
 	for i, c := range best[:max(w.request.N, 1)] {
 		for _, e := range c.all {
 			e.Choice = i
