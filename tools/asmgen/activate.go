@@ -14,16 +14,16 @@ var activations = []string{"LeakyRelu", "HardSwish", "Sigmoid", "Silu"}
 
 // activate writes y = f(x) in place over n floats, a multiple of the vector.
 func (l vectorLevel) activate(name string) {
-	TEXT(fmt.Sprintf("activate%s%s", name, l.suffix), NOSPLIT, "func(x *byte, n int, alpha float32)")
+	TEXT(fmt.Sprintf("activate%s%s", name, l.suffix()), NOSPLIT, "func(x *byte, n int, alpha float32)")
 	Doc("applies " + name + " to n floats, a multiple of the vector's, in place.")
 	Pragma("noescape")
 	p := Load(Param("x"), GP64())
 	n := Load(Param("n"), GP64())
-	alpha := l.vec()
+	alpha := l.reg()
 	broadcastParam("alpha", alpha)
 	zero := l.zero()
 	Label("loop")
-	x := l.vec()
+	x := l.reg()
 	VMOVUPS(Mem{Base: p}, x)
 	var y reg.VecVirtual
 	switch name {
@@ -32,14 +32,14 @@ func (l vectorLevel) activate(name string) {
 	case "HardSwish":
 		y = l.hardSwish(x, zero)
 	case "Sigmoid":
-		y = l.sigmoid(x)
+		y = l.quickSigmoid(x)
 	case "Silu":
-		y = l.sigmoid(x)
+		y = l.quickSigmoid(x)
 		VMULPS(x, y, y)
 	}
 	VMOVUPS(y, Mem{Base: p})
-	ADDQ(U32(uint64(l.bytes)), p)
-	SUBQ(U32(uint64(l.bytes/4)), n)
+	ADDQ(U32(uint64(l.bytes())), p)
+	SUBQ(U32(uint64(l.bytes()/4)), n)
 	JG(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
@@ -54,28 +54,18 @@ func broadcastParam(name string, v reg.VecVirtual) {
 	VBROADCASTSS(p.Addr, v)
 }
 
-func (l vectorLevel) zero() reg.VecVirtual {
-	z := l.vec()
-	if l.bytes == 64 {
-		VPXORD(z, z, z)
-	} else {
-		VXORPS(z, z, z)
-	}
-	return z
-}
-
 // leakyRelu is x where x isn't below 0, x·alpha elsewhere.
 func (l vectorLevel) leakyRelu(x, zero, alpha reg.VecVirtual) reg.VecVirtual {
 	const lessThan = 1
-	y := l.vec()
+	y := l.reg()
 	VMULPS(alpha, x, y)
-	if l.bytes == 64 {
+	if l.wide {
 		k := K()
 		VCMPPS(Imm(lessThan), zero, x, k)
 		VBLENDMPS(y, x, k, y)
 		return y
 	}
-	m := l.vec()
+	m := l.reg()
 	VCMPPS(Imm(lessThan), zero, x, m)
 	VBLENDVPS(m, y, x, y)
 	return y
@@ -84,7 +74,7 @@ func (l vectorLevel) leakyRelu(x, zero, alpha reg.VecVirtual) reg.VecVirtual {
 // hardSwish is x · clip(x/6 + 1/2, 0, 1). The second of the operands of VMAXPS
 // and VMINPS lets NaN through.
 func (l vectorLevel) hardSwish(x, zero reg.VecVirtual) reg.VecVirtual {
-	y, t := l.vec(), l.vec()
+	y, t := l.reg(), l.reg()
 	VMULPS(constant(1.0/6), x, y)
 	VADDPS(constant(0.5), y, y)
 	VMAXPS(y, zero, y)
@@ -94,17 +84,18 @@ func (l vectorLevel) hardSwish(x, zero reg.VecVirtual) reg.VecVirtual {
 	return y
 }
 
-// sigmoid is 1/(1+exp(-x)), within 4 units in the last place where it is normal.
-func (l vectorLevel) sigmoid(x reg.VecVirtual) reg.VecVirtual {
+// quickSigmoid is 1/(1+exp(-x)), within 4 units in the last place where it is normal; sigmoid,
+// which elemwise has, is within 2.4.
+func (l vectorLevel) quickSigmoid(x reg.VecVirtual) reg.VecVirtual {
 	// exp(-x) = 2^n · exp(-r), -x = n·ln 2 - r; 2^n is normal, or infinite from
 	// x = -88.4 down.
-	r, n, p := l.vec(), l.vec(), l.vec()
+	r, n, p := l.reg(), l.reg(), l.reg()
 	VMOVUPS(constant(-88.8), p)
 	VMAXPS(x, p, r)
 	VMOVUPS(constant(87), p)
 	VMINPS(r, p, r)
 	VMULPS(constant(-math.Log2E), r, n)
-	if l.bytes == 64 {
+	if l.wide {
 		VRNDSCALEPS(Imm(0), n, n)
 	} else {
 		VROUNDPS(Imm(0), n, n)
@@ -115,9 +106,9 @@ func (l vectorLevel) sigmoid(x reg.VecVirtual) reg.VecVirtual {
 	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1} {
 		VFNMADD213PS(constant(c), r, p)
 	}
-	one := l.vec()
+	one := l.reg()
 	VMOVUPS(constant(1), one)
-	if l.bytes == 64 {
+	if l.wide {
 		VSCALEFPS(n, p, p)
 		VADDPS(one, p, p)
 		return l.inverse(p)
@@ -134,7 +125,7 @@ func (l vectorLevel) sigmoid(x reg.VecVirtual) reg.VecVirtual {
 // inverse is 1/y for y from 1 to infinity: half the time of a division of 16.
 func (l vectorLevel) inverse(y reg.VecVirtual) reg.VecVirtual {
 	const notEqual = 4 // or unordered
-	finite, r, e := K(), l.vec(), l.vec()
+	finite, r, e := K(), l.reg(), l.reg()
 	VCMPPS(Imm(notEqual), constant(float32(math.Inf(1))), y, finite)
 	VRCP14PS(y, r)
 	VMOVUPS(constant(2), e)

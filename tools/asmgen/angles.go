@@ -19,12 +19,12 @@ var (
 const manyOnes = 1 << 30
 
 // odd is a + a·z·p(z), for z = a².
-func (v rows) odd(a, z reg.VecVirtual, p []float64) reg.VecVirtual {
+func (v level) odd(a, z reg.VecVirtual, p []float64) reg.VecVirtual {
 	return v.fma(v.mul(v.poly(z, p...), z), a, a)
 }
 
 // tan is for |x| up to 2^15, as sin and cos.
-func (v rows) tan(x reg.VecVirtual) reg.VecVirtual {
+func (v level) tan(x reg.VecVirtual) reg.VecVirtual {
 	sin, cos, q := v.quarter(v.abs(x), 0)
 	sign := v.reg()
 	VPSLLD(Imm(31), q, sign)
@@ -34,7 +34,7 @@ func (v rows) tan(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // atan of a above 1 is π/2 - atan(1/a).
-func (v rows) atan(x reg.VecVirtual) reg.VecVirtual {
+func (v level) atan(x reg.VecVirtual) reg.VecVirtual {
 	a := v.abs(x)
 	t := v.div(v.atMost(a, fconst(1)), v.atLeast(a, fconst(1)))
 	p := v.odd(t, v.mul(t, t), atanP)
@@ -43,12 +43,12 @@ func (v rows) atan(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // from is hi + lo - y, where lo is below hi's precision.
-func (v rows) from(hi, lo float64, y reg.VecVirtual) reg.VecVirtual {
+func (v level) from(hi, lo float64, y reg.VecVirtual) reg.VecVirtual {
 	return v.add(v.sub(v.load(fconst(hi)), y), fconst(lo))
 }
 
 // asinParts gives asin(a) for a = |x| ≤ 1/2; beyond, asin(√((1-a)/2)), which is (π/2 - asin(a))/2.
-func (v rows) asinParts(x reg.VecVirtual) (p reg.VecVirtual, beyond chosen) {
+func (v level) asinParts(x reg.VecVirtual) (p reg.VecVirtual, beyond chosen) {
 	a, root := v.abs(x), v.reg()
 	beyond = v.cmp(gtOQ, a, fconst(0.5))
 	rest := v.fma(a, fconst(-0.5), v.load(fconst(0.5)))
@@ -56,12 +56,12 @@ func (v rows) asinParts(x reg.VecVirtual) (p reg.VecVirtual, beyond chosen) {
 	return v.odd(v.pick(beyond, root, a), v.pick(beyond, rest, v.mul(a, a)), asinP), beyond
 }
 
-func (v rows) asin(x reg.VecVirtual) reg.VecVirtual {
+func (v level) asin(x reg.VecVirtual) reg.VecVirtual {
 	p, beyond := v.asinParts(x)
 	return v.withSign(v.pick(beyond, v.from(halfPi1, halfPi2, v.add(p, p)), p), x)
 }
 
-func (v rows) acos(x reg.VecVirtual) reg.VecVirtual {
+func (v level) acos(x reg.VecVirtual) reg.VecVirtual {
 	p, beyond := v.asinParts(x)
 	double := v.add(p, p)
 	far := v.pick(v.negative(x), v.from(2*halfPi1, 2*halfPi2, double), double)
@@ -69,26 +69,26 @@ func (v rows) acos(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // halfExp is e^a/2 and e^-a/2, for a ≥ 0.
-func (v rows) halfExp(a reg.VecVirtual) (up, down reg.VecVirtual) {
+func (v level) halfExp(a reg.VecVirtual) (up, down reg.VecVirtual) {
 	n, r := v.reduceExp(v.atMost(a, fconst(90)))
 	up = v.scale(v.expUnscaled(r), v.sub(n, fconst(1)))
 	return up, v.div(v.load(fconst(0.25)), up)
 }
 
-func (v rows) sinh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) sinh(x reg.VecVirtual) reg.VecVirtual {
 	a := v.abs(x)
 	up, down := v.halfExp(a)
 	y := v.pick(v.cmp(gtOQ, a, fconst(1)), v.sub(up, down), v.odd(a, v.mul(a, a), sinhP))
 	return v.withSign(y, x)
 }
 
-func (v rows) cosh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) cosh(x reg.VecVirtual) reg.VecVirtual {
 	up, down := v.halfExp(v.abs(x))
 	return v.add(up, down)
 }
 
 // asinh is log1p(a + a²/(1 + √(1+a²))), or log(a) + log(2) where a is large.
-func (v rows) asinh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) asinh(x reg.VecVirtual) reg.VecVirtual {
 	a, root := v.abs(x), v.reg()
 	z := v.mul(a, a)
 	VSQRTPS(v.add(z, fconst(1)), root)
@@ -97,7 +97,7 @@ func (v rows) asinh(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // acosh is log1p(d + √(d² + 2d)) for d = x-1, or log(x) + log(2) where x is large.
-func (v rows) acosh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) acosh(x reg.VecVirtual) reg.VecVirtual {
 	d, root := v.sub(x, fconst(1)), v.reg()
 	VSQRTPS(v.fma(d, d, v.add(d, d)), root)
 	y := v.log1pOr(v.add(d, root), x)
@@ -105,7 +105,7 @@ func (v rows) acosh(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // log1pOr is log(1+t) for t ≥ 0, or log(2·a) where a is large.
-func (v rows) log1pOr(t, a reg.VecVirtual) reg.VecVirtual {
+func (v level) log1pOr(t, a reg.VecVirtual) reg.VecVirtual {
 	large := v.cmp(gtOQ, a, fconst(manyOnes))
 	one := v.load(fconst(1))
 	u := v.add(t, one)
@@ -115,7 +115,7 @@ func (v rows) log1pOr(t, a reg.VecVirtual) reg.VecVirtual {
 }
 
 // atanh is log1p(2a/(1-a))/2.
-func (v rows) atanh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) atanh(x reg.VecVirtual) reg.VecVirtual {
 	a := v.abs(x)
 	one := v.load(fconst(1))
 	t := v.div(v.add(a, a), v.sub(one, a))
@@ -127,7 +127,7 @@ func (v rows) atanh(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // shrink is x + b below -a, x - b above a, and 0 between; NaN stays.
-func (v rows) shrink(x, a, b reg.VecVirtual) reg.VecVirtual {
+func (v level) shrink(x, a, b reg.VecVirtual) reg.VecVirtual {
 	y := v.pick(v.cmp(ltOQ, x, v.neg(a)), v.add(x, b), v.load(fconst(0)))
 	y = v.pick(v.cmp(gtOQ, x, a), v.sub(x, b), y)
 	return v.pick(v.cmp(unord, x, x), x, y)

@@ -408,7 +408,7 @@ const (
 // attnSettle writes the end of a row: the sums of its lanes, by which its outputs are
 // divided.
 func attnSettle() {
-	v := rows{wide: true}
+	v := avx512
 	TEXT("settle512", NOSPLIT, "func(t *byte)")
 	Doc("divides rows by the sums of their weights; t is a *settle.")
 	Pragma("noescape")

@@ -17,7 +17,7 @@ func blend() {
 		TEXT("rows"+v.suffix(), NOSPLIT, "func(dst, src *float32, offsets *int, weights *float32, taps, n int)")
 		Pragma("noescape")
 		arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-		b := blended{rows: v, dst: arg("dst"), src: arg("src"), offsets: arg("offsets"), weights: arg("weights"), taps: arg("taps")}
+		b := blended{level: v, dst: arg("dst"), src: arg("src"), offsets: arg("offsets"), weights: arg("weights"), taps: arg("taps")}
 		n, w := arg("n"), v.width()
 		for _, vectors := range []int{4, 1} {
 			loop, end := fmt.Sprintf("by%d", vectors), fmt.Sprintf("no%d", vectors)
@@ -41,7 +41,7 @@ func blend() {
 }
 
 type blended struct {
-	rows
+	level
 	dst, src, offsets, weights, taps reg.GPVirtual
 }
 

@@ -53,7 +53,7 @@ func (a tileArgs) fetched(next reg.GPVirtual) {
 // and the taps inside the input. It visits blocks, rows, columns and channels
 // in this order for each output, whatever mr and nb are.
 func (l vectorLevel) convTile(nb, mr int) {
-	TEXT(fmt.Sprintf("tile%s_%dx%d", l.suffix, nb, mr), NOSPLIT, "func(t *byte)")
+	TEXT(fmt.Sprintf("tile%s_%dx%d", l.suffix(), nb, mr), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("adds up %d output pixels of %d blocks; t is a *tile.", mr, nb))
 	Pragma("noescape")
 	args := loadTileArgs()
@@ -66,15 +66,15 @@ func (l vectorLevel) convTile(nb, mr int) {
 	t.next = args.fetchFrom(t.w)
 	t.strides(nb)
 	t.px = newPixels(GP64(), args.get(tileInPx), mr)
-	t.ws = l.vectors(nb)
-	t.bc = l.vectors(2)
+	t.ws = l.regs(nb)
+	t.bc = l.regs(2)
 	n := args.get(tileBlocks)
 	TESTQ(n, n)
 	JE(LabelRef("sum"))
 	MOVQ(n, blocks)
 	t.row, t.kh, t.kw = GP64(), GP64(), GP64()
 	col, ci := GP64(), GP64()
-	if t.bytes == 32 {
+	if !t.wide {
 		t.wholeBlocks(in, n, blocks)
 	}
 	Label("block")
@@ -157,7 +157,7 @@ func (t *convLoops) severalTaps(in, n reg.GPVirtual) {
 	MOVQ(t.field(tileKW), t.kw)
 	Label("wholetap")
 	t.wholeTap()
-	ADDQ(I32(int32(8*t.bytes)), t.w)
+	ADDQ(I32(int32(8*t.bytes())), t.w)
 	ADDQ(t.field(tileInKW), t.px.base)
 	DECQ(t.kw)
 	JNE(LabelRef("wholetap"))
@@ -175,7 +175,7 @@ func (t *convLoops) severalTaps(in, n reg.GPVirtual) {
 func (t *convLoops) singleTap(in, n reg.GPVirtual) {
 	step, skip := t.get(tileInBlock), t.get(tileWSkipKH)
 	ADDQ(t.field(tileWSkipIC), skip)
-	ADDQ(I32(int32(8*t.bytes)), skip)
+	ADDQ(I32(int32(8*t.bytes())), skip)
 	MOVQ(in, t.px.base)
 	Label("singletap")
 	t.wholeTap()
@@ -243,7 +243,7 @@ func (t *convLoops) inputsOf(blocks, inputs, skip Mem, ci reg.GPVirtual) {
 
 // tap adds the products of a tap's input channels, four at a time.
 func (t *convLoops) tap(col reg.GPVirtual, inputs Mem, ci reg.GPVirtual) {
-	if t.bytes == 32 {
+	if !t.wide {
 		t.fetchLine()
 	}
 	MOVQ(col, t.px.base)
@@ -255,13 +255,13 @@ func (t *convLoops) tap(col reg.GPVirtual, inputs Mem, ci reg.GPVirtual) {
 	for u := range 4 {
 		t.channel(u)
 	}
-	if t.bytes == 64 {
+	if t.wide {
 		PREFETCHT1(Mem{Base: t.next})
 		PREFETCHT1(Mem{Base: t.next, Disp: 64})
 		SUBQ(I8(-128), t.next)
 	}
 	t.px.advance(16)
-	ADDQ(U32(uint64(4*t.bytes)), t.w)
+	ADDQ(U32(uint64(4*t.bytes())), t.w)
 	SUBQ(Imm(4), ci)
 	JGE(LabelRef("quad"))
 	Label("tail")
@@ -270,7 +270,7 @@ func (t *convLoops) tap(col reg.GPVirtual, inputs Mem, ci reg.GPVirtual) {
 	Label("single")
 	t.channel(0)
 	t.px.advance(4)
-	ADDQ(U32(uint64(t.bytes)), t.w)
+	ADDQ(U32(uint64(t.bytes())), t.w)
 	DECQ(ci)
 	JNE(LabelRef("single"))
 	Label("nextcol")
@@ -278,13 +278,13 @@ func (t *convLoops) tap(col reg.GPVirtual, inputs Mem, ci reg.GPVirtual) {
 
 // channel adds the products of input channel u from here.
 func (t *convLoops) channel(u int) {
-	if t.bytes == 32 && len(t.acc) > 3 { // registers hold the pixels, and one block's weights at a time
-		xs := t.vectors(len(t.acc[0]))
+	if !t.wide && len(t.acc) > 3 { // registers hold the pixels, and one block's weights at a time
+		xs := t.regs(len(t.acc[0]))
 		for i, x := range xs {
 			VBROADCASTSS(t.px.at(i, u*4), x)
 		}
 		for j, sums := range t.acc {
-			VMOVUPS(t.weight(j, u*t.bytes), t.ws[0])
+			VMOVUPS(t.weight(j, u*t.bytes()), t.ws[0])
 			for i, x := range xs {
 				VFMADD231PS(x, t.ws[0], sums[i])
 			}
@@ -292,13 +292,13 @@ func (t *convLoops) channel(u int) {
 		return
 	}
 	for j, w := range t.ws {
-		VMOVUPS(t.weight(j, u*t.bytes), w)
-		if t.bytes == 64 {
-			PREFETCHT0(t.weight(j, u*t.bytes+512))
+		VMOVUPS(t.weight(j, u*t.bytes()), w)
+		if t.wide {
+			PREFETCHT0(t.weight(j, u*t.bytes()+512))
 		}
 	}
 	for i := range t.acc[0] {
-		if len(t.ws) == 1 && t.bcast {
+		if len(t.ws) == 1 && t.wide {
 			VFMADD231PS_BCST(t.px.at(i, u*4), t.ws[0], t.acc[0][i])
 			continue
 		}

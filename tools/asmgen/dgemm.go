@@ -21,7 +21,7 @@ func dgemm() {
 
 // doubleTile sets c to the sums of some rows of a and three registers of columns of b: chains of fused multiply-adds
 // over k in order. Strides are in elements.
-func (v rows) doubleTile(rows int) {
+func (v level) doubleTile(rows int) {
 	const columns = 3
 	name, size := fmt.Sprintf("tile%dx%d", 32*v.width(), rows), 4*v.width()
 	TEXT(name, NOSPLIT, "func(c, a, b *float64, ldc, lda, ldb, k int)")

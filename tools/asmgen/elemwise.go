@@ -30,72 +30,72 @@ type unaryFunc struct {
 	name   string
 	params int
 	unroll int
-	body   func(v rows, x vec, p []vec) vec
+	body   func(v level, x vec, p []vec) vec
 }
 
-func plain(f func(v rows, x vec) vec) func(rows, vec, []vec) vec {
-	return func(v rows, x vec, _ []vec) vec { return f(v, x) }
+func plain(f func(v level, x vec) vec) func(level, vec, []vec) vec {
+	return func(v level, x vec, _ []vec) vec { return f(v, x) }
 }
 
 var unaries = []unaryFunc{
-	{"abs", 0, 4, plain(rows.abs)},
-	{"neg", 0, 4, plain(rows.neg)},
-	{"sign", 0, 2, plain(func(v rows, x vec) vec { // zeros and NaN stay
+	{"abs", 0, 4, plain(level.abs)},
+	{"neg", 0, 4, plain(level.neg)},
+	{"sign", 0, 2, plain(func(v level, x vec) vec { // zeros and NaN stay
 		one := v.or(v.and(x, bitsConst(signBit)), fconst(1))
 		return v.pick(v.cmp(gtOQ, v.abs(x), fconst(0)), one, x)
 	})},
-	{"floor", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toFloor) })},
-	{"ceil", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toCeil) })},
-	{"round", 0, 4, plain(func(v rows, x vec) vec { return v.round(x, toEven) })},
-	{"sqrt", 0, 1, plain(func(v rows, x vec) vec { r := v.reg(); VSQRTPS(x, r); return r })},
-	{"rsqrt", 0, 1, plain(func(v rows, x vec) vec {
+	{"floor", 0, 4, plain(func(v level, x vec) vec { return v.round(x, toFloor) })},
+	{"ceil", 0, 4, plain(func(v level, x vec) vec { return v.round(x, toCeil) })},
+	{"round", 0, 4, plain(func(v level, x vec) vec { return v.round(x, toEven) })},
+	{"sqrt", 0, 1, plain(func(v level, x vec) vec { r := v.reg(); VSQRTPS(x, r); return r })},
+	{"rsqrt", 0, 1, plain(func(v level, x vec) vec {
 		r := v.reg()
 		VSQRTPS(x, r)
 		return v.div(v.load(fconst(1)), r)
 	})},
-	{"reciprocal", 0, 1, plain(func(v rows, x vec) vec { return v.div(v.load(fconst(1)), x) })},
-	{"square", 0, 4, plain(func(v rows, x vec) vec { return v.mul(x, x) })},
-	{"exp", 0, 1, plain(rows.exp)},
-	{"expm1", 0, 1, plain(rows.expm1)},
-	{"log", 0, 1, plain(rows.log)},
-	{"sin", 0, 1, plain(rows.sin)},
-	{"cos", 0, 1, plain(rows.cos)},
-	{"tan", 0, 1, plain(rows.tan)},
-	{"asin", 0, 1, plain(rows.asin)},
-	{"acos", 0, 1, plain(rows.acos)},
-	{"atan", 0, 1, plain(rows.atan)},
-	{"sinh", 0, 1, plain(rows.sinh)},
-	{"cosh", 0, 1, plain(rows.cosh)},
-	{"asinh", 0, 1, plain(rows.asinh)},
-	{"acosh", 0, 1, plain(rows.acosh)},
-	{"atanh", 0, 1, plain(rows.atanh)},
-	{"tanh", 0, 1, plain(rows.tanh)},
-	{"sigmoid", 0, 1, plain(rows.sigmoid)},
-	{"erf", 0, 1, plain(rows.erf)},
-	{"gelu", 0, 1, plain(rows.gelu)},
-	{"geluTanh", 0, 1, plain(rows.geluTanh)},
-	{"silu", 1, 1, func(v rows, x vec, p []vec) vec { return v.silu(x, p[0]) }},
-	{"hardSigmoid", 2, 1, func(v rows, x vec, p []vec) vec { return v.unit(v.add(v.mul(x, p[0]), p[1])) }},
-	{"hardSwish", 0, 1, plain(func(v rows, x vec) vec {
+	{"reciprocal", 0, 1, plain(func(v level, x vec) vec { return v.div(v.load(fconst(1)), x) })},
+	{"square", 0, 4, plain(func(v level, x vec) vec { return v.mul(x, x) })},
+	{"exp", 0, 1, plain(level.exp)},
+	{"expm1", 0, 1, plain(level.expm1)},
+	{"log", 0, 1, plain(level.log)},
+	{"sin", 0, 1, plain(level.sin)},
+	{"cos", 0, 1, plain(level.cos)},
+	{"tan", 0, 1, plain(level.tan)},
+	{"asin", 0, 1, plain(level.asin)},
+	{"acos", 0, 1, plain(level.acos)},
+	{"atan", 0, 1, plain(level.atan)},
+	{"sinh", 0, 1, plain(level.sinh)},
+	{"cosh", 0, 1, plain(level.cosh)},
+	{"asinh", 0, 1, plain(level.asinh)},
+	{"acosh", 0, 1, plain(level.acosh)},
+	{"atanh", 0, 1, plain(level.atanh)},
+	{"tanh", 0, 1, plain(level.tanh)},
+	{"sigmoid", 0, 1, plain(level.sigmoid)},
+	{"erf", 0, 1, plain(level.erf)},
+	{"gelu", 0, 1, plain(level.gelu)},
+	{"geluTanh", 0, 1, plain(level.geluTanh)},
+	{"silu", 1, 1, func(v level, x vec, p []vec) vec { return v.silu(x, p[0]) }},
+	{"hardSigmoid", 2, 1, func(v level, x vec, p []vec) vec { return v.unit(v.add(v.mul(x, p[0]), p[1])) }},
+	{"hardSwish", 0, 1, plain(func(v level, x vec) vec {
 		return v.mul(x, v.unit(v.add(v.mul(x, fconst(1.0/6)), fconst(0.5))))
 	})},
-	{"mish", 0, 1, plain(rows.mish)},
-	{"softplus", 0, 1, plain(rows.softplus)},
-	{"softsign", 0, 1, plain(func(v rows, x vec) vec { return v.div(x, v.add(v.abs(x), fconst(1))) })},
-	{"elu", 3, 1, func(v rows, x vec, p []vec) vec { return v.elu(x, p[0], p[1], p[2]) }},
-	{"leakyRelu", 1, 2, func(v rows, x vec, p []vec) vec {
+	{"mish", 0, 1, plain(level.mish)},
+	{"softplus", 0, 1, plain(level.softplus)},
+	{"softsign", 0, 1, plain(func(v level, x vec) vec { return v.div(x, v.add(v.abs(x), fconst(1))) })},
+	{"elu", 3, 1, func(v level, x vec, p []vec) vec { return v.elu(x, p[0], p[1], p[2]) }},
+	{"leakyRelu", 1, 2, func(v level, x vec, p []vec) vec {
 		return v.pick(v.cmp(ltOQ, x, fconst(0)), v.mul(x, p[0]), x)
 	}},
-	{"thresholdedRelu", 1, 2, func(v rows, x vec, p []vec) vec {
+	{"thresholdedRelu", 1, 2, func(v level, x vec, p []vec) vec {
 		return v.pick(v.cmp(nleUQ, x, p[0]), x, v.load(fconst(0)))
 	}},
-	{"relu", 0, 4, plain(func(v rows, x vec) vec { return v.atLeast(x, fconst(0)) })},
-	{"clip", 2, 2, func(v rows, x vec, p []vec) vec { return v.min(p[1], v.max(p[0], x)) }},
-	{"shrink", 2, 2, func(v rows, x vec, p []vec) vec { return v.shrink(x, p[0], p[1]) }},
-	{"affine", 2, 2, func(v rows, x vec, p []vec) vec { return v.add(v.mul(x, p[0]), p[1]) }},
+	{"relu", 0, 4, plain(func(v level, x vec) vec { return v.atLeast(x, fconst(0)) })},
+	{"clip", 2, 2, func(v level, x vec, p []vec) vec { return v.min(p[1], v.max(p[0], x)) }},
+	{"shrink", 2, 2, func(v level, x vec, p []vec) vec { return v.shrink(x, p[0], p[1]) }},
+	{"affine", 2, 2, func(v level, x vec, p []vec) vec { return v.add(v.mul(x, p[0]), p[1]) }},
 }
 
-func (v rows) unary(f unaryFunc) {
+func (v level) unary(f unaryFunc) {
 	TEXT(f.name+v.suffix(), NOSPLIT, "func(dst, src []float32, a, b, c float32)")
 	Pragma("noescape")
 	var params []vec
@@ -111,20 +111,20 @@ func (v rows) unary(f unaryFunc) {
 
 var binaries = []struct {
 	name string
-	body func(v rows, a, b vec) vec
+	body func(v level, a, b vec) vec
 }{
-	{"add", func(v rows, a, b vec) vec { return v.add(a, b) }},
-	{"sub", func(v rows, a, b vec) vec { return v.sub(a, b) }},
-	{"mul", func(v rows, a, b vec) vec { return v.mul(a, b) }},
-	{"div", func(v rows, a, b vec) vec { return v.div(a, b) }},
-	{"min", func(v rows, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.min(a, b)) }},
-	{"max", func(v rows, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.max(a, b)) }},
-	{"prelu", func(v rows, a, b vec) vec { return v.pick(v.cmp(ltOQ, a, fconst(0)), v.mul(a, b), a) }},
-	{"addRelu", func(v rows, a, b vec) vec { return v.atLeast(v.add(a, b), fconst(0)) }},
+	{"add", func(v level, a, b vec) vec { return v.add(a, b) }},
+	{"sub", func(v level, a, b vec) vec { return v.sub(a, b) }},
+	{"mul", func(v level, a, b vec) vec { return v.mul(a, b) }},
+	{"div", func(v level, a, b vec) vec { return v.div(a, b) }},
+	{"min", func(v level, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.min(a, b)) }},
+	{"max", func(v level, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.max(a, b)) }},
+	{"prelu", func(v level, a, b vec) vec { return v.pick(v.cmp(ltOQ, a, fconst(0)), v.mul(a, b), a) }},
+	{"addRelu", func(v level, a, b vec) vec { return v.atLeast(v.add(a, b), fconst(0)) }},
 }
 
 // binary writes the forms row∘row, row∘value and value∘row.
-func (v rows) binary(name string, body func(v rows, a, b vec) vec) {
+func (v level) binary(name string, body func(v level, a, b vec) vec) {
 	for _, form := range []string{"RR", "RV", "VR"} {
 		TEXT(name+form+v.suffix(), NOSPLIT, "func(dst, a, b []float32)")
 		Pragma("noescape")
@@ -147,7 +147,7 @@ func (v rows) binary(name string, body func(v rows, a, b vec) vec) {
 }
 
 // minMax is the range of x and 0, NaN left out.
-func (v rows) minMax() {
+func (v level) minMax() {
 	TEXT("minMax"+v.suffix(), NOSPLIT, "func(x []float32) (lo, hi float32)")
 	Pragma("noescape")
 	p, n := base("x"), length("x")
@@ -172,7 +172,7 @@ func (v rows) minMax() {
 
 // foldRegister joins lane j with lane j+h for each half h down to 1. join
 // computes r from the upper lanes b and the lower lanes a.
-func (v rows) foldRegister(x vec, join func(b, a, r Op)) vec {
+func (v level) foldRegister(x vec, join func(b, a, r Op)) vec {
 	low := Op(x.AsX())
 	if v.wide {
 		up, y := YMM(), YMM()

@@ -7,7 +7,7 @@ import (
 )
 
 // wholeLoop walks as many elements as fill registers; Go's code does the rest.
-func (v rows) wholeLoop(n reg.GPVirtual, emit func()) {
+func (v level) wholeLoop(n reg.GPVirtual, emit func()) {
 	SUBQ(step(v.width()), n)
 	JLT(LabelRef("done"))
 	Label("each")
@@ -18,7 +18,7 @@ func (v rows) wholeLoop(n reg.GPVirtual, emit func()) {
 }
 
 // conversion is a loop over elements of two sizes in bytes.
-func (v rows) conversion(name, dstType, srcType string, dstSize, srcSize int, emit func(dst, src Mem)) {
+func (v level) conversion(name, dstType, srcType string, dstSize, srcSize int, emit func(dst, src Mem)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+dstType+", src []"+srcType+")")
 	Pragma("noescape")
 	dst, src, n := base("dst"), base("src"), length("dst")
@@ -30,7 +30,7 @@ func (v rows) conversion(name, dstType, srcType string, dstSize, srcSize int, em
 	end()
 }
 
-func (v rows) conversions() {
+func (v level) conversions() {
 	v.conversion("widenF16", "float32", "uint16", 4, 2, func(dst, src Mem) {
 		r := v.reg()
 		VCVTPH2PS(src, r)
@@ -110,7 +110,7 @@ func (v rows) conversions() {
 
 // longConversions are those between float32 and int64; AVX2 has none. What no int64 holds becomes its
 // least value, but for numbers from 2^63 to 2^64, which become their unsigned bits.
-func (v rows) longConversions() {
+func (v level) longConversions() {
 	v.conversion("float32FromInt64", "float32", "int64", 4, 8, func(dst, src Mem) {
 		for half := range 2 {
 			r := YMM()
@@ -155,7 +155,7 @@ func (v rows) longConversions() {
 }
 
 // halves converts to elements of twice the size.
-func (v rows) halves(name, to, from string, do func(ops ...Op)) {
+func (v level) halves(name, to, from string, do func(ops ...Op)) {
 	v.conversion(name, to, from, 8, 4, func(dst, src Mem) {
 		for half := range 2 {
 			r := v.reg()
@@ -166,7 +166,7 @@ func (v rows) halves(name, to, from string, do func(ops ...Op)) {
 }
 
 // halved converts float64 to elements of half the size.
-func (v rows) halved(name, to string, wide, narrow func(ops ...Op)) {
+func (v level) halved(name, to string, wide, narrow func(ops ...Op)) {
 	v.conversion(name, to, "float64", 4, 8, func(dst, src Mem) {
 		for half := range 2 {
 			x, r := v.load(src.Offset(half*4*v.width())), v.narrowReg()
@@ -181,7 +181,7 @@ func (v rows) halved(name, to string, wide, narrow func(ops ...Op)) {
 }
 
 // lowHalves keeps the low 32 bits of each 64.
-func (v rows) lowHalves(dst, src Mem) {
+func (v level) lowHalves(dst, src Mem) {
 	a, b := v.load(src), v.load(src.Offset(4*v.width()))
 	if v.wide {
 		VPMOVQD(a, dst)
@@ -194,7 +194,7 @@ func (v rows) lowHalves(dst, src Mem) {
 }
 
 // narrowBF16 adds 0x7fff and the last bit that stays; a NaN is made quiet.
-func (v rows) narrowBF16(dst, src Mem) {
+func (v level) narrowBF16(dst, src Mem) {
 	x := v.load(src)
 	top, odd := v.reg(), v.reg()
 	VPSRLD(Imm(16), x, top)

@@ -16,7 +16,7 @@ var (
 )
 
 // doubleFunctions writes e^x, sigmoid and tanh.
-func (v rows) doubleFunctions() {
+func (v level) doubleFunctions() {
 	v.doubles("expDouble", func(src Mem, r vec) {
 		x := v.load(src)
 		VMINPD(x, v.double(750), x) // a NaN stays
@@ -54,7 +54,7 @@ func (v rows) doubleFunctions() {
 }
 
 // double is a number in all lanes.
-func (v rows) double(f float64) vec {
+func (v level) double(f float64) vec {
 	b := math.Float64bits(f)
 	m, ok := quads[b]
 	if !ok {
@@ -70,7 +70,7 @@ func (v rows) double(f float64) vec {
 var quads = map[uint64]Mem{}
 
 // bySign is a where x has the sign bit, else b.
-func (v rows) bySign(x, a, b, r vec) {
+func (v level) bySign(x, a, b, r vec) {
 	if !v.wide {
 		VBLENDVPD(x, a, b, r)
 		return
@@ -81,7 +81,7 @@ func (v rows) bySign(x, a, b, r vec) {
 }
 
 // expOfMinus is e to -times·|x|.
-func (v rows) expOfMinus(x vec, times float64) vec {
+func (v level) expOfMinus(x vec, times float64) vec {
 	a, e := v.reg(), v.reg()
 	v.bits(VPOR, VPORD)(v.double(math.Copysign(0, -1)), x, a)
 	VMULPD(v.double(times), a, a)
@@ -91,7 +91,7 @@ func (v rows) expOfMinus(x vec, times float64) vec {
 }
 
 // doublePoly has the coefficient of the highest power first.
-func (v rows) doublePoly(x vec, c []float64) vec {
+func (v level) doublePoly(x vec, c []float64) vec {
 	p := v.double(c[0])
 	for _, c := range c[1:] {
 		VFMADD213PD(v.double(c), x, p)
@@ -100,7 +100,7 @@ func (v rows) doublePoly(x vec, c []float64) vec {
 }
 
 // doubleExp sets r to e^x for x between -750 and 750, or NaN: 2^n·e^f with the series of e^f, |f| ≤ ln2/2.
-func (v rows) doubleExp(x, r vec) {
+func (v level) doubleExp(x, r vec) {
 	n, f, square := v.reg(), v.reg(), v.reg()
 	VMULPD(v.double(math.Log2E), x, n)
 	if v.wide {

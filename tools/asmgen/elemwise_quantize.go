@@ -7,7 +7,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func (v rows) quantization() {
+func (v level) quantization() {
 	for _, signed := range []bool{false, true} {
 		name, typ := "U8", "uint8"
 		if signed {
@@ -19,7 +19,7 @@ func (v rows) quantization() {
 	v.minMax()
 }
 
-func (v rows) quantize(name, typ string, signed bool) {
+func (v level) quantize(name, typ string, signed bool) {
 	if v.wide {
 		quotients(name, typ, signed)
 		return
@@ -55,7 +55,7 @@ func (v rows) quantize(name, typ string, signed bool) {
 // where the integers saturate; a NaN, an infinity and what has no int32 below become the
 // least int32.
 func quotients(name, typ string, signed bool) {
-	v := rows{wide: true}
+	v := avx512
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []"+typ+", src []float32, scale, inverse, hi float32, zero int32)")
 	Pragma("noescape")
 	scale, inverse, hi, zero, words := v.param("scale"), v.param("inverse"), v.param("hi"), v.param("zero"), v.reg()
@@ -131,7 +131,7 @@ func dwords(name string, f func(i int) int) Mem {
 	return m
 }
 
-func (v rows) dequantize(name, typ string, signed bool) {
+func (v level) dequantize(name, typ string, signed bool) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []float32, src []"+typ+", scale float32, zero int32)")
 	Pragma("noescape")
 	scale, zero := v.param("scale"), v.param("zero")

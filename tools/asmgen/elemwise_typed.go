@@ -80,7 +80,7 @@ func vectorOp(f func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
 }
 
 // extremum64 is the lesser or greater of 64-bit integers, for which AVX2 has no instruction.
-func (v rows) extremum64(wide func(ops ...Op), greater bool) func(b Op, a, r reg.VecVirtual) {
+func (v level) extremum64(wide func(ops ...Op), greater bool) func(b Op, a, r reg.VecVirtual) {
 	if v.wide {
 		return vectorOp(wide)
 	}
@@ -96,7 +96,7 @@ func (v rows) extremum64(wide func(ops ...Op), greater bool) func(b Op, a, r reg
 }
 
 // mulBytes multiplies bytes, the even and the odd ones as 16-bit integers.
-func (v rows) mulBytes(b Op, a, r reg.VecVirtual) {
+func (v level) mulBytes(b Op, a, r reg.VecVirtual) {
 	x, y := v.load(b), v.reg()
 	VPSRLW(Imm(8), a, y)
 	VPMULLW(x, a, a)
@@ -109,7 +109,7 @@ func (v rows) mulBytes(b Op, a, r reg.VecVirtual) {
 }
 
 // equalBytes is 1 where bytes are equal, and 0 elsewhere.
-func (v rows) equalBytes(b Op, a, r reg.VecVirtual) {
+func (v level) equalBytes(b Op, a, r reg.VecVirtual) {
 	if v.wide {
 		k := K()
 		VPCMPEQB(b, a, k)
@@ -121,7 +121,7 @@ func (v rows) equalBytes(b Op, a, r reg.VecVirtual) {
 }
 
 // bits is an operation on bits at both levels.
-func (v rows) bits(narrow func(b, a, r Op), wide func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
+func (v level) bits(narrow func(b, a, r Op), wide func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
 	if v.wide {
 		return vectorOp(wide)
 	}
@@ -129,7 +129,7 @@ func (v rows) bits(narrow func(b, a, r Op), wide func(ops ...Op)) func(b Op, a, 
 }
 
 // storeTruths writes a byte, 0 or 1, for each element of a condition.
-func (v rows) storeTruths(c chosen, dst Mem) {
+func (v level) storeTruths(c chosen, dst Mem) {
 	x := XMM()
 	if v.wide {
 		VMOVDQU8_Z(truthOnes(), c.k, x)
@@ -147,7 +147,7 @@ func (v rows) storeTruths(c chosen, dst Mem) {
 func truthOnes() Mem { return bitsConst(0x01010101) }
 
 // comparison is dst = a ∘ b, where b may be one value.
-func (v rows) comparison(name string, predicate int, row bool) {
+func (v level) comparison(name string, predicate int, row bool) {
 	form := "RV"
 	if row {
 		form = "RR"
@@ -171,7 +171,7 @@ func (v rows) comparison(name string, predicate int, row bool) {
 }
 
 // integerComparison is dst = a ∘ b on rows of signed integers of so many bytes, with a predicate of AVX-512.
-func (v rows) integerComparison(name string, size int, predicate uint8) {
+func (v level) integerComparison(name string, size int, predicate uint8) {
 	of := map[int]string{2: "int16", 4: "int32", 8: "int64"}[size]
 	v.rowComparison(fmt.Sprintf("%sInt%d", name, 8*size), of, size, func(a, b Mem) chosen {
 		switch {
@@ -221,7 +221,7 @@ func (v rows) integerComparison(name string, size int, predicate uint8) {
 }
 
 // doubleComparison is dst = a ∘ b on rows of float64.
-func (v rows) doubleComparison(name string, predicate int) {
+func (v level) doubleComparison(name string, predicate int) {
 	v.rowComparison(name+"Double", "float64", 8, func(a, b Mem) chosen {
 		x := v.load(a)
 		if v.wide {
@@ -235,7 +235,7 @@ func (v rows) doubleComparison(name string, predicate int) {
 }
 
 // rowComparison is dst = a ∘ b on rows of elements of so many bytes.
-func (v rows) rowComparison(name, of string, size int, compare func(a, b Mem) chosen) {
+func (v level) rowComparison(name, of string, size int, compare func(a, b Mem) chosen) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []bool, a, b []"+of+")")
 	Pragma("noescape")
 	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
@@ -259,7 +259,7 @@ func (v rows) rowComparison(name, of string, size int, compare func(a, b Mem) ch
 }
 
 // truths compares each element with what with says.
-func (v rows) truths(name string, predicate int, with func(x vec) (vec, Op)) {
+func (v level) truths(name string, predicate int, with func(x vec) (vec, Op)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst []bool, src []float32)")
 	Pragma("noescape")
 	dst, src, n := base("dst"), base("src"), length("dst")
@@ -273,7 +273,7 @@ func (v rows) truths(name string, predicate int, with func(x vec) (vec, Op)) {
 }
 
 // storeLowBytes writes the low byte of each 32 bits.
-func (v rows) storeLowBytes(r vec, dst Mem) {
+func (v level) storeLowBytes(r vec, dst Mem) {
 	if v.wide {
 		VPMOVDB(r, dst)
 		return
@@ -287,7 +287,7 @@ func (v rows) storeLowBytes(r vec, dst Mem) {
 }
 
 // typed is dst = a ∘ b on rows of integers.
-func (v rows) typed(name, of string, size int, do func(b Op, a, r reg.VecVirtual)) {
+func (v level) typed(name, of string, size int, do func(b Op, a, r reg.VecVirtual)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst, a, b []"+of+")")
 	Pragma("noescape")
 	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
@@ -303,7 +303,7 @@ func (v rows) typed(name, of string, size int, do func(b Op, a, r reg.VecVirtual
 }
 
 // doubles is a function of each float64 of a row.
-func (v rows) doubles(name string, do func(src Mem, r vec)) {
+func (v level) doubles(name string, do func(src Mem, r vec)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst, src []float64)")
 	Pragma("noescape")
 	dst, src, n := base("dst"), base("src"), length("dst")
@@ -318,7 +318,7 @@ func (v rows) doubles(name string, do func(src Mem, r vec)) {
 }
 
 // rounded rounds float64 to integers: to the nearest with mode 0, down with 1, up with 2.
-func (v rows) rounded(mode uint64) func(src Mem, r vec) {
+func (v level) rounded(mode uint64) func(src Mem, r vec) {
 	return func(src Mem, r vec) {
 		if v.wide {
 			VRNDSCALEPD(Imm(8|mode), src, r)
@@ -329,7 +329,7 @@ func (v rows) rounded(mode uint64) func(src Mem, r vec) {
 }
 
 // truth is dst = a ∘ b on rows of bytes of which any but 0 is true.
-func (v rows) truth(name string, one func() vec, do func(a, b, one, r vec)) {
+func (v level) truth(name string, one func() vec, do func(a, b, one, r vec)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst, a, b []byte)")
 	Pragma("noescape")
 	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
@@ -346,7 +346,7 @@ func (v rows) truth(name string, one func() vec, do func(a, b, one, r vec)) {
 }
 
 // byteLoop is wholeLoop for elements of so many bytes.
-func (v rows) byteLoop(n reg.GPVirtual, size int, emit func()) {
+func (v level) byteLoop(n reg.GPVirtual, size int, emit func()) {
 	count := 4 * v.width() / size
 	SUBQ(step(count), n)
 	JLT(LabelRef("done"))

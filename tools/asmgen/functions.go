@@ -47,13 +47,13 @@ var normalTail = []float64{0.472053200006485, -0.09670346975326538, 0.0139995971
 
 // reduceExp splits x = n·ln2 + r for |x| below 2^20: adding 3·2^22 rounds to an
 // integer, in fewer steps than the rounding instruction.
-func (v rows) reduceExp(x reg.VecVirtual) (n, r reg.VecVirtual) {
+func (v level) reduceExp(x reg.VecVirtual) (n, r reg.VecVirtual) {
 	n, r, _ = v.reduceExpBits(x)
 	return n, r
 }
 
 // reduceExpBits also gives n in the lowest bits of an integer.
-func (v rows) reduceExpBits(x reg.VecVirtual) (n, r, bits reg.VecVirtual) {
+func (v level) reduceExpBits(x reg.VecVirtual) (n, r, bits reg.VecVirtual) {
 	const toInteger = 3 << 22
 	bits = v.load(fconst(toInteger))
 	v.either(fconst(1.4426950408889634), x, bits, VFMADD231PS, VFMADD231PS_BCST)
@@ -63,7 +63,7 @@ func (v rows) reduceExpBits(x reg.VecVirtual) (n, r, bits reg.VecVirtual) {
 }
 
 // scale is p·2^n for an integral n, rounded once.
-func (v rows) scale(p, n reg.VecVirtual) reg.VecVirtual {
+func (v level) scale(p, n reg.VecVirtual) reg.VecVirtual {
 	if v.wide {
 		r := v.reg()
 		VSCALEFPS(n, p, r)
@@ -81,13 +81,13 @@ func (v rows) scale(p, n reg.VecVirtual) reg.VecVirtual {
 	return p
 }
 
-func (v rows) exp(x reg.VecVirtual) reg.VecVirtual {
+func (v level) exp(x reg.VecVirtual) reg.VecVirtual {
 	x = v.atLeast(v.atMost(x, fconst(89)), fconst(-105))
 	return v.expInRange(x)
 }
 
 // expInRange is e^x for x between -105 and 89, or NaN.
-func (v rows) expInRange(x reg.VecVirtual) reg.VecVirtual {
+func (v level) expInRange(x reg.VecVirtual) reg.VecVirtual {
 	n, r := v.reduceExp(x)
 	return v.expReduced(n, r)
 }
@@ -97,7 +97,7 @@ const leastExp = -87.33654
 
 // expNotPositive is e^x for x ≤ 0, or NaN. Where the result would be subnormal, it is zero: such
 // numbers take a hundred times as long, here and in products with what is read from here.
-func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
+func (v level) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
 	if v.wide {
 		some := v.cmp(nltUQ, x, fconst(leastExp))
 		n, r := v.reduceExp(x)
@@ -116,7 +116,7 @@ func (v rows) expNotPositive(x reg.VecVirtual) reg.VecVirtual {
 // by is looked up and gets its exponent as integers, and the rest of x takes three
 // coefficients: multiplying units, which are what limits this on Zen 4, have half the work
 // that a polynomial of all fractions gives them.
-func (v rows) exp2(x reg.VecVirtual) reg.VecVirtual {
+func (v level) exp2(x reg.VecVirtual) reg.VecVirtual {
 	const eighths = 3 << 19 // adding it rounds to eighths, whose number is then in the lowest bits
 	some := v.cmp(nltUQ, x, fconst(-126))
 	x = v.atMost(x, fconst(128))
@@ -144,35 +144,35 @@ func eighthPowers() Mem {
 }
 
 // expSum is e^(x+lo) for a lo below x's precision.
-func (v rows) expSum(x, lo reg.VecVirtual) reg.VecVirtual {
+func (v level) expSum(x, lo reg.VecVirtual) reg.VecVirtual {
 	n, r := v.reduceExp(x)
 	return v.expReduced(n, v.add(r, lo))
 }
 
-func (v rows) expReduced(n, r reg.VecVirtual) reg.VecVirtual {
+func (v level) expReduced(n, r reg.VecVirtual) reg.VecVirtual {
 	return v.scale(v.expUnscaled(r), n)
 }
 
 // expUnscaled is e^r for r between -ln2/2 and ln2/2.
-func (v rows) expUnscaled(r reg.VecVirtual) reg.VecVirtual {
+func (v level) expUnscaled(r reg.VecVirtual) reg.VecVirtual {
 	q := v.poly(r, expQ...)
 	p := v.fma(q, v.mul(r, r), r)
 	return v.add(p, fconst(1))
 }
 
 // expNegative is e^-|x|.
-func (v rows) expNegative(x reg.VecVirtual) reg.VecVirtual {
+func (v level) expNegative(x reg.VecVirtual) reg.VecVirtual {
 	return v.expInRange(v.atLeast(v.or(x, bitsConst(signBit)), fconst(-105)))
 }
 
 // expm1 keeps the sign of zero.
-func (v rows) expm1(x reg.VecVirtual) reg.VecVirtual {
+func (v level) expm1(x reg.VecVirtual) reg.VecVirtual {
 	y := v.halfExpm1(v.atLeast(v.atMost(x, fconst(89)), fconst(-30)))
 	return v.or(v.add(y, y), v.and(x, bitsConst(signBit)))
 }
 
 // halfExpm1 is (e^x - 1)/2 for x between -80 and 89, or NaN.
-func (v rows) halfExpm1(x reg.VecVirtual) reg.VecVirtual {
+func (v level) halfExpm1(x reg.VecVirtual) reg.VecVirtual {
 	_, r, n := v.reduceExpBits(x)
 	q := v.poly(r, expQ...)
 	p := v.fma(q, v.mul(r, r), r)
@@ -183,12 +183,12 @@ func (v rows) halfExpm1(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // tanh is (e^t - 1)/(e^t + 1) for t = -2|x|, with x's sign.
-func (v rows) tanh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) tanh(x reg.VecVirtual) reg.VecVirtual {
 	y := v.halfExpm1(v.atLeast(v.or(v.add(x, x), bitsConst(signBit)), fconst(-40)))
 	return v.merge(v.div(y, v.add(y, fconst(1))), x, allBits)
 }
 
-func (v rows) sigmoid(x reg.VecVirtual) reg.VecVirtual {
+func (v level) sigmoid(x reg.VecVirtual) reg.VecVirtual {
 	e := v.expNegative(x)
 	num := v.pick(v.negative(x), e, v.load(fconst(1)))
 	return v.div(num, v.add(e, fconst(1)))
@@ -202,15 +202,15 @@ const (
 )
 
 // sin and cos are for |x| up to 2^15.
-func (v rows) sin(x reg.VecVirtual) reg.VecVirtual {
+func (v level) sin(x reg.VecVirtual) reg.VecVirtual {
 	return v.xor(v.quarters(v.abs(x), 0), v.and(x, bitsConst(signBit)))
 }
 
-func (v rows) cos(x reg.VecVirtual) reg.VecVirtual { return v.quarters(v.abs(x), 1) }
+func (v level) cos(x reg.VecVirtual) reg.VecVirtual { return v.quarters(v.abs(x), 1) }
 
 // quarter is the sine and cosine of a's distance to the nearest multiple of π/2, for a ≥ 0,
 // and the number of that multiple plus shift in q's lowest bits.
-func (v rows) quarter(a reg.VecVirtual, shift uint32) (sin, cos, q reg.VecVirtual) {
+func (v level) quarter(a reg.VecVirtual, shift uint32) (sin, cos, q reg.VecVirtual) {
 	const toInteger = 3 << 22
 	n := v.fma(a, v.load(fconst(0.6366197723675814)), v.load(fconst(toInteger)))
 	q = n
@@ -226,7 +226,7 @@ func (v rows) quarter(a reg.VecVirtual, shift uint32) (sin, cos, q reg.VecVirtua
 }
 
 // quarters is sin(a + shift·π/2) for a ≥ 0.
-func (v rows) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
+func (v level) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
 	sin, cos, q := v.quarter(a, shift)
 	odd, sign := v.reg(), v.reg()
 	VPSLLD(Imm(31), q, odd)
@@ -236,7 +236,7 @@ func (v rows) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
 }
 
 // logFinite is log(x) for a finite x > 0.
-func (v rows) logFinite(x reg.VecVirtual) reg.VecVirtual {
+func (v level) logFinite(x reg.VecVirtual) reg.VecVirtual {
 	tiny := v.cmp(ltOQ, x, bitsConst(0x00800000))
 	x = v.pick(tiny, v.mul(x, fconst(1<<23)), x)
 	bias := v.pick(tiny, fconst(-23), v.load(fconst(0)))
@@ -256,7 +256,7 @@ func (v rows) logFinite(x reg.VecVirtual) reg.VecVirtual {
 	return v.fma(e, fconst(ln2Hi), v.add(f, y))
 }
 
-func (v rows) log(x reg.VecVirtual) reg.VecVirtual {
+func (v level) log(x reg.VecVirtual) reg.VecVirtual {
 	y := v.logFinite(x)
 	y = v.pick(v.cmp(nltUQ, x, bitsConst(0x7f800000)), x, y) // +Inf and NaN
 	y = v.pick(v.cmp(eqOQ, x, fconst(0)), bitsConst(0xff800000), y)
@@ -264,7 +264,7 @@ func (v rows) log(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // softplus is max(x, 0) + log1p(e^-|x|).
-func (v rows) softplus(x reg.VecVirtual) reg.VecVirtual {
+func (v level) softplus(x reg.VecVirtual) reg.VecVirtual {
 	e := v.expNegative(x)
 	u := v.add(e, fconst(1))
 	lost := v.sub(e, v.sub(u, fconst(1)))
@@ -272,7 +272,7 @@ func (v rows) softplus(x reg.VecVirtual) reg.VecVirtual {
 	return v.add(l, v.atLeast(x, fconst(0)))
 }
 
-func (v rows) erf(x reg.VecVirtual) reg.VecVirtual {
+func (v level) erf(x reg.VecVirtual) reg.VecVirtual {
 	a := v.abs(x)
 	small := v.fma(v.poly(v.mul(x, x), erfSmall...), x, x)
 	c := v.atMost(a, fconst(4))
@@ -283,7 +283,7 @@ func (v rows) erf(x reg.VecVirtual) reg.VecVirtual {
 // reciprocal is 1/d within 2 ulp, for a positive normal d, by Newton's iteration
 // from the negated exponent: it leaves the divider to what needs it. (The
 // processor's own estimates differ between vendors.)
-func (v rows) reciprocal(d reg.VecVirtual) reg.VecVirtual {
+func (v level) reciprocal(d reg.VecVirtual) reg.VecVirtual {
 	r := v.reg()
 	VPSUBD(d, v.load(bitsConst(0x7ef311c3)), r) // 12 %
 	for range 3 {
@@ -293,14 +293,14 @@ func (v rows) reciprocal(d reg.VecVirtual) reg.VecVirtual {
 }
 
 // oneMinus is 1 - a·b.
-func (v rows) oneMinus(a, b reg.VecVirtual) reg.VecVirtual {
+func (v level) oneMinus(a, b reg.VecVirtual) reg.VecVirtual {
 	r := v.load(fconst(1))
 	VFNMADD231PS(b, a, r)
 	return r
 }
 
 // gelu is x·Φ(x), down to -geluMost from polynomials of pieces.
-func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
+func (v level) gelu(x reg.VecVirtual) reg.VecVirtual {
 	y := v.geluByPieces(x)
 	far := v.cmp(ltOQ, x, fconst(-geluMost))
 	near := newLabel("near")
@@ -311,7 +311,7 @@ func (v rows) gelu(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // geluFar is gelu for x < 0 from Φ(x) with the square's rounding error put back.
-func (v rows) geluFar(x reg.VecVirtual) reg.VecVirtual {
+func (v level) geluFar(x reg.VecVirtual) reg.VecVirtual {
 	a := v.atMost(v.abs(x), fconst(14.6))
 	u := v.mul(v.sub(a, fconst(4)), v.reciprocal(v.add(a, fconst(4))))
 	g := v.div(v.poly(u, normalTail...), v.add(a, fconst(1)))
@@ -322,14 +322,14 @@ func (v rows) geluFar(x reg.VecVirtual) reg.VecVirtual {
 }
 
 // silu is x·sigmoid(a·x).
-func (v rows) silu(x, a reg.VecVirtual) reg.VecVirtual {
+func (v level) silu(x, a reg.VecVirtual) reg.VecVirtual {
 	w := v.mul(x, a)
 	return v.timesSigmoid(x, w, v.fms(x, a, w))
 }
 
 // timesSigmoid is x·sigmoid(w+lo), where lo is small and x has w's sign. For
 // negative x it is x·e^w/(1+e^w), so the tail keeps its digits.
-func (v rows) timesSigmoid(x, w, lo reg.VecVirtual) reg.VecVirtual {
+func (v level) timesSigmoid(x, w, lo reg.VecVirtual) reg.VecVirtual {
 	small := v.cmp(ltOQ, v.abs(lo), fconst(1)) // not where w is infinite
 	lo = v.pick(small, lo, v.load(fconst(0)))
 	lo = v.xor(lo, v.and(v.neg(w), bitsConst(signBit))) // of -|w|
@@ -339,7 +339,7 @@ func (v rows) timesSigmoid(x, w, lo reg.VecVirtual) reg.VecVirtual {
 }
 
 // finite limits infinities to the largest number, so that 0 times it is 0.
-func (v rows) finite(x reg.VecVirtual) reg.VecVirtual {
+func (v level) finite(x reg.VecVirtual) reg.VecVirtual {
 	return v.atLeast(v.atMost(x, bitsConst(0x7f7fffff)), bitsConst(0xff7fffff))
 }
 
@@ -355,7 +355,7 @@ type coarseGelu struct {
 }
 
 func loadCoarseGelu() *coarseGelu {
-	v := rows{wide: true}
+	v := avx512
 	g := &coarseGelu{most: v.load(fconst(25)), low: v.load(fconst(-126)), high: v.load(fconst(126)), one: v.load(fconst(1))}
 	for _, c := range logitOfNormal {
 		g.logit = append(g.logit, v.load(fconst(-c)))
@@ -403,7 +403,7 @@ func (g *coarseGelu) of(x ...vec) {
 }
 
 // geluTanh is x·sigmoid(w) with w = x·(c1 + c2·x²) in two float32.
-func (v rows) geluTanh(x reg.VecVirtual) reg.VecVirtual {
+func (v level) geluTanh(x reg.VecVirtual) reg.VecVirtual {
 	const (
 		c1, c1lo = 1.5957691669464111, -4.534068032135963e-08
 		c2, c2lo = 0.07135481387376785, 2.3988323966106506e-09
@@ -427,20 +427,20 @@ func (v rows) geluTanh(x reg.VecVirtual) reg.VecVirtual {
 	return v.timesSigmoid(x, w, wLo)
 }
 
-func (v rows) mish(x reg.VecVirtual) reg.VecVirtual {
+func (v level) mish(x reg.VecVirtual) reg.VecVirtual {
 	e := v.expInRange(v.atLeast(v.atMost(x, fconst(20)), fconst(-105)))
 	n := v.fma(e, e, v.add(e, e))
 	return v.mul(v.atLeast(x, bitsConst(0xff7fffff)), v.div(n, v.add(n, fconst(2))))
 }
 
 // elu is x > 0 ? b·x : a·expm1(c·x).
-func (v rows) elu(x, a, b, c reg.VecVirtual) reg.VecVirtual {
+func (v level) elu(x, a, b, c reg.VecVirtual) reg.VecVirtual {
 	right := v.mul(x, b)
 	left := v.mul(v.expm1(v.mul(x, c)), a)
 	return v.pick(v.cmp(gtOQ, x, fconst(0)), right, left)
 }
 
 // unit limits x to [0, 1].
-func (v rows) unit(x reg.VecVirtual) reg.VecVirtual {
+func (v level) unit(x reg.VecVirtual) reg.VecVirtual {
 	return v.atMost(v.atLeast(x, fconst(0)), fconst(1))
 }

@@ -33,7 +33,7 @@ func cellGates(n int) []reg.GPVirtual {
 func cellPointer(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 
 // lstmCell computes c = f·c + i·g and h = o·tanh(c).
-func (v rows) lstmCell() {
+func (v level) lstmCell() {
 	TEXT("lstm"+v.suffix(), NOSPLIT, "func(gates *float32, stride int, c, h *float32, n int)")
 	Pragma("noescape")
 	g, c, h, n := cellGates(4), cellPointer("c"), cellPointer("h"), cellPointer("n")
@@ -49,7 +49,7 @@ func (v rows) lstmCell() {
 
 // gruCell computes next = (1-z)·g + z·h, where g is the hyperbolic tangent of its gate,
 // or linear of x + r·gate.
-func (v rows) gruCell(name string, linear bool) {
+func (v level) gruCell(name string, linear bool) {
 	signature := "func(gates *float32, stride int, h, next *float32, n int)"
 	if linear {
 		signature = "func(gates *float32, stride int, x, h, next *float32, n int)"

@@ -21,7 +21,7 @@ const (
 // last place down to -geluMost. A piece's coefficients are looked up, which other units of a
 // core do than those that multiply: that takes 0.6 of the time of an
 // exponential of a².
-func (v rows) geluByPieces(x vec) vec {
+func (v level) geluByPieces(x vec) vec {
 	a := v.atMost(v.abs(x), fconst(geluMost))
 	n := v.fma(a, fconst(1/geluPiece), v.load(fconst(geluMagic)))
 	r := v.fnma(v.sub(n, fconst(geluMagic)), fconst(geluPiece), a)

@@ -31,8 +31,8 @@ func gemm() {
 	gemmDot(gemmZMM)
 	gemmDot(gemmYMM)
 	transpose8x8()
-	gemmSweep(rows{wide: true})
-	gemmSweep(rows{})
+	gemmSweep(avx512)
+	gemmSweep(avx2)
 	gemmRowTransposed()
 }
 
@@ -505,7 +505,7 @@ func (g *gemmKernel) epilogue() {
 
 // powers makes elements powers of two, which are added to 16 sums of their row.
 func (g *gemmKernel) powers() {
-	v, sums := rows{wide: true}, g.load(gemmSums)
+	v, sums := avx512, g.load(gemmSums)
 	for i, acc := range g.acc {
 		for j, x := range acc {
 			VMOVAPS(v.exp2(x), acc[j])

@@ -12,7 +12,7 @@ const passRows = 8
 // gemmSweep writes the product of one row with a matrix whose rows lie far apart: C, which
 // stays in the first cache, takes eight rows of B in each pass, so that memory is read
 // along rows and each element of C remains one chain over k.
-func gemmSweep(v rows) {
+func gemmSweep(v level) {
 	name := "sweep256"
 	if v.wide {
 		name = "sweep512"

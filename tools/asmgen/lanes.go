@@ -9,7 +9,7 @@ import (
 // lanes32 is the number of partial results of a row: element i goes to lane i mod 32.
 const lanes32 = 32
 
-func (v rows) accumulators(initial Mem) []vec {
+func (v level) accumulators(initial Mem) []vec {
 	acc := make([]vec, lanes32/v.width())
 	for i := range acc {
 		acc[i] = v.load(initial)
@@ -19,7 +19,7 @@ func (v rows) accumulators(initial Mem) []vec {
 
 // lanesLoop walks n elements, 32 at a time; emit takes one register's worth
 // into accumulator i.
-func (v rows) lanesLoop(n reg.GPVirtual, pointers []reg.GPVirtual, emit func(i, disp int, t *tail)) {
+func (v level) lanesLoop(n reg.GPVirtual, pointers []reg.GPVirtual, emit func(i, disp int, t *tail)) {
 	w := v.width()
 	SUBQ(step(lanes32), n)
 	JLT(LabelRef(v.part + "rest"))
@@ -56,7 +56,7 @@ func between(n reg.GPVirtual, from, most int) reg.GPVirtual {
 }
 
 // tree joins lane j with j+h for h = 16, 8, 4, 2, 1.
-func (v rows) tree(acc []vec, join func(b, a, r Op)) vec {
+func (v level) tree(acc []vec, join func(b, a, r Op)) vec {
 	for h := len(acc) / 2; h > 0; h /= 2 {
 		for j := range h {
 			join(acc[j+h], acc[j], acc[j])
@@ -66,7 +66,7 @@ func (v rows) tree(acc []vec, join func(b, a, r Op)) vec {
 }
 
 // only zeroes what is beyond the tail.
-func (v rows) only(x vec, t *tail) vec {
+func (v level) only(x vec, t *tail) vec {
 	if t == nil {
 		return x
 	}

@@ -17,7 +17,7 @@ func nbits() {
 		columns := 16 / v.width() // registers of half a panel
 		for _, bits := range []int{4, 8} {
 			for _, zeros := range []bool{false, true} {
-				f := nbFormat{rows: v, bits: bits, zeros: zeros}
+				f := nbFormat{level: v, bits: bits, zeros: zeros}
 				if f.looksUp() {
 					f.numbers = f.table()
 				}
@@ -43,7 +43,7 @@ const nbVector = 128 // bytes of a word of each column
 
 // nbFormat is how weights are packed.
 type nbFormat struct {
-	rows
+	level
 	bits    int
 	zeros   bool
 	numbers Mem // that codes stand for, where looksUp

@@ -15,11 +15,11 @@ func normFamily() {
 		v.normChannel()
 		v.blocked(16)
 	}
-	rows{}.blocked(8)
+	avx2.blocked(8)
 }
 
 // normalize computes ((src-mean)·inv)·gamma + beta.
-func (v rows) normalize(name, signature string, hasBeta bool) {
+func (v level) normalize(name, signature string, hasBeta bool) {
 	TEXT(name+v.suffix(), NOSPLIT, signature)
 	Pragma("noescape")
 	dst, src, n := base("dst"), base("src"), length("dst")
@@ -39,7 +39,7 @@ func (v rows) normalize(name, signature string, hasBeta bool) {
 	end()
 }
 
-func (v rows) normChannel() {
+func (v level) normChannel() {
 	TEXT("normChannel"+v.suffix(), NOSPLIT, "func(dst, src []float32, mean, inv, gamma, beta float32)")
 	Pragma("noescape")
 	dst, src, n := base("dst"), base("src"), length("dst")
@@ -52,7 +52,7 @@ func (v rows) normChannel() {
 }
 
 // blocked computes src·scale + shift over whole blocks of channels.
-func (v rows) blocked(block int) {
+func (v level) blocked(block int) {
 	name := map[int]string{8: "blocked8", 16: "blocked16"}[block]
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst, src, scale, shift []float32)")
 	Pragma("noescape")

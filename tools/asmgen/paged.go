@@ -12,7 +12,7 @@ func init() { families["paged"] = pagedFamily }
 
 // pagedKernel is attention over blocks of pagedTokens tokens for so many rows.
 type pagedKernel struct {
-	wide bool // AVX-512, else AVX2
+	level
 	half bool // the cache is float16
 	rows int
 }
@@ -26,22 +26,22 @@ func pagedFamily() {
 	pagedSpread()
 	pagedJoin()
 	pagedDivide()
-	for _, wide := range []bool{false, true} {
+	for _, v := range rowLevels {
 		most := 6
-		if wide {
+		if v.wide {
 			most = 8
 		}
 		for _, half := range []bool{false, true} {
 			for rows := 1; rows <= most; rows++ {
-				k := pagedKernel{wide, half, rows}
+				k := pagedKernel{v, half, rows}
 				k.score()
 				k.sum()
 			}
 		}
-		rows{wide: wide}.pagedWeigh()
+		v.pagedWeigh()
 	}
 	for _, half := range []bool{false, true} {
-		k := pagedKernel{wide: true, half: half}
+		k := pagedKernel{level: avx512, half: half}
 		k.packKeys()
 		k.packValues()
 	}
@@ -50,7 +50,7 @@ func pagedFamily() {
 // pagedWeigh turns rows of n scores, a multiple of 32, into their exponentials relative
 // to the largest so far. It brings that up to date, gives the factors by which sums
 // relative to the one before are too large, and adds to those of the weights.
-func (v rows) pagedWeigh() {
+func (v level) pagedWeigh() {
 	TEXT("weigh"+v.suffix(), NOSPLIT, "func(p, largest, sums, factors *float32, rows, n int)")
 	Pragma("noescape")
 	row, largest := Load(Param("p"), GP64()).(reg.GPVirtual), Load(Param("largest"), GP64()).(reg.GPVirtual)
@@ -99,25 +99,7 @@ func (v rows) pagedWeigh() {
 }
 
 func (k pagedKernel) name(what string) string {
-	level := "AVX2"
-	if k.wide {
-		level = "AVX512"
-	}
-	return fmt.Sprintf("%s%sx%d%s", what, k.stored(), k.rows, level)
-}
-
-func (k pagedKernel) lanes() int {
-	if k.wide {
-		return 16
-	}
-	return 8
-}
-
-func (k pagedKernel) vec() reg.VecVirtual {
-	if k.wide {
-		return ZMM()
-	}
-	return YMM()
+	return fmt.Sprintf("%s%sx%d%s", what, k.stored(), k.rows, k.suffix())
 }
 
 // size is the bytes of a number of the cache.
@@ -138,7 +120,7 @@ func (k pagedKernel) stored() string {
 
 // load reads numbers of the cache.
 func (k pagedKernel) load(m Mem) reg.VecVirtual {
-	v := k.vec()
+	v := k.reg()
 	k.loadTo(m, v)
 	return v
 }
@@ -149,14 +131,4 @@ func (k pagedKernel) loadTo(m Mem, v reg.Register) {
 	} else {
 		VMOVUPS(m, v)
 	}
-}
-
-func (k pagedKernel) zero() reg.VecVirtual {
-	v := k.vec()
-	if k.wide {
-		VPXORD(v, v, v)
-	} else {
-		VXORPS(v, v, v)
-	}
-	return v
 }

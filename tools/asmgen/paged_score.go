@@ -36,7 +36,7 @@ func pagedSpread() {
 // blocks is how many blocks of keys are taken at once: as many as leave room for
 // the sums, so that the sums of few rows don't wait for each other.
 func (k pagedKernel) blocks() int {
-	switch parts := pagedTokens * 4 / k.lanes(); {
+	switch parts := pagedTokens * 4 / k.width(); {
 	case k.wide && k.rows > 6:
 		return 2
 	case k.wide || k.rows*parts == 2:
@@ -56,7 +56,7 @@ func (k pagedKernel) score() {
 	Pragma("noescape")
 	Label("group")
 	list, q := Load(Param("list"), GP64()), Load(Param("q"), GP64())
-	n, parts := k.blocks(), pagedTokens*4/k.lanes()
+	n, parts := k.blocks(), pagedTokens*4/k.width()
 	blocks, next := make([]reg.GPVirtual, n), make([]reg.GPVirtual, n)
 	for i := range blocks {
 		blocks[i] = GP64()
@@ -81,9 +81,9 @@ func (k pagedKernel) score() {
 	const four = 16 // numbers of four elements of a block
 	Label("loop")
 	for half := range 2 {
-		spread := func(r, p int) Mem { return Mem{Base: q, Disp: 4 * (four*(half*k.rows+r) + k.lanes()*p)} }
+		spread := func(r, p int) Mem { return Mem{Base: q, Disp: 4 * (four*(half*k.rows+r) + k.width()*p)} }
 		keys := func(b, p int) reg.VecVirtual {
-			return k.load(Mem{Base: blocks[b], Index: at, Scale: 1, Disp: k.size() * (four*half + k.lanes()*p)})
+			return k.load(Mem{Base: blocks[b], Index: at, Scale: 1, Disp: k.size() * (four*half + k.width()*p)})
 		}
 		if k.wide {
 			all := make([]reg.VecVirtual, n)
@@ -138,13 +138,13 @@ func memory(name string) Mem {
 // deliver adds up the four sums of each score, the first and third to the second and
 // fourth, and writes the scores times scale.
 func (k pagedKernel) deliver(sums [][][]reg.VecVirtual) {
-	dst, scale := Load(Param("dst"), GP64()), k.vec()
+	dst, scale := Load(Param("dst"), GP64()), k.reg()
 	broadcastParam("scale", scale)
 	var all [][]reg.VecVirtual
 	for _, row := range sums {
 		all = append(all, row...)
 	}
-	n, each := len(sums[0]), k.lanes()/pagedTokens // blocks of a row and of a register
+	n, each := len(sums[0]), k.width()/pagedTokens // blocks of a row and of a register
 	for i := 0; i < len(all); i += each {
 		group := make([][]reg.VecVirtual, each)
 		for j := range group {

@@ -14,7 +14,7 @@ func (k pagedKernel) multiplyAdd(m Mem, x, sums []reg.VecVirtual) {
 		VFMADD231PS_BCST(m, x[0], sums[0])
 		return
 	}
-	b := k.vec()
+	b := k.reg()
 	VBROADCASTSS(m, b)
 	for i, s := range sums {
 		VFMADD231PS(x[i], b, s)
@@ -89,7 +89,7 @@ func (k pagedKernel) sum() {
 // sumColumns takes parts registers of columns at a time while there are as many;
 // the last ones may be fewer than a register holds.
 func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, parts int, last bool) {
-	width := parts * k.lanes()
+	width := parts * k.width()
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, parts) }
 	Label(label("columns"))
 	CMPQ(d, step(width))
@@ -104,7 +104,7 @@ func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, p
 		TESTQ(d, d)
 		JEQ(LabelRef("done"))
 		narrow := k
-		narrow.wide = false
+		narrow.level = avx2
 		narrow.sumTokens(rows, pitch, at, 1, "Narrow")
 	}
 }
@@ -114,16 +114,16 @@ func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, p
 func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts int, label string) {
 	sums, factors := make([][]reg.VecVirtual, k.rows), Load(Param("factors"), GP64())
 	for r := range sums {
-		f := k.vec()
+		f := k.reg()
 		VBROADCASTSS(Mem{Base: factors, Disp: 4 * r}, f)
 		for i := range parts {
-			s := k.vec()
-			VMULPS(rows.at(r, 4*k.lanes()*i), f, s)
+			s := k.reg()
+			VMULPS(rows.at(r, 4*k.width()*i), f, s)
 			sums[r] = append(sums[r], s)
 		}
 	}
 	list, left, w := Load(Param("list"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual), Load(Param("p"), GP64()).(reg.GPVirtual)
-	v, third, bytes := GP64(), GP64(), k.lanes()*k.size()
+	v, third, bytes := GP64(), GP64(), k.width()*k.size()
 	fetch := Load(Param("fetch"), GP64())
 	block := func(list reg.Register) {
 		MOVQ(Mem{Base: list}, v)
@@ -175,7 +175,7 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 	Label("sums" + label)
 	for r := range sums {
 		for i, s := range sums[r] {
-			VMOVUPS(s, rows.at(r, 4*k.lanes()*i))
+			VMOVUPS(s, rows.at(r, 4*k.width()*i))
 		}
 	}
 }

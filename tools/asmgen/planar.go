@@ -11,7 +11,7 @@ import (
 // planarWidths are the vectors of pixels that fit the registers, by number of output
 // channels.
 func (l vectorLevel) planarWidths() map[int]int {
-	if l.bytes == 64 {
+	if l.wide {
 		return map[int]int{1: 8, 2: 8, 3: 7, 4: 6, 8: 3}
 	}
 	return map[int]int{1: 8, 2: 5, 3: 3, 4: 3}
@@ -47,7 +47,7 @@ func (l vectorLevel) planar() {
 }
 
 func (l vectorLevel) planarTile(mr, nv int) {
-	TEXT(fmt.Sprintf("planar%s_%dx%d", l.suffix, mr, nv), NOSPLIT, "func(t *byte)")
+	TEXT(fmt.Sprintf("planar%s_%dx%d", l.suffix(), mr, nv), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("adds up %d vectors of pixels of %d channels; t is a *planarTile.", nv, mr))
 	Pragma("noescape")
 	t := tileArgs{reg: Load(Param("t"), GP64()).(reg.GPVirtual)}
@@ -55,7 +55,7 @@ func (l vectorLevel) planarTile(mr, nv int) {
 	t.keep(planarSteps, steps)
 	stepRow, stepCol := t.get(planarInRow), t.get(planarInCol)
 	Label("step")
-	acc := l.vectors(mr * nv)
+	acc := l.regs(mr * nv)
 	p := t.get(planarBias)
 	for i := range mr {
 		VBROADCASTSS(Mem{Base: p, Disp: 4 * i}, acc[i*nv])
@@ -66,10 +66,10 @@ func (l vectorLevel) planarTile(mr, nv int) {
 	channel, row, col, c, kh, kw, w := GP64(), GP64(), GP64(), GP64(), GP64(), GP64(), t.get(planarWeights)
 	MOVQ(in, channel)
 	MOVQ(t.field(planarChannels), c)
-	b := l.vec()
+	b := l.reg()
 	var xs []reg.VecVirtual
 	if mr > 1 {
-		xs = l.vectors(nv)
+		xs = l.regs(nv)
 	}
 	Label("channel")
 	MOVQ(channel, row)
@@ -102,8 +102,8 @@ func (l vectorLevel) planarTile(mr, nv int) {
 	DECQ(c)
 	JNE(LabelRef("channel"))
 	l.planarFinish(t, acc, mr, nv, b, out)
-	ADDQ(U32(uint64(nv*l.bytes)), in)
-	ADDQ(U32(uint64(nv*l.bytes)), out)
+	ADDQ(U32(uint64(nv*l.bytes())), in)
+	ADDQ(U32(uint64(nv*l.bytes())), out)
 	DECQ(steps)
 	JNE(LabelRef("step"))
 	VZEROUPPER()

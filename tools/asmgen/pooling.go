@@ -33,7 +33,7 @@ const (
 // reduce computes mr output pixels of one channel block after the other; inputs
 // are vectors, like the weights of a depthwise convolution.
 func (l vectorLevel) reduce(kind reduction, mr int) {
-	TEXT(fmt.Sprintf("%s%s_%d", kind, l.suffix, mr), NOSPLIT, "func(t *byte)")
+	TEXT(fmt.Sprintf("%s%s_%d", kind, l.suffix(), mr), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("computes %d output pixels of each channel block; t is a *window.Tile.", mr))
 	Pragma("noescape")
 	args := loadTileArgs()
@@ -64,7 +64,7 @@ func (l vectorLevel) reduce(kind reduction, mr int) {
 	px := newPixels(GP64(), args.get(tileInPx), mr)
 	MOVQ(args.in, row)
 	MOVQ(weights, w)
-	v := l.vec()
+	v := l.reg()
 	Label("row")
 	MOVQ(row, px.base)
 	px.setFar()
@@ -88,7 +88,7 @@ func (l vectorLevel) reduce(kind reduction, mr int) {
 	if px.far != nil {
 		ADDQ(stepKW, px.far)
 	}
-	ADDQ(U32(uint64(l.bytes)), w)
+	ADDQ(U32(uint64(l.bytes())), w)
 	DECQ(kw)
 	JNE(LabelRef("col"))
 	ADDQ(args.field(tileInKH), row)
@@ -105,7 +105,7 @@ func (l vectorLevel) reduce(kind reduction, mr int) {
 	ADDQ(d, blockRes)
 	MOVQ(args.field(tileWOut), d)
 	ADDQ(d, weights)
-	ADDQ(U32(uint64(l.bytes)), bias)
+	ADDQ(U32(uint64(l.bytes())), bias)
 	DECQ(channels)
 	JNE(LabelRef("channel"))
 	VZEROUPPER()
@@ -119,19 +119,14 @@ func (l vectorLevel) startReduction(kind reduction, args tileArgs, bias Mem, mr 
 		MOVQ(bias, b)
 		return l.biased(b, 1, mr)[0]
 	}
-	acc := make([]reg.VecVirtual, mr)
-	for i := range acc {
-		acc[i] = l.vec()
-		switch {
-		case i > 0:
-			VMOVAPS(acc[0], acc[i])
-		case kind == maximum:
-			VBROADCASTSS(args.field(tileLo), acc[0])
-		case l.bytes == 64:
-			VPXORD(acc[0], acc[0], acc[0])
-		default:
-			VXORPS(acc[0], acc[0], acc[0])
-		}
+	acc := l.regs(mr)
+	if kind == maximum {
+		VBROADCASTSS(args.field(tileLo), acc[0])
+	} else {
+		l.clear(acc[0])
+	}
+	for _, a := range acc[1:] {
+		VMOVAPS(acc[0], a)
 	}
 	return acc
 }
@@ -139,7 +134,7 @@ func (l vectorLevel) startReduction(kind reduction, args tileArgs, bias Mem, mr 
 // finishReduction stores the results; t is a free register.
 func (l vectorLevel) finishReduction(kind reduction, args tileArgs, acc []reg.VecVirtual, t reg.VecVirtual) {
 	if kind == depthwise {
-		l.finish(args, [][]reg.VecVirtual{acc}, t, l.vec())
+		l.finish(args, [][]reg.VecVirtual{acc}, t, l.reg())
 		return
 	}
 	if kind == average {

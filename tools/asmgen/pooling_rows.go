@@ -13,7 +13,7 @@ import (
 // windows are a stride of 1 or 2 apart: taps lie at offsets, in bytes, from the row's first
 // window, and are taken in order. A sum is divided by its column's divisor.
 type pooledRow struct {
-	rows
+	level
 	average bool
 	stride  int
 
@@ -23,11 +23,11 @@ type pooledRow struct {
 func pooledRows() {
 	for _, v := range rowLevels {
 		for stride := 1; stride <= 2; stride++ {
-			(&pooledRow{rows: v, stride: stride}).write()
-			(&pooledRow{rows: v, stride: stride, average: true}).write()
-			(&pooledPlanes{pooledRow: pooledRow{rows: v, stride: stride}}).write()
+			(&pooledRow{level: v, stride: stride}).write()
+			(&pooledRow{level: v, stride: stride, average: true}).write()
+			(&pooledPlanes{pooledRow: pooledRow{level: v, stride: stride}}).write()
 			if !v.wide { // wide sums are slower: half of what they read crosses lines of the cache
-				(&pooledPlanes{pooledRow: pooledRow{rows: v, stride: stride, average: true}}).write()
+				(&pooledPlanes{pooledRow: pooledRow{level: v, stride: stride, average: true}}).write()
 			}
 		}
 	}
@@ -146,16 +146,6 @@ func (p *pooledRow) inputs(n reg.GPVirtual) []tail {
 		in[i] = p.tail(most)
 	}
 	return in
-}
-
-func (p *pooledRow) zero() reg.VecVirtual {
-	r := p.reg()
-	if p.wide {
-		VPXORD(r, r, r)
-	} else {
-		VXORPS(r, r, r)
-	}
-	return r
 }
 
 var evenPairs Mem

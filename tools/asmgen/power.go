@@ -32,7 +32,7 @@ func double(f float64) Mem {
 }
 
 // narrowReg is a register of float32 for as many elements as a whole one has of float64.
-func (v rows) narrowReg() reg.VecVirtual {
+func (v level) narrowReg() reg.VecVirtual {
 	if v.wide {
 		return YMM()
 	}
@@ -43,7 +43,7 @@ func (v rows) narrowReg() reg.VecVirtual {
 // many elements as fill registers of float64. An element that it can't do (a zero, subnormal,
 // infinite or NaN, b infinite, NaN or 2^30 and more, a below zero and b not whole) becomes a
 // signalling NaN, of the bits that the caller gives; it returns how many there are, registers counting as a whole.
-func (v rows) power() {
+func (v level) power() {
 	TEXT("power"+v.suffix(), NOSPLIT, "func(dst, a, b []float32, undone uint32) int")
 	Pragma("noescape")
 	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
@@ -81,7 +81,7 @@ func (v rows) power() {
 // |a/b| 2^22 and more, a NaN) becomes a NaN of the bits that the caller gives; it returns how many there are.
 // The rounded quotient is whole where the exact one is just below that, so that q is one too far: then the
 // remainder has the wrong sign, and b is put back. Nothing else is rounded.
-func (v rows) remainder(name string, floor bool) {
+func (v level) remainder(name string, floor bool) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst, a, b []float32, undone uint32) int")
 	Pragma("noescape")
 	dst, a, b, n := base("dst"), base("a"), base("b"), length("dst")
@@ -120,7 +120,7 @@ func (v rows) remainder(name string, floor bool) {
 }
 
 // powerOf gives the result and where there is none.
-func (v rows) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
+func (v level) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
 	magnitude, sign, whole, t := v.narrowReg(), v.narrowReg(), v.narrowReg(), v.narrowReg()
 	VANDPS(bitsConst(allBits), x, magnitude)
 	// bad where |x| is no positive normal number, or |y| too large

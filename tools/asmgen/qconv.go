@@ -87,26 +87,19 @@ const (
 // YMM words as inner products with half the multiplications, or bytes as pairs that
 // VPMADDUBSW adds where that can't saturate.
 type qconvMode struct {
+	level
 	name          string
-	zmm           bool
 	pairs, inner  bool
 	pixels        int // most pixels of a tile
 	channelPixels int // and of a depthwise tile
 }
 
 var (
-	qconvVNNI  = qconvMode{name: "vnni512", zmm: true, pixels: 14, channelPixels: 14}
+	qconvVNNI  = qconvMode{name: "vnni512", level: avx512, pixels: 14, channelPixels: 14}
 	qconvInner = qconvMode{name: "inner256", inner: true, pixels: 4}
 	qconvPairs = qconvMode{name: "pairs256", pairs: true, pixels: 5}
 	qconvWords = qconvMode{name: "words256", channelPixels: 8}
 )
-
-func (m qconvMode) vec() reg.VecVirtual {
-	if m.zmm {
-		return ZMM()
-	}
-	return YMM()
-}
 
 // groupBytes is what a group of four numbers takes in the input.
 func (m qconvMode) groupBytes() int {
@@ -114,13 +107,6 @@ func (m qconvMode) groupBytes() int {
 		return 8
 	}
 	return 4
-}
-
-func (m qconvMode) bytes() int {
-	if m.zmm {
-		return 64
-	}
-	return 32
 }
 
 // qconvKernel is the state of one kernel while it is written.
@@ -147,20 +133,7 @@ func (k *qconvKernel) get(off int) reg.GPVirtual {
 // begin begins a line with the sums' starts.
 func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 	k := m.open(name, nv, mr)
-	bias := k.get(qcBias)
-	k.acc = make([][]reg.VecVirtual, nv)
-	for j := range k.acc {
-		k.acc[j] = make([]reg.VecVirtual, mr)
-		for i := range k.acc[j] {
-			k.acc[j][i] = m.vec()
-			switch {
-			case i > 0:
-				VMOVAPS(k.acc[j][0], k.acc[j][i])
-			default:
-				VMOVUPS(Mem{Base: bias, Disp: j * m.bytes()}, k.acc[j][0])
-			}
-		}
-	}
+	k.acc = m.biased(k.get(qcBias), nv, mr)
 	if m.inner {
 		k.subtractSums()
 	}
@@ -183,7 +156,7 @@ func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 	}{{qcIn, k.in}, {qcOut, k.out}, {qcResidual, k.res}, {qcLines, k.lines}} {
 		MOVQ(k.get(c.off), c.local)
 	}
-	if m.zmm {
+	if m.wide && nv > 0 {
 		r := k.get(qcMask)
 		for j := range nv {
 			k.k[j] = K()
@@ -285,11 +258,11 @@ func (m qconvMode) tile(nv, mr int) {
 func (k *qconvKernel) stepVNNI(w reg.GPVirtual, at int, px pixels, disp int) {
 	ws := make([]reg.VecVirtual, k.nv)
 	for j := range ws {
-		ws[j] = k.vec()
+		ws[j] = k.reg()
 		VMOVDQU32(Mem{Base: w, Disp: at + 64*j}, ws[j])
 		PREFETCHT0(Mem{Base: w, Disp: at + 64*j + 1024})
 	}
-	bc := []reg.VecVirtual{k.vec(), k.vec()}
+	bc := []reg.VecVirtual{k.reg(), k.reg()}
 	for i := range k.mr {
 		b := bc[i&1]
 		VPBROADCASTD(px.at(i, disp), b)
@@ -300,16 +273,16 @@ func (k *qconvKernel) stepVNNI(w reg.GPVirtual, at int, px pixels, disp int) {
 }
 
 func (k *qconvKernel) stepPairs() func(w reg.GPVirtual, at int, px pixels, disp int) {
-	ones := k.vec()
+	ones := k.reg()
 	VPCMPEQW(ones, ones, ones)
 	VPSRLW(Imm(15), ones, ones)
 	return func(w reg.GPVirtual, at int, px pixels, disp int) {
 		ws := make([]reg.VecVirtual, k.nv)
 		for j := range ws {
-			ws[j] = k.vec()
+			ws[j] = k.reg()
 			VMOVDQU(Mem{Base: w, Disp: at + 32*j}, ws[j])
 		}
-		b, p := k.vec(), k.vec()
+		b, p := k.reg(), k.reg()
 		for i := range k.mr {
 			VPBROADCASTD(px.at(i, disp), b)
 			for j := range ws {
@@ -341,12 +314,12 @@ func (m qconvMode) depthwise(mr int) {
 	k := m.begin(fmt.Sprintf("%sdepthwise_%d", m.name, mr), 1, mr)
 	w := k.get(qcWeights)
 	k.taps(func(px pixels) {
-		v := m.vec()
+		v := m.reg()
 		VMOVUPS(Mem{Base: w}, v)
-		x := []reg.VecVirtual{m.vec(), m.vec()}
+		x := []reg.VecVirtual{m.reg(), m.reg()}
 		for i := range mr {
 			b := x[i&1]
-			if m.zmm {
+			if m.wide {
 				VPMOVZXBD_Z(px.at(i, 0), k.k[0], b)
 				VPDPWSSD(v, b, k.acc[0][i])
 				continue

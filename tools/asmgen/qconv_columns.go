@@ -20,7 +20,7 @@ func (m qconvMode) columns(stride, mr int) {
 	var weights [3][2]reg.VecVirtual
 	for tap := range weights {
 		for part := range weights[tap] {
-			weights[tap][part] = m.vec()
+			weights[tap][part] = m.reg()
 			VMOVDQU(Mem{Base: w, Disp: (2*tap + part) * m.bytes()}, weights[tap][part])
 		}
 	}
@@ -31,7 +31,7 @@ func (m qconvMode) columns(stride, mr int) {
 	LEAQ(Mem{Base: rows[0], Index: step, Scale: 2}, rows[2])
 	last := (mr-1)*stride + 2
 	for c := range last + 1 {
-		x := [2]reg.VecVirtual{m.vec(), m.vec()}
+		x := [2]reg.VecVirtual{m.reg(), m.reg()}
 		second := XMM()
 		VMOVQ(Mem{Base: rows[0]}, x[0].AsX())
 		VMOVQ(Mem{Base: rows[1]}, second)
@@ -44,7 +44,7 @@ func (m qconvMode) columns(stride, mr int) {
 				continue
 			}
 			for part := range x {
-				p := m.vec()
+				p := m.reg()
 				VPMADDWD(weights[tap][part], x[part], p)
 				VPADDD(p, k.acc[0][i], k.acc[0][i])
 			}

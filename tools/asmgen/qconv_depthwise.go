@@ -24,7 +24,7 @@ type qconvChannels struct {
 // qconvWideDepthwise writes the kernels of one size, for 1 to 4 pixels.
 func qconvWideDepthwise(side, stride int) {
 	for mr := 1; mr <= 4; mr++ {
-		m := qconvMode{name: "vnni512"}
+		m := qconvMode{level: avx512}
 		k := &qconvChannels{side: side, stride: stride}
 		k.qconvKernel = m.beginWide(fmt.Sprintf("vnni512channels_%dx%d_%d", side, stride, mr), mr)
 		k.mask = K()
@@ -38,9 +38,7 @@ func qconvWideDepthwise(side, stride int) {
 // beginWide starts the loop over lines with four sums of sixteen channels for each
 // pixel.
 func (m qconvMode) beginWide(name string, mr int) *qconvKernel {
-	m.zmm = false // no masks of double words
 	k := m.begin(name, 0, mr)
-	k.zmm = true
 	bias := k.get(qcBias)
 	k.acc = make([][]reg.VecVirtual, 4)
 	for j := range k.acc {

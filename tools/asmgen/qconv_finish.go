@@ -24,7 +24,7 @@ func (k *qconvKernel) outputs(start Mem) pixels {
 // finish makes bytes of the sums and stores them.
 func (k *qconvKernel) finish() {
 	scale := k.get(qcScale)
-	s := k.vec()
+	s := k.reg()
 	for j := range k.nv {
 		VMOVUPS(Mem{Base: scale, Disp: j * k.bytes()}, s)
 		for i := range k.mr {
@@ -43,7 +43,7 @@ func (k *qconvKernel) finish() {
 
 // roundSums makes integers. What is too large for one would become the least, as NaN does.
 func (k *qconvKernel) roundSums() {
-	most := k.vec()
+	most := k.reg()
 	VMOVUPS(constant(65536), most)
 	k.each(func(a reg.VecVirtual) {
 		VMINPS(a, most, a)
@@ -53,7 +53,7 @@ func (k *qconvKernel) roundSums() {
 
 // storeBytes narrows with saturation, limits and stores.
 func (k *qconvKernel) storeBytes() {
-	zero := k.vec()
+	zero := k.reg()
 	VPBROADCASTW(k.field(qcZero16), zero)
 	var words []reg.VecVirtual // of two vectors of sums each
 	sums := 0
@@ -73,13 +73,13 @@ func (k *qconvKernel) storeBytes() {
 	for _, a := range words {
 		VPADDSW(zero, a, a)
 	}
-	lo, hi, flip, order := k.vec(), k.vec(), k.vec(), k.vec()
+	lo, hi, flip, order := k.reg(), k.reg(), k.reg(), k.reg()
 	VPBROADCASTB(k.field(qcLo8), lo)
 	VPBROADCASTB(k.field(qcHi8), hi)
 	VPBROADCASTB(k.field(qcFlip), flip)
 	VMOVUPS(quartersInOrder(k.bytes()/16), order)
 	var exist reg.OpmaskVirtual
-	if k.zmm {
+	if k.wide {
 		exist = K()
 		KMOVQ(k.field(qcMask), exist)
 	}
@@ -91,7 +91,7 @@ func (k *qconvKernel) storeBytes() {
 		VPACKUSWB(b, a, a)
 		VPMAXUB(lo, a, a)
 		VPMINUB(hi, a, a)
-		if k.zmm {
+		if k.wide {
 			VPXORD(flip, a, a)
 		} else {
 			VPXOR(flip, a, a)
@@ -113,7 +113,7 @@ func (k *qconvKernel) each(f func(a reg.VecVirtual)) {
 
 // with runs f with a field in all lanes of a vector.
 func (k *qconvKernel) with(off int, f func(v reg.VecVirtual)) {
-	v := k.vec()
+	v := k.reg()
 	VBROADCASTSS(k.field(off), v)
 	f(v)
 }
@@ -126,7 +126,7 @@ func (k *qconvKernel) clamp(lo, hi int) {
 // storePixel stores the channels of pixel q of a vector.
 func (k *qconvKernel) storePixel(a reg.VecVirtual, q int, m Mem, exist reg.OpmaskVirtual) {
 	switch {
-	case k.zmm && k.nv == 2:
+	case k.wide && k.nv == 2:
 		y := a.AsY()
 		if q > 0 {
 			high := YMM()
@@ -134,7 +134,7 @@ func (k *qconvKernel) storePixel(a reg.VecVirtual, q int, m Mem, exist reg.Opmas
 			y = high
 		}
 		VMOVDQU8(y, exist, m)
-	case k.zmm:
+	case k.wide:
 		x := a.AsX()
 		if q > 0 {
 			part := XMM()
@@ -184,7 +184,7 @@ var qconvOrders = map[string]Mem{}
 func (k *qconvKernel) addResidual() {
 	k.clamp(qcMidLo, qcMidHi)
 	k.each(func(a reg.VecVirtual) {
-		if k.zmm {
+		if k.wide {
 			VRNDSCALEPS(Imm(0), a, a)
 		} else {
 			VROUNDPS(Imm(0), a, a)
@@ -198,10 +198,10 @@ func (k *qconvKernel) addResidual() {
 	Label("signed")
 	k.addBytes(true)
 	Label("added")
-	s, y := k.vec(), k.vec()
+	s, y := k.reg(), k.reg()
 	VBROADCASTSS(k.field(qcYScale), s)
 	VBROADCASTSS(k.field(qcYInverse), y)
-	q := k.vec()
+	q := k.reg()
 	k.each(func(a reg.VecVirtual) {
 		VMULPS(y, a, q)
 		VFNMADD231PS(q, s, a)
@@ -210,7 +210,7 @@ func (k *qconvKernel) addResidual() {
 }
 
 func (k *qconvKernel) addBytes(signed bool) {
-	zero, scale, r := k.vec(), k.vec(), k.vec()
+	zero, scale, r := k.reg(), k.reg(), k.reg()
 	VBROADCASTSS(k.field(qcResZero), zero)
 	VBROADCASTSS(k.field(qcResScale), scale)
 	px := k.outputs(k.res)
@@ -218,9 +218,9 @@ func (k *qconvKernel) addBytes(signed bool) {
 		i, j := n/k.nv, n%k.nv
 		m := px.at(i, j*k.bytes()/4)
 		switch {
-		case k.zmm && signed:
+		case k.wide && signed:
 			VPMOVSXBD_Z(m, k.k[j], r)
-		case k.zmm:
+		case k.wide:
 			VPMOVZXBD_Z(m, k.k[j], r)
 		case signed:
 			VPMOVSXBD(m, r)

@@ -17,12 +17,12 @@ import (
 func (k *qconvKernel) stepInner(w reg.GPVirtual, at int, px pixels, disp int) {
 	low, high := make([]reg.VecVirtual, k.nv), make([]reg.VecVirtual, k.nv)
 	for j := range low {
-		low[j], high[j] = k.vec(), k.vec()
+		low[j], high[j] = k.reg(), k.reg()
 		VMOVDQU(Mem{Base: w, Disp: at + 32*j}, low[j])
 		VPSRLW(Imm(8), low[j], high[j])
 		VPAND(integer(0x00ff00ff), low[j], low[j])
 	}
-	first, second := k.vec(), k.vec()
+	first, second := k.reg(), k.reg()
 	for i := range k.mr {
 		VPBROADCASTD(px.at(i, 2*disp), first)
 		VPBROADCASTD(px.at(i, 2*disp+4), second)
@@ -52,7 +52,7 @@ func innerProducts(first, second reg.VecVirtual, low, high, acc []reg.VecVirtual
 // subtractSums takes from the sums what the products of the input's numbers by each
 // other add to them.
 func (k *qconvKernel) subtractSums() {
-	sums, v := GP64(), k.vec()
+	sums, v := GP64(), k.reg()
 	MOVQ(k.sums, sums)
 	for i := range k.mr {
 		VPBROADCASTD(Mem{Base: sums, Disp: 4 * i}, v)

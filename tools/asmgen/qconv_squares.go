@@ -11,7 +11,7 @@ import (
 // qconvSquares writes what internal/kernels/qconv/squares.go runs: Winograd's F(4×4, 3×3) in
 // integers. What is transformed fits words; sums are exact modulo 2³².
 func qconvSquares() {
-	for _, m := range []squareMode{{rows: 6}, {zmm: true, rows: 14}} {
+	for _, m := range []squareMode{{avx2, 6}, {avx512, 14}} {
 		m.input()
 		for mr := 1; mr <= m.rows; mr++ {
 			m.product(mr)
@@ -25,39 +25,25 @@ func qconvSquares() {
 
 // squareMode is the registers, and the most tiles of a line of a product.
 type squareMode struct {
-	zmm  bool
+	level
 	rows int
 }
 
 const squareCell = 64 // bytes of 16 columns
 
-func (m squareMode) vec() reg.VecVirtual {
-	if m.zmm {
-		return ZMM()
-	}
-	return YMM()
-}
-
-func (m squareMode) bytes() int {
-	if m.zmm {
-		return 64
-	}
-	return 32
-}
-
 // vecs is the vectors of a cell.
 func (m squareMode) vecs() int { return squareCell / m.bytes() }
 
-func (m squareMode) load(from Mem, to reg.VecVirtual) {
-	if m.zmm {
+func (m squareMode) loadWords(from Mem, to reg.VecVirtual) {
+	if m.wide {
 		VMOVDQU32(from, to)
 	} else {
 		VMOVDQU(from, to)
 	}
 }
 
-func (m squareMode) store(from reg.VecVirtual, to Mem) {
-	if m.zmm {
+func (m squareMode) storeWords(from reg.VecVirtual, to Mem) {
+	if m.wide {
 		VMOVDQU32(from, to)
 	} else {
 		VMOVDQU(from, to)
@@ -129,33 +115,33 @@ func (m squareMode) input() {
 func (m squareMode) inputLine(from, to func(i int) Mem) {
 	d := make([]reg.VecVirtual, 6)
 	for i := range d {
-		d[i] = m.vec()
-		m.load(from(i), d[i])
+		d[i] = m.reg()
+		m.loadWords(from(i), d[i])
 	}
-	a, b, c, e, t := m.vec(), m.vec(), m.vec(), m.vec(), m.vec()
+	a, b, c, e, t := m.reg(), m.reg(), m.reg(), m.reg(), m.reg()
 	VPSLLW(Imm(2), d[2], a)
 	VPSUBW(a, d[4], a)
 	VPSLLW(Imm(2), d[1], b)
 	VPSUBW(b, d[3], b)
 	VPADDW(b, a, t)
-	m.store(t, to(1))
+	m.storeWords(t, to(1))
 	VPSUBW(b, a, t)
-	m.store(t, to(2))
+	m.storeWords(t, to(2))
 	VPSUBW(d[2], d[4], c)
 	VPSUBW(d[1], d[3], e)
 	VPADDW(e, e, e)
 	VPADDW(e, c, t)
-	m.store(t, to(3))
+	m.storeWords(t, to(3))
 	VPSUBW(e, c, t)
-	m.store(t, to(4))
+	m.storeWords(t, to(4))
 	VPSUBW(d[2], d[0], t)
 	VPSLLW(Imm(2), t, t)
 	VPADDW(c, t, t)
-	m.store(t, to(0))
+	m.storeWords(t, to(0))
 	VPADDW(e, e, e)
 	VPSUBW(d[3], d[5], t)
 	VPSUBW(e, t, t)
-	m.store(t, to(5))
+	m.storeWords(t, to(5))
 }
 
 // product multiplies lines of mr rows of words by a panel of 16 columns.
@@ -179,22 +165,18 @@ func (m squareMode) product(mr int) {
 	for i := range acc {
 		acc[i] = make([]reg.VecVirtual, m.vecs())
 		for j := range acc[i] {
-			acc[i][j] = m.vec()
-			if m.zmm {
-				VPXORD(acc[i][j], acc[i][j], acc[i][j])
-			} else {
-				VPXOR(acc[i][j], acc[i][j], acc[i][j])
-			}
+			acc[i][j] = m.reg()
+			m.bits(VPXOR, VPXORD)(acc[i][j], acc[i][j], acc[i][j])
 		}
 	}
 	Label("step")
 	for u := range 2 {
 		ws := make([]reg.VecVirtual, m.vecs())
 		for j := range ws {
-			ws[j] = m.vec()
-			m.load(Mem{Base: w, Disp: squareCell*u + m.bytes()*j}, ws[j])
+			ws[j] = m.reg()
+			m.loadWords(Mem{Base: w, Disp: squareCell*u + m.bytes()*j}, ws[j])
 		}
-		x := []reg.VecVirtual{m.vec(), m.vec()}
+		x := []reg.VecVirtual{m.reg(), m.reg()}
 		for i := range acc {
 			m.multiply(px.at(i, 4*u), x[i%2], ws, acc[i])
 		}
@@ -205,7 +187,7 @@ func (m squareMode) product(mr int) {
 	JNE(LabelRef("step"))
 	for i := range acc {
 		for j := range acc[i] {
-			m.store(acc[i][j], Mem{Base: c, Disp: squareCell*i + m.bytes()*j})
+			m.storeWords(acc[i][j], Mem{Base: c, Disp: squareCell*i + m.bytes()*j})
 		}
 	}
 	ADDQ(next, a)
@@ -219,11 +201,11 @@ func (m squareMode) product(mr int) {
 // multiply adds the products of two words by those of the columns.
 func (m squareMode) multiply(words Mem, x reg.VecVirtual, w, acc []reg.VecVirtual) {
 	VPBROADCASTD(words, x)
-	if m.zmm {
+	if m.wide {
 		VPDPWSSD(x, w[0], acc[0])
 		return
 	}
-	p := m.vec()
+	p := m.reg()
 	VPMADDWD(w[0], x, p)
 	VPMADDWD(w[1], x, x)
 	VPADDD(p, acc[0], acc[0])
@@ -242,7 +224,7 @@ func (m squareMode) columns() {
 	Label("column")
 	for j := range m.vecs() {
 		for i, y := range m.outputLine(func(i int) Mem { return from.at(i, m.bytes()*j) }, 4) {
-			m.store(y, Mem{Base: dst, Disp: 6*squareCell*i + m.bytes()*j})
+			m.storeWords(y, Mem{Base: dst, Disp: 6*squareCell*i + m.bytes()*j})
 		}
 	}
 	ADDQ(point, from.base)
@@ -257,16 +239,16 @@ func (m squareMode) columns() {
 func (m squareMode) outputLine(from func(i int) Mem, n int) (y []reg.VecVirtual) {
 	p := make([]reg.VecVirtual, 5)
 	for i := range p {
-		p[i] = m.vec()
-		m.load(from(i), p[i])
+		p[i] = m.reg()
+		m.loadWords(from(i), p[i])
 	}
-	s1, s2, s3, s4 := m.vec(), m.vec(), m.vec(), m.vec()
+	s1, s2, s3, s4 := m.reg(), m.reg(), m.reg(), m.reg()
 	VPADDD(p[2], p[1], s1)
 	VPSUBD(p[2], p[1], s2)
 	VPADDD(p[4], p[3], s3)
 	VPSUBD(p[4], p[3], s4)
 	// 6·m0 + 4·s1 + s3
-	y0 := m.vec()
+	y0 := m.reg()
 	VPADDD(s1, p[0], y0)
 	VPADDD(y0, y0, y0)
 	VPADDD(p[0], y0, y0)
@@ -274,7 +256,7 @@ func (m squareMode) outputLine(from func(i int) Mem, n int) (y []reg.VecVirtual)
 	VPADDD(s3, y0, y0)
 	y = append(y, y0)
 	if n > 1 { // 4·s2 + 2·s4
-		v := m.vec()
+		v := m.reg()
 		VPADDD(s2, s2, v)
 		VPADDD(s4, v, v)
 		VPADDD(v, v, v)
@@ -286,8 +268,8 @@ func (m squareMode) outputLine(from func(i int) Mem, n int) (y []reg.VecVirtual)
 		y = append(y, s1)
 	}
 	if n > 3 { // 4·s2 + 8·s4 + 24·m5
-		v := m.vec()
-		m.load(from(5), v)
+		v := m.reg()
+		m.loadWords(from(5), v)
 		VPADDD(v, s4, s4)
 		VPADDD(v, v, v)
 		VPADDD(v, s4, s4)
@@ -302,11 +284,11 @@ func (m squareMode) outputLine(from func(i int) Mem, n int) (y []reg.VecVirtual)
 // output makes mr pixels of a tile's rows of the cells: 576 times the sums, of which
 // 9 is taken by its inverse modulo 2³², and 64 by a shift.
 func (m squareMode) output(mr int) {
-	k := qconvMode{zmm: m.zmm}.open(fmt.Sprintf("squareOutput%dx%d", 8*m.bytes(), mr), m.vecs(), mr)
+	k := qconvMode{level: m.level}.open(fmt.Sprintf("squareOutput%dx%d", 8*m.bytes(), mr), m.vecs(), mr)
 	cells, bias := GP64(), k.get(qcBias)
 	MOVQ(k.in, cells)
-	inverse := m.vec()
-	m.load(integer(954437177), inverse)
+	inverse := m.reg()
+	m.loadWords(integer(954437177), inverse)
 	k.acc = make([][]reg.VecVirtual, k.nv)
 	for j := range k.acc {
 		k.acc[j] = m.outputLine(func(i int) Mem { return Mem{Base: cells, Disp: squareCell*i + m.bytes()*j} }, mr)

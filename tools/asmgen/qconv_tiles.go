@@ -50,7 +50,7 @@ type qconvStrip struct {
 	last              stripLast // what is to be finished
 
 	zero16, flip, lo8, hi8, most, order reg.VecVirtual
-	bytes                               reg.OpmaskVirtual
+	exist                               reg.OpmaskVirtual // the panel's channels
 }
 
 // stripLast is the block whose sums are in memory.
@@ -134,7 +134,7 @@ func (k *qconvStrip) constants(order Mem) {
 	VPBROADCASTB(k.field(qcHi8), k.hi8)
 	VMOVUPS(constant(65536), k.most) // what is too large for an integer would become the least
 	VMOVDQU32(order, k.order)
-	k.bytes, k.k[0], k.k[1] = K(), K(), K()
+	k.exist, k.k[0], k.k[1] = K(), K(), K()
 }
 
 // tile loads the address of the tile, whose fields are the layer's constants.
@@ -204,7 +204,7 @@ func (k *qconvStrip) channelMasks() {
 	JGE(LabelRef("whole"))
 	BZHIQ(n, m, m)
 	Label("whole")
-	KMOVD(m.As32(), k.bytes)
+	KMOVD(m.As32(), k.exist)
 	KMOVW(m.As32(), k.k[0])
 	SHRQ(Imm(16), m)
 	KMOVW(m.As32(), k.k[1])
@@ -278,8 +278,8 @@ func (k *qconvStrip) narrow(v [4]reg.VecVirtual, px stripPixels) {
 	VPERMD(y, k.order, y)
 	high := YMM()
 	VEXTRACTI64X4(Imm(1), y, high)
-	VMOVDQU8(y.AsY(), k.bytes, Mem{Base: px.out})
-	VMOVDQU8(high, k.bytes, Mem{Base: px.out, Index: px.outStep, Scale: 1})
+	VMOVDQU8(y.AsY(), k.exist, Mem{Base: px.out})
+	VMOVDQU8(high, k.exist, Mem{Base: px.out, Index: px.outStep, Scale: 1})
 }
 
 // addResiduals finishes a piece with a residual, as addResidual of qconvKernel does.

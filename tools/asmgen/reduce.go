@@ -16,18 +16,18 @@ type folding struct {
 	name    string
 	initial float64
 	bits    uint32 // of the initial value, if not 0
-	value   func(v rows, x vec) vec
+	value   func(v level, x vec) vec
 	join    func(b, a, r Op)
 	ordered bool // NaN is to be noticed
 }
 
 var foldings = []folding{
-	{"sum", 0, 0, func(_ rows, x vec) vec { return x }, joinSum, false},
-	{"abs", 0, 0, rows.abs, joinSum, false},
-	{"square", 0, 0, func(v rows, x vec) vec { return v.mul(x, x) }, joinSum, false},
-	{"max", 0, 0xff800000, func(_ rows, x vec) vec { return x }, joinMore, true},
-	{"min", 0, 0x7f800000, func(_ rows, x vec) vec { return x }, joinLess, true},
-	{"prod", 1, 0, func(_ rows, x vec) vec { return x }, joinMul, false},
+	{"sum", 0, 0, func(_ level, x vec) vec { return x }, joinSum, false},
+	{"abs", 0, 0, level.abs, joinSum, false},
+	{"square", 0, 0, func(v level, x vec) vec { return v.mul(x, x) }, joinSum, false},
+	{"max", 0, 0xff800000, func(_ level, x vec) vec { return x }, joinMore, true},
+	{"min", 0, 0x7f800000, func(_ level, x vec) vec { return x }, joinLess, true},
+	{"prod", 1, 0, func(_ level, x vec) vec { return x }, joinMul, false},
 }
 
 func (f folding) start() Mem {
@@ -62,7 +62,7 @@ type anyNaN struct {
 	off bool
 }
 
-func (v rows) noNaN(ordered bool) *anyNaN {
+func (v level) noNaN(ordered bool) *anyNaN {
 	a := &anyNaN{v: v, off: !ordered}
 	switch {
 	case a.off:
@@ -114,7 +114,7 @@ func (a *anyNaN) ifSeen(do func()) {
 	Label("clean")
 }
 
-func (v rows) foldBlock(f folding) {
+func (v level) foldBlock(f folding) {
 	TEXT(f.name+"Block"+v.suffix(), NOSPLIT, "func(x []float32) float32")
 	Pragma("noescape")
 	result(v.foldOne(f, base("x"), length("x")), ReturnIndex(0))
@@ -122,7 +122,7 @@ func (v rows) foldBlock(f folding) {
 }
 
 // foldOne takes n elements through lanes to one; p and n are used up.
-func (v rows) foldOne(f folding, p, n reg.GPVirtual) vec {
+func (v level) foldOne(f folding, p, n reg.GPVirtual) vec {
 	acc, nan := v.accumulators(f.start()), v.noNaN(f.ordered)
 	v.lanesLoop(n, []reg.GPVirtual{p}, func(i, disp int, t *tail) {
 		m := Mem{Base: p, Disp: disp}
@@ -141,7 +141,7 @@ func (v rows) foldOne(f folding, p, n reg.GPVirtual) vec {
 }
 
 // foldRows does to each row of so many elements what foldBlock does to one.
-func (v rows) foldRows(f folding) {
+func (v level) foldRows(f folding) {
 	TEXT(f.name+"Rows"+v.suffix(), NOSPLIT, "func(dst, x []float32, n int)")
 	Pragma("noescape")
 	dst, rows, x, size := base("dst"), length("dst"), base("x"), Load(Param("n"), GP64())
@@ -158,7 +158,7 @@ func (v rows) foldRows(f folding) {
 }
 
 // foldStep takes a row of elements into a row of lanes.
-func (v rows) foldStep(f folding) {
+func (v level) foldStep(f folding) {
 	TEXT(f.name+"Step"+v.suffix(), NOSPLIT, "func(acc, x []float32)")
 	Pragma("noescape")
 	acc, p, n := base("acc"), base("x"), length("acc")
@@ -178,7 +178,7 @@ func (v rows) foldStep(f folding) {
 const columnBytes = 256
 
 // foldColumns takes a block of rows of 64 columns into one row, one row after the other.
-func (v rows) foldColumns(f folding) {
+func (v level) foldColumns(f folding) {
 	v.columnsOf(f.name+"Columns", "float32", 2, func(e, a vec) {
 		if !f.ordered {
 			f.join(f.value(v, e), a, a)
@@ -191,7 +191,7 @@ func (v rows) foldColumns(f folding) {
 }
 
 // columnsOf takes rows of columns into acc, one row after the other, in elements of 1 << log bytes.
-func (v rows) columnsOf(name, of string, log uint8, join func(e, a vec)) {
+func (v level) columnsOf(name, of string, log uint8, join func(e, a vec)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(acc, x []"+of+", stride, rows int)")
 	Pragma("noescape")
 	dst, x := base("acc"), base("x")
@@ -218,7 +218,7 @@ func (v rows) columnsOf(name, of string, log uint8, join func(e, a vec)) {
 }
 
 // typedColumns are those of integers and float64.
-func (v rows) typedColumns() {
+func (v level) typedColumns() {
 	simple := func(f func(ops ...Op)) func(e, a vec) { return func(e, a vec) { f(e, a, a) } }
 	long := func(wide func(ops ...Op), greater bool) func(e, a vec) {
 		return func(e, a vec) { v.extremum64(wide, greater)(e, a, a) }
@@ -238,7 +238,7 @@ func (v rows) typedColumns() {
 }
 
 // keepNaN is f of float64, an extremum that gives a where either is NaN, but b where that is.
-func (v rows) keepNaN(f func(ops ...Op), a, b, r vec) {
+func (v level) keepNaN(f func(ops ...Op), a, b, r vec) {
 	y := v.reg()
 	f(a, b, y) // b ∘ a ? b : a
 	if v.wide {
@@ -255,7 +255,7 @@ func (v rows) keepNaN(f func(ops ...Op), a, b, r vec) {
 
 // runningSums writes to each row the sum of the rows up to it, in float64 and rounded, for as many columns as so many
 // registers hold.
-func (v rows) runningSums(registers int) {
+func (v level) runningSums(registers int) {
 	TEXT(fmt.Sprintf("runningSums%d%s", registers, v.suffix()), NOSPLIT, "func(dst, src []float32, stride, rows int)")
 	Pragma("noescape")
 	dst, src := base("dst"), base("src")
@@ -285,7 +285,7 @@ func (v rows) runningSums(registers int) {
 	end()
 }
 
-func (v rows) squareDiff() {
+func (v level) squareDiff() {
 	TEXT("squareDiff"+v.suffix(), NOSPLIT, "func(x []float32, mean float32) float32")
 	Pragma("noescape")
 	p, n, mean := base("x"), length("x"), v.param("mean")

@@ -26,7 +26,7 @@ func placesOfExtrema() {
 }
 
 func placesOf(name string, registers int, join func(b, a, r Op), fill Mem) {
-	v := rows{}
+	v := avx2
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst *int64, x *float32, rows, k int)")
 	Pragma("noescape")
 	dst, p, n, k := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("rows"), GP64()), Load(Param("k"), GP64()).(reg.GPVirtual)

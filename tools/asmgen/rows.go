@@ -12,36 +12,66 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// rows writes kernels that run along rows of float32, once for AVX2 and once
-// for AVX-512: the bodies are the same but for register width, masks and a
-// few instructions, so the two levels round alike.
-type rows struct {
-	wide bool
+// level is AVX2 or AVX-512, as the bodies of kernels see it: they are the same but for
+// register width, masks and a few instructions, so both levels round alike.
+type level struct {
+	wide bool   // AVX-512
 	part string // begins the labels, where a kernel has several loops
 }
 
-var rowLevels = []rows{{wide: false}, {wide: true}}
+var (
+	avx2      = level{}
+	avx512    = level{wide: true}
+	rowLevels = []level{avx2, avx512}
+)
 
-func (v rows) suffix() string {
+type rows = level // in qgemm_gelu.go
+
+func (v level) suffix() string {
 	if v.wide {
 		return "AVX512"
 	}
 	return "AVX2"
 }
 
-// width is the number of float32 in a register.
-func (v rows) width() int {
+// bytes is the size of a register.
+func (v level) bytes() int {
 	if v.wide {
-		return 16
+		return 64
 	}
-	return 8
+	return 32
 }
 
-func (v rows) reg() reg.VecVirtual {
+// width is the number of float32 in a register.
+func (v level) width() int { return v.bytes() / 4 }
+
+func (v level) reg() reg.VecVirtual {
 	if v.wide {
 		return ZMM()
 	}
 	return YMM()
+}
+
+func (v level) regs(n int) []reg.VecVirtual {
+	r := make([]reg.VecVirtual, n)
+	for i := range r {
+		r[i] = v.reg()
+	}
+	return r
+}
+
+func (v level) zero() reg.VecVirtual {
+	r := v.reg()
+	v.clear(r)
+	return r
+}
+
+func (v level) clear(r reg.VecVirtual) {
+	if v.wide {
+		VPXORD(r, r, r)
+	} else {
+		VXORPS(r, r, r)
+	}
 }
 
 // words has a constant in the data section for each bit pattern: eight copies
@@ -63,7 +93,7 @@ func bitsConst(b uint32) Mem {
 func fconst(f float64) Mem { return bitsConst(math.Float32bits(float32(f))) }
 
 // repeats reports whether b is to be read with a broadcast.
-func (v rows) repeats(b Op) bool {
+func (v level) repeats(b Op) bool {
 	m, ok := b.(Mem)
 	return ok && v.wide && strings.HasPrefix(m.Symbol.Name, "word")
 }
@@ -95,7 +125,7 @@ type tail struct {
 	y reg.VecVirtual
 }
 
-func (v rows) tail(n reg.GPVirtual) tail {
+func (v level) tail(n reg.GPVirtual) tail {
 	if !v.wide {
 		t := tail{y: YMM()}
 		VMOVUPS(tailMask(n), t.y)
@@ -109,7 +139,7 @@ func (v rows) tail(n reg.GPVirtual) tail {
 	return t
 }
 
-func (v rows) load(m Op) reg.VecVirtual {
+func (v level) load(m Op) reg.VecVirtual {
 	r := v.reg()
 	if v.repeats(m) {
 		VBROADCASTSS(m, r)
@@ -120,7 +150,7 @@ func (v rows) load(m Op) reg.VecVirtual {
 }
 
 // loadTail leaves 0 in the elements beyond the tail.
-func (v rows) loadTail(m Mem, t tail) reg.VecVirtual {
+func (v level) loadTail(m Mem, t tail) reg.VecVirtual {
 	r := v.reg()
 	if v.wide {
 		VMOVUPS_Z(m, t.k, r)
@@ -131,7 +161,7 @@ func (v rows) loadTail(m Mem, t tail) reg.VecVirtual {
 }
 
 // loadTailOr leaves a constant in the elements beyond the tail.
-func (v rows) loadTailOr(m Mem, t tail, fill Mem) reg.VecVirtual {
+func (v level) loadTailOr(m Mem, t tail, fill Mem) reg.VecVirtual {
 	if v.wide {
 		r := v.load(fill)
 		VMOVUPS(m, t.k, r)
@@ -142,9 +172,9 @@ func (v rows) loadTailOr(m Mem, t tail, fill Mem) reg.VecVirtual {
 	return r
 }
 
-func (v rows) store(r reg.VecVirtual, m Mem) { VMOVUPS(r, m) }
+func (v level) store(r reg.VecVirtual, m Mem) { VMOVUPS(r, m) }
 
-func (v rows) storeTail(r reg.VecVirtual, m Mem, t tail) {
+func (v level) storeTail(r reg.VecVirtual, m Mem, t tail) {
 	if v.wide {
 		VMOVUPS(r, t.k, m)
 	} else {
@@ -153,7 +183,7 @@ func (v rows) storeTail(r reg.VecVirtual, m Mem, t tail) {
 }
 
 // broadcast copies one float32 of memory to all elements.
-func (v rows) broadcast(m Mem) reg.VecVirtual {
+func (v level) broadcast(m Mem) reg.VecVirtual {
 	r := v.reg()
 	VBROADCASTSS(m, r)
 	return r
@@ -161,7 +191,7 @@ func (v rows) broadcast(m Mem) reg.VecVirtual {
 
 // param broadcasts a 32-bit parameter. It does not go through Load, whose
 // MOVSS is no AVX instruction: one after a wide register has been written costs 150 ns.
-func (v rows) param(name string) reg.VecVirtual {
+func (v level) param(name string) reg.VecVirtual {
 	at, err := Param(name).Resolve()
 	if err != nil {
 		panic(err)
@@ -170,7 +200,7 @@ func (v rows) param(name string) reg.VecVirtual {
 }
 
 // either is an instruction and its form with a broadcast operand.
-func (v rows) either(b Op, a, r reg.VecVirtual, whole, broadcast func(ops ...Op)) reg.VecVirtual {
+func (v level) either(b Op, a, r reg.VecVirtual, whole, broadcast func(ops ...Op)) reg.VecVirtual {
 	if v.repeats(b) {
 		whole = broadcast
 	}
@@ -180,61 +210,61 @@ func (v rows) either(b Op, a, r reg.VecVirtual, whole, broadcast func(ops ...Op)
 
 // Arithmetic. An operand b may be memory.
 
-func (v rows) add(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) add(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VADDPS, VADDPS_BCST)
 }
 
-func (v rows) sub(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) sub(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VSUBPS, VSUBPS_BCST)
 }
 
-func (v rows) mul(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) mul(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VMULPS, VMULPS_BCST)
 }
 
-func (v rows) div(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) div(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VDIVPS, VDIVPS_BCST)
 }
 
 // max is a > b ? a : b, so b where they are equal or one is NaN; min likewise.
-func (v rows) max(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) max(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VMAXPS, VMAXPS_BCST)
 }
 
-func (v rows) min(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) min(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VMINPS, VMINPS_BCST)
 }
 
 // atLeast and atMost limit x by a constant and keep NaN.
-func (v rows) atLeast(x reg.VecVirtual, c Mem) reg.VecVirtual { return v.max(v.load(c), x) }
-func (v rows) atMost(x reg.VecVirtual, c Mem) reg.VecVirtual  { return v.min(v.load(c), x) }
+func (v level) atLeast(x reg.VecVirtual, c Mem) reg.VecVirtual { return v.max(v.load(c), x) }
+func (v level) atMost(x reg.VecVirtual, c Mem) reg.VecVirtual  { return v.min(v.load(c), x) }
 
 // fma is a·b + c; fms a·b - c; fnma c - a·b.
-func (v rows) fma(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
+func (v level) fma(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
 	return v.either(b, a, v.copy(c), VFMADD231PS, VFMADD231PS_BCST)
 }
 
-func (v rows) fms(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
+func (v level) fms(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
 	return v.either(b, a, v.copy(c), VFMSUB231PS, VFMSUB231PS_BCST)
 }
 
-func (v rows) fnma(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
+func (v level) fnma(a reg.VecVirtual, b Op, c reg.VecVirtual) reg.VecVirtual {
 	return v.either(b, a, v.copy(c), VFNMADD231PS, VFNMADD231PS_BCST)
 }
 
 // fmac is a·b + c with c in memory.
-func (v rows) fmac(a, b reg.VecVirtual, c Mem) reg.VecVirtual {
+func (v level) fmac(a, b reg.VecVirtual, c Mem) reg.VecVirtual {
 	return v.either(c, b, v.copy(a), VFMADD213PS, VFMADD213PS_BCST)
 }
 
-func (v rows) copy(a reg.VecVirtual) reg.VecVirtual {
+func (v level) copy(a reg.VecVirtual) reg.VecVirtual {
 	r := v.reg()
 	VMOVAPS(a, r)
 	return r
 }
 
 // poly is c[0] + c[1]·x + …
-func (v rows) poly(x reg.VecVirtual, c ...float64) reg.VecVirtual {
+func (v level) poly(x reg.VecVirtual, c ...float64) reg.VecVirtual {
 	r := v.load(fconst(c[len(c)-1]))
 	for i := len(c) - 2; i >= 0; i-- {
 		v.either(fconst(c[i]), x, r, VFMADD213PS, VFMADD213PS_BCST)
@@ -247,33 +277,33 @@ var (
 	allBits = uint32(0x7fffffff)
 )
 
-func (v rows) and(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) and(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VANDPS, VANDPS_BCST)
 }
 
-func (v rows) or(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) or(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VORPS, VORPS_BCST)
 }
 
-func (v rows) xor(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) xor(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VXORPS, VXORPS_BCST)
 }
 
 // addInt adds 32-bit integers.
-func (v rows) addInt(a reg.VecVirtual, b Op) reg.VecVirtual {
+func (v level) addInt(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VPADDD, VPADDD_BCST)
 }
 
-func (v rows) abs(a reg.VecVirtual) reg.VecVirtual { return v.and(a, bitsConst(allBits)) }
-func (v rows) neg(a reg.VecVirtual) reg.VecVirtual { return v.xor(a, bitsConst(signBit)) }
+func (v level) abs(a reg.VecVirtual) reg.VecVirtual { return v.and(a, bitsConst(allBits)) }
+func (v level) neg(a reg.VecVirtual) reg.VecVirtual { return v.xor(a, bitsConst(signBit)) }
 
 // withSign gives a, which is positive or NaN, the sign of x.
-func (v rows) withSign(a, x reg.VecVirtual) reg.VecVirtual {
+func (v level) withSign(a, x reg.VecVirtual) reg.VecVirtual {
 	return v.or(a, v.and(x, bitsConst(signBit)))
 }
 
 // merge has a's bits where mask is set, and b's where it is not.
-func (v rows) merge(a, b reg.VecVirtual, mask uint32) reg.VecVirtual {
+func (v level) merge(a, b reg.VecVirtual, mask uint32) reg.VecVirtual {
 	if !v.wide {
 		return v.or(v.and(a, bitsConst(mask)), v.and(b, bitsConst(^mask)))
 	}
@@ -289,7 +319,7 @@ const (
 	toCeil
 )
 
-func (v rows) round(a reg.VecVirtual, mode int) reg.VecVirtual {
+func (v level) round(a reg.VecVirtual, mode int) reg.VecVirtual {
 	r := v.reg()
 	if v.wide {
 		VRNDSCALEPS(U8(uint64(mode)), a, r)
@@ -318,7 +348,7 @@ type chosen struct {
 	y reg.VecVirtual
 }
 
-func (v rows) cmp(predicate int, a reg.VecVirtual, b Op) chosen {
+func (v level) cmp(predicate int, a reg.VecVirtual, b Op) chosen {
 	if v.wide {
 		c := chosen{k: K()}
 		if v.repeats(b) {
@@ -334,7 +364,7 @@ func (v rows) cmp(predicate int, a reg.VecVirtual, b Op) chosen {
 }
 
 // unlessAny jumps where no element is chosen.
-func (v rows) unlessAny(c chosen, label string) {
+func (v level) unlessAny(c chosen, label string) {
 	if v.wide {
 		KTESTW(c.k, c.k)
 	} else {
@@ -352,7 +382,7 @@ func newLabel(name string) string {
 }
 
 // negative is where the sign bit is set.
-func (v rows) negative(a reg.VecVirtual) chosen {
+func (v level) negative(a reg.VecVirtual) chosen {
 	if v.wide {
 		c := chosen{k: K()}
 		VPMOVD2M(a, c.k)
@@ -362,7 +392,7 @@ func (v rows) negative(a reg.VecVirtual) chosen {
 }
 
 // pick is c ? a : b; a may be memory.
-func (v rows) pick(c chosen, a Op, b reg.VecVirtual) reg.VecVirtual {
+func (v level) pick(c chosen, a Op, b reg.VecVirtual) reg.VecVirtual {
 	r := v.reg()
 	if v.wide {
 		if v.repeats(a) {
@@ -378,7 +408,7 @@ func (v rows) pick(c chosen, a Op, b reg.VecVirtual) reg.VecVirtual {
 
 // rowLoop walks n elements: emit makes one register's worth at a byte
 // displacement, whole or as the tail. It is called more than once.
-func (v rows) rowLoop(n reg.GPVirtual, unroll int, pointers []reg.GPVirtual, emit func(disp int, t *tail)) {
+func (v level) rowLoop(n reg.GPVirtual, unroll int, pointers []reg.GPVirtual, emit func(disp int, t *tail)) {
 	w := v.width()
 	if unroll > 1 {
 		SUBQ(step(unroll*w), n)
@@ -412,7 +442,7 @@ func (v rows) rowLoop(n reg.GPVirtual, unroll int, pointers []reg.GPVirtual, emi
 	Label(v.part + "done")
 }
 
-func (v rows) get(p reg.GPVirtual, disp int, t *tail) reg.VecVirtual {
+func (v level) get(p reg.GPVirtual, disp int, t *tail) reg.VecVirtual {
 	m := Mem{Base: p, Disp: disp}
 	if t == nil {
 		return v.load(m)
@@ -420,7 +450,7 @@ func (v rows) get(p reg.GPVirtual, disp int, t *tail) reg.VecVirtual {
 	return v.loadTail(m, *t)
 }
 
-func (v rows) put(r reg.VecVirtual, p reg.GPVirtual, disp int, t *tail) {
+func (v level) put(r reg.VecVirtual, p reg.GPVirtual, disp int, t *tail) {
 	m := Mem{Base: p, Disp: disp}
 	if t == nil {
 		v.store(r, m)

@@ -16,11 +16,11 @@ func softmaxFamily() {
 		v.exps()
 		v.powers()
 	}
-	rows{wide: true}.weights()
+	avx512.weights()
 }
 
 // expSumBlock computes dst = e^(src-m) and its sum, for m the greatest or NaN.
-func (v rows) expSumBlock() {
+func (v level) expSumBlock() {
 	TEXT("expSum"+v.suffix(), NOSPLIT, "func(dst, src []float32, m float32) float32")
 	Pragma("noescape")
 	dst, src, n, m := base("dst"), base("src"), length("dst"), v.param("m")
@@ -36,7 +36,7 @@ func (v rows) expSumBlock() {
 
 // softmaxRow computes the softmax of a row of at most 4096 elements, and returns
 // its greatest; a row without one, all -Inf or NaN, is left as it is.
-func (v rows) softmaxRow() {
+func (v level) softmaxRow() {
 	TEXT("softmaxRow"+v.suffix(), NOSPLIT, "func(dst, src []float32) float32")
 	Pragma("noescape")
 	p, n := base("src"), length("src")
@@ -81,7 +81,7 @@ func (v rows) softmaxRow() {
 }
 
 // shift computes dst = src - first - second.
-func (v rows) shift() {
+func (v level) shift() {
 	TEXT("shift"+v.suffix(), NOSPLIT, "func(dst, src []float32, first, second float32)")
 	Pragma("noescape")
 	dst, src, n, first, second := base("dst"), base("src"), length("dst"), v.param("first"), v.param("second")

@@ -9,7 +9,7 @@ import (
 // exps turns rows of scores into e^(score-m) in place, with m the greatest of the row
 // and of what came before. It stores m and the sum of the exponentials. A row that is
 // -Inf, as what came before is, gives zeros.
-func (v rows) exps() {
+func (v level) exps() {
 	TEXT("exps"+v.suffix(), NOSPLIT, "func(scores *float32, stride, rows, n int, before, tops, sums *float32)")
 	Pragma("noescape")
 	pointer := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }

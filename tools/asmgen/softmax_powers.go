@@ -8,7 +8,7 @@ import (
 
 // powers turns rows of n scores, a multiple of 16, into powers of two in place, and adds
 // them to 16 sums of their row: of each 32 the first 16 and the others, then to the sums.
-func (v rows) powers() {
+func (v level) powers() {
 	TEXT("powers"+v.suffix(), NOSPLIT, "func(scores *float32, stride, rows, n int, sums *float32)")
 	Pragma("noescape")
 	pointer := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }

@@ -10,7 +10,7 @@ import (
 // place: with m the greatest of scale·score and of what came before, e^(scale·score-m),
 // and zeros up to a multiple of 32. It stores m and the sum of the weights, which is
 // taken before they are rounded. A row that is -Inf, as what came before is, gives zeros.
-func (v rows) weights() {
+func (v level) weights() {
 	TEXT("weightsBF16", NOSPLIT, "func(scores *float32, stride, rows, n int, scale float32, before, tops, sums *float32)")
 	Pragma("noescape")
 	pointer := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }

@@ -1,25 +1,27 @@
 package main
 
 import (
+	"strconv"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// vectorLevel is an instruction-set level seen as a vector length. Field
+// vectorLevel is a level whose registers are blocks of channels. Field
 // offsets below are those of window.Tile, which a test there checks.
 type vectorLevel struct {
-	suffix     string
-	bytes      int // per vector; a channel block is one vector
-	vec        func() reg.VecVirtual
-	bcast      bool  // arithmetic takes a broadcast memory operand
+	level
 	tileWidths []int // by number of output blocks: the most output pixels that fit the registers
 }
 
 var vectorLevels = []vectorLevel{
-	{"512", 64, ZMM, true, []int{0, 14, 14, 0, 6}},
-	{"256", 32, YMM, false, []int{0, 12, 6, 4, 3}},
+	{avx512, []int{0, 14, 14, 0, 6}},
+	{avx2, []int{0, 12, 6, 4, 3}},
 }
+
+// suffix is the bits of a register.
+func (l vectorLevel) suffix() string { return strconv.Itoa(8 * l.bytes()) }
 
 // Offsets in bytes of window.Tile.
 const (
@@ -156,17 +158,13 @@ func (a tileArgs) nextLine() {
 }
 
 // biased starts every accumulator at its block's bias.
-func (l vectorLevel) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
+func (v level) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
 	acc := make([][]reg.VecVirtual, nb)
 	for j := range acc {
-		acc[j] = make([]reg.VecVirtual, mr)
-		for i := range acc[j] {
-			acc[j][i] = l.vec()
-			if i == 0 {
-				VMOVUPS(Mem{Base: bias, Disp: j * l.bytes}, acc[j][0])
-			} else {
-				VMOVAPS(acc[j][0], acc[j][i])
-			}
+		acc[j] = v.regs(mr)
+		VMOVUPS(Mem{Base: bias, Disp: j * v.bytes()}, acc[j][0])
+		for _, a := range acc[j][1:] {
+			VMOVAPS(acc[j][0], a)
 		}
 	}
 	return acc

@@ -18,18 +18,10 @@ func (l vectorLevel) winograd() {
 
 func pointer(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 
-func (l vectorLevel) at(base reg.Register, i int) Mem { return Mem{Base: base, Disp: i * l.bytes} }
-
-func (l vectorLevel) vectors(n int) []reg.VecVirtual {
-	v := make([]reg.VecVirtual, n)
-	for i := range v {
-		v[i] = l.vec()
-	}
-	return v
-}
+func (l vectorLevel) at(base reg.Register, i int) Mem { return Mem{Base: base, Disp: i * l.bytes()} }
 
 func (l vectorLevel) winogradInput() {
-	TEXT("winogradInput"+l.suffix, NOSPLIT, "func(dst, src, tmp *byte, dstStride, srcRow, n int)")
+	TEXT("winogradInput"+l.suffix(), NOSPLIT, "func(dst, src, tmp *byte, dstStride, srcRow, n int)")
 	Doc("transforms n tiles that follow each other in a row; tmp holds 36 vectors.")
 	Pragma("noescape")
 	dst, src, tmp, n := pointer("dst"), pointer("src"), pointer("tmp"), pointer("n")
@@ -38,7 +30,7 @@ func (l vectorLevel) winogradInput() {
 	p := GP64()
 	Label("loop")
 	for j := range 6 {
-		d := l.vectors(6)
+		d := l.regs(6)
 		MOVQ(src, p)
 		for i := range d {
 			VMOVUPS(l.at(p, j), d[i])
@@ -54,15 +46,15 @@ func (l vectorLevel) winogradInput() {
 	LEAQ(Mem{Base: dstStride, Index: dstStride, Scale: 4}, stride5)
 	places := pixels{base: p, step: dstStride, step3: stride3, step5: stride5}
 	for i := range 6 {
-		d := l.vectors(6)
+		d := l.regs(6)
 		for j := range d {
 			VMOVUPS(l.at(tmp, 6*i+j), d[j])
 		}
 		l.turnInput(d, c, func(j int, v reg.VecVirtual) { VMOVUPS(v, places.at(j, 0)) })
 		LEAQ(Mem{Base: p, Index: stride3, Scale: 2}, p)
 	}
-	ADDQ(U32(uint64(4*l.bytes)), src)
-	ADDQ(U32(uint64(l.bytes)), dst)
+	ADDQ(U32(uint64(4*l.bytes())), src)
+	ADDQ(U32(uint64(l.bytes())), dst)
 	DECQ(n)
 	JNE(LabelRef("loop"))
 	VZEROUPPER()
@@ -73,7 +65,7 @@ func (l vectorLevel) winogradInput() {
 type inputConstants struct{ four, five, two reg.VecVirtual }
 
 func (l vectorLevel) inputConstants() inputConstants {
-	c := inputConstants{l.vec(), l.vec(), l.vec()}
+	c := inputConstants{l.reg(), l.reg(), l.reg()}
 	VMOVUPS(constant(4), c.four)
 	VMOVUPS(constant(5), c.five)
 	VMOVUPS(constant(2), c.two)
@@ -83,7 +75,7 @@ func (l vectorLevel) inputConstants() inputConstants {
 // turnInput transforms six inputs d, which it overwrites, and gives each result to store as soon as it is there:
 // 4·d0 - 5·d2 + d4, a ± b where a = d4 - 4·d2 and b = d3 - 4·d1, (d4 - d2) ± 2·(d3 - d1), and 4·d1 - 5·d3 + d5.
 func (l vectorLevel) turnInput(d []reg.VecVirtual, c inputConstants, store func(i int, v reg.VecVirtual)) {
-	a, b := l.vec(), l.vec()
+	a, b := l.reg(), l.reg()
 	VMOVAPS(d[4], a)
 	VFNMADD231PS(d[2], c.four, a)
 	VMOVAPS(d[3], b)
@@ -110,12 +102,12 @@ func (l vectorLevel) turnInput(d []reg.VecVirtual, c inputConstants, store func(
 }
 
 func (l vectorLevel) winogradOutput() {
-	TEXT("winogradOutput"+l.suffix, NOSPLIT, "func(dst, residual, src, bias, tmp *byte, srcStride, dstRow, n int, lo, hi float32, clamp int)")
+	TEXT("winogradOutput"+l.suffix(), NOSPLIT, "func(dst, residual, src, bias, tmp *byte, srcStride, dstRow, n int, lo, hi float32, clamp int)")
 	Doc("transforms n tiles that follow each other in a row, adds bias and residual (or nil)", "and clamps; tmp holds 24 vectors.")
 	Pragma("noescape")
 	dst, res, src, tmp, n := pointer("dst"), pointer("residual"), pointer("src"), pointer("tmp"), pointer("n")
 	srcStride, dstRow, clamp := pointer("srcStride"), pointer("dstRow"), pointer("clamp")
-	bias, lo, hi := l.vec(), l.vec(), l.vec()
+	bias, lo, hi := l.reg(), l.reg(), l.reg()
 	VMOVUPS(Mem{Base: pointer("bias")}, bias)
 	broadcastParam("lo", lo)
 	broadcastParam("hi", hi)
@@ -127,7 +119,7 @@ func (l vectorLevel) winogradOutput() {
 	ADDQ(row6, row6)
 	MOVQ(src, p)
 	for j := range 6 {
-		m := l.vectors(6)
+		m := l.regs(6)
 		MOVQ(p, q)
 		for i := range m {
 			VMOVUPS(Mem{Base: q}, m[i])
@@ -143,7 +135,7 @@ func (l vectorLevel) winogradOutput() {
 	MOVQ(dst, p)
 	MOVQ(res, q)
 	for i := range 4 {
-		m := l.vectors(6)
+		m := l.regs(6)
 		for j := range m {
 			VMOVUPS(l.at(tmp, 6*i+j), m[j])
 		}
@@ -158,12 +150,12 @@ func (l vectorLevel) winogradOutput() {
 		}
 		ADDQ(dstRow, p)
 	}
-	ADDQ(U32(uint64(4*l.bytes)), dst)
+	ADDQ(U32(uint64(4*l.bytes())), dst)
 	TESTQ(res, res)
 	JE(LabelRef("next"))
-	ADDQ(U32(uint64(4*l.bytes)), res)
+	ADDQ(U32(uint64(4*l.bytes())), res)
 	Label("next")
-	ADDQ(U32(uint64(l.bytes)), src)
+	ADDQ(U32(uint64(l.bytes())), src)
 	DECQ(n)
 	JNE(LabelRef("loop"))
 	VZEROUPPER()
@@ -173,7 +165,7 @@ func (l vectorLevel) winogradOutput() {
 // turnOutput transforms six products m, which it overwrites, to four outputs: m0 + s1 + s3, s2 + 2·s4, s1 + 4·s3 and
 // s2 + 8·s4 + m5, where s1 and s2 are m1 ± m2, s3 and s4 m3 ± m4.
 func (l vectorLevel) turnOutput(m []reg.VecVirtual, store func(i int, v reg.VecVirtual)) {
-	s2, s4 := l.vec(), l.vec()
+	s2, s4 := l.reg(), l.reg()
 	VSUBPS(m[2], m[1], s2)
 	VSUBPS(m[4], m[3], s4)
 	VADDPS(m[2], m[1], m[1]) // s1
