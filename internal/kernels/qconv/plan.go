@@ -105,8 +105,13 @@ const slack = 64
 // copyBytes is the copy of an image, whose numbers take so many bytes.
 func (pl *Plan) copyBytes(number int) int { return align(number * (pl.rows*pl.cols*pl.p.In + slack)) }
 
-// ScratchSize is the working memory of a run, for any number of images.
+// ScratchSize is the working memory of a run on so many threads or on one, for any number
+// of images: small runs leave the other threads out, and a lone one takes larger blocks.
 func (pl *Plan) ScratchSize(threads int) int {
+	return max(pl.scratchSize(threads), pl.scratchSize(1))
+}
+
+func (pl *Plan) scratchSize(threads int) int {
 	switch {
 	case pl.squares != nil:
 		return max(pl.copyBytes(2)+pl.squares.scratch(threads), pl.innerScratch(threads))

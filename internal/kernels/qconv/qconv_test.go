@@ -248,6 +248,32 @@ func TestFewChunksTakeLittle(t *testing.T) {
 	}
 }
 
+// TestOneThreadNeedsNoMore: what is prepared for several threads runs on one, too.
+func TestOneThreadNeedsNoMore(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	for _, p := range []Params{
+		{In: 64, Out: 8, Groups: 8, Kernel: []int{3, 5}, Stride: []int{3, 3}, Dilation: []int{1, 2}, Pads: []int{2, 4, 1, 8}, Hi: 255},
+		{In: 2048, Out: 24, Kernel: []int{1, 1}, Hi: 255},
+	} {
+		l := newLayer(t, rng, p, 1, 29, 29)
+		for _, level := range cpu.Levels() {
+			plan, err := New(p, l.h, l.w, level)
+			if err != nil {
+				t.Fatal(err)
+			}
+			op := Operands{N: 1, In: l.x, Packed: make([]byte, plan.PackedSize()), Out: make([]byte, len(l.want)), Scratch: make([]byte, plan.ScratchSize(2))}
+			if err := plan.Pack(op.Packed, l.weights); err != nil {
+				t.Fatal(err)
+			}
+			if err := plan.NewRunner().Run(nil, op); err != nil {
+				t.Errorf("%v: %v", level, err)
+			} else if !bytes.Equal(op.Out, l.want) {
+				t.Errorf("%v: the output differs", level)
+			}
+		}
+	}
+}
+
 func TestOddSizes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	pools := threads(t)

@@ -18,7 +18,7 @@ type Operands struct {
 	Packed   []byte
 	Residual []byte // where Params.Residual
 	Out      []byte
-	Scratch  []byte // ScratchSize of the pool's threads
+	Scratch  []byte // ScratchSize of the pool's threads, or more
 }
 
 // Runner runs a plan, one run at a time, without allocation once it has seen the
@@ -80,7 +80,7 @@ func (pl *Plan) check(op Operands, threads int) error {
 				b.name, b.got, b.want, op.N, pl.p.In, pl.p.Out, pl.h.In, pl.w.In, pl.h.Out, pl.w.Out)
 		}
 	}
-	if s := pl.ScratchSize(threads); len(op.Scratch) < s {
+	if s := pl.scratchSize(threads); len(op.Scratch) < s {
 		return fmt.Errorf("qconv: scratch has %d bytes, expected %d", len(op.Scratch), s)
 	}
 	return nil
